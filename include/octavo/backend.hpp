@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// What can run a problem, what will, and why.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "octavo/context.hpp"
+#include "octavo/problem.hpp"
+
+namespace octavo {
+
+/// One row of the registry, best first.
+struct BackendInfo {
+  std::string name;
+  std::string summary;      ///< what it is, in one sentence
+  bool usable = false;      ///< on this machine, now
+  std::string unavailable;  ///< why not, if not
+};
+OCTAVO_API std::vector<BackendInfo> backends();
+
+/// One instruction-set extension that kernels may use.
+struct CpuFeature {
+  std::string name;
+  bool present = false;  ///< the processor has it and the operating system keeps its registers
+};
+OCTAVO_API std::vector<CpuFeature> cpu_features();
+OCTAVO_API std::string cpu_name();
+
+/// What one backend says of a problem.
+struct Candidate {
+  std::string backend;
+  bool accepts = false;
+  bool chosen = false;
+  std::string reason;  ///< how it would run, or why it does not
+};
+
+/// The answer to "what will run this, and why?".
+struct Explanation {
+  std::vector<Candidate> candidates;  ///< in the registry's order
+  std::string executor;               ///< whose threads, and why
+  double error_bound = 0;  ///< of a floating sum, relative to sum |A||B|; 0: the sum is exact
+  std::size_t workspace_bytes = 0;
+  std::string to_string() const;
+};
+
+/// Explains a problem. `backend` forces one by name, as options do. Throws Error.
+OCTAVO_API Explanation explain(const MatmulProblem& problem, const ExecContext& context = {},
+                               const char* backend = nullptr);
+
+/// The relative error bound gamma of a problem's floating sum: |out - exact| <=
+/// |scale_result| * gamma * (|alpha| * sum |A||B| + |beta C| + |bias|) + underflow + half an ulp.
+/// 0 for integer operands with K-constant scales. Source: specification section 9.
+OCTAVO_API double error_bound(const MatmulProblem& problem) noexcept;
+
+}  // namespace octavo

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checkpoints: safetensors files, the quantisation schemes written into them, and one canonical
+// form of a weight whatever the dialect.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "octavo/packed.hpp"
+#include "octavo/quantize.hpp"
+#include "octavo/tensor.hpp"
+
+namespace octavo {
+
+/// One entry of a safetensors header.
+struct TensorEntry {
+  std::string name;
+  std::string dtype;  ///< safetensors spelling; all 22 types are known by name and size
+  std::vector<std::int64_t> shape;
+  std::int64_t begin = 0, end = 0;  ///< byte offsets in the data section
+};
+
+/// The canonical form of a linear layer's weight: codes, float32 scales, granularity and activation
+/// rule. A weight that is not quantised has no scale and no rule.
+struct Weight {
+  Quantized codes;  ///< [N, K] as stored; scale grid relative to [N, K]
+  std::optional<ActivationQuant> activation;
+  std::string scheme;  ///< "int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8" or "none"
+};
+
+/// A safetensors file, opened and validated. Reading copies into owned, aligned memory.
+class OCTAVO_API Checkpoint {
+ public:
+  struct Impl;
+  explicit Checkpoint(std::shared_ptr<const Impl> impl) noexcept : impl_(std::move(impl)) {}
+
+  const std::vector<TensorEntry>& entries() const noexcept;  ///< in file order
+  const std::map<std::string, std::string>& metadata() const noexcept;
+  std::int64_t file_bytes() const noexcept;
+  bool contains(std::string_view name) const noexcept;
+  /// A tensor by name. Throws Error (invalid_argument: no such tensor, with the nearest name;
+  /// unsupported: a type Octavo does not carry; io).
+  Tensor tensor(std::string_view name) const;
+  /// The raw bytes of a tensor of any type.
+  std::vector<std::byte> bytes(std::string_view name) const;
+  /// The weight of layer `prefix` (without ".weight") in canonical form, whatever its dialect.
+  Weight weight(std::string_view prefix) const;
+  /// The prefixes of all layers whose weight is quantised.
+  std::vector<std::string> quantized_layers() const;
+
+ private:
+  std::shared_ptr<const Impl> impl_;
+};
+
+/// Opens and validates a file by the rules of the reference reader. Throws Error: unavailable (no
+/// such file), io, corrupt_data (what is malformed, in which tensor, at which offset).
+OCTAVO_API Checkpoint open_checkpoint(const std::string& path);
+
+/// Packs a canonical weight; its activation rule travels with it.
+OCTAVO_API PackedWeight pack(const Weight& weight, const char* backend = nullptr);
+
+/// A tensor to be written.
+struct TensorToWrite {
+  std::string name;
+  std::string dtype;  ///< safetensors spelling
+  std::vector<std::int64_t> shape;
+  /// Writes the tensor's bytes when its turn comes; one tensor is in memory at a time.
+  std::function<std::vector<std::byte>()> bytes;
+};
+
+/// Writes a safetensors file atomically: a temporary file beside the target, fsync, rename. On any
+/// failure the target is untouched and the temporary file is gone. Throws Error (io).
+OCTAVO_API void write_safetensors(const std::string& path, std::vector<TensorToWrite> tensors,
+                                  const std::map<std::string, std::string>& metadata = {});
+
+/// How a checkpoint is quantised.
+enum class Scheme : std::uint8_t {
+  int8_dynamic,  ///< int8 weights per channel, int8 activations per token (compressed-tensors)
+  fp8_dynamic,   ///< e4m3fn weights per channel, e4m3fn activations per token (compressed-tensors)
+  fp8_block,     ///< e4m3fn weights per 128x128 block, activations per 1x128 group (DeepSeek)
+  llm_int8,      ///< LLM.int8: int8 rows, float outlier columns, threshold 6 (bitsandbytes)
+};
+/// "int8-dynamic", ...
+OCTAVO_API std::string_view scheme_name(Scheme scheme) noexcept;
+/// The scheme of that name, PyTorch-ecosystem spellings (FP8_DYNAMIC, W8A8, ...) included.
+OCTAVO_API std::optional<Scheme> scheme_from_name(std::string_view name) noexcept;
+
+/// What became of one layer.
+struct LayerReport {
+  std::string name;
+  std::int64_t n = 0, k = 0;
+  std::int64_t bytes_before = 0, bytes_after = 0;  ///< weight and scales
+  double sqnr_db = 0;                              ///< 10 log10(sum w^2 / sum (w - w')^2)
+  double max_error = 0;                            ///< largest |w - w'|
+  std::int64_t saturated = 0;                      ///< codes at the type's largest magnitude
+};
+struct QuantizeReport {
+  std::vector<LayerReport> layers;
+  std::int64_t file_bytes_before = 0, file_bytes_after = 0;
+  std::int64_t tensors_copied = 0;
+};
+
+struct QuantizeFileOptions {
+  Scheme scheme = Scheme::int8_dynamic;
+  /// Layers to leave alone: exact names, or regular expressions as "re:..." matched at the start.
+  std::vector<std::string> ignore{};
+  /// Called after each tensor with (done, total) bytes of input.
+  std::function<void(std::int64_t, std::int64_t)> progress{};
+};
+
+/// Quantises every linear layer's weight (2-D floating "*.weight" that is no embedding, norm or
+/// output head) of a file and copies the rest. Throws Error.
+OCTAVO_API QuantizeReport quantize_file(const std::string& in, const std::string& out,
+                                        const QuantizeFileOptions& options);
+
+}  // namespace octavo

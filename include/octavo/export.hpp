@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+// The visibility of public symbols: the library is built with hidden visibility.
+#pragma once
+
+#define OCTAVO_API [[gnu::visibility("default")]]

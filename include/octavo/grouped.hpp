@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// Grouped products: lists of matrices, tensor forms cut by offsets, and batches.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "octavo/matmul.hpp"
+
+namespace octavo {
+
+/// The arguments of the list form beside inputs and weights. Every span is empty or as long as the
+/// inputs; an entry may be undefined (no bias, no scale, output allocated).
+struct GroupedListOptions {
+  std::span<const TensorView> biases{};
+  DType out_dtype = DType::undefined;
+  std::span<const Scale> scales_a{};
+  std::span<const Scale> scales_b{};
+  std::span<const TensorView> outs{};
+  MatmulOptions matmul{};
+  const char* backend = nullptr;
+};
+
+/// outputs[i] = cast(inputs[i] @ weights[i] + biases[i])
+///
+/// Shapes   inputs[i] [k], [p,k] or [...,k]; weights[i] [k,m]; outputs[i] [m], [p,m] or [...,m].
+///          Sizes and types are free per entry; lists are not broadcast. An empty list gives an
+///          empty list.
+/// Types, numerics and errors as scaled_mm; every error names the entry's index.
+OCTAVO_API std::vector<Tensor> grouped_mm(std::span<const Operand> inputs,
+                                          std::span<const Operand> weights,
+                                          const GroupedListOptions& options = {},
+                                          const ExecContext& context = {});
+
+/// The arguments of the tensor forms beside the two tensors.
+struct GroupedOptions {
+  TensorView offs{};  ///< int32 or int64 [G]: cumulative ends; [G + 1] with `offs_prefix`
+  bool offs_prefix = false;
+  TensorView bias{};  ///< [N] or [G, N]; 3-D x 2-D: [N_total]
+  DType out_dtype = DType::undefined;
+  Scale scale_a{};  ///< one element, [M] per row, or a declared granularity; see grouped_mm
+  Scale scale_b{};
+  Scale alpha{};
+  Scale scale_result{};
+  TensorView out{};
+  MatmulOptions matmul{};
+  const char* backend = nullptr;
+};
+
+/// One of four products, by the ranks of A and B:
+///
+/// | A          | B          | offs cut         | out        |
+/// |------------|------------|------------------|------------|
+/// | [M, K]     | [G, K, N]  | rows of A        | [M, N]     |
+/// | [G, M, K]  | [K, N]     | columns of B     | [M, N]     |
+/// | [M, K]     | [K, N]     | K of both        | [G, M, N]  |
+/// | [G, M, K]  | [G, K, N]  | (none)           | [G, M, N]  |
+///
+/// Groups may be empty. Rows (columns) past the last offset are zero. An empty group of the third
+/// form is a product with K = 0. Types and errors as scaled_mm.
+///
+/// Scales of automatic granularity are PyTorch's: one element; [M] (scale_a) or [N] (scale_b) for a
+/// 2-D operand, [G * M] or [G * N], group after group, in the third form; [G, M] or [G, N] for a
+/// 3-D operand. With a declared granularity: `per_tensor()` takes one element or [G], one scale per
+/// group; the others take scaled_mm's shape for a 2-D operand, and that shape behind a leading G
+/// for a 3-D one.
+OCTAVO_API Tensor grouped_mm(const Operand& a, const Operand& b, const GroupedOptions& options = {},
+                             const ExecContext& context = {});
+
+/// output[b] = (input[b] @ weight[b]) * scale, strictly 3-D, equal batch and inner sizes.
+///
+/// `scale` is a number or a one-element tensor; scale = 1 skips the multiply.
+struct ScaledGroupedMmOptions {
+  Scale scale{};
+  DType out_dtype = DType::undefined;
+  bool trans_b = false;  ///< weight is given as [batch, n, k] (attention: keys as they are)
+  TensorView out{};
+  MatmulOptions matmul{};
+  const char* backend = nullptr;
+};
+OCTAVO_API Tensor scaled_grouped_mm(const Operand& input, const Operand& weight,
+                                    const ScaledGroupedMmOptions& options = {},
+                                    const ExecContext& context = {});
+
+/// The problem that the tensor form of grouped_mm would run. Throws Error.
+OCTAVO_API MatmulProblem grouped_mm_problem(const Operand& a, const Operand& b,
+                                            const GroupedOptions& options = {});
+
+}  // namespace octavo

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// linear: activations times a packed weight, with the quantisation of the activations fused.
+#pragma once
+
+#include "octavo/context.hpp"
+#include "octavo/packed.hpp"
+#include "octavo/tensor.hpp"
+
+namespace octavo {
+
+struct LinearOptions {
+  TensorView bias{};                   ///< float type, [N]
+  DType out_dtype = DType::undefined;  ///< undefined: x's type
+  TensorView out{};                    ///< [..., N]; undefined: allocated by the call
+  MatmulOptions matmul{};
+  const char* backend = nullptr;
+};
+
+/// y = x @ W + bias for x [..., K] of bfloat16, float16 or float32 and a packed weight [K, N].
+///
+/// The weight's activation rule decides the path: quantised per token, tensor or group of K and
+/// multiplied in 8 bits; LLM.int8 with float outlier columns; or as they are (W8A16, or a float
+/// weight of x's type). Bit-equal to the separate quantiser followed by scaled_mm. Throws Error.
+OCTAVO_API Tensor linear(const TensorView& x, const PackedWeight& weight,
+                         const LinearOptions& options = {}, const ExecContext& context = {});
+
+}  // namespace octavo

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// Number formats: conversion between float32 and every narrow type, to the bit, in constant
+// expressions too.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <limits>
+
+namespace octavo {
+
+/// What a finite value beyond the largest finite code becomes. Infinite values do not saturate
+/// in formats that have an infinity: overflow detection relies on them.
+enum class Overflow : std::uint8_t {
+  saturate,  ///< the largest finite value (the default for fp8)
+  ieee,      ///< infinity where the format has one, else NaN
+};
+
+/// The layout of a binary floating-point format of at most 16 bits.
+///
+/// Source: OCP OFP8 1.0 (e4m3fn, e5m2), OCP MX 1.0 (e8m0fnu), IEEE 754-2019 (float16); the fnuz
+/// formats are those of ml_dtypes: no negative zero, no infinity, one NaN at 0x80.
+struct FloatFormat {
+  int mantissa_bits;
+  int bias;
+  std::uint32_t max_code;  ///< largest finite code without its sign
+  std::uint32_t inf_code;  ///< 0: the format has no infinity
+  std::uint32_t nan_code;  ///< the NaN that conversion makes
+  std::uint32_t sign_bit;  ///< 0: the format has no sign
+  bool unsigned_zero;      ///< fnuz: -0 is not representable, its code means NaN
+};
+
+inline constexpr FloatFormat kE4M3FN{3, 7, 0x7E, 0, 0x7F, 0x80, false};
+inline constexpr FloatFormat kE4M3FNUZ{3, 8, 0x7F, 0, 0x80, 0x80, true};
+inline constexpr FloatFormat kE5M2{2, 15, 0x7B, 0x7C, 0x7E, 0x80, false};
+inline constexpr FloatFormat kE5M2FNUZ{2, 16, 0x7F, 0, 0x80, 0x80, true};
+inline constexpr FloatFormat kFloat16{10, 15, 0x7BFF, 0x7C00, 0x7E00, 0x8000, false};
+inline constexpr FloatFormat kBFloat16{7, 127, 0x7F7F, 0x7F80, 0x7FC0, 0x8000, false};
+
+/// The code nearest to `x`, ties to even. Branch-free, so that loops over it vectorise.
+template <FloatFormat F>
+constexpr std::uint32_t encode(float x, Overflow overflow = Overflow::saturate) noexcept {
+  constexpr int kShift = 23 - F.mantissa_bits;
+  constexpr std::uint32_t kRebias = static_cast<std::uint32_t>(127 - F.bias) << F.mantissa_bits;
+  constexpr std::uint32_t kMinNormal = static_cast<std::uint32_t>(128 - F.bias) << 23;
+  // Adding this power of two aligns the sum's last bit with the format's smallest subnormal.
+  constexpr float kAlign =
+      F.bias < 127
+          ? std::bit_cast<float>(static_cast<std::uint32_t>(151 - F.bias - F.mantissa_bits) << 23)
+          : 0.0F;
+
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
+  const std::uint32_t magnitude = bits & 0x7FFFFFFFU;
+  const std::uint32_t odd = (magnitude >> kShift) & 1U;
+  const std::uint32_t rounded = magnitude + ((1U << (kShift - 1)) - 1U) + odd;
+  std::uint32_t code = (rounded >> kShift) - kRebias;
+  if constexpr (F.bias < 127) {
+    // A value too large for this branch is replaced by 0, so that the addition stays exact.
+    const std::uint32_t small = magnitude < kMinNormal ? magnitude : 0U;
+    const float aligned = std::bit_cast<float>(small) + kAlign;
+    const std::uint32_t subnormal =
+        std::bit_cast<std::uint32_t>(aligned) - std::bit_cast<std::uint32_t>(kAlign);
+    code = magnitude < kMinNormal ? subnormal : code;
+  }
+  const std::uint32_t beyond = F.inf_code != 0U ? F.inf_code : F.nan_code;
+  const std::uint32_t overflowed = overflow == Overflow::saturate ? F.max_code : beyond;
+  code = code > F.max_code ? overflowed : code;
+  if constexpr (F.inf_code != 0U) code = magnitude == 0x7F800000U ? F.inf_code : code;
+  code = magnitude > 0x7F800000U ? F.nan_code : code;
+  const std::uint32_t sign = (bits >> 31) * F.sign_bit;
+  if constexpr (F.unsigned_zero) {
+    return code == 0U || code == F.nan_code ? code : code | sign;
+  } else {
+    return code | sign;
+  }
+}
+
+/// The float32 value of a code; exact for every code of every format.
+template <FloatFormat F>
+constexpr float decode(std::uint32_t code) noexcept {
+  if constexpr (F.unsigned_zero) {
+    if (code == F.nan_code) return std::numeric_limits<float>::quiet_NaN();
+  }
+  const std::uint32_t magnitude = code & (F.sign_bit - 1U);
+  const std::uint32_t sign = (code & F.sign_bit) != 0U ? 0x80000000U : 0U;
+  std::uint32_t bits = 0;
+  if (magnitude > F.max_code) {
+    bits = F.inf_code != 0U && magnitude == F.inf_code ? 0x7F800000U : 0x7FC00000U;
+  } else if constexpr (F.bias == 127) {
+    bits = magnitude << (23 - F.mantissa_bits);
+  } else if ((magnitude >> F.mantissa_bits) != 0U) {
+    bits = (magnitude << (23 - F.mantissa_bits)) + (static_cast<std::uint32_t>(127 - F.bias) << 23);
+  } else {
+    constexpr float kStep =
+        std::bit_cast<float>(static_cast<std::uint32_t>(128 - F.bias - F.mantissa_bits) << 23);
+    bits = std::bit_cast<std::uint32_t>(static_cast<float>(magnitude) * kStep);
+  }
+  return std::bit_cast<float>(bits | sign);
+}
+
+/// 2^(code - 127); 0xFF is NaN. Code 0 is a float32 subnormal.
+constexpr float decode_e8m0(std::uint32_t code) noexcept {
+  if (code == 0xFFU) return std::numeric_limits<float>::quiet_NaN();
+  return std::bit_cast<float>(code == 0U ? 0x00400000U : code << 23);
+}
+
+/// The power of two nearest to `x`, ties to the even code; saturates at both ends.
+/// NaN and every negative value become NaN (0xFF); 0 becomes the smallest code.
+constexpr std::uint32_t encode_e8m0(float x) noexcept {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
+  if (bits > 0x80000000U || bits > 0x7F800000U) return 0xFFU;
+  if (bits < 0x00800000U) return bits > 0x00600000U ? 1U : 0U;
+  const std::uint32_t code = (bits + 0x003FFFFFU + ((bits >> 23) & 1U)) >> 23;
+  return code < 0xFEU ? code : 0xFEU;
+}
+
+/// The integer nearest to `x`, ties to even, saturated to [low, high]; NaN becomes 0.
+template <std::int32_t low, std::int32_t high>
+constexpr std::int32_t round_to_int(float x) noexcept {
+  if (!(x == x)) return 0;
+  if (x <= static_cast<float>(low)) return low;
+  if (x >= static_cast<float>(high)) return high;
+  constexpr float kAlign = 0x1.8p23F;
+  const bool whole = x >= 0x1p22F || x <= -0x1p22F;
+  if (whole && (x >= 0x1p23F || x <= -0x1p23F)) return static_cast<std::int32_t>(x);
+  if (whole) {  // the magnitude lies in [2^22, 2^23): one fraction bit is left
+    const float truncated = static_cast<float>(static_cast<std::int32_t>(x));
+    const float rest = x - truncated;
+    const std::int32_t t = static_cast<std::int32_t>(truncated);
+    const bool away = rest == 0.5F || rest == -0.5F ? (t & 1) != 0 : false;
+    return away ? t + (rest > 0 ? 1 : -1) : t;
+  }
+  return static_cast<std::int32_t>((x + kAlign) - kAlign);
+}
+
+constexpr std::int8_t round_to_int8(float x) noexcept {
+  return static_cast<std::int8_t>(round_to_int<-128, 127>(x));
+}
+constexpr std::uint8_t round_to_uint8(float x) noexcept {
+  return static_cast<std::uint8_t>(round_to_int<0, 255>(x));
+}
+constexpr std::int32_t round_to_int32(float x) noexcept {
+  return round_to_int<std::numeric_limits<std::int32_t>::min(),
+                      std::numeric_limits<std::int32_t>::max()>(x);
+}
+
+namespace detail {
+template <FloatFormat F>
+constexpr std::array<float, 256> decode_table() noexcept {
+  std::array<float, 256> table{};
+  for (std::uint32_t code = 0; code < 256; ++code) table[code] = decode<F>(code);
+  return table;
+}
+constexpr std::array<float, 256> e8m0_table() noexcept {
+  std::array<float, 256> table{};
+  for (std::uint32_t code = 0; code < 256; ++code) table[code] = decode_e8m0(code);
+  return table;
+}
+}  // namespace detail
+
+/// The values of all 256 codes of each 8-bit format.
+inline constexpr std::array<float, 256> kE4M3FNValues = detail::decode_table<kE4M3FN>();
+inline constexpr std::array<float, 256> kE4M3FNUZValues = detail::decode_table<kE4M3FNUZ>();
+inline constexpr std::array<float, 256> kE5M2Values = detail::decode_table<kE5M2>();
+inline constexpr std::array<float, 256> kE5M2FNUZValues = detail::decode_table<kE5M2FNUZ>();
+inline constexpr std::array<float, 256> kE8M0Values = detail::e8m0_table();
+
+}  // namespace octavo

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Prepacked weights: an operand B laid out once for the kernels of this machine.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "octavo/problem.hpp"
+
+namespace octavo {
+
+/// The opaque content of a packed weight.
+struct PackedWeightData;
+
+/// A weight in the private layout of one backend: immutable, shareable between threads, cheap to
+/// copy, and unpackable bit for bit. It owns its codes, scales and column sums.
+class OCTAVO_API PackedWeight {
+ public:
+  PackedWeight() = default;
+  explicit PackedWeight(std::shared_ptr<const PackedWeightData> content) noexcept
+      : content_(std::move(content)) {}
+
+  bool defined() const noexcept { return content_ != nullptr; }
+  std::int64_t k() const noexcept;
+  std::int64_t n() const noexcept;
+  DType dtype() const noexcept;
+  /// The backend whose layout this is, and that layout's version.
+  const char* layout() const noexcept;
+  std::size_t bytes() const noexcept;
+  /// How activations meet this weight in `linear`: quantised so, or as they are.
+  const std::optional<ActivationQuant>& activation() const noexcept;
+  const PackedWeightData* content() const noexcept { return content_.get(); }
+
+ private:
+  std::shared_ptr<const PackedWeightData> content_;
+};
+
+struct PackOptions {
+  std::optional<ActivationQuant> activation{};  ///< the rule that `linear` will follow
+  const char* backend = nullptr;                ///< null: the first that can pack this weight
+};
+
+/// Packs a weight B [K, N] (any strides, any type, any scale). Throws Error.
+OCTAVO_API PackedWeight pack(const Operand& weight, const PackOptions& options = {},
+                             const ExecContext& context = {});
+
+/// The codes and scales that were packed, bit for bit; `data` is [K, N] with K contiguous.
+OCTAVO_API Quantized unpack(const PackedWeight& weight, const ExecContext& context = {});
+
+}  // namespace octavo

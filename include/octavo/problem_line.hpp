@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Problem lines: one spelling of a problem for tests, bench, command line and bug reports.
+//
+//   scaled_mm e4m3fn:e4m3fn:bf16 scale=token:channel bias 16x4096x14336
+//   grouped_mm int8:int8:bf16 groups=32+0+32+96 128x1536x2048
+//
+// Grammar: operation, A:B:out types, then any of the words below in any order, then MxNxK.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "octavo/backend.hpp"
+#include "octavo/dtype.hpp"
+#include "octavo/problem.hpp"
+#include "octavo/scale.hpp"
+
+namespace octavo {
+
+/// How operands are laid out in memory.
+enum class LineLayout : std::uint8_t {
+  natural,    ///< A row-major; B as weights are stored, K contiguous
+  row_major,  ///< A and B row-major                                   (layout=row)
+  strided,    ///< every second element of a larger buffer             (layout=strided)
+  reversed,   ///< negative strides                                    (layout=reversed)
+  broadcast,  ///< one row of A for all M, stride 0                    (layout=broadcast)
+};
+
+/// A problem line, parsed.
+struct ProblemLine {
+  std::string operation = "scaled_mm";  ///< scaled_mm, grouped_mm, scaled_grouped_mm
+  DType a = DType::int8, b = DType::int8, out = DType::undefined;
+  std::int64_t m = 0, n = 0, k = 0;  ///< with groups: totals of the dimension that is cut
+
+  bool has_scale_a = false, has_scale_b = false;
+  Granularity scale_a, scale_b;        ///< scale=token:channel, `none` for no scale
+  DType scale_dtype = DType::float32;  ///< scale_dtype=bf16|fp16|e8m0fnu
+  DType bias = DType::undefined;       ///< bias, bias=bf16
+  bool azp = false;                    ///< azp (per token), azp=tensor
+  bool azp_per_tensor = false;
+  float alpha = 1.0F, beta = 0.0F;  ///< alpha=0.5 beta=0.25 (brings a C of the output's kind)
+  bool has_scale_result = false;
+  float scale_result = 1.0F;  ///< scale_result=0.5, scale_result=vector
+  bool scale_result_vector = false;
+  std::vector<std::int64_t> groups;   ///< groups=32+0+96
+  Split split = Split::none;          ///< split=rows|columns|inner|batch|list
+  bool prepacked = false;             ///< prepacked
+  DType quantise = DType::undefined;  ///< quantise=int8: float A, quantised by the fused prologue
+  float threshold = 0.0F;             ///< threshold=6: LLM.int8 (with quantise=int8)
+  LineLayout layout = LineLayout::natural;
+  std::uint64_t seed = 1;  ///< seed=7
+};
+
+/// Parses a line. Throws Error (invalid_argument) naming the word that is wrong and what would be
+/// right.
+OCTAVO_API ProblemLine parse_problem_line(std::string_view line);
+
+/// The canonical spelling; parsing it gives the same problem.
+OCTAVO_API std::string to_string(const ProblemLine& line);
+
+/// What would run that problem, without making its operands. Throws Error.
+OCTAVO_API Explanation explain(const ProblemLine& line, const ExecContext& context = {},
+                               const char* backend = nullptr);
+
+}  // namespace octavo

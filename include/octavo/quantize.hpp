@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Quantisers: from float tensors to 8-bit codes and scales, and back.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+#include "octavo/context.hpp"
+#include "octavo/numeric.hpp"
+#include "octavo/scale.hpp"
+#include "octavo/tensor.hpp"
+
+namespace octavo {
+
+/// Which float32 numbers a scale may be.
+enum class ScaleRounding : std::uint8_t {
+  none,          ///< absmax / qmax
+  power_of_two,  ///< 2^ceil(log2(absmax / qmax)), before quantising (DeepSeek)
+  mx_floor,      ///< 2^(floor(log2(absmax)) - emax) (OCP MX 1.0 section 6.3)
+};
+
+/// What non-finite input does.
+enum class NonFinite : std::uint8_t {
+  propagate,  ///< NaN stays NaN in fp8 (0 in int8), Inf converts; scales ignore both
+  error,      ///< refused
+};
+
+/// How to quantise; plain data that a product can carry as its prologue.
+///
+/// Source: specification section 6. scale = absmax / qmax, at least 2^-126; absmax 0 gives scale 1;
+/// code = cast(x / scale) with the correctly rounded float32 quotient. With `azp` (int8, uint8):
+/// s = (max - min) / 255 over a range that includes 0, azp = RNE(qmin - min / s),
+/// code = saturate(RNE(x / s) + azp).
+struct QuantizeSpec {
+  DType dtype = DType::int8;
+  Granularity granularity = per_token();
+  bool azp = false;
+  float scale_ub = std::numeric_limits<float>::infinity();  ///< upper bound of absmax
+  float min_scale = 0.0F;                                   ///< lower bound of the scale
+  ScaleRounding rounding = ScaleRounding::none;
+  DType scale_dtype = DType::float32;  ///< float32, or float8_e8m0fnu for power-of-two scales
+  NonFinite non_finite = NonFinite::propagate;
+  Overflow overflow = Overflow::saturate;  ///< fp8: what a finite value beyond the range becomes
+};
+
+/// A quantised matrix: codes, scales and, where asked for, zero points.
+/// Dequantised element (i, j) = (codes[i,j] - azp) * scale of its cell.
+struct Quantized {
+  Tensor data;   ///< [R, C] codes, in the stride order of the input
+  Tensor scale;  ///< 2-D, one element per cell of `grid`
+  ScaleGrid grid;
+  Tensor azp;  ///< int32, shape of `scale`; undefined when symmetric
+};
+
+struct QuantizeOptions {
+  DType dtype = DType::int8;
+  Granularity granularity = per_token();
+  Side side = Side::a;  ///< how the granularity's names read the matrix: [M,K] or [K,N]
+  bool azp = false;
+  float scale_ub = std::numeric_limits<float>::infinity();
+  float min_scale = 0.0F;
+  ScaleRounding rounding = ScaleRounding::none;
+  DType scale_dtype = DType::float32;
+  NonFinite non_finite = NonFinite::propagate;
+  Overflow overflow = Overflow::saturate;
+  Scale scale{};        ///< static quantisation: this scale instead of a computed one
+  TensorView azp_in{};  ///< static quantisation with azp: the zero points, int32
+};
+
+/// Quantises a matrix x [R, C] of bfloat16, float16 or float32, with any strides.
+///
+/// Codes and scales are the same bits on every backend. A weight stored as [N, K] is quantised per
+/// output channel with `quantize(w.transposed(), {.granularity = per_channel(), .side = Side::b})`.
+/// Throws Error: invalid_argument (rank, dtype, granularity, non-finite input under
+/// NonFinite::error), out_of_memory.
+OCTAVO_API Quantized quantize(const TensorView& x, const QuantizeOptions& options = {},
+                              const ExecContext& context = {});
+
+/// The MX fp8 quantiser: groups of 32 along K with e8m0 scales (OCP MX 1.0).
+OCTAVO_API Quantized quantize_mxfp8(const TensorView& x, DType dtype = DType::float8_e4m3fn,
+                                    Side side = Side::a, const ExecContext& context = {});
+
+/// The scales (and zero points) that `quantize` would use, without the codes.
+OCTAVO_API Quantized compute_scale(const TensorView& x, const QuantizeOptions& options = {},
+                                   const ExecContext& context = {});
+
+/// (codes - azp) * scale, computed in float32 and converted once.
+OCTAVO_API Tensor dequantize(const Quantized& q, DType out_dtype = DType::float32,
+                             const ExecContext& context = {});
+
+/// The largest code magnitude that scales aim at: 448, 240, 57344, 57344, 127, 255.
+OCTAVO_API float qmax(DType dtype) noexcept;
+
+}  // namespace octavo

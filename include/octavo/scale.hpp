@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// Scales: how a scale is given, which elements share one, and the resolved view kernels read.
+#pragma once
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string>
+
+#include "octavo/tensor.hpp"
+
+namespace octavo {
+
+/// Which operand of A[M,K] @ B[K,N] a matrix is.
+enum class Side : std::uint8_t { a, b };
+
+/// Which elements of an operand share one scale.
+///
+/// | name        | scale of A [M,K]      | scale of B [K,N]       |
+/// |-------------|-----------------------|------------------------|
+/// | per_tensor  | one element           | one element            |
+/// | per_token   | [M, 1] (or [M])       | -                      |
+/// | per_channel | -                     | [1, N] (or [N], [N,1]) |
+/// | group(g)    | [M, ceil(K/g)]        | [ceil(K/g), N]         |
+/// | block(r, c) | [ceil(M/r),ceil(K/c)] | [ceil(K/r),ceil(N/c)]  |
+/// | per_k       | [1, K] (or [K])       | [K, 1] (or [K])        |
+/// | per_element | [M, K]                | [K, N]                 |
+///
+/// `automatic` follows broadcasting of the scale's own shape against the operand and never guesses
+/// between two readings: group and block scales have to be declared.
+struct Granularity {
+  enum class Kind : std::uint8_t {
+    automatic,
+    tensor,
+    token,
+    channel,
+    group,
+    block,
+    per_k,
+    element,
+  };
+  Kind kind = Kind::automatic;
+  std::int64_t rows = 0;  ///< block: rows of the operand under one scale; group: the group length
+  std::int64_t cols = 0;  ///< block: columns of the operand under one scale
+
+  friend bool operator==(const Granularity&, const Granularity&) = default;
+};
+
+constexpr Granularity per_tensor() noexcept { return {Granularity::Kind::tensor, 0, 0}; }
+constexpr Granularity per_token() noexcept { return {Granularity::Kind::token, 0, 0}; }
+constexpr Granularity per_channel() noexcept { return {Granularity::Kind::channel, 0, 0}; }
+constexpr Granularity group(std::int64_t g) noexcept { return {Granularity::Kind::group, g, 0}; }
+constexpr Granularity block(std::int64_t rows, std::int64_t cols) noexcept {
+  return {Granularity::Kind::block, rows, cols};
+}
+constexpr Granularity per_k() noexcept { return {Granularity::Kind::per_k, 0, 0}; }
+constexpr Granularity per_element() noexcept { return {Granularity::Kind::element, 0, 0}; }
+
+/// "token", "group128", "block128x128": the spelling of problem lines.
+OCTAVO_API std::string to_string(const Granularity& granularity);
+
+/// One scale covers the whole extent of that dimension, whatever it is.
+inline constexpr std::int64_t kWholeExtent = std::numeric_limits<std::int64_t>::max();
+
+/// A granularity as numbers: rows x cols of the operand under one scale.
+struct ScaleGrid {
+  std::int64_t rows = kWholeExtent;
+  std::int64_t cols = kWholeExtent;
+  friend bool operator==(const ScaleGrid&, const ScaleGrid&) = default;
+};
+
+/// The grid of a declared granularity on that side. `automatic` has none: it depends on a shape.
+OCTAVO_API ScaleGrid scale_grid(const Granularity& granularity, Side side) noexcept;
+
+/// A scale argument: undefined (use the scale that the operand carries, else none), null
+/// (explicitly none, overrides a carried one), a host number, or a tensor.
+///
+/// A scale is a decode multiplier: dequantised = stored * scale. Tensors may be float32, bfloat16,
+/// float16 or float8_e8m0fnu, with any strides; they are widened exactly.
+class OCTAVO_API Scale {
+ public:
+  enum class Kind : std::uint8_t { undefined, null, number, tensor };
+
+  Scale() = default;
+  Scale(std::nullptr_t) : kind_(Kind::null) {}  // NOLINT: implicit on purpose
+  template <class T>
+  requires std::integral<T> || std::floating_point<T> Scale(
+      T number)  // NOLINT: implicit on purpose
+      : kind_(Kind::number), number_(static_cast<float>(number)) {}
+  Scale(const TensorView& values, Granularity granularity = {})  // NOLINT: implicit on purpose
+      : kind_(values.defined() ? Kind::tensor : Kind::undefined),
+        values_(values),
+        granularity_(granularity) {}
+  Scale(const Tensor& values, Granularity granularity = {})  // NOLINT: implicit on purpose
+      : Scale(values.view(), granularity) {}
+
+  Kind kind() const noexcept { return kind_; }
+  float number() const noexcept { return number_; }
+  const TensorView& values() const noexcept { return values_; }
+  const Granularity& granularity() const noexcept { return granularity_; }
+
+ private:
+  Kind kind_ = Kind::undefined;
+  float number_ = 1.0F;
+  TensorView values_;
+  Granularity granularity_;
+};
+
+/// A resolved scale: what kernels read. Element (i, j) of the operand is multiplied by
+/// `data[(row0 + i) / rows, (col0 + j) / cols]`, or by `number` when there is no tensor.
+struct ScaleView {
+  enum class Kind : std::uint8_t { none, number, tensor };
+  Kind kind = Kind::none;
+  float number = 1.0F;
+  TensorView data;  ///< 2-D; 3-D [G, ., .] in a tensor-form group, indexed within the group
+  std::int64_t rows = kWholeExtent;
+  std::int64_t cols = kWholeExtent;
+  std::int64_t row0 = 0;  ///< first row of a slice, counted in the operand the scales were made for
+  std::int64_t col0 = 0;
+
+  bool present() const noexcept { return kind != Kind::none; }
+  /// The scales of the transposed operand.
+  OCTAVO_API ScaleView transposed() const noexcept;
+  /// The scales of rows [row, ...) and columns [col, ...) of the operand.
+  OCTAVO_API ScaleView shifted(std::int64_t row, std::int64_t col) const noexcept;
+};
+
+}  // namespace octavo

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tensors: a non-owning strided view, and an owning, 64-byte aligned tensor.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "octavo/dtype.hpp"
+#include "octavo/status.hpp"
+
+namespace octavo {
+
+/// Where a tensor's memory lives; the values are DLPack's.
+enum class DeviceType : std::int32_t { cpu = 1, cuda = 2 };
+
+struct Device {
+  DeviceType type = DeviceType::cpu;
+  std::int32_t index = 0;
+  friend bool operator==(const Device&, const Device&) = default;
+};
+
+/// The largest number of dimensions of a tensor argument.
+inline constexpr int kMaxRank = 8;
+
+/// A strided view of memory that somebody else owns.
+///
+/// Strides count elements; any stride is legal for an input, 0 (broadcast), negative and
+/// transposed ones included. Offsets are 64-bit. No alignment is asked for. Inputs are never
+/// written, so a view of constant memory is fine wherever an operation reads.
+struct OCTAVO_API TensorView {
+  void* data = nullptr;
+  DType dtype = DType::undefined;
+  Device device{};
+  int rank = 0;
+  std::array<std::int64_t, kMaxRank> shape{};
+  std::array<std::int64_t, kMaxRank> strides{};
+
+  /// An undefined view: "no tensor given".
+  TensorView() = default;
+  /// A row-major view. Throws Error (invalid_argument) beyond kMaxRank dimensions.
+  TensorView(const void* data, DType dtype, std::span<const std::int64_t> shape);
+  TensorView(const void* data, DType dtype, std::initializer_list<std::int64_t> shape)
+      : TensorView(data, dtype, std::span(shape.begin(), shape.size())) {}
+  /// A view with explicit strides, as many as dimensions.
+  TensorView(const void* data, DType dtype, std::initializer_list<std::int64_t> shape,
+             std::initializer_list<std::int64_t> strides);
+
+  bool defined() const noexcept { return dtype != DType::undefined; }
+  std::int64_t numel() const noexcept;
+  std::span<const std::int64_t> dims() const noexcept {
+    return {shape.data(), static_cast<std::size_t>(rank)};
+  }
+  /// Elements follow each other in row-major order without holes (or there is at most one).
+  bool contiguous() const noexcept;
+  /// The same memory with the last two dimensions exchanged. Rank 2 or more.
+  TensorView transposed() const noexcept;
+  /// The part [begin, end) of one dimension.
+  TensorView slice(int dim, std::int64_t begin, std::int64_t end) const noexcept;
+  /// One index of the first dimension, with that dimension removed.
+  TensorView operator[](std::int64_t index) const noexcept;
+
+  /// The address of element `offset` (in elements from the start).
+  void* at(std::int64_t offset) const noexcept {
+    return static_cast<char*>(data) + offset * element_bytes(dtype);
+  }
+};
+
+/// The data type that a C++ type is stored as.
+template <class T>
+inline constexpr DType dtype_of = DType::undefined;
+template <>
+inline constexpr DType dtype_of<float> = DType::float32;
+template <>
+inline constexpr DType dtype_of<double> = DType::float64;
+template <>
+inline constexpr DType dtype_of<std::int8_t> = DType::int8;
+template <>
+inline constexpr DType dtype_of<std::uint8_t> = DType::uint8;
+template <>
+inline constexpr DType dtype_of<std::int32_t> = DType::int32;
+template <>
+inline constexpr DType dtype_of<std::int64_t> = DType::int64;
+
+/// A row-major view of a C++ array: `octavo::view(values, {rows, cols})`.
+template <class T>
+TensorView view(const T* data, std::initializer_list<std::int64_t> shape) {
+  static_assert(dtype_of<T> != DType::undefined, "no data type for this C++ type; name one");
+  return {data, dtype_of<T>, shape};
+}
+template <class Container>
+TensorView view(const Container& values, std::initializer_list<std::int64_t> shape) {
+  return view(std::data(values), shape);
+}
+
+/// A tensor that owns its memory; copies share it. Memory is aligned to 64 bytes.
+class OCTAVO_API Tensor {
+ public:
+  Tensor() = default;
+
+  /// A row-major tensor with uninitialised elements. Throws Error (out_of_memory,
+  /// invalid_argument).
+  static Tensor empty(DType dtype, std::span<const std::int64_t> shape);
+  static Tensor empty(DType dtype, std::initializer_list<std::int64_t> shape) {
+    return empty(dtype, std::span(shape.begin(), shape.size()));
+  }
+  /// The same without exceptions; `operation` begins the sentence of a failure.
+  static Result<Tensor> try_empty(const char* operation, DType dtype,
+                                  std::span<const std::int64_t> shape) noexcept;
+  /// A tensor over memory that `owner` keeps alive.
+  static Tensor adopt(std::shared_ptr<void> owner, const TensorView& view) noexcept;
+
+  const TensorView& view() const noexcept { return view_; }
+  operator const TensorView&() const noexcept { return view_; }  // NOLINT: implicit on purpose
+  bool defined() const noexcept { return view_.defined(); }
+  DType dtype() const noexcept { return view_.dtype; }
+  int rank() const noexcept { return view_.rank; }
+  std::int64_t size(int dim) const noexcept { return view_.shape[static_cast<std::size_t>(dim)]; }
+  std::int64_t numel() const noexcept { return view_.numel(); }
+  void* data() const noexcept { return view_.data; }
+  template <class T>
+  T* data_as() const noexcept {
+    return static_cast<T*>(view_.data);
+  }
+  /// The same memory, last two dimensions exchanged.
+  Tensor transposed() const noexcept { return adopt(owner_, view_.transposed()); }
+  /// A row-major tensor of this data type with the same elements, converted as section 1 of the
+  /// specification says. Throws Error.
+  Tensor to(DType dtype) const;
+
+ private:
+  std::shared_ptr<void> owner_;
+  TensorView view_;
+};
+
+/// A row-major copy of any view, converted to `dtype`. Throws Error.
+OCTAVO_API Tensor copy(const TensorView& source, DType dtype);
+
+/// "[4, 8]": the spelling of shapes in every sentence.
+OCTAVO_API std::string shape_string(const TensorView& view);
+
+}  // namespace octavo
