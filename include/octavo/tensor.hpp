@@ -42,12 +42,12 @@ struct OCTAVO_API TensorView {
   /// An undefined view: "no tensor given".
   TensorView() = default;
   /// A row-major view. Throws Error (invalid_argument) beyond kMaxRank dimensions.
-  TensorView(const void* data, DType dtype, std::span<const std::int64_t> shape);
-  TensorView(const void* data, DType dtype, std::initializer_list<std::int64_t> shape)
-      : TensorView(data, dtype, std::span(shape.begin(), shape.size())) {}
+  TensorView(const void* memory, DType type, std::span<const std::int64_t> sizes);
+  TensorView(const void* memory, DType type, std::initializer_list<std::int64_t> sizes)
+      : TensorView(memory, type, std::span(sizes.begin(), sizes.size())) {}
   /// A view with explicit strides, as many as dimensions.
-  TensorView(const void* data, DType dtype, std::initializer_list<std::int64_t> shape,
-             std::initializer_list<std::int64_t> strides);
+  TensorView(const void* memory, DType type, std::initializer_list<std::int64_t> sizes,
+             std::initializer_list<std::int64_t> steps);
 
   bool defined() const noexcept { return dtype != DType::undefined; }
   std::int64_t numel() const noexcept;
