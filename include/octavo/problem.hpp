@@ -21,6 +21,7 @@ class PackedWeight;
 /// A fused prologue: quantise a float operand A on its way into the product.
 struct ActivationQuant {
   QuantizeSpec spec;
+  bool vectorwise = false;  ///< LLM.int8's statistics and codes (section 8) instead of section 6's
   float outlier_threshold =
       0.0F;           ///< LLM.int8: columns with |a| >= threshold stay in float; 0: off
   TensorView codes;   ///< where the codes go; undefined: the workspace

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// CPU detection: CPUID and XGETBV on x86-64, the auxiliary vector on Arm.
+#include "core/cpu_features.hpp"
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "octavo/backend.hpp"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
+namespace octavo {
+namespace {
+
+struct FeatureRow {
+  const char* name;
+  bool CpuFeatures::* flag;
+};
+
+constexpr std::array<FeatureRow, 19> kFeatures{{
+    {"sse4_1", &CpuFeatures::sse4_1},
+    {"avx2", &CpuFeatures::avx2},
+    {"fma", &CpuFeatures::fma},
+    {"f16c", &CpuFeatures::f16c},
+    {"avx_vnni", &CpuFeatures::avx_vnni},
+    {"avx512f", &CpuFeatures::avx512f},
+    {"avx512bw", &CpuFeatures::avx512bw},
+    {"avx512vl", &CpuFeatures::avx512vl},
+    {"avx512dq", &CpuFeatures::avx512dq},
+    {"avx512_vnni", &CpuFeatures::avx512_vnni},
+    {"avx512_bf16", &CpuFeatures::avx512_bf16},
+    {"avx512_vbmi", &CpuFeatures::avx512_vbmi},
+    {"avx512_fp16", &CpuFeatures::avx512_fp16},
+    {"amx_tile", &CpuFeatures::amx_tile},
+    {"amx_int8", &CpuFeatures::amx_int8},
+    {"amx_bf16", &CpuFeatures::amx_bf16},
+    {"neon_dotprod", &CpuFeatures::neon_dotprod},
+    {"neon_i8mm", &CpuFeatures::neon_i8mm},
+    {"neon_bf16", &CpuFeatures::neon_bf16},
+}};
+
+#if defined(__x86_64__)
+
+struct Registers {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+};
+
+Registers cpuid(unsigned leaf, unsigned subleaf) noexcept {
+  Registers r;
+  if (__get_cpuid_count(leaf, subleaf, &r.eax, &r.ebx, &r.ecx, &r.edx) == 0) return {};
+  return r;
+}
+
+// The register states that the operating system saves (XCR0).
+std::uint64_t saved_states() noexcept {
+  unsigned low = 0;
+  unsigned high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<std::uint64_t>(high) << 32) | low;
+}
+
+CpuFeatures detect() noexcept {
+  CpuFeatures f;
+  const auto bit = [](unsigned value, int index) { return ((value >> index) & 1U) != 0; };
+  const Registers one = cpuid(1, 0);
+  const Registers seven = cpuid(7, 0);
+  const Registers seven_one = seven.eax >= 1 ? cpuid(7, 1) : Registers();
+  f.sse4_1 = bit(one.ecx, 19);
+  if (!bit(one.ecx, 27)) return f;  // no OSXSAVE: wider registers are not kept
+  const std::uint64_t states = saved_states();
+  const bool ymm = (states & 0x6U) == 0x6U;
+  const bool zmm = ymm && (states & 0xE0U) == 0xE0U;
+  const bool tiles = (states & 0x60000U) == 0x60000U;
+  f.avx2 = ymm && bit(seven.ebx, 5);
+  f.fma = ymm && bit(one.ecx, 12);
+  f.f16c = ymm && bit(one.ecx, 29);
+  f.avx_vnni = ymm && bit(seven_one.eax, 4);
+  f.avx512f = zmm && bit(seven.ebx, 16);
+  f.avx512dq = zmm && bit(seven.ebx, 17);
+  f.avx512bw = zmm && bit(seven.ebx, 30);
+  f.avx512vl = zmm && bit(seven.ebx, 31);
+  f.avx512_vbmi = zmm && bit(seven.ecx, 1);
+  f.avx512_vnni = zmm && bit(seven.ecx, 11);
+  f.avx512_bf16 = zmm && bit(seven_one.eax, 5);
+  f.avx512_fp16 = zmm && bit(seven.edx, 23);
+  f.amx_tile = tiles && bit(seven.edx, 24);
+  f.amx_int8 = tiles && bit(seven.edx, 25);
+  f.amx_bf16 = tiles && bit(seven.edx, 22);
+  return f;
+}
+
+std::string brand() {
+  std::array<char, 49> text{};
+  for (unsigned i = 0; i < 3; ++i) {
+    const Registers r = cpuid(0x80000002U + i, 0);
+    const std::array<unsigned, 4> words{r.eax, r.ebx, r.ecx, r.edx};
+    std::memcpy(text.data() + 16 * i, words.data(), 16);
+  }
+  std::string name(text.data());
+  while (!name.empty() && name.back() == ' ') name.pop_back();
+  return name.empty() ? "x86-64" : name;
+}
+
+#elif defined(__aarch64__)
+
+CpuFeatures detect() noexcept {
+  CpuFeatures f;
+  f.neon_dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+  f.neon_i8mm = (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+  f.neon_bf16 = (getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0;
+  return f;
+}
+
+std::string brand() { return "aarch64"; }
+
+#else
+
+CpuFeatures detect() noexcept { return {}; }
+std::string brand() { return "unknown"; }
+
+#endif
+
+}  // namespace
+
+const CpuFeatures& cpu() noexcept {
+  static const CpuFeatures features = detect();
+  return features;
+}
+
+std::vector<CpuFeature> cpu_features() {
+  std::vector<CpuFeature> features;
+  for (const FeatureRow& row : kFeatures) features.push_back({row.name, cpu().*row.flag});
+  return features;
+}
+
+std::string cpu_name() { return brand(); }
+
+}  // namespace octavo

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// One codec per data type, and row conversions made from it.
+#include "core/element.hpp"
+
+#include <array>
+#include <bit>
+#include <cstring>
+
+#include "core/convert.hpp"
+
+namespace octavo {
+namespace {
+
+template <class T>
+T load_raw(const void* base, std::int64_t offset) noexcept {
+  T value;
+  std::memcpy(&value, static_cast<const char*>(base) + offset * std::int64_t{sizeof(T)}, sizeof(T));
+  return value;
+}
+template <class T>
+void store_raw(void* base, std::int64_t offset, T value) noexcept {
+  std::memcpy(static_cast<char*>(base) + offset * std::int64_t{sizeof(T)}, &value, sizeof(T));
+}
+
+// A codec says how a type is stored and converts one element either way.
+template <FloatFormat F, class Raw>
+struct SmallFloat {
+  static float load(const void* base, std::int64_t offset) noexcept {
+    return decode<F>(load_raw<Raw>(base, offset));
+  }
+  static void store(void* base, std::int64_t offset, float value, Overflow overflow) noexcept {
+    store_raw(base, offset, static_cast<Raw>(encode<F>(value, overflow)));
+  }
+};
+
+template <const std::array<float, 256>& table, FloatFormat F>
+struct Float8 : SmallFloat<F, std::uint8_t> {
+  static float load(const void* base, std::int64_t offset) noexcept {
+    return table[load_raw<std::uint8_t>(base, offset)];
+  }
+};
+
+// 16-bit floats overflow to infinity, as IEEE 754 says.
+template <FloatFormat F>
+struct Float16Bit : SmallFloat<F, std::uint16_t> {
+  static void store(void* base, std::int64_t offset, float value, Overflow) noexcept {
+    store_raw(base, offset, static_cast<std::uint16_t>(encode<F>(value, Overflow::ieee)));
+  }
+};
+
+struct E8M0 {
+  static float load(const void* base, std::int64_t offset) noexcept {
+    return kE8M0Values[load_raw<std::uint8_t>(base, offset)];
+  }
+  static void store(void* base, std::int64_t offset, float value, Overflow) noexcept {
+    store_raw(base, offset, static_cast<std::uint8_t>(encode_e8m0(value)));
+  }
+};
+
+struct Float32 {
+  static float load(const void* base, std::int64_t offset) noexcept {
+    return load_raw<float>(base, offset);
+  }
+  static void store(void* base, std::int64_t offset, float value, Overflow) noexcept {
+    store_raw(base, offset, value);
+  }
+};
+
+template <class T, T (*round)(float) noexcept>
+struct Integer {
+  static float load(const void* base, std::int64_t offset) noexcept {
+    return static_cast<float>(load_raw<T>(base, offset));
+  }
+  static void store(void* base, std::int64_t offset, float value, Overflow) noexcept {
+    store_raw(base, offset, round(value));
+  }
+};
+
+struct None {
+  static float load(const void*, std::int64_t) noexcept { return 0.0F; }
+  static void store(void*, std::int64_t, float, Overflow) noexcept {}
+};
+
+struct Functions {
+  float (*load)(const void*, std::int64_t) noexcept = &None::load;
+  void (*store)(void*, std::int64_t, float, Overflow) noexcept = &None::store;
+  void (*load_row)(const void*, std::int64_t, std::int64_t, float*) noexcept = nullptr;
+  void (*store_row)(const float*, std::int64_t, void*, std::int64_t, Overflow) noexcept = nullptr;
+};
+
+template <class Codec>
+void load_row_of(const void* base, std::int64_t stride, std::int64_t n, float* out) noexcept {
+  if (stride == 1) {  // a loop of its own, so that it vectorises
+    for (std::int64_t i = 0; i < n; ++i) out[i] = Codec::load(base, i);
+  } else {
+    for (std::int64_t i = 0; i < n; ++i) out[i] = Codec::load(base, i * stride);
+  }
+}
+
+template <class Codec>
+void store_row_of(const float* in, std::int64_t n, void* base, std::int64_t stride,
+                  Overflow overflow) noexcept {
+  if (stride == 1 && overflow == Overflow::saturate) {
+    for (std::int64_t i = 0; i < n; ++i) Codec::store(base, i, in[i], Overflow::saturate);
+  } else {
+    for (std::int64_t i = 0; i < n; ++i) Codec::store(base, i * stride, in[i], overflow);
+  }
+}
+
+template <class Codec>
+constexpr Functions functions_of() {
+  return {&Codec::load, &Codec::store, &load_row_of<Codec>, &store_row_of<Codec>};
+}
+
+// In the order of DType.
+constexpr std::array<Functions, kDTypes.size()> kFunctions{{
+    functions_of<None>(),                             // undefined
+    functions_of<Float8<kE4M3FNValues, kE4M3FN>>(),
+    functions_of<Float8<kE4M3FNUZValues, kE4M3FNUZ>>(),
+    functions_of<Float8<kE5M2Values, kE5M2>>(),
+    functions_of<Float8<kE5M2FNUZValues, kE5M2FNUZ>>(),
+    functions_of<E8M0>(),
+    functions_of<Float16Bit<kBFloat16>>(),
+    functions_of<Float16Bit<kFloat16>>(),
+    functions_of<Float32>(),
+    functions_of<Integer<std::int8_t, &round_to_int8>>(),
+    functions_of<Integer<std::uint8_t, &round_to_uint8>>(),
+    functions_of<Integer<std::int32_t, &round_to_int32>>(),
+    functions_of<None>(),  // int64: offsets and indices, read by load_int
+    functions_of<None>(),  // float64, int16, bool: refused before they get here
+    functions_of<None>(),
+    functions_of<None>(),
+}};
+
+const Functions& functions(DType dtype) noexcept {
+  return kFunctions[static_cast<std::size_t>(dtype)];
+}
+
+}  // namespace
+
+float load_float(DType dtype, const void* base, std::int64_t offset) noexcept {
+  return functions(dtype).load(base, offset);
+}
+
+std::int64_t load_int(DType dtype, const void* base, std::int64_t offset) noexcept {
+  switch (dtype) {
+    case DType::int8:
+      return load_raw<std::int8_t>(base, offset);
+    case DType::uint8:
+      return load_raw<std::uint8_t>(base, offset);
+    case DType::int32:
+      return load_raw<std::int32_t>(base, offset);
+    case DType::int64:
+      return load_raw<std::int64_t>(base, offset);
+    default:
+      return 0;
+  }
+}
+
+void store_float(DType dtype, void* base, std::int64_t offset, float value,
+                 Overflow overflow) noexcept {
+  functions(dtype).store(base, offset, value, overflow);
+}
+
+void load_row(DType dtype, const void* base, std::int64_t stride, std::int64_t n,
+              float* out) noexcept {
+  functions(dtype).load_row(base, stride, n, out);
+}
+
+void store_row(DType dtype, const float* in, std::int64_t n, void* base, std::int64_t stride,
+               Overflow overflow) noexcept {
+  functions(dtype).store_row(in, n, base, stride, overflow);
+}
+
+}  // namespace octavo

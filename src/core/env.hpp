@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The only place that reads environment variables.
+#pragma once
+
+#include <cstdlib>
+#include <string_view>
+
+namespace octavo::env {
+
+inline std::string_view get(const char* variable) noexcept {
+  const char* value = std::getenv(variable);  // NOLINT(concurrency-mt-unsafe)
+  return value != nullptr ? std::string_view(value) : std::string_view();
+}
+
+/// OCTAVO_BACKEND: the backend that every call is forced to, empty for none.
+inline std::string_view backend() noexcept { return get("OCTAVO_BACKEND"); }
+
+/// OCTAVO_VERBOSE=dispatch: each choice of a backend is written to stderr.
+inline bool verbose_dispatch() noexcept { return get("OCTAVO_VERBOSE") == "dispatch"; }
+
+/// OCTAVO_NUM_THREADS: the most threads of the default executor, 0 for no limit.
+inline int num_threads() noexcept {
+  int threads = 0;
+  for (const char digit : get("OCTAVO_NUM_THREADS")) {
+    if (digit < '0' || digit > '9' || threads > 100000) return 0;
+    threads = threads * 10 + (digit - '0');
+  }
+  return threads;
+}
+
+}  // namespace octavo::env

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Parallel loops on oneTBB: static partition, in the caller's arena unless a limit is set.
+#include "core/executor_tbb.hpp"
+
+#include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/task_arena.h>
+
+#include <algorithm>
+
+#include "core/env.hpp"
+
+namespace octavo {
+namespace {
+
+class TbbExecutor final : public Executor {
+ public:
+  TbbExecutor() noexcept : limit_(env::num_threads()) {}
+
+  int concurrency() const noexcept override {
+    const int arena = tbb::this_task_arena::max_concurrency();
+    return limit_ > 0 ? std::min(limit_, arena) : arena;
+  }
+
+  void parallel(std::int64_t tasks, Task task, void* context) noexcept override {
+    const std::int64_t workers = std::min<std::int64_t>(tasks, concurrency());
+    if (workers <= 1) {
+      for (std::int64_t i = 0; i < tasks; ++i) task(context, i);
+      return;
+    }
+    // One loop iteration per worker keeps each on neighbouring tasks, limit or not.
+    const auto share = [=](std::int64_t worker) {
+      const std::int64_t end = tasks * (worker + 1) / workers;
+      for (std::int64_t i = tasks * worker / workers; i < end; ++i) task(context, i);
+    };
+    tbb::parallel_for(std::int64_t{0}, workers, share, tbb::static_partitioner());
+  }
+
+ private:
+  int limit_;
+};
+
+}  // namespace
+
+Executor* tbb_executor() noexcept {
+  static TbbExecutor executor;
+  return &executor;
+}
+
+}  // namespace octavo

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whether views share memory.
+#pragma once
+
+#include "octavo/tensor.hpp"
+
+namespace octavo {
+
+/// True unless no byte of one view belongs to the other. Exact for disjoint address ranges and for
+/// column blocks of one buffer; any other interleaving counts as overlap.
+bool overlap(const TensorView& a, const TensorView& b) noexcept;
+
+/// True where two indices of a view may name the same element.
+bool repeats_elements(const TensorView& view) noexcept;
+
+/// The same elements in the same places.
+bool same_elements(const TensorView& a, const TensorView& b) noexcept;
+
+}  // namespace octavo

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+// Views, owned tensors and copies between strided layouts.
+#include "octavo/tensor.hpp"
+
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <new>
+
+#include "core/convert.hpp"
+#include "core/element.hpp"
+#include "core/error.hpp"
+#include "core/fp_env.hpp"
+
+namespace octavo {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+
+void set_compact_strides(TensorView& view) noexcept {
+  std::int64_t step = 1;
+  for (int d = view.rank - 1; d >= 0; --d) {
+    view.strides[static_cast<std::size_t>(d)] = step;
+    step *= view.shape[static_cast<std::size_t>(d)];
+  }
+}
+
+// The bytes of a compact tensor, or -1 where they do not fit into 63 bits.
+std::int64_t compact_bytes(DType dtype, std::span<const std::int64_t> shape) noexcept {
+  std::int64_t bytes = element_bytes(dtype);
+  bool empty = false;
+  for (const std::int64_t extent : shape) {
+    if (extent < 0) return -1;
+    if (extent == 0) empty = true;
+    if (extent != 0 && __builtin_mul_overflow(bytes, extent, &bytes)) return -1;
+  }
+  return empty ? 0 : bytes;
+}
+
+struct AlignedDelete {
+  void operator()(void* memory) const noexcept {
+    ::operator delete(memory, std::align_val_t{kAlignment});
+  }
+};
+
+// Calls visit(offset of the row in a, offset in b) for each innermost row of a shape.
+template <class Visit>
+void for_each_row(const TensorView& a, const TensorView& b, const Visit& visit) noexcept {
+  if (a.numel() == 0) return;
+  std::array<std::int64_t, kMaxRank> index{};
+  std::int64_t offset_a = 0;
+  std::int64_t offset_b = 0;
+  while (true) {
+    visit(offset_a, offset_b);
+    int d = a.rank - 2;
+    for (; d >= 0; --d) {
+      const auto i = static_cast<std::size_t>(d);
+      offset_a += a.strides[i];
+      offset_b += b.strides[i];
+      if (++index[i] < a.shape[i]) break;
+      offset_a -= a.strides[i] * a.shape[i];
+      offset_b -= b.strides[i] * a.shape[i];
+      index[i] = 0;
+    }
+    if (d < 0) return;
+  }
+}
+
+struct Row {
+  std::int64_t length = 1;
+  std::int64_t stride_a = 1;
+  std::int64_t stride_b = 1;
+};
+
+Row innermost(const TensorView& a, const TensorView& b) noexcept {
+  if (a.rank == 0) return {};
+  const auto last = static_cast<std::size_t>(a.rank - 1);
+  return {a.shape[last], a.strides[last], b.strides[last]};
+}
+
+}  // namespace
+
+TensorView::TensorView(const void* memory, DType type, std::span<const std::int64_t> sizes)
+    : data(const_cast<void*>(memory)), dtype(type) {  // NOLINT: inputs are never written
+  if (sizes.size() > kMaxRank) {
+    throw_status(fail(Code::invalid_argument, "TensorView: shape.size must be at most {}; got {}",
+                      kMaxRank, sizes.size()));
+  }
+  rank = static_cast<int>(sizes.size());
+  for (std::size_t d = 0; d < sizes.size(); ++d) {
+    if (sizes[d] < 0) {
+      throw_status(fail(Code::invalid_argument,
+                        "TensorView: shape[{}] must be at least 0; got {}", d, sizes[d]));
+    }
+    shape[d] = sizes[d];
+  }
+  set_compact_strides(*this);
+}
+
+TensorView::TensorView(const void* memory, DType type, std::initializer_list<std::int64_t> sizes,
+                       std::initializer_list<std::int64_t> steps)
+    : TensorView(memory, type, sizes) {
+  if (steps.size() != sizes.size()) {
+    throw_status(fail(Code::invalid_argument,
+                      "TensorView: strides.size must be shape.size = {}; got {}", sizes.size(),
+                      steps.size()));
+  }
+  std::size_t d = 0;
+  for (const std::int64_t step : steps) strides[d++] = step;
+}
+
+std::int64_t TensorView::numel() const noexcept {
+  std::int64_t count = 1;
+  for (const std::int64_t extent : dims()) count *= extent;
+  return count;
+}
+
+bool TensorView::contiguous() const noexcept {
+  std::int64_t step = 1;
+  for (int d = rank - 1; d >= 0; --d) {
+    const auto i = static_cast<std::size_t>(d);
+    if (shape[i] == 0) return true;
+    if (shape[i] != 1 && strides[i] != step) return false;
+    step *= shape[i];
+  }
+  return true;
+}
+
+TensorView TensorView::transposed() const noexcept {
+  TensorView t = *this;
+  if (rank < 2) return t;
+  const auto last = static_cast<std::size_t>(rank - 1);
+  std::swap(t.shape[last], t.shape[last - 1]);
+  std::swap(t.strides[last], t.strides[last - 1]);
+  return t;
+}
+
+TensorView TensorView::slice(int dim, std::int64_t begin, std::int64_t end) const noexcept {
+  TensorView part = *this;
+  const auto d = static_cast<std::size_t>(dim);
+  part.data = at(begin * strides[d]);
+  part.shape[d] = end - begin;
+  return part;
+}
+
+TensorView TensorView::operator[](std::int64_t index) const noexcept {
+  TensorView part = *this;
+  part.data = at(index * strides[0]);
+  part.rank = rank - 1;
+  for (std::size_t d = 0; d + 1 < kMaxRank; ++d) {
+    part.shape[d] = shape[d + 1];
+    part.strides[d] = strides[d + 1];
+  }
+  return part;
+}
+
+Result<Tensor> Tensor::try_empty(const char* operation, DType dtype,
+                                 std::span<const std::int64_t> shape) noexcept {
+  if (shape.size() > kMaxRank) {
+    return fail(Code::invalid_argument, "{}: shape.size must be at most {}; got {}", operation,
+                kMaxRank, shape.size());
+  }
+  const std::int64_t bytes = compact_bytes(dtype, shape);
+  if (bytes < 0) {
+    return fail(Code::invalid_argument, "{}: shape must count less than 2^63 bytes; got more",
+                operation);
+  }
+  try {
+    const std::size_t size = bytes == 0 ? 1 : static_cast<std::size_t>(bytes);
+    std::shared_ptr<void> memory(::operator new(size, std::align_val_t{kAlignment}),
+                                 AlignedDelete());
+    TensorView view(memory.get(), dtype, shape);
+    return adopt(std::move(memory), view);
+  } catch (const std::bad_alloc&) {
+    return fail(Code::out_of_memory, "{}: memory must be available; got none for {} bytes",
+                operation, bytes);
+  }
+}
+
+Tensor Tensor::empty(DType dtype, std::span<const std::int64_t> shape) {
+  return detail::value_or_throw(try_empty("Tensor::empty", dtype, shape));
+}
+
+Tensor Tensor::adopt(std::shared_ptr<void> owner, const TensorView& view) noexcept {
+  Tensor tensor;
+  tensor.owner_ = std::move(owner);
+  tensor.view_ = view;
+  return tensor;
+}
+
+void copy_elements(const TensorView& from, const TensorView& to) noexcept {
+  const auto bytes = static_cast<std::size_t>(element_bytes(from.dtype));
+  const Row row = innermost(from, to);
+  for_each_row(from, to, [&](std::int64_t source, std::int64_t target) {
+    if (row.stride_a == 1 && row.stride_b == 1) {
+      std::memcpy(to.at(target), from.at(source), bytes * static_cast<std::size_t>(row.length));
+      return;
+    }
+    for (std::int64_t i = 0; i < row.length; ++i) {
+      std::memcpy(to.at(target + i * row.stride_b), from.at(source + i * row.stride_a), bytes);
+    }
+  });
+}
+
+Tensor copy(const TensorView& source, DType dtype) {
+  return at_edge("copy", [&]() -> Result<Tensor> {
+    const FloatEnvironment environment;
+    OCTAVO_TRY_ASSIGN(Tensor target, Tensor::try_empty("copy", dtype, source.dims()));
+    if (source.dtype == dtype) {
+      copy_elements(source, target);
+      return target;
+    }
+    for (const DType type : {source.dtype, dtype}) {
+      const DTypeKind kind = info(type).kind;
+      if (kind == DTypeKind::foreign || kind == DTypeKind::none || kind == DTypeKind::index) {
+        return fail(Code::unsupported,
+                    "copy: dtype must be one that Octavo converts; got {} to {}",
+                    name(source.dtype), name(dtype));
+      }
+    }
+    const Row row = innermost(source, target);
+    for_each_row(source, target, [&](std::int64_t from, std::int64_t to) {
+      for (std::int64_t i = 0; i < row.length; ++i) {
+        const float value = load_float(source.dtype, source.data, from + i * row.stride_a);
+        store_float(dtype, target.data(), to + i * row.stride_b, value, Overflow::saturate);
+      }
+    });
+    return target;
+  });
+}
+
+Tensor Tensor::to(DType dtype) const { return copy(view_, dtype); }
+
+std::string shape_string(const TensorView& view) {
+  return fmt::format("[{}]", fmt::join(view.dims(), ", "));
+}
+
+}  // namespace octavo
