@@ -118,20 +118,22 @@ constexpr std::uint32_t encode_e8m0(float x) noexcept {
 /// The integer nearest to `x`, ties to even, saturated to [low, high]; NaN becomes 0.
 template <std::int32_t low, std::int32_t high>
 constexpr std::int32_t round_to_int(float x) noexcept {
-  if (!(x == x)) return 0;
-  if (x <= static_cast<float>(low)) return low;
-  if (x >= static_cast<float>(high)) return high;
-  constexpr float kAlign = 0x1.8p23F;
-  const bool whole = x >= 0x1p22F || x <= -0x1p22F;
-  if (whole && (x >= 0x1p23F || x <= -0x1p23F)) return static_cast<std::int32_t>(x);
-  if (whole) {  // the magnitude lies in [2^22, 2^23): one fraction bit is left
-    const float truncated = static_cast<float>(static_cast<std::int32_t>(x));
-    const float rest = x - truncated;
-    const std::int32_t t = static_cast<std::int32_t>(truncated);
-    const bool away = rest == 0.5F || rest == -0.5F ? (t & 1) != 0 : false;
-    return away ? t + (rest > 0 ? 1 : -1) : t;
+  if constexpr (low > -(1 << 22) && high < (1 << 22)) {  // branch-free, so that loops vectorise
+    constexpr float kAlign = 0x1.8p23F;
+    float bounded = x > static_cast<float>(low) ? x : static_cast<float>(low);
+    bounded = bounded < static_cast<float>(high) ? bounded : static_cast<float>(high);
+    bounded = x == x ? bounded : 0.0F;
+    return std::bit_cast<std::int32_t>(bounded + kAlign) - std::bit_cast<std::int32_t>(kAlign);
+  } else {
+    if (!(x == x)) return 0;
+    if (x <= static_cast<float>(low)) return low;
+    if (x >= static_cast<float>(high)) return high;
+    const auto truncated = static_cast<std::int32_t>(x);  // exact from 2^23 on
+    const float rest = x - static_cast<float>(truncated);
+    const float distance = rest < 0.0F ? -rest : rest;
+    const bool away = distance > 0.5F || (distance == 0.5F && (truncated & 1) != 0);
+    return away ? truncated + (rest > 0.0F ? 1 : -1) : truncated;
   }
-  return static_cast<std::int32_t>((x + kAlign) - kAlign);
 }
 
 constexpr std::int8_t round_to_int8(float x) noexcept {

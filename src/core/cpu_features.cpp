@@ -22,7 +22,7 @@ namespace {
 
 struct FeatureRow {
   const char* name;
-  bool CpuFeatures::* flag;
+  bool CpuFeatures::*flag;
 };
 
 constexpr std::array<FeatureRow, 19> kFeatures{{

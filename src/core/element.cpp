@@ -114,7 +114,7 @@ constexpr Functions functions_of() {
 
 // In the order of DType.
 constexpr std::array<Functions, kDTypes.size()> kFunctions{{
-    functions_of<None>(),                             // undefined
+    functions_of<None>(),  // undefined
     functions_of<Float8<kE4M3FNValues, kE4M3FN>>(),
     functions_of<Float8<kE4M3FNUZValues, kE4M3FNUZ>>(),
     functions_of<Float8<kE5M2Values, kE5M2>>(),
@@ -160,6 +160,10 @@ std::int64_t load_int(DType dtype, const void* base, std::int64_t offset) noexce
 void store_float(DType dtype, void* base, std::int64_t offset, float value,
                  Overflow overflow) noexcept {
   functions(dtype).store(base, offset, value, overflow);
+}
+
+void store_int32(void* base, std::int64_t offset, std::int32_t value) noexcept {
+  store_raw(base, offset, value);
 }
 
 void load_row(DType dtype, const void* base, std::int64_t stride, std::int64_t n,

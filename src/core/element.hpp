@@ -20,6 +20,9 @@ std::int64_t load_int(DType dtype, const void* base, std::int64_t offset) noexce
 void store_float(DType dtype, void* base, std::int64_t offset, float value,
                  Overflow overflow) noexcept;
 
+/// Stores an int32 element.
+void store_int32(void* base, std::int64_t offset, std::int32_t value) noexcept;
+
 /// Element (i, j) of a matrix view.
 inline float load_float(const TensorView& v, std::int64_t i, std::int64_t j) noexcept {
   return load_float(v.dtype, v.data, i * v.strides[0] + j * v.strides[1]);

@@ -51,10 +51,10 @@ auto at_edge(const char* operation, Body&& body) {
 }  // namespace octavo
 
 /// Returns early from a function that returns Status or Result<T>.
-#define OCTAVO_TRY(expression)                                                   \
-  do {                                                                           \
-    if (::octavo::Status octavo_status_ = (expression); !octavo_status_.ok())    \
-      return octavo_status_;                                                     \
+#define OCTAVO_TRY(expression)                                                \
+  do {                                                                        \
+    if (::octavo::Status octavo_status_ = (expression); !octavo_status_.ok()) \
+      return octavo_status_;                                                  \
   } while (false)
 
 #define OCTAVO_CONCAT_(a, b) a##b

@@ -29,7 +29,9 @@ std::int64_t cut_extent(const MatmulProblem& p) noexcept {
 Range cut(const MatmulProblem& p, std::int64_t g) noexcept {
   const std::int64_t extent = cut_extent(p);
   const TensorView& offs = p.groups.offs;
-  const std::int64_t first = p.groups.prefix ? offset_at(offs, g) : g > 0 ? offset_at(offs, g - 1) : 0;
+  const std::int64_t first = p.groups.prefix ? offset_at(offs, g)
+                             : g > 0         ? offset_at(offs, g - 1)
+                                             : 0;
   const std::int64_t last = offset_at(offs, p.groups.prefix ? g + 1 : g);
   const std::int64_t begin = std::clamp<std::int64_t>(first, 0, extent);
   return {begin, std::clamp(last, begin, extent)};

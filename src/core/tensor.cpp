@@ -39,7 +39,7 @@ std::int64_t compact_bytes(DType dtype, std::span<const std::int64_t> shape) noe
 
 struct AlignedDelete {
   void operator()(void* memory) const noexcept {
-    ::operator delete(memory, std::align_val_t{kAlignment});
+    ::operator delete (memory, std::align_val_t{kAlignment});
   }
 };
 
@@ -89,8 +89,8 @@ TensorView::TensorView(const void* memory, DType type, std::span<const std::int6
   rank = static_cast<int>(sizes.size());
   for (std::size_t d = 0; d < sizes.size(); ++d) {
     if (sizes[d] < 0) {
-      throw_status(fail(Code::invalid_argument,
-                        "TensorView: shape[{}] must be at least 0; got {}", d, sizes[d]));
+      throw_status(fail(Code::invalid_argument, "TensorView: shape[{}] must be at least 0; got {}",
+                        d, sizes[d]));
     }
     shape[d] = sizes[d];
   }
@@ -167,7 +167,7 @@ Result<Tensor> Tensor::try_empty(const char* operation, DType dtype,
   }
   try {
     const std::size_t size = bytes == 0 ? 1 : static_cast<std::size_t>(bytes);
-    std::shared_ptr<void> memory(::operator new(size, std::align_val_t{kAlignment}),
+    std::shared_ptr<void> memory(::operator new (size, std::align_val_t{kAlignment}),
                                  AlignedDelete());
     TensorView view(memory.get(), dtype, shape);
     return adopt(std::move(memory), view);
@@ -213,8 +213,7 @@ Tensor copy(const TensorView& source, DType dtype) {
     for (const DType type : {source.dtype, dtype}) {
       const DTypeKind kind = info(type).kind;
       if (kind == DTypeKind::foreign || kind == DTypeKind::none || kind == DTypeKind::index) {
-        return fail(Code::unsupported,
-                    "copy: dtype must be one that Octavo converts; got {} to {}",
+        return fail(Code::unsupported, "copy: dtype must be one that Octavo converts; got {} to {}",
                     name(source.dtype), name(dtype));
       }
     }

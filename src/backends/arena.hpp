@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Carving a workspace: the same code measures it and uses it, so that the two cannot differ.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace octavo {
+
+/// Hands out 64-byte aligned pieces of one block; over a null block it only counts.
+class Arena {
+ public:
+  explicit Arena(void* block) noexcept : block_(static_cast<char*>(block)) {}
+
+  template <class T>
+  T* take(std::int64_t count) noexcept {
+    const std::size_t begin = used_;
+    used_ += (static_cast<std::size_t>(count) * sizeof(T) + 63) / 64 * 64;
+    return block_ != nullptr ? reinterpret_cast<T*>(block_ + begin) : nullptr;
+  }
+  std::size_t used() const noexcept { return used_; }
+  bool counting() const noexcept { return block_ == nullptr; }
+
+ private:
+  char* block_;
+  std::size_t used_ = 0;
+};
+
+}  // namespace octavo

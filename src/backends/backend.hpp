@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// The contract of a backend: plain data and function pointers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "octavo/context.hpp"
+#include "octavo/packed.hpp"
+#include "octavo/problem.hpp"
+#include "octavo/status.hpp"
+
+namespace octavo {
+
+/// Section 6: codes, scales and zero points of a matrix, cell by cell of a grid.
+struct QuantizeProblem {
+  const char* operation = "quantize";
+  TensorView x;  ///< [R, C], bfloat16, float16 or float32
+  QuantizeSpec spec;
+  ScaleGrid grid;
+  TensorView scales;  ///< [cells down, cells across]; read when `static_scales`, else written
+  TensorView azp;     ///< int32, the same shape; undefined when symmetric; as `scales`
+  bool static_scales = false;
+  TensorView codes;  ///< [R, C]; undefined: only scales are wanted
+};
+
+/// Section 8: LLM.int8's statistics and codes by row.
+struct VectorwiseProblem {
+  TensorView x;                          ///< [R, C], bfloat16, float16 or float32
+  float threshold = 0.0F;                ///< 0: no outliers
+  bool whole_columns = false;            ///< outlier columns stay out of the statistics altogether
+  TensorView codes;                      ///< int8 [R, C]
+  TensorView absmax;                     ///< float32 [R, 1]
+  std::uint8_t* column_flags = nullptr;  ///< C bytes of scratch; null: columns are not wanted
+  std::int64_t* columns = nullptr;       ///< room for C indices
+  std::int64_t* column_count = nullptr;  ///< how many were written
+};
+
+/// One way to run problems. The registry holds them best first.
+struct Backend {
+  const char* name;
+  const char* summary;
+
+  /// Null where the backend can run on this machine, else one static sentence.
+  const char* (*unavailable)() noexcept;
+  /// Null where the backend runs this problem, else one static sentence.
+  const char* (*supports)(const MatmulProblem& problem, const ExecContext& context) noexcept;
+  /// How it would run this problem, for explain.
+  const char* (*how)(const MatmulProblem& problem) noexcept;
+  /// Scratch memory of `run`, in bytes.
+  std::size_t (*workspace_bytes)(const MatmulProblem& problem, const ExecContext& context) noexcept;
+  /// Runs a problem that `supports` accepted. `workspace` has workspace_bytes, 64-byte aligned.
+  Status (*run)(const MatmulProblem& problem, const ExecContext& context, void* workspace) noexcept;
+
+  Status (*quantize)(const QuantizeProblem& problem, const ExecContext& context) noexcept;
+  Status (*vectorwise)(const VectorwiseProblem& problem, const ExecContext& context) noexcept;
+
+  /// Version of the packed layout; 0 where the backend does not pack.
+  int pack_version;
+  std::size_t (*packed_bytes)(DType dtype, std::int64_t k, std::int64_t n) noexcept;
+  void (*pack)(const TensorView& weight, void* packed, const ExecContext& context) noexcept;
+  void (*unpack)(const void* packed, const TensorView& weight, const ExecContext& context) noexcept;
+};
+
+/// What a PackedWeight owns.
+struct PackedWeightData {
+  const Backend* backend = nullptr;
+  DType dtype = DType::undefined;
+  std::int64_t k = 0, n = 0;
+  Tensor codes;                    ///< in the backend's layout, bytes
+  std::array<Tensor, 2> scales;    ///< own copies that `scale` looks at
+  std::array<ScaleView, 2> scale;  ///< of B [K, N]
+  std::optional<ActivationQuant> activation;
+};
+
+/// Every backend that was built, best first, `reference` last.
+std::span<const Backend* const> registry() noexcept;
+
+/// The backend of that name, null if there is none.
+const Backend* find_backend(std::string_view name) noexcept;
+
+}  // namespace octavo

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// The generic backend's row.
+#include "backends/cpu/generic.hpp"
+
+#include <algorithm>
+
+#include "backends/cpu/driver.hpp"
+#include "backends/cpu/pack.hpp"
+#include "backends/cpu/quantize.hpp"
+#include "backends/prologue.hpp"
+#include "backends/zero.hpp"
+#include "core/error.hpp"
+
+namespace octavo {
+namespace {
+
+const char* unavailable() noexcept { return nullptr; }
+
+const char* supports(const MatmulProblem& problem, const ExecContext&) noexcept {
+  for (std::int64_t g = 0; g < group_count(problem); ++g) {
+    const PackedWeight* packed = member(problem, g).b.packed;
+    if (packed != nullptr && packed->content()->backend != &kGenericBackend) {
+      return "the weight is packed for another backend";
+    }
+  }
+  return nullptr;
+}
+
+const char* how(const MatmulProblem& problem) noexcept {
+  if (group_count(problem) == 0) return "portable C++; no groups, nothing to multiply";
+  const Member first = member(problem, 0);
+  const bool integer =
+      is_integer8(product_dtype(first.a)) && is_integer8(cpu::weight_dtype(first.b));
+  return integer ? "portable C++, 4x8 tile, exact sums through float32 in steps of 512"
+                 : "portable C++, 4x8 tile, float32 sums in ascending k";
+}
+
+Status run_members(const MatmulProblem& problem, const ExecContext& context, void* workspace,
+                   std::size_t* most) noexcept {
+  for (std::int64_t g = 0; g < group_count(problem); ++g) {
+    Member part = member(problem, g);
+    Arena arena(workspace);
+    OCTAVO_TRY(quantise_activations(kGenericBackend, part, arena, context));
+    cpu::run_member(part, problem.options, context, arena);
+    if (most != nullptr) *most = std::max(*most, arena.used());
+  }
+  return {};
+}
+
+std::size_t workspace_bytes(const MatmulProblem& problem, const ExecContext& context) noexcept {
+  std::size_t most = 0;
+  (void)run_members(problem, context, nullptr, &most).ok();
+  return most;
+}
+
+Status run(const MatmulProblem& problem, const ExecContext& context, void* workspace) noexcept {
+  OCTAVO_TRY(run_members(problem, context, workspace, nullptr));
+  fill_zero(tail(problem));
+  return {};
+}
+
+}  // namespace
+
+const Backend kGenericBackend{
+    .name = "generic",
+    .summary = "portable C++ for any CPU: every type widened to float32, blocked, threaded",
+    .unavailable = &unavailable,
+    .supports = &supports,
+    .how = &how,
+    .workspace_bytes = &workspace_bytes,
+    .run = &run,
+    .quantize = &cpu::quantize,
+    .vectorwise = &cpu::vectorwise,
+    .pack_version = cpu::kPackVersion,
+    .packed_bytes = &cpu::packed_bytes,
+    .pack = &cpu::pack_weight,
+    .unpack = &cpu::unpack_weight,
+};
+
+}  // namespace octavo

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// Laying out panels.
+#include "backends/cpu/pack.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/convert.hpp"
+#include "core/element.hpp"
+#include "core/parallel.hpp"
+
+namespace octavo::cpu {
+namespace {
+
+std::int64_t panels_of(std::int64_t n) noexcept { return (n + kPanelCols - 1) / kPanelCols; }
+
+// Calls visit(address in the packed block, k, n) for every element.
+template <class Visit>
+void for_each_packed(const TensorView& weight, const ExecContext& context,
+                     const Visit& visit) noexcept {
+  const std::int64_t depth = weight.shape[0];
+  const std::int64_t cols = weight.shape[1];
+  parallel_for(context, panels_of(cols), [&](std::int64_t panel) {
+    const std::int64_t first = panel * kPanelCols;
+    const std::int64_t count = std::min(kPanelCols, cols - first);
+    for (std::int64_t k = 0; k < depth; ++k) {
+      for (std::int64_t j = 0; j < count; ++j) {
+        visit((panel * depth + k) * kPanelCols + j,
+              k * weight.strides[0] + (first + j) * weight.strides[1]);
+      }
+    }
+  });
+}
+
+template <std::size_t bytes>
+void pack_as(const TensorView& weight, char* packed, const ExecContext& context) noexcept {
+  const char* source = static_cast<const char*>(weight.data);
+  for_each_packed(weight, context, [=](std::int64_t to, std::int64_t from) {
+    std::memcpy(packed + to * std::int64_t{bytes}, source + from * std::int64_t{bytes}, bytes);
+  });
+}
+
+template <std::size_t bytes>
+void unpack_as(const char* packed, const TensorView& weight, const ExecContext& context) noexcept {
+  char* target = static_cast<char*>(weight.data);
+  for_each_packed(weight, context, [=](std::int64_t from, std::int64_t to) {
+    std::memcpy(target + to * std::int64_t{bytes}, packed + from * std::int64_t{bytes}, bytes);
+  });
+}
+
+const char* packed_panel(const PackedWeightData& w, std::int64_t panel, std::int64_t k) noexcept {
+  const std::int64_t element = (panel * w.k + k) * kPanelCols;
+  return w.codes.data_as<const char>() + element * element_bytes(w.dtype);
+}
+
+void scatter(const float* row, std::int64_t panels, std::int64_t depth, std::int64_t k,
+             float* out) noexcept {
+  for (std::int64_t p = 0; p < panels; ++p) {
+    std::memcpy(out + (p * depth + k) * kPanelCols, row + p * kPanelCols,
+                kPanelCols * sizeof(float));
+  }
+}
+
+}  // namespace
+
+std::size_t packed_bytes(DType dtype, std::int64_t k, std::int64_t n) noexcept {
+  return static_cast<std::size_t>(panels_of(n) * k * kPanelCols * element_bytes(dtype));
+}
+
+void pack_weight(const TensorView& weight, void* packed, const ExecContext& context) noexcept {
+  std::memset(packed, 0, packed_bytes(weight.dtype, weight.shape[0], weight.shape[1]));
+  char* block = static_cast<char*>(packed);
+  switch (element_bytes(weight.dtype)) {
+    case 1:
+      return pack_as<1>(weight, block, context);
+    case 2:
+      return pack_as<2>(weight, block, context);
+    default:
+      return pack_as<4>(weight, block, context);
+  }
+}
+
+void unpack_weight(const void* packed, const TensorView& weight,
+                   const ExecContext& context) noexcept {
+  const char* block = static_cast<const char*>(packed);
+  switch (element_bytes(weight.dtype)) {
+    case 1:
+      return unpack_as<1>(block, weight, context);
+    case 2:
+      return unpack_as<2>(block, weight, context);
+    default:
+      return unpack_as<4>(block, weight, context);
+  }
+}
+
+void load_row_panel(const TensorView& a, std::int64_t row, float* panel, float* scratch) noexcept {
+  const std::int64_t depth = a.shape[1];
+  for (std::int64_t i = 0; i < kPanelRows; ++i) {
+    if (row + i >= a.shape[0]) {
+      for (std::int64_t k = 0; k < depth; ++k) panel[k * kPanelRows + i] = 0.0F;
+      continue;
+    }
+    octavo::load_row(a.dtype, a.at((row + i) * a.strides[0]), a.strides[1], depth, scratch);
+    for (std::int64_t k = 0; k < depth; ++k) panel[k * kPanelRows + i] = scratch[k];
+  }
+}
+
+void load_column_panels(const Operand& b, std::int64_t k0, std::int64_t k1, std::int64_t n0,
+                        std::int64_t panels, float* out, float* scratch) noexcept {
+  const std::int64_t depth = k1 - k0;
+  if (b.packed != nullptr) {
+    const PackedWeightData& w = *b.packed->content();
+    for (std::int64_t p = 0; p < panels; ++p) {
+      octavo::load_row(w.dtype, packed_panel(w, n0 / kPanelCols + p, k0), 1, depth * kPanelCols,
+                       out + p * depth * kPanelCols);
+    }
+    return;
+  }
+  const TensorView& v = b.data;
+  const std::int64_t count = std::min(panels * kPanelCols, v.shape[1] - n0);
+  if (std::abs(v.strides[1]) <= std::abs(v.strides[0])) {  // rows of B lie together
+    std::fill(scratch, scratch + panels * kPanelCols, 0.0F);
+    for (std::int64_t k = 0; k < depth; ++k) {
+      octavo::load_row(v.dtype, v.at((k0 + k) * v.strides[0] + n0 * v.strides[1]), v.strides[1],
+                       count, scratch);
+      scatter(scratch, panels, depth, k, out);
+    }
+    return;
+  }
+  for (std::int64_t j = 0; j < panels * kPanelCols; ++j) {
+    float* column = out + j / kPanelCols * depth * kPanelCols + j % kPanelCols;
+    if (j < count) {
+      octavo::load_row(v.dtype, v.at(k0 * v.strides[0] + (n0 + j) * v.strides[1]), v.strides[0],
+                       depth, scratch);
+    } else {
+      std::fill(scratch, scratch + depth, 0.0F);
+    }
+    for (std::int64_t k = 0; k < depth; ++k) column[k * kPanelCols] = scratch[k];
+  }
+}
+
+void load_weight_row(const Operand& b, std::int64_t k, std::int64_t n0, std::int64_t count,
+                     float* out) noexcept {
+  if (b.packed == nullptr) {
+    const TensorView& v = b.data;
+    octavo::load_row(v.dtype, v.at(k * v.strides[0] + n0 * v.strides[1]), v.strides[1], count, out);
+    return;
+  }
+  const PackedWeightData& w = *b.packed->content();
+  for (std::int64_t j = 0; j < count; j += kPanelCols) {
+    octavo::load_row(w.dtype, packed_panel(w, (n0 + j) / kPanelCols, k), 1,
+                     std::min(kPanelCols, count - j), out + j);
+  }
+}
+
+std::int64_t inner_extent(const Operand& b) noexcept {
+  return b.packed != nullptr ? b.packed->content()->k : b.data.shape[0];
+}
+std::int64_t column_extent(const Operand& b) noexcept {
+  return b.packed != nullptr ? b.packed->content()->n : b.data.shape[1];
+}
+DType weight_dtype(const Operand& b) noexcept {
+  return b.packed != nullptr ? b.packed->content()->dtype : b.data.dtype;
+}
+
+}  // namespace octavo::cpu

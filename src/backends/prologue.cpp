@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// Quantising activations on their way into a product.
+#include "backends/prologue.hpp"
+
+#include <array>
+
+#include "core/cells.hpp"
+#include "core/error.hpp"
+#include "core/fp_env.hpp"
+
+namespace octavo {
+namespace {
+
+TensorView matrix(void* data, DType dtype, std::int64_t rows, std::int64_t cols) noexcept {
+  TensorView view;
+  view.data = data;
+  view.dtype = dtype;
+  view.rank = 2;
+  view.shape = {rows, cols};
+  view.strides = {cols, 1};
+  return view;
+}
+
+TensorView vector(void* data, DType dtype, std::int64_t count) noexcept {
+  TensorView view;
+  view.data = data;
+  view.dtype = dtype;
+  view.rank = 1;
+  view.shape = {count};
+  view.strides = {1};
+  return view;
+}
+
+Status section6(const Backend& backend, Member& member, Arena& arena,
+                const ExecContext& context) noexcept {
+  const ActivationQuant& rule = *member.a.quantise;
+  const TensorView x = member.a.data;
+  const std::int64_t rows = x.shape[0];
+  const std::int64_t cols = x.shape[1];
+  QuantizeProblem q;
+  q.operation = "linear";
+  q.x = x;
+  q.spec = rule.spec;
+  q.grid = scale_grid(rule.spec.granularity, Side::a);
+  const std::int64_t down = cells(rows, q.grid.rows);
+  const std::int64_t across = cells(cols, q.grid.cols);
+  q.codes = rule.codes.defined()
+                ? rule.codes
+                : matrix(arena.take<std::uint8_t>(rows * cols), rule.spec.dtype, rows, cols);
+  const DType scale_dtype = rule.spec.scale_dtype;
+  q.scales = rule.scales.defined()
+                 ? rule.scales
+                 : matrix(arena.take<float>(down * across), scale_dtype, down, across);
+  if (rule.spec.azp) {
+    q.azp = matrix(arena.take<std::int32_t>(down * across), DType::int32, down, across);
+  }
+  if (!arena.counting()) OCTAVO_TRY(backend.quantize(q, context));
+  member.a.data = q.codes;
+  member.a.scale[0] = {ScaleView::Kind::tensor, 1.0F, q.scales, q.grid.rows, q.grid.cols, 0, 0};
+  member.a.azp = q.azp;
+  if (q.azp.defined() && q.grid.rows == kWholeExtent) member.a.azp.strides[0] = 0;
+  return {};
+}
+
+Status section8(const Backend& backend, Member& member, Arena& arena,
+                const ExecContext& context) noexcept {
+  const ActivationQuant& rule = *member.a.quantise;
+  const TensorView x = member.a.data;
+  const std::int64_t rows = x.shape[0];
+  const std::int64_t cols = x.shape[1];
+  VectorwiseProblem q;
+  q.x = x;
+  q.threshold = rule.outlier_threshold;
+  q.codes = rule.codes.defined()
+                ? rule.codes
+                : matrix(arena.take<std::int8_t>(rows * cols), DType::int8, rows, cols);
+  q.absmax = matrix(arena.take<float>(rows), DType::float32, rows, 1);
+  float* scale = arena.take<float>(rows);
+  std::int64_t count = 0;
+  if (q.threshold > 0.0F) {
+    q.column_flags = arena.take<std::uint8_t>(cols);
+    q.columns = arena.take<std::int64_t>(cols);
+    q.column_count = &count;
+  }
+  if (!arena.counting()) {
+    OCTAVO_TRY(backend.vectorwise(q, context));
+    const FloatEnvironment environment;
+    const auto* absmax = static_cast<const float*>(q.absmax.data);
+    for (std::int64_t m = 0; m < rows; ++m) scale[m] = absmax[m] / 127.0F;
+  }
+  member.a.data = q.codes;
+  member.a.scale[0] = {
+      ScaleView::Kind::tensor, 1.0F, matrix(scale, DType::float32, rows, 1), 1, kWholeExtent, 0, 0};
+  if (count > 0) {
+    member.epilogue.outliers.a = x;
+    member.epilogue.outliers.columns = vector(q.columns, DType::int64, count);
+  }
+  return {};
+}
+
+}  // namespace
+
+DType product_dtype(const Operand& a) noexcept {
+  if (a.quantise == nullptr) return a.data.dtype;
+  return a.quantise->vectorwise ? DType::int8 : a.quantise->spec.dtype;
+}
+
+Status quantise_activations(const Backend& backend, Member& member, Arena& arena,
+                            const ExecContext& context) noexcept {
+  if (member.a.quantise == nullptr) return {};
+  const bool vectorwise = member.a.quantise->vectorwise;
+  OCTAVO_TRY(vectorwise ? section8(backend, member, arena, context)
+                        : section6(backend, member, arena, context));
+  member.a.quantise = nullptr;
+  return {};
+}
+
+}  // namespace octavo

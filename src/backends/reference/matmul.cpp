@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// scaled_mm as the specification's section 3 writes it.
+//
+//   t = float(acc); t *= sa; t += outlier (codes); t *= sb; t += outlier (original weights);
+//   t *= alpha; t += beta * C; t += bias; t *= scale_result; out = cast(t)
+//
+// Scales that vary along K: t = t + (part * sa) * sb over their common refinement, from t = +0.
+#include <algorithm>
+#include <limits>
+
+#include "backends/reference/reference.hpp"
+#include "core/element.hpp"
+#include "core/grid.hpp"
+
+namespace octavo::reference {
+namespace {
+
+bool integer_product(const Member& p) noexcept {
+  return is_integer8(p.a.data.dtype) && is_integer8(p.b.data.dtype);
+}
+
+// sum over [k0, k1) of (A - azp) * B, exactly.
+std::int64_t exact_sum(const Member& p, std::int64_t m, std::int64_t n, std::int64_t k0,
+                       std::int64_t k1) noexcept {
+  const std::int64_t azp = p.a.azp.defined() ? load_int(p.a.azp, m, 0) : 0;
+  std::int64_t acc = 0;
+  for (std::int64_t k = k0; k < k1; ++k) {
+    acc += (load_int(p.a.data, m, k) - azp) * load_int(p.b.data, k, n);
+  }
+  return acc;
+}
+
+// The same in float32, in ascending k; an integer sum is rounded once.
+float part(const Member& p, std::int64_t m, std::int64_t n, std::int64_t k0,
+           std::int64_t k1) noexcept {
+  if (integer_product(p)) return static_cast<float>(exact_sum(p, m, n, k0, k1));
+  float acc = 0.0F;
+  for (std::int64_t k = k0; k < k1; ++k) {
+    acc += load_float(p.a.data, m, k) * load_float(p.b.data, k, n);
+  }
+  return acc;
+}
+
+float accumulate(const Member& p, std::int64_t m, std::int64_t n, std::int64_t inner) noexcept {
+  if (!varies_along_k(p.a, Side::a) && !varies_along_k(p.b, Side::b)) {
+    return part(p, m, n, 0, inner);
+  }
+  float t = 0.0F;
+  for (std::int64_t k = 0, end = 0; k < inner; k = end) {
+    end = next_boundary(p, k, inner);
+    float term = part(p, m, n, k, end);
+    for (const ScaleView& sa : p.a.scale) {
+      if (varies_along_k(sa, Side::a)) term *= scale_at(sa, m, k);
+    }
+    for (const ScaleView& sb : p.b.scale) {
+      if (varies_along_k(sb, Side::b)) term *= scale_at(sb, k, n);
+    }
+    t += term;
+  }
+  return t;
+}
+
+float outlier_sum(const Outliers& o, const TensorView& weight, std::int64_t m,
+                  std::int64_t n) noexcept {
+  float sum = 0.0F;
+  for (std::int64_t i = 0; i < o.columns.shape[0]; ++i) {
+    const std::int64_t k = load_int(o.columns.dtype, o.columns.data, i * o.columns.strides[0]);
+    sum += load_float(o.a, m, k) * load_float(weight, k, n);
+  }
+  return sum;
+}
+
+float epilogue(const Member& p, float t, std::int64_t m, std::int64_t n) noexcept {
+  const Epilogue& e = p.epilogue;
+  for (const ScaleView& sa : p.a.scale) {
+    if (sa.present() && !varies_along_k(sa, Side::a)) t *= scale_at(sa, m, 0);
+  }
+  if (e.outliers.present() && !e.outliers.weight.defined()) {
+    t += outlier_sum(e.outliers, p.b.data, m, n);
+  }
+  for (const ScaleView& sb : p.b.scale) {
+    if (sb.present() && !varies_along_k(sb, Side::b)) t *= scale_at(sb, 0, n);
+  }
+  if (e.outliers.present() && e.outliers.weight.defined()) {
+    t += outlier_sum(e.outliers, e.outliers.weight, m, n);
+  }
+  if (e.alpha.present()) t *= factor_at(e.alpha, 0);
+  if (e.c.defined()) t += factor_at(e.beta, 0) * load_float(e.c, m, n);
+  if (e.bias.defined()) t += load_float(e.bias.dtype, e.bias.data, n * e.bias.strides[0]);
+  if (e.scale_result.present()) t *= factor_at(e.scale_result, n);
+  return t;
+}
+
+}  // namespace
+
+void matmul(const Member& p, const MatmulOptions& options) noexcept {
+  const std::int64_t inner = p.a.data.shape[1];
+  const std::int64_t rows = p.out.shape[0];
+  const std::int64_t cols = p.out.shape[1];
+  for (std::int64_t m = 0; m < rows; ++m) {
+    for (std::int64_t n = 0; n < cols; ++n) {
+      const std::int64_t place = m * p.out.strides[0] + n * p.out.strides[1];
+      if (p.out.dtype == DType::int32) {  // the exact sum, never through float
+        const auto acc = static_cast<std::int32_t>(std::clamp<std::int64_t>(
+            exact_sum(p, m, n, 0, inner), std::numeric_limits<std::int32_t>::min(),
+            std::numeric_limits<std::int32_t>::max()));
+        store_int32(p.out.data, place, acc);
+        continue;
+      }
+      float y = epilogue(p, accumulate(p, m, n, inner), m, n);
+      if (options.torch_compat && inner == 0) y = 0.0F;
+      store_float(p.out.dtype, p.out.data, place, y, options.overflow);
+    }
+  }
+}
+
+}  // namespace octavo::reference

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// The quantisers as the specification's sections 6 and 8 write them.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "backends/reference/reference.hpp"
+#include "core/cells.hpp"
+#include "core/element.hpp"
+#include "core/fp_env.hpp"
+#include "core/quantize_rules.hpp"
+
+namespace octavo::reference {
+namespace {
+
+struct Cell {
+  std::int64_t r0, r1, c0, c1;
+};
+
+CellRange range_of(const TensorView& x, const Cell& cell) noexcept {
+  CellRange range;
+  for (std::int64_t r = cell.r0; r < cell.r1; ++r) {
+    for (std::int64_t c = cell.c0; c < cell.c1; ++c) {
+      const float v = load_float(x, r, c);
+      if (!std::isfinite(v)) continue;
+      range.absmax = std::max(range.absmax, std::abs(v));
+      range.min = std::min(range.min, v);
+      range.max = std::max(range.max, v);
+    }
+  }
+  return range;
+}
+
+void quantize_cell(const QuantizeProblem& q, const Cell& cell, std::int64_t i,
+                   std::int64_t j) noexcept {
+  const std::int64_t scale_place = i * q.scales.strides[0] + j * q.scales.strides[1];
+  if (!q.static_scales) {
+    const CellScale s = cell_scale(q.spec, range_of(q.x, cell));
+    store_float(q.scales.dtype, q.scales.data, scale_place, s.scale, Overflow::saturate);
+    if (q.azp.defined()) {
+      store_int32(q.azp.data, i * q.azp.strides[0] + j * q.azp.strides[1], s.azp);
+    }
+  }
+  if (!q.codes.defined()) return;
+  const float scale = load_float(q.scales, i, j);
+  const std::int64_t azp = q.azp.defined() ? load_int(q.azp, i, j) : 0;
+  for (std::int64_t r = cell.r0; r < cell.r1; ++r) {
+    for (std::int64_t c = cell.c0; c < cell.c1; ++c) {
+      const float quotient = load_float(q.x, r, c) / scale;
+      const std::int64_t place = r * q.codes.strides[0] + c * q.codes.strides[1];
+      const float code = q.azp.defined() ? shifted_code(q.spec.dtype, quotient, azp) : quotient;
+      store_float(q.codes.dtype, q.codes.data, place, code, q.spec.overflow);
+    }
+  }
+}
+
+}  // namespace
+
+Status quantize(const QuantizeProblem& q, const ExecContext&) noexcept {
+  const FloatEnvironment environment;
+  const std::int64_t rows = q.x.shape[0];
+  const std::int64_t cols = q.x.shape[1];
+  for (std::int64_t i = 0; i < q.scales.shape[0]; ++i) {
+    for (std::int64_t j = 0; j < q.scales.shape[1]; ++j) {
+      const std::int64_t r0 = i == 0 ? 0 : cell_end(rows, q.grid.rows, i - 1);
+      const std::int64_t c0 = j == 0 ? 0 : cell_end(cols, q.grid.cols, j - 1);
+      quantize_cell(q, {r0, cell_end(rows, q.grid.rows, i), c0, cell_end(cols, q.grid.cols, j)}, i,
+                    j);
+    }
+  }
+  return {};
+}
+
+Status vectorwise(const VectorwiseProblem& q, const ExecContext&) noexcept {
+  const FloatEnvironment environment;
+  const std::int64_t rows = q.x.shape[0];
+  const std::int64_t cols = q.x.shape[1];
+  const auto outlier = [&](float v) { return q.threshold > 0.0F && std::abs(v) >= q.threshold; };
+
+  if (q.column_flags != nullptr) {
+    *q.column_count = 0;
+    for (std::int64_t c = 0; c < cols; ++c) {
+      q.column_flags[c] = 0;
+      for (std::int64_t r = 0; r < rows; ++r) {
+        if (outlier(load_float(q.x, r, c))) q.column_flags[c] = 1;
+      }
+      if (q.column_flags[c] != 0) q.columns[(*q.column_count)++] = c;
+    }
+  }
+  const auto in_outlier_column = [&](std::int64_t c) {
+    return q.column_flags != nullptr && q.column_flags[c] != 0;
+  };
+
+  for (std::int64_t r = 0; r < rows; ++r) {
+    float absmax = 0.0F;
+    for (std::int64_t c = 0; c < cols; ++c) {
+      const float v = load_float(q.x, r, c);
+      if (!std::isfinite(v) || outlier(v)) continue;
+      if (q.whole_columns && in_outlier_column(c)) continue;
+      absmax = std::max(absmax, std::abs(v));
+    }
+    store_float(DType::float32, q.absmax.data, r * q.absmax.strides[0], absmax, Overflow::saturate);
+    const float factor = vectorwise_factor(absmax);
+    for (std::int64_t c = 0; c < cols; ++c) {
+      const float v = load_float(q.x, r, c);
+      const bool zero = outlier(v) || in_outlier_column(c);
+      const float code = zero ? 0.0F : std::clamp(v * factor, -127.0F, 127.0F);
+      store_float(DType::int8, q.codes.data, r * q.codes.strides[0] + c * q.codes.strides[1], code,
+                  Overflow::saturate);
+    }
+  }
+  return {};
+}
+
+}  // namespace octavo::reference

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// The reference backend's row: accepts every valid problem, and runs it on one thread.
+#include "backends/reference/reference.hpp"
+
+#include <algorithm>
+
+#include "backends/prologue.hpp"
+#include "backends/zero.hpp"
+#include "core/error.hpp"
+#include "core/fp_env.hpp"
+
+namespace octavo {
+namespace {
+
+const char* unavailable() noexcept { return nullptr; }
+const char* supports(const MatmulProblem&, const ExecContext&) noexcept { return nullptr; }
+const char* how(const MatmulProblem&) noexcept {
+  return "the specification's formula, one element at a time, one thread";
+}
+
+// Makes A's codes and unpacks B, or reserves room for both.
+Status resolve(Member& member, Arena& arena, const ExecContext& context) noexcept {
+  OCTAVO_TRY(quantise_activations(kReferenceBackend, member, arena, context));
+  if (member.b.packed == nullptr) return {};
+  const PackedWeightData& packed = *member.b.packed->content();
+  TensorView& codes = member.b.data;
+  codes.dtype = packed.dtype;
+  codes.rank = 2;
+  codes.shape = {packed.k, packed.n};
+  codes.strides = {1, packed.k};
+  codes.data = arena.take<char>(packed.k * packed.n * element_bytes(packed.dtype));
+  if (!arena.counting()) packed.backend->unpack(packed.codes.data(), codes, context);
+  member.b.packed = nullptr;
+  return {};
+}
+
+std::size_t workspace_bytes(const MatmulProblem& problem, const ExecContext& context) noexcept {
+  std::size_t most = 0;
+  for (std::int64_t g = 0; g < group_count(problem); ++g) {
+    Member part = member(problem, g);
+    Arena arena(nullptr);
+    (void)resolve(part, arena, context).ok();
+    most = std::max(most, arena.used());
+  }
+  return most;
+}
+
+Status run(const MatmulProblem& problem, const ExecContext& context, void* workspace) noexcept {
+  const FloatEnvironment environment;
+  for (std::int64_t g = 0; g < group_count(problem); ++g) {
+    Member part = member(problem, g);
+    Arena arena(workspace);
+    OCTAVO_TRY(resolve(part, arena, context));
+    reference::matmul(part, problem.options);
+  }
+  fill_zero(tail(problem));
+  return {};
+}
+
+}  // namespace
+
+const Backend kReferenceBackend{
+    .name = "reference",
+    .summary = "the oracle: specification section 3 element by element, any problem",
+    .unavailable = &unavailable,
+    .supports = &supports,
+    .how = &how,
+    .workspace_bytes = &workspace_bytes,
+    .run = &run,
+    .quantize = &reference::quantize,
+    .vectorwise = &reference::vectorwise,
+    .pack_version = 0,
+    .packed_bytes = nullptr,
+    .pack = nullptr,
+    .unpack = nullptr,
+};
+
+}  // namespace octavo

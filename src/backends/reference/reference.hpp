@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// The oracle: every operation in the words of the specification, one element at a time.
+#pragma once
+
+#include "backends/backend.hpp"
+
+namespace octavo {
+
+extern const Backend kReferenceBackend;
+
+namespace reference {
+
+/// One product, element by element: specification section 3 to the letter. `a.quantise` and
+/// `b.packed` are resolved already.
+void matmul(const Member& member, const MatmulOptions& options) noexcept;
+
+Status quantize(const QuantizeProblem& problem, const ExecContext& context) noexcept;
+Status vectorwise(const VectorwiseProblem& problem, const ExecContext& context) noexcept;
+
+}  // namespace reference
+}  // namespace octavo

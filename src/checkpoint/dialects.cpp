@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dialects: how each tool writes a quantised linear layer, one row each, read into one Weight.
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "checkpoint/impl.hpp"
+#include "checkpoint/layer_filter.hpp"
+#include "checkpoint/quantization_config.hpp"
+#include "checkpoint/safetensors_dtype.hpp"
+#include "checkpoint/sentence.hpp"
+
+namespace octavo {
+namespace {
+
+using namespace checkpoint;
+
+/// A layer whose dialect has been recognised.
+struct Layer {
+  const Checkpoint& file;
+  std::string prefix;
+  LayerConfig config;
+  Tensor codes;       ///< [N, K]
+  std::string scale;  ///< the name of its scale tensor
+
+  std::int64_t n() const noexcept { return codes.size(0); }
+  std::int64_t k() const noexcept { return codes.size(1); }
+};
+
+bool is_int8(DType dtype) noexcept { return dtype == DType::int8; }
+bool is_code(DType dtype) noexcept { return is_int8(dtype) || is_float8(dtype); }
+
+std::int64_t cells(std::int64_t extent, std::int64_t per_cell) noexcept {
+  if (per_cell == kWholeExtent) return 1;
+  return extent / per_cell + (extent % per_cell != 0 ? 1 : 0);
+}
+
+/// A scale of `actual` shape holds one element per cell of `grid`; dimensions of one element may be
+/// left out, as [N] for [N, 1] and [] or [1] for [1, 1].
+bool fits(const TensorView& scale, const ScaleGrid& grid, const Layer& layer) {
+  const std::int64_t rows = cells(layer.n(), grid.rows);
+  const std::int64_t cols = cells(layer.k(), grid.cols);
+  if (scale.rank == 2) return scale.shape[0] == rows && scale.shape[1] == cols;
+  const bool vector = grid.cols == kWholeExtent;
+  const bool number = vector && grid.rows == kWholeExtent;
+  return (scale.rank == 1 && vector && scale.shape[0] == rows) || (scale.rank == 0 && number);
+}
+
+/// The readings of a scale whose granularity nobody declares, the first that fits. Where two fit,
+/// they mean the same: the shapes then differ in extents of one cell only.
+constexpr std::array<ScaleGrid, 4> kUndeclaredGrids{{
+    {1, kWholeExtent},
+    {kWholeExtent, kWholeExtent},
+    {kBlock, kBlock},
+    {1, kBlock},
+}};
+
+ScaleGrid grid_of(const Layer& layer, const TensorView& scale,
+                  std::span<const ScaleGrid> readings) {
+  for (const ScaleGrid& grid : readings) {
+    if (fits(scale, grid, layer)) return grid;
+  }
+  std::string allowed;
+  for (const ScaleGrid& grid : readings) {
+    allowed += fmt::format("{}[{}, {}]", allowed.empty() ? "" : " or ", cells(layer.n(), grid.rows),
+                           cells(layer.k(), grid.cols));
+  }
+  refuse(Code::corrupt_data,
+         "Checkpoint::weight: tensor {}.shape must be {} for the weight {}; got {} (metadata "
+         "'{}' declares other granularities)",
+         quoted(layer.scale), allowed, shape_string(layer.codes), shape_string(scale), kConfigKey);
+}
+
+ScaleGrid declared_or(const Layer& layer, const TensorView& scale,
+                      std::span<const ScaleGrid> undeclared) {
+  if (layer.config.grid) return grid_of(layer, scale, std::span(&*layer.config.grid, 1));
+  return grid_of(layer, scale, undeclared);
+}
+
+/// The scales as stored, widened exactly to float32, one per cell of the grid.
+Tensor scale_tensor(const Layer& layer, const Tensor& stored, const ScaleGrid& grid) {
+  const bool number = is_wide(stored.dtype()) || stored.dtype() == DType::float8_e8m0fnu;
+  if (!number) {
+    refuse(Code::corrupt_data,
+           "Checkpoint::weight: tensor {}.dtype must be F32, BF16, F16 or F8_E8M0; got {}",
+           quoted(layer.scale), name(stored.dtype()));
+  }
+  const Tensor wide = copy(stored, DType::float32);
+  const TensorView matrix(wide.data(), DType::float32,
+                          {cells(layer.n(), grid.rows), cells(layer.k(), grid.cols)});
+  return Tensor::adopt(std::make_shared<Tensor>(wide), matrix);
+}
+
+// Codes with zero points are outside the canonical form; all-zero ones change nothing.
+void check_symmetric(const Layer& layer) {
+  const std::string zero_points = layer.prefix + ".weight_zero_point";
+  if (!layer.file.contains(zero_points)) return;
+  const std::vector<std::byte> bytes = layer.file.bytes(zero_points);
+  if (std::ranges::any_of(bytes, [](std::byte b) { return b != std::byte{0}; })) {
+    refuse(Code::unsupported,
+           "Checkpoint::weight: tensor {} must be all zero, since weights are symmetric; got zero "
+           "points: quantise again with symmetric weights",
+           quoted(zero_points));
+  }
+}
+
+Weight read_compressed_int8(const Layer& layer) {
+  check_symmetric(layer);
+  const Tensor stored = layer.file.tensor(layer.scale);
+  const ScaleGrid grid = declared_or(layer, stored, kUndeclaredGrids);
+  return {.codes = {layer.codes, scale_tensor(layer, stored, grid), grid, {}},
+          .activation = layer.config.activation.value_or(per_token_rule(DType::int8)),
+          .scheme = "int8-dynamic"};
+}
+
+// Activations follow the weight: in groups of the same length where K is cut, per token where not.
+Weight fp8_weight(const Layer& layer, std::span<const ScaleGrid> undeclared) {
+  const Tensor stored = layer.file.tensor(layer.scale);
+  const ScaleGrid grid = declared_or(layer, stored, undeclared);
+  const bool whole_k = grid.cols == kWholeExtent;
+  const ActivationQuant rule =
+      whole_k ? per_token_rule(DType::float8_e4m3fn) : group_rule(DType::float8_e4m3fn, grid.cols);
+  return {.codes = {layer.codes, scale_tensor(layer, stored, grid), grid, {}},
+          .activation = layer.config.activation.value_or(rule),
+          .scheme = whole_k ? "fp8-dynamic" : "fp8-block"};
+}
+
+Weight read_fp8(const Layer& layer) { return fp8_weight(layer, kUndeclaredGrids); }
+
+// A multiplier, despite "_inv".
+Weight read_block_fp8(const Layer& layer) {
+  constexpr std::array<ScaleGrid, 1> kDeepSeek{{{kBlock, kBlock}}};
+  return fp8_weight(layer, kDeepSeek);
+}
+
+void check_row_major(const Layer& layer) {
+  constexpr std::array<const char*, 4> kLayouts{"row-major", "col32", "col_turing, 8x32 tiles",
+                                                "col_ampere, 32x32 tiles"};
+  const std::string name = layer.prefix + ".weight_format";
+  if (!layer.file.contains(name)) return;
+  const std::vector<std::byte> bytes = layer.file.bytes(name);
+  if (bytes.size() == 1 && bytes[0] == std::byte{0}) return;
+  const auto value = bytes.empty() ? std::size_t{0} : std::to_integer<std::size_t>(bytes[0]);
+  const bool known = bytes.size() == 1 && value < kLayouts.size();
+  refuse(Code::unsupported,
+         "Checkpoint::weight: tensor {} must be 0, row-major codes; got {} ({}): save the model "
+         "again with bitsandbytes 0.45 or newer",
+         quoted(name), value, known ? kLayouts[value] : "unknown");
+}
+
+// SCB is the rows' absolute maximum: value = code * (SCB / 127), the quotient in float32.
+Weight read_bitsandbytes(const Layer& layer) {
+  constexpr float kQmax = 127.0F;
+  constexpr ScaleGrid kRows{1, kWholeExtent};
+  check_row_major(layer);
+  const Tensor stored = layer.file.tensor(layer.scale);
+  const Tensor scale = scale_tensor(layer, stored, grid_of(layer, stored, std::span(&kRows, 1)));
+  for (float& value : std::span(scale.data_as<float>(), static_cast<std::size_t>(layer.n()))) {
+    value /= kQmax;
+  }
+  const float threshold = layer.config.outlier_threshold.value_or(kOutlierThreshold);
+  return {.codes = {layer.codes, scale, kRows, {}},
+          .activation = per_token_rule(DType::int8, threshold),
+          .scheme = "llm-int8"};
+}
+
+struct Dialect {
+  std::string_view scale;  ///< the tensor beside "weight" that gives the dialect away
+  bool (*codes)(DType) noexcept;
+  Weight (*read)(const Layer&);
+  bool proof = true;  ///< the name alone says "quantised"; norms have a ".scale", too
+};
+
+constexpr std::array<Dialect, 5> kDialects{{
+    {"SCB", is_int8, read_bitsandbytes},
+    {"weight_scale", is_int8, read_compressed_int8},
+    {"weight_scale", is_float8, read_fp8},            // compressed-tensors, vLLM, AutoFP8
+    {"weight_scale_inv", is_float8, read_block_fp8},  // Hugging Face, DeepSeek
+    {"scale", is_float8, read_block_fp8, false},      // DeepSeek V4, in e8m0
+}};
+
+/// The scale tensors of that layer, each once.
+std::vector<std::string> scales_beside(const Header& header, std::string_view prefix,
+                                       DType weight) {
+  std::vector<std::string> found;
+  for (const Dialect& dialect : kDialects) {
+    std::string scale = fmt::format("{}.{}", prefix, dialect.scale);
+    const bool counts = dialect.proof || dialect.codes(weight);
+    if (counts && header.find(scale) != nullptr && std::ranges::find(found, scale) == found.end()) {
+      found.push_back(std::move(scale));
+    }
+  }
+  return found;
+}
+
+/// "a.b" of "a.b.weight_scale"; nothing for a tensor that is no scale.
+std::optional<std::string_view> scaled_layer(std::string_view tensor) noexcept {
+  const std::size_t dot = tensor.rfind('.');
+  if (dot == std::string_view::npos) return std::nullopt;
+  const auto dialect = std::ranges::find(kDialects, tensor.substr(dot + 1), &Dialect::scale);
+  if (dialect == kDialects.end() || !dialect->proof) return std::nullopt;
+  return tensor.substr(0, dot);
+}
+
+/// The layer that a tensor of a quantised layer belongs to: its codes or its scale.
+std::optional<std::string_view> quantized_layer_of(const TensorEntry& entry) noexcept {
+  const auto layer = layer_of(entry.name);
+  return layer && is_code(dtype_of_name(entry.dtype)) ? layer : scaled_layer(entry.name);
+}
+
+[[noreturn]] void refuse_without_weight(const Header& header, const std::string& weight,
+                                        const std::vector<std::string>& scales) {
+  if (!scales.empty()) {
+    refuse(Code::corrupt_data,
+           "Checkpoint::weight: tensor {} must have its weight beside it; got no tensor {}",
+           quoted(scales[0]), quoted(weight));
+  }
+  refuse(Code::invalid_argument, "Checkpoint::weight: prefix must name a layer; got no tensor {}{}",
+         quoted(weight), nearest_name(header, weight));
+}
+
+Tensor read_matrix(const Checkpoint& file, const TensorEntry& entry) {
+  if (entry.shape.size() != 2) {
+    refuse(Code::invalid_argument,
+           "Checkpoint::weight: tensor {}.shape must be 2-D, [N, K]; got {}: read it with tensor()",
+           quoted(entry.name), shape_text(entry.shape));
+  }
+  return file.tensor(entry.name);
+}
+
+Weight read_plain(const Checkpoint& file, const TensorEntry& entry) {
+  const DType dtype = dtype_of_name(entry.dtype);
+  if (is_code(dtype)) {
+    refuse(Code::corrupt_data,
+           "Checkpoint::weight: tensor {} of type {} must have its scale beside it (weight_scale, "
+           "weight_scale_inv or SCB); got none",
+           quoted(entry.name), entry.dtype);
+  }
+  if (!is_wide(dtype)) {
+    refuse(Code::unsupported,
+           "Checkpoint::weight: tensor {}.dtype must be F32, F16, BF16, or an 8-bit type with a "
+           "scale; got {}",
+           quoted(entry.name), entry.dtype);
+  }
+  Weight weight;
+  weight.codes.data = read_matrix(file, entry);
+  weight.scheme = "none";
+  return weight;
+}
+
+Weight read_layer(const Checkpoint& file, const Header& header, const std::string& prefix) {
+  const std::string name = prefix + ".weight";
+  const TensorEntry* entry = header.find(name);
+  const DType dtype = entry == nullptr ? DType::undefined : dtype_of_name(entry->dtype);
+  const std::vector<std::string> scales = scales_beside(header, prefix, dtype);
+  if (entry == nullptr) refuse_without_weight(header, name, scales);
+  if (scales.empty()) return read_plain(file, *entry);
+  if (scales.size() > 1) {
+    refuse(Code::corrupt_data, "Checkpoint::weight: tensor {} must have one scale; got {} and {}",
+           quoted(name), quoted(scales[0]), quoted(scales[1]));
+  }
+  for (const Dialect& dialect : kDialects) {
+    if (!scales[0].ends_with(fmt::format(".{}", dialect.scale)) || !dialect.codes(dtype)) continue;
+    return dialect.read(
+        {file, prefix, layer_config(file, prefix), read_matrix(file, *entry), scales[0]});
+  }
+  refuse(Code::corrupt_data,
+         "Checkpoint::weight: tensor {}.dtype must be an 8-bit type that goes with {}; got {}",
+         quoted(name), quoted(scales[0]), entry->dtype);
+}
+
+}  // namespace
+
+Weight Checkpoint::weight(std::string_view prefix) const {
+  return checkpoint_edge("Checkpoint::weight",
+                         [&] { return read_layer(*this, impl_->header, std::string(prefix)); });
+}
+
+std::vector<std::string> Checkpoint::quantized_layers() const {
+  return checkpoint_edge("Checkpoint::quantized_layers", [&] {
+    std::set<std::string, std::less<>> layers;
+    for (const TensorEntry& entry : entries()) {
+      if (const auto layer = quantized_layer_of(entry)) layers.emplace(*layer);
+    }
+    return std::vector<std::string>(layers.begin(), layers.end());
+  });
+}
+
+PackedWeight pack(const Weight& weight, const char* backend) {
+  const Operand stored =
+      weight.codes.scale.defined() ? Operand(weight.codes) : Operand(weight.codes.data);
+  return pack(stored.transposed(), {.activation = weight.activation, .backend = backend});
+}
+
+}  // namespace octavo

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an open checkpoint holds.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "checkpoint/file.hpp"
+#include "checkpoint/safetensors_header.hpp"
+#include "octavo/checkpoint.hpp"
+
+namespace octavo {
+
+struct Checkpoint::Impl {
+  Impl(checkpoint::InputFile opened, checkpoint::Header parsed) noexcept
+      : file(std::move(opened)), header(std::move(parsed)) {}
+
+  /// The entry of that name. Throws Error (invalid_argument) with the nearest name.
+  const TensorEntry& entry(const char* operation, std::string_view name) const;
+
+  checkpoint::InputFile file;
+  checkpoint::Header header;
+};
+
+namespace checkpoint {
+
+/// " (nearest: 'x')", or nothing for a file without a tensor that is alike.
+std::string nearest_name(const Header& header, std::string_view name);
+
+}  // namespace checkpoint
+}  // namespace octavo

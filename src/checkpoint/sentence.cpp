@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// Untrusted names and shapes as text.
+#include "checkpoint/sentence.hpp"
+
+#include <fmt/ranges.h>
+
+namespace octavo::checkpoint {
+
+std::string quoted(std::string_view name) {
+  constexpr std::size_t kLongest = 120;
+  std::string text = "'";
+  for (const char c : name.substr(0, kLongest)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7F) {
+      text += fmt::format("\\x{:02x}", byte);
+    } else {
+      text += c;
+    }
+  }
+  // A cut must not leave half of a UTF-8 sequence behind.
+  if (name.size() > kLongest) {
+    while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xC0U) == 0x80U) {
+      text.pop_back();
+    }
+    if (static_cast<unsigned char>(text.back()) >= 0xC0U) text.pop_back();
+    text += "...";
+  }
+  return text + "'";
+}
+
+std::string shape_text(std::span<const std::int64_t> shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+}  // namespace octavo::checkpoint

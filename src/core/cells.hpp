@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Counting the cells of a scale grid.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "octavo/scale.hpp"
+
+namespace octavo {
+
+/// ceil(extent / cell): how many scales cover a dimension. A whole-extent cell counts as one, even
+/// of an empty dimension.
+constexpr std::int64_t cells(std::int64_t extent, std::int64_t cell) noexcept {
+  if (cell == kWholeExtent) return 1;
+  return extent / cell + (extent % cell != 0 ? 1 : 0);
+}
+
+/// The end of cell `index` inside the extent.
+constexpr std::int64_t cell_end(std::int64_t extent, std::int64_t cell,
+                                std::int64_t index) noexcept {
+  if (cell == kWholeExtent) return extent;
+  return std::min(extent, (index + 1) * cell);
+}
+
+}  // namespace octavo

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// The scalar rules of the specification's sections 6 and 8, shared by every quantiser.
+#pragma once
+
+#include <cstdint>
+
+#include "octavo/quantize.hpp"
+
+namespace octavo {
+
+/// What a cell's finite elements reach; all zero for a cell without any.
+struct CellRange {
+  float absmax = 0.0F;
+  float min = 0.0F;
+  float max = 0.0F;
+};
+
+struct CellScale {
+  float scale = 1.0F;
+  std::int32_t azp = 0;
+};
+
+/// The scale (and zero point) of a cell.
+CellScale cell_scale(const QuantizeSpec& spec, const CellRange& range) noexcept;
+
+/// saturate(RNE(quotient) + azp) as a float; NaN rounds to 0 first.
+float shifted_code(DType dtype, float quotient, std::int64_t azp) noexcept;
+
+/// 127 / absmax, and 0 where absmax < 2^-121 (the factor would be infinite or imprecise).
+float vectorwise_factor(float absmax) noexcept;
+
+}  // namespace octavo
