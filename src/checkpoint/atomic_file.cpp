@@ -32,7 +32,7 @@ std::filesystem::path follow_links(std::filesystem::path path) {
     path = path.parent_path() / next;
   }
   refuse(Code::io, "write_safetensors: cannot follow the symbolic links of {}",
-         quoted(path.string()));
+         in_quotes(path.string()));
 }
 
 /// The permissions of an existing target, which the new file takes over.
@@ -41,7 +41,7 @@ std::optional<mode_t> existing_mode(const std::string& target) {
   if (::stat(target.c_str(), &status) != 0) return std::nullopt;
   if (!S_ISREG(status.st_mode)) {
     refuse(Code::io, "write_safetensors: path must name a regular file or nothing yet; got {}",
-           quoted(target));
+           in_quotes(target));
   }
   return status.st_mode & kPermissionBits;
 }
@@ -62,7 +62,7 @@ Descriptor create_beside(const std::filesystem::path& directory, std::string& na
 }  // namespace
 
 void AtomicFile::refuse_io(const char* step, int error) const {
-  refuse(Code::io, "write_safetensors: cannot {} for {}: {}", step, quoted(target_),
+  refuse(Code::io, "write_safetensors: cannot {} for {}: {}", step, in_quotes(target_),
          std::system_category().message(error));
 }
 

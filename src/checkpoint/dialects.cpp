@@ -68,7 +68,8 @@ ScaleGrid grid_of(const Layer& layer, const TensorView& scale,
   refuse(Code::corrupt_data,
          "Checkpoint::weight: tensor {}.shape must be {} for the weight {}; got {} (metadata "
          "'{}' declares other granularities)",
-         quoted(layer.scale), allowed, shape_string(layer.codes), shape_string(scale), kConfigKey);
+         in_quotes(layer.scale), allowed, shape_string(layer.codes), shape_string(scale),
+         kConfigKey);
 }
 
 ScaleGrid declared_or(const Layer& layer, const TensorView& scale,
@@ -83,7 +84,7 @@ Tensor scale_tensor(const Layer& layer, const Tensor& stored, const ScaleGrid& g
   if (!number) {
     refuse(Code::corrupt_data,
            "Checkpoint::weight: tensor {}.dtype must be F32, BF16, F16 or F8_E8M0; got {}",
-           quoted(layer.scale), name(stored.dtype()));
+           in_quotes(layer.scale), name(stored.dtype()));
   }
   const Tensor wide = copy(stored, DType::float32);
   const TensorView matrix(wide.data(), DType::float32,
@@ -100,7 +101,7 @@ void check_symmetric(const Layer& layer) {
     refuse(Code::unsupported,
            "Checkpoint::weight: tensor {} must be all zero, since weights are symmetric; got zero "
            "points: quantise again with symmetric weights",
-           quoted(zero_points));
+           in_quotes(zero_points));
   }
 }
 
@@ -145,7 +146,7 @@ void check_row_major(const Layer& layer) {
   refuse(Code::unsupported,
          "Checkpoint::weight: tensor {} must be 0, row-major codes; got {} ({}): save the model "
          "again with bitsandbytes 0.45 or newer",
-         quoted(name), value, known ? kLayouts[value] : "unknown");
+         in_quotes(name), value, known ? kLayouts[value] : "unknown");
 }
 
 // SCB is the rows' absolute maximum: value = code * (SCB / 127), the quotient in float32.
@@ -213,17 +214,17 @@ std::optional<std::string_view> quantized_layer_of(const TensorEntry& entry) noe
   if (!scales.empty()) {
     refuse(Code::corrupt_data,
            "Checkpoint::weight: tensor {} must have its weight beside it; got no tensor {}",
-           quoted(scales[0]), quoted(weight));
+           in_quotes(scales[0]), in_quotes(weight));
   }
   refuse(Code::invalid_argument, "Checkpoint::weight: prefix must name a layer; got no tensor {}{}",
-         quoted(weight), nearest_name(header, weight));
+         in_quotes(weight), nearest_name(header, weight));
 }
 
 Tensor read_matrix(const Checkpoint& file, const TensorEntry& entry) {
   if (entry.shape.size() != 2) {
     refuse(Code::invalid_argument,
            "Checkpoint::weight: tensor {}.shape must be 2-D, [N, K]; got {}: read it with tensor()",
-           quoted(entry.name), shape_text(entry.shape));
+           in_quotes(entry.name), shape_text(entry.shape));
   }
   return file.tensor(entry.name);
 }
@@ -234,13 +235,13 @@ Weight read_plain(const Checkpoint& file, const TensorEntry& entry) {
     refuse(Code::corrupt_data,
            "Checkpoint::weight: tensor {} of type {} must have its scale beside it (weight_scale, "
            "weight_scale_inv or SCB); got none",
-           quoted(entry.name), entry.dtype);
+           in_quotes(entry.name), entry.dtype);
   }
   if (!is_wide(dtype)) {
     refuse(Code::unsupported,
            "Checkpoint::weight: tensor {}.dtype must be F32, F16, BF16, or an 8-bit type with a "
            "scale; got {}",
-           quoted(entry.name), entry.dtype);
+           in_quotes(entry.name), entry.dtype);
   }
   Weight weight;
   weight.codes.data = read_matrix(file, entry);
@@ -257,7 +258,7 @@ Weight read_layer(const Checkpoint& file, const Header& header, const std::strin
   if (scales.empty()) return read_plain(file, *entry);
   if (scales.size() > 1) {
     refuse(Code::corrupt_data, "Checkpoint::weight: tensor {} must have one scale; got {} and {}",
-           quoted(name), quoted(scales[0]), quoted(scales[1]));
+           in_quotes(name), in_quotes(scales[0]), in_quotes(scales[1]));
   }
   for (const Dialect& dialect : kDialects) {
     if (!scales[0].ends_with(fmt::format(".{}", dialect.scale)) || !dialect.codes(dtype)) continue;
@@ -266,7 +267,7 @@ Weight read_layer(const Checkpoint& file, const Header& header, const std::strin
   }
   refuse(Code::corrupt_data,
          "Checkpoint::weight: tensor {}.dtype must be an 8-bit type that goes with {}; got {}",
-         quoted(name), quoted(scales[0]), entry->dtype);
+         in_quotes(name), in_quotes(scales[0]), entry->dtype);
 }
 
 }  // namespace

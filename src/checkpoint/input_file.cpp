@@ -36,15 +36,16 @@ InputFile::InputFile(std::string path) : path_(std::move(path)) {
     const int error = errno;
     const bool missing = error == ENOENT || error == ENOTDIR;
     refuse(missing ? Code::unavailable : Code::io, "open_checkpoint: cannot open file {}: {}",
-           quoted(path_), reason(error));
+           in_quotes(path_), reason(error));
   }
   struct stat status {};
   if (::fstat(fd_.get(), &status) != 0) {
-    refuse(Code::io, "open_checkpoint: cannot examine file {}: {}", quoted(path_), reason(errno));
+    refuse(Code::io, "open_checkpoint: cannot examine file {}: {}", in_quotes(path_),
+           reason(errno));
   }
   if (!S_ISREG(status.st_mode)) {
     refuse(Code::io, "open_checkpoint: path must name a regular file; got {}, which is {}",
-           quoted(path_), S_ISDIR(status.st_mode) ? "a directory" : "a special file");
+           in_quotes(path_), S_ISDIR(status.st_mode) ? "a directory" : "a special file");
   }
   bytes_ = status.st_size;
 }
@@ -56,14 +57,14 @@ void InputFile::read(std::int64_t offset, std::span<std::byte> into) const {
         ::pread(fd_.get(), into.data(), std::min(into.size(), kChunk), static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) {
-      refuse(Code::io, "checkpoint: cannot read file {} at offset {}: {}", quoted(path_), offset,
+      refuse(Code::io, "checkpoint: cannot read file {} at offset {}: {}", in_quotes(path_), offset,
              reason(errno));
     }
     if (got == 0) {
       refuse(
           Code::io,
           "checkpoint: file {} must keep its {} bytes while it is open; got its end at offset {}",
-          quoted(path_), bytes_, offset);
+          in_quotes(path_), bytes_, offset);
     }
     into = into.subspan(static_cast<std::size_t>(got));
     offset += got;

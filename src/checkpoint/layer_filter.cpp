@@ -78,7 +78,7 @@ NamePatterns::NamePatterns(const char* operation, const std::vector<std::string>
     auto compiled = std::make_unique<RE2>(pattern.substr(kRegexPrefix.size()), RE2::Quiet);
     if (!compiled->ok()) {
       refuse(Code::invalid_argument, "{}: pattern {} must be a regular expression; got {}",
-             operation, quoted(pattern), compiled->error());
+             operation, in_quotes(pattern), compiled->error());
     }
     expressions_->all.push_back(std::move(compiled));
   }

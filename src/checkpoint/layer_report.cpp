@@ -66,7 +66,7 @@ LayerReport measure(std::string_view layer, const TensorView& weight, const Quan
       refuse(
           Code::corrupt_data,
           "quantize_file: the weight of layer {} must be finite; got NaN or Inf in rows {} to {}",
-          quoted(layer), row, end - 1);
+          in_quotes(layer), row, end - 1);
     }
   }
   report.bytes_before = weight.numel() * element_bytes(weight.dtype);

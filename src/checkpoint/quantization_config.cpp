@@ -18,11 +18,11 @@ using Json = nlohmann::json;
 [[noreturn]] void reject(std::string_view property, std::string_view rule, const Json& got) {
   const std::string text = got.dump(-1, ' ', false, Json::error_handler_t::replace);
   refuse(Code::corrupt_data, "Checkpoint::weight: metadata '{}'.{} must {}; got {}", kConfigKey,
-         property, rule, quoted(text));
+         property, rule, in_quotes(text));
 }
 
 Json parse(const std::string& text) {
-  constexpr int kDeepest = 32;
+  static constexpr int kDeepest = 32;
   const auto limit_depth = [](int depth, Json::parse_event_t, Json&) {
     if (depth > kDeepest) {
       refuse(Code::corrupt_data, "Checkpoint::weight: metadata '{}' must nest at most {} levels",
@@ -36,7 +36,7 @@ Json parse(const std::string& text) {
   } catch (const Json::exception&) {
   }
   refuse(Code::corrupt_data, "Checkpoint::weight: metadata '{}' must be a JSON object; got {}",
-         kConfigKey, quoted(text));
+         kConfigKey, in_quotes(text));
 }
 
 /// The field, or null where there is none.
@@ -88,7 +88,7 @@ std::optional<ActivationQuant> activation_rule(const Json& activations) {
     refuse(Code::unsupported,
            "Checkpoint::weight: metadata '{}'.input_activations must be of 8 bits; got {} of type "
            "{}",
-           kConfigKey, bits.dump(), quoted(type));
+           kConfigKey, bits.dump(), in_quotes(type));
   }
   const DType dtype = type == "int" ? DType::int8 : DType::float8_e4m3fn;
   const std::string strategy = text_field(activations, "strategy");

@@ -104,7 +104,7 @@ class FileQuantizer {
       refuse(Code::invalid_argument,
              "quantize_file: file {} must hold float weights; got {} quantised layers, the first "
              "{}",
-             quoted(in), quantized.size(), quoted(quantized[0]));
+             in_quotes(in), quantized.size(), in_quotes(quantized[0]));
     }
     for (const TensorEntry& entry : in_.entries()) {
       total_ += entry.end - entry.begin;

@@ -24,8 +24,8 @@ void check_offsets(const Header& header, const Source& source) {
       refuse(Code::corrupt_data,
              "open_checkpoint: tensor {}.data_offsets must begin at {}, where the tensor before it "
              "ends; got [{}, {}], {} (file {}, offset {})",
-             quoted(e.name), cursor, e.begin, e.end, e.begin > cursor ? "a hole" : "an overlap",
-             quoted(source.file), header.data_begin + std::min(cursor, e.begin));
+             in_quotes(e.name), cursor, e.begin, e.end, e.begin > cursor ? "a hole" : "an overlap",
+             in_quotes(source.file), header.data_begin + std::min(cursor, e.begin));
     }
     cursor = e.end;
   }
@@ -34,8 +34,8 @@ void check_offsets(const Header& header, const Source& source) {
     refuse(Code::corrupt_data,
            "open_checkpoint: the data section must be as long as its tensors, {} bytes; got {}, {} "
            "(file {}, offset {})",
-           cursor, room, room < cursor ? "a truncated file" : "trailing bytes", quoted(source.file),
-           header.data_begin + std::min(cursor, room));
+           cursor, room, room < cursor ? "a truncated file" : "trailing bytes",
+           in_quotes(source.file), header.data_begin + std::min(cursor, room));
   }
 }
 
@@ -46,27 +46,27 @@ void check_type_and_size(const TensorEntry& e, const Header& header, const Sourc
     refuse(Code::corrupt_data,
            "open_checkpoint: tensor {}.dtype must be a safetensors type; got {} (file {}, offset "
            "{})",
-           quoted(e.name), quoted(e.dtype), quoted(source.file), offset);
+           in_quotes(e.name), in_quotes(e.dtype), in_quotes(source.file), offset);
   }
   std::uint64_t bits = 0;
   if (!tensor_bits(e.shape, type->bits, bits)) {
     refuse(Code::corrupt_data,
            "open_checkpoint: tensor {}.shape must count less than 2^64 bits; got {} of {} (file "
            "{}, offset {})",
-           quoted(e.name), shape_text(e.shape), e.dtype, quoted(source.file), offset);
+           in_quotes(e.name), shape_text(e.shape), e.dtype, in_quotes(source.file), offset);
   }
   if (bits % 8 != 0) {
     refuse(Code::corrupt_data,
            "open_checkpoint: tensor {}.shape must fill whole bytes; got {} of {}, {} bits (file "
            "{}, offset {})",
-           quoted(e.name), shape_text(e.shape), e.dtype, bits, quoted(source.file), offset);
+           in_quotes(e.name), shape_text(e.shape), e.dtype, bits, in_quotes(source.file), offset);
   }
   if (bits / 8 != static_cast<std::uint64_t>(e.end - e.begin)) {
     refuse(Code::corrupt_data,
            "open_checkpoint: tensor {}.data_offsets must span the {} bytes of {} {}; got [{}, {}] "
            "(file {}, offset {})",
-           quoted(e.name), bits / 8, e.dtype, shape_text(e.shape), e.begin, e.end,
-           quoted(source.file), offset);
+           in_quotes(e.name), bits / 8, e.dtype, shape_text(e.shape), e.begin, e.end,
+           in_quotes(source.file), offset);
   }
 }
 
@@ -81,7 +81,7 @@ void index_names(Header& header, const Source& source) {
     refuse(Code::corrupt_data,
            "open_checkpoint: tensor {} must be in the header once; got it twice (file {}, offset "
            "{})",
-           quoted(name(*twin)), quoted(source.file), kLengthBytes);
+           in_quotes(name(*twin)), in_quotes(source.file), kLengthBytes);
   }
 }
 
@@ -108,21 +108,21 @@ std::uint64_t header_bytes(std::string_view first_bytes, const Source& source) {
     refuse(Code::corrupt_data,
            "open_checkpoint: a safetensors file must have at least {} bytes; got {} (file {}, "
            "offset 0)",
-           kLengthBytes, source.file_bytes, quoted(source.file));
+           kLengthBytes, source.file_bytes, in_quotes(source.file));
   }
   std::uint64_t length = 0;
   std::memcpy(&length, first_bytes.data(), kLengthBytes);
   if (length > kMostHeaderBytes) {
     refuse(Code::corrupt_data,
            "open_checkpoint: header.length must be at most {} bytes; got {} (file {}, offset 0)",
-           kMostHeaderBytes, length, quoted(source.file));
+           kMostHeaderBytes, length, in_quotes(source.file));
   }
   const std::uint64_t room = static_cast<std::uint64_t>(source.file_bytes) - kLengthBytes;
   if (length > room) {
     refuse(Code::corrupt_data,
            "open_checkpoint: header.length must be at most the {} bytes that follow it; got {} "
            "(file {}, offset 0)",
-           room, length, quoted(source.file));
+           room, length, in_quotes(source.file));
   }
   return length;
 }

@@ -182,18 +182,18 @@ class HeaderEvents {
   [[noreturn]] void reject(std::string_view subject, std::string_view rule, std::string_view got) {
     const auto at = static_cast<std::uint64_t>(position_ - begin_);
     refuse(Code::corrupt_data, "open_checkpoint: {} must {}; got {} (file {}, offset {})", subject,
-           rule, got, quoted(source_.file), kLengthBytes + at);
+           rule, got, in_quotes(source_.file), kLengthBytes + at);
   }
 
   std::string tensor_property(std::string_view property) const {
-    return fmt::format("tensor {}{}", quoted(entry_.name), property);
+    return fmt::format("tensor {}{}", in_quotes(entry_.name), property);
   }
 
   void accept(Kind kind, std::string_view got) {
     const Expectation& expected = kExpectations[static_cast<std::size_t>(expect_)];
     if (expect_ == Expect::anything || expected.kind == kind) return;
     std::string subject = "header";
-    if (expect_ == Expect::entry) subject = "header entry " + quoted(key_);
+    if (expect_ == Expect::entry) subject = "header entry " + in_quotes(key_);
     if (expect_ == Expect::metadata_text) subject = "header entry '__metadata__'";
     if (*expected.property != '\0') subject = tensor_property(expected.property);
     reject(subject, expected.rule, got);
@@ -220,7 +220,7 @@ class HeaderEvents {
 
   void check_name(std::string_view name) {
     if (name.size() <= kLongestName) return;
-    reject("header entry " + quoted(name),
+    reject("header entry " + in_quotes(name),
            fmt::format("have a name of at most {} bytes", kLongestName),
            fmt::format("{}", name.size()));
   }
@@ -239,7 +239,7 @@ class HeaderEvents {
     key_ = std::move(name);
     expect_ = Expect::metadata_text;
     if (header_.metadata.contains(key_)) {
-      reject("metadata " + quoted(key_), "be there once", "it twice");
+      reject("metadata " + in_quotes(key_), "be there once", "it twice");
     }
   }
 
@@ -299,7 +299,7 @@ void check_first_and_nul(std::string_view text, const Source& source) {
   if (wrong == std::string_view::npos) return;
   refuse(Code::corrupt_data,
          "open_checkpoint: header must be a JSON object; got something else (file {}, offset {})",
-         quoted(source.file), kLengthBytes + wrong);
+         in_quotes(source.file), kLengthBytes + wrong);
 }
 
 }  // namespace

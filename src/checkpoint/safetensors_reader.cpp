@@ -54,7 +54,7 @@ std::string nearest_name(const Header& header, std::string_view name) {
       best = &e;
     }
   }
-  return best == nullptr ? "" : fmt::format(" (nearest: {})", quoted(best->name));
+  return best == nullptr ? "" : fmt::format(" (nearest: {})", in_quotes(best->name));
 }
 
 }  // namespace checkpoint
@@ -63,7 +63,7 @@ const TensorEntry& Checkpoint::Impl::entry(const char* operation, std::string_vi
   const TensorEntry* found = header.find(name);
   if (found == nullptr) {
     refuse(Code::invalid_argument, "{}: name must be a tensor of file {}; got {}{}", operation,
-           quoted(file.path()), quoted(name), nearest_name(header, name));
+           in_quotes(file.path()), in_quotes(name), nearest_name(header, name));
   }
   return *found;
 }
@@ -90,13 +90,13 @@ Tensor Checkpoint::tensor(std::string_view name) const {
       refuse(Code::unsupported,
              "Checkpoint::tensor: tensor {}.dtype must be one that Octavo carries; got {}: read "
              "its bytes with bytes()",
-             quoted(name), e.dtype);
+             in_quotes(name), e.dtype);
     }
     if (e.shape.size() > static_cast<std::size_t>(kMaxRank)) {
       refuse(Code::unsupported,
              "Checkpoint::tensor: tensor {}.shape must have at most {} dimensions; got {}: read "
              "its bytes with bytes()",
-             quoted(name), kMaxRank, e.shape.size());
+             in_quotes(name), kMaxRank, e.shape.size());
     }
     const Tensor result = Tensor::empty(dtype, e.shape);
     impl_->file.read(impl_->header.data_begin + e.begin, memory(result));

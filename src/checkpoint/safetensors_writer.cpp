@@ -29,13 +29,13 @@ std::int64_t checked_bytes(const TensorToWrite& tensor) {
   if (type == nullptr) {
     refuse(Code::invalid_argument,
            "write_safetensors: tensor {}.dtype must be a safetensors type; got {}",
-           quoted(tensor.name), quoted(tensor.dtype));
+           in_quotes(tensor.name), in_quotes(tensor.dtype));
   }
   if (tensor.name == kMetadataKey || tensor.name.size() > kLongestName) {
     refuse(Code::invalid_argument,
            "write_safetensors: tensor.name must not be '__metadata__' nor longer than {} bytes; "
            "got {}",
-           kLongestName, quoted(tensor.name));
+           kLongestName, in_quotes(tensor.name));
   }
   std::uint64_t bits = 0;
   const bool negative = std::ranges::any_of(tensor.shape, [](std::int64_t d) { return d < 0; });
@@ -43,7 +43,7 @@ std::int64_t checked_bytes(const TensorToWrite& tensor) {
     refuse(Code::invalid_argument,
            "write_safetensors: tensor {}.shape must have no negative extent and fill whole bytes; "
            "got {} of {}",
-           quoted(tensor.name), shape_text(tensor.shape), tensor.dtype);
+           in_quotes(tensor.name), shape_text(tensor.shape), tensor.dtype);
   }
   return static_cast<std::int64_t>(bits / 8);
 }
@@ -69,7 +69,7 @@ void check_unique(const std::vector<TensorToWrite>& tensors) {
   const auto twin = std::ranges::adjacent_find(names);
   if (twin != names.end()) {
     refuse(Code::invalid_argument, "write_safetensors: tensor names must be unique; got {} twice",
-           quoted(*twin));
+           in_quotes(*twin));
   }
 }
 
@@ -95,7 +95,7 @@ std::string json_string(std::string_view text) {
     return nlohmann::json(text).dump();
   } catch (const nlohmann::json::exception&) {
     refuse(Code::invalid_argument, "write_safetensors: names and metadata must be UTF-8; got {}",
-           quoted(text));
+           in_quotes(text));
   }
 }
 
@@ -141,7 +141,7 @@ void write_tensor(AtomicFile& file, const Placed& placed, std::int64_t data_begi
   if (static_cast<std::int64_t>(bytes.size()) != expected) {
     refuse(Code::invalid_argument,
            "write_safetensors: tensor {}.bytes must give the {} bytes of {} {}; got {}",
-           quoted(placed.tensor->name), expected, placed.tensor->dtype,
+           in_quotes(placed.tensor->name), expected, placed.tensor->dtype,
            shape_text(placed.tensor->shape), bytes.size());
   }
   file.write(data_begin + placed.begin, bytes);

@@ -6,7 +6,7 @@
 
 namespace octavo::checkpoint {
 
-std::string quoted(std::string_view name) {
+std::string in_quotes(std::string_view name) {
   constexpr std::size_t kLongest = 120;
   std::string text = "'";
   for (const char c : name.substr(0, kLongest)) {

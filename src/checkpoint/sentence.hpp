@@ -33,7 +33,7 @@ auto checkpoint_edge(const char* operation, Body&& body) {
 }
 
 /// 'name' in quotes, on one line and of bounded length whatever the file put there.
-std::string quoted(std::string_view name);
+std::string in_quotes(std::string_view name);
 
 /// "[4, 8]"
 std::string shape_text(std::span<const std::int64_t> shape);
