@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Self-attention of one head over one sentence.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace reverse_dictionary {
+
+/// Query, key and value rows of one sentence, seen from one head.
+struct HeadView {
+  const float* query;
+  const float* key;
+  const float* value;
+  std::int64_t tokens;
+  std::int64_t width;   ///< features of the head; a multiple of kLanes
+  std::int64_t stride;  ///< distance of two tokens' rows, of the output's too
+};
+
+/// Memory that calls of one thread share.
+struct AttentionScratch {
+  std::vector<float> keys;    ///< [width, tokens padded]: the keys transposed
+  std::vector<float> scores;  ///< one query's row
+};
+
+/// out[i] = sum over j of softmax(query[i] . key[j] / sqrt(width)) * value[j].
+void attend(const HeadView& head, AttentionScratch& scratch, float* out);
+
+}  // namespace reverse_dictionary

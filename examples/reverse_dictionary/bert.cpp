@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// Embeds, runs the layers and pools; tokens of a batch are rows of one matrix.
+#include "bert.hpp"
+
+#include <algorithm>
+#include <cstddef>
+
+#include "attention.hpp"
+#include "errors.hpp"
+#include "parallel.hpp"
+#include "stopwatch.hpp"
+
+namespace reverse_dictionary {
+namespace {
+
+/// Enough rows to feed a matrix product, few enough that the activations stay in the caches.
+constexpr std::int64_t kBatchTokens = 1024;
+/// The smallest shares of a loop that are worth another thread.
+constexpr std::int64_t kLeastRows = 16;
+constexpr std::int64_t kLeastHeads = 8;
+
+octavo::Tensor float_tensor(const octavo::Checkpoint& checkpoint, const std::string& name,
+                            int rank) {
+  octavo::Tensor tensor = checkpoint.tensor(name).to(octavo::float32);
+  if (tensor.rank() != rank) {
+    throw BadInput("model: " + name + " must have " + std::to_string(rank) + " dimensions");
+  }
+  return tensor;
+}
+
+std::span<const float> values(const octavo::Tensor& tensor) {
+  return {tensor.data_as<float>(), static_cast<std::size_t>(tensor.numel())};
+}
+
+}  // namespace
+
+/// The sentences that go through the layers together, and memory that serves batch after batch.
+struct BertEncoder::Batch {
+  Batch(std::int64_t width_, std::int64_t inner_) : width(width_), inner(inner_) {}
+
+  /// Takes sentences from the front of `rest` until there are enough tokens.
+  void take(std::span<const TokenIds>& rest) {
+    std::size_t count = 0;
+    starts.assign(1, 0);
+    while (count < rest.size() && (count == 0 || tokens() < kBatchTokens)) {
+      starts.push_back(tokens() + static_cast<std::int64_t>(rest[count++].size()));
+    }
+    sentences = rest.first(count);
+    rest = rest.subspan(count);
+    for (auto* buffer : {&hidden, &query, &key, &value, &context}) grow(*buffer, width);
+    grow(intermediate, inner);
+  }
+  void grow(std::vector<float>& buffer, std::int64_t features) const {
+    const auto needed = static_cast<std::size_t>(tokens() * features);
+    if (buffer.size() < needed) buffer.resize(needed);
+  }
+  std::int64_t tokens() const { return starts.back(); }
+
+  const std::int64_t width, inner;
+  std::span<const TokenIds> sentences;
+  std::vector<std::int64_t> starts;  ///< a sentence's first row, and one past the last one's end
+  std::vector<float> hidden, query, key, value, context, intermediate;
+};
+
+BertEncoder::TrainedNorm::TrainedNorm(const octavo::Checkpoint& checkpoint,
+                                      const std::string& prefix, float epsilon)
+    : gain(float_tensor(checkpoint, prefix + ".weight", 1)),
+      bias(float_tensor(checkpoint, prefix + ".bias", 1)),
+      norm{values(gain), values(bias), epsilon} {}
+
+BertEncoder::Layer::Layer(const octavo::Checkpoint& checkpoint, const std::string& prefix,
+                          float epsilon)
+    : query(checkpoint, prefix + "attention.self.query"),
+      key(checkpoint, prefix + "attention.self.key"),
+      value(checkpoint, prefix + "attention.self.value"),
+      attention_output(checkpoint, prefix + "attention.output.dense"),
+      attention_norm(checkpoint, prefix + "attention.output.LayerNorm", epsilon),
+      intermediate(checkpoint, prefix + "intermediate.dense"),
+      output(checkpoint, prefix + "output.dense"),
+      output_norm(checkpoint, prefix + "output.LayerNorm", epsilon) {}
+
+BertEncoder::BertEncoder(const octavo::Checkpoint& checkpoint, const BertConfig& config)
+    : config_(config),
+      words_(float_tensor(checkpoint, "embeddings.word_embeddings.weight", 2)),
+      positions_(float_tensor(checkpoint, "embeddings.position_embeddings.weight", 2)),
+      types_(float_tensor(checkpoint, "embeddings.token_type_embeddings.weight", 2)),
+      norm_(checkpoint, "embeddings.LayerNorm", config.layer_norm_epsilon),
+      width_(words_.size(1)) {
+  constexpr auto kBlock = static_cast<std::int64_t>(kLanes);
+  if (positions_.size(1) != width_ || types_.size(1) != width_ || types_.size(0) < 1 ||
+      norm_.gain.numel() != width_ || norm_.bias.numel() != width_ || width_ % config.heads != 0 ||
+      width_ / config.heads % kBlock != 0) {
+    throw BadInput("model: the embeddings' widths and the number of heads do not fit together");
+  }
+  const auto prefix = [this] { return "encoder.layer." + std::to_string(layers_.size()) + "."; };
+  while (checkpoint.contains(prefix() + "attention.self.query.bias")) {
+    const std::string name = prefix();
+    check(layers_.emplace_back(checkpoint, name, config.layer_norm_epsilon));
+    for (const char* part : {"attention.self.query", "attention.self.key", "attention.self.value",
+                             "attention.output.dense", "intermediate.dense", "output.dense"}) {
+      linear_bytes_ += weight_bytes(checkpoint, name + part);
+    }
+  }
+  if (layers_.empty()) throw BadInput("model: there is no encoder.layer.0");
+}
+
+void BertEncoder::check(const Layer& layer) const {
+  const std::int64_t inner = layer.intermediate.outputs();
+  bool fits = layer.intermediate.inputs() == width_ && layer.output.inputs() == inner &&
+              layer.output.outputs() == width_;
+  for (const LinearLayer* square :
+       {&layer.query, &layer.key, &layer.value, &layer.attention_output}) {
+    fits = fits && square->inputs() == width_ && square->outputs() == width_;
+  }
+  for (const TrainedNorm* norm : {&layer.attention_norm, &layer.output_norm}) {
+    fits = fits && norm->gain.numel() == width_ && norm->bias.numel() == width_;
+  }
+  if (!fits || inner != layers_.front().intermediate.outputs()) {
+    throw BadInput("model: the shapes of layer " + std::to_string(layers_.size() - 1) +
+                   " do not fit the embeddings");
+  }
+}
+
+void BertEncoder::check(const TokenIds& sentence) const {
+  if (sentence.empty() || static_cast<std::int64_t>(sentence.size()) > positions_.size(0)) {
+    throw BadInput("encode: a sentence must have 1 to " + std::to_string(positions_.size(0)) +
+                   " tokens; got " + std::to_string(sentence.size()));
+  }
+  for (const std::int32_t id : sentence) {
+    if (id < 0 || id >= words_.size(0)) {
+      throw BadInput("encode: the model has no embedding of token " + std::to_string(id) +
+                     "; do vocabulary and model belong together?");
+    }
+  }
+}
+
+std::vector<float> BertEncoder::encode(std::span<const TokenIds> sentences,
+                                       EncodeTimes& times) const {
+  const Stopwatch whole;
+  double linear_seconds = 0;
+  std::vector<float> embeddings(sentences.size() * static_cast<std::size_t>(width_));
+  for (const TokenIds& sentence : sentences) check(sentence);
+  Batch batch(width_, layers_.front().intermediate.outputs());
+  float* row = embeddings.data();
+  while (!sentences.empty()) {
+    batch.take(sentences);
+    embed(batch);
+    for (const Layer& layer : layers_) run_layer(layer, batch, linear_seconds);
+    pool(batch, row);
+    row += static_cast<std::int64_t>(batch.sentences.size()) * width_;
+  }
+  times.linear += linear_seconds;
+  times.other += whole.seconds() - linear_seconds;
+  return embeddings;
+}
+
+void BertEncoder::embed(Batch& batch) const {
+  const float* type = types_.data_as<float>();
+  for (std::size_t s = 0; s < batch.sentences.size(); ++s) {
+    float* row = batch.hidden.data() + batch.starts[s] * width_;
+    const float* position = positions_.data_as<float>();
+    for (const std::int32_t id : batch.sentences[s]) {
+      const float* word = words_.data_as<float>() + id * width_;
+      for (std::int64_t i = 0; i < width_; ++i) row[i] = word[i] + type[i];
+      add_layer_norm(position, row, norm_.norm, row);
+      row += width_;
+      position += width_;
+    }
+  }
+}
+
+void BertEncoder::attend_all(Batch& batch) const {
+  const std::int64_t heads = config_.heads;
+  const std::int64_t head_width = width_ / heads;
+  const auto sentences = static_cast<std::int64_t>(batch.sentences.size());
+  parallel_for(sentences * heads, kLeastHeads, [&](std::int64_t begin, std::int64_t end) {
+    AttentionScratch scratch;
+    for (std::int64_t i = begin; i < end; ++i) {
+      const auto sentence = static_cast<std::size_t>(i / heads);
+      const std::int64_t at = batch.starts[sentence] * width_ + i % heads * head_width;
+      const HeadView head{batch.query.data() + at,
+                          batch.key.data() + at,
+                          batch.value.data() + at,
+                          batch.starts[sentence + 1] - batch.starts[sentence],
+                          head_width,
+                          width_};
+      attend(head, scratch, batch.context.data() + at);
+    }
+  });
+}
+
+void BertEncoder::run_layer(const Layer& layer, Batch& batch, double& linear_seconds) const {
+  const std::int64_t tokens = batch.tokens();
+  const auto linear = [&](const LinearLayer& part, const std::vector<float>& in,
+                          std::vector<float>& out) {
+    const Stopwatch watch;
+    part.apply(in.data(), tokens, out.data());
+    linear_seconds += watch.seconds();
+  };
+  const auto add_norm = [&](const TrainedNorm& norm, const std::vector<float>& x) {
+    parallel_for(tokens, kLeastRows, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t at = begin * width_; at < end * width_; at += width_) {
+        float* hidden = batch.hidden.data() + at;
+        add_layer_norm(x.data() + at, hidden, norm.norm, hidden);
+      }
+    });
+  };
+  linear(layer.query, batch.hidden, batch.query);
+  linear(layer.key, batch.hidden, batch.key);
+  linear(layer.value, batch.hidden, batch.value);
+  attend_all(batch);
+  linear(layer.attention_output, batch.context, batch.query);
+  add_norm(layer.attention_norm, batch.query);
+  linear(layer.intermediate, batch.hidden, batch.intermediate);
+  const std::int64_t inner = layer.intermediate.outputs();
+  parallel_for(tokens, kLeastRows, [&](std::int64_t begin, std::int64_t end) {
+    gelu({batch.intermediate.data() + begin * inner,
+          static_cast<std::size_t>((end - begin) * inner)});
+  });
+  linear(layer.output, batch.intermediate, batch.query);
+  add_norm(layer.output_norm, batch.query);
+}
+
+void BertEncoder::pool(const Batch& batch, float* embeddings) const {
+  for (std::size_t s = 0; s < batch.sentences.size(); ++s) {
+    const std::span<float> mean(embeddings + static_cast<std::int64_t>(s) * width_,
+                                static_cast<std::size_t>(width_));
+    std::fill(mean.begin(), mean.end(), 0.0F);
+    const float* row = batch.hidden.data() + batch.starts[s] * width_;
+    for (std::int64_t t = batch.starts[s]; t < batch.starts[s + 1]; ++t, row += width_) {
+      for (std::size_t i = 0; i < mean.size(); ++i) mean[i] += row[i];
+    }
+    l2_normalize(mean);  // the mean's divisor cancels
+  }
+}
+
+}  // namespace reverse_dictionary

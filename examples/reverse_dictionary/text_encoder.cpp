@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tokenises and encodes a few thousand texts at a time.
+#include "text_encoder.hpp"
+
+#include <algorithm>
+
+#include "errors.hpp"
+#include "stopwatch.hpp"
+
+namespace reverse_dictionary {
+namespace {
+
+constexpr std::size_t kTextsPerPart = 2048;
+
+octavo::Checkpoint open(const std::filesystem::path& path) {
+  if (!std::filesystem::is_regular_file(path)) {
+    throw MissingResource("model: cannot read " + path.string());
+  }
+  return octavo::open_checkpoint(path.string());
+}
+
+}  // namespace
+
+TextEncoder::TextEncoder(const std::filesystem::path& model,
+                         const std::filesystem::path& vocabulary)
+    : TextEncoder(open(model), vocabulary) {}
+
+TextEncoder::TextEncoder(const octavo::Checkpoint& checkpoint,
+                         const std::filesystem::path& vocabulary)
+    : config_(load_bert_config(vocabulary.parent_path())),
+      wordpiece_(load_wordpiece(vocabulary)),
+      bert_(checkpoint, config_),
+      file_bytes_(checkpoint.file_bytes()) {}
+
+std::vector<float> TextEncoder::encode(std::span<const std::string> texts, TextTimes* times,
+                                       const Progress& progress) const {
+  TextTimes spent;
+  std::vector<float> embeddings;
+  embeddings.reserve(texts.size() * width());
+  for (std::size_t first = 0; first < texts.size(); first += kTextsPerPart) {
+    const auto part = texts.subspan(first, std::min(kTextsPerPart, texts.size() - first));
+    const Stopwatch watch;
+    std::vector<TokenIds> sentences;
+    for (const std::string& text : part) {
+      sentences.push_back(wordpiece_.encode(text, config_.max_tokens));
+    }
+    spent.tokenizing += watch.seconds();
+    const std::vector<float> rows = bert_.encode(sentences, spent.model);
+    embeddings.insert(embeddings.end(), rows.begin(), rows.end());
+    if (progress) progress(first + part.size());
+  }
+  if (times != nullptr) *times = spent;
+  return embeddings;
+}
+
+}  // namespace reverse_dictionary
