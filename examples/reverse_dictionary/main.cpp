@@ -69,11 +69,13 @@ int run(int argc, char** argv) {
 
   try {
     app.parse(argc, argv);
-    if (app.get_subcommands().empty() && queries.empty()) {
-      throw CLI::RequiredError("a query or a subcommand");
-    }
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kUsage;
+    throw UsageError(error.what());
+  }
+  if (app.get_subcommands().empty() && queries.empty()) {
+    throw UsageError("needs a query or a subcommand; see --help");
   }
   if (evaluating->parsed()) {
     run_evaluate(evaluate, std::cout);
