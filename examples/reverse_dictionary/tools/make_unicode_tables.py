@@ -94,7 +94,11 @@ def main():
     emit("char32_t kCompatibilityTarget", [mapped.pop(code, [code])[0] for code in compatible])
     single = [(code, to[0]) for code, to in sorted(mapped.items()) if len(to) == 1]
     emit("FoldRun kFolds", runs(single))
-    several = [[code] + to + [0] * (3 - len(to)) for code, to in sorted(mapped.items()) if len(to) > 1]
+    several = [
+        [code, "{" + ",".join(map(str, to + [0] * (3 - len(to)))) + "}"]
+        for code, to in sorted(mapped.items())
+        if len(to) > 1
+    ]
     emit("FoldSequence kFoldSequences", several)
 
 
