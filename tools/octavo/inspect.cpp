@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// octavo inspect FILE: tensors, quantised layers, metadata and totals of a safetensors file.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+
+#include "commands.hpp"
+#include "octavo/checkpoint.hpp"
+#include "output.hpp"
+
+namespace octavo::cli {
+namespace {
+
+struct Arguments {
+  std::string file;
+  bool json = false;
+};
+
+/// A quantised layer in words.
+struct LayerText {
+  std::string name, scheme, dtype, granularity, shape;
+  std::int64_t scales;
+};
+
+LayerText describe(const Checkpoint& file, const std::string& layer) {
+  const Weight weight = file.weight(layer);
+  return {.name = layer,
+          .scheme = weight.scheme,
+          .dtype = std::string(name(weight.codes.data.dtype())),
+          .granularity = grid_text(weight.codes.grid),
+          .shape = shape_string(weight.codes.data),
+          .scales = weight.codes.scale.numel()};
+}
+
+void inspect_json(const Arguments& arguments, const Checkpoint& file) {
+  for (const TensorEntry& e : file.entries()) {
+    print_json({{"type", "tensor"},
+                {"name", e.name},
+                {"dtype", e.dtype},
+                {"shape", e.shape},
+                {"begin", e.begin},
+                {"bytes", e.end - e.begin}});
+  }
+  const auto layers = file.quantized_layers();
+  for (const std::string& layer : layers) {
+    const LayerText text = describe(file, layer);
+    print_json({{"type", "layer"},
+                {"name", text.name},
+                {"scheme", text.scheme},
+                {"dtype", text.dtype},
+                {"granularity", text.granularity},
+                {"scales", text.scales}});
+  }
+  print_json({{"type", "file"},
+              {"path", arguments.file},
+              {"bytes", file.file_bytes()},
+              {"tensors", file.entries().size()},
+              {"quantized_layers", layers.size()},
+              {"metadata", file.metadata()}});
+}
+
+void print_tensors(const Checkpoint& file) {
+  Table table({{"tensor"}, {"dtype"}, {"shape"}, {"bytes", true}});
+  for (const TensorEntry& e : file.entries()) {
+    table.add(
+        {printable(e.name), e.dtype, shape_text(e.shape), fmt::format("{}", e.end - e.begin)});
+  }
+  if (!table.empty()) table.print();
+}
+
+void print_layers(const Checkpoint& file, const std::vector<std::string>& layers) {
+  Table table({{"quantised layer"}, {"scheme"}, {"codes"}, {"granularity"}, {"[N, K]"}});
+  for (const std::string& layer : layers) {
+    const LayerText text = describe(file, layer);
+    table.add({printable(text.name), text.scheme, text.dtype, text.granularity, text.shape});
+  }
+  if (table.empty()) return;
+  fmt::print("\n");
+  table.print();
+}
+
+void inspect(const Arguments& arguments, const Checkpoint& file) {
+  print_tensors(file);
+  const auto layers = file.quantized_layers();
+  print_layers(file, layers);
+  if (!file.metadata().empty()) fmt::print("\nmetadata\n");
+  for (const auto& [key, value] : file.metadata()) {
+    fmt::print("  {}: {}\n", printable(key), printable(value));
+  }
+  fmt::print("\n{}: {}, {} tensors, {} quantised layers\n", printable(arguments.file),
+             size_text(file.file_bytes()), file.entries().size(), layers.size());
+}
+
+}  // namespace
+
+Run add_inspect(CLI::App& command) {
+  const auto arguments = std::make_shared<Arguments>();
+  command.add_option("FILE", arguments->file, "The safetensors file to look into")->required();
+  command.add_flag("--json", arguments->json,
+                   "Print one JSON object per tensor, per quantised layer and for the file");
+  command.footer("A quantised layer that is not whole ends with exit code 3 and says which it is.");
+  return [arguments] {
+    const Checkpoint file = open_checkpoint(arguments->file);
+    arguments->json ? inspect_json(*arguments, file) : inspect(*arguments, file);
+    return static_cast<int>(kGood);
+  };
+}
+
+}  // namespace octavo::cli

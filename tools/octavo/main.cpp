@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// octavo: the command line. One row per subcommand; every failure is one sentence and an exit code.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <new>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "commands.hpp"
+#include "octavo/status.hpp"
+
+namespace octavo::cli {
+namespace {
+
+struct Command {
+  const char* name;
+  const char* summary;
+  Run (*add)(CLI::App& command);
+};
+
+constexpr std::array<Command, 4> kCommands{{
+    {"quantize", "Quantise the linear layers of a safetensors file", add_quantize},
+    {"inspect", "Show what a safetensors file holds", add_inspect},
+    {"explain", "Say what would run a problem, and why", add_explain},
+    {"info", "Show this build, this processor and the backends usable on it", add_info},
+}};
+
+struct ExitRow {
+  Code code;
+  ExitCode exit;
+};
+constexpr std::array<ExitRow, 8> kExitCodes{{
+    {Code::invalid_argument, kBadInput},
+    {Code::unsupported, kBadInput},
+    {Code::corrupt_data, kBadInput},
+    {Code::unavailable, kMissingResource},
+    {Code::out_of_memory, kMissingResource},
+    {Code::io, kMissingResource},
+    {Code::device, kMissingResource},
+    {Code::internal, kCheckFailed},
+}};
+
+int exit_code(Code code) {
+  const auto row = std::ranges::find(kExitCodes, code, &ExitRow::code);
+  return row == kExitCodes.end() ? kCheckFailed : row->exit;
+}
+
+int complain(std::string sentence, int exit) {
+  std::ranges::replace(sentence, '\n', ' ');
+  fmt::print(stderr, "octavo: {}\n", sentence);
+  return exit;
+}
+
+/// Runs what was asked for; nothing is good before standard output has taken it all.
+int run(const std::function<int()>& body) {
+  try {
+    const int code = body();
+    if (std::fflush(stdout) != 0) throw std::system_error(errno, std::generic_category(), "stdout");
+    return code;
+  } catch (const Error& error) {
+    return complain(error.what(), exit_code(error.code()));
+  } catch (const std::bad_alloc&) {
+    return complain("memory must be available; got none", kMissingResource);
+  } catch (const std::system_error& error) {
+    return complain(fmt::format("cannot write the output: {}", error.what()), kMissingResource);
+  }
+}
+
+int dispatch(int argc, char** argv) {
+  CLI::App app("8-bit matrix multiplication: quantise checkpoints, look into them, ask what runs.",
+               "octavo");
+  app.set_version_flag("--version", "octavo " OCTAVO_VERSION, "Print the version and exit");
+  app.require_subcommand(0, 1);  // none is reported below, after a wrong word has been
+  app.footer(
+      "Exit codes: 0 good, 1 a check failed, 2 usage, 3 bad input, 4 a resource is missing.");
+
+  std::vector<std::pair<CLI::App*, Run>> commands;
+  for (const Command& row : kCommands) {
+    CLI::App* command = app.add_subcommand(row.name, row.summary);
+    commands.emplace_back(command, row.add(*command));
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& request) {
+    return app.exit(request);  // --help or --version
+  } catch (const CLI::ParseError& error) {
+    return complain(fmt::format("{} (octavo --help says more)", error.what()), kUsage);
+  }
+  const auto chosen =
+      std::ranges::find_if(commands, [](const auto& entry) { return entry.first->parsed(); });
+  if (chosen == commands.end()) {
+    return complain("a subcommand is required (octavo --help lists them)", kUsage);
+  }
+  return run(chosen->second);
+}
+
+}  // namespace
+}  // namespace octavo::cli
+
+int main(int argc, char** argv) { return octavo::cli::dispatch(argc, argv); }

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the subcommands print with: sizes, shapes, tables, JSON lines and a progress bar.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "octavo/scale.hpp"
+
+namespace octavo::cli {
+
+/// JSON objects keep the order in which their fields are documented.
+using Json = nlohmann::ordered_json;
+
+/// One object on a line of its own. Numbers that JSON lacks (infinite, NaN) become null.
+void print_json(const Json& object);
+
+/// "123 B", "4.56 MiB"
+std::string size_text(std::int64_t bytes);
+
+/// "[4, 8]"
+std::string shape_text(std::span<const std::int64_t> shape);
+
+/// The granularity of a weight [N, K]: "tensor", "channel", "group128", "block128x128".
+std::string grid_text(const ScaleGrid& grid);
+
+/// A name from a file, without the control characters that a terminal would obey.
+std::string printable(std::string_view text);
+
+/// Columns as wide as their widest cell; numbers, that is columns named so, to the right.
+class Table {
+ public:
+  struct Column {
+    std::string title;
+    bool number = false;
+  };
+  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  bool empty() const noexcept { return rows_.empty(); }
+  void print() const;
+
+ private:
+  std::vector<Column> columns_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+/// A bar on standard error, where that is a terminal; elsewhere nothing.
+class ProgressBar {
+ public:
+  explicit ProgressBar(bool wanted);
+  ProgressBar(const ProgressBar&) = delete;
+  ProgressBar& operator=(const ProgressBar&) = delete;
+  ~ProgressBar();
+  void update(std::int64_t done, std::int64_t total);
+  /// Leaves a clean line behind; the destructor does it, too.
+  void clear();
+
+ private:
+  bool shown_;
+  int percent_ = -1;
+};
+
+}  // namespace octavo::cli

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// octavo quantize IN OUT --scheme NAME: quantises the linear layers of a file.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "commands.hpp"
+#include "octavo/checkpoint.hpp"
+#include "output.hpp"
+
+namespace octavo::cli {
+namespace {
+
+constexpr std::array<Scheme, 4> kSchemes{Scheme::int8_dynamic, Scheme::fp8_dynamic,
+                                         Scheme::fp8_block, Scheme::llm_int8};
+constexpr std::size_t kWorst = 5;
+
+struct Arguments {
+  std::string in, out;
+  std::string scheme;
+  std::vector<std::string> ignore;
+  bool json = false;
+  bool quiet = false;
+};
+
+/// Sums over the layers of a report.
+struct Totals {
+  std::int64_t bytes_before = 0, bytes_after = 0, elements = 0, saturated = 0;
+  double mean_sqnr_db = 0;  ///< of the layers that are not exact
+  double max_error = 0;
+
+  double bits_per_weight() const noexcept {
+    return elements == 0 ? 0.0
+                         : 8.0 * static_cast<double>(bytes_after) / static_cast<double>(elements);
+  }
+};
+
+Totals totals(const std::vector<LayerReport>& layers) {
+  Totals sums;
+  double sqnr = 0;
+  int inexact = 0;
+  for (const LayerReport& layer : layers) {
+    sums.bytes_before += layer.bytes_before;
+    sums.bytes_after += layer.bytes_after;
+    sums.elements += layer.n * layer.k;
+    sums.saturated += layer.saturated;
+    sums.max_error = std::max(sums.max_error, layer.max_error);
+    if (!std::isfinite(layer.sqnr_db)) continue;
+    sqnr += layer.sqnr_db;
+    ++inexact;
+  }
+  sums.mean_sqnr_db = inexact == 0 ? INFINITY : sqnr / inexact;
+  return sums;
+}
+
+std::string db_text(double db) { return std::isfinite(db) ? fmt::format("{:.2f}", db) : "exact"; }
+
+std::string known_schemes() {
+  std::string text;
+  for (const Scheme scheme : kSchemes) {
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", scheme_name(scheme));
+  }
+  return text;
+}
+
+Json layer_json(const LayerReport& layer) {
+  return {{"type", "layer"},
+          {"name", layer.name},
+          {"n", layer.n},
+          {"k", layer.k},
+          {"bytes_before", layer.bytes_before},
+          {"bytes_after", layer.bytes_after},
+          {"sqnr_db", layer.sqnr_db},
+          {"max_error", layer.max_error},
+          {"saturated", layer.saturated}};
+}
+
+void print_report_json(const Arguments& arguments, Scheme scheme, const QuantizeReport& report) {
+  for (const LayerReport& layer : report.layers) print_json(layer_json(layer));
+  const Totals sums = totals(report.layers);
+  print_json({{"type", "summary"},
+              {"in", arguments.in},
+              {"out", arguments.out},
+              {"scheme", scheme_name(scheme)},
+              {"layers", report.layers.size()},
+              {"tensors_copied", report.tensors_copied},
+              {"layer_bytes_before", sums.bytes_before},
+              {"layer_bytes_after", sums.bytes_after},
+              {"file_bytes_before", report.file_bytes_before},
+              {"file_bytes_after", report.file_bytes_after},
+              {"bits_per_weight", sums.bits_per_weight()},
+              {"mean_sqnr_db", sums.mean_sqnr_db},
+              {"max_error", sums.max_error},
+              {"saturated", sums.saturated}});
+}
+
+std::vector<LayerReport> worst_layers(std::vector<LayerReport> layers) {
+  std::ranges::sort(layers, {}, &LayerReport::sqnr_db);
+  if (layers.size() > kWorst) layers.resize(kWorst);
+  return layers;
+}
+
+void print_report(const Arguments& arguments, Scheme scheme, const QuantizeReport& report) {
+  const Totals sums = totals(report.layers);
+  fmt::print("{}: {} layers quantised as {}, {} tensors copied\n", printable(arguments.out),
+             report.layers.size(), scheme_name(scheme), report.tensors_copied);
+  fmt::print("linear layers  {} -> {}, {:.3f} bits per weight\n", size_text(sums.bytes_before),
+             size_text(sums.bytes_after), sums.bits_per_weight());
+  fmt::print("file           {} -> {}\n", size_text(report.file_bytes_before),
+             size_text(report.file_bytes_after));
+  if (report.layers.empty()) return;
+  fmt::print("mean SQNR      {} dB, largest error {:.3g}\n\n", db_text(sums.mean_sqnr_db),
+             sums.max_error);
+
+  const std::vector<LayerReport> worst = worst_layers(report.layers);
+  fmt::print("The {} with the lowest SQNR:\n",
+             worst.size() == 1 ? "layer" : fmt::format("{} layers", worst.size()));
+  Table table({{"layer"}, {"[N, K]"}, {"SQNR dB", true}, {"max error", true}, {"saturated", true}});
+  for (const LayerReport& layer : worst) {
+    table.add({printable(layer.name), fmt::format("[{}, {}]", layer.n, layer.k),
+               db_text(layer.sqnr_db), fmt::format("{:.3g}", layer.max_error),
+               fmt::format("{}", layer.saturated)});
+  }
+  table.print();
+}
+
+int run(const Arguments& arguments) {
+  const Scheme scheme = *scheme_from_name(arguments.scheme);
+  ProgressBar bar(!arguments.quiet);
+  const QuantizeFileOptions options{
+      .scheme = scheme,
+      .ignore = arguments.ignore,
+      .progress = [&bar](std::int64_t done, std::int64_t total) { bar.update(done, total); }};
+  const QuantizeReport report = quantize_file(arguments.in, arguments.out, options);
+  bar.clear();
+  if (arguments.json) {
+    print_report_json(arguments, scheme, report);
+  } else if (!arguments.quiet) {
+    print_report(arguments, scheme, report);
+  }
+  return kGood;
+}
+
+}  // namespace
+
+Run add_quantize(CLI::App& command) {
+  const auto arguments = std::make_shared<Arguments>();
+  command.add_option("IN", arguments->in, "The safetensors file to read")->required();
+  command.add_option("OUT", arguments->out, "The file to write, in one step; may be IN")
+      ->required();
+  command
+      .add_option("--scheme", arguments->scheme,
+                  fmt::format("One of {}; FP8_DYNAMIC, FP8_BLOCK and W8A8 are understood, too",
+                              known_schemes()))
+      ->required()
+      ->check([](const std::string& name) {
+        return scheme_from_name(name)
+                   ? std::string()
+                   : fmt::format("must be one of {}; got {}", known_schemes(), printable(name));
+      });
+  command
+      .add_option("--ignore", arguments->ignore,
+                  "A layer to leave alone: its name, or re:EXPRESSION, matched at the start of the "
+                  "name; may be given again")
+      ->take_all()
+      ->expected(1);
+  command.add_flag("--json", arguments->json, "Print one JSON object per layer and a summary");
+  command.add_flag("--quiet", arguments->quiet, "No progress bar and no summary");
+  command.footer(
+      "Embeddings, norms and the output head (lm_head) are always left alone.\n"
+      "Example: octavo quantize model.safetensors model-fp8.safetensors --scheme fp8-dynamic "
+      "--ignore 're:.*gate$'");
+  return [arguments] { return run(*arguments); };
+}
+
+}  // namespace octavo::cli
