@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+// The built program: exit codes, one sentence for each failure, JSON with the documented fields.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "octavo/checkpoint.hpp"
+
+extern char** environ;  // NOLINT: POSIX
+
+namespace octavo::test {
+namespace {
+
+using nlohmann::json;
+
+struct Outcome {
+  int exit;
+  std::string out, err;
+};
+
+std::string slurp(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+class Cli : public ::testing::Test {
+ protected:
+  Cli() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "octavo-cli-XXXXXX").string();
+    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
+    folder_ = pattern;
+  }
+  ~Cli() override {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+  }
+
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+
+  /// Runs the program without a shell; `stdout_path` empty: captured.
+  Outcome octavo(std::vector<std::string> arguments, const std::string& stdout_path = {}) const {
+    const std::string out = stdout_path.empty() ? path("stdout") : stdout_path;
+    const std::string err = path("stderr");
+    posix_spawn_file_actions_t actions;
+    ::posix_spawn_file_actions_init(&actions);
+    constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC;
+    ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, out.c_str(), kFlags, 0600);
+    ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, err.c_str(), kFlags, 0600);
+    arguments.insert(arguments.begin(), "octavo");
+    std::vector<char*> argv;
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    pid_t child = 0;
+    const int failed = ::posix_spawn(&child, OCTAVO_CLI, &actions, nullptr, argv.data(), environ);
+    ::posix_spawn_file_actions_destroy(&actions);
+    if (failed != 0) throw std::runtime_error("cannot run " OCTAVO_CLI);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    const int exit = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return {exit, stdout_path.empty() ? slurp(out) : std::string(), slurp(err)};
+  }
+
+  void expect_failure(int exit, const std::string& fragment,
+                      const std::vector<std::string>& arguments) const {
+    const Outcome got = octavo(arguments);
+    EXPECT_EQ(exit, got.exit) << got.err;
+    EXPECT_NE(std::string::npos, got.err.find(fragment)) << got.err;
+    EXPECT_TRUE(got.err.starts_with("octavo: ")) << got.err;
+    EXPECT_EQ(1, std::count(got.err.begin(), got.err.end(), '\n')) << got.err;
+    EXPECT_TRUE(got.err.ends_with('\n')) << got.err;
+  }
+
+  /// The objects of an output with one on each line.
+  static std::vector<json> lines(const std::string& text) {
+    std::vector<json> objects;
+    std::istringstream in(text);
+    for (std::string line; std::getline(in, line);) objects.push_back(json::parse(line));
+    return objects;
+  }
+
+  static std::vector<std::string> fields(const json& object) {
+    std::vector<std::string> names;
+    for (const auto& [name, value] : object.items()) names.push_back(name);
+    return names;
+  }
+
+  /// Two linear layers, a norm and an embedding.
+  std::string model() const {
+    const auto floats = [](std::vector<std::int64_t> shape) {
+      std::int64_t count = 1;
+      for (const std::int64_t extent : shape) count *= extent;
+      std::vector<std::byte> bytes(static_cast<std::size_t>(count) * sizeof(float));
+      for (std::int64_t i = 0; i < count; ++i) {
+        const float value = static_cast<float>(i % 17) / 16.0F - 0.5F;
+        std::memcpy(bytes.data() + static_cast<std::size_t>(i) * sizeof value, &value,
+                    sizeof value);
+      }
+      return [bytes] { return bytes; };
+    };
+    write_safetensors(path("model"),
+                      {{"embed.weight", "F32", {4, 8}, floats({4, 8})},
+                       {"norm.weight", "F32", {8}, floats({8})},
+                       {"up.weight", "F32", {16, 8}, floats({16, 8})},
+                       {"down.weight", "F32", {8, 16}, floats({8, 16})}},
+                      {{"format", "pt"}});
+    return path("model");
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(Cli, HelpAndVersionAreGood) {
+  for (const auto& arguments : std::vector<std::vector<std::string>>{{"--help"},
+                                                                     {"quantize", "--help"},
+                                                                     {"inspect", "--help"},
+                                                                     {"explain", "-h"},
+                                                                     {"info", "--help"}}) {
+    const Outcome got = octavo(arguments);
+    EXPECT_EQ(0, got.exit);
+    EXPECT_NE(std::string::npos, got.out.find("Usage: octavo")) << got.out;
+    EXPECT_EQ("", got.err);
+  }
+  const Outcome version = octavo({"--version"});
+  EXPECT_EQ(0, version.exit);
+  EXPECT_TRUE(version.out.starts_with("octavo ")) << version.out;
+}
+
+TEST_F(Cli, WrongUsageIsTwo) {
+  expect_failure(2, "a subcommand is required", {});
+  expect_failure(2, "not expected: frobnicate", {"frobnicate"});
+  expect_failure(2, "not expected: --frobnicate", {"info", "--frobnicate"});
+  expect_failure(2, "FILE is required", {"inspect"});
+  expect_failure(2, "OUT is required", {"quantize", "in", "--scheme", "llm-int8"});
+  expect_failure(2, "--scheme is required", {"quantize", "in", "out"});
+  expect_failure(2, "--scheme: must be one of int8-dynamic, fp8-dynamic, fp8-block, llm-int8",
+                 {"quantize", "in", "out", "--scheme", "int\n4"});
+}
+
+TEST_F(Cli, BadInputIsThree) {
+  std::ofstream(path("bad")) << "this is no safetensors file";
+  expect_failure(3, "header.length must be at most", {"inspect", path("bad")});
+  expect_failure(3, "header.length", {"quantize", path("bad"), path("out"), "--scheme", "W8A8"});
+  expect_failure(3, "must be a regular expression",
+                 {"quantize", model(), path("out"), "--scheme", "W8A8", "--ignore", "re:["});
+  expect_failure(3, "", {"explain", "no such problem"});
+  expect_failure(3, "", {"explain", "scaled_mm int8:int8:fp32 2x2x2", "--backend=none"});
+  EXPECT_FALSE(std::filesystem::exists(path("out")));
+}
+
+TEST_F(Cli, AMissingResourceIsFour) {
+  expect_failure(4, "cannot open file", {"inspect", path("none")});
+  expect_failure(4, "cannot open file", {"quantize", path("none"), path("out"), "--scheme=W8A8"});
+  expect_failure(4, "cannot open the directory",
+                 {"quantize", model(), path("none/out"), "--scheme=W8A8"});
+  const Outcome full = octavo({"inspect", model()}, "/dev/full");
+  EXPECT_EQ(4, full.exit);
+  EXPECT_TRUE(full.err.starts_with("octavo: cannot write the output")) << full.err;
+}
+
+TEST_F(Cli, QuantizeSumsUp) {
+  const Outcome got = octavo({"quantize", model(), path("out"), "--scheme", "FP8_DYNAMIC"});
+  EXPECT_EQ(0, got.exit);
+  EXPECT_EQ("", got.err);
+  for (const char* text :
+       {"2 layers quantised as fp8-dynamic, 2 tensors copied", "1.00 KiB -> 352 B",
+        "11.000 bits per weight", "mean SQNR", "The 2 layers with the lowest"}) {
+    EXPECT_NE(std::string::npos, got.out.find(text)) << text << "\n" << got.out;
+  }
+  EXPECT_EQ((std::vector<std::string>{"down", "up"}),
+            open_checkpoint(path("out")).quantized_layers());
+}
+
+TEST_F(Cli, QuantizeIgnoresAndStaysQuiet) {
+  const Outcome got = octavo({"quantize", model(), path("out"), "--scheme", "int8-dynamic",
+                              "--ignore", "down", "--ignore", "re:no", "--quiet"});
+  EXPECT_EQ(0, got.exit);
+  EXPECT_EQ("", got.out + got.err);
+  EXPECT_EQ(std::vector<std::string>{"up"}, open_checkpoint(path("out")).quantized_layers());
+}
+
+TEST_F(Cli, QuantizeSpeaksJson) {
+  const Outcome got = octavo({"quantize", model(), path("out"), "--scheme", "llm-int8", "--json"});
+  EXPECT_EQ(0, got.exit);
+  const std::vector<json> objects = lines(got.out);
+  ASSERT_EQ(3U, objects.size());
+  EXPECT_EQ("layer", objects[0].at("type"));
+  EXPECT_EQ((std::vector<std::string>{"bytes_after", "bytes_before", "k", "max_error", "n", "name",
+                                      "saturated", "sqnr_db", "type"}),
+            fields(objects[0]));
+  EXPECT_EQ("summary", objects[2].at("type"));
+  EXPECT_EQ((std::vector<std::string>{"bits_per_weight", "file_bytes_after", "file_bytes_before",
+                                      "in", "layer_bytes_after", "layer_bytes_before", "layers",
+                                      "max_error", "mean_sqnr_db", "out", "saturated", "scheme",
+                                      "tensors_copied", "type"}),
+            fields(objects[2]));
+  EXPECT_EQ(2, objects[2].at("layers"));
+  EXPECT_EQ("llm-int8", objects[2].at("scheme"));
+  EXPECT_EQ(static_cast<std::int64_t>(std::filesystem::file_size(path("out"))),
+            objects[2].at("file_bytes_after"));
+}
+
+TEST_F(Cli, InspectShowsTensorsLayersAndMetadata) {
+  ASSERT_EQ(0, octavo({"quantize", model(), path("out"), "--scheme", "fp8-block"}).exit);
+  const Outcome got = octavo({"inspect", path("out")});
+  EXPECT_EQ(0, got.exit);
+  for (const char* text : {"up.weight_scale_inv", "[16, 8]", "F8_E4M3", "fp8-block", "block128x128",
+                           "format: pt", "6 tensors, 2 quantised layers"}) {
+    EXPECT_NE(std::string::npos, got.out.find(text)) << text << "\n" << got.out;
+  }
+}
+
+TEST_F(Cli, InspectSpeaksJson) {
+  ASSERT_EQ(0, octavo({"quantize", model(), path("out"), "--scheme", "int8-dynamic"}).exit);
+  const std::vector<json> objects = lines(octavo({"inspect", path("out"), "--json"}).out);
+  ASSERT_EQ(6U + 2U + 1U, objects.size());
+  EXPECT_EQ((std::vector<std::string>{"begin", "bytes", "dtype", "name", "shape", "type"}),
+            fields(objects[0]));
+  EXPECT_EQ((std::vector<std::string>{"dtype", "granularity", "name", "scales", "scheme", "type"}),
+            fields(objects[6]));
+  EXPECT_EQ("channel", objects[6].at("granularity"));
+  EXPECT_EQ((std::vector<std::string>{"bytes", "metadata", "path", "quantized_layers", "tensors",
+                                      "type"}),
+            fields(objects[8]));
+  EXPECT_EQ("pt", objects[8].at("metadata").at("format"));
+}
+
+TEST_F(Cli, InspectEndsWithTheSentenceOfALayerThatIsNotWhole) {
+  write_safetensors(path("half"),
+                    {{"p.weight", "I8", {1, 1}, [] { return std::vector<std::byte>(1); }}});
+  const Outcome got = octavo({"inspect", path("half")});
+  EXPECT_EQ(3, got.exit);
+  EXPECT_NE(std::string::npos, got.out.find("p.weight")) << got.out;
+  EXPECT_NE(std::string::npos, got.err.find("must have its scale beside it")) << got.err;
+}
+
+TEST_F(Cli, InspectDoesNotPassControlCharactersToTheTerminal) {
+  write_safetensors(path("x"), {{"a\x1B[2J", "I8", {0}, [] { return std::vector<std::byte>(); }}},
+                    {{"k", "\x1B]0;title\x07"}});
+  const Outcome got = octavo({"inspect", path("x")});
+  EXPECT_EQ(0, got.exit);
+  EXPECT_EQ(std::string::npos, got.out.find('\x1B')) << got.out;
+  EXPECT_NE(std::string::npos, got.out.find("a\\x1b[2J")) << got.out;
+}
+
+TEST_F(Cli, ExplainShowsEveryCandidate) {
+  const std::string line = "scaled_mm e4m3fn:e4m3fn:bf16 scale=token:channel bias 16x64x128";
+  const Outcome got = octavo({"explain", line});
+  EXPECT_EQ(0, got.exit) << got.err;
+  EXPECT_TRUE(got.out.starts_with("scaled_mm ")) << got.out;
+
+  const std::vector<json> objects = lines(octavo({"explain", line, "--json"}).out);
+  ASSERT_GE(objects.size(), 2U);
+  EXPECT_EQ((std::vector<std::string>{"accepts", "backend", "chosen", "reason", "type"}),
+            fields(objects[0]));
+  EXPECT_EQ(
+      (std::vector<std::string>{"error_bound", "executor", "line", "type", "workspace_bytes"}),
+      fields(objects.back()));
+  const auto chosen = std::count_if(objects.begin(), objects.end() - 1,
+                                    [](const json& o) { return o.at("chosen") == true; });
+  EXPECT_EQ(1, chosen);
+}
+
+TEST_F(Cli, InfoNamesTheBuildAndTheBackends) {
+  const Outcome got = octavo({"info"});
+  EXPECT_EQ(0, got.exit);
+  for (const char* text : {"compiled by", "cpu ", "executor", "backend"}) {
+    EXPECT_NE(std::string::npos, got.out.find(text)) << text << "\n" << got.out;
+  }
+  const std::vector<json> objects = lines(octavo({"info", "--json"}).out);
+  ASSERT_FALSE(objects.empty());
+  EXPECT_EQ((std::vector<std::string>{"compiler", "cpu", "executor", "threads", "type", "version"}),
+            fields(objects.back()));
+  const auto backend = std::find_if(objects.begin(), objects.end(),
+                                    [](const json& o) { return o.at("type") == "backend"; });
+  ASSERT_NE(objects.end(), backend);
+  EXPECT_EQ((std::vector<std::string>{"name", "summary", "type", "unavailable", "usable"}),
+            fields(*backend));
+}
+
+}  // namespace
+}  // namespace octavo::test
