@@ -48,6 +48,11 @@ OCTAVO_API Tensor scaled_mm(const Operand& a, const Operand& b, const ScaledMmOp
 OCTAVO_API MatmulProblem scaled_mm_problem(const Operand& a, const Operand& b,
                                            const ScaledMmOptions& options = {});
 
+/// Runs a problem that one of the `..._problem` functions made and whose `out` is set. The memory it
+/// refers to must still be there. Throws Error.
+OCTAVO_API void run(const MatmulProblem& problem, const ExecContext& context = {},
+                    const char* backend = nullptr);
+
 /// Scratch memory that running this problem takes on this context, in bytes. Throws Error.
 OCTAVO_API std::size_t workspace_bytes(const MatmulProblem& problem,
                                        const ExecContext& context = {},

@@ -8,6 +8,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -59,6 +61,35 @@ OCTAVO_API ProblemLine parse_problem_line(std::string_view line);
 
 /// The canonical spelling; parsing it gives the same problem.
 OCTAVO_API std::string to_string(const ProblemLine& line);
+
+/// The part that a tensor plays in a line's problem.
+enum class Role : std::uint8_t { a, b, scale_a, scale_b, azp, c, bias, scale_result, offs, out };
+
+/// Where the tensors of a line's problem come from: memory with or without content.
+class OCTAVO_API TensorSource {
+ public:
+  virtual ~TensorSource() = default;
+  /// A tensor of that type and shape; `entry` counts the members of a list. The view's memory must
+  /// outlive the problem.
+  virtual TensorView make(Role role, std::int64_t entry, DType dtype,
+                          std::span<const std::int64_t> shape) = 0;
+};
+
+/// The problem of a line, with everything that it refers to beside the source's tensors.
+class OCTAVO_API LineProblem {
+ public:
+  struct Impl;
+  explicit LineProblem(std::shared_ptr<const Impl> impl) noexcept : impl_(std::move(impl)) {}
+  const MatmulProblem& problem() const noexcept;
+
+ private:
+  std::shared_ptr<const Impl> impl_;
+};
+
+/// Builds the problem of a line over the tensors of a source. `prepacked` packs B for `backend`
+/// (null: the best that packs). Throws Error, as the operation itself does.
+OCTAVO_API LineProblem make_problem(const ProblemLine& line, TensorSource& source,
+                                    const char* backend = nullptr);
 
 /// What would run that problem, without making its operands. Throws Error.
 OCTAVO_API Explanation explain(const ProblemLine& line, const ExecContext& context = {},

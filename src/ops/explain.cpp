@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// What can run a problem, what will, and how far the result may be off.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "backends/prologue.hpp"
+#include "core/cells.hpp"
+#include "core/error.hpp"
+#include "core/grid.hpp"
+#include "octavo/backend.hpp"
+#include "octavo/packed.hpp"
+#include "ops/run.hpp"
+
+namespace octavo {
+namespace {
+
+constexpr double kUnit = 0x1p-24;  // float32's unit roundoff
+
+// The shortest range of K over which no scale changes; K itself where none does.
+std::int64_t shortest_group(const Member& p, std::int64_t inner) noexcept {
+  std::int64_t shortest = inner;
+  for (const ScaleView& s : p.a.scale) {
+    if (varies_along_k(s, Side::a)) shortest = std::min(shortest, s.cols);
+  }
+  for (const ScaleView& s : p.b.scale) {
+    if (varies_along_k(s, Side::b)) shortest = std::min(shortest, s.rows);
+  }
+  return std::max<std::int64_t>(shortest, 1);
+}
+
+double member_bound(const Member& p) noexcept {
+  const std::int64_t inner = p.a.data.shape[1];
+  const DType b = p.b.packed != nullptr ? p.b.packed->dtype() : p.b.data.dtype;
+  const bool integer = is_integer8(product_dtype(p.a)) && is_integer8(b);
+  const std::int64_t group = shortest_group(p, inner);
+  if (integer && group >= inner) return 0.0;
+  const std::int64_t groups = cells(inner, group);
+  const double n = static_cast<double>((integer ? 0 : inner) + groups + 8);
+  return n * kUnit / (1.0 - n * kUnit);
+}
+
+Candidate judge(const Backend& backend, const MatmulProblem& problem, const ExecContext& context,
+                const Backend* forced, const std::string& first) {
+  Candidate c;
+  c.backend = backend.name;
+  const char* why = backend.unavailable();
+  if (why == nullptr) why = backend.supports(problem, context);
+  c.accepts = why == nullptr;
+  if (why != nullptr) {
+    c.reason = why;
+  } else if (forced != nullptr && forced != &backend) {
+    c.reason = fmt::format("{} is forced", forced->name);
+  } else if (!first.empty() && forced == nullptr) {
+    c.reason = fmt::format("{} comes first", first);
+  } else {
+    c.chosen = true;
+    c.reason = backend.how(problem);
+    if (forced != nullptr) c.reason += " (forced)";
+  }
+  return c;
+}
+
+}  // namespace
+
+double error_bound(const MatmulProblem& problem) noexcept {
+  double most = 0.0;
+  for (std::int64_t g = 0; g < group_count(problem); ++g) {
+    most = std::max(most, member_bound(member(problem, g)));
+  }
+  return most;
+}
+
+std::vector<BackendInfo> backends() {
+  std::vector<BackendInfo> rows;
+  for (const Backend* backend : registry()) {
+    const char* why = backend->unavailable();
+    rows.push_back({backend->name, backend->summary, why == nullptr, why != nullptr ? why : ""});
+  }
+  return rows;
+}
+
+Explanation explain(const MatmulProblem& problem, const ExecContext& context,
+                    const char* argument) {
+  return at_edge("explain", [&]() -> Result<Explanation> {
+    OCTAVO_TRY_ASSIGN(const Backend* forced, forced_backend("explain", argument));
+    Explanation e;
+    std::string first;
+    for (const Backend* backend : registry()) {
+      e.candidates.push_back(judge(*backend, problem, context, forced, first));
+      const Candidate& c = e.candidates.back();
+      if (c.accepts && first.empty()) first = c.backend;
+      if (c.chosen) e.workspace_bytes = backend->workspace_bytes(problem, context);
+    }
+    e.executor =
+        context.executor != nullptr
+            ? fmt::format("{} threads of the caller's executor", context.executor->concurrency())
+            : fmt::format("{} threads, {}", default_executor().concurrency(),
+                          default_executor_reason());
+    e.error_bound = error_bound(problem);
+    return e;
+  });
+}
+
+std::string Explanation::to_string() const {
+  std::string text;
+  for (const Candidate& c : candidates) {
+    const char* verdict = c.chosen ? "runs" : c.accepts ? "could" : "no";
+    text += fmt::format("{:<11}{:<7}{}\n", c.backend, verdict, c.reason);
+  }
+  text += error_bound == 0.0
+              ? "error      the sum is exact; then one rounding per step of the epilogue\n"
+              : fmt::format("error      at most {:.1e} of sum |A||B|, then one rounding to out\n",
+                            error_bound);
+  text += fmt::format("workspace  {} bytes\n", workspace_bytes);
+  text += fmt::format("threads    {}\n", executor);
+  return text;
+}
+
+}  // namespace octavo

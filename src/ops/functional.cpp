@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+// PyTorch's recipes: from declared scale layouts to granularities.
+#include "octavo/functional.hpp"
+
+#include <array>
+#include <vector>
+
+#include "core/cells.hpp"
+#include "core/error.hpp"
+#include "ops/lower.hpp"
+
+namespace octavo::functional {
+namespace {
+
+struct Recipe {
+  const char* name;
+  Granularity a, b;
+  DType dtype;
+};
+
+// In the order of ScalingType.
+constexpr std::array<Recipe, 6> kRecipes{{
+    {"TensorWise", per_tensor(), per_tensor(), DType::float32},
+    {"RowWise", per_token(), per_channel(), DType::float32},
+    {"BlockWise1x16", group(16), group(16), DType::float8_e4m3fn},
+    {"BlockWise1x32", group(32), group(32), DType::float8_e8m0fnu},
+    {"BlockWise1x128", group(128), group(128), DType::float32},
+    {"BlockWise128x128", block(128, 128), block(128, 128), DType::float32},
+}};
+
+// A scale and the operand it belongs to; `outer` is M or N.
+struct Place {
+  const Site& site;
+  Side side;
+  std::int64_t outer, inner;
+  Arg arg() const noexcept { return side == Side::a ? Arg::scale_a : Arg::scale_b; }
+};
+
+// The scales [outer, cells of K] out of 128 x 4 tiles stored as 32 x 4 x 4.
+Result<Tensor> unswizzle(const Place& p, const TensorView& v, std::int64_t across) {
+  const std::int64_t tiles_down = cells(p.outer, 128);
+  const std::int64_t tiles_across = cells(across, 4);
+  const std::int64_t expected = tiles_down * tiles_across * 512;
+  if (v.numel() != expected || !v.contiguous()) {
+    return fail(Code::invalid_argument,
+                "{} must have {} contiguous elements for SWIZZLE_32_4_4 (whole 128 x 4 tiles); got "
+                "{}",
+                p.site(p.arg()), expected, shape_string(v));
+  }
+  const std::array<std::int64_t, 2> shape{p.outer, across};
+  OCTAVO_TRY_ASSIGN(const Tensor natural, Tensor::try_empty(p.site.operation, v.dtype, shape));
+  const auto* source = static_cast<const std::uint8_t*>(v.data);
+  auto* target = natural.data_as<std::uint8_t>();
+  for (std::int64_t r = 0; r < p.outer; ++r) {
+    for (std::int64_t c = 0; c < across; ++c) {
+      const std::int64_t tile = (r / 128) * tiles_across + c / 4;
+      target[r * across + c] = source[tile * 512 + (r % 32) * 16 + (r / 32 % 4) * 4 + c % 4];
+    }
+  }
+  return natural;
+}
+
+// PyTorch writes the scales of B as [N, cells of K]; ours are those of [K, N].
+TensorView oriented(const Place& p, const TensorView& v) noexcept {
+  return p.side == Side::b ? v.transposed() : v;
+}
+
+// 128 x 128 blocks: natural [outer cells, K cells], or padded [round_up(K cells, 4), outer cells].
+Result<TensorView> block_scale(const Place& p, const TensorView& v) {
+  const std::int64_t down = cells(p.outer, 128);
+  const std::int64_t across = cells(p.inner, 128);
+  const std::int64_t padded = (across + 3) / 4 * 4;
+  if (v.rank == 2 && v.shape[0] == down && v.shape[1] == across) return oriented(p, v);
+  if (v.rank == 2 && v.shape[0] == padded && v.shape[1] == down) {
+    return oriented(p, v.slice(0, 0, across).transposed());
+  }
+  return fail(Code::invalid_argument,
+              "{}.shape must be [{}, {}] or padded [{}, {}] for BlockWise128x128; got {}",
+              p.site(p.arg()), down, across, padded, down, shape_string(v));
+}
+
+// One recipe as a Scale argument. `owned` keeps what had to be laid out anew.
+Result<Scale> scale_of(const Place& p, const RecipeScale& given, bool grouped,
+                       std::vector<Tensor>& owned) {
+  const Recipe& recipe = kRecipes[static_cast<std::size_t>(given.recipe)];
+  const TensorView& v = given.values;
+  OCTAVO_TRY(check_tensor(p.site, p.arg(), v));
+  if (v.dtype != recipe.dtype) {
+    return fail(Code::invalid_argument, "{}.dtype must be {} for {}; got {}", p.site(p.arg()),
+                name(recipe.dtype), recipe.name, name(v.dtype));
+  }
+  const Granularity granularity = p.side == Side::a ? recipe.a : recipe.b;
+  const bool micro = granularity.kind == Granularity::Kind::group && granularity.rows < 128;
+  if (given.swizzle == SwizzleType::SWIZZLE_32_4_4 && !micro) {
+    return fail(Code::invalid_argument, "{}.swizzle must be NO_SWIZZLE for {}; got SWIZZLE_32_4_4",
+                p.site(p.arg()), recipe.name);
+  }
+  if (grouped && given.swizzle != SwizzleType::NO_SWIZZLE) {
+    return fail(
+        Code::unsupported,
+        "{}.swizzle must be NO_SWIZZLE in a grouped product (lay the scales out naturally); "
+        "got SWIZZLE_32_4_4",
+        p.site(p.arg()));
+  }
+  if (given.swizzle == SwizzleType::SWIZZLE_32_4_4) {
+    OCTAVO_TRY_ASSIGN(Tensor natural, unswizzle(p, v, cells(p.inner, granularity.rows)));
+    owned.push_back(natural);
+    return Scale(oriented(p, natural), granularity);
+  }
+  switch (given.recipe) {
+    case ScalingType::TensorWise:
+      return Scale(v, granularity);
+    case ScalingType::RowWise:  // grouped shapes have their own reading
+      return grouped ? Scale(v) : Scale(v, granularity);
+    case ScalingType::BlockWise128x128: {
+      if (grouped) return Scale(oriented(p, v), granularity);
+      OCTAVO_TRY_ASSIGN(const TensorView natural, block_scale(p, v));
+      return Scale(natural, granularity);
+    }
+    default:
+      return Scale(oriented(p, v), granularity);
+  }
+}
+
+Status check_levels(const Place& p, std::span<const RecipeScale> scales) {
+  if (scales.empty() || scales.size() > 2) {
+    return fail(Code::invalid_argument, "{} must hold one or two scales; got {}", p.site(p.arg()),
+                scales.size());
+  }
+  if (scales.size() == 2 && scales[1].recipe != ScalingType::TensorWise) {
+    return fail(Code::invalid_argument, "{}[1] must be TensorWise; got {}", p.site(p.arg()),
+                kRecipes[static_cast<std::size_t>(scales[1].recipe)].name);
+  }
+  return {};
+}
+
+struct Scales {
+  Scale first;
+  ScaleView second;
+};
+Result<Scales> both_levels(const Place& p, std::span<const RecipeScale> given, bool grouped,
+                           std::vector<Tensor>& owned) {
+  OCTAVO_TRY(check_levels(p, given));
+  Scales scales;
+  OCTAVO_TRY_ASSIGN(scales.first, scale_of(p, given[0], grouped, owned));
+  if (given.size() == 2) {
+    OCTAVO_TRY_ASSIGN(const Scale second, scale_of(p, given[1], false, owned));
+    OCTAVO_TRY_ASSIGN(scales.second,
+                      resolve_scale(p.site, second, {.side = p.side, .rows = 1, .cols = 1}));
+  }
+  return scales;
+}
+
+// Rows and columns of the last two dimensions; errors about ranks are the lowering's.
+std::array<std::int64_t, 2> last_two(const TensorView& v) noexcept {
+  if (v.rank < 2) return {0, 0};
+  const auto last = static_cast<std::size_t>(v.rank - 1);
+  return {v.shape[last - 1], v.shape[last]};
+}
+
+template <class Lower>
+Tensor run(const char* operation, const TensorView& mat_a, const TensorView& mat_b,
+           std::span<const RecipeScale> scale_a, std::span<const RecipeScale> scale_b,
+           const Options& o, bool grouped, const ExecContext& context, const Lower& lower) {
+  return at_edge(operation, [&]() -> Result<Tensor> {
+    const Site site{operation, &kFunctionalNames};
+    std::vector<Tensor> owned;
+    const auto [m, k] = last_two(mat_a);
+    const auto [k_b, n] = last_two(mat_b);
+    OCTAVO_TRY_ASSIGN(const Scales sa, both_levels({site, Side::a, m, k}, scale_a, grouped, owned));
+    OCTAVO_TRY_ASSIGN(const Scales sb,
+                      both_levels({site, Side::b, n, k_b}, scale_b, grouped, owned));
+    OCTAVO_TRY_ASSIGN(Lowered lowered, lower(site, sa.first, sb.first));
+    lowered.problem.single.a.scale[1] = sa.second;
+    lowered.problem.single.b.scale[1] = sb.second;
+    return run_lowered(lowered, context, o.backend);
+  });
+}
+
+MatmulOptions matmul_options(const Options& o) noexcept {
+  return {.fast_accumulation = o.use_fast_accum, .torch_compat = o.torch_compat};
+}
+
+}  // namespace
+
+Tensor scaled_mm(const TensorView& mat_a, const TensorView& mat_b,
+                 std::span<const RecipeScale> scale_a, std::span<const RecipeScale> scale_b,
+                 const Options& o, const ExecContext& context) {
+  const auto lower = [&](const Site& site, const Scale& sa, const Scale& sb) {
+    ScaledMmOptions options;
+    options.scale_a = sa;
+    options.scale_b = sb;
+    options.bias = o.bias;
+    options.out_dtype = o.output_dtype;
+    options.out = o.out;
+    options.matmul = matmul_options(o);
+    return lower_product(site, mat_a, mat_b, options);
+  };
+  return run("scaled_mm", mat_a, mat_b, scale_a, scale_b, o, false, context, lower);
+}
+
+Tensor scaled_grouped_mm(const TensorView& mat_a, const TensorView& mat_b,
+                         std::span<const RecipeScale> scale_a, std::span<const RecipeScale> scale_b,
+                         const Options& o, const ExecContext& context) {
+  const auto lower = [&](const Site& site, const Scale& sa, const Scale& sb) {
+    GroupedOptions options;
+    options.offs = o.offs;
+    options.scale_a = sa;
+    options.scale_b = sb;
+    options.bias = o.bias;
+    options.out_dtype = o.output_dtype;
+    options.out = o.out;
+    options.matmul = matmul_options(o);
+    return lower_grouped(site, mat_a, mat_b, options, ScaleReading::rowwise);
+  };
+  return run("scaled_grouped_mm", mat_a, mat_b, scale_a, scale_b, o, true, context, lower);
+}
+
+}  // namespace octavo::functional

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// Grouped products: the list form, the four tensor forms, and batches with one scale.
+#include "octavo/grouped.hpp"
+
+#include "core/convert.hpp"
+#include "core/element.hpp"
+#include "core/error.hpp"
+#include "core/overlap.hpp"
+#include "ops/lower.hpp"
+#include "ops/run.hpp"
+
+namespace octavo {
+namespace {
+
+// One list entry on its way through a problem: flattened views and where the result goes.
+struct Entry {
+  FlatRows input;
+  Tensor out;         // what the caller gets
+  TensorView target;  // out as a matrix
+  Tensor staged;      // the matrix itself where out does not merge into one
+};
+
+template <class T>
+const T* entry_of(std::span<const T> list, std::size_t i) noexcept {
+  return list.empty() ? nullptr : &list[i];
+}
+
+template <class T>
+Status check_length(const char* word, std::span<const T> list, std::size_t count) {
+  if (list.empty() || list.size() == count) return {};
+  return fail(Code::invalid_argument,
+              "grouped_mm: {}.size must equal inputs.size = {}; got {} (lists are not broadcast)",
+              word, count, list.size());
+}
+
+Status make_out(const Site& site, const TensorView& input, std::int64_t n, DType dtype,
+                const TensorView* supplied, Entry& entry) {
+  std::array<std::int64_t, kMaxRank> shape = input.shape;
+  const auto rank = static_cast<std::size_t>(input.rank);
+  shape[rank - 1] = n;
+  const std::span<const std::int64_t> dims(shape.data(), rank);
+  if (supplied == nullptr || !supplied->defined()) {
+    OCTAVO_TRY_ASSIGN(entry.out, Tensor::try_empty(site.operation, dtype, dims));
+  } else {
+    OCTAVO_TRY(check_out(site, *supplied, dtype, dims));
+    entry.out = Tensor::adopt(nullptr, *supplied);
+  }
+  OCTAVO_TRY_ASSIGN(FlatRows flat, flatten_rows(site.operation, entry.out.view()));
+  entry.target = flat.view;
+  entry.staged = flat.copy;
+  return {};
+}
+
+Status lower_entry(std::size_t i, const Operand& input, const Operand& weight,
+                   const GroupedListOptions& o, Entry& entry, Member& member) {
+  const Site site{"grouped_mm", &kListNames, static_cast<std::int64_t>(i)};
+  OCTAVO_TRY(check_tensor(site, Arg::a, input.data));
+  if (input.data.rank < 1) {
+    return fail(Code::invalid_argument, "{}.shape must have at least one dimension; got []",
+                site(Arg::a));
+  }
+  OCTAVO_TRY_ASSIGN(entry.input, flatten_rows("grouped_mm", input.data));
+  Operand a = input;
+  a.data = entry.input.view;
+  ScaledMmOptions options;
+  options.out_dtype = o.out_dtype;
+  options.matmul = o.matmul;
+  if (const Scale* scale = entry_of(o.scales_a, i)) options.scale_a = *scale;
+  if (const Scale* scale = entry_of(o.scales_b, i)) options.scale_b = *scale;
+  if (const TensorView* bias = entry_of(o.biases, i)) options.bias = *bias;
+  OCTAVO_TRY_ASSIGN(const Lowered lowered, lower_product(site, a, weight, options));
+  member = lowered.problem.single;
+  OCTAVO_TRY(
+      make_out(site, input.data, lowered.extents.n, lowered.out_dtype, entry_of(o.outs, i), entry));
+  member.out = entry.target;
+  if (!entry.staged.defined()) OCTAVO_TRY(check_no_overlap(site, member));
+  return {};
+}
+
+Status check_outs_apart(std::span<const TensorView> outs, std::span<const Operand> inputs,
+                        std::span<const Operand> weights) {
+  for (std::size_t i = 0; i < outs.size(); ++i) {
+    for (std::size_t j = 0; j < outs.size(); ++j) {
+      const bool other = j != i && overlap(outs[i], outs[j]);
+      if (!other && !overlap(outs[i], inputs[j].data) && !overlap(outs[i], weights[j].data)) {
+        continue;
+      }
+      return fail(Code::invalid_argument,
+                  "grouped_mm: outs[{}] must not overlap {}[{}]; got shared memory", i,
+                  other                              ? "outs"
+                  : overlap(outs[i], inputs[j].data) ? "inputs"
+                                                     : "weights",
+                  j);
+    }
+  }
+  return {};
+}
+
+Result<std::vector<Tensor>> run_list(std::span<const Operand> inputs,
+                                     std::span<const Operand> weights, const GroupedListOptions& o,
+                                     const ExecContext& context) {
+  const std::size_t count = inputs.size();
+  if (weights.size() != count) {
+    return fail(Code::invalid_argument,
+                "grouped_mm: weights.size must equal inputs.size = {}; got {} (lists are not "
+                "broadcast)",
+                count, weights.size());
+  }
+  OCTAVO_TRY(check_length("biases", o.biases, count));
+  OCTAVO_TRY(check_length("scales_a", o.scales_a, count));
+  OCTAVO_TRY(check_length("scales_b", o.scales_b, count));
+  OCTAVO_TRY(check_length("outs", o.outs, count));
+  OCTAVO_TRY(check_outs_apart(o.outs, inputs, weights));
+
+  std::vector<Entry> entries(count);
+  std::vector<Member> members(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    OCTAVO_TRY(lower_entry(i, inputs[i], weights[i], o, entries[i], members[i]));
+  }
+  MatmulProblem problem;
+  problem.operation = "grouped_mm";
+  problem.groups.split = Split::list;
+  problem.groups.list = members;
+  problem.options = o.matmul;
+  OCTAVO_TRY(run_problem(problem, context, o.backend));
+
+  std::vector<Tensor> outs;
+  outs.reserve(count);
+  for (Entry& entry : entries) {
+    if (entry.staged.defined()) copy_elements(entry.staged, entry.out);
+    outs.push_back(std::move(entry.out));
+  }
+  return outs;
+}
+
+}  // namespace
+
+std::vector<Tensor> grouped_mm(std::span<const Operand> inputs, std::span<const Operand> weights,
+                               const GroupedListOptions& options, const ExecContext& context) {
+  return at_edge("grouped_mm", [&] { return run_list(inputs, weights, options, context); });
+}
+
+Tensor grouped_mm(const Operand& a, const Operand& b, const GroupedOptions& options,
+                  const ExecContext& context) {
+  return at_edge("grouped_mm", [&]() -> Result<Tensor> {
+    OCTAVO_TRY_ASSIGN(Lowered lowered,
+                      lower_grouped({"grouped_mm"}, a, b, options, ScaleReading::rowwise));
+    return run_lowered(lowered, context, options.backend);
+  });
+}
+
+MatmulProblem grouped_mm_problem(const Operand& a, const Operand& b,
+                                 const GroupedOptions& options) {
+  return at_edge("grouped_mm", [&]() -> Result<MatmulProblem> {
+    OCTAVO_TRY_ASSIGN(const Lowered lowered,
+                      lower_grouped({"grouped_mm"}, a, b, options, ScaleReading::rowwise));
+    return lowered.problem;
+  });
+}
+
+Tensor scaled_grouped_mm(const Operand& input, const Operand& weight,
+                         const ScaledGroupedMmOptions& o, const ExecContext& context) {
+  return at_edge("scaled_grouped_mm", [&]() -> Result<Tensor> {
+    const Site site{"scaled_grouped_mm", &kBatchNames};
+    for (const auto& [arg, operand] : {std::pair{Arg::a, &input}, std::pair{Arg::b, &weight}}) {
+      OCTAVO_TRY(check_tensor(site, arg, operand->data));
+      if (operand->data.rank == 3) continue;
+      return fail(Code::invalid_argument, "{}.shape must be 3-D {}; got {}", site(arg),
+                  arg == Arg::a ? "[batch, m, k]" : "[batch, k, n]", shape_string(operand->data));
+    }
+    const Operand b = o.trans_b ? weight.transposed() : weight;
+    const TensorView& x = input.data;
+    if (b.data.shape[1] != x.shape[2]) {
+      return fail(Code::invalid_argument, "{}.shape[1] must equal {}.shape[2] = {}; got {}{}",
+                  site(Arg::b), site.bare(Arg::a), x.shape[2], b.data.shape[1],
+                  b.data.shape[2] == x.shape[2]
+                      ? " (for a weight given as [batch, n, k], as in Q @ K^T, say trans_b = true)"
+                      : "");
+    }
+    // scale = 1 is bit-equal to no scale, and skips the multiply.
+    const bool one = o.scale.kind() == Scale::Kind::number && o.scale.number() == 1.0F;
+    GroupedOptions options;
+    options.out_dtype = o.out_dtype;
+    options.alpha = one ? Scale() : o.scale;
+    options.out = o.out;
+    options.matmul = o.matmul;
+    OCTAVO_TRY_ASSIGN(Lowered lowered,
+                      lower_grouped(site, input, b, options, ScaleReading::rowwise));
+    return run_lowered(lowered, context, o.backend);
+  });
+}
+
+}  // namespace octavo

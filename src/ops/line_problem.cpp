@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// Building the problem of a line, with real tensors or with none.
+#include <array>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "backends/backend.hpp"
+#include "core/cells.hpp"
+#include "core/error.hpp"
+#include "octavo/grouped.hpp"
+#include "octavo/problem_line.hpp"
+#include "ops/lower.hpp"
+
+namespace octavo {
+
+struct LineProblem::Impl {
+  MatmulProblem problem;
+  std::vector<Member> members;
+  std::deque<PackedWeight> packed;  // operands point at them
+  ActivationQuant rule;
+};
+
+const MatmulProblem& LineProblem::problem() const noexcept { return impl_->problem; }
+
+namespace {
+
+using Shape = std::vector<std::int64_t>;
+
+class Builder {
+ public:
+  Builder(const ProblemLine& line, TensorSource& source, const char* backend,
+          LineProblem::Impl& impl)
+      : line_(line), source_(source), backend_(backend), impl_(impl) {
+    impl_.rule.spec.dtype = line.quantise;
+    impl_.rule.spec.granularity = line.has_scale_a ? line.scale_a : per_token();
+    impl_.rule.vectorwise = line.threshold > 0.0F;
+    impl_.rule.outlier_threshold = line.threshold;
+  }
+
+  Status build() {
+    switch (line_.split) {
+      case Split::none:
+        return single();
+      case Split::list:
+        return list();
+      default:
+        return tensor_form();
+    }
+  }
+
+ private:
+  TensorView make(Role role, DType dtype, const Shape& shape, std::int64_t entry = 0) {
+    return source_.make(role, entry, dtype, shape);
+  }
+
+  // The natural scale of an operand of rows x cols, behind `groups` where the operand has them.
+  Scale scale(Side side, std::int64_t rows, std::int64_t cols, std::int64_t groups,
+              std::int64_t entry) {
+    const bool a = side == Side::a;
+    if (!(a ? line_.has_scale_a : line_.has_scale_b)) return {};
+    if (a && line_.quantise != DType::undefined) return {};
+    const Granularity& g = a ? line_.scale_a : line_.scale_b;
+    const ScaleGrid grid = scale_grid(g, side);
+    Shape shape{cells(rows, grid.rows), cells(cols, grid.cols)};
+    if (g.kind == Granularity::Kind::tensor) shape = {1};
+    if (groups >= 0) {
+      shape =
+          g.kind == Granularity::Kind::tensor ? Shape{groups} : Shape{groups, shape[0], shape[1]};
+    }
+    return {make(a ? Role::scale_a : Role::scale_b, line_.scale_dtype, shape, entry), g};
+  }
+
+  Result<Operand> operand_b(const Shape& shape, std::int64_t entry) {
+    Operand b(make(Role::b, line_.b, shape, entry));
+    if (!line_.prepacked) return b;
+    OCTAVO_TRY_ASSIGN(const ScaleView view,
+                      resolve_scale({"problem line"}, scale(Side::b, shape[0], shape[1], -1, entry),
+                                    {.side = Side::b, .rows = shape[0], .cols = shape[1]}));
+    b.scale[0] = view;
+    impl_.packed.push_back(pack(b, {.activation = {}, .backend = backend_}));
+    return Operand(impl_.packed.back());
+  }
+
+  // One product of m x n x k, lowered; its output made by the source.
+  Status product(std::int64_t m, std::int64_t entry, Member& member) {
+    const std::int64_t n = line_.n;
+    const std::int64_t k = line_.k;
+    Operand a(make(Role::a, line_.a, {m, k}, entry));
+    if (line_.quantise != DType::undefined) a.quantise = &impl_.rule;
+    OCTAVO_TRY_ASSIGN(const Operand b, operand_b({k, n}, entry));
+    ScaledMmOptions o;
+    o.out_dtype = line_.out;
+    o.scale_a = scale(Side::a, m, k, -1, entry);
+    if (!line_.prepacked) o.scale_b = scale(Side::b, k, n, -1, entry);
+    if (line_.bias != DType::undefined) o.bias = make(Role::bias, line_.bias, {n}, entry);
+    if (line_.azp) {
+      o.azp = make(Role::azp, DType::int32, {line_.azp_per_tensor ? std::int64_t{1} : m}, entry);
+    }
+    if (line_.alpha != 1.0F) o.alpha = line_.alpha;
+    if (line_.beta != 0.0F) {
+      o.beta = line_.beta;
+      o.c = make(Role::c, is_wide(line_.out) ? line_.out : DType::float32, {m, n}, entry);
+    }
+    if (line_.has_scale_result) o.scale_result = scale_result(n, entry);
+    const Site site{impl_.problem.operation};
+    OCTAVO_TRY_ASSIGN(const Lowered lowered, lower_product(site, a, b, o));
+    member = lowered.problem.single;
+    member.out = make(Role::out, lowered.out_dtype, {m, n}, entry);
+    return {};
+  }
+
+  Scale scale_result(std::int64_t n, std::int64_t entry) {
+    if (!line_.scale_result_vector) return line_.scale_result;
+    return make(Role::scale_result, DType::float32, {n}, entry);
+  }
+
+  Status single() {
+    impl_.problem.operation = "scaled_mm";
+    return product(line_.m, 0, impl_.problem.single);
+  }
+
+  Status list() {
+    impl_.problem.operation = "grouped_mm";
+    impl_.members.resize(line_.groups.size());
+    for (std::size_t i = 0; i < line_.groups.size(); ++i) {
+      OCTAVO_TRY(product(line_.groups[i], static_cast<std::int64_t>(i), impl_.members[i]));
+    }
+    impl_.problem.groups.split = Split::list;
+    impl_.problem.groups.list = impl_.members;
+    return {};
+  }
+
+  TensorView offsets(std::int64_t groups) { return make(Role::offs, DType::int32, {groups}); }
+
+  Status tensor_form() {
+    const Split split = line_.split;
+    const auto groups = static_cast<std::int64_t>(line_.groups.size());
+    const bool a3 = split == Split::columns || split == Split::batch;
+    const bool b3 = split == Split::rows || split == Split::batch;
+    const Shape a_shape = a3 ? Shape{groups, line_.m, line_.k} : Shape{line_.m, line_.k};
+    const Shape b_shape = b3 ? Shape{groups, line_.k, line_.n} : Shape{line_.k, line_.n};
+    GroupedOptions o;
+    o.out_dtype = line_.out;
+    o.scale_a = scale(Side::a, line_.m, line_.k, a3 ? groups : -1, 0);
+    o.scale_b = scale(Side::b, line_.k, line_.n, b3 ? groups : -1, 0);
+    if (line_.bias != DType::undefined) o.bias = make(Role::bias, line_.bias, {line_.n});
+    if (line_.alpha != 1.0F) o.alpha = line_.alpha;
+    if (line_.has_scale_result) o.scale_result = scale_result(line_.n, 0);
+    if (split != Split::batch) o.offs = offsets(groups);
+    Operand a(make(Role::a, line_.a, a_shape));
+    if (line_.azp) a.azp = make(Role::azp, DType::int32, {line_.azp_per_tensor ? 1 : line_.m});
+    const Operand b(make(Role::b, line_.b, b_shape));
+    const Site site{"grouped_mm"};
+    OCTAVO_TRY_ASSIGN(const Lowered lowered, lower_grouped(site, a, b, o, ScaleReading::rowwise));
+    impl_.problem = lowered.problem;
+    int rank = 0;
+    const std::array<std::int64_t, 3> shape = out_shape(lowered, &rank);
+    impl_.problem.single.out =
+        make(Role::out, lowered.out_dtype, Shape(shape.begin(), shape.begin() + rank));
+    return {};
+  }
+
+  const ProblemLine& line_;
+  TensorSource& source_;
+  const char* backend_;
+  LineProblem::Impl& impl_;
+};
+
+// Tensors without memory, for explaining. Offsets are read, so they are real.
+class NoMemory final : public TensorSource {
+ public:
+  explicit NoMemory(const ProblemLine& line) {
+    std::int64_t end = 0;
+    for (const std::int64_t size : line.groups) {
+      ends_.push_back(static_cast<std::int32_t>(end += size));
+    }
+  }
+
+  TensorView make(Role role, std::int64_t, DType dtype,
+                  std::span<const std::int64_t> shape) override {
+    if (role == Role::offs) return {ends_.data(), dtype, shape};
+    return {reinterpret_cast<void*>(std::uintptr_t{64}), dtype, shape};  // never dereferenced
+  }
+
+ private:
+  std::vector<std::int32_t> ends_;
+};
+
+}  // namespace
+
+LineProblem make_problem(const ProblemLine& line, TensorSource& source, const char* backend) {
+  return at_edge("problem line", [&]() -> Result<LineProblem> {
+    auto impl = std::make_shared<LineProblem::Impl>();
+    OCTAVO_TRY(Builder(line, source, backend, *impl).build());
+    return LineProblem(std::move(impl));
+  });
+}
+
+Explanation explain(const ProblemLine& line, const ExecContext& context, const char* backend) {
+  // Packing would read the weight; the explanation of a packed one differs in nothing else.
+  ProblemLine unpacked = line;
+  unpacked.prepacked = false;
+  NoMemory source(unpacked);
+  const LineProblem problem = make_problem(unpacked, source, backend);
+  return explain(problem.problem(), context, backend);
+}
+
+}  // namespace octavo

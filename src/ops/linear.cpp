@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// linear: any-rank activations, fused quantisation, packed weight.
+#include "octavo/linear.hpp"
+
+#include "core/convert.hpp"
+#include "core/error.hpp"
+#include "ops/lower.hpp"
+#include "ops/run.hpp"
+
+namespace octavo {
+namespace {
+
+Status check_x(const Site& site, const TensorView& x, const PackedWeight& weight) {
+  OCTAVO_TRY(check_float(site, Arg::a, x));
+  if (!weight.defined()) {
+    return fail(Code::invalid_argument, "{} must be packed; got an empty one", site(Arg::b));
+  }
+  const std::int64_t last = x.rank > 0 ? x.shape[static_cast<std::size_t>(x.rank - 1)] : -1;
+  if (last == weight.k()) return {};
+  return fail(Code::invalid_argument, "{}.shape must be [..., K = {}]; got {}", site(Arg::a),
+              weight.k(), shape_string(x));
+}
+
+Result<Tensor> run_linear(const TensorView& x, const PackedWeight& weight, const LinearOptions& o,
+                          const ExecContext& context) {
+  const Site site{"linear", &kLinearNames};
+  OCTAVO_TRY(check_x(site, x, weight));
+  OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows("linear", x));
+  Operand a(rows.view);
+  if (weight.activation()) a.quantise = &*weight.activation();
+  ScaledMmOptions options;
+  options.bias = o.bias;
+  options.out_dtype = o.out_dtype == DType::undefined ? x.dtype : o.out_dtype;
+  options.matmul = o.matmul;
+  OCTAVO_TRY_ASSIGN(Lowered lowered, lower_product(site, a, weight, options));
+
+  std::array<std::int64_t, kMaxRank> shape = x.shape;
+  shape[static_cast<std::size_t>(x.rank - 1)] = weight.n();
+  const std::span<const std::int64_t> dims(shape.data(), static_cast<std::size_t>(x.rank));
+  Tensor out = Tensor::adopt(nullptr, o.out);
+  if (o.out.defined()) {
+    OCTAVO_TRY(check_out(site, o.out, lowered.out_dtype, dims));
+  } else {
+    OCTAVO_TRY_ASSIGN(out, Tensor::try_empty("linear", lowered.out_dtype, dims));
+  }
+  OCTAVO_TRY_ASSIGN(const FlatRows target, flatten_rows("linear", out));
+  lowered.problem.single.out = target.view;
+  if (o.out.defined()) OCTAVO_TRY(check_no_overlap(site, lowered.problem.single));
+  OCTAVO_TRY(run_problem(lowered.problem, context, o.backend));
+  if (target.copy.defined()) copy_elements(target.copy, out);
+  return out;
+}
+
+}  // namespace
+
+Tensor linear(const TensorView& x, const PackedWeight& weight, const LinearOptions& options,
+              const ExecContext& context) {
+  return at_edge("linear", [&] { return run_linear(x, weight, options, context); });
+}
+
+}  // namespace octavo

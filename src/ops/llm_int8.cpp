@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+// LLM.int8(): quantisers and products under bitsandbytes' names.
+#include "octavo/llm_int8.hpp"
+
+#include <cstring>
+
+#include "core/convert.hpp"
+#include "core/element.hpp"
+#include "core/error.hpp"
+#include "core/fp_env.hpp"
+#include "ops/lower.hpp"
+#include "ops/run.hpp"
+
+namespace octavo {
+namespace {
+
+std::int64_t last_extent(const TensorView& v) noexcept {
+  return v.rank > 0 ? v.shape[static_cast<std::size_t>(v.rank - 1)] : 0;
+}
+
+Status check_activations(const char* operation, const TensorView& a) {
+  const Site site{operation};
+  OCTAVO_TRY(check_float(site, Arg::a, a));
+  if (a.rank >= 1) return {};
+  return fail(Code::invalid_argument, "{}.shape must have at least one dimension; got []",
+              site(Arg::a));
+}
+
+Status check_codes(const char* operation, const char* argument, const TensorView& v, int rank) {
+  if (v.defined() && v.dtype == DType::int8 && (rank == 0 ? v.rank >= 1 : v.rank == rank)) {
+    return {};
+  }
+  return fail(Code::invalid_argument, "{}: {} must be int8 {}; got {} {}", operation, argument,
+              rank == 0 ? "[..., K]" : "[N, K]", name(v.dtype), shape_string(v));
+}
+
+Status check_statistic(const char* operation, const char* argument, const TensorView& v,
+                       std::int64_t count) {
+  if (v.defined() && v.dtype == DType::float32 && v.numel() == count && v.contiguous()) return {};
+  return fail(Code::invalid_argument, "{}: {} must be float32 with {} elements in a row; got {} {}",
+              operation, argument, count, name(v.dtype), shape_string(v));
+}
+
+// absmax / 127 as the scales of a product.
+Result<Tensor> scales_of(const char* operation, const TensorView& absmax) {
+  const std::array<std::int64_t, 1> shape{absmax.numel()};
+  OCTAVO_TRY_ASSIGN(const Tensor scale, Tensor::try_empty(operation, DType::float32, shape));
+  const FloatEnvironment environment;
+  for (std::int64_t i = 0; i < shape[0]; ++i) {
+    scale.data_as<float>()[i] = load_float(absmax.dtype, absmax.data, i) / 127.0F;
+  }
+  return scale;
+}
+
+// Row statistics and codes; outlier columns too where `columns` is not null.
+Status run_vectorwise(const char* operation, const TensorView& rows, const VectorwiseOptions& o,
+                      const TensorView& codes, const TensorView& absmax, Tensor* columns,
+                      const ExecContext& context) {
+  OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(operation, nullptr));
+  VectorwiseProblem q;
+  q.x = rows;
+  q.threshold = o.threshold;
+  q.whole_columns = o.whole_columns;
+  q.codes = codes;
+  q.absmax = absmax;
+  std::int64_t count = 0;
+  Tensor flags;
+  Tensor found;
+  if (columns != nullptr && o.threshold > 0.0F) {
+    const std::array<std::int64_t, 1> extent{rows.shape[1]};
+    OCTAVO_TRY_ASSIGN(flags, Tensor::try_empty(operation, DType::uint8, extent));
+    OCTAVO_TRY_ASSIGN(found, Tensor::try_empty(operation, DType::int64, extent));
+    q.column_flags = flags.data_as<std::uint8_t>();
+    q.columns = found.data_as<std::int64_t>();
+    q.column_count = &count;
+  }
+  OCTAVO_TRY(backend->vectorwise(q, context));
+  if (found.defined()) {
+    *columns = Tensor::adopt(std::make_shared<Tensor>(found), found.view().slice(0, 0, count));
+  }
+  return {};
+}
+
+Status check_threshold(const char* operation, float threshold) {
+  if (threshold >= 0.0F) return {};
+  return fail(Code::invalid_argument, "{}: threshold must be at least 0; got {}", operation,
+              threshold);
+}
+
+TensorView as_column(const Tensor& vector) {
+  TensorView v = vector.view();
+  v.rank = 2;
+  v.shape = {vector.numel(), 1};
+  v.strides = {1, 1};
+  return v;
+}
+
+// Codes in the shape of the input, and the matrix they are.
+struct CodesOut {
+  Tensor tensor;
+  TensorView matrix;
+};
+Result<CodesOut> codes_like(const char* operation, const TensorView& a, std::int64_t rows) {
+  CodesOut codes;
+  OCTAVO_TRY_ASSIGN(codes.tensor, Tensor::try_empty(operation, DType::int8, a.dims()));
+  codes.matrix = codes.tensor.view();
+  codes.matrix.rank = 2;
+  codes.matrix.shape = {rows, last_extent(a)};
+  codes.matrix.strides = {last_extent(a), 1};
+  return codes;
+}
+
+// A product of codes [..., K] with w [N, K], lowered; the output keeps A's leading dimensions.
+struct Product {
+  FlatRows rows;
+  Lowered lowered;
+  Tensor out;
+  FlatRows target;
+};
+Result<Product> product(const char* operation, const TensorView& codes, const TensorView& w,
+                        const ScaledMmOptions& options, const TensorView& out) {
+  OCTAVO_TRY(check_codes(operation, "a", codes, 0));
+  OCTAVO_TRY(check_codes(operation, "w", w, 2));
+  Product p;
+  OCTAVO_TRY_ASSIGN(p.rows, flatten_rows(operation, codes));
+  const Site site{operation};
+  OCTAVO_TRY_ASSIGN(p.lowered, lower_product(site, p.rows.view, w.transposed(), options));
+  std::array<std::int64_t, kMaxRank> shape = codes.shape;
+  shape[static_cast<std::size_t>(codes.rank - 1)] = w.shape[0];
+  const std::span<const std::int64_t> dims(shape.data(), static_cast<std::size_t>(codes.rank));
+  p.out = Tensor::adopt(nullptr, out);
+  if (out.defined()) {
+    OCTAVO_TRY(check_out(site, out, p.lowered.out_dtype, dims));
+  } else {
+    OCTAVO_TRY_ASSIGN(p.out, Tensor::try_empty(operation, p.lowered.out_dtype, dims));
+  }
+  OCTAVO_TRY_ASSIGN(p.target, flatten_rows(operation, p.out));
+  p.lowered.problem.single.out = p.target.view;
+  if (out.defined()) OCTAVO_TRY(check_no_overlap(site, p.lowered.problem.single));
+  return p;
+}
+
+Result<Tensor> finish(Product& p, const ExecContext& context) {
+  OCTAVO_TRY(run_problem(p.lowered.problem, context, nullptr));
+  if (p.target.copy.defined()) copy_elements(p.target.copy, p.out);
+  return p.out;
+}
+
+Status check_columns(const char* operation, const TensorView& columns, std::int64_t k) {
+  const bool shaped = columns.dtype == DType::int64 && columns.rank == 1;
+  std::int64_t previous = -1;
+  for (std::int64_t i = 0; shaped && i < columns.shape[0]; ++i) {
+    const std::int64_t c = load_int(columns.dtype, columns.data, i * columns.strides[0]);
+    if (c <= previous || c >= k) {
+      return fail(Code::invalid_argument,
+                  "{}: outlier_cols[{}] must be in ({}, {}) (ascending columns of a); got {}",
+                  operation, i, previous, k, c);
+    }
+    previous = c;
+  }
+  if (shaped) return {};
+  return fail(Code::invalid_argument, "{}: outlier_cols must be int64 1-D; got {} {}", operation,
+              name(columns.dtype), shape_string(columns));
+}
+
+}  // namespace
+
+VectorwiseQuant int8_vectorwise_quant(const TensorView& a, const VectorwiseOptions& o,
+                                      const ExecContext& context) {
+  constexpr const char* kName = "int8_vectorwise_quant";
+  return at_edge(kName, [&]() -> Result<VectorwiseQuant> {
+    OCTAVO_TRY(check_activations(kName, a));
+    OCTAVO_TRY(check_threshold(kName, o.threshold));
+    OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kName, a));
+    VectorwiseQuant q;
+    OCTAVO_TRY_ASSIGN(const CodesOut codes, codes_like(kName, a, rows.view.shape[0]));
+    q.codes = codes.tensor;
+    OCTAVO_TRY_ASSIGN(q.row_absmax,
+                      Tensor::try_empty(kName, DType::float32, rows.view.dims().subspan(0, 1)));
+    OCTAVO_TRY(run_vectorwise(kName, rows.view, o, codes.matrix, as_column(q.row_absmax),
+                              &q.outlier_cols, context));
+    return q;
+  });
+}
+
+DoubleQuant int8_double_quant(const TensorView& a, const VectorwiseOptions& o,
+                              const ExecContext& context) {
+  constexpr const char* kName = "int8_double_quant";
+  return at_edge(kName, [&]() -> Result<DoubleQuant> {
+    OCTAVO_TRY(check_activations(kName, a));
+    OCTAVO_TRY(check_threshold(kName, o.threshold));
+    OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kName, a));
+    DoubleQuant q;
+    OCTAVO_TRY_ASSIGN(const CodesOut by_row, codes_like(kName, a, rows.view.shape[0]));
+    OCTAVO_TRY_ASSIGN(const CodesOut by_col, codes_like(kName, a, rows.view.shape[0]));
+    q.row_codes = by_row.tensor;
+    q.col_codes = by_col.tensor;
+    const std::span<const std::int64_t> dims = rows.view.dims();
+    OCTAVO_TRY_ASSIGN(q.row_absmax, Tensor::try_empty(kName, DType::float32, dims.subspan(0, 1)));
+    OCTAVO_TRY_ASSIGN(q.col_absmax, Tensor::try_empty(kName, DType::float32, dims.subspan(1, 1)));
+    OCTAVO_TRY(run_vectorwise(kName, rows.view, o, by_row.matrix, as_column(q.row_absmax),
+                              &q.outlier_cols, context));
+    OCTAVO_TRY(run_vectorwise(kName, rows.view.transposed(), {.threshold = o.threshold},
+                              by_col.matrix.transposed(), as_column(q.col_absmax), nullptr,
+                              context));
+    for (std::int64_t i = 0; i < q.outlier_cols.numel() && q.outlier_cols.defined(); ++i) {
+      const std::int64_t c = q.outlier_cols.data_as<std::int64_t>()[i];
+      for (std::int64_t r = 0; r < dims[0]; ++r) {
+        q.col_codes.data_as<std::int8_t>()[r * dims[1] + c] = 0;
+      }
+    }
+    return q;
+  });
+}
+
+Tensor int8_linear_matmul(const TensorView& a, const TensorView& w, const TensorView& out,
+                          const ExecContext& context) {
+  constexpr const char* kName = "int8_linear_matmul";
+  return at_edge(kName, [&]() -> Result<Tensor> {
+    ScaledMmOptions options;
+    options.out_dtype = DType::int32;
+    OCTAVO_TRY_ASSIGN(Product p, product(kName, a, w, options, out));
+    return finish(p, context);
+  });
+}
+
+Tensor int8_mm_dequant(const TensorView& acc, const TensorView& row_absmax,
+                       const TensorView& col_absmax, const TensorView& bias, DType out_dtype,
+                       const ExecContext&) {
+  constexpr const char* kName = "int8_mm_dequant";
+  return at_edge(kName, [&]() -> Result<Tensor> {
+    if (acc.dtype != DType::int32 || acc.rank < 1 || !is_wide(out_dtype)) {
+      return fail(Code::invalid_argument,
+                  "{}: acc must be int32 [..., N] and out_dtype a float type; got {} {} and {}",
+                  kName, name(acc.dtype), shape_string(acc), name(out_dtype));
+    }
+    OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kName, acc));
+    const std::int64_t m = rows.view.shape[0];
+    const std::int64_t n = rows.view.shape[1];
+    OCTAVO_TRY(check_statistic(kName, "row_absmax", row_absmax, m));
+    OCTAVO_TRY(check_statistic(kName, "col_absmax", col_absmax, n));
+    OCTAVO_TRY_ASSIGN(const TensorView b, resolve_bias({kName}, bias, {0, m, n, 0}));
+    OCTAVO_TRY_ASSIGN(const Tensor sa, scales_of(kName, row_absmax));
+    OCTAVO_TRY_ASSIGN(const Tensor sb, scales_of(kName, col_absmax));
+    OCTAVO_TRY_ASSIGN(const Tensor out, Tensor::try_empty(kName, out_dtype, acc.dims()));
+    const FloatEnvironment environment;
+    for (std::int64_t i = 0; i < m; ++i) {
+      for (std::int64_t j = 0; j < n; ++j) {
+        float t = load_float(rows.view, i, j);
+        t *= sa.data_as<float>()[i];
+        t *= sb.data_as<float>()[j];
+        if (b.defined()) t += load_float(b.dtype, b.data, j * b.strides[0]);
+        store_float(out_dtype, out.data(), i * n + j, t, Overflow::saturate);
+      }
+    }
+    return out;
+  });
+}
+
+Tensor int8_scaled_mm(const TensorView& a, const TensorView& w, const TensorView& row_absmax,
+                      const TensorView& col_absmax, const TensorView& bias, DType out_dtype,
+                      const ExecContext& context) {
+  MixedScaledMmOptions options;
+  options.bias = bias;
+  options.out_dtype = out_dtype;
+  return int8_mixed_scaled_mm(a, a, w, row_absmax, col_absmax, options, context);
+}
+
+Tensor int8_mixed_scaled_mm(const TensorView& a, const TensorView& codes, const TensorView& w,
+                            const TensorView& row_absmax, const TensorView& col_absmax,
+                            const MixedScaledMmOptions& o, const ExecContext& context) {
+  constexpr const char* kName = "int8_mixed_scaled_mm";
+  return at_edge(kName, [&]() -> Result<Tensor> {
+    OCTAVO_TRY(check_codes(kName, "codes", codes, 0));
+    OCTAVO_TRY(check_codes(kName, "w", w, 2));
+    const std::int64_t k = last_extent(codes);
+    const std::int64_t m = k > 0 ? codes.numel() / k : row_absmax.numel();
+    OCTAVO_TRY(check_statistic(kName, "row_absmax", row_absmax, m));
+    OCTAVO_TRY(check_statistic(kName, "col_absmax", col_absmax, w.shape[0]));
+    OCTAVO_TRY_ASSIGN(const Tensor sa, scales_of(kName, row_absmax));
+    OCTAVO_TRY_ASSIGN(const Tensor sb, scales_of(kName, col_absmax));
+    ScaledMmOptions options;
+    options.scale_a = {sa, per_token()};
+    options.scale_b = {sb, per_channel()};
+    options.bias = o.bias;
+    options.out_dtype = o.out_dtype == DType::undefined ? a.dtype : o.out_dtype;
+    OCTAVO_TRY_ASSIGN(Product p, product(kName, codes, w, options, o.out));
+    FlatRows original;
+    if (o.outlier_cols.defined() && o.outlier_cols.numel() > 0) {
+      OCTAVO_TRY(check_activations(kName, a));
+      OCTAVO_TRY(check_columns(kName, o.outlier_cols, k));
+      OCTAVO_TRY_ASSIGN(original, flatten_rows(kName, a));
+      const TensorView& weight = o.original_weight;
+      const bool weight_fits =
+          !weight.defined() || (weight.rank == 2 && is_wide(weight.dtype) &&
+                                weight.shape[0] == w.shape[0] && weight.shape[1] == k);
+      if (original.view.shape[0] != m || original.view.shape[1] != k || !weight_fits) {
+        return fail(Code::invalid_argument,
+                    "{}: a must have the shape of codes and original_weight that of w; got {}, {}, "
+                    "{} and {}",
+                    kName, shape_string(a), shape_string(codes), shape_string(weight),
+                    shape_string(w));
+      }
+      Outliers& outliers = p.lowered.problem.single.epilogue.outliers;
+      outliers.a = original.view;
+      outliers.columns = o.outlier_cols;
+      if (weight.defined()) outliers.weight = weight.transposed();
+    }
+    return finish(p, context);
+  });
+}
+
+Tensor int8_vectorwise_dequant(const TensorView& codes, const TensorView& row_absmax,
+                               const ExecContext&) {
+  constexpr const char* kName = "int8_vectorwise_dequant";
+  return at_edge(kName, [&]() -> Result<Tensor> {
+    OCTAVO_TRY(check_codes(kName, "codes", codes, 0));
+    OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kName, codes));
+    OCTAVO_TRY(check_statistic(kName, "row_absmax", row_absmax, rows.view.shape[0]));
+    OCTAVO_TRY_ASSIGN(const Tensor scale, scales_of(kName, row_absmax));
+    OCTAVO_TRY_ASSIGN(const Tensor out, Tensor::try_empty(kName, DType::float32, codes.dims()));
+    const FloatEnvironment environment;
+    const std::int64_t k = rows.view.shape[1];
+    for (std::int64_t i = 0; i < rows.view.shape[0]; ++i) {
+      for (std::int64_t j = 0; j < k; ++j) {
+        out.data_as<float>()[i * k + j] = load_float(rows.view, i, j) * scale.data_as<float>()[i];
+      }
+    }
+    return out;
+  });
+}
+
+}  // namespace octavo

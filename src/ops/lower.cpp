@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lowering of single products, and running what was lowered.
+#include "ops/lower.hpp"
+
+#include "backends/backend.hpp"
+#include "core/convert.hpp"
+#include "core/error.hpp"
+#include "ops/run.hpp"
+
+namespace octavo {
+namespace {
+
+Status check_matrix(const Site& site, Arg arg, const TensorView& view, const char* dims) {
+  OCTAVO_TRY(check_tensor(site, arg, view));
+  if (view.rank == 2) return {};
+  return fail(Code::invalid_argument, "{}.shape must be 2-D {}; got {}", site(arg), dims,
+              shape_string(view));
+}
+
+Status check_inner(const Site& site, const Extents& e, std::int64_t b_rows, std::int64_t b_cols) {
+  if (e.k == b_rows) return {};
+  return fail(Code::invalid_argument, "{}.shape[0] must equal {}.shape[1] = {}; got {}{}",
+              site(Arg::b), site.bare(Arg::a), e.k, b_rows,
+              b_cols == e.k ? " (for a matrix given as [N, K] say trans_b = true)" : "");
+}
+
+}  // namespace
+
+Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand& b,
+                              const ScaledMmOptions& o) {
+  Lowered l;
+  l.problem.operation = site.operation;
+  l.problem.options = o.matmul;
+  Member& p = l.problem.single;
+
+  OCTAVO_TRY(check_matrix(site, Arg::a, a.data, o.trans_a ? "[K, M]" : "[M, K]"));
+  p.a = o.trans_a ? a.transposed() : a;
+  if (b.packed != nullptr) {
+    if (!b.packed->defined() || o.trans_b) {
+      return fail(Code::invalid_argument,
+                  "{} must be a packed weight [K, N] without trans_b; got {}", site(Arg::b),
+                  o.trans_b ? "trans_b" : "an empty one");
+    }
+    p.b = b;
+    p.b.scale = b.packed->content()->scale;
+  } else {
+    OCTAVO_TRY(check_matrix(site, Arg::b, b.data, o.trans_b ? "[N, K]" : "[K, N]"));
+    p.b = o.trans_b ? b.transposed() : b;
+  }
+  const std::int64_t b_rows = b.packed != nullptr ? b.packed->k() : p.b.data.shape[0];
+  l.extents = {0, p.a.data.shape[0], b.packed != nullptr ? b.packed->n() : p.b.data.shape[1],
+               p.a.data.shape[1]};
+  const Extents& e = l.extents;
+  OCTAVO_TRY(check_inner(site, e, b_rows, e.n));
+
+  const bool quantised = p.a.quantise != nullptr;
+  const DType a_dtype = quantised
+                            ? (p.a.quantise->vectorwise ? DType::int8 : p.a.quantise->spec.dtype)
+                            : p.a.data.dtype;
+  const DType b_dtype = b.packed != nullptr ? b.packed->dtype() : p.b.data.dtype;
+  OCTAVO_TRY(check_pair(site, a_dtype, b_dtype));
+  OCTAVO_TRY_ASSIGN(l.out_dtype, resolve_out_dtype(site, a_dtype, b_dtype, o.out_dtype));
+
+  OCTAVO_TRY(resolve_scales(site, p.a, o.scale_a, {.side = Side::a, .rows = e.m, .cols = e.k}));
+  OCTAVO_TRY(resolve_scales(site, p.b, o.scale_b, {.side = Side::b, .rows = e.k, .cols = e.n}));
+  OCTAVO_TRY_ASSIGN(p.a.azp, resolve_azp(site, o.azp, p.a, a_dtype, e.m));
+  Epilogue& epilogue = p.epilogue;
+  OCTAVO_TRY_ASSIGN(epilogue.bias, resolve_bias(site, o.bias, e));
+  OCTAVO_TRY_ASSIGN(epilogue.alpha, resolve_factor(site, Arg::alpha, o.alpha, 0));
+  OCTAVO_TRY_ASSIGN(epilogue.beta, resolve_factor(site, Arg::beta, o.beta, 0));
+  OCTAVO_TRY_ASSIGN(epilogue.scale_result,
+                    resolve_factor(site, Arg::scale_result, o.scale_result, e.n));
+  if (o.c.defined()) {
+    OCTAVO_TRY(check_float(site, Arg::c, o.c));
+    if (o.c.rank != 2 || o.c.shape[0] != e.m || o.c.shape[1] != e.n) {
+      return fail(Code::invalid_argument, "{}.shape must be [{}, {}]; got {}", site(Arg::c), e.m,
+                  e.n, shape_string(o.c));
+    }
+    epilogue.c = o.c;
+  } else if (epilogue.beta.present()) {
+    return fail(Code::invalid_argument, "{} must come with c; got no c", site(Arg::beta));
+  }
+  if (l.out_dtype == DType::int32) OCTAVO_TRY(check_int32_output(site, p));
+  if (o.out.defined()) {
+    const std::array<std::int64_t, 2> shape{e.m, e.n};
+    OCTAVO_TRY(check_out(site, o.out, l.out_dtype, shape));
+    p.out = o.out;
+    OCTAVO_TRY(check_no_overlap(site, p));
+  }
+  return l;
+}
+
+std::array<std::int64_t, 3> out_shape(const Lowered& l, int* rank) noexcept {
+  const Extents& e = l.extents;
+  const Split split = l.problem.groups.split;
+  if (split == Split::inner || split == Split::batch) {
+    *rank = 3;
+    return {e.g, e.m, e.n};
+  }
+  *rank = 2;
+  return {e.m, e.n, 0};
+}
+
+Result<Tensor> run_lowered(Lowered& l, const ExecContext& context, const char* backend) noexcept {
+  Tensor out = Tensor::adopt(nullptr, l.problem.single.out);
+  if (!out.defined()) {
+    int rank = 0;
+    const std::array<std::int64_t, 3> shape = out_shape(l, &rank);
+    OCTAVO_TRY_ASSIGN(out,
+                      Tensor::try_empty(l.problem.operation, l.out_dtype,
+                                        std::span(shape.data(), static_cast<std::size_t>(rank))));
+    l.problem.single.out = out.view();
+  }
+  OCTAVO_TRY(run_problem(l.problem, context, backend));
+  return out;
+}
+
+Result<FlatRows> flatten_rows(const char* operation, const TensorView& view) {
+  FlatRows flat;
+  const std::int64_t last = view.rank > 0 ? view.shape[static_cast<std::size_t>(view.rank - 1)] : 1;
+  std::int64_t rows = 1;
+  std::int64_t step = 0;
+  bool merges = true;
+  for (int d = view.rank - 2; d >= 0; --d) {
+    const auto i = static_cast<std::size_t>(d);
+    if (view.shape[i] == 1) continue;
+    if (rows == 1) step = view.strides[i];
+    if (rows != 1 && view.strides[i] != step * rows) merges = false;
+    rows *= view.shape[i];
+  }
+  flat.view = view;
+  if (!merges && rows != 0) {
+    OCTAVO_TRY_ASSIGN(flat.copy, Tensor::try_empty(operation, view.dtype, view.dims()));
+    copy_elements(view, flat.copy);
+    flat.view = flat.copy.view();
+    step = last;
+  }
+  const std::int64_t inner =
+      view.rank > 0 ? flat.view.strides[static_cast<std::size_t>(view.rank - 1)] : 1;
+  flat.view.rank = 2;
+  flat.view.shape = {rows, last};
+  flat.view.strides = {step, inner};
+  return flat;
+}
+
+}  // namespace octavo

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lowering: from the arguments of an operation to a validated problem.
+#pragma once
+
+#include "octavo/grouped.hpp"
+#include "octavo/matmul.hpp"
+#include "ops/rules.hpp"
+
+namespace octavo {
+
+/// A single product. `problem.single.out` is options.out, undefined if the call is to allocate;
+/// its type and shape are in `out_dtype` and `extents`.
+struct Lowered {
+  MatmulProblem problem;
+  Extents extents;
+  DType out_dtype = DType::undefined;
+};
+
+Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand& b,
+                              const ScaledMmOptions& options);
+
+/// A tensor-form grouped product; `reading` says how a scale without granularity is read.
+Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand& b,
+                              const GroupedOptions& options, ScaleReading reading);
+
+/// The shape of the output of a lowered problem.
+std::array<std::int64_t, 3> out_shape(const Lowered& lowered, int* rank) noexcept;
+
+/// Allocates the output where none was supplied, runs, and returns the output.
+Result<Tensor> run_lowered(Lowered& lowered, const ExecContext& context,
+                           const char* backend) noexcept;
+
+/// A tensor of any rank as a matrix of its last dimension: a view where its leading dimensions
+/// merge, else a copy.
+struct FlatRows {
+  TensorView view;
+  Tensor copy;
+};
+Result<FlatRows> flatten_rows(const char* operation, const TensorView& view);
+
+}  // namespace octavo

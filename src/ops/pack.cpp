@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packing and unpacking of weights.
+#include "core/error.hpp"
+#include "octavo/packed.hpp"
+#include "ops/rules.hpp"
+#include "ops/run.hpp"
+
+namespace octavo {
+namespace {
+
+Result<const Backend*> packing_backend(const char* argument) {
+  OCTAVO_TRY_ASSIGN(const Backend* forced, forced_backend("pack", argument));
+  if (forced != nullptr && forced->pack_version != 0) return forced;
+  if (forced != nullptr && argument != nullptr) {
+    return fail(Code::unsupported, "pack: backend must have a packed layout; got {}", forced->name);
+  }
+  // The environment may force a backend that multiplies but does not pack: it unpacks.
+  for (const Backend* backend : registry()) {
+    if (backend->unavailable() == nullptr && backend->pack_version != 0) return backend;
+  }
+  return fail(Code::internal, "pack: a backend must have a packed layout; got none");
+}
+
+Status check_weight(const Operand& weight) {
+  const Site site{"pack", &kLinearNames};
+  if (weight.packed != nullptr) {
+    return fail(Code::invalid_argument, "{} must be a tensor; got a packed weight", site(Arg::b));
+  }
+  const TensorView& v = weight.data;
+  OCTAVO_TRY(check_tensor(site, Arg::b, v));
+  if (v.rank != 2) {
+    return fail(Code::invalid_argument, "{}.shape must be 2-D [K, N]; got {}", site(Arg::b),
+                shape_string(v));
+  }
+  OCTAVO_TRY(check_pair(site,
+                        is_integer8(v.dtype) ? DType::int8
+                        : is_float8(v.dtype) ? DType::float8_e4m3fn
+                                             : v.dtype,
+                        v.dtype));
+  if (weight.azp.defined()) {
+    return fail(Code::unsupported,
+                "{}.azp must be undefined (zero points belong to activations); "
+                "got {}",
+                site(Arg::b), shape_string(weight.azp));
+  }
+  for (const ScaleView& scale : weight.scale) {
+    if (scale.row0 == 0 && scale.col0 == 0) continue;
+    return fail(Code::unsupported,
+                "{}.scale must begin at the weight's first element; got [{}, {}]", site(Arg::b),
+                scale.row0, scale.col0);
+  }
+  Operand checked = weight;
+  return resolve_scales(site, checked, {},
+                        {.side = Side::b, .rows = v.shape[0], .cols = v.shape[1]});
+}
+
+}  // namespace
+
+std::int64_t PackedWeight::k() const noexcept { return content_ ? content_->k : 0; }
+std::int64_t PackedWeight::n() const noexcept { return content_ ? content_->n : 0; }
+DType PackedWeight::dtype() const noexcept { return content_ ? content_->dtype : DType::undefined; }
+const char* PackedWeight::layout() const noexcept {
+  return content_ ? content_->backend->name : "none";
+}
+std::size_t PackedWeight::bytes() const noexcept {
+  return content_ ? static_cast<std::size_t>(content_->codes.numel()) : 0;
+}
+const std::optional<ActivationQuant>& PackedWeight::activation() const noexcept {
+  static const std::optional<ActivationQuant> none;
+  return content_ ? content_->activation : none;
+}
+
+PackedWeight pack(const Operand& weight, const PackOptions& options, const ExecContext& context) {
+  return at_edge("pack", [&]() -> Result<PackedWeight> {
+    OCTAVO_TRY(check_weight(weight));
+    auto content = std::make_shared<PackedWeightData>();
+    OCTAVO_TRY_ASSIGN(content->backend, packing_backend(options.backend));
+    const TensorView& v = weight.data;
+    content->dtype = v.dtype;
+    content->k = v.shape[0];
+    content->n = v.shape[1];
+    content->activation = options.activation;
+    const std::array<std::int64_t, 1> bytes{
+        static_cast<std::int64_t>(content->backend->packed_bytes(v.dtype, content->k, content->n))};
+    OCTAVO_TRY_ASSIGN(content->codes, Tensor::try_empty("pack", DType::uint8, bytes));
+    content->backend->pack(v, content->codes.data(), context);
+    for (std::size_t level = 0; level < 2; ++level) {
+      ScaleView& own = content->scale[level];
+      own = weight.scale[level];
+      if (own.kind != ScaleView::Kind::tensor) continue;
+      content->scales[level] = copy(own.data, own.data.dtype);
+      own.data = content->scales[level].view();
+    }
+    return PackedWeight(std::move(content));
+  });
+}
+
+Quantized unpack(const PackedWeight& weight, const ExecContext& context) {
+  return at_edge("unpack", [&]() -> Result<Quantized> {
+    const PackedWeightData* content = weight.content();
+    if (content == nullptr) {
+      return fail(Code::invalid_argument, "unpack: weight must be packed; got an empty one");
+    }
+    Quantized q;
+    const std::array<std::int64_t, 2> shape{content->n, content->k};
+    OCTAVO_TRY_ASSIGN(const Tensor codes, Tensor::try_empty("unpack", content->dtype, shape));
+    q.data = codes.transposed();
+    content->backend->unpack(content->codes.data(), q.data, context);
+    const ScaleView& scale = content->scale[0];
+    q.grid = {scale.rows, scale.cols};
+    q.scale = content->scales[0];
+    if (scale.kind == ScaleView::Kind::number) {
+      q.scale = Tensor::empty(DType::float32, {1, 1});
+      *q.scale.data_as<float>() = scale.number;
+    }
+    return q;
+  });
+}
+
+}  // namespace octavo

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Factors, bias and zero points.
+#include "core/error.hpp"
+#include "ops/rules.hpp"
+
+namespace octavo {
+namespace {
+
+TensorView as_vector(const TensorView& v, std::int64_t count, std::int64_t step) noexcept {
+  TensorView view = v;
+  view.rank = 1;
+  view.shape = {count};
+  view.strides = {count == 1 ? 0 : step};
+  return view;
+}
+
+// The stride of the only dimension longer than 1.
+std::int64_t vector_step(const TensorView& v) noexcept {
+  for (std::size_t d = 0; d < static_cast<std::size_t>(v.rank); ++d) {
+    if (v.shape[d] != 1) return v.strides[d];
+  }
+  return 0;
+}
+
+// [n], [1, n], or one element.
+bool row_like(const TensorView& v, std::int64_t n) noexcept {
+  if (v.rank == 1) return v.shape[0] == n;
+  return v.rank == 2 && v.shape[0] == 1 && v.shape[1] == n;
+}
+
+}  // namespace
+
+Result<Factor> resolve_factor(const Site& site, Arg arg, const Scale& value, std::int64_t n) {
+  Factor factor;
+  if (value.kind() == Scale::Kind::number) {
+    factor.kind = Factor::Kind::number;
+    factor.number = value.number();
+    return factor;
+  }
+  if (value.kind() != Scale::Kind::tensor) return factor;
+  const TensorView& v = value.values();
+  OCTAVO_TRY(check_float(site, arg, v));
+  const bool one = v.numel() == 1;
+  if (!one && (n == 0 || !row_like(v, n))) {
+    return fail(Code::invalid_argument, "{}.shape must be one element{}; got {}", site(arg),
+                n > 0 ? fmt::format(" or [{}]", n) : "", shape_string(v));
+  }
+  factor.kind = Factor::Kind::tensor;
+  factor.data = as_vector(v, one ? 1 : n, one ? 0 : vector_step(v));
+  factor.data.shape[0] = n > 0 ? n : 1;
+  return factor;
+}
+
+Result<TensorView> resolve_bias(const Site& site, const TensorView& bias, const Extents& e) {
+  if (!bias.defined()) return TensorView{};
+  OCTAVO_TRY(check_float(site, Arg::bias, bias));
+  if (bias.numel() == 1 || row_like(bias, e.n)) {
+    TensorView view = as_vector(bias, e.n, bias.numel() == 1 ? 0 : vector_step(bias));
+    if (bias.numel() == 1) view.strides[0] = 0;
+    return view;
+  }
+  if (e.g > 0 && bias.rank == 2 && bias.shape[0] == e.g && bias.shape[1] == e.n) return bias;
+  return fail(Code::invalid_argument, "{}.shape must be [{}], [1, {}]{} or one element; got {}",
+              site(Arg::bias), e.n, e.n, e.g > 0 ? fmt::format(", [{}, {}]", e.g, e.n) : "",
+              shape_string(bias));
+}
+
+Result<TensorView> resolve_azp(const Site& site, const TensorView& azp, const Operand& a,
+                               DType a_dtype, std::int64_t m) {
+  const TensorView& v = azp.defined() ? azp : a.azp;
+  if (!v.defined()) return TensorView{};
+  OCTAVO_TRY(check_tensor(site, Arg::azp, v));
+  if (!is_integer8(a_dtype)) {
+    return fail(Code::invalid_argument, "{} must come with an integer {}; got {}.dtype {}",
+                site(Arg::azp), site.bare(Arg::a), site.bare(Arg::a), name(a_dtype));
+  }
+  if (!is_integer8(v.dtype) && v.dtype != DType::int32) {
+    return fail(Code::invalid_argument, "{}.dtype must be int32, int8 or uint8; got {}",
+                site(Arg::azp), name(v.dtype));
+  }
+  const bool column = v.rank == 2 && v.shape[0] == m && v.shape[1] == 1;
+  const bool vector = v.rank == 1 && v.shape[0] == m;
+  if (v.numel() != 1 && !column && !vector) {
+    return fail(Code::invalid_argument,
+                "{}.shape must be one element, [{}] or [{}, 1] (one per tensor or per token); got "
+                "{}",
+                site(Arg::azp), m, m, shape_string(v));
+  }
+  TensorView view = v;
+  view.rank = 2;
+  view.shape = {m, 1};
+  view.strides = {v.numel() == 1 ? 0 : v.strides[0], 0};
+  return view;
+}
+
+}  // namespace octavo

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tensors, types, outputs and overlap.
+#include "ops/rules.hpp"
+
+#include <algorithm>
+#include <string_view>
+
+#include "core/error.hpp"
+#include "core/overlap.hpp"
+
+namespace octavo {
+namespace {
+
+// The conversion a caller would write for a type that is not computed with.
+std::string conversion(DType dtype) {
+  const bool floating = dtype == DType::float64;
+  return fmt::format("convert it first, for example to {}",
+                     floating ? "octavo::float32" : "octavo::int8 or octavo::float32");
+}
+
+// Octavo's operand families, in words.
+constexpr std::string_view kPairs =
+    "int8 @ int8, uint8 @ int8, any float8 @ any float8, one 16- or 32-bit float type with itself, "
+    "or a 16- or 32-bit float type @ int8 or float8";
+
+bool operand_type(DType dtype) noexcept { return is_floating(dtype) || is_integer8(dtype); }
+
+bool output_type(DType dtype) noexcept { return operand_type(dtype) || dtype == DType::int32; }
+
+}  // namespace
+
+std::string Site::bare(Arg arg) const {
+  const char* word = (*names)[static_cast<std::size_t>(arg)];
+  return index < 0 ? std::string(word) : fmt::format("{}[{}]", word, index);
+}
+
+std::string Site::operator()(Arg arg) const { return fmt::format("{}: {}", operation, bare(arg)); }
+
+Status check_tensor(const Site& site, Arg arg, const TensorView& view) {
+  if (!view.defined()) {
+    return fail(Code::invalid_argument, "{} must be a tensor; got an undefined one", site(arg));
+  }
+  if (view.rank < 0 || view.rank > kMaxRank) {
+    return fail(Code::invalid_argument, "{}.rank must be in [0, {}]; got {}", site(arg), kMaxRank,
+                view.rank);
+  }
+  for (const std::int64_t extent : view.dims()) {
+    if (extent < 0) {
+      return fail(Code::invalid_argument, "{}.shape must not be negative; got {}", site(arg),
+                  shape_string(view));
+    }
+  }
+  if (view.device.type != DeviceType::cpu) {
+    return fail(Code::unavailable, "{}.device must be cpu (no CUDA backend is built); got cuda:{}",
+                site(arg), view.device.index);
+  }
+  if (view.data == nullptr && view.numel() > 0) {
+    return fail(Code::invalid_argument, "{}.data must not be null; got null for shape {}",
+                site(arg), shape_string(view));
+  }
+  return {};
+}
+
+Status check_float(const Site& site, Arg arg, const TensorView& view) {
+  OCTAVO_TRY(check_tensor(site, arg, view));
+  if (!is_wide(view.dtype)) {
+    return fail(Code::invalid_argument, "{}.dtype must be float32, bfloat16 or float16; got {}",
+                site(arg), name(view.dtype));
+  }
+  return {};
+}
+
+Status check_pair(const Site& site, DType a, DType b) {
+  for (const auto& [arg, dtype] : {std::pair{Arg::a, a}, std::pair{Arg::b, b}}) {
+    if (operand_type(dtype)) continue;
+    return fail(Code::invalid_argument,
+                "{}.dtype must be an 8-bit type or a 16- or 32-bit float type; got {} ({})",
+                site(arg), name(dtype), conversion(dtype));
+  }
+  const bool integers = is_integer8(a) && b == DType::int8;
+  const bool float8s = is_float8(a) && is_float8(b);
+  const bool same = is_wide(a) && a == b;
+  const bool mixed = is_wide(a) && (b == DType::int8 || is_float8(b));
+  if (integers || float8s || same || mixed) return {};
+  return fail(Code::unsupported, "{}: {}.dtype @ {}.dtype must be {}; got {} @ {}", site.operation,
+              site.bare(Arg::a), site.bare(Arg::b), kPairs, name(a), name(b));
+}
+
+Result<DType> resolve_out_dtype(const Site& site, DType a, DType b, DType requested) {
+  if (requested == DType::undefined) {
+    if (is_integer8(a)) return DType::float32;
+    return is_float8(a) ? DType::bfloat16 : a;
+  }
+  if (!output_type(requested)) {
+    return fail(Code::invalid_argument,
+                "{} must be a float type of at most 32 bits, int8, uint8 or int32; got {}",
+                site(Arg::out_dtype), name(requested));
+  }
+  if (requested == DType::int32 && !(is_integer8(a) && is_integer8(b))) {
+    return fail(Code::invalid_argument,
+                "{} may be int32 only for integer operands (the exact sum); got {} @ {}",
+                site(Arg::out_dtype), name(a), name(b));
+  }
+  return requested;
+}
+
+Status check_int32_output(const Site& site, const Member& member) {
+  const Epilogue& e = member.epilogue;
+  const struct {
+    bool present;
+    Arg arg;
+  } extras[] = {
+      {member.a.scale[0].present(), Arg::scale_a},
+      {member.b.scale[0].present(), Arg::scale_b},
+      {e.bias.defined(), Arg::bias},
+      {e.scale_result.present(), Arg::scale_result},
+      {e.alpha.present(), Arg::alpha},
+      {e.c.defined(), Arg::c},
+  };
+  for (const auto& extra : extras) {
+    if (!extra.present) continue;
+    return fail(Code::invalid_argument,
+                "{} may be int32 only without scales, bias, C, alpha and scale_result (it is the "
+                "exact sum); got {}",
+                site(Arg::out_dtype), site.bare(extra.arg));
+  }
+  return {};
+}
+
+Status check_out(const Site& site, const TensorView& out, DType dtype,
+                 std::span<const std::int64_t> shape) {
+  OCTAVO_TRY(check_tensor(site, Arg::out, out));
+  if (out.dtype != dtype) {
+    return fail(Code::invalid_argument, "{}.dtype must be {}; got {}", site(Arg::out), name(dtype),
+                name(out.dtype));
+  }
+  const std::span<const std::int64_t> got = out.dims();
+  if (!std::equal(got.begin(), got.end(), shape.begin(), shape.end())) {
+    return fail(Code::invalid_argument, "{}.shape must be [{}]; got {}", site(Arg::out),
+                fmt::join(shape, ", "), shape_string(out));
+  }
+  if (repeats_elements(out)) {
+    return fail(Code::invalid_argument,
+                "{}.strides must reach every element once; got [{}] for shape {}", site(Arg::out),
+                fmt::join(out.strides.begin(), out.strides.begin() + out.rank, ", "),
+                shape_string(out));
+  }
+  return {};
+}
+
+Status check_no_overlap(const Site& site, const Member& p) {
+  const Epilogue& e = p.epilogue;
+  const struct {
+    const TensorView& view;
+    Arg arg;
+  } inputs[] = {
+      {p.a.data, Arg::a},
+      {p.b.data, Arg::b},
+      {p.a.scale[0].data, Arg::scale_a},
+      {p.a.scale[1].data, Arg::scale_a},
+      {p.b.scale[0].data, Arg::scale_b},
+      {p.b.scale[1].data, Arg::scale_b},
+      {p.a.azp, Arg::azp},
+      {e.bias, Arg::bias},
+      {e.scale_result.data, Arg::scale_result},
+      {e.alpha.data, Arg::alpha},
+      {e.beta.data, Arg::beta},
+      {e.c, Arg::c},
+      {e.outliers.a, Arg::a},
+      {e.outliers.weight, Arg::b},
+  };
+  for (const auto& input : inputs) {
+    if (!overlap(p.out, input.view)) continue;
+    if (input.arg == Arg::c && same_elements(p.out, input.view)) continue;
+    return fail(Code::invalid_argument,
+                "{} must not overlap {} (out may be exactly C); got shared memory", site(Arg::out),
+                site.bare(input.arg));
+  }
+  return {};
+}
+
+}  // namespace octavo

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rules that arguments of products are held to. Every caller error is made here or in the
+// operation's own file.
+#pragma once
+
+#include "octavo/problem.hpp"
+#include "octavo/status.hpp"
+#include "ops/site.hpp"
+
+namespace octavo {
+
+/// Extents of a product; g is 0 where there are no groups.
+struct Extents {
+  std::int64_t g = 0, m = 0, n = 0, k = 0;
+};
+
+/// A tensor argument: defined, on a device that is built, with memory behind its elements.
+Status check_tensor(const Site& site, Arg arg, const TensorView& view);
+
+/// A float argument (bias, C, scale_result): a type that widens to float32.
+Status check_float(const Site& site, Arg arg, const TensorView& view);
+
+/// The type pair of a product.
+Status check_pair(const Site& site, DType a, DType b);
+
+/// The output type: the default where it is undefined, else one that is allowed.
+Result<DType> resolve_out_dtype(const Site& site, DType a, DType b, DType requested);
+
+/// int32 output is the exact sum: nothing may scale or shift it.
+Status check_int32_output(const Site& site, const Member& member);
+
+/// A supplied output: shape, type, every element once, no overlap with what is read.
+Status check_out(const Site& site, const TensorView& out, DType dtype,
+                 std::span<const std::int64_t> shape);
+Status check_no_overlap(const Site& site, const Member& member);
+
+/// Which 1-D scales an entry point accepts without a declared granularity.
+enum class ScaleReading : std::uint8_t {
+  broadcast,  ///< the seed entry: a 1-D scale_a has K elements
+  rowwise,    ///< PyTorch's grouped entry: a 1-D scale_a has M elements
+};
+
+/// A scale argument over an operand of rows x cols (of `groups` groups when 3-D or cut, else 0).
+/// `carried` is what the operand brings; it is used when the argument is undefined.
+struct ScaleContext {
+  Side side;
+  std::int64_t rows, cols;
+  std::int64_t groups = 0;   ///< of a grouped tensor form
+  bool operand_3d = false;   ///< each group has its own operand
+  bool inner_split = false;  ///< the groups cut K
+  ScaleReading reading = ScaleReading::broadcast;
+};
+Result<ScaleView> resolve_scale(const Site& site, const Scale& scale, const ScaleContext& context);
+
+/// Both levels: the argument or what the operand carries.
+Status resolve_scales(const Site& site, Operand& operand, const Scale& scale,
+                      const ScaleContext& context);
+
+/// A number or tensor with one element, or with `n` (0: only one is allowed).
+Result<Factor> resolve_factor(const Site& site, Arg arg, const Scale& value, std::int64_t n);
+
+/// Bias as [N], or [G, N] when there are groups.
+Result<TensorView> resolve_bias(const Site& site, const TensorView& bias, const Extents& extents);
+
+/// Zero points as [M, 1] (stride 0 for one element), for integer operands.
+Result<TensorView> resolve_azp(const Site& site, const TensorView& azp, const Operand& a,
+                               DType a_dtype, std::int64_t m);
+
+}  // namespace octavo

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Choosing a backend for a problem, and running it there.
+#pragma once
+
+#include "backends/backend.hpp"
+#include "octavo/context.hpp"
+#include "octavo/problem.hpp"
+#include "octavo/status.hpp"
+
+namespace octavo {
+
+/// What is decided once per problem signature.
+struct Plan {
+  const Backend* backend = nullptr;
+  std::size_t workspace_bytes = 0;
+};
+
+/// The forced backend: the argument, else OCTAVO_BACKEND, else null.
+Result<const Backend*> forced_backend(const char* operation, const char* argument) noexcept;
+
+/// The backend that will run the problem and its workspace; cached by signature where the problem
+/// has one.
+Result<Plan> make_plan(const MatmulProblem& problem, const ExecContext& context,
+                       const char* backend) noexcept;
+
+/// Plans, finds a workspace and runs. Outputs are set in the problem.
+Status run_problem(const MatmulProblem& problem, const ExecContext& context,
+                   const char* backend) noexcept;
+
+/// The first usable backend, or the forced one: whose quantisers and packing run.
+Result<const Backend*> first_backend(const char* operation, const char* argument) noexcept;
+
+}  // namespace octavo

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// The entry points of single products.
+#include "core/error.hpp"
+#include "core/parallel.hpp"
+#include "octavo/matmul.hpp"
+#include "ops/lower.hpp"
+#include "ops/run.hpp"
+
+namespace octavo {
+
+Tensor scaled_mm(const Operand& a, const Operand& b, const ScaledMmOptions& options,
+                 const ExecContext& context) {
+  return at_edge("scaled_mm", [&]() -> Result<Tensor> {
+    OCTAVO_TRY_ASSIGN(Lowered lowered, lower_product({"scaled_mm"}, a, b, options));
+    return run_lowered(lowered, context, options.backend);
+  });
+}
+
+MatmulProblem scaled_mm_problem(const Operand& a, const Operand& b,
+                                const ScaledMmOptions& options) {
+  return at_edge("scaled_mm", [&]() -> Result<MatmulProblem> {
+    OCTAVO_TRY_ASSIGN(const Lowered lowered, lower_product({"scaled_mm"}, a, b, options));
+    return lowered.problem;
+  });
+}
+
+void run(const MatmulProblem& problem, const ExecContext& context, const char* backend) {
+  at_edge(problem.operation, [&] { return run_problem(problem, context, backend); });
+}
+
+std::size_t workspace_bytes(const MatmulProblem& problem, const ExecContext& context,
+                            const char* backend) {
+  return at_edge(problem.operation, [&]() -> Result<std::size_t> {
+    OCTAVO_TRY_ASSIGN(const Plan plan, make_plan(problem, context, backend));
+    return plan.workspace_bytes == 0 ? 0 : plan.workspace_bytes + 63;  // any alignment will do
+  });
+}
+
+}  // namespace octavo
