@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tensors of a problem line: reproducible content, chosen layouts, chosen memory.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "octavo/problem_line.hpp"
+
+namespace octavo::kit {
+
+/// What the elements are.
+enum class Content : std::uint8_t {
+  gaussian,     ///< quantised Gaussians, Gaussian floats, scales around 2^-6
+  uniform,      ///< all codes of an integer type equally often
+  exact,        ///< small integers and powers of two: every sum and product is exact
+  adversarial,  ///< NaN, infinities, largest and subnormal values, -0 among Gaussians
+};
+
+/// Memory of a given size, released when the last copy of the handle goes.
+using Allocator = std::function<std::shared_ptr<void>(std::size_t bytes)>;
+Allocator heap();
+
+/// A source that fills its tensors. Outputs begin as poison (0xA5 in every byte).
+class Operands final : public TensorSource {
+ public:
+  Operands(ProblemLine line, Content content, Allocator allocator = heap());
+
+  TensorView make(Role role, std::int64_t entry, DType dtype,
+                  std::span<const std::int64_t> shape) override;
+
+  /// The block that an output lies in, to see what was written beside it.
+  struct Block {
+    std::shared_ptr<void> memory;
+    std::size_t bytes;
+    TensorView view;
+    Role role;
+  };
+  const std::vector<Block>& blocks() const { return blocks_; }
+
+ private:
+  ProblemLine line_;
+  Content content_;
+  Allocator allocator_;
+  std::vector<Block> blocks_;
+};
+
+/// Fills every output block of a problem with poison again.
+void poison_outputs(const Operands& operands);
+
+}  // namespace octavo::kit

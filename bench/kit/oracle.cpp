@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+// Float64 products and their error bounds.
+#include "kit/oracle.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <optional>
+#include <vector>
+
+#include "kit/element.hpp"
+#include "octavo/backend.hpp"
+#include "octavo/llm_int8.hpp"
+#include "octavo/packed.hpp"
+#include "octavo/quantize.hpp"
+
+namespace octavo::kit {
+namespace {
+
+constexpr double kUnit = 0x1p-24;
+
+// A member with A quantised and B unpacked; keeps the tensors it made.
+struct Plain {
+  Member member;
+  Quantized codes, weight;
+  VectorwiseQuant vectorwise;
+};
+
+Plain plain_member(Member m) {
+  Plain p;
+  if (m.b.packed != nullptr) {
+    p.weight = unpack(*m.b.packed);
+    m.b = Operand(p.weight);
+  }
+  if (m.a.quantise != nullptr) {
+    const ActivationQuant& rule = *m.a.quantise;
+    if (rule.vectorwise) {
+      p.vectorwise = int8_vectorwise_quant(m.a.data, {.threshold = rule.outlier_threshold});
+      const TensorView original = m.a.data;
+      m.a = Operand(p.vectorwise.codes);
+      TensorView scale = p.vectorwise.row_absmax.view();
+      scale.rank = 2;
+      scale.shape = {scale.shape[0], 1};
+      scale.strides = {1, 0};
+      m.a.scale[0] = {ScaleView::Kind::tensor, 1.0F, scale, 1, kWholeExtent, 0, 0};
+      if (p.vectorwise.outlier_cols.defined()) {
+        m.epilogue.outliers = {original, p.vectorwise.outlier_cols.view(), {}};
+      }
+    } else {
+      p.codes = quantize(
+          m.a.data,
+          {.dtype = rule.spec.dtype, .granularity = rule.spec.granularity, .azp = rule.spec.azp});
+      m.a = Operand(p.codes);
+    }
+  }
+  p.member = m;
+  return p;
+}
+
+double scale_of(const Operand& operand, std::int64_t i, std::int64_t j) {
+  double product = 1.0;
+  for (const ScaleView& s : operand.scale) {
+    if (s.kind == ScaleView::Kind::number) product *= static_cast<double>(s.number);
+    if (s.kind == ScaleView::Kind::tensor) {
+      product *= load(s.data, (s.row0 + i) / s.rows, (s.col0 + j) / s.cols);
+    }
+  }
+  return product;
+}
+
+double factor_of(const Factor& f, std::int64_t n) {
+  if (f.kind == Factor::Kind::tensor) return load(f.data, n * f.data.strides[0]);
+  return static_cast<double>(f.number);
+}
+
+// The dequantised B, column after column, and its absolute scales' product with A's on demand.
+std::vector<double> dequantised(const Operand& o, std::int64_t rows, std::int64_t cols,
+                                bool columns_first, double statistic_divisor) {
+  std::vector<double> values(static_cast<std::size_t>(rows * cols));
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const double azp = o.azp.defined() ? load(o.azp, i * o.azp.strides[0]) : 0.0;
+    for (std::int64_t j = 0; j < cols; ++j) {
+      const double v = (load(o.data, i, j) - azp) * scale_of(o, i, j) / statistic_divisor;
+      values[static_cast<std::size_t>(columns_first ? j * rows + i : i * cols + j)] = v;
+    }
+  }
+  return values;
+}
+
+std::int64_t shortest_group(const Member& m, std::int64_t k) {
+  std::int64_t shortest = std::max<std::int64_t>(k, 1);
+  for (const ScaleView& s : m.a.scale) {
+    if (s.kind == ScaleView::Kind::tensor) shortest = std::min(shortest, s.cols);
+  }
+  for (const ScaleView& s : m.b.scale) {
+    if (s.kind == ScaleView::Kind::tensor) shortest = std::min(shortest, s.rows);
+  }
+  return shortest;
+}
+
+struct Terms {
+  double exact = 0;      // the exact result
+  double magnitude = 0;  // |alpha| sum |A||B| + |beta C| + |bias|, before scale_result
+  double factor = 1;     // |scale_result|
+};
+
+class MemberOracle {
+ public:
+  explicit MemberOracle(const Member& m) : plain_(plain_member(m)) {
+    const Member& p = plain_.member;
+    k_ = p.a.data.shape[1];
+    n_ = p.b.data.shape[1];
+    m_ = p.out.shape[0];
+    const bool statistics = plain_.vectorwise.codes.defined();
+    a_ = dequantised(p.a, m_, k_, false, statistics ? 127.0 : 1.0);
+    b_ = dequantised(p.b, k_, n_, true, 1.0);
+    const std::int64_t group = shortest_group(p, k_);
+    const std::int64_t outliers =
+        p.epilogue.outliers.present() ? p.epilogue.outliers.columns.shape[0] : 0;
+    const double steps = static_cast<double>(k_ + outliers + (k_ + group - 1) / group + 8);
+    gamma_ = steps * kUnit / (1.0 - steps * kUnit);
+  }
+
+  void check(const MatmulOptions& options, std::int64_t limit, std::int64_t g, Verdict& verdict) {
+    const TensorView& out = plain_.member.out;
+    const std::int64_t step = limit > 0 ? std::max<std::int64_t>(1, m_ / limit) : 1;
+    for (std::int64_t i = 0; i < m_; i += step) {
+      for (std::int64_t j = 0; j < n_; ++j) {
+        check_element(load(out, i, j), terms(options, i, j), g, i, j, verdict);
+      }
+    }
+  }
+
+ private:
+  Terms terms(const MatmulOptions& options, std::int64_t i, std::int64_t j) const {
+    Terms t;
+    const double* a = a_.data() + i * k_;
+    const double* b = b_.data() + j * k_;
+    for (std::int64_t k = 0; k < k_; ++k) {
+      t.exact += a[k] * b[k];
+      t.magnitude += std::abs(a[k] * b[k]);
+    }
+    const Epilogue& e = plain_.member.epilogue;
+    if (e.outliers.present()) add_outliers(e.outliers, i, j, t);
+    const double alpha = factor_of(e.alpha, 0);
+    t.exact *= alpha;
+    t.magnitude *= std::abs(alpha);
+    if (e.c.defined()) add(t, factor_of(e.beta, 0) * load(e.c, i, j));
+    if (e.bias.defined()) add(t, load(e.bias, j * e.bias.strides[0]));
+    t.factor = factor_of(e.scale_result, j);
+    t.exact *= t.factor;
+    t.factor = std::abs(t.factor);
+    if (options.torch_compat && k_ == 0) t = {0.0, 0.0, 0.0};
+    return t;
+  }
+
+  static void add(Terms& t, double term) {
+    t.exact += term;
+    t.magnitude += std::abs(term);
+  }
+
+  void add_outliers(const Outliers& o, std::int64_t i, std::int64_t j, Terms& t) const {
+    const Operand& b = plain_.member.b;
+    for (std::int64_t c = 0; c < o.columns.shape[0]; ++c) {
+      const auto k = static_cast<std::int64_t>(load(o.columns, c * o.columns.strides[0]));
+      const double weight =
+          o.weight.defined() ? load(o.weight, k, j) : load(b.data, k, j) * scale_of(b, k, j);
+      add(t, load(o.a, i, k) * weight);
+    }
+  }
+
+  void check_element(double got, const Terms& t, std::int64_t g, std::int64_t i, std::int64_t j,
+                     Verdict& verdict) const {
+    const DType dtype = plain_.member.out.dtype;
+    const double limit = static_cast<double>(info(dtype).max);
+    const double low = dtype == DType::uint8 ? 0.0 : -limit;
+    // Near or beyond the range the result saturates or overflows: another test's business.
+    const bool covered = std::isfinite(t.exact) && std::isfinite(got) &&
+                         std::isfinite(static_cast<double>(static_cast<float>(t.magnitude))) &&
+                         t.exact <= limit * 0.999 && t.exact >= low * 0.999;
+    if (!covered) {
+      ++verdict.skipped;
+      return;
+    }
+    const double underflow = (static_cast<double>(k_) + 8.0) * 0x1p-149;
+    const double bound = t.factor * gamma_ * t.magnitude + underflow +
+                         half_ulp(dtype, std::max(std::abs(got), std::abs(t.exact)));
+    const double error = std::abs(got - t.exact);
+    ++verdict.checked;
+    verdict.max_error = std::max(verdict.max_error, error);
+    if (error / bound <= verdict.max_ratio) return;
+    verdict.max_ratio = error / bound;
+    char text[200];
+    std::snprintf(text, sizeof text,
+                  "group %lld, row %lld, column %lld: got %.9g, exact %.9g, bound %.3g",
+                  static_cast<long long>(g), static_cast<long long>(i), static_cast<long long>(j),
+                  got, t.exact, bound);
+    verdict.worst = text;
+  }
+
+  Plain plain_;
+  std::int64_t m_ = 0, n_ = 0, k_ = 0;
+  std::vector<double> a_, b_;
+  double gamma_ = 0;
+};
+
+}  // namespace
+
+Verdict compare_exact(const MatmulProblem& problem, std::int64_t limit) {
+  Verdict verdict;
+  for (std::int64_t g = 0; g < group_count(problem); ++g) {
+    MemberOracle(member(problem, g)).check(problem.options, limit, g, verdict);
+  }
+  return verdict;
+}
+
+}  // namespace octavo::kit
