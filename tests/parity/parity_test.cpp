@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every backend on every problem line, held to both oracles, between guard pages.
+#include <gtest/gtest.h>
+
+#include "kit/oracle.hpp"
+#include "octavo/octavo.hpp"
+#include "support/guard.hpp"
+#include "support/lines.hpp"
+
+namespace octavo::test {
+namespace {
+
+using kit::Content;
+using kit::Operands;
+
+// Section 9: integer products match the reference bit for bit, and so does whatever has one exact
+// answer. The generic backend promises the reference's order of floating sums as well.
+bool bit_equal(const std::string& backend, const ProblemLine& line, Content content) {
+  const DType a = line.quantise != DType::undefined ? line.quantise : line.a;
+  return backend == "generic" || content == Content::exact ||
+         (is_integer8(a) && is_integer8(line.b));
+}
+
+struct Case {
+  std::string file;
+  std::string line;
+};
+
+std::vector<Case> all_cases() {
+  std::vector<Case> cases;
+  for (const char* file :
+       {"types", "scales", "epilogue", "grouped", "shapes", "layouts", "fused"}) {
+    for (const std::string& line : lines_of(file)) cases.push_back({file, line});
+  }
+  return cases;
+}
+
+class Parity : public testing::TestWithParam<Case> {};
+
+void run_on(const MatmulProblem& problem, const std::string& backend) {
+  ThreadExecutor executor(2);
+  run(problem, {.executor = &executor}, backend.c_str());
+}
+
+void compare(const Case& c, Content content, Side side) {
+  const ProblemLine line = parse_problem_line(c.line);
+  Operands reference_operands(line, content, guarded(side));
+  const LineProblem reference = make_problem(line, reference_operands);
+  run_on(reference.problem(), "reference");
+  if (content != Content::adversarial) {
+    const kit::Verdict verdict = kit::compare_exact(reference.problem());
+    EXPECT_LE(verdict.max_ratio, 1.0) << verdict.worst << '\n' << repro(c.line, "reference");
+  }
+  for (const BackendInfo& backend : backends()) {
+    if (backend.name == "reference") continue;
+    if (!backend.usable) {
+      GTEST_LOG_(INFO) << backend.name << " not run: " << backend.unavailable;
+      continue;
+    }
+    Operands operands(line, content, guarded(side));
+    const LineProblem problem = make_problem(line, operands);
+    run_on(problem.problem(), backend.name);
+    if (bit_equal(backend.name, line, content)) {
+      EXPECT_TRUE(same_bits(problem.problem(), reference.problem())) << repro(c.line, backend.name);
+    }
+    if (content == Content::adversarial) continue;
+    const kit::Verdict verdict = kit::compare_exact(problem.problem());
+    EXPECT_LE(verdict.max_ratio, 1.0) << verdict.worst << '\n' << repro(c.line, backend.name);
+  }
+}
+
+TEST_P(Parity, GaussianBeforeAGuardPage) { compare(GetParam(), Content::gaussian, Side::right); }
+TEST_P(Parity, UniformAfterAGuardPage) { compare(GetParam(), Content::uniform, Side::left); }
+TEST_P(Parity, ExactByConstruction) { compare(GetParam(), Content::exact, Side::right); }
+TEST_P(Parity, Adversarial) { compare(GetParam(), Content::adversarial, Side::right); }
+
+INSTANTIATE_TEST_SUITE_P(Lines, Parity, testing::ValuesIn(all_cases()),
+                         [](const testing::TestParamInfo<Case>& test) {
+                           std::string name = test.param.file + "_";
+                           for (const char c : test.param.line) {
+                             name += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+                           }
+                           return name + "_" + std::to_string(test.index);
+                         });
+
+}  // namespace
+}  // namespace octavo::test
