@@ -9,6 +9,7 @@
 #include "checkpoint/quantization_config.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/sentence.hpp"
+#include "core/cells.hpp"
 
 namespace octavo {
 namespace {
@@ -30,12 +31,7 @@ struct Layer {
 bool is_int8(DType dtype) noexcept { return dtype == DType::int8; }
 bool is_code(DType dtype) noexcept { return is_int8(dtype) || is_float8(dtype); }
 
-std::int64_t cells(std::int64_t extent, std::int64_t per_cell) noexcept {
-  if (per_cell == kWholeExtent) return 1;
-  return extent / per_cell + (extent % per_cell != 0 ? 1 : 0);
-}
-
-/// A scale of `actual` shape holds one element per cell of `grid`; dimensions of one element may be
+/// The scale holds one element per cell of `grid`; dimensions of one element may be
 /// left out, as [N] for [N, 1] and [] or [1] for [1, 1].
 bool fits(const TensorView& scale, const ScaleGrid& grid, const Layer& layer) {
   const std::int64_t rows = cells(layer.n(), grid.rows);

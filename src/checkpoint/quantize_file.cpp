@@ -9,6 +9,7 @@
 #include "checkpoint/layer_report.hpp"
 #include "checkpoint/quantization_config.hpp"
 #include "checkpoint/sentence.hpp"
+#include "core/cells.hpp"
 #include "octavo/llm_int8.hpp"
 
 namespace octavo {
@@ -84,9 +85,6 @@ std::vector<std::byte> bytes_of(const Tensor& tensor) {
 
 std::vector<std::int64_t> scale_shape(const Recipe& recipe, std::int64_t n, std::int64_t k) {
   if (recipe.bitsandbytes) return {n};
-  const auto cells = [](std::int64_t extent, std::int64_t per_cell) {
-    return per_cell == kWholeExtent ? 1 : (extent + per_cell - 1) / per_cell;
-  };
   return {cells(n, recipe.grid.rows), cells(k, recipe.grid.cols)};
 }
 
