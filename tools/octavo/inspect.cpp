@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <iterator>
 #include <memory>
 #include <string>
 
@@ -89,8 +90,9 @@ void inspect(const Arguments& arguments, const Checkpoint& file) {
   for (const auto& [key, value] : file.metadata()) {
     fmt::print("  {}: {}\n", printable(key), printable(value));
   }
-  fmt::print("\n{}: {}, {} tensors, {} quantised layers\n", printable(arguments.file),
-             size_text(file.file_bytes()), file.entries().size(), layers.size());
+  fmt::print("\n{}: {}, {}, {}\n", printable(arguments.file), size_text(file.file_bytes()),
+             count_text(std::ssize(file.entries()), "tensor"),
+             count_text(std::ssize(layers), "quantised layer"));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -108,8 +109,9 @@ std::vector<LayerReport> worst_layers(std::vector<LayerReport> layers) {
 
 void print_report(const Arguments& arguments, Scheme scheme, const QuantizeReport& report) {
   const Totals sums = totals(report.layers);
-  fmt::print("{}: {} layers quantised as {}, {} tensors copied\n", printable(arguments.out),
-             report.layers.size(), scheme_name(scheme), report.tensors_copied);
+  fmt::print("{}: {} quantised as {}, {} copied\n", printable(arguments.out),
+             count_text(std::ssize(report.layers), "layer"), scheme_name(scheme),
+             count_text(report.tensors_copied, "tensor"));
   fmt::print("linear layers  {} -> {}, {:.3f} bits per weight\n", size_text(sums.bytes_before),
              size_text(sums.bytes_after), sums.bits_per_weight());
   fmt::print("file           {} -> {}\n", size_text(report.file_bytes_before),
