@@ -105,13 +105,14 @@ constexpr float decode_e8m0(std::uint32_t code) noexcept {
   return std::bit_cast<float>(code == 0U ? 0x00400000U : code << 23);
 }
 
-/// The power of two nearest to `x`, ties to the even code; saturates at both ends.
+/// The power of two nearest to `x`; saturates at both ends. A tie goes up: of two neighbouring
+/// powers, the larger has the even one-bit significand at the smaller's exponent.
 /// NaN and every negative value become NaN (0xFF); 0 becomes the smallest code.
 constexpr std::uint32_t encode_e8m0(float x) noexcept {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
   if (bits > 0x80000000U || bits > 0x7F800000U) return 0xFFU;
-  if (bits < 0x00800000U) return bits > 0x00600000U ? 1U : 0U;
-  const std::uint32_t code = (bits + 0x003FFFFFU + ((bits >> 23) & 1U)) >> 23;
+  if (bits < 0x00800000U) return bits >= 0x00600000U ? 1U : 0U;
+  const std::uint32_t code = (bits + 0x00400000U) >> 23;
   return code < 0xFEU ? code : 0xFEU;
 }
 
