@@ -91,6 +91,10 @@ TensorView view(const T* data, std::initializer_list<std::int64_t> shape) {
   static_assert(dtype_of<T> != DType::undefined, "no data type for this C++ type; name one");
   return {data, dtype_of<T>, shape};
 }
+template <class T>
+TensorView view(T* data, std::initializer_list<std::int64_t> shape) {
+  return view(static_cast<const T*>(data), shape);
+}
 template <class Container>
 TensorView view(const Container& values, std::initializer_list<std::int64_t> shape) {
   return view(std::data(values), shape);

@@ -15,9 +15,6 @@ namespace octavo::test {
 /// The lines of tests/parity/lines/<name>.txt, without comments and blanks.
 std::vector<std::string> lines_of(const std::string& name);
 
-/// The bytes of every output of a problem, in element order, so that layouts compare equal.
-std::vector<std::uint8_t> output_bytes(const MatmulProblem& problem);
-
 /// True where the two outputs agree bit for bit; NaNs of any payload are equal.
 testing::AssertionResult same_bits(const MatmulProblem& got, const MatmulProblem& want);
 

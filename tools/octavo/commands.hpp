@@ -24,5 +24,6 @@ Run add_quantize(CLI::App& command);
 Run add_inspect(CLI::App& command);
 Run add_explain(CLI::App& command);
 Run add_info(CLI::App& command);
+Run add_bench(CLI::App& command);
 
 }  // namespace octavo::cli

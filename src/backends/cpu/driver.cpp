@@ -124,7 +124,8 @@ class Unit {
   // w.sum = the sums over [k0, k1), as floats; integer ones in w.exact as well.
   void sum_range(std::int64_t k0, std::int64_t k1) noexcept {
     std::fill(w_.sum, w_.sum + tile_, 0.0F);
-    if (s_.integer) {
+    wide_ = k1 - k0 > kInt32Chunks * kDepth;
+    if (s_.integer && (wide_ || needs_exact() || k0 == k1)) {
       std::fill(w_.exact, w_.exact + tile_, 0);
       std::fill(w_.column_sums, w_.column_sums + kTileCols, 0);
     }
@@ -143,10 +144,17 @@ class Unit {
       }
     }
     if (!s_.integer) return;
+    if (chunks != 0 && !wide_ && !needs_exact()) {  // all of it fits into int32
+      for (std::int64_t i = 0; i < tile_; ++i) w_.sum[i] = static_cast<float>(w_.narrow[i]);
+      return;
+    }
     if (chunks != 0) widen();
     if (p_.a.azp.defined()) subtract_zero_points();
     for (std::int64_t i = 0; i < tile_; ++i) w_.sum[i] = static_cast<float>(w_.exact[i]);
   }
+
+  // Zero points and int32 outputs work on 64-bit sums.
+  bool needs_exact() const noexcept { return p_.a.azp.defined() || p_.out.dtype == DType::int32; }
 
   void multiply_panels(std::int64_t k, std::int64_t depth) noexcept {
     for (std::int64_t r = 0; r < rows_; r += kPanelRows) {
@@ -232,6 +240,7 @@ class Unit {
   const Scratch& w_;
   const float* a_;
   std::int64_t m0_, rows_, n0_, count_, panels_, tile_;
+  bool wide_ = false;  // the current K range may leave int32
 };
 
 }  // namespace

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+// Register-only loops: many independent accumulators, unrolled by index sequence, no memory.
+#include "kit/peak.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <string_view>
+#include <utility>
+
+#include "kit/workers.hpp"
+#include "octavo/backend.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#if defined(__clang__)
+#define OCTAVO_NOIPA __attribute__((noinline))
+#else
+#define OCTAVO_NOIPA __attribute__((noipa))
+#endif
+
+namespace octavo::kit {
+namespace {
+
+volatile float sink;
+volatile int source = 1;  // accumulators begin with values of their own, or loops merge them
+
+// A loop runs `rounds` times its accumulators' instructions.
+using Loop = void (*)(std::int64_t rounds);
+struct LoopRow {
+  PeakKind kind;
+  const char* feature;  // what the CPU must have, empty for the baseline
+  const char* instruction;
+  Loop run;
+  int accumulators;
+  int ops_per_instruction;
+};
+
+#if defined(__x86_64__)
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vnni,avx512bf16,avx512bw"))), \
+                             apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512vnni,avx512bf16,avx512bw")
+#endif
+
+template <std::size_t... i>
+OCTAVO_NOIPA void dpbusd_512(std::int64_t rounds, std::index_sequence<i...>) {
+  const int start = source;
+  __m512i acc[sizeof...(i)] = {_mm512_set1_epi32(start + static_cast<int>(i))...};
+  const __m512i a = _mm512_set1_epi32(0x01020304);
+  const __m512i b = _mm512_set1_epi32(0x01010101);
+  for (std::int64_t r = 0; r < rounds; ++r) ((acc[i] = _mm512_dpbusd_epi32(acc[i], a, b)), ...);
+  __m512i sum = _mm512_setzero_si512();
+  ((sum = _mm512_add_epi32(sum, acc[i])), ...);
+  sink = static_cast<float>(sum[0]);
+}
+template <std::size_t... i>
+OCTAVO_NOIPA void dpbf16_512(std::int64_t rounds, std::index_sequence<i...>) {
+  const int start = source;
+  __m512 acc[sizeof...(i)] = {_mm512_set1_ps(static_cast<float>(start + static_cast<int>(i)))...};
+  const auto a =
+      (__m512bh)_mm512_set1_epi32(0x3F803F80);  // NOLINT: bf16 vectors have no other cast
+  for (std::int64_t r = 0; r < rounds; ++r) ((acc[i] = _mm512_dpbf16_ps(acc[i], a, a)), ...);
+  __m512 sum = _mm512_setzero_ps();
+  ((sum = _mm512_add_ps(sum, acc[i])), ...);
+  sink = sum[0];
+}
+template <std::size_t... i>
+OCTAVO_NOIPA void fma_512(std::int64_t rounds, std::index_sequence<i...>) {
+  const int start = source;
+  __m512 acc[sizeof...(i)] = {_mm512_set1_ps(static_cast<float>(start + static_cast<int>(i)))...};
+  const __m512 a = _mm512_set1_ps(1.0F);
+  const __m512 b = _mm512_set1_ps(0.5F);
+  for (std::int64_t r = 0; r < rounds; ++r) ((acc[i] = _mm512_fmadd_ps(a, b, acc[i])), ...);
+  __m512 sum = _mm512_setzero_ps();
+  ((sum = _mm512_add_ps(sum, acc[i])), ...);
+  sink = sum[0];
+}
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+
+template <std::size_t... i>
+OCTAVO_NOIPA void madd_256(std::int64_t rounds, std::index_sequence<i...>) {
+  const int start = source;
+  __m256i acc[sizeof...(i)] = {_mm256_set1_epi32(start + static_cast<int>(i))...};
+  __m256i a = _mm256_set1_epi16(3);
+  for (std::int64_t r = 0; r < rounds; ++r) {
+    ((acc[i] = _mm256_add_epi32(acc[i], _mm256_madd_epi16(_mm256_xor_si256(a, acc[i]), a))), ...);
+  }
+  __m256i sum = _mm256_setzero_si256();
+  ((sum = _mm256_add_epi32(sum, acc[i])), ...);
+  sink = static_cast<float>(_mm256_extract_epi32(sum, 0));
+}
+template <std::size_t... i>
+OCTAVO_NOIPA void fma_256(std::int64_t rounds, std::index_sequence<i...>) {
+  const int start = source;
+  __m256 acc[sizeof...(i)] = {_mm256_set1_ps(static_cast<float>(start + static_cast<int>(i)))...};
+  const __m256 a = _mm256_set1_ps(1.0F);
+  const __m256 b = _mm256_set1_ps(0.5F);
+  for (std::int64_t r = 0; r < rounds; ++r) ((acc[i] = _mm256_fmadd_ps(a, b, acc[i])), ...);
+  __m256 sum = _mm256_setzero_ps();
+  ((sum = _mm256_add_ps(sum, acc[i])), ...);
+  sink = _mm256_cvtss_f32(sum);
+}
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+#endif  // __x86_64__
+
+using Vec4 = float __attribute__((vector_size(16)));
+Vec4 splat(float x) { return Vec4{x, x, x, x}; }
+
+// The baseline: 4-wide multiply and add.
+template <std::size_t... i>
+OCTAVO_NOIPA void mul_add(std::int64_t rounds, std::index_sequence<i...>) {
+  const int start = source;
+  Vec4 acc[sizeof...(i)] = {splat(static_cast<float>(start + static_cast<int>(i)))...};
+  Vec4 a{1.0F, 1.0F, 1.0F, 1.0F};
+  for (std::int64_t r = 0; r < rounds; ++r) ((acc[i] += acc[i] * a), ...);
+  Vec4 sum{};
+  ((sum += acc[i]), ...);
+  sink = sum[0];
+}
+
+#define OCTAVO_LOOP(function, count) \
+  [](std::int64_t rounds) { function(rounds, std::make_index_sequence<count>()); }, count
+
+// Fastest first within a kind; loops of the first feature that is present are measured.
+constexpr std::array kLoops {
+#if defined(__x86_64__)
+  LoopRow{PeakKind::int8, "avx512_vnni", "vpdpbusd zmm", OCTAVO_LOOP(dpbusd_512, 24), 128},
+      LoopRow{PeakKind::int8, "avx512_vnni", "vpdpbusd zmm", OCTAVO_LOOP(dpbusd_512, 28), 128},
+      LoopRow{PeakKind::int8, "avx2", "vpmaddwd ymm", OCTAVO_LOOP(madd_256, 12), 32},
+      LoopRow{PeakKind::bf16, "avx512_bf16", "vdpbf16ps zmm", OCTAVO_LOOP(dpbf16_512, 24), 64},
+      LoopRow{PeakKind::bf16, "avx512_bf16", "vdpbf16ps zmm", OCTAVO_LOOP(dpbf16_512, 28), 64},
+      LoopRow{PeakKind::bf16, "fma", "vfmadd ymm", OCTAVO_LOOP(fma_256, 12), 16},
+      LoopRow{PeakKind::fp32, "avx512f", "vfmadd zmm", OCTAVO_LOOP(fma_512, 24), 32},
+      LoopRow{PeakKind::fp32, "avx512f", "vfmadd zmm", OCTAVO_LOOP(fma_512, 28), 32},
+      LoopRow{PeakKind::fp32, "fma", "vfmadd ymm", OCTAVO_LOOP(fma_256, 12), 16},
+#endif
+      LoopRow{PeakKind::int8, "", "4-wide multiply and add", OCTAVO_LOOP(mul_add, 12), 8},
+      LoopRow{PeakKind::bf16, "", "4-wide multiply and add", OCTAVO_LOOP(mul_add, 12), 8},
+      LoopRow{PeakKind::fp32, "", "4-wide multiply and add", OCTAVO_LOOP(mul_add, 12), 8},
+};
+
+bool has_feature(std::string_view feature) {
+  if (feature.empty()) return true;
+  for (const CpuFeature& f : cpu_features()) {
+    if (f.name == feature) return f.present;
+  }
+  return false;
+}
+
+// Cycles per second of one thread now: a chain of dependent one-cycle additions.
+OCTAVO_NOIPA double clock_rate() {
+  constexpr std::int64_t kSteps = 2000000;
+  std::uint64_t x = 1;
+  const Clock::time_point start = Clock::now();
+  for (std::int64_t i = 0; i < kSteps; ++i) {
+    x += static_cast<std::uint64_t>(i);
+    __asm__ volatile("" : "+r"(x));  // keeps the chain: one addition a step
+  }
+  const double rate = static_cast<double>(kSteps) / seconds_since(start);
+  sink = static_cast<float>(x);
+  return rate;
+}
+
+}  // namespace
+
+Peak measure_peak(PeakKind kind, int threads, double seconds) {
+  Peak best;
+  std::string_view feature;
+  bool chosen = false;
+  const double cycles = clock_rate();
+  for (const LoopRow& row : kLoops) {
+    if (row.kind != kind || (chosen && feature != row.feature)) continue;
+    if (!chosen && !has_feature(row.feature)) continue;
+    feature = row.feature;
+    chosen = true;
+    std::int64_t rounds = 20000;
+    double elapsed = run_together(threads, [&](int) { row.run(rounds); });
+    rounds = std::max<std::int64_t>(
+        rounds, static_cast<std::int64_t>(static_cast<double>(rounds) * seconds / 2 / elapsed));
+    for (int repeat = 0; repeat < 2; ++repeat) {
+      elapsed = run_together(threads, [&](int) { row.run(rounds); });
+      const double instructions = static_cast<double>(rounds) * row.accumulators / elapsed;
+      const double gops = instructions * row.ops_per_instruction * threads * 1e-9;
+      if (gops > best.gops) best = {row.instruction, gops, instructions / cycles};
+    }
+  }
+  return best;
+}
+
+}  // namespace octavo::kit
