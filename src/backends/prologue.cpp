@@ -7,6 +7,7 @@
 #include "core/cells.hpp"
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
+#include "core/quantize_rules.hpp"
 
 namespace octavo {
 namespace {
@@ -54,7 +55,10 @@ Status section6(const Backend& backend, Member& member, Arena& arena,
   if (rule.spec.azp) {
     q.azp = matrix(arena.take<std::int32_t>(down * across), DType::int32, down, across);
   }
-  if (!arena.counting()) OCTAVO_TRY(backend.quantize(q, context));
+  if (!arena.counting()) {
+    if (rule.spec.non_finite == NonFinite::error) OCTAVO_TRY(check_finite(q.operation, q.x));
+    OCTAVO_TRY(backend.quantize(q, context));
+  }
   member.a.data = q.codes;
   member.a.scale[0] = {ScaleView::Kind::tensor, 1.0F, q.scales, q.grid.rows, q.grid.cols, 0, 0};
   member.a.azp = q.azp;
@@ -91,7 +95,8 @@ Status section8(const Backend& backend, Member& member, Arena& arena,
   member.a.data = q.codes;
   member.a.scale[0] = {
       ScaleView::Kind::tensor, 1.0F, matrix(scale, DType::float32, rows, 1), 1, kWholeExtent, 0, 0};
-  if (count > 0) {
+  // Before the columns are known, room has to be reserved for their products.
+  if (count > 0 || (arena.counting() && q.threshold > 0.0F)) {
     member.epilogue.outliers.a = x;
     member.epilogue.outliers.columns = vector(q.columns, DType::int64, count);
   }

@@ -6,6 +6,8 @@
 #include <bit>
 #include <cmath>
 
+#include "core/element.hpp"
+#include "core/error.hpp"
 #include "octavo/numeric.hpp"
 
 namespace octavo {
@@ -55,6 +57,18 @@ float shifted_code(DType dtype, float quotient, std::int64_t azp) noexcept {
   const std::int64_t low = dtype == DType::int8 ? -128 : 0;
   const std::int64_t code = std::int64_t{round_to_int32(quotient)} + azp;
   return static_cast<float>(std::clamp(code, low, low + 255));
+}
+
+Status check_finite(const char* operation, const TensorView& x) noexcept {
+  for (std::int64_t i = 0; i < x.shape[0]; ++i) {
+    for (std::int64_t j = 0; j < x.shape[1]; ++j) {
+      const float value = load_float(x, i, j);
+      if (std::isfinite(value)) continue;
+      return fail(Code::invalid_argument, "{}: x[{}, {}] must be finite; got {}", operation, i, j,
+                  value);
+    }
+  }
+  return {};
 }
 
 float vectorwise_factor(float absmax) noexcept {
