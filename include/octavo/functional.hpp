@@ -18,7 +18,9 @@ enum class ScalingType : std::uint8_t {
   BlockWise1x32 = 3,     ///< e8m0fnu, groups of 32 along K (MX)
   BlockWise1x128 = 4,    ///< float32 [M, ceil(K/128)]; [N, ceil(K/128)]
   BlockWise128x128 = 5,  ///< float32 [ceil(M/128), ceil(K/128)] or PyTorch's padded
-                         ///< [round_up(ceil(K/128), 4), ceil(M/128)]; the same with N for B
+                         ///< [round_up(ceil(K/128), 4), ceil(M/128)]; the same with N for B.
+                         ///< Where a square scale fits both, strides [1, rows], which PyTorch's
+                         ///< layout always has, say padded
 };
 
 /// How the elements of a 1x16 or 1x32 scale tensor are ordered; PyTorch's SwizzleType.

@@ -66,12 +66,16 @@ TensorView oriented(const Place& p, const TensorView& v) noexcept {
 }
 
 // 128 x 128 blocks: natural [outer cells, K cells], or padded [round_up(K cells, 4), outer cells].
+// A square scale fits both; the padded layout always has the strides [1, round_up(K cells, 4)].
 Result<TensorView> block_scale(const Place& p, const TensorView& v) {
   const std::int64_t down = cells(p.outer, 128);
   const std::int64_t across = cells(p.inner, 128);
   const std::int64_t padded = (across + 3) / 4 * 4;
-  if (v.rank == 2 && v.shape[0] == down && v.shape[1] == across) return oriented(p, v);
-  if (v.rank == 2 && v.shape[0] == padded && v.shape[1] == down) {
+  const bool fits_natural = v.rank == 2 && v.shape[0] == down && v.shape[1] == across;
+  const bool fits_padded = v.rank == 2 && v.shape[0] == padded && v.shape[1] == down;
+  const bool padded_strides = v.strides[0] == 1 && v.strides[1] == padded && padded > 1;
+  if (fits_natural && !(fits_padded && padded_strides)) return oriented(p, v);
+  if (fits_padded) {
     return oriented(p, v.slice(0, 0, across).transposed());
   }
   return fail(Code::invalid_argument,
@@ -173,6 +177,7 @@ Tensor run(const char* operation, const TensorView& mat_a, const TensorView& mat
     OCTAVO_TRY_ASSIGN(Lowered lowered, lower(site, sa.first, sb.first));
     lowered.problem.single.a.scale[1] = sa.second;
     lowered.problem.single.b.scale[1] = sb.second;
+    if (o.out.defined()) OCTAVO_TRY(check_no_overlap(site, lowered.problem.single));
     return run_lowered(lowered, context, o.backend);
   });
 }

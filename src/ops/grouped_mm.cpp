@@ -77,20 +77,33 @@ Status lower_entry(std::size_t i, const Operand& input, const Operand& weight,
   return {};
 }
 
-Status check_outs_apart(std::span<const TensorView> outs, std::span<const Operand> inputs,
+// The entries run one after the other, so that no output may touch what any entry reads.
+const char* touched(const GroupedListOptions& o, std::span<const Operand> inputs,
+                    std::span<const Operand> weights, std::size_t i, std::size_t j) noexcept {
+  const TensorView& out = o.outs[i];
+  const auto touches = [&](const auto& list, const auto& view_of) {
+    return !list.empty() && overlap(out, view_of(list[j]));
+  };
+  const auto data = [](const Operand& operand) -> const TensorView& { return operand.data; };
+  const auto values = [](const Scale& scale) -> const TensorView& { return scale.values(); };
+  if (j != i && overlap(out, o.outs[j])) return "outs";
+  if (touches(inputs, data)) return "inputs";
+  if (touches(weights, data)) return "weights";
+  if (touches(o.biases, [](const TensorView& v) -> const TensorView& { return v; })) {
+    return "biases";
+  }
+  if (touches(o.scales_a, values)) return "scales_a";
+  return touches(o.scales_b, values) ? "scales_b" : nullptr;
+}
+
+Status check_outs_apart(const GroupedListOptions& o, std::span<const Operand> inputs,
                         std::span<const Operand> weights) {
-  for (std::size_t i = 0; i < outs.size(); ++i) {
-    for (std::size_t j = 0; j < outs.size(); ++j) {
-      const bool other = j != i && overlap(outs[i], outs[j]);
-      if (!other && !overlap(outs[i], inputs[j].data) && !overlap(outs[i], weights[j].data)) {
-        continue;
-      }
+  for (std::size_t i = 0; i < o.outs.size(); ++i) {
+    for (std::size_t j = 0; j < o.outs.size(); ++j) {
+      const char* word = touched(o, inputs, weights, i, j);
+      if (word == nullptr) continue;
       return fail(Code::invalid_argument,
-                  "grouped_mm: outs[{}] must not overlap {}[{}]; got shared memory", i,
-                  other                              ? "outs"
-                  : overlap(outs[i], inputs[j].data) ? "inputs"
-                                                     : "weights",
-                  j);
+                  "grouped_mm: outs[{}] must not overlap {}[{}]; got shared memory", i, word, j);
     }
   }
   return {};
@@ -110,13 +123,13 @@ Result<std::vector<Tensor>> run_list(std::span<const Operand> inputs,
   OCTAVO_TRY(check_length("scales_a", o.scales_a, count));
   OCTAVO_TRY(check_length("scales_b", o.scales_b, count));
   OCTAVO_TRY(check_length("outs", o.outs, count));
-  OCTAVO_TRY(check_outs_apart(o.outs, inputs, weights));
 
   std::vector<Entry> entries(count);
   std::vector<Member> members(count);
   for (std::size_t i = 0; i < count; ++i) {
     OCTAVO_TRY(lower_entry(i, inputs[i], weights[i], o, entries[i], members[i]));
   }
+  OCTAVO_TRY(check_outs_apart(o, inputs, weights));
   MatmulProblem problem;
   problem.operation = "grouped_mm";
   problem.groups.split = Split::list;

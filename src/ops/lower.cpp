@@ -53,7 +53,17 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
   const Extents& e = l.extents;
   OCTAVO_TRY(check_inner(site, e, b_rows, e.n));
 
+  OCTAVO_TRY(check_zero_points(site, p.b));
   const bool quantised = p.a.quantise != nullptr;
+  if (quantised) {
+    OCTAVO_TRY(check_prologue(site, p.a, e.m, e.k));
+    if (o.azp.defined() || o.scale_a.kind() > Scale::Kind::null) {
+      return fail(Code::invalid_argument,
+                  "{} must be undefined when {} is quantised on the way (codes bring their own); "
+                  "got a value",
+                  site(o.azp.defined() ? Arg::azp : Arg::scale_a), site.bare(Arg::a));
+    }
+  }
   const DType a_dtype = quantised
                             ? (p.a.quantise->vectorwise ? DType::int8 : p.a.quantise->spec.dtype)
                             : p.a.data.dtype;
@@ -66,8 +76,8 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
   OCTAVO_TRY_ASSIGN(p.a.azp, resolve_azp(site, o.azp, p.a, a_dtype, e.m));
   Epilogue& epilogue = p.epilogue;
   OCTAVO_TRY_ASSIGN(epilogue.bias, resolve_bias(site, o.bias, e));
-  OCTAVO_TRY_ASSIGN(epilogue.alpha, resolve_factor(site, Arg::alpha, o.alpha, 0));
-  OCTAVO_TRY_ASSIGN(epilogue.beta, resolve_factor(site, Arg::beta, o.beta, 0));
+  OCTAVO_TRY_ASSIGN(epilogue.alpha, resolve_factor(site, Arg::alpha, o.alpha, -1));
+  OCTAVO_TRY_ASSIGN(epilogue.beta, resolve_factor(site, Arg::beta, o.beta, -1));
   OCTAVO_TRY_ASSIGN(epilogue.scale_result,
                     resolve_factor(site, Arg::scale_result, o.scale_result, e.n));
   if (o.c.defined()) {
@@ -101,7 +111,7 @@ std::array<std::int64_t, 3> out_shape(const Lowered& l, int* rank) noexcept {
   return {e.m, e.n, 0};
 }
 
-Result<Tensor> run_lowered(Lowered& l, const ExecContext& context, const char* backend) noexcept {
+Result<Tensor> run_lowered(Lowered& l, const ExecContext& context, const char* backend) {
   Tensor out = Tensor::adopt(nullptr, l.problem.single.out);
   if (!out.defined()) {
     int rank = 0;

@@ -27,8 +27,7 @@ Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand&
 std::array<std::int64_t, 3> out_shape(const Lowered& lowered, int* rank) noexcept;
 
 /// Allocates the output where none was supplied, runs, and returns the output.
-Result<Tensor> run_lowered(Lowered& lowered, const ExecContext& context,
-                           const char* backend) noexcept;
+Result<Tensor> run_lowered(Lowered& lowered, const ExecContext& context, const char* backend);
 
 /// A tensor of any rank as a matrix of its last dimension: a view where its leading dimensions
 /// merge, else a copy.

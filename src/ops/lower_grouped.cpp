@@ -149,6 +149,12 @@ Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand&
                              .operand_3d = form.rank_b == 3,
                              .inner_split = inner,
                              .reading = reading}));
+  OCTAVO_TRY(check_zero_points(site, b));
+  if (a.quantise != nullptr) {
+    return fail(Code::unsupported,
+                "{} must be quantised before a grouped tensor form; got a fused quantiser",
+                site(Arg::a));
+  }
   if (a.azp.defined() && form.rank_a == 3) {
     return fail(Code::unsupported, "{} must be undefined for a 3-D operand; got {}", site(Arg::azp),
                 shape_string(a.azp));
@@ -157,7 +163,7 @@ Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand&
   Extents bias_extents = e;
   if (form.split == Split::columns) bias_extents.g = 0;
   OCTAVO_TRY_ASSIGN(p.epilogue.bias, resolve_bias(site, o.bias, bias_extents));
-  OCTAVO_TRY_ASSIGN(p.epilogue.alpha, resolve_factor(site, Arg::alpha, o.alpha, 0));
+  OCTAVO_TRY_ASSIGN(p.epilogue.alpha, resolve_factor(site, Arg::alpha, o.alpha, -1));
   OCTAVO_TRY_ASSIGN(p.epilogue.scale_result,
                     resolve_factor(site, Arg::scale_result, o.scale_result, e.n));
   if (l.out_dtype == DType::int32) OCTAVO_TRY(check_int32_output(site, p));

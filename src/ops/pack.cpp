@@ -32,11 +32,11 @@ Status check_weight(const Operand& weight) {
     return fail(Code::invalid_argument, "{}.shape must be 2-D [K, N]; got {}", site(Arg::b),
                 shape_string(v));
   }
-  OCTAVO_TRY(check_pair(site,
-                        is_integer8(v.dtype) ? DType::int8
-                        : is_float8(v.dtype) ? DType::float8_e4m3fn
-                                             : v.dtype,
-                        v.dtype));
+  if (!is_floating(v.dtype) && v.dtype != DType::int8) {
+    return fail(Code::invalid_argument,
+                "{}.dtype must be int8, a float8 type, float32, bfloat16 or float16; got {}",
+                site(Arg::b), name(v.dtype));
+  }
   if (weight.azp.defined()) {
     return fail(Code::unsupported,
                 "{}.azp must be undefined (zero points belong to activations); "
@@ -73,6 +73,7 @@ const std::optional<ActivationQuant>& PackedWeight::activation() const noexcept 
 PackedWeight pack(const Operand& weight, const PackOptions& options, const ExecContext& context) {
   return at_edge("pack", [&]() -> Result<PackedWeight> {
     OCTAVO_TRY(check_weight(weight));
+    if (options.activation) OCTAVO_TRY(check_activation("pack: activation.", *options.activation));
     auto content = std::make_shared<PackedWeightData>();
     OCTAVO_TRY_ASSIGN(content->backend, packing_backend(options.backend));
     const TensorView& v = weight.data;

@@ -9,6 +9,7 @@
 #include "core/error.hpp"
 #include "core/grid.hpp"
 #include "core/parallel.hpp"
+#include "core/quantize_rules.hpp"
 #include "ops/rules.hpp"
 #include "ops/run.hpp"
 
@@ -33,73 +34,19 @@ Status check_options(const TensorView& x, const QuantizeOptions& o) {
   const auto refuse = [](const char* sentence, auto value) {
     return fail(Code::invalid_argument, "quantize: {}; got {}", sentence, value);
   };
-  if (!x.defined()) return refuse("x must be a tensor", "an undefined one");
-  if (x.device.type != DeviceType::cpu) {
-    return fail(Code::unavailable,
-                "quantize: x.device must be cpu (no CUDA backend is built); got cuda:{}",
-                x.device.index);
-  }
+  OCTAVO_TRY(check_tensor({kQuantize, &kQuantizeNames}, Arg::a, x));
   if (x.rank != 2) return refuse("x.shape must be 2-D", shape_string(x));
-  if (x.data == nullptr && x.numel() > 0) return refuse("x.data must not be null", "null");
   if (!is_wide(x.dtype)) {
     return refuse("x.dtype must be float32, bfloat16 or float16", name(x.dtype));
   }
-  if (!is_float8(o.dtype) && !is_integer8(o.dtype)) {
-    return refuse("dtype must be a float8 type, int8 or uint8", name(o.dtype));
-  }
-  if (o.azp && !is_integer8(o.dtype)) {
-    return refuse("azp must come with int8 or uint8", name(o.dtype));
-  }
-  if (o.dtype == DType::uint8 && !o.azp) {
-    return refuse("dtype uint8 must come with azp = true (its codes are not symmetric)",
-                  "azp = false");
-  }
-  if (!(o.scale_ub > 0.0F)) return refuse("scale_ub must be positive", o.scale_ub);
-  if (!(o.min_scale >= 0.0F)) return refuse("min_scale must be at least 0", o.min_scale);
-  const bool powers = o.rounding != ScaleRounding::none;
-  if (o.rounding == ScaleRounding::mx_floor && !is_float8(o.dtype)) {
-    return refuse("rounding mx_floor must come with a float8 type", name(o.dtype));
-  }
-  if (powers && o.azp) return refuse("rounding must be none with azp", "a power of two");
-  if (o.scale_dtype != DType::float32 && !(o.scale_dtype == DType::float8_e8m0fnu && powers)) {
-    return refuse(
-        "scale_dtype must be float32, or float8_e8m0fnu with power-of-two scales (rounding)",
-        name(o.scale_dtype));
-  }
+  OCTAVO_TRY(check_spec("quantize: ", spec_of(o), o.side));
   const bool given = o.scale.kind() == Scale::Kind::tensor &&
                      o.scale.granularity().kind != Granularity::Kind::automatic;
   if (o.granularity.kind == Granularity::Kind::automatic && !given) {
     return refuse("granularity must be declared", "automatic");
   }
-  const Granularity& g = o.granularity;
-  const bool sized = g.kind == Granularity::Kind::group || g.kind == Granularity::Kind::block;
-  if (sized && (g.rows < 1 || (g.kind == Granularity::Kind::block && g.cols < 1))) {
-    return refuse("granularity must have sizes of at least 1", to_string(g));
-  }
-  if ((g.kind == Granularity::Kind::token && o.side == Side::b) ||
-      (g.kind == Granularity::Kind::channel && o.side == Side::a)) {
-    return refuse(
-        o.side == Side::a
-            ? "granularity must be per_token() for one scale per row (per_channel() needs "
-              "side = Side::b)"
-            : "granularity must be per_channel() for one scale per column (per_token() "
-              "needs side = Side::a)",
-        to_string(g));
-  }
   if (o.azp_in.defined() && (!o.azp || o.scale.kind() == Scale::Kind::undefined)) {
     return refuse("azp_in must come with azp = true and a static scale", "less");
-  }
-  return {};
-}
-
-Status check_finite(const TensorView& x) {
-  for (std::int64_t i = 0; i < x.shape[0]; ++i) {
-    for (std::int64_t j = 0; j < x.shape[1]; ++j) {
-      const float value = load_float(x, i, j);
-      if (std::isfinite(value)) continue;
-      return fail(Code::invalid_argument, "quantize: x[{}, {}] must be finite; got {}", i, j,
-                  value);
-    }
   }
   return {};
 }
@@ -162,7 +109,7 @@ Status allocate_scales(const TensorView& x, const QuantizeOptions& o, Quantized&
 Result<Quantized> run_quantize(const TensorView& x, const QuantizeOptions& o, bool codes,
                                const ExecContext& context) {
   OCTAVO_TRY(check_options(x, o));
-  if (o.non_finite == NonFinite::error) OCTAVO_TRY(check_finite(x));
+  if (o.non_finite == NonFinite::error) OCTAVO_TRY(check_finite(kQuantize, x));
   const bool is_static =
       o.scale.kind() == Scale::Kind::number || o.scale.kind() == Scale::Kind::tensor;
   Quantized q;
@@ -181,6 +128,47 @@ Result<Quantized> run_quantize(const TensorView& x, const QuantizeOptions& o, bo
   problem.codes = q.data.view();
   OCTAVO_TRY(backend->quantize(problem, context));
   return q;
+}
+
+// What dequantize may be given: callers build a Quantized by hand, from files for example.
+Status check_dequantize(const Quantized& q, DType out_dtype) {
+  constexpr const char* kName = "dequantize";
+  const TensorView& codes = q.data;
+  const Site site{kName, &kDequantizeNames};
+  OCTAVO_TRY(check_tensor(site, Arg::a, codes));
+  OCTAVO_TRY(check_tensor(site, Arg::scale_a, q.scale));
+  if (codes.rank != 2 || !(is_float8(codes.dtype) || is_integer8(codes.dtype))) {
+    return fail(Code::invalid_argument,
+                "{} must be 2-D codes of a float8 type, int8 or uint8; got "
+                "{} {}",
+                site(Arg::a), name(codes.dtype), shape_string(codes));
+  }
+  if (!is_wide(out_dtype)) {
+    return fail(Code::invalid_argument,
+                "{}: out_dtype must be float32, bfloat16 or float16; got {}", kName,
+                name(out_dtype));
+  }
+  if (q.grid.rows < 1 || q.grid.cols < 1) {
+    return fail(Code::invalid_argument, "{}: q.grid must have sizes of at least 1; got {} x {}",
+                kName, q.grid.rows, q.grid.cols);
+  }
+  const std::int64_t down = cells(codes.shape[0], q.grid.rows);
+  const std::int64_t across = cells(codes.shape[1], q.grid.cols);
+  const auto covers = [&](const TensorView& v) {
+    return v.rank == 2 && v.shape[0] == down && v.shape[1] == across;
+  };
+  const DType scale = q.scale.dtype();
+  if (!covers(q.scale) ||
+      !(is_wide(scale) || scale == DType::float8_e8m0fnu || scale == DType::float8_e4m3fn)) {
+    return fail(Code::invalid_argument, "{} must be a float type [{}, {}] for the grid; got {} {}",
+                site(Arg::scale_a), down, across, name(scale), shape_string(q.scale.view()));
+  }
+  if (!q.azp.defined()) return {};
+  OCTAVO_TRY(check_tensor(site, Arg::azp, q.azp));
+  if (covers(q.azp) && q.azp.dtype() == DType::int32 && is_integer8(codes.dtype)) return {};
+  return fail(Code::invalid_argument,
+              "{} must be int32 [{}, {}] beside integer codes; got {} {} beside {}", site(Arg::azp),
+              down, across, name(q.azp.dtype()), shape_string(q.azp.view()), name(codes.dtype));
 }
 
 }  // namespace
@@ -207,13 +195,8 @@ Quantized quantize_mxfp8(const TensorView& x, DType dtype, Side side, const Exec
 
 Tensor dequantize(const Quantized& q, DType out_dtype, const ExecContext& context) {
   return at_edge("dequantize", [&]() -> Result<Tensor> {
+    OCTAVO_TRY(check_dequantize(q, out_dtype));
     const TensorView& codes = q.data;
-    if (codes.rank != 2 || q.scale.rank() != 2 || !is_wide(out_dtype)) {
-      return fail(Code::invalid_argument,
-                  "dequantize: codes and scale must be 2-D and out_dtype a float type; got {}, {} "
-                  "and {}",
-                  shape_string(codes), shape_string(q.scale.view()), name(out_dtype));
-    }
     OCTAVO_TRY_ASSIGN(const Tensor out, Tensor::try_empty("dequantize", out_dtype, codes.dims()));
     const ScaleView scale{
         ScaleView::Kind::tensor, 1.0F, q.scale.view(), q.grid.rows, q.grid.cols, 0, 0};

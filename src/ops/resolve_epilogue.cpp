@@ -41,13 +41,13 @@ Result<Factor> resolve_factor(const Site& site, Arg arg, const Scale& value, std
   const TensorView& v = value.values();
   OCTAVO_TRY(check_float(site, arg, v));
   const bool one = v.numel() == 1;
-  if (!one && (n == 0 || !row_like(v, n))) {
+  if (!one && (n < 0 || !row_like(v, n))) {
     return fail(Code::invalid_argument, "{}.shape must be one element{}; got {}", site(arg),
-                n > 0 ? fmt::format(" or [{}]", n) : "", shape_string(v));
+                n >= 0 ? fmt::format(" or [{}]", n) : "", shape_string(v));
   }
   factor.kind = Factor::Kind::tensor;
   factor.data = as_vector(v, one ? 1 : n, one ? 0 : vector_step(v));
-  factor.data.shape[0] = n > 0 ? n : 1;
+  factor.data.shape[0] = n >= 0 ? n : 1;
   return factor;
 }
 

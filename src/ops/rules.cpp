@@ -110,8 +110,8 @@ Status check_int32_output(const Site& site, const Member& member) {
     bool present;
     Arg arg;
   } extras[] = {
-      {member.a.scale[0].present(), Arg::scale_a},
-      {member.b.scale[0].present(), Arg::scale_b},
+      {member.a.scale[0].present() || member.a.scale[1].present(), Arg::scale_a},
+      {member.b.scale[0].present() || member.b.scale[1].present(), Arg::scale_b},
       {e.bias.defined(), Arg::bias},
       {e.scale_result.present(), Arg::scale_result},
       {e.alpha.present(), Arg::alpha},
@@ -167,6 +167,7 @@ Status check_no_overlap(const Site& site, const Member& p) {
       {e.beta.data, Arg::beta},
       {e.c, Arg::c},
       {e.outliers.a, Arg::a},
+      {e.outliers.columns, Arg::a},
       {e.outliers.weight, Arg::b},
   };
   for (const auto& input : inputs) {

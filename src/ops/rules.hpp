@@ -3,6 +3,8 @@
 // operation's own file.
 #pragma once
 
+#include <string>
+
 #include "octavo/problem.hpp"
 #include "octavo/status.hpp"
 #include "ops/site.hpp"
@@ -56,7 +58,17 @@ Result<ScaleView> resolve_scale(const Site& site, const Scale& scale, const Scal
 Status resolve_scales(const Site& site, Operand& operand, const Scale& scale,
                       const ScaleContext& context);
 
-/// A number or tensor with one element, or with `n` (0: only one is allowed).
+/// How a float operand is quantised on its way; `subject` begins each sentence ("quantize: ").
+Status check_spec(const std::string& subject, const QuantizeSpec& spec, Side side);
+
+/// A fused prologue, and where it puts codes and scales of an operand of m x k.
+Status check_activation(const std::string& subject, const ActivationQuant& rule);
+Status check_prologue(const Site& site, const Operand& a, std::int64_t m, std::int64_t k);
+
+/// Zero points belong to A: B has none, and a quantised A brings its own.
+Status check_zero_points(const Site& site, const Operand& b);
+
+/// A number or tensor with one element, or with `n` (-1: only one is allowed).
 Result<Factor> resolve_factor(const Site& site, Arg arg, const Scale& value, std::int64_t n);
 
 /// Bias as [N], or [G, N] when there are groups.

@@ -153,7 +153,7 @@ Result<Plan> new_plan(const MatmulProblem& problem, const ExecContext& context,
 
 }  // namespace
 
-Result<const Backend*> forced_backend(const char* operation, const char* argument) noexcept {
+Result<const Backend*> forced_backend(const char* operation, const char* argument) {
   const bool by_argument = argument != nullptr && *argument != '\0';
   const std::string_view wanted = by_argument ? std::string_view(argument) : env::backend();
   if (wanted.empty()) return static_cast<const Backend*>(nullptr);
@@ -169,7 +169,7 @@ Result<const Backend*> forced_backend(const char* operation, const char* argumen
   return backend;
 }
 
-Result<const Backend*> first_backend(const char* operation, const char* argument) noexcept {
+Result<const Backend*> first_backend(const char* operation, const char* argument) {
   OCTAVO_TRY_ASSIGN(const Backend* backend, forced_backend(operation, argument));
   if (backend != nullptr) return backend;
   for (const Backend* candidate : registry()) {
@@ -179,7 +179,7 @@ Result<const Backend*> first_backend(const char* operation, const char* argument
 }
 
 Result<Plan> make_plan(const MatmulProblem& problem, const ExecContext& context,
-                       const char* argument) noexcept {
+                       const char* argument) {
   OCTAVO_TRY_ASSIGN(const Backend* forced, forced_backend(problem.operation, argument));
   const auto all = registry();
   const std::int64_t index =
@@ -194,8 +194,7 @@ Result<Plan> make_plan(const MatmulProblem& problem, const ExecContext& context,
   return plan;
 }
 
-Status run_problem(const MatmulProblem& problem, const ExecContext& context,
-                   const char* backend) noexcept {
+Status run_problem(const MatmulProblem& problem, const ExecContext& context, const char* backend) {
   if (context.device.type != DeviceType::cpu) {
     return fail(Code::unavailable,
                 "{}: context.device must be cpu (no CUDA backend is built); got cuda:{}",

@@ -16,18 +16,17 @@ struct Plan {
 };
 
 /// The forced backend: the argument, else OCTAVO_BACKEND, else null.
-Result<const Backend*> forced_backend(const char* operation, const char* argument) noexcept;
+Result<const Backend*> forced_backend(const char* operation, const char* argument);
 
 /// The backend that will run the problem and its workspace; cached by signature where the problem
 /// has one.
 Result<Plan> make_plan(const MatmulProblem& problem, const ExecContext& context,
-                       const char* backend) noexcept;
+                       const char* backend);
 
 /// Plans, finds a workspace and runs. Outputs are set in the problem.
-Status run_problem(const MatmulProblem& problem, const ExecContext& context,
-                   const char* backend) noexcept;
+Status run_problem(const MatmulProblem& problem, const ExecContext& context, const char* backend);
 
 /// The first usable backend, or the forced one: whose quantisers and packing run.
-Result<const Backend*> first_backend(const char* operation, const char* argument) noexcept;
+Result<const Backend*> first_backend(const char* operation, const char* argument);
 
 }  // namespace octavo

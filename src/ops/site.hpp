@@ -46,6 +46,10 @@ inline constexpr ArgNames kQuantizeNames{
     "x",     "x",    "scale", "scale",  "bias", "scale_result", "dtype",
     "alpha", "beta", "c",     "azp_in", "out",  "offs"};
 
+inline constexpr ArgNames kDequantizeNames{
+    "q.data", "q.data", "q.scale", "q.scale", "bias", "scale_result", "out_dtype",
+    "alpha",  "beta",   "c",       "q.azp",   "out",  "offs"};
+
 /// The place an error speaks of: an operation, its argument names and, in lists, an entry.
 struct Site {
   const char* operation;

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a quantiser may be asked for, alone or fused into a product.
+#include "core/cells.hpp"
+#include "core/error.hpp"
+#include "ops/rules.hpp"
+
+namespace octavo {
+namespace {
+
+using Kind = Granularity::Kind;
+
+Status check_granularity(const std::string& subject, const Granularity& g, Side side) {
+  const bool sized = g.kind == Kind::group || g.kind == Kind::block;
+  if (sized && (g.rows < 1 || (g.kind == Kind::block && g.cols < 1))) {
+    return fail(Code::invalid_argument, "{}granularity must have sizes of at least 1; got {}",
+                subject, to_string(g));
+  }
+  const bool wrong_side =
+      (g.kind == Kind::token && side == Side::b) || (g.kind == Kind::channel && side == Side::a);
+  if (!wrong_side) return {};
+  return fail(Code::invalid_argument, "{}granularity must be {}; got {}", subject,
+              side == Side::a ? "per_token() for one scale per row (per_channel() needs side = "
+                                "Side::b)"
+                              : "per_channel() for one scale per column (per_token() needs side = "
+                                "Side::a)",
+              to_string(g));
+}
+
+// A place that the caller lends for codes or scales.
+Status check_place(const Site& site, const char* word, const TensorView& v, DType dtype,
+                   std::int64_t rows, std::int64_t cols) {
+  if (!v.defined()) return {};
+  const bool shaped = v.rank == 2 && v.shape[0] == rows && v.shape[1] == cols;
+  if (shaped && v.dtype == dtype && (v.data != nullptr || v.numel() == 0)) return {};
+  return fail(Code::invalid_argument, "{}.quantise.{} must be {} [{}, {}]; got {} {}", site(Arg::a),
+              word, name(dtype), rows, cols, name(v.dtype), shape_string(v));
+}
+
+}  // namespace
+
+Status check_spec(const std::string& subject, const QuantizeSpec& spec, Side side) {
+  const auto refuse = [&](const char* sentence, auto value) {
+    return fail(Code::invalid_argument, "{}{}; got {}", subject, sentence, value);
+  };
+  if (!is_float8(spec.dtype) && !is_integer8(spec.dtype)) {
+    return refuse("dtype must be a float8 type, int8 or uint8", name(spec.dtype));
+  }
+  if (spec.azp && !is_integer8(spec.dtype)) {
+    return refuse("azp must come with int8 or uint8", name(spec.dtype));
+  }
+  if (spec.dtype == DType::uint8 && !spec.azp) {
+    return refuse("dtype uint8 must come with azp = true (its codes are not symmetric)",
+                  "azp = false");
+  }
+  if (!(spec.scale_ub > 0.0F)) return refuse("scale_ub must be positive", spec.scale_ub);
+  if (!(spec.min_scale >= 0.0F)) return refuse("min_scale must be at least 0", spec.min_scale);
+  const bool powers = spec.rounding != ScaleRounding::none;
+  if (spec.rounding == ScaleRounding::mx_floor && !is_float8(spec.dtype)) {
+    return refuse("rounding mx_floor must come with a float8 type", name(spec.dtype));
+  }
+  if (powers && spec.azp) return refuse("rounding must be none with azp", "a power of two");
+  if (spec.scale_dtype != DType::float32 &&
+      !(spec.scale_dtype == DType::float8_e8m0fnu && powers)) {
+    return refuse(
+        "scale_dtype must be float32, or float8_e8m0fnu with power-of-two scales (rounding)",
+        name(spec.scale_dtype));
+  }
+  return check_granularity(subject, spec.granularity, side);
+}
+
+Status check_activation(const std::string& subject, const ActivationQuant& rule) {
+  if (rule.vectorwise) {
+    if (rule.outlier_threshold >= 0.0F) return {};
+    return fail(Code::invalid_argument, "{}outlier_threshold must be at least 0; got {}", subject,
+                rule.outlier_threshold);
+  }
+  const Granularity& g = rule.spec.granularity;
+  if (g.kind == Kind::automatic) {
+    return fail(Code::invalid_argument, "{}granularity must be declared; got automatic", subject);
+  }
+  OCTAVO_TRY(check_spec(subject, rule.spec, Side::a));
+  if (!rule.spec.azp || g.kind == Kind::token || g.kind == Kind::tensor) return {};
+  return fail(Code::unsupported,
+              "{}granularity must be per_token() or per_tensor() with azp in a product; got {}",
+              subject, to_string(g));
+}
+
+Status check_prologue(const Site& site, const Operand& a, std::int64_t m, std::int64_t k) {
+  const ActivationQuant& rule = *a.quantise;
+  OCTAVO_TRY(check_float(site, Arg::a, a.data));
+  OCTAVO_TRY(check_activation(site(Arg::a) + ".quantise.", rule));
+  const DType codes = rule.vectorwise ? DType::int8 : rule.spec.dtype;
+  OCTAVO_TRY(check_place(site, "codes", rule.codes, codes, m, k));
+  if (rule.vectorwise) return {};
+  const ScaleGrid grid = scale_grid(rule.spec.granularity, Side::a);
+  return check_place(site, "scales", rule.scales, rule.spec.scale_dtype, cells(m, grid.rows),
+                     cells(k, grid.cols));
+}
+
+Status check_zero_points(const Site& site, const Operand& b) {
+  if (!b.azp.defined()) return {};
+  return fail(Code::unsupported,
+              "{}.azp must be undefined (zero points belong to {}; quantise {} without azp); got "
+              "{}",
+              site(Arg::b), site.bare(Arg::a), site.bare(Arg::b), shape_string(b.azp));
+}
+
+}  // namespace octavo
