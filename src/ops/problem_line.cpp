@@ -76,6 +76,14 @@ const T* find(const std::array<Named<T>, n>& table, std::string_view name) noexc
   return nullptr;
 }
 
+template <class T, std::size_t n>
+std::string_view name_of(const std::array<Named<T>, n>& table, T value) noexcept {
+  for (const auto& row : table) {
+    if (row.value == value) return row.name;
+  }
+  return {};
+}
+
 bool granularity(std::string_view text, Granularity& g, bool& present) {
   present = text != "none";
   if (const Granularity* fixed = find(kFixedGranularities, text)) {
@@ -198,6 +206,23 @@ Status read_word(std::string_view text, ProblemLine& line) {
               text);
 }
 
+// The last word's key must not stand before it; batch sets groups and split.
+Status check_once(std::span<const std::string_view> words) {
+  const auto key_of = [](std::string_view word) { return word.substr(0, word.find('=')); };
+  const std::string_view last = key_of(words.back());
+  for (const std::string_view word : words.first(words.size() - 1)) {
+    const std::string_view key = key_of(word);
+    const bool batch = (key == "batch" && (last == "groups" || last == "split")) ||
+                       (last == "batch" && (key == "groups" || key == "split"));
+    if (key != last && !batch) continue;
+    return fail(Code::invalid_argument,
+                "problem line: words must stand once, and batch without groups and split; got '{}' "
+                "and '{}'",
+                word, words.back());
+  }
+  return {};
+}
+
 Status read_types(std::string_view text, ProblemLine& line) {
   std::array<std::string_view, 3> parts;
   if (!split(text, ':', parts)) return bad(text, "be A:B:out, such as int8:int8:bf16");
@@ -224,6 +249,24 @@ Status read_shape(std::string_view text, ProblemLine& line) {
               text);
 }
 
+// Words that some problems have no place for: ignoring one would be a different problem.
+Status check_words(const ProblemLine& line) {
+  if (line.threshold > 0.0F && line.quantise != DType::int8) {
+    return fail(Code::invalid_argument,
+                "problem line: threshold must come with quantise=int8; got threshold={}",
+                line.threshold);
+  }
+  if (line.split == Split::none || line.split == Split::list) return {};
+  const char* word = line.beta != 0.0F                   ? "beta"
+                     : line.prepacked                    ? "prepacked"
+                     : line.quantise != DType::undefined ? "quantise"
+                                                         : nullptr;
+  if (word == nullptr) return {};
+  return fail(Code::invalid_argument,
+              "problem line: {} must come with scaled_mm or split=list; got split={}", word,
+              name_of(kSplits, line.split));
+}
+
 // What the words mean together.
 Status check_line(ProblemLine& line) {
   if (line.operation == "scaled_mm" && (!line.groups.empty() || line.split != Split::none)) {
@@ -231,11 +274,12 @@ Status check_line(ProblemLine& line) {
         Code::invalid_argument,
         "problem line: groups must come with grouped_mm or scaled_grouped_mm; got scaled_mm");
   }
-  if (line.operation == "scaled_mm") return {};
+  if (line.operation == "scaled_mm") return check_words(line);
   if (line.split == Split::none) {
     line.split =
         line.operation == "scaled_grouped_mm" && line.groups.empty() ? Split::batch : Split::rows;
   }
+  OCTAVO_TRY(check_words(line));
   if (line.split == Split::batch) return {};
   const std::int64_t extent = line.split == Split::columns ? line.n
                               : line.split == Split::inner ? line.k
@@ -274,18 +318,13 @@ Result<ProblemLine> parse(std::string_view text) {
                 line.operation);
   }
   OCTAVO_TRY(read_types(words[1], line));
-  for (std::size_t i = 2; i + 1 < words.size(); ++i) OCTAVO_TRY(read_word(words[i], line));
+  for (std::size_t i = 2; i + 1 < words.size(); ++i) {
+    OCTAVO_TRY(check_once(std::span(words).subspan(2, i - 1)));
+    OCTAVO_TRY(read_word(words[i], line));
+  }
   OCTAVO_TRY(read_shape(words.back(), line));
   OCTAVO_TRY(check_line(line));
   return line;
-}
-
-template <class T, std::size_t n>
-std::string_view name_of(const std::array<Named<T>, n>& table, T value) noexcept {
-  for (const auto& row : table) {
-    if (row.value == value) return row.name;
-  }
-  return {};
 }
 
 }  // namespace
