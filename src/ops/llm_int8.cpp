@@ -2,7 +2,9 @@
 // LLM.int8(): quantisers and products under bitsandbytes' names.
 #include "octavo/llm_int8.hpp"
 
-#include <cstring>
+#include <algorithm>
+#include <array>
+#include <string>
 
 #include "core/convert.hpp"
 #include "core/element.hpp"
@@ -13,6 +15,14 @@
 
 namespace octavo {
 namespace {
+
+// bitsandbytes' names for the arguments of a product.
+constexpr ArgNames kCodesNames{
+    "a",     "w",    "row_absmax", "col_absmax", "bias", "scale_result", "out_dtype",
+    "alpha", "beta", "c",          "azp",        "out",  "offs"};
+constexpr ArgNames kMixedNames{"codes",        "w",         "row_absmax", "col_absmax", "bias",
+                               "scale_result", "out_dtype", "alpha",      "beta",       "c",
+                               "azp",          "out",       "offs"};
 
 std::int64_t last_extent(const TensorView& v) noexcept {
   return v.rank > 0 ? v.shape[static_cast<std::size_t>(v.rank - 1)] : 0;
@@ -26,8 +36,16 @@ Status check_activations(const char* operation, const TensorView& a) {
               site(Arg::a));
 }
 
+// A defined tensor with memory, whatever its name.
+Status check_given(const char* operation, const char* argument, const TensorView& v) {
+  ArgNames names = kPlainNames;
+  names[static_cast<std::size_t>(Arg::a)] = argument;
+  return check_tensor({operation, &names}, Arg::a, v);
+}
+
 Status check_codes(const char* operation, const char* argument, const TensorView& v, int rank) {
-  if (v.defined() && v.dtype == DType::int8 && (rank == 0 ? v.rank >= 1 : v.rank == rank)) {
+  OCTAVO_TRY(check_given(operation, argument, v));
+  if (v.dtype == DType::int8 && (rank == 0 ? v.rank >= 1 : v.rank == rank)) {
     return {};
   }
   return fail(Code::invalid_argument, "{}: {} must be int8 {}; got {} {}", operation, argument,
@@ -36,7 +54,8 @@ Status check_codes(const char* operation, const char* argument, const TensorView
 
 Status check_statistic(const char* operation, const char* argument, const TensorView& v,
                        std::int64_t count) {
-  if (v.defined() && v.dtype == DType::float32 && v.numel() == count && v.contiguous()) return {};
+  OCTAVO_TRY(check_given(operation, argument, v));
+  if (v.dtype == DType::float32 && v.numel() == count && v.contiguous()) return {};
   return fail(Code::invalid_argument, "{}: {} must be float32 with {} elements in a row; got {} {}",
               operation, argument, count, name(v.dtype), shape_string(v));
 }
@@ -112,18 +131,26 @@ Result<CodesOut> codes_like(const char* operation, const TensorView& a, std::int
 
 // A product of codes [..., K] with w [N, K], lowered; the output keeps A's leading dimensions.
 struct Product {
+  Site site;
   FlatRows rows;
   Lowered lowered;
   Tensor out;
   FlatRows target;
+  std::array<Tensor, 2> scales;  // what the problem refers to
 };
-Result<Product> product(const char* operation, const TensorView& codes, const TensorView& w,
+Result<Product> product(const Site& site, const TensorView& codes, const TensorView& w,
                         const ScaledMmOptions& options, const TensorView& out) {
-  OCTAVO_TRY(check_codes(operation, "a", codes, 0));
+  const char* operation = site.operation;
+  const std::string name_of_codes = site.bare(Arg::a);
+  OCTAVO_TRY(check_codes(operation, name_of_codes.c_str(), codes, 0));
   OCTAVO_TRY(check_codes(operation, "w", w, 2));
+  if (w.shape[1] != last_extent(codes)) {
+    return fail(Code::invalid_argument, "{}: w.shape must be [N, K = {}] ({} ends in K); got {}",
+                operation, last_extent(codes), name_of_codes, shape_string(w));
+  }
   Product p;
+  p.site = site;
   OCTAVO_TRY_ASSIGN(p.rows, flatten_rows(operation, codes));
-  const Site site{operation};
   OCTAVO_TRY_ASSIGN(p.lowered, lower_product(site, p.rows.view, w.transposed(), options));
   std::array<std::int64_t, kMaxRank> shape = codes.shape;
   shape[static_cast<std::size_t>(codes.rank - 1)] = w.shape[0];
@@ -136,17 +163,18 @@ Result<Product> product(const char* operation, const TensorView& codes, const Te
   }
   OCTAVO_TRY_ASSIGN(p.target, flatten_rows(operation, p.out));
   p.lowered.problem.single.out = p.target.view;
-  if (out.defined()) OCTAVO_TRY(check_no_overlap(site, p.lowered.problem.single));
   return p;
 }
 
-Result<Tensor> finish(Product& p, const ExecContext& context) {
+Result<Tensor> finish(Product& p, const TensorView& out, const ExecContext& context) {
+  if (out.defined()) OCTAVO_TRY(check_no_overlap(p.site, p.lowered.problem.single));
   OCTAVO_TRY(run_problem(p.lowered.problem, context, nullptr));
   if (p.target.copy.defined()) copy_elements(p.target.copy, p.out);
   return p.out;
 }
 
 Status check_columns(const char* operation, const TensorView& columns, std::int64_t k) {
+  OCTAVO_TRY(check_given(operation, "outlier_cols", columns));
   const bool shaped = columns.dtype == DType::int64 && columns.rank == 1;
   std::int64_t previous = -1;
   for (std::int64_t i = 0; shaped && i < columns.shape[0]; ++i) {
@@ -161,6 +189,46 @@ Status check_columns(const char* operation, const TensorView& columns, std::int6
   if (shaped) return {};
   return fail(Code::invalid_argument, "{}: outlier_cols must be int64 1-D; got {} {}", operation,
               name(columns.dtype), shape_string(columns));
+}
+
+// codes * row_absmax / 127 @ w^T * col_absmax / 127 + bias, lowered; the product keeps its scales.
+Result<Product> scaled_product(const Site& site, const TensorView& codes, const TensorView& w,
+                               const TensorView& row_absmax, const TensorView& col_absmax,
+                               const MixedScaledMmOptions& o) {
+  const std::string name_of_codes = site.bare(Arg::a);
+  OCTAVO_TRY(check_codes(site.operation, name_of_codes.c_str(), codes, 0));
+  OCTAVO_TRY(check_codes(site.operation, "w", w, 2));
+  const std::int64_t k = last_extent(codes);
+  const std::int64_t m = k > 0 ? codes.numel() / k : row_absmax.numel();
+  OCTAVO_TRY(check_statistic(site.operation, "row_absmax", row_absmax, m));
+  OCTAVO_TRY(check_statistic(site.operation, "col_absmax", col_absmax, w.shape[0]));
+  OCTAVO_TRY_ASSIGN(const Tensor sa, scales_of(site.operation, row_absmax));
+  OCTAVO_TRY_ASSIGN(const Tensor sb, scales_of(site.operation, col_absmax));
+  ScaledMmOptions options;
+  options.scale_a = {sa, per_token()};
+  options.scale_b = {sb, per_channel()};
+  options.bias = o.bias;
+  options.out_dtype = o.out_dtype;
+  OCTAVO_TRY_ASSIGN(Product p, product(site, codes, w, options, o.out));
+  p.scales = {sa, sb};
+  return p;
+}
+
+Status check_originals(const char* operation, const TensorView& a, const TensorView& codes,
+                       const TensorView& weight, const TensorView& w) {
+  const auto same_shape = [](const TensorView& x, const TensorView& y) {
+    return std::equal(x.dims().begin(), x.dims().end(), y.dims().begin(), y.dims().end());
+  };
+  if (!same_shape(a, codes)) {
+    return fail(Code::invalid_argument, "{}: a.shape must be that of codes, {}; got {}", operation,
+                shape_string(codes), shape_string(a));
+  }
+  if (!weight.defined()) return {};
+  OCTAVO_TRY(check_given(operation, "original_weight", weight));
+  if (same_shape(weight, w) && is_wide(weight.dtype)) return {};
+  return fail(Code::invalid_argument,
+              "{}: original_weight must be float32, bfloat16 or float16 of w's shape {}; got {} {}",
+              operation, shape_string(w), name(weight.dtype), shape_string(weight));
 }
 
 }  // namespace
@@ -219,8 +287,8 @@ Tensor int8_linear_matmul(const TensorView& a, const TensorView& w, const Tensor
   return at_edge(kName, [&]() -> Result<Tensor> {
     ScaledMmOptions options;
     options.out_dtype = DType::int32;
-    OCTAVO_TRY_ASSIGN(Product p, product(kName, a, w, options, out));
-    return finish(p, context);
+    OCTAVO_TRY_ASSIGN(Product p, product({kName, &kCodesNames}, a, w, options, out));
+    return finish(p, out, context);
   });
 }
 
@@ -229,6 +297,7 @@ Tensor int8_mm_dequant(const TensorView& acc, const TensorView& row_absmax,
                        const ExecContext&) {
   constexpr const char* kName = "int8_mm_dequant";
   return at_edge(kName, [&]() -> Result<Tensor> {
+    OCTAVO_TRY(check_given(kName, "acc", acc));
     if (acc.dtype != DType::int32 || acc.rank < 1 || !is_wide(out_dtype)) {
       return fail(Code::invalid_argument,
                   "{}: acc must be int32 [..., N] and out_dtype a float type; got {} {} and {}",
@@ -260,10 +329,12 @@ Tensor int8_mm_dequant(const TensorView& acc, const TensorView& row_absmax,
 Tensor int8_scaled_mm(const TensorView& a, const TensorView& w, const TensorView& row_absmax,
                       const TensorView& col_absmax, const TensorView& bias, DType out_dtype,
                       const ExecContext& context) {
-  MixedScaledMmOptions options;
-  options.bias = bias;
-  options.out_dtype = out_dtype;
-  return int8_mixed_scaled_mm(a, a, w, row_absmax, col_absmax, options, context);
+  constexpr const char* kName = "int8_scaled_mm";
+  return at_edge(kName, [&]() -> Result<Tensor> {
+    OCTAVO_TRY_ASSIGN(Product p, scaled_product({kName, &kCodesNames}, a, w, row_absmax, col_absmax,
+                                                {.bias = bias, .out_dtype = out_dtype}));
+    return finish(p, {}, context);
+  });
 }
 
 Tensor int8_mixed_scaled_mm(const TensorView& a, const TensorView& codes, const TensorView& w,
@@ -271,42 +342,22 @@ Tensor int8_mixed_scaled_mm(const TensorView& a, const TensorView& codes, const 
                             const MixedScaledMmOptions& o, const ExecContext& context) {
   constexpr const char* kName = "int8_mixed_scaled_mm";
   return at_edge(kName, [&]() -> Result<Tensor> {
-    OCTAVO_TRY(check_codes(kName, "codes", codes, 0));
-    OCTAVO_TRY(check_codes(kName, "w", w, 2));
-    const std::int64_t k = last_extent(codes);
-    const std::int64_t m = k > 0 ? codes.numel() / k : row_absmax.numel();
-    OCTAVO_TRY(check_statistic(kName, "row_absmax", row_absmax, m));
-    OCTAVO_TRY(check_statistic(kName, "col_absmax", col_absmax, w.shape[0]));
-    OCTAVO_TRY_ASSIGN(const Tensor sa, scales_of(kName, row_absmax));
-    OCTAVO_TRY_ASSIGN(const Tensor sb, scales_of(kName, col_absmax));
-    ScaledMmOptions options;
-    options.scale_a = {sa, per_token()};
-    options.scale_b = {sb, per_channel()};
-    options.bias = o.bias;
-    options.out_dtype = o.out_dtype == DType::undefined ? a.dtype : o.out_dtype;
-    OCTAVO_TRY_ASSIGN(Product p, product(kName, codes, w, options, o.out));
+    MixedScaledMmOptions own = o;
+    if (own.out_dtype == DType::undefined) own.out_dtype = a.dtype;
+    OCTAVO_TRY_ASSIGN(Product p,
+                      scaled_product({kName, &kMixedNames}, codes, w, row_absmax, col_absmax, own));
     FlatRows original;
     if (o.outlier_cols.defined() && o.outlier_cols.numel() > 0) {
       OCTAVO_TRY(check_activations(kName, a));
-      OCTAVO_TRY(check_columns(kName, o.outlier_cols, k));
+      OCTAVO_TRY(check_columns(kName, o.outlier_cols, last_extent(codes)));
+      OCTAVO_TRY(check_originals(kName, a, codes, o.original_weight, w));
       OCTAVO_TRY_ASSIGN(original, flatten_rows(kName, a));
-      const TensorView& weight = o.original_weight;
-      const bool weight_fits =
-          !weight.defined() || (weight.rank == 2 && is_wide(weight.dtype) &&
-                                weight.shape[0] == w.shape[0] && weight.shape[1] == k);
-      if (original.view.shape[0] != m || original.view.shape[1] != k || !weight_fits) {
-        return fail(Code::invalid_argument,
-                    "{}: a must have the shape of codes and original_weight that of w; got {}, {}, "
-                    "{} and {}",
-                    kName, shape_string(a), shape_string(codes), shape_string(weight),
-                    shape_string(w));
-      }
       Outliers& outliers = p.lowered.problem.single.epilogue.outliers;
       outliers.a = original.view;
       outliers.columns = o.outlier_cols;
-      if (weight.defined()) outliers.weight = weight.transposed();
+      if (o.original_weight.defined()) outliers.weight = o.original_weight.transposed();
     }
-    return finish(p, context);
+    return finish(p, o.out, context);
   });
 }
 
