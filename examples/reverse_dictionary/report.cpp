@@ -84,7 +84,7 @@ std::string to_json(const Evaluation& evaluation) {
   const nlohmann::ordered_json all = {{"glosses", evaluation.glosses},
                                       {"queries", evaluation.queries},
                                       {"examples", evaluation.examples},
-                                      {"models", models}};
+                                      {"schemes", models}};
   return all.dump(2) + "\n";
 }
 
