@@ -135,13 +135,13 @@ class Unit {
       load_column_panels(p_.b, k, k + depth, n0_, panels_, w_.panels, w_.row);
       multiply_panels(k, depth);
       if (!s_.integer) continue;
-      if (chunks == 0) std::fill(w_.narrow, w_.narrow + tile_, 0);
-      drain_sums();
-      if (p_.a.azp.defined()) add_column_sums(depth);
-      if (++chunks == kInt32Chunks) {
+      if (chunks == kInt32Chunks) {  // full, and more follows
         widen();
         chunks = 0;
       }
+      if (chunks++ == 0) std::fill(w_.narrow, w_.narrow + tile_, 0);
+      drain_sums();
+      if (p_.a.azp.defined()) add_column_sums(depth);
     }
     if (!s_.integer) return;
     if (chunks != 0 && !wide_ && !needs_exact()) {  // all of it fits into int32
