@@ -32,7 +32,11 @@ class TbbExecutor final : public Executor {
       const std::int64_t end = tasks * (worker + 1) / workers;
       for (std::int64_t i = tasks * worker / workers; i < end; ++i) task(context, i);
     };
-    tbb::parallel_for(std::int64_t{0}, workers, share, tbb::static_partitioner());
+    // Isolated: a thread that waits here must not begin another call of its caller's parallel
+    // loop, which would use this thread's scratch memory a second time.
+    tbb::this_task_arena::isolate([&] {
+      tbb::parallel_for(std::int64_t{0}, workers, share, tbb::static_partitioner());
+    });
   }
 
  private:
