@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# Dependencies point one way: core <- backends <- ops <- checkpoint, layers <- edges.
+"""Usage: check_includes.py [--self-test]
+
+Reads every #include of the project against the table below. A file obeys the first row that its
+path matches; a header may be included when one pattern of that row matches it. "{own}" is the
+folder that the row's star stands for, "./" a header beside the file. Standard headers are free.
+"""
+
+import argparse
+import re
+import sys
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Iterator, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("include", "src", "tools", "bench", "examples", "tests", "python")
+SUFFIXES = {".h", ".hpp", ".cpp", ".cu", ".cuh", ".inc"}
+
+SYSTEM = ("unistd.h", "fcntl.h", "pthread.h", "spawn.h", "sys/*.h", "asm/hwcap.h")
+CPU = ("cpuid.h", "*mmintrin.h", "immintrin.h", "arm_neon.h")
+CUDA = ("cuda*", "cub/*", "cute/*", "cutlass/*", "cublas*", "nv/*", "mma.h")
+TORCH = ("torch/*", "ATen/*", "c10/*", "nanobind/*", "Python.h")
+EDGE = ("octavo/*", "./*", "fmt/*", "nlohmann/*", "CLI/*", "benchmark/*", *SYSTEM)
+
+
+class Layer(NamedTuple):
+    name: str
+    files: str  # one star at most: the layer's own folder
+    sees: tuple[str, ...]
+
+
+LAYERS = (
+    Layer("public headers", "include/octavo/", ("octavo/*",)),
+    Layer("core", "src/core/", ("octavo/*", "core/*", "fmt/*", "oneapi/tbb/*", *SYSTEM, *CPU)),
+    Layer("the registry", "src/backends/registry.cpp", ("octavo/*", "core/*", "backends/*")),
+    Layer("a kernel", "src/backends/cpu/kernels/",
+          ("backends/cpu/microkernel.hpp", "backends/cpu/kernels/*", *CPU)),
+    Layer("the CUDA backend", "src/backends/cuda/",
+          ("octavo/*", "core/*", "backends/[!/]*.hpp", "backends/cuda/*", "fmt/*", *CUDA)),
+    Layer("a backend", "src/backends/*/",
+          ("octavo/*", "core/*", "backends/[!/]*.hpp", "backends/{own}/*", "fmt/*", *CPU)),
+    Layer("what backends share", "src/backends/", ("octavo/*", "core/*", "backends/[!/]*.hpp")),
+    Layer("operations", "src/ops/",
+          ("octavo/*", "core/*", "ops/*", "backends/backend.hpp", "backends/prologue.hpp",
+           "fmt/*")),
+    Layer("checkpoint", "src/checkpoint/",
+          ("octavo/*", "core/*", "checkpoint/*", "fmt/*", "nlohmann/*", "re2/*", *SYSTEM)),
+    Layer("layers", "src/layers/", ("octavo/*", "core/*", "layers/*", "fmt/*")),
+    Layer("the command line", "tools/*/", (*EDGE, "kit/*")),
+    Layer("the kit", "bench/", (*EDGE, "kit/*", *CPU)),
+    Layer("an example", "examples/*/", EDGE),
+    Layer("an example", "examples/", EDGE),
+    Layer("tests of the examples", "tests/examples/",
+          (*EDGE, "gtest/*", "kit/*", "support/*", "[!/]*.hpp")),
+    Layer("a test", "tests/*/",
+          (*EDGE, "gtest/*", "rapidcheck*", "kit/*", "support/*", "{own}/*")),
+    Layer("the Python module", "python/", (*EDGE, *TORCH)),
+)
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
+
+
+def matches(pattern: str, header: str) -> bool:
+    """fnmatch, where "[!/]*" stays within one folder."""
+    if "[!/]*" in pattern and header.count("/") != pattern.count("/") - 1:
+        return False
+    return fnmatchcase(header, pattern)
+
+
+def layer_of(path: str) -> tuple[Layer, str] | None:
+    """The first layer that a file belongs to, and its own folder's name."""
+    for layer in LAYERS:
+        found = re.match(re.escape(layer.files).replace(r"\*", "([^/]+)"), path)
+        if found:
+            return layer, found[1] if found.groups() else ""
+    return None
+
+
+def is_standard(header: str) -> bool:
+    return "/" not in header and "." not in header
+
+
+def refusal(path: str, bracket: str, header: str, beside: bool) -> str | None:
+    """Why the file at `path` may not include that header, None where it may."""
+    found = layer_of(path)
+    if found is None:
+        return f"{path} belongs to no layer of the table"
+    layer, own = found
+    if bracket == "<" and is_standard(header):
+        return None
+    if bracket == '"' and beside and "/" not in header:
+        header = "./" + header
+    if any(matches(pattern.replace("{own}", own), header) for pattern in layer.sees):
+        return None
+    return f"{path} includes {header}, which {layer.name} must not see"
+
+
+def includes(text: str) -> Iterator[tuple[int, str, str]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        found = INCLUDE.match(line)
+        if found:
+            yield number, found[1], found[2]
+
+
+def findings() -> Iterator[str]:
+    for folder in FOLDERS:
+        for file in sorted((ROOT / folder).rglob("*")):
+            if file.suffix not in SUFFIXES:
+                continue
+            path = file.relative_to(ROOT).as_posix()
+            for number, bracket, header in includes(file.read_text(encoding="utf-8")):
+                why = refusal(path, bracket, header, (file.parent / header).exists())
+                if why:
+                    yield why.replace(path, f"{path}:{number}", 1)
+
+
+# A file of each layer, headers that it may include, and headers that it must not.
+SELF_TEST: tuple[tuple[str, str, str], ...] = (
+    ("include/octavo/x.hpp", "octavo/y.hpp", "core/x.hpp fmt/format.h unistd.h"),
+    ("src/core/x.cpp", "core/y.hpp octavo/y.hpp fmt/format.h", "backends/backend.hpp ops/run.hpp"),
+    ("src/backends/registry.cpp", "backends/cpu/generic.hpp backends/cuda/x.hpp", "ops/run.hpp"),
+    ("src/backends/cpu/kernels/x.cpp", "backends/cpu/microkernel.hpp immintrin.h",
+     "backends/backend.hpp octavo/tensor.hpp core/grid.hpp"),
+    ("src/backends/cuda/x.cu", "cuda_fp8.h backends/cuda/x.hpp", "backends/cpu/pack.hpp"),
+    ("src/backends/cpu/x.cpp", "backends/zero.hpp backends/cpu/pack.hpp core/grid.hpp",
+     "backends/reference/reference.hpp ops/run.hpp cuda_runtime.h torch/torch.h"),
+    ("src/backends/x.cpp", "backends/arena.hpp core/x.hpp", "backends/cpu/pack.hpp ops/run.hpp"),
+    ("src/ops/x.cpp", "backends/backend.hpp backends/prologue.hpp ops/run.hpp",
+     "backends/arena.hpp backends/cpu/pack.hpp checkpoint/impl.hpp nlohmann/json.hpp"),
+    ("src/checkpoint/x.cpp", "checkpoint/y.hpp core/x.hpp re2/re2.h",
+     "ops/run.hpp backends/backend.hpp"),
+    ("src/layers/x.cpp", "octavo/linear.hpp layers/y.hpp", "ops/run.hpp backends/backend.hpp"),
+    ("tools/octavo/x.cpp", "octavo/x.hpp kit/check.hpp CLI/CLI.hpp", "core/x.hpp ops/run.hpp"),
+    ("bench/kit/x.cpp", "octavo/x.hpp kit/y.hpp", "core/element.hpp backends/backend.hpp"),
+    ("examples/demo/x.cpp", "octavo/x.hpp", "core/x.hpp kit/check.hpp torch/torch.h"),
+    ("examples/x.cpp", "octavo/x.hpp", "core/x.hpp"),
+    ("tests/examples/x.cpp", "bert.hpp gtest/gtest.h", "core/x.hpp"),
+    ("tests/ops/x.cpp", "gtest/gtest.h support/lines.hpp ops/helpers.hpp",
+     "core/x.hpp backends/backend.hpp cuda_runtime.h"),
+    ("python/x.cpp", "torch/extension.h octavo/x.hpp", "core/x.hpp cuda_runtime.h"),
+)
+
+
+def self_test() -> Iterator[str]:
+    untested = set(LAYERS)
+    for path, good, bad in SELF_TEST:
+        found = layer_of(path)
+        untested.discard(found[0] if found else LAYERS[0])
+        for header in good.split():
+            if refusal(path, '"', header, False):
+                yield f"self-test: {path} should be free to include {header}"
+        for header in bad.split():
+            if not refusal(path, '"', header, False):
+                yield f"self-test: {path} should not be free to include {header}"
+    for layer in untested:
+        yield f"self-test: no case tests the row of {layer.files}"
+    if list(includes('  # include "a/b.hpp"\n// #include <c>\n')) != [(1, '"', "a/b.hpp")]:
+        yield "self-test: #include lines are not read as they should be"
+    if not refusal("elsewhere/x.cpp", '"', "octavo/x.hpp", False):
+        yield "self-test: a file outside every layer should be a finding"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--self-test", action="store_true", help="prove that each row can fail")
+    found = list(self_test() if parser.parse_args().self_test else findings())
+    for sentence in found:
+        print(sentence)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
