@@ -48,17 +48,21 @@ Block allocate(std::size_t bytes) noexcept {
       static_cast<char*>(::operator new (bytes, std::align_val_t{kAlignment}, std::nothrow)));
 }
 
-// Small workspaces stay with the thread: a call of a few microseconds must not map memory.
-struct KeptScratch {
-  Block block;
-  std::size_t bytes = 0;
-};
-thread_local KeptScratch kept_scratch;
-
 struct Scratch {
   char* data = nullptr;
   Block own;
+  std::size_t own_bytes = 0;
 };
+
+// Small workspaces stay with the thread: a call of a few microseconds must not map memory. A call
+// takes the block away while it runs, since a thread of a lent pool that waits for its tasks may
+// begin another call.
+thread_local Scratch kept_scratch;
+
+void keep(Scratch& used) noexcept {
+  if (used.own_bytes > kKeptBytes || used.own_bytes <= kept_scratch.own_bytes) return;
+  kept_scratch = std::move(used);
+}
 
 Result<Scratch> find_scratch(const char* operation, std::size_t bytes, const Workspace* lent) {
   Scratch scratch;
@@ -72,18 +76,14 @@ Result<Scratch> find_scratch(const char* operation, std::size_t bytes, const Wor
                 "{}: context.workspace.bytes must be at least {} (workspace_bytes); got {}",
                 operation, bytes + kAlignment - 1, lent->bytes);
   }
-  if (bytes > kKeptBytes) {
-    scratch.own = allocate(bytes);
-    scratch.data = scratch.own.get();
-  } else {
-    if (kept_scratch.bytes < bytes) {
-      kept_scratch.block = nullptr;
-      kept_scratch.bytes = 0;
-      kept_scratch.block = allocate(bytes);
-      if (kept_scratch.block != nullptr) kept_scratch.bytes = bytes;
-    }
-    scratch.data = kept_scratch.block.get();
+  if (kept_scratch.own_bytes >= bytes) {
+    std::swap(scratch, kept_scratch);
+    return scratch;
   }
+  if (bytes <= kKeptBytes) kept_scratch = {};
+  scratch.own = allocate(bytes);
+  scratch.data = scratch.own.get();
+  scratch.own_bytes = bytes;
   if (scratch.data != nullptr) return scratch;
   return fail(Code::out_of_memory, "{}: workspace must be available; got none for {} bytes",
               operation, bytes);
@@ -204,9 +204,11 @@ Status run_problem(const MatmulProblem& problem, const ExecContext& context, con
   ExecContext pinned = context;
   pinned.executor = &executor;
   OCTAVO_TRY_ASSIGN(const Plan plan, make_plan(problem, pinned, backend));
-  OCTAVO_TRY_ASSIGN(const Scratch scratch,
+  OCTAVO_TRY_ASSIGN(Scratch scratch,
                     find_scratch(problem.operation, plan.workspace_bytes, context.workspace));
-  return plan.backend->run(problem, pinned, scratch.data);
+  Status status = plan.backend->run(problem, pinned, scratch.data);
+  keep(scratch);
+  return status;
 }
 
 }  // namespace octavo
