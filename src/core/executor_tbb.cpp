@@ -34,9 +34,8 @@ class TbbExecutor final : public Executor {
     };
     // Isolated: a thread that waits here must not begin another call of its caller's parallel
     // loop, which would use this thread's scratch memory a second time.
-    tbb::this_task_arena::isolate([&] {
-      tbb::parallel_for(std::int64_t{0}, workers, share, tbb::static_partitioner());
-    });
+    tbb::this_task_arena::isolate(
+        [&] { tbb::parallel_for(std::int64_t{0}, workers, share, tbb::static_partitioner()); });
   }
 
  private:
