@@ -101,8 +101,13 @@ double value_of(Role role, DType dtype, Content content, const Random& random, s
   if (content == Content::adversarial && random.bits(i) % 7 == 0 && role != Role::azp) {
     return special(dtype, random.bits(i + 0x100000000U));
   }
-  if (content == Content::uniform && operand && is_integer8(dtype)) {
-    return std::floor(random.uniform(i) * 256.0) - (dtype == DType::int8 ? 128.0 : 0.0);
+  const bool scale = role == Role::scale_a || role == Role::scale_b || role == Role::scale_result;
+  if (content == Content::uniform && !scale) {
+    const double u = 2.0 * random.uniform(i) - 1.0;
+    if (operand && is_integer8(dtype)) {
+      return std::floor(random.uniform(i) * 256.0) - (dtype == DType::int8 ? 128.0 : 0.0);
+    }
+    return operand && is_float8(dtype) ? u * static_cast<double>(info(dtype).max) : u;
   }
   switch (role) {
     case Role::a:

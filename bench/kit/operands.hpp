@@ -13,7 +13,8 @@ namespace octavo::kit {
 /// What the elements are.
 enum class Content : std::uint8_t {
   gaussian,     ///< quantised Gaussians, Gaussian floats, scales around 2^-6
-  uniform,      ///< all codes of an integer type equally often
+  uniform,      ///< uniform over the type's range or [-1, 1): made without the math library, so
+                ///< that the bits are the same everywhere
   exact,        ///< small integers and powers of two: every sum and product is exact
   adversarial,  ///< NaN, infinities, largest and subnormal values, -0 among Gaussians
 };

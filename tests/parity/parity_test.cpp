@@ -2,6 +2,10 @@
 // Every backend on every problem line, held to both oracles, between guard pages.
 #include <gtest/gtest.h>
 
+#include <iomanip>
+#include <sstream>
+
+#include "kit/check.hpp"
 #include "kit/oracle.hpp"
 #include "octavo/octavo.hpp"
 #include "support/guard.hpp"
@@ -73,6 +77,32 @@ TEST_P(Parity, GaussianBeforeAGuardPage) { compare(GetParam(), Content::gaussian
 TEST_P(Parity, UniformAfterAGuardPage) { compare(GetParam(), Content::uniform, Side::left); }
 TEST_P(Parity, ExactByConstruction) { compare(GetParam(), Content::exact, Side::right); }
 TEST_P(Parity, Adversarial) { compare(GetParam(), Content::adversarial, Side::right); }
+
+std::string hex(std::uint64_t value) {
+  std::ostringstream text;
+  text << std::hex << std::setw(16) << std::setfill('0') << value;
+  return text.str();
+}
+
+// FNV-1a of a result's bits.
+std::uint64_t hash_of(const MatmulProblem& problem) {
+  std::uint64_t hash = 0xCBF29CE484222325U;
+  for (const std::uint8_t byte : kit::output_bytes(problem)) hash = (hash ^ byte) * 0x100000001B3U;
+  return hash;
+}
+
+// The same bits from every compiler and machine: results whose hash stands beside their line.
+TEST(Bits, AreThoseOfEveryOtherBuild) {
+  for (const std::string& row : lines_of("bits")) {
+    const std::size_t space = row.find(' ');
+    const std::string text = row.substr(space + 1);
+    const ProblemLine line = parse_problem_line(text);
+    Operands operands(line, Content::uniform);
+    const LineProblem problem = make_problem(line, operands);
+    run_on(problem.problem(), "generic");
+    EXPECT_EQ(hex(hash_of(problem.problem())), row.substr(0, space)) << text;
+  }
+}
 
 INSTANTIATE_TEST_SUITE_P(Lines, Parity, testing::ValuesIn(all_cases()),
                          [](const testing::TestParamInfo<Case>& test) {
