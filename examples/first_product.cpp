@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// The README's example: quantise, multiply, ask why.
-#include <cstdio>
+// The README's example as a program: a test compares the two.
+#include <iostream>
 #include <vector>
 
 #include "octavo/octavo.hpp"
 
 int main() {
-  const std::vector<float> x{0.5F, -1.0F, 2.0F, 0.25F, 1.0F, -0.5F};  // [2, 3]
-  const std::vector<float> w{1.0F, 2.0F, -1.0F, 0.5F, 0.0F, 3.0F,
-                             1.5F, 1.0F, 1.0F,  2.0F, 2.0F, -2.0F};
-  const auto weight = octavo::view(w, {4, 3}).transposed();  // stored as [N, K]
+  // [README]
+  const std::vector<float> x(2 * 64, 0.5F), w(32 * 64, -0.25F), bias(32, 1.0F);
+  const auto input = octavo::view(x, {2, 64});                 // [M, K]
+  const auto weight = octavo::view(w, {32, 64}).transposed();  // [K, N], stored as [N, K]
 
-  const octavo::Quantized a = octavo::quantize(octavo::view(x, {2, 3}));  // int8, per token
-  const octavo::Quantized b = octavo::quantize(
-      weight,
-      {.granularity = octavo::per_channel(), .side = octavo::Side::b});  // int8, per channel
-  const octavo::Tensor y =
-      octavo::scaled_mm(a, b, {.out_dtype = octavo::float32});  // carried scales
+  const octavo::Quantized a = octavo::quantize(input);  // int8, one scale per row
+  const octavo::Quantized b =
+      octavo::quantize(weight, {.granularity = octavo::per_channel(), .side = octavo::Side::b});
+  const octavo::Tensor y = octavo::scaled_mm(  // a and b carry their scales
+      a, b, {.bias = octavo::view(bias, {32}), .out_dtype = octavo::float32});
 
-  for (int i = 0; i < 8; ++i) std::printf("%8.3f%s", y.data_as<float>()[i], i % 4 == 3 ? "\n" : "");
-  std::printf("%s", octavo::explain(octavo::scaled_mm_problem(a, b)).to_string().c_str());
+  std::cout << octavo::explain(octavo::scaled_mm_problem(a, b)).to_string();
+  std::cout << "y[0, 0] = " << y.data_as<float>()[0] << '\n';  // 1 - 64 * 0.5 * 0.25 = -7
+  // [/README]
+  return y.data_as<float>()[0] == -7.0F ? 0 : 1;
 }

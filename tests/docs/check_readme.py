@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Usage: check_readme.py REPOSITORY OCTAVO_PROGRAM
+
+The README shows code that is compiled and output that is printed: compares the C++ block with
+examples/first_product.cpp, and the console block with what `octavo explain` prints now (the lines
+about threads and workspace aside, which are the machine's). Exit status 1 and the first difference, if there is one.
+"""
+
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+
+def compare(what: str, shown: str, real: str) -> bool:
+    for number, (left, right) in enumerate(zip(shown.splitlines(), real.splitlines()), 1):
+        if left.rstrip() != right.rstrip() and not left.startswith(("threads", "workspace")):
+            print(f"README: {what} must be current; line {number} is {left!r}, should be {right!r}")
+            return False
+    if len(shown.splitlines()) != len(real.splitlines()):
+        print(f"README: {what} must be whole; got {len(shown.splitlines())} lines")
+        return False
+    return True
+
+
+def main(repository: Path, program: str) -> int:
+    readme = (repository / "README.md").read_text()
+    source = (repository / "examples" / "first_product.cpp").read_text()
+    code = re.search(r"```cpp\n(.*?)```", readme, re.DOTALL)
+    example = re.search(r"// \[README\]\n(.*?) *// \[/README\]", source, re.DOTALL)
+    console = re.search(r'```\n\$ octavo explain "([^"]+)"\n(.*?)```', readme, re.DOTALL)
+    if not (code and example and console):
+        print("README: must have a C++ block and a console block of octavo explain; got less")
+        return 1
+    printed = subprocess.run([program, "explain", console[1]], capture_output=True, text=True,
+                             check=True).stdout
+    good = compare("the C++ example", code[1], textwrap.dedent(example[1]))
+    return 0 if compare("explain's output", console[2], printed) and good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))
