@@ -67,6 +67,10 @@ void apply_layout(TensorView& v, Role role, LineLayout layout) {
 
 double special(DType dtype, std::uint64_t pick) {
   const double largest = static_cast<double>(info(dtype).max);
+  if (is_integer8(dtype)) {
+    const std::array<double, 4> ends{largest, dtype == DType::int8 ? -128.0 : 0.0, 0.0, 1.0};
+    return ends[pick % ends.size()];
+  }
   const std::array<double, 10> values{std::numeric_limits<double>::quiet_NaN(),
                                       std::numeric_limits<double>::infinity(),
                                       -std::numeric_limits<double>::infinity(),
