@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# What the object code shows and the sources hide: exports, spilled accumulators, stray output.
+"""Usage: check_symbols.py [BUILD_DIR...] [--shared LIBRARY...]
+
+In each build directory (made by CMake for Ninja):
+  - every CPU kernel exports one strong symbol and no weak one, as built and at -O0: a weak symbol
+    is an inline function compiled for an instruction set that the rest of the program may lack;
+  - no innermost loop of a kernel loads or stores a vector register on the stack (x86-64);
+  - the library never ends the process, never writes to stdout, and to stderr in one place only.
+Of each shared library: every exported symbol is Octavo's own.
+"""
+
+import argparse
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Iterator, NamedTuple
+
+from object_code import functions_of, output_of, vectors_on_stack_in_loops
+
+KERNELS = "src/backends/cpu/kernels/"
+
+ENDS_PROCESS = {"abort", "exit", "_exit", "_Exit", "quick_exit", "__assert_fail"}
+WRITES_STDOUT = {"printf", "vprintf", "__printf_chk", "__vprintf_chk", "puts", "putchar",
+                 "stdout", "std::cout"}
+WRITES_STDERR = {"fprintf", "vfprintf", "__fprintf_chk", "__vfprintf_chk", "fputs", "fputc",
+                 "fwrite", "perror", "stderr", "std::cerr", "std::clog"}
+MAY_WRITE_STDERR = ("src/ops/run.cpp",)  # OCTAVO_VERBOSE=dispatch
+
+OWN_EXPORT = re.compile(r"_Z(T[VISTC]|GV|T[hv][n0-9_]+)?(N[KVRO]*)?6octavo|octavo_\w+$")
+LINKER_EXPORT = {"_init", "_fini", "_edata", "_end", "__bss_start"}
+
+
+class Compilation(NamedTuple):
+    directory: Path
+    command: str
+    source: str  # relative to the repository: src/...
+    object: Path
+
+
+class Symbol(NamedTuple):
+    kind: str
+    name: str
+
+    @property
+    def weak(self) -> bool:
+        return self.kind in "WwVvu"
+
+
+def library_compilations(build: Path) -> list[Compilation]:
+    """How each object of the library was compiled."""
+    result = []
+    for entry in json.loads(output_of("ninja", "-t", "compdb", cwd=build)):
+        place = entry["file"].rfind("/src/")
+        if "octavo.dir" not in entry["output"] or place < 0:
+            continue
+        directory = Path(entry["directory"])
+        result.append(Compilation(directory, entry["command"], entry["file"][place + 1:],
+                                  directory / entry["output"]))
+    return result
+
+
+def symbols(file: Path, *options: str) -> list[Symbol]:
+    found = []
+    for line in output_of("nm", *options, str(file)).splitlines():
+        entry = re.match(r"[0-9a-f ]{16,} (\w) (.+)$", line)
+        if entry:
+            found.append(Symbol(entry[1], entry[2].partition("@")[0]))
+    return found
+
+
+def export_findings(file: Path, what: str) -> Iterator[str]:
+    exported = symbols(file, "--extern-only", "--defined-only")
+    strong = [s.name for s in exported if not s.weak]
+    weak = [s.name for s in exported if s.weak]
+    if len(strong) != 1:
+        yield f"{what} exports {len(strong)} strong symbols instead of one: {', '.join(strong)}"
+    if weak:
+        yield f"{what} exports weak symbols: {', '.join(weak)}"
+
+
+def unoptimised_findings(unit: Compilation) -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "kernel.o"
+        words = [w for w in shlex.split(unit.command) if not re.fullmatch(r"-O\w*", w)]
+        for option, suffix in (("-o", ".o"), ("-MF", ".d")):
+            words[words.index(option) + 1] = str(target.with_suffix(suffix))
+        subprocess.run([*words, "-O0"], cwd=unit.directory, check=True)
+        yield from export_findings(target, f"{unit.source} at -O0")
+
+
+def stack_findings(file: Path, what: str) -> Iterator[str]:
+    for name, body in functions_of(file):
+        for first in vectors_on_stack_in_loops(body)[:1]:
+            yield f"{what}: an inner loop of {name} moves a vector to or from the stack: {first}"
+
+
+def output_findings(unit: Compilation) -> Iterator[str]:
+    for symbol in symbols(unit.object, "--undefined-only", "--demangle"):
+        if symbol.name in ENDS_PROCESS:
+            yield f"{unit.source} calls {symbol.name}: the library must not end the process"
+        if symbol.name in WRITES_STDOUT:
+            yield f"{unit.source} uses {symbol.name}: stdout belongs to the program"
+        if symbol.name in WRITES_STDERR and unit.source not in MAY_WRITE_STDERR:
+            yield f"{unit.source} uses {symbol.name}: only {MAY_WRITE_STDERR[0]} writes to stderr"
+
+
+def build_findings(build: Path) -> Iterator[str]:
+    units = library_compilations(build)
+    missing = [u.source for u in units if not u.object.exists()]
+    if missing or not units:
+        yield f"{build} must hold a built library; {missing[0] if missing else 'all'} is not built"
+        return
+    kernels = [u for u in units if u.source.startswith(KERNELS)]
+    if not kernels:
+        yield f"{build} compiles nothing from {KERNELS}"
+    for unit in kernels:
+        yield from export_findings(unit.object, unit.source)
+        yield from unoptimised_findings(unit)
+        yield from stack_findings(unit.object, f"{unit.source} in {build}")
+    for unit in units:
+        yield from output_findings(unit)
+
+
+def shared_findings(library: Path) -> Iterator[str]:
+    for symbol in symbols(library, "--dynamic", "--defined-only"):
+        if OWN_EXPORT.match(symbol.name) or symbol.name in LINKER_EXPORT:
+            continue
+        kind = "weak " if symbol.weak else ""
+        yield f"{library.name} exports the {kind}symbol {symbol.name}, which is not Octavo's"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("build", nargs="*", type=Path)
+    parser.add_argument("--shared", nargs="+", type=Path, default=[])
+    arguments = parser.parse_args()
+    if not arguments.build and not arguments.shared:
+        parser.error("name a build directory or a shared library")
+    found = [f for build in arguments.build for f in build_findings(build)]
+    found += [f for library in arguments.shared for f in shared_findings(library)]
+    for sentence in found:
+        print(sentence)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
