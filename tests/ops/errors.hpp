@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// One row per error sentence: what is called, and what it has to say.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "octavo/octavo.hpp"
+
+namespace octavo::test {
+
+struct ErrorRow {
+  const char* name;
+  Code code;
+  std::string sentence;  ///< the complete text
+  std::function<void()> call;
+};
+
+std::vector<ErrorRow> product_errors();
+std::vector<ErrorRow> scale_errors();
+std::vector<ErrorRow> grouped_errors();
+std::vector<ErrorRow> functional_errors();
+std::vector<ErrorRow> quantize_errors();
+std::vector<ErrorRow> weight_errors();
+std::vector<ErrorRow> llm_int8_errors();
+std::vector<ErrorRow> line_errors();
+
+/// Row-major tensors of ones that live as long as the program.
+TensorView ones(DType dtype, std::initializer_list<std::int64_t> shape);
+
+}  // namespace octavo::test

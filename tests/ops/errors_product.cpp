@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+// What scaled_mm, tensors, outputs, backends and contexts refuse.
+#include "ops/errors.hpp"
+
+namespace octavo::test {
+namespace {
+
+constexpr Code kInvalid = Code::invalid_argument;
+
+void mm(const Operand& a, const Operand& b, const ScaledMmOptions& options = {}) {
+  (void)scaled_mm(a, b, options);
+}
+
+TensorView on_cuda(TensorView v) {
+  v.device = {DeviceType::cuda, 1};
+  return v;
+}
+TensorView with_rank(TensorView v, int rank) {
+  v.rank = rank;
+  return v;
+}
+TensorView without_memory(TensorView v) {
+  v.data = nullptr;
+  return v;
+}
+TensorView negative(TensorView v) {
+  v.shape[0] = -1;
+  return v;
+}
+
+std::string names_of_backends() {
+  std::string names;
+  for (const BackendInfo& backend : backends()) names += (names.empty() ? "" : ", ") + backend.name;
+  return names;
+}
+
+}  // namespace
+
+std::vector<ErrorRow> product_errors() {
+  const TensorView a = ones(int8, {2, 3});
+  const TensorView b = ones(int8, {3, 4});
+  const TensorView x = ones(float32, {2, 3});
+  const TensorView w = ones(float32, {3, 4});
+  const TensorView buffer = ones(float32, {8, 8});
+  return {
+      {"UndefinedOperand", kInvalid, "scaled_mm: a must be a tensor; got an undefined one",
+       [=] { mm(TensorView(), b); }},
+      {"RankBeyondLimit", kInvalid, "scaled_mm: b.rank must be in [0, 8]; got 9",
+       [=] { mm(a, with_rank(b, 9)); }},
+      {"NegativeExtent", kInvalid, "scaled_mm: a.shape must not be negative; got [-1, 3]",
+       [=] { mm(negative(a), b); }},
+      {"OtherDevice", Code::unavailable,
+       "scaled_mm: a.device must be cpu (no CUDA backend is built); got cuda:1",
+       [=] { mm(on_cuda(a), b); }},
+      {"NullMemory", kInvalid, "scaled_mm: b.data must not be null; got null for shape [3, 4]",
+       [=] { mm(a, without_memory(b)); }},
+      {"ContextDevice", Code::unavailable,
+       "scaled_mm: context.device must be cpu (no CUDA backend is built); got cuda:0",
+       [=] {
+         (void)scaled_mm(a, b, {}, {.device = {DeviceType::cuda, 0}});
+       }},
+      {"RankOfA", kInvalid, "scaled_mm: a.shape must be 2-D [M, K]; got [2, 3, 1]",
+       [=] {
+         mm(ones(int8, {2, 3, 1}), b);
+       }},
+      {"RankOfTransposedB", kInvalid, "scaled_mm: b.shape must be 2-D [N, K]; got [3]",
+       [=] { mm(a, ones(int8, {3}), {.trans_b = true}); }},
+      {"InnerDimension", kInvalid, "scaled_mm: b.shape[0] must equal a.shape[1] = 3; got 5",
+       [=] {
+         mm(a, ones(int8, {5, 4}));
+       }},
+      {"InnerDimensionOfAWeightAsStored", kInvalid,
+       "scaled_mm: b.shape[0] must equal a.shape[1] = 3; got 4 (for a matrix given as [N, K] say "
+       "trans_b = true)",
+       [=] {
+         mm(a, ones(int8, {4, 3}));
+       }},
+      {"ForeignFloatType", kInvalid,
+       "scaled_mm: b.dtype must be an 8-bit type or a 16- or 32-bit float type; got float64 "
+       "(convert it first, for example to octavo::float32)",
+       [=] {
+         mm(a, ones(float64, {3, 4}));
+       }},
+      {"ForeignIntegerType", kInvalid,
+       "scaled_mm: a.dtype must be an 8-bit type or a 16- or 32-bit float type; got bool (convert "
+       "it first, for example to octavo::int8 or octavo::float32)",
+       [=] {
+         mm(ones(bool_, {2, 3}), b);
+       }},
+      {"OperandPair", Code::unsupported,
+       "scaled_mm: a.dtype @ b.dtype must be int8 @ int8, uint8 @ int8, any float8 @ any float8, "
+       "one 16- or 32-bit float type with itself, or a 16- or 32-bit float type @ int8 or float8; "
+       "got int8 @ uint8",
+       [=] {
+         mm(a, ones(uint8, {3, 4}));
+       }},
+      {"OutputType", kInvalid,
+       "scaled_mm: out_dtype must be a float type of at most 32 bits, int8, uint8 or int32; got "
+       "int64",
+       [=] { mm(a, b, {.out_dtype = int64}); }},
+      {"Int32OutputOfFloats", kInvalid,
+       "scaled_mm: out_dtype must not be int32 for float operands (it is the exact sum of "
+       "integers); got float32 @ float32",
+       [=] { mm(x, w, {.out_dtype = int32}); }},
+      {"Int32OutputWithScale", kInvalid,
+       "scaled_mm: out_dtype must not be int32 beside scales, bias, C, alpha or scale_result (it "
+       "is the exact sum); got scale_b",
+       [=] { mm(a, b, {.scale_b = 2.0, .out_dtype = int32}); }},
+      {"OutType", kInvalid, "scaled_mm: out.dtype must be float32; got bfloat16",
+       [=] {
+         mm(a, b, {.out = ones(bfloat16, {2, 4})});
+       }},
+      {"OutShape", kInvalid, "scaled_mm: out.shape must be [2, 4]; got [4, 2]",
+       [=] {
+         mm(a, b, {.out = ones(float32, {4, 2})});
+       }},
+      {"OutStrides", kInvalid,
+       "scaled_mm: out.strides must reach every element once; got [0, 1] for shape [2, 4]",
+       [=] {
+         mm(a, b, {.out = TensorView(buffer.data, float32, {2, 4}, {0, 1})});
+       }},
+      {"OutOverlapsA", kInvalid,
+       "scaled_mm: out must not overlap a (out may be exactly C); got shared memory",
+       [=] {
+         mm(TensorView(buffer.data, float32, {2, 3}), w,
+            {.out = TensorView(buffer.at(5), float32, {2, 4})});
+       }},
+      {"OutOverlapsCInPart", kInvalid,
+       "scaled_mm: out must not overlap c (out may be exactly C); got shared memory",
+       [=] {
+         mm(x, w,
+            {.c = TensorView(buffer.data, float32, {2, 4}),
+             .out = TensorView(buffer.at(1), float32, {2, 4})});
+       }},
+      {"OutOverlapsBias", kInvalid,
+       "scaled_mm: out must not overlap bias (out may be exactly C); got shared memory",
+       [=] {
+         mm(x, w,
+            {.bias = TensorView(buffer.at(4), float32, {4}),
+             .out = TensorView(buffer.data, float32, {2, 4})});
+       }},
+      {"BiasType", kInvalid, "scaled_mm: bias.dtype must be float32, bfloat16 or float16; got int8",
+       [=] { mm(a, b, {.bias = ones(int8, {4})}); }},
+      {"BiasShape", kInvalid, "scaled_mm: bias.shape must be [4], [1, 4] or one element; got [3]",
+       [=] { mm(a, b, {.bias = ones(float32, {3})}); }},
+      {"CShape", kInvalid, "scaled_mm: c.shape must be [2, 4]; got [4, 2]",
+       [=] {
+         mm(a, b, {.c = ones(float32, {4, 2})});
+       }},
+      {"BetaWithoutC", kInvalid, "scaled_mm: beta must come with c; got no c",
+       [=] { mm(a, b, {.beta = 0.5}); }},
+      {"AlphaShape", kInvalid, "scaled_mm: alpha.shape must be one element; got [2]",
+       [=] { mm(a, b, {.alpha = ones(float32, {2})}); }},
+      {"ScaleResultShape", kInvalid,
+       "scaled_mm: scale_result.shape must be one element or [4]; got [2]",
+       [=] { mm(a, b, {.scale_result = ones(float32, {2})}); }},
+      {"AzpOfFloats", kInvalid, "scaled_mm: azp must come with an integer a; got a.dtype float32",
+       [=] { mm(x, w, {.azp = ones(int32, {1})}); }},
+      {"AzpType", kInvalid, "scaled_mm: azp.dtype must be int32, int8 or uint8; got float32",
+       [=] { mm(a, b, {.azp = ones(float32, {1})}); }},
+      {"AzpShape", kInvalid,
+       "scaled_mm: azp.shape must be one element, [2] or [2, 1] (one per tensor or per token); got "
+       "[3]",
+       [=] { mm(a, b, {.azp = ones(int32, {3})}); }},
+      {"AzpOfB", Code::unsupported,
+       "scaled_mm: b.azp must be undefined (zero points belong to a; quantise b without azp); got "
+       "[1, 4]",
+       [=] {
+         const Quantized q = quantize(ones(float32, {3, 4}),
+                                      {.granularity = per_channel(), .side = Side::b, .azp = true});
+         mm(a, q);
+       }},
+      {"UnknownBackend", kInvalid,
+       "scaled_mm: backend must be one of " + names_of_backends() + "; got 'fastest'",
+       [=] { mm(a, b, {.backend = "fastest"}); }},
+      {"ViewOfTooManyDimensions", kInvalid, "TensorView: shape.size must be at most 8; got 9",
+       [=] {
+         (void)TensorView(nullptr, int8, {1, 1, 1, 1, 1, 1, 1, 1, 1});
+       }},
+      {"ViewOfNegativeExtent", kInvalid, "TensorView: shape[1] must be at least 0; got -2",
+       [=] {
+         (void)TensorView(nullptr, int8, {1, -2});
+       }},
+      {"ViewStrides", kInvalid, "TensorView: strides.size must be shape.size = 2; got 1",
+       [=] {
+         (void)TensorView(nullptr, int8, {1, 2}, {1});
+       }},
+      {"TensorOfTooManyDimensions", kInvalid, "Tensor::empty: shape.size must be at most 8; got 9",
+       [=] {
+         (void)Tensor::empty(int8, {1, 1, 1, 1, 1, 1, 1, 1, 1});
+       }},
+      {"TensorBeyondMemory", kInvalid,
+       "Tensor::empty: shape must count less than 2^63 bytes; got more",
+       [=] {
+         (void)Tensor::empty(float32, {std::int64_t{1} << 40, std::int64_t{1} << 40});
+       }},
+      {"CopyOfForeignType", Code::unsupported,
+       "copy: dtype must be one that Octavo converts; got float64 to float32",
+       [=] { (void)copy(ones(float64, {2}), float32); }},
+  };
+}
+
+std::vector<ErrorRow> scale_errors() {
+  const TensorView a = ones(int8, {2, 3});
+  const TensorView b = ones(int8, {3, 4});
+  const auto a_scale = [=](const Scale& s) { mm(a, b, {.scale_a = s}); };
+  const auto b_scale = [=](const Scale& s) { mm(a, b, {.scale_b = s}); };
+  return {
+      {"ScaleType", kInvalid,
+       "scaled_mm: scale_a.dtype must be float32, bfloat16, float16, float8_e8m0fnu or "
+       "float8_e4m3fn; got int32 (convert it to octavo::float32 first)",
+       [=] { a_scale(ones(int32, {1})); }},
+      {"ScaleABroadcast", kInvalid,
+       "scaled_mm: scale_a.shape must broadcast to [2, 3]; got [2] (say {scale, "
+       "octavo::per_token()} for another reading, {scale, octavo::group(128)} or "
+       "octavo::block(128, 128) for groups and blocks)",
+       [=] { a_scale(ones(float32, {2})); }},
+      {"ScaleBBroadcast", kInvalid,
+       "scaled_mm: scale_b.shape must broadcast to [3, 4]; got [4, 1] (say {scale, "
+       "octavo::per_channel()} for another reading, {scale, octavo::group(128)} or "
+       "octavo::block(128, 128) for groups and blocks)",
+       [=] {
+         b_scale(ones(float32, {4, 1}));
+       }},
+      {"TokenScaleOfB", kInvalid,
+       "scaled_mm: scale_b.granularity must be per_channel() for one scale per column; got token",
+       [=] {
+         b_scale({ones(float32, {3}), per_token()});
+       }},
+      {"ChannelScaleOfA", kInvalid,
+       "scaled_mm: scale_a.granularity must be per_token() for one scale per row; got channel",
+       [=] {
+         a_scale({ones(float32, {3}), per_channel()});
+       }},
+      {"GroupOfSizeZero", kInvalid,
+       "scaled_mm: scale_a.granularity must have sizes of at least 1; got group0",
+       [=] {
+         a_scale({ones(float32, {3}), group(0)});
+       }},
+      {"TensorScaleShape", kInvalid, "scaled_mm: scale_a.shape must be one element; got [2]",
+       [=] {
+         a_scale({ones(float32, {2}), per_tensor()});
+       }},
+      {"GroupScaleShape", kInvalid,
+       "scaled_mm: scale_a.shape must be [2, 2] for granularity group2; got [2, 3]",
+       [=] {
+         a_scale({ones(float32, {2, 3}), group(2)});
+       }},
+      {"CarriedScaleTooSmall", kInvalid,
+       "scaled_mm: scale_a carried by the operand must cover [2, 3]; got [1, 1] of float32, 1 x 1 "
+       "elements each",
+       [=] {
+         Operand carrying(a);
+         carrying.scale[0] = {ScaleView::Kind::tensor, 1.0F, ones(float32, {1, 1}), 1, 1, 0, 0};
+         mm(carrying, b);
+       }},
+      {"ScaleOnAnotherDevice", Code::unavailable,
+       "scaled_mm: scale_b.device must be cpu (no CUDA backend is built); got cuda:1",
+       [=] { b_scale(on_cuda(ones(float32, {1}))); }},
+  };
+}
+
+}  // namespace octavo::test
