@@ -306,9 +306,10 @@ Result<ProblemLine> parse(std::string_view text) {
     text.remove_prefix(std::min(end, text.size()));
   }
   if (words.size() < 3) {
-    return fail(Code::invalid_argument,
-                "problem line: must have an operation, A:B:out types and MxNxK; got {} words",
-                words.size());
+    return fail(
+        Code::invalid_argument,
+        "problem line: words must be an operation, A:B:out types, options and MxNxK; got {} words",
+        words.size());
   }
   ProblemLine line;
   line.operation = words.front();

@@ -97,9 +97,10 @@ Result<DType> resolve_out_dtype(const Site& site, DType a, DType b, DType reques
                 site(Arg::out_dtype), name(requested));
   }
   if (requested == DType::int32 && !(is_integer8(a) && is_integer8(b))) {
-    return fail(Code::invalid_argument,
-                "{} may be int32 only for integer operands (the exact sum); got {} @ {}",
-                site(Arg::out_dtype), name(a), name(b));
+    return fail(
+        Code::invalid_argument,
+        "{} must not be int32 for float operands (it is the exact sum of integers); got {} @ {}",
+        site(Arg::out_dtype), name(a), name(b));
   }
   return requested;
 }
@@ -119,10 +120,11 @@ Status check_int32_output(const Site& site, const Member& member) {
   };
   for (const auto& extra : extras) {
     if (!extra.present) continue;
-    return fail(Code::invalid_argument,
-                "{} may be int32 only without scales, bias, C, alpha and scale_result (it is the "
-                "exact sum); got {}",
-                site(Arg::out_dtype), site.bare(extra.arg));
+    return fail(
+        Code::invalid_argument,
+        "{} must not be int32 beside scales, bias, C, alpha or scale_result (it is the exact "
+        "sum); got {}",
+        site(Arg::out_dtype), site.bare(extra.arg));
   }
   return {};
 }
