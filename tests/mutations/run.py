@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# Puts faults into a copy of the sources, one at a time, and expects a test to fail for each.
+"""Usage: run.py BUILD_DIR [--work DIR] [--only NAME...] [--jobs N]
+
+Compiles with the compiler of BUILD_DIR. Exits with 1 where a fault survives every test that
+mutations.toml names for it, where it does not fit the sources any more, or does not compile.
+--work keeps the copy and its build, so that the next run starts quickly.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NOT_COPIED = shutil.ignore_patterns("build", ".git", "__pycache__")
+LIMIT_S = 120  # a fault may turn a loop into an endless one
+
+
+class Mutation(NamedTuple):
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: list[str]
+    why: str
+
+
+class Verdict(NamedTuple):
+    word: str  # killed, SURVIVED, or why there is no answer
+    by: str = ""
+
+
+def load_mutations() -> list[Mutation]:
+    data = tomllib.loads((Path(__file__).parent / "mutations.toml").read_text(encoding="utf-8"))
+    return [Mutation(name, **fields) for name, fields in data.items()]
+
+
+def cached(build: Path, variable: str) -> str:
+    """A value of a build directory's CMake cache."""
+    text = (build / "CMakeCache.txt").read_text(encoding="utf-8")
+    found = re.search(rf"^{variable}:\w+=(.*)$", text, re.MULTILINE)
+    return found[1] if found else ""
+
+
+class Workshop:
+    """A copy of the sources and its build."""
+
+    def __init__(self, folder: Path, like: Path, jobs: int) -> None:
+        self.source = folder / "source"
+        self.build = folder / "build"
+        self.jobs = jobs
+        if self.source.exists():
+            self.refresh()
+        else:
+            shutil.copytree(ROOT, self.source, ignore=NOT_COPIED)
+        compiler = cached(like, "CMAKE_CXX_COMPILER")
+        subprocess.run(["cmake", "-G", "Ninja", "-S", self.source, "-B", self.build,
+                        f"-DCMAKE_CXX_COMPILER={compiler}", "-DCMAKE_BUILD_TYPE=Release",
+                        "-DCMAKE_CXX_FLAGS_RELEASE=-O1"], check=True, stdout=subprocess.DEVNULL)
+
+    def refresh(self) -> None:
+        """Brings a kept copy up to date without touching files that are the same."""
+        for file in ROOT.rglob("*"):
+            path = file.relative_to(ROOT)
+            if file.is_dir() or {"build", ".git", "__pycache__"} & set(path.parts):
+                continue
+            copy = self.source / path
+            if not copy.exists() or copy.read_bytes() != file.read_bytes():
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, copy)
+
+    def targets(self) -> set[str]:
+        listing = subprocess.run(["ninja", "-C", self.build, "-t", "targets", "all"], check=True,
+                                 capture_output=True, text=True).stdout
+        return {line.partition(":")[0] for line in listing.splitlines()}
+
+    def make(self, targets: list[str]) -> str:
+        """Builds; the end of the output where that fails, else nothing."""
+        done = subprocess.run(["ninja", "-C", self.build, f"-j{self.jobs}", *targets],
+                              capture_output=True, text=True, check=False)
+        return done.stdout[-3000:] if done.returncode else ""
+
+    def passes(self, test: str) -> bool:
+        command = [self.build / "bin" / test, "--gtest_brief=1", "--gtest_fail_fast"]
+        try:
+            return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                  timeout=LIMIT_S, check=False).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
+
+    def judge(self, mutation: Mutation) -> Verdict:
+        file = self.source / mutation.file
+        original = file.read_text(encoding="utf-8")
+        if original.count(mutation.old) != 1:
+            return Verdict(f"its fragment stands {original.count(mutation.old)} times in "
+                           f"{mutation.file}, not once")
+        file.write_text(original.replace(mutation.old, mutation.new), encoding="utf-8")
+        try:
+            errors = self.make(mutation.tests)
+            if errors:
+                return Verdict(f"does not compile:\n{errors}")
+            for test in mutation.tests:
+                if not self.passes(test):
+                    return Verdict("killed", test)
+            return Verdict("SURVIVED", ", ".join(mutation.tests))
+        finally:
+            file.write_text(original, encoding="utf-8")
+
+
+def run(workshop: Workshop, mutations: list[Mutation]) -> int:
+    unknown = sorted({t for m in mutations for t in m.tests} - workshop.targets())
+    if unknown:
+        print(f"no such test: {', '.join(unknown)}")
+        return 1
+    tests = sorted({test for m in mutations for test in m.tests})
+    errors = workshop.make(tests)
+    failing = [test for test in tests if not errors and not workshop.passes(test)]
+    if errors or failing:
+        print(errors or f"{', '.join(failing)} must pass without any mutation")
+        return 1
+    bad = 0
+    for mutation in mutations:
+        start = time.monotonic()
+        verdict = workshop.judge(mutation)
+        bad += verdict.word != "killed"
+        seconds = time.monotonic() - start
+        print(f"{mutation.name:<36}{verdict.word:<10}{verdict.by:<28}{seconds:5.1f} s", flush=True)
+        if verdict.word == "SURVIVED":
+            print(f"    {mutation.file}: {mutation.why}", flush=True)
+    print(f"{len(mutations) - bad} of {len(mutations)} mutations killed")
+    return 1 if bad else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("build", type=Path)
+    parser.add_argument("--work", type=Path, help="keep the copy and its build here")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    arguments = parser.parse_args()
+    mutations = [m for m in load_mutations() if not arguments.only or m.name in arguments.only]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.work or Path(temporary)
+        return run(Workshop(folder, arguments.build, arguments.jobs), mutations)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// What problem lines cannot say: extreme operands, two scales per operand, a pool that nests calls.
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "kit/oracle.hpp"
+#include "octavo/octavo.hpp"
+#include "support/guard.hpp"
+#include "support/lines.hpp"
+
+namespace octavo::test {
+namespace {
+
+std::vector<std::string> usable_backends() {
+  std::vector<std::string> names;
+  for (const BackendInfo& backend : backends()) {
+    if (backend.usable) names.push_back(backend.name);
+  }
+  return names;
+}
+
+// Odd products near 255 * 127: float32 loses the last bit after 519 of them.
+TEST(Driver, LargestOddProductsAddUpExactly) {
+  for (const std::int64_t k : {519, 520, 1024, 1025, 4096, 33000}) {
+    std::vector<std::uint8_t> a(static_cast<std::size_t>(k));
+    std::vector<std::int8_t> b(a.size());
+    std::int64_t want = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      a[i] = static_cast<std::uint8_t>(255 - 2 * (i % 3));
+      b[i] = static_cast<std::int8_t>(127 - 2 * (i % 5));
+      want += std::int64_t{a[i]} * b[i];
+    }
+    for (const std::string& backend : usable_backends()) {
+      const auto product = [&](DType out) {
+        return scaled_mm(view(a, {1, k}), view(b, {k, 1}),
+                         {.out_dtype = out, .backend = backend.c_str()});
+      };
+      EXPECT_EQ(*product(int32).data_as<std::int32_t>(), want) << backend << ", K = " << k;
+      EXPECT_EQ(*product(float32).data_as<float>(), static_cast<float>(want))
+          << backend << ", K = " << k;
+    }
+  }
+}
+
+TEST(Driver, BothScalesOfEachOperandCount) {
+  const float whole_a = 3.0F;
+  const float whole_b = 0.3F;
+  const TensorView one_a(&whole_a, DType::float32, {1, 1});
+  const TensorView one_b(&whole_b, DType::float32, {1, 1});
+  for (const char* text : {"scaled_mm e4m3fn:e4m3fn:fp32 scale=group16:block16x4 bias 9x70x50",
+                           "scaled_mm int8:int8:fp32 scale=token:channel bias 9x70x50"}) {
+    const ProblemLine line = parse_problem_line(text);
+    kit::Operands operands(line, kit::Content::gaussian, guarded(Side::right));
+    const LineProblem made = make_problem(line, operands);
+    MatmulProblem problem = made.problem();
+    problem.single.a.scale[1] = {ScaleView::Kind::tensor, 1.0F, one_a, kWholeExtent, kWholeExtent};
+    problem.single.b.scale[1] = {ScaleView::Kind::tensor, 1.0F, one_b, kWholeExtent, kWholeExtent};
+    for (const std::string& backend : usable_backends()) {
+      run(problem, {}, backend.c_str());
+      const kit::Verdict verdict = kit::compare_exact(problem);
+      EXPECT_LE(verdict.max_ratio, 1.0) << verdict.worst << '\n' << repro(text, backend);
+    }
+  }
+}
+
+// A pool whose threads, before they do a task, begin another product on themselves.
+class NestingExecutor final : public Executor {
+ public:
+  explicit NestingExecutor(const MatmulProblem& inner) noexcept : inner_(inner) {}
+  int concurrency() const noexcept override { return 4; }
+  void parallel(std::int64_t tasks, Task task, void* context) noexcept override {
+    for (std::int64_t i = 0; i < tasks; ++i) {
+      if (!nested_) {
+        nested_ = true;
+        run(inner_, {.executor = this});
+        nested_ = false;
+      }
+      task(context, i);
+    }
+  }
+
+ private:
+  const MatmulProblem& inner_;
+  bool nested_ = false;
+};
+
+TEST(Driver, ACallInsideACallHasItsOwnScratchMemory) {
+  const char* text = "scaled_mm int8:int8:fp32 scale=token:channel bias 70x130x200";
+  const ProblemLine line = parse_problem_line(text);
+  ProblemLine other = line;
+  other.seed = 2;
+  kit::Operands first(line, kit::Content::gaussian, guarded(Side::right));
+  kit::Operands second(line, kit::Content::gaussian, guarded(Side::right));
+  kit::Operands inner(other, kit::Content::gaussian, guarded(Side::right));
+  const LineProblem plain = make_problem(line, first);
+  const LineProblem nesting = make_problem(line, second);
+  const LineProblem nested = make_problem(other, inner);
+  run(plain.problem());
+  NestingExecutor executor(nested.problem());
+  run(nesting.problem(), {.executor = &executor});
+  EXPECT_TRUE(same_bits(nesting.problem(), plain.problem())) << repro(text, "generic");
+}
+
+}  // namespace
+}  // namespace octavo::test
