@@ -167,6 +167,19 @@ inline Strided strided(const TensorView& v, const Shape& strides, std::uint8_t g
   return s;
 }
 
+/// 0xA5 in every byte of every element of a view.
+inline void fill_with_poison(const TensorView& v) {
+  for (std::int64_t i = 0; i < v.numel(); ++i) {
+    std::int64_t rest = i;
+    std::int64_t offset = 0;
+    for (std::size_t d = static_cast<std::size_t>(v.rank); d-- > 0;) {
+      offset += rest % v.shape[d] * v.strides[d];
+      rest /= v.shape[d];
+    }
+    std::memset(v.at(offset), 0xA5, static_cast<std::size_t>(element_bytes(v.dtype)));
+  }
+}
+
 /// The call throws Error with this code, and its text contains (or is) the sentence.
 inline void expect_error(const std::function<void()>& call, Code code, const std::string& sentence,
                          bool whole = false) {

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// linear: bit-equal to the separate quantiser followed by scaled_mm, for every rule, rank, stride.
+#include "ops/helpers.hpp"
+
+namespace octavo::test {
+namespace {
+
+struct Rule {
+  const char* name;
+  DType weight;
+  std::optional<ActivationQuant> activation;
+};
+
+ActivationQuant rule(DType dtype, Granularity granularity, bool azp = false,
+                     ScaleRounding rounding = ScaleRounding::none, DType scale = float32) {
+  ActivationQuant q;
+  q.spec.dtype = dtype;
+  q.spec.granularity = granularity;
+  q.spec.azp = azp;
+  q.spec.rounding = rounding;
+  q.spec.scale_dtype = scale;
+  return q;
+}
+ActivationQuant llm_int8(float threshold) {
+  ActivationQuant q;
+  q.vectorwise = true;
+  q.outlier_threshold = threshold;
+  return q;
+}
+
+const std::vector<Rule>& rules() {
+  static const std::vector<Rule> all{
+      {"AsTheyAre", int8, std::nullopt},
+      {"AsTheyAreFloat8", float8_e5m2, std::nullopt},
+      {"Int8PerToken", int8, rule(int8, per_token())},
+      {"Int8PerTensor", int8, rule(int8, per_tensor())},
+      {"Int8PerGroup", int8, rule(int8, group(16))},
+      {"Int8Azp", int8, rule(int8, per_token(), true)},
+      {"Uint8Azp", int8, rule(uint8, per_token(), true)},
+      {"Uint8AzpPerTensor", int8, rule(uint8, per_tensor(), true)},
+      {"Float8PerToken", float8_e4m3fn, rule(float8_e4m3fn, per_token())},
+      {"Float8OfAnotherKind", float8_e4m3fn, rule(float8_e5m2, per_tensor())},
+      {"Float8Groups", float8_e4m3fn, rule(float8_e4m3fn, group(32))},
+      {"Float8Powers", float8_e4m3fn,
+       rule(float8_e4m3fn, group(16), false, ScaleRounding::power_of_two)},
+      {"Mx", float8_e4m3fn,
+       rule(float8_e4m3fn, group(32), false, ScaleRounding::mx_floor, float8_e8m0fnu)},
+      {"Blocks", float8_e4m3fn, rule(float8_e4m3fn, block(2, 32))},
+      {"LlmInt8WithoutOutliers", int8, llm_int8(0.0F)},
+      {"LlmInt8", int8, llm_int8(2.0F)},
+      {"LlmInt8OutlierFree", int8, llm_int8(1000.0F)},
+  };
+  return all;
+}
+
+// The same product in separate steps, on a matrix.
+Tensor separately(const TensorView& x, const Rule& r, const Operand& weight, const TensorView& bias,
+                  DType out) {
+  ScaledMmOptions o{.bias = bias, .out_dtype = out};
+  if (!r.activation) return scaled_mm(x, weight, o);
+  if (!r.activation->vectorwise) {
+    const QuantizeSpec& s = r.activation->spec;
+    const Quantized q = quantize(x, {.dtype = s.dtype,
+                                     .granularity = s.granularity,
+                                     .azp = s.azp,
+                                     .rounding = s.rounding,
+                                     .scale_dtype = s.scale_dtype});
+    return scaled_mm(q, weight, o);
+  }
+  const VectorwiseQuant q =
+      int8_vectorwise_quant(x, {.threshold = r.activation->outlier_threshold});
+  // The weight's scale is absmax / 127: its statistic in bitsandbytes' terms.
+  const Tensor statistic = tensor_of(float32, {weight.data.shape[1]}, [&](std::int64_t j) {
+    return 127.0 * at(weight.scale[0].data, 0, j);
+  });
+  return int8_mixed_scaled_mm(x, q.codes, weight.data.transposed(), q.row_absmax, statistic,
+                              {.outlier_cols = q.outlier_cols, .bias = bias, .out_dtype = out});
+}
+
+class Linear : public testing::TestWithParam<Rule> {
+ protected:
+  static constexpr std::int64_t kK = 70, kN = 19;
+  // Powers of two, so that 127 * scale / 127 is the scale again.
+  Tensor scale_ = tensor_of(
+      float32, {1, kN}, [](std::int64_t i) { return std::exp2(static_cast<double>(i % 5) - 8.0); });
+  Tensor codes_ = integers(GetParam().weight, {kN, kK}, 2, -100, 100);
+  Tensor bias_ = gaussians(bfloat16, {kN}, 3);
+
+  Operand weight() const {
+    Operand b(codes_.transposed());
+    b.scale[0] = {ScaleView::Kind::tensor, 1.0F, scale_.view(), kWholeExtent, 1, 0, 0};
+    return b;
+  }
+  PackedWeight packed() const { return pack(weight(), {.activation = GetParam().activation}); }
+};
+
+TEST_P(Linear, IsBitEqualToTheSeparateSteps) {
+  for (const DType dtype : {float32, bfloat16, float16}) {
+    const Tensor x = gaussians(dtype, {6, kK}, 4, 1.5);
+    for (const char* backend : {"generic", "reference"}) {
+      const Tensor got = linear(x, packed(), {.bias = bias_, .backend = backend});
+      EXPECT_EQ(got.dtype(), dtype);
+      expect_same_bits(got, separately(x, GetParam(), weight(), bias_, dtype));
+    }
+    expect_same_bits(linear(x, packed(), {.out_dtype = float32}),
+                     separately(x, GetParam(), weight(), {}, float32));
+  }
+}
+
+TEST_P(Linear, TakesAnyRankAndAnyStrides) {
+  const Tensor x = gaussians(float32, {6, kK}, 4, 1.5);
+  const Tensor want = linear(x, packed(), {.bias = bias_});
+  const auto reshaped = [](const Tensor& t, const Shape& shape) {
+    return TensorView(t.data(), t.dtype(), std::span(shape));
+  };
+  const struct {
+    Shape shape, strides;
+  } rows[] = {
+      {{1, 6, kK}, {900, kK, 1}},
+      {{2, 3, kK}, {3 * kK, kK, 1}},
+      {{2, 3, kK}, {1, 2, 6}},                        // columns together, rows do not merge
+      {{3, 2, kK}, {-2, 6 * kK, 6}},                  // negative
+      {{3, 1, 2, 1, kK}, {4 * kK, 7, 2 * kK, 0, 2}},  // strided, with dimensions of one
+  };
+  for (const auto& row : rows) {
+    Shape out_shape = row.shape;
+    out_shape.back() = kN;
+    const Strided given = strided(reshaped(x, row.shape), row.strides);
+    const Tensor got = linear(given.view, packed(), {.bias = bias_});
+    expect_same_bits(got, reshaped(want, out_shape));
+  }
+  if (GetParam().activation && GetParam().activation->spec.granularity != per_token()) return;
+  const Tensor first = linear(x.view()[0], packed(), {.bias = bias_});
+  EXPECT_EQ(shape_string(first), "[19]");
+  if (!GetParam().activation || !GetParam().activation->vectorwise) {
+    expect_same_bits(first, want.view()[0]);
+  }
+}
+
+TEST_P(Linear, WritesASuppliedOutOfAnyStrides) {
+  const Tensor x = gaussians(float32, {2, 3, kK}, 4, 1.5);
+  const Tensor want = linear(x, packed());
+  for (const Shape& strides : {Shape{3 * kN, kN, 1}, Shape{1, 2, 6}, Shape{kN, 200, -1}}) {
+    const Strided out = strided(want, strides);
+    fill_with_poison(out.view);
+    const Tensor got = linear(x, packed(), {.out = out.view});
+    EXPECT_EQ(got.data(), out.view.data);
+    expect_same_bits(out.view, want);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Rules, Linear, testing::ValuesIn(rules()),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+TEST(LinearOutput, MustNotOverlapTheActivations) {
+  const Tensor both = gaussians(float32, {4, 4}, 1);
+  const PackedWeight weight = pack(integers(int8, {4, 4}, 2));
+  expect_error([&] { linear(both, weight, {.out = both}); }, Code::invalid_argument,
+               "linear: out must not overlap x (out may be exactly C); got shared memory", true);
+}
+
+TEST(LinearOutput, OfNoRowsIsEmpty) {
+  const PackedWeight weight = pack(integers(int8, {4, 5}, 2), {.activation = ActivationQuant{}});
+  EXPECT_EQ(shape_string(linear(Tensor::empty(bfloat16, {3, 0, 4}), weight)), "[3, 0, 5]");
+}
+
+}  // namespace
+}  // namespace octavo::test

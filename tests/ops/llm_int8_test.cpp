@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+// LLM.int8(), section 8 of the specification to the bit by a scalar loop.
+#include "ops/helpers.hpp"
+
+namespace octavo::test {
+namespace {
+
+struct Expected {
+  std::vector<float> absmax;
+  std::vector<std::int8_t> codes;
+  std::vector<std::int64_t> columns;
+};
+
+// Statistics and codes of the rows of x, element by element.
+Expected expected(const TensorView& x, float threshold, bool whole_columns = false) {
+  Expected e;
+  const std::int64_t rows = x.shape[0];
+  const std::int64_t cols = x.shape[1];
+  const auto outlier = [&](float v) { return threshold > 0.0F && std::abs(v) >= threshold; };
+  std::vector<bool> flagged(static_cast<std::size_t>(cols));
+  for (std::int64_t c = 0; c < cols; ++c) {
+    for (std::int64_t r = 0; r < rows; ++r) {
+      if (outlier(float_at(x, r, c))) flagged[static_cast<std::size_t>(c)] = true;
+    }
+    if (flagged[static_cast<std::size_t>(c)]) e.columns.push_back(c);
+  }
+  for (std::int64_t r = 0; r < rows; ++r) {
+    float most = 0.0F;
+    for (std::int64_t c = 0; c < cols; ++c) {
+      const float v = std::abs(float_at(x, r, c));
+      if (outlier(v) || (whole_columns && flagged[static_cast<std::size_t>(c)])) continue;
+      if (v > most) most = v;
+    }
+    e.absmax.push_back(most);
+    const float factor = most < 0x1p-121F ? 0.0F : 127.0F / most;
+    for (std::int64_t c = 0; c < cols; ++c) {
+      const float code = std::nearbyintf(float_at(x, r, c) * factor);
+      const bool zero = flagged[static_cast<std::size_t>(c)];
+      e.codes.push_back(zero ? std::int8_t{0} : static_cast<std::int8_t>(code));
+    }
+  }
+  return e;
+}
+
+void expect_quantized(const VectorwiseQuant& got, const Expected& want) {
+  ASSERT_EQ(got.row_absmax.numel(), static_cast<std::int64_t>(want.absmax.size()));
+  for (std::size_t i = 0; i < want.absmax.size(); ++i) {
+    EXPECT_EQ(got.row_absmax.data_as<float>()[i], want.absmax[i]);
+  }
+  for (std::size_t i = 0; i < want.codes.size(); ++i) {
+    ASSERT_EQ(got.codes.data_as<std::int8_t>()[i], want.codes[i]) << i;
+  }
+}
+void expect_columns(const Tensor& got, const std::vector<std::int64_t>& want) {
+  ASSERT_EQ(got.dtype(), int64);
+  ASSERT_EQ(got.numel(), static_cast<std::int64_t>(want.size()));
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    EXPECT_EQ(got.data_as<std::int64_t>()[i], want[i]);
+  }
+}
+
+class LlmInt8 : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override { ::setenv("OCTAVO_BACKEND", GetParam(), 1); }
+  void TearDown() override { ::unsetenv("OCTAVO_BACKEND"); }
+};
+
+TEST_P(LlmInt8, StatisticsAndCodesAreTheSpecifications) {
+  for (const DType dtype : {float32, bfloat16, float16}) {
+    const Tensor x = gaussians(dtype, {9, 601}, 1, 2.0);
+    for (const float threshold : {0.0F, 2.5F, 5.0F, 1000.0F}) {
+      for (const bool whole : {false, true}) {
+        const Expected want = expected(x, threshold, whole);
+        const VectorwiseQuant got =
+            int8_vectorwise_quant(x, {.threshold = threshold, .whole_columns = whole});
+        expect_quantized(got, want);
+        if (threshold == 0.0F) {
+          EXPECT_FALSE(got.outlier_cols.defined());
+        } else {
+          expect_columns(got.outlier_cols, want.columns);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(LlmInt8, TheThresholdIsInclusive) {
+  const Tensor x = values(float32, {2, 4}, {6, 1, -6, 5.999, 2, 2, 2, 2});
+  const VectorwiseQuant q = int8_vectorwise_quant(x, {.threshold = 6.0F});
+  expect_columns(q.outlier_cols, {0, 2});
+  EXPECT_EQ(q.row_absmax.data_as<float>()[0], 5.999F);
+  EXPECT_EQ(q.row_absmax.data_as<float>()[1], 2.0F);
+  const int codes[] = {0, 21, 0, 127, 0, 127, 0, 127};
+  for (std::size_t i = 0; i < 8; ++i) EXPECT_EQ(q.codes.data_as<std::int8_t>()[i], codes[i]) << i;
+}
+
+TEST_P(LlmInt8, WholeColumnsLeaveTheStatisticsOfEveryRow) {
+  const Tensor x = values(float32, {2, 3}, {7, 1, 1, 5, 2, 1});
+  EXPECT_EQ(int8_vectorwise_quant(x, {.threshold = 6}).row_absmax.data_as<float>()[1], 5.0F);
+  const VectorwiseQuant whole = int8_vectorwise_quant(x, {.threshold = 6, .whole_columns = true});
+  EXPECT_EQ(whole.row_absmax.data_as<float>()[1], 2.0F);
+  EXPECT_EQ(whole.codes.data_as<std::int8_t>()[4], 127);
+}
+
+TEST_P(LlmInt8, NoOutliersIsAnEmptyTensorAndThresholdZeroNone) {
+  const Tensor x = gaussians(float32, {3, 5}, 1);
+  EXPECT_FALSE(int8_vectorwise_quant(x).outlier_cols.defined());
+  const Tensor none = int8_vectorwise_quant(x, {.threshold = 100}).outlier_cols;
+  EXPECT_TRUE(none.defined());
+  EXPECT_EQ(shape_string(none), "[0]");
+}
+
+TEST_P(LlmInt8, TinyRowsGetCodeZeroAndLargeOnesDoNotOverflow) {
+  const Tensor x =
+      values(float32, {4, 2}, {0x1p-122, -0x1p-122, 0x1p-121, -0x1p-122, 3e38, -1.5e38, 0.0, 0.0});
+  const VectorwiseQuant q = int8_vectorwise_quant(x);
+  const int codes[] = {0, 0, 127, -64, 127, -64, 0, 0};
+  for (std::size_t i = 0; i < 8; ++i) EXPECT_EQ(q.codes.data_as<std::int8_t>()[i], codes[i]) << i;
+  EXPECT_EQ(q.row_absmax.data_as<float>()[0], 0x1p-122F);
+}
+
+TEST_P(LlmInt8, InputsOfAnyRankAndStridesAreQuantizedFromTheirOwnPrecision) {
+  const Tensor x = gaussians(bfloat16, {2, 3, 40}, 1, 3.0);
+  const TensorView rows(x.data(), bfloat16, {6, 40});
+  const Expected want = expected(rows, 4.0F);
+  for (const Shape& strides : {Shape{120, 40, 1}, Shape{1, 2, 6}, Shape{-400, 7, 21}}) {
+    const Strided given = strided(x, strides);
+    const VectorwiseQuant got = int8_vectorwise_quant(given.view, {.threshold = 4.0F});
+    EXPECT_EQ(shape_string(got.codes), "[2, 3, 40]");
+    EXPECT_EQ(shape_string(got.row_absmax), "[6]");
+    expect_quantized(got, want);
+    expect_columns(got.outlier_cols, want.columns);
+  }
+}
+
+TEST_P(LlmInt8, DoubleQuantIsBothDirections) {
+  const Tensor x = gaussians(float16, {7, 30}, 1, 2.0);
+  for (const float threshold : {0.0F, 4.0F}) {
+    const DoubleQuant got = int8_double_quant(x, {.threshold = threshold});
+    const Expected by_row = expected(x, threshold);
+    const Tensor turned = copy(x.view().transposed(), float16);
+    Expected by_col = expected(turned, threshold);
+    expect_quantized({got.row_codes, got.row_absmax, {}}, by_row);
+    const auto& columns = by_row.columns;
+    for (std::int64_t c = 0; c < 30; ++c) {
+      const auto column = static_cast<std::size_t>(c);
+      EXPECT_EQ(got.col_absmax.data_as<float>()[c], by_col.absmax[column]);
+      const bool outlier = std::count(columns.begin(), columns.end(), c) != 0;
+      const float factor = 127.0F / by_col.absmax[column];
+      for (std::int64_t r = 0; r < 7; ++r) {
+        const float code = outlier ? 0.0F : std::nearbyintf(float_at(x, r, c) * factor);
+        EXPECT_EQ(static_cast<float>(got.col_codes.data_as<std::int8_t>()[r * 30 + c]), code);
+      }
+    }
+    if (threshold > 0.0F) expect_columns(got.outlier_cols, columns);
+  }
+}
+
+// y = (acc * SCA/127 + outliers) * SCB/127 + bias; each step float32, outliers in ascending k.
+TEST_P(LlmInt8, TheMixedProductFollowsTheSpecifiedSequence) {
+  constexpr std::int64_t m = 6, n = 70, k = 300;
+  const Tensor x = gaussians(float32, {m, k}, 1, 2.0);
+  const Tensor original = gaussians(bfloat16, {n, k}, 2);
+  const VectorwiseQuant w = int8_vectorwise_quant(original);
+  const VectorwiseQuant q = int8_vectorwise_quant(x, {.threshold = 6.0F});
+  ASSERT_GT(q.outlier_cols.numel(), 0);
+  const Tensor bias = gaussians(float16, {n}, 3);
+  for (const bool from_original : {false, true}) {
+    const Tensor got =
+        int8_mixed_scaled_mm(x, q.codes, w.codes, q.row_absmax, w.row_absmax,
+                             {.outlier_cols = q.outlier_cols,
+                              .bias = bias,
+                              .original_weight = from_original ? original.view() : TensorView()});
+    EXPECT_EQ(got.dtype(), float32);
+    for (std::int64_t i = 0; i < m; ++i) {
+      for (std::int64_t j = 0; j < n; ++j) {
+        float t = static_cast<float>(exact_dot(q.codes, w.codes.transposed(), i, j));
+        float outliers = 0.0F;
+        for (std::int64_t c = 0; c < q.outlier_cols.numel(); ++c) {
+          const std::int64_t p = q.outlier_cols.data_as<std::int64_t>()[c];
+          const float product =
+              float_at(x, i, p) * float_at(from_original ? original : w.codes, j, p);
+          outliers += product;
+        }
+        t *= float_at(q.row_absmax, i) / 127.0F;
+        if (!from_original) t += outliers;
+        t *= float_at(w.row_absmax, j) / 127.0F;
+        if (from_original) t += outliers;
+        t += float_at(bias, j);
+        ASSERT_EQ(float_at(got, i, j), t) << i << ' ' << j;
+      }
+    }
+  }
+}
+
+TEST_P(LlmInt8, EmptyAndUndefinedOutlierColumnsAreTheSame) {
+  const Tensor x = gaussians(float16, {2, 8}, 1);
+  const Tensor codes = integers(int8, {2, 8}, 2);
+  const Tensor w = integers(int8, {3, 8}, 3);
+  const Tensor sa = uniforms(float32, {2}, 4);
+  const Tensor sb = uniforms(float32, {3}, 5);
+  const Tensor undefined = int8_mixed_scaled_mm(x, codes, w, sa, sb);
+  EXPECT_EQ(undefined.dtype(), float16);
+  expect_same_bits(
+      int8_mixed_scaled_mm(x, codes, w, sa, sb, {.outlier_cols = Tensor::empty(int64, {0})}),
+      undefined);
+  expect_same_bits(int8_scaled_mm(codes, w, sa, sb), undefined);
+}
+
+TEST_P(LlmInt8, MatmulThenDequantIsTheScaledProduct) {
+  const Tensor codes = integers(int8, {2, 3, 50}, 1);
+  const Tensor w = integers(int8, {9, 50}, 2);
+  const Tensor sa = uniforms(float32, {6}, 3, 1.0, 9.0);
+  const Tensor sb = uniforms(float32, {9}, 4, 1.0, 9.0);
+  const Tensor bias = gaussians(float32, {9}, 5);
+  const Tensor acc = int8_linear_matmul(codes, w);
+  EXPECT_EQ(acc.dtype(), int32);
+  EXPECT_EQ(shape_string(acc), "[2, 3, 9]");
+  for (const DType out : {float16, bfloat16, float32}) {
+    const Tensor two_steps = int8_mm_dequant(acc, sa, sb, bias, out);
+    expect_same_bits(int8_scaled_mm(codes, w, sa, sb, bias, out), two_steps);
+  }
+  const Tensor target = Tensor::empty(int32, {2, 3, 9});
+  EXPECT_EQ(int8_linear_matmul(codes, w, target).data(), target.data());
+  expect_same_bits(target, acc);
+}
+
+TEST_P(LlmInt8, OutIsHonouredWithAnyStrides) {
+  const Tensor x = gaussians(float32, {2, 3, 20}, 1, 3.0);
+  const Tensor w = integers(int8, {5, 20}, 2);
+  const Tensor sb = uniforms(float32, {5}, 3);
+  const VectorwiseQuant q = int8_vectorwise_quant(x, {.threshold = 6});
+  const MixedScaledMmOptions plain{.outlier_cols = q.outlier_cols};
+  const Tensor want = int8_mixed_scaled_mm(x, q.codes, w, q.row_absmax, sb, plain);
+  for (const Shape& strides : {Shape{15, 5, 1}, Shape{1, 2, 6}, Shape{-100, 9, -1}}) {
+    const Strided out = strided(want, strides);
+    fill_with_poison(out.view);
+    int8_mixed_scaled_mm(x, q.codes, w, q.row_absmax, sb,
+                         {.outlier_cols = q.outlier_cols, .out = out.view});
+    expect_same_bits(out.view, want);
+  }
+}
+
+TEST_P(LlmInt8, DequantIsCodesTimesStatisticOver127) {
+  const Tensor codes = integers(int8, {4, 7}, 1);
+  const Tensor absmax = uniforms(float32, {4}, 2, 0.1, 9.0);
+  const Tensor got = int8_vectorwise_dequant(codes, absmax);
+  for (std::int64_t i = 0; i < 4; ++i) {
+    const float scale = float_at(absmax, i) / 127.0F;
+    for (std::int64_t j = 0; j < 7; ++j) {
+      EXPECT_EQ(float_at(got, i, j), float_at(codes, i, j) * scale);
+    }
+  }
+}
+
+TEST_P(LlmInt8, ExtentsOfZero) {
+  const VectorwiseQuant none =
+      int8_vectorwise_quant(Tensor::empty(float32, {0, 5}), {.threshold = 6});
+  EXPECT_EQ(shape_string(none.codes), "[0, 5]");
+  EXPECT_EQ(shape_string(none.outlier_cols), "[0]");
+  const VectorwiseQuant flat = int8_vectorwise_quant(Tensor::empty(float32, {3, 0}));
+  EXPECT_EQ(shape_string(flat.row_absmax), "[3]");
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(flat.row_absmax.data_as<float>()[i], 0.0F);
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, LlmInt8, testing::Values("generic", "reference"),
+                         [](const auto& test) { return std::string(test.param); });
+
+}  // namespace
+}  // namespace octavo::test

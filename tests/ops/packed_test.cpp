@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packed weights: unpacked bit for bit, multiplied with the bits of the weight as it was.
+#include <thread>
+
+#include "ops/helpers.hpp"
+
+namespace octavo::test {
+namespace {
+
+class Packed : public testing::TestWithParam<DType> {};
+
+// Every code of an 8-bit type (NaN codes and -0 included), any bytes of a wider one.
+Tensor any_bytes(DType dtype, const Shape& shape) {
+  const Tensor t = Tensor::empty(dtype, std::span(shape));
+  std::mt19937 bits(7);
+  auto* bytes = t.data_as<std::uint8_t>();
+  for (std::int64_t i = 0; i < t.numel() * element_bytes(dtype); ++i) {
+    bytes[i] = static_cast<std::uint8_t>(dtype == float32 || dtype == bfloat16 || dtype == float16
+                                             ? bits()
+                                             : static_cast<std::uint32_t>(i));
+  }
+  return t;
+}
+
+TEST_P(Packed, UnpacksEveryBitOfOddShapesAndStrides) {
+  for (const auto& [k, n] : {std::pair{1, 1}, std::pair{7, 9}, std::pair{64, 17}, std::pair{513, 3},
+                             std::pair{0, 5}, std::pair{5, 0}}) {
+    const Tensor w = any_bytes(GetParam(), {k, n});
+    const Strided reversed = strided(w, {-2 * n, 2});
+    for (const TensorView& view : {w.view(), reversed.view}) {
+      const PackedWeight packed = pack(view);
+      EXPECT_EQ(packed.k(), k);
+      EXPECT_EQ(packed.n(), n);
+      EXPECT_EQ(packed.dtype(), GetParam());
+      EXPECT_STREQ(packed.layout(), "generic");
+      const Quantized q = unpack(packed);
+      EXPECT_EQ(q.data.view().strides[0], 1);  // K contiguous
+      expect_same_bits(q.data, w);
+      EXPECT_FALSE(q.scale.defined());
+    }
+  }
+}
+
+TEST_P(Packed, MultipliesWithTheBitsOfTheWeightAsItWas) {
+  const DType dtype = GetParam();
+  const Tensor w = integers(dtype, {70, 19}, 1, -8, 8);
+  const Tensor a = integers(is_float8(dtype) ? float8_e4m3fn : dtype, {5, 70}, 2, -8, 8);
+  const Tensor scale = uniforms(float32, {5, 19}, 3);  // groups of 16 along K
+  const Tensor bias = gaussians(float32, {19}, 4);
+  Operand weight(w);
+  weight.scale[0] = {ScaleView::Kind::tensor, 1.0F, scale.view(), 16, 1, 0, 0};
+  const PackedWeight packed = pack(weight);
+  for (const char* backend : {"generic", "reference"}) {
+    const Tensor want = scaled_mm(a, weight, {.bias = bias, .backend = backend});
+    expect_same_bits(scaled_mm(a, packed, {.bias = bias, .backend = backend}), want);
+    const Quantized q = unpack(packed);
+    expect_same_bits(q.scale, scale);
+    expect_same_bits(scaled_mm(a, q, {.bias = bias, .backend = backend}), want);
+  }
+  // The packed weight carries its scale as any operand does: null takes it off.
+  expect_same_bits(scaled_mm(a, packed, {.scale_b = nullptr}), scaled_mm(a, w));
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, Packed,
+                         testing::Values(int8, float8_e4m3fn, float8_e4m3fnuz, float8_e5m2,
+                                         float8_e5m2fnuz, bfloat16, float16, float32),
+                         [](const auto& test) { return std::string(name(test.param)); });
+
+TEST(PackedWeight, OwnsWhatItPacked) {
+  PackedWeight packed;
+  Tensor want;
+  const Tensor a = integers(int8, {3, 8}, 1);
+  {
+    const Tensor w = integers(int8, {8, 5}, 2);
+    const Tensor scale = uniforms(float32, {1, 5}, 3);
+    Operand weight(w);
+    weight.scale[0] = {ScaleView::Kind::tensor, 1.0F, scale.view(), kWholeExtent, 1, 0, 0};
+    want = scaled_mm(a, weight);
+    packed = pack(weight);
+    std::memset(w.data(), 0, 40);
+    std::memset(scale.data(), 0, 20);
+  }
+  expect_same_bits(scaled_mm(a, packed), want);
+  const PackedWeight shared = packed;
+  packed = PackedWeight();
+  expect_same_bits(scaled_mm(a, shared), want);
+  EXPECT_FALSE(packed.defined());
+  EXPECT_EQ(packed.k(), 0);
+  EXPECT_EQ(packed.bytes(), 0U);
+}
+
+TEST(PackedWeight, CarriesANumberAsItsScale) {
+  const Tensor w = integers(int8, {4, 3}, 1);
+  Operand weight(w);
+  weight.scale[0].kind = ScaleView::Kind::number;
+  weight.scale[0].number = 0.25F;
+  const PackedWeight packed = pack(weight);
+  const Quantized q = unpack(packed);
+  EXPECT_EQ(*q.scale.data_as<float>(), 0.25F);
+  const Tensor a = integers(int8, {2, 4}, 2);
+  expect_same_bits(scaled_mm(a, packed), scaled_mm(a, w, {.scale_b = 0.25}));
+}
+
+TEST(PackedWeight, IsSharedByThreads) {
+  const Tensor w = integers(int8, {100, 130}, 1);
+  const PackedWeight packed = pack(w);
+  const Tensor a = integers(int8, {17, 100}, 2);
+  const Tensor want = scaled_mm(a, w);
+  std::vector<Tensor> got(4);
+  std::vector<std::thread> threads;
+  for (Tensor& mine : got) {
+    threads.emplace_back([&] {
+      for (int repeat = 0; repeat < 20; ++repeat) mine = scaled_mm(a, packed);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const Tensor& one : got) expect_same_bits(one, want);
+}
+
+}  // namespace
+}  // namespace octavo::test
