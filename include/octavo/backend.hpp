@@ -42,7 +42,7 @@ struct Explanation {
   std::string executor;               ///< whose threads, and why
   double error_bound = 0;  ///< of a floating sum, relative to sum |A||B|; 0: the sum is exact
   std::size_t workspace_bytes = 0;
-  std::string to_string() const;
+  OCTAVO_API std::string to_string() const;
 };
 
 /// Explains a problem. `backend` forces one by name, as options do. Throws Error.
