@@ -98,6 +98,7 @@ TEST(Driver, ACallInsideACallHasItsOwnScratchMemory) {
   const LineProblem nested = make_problem(other, inner);
   run(plain.problem());
   NestingExecutor executor(nested.problem());
+  run(nesting.problem(), {.executor = &executor});  // from here on the thread keeps a block
   run(nesting.problem(), {.executor = &executor});
   EXPECT_TRUE(same_bits(nesting.problem(), plain.problem())) << repro(text, "generic");
 }

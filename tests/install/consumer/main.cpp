@@ -21,6 +21,7 @@ int main() {
     std::fprintf(stderr, "y[%d] must be %g; got %g\n", i, want[i], got);
     return 1;
   }
+  if (octavo::explain(octavo::scaled_mm_problem(a, b)).to_string().empty()) return 1;
   try {
     (void)octavo::scaled_mm(a, a);
   } catch (const octavo::Error& error) {  // thrown in the library, caught here
