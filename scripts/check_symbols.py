@@ -4,9 +4,9 @@
 """Usage: check_symbols.py [BUILD_DIR...] [--shared LIBRARY...]
 
 In each build directory (made by CMake for Ninja):
-  - every CPU kernel exports one strong symbol and no weak one, as built and at -O0: a weak symbol
-    is an inline function compiled for an instruction set that the rest of the program may lack;
-  - no innermost loop of a kernel loads or stores a vector register on the stack (x86-64);
+  - every CPU kernel exports one strong symbol, as built and at -O0, and no weak one that needs
+    AVX: that is an inline function of a header, which the rest of the program would run as well;
+  - no innermost loop of a kernel's tile loads or stores a vector on the stack (x86-64);
   - the library never ends the process, never writes to stdout, and to stderr in one place only.
 Of each shared library: every exported symbol is Octavo's own.
 """
@@ -21,9 +21,10 @@ import tempfile
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
-from object_code import functions_of, output_of, vectors_on_stack_in_loops
+from object_code import functions_of, output_of, uses_avx, vectors_on_stack_in_loops
 
 KERNELS = "src/backends/cpu/kernels/"
+TILE = re.compile(r"tile_\d+x\d+")  # the functions that keep accumulators in registers
 
 ENDS_PROCESS = {"abort", "exit", "_exit", "_Exit", "quick_exit", "__assert_fail"}
 WRITES_STDOUT = {"printf", "vprintf", "__printf_chk", "__vprintf_chk", "puts", "putchar",
@@ -77,11 +78,12 @@ def symbols(file: Path, *options: str) -> list[Symbol]:
 def export_findings(file: Path, what: str) -> Iterator[str]:
     exported = symbols(file, "--extern-only", "--defined-only")
     strong = [s.name for s in exported if not s.weak]
-    weak = [s.name for s in exported if s.weak]
+    weak = {s.name for s in exported if s.weak}
     if len(strong) != 1:
         yield f"{what} exports {len(strong)} strong symbols instead of one: {', '.join(strong)}"
-    if weak:
-        yield f"{what} exports weak symbols: {', '.join(weak)}"
+    for name, body in functions_of(file):
+        if name in weak and uses_avx(body):
+            yield f"{what} exports {name} compiled for AVX, and the linker may pick this copy"
 
 
 def unoptimised_findings(unit: Compilation) -> Iterator[str]:
@@ -95,7 +97,10 @@ def unoptimised_findings(unit: Compilation) -> Iterator[str]:
 
 
 def stack_findings(file: Path, what: str) -> Iterator[str]:
-    for name, body in functions_of(file):
+    tiles = [(name, body) for name, body in functions_of(file) if TILE.search(name)]
+    if not tiles:
+        yield f"{what} must have a function tile_RxC whose loops can be looked at; it has none"
+    for name, body in tiles:
         for first in vectors_on_stack_in_loops(body)[:1]:
             yield f"{what}: an inner loop of {name} moves a vector to or from the stack: {first}"
 

@@ -29,6 +29,12 @@ def functions_of(file: Path) -> Iterator[tuple[str, list[Instruction]]]:
     yield name, body
 
 
+def uses_avx(body: list[Instruction]) -> bool:
+    """True where code runs only on processors with AVX or more."""
+    return any(re.match(r"v\w+\s", i.text) or re.search(r"%([yz]mm|k[0-7])", i.text)
+               for i in body)
+
+
 def innermost_loops(body: list[Instruction]) -> list[tuple[int, int]]:
     """Address ranges from the target of a backward branch to the branch."""
     loops = set()
