@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -138,7 +139,7 @@ inline void expect_same_bits(const TensorView& got, const TensorView& want) {
 /// The same values in a buffer of their own with these strides (negative ones included); what lies
 /// between the elements is `gap`.
 struct Strided {
-  std::vector<std::uint8_t> memory;
+  std::shared_ptr<std::vector<std::uint8_t>> memory;  // copies share it
   TensorView view;
 };
 inline Strided strided(const TensorView& v, const Shape& strides, std::uint8_t gap = 0xA5) {
@@ -150,9 +151,10 @@ inline Strided strided(const TensorView& v, const Shape& strides, std::uint8_t g
   }
   const std::int64_t bytes = element_bytes(v.dtype);
   Strided s;
-  s.memory.assign(static_cast<std::size_t>((high - low + 1) * bytes), gap);
+  s.memory = std::make_shared<std::vector<std::uint8_t>>(
+      static_cast<std::size_t>((high - low + 1) * bytes), gap);
   s.view = v;
-  s.view.data = s.memory.data() - low * bytes;
+  s.view.data = s.memory->data() - low * bytes;
   for (std::size_t d = 0; d < strides.size(); ++d) s.view.strides[d] = strides[d];
   const Tensor flat = copy(v, v.dtype);
   for (std::int64_t i = 0; i < v.numel(); ++i) {

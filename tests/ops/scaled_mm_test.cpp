@@ -122,8 +122,8 @@ TEST(ScaledMm, OutMayHaveAnyStridesAndNothingBesideItIsWritten) {
     const Tensor poison = tensor_of(dtype, {5, 7}, [](std::int64_t) { return 1.0; });
     for (const Shape& strides :
          {Shape{7, 1}, Shape{1, 5}, Shape{20, 2}, Shape{-7, -1}, Shape{-30, 3}, Shape{2, -11}}) {
-      Strided out = strided(poison, strides);
-      std::vector<std::uint8_t> gaps = out.memory;
+      const Strided out = strided(poison, strides);
+      const std::vector<std::uint8_t> gaps = *out.memory;
       const Tensor got = scaled_mm(a, b, {.out_dtype = dtype, .out = out.view});
       EXPECT_EQ(got.data(), out.view.data);
       expect_same_bits(got, want);
@@ -135,7 +135,7 @@ TEST(ScaledMm, OutMayHaveAnyStridesAndNothingBesideItIsWritten) {
           std::memcpy(out.view.at(place), poison.view().at(0), bytes);
         }
       }
-      EXPECT_TRUE(out.memory == gaps) << name(dtype);
+      EXPECT_TRUE(*out.memory == gaps) << name(dtype);
     }
   }
 }

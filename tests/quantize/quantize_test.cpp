@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dynamic quantisation to the bit: every type, granularity, side, stride and rounding.
+#include "quantize/section6.hpp"
+
+namespace octavo::test {
+namespace {
+
+using Quantizer = OnEachBackend;
+
+const DType kSymmetric[] = {float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, int8};
+
+std::vector<Granularity> granularities(Side side) {
+  return {per_tensor(), side == Side::a ? per_token() : per_channel(),
+          group(16),    group(1000),
+          block(4, 8),  block(128, 128),
+          per_k(),      per_element()};
+}
+
+// Layouts of an input: row-major, columns together, gaps, reversed.
+std::vector<Strided> layouts(const Tensor& x) {
+  const std::int64_t rows = x.size(0);
+  const std::int64_t cols = x.size(1);
+  return {strided(x, {cols, 1}), strided(x, {1, rows}), strided(x, {2 * cols + 3, 2}),
+          strided(x, {-1, -rows})};
+}
+
+TEST_P(Quantizer, EveryTypeGranularitySideAndLayout) {
+  const Tensor x = gaussians(float32, {13, 37}, 1, 3.0);
+  for (const Side side : {Side::a, Side::b}) {
+    for (const Granularity& granularity : granularities(side)) {
+      for (const DType dtype : kSymmetric) {
+        const QuantizeOptions o{.dtype = dtype, .granularity = granularity, .side = side};
+        SCOPED_TRACE(to_string(granularity) + " " + std::string(name(dtype)));
+        for (const Strided& layout : layouts(x)) {
+          const Quantized got = quantize(layout.view, o);
+          expect_section6(x, o, got);
+          if (HasFatalFailure()) return;
+          // Codes lie in the stride order of the input.
+          const auto& in = layout.view.strides;
+          const auto& out = got.data.view().strides;
+          EXPECT_EQ(std::abs(in[0]) < std::abs(in[1]), out[0] < out[1]);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Quantizer, ZeroPointsOfEveryGranularityAndLayout) {
+  const Tensor x = gaussians(float32, {13, 37}, 2, 3.0);
+  const Tensor shifted = tensor_of(float32, {13, 37}, [&](std::int64_t i) {
+    return at(x, i) + static_cast<double>(i % 9) * 2.0;
+  });
+  for (const Side side : {Side::a, Side::b}) {
+    for (const Granularity& granularity : granularities(side)) {
+      for (const DType dtype : {int8, uint8}) {
+        const QuantizeOptions o{
+            .dtype = dtype, .granularity = granularity, .side = side, .azp = true};
+        SCOPED_TRACE(to_string(granularity) + " " + std::string(name(dtype)));
+        for (const Strided& layout : layouts(shifted)) {
+          expect_section6(shifted, o, quantize(layout.view, o));
+          if (HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Quantizer, EveryInputTypeFromItsOwnPrecision) {
+  for (const DType from : {float32, bfloat16, float16}) {
+    for (const double spread : {1e-4, 1.0, 9000.0}) {
+      const Tensor x = gaussians(from, {5, 700}, 3, spread);  // longer than any piece
+      for (const DType dtype : kSymmetric) {
+        const QuantizeOptions o{.dtype = dtype};
+        expect_section6(x, o, quantize(x, o));
+      }
+    }
+  }
+}
+
+TEST_P(Quantizer, PowerOfTwoScalesAreRoundedUpBeforeQuantizing) {
+  const Tensor x = gaussians(float32, {9, 64}, 4, 5.0);
+  for (const DType dtype : kSymmetric) {
+    for (const DType scale : {float32, float8_e8m0fnu}) {
+      const QuantizeOptions o{.dtype = dtype,
+                              .granularity = group(16),
+                              .rounding = ScaleRounding::power_of_two,
+                              .scale_dtype = scale};
+      expect_section6(x, o, quantize(x, o));
+    }
+  }
+  // An absmax whose scale is a power of two already keeps it.
+  const Tensor exact = values(float32, {1, 2}, {448.0 * 4, 1});
+  const Quantized q =
+      quantize(exact, {.dtype = float8_e4m3fn, .rounding = ScaleRounding::power_of_two});
+  EXPECT_EQ(at(q.scale, 0), 4.0);
+}
+
+TEST_P(Quantizer, MxfpHasGroupsOf32AndE8m0ScalesByTheFloorRule) {
+  for (const Side side : {Side::a, Side::b}) {
+    const Tensor x = gaussians(bfloat16, {70, 70}, 5, 5.0);
+    for (const DType dtype : {float8_e4m3fn, float8_e5m2}) {
+      const QuantizeOptions o{.dtype = dtype,
+                              .granularity = group(32),
+                              .side = side,
+                              .rounding = ScaleRounding::mx_floor,
+                              .scale_dtype = float8_e8m0fnu};
+      expect_section6(x, o, quantize_mxfp8(x, dtype, side));
+    }
+  }
+  // OCP MX 1.0 section 6.3 on one number: 2^(floor(log2 500) - 8) = 1, so that 500 saturates.
+  const Quantized q = quantize_mxfp8(values(float32, {1, 1}, {500}));
+  EXPECT_EQ(q.scale.data_as<std::uint8_t>()[0], 127);
+  EXPECT_EQ(at(q.data, 0), 448.0);
+}
+
+TEST_P(Quantizer, ZeroPointsOfConstantAndOneSidedRows) {
+  const Tensor x = values(float32, {5, 3}, {0, 0, 0, 5, 5, 5, 2, 3, 4, -2, -3, -4, -1, 0, 254});
+  for (const DType dtype : {int8, uint8}) {
+    const QuantizeOptions o{.dtype = dtype, .azp = true};
+    const Quantized q = quantize(x, o);
+    expect_section6(x, o, q);
+    const double qmin = dtype == int8 ? -128 : 0;
+    EXPECT_EQ(at(q.scale, 0), 1.0);  // zero range: scale 1, azp = qmin, codes = azp
+    EXPECT_EQ(at(q.azp, 0), qmin);
+    EXPECT_EQ(at(q.data, 0), qmin);
+    EXPECT_EQ(at(q.azp, 1), qmin);  // all positive: the range is forced to include 0
+    EXPECT_EQ(float_at(q.scale, 1), 5.0F / 255.0F);
+    EXPECT_EQ(at(q.azp, 3), qmin + 255);  // all negative
+    EXPECT_EQ(at(q.scale, 4), 1.0);
+    EXPECT_EQ(at(q.azp, 4), qmin + 1);
+  }
+}
+
+TEST_P(Quantizer, UpperAndLowerBoundsOfTheScale) {
+  const Tensor x = gaussians(float32, {6, 40}, 6, 10.0);
+  for (const DType dtype : kSymmetric) {
+    QuantizeOptions o{.dtype = dtype, .scale_ub = 5.0F};
+    expect_section6(x, o, quantize(x, o));
+    EXPECT_EQ(at(quantize(x, o).scale, 0),
+              static_cast<double>(5.0F / static_cast<float>(aim(dtype))));
+    o = {.dtype = dtype, .min_scale = 3.0F};
+    expect_section6(x, o, quantize(x, o));
+    EXPECT_EQ(at(quantize(x, o).scale, 0), 3.0);
+  }
+  const QuantizeOptions affine{.azp = true, .min_scale = 3.0F};
+  expect_section6(x, affine, quantize(x, affine));
+}
+
+TEST_P(Quantizer, RowsOfZerosGetScaleOneAndCodesZero) {
+  const Tensor x = Tensor::empty(float32, {3, 40});
+  std::memset(x.data(), 0, 480);
+  for (const DType dtype : kSymmetric) {
+    const Quantized q = quantize(x, {.dtype = dtype});
+    for (std::int64_t i = 0; i < 3; ++i) EXPECT_EQ(at(q.scale, i), 1.0);
+    for (const std::uint8_t byte : bytes_of(q.data)) ASSERT_EQ(byte, 0);
+  }
+}
+
+TEST_P(Quantizer, TinyNumbersKeepTheScaleNormal) {
+  for (const double tiny : {0x1p-149, 0x1p-130, 0x1p-126, 0x1p-120, 0x1.8p-118}) {
+    const Tensor x = values(float32, {1, 3}, {tiny, -tiny / 2, 0});
+    for (const DType dtype : kSymmetric) {
+      for (const ScaleRounding rounding : {ScaleRounding::none, ScaleRounding::power_of_two}) {
+        const QuantizeOptions o{.dtype = dtype, .rounding = rounding};
+        expect_section6(x, o, quantize(x, o));
+        EXPECT_GE(at(quantize(x, o).scale, 0), 0x1p-126);
+      }
+      if (!is_float8(dtype)) continue;
+      const QuantizeOptions mx{.dtype = dtype, .rounding = ScaleRounding::mx_floor};
+      expect_section6(x, mx, quantize(x, mx));
+    }
+    const QuantizeOptions affine{.azp = true};
+    expect_section6(x, affine, quantize(x, affine));
+  }
+}
+
+TEST_P(Quantizer, HugeNumbersDoNotOverflow) {
+  const double most = static_cast<double>(std::numeric_limits<float>::max());
+  const Tensor x = values(float32, {1, 2}, {most, -most});
+  for (const DType dtype : kSymmetric) {
+    const QuantizeOptions o{.dtype = dtype};
+    const Quantized q = quantize(x, o);
+    expect_section6(x, o, q);
+    EXPECT_EQ(at(q.data, 0), aim(dtype));
+  }
+  const Quantized affine = quantize(x, {.dtype = uint8, .azp = true});  // max - min overflows
+  EXPECT_TRUE(std::isfinite(float_at(affine.scale, 0)));
+  EXPECT_EQ(at(affine.data, 0), 255.0);
+  EXPECT_EQ(at(affine.data, 1), 0.0);
+}
+
+TEST_P(Quantizer, NonFiniteNumbersPropagateAndStayOutOfTheScale) {
+  const double inf = static_cast<double>(INFINITY);
+  const Tensor x = values(float32, {2, 4}, {1, std::nan(""), -2, inf, -inf, 4, inf, std::nan("")});
+  for (const DType dtype : kSymmetric) {
+    const QuantizeOptions o{.dtype = dtype};
+    const Quantized q = quantize(x, o);
+    expect_section6(x, o, q);
+    EXPECT_EQ(float_at(q.scale, 0), 2.0F / static_cast<float>(aim(dtype)));
+    const double top = dtype == float8_e5m2 ? inf : aim(dtype);
+    EXPECT_EQ(at(q.data, 0, 3), top);
+    EXPECT_EQ(std::isnan(at(q.data, 0, 1)), is_float8(dtype));
+  }
+  const Tensor only = values(float32, {1, 2}, {inf, std::nan("")});
+  EXPECT_EQ(at(quantize(only, {.dtype = float8_e4m3fn}).scale, 0), 1.0);
+  for (const DType dtype : {int8, uint8}) {
+    const QuantizeOptions affine{.dtype = dtype, .azp = true};
+    expect_section6(x, affine, quantize(x, affine));
+  }
+}
+
+TEST_P(Quantizer, NonFiniteNumbersAreRefusedOnRequest) {
+  const Tensor x = values(bfloat16, {2, 2}, {1, 2, 3, -static_cast<double>(INFINITY)});
+  expect_error([&] { quantize(x, {.non_finite = NonFinite::error}); }, Code::invalid_argument,
+               "quantize: x[1, 1] must be finite; got -inf", true);
+  (void)quantize(x.view().slice(0, 0, 1), {.non_finite = NonFinite::error});
+}
+
+TEST_P(Quantizer, Float8OverflowFollowsIeeeOnRequest) {
+  const Tensor x = values(float32, {1, 2}, {4, 1});
+  const auto code = [&](DType dtype) {
+    return at(quantize(x, {.dtype = dtype, .scale_ub = 1.0F, .overflow = Overflow::ieee}).data, 0);
+  };
+  EXPECT_TRUE(std::isnan(code(float8_e4m3fn)));
+  EXPECT_EQ(code(float8_e5m2), static_cast<double>(INFINITY));
+  EXPECT_EQ(at(quantize(x, {.dtype = float8_e5m2, .scale_ub = 1.0F}).data, 0), 57344.0);
+}
+
+TEST_P(Quantizer, EmptyMatrices) {
+  for (const Shape& shape : {Shape{0, 5}, Shape{5, 0}, Shape{0, 0}}) {
+    for (const Granularity& granularity : granularities(Side::a)) {
+      for (const bool azp : {false, true}) {
+        const QuantizeOptions o{.granularity = granularity, .azp = azp};
+        const Tensor x = Tensor::empty(float32, std::span(shape));
+        const Quantized q = quantize(x, o);
+        EXPECT_EQ(shape_string(q.data), shape_string(x));
+        expect_section6(x, o, q);
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, Quantizer, testing::Values("generic", "reference"),
+                         [](const auto& test) { return std::string(test.param); });
+
+}  // namespace
+}  // namespace octavo::test
