@@ -117,6 +117,11 @@ class Workshop:
 
 
 def run(workshop: Workshop, mutations: list[Mutation]) -> int:
+    readme = (ROOT / "tests/README.md").read_text(encoding="utf-8")
+    unlisted = [m.name for m in mutations if m.name not in readme]
+    if unlisted:
+        print(f"tests/README.md must list {', '.join(unlisted)}")
+        return 1
     unknown = sorted({t for m in mutations for t in m.tests} - workshop.targets())
     if unknown:
         print(f"no such test: {', '.join(unknown)}")
