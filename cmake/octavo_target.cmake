@@ -1,13 +1,14 @@
 # The compile options that every target of the project shares.
 
-# No contraction into FMA: the specification rounds every step. No ISA flags: kernels that use an
+# No contraction into FMA: the specification rounds every step. No traps and no errno: calls run in an
+# environment without traps and restore the flags, and loops with selections vectorise. No ISA flags: kernels that use an
 # instruction set say so in a pragma region, so that the program runs on any machine.
 function(octavo_target target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF CXX_VISIBILITY_PRESET hidden
                                              VISIBILITY_INLINES_HIDDEN ON
                                              POSITION_INDEPENDENT_CODE ON)
-  target_compile_options(${target} PRIVATE -ffp-contract=off)
+  target_compile_options(${target} PRIVATE -ffp-contract=off -fno-trapping-math -fno-math-errno)
   if(OCTAVO_DEVELOPER)
     target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
   endif()

@@ -130,14 +130,14 @@ std::string brand() { return "unknown"; }
 
 }  // namespace
 
-const CpuFeatures& cpu() noexcept {
+const CpuFeatures& this_cpu() noexcept {
   static const CpuFeatures features = detect();
   return features;
 }
 
 std::vector<CpuFeature> cpu_features() {
   std::vector<CpuFeature> features;
-  for (const FeatureRow& row : kFeatures) features.push_back({row.name, cpu().*row.flag});
+  for (const FeatureRow& row : kFeatures) features.push_back({row.name, this_cpu().*row.flag});
   return features;
 }
 

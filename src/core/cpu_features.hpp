@@ -13,6 +13,6 @@ struct CpuFeatures {
   bool neon_dotprod = false, neon_i8mm = false, neon_bf16 = false;
 };
 
-const CpuFeatures& cpu() noexcept;
+const CpuFeatures& this_cpu() noexcept;
 
 }  // namespace octavo

@@ -33,13 +33,6 @@ struct SmallFloat {
   }
 };
 
-template <const std::array<float, 256>& table, FloatFormat F>
-struct Float8 : SmallFloat<F, std::uint8_t> {
-  static float load(const void* base, std::int64_t offset) noexcept {
-    return table[load_raw<std::uint8_t>(base, offset)];
-  }
-};
-
 // 16-bit floats overflow to infinity, as IEEE 754 says.
 template <FloatFormat F>
 struct Float16Bit : SmallFloat<F, std::uint16_t> {
@@ -115,10 +108,10 @@ constexpr Functions functions_of() {
 // In the order of DType.
 constexpr std::array<Functions, kDTypes.size()> kFunctions{{
     functions_of<None>(),  // undefined
-    functions_of<Float8<kE4M3FNValues, kE4M3FN>>(),
-    functions_of<Float8<kE4M3FNUZValues, kE4M3FNUZ>>(),
-    functions_of<Float8<kE5M2Values, kE5M2>>(),
-    functions_of<Float8<kE5M2FNUZValues, kE5M2FNUZ>>(),
+    functions_of<SmallFloat<kE4M3FN, std::uint8_t>>(),
+    functions_of<SmallFloat<kE4M3FNUZ, std::uint8_t>>(),
+    functions_of<SmallFloat<kE5M2, std::uint8_t>>(),
+    functions_of<SmallFloat<kE5M2FNUZ, std::uint8_t>>(),
     functions_of<E8M0>(),
     functions_of<Float16Bit<kBFloat16>>(),
     functions_of<Float16Bit<kFloat16>>(),

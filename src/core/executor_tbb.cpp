@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "core/env.hpp"
+#include "core/fp_env.hpp"
 
 namespace octavo {
 namespace {
@@ -17,6 +18,7 @@ class TbbExecutor final : public Executor {
   TbbExecutor() noexcept : limit_(env::num_threads()) {}
 
   int concurrency() const noexcept override {
+    const FloatEnvironment environment;  // the first call computes, which raises flags
     const int arena = tbb::this_task_arena::max_concurrency();
     return limit_ > 0 ? std::min(limit_, arena) : arena;
   }

@@ -26,6 +26,7 @@ void parallel_for(const ExecContext& context, std::int64_t tasks, const Body& bo
   void* self = const_cast<void*>(static_cast<const void*>(&body));  // NOLINT: only read as const
   if (tasks <= 0) return;
   if (tasks == 1) return Call::run(self, 0);
+  const FloatEnvironment environment;  // pools do not restore exception flags
   executor_of(context).parallel(tasks, &Call::run, self);
 }
 

@@ -4,13 +4,14 @@
 //   for each block of rows                         (A widened once, shared by all workers)
 //     for each unit of 64 columns x rows, in parallel, statically assigned
 //       for each K range over which no scale changes
-//         for each 512 of that range               (B widened into panels)
-//           for each 4 rows, for each 8 columns    microkernel
+//         for each 256 of that range               (B widened into panels)
+//           for each row panel, each 16 columns    microkernel
 //         float sums stay in one tile; integer sums move to int32, then int64
 //         K-varying scales: t = t + (part * sa) * sb
 //       epilogue, row by row
 //
-// 512 products of 8-bit integers stay below 2^24: float32 carries their sum exactly.
+// 256 products of 8-bit integers stay below 2^24: float32 carries their sum exactly. A panel of B
+// of that depth takes half of a 32 KB first-level cache.
 #include "backends/cpu/driver.hpp"
 
 #include <algorithm>
@@ -25,13 +26,13 @@
 namespace octavo::cpu {
 namespace {
 
-constexpr std::int64_t kDepth = 512;
+constexpr std::int64_t kDepth = 256;
 constexpr std::int64_t kMaxBlockRows = 256;
 constexpr std::int64_t kBlockFloats = std::int64_t{1}
                                       << 24;  // A panels: 64 MB at most, if K allows
 constexpr std::int64_t kSerialWork =
-    1 << 17;                               // products below which threads cost more than they save
-constexpr std::int64_t kInt32Chunks = 64;  // 64 * 512 * 255 * 128 < 2^31
+    1 << 17;                                // products below which threads cost more than they save
+constexpr std::int64_t kInt32Chunks = 128;  // 128 * 256 * 255 * 128 < 2^31
 
 std::int64_t round_up(std::int64_t value, std::int64_t step) noexcept {
   return (value + step - 1) / step * step;
@@ -39,7 +40,7 @@ std::int64_t round_up(std::int64_t value, std::int64_t step) noexcept {
 
 // What one worker computes in, for `rows` rows.
 struct Scratch {
-  float* panels;              // [kTileCols / 8][kDepth][8]
+  float* panels;              // [kTileCols / 16][kDepth][16]
   float* row;                 // one row or column on its way into a panel
   float* sum;                 // [rows][kTileCols]: the microkernel's tile
   float* total;               // the same: K-varying scales
@@ -50,7 +51,9 @@ struct Scratch {
 };
 
 struct Shape {
+  const Microkernel* kernel;
   std::int64_t m, n, k;
+  std::int64_t panel_rows;  // the kernel's
   std::int64_t block_rows;  // rows whose A panels exist at a time
   std::int64_t workers;
   bool integer, varying;
@@ -58,14 +61,16 @@ struct Shape {
 
 Shape shape_of(const Member& p, const ExecContext& context) noexcept {
   Shape s{};
+  s.kernel = &best_microkernel();
+  s.panel_rows = s.kernel->rows;
   s.m = p.a.data.shape[0];
   s.k = p.a.data.shape[1];
   s.n = column_extent(p.b);
   s.integer = is_integer8(p.a.data.dtype) && is_integer8(weight_dtype(p.b));
   s.varying = varies_along_k(p.a, Side::a) || varies_along_k(p.b, Side::b);
-  const std::int64_t fitting = kBlockFloats / std::max<std::int64_t>(s.k, 1) / kPanelRows;
-  s.block_rows = std::min(round_up(s.m, kPanelRows),
-                          std::clamp(fitting * kPanelRows, kPanelRows, kMaxBlockRows));
+  const std::int64_t fitting = kBlockFloats / std::max<std::int64_t>(s.k, 1) / s.panel_rows;
+  s.block_rows = std::min(round_up(s.m, s.panel_rows),
+                          std::clamp(fitting * s.panel_rows, s.panel_rows, kMaxBlockRows));
   const bool small = s.m * s.n < kSerialWork && s.m * s.n * s.k < kSerialWork;
   s.workers = small ? 1 : std::max(1, executor_of(context).concurrency());
   return s;
@@ -104,7 +109,7 @@ class Unit {
         n0_(n0),
         count_(std::min(kTileCols, s.n - n0)),
         panels_((count_ + kPanelCols - 1) / kPanelCols),
-        tile_(round_up(rows_, kPanelRows) * kTileCols) {}
+        tile_(round_up(rows_, s.panel_rows) * kTileCols) {}
 
   void run() noexcept {
     if (s_.varying) {
@@ -132,7 +137,7 @@ class Unit {
     std::int64_t chunks = 0;
     for (std::int64_t k = k0; k < k1; k += kDepth) {
       const std::int64_t depth = std::min(kDepth, k1 - k);
-      load_column_panels(p_.b, k, k + depth, n0_, panels_, w_.panels, w_.row);
+      load_column_panels(*s_.kernel, p_.b, k, k + depth, n0_, panels_, w_.panels, w_.row);
       multiply_panels(k, depth);
       if (!s_.integer) continue;
       if (chunks == kInt32Chunks) {  // full, and more follows
@@ -157,11 +162,11 @@ class Unit {
   bool needs_exact() const noexcept { return p_.a.azp.defined() || p_.out.dtype == DType::int32; }
 
   void multiply_panels(std::int64_t k, std::int64_t depth) noexcept {
-    for (std::int64_t r = 0; r < rows_; r += kPanelRows) {
-      const float* a = a_ + r * s_.k + k * kPanelRows;
+    for (std::int64_t r = 0; r < rows_; r += s_.panel_rows) {
+      const float* a = a_ + r * s_.k + k * s_.panel_rows;
       for (std::int64_t panel = 0; panel < panels_; ++panel) {
-        kGenericMicrokernel.run(depth, a, w_.panels + panel * depth * kPanelCols,
-                                w_.sum + r * kTileCols + panel * kPanelCols, kTileCols);
+        s_.kernel->run(depth, a, w_.panels + panel * depth * kPanelCols,
+                       w_.sum + r * kTileCols + panel * kPanelCols, kTileCols);
       }
     }
   }
@@ -261,13 +266,14 @@ void run_member(const Member& p, const MatmulOptions& options, const ExecContext
 
   for (std::int64_t block = 0; block < s.m; block += s.block_rows) {
     const std::int64_t rows = std::min(s.block_rows, s.m - block);
-    const std::int64_t row_panels = (rows + kPanelRows - 1) / kPanelRows;
+    const std::int64_t row_panels = (rows + s.panel_rows - 1) / s.panel_rows;
     parallel_for(context, s.workers, [&](std::int64_t worker) {
       Arena own(scratch + worker * stride);
       auto* row = own.take<float>(s.k);
       const std::int64_t end = row_panels * (worker + 1) / s.workers;
       for (std::int64_t i = row_panels * worker / s.workers; i < end; ++i) {
-        load_row_panel(p.a.data, block + i * kPanelRows, a_panels + i * kPanelRows * s.k, row);
+        load_row_panel(*s.kernel, p.a.data, block + i * s.panel_rows,
+                       a_panels + i * s.panel_rows * s.k, row);
       }
     });
     // Few columns: rows are cut as well, so that every worker has a unit.
@@ -280,8 +286,8 @@ void run_member(const Member& p, const MatmulOptions& options, const ExecContext
       const std::int64_t end = units * (worker + 1) / s.workers;
       for (std::int64_t u = units * worker / s.workers; u < end; ++u) {
         const std::int64_t cut = u % cuts;
-        const std::int64_t r0 = row_panels * cut / cuts * kPanelRows;
-        const std::int64_t r1 = std::min(rows, row_panels * (cut + 1) / cuts * kPanelRows);
+        const std::int64_t r0 = row_panels * cut / cuts * s.panel_rows;
+        const std::int64_t r1 = std::min(rows, row_panels * (cut + 1) / cuts * s.panel_rows);
         Unit(p, options, s, w, a_panels + r0 * s.k, block + r0, block + r1, u / cuts * kTileCols)
             .run();
       }

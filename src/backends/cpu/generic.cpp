@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "backends/cpu/driver.hpp"
+#include "backends/cpu/microkernel.hpp"
 #include "backends/cpu/pack.hpp"
 #include "backends/cpu/quantize.hpp"
 #include "backends/prologue.hpp"
@@ -27,12 +28,12 @@ const char* supports(const MatmulProblem& problem, const ExecContext&) noexcept 
 }
 
 const char* how(const MatmulProblem& problem) noexcept {
-  if (group_count(problem) == 0) return "portable C++; no groups, nothing to multiply";
+  if (group_count(problem) == 0) return "no groups, nothing to multiply";
   const Member first = member(problem, 0);
   const bool integer =
       is_integer8(product_dtype(first.a)) && is_integer8(cpu::weight_dtype(first.b));
-  return integer ? "portable C++, 4x8 tile, exact sums through float32 in steps of 512"
-                 : "portable C++, 4x8 tile, float32 sums in ascending k";
+  const cpu::Microkernel& kernel = cpu::best_microkernel();
+  return integer ? kernel.on_integers : kernel.on_floats;
 }
 
 Status run_members(const MatmulProblem& problem, const ExecContext& context, void* workspace,
@@ -63,7 +64,8 @@ Status run(const MatmulProblem& problem, const ExecContext& context, void* works
 
 const Backend kGenericBackend{
     .name = "generic",
-    .summary = "portable C++ for any CPU: every type widened to float32, blocked, threaded",
+    .summary =
+        "any CPU: every type widened to float32, blocked, threaded, the widest vectors there are",
     .unavailable = &unavailable,
     .supports = &supports,
     .how = &how,

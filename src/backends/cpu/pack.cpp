@@ -53,6 +53,13 @@ const char* packed_panel(const PackedWeightData& w, std::int64_t panel, std::int
   return w.codes.data_as<const char>() + element * element_bytes(w.dtype);
 }
 
+// Elements at any distance; neighbours go through the kernel's own loop.
+void widen(const Microkernel& kernel, DType dtype, const void* source, std::int64_t stride,
+           std::int64_t count, float* out) noexcept {
+  if (stride == 1) return kernel.widen(dtype, source, count, out);
+  load_row(dtype, source, stride, count, out);
+}
+
 void scatter(const float* row, std::int64_t panels, std::int64_t depth, std::int64_t k,
              float* out) noexcept {
   for (std::int64_t p = 0; p < panels; ++p) {
@@ -93,26 +100,29 @@ void unpack_weight(const void* packed, const TensorView& weight,
   }
 }
 
-void load_row_panel(const TensorView& a, std::int64_t row, float* panel, float* scratch) noexcept {
+void load_row_panel(const Microkernel& kernel, const TensorView& a, std::int64_t row, float* panel,
+                    float* scratch) noexcept {
+  const std::int64_t rows = kernel.rows;
   const std::int64_t depth = a.shape[1];
-  for (std::int64_t i = 0; i < kPanelRows; ++i) {
+  for (std::int64_t i = 0; i < rows; ++i) {
     if (row + i >= a.shape[0]) {
-      for (std::int64_t k = 0; k < depth; ++k) panel[k * kPanelRows + i] = 0.0F;
+      for (std::int64_t k = 0; k < depth; ++k) panel[k * rows + i] = 0.0F;
       continue;
     }
-    octavo::load_row(a.dtype, a.at((row + i) * a.strides[0]), a.strides[1], depth, scratch);
-    for (std::int64_t k = 0; k < depth; ++k) panel[k * kPanelRows + i] = scratch[k];
+    widen(kernel, a.dtype, a.at((row + i) * a.strides[0]), a.strides[1], depth, scratch);
+    for (std::int64_t k = 0; k < depth; ++k) panel[k * rows + i] = scratch[k];
   }
 }
 
-void load_column_panels(const Operand& b, std::int64_t k0, std::int64_t k1, std::int64_t n0,
-                        std::int64_t panels, float* out, float* scratch) noexcept {
+void load_column_panels(const Microkernel& kernel, const Operand& b, std::int64_t k0,
+                        std::int64_t k1, std::int64_t n0, std::int64_t panels, float* out,
+                        float* scratch) noexcept {
   const std::int64_t depth = k1 - k0;
   if (b.packed != nullptr) {
     const PackedWeightData& w = *b.packed->content();
     for (std::int64_t p = 0; p < panels; ++p) {
-      octavo::load_row(w.dtype, packed_panel(w, n0 / kPanelCols + p, k0), 1, depth * kPanelCols,
-                       out + p * depth * kPanelCols);
+      kernel.widen(w.dtype, packed_panel(w, n0 / kPanelCols + p, k0), depth * kPanelCols,
+                   out + p * depth * kPanelCols);
     }
     return;
   }
@@ -121,8 +131,8 @@ void load_column_panels(const Operand& b, std::int64_t k0, std::int64_t k1, std:
   if (std::abs(v.strides[1]) <= std::abs(v.strides[0])) {  // rows of B lie together
     std::fill(scratch, scratch + panels * kPanelCols, 0.0F);
     for (std::int64_t k = 0; k < depth; ++k) {
-      octavo::load_row(v.dtype, v.at((k0 + k) * v.strides[0] + n0 * v.strides[1]), v.strides[1],
-                       count, scratch);
+      widen(kernel, v.dtype, v.at((k0 + k) * v.strides[0] + n0 * v.strides[1]), v.strides[1], count,
+            scratch);
       scatter(scratch, panels, depth, k, out);
     }
     return;
@@ -130,8 +140,8 @@ void load_column_panels(const Operand& b, std::int64_t k0, std::int64_t k1, std:
   for (std::int64_t j = 0; j < panels * kPanelCols; ++j) {
     float* column = out + j / kPanelCols * depth * kPanelCols + j % kPanelCols;
     if (j < count) {
-      octavo::load_row(v.dtype, v.at(k0 * v.strides[0] + (n0 + j) * v.strides[1]), v.strides[0],
-                       depth, scratch);
+      widen(kernel, v.dtype, v.at(k0 * v.strides[0] + (n0 + j) * v.strides[1]), v.strides[0], depth,
+            scratch);
     } else {
       std::fill(scratch, scratch + depth, 0.0F);
     }

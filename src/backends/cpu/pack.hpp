@@ -6,15 +6,11 @@
 #include <cstdint>
 
 #include "backends/backend.hpp"
+#include "backends/cpu/microkernel.hpp"
 
 namespace octavo::cpu {
 
-/// Columns of one packed panel of B.
-inline constexpr std::int64_t kPanelCols = 8;
-/// Rows of one panel of A.
-inline constexpr std::int64_t kPanelRows = 4;
-
-/// The packed layout, version 1: panel after panel of 8 columns, each [K][8] elements in the
+/// The packed layout, version 1: panel after panel of 16 columns, each [K][16] elements in the
 /// weight's own type, the last panel padded with zero bytes.
 inline constexpr int kPackVersion = 1;
 std::size_t packed_bytes(DType dtype, std::int64_t k, std::int64_t n) noexcept;
@@ -22,14 +18,16 @@ void pack_weight(const TensorView& weight, void* packed, const ExecContext& cont
 void unpack_weight(const void* packed, const TensorView& weight,
                    const ExecContext& context) noexcept;
 
-/// Rows [row, row + 4) of A, all of K, as [K][4] floats; rows past the end are zero.
+/// A kernel's rows from `row` on, all of K, as [K][rows] floats; rows past the end are zero.
 /// `scratch` holds K floats.
-void load_row_panel(const TensorView& a, std::int64_t row, float* panel, float* scratch) noexcept;
+void load_row_panel(const Microkernel& kernel, const TensorView& a, std::int64_t row, float* panel,
+                    float* scratch) noexcept;
 
-/// Rows [k0, k1) of columns [n0, n0 + 8 * panels) of B as `panels` panels of [k1 - k0][8] floats;
-/// columns past the end are zero. `scratch` holds max(k1 - k0, 8 * panels) floats.
-void load_column_panels(const Operand& b, std::int64_t k0, std::int64_t k1, std::int64_t n0,
-                        std::int64_t panels, float* out, float* scratch) noexcept;
+/// Rows [k0, k1) of columns [n0, n0 + 16 * panels) of B as `panels` panels of [k1 - k0][16] floats;
+/// columns past the end are zero. `scratch` holds max(k1 - k0, 16 * panels) floats.
+void load_column_panels(const Microkernel& kernel, const Operand& b, std::int64_t k0,
+                        std::int64_t k1, std::int64_t n0, std::int64_t panels, float* out,
+                        float* scratch) noexcept;
 
 /// Row k of columns [n0, n0 + count) of B.
 void load_weight_row(const Operand& b, std::int64_t k, std::int64_t n0, std::int64_t count,

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// 4 x 16 in 8-wide vectors: 8 accumulators, 2 of B, 1 of A fit 16 registers.
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include "backends/cpu/kernels/isa_region.hpp"
+#include "backends/cpu/microkernel.hpp"
+#include "octavo/numeric.hpp"
+
+#if defined(__x86_64__)
+namespace octavo::cpu {
+namespace {
+
+OCTAVO_ISA_BEGIN("avx2")
+#include "backends/cpu/kernels/float_tile-inl.hpp"
+#include "backends/cpu/kernels/widen-inl.hpp"
+
+using Vec8 = float __attribute__((vector_size(32), may_alias));
+
+OCTAVO_KERNEL void tile_4x16(std::int64_t depth, const float* a, const float* b, float* c,
+                             std::int64_t ldc) noexcept {
+  add_product<Vec8, 2>(depth, a, b, c, ldc, std::make_index_sequence<4>());
+}
+OCTAVO_ISA_END
+
+}  // namespace
+
+const Microkernel kAvx2Microkernel{"4x16 tile, AVX2, exact sums through float32 in steps of 256",
+                                   "4x16 tile, AVX2, float32 sums in ascending k", 4, &tile_4x16,
+                                   &widen_row};
+
+}  // namespace octavo::cpu
+#endif

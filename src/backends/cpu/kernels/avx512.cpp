@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// 8 x 16 in 16-wide vectors: 8 accumulators hide the latency of an addition.
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include "backends/cpu/kernels/isa_region.hpp"
+#include "backends/cpu/microkernel.hpp"
+#include "octavo/numeric.hpp"
+
+#if defined(__x86_64__)
+namespace octavo::cpu {
+namespace {
+
+OCTAVO_ISA_BEGIN("avx512f")
+#include "backends/cpu/kernels/float_tile-inl.hpp"
+#include "backends/cpu/kernels/widen-inl.hpp"
+
+using Vec16 = float __attribute__((vector_size(64), may_alias));
+
+OCTAVO_KERNEL void tile_8x16(std::int64_t depth, const float* a, const float* b, float* c,
+                             std::int64_t ldc) noexcept {
+  add_product<Vec16, 1>(depth, a, b, c, ldc, std::make_index_sequence<8>());
+}
+OCTAVO_ISA_END
+
+}  // namespace
+
+const Microkernel kAvx512Microkernel{
+    "8x16 tile, AVX-512, exact sums through float32 in steps of 256",
+    "8x16 tile, AVX-512, float32 sums in ascending k", 8, &tile_8x16, &widen_row};
+
+}  // namespace octavo::cpu
+#endif

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// 4 x 16 in 4-wide vectors, 8 columns at a time: 8 accumulators, 2 of B, 1 of A fit 16 registers.
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include "backends/cpu/kernels/isa_region.hpp"
+#include "backends/cpu/microkernel.hpp"
+#include "octavo/numeric.hpp"
+
+namespace octavo::cpu {
+namespace {
+
+#include "backends/cpu/kernels/float_tile-inl.hpp"
+#include "backends/cpu/kernels/widen-inl.hpp"
+
+using Vec4 = float __attribute__((vector_size(16), may_alias));
+
+OCTAVO_KERNEL void tile_4x16(std::int64_t depth, const float* a, const float* b, float* c,
+                             std::int64_t ldc) noexcept {
+  add_product<Vec4, 2>(depth, a, b, c, ldc, std::make_index_sequence<4>());
+  add_product<Vec4, 2>(depth, a, b + 8, c + 8, ldc, std::make_index_sequence<4>());
+}
+
+}  // namespace
+
+const Microkernel kBaselineMicrokernel{
+    "4x16 tile in 4-wide vectors, exact sums through float32 in steps of 256",
+    "4x16 tile in 4-wide vectors, float32 sums in ascending k", 4, &tile_4x16, &widen_row};
+
+}  // namespace octavo::cpu

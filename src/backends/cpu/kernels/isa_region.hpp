@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Functions compiled for an instruction set, and functions whose registers must not be tampered
+// with.
+#pragma once
+
+// Between the two, functions may use the named extensions. Flags on whole files would leak them
+// into inline functions of other headers, which therefore come before the region.
+#define OCTAVO_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define OCTAVO_ISA_BEGIN(isa) \
+  OCTAVO_PRAGMA(clang attribute push(__attribute__((target(isa))), apply_to = function))
+#define OCTAVO_ISA_END OCTAVO_PRAGMA(clang attribute pop)
+#else
+#define OCTAVO_ISA_BEGIN(isa) OCTAVO_PRAGMA(GCC push_options) OCTAVO_PRAGMA(GCC target(isa))
+#define OCTAVO_ISA_END OCTAVO_PRAGMA(GCC pop_options)
+#endif
+
+// g++ 12's constant-propagated clones of a kernel spill its accumulators; noipa forbids them.
+#if defined(__clang__)
+#define OCTAVO_KERNEL __attribute__((noinline))
+#else
+#define OCTAVO_KERNEL __attribute__((noipa))
+#endif

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of microkernels and what each needs.
+#include "backends/cpu/microkernel.hpp"
+
+#include <array>
+
+#include "core/cpu_features.hpp"
+
+namespace octavo::cpu {
+namespace {
+
+struct Row {
+  const Microkernel* kernel;
+  bool CpuFeatures::*needs;  // null: nothing
+};
+
+// Best first.
+constexpr std::array kRows {
+#if defined(__x86_64__)
+  Row{&kAvx512Microkernel, &CpuFeatures::avx512f}, Row{&kAvx2Microkernel, &CpuFeatures::avx2},
+#endif
+      Row{&kBaselineMicrokernel, nullptr},
+};
+
+struct Usable {
+  std::array<const Microkernel*, kRows.size()> kernels{};
+  std::size_t count = 0;
+};
+
+Usable find_usable() noexcept {
+  Usable usable;
+  for (const Row& row : kRows) {
+    if (row.needs == nullptr || this_cpu().*row.needs) usable.kernels[usable.count++] = row.kernel;
+  }
+  return usable;
+}
+
+}  // namespace
+
+std::span<const Microkernel* const> usable_microkernels() noexcept {
+  static const Usable usable = find_usable();
+  return {usable.kernels.data(), usable.count};
+}
+
+}  // namespace octavo::cpu
