@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
+#include <limits>
 
 namespace octavo {
 namespace {
@@ -47,6 +49,22 @@ std::int64_t row_bytes(const Layout& l) noexcept {
 }
 
 }  // namespace
+
+bool addressable(const TensorView& view) noexcept {
+  std::int64_t count = element_bytes(view.dtype);
+  std::int64_t span = count;
+  for (std::size_t d = 0; d < static_cast<std::size_t>(view.rank); ++d) {
+    const std::int64_t extent = view.shape[d];
+    if (extent <= 1) continue;
+    if (view.strides[d] == std::numeric_limits<std::int64_t>::min()) return false;
+    std::int64_t reach = 0;
+    if (__builtin_mul_overflow(count, extent, &count)) return false;
+    if (__builtin_mul_overflow(std::abs(view.strides[d]), extent, &reach)) return false;
+    if (__builtin_mul_overflow(reach, element_bytes(view.dtype), &reach)) return false;
+    if (__builtin_add_overflow(span, reach, &span)) return false;
+  }
+  return true;
+}
 
 bool overlap(const TensorView& a, const TensorView& b) noexcept {
   if (!a.defined() || !b.defined() || a.numel() == 0 || b.numel() == 0) return false;

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether views share memory.
+// Which bytes a view reaches, and whether views share some.
 #pragma once
 
 #include "octavo/tensor.hpp"
 
 namespace octavo {
+
+/// True where the count of elements and every distance between two of them, in bytes, stay below
+/// 2^63. Holds for whatever passed check_tensor; the other functions need it.
+bool addressable(const TensorView& view) noexcept;
 
 /// True unless no byte of one view belongs to the other. Exact for disjoint address ranges and for
 /// column blocks of one buffer; any other interleaving counts as overlap.

@@ -94,6 +94,10 @@ TensorView::TensorView(const void* memory, DType type, std::span<const std::int6
     }
     shape[d] = sizes[d];
   }
+  if (compact_bytes(dtype, sizes) < 0) {
+    throw_status(fail(Code::invalid_argument,
+                      "TensorView: shape must count less than 2^63 bytes; got more"));
+  }
   set_compact_strides(*this);
 }
 

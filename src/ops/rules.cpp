@@ -54,6 +54,12 @@ Status check_tensor(const Site& site, Arg arg, const TensorView& view) {
     return fail(Code::unavailable, "{}.device must be cpu (no CUDA backend is built); got cuda:{}",
                 site(arg), view.device.index);
   }
+  if (!addressable(view)) {
+    return fail(Code::invalid_argument,
+                "{}.strides must keep elements less than 2^63 bytes apart; got [{}] for shape {}",
+                site(arg), fmt::join(view.strides.begin(), view.strides.begin() + view.rank, ", "),
+                shape_string(view));
+  }
   if (view.data == nullptr && view.numel() > 0) {
     return fail(Code::invalid_argument, "{}.data must not be null; got null for shape {}",
                 site(arg), shape_string(view));

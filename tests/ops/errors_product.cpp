@@ -54,6 +54,14 @@ std::vector<ErrorRow> product_errors() {
        [=] { mm(on_cuda(a), b); }},
       {"NullMemory", kInvalid, "scaled_mm: b.data must not be null; got null for shape [3, 4]",
        [=] { mm(a, without_memory(b)); }},
+      {"StridesBeyondAddresses", kInvalid,
+       "scaled_mm: a.strides must keep elements less than 2^63 bytes apart; got "
+       "[3, 4611686018427387904] for shape [2, 3]",
+       [=] {
+         TensorView far = a;
+         far.strides[1] = std::int64_t{1} << 62;
+         mm(far, b);
+       }},
       {"ContextDevice", Code::unavailable,
        "scaled_mm: context.device must be cpu (no CUDA backend is built); got cuda:0",
        [=] {
@@ -180,6 +188,11 @@ std::vector<ErrorRow> product_errors() {
       {"ViewOfNegativeExtent", kInvalid, "TensorView: shape[1] must be at least 0; got -2",
        [=] {
          (void)TensorView(nullptr, int8, {1, -2});
+       }},
+      {"ViewOfTooManyBytes", kInvalid,
+       "TensorView: shape must count less than 2^63 bytes; got more",
+       [=] {
+         (void)TensorView(nullptr, int8, {std::int64_t{1} << 40, std::int64_t{1} << 40});
        }},
       {"ViewStrides", kInvalid, "TensorView: strides.size must be shape.size = 2; got 1",
        [=] {
