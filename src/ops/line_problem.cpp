@@ -198,12 +198,14 @@ LineProblem make_problem(const ProblemLine& line, TensorSource& source, const ch
 }
 
 Explanation explain(const ProblemLine& line, const ExecContext& context, const char* backend) {
-  // Packing would read the weight; the explanation of a packed one differs in nothing else.
-  ProblemLine unpacked = line;
-  unpacked.prepacked = false;
-  NoMemory source(unpacked);
-  const LineProblem problem = make_problem(unpacked, source, backend);
-  return explain(problem.problem(), context, backend);
+  return at_edge("explain", [&]() -> Result<Explanation> {
+    // Packing would read the weight; the explanation of a packed one differs in nothing else.
+    ProblemLine unpacked = line;
+    unpacked.prepacked = false;
+    NoMemory source(unpacked);
+    const LineProblem problem = make_problem(unpacked, source, backend);
+    return explain(problem.problem(), context, backend);
+  });
 }
 
 }  // namespace octavo
