@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lent scratch memory: the announced size is enough at any alignment, one byte less is refused.
+#include "kit/operands.hpp"
+#include "ops/helpers.hpp"
+#include "support/guard.hpp"
+#include "support/lines.hpp"
+
+namespace octavo::test {
+namespace {
+
+std::vector<std::string> lines() {
+  std::vector<std::string> all{
+      "scaled_mm int8:int8:fp32 scale=token:channel 300x200x1000",
+      "scaled_mm e4m3fn:e4m3fn:bf16 scale=group128:block128x128 130x200x300",
+      "scaled_mm fp32:int8:fp32 quantise=int8 threshold=1 scale=token:channel 300x200x100",
+      "grouped_mm int8:int8:fp32 split=list groups=5+300+0+7 312x70x40",
+  };
+  for (const char* file : {"fused", "grouped"}) {
+    for (const std::string& line : lines_of(file)) all.push_back(line);
+  }
+  return all;
+}
+
+class WorkspaceLines : public testing::TestWithParam<std::string> {};
+
+TEST_P(WorkspaceLines, TheAnnouncedSizeIsEnoughBetweenGuardPages) {
+  const ProblemLine line = parse_problem_line(GetParam());
+  for (const char* backend : {"generic", "reference"}) {
+    kit::Operands plain(line, kit::Content::gaussian);
+    const LineProblem want = make_problem(line, plain);
+    run(want.problem(), {}, backend);
+    for (const int threads : {1, 3}) {
+      ThreadExecutor executor(threads);
+      ExecContext context{.executor = &executor};
+      kit::Operands operands(line, kit::Content::gaussian);
+      const LineProblem made = make_problem(line, operands);
+      const std::size_t bytes = workspace_bytes(made.problem(), context, backend);
+      for (const Side side : {Side::left, Side::right}) {
+        const std::shared_ptr<void> memory = guarded(side)(bytes);
+        const Workspace workspace{memory.get(), bytes};
+        context.workspace = &workspace;
+        kit::poison_outputs(operands);
+        run(made.problem(), context, backend);
+        EXPECT_TRUE(same_bits(made.problem(), want.problem())) << GetParam() << " on " << backend;
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Lines, WorkspaceLines, testing::ValuesIn(lines()),
+                         [](const auto& test) { return "Line" + std::to_string(test.index); });
+
+TEST(WorkspaceSize, OneByteLessThanAnnouncedIsRefusedWhereTheAlignmentNeedsIt) {
+  const Tensor a = integers(int8, {50, 60}, 1);
+  const Tensor b = integers(int8, {60, 70}, 2);
+  const Tensor out = Tensor::empty(float32, {50, 70});
+  const MatmulProblem problem = scaled_mm_problem(a, b, {.out = out});
+  const ExecContext serial{.executor = &serial_executor()};
+  const std::size_t bytes = workspace_bytes(problem, serial);
+  ASSERT_GT(bytes, 0U);
+  const Tensor memory = Tensor::empty(uint8, {static_cast<std::int64_t>(bytes) + 64});
+  char* worst = memory.data_as<char>() + 1;  // 63 bytes before the next multiple of 64
+  const auto run_in = [&](std::size_t size) {
+    const Workspace workspace{worst, size};
+    ExecContext context = serial;
+    context.workspace = &workspace;
+    run(problem, context);
+  };
+  run_in(bytes);
+  expect_same_bits(out, scaled_mm(a, b));
+  for (const std::size_t size : {bytes - 1, std::size_t{0}}) {
+    fill_with_poison(out);
+    expect_error([&] { run_in(size); }, Code::invalid_argument,
+                 "scaled_mm: context.workspace.bytes must be at least " + std::to_string(bytes) +
+                     " (workspace_bytes); got " + std::to_string(size),
+                 true);
+    for (const std::uint8_t byte : bytes_of(out)) ASSERT_EQ(byte, 0xA5);  // untouched
+  }
+}
+
+TEST(WorkspaceSize, IsTheSameForAProblemAndItsExplanation) {
+  const Tensor a = integers(int8, {50, 60}, 1);
+  const Tensor b = integers(int8, {60, 70}, 2);
+  const MatmulProblem problem = scaled_mm_problem(a, b);
+  const std::size_t announced = explain(problem).workspace_bytes;
+  EXPECT_EQ(workspace_bytes(problem), announced + 63);  // any alignment of the caller's memory
+}
+
+TEST(WorkspaceSize, IsZeroWhereTheReferenceNeedsNone) {
+  const Tensor a = integers(int8, {5, 6}, 1);
+  const Tensor b = integers(int8, {6, 7}, 2);
+  EXPECT_EQ(workspace_bytes(scaled_mm_problem(a, b), {}, "reference"), 0U);
+  const Workspace none;
+  expect_same_bits(scaled_mm(a, b, {.backend = "reference"}, {.workspace = &none}),
+                   scaled_mm(a, b));
+}
+
+}  // namespace
+}  // namespace octavo::test
