@@ -308,7 +308,7 @@ Tensor int8_mm_dequant(const TensorView& acc, const TensorView& row_absmax,
     const std::int64_t n = rows.view.shape[1];
     OCTAVO_TRY(check_statistic(kName, "row_absmax", row_absmax, m));
     OCTAVO_TRY(check_statistic(kName, "col_absmax", col_absmax, n));
-    OCTAVO_TRY_ASSIGN(const TensorView b, resolve_bias({kName}, bias, {0, m, n, 0}));
+    OCTAVO_TRY_ASSIGN(const TensorView b, resolve_bias({kName}, bias, {-1, m, n, 0}));
     OCTAVO_TRY_ASSIGN(const Tensor sa, scales_of(kName, row_absmax));
     OCTAVO_TRY_ASSIGN(const Tensor sb, scales_of(kName, col_absmax));
     OCTAVO_TRY_ASSIGN(const Tensor out, Tensor::try_empty(kName, out_dtype, acc.dims()));

@@ -5,6 +5,7 @@
 #include "backends/backend.hpp"
 #include "core/convert.hpp"
 #include "core/error.hpp"
+#include "core/grid.hpp"
 #include "ops/run.hpp"
 
 namespace octavo {
@@ -48,7 +49,7 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
     p.b = o.trans_b ? b.transposed() : b;
   }
   const std::int64_t b_rows = b.packed != nullptr ? b.packed->k() : p.b.data.shape[0];
-  l.extents = {0, p.a.data.shape[0], b.packed != nullptr ? b.packed->n() : p.b.data.shape[1],
+  l.extents = {-1, p.a.data.shape[0], b.packed != nullptr ? b.packed->n() : p.b.data.shape[1],
                p.a.data.shape[1]};
   const Extents& e = l.extents;
   OCTAVO_TRY(check_inner(site, e, b_rows, e.n));
@@ -73,6 +74,12 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
 
   OCTAVO_TRY(resolve_scales(site, p.a, o.scale_a, {.side = Side::a, .rows = e.m, .cols = e.k}));
   OCTAVO_TRY(resolve_scales(site, p.b, o.scale_b, {.side = Side::b, .rows = e.k, .cols = e.n}));
+  if (quantised && p.a.quantise->vectorwise && varies_along_k(p.b, Side::b)) {
+    return fail(Code::unsupported,
+                "{}.granularity must be per_channel() or per_tensor() for LLM.int8; got one that "
+                "varies along K",
+                site(Arg::scale_b));
+  }
   OCTAVO_TRY_ASSIGN(p.a.azp, resolve_azp(site, o.azp, p.a, a_dtype, e.m));
   Epilogue& epilogue = p.epilogue;
   OCTAVO_TRY_ASSIGN(epilogue.bias, resolve_bias(site, o.bias, e));

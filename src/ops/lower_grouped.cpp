@@ -161,7 +161,7 @@ Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand&
   }
   OCTAVO_TRY_ASSIGN(p.a.azp, resolve_azp(site, {}, p.a, a_dtype, e.m));
   Extents bias_extents = e;
-  if (form.split == Split::columns) bias_extents.g = 0;
+  if (form.split == Split::columns) bias_extents.g = -1;
   OCTAVO_TRY_ASSIGN(p.epilogue.bias, resolve_bias(site, o.bias, bias_extents));
   OCTAVO_TRY_ASSIGN(p.epilogue.alpha, resolve_factor(site, Arg::alpha, o.alpha, -1));
   OCTAVO_TRY_ASSIGN(p.epilogue.scale_result,

@@ -59,9 +59,9 @@ Result<TensorView> resolve_bias(const Site& site, const TensorView& bias, const 
     if (bias.numel() == 1) view.strides[0] = 0;
     return view;
   }
-  if (e.g > 0 && bias.rank == 2 && bias.shape[0] == e.g && bias.shape[1] == e.n) return bias;
+  if (e.g >= 0 && bias.rank == 2 && bias.shape[0] == e.g && bias.shape[1] == e.n) return bias;
   return fail(Code::invalid_argument, "{}.shape must be [{}], [1, {}]{} or one element; got {}",
-              site(Arg::bias), e.n, e.n, e.g > 0 ? fmt::format(", [{}, {}]", e.g, e.n) : "",
+              site(Arg::bias), e.n, e.n, e.g >= 0 ? fmt::format(", [{}, {}]", e.g, e.n) : "",
               shape_string(bias));
 }
 

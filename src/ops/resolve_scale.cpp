@@ -166,12 +166,12 @@ Result<ScaleView> declared(const Site& site, const TensorView& v, const Granular
   const ScaleGrid grid = scale_grid(g, c.side);
   if (g.kind == Kind::tensor) {
     if (v.numel() == 1) return scale_view(one_element(v), grid);
-    if (c.groups > 0 && has_shape(v, {c.groups})) {
+    if (c.groups >= 0 && has_shape(v, {c.groups})) {
       return scale_view(grouped_view(v, c.groups, 1, 1, v.strides[0], 0, 0), grid);
     }
     return fail(
         Code::invalid_argument, "{}.shape must be one element{}; got {}", site(scale_arg(c.side)),
-        c.groups > 0 ? fmt::format(" or [{}], one per group", c.groups) : "", shape_string(v));
+        c.groups >= 0 ? fmt::format(" or [{}], one per group", c.groups) : "", shape_string(v));
   }
   const Natural n = natural(g, grid, c);
   std::int64_t down = 0;

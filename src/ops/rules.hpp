@@ -11,9 +11,9 @@
 
 namespace octavo {
 
-/// Extents of a product; g is 0 where there are no groups.
+/// Extents of a product; g is -1 where there are no groups.
 struct Extents {
-  std::int64_t g = 0, m = 0, n = 0, k = 0;
+  std::int64_t g = -1, m = 0, n = 0, k = 0;
 };
 
 /// A tensor argument: defined, on a device that is built, with memory behind its elements.
@@ -42,12 +42,12 @@ enum class ScaleReading : std::uint8_t {
   rowwise,    ///< PyTorch's grouped entry: a 1-D scale_a has M elements
 };
 
-/// A scale argument over an operand of rows x cols (of `groups` groups when 3-D or cut, else 0).
+/// A scale argument over an operand of rows x cols (of `groups` groups when 3-D or cut, else -1).
 /// `carried` is what the operand brings; it is used when the argument is undefined.
 struct ScaleContext {
   Side side;
   std::int64_t rows, cols;
-  std::int64_t groups = 0;   ///< of a grouped tensor form
+  std::int64_t groups = -1;  ///< of a grouped tensor form
   bool operand_3d = false;   ///< each group has its own operand
   bool inner_split = false;  ///< the groups cut K
   ScaleReading reading = ScaleReading::broadcast;
