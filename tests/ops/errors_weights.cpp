@@ -201,6 +201,15 @@ std::vector<ErrorRow> weight_errors() {
          a.quantise = &rule;
          (void)scaled_mm(a, w);
        }},
+      {"LlmInt8WithGroups", Code::unsupported,
+       "scaled_mm: scale_b.granularity must be per_channel() or per_tensor() for LLM.int8; got one "
+       "that varies along K",
+       [=] {
+         const ActivationQuant rule = vectorwise(6);
+         Operand a(x);
+         a.quantise = &rule;
+         (void)scaled_mm(a, w, {.scale_b = {ones(float32, {2, 4}), group(2)}});
+       }},
       {"PrologueWithAScale", kInvalid,
        "scaled_mm: scale_a must be undefined when a is quantised on the way (codes bring their "
        "own); got a value",

@@ -5,8 +5,6 @@
 namespace octavo::test {
 namespace {
 
-const char* const kBackends[] = {"generic", "reference"};
-
 Tensor ends_of(const std::vector<std::int64_t>& ends, DType dtype = int32) {
   return tensor_of(dtype, {static_cast<std::int64_t>(ends.size())}, [&](std::int64_t i) {
     return static_cast<double>(ends[static_cast<std::size_t>(i)]);
@@ -39,7 +37,7 @@ TEST_P(GroupedForms, RowsAreSplitAndRowsPastTheLastOffsetAreZero) {
   const Tensor scale_a = uniforms(float32, {13}, 4);
   const Tensor scale_b = uniforms(float32, {4, 7}, 5);
   const std::vector<std::int64_t> ends{3, 3, 10, 11};
-  for (const char* backend : kBackends) {
+  for (const char* backend : usable_backends()) {
     for (const DType type : {int32, int64}) {
       const Tensor out = poisoned(float32, {13, 7});
       grouped_mm(a, b,
@@ -75,7 +73,7 @@ TEST_P(GroupedForms, ColumnsAreSplitAndColumnsPastTheLastOffsetAreZero) {
   const Tensor bias = gaussians(float32, {12}, 3);
   const Tensor factor = uniforms(float32, {12}, 4, 0.5, 2.0);
   const std::vector<std::int64_t> ends{5, 5, 9};
-  for (const char* backend : kBackends) {
+  for (const char* backend : usable_backends()) {
     const Tensor out = poisoned(float32, {6, 12});
     grouped_mm(a, b,
                {.offs = ends_of(ends),
@@ -90,7 +88,8 @@ TEST_P(GroupedForms, ColumnsAreSplitAndColumnsPastTheLastOffsetAreZero) {
           scaled_mm(a.view()[static_cast<std::int64_t>(g)], b.view().slice(1, begin, ends[g]),
                     {.bias = bias.view().slice(0, begin, ends[g]),
                      .scale_result = factor.view().slice(0, begin, ends[g]),
-                     .out_dtype = float32});
+                     .out_dtype = float32,
+                     .backend = backend});
       expect_part(out, 1, begin, ends[g], want);
       begin = ends[g];
     }
@@ -103,7 +102,7 @@ TEST_P(GroupedForms, TheInnerDimensionIsSplitAndAnEmptyGroupIsAProductWithKZero)
   const Tensor b = integers(GetParam(), {40, 6}, 2, -8, 8);
   const Tensor bias = gaussians(float32, {6}, 3);
   const std::vector<std::int64_t> ends{16, 16, 36};
-  for (const char* backend : kBackends) {
+  for (const char* backend : usable_backends()) {
     const Tensor out = poisoned(float32, {3, 5, 6});
     grouped_mm(a, b,
                {.offs = ends_of(ends),
@@ -115,7 +114,7 @@ TEST_P(GroupedForms, TheInnerDimensionIsSplitAndAnEmptyGroupIsAProductWithKZero)
     for (std::size_t g = 0; g < 3; ++g) {
       const Tensor want =
           scaled_mm(a.view().slice(1, begin, ends[g]), b.view().slice(0, begin, ends[g]),
-                    {.bias = bias, .out_dtype = float32});
+                    {.bias = bias, .out_dtype = float32, .backend = backend});
       expect_same_bits(out.view()[static_cast<std::int64_t>(g)], want);
       begin = ends[g];
     }
@@ -130,11 +129,12 @@ TEST_P(GroupedForms, TheInnerDimensionIsSplitAndAnEmptyGroupIsAProductWithKZero)
 TEST_P(GroupedForms, BatchesNeedNoOffsets) {
   const Tensor a = integers(GetParam(), {3, 5, 20}, 1, -8, 8);
   const Tensor b = integers(GetParam(), {3, 20, 6}, 2, -8, 8);
-  for (const char* backend : kBackends) {
+  for (const char* backend : usable_backends()) {
     const Tensor out = grouped_mm(a, b, {.out_dtype = float32, .alpha = 0.25, .backend = backend});
     for (std::int64_t g = 0; g < 3; ++g) {
       expect_same_bits(out.view()[g],
-                       scaled_mm(a.view()[g], b.view()[g], {.out_dtype = float32, .alpha = 0.25}));
+                       scaled_mm(a.view()[g], b.view()[g],
+                                 {.out_dtype = float32, .alpha = 0.25, .backend = backend}));
     }
   }
 }
@@ -156,7 +156,7 @@ TEST(GroupedMm, PrefixOffsetsAreEndsBehindAZero) {
 }
 
 TEST(GroupedMm, ZeroGroupsZeroRowsAndZeroColumns) {
-  for (const char* backend : kBackends) {
+  for (const char* backend : usable_backends()) {
     const Tensor none = grouped_mm(integers(int8, {4, 8}, 1), Tensor::empty(int8, {0, 8, 3}),
                                    {.offs = ends_of({}), .backend = backend});
     EXPECT_EQ(shape_string(none), "[4, 3]");
@@ -237,7 +237,7 @@ TEST(GroupedMm, ZeroPointsFollowTheRowsOfAGroup) {
   const Tensor azp = values(int32, {6, 1}, {1, 2, 3, 100, 200, 255});
   Operand with_azp(a);
   with_azp.azp = azp;
-  for (const char* backend : kBackends) {
+  for (const char* backend : usable_backends()) {
     const Tensor out = grouped_mm(with_azp, b, {.offs = ends_of({2, 6}), .backend = backend});
     for (std::int64_t i = 0; i < 6; ++i) {
       for (std::int64_t j = 0; j < 3; ++j) {

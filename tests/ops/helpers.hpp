@@ -182,6 +182,19 @@ inline void fill_with_poison(const TensorView& v) {
   }
 }
 
+/// The names of the backends that run on this machine, best first.
+inline const std::vector<const char*>& usable_backends() {
+  static const std::vector<BackendInfo> all = backends();
+  static const std::vector<const char*> names = [] {
+    std::vector<const char*> usable;
+    for (const BackendInfo& backend : all) {
+      if (backend.usable) usable.push_back(backend.name.c_str());
+    }
+    return usable;
+  }();
+  return names;
+}
+
 /// The call throws Error with this code, and its text contains (or is) the sentence.
 inline void expect_error(const std::function<void()>& call, Code code, const std::string& sentence,
                          bool whole = false) {

@@ -55,8 +55,8 @@ const std::vector<Rule>& rules() {
 
 // The same product in separate steps, on a matrix.
 Tensor separately(const TensorView& x, const Rule& r, const Operand& weight, const TensorView& bias,
-                  DType out) {
-  ScaledMmOptions o{.bias = bias, .out_dtype = out};
+                  DType out, const char* backend = nullptr) {
+  ScaledMmOptions o{.bias = bias, .out_dtype = out, .backend = backend};
   if (!r.activation) return scaled_mm(x, weight, o);
   if (!r.activation->vectorwise) {
     const QuantizeSpec& s = r.activation->spec;
@@ -97,10 +97,10 @@ class Linear : public testing::TestWithParam<Rule> {
 TEST_P(Linear, IsBitEqualToTheSeparateSteps) {
   for (const DType dtype : {float32, bfloat16, float16}) {
     const Tensor x = gaussians(dtype, {6, kK}, 4, 1.5);
-    for (const char* backend : {"generic", "reference"}) {
+    for (const char* backend : usable_backends()) {
       const Tensor got = linear(x, packed(), {.bias = bias_, .backend = backend});
       EXPECT_EQ(got.dtype(), dtype);
-      expect_same_bits(got, separately(x, GetParam(), weight(), bias_, dtype));
+      expect_same_bits(got, separately(x, GetParam(), weight(), bias_, dtype, backend));
     }
     expect_same_bits(linear(x, packed(), {.out_dtype = float32}),
                      separately(x, GetParam(), weight(), {}, float32));

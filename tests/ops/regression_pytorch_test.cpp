@@ -12,8 +12,6 @@ namespace {
 using functional::RecipeScale;
 using functional::ScalingType;
 
-const char* const kBackends[] = {"generic", "reference"};
-
 Tensor small_codes(const Shape& shape, unsigned seed) {
   return integers(float8_e4m3fn, shape, seed, -8, 8);
 }
@@ -22,7 +20,7 @@ Tensor small_codes(const Shape& shape, unsigned seed) {
 TEST(Regression, Pytorch190449ScaleResultIsAppliedWhateverTheOutput) {
   const Tensor a = small_codes({8, 16}, 1);
   const Tensor b = small_codes({16, 8}, 2);
-  for (const char* backend : kBackends) {
+  for (const char* backend : usable_backends()) {
     for (const DType out : {float32, bfloat16, float16, float8_e4m3fn, float8_e5m2, int8}) {
       const Tensor got =
           scaled_mm(a, b, {.scale_result = 0x1p-6, .out_dtype = out, .backend = backend});
@@ -111,7 +109,7 @@ TEST(Regression, Pytorch159940OneScaleIsReadOnce) {
   const Tensor b = small_codes({33, 70}, 2);
   const Fenced scale(values(float32, {1}, {0.125}), Side::right);
   const Tensor want = scaled_mm(a, b, {.scale_a = 0.125, .scale_b = 0.125});
-  for (const char* backend : kBackends) {
+  for (const char* backend : usable_backends()) {
     for (const Granularity& g : {Granularity{}, per_tensor()}) {
       expect_same_bits(
           scaled_mm(a, b,
@@ -132,7 +130,7 @@ TEST(Regression, Pytorch133334RowScalesAreReadWithinTheirBounds) {
     for (const Side side : {Side::left, Side::right}) {
       const Fenced fenced_a(sa, side);
       const Fenced fenced_b(sb, side);
-      for (const char* backend : kBackends) {
+      for (const char* backend : usable_backends()) {
         expect_same_bits(
             scaled_mm(a, b,
                       {.scale_a = fenced_a.view, .scale_b = fenced_b.view, .backend = backend}),
@@ -147,7 +145,7 @@ TEST(Regression, Pytorch172439EmptyGroupsOfKGiveZeros) {
   const Tensor a = small_codes({6, 24}, 1);
   const Tensor b = small_codes({24, 5}, 2);
   const Tensor offs = values(int32, {4}, {0, 10, 10, 24});
-  for (const char* backend : kBackends) {
+  for (const char* backend : usable_backends()) {
     const Tensor out = Tensor::empty(bfloat16, {4, 6, 5});
     fill_with_poison(out);
     grouped_mm(a, b, {.offs = offs, .out = out, .backend = backend});
@@ -164,7 +162,7 @@ TEST(Regression, Pytorch193633RowsPastTheLastOffsetAreZero) {
   const Tensor b = gaussians(float32, {2, 4, 5}, 1);
   const Tensor offs = values(int32, {2}, {2, 6});
   const Tensor bias = gaussians(float32, {5}, 2);
-  for (const char* backend : kBackends) {
+  for (const char* backend : usable_backends()) {
     const Tensor out = Tensor::empty(float32, {9, 5});
     fill_with_poison(out);
     grouped_mm(a, b, {.offs = offs, .bias = bias, .out = out, .backend = backend});
@@ -207,7 +205,7 @@ TEST(Regression, Pytorch136746PairsOfExtremeProductsDoNotSaturate) {
         {all(uint8, 255), all(int8, 127), 32385},
     };
     for (const auto& row : rows) {
-      for (const char* backend : kBackends) {
+      for (const char* backend : usable_backends()) {
         const Tensor out =
             scaled_mm(row.a, row.b, {.out_dtype = int32, .trans_b = true, .backend = backend});
         for (std::int64_t i = 0; i < 256; ++i) {
@@ -239,7 +237,7 @@ TEST(Regression, Torchtitan1932OffsetsBeyondTwoToThe31Elements) {
     std::memcpy(b.at(i / 2 * 3 + i % 2 * kStep), small_b.view().at(i), 1);
   }
   const Tensor want = scaled_mm(small_a, small_b);
-  for (const char* backend : kBackends) {
+  for (const char* backend : usable_backends()) {
     fill_with_poison(out);
     scaled_mm(a, b, {.out = out, .backend = backend});
     expect_same_bits(out, want);
@@ -254,7 +252,7 @@ TEST(Regression, Torchtitan1932OffsetsBeyondTwoToThe31Elements) {
 TEST(Regression, TorchMlir4616ScalesAreAppliedBeforeTheNarrowConversion) {
   const Tensor a = tensor_of(float8_e4m3fn, {2, 64}, [](std::int64_t) { return 448.0; });
   const Tensor scale = values(float32, {1}, {0x1p-10});
-  for (const char* backend : kBackends) {
+  for (const char* backend : usable_backends()) {
     const Tensor out = scaled_mm(a, a,
                                  {.scale_a = scale,
                                   .scale_b = scale,

@@ -9,8 +9,6 @@ namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
-const char* const kBackends[] = {"generic", "reference"};
-
 // t = float(acc); t *= sa; t *= sb; t *= alpha; t += beta * C; t += bias; t *= scale_result.
 TEST(ScaledMm, TheSequenceOfRoundingsIsTheSpecifications) {
   const Tensor a = integers(int8, {8, 100}, 1);
@@ -19,7 +17,7 @@ TEST(ScaledMm, TheSequenceOfRoundingsIsTheSpecifications) {
   const Tensor sb = uniforms(float32, {12}, 4);
   const Tensor bias = gaussians(bfloat16, {12}, 5);
   const Tensor c = gaussians(float16, {8, 12}, 6);
-  for (const char* backend : kBackends) {
+  for (const char* backend : usable_backends()) {
     const Tensor out = scaled_mm(a, b,
                                  {.scale_a = {sa, per_token()},
                                   .scale_b = sb,
@@ -80,7 +78,7 @@ TEST(ScaledMm, KZeroGivesBetaCPlusBiasTimesScaleResult) {
   const Tensor c = gaussians(float32, {2, 3}, 1);
   const Tensor bias = gaussians(float32, {3}, 2);
   ScaledMmOptions options{.scale_a = 0.5, .bias = bias, .scale_result = 0.3, .beta = 2.0, .c = c};
-  for (const char* backend : kBackends) {
+  for (const char* backend : usable_backends()) {
     options.backend = backend;
     options.matmul.torch_compat = false;
     const Tensor out = scaled_mm(a, b, options);
@@ -97,7 +95,7 @@ TEST(ScaledMm, KZeroGivesBetaCPlusBiasTimesScaleResult) {
 }
 
 TEST(ScaledMm, AnyExtentMayBeZero) {
-  for (const char* backend : kBackends) {
+  for (const char* backend : usable_backends()) {
     for (const Shape& mnk : {Shape{0, 3, 4}, Shape{3, 0, 4}, Shape{0, 0, 0}, Shape{0, 3, 0}}) {
       const Tensor a = Tensor::empty(float8_e4m3fn, {mnk[0], mnk[2]});
       const Tensor b = Tensor::empty(float8_e4m3fn, {mnk[2], mnk[1]});
@@ -145,7 +143,7 @@ TEST(ScaledMm, OutMayBeExactlyC) {
   const Tensor b = integers(int8, {20, 70}, 2);
   const Tensor c = gaussians(float32, {6, 70}, 3);
   const Tensor want = scaled_mm(a, b, {.beta = 0.5, .c = c});
-  for (const char* backend : kBackends) {
+  for (const char* backend : usable_backends()) {
     const Tensor in_place = copy(c, float32);
     scaled_mm(a, b, {.beta = 0.5, .c = in_place, .out = in_place, .backend = backend});
     expect_same_bits(in_place, want);
@@ -203,7 +201,7 @@ TEST(ScaledMm, IntegerSumsAreExactForAnyKAndFullRangeCodes) {
   const Tensor highest = tensor_of(uint8, {1, kDeep}, [](std::int64_t) { return 255; });
   const std::int64_t squares = 16384 * kDeep;
   const std::int64_t mixed = -32640 * kDeep;
-  for (const char* backend : kBackends) {
+  for (const char* backend : usable_backends()) {
     const auto product = [&](const Tensor& a, DType out) {
       return scaled_mm(a, lowest.transposed(), {.out_dtype = out, .backend = backend});
     };
@@ -219,7 +217,7 @@ TEST(ScaledMm, ZeroPointsAreSubtractedExactly) {
   const Tensor a = integers(uint8, {4, 3000}, 1, 0, 255);
   const Tensor b = integers(int8, {3000, 5}, 2);
   const Tensor per_row = values(int32, {4}, {0, 255, -70000, 128});
-  for (const char* backend : kBackends) {
+  for (const char* backend : usable_backends()) {
     const Tensor out = scaled_mm(a, b, {.azp = per_row, .backend = backend});
     const Tensor one = scaled_mm(a, b, {.azp = values(uint8, {1}, {128}), .backend = backend});
     const Tensor exact = scaled_mm(a, b, {.out_dtype = int32, .azp = values(int8, {1, 1}, {-3})});
@@ -240,7 +238,7 @@ TEST(ScaledMm, ZeroPointsAreSubtractedExactly) {
 TEST(ScaledMm, NaNAndInfinityPropagateByIeeeRules) {
   const Tensor a = values(float32, {3, 2}, {kInf, 1, std::nan(""), 1, 0, kInf});
   const Tensor b = values(float32, {2, 2}, {1, -1, 2, 0});
-  for (const char* backend : kBackends) {
+  for (const char* backend : usable_backends()) {
     const Tensor out = scaled_mm(a, b, {.backend = backend});
     EXPECT_EQ(float_at(out, 0, 0), kInf);
     EXPECT_EQ(float_at(out, 0, 1), -kInf);

@@ -158,7 +158,7 @@ TEST_P(FpEnvironment, IsLeftAsFoundAndWithoutEffectOnResults) {
 TEST(FpEnvironment, SubnormalResultsAreKept) {
   const Tensor a = values(float32, {1, 1}, {0x1p-100});
   const Tensor b = values(float32, {1, 1}, {0x1p-45});
-  for (const char* backend : {"generic", "reference"}) {
+  for (const char* backend : usable_backends()) {
     const Guard guard(kEnvironments[4]);
     const Tensor out = scaled_mm(a, b, {.backend = backend});
     std::uint32_t bits = 0;
@@ -167,7 +167,7 @@ TEST(FpEnvironment, SubnormalResultsAreKept) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, FpEnvironment, testing::Values("generic", "reference"),
+INSTANTIATE_TEST_SUITE_P(Backends, FpEnvironment, testing::ValuesIn(usable_backends()),
                          [](const auto& test) { return std::string(test.param); });
 
 }  // namespace

@@ -25,7 +25,7 @@ class WorkspaceLines : public testing::TestWithParam<std::string> {};
 
 TEST_P(WorkspaceLines, TheAnnouncedSizeIsEnoughBetweenGuardPages) {
   const ProblemLine line = parse_problem_line(GetParam());
-  for (const char* backend : {"generic", "reference"}) {
+  for (const char* backend : usable_backends()) {
     kit::Operands plain(line, kit::Content::gaussian);
     const LineProblem want = make_problem(line, plain);
     run(want.problem(), {}, backend);

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+// Random problem lines: every backend against the reference and against the exact oracle.
+//
+// OCTAVO_PROPERTY_CASES sets how many (300 without it), OCTAVO_PROPERTY_SEED repeats a run.
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include <cstdlib>
+#include <iostream>
+#include <random>
+
+#include "kit/oracle.hpp"
+#include "octavo/octavo.hpp"
+#include "support/lines.hpp"
+
+namespace octavo::test {
+namespace {
+
+using kit::Content;
+
+std::int64_t between(std::int64_t low, std::int64_t high) {
+  return *rc::gen::inRange<std::int64_t>(low, high + 1);
+}
+bool sometimes() { return between(0, 3) == 3; }
+template <class T>
+T one_of(const std::vector<T>& choices) {  // shrinks towards the first
+  return choices[static_cast<std::size_t>(
+      between(0, static_cast<std::int64_t>(choices.size()) - 1))];
+}
+
+const std::vector<DType>& float8s() {
+  static const std::vector<DType> all{float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz};
+  return all;
+}
+const std::vector<DType>& wides() {
+  static const std::vector<DType> all{float32, bfloat16, float16};
+  return all;
+}
+
+void draw_types(ProblemLine& line) {
+  switch (between(0, 4)) {
+    case 0:
+      line.a = one_of<DType>({int8, uint8});
+      line.b = int8;
+      break;
+    case 1:
+      line.a = one_of(float8s());
+      line.b = one_of(float8s());
+      break;
+    case 2:
+      line.a = line.b = one_of(wides());
+      break;
+    case 3:  // W8A16
+      line.a = one_of(wides());
+      line.b = sometimes() ? one_of(float8s()) : int8;
+      break;
+    default:  // activations quantised on the way
+      line.a = one_of(wides());
+      line.b = sometimes() ? one_of(float8s()) : int8;
+      line.quantise = line.b == int8 ? int8 : one_of(float8s());
+      if (line.b == int8 && sometimes()) line.threshold = 1.5F;
+  }
+  line.out = one_of<DType>(
+      {float32, bfloat16, float16, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, int8, uint8});
+}
+
+Granularity draw_granularity(Side side) {
+  switch (between(0, 6)) {
+    case 0:
+      return per_tensor();
+    case 1:
+    case 2:
+      return side == Side::a ? per_token() : per_channel();
+    case 3:
+      return group(between(1, 48));
+    case 4: {
+      const std::int64_t rows = between(1, 20);
+      return block(rows, between(1, 48));
+    }
+    case 5:
+      return per_k();
+    default:
+      return per_element();
+  }
+}
+
+void draw_groups(ProblemLine& line) {
+  line.operation = "grouped_mm";
+  line.split =
+      one_of<Split>({Split::rows, Split::list, Split::columns, Split::inner, Split::batch});
+  const std::int64_t count = between(0, 4);
+  const bool batch = line.split == Split::batch;
+  std::int64_t total = 0;
+  for (std::int64_t g = 0; g < count; ++g) {
+    line.groups.push_back(batch || sometimes() ? 0 : between(0, 40));
+    total += line.groups.back();
+  }
+  if (batch) line.operation = "scaled_grouped_mm";
+  std::int64_t& cut = line.split == Split::columns ? line.n
+                      : line.split == Split::inner ? line.k
+                                                   : line.m;
+  if (!batch) cut = total + between(0, 3);
+}
+
+void draw_epilogue(ProblemLine& line) {
+  const bool members = line.split == Split::none || line.split == Split::list;
+  if (sometimes()) line.bias = one_of(wides());
+  if (sometimes()) line.alpha = -0.75F;
+  if (sometimes() && members) line.beta = 0.5F;
+  if (sometimes()) {
+    line.has_scale_result = true;
+    line.scale_result_vector = sometimes();
+    line.scale_result = line.scale_result_vector ? 1.0F : 0.375F;
+  }
+  line.prepacked = members && sometimes();
+  const bool a_3d = line.split == Split::columns || line.split == Split::batch;
+  if (is_integer8(line.a) && !a_3d && sometimes()) {
+    line.azp = true;
+    line.azp_per_tensor = sometimes();
+  }
+}
+
+// int32 output: the exact sum, and nothing beside it.
+void strip_for_int32(ProblemLine& line) {
+  line.out = int32;
+  line.has_scale_a = line.has_scale_b = line.has_scale_result = line.scale_result_vector = false;
+  line.bias = DType::undefined;
+  line.alpha = 1.0F;
+  line.beta = 0.0F;
+  line.scale_result = 1.0F;
+}
+
+ProblemLine draw_line() {
+  ProblemLine line;
+  line.m = between(0, sometimes() ? 300 : 17);
+  line.n = between(0, 90);
+  line.k = between(0, sometimes() ? 1200 : 150);
+  draw_types(line);
+  if (line.quantise == DType::undefined && sometimes()) draw_groups(line);
+  line.has_scale_a = between(0, 2) != 0;
+  line.has_scale_b = between(0, 2) != 0;
+  line.scale_a = line.has_scale_a ? draw_granularity(Side::a) : Granularity{};
+  line.scale_b = line.has_scale_b ? draw_granularity(Side::b) : Granularity{};
+  if (line.threshold > 0.0F) {  // LLM.int8 has one scale per row and one per column
+    line.scale_a = line.has_scale_a ? per_token() : Granularity{};
+    line.scale_b = line.has_scale_b ? per_channel() : Granularity{};
+  }
+  line.scale_dtype = one_of<DType>({float32, float32, bfloat16, float16, float8_e8m0fnu});
+  draw_epilogue(line);
+  if (is_integer8(line.a) && is_integer8(line.b) && sometimes()) strip_for_int32(line);
+  line.layout = one_of<LineLayout>({LineLayout::natural, LineLayout::row_major, LineLayout::strided,
+                                    LineLayout::reversed, LineLayout::broadcast});
+  line.seed = static_cast<std::uint64_t>(between(1, 1000));
+  return line;
+}
+
+// Where a result has one right set of bits; see the parity tests.
+bool bit_equal(const std::string& backend, const ProblemLine& line, Content content) {
+  const DType a = line.quantise != DType::undefined ? line.quantise : line.a;
+  return backend == "generic" || content == Content::exact ||
+         (is_integer8(a) && is_integer8(line.b));
+}
+
+void check_exact(const MatmulProblem& problem, const std::string& text, const char* backend) {
+  const kit::Verdict verdict = kit::compare_exact(problem);
+  if (verdict.max_ratio > 1.0) {
+    RC_FAIL(verdict.worst + " in\n  " + text + "\n" + repro(text, backend));
+  }
+}
+
+void check_line(const ProblemLine& drawn, Content content) {
+  const std::string text = to_string(drawn);
+  RC_LOG() << text << '\n';
+  const ProblemLine line = parse_problem_line(text);
+  RC_ASSERT(to_string(line) == text);
+  ThreadExecutor executor(2);
+  const ExecContext context{.executor = &executor};
+  kit::Operands reference_operands(line, content);
+  const LineProblem reference = make_problem(line, reference_operands);
+  run(reference.problem(), context, "reference");
+  if (content != Content::adversarial) check_exact(reference.problem(), text, "reference");
+  for (const BackendInfo& backend : backends()) {
+    if (backend.name == "reference" || !backend.usable) continue;
+    kit::Operands operands(line, content);
+    const LineProblem made = make_problem(line, operands);
+    run(made.problem(), context, backend.name.c_str());
+    if (bit_equal(backend.name, line, content)) {
+      const testing::AssertionResult same = same_bits(made.problem(), reference.problem());
+      if (!same) {
+        RC_FAIL(std::string(same.message()) + " in\n  " + text + "\n" +
+                repro(text, backend.name.c_str()));
+      }
+    }
+    if (content != Content::adversarial) {
+      check_exact(made.problem(), text, backend.name.c_str());
+    }
+  }
+}
+
+std::string environment(const char* name, const std::string& fallback) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : fallback;
+}
+
+TEST(Property, RandomProblemLinesAgreeWithBothOracles) {
+  const std::string seed =
+      environment("OCTAVO_PROPERTY_SEED", std::to_string(std::random_device()()));
+  const std::string cases = environment("OCTAVO_PROPERTY_CASES", "300");
+  ::setenv("RC_PARAMS", ("noshrink=0 max_success=" + cases + " seed=" + seed).c_str(), 0);
+  std::cout << "OCTAVO_PROPERTY_SEED=" << seed << " OCTAVO_PROPERTY_CASES=" << cases << std::endl;
+  EXPECT_TRUE(rc::check("every backend agrees with the reference and with float64", [] {
+    const ProblemLine line = draw_line();
+    const Content content = one_of<Content>(
+        {Content::gaussian, Content::exact, Content::uniform, Content::adversarial});
+    check_line(line, content);
+  }));
+}
+
+}  // namespace
+}  // namespace octavo::test

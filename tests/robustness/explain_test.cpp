@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// explain and the choice of a backend: forced by argument, forced by environment, unknown.
+#include "ops/helpers.hpp"
+
+namespace octavo::test {
+namespace {
+
+class Explain : public testing::Test {
+ protected:
+  void TearDown() override { ::unsetenv("OCTAVO_BACKEND"); }
+  Tensor a_ = integers(int8, {20, 30}, 1);
+  Tensor b_ = integers(int8, {30, 40}, 2);
+  MatmulProblem problem_ = scaled_mm_problem(a_, b_, {.scale_a = 0.5});
+};
+
+const Candidate& chosen(const Explanation& e) {
+  static const Candidate none;
+  for (const Candidate& c : e.candidates) {
+    if (c.chosen) return c;
+  }
+  return none;
+}
+
+std::string names_of_backends() {
+  std::string names;
+  for (const BackendInfo& b : backends()) names += (names.empty() ? "" : ", ") + b.name;
+  return names;
+}
+
+TEST_F(Explain, ListsEveryBackendOnceWithAReasonAndChoosesOne) {
+  const Explanation e = explain(problem_);
+  const std::vector<BackendInfo> all = backends();
+  ASSERT_EQ(e.candidates.size(), all.size());
+  int choices = 0;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(e.candidates[i].backend, all[i].name);
+    EXPECT_FALSE(e.candidates[i].reason.empty());
+    EXPECT_FALSE(all[i].summary.empty());
+    choices += e.candidates[i].chosen ? 1 : 0;
+  }
+  EXPECT_EQ(choices, 1);
+  EXPECT_EQ(all.back().name, "reference");  // last, and always right
+  EXPECT_TRUE(e.candidates.back().accepts);
+  EXPECT_EQ(e.candidates.back().reason, chosen(e).backend + " comes first");
+}
+
+TEST_F(Explain, AForcedBackendIsChosenAndTheOthersSayWhy) {
+  for (const char* backend : usable_backends()) {
+    const Explanation e = explain(problem_, {}, backend);
+    EXPECT_EQ(chosen(e).backend, backend);
+    EXPECT_NE(chosen(e).reason.find(" (forced)"), std::string::npos);
+    for (const Candidate& c : e.candidates) {
+      if (c.chosen || !c.accepts) continue;
+      EXPECT_EQ(c.reason, std::string(backend) + " is forced");
+    }
+    ::setenv("OCTAVO_BACKEND", backend, 1);
+    EXPECT_EQ(chosen(explain(problem_)).backend, backend);
+    EXPECT_EQ(explain(problem_).to_string(), e.to_string());
+    ::unsetenv("OCTAVO_BACKEND");
+  }
+}
+
+TEST_F(Explain, TheArgumentPrevailsOverTheEnvironment) {
+  ::setenv("OCTAVO_BACKEND", "reference", 1);
+  EXPECT_EQ(chosen(explain(problem_, {}, "generic")).backend, "generic");
+  ::setenv("OCTAVO_BACKEND", "", 1);
+  EXPECT_EQ(chosen(explain(problem_)).backend, chosen(explain(problem_, {}, nullptr)).backend);
+}
+
+TEST_F(Explain, AnUnknownBackendIsRefusedByNameWhereverItWasNamed) {
+  const std::string names = names_of_backends();
+  expect_error([&] { explain(problem_, {}, "cuda13"); }, Code::invalid_argument,
+               "explain: backend must be one of " + names + "; got 'cuda13'", true);
+  ::setenv("OCTAVO_BACKEND", "no-such", 1);
+  const struct {
+    const char* operation;
+    std::function<void()> call;
+  } rows[] = {
+      {"explain", [&] { explain(problem_); }},
+      {"scaled_mm", [&] { scaled_mm(a_, b_); }},
+      {"quantize",
+       [&] {
+         quantize(gaussians(float32, {2, 2}, 1));
+       }},
+      {"pack", [&] { pack(b_); }},
+      {"scaled_mm", [&] { workspace_bytes(problem_); }},
+      {"int8_vectorwise_quant",
+       [&] {
+         int8_vectorwise_quant(gaussians(float32, {2, 2}, 1));
+       }},
+  };
+  for (const auto& row : rows) {
+    expect_error(
+        row.call, Code::invalid_argument,
+        std::string(row.operation) + ": OCTAVO_BACKEND must be one of " + names + "; got 'no-such'",
+        true);
+  }
+}
+
+// The plan cache must not remember a choice that was forced, or the forced one an earlier choice.
+TEST_F(Explain, AForcedCallDoesNotChangeTheNextOne) {
+  const Tensor x = gaussians(float32, {5, 300}, 1);
+  const Tensor y = gaussians(float32, {300, 7}, 2);
+  const ExecContext serial{.executor = &serial_executor()};
+  const Tensor free = scaled_mm(x, y, {}, serial);
+  const std::size_t before = workspace_bytes(scaled_mm_problem(x, y), serial);
+  (void)scaled_mm(x, y, {.backend = "reference"}, serial);
+  EXPECT_EQ(workspace_bytes(scaled_mm_problem(x, y), serial, "reference"), 0U);
+  EXPECT_EQ(workspace_bytes(scaled_mm_problem(x, y), serial), before);
+  expect_same_bits(scaled_mm(x, y, {}, serial), free);
+}
+
+TEST_F(Explain, SaysWhoseThreadsRun) {
+  ThreadExecutor five(5);
+  EXPECT_EQ(explain(problem_, {.executor = &five}).executor, "5 threads of the caller's executor");
+  EXPECT_EQ(explain(problem_).executor, std::to_string(default_executor().concurrency()) +
+                                            " threads, " + default_executor_reason());
+}
+
+TEST_F(Explain, TheTextHasOneLinePerBackendThenErrorWorkspaceAndThreads) {
+  const Explanation e = explain(problem_);
+  const std::string text = e.to_string();
+  const auto lines = static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+  EXPECT_EQ(lines, backends().size() + 3);
+  EXPECT_NE(text.find("error      the sum is exact"), std::string::npos);
+  EXPECT_NE(text.find("workspace  " + std::to_string(e.workspace_bytes) + " bytes\n"),
+            std::string::npos);
+  EXPECT_NE(text.find("threads    "), std::string::npos);
+}
+
+// Section 9: gamma = n u / (1 - n u), n = K + ceil(K / g) + 8; integer sums are exact.
+TEST(ErrorBound, IsGammaOfTheFloatingSteps) {
+  const auto gamma = [](double n) { return n * 0x1p-24 / (1.0 - n * 0x1p-24); };
+  const auto bound = [](const char* line) { return explain(parse_problem_line(line)).error_bound; };
+  EXPECT_EQ(bound("scaled_mm int8:int8:fp32 scale=token:channel 1x2x300"), 0.0);
+  EXPECT_EQ(bound("scaled_mm fp32:fp32:fp32 1x2x300"), gamma(300 + 1 + 8));
+  EXPECT_EQ(bound("scaled_mm e4m3fn:e4m3fn:bf16 scale=group128:block128x128 1x2x300"),
+            gamma(300 + 3 + 8));
+  EXPECT_EQ(bound("scaled_mm int8:int8:fp32 scale=group128:channel 1x2x300"), gamma(3 + 8));
+  EXPECT_EQ(bound("grouped_mm fp32:fp32:fp32 split=inner groups=10+290 1x2x300"),
+            gamma(290 + 1 + 8));
+}
+
+TEST(Machine, IsNamed) {
+  EXPECT_FALSE(cpu_name().empty());
+  for (const CpuFeature& feature : cpu_features()) EXPECT_FALSE(feature.name.empty());
+}
+
+}  // namespace
+}  // namespace octavo::test
