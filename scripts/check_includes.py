@@ -59,7 +59,8 @@ LAYERS = (
     Layer("tests of the kernels", "tests/kernels/",
           (*EDGE, "gtest/*", "kit/*", "support/*", "backends/cpu/*", "core/*")),
     Layer("a test", "tests/*/",
-          (*EDGE, "gtest/*", "rapidcheck*", "kit/*", "support/*", "{own}/*", "ops/helpers.hpp")),
+          (*EDGE, *CPU, "gtest/*", "rapidcheck*", "kit/*", "support/*", "{own}/*",
+           "ops/helpers.hpp")),
     Layer("the Python module", "python/", (*EDGE, *TORCH)),
 )
 
