@@ -69,8 +69,9 @@ Shape shape_of(const Member& p, const ExecContext& context) noexcept {
   s.integer = is_integer8(p.a.data.dtype) && is_integer8(weight_dtype(p.b));
   s.varying = varies_along_k(p.a, Side::a) || varies_along_k(p.b, Side::b);
   const std::int64_t fitting = kBlockFloats / std::max<std::int64_t>(s.k, 1) / s.panel_rows;
+  const std::int64_t most = kMaxBlockRows / s.panel_rows;  // whole panels, whatever the kernel
   s.block_rows = std::min(round_up(s.m, s.panel_rows),
-                          std::clamp(fitting * s.panel_rows, s.panel_rows, kMaxBlockRows));
+                          std::clamp<std::int64_t>(fitting, 1, most) * s.panel_rows);
   const bool small = s.m * s.n < kSerialWork && s.m * s.n * s.k < kSerialWork;
   s.workers = small ? 1 : std::max(1, executor_of(context).concurrency());
   return s;
