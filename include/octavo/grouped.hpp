@@ -41,6 +41,9 @@ struct GroupedOptions {
   Scale scale_a{};  ///< one element, [M] per row, or a declared granularity; see grouped_mm
   Scale scale_b{};
   Scale alpha{};
+  Scale beta{};  ///< a number or one element; needs `c`
+  TensorView
+      c{};  ///< the shape of the output; without beta: beta = 1; not added past the last group
   Scale scale_result{};
   TensorView out{};
   MatmulOptions matmul{};

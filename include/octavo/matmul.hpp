@@ -48,8 +48,8 @@ OCTAVO_API Tensor scaled_mm(const Operand& a, const Operand& b, const ScaledMmOp
 OCTAVO_API MatmulProblem scaled_mm_problem(const Operand& a, const Operand& b,
                                            const ScaledMmOptions& options = {});
 
-/// Runs a problem that one of the `..._problem` functions made and whose `out` is set. The memory it
-/// refers to must still be there. Throws Error.
+/// Runs a problem that one of the `..._problem` functions made and whose `out` is set. The memory
+/// it refers to must still be there. Throws Error.
 OCTAVO_API void run(const MatmulProblem& problem, const ExecContext& context = {},
                     const char* backend = nullptr);
 

@@ -2,8 +2,10 @@
 // Prepacked weights: an operand B laid out once for the kernels of this machine.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "octavo/problem.hpp"
 
@@ -37,7 +39,7 @@ class OCTAVO_API PackedWeight {
 
 struct PackOptions {
   std::optional<ActivationQuant> activation{};  ///< the rule that `linear` will follow
-  const char* backend = nullptr;                ///< null: the first that can pack this weight
+  const char* backend = nullptr;  ///< whose layout; null, or one that has none: the first that has
 };
 
 /// Packs a weight B [K, N] (any strides, any type, any scale). Throws Error.

@@ -2,10 +2,12 @@
 // The contract of a backend: plain data and function pointers.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string_view>
 
 #include "octavo/context.hpp"
 #include "octavo/packed.hpp"

@@ -6,12 +6,17 @@
 #include <oneapi/tbb/task_arena.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
+#include <exception>
 
 #include "core/env.hpp"
 #include "core/fp_env.hpp"
 
 namespace octavo {
 namespace {
+
+constexpr std::size_t kMaxWorkers = 512;  // of one loop
 
 class TbbExecutor final : public Executor {
  public:
@@ -24,20 +29,28 @@ class TbbExecutor final : public Executor {
   }
 
   void parallel(std::int64_t tasks, Task task, void* context) noexcept override {
-    const std::int64_t workers = std::min<std::int64_t>(tasks, concurrency());
+    const std::int64_t workers =
+        std::min<std::int64_t>({tasks, concurrency(), std::int64_t{kMaxWorkers}});
     if (workers <= 1) {
       for (std::int64_t i = 0; i < tasks; ++i) task(context, i);
       return;
     }
-    // One loop iteration per worker keeps each on neighbouring tasks, limit or not.
-    const auto share = [=](std::int64_t worker) {
+    // One share per worker keeps each on neighbouring tasks, limit or not. A share is begun once:
+    // where oneTBB runs out of memory, the shares that it did not begin run here.
+    std::array<std::atomic<bool>, kMaxWorkers> begun{};
+    const auto share = [&](std::int64_t worker) noexcept {
+      if (begun[static_cast<std::size_t>(worker)].exchange(true)) return;
       const std::int64_t end = tasks * (worker + 1) / workers;
       for (std::int64_t i = tasks * worker / workers; i < end; ++i) task(context, i);
     };
-    // Isolated: a thread that waits here must not begin another call of its caller's parallel
-    // loop, which would use this thread's scratch memory a second time.
-    tbb::this_task_arena::isolate(
-        [&] { tbb::parallel_for(std::int64_t{0}, workers, share, tbb::static_partitioner()); });
+    try {
+      // Isolated: a thread that waits here must not begin another call of its caller's parallel
+      // loop, which would use this thread's scratch memory a second time.
+      tbb::this_task_arena::isolate(
+          [&] { tbb::parallel_for(std::int64_t{0}, workers, share, tbb::static_partitioner()); });
+    } catch (const std::exception&) {
+      for (std::int64_t worker = 0; worker < workers; ++worker) share(worker);
+    }
   }
 
  private:

@@ -86,6 +86,10 @@ Result<TensorView> block_scale(const Place& p, const TensorView& v) {
 // One recipe as a Scale argument. `owned` keeps what had to be laid out anew.
 Result<Scale> scale_of(const Place& p, const RecipeScale& given, bool grouped,
                        std::vector<Tensor>& owned) {
+  if (static_cast<std::size_t>(given.recipe) >= kRecipes.size()) {
+    return fail(Code::invalid_argument, "{}.recipe must be a ScalingType; got {}", p.site(p.arg()),
+                static_cast<int>(given.recipe));
+  }
   const Recipe& recipe = kRecipes[static_cast<std::size_t>(given.recipe)];
   const TensorView& v = given.values;
   OCTAVO_TRY(check_tensor(p.site, p.arg(), v));

@@ -100,7 +100,7 @@ class Builder {
     if (line_.alpha != 1.0F) o.alpha = line_.alpha;
     if (line_.beta != 0.0F) {
       o.beta = line_.beta;
-      o.c = make(Role::c, is_wide(line_.out) ? line_.out : DType::float32, {m, n}, entry);
+      o.c = addend({m, n}, entry);
     }
     if (line_.has_scale_result) o.scale_result = scale_result(n, entry);
     const Site site{impl_.problem.operation};
@@ -108,6 +108,10 @@ class Builder {
     member = lowered.problem.single;
     member.out = make(Role::out, lowered.out_dtype, {m, n}, entry);
     return {};
+  }
+
+  TensorView addend(const Shape& shape, std::int64_t entry) {
+    return make(Role::c, is_wide(line_.out) ? line_.out : DType::float32, shape, entry);
   }
 
   Scale scale_result(std::int64_t n, std::int64_t entry) {
@@ -147,6 +151,11 @@ class Builder {
     if (line_.bias != DType::undefined) o.bias = make(Role::bias, line_.bias, {line_.n});
     if (line_.alpha != 1.0F) o.alpha = line_.alpha;
     if (line_.has_scale_result) o.scale_result = scale_result(line_.n, 0);
+    if (line_.beta != 0.0F) {
+      o.beta = line_.beta;
+      const bool batched = split == Split::inner || split == Split::batch;
+      o.c = addend(batched ? Shape{groups, line_.m, line_.n} : Shape{line_.m, line_.n}, 0);
+    }
     if (split != Split::batch) o.offs = offsets(groups);
     Operand a(make(Role::a, line_.a, a_shape));
     if (line_.azp) a.azp = make(Role::azp, DType::int32, {line_.azp_per_tensor ? 1 : line_.m});

@@ -84,22 +84,12 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
   Epilogue& epilogue = p.epilogue;
   OCTAVO_TRY_ASSIGN(epilogue.bias, resolve_bias(site, o.bias, e));
   OCTAVO_TRY_ASSIGN(epilogue.alpha, resolve_factor(site, Arg::alpha, o.alpha, -1));
-  OCTAVO_TRY_ASSIGN(epilogue.beta, resolve_factor(site, Arg::beta, o.beta, -1));
   OCTAVO_TRY_ASSIGN(epilogue.scale_result,
                     resolve_factor(site, Arg::scale_result, o.scale_result, e.n));
-  if (o.c.defined()) {
-    OCTAVO_TRY(check_float(site, Arg::c, o.c));
-    if (o.c.rank != 2 || o.c.shape[0] != e.m || o.c.shape[1] != e.n) {
-      return fail(Code::invalid_argument, "{}.shape must be [{}, {}]; got {}", site(Arg::c), e.m,
-                  e.n, shape_string(o.c));
-    }
-    epilogue.c = o.c;
-  } else if (epilogue.beta.present()) {
-    return fail(Code::invalid_argument, "{} must come with c; got no c", site(Arg::beta));
-  }
+  const std::array<std::int64_t, 2> shape{e.m, e.n};
+  OCTAVO_TRY(resolve_addend(site, o.beta, o.c, shape, epilogue));
   if (l.out_dtype == DType::int32) OCTAVO_TRY(check_int32_output(site, p));
   if (o.out.defined()) {
-    const std::array<std::int64_t, 2> shape{e.m, e.n};
     OCTAVO_TRY(check_out(site, o.out, l.out_dtype, shape));
     p.out = o.out;
     OCTAVO_TRY(check_no_overlap(site, p));

@@ -166,12 +166,13 @@ Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand&
   OCTAVO_TRY_ASSIGN(p.epilogue.alpha, resolve_factor(site, Arg::alpha, o.alpha, -1));
   OCTAVO_TRY_ASSIGN(p.epilogue.scale_result,
                     resolve_factor(site, Arg::scale_result, o.scale_result, e.n));
+  int rank = 0;
+  const std::array<std::int64_t, 3> whole = out_shape(l, &rank);
+  const std::span shape(whole.data(), static_cast<std::size_t>(rank));
+  OCTAVO_TRY(resolve_addend(site, o.beta, o.c, shape, p.epilogue));
   if (l.out_dtype == DType::int32) OCTAVO_TRY(check_int32_output(site, p));
   if (o.out.defined()) {
-    int rank = 0;
-    const std::array<std::int64_t, 3> shape = out_shape(l, &rank);
-    OCTAVO_TRY(check_out(site, o.out, l.out_dtype,
-                         std::span(shape.data(), static_cast<std::size_t>(rank))));
+    OCTAVO_TRY(check_out(site, o.out, l.out_dtype, shape));
     p.out = o.out;
     OCTAVO_TRY(check_no_overlap(site, p));
   }

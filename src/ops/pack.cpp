@@ -11,10 +11,7 @@ namespace {
 Result<const Backend*> packing_backend(const char* argument) {
   OCTAVO_TRY_ASSIGN(const Backend* forced, forced_backend("pack", argument));
   if (forced != nullptr && forced->pack_version != 0) return forced;
-  if (forced != nullptr && argument != nullptr) {
-    return fail(Code::unsupported, "pack: backend must have a packed layout; got {}", forced->name);
-  }
-  // The environment may force a backend that multiplies but does not pack: it unpacks.
+  // A backend without a layout of its own multiplies what another packed: it unpacks.
   for (const Backend* backend : registry()) {
     if (backend->unavailable() == nullptr && backend->pack_version != 0) return backend;
   }
@@ -101,6 +98,11 @@ Quantized unpack(const PackedWeight& weight, const ExecContext& context) {
     const PackedWeightData* content = weight.content();
     if (content == nullptr) {
       return fail(Code::invalid_argument, "unpack: weight must be packed; got an empty one");
+    }
+    if (content->scale[1].present()) {
+      return fail(
+          Code::unsupported,
+          "unpack: weight.scale must have one level (a Quantized holds no second); got two");
     }
     Quantized q;
     const std::array<std::int64_t, 2> shape{content->n, content->k};

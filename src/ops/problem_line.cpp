@@ -257,8 +257,7 @@ Status check_words(const ProblemLine& line) {
                 line.threshold);
   }
   if (line.split == Split::none || line.split == Split::list) return {};
-  const char* word = line.beta != 0.0F                   ? "beta"
-                     : line.prepacked                    ? "prepacked"
+  const char* word = line.prepacked                      ? "prepacked"
                      : line.quantise != DType::undefined ? "quantise"
                                                          : nullptr;
   if (word == nullptr) return {};

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Factors, bias and zero points.
+#include <algorithm>
+
 #include "core/error.hpp"
 #include "ops/rules.hpp"
 
@@ -49,6 +51,24 @@ Result<Factor> resolve_factor(const Site& site, Arg arg, const Scale& value, std
   factor.data = as_vector(v, one ? 1 : n, one ? 0 : vector_step(v));
   factor.data.shape[0] = n >= 0 ? n : 1;
   return factor;
+}
+
+Status resolve_addend(const Site& site, const Scale& beta, const TensorView& c,
+                      std::span<const std::int64_t> shape, Epilogue& epilogue) {
+  OCTAVO_TRY_ASSIGN(epilogue.beta, resolve_factor(site, Arg::beta, beta, -1));
+  if (!c.defined()) {
+    if (!epilogue.beta.present()) return {};
+    return fail(Code::invalid_argument, "{} must come with c; got no c", site(Arg::beta));
+  }
+  OCTAVO_TRY(check_float(site, Arg::c, c));
+  const std::span<const std::int64_t> got = c.dims();
+  if (!std::equal(got.begin(), got.end(), shape.begin(), shape.end())) {
+    return fail(Code::invalid_argument, "{}.shape must be [{}]; got {}", site(Arg::c),
+                fmt::join(shape, ", "), shape_string(c));
+  }
+  const bool zero = epilogue.beta.kind == Factor::Kind::number && epilogue.beta.number == 0.0F;
+  if (!zero) epilogue.c = c;
+  return {};
 }
 
 Result<TensorView> resolve_bias(const Site& site, const TensorView& bias, const Extents& e) {

@@ -71,6 +71,10 @@ Status check_zero_points(const Site& site, const Operand& b);
 /// A number or tensor with one element, or with `n` (-1: only one is allowed).
 Result<Factor> resolve_factor(const Site& site, Arg arg, const Scale& value, std::int64_t n);
 
+/// beta and C for an output of that shape. beta = 0 given as a number means that C is never read.
+Status resolve_addend(const Site& site, const Scale& beta, const TensorView& c,
+                      std::span<const std::int64_t> shape, Epilogue& epilogue);
+
 /// Bias as [N], or [G, N] when there are groups.
 Result<TensorView> resolve_bias(const Site& site, const TensorView& bias, const Extents& extents);
 

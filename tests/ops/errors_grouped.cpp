@@ -196,6 +196,10 @@ std::vector<ErrorRow> functional_errors() {
          const RecipeScale two[] = {plain, {one, ScalingType::RowWise}};
          (void)functional::scaled_mm(a, b, {&plain, 1}, two);
        }},
+      {"RecipeOutOfRange", kInvalid, "scaled_mm: scale_a.recipe must be a ScalingType; got 9",
+       [=] {
+         f_mm({one, static_cast<ScalingType>(9)});
+       }},
       {"RecipeType", kInvalid,
        "scaled_mm: scale_a.dtype must be float8_e8m0fnu for BlockWise1x32; got float32",
        [=] {

@@ -134,6 +134,9 @@ std::vector<ErrorRow> weight_errors() {
   checked.non_finite = NonFinite::error;
   Operand shifted(w);
   shifted.scale[0] = {ScaleView::Kind::tensor, 1.0F, ones(float32, {1, 8}), kWholeExtent, 1, 0, 2};
+  Operand two_levels(w);
+  two_levels.scale[0] = {ScaleView::Kind::tensor, 1.0F, ones(float32, {1, 4}), kWholeExtent, 1};
+  two_levels.scale[1] = {ScaleView::Kind::number, 2.0F, {}};
   Operand with_azp(w);
   with_azp.azp = ones(int32, {1});
   return {
@@ -152,9 +155,6 @@ std::vector<ErrorRow> weight_errors() {
       {"PackShiftedScales", Code::unsupported,
        "pack: weight.scale must begin at the weight's first element; got [0, 2]",
        [=] { (void)pack(shifted); }},
-      {"PackForTheReference", Code::unsupported,
-       "pack: backend must have a packed layout; got reference",
-       [=] { (void)pack(w, {.activation = {}, .backend = "reference"}); }},
       {"PackRuleUndeclared", kInvalid,
        "pack: activation.granularity must be declared; got automatic",
        packing(w, rule_of(undeclared))},
@@ -166,6 +166,9 @@ std::vector<ErrorRow> weight_errors() {
        packing(w, rule_of(grouped_azp))},
       {"UnpackNothing", kInvalid, "unpack: weight must be packed; got an empty one",
        [=] { (void)unpack(PackedWeight()); }},
+      {"UnpackTwoLevels", Code::unsupported,
+       "unpack: weight.scale must have one level (a Quantized holds no second); got two",
+       [=] { (void)unpack(pack(two_levels)); }},
       {"EmptyPackedWeight", kInvalid,
        "scaled_mm: b must be a packed weight [K, N] without trans_b; got an empty one",
        [=] {

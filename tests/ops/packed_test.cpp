@@ -117,5 +117,13 @@ TEST(PackedWeight, IsSharedByThreads) {
   for (const Tensor& one : got) expect_same_bits(one, want);
 }
 
+TEST(Packed, ABackendWithoutALayoutMultipliesWhatAnotherPacked) {
+  const Tensor a = integers(int8, {2, 3}, 1);
+  const Tensor w = integers(int8, {3, 4}, 2);
+  const PackedWeight packed = pack(w, {.activation = {}, .backend = "reference"});
+  EXPECT_STREQ(packed.layout(), "generic");
+  expect_same_bits(scaled_mm(a, packed, {.backend = "reference"}), scaled_mm(a, w));
+}
+
 }  // namespace
 }  // namespace octavo::test

@@ -30,6 +30,9 @@ struct Case {
   std::string line;
 };
 
+// gtest names a failing parameter with it.
+void PrintTo(const Case& c, std::ostream* out) { *out << c.line; }
+
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
   for (const char* file :

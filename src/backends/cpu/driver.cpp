@@ -30,8 +30,7 @@ constexpr std::int64_t kDepth = 256;
 constexpr std::int64_t kMaxBlockRows = 256;
 constexpr std::int64_t kBlockFloats = std::int64_t{1}
                                       << 24;  // A panels: 64 MB at most, if K allows
-constexpr std::int64_t kSerialWork =
-    1 << 17;                                // products below which threads cost more than they save
+constexpr double kSerialWork = 1 << 17;     // products below which threads cost more than they save
 constexpr std::int64_t kInt32Chunks = 128;  // 128 * 256 * 255 * 128 < 2^31
 
 std::int64_t round_up(std::int64_t value, std::int64_t step) noexcept {
@@ -72,8 +71,9 @@ Shape shape_of(const Member& p, const ExecContext& context) noexcept {
   const std::int64_t most = kMaxBlockRows / s.panel_rows;  // whole panels, whatever the kernel
   s.block_rows = std::min(round_up(s.m, s.panel_rows),
                           std::clamp<std::int64_t>(fitting, 1, most) * s.panel_rows);
-  const bool small = s.m * s.n < kSerialWork && s.m * s.n * s.k < kSerialWork;
-  s.workers = small ? 1 : std::max(1, executor_of(context).concurrency());
+  const double products = static_cast<double>(s.m) * static_cast<double>(s.n) *
+                          static_cast<double>(std::max<std::int64_t>(s.k, 1));
+  s.workers = products < kSerialWork ? 1 : std::max(1, executor_of(context).concurrency());
   return s;
 }
 
