@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Blocking, exact integer sums and K-varying scales around the float32 microkernel.
+// Blocking, exact integer sums and K-varying scales around the float32 tile.
 //
 //   for each block of rows                         (A widened once, shared by all workers)
 //     for each unit of 64 columns x rows, in parallel, statically assigned
 //       for each K range over which no scale changes
 //         for each 256 of that range               (B widened into panels)
-//           for each row panel, each 16 columns    microkernel
+//           for each row panel, each 16 columns    the tile kernel
 //         float sums stay in one tile; integer sums move to int32, then int64
 //         K-varying scales: t = t + (part * sa) * sb
 //       epilogue, row by row
@@ -17,7 +17,7 @@
 #include <algorithm>
 
 #include "backends/cpu/epilogue.hpp"
-#include "backends/cpu/microkernel.hpp"
+#include "backends/cpu/kernels.hpp"
 #include "backends/cpu/pack.hpp"
 #include "core/element.hpp"
 #include "core/grid.hpp"
@@ -30,8 +30,9 @@ constexpr std::int64_t kDepth = 256;
 constexpr std::int64_t kMaxBlockRows = 256;
 constexpr std::int64_t kBlockFloats = std::int64_t{1}
                                       << 24;  // A panels: 64 MB at most, if K allows
-constexpr double kSerialWork = 1 << 17;     // products below which threads cost more than they save
-constexpr std::int64_t kInt32Chunks = 128;  // 128 * 256 * 255 * 128 < 2^31
+constexpr double kSerialWork = 1 << 17;    // products below which threads cost more than they save
+constexpr std::int64_t kExactDepth = 512;  // 512 * 255 * 128 < 2^24: exact in float32
+constexpr std::int64_t kNarrowDepth = 32768;  // 32768 * 255 * 128 < 2^31: exact in int32
 
 std::int64_t round_up(std::int64_t value, std::int64_t step) noexcept {
   return (value + step - 1) / step * step;
@@ -41,16 +42,16 @@ std::int64_t round_up(std::int64_t value, std::int64_t step) noexcept {
 struct Scratch {
   float* panels;              // [kTileCols / 16][kDepth][16]
   float* row;                 // one row or column on its way into a panel
-  float* sum;                 // [rows][kTileCols]: the microkernel's tile
+  float* sum;                 // [rows][kTileCols]: the tile of the kernel
   float* total;               // the same: K-varying scales
   float* outliers;            // the same: LLM.int8
-  std::int32_t* narrow;       // the same: integer sums of up to kInt32Chunks chunks
+  std::int32_t* narrow;       // the same: integer sums of up to kNarrowDepth products
   std::int64_t* exact;        // the same: integer sums
   std::int64_t* column_sums;  // [kTileCols]: of B, for zero points
 };
 
 struct Shape {
-  const Microkernel* kernel;
+  const Kernels* kernel;
   std::int64_t m, n, k;
   std::int64_t panel_rows;  // the kernel's
   std::int64_t block_rows;  // rows whose A panels exist at a time
@@ -60,7 +61,7 @@ struct Shape {
 
 Shape shape_of(const Member& p, const ExecContext& context) noexcept {
   Shape s{};
-  s.kernel = &best_microkernel();
+  s.kernel = &best_kernels();
   s.panel_rows = s.kernel->rows;
   s.m = p.a.data.shape[0];
   s.k = p.a.data.shape[1];
@@ -127,36 +128,49 @@ class Unit {
   }
 
  private:
-  // w.sum = the sums over [k0, k1), as floats; integer ones in w.exact as well.
+  // w.sum = the sums over [k0, k1), as floats; integer ones in w.exact as well where it is needed.
   void sum_range(std::int64_t k0, std::int64_t k1) noexcept {
     std::fill(w_.sum, w_.sum + tile_, 0.0F);
-    wide_ = k1 - k0 > kInt32Chunks * kDepth;
-    if (s_.integer && (wide_ || needs_exact() || k0 == k1)) {
+    const bool wide = k1 - k0 > kNarrowDepth || needs_exact();
+    if (s_.integer && wide) {
       std::fill(w_.exact, w_.exact + tile_, 0);
       std::fill(w_.column_sums, w_.column_sums + kTileCols, 0);
     }
-    std::int64_t chunks = 0;
+    std::int64_t in_float = 0;   // products in w.sum since it was drained
+    std::int64_t in_narrow = 0;  // products in w.narrow since it was widened
     for (std::int64_t k = k0; k < k1; k += kDepth) {
       const std::int64_t depth = std::min(kDepth, k1 - k);
+      if (s_.integer && in_float + depth > kExactDepth) in_float = drain(in_float, in_narrow);
       load_column_panels(*s_.kernel, p_.b, k, k + depth, n0_, panels_, w_.panels, w_.row);
       multiply_panels(k, depth);
-      if (!s_.integer) continue;
-      if (chunks == kInt32Chunks) {  // full, and more follows
-        widen();
-        chunks = 0;
-      }
-      if (chunks++ == 0) std::fill(w_.narrow, w_.narrow + tile_, 0);
-      drain_sums();
+      in_float += depth;
       if (p_.a.azp.defined()) add_column_sums(depth);
     }
-    if (!s_.integer) return;
-    if (chunks != 0 && !wide_ && !needs_exact()) {  // all of it fits into int32
+    if (!s_.integer || (in_narrow == 0 && !needs_exact())) return;  // w.sum is exact as it is
+    drain(in_float, in_narrow);
+    if (!wide) {
       for (std::int64_t i = 0; i < tile_; ++i) w_.sum[i] = static_cast<float>(w_.narrow[i]);
       return;
     }
-    if (chunks != 0) widen();
+    widen();
     if (p_.a.azp.defined()) subtract_zero_points();
     for (std::int64_t i = 0; i < tile_; ++i) w_.sum[i] = static_cast<float>(w_.exact[i]);
+  }
+
+  // Moves w.sum to w.narrow, and that to w.exact before it could overflow. Returns what is left.
+  std::int64_t drain(std::int64_t in_float, std::int64_t& in_narrow) noexcept {
+    if (in_narrow + in_float > kNarrowDepth) {
+      widen();
+      in_narrow = 0;
+    }
+    const bool first = in_narrow == 0;
+    for (std::int64_t i = 0; i < tile_; ++i) {
+      const auto sum = static_cast<std::int32_t>(w_.sum[i]);
+      w_.narrow[i] = first ? sum : w_.narrow[i] + sum;
+      w_.sum[i] = 0.0F;
+    }
+    in_narrow += in_float;
+    return 0;
   }
 
   // Zero points and int32 outputs work on 64-bit sums.
@@ -166,18 +180,12 @@ class Unit {
     for (std::int64_t r = 0; r < rows_; r += s_.panel_rows) {
       const float* a = a_ + r * s_.k + k * s_.panel_rows;
       for (std::int64_t panel = 0; panel < panels_; ++panel) {
-        s_.kernel->run(depth, a, w_.panels + panel * depth * kPanelCols,
-                       w_.sum + r * kTileCols + panel * kPanelCols, kTileCols);
+        s_.kernel->tile(depth, a, w_.panels + panel * depth * kPanelCols,
+                        w_.sum + r * kTileCols + panel * kPanelCols, kTileCols);
       }
     }
   }
 
-  void drain_sums() noexcept {
-    for (std::int64_t i = 0; i < tile_; ++i) {
-      w_.narrow[i] += static_cast<std::int32_t>(w_.sum[i]);
-      w_.sum[i] = 0.0F;
-    }
-  }
   void widen() noexcept {
     for (std::int64_t i = 0; i < tile_; ++i) w_.exact[i] += w_.narrow[i];
   }
@@ -246,7 +254,6 @@ class Unit {
   const Scratch& w_;
   const float* a_;
   std::int64_t m0_, rows_, n0_, count_, panels_, tile_;
-  bool wide_ = false;  // the current K range may leave int32
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The loops around the float32 microkernel.
+// The loops around the float32 tile.
 #pragma once
 
 #include <cstddef>

@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "backends/cpu/pack.hpp"
-#include "core/convert.hpp"
+#include "backends/cpu/rows.hpp"
 #include "core/element.hpp"
 #include "core/grid.hpp"
 
@@ -98,8 +98,9 @@ void finish_row(const Member& p, const MatmulOptions& options, std::int64_t m,
   if (e.scale_result.present()) multiply(t, count, columns.scale_result.data());
   if (options.torch_compat && p.a.data.shape[1] == 0) std::fill(t, t + count, 0.0F);
   const TensorView& out = p.out;
-  store_row(out.dtype, t, count, out.at(m * out.strides[0] + columns.n0 * out.strides[1]),
-            out.strides[1], options.overflow);
+  narrow(best_kernels(), out.dtype, t, count,
+         out.at(m * out.strides[0] + columns.n0 * out.strides[1]), out.strides[1],
+         options.overflow);
 }
 
 void finish_exact_row(const Member& p, std::int64_t m, std::int64_t n0, std::int64_t count,

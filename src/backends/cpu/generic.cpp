@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "backends/cpu/driver.hpp"
-#include "backends/cpu/microkernel.hpp"
+#include "backends/cpu/kernels.hpp"
 #include "backends/cpu/pack.hpp"
 #include "backends/cpu/quantize.hpp"
 #include "backends/prologue.hpp"
@@ -32,7 +32,7 @@ const char* how(const MatmulProblem& problem) noexcept {
   const Member first = member(problem, 0);
   const bool integer =
       is_integer8(product_dtype(first.a)) && is_integer8(cpu::weight_dtype(first.b));
-  const cpu::Microkernel& kernel = cpu::best_microkernel();
+  const cpu::Kernels& kernel = cpu::best_kernels();
   return integer ? kernel.on_integers : kernel.on_floats;
 }
 

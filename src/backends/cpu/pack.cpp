@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/convert.hpp"
+#include "backends/cpu/rows.hpp"
 #include "core/element.hpp"
 #include "core/parallel.hpp"
 
@@ -53,13 +53,6 @@ const char* packed_panel(const PackedWeightData& w, std::int64_t panel, std::int
   return w.codes.data_as<const char>() + element * element_bytes(w.dtype);
 }
 
-// Elements at any distance; neighbours go through the kernel's own loop.
-void widen(const Microkernel& kernel, DType dtype, const void* source, std::int64_t stride,
-           std::int64_t count, float* out) noexcept {
-  if (stride == 1) return kernel.widen(dtype, source, count, out);
-  load_row(dtype, source, stride, count, out);
-}
-
 void scatter(const float* row, std::int64_t panels, std::int64_t depth, std::int64_t k,
              float* out) noexcept {
   for (std::int64_t p = 0; p < panels; ++p) {
@@ -100,7 +93,7 @@ void unpack_weight(const void* packed, const TensorView& weight,
   }
 }
 
-void load_row_panel(const Microkernel& kernel, const TensorView& a, std::int64_t row, float* panel,
+void load_row_panel(const Kernels& kernel, const TensorView& a, std::int64_t row, float* panel,
                     float* scratch) noexcept {
   const std::int64_t rows = kernel.rows;
   const std::int64_t depth = a.shape[1];
@@ -114,9 +107,8 @@ void load_row_panel(const Microkernel& kernel, const TensorView& a, std::int64_t
   }
 }
 
-void load_column_panels(const Microkernel& kernel, const Operand& b, std::int64_t k0,
-                        std::int64_t k1, std::int64_t n0, std::int64_t panels, float* out,
-                        float* scratch) noexcept {
+void load_column_panels(const Kernels& kernel, const Operand& b, std::int64_t k0, std::int64_t k1,
+                        std::int64_t n0, std::int64_t panels, float* out, float* scratch) noexcept {
   const std::int64_t depth = k1 - k0;
   if (b.packed != nullptr) {
     const PackedWeightData& w = *b.packed->content();

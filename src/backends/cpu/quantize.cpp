@@ -6,10 +6,11 @@
 #include <array>
 #include <atomic>
 #include <bit>
+#include <cmath>
 #include <cstring>
 
+#include "backends/cpu/rows.hpp"
 #include "core/cells.hpp"
-#include "core/convert.hpp"
 #include "core/element.hpp"
 #include "core/parallel.hpp"
 #include "core/quantize_rules.hpp"
@@ -20,21 +21,25 @@ namespace {
 constexpr std::int64_t kPiece = 512;  // elements that are widened at a time
 using Piece = std::array<float, kPiece>;
 
-float magnitude(float x) noexcept {
-  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & 0x7FFFFFFFU);
-}
-// x, or +0 for a NaN or an infinity.
-float finite_or_zero(float x) noexcept { return magnitude(x) < 0x1p128 ? x : 0.0F; }
-
 void load_piece(const TensorView& x, std::int64_t r, std::int64_t c, std::int64_t n,
                 Piece& piece) noexcept {
-  load_row(x.dtype, x.at(r * x.strides[0] + c * x.strides[1]), x.strides[1], n, piece.data());
+  widen(best_kernels(), x.dtype, x.at(r * x.strides[0] + c * x.strides[1]), x.strides[1], n,
+        piece.data());
 }
 
-void extend(CellRange& range, const float* x, std::int64_t n) noexcept {
-  for (std::int64_t i = 0; i < n; ++i) {
-    const float v = finite_or_zero(x[i]);
-    range.absmax = std::max(range.absmax, magnitude(v));
+void store_piece(const Piece& piece, std::int64_t n, const TensorView& codes, std::int64_t r,
+                 std::int64_t c, Overflow overflow) noexcept {
+  narrow(best_kernels(), codes.dtype, piece.data(), n,
+         codes.at(r * codes.strides[0] + c * codes.strides[1]), codes.strides[1], overflow);
+}
+
+// Only zero points need the two ends.
+void extend(const QuantizeSpec& spec, const Piece& piece, std::int64_t n,
+            CellRange& range) noexcept {
+  range.absmax = std::max(range.absmax, best_kernels().absmax(piece.data(), n, kFiniteOnly));
+  for (std::int64_t i = 0; i < n && spec.azp; ++i) {
+    const float v = piece[static_cast<std::size_t>(i)];
+    if (!std::isfinite(v)) continue;
     range.min = std::min(range.min, v);
     range.max = std::max(range.max, v);
   }
@@ -59,7 +64,7 @@ void find_scale(const QuantizeProblem& q, const Cell& cell) noexcept {
   for_each_piece(cell.r0, cell.r1, cell.c0, cell.c1,
                  [&](std::int64_t r, std::int64_t c, std::int64_t n) {
                    load_piece(q.x, r, c, n, piece);
-                   extend(range, piece.data(), n);
+                   extend(q.spec, piece, n, range);
                  });
   const CellScale s = cell_scale(q.spec, range);
   store_float(q.scales.dtype, q.scales.data,
@@ -74,17 +79,16 @@ void write_codes(const QuantizeProblem& q, const Cell& cell) noexcept {
   const float scale = load_float(q.scales, cell.i, cell.j);
   const std::int64_t azp = q.azp.defined() ? load_int(q.azp, cell.i, cell.j) : 0;
   Piece piece;
-  for_each_piece(
-      cell.r0, cell.r1, cell.c0, cell.c1, [&](std::int64_t r, std::int64_t c, std::int64_t n) {
-        load_piece(q.x, r, c, n, piece);
-        float* x = piece.data();
-        for (std::int64_t i = 0; i < n; ++i) x[i] /= scale;
-        for (std::int64_t i = 0; i < n && q.azp.defined(); ++i) {
-          x[i] = shifted_code(q.spec.dtype, x[i], azp);
-        }
-        store_row(q.codes.dtype, x, n, q.codes.at(r * q.codes.strides[0] + c * q.codes.strides[1]),
-                  q.codes.strides[1], q.spec.overflow);
-      });
+  for_each_piece(cell.r0, cell.r1, cell.c0, cell.c1,
+                 [&](std::int64_t r, std::int64_t c, std::int64_t n) {
+                   load_piece(q.x, r, c, n, piece);
+                   float* x = piece.data();
+                   best_kernels().divide(x, n, scale);
+                   for (std::int64_t i = 0; i < n && q.azp.defined(); ++i) {
+                     x[i] = shifted_code(q.spec.dtype, x[i], azp);
+                   }
+                   store_piece(piece, n, q.codes, r, c, q.spec.overflow);
+                 });
 }
 
 // The problem of the transposed matrix.
@@ -98,20 +102,31 @@ QuantizeProblem transposed(const QuantizeProblem& q) noexcept {
   return t;
 }
 
+// Rows of LLM.int8: elements of magnitude `limit` (as bits) and more are outliers.
 struct VectorRow {
   const VectorwiseProblem& q;
+  std::uint32_t limit;
+  bool columns_flagged = false;  // some column is an outlier column
 
-  bool outlier(float v) const noexcept { return q.threshold > 0.0F && magnitude(v) >= q.threshold; }
-  bool outlier_column(std::int64_t c) const noexcept {
-    return q.column_flags != nullptr && q.column_flags[c] != 0;
+  static std::uint32_t limit_of(float threshold) noexcept {
+    return threshold > 0.0F ? std::bit_cast<std::uint32_t>(threshold) : kAllButNaN;
   }
 
-  void flag_columns(std::int64_t r) const noexcept {
+  template <class Visit>
+  void for_each_piece_of(std::int64_t r, const Visit& visit) const noexcept {
     Piece piece;
     for_each_piece(r, r + 1, 0, q.x.shape[1], [&](std::int64_t, std::int64_t c, std::int64_t n) {
       load_piece(q.x, r, c, n, piece);
+      visit(piece, c, n);
+    });
+  }
+
+  void flag_columns(std::int64_t r) const noexcept {
+    for_each_piece_of(r, [&](const Piece& piece, std::int64_t c, std::int64_t n) {
+      const float most = best_kernels().absmax(piece.data(), n, kAllButNaN);
+      if (std::bit_cast<std::uint32_t>(most) < limit) return;
       for (std::int64_t i = 0; i < n; ++i) {
-        if (!outlier(piece[static_cast<std::size_t>(i)])) continue;
+        if (!(std::abs(piece[static_cast<std::size_t>(i)]) >= q.threshold)) continue;
         std::atomic_ref<std::uint8_t>(q.column_flags[c + i]).store(1, std::memory_order_relaxed);
       }
     });
@@ -119,34 +134,34 @@ struct VectorRow {
 
   float absmax(std::int64_t r) const noexcept {
     float most = 0.0F;
-    Piece piece;
-    for_each_piece(r, r + 1, 0, q.x.shape[1], [&](std::int64_t, std::int64_t c, std::int64_t n) {
-      load_piece(q.x, r, c, n, piece);
-      const float limit = q.threshold > 0.0F ? q.threshold : 0x1p127F * 2.0F;
-      for (std::int64_t i = 0; i < n; ++i) {
-        const float v = magnitude(finite_or_zero(piece[static_cast<std::size_t>(i)]));
-        const bool skip = v >= limit || (q.whole_columns && outlier_column(c + i));
-        most = std::max(most, skip ? 0.0F : v);
-      }
+    for_each_piece_of(r, [&](Piece& piece, std::int64_t c, std::int64_t n) {
+      if (q.whole_columns) zero_flagged(piece, c, n);
+      most = std::max(most, best_kernels().absmax(piece.data(), n, std::min(limit, kFiniteOnly)));
     });
     return most;
   }
 
+  // NaN rounds to code 0 when it is narrowed.
   void write_codes(std::int64_t r, float factor) const noexcept {
-    Piece piece;
-    for_each_piece(r, r + 1, 0, q.x.shape[1], [&](std::int64_t, std::int64_t c, std::int64_t n) {
-      load_piece(q.x, r, c, n, piece);
+    for_each_piece_of(r, [&](Piece& piece, std::int64_t c, std::int64_t n) {
       for (std::int64_t i = 0; i < n; ++i) {
         float& v = piece[static_cast<std::size_t>(i)];
-        const bool zero = outlier(v) || outlier_column(c + i);
-        const float code = v * factor;
-        v = zero ? 0.0F : std::min(std::max(code, -127.0F), 127.0F);
-        if (code != code) v = 0.0F;
+        const bool outlier = (std::bit_cast<std::uint32_t>(v) & 0x7FFFFFFFU) >= limit;
+        float code = v * factor;
+        code = code < -127.0F ? -127.0F : code;
+        code = code > 127.0F ? 127.0F : code;
+        v = outlier ? 0.0F : code;
       }
-      store_row(DType::int8, piece.data(), n,
-                q.codes.at(r * q.codes.strides[0] + c * q.codes.strides[1]), q.codes.strides[1],
-                Overflow::saturate);
+      zero_flagged(piece, c, n);
+      store_piece(piece, n, q.codes, r, c, Overflow::saturate);
     });
+  }
+
+  void zero_flagged(Piece& piece, std::int64_t c, std::int64_t n) const noexcept {
+    if (!columns_flagged) return;
+    for (std::int64_t i = 0; i < n; ++i) {
+      if (q.column_flags[c + i] != 0) piece[static_cast<std::size_t>(i)] = 0.0F;
+    }
   }
 };
 
@@ -180,7 +195,7 @@ Status quantize(const QuantizeProblem& problem, const ExecContext& context) noex
 Status vectorwise(const VectorwiseProblem& q, const ExecContext& context) noexcept {
   const std::int64_t rows = q.x.shape[0];
   const std::int64_t cols = q.x.shape[1];
-  const VectorRow row{q};
+  VectorRow row{q, VectorRow::limit_of(q.threshold)};
   if (q.column_flags != nullptr) {
     std::memset(q.column_flags, 0, static_cast<std::size_t>(cols));
     parallel_for(context, rows, [&](std::int64_t r) { row.flag_columns(r); });
@@ -188,6 +203,7 @@ Status vectorwise(const VectorwiseProblem& q, const ExecContext& context) noexce
     for (std::int64_t c = 0; c < cols; ++c) {
       if (q.column_flags[c] != 0) q.columns[(*q.column_count)++] = c;
     }
+    row.columns_flagged = *q.column_count > 0;
   }
   parallel_for(context, rows, [&](std::int64_t r) {
     const float absmax = row.absmax(r);

@@ -5,8 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "backends/cpu/kernels.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
-#include "backends/cpu/microkernel.hpp"
 #include "octavo/numeric.hpp"
 
 #if defined(__x86_64__)
@@ -15,7 +15,7 @@ namespace {
 
 OCTAVO_ISA_BEGIN("avx2")
 #include "backends/cpu/kernels/float_tile-inl.hpp"
-#include "backends/cpu/kernels/widen-inl.hpp"
+#include "backends/cpu/kernels/rows-inl.hpp"
 
 using Vec8 = float __attribute__((vector_size(32), may_alias));
 
@@ -27,9 +27,14 @@ OCTAVO_ISA_END
 
 }  // namespace
 
-const Microkernel kAvx2Microkernel{"4x16 tile, AVX2, exact sums through float32 in steps of 256",
-                                   "4x16 tile, AVX2, float32 sums in ascending k", 4, &tile_4x16,
-                                   &widen_row};
+const Kernels kAvx2Kernels{"4x16 tile, AVX2, exact sums through float32 in steps of 512",
+                           "4x16 tile, AVX2, float32 sums in ascending k",
+                           4,
+                           &tile_4x16,
+                           &widen_row,
+                           &narrow_row,
+                           &absmax_row,
+                           &divide_row};
 
 }  // namespace octavo::cpu
 #endif

@@ -5,8 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "backends/cpu/kernels.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
-#include "backends/cpu/microkernel.hpp"
 #include "octavo/numeric.hpp"
 
 #if defined(__x86_64__)
@@ -15,7 +15,7 @@ namespace {
 
 OCTAVO_ISA_BEGIN("avx512f")
 #include "backends/cpu/kernels/float_tile-inl.hpp"
-#include "backends/cpu/kernels/widen-inl.hpp"
+#include "backends/cpu/kernels/rows-inl.hpp"
 
 using Vec16 = float __attribute__((vector_size(64), may_alias));
 
@@ -27,9 +27,14 @@ OCTAVO_ISA_END
 
 }  // namespace
 
-const Microkernel kAvx512Microkernel{
-    "8x16 tile, AVX-512, exact sums through float32 in steps of 256",
-    "8x16 tile, AVX-512, float32 sums in ascending k", 8, &tile_8x16, &widen_row};
+const Kernels kAvx512Kernels{"8x16 tile, AVX-512, exact sums through float32 in steps of 512",
+                             "8x16 tile, AVX-512, float32 sums in ascending k",
+                             8,
+                             &tile_8x16,
+                             &widen_row,
+                             &narrow_row,
+                             &absmax_row,
+                             &divide_row};
 
 }  // namespace octavo::cpu
 #endif

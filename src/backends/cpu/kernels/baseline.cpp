@@ -5,15 +5,15 @@
 #include <cstring>
 #include <utility>
 
+#include "backends/cpu/kernels.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
-#include "backends/cpu/microkernel.hpp"
 #include "octavo/numeric.hpp"
 
 namespace octavo::cpu {
 namespace {
 
 #include "backends/cpu/kernels/float_tile-inl.hpp"
-#include "backends/cpu/kernels/widen-inl.hpp"
+#include "backends/cpu/kernels/rows-inl.hpp"
 
 using Vec4 = float __attribute__((vector_size(16), may_alias));
 
@@ -25,8 +25,14 @@ OCTAVO_KERNEL void tile_4x16(std::int64_t depth, const float* a, const float* b,
 
 }  // namespace
 
-const Microkernel kBaselineMicrokernel{
-    "4x16 tile in 4-wide vectors, exact sums through float32 in steps of 256",
-    "4x16 tile in 4-wide vectors, float32 sums in ascending k", 4, &tile_4x16, &widen_row};
+const Kernels kBaselineKernels{
+    "4x16 tile in 4-wide vectors, exact sums through float32 in steps of 512",
+    "4x16 tile in 4-wide vectors, float32 sums in ascending k",
+    4,
+    &tile_4x16,
+    &widen_row,
+    &narrow_row,
+    &absmax_row,
+    &divide_row};
 
 }  // namespace octavo::cpu

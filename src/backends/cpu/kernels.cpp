@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of microkernels and what each needs.
-#include "backends/cpu/microkernel.hpp"
+// The table of instruction sets and what each needs.
+#include "backends/cpu/kernels.hpp"
 
 #include <array>
 
@@ -10,20 +10,20 @@ namespace octavo::cpu {
 namespace {
 
 struct Row {
-  const Microkernel* kernel;
+  const Kernels* kernel;
   bool CpuFeatures::*needs;  // null: nothing
 };
 
 // Best first.
 constexpr std::array kRows {
 #if defined(__x86_64__)
-  Row{&kAvx512Microkernel, &CpuFeatures::avx512f}, Row{&kAvx2Microkernel, &CpuFeatures::avx2},
+  Row{&kAvx512Kernels, &CpuFeatures::avx512f}, Row{&kAvx2Kernels, &CpuFeatures::avx2},
 #endif
-      Row{&kBaselineMicrokernel, nullptr},
+      Row{&kBaselineKernels, nullptr},
 };
 
 struct Usable {
-  std::array<const Microkernel*, kRows.size()> kernels{};
+  std::array<const Kernels*, kRows.size()> kernels{};
   std::size_t count = 0;
 };
 
@@ -37,7 +37,7 @@ Usable find_usable() noexcept {
 
 }  // namespace
 
-std::span<const Microkernel* const> usable_microkernels() noexcept {
+std::span<const Kernels* const> usable_kernels() noexcept {
   static const Usable usable = find_usable();
   return {usable.kernels.data(), usable.count};
 }

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows of elements to and from float32, for the instruction set of the region that includes this.
+//
+// Conversions go through pieces of 32-bit codes, so that arithmetic and change of width are loops
+// of their own: compilers mix widths badly otherwise.
+
+constexpr std::int64_t kPiece = 256;
+
+template <class Raw>
+Raw raw_at(const void* source, std::int64_t i) {
+  Raw raw;
+  std::memcpy(&raw, static_cast<const char*>(source) + i * std::int64_t{sizeof(Raw)}, sizeof(Raw));
+  return raw;
+}
+template <class Raw>
+void put_raw(void* target, std::int64_t i, Raw raw) {
+  std::memcpy(static_cast<char*>(target) + i * std::int64_t{sizeof(Raw)}, &raw, sizeof(Raw));
+}
+
+template <octavo::FloatFormat F, class Raw>
+void widen_float(const void* source, std::int64_t count, float* out) noexcept {
+  std::uint32_t codes[kPiece];
+  for (std::int64_t begin = 0; begin < count; begin += kPiece) {
+    const std::int64_t n = count - begin < kPiece ? count - begin : kPiece;
+    for (std::int64_t i = 0; i < n; ++i) codes[i] = raw_at<Raw>(source, begin + i);
+    for (std::int64_t i = 0; i < n; ++i) out[begin + i] = octavo::decode<F>(codes[i]);
+  }
+}
+
+template <class Raw>
+void widen_number(const void* source, std::int64_t count, float* out) noexcept {
+  for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<float>(raw_at<Raw>(source, i));
+}
+
+template <octavo::FloatFormat F, class Raw, octavo::Overflow overflow>
+void narrow_float(const float* in, std::int64_t count, void* out) noexcept {
+  std::uint32_t codes[kPiece];
+  for (std::int64_t begin = 0; begin < count; begin += kPiece) {
+    const std::int64_t n = count - begin < kPiece ? count - begin : kPiece;
+    for (std::int64_t i = 0; i < n; ++i) codes[i] = octavo::encode<F>(in[begin + i], overflow);
+    for (std::int64_t i = 0; i < n; ++i) put_raw(out, begin + i, static_cast<Raw>(codes[i]));
+  }
+}
+template <octavo::FloatFormat F>
+void narrow_float8(const float* in, std::int64_t count, void* out,
+                   octavo::Overflow overflow) noexcept {
+  if (overflow == octavo::Overflow::saturate) {
+    narrow_float<F, std::uint8_t, octavo::Overflow::saturate>(in, count, out);
+  } else {
+    narrow_float<F, std::uint8_t, octavo::Overflow::ieee>(in, count, out);
+  }
+}
+
+template <std::int32_t low, std::int32_t high>
+void narrow_integer(const float* in, std::int64_t count, void* out) noexcept {
+  std::int32_t codes[kPiece];
+  for (std::int64_t begin = 0; begin < count; begin += kPiece) {
+    const std::int64_t n = count - begin < kPiece ? count - begin : kPiece;
+    for (std::int64_t i = 0; i < n; ++i) codes[i] = octavo::round_to_int<low, high>(in[begin + i]);
+    for (std::int64_t i = 0; i < n; ++i) {
+      put_raw(out, begin + i, static_cast<std::uint8_t>(codes[i]));
+    }
+  }
+}
+
+void widen_row(octavo::DType dtype, const void* source, std::int64_t count, float* out) noexcept {
+  switch (dtype) {
+    case octavo::DType::float8_e4m3fn:
+      return widen_float<octavo::kE4M3FN, std::uint8_t>(source, count, out);
+    case octavo::DType::float8_e4m3fnuz:
+      return widen_float<octavo::kE4M3FNUZ, std::uint8_t>(source, count, out);
+    case octavo::DType::float8_e5m2:
+      return widen_float<octavo::kE5M2, std::uint8_t>(source, count, out);
+    case octavo::DType::float8_e5m2fnuz:
+      return widen_float<octavo::kE5M2FNUZ, std::uint8_t>(source, count, out);
+    case octavo::DType::bfloat16:
+      return widen_float<octavo::kBFloat16, std::uint16_t>(source, count, out);
+    case octavo::DType::float16:
+      return widen_float<octavo::kFloat16, std::uint16_t>(source, count, out);
+    case octavo::DType::float32:
+      return widen_number<float>(source, count, out);
+    case octavo::DType::int8:
+      return widen_number<std::int8_t>(source, count, out);
+    default:
+      return widen_number<std::uint8_t>(source, count, out);
+  }
+}
+
+void narrow_row(octavo::DType dtype, const float* in, std::int64_t count, void* out,
+                octavo::Overflow overflow) noexcept {
+  switch (dtype) {
+    case octavo::DType::float8_e4m3fn:
+      return narrow_float8<octavo::kE4M3FN>(in, count, out, overflow);
+    case octavo::DType::float8_e4m3fnuz:
+      return narrow_float8<octavo::kE4M3FNUZ>(in, count, out, overflow);
+    case octavo::DType::float8_e5m2:
+      return narrow_float8<octavo::kE5M2>(in, count, out, overflow);
+    case octavo::DType::float8_e5m2fnuz:
+      return narrow_float8<octavo::kE5M2FNUZ>(in, count, out, overflow);
+    case octavo::DType::bfloat16:
+      return narrow_float<octavo::kBFloat16, std::uint16_t, octavo::Overflow::ieee>(in, count, out);
+    case octavo::DType::float16:
+      return narrow_float<octavo::kFloat16, std::uint16_t, octavo::Overflow::ieee>(in, count, out);
+    case octavo::DType::float32:
+      for (std::int64_t i = 0; i < count; ++i) put_raw(out, i, in[i]);
+      return;
+    case octavo::DType::int8:
+      return narrow_integer<-128, 127>(in, count, out);
+    default:
+      return narrow_integer<0, 255>(in, count, out);
+  }
+}
+
+// Magnitudes compare as integers, which need no order of evaluation.
+float absmax_row(const float* x, std::int64_t count, std::uint32_t limit) noexcept {
+  std::int32_t most = 0;
+  const auto below = static_cast<std::int32_t>(limit);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int32_t magnitude = raw_at<std::int32_t>(x, i) & 0x7FFFFFFF;
+    const std::int32_t kept = magnitude < below ? magnitude : 0;
+    most = most > kept ? most : kept;
+  }
+  float result;
+  std::memcpy(&result, &most, sizeof(result));
+  return result;
+}
+
+void divide_row(float* x, std::int64_t count, float divisor) noexcept {
+  for (std::int64_t i = 0; i < count; ++i) x[i] /= divisor;
+}
