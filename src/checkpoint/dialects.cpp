@@ -10,6 +10,7 @@
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/sentence.hpp"
 #include "core/cells.hpp"
+#include "core/fp_env.hpp"
 
 namespace octavo {
 namespace {
@@ -152,12 +153,13 @@ Weight read_bitsandbytes(const Layer& layer) {
   check_row_major(layer);
   const Tensor stored = layer.file.tensor(layer.scale);
   const Tensor scale = scale_tensor(layer, stored, grid_of(layer, stored, std::span(&kRows, 1)));
+  const FloatEnvironment environment;
   for (float& value : std::span(scale.data_as<float>(), static_cast<std::size_t>(layer.n()))) {
     value /= kQmax;
   }
   const float threshold = layer.config.outlier_threshold.value_or(kOutlierThreshold);
   return {.codes = {layer.codes, scale, kRows, {}},
-          .activation = per_token_rule(DType::int8, threshold),
+          .activation = llm_int8_rule(threshold),
           .scheme = "llm-int8"};
 }
 

@@ -47,6 +47,9 @@ class InputFile {
   std::int64_t bytes_ = 0;
 };
 
+/// The size of a file, 0 where there is none. Allocates nothing.
+std::int64_t file_bytes(const char* path) noexcept;
+
 /// A file written beside its target and moved over it in one step. Until `commit` returns the
 /// target is untouched; without it the temporary file is removed.
 ///

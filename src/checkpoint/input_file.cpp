@@ -71,4 +71,9 @@ void InputFile::read(std::int64_t offset, std::span<std::byte> into) const {
   }
 }
 
+std::int64_t file_bytes(const char* path) noexcept {
+  struct stat status {};
+  return ::stat(path, &status) == 0 ? static_cast<std::int64_t>(status.st_size) : 0;
+}
+
 }  // namespace octavo::checkpoint

@@ -5,76 +5,59 @@
 #include <array>
 #include <cctype>
 #include <limits>
-#include <nlohmann/json.hpp>
 
+#include "checkpoint/json_tree.hpp"
 #include "checkpoint/layer_filter.hpp"
 #include "checkpoint/sentence.hpp"
 
 namespace octavo::checkpoint {
 namespace {
 
-using Json = nlohmann::json;
+using Json = JsonValue;
 
 [[noreturn]] void reject(std::string_view property, std::string_view rule, const Json& got) {
-  const std::string text = got.dump(-1, ' ', false, Json::error_handler_t::replace);
   refuse(Code::corrupt_data, "Checkpoint::weight: metadata '{}'.{} must {}; got {}", kConfigKey,
-         property, rule, in_quotes(text));
+         property, rule, in_quotes(got.spelled()));
 }
 
-Json parse(const std::string& text) {
+JsonTree parse(const std::string& text) {
   static constexpr int kDeepest = 32;
-  const auto limit_depth = [](int depth, Json::parse_event_t, Json&) {
-    if (depth > kDeepest) {
-      refuse(Code::corrupt_data, "Checkpoint::weight: metadata '{}' must nest at most {} levels",
-             kConfigKey, kDeepest);
-    }
-    return true;
-  };
-  try {
-    Json config = Json::parse(text, limit_depth);
-    if (config.is_object()) return config;
-  } catch (const Json::exception&) {
+  JsonTree config;
+  const JsonTree::Problem problem = config.parse(text, kDeepest);
+  if (problem == JsonTree::Problem::too_deep) {
+    refuse(Code::corrupt_data, "Checkpoint::weight: metadata '{}' must nest at most {} levels",
+           kConfigKey, kDeepest);
   }
+  if (problem == JsonTree::Problem::none && config.root().is_object()) return config;
   refuse(Code::corrupt_data, "Checkpoint::weight: metadata '{}' must be a JSON object; got {}",
          kConfigKey, in_quotes(text));
 }
 
-/// The field, or null where there is none.
-const Json& field(const Json& object, const char* key) {
-  static const Json kNull;
-  const auto found = object.is_object() ? object.find(key) : object.end();
-  return found == object.end() ? kNull : *found;
-}
-
-std::string text_field(const Json& object, const char* key) {
-  const Json& value = field(object, key);
-  return value.is_string() ? value.get<std::string>() : std::string();
-}
-
 std::int64_t positive(const Json& value, std::string_view property) {
   constexpr std::int64_t kMost = std::int64_t{1} << 40;
-  if (!value.is_number_integer() || value.get<std::int64_t>() < 1 ||
-      value.get<std::int64_t>() > kMost) {
-    reject(property, "be a positive integer", value);
-  }
-  return value.get<std::int64_t>();
+  const std::int64_t number = value.integer();
+  if (number < 1 || number > kMost) reject(property, "be a positive integer", value);
+  return number;
 }
 
 ScaleGrid block_grid(const Json& value, std::string_view property) {
-  if (!value.is_array() || value.size() != 2) reject(property, "be two positive integers", value);
-  return {positive(value[0], property), positive(value[1], property)};
+  const std::vector<Json> sizes = value.items();
+  if (!value.is_array() || sizes.size() != 2) {
+    reject(property, "be two positive integers", value);
+  }
+  return {positive(sizes[0], property), positive(sizes[1], property)};
 }
 
 // compressed-tensors' weight strategies.
 std::optional<ScaleGrid> weight_grid(const Json& weights) {
-  const std::string strategy = text_field(weights, "strategy");
+  const std::string strategy = weights["strategy"].text();
   if (strategy == "tensor") return ScaleGrid{};
   if (strategy == "channel") return ScaleGrid{1, kWholeExtent};
   if (strategy == "group") {
-    return ScaleGrid{1, positive(field(weights, "group_size"), "weights.group_size")};
+    return ScaleGrid{1, positive(weights["group_size"], "weights.group_size")};
   }
   if (strategy == "block") {
-    return block_grid(field(weights, "block_structure"), "weights.block_structure");
+    return block_grid(weights["block_structure"], "weights.block_structure");
   }
   return std::nullopt;
 }
@@ -82,34 +65,34 @@ std::optional<ScaleGrid> weight_grid(const Json& weights) {
 // Static activation scales are not carried: codes are made per call, from a scale at least as fine.
 std::optional<ActivationQuant> activation_rule(const Json& activations) {
   if (activations.is_null()) return std::nullopt;
-  const std::string type = text_field(activations, "type");
-  const Json& bits = field(activations, "num_bits");
-  if (bits != 8 || (type != "int" && type != "float")) {
+  const std::string type = activations["type"].text();
+  const Json bits = activations["num_bits"];
+  if (bits.integer() != 8 || (type != "int" && type != "float")) {
     refuse(Code::unsupported,
            "Checkpoint::weight: metadata '{}'.input_activations must be of 8 bits; got {} of type "
            "{}",
-           kConfigKey, bits.dump(), in_quotes(type));
+           kConfigKey, bits.is_integer() ? bits.spelled() : in_quotes(bits.spelled()),
+           in_quotes(type));
   }
   const DType dtype = type == "int" ? DType::int8 : DType::float8_e4m3fn;
-  const std::string strategy = text_field(activations, "strategy");
+  const std::string strategy = activations["strategy"].text();
   ActivationQuant rule = per_token_rule(dtype);
   if (strategy == "tensor") rule.spec.granularity = per_tensor();
   if (strategy == "group") {
-    rule = group_rule(dtype,
-                      positive(field(activations, "group_size"), "input_activations.group_size"));
+    rule = group_rule(dtype, positive(activations["group_size"], "input_activations.group_size"));
   }
-  rule.spec.azp = dtype == DType::int8 && field(activations, "symmetric") == false;
+  rule.spec.azp = dtype == DType::int8 && activations["symmetric"].is(false);
   return rule;
 }
 
 // A target is a layer's name, "re:...", or the name of a class such as "Linear", which every layer
 // of a weights file may be.
 bool targets_layer(const Json& group, std::string_view layer) {
-  const Json& targets = field(group, "targets");
+  const Json targets = group["targets"];
   if (!targets.is_array()) return true;
-  for (const Json& target : targets) {
-    if (!target.is_string()) reject("config_groups.targets", "hold strings", targets);
-    const auto name = target.get<std::string>();
+  for (const Json& target : targets.items()) {
+    if (!target.is_text()) reject("config_groups.targets", "hold strings", target);
+    const std::string name = target.text();
     const bool class_name = !name.empty() && std::isupper(static_cast<unsigned char>(name[0])) != 0;
     if (class_name || NamePatterns("Checkpoint::weight", {name}).match(layer)) return true;
   }
@@ -118,10 +101,10 @@ bool targets_layer(const Json& group, std::string_view layer) {
 
 LayerConfig compressed_tensors(const Json& config, std::string_view layer) {
   LayerConfig result;
-  for (const Json& group : field(config, "config_groups")) {
+  for (const Json& group : config["config_groups"].items()) {
     if (!targets_layer(group, layer)) continue;
-    result.grid = weight_grid(field(group, "weights"));
-    result.activation = activation_rule(field(group, "input_activations"));
+    result.grid = weight_grid(group["weights"]);
+    result.activation = activation_rule(group["input_activations"]);
     break;
   }
   return result;
@@ -129,16 +112,16 @@ LayerConfig compressed_tensors(const Json& config, std::string_view layer) {
 
 LayerConfig fp8(const Json& config, std::string_view) {
   LayerConfig result;
-  const Json& block = field(config, "weight_block_size");
+  const Json block = config["weight_block_size"];
   if (!block.is_null()) result.grid = block_grid(block, "weight_block_size");
   return result;
 }
 
 LayerConfig bitsandbytes(const Json& config, std::string_view) {
   LayerConfig result;
-  const Json& threshold = field(config, "llm_int8_threshold");
+  const Json threshold = config["llm_int8_threshold"];
   if (threshold.is_null()) return result;
-  const double value = threshold.is_number() ? threshold.get<double>() : -1.0;
+  const double value = threshold.is_number() ? threshold.number() : -1.0;
   const bool good = value >= 0.0 && value <= std::numeric_limits<float>::max();
   if (!good) reject("llm_int8_threshold", "be a float32 number not below 0", threshold);
   result.outlier_threshold = static_cast<float>(value);
@@ -163,35 +146,39 @@ struct SchemeConfig {
 };
 constexpr std::array<SchemeConfig, 4> kSchemeConfigs{{
     {Scheme::int8_dynamic, "ignore",
-     R"({"quant_method":"compressed-tensors","format":"int-quantized",
-         "quantization_status":"compressed","config_groups":{"group_0":{"targets":["Linear"],
-         "weights":{"num_bits":8,"type":"int","strategy":"channel","symmetric":true,
-                    "dynamic":false},
-         "input_activations":{"num_bits":8,"type":"int","strategy":"token","symmetric":true,
-                              "dynamic":true},
-         "output_activations":null}}})"},
+     R"({"quant_method":"compressed-tensors","format":"int-quantized",)"
+     R"("quantization_status":"compressed","config_groups":{"group_0":{"targets":["Linear"],)"
+     R"("weights":{"num_bits":8,"type":"int","strategy":"channel","symmetric":true,)"
+     R"("dynamic":false},)"
+     R"("input_activations":{"num_bits":8,"type":"int","strategy":"token","symmetric":true,)"
+     R"("dynamic":true},"output_activations":null}}})"},
     {Scheme::fp8_dynamic, "ignore",
-     R"({"quant_method":"compressed-tensors","format":"float-quantized",
-         "quantization_status":"compressed","config_groups":{"group_0":{"targets":["Linear"],
-         "weights":{"num_bits":8,"type":"float","strategy":"channel","symmetric":true,
-                    "dynamic":false},
-         "input_activations":{"num_bits":8,"type":"float","strategy":"token","symmetric":true,
-                              "dynamic":true},
-         "output_activations":null}}})"},
+     R"({"quant_method":"compressed-tensors","format":"float-quantized",)"
+     R"("quantization_status":"compressed","config_groups":{"group_0":{"targets":["Linear"],)"
+     R"("weights":{"num_bits":8,"type":"float","strategy":"channel","symmetric":true,)"
+     R"("dynamic":false},)"
+     R"("input_activations":{"num_bits":8,"type":"float","strategy":"token","symmetric":true,)"
+     R"("dynamic":true},"output_activations":null}}})"},
     {Scheme::fp8_block, "modules_to_not_convert",
      R"({"quant_method":"fp8","activation_scheme":"dynamic","weight_block_size":[128,128]})"},
     {Scheme::llm_int8, "llm_int8_skip_modules",
-     R"({"quant_method":"bitsandbytes","load_in_8bit":true,"_load_in_8bit":true,
-         "load_in_4bit":false,"_load_in_4bit":false,"llm_int8_threshold":6.0,
-         "llm_int8_has_fp16_weight":false,"llm_int8_enable_fp32_cpu_offload":false})"},
+     R"({"quant_method":"bitsandbytes","load_in_8bit":true,"_load_in_8bit":true,)"
+     R"("load_in_4bit":false,"_load_in_4bit":false,"llm_int8_threshold":6.0,)"
+     R"("llm_int8_has_fp16_weight":false,"llm_int8_enable_fp32_cpu_offload":false})"},
 }};
 
 }  // namespace
 
-ActivationQuant per_token_rule(DType dtype, float outlier_threshold) {
+ActivationQuant per_token_rule(DType dtype) {
   ActivationQuant rule;
   rule.spec.dtype = dtype;
   rule.spec.granularity = per_token();
+  return rule;
+}
+
+ActivationQuant llm_int8_rule(float outlier_threshold) {
+  ActivationQuant rule = per_token_rule(DType::int8);
+  rule.vectorwise = true;
   rule.outlier_threshold = outlier_threshold;
   return rule;
 }
@@ -205,8 +192,9 @@ ActivationQuant group_rule(DType dtype, std::int64_t length) {
 LayerConfig layer_config(const Checkpoint& file, std::string_view layer) {
   const auto text = file.metadata().find(kConfigKey);
   if (text == file.metadata().end()) return {};
-  const Json config = parse(text->second);
-  const std::string method = text_field(config, "quant_method");
+  const JsonTree tree = parse(text->second);
+  const Json config = tree.root();
+  const std::string method = config["quant_method"].text();
   for (const Method& row : kMethods) {
     if (row.name == method) return row.read(config, layer);
   }
@@ -216,9 +204,15 @@ LayerConfig layer_config(const Checkpoint& file, std::string_view layer) {
 std::string config_text(Scheme scheme, const std::vector<std::string>& ignored) {
   for (const SchemeConfig& row : kSchemeConfigs) {
     if (row.scheme != scheme) continue;
-    auto config = nlohmann::ordered_json::parse(row.json);
-    config[row.ignore_field] = ignored;
-    return config.dump();
+    std::string config(row.json);
+    config.pop_back();  // the object's end
+    config += fmt::format(",\"{}\":[", row.ignore_field);
+    for (const std::string& layer : ignored) {
+      config += json_string("quantize_file", layer);
+      config += ',';
+    }
+    if (!ignored.empty()) config.pop_back();
+    return config + "]}";
   }
   refuse(Code::invalid_argument, "quantize_file: scheme must be one of the four; got {}",
          static_cast<int>(scheme));

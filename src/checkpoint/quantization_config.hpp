@@ -29,7 +29,9 @@ LayerConfig layer_config(const Checkpoint& file, std::string_view layer);
 std::string config_text(Scheme scheme, const std::vector<std::string>& ignored);
 
 /// The rule for activations that are quantised per token.
-ActivationQuant per_token_rule(DType dtype, float outlier_threshold = 0.0F);
+ActivationQuant per_token_rule(DType dtype);
+/// The rule of LLM.int8(): its statistics and codes, outlier columns in float.
+ActivationQuant llm_int8_rule(float outlier_threshold);
 /// The rule for activations quantised in groups of `length` along K.
 ActivationQuant group_rule(DType dtype, std::int64_t length);
 

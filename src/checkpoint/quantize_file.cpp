@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "checkpoint/file.hpp"
 #include "checkpoint/layer_filter.hpp"
 #include "checkpoint/layer_report.hpp"
 #include "checkpoint/quantization_config.hpp"
@@ -115,7 +116,7 @@ class FileQuantizer {
     metadata[kConfigKey] = config_text(options_.scheme, kept_);
     report_.file_bytes_before = in_.file_bytes();
     write_safetensors(out, std::move(tensors_), metadata);
-    report_.file_bytes_after = open_checkpoint(out).file_bytes();
+    report_.file_bytes_after = file_bytes(out.c_str());  // the file is in place: nothing may fail
     return std::move(report_);
   }
 

@@ -90,22 +90,14 @@ std::vector<Placed> place(std::vector<TensorToWrite>& tensors,
   return placed;
 }
 
-std::string json_string(std::string_view text) {
-  try {
-    return nlohmann::json(text).dump();
-  } catch (const nlohmann::json::exception&) {
-    refuse(Code::invalid_argument, "write_safetensors: names and metadata must be UTF-8; got {}",
-           in_quotes(text));
-  }
-}
-
 std::string header_json(const std::vector<Placed>& placed, const std::vector<std::size_t>& order,
                         const std::map<std::string, std::string>& metadata) {
   std::string json = "{";
   if (!metadata.empty()) {
     json += "\"__metadata__\":{";
     for (const auto& [key, value] : metadata) {
-      json += fmt::format("{}:{},", json_string(key), json_string(value));
+      json += fmt::format("{}:{},", json_string("write_safetensors", key),
+                          json_string("write_safetensors", value));
     }
     json.back() = '}';
     json += ',';
@@ -113,8 +105,8 @@ std::string header_json(const std::vector<Placed>& placed, const std::vector<std
   for (const std::size_t i : order) {
     const auto& [tensor, begin, end] = placed[i];
     json += fmt::format(R"({}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}},)",
-                        json_string(tensor->name), tensor->dtype, fmt::join(tensor->shape, ","),
-                        begin, end);
+                        json_string("write_safetensors", tensor->name), tensor->dtype,
+                        fmt::join(tensor->shape, ","), begin, end);
   }
   if (json.back() == ',') json.pop_back();
   json += '}';

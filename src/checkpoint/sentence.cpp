@@ -2,6 +2,8 @@
 // Untrusted names and shapes as text.
 #include "checkpoint/sentence.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include <fmt/ranges.h>
 
 namespace octavo::checkpoint {
@@ -30,6 +32,15 @@ std::string in_quotes(std::string_view name) {
 
 std::string shape_text(std::span<const std::int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+std::string json_string(const char* operation, std::string_view text) {
+  try {
+    return nlohmann::json(text).dump();
+  } catch (const nlohmann::json::exception&) {
+    refuse(Code::invalid_argument, "{}: names and metadata must be UTF-8; got {}", operation,
+           in_quotes(text));
+  }
 }
 
 }  // namespace octavo::checkpoint

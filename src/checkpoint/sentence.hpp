@@ -35,6 +35,9 @@ auto checkpoint_edge(const char* operation, Body&& body) {
 /// 'name' in quotes, on one line and of bounded length whatever the file put there.
 std::string in_quotes(std::string_view name);
 
+/// A string as JSON. Throws Error (invalid_argument) for one that is not UTF-8.
+std::string json_string(const char* operation, std::string_view text);
+
 /// "[4, 8]"
 std::string shape_text(std::span<const std::int64_t> shape);
 

@@ -74,6 +74,11 @@ Status check_activation(const std::string& subject, const ActivationQuant& rule)
     return fail(Code::invalid_argument, "{}outlier_threshold must be at least 0; got {}", subject,
                 rule.outlier_threshold);
   }
+  if (rule.outlier_threshold != 0.0F) {
+    return fail(Code::invalid_argument,
+                "{}outlier_threshold must come with vectorwise (LLM.int8); got {} without", subject,
+                rule.outlier_threshold);
+  }
   const Granularity& g = rule.spec.granularity;
   if (g.kind == Kind::automatic) {
     return fail(Code::invalid_argument, "{}granularity must be declared; got automatic", subject);

@@ -177,6 +177,7 @@ TEST_F(Dialects, EachIsReadIntoTheCanonicalForm) {
     EXPECT_EQ(row.activation, weight.activation->spec.granularity);
     EXPECT_EQ(row.activation_type, weight.activation->spec.dtype);
     EXPECT_EQ(row.threshold, weight.activation->outlier_threshold);
+    EXPECT_EQ(weight.scheme == "llm-int8", weight.activation->vectorwise);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <limits>
 #include <random>
 
+#include "octavo/linear.hpp"
 #include "octavo/llm_int8.hpp"
 #include "octavo/quantize.hpp"
 #include "support.hpp"
@@ -100,6 +101,26 @@ TEST_F(QuantizeFile, ReadingBackGivesTheQuantisersBits) {
     EXPECT_EQ(0, std::memcmp(want.scale.data(), got.codes.scale.data(),
                              static_cast<std::size_t>(want.scale.numel()) * sizeof(float)));
   }
+}
+
+TEST_F(QuantizeFile, LlmInt8MultipliesOutlierColumnsInFloat) {
+  run(Scheme::llm_int8);
+  const Checkpoint file = open_checkpoint(path("out"));
+  const std::string layer = "model.layers.0.mlp.up";
+  std::vector<float> x(3 * kK);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 11) / 4.0F - 1.0F;
+  x[5] = 40.0F;       // row 0, column 5
+  x[kK + 9] = -6.0F;  // row 1, column 9: the threshold itself
+  const TensorView input = view(x, {3, kK});
+  const VectorwiseQuant q = int8_vectorwise_quant(input, {.threshold = 6.0F});
+  ASSERT_EQ(2, q.outlier_cols.numel());
+  const Tensor want =
+      int8_mixed_scaled_mm(input, q.codes, file.tensor(layer + ".weight"), q.row_absmax,
+                           file.tensor(layer + ".SCB"), {.outlier_cols = q.outlier_cols});
+  const Tensor got = linear(input, pack(file.weight(layer)));
+  ASSERT_EQ(want.numel(), got.numel());
+  EXPECT_EQ(0, std::memcmp(want.data(), got.data(),
+                           static_cast<std::size_t>(want.numel()) * sizeof(float)));
 }
 
 TEST_F(QuantizeFile, TheActivationRuleFollowsTheScheme) {

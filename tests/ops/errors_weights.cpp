@@ -160,6 +160,13 @@ std::vector<ErrorRow> weight_errors() {
        packing(w, rule_of(undeclared))},
       {"PackRuleThreshold", kInvalid,
        "pack: activation.outlier_threshold must be at least 0; got -1", packing(w, vectorwise(-1))},
+      {"PackRuleThresholdAlone", kInvalid,
+       "pack: activation.outlier_threshold must come with vectorwise (LLM.int8); got 6 without",
+       [=] {
+         ActivationQuant rule;
+         rule.outlier_threshold = 6.0F;
+         (void)pack(w, {.activation = rule});
+       }},
       {"PackRuleAzpOfGroups", Code::unsupported,
        "pack: activation.granularity must be per_token() or per_tensor() with azp in a product; "
        "got group2",

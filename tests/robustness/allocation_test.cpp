@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Failing every allocation of every entry point in turn: an Error, no leak, and usable afterwards.
-#include "support/allocation.hpp"
+#include "robustness/allocation.hpp"
 
 #include "octavo/functional.hpp"
 #include "ops/helpers.hpp"
@@ -11,11 +11,6 @@ namespace {
 using functional::RecipeScale;
 using functional::ScalingType;
 using functional::SwizzleType;
-
-struct EntryPoint {
-  const char* name;
-  std::function<void(const ExecContext&)> call;
-};
 
 // The arguments of all calls.
 struct Arguments {
@@ -161,47 +156,10 @@ std::vector<EntryPoint> refusals() {
   };
 }
 
-struct Outcome {
-  bool threw = false;
-  bool escaped = false;  // something else than an Error
-  Code code = Code::ok;
-  std::int64_t count = 0;
-};
-
-Outcome failing_from(std::int64_t n, const EntryPoint& entry) {
-  const ExecContext serial{.executor = &serial_executor()};
-  Outcome outcome;
-  try {
-    const FailingAllocations failing(n);
-    entry.call(serial);
-    outcome.count = failing.count();
-  } catch (const Error& error) {
-    outcome.threw = true;
-    outcome.code = error.code();
-  } catch (...) {
-    outcome.escaped = true;
-  }
-  return outcome;
-}
-
 class Allocation : public testing::TestWithParam<EntryPoint> {};
 
 TEST_P(Allocation, FailingTheNthIsAnOutOfMemoryErrorWithoutALeak) {
-  const EntryPoint& entry = GetParam();
-  (void)failing_from(0, entry);  // what threads keep is allocated now
-  const Outcome normal = failing_from(0, entry);
-  ASSERT_FALSE(normal.threw || normal.escaped);
-  ASSERT_GT(normal.count, 0);
-  for (std::int64_t n = 1; n <= normal.count; ++n) {
-    const std::int64_t before = live_allocations();
-    const Outcome outcome = failing_from(n, entry);
-    const std::int64_t after = live_allocations();
-    EXPECT_TRUE(outcome.threw) << "allocation " << n << " of " << normal.count;
-    EXPECT_FALSE(outcome.escaped) << "allocation " << n;
-    EXPECT_EQ(code_name(outcome.code), code_name(Code::out_of_memory)) << "allocation " << n;
-    EXPECT_EQ(after, before) << "allocation " << n;
-  }
-  EXPECT_FALSE(failing_from(0, entry).threw);
+  expect_out_of_memory(GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(EntryPoints, Allocation, testing::ValuesIn(entry_points()),
