@@ -19,7 +19,7 @@ struct ScaledMmOptions {
   DType out_dtype = DType::undefined;  ///< undefined: the default of the operand types
 
   Scale alpha{};         ///< a number or one element
-  Scale beta{};          ///< a number or one element; needs `c`
+  Scale beta{};          ///< a number or one element; needs `c`; the number 0: c is not read
   TensorView c{};        ///< [M, N], any float type; without beta: beta = 1
   TensorView azp{};      ///< zero points of an integer A: int32, int8 or uint8; one element or [M]
   bool trans_a = false;  ///< A is given as [K, M]
