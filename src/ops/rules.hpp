@@ -42,8 +42,8 @@ enum class ScaleReading : std::uint8_t {
   rowwise,    ///< PyTorch's grouped entry: a 1-D scale_a has M elements
 };
 
-/// A scale argument over an operand of rows x cols (of `groups` groups when 3-D or cut, else -1).
-/// `carried` is what the operand brings; it is used when the argument is undefined.
+/// The operand that a scale argument belongs to: rows x cols, in `groups` groups when it is 3-D or
+/// cut by offsets.
 struct ScaleContext {
   Side side;
   std::int64_t rows, cols;
@@ -54,7 +54,7 @@ struct ScaleContext {
 };
 Result<ScaleView> resolve_scale(const Site& site, const Scale& scale, const ScaleContext& context);
 
-/// Both levels: the argument or what the operand carries.
+/// Both levels: an undefined argument leaves what the operand carries, any other replaces it.
 Status resolve_scales(const Site& site, Operand& operand, const Scale& scale,
                       const ScaleContext& context);
 
