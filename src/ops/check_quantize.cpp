@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a quantiser may be asked for, alone or fused into a product.
+#include "backends/prologue.hpp"
 #include "core/cells.hpp"
 #include "core/error.hpp"
 #include "ops/rules.hpp"
@@ -94,8 +95,7 @@ Status check_prologue(const Site& site, const Operand& a, std::int64_t m, std::i
   const ActivationQuant& rule = *a.quantise;
   OCTAVO_TRY(check_float(site, Arg::a, a.data));
   OCTAVO_TRY(check_activation(site(Arg::a) + ".quantise.", rule));
-  const DType codes = rule.vectorwise ? DType::int8 : rule.spec.dtype;
-  OCTAVO_TRY(check_place(site, "codes", rule.codes, codes, m, k));
+  OCTAVO_TRY(check_place(site, "codes", rule.codes, product_dtype(a), m, k));
   if (rule.vectorwise) return {};
   const ScaleGrid grid = scale_grid(rule.spec.granularity, Side::a);
   return check_place(site, "scales", rule.scales, rule.spec.scale_dtype, cells(m, grid.rows),

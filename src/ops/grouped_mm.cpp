@@ -2,8 +2,6 @@
 // Grouped products: the list form, the four tensor forms, and batches with one scale.
 #include "octavo/grouped.hpp"
 
-#include "core/convert.hpp"
-#include "core/element.hpp"
 #include "core/error.hpp"
 #include "core/overlap.hpp"
 #include "ops/lower.hpp"
@@ -12,12 +10,10 @@
 namespace octavo {
 namespace {
 
-// One list entry on its way through a problem: flattened views and where the result goes.
+// One list entry on its way through a problem.
 struct Entry {
   FlatRows input;
-  Tensor out;         // what the caller gets
-  TensorView target;  // out as a matrix
-  Tensor staged;      // the matrix itself where out does not merge into one
+  FlatOut out;
 };
 
 template <class T>
@@ -31,24 +27,6 @@ Status check_length(const char* word, std::span<const T> list, std::size_t count
   return fail(Code::invalid_argument,
               "grouped_mm: {}.size must equal inputs.size = {}; got {} (lists are not broadcast)",
               word, count, list.size());
-}
-
-Status make_out(const Site& site, const TensorView& input, std::int64_t n, DType dtype,
-                const TensorView* supplied, Entry& entry) {
-  std::array<std::int64_t, kMaxRank> shape = input.shape;
-  const auto rank = static_cast<std::size_t>(input.rank);
-  shape[rank - 1] = n;
-  const std::span<const std::int64_t> dims(shape.data(), rank);
-  if (supplied == nullptr || !supplied->defined()) {
-    OCTAVO_TRY_ASSIGN(entry.out, Tensor::try_empty(site.operation, dtype, dims));
-  } else {
-    OCTAVO_TRY(check_out(site, *supplied, dtype, dims));
-    entry.out = Tensor::adopt(nullptr, *supplied);
-  }
-  OCTAVO_TRY_ASSIGN(FlatRows flat, flatten_rows(site.operation, entry.out.view()));
-  entry.target = flat.view;
-  entry.staged = flat.copy;
-  return {};
 }
 
 Status lower_entry(std::size_t i, const Operand& input, const Operand& weight,
@@ -70,10 +48,11 @@ Status lower_entry(std::size_t i, const Operand& input, const Operand& weight,
   if (const TensorView* bias = entry_of(o.biases, i)) options.bias = *bias;
   OCTAVO_TRY_ASSIGN(const Lowered lowered, lower_product(site, a, weight, options));
   member = lowered.problem.single;
-  OCTAVO_TRY(
-      make_out(site, input.data, lowered.extents.n, lowered.out_dtype, entry_of(o.outs, i), entry));
-  member.out = entry.target;
-  if (!entry.staged.defined()) OCTAVO_TRY(check_no_overlap(site, member));
+  const TensorView* supplied = entry_of(o.outs, i);
+  OCTAVO_TRY_ASSIGN(entry.out, flatten_out(site, input.data, lowered.extents.n, lowered.out_dtype,
+                                           supplied != nullptr ? *supplied : TensorView{}));
+  member.out = entry.out.rows.view;
+  if (!entry.out.rows.copy.defined()) OCTAVO_TRY(check_no_overlap(site, member));
   return {};
 }
 
@@ -140,8 +119,8 @@ Result<std::vector<Tensor>> run_list(std::span<const Operand> inputs,
   std::vector<Tensor> outs;
   outs.reserve(count);
   for (Entry& entry : entries) {
-    if (entry.staged.defined()) copy_elements(entry.staged, entry.out);
-    outs.push_back(std::move(entry.out));
+    entry.out.finish();
+    outs.push_back(std::move(entry.out.tensor));
   }
   return outs;
 }

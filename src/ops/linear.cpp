@@ -2,7 +2,6 @@
 // linear: any-rank activations, fused quantisation, packed weight.
 #include "octavo/linear.hpp"
 
-#include "core/convert.hpp"
 #include "core/error.hpp"
 #include "ops/lower.hpp"
 #include "ops/run.hpp"
@@ -34,21 +33,12 @@ Result<Tensor> run_linear(const TensorView& x, const PackedWeight& weight, const
   options.matmul = o.matmul;
   OCTAVO_TRY_ASSIGN(Lowered lowered, lower_product(site, a, weight, options));
 
-  std::array<std::int64_t, kMaxRank> shape = x.shape;
-  shape[static_cast<std::size_t>(x.rank - 1)] = weight.n();
-  const std::span<const std::int64_t> dims(shape.data(), static_cast<std::size_t>(x.rank));
-  Tensor out = Tensor::adopt(nullptr, o.out);
-  if (o.out.defined()) {
-    OCTAVO_TRY(check_out(site, o.out, lowered.out_dtype, dims));
-  } else {
-    OCTAVO_TRY_ASSIGN(out, Tensor::try_empty("linear", lowered.out_dtype, dims));
-  }
-  OCTAVO_TRY_ASSIGN(const FlatRows target, flatten_rows("linear", out));
-  lowered.problem.single.out = target.view;
+  OCTAVO_TRY_ASSIGN(const FlatOut out, flatten_out(site, x, weight.n(), lowered.out_dtype, o.out));
+  lowered.problem.single.out = out.rows.view;
   if (o.out.defined()) OCTAVO_TRY(check_no_overlap(site, lowered.problem.single));
   OCTAVO_TRY(run_problem(lowered.problem, context, o.backend));
-  if (target.copy.defined()) copy_elements(target.copy, out);
-  return out;
+  out.finish();
+  return out.tensor;
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 #include <array>
 #include <string>
 
-#include "core/convert.hpp"
 #include "core/element.hpp"
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
@@ -134,8 +133,7 @@ struct Product {
   Site site;
   FlatRows rows;
   Lowered lowered;
-  Tensor out;
-  FlatRows target;
+  FlatOut out;
   std::array<Tensor, 2> scales;  // what the problem refers to
 };
 Result<Product> product(const Site& site, const TensorView& codes, const TensorView& w,
@@ -152,25 +150,16 @@ Result<Product> product(const Site& site, const TensorView& codes, const TensorV
   p.site = site;
   OCTAVO_TRY_ASSIGN(p.rows, flatten_rows(operation, codes));
   OCTAVO_TRY_ASSIGN(p.lowered, lower_product(site, p.rows.view, w.transposed(), options));
-  std::array<std::int64_t, kMaxRank> shape = codes.shape;
-  shape[static_cast<std::size_t>(codes.rank - 1)] = w.shape[0];
-  const std::span<const std::int64_t> dims(shape.data(), static_cast<std::size_t>(codes.rank));
-  p.out = Tensor::adopt(nullptr, out);
-  if (out.defined()) {
-    OCTAVO_TRY(check_out(site, out, p.lowered.out_dtype, dims));
-  } else {
-    OCTAVO_TRY_ASSIGN(p.out, Tensor::try_empty(operation, p.lowered.out_dtype, dims));
-  }
-  OCTAVO_TRY_ASSIGN(p.target, flatten_rows(operation, p.out));
-  p.lowered.problem.single.out = p.target.view;
+  OCTAVO_TRY_ASSIGN(p.out, flatten_out(site, codes, w.shape[0], p.lowered.out_dtype, out));
+  p.lowered.problem.single.out = p.out.rows.view;
   return p;
 }
 
 Result<Tensor> finish(Product& p, const TensorView& out, const ExecContext& context) {
   if (out.defined()) OCTAVO_TRY(check_no_overlap(p.site, p.lowered.problem.single));
   OCTAVO_TRY(run_problem(p.lowered.problem, context, nullptr));
-  if (p.target.copy.defined()) copy_elements(p.target.copy, p.out);
-  return p.out;
+  p.out.finish();
+  return p.out.tensor;
 }
 
 Status check_columns(const char* operation, const TensorView& columns, std::int64_t k) {

@@ -3,6 +3,7 @@
 #include "ops/lower.hpp"
 
 #include "backends/backend.hpp"
+#include "backends/prologue.hpp"
 #include "core/convert.hpp"
 #include "core/error.hpp"
 #include "core/grid.hpp"
@@ -65,9 +66,7 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
                   site(o.azp.defined() ? Arg::azp : Arg::scale_a), site.bare(Arg::a));
     }
   }
-  const DType a_dtype = quantised
-                            ? (p.a.quantise->vectorwise ? DType::int8 : p.a.quantise->spec.dtype)
-                            : p.a.data.dtype;
+  const DType a_dtype = product_dtype(p.a);
   const DType b_dtype = b.packed != nullptr ? b.packed->dtype() : p.b.data.dtype;
   OCTAVO_TRY(check_pair(site, a_dtype, b_dtype));
   OCTAVO_TRY_ASSIGN(l.out_dtype, resolve_out_dtype(site, a_dtype, b_dtype, o.out_dtype));
@@ -148,6 +147,27 @@ Result<FlatRows> flatten_rows(const char* operation, const TensorView& view) {
   flat.view.shape = {rows, last};
   flat.view.strides = {step, inner};
   return flat;
+}
+
+void FlatOut::finish() const noexcept {
+  if (rows.copy.defined()) copy_elements(rows.copy, tensor);
+}
+
+Result<FlatOut> flatten_out(const Site& site, const TensorView& a, std::int64_t n, DType dtype,
+                            const TensorView& supplied) {
+  std::array<std::int64_t, kMaxRank> shape = a.shape;
+  const auto rank = static_cast<std::size_t>(a.rank);
+  shape[rank - 1] = n;
+  const std::span<const std::int64_t> dims(shape.data(), rank);
+  FlatOut out;
+  out.tensor = Tensor::adopt(nullptr, supplied);
+  if (supplied.defined()) {
+    OCTAVO_TRY(check_out(site, supplied, dtype, dims));
+  } else {
+    OCTAVO_TRY_ASSIGN(out.tensor, Tensor::try_empty(site.operation, dtype, dims));
+  }
+  OCTAVO_TRY_ASSIGN(out.rows, flatten_rows(site.operation, out.tensor));
+  return out;
 }
 
 }  // namespace octavo

@@ -37,4 +37,15 @@ struct FlatRows {
 };
 Result<FlatRows> flatten_rows(const char* operation, const TensorView& view);
 
+/// The output of a product whose A has any rank: A's leading dimensions, then n.
+struct FlatOut {
+  Tensor tensor;  ///< what the caller gets
+  FlatRows rows;  ///< the matrix that the product writes
+  /// Brings the result to the caller's tensor where the matrix is a copy.
+  void finish() const noexcept;
+};
+/// Checks the supplied output, or allocates where it is undefined.
+Result<FlatOut> flatten_out(const Site& site, const TensorView& a, std::int64_t n, DType dtype,
+                            const TensorView& supplied);
+
 }  // namespace octavo
