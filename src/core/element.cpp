@@ -83,21 +83,13 @@ struct Functions {
 
 template <class Codec>
 void load_row_of(const void* base, std::int64_t stride, std::int64_t n, float* out) noexcept {
-  if (stride == 1) {  // a loop of its own, so that it vectorises
-    for (std::int64_t i = 0; i < n; ++i) out[i] = Codec::load(base, i);
-  } else {
-    for (std::int64_t i = 0; i < n; ++i) out[i] = Codec::load(base, i * stride);
-  }
+  for (std::int64_t i = 0; i < n; ++i) out[i] = Codec::load(base, i * stride);
 }
 
 template <class Codec>
 void store_row_of(const float* in, std::int64_t n, void* base, std::int64_t stride,
                   Overflow overflow) noexcept {
-  if (stride == 1 && overflow == Overflow::saturate) {
-    for (std::int64_t i = 0; i < n; ++i) Codec::store(base, i, in[i], Overflow::saturate);
-  } else {
-    for (std::int64_t i = 0; i < n; ++i) Codec::store(base, i * stride, in[i], overflow);
-  }
+  for (std::int64_t i = 0; i < n; ++i) Codec::store(base, i * stride, in[i], overflow);
 }
 
 template <class Codec>

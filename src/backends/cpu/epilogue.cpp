@@ -32,8 +32,8 @@ void add(float* t, std::int64_t count, const float* terms) noexcept {
 void add_scaled_c(const Epilogue& e, std::int64_t m, std::int64_t n0, std::int64_t count,
                   float* t) noexcept {
   Row c;
-  load_row(e.c.dtype, e.c.at(m * e.c.strides[0] + n0 * e.c.strides[1]), e.c.strides[1], count,
-           c.data());
+  widen(best_kernels(), e.c.dtype, e.c.at(m * e.c.strides[0] + n0 * e.c.strides[1]), e.c.strides[1],
+        count, c.data());
   const float beta = factor_at(e.beta, 0);
   for (std::int64_t j = 0; j < count; ++j) t[j] += beta * c[static_cast<std::size_t>(j)];
 }
@@ -53,8 +53,8 @@ void load_columns(const Member& p, std::int64_t n0, std::int64_t count,
   }
   const Epilogue& e = p.epilogue;
   if (e.bias.defined()) {
-    load_row(e.bias.dtype, e.bias.at(n0 * e.bias.strides[0]), e.bias.strides[0], count,
-             columns.bias.data());
+    widen(best_kernels(), e.bias.dtype, e.bias.at(n0 * e.bias.strides[0]), e.bias.strides[0], count,
+          columns.bias.data());
   }
   for (std::int64_t j = 0; j < count && e.scale_result.present(); ++j) {
     columns.scale_result[static_cast<std::size_t>(j)] = factor_at(e.scale_result, n0 + j);

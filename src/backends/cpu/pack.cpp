@@ -145,13 +145,13 @@ void load_weight_row(const Operand& b, std::int64_t k, std::int64_t n0, std::int
                      float* out) noexcept {
   if (b.packed == nullptr) {
     const TensorView& v = b.data;
-    octavo::load_row(v.dtype, v.at(k * v.strides[0] + n0 * v.strides[1]), v.strides[1], count, out);
-    return;
+    return widen(best_kernels(), v.dtype, v.at(k * v.strides[0] + n0 * v.strides[1]), v.strides[1],
+                 count, out);
   }
   const PackedWeightData& w = *b.packed->content();
   for (std::int64_t j = 0; j < count; j += kPanelCols) {
-    octavo::load_row(w.dtype, packed_panel(w, (n0 + j) / kPanelCols, k), 1,
-                     std::min(kPanelCols, count - j), out + j);
+    best_kernels().widen(w.dtype, packed_panel(w, (n0 + j) / kPanelCols, k),
+                         std::min(kPanelCols, count - j), out + j);
   }
 }
 
