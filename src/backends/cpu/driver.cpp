@@ -99,10 +99,12 @@ Scratch take_scratch(const Member& p, const Shape& s, Arena& arena) noexcept {
 // Rows [m0, m1) x columns [n0, n0 + count) of one member.
 class Unit {
  public:
-  Unit(const Member& p, const MatmulOptions& options, const Shape& s, const Scratch& w,
-       const float* a_panels, std::int64_t m0, std::int64_t m1, std::int64_t n0) noexcept
+  Unit(const Member& p, const MatmulOptions& options, const EpilogueRows& row_terms, const Shape& s,
+       const Scratch& w, const float* a_panels, std::int64_t m0, std::int64_t m1,
+       std::int64_t n0) noexcept
       : p_(p),
         options_(options),
+        row_terms_(row_terms),
         s_(s),
         w_(w),
         a_(a_panels),
@@ -231,7 +233,7 @@ class Unit {
     }
   }
 
-  void finish(float* sums) noexcept {
+  void finish(const float* sums) noexcept {
     if (p_.out.dtype == DType::int32) {
       for (std::int64_t m = 0; m < rows_; ++m) {
         finish_exact_row(p_, m0_ + m, n0_, count_, w_.exact + m * kTileCols);
@@ -242,14 +244,14 @@ class Unit {
     load_columns(p_, n0_, count_, columns);
     const bool outliers = p_.epilogue.outliers.present();
     if (outliers) outlier_tile(p_, m0_, rows_, n0_, count_, w_.outliers);
-    for (std::int64_t m = 0; m < rows_; ++m) {
-      finish_row(p_, options_, m0_ + m, columns, outliers ? w_.outliers + m * kTileCols : nullptr,
-                 sums + m * kTileCols);
-    }
+    finish_tile(
+        p_, options_, row_terms_, columns,
+        {.m0 = m0_, .rows = rows_, .floats = sums, .outliers = outliers ? w_.outliers : nullptr});
   }
 
   const Member& p_;
   const MatmulOptions& options_;
+  const EpilogueRows& row_terms_;
   const Shape& s_;
   const Scratch& w_;
   const float* a_;
@@ -263,6 +265,7 @@ void run_member(const Member& p, const MatmulOptions& options, const ExecContext
   const Shape s = shape_of(p, context);
   if (s.m == 0 || s.n == 0) return;
   const std::int64_t column_units = (s.n + kTileCols - 1) / kTileCols;
+  const EpilogueRows row_terms = load_rows(p, arena);
   float* a_panels = arena.take<float>(s.block_rows * s.k);
   // A worker's scratch: measured once, then taken at fixed distances.
   Arena counter(nullptr);
@@ -296,7 +299,8 @@ void run_member(const Member& p, const MatmulOptions& options, const ExecContext
         const std::int64_t cut = u % cuts;
         const std::int64_t r0 = row_panels * cut / cuts * s.panel_rows;
         const std::int64_t r1 = std::min(rows, row_panels * (cut + 1) / cuts * s.panel_rows);
-        Unit(p, options, s, w, a_panels + r0 * s.k, block + r0, block + r1, u / cuts * kTileCols)
+        Unit(p, options, row_terms, s, w, a_panels + r0 * s.k, block + r0, block + r1,
+             u / cuts * kTileCols)
             .run();
       }
     });

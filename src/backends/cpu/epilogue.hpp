@@ -5,20 +5,30 @@
 #include <array>
 #include <cstdint>
 
+#include "backends/arena.hpp"
 #include "backends/backend.hpp"
+#include "backends/cpu/kernels.hpp"
 
 namespace octavo::cpu {
 
-/// Columns of the output that one tile covers at most.
-inline constexpr std::int64_t kTileCols = 64;
+/// The factors of the rows of A: element r * stride belongs to row r. Null: none.
+struct EpilogueRows {
+  std::array<const float*, 2> scale{};
+  std::array<std::int64_t, 2> stride{};
+};
+/// Finds them where they lie, or widens them into the arena.
+EpilogueRows load_rows(const Member& member, Arena& arena) noexcept;
 
-/// The per-column terms of columns [n0, n0 + count), loaded once per tile.
+/// The terms of columns [n0, n0 + count), loaded once per tile. Null: none.
 struct EpilogueColumns {
   std::int64_t n0 = 0;
   std::int64_t count = 0;
-  alignas(64) std::array<std::array<float, kTileCols>, 2> scale_b;
-  alignas(64) std::array<float, kTileCols> bias;
-  alignas(64) std::array<float, kTileCols> scale_result;
+  std::array<const float*, 2> scale_b{};
+  const float* bias = nullptr;
+  const float* scale_result = nullptr;
+  float alpha = 1.0F;
+  /// Where terms go that do not lie as kTileCols floats already.
+  alignas(64) std::array<std::array<float, kTileCols>, 4> store;
 };
 void load_columns(const Member& member, std::int64_t n0, std::int64_t count,
                   EpilogueColumns& columns) noexcept;
@@ -27,10 +37,20 @@ void load_columns(const Member& member, std::int64_t n0, std::int64_t count,
 void outlier_tile(const Member& member, std::int64_t m0, std::int64_t rows, std::int64_t n0,
                   std::int64_t count, float* tile) noexcept;
 
-/// Finishes row m of a tile: t holds `count` sums, `outliers` that row's outlier terms or null.
-/// The steps are those of specification section 3, each rounded, absent ones skipped.
-void finish_row(const Member& member, const MatmulOptions& options, std::int64_t m,
-                const EpilogueColumns& columns, const float* outliers, float* t) noexcept;
+/// Sums of rows [m0, m0 + rows); the fields are FinishTile's.
+struct TileSums {
+  std::int64_t m0 = 0, rows = 0;
+  const float* floats = nullptr;
+  const std::int32_t* integers = nullptr;
+  const std::int32_t* shift = nullptr;  ///< of the first of these rows
+  const std::int32_t* column_sums = nullptr;
+  const float* outliers = nullptr;  ///< outlier_tile's, or null
+};
+
+/// Writes the output elements of a tile. The steps are those of specification section 3, each
+/// rounded, absent ones skipped.
+void finish_tile(const Member& member, const MatmulOptions& options, const EpilogueRows& rows,
+                 const EpilogueColumns& columns, const TileSums& sums) noexcept;
 
 /// Stores exact sums of an int32 output, saturated.
 void finish_exact_row(const Member& member, std::int64_t m, std::int64_t n0, std::int64_t count,

@@ -13,6 +13,38 @@ namespace octavo::cpu {
 /// Columns of every tile and of one panel of B.
 inline constexpr std::int64_t kPanelCols = 16;
 
+/// Columns of the output that one tile of sums covers, and the distance of its rows.
+inline constexpr std::int64_t kTileCols = 64;
+
+/// One step from a sum to an output element, over a whole tile.
+struct FinishStep {
+  enum class Kind : std::uint8_t {
+    scale_row,       ///< t[r][j] *= data[r * stride]
+    scale_elements,  ///< t[r][j] *= data[r * stride + j]
+    add_elements,    ///< t[r][j] += data[r * stride + j]
+  };
+  Kind kind;
+  const float* data;    ///< whole rows of kTileCols floats where elements are read
+  std::int64_t stride;  ///< 0: the same for all rows
+};
+
+/// A tile of sums on its way out. Every step is rounded by itself.
+struct FinishTile {
+  std::int64_t rows;
+  /// [rows][kTileCols] sums; null: those of `integers`.
+  const float* floats;
+  /// [rows][kTileCols]; the sum is integers[r][j] - shift[r] * column_sums[j], modulo 2^32.
+  const std::int32_t* integers;
+  const std::int32_t* shift;
+  const std::int32_t* column_sums;
+  std::span<const FinishStep> steps;
+  /// int32: the integer sum itself, without steps.
+  DType dtype;
+  Overflow overflow;
+  void* out;               ///< whole rows of kTileCols elements are written
+  std::int64_t row_bytes;  ///< from one row of `out` to the next
+};
+
 /// The functions of one instruction set. All of them give the same bits on every one.
 struct Kernels {
   const char* on_integers;  ///< what explain says of the tile
@@ -42,6 +74,9 @@ struct Kernels {
 
   /// x[i] = x[i] / divisor, correctly rounded.
   void (*divide)(float* x, std::int64_t count, float divisor) noexcept;
+
+  /// Scales, additions and the conversion to the output's type.
+  void (*finish)(const FinishTile& tile) noexcept;
 };
 
 /// Limits of absmax: finite elements only, or infinities too but not NaN.

@@ -18,6 +18,13 @@ OCTAVO_ISA_BEGIN("avx2")
 #include "backends/cpu/kernels/rows-inl.hpp"
 
 using Vec8 = float __attribute__((vector_size(32), may_alias));
+#include "backends/cpu/kernels/lanes-inl.hpp"
+inline Lanes<std::uint16_t, 8> low_halves(Lanes<std::uint32_t, 8> words) {
+  return __builtin_convertvector(words, Lanes<std::uint16_t, 8>);
+}
+#include "backends/cpu/kernels/finish-inl.hpp"
+
+void finish_tile(const FinishTile& tile) noexcept { finish<8>(tile); }
 
 OCTAVO_KERNEL void tile_4x16(std::int64_t depth, const float* a, const float* b, float* c,
                              std::int64_t ldc) noexcept {
@@ -34,7 +41,8 @@ const Kernels kAvx2Kernels{"4x16 tile, AVX2, exact sums through float32 in steps
                            &widen_row,
                            &narrow_row,
                            &absmax_row,
-                           &divide_row};
+                           &divide_row,
+                           &finish_tile};
 
 }  // namespace octavo::cpu
 #endif

@@ -16,6 +16,13 @@ namespace {
 #include "backends/cpu/kernels/rows-inl.hpp"
 
 using Vec4 = float __attribute__((vector_size(16), may_alias));
+#include "backends/cpu/kernels/lanes-inl.hpp"
+inline Lanes<std::uint16_t, 4> low_halves(Lanes<std::uint32_t, 4> words) {
+  return __builtin_convertvector(words, Lanes<std::uint16_t, 4>);
+}
+#include "backends/cpu/kernels/finish-inl.hpp"
+
+void finish_tile(const FinishTile& tile) noexcept { finish<4>(tile); }
 
 OCTAVO_KERNEL void tile_4x16(std::int64_t depth, const float* a, const float* b, float* c,
                              std::int64_t ldc) noexcept {
@@ -33,6 +40,7 @@ const Kernels kBaselineKernels{
     &widen_row,
     &narrow_row,
     &absmax_row,
-    &divide_row};
+    &divide_row,
+    &finish_tile};
 
 }  // namespace octavo::cpu
