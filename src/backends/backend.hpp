@@ -40,6 +40,22 @@ struct VectorwiseProblem {
   std::int64_t* column_count = nullptr;  ///< how many were written
 };
 
+struct PackedWeightData;
+
+/// How a packed weight lies in memory.
+struct WeightLayout {
+  const char* name;  ///< of the backend that it is made for
+  int version;
+  std::size_t (*bytes)(DType dtype, std::int64_t k, std::int64_t n) noexcept;
+  void (*pack)(const TensorView& weight, void* packed, const ExecContext& context) noexcept;
+  void (*unpack)(const PackedWeightData& packed, const TensorView& weight,
+                 const ExecContext& context) noexcept;
+  /// Rows [k0, k1) of the columns from n0 on, a multiple of 16, as [k1 - k0][16] floats; columns
+  /// past the end are zero. Null where the host cannot read the layout.
+  void (*widen)(const PackedWeightData& packed, std::int64_t k0, std::int64_t k1, std::int64_t n0,
+                float* out) noexcept;
+};
+
 /// One way to run problems. The registry holds them best first.
 struct Backend {
   const char* name;
@@ -59,19 +75,16 @@ struct Backend {
   Status (*quantize)(const QuantizeProblem& problem, const ExecContext& context) noexcept;
   Status (*vectorwise)(const VectorwiseProblem& problem, const ExecContext& context) noexcept;
 
-  /// Version of the packed layout; 0 where the backend does not pack.
-  int pack_version;
-  std::size_t (*packed_bytes)(DType dtype, std::int64_t k, std::int64_t n) noexcept;
-  void (*pack)(const TensorView& weight, void* packed, const ExecContext& context) noexcept;
-  void (*unpack)(const void* packed, const TensorView& weight, const ExecContext& context) noexcept;
+  /// The layout of weights of a type, null where the backend packs none.
+  const WeightLayout* (*layout)(DType dtype) noexcept;
 };
 
 /// What a PackedWeight owns.
 struct PackedWeightData {
-  const Backend* backend = nullptr;
+  const WeightLayout* layout = nullptr;
   DType dtype = DType::undefined;
   std::int64_t k = 0, n = 0;
-  Tensor codes;                    ///< in the backend's layout, bytes
+  Tensor codes;                    ///< in that layout, bytes
   std::array<Tensor, 2> scales;    ///< own copies that `scale` looks at
   std::array<ScaleView, 2> scale;  ///< of B [K, N]
   std::optional<ActivationQuant> activation;

@@ -8,12 +8,14 @@
 namespace octavo {
 namespace {
 
-Result<const Backend*> packing_backend(const char* argument) {
+Result<const WeightLayout*> find_layout(const char* argument, DType dtype) {
   OCTAVO_TRY_ASSIGN(const Backend* forced, forced_backend("pack", argument));
-  if (forced != nullptr && forced->pack_version != 0) return forced;
-  // A backend without a layout of its own multiplies what another packed: it unpacks.
+  if (forced != nullptr && forced->layout(dtype) != nullptr) return forced->layout(dtype);
+  // A backend without a layout of its own multiplies what another packed.
   for (const Backend* backend : registry()) {
-    if (backend->unavailable() == nullptr && backend->pack_version != 0) return backend;
+    if (backend->unavailable() == nullptr && backend->layout(dtype) != nullptr) {
+      return backend->layout(dtype);
+    }
   }
   return fail(Code::internal, "pack: a backend must have a packed layout; got none");
 }
@@ -57,7 +59,7 @@ std::int64_t PackedWeight::k() const noexcept { return content_ ? content_->k : 
 std::int64_t PackedWeight::n() const noexcept { return content_ ? content_->n : 0; }
 DType PackedWeight::dtype() const noexcept { return content_ ? content_->dtype : DType::undefined; }
 const char* PackedWeight::layout() const noexcept {
-  return content_ ? content_->backend->name : "none";
+  return content_ ? content_->layout->name : "none";
 }
 std::size_t PackedWeight::bytes() const noexcept {
   return content_ ? static_cast<std::size_t>(content_->codes.numel()) : 0;
@@ -72,16 +74,16 @@ PackedWeight pack(const Operand& weight, const PackOptions& options, const ExecC
     OCTAVO_TRY(check_weight(weight));
     if (options.activation) OCTAVO_TRY(check_activation("pack: activation.", *options.activation));
     auto content = std::make_shared<PackedWeightData>();
-    OCTAVO_TRY_ASSIGN(content->backend, packing_backend(options.backend));
     const TensorView& v = weight.data;
+    OCTAVO_TRY_ASSIGN(content->layout, find_layout(options.backend, v.dtype));
     content->dtype = v.dtype;
     content->k = v.shape[0];
     content->n = v.shape[1];
     content->activation = options.activation;
     const std::array<std::int64_t, 1> bytes{
-        static_cast<std::int64_t>(content->backend->packed_bytes(v.dtype, content->k, content->n))};
+        static_cast<std::int64_t>(content->layout->bytes(v.dtype, content->k, content->n))};
     OCTAVO_TRY_ASSIGN(content->codes, Tensor::try_empty("pack", DType::uint8, bytes));
-    content->backend->pack(v, content->codes.data(), context);
+    content->layout->pack(v, content->codes.data(), context);
     for (std::size_t level = 0; level < 2; ++level) {
       ScaleView& own = content->scale[level];
       own = weight.scale[level];
@@ -108,7 +110,7 @@ Quantized unpack(const PackedWeight& weight, const ExecContext& context) {
     const std::array<std::int64_t, 2> shape{content->n, content->k};
     OCTAVO_TRY_ASSIGN(const Tensor codes, Tensor::try_empty("unpack", content->dtype, shape));
     q.data = codes.transposed();
-    content->backend->unpack(content->codes.data(), q.data, context);
+    content->layout->unpack(*content, q.data, context);
     const ScaleView& scale = content->scale[0];
     q.grid = {scale.rows, scale.cols};
     q.scale = content->scales[0];

@@ -57,8 +57,7 @@ class Words {
     if (o.quantise != nullptr) add(*o.quantise);
     if (o.packed == nullptr) return add(std::int64_t{-1});
     const PackedWeightData& w = *o.packed->content();
-    const auto all = registry();
-    add(std::find(all.begin(), all.end(), w.backend) - all.begin());
+    add(static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(w.layout)));
     add(static_cast<std::int64_t>(w.dtype));
     add(w.k);
     add(w.n);

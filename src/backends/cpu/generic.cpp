@@ -20,8 +20,8 @@ const char* unavailable() noexcept { return nullptr; }
 const char* supports(const MatmulProblem& problem, const ExecContext&) noexcept {
   for (std::int64_t g = 0; g < group_count(problem); ++g) {
     const PackedWeight* packed = member(problem, g).b.packed;
-    if (packed != nullptr && packed->content()->backend != &kGenericBackend) {
-      return "the weight is packed for another backend";
+    if (packed != nullptr && packed->content()->layout->widen == nullptr) {
+      return "the weight is packed for a device";
     }
   }
   return nullptr;
@@ -73,10 +73,7 @@ const Backend kGenericBackend{
     .run = &run,
     .quantize = &cpu::quantize,
     .vectorwise = &cpu::vectorwise,
-    .pack_version = cpu::kPackVersion,
-    .packed_bytes = &cpu::packed_bytes,
-    .pack = &cpu::pack_weight,
-    .unpack = &cpu::unpack_weight,
+    .layout = [](DType) noexcept { return &cpu::kElementLayout; },
 };
 
 }  // namespace octavo

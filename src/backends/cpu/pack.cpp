@@ -3,6 +3,7 @@
 #include "backends/cpu/pack.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "backends/cpu/rows.hpp"
@@ -61,8 +62,6 @@ void scatter(const float* row, std::int64_t panels, std::int64_t depth, std::int
   }
 }
 
-}  // namespace
-
 std::size_t packed_bytes(DType dtype, std::int64_t k, std::int64_t n) noexcept {
   return static_cast<std::size_t>(panels_of(n) * k * kPanelCols * element_bytes(dtype));
 }
@@ -80,9 +79,9 @@ void pack_weight(const TensorView& weight, void* packed, const ExecContext& cont
   }
 }
 
-void unpack_weight(const void* packed, const TensorView& weight,
+void unpack_weight(const PackedWeightData& packed, const TensorView& weight,
                    const ExecContext& context) noexcept {
-  const char* block = static_cast<const char*>(packed);
+  const char* block = packed.codes.data_as<const char>();
   switch (element_bytes(weight.dtype)) {
     case 1:
       return unpack_as<1>(block, weight, context);
@@ -92,6 +91,22 @@ void unpack_weight(const void* packed, const TensorView& weight,
       return unpack_as<4>(block, weight, context);
   }
 }
+
+void widen_panel(const PackedWeightData& w, std::int64_t k0, std::int64_t k1, std::int64_t n0,
+                 float* out) noexcept {
+  best_kernels().widen(w.dtype, packed_panel(w, n0 / kPanelCols, k0), (k1 - k0) * kPanelCols, out);
+}
+
+}  // namespace
+
+const WeightLayout kElementLayout{
+    .name = "generic",
+    .version = 1,
+    .bytes = &packed_bytes,
+    .pack = &pack_weight,
+    .unpack = &unpack_weight,
+    .widen = &widen_panel,
+};
 
 void load_row_panel(const Kernels& kernel, const TensorView& a, std::int64_t row, float* panel,
                     float* scratch) noexcept {
@@ -113,8 +128,7 @@ void load_column_panels(const Kernels& kernel, const Operand& b, std::int64_t k0
   if (b.packed != nullptr) {
     const PackedWeightData& w = *b.packed->content();
     for (std::int64_t p = 0; p < panels; ++p) {
-      kernel.widen(w.dtype, packed_panel(w, n0 / kPanelCols + p, k0), depth * kPanelCols,
-                   out + p * depth * kPanelCols);
+      w.layout->widen(w, k0, k1, n0 + p * kPanelCols, out + p * depth * kPanelCols);
     }
     return;
   }
@@ -149,9 +163,10 @@ void load_weight_row(const Operand& b, std::int64_t k, std::int64_t n0, std::int
                  count, out);
   }
   const PackedWeightData& w = *b.packed->content();
+  std::array<float, static_cast<std::size_t>(kPanelCols)> panel;
   for (std::int64_t j = 0; j < count; j += kPanelCols) {
-    best_kernels().widen(w.dtype, packed_panel(w, (n0 + j) / kPanelCols, k),
-                         std::min(kPanelCols, count - j), out + j);
+    w.layout->widen(w, k, k + 1, n0 + j, panel.data());
+    std::copy_n(panel.data(), std::min(kPanelCols, count - j), out + j);
   }
 }
 

@@ -10,13 +10,9 @@
 
 namespace octavo::cpu {
 
-/// The packed layout, version 1: panel after panel of 16 columns, each [K][16] elements in the
-/// weight's own type, the last panel padded with zero bytes.
-inline constexpr int kPackVersion = 1;
-std::size_t packed_bytes(DType dtype, std::int64_t k, std::int64_t n) noexcept;
-void pack_weight(const TensorView& weight, void* packed, const ExecContext& context) noexcept;
-void unpack_weight(const void* packed, const TensorView& weight,
-                   const ExecContext& context) noexcept;
+/// Version 1: panel after panel of 16 columns, each [K][16] elements in the weight's own type, the
+/// last panel padded with zero bytes.
+extern const WeightLayout kElementLayout;
 
 /// A kernel's rows from `row` on, all of K, as [K][rows] floats; rows past the end are zero.
 /// `scratch` holds K floats.

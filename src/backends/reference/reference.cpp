@@ -29,7 +29,7 @@ Status resolve(Member& member, Arena& arena, const ExecContext& context) noexcep
   codes.shape = {packed.k, packed.n};
   codes.strides = {1, packed.k};
   codes.data = arena.take<char>(packed.k * packed.n * element_bytes(packed.dtype));
-  if (!arena.counting()) packed.backend->unpack(packed.codes.data(), codes, context);
+  if (!arena.counting()) packed.layout->unpack(packed, codes, context);
   member.b.packed = nullptr;
   return {};
 }
@@ -69,10 +69,7 @@ const Backend kReferenceBackend{
     .run = &run,
     .quantize = &reference::quantize,
     .vectorwise = &reference::vectorwise,
-    .pack_version = 0,
-    .packed_bytes = nullptr,
-    .pack = nullptr,
-    .unpack = nullptr,
+    .layout = [](DType) noexcept -> const WeightLayout* { return nullptr; },
 };
 
 }  // namespace octavo
