@@ -3,21 +3,22 @@
 #include "kit/measure.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <deque>
+#include <thread>
+#include <utility>
 
 #include "kit/operands.hpp"
 #include "kit/oracle.hpp"
 #include "kit/peak.hpp"
+#include "kit/peers.hpp"
 #include "kit/workers.hpp"
 #include "octavo/matmul.hpp"
 #include "octavo/packed.hpp"
 
 namespace octavo::kit {
 namespace {
-
-constexpr double kColdBytes = 256.0 * 1024 * 1024;
-constexpr double kOracleWork = 2e8;  // multiplications that checking may cost
 
 double view_bytes(const TensorView& v) {
   if (!v.defined()) return 0.0;
@@ -33,25 +34,16 @@ double weight_bytes(const Operand& b) {
   return static_cast<double>(b.packed->k() * b.packed->n() * element_bytes(b.packed->dtype()));
 }
 
-PeakKind peak_kind(const ProblemLine& line) {
-  const DType a = line.quantise != DType::undefined ? line.quantise : line.a;
-  if (is_integer8(a) && is_integer8(line.b)) return PeakKind::int8;
-  return a == DType::float32 || a == DType::float16 ? PeakKind::fp32 : PeakKind::bf16;
-}
-
 // Instances of one problem with weights of their own, so that none is served from a cache.
 class Rotation {
  public:
-  Rotation(const ProblemLine& line, bool cold, const char* backend) {
-    const std::size_t wanted = cold ? 4096 : 1;
-    double bytes = 0.0;
-    while (problems_.size() < wanted && (problems_.empty() || bytes < kColdBytes)) {
-      ProblemLine own = line;
-      own.seed += problems_.size();
-      operands_.emplace_back(own, Content::gaussian);
-      problems_.push_back(make_problem(own, operands_.back(), backend));
-      bytes += weights(problems_.back().problem());
-      if (weights(problems_.back().problem()) == 0.0) break;
+  Rotation(const ProblemLine& line, bool cold, const char* backend)
+      : first_(line, Content::gaussian) {
+    problems_.push_back(make_problem(line, first_, backend));
+    const double each = weights(first());
+    for (double bytes = each; cold && each > 0.0 && bytes < kColdBytes; bytes += each) {
+      copies_.emplace_back(first_);
+      problems_.push_back(make_problem(line, copies_.back(), backend));
     }
   }
   const MatmulProblem& next() { return problems_[turn_++ % problems_.size()].problem(); }
@@ -63,32 +55,87 @@ class Rotation {
     for (std::int64_t g = 0; g < group_count(p); ++g) bytes += weight_bytes(member(p, g).b);
     return bytes;
   }
-  std::deque<Operands> operands_;
+  Operands first_;
+  std::deque<CopiedOperands> copies_;
   std::vector<LineProblem> problems_;
   std::size_t turn_ = 0;
 };
 
-// Seconds per call over at least `seconds`.
-double sample(Rotation& rotation, const char* backend, double seconds) {
+// Threads of some libraries spin for up to 30 ms after a call. Whoever is next must not pay for it.
+void settle(int threads) {
+  if (threads > 1) std::this_thread::sleep_for(std::chrono::milliseconds(30));
+}
+
+// Seconds per call over at least `seconds`, after a few calls that nobody counts.
+template <class Call>
+double sample(const Call& call, int threads, double seconds) {
+  settle(threads);
+  Clock::time_point start = Clock::now();
+  do call();
+  while (seconds_since(start) < 0.04 * seconds);
   std::int64_t calls = 0;
-  const Clock::time_point start = Clock::now();
+  start = Clock::now();
   double elapsed = 0.0;
   for (std::int64_t batch = 1; elapsed < seconds; batch *= 2) {
-    for (std::int64_t i = 0; i < batch; ++i) run(rotation.next(), {}, backend);
+    for (std::int64_t i = 0; i < batch; ++i) call();
     calls += batch;
     elapsed = seconds_since(start);
   }
   return elapsed / static_cast<double>(calls);
 }
 
-std::int64_t oracle_rows(const MatmulProblem& p) {
-  const double work = work_of(p).ops / 2;
-  if (work <= kOracleWork) return 0;
-  const double rows = static_cast<double>(member(p, 0).out.shape[0]);
-  return std::max<std::int64_t>(1, static_cast<std::int64_t>(rows * kOracleWork / work));
+// How much of an output is compared with the oracle.
+struct OracleShare {
+  std::int64_t rows = 0, columns = 0;
+};
+OracleShare oracle_share(const MatmulProblem& p) {
+  constexpr double kDequantised = 3e7;  // elements of B
+  constexpr double kWork = 2e8;         // multiplications
+  double k = 1.0;
+  double groups = 0.0;
+  for (std::int64_t g = 0; g < group_count(p); ++g) {
+    const Member m = member(p, g);
+    if (m.out.shape[0] == 0) continue;
+    groups += 1.0;
+    k = std::max(k, static_cast<double>(m.a.data.shape[1]));
+  }
+  groups = std::max(groups, 1.0);
+  const double columns = std::max(32.0, kDequantised / k / groups);
+  const double rows = std::max(1.0, kWork / k / columns / groups);
+  return {static_cast<std::int64_t>(rows), static_cast<std::int64_t>(columns)};
+}
+
+// One peer's rounds.
+struct PeerRounds {
+  explicit PeerRounds(PeerRun prepared) : run(std::move(prepared)) {}
+  PeerFigure figure;
+  PeerRun run;
+  std::vector<double> times, ratios, fractions;
+};
+
+std::vector<PeerRounds> prepare_peers(PeerProblem& problem, const OracleShare& share, bool wanted) {
+  std::vector<PeerRounds> all;
+  if (!wanted) return all;
+  for (const PeerEntry& entry : installed_peers()) {
+    PeerRounds& p = all.emplace_back(PeerRun(entry, problem));
+    p.figure.name = entry.name;
+    p.figure.version = entry.version;
+    p.figure.not_run = p.run.not_run();
+    if (!p.figure.not_run.empty()) continue;
+    p.figure.note = p.run.note();
+    p.run.call();
+    p.figure.max_error_ratio = p.run.error_ratio(share.rows, share.columns);
+  }
+  return all;
 }
 
 }  // namespace
+
+PeakKind peak_kind(const ProblemLine& line) {
+  const DType a = line.quantise != DType::undefined ? line.quantise : line.a;
+  if (is_integer8(a) && is_integer8(line.b)) return PeakKind::int8;
+  return a == DType::float32 || a == DType::float16 ? PeakKind::fp32 : PeakKind::bf16;
+}
 
 Work work_of(const MatmulProblem& p) {
   Work work;
@@ -124,27 +171,45 @@ Figure measure(const ProblemLine& line, const MeasureOptions& o) {
   Figure f;
   f.cold = o.cold || line.m == 1;
   const char* backend = o.backend.empty() ? nullptr : o.backend.c_str();
+  const ExecContext context{.executor = o.executor};
   Rotation rotation(line, f.cold, backend);
-  run(rotation.first(), {}, backend);
-  f.max_error_ratio = compare_exact(rotation.first(), oracle_rows(rotation.first())).max_ratio;
-  for (const Candidate& c : explain(rotation.first(), {}, backend).candidates) {
-    if (c.chosen) f.backend = c.backend;
+  const auto ours = [&] { run(rotation.next(), context, backend); };
+  run(rotation.first(), context, backend);
+  const OracleShare share = oracle_share(rotation.first());
+  f.max_error_ratio = compare_exact(rotation.first(), share.rows, share.columns).max_ratio;
+  for (const Candidate& c : explain(rotation.first(), context, backend).candidates) {
+    if (!c.chosen) continue;
+    f.backend = c.backend;
+    f.how = c.reason;
   }
+  PeerProblem peer_problem(line, rotation.first(), o.threads, f.cold);
+  std::vector<PeerRounds> peers = prepare_peers(peer_problem, share, o.peers);
 
   const Work work = work_of(rotation.first());
-  std::vector<double> times;
-  std::vector<double> peaks;
-  std::vector<double> reads;
-  std::vector<double> fractions;
-  for (int round = 0; round < o.rounds; ++round) {
-    const double seconds = sample(rotation, backend, o.sample_seconds);
+  std::vector<double> times, again, peaks, reads, fractions;
+  const Clock::time_point start = Clock::now();
+  for (f.rounds = 0; f.rounds < o.rounds; ++f.rounds) {
+    if (o.budget_seconds > 0.0 && f.rounds >= 3 && seconds_since(start) > o.budget_seconds) break;
+    const double seconds = sample(ours, o.threads, o.sample_seconds);
+    for (PeerRounds& p : peers) {
+      if (!p.figure.not_run.empty()) continue;
+      p.times.push_back(sample([&] { p.run.call(); }, o.threads, o.sample_seconds));
+      p.ratios.push_back(p.times.back() / seconds);
+    }
+    again.push_back(sample(ours, o.threads, o.sample_seconds) / seconds);
     const Peak peak = measure_peak(peak_kind(line), o.threads, o.sample_seconds);
     const double read = measure_read_bandwidth(o.threads, o.sample_seconds);
-    const double floor = std::max(work.ops * 1e-9 / peak.gops, work.bytes * 1e-9 / read);
+    const double compute = work.ops * 1e-9 / peak.gops;
+    const double memory = work.bytes * 1e-9 / read;
+    const double floor = std::max(compute, memory);
     times.push_back(seconds);
     peaks.push_back(peak.gops);
     reads.push_back(read);
     fractions.push_back(floor / seconds);
+    for (PeerRounds& p : peers) {
+      if (p.figure.not_run.empty()) p.fractions.push_back(floor / p.times.back());
+    }
+    f.memory_bound = memory > compute;
     f.peak_instruction = peak.instruction;
     f.peak_per_cycle = std::max(f.peak_per_cycle, peak.per_cycle);
   }
@@ -155,10 +220,17 @@ Figure measure(const ProblemLine& line, const MeasureOptions& o) {
   f.gbps = work.bytes / median * 1e-9;
   f.peak_gops = median_of(peaks).value;
   f.read_gbps = median_of(reads).value;
+  f.noise = median_of(again);
   const Median fraction = median_of(fractions);
   f.roofline_fraction = fraction.value;
   f.roofline_low = fraction.low;
   f.roofline_high = fraction.high;
+  for (PeerRounds& p : peers) {
+    p.figure.median_us = median_of(p.times).value * 1e6;
+    p.figure.ratio = median_of(p.ratios);
+    p.figure.roofline = median_of(p.fractions);
+    f.peers.push_back(std::move(p.figure));
+  }
   return f;
 }
 

@@ -6,22 +6,48 @@
 #include <string>
 #include <vector>
 
+#include "kit/peak.hpp"
+#include "octavo/context.hpp"
 #include "octavo/problem_line.hpp"
 
 namespace octavo::kit {
 
+/// Weights rotate through so many bytes, so that none is served from a last-level cache.
+inline constexpr double kColdBytes = 256.0 * 1024 * 1024;
+
 struct MeasureOptions {
-  std::string backend;  ///< forced by name, empty: chosen
-  int threads = 1;      ///< for peaks; the problem runs on the default executor
-  int rounds = 9;       ///< interleaved samples of problem and peak
+  std::string backend;           ///< forced by name, empty: chosen
+  Executor* executor = nullptr;  ///< of the problem; null: the default one
+  int threads = 1;               ///< of that executor: peaks and peers get as many
+  int rounds = 9;                ///< interleaved samples of problem, peers and peak
   double sample_seconds = 0.05;
-  bool cold = false;  ///< rotate weights through 256 MB; always so for one row
+  double budget_seconds = 0;  ///< no round begins after that, but three are made; 0: no limit
+  bool cold = false;          ///< rotate weights through 256 MB; always so for one row
+  bool peers = true;          ///< measure the peers that are there
+};
+
+/// The median, and the order statistics that hold it with 95 % confidence (binomial).
+struct Median {
+  double value = 0, low = 0, high = 0;
+};
+Median median_of(std::vector<double> samples);
+
+/// A peer beside a figure, from the same rounds.
+struct PeerFigure {
+  std::string name, version;
+  std::string not_run;  ///< why, one sentence; then nothing below counts
+  std::string note;     ///< what ran, and what was left out
+  double median_us = 0;
+  Median ratio;                ///< the peer's time over ours, paired within a round
+  Median roofline;             ///< the figure's floor over the peer's time
+  double max_error_ratio = 0;  ///< to the figure's bound; negative: the peer left something out
 };
 
 /// A figure: medians over rounds, ratios paired within a round.
 struct Figure {
-  std::string backend;
+  std::string backend, how;  ///< what ran, and in its own words
   bool cold = false;
+  int rounds = 0;
   double median_us = 0, best_us = 0;
   double gops = 0, peak_gops = 0;
   const char* peak_instruction = "";
@@ -29,7 +55,10 @@ struct Figure {
   double gbps = 0, read_gbps = 0;
   double roofline_fraction = 0;                ///< median of the paired fractions
   double roofline_low = 0, roofline_high = 0;  ///< its 95 % interval
+  bool memory_bound = false;                   ///< which of the two peaks is the floor
+  Median noise;                                ///< the same code twice in a round: a ratio around 1
   double max_error_ratio = 0;                  ///< to the computed bound; at most 1
+  std::vector<PeerFigure> peers;
 };
 
 Figure measure(const ProblemLine& line, const MeasureOptions& options);
@@ -41,10 +70,7 @@ struct Work {
 };
 Work work_of(const MatmulProblem& problem);
 
-/// The median, and the order statistics that hold it with 95 % confidence (binomial).
-struct Median {
-  double value = 0, low = 0, high = 0;
-};
-Median median_of(std::vector<double> samples);
+/// The instruction family that bounds a line.
+PeakKind peak_kind(const ProblemLine& line);
 
 }  // namespace octavo::kit

@@ -12,6 +12,7 @@
 
 #include "kit/element.hpp"
 #include "kit/random.hpp"
+#include "kit/workers.hpp"
 #include "octavo/quantize.hpp"
 
 namespace octavo::kit {
@@ -128,9 +129,9 @@ double value_of(Role role, DType dtype, Content content, const Random& random, s
 }
 
 template <class Visit>
-void for_each_offset(const TensorView& v, const Visit& visit) {
-  const std::int64_t count = v.numel();
-  for (std::int64_t i = 0; i < count; ++i) {
+void for_each_offset(const TensorView& v, std::int64_t begin, std::int64_t end,
+                     const Visit& visit) {
+  for (std::int64_t i = begin; i < end; ++i) {
     std::int64_t rest = i;
     std::int64_t offset = 0;
     for (std::size_t d = static_cast<std::size_t>(v.rank); d-- > 0;) {
@@ -167,7 +168,7 @@ TensorView Operands::make(Role role, std::int64_t entry, DType dtype,
   if (role == Role::out) return view;
   if (role == Role::offs) {
     double end = 0.0;
-    for_each_offset(view, [&](std::int64_t i, std::int64_t offset) {
+    for_each_offset(view, 0, view.numel(), [&](std::int64_t i, std::int64_t offset) {
       end += static_cast<double>(line_.groups[static_cast<std::size_t>(i)]);
       store(view, offset, end);
     });
@@ -175,9 +176,29 @@ TensorView Operands::make(Role role, std::int64_t entry, DType dtype,
   }
   const Random random(line_.seed * 1000003U + static_cast<std::uint64_t>(role) * 8191U +
                       static_cast<std::uint64_t>(entry));
-  for_each_offset(view, [&](std::int64_t i, std::int64_t offset) {
-    store(view, offset, value_of(role, dtype, content_, random, static_cast<std::uint64_t>(i)));
-  });
+  const auto generate = [&](std::int64_t begin, std::int64_t end) {
+    for_each_offset(view, begin, end, [&](std::int64_t i, std::int64_t offset) {
+      store(view, offset, value_of(role, dtype, content_, random, static_cast<std::uint64_t>(i)));
+    });
+  };
+  // A broadcast stores several values in one place: the last must win, whoever counts.
+  constexpr std::int64_t kGrain = std::int64_t{1} << 20;
+  for_ranges(view.numel(), extent.elements < view.numel() ? view.numel() + 1 : kGrain, generate);
+  return view;
+}
+
+TensorView CopiedOperands::make(Role role, std::int64_t entry, DType dtype,
+                                std::span<const std::int64_t> shape) {
+  const Operands::Block& block = original_.blocks()[next_++];
+  // One activation serves all sets of weights, as one does in a model.
+  if (role != Role::b && role != Role::scale_b) return block.view;
+  TensorView view = block.view;
+  (void)entry, (void)dtype, (void)shape;
+  std::shared_ptr<void> memory = allocator_(block.bytes);
+  std::memcpy(memory.get(), block.memory.get(), block.bytes);
+  view.data = static_cast<char*>(memory.get()) + (static_cast<const char*>(block.view.data) -
+                                                  static_cast<const char*>(block.memory.get()));
+  memory_.push_back(std::move(memory));
   return view;
 }
 

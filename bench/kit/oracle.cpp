@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kit/element.hpp"
+#include "kit/workers.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/llm_int8.hpp"
 #include "octavo/packed.hpp"
@@ -73,17 +74,38 @@ double factor_of(const Factor& f, std::int64_t n) {
   return static_cast<double>(f.number);
 }
 
-// The dequantised B, column after column, and its absolute scales' product with A's on demand.
-std::vector<double> dequantised(const Operand& o, std::int64_t rows, std::int64_t cols,
-                                bool columns_first, double statistic_divisor) {
-  std::vector<double> values(static_cast<std::size_t>(rows * cols));
-  for (std::int64_t i = 0; i < rows; ++i) {
-    const double azp = o.azp.defined() ? load(o.azp, i * o.azp.strides[0]) : 0.0;
-    for (std::int64_t j = 0; j < cols; ++j) {
-      const double v = (load(o.data, i, j) - azp) * scale_of(o, i, j) / statistic_divisor;
-      values[static_cast<std::size_t>(columns_first ? j * rows + i : i * cols + j)] = v;
-    }
+using Indices = std::vector<std::int64_t>;
+
+// At most `limit` of `count` indices, the first and the last among them; 0: all.
+Indices spread(std::int64_t count, std::int64_t limit) {
+  const std::int64_t taken = limit > 0 ? std::min(limit, count) : count;
+  Indices indices(static_cast<std::size_t>(std::max<std::int64_t>(taken, 0)));
+  for (std::int64_t i = 0; i < taken; ++i) {
+    indices[static_cast<std::size_t>(i)] = taken > 1 ? i * (count - 1) / (taken - 1) : 0;
   }
+  return indices;
+}
+
+// Elements along K, dequantised: of rows of A, or of columns of B.
+template <class T>
+std::vector<T> dequantised(const Operand& o, const Indices& lines, bool rows, double divisor) {
+  const std::int64_t k = rows ? o.data.shape[1] : o.data.shape[0];
+  const auto count = static_cast<std::int64_t>(lines.size());
+  std::vector<T> values(static_cast<std::size_t>(k * count));
+  const auto fill = [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t at = begin; at < end; ++at) {
+      const std::int64_t line = lines[static_cast<std::size_t>(at)];
+      const double azp = rows && o.azp.defined() ? load(o.azp, line * o.azp.strides[0]) : 0.0;
+      for (std::int64_t x = 0; x < k; ++x) {
+        const std::int64_t i = rows ? line : x;
+        const std::int64_t j = rows ? x : line;
+        values[static_cast<std::size_t>(at * k + x)] =
+            static_cast<T>((load(o.data, i, j) - azp) * scale_of(o, i, j) / divisor);
+      }
+    }
+  };
+  constexpr std::int64_t kGrain = std::int64_t{1} << 19;
+  for_ranges(count, 1 + kGrain / std::max<std::int64_t>(k, 1), fill);
   return values;
 }
 
@@ -106,14 +128,14 @@ struct Terms {
 
 class MemberOracle {
  public:
-  explicit MemberOracle(const Member& m) : plain_(plain_member(m)) {
+  MemberOracle(const Member& m, std::int64_t rows, std::int64_t columns) : plain_(plain_member(m)) {
     const Member& p = plain_.member;
     k_ = p.a.data.shape[1];
-    n_ = p.b.data.shape[1];
-    m_ = p.out.shape[0];
+    rows_ = spread(p.out.shape[0], rows);
+    columns_ = spread(p.b.data.shape[1], columns);
     const bool statistics = plain_.vectorwise.codes.defined();
-    a_ = dequantised(p.a, m_, k_, false, statistics ? 127.0 : 1.0);
-    b_ = dequantised(p.b, k_, n_, true, 1.0);
+    a_ = dequantised<double>(p.a, rows_, true, statistics ? 127.0 : 1.0);
+    b_ = dequantised<double>(p.b, columns_, false, 1.0);
     const std::int64_t group = shortest_group(p, k_);
     const std::int64_t outliers =
         p.epilogue.outliers.present() ? p.epilogue.outliers.columns.shape[0] : 0;
@@ -121,21 +143,24 @@ class MemberOracle {
     gamma_ = steps * kUnit / (1.0 - steps * kUnit);
   }
 
-  void check(const MatmulOptions& options, std::int64_t limit, std::int64_t g, Verdict& verdict) {
+  void check(const MatmulOptions& options, std::int64_t g, Verdict& verdict) {
     const TensorView& out = plain_.member.out;
-    const std::int64_t step = limit > 0 ? std::max<std::int64_t>(1, m_ / limit) : 1;
-    for (std::int64_t i = 0; i < m_; i += step) {
-      for (std::int64_t j = 0; j < n_; ++j) {
-        check_element(load(out, i, j), terms(options, i, j), g, i, j, verdict);
+    for (std::size_t row = 0; row < rows_.size(); ++row) {
+      for (std::size_t column = 0; column < columns_.size(); ++column) {
+        const std::int64_t i = rows_[row];
+        const std::int64_t j = columns_[column];
+        check_element(load(out, i, j), terms(options, row, column), g, i, j, verdict);
       }
     }
   }
 
  private:
-  Terms terms(const MatmulOptions& options, std::int64_t i, std::int64_t j) const {
+  Terms terms(const MatmulOptions& options, std::size_t row, std::size_t column) const {
     Terms t;
-    const double* a = a_.data() + i * k_;
-    const double* b = b_.data() + j * k_;
+    const std::int64_t i = rows_[row];
+    const std::int64_t j = columns_[column];
+    const double* a = a_.data() + static_cast<std::int64_t>(row) * k_;
+    const double* b = b_.data() + static_cast<std::int64_t>(column) * k_;
     for (std::int64_t k = 0; k < k_; ++k) {
       t.exact += a[k] * b[k];
       t.magnitude += std::abs(a[k] * b[k]);
@@ -199,19 +224,27 @@ class MemberOracle {
   }
 
   Plain plain_;
-  std::int64_t m_ = 0, n_ = 0, k_ = 0;
-  std::vector<double> a_, b_;
+  std::int64_t k_ = 0;
+  Indices rows_, columns_;     // that are checked
+  std::vector<double> a_, b_;  // of those rows and columns
   double gamma_ = 0;
 };
 
 }  // namespace
 
-Verdict compare_exact(const MatmulProblem& problem, std::int64_t limit) {
+Verdict compare_exact(const MatmulProblem& problem, std::int64_t rows, std::int64_t columns) {
   Verdict verdict;
   for (std::int64_t g = 0; g < group_count(problem); ++g) {
-    MemberOracle(member(problem, g)).check(problem.options, limit, g, verdict);
+    MemberOracle(member(problem, g), rows, columns).check(problem.options, g, verdict);
   }
   return verdict;
+}
+
+FloatOperands float_operands(const Member& member) {
+  const Plain plain = plain_member(member);
+  const Member& p = plain.member;
+  return {dequantised<float>(p.a, spread(p.a.data.shape[0], 0), true, 1.0),
+          dequantised<float>(p.b, spread(p.b.data.shape[1], 0), false, 1.0)};
 }
 
 }  // namespace octavo::kit

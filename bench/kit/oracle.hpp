@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "octavo/problem.hpp"
 
@@ -17,8 +18,16 @@ struct Verdict {
   std::string worst;  ///< "group 0, row 3, column 5: got 1.25, exact 1.2500001, bound 1e-6"
 };
 
-/// Compares every output of a problem with the exact oracle. At most `limit` rows of each member
-/// are checked (spread evenly), all of them for 0.
-Verdict compare_exact(const MatmulProblem& problem, std::int64_t limit = 0);
+/// Compares every output of a problem with the exact oracle. At most so many rows and columns of
+/// each member are checked (spread evenly, the last among them), all of them for 0.
+Verdict compare_exact(const MatmulProblem& problem, std::int64_t rows = 0,
+                      std::int64_t columns = 0);
+
+/// What a float32 product of the same member multiplies: the dequantised operands, A [M, K] and
+/// B [N, K], scales multiplied in and rounded once.
+struct FloatOperands {
+  std::vector<float> a, b;
+};
+FloatOperands float_operands(const Member& member);
 
 }  // namespace octavo::kit

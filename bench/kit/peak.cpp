@@ -168,8 +168,8 @@ bool has_feature(std::string_view feature) {
 }
 
 // Cycles per second of one thread now: a chain of dependent one-cycle additions.
-OCTAVO_NOIPA double clock_rate() {
-  constexpr std::int64_t kSteps = 2000000;
+OCTAVO_NOIPA double clock_rate_once() {
+  constexpr std::int64_t kSteps = 500000;
   std::uint64_t x = 1;
   const Clock::time_point start = Clock::now();
   for (std::int64_t i = 0; i < kSteps; ++i) {
@@ -179,6 +179,13 @@ OCTAVO_NOIPA double clock_rate() {
   const double rate = static_cast<double>(kSteps) / seconds_since(start);
   sink = static_cast<float>(x);
   return rate;
+}
+
+// Whoever takes the processor away meanwhile makes a clock look slow, never fast.
+double clock_rate() {
+  double best = 0.0;
+  for (int i = 0; i < 8; ++i) best = std::max(best, clock_rate_once());
+  return best;
 }
 
 }  // namespace

@@ -2,8 +2,10 @@
 // The same work on several threads at once, timed from the first start to the last end.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <thread>
 #include <vector>
 
@@ -33,6 +35,17 @@ double run_together(int threads, const Work& work) {
   work(0);
   for (std::thread& thread : pool) thread.join();
   return seconds_since(start);
+}
+
+/// Calls work(begin, end) for parts of [0, count), on as many threads as there are `grain`s of work
+/// and processors.
+template <class Work>
+void for_ranges(std::int64_t count, std::int64_t grain, const Work& work) {
+  const std::int64_t wanted = std::min<std::int64_t>(
+      count / grain, static_cast<std::int64_t>(std::thread::hardware_concurrency()));
+  if (wanted <= 1) return work(std::int64_t{0}, count);
+  run_together(static_cast<int>(wanted),
+               [&](int worker) { work(count * worker / wanted, count * (worker + 1) / wanted); });
 }
 
 }  // namespace octavo::kit

@@ -25,6 +25,8 @@ struct Arguments {
   int threads = 0;
   int rounds = 9;
   bool cold = false, check = false, bitwise = false, list = false, json = false;
+  bool no_peers = false;
+  double seconds = 0.05;
 };
 
 std::vector<std::string> backends_to_check(const Arguments& arguments) {
@@ -77,11 +79,48 @@ void list_line(const ProblemLine& line, const Arguments& arguments) {
   }
 }
 
+Json peers_json(const kit::Figure& f) {
+  Json list = Json::array();
+  for (const kit::PeerFigure& p : f.peers) {
+    Json object{{"name", p.name}, {"version", p.version}, {"not_run", nullptr}};
+    if (!p.not_run.empty()) {
+      object["not_run"] = p.not_run;
+    } else {
+      object["note"] = p.note;
+      object["median_us"] = p.median_us;
+      object["ratio"] = p.ratio.value;
+      object["ratio_low"] = p.ratio.low;
+      object["ratio_high"] = p.ratio.high;
+      object["roofline_fraction"] = p.roofline.value;
+      object["max_error_ratio"] = nullptr;
+      if (p.max_error_ratio >= 0.0) object["max_error_ratio"] = p.max_error_ratio;
+    }
+    list.push_back(std::move(object));
+  }
+  return list;
+}
+
+void print_peer(const kit::PeerFigure& p) {
+  const std::string name = p.version.empty() ? p.name : p.name + " " + p.version;
+  if (!p.not_run.empty()) {
+    fmt::print("  {}: not run: {}\n", name, p.not_run);
+    return;
+  }
+  const std::string error = p.max_error_ratio < 0.0
+                                ? "not comparable"
+                                : fmt::format("{:.3f} of the bound", p.max_error_ratio);
+  fmt::print("  {}: median {:.1f} us, ours is {:.2f} [{:.2f}, {:.2f}] times as fast; error {}\n",
+             name, p.median_us, p.ratio.value, p.ratio.low, p.ratio.high, error);
+  fmt::print("    {}{}\n", p.note, p.max_error_ratio > 1.0 ? "; ITS RESULTS ARE WRONG" : "");
+}
+
 void time_line(const ProblemLine& line, int threads, const Arguments& arguments) {
   const kit::Figure f = kit::measure(line, {.backend = arguments.backend,
                                             .threads = threads,
                                             .rounds = arguments.rounds,
-                                            .cold = arguments.cold});
+                                            .sample_seconds = arguments.seconds,
+                                            .cold = arguments.cold,
+                                            .peers = !arguments.no_peers});
   if (arguments.json) {
     print_json({{"type", "figure"},
                 {"line", to_string(line)},
@@ -99,8 +138,12 @@ void time_line(const ProblemLine& line, int threads, const Arguments& arguments)
                 {"roofline_fraction", f.roofline_fraction},
                 {"roofline_low", f.roofline_low},
                 {"roofline_high", f.roofline_high},
+                {"memory_bound", f.memory_bound},
+                {"noise_low", f.noise.low},
+                {"noise_high", f.noise.high},
+                {"rounds", f.rounds},
                 {"max_error_ratio", f.max_error_ratio},
-                {"peers", Json::array()}});
+                {"peers", peers_json(f)}});
     return;
   }
   fmt::print("{}\n", to_string(line));
@@ -108,8 +151,11 @@ void time_line(const ProblemLine& line, int threads, const Arguments& arguments)
              f.cold ? "cold" : "warm", f.median_us, f.best_us);
   fmt::print("  {:.1f} GOP/s of {:.1f} ({}, {:.2f} a cycle); {:.2f} GB/s of {:.1f}\n", f.gops,
              f.peak_gops, f.peak_instruction, f.peak_per_cycle, f.gbps, f.read_gbps);
-  fmt::print("  roofline {:.3f} [{:.3f}, {:.3f}]; error {:.3f} of the bound; peers: not run\n",
-             f.roofline_fraction, f.roofline_low, f.roofline_high, f.max_error_ratio);
+  fmt::print(
+      "  roofline {:.3f} [{:.3f}, {:.3f}]; error {:.3f} of the bound; A/A [{:.3f}, {:.3f}]\n",
+      f.roofline_fraction, f.roofline_low, f.roofline_high, f.max_error_ratio, f.noise.low,
+      f.noise.high);
+  for (const kit::PeerFigure& p : f.peers) print_peer(p);
 }
 
 int run(const Arguments& arguments) {
@@ -144,6 +190,10 @@ Run add_bench(CLI::App& command) {
       ->check(CLI::Range(1, 1000));
   command.add_flag("--cold", arguments->cold,
                    "Rotate weights through 256 MB (always so for M = 1)");
+  command.add_flag("--no-peers", arguments->no_peers, "Leave out other libraries");
+  command
+      .add_option("--seconds", arguments->seconds, "Of one sample (default 0.05, a figure's least)")
+      ->check(CLI::Range(0.0, 60.0));
   command.add_flag("--check", arguments->check, "Check against both oracles instead of timing");
   command.add_flag("--bitwise", arguments->bitwise,
                    "Check, and compare bits between runs and thread counts");

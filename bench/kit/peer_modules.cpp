@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening the modules.
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+
+#include "kit/peers.hpp"
+#include "peers/peer.hpp"
+
+namespace octavo::kit {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Known {
+  const char* name;
+  const char* module;  // how its file's name begins
+};
+constexpr std::array<Known, 3> kKnown{{
+    {"oneDNN", "onednn"},
+    {"AOCL-DLP", "aocl-dlp"},
+    {"OpenBLAS float32", "openblas"},
+}};
+
+fs::path folder() {
+  if (const char* chosen = std::getenv("OCTAVO_PEERS"); chosen != nullptr) return chosen;
+  std::error_code ignored;
+  return fs::read_symlink("/proc/self/exe", ignored).parent_path() / "peers";
+}
+
+std::vector<fs::path> modules() {
+  std::vector<fs::path> paths;
+  std::error_code error;
+  for (fs::directory_iterator it(folder(), error), end; !error && it != end; it.increment(error)) {
+    if (it->path().extension() == ".so") paths.push_back(it->path());
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+std::string name_of(const fs::path& path) {
+  const std::string stem = path.stem().string();
+  for (const Known& known : kKnown) {
+    if (stem.starts_with(known.module)) return known.name;
+  }
+  return stem;
+}
+
+// Local, so that two versions of one library do not see each other's symbols. Never closed:
+// libraries keep threads.
+std::vector<PeerEntry> open(const fs::path& path) {
+  const auto broken = [&](std::string why) {
+    return std::vector<PeerEntry>{{name_of(path), {}, std::move(why), nullptr}};
+  };
+  void* module = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (module == nullptr) {
+    const char* why = ::dlerror();
+    return broken(std::string("its module does not load: ") + (why == nullptr ? "?" : why));
+  }
+  const auto entry = reinterpret_cast<const peers::Module* (*)()>(::dlsym(module, peers::kSymbol));
+  if (entry == nullptr || entry()->interface != peers::kInterface) {
+    return broken("its module was built for another version of the bench");
+  }
+  std::vector<PeerEntry> entries;
+  for (int i = 0; i < entry()->count; ++i) {
+    const peers::Peer& peer = entry()->peers[i];
+    entries.push_back({peer.name, peer.version, {}, &peer});
+  }
+  return entries;
+}
+
+std::vector<PeerEntry> all() {
+  std::vector<PeerEntry> entries;
+  const std::vector<fs::path> paths = modules();
+  for (const Known& known : kKnown) {
+    bool any = false;
+    for (const fs::path& path : paths) {
+      if (!path.stem().string().starts_with(known.module)) continue;
+      any = true;
+      for (PeerEntry& entry : open(path)) entries.push_back(std::move(entry));
+    }
+    if (!any) entries.push_back({known.name, {}, "it was not found when this was built", nullptr});
+  }
+  return entries;
+}
+
+}  // namespace
+
+const std::vector<PeerEntry>& installed_peers() {
+  static const std::vector<PeerEntry> entries = all();
+  return entries;
+}
+
+}  // namespace octavo::kit

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+// oneDNN's matmul, versions 2 and 3. Where a library offers several ways to say the same product
+// (weights as they are or in a layout of its choice, scales as attributes or as post-operations),
+// each is tried and the fastest stays.
+#include <dlfcn.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <oneapi/dnnl/dnnl.hpp>
+
+#include "peers/fastest.hpp"
+#include "peers/peer.hpp"
+
+#if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_TBB
+#include <oneapi/tbb/task_arena.h>
+#endif
+
+namespace octavo::peers {
+namespace {
+
+using dnnl::memory;
+using DataType = memory::data_type;
+using Tag = memory::format_tag;
+
+thread_local std::string failure_text;
+
+#if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_TBB
+constexpr const char* kRuntime = "oneTBB";
+
+template <class Call>
+void on_threads(int threads, const Call& call) {
+  if (oneapi::tbb::this_task_arena::max_concurrency() == threads) return call();
+  static std::unordered_map<int, std::unique_ptr<oneapi::tbb::task_arena>> arenas;
+  std::unique_ptr<oneapi::tbb::task_arena>& arena = arenas[threads];
+  if (arena == nullptr) arena = std::make_unique<oneapi::tbb::task_arena>(threads);
+  arena->execute(call);
+}
+#else
+#if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_OMP
+constexpr const char* kRuntime = "OpenMP";
+#else
+constexpr const char* kRuntime = "one thread";
+#endif
+
+// Whichever OpenMP the library brought along, found by name: this module needs no header of it.
+template <class Call>
+void on_threads(int threads, const Call& call) {
+  static const auto set_threads =
+      reinterpret_cast<void (*)(int)>(::dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
+  if (set_threads != nullptr) set_threads(threads);
+  call();
+}
+#endif
+
+std::optional<DataType> data_type(Type type) {
+  switch (type) {
+    case Type::int8:
+      return DataType::s8;
+    case Type::uint8:
+      return DataType::u8;
+    case Type::bfloat16:
+      return DataType::bf16;
+    case Type::float16:
+      return DataType::f16;
+    case Type::float32:
+      return DataType::f32;
+#if DNNL_VERSION_MAJOR >= 3
+    case Type::e4m3fn:
+      return DataType::f8_e4m3;
+    case Type::e5m2:
+      return DataType::f8_e5m2;
+#endif
+    default:
+      return std::nullopt;
+  }
+}
+
+// How the scales and the bias are said.
+enum class Scales {
+  attributes,  // everything an attribute of the product (a token's scale only where M = 1)
+  groups,      // a token's scale as one group of K elements; version 3 only
+  post_ops,    // the token's scale and the bias as binary operations behind the product
+  without,     // the token's scales are left out
+};
+
+struct Way {
+  Scales scales;
+  Tag weights;
+};
+
+const char* text_of(const Way& way) {
+  const bool own = way.weights == Tag::any;
+  switch (way.scales) {
+    case Scales::attributes:
+      return own ? "own layout" : "plain layout";
+    case Scales::groups:
+      return own ? "own layout, token scales as groups" : "plain layout, token scales as groups";
+    case Scales::post_ops:
+      return own ? "own layout, token scales as post-ops"
+                 : "plain layout, token scales as post-ops";
+    default:
+      return own ? "own layout, token scales left out" : "plain layout, token scales left out";
+  }
+}
+
+dnnl::engine& engine() {
+  static dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
+  return cpu;
+}
+
+float* changeable(const float* values) { return const_cast<float*>(values); }
+
+class Matmul final : public Instance {
+ public:
+  Matmul(const Product& p, const Way& way) : threads_(p.threads), way_(way), stream_(engine()) {
+    on_threads(threads_, [&] { prepare(p); });
+  }
+
+  void run() override {
+    on_threads(threads_, [&] {
+      primitive_.execute(stream_, arguments_);
+      stream_.wait();
+    });
+  }
+  double weight_bytes() const override { return weight_bytes_; }
+  const char* note() const override { return note_.c_str(); }
+  bool complete() const override { return way_.scales != Scales::without; }
+  const Way& way() const { return way_; }
+  bool is_reference() const { return note_.starts_with("ref") || note_.starts_with("gemm:ref"); }
+
+ private:
+  memory::desc matrix(std::int64_t rows, std::int64_t cols, DataType type, Tag tag = Tag::ab) {
+    return {{rows, cols}, type, tag};
+  }
+
+  // Fused where the product takes it so; what is left goes behind the product.
+  void set_scales(const Product& p, dnnl::primitive_attr& attr) {
+    const bool token = p.scale_a != nullptr && way_.scales != Scales::without;
+#if DNNL_VERSION_MAJOR >= 3
+    if (p.scale_b != nullptr) {
+      attr.set_scales_mask(DNNL_ARG_WEIGHTS, 1 << 1);
+      bind_vector(DNNL_ARG_ATTR_SCALES | DNNL_ARG_WEIGHTS, p.scale_b, p.n);
+    }
+    if (token && way_.scales == Scales::attributes) {
+      attr.set_scales_mask(DNNL_ARG_SRC, 0);
+      bind_vector(DNNL_ARG_ATTR_SCALES | DNNL_ARG_SRC, p.scale_a, 1);
+    }
+    if (token && way_.scales == Scales::groups) {
+      attr.set_scales(DNNL_ARG_SRC, 3, {1, p.k}, DataType::f32);
+      bind(DNNL_ARG_ATTR_SCALES | DNNL_ARG_SRC, matrix(p.m, 1, DataType::f32),
+           changeable(p.scale_a));
+    }
+#else
+    std::vector<float> factors(static_cast<std::size_t>(p.n), 1.0F);
+    for (std::size_t j = 0; j < factors.size(); ++j) {
+      if (p.scale_b != nullptr) factors[j] = p.scale_b[j];
+      if (token && way_.scales == Scales::attributes) factors[j] *= p.scale_a[0];
+    }
+    if (p.scale_a != nullptr || p.scale_b != nullptr) attr.set_output_scales(1 << 1, factors);
+#endif
+    dnnl::post_ops behind;
+    if (token && way_.scales == Scales::post_ops) {
+      const memory::desc column = matrix(p.m, 1, DataType::f32);
+      behind.append_binary(dnnl::algorithm::binary_mul, column);
+      bind(DNNL_ARG_ATTR_MULTIPLE_POST_OP(behind.len() - 1) | DNNL_ARG_SRC_1, column,
+           changeable(p.scale_a));
+    }
+    if (p.bias != nullptr && !native_bias(p)) {
+      const memory::desc row = matrix(1, p.n, DataType::f32);
+      behind.append_binary(dnnl::algorithm::binary_add, row);
+      bind(DNNL_ARG_ATTR_MULTIPLE_POST_OP(behind.len() - 1) | DNNL_ARG_SRC_1, row,
+           changeable(p.bias));
+    }
+    if (behind.len() > 0) attr.set_post_ops(behind);
+  }
+
+  // Version 2 adds the bias before its scales.
+  bool native_bias(const Product& p) const {
+    const bool scaled = p.scale_a != nullptr || p.scale_b != nullptr;
+    return DNNL_VERSION_MAJOR >= 3 ? way_.scales != Scales::post_ops : !scaled;
+  }
+
+  void prepare(const Product& p) {
+    const DataType b_type = *data_type(p.b_type);
+    const memory::desc a = matrix(p.m, p.k, *data_type(p.a_type));
+    const memory::desc b = matrix(p.k, p.n, b_type, way_.weights);
+    const memory::desc out = matrix(p.m, p.n, *data_type(p.out_type));
+    const memory::desc bias = matrix(1, p.n, DataType::f32);
+    const bool with_bias = p.bias != nullptr && native_bias(p);
+    dnnl::primitive_attr attr;
+    set_scales(p, attr);
+#if DNNL_VERSION_MAJOR >= 3
+    const auto pd = with_bias ? dnnl::matmul::primitive_desc(engine(), a, b, bias, out, attr)
+                              : dnnl::matmul::primitive_desc(engine(), a, b, out, attr);
+#else
+    const auto pd = dnnl::matmul::primitive_desc(
+        with_bias ? dnnl::matmul::desc(a, b, bias, out) : dnnl::matmul::desc(a, b, out), attr,
+        engine());
+#endif
+    primitive_ = dnnl::matmul(pd);
+    note_ = std::string(pd.impl_info_str()) + ", " + text_of(way_);
+    if (with_bias) bind(DNNL_ARG_BIAS, bias, changeable(p.bias));
+    bind(DNNL_ARG_SRC, a, const_cast<void*>(p.a));
+    bind(DNNL_ARG_DST, out, p.out);
+    memory given(matrix(p.k, p.n, b_type, Tag::ba), engine(), const_cast<void*>(p.b));
+    memory own(pd.weights_desc(), engine());
+    dnnl::reorder(given, own).execute(stream_, given, own);
+    stream_.wait();
+    weight_bytes_ = static_cast<double>(pd.weights_desc().get_size());
+    arguments_.insert({DNNL_ARG_WEIGHTS, own});
+  }
+
+  void bind(int argument, const memory::desc& desc, void* data) {
+    arguments_.insert({argument, memory(desc, engine(), data)});
+  }
+  void bind_vector(int argument, const float* data, std::int64_t count) {
+    bind(argument, {{count}, DataType::f32, Tag::a}, changeable(data));
+  }
+
+  int threads_;
+  Way way_;
+  dnnl::stream stream_;
+  dnnl::matmul primitive_;
+  std::unordered_map<int, memory> arguments_;
+  std::string note_;
+  double weight_bytes_ = 0;
+};
+
+std::vector<Way> ways(const Product& p) {
+  std::vector<Scales> scales;
+  if (p.scale_a == nullptr || p.m == 1) {
+    scales = {Scales::attributes};
+  } else if (DNNL_VERSION_MAJOR >= 3) {
+    scales = {Scales::post_ops, Scales::groups};
+  } else {
+    scales = {Scales::post_ops};
+  }
+  std::vector<Way> all;
+  for (const Scales s : scales) {
+    all.push_back({s, Tag::any});
+    all.push_back({s, Tag::ba});
+  }
+  return all;
+}
+
+// The fastest way of those that the library has an optimised kernel for.
+std::unique_ptr<Matmul> fastest(const Product& p, const std::vector<Way>& candidates) {
+  std::unique_ptr<Matmul> best;
+  double best_seconds = 0.0;
+  for (const Way& way : candidates) {
+    try {
+      auto instance = std::make_unique<Matmul>(p, way);
+      if (instance->is_reference()) continue;
+      const double seconds = best_time([&] { instance->run(); }, p.cold);
+      if (best != nullptr && seconds >= best_seconds) continue;
+      best = std::move(instance);
+      best_seconds = seconds;
+    } catch (const dnnl::error& error) {
+      failure_text = std::string("oneDNN: ") + error.what();
+    }
+  }
+  return best;
+}
+
+bool same_problem(const Product& x, const Product& y) {
+  return x.a == y.a && x.out == y.out && x.m == y.m && x.n == y.n && x.k == y.k &&
+         x.a_type == y.a_type && x.b_type == y.b_type && x.out_type == y.out_type &&
+         x.scale_a == y.scale_a && x.bias == y.bias && x.threads == y.threads && x.cold == y.cold;
+}
+
+Instance* create(const Product& p) {
+  // The way of the last product that was asked for: one problem has many sets of weights.
+  static std::optional<std::pair<Product, Way>> chosen;
+  failure_text = "it has no optimised kernel for these types on this machine";
+  if (!data_type(p.a_type) || !data_type(p.b_type) || !data_type(p.out_type)) {
+    failure_text = "it does not have these types";
+    return nullptr;
+  }
+  try {
+    if (chosen && same_problem(chosen->first, p)) return new Matmul(p, chosen->second);
+    std::unique_ptr<Matmul> best = fastest(p, ways(p));
+    if (best == nullptr && p.scale_a != nullptr) {
+      best = fastest(p, {{Scales::without, Tag::any}, {Scales::without, Tag::ba}});
+    }
+    if (best == nullptr) return nullptr;
+    chosen = {p, best->way()};
+    return best.release();
+  } catch (const std::exception& error) {
+    failure_text = std::string("oneDNN: ") + error.what();
+    return nullptr;
+  }
+}
+
+const char* failure() { return failure_text.c_str(); }
+
+const char* version() {
+  static const std::string text = [] {
+    const dnnl_version_t* v = ::dnnl_version();
+    const std::string hash = v->hash == nullptr ? "" : v->hash;
+    return std::to_string(v->major) + "." + std::to_string(v->minor) + "." +
+           std::to_string(v->patch) + " (" + (hash.empty() ? "" : hash.substr(0, 8) + ", ") +
+           kRuntime + ")";
+  }();
+  return text.c_str();
+}
+
+}  // namespace
+}  // namespace octavo::peers
+
+OCTAVO_PEER_MODULE const octavo::peers::Module* octavo_peers() {
+  using namespace octavo::peers;
+  static const Peer peers[]{{"oneDNN", version(), false, create, failure},
+                            {"oneDNN float32", version(), true, create, failure}};
+  static const Module module{kInterface, 2, peers};
+  return &module;
+}
