@@ -4,13 +4,15 @@
 #include <string_view>
 
 #include "backends/backend.hpp"
+#include "backends/cpu/avx512.hpp"
 #include "backends/cpu/generic.hpp"
 #include "backends/reference/reference.hpp"
 
 namespace octavo {
 namespace {
 
-constexpr std::array<const Backend*, 2> kRegistry{&kGenericBackend, &kReferenceBackend};
+constexpr std::array<const Backend*, 3> kRegistry{&kAvx512Backend, &kGenericBackend,
+                                                  &kReferenceBackend};
 
 }  // namespace
 

@@ -15,6 +15,18 @@
 #define OCTAVO_ISA_END OCTAVO_PRAGMA(GCC pop_options)
 #endif
 
+// A loop whose body fills the registers already.
+#if defined(__clang__)
+#define OCTAVO_FLAT_LOOP OCTAVO_PRAGMA(clang loop unroll(disable))
+#else
+#define OCTAVO_FLAT_LOOP OCTAVO_PRAGMA(GCC unroll 1)
+#endif
+
+// g++ 12 takes the undefined values that its own intrinsics start from for mistakes of ours.
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 // g++ 12's constant-propagated clones of a kernel spill its accumulators; noipa forbids them.
 #if defined(__clang__)
 #define OCTAVO_KERNEL __attribute__((noinline))

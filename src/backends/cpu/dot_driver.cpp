@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: Apache-2.0
+// Blocking around tiles of exact int32 sums.
+//
+//   for each block of rows of A that fits the last-level cache
+//     every worker: its part of the panels x rows, statically assigned
+//       for each panel of 64 columns                 (B stays in the second-level cache)
+//         for each chunk of K                        (packed on the way where B is not)
+//           for each tile of rows                    (A from where it lies)
+//             the kernel, prefetching what is read after this chunk
+//             after the last chunk: the epilogue
+#include "backends/cpu/dot_driver.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "backends/cpu/dot_layout.hpp"
+#include "backends/cpu/epilogue.hpp"
+#include "backends/cpu/pack.hpp"
+#include "core/convert.hpp"
+#include "core/element.hpp"
+#include "core/parallel.hpp"
+
+namespace octavo::cpu {
+namespace {
+
+static_assert(kTileCols == kPanelVectors * kVectorCols);
+
+constexpr std::int64_t kChunkSteps = 1024;  // 256 KB of a panel: a quarter of a 1 MB cache
+constexpr std::int64_t kCachedRowBytes = std::int64_t{16} << 20;  // of A
+constexpr std::int64_t kBlockRows = 512;  // rows whose sums wait for the next chunk
+constexpr double kSerialWork = 1 << 20;   // products below which a second thread costs more
+
+struct Shape {
+  std::int64_t m, n, k;
+  std::int64_t vectors, panels;  // of 16 and of 64 columns
+  std::int64_t steps;            // of 4 along K
+  std::int64_t chunk;            // steps at a time
+  std::int64_t block_rows;       // rows at a time
+  std::int64_t workers;
+  bool single_chunk;
+};
+
+Shape shape_of(const Member& p, const ExecContext& context) noexcept {
+  Shape s{};
+  s.m = p.a.data.shape[0];
+  s.k = p.a.data.shape[1];
+  s.n = column_extent(p.b);
+  s.vectors = dot_vectors(s.n);
+  s.panels = (s.vectors + kPanelVectors - 1) / kPanelVectors;
+  s.steps = dot_steps(s.k);
+  const std::int64_t chunks = std::max<std::int64_t>(1, (s.steps + kChunkSteps - 1) / kChunkSteps);
+  s.chunk = (s.steps + chunks - 1) / chunks;
+  s.single_chunk = chunks == 1;
+  s.block_rows = std::min(s.m, kBlockRows);
+  const double products = static_cast<double>(s.m) * static_cast<double>(s.n) *
+                          static_cast<double>(std::max<std::int64_t>(s.k, 1));
+  s.workers = products < kSerialWork ? 1 : std::max(1, executor_of(context).concurrency());
+  return s;
+}
+
+// What all workers read.
+struct Shared {
+  const std::uint8_t* a;  // [m] rows of k bytes
+  std::int64_t lda;
+  std::uint8_t flip;
+  EpilogueRows rows;
+  const std::int32_t* shift;  // [m]: what a row's bytes stand too high
+  const std::int32_t* azp;    // [m] where a zero point leaves the range of A's type, else null
+};
+
+struct Scratch {
+  std::int32_t* sums;        // [block_rows][64]
+  float* floats;             // the same
+  float* outliers;           // the same
+  std::int32_t* panel_sums;  // [64]
+  std::int8_t* panel;        // one chunk of a panel, where B is not packed
+};
+
+Scratch take_scratch(const Member& p, const Shape& s, Arena& arena) noexcept {
+  Scratch w{};
+  const std::int64_t tile = s.block_rows * kTileCols;
+  w.sums = arena.take<std::int32_t>(tile);
+  w.panel_sums = arena.take<std::int32_t>(kTileCols);
+  if (p.a.azp.defined()) w.floats = arena.take<float>(tile);
+  if (p.epilogue.outliers.present()) w.outliers = arena.take<float>(tile);
+  if (p.b.packed == nullptr) {
+    w.panel = arena.take<std::int8_t>(s.chunk * kStep * kTileCols);
+  }
+  return w;
+}
+
+// Rows [r0, r1) of one panel; a share begins at r0.
+struct Part {
+  std::int64_t panel, r0, r1;
+};
+
+// The place where a worker's share of a block of `rows` rows begins: work is vectors x rows, panel
+// after panel. A panel is cut between tiles, and only where whole panels would not balance.
+Part begin_of(const Shape& s, std::int64_t rows, std::int64_t worker) noexcept {
+  const std::int64_t position = s.vectors * rows * worker / s.workers;
+  const std::int64_t panel = std::min(position / (kPanelVectors * rows), s.panels - 1);
+  const std::int64_t vectors = std::min(kPanelVectors, s.vectors - panel * kPanelVectors);
+  const bool few = s.panels < 4 * s.workers;
+  const std::int64_t grain = rows > 24 ? 6 : few ? 4 : rows;
+  const std::int64_t exact = (position - panel * kPanelVectors * rows) / vectors;
+  const std::int64_t cut = (exact + grain / 2) / grain * grain;
+  const std::int64_t row = exact >= rows ? rows : std::min(rows, cut);
+  return row == rows ? Part{panel + 1, 0, 0} : Part{panel, row, row};
+}
+
+class Worker {
+ public:
+  Worker(const DotKernels& kernels, const Member& p, const MatmulOptions& options, const Shape& s,
+         const Shared& shared, const Scratch& w) noexcept
+      : kernels_(kernels),
+        p_(p),
+        options_(options),
+        s_(s),
+        shared_(shared),
+        w_(w),
+        packed_(p.b.packed != nullptr ? p.b.packed->content()->codes.data() : nullptr, s.k, s.n) {}
+
+  /// Rows of a panel. `next` is the panel after it, -1 where there is none.
+  void run(const Part& part, std::int64_t next) noexcept {
+    first_ = part.panel * kPanelVectors;
+    vectors_ = std::min(kPanelVectors, s_.vectors - first_);
+    column_ = part.panel * kTileCols;
+    columns_ = std::min(kTileCols, s_.n - column_);
+    load_columns(p_, column_, columns_, terms_);
+    sums_ = w_.panel_sums;
+    if (is_packed()) load_sums();
+    for (std::int64_t r = part.r0; r < part.r1; r += s_.block_rows) {
+      const std::int64_t end = std::min(part.r1, r + s_.block_rows);
+      // The first chunk of what follows: this panel once more, or the next.
+      const std::int64_t after = end < part.r1 ? first_ : next * kPanelVectors;
+      const bool again = end < part.r1 && s_.single_chunk;  // it is in the cache
+      block(r, end, again || after < 0 ? nullptr : codes(after, 0));
+    }
+  }
+
+ private:
+  bool is_packed() const noexcept { return p_.b.packed != nullptr; }
+
+  const std::int8_t* codes(std::int64_t first, std::int64_t step) const noexcept {
+    return is_packed() ? packed_.codes(first, step) : nullptr;
+  }
+
+  // The epilogue reads whole tiles of sums; the last panel may have fewer.
+  void load_sums() noexcept {
+    const std::int32_t* sums = packed_.sums(first_);
+    if (vectors_ == kPanelVectors) {
+      sums_ = sums;
+    } else {
+      std::fill_n(std::copy_n(sums, vectors_ * kVectorCols, w_.panel_sums),
+                  (kPanelVectors - vectors_) * kVectorCols, 0);
+    }
+  }
+
+  void block(std::int64_t r0, std::int64_t r1, const std::int8_t* next) noexcept {
+    if (!is_packed()) std::fill_n(w_.panel_sums, kTileCols, 0);
+    for (std::int64_t step = 0, end = 0;; step = end) {
+      end = std::min(s_.steps, step + s_.chunk);
+      const bool last = end == s_.steps;
+      chunk(r0, r1, step, end, last ? next : codes(first_, end));
+      if (last) return;
+    }
+  }
+
+  const std::int8_t* pack_chunk(std::int64_t k0, std::int64_t depth) noexcept {
+    const TensorView& b = p_.b.data;
+    kernels_.pack(
+        {.b = static_cast<const std::int8_t*>(b.at(k0 * b.strides[0] + column_ * b.strides[1])),
+         .stride_k = b.strides[0],
+         .stride_n = b.strides[1],
+         .depth = depth,
+         .columns = columns_,
+         .panel = w_.panel,
+         .sums = w_.panel_sums});
+    return w_.panel;
+  }
+
+  // Steps [step, end) of rows [r0, r1). Few rows take the panel in two halves, in tiles of twice
+  // the rows: it is read once instead of twice.
+  void chunk(std::int64_t r0, std::int64_t r1, std::int64_t step, std::int64_t end,
+             const std::int8_t* next) noexcept {
+    const std::int64_t k0 = step * kStep;
+    const std::int64_t depth = std::min(s_.k, end * kStep) - k0;
+    const std::int8_t* b = is_packed() ? codes(first_, step) : pack_chunk(k0, depth);
+    const auto& most = kernels_.max_rows;
+    const std::int64_t rows = r1 - r0;
+    const bool halves = vectors_ == kPanelVectors && rows > most[3] && rows <= 2 * most[1];
+    const std::int64_t width = halves ? 2 : vectors_;
+    const std::int64_t limit = most[static_cast<std::size_t>(width - 1)];
+    const std::int64_t tiles = (rows + limit - 1) / limit;
+    const std::int64_t calls = tiles * (halves ? 2 : 1);
+    const int lines = calls == 1 ? 4 : calls < 4 ? 2 : 1;  // a step; the next chunk has four
+    std::int64_t call = 0;
+    for (std::int64_t v = 0; v < vectors_; v += width) {
+      for (std::int64_t t = 0; t < tiles; ++t, ++call) {
+        const std::int64_t begin = r0 + rows * t / tiles;
+        const std::int64_t stop = r0 + rows * (t + 1) / tiles;
+        const bool fetch = next != nullptr && call * lines < 4;
+        DotKernel kernel = fetch ? kernels_.tile(stop - begin, width, lines) : nullptr;
+        if (kernel == nullptr) kernel = kernels_.tile(stop - begin, width, 0);
+        const bool kept = halves || !s_.single_chunk;
+        std::int32_t* sums = w_.sums + (kept ? begin - r0 : 0) * kTileCols;
+        kernel({.depth = depth,
+                .a = shared_.a + begin * shared_.lda + k0,
+                .lda = shared_.lda,
+                .b = b + v * kVectorCols * kStep,
+                .ldb = vectors_ * kVectorCols * kStep,
+                .c = sums + v * kVectorCols,
+                .flip = shared_.flip,
+                .add = step > 0,
+                .ahead = reinterpret_cast<const char*>(next) + call * lines * (end - step) * 64});
+        if (end == s_.steps && !halves) finish(begin, stop, sums);
+      }
+    }
+    if (end == s_.steps && halves) finish(r0, r1, w_.sums);
+  }
+
+  void finish(std::int64_t r0, std::int64_t r1, const std::int32_t* sums) noexcept {
+    TileSums tile{.m0 = r0,
+                  .rows = r1 - r0,
+                  .integers = sums,
+                  .shift = shared_.shift + r0,
+                  .column_sums = sums_};
+    if (p_.epilogue.outliers.present()) {
+      outlier_tile(p_, r0, r1 - r0, column_, columns_, w_.outliers);
+      tile.outliers = w_.outliers;
+    }
+    if (shared_.azp != nullptr) {
+      const bool stored = widen_sums(tile);
+      if (stored) return;
+      tile.floats = w_.floats;
+    }
+    finish_tile(p_, options_, shared_.rows, terms_, tile);
+  }
+
+  // Zero points outside the range of A's type: sums of 64 bits. True: they were stored.
+  bool widen_sums(const TileSums& tile) noexcept {
+    const std::int32_t above = shared_.flip;
+    std::array<std::int64_t, static_cast<std::size_t>(kTileCols)> exact;
+    for (std::int64_t r = 0; r < tile.rows; ++r) {
+      const std::int64_t azp = shared_.azp[tile.m0 + r];
+      for (std::int64_t j = 0; j < kTileCols; ++j) {
+        const auto codes = static_cast<std::uint32_t>(tile.integers[r * kTileCols + j]) -
+                           static_cast<std::uint32_t>(sums_[j]) * static_cast<std::uint32_t>(above);
+        const std::int64_t sum = static_cast<std::int32_t>(codes) - azp * sums_[j];
+        exact[static_cast<std::size_t>(j)] = sum;
+        w_.floats[r * kTileCols + j] = static_cast<float>(sum);
+      }
+      if (p_.out.dtype == DType::int32) {
+        finish_exact_row(p_, tile.m0 + r, column_, columns_, exact.data());
+      }
+    }
+    return p_.out.dtype == DType::int32;
+  }
+
+  const DotKernels& kernels_;
+  const Member& p_;
+  const MatmulOptions& options_;
+  const Shape& s_;
+  const Shared& shared_;
+  const Scratch& w_;
+  const DotPanels packed_;
+  std::int64_t first_ = 0, vectors_ = 0;   // of the panel at hand, in vectors
+  std::int64_t column_ = 0, columns_ = 0;  // the same in columns
+  const std::int32_t* sums_ = nullptr;     // its column sums, kTileCols of them
+  EpilogueColumns terms_;
+};
+
+// Rows of neighbouring bytes, where A has others.
+void load_a(const Member& p, const Shape& s, const ExecContext& context, Arena& arena,
+            Shared& shared) noexcept {
+  const TensorView& a = p.a.data;
+  shared.flip = a.dtype == DType::int8 ? 0x80 : 0;
+  shared.a = static_cast<const std::uint8_t*>(a.data);
+  shared.lda = a.strides[0];
+  if (a.strides[1] == 1 || s.k <= 1) return;
+  auto* own = arena.take<std::uint8_t>(s.m * s.k);
+  shared.a = own;
+  shared.lda = s.k;
+  if (arena.counting()) return;
+  parallel_for(context, s.workers, [&](std::int64_t worker) {
+    const std::int64_t begin = s.m * worker / s.workers;
+    const std::int64_t end = s.m * (worker + 1) / s.workers;
+    TensorView to = a.slice(0, begin, end);
+    to.data = own + begin * s.k;
+    to.strides = {s.k, 1};
+    copy_elements(a.slice(0, begin, end), to);
+  });
+}
+
+// What the epilogue subtracts for each row: 128 for a signed byte, and the zero point.
+void load_shifts(const Member& p, const Shape& s, Arena& arena, Shared& shared) noexcept {
+  auto* shift = arena.take<std::int32_t>(s.m);
+  auto* azp = p.a.azp.defined() ? arena.take<std::int32_t>(s.m) : nullptr;
+  if (arena.counting()) return;
+  std::fill_n(shift, s.m, shared.flip);
+  shared.shift = shift;
+  if (azp == nullptr) return;
+  const std::int64_t low = -std::int64_t{shared.flip};
+  for (std::int64_t m = 0; m < s.m; ++m) {
+    const std::int64_t value = load_int(p.a.azp, m, 0);
+    azp[m] = static_cast<std::int32_t>(value);
+    if (value < low || value > low + 255) shared.azp = azp;
+    shift[m] = static_cast<std::int32_t>(static_cast<std::uint32_t>(shift[m]) +
+                                         static_cast<std::uint32_t>(azp[m]));
+  }
+}
+
+}  // namespace
+
+void run_dot_member(const DotKernels& kernels, const Member& p, const MatmulOptions& options,
+                    const ExecContext& context, Arena& arena) noexcept {
+  const Shape s = shape_of(p, context);
+  if (s.m == 0 || s.n == 0) return;
+  Shared shared{};
+  shared.rows = load_rows(p, arena);
+  load_a(p, s, context, arena, shared);
+  load_shifts(p, s, arena, shared);
+  // A worker's scratch: measured once, then taken at fixed distances.
+  Arena counter(nullptr);
+  (void)take_scratch(p, s, counter);
+  const auto stride = static_cast<std::int64_t>(counter.used());
+  char* scratch = arena.take<char>(stride * s.workers);
+  if (arena.counting()) return;
+
+  const std::int64_t cached =
+      std::max(kCachedRowBytes / std::max<std::int64_t>(s.k, 1), kBlockRows);
+  for (std::int64_t m0 = 0; m0 < s.m; m0 += cached) {
+    const std::int64_t rows = std::min(cached, s.m - m0);
+    parallel_for(context, s.workers, [&](std::int64_t index) {
+      Arena own(scratch + index * stride);
+      const Scratch w = take_scratch(p, s, own);
+      Worker worker(kernels, p, options, s, shared, w);
+      const Part begin = begin_of(s, rows, index);
+      const Part end = begin_of(s, rows, index + 1);
+      for (std::int64_t panel = begin.panel; panel <= end.panel; ++panel) {
+        const std::int64_t r0 = panel == begin.panel ? begin.r0 : 0;
+        const std::int64_t r1 = panel == end.panel ? end.r0 : rows;
+        if (r0 >= r1) continue;
+        const bool more = panel + 1 < end.panel || (panel + 1 == end.panel && end.r0 > 0);
+        worker.run({panel, m0 + r0, m0 + r1}, more ? panel + 1 : -1);
+      }
+    });
+  }
+}
+
+}  // namespace octavo::cpu

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// int8 on AVX-512 without VNNI: even and odd bytes as 16-bit numbers, by vpmaddwd. vpmaddubsw would
+// be shorter, but it saturates.
+#include <immintrin.h>
+
+#include <cstring>
+#include <utility>
+
+#include "backends/cpu/kernels/int8.hpp"
+#include "backends/cpu/kernels/isa_region.hpp"
+
+#if defined(__x86_64__)
+namespace octavo::cpu {
+namespace {
+
+// Both halves of B's vectors are kept, so fewer accumulators fit.
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{12, 7, 6, 3};
+
+OCTAVO_ISA_BEGIN("avx512f,avx512bw")
+struct Dot {
+  struct Halves {
+    __m512i even, odd;
+  };
+  using Right = Halves;
+  static Halves right(__m512i b) {
+    return {_mm512_srai_epi16(_mm512_slli_epi16(b, 8), 8), _mm512_srai_epi16(b, 8)};
+  }
+  static Halves left(__m512i a) {
+    return {_mm512_and_si512(a, _mm512_set1_epi16(0xFF)), _mm512_srli_epi16(a, 8)};
+  }
+  static __m512i add(__m512i sum, Halves a, Halves b) {
+    sum = _mm512_add_epi32(sum, _mm512_madd_epi16(a.even, b.even));
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(a.odd, b.odd));
+  }
+};
+#include "backends/cpu/kernels/dot_pack-inl.hpp"
+#include "backends/cpu/kernels/dot_tile-inl.hpp"
+OCTAVO_ISA_END
+
+}  // namespace
+
+const DotKernels kAvx512BwDot{
+    "3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums",
+    kMaxRows,
+    &find_dot_tile,
+    &pack_piece,
+};
+
+}  // namespace octavo::cpu
+#endif

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// int8 by vpdpbusd: 24 accumulators, up to 4 vectors of B and one of A fit 32 registers.
+#include <immintrin.h>
+
+#include <cstring>
+#include <utility>
+
+#include "backends/cpu/kernels/int8.hpp"
+#include "backends/cpu/kernels/isa_region.hpp"
+
+#if defined(__x86_64__)
+namespace octavo::cpu {
+namespace {
+
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{12, 12, 8, 6};
+
+OCTAVO_ISA_BEGIN("avx512f,avx512bw,avx512vnni")
+struct Dot {
+  using Right = __m512i;
+  static __m512i right(__m512i b) { return b; }
+  static __m512i left(__m512i a) { return a; }
+  static __m512i add(__m512i sum, __m512i a, __m512i b) { return _mm512_dpbusd_epi32(sum, a, b); }
+};
+#include "backends/cpu/kernels/dot_pack-inl.hpp"
+#include "backends/cpu/kernels/dot_tile-inl.hpp"
+OCTAVO_ISA_END
+
+}  // namespace
+
+const DotKernels kAvx512VnniDot{
+    "6x64 tile, AVX-512 VNNI, exact int32 sums",
+    kMaxRows,
+    &find_dot_tile,
+    &pack_piece,
+};
+
+}  // namespace octavo::cpu
+#endif

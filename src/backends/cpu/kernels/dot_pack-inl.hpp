@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packing B into panels of [steps][columns][4] bytes, in AVX-512 F and BW. Included inside an
+// instruction-set region; every including file gets its own copy.
+
+// The sums of 16 columns over one step.
+inline __m512i step_sums(__m512i codes) {
+  const __m512i pairs = _mm512_maddubs_epi16(_mm512_set1_epi8(1), codes);
+  return _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
+}
+
+inline void add_sums(std::int32_t* sums, __m512i codes) {
+  _mm512_storeu_si512(sums, _mm512_add_epi32(_mm512_loadu_si512(sums), step_sums(codes)));
+}
+
+// Four rows of B, 64 columns each, as up to four vectors of 16 columns.
+inline void interleave(const __m512i (&row)[4], std::int64_t vectors, std::int8_t* out,
+                       std::int32_t* sums) {
+  const __m512i low01 = _mm512_unpacklo_epi8(row[0], row[1]);
+  const __m512i high01 = _mm512_unpackhi_epi8(row[0], row[1]);
+  const __m512i low23 = _mm512_unpacklo_epi8(row[2], row[3]);
+  const __m512i high23 = _mm512_unpackhi_epi8(row[2], row[3]);
+  // Lane l of q[i] holds columns 16 l + 4 i and the three after it.
+  const __m512i q[] = {_mm512_unpacklo_epi16(low01, low23), _mm512_unpackhi_epi16(low01, low23),
+                       _mm512_unpacklo_epi16(high01, high23),
+                       _mm512_unpackhi_epi16(high01, high23)};
+  const __m512i front01 = _mm512_shuffle_i32x4(q[0], q[1], 0x44);
+  const __m512i front23 = _mm512_shuffle_i32x4(q[2], q[3], 0x44);
+  const __m512i back01 = _mm512_shuffle_i32x4(q[0], q[1], 0xEE);
+  const __m512i back23 = _mm512_shuffle_i32x4(q[2], q[3], 0xEE);
+  const __m512i done[] = {
+      _mm512_shuffle_i32x4(front01, front23, 0x88), _mm512_shuffle_i32x4(front01, front23, 0xDD),
+      _mm512_shuffle_i32x4(back01, back23, 0x88), _mm512_shuffle_i32x4(back01, back23, 0xDD)};
+  for (std::int64_t v = 0; v < vectors; ++v) {
+    _mm512_store_si512(out + v * 64, done[v]);
+    add_sums(sums + v * 16, done[v]);
+  }
+}
+
+inline std::int64_t steps_of(const octavo::cpu::PackPiece& p) { return (p.depth + 3) / 4; }
+inline std::int64_t vectors_of(const octavo::cpu::PackPiece& p) { return (p.columns + 15) / 16; }
+
+// Rows of B lie together: stride_n is 1.
+inline void pack_rows(const octavo::cpu::PackPiece& p) {
+  const std::int64_t vectors = vectors_of(p);
+  const __mmask64 columns = ~std::uint64_t{0} >> (64 - p.columns);
+  for (std::int64_t step = 0; step < steps_of(p); ++step) {
+    __m512i row[4];
+    for (std::int64_t i = 0; i < 4; ++i) {
+      const std::int64_t k = step * 4 + i;
+      row[i] = k < p.depth ? _mm512_maskz_loadu_epi8(columns, p.b + k * p.stride_k)
+                           : _mm512_setzero_si512();
+    }
+    interleave(row, vectors, p.panel + step * vectors * 64, p.sums);
+  }
+}
+
+// Any strides.
+inline void pack_elements(const octavo::cpu::PackPiece& p) {
+  const std::int64_t vectors = vectors_of(p);
+  alignas(64) std::int8_t staged[4][64] = {};
+  for (std::int64_t step = 0; step < steps_of(p); ++step) {
+    __m512i row[4];
+    for (std::int64_t i = 0; i < 4; ++i) {
+      const std::int64_t k = step * 4 + i;
+      for (std::int64_t j = 0; j < p.columns; ++j) {
+        staged[i][j] = k < p.depth ? p.b[k * p.stride_k + j * p.stride_n] : std::int8_t{0};
+      }
+      row[i] = _mm512_load_si512(staged[i]);
+    }
+    interleave(row, vectors, p.panel + step * vectors * 64, p.sums);
+  }
+}
+
+// Element (i, j) of 16 x 16 dwords goes to (j, i).
+inline void transpose(__m512i (&m)[16]) {
+  __m512i t[16];
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(m[i], m[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(m[i], m[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    m[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    m[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    m[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    m[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+  // m[4 g + c], lane l: rows 4 g to 4 g + 3 of column 4 l + c.
+  for (int c = 0; c < 4; ++c) {
+    const __m512i even01 = _mm512_shuffle_i32x4(m[c], m[4 + c], 0x88);
+    const __m512i even23 = _mm512_shuffle_i32x4(m[8 + c], m[12 + c], 0x88);
+    const __m512i odd01 = _mm512_shuffle_i32x4(m[c], m[4 + c], 0xDD);
+    const __m512i odd23 = _mm512_shuffle_i32x4(m[8 + c], m[12 + c], 0xDD);
+    t[c] = _mm512_shuffle_i32x4(even01, even23, 0x88);
+    t[8 + c] = _mm512_shuffle_i32x4(even01, even23, 0xDD);
+    t[4 + c] = _mm512_shuffle_i32x4(odd01, odd23, 0x88);
+    t[12 + c] = _mm512_shuffle_i32x4(odd01, odd23, 0xDD);
+  }
+  for (int i = 0; i < 16; ++i) m[i] = t[i];
+}
+
+// Columns of B lie together: stride_k is 1. 64 bytes of 16 columns become 16 steps.
+inline void pack_columns(const octavo::cpu::PackPiece& p) {
+  const std::int64_t vectors = vectors_of(p);
+  for (std::int64_t k = 0; k < p.depth; k += 64) {
+    const std::int64_t bytes = p.depth - k < 64 ? p.depth - k : 64;
+    const __mmask64 inside = ~std::uint64_t{0} >> (64 - bytes);
+    const std::int64_t steps = (bytes + 3) / 4;
+    for (std::int64_t v = 0; v < vectors; ++v) {
+      __m512i m[16];
+      for (std::int64_t j = 0; j < 16; ++j) {
+        m[j] = v * 16 + j < p.columns
+                   ? _mm512_maskz_loadu_epi8(inside, p.b + k + (v * 16 + j) * p.stride_n)
+                   : _mm512_setzero_si512();
+      }
+      transpose(m);
+      std::int8_t* out = p.panel + (k / 4 * vectors + v) * 64;
+      for (std::int64_t step = 0; step < steps; ++step) {
+        _mm512_store_si512(out + step * vectors * 64, m[step]);
+        add_sums(p.sums + v * 16, m[step]);
+      }
+    }
+  }
+}
+
+void pack_piece(const octavo::cpu::PackPiece& p) noexcept {
+  if (p.depth == 0) return;
+  if (p.stride_n == 1) return pack_rows(p);
+  return p.stride_k == 1 ? pack_columns(p) : pack_elements(p);
+}
