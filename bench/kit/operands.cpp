@@ -2,6 +2,8 @@
 // Layouts and contents.
 #include "kit/operands.hpp"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -142,11 +144,23 @@ void for_each_offset(const TensorView& v, std::int64_t begin, std::int64_t end,
   }
 }
 
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+// Large tensors lie in 2 MB pages where the system gives them.
+std::shared_ptr<void> huge(std::size_t bytes) {
+  constexpr std::align_val_t kAlign{kHugePage};
+  const std::size_t whole = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+  void* memory = ::operator new(whole, kAlign);
+  ::madvise(memory, whole, MADV_HUGEPAGE);
+  return {memory, [](void* p) { ::operator delete(p, kAlign); }};
+}
+
 }  // namespace
 
 Allocator heap() {
   return [](std::size_t bytes) {
     constexpr std::align_val_t kAlign{64};
+    if (bytes >= 2 * kHugePage) return huge(bytes);
     return std::shared_ptr<void>(::operator new(std::max<std::size_t>(bytes, 1), kAlign),
                                  [](void* p) { ::operator delete(p, kAlign); });
   };

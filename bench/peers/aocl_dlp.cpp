@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 
 #include "peers/peer.hpp"
+#include "peers/support.hpp"
 
 namespace octavo::peers {
 namespace {
@@ -35,9 +37,9 @@ class Gemm final : public Instance {
   explicit Gemm(const Product& p) : p_(p) {
     ::dlp_thread_set_num_threads(p.threads);
     bytes_ = ::aocl_get_reorder_buf_size_s8s8s32os32('r', 't', 'B', p.k, p.n, nullptr);
-    weights_.reset(new (std::align_val_t{64}) std::int8_t[bytes_]);
-    ::aocl_reorder_s8s8s32os32('r', 't', 'B', static_cast<const std::int8_t*>(p.b), weights_.get(),
-                               p.k, p.n, p.k, nullptr);
+    weights_.emplace(bytes_);
+    ::aocl_reorder_s8s8s32os32('r', 't', 'B', static_cast<const std::int8_t*>(p.b), weights(), p.k,
+                               p.n, p.k, nullptr);
     if (p.scale_b != nullptr) add_scale(p.scale_b, p.n, DLP_PARAM_DIM_PER_CHANNEL);
     if (p.scale_a != nullptr) {
       add_scale(p.scale_a, p.m, p.m == 1 ? DLP_PARAM_DIM_PER_TENSOR : DLP_PARAM_DIM_PER_TOKEN);
@@ -57,7 +59,7 @@ class Gemm final : public Instance {
     ::dlp_thread_set_num_threads(p_.threads);
     const auto call = [&](auto gemm, auto* out) {
       gemm('r', 'n', 't', p_.m, p_.n, p_.k, 1, static_cast<const std::int8_t*>(p_.a), p_.k, 'n',
-           weights_.get(), p_.k, 'r', 0, out, p_.n, &metadata_);
+           weights(), p_.k, 'r', 0, out, p_.n, &metadata_);
     };
     if (p_.out_type == Type::bfloat16) {
       call(::aocl_gemm_s8s8s32obf16, static_cast<bfloat16*>(p_.out));
@@ -78,12 +80,11 @@ class Gemm final : public Instance {
     order_[metadata_.seq_length++] = SCALE;
   }
 
-  struct Free {
-    void operator()(std::int8_t* p) const { ::operator delete[](p, std::align_val_t{64}); }
-  };
+  std::int8_t* weights() const { return static_cast<std::int8_t*>(weights_->data()); }
+
   Product p_;
   std::size_t bytes_ = 0;
-  std::unique_ptr<std::int8_t[], Free> weights_;
+  std::optional<Buffer> weights_;
   int count_ = 0;
   dlp_sf_t factors_[2]{};
   dlp_scale_t scales_[2]{};

@@ -13,8 +13,8 @@
 
 #include <oneapi/dnnl/dnnl.hpp>
 
-#include "peers/fastest.hpp"
 #include "peers/peer.hpp"
+#include "peers/support.hpp"
 
 #if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_TBB
 #include <oneapi/tbb/task_arena.h>
@@ -127,7 +127,7 @@ class Matmul final : public Instance {
       stream_.wait();
     });
   }
-  double weight_bytes() const override { return weight_bytes_; }
+  double weight_bytes() const override { return static_cast<double>(weight_bytes_); }
   const char* note() const override { return note_.c_str(); }
   bool complete() const override { return way_.scales != Scales::without; }
   const Way& way() const { return way_; }
@@ -208,10 +208,11 @@ class Matmul final : public Instance {
     bind(DNNL_ARG_SRC, a, const_cast<void*>(p.a));
     bind(DNNL_ARG_DST, out, p.out);
     memory given(matrix(p.k, p.n, b_type, Tag::ba), engine(), const_cast<void*>(p.b));
-    memory own(pd.weights_desc(), engine());
+    weight_bytes_ = pd.weights_desc().get_size();
+    weights_.emplace(weight_bytes_);
+    memory own(pd.weights_desc(), engine(), weights_->data());
     dnnl::reorder(given, own).execute(stream_, given, own);
     stream_.wait();
-    weight_bytes_ = static_cast<double>(pd.weights_desc().get_size());
     arguments_.insert({DNNL_ARG_WEIGHTS, own});
   }
 
@@ -228,7 +229,8 @@ class Matmul final : public Instance {
   dnnl::matmul primitive_;
   std::unordered_map<int, memory> arguments_;
   std::string note_;
-  double weight_bytes_ = 0;
+  std::optional<Buffer> weights_;
+  std::size_t weight_bytes_ = 0;
 };
 
 std::vector<Way> ways(const Product& p) {
@@ -301,7 +303,8 @@ const char* failure() { return failure_text.c_str(); }
 const char* version() {
   static const std::string text = [] {
     const dnnl_version_t* v = ::dnnl_version();
-    const std::string hash = v->hash == nullptr ? "" : v->hash;
+    std::string hash = v->hash == nullptr ? "" : v->hash;
+    if (hash == "N/A") hash.clear();
     return std::to_string(v->major) + "." + std::to_string(v->minor) + "." +
            std::to_string(v->patch) + " (" + (hash.empty() ? "" : hash.substr(0, 8) + ", ") +
            kRuntime + ")";

@@ -3,11 +3,11 @@
 #include <cblas.h>
 
 #include <cstring>
-#include <memory>
 #include <new>
 #include <string>
 
 #include "peers/peer.hpp"
+#include "peers/support.hpp"
 
 namespace octavo::peers {
 namespace {
@@ -15,10 +15,8 @@ namespace {
 // OpenBLAS has no packed weights; a copy keeps each instance's weights apart in memory.
 class Sgemm final : public Instance {
  public:
-  explicit Sgemm(const Product& p) : p_(p) {
-    const auto count = static_cast<std::size_t>(p.n * p.k);
-    weights_.reset(new (std::align_val_t{64}) float[count]);
-    std::memcpy(weights_.get(), p.b, count * sizeof(float));
+  explicit Sgemm(const Product& p) : p_(p), weights_(bytes(p)) {
+    std::memcpy(weights_.data(), p.b, bytes(p));
   }
 
   void run() override {
@@ -27,15 +25,16 @@ class Sgemm final : public Instance {
     const auto n = static_cast<blasint>(p_.n);
     const auto k = static_cast<blasint>(p_.k);
     const auto* a = static_cast<const float*>(p_.a);
+    const auto* weights = static_cast<const float*>(weights_.data());
     auto* out = static_cast<float*>(p_.out);
     if (p_.m == 1) {
-      ::cblas_sgemv(CblasRowMajor, CblasNoTrans, n, k, 1.0F, weights_.get(), k, a, 1, 0.0F, out, 1);
+      ::cblas_sgemv(CblasRowMajor, CblasNoTrans, n, k, 1.0F, weights, k, a, 1, 0.0F, out, 1);
     } else {
-      ::cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, k, 1.0F, a, k, weights_.get(), k,
-                    0.0F, out, n);
+      ::cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, k, 1.0F, a, k, weights, k, 0.0F,
+                    out, n);
     }
   }
-  double weight_bytes() const override { return static_cast<double>(p_.n * p_.k) * sizeof(float); }
+  double weight_bytes() const override { return static_cast<double>(bytes(p_)); }
   const char* note() const override {
     if (p_.bias != nullptr) return "bias left out";
     return p_.m == 1 ? "sgemv" : "sgemm";
@@ -43,14 +42,20 @@ class Sgemm final : public Instance {
   bool complete() const override { return p_.bias == nullptr; }
 
  private:
-  struct Free {
-    void operator()(float* p) const { ::operator delete[](p, std::align_val_t{64}); }
-  };
+  static std::size_t bytes(const Product& p) {
+    return static_cast<std::size_t>(p.n * p.k) * sizeof(float);
+  }
   Product p_;
-  std::unique_ptr<float[], Free> weights_;
+  Buffer weights_;
 };
 
-Instance* create(const Product& p) { return new (std::nothrow) Sgemm(p); }
+Instance* create(const Product& p) {
+  try {
+    return new Sgemm(p);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
 const char* failure() { return "memory must be available"; }
 
 // "OpenBLAS 0.3.21 DYNAMIC_ARCH NO_AFFINITY ZEN MAX_THREADS=64" without its own name: the kernel

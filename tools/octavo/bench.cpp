@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "figures.hpp"
 #include "kit/check.hpp"
 #include "kit/measure.hpp"
 #include "octavo/backend.hpp"
@@ -79,83 +80,18 @@ void list_line(const ProblemLine& line, const Arguments& arguments) {
   }
 }
 
-Json peers_json(const kit::Figure& f) {
-  Json list = Json::array();
-  for (const kit::PeerFigure& p : f.peers) {
-    Json object{{"name", p.name}, {"version", p.version}, {"not_run", nullptr}};
-    if (!p.not_run.empty()) {
-      object["not_run"] = p.not_run;
-    } else {
-      object["note"] = p.note;
-      object["median_us"] = p.median_us;
-      object["ratio"] = p.ratio.value;
-      object["ratio_low"] = p.ratio.low;
-      object["ratio_high"] = p.ratio.high;
-      object["roofline_fraction"] = p.roofline.value;
-      object["max_error_ratio"] = nullptr;
-      if (p.max_error_ratio >= 0.0) object["max_error_ratio"] = p.max_error_ratio;
-    }
-    list.push_back(std::move(object));
-  }
-  return list;
-}
-
-void print_peer(const kit::PeerFigure& p) {
-  const std::string name = p.version.empty() ? p.name : p.name + " " + p.version;
-  if (!p.not_run.empty()) {
-    fmt::print("  {}: not run: {}\n", name, p.not_run);
-    return;
-  }
-  const std::string error = p.max_error_ratio < 0.0
-                                ? "not comparable"
-                                : fmt::format("{:.3f} of the bound", p.max_error_ratio);
-  fmt::print("  {}: median {:.1f} us, ours is {:.2f} [{:.2f}, {:.2f}] times as fast; error {}\n",
-             name, p.median_us, p.ratio.value, p.ratio.low, p.ratio.high, error);
-  fmt::print("    {}{}\n", p.note, p.max_error_ratio > 1.0 ? "; ITS RESULTS ARE WRONG" : "");
-}
-
 void time_line(const ProblemLine& line, int threads, const Arguments& arguments) {
-  const kit::Figure f = kit::measure(line, {.backend = arguments.backend,
-                                            .threads = threads,
-                                            .rounds = arguments.rounds,
-                                            .sample_seconds = arguments.seconds,
-                                            .cold = arguments.cold,
-                                            .peers = !arguments.no_peers});
+  const kit::Figure figure = kit::measure(line, {.backend = arguments.backend,
+                                                 .threads = threads,
+                                                 .rounds = arguments.rounds,
+                                                 .sample_seconds = arguments.seconds,
+                                                 .cold = arguments.cold,
+                                                 .peers = !arguments.no_peers});
   if (arguments.json) {
-    print_json({{"type", "figure"},
-                {"line", to_string(line)},
-                {"backend", f.backend},
-                {"threads", threads},
-                {"cold", f.cold},
-                {"median_us", f.median_us},
-                {"best_us", f.best_us},
-                {"gops", f.gops},
-                {"peak_gops", f.peak_gops},
-                {"peak_instruction", f.peak_instruction},
-                {"peak_instructions_per_cycle", f.peak_per_cycle},
-                {"gbps", f.gbps},
-                {"read_gbps", f.read_gbps},
-                {"roofline_fraction", f.roofline_fraction},
-                {"roofline_low", f.roofline_low},
-                {"roofline_high", f.roofline_high},
-                {"memory_bound", f.memory_bound},
-                {"noise_low", f.noise.low},
-                {"noise_high", f.noise.high},
-                {"rounds", f.rounds},
-                {"max_error_ratio", f.max_error_ratio},
-                {"peers", peers_json(f)}});
-    return;
+    print_json(figure_json(line, threads, figure));
+  } else {
+    print_figure(line, threads, figure);
   }
-  fmt::print("{}\n", to_string(line));
-  fmt::print("  {:<10} {} threads, {}: median {:.1f} us, best {:.1f} us\n", f.backend, threads,
-             f.cold ? "cold" : "warm", f.median_us, f.best_us);
-  fmt::print("  {:.1f} GOP/s of {:.1f} ({}, {:.2f} a cycle); {:.2f} GB/s of {:.1f}\n", f.gops,
-             f.peak_gops, f.peak_instruction, f.peak_per_cycle, f.gbps, f.read_gbps);
-  fmt::print(
-      "  roofline {:.3f} [{:.3f}, {:.3f}]; error {:.3f} of the bound; A/A [{:.3f}, {:.3f}]\n",
-      f.roofline_fraction, f.roofline_low, f.roofline_high, f.max_error_ratio, f.noise.low,
-      f.noise.high);
-  for (const kit::PeerFigure& p : f.peers) print_peer(p);
 }
 
 int run(const Arguments& arguments) {

@@ -25,5 +25,6 @@ Run add_inspect(CLI::App& command);
 Run add_explain(CLI::App& command);
 Run add_info(CLI::App& command);
 Run add_bench(CLI::App& command);
+Run add_try(CLI::App& command);
 
 }  // namespace octavo::cli

@@ -25,11 +25,12 @@ struct Command {
   Run (*add)(CLI::App& command);
 };
 
-constexpr std::array<Command, 5> kCommands{{
+constexpr std::array<Command, 6> kCommands{{
     {"quantize", "Quantise the linear layers of a safetensors file", add_quantize},
     {"inspect", "Show what a safetensors file holds", add_inspect},
     {"explain", "Say what would run a problem, and why", add_explain},
     {"bench", "Time problems beside the machine's peaks, or check them", add_bench},
+    {"try", "See this machine's int8 products beside its peaks, in less than a minute", add_try},
     {"info", "Show this build, this processor and the backends usable on it", add_info},
 }};
 

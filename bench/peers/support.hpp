@@ -1,13 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-// For modules: which of several ways to wire a peer is its best.
+// For modules: memory for weights, and which of several ways to wire a peer is its best.
 #pragma once
+
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <memory>
+#include <new>
 #include <vector>
 
 namespace octavo::peers {
+
+/// Memory in 2 MB pages where the system gives them, as the bench asks for its own weights.
+class Buffer {
+ public:
+  explicit Buffer(std::size_t bytes)
+      : memory_(::operator new (round_up(bytes), std::align_val_t{kPage})) {
+    ::madvise(memory_.get(), round_up(bytes), MADV_HUGEPAGE);
+  }
+  void* data() const { return memory_.get(); }
+
+ private:
+  static constexpr std::size_t kPage = std::size_t{2} << 20;
+  static std::size_t round_up(std::size_t bytes) { return (bytes / kPage + 1) * kPage; }
+  struct Free {
+    void operator()(void* p) const { ::operator delete (p, std::align_val_t{kPage}); }
+  };
+  std::unique_ptr<void, Free> memory_;
+};
 
 /// Reads more memory than a last-level cache holds.
 inline void forget_caches() {
