@@ -57,8 +57,7 @@ CheckResult check(const ProblemLine& line, const std::string& backend,
     if (result.failure.empty()) result.failure = std::move(sentence);
   };
   Operands operands(line, Content::gaussian);
-  // A backend without a packed layout runs on the one that has it.
-  const LineProblem problem = make_problem(line, operands);
+  const LineProblem problem = make_problem(line, operands, backend.c_str());
   run(problem.problem(), {}, backend.c_str());
   const double ops = work_of(problem.problem()).ops;
   const double rows = static_cast<double>(std::max<std::int64_t>(line.m, 1));

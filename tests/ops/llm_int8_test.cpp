@@ -263,8 +263,7 @@ TEST_P(LlmInt8, ExtentsOfZero) {
   for (int i = 0; i < 3; ++i) EXPECT_EQ(flat.row_absmax.data_as<float>()[i], 0.0F);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, LlmInt8, testing::ValuesIn(usable_backends()),
-                         [](const auto& test) { return std::string(test.param); });
+INSTANTIATE_TEST_SUITE_P(Backends, LlmInt8, testing::ValuesIn(usable_backends()), backend_name);
 
 }  // namespace
 }  // namespace octavo::test

@@ -121,8 +121,19 @@ TEST(Packed, ABackendWithoutALayoutMultipliesWhatAnotherPacked) {
   const Tensor a = integers(int8, {2, 3}, 1);
   const Tensor w = integers(int8, {3, 4}, 2);
   const PackedWeight packed = pack(w, {.activation = {}, .backend = "reference"});
-  EXPECT_STREQ(packed.layout(), "generic");
+  EXPECT_EQ(std::string(packed.layout()), pack(w).layout());
   expect_same_bits(scaled_mm(a, packed, {.backend = "reference"}), scaled_mm(a, w));
+}
+
+TEST(Packed, AnyBackendMultipliesAnyLayout) {
+  const Tensor a = integers(int8, {5, 70}, 1);
+  const Tensor w = integers(int8, {70, 83}, 2);
+  for (const char* packer : usable_backends()) {
+    const PackedWeight packed = pack(w, {.activation = {}, .backend = packer});
+    for (const char* backend : usable_backends()) {
+      expect_same_bits(scaled_mm(a, packed, {.backend = backend}), scaled_mm(a, w));
+    }
+  }
 }
 
 }  // namespace

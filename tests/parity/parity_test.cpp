@@ -58,21 +58,23 @@ void compare(const Case& c, Content content, Side side) {
     const kit::Verdict verdict = kit::compare_exact(reference.problem());
     EXPECT_LE(verdict.max_ratio, 1.0) << verdict.worst << '\n' << repro(c.line, "reference");
   }
-  for (const BackendInfo& backend : backends()) {
-    if (backend.name == "reference") continue;
-    if (!backend.usable) {
-      GTEST_LOG_(INFO) << backend.name << " not run: " << backend.unavailable;
-      continue;
+  const std::vector<std::string> backends = accepting_backends(reference.problem());
+  for (const std::string& backend : backends) {
+    if (backend == "reference") continue;
+    // Packed by the first backend, as users pack, and by the one that runs it.
+    const bool own = line.prepacked && backend != backends.front();
+    for (const char* packer : {backends.front().c_str(), own ? backend.c_str() : nullptr}) {
+      if (packer == nullptr) continue;
+      Operands operands(line, content, guarded(side));
+      const LineProblem problem = make_problem(line, operands, packer);
+      run_on(problem.problem(), backend);
+      if (bit_equal(backend, line, content)) {
+        EXPECT_TRUE(same_bits(problem.problem(), reference.problem())) << repro(c.line, backend);
+      }
+      if (content == Content::adversarial) continue;
+      const kit::Verdict verdict = kit::compare_exact(problem.problem());
+      EXPECT_LE(verdict.max_ratio, 1.0) << verdict.worst << '\n' << repro(c.line, backend);
     }
-    Operands operands(line, content, guarded(side));
-    const LineProblem problem = make_problem(line, operands);
-    run_on(problem.problem(), backend.name);
-    if (bit_equal(backend.name, line, content)) {
-      EXPECT_TRUE(same_bits(problem.problem(), reference.problem())) << repro(c.line, backend.name);
-    }
-    if (content == Content::adversarial) continue;
-    const kit::Verdict verdict = kit::compare_exact(problem.problem());
-    EXPECT_LE(verdict.max_ratio, 1.0) << verdict.worst << '\n' << repro(c.line, backend.name);
   }
 }
 

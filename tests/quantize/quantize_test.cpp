@@ -240,8 +240,7 @@ TEST_P(Quantizer, EmptyMatrices) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, Quantizer, testing::ValuesIn(usable_backends()),
-                         [](const auto& test) { return std::string(test.param); });
+INSTANTIATE_TEST_SUITE_P(Backends, Quantizer, testing::ValuesIn(usable_backends()), backend_name);
 
 }  // namespace
 }  // namespace octavo::test

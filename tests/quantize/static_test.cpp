@@ -131,8 +131,7 @@ TEST_P(Static, TheQuantizedOperandMultipliesAsItsDequantizedValues) {
       scaled_mm(a, b), 40, [&](std::int64_t i, std::int64_t j) { return dot(xa, yb, i, j); }, 40);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, Static, testing::ValuesIn(usable_backends()),
-                         [](const auto& test) { return std::string(test.param); });
+INSTANTIATE_TEST_SUITE_P(Backends, Static, testing::ValuesIn(usable_backends()), backend_name);
 
 }  // namespace
 }  // namespace octavo::test

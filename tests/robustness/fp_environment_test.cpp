@@ -168,7 +168,7 @@ TEST(FpEnvironment, SubnormalResultsAreKept) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, FpEnvironment, testing::ValuesIn(usable_backends()),
-                         [](const auto& test) { return std::string(test.param); });
+                         backend_name);
 
 }  // namespace
 }  // namespace octavo::test

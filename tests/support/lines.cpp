@@ -21,6 +21,14 @@ std::vector<std::string> lines_of(const std::string& name) {
   return lines;
 }
 
+std::vector<std::string> accepting_backends(const MatmulProblem& problem) {
+  std::vector<std::string> names;
+  for (const Candidate& candidate : explain(problem).candidates) {
+    if (candidate.accepts) names.push_back(candidate.backend);
+  }
+  return names;
+}
+
 testing::AssertionResult same_bits(const MatmulProblem& got, const MatmulProblem& want) {
   const std::vector<std::uint8_t> a = kit::output_bytes(got);
   const std::vector<std::uint8_t> b = kit::output_bytes(want);

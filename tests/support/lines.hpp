@@ -15,6 +15,9 @@ namespace octavo::test {
 /// The lines of tests/parity/lines/<name>.txt, without comments and blanks.
 std::vector<std::string> lines_of(const std::string& name);
 
+/// The backends that run this problem on this machine, best first.
+std::vector<std::string> accepting_backends(const MatmulProblem& problem);
+
 /// True where the two outputs agree bit for bit; NaNs of any payload are equal.
 testing::AssertionResult same_bits(const MatmulProblem& got, const MatmulProblem& want);
 
