@@ -272,25 +272,28 @@ std::unique_ptr<Matmul> fastest(const Product& p, const std::vector<Way>& candid
 bool same_problem(const Product& x, const Product& y) {
   return x.a == y.a && x.out == y.out && x.m == y.m && x.n == y.n && x.k == y.k &&
          x.a_type == y.a_type && x.b_type == y.b_type && x.out_type == y.out_type &&
-         x.scale_a == y.scale_a && x.bias == y.bias && x.threads == y.threads && x.cold == y.cold;
+         x.scale_a == y.scale_a && x.scale_b == y.scale_b && x.bias == y.bias &&
+         x.threads == y.threads && x.cold == y.cold;
 }
 
 Instance* create(const Product& p) {
-  // The way of the last product that was asked for: one problem has many sets of weights.
-  static std::optional<std::pair<Product, Way>> chosen;
+  // The ways of products that were asked for before: one problem has many sets of weights.
+  static std::vector<std::pair<Product, Way>> chosen;
   failure_text = "it has no optimised kernel for these types on this machine";
   if (!data_type(p.a_type) || !data_type(p.b_type) || !data_type(p.out_type)) {
     failure_text = "it does not have these types";
     return nullptr;
   }
   try {
-    if (chosen && same_problem(chosen->first, p)) return new Matmul(p, chosen->second);
+    for (const auto& [product, way] : chosen) {
+      if (same_problem(product, p)) return new Matmul(p, way);
+    }
     std::unique_ptr<Matmul> best = fastest(p, ways(p));
     if (best == nullptr && p.scale_a != nullptr) {
       best = fastest(p, {{Scales::without, Tag::any}, {Scales::without, Tag::ba}});
     }
     if (best == nullptr) return nullptr;
-    chosen = {p, best->way()};
+    chosen.emplace_back(p, best->way());
     return best.release();
   } catch (const std::exception& error) {
     failure_text = std::string("oneDNN: ") + error.what();

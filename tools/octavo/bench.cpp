@@ -20,14 +20,17 @@
 namespace octavo::cli {
 namespace {
 
+constexpr double kSampleSeconds = 0.05;  // the least that makes a figure
+constexpr double kScanSeconds = 0.003;   // hundreds of samples, three times
+
 struct Arguments {
   std::vector<std::string> lines;
   std::string backend;
   int threads = 0;
   int rounds = 9;
   bool cold = false, check = false, bitwise = false, list = false, json = false;
-  bool no_peers = false;
-  double seconds = 0.05;
+  bool no_peers = false, cliffs = false;
+  double seconds = 0.0;  // of a sample; 0: what the measurement asks for
 };
 
 std::vector<std::string> backends_to_check(const Arguments& arguments) {
@@ -81,16 +84,28 @@ void list_line(const ProblemLine& line, const Arguments& arguments) {
 }
 
 void time_line(const ProblemLine& line, int threads, const Arguments& arguments) {
+  const double seconds = arguments.seconds > 0.0 ? arguments.seconds : kSampleSeconds;
   const kit::Figure figure = kit::measure(line, {.backend = arguments.backend,
                                                  .threads = threads,
                                                  .rounds = arguments.rounds,
-                                                 .sample_seconds = arguments.seconds,
+                                                 .sample_seconds = seconds,
                                                  .cold = arguments.cold,
                                                  .peers = !arguments.no_peers});
   if (arguments.json) {
     print_json(figure_json(line, threads, figure));
   } else {
     print_figure(line, threads, figure);
+  }
+}
+
+void scan_line(const ProblemLine& line, int threads, const Arguments& arguments) {
+  const double seconds = arguments.seconds > 0.0 ? arguments.seconds : kScanSeconds;
+  const kit::Cliffs cliffs = kit::find_cliffs(
+      line, {.backend = arguments.backend, .threads = threads, .sample_seconds = seconds});
+  if (arguments.json) {
+    print_json(cliffs_json(line, threads, cliffs));
+  } else {
+    print_cliffs(line, threads, cliffs);
   }
 }
 
@@ -105,6 +120,8 @@ int run(const Arguments& arguments) {
     const ProblemLine line = parse_problem_line(text);
     if (arguments.list) {
       list_line(line, arguments);
+    } else if (arguments.cliffs) {
+      scan_line(line, threads, arguments);
     } else if (arguments.check || arguments.bitwise) {
       code = std::max(code, check_line(line, arguments));
     } else {
@@ -126,9 +143,12 @@ Run add_bench(CLI::App& command) {
       ->check(CLI::Range(1, 1000));
   command.add_flag("--cold", arguments->cold,
                    "Rotate weights through 256 MB (always so for M = 1)");
+  command.add_flag("--cliffs", arguments->cliffs,
+                   "Scan 1 to M rows for sizes at which a little more work takes much more time");
   command.add_flag("--no-peers", arguments->no_peers, "Leave out other libraries");
   command
-      .add_option("--seconds", arguments->seconds, "Of one sample (default 0.05, a figure's least)")
+      .add_option("--seconds", arguments->seconds,
+                  "Of one sample (default 0.05; 0.003 for --cliffs)")
       ->check(CLI::Range(0.0, 60.0));
   command.add_flag("--check", arguments->check, "Check against both oracles instead of timing");
   command.add_flag("--bitwise", arguments->bitwise,

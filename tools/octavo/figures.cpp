@@ -4,7 +4,10 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <utility>
+
+#include "kit/peak.hpp"
 
 namespace octavo::cli {
 namespace {
@@ -82,6 +85,66 @@ void print_figure(const ProblemLine& line, int threads, const kit::Figure& f) {
       f.roofline_fraction, f.roofline_low, f.roofline_high, f.max_error_ratio, f.noise.low,
       f.noise.high);
   for (const kit::PeerFigure& p : f.peers) print_peer(p);
+}
+
+Json cliffs_json(const ProblemLine& line, int threads, const kit::Cliffs& c) {
+  return {{"type", "cliffs"},
+          {"line", to_string(line)},
+          {"threads", threads},
+          {"noise", c.noise},
+          {"steps", c.steps},
+          {"largest_drop", c.drop.size},
+          {"largest_drop_after", c.drop.m},
+          {"slower_with_fewer", c.slower_fewer.size},
+          {"slower_with_fewer_at", c.slower_fewer.m},
+          {"n_plus_one", c.n_plus_one},
+          {"k_plus_one", c.k_plus_one},
+          {"both_plus_one", c.both_plus_one}};
+}
+
+void print_cliffs(const ProblemLine& line, int threads, const kit::Cliffs& c) {
+  fmt::print("{}\n", to_string(line));
+  fmt::print("  {} threads, 1 to {} rows; A/A noise {:.3f}\n", threads, line.m, c.noise);
+  if (c.steps == 0) {
+    fmt::print("  no drop of efficiency beyond the noise\n");
+  } else {
+    fmt::print(
+        "  {} drops of efficiency beyond the noise, the largest {:.1f} % from {} rows to {}\n",
+        c.steps, 100.0 * c.drop.size, c.drop.m, c.drop.m + 1);
+  }
+  if (c.slower_fewer.m == 0) {
+    fmt::print("  no fewer rows take longer\n");
+  } else {
+    fmt::print("  {} rows take {:.3f} times as long as {}\n", c.slower_fewer.m, c.slower_fewer.size,
+               c.slower_fewer.m + 1);
+  }
+  fmt::print("  efficiency one past a multiple of 64: N {:.3f}, K {:.3f}, both {:.3f}\n",
+             c.n_plus_one, c.k_plus_one, c.both_plus_one);
+}
+
+Json peaks_json(int threads) {
+  constexpr double kSeconds = 0.5;
+  constexpr std::array kKinds{std::pair{"int8", kit::PeakKind::int8},
+                              std::pair{"bf16", kit::PeakKind::bf16},
+                              std::pair{"float32", kit::PeakKind::fp32}};
+  Json peaks = Json::array();
+  for (const auto& [name, kind] : kKinds) {
+    const kit::Peak peak = kit::measure_peak(kind, threads, kSeconds);
+    peaks.push_back({{"kind", name},
+                     {"instruction", peak.instruction},
+                     {"gops", peak.gops},
+                     {"instructions_per_cycle", peak.per_cycle}});
+  }
+  return {{"type", "peaks"},
+          {"threads", threads},
+          {"peaks", std::move(peaks)},
+          {"read_gbps", kit::measure_read_bandwidth(threads, kSeconds)}};
+}
+
+Json peer_json(const kit::PeerEntry& p) {
+  Json object{{"type", "peer"}, {"name", p.name}, {"version", p.version}, {"not_run", nullptr}};
+  if (!p.missing.empty()) object["not_run"] = p.missing;
+  return object;
 }
 
 }  // namespace octavo::cli

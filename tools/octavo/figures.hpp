@@ -2,7 +2,9 @@
 // Figures of the bench, as JSON and as text.
 #pragma once
 
+#include "kit/cliffs.hpp"
 #include "kit/measure.hpp"
+#include "kit/peers.hpp"
 #include "octavo/problem_line.hpp"
 #include "output.hpp"
 
@@ -13,5 +15,14 @@ Json figure_json(const ProblemLine& line, int threads, const kit::Figure& figure
 
 /// The same for people.
 void print_figure(const ProblemLine& line, int threads, const kit::Figure& figure);
+
+/// The object of type `cliffs`, and the same for people.
+Json cliffs_json(const ProblemLine& line, int threads, const kit::Cliffs& cliffs);
+void print_cliffs(const ProblemLine& line, int threads, const kit::Cliffs& cliffs);
+
+/// Measures what this machine can do at most on that many threads: an object of type `peaks`.
+Json peaks_json(int threads);
+/// A peer, or why it is not there: an object of type `peer`.
+Json peer_json(const kit::PeerEntry& peer);
 
 }  // namespace octavo::cli

@@ -5,8 +5,11 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "commands.hpp"
+#include "figures.hpp"
+#include "kit/peers.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/context.hpp"
 #include "output.hpp"
@@ -20,7 +23,12 @@ constexpr const char* kCompiler = "clang " __clang_version__;
 constexpr const char* kCompiler = "gcc " __VERSION__;
 #endif
 
-void print_info_json() {
+std::vector<int> thread_counts() {
+  const int all = default_executor().concurrency();
+  return all > 1 ? std::vector<int>{1, all} : std::vector<int>{1};
+}
+
+void print_info_json(bool peaks) {
   for (const CpuFeature& feature : cpu_features()) {
     print_json({{"type", "cpu_feature"}, {"name", feature.name}, {"present", feature.present}});
   }
@@ -31,12 +39,35 @@ void print_info_json() {
                 {"usable", backend.usable},
                 {"unavailable", backend.unavailable}});
   }
+  if (peaks) {
+    for (const kit::PeerEntry& peer : kit::installed_peers()) print_json(peer_json(peer));
+    for (const int threads : thread_counts()) print_json(peaks_json(threads));
+  }
   print_json({{"type", "build"},
               {"version", OCTAVO_VERSION},
               {"compiler", kCompiler},
               {"cpu", cpu_name()},
               {"threads", default_executor().concurrency()},
               {"executor", default_executor_reason()}});
+}
+
+void print_peaks() {
+  fmt::print("\n");
+  for (const kit::PeerEntry& peer : kit::installed_peers()) {
+    fmt::print("peer      {}: {}\n", peer.name,
+               peer.peer == nullptr ? "not run: " + peer.missing : peer.version);
+  }
+  for (const int threads : thread_counts()) {
+    const Json object = peaks_json(threads);
+    for (const Json& peak : object.at("peaks")) {
+      fmt::print("peak      {:<8} {}: {:.1f} GOP/s ({}, {:.2f} a cycle)\n",
+                 peak.at("kind").get<std::string>(), count_text(threads, "thread"),
+                 peak.at("gops").get<double>(), peak.at("instruction").get<std::string>(),
+                 peak.at("instructions_per_cycle").get<double>());
+    }
+    fmt::print("read      {}: {:.1f} GB/s\n", count_text(threads, "thread"),
+               object.at("read_gbps").get<double>());
+  }
 }
 
 void print_info() {
@@ -62,11 +93,21 @@ void print_info() {
 }  // namespace
 
 Run add_info(CLI::App& command) {
-  const auto json = std::make_shared<bool>(false);
-  command.add_flag("--json", *json,
+  struct Arguments {
+    bool json = false, peaks = false;
+  };
+  const auto arguments = std::make_shared<Arguments>();
+  command.add_flag("--json", arguments->json,
                    "Print one JSON object per feature, per backend and for the build");
-  return [json] {
-    *json ? print_info_json() : print_info();
+  command.add_flag("--peaks", arguments->peaks,
+                   "Measure this machine's peaks and list the bench's peers, too");
+  return [arguments] {
+    if (arguments->json) {
+      print_info_json(arguments->peaks);
+    } else {
+      print_info();
+      if (arguments->peaks) print_peaks();
+    }
     return static_cast<int>(kGood);
   };
 }

@@ -158,7 +158,7 @@ int run(const Arguments& arguments) {
   for (const int threads : thread_counts) {
     for (const int m : kRows) {
       const double spent = std::chrono::duration<double>(Clock::now() - start).count();
-      if (spent > arguments.seconds) {
+      if (spent > arguments.seconds && !rows.empty()) {
         if (report != nullptr) report->note("time is up: the last rows were left out");
         break;
       }
