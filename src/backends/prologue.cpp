@@ -56,7 +56,8 @@ Status section6(const Backend& backend, Member& member, Arena& arena,
     q.azp = matrix(arena.take<std::int32_t>(down * across), DType::int32, down, across);
   }
   if (!arena.counting()) {
-    if (rule.spec.non_finite == NonFinite::error) OCTAVO_TRY(check_finite(q.operation, q.x));
+    if (rule.spec.non_finite == NonFinite::error)
+      OCTAVO_TRY(check_finite(q.operation, q.x, context));
     OCTAVO_TRY(backend.quantize(q, context));
   }
   member.a.data = q.codes;

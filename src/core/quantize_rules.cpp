@@ -3,11 +3,15 @@
 #include "core/quantize_rules.hpp"
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <bit>
 #include <cmath>
 
+#include "core/convert.hpp"
 #include "core/element.hpp"
 #include "core/error.hpp"
+#include "core/parallel.hpp"
 #include "octavo/numeric.hpp"
 
 namespace octavo {
@@ -40,6 +44,22 @@ CellScale affine_scale(const QuantizeSpec& spec, const CellRange& range) noexcep
   return {scale, round_to_int32(qmin - low / scale)};
 }
 
+bool finite_row(const TensorView& x, std::int64_t i) noexcept {
+  constexpr std::int64_t kPiece = 512;
+  std::array<float, kPiece> piece;
+  for (std::int64_t j = 0; j < x.shape[1]; j += kPiece) {
+    const std::int64_t count = std::min(kPiece, x.shape[1] - j);
+    load_row(x.dtype, x.at(i * x.strides[0] + j * x.strides[1]), x.strides[1], count, piece.data());
+    std::int32_t most = 0;
+    for (std::int64_t k = 0; k < count; ++k) {
+      const auto bits = std::bit_cast<std::int32_t>(piece[static_cast<std::size_t>(k)]);
+      most = std::max(most, bits & 0x7FFFFFFF);
+    }
+    if (most >= 0x7F800000) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 float qmax(DType dtype) noexcept { return info(dtype).max; }
@@ -59,14 +79,27 @@ float shifted_code(DType dtype, float quotient, std::int64_t azp) noexcept {
   return static_cast<float>(std::clamp(code, low, low + 255));
 }
 
-Status check_finite(const char* operation, const TensorView& x) noexcept {
-  for (std::int64_t i = 0; i < x.shape[0]; ++i) {
-    for (std::int64_t j = 0; j < x.shape[1]; ++j) {
-      const float value = load_float(x, i, j);
-      if (std::isfinite(value)) continue;
-      return fail(Code::invalid_argument, "{}: x[{}, {}] must be finite; got {}", operation, i, j,
-                  value);
+Status check_finite(const char* operation, const TensorView& x,
+                    const ExecContext& context) noexcept {
+  const std::int64_t rows = x.shape[0];
+  const std::int64_t bands = std::clamp<std::int64_t>(executor_of(context).concurrency(), 1,
+                                                      std::max<std::int64_t>(rows, 1));
+  std::atomic<std::int64_t> first{rows};
+  parallel_for(context, bands, [&](std::int64_t band) {
+    const std::int64_t end = rows * (band + 1) / bands;
+    for (std::int64_t i = rows * band / bands; i < std::min(end, first.load()); ++i) {
+      if (finite_row(x, i)) continue;
+      std::int64_t known = first.load();
+      while (i < known && !first.compare_exchange_weak(known, i)) {
+      }
     }
+  });
+  const std::int64_t i = first.load();
+  for (std::int64_t j = 0; i < rows && j < x.shape[1]; ++j) {
+    const float value = load_float(x, i, j);
+    if (std::isfinite(value)) continue;
+    return fail(Code::invalid_argument, "{}: x[{}, {}] must be finite; got {}", operation, i, j,
+                value);
   }
   return {};
 }

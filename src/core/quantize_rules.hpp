@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "octavo/context.hpp"
 #include "octavo/quantize.hpp"
 #include "octavo/status.hpp"
 
@@ -27,8 +28,9 @@ CellScale cell_scale(const QuantizeSpec& spec, const CellRange& range) noexcept;
 /// saturate(RNE(quotient) + azp) as a float; NaN rounds to 0 first.
 float shifted_code(DType dtype, float quotient, std::int64_t azp) noexcept;
 
-/// NonFinite::error: names the first element of a matrix x that is NaN or infinite.
-Status check_finite(const char* operation, const TensorView& x) noexcept;
+/// NonFinite::error: names the first element of a matrix x, row by row, that is NaN or infinite.
+Status check_finite(const char* operation, const TensorView& x,
+                    const ExecContext& context) noexcept;
 
 /// 127 / absmax, and 0 where absmax < 2^-121 (the factor would be infinite or imprecise).
 float vectorwise_factor(float absmax) noexcept;

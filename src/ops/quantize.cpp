@@ -109,7 +109,7 @@ Status allocate_scales(const TensorView& x, const QuantizeOptions& o, Quantized&
 Result<Quantized> run_quantize(const TensorView& x, const QuantizeOptions& o, bool codes,
                                const ExecContext& context) {
   OCTAVO_TRY(check_options(x, o));
-  if (o.non_finite == NonFinite::error) OCTAVO_TRY(check_finite(kQuantize, x));
+  if (o.non_finite == NonFinite::error) OCTAVO_TRY(check_finite(kQuantize, x, context));
   const bool is_static =
       o.scale.kind() == Scale::Kind::number || o.scale.kind() == Scale::Kind::tensor;
   Quantized q;

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "core/element.hpp"
+#include "core/quantize_rules.hpp"
 #include "kit/element.hpp"
 #include "kit/random.hpp"
 #include "support/guard.hpp"
@@ -136,29 +138,115 @@ TEST(Kernels, NarrowLikeTheScalarCodecs) {
   }
 }
 
+// The cases in a type that rows are quantised from, right before a guard page.
+std::shared_ptr<void> row_of(DType from, const std::vector<float>& cases, std::size_t first) {
+  const auto bytes = static_cast<std::size_t>(element_bytes(from));
+  const auto row = guarded(Side::right)((cases.size() - first) * bytes);
+  for (std::size_t i = first; i < cases.size(); ++i) {
+    store_float(from, row.get(), static_cast<std::int64_t>(i - first), cases[i], Overflow::ieee);
+  }
+  return row;
+}
+
+constexpr DType kQuantizedFrom[] = {DType::float32, DType::bfloat16, DType::float16};
+
 TEST(Kernels, FindTheLargestMagnitudeBelowALimit) {
   const float inf = std::numeric_limits<float>::infinity();
-  const std::vector<float> x{1.0F, -7.5F, std::nanf(""), 6.0F, -inf, 0x1p-149F, 2.0F};
-  const auto count = static_cast<std::int64_t>(x.size());
+  const std::vector<float> x{1.0F, -7.5F, std::nanf(""), 6.0F, -inf, 0x1p-24F, 2.0F};
   for (const Kernels* kernels : cpu::usable_kernels()) {
-    EXPECT_EQ(kernels->absmax(x.data(), count, cpu::kFiniteOnly), 7.5F);
-    EXPECT_EQ(kernels->absmax(x.data(), count, cpu::kAllButNaN), inf);
-    EXPECT_EQ(kernels->absmax(x.data(), count, std::bit_cast<std::uint32_t>(6.0F)), 2.0F);
-    EXPECT_EQ(kernels->absmax(x.data() + 2, 1, cpu::kAllButNaN), 0.0F);
-    EXPECT_EQ(kernels->absmax(x.data(), 0, cpu::kAllButNaN), 0.0F);
+    for (const DType from : kQuantizedFrom) {
+      const auto absmax = [&](std::size_t first, std::int64_t count, std::uint32_t limit) {
+        return kernels->absmax(from, row_of(from, x, first).get(), count, limit);
+      };
+      EXPECT_EQ(absmax(0, 7, cpu::kFiniteOnly), 7.5F);
+      EXPECT_EQ(absmax(0, 7, cpu::kAllButNaN), inf);
+      EXPECT_EQ(absmax(0, 7, std::bit_cast<std::uint32_t>(6.0F)), 2.0F);
+      EXPECT_EQ(absmax(5, 1, cpu::kFiniteOnly), 0x1p-24F);  // a subnormal float16
+      EXPECT_EQ(absmax(2, 1, cpu::kAllButNaN), 0.0F);
+      EXPECT_EQ(absmax(0, 0, cpu::kAllButNaN), 0.0F);
+    }
   }
 }
 
-TEST(Kernels, DivideWithOneRounding) {
-  std::vector<float> x(1000);
-  const kit::Random random(5);
-  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(random.gauss(i));
+TEST(Kernels, ReduceRowsOfEveryLengthAndFindEveryPlace) {
   for (const Kernels* kernels : cpu::usable_kernels()) {
-    std::vector<float> got = x;
-    kernels->divide(got.data(), 1000, 0.3F);
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      // A quotient of two float32 numbers is never a tie in float64: rounding twice is harmless.
-      EXPECT_EQ(got[i], static_cast<float>(double{x[i]} / double{0.3F}));
+    for (const DType from : kQuantizedFrom) {
+      for (std::size_t count = 1; count <= 70; ++count) {
+        for (std::size_t place = 0; place < count; ++place) {
+          std::vector<float> x(count, 0.25F);
+          x[place] = place % 2 == 0 ? -3.0F : 3.0F;
+          x[(place + 1) % count] = count > 1 ? std::nanf("") : x[place];
+          const auto row = row_of(from, x, 0);
+          const auto n = static_cast<std::int64_t>(count);
+          EXPECT_EQ(kernels->absmax(from, row.get(), n, cpu::kFiniteOnly), 3.0F);
+          float least = 9.0F;
+          float most = 9.0F;
+          kernels->range(from, row.get(), n, least, most);
+          EXPECT_EQ(least, place % 2 == 0 ? -3.0F : 0.0F);
+          EXPECT_EQ(most, place % 2 != 0 ? 3.0F : count > 2 ? 0.25F : 0.0F);
+        }
+      }
+    }
+  }
+}
+
+// The codes of one row by the scalar codecs.
+std::vector<std::uint8_t> scalar_codes(const cpu::RowCodes& row) {
+  std::vector<std::uint8_t> codes(static_cast<std::size_t>(row.count));
+  for (std::int64_t i = 0; i < row.count; ++i) {
+    const float x = load_float(row.from, row.source, i);
+    float code = x / row.factor;
+    if (row.vectorwise) {
+      const bool outlier = (std::bit_cast<std::uint32_t>(x) & 0x7FFFFFFFU) >= row.limit;
+      code = outlier ? 0.0F : std::clamp(x * row.factor, -127.0F, 127.0F);
+    } else if (is_integer8(row.to)) {
+      code = shifted_code(row.to, code, row.azp);
+    }
+    store_float(row.to, codes.data(), i, code, row.overflow);
+  }
+  return codes;
+}
+
+TEST(Kernels, QuantizeRowsLikeTheScalarRules) {
+  const std::vector<float> all = rounding_cases();
+  constexpr std::int32_t kFar = (1 << 21) - 1;
+  for (const Kernels* kernels : cpu::usable_kernels()) {
+    const auto expect_scalar = [&](cpu::RowCodes row) {
+      const auto bytes = static_cast<std::size_t>(row.count);
+      const auto got = guarded(Side::right)(bytes);
+      row.codes = got.get();
+      kernels->quantize(row);
+      ASSERT_EQ(std::memcmp(got.get(), scalar_codes(row).data(), bytes), 0)
+          << kernels->on_floats << ", " << name(row.from) << " to " << name(row.to) << ", divisor "
+          << row.factor << ", zero point " << row.azp << ", " << row.count << " elements";
+    };
+    for (const DType from : kQuantizedFrom) {
+      const auto expect_codes = [&](cpu::RowCodes row) {
+        for (const std::size_t count :
+             {all.size(), all.size() % 64, std::size_t{1}, std::size_t{0}}) {
+          const auto source = row_of(from, all, all.size() - count);
+          row.from = from;
+          row.source = source.get();
+          row.count = static_cast<std::int64_t>(count);
+          expect_scalar(row);
+        }
+      };
+      for (const float factor : {1.0F, 0.3F, 0x1p-126F, 7e3F, 0.0F, std::nanf("")}) {
+        for (const DTypeInfo& to : kDTypes) {
+          if (!is_float8(to.dtype)) continue;
+          for (const Overflow overflow : {Overflow::saturate, Overflow::ieee}) {
+            expect_codes({.factor = factor, .to = to.dtype, .overflow = overflow});
+          }
+        }
+        for (const DType to : {DType::int8, DType::uint8}) {
+          for (const std::int32_t azp : {0, 1, -128, 255, 300, kFar, -kFar}) {
+            expect_codes({.factor = factor, .to = to, .azp = azp});
+          }
+        }
+        for (const std::uint32_t limit : {std::bit_cast<std::uint32_t>(6.0F), cpu::kAllButNaN}) {
+          expect_codes({.factor = factor, .vectorwise = true, .limit = limit});
+        }
+      }
     }
   }
 }

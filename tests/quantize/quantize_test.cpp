@@ -214,6 +214,14 @@ TEST_P(Quantizer, NonFiniteNumbersAreRefusedOnRequest) {
   expect_error([&] { quantize(x, {.non_finite = NonFinite::error}); }, Code::invalid_argument,
                "quantize: x[1, 1] must be finite; got -inf", true);
   (void)quantize(x.view().slice(0, 0, 1), {.non_finite = NonFinite::error});
+  // The first one in row order, whoever finds it.
+  const Tensor large = gaussians(float32, {300, 200}, 9);
+  float* elements = large.data_as<float>();
+  for (const std::int64_t place : {170 * 200 + 9, 170 * 200 + 8, 290 * 200}) {
+    elements[place] = std::numeric_limits<float>::quiet_NaN();
+  }
+  expect_error([&] { quantize(large, {.non_finite = NonFinite::error}); }, Code::invalid_argument,
+               "quantize: x[170, 8] must be finite; got nan", true);
 }
 
 TEST_P(Quantizer, Float8OverflowFollowsIeeeOnRequest) {
@@ -224,6 +232,24 @@ TEST_P(Quantizer, Float8OverflowFollowsIeeeOnRequest) {
   EXPECT_TRUE(std::isnan(code(float8_e4m3fn)));
   EXPECT_EQ(code(float8_e5m2), static_cast<double>(INFINITY));
   EXPECT_EQ(at(quantize(x, {.dtype = float8_e5m2, .scale_ub = 1.0F}).data, 0), 57344.0);
+}
+
+TEST_P(Quantizer, OneCellThatAllThreadsShare) {
+  for (const DType from : {float32, bfloat16, float16}) {
+    Tensor x = gaussians(from, {260, 150}, 8, 3.0);
+    for (const std::int64_t row : {0, 129, 259}) {  // the largest magnitude in any band
+      const Tensor own = copy(x, from);
+      const Tensor top = values(from, {1, 1}, {row % 2 == 0 ? 300.0 : -300.0});
+      std::memcpy(own.view().at(row * 150 + 77), top.data(),
+                  static_cast<std::size_t>(element_bytes(from)));
+      for (const Strided& layout : layouts(own)) {
+        const QuantizeOptions o{.granularity = per_tensor()};
+        expect_section6(own, o, quantize(layout.view, o));
+        const QuantizeOptions affine{.dtype = uint8, .granularity = per_tensor(), .azp = true};
+        expect_section6(own, affine, quantize(layout.view, affine));
+      }
+    }
+  }
 }
 
 TEST_P(Quantizer, EmptyMatrices) {

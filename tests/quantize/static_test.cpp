@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Static scales and zero points, compute_scale, dequantize.
+#include <algorithm>
+
 #include "quantize/section6.hpp"
 
 namespace octavo::test {
 namespace {
 
 using Static = OnEachBackend;
+
+constexpr std::int64_t kMostInt32 = std::numeric_limits<std::int32_t>::max();
 
 TEST_P(Static, ANumberOrAOneElementTensorScalesEveryElement) {
   const Tensor x = gaussians(float32, {6, 20}, 1, 30.0);
@@ -63,6 +67,18 @@ TEST_P(Static, ZeroPointsShiftAndSaturate) {
   const Quantized q = quantize(x, {.dtype = uint8, .azp = true, .scale = 1.0, .azp_in = azp});
   const double want[] = {100, 101, 99, 255, 0, 100};
   for (std::int64_t i = 0; i < 6; ++i) EXPECT_EQ(at(q.data, i), want[i]);
+}
+
+TEST_P(Static, ZeroPointsMayBeAnyInt32) {
+  const Tensor x = values(float32, {1, 6}, {0, 1, -1, -1e7, -2147483648.0, -4e9});
+  for (const std::int64_t zero : {std::int64_t{1} << 21, std::int64_t{10000000}, kMostInt32}) {
+    const Tensor azp = values(int32, {1}, {static_cast<double>(zero)});
+    const Quantized q = quantize(x, {.dtype = uint8, .azp = true, .scale = 1.0, .azp_in = azp});
+    for (std::int64_t i = 0; i < 6; ++i) {
+      const double rounded = std::max(at(x, i), -2147483648.0);
+      EXPECT_EQ(at(q.data, i), std::clamp(rounded + static_cast<double>(zero), 0.0, 255.0));
+    }
+  }
 }
 
 TEST_P(Static, ComputeScaleIsQuantizeWithoutCodes) {

@@ -45,6 +45,20 @@ struct FinishTile {
   std::int64_t row_bytes;  ///< from one row of `out` to the next
 };
 
+/// A row on its way to 8-bit codes: neighbouring elements, neighbouring codes, any alignment.
+struct RowCodes {
+  DType from = DType::float32;  ///< bfloat16, float16 or float32
+  const void* source = nullptr;
+  std::int64_t count = 0;
+  float factor = 1.0F;  ///< section 6: what elements are divided by; section 8: multiplied by
+  void* codes = nullptr;
+  DType to = DType::int8;                  ///< int8, uint8 or an fp8 type
+  std::int32_t azp = 0;                    ///< of an integer type, below 2^21 in magnitude
+  Overflow overflow = Overflow::saturate;  ///< of an fp8 type
+  bool vectorwise = false;                 ///< section 8 instead of section 6
+  std::uint32_t limit = 0;                 ///< section 8: magnitudes, as bits, from here on give 0
+};
+
 /// The functions of one instruction set. All of them give the same bits on every one.
 struct Kernels {
   const char* on_integers;  ///< what explain says of the tile
@@ -68,15 +82,19 @@ struct Kernels {
   void (*narrow)(DType dtype, const float* in, std::int64_t count, void* out,
                  Overflow overflow) noexcept;
 
-  /// The largest magnitude below `limit` (given as float32 bits without a sign), 0 if there is
-  /// none.
-  float (*absmax)(const float* x, std::int64_t count, std::uint32_t limit) noexcept;
-
-  /// x[i] = x[i] / divisor, correctly rounded.
-  void (*divide)(float* x, std::int64_t count, float divisor) noexcept;
-
   /// Scales, additions and the conversion to the output's type.
   void (*finish)(const FinishTile& tile) noexcept;
+
+  /// The codes of a row. Every step is rounded by itself.
+  void (*quantize)(const RowCodes& row) noexcept;
+
+  /// Of `count` neighbouring bfloat16, float16 or float32 elements, the largest magnitude below
+  /// `limit` (given as float32 bits without a sign), 0 if there is none.
+  float (*absmax)(DType from, const void* row, std::int64_t count, std::uint32_t limit) noexcept;
+
+  /// The ends of the range that holds 0 and the finite ones of such elements.
+  void (*range)(DType from, const void* row, std::int64_t count, float& least,
+                float& most) noexcept;
 };
 
 /// Limits of absmax: finite elements only, or infinities too but not NaN.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // 4 x 16 in 8-wide vectors: 8 accumulators, 2 of B, 1 of A fit 16 registers.
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -23,6 +24,9 @@ inline Lanes<std::uint16_t, 8> low_halves(Lanes<std::uint32_t, 8> words) {
   return __builtin_convertvector(words, Lanes<std::uint16_t, 8>);
 }
 #include "backends/cpu/kernels/finish-inl.hpp"
+#include "backends/cpu/kernels/widths-inl.hpp"
+
+#include "backends/cpu/kernels/quantize-inl.hpp"
 
 void finish_tile(const FinishTile& tile) noexcept { finish<8>(tile); }
 
@@ -40,9 +44,10 @@ const Kernels kAvx2Kernels{"4x16 tile, AVX2, exact sums through float32 in steps
                            &tile_4x16,
                            &widen_row,
                            &narrow_row,
-                           &absmax_row,
-                           &divide_row,
-                           &finish_tile};
+                           &finish_tile,
+                           &Quantize<8>::codes,
+                           &Quantize<8>::absmax,
+                           &Quantize<8>::range};
 
 }  // namespace octavo::cpu
 #endif

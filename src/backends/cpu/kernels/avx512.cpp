@@ -2,6 +2,7 @@
 // 8 x 16 in 16-wide vectors: 8 accumulators hide the latency of an addition.
 #include <immintrin.h>
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -26,6 +27,22 @@ inline Lanes<std::uint16_t, 16> low_halves(Lanes<std::uint32_t, 16> words) {
       _mm512_cvtepi32_epi16(reinterpret_cast<__m512i>(words)));
 }
 #include "backends/cpu/kernels/finish-inl.hpp"
+inline Lanes<std::uint32_t, 16> wide_halves(Lanes<std::uint16_t, 16> halves) {
+  return reinterpret_cast<Lanes<std::uint32_t, 16>>(
+      _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(halves)));
+}
+inline Lanes<float, 16> half_to_float(Lanes<std::uint16_t, 16> codes) {
+  return reinterpret_cast<Lanes<float, 16>>(_mm512_cvtph_ps(reinterpret_cast<__m256i>(codes)));
+}
+inline void put_low_bytes(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b,
+                          Lanes<std::uint32_t, 16> c, Lanes<std::uint32_t, 16> d,
+                          std::uint8_t* out) {
+  _mm512_mask_cvtepi32_storeu_epi8(out, 0xFFFF, reinterpret_cast<__m512i>(a));
+  _mm512_mask_cvtepi32_storeu_epi8(out + 16, 0xFFFF, reinterpret_cast<__m512i>(b));
+  _mm512_mask_cvtepi32_storeu_epi8(out + 32, 0xFFFF, reinterpret_cast<__m512i>(c));
+  _mm512_mask_cvtepi32_storeu_epi8(out + 48, 0xFFFF, reinterpret_cast<__m512i>(d));
+}
+#include "backends/cpu/kernels/quantize-inl.hpp"
 
 void finish_tile(const FinishTile& tile) noexcept { finish<16>(tile); }
 
@@ -43,9 +60,10 @@ const Kernels kAvx512Kernels{"8x16 tile, AVX-512, exact sums through float32 in 
                              &tile_8x16,
                              &widen_row,
                              &narrow_row,
-                             &absmax_row,
-                             &divide_row,
-                             &finish_tile};
+                             &finish_tile,
+                             &Quantize<16>::codes,
+                             &Quantize<16>::absmax,
+                             &Quantize<16>::range};
 
 }  // namespace octavo::cpu
 #endif

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // 4 x 16 in 4-wide vectors, 8 columns at a time: 8 accumulators, 2 of B, 1 of A fit 16 registers.
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -21,6 +22,9 @@ inline Lanes<std::uint16_t, 4> low_halves(Lanes<std::uint32_t, 4> words) {
   return __builtin_convertvector(words, Lanes<std::uint16_t, 4>);
 }
 #include "backends/cpu/kernels/finish-inl.hpp"
+#include "backends/cpu/kernels/widths-inl.hpp"
+
+#include "backends/cpu/kernels/quantize-inl.hpp"
 
 void finish_tile(const FinishTile& tile) noexcept { finish<4>(tile); }
 
@@ -39,8 +43,9 @@ const Kernels kBaselineKernels{
     &tile_4x16,
     &widen_row,
     &narrow_row,
-    &absmax_row,
-    &divide_row,
-    &finish_tile};
+    &finish_tile,
+    &Quantize<4>::codes,
+    &Quantize<4>::absmax,
+    &Quantize<4>::range};
 
 }  // namespace octavo::cpu

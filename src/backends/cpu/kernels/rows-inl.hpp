@@ -110,21 +110,3 @@ void narrow_row(octavo::DType dtype, const float* in, std::int64_t count, void* 
       return narrow_integer<0, 255>(in, count, out);
   }
 }
-
-// Magnitudes compare as integers, which need no order of evaluation.
-float absmax_row(const float* x, std::int64_t count, std::uint32_t limit) noexcept {
-  std::int32_t most = 0;
-  const auto below = static_cast<std::int32_t>(limit);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int32_t magnitude = raw_at<std::int32_t>(x, i) & 0x7FFFFFFF;
-    const std::int32_t kept = magnitude < below ? magnitude : 0;
-    most = most > kept ? most : kept;
-  }
-  float result;
-  std::memcpy(&result, &most, sizeof(result));
-  return result;
-}
-
-void divide_row(float* x, std::int64_t count, float divisor) noexcept {
-  for (std::int64_t i = 0; i < count; ++i) x[i] /= divisor;
-}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Changes of width by what every instruction set has, for vectors of at most 32 bytes. Included
+// after lanes-inl.hpp inside an instruction-set region.
+
+template <class Halves>
+inline auto wide_halves(Halves halves) {
+  return __builtin_convertvector(halves, Lanes<std::uint32_t, sizeof(Halves) / 2>);
+}
+
+// float16 codes to their values, a NaN to one of its sign.
+template <class Halves>
+inline auto half_to_float(Halves codes) {
+  using Floats = Lanes<float, sizeof(Halves) / 2>;
+  using Ints = Lanes<std::int32_t, sizeof(Halves) / 2>;
+  using Words = Lanes<std::uint32_t, sizeof(Halves) / 2>;
+  const Words code = wide_halves(codes);
+  const Words magnitude = code & 0x7FFFU;
+  const Ints number = reinterpret_cast<const Ints&>(magnitude);
+  const Words none{};
+  const Words beyond = number >= 0x7C00 ? none + (112U << 23) : none;  // infinities and NaN
+  const Floats tiny = __builtin_convertvector(number, Floats) * 0x1p-24F;
+  const Words normal = (magnitude << 13) + (112U << 23) + beyond;
+  const Words value = number < 0x0400 ? reinterpret_cast<const Words&>(tiny) : normal;
+  const Words bits = value | (code & 0x8000U) << 16;
+  return reinterpret_cast<const Floats&>(bits);
+}
+
+template <class Bytes, std::size_t... i>
+inline Bytes even_bytes(Bytes a, Bytes b, std::index_sequence<i...>) {
+  return __builtin_shufflevector(a, b, 2 * static_cast<int>(i)...);
+}
+
+// Four vectors of words, cut to bytes.
+template <class Words>
+inline void put_low_bytes(Words a, Words b, Words c, Words d, std::uint8_t* out) {
+  using Bytes = Lanes<std::uint8_t, sizeof(Words)>;
+  constexpr auto kAll = std::make_index_sequence<sizeof(Words)>();
+  const auto front =
+      even_bytes(reinterpret_cast<const Bytes&>(a), reinterpret_cast<const Bytes&>(b), kAll);
+  const auto back =
+      even_bytes(reinterpret_cast<const Bytes&>(c), reinterpret_cast<const Bytes&>(d), kAll);
+  *reinterpret_cast<Bytes*>(out) = even_bytes(front, back, kAll);
+}

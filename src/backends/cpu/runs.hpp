@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows of a matrix as the quantisers' kernels take them, and loops over them in bands.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+#include "backends/cpu/kernels.hpp"
+#include "core/convert.hpp"
+#include "core/parallel.hpp"
+#include "octavo/tensor.hpp"
+
+namespace octavo::cpu {
+
+/// Elements that are gathered at a time where they are no neighbours.
+inline constexpr std::int64_t kGathered = 512;
+
+/// Calls visit(type, source, column, count) for the neighbours that make up columns [c0, c1) of
+/// row r: the row as it lies, or pieces of it gathered as float32.
+template <class Visit>
+void for_each_run(const TensorView& x, std::int64_t r, std::int64_t c0, std::int64_t c1,
+                  const Visit& visit) noexcept {
+  if (c0 >= c1) return;
+  const auto at = [&](std::int64_t c) { return x.at(r * x.strides[0] + c * x.strides[1]); };
+  if (x.strides[1] == 1) return visit(x.dtype, at(c0), c0, c1 - c0);
+  std::array<float, kGathered> piece;
+  for (std::int64_t c = c0; c < c1; c += kGathered) {
+    const std::int64_t count = std::min(kGathered, c1 - c);
+    load_row(x.dtype, at(c), x.strides[1], count, piece.data());
+    visit(DType::float32, static_cast<const void*>(piece.data()), c, count);
+  }
+}
+
+/// Writes the codes of a run that begins at column c of row r.
+inline void quantize_run(RowCodes run, const TensorView& codes, std::int64_t r,
+                         std::int64_t c) noexcept {
+  auto* target = static_cast<std::uint8_t*>(codes.at(r * codes.strides[0] + c * codes.strides[1]));
+  run.codes = target;
+  if (codes.strides[1] == 1) return best_kernels().quantize(run);
+  const std::int64_t bytes = element_bytes(run.from);
+  std::array<std::uint8_t, kGathered> piece;
+  const std::int64_t all = run.count;
+  run.codes = piece.data();
+  for (std::int64_t begin = 0; begin < all; begin += kGathered) {
+    run.count = std::min(kGathered, all - begin);
+    best_kernels().quantize(run);
+    for (std::int64_t i = 0; i < run.count; ++i) {
+      target[(begin + i) * codes.strides[1]] = piece[static_cast<std::size_t>(i)];
+    }
+    run.source = static_cast<const char*>(run.source) + run.count * bytes;
+  }
+}
+
+/// How many bands a loop over `items` that touch `elements` in all is worth.
+inline std::int64_t bands_of(const ExecContext& context, std::int64_t items,
+                             std::int64_t elements) noexcept {
+  constexpr std::int64_t kSerialElements = 1 << 15;  // a few microseconds
+  if (elements < kSerialElements) return 1;
+  return std::clamp<std::int64_t>(executor_of(context).concurrency(), 1,
+                                  std::max<std::int64_t>(items, 1));
+}
+
+/// Calls body(band, begin, end) for the bands of [0, items), in parallel.
+template <class Body>
+void for_each_band(const ExecContext& context, std::int64_t bands, std::int64_t items,
+                   const Body& body) noexcept {
+  parallel_for(context, bands, [&](std::int64_t band) {
+    body(band, items * band / bands, items * (band + 1) / bands);
+  });
+}
+
+}  // namespace octavo::cpu
