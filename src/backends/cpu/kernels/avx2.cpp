@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // 4 x 16 in 8-wide vectors: 8 accumulators, 2 of B, 1 of A fit 16 registers.
 #include <bit>
+#include <immintrin.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -22,6 +24,15 @@ using Vec8 = float __attribute__((vector_size(32), may_alias));
 #include "backends/cpu/kernels/lanes-inl.hpp"
 inline Lanes<std::uint16_t, 8> low_halves(Lanes<std::uint32_t, 8> words) {
   return __builtin_convertvector(words, Lanes<std::uint16_t, 8>);
+}
+inline bool any_nan(Lanes<float, 8> x) {
+  const __m256 v = reinterpret_cast<__m256>(x);
+  return _mm256_movemask_ps(_mm256_cmp_ps(v, v, _CMP_UNORD_Q)) != 0;
+}
+inline void put_high_halves(Lanes<std::uint32_t, 8> a, Lanes<std::uint32_t, 8> b, void* out) {
+  auto* halves = static_cast<Lanes<std::uint16_t, 8>*>(out);
+  halves[0] = low_halves(a >> 16);
+  halves[1] = low_halves(b >> 16);
 }
 #include "backends/cpu/kernels/finish-inl.hpp"
 #include "backends/cpu/kernels/widths-inl.hpp"

@@ -16,7 +16,7 @@
 namespace octavo::cpu {
 namespace {
 
-OCTAVO_ISA_BEGIN("avx512f")
+OCTAVO_ISA_BEGIN("avx512f,avx512bw")
 #include "backends/cpu/kernels/float_tile-inl.hpp"
 #include "backends/cpu/kernels/rows-inl.hpp"
 
@@ -25,6 +25,18 @@ using Vec16 = float __attribute__((vector_size(64), may_alias));
 inline Lanes<std::uint16_t, 16> low_halves(Lanes<std::uint32_t, 16> words) {
   return reinterpret_cast<Lanes<std::uint16_t, 16>>(
       _mm512_cvtepi32_epi16(reinterpret_cast<__m512i>(words)));
+}
+inline bool any_nan(Lanes<float, 16> x) {
+  const __m512 v = reinterpret_cast<__m512>(x);
+  return _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q) != 0;
+}
+inline void put_high_halves(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b, void* out) {
+  alignas(64) static constexpr std::uint16_t kUpper[] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21,
+                                                         23, 25, 27, 29, 31, 33, 35, 37, 39, 41, 43,
+                                                         45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+  _mm512_storeu_si512(
+      out, _mm512_permutex2var_epi16(reinterpret_cast<__m512i>(a), _mm512_load_si512(kUpper),
+                                     reinterpret_cast<__m512i>(b)));
 }
 #include "backends/cpu/kernels/finish-inl.hpp"
 inline Lanes<std::uint32_t, 16> wide_halves(Lanes<std::uint16_t, 16> halves) {

@@ -2,89 +2,132 @@
 // From sums to output elements, in vectors of any width. Included after rows-inl.hpp inside an
 // instruction-set region; every including file gets its own copy.
 //
-// The file that includes this defines `low_halves`, 32-bit lanes cut to 16 bits: compilers do not
-// find the instruction.
+// The file that includes this defines, for its width, what compilers do not find by themselves:
+//   any_nan(x)                  whether a lane is NaN
+//   put_high_halves(a, b, out)  the upper 16 bits of the lanes of two vectors, one after the other
 //
-// Four vectors of a row stay in registers from the sum to the store, whatever the steps are; they
-// are named by constants only, or they would live on the stack.
+// Four vectors of each row stay in registers from the sum to the store, whatever the steps are;
+// they are named by constants only, or they would live on the stack. Vector v belongs to row v / 4.
+
+constexpr std::size_t kRowVectors = 4;
 
 template <int lanes, std::size_t... v>
-struct FinishRow {
+struct FinishRows {
+  using Tile = octavo::cpu::FinishTile;
   using Floats = Lanes<float, lanes>;
   using Ints = Lanes<std::int32_t, lanes>;
   using Words = Lanes<std::uint32_t, lanes>;
-  using Halves = Lanes<std::uint16_t, lanes>;
+  static constexpr std::size_t kRows = sizeof...(v) / kRowVectors;
+  static constexpr auto kCols = static_cast<std::size_t>(octavo::cpu::kTileCols);
 
   template <class Vector, class Pointer>
   static inline __attribute__((always_inline)) Vector load(Pointer p) {
     return *reinterpret_cast<const Vector*>(p);
   }
+  static constexpr std::size_t row(std::size_t n) { return n / kRowVectors; }
+  static constexpr std::size_t col(std::size_t n) { return n % kRowVectors * lanes; }
 
-  // bfloat16, as encode<kBFloat16>: to nearest even, a NaN becomes the quiet one of its sign.
-  static inline __attribute__((always_inline)) Halves to_bfloat16(Floats x) {
+  // encode<kBFloat16>, the upper half: to nearest even; a NaN becomes the quiet one of its sign.
+  static inline __attribute__((always_inline)) Words round_bfloat16(Floats x) {
     const Words bits = reinterpret_cast<const Words&>(x);
-    const Words rounded = bits + (0x7FFFU + ((bits >> 16) & 1U));
-    const Words quiet = (bits & 0x80000000U) | 0x7FC00000U;
+    return bits + 0x7FFFU + ((bits >> 16) & 1U);
+  }
+  static inline __attribute__((always_inline)) Words quiet_bfloat16(Floats x) {
+    const Words bits = reinterpret_cast<const Words&>(x);
     const Words is_nan = (bits & 0x7FFFFFFFU) > 0x7F800000U;
-    return low_halves(((rounded & ~is_nan) | (quiet & is_nan)) >> 16);
+    const Words quiet = (bits & 0x80000000U) | 0x7FC00000U;
+    return (round_bfloat16(x) & ~is_nan) | (quiet & is_nan);
   }
 
+  static inline __attribute__((always_inline)) void put_bfloat16(const Floats (&x)[sizeof...(v)],
+                                                                 char* out, std::int64_t bytes) {
+    const auto place = [&](std::size_t n) {
+      return out + static_cast<std::int64_t>(row(n)) * bytes + col(n) * 2;
+    };
+    const auto put = [&](std::size_t n, Words low, Words high) {
+      if (n % 2 == 0) put_high_halves(low, high, place(n));
+    };
+    // A NaN among them shows in their sum.
+    if (Floats sum = (x[v] + ...); !any_nan(sum)) {
+      (put(v, round_bfloat16(x[v]), round_bfloat16(x[v | 1])), ...);
+    } else {
+      (put(v, quiet_bfloat16(x[v]), quiet_bfloat16(x[v | 1])), ...);
+    }
+  }
+
+  // Rows from r on, columns [column, column + 4 lanes).
   template <bool from_integers>
-  static inline __attribute__((always_inline)) void run(const octavo::cpu::FinishTile& t,
-                                                        std::int64_t r, std::int64_t column) {
+  static inline __attribute__((always_inline)) void run(const Tile& t, std::int64_t r,
+                                                        std::int64_t column) {
     using octavo::cpu::FinishStep;
-    constexpr std::int64_t kCols = octavo::cpu::kTileCols;
-    Ints whole[sizeof...(v)];
+    const std::int64_t bytes = t.row_bytes;
+    char* out = static_cast<char*>(t.out) + r * bytes;
     Floats x[sizeof...(v)];
     if constexpr (from_integers) {
-      const std::int32_t shift = t.shift[r];
-      const std::int32_t* sums = t.integers + r * kCols + column;
-      ((whole[v] =
-            load<Ints>(sums + v * lanes) - load<Ints>(t.column_sums + column + v * lanes) * shift),
-       ...);
+      const std::int32_t* sums = t.integers + r * octavo::cpu::kTileCols + column;
+      const std::int32_t* of_columns = t.column_sums + column;
+      const Ints whole[] = {load<Ints>(sums + row(v) * kCols + col(v)) -
+                            load<Ints>(of_columns + col(v)) * t.shift[r + row(v)]...};
       if (t.dtype == octavo::DType::int32) {
-        auto* out = static_cast<char*>(t.out) + r * t.row_bytes + column * 4;
-        ((*reinterpret_cast<Ints*>(out + v * sizeof(Ints)) = whole[v]), ...);
+        out += column * 4;
+        ((*reinterpret_cast<Ints*>(out + static_cast<std::int64_t>(row(v)) * bytes + col(v) * 4) =
+              whole[v]),
+         ...);
         return;
       }
       ((x[v] = __builtin_convertvector(whole[v], Floats)), ...);
     } else {
-      ((x[v] = load<Floats>(t.floats + r * kCols + column + v * lanes)), ...);
+      const float* sums = t.floats + r * octavo::cpu::kTileCols + column;
+      ((x[v] = load<Floats>(sums + row(v) * kCols + col(v))), ...);
     }
     for (const FinishStep& step : t.steps) {
-      const float* data = step.data + r * step.stride;
+      const std::int64_t stride = step.stride;
+      const float* data = step.data + r * stride;
+      const auto element = [&](std::size_t n) {
+        return load<Floats>(data + static_cast<std::int64_t>(row(n)) * stride + column + col(n));
+      };
       switch (step.kind) {
         case FinishStep::Kind::scale_row:
-          ((x[v] *= *data), ...);
+          ((x[v] *= data[static_cast<std::int64_t>(row(v)) * stride]), ...);
           break;
         case FinishStep::Kind::scale_elements:
-          ((x[v] *= load<Floats>(data + column + v * lanes)), ...);
+          ((x[v] *= element(v)), ...);
           break;
         default:
-          ((x[v] += load<Floats>(data + column + v * lanes)), ...);
+          ((x[v] += element(v)), ...);
       }
     }
-    auto* out = static_cast<char*>(t.out) + r * t.row_bytes;
-    if (t.dtype == octavo::DType::bfloat16) {
-      out += column * 2;
-      ((*reinterpret_cast<Halves*>(out + v * sizeof(Halves)) = to_bfloat16(x[v])), ...);
-    } else if (t.dtype == octavo::DType::float32) {
+    if (t.dtype == octavo::DType::bfloat16) return put_bfloat16(x, out + column * 2, bytes);
+    if (t.dtype == octavo::DType::float32) {
       out += column * 4;
-      ((*reinterpret_cast<Floats*>(out + v * sizeof(Floats)) = x[v]), ...);
-    } else {
-      alignas(64) float row[sizeof...(v) * lanes];
-      ((*reinterpret_cast<Floats*>(row + v * lanes) = x[v]), ...);
-      const std::int64_t bytes = octavo::element_bytes(t.dtype);
-      narrow_row(t.dtype, row, sizeof...(v) * lanes, out + column * bytes, t.overflow);
+      ((*reinterpret_cast<Floats*>(out + static_cast<std::int64_t>(row(v)) * bytes + col(v) * 4) =
+            x[v]),
+       ...);
+      return;
+    }
+    constexpr std::int64_t kCount = std::int64_t{kRowVectors} * lanes;
+    alignas(64) float floats[sizeof...(v) * lanes];
+    ((*reinterpret_cast<Floats*>(floats + v * lanes) = x[v]), ...);
+    out += column * octavo::element_bytes(t.dtype);
+    for (std::int64_t i = 0; i < std::int64_t{kRows}; ++i) {
+      narrow_row(t.dtype, floats + i * kCount, kCount, out + i * bytes, t.overflow);
     }
   }
 };
 
 template <int lanes, bool from_integers>
 void finish_all(const octavo::cpu::FinishTile& t) noexcept {
-  for (std::int64_t r = 0; r < t.rows; ++r) {
-    for (std::int64_t column = 0; column < octavo::cpu::kTileCols; column += 4 * lanes) {
-      FinishRow<lanes, 0, 1, 2, 3>::template run<from_integers>(t, r, column);
+  constexpr std::int64_t kStepCols = std::int64_t{kRowVectors} * lanes;
+  std::int64_t r = 0;
+  // Two rows at a time where there are registers for eight vectors.
+  if constexpr (lanes == 16) {
+    for (; r + 2 <= t.rows; r += 2) {
+      FinishRows<lanes, 0, 1, 2, 3, 4, 5, 6, 7>::template run<from_integers>(t, r, 0);
+    }
+  }
+  for (; r < t.rows; ++r) {
+    for (std::int64_t column = 0; column < octavo::cpu::kTileCols; column += kStepCols) {
+      FinishRows<lanes, 0, 1, 2, 3>::template run<from_integers>(t, r, column);
     }
   }
 }
