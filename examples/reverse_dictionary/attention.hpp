@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "vector_math.hpp"
+
 namespace reverse_dictionary {
 
 /// Query, key and value rows of one sentence, seen from one head.
@@ -19,8 +21,10 @@ struct HeadView {
 
 /// Memory that calls of one thread share.
 struct AttentionScratch {
-  std::vector<float> keys;    ///< [width, tokens padded]: the keys transposed
-  std::vector<float> scores;  ///< one query's row
+  struct alignas(64) Row {
+    float lanes[kLanes];
+  };
+  std::vector<Row> rows;
 };
 
 /// out[i] = sum over j of softmax(query[i] . key[j] / sqrt(width)) * value[j].

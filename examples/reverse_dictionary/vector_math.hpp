@@ -54,10 +54,6 @@ inline float fast_gelu(float x) {
 /// values[i] = GELU(values[i]).
 void gelu(std::span<float> values);
 
-/// values[i] = e^(scale * values[i]) / sum for the first `count` values. The memory behind them
-/// must reach to the next multiple of kLanes; what it holds is lost.
-void softmax(float* values, std::size_t count, float scale);
-
 // The functions below take rows whose length is a multiple of kLanes.
 
 /// What a LayerNorm of `gain.size()` features was trained to.
@@ -75,10 +71,5 @@ void l2_normalize(std::span<float> values);
 
 /// The dot product; `b` must be as long as `a`.
 float dot(std::span<const float> a, std::span<const float> b);
-
-/// out[c] = sum over d of row[d] * matrix[d * stride + c], for c below `columns`; `row` may have
-/// any length.
-void row_times_matrix(std::span<const float> row, const float* matrix, std::int64_t stride,
-                      std::int64_t columns, float* out);
 
 }  // namespace reverse_dictionary
