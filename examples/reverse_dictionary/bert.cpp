@@ -14,10 +14,11 @@ namespace reverse_dictionary {
 namespace {
 
 /// Enough rows to feed a matrix product, few enough that the activations stay in the caches.
-constexpr std::int64_t kBatchTokens = 1024;
+constexpr std::int64_t kBatchTokens = 512;
 /// The smallest shares of a loop that are worth another thread.
 constexpr std::int64_t kLeastRows = 16;
 constexpr std::int64_t kLeastHeads = 8;
+constexpr std::int64_t kLeastSentences = 2;
 
 octavo::Tensor float_tensor(const octavo::Checkpoint& checkpoint, const std::string& name,
                             int rank) {
@@ -154,9 +155,17 @@ std::vector<float> BertEncoder::encode(std::span<const TokenIds> sentences,
   return embeddings;
 }
 
+template <class Body>
+void BertEncoder::for_each_sentence(const Batch& batch, const Body& body) {
+  parallel_for(static_cast<std::int64_t>(batch.sentences.size()), kLeastSentences,
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t s = begin; s < end; ++s) body(static_cast<std::size_t>(s));
+               });
+}
+
 void BertEncoder::embed(Batch& batch) const {
   const float* type = types_.data_as<float>();
-  for (std::size_t s = 0; s < batch.sentences.size(); ++s) {
+  for_each_sentence(batch, [&](std::size_t s) {
     float* row = batch.hidden.data() + batch.starts[s] * width_;
     const float* position = positions_.data_as<float>();
     for (const std::int32_t id : batch.sentences[s]) {
@@ -166,7 +175,7 @@ void BertEncoder::embed(Batch& batch) const {
       row += width_;
       position += width_;
     }
-  }
+  });
 }
 
 void BertEncoder::attend_all(Batch& batch) const {
@@ -222,7 +231,7 @@ void BertEncoder::run_layer(const Layer& layer, Batch& batch, double& linear_sec
 }
 
 void BertEncoder::pool(const Batch& batch, float* embeddings) const {
-  for (std::size_t s = 0; s < batch.sentences.size(); ++s) {
+  for_each_sentence(batch, [&](std::size_t s) {
     const std::span<float> mean(embeddings + static_cast<std::int64_t>(s) * width_,
                                 static_cast<std::size_t>(width_));
     std::fill(mean.begin(), mean.end(), 0.0F);
@@ -231,7 +240,7 @@ void BertEncoder::pool(const Batch& batch, float* embeddings) const {
       for (std::size_t i = 0; i < mean.size(); ++i) mean[i] += row[i];
     }
     l2_normalize(mean);  // the mean's divisor cancels
-  }
+  });
 }
 
 }  // namespace reverse_dictionary

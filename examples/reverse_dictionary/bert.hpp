@@ -56,6 +56,8 @@ class BertEncoder {
 
   void check(const Layer& layer) const;
   void check(const TokenIds& sentence) const;
+  template <class Body>
+  static void for_each_sentence(const Batch& batch, const Body& body);
   void embed(Batch& batch) const;
   void attend_all(Batch& batch) const;
   void run_layer(const Layer& layer, Batch& batch, double& linear_seconds) const;

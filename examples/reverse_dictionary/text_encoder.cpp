@@ -5,12 +5,14 @@
 #include <algorithm>
 
 #include "errors.hpp"
+#include "parallel.hpp"
 #include "stopwatch.hpp"
 
 namespace reverse_dictionary {
 namespace {
 
 constexpr std::size_t kTextsPerPart = 2048;
+constexpr std::int64_t kLeastTexts = 32;  // the smallest share that is worth another thread
 
 octavo::Checkpoint open(const std::filesystem::path& path) {
   if (!std::filesystem::is_regular_file(path)) {
@@ -40,10 +42,14 @@ std::vector<float> TextEncoder::encode(std::span<const std::string> texts, TextT
   for (std::size_t first = 0; first < texts.size(); first += kTextsPerPart) {
     const auto part = texts.subspan(first, std::min(kTextsPerPart, texts.size() - first));
     const Stopwatch watch;
-    std::vector<TokenIds> sentences;
-    for (const std::string& text : part) {
-      sentences.push_back(wordpiece_.encode(text, config_.max_tokens));
-    }
+    std::vector<TokenIds> sentences(part.size());
+    parallel_for(static_cast<std::int64_t>(part.size()), kLeastTexts,
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end);
+                        ++i) {
+                     sentences[i] = wordpiece_.encode(part[i], config_.max_tokens);
+                   }
+                 });
     spent.tokenizing += watch.seconds();
     const std::vector<float> rows = bert_.encode(sentences, spent.model);
     embeddings.insert(embeddings.end(), rows.begin(), rows.end());
