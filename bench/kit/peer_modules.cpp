@@ -28,7 +28,7 @@ constexpr std::array<Known, 3> kKnown{{
 }};
 
 fs::path folder() {
-  if (const char* chosen = std::getenv("OCTAVO_PEERS"); chosen != nullptr) return chosen;
+  if (const char* chosen = std::getenv("OCTAVO_PEER_FOLDER"); chosen != nullptr) return chosen;
   std::error_code ignored;
   return fs::read_symlink("/proc/self/exe", ignored).parent_path() / "peers";
 }
@@ -74,17 +74,24 @@ std::vector<PeerEntry> open(const fs::path& path) {
   return entries;
 }
 
+// Those that the bench knows, in its order, then any other module that lies there.
 std::vector<PeerEntry> all() {
   std::vector<PeerEntry> entries;
-  const std::vector<fs::path> paths = modules();
+  std::vector<fs::path> paths = modules();
   for (const Known& known : kKnown) {
-    bool any = false;
-    for (const fs::path& path : paths) {
-      if (!path.stem().string().starts_with(known.module)) continue;
-      any = true;
-      for (PeerEntry& entry : open(path)) entries.push_back(std::move(entry));
+    const auto theirs = std::stable_partition(
+        paths.begin(), paths.end(),
+        [&](const fs::path& path) { return !path.stem().string().starts_with(known.module); });
+    if (theirs == paths.end()) {
+      entries.push_back({known.name, {}, "it was not found when this was built", nullptr});
     }
-    if (!any) entries.push_back({known.name, {}, "it was not found when this was built", nullptr});
+    for (auto path = theirs; path != paths.end(); ++path) {
+      for (PeerEntry& entry : open(*path)) entries.push_back(std::move(entry));
+    }
+    paths.erase(theirs, paths.end());
+  }
+  for (const fs::path& path : paths) {
+    for (PeerEntry& entry : open(path)) entries.push_back(std::move(entry));
   }
   return entries;
 }

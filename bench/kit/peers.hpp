@@ -23,8 +23,8 @@ struct PeerEntry {
   const peers::Peer* peer = nullptr;
 };
 
-/// The peers in the folder `peers` beside the program (or in OCTAVO_PEERS), opened once; and an
-/// entry with its reason for each that the bench knows and that is not there.
+/// The peers in the folder `peers` beside the program (or in OCTAVO_PEER_FOLDER), opened once; and
+/// an entry with its reason for each that the bench knows and that is not there.
 const std::vector<PeerEntry>& installed_peers();
 
 /// How a problem is given to peers. Its memory lives as long as any run that was made from it.

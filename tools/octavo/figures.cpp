@@ -123,7 +123,7 @@ void print_cliffs(const ProblemLine& line, int threads, const kit::Cliffs& c) {
 }
 
 Json peaks_json(int threads) {
-  constexpr double kSeconds = 0.5;
+  constexpr double kSeconds = 0.15;
   constexpr std::array kKinds{std::pair{"int8", kit::PeakKind::int8},
                               std::pair{"bf16", kit::PeakKind::bf16},
                               std::pair{"float32", kit::PeakKind::fp32}};

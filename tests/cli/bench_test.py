@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""octavo try, octavo bench and the report beside it, with no peer, with a broken one and with made-up ones.
+
+Usage: bench_test.py OCTAVO FAKE_PEER REPOSITORY
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree as xml
+from pathlib import Path
+
+OCTAVO, FAKE_PEER, REPOSITORY = (Path(word).resolve() for word in sys.argv[1:4])
+LINE = "scaled_mm int8:int8:fp32 scale=token:channel bias prepacked 5x33x65"
+QUICK = ("--rounds=3", "--seconds=0.001")
+
+
+class Bench(unittest.TestCase):
+    def setUp(self) -> None:
+        holder = tempfile.TemporaryDirectory(prefix="octavo-bench-")
+        self.addCleanup(holder.cleanup)
+        self.folder = Path(holder.name)
+        self.peers = self.folder / "peers"
+        self.peers.mkdir()
+
+    def run_it(self, *words: str, exit_code: int = 0) -> str:
+        environment = {**os.environ, "OCTAVO_PEER_FOLDER": str(self.peers)}
+        done = subprocess.run([str(w) for w in words], capture_output=True, text=True, env=environment, check=False)
+        self.assertEqual(exit_code, done.returncode, done.stdout + done.stderr)
+        return done.stdout
+
+    def octavo(self, *words: str) -> str:
+        return self.run_it(str(OCTAVO), *words)
+
+    def figure(self, line: str = LINE) -> dict:
+        return json.loads(self.octavo("bench", "--json", *QUICK, line))
+
+    def test_without_peers_each_says_not_run(self) -> None:
+        figure = self.figure()
+        self.assertEqual(["oneDNN", "AOCL-DLP", "OpenBLAS float32"], [p["name"] for p in figure["peers"]])
+        for peer in figure["peers"]:
+            self.assertEqual("it was not found when this was built", peer["not_run"])
+            self.assertNotIn("ratio", peer)
+        self.assertEqual(3, figure["rounds"])
+        self.assertGreater(figure["roofline_fraction"], 0)
+        self.assertLessEqual(figure["noise_low"], figure["noise_high"])
+        text = self.octavo("bench", *QUICK, LINE)
+        self.assertIn("AOCL-DLP: not run: it was not found", text)
+
+    def test_a_broken_peer_says_why(self) -> None:
+        (self.peers / "onednn-1.so").write_text("this is no shared object")
+        first = self.figure()["peers"][0]
+        self.assertEqual("oneDNN", first["name"])
+        self.assertTrue(first["not_run"].startswith("its module does not load: "), first)
+
+    def made_up(self, line: str = LINE) -> dict[str, dict]:
+        (self.peers / "made-up.so").symlink_to(FAKE_PEER)
+        return {p["name"]: p for p in self.figure(line)["peers"]}
+
+    def test_a_peer_is_timed_and_judged(self) -> None:
+        peers = self.made_up()
+        right = peers["right"]
+        self.assertEqual(("1.2.3 (loops)", None, "loops"), (right["version"], right["not_run"], right["note"]))
+        self.assertLessEqual(right["max_error_ratio"], 1)
+        self.assertLessEqual(right["ratio_low"], right["ratio"])
+        self.assertGreater(right["median_us"], 0)
+        self.assertGreater(peers["wrong"]["max_error_ratio"], 1)
+        self.assertIsNone(peers["partial"]["max_error_ratio"])
+        self.assertEqual("it does not feel like it", peers["unwilling"]["not_run"])
+
+    def test_groups_are_given_member_by_member(self) -> None:
+        line = "grouped_mm int8:int8:fp32 split=list groups=3+0+4 scale=token:channel prepacked 7x16x32"
+        right = self.made_up(line)["right"]
+        self.assertLessEqual(right["max_error_ratio"], 1)
+        self.assertEqual("loops, members one by one", right["note"])
+
+    def test_a_problem_that_peers_have_no_words_for(self) -> None:
+        line = "scaled_mm uint8:int8:fp32 scale=token:channel azp 4x16x32"
+        self.assertEqual("the bench gives peers no zero points", self.made_up(line)["right"]["not_run"])
+
+    def test_one_row_is_cold(self) -> None:
+        figure = self.figure("scaled_mm int8:int8:fp32 scale=token:channel prepacked 1x1024x1024")
+        self.assertTrue(figure["cold"])
+        self.assertLessEqual(figure["max_error_ratio"], 1)
+
+    def test_try_ends_with_a_conclusion(self) -> None:
+        text = self.octavo("try", "--seconds=0")
+        for part in ("rows threads", "oneDNN: not run", "no peer is installed", "within its error bound"):
+            self.assertIn(part, text)
+        figure = json.loads(self.octavo("try", "--seconds=0", "--json").splitlines()[0])
+        self.assertEqual("figure", figure["type"])
+
+    def test_cliffs_of_a_small_problem(self) -> None:
+        line = "scaled_mm int8:int8:bf16 scale=token:channel prepacked 9x64x64"
+        cliffs = json.loads(self.octavo("bench", "--cliffs", "--json", "--seconds=0.0001", line))
+        self.assertEqual("cliffs", cliffs["type"])
+        self.assertLess(cliffs["largest_drop"], 1)
+        self.assertGreater(cliffs["both_plus_one"], 0)
+        self.run_it(str(OCTAVO), "bench", "--cliffs", "grouped_mm int8:int8:bf16 groups=2+2 4x8x8", exit_code=3)
+
+    def test_the_report_is_whole(self) -> None:
+        (self.peers / "made-up.so").symlink_to(FAKE_PEER)
+        (self.folder / "curve.txt").write_text("# M\n" + "".join(
+            f"scaled_mm int8:int8:fp32 scale=token:channel prepacked {m}x64x128\n" for m in (2, 16)))
+        (self.folder / "selection.txt").write_text(LINE + "\n")
+        out = self.run_it(sys.executable, str(REPOSITORY / "bench" / "report.py"), f"--octavo={OCTAVO}",
+                          f"--out={self.folder}", f"--curve={self.folder / 'curve.txt'}",
+                          f"--selection={self.folder / 'selection.txt'}",
+                          "--cliffs=scaled_mm int8:int8:bf16 scale=token:channel prepacked 3x64x64", *QUICK)
+        page = Path(out.strip())
+        text = page.read_text(encoding="utf-8")
+        for part in ("not run: it was not found", "right 1.2.3", "wrong results", "Cliffs", "A/A noise", LINE,
+                     "| int8 |", "read bandwidth", f"({page.stem}.svg)"):
+            self.assertIn(part, text)
+        for line in (line for line in text.splitlines() if line.startswith("| ")):
+            self.assertTrue(line.endswith(" |"), line)
+        svg = xml.parse(page.with_suffix(".svg")).getroot()
+        words = [node.text for node in svg.iter("{http://www.w3.org/2000/svg}text")]
+        for part in ("Octavo", "right 1.2.3", "1 thread", "16"):
+            self.assertIn(part, words)
+
+
+class Shapes(unittest.TestCase):
+    def test_every_line_parses(self) -> None:
+        for path in sorted((REPOSITORY / "bench" / "shapes").glob("*.txt")):
+            lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+            done = subprocess.run([OCTAVO, "bench", "--list", *lines], capture_output=True, text=True, check=False)
+            self.assertEqual(0, done.returncode, f"{path}: {done.stderr}")
+            self.assertEqual(len(lines), len(done.stdout.splitlines()))
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Peers whose behaviour is known: one is right, one is wrong, one leaves the bias out, one refuses.
+#include <cstdint>
+
+#include "peers/peer.hpp"
+
+namespace octavo::peers {
+namespace {
+
+enum class Way { right, wrong, without_bias };
+
+class Naive final : public Instance {
+ public:
+  Naive(const Product& p, Way way) : p_(p), way_(way) {}
+  void run() override {
+    for (std::int64_t i = 0; i < p_.m; ++i) {
+      for (std::int64_t j = 0; j < p_.n; ++j) static_cast<float*>(p_.out)[i * p_.n + j] = at(i, j);
+    }
+  }
+  double weight_bytes() const override { return static_cast<double>(p_.n * p_.k); }
+  const char* note() const override {
+    return way_ == Way::without_bias ? "bias left out" : "loops";
+  }
+  bool complete() const override { return way_ != Way::without_bias; }
+
+ private:
+  float at(std::int64_t i, std::int64_t j) const {
+    const auto* a = static_cast<const std::int8_t*>(p_.a) + i * p_.k;
+    const auto* b = static_cast<const std::int8_t*>(p_.b) + j * p_.k;
+    std::int32_t sum = way_ == Way::wrong ? 1 << 20 : 0;
+    for (std::int64_t k = 0; k < p_.k; ++k) sum += a[k] * b[k];
+    float value = static_cast<float>(sum);
+    if (p_.scale_a != nullptr) value *= p_.scale_a[i];
+    if (p_.scale_b != nullptr) value *= p_.scale_b[j];
+    return p_.bias != nullptr && complete() ? value + p_.bias[j] : value;
+  }
+  Product p_;
+  Way way_;
+};
+
+template <Way way>
+Instance* create(const Product& p) {
+  if (p.a_type != Type::int8 || p.b_type != Type::int8 || p.out_type != Type::float32)
+    return nullptr;
+  return new Naive(p, way);
+}
+Instance* refuse(const Product&) { return nullptr; }
+const char* failure() { return "it does not feel like it"; }
+
+}  // namespace
+}  // namespace octavo::peers
+
+OCTAVO_PEER_MODULE const octavo::peers::Module* octavo_peers() {
+  using namespace octavo::peers;
+  static const Peer peers[]{{"right", "1.2.3 (loops)", false, create<Way::right>, failure},
+                            {"wrong", "1", false, create<Way::wrong>, failure},
+                            {"partial", "1", false, create<Way::without_bias>, failure},
+                            {"unwilling", "1", false, refuse, failure}};
+  static const Module module{kInterface, 4, peers};
+  return &module;
+}
