@@ -114,10 +114,10 @@ class Worker {
          const Shared& shared, const Scratch& w) noexcept
       : kernels_(kernels),
         p_(p),
-        options_(options),
         s_(s),
         shared_(shared),
         w_(w),
+        finisher_(p, options, shared.rows),
         packed_(p.b.packed != nullptr ? p.b.packed->content()->codes.data() : nullptr, s.k, s.n) {}
 
   /// Rows of a panel. `next` is the panel after it, -1 where there is none.
@@ -126,7 +126,7 @@ class Worker {
     vectors_ = std::min(kPanelVectors, s_.vectors - first_);
     column_ = part.panel * kTileCols;
     columns_ = std::min(kTileCols, s_.n - column_);
-    load_columns(p_, column_, columns_, terms_);
+    finisher_.set_columns(column_, columns_);
     sums_ = w_.panel_sums;
     if (is_packed()) load_sums();
     for (std::int64_t r = part.r0; r < part.r1; r += s_.block_rows) {
@@ -234,7 +234,7 @@ class Worker {
       if (stored) return;
       tile.floats = w_.floats;
     }
-    finish_tile(p_, options_, shared_.rows, terms_, tile);
+    finisher_.finish(tile);
   }
 
   // Zero points outside the range of A's type: sums of 64 bits. True: they were stored.
@@ -259,15 +259,14 @@ class Worker {
 
   const DotKernels& kernels_;
   const Member& p_;
-  const MatmulOptions& options_;
   const Shape& s_;
   const Shared& shared_;
   const Scratch& w_;
+  Finisher finisher_;
   const DotPanels packed_;
   std::int64_t first_ = 0, vectors_ = 0;   // of the panel at hand, in vectors
   std::int64_t column_ = 0, columns_ = 0;  // the same in columns
   const std::int32_t* sums_ = nullptr;     // its column sums, kTileCols of them
-  EpilogueColumns terms_;
 };
 
 // Rows of neighbouring bytes, where A has others.

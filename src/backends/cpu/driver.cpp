@@ -240,12 +240,11 @@ class Unit {
       }
       return;
     }
-    EpilogueColumns columns;
-    load_columns(p_, n0_, count_, columns);
+    Finisher finisher(p_, options_, row_terms_);
+    finisher.set_columns(n0_, count_);
     const bool outliers = p_.epilogue.outliers.present();
     if (outliers) outlier_tile(p_, m0_, rows_, n0_, count_, w_.outliers);
-    finish_tile(
-        p_, options_, row_terms_, columns,
+    finisher.finish(
         {.m0 = m0_, .rows = rows_, .floats = sums, .outliers = outliers ? w_.outliers : nullptr});
   }
 

@@ -66,54 +66,6 @@ const float* load_bias(const TensorView& bias, std::int64_t n0, std::int64_t cou
   return padded(row, count);
 }
 
-// Rows at a time where a term or the output needs a tile of its own.
-constexpr std::int64_t kStagedRows = 16;
-using StagedFloats = std::array<float, static_cast<std::size_t>(kStagedRows* kTileCols)>;
-
-const float* scaled_c(const Epilogue& e, std::int64_t m0, std::int64_t rows, std::int64_t n0,
-                      std::int64_t count, StagedFloats& tile) noexcept {
-  const float beta = factor_at(e.beta, 0);
-  for (std::int64_t r = 0; r < rows; ++r) {
-    float* row = tile.data() + r * kTileCols;
-    widen(best_kernels(), e.c.dtype, e.c.at((m0 + r) * e.c.strides[0] + n0 * e.c.strides[1]),
-          e.c.strides[1], count, row);
-    for (std::int64_t j = 0; j < count; ++j) row[j] *= beta;
-    std::fill(row + count, row + kTileCols, 0.0F);
-  }
-  return tile.data();
-}
-
-// Section 3's steps, in its order.
-class Steps {
- public:
-  using Kind = FinishStep::Kind;
-
-  Steps(const Epilogue& e, const EpilogueRows& rows, const EpilogueColumns& columns,
-        const TileSums& sums, std::int64_t skip, const float* c) noexcept {
-    const float* outliers = sums.outliers != nullptr ? sums.outliers + skip * kTileCols : nullptr;
-    for (std::size_t level = 0; level < 2; ++level) {
-      const float* scale = rows.scale[level];
-      const std::int64_t stride = rows.stride[level];
-      if (scale != nullptr) add(Kind::scale_row, scale + (sums.m0 + skip) * stride, stride);
-    }
-    if (!e.outliers.weight.defined()) add(Kind::add_elements, outliers, kTileCols);
-    for (const float* scale : columns.scale_b) add(Kind::scale_elements, scale, 0);
-    if (e.outliers.weight.defined()) add(Kind::add_elements, outliers, kTileCols);
-    if (e.alpha.present()) add(Kind::scale_row, &columns.alpha, 0);
-    add(Kind::add_elements, c, kTileCols);
-    add(Kind::add_elements, columns.bias, 0);
-    add(Kind::scale_elements, columns.scale_result, 0);
-  }
-  std::span<const FinishStep> span() const noexcept { return {steps_.data(), count_}; }
-
- private:
-  void add(Kind kind, const float* data, std::int64_t stride) noexcept {
-    if (data != nullptr) steps_[count_++] = {kind, data, stride};
-  }
-  std::array<FinishStep, 10> steps_;
-  std::size_t count_ = 0;
-};
-
 void copy_out(const char* staged, std::int64_t rows, std::int64_t count, const TensorView& out,
               void* first) noexcept {
   TensorView from;
@@ -156,27 +108,6 @@ EpilogueRows load_rows(const Member& p, Arena& arena) noexcept {
   return rows;
 }
 
-void load_columns(const Member& p, std::int64_t n0, std::int64_t count,
-                  EpilogueColumns& columns) noexcept {
-  columns.n0 = n0;
-  columns.count = count;
-  for (std::size_t level = 0; level < 2; ++level) {
-    const ScaleView& scale = p.b.scale[level];
-    if (!constant_scale(scale, Side::b)) continue;
-    columns.scale_b[level] = load_scale_b(scale, n0, count, columns.store[level]);
-  }
-  const Epilogue& e = p.epilogue;
-  if (e.bias.defined()) columns.bias = load_bias(e.bias, n0, count, columns.store[2]);
-  if (e.alpha.present()) columns.alpha = factor_at(e.alpha, 0);
-  if (e.scale_result.present()) {
-    Row& row = columns.store[3];
-    for (std::int64_t j = 0; j < count; ++j) {
-      row[static_cast<std::size_t>(j)] = factor_at(e.scale_result, n0 + j);
-    }
-    columns.scale_result = padded(row, count);
-  }
-}
-
 void outlier_tile(const Member& p, std::int64_t m0, std::int64_t rows, std::int64_t n0,
                   std::int64_t count, float* tile) noexcept {
   const Outliers& o = p.epilogue.outliers;
@@ -194,37 +125,96 @@ void outlier_tile(const Member& p, std::int64_t m0, std::int64_t rows, std::int6
   }
 }
 
-void finish_tile(const Member& p, const MatmulOptions& options, const EpilogueRows& rows,
-                 const EpilogueColumns& columns, const TileSums& sums) noexcept {
-  const Epilogue& e = p.epilogue;
-  const TensorView& out = p.out;
+void Finisher::add_step(FinishStep::Kind kind, const float* data, std::int64_t stride) noexcept {
+  if (data != nullptr) steps_[step_count_++] = {kind, data, stride};
+}
+
+void Finisher::set_columns(std::int64_t n0, std::int64_t count) noexcept {
+  using Kind = FinishStep::Kind;
+  const Epilogue& e = member_.epilogue;
+  n0_ = n0;
+  count_ = count;
+  step_count_ = 0;
+  // An empty sum is 0 for PyTorch, whatever would be added to it.
+  if (options_.torch_compat && member_.a.data.shape[1] == 0) return;
+  for (std::size_t level = 0; level < 2; ++level) {
+    row_scale_[level] = rows_.scale[level] != nullptr ? &steps_[step_count_] : nullptr;
+    add_step(Kind::scale_row, rows_.scale[level], rows_.stride[level]);
+  }
+  // Where the outliers of a tile lie is known with its sums.
+  const auto add_outliers = [&](std::size_t place, bool present) {
+    outliers_[place] = present ? &steps_[step_count_] : nullptr;
+    if (present) add_step(Kind::add_elements, c_.front().data(), kTileCols);
+  };
+  const bool original = e.outliers.weight.defined();
+  add_outliers(0, e.outliers.present() && !original);
+  for (std::size_t level = 0; level < 2; ++level) {
+    const ScaleView& scale = member_.b.scale[level];
+    if (!constant_scale(scale, Side::b)) continue;
+    add_step(Kind::scale_elements, load_scale_b(scale, n0, count, terms_[level]), 0);
+  }
+  add_outliers(1, e.outliers.present() && original);
+  if (e.alpha.present()) {
+    alpha_ = factor_at(e.alpha, 0);
+    add_step(Kind::scale_row, &alpha_, 0);
+  }
+  if (e.c.defined()) add_step(Kind::add_elements, c_.front().data(), kTileCols);
+  if (e.bias.defined()) {
+    add_step(Kind::add_elements, load_bias(e.bias, n0, count, terms_[2]), 0);
+  }
+  if (e.scale_result.present()) {
+    for (std::int64_t j = 0; j < count; ++j) {
+      terms_[3][static_cast<std::size_t>(j)] = factor_at(e.scale_result, n0 + j);
+    }
+    add_step(Kind::scale_elements, padded(terms_[3], count), 0);
+  }
+}
+
+void Finisher::stage_c(std::int64_t m, std::int64_t rows) noexcept {
+  const TensorView& c = member_.epilogue.c;
+  const float beta = factor_at(member_.epilogue.beta, 0);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    Row& row = c_[static_cast<std::size_t>(r)];
+    widen(best_kernels(), c.dtype, c.at((m + r) * c.strides[0] + n0_ * c.strides[1]), c.strides[1],
+          count_, row.data());
+    for (std::int64_t j = 0; j < count_; ++j) row[static_cast<std::size_t>(j)] *= beta;
+    (void)padded(row, count_);
+  }
+}
+
+void Finisher::finish(const TileSums& sums) noexcept {
+  const TensorView& out = member_.out;
+  const bool c = member_.epilogue.c.defined();
   const std::int64_t bytes = element_bytes(out.dtype);
-  const bool in_place = out.strides[1] == 1 && columns.count == kTileCols;
-  const std::int64_t step = in_place && !e.c.defined() ? sums.rows : kStagedRows;
-  StagedFloats c;
-  alignas(64) std::array<char, kStagedRows * kTileCols * 4> staged;
+  const bool in_place = out.strides[1] == 1 && count_ == kTileCols;
+  const std::int64_t step = in_place && !c ? sums.rows : kStagedRows;
   for (std::int64_t r = 0; r < sums.rows; r += step) {
-    const std::int64_t count = std::min(step, sums.rows - r);
+    const std::int64_t rows = std::min(step, sums.rows - r);
     const std::int64_t m = sums.m0 + r;
-    const float* addend =
-        e.c.defined() ? scaled_c(e, m, count, columns.n0, columns.count, c) : nullptr;
-    const Steps steps(e, rows, columns, sums, r, addend);
-    // An empty sum is 0 for PyTorch, whatever would be added to it.
-    const bool nothing = options.torch_compat && p.a.data.shape[1] == 0;
-    void* first = out.at(m * out.strides[0] + columns.n0 * out.strides[1]);
+    if (c) stage_c(m, rows);
+    if (step_count_ != 0) {
+      for (std::size_t level = 0; level < 2; ++level) {
+        if (row_scale_[level] == nullptr) continue;
+        row_scale_[level]->data = rows_.scale[level] + m * rows_.stride[level];
+      }
+      for (FinishStep* outliers : outliers_) {
+        if (outliers != nullptr) outliers->data = sums.outliers + r * kTileCols;
+      }
+    }
+    void* first = out.at(m * out.strides[0] + n0_ * out.strides[1]);
     best_kernels().finish({
-        .rows = count,
+        .rows = rows,
         .floats = sums.floats != nullptr ? sums.floats + r * kTileCols : nullptr,
         .integers = sums.integers != nullptr ? sums.integers + r * kTileCols : nullptr,
         .shift = sums.shift != nullptr ? sums.shift + r : nullptr,
         .column_sums = sums.column_sums,
-        .steps = nothing ? std::span<const FinishStep>() : steps.span(),
+        .steps = {steps_.data(), step_count_},
         .dtype = out.dtype,
-        .overflow = options.overflow,
-        .out = in_place ? first : staged.data(),
+        .overflow = options_.overflow,
+        .out = in_place ? first : staged_.data(),
         .row_bytes = in_place ? out.strides[0] * bytes : kTileCols * bytes,
     });
-    if (!in_place) copy_out(staged.data(), count, columns.count, out, first);
+    if (!in_place) copy_out(staged_.data(), rows, count_, out, first);
   }
 }
 

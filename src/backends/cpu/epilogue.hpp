@@ -19,20 +19,6 @@ struct EpilogueRows {
 /// Finds them where they lie, or widens them into the arena.
 EpilogueRows load_rows(const Member& member, Arena& arena) noexcept;
 
-/// The terms of columns [n0, n0 + count), loaded once per tile. Null: none.
-struct EpilogueColumns {
-  std::int64_t n0 = 0;
-  std::int64_t count = 0;
-  std::array<const float*, 2> scale_b{};
-  const float* bias = nullptr;
-  const float* scale_result = nullptr;
-  float alpha = 1.0F;
-  /// Where terms go that do not lie as kTileCols floats already.
-  alignas(64) std::array<std::array<float, kTileCols>, 4> store;
-};
-void load_columns(const Member& member, std::int64_t n0, std::int64_t count,
-                  EpilogueColumns& columns) noexcept;
-
 /// The outlier terms of rows [m0, m0 + rows) as [rows][kTileCols] floats, in ascending k.
 void outlier_tile(const Member& member, std::int64_t m0, std::int64_t rows, std::int64_t n0,
                   std::int64_t count, float* tile) noexcept;
@@ -47,10 +33,40 @@ struct TileSums {
   const float* outliers = nullptr;  ///< outlier_tile's, or null
 };
 
-/// Writes the output elements of a tile. The steps are those of specification section 3, each
-/// rounded, absent ones skipped.
-void finish_tile(const Member& member, const MatmulOptions& options, const EpilogueRows& rows,
-                 const EpilogueColumns& columns, const TileSums& sums) noexcept;
+/// Finishes tiles of one member. The steps are those of specification section 3, each rounded,
+/// absent ones skipped.
+class Finisher {
+ public:
+  Finisher(const Member& member, const MatmulOptions& options, const EpilogueRows& rows) noexcept
+      : member_(member), options_(options), rows_(rows) {}
+
+  /// Loads the terms of columns [n0, n0 + count), for the tiles that follow.
+  void set_columns(std::int64_t n0, std::int64_t count) noexcept;
+
+  /// Writes the output elements of a tile of those columns.
+  void finish(const TileSums& sums) noexcept;
+
+ private:
+  using Row = std::array<float, kTileCols>;
+  static constexpr std::int64_t kStagedRows = 16;
+
+  void add_step(FinishStep::Kind kind, const float* data, std::int64_t stride) noexcept;
+  void stage_c(std::int64_t m, std::int64_t rows) noexcept;
+
+  const Member& member_;
+  const MatmulOptions& options_;
+  const EpilogueRows& rows_;
+  std::int64_t n0_ = 0, count_ = 0;
+  std::array<FinishStep, 10> steps_{};
+  std::size_t step_count_ = 0;
+  std::array<FinishStep*, 2> row_scale_{};  // their data moves with the rows
+  std::array<FinishStep*, 2> outliers_{};   // the same; one of them is there
+  float alpha_ = 1.0F;
+  // Terms that do not lie as kTileCols floats already; C and outputs that are narrower or strided.
+  alignas(64) std::array<Row, 4> terms_;
+  alignas(64) std::array<Row, kStagedRows> c_;
+  alignas(64) std::array<char, kStagedRows * kTileCols * 4> staged_;
+};
 
 /// Stores exact sums of an int32 output, saturated.
 void finish_exact_row(const Member& member, std::int64_t m, std::int64_t n0, std::int64_t count,
