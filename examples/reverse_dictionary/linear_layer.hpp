@@ -26,6 +26,7 @@ class LinearLayer {
 
  private:
   octavo::PackedWeight weight_;
+  octavo::Tensor plain_;  ///< a float32 weight as it is stored
   octavo::Tensor bias_;
   std::string scheme_;
 };

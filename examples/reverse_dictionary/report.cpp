@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "float32_product.hpp"
+
 namespace reverse_dictionary {
 namespace {
 
@@ -33,7 +35,7 @@ __attribute__((format(printf, 1, 2))) std::string format(const char* pattern, ..
 void print_table(const Evaluation& evaluation, std::ostream& out) {
   out << evaluation.glosses << " glosses, " << evaluation.queries
       << " queries; cosine, top-1 and top-10 are agreement with "
-      << evaluation.models.front().scheme << "\n\n"
+      << evaluation.models.front().scheme << "; float32 products by " << float32_library() << "\n\n"
       << format("%-13s %12s %12s %9s %9s %6s %6s %9s %9s  %6s %6s %6s\n", "scheme", "linear bytes",
                 "file bytes", "mean cos", "min cos", "top-1", "top-10", "recall@10", "glosses/s",
                 "linear", "other", "tokens");
@@ -84,6 +86,7 @@ std::string to_json(const Evaluation& evaluation) {
   const nlohmann::ordered_json all = {{"glosses", evaluation.glosses},
                                       {"queries", evaluation.queries},
                                       {"examples", evaluation.examples},
+                                      {"float32_products", float32_library()},
                                       {"schemes", models}};
   return all.dump(2) + "\n";
 }
