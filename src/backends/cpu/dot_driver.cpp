@@ -11,7 +11,6 @@
 #include "backends/cpu/dot_driver.hpp"
 
 #include <algorithm>
-#include <limits>
 
 #include "backends/cpu/dot_layout.hpp"
 #include "backends/cpu/epilogue.hpp"
@@ -65,26 +64,26 @@ struct Shared {
   std::uint8_t flip;
   EpilogueRows rows;
   const std::int32_t* shift;  // [m]: what a row's bytes stand too high
-  const std::int32_t* azp;    // [m] where a zero point leaves the range of A's type, else null
+  const std::int32_t* azp;    // [m], where 32 bits have no room for one of them; else null
 };
 
 struct Scratch {
   std::int32_t* sums;        // [block_rows][64]
   float* floats;             // the same
   float* outliers;           // the same
-  std::int32_t* panel_sums;  // [64]
   std::int8_t* panel;        // one chunk of a panel, where B is not packed
+  std::int32_t* panel_sums;  // [64]
 };
 
 Scratch take_scratch(const Member& p, const Shape& s, Arena& arena) noexcept {
   Scratch w{};
   const std::int64_t tile = s.block_rows * kTileCols;
   w.sums = arena.take<std::int32_t>(tile);
-  w.panel_sums = arena.take<std::int32_t>(kTileCols);
   if (p.a.azp.defined()) w.floats = arena.take<float>(tile);
   if (p.epilogue.outliers.present()) w.outliers = arena.take<float>(tile);
   if (p.b.packed == nullptr) {
     w.panel = arena.take<std::int8_t>(s.chunk * kStep * kTileCols);
+    w.panel_sums = arena.take<std::int32_t>(kTileCols);
   }
   return w;
 }
@@ -127,8 +126,7 @@ class Worker {
     column_ = part.panel * kTileCols;
     columns_ = std::min(kTileCols, s_.n - column_);
     finisher_.set_columns(column_, columns_);
-    sums_ = w_.panel_sums;
-    if (is_packed()) load_sums();
+    sums_ = is_packed() ? packed_.sums(first_) : w_.panel_sums;
     for (std::int64_t r = part.r0; r < part.r1; r += s_.block_rows) {
       const std::int64_t end = std::min(part.r1, r + s_.block_rows);
       // The first chunk of what follows: this panel once more, or the next.
@@ -143,17 +141,6 @@ class Worker {
 
   const std::int8_t* codes(std::int64_t first, std::int64_t step) const noexcept {
     return is_packed() ? packed_.codes(first, step) : nullptr;
-  }
-
-  // The epilogue reads whole tiles of sums; the last panel may have fewer.
-  void load_sums() noexcept {
-    const std::int32_t* sums = packed_.sums(first_);
-    if (vectors_ == kPanelVectors) {
-      sums_ = sums;
-    } else {
-      std::fill_n(std::copy_n(sums, vectors_ * kVectorCols, w_.panel_sums),
-                  (kPanelVectors - vectors_) * kVectorCols, 0);
-    }
   }
 
   void block(std::int64_t r0, std::int64_t r1, const std::int8_t* next) noexcept {
@@ -183,6 +170,7 @@ class Worker {
   // the rows: it is read once instead of twice.
   void chunk(std::int64_t r0, std::int64_t r1, std::int64_t step, std::int64_t end,
              const std::int8_t* next) noexcept {
+    const bool last = end == s_.steps;
     const std::int64_t k0 = step * kStep;
     const std::int64_t depth = std::min(s_.k, end * kStep) - k0;
     const std::int8_t* b = is_packed() ? codes(first_, step) : pack_chunk(k0, depth);
@@ -210,21 +198,19 @@ class Worker {
                 .b = b + v * kVectorCols * kStep,
                 .ldb = vectors_ * kVectorCols * kStep,
                 .c = sums + v * kVectorCols,
+                .column_sums = last ? sums_ + v * kVectorCols : nullptr,
+                .shift = shared_.shift + begin,
                 .flip = shared_.flip,
                 .add = step > 0,
                 .ahead = reinterpret_cast<const char*>(next) + call * lines * (end - step) * 64});
-        if (end == s_.steps && !halves) finish(begin, stop, sums);
+        if (last && !halves) finish(begin, stop, sums);
       }
     }
-    if (end == s_.steps && halves) finish(r0, r1, w_.sums);
+    if (last && halves) finish(r0, r1, w_.sums);
   }
 
   void finish(std::int64_t r0, std::int64_t r1, const std::int32_t* sums) noexcept {
-    TileSums tile{.m0 = r0,
-                  .rows = r1 - r0,
-                  .integers = sums,
-                  .shift = shared_.shift + r0,
-                  .column_sums = sums_};
+    TileSums tile{.m0 = r0, .rows = r1 - r0, .integers = sums};
     if (p_.epilogue.outliers.present()) {
       outlier_tile(p_, r0, r1 - r0, column_, columns_, w_.outliers);
       tile.outliers = w_.outliers;
@@ -237,16 +223,13 @@ class Worker {
     finisher_.finish(tile);
   }
 
-  // Zero points outside the range of A's type: sums of 64 bits. True: they were stored.
+  // Zero points that 32 bits have no room for. True: the sums were stored.
   bool widen_sums(const TileSums& tile) noexcept {
-    const std::int32_t above = shared_.flip;
     std::array<std::int64_t, static_cast<std::size_t>(kTileCols)> exact;
     for (std::int64_t r = 0; r < tile.rows; ++r) {
       const std::int64_t azp = shared_.azp[tile.m0 + r];
-      for (std::int64_t j = 0; j < kTileCols; ++j) {
-        const auto codes = static_cast<std::uint32_t>(tile.integers[r * kTileCols + j]) -
-                           static_cast<std::uint32_t>(sums_[j]) * static_cast<std::uint32_t>(above);
-        const std::int64_t sum = static_cast<std::int32_t>(codes) - azp * sums_[j];
+      for (std::int64_t j = 0; j < columns_; ++j) {
+        const std::int64_t sum = tile.integers[r * kTileCols + j] - azp * sums_[j];
         exact[static_cast<std::size_t>(j)] = sum;
         w_.floats[r * kTileCols + j] = static_cast<float>(sum);
       }
@@ -266,7 +249,7 @@ class Worker {
   const DotPanels packed_;
   std::int64_t first_ = 0, vectors_ = 0;   // of the panel at hand, in vectors
   std::int64_t column_ = 0, columns_ = 0;  // the same in columns
-  const std::int32_t* sums_ = nullptr;     // its column sums, kTileCols of them
+  const std::int32_t* sums_ = nullptr;     // its column sums
 };
 
 // Rows of neighbouring bytes, where A has others.
@@ -291,22 +274,24 @@ void load_a(const Member& p, const Shape& s, const ExecContext& context, Arena& 
   });
 }
 
-// What the epilogue subtracts for each row: 128 for a signed byte, and the zero point.
+// What is taken away of each row: 128 for a signed byte, and the zero point where it lies in the
+// range of A's type. No sum leaves int32 then.
 void load_shifts(const Member& p, const Shape& s, Arena& arena, Shared& shared) noexcept {
   auto* shift = arena.take<std::int32_t>(s.m);
+  shared.shift = shift;
   auto* azp = p.a.azp.defined() ? arena.take<std::int32_t>(s.m) : nullptr;
   if (arena.counting()) return;
   std::fill_n(shift, s.m, shared.flip);
-  shared.shift = shift;
   if (azp == nullptr) return;
   const std::int64_t low = -std::int64_t{shared.flip};
+  bool narrow = true;
   for (std::int64_t m = 0; m < s.m; ++m) {
     const std::int64_t value = load_int(p.a.azp, m, 0);
     azp[m] = static_cast<std::int32_t>(value);
-    if (value < low || value > low + 255) shared.azp = azp;
-    shift[m] = static_cast<std::int32_t>(static_cast<std::uint32_t>(shift[m]) +
-                                         static_cast<std::uint32_t>(azp[m]));
+    narrow = narrow && value >= low && value <= low + 255;
   }
+  if (!narrow) shared.azp = azp;
+  for (std::int64_t m = 0; m < s.m && narrow; ++m) shift[m] += azp[m];
 }
 
 }  // namespace

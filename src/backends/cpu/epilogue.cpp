@@ -206,8 +206,6 @@ void Finisher::finish(const TileSums& sums) noexcept {
         .rows = rows,
         .floats = sums.floats != nullptr ? sums.floats + r * kTileCols : nullptr,
         .integers = sums.integers != nullptr ? sums.integers + r * kTileCols : nullptr,
-        .shift = sums.shift != nullptr ? sums.shift + r : nullptr,
-        .column_sums = sums.column_sums,
         .steps = {steps_.data(), step_count_},
         .dtype = out.dtype,
         .overflow = options_.overflow,

@@ -28,8 +28,6 @@ struct TileSums {
   std::int64_t m0 = 0, rows = 0;
   const float* floats = nullptr;
   const std::int32_t* integers = nullptr;
-  const std::int32_t* shift = nullptr;  ///< of the first of these rows
-  const std::int32_t* column_sums = nullptr;
   const float* outliers = nullptr;  ///< outlier_tile's, or null
 };
 

@@ -31,12 +31,8 @@ struct FinishStep {
 /// A tile of sums on its way out. Every step is rounded by itself.
 struct FinishTile {
   std::int64_t rows;
-  /// [rows][kTileCols] sums; null: those of `integers`.
-  const float* floats;
-  /// [rows][kTileCols]; the sum is integers[r][j] - shift[r] * column_sums[j], modulo 2^32.
+  const float* floats;  ///< [rows][kTileCols] sums; null: those of `integers`
   const std::int32_t* integers;
-  const std::int32_t* shift;
-  const std::int32_t* column_sums;
   std::span<const FinishStep> steps;
   /// int32: the integer sum itself, without steps.
   DType dtype;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // 4 x 16 in 8-wide vectors: 8 accumulators, 2 of B, 1 of A fit 16 registers.
-#include <bit>
 #include <immintrin.h>
+#include <bit>
 
 #include <cstddef>
 #include <cstdint>

@@ -18,6 +18,11 @@ inline __m512i broadcast_tail(const std::uint8_t* a, __mmask64 existing) {
   return _mm512_broadcastd_epi32(_mm512_castsi512_si128(bytes));
 }
 
+inline __m512i take_away(__m512i sums, const std::int32_t* of_columns, std::int32_t shift) {
+  const __m512i columns = _mm512_loadu_si512(of_columns);
+  return _mm512_sub_epi32(sums, _mm512_mullo_epi32(columns, _mm512_set1_epi32(shift)));
+}
+
 template <int lines>
 inline __attribute__((always_inline)) void prefetch(const char*& ahead) {
   if constexpr (lines > 0) _mm_prefetch(ahead, _MM_HINT_T0);
@@ -55,6 +60,9 @@ inline __attribute__((always_inline)) void dot_rows(const octavo::cpu::DotTile& 
   const auto place = [&](std::size_t n) { return c + n / vectors * kRowSums + n % vectors * 16; };
   __m512i sums[] = {((void)i, _mm512_setzero_si512())...};
   if (t.add) ((sums[i] = load_vector(place(i))), ...);
+  if (t.column_sums != nullptr) {
+    ((sums[i] = take_away(sums[i], t.column_sums + i % vectors * 16, t.shift[i / vectors])), ...);
+  }
   const auto row = [&](std::size_t r) {
     return broadcast_step(a + static_cast<std::int64_t>(r) * lda);
   };

@@ -65,9 +65,7 @@ struct FinishRows {
     Floats x[sizeof...(v)];
     if constexpr (from_integers) {
       const std::int32_t* sums = t.integers + r * octavo::cpu::kTileCols + column;
-      const std::int32_t* of_columns = t.column_sums + column;
-      const Ints whole[] = {load<Ints>(sums + row(v) * kCols + col(v)) -
-                            load<Ints>(of_columns + col(v)) * t.shift[r + row(v)]...};
+      const Ints whole[] = {load<Ints>(sums + row(v) * kCols + col(v))...};
       if (t.dtype == octavo::DType::int32) {
         out += column * 4;
         ((*reinterpret_cast<Ints*>(out + static_cast<std::int64_t>(row(v)) * bytes + col(v) * 4) =

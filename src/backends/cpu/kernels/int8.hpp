@@ -19,18 +19,20 @@ inline constexpr std::int64_t kPanelVectors = 4;
 inline constexpr std::int64_t kStep = 4;
 
 /// Sums of rows x columns: c[r][j] = the sum over k of u[r][k] * b[k][j], modulo 2^32, where u is
-/// the byte of A with the bits of `flip` inverted, unsigned. With 0x80 in `flip`, u is a signed
-/// byte plus 128; the epilogue takes 128 times the column's sum away again.
+/// the byte of A with the bits of `flip` inverted, unsigned. With 0x80 in `flip` u is a signed byte
+/// plus 128, which a shift of 128 takes away again, and a zero point with it.
 struct DotTile {
-  std::int64_t depth;     ///< bytes of A along K; nothing past them is read
-  const std::uint8_t* a;  ///< [rows] of `depth` bytes
-  std::int64_t lda;       ///< bytes from one row to the next
-  const std::int8_t* b;   ///< the tile's first vector in the panel, 64-byte aligned
-  std::int64_t ldb;       ///< bytes from one step to the next; a multiple of 64
-  std::int32_t* c;        ///< 64 sums from one row to the next, 64-byte aligned
-  std::uint8_t flip;      ///< 0x80: A is int8; 0: A is uint8
-  bool add;               ///< to what c holds; else c is overwritten
-  const char* ahead;      ///< what is read next: each step prefetches some lines of it
+  std::int64_t depth;               ///< bytes of A along K; nothing past them is read
+  const std::uint8_t* a;            ///< [rows] of `depth` bytes
+  std::int64_t lda;                 ///< bytes from one row to the next
+  const std::int8_t* b;             ///< the tile's first vector in the panel, 64-byte aligned
+  std::int64_t ldb;                 ///< bytes from one step to the next; a multiple of 64
+  std::int32_t* c;                  ///< 64 sums from one row to the next, 64-byte aligned
+  const std::int32_t* column_sums;  ///< of B, [vectors * 16]; null: nothing is taken away
+  const std::int32_t* shift;        ///< [rows]: c[r][j] -= shift[r] * column_sums[j]
+  std::uint8_t flip;                ///< 0x80: A is int8; 0: A is uint8
+  bool add;                         ///< to what c holds; else c is overwritten
+  const char* ahead;                ///< what is read next: each step prefetches some lines of it
 };
 using DotKernel = void (*)(const DotTile&) noexcept;
 
