@@ -237,7 +237,7 @@ double PeerRun::error_ratio(std::int64_t rows, std::int64_t columns) const {
     if (!set[i]->complete()) return -1.0;
     const Verdict v = compare_exact(impl_->form->members[i].judged, rows, columns);
     // Skipped are results that are not finite; peers are given no problem that has many.
-    if (v.skipped > v.checked) return std::numeric_limits<double>::infinity();
+    if (v.skipped > v.checked) return std::numeric_limits<double>::max();
     worst = std::max(worst, v.max_ratio);
   }
   return worst;
