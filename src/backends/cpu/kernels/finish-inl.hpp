@@ -6,131 +6,165 @@
 //   any_nan(x)                  whether a lane is NaN
 //   put_high_halves(a, b, out)  the upper 16 bits of the lanes of two vectors, one after the other
 //
-// Four vectors of each row stay in registers from the sum to the store, whatever the steps are;
-// they are named by constants only, or they would live on the stack. Vector v belongs to row v / 4.
+// Four vectors of a row stay in registers from the sum to the store, whatever the steps are; they
+// are named by constants only, or they would live on the stack.
 
-constexpr std::size_t kRowVectors = 4;
+// The loops over rows know what they store, or constants would not stay in registers.
+enum class Out { bfloat16, float32, other };
 
 template <int lanes, std::size_t... v>
-struct FinishRows {
+struct FinishRow {
   using Tile = octavo::cpu::FinishTile;
+  using Step = octavo::cpu::FinishStep;
   using Floats = Lanes<float, lanes>;
   using Ints = Lanes<std::int32_t, lanes>;
   using Words = Lanes<std::uint32_t, lanes>;
-  static constexpr std::size_t kRows = sizeof...(v) / kRowVectors;
-  static constexpr auto kCols = static_cast<std::size_t>(octavo::cpu::kTileCols);
+  using Row = Floats[sizeof...(v)];
+  static constexpr std::int64_t kCols = octavo::cpu::kTileCols;
+  static constexpr std::int64_t kCount = sizeof...(v) * lanes;
 
-  template <class Vector, class Pointer>
-  static inline __attribute__((always_inline)) Vector load(Pointer p) {
-    return *reinterpret_cast<const Vector*>(p);
-  }
-  static constexpr std::size_t row(std::size_t n) { return n / kRowVectors; }
-  static constexpr std::size_t col(std::size_t n) { return n % kRowVectors * lanes; }
+#define OCTAVO_FINISH static inline __attribute__((always_inline))
+  // Not templates: a template argument loses the attribute that allows any address.
+  OCTAVO_FINISH Floats load(const float* p) { return *reinterpret_cast<const Floats*>(p); }
+  OCTAVO_FINISH Ints load(const std::int32_t* p) { return *reinterpret_cast<const Ints*>(p); }
 
-  // encode<kBFloat16>, the upper half: to nearest even; a NaN becomes the quiet one of its sign.
-  static inline __attribute__((always_inline)) Words round_bfloat16(Floats x) {
+  // encode<kBFloat16>, in the upper half: to nearest even, a NaN the quiet one of its sign.
+  OCTAVO_FINISH Words round_bfloat16(Floats x) {
     const Words bits = reinterpret_cast<const Words&>(x);
     return bits + 0x7FFFU + ((bits >> 16) & 1U);
   }
-  static inline __attribute__((always_inline)) Words quiet_bfloat16(Floats x) {
+  OCTAVO_FINISH Words quiet_bfloat16(Floats x) {
     const Words bits = reinterpret_cast<const Words&>(x);
     const Words is_nan = (bits & 0x7FFFFFFFU) > 0x7F800000U;
     const Words quiet = (bits & 0x80000000U) | 0x7FC00000U;
     return (round_bfloat16(x) & ~is_nan) | (quiet & is_nan);
   }
-
-  static inline __attribute__((always_inline)) void put_bfloat16(const Floats (&x)[sizeof...(v)],
-                                                                 char* out, std::int64_t bytes) {
-    const auto place = [&](std::size_t n) {
-      return out + static_cast<std::int64_t>(row(n)) * bytes + col(n) * 2;
-    };
+  OCTAVO_FINISH void put_bfloat16(const Row& x, char* out) {
     const auto put = [&](std::size_t n, Words low, Words high) {
-      if (n % 2 == 0) put_high_halves(low, high, place(n));
+      if (n % 2 == 0) put_high_halves(low, high, out + n * lanes * 2);
     };
     // A NaN among them shows in their sum.
-    if (Floats sum = (x[v] + ...); !any_nan(sum)) {
+    if (const Floats sum = (x[v] + ...); !any_nan(sum)) {
       (put(v, round_bfloat16(x[v]), round_bfloat16(x[v | 1])), ...);
     } else {
       (put(v, quiet_bfloat16(x[v]), quiet_bfloat16(x[v | 1])), ...);
     }
   }
-
-  // Rows from r on, columns [column, column + 4 lanes).
-  template <bool from_integers>
-  static inline __attribute__((always_inline)) void run(const Tile& t, std::int64_t r,
-                                                        std::int64_t column) {
-    using octavo::cpu::FinishStep;
-    const std::int64_t bytes = t.row_bytes;
-    char* out = static_cast<char*>(t.out) + r * bytes;
-    Floats x[sizeof...(v)];
-    if constexpr (from_integers) {
-      const std::int32_t* sums = t.integers + r * octavo::cpu::kTileCols + column;
-      const Ints whole[] = {load<Ints>(sums + row(v) * kCols + col(v))...};
-      if (t.dtype == octavo::DType::int32) {
-        out += column * 4;
-        ((*reinterpret_cast<Ints*>(out + static_cast<std::int64_t>(row(v)) * bytes + col(v) * 4) =
-              whole[v]),
-         ...);
-        return;
-      }
-      ((x[v] = __builtin_convertvector(whole[v], Floats)), ...);
+  OCTAVO_FINISH void put_float32(const Row& x, char* out) {
+    ((*reinterpret_cast<Floats*>(out + v * sizeof(Floats)) = x[v]), ...);
+  }
+  template <Out out_kind>
+  OCTAVO_FINISH void put(const Tile& t, const Row& x, std::int64_t r, std::int64_t column) {
+    char* out =
+        static_cast<char*>(t.out) + r * t.row_bytes + column * octavo::element_bytes(t.dtype);
+    if constexpr (out_kind == Out::bfloat16) {
+      put_bfloat16(x, out);
+    } else if constexpr (out_kind == Out::float32) {
+      put_float32(x, out);
     } else {
-      const float* sums = t.floats + r * octavo::cpu::kTileCols + column;
-      ((x[v] = load<Floats>(sums + row(v) * kCols + col(v))), ...);
+      alignas(64) float floats[kCount];
+      ((*reinterpret_cast<Floats*>(floats + v * lanes) = x[v]), ...);
+      narrow_row(t.dtype, floats, kCount, out, t.overflow);
     }
-    for (const FinishStep& step : t.steps) {
-      const std::int64_t stride = step.stride;
-      const float* data = step.data + r * stride;
-      const auto element = [&](std::size_t n) {
-        return load<Floats>(data + static_cast<std::int64_t>(row(n)) * stride + column + col(n));
-      };
+  }
+
+  template <bool from_integers>
+  OCTAVO_FINISH void sums(const Tile& t, Row& x, std::int64_t r, std::int64_t column) {
+    const std::int64_t first = r * kCols + column;
+    if constexpr (from_integers) {
+      ((x[v] = __builtin_convertvector(load(t.integers + first + v * lanes), Floats)), ...);
+    } else {
+      ((x[v] = load(t.floats + first + v * lanes)), ...);
+    }
+  }
+
+  // Any steps, one row.
+  template <bool from_integers, Out out_kind>
+  OCTAVO_FINISH void run(const Tile& t, std::int64_t r, std::int64_t column) {
+    Row x;
+    sums<from_integers>(t, x, r, column);
+    for (const Step& step : t.steps) {
+      const float* data = step.data + r * step.stride;
       switch (step.kind) {
-        case FinishStep::Kind::scale_row:
-          ((x[v] *= data[static_cast<std::int64_t>(row(v)) * stride]), ...);
+        case Step::Kind::scale_row:
+          ((x[v] *= *data), ...);
           break;
-        case FinishStep::Kind::scale_elements:
-          ((x[v] *= element(v)), ...);
+        case Step::Kind::scale_elements:
+          ((x[v] *= load(data + column + v * lanes)), ...);
           break;
         default:
-          ((x[v] += element(v)), ...);
+          ((x[v] += load(data + column + v * lanes)), ...);
       }
     }
-    if (t.dtype == octavo::DType::bfloat16) return put_bfloat16(x, out + column * 2, bytes);
-    if (t.dtype == octavo::DType::float32) {
-      out += column * 4;
-      ((*reinterpret_cast<Floats*>(out + static_cast<std::int64_t>(row(v)) * bytes + col(v) * 4) =
-            x[v]),
-       ...);
-      return;
-    }
-    constexpr std::int64_t kCount = std::int64_t{kRowVectors} * lanes;
-    alignas(64) float floats[sizeof...(v) * lanes];
-    ((*reinterpret_cast<Floats*>(floats + v * lanes) = x[v]), ...);
-    out += column * octavo::element_bytes(t.dtype);
-    for (std::int64_t i = 0; i < std::int64_t{kRows}; ++i) {
-      narrow_row(t.dtype, floats + i * kCount, kCount, out + i * bytes, t.overflow);
+    put<out_kind>(t, x, r, column);
+  }
+
+  // A factor for the row, one for each column and perhaps a bias: columns stay in registers, no
+  // step is looked up.
+  template <bool from_integers, Out out_kind, bool bias>
+  OCTAVO_FINISH void run_usual(const Tile& t) {
+    const Step& row = t.steps[0];
+    const float* columns = t.steps[1].data;
+    const float* added = bias ? t.steps[2].data : columns;
+    const Row factor = {load(columns + v * lanes)...};
+    const Row addend = {load(added + v * lanes)...};
+    for (std::int64_t r = 0; r < t.rows; ++r) {
+      Row x;
+      sums<from_integers>(t, x, r, 0);
+      const float scale = row.data[r * row.stride];
+      ((x[v] *= scale), ...);
+      ((x[v] *= factor[v]), ...);
+      if constexpr (bias) ((x[v] += addend[v]), ...);
+      put<out_kind>(t, x, r, 0);
     }
   }
+#undef OCTAVO_FINISH
 };
 
-template <int lanes, bool from_integers>
+// Whether the steps are scale_a, scale_b and perhaps a bias.
+inline bool usual_steps(const octavo::cpu::FinishTile& t) {
+  using Kind = octavo::cpu::FinishStep::Kind;
+  const auto is = [&](std::size_t i, Kind kind, bool by_row) {
+    return t.steps[i].kind == kind && (by_row || t.steps[i].stride == 0);
+  };
+  const std::size_t count = t.steps.size();
+  return (count == 2 || count == 3) && is(0, Kind::scale_row, true) &&
+         is(1, Kind::scale_elements, false) && (count == 2 || is(2, Kind::add_elements, false));
+}
+
+template <int lanes, bool from_integers, Out out_kind>
 void finish_all(const octavo::cpu::FinishTile& t) noexcept {
-  constexpr std::int64_t kStepCols = std::int64_t{kRowVectors} * lanes;
-  std::int64_t r = 0;
-  // Two rows at a time where there are registers for eight vectors.
-  if constexpr (lanes == 16) {
-    for (; r + 2 <= t.rows; r += 2) {
-      FinishRows<lanes, 0, 1, 2, 3, 4, 5, 6, 7>::template run<from_integers>(t, r, 0);
+  using FourVectors = FinishRow<lanes, 0, 1, 2, 3>;
+  if constexpr (FourVectors::kCount == octavo::cpu::kTileCols) {
+    if (usual_steps(t)) {
+      return t.steps.size() == 3
+                 ? FourVectors::template run_usual<from_integers, out_kind, true>(t)
+                 : FourVectors::template run_usual<from_integers, out_kind, false>(t);
     }
   }
-  for (; r < t.rows; ++r) {
-    for (std::int64_t column = 0; column < octavo::cpu::kTileCols; column += kStepCols) {
-      FinishRows<lanes, 0, 1, 2, 3>::template run<from_integers>(t, r, column);
+  for (std::int64_t r = 0; r < t.rows; ++r) {
+    for (std::int64_t column = 0; column < octavo::cpu::kTileCols; column += FourVectors::kCount) {
+      FourVectors::template run<from_integers, out_kind>(t, r, column);
     }
   }
 }
 
+template <int lanes, bool from_integers>
+void finish_to(const octavo::cpu::FinishTile& t) noexcept {
+  if (t.dtype == octavo::DType::bfloat16) return finish_all<lanes, from_integers, Out::bfloat16>(t);
+  if (t.dtype == octavo::DType::float32) return finish_all<lanes, from_integers, Out::float32>(t);
+  return finish_all<lanes, from_integers, Out::other>(t);
+}
+
 template <int lanes>
 void finish(const octavo::cpu::FinishTile& t) noexcept {
-  return t.floats != nullptr ? finish_all<lanes, false>(t) : finish_all<lanes, true>(t);
+  if (t.dtype == octavo::DType::int32) {
+    constexpr std::size_t kBytes = octavo::cpu::kTileCols * sizeof(std::int32_t);
+    for (std::int64_t r = 0; r < t.rows; ++r) {
+      std::memcpy(static_cast<char*>(t.out) + r * t.row_bytes,
+                  t.integers + r * octavo::cpu::kTileCols, kBytes);
+    }
+    return;
+  }
+  return t.floats != nullptr ? finish_to<lanes, false>(t) : finish_to<lanes, true>(t);
 }
