@@ -22,10 +22,6 @@ OCTAVO_ISA_BEGIN("avx512f,avx512bw")
 
 using Vec16 = float __attribute__((vector_size(64), may_alias));
 #include "backends/cpu/kernels/lanes-inl.hpp"
-inline Lanes<std::uint16_t, 16> low_halves(Lanes<std::uint32_t, 16> words) {
-  return reinterpret_cast<Lanes<std::uint16_t, 16>>(
-      _mm512_cvtepi32_epi16(reinterpret_cast<__m512i>(words)));
-}
 inline bool any_nan(Lanes<float, 16> x) {
   const __m512 v = reinterpret_cast<__m512>(x);
   return _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q) != 0;
