@@ -63,7 +63,8 @@ struct Shared {
   std::int64_t lda;
   std::uint8_t flip;
   EpilogueRows rows;
-  const std::int32_t* shift;  // [m]: what a row's bytes stand too high
+  const std::int32_t* shift;  // [m] or one for all: what a row's bytes stand too high
+  std::int64_t shift_stride;  // 1 or 0
   const std::int32_t* azp;    // [m], where 32 bits have no room for one of them; else null
 };
 
@@ -105,6 +106,43 @@ Part begin_of(const Shape& s, std::int64_t rows, std::int64_t worker) noexcept {
   const std::int64_t cut = (exact + grain / 2) / grain * grain;
   const std::int64_t row = exact >= rows ? rows : std::min(rows, cut);
   return row == rows ? Part{panel + 1, 0, 0} : Part{panel, row, row};
+}
+
+// How a number of rows meets a panel of some vectors: tiles of nearly the same height. Few rows
+// take the panel in two halves, in tiles of twice the rows: it is read once instead of twice. The
+// first calls prefetch the chunk that is read next, four lines for each of its steps.
+struct Tiling {
+  std::int64_t rows = -1, vectors = 0;
+  std::int64_t width = 0;   // vectors at a time
+  std::int64_t tiles = 0;   // for each width
+  std::int64_t height = 0;  // of a tile; the first `taller` ones have one row more
+  std::int64_t taller = 0;
+  std::int64_t lines = 0, fetching_calls = 0;
+  std::array<DotKernel, 2> plain{}, fetching{};  // the second of each is the taller one's
+};
+
+Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vectors) noexcept {
+  const auto& most = kernels.max_rows;
+  Tiling t;
+  t.rows = rows;
+  t.vectors = vectors;
+  const bool halves = vectors == kPanelVectors && rows > most[3] && rows <= 2 * most[1];
+  t.width = halves ? 2 : vectors;
+  const std::int64_t limit = most[static_cast<std::size_t>(t.width - 1)];
+  t.tiles = (rows + limit - 1) / limit;
+  t.height = rows / t.tiles;
+  t.taller = rows % t.tiles;
+  const std::int64_t calls = t.tiles * (halves ? 2 : 1);
+  t.lines = calls == 1 ? 4 : calls < 4 ? 2 : 1;
+  t.fetching_calls = 4 / t.lines;
+  for (std::size_t i = 0; i < 2; ++i) {
+    const std::int64_t height = t.height + static_cast<std::int64_t>(i);
+    if (height > limit) continue;
+    t.plain[i] = kernels.tile(height, t.width, 0);
+    t.fetching[i] = kernels.tile(height, t.width, static_cast<int>(t.lines));
+    if (t.fetching[i] == nullptr) t.fetching[i] = t.plain[i];
+  }
+  return t;
 }
 
 class Worker {
@@ -166,32 +204,28 @@ class Worker {
     return w_.panel;
   }
 
-  // Steps [step, end) of rows [r0, r1). Few rows take the panel in two halves, in tiles of twice
-  // the rows: it is read once instead of twice.
+  // Steps [step, end) of rows [r0, r1).
   void chunk(std::int64_t r0, std::int64_t r1, std::int64_t step, std::int64_t end,
              const std::int8_t* next) noexcept {
     const bool last = end == s_.steps;
     const std::int64_t k0 = step * kStep;
     const std::int64_t depth = std::min(s_.k, end * kStep) - k0;
     const std::int8_t* b = is_packed() ? codes(first_, step) : pack_chunk(k0, depth);
-    const auto& most = kernels_.max_rows;
-    const std::int64_t rows = r1 - r0;
-    const bool halves = vectors_ == kPanelVectors && rows > most[3] && rows <= 2 * most[1];
-    const std::int64_t width = halves ? 2 : vectors_;
-    const std::int64_t limit = most[static_cast<std::size_t>(width - 1)];
-    const std::int64_t tiles = (rows + limit - 1) / limit;
-    const std::int64_t calls = tiles * (halves ? 2 : 1);
-    const int lines = calls == 1 ? 4 : calls < 4 ? 2 : 1;  // a step; the next chunk has four
-    std::int64_t call = 0;
-    for (std::int64_t v = 0; v < vectors_; v += width) {
-      for (std::int64_t t = 0; t < tiles; ++t, ++call) {
-        const std::int64_t begin = r0 + rows * t / tiles;
-        const std::int64_t stop = r0 + rows * (t + 1) / tiles;
-        const bool fetch = next != nullptr && call * lines < 4;
-        DotKernel kernel = fetch ? kernels_.tile(stop - begin, width, lines) : nullptr;
-        if (kernel == nullptr) kernel = kernels_.tile(stop - begin, width, 0);
-        const bool kept = halves || !s_.single_chunk;
-        std::int32_t* sums = w_.sums + (kept ? begin - r0 : 0) * kTileCols;
+    if (tiling_.rows != r1 - r0 || tiling_.vectors != vectors_) {
+      tiling_ = tiling_of(kernels_, r1 - r0, vectors_);
+    }
+    const Tiling& tiling = tiling_;
+    const bool halves = tiling.width != vectors_;
+    const std::int64_t kept_rows = halves || !s_.single_chunk ? kTileCols : 0;
+    const auto* ahead = reinterpret_cast<const char*>(next);
+    std::int64_t calls = next != nullptr ? tiling.fetching_calls : 0;
+    for (std::int64_t v = 0; v < vectors_; v += tiling.width) {
+      std::int64_t begin = r0;
+      for (std::int64_t t = 0; t < tiling.tiles; ++t) {
+        const std::size_t taller = t < tiling.taller ? 1 : 0;
+        const std::int64_t stop = begin + tiling.height + static_cast<std::int64_t>(taller);
+        std::int32_t* sums = w_.sums + (begin - r0) * kept_rows;
+        const DotKernel kernel = (calls > 0 ? tiling.fetching : tiling.plain)[taller];
         kernel({.depth = depth,
                 .a = shared_.a + begin * shared_.lda + k0,
                 .lda = shared_.lda,
@@ -199,11 +233,14 @@ class Worker {
                 .ldb = vectors_ * kVectorCols * kStep,
                 .c = sums + v * kVectorCols,
                 .column_sums = last ? sums_ + v * kVectorCols : nullptr,
-                .shift = shared_.shift + begin,
+                .shift = shared_.shift + begin * shared_.shift_stride,
+                .shift_stride = shared_.shift_stride,
                 .flip = shared_.flip,
                 .add = step > 0,
-                .ahead = reinterpret_cast<const char*>(next) + call * lines * (end - step) * 64});
+                .ahead = ahead});
+        if (--calls > 0) ahead += tiling.lines * (end - step) * 64;
         if (last && !halves) finish(begin, stop, sums);
+        begin = stop;
       }
     }
     if (last && halves) finish(r0, r1, w_.sums);
@@ -246,6 +283,7 @@ class Worker {
   const Shared& shared_;
   const Scratch& w_;
   Finisher finisher_;
+  Tiling tiling_;
   const DotPanels packed_;
   std::int64_t first_ = 0, vectors_ = 0;   // of the panel at hand, in vectors
   std::int64_t column_ = 0, columns_ = 0;  // the same in columns
@@ -277,12 +315,14 @@ void load_a(const Member& p, const Shape& s, const ExecContext& context, Arena& 
 // What is taken away of each row: 128 for a signed byte, and the zero point where it lies in the
 // range of A's type. No sum leaves int32 then.
 void load_shifts(const Member& p, const Shape& s, Arena& arena, Shared& shared) noexcept {
-  auto* shift = arena.take<std::int32_t>(s.m);
+  const bool asymmetric = p.a.azp.defined();
+  auto* shift = arena.take<std::int32_t>(asymmetric ? s.m : 1);
+  auto* azp = asymmetric ? arena.take<std::int32_t>(s.m) : nullptr;
   shared.shift = shift;
-  auto* azp = p.a.azp.defined() ? arena.take<std::int32_t>(s.m) : nullptr;
+  shared.shift_stride = asymmetric ? 1 : 0;
   if (arena.counting()) return;
-  std::fill_n(shift, s.m, shared.flip);
-  if (azp == nullptr) return;
+  std::fill_n(shift, asymmetric ? s.m : 1, shared.flip);
+  if (!asymmetric) return;
   const std::int64_t low = -std::int64_t{shared.flip};
   bool narrow = true;
   for (std::int64_t m = 0; m < s.m; ++m) {

@@ -18,11 +18,6 @@ inline __m512i broadcast_tail(const std::uint8_t* a, __mmask64 existing) {
   return _mm512_broadcastd_epi32(_mm512_castsi512_si128(bytes));
 }
 
-inline __m512i take_away(__m512i sums, const std::int32_t* of_columns, std::int32_t shift) {
-  const __m512i columns = _mm512_loadu_si512(of_columns);
-  return _mm512_sub_epi32(sums, _mm512_mullo_epi32(columns, _mm512_set1_epi32(shift)));
-}
-
 template <int lines>
 inline __attribute__((always_inline)) void prefetch(const char*& ahead) {
   if constexpr (lines > 0) _mm_prefetch(ahead, _MM_HINT_T0);
@@ -30,6 +25,25 @@ inline __attribute__((always_inline)) void prefetch(const char*& ahead) {
   if constexpr (lines > 2) _mm_prefetch(ahead + 128, _MM_HINT_T0);
   if constexpr (lines > 2) _mm_prefetch(ahead + 192, _MM_HINT_T0);
   ahead += std::int64_t{64} * lines;
+}
+
+inline __m512i times(__m512i x, std::int32_t shift) {
+  return _mm512_mullo_epi32(x, _mm512_set1_epi32(shift));
+}
+
+// The shifts times the columns' sums.
+template <int rows, int vectors, std::size_t... i, std::size_t... v>
+inline __attribute__((always_inline)) void take_away(__m512i (&sums)[rows * vectors],
+                                                     const octavo::cpu::DotTile& t,
+                                                     std::index_sequence<i...>,
+                                                     std::index_sequence<v...>) {
+  const __m512i columns[] = {_mm512_loadu_si512(t.column_sums + v * 16)...};
+  if (t.shift_stride == 0) {
+    const __m512i same[] = {times(columns[v], *t.shift)...};
+    ((sums[i] = _mm512_sub_epi32(sums[i], same[i % vectors])), ...);
+  } else {
+    ((sums[i] = _mm512_sub_epi32(sums[i], times(columns[i % vectors], t.shift[i / vectors]))), ...);
+  }
 }
 
 // One step of the tile: accumulator i belongs to row i / vectors and vector i % vectors.
@@ -60,9 +74,7 @@ inline __attribute__((always_inline)) void dot_rows(const octavo::cpu::DotTile& 
   const auto place = [&](std::size_t n) { return c + n / vectors * kRowSums + n % vectors * 16; };
   __m512i sums[] = {((void)i, _mm512_setzero_si512())...};
   if (t.add) ((sums[i] = load_vector(place(i))), ...);
-  if (t.column_sums != nullptr) {
-    ((sums[i] = take_away(sums[i], t.column_sums + i % vectors * 16, t.shift[i / vectors])), ...);
-  }
+  if (t.column_sums != nullptr) take_away<rows, vectors>(sums, t, all, kVectors);
   const auto row = [&](std::size_t r) {
     return broadcast_step(a + static_cast<std::int64_t>(r) * lda);
   };

@@ -29,7 +29,8 @@ struct DotTile {
   std::int64_t ldb;                 ///< bytes from one step to the next; a multiple of 64
   std::int32_t* c;                  ///< 64 sums from one row to the next, 64-byte aligned
   const std::int32_t* column_sums;  ///< of B, [vectors * 16]; null: nothing is taken away
-  const std::int32_t* shift;        ///< [rows]: c[r][j] -= shift[r] * column_sums[j]
+  const std::int32_t* shift;        ///< c[r][j] -= shift[r * shift_stride] * column_sums[j]
+  std::int64_t shift_stride;        ///< 0: one for all rows; 1
   std::uint8_t flip;                ///< 0x80: A is int8; 0: A is uint8
   bool add;                         ///< to what c holds; else c is overwritten
   const char* ahead;                ///< what is read next: each step prefetches some lines of it
