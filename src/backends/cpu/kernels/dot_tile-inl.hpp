@@ -7,6 +7,15 @@
 
 inline __m512i load_vector(const void* p) { return _mm512_load_si512(p); }
 
+// A vector of B. g++ 12 would load it once more for every row of a low tile, and the loads would be
+// what such a tile waits for; in a high one the register is not to be spared.
+template <bool low>
+inline __attribute__((always_inline)) __m512i load_right(const void* p) {
+  __m512i b = load_vector(p);
+  if constexpr (low) __asm__("" : "+v"(b));
+  return b;
+}
+
 // Four bytes of a row in every lane; those of a tail that do not exist are zero and not read.
 inline __m512i broadcast_step(const std::uint8_t* a) {
   std::int32_t bytes;
@@ -52,7 +61,8 @@ inline __attribute__((always_inline)) void dot_step(__m512i (&sums)[rows * vecto
                                                     const std::int8_t* b, __m512i flip,
                                                     const Load& load, std::index_sequence<i...>,
                                                     std::index_sequence<v...>) {
-  const Dot::Right right[] = {Dot::right(load_vector(b + v * 64))...};
+  const Dot::Right right[] = {
+      Dot::right(load_right<(rows > 1 && rows * vectors <= 12)>(b + v * 64))...};
   ((sums[i] = Dot::add(sums[i], Dot::left(_mm512_xor_si512(load(i / vectors), flip)),
                        right[i % vectors])),
    ...);
@@ -64,7 +74,6 @@ template <int rows, int vectors, int lines, std::size_t... i>
 inline __attribute__((always_inline)) void dot_rows(const octavo::cpu::DotTile& t,
                                                     std::index_sequence<i...> all) {
   constexpr std::make_index_sequence<vectors> kVectors;
-  const __m512i flip = _mm512_set1_epi8(static_cast<char>(t.flip));
   const std::int64_t lda = t.lda;
   const std::int64_t ldb = t.ldb;
   const std::uint8_t* a = t.a;
@@ -75,6 +84,7 @@ inline __attribute__((always_inline)) void dot_rows(const octavo::cpu::DotTile& 
   __m512i sums[] = {((void)i, _mm512_setzero_si512())...};
   if (t.add) ((sums[i] = load_vector(place(i))), ...);
   if (t.column_sums != nullptr) take_away<rows, vectors>(sums, t, all, kVectors);
+  const __m512i flip = _mm512_set1_epi8(static_cast<char>(t.flip));
   const auto row = [&](std::size_t r) {
     return broadcast_step(a + static_cast<std::int64_t>(r) * lda);
   };
