@@ -48,9 +48,19 @@ void unpack(const PackedWeightData& packed, const TensorView& weight,
             const ExecContext& context) noexcept {
   const DotPanels panels(packed.codes.data(), packed.k, packed.n);
   parallel_for(context, packed.n, [&](std::int64_t n) {
-    for (std::int64_t k = 0; k < packed.k; ++k) {
-      *static_cast<std::int8_t*>(weight.at(k * weight.strides[0] + n * weight.strides[1])) =
-          *place(panels, k, n);
+    const std::int64_t first = n / kPanelCols * kPanelVectors;
+    const std::int64_t step_bytes = panels.vectors(first) * kVectorCols * kStep;
+    const std::int8_t* from = place(panels, 0, n);
+    for (std::int64_t k = 0; k < packed.k; k += kStep, from += step_bytes) {
+      void* to = weight.at(k * weight.strides[0] + n * weight.strides[1]);
+      const std::int64_t count = std::min(kStep, packed.k - k);
+      if (count == kStep && weight.strides[0] == 1) {
+        std::memcpy(to, from, kStep);
+        continue;
+      }
+      for (std::int64_t i = 0; i < count; ++i) {
+        static_cast<std::int8_t*>(to)[i * weight.strides[0]] = from[i];
+      }
     }
   });
 }

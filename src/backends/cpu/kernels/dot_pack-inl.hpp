@@ -8,13 +8,13 @@ inline __m512i step_sums(__m512i codes) {
   return _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
 }
 
-inline void add_sums(std::int32_t* sums, __m512i codes) {
-  _mm512_storeu_si512(sums, _mm512_add_epi32(_mm512_loadu_si512(sums), step_sums(codes)));
+inline void add_sums(std::int32_t* sums, __m512i more) {
+  _mm512_storeu_si512(sums, _mm512_add_epi32(_mm512_loadu_si512(sums), more));
 }
 
 // Four rows of B, 64 columns each, as up to four vectors of 16 columns.
 inline void interleave(const __m512i (&row)[4], std::int64_t vectors, std::int8_t* out,
-                       std::int32_t* sums) {
+                       __m512i (&sums)[4]) {
   const __m512i low01 = _mm512_unpacklo_epi8(row[0], row[1]);
   const __m512i high01 = _mm512_unpackhi_epi8(row[0], row[1]);
   const __m512i low23 = _mm512_unpacklo_epi8(row[2], row[3]);
@@ -30,34 +30,43 @@ inline void interleave(const __m512i (&row)[4], std::int64_t vectors, std::int8_
   const __m512i done[] = {
       _mm512_shuffle_i32x4(front01, front23, 0x88), _mm512_shuffle_i32x4(front01, front23, 0xDD),
       _mm512_shuffle_i32x4(back01, back23, 0x88), _mm512_shuffle_i32x4(back01, back23, 0xDD)};
-  for (std::int64_t v = 0; v < vectors; ++v) {
-    _mm512_store_si512(out + v * 64, done[v]);
-    add_sums(sums + v * 16, done[v]);
+  for (std::int64_t v = 0; v < 4; ++v) {
+    if (v < vectors) _mm512_store_si512(out + v * 64, done[v]);
+    sums[v] = _mm512_add_epi32(sums[v], step_sums(done[v]));
   }
 }
 
 inline std::int64_t steps_of(const octavo::cpu::PackPiece& p) { return (p.depth + 3) / 4; }
 inline std::int64_t vectors_of(const octavo::cpu::PackPiece& p) { return (p.columns + 15) / 16; }
 
-// Rows of B lie together: stride_n is 1.
+// Rows of B lie together: stride_n is 1. The next lines lie a row away each, where no hardware
+// looks for them.
+constexpr std::int64_t kRowsAhead = 32;
 inline void pack_rows(const octavo::cpu::PackPiece& p) {
   const std::int64_t vectors = vectors_of(p);
   const __mmask64 columns = ~std::uint64_t{0} >> (64 - p.columns);
+  __m512i sums[4] = {};
   for (std::int64_t step = 0; step < steps_of(p); ++step) {
     __m512i row[4];
     for (std::int64_t i = 0; i < 4; ++i) {
       const std::int64_t k = step * 4 + i;
+      if (k + kRowsAhead < p.depth) {
+        _mm_prefetch(reinterpret_cast<const char*>(p.b + (k + kRowsAhead) * p.stride_k),
+                     _MM_HINT_T0);
+      }
       row[i] = k < p.depth ? _mm512_maskz_loadu_epi8(columns, p.b + k * p.stride_k)
                            : _mm512_setzero_si512();
     }
-    interleave(row, vectors, p.panel + step * vectors * 64, p.sums);
+    interleave(row, vectors, p.panel + step * vectors * 64, sums);
   }
+  for (std::int64_t v = 0; v < vectors; ++v) add_sums(p.sums + v * 16, sums[v]);
 }
 
 // Any strides.
 inline void pack_elements(const octavo::cpu::PackPiece& p) {
   const std::int64_t vectors = vectors_of(p);
   alignas(64) std::int8_t staged[4][64] = {};
+  __m512i sums[4] = {};
   for (std::int64_t step = 0; step < steps_of(p); ++step) {
     __m512i row[4];
     for (std::int64_t i = 0; i < 4; ++i) {
@@ -67,8 +76,9 @@ inline void pack_elements(const octavo::cpu::PackPiece& p) {
       }
       row[i] = _mm512_load_si512(staged[i]);
     }
-    interleave(row, vectors, p.panel + step * vectors * 64, p.sums);
+    interleave(row, vectors, p.panel + step * vectors * 64, sums);
   }
+  for (std::int64_t v = 0; v < vectors; ++v) add_sums(p.sums + v * 16, sums[v]);
 }
 
 // Element (i, j) of 16 x 16 dwords goes to (j, i).
@@ -114,10 +124,12 @@ inline void pack_columns(const octavo::cpu::PackPiece& p) {
       }
       transpose(m);
       std::int8_t* out = p.panel + (k / 4 * vectors + v) * 64;
-      for (std::int64_t step = 0; step < steps; ++step) {
-        _mm512_store_si512(out + step * vectors * 64, m[step]);
-        add_sums(p.sums + v * 16, m[step]);
+      __m512i sums = _mm512_setzero_si512();
+      for (std::int64_t step = 0; step < 16; ++step) {
+        if (step < steps) _mm512_store_si512(out + step * vectors * 64, m[step]);
+        sums = _mm512_add_epi32(sums, step_sums(m[step]));
       }
+      add_sums(p.sums + v * 16, sums);
     }
   }
 }
