@@ -27,7 +27,10 @@ static_assert(kTileCols == kPanelVectors * kVectorCols);
 constexpr std::int64_t kChunkSteps = 1024;  // 256 KB of a panel: a quarter of a 1 MB cache
 constexpr std::int64_t kCachedRowBytes = std::int64_t{16} << 20;  // of A
 constexpr std::int64_t kBlockRows = 512;  // rows whose sums wait for the next chunk
-constexpr double kSerialWork = 1 << 20;   // products below which a second thread costs more
+// Work below which waking other threads costs more than it saves, about 6 us: in products, with a
+// byte of B for six of them.
+constexpr double kSerialWork = 3 << 20;
+constexpr double kByteWork = 6;
 
 struct Shape {
   std::int64_t m, n, k;
@@ -51,9 +54,9 @@ Shape shape_of(const Member& p, const ExecContext& context) noexcept {
   s.chunk = (s.steps + chunks - 1) / chunks;
   s.single_chunk = chunks == 1;
   s.block_rows = std::min(s.m, kBlockRows);
-  const double products = static_cast<double>(s.m) * static_cast<double>(s.n) *
-                          static_cast<double>(std::max<std::int64_t>(s.k, 1));
-  s.workers = products < kSerialWork ? 1 : std::max(1, executor_of(context).concurrency());
+  const double work = (static_cast<double>(s.m) + kByteWork) * static_cast<double>(s.n) *
+                      static_cast<double>(std::max<std::int64_t>(s.k, 1));
+  s.workers = work < kSerialWork ? 1 : std::max(1, executor_of(context).concurrency());
   return s;
 }
 
