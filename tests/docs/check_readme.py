@@ -3,8 +3,9 @@
 """Usage: check_readme.py REPOSITORY OCTAVO_PROGRAM
 
 The README shows code that is compiled and output that is printed: compares the C++ block with
-examples/first_product.cpp, and the console block with what `octavo explain` prints now (the lines
-about threads and workspace aside, which are the machine's). Exit status 1 and the first difference, if there is one.
+examples/first_product.cpp, and the console block with what each `octavo explain` in it prints now
+(the lines about threads and workspace aside, which are the machine's). Exit status 1 and the first
+difference of each, if there is one.
 """
 
 import re
@@ -30,14 +31,18 @@ def main(repository: Path, program: str) -> int:
     source = (repository / "examples" / "first_product.cpp").read_text()
     code = re.search(r"```cpp\n(.*?)```", readme, re.DOTALL)
     example = re.search(r"// \[README\]\n(.*?) *// \[/README\]", source, re.DOTALL)
-    console = re.search(r'```\n\$ octavo explain "([^"]+)"\n(.*?)```', readme, re.DOTALL)
-    if not (code and example and console):
+    console = re.search(r'```\n(\$ octavo explain .*?)```', readme, re.DOTALL)
+    commands = re.findall(r'^\$ octavo explain "([^"]+)"\n((?:[^$\n].*\n)+)',
+                          console[1] if console else "", re.MULTILINE)
+    if not (code and example and commands):
         print("README: must have a C++ block and a console block of octavo explain; got less")
         return 1
-    printed = subprocess.run([program, "explain", console[1]], capture_output=True, text=True,
-                             check=True).stdout
     good = compare("the C++ example", code[1], textwrap.dedent(example[1]))
-    return 0 if compare("explain's output", console[2], printed) and good else 1
+    for problem, shown in commands:
+        printed = subprocess.run([program, "explain", problem], capture_output=True, text=True,
+                                 check=True).stdout
+        good = compare(f"what explain says of {problem}", shown, printed) and good
+    return 0 if good else 1
 
 
 if __name__ == "__main__":
