@@ -24,6 +24,11 @@
 namespace octavo::kit {
 namespace {
 
+// One instruction on one accumulator. As text: clang multiplies what is added in every round, or
+// spreads the accumulators over memory, and either is no peak.
+#define OCTAVO_ISSUE(acc, instruction, x, y) \
+  __asm__(instruction " %2, %1, %0" : "+v"(acc) : "v"(y), "v"(x))
+
 volatile float sink;
 volatile int source = 1;  // accumulators begin with values of their own, or loops merge them
 
@@ -41,12 +46,19 @@ struct LoopRow {
 #if defined(__x86_64__)
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512vnni,avx512bf16,avx512bw"))), \
-                             apply_to = function)
+#pragma clang attribute push(                                                   \
+    __attribute__((target("avx512f,avx512vnni,avx512bf16,avx512bw,avx512vl"))), \
+    apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512vnni,avx512bf16,avx512bw")
+#pragma GCC target("avx512f,avx512vnni,avx512bf16,avx512bw,avx512vl")
 #endif
+
+inline void issue_dpbusd(__m512i& acc, __m512i a, __m512i b) {
+  OCTAVO_ISSUE(acc, "vpdpbusd", b, a);
+}
+inline void issue_dpbf16(__m512& acc, __m512i a) { OCTAVO_ISSUE(acc, "vdpbf16ps", a, a); }
+inline void issue_fma(__m512& acc, __m512 a, __m512 b) { OCTAVO_ISSUE(acc, "vfmadd231ps", b, a); }
 
 template <std::size_t... i>
 OCTAVO_NOIPA void dpbusd_512(std::int64_t rounds, std::index_sequence<i...>) {
@@ -54,7 +66,7 @@ OCTAVO_NOIPA void dpbusd_512(std::int64_t rounds, std::index_sequence<i...>) {
   __m512i acc[sizeof...(i)] = {_mm512_set1_epi32(start + static_cast<int>(i))...};
   const __m512i a = _mm512_set1_epi32(0x01020304);
   const __m512i b = _mm512_set1_epi32(0x01010101);
-  for (std::int64_t r = 0; r < rounds; ++r) ((acc[i] = _mm512_dpbusd_epi32(acc[i], a, b)), ...);
+  for (std::int64_t r = 0; r < rounds; ++r) (issue_dpbusd(acc[i], a, b), ...);
   __m512i sum = _mm512_setzero_si512();
   ((sum = _mm512_add_epi32(sum, acc[i])), ...);
   sink = static_cast<float>(sum[0]);
@@ -63,9 +75,8 @@ template <std::size_t... i>
 OCTAVO_NOIPA void dpbf16_512(std::int64_t rounds, std::index_sequence<i...>) {
   const int start = source;
   __m512 acc[sizeof...(i)] = {_mm512_set1_ps(static_cast<float>(start + static_cast<int>(i)))...};
-  const auto a =
-      (__m512bh)_mm512_set1_epi32(0x3F803F80);  // NOLINT: bf16 vectors have no other cast
-  for (std::int64_t r = 0; r < rounds; ++r) ((acc[i] = _mm512_dpbf16_ps(acc[i], a, a)), ...);
+  const __m512i a = _mm512_set1_epi32(0x3F803F80);
+  for (std::int64_t r = 0; r < rounds; ++r) (issue_dpbf16(acc[i], a), ...);
   __m512 sum = _mm512_setzero_ps();
   ((sum = _mm512_add_ps(sum, acc[i])), ...);
   sink = sum[0];
@@ -76,7 +87,7 @@ OCTAVO_NOIPA void fma_512(std::int64_t rounds, std::index_sequence<i...>) {
   __m512 acc[sizeof...(i)] = {_mm512_set1_ps(static_cast<float>(start + static_cast<int>(i)))...};
   const __m512 a = _mm512_set1_ps(1.0F);
   const __m512 b = _mm512_set1_ps(0.5F);
-  for (std::int64_t r = 0; r < rounds; ++r) ((acc[i] = _mm512_fmadd_ps(a, b, acc[i])), ...);
+  for (std::int64_t r = 0; r < rounds; ++r) (issue_fma(acc[i], a, b), ...);
   __m512 sum = _mm512_setzero_ps();
   ((sum = _mm512_add_ps(sum, acc[i])), ...);
   sink = sum[0];
@@ -103,13 +114,16 @@ OCTAVO_NOIPA void madd_256(std::int64_t rounds, std::index_sequence<i...>) {
   ((sum = _mm256_add_epi32(sum, acc[i])), ...);
   sink = static_cast<float>(_mm256_extract_epi32(sum, 0));
 }
+inline void issue_fma(__m256& acc, __m256 a, __m256 b) {
+  __asm__("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(b), "x"(a));
+}
 template <std::size_t... i>
 OCTAVO_NOIPA void fma_256(std::int64_t rounds, std::index_sequence<i...>) {
   const int start = source;
   __m256 acc[sizeof...(i)] = {_mm256_set1_ps(static_cast<float>(start + static_cast<int>(i)))...};
   const __m256 a = _mm256_set1_ps(1.0F);
   const __m256 b = _mm256_set1_ps(0.5F);
-  for (std::int64_t r = 0; r < rounds; ++r) ((acc[i] = _mm256_fmadd_ps(a, b, acc[i])), ...);
+  for (std::int64_t r = 0; r < rounds; ++r) (issue_fma(acc[i], a, b), ...);
   __m256 sum = _mm256_setzero_ps();
   ((sum = _mm256_add_ps(sum, acc[i])), ...);
   sink = _mm256_cvtss_f32(sum);
