@@ -30,9 +30,9 @@ inline bool any_nan(Lanes<float, 8> x) {
   return _mm256_movemask_ps(_mm256_cmp_ps(v, v, _CMP_UNORD_Q)) != 0;
 }
 inline void put_high_halves(Lanes<std::uint32_t, 8> a, Lanes<std::uint32_t, 8> b, void* out) {
-  auto* halves = static_cast<Lanes<std::uint16_t, 8>*>(out);
-  halves[0] = low_halves(a >> 16);
-  halves[1] = low_halves(b >> 16);
+  // Not through a pointer to vectors: g++ 12 would take it for an aligned one.
+  const Lanes<std::uint16_t, 8> halves[] = {low_halves(a >> 16), low_halves(b >> 16)};
+  std::memcpy(out, halves, sizeof(halves));
 }
 #include "backends/cpu/kernels/finish-inl.hpp"
 #include "backends/cpu/kernels/widths-inl.hpp"

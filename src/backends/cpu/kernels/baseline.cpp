@@ -25,9 +25,9 @@ inline bool any_nan(Lanes<float, 4> x) {
   return x[0] != x[0] || x[1] != x[1] || x[2] != x[2] || x[3] != x[3];
 }
 inline void put_high_halves(Lanes<std::uint32_t, 4> a, Lanes<std::uint32_t, 4> b, void* out) {
-  auto* halves = static_cast<Lanes<std::uint16_t, 4>*>(out);
-  halves[0] = low_halves(a >> 16);
-  halves[1] = low_halves(b >> 16);
+  // Not through a pointer to vectors: g++ 12 would take it for an aligned one.
+  const Lanes<std::uint16_t, 4> halves[] = {low_halves(a >> 16), low_halves(b >> 16)};
+  std::memcpy(out, halves, sizeof(halves));
 }
 #include "backends/cpu/kernels/finish-inl.hpp"
 #include "backends/cpu/kernels/widths-inl.hpp"

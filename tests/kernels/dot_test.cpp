@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every int8 dot-product kernel that this CPU can run, alone: the exact sums of a scalar loop, the
+// exact bytes of a panel, nothing read or written outside. Where there are none the tests are
+// empty.
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "backends/cpu/kernels/int8.hpp"
+#include "kernels/block.hpp"
+#include "kit/random.hpp"
+#include "support/guard.hpp"
+
+namespace octavo::test {
+namespace {
+
+using cpu::DotKernel;
+using cpu::DotKernels;
+using cpu::kPanelVectors;
+using cpu::kStep;
+using cpu::kVectorCols;
+
+constexpr std::int64_t kCols = kPanelVectors * kVectorCols;
+
+std::int64_t max_rows(const DotKernels& kernels, std::int64_t vectors) {
+  return kernels.max_rows[static_cast<std::size_t>(vectors - 1)];
+}
+
+// The promise of the header.
+bool is_built(std::int64_t vectors, int lines) {
+  return lines == 0 || (vectors == 4 && (lines == 1 || lines == 4)) ||
+         (vectors == 2 && (lines == 1 || lines == 2));
+}
+
+// How the rows of A lie.
+enum class Lie : std::uint8_t { ends_at_guards, begins_at_guards, backwards, odd, tight, same };
+
+// Rows of `depth` bytes. Between guard pages each, or in one block before a guard page.
+class Rows {
+ public:
+  static constexpr std::int64_t kMost = 12;
+
+  Rows(Lie lie, std::int64_t depth) {
+    const auto page = static_cast<std::int64_t>(::sysconf(_SC_PAGESIZE));
+    if (lie == Lie::odd || lie == Lie::tight || lie == Lie::same) {
+      lda_ = lie == Lie::same ? 0 : depth + (lie == Lie::odd ? 3 - depth % 2 : 0);
+      const std::int64_t bytes = (kMost - 1) * lda_ + depth;
+      memory_ = guarded(Side::right)(static_cast<std::size_t>(bytes));
+      first_ = static_cast<std::uint8_t*>(memory_.get());
+    } else {
+      const std::int64_t inner = (depth + page - 1) / page * page;
+      lda_ = inner + page;
+      const auto total = static_cast<std::size_t>(kMost * lda_ + page);
+      void* map = ::mmap(nullptr, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      if (map == MAP_FAILED) throw std::bad_alloc();
+      memory_ = std::shared_ptr<void>(map, [total](void* p) { ::munmap(p, total); });
+      auto* begin = static_cast<std::uint8_t*>(map) + page;
+      for (std::int64_t r = 0; r < kMost; ++r) {
+        if (::mprotect(begin + r * lda_, static_cast<std::size_t>(inner), PROT_READ | PROT_WRITE) !=
+            0) {
+          throw std::bad_alloc();
+        }
+      }
+      first_ = lie == Lie::begins_at_guards ? begin : begin + inner - depth;
+      if (lie == Lie::backwards) {
+        first_ += (kMost - 1) * lda_;
+        lda_ = -lda_;
+      }
+    }
+    const kit::Random random(static_cast<std::uint64_t>(depth) + 1);
+    for (std::int64_t r = 0; r < kMost; ++r) {
+      for (std::int64_t k = 0; k < depth; ++k)
+        first_[r * lda_ + k] = byte_of(random, r * depth + k);
+    }
+  }
+  const std::uint8_t* first() const { return first_; }
+  std::int64_t lda() const { return lda_; }
+  std::uint8_t at(std::int64_t row, std::int64_t k) const { return first_[row * lda_ + k]; }
+
+ private:
+  std::shared_ptr<void> memory_;
+  std::uint8_t* first_ = nullptr;
+  std::int64_t lda_ = 0;
+};
+
+// A whole panel of B, in kernels' order, right before a guard page.
+class Panel {
+ public:
+  explicit Panel(std::int64_t depth)
+      : depth_(depth), codes_((depth + kStep - 1) / kStep * kCols * kStep) {
+    const kit::Random random(static_cast<std::uint64_t>(depth) + 77);
+    for (std::int64_t k = 0; k < codes_.size() / kCols; ++k) {
+      for (std::int64_t j = 0; j < kCols; ++j) {
+        const auto code = static_cast<std::int8_t>(byte_of(random, k * kCols + j));
+        codes_[k / kStep * kCols * kStep + j * kStep + k % kStep] =
+            k < depth ? code : std::int8_t{};
+      }
+    }
+  }
+  // Vectors from `vector` on of every step, [steps][vectors * 16][4].
+  const std::int8_t* vector(std::int64_t vector) const {
+    return codes_.data() + vector * kVectorCols * kStep;
+  }
+  std::int8_t at(std::int64_t k, std::int64_t j) const {
+    return codes_[k / kStep * kCols * kStep + j * kStep + k % kStep];
+  }
+
+ private:
+  std::int64_t depth_;
+  Block<std::int8_t> codes_;
+};
+
+using Sums = std::vector<std::uint32_t>;  // modulo 2^32
+
+// [rows][64]: the definition in int8.hpp, before anything is taken away.
+Sums scalar_sums(const Rows& a, const Panel& b, std::int64_t depth, std::uint8_t flip) {
+  Sums sums(static_cast<std::size_t>(Rows::kMost * kCols));
+  for (std::int64_t r = 0; r < Rows::kMost; ++r) {
+    for (std::int64_t k = 0; k < depth; ++k) {
+      const int u = a.at(r, k) ^ flip;
+      std::uint32_t* row = sums.data() + r * kCols;
+      for (std::int64_t j = 0; j < kCols; ++j) row[j] += static_cast<std::uint32_t>(u * b.at(k, j));
+    }
+  }
+  return sums;
+}
+
+// One call of one kernel, and what it was asked for.
+struct Call {
+  const DotKernels& kernels;
+  std::int64_t rows, vectors;
+  int lines;
+  std::int64_t first_vector;  // of the panel
+  std::uint8_t flip;
+  bool add, take_away, one_shift;
+
+  std::string to_string() const {
+    return std::string(kernels.how) + ": " + std::to_string(rows) + " rows, " +
+           std::to_string(vectors) + " vectors from " + std::to_string(first_vector) + ", " +
+           std::to_string(lines) + " lines, flip " + std::to_string(flip) + (add ? ", add" : "") +
+           (take_away ? one_shift ? ", one shift" : ", shifts" : "");
+  }
+};
+
+void expect_exact(const Call& call, std::int64_t depth, const Rows& a, const Panel& b,
+                  const Sums& sums, const char* ahead) {
+  const std::int64_t columns = call.vectors * kVectorCols;
+  Block<std::int32_t> c((call.rows - 1) * kCols + columns);
+  c.fill_random(3);
+  Block<std::int32_t> column_sums(columns);
+  column_sums.fill_random(4);
+  Block<std::int32_t> shift(call.one_shift ? 1 : call.rows);
+  shift.fill_random(5);
+  std::vector<std::int32_t> want(c.data(), c.data() + c.size());
+  for (std::int64_t r = 0; r < call.rows; ++r) {
+    for (std::int64_t j = 0; j < columns; ++j) {
+      std::int32_t& element = want[static_cast<std::size_t>(r * kCols + j)];
+      auto sum = sums[static_cast<std::size_t>(r * kCols + call.first_vector * kVectorCols + j)];
+      if (call.add) sum += static_cast<std::uint32_t>(element);
+      if (call.take_away) {
+        sum -= static_cast<std::uint32_t>(shift[call.one_shift ? 0 : r]) *
+               static_cast<std::uint32_t>(column_sums[j]);
+      }
+      element = static_cast<std::int32_t>(sum);
+    }
+  }
+  call.kernels.tile(call.rows, call.vectors,
+                    call.lines)({.depth = depth,
+                                 .a = a.first(),
+                                 .lda = a.lda(),
+                                 .b = b.vector(call.first_vector),
+                                 .ldb = kCols * kStep,
+                                 .c = c.data(),
+                                 .column_sums = call.take_away ? column_sums.data() : nullptr,
+                                 .shift = call.take_away ? shift.data() : nullptr,
+                                 .shift_stride = call.one_shift ? 0 : 1,
+                                 .flip = call.flip,
+                                 .add = call.add,
+                                 .ahead = ahead});
+  EXPECT_TRUE(std::equal(want.begin(), want.end(), c.data()))
+      << call.to_string() << ", depth " << depth << ", lda " << a.lda();
+}
+
+// Every kernel of a table.
+template <class Visit>
+void for_each_tile(const DotKernels& kernels, const Visit& visit) {
+  for (std::int64_t vectors = 1; vectors <= kPanelVectors; ++vectors) {
+    for (std::int64_t rows = 1; rows <= max_rows(kernels, vectors); ++rows) {
+      for (const int lines : cpu::kAheadLines) {
+        if (is_built(vectors, lines)) visit(rows, vectors, lines);
+      }
+    }
+  }
+}
+
+TEST(DotKernelTable, HasWhatItsHeaderPromises) {
+  for (const DotKernels* kernels : cpu::usable_dot_kernels()) {
+    std::set<DotKernel> all;
+    std::size_t count = 0;
+    for (std::int64_t vectors = 1; vectors <= kPanelVectors; ++vectors) {
+      const std::int64_t most = max_rows(*kernels, vectors);
+      EXPECT_GE(most, 1);
+      EXPECT_LE(most, Rows::kMost);
+      for (const int lines : cpu::kAheadLines) {
+        EXPECT_EQ(kernels->tile(0, vectors, lines), nullptr);
+        EXPECT_EQ(kernels->tile(-1, vectors, lines), nullptr);
+        EXPECT_EQ(kernels->tile(most + 1, vectors, lines), nullptr);
+        for (std::int64_t rows = 1; rows <= most; ++rows) {
+          const DotKernel kernel = kernels->tile(rows, vectors, lines);
+          EXPECT_EQ(kernel != nullptr, is_built(vectors, lines))
+              << kernels->how << ", " << rows << " rows, " << vectors << " vectors, " << lines;
+          if (kernel == nullptr) continue;
+          all.insert(kernel);
+          ++count;
+        }
+      }
+    }
+    EXPECT_EQ(all.size(), count) << "two places of the table hold the same kernel";
+  }
+}
+
+TEST(DotKernels, GiveTheSumsOfAScalarLoop) {
+  const Block<char> valid(64);
+  const char* const kAhead[] = {nullptr, valid.data(), valid.data() + 64,
+                                reinterpret_cast<const char*>(~std::uintptr_t{0} - 4096)};
+  std::size_t turn = 0;
+  for (const std::int64_t depth : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 66, 255}) {
+    const Rows a(Lie::ends_at_guards, depth);
+    const Panel b(depth);
+    for (const std::uint8_t flip : {std::uint8_t{0}, std::uint8_t{0x80}}) {
+      const Sums sums = scalar_sums(a, b, depth, flip);
+      for (const DotKernels* kernels : cpu::usable_dot_kernels()) {
+        for_each_tile(*kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
+          for (const bool add : {false, true}) {
+            for (const auto& [take_away, one] :
+                 {std::pair(false, false), std::pair(true, false), std::pair(true, true)}) {
+              const auto place = static_cast<std::int64_t>(turn) % (kPanelVectors - vectors + 1);
+              expect_exact({*kernels, rows, vectors, lines, place, flip, add, take_away, one},
+                           depth, a, b, sums, kAhead[++turn % std::size(kAhead)]);
+            }
+          }
+        });
+      }
+    }
+  }
+}
+
+TEST(DotKernels, ReadRowsWhereverTheyLie) {
+  for (const std::int64_t depth : {1, 6, 67}) {
+    const Panel b(depth);
+    for (const Lie lie : {Lie::begins_at_guards, Lie::backwards, Lie::odd, Lie::tight, Lie::same}) {
+      const Rows a(lie, depth);
+      const Sums sums = scalar_sums(a, b, depth, 0x80);
+      for (const DotKernels* kernels : cpu::usable_dot_kernels()) {
+        for_each_tile(*kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
+          expect_exact({*kernels, rows, vectors, lines, 0, 0x80, false, true, true}, depth, a, b,
+                       sums, nullptr);
+        });
+      }
+    }
+  }
+}
+
+// A panel that is no wider than the tile, before a guard page.
+TEST(DotKernels, TakeNarrowPanels) {
+  constexpr std::int64_t kDepth = 23;
+  constexpr std::int64_t kSteps = (kDepth + kStep - 1) / kStep;
+  const Rows a(Lie::tight, kDepth);
+  const Panel whole(kDepth);
+  const Sums sums = scalar_sums(a, whole, kDepth, 0);
+  for (std::int64_t vectors = 1; vectors < kPanelVectors; ++vectors) {
+    const std::int64_t row_bytes = vectors * kVectorCols * kStep;
+    const Block<std::int8_t> b(kSteps * row_bytes);
+    for (std::int64_t step = 0; step < kSteps; ++step) {
+      std::memcpy(b.data() + step * row_bytes, whole.vector(0) + step * kCols * kStep,
+                  static_cast<std::size_t>(row_bytes));
+    }
+    for (const DotKernels* kernels : cpu::usable_dot_kernels()) {
+      const std::int64_t rows = max_rows(*kernels, vectors);
+      const Block<std::int32_t> c((rows - 1) * kCols + vectors * kVectorCols);
+      kernels->tile(rows, vectors, 0)({.depth = kDepth,
+                                       .a = a.first(),
+                                       .lda = a.lda(),
+                                       .b = b.data(),
+                                       .ldb = row_bytes,
+                                       .c = c.data(),
+                                       .column_sums = nullptr,
+                                       .shift = nullptr,
+                                       .shift_stride = 0,
+                                       .flip = 0,
+                                       .add = false,
+                                       .ahead = nullptr});
+      for (std::int64_t r = 0; r < rows; ++r) {
+        for (std::int64_t j = 0; j < vectors * kVectorCols; ++j) {
+          ASSERT_EQ(static_cast<std::uint32_t>(c[r * kCols + j]),
+                    sums[static_cast<std::size_t>(r * kCols + j)])
+              << kernels->how << ", " << vectors << " vectors, row " << r << ", column " << j;
+        }
+      }
+    }
+  }
+}
+
+// The longest sum that stays in int32, of the extreme codes, over odd depths nearby too.
+TEST(DotKernels, ExtremeCodesAddUpExactly) {
+  constexpr std::int64_t kLongest = 65536;
+  const Block<std::uint8_t> row(kLongest);
+  const Block<std::int8_t> b(kLongest * kCols);
+  for (const int code : {-128, 127}) {
+    std::fill_n(b.data(), b.size(), static_cast<std::int8_t>(code));
+    for (const std::int64_t depth : {kLongest, kLongest - 3}) {
+      // Nothing after `depth` counts: the panel's padding would be zero, here A's bytes are not
+      // read; the last step's codes are zero where A ends.
+      const std::int64_t tail = depth % kStep;
+      for (std::int64_t j = 0; j < kCols && tail != 0; ++j) {
+        std::int8_t* last = b.data() + depth / kStep * kCols * kStep + j * kStep;
+        std::fill(last + tail, last + kStep, std::int8_t{0});
+      }
+      for (const int byte : {0, 127, 128, 255}) {
+        std::fill_n(row.data(), kLongest, static_cast<std::uint8_t>(byte));
+        const std::uint8_t* a = row.data() + kLongest - depth;
+        for (const std::uint8_t flip : {std::uint8_t{0}, std::uint8_t{0x80}}) {
+          const int value = flip != 0 ? static_cast<std::int8_t>(byte) : byte;
+          const std::int64_t want = depth * value * code;
+          for (const DotKernels* kernels : cpu::usable_dot_kernels()) {
+            for (std::int64_t vectors = 1; vectors <= kPanelVectors; ++vectors) {
+              for (const std::int64_t rows : {std::int64_t{1}, max_rows(*kernels, vectors)}) {
+                const Block<std::int32_t> c((rows - 1) * kCols + vectors * kVectorCols);
+                const std::vector<std::int32_t> sums(64, static_cast<std::int32_t>(depth * code));
+                const std::int32_t shift = flip;
+                kernels->tile(rows, vectors, 0)({.depth = depth,
+                                                 .a = a,
+                                                 .lda = 0,
+                                                 .b = b.data(),
+                                                 .ldb = kCols * kStep,
+                                                 .c = c.data(),
+                                                 .column_sums = sums.data(),
+                                                 .shift = &shift,
+                                                 .shift_stride = 0,
+                                                 .flip = flip,
+                                                 .add = false,
+                                                 .ahead = nullptr});
+                for (const std::int64_t i : {std::int64_t{0}, c.size() - 1}) {
+                  ASSERT_EQ(c[i], want) << kernels->how << ", " << value << " times " << code;
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace octavo::test
