@@ -6,7 +6,8 @@
 In each build directory (made by CMake for Ninja):
   - every CPU kernel exports one strong symbol, as built and at -O0, and no weak one that needs
     AVX: that is an inline function of a header, which the rest of the program would run as well;
-  - no innermost loop of a kernel's tile loads or stores a vector on the stack (x86-64);
+  - no innermost loop of a kernel's tiles (tile_RxC, and every instance of dot_tile) loads or stores
+    a vector on the stack (x86-64);
   - the library never ends the process, never writes to stdout, and to stderr in one place only.
 Of each shared library: every exported symbol is Octavo's own.
 """
@@ -21,10 +22,13 @@ import tempfile
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
-from object_code import functions_of, output_of, uses_avx, vectors_on_stack_in_loops
+from object_code import (functions_of, innermost_loops, output_of, uses_avx,
+                         vectors_on_stack_in_loops)
 
 KERNELS = "src/backends/cpu/kernels/"
-TILE = re.compile(r"tile_\d+x\d+")  # the functions that keep accumulators in registers
+# The functions that keep accumulators in registers: float tiles by name, dot products by their
+# template arguments, which are rows, vectors and prefetched lines.
+TILE = re.compile(r"tile_\d+x\d+|8dot_tileILi(\d+)ELi(\d+)ELi(\d+)EE")
 
 ENDS_PROCESS = {"abort", "exit", "_exit", "_Exit", "quick_exit", "__assert_fail"}
 WRITES_STDOUT = {"printf", "vprintf", "__printf_chk", "__vprintf_chk", "puts", "putchar",
@@ -96,11 +100,25 @@ def unoptimised_findings(unit: Compilation) -> Iterator[str]:
         yield from export_findings(target, f"{unit.source} at -O0")
 
 
+def missing_tiles(names: list[str]) -> Iterator[str]:
+    """dot_tile<rows, vectors, lines> that must be there, since one of more rows is."""
+    found = [TILE.search(name) for name in names]
+    have = {tuple(map(int, tile.groups())) for tile in found if tile and tile[1]}
+    for rows, vectors, lines in sorted(have):
+        for fewer in range(1, rows):
+            if (fewer, vectors, lines) not in have:
+                yield f"dot_tile<{fewer}, {vectors}, {lines}>"
+
+
 def stack_findings(file: Path, what: str) -> Iterator[str]:
     tiles = [(name, body) for name, body in functions_of(file) if TILE.search(name)]
     if not tiles:
-        yield f"{what} must have a function tile_RxC whose loops can be looked at; it has none"
+        yield f"{what} must have a tile_RxC or dot_tile whose loops can be looked at; it has none"
+    for name in sorted(set(missing_tiles([name for name, _ in tiles]))):
+        yield f"{what} must have {name} as a function of its own; it has not"
     for name, body in tiles:
+        if not innermost_loops(body):
+            yield f"{what}: {name} has no loop that can be looked at"
         for first in vectors_on_stack_in_loops(body)[:1]:
             yield f"{what}: an inner loop of {name} moves a vector to or from the stack: {first}"
 
