@@ -17,7 +17,8 @@ struct Row {
 // Best first.
 constexpr std::array kRows {
 #if defined(__x86_64__)
-  Row{&kAvx512Kernels, &CpuFeatures::avx512bw}, Row{&kAvx2Kernels, &CpuFeatures::avx2},
+  Row{&kAvx512Bf16Kernels, &CpuFeatures::avx512_bf16}, Row{&kAvx512Kernels, &CpuFeatures::avx512bw},
+      Row{&kAvx2Kernels, &CpuFeatures::avx2},
 #endif
       Row{&kBaselineKernels, nullptr},
 };

@@ -25,14 +25,18 @@ using Vec8 = float __attribute__((vector_size(32), may_alias));
 inline Lanes<std::uint16_t, 8> low_halves(Lanes<std::uint32_t, 8> words) {
   return __builtin_convertvector(words, Lanes<std::uint16_t, 8>);
 }
-inline bool any_nan(Lanes<float, 8> x) {
-  const __m256 v = reinterpret_cast<__m256>(x);
-  return _mm256_movemask_ps(_mm256_cmp_ps(v, v, _CMP_UNORD_Q)) != 0;
-}
 inline void put_high_halves(Lanes<std::uint32_t, 8> a, Lanes<std::uint32_t, 8> b, void* out) {
   // Not through a pointer to vectors: g++ 12 would take it for an aligned one.
   const Lanes<std::uint16_t, 8> halves[] = {low_halves(a >> 16), low_halves(b >> 16)};
   std::memcpy(out, halves, sizeof(halves));
+}
+inline bool plain_bfloat16(const Lanes<float, 8> (&x)[4]) {
+  const __m256 sum = reinterpret_cast<__m256>(x[0] + x[1] + (x[2] + x[3]));
+  return _mm256_movemask_ps(_mm256_cmp_ps(sum, sum, _CMP_UNORD_Q)) == 0;
+}
+inline void put_bfloat16(Lanes<float, 8> a, Lanes<float, 8> b, void* out) {
+  put_high_halves(round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 8>>(a)),
+                  round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 8>>(b)), out);
 }
 #include "backends/cpu/kernels/finish-inl.hpp"
 #include "backends/cpu/kernels/widths-inl.hpp"

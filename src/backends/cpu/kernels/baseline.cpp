@@ -21,13 +21,18 @@ using Vec4 = float __attribute__((vector_size(16), may_alias));
 inline Lanes<std::uint16_t, 4> low_halves(Lanes<std::uint32_t, 4> words) {
   return __builtin_convertvector(words, Lanes<std::uint16_t, 4>);
 }
-inline bool any_nan(Lanes<float, 4> x) {
-  return x[0] != x[0] || x[1] != x[1] || x[2] != x[2] || x[3] != x[3];
-}
 inline void put_high_halves(Lanes<std::uint32_t, 4> a, Lanes<std::uint32_t, 4> b, void* out) {
   // Not through a pointer to vectors: g++ 12 would take it for an aligned one.
   const Lanes<std::uint16_t, 4> halves[] = {low_halves(a >> 16), low_halves(b >> 16)};
   std::memcpy(out, halves, sizeof(halves));
+}
+inline bool plain_bfloat16(const Lanes<float, 4> (&x)[4]) {
+  const Lanes<float, 4> sum = x[0] + x[1] + (x[2] + x[3]);
+  return sum[0] == sum[0] && sum[1] == sum[1] && sum[2] == sum[2] && sum[3] == sum[3];
+}
+inline void put_bfloat16(Lanes<float, 4> a, Lanes<float, 4> b, void* out) {
+  put_high_halves(round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 4>>(a)),
+                  round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 4>>(b)), out);
 }
 #include "backends/cpu/kernels/finish-inl.hpp"
 #include "backends/cpu/kernels/widths-inl.hpp"

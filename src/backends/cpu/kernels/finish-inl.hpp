@@ -3,8 +3,10 @@
 // instruction-set region; every including file gets its own copy.
 //
 // The file that includes this defines, for its width, what compilers do not find by themselves:
-//   any_nan(x)                  whether a lane is NaN
 //   put_high_halves(a, b, out)  the upper 16 bits of the lanes of two vectors, one after the other
+//   plain_bfloat16(x)           whether put_bfloat16 rounds four vectors as encode<kBFloat16> does;
+//                               false for few: at least for those that hold a NaN
+//   put_bfloat16(a, b, out)     two vectors, one after the other
 //
 // Four vectors of a row stay in registers from the sum to the store, whatever the steps are; they
 // are named by constants only, or they would live on the stack.
@@ -29,26 +31,24 @@ struct FinishRow {
   OCTAVO_FINISH Ints load(const std::int32_t* p) { return *reinterpret_cast<const Ints*>(p); }
 
   // encode<kBFloat16>, in the upper half: to nearest even, a NaN the quiet one of its sign.
-  OCTAVO_FINISH Words round_bfloat16(Floats x) {
-    const Words bits = reinterpret_cast<const Words&>(x);
-    return bits + 0x7FFFU + ((bits >> 16) & 1U);
-  }
   OCTAVO_FINISH Words quiet_bfloat16(Floats x) {
     const Words bits = reinterpret_cast<const Words&>(x);
     const Words is_nan = (bits & 0x7FFFFFFFU) > 0x7F800000U;
     const Words quiet = (bits & 0x80000000U) | 0x7FC00000U;
-    return (round_bfloat16(x) & ~is_nan) | (quiet & is_nan);
+    return (round_bfloat16(bits) & ~is_nan) | (quiet & is_nan);
   }
-  OCTAVO_FINISH void put_bfloat16(const Row& x, char* out) {
-    const auto put = [&](std::size_t n, Words low, Words high) {
-      if (n % 2 == 0) put_high_halves(low, high, out + n * lanes * 2);
+  OCTAVO_FINISH void put_bfloat16_row(const Row& x, char* out) {
+    const bool plain = plain_bfloat16(x);
+    const auto put = [&](std::size_t n) {
+      char* place = out + n * lanes * 2;
+      if (n % 2 != 0) return;
+      if (plain) {
+        put_bfloat16(x[n], x[n | 1], place);
+      } else {
+        put_high_halves(quiet_bfloat16(x[n]), quiet_bfloat16(x[n | 1]), place);
+      }
     };
-    // A NaN among them shows in their sum.
-    if (const Floats sum = (x[v] + ...); !any_nan(sum)) {
-      (put(v, round_bfloat16(x[v]), round_bfloat16(x[v | 1])), ...);
-    } else {
-      (put(v, quiet_bfloat16(x[v]), quiet_bfloat16(x[v | 1])), ...);
-    }
+    (put(v), ...);
   }
   OCTAVO_FINISH void put_float32(const Row& x, char* out) {
     ((*reinterpret_cast<Floats*>(out + v * sizeof(Floats)) = x[v]), ...);
@@ -58,7 +58,7 @@ struct FinishRow {
     char* out =
         static_cast<char*>(t.out) + r * t.row_bytes + column * octavo::element_bytes(t.dtype);
     if constexpr (out_kind == Out::bfloat16) {
-      put_bfloat16(x, out);
+      put_bfloat16_row(x, out);
     } else if constexpr (out_kind == Out::float32) {
       put_float32(x, out);
     } else {

@@ -8,3 +8,9 @@ struct LanesOf {
 };
 template <class Element, int lanes>
 using Lanes = typename LanesOf<Element, lanes>::type;
+
+// bfloat16 to nearest even, in the upper half of each lane. Not for NaN.
+template <class Words>
+inline __attribute__((always_inline)) Words round_bfloat16(Words bits) {
+  return bits + 0x7FFFU + ((bits >> 16) & 1U);
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// The AVX-512 kernels with the instruction that rounds to bfloat16.
+#include <immintrin.h>
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/kernels/isa_region.hpp"
+#include "octavo/numeric.hpp"
+
+#if defined(__x86_64__)
+namespace octavo::cpu {
+namespace {
+
+OCTAVO_ISA_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
+#include "backends/cpu/kernels/lanes-inl.hpp"
+
+// The instruction takes subnormal numbers for zeros and keeps a NaN's payload.
+inline bool plain_bfloat16(const Lanes<float, 16> (&x)[4]) {
+  constexpr int kNanOrSubnormal = 0x01 | 0x20 | 0x80;
+  const auto unusual = [](Lanes<float, 16> v) {
+    return _mm512_fpclass_ps_mask(reinterpret_cast<__m512>(v), kNanOrSubnormal);
+  };
+  return (unusual(x[0]) | unusual(x[1]) | unusual(x[2]) | unusual(x[3])) == 0;
+}
+inline void put_bfloat16(Lanes<float, 16> a, Lanes<float, 16> b, void* out) {
+  const __m512bh halves =
+      _mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(a));
+  std::memcpy(out, &halves, sizeof(halves));
+}
+#include "backends/cpu/kernels/avx512-inl.hpp"
+OCTAVO_ISA_END
+
+}  // namespace
+
+const Kernels kAvx512Bf16Kernels{"8x16 tile, AVX-512, exact sums through float32 in steps of 512",
+                                 "8x16 tile, AVX-512, float32 sums in ascending k",
+                                 8,
+                                 &tile_8x16,
+                                 &widen_row,
+                                 &narrow_row,
+                                 &finish_tile,
+                                 &Quantize<16>::codes,
+                                 &Quantize<16>::absmax,
+                                 &Quantize<16>::range};
+
+}  // namespace octavo::cpu
+#endif
