@@ -202,7 +202,7 @@ void Finisher::finish(const TileSums& sums) noexcept {
       }
     }
     void* first = out.at(m * out.strides[0] + n0_ * out.strides[1]);
-    best_kernels().finish({
+    kernels_.finish({
         .rows = rows,
         .floats = sums.floats != nullptr ? sums.floats + r * kTileCols : nullptr,
         .integers = sums.integers != nullptr ? sums.integers + r * kTileCols : nullptr,

@@ -51,6 +51,7 @@ class Finisher {
   void add_step(FinishStep::Kind kind, const float* data, std::int64_t stride) noexcept;
   void stage_c(std::int64_t m, std::int64_t rows) noexcept;
 
+  const Kernels& kernels_ = best_kernels();
   const Member& member_;
   const MatmulOptions& options_;
   const EpilogueRows& rows_;
