@@ -92,8 +92,7 @@ class Rows {
 // A whole panel of B, in kernels' order, right before a guard page.
 class Panel {
  public:
-  explicit Panel(std::int64_t depth)
-      : depth_(depth), codes_((depth + kStep - 1) / kStep * kCols * kStep) {
+  explicit Panel(std::int64_t depth) : codes_((depth + kStep - 1) / kStep * kCols * kStep) {
     const kit::Random random(static_cast<std::uint64_t>(depth) + 77);
     for (std::int64_t k = 0; k < codes_.size() / kCols; ++k) {
       for (std::int64_t j = 0; j < kCols; ++j) {
@@ -112,7 +111,6 @@ class Panel {
   }
 
  private:
-  std::int64_t depth_;
   Block<std::int8_t> codes_;
 };
 

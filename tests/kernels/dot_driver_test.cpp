@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loops around the dot-product tiles, on every kernel table that this CPU can run: how work is
+// shared out, blocks of rows, chunks of K, and a workspace of exactly the announced size.
+#include "backends/cpu/dot_driver.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "backends/cpu/dot_layout.hpp"
+#include "kernels/block.hpp"
+#include "octavo/octavo.hpp"
+
+namespace octavo::test {
+namespace {
+
+constexpr std::int64_t kBytes = 4 << 20;
+
+template <class T>
+const Block<T>& random_bytes(std::uint64_t seed) {
+  static const Block<T> bytes = [seed] {
+    const Block<T> made(kBytes);
+    const kit::Random random(seed);
+    for (std::int64_t i = 0; i < kBytes; ++i) made[i] = static_cast<T>(byte_of(random, i));
+    return made;
+  }();
+  return bytes;
+}
+
+// The last bytes of the block: nothing may be read past them. Tall ones overlap: rows follow each
+// other at a distance that is not their length, so that 4 MB are enough.
+template <class T>
+TensorView matrix(DType dtype, std::int64_t rows, std::int64_t cols, std::uint64_t seed) {
+  const Block<T>& bytes = random_bytes<T>(seed);
+  const std::int64_t room = kBytes - cols;
+  const std::int64_t step = rows * cols <= kBytes ? cols : room / rows;
+  TensorView v(bytes.data() + kBytes - ((rows - 1) * step + cols), dtype, {rows, cols});
+  v.strides[0] = step;
+  return v;
+}
+
+// Says how many threads it has, and runs tasks one after the other, the last one first.
+class Pretender final : public Executor {
+ public:
+  explicit Pretender(int threads) noexcept : threads_(threads) {}
+  int concurrency() const noexcept override { return threads_; }
+  void parallel(std::int64_t tasks, Task task, void* context) noexcept override {
+    for (std::int64_t i = tasks; i-- > 0;) task(context, i);
+  }
+
+ private:
+  int threads_;
+};
+
+struct Shape {
+  std::int64_t m, n, k;
+};
+
+// One product on one table of kernels, in a workspace between guard pages.
+void run_alone(const cpu::DotKernels& kernels, const MatmulProblem& problem,
+               const ExecContext& context, const TensorView& out) {
+  Member part = member(problem, 0);
+  part.out = out;
+  Arena counter(nullptr);
+  cpu::run_dot_member(kernels, part, problem.options, context, counter);
+  const Block<char> workspace(static_cast<std::int64_t>(counter.used()));
+  Arena arena(workspace.data());
+  cpu::run_dot_member(kernels, part, problem.options, context, arena);
+  EXPECT_EQ(arena.used(), counter.used());
+}
+
+// Every number of threads, packed and not, gives generic's int32 sums and float rows.
+void expect_generic(const Shape& s, DType a_type, const std::vector<int>& threads) {
+  const TensorView a = a_type == int8 ? matrix<std::int8_t>(int8, s.m, s.k, 1)
+                                      : matrix<std::uint8_t>(uint8, s.m, s.k, 2);
+  const TensorView b = matrix<std::int8_t>(int8, s.n, s.k, 1).transposed();
+  const PackedWeight packed(pack(b, {.activation = {}, .backend = "avx512"}));
+  const ScaledMmOptions exact{.out_dtype = int32, .backend = "generic"};
+  const Tensor want = scaled_mm(a, b, exact);
+  const auto bytes = static_cast<std::size_t>(s.m * s.n) * sizeof(std::int32_t);
+  const Block<std::int32_t> memory(s.m * s.n);
+  const TensorView out(memory.data(), int32, {s.m, s.n});
+  for (const cpu::DotKernels* kernels : cpu::usable_dot_kernels()) {
+    for (const bool is_packed : {false, true}) {
+      const MatmulProblem problem = scaled_mm_problem(a, is_packed ? Operand(packed) : Operand(b),
+                                                      {.out_dtype = int32, .out = out});
+      for (const int count : threads) {
+        Pretender executor(count);
+        std::memset(memory.data(), 0xA5, bytes);
+        run_alone(*kernels, problem, {.executor = &executor}, out);
+        ASSERT_EQ(std::memcmp(memory.data(), want.data(), bytes), 0)
+            << kernels->how << ", " << s.m << 'x' << s.n << 'x' << s.k << ", " << count
+            << " threads" << (is_packed ? ", packed" : "");
+      }
+    }
+  }
+}
+
+// Products of more than 2^20, of which every worker gets some.
+std::int64_t enough(std::int64_t m, std::int64_t n) { return (1 << 20) / (m * n) + 3; }
+
+TEST(DotDriver, SharesOutEveryRowAndPanelOnce) {
+  if (cpu::usable_dot_kernels().empty()) GTEST_SKIP() << "this CPU has no dot products";
+  for (const std::int64_t n : {64, 65, 129, 256, 257, 513}) {
+    for (std::int64_t m = 1; m <= 30; ++m) {
+      const std::int64_t k = std::min<std::int64_t>(enough(m, n), 4093);
+      expect_generic({m, n, k}, m % 2 != 0 ? int8 : uint8, {1, 2, 3, 4, 5, 16});
+    }
+  }
+  for (const std::int64_t m : {31, 48, 49, 200, 512, 513, 1025, 1100}) {
+    for (const std::int64_t n : {1, 15, 17, 64, 65, 130}) {
+      expect_generic({m, n, enough(m, n)}, int8, {1, 2, 3, 4, 5});
+    }
+  }
+}
+
+TEST(DotDriver, TakesOneByOneAndEveryNarrowPanel) {
+  if (cpu::usable_dot_kernels().empty()) GTEST_SKIP() << "this CPU has no dot products";
+  for (std::int64_t n = 1; n <= 70; ++n) expect_generic({1 + n % 27, n, 1 + n % 9}, int8, {1});
+}
+
+TEST(DotDriver, AddsUpChunksOfK) {
+  if (cpu::usable_dot_kernels().empty()) GTEST_SKIP() << "this CPU has no dot products";
+  for (const std::int64_t k : {4095, 4096, 4097, 4100, 8192, 8193, 12290, 65536}) {
+    for (const std::int64_t m : {1, 6, 7, 24, 25}) expect_generic({m, 70, k}, int8, {1, 3});
+  }
+  expect_generic({1030, 33, 4097}, int8, {1, 3});
+  // More rows of A than its share of the last-level cache.
+  expect_generic({700, 65, 30000}, int8, {1, 4});
+}
+
+}  // namespace
+}  // namespace octavo::test
