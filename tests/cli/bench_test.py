@@ -109,7 +109,7 @@ class Bench(unittest.TestCase):
         (self.folder / "selection.txt").write_text(LINE + "\n")
         out = self.run_it(sys.executable, str(REPOSITORY / "bench" / "report.py"), f"--octavo={OCTAVO}",
                           f"--out={self.folder}", f"--curve={self.folder / 'curve.txt'}",
-                          f"--selection={self.folder / 'selection.txt'}",
+                          *(f"--{part}={self.folder / 'selection.txt'}" for part in ("selection", "layers", "cold")),
                           "--cliffs=scaled_mm int8:int8:bf16 scale=token:channel prepacked 3x64x64", *QUICK)
         page = Path(out.strip())
         text = page.read_text(encoding="utf-8")

@@ -23,8 +23,9 @@ Tensor any_bytes(DType dtype, const Shape& shape) {
 }
 
 TEST_P(Packed, UnpacksEveryBitOfOddShapesAndStrides) {
-  for (const auto& [k, n] : {std::pair{1, 1}, std::pair{7, 9}, std::pair{64, 17}, std::pair{513, 3},
-                             std::pair{0, 5}, std::pair{5, 0}}) {
+  for (const auto& [k, n] :
+       {std::pair{1, 1}, std::pair{7, 9}, std::pair{64, 17}, std::pair{513, 3}, std::pair{67, 131},
+        std::pair{0, 5}, std::pair{5, 0}, std::pair{0, 70}}) {
     const Tensor w = any_bytes(GetParam(), {k, n});
     const Strided reversed = strided(w, {-2 * n, 2});
     for (const TensorView& view : {w.view(), reversed.view}) {
@@ -134,6 +135,23 @@ TEST(Packed, AnyBackendMultipliesAnyLayout) {
       expect_same_bits(scaled_mm(a, packed, {.backend = backend}), scaled_mm(a, w));
     }
   }
+}
+
+// Two copies of one weight, scales of their own: the codes stay shared, and neither disturbs the
+// other, whichever backend reads them.
+TEST(PackedWeight, CopiesAreReadByEveryBackendAtOnce) {
+  const Tensor a = integers(int8, {33, 130}, 1);
+  const Tensor w = integers(int8, {130, 150}, 2);
+  const PackedWeight packed = pack(w);
+  const Tensor want = scaled_mm(a, w);
+  std::vector<std::thread> threads;
+  std::vector<Tensor> got(usable_backends().size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    threads.emplace_back(
+        [&, copy = packed, i] { got[i] = scaled_mm(a, copy, {.backend = usable_backends()[i]}); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const Tensor& one : got) expect_same_bits(one, want);
 }
 
 }  // namespace
