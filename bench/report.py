@@ -86,8 +86,9 @@ class Tool:
             raise RuntimeError(reason.splitlines()[-1])
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def figure(self, line: str, threads: int) -> dict:
-        return self.objects("bench", f"--threads={threads}", *self.sampling, *self.pace, line)[0]
+    def figure(self, line: str, threads: int, cold: bool) -> dict:
+        temperature = ["--cold"] if cold else []
+        return self.objects("bench", f"--threads={threads}", *temperature, *self.sampling, *self.pace, line)[0]
 
     def cliffs(self, line: str, threads: int) -> dict:
         return self.objects("bench", "--cliffs", f"--threads={threads}", *self.pace, line)[0]
@@ -98,12 +99,12 @@ def shape_lines(path: Path) -> list[str]:
     return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
-def measure(tool: Tool, lines: list[str], threads: int) -> list[dict]:
+def measure(tool: Tool, lines: list[str], threads: int, cold: bool = False) -> list[dict]:
     figures = []
     for number, line in enumerate(lines, 1):
         print(f"{threads} threads, {number} of {len(lines)}: {line}", file=sys.stderr)
         try:
-            figures.append(tool.figure(line, threads))
+            figures.append(tool.figure(line, threads, cold))
         except RuntimeError as error:
             figures.append({"line": line, "threads": threads, "failure": str(error)})
     return figures
@@ -137,7 +138,9 @@ def table(rows: list[list[str]], head: list[str], numbers_from: int) -> list[str
 
 def figure_table(figures: list[dict]) -> list[str]:
     peers = peer_names(figures)
-    head = ["problem", "ran", "us", "GOP/s", "bound", "roofline fraction", "error", *peers]
+    many = any(f["threads"] > 1 for f in figures)
+    head = ["problem", "ran", "us", "GOP/s", "bound", "roofline fraction",
+            *(["over one thread"] if many else []), "error", *peers]
     rows = []
     for f in figures:
         if "failure" in f:
@@ -148,6 +151,7 @@ def figure_table(figures: list[dict]) -> list[str]:
             f"`{f['line']}`" + (" (cold)" if f["cold"] else ""), f["backend"], f"{f['median_us']:.1f}",
             f"{f['gops']:.0f}", "memory" if f["memory_bound"] else "compute",
             f"{f['roofline_fraction']:.3f} [{f['roofline_low']:.3f}, {f['roofline_high']:.3f}]",
+            *([f"{f['scaling']:.2f} [{f['scaling_low']:.2f}, {f['scaling_high']:.2f}]"] if many else []),
             f"{f['max_error_ratio']:.3f}", *[cell(by_key.get(name)) for name in peers]])
     return table(rows, head, 2)
 
@@ -251,6 +255,10 @@ def main() -> int:
                         help="lines that differ in M: measured on one thread and on all, and plotted")
     parser.add_argument("--selection", type=Path, default=BENCH / "shapes" / "selection.txt",
                         help="lines that are measured on all threads")
+    parser.add_argument("--layers", type=Path, default=BENCH / "shapes" / "layers.txt",
+                        help="lines that are measured on one thread and on all")
+    parser.add_argument("--cold", type=Path, default=BENCH / "shapes" / "cold.txt",
+                        help="the same, with weights that rotate through 256 MB")
     parser.add_argument("--cliffs", default=CLIFF_LINE, help="line of the scan over M; empty: none")
     parser.add_argument("--rounds", type=int, help="fewer than nine make no figure")
     parser.add_argument("--seconds", type=float, help="of a sample")
@@ -261,22 +269,25 @@ def main() -> int:
     every = info["build"]["threads"]
     counts = sorted({1, every})
     curve = [f for threads in counts for f in measure(tool, shape_lines(args.curve), threads)]
+    layers = [f for threads in counts for path, cold in ((args.layers, False), (args.cold, True))
+              for f in measure(tool, shape_lines(path), threads, cold)]
     selection = measure(tool, shape_lines(args.selection), every)
     cliffs = [tool.cliffs(args.cliffs, threads) for threads in counts] if args.cliffs else []
 
     name = file_name(info["build"]["cpu"], cpu_fields())
     title = f"{info['build']['cpu']} ({generation(cpu_fields())})"
-    groups = [(f"Over M, {t} thread{'s' if t > 1 else ''}", [f for f in curve if f["threads"] == t]) for t in counts]
+    groups = [(f"{heading}, {t} thread{'s' if t > 1 else ''}", [f for f in part if f["threads"] == t])
+              for heading, part in (("Over M", curve), ("int8 layers with a bias", layers)) for t in counts]
     groups.append((f"Models and odd sizes, {every} thread{'s' if every > 1 else ''}", selection))
     shape = shape_lines(args.curve)[0].rsplit(" ", 1)[1].split("x", 1)[1]
     args.out.mkdir(parents=True, exist_ok=True)
     svg = plot.draw(f"Roofline fraction, N x K = {shape.replace('x', ' x ')}, {title}", curve_panels(curve),
                     "M (rows; 1 is cold)", "fraction of the bound")
     (args.out / f"{name}.svg").write_text(svg, encoding="utf-8")
-    text = document(info, title, curve + selection, groups, cliffs, f"{name}.svg", args.command)
+    text = document(info, title, curve + layers + selection, groups, cliffs, f"{name}.svg", args.command)
     (args.out / f"{name}.md").write_text(text, encoding="utf-8")
     print(args.out / f"{name}.md")
-    return 1 if any("failure" in f or f["max_error_ratio"] > 1 for f in curve + selection) else 0
+    return 1 if any("failure" in f or f["max_error_ratio"] > 1 for f in curve + layers + selection) else 0
 
 
 if __name__ == "__main__":

@@ -174,6 +174,7 @@ Figure measure(const ProblemLine& line, const MeasureOptions& o) {
   const ExecContext context{.executor = o.executor};
   Rotation rotation(line, f.cold, backend);
   const auto ours = [&] { run(rotation.next(), context, backend); };
+  const auto alone = [&] { run(rotation.next(), {.executor = &serial_executor()}, backend); };
   run(rotation.first(), context, backend);
   const OracleShare share = oracle_share(rotation.first());
   f.max_error_ratio = compare_exact(rotation.first(), share.rows, share.columns).max_ratio;
@@ -186,7 +187,7 @@ Figure measure(const ProblemLine& line, const MeasureOptions& o) {
   std::vector<PeerRounds> peers = prepare_peers(peer_problem, share, o.peers);
 
   const Work work = work_of(rotation.first());
-  std::vector<double> times, again, peaks, reads, fractions;
+  std::vector<double> times, again, scaling, peaks, reads, fractions;
   const Clock::time_point start = Clock::now();
   for (f.rounds = 0; f.rounds < o.rounds; ++f.rounds) {
     if (o.budget_seconds > 0.0 && f.rounds >= 3 && seconds_since(start) > o.budget_seconds) break;
@@ -197,6 +198,7 @@ Figure measure(const ProblemLine& line, const MeasureOptions& o) {
       p.ratios.push_back(p.times.back() / seconds);
     }
     again.push_back(sample(ours, o.threads, o.sample_seconds) / seconds);
+    if (o.threads > 1) scaling.push_back(sample(alone, 1, o.sample_seconds) / seconds);
     const Peak peak = measure_peak(peak_kind(line), o.threads, o.sample_seconds);
     const double read = measure_read_bandwidth(o.threads, o.sample_seconds);
     const double compute = work.ops * 1e-9 / peak.gops;
@@ -221,6 +223,7 @@ Figure measure(const ProblemLine& line, const MeasureOptions& o) {
   f.peak_gops = median_of(peaks).value;
   f.read_gbps = median_of(reads).value;
   f.noise = median_of(again);
+  f.scaling = median_of(scaling);
   const Median fraction = median_of(fractions);
   f.roofline_fraction = fraction.value;
   f.roofline_low = fraction.low;

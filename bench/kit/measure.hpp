@@ -57,7 +57,8 @@ struct Figure {
   double roofline_low = 0, roofline_high = 0;  ///< its 95 % interval
   bool memory_bound = false;                   ///< which of the two peaks is the floor
   Median noise;                                ///< the same code twice in a round: a ratio around 1
-  double max_error_ratio = 0;                  ///< to the computed bound; at most 1
+  Median scaling;  ///< the time of one thread over that of all, paired; 0 where there is one
+  double max_error_ratio = 0;  ///< to the computed bound; at most 1
   std::vector<PeerFigure> peers;
 };
 

@@ -69,6 +69,9 @@ Json figure_json(const ProblemLine& line, int threads, const kit::Figure& f) {
           {"memory_bound", f.memory_bound},
           {"noise_low", f.noise.low},
           {"noise_high", f.noise.high},
+          {"scaling", f.scaling.value},
+          {"scaling_low", f.scaling.low},
+          {"scaling_high", f.scaling.high},
           {"rounds", f.rounds},
           {"max_error_ratio", f.max_error_ratio},
           {"peers", peers_json(f)}};
@@ -84,6 +87,10 @@ void print_figure(const ProblemLine& line, int threads, const kit::Figure& f) {
       "  roofline {:.3f} [{:.3f}, {:.3f}]; error {:.3f} of the bound; A/A [{:.3f}, {:.3f}]\n",
       f.roofline_fraction, f.roofline_low, f.roofline_high, f.max_error_ratio, f.noise.low,
       f.noise.high);
+  if (threads > 1) {
+    fmt::print("  {:.2f} [{:.2f}, {:.2f}] times as fast as on one thread\n", f.scaling.value,
+               f.scaling.low, f.scaling.high);
+  }
   for (const kit::PeerFigure& p : f.peers) print_peer(p);
 }
 
