@@ -65,22 +65,26 @@ TEST(Avx512, TheLongestSumsOfExtremeCodesAreExact) {
 // The zero point at the other end of the range makes the largest differences: 255 * 128 * 65536.
 TEST(Avx512, TheLongestSumsLessTheirZeroPointsAreExact) {
   constexpr std::int64_t kLongest = 65536;
-  for (const auto& [type, code, azp] :
-       {std::tuple(int8, -128, 127), std::tuple(int8, 127, -128), std::tuple(uint8, 255, 0),
-        std::tuple(uint8, 0, 255), std::tuple(uint8, 255, -1), std::tuple(int8, -128, 128)}) {
+  struct Ends {
+    DType type;
+    int code;
+    std::int32_t zero;
+  };
+  for (const Ends& e : {Ends{int8, -128, 127}, Ends{int8, 127, -128}, Ends{uint8, 255, 0},
+                        Ends{uint8, 0, 255}, Ends{uint8, 255, -1}, Ends{int8, -128, 128}}) {
     for (const int weight : {-128, 127}) {
-      const Tensor a = tensor_of(type, {3, kLongest}, [&](std::int64_t) { return code; });
+      const Tensor a = tensor_of(e.type, {3, kLongest}, [&](std::int64_t) { return e.code; });
       const Tensor b = tensor_of(int8, {17, kLongest}, [&](std::int64_t) { return weight; });
-      const std::int64_t exact = kLongest * (code - azp) * weight;
-      const std::int32_t zero = azp;
+      const std::int64_t exact = kLongest * (e.code - e.zero) * weight;
       const auto product = [&](DType out) {
         return scaled_mm(
             a, b.view().transposed(),
-            {.out_dtype = out, .azp = TensorView(&zero, int32, {1}), .backend = dot_backend()});
+            {.out_dtype = out, .azp = TensorView(&e.zero, int32, {1}), .backend = dot_backend()});
       };
       const auto saturated =
           static_cast<std::int32_t>(std::clamp<std::int64_t>(exact, kLeast, kMost));
-      EXPECT_EQ(*product(int32).data_as<std::int32_t>(), saturated) << code << ", zero " << azp;
+      EXPECT_EQ(*product(int32).data_as<std::int32_t>(), saturated)
+          << e.code << ", zero " << e.zero;
       EXPECT_EQ(*product(float32).data_as<float>(), static_cast<float>(exact));
     }
   }
