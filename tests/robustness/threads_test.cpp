@@ -15,7 +15,7 @@ const char* const kLines[] = {
     "scaled_mm int8:int8:int32 3x1000x100",
     "scaled_mm uint8:int8:bf16 scale=token:group16 azp 130x65x200",
     "scaled_mm uint8:int8:bf16 scale=token:channel azp prepacked 200x129x200",
-    "scaled_mm int8:int8:bf16 scale=token:channel bias beta=0.5 29x257x150",
+    "scaled_mm int8:int8:bf16 scale=token:channel bias beta=0.5 29x257x450",
     "scaled_mm e4m3fn:e4m3fn:bf16 scale=group128:block128x128 61x200x400",
     "scaled_mm fp32:fp32:fp32 beta=0.5 scale_result=vector 129x131x257",
     "scaled_mm bf16:int8:bf16 scale=none:channel prepacked 5x700x90",
