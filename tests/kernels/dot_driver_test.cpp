@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "backends/cpu/dot_layout.hpp"
-#include "kernels/block.hpp"
+#include "block.hpp"
 #include "octavo/octavo.hpp"
 
 namespace octavo::test {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/block.hpp"
+#include "block.hpp"
 #include "octavo/tensor.hpp"
 
 namespace octavo::test {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "backends/cpu/kernels/int8.hpp"
-#include "kernels/block.hpp"
+#include "block.hpp"
 
 namespace octavo::test {
 namespace {

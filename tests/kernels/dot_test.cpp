@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "backends/cpu/kernels/int8.hpp"
-#include "kernels/block.hpp"
+#include "block.hpp"
 #include "kit/random.hpp"
 #include "support/guard.hpp"
 

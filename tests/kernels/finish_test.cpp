@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "backends/cpu/kernels.hpp"
+#include "block.hpp"
 #include "core/element.hpp"
-#include "kernels/block.hpp"
 
 namespace octavo::test {
 namespace {
