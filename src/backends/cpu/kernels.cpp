@@ -11,16 +11,21 @@ namespace {
 
 struct Row {
   const Kernels* kernel;
-  bool CpuFeatures::*needs;  // null: nothing
+  bool (*runs_on)(const CpuFeatures& cpu) noexcept;  // all that its region names
 };
 
 // Best first.
 constexpr std::array kRows {
 #if defined(__x86_64__)
-  Row{&kAvx512Bf16Kernels, &CpuFeatures::avx512_bf16}, Row{&kAvx512Kernels, &CpuFeatures::avx512bw},
-      Row{&kAvx2Kernels, &CpuFeatures::avx2},
+  Row{&kAvx512Bf16Kernels,
+      [](const CpuFeatures& cpu) noexcept {
+        return cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl && cpu.avx512_bf16;
+      }},
+      Row{&kAvx512Kernels,
+          [](const CpuFeatures& cpu) noexcept { return cpu.avx512f && cpu.avx512bw; }},
+      Row{&kAvx2Kernels, [](const CpuFeatures& cpu) noexcept { return cpu.avx2; }},
 #endif
-      Row{&kBaselineKernels, nullptr},
+      Row{&kBaselineKernels, [](const CpuFeatures&) noexcept { return true; }},
 };
 
 struct Usable {
@@ -31,7 +36,7 @@ struct Usable {
 Usable find_usable() noexcept {
   Usable usable;
   for (const Row& row : kRows) {
-    if (row.needs == nullptr || this_cpu().*row.needs) usable.kernels[usable.count++] = row.kernel;
+    if (row.runs_on(this_cpu())) usable.kernels[usable.count++] = row.kernel;
   }
   return usable;
 }
