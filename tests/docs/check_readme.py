@@ -4,7 +4,8 @@
 
 The README shows code that is compiled and output that is printed: compares the C++ block with
 examples/first_product.cpp, and the console block with what each `octavo explain` in it prints now
-(the lines about threads and workspace aside, which are the machine's). Exit status 1 and the first
+(the lines about threads and workspace aside, which are the machine's; on a CPU that would answer
+otherwise nothing of it). Exit status 1 and the first
 difference of each, if there is one.
 """
 
@@ -13,6 +14,9 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+
+
+SHOWN_ON = "avx512_vnni"  # what the CPU has whose answers the README shows
 
 
 def compare(what: str, shown: str, real: str) -> bool:
@@ -38,6 +42,11 @@ def main(repository: Path, program: str) -> int:
         print("README: must have a C++ block and a console block of octavo explain; got less")
         return 1
     good = compare("the C++ example", code[1], textwrap.dedent(example[1]))
+    info = subprocess.run([program, "info"], capture_output=True, text=True, check=True).stdout
+    present = re.search(r"^has +(.*)$", info, re.MULTILINE)
+    if not (present and SHOWN_ON in present[1].split()):
+        print(f"README: explain is shown as a CPU with {SHOWN_ON} answers; not compared on this one")
+        return 0 if good else 1
     for problem, shown in commands:
         printed = subprocess.run([program, "explain", problem], capture_output=True, text=True,
                                  check=True).stdout
