@@ -67,8 +67,9 @@ TEST_P(DotLayout, HoldsEveryByteAndGivesItBack) {
         sums[static_cast<std::size_t>(n)] += code;
       }
     }
-    ASSERT_EQ(std::memcmp(packed.data(), want.data(), want.size()), 0);
-    ASSERT_EQ(std::memcmp(packed.data() + code_bytes, sums.data(), sums.size() * 4), 0);
+    ASSERT_TRUE(std::equal(want.begin(), want.end(), packed.data()));
+    const auto* packed_sums = reinterpret_cast<const std::int32_t*>(packed.data() + code_bytes);
+    ASSERT_TRUE(std::equal(sums.begin(), sums.end(), packed_sums));
 
     PackedWeightData data;
     data.layout = &kDotLayout;
@@ -83,7 +84,7 @@ TEST_P(DotLayout, HoldsEveryByteAndGivesItBack) {
     TensorView target = weight;
     if (back.size() > 0) target.data = back.data() + lie.origin;
     kDotLayout.unpack(data, target, {});
-    ASSERT_EQ(std::memcmp(back.data(), source.data(), static_cast<std::size_t>(back.size())), 0);
+    ASSERT_TRUE(std::equal(back.data(), back.data() + back.size(), source.data()));
 
     for (std::int64_t n0 = 0; n0 < columns; n0 += 16) {
       for (const auto& [k0, k1] : {std::pair<std::int64_t, std::int64_t>{0, depth},

@@ -225,8 +225,8 @@ TEST(DotKernelTable, HasWhatItsHeaderPromises) {
 
 TEST(DotKernels, GiveTheSumsOfAScalarLoop) {
   const Block<char> valid(64);
-  const char* const kAhead[] = {nullptr, valid.data(), valid.data() + 64,
-                                reinterpret_cast<const char*>(~std::uintptr_t{0} - 4096)};
+  const char* const kAhead[] = {valid.data(), valid.data() + 64,
+                                reinterpret_cast<const char*>(std::uintptr_t{4096})};
   std::size_t turn = 0;
   for (const std::int64_t depth : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 66, 255}) {
     const Rows a(Lie::ends_at_guards, depth);
@@ -258,7 +258,7 @@ TEST(DotKernels, ReadRowsWhereverTheyLie) {
       for (const DotKernels* kernels : cpu::usable_dot_kernels()) {
         for_each_tile(*kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
           expect_exact({*kernels, rows, vectors, lines, 0, 0x80, false, true, true}, depth, a, b,
-                       sums, nullptr);
+                       sums, reinterpret_cast<const char*>(b.vector(0)));
         });
       }
     }

@@ -70,8 +70,10 @@ TEST(Avx512, TheLongestSumsLessTheirZeroPointsAreExact) {
     int code;
     std::int32_t zero;
   };
-  for (const Ends& e : {Ends{int8, -128, 127}, Ends{int8, 127, -128}, Ends{uint8, 255, 0},
-                        Ends{uint8, 0, 255}, Ends{uint8, 255, -1}, Ends{int8, -128, 128}}) {
+  for (const Ends& e :
+       {Ends{int8, -128, 127}, Ends{int8, 127, -128}, Ends{uint8, 255, 0}, Ends{uint8, 0, 255},
+        Ends{uint8, 255, -1}, Ends{uint8, 255, -2}, Ends{uint8, 0, 256}, Ends{uint8, 0, 257},
+        Ends{int8, -128, 128}, Ends{int8, 127, -129}, Ends{int8, 127, -130}}) {
     for (const int weight : {-128, 127}) {
       const Tensor a = tensor_of(e.type, {3, kLongest}, [&](std::int64_t) { return e.code; });
       const Tensor b = tensor_of(int8, {17, kLongest}, [&](std::int64_t) { return weight; });

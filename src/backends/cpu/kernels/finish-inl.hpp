@@ -32,7 +32,7 @@ struct FinishRow {
 
   // encode<kBFloat16>, in the upper half: to nearest even, a NaN the quiet one of its sign.
   OCTAVO_FINISH Words quiet_bfloat16(Floats x) {
-    const Words bits = reinterpret_cast<const Words&>(x);
+    const Words bits = reinterpret_cast<Words>(x);
     const Words is_nan = (bits & 0x7FFFFFFFU) > 0x7F800000U;
     const Words quiet = (bits & 0x80000000U) | 0x7FC00000U;
     return (round_bfloat16(bits) & ~is_nan) | (quiet & is_nan);
@@ -51,7 +51,7 @@ struct FinishRow {
     (put(v), ...);
   }
   OCTAVO_FINISH void put_float32(const Row& x, char* out) {
-    ((*reinterpret_cast<Floats*>(out + v * sizeof(Floats)) = x[v]), ...);
+    (std::memcpy(out + v * sizeof(Floats), &x[v], sizeof(Floats)), ...);  // at any byte
   }
   template <Out out_kind>
   OCTAVO_FINISH void put(const Tile& t, const Row& x, std::int64_t r, std::int64_t column) {
@@ -81,7 +81,7 @@ struct FinishRow {
   // Any steps, one row.
   template <bool from_integers, Out out_kind>
   OCTAVO_FINISH void run(const Tile& t, std::int64_t r, std::int64_t column) {
-    Row x;
+    alignas(64) Row x;  // an array of vectors forgets that they take any address
     sums<from_integers>(t, x, r, column);
     for (const Step& step : t.steps) {
       const float* data = step.data + r * step.stride;
@@ -106,10 +106,10 @@ struct FinishRow {
     const Step& row = t.steps[0];
     const float* columns = t.steps[1].data;
     const float* added = bias ? t.steps[2].data : columns;
-    const Row factor = {load(columns + v * lanes)...};
-    const Row addend = {load(added + v * lanes)...};
+    alignas(64) const Row factor = {load(columns + v * lanes)...};
+    alignas(64) const Row addend = {load(added + v * lanes)...};
     for (std::int64_t r = 0; r < t.rows; ++r) {
-      Row x;
+      alignas(64) Row x;
       sums<from_integers>(t, x, r, 0);
       const float scale = row.data[r * row.stride];
       ((x[v] *= scale), ...);
