@@ -252,7 +252,7 @@ def main() -> int:
     parser.add_argument("--octavo", default="build/release/bin/octavo", help="the built command line")
     parser.add_argument("--out", type=Path, default=BENCH / "results", help="folder of the results")
     parser.add_argument("--curve", type=Path, default=BENCH / "shapes" / "curve.txt",
-                        help="lines that differ in M: measured on one thread and on all, and plotted")
+                        help="lines that differ in M: measured on one thread and on all with cold weights, and plotted")
     parser.add_argument("--selection", type=Path, default=BENCH / "shapes" / "selection.txt",
                         help="lines that are measured on all threads")
     parser.add_argument("--layers", type=Path, default=BENCH / "shapes" / "layers.txt",
@@ -268,7 +268,7 @@ def main() -> int:
     info = machine(tool)
     every = info["build"]["threads"]
     counts = sorted({1, every})
-    curve = [f for threads in counts for f in measure(tool, shape_lines(args.curve), threads)]
+    curve = [f for threads in counts for f in measure(tool, shape_lines(args.curve), threads, cold=True)]
     layers = [f for threads in counts for path, cold in ((args.layers, False), (args.cold, True))
               for f in measure(tool, shape_lines(path), threads, cold)]
     selection = measure(tool, shape_lines(args.selection), every)
@@ -282,7 +282,7 @@ def main() -> int:
     shape = shape_lines(args.curve)[0].rsplit(" ", 1)[1].split("x", 1)[1]
     args.out.mkdir(parents=True, exist_ok=True)
     svg = plot.draw(f"Roofline fraction, N x K = {shape.replace('x', ' x ')}, {title}", curve_panels(curve),
-                    "M (rows; 1 is cold)", "fraction of the bound")
+                    "M (rows; cold weights)", "fraction of the bound")
     (args.out / f"{name}.svg").write_text(svg, encoding="utf-8")
     text = document(info, title, curve + layers + selection, groups, cliffs, f"{name}.svg", args.command)
     (args.out / f"{name}.md").write_text(text, encoding="utf-8")
