@@ -2,15 +2,12 @@
 // The AVX-512 backend's row.
 #include "backends/cpu/avx512.hpp"
 
-#include <algorithm>
-
 #include "backends/cpu/dot_driver.hpp"
 #include "backends/cpu/dot_layout.hpp"
+#include "backends/cpu/members.hpp"
 #include "backends/cpu/pack.hpp"
 #include "backends/cpu/quantize.hpp"
 #include "backends/prologue.hpp"
-#include "backends/zero.hpp"
-#include "core/error.hpp"
 #include "core/grid.hpp"
 
 namespace octavo {
@@ -51,28 +48,17 @@ const char* how(const MatmulProblem& problem) noexcept {
   return group_count(problem) == 0 ? "no groups, nothing to multiply" : kernels().how;
 }
 
-Status run_members(const MatmulProblem& problem, const ExecContext& context, void* workspace,
-                   std::size_t* most) noexcept {
-  for (std::int64_t g = 0; g < group_count(problem); ++g) {
-    Member part = member(problem, g);
-    Arena arena(workspace);
-    OCTAVO_TRY(quantise_activations(kAvx512Backend, part, arena, context));
-    cpu::run_dot_member(kernels(), part, problem.options, context, arena);
-    if (most != nullptr) *most = std::max(*most, arena.used());
-  }
-  return {};
+void run_one(const Member& p, const MatmulOptions& options, const ExecContext& context,
+             Arena& arena) noexcept {
+  cpu::run_dot_member(kernels(), p, options, context, arena);
 }
 
 std::size_t workspace_bytes(const MatmulProblem& problem, const ExecContext& context) noexcept {
-  std::size_t most = 0;
-  (void)run_members(problem, context, nullptr, &most).ok();
-  return most;
+  return cpu::measure_members(kAvx512Backend, &run_one, problem, context);
 }
 
 Status run(const MatmulProblem& problem, const ExecContext& context, void* workspace) noexcept {
-  OCTAVO_TRY(run_members(problem, context, workspace, nullptr));
-  fill_zero(tail(problem));
-  return {};
+  return cpu::run_all(kAvx512Backend, &run_one, problem, context, workspace);
 }
 
 }  // namespace

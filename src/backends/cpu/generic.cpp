@@ -2,15 +2,12 @@
 // The generic backend's row.
 #include "backends/cpu/generic.hpp"
 
-#include <algorithm>
-
 #include "backends/cpu/driver.hpp"
 #include "backends/cpu/kernels.hpp"
+#include "backends/cpu/members.hpp"
 #include "backends/cpu/pack.hpp"
 #include "backends/cpu/quantize.hpp"
 #include "backends/prologue.hpp"
-#include "backends/zero.hpp"
-#include "core/error.hpp"
 
 namespace octavo {
 namespace {
@@ -36,28 +33,12 @@ const char* how(const MatmulProblem& problem) noexcept {
   return integer ? kernel.on_integers : kernel.on_floats;
 }
 
-Status run_members(const MatmulProblem& problem, const ExecContext& context, void* workspace,
-                   std::size_t* most) noexcept {
-  for (std::int64_t g = 0; g < group_count(problem); ++g) {
-    Member part = member(problem, g);
-    Arena arena(workspace);
-    OCTAVO_TRY(quantise_activations(kGenericBackend, part, arena, context));
-    cpu::run_member(part, problem.options, context, arena);
-    if (most != nullptr) *most = std::max(*most, arena.used());
-  }
-  return {};
-}
-
 std::size_t workspace_bytes(const MatmulProblem& problem, const ExecContext& context) noexcept {
-  std::size_t most = 0;
-  (void)run_members(problem, context, nullptr, &most).ok();
-  return most;
+  return cpu::measure_members(kGenericBackend, &cpu::run_member, problem, context);
 }
 
 Status run(const MatmulProblem& problem, const ExecContext& context, void* workspace) noexcept {
-  OCTAVO_TRY(run_members(problem, context, workspace, nullptr));
-  fill_zero(tail(problem));
-  return {};
+  return cpu::run_all(kGenericBackend, &cpu::run_member, problem, context, workspace);
 }
 
 }  // namespace
