@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <string>
 #include <vector>
 
 #include "kit/oracle.hpp"
@@ -62,40 +63,51 @@ TEST(Driver, BothScalesOfEachOperandCount) {
 // A pool whose threads, before they do a task, begin another product on themselves.
 class NestingExecutor final : public Executor {
  public:
-  explicit NestingExecutor(const MatmulProblem& inner) noexcept : inner_(inner) {}
+  NestingExecutor(const MatmulProblem& inner, const char* backend) noexcept
+      : inner_(inner), backend_(backend) {}
   int concurrency() const noexcept override { return 4; }
   void parallel(std::int64_t tasks, Task task, void* context) noexcept override {
     for (std::int64_t i = 0; i < tasks; ++i) {
       if (!nested_) {
         nested_ = true;
-        run(inner_, {.executor = this});
+        run(inner_, {.executor = this}, backend_);
         nested_ = false;
+        ever_ = true;
       }
       task(context, i);
     }
   }
 
+  /// Whether a call was ever begun inside another.
+  bool nested() const { return ever_; }
+
  private:
   const MatmulProblem& inner_;
+  const char* backend_;
   bool nested_ = false;
+  bool ever_ = false;
 };
 
 TEST(Driver, ACallInsideACallHasItsOwnScratchMemory) {
-  const char* text = "scaled_mm int8:int8:fp32 scale=token:channel bias 70x130x200";
+  // Enough work for several threads; zero points lie in the workspace while the tasks run.
+  const char* text = "scaled_mm uint8:int8:fp32 scale=token:channel azp bias 70x260x200";
   const ProblemLine line = parse_problem_line(text);
   ProblemLine other = line;
   other.seed = 2;
-  kit::Operands first(line, kit::Content::gaussian, guarded(Side::right));
-  kit::Operands second(line, kit::Content::gaussian, guarded(Side::right));
-  kit::Operands inner(other, kit::Content::gaussian, guarded(Side::right));
-  const LineProblem plain = make_problem(line, first);
-  const LineProblem nesting = make_problem(line, second);
-  const LineProblem nested = make_problem(other, inner);
-  run(plain.problem());
-  NestingExecutor executor(nested.problem());
-  run(nesting.problem(), {.executor = &executor});  // from here on the thread keeps a block
-  run(nesting.problem(), {.executor = &executor});
-  EXPECT_TRUE(same_bits(nesting.problem(), plain.problem())) << repro(text, "generic");
+  for (const char* backend : kBackends) {
+    kit::Operands first(line, kit::Content::gaussian, guarded(Side::right));
+    kit::Operands second(line, kit::Content::gaussian, guarded(Side::right));
+    kit::Operands inner(other, kit::Content::gaussian, guarded(Side::right));
+    const LineProblem plain = make_problem(line, first);
+    const LineProblem nesting = make_problem(line, second);
+    const LineProblem nested = make_problem(other, inner);
+    run(plain.problem(), {}, backend);
+    NestingExecutor executor(nested.problem(), backend);
+    run(nesting.problem(), {.executor = &executor}, backend);  // now the thread keeps a block
+    run(nesting.problem(), {.executor = &executor}, backend);
+    EXPECT_TRUE(same_bits(nesting.problem(), plain.problem())) << repro(text, backend);
+    EXPECT_TRUE(executor.nested() || std::string(backend) == "reference");
+  }
 }
 
 }  // namespace
