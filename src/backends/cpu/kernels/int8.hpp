@@ -33,7 +33,8 @@ struct DotTile {
   std::int64_t shift_stride;        ///< 0: one for all rows; 1
   std::uint8_t flip;                ///< 0x80: A is int8; 0: A is uint8
   bool add;                         ///< to what c holds; else c is overwritten
-  const char* ahead;                ///< what is read next: each step prefetches some lines of it
+  /// What is read next: each step prefetches some lines of it. Not null where the kernel does.
+  const char* ahead;
 };
 using DotKernel = void (*)(const DotTile&) noexcept;
 
