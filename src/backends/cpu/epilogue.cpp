@@ -3,7 +3,6 @@
 #include "backends/cpu/epilogue.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 
 #include "backends/cpu/pack.hpp"
@@ -126,7 +125,7 @@ void outlier_tile(const Member& p, std::int64_t m0, std::int64_t rows, std::int6
 }
 
 void Finisher::add_step(FinishStep::Kind kind, const float* data, std::int64_t stride) noexcept {
-  if (data != nullptr) steps_[step_count_++] = {kind, data, stride};
+  steps_[step_count_++] = {kind, data, stride};
 }
 
 void Finisher::set_columns(std::int64_t n0, std::int64_t count) noexcept {
@@ -135,25 +134,28 @@ void Finisher::set_columns(std::int64_t n0, std::int64_t count) noexcept {
   n0_ = n0;
   count_ = count;
   step_count_ = 0;
+  row_scale_ = {};
+  outliers_ = nullptr;
   // An empty sum is 0 for PyTorch, whatever would be added to it.
   if (options_.torch_compat && member_.a.data.shape[1] == 0) return;
   for (std::size_t level = 0; level < 2; ++level) {
-    row_scale_[level] = rows_.scale[level] != nullptr ? &steps_[step_count_] : nullptr;
+    if (rows_.scale[level] == nullptr) continue;
+    row_scale_[level] = &steps_[step_count_];
     add_step(Kind::scale_row, rows_.scale[level], rows_.stride[level]);
   }
   // Where the outliers of a tile lie is known with its sums.
-  const auto add_outliers = [&](std::size_t place, bool present) {
-    outliers_[place] = present ? &steps_[step_count_] : nullptr;
-    if (present) add_step(Kind::add_elements, c_.front().data(), kTileCols);
+  const auto add_outliers = [&] {
+    outliers_ = &steps_[step_count_];
+    add_step(Kind::add_elements, c_.front().data(), kTileCols);
   };
   const bool original = e.outliers.weight.defined();
-  add_outliers(0, e.outliers.present() && !original);
+  if (e.outliers.present() && !original) add_outliers();
   for (std::size_t level = 0; level < 2; ++level) {
     const ScaleView& scale = member_.b.scale[level];
     if (!constant_scale(scale, Side::b)) continue;
     add_step(Kind::scale_elements, load_scale_b(scale, n0, count, terms_[level]), 0);
   }
-  add_outliers(1, e.outliers.present() && original);
+  if (e.outliers.present() && original) add_outliers();
   if (e.alpha.present()) {
     alpha_ = factor_at(e.alpha, 0);
     add_step(Kind::scale_row, &alpha_, 0);
@@ -192,15 +194,11 @@ void Finisher::finish(const TileSums& sums) noexcept {
     const std::int64_t rows = std::min(step, sums.rows - r);
     const std::int64_t m = sums.m0 + r;
     if (c) stage_c(m, rows);
-    if (step_count_ != 0) {
-      for (std::size_t level = 0; level < 2; ++level) {
-        if (row_scale_[level] == nullptr) continue;
-        row_scale_[level]->data = rows_.scale[level] + m * rows_.stride[level];
-      }
-      for (FinishStep* outliers : outliers_) {
-        if (outliers != nullptr) outliers->data = sums.outliers + r * kTileCols;
-      }
+    for (std::size_t level = 0; level < 2; ++level) {
+      if (row_scale_[level] == nullptr) continue;
+      row_scale_[level]->data = rows_.scale[level] + m * rows_.stride[level];
     }
+    if (outliers_ != nullptr) outliers_->data = sums.outliers + r * kTileCols;
     void* first = out.at(m * out.strides[0] + n0_ * out.strides[1]);
     kernels_.finish({
         .rows = rows,

@@ -59,7 +59,7 @@ class Finisher {
   std::array<FinishStep, 10> steps_{};
   std::size_t step_count_ = 0;
   std::array<FinishStep*, 2> row_scale_{};  // their data moves with the rows
-  std::array<FinishStep*, 2> outliers_{};   // the same; one of them is there
+  FinishStep* outliers_ = nullptr;          // the same
   float alpha_ = 1.0F;
   // Terms that do not lie as kTileCols floats already; C and outputs that are narrower or strided.
   alignas(64) std::array<Row, 4> terms_;

@@ -37,3 +37,14 @@ OCTAVO_KERNEL void tile_8x16(std::int64_t depth, const float* a, const float* b,
                              std::int64_t ldc) noexcept {
   add_product<Vec16, 1>(depth, a, b, c, ldc, std::make_index_sequence<8>());
 }
+
+constexpr Kernels kTable{"8x16 tile, AVX-512, exact sums through float32 in steps of 512",
+                         "8x16 tile, AVX-512, float32 sums in ascending k",
+                         8,
+                         &tile_8x16,
+                         &widen_row,
+                         &narrow_row,
+                         &finish_tile,
+                         &Quantize<16>::codes,
+                         &Quantize<16>::absmax,
+                         &Quantize<16>::range};

@@ -33,16 +33,7 @@ OCTAVO_ISA_END
 
 }  // namespace
 
-const Kernels kAvx512Kernels{"8x16 tile, AVX-512, exact sums through float32 in steps of 512",
-                             "8x16 tile, AVX-512, float32 sums in ascending k",
-                             8,
-                             &tile_8x16,
-                             &widen_row,
-                             &narrow_row,
-                             &finish_tile,
-                             &Quantize<16>::codes,
-                             &Quantize<16>::absmax,
-                             &Quantize<16>::range};
+const Kernels kAvx512Kernels = kTable;
 
 }  // namespace octavo::cpu
 #endif
