@@ -120,6 +120,7 @@ std::vector<PeerRounds> prepare_peers(PeerProblem& problem, const OracleShare& s
     PeerRounds& p = all.emplace_back(PeerRun(entry, problem));
     p.figure.name = entry.name;
     p.figure.version = entry.version;
+    p.figure.as = p.run.as();
     p.figure.not_run = p.run.not_run();
     if (!p.figure.not_run.empty()) continue;
     p.figure.note = p.run.note();

@@ -11,52 +11,12 @@
 #include "kit/element.hpp"
 #include "kit/workers.hpp"
 #include "octavo/backend.hpp"
-#include "octavo/llm_int8.hpp"
 #include "octavo/packed.hpp"
-#include "octavo/quantize.hpp"
 
 namespace octavo::kit {
 namespace {
 
 constexpr double kUnit = 0x1p-24;
-
-// A member with A quantised and B unpacked; keeps the tensors it made.
-struct Plain {
-  Member member;
-  Quantized codes, weight;
-  VectorwiseQuant vectorwise;
-};
-
-Plain plain_member(Member m) {
-  Plain p;
-  if (m.b.packed != nullptr) {
-    p.weight = unpack(*m.b.packed);
-    m.b = Operand(p.weight);
-  }
-  if (m.a.quantise != nullptr) {
-    const ActivationQuant& rule = *m.a.quantise;
-    if (rule.vectorwise) {
-      p.vectorwise = int8_vectorwise_quant(m.a.data, {.threshold = rule.outlier_threshold});
-      const TensorView original = m.a.data;
-      m.a = Operand(p.vectorwise.codes);
-      TensorView scale = p.vectorwise.row_absmax.view();
-      scale.rank = 2;
-      scale.shape = {scale.shape[0], 1};
-      scale.strides = {1, 0};
-      m.a.scale[0] = {ScaleView::Kind::tensor, 1.0F, scale, 1, kWholeExtent, 0, 0};
-      if (p.vectorwise.outlier_cols.defined()) {
-        m.epilogue.outliers = {original, p.vectorwise.outlier_cols.view(), {}};
-      }
-    } else {
-      p.codes = quantize(
-          m.a.data,
-          {.dtype = rule.spec.dtype, .granularity = rule.spec.granularity, .azp = rule.spec.azp});
-      m.a = Operand(p.codes);
-    }
-  }
-  p.member = m;
-  return p;
-}
 
 double scale_of(const Operand& operand, std::int64_t i, std::int64_t j) {
   double product = 1.0;
@@ -223,7 +183,7 @@ class MemberOracle {
     verdict.worst = text;
   }
 
-  Plain plain_;
+  PlainMember plain_;
   std::int64_t k_ = 0;
   Indices rows_, columns_;     // that are checked
   std::vector<double> a_, b_;  // of those rows and columns
@@ -231,6 +191,37 @@ class MemberOracle {
 };
 
 }  // namespace
+
+PlainMember plain_member(Member m) {
+  PlainMember p;
+  if (m.b.packed != nullptr) {
+    p.weight = unpack(*m.b.packed);
+    m.b = Operand(p.weight);
+  }
+  if (m.a.quantise != nullptr) {
+    const ActivationQuant& rule = *m.a.quantise;
+    if (rule.vectorwise) {
+      p.vectorwise = int8_vectorwise_quant(m.a.data, {.threshold = rule.outlier_threshold});
+      const TensorView original = m.a.data;
+      m.a = Operand(p.vectorwise.codes);
+      TensorView scale = p.vectorwise.row_absmax.view();
+      scale.rank = 2;
+      scale.shape = {scale.shape[0], 1};
+      scale.strides = {1, 0};
+      m.a.scale[0] = {ScaleView::Kind::tensor, 1.0F, scale, 1, kWholeExtent, 0, 0};
+      if (p.vectorwise.outlier_cols.defined()) {
+        m.epilogue.outliers = {original, p.vectorwise.outlier_cols.view(), {}};
+      }
+    } else {
+      p.codes = quantize(
+          m.a.data,
+          {.dtype = rule.spec.dtype, .granularity = rule.spec.granularity, .azp = rule.spec.azp});
+      m.a = Operand(p.codes);
+    }
+  }
+  p.member = m;
+  return p;
+}
 
 Verdict compare_exact(const MatmulProblem& problem, std::int64_t rows, std::int64_t columns) {
   Verdict verdict;
@@ -241,7 +232,7 @@ Verdict compare_exact(const MatmulProblem& problem, std::int64_t rows, std::int6
 }
 
 FloatOperands float_operands(const Member& member) {
-  const Plain plain = plain_member(member);
+  const PlainMember plain = plain_member(member);
   const Member& p = plain.member;
   return {dequantised<float>(p.a, spread(p.a.data.shape[0], 0), true, 1.0),
           dequantised<float>(p.b, spread(p.b.data.shape[1], 0), false, 1.0)};

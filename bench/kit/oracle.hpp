@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "octavo/llm_int8.hpp"
 #include "octavo/problem.hpp"
+#include "octavo/quantize.hpp"
 
 namespace octavo::kit {
 
@@ -22,6 +24,14 @@ struct Verdict {
 /// each member are checked (spread evenly, the last among them), all of them for 0.
 Verdict compare_exact(const MatmulProblem& problem, std::int64_t rows = 0,
                       std::int64_t columns = 0);
+
+/// A member with A quantised and B unpacked, and the tensors that this made.
+struct PlainMember {
+  Member member;
+  Quantized codes, weight;
+  VectorwiseQuant vectorwise;
+};
+PlainMember plain_member(Member member);
 
 /// What a float32 product of the same member multiplies: the dequantised operands, A [M, K] and
 /// B [N, K], scales multiplied in and rounded once.

@@ -52,6 +52,8 @@ class PeerRun {
 
   /// Why it does not run this problem; empty where it does.
   const std::string& not_run() const;
+  /// "bf16" where it has no fp8 and multiplies the codes as bfloat16; empty: the form it asks for.
+  const char* as() const;
   /// What runs, in the peer's words.
   std::string note() const;
   /// One call on the next set of weights.

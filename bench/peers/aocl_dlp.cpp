@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// AOCL-DLP's int8 products, weights reordered, scales and bias as post-operations.
+// AOCL-DLP's int8 and bfloat16 products, weights reordered, scales and bias as post-operations.
 #include <aocl_dlp.h>
 #include <aocl_dlp_config.h>
 
@@ -32,14 +32,33 @@ dlp_sf_t factors(const float* values, std::int64_t count, DLP_PARAM_DIM_TYPE dim
   return factor;
 }
 
+// The entry points of one type of operands.
+struct Int8 {
+  using Code = std::int8_t;
+  static constexpr auto kBytes = ::aocl_get_reorder_buf_size_s8s8s32os32;
+  static constexpr auto kReorder = ::aocl_reorder_s8s8s32os32;
+  static constexpr auto kToFloat32 = ::aocl_gemm_s8s8s32of32;
+  static constexpr auto kToBfloat16 = ::aocl_gemm_s8s8s32obf16;
+};
+struct Bfloat16 {
+  using Code = bfloat16;
+  static constexpr auto kBytes = ::aocl_get_reorder_buf_size_bf16bf16f32of32;
+  static constexpr auto kReorder = ::aocl_reorder_bf16bf16f32of32;
+  static constexpr auto kToFloat32 = ::aocl_gemm_bf16bf16f32of32;
+  static constexpr auto kToBfloat16 = ::aocl_gemm_bf16bf16f32obf16;
+};
+
+template <class Family>
 class Gemm final : public Instance {
  public:
+  using Code = typename Family::Code;
+
   explicit Gemm(const Product& p) : p_(p) {
     ::dlp_thread_set_num_threads(p.threads);
-    bytes_ = ::aocl_get_reorder_buf_size_s8s8s32os32('r', 't', 'B', p.k, p.n, nullptr);
+    bytes_ = Family::kBytes('r', 't', 'B', p.k, p.n, nullptr);
     weights_.emplace(bytes_);
-    ::aocl_reorder_s8s8s32os32('r', 't', 'B', static_cast<const std::int8_t*>(p.b), weights(), p.k,
-                               p.n, p.k, nullptr);
+    Family::kReorder('r', 't', 'B', static_cast<const Code*>(p.b), weights(), p.k, p.n, p.k,
+                     nullptr);
     if (p.scale_b != nullptr) add_scale(p.scale_b, p.n, DLP_PARAM_DIM_PER_CHANNEL);
     if (p.scale_a != nullptr) {
       add_scale(p.scale_a, p.m, p.m == 1 ? DLP_PARAM_DIM_PER_TENSOR : DLP_PARAM_DIM_PER_TOKEN);
@@ -58,13 +77,13 @@ class Gemm final : public Instance {
   void run() override {
     ::dlp_thread_set_num_threads(p_.threads);
     const auto call = [&](auto gemm, auto* out) {
-      gemm('r', 'n', 't', p_.m, p_.n, p_.k, 1, static_cast<const std::int8_t*>(p_.a), p_.k, 'n',
-           weights(), p_.k, 'r', 0, out, p_.n, &metadata_);
+      gemm('r', 'n', 't', p_.m, p_.n, p_.k, 1, static_cast<const Code*>(p_.a), p_.k, 'n', weights(),
+           p_.k, 'r', 0, out, p_.n, &metadata_);
     };
     if (p_.out_type == Type::bfloat16) {
-      call(::aocl_gemm_s8s8s32obf16, static_cast<bfloat16*>(p_.out));
+      call(Family::kToBfloat16, static_cast<bfloat16*>(p_.out));
     } else {
-      call(::aocl_gemm_s8s8s32of32, static_cast<float*>(p_.out));
+      call(Family::kToFloat32, static_cast<float*>(p_.out));
     }
   }
   int error() const { return static_cast<int>(metadata_.error_hndl.error_code); }
@@ -80,7 +99,7 @@ class Gemm final : public Instance {
     order_[metadata_.seq_length++] = SCALE;
   }
 
-  std::int8_t* weights() const { return static_cast<std::int8_t*>(weights_->data()); }
+  Code* weights() const { return static_cast<Code*>(weights_->data()); }
 
   Product p_;
   std::size_t bytes_ = 0;
@@ -93,10 +112,21 @@ class Gemm final : public Instance {
   dlp_metadata_t metadata_{};
 };
 
+template <class Family>
+Instance* create_of(const Product& p) {
+  auto instance = std::make_unique<Gemm<Family>>(p);
+  instance->run();
+  if (instance->error() == DLP_CLSC_SUCCESS) return instance.release();
+  failure_text = "AOCL-DLP refuses the product with its error " +
+                 std::to_string(instance->error()) + " (dlp_clsc_err_t)";
+  return nullptr;
+}
+
 Instance* create(const Product& p) {
-  if (p.a_type != Type::int8 || p.b_type != Type::int8 ||
-      (p.out_type != Type::bfloat16 && p.out_type != Type::float32)) {
-    failure_text = "it is wired for int8 @ int8 to bfloat16 or float32";
+  const bool int8 = p.a_type == Type::int8 && p.b_type == Type::int8;
+  const bool bfloat16 = p.a_type == Type::bfloat16 && p.b_type == Type::bfloat16;
+  if ((!int8 && !bfloat16) || (p.out_type != Type::bfloat16 && p.out_type != Type::float32)) {
+    failure_text = "it is wired for int8 @ int8 and bfloat16 @ bfloat16 to bfloat16 or float32";
     return nullptr;
   }
   if (p.threads > 1 && !kThreads) {
@@ -104,11 +134,7 @@ Instance* create(const Product& p) {
     return nullptr;
   }
   try {
-    auto instance = std::make_unique<Gemm>(p);
-    instance->run();
-    if (instance->error() == DLP_CLSC_SUCCESS) return instance.release();
-    failure_text = "AOCL-DLP refuses the product with its error " +
-                   std::to_string(instance->error()) + " (dlp_clsc_err_t)";
+    return int8 ? create_of<Int8>(p) : create_of<Bfloat16>(p);
   } catch (const std::bad_alloc&) {
     failure_text = "memory must be available";
   }

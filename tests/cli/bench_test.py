@@ -58,7 +58,9 @@ class Bench(unittest.TestCase):
         self.assertTrue(first["not_run"].startswith("its module does not load: "), first)
 
     def made_up(self, line: str = LINE) -> dict[str, dict]:
-        (self.peers / "made-up.so").symlink_to(FAKE_PEER)
+        module = self.peers / "made-up.so"
+        module.unlink(missing_ok=True)
+        module.symlink_to(FAKE_PEER)
         return {p["name"]: p for p in self.figure(line)["peers"]}
 
     def test_a_peer_is_timed_and_judged(self) -> None:
@@ -77,6 +79,22 @@ class Bench(unittest.TestCase):
         right = self.made_up(line)["right"]
         self.assertLessEqual(right["max_error_ratio"], 1)
         self.assertEqual("loops, members one by one", right["note"])
+
+    def test_a_peer_without_fp8_is_given_bfloat16(self) -> None:
+        for words in ("e4m3fn:e5m2:fp32 scale=token:channel bias prepacked", "bf16:e4m3fn:fp32 scale=none:channel",
+                      "bf16:e4m3fn:fp32 quantise=e4m3fn scale=token:channel prepacked"):
+            right = self.made_up(f"scaled_mm {words} 5x33x65")["right"]
+            self.assertEqual((None, "bf16", "loops"), (right["not_run"], right["as"], right["note"]))
+            self.assertLessEqual(right["max_error_ratio"], 1, words)
+        self.assertIsNone(self.made_up(LINE)["right"]["as"])
+        self.assertIsNone(self.made_up("scaled_mm bf16:bf16:fp32 prepacked 5x33x65")["right"]["as"])
+        text = self.octavo("bench", *QUICK, "scaled_mm e4m3fn:e4m3fn:fp32 scale=tensor:tensor 5x33x65")
+        self.assertIn("right 1.2.3 (loops) as bf16: median", text)
+
+    def test_scales_along_k_are_left_out_of_bfloat16(self) -> None:
+        right = self.made_up("scaled_mm e4m3fn:e4m3fn:fp32 scale=group32:block32x32 5x33x65")["right"]
+        self.assertEqual("loops, scales along K left out", right["note"])
+        self.assertIsNone(right["max_error_ratio"])
 
     def test_a_problem_that_peers_have_no_words_for(self) -> None:
         line = "scaled_mm uint8:int8:fp32 scale=token:channel azp 4x16x32"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Peers whose behaviour is known: one is right, one is wrong, one leaves the bias out, one refuses.
+// Peers whose behaviour is known: one is right (and has bfloat16 beside int8), one is wrong, one
+// leaves the bias out, one refuses.
+#include <bit>
 #include <cstdint>
 
 #include "peers/peer.hpp"
@@ -8,6 +10,12 @@ namespace octavo::peers {
 namespace {
 
 enum class Way { right, wrong, without_bias };
+
+double element(Type type, const void* data, std::int64_t i) {
+  if (type == Type::int8) return static_cast<const std::int8_t*>(data)[i];
+  const std::uint32_t bits = static_cast<const std::uint16_t*>(data)[i];
+  return static_cast<double>(std::bit_cast<float>(bits << 16));
+}
 
 class Naive final : public Instance {
  public:
@@ -25,11 +33,11 @@ class Naive final : public Instance {
 
  private:
   float at(std::int64_t i, std::int64_t j) const {
-    const auto* a = static_cast<const std::int8_t*>(p_.a) + i * p_.k;
-    const auto* b = static_cast<const std::int8_t*>(p_.b) + j * p_.k;
-    std::int32_t sum = way_ == Way::wrong ? 1 << 20 : 0;
-    for (std::int64_t k = 0; k < p_.k; ++k) sum += a[k] * b[k];
-    float value = static_cast<float>(sum);
+    double sum = way_ == Way::wrong ? 1 << 20 : 0;
+    for (std::int64_t k = 0; k < p_.k; ++k) {
+      sum += element(p_.a_type, p_.a, i * p_.k + k) * element(p_.b_type, p_.b, j * p_.k + k);
+    }
+    auto value = static_cast<float>(sum);
     if (p_.scale_a != nullptr) value *= p_.scale_a[i];
     if (p_.scale_b != nullptr) value *= p_.scale_b[j];
     return p_.bias != nullptr && complete() ? value + p_.bias[j] : value;
@@ -40,8 +48,8 @@ class Naive final : public Instance {
 
 template <Way way>
 Instance* create(const Product& p) {
-  if (p.a_type != Type::int8 || p.b_type != Type::int8 || p.out_type != Type::float32)
-    return nullptr;
+  const bool has = p.a_type == Type::int8 || (way == Way::right && p.a_type == Type::bfloat16);
+  if (!has || p.b_type != p.a_type || p.out_type != Type::float32) return nullptr;
   return new Naive(p, way);
 }
 Instance* refuse(const Product&) { return nullptr; }

@@ -15,7 +15,8 @@ namespace {
 Json peers_json(const kit::Figure& f) {
   Json list = Json::array();
   for (const kit::PeerFigure& p : f.peers) {
-    Json object{{"name", p.name}, {"version", p.version}, {"not_run", nullptr}};
+    Json object{{"name", p.name}, {"version", p.version}, {"as", nullptr}, {"not_run", nullptr}};
+    if (!p.as.empty()) object["as"] = p.as;
     if (!p.not_run.empty()) {
       object["not_run"] = p.not_run;
     } else {
@@ -34,7 +35,8 @@ Json peers_json(const kit::Figure& f) {
 }
 
 void print_peer(const kit::PeerFigure& p) {
-  const std::string name = p.version.empty() ? p.name : p.name + " " + p.version;
+  std::string name = p.version.empty() ? p.name : p.name + " " + p.version;
+  if (!p.as.empty()) name += " as " + p.as;
   if (!p.not_run.empty()) {
     fmt::print("  {}: not run: {}\n", name, p.not_run);
     return;
