@@ -5,9 +5,9 @@
 #include <algorithm>
 
 #include "kit/element.hpp"
-#include "kit/measure.hpp"
 #include "kit/operands.hpp"
 #include "kit/oracle.hpp"
+#include "kit/work.hpp"
 #include "octavo/matmul.hpp"
 
 namespace octavo::kit {

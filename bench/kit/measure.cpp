@@ -5,61 +5,19 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <deque>
 #include <thread>
 #include <utility>
 
-#include "kit/operands.hpp"
 #include "kit/oracle.hpp"
 #include "kit/peak.hpp"
 #include "kit/peers.hpp"
+#include "kit/rotation.hpp"
+#include "kit/work.hpp"
 #include "kit/workers.hpp"
 #include "octavo/matmul.hpp"
-#include "octavo/packed.hpp"
 
 namespace octavo::kit {
 namespace {
-
-double view_bytes(const TensorView& v) {
-  if (!v.defined()) return 0.0;
-  double bytes = static_cast<double>(element_bytes(v.dtype));
-  for (std::size_t d = 0; d < static_cast<std::size_t>(v.rank); ++d) {
-    bytes *= v.strides[d] == 0 ? 1.0 : static_cast<double>(v.shape[d]);
-  }
-  return bytes;
-}
-
-double weight_bytes(const Operand& b) {
-  if (b.packed == nullptr) return view_bytes(b.data);
-  return static_cast<double>(b.packed->k() * b.packed->n() * element_bytes(b.packed->dtype()));
-}
-
-// Instances of one problem with weights of their own, so that none is served from a cache.
-class Rotation {
- public:
-  Rotation(const ProblemLine& line, bool cold, const char* backend)
-      : first_(line, Content::gaussian) {
-    problems_.push_back(make_problem(line, first_, backend));
-    const double each = weights(first());
-    for (double bytes = each; cold && each > 0.0 && bytes < kColdBytes; bytes += each) {
-      copies_.emplace_back(first_);
-      problems_.push_back(make_problem(line, copies_.back(), backend));
-    }
-  }
-  const MatmulProblem& next() { return problems_[turn_++ % problems_.size()].problem(); }
-  const MatmulProblem& first() const { return problems_.front().problem(); }
-
- private:
-  static double weights(const MatmulProblem& p) {
-    double bytes = 0.0;
-    for (std::int64_t g = 0; g < group_count(p); ++g) bytes += weight_bytes(member(p, g).b);
-    return bytes;
-  }
-  Operands first_;
-  std::deque<CopiedOperands> copies_;
-  std::vector<LineProblem> problems_;
-  std::size_t turn_ = 0;
-};
 
 // Threads of some libraries spin for up to 30 ms after a call. Whoever is next must not pay for it.
 void settle(int threads) {
@@ -138,23 +96,6 @@ PeakKind peak_kind(const ProblemLine& line) {
   return a == DType::float32 || a == DType::float16 ? PeakKind::fp32 : PeakKind::bf16;
 }
 
-Work work_of(const MatmulProblem& p) {
-  Work work;
-  for (std::int64_t g = 0; g < group_count(p); ++g) {
-    const Member m = member(p, g);
-    const double rows = static_cast<double>(m.a.data.shape[0]);
-    const double inner = static_cast<double>(m.a.data.shape[1]);
-    const double cols = static_cast<double>(m.out.shape[1]);
-    work.ops += 2.0 * rows * inner * cols;
-    if (rows == 0.0) continue;  // an empty group's weight is not touched
-    work.bytes += weight_bytes(m.b) + view_bytes(m.a.data) + view_bytes(m.out) +
-                  view_bytes(m.epilogue.bias) + view_bytes(m.epilogue.c);
-    for (const ScaleView& s : m.a.scale) work.bytes += view_bytes(s.data);
-    for (const ScaleView& s : m.b.scale) work.bytes += view_bytes(s.data);
-  }
-  return work;
-}
-
 Median median_of(std::vector<double> samples) {
   if (samples.empty()) return {};
   std::sort(samples.begin(), samples.end());
@@ -202,17 +143,15 @@ Figure measure(const ProblemLine& line, const MeasureOptions& o) {
     if (o.threads > 1) scaling.push_back(sample(alone, 1, o.sample_seconds) / seconds);
     const Peak peak = measure_peak(peak_kind(line), o.threads, o.sample_seconds);
     const double read = measure_read_bandwidth(o.threads, o.sample_seconds);
-    const double compute = work.ops * 1e-9 / peak.gops;
-    const double memory = work.bytes * 1e-9 / read;
-    const double floor = std::max(compute, memory);
+    const Floor floor = work.floor(peak.gops, read);
     times.push_back(seconds);
     peaks.push_back(peak.gops);
     reads.push_back(read);
-    fractions.push_back(floor / seconds);
+    fractions.push_back(floor.seconds / seconds);
     for (PeerRounds& p : peers) {
-      if (p.figure.not_run.empty()) p.fractions.push_back(floor / p.times.back());
+      if (p.figure.not_run.empty()) p.fractions.push_back(floor.seconds / p.times.back());
     }
-    f.memory_bound = memory > compute;
+    f.memory_bound = floor.memory_bound;
     f.peak_instruction = peak.instruction;
     f.peak_per_cycle = std::max(f.peak_per_cycle, peak.per_cycle);
   }

@@ -12,9 +12,6 @@
 
 namespace octavo::kit {
 
-/// Weights rotate through so many bytes, so that none is served from a last-level cache.
-inline constexpr double kColdBytes = 256.0 * 1024 * 1024;
-
 struct MeasureOptions {
   std::string backend;           ///< forced by name, empty: chosen
   Executor* executor = nullptr;  ///< of the problem; null: the default one
@@ -64,13 +61,6 @@ struct Figure {
 };
 
 Figure measure(const ProblemLine& line, const MeasureOptions& options);
-
-/// The work of a line: multiplications and additions, and bytes that must move once.
-struct Work {
-  double ops = 0;
-  double bytes = 0;
-};
-Work work_of(const MatmulProblem& problem);
 
 /// The instruction family that bounds a line.
 PeakKind peak_kind(const ProblemLine& line);

@@ -201,11 +201,11 @@ TensorView Operands::make(Role role, std::int64_t entry, DType dtype,
   return view;
 }
 
-TensorView CopiedOperands::make(Role role, std::int64_t entry, DType dtype,
-                                std::span<const std::int64_t> shape) {
+TensorView OtherWeights::make(Role role, std::int64_t entry, DType dtype,
+                              std::span<const std::int64_t> shape) {
   const Operands::Block& block = original_.blocks()[next_++];
   // One activation serves all sets of weights, as one does in a model.
-  if (role != Role::b && role != Role::scale_b) return block.view;
+  if (!copy_ || (role != Role::b && role != Role::scale_b)) return block.view;
   TensorView view = block.view;
   (void)entry, (void)dtype, (void)shape;
   std::shared_ptr<void> memory = allocator_(block.bytes);

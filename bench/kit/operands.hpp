@@ -47,18 +47,20 @@ class Operands final : public TensorSource {
   std::vector<Block> blocks_;
 };
 
-/// The tensors of the same line once more, with weights of the same content in memory of their own,
-/// so that calls can take turns on them. `original` has made its tensors, and stays.
-class CopiedOperands final : public TensorSource {
+/// The tensors of the same line once more, with weights of the same content in memory of their own
+/// (unless `copy` is false), so that calls can take turns on them. `original` has made its tensors,
+/// and stays.
+class OtherWeights final : public TensorSource {
  public:
-  explicit CopiedOperands(const Operands& original, Allocator allocator = heap())
-      : original_(original), allocator_(std::move(allocator)) {}
+  OtherWeights(const Operands& original, bool copy, Allocator allocator = heap())
+      : original_(original), copy_(copy), allocator_(std::move(allocator)) {}
 
   TensorView make(Role role, std::int64_t entry, DType dtype,
                   std::span<const std::int64_t> shape) override;
 
  private:
   const Operands& original_;
+  bool copy_;
   Allocator allocator_;
   std::vector<std::shared_ptr<void>> memory_;
   std::size_t next_ = 0;

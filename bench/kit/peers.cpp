@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "kit/measure.hpp"
 #include "kit/oracle.hpp"
 #include "kit/peer_form.hpp"
+#include "kit/rotation.hpp"
 #include "peers/peer.hpp"
 
 namespace octavo::kit {

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a problem costs at least: rows that count, and members one after the other.
+#include "kit/work.hpp"
+
+#include <gtest/gtest.h>
+
+#include "kit/operands.hpp"
+#include "octavo/problem_line.hpp"
+
+namespace octavo {
+namespace {
+
+struct Made {
+  explicit Made(const char* text)
+      : operands(parse_problem_line(text), kit::Content::uniform),
+        problem(make_problem(parse_problem_line(text), operands)) {}
+  kit::Operands operands;
+  LineProblem problem;
+};
+
+TEST(Work, OfAMemberWithoutRowsIsNothing) {
+  const Made made("grouped_mm int8:int8:fp32 split=list groups=2+0+6 scale=token:channel 8x16x32");
+  const kit::Work work = kit::work_of(made.problem.problem());
+  ASSERT_EQ(work.members.size(), 2U);
+  EXPECT_EQ(work.members[0].ops, 2.0 * 2 * 16 * 32);
+  // Weights, activations, output, scales of tokens and of channels.
+  EXPECT_EQ(work.members[0].bytes, 16.0 * 32 + 2 * 32 + 4 * 2 * 16 + 4 * 2 + 4 * 16);
+  EXPECT_EQ(work.ops, 2.0 * 8 * 16 * 32);
+  EXPECT_EQ(work.bytes, work.members[0].bytes + work.members[1].bytes);
+}
+
+TEST(Work, PackedWeightsCountAsTheirCodes) {
+  const Made plain("scaled_mm int8:int8:fp32 scale=token:channel 3x65x33");
+  const Made packed("scaled_mm int8:int8:fp32 scale=token:channel prepacked 3x65x33");
+  EXPECT_EQ(kit::work_of(plain.problem.problem()).bytes,
+            kit::work_of(packed.problem.problem()).bytes);
+}
+
+TEST(Floor, IsTheSumOfTheMembersOwn) {
+  const kit::Work work{.ops = 10e9, .bytes = 5e9, .members = {{1e9, 3e9}, {9e9, 2e9}}};
+  // 3 s of reading, then 4.5 s of computing; one product of that size would take 5 s.
+  const kit::Floor floor = work.floor(2.0, 1.0);
+  EXPECT_DOUBLE_EQ(floor.seconds, 7.5);
+  EXPECT_FALSE(floor.memory_bound);
+  EXPECT_TRUE(work.floor(2000.0, 1.0).memory_bound);
+}
+
+}  // namespace
+}  // namespace octavo
