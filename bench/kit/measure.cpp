@@ -63,6 +63,47 @@ OracleShare oracle_share(const MatmulProblem& p) {
   return {static_cast<std::int64_t>(rows), static_cast<std::int64_t>(columns)};
 }
 
+// One of our own problems, ready to be timed, once judged.
+class Ours {
+ public:
+  Ours(const ProblemLine& line, const MeasureOptions& o, bool cold)
+      : backend_(o.backend.empty() ? nullptr : o.backend.c_str()),
+        context_{.executor = o.executor},
+        rotation_(line, cold, backend_) {
+    run(rotation_.first(), context_, backend_);
+    share_ = oracle_share(rotation_.first());
+    error_ratio_ = compare_exact(rotation_.first(), share_.rows, share_.columns).max_ratio;
+    for (Candidate& c : explain(rotation_.first(), context_, backend_).candidates) {
+      if (c.chosen) chosen_ = std::move(c);
+    }
+  }
+  void call() { run(rotation_.next(), context_, backend_); }
+  void call_alone() { run(rotation_.next(), {.executor = &serial_executor()}, backend_); }
+
+  const MatmulProblem& problem() const { return rotation_.first(); }
+  const OracleShare& share() const { return share_; }
+  double error_ratio() const { return error_ratio_; }
+  const Candidate& chosen() const { return chosen_; }
+
+ private:
+  const char* backend_;
+  ExecContext context_;
+  Rotation rotation_;
+  OracleShare share_;
+  double error_ratio_ = 0.0;
+  Candidate chosen_;
+};
+
+// The other problem's rounds.
+struct AgainstRounds {
+  AgainstRounds(const ProblemLine& line, const MeasureOptions& o, bool cold) : ours(line, o, cold) {
+    figure = {to_string(line), ours.chosen().backend, 0.0, {}, ours.error_ratio()};
+  }
+  AgainstFigure figure;
+  Ours ours;
+  std::vector<double> times, ratios;
+};
+
 // One peer's rounds.
 struct PeerRounds {
   explicit PeerRounds(PeerRun prepared) : run(std::move(prepared)) {}
@@ -111,36 +152,36 @@ Median median_of(std::vector<double> samples) {
 
 Figure measure(const ProblemLine& line, const MeasureOptions& o) {
   Figure f;
-  f.cold = o.cold || line.m == 1;
-  const char* backend = o.backend.empty() ? nullptr : o.backend.c_str();
-  const ExecContext context{.executor = o.executor};
-  Rotation rotation(line, f.cold, backend);
-  const auto ours = [&] { run(rotation.next(), context, backend); };
-  const auto alone = [&] { run(rotation.next(), {.executor = &serial_executor()}, backend); };
-  run(rotation.first(), context, backend);
-  const OracleShare share = oracle_share(rotation.first());
-  f.max_error_ratio = compare_exact(rotation.first(), share.rows, share.columns).max_ratio;
-  for (const Candidate& c : explain(rotation.first(), context, backend).candidates) {
-    if (!c.chosen) continue;
-    f.backend = c.backend;
-    f.how = c.reason;
-  }
-  PeerProblem peer_problem(line, rotation.first(), o.threads, f.cold);
-  std::vector<PeerRounds> peers = prepare_peers(peer_problem, share, o.peers);
+  f.cold = o.cold || line.m == 1 || (o.against && o.against->m == 1);
+  Ours ours(line, o, f.cold);
+  f.max_error_ratio = ours.error_ratio();
+  f.backend = ours.chosen().backend;
+  f.how = ours.chosen().reason;
+  std::optional<AgainstRounds> against;
+  if (o.against) against.emplace(*o.against, o, f.cold);
+  PeerProblem peer_problem(line, ours.problem(), o.threads, f.cold);
+  std::vector<PeerRounds> peers = prepare_peers(peer_problem, ours.share(), o.peers);
 
-  const Work work = work_of(rotation.first());
+  const auto time = [&](const auto& call) { return sample(call, o.threads, o.sample_seconds); };
+  const Work work = work_of(ours.problem());
   std::vector<double> times, again, scaling, peaks, reads, fractions;
   const Clock::time_point start = Clock::now();
   for (f.rounds = 0; f.rounds < o.rounds; ++f.rounds) {
     if (o.budget_seconds > 0.0 && f.rounds >= 3 && seconds_since(start) > o.budget_seconds) break;
-    const double seconds = sample(ours, o.threads, o.sample_seconds);
+    const double seconds = time([&] { ours.call(); });
+    if (against) {
+      against->times.push_back(time([&] { against->ours.call(); }));
+      against->ratios.push_back(against->times.back() / seconds);
+    }
     for (PeerRounds& p : peers) {
       if (!p.figure.not_run.empty()) continue;
-      p.times.push_back(sample([&] { p.run.call(); }, o.threads, o.sample_seconds));
+      p.times.push_back(time([&] { p.run.call(); }));
       p.ratios.push_back(p.times.back() / seconds);
     }
-    again.push_back(sample(ours, o.threads, o.sample_seconds) / seconds);
-    if (o.threads > 1) scaling.push_back(sample(alone, 1, o.sample_seconds) / seconds);
+    again.push_back(time([&] { ours.call(); }) / seconds);
+    if (o.threads > 1) {
+      scaling.push_back(sample([&] { ours.call_alone(); }, 1, o.sample_seconds) / seconds);
+    }
     const Peak peak = measure_peak(peak_kind(line), o.threads, o.sample_seconds);
     const double read = measure_read_bandwidth(o.threads, o.sample_seconds);
     const Floor floor = work.floor(peak.gops, read);
@@ -168,6 +209,11 @@ Figure measure(const ProblemLine& line, const MeasureOptions& o) {
   f.roofline_fraction = fraction.value;
   f.roofline_low = fraction.low;
   f.roofline_high = fraction.high;
+  if (against) {
+    f.against = std::move(against->figure);
+    f.against->median_us = median_of(against->times).value * 1e6;
+    f.against->ratio = median_of(against->ratios);
+  }
   for (PeerRounds& p : peers) {
     p.figure.median_us = median_of(p.times).value * 1e6;
     p.figure.ratio = median_of(p.ratios);

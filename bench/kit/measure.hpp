@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ struct MeasureOptions {
   double budget_seconds = 0;  ///< no round begins after that, but three are made; 0: no limit
   bool cold = false;          ///< rotate weights through 256 MB; always so for one row
   bool peers = true;          ///< measure the peers that are there
+  std::optional<ProblemLine> against{};  ///< another problem of ours, timed in the same rounds
 };
 
 /// The median, and the order statistics that hold it with 95 % confidence (binomial).
@@ -41,6 +43,14 @@ struct PeerFigure {
   double max_error_ratio = 0;  ///< to the figure's bound; negative: the peer left something out
 };
 
+/// Another problem of ours beside a figure, from the same rounds, as cold as it.
+struct AgainstFigure {
+  std::string line, backend;
+  double median_us = 0;
+  Median ratio;                ///< its time over the figure's, paired within a round
+  double max_error_ratio = 0;  ///< to its own bound
+};
+
 /// A figure: medians over rounds, ratios paired within a round.
 struct Figure {
   std::string backend, how;  ///< what ran, and in its own words
@@ -57,6 +67,7 @@ struct Figure {
   Median noise;                                ///< the same code twice in a round: a ratio around 1
   Median scaling;  ///< the time of one thread over that of all, paired; 0 where there is one
   double max_error_ratio = 0;  ///< to the computed bound; at most 1
+  std::optional<AgainstFigure> against;
   std::vector<PeerFigure> peers;
 };
 

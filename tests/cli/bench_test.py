@@ -105,6 +105,28 @@ class Bench(unittest.TestCase):
         self.assertTrue(figure["cold"])
         self.assertLessEqual(figure["max_error_ratio"], 1)
 
+    def test_two_problems_are_timed_in_the_same_rounds(self) -> None:
+        other = "scaled_mm int8:int8:fp32 scale=token:channel prepacked 320x256x256"
+        line = "scaled_mm int8:int8:fp32 scale=token:channel prepacked 16x256x256"
+        words = ("bench", "--no-peers", "--against", other, "--backend=generic", *QUICK)
+        against = json.loads(self.octavo(*words, "--json", line))["against"]
+        self.assertEqual((other, "generic"), (against["line"], against["backend"]))
+        self.assertGreater(against["ratio_low"], 2)  # twenty times the rows
+        self.assertLessEqual(against["ratio_low"], against["ratio"])
+        self.assertLessEqual(against["ratio"], against["ratio_high"])
+        self.assertLessEqual(against["max_error_ratio"], 1)
+        text = self.octavo(*words, line)
+        self.assertIn(f"  against {other}\n    generic: median ", text)
+        self.assertIn("] times as fast; error ", text)
+        self.assertIsNone(self.figure()["against"])
+        self.run_it(str(OCTAVO), "bench", "--against=scaled_mm", line, exit_code=3)
+        self.run_it(str(OCTAVO), "bench", f"--against={other}", "--check", line, exit_code=2)
+
+    def test_one_row_on_either_side_makes_both_cold(self) -> None:
+        one, many = (f"scaled_mm int8:int8:fp32 scale=token:channel prepacked {m}x2048x4096" for m in (1, 2))
+        figure = json.loads(self.octavo("bench", "--json", "--no-peers", *QUICK, "--against", one, many))
+        self.assertTrue(figure["cold"])
+
     def test_try_ends_with_a_conclusion(self) -> None:
         text = self.octavo("try", "--seconds=0")
         for part in ("rows threads", "oneDNN: not run", "no peer is installed", "within its error bound"):

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,7 @@ constexpr double kScanSeconds = 0.003;   // hundreds of samples, three times
 
 struct Arguments {
   std::vector<std::string> lines;
-  std::string backend;
+  std::string backend, against;
   int threads = 0;
   int rounds = 9;
   bool cold = false, check = false, bitwise = false, list = false, json = false;
@@ -83,6 +84,11 @@ void list_line(const ProblemLine& line, const Arguments& arguments) {
   }
 }
 
+std::optional<ProblemLine> against(const Arguments& arguments) {
+  if (arguments.against.empty()) return std::nullopt;
+  return parse_problem_line(arguments.against);
+}
+
 void time_line(const ProblemLine& line, int threads, const Arguments& arguments) {
   const double seconds = arguments.seconds > 0.0 ? arguments.seconds : kSampleSeconds;
   const kit::Figure figure = kit::measure(line, {.backend = arguments.backend,
@@ -90,7 +96,8 @@ void time_line(const ProblemLine& line, int threads, const Arguments& arguments)
                                                  .rounds = arguments.rounds,
                                                  .sample_seconds = seconds,
                                                  .cold = arguments.cold,
-                                                 .peers = !arguments.no_peers});
+                                                 .peers = !arguments.no_peers,
+                                                 .against = against(arguments)});
   if (arguments.json) {
     print_json(figure_json(line, threads, figure));
   } else {
@@ -137,6 +144,9 @@ Run add_bench(CLI::App& command) {
   const auto arguments = std::make_shared<Arguments>();
   command.add_option("LINE", arguments->lines, "Problems, each one argument in quotes")->required();
   command.add_option("--backend", arguments->backend, "Force a backend by name");
+  CLI::Option* const against = command.add_option(
+      "--against", arguments->against,
+      "Another problem, timed in the same rounds: how many times as fast LINE is");
   command.add_option("--threads", arguments->threads, "Threads (default: all)")
       ->check(CLI::Range(1, 4096));
   command.add_option("--rounds", arguments->rounds, "Interleaved samples (default 9)")
@@ -154,6 +164,9 @@ Run add_bench(CLI::App& command) {
   command.add_flag("--bitwise", arguments->bitwise,
                    "Check, and compare bits between runs and thread counts");
   command.add_flag("--list", arguments->list, "Only say what would run each line");
+  for (const char* untimed : {"--cliffs", "--check", "--bitwise", "--list"}) {
+    against->excludes(command.get_option(untimed));
+  }
   command.add_flag("--json", arguments->json, "Print one JSON object per line");
   return [arguments] { return run(*arguments); };
 }

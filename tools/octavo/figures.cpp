@@ -34,6 +34,27 @@ Json peers_json(const kit::Figure& f) {
   return list;
 }
 
+Json against_json(const kit::Figure& f) {
+  if (!f.against) return nullptr;
+  const kit::AgainstFigure& a = *f.against;
+  return {{"line", a.line},
+          {"backend", a.backend},
+          {"median_us", a.median_us},
+          {"ratio", a.ratio.value},
+          {"ratio_low", a.ratio.low},
+          {"ratio_high", a.ratio.high},
+          {"max_error_ratio", a.max_error_ratio}};
+}
+
+void print_against(const kit::AgainstFigure& a) {
+  fmt::print("  against {}\n", a.line);
+  fmt::print(
+      "    {}: median {:.1f} us, the first is {:.3f} [{:.3f}, {:.3f}] times as fast; error {:.3f} "
+      "of "
+      "the bound\n",
+      a.backend, a.median_us, a.ratio.value, a.ratio.low, a.ratio.high, a.max_error_ratio);
+}
+
 void print_peer(const kit::PeerFigure& p) {
   std::string name = p.version.empty() ? p.name : p.name + " " + p.version;
   if (!p.as.empty()) name += " as " + p.as;
@@ -76,6 +97,7 @@ Json figure_json(const ProblemLine& line, int threads, const kit::Figure& f) {
           {"scaling_high", f.scaling.high},
           {"rounds", f.rounds},
           {"max_error_ratio", f.max_error_ratio},
+          {"against", against_json(f)},
           {"peers", peers_json(f)}};
 }
 
@@ -93,6 +115,7 @@ void print_figure(const ProblemLine& line, int threads, const kit::Figure& f) {
     fmt::print("  {:.2f} [{:.2f}, {:.2f}] times as fast as on one thread\n", f.scaling.value,
                f.scaling.low, f.scaling.high);
   }
+  if (f.against) print_against(*f.against);
   for (const kit::PeerFigure& p : f.peers) print_peer(p);
 }
 
