@@ -7,16 +7,17 @@
 #include <string>
 #include <vector>
 
-#include "backends/cpu/kernels/int8.hpp"
+#include "backends/cpu/kernels/dot.hpp"
 #include "block.hpp"
 
 namespace octavo::test {
 namespace {
 
-using cpu::DotKernels;
+using cpu::IntegerKernels;
 using cpu::kPanelVectors;
-using cpu::kStep;
 using cpu::kVectorCols;
+
+constexpr std::int64_t kStep = cpu::kInt8Form.step;
 
 constexpr std::int64_t kCols = kPanelVectors * kVectorCols;
 
@@ -51,7 +52,7 @@ const Strides kStrides[] = {
      [](std::int64_t, std::int64_t) { return std::int64_t{-1}; }},
 };
 
-void expect_packed(const DotKernels& kernels, const Strides& strides, std::int64_t depth,
+void expect_packed(const IntegerKernels& kernels, const Strides& strides, std::int64_t depth,
                    std::int64_t columns, Side side) {
   const std::int64_t stride_k = strides.k(depth, columns);
   const std::int64_t stride_n = strides.n(depth, columns);
@@ -91,7 +92,7 @@ void expect_packed(const DotKernels& kernels, const Strides& strides, std::int64
                 .columns = columns,
                 .panel = panel.data(),
                 .sums = sums.data()});
-  const std::string what = std::string(kernels.how) + ", " + strides.what + ", " +
+  const std::string what = std::string(kernels.dot.how) + ", " + strides.what + ", " +
                            std::to_string(depth) + " x " + std::to_string(columns);
   EXPECT_TRUE(std::equal(want.begin(), want.end(), panel.data())) << what;
   for (std::int64_t j = 0; j < padded; ++j) {
@@ -101,7 +102,7 @@ void expect_packed(const DotKernels& kernels, const Strides& strides, std::int64
 }
 
 TEST(DotPackers, GiveTheBytesAndSumsOfAScalarLoop) {
-  for (const DotKernels* kernels : cpu::usable_dot_kernels()) {
+  for (const IntegerKernels* kernels : cpu::usable_integer_kernels()) {
     for (const Strides& strides : kStrides) {
       for (std::int64_t columns = 1; columns <= kCols; ++columns) {
         for (const std::int64_t depth : {0, 1, 2, 3, 4, 7, 64, 65, 130}) {
@@ -121,7 +122,7 @@ TEST(DotPackers, SumExtremeColumns) {
                                      static_cast<std::int8_t>(code));
     const Block<std::int8_t> panel(kDepth * kCols);
     const Block<std::int32_t> sums(kCols);
-    for (const DotKernels* kernels : cpu::usable_dot_kernels()) {
+    for (const IntegerKernels* kernels : cpu::usable_integer_kernels()) {
       std::fill_n(sums.data(), kCols, 0);
       kernels->pack({.b = b.data(),
                      .stride_k = 1,

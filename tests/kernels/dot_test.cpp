@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "backends/cpu/kernels/int8.hpp"
+#include "backends/cpu/kernels/dot.hpp"
 #include "block.hpp"
 #include "kit/random.hpp"
 #include "support/guard.hpp"
@@ -23,10 +23,18 @@ namespace {
 using cpu::DotKernel;
 using cpu::DotKernels;
 using cpu::kPanelVectors;
-using cpu::kStep;
 using cpu::kVectorCols;
 
+constexpr std::int64_t kStep = cpu::kInt8Form.step;
 constexpr std::int64_t kCols = kPanelVectors * kVectorCols;
+
+std::vector<const DotKernels*> integer_tables() {
+  std::vector<const DotKernels*> tables;
+  for (const cpu::IntegerKernels* kernels : cpu::usable_integer_kernels()) {
+    tables.push_back(&kernels->dot);
+  }
+  return tables;
+}
 
 std::int64_t max_rows(const DotKernels& kernels, std::int64_t vectors) {
   return kernels.max_rows[static_cast<std::size_t>(vectors - 1)];
@@ -116,7 +124,7 @@ class Panel {
 
 using Sums = std::vector<std::uint32_t>;  // modulo 2^32
 
-// [rows][64]: the definition in int8.hpp, before anything is taken away.
+// [rows][64]: the definition in dot.hpp, before anything is taken away.
 Sums scalar_sums(const Rows& a, const Panel& b, std::int64_t depth, std::uint8_t flip) {
   Sums sums(static_cast<std::size_t>(Rows::kMost * kCols));
   for (std::int64_t r = 0; r < Rows::kMost; ++r) {
@@ -175,12 +183,12 @@ void expect_exact(const Call& call, std::int64_t depth, const Rows& a, const Pan
                                  .b = b.vector(call.first_vector),
                                  .ldb = kCols * kStep,
                                  .c = c.data(),
+                                 .add = call.add,
+                                 .ahead = ahead,
                                  .column_sums = call.take_away ? column_sums.data() : nullptr,
                                  .shift = call.take_away ? shift.data() : nullptr,
                                  .shift_stride = call.one_shift ? 0 : 1,
-                                 .flip = call.flip,
-                                 .add = call.add,
-                                 .ahead = ahead});
+                                 .flip = call.flip});
   EXPECT_TRUE(std::equal(want.begin(), want.end(), c.data()))
       << call.to_string() << ", depth " << depth << ", lda " << a.lda();
 }
@@ -198,7 +206,7 @@ void for_each_tile(const DotKernels& kernels, const Visit& visit) {
 }
 
 TEST(DotKernelTable, HasWhatItsHeaderPromises) {
-  for (const DotKernels* kernels : cpu::usable_dot_kernels()) {
+  for (const DotKernels* kernels : integer_tables()) {
     std::set<DotKernel> all;
     std::size_t count = 0;
     for (std::int64_t vectors = 1; vectors <= kPanelVectors; ++vectors) {
@@ -233,7 +241,7 @@ TEST(DotKernels, GiveTheSumsOfAScalarLoop) {
     const Panel b(depth);
     for (const std::uint8_t flip : {std::uint8_t{0}, std::uint8_t{0x80}}) {
       const Sums sums = scalar_sums(a, b, depth, flip);
-      for (const DotKernels* kernels : cpu::usable_dot_kernels()) {
+      for (const DotKernels* kernels : integer_tables()) {
         for_each_tile(*kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
           for (const bool add : {false, true}) {
             for (const auto& [take_away, one] :
@@ -255,7 +263,7 @@ TEST(DotKernels, ReadRowsWhereverTheyLie) {
     for (const Lie lie : {Lie::begins_at_guards, Lie::backwards, Lie::odd, Lie::tight, Lie::same}) {
       const Rows a(lie, depth);
       const Sums sums = scalar_sums(a, b, depth, 0x80);
-      for (const DotKernels* kernels : cpu::usable_dot_kernels()) {
+      for (const DotKernels* kernels : integer_tables()) {
         for_each_tile(*kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
           expect_exact({*kernels, rows, vectors, lines, 0, 0x80, false, true, true}, depth, a, b,
                        sums, reinterpret_cast<const char*>(b.vector(0)));
@@ -279,7 +287,7 @@ TEST(DotKernels, TakeNarrowPanels) {
       std::memcpy(b.data() + step * row_bytes, whole.vector(0) + step * kCols * kStep,
                   static_cast<std::size_t>(row_bytes));
     }
-    for (const DotKernels* kernels : cpu::usable_dot_kernels()) {
+    for (const DotKernels* kernels : integer_tables()) {
       const std::int64_t rows = max_rows(*kernels, vectors);
       const Block<std::int32_t> c((rows - 1) * kCols + vectors * kVectorCols);
       kernels->tile(rows, vectors, 0)({.depth = kDepth,
@@ -288,12 +296,12 @@ TEST(DotKernels, TakeNarrowPanels) {
                                        .b = b.data(),
                                        .ldb = row_bytes,
                                        .c = c.data(),
+                                       .add = false,
+                                       .ahead = nullptr,
                                        .column_sums = nullptr,
                                        .shift = nullptr,
                                        .shift_stride = 0,
-                                       .flip = 0,
-                                       .add = false,
-                                       .ahead = nullptr});
+                                       .flip = 0});
       for (std::int64_t r = 0; r < rows; ++r) {
         for (std::int64_t j = 0; j < vectors * kVectorCols; ++j) {
           ASSERT_EQ(static_cast<std::uint32_t>(c[r * kCols + j]),
@@ -326,7 +334,7 @@ TEST(DotKernels, ExtremeCodesAddUpExactly) {
         for (const std::uint8_t flip : {std::uint8_t{0}, std::uint8_t{0x80}}) {
           const int value = flip != 0 ? static_cast<std::int8_t>(byte) : byte;
           const std::int64_t want = depth * value * code;
-          for (const DotKernels* kernels : cpu::usable_dot_kernels()) {
+          for (const DotKernels* kernels : integer_tables()) {
             for (std::int64_t vectors = 1; vectors <= kPanelVectors; ++vectors) {
               for (const std::int64_t rows : {std::int64_t{1}, max_rows(*kernels, vectors)}) {
                 const Block<std::int32_t> c((rows - 1) * kCols + vectors * kVectorCols);
@@ -338,12 +346,12 @@ TEST(DotKernels, ExtremeCodesAddUpExactly) {
                                                  .b = b.data(),
                                                  .ldb = kCols * kStep,
                                                  .c = c.data(),
+                                                 .add = false,
+                                                 .ahead = nullptr,
                                                  .column_sums = sums.data(),
                                                  .shift = &shift,
                                                  .shift_stride = 0,
-                                                 .flip = flip,
-                                                 .add = false,
-                                                 .ahead = nullptr});
+                                                 .flip = flip});
                 for (const std::int64_t i : {std::int64_t{0}, c.size() - 1}) {
                   ASSERT_EQ(c[i], want) << kernels->how << ", " << value << " times " << code;
                 }

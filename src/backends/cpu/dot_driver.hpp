@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// The loops around the int8 dot-product tiles.
+// All members of a problem on dot products, in one parallel region.
 #pragma once
 
-#include "backends/arena.hpp"
+#include <cstddef>
+
 #include "backends/backend.hpp"
-#include "backends/cpu/kernels/int8.hpp"
+#include "backends/cpu/kernels/dot.hpp"
 
 namespace octavo::cpu {
 
-/// The longest sum that stays in int32 whatever the codes are: 65536 * 255 * 128 < 2^31.
-inline constexpr std::int64_t kMostDotDepth = 65536;
+/// Null where every member has a path on that machine, else one sentence.
+const char* refuse_dot(const MatmulProblem& problem, const DotMachine& machine) noexcept;
 
-/// Runs one member (A int8 or uint8, B int8, scales constant along K, K <= kMostDotDepth), or with
-/// a counting arena only reserves its workspace. Sums are exact.
-void run_dot_member(const DotKernels& kernels, const Member& member, const MatmulOptions& options,
-                    const ExecContext& context, Arena& arena) noexcept;
+/// What explain says of a problem that is not refused.
+const char* how_dot(const MatmulProblem& problem, const DotMachine& machine) noexcept;
+
+/// Runs a problem that is not refused, its activations quantised by `backend`; integer sums are
+/// exact. Over no workspace it only measures: `bytes` becomes what it takes.
+Status run_dot(const Backend& backend, const MatmulProblem& problem, const DotMachine& machine,
+               const ExecContext& context, void* workspace, std::size_t& bytes) noexcept;
 
 }  // namespace octavo::cpu

@@ -1,34 +1,75 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of int8 dot-product kernels and what each needs.
+// The tables of dot-product kernels: what each needs, and how fp8 codes are decoded.
 #include <array>
+#include <bit>
 
-#include "backends/cpu/kernels/int8.hpp"
+#include "backends/cpu/kernels/dot.hpp"
 #include "core/cpu_features.hpp"
 
 namespace octavo::cpu {
 namespace {
 
 struct Usable {
-  std::array<const DotKernels*, 2> kernels{};
-  std::size_t count = 0;
+  std::array<const IntegerKernels*, 2> integers{};
+  std::size_t integer_count = 0;
+  DotMachine machine;
 };
 
 Usable find_usable() noexcept {
   Usable usable;
 #if defined(__x86_64__)
   const CpuFeatures& cpu = this_cpu();
-  const bool words = cpu.avx512f && cpu.avx512bw;
-  if (words && cpu.avx512_vnni) usable.kernels[usable.count++] = &kAvx512VnniDot;
-  if (words) usable.kernels[usable.count++] = &kAvx512BwDot;
+  if (!cpu.avx512f || !cpu.avx512bw) return usable;
+  if (cpu.avx512_vnni) usable.integers[usable.integer_count++] = &kAvx512VnniDot;
+  usable.integers[usable.integer_count++] = &kAvx512BwDot;
+  usable.machine.integers = usable.integers.front();
+  usable.machine.floats = &kAvx512FmaDot;
+  if (cpu.avx512_bf16) {
+    usable.machine.pairs = &kAvx512Bf16Dot;
+    if (cpu.avx512_vbmi) usable.machine.float8 = &kAvx512Float8Dot;
+  }
 #endif
   return usable;
 }
 
+const Usable& usable() noexcept {
+  static const Usable found = find_usable();
+  return found;
+}
+
+template <FloatFormat F>
+constexpr Float8Table table_of() noexcept {
+  Float8Table table{};
+  for (std::uint32_t code = 0; code < 128; ++code) {
+    const auto bits = std::bit_cast<std::uint32_t>(decode<F>(code));
+    table.low[code] = static_cast<std::uint8_t>(bits >> 16 & 0xFFU);
+    table.high[code] = static_cast<std::uint8_t>(bits >> 24);
+  }
+  table.negative_zero_is_nan = decode<F>(0x80U) != decode<F>(0x80U);
+  return table;
+}
+
 }  // namespace
 
-std::span<const DotKernels* const> usable_dot_kernels() noexcept {
-  static const Usable usable = find_usable();
-  return {usable.kernels.data(), usable.count};
+const Float8Table& float8_table(DType dtype) noexcept {
+  static constexpr Float8Table kTables[] = {table_of<kE4M3FN>(), table_of<kE4M3FNUZ>(),
+                                            table_of<kE5M2>(), table_of<kE5M2FNUZ>()};
+  switch (dtype) {
+    case DType::float8_e4m3fnuz:
+      return kTables[1];
+    case DType::float8_e5m2:
+      return kTables[2];
+    case DType::float8_e5m2fnuz:
+      return kTables[3];
+    default:
+      return kTables[0];
+  }
+}
+
+const DotMachine& dot_machine() noexcept { return usable().machine; }
+
+std::span<const IntegerKernels* const> usable_integer_kernels() noexcept {
+  return {usable().integers.data(), usable().integer_count};
 }
 
 }  // namespace octavo::cpu

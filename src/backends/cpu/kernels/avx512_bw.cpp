@@ -6,7 +6,7 @@
 #include <cstring>
 #include <utility>
 
-#include "backends/cpu/kernels/int8.hpp"
+#include "backends/cpu/kernels/dot.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
 
 #if defined(__x86_64__)
@@ -17,18 +17,26 @@ namespace {
 constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{12, 7, 6, 3};
 
 OCTAVO_ISA_BEGIN("avx512f,avx512bw")
-struct Dot {
+#include "backends/cpu/kernels/integer_dot-inl.hpp"
+struct Dot : IntegerDot {
+  using IntegerDot::IntegerDot;
   struct Halves {
     __m512i even, odd;
   };
+  using Loaded = Halves;
   using Right = Halves;
-  static Halves right(__m512i b) {
+  static Loaded load(__m512i b) {
     return {_mm512_srai_epi16(_mm512_slli_epi16(b, 8), 8), _mm512_srai_epi16(b, 8)};
   }
-  static Halves left(__m512i a) {
-    return {_mm512_and_si512(a, _mm512_set1_epi16(0xFF)), _mm512_srli_epi16(a, 8)};
+  template <int>
+  static const Right& right(const Loaded& b) {
+    return b;
   }
-  static __m512i add(__m512i sum, Halves a, Halves b) {
+  Halves left(__m512i a) const {
+    const __m512i u = IntegerDot::left(a);
+    return {_mm512_and_si512(u, _mm512_set1_epi16(0xFF)), _mm512_srli_epi16(u, 8)};
+  }
+  static __m512i add(__m512i sum, const Halves& a, const Halves& b) {
     sum = _mm512_add_epi32(sum, _mm512_madd_epi16(a.even, b.even));
     return _mm512_add_epi32(sum, _mm512_madd_epi16(a.odd, b.odd));
   }
@@ -39,10 +47,8 @@ OCTAVO_ISA_END
 
 }  // namespace
 
-const DotKernels kAvx512BwDot{
-    "3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums",
-    kMaxRows,
-    &find_dot_tile,
+const IntegerKernels kAvx512BwDot{
+    {"3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums", kInt8Form, kMaxRows, &find_dot_tile, nullptr},
     &pack_piece,
 };
 

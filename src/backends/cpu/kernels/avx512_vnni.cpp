@@ -5,7 +5,7 @@
 #include <cstring>
 #include <utility>
 
-#include "backends/cpu/kernels/int8.hpp"
+#include "backends/cpu/kernels/dot.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
 
 #if defined(__x86_64__)
@@ -15,10 +15,16 @@ namespace {
 constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{12, 12, 8, 6};
 
 OCTAVO_ISA_BEGIN("avx512f,avx512bw,avx512vnni")
-struct Dot {
+#include "backends/cpu/kernels/integer_dot-inl.hpp"
+struct Dot : IntegerDot {
+  using IntegerDot::IntegerDot;
+  using Loaded = __m512i;
   using Right = __m512i;
-  static __m512i right(__m512i b) { return b; }
-  static __m512i left(__m512i a) { return a; }
+  static Loaded load(__m512i b) { return b; }
+  template <int>
+  static Right right(const Loaded& b) {
+    return b;
+  }
   static __m512i add(__m512i sum, __m512i a, __m512i b) { return _mm512_dpbusd_epi32(sum, a, b); }
 };
 #include "backends/cpu/kernels/dot_pack-inl.hpp"
@@ -27,10 +33,8 @@ OCTAVO_ISA_END
 
 }  // namespace
 
-const DotKernels kAvx512VnniDot{
-    "6x64 tile, AVX-512 VNNI, exact int32 sums",
-    kMaxRows,
-    &find_dot_tile,
+const IntegerKernels kAvx512VnniDot{
+    {"6x64 tile, AVX-512 VNNI, exact int32 sums", kInt8Form, kMaxRows, &find_dot_tile, nullptr},
     &pack_piece,
 };
 

@@ -1,34 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tiles of int32 sums. Included inside an instruction-set region after a `Dot` that says how four
-// bytes meet four bytes; every including file gets its own copy.
+// Tiles of sums. Included inside an instruction-set region after a `Dot` that says how four bytes
+// of A meet a step of B; every including file gets its own copy. A `Dot` has
+//   kExact           whether sums may be taken in any order
+//   kLoadVectors     vectors of 16 columns that 64 bytes of B hold in a step
+//   Loaded, Right    such 64 bytes on their way, and one vector of them as add() wants it
+//   Sum              an accumulator; zero(), read(), write() and floats() of it
+//   left(a)          four bytes of a row in every lane as add() wants them
+//   add(sum, a, b)
+// and is made from the tile, so that it can hold what it decodes with.
 //
 // One flat loop along K a function, accumulators named by constants only, no clones: else g++ 12
 // keeps them on the stack.
+#define OCTAVO_DOT inline __attribute__((always_inline))
 
-inline __m512i load_vector(const void* p) { return _mm512_load_si512(p); }
-
-// A vector of B. g++ 12 would load it once more for every row of a low tile, and the loads would be
-// what such a tile waits for; in a high one the register is not to be spared.
+// 64 bytes of B. g++ 12 would load them once more for every row of a low tile, and the loads would
+// be what such a tile waits for; in a high one the register is not to be spared.
 template <bool low>
-inline __attribute__((always_inline)) __m512i load_right(const void* p) {
-  __m512i b = load_vector(p);
+OCTAVO_DOT __m512i load_right(const char* p) {
+  __m512i b = _mm512_load_si512(p);
   if constexpr (low) __asm__("" : "+v"(b));
   return b;
 }
 
 // Four bytes of a row in every lane; those of a tail that do not exist are zero and not read.
-inline __m512i broadcast_step(const std::uint8_t* a) {
+OCTAVO_DOT __m512i broadcast_step(const char* a) {
   std::int32_t bytes;
   std::memcpy(&bytes, a, sizeof(bytes));
   return _mm512_set1_epi32(bytes);
 }
-inline __m512i broadcast_tail(const std::uint8_t* a, __mmask64 existing) {
+OCTAVO_DOT __m512i broadcast_tail(const char* a, __mmask64 existing) {
   const __m512i bytes = _mm512_maskz_loadu_epi8(existing, a);
   return _mm512_broadcastd_epi32(_mm512_castsi512_si128(bytes));
 }
 
 template <int lines>
-inline __attribute__((always_inline)) void prefetch(const char*& ahead) {
+OCTAVO_DOT void prefetch(const char*& ahead) {
   if constexpr (lines > 0) _mm_prefetch(ahead, _MM_HINT_T0);
   if constexpr (lines > 1) _mm_prefetch(ahead + 64, _MM_HINT_T0);
   if constexpr (lines > 2) _mm_prefetch(ahead + 128, _MM_HINT_T0);
@@ -36,16 +42,14 @@ inline __attribute__((always_inline)) void prefetch(const char*& ahead) {
   ahead += std::int64_t{64} * lines;
 }
 
-inline __m512i times(__m512i x, std::int32_t shift) {
+OCTAVO_DOT __m512i times(__m512i x, std::int32_t shift) {
   return _mm512_mullo_epi32(x, _mm512_set1_epi32(shift));
 }
 
 // The shifts times the columns' sums.
 template <int rows, int vectors, std::size_t... i, std::size_t... v>
-inline __attribute__((always_inline)) void take_away(__m512i (&sums)[rows * vectors],
-                                                     const octavo::cpu::DotTile& t,
-                                                     std::index_sequence<i...>,
-                                                     std::index_sequence<v...>) {
+OCTAVO_DOT void take_away(__m512i (&sums)[rows * vectors], const octavo::cpu::DotTile& t,
+                          std::index_sequence<i...>, std::index_sequence<v...>) {
   const __m512i columns[] = {_mm512_loadu_si512(t.column_sums + v * 16)...};
   if (t.shift_stride == 0) {
     const __m512i same[] = {times(columns[v], *t.shift)...};
@@ -55,51 +59,73 @@ inline __attribute__((always_inline)) void take_away(__m512i (&sums)[rows * vect
   }
 }
 
-// One step of the tile: accumulator i belongs to row i / vectors and vector i % vectors.
-template <int rows, int vectors, std::size_t... i, std::size_t... v, class Load>
-inline __attribute__((always_inline)) void dot_step(__m512i (&sums)[rows * vectors],
-                                                    const std::int8_t* b, __m512i flip,
-                                                    const Load& load, std::index_sequence<i...>,
-                                                    std::index_sequence<v...>) {
-  const Dot::Right right[] = {
-      Dot::right(load_right<(rows > 1 && rows * vectors <= 12)>(b + v * 64))...};
-  ((sums[i] = Dot::add(sums[i], Dot::left(_mm512_xor_si512(load(i / vectors), flip)),
-                       right[i % vectors])),
+OCTAVO_DOT void add_to(float* place, __m512 x) {
+  _mm512_store_ps(place, _mm512_add_ps(_mm512_load_ps(place), x));
+}
+
+// total += (sum * sa) * sb.
+template <int rows, int vectors, std::size_t... i, std::size_t... v>
+OCTAVO_DOT void add_scaled(const Dot::Sum (&sums)[rows * vectors], const octavo::cpu::DotTile& t,
+                           std::index_sequence<i...>, std::index_sequence<v...>) {
+  const __m512 columns[] = {_mm512_loadu_ps(t.scale_b + v * 16)...};
+  float* const total = t.total;
+  const float* const scale = t.scale_a;
+  const std::int64_t stride = t.scale_a_stride;
+  (add_to(total + i / vectors * octavo::cpu::kRowSums + i % vectors * 16,
+          _mm512_mul_ps(_mm512_mul_ps(Dot::floats(sums[i]),
+                                      _mm512_set1_ps(scale[static_cast<std::int64_t>(i / vectors) *
+                                                           stride])),
+                        columns[i % vectors])),
    ...);
 }
 
-constexpr std::size_t kRowSums = 64;  // from one row of sums to the next
+// One step of the tile: accumulator i belongs to row i / vectors and vector i % vectors.
+template <int rows, int vectors, std::size_t... i, std::size_t... l, class Load>
+OCTAVO_DOT void dot_step(const Dot& dot, Dot::Sum (&sums)[rows * vectors], const char* b,
+                         const Load& load, std::index_sequence<i...>, std::index_sequence<l...>) {
+  constexpr int kEach = Dot::kLoadVectors;
+  const Dot::Loaded loaded[] = {
+      dot.load(load_right<(rows > 1 && rows * vectors <= 12)>(b + l * 64))...};
+  ((sums[i] = Dot::add(sums[i], dot.left(load(i / vectors)),
+                       Dot::right<i % vectors % kEach>(loaded[i % vectors / kEach]))),
+   ...);
+}
 
 template <int rows, int vectors, int lines, std::size_t... i>
-inline __attribute__((always_inline)) void dot_rows(const octavo::cpu::DotTile& t,
-                                                    std::index_sequence<i...> all) {
+OCTAVO_DOT void dot_rows(const octavo::cpu::DotTile& t, std::index_sequence<i...> all) {
   constexpr std::make_index_sequence<vectors> kVectors;
+  constexpr std::make_index_sequence<vectors / Dot::kLoadVectors> kLoads;
   const std::int64_t lda = t.lda;
   const std::int64_t ldb = t.ldb;
-  const std::uint8_t* a = t.a;
-  const std::int8_t* b = t.b;
+  const char* a = static_cast<const char*>(t.a);
+  const char* b = static_cast<const char*>(t.b);
   const char* ahead = t.ahead;
-  std::int32_t* const c = t.c;
-  const auto place = [&](std::size_t n) { return c + n / vectors * kRowSums + n % vectors * 16; };
-  __m512i sums[] = {((void)i, _mm512_setzero_si512())...};
-  if (t.add) ((sums[i] = load_vector(place(i))), ...);
-  if (t.column_sums != nullptr) take_away<rows, vectors>(sums, t, all, kVectors);
-  const __m512i flip = _mm512_set1_epi8(static_cast<char>(t.flip));
+  const auto place = [&](std::size_t n) {
+    constexpr std::size_t kBytes = 4;
+    return static_cast<char*>(t.c) +
+           (n / vectors * octavo::cpu::kRowSums + n % vectors * 16) * kBytes;
+  };
+  Dot::Sum sums[] = {((void)i, Dot::zero())...};
+  if (t.add) ((sums[i] = Dot::read(place(i))), ...);
+  if constexpr (Dot::kExact) {
+    if (t.column_sums != nullptr) take_away<rows, vectors>(sums, t, all, kVectors);
+  }
+  const Dot dot(t);
   const auto row = [&](std::size_t r) {
     return broadcast_step(a + static_cast<std::int64_t>(r) * lda);
   };
-  std::int64_t steps = t.depth / 4;
-  // Few accumulators wait for each other: a second set takes every other step.
-  if constexpr (rows * vectors <= 4) {
-    __m512i odd[] = {((void)i, _mm512_setzero_si512())...};
+  std::int64_t steps = t.depth / octavo::cpu::kStepBytes;
+  // Few accumulators wait for each other: where order is free, a second set takes every other step.
+  if constexpr (Dot::kExact && rows * vectors <= 4) {
+    Dot::Sum odd[] = {((void)i, Dot::zero())...};
     OCTAVO_FLAT_LOOP
     for (; steps >= 2; steps -= 2) {
-      dot_step<rows, vectors>(sums, b, flip, row, all, kVectors);
-      a += 4;
+      dot_step<rows, vectors>(dot, sums, b, row, all, kLoads);
+      a += octavo::cpu::kStepBytes;
       b += ldb;
       prefetch<lines>(ahead);
-      dot_step<rows, vectors>(odd, b, flip, row, all, kVectors);
-      a += 4;
+      dot_step<rows, vectors>(dot, odd, b, row, all, kLoads);
+      a += octavo::cpu::kStepBytes;
       b += ldb;
       prefetch<lines>(ahead);
     }
@@ -107,19 +133,20 @@ inline __attribute__((always_inline)) void dot_rows(const octavo::cpu::DotTile& 
   }
   OCTAVO_FLAT_LOOP
   for (; steps > 0; --steps) {
-    dot_step<rows, vectors>(sums, b, flip, row, all, kVectors);
-    a += 4;
+    dot_step<rows, vectors>(dot, sums, b, row, all, kLoads);
+    a += octavo::cpu::kStepBytes;
     b += ldb;
     prefetch<lines>(ahead);
   }
-  if (const std::int64_t left = t.depth % 4; left != 0) {
+  if (const std::int64_t left = t.depth % octavo::cpu::kStepBytes; left != 0) {
     const __mmask64 existing = (std::uint64_t{1} << left) - 1;
     const auto tail = [&](std::size_t r) {
       return broadcast_tail(a + static_cast<std::int64_t>(r) * lda, existing);
     };
-    dot_step<rows, vectors>(sums, b, flip, tail, all, kVectors);
+    dot_step<rows, vectors>(dot, sums, b, tail, all, kLoads);
   }
-  (_mm512_store_si512(place(i), sums[i]), ...);
+  if (t.total != nullptr) return add_scaled<rows, vectors>(sums, t, all, kVectors);
+  (Dot::write(place(i), sums[i]), ...);
 }
 
 template <int rows, int vectors, int lines>
@@ -140,27 +167,27 @@ octavo::cpu::DotKernel find_tile(std::int64_t rows) noexcept {
   return kTiles[static_cast<std::size_t>(rows - 1)];
 }
 
+// Lines of B in a step of a half panel; a whole one has twice as many.
+constexpr int kHalfLines = 2 / Dot::kLoadVectors;
+
 octavo::cpu::DotKernel find_dot_tile(std::int64_t rows, std::int64_t vectors,
                                      int ahead_lines) noexcept {
   if (rows < 1 || rows > kMaxRows[static_cast<std::size_t>(vectors - 1)]) return nullptr;
-  switch (vectors * 10 + ahead_lines) {
-    case 10:
-      return find_tile<1, 0, kMaxRows[0]>(rows);
-    case 20:
-      return find_tile<2, 0, kMaxRows[1]>(rows);
-    case 21:
-      return find_tile<2, 1, kMaxRows[1]>(rows);
-    case 22:
-      return find_tile<2, 2, kMaxRows[1]>(rows);
-    case 30:
-      return find_tile<3, 0, kMaxRows[2]>(rows);
-    case 40:
-      return find_tile<4, 0, kMaxRows[3]>(rows);
-    case 41:
-      return find_tile<4, 1, kMaxRows[3]>(rows);
-    case 44:
-      return find_tile<4, 4, kMaxRows[3]>(rows);
-    default:
-      return nullptr;
+  if (ahead_lines == 0) {
+    if constexpr (Dot::kLoadVectors == 1) {
+      if (vectors == 1) return find_tile<1, 0, kMaxRows[0]>(rows);
+      if (vectors == 3) return find_tile<3, 0, kMaxRows[2]>(rows);
+    }
+    return vectors == 2 ? find_tile<2, 0, kMaxRows[1]>(rows) : find_tile<4, 0, kMaxRows[3]>(rows);
   }
+  if (vectors == 2) {
+    if (ahead_lines == 1) return find_tile<2, 1, kMaxRows[1]>(rows);
+    if (ahead_lines == kHalfLines) return find_tile<2, kHalfLines, kMaxRows[1]>(rows);
+  }
+  if (vectors == 4) {
+    if (ahead_lines == 1) return find_tile<4, 1, kMaxRows[3]>(rows);
+    if (ahead_lines == 2 * kHalfLines) return find_tile<4, 2 * kHalfLines, kMaxRows[3]>(rows);
+  }
+  return nullptr;
 }
+#undef OCTAVO_DOT

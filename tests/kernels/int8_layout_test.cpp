@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // int8 weights in panels: every byte where the layout says, nothing written or read outside.
-#include "backends/cpu/dot_layout.hpp"
+#include "backends/cpu/int8_layout.hpp"
 
 #include <gtest/gtest.h>
 
@@ -15,9 +15,9 @@
 namespace octavo::test {
 namespace {
 
-using cpu::kDotLayout;
+using cpu::kInt8Layout;
 
-// Element (k, n) by the words of dot_layout.hpp.
+// Element (k, n) by the words of int8_layout.hpp.
 std::int64_t place(std::int64_t k, std::int64_t n, std::int64_t depth, std::int64_t columns) {
   const std::int64_t steps = (depth + 3) / 4;
   const std::int64_t padded = (columns + 15) / 16 * 16;
@@ -30,14 +30,14 @@ struct Case {
   std::int64_t k, n;
 };
 
-class DotLayout : public testing::TestWithParam<Case> {};
+class Int8Layout : public testing::TestWithParam<Case> {};
 
-TEST_P(DotLayout, HoldsEveryByteAndGivesItBack) {
-  if (cpu::usable_dot_kernels().empty()) GTEST_SKIP() << "this CPU has no dot products";
+TEST_P(Int8Layout, HoldsEveryByteAndGivesItBack) {
+  if (cpu::usable_integer_kernels().empty()) GTEST_SKIP() << "this CPU has no dot products";
   const auto [depth, columns] = GetParam();
   const std::int64_t padded = (columns + 15) / 16 * 16;
   const std::int64_t code_bytes = (depth + 3) / 4 * 4 * padded;
-  ASSERT_EQ(kDotLayout.bytes(DType::int8, depth, columns),
+  ASSERT_EQ(kInt8Layout.bytes(DType::int8, depth, columns),
             static_cast<std::size_t>(code_bytes + padded * 4));
 
   const Block<std::int8_t> source(depth * columns);
@@ -57,7 +57,7 @@ TEST_P(DotLayout, HoldsEveryByteAndGivesItBack) {
     weight.strides[0] = lie.k;
     weight.strides[1] = lie.n;
     if (source.size() > 0) weight.data = source.data() + lie.origin;
-    kDotLayout.pack(weight, packed.data(), {});
+    kInt8Layout.pack(weight, packed.data(), {});
     std::vector<std::int8_t> want(static_cast<std::size_t>(code_bytes));
     std::vector<std::int32_t> sums(static_cast<std::size_t>(padded));
     for (std::int64_t k = 0; k < depth; ++k) {
@@ -72,7 +72,7 @@ TEST_P(DotLayout, HoldsEveryByteAndGivesItBack) {
     ASSERT_TRUE(std::equal(sums.begin(), sums.end(), packed_sums));
 
     PackedWeightData data;
-    data.layout = &kDotLayout;
+    data.layout = &kInt8Layout;
     data.dtype = DType::int8;
     data.k = depth;
     data.n = columns;
@@ -83,7 +83,7 @@ TEST_P(DotLayout, HoldsEveryByteAndGivesItBack) {
     const Block<std::int8_t> back(depth * columns);
     TensorView target = weight;
     if (back.size() > 0) target.data = back.data() + lie.origin;
-    kDotLayout.unpack(data, target, {});
+    kInt8Layout.unpack(data, target, {});
     ASSERT_TRUE(std::equal(back.data(), back.data() + back.size(), source.data()));
 
     for (std::int64_t n0 = 0; n0 < columns; n0 += 16) {
@@ -91,7 +91,7 @@ TEST_P(DotLayout, HoldsEveryByteAndGivesItBack) {
                                    {depth / 3, depth - depth / 4},
                                    {depth, depth}}) {
         const Block<float> out((k1 - k0) * 16);
-        kDotLayout.widen(data, k0, k1, n0, out.data());
+        kInt8Layout.widen(data, k0, k1, n0, out.data());
         for (std::int64_t i = 0; i < out.size(); ++i) {
           const std::int64_t k = k0 + i / 16;
           const std::int64_t n = n0 + i % 16;
@@ -104,7 +104,7 @@ TEST_P(DotLayout, HoldsEveryByteAndGivesItBack) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, DotLayout,
+INSTANTIATE_TEST_SUITE_P(Shapes, Int8Layout,
                          testing::Values(Case{0, 0}, Case{0, 5}, Case{5, 0}, Case{1, 1},
                                          Case{3, 15}, Case{4, 16}, Case{5, 17}, Case{6, 63},
                                          Case{7, 64}, Case{66, 65}, Case{129, 97}, Case{65, 128},

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows of A, their scales and zero points, and the segments of K.
+#include "backends/cpu/dot_member.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "backends/cpu/pack.hpp"
+#include "backends/cpu/panels.hpp"
+#include "backends/cpu/rows.hpp"
+#include "core/convert.hpp"
+#include "core/element.hpp"
+#include "core/grid.hpp"
+
+namespace octavo::cpu {
+namespace {
+
+constexpr std::int64_t kChunkBytes = std::int64_t{256} << 10;  // of a panel, in a 1 MB cache
+constexpr std::int64_t kBlockRows = 512;
+constexpr float kOne = 1.0F;
+
+void load_segments(const Member& p, std::int64_t k, Arena& arena, DotMember& d) noexcept {
+  const bool varies_a = varies_along_k(p.a, Side::a);
+  if (!varies_a && !varies_along_k(p.b, Side::b)) return;
+  Segments& s = d.segments;
+  for (std::int64_t at = 0; at < k; at = next_boundary(p, at, k)) ++s.count;
+  auto* ends = arena.take<std::int64_t>(s.count);
+  float* scales = varies_a ? arena.take<float>(s.count * d.m) : nullptr;
+  s.ends = ends;
+  s.scale_a = varies_a ? scales : &kOne;
+  s.stride = varies_a ? d.m : 0;
+  s.row_stride = varies_a ? 1 : 0;
+  if (arena.counting()) return;
+  const ScaleView& a = varies_along_k(p.a.scale[0], Side::a) ? p.a.scale[0] : p.a.scale[1];
+  for (std::int64_t at = 0; at < k; scales += s.stride) {
+    for (std::int64_t m = 0; varies_a && m < d.m; ++m) scales[m] = scale_at(a, m, at);
+    at = next_boundary(p, at, k);
+    *ends++ = at;
+  }
+}
+
+// What is taken away of each row: 128 for a signed byte, and the zero point where it lies in the
+// range of A's type. No sum leaves int32 then.
+void load_shifts(const Member& p, Arena& arena, DotMember& d) noexcept {
+  const bool asymmetric = p.a.azp.defined();
+  auto* shift = arena.take<std::int32_t>(asymmetric ? d.m : 1);
+  auto* azp = asymmetric ? arena.take<std::int32_t>(d.m) : nullptr;
+  d.flip = p.a.data.dtype == DType::int8 ? 0x80 : 0;
+  d.shift = shift;
+  d.shift_stride = asymmetric ? 1 : 0;
+  if (arena.counting()) return;
+  std::fill_n(shift, asymmetric ? d.m : 1, d.flip);
+  if (!asymmetric) return;
+  const std::int64_t low = -std::int64_t{d.flip};
+  bool narrow = true;
+  for (std::int64_t m = 0; m < d.m; ++m) {
+    const std::int64_t value = load_int(p.a.azp, m, 0);
+    azp[m] = static_cast<std::int32_t>(value);
+    narrow = narrow && value >= low && value <= low + 255;
+  }
+  if (!narrow) d.azp = azp;
+  for (std::int64_t m = 0; m < d.m && narrow; ++m) shift[m] += azp[m];
+}
+
+// The upper halves of float32 values that are bfloat16 values.
+void cut_to_bfloat16(const float* in, std::int64_t count, std::uint16_t* out) noexcept {
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::uint32_t bits;
+    std::memcpy(&bits, in + i, sizeof(bits));
+    out[i] = static_cast<std::uint16_t>(bits >> 16);
+  }
+}
+
+// One scale for each of `count` columns from column n0 on.
+void load_scale_row(const ScaleView& scale, std::int64_t k, std::int64_t n0, std::int64_t count,
+                    float* out) noexcept {
+  if (scale.cols == 1) {
+    const TensorView& v = scale.data;
+    const std::int64_t row = (scale.row0 + k) / scale.rows;
+    return load_row(v.dtype, v.at(row * v.strides[0] + (scale.col0 + n0) * v.strides[1]),
+                    v.strides[1], count, out);
+  }
+  for (std::int64_t j = 0; j < count;) {
+    const std::int64_t end = scale.cols == kWholeExtent
+                                 ? count
+                                 : std::min(count, scale.cols - (scale.col0 + n0 + j) % scale.cols + j);
+    const float value = scale_at(scale, k, n0 + j);
+    for (; j < end; ++j) out[j] = value;
+  }
+}
+
+}  // namespace
+
+void describe(const Member& p, const DotMachine& machine, Arena& arena, DotMember& d) noexcept {
+  d = {};
+  d.p = p;
+  (void)find_path(p, machine, d.path);
+  d.m = p.a.data.shape[0];
+  d.k = p.a.data.shape[1];
+  d.n = column_extent(p.b);
+  const PanelForm& form = d.path.kernels().form;
+  d.steps = (d.k + form.step - 1) / form.step;
+  const std::int64_t most = kChunkBytes / (form.vector_bytes * kPanelVectors);
+  const std::int64_t chunks = std::max<std::int64_t>(1, (d.steps + most - 1) / most);
+  d.chunk = (d.steps + chunks - 1) / chunks;
+  d.single_chunk = chunks == 1;
+  d.block_rows = std::min(d.m, kBlockRows);
+  if (d.empty()) return;
+  d.row_scales = load_rows(p, arena);
+  load_segments(p, d.k, arena, d);
+  if (d.path.integers != nullptr) load_shifts(p, arena, d);
+  const TensorView& a = p.a.data;
+  d.converted = a.dtype != d.path.rows || (a.strides[1] != 1 && d.k > 1);
+  d.row_bytes = (d.converted ? d.k : a.strides[0]) * element_bytes(d.path.rows);
+  if (!d.converted) d.rows = a.data;
+}
+
+std::int64_t converted_bytes(const DotMember& d, std::int64_t rows) noexcept {
+  return d.converted ? (rows * d.row_bytes + 63) / 64 * 64 : 0;
+}
+
+void convert_row(const DotMember& d, std::int64_t row, void* out) noexcept {
+  const TensorView& a = d.p.a.data;
+  const TensorView from = a.slice(0, row, row + 1);
+  if (a.dtype == d.path.rows) {
+    TensorView to = from;
+    to.data = out;
+    to.strides = {d.k, 1};
+    return copy_elements(from, to);
+  }
+  if (d.path.float8 != nullptr && a.strides[1] == 1) {
+    return d.path.float8->decode(float8_table(a.dtype), from.data, d.k, out);
+  }
+  if (d.path.rows == DType::float32) {
+    return widen(best_kernels(), a.dtype, from.data, a.strides[1], d.k, static_cast<float*>(out));
+  }
+  std::array<float, 256> piece;
+  const auto size = static_cast<std::int64_t>(piece.size());
+  for (std::int64_t k = 0; k < d.k; k += size) {
+    const std::int64_t count = std::min(size, d.k - k);
+    widen(best_kernels(), a.dtype, from.at(k * a.strides[1]), a.strides[1], count, piece.data());
+    cut_to_bfloat16(piece.data(), count, static_cast<std::uint16_t*>(out) + k);
+  }
+}
+
+void load_segment_scales(const DotMember& d, std::int64_t column, float* out) noexcept {
+  const std::int64_t count = std::min(kPanelWidth, d.n - column);
+  const auto& scales = d.p.b.scale;
+  const ScaleView& b = varies_along_k(scales[0], Side::b) ? scales[0] : scales[1];
+  const bool varies = varies_along_k(b, Side::b);
+  for (std::int64_t s = 0; s < d.segments.count; ++s, out += kPanelWidth) {
+    std::fill_n(out, kPanelWidth, varies ? 0.0F : 1.0F);
+    if (varies) load_scale_row(b, s == 0 ? 0 : d.segments.ends[s - 1], column, count, out);
+  }
+}
+
+}  // namespace octavo::cpu

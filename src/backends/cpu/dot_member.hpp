@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the loops around the dot products read of one member.
+#pragma once
+
+#include <cstdint>
+
+#include "backends/arena.hpp"
+#include "backends/backend.hpp"
+#include "backends/cpu/dot_path.hpp"
+#include "backends/cpu/epilogue.hpp"
+
+namespace octavo::cpu {
+
+/// Stretches of K over which no scale changes. Without K-varying scales there are none.
+struct Segments {
+  std::int64_t count = 0;
+  const std::int64_t* ends = nullptr;  ///< [count], ascending; the last one is K
+  const float* scale_a = nullptr;      ///< [count][m], or one 1 for all
+  std::int64_t stride = 0, row_stride = 0;  ///< of scale_a, from segment to segment, row to row
+
+  bool present() const noexcept { return count > 0; }
+};
+
+struct DotMember {
+  Member p;
+  DotPath path;
+  std::int64_t m, n, k;
+  std::int64_t steps;       ///< along K
+  std::int64_t chunk;       ///< steps at a time
+  std::int64_t block_rows;  ///< rows whose sums wait for the next chunk, at most
+  bool single_chunk;
+
+  EpilogueRows row_scales;
+  Segments segments;
+  const void* rows = nullptr;  ///< of `path.rows`, neighbours along K; row 0
+  std::int64_t row_bytes = 0;  ///< from one to the next
+  bool converted = false;      ///< `rows` has to be made, region by region
+
+  // Integers.
+  std::uint8_t flip = 0;
+  const std::int32_t* shift = nullptr;  ///< [m] or one: what a row's bytes stand too high
+  std::int64_t shift_stride = 0;
+  const std::int32_t* azp = nullptr;  ///< [m], where 32 bits have no room for one of them
+
+  bool empty() const noexcept { return m == 0 || n == 0; }
+};
+
+/// Describes a member whose activations are quantised, and loads what belongs to its rows into the
+/// arena; over a counting arena it only reserves.
+void describe(const Member& member, const DotMachine& machine, Arena& arena,
+              DotMember& described) noexcept;
+
+/// Bytes of rows [begin, end) as the kernels read them, 0 where A has them already.
+std::int64_t converted_bytes(const DotMember& member, std::int64_t rows) noexcept;
+/// Converts row `row` of A to `out`.
+void convert_row(const DotMember& member, std::int64_t row, void* out) noexcept;
+
+/// scale_b of every segment for 64 columns from `column` on, [count][64]; all 1 where it is
+/// constant along K.
+void load_segment_scales(const DotMember& member, std::int64_t column, float* out) noexcept;
+
+}  // namespace octavo::cpu

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which dot-product kernels a product takes. The choice depends on types, scales and the CPU alone,
+// never on M, threads or packing, so that neither do the bits of a floating product.
+#pragma once
+
+#include "backends/backend.hpp"
+#include "backends/cpu/kernels/dot.hpp"
+
+namespace octavo::cpu {
+
+/// The longest sum that stays in int32 whatever the codes are: 65536 * 255 * 128 < 2^31.
+inline constexpr std::int64_t kMostIntegerDepth = 65536;
+
+struct DotPath {
+  const DotKernels* direct = nullptr;  ///< read B where it is packed; null: it is not, or otherwise
+  const DotKernels* made = nullptr;    ///< read panels that are made on the way; the same bits
+  const IntegerKernels* integers = nullptr;  ///< null: floats
+  const Float8Kernels* float8 = nullptr;     ///< decodes fp8 rows of A; null: another way
+  DType rows = DType::undefined;             ///< what the rows of A hold: a type of 8 bits, as it
+                                             ///< is, bfloat16 or float32
+
+  const DotKernels& kernels() const noexcept { return direct != nullptr ? *direct : *made; }
+};
+
+/// Null and the path of a member, or one sentence.
+const char* find_path(const Member& member, const DotMachine& machine, DotPath& path) noexcept;
+
+}  // namespace octavo::cpu

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packing, unpacking and widening panels of int8.
+#include "backends/cpu/int8_layout.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "backends/cpu/kernels.hpp"
+#include "core/parallel.hpp"
+
+namespace octavo::cpu {
+namespace {
+
+constexpr std::int64_t kStep = kInt8Form.step;
+
+std::size_t bytes(DType, std::int64_t k, std::int64_t n) noexcept {
+  const Panels panels = int8_panels(nullptr, k, n);
+  return static_cast<std::size_t>(panels.bytes() + panels.vectors() * kVectorCols * 4);
+}
+
+void pack(const TensorView& weight, void* packed, const ExecContext& context) noexcept {
+  const std::int64_t k = weight.shape[0];
+  const std::int64_t n = weight.shape[1];
+  const Panels panels = int8_panels(packed, k, n);
+  parallel_for(context, panels.count(), [&](std::int64_t panel) {
+    const std::int64_t column = panel * kPanelWidth;
+    // The block is ours to write; Panels reads.
+    auto* sums = const_cast<std::int32_t*>(column_sums(panels, panel));  // NOLINT
+    char* codes = const_cast<char*>(panels.at(panel, 0));                // NOLINT
+    std::fill_n(sums, panels.vectors(panel) * kVectorCols, 0);
+    dot_machine().integers->pack(
+        {.b = static_cast<const std::int8_t*>(weight.at(column * weight.strides[1])),
+         .stride_k = weight.strides[0],
+         .stride_n = weight.strides[1],
+         .depth = k,
+         .columns = std::min(kPanelWidth, n - column),
+         .panel = reinterpret_cast<std::int8_t*>(codes),
+         .sums = sums});
+  });
+}
+
+// The byte of element (k, n).
+const char* place(const Panels& panels, std::int64_t k, std::int64_t n) noexcept {
+  return panels.at(n / kPanelWidth, k / kStep) + n % kPanelWidth * kStep + k % kStep;
+}
+
+void unpack(const PackedWeightData& packed, const TensorView& weight,
+            const ExecContext& context) noexcept {
+  const Panels panels = int8_panels(packed.codes.data(), packed.k, packed.n);
+  parallel_for(context, packed.n, [&](std::int64_t n) {
+    const std::int64_t step_bytes = panels.step_bytes(n / kPanelWidth);
+    const char* from = place(panels, 0, n);
+    for (std::int64_t k = 0; k < packed.k; k += kStep, from += step_bytes) {
+      void* to = weight.at(k * weight.strides[0] + n * weight.strides[1]);
+      const std::int64_t count = std::min(kStep, packed.k - k);
+      if (count == kStep && weight.strides[0] == 1) {
+        std::memcpy(to, from, kStep);
+        continue;
+      }
+      for (std::int64_t i = 0; i < count; ++i) {
+        static_cast<char*>(to)[i * weight.strides[0]] = from[i];
+      }
+    }
+  });
+}
+
+void widen(const PackedWeightData& packed, std::int64_t k0, std::int64_t k1, std::int64_t n0,
+           float* out) noexcept {
+  const Panels panels = int8_panels(packed.codes.data(), packed.k, packed.n);
+  const std::int64_t step_bytes = panels.step_bytes(n0 / kPanelWidth);
+  std::int64_t k = k0;
+  const auto one = [&] {
+    const auto* from = reinterpret_cast<const std::int8_t*>(place(panels, k, n0));
+    for (std::int64_t j = 0; j < kVectorCols; ++j) out[j] = static_cast<float>(from[j * kStep]);
+    out += kVectorCols;
+    ++k;
+  };
+  while (k < k1 && k % kStep != 0) one();
+  for (const char* from = place(panels, k, n0); k + kStep <= k1; k += kStep, from += step_bytes) {
+    // A word holds four rows of its column; its bytes count from the low end.
+    std::int32_t words[kVectorCols];
+    std::memcpy(words, from, sizeof(words));
+    for (std::int64_t i = 0; i < kStep; ++i, out += kVectorCols) {
+      const auto up = static_cast<int>(24 - 8 * i);
+      for (std::int64_t j = 0; j < kVectorCols; ++j) {
+        const auto raised = static_cast<std::int32_t>(static_cast<std::uint32_t>(words[j]) << up);
+        out[j] = static_cast<float>(raised >> 24);
+      }
+    }
+  }
+  while (k < k1) one();
+}
+
+}  // namespace
+
+const WeightLayout kInt8Layout{
+    .name = "avx512",
+    .version = 1,
+    .bytes = &bytes,
+    .pack = &pack,
+    .unpack = &unpack,
+    .widen = &widen,
+};
+
+}  // namespace octavo::cpu

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// bfloat16 by vdpbf16ps: two products a lane and step. The instruction takes subnormal operands and
+// sums for zero and rounds to nearest even whatever the environment says.
+#include <immintrin.h>
+
+#include <cstring>
+#include <utility>
+
+#include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/kernels/isa_region.hpp"
+
+#if defined(__x86_64__)
+namespace octavo::cpu {
+namespace {
+
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{12, 12, 8, 6};
+
+OCTAVO_ISA_BEGIN("avx512f,avx512bw,avx512bf16")
+#include "backends/cpu/kernels/float_dot-inl.hpp"
+struct Dot : FloatDot {
+  static constexpr int kLoadVectors = 1;
+  using Loaded = __m512i;
+  using Right = __m512i;
+  explicit Dot(const DotTile&) {}
+  static Loaded load(__m512i b) { return b; }
+  template <int>
+  static Right right(const Loaded& b) {
+    return b;
+  }
+  static Sum add(Sum sum, __m512i a, __m512i b) {
+    return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+  }
+};
+#include "backends/cpu/kernels/dot_tile-inl.hpp"
+
+// Two rows of a vector as pairs: their upper halves are all they have.
+void lay_pairs(const float* rows, std::int64_t depth, std::int64_t vectors, void* panel) noexcept {
+  const std::int64_t vector_bytes = kBf16Form.vector_bytes;
+  for (std::int64_t v = 0; v < vectors; ++v) {
+    char* out = static_cast<char*>(panel) + v * vector_bytes;
+    for (std::int64_t k = 0; k < depth; k += 2, rows += 2 * kVectorCols) {
+      const __m512i first = _mm512_srli_epi32(_mm512_load_si512(rows), 16);
+      const bool pair = k + 1 < depth;
+      const __m512i second = pair ? _mm512_load_si512(rows + kVectorCols) : _mm512_setzero_si512();
+      constexpr __mmask32 kUpper = 0xAAAAAAAA;
+      _mm512_store_si512(out, _mm512_mask_mov_epi16(first, kUpper, second));
+      out += vectors * vector_bytes;
+      if (!pair) rows -= kVectorCols;
+    }
+  }
+}
+OCTAVO_ISA_END
+
+}  // namespace
+
+const DotKernels kAvx512Bf16Dot{
+    "6x64 tile, AVX-512 BF16, float32 sums in ascending k", kBf16Form, kMaxRows, &find_dot_tile, &lay_pairs,
+};
+
+}  // namespace octavo::cpu
+#endif

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// float32 by fused multiply-add.
+#include <immintrin.h>
+
+#include <cstring>
+#include <utility>
+
+#include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/kernels/isa_region.hpp"
+
+#if defined(__x86_64__)
+namespace octavo::cpu {
+namespace {
+
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{12, 12, 8, 6};
+
+OCTAVO_ISA_BEGIN("avx512f,avx512bw")
+#include "backends/cpu/kernels/float_dot-inl.hpp"
+struct Dot : FloatDot {
+  static constexpr int kLoadVectors = 1;
+  using Loaded = __m512i;
+  using Right = __m512i;
+  explicit Dot(const DotTile&) {}
+  static Loaded load(__m512i b) { return b; }
+  template <int>
+  static Right right(const Loaded& b) {
+    return b;
+  }
+  static Sum add(Sum sum, __m512i a, __m512i b) {
+    return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum);
+  }
+};
+#include "backends/cpu/kernels/dot_tile-inl.hpp"
+
+void lay_rows(const float* rows, std::int64_t depth, std::int64_t vectors, void* panel) noexcept {
+  for (std::int64_t v = 0; v < vectors; ++v) {
+    char* out = static_cast<char*>(panel) + v * kFloat32Form.vector_bytes;
+    for (std::int64_t k = 0; k < depth; ++k, rows += kVectorCols) {
+      _mm512_store_si512(out, _mm512_load_si512(rows));
+      out += vectors * kFloat32Form.vector_bytes;
+    }
+  }
+}
+OCTAVO_ISA_END
+
+}  // namespace
+
+const DotKernels kAvx512FmaDot{
+    "6x64 tile, AVX-512 FMA, float32 sums in ascending k", kFloat32Form, kMaxRows, &find_dot_tile, &lay_rows,
+};
+
+}  // namespace octavo::cpu
+#endif

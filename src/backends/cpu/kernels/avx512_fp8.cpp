@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// fp8 weights by vdpbf16ps, looked up in tables on their way into the tile: two registers for the
+// high bytes of bfloat16, one and a place in memory for the low ones, one for the sign. With them
+// 24 accumulators and what is being decoded fit 32 registers in 12 rows by 2 vectors.
+#include <immintrin.h>
+
+#include <cstring>
+#include <utility>
+
+#include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/kernels/isa_region.hpp"
+
+#if defined(__x86_64__)
+namespace octavo::cpu {
+namespace {
+
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{0, 12, 0, 5};
+
+OCTAVO_ISA_BEGIN("avx512f,avx512bw,avx512vbmi,avx512bf16")
+#include "backends/cpu/kernels/float_dot-inl.hpp"
+
+// The bytes of 64 codes as bfloat16.
+struct Bytes {
+  __m512i low, high;
+};
+struct Decoder {
+  explicit Decoder(const Float8Table& t)
+      : low0(_mm512_load_si512(t.low.data())),
+        high0(_mm512_load_si512(t.high.data())),
+        high1(_mm512_load_si512(t.high.data() + 64)),
+        sign(_mm512_set1_epi8(static_cast<char>(0x80))),
+        low1(t.low.data() + 64) {}
+  Bytes decode(__m512i codes) const {
+    constexpr int kOrAnd = 0xF8;  // a | (b & c)
+    const __m512i high = _mm512_permutex2var_epi8(high0, codes, high1);
+    const std::uint8_t* place = low1;
+    __asm__ volatile("" : "+r"(place));  // or it would be kept in a register that is not there
+    return {_mm512_permutex2var_epi8(low0, codes, _mm512_load_si512(place)),
+            _mm512_ternarylogic_epi64(high, codes, sign, kOrAnd)};
+  }
+  __m512i low0, high0, high1, sign;
+  const std::uint8_t* low1;
+};
+
+struct Dot : FloatDot {
+  static constexpr int kLoadVectors = 2;
+  using Loaded = Bytes;
+  using Right = __m512i;
+  explicit Dot(const DotTile& t) : decoder(*t.table) {}
+  Loaded load(__m512i codes) const { return decoder.decode(codes); }
+  template <int half>
+  static Right right(const Loaded& b) {
+    return half == 0 ? _mm512_unpacklo_epi8(b.low, b.high) : _mm512_unpackhi_epi8(b.low, b.high);
+  }
+  static Sum add(Sum sum, __m512i a, __m512i b) {
+    return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+  }
+  Decoder decoder;
+};
+#include "backends/cpu/kernels/dot_tile-inl.hpp"
+
+// 64 codes in their order.
+inline void decode_step(const Decoder& decoder, __m512i codes, __mmask64 nan, __m512i& front,
+                        __m512i& back) {
+  Bytes bytes = decoder.decode(codes);
+  bytes.low = _mm512_mask_blend_epi8(nan, bytes.low, _mm512_set1_epi8(static_cast<char>(0xC0)));
+  bytes.high = _mm512_mask_blend_epi8(nan, bytes.high, _mm512_set1_epi8(0x7F));
+  const __m512i even = _mm512_unpacklo_epi8(bytes.low, bytes.high);
+  const __m512i odd = _mm512_unpackhi_epi8(bytes.low, bytes.high);
+  const __m512i lower = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0);
+  const __m512i upper = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
+  front = _mm512_permutex2var_epi64(even, lower, odd);
+  back = _mm512_permutex2var_epi64(even, upper, odd);
+}
+
+void decode_codes(const Float8Table& table, const void* codes, std::int64_t count,
+                  void* out) noexcept {
+  const Decoder decoder(table);
+  const __m512i negative_zero = _mm512_set1_epi8(static_cast<char>(0x80));
+  const __mmask64 meaning_nan = table.negative_zero_is_nan ? ~__mmask64{0} : __mmask64{0};
+  const char* from = static_cast<const char*>(codes);
+  char* to = static_cast<char*>(out);
+  for (; count > 0; count -= 64, from += 64, to += 128) {
+    const __mmask64 some = count >= 64 ? ~__mmask64{0} : (__mmask64{1} << count) - 1;
+    const __m512i part = _mm512_maskz_loadu_epi8(some, from);
+    const __mmask64 nan = _mm512_mask_cmpeq_epi8_mask(meaning_nan, part, negative_zero);
+    __m512i front;
+    __m512i back;
+    decode_step(decoder, part, nan, front, back);
+    _mm512_mask_storeu_epi16(to, static_cast<__mmask32>(some), front);
+    _mm512_mask_storeu_epi16(to + 64, static_cast<__mmask32>(some >> 32), back);
+  }
+}
+OCTAVO_ISA_END
+
+}  // namespace
+
+const Float8Kernels kAvx512Float8Dot{
+    {"12x32 tile, fp8 by table, AVX-512 BF16, float32 sums in ascending k", kFloat8Form, kMaxRows,
+     &find_dot_tile, nullptr},
+    &decode_codes,
+};
+
+}  // namespace octavo::cpu
+#endif

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// The contract of the dot-product kernels: tiles of sums, and what prepares their operands.
+//
+// Both sides step along K by four bytes of A: four int8, two bfloat16 or one float32. A lies in
+// rows; B is packed by panels of up to 64 columns, each [steps][columns][elements of a step],
+// columns in whole vectors of 16.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "octavo/dtype.hpp"
+#include "octavo/numeric.hpp"
+
+namespace octavo::cpu {
+
+/// Columns of one vector of sums, and of a whole panel.
+inline constexpr std::int64_t kVectorCols = 16;
+inline constexpr std::int64_t kPanelVectors = 4;
+/// Sums from one row of a tile to the next.
+inline constexpr std::int64_t kRowSums = kPanelVectors * kVectorCols;
+/// Bytes of a row of A in one step.
+inline constexpr std::int64_t kStepBytes = 4;
+
+/// The magnitudes of the 128 codes of an fp8 type without their sign, as bfloat16: the low byte of
+/// each, then the high byte of each.
+struct alignas(64) Float8Table {
+  std::array<std::uint8_t, 128> low, high;
+  /// What code 0x80 means: NaN in the fnuz types, which a table without signs cannot say.
+  bool negative_zero_is_nan;
+};
+/// The table of an fp8 type.
+const Float8Table& float8_table(DType dtype) noexcept;
+
+/// Sums of rows x columns. Of integers: c[r][j] = the sum over k of u[r][k] * b[k][j], modulo 2^32,
+/// where u is the byte of A with the bits of `flip` inverted, unsigned. With 0x80 in `flip` u is a
+/// signed byte plus 128, which a shift of 128 takes away again, and a zero point with it. Of floats:
+/// one float32 accumulator for each element, which takes the steps in ascending order, whatever the
+/// tile's size.
+struct DotTile {
+  std::int64_t depth;  ///< bytes of a row of A along K; nothing past them is read
+  const void* a;       ///< [rows] of `depth` bytes
+  std::int64_t lda;    ///< bytes from one row to the next
+  const void* b;       ///< the tile's first vector in the panel, 64-byte aligned
+  std::int64_t ldb;    ///< bytes from one step to the next; a multiple of 64
+  void* c;             ///< int32 or float32, kRowSums from one row to the next, 64-byte aligned
+  bool add;            ///< to what c holds; else c is overwritten
+  /// What is read next: each step prefetches some lines of it. Not null where the kernel does.
+  const char* ahead;
+
+  // Sums whose scales end here.
+  float* total = nullptr;  ///< null: c takes the sums; else total[r][j] += (sum * sa[r]) * sb[j],
+                           ///< each step rounded, instead; as c
+  const float* scale_a = nullptr;   ///< sa[r] = scale_a[r * scale_a_stride]
+  std::int64_t scale_a_stride = 0;  ///< 0: one for all rows
+  const float* scale_b = nullptr;   ///< [vectors * 16]
+
+  // Integers.
+  const std::int32_t* column_sums = nullptr;  ///< of B, [vectors * 16]; null: nothing is taken away
+  const std::int32_t* shift = nullptr;        ///< sum -= shift[r * shift_stride] * column_sums[j]
+  std::int64_t shift_stride = 0;              ///< 0: one for all rows; 1
+  std::uint8_t flip = 0;                      ///< 0x80: A is int8; 0: A is uint8
+
+  // fp8 weights.
+  const Float8Table* table = nullptr;
+};
+using DotKernel = void (*)(const DotTile&) noexcept;
+
+/// How many lines of `ahead` a step may prefetch.
+inline constexpr std::array<int, 4> kAheadLines{0, 1, 2, 4};
+
+/// How B lies in a panel.
+struct PanelForm {
+  std::int64_t step;          ///< elements along K of a step
+  std::int64_t vector_bytes;  ///< of a vector in a step
+  std::int64_t grain;         ///< a panel holds a multiple of so many vectors
+};
+/// int8: [4] for each column. bfloat16: [2] for each column. float32. fp8: 32 columns in 64 bytes,
+/// 16 bytes for columns 4q .. 4q + 3 (q = 0 .. 3), [2] each, of the first vector, then of the
+/// second: what unpacking the halves of 128-bit lanes puts in order.
+inline constexpr PanelForm kInt8Form{4, 64, 1};
+inline constexpr PanelForm kBf16Form{2, 64, 1};
+inline constexpr PanelForm kFloat32Form{1, 64, 1};
+inline constexpr PanelForm kFloat8Form{2, 32, 2};
+
+/// The kernels of one instruction set and one type of B.
+struct DotKernels {
+  const char* how;  ///< what explain says
+  PanelForm form;
+  /// The most rows that a tile of v + 1 vectors keeps in registers; 0: there is no such tile.
+  std::array<std::int64_t, kPanelVectors> max_rows;
+  /// Null where no such kernel is built: every tile exists without prefetching; whole panels up to
+  /// max_rows[3] and halves up to max_rows[1] with 1 line a step and with as many as a step of a
+  /// whole panel, or of a half, has.
+  DotKernel (*tile)(std::int64_t rows, std::int64_t vectors, int ahead_lines) noexcept;
+  /// Lays `depth` rows of floats that the form holds exactly, [vectors][depth][16], 64-byte aligned,
+  /// into a panel from the first of its steps on, a last step padded with zeros. Null where B is
+  /// packed otherwise.
+  void (*lay)(const float* rows, std::int64_t depth, std::int64_t vectors, void* panel) noexcept;
+};
+
+/// A piece of int8 B on its way into a panel.
+struct PackPiece {
+  const std::int8_t* b;  ///< element (0, 0)
+  std::int64_t stride_k, stride_n;
+  std::int64_t depth;    ///< along K; the last step is padded with zeros
+  std::int64_t columns;  ///< 1 to 64; padded with zeros to whole vectors
+  std::int8_t* panel;    ///< [steps][vectors * 16][4], 64-byte aligned
+  std::int32_t* sums;    ///< [vectors * 16]: the columns' sums over the piece are added
+};
+
+/// Integers: their products and their packer.
+struct IntegerKernels {
+  DotKernels dot;
+  void (*pack)(const PackPiece& piece) noexcept;
+};
+
+/// Products of fp8 weights by bfloat16, decoded inside the tile.
+struct Float8Kernels {
+  DotKernels dot;
+  /// `count` neighbouring fp8 codes as bfloat16, exactly. Any alignment.
+  void (*decode)(const Float8Table& table, const void* codes, std::int64_t count,
+                 void* out) noexcept;
+};
+
+#if defined(__x86_64__)
+extern const IntegerKernels kAvx512VnniDot;
+extern const IntegerKernels kAvx512BwDot;
+extern const Float8Kernels kAvx512Float8Dot;
+extern const DotKernels kAvx512Bf16Dot;
+extern const DotKernels kAvx512FmaDot;
+#endif
+
+/// The kernels of one CPU; null where it has none.
+struct DotMachine {
+  const IntegerKernels* integers = nullptr;
+  const Float8Kernels* float8 = nullptr;  ///< needs `pairs`
+  const DotKernels* pairs = nullptr;      ///< bfloat16 by bfloat16
+  const DotKernels* floats = nullptr;     ///< float32 by float32
+};
+
+/// The best ones that this CPU can run.
+const DotMachine& dot_machine() noexcept;
+/// All integer kernels that it can run, best first.
+std::span<const IntegerKernels* const> usable_integer_kernels() noexcept;
+
+}  // namespace octavo::cpu
