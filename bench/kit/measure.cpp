@@ -15,6 +15,7 @@
 #include "kit/work.hpp"
 #include "kit/workers.hpp"
 #include "octavo/matmul.hpp"
+#include "peers/peer.hpp"
 
 namespace octavo::kit {
 namespace {
@@ -112,10 +113,12 @@ struct PeerRounds {
   std::vector<double> times, ratios, fractions;
 };
 
-std::vector<PeerRounds> prepare_peers(PeerProblem& problem, const OracleShare& share, bool wanted) {
+std::vector<PeerRounds> prepare_peers(PeerProblem& problem, const OracleShare& share,
+                                      const MeasureOptions& o) {
   std::vector<PeerRounds> all;
-  if (!wanted) return all;
+  if (!o.peers) return all;
   for (const PeerEntry& entry : installed_peers()) {
+    if (!o.float32_peers && entry.peer != nullptr && entry.peer->wants_float32) continue;
     PeerRounds& p = all.emplace_back(PeerRun(entry, problem));
     p.figure.name = entry.name;
     p.figure.version = entry.version;
@@ -160,7 +163,7 @@ Figure measure(const ProblemLine& line, const MeasureOptions& o) {
   std::optional<AgainstRounds> against;
   if (o.against) against.emplace(*o.against, o, f.cold);
   PeerProblem peer_problem(line, ours.problem(), o.threads, f.cold);
-  std::vector<PeerRounds> peers = prepare_peers(peer_problem, ours.share(), o.peers);
+  std::vector<PeerRounds> peers = prepare_peers(peer_problem, ours.share(), o);
 
   const auto time = [&](const auto& call) { return sample(call, o.threads, o.sample_seconds); };
   const Work work = work_of(ours.problem());

@@ -22,6 +22,7 @@ struct MeasureOptions {
   double budget_seconds = 0;  ///< no round begins after that, but three are made; 0: no limit
   bool cold = false;          ///< rotate weights through 256 MB; always so for one row
   bool peers = true;          ///< measure the peers that are there
+  bool float32_peers = true;  ///< and those among them that multiply in float32
   std::optional<ProblemLine> against{};  ///< another problem of ours, timed in the same rounds
 };
 

@@ -144,24 +144,40 @@ class Bench(unittest.TestCase):
 
     def test_the_report_is_whole(self) -> None:
         (self.peers / "made-up.so").symlink_to(FAKE_PEER)
-        (self.folder / "curve.txt").write_text("# M\n" + "".join(
-            f"scaled_mm int8:int8:fp32 scale=token:channel prepacked {m}x64x128\n" for m in (2, 16)))
-        (self.folder / "selection.txt").write_text(LINE + "\n")
+        large = "scaled_mm int8:int8:fp32 scale=token:channel prepacked 1x512x512"
+        shapes = self.folder / "shapes"
+        shapes.mkdir()
+        for name, types in (("curve", "int8:int8:fp32"), ("curve_fp8", "e4m3fn:e4m3fn:fp32"),
+                            ("curve_bf16", "bf16:bf16:fp32")):
+            scale = "" if name == "curve_bf16" else "scale=token:channel "
+            (shapes / f"{name}.txt").write_text("# M\n" + "".join(
+                f"scaled_mm {types} {scale}prepacked {m}x512x512\n" for m in (2, 16)))
+        for name, lines in (("fp8", f"{large}\n"), ("cold", f"{large}\n"), ("layers", f"{LINE}\n"),
+                            ("selection", f"{LINE}\n"), ("pairs_block", f"{large}\n{large}\n"),
+                            ("pairs_fused", f"{large}\n{large}\n")):
+            (shapes / f"{name}.txt").write_text(lines)
+        many = "+".join(["2", *["0"] * 40])
+        (shapes / "grouped.txt").write_text(
+            f"grouped_mm int8:int8:fp32 split=list groups={many} scale=token:channel prepacked 2x64x512\n")
+        (shapes / "quantize.txt").write_text("quantize nothing 1x1\n")
         out = self.run_it(sys.executable, str(REPOSITORY / "bench" / "report.py"), f"--octavo={OCTAVO}",
-                          f"--out={self.folder}", f"--curve={self.folder / 'curve.txt'}",
-                          *(f"--{part}={self.folder / 'selection.txt'}" for part in ("selection", "layers", "cold")),
+                          f"--out={self.folder}", f"--shapes={shapes}",
                           "--cliffs=scaled_mm int8:int8:bf16 scale=token:channel prepacked 3x64x64", *QUICK)
         page = Path(out.strip())
         text = page.read_text(encoding="utf-8")
         for part in ("not run: it was not found", "right 1.2.3", "wrong results", "Cliffs", "A/A noise", LINE,
-                     "| int8 |", "read bandwidth", f"({page.stem}.svg)"):
+                     "| int8 |", "read bandwidth", f"({page.stem}.svg)", f"({page.stem}-types.svg)",
+                     "right 1.2.3 as bf16", "Block scales against per-channel", "groups=(41, 1 with rows)",
+                     "failed: octavo: "):
             self.assertIn(part, text)
         for line in (line for line in text.splitlines() if line.startswith("| ")):
             self.assertTrue(line.endswith(" |"), line)
-        svg = xml.parse(page.with_suffix(".svg")).getroot()
-        words = [node.text for node in svg.iter("{http://www.w3.org/2000/svg}text")]
-        for part in ("Octavo", "right 1.2.3", "1 thread", "16"):
-            self.assertIn(part, words)
+        types = ("Octavo fp8", "best peer, int8", "best peer, bf16", "bf16 peak", "1 thread")
+        for suffix, parts in ((".svg", ("Octavo", "right 1.2.3", "1 thread", "16")), ("-types.svg", types)):
+            svg = xml.parse(page.with_name(page.stem + suffix)).getroot()
+            words = [node.text for node in svg.iter("{http://www.w3.org/2000/svg}text")]
+            for part in parts:
+                self.assertIn(part, words)
 
 
 class Shapes(unittest.TestCase):

@@ -30,7 +30,7 @@ struct Arguments {
   int threads = 0;
   int rounds = 9;
   bool cold = false, check = false, bitwise = false, list = false, json = false;
-  bool no_peers = false, cliffs = false;
+  bool no_peers = false, no_float32 = false, cliffs = false;
   double seconds = 0.0;  // of a sample; 0: what the measurement asks for
 };
 
@@ -97,6 +97,7 @@ void time_line(const ProblemLine& line, int threads, const Arguments& arguments)
                                                  .sample_seconds = seconds,
                                                  .cold = arguments.cold,
                                                  .peers = !arguments.no_peers,
+                                                 .float32_peers = !arguments.no_float32,
                                                  .against = against(arguments)});
   if (arguments.json) {
     print_json(figure_json(line, threads, figure));
@@ -156,6 +157,8 @@ Run add_bench(CLI::App& command) {
   command.add_flag("--cliffs", arguments->cliffs,
                    "Scan 1 to M rows for sizes at which a little more work takes much more time");
   command.add_flag("--no-peers", arguments->no_peers, "Leave out other libraries");
+  command.add_flag("--no-float32", arguments->no_float32,
+                   "Leave out the peers that multiply in float32");
   command
       .add_option("--seconds", arguments->seconds,
                   "Of one sample (default 0.05; 0.003 for --cliffs)")
