@@ -80,10 +80,10 @@ def fractions(label: str, panels: Sequence[Panel]) -> Axis:
 
 
 def magnitudes(label: str, panels: Sequence[Panel]) -> Axis:
-    """Logarithmic: ticks at 1, 2 and 5 times powers of ten, one of them around all values at least."""
+    """Logarithmic, with ticks at 100 times powers of two, from one below all values to one above."""
     values = [v for p in panels for v in p.values()] + [p.y for panel in panels for s in panel.series for p in s.points]
     low, high = min(values, default=1.0), max(values, default=1.0)
-    marks = [m * 10.0 ** e for e in range(-3, 9) for m in (1, 2, 5)]
+    marks = [100.0 * 2.0 ** e for e in range(-20, 21)]
     first = max(i for i, m in enumerate(marks) if m <= low)
     last = min(i for i, m in enumerate(marks) if m > high)
     return Axis(label, marks[first], marks[last], marks[first:last + 1], logarithmic=True)
@@ -182,7 +182,7 @@ def draw(title: str, panels: Sequence[Panel], x_label: str, axis: Axis) -> str:
             body += curve(scale, series, chosen[series.name])
     every = {s.name: s for p in panels for s in p.series}
     y = PANEL_TOP + PANEL_HEIGHT + 66
-    for i, series in enumerate(sorted(every.values(), key=lambda s: not s.ours)):
+    for i, series in enumerate(every.values()):
         x, row = LEFT + (i % 2) * (WIDTH - LEFT) / 2, y + LEGEND_ROW * (i // 2)
         dashes = ' stroke-dasharray="6 4"' if series.dashed else ""
         body.append(f'<line x1="{x:.1f}" y1="{row - 4:.1f}" x2="{x + 28:.1f}" y2="{row - 4:.1f}" '

@@ -74,6 +74,14 @@ class Bench(unittest.TestCase):
         self.assertIsNone(peers["partial"]["max_error_ratio"])
         self.assertEqual("it does not feel like it", peers["unwilling"]["not_run"])
 
+    def test_peers_are_left_out(self) -> None:
+        self.assertIn("unwilling float32", self.made_up())
+        for option, left in (("--no-float32", True), ("--no-peers", False)):
+            figure = json.loads(self.octavo("bench", "--json", option, *QUICK, LINE))
+            names = [p["name"] for p in figure["peers"]]
+            self.assertEqual(left, "unwilling" in names)
+            self.assertNotIn("unwilling float32", names)
+
     def test_groups_are_given_member_by_member(self) -> None:
         line = "grouped_mm int8:int8:fp32 split=list groups=3+0+4 scale=token:channel prepacked 7x16x32"
         right = self.made_up(line)["right"]

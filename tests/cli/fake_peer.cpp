@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Peers whose behaviour is known: one is right (and has bfloat16 beside int8), one is wrong, one
-// leaves the bias out, one refuses.
+// leaves the bias out, two refuse.
 #include <bit>
 #include <cstdint>
 
@@ -63,7 +63,8 @@ OCTAVO_PEER_MODULE const octavo::peers::Module* octavo_peers() {
   static const Peer peers[]{{"right", "1.2.3 (loops)", false, create<Way::right>, failure},
                             {"wrong", "1", false, create<Way::wrong>, failure},
                             {"partial", "1", false, create<Way::without_bias>, failure},
-                            {"unwilling", "1", false, refuse, failure}};
-  static const Module module{kInterface, 4, peers};
+                            {"unwilling", "1", false, refuse, failure},
+                            {"unwilling float32", "1", true, refuse, failure}};
+  static const Module module{kInterface, 5, peers};
   return &module;
 }
