@@ -35,7 +35,7 @@ Median median_of(std::vector<double> samples);
 /// A peer beside a figure, from the same rounds.
 struct PeerFigure {
   std::string name, version;
-  std::string as;       ///< "bf16": the peer has no fp8, and multiplied the codes as bfloat16
+  std::string as;       ///< "bf16": it has no fp8, and multiplied the codes as bfloat16
   std::string not_run;  ///< why, one sentence; then nothing below counts
   std::string note;     ///< what ran, and what was left out
   double median_us = 0;

@@ -157,8 +157,12 @@ void fill(PeerMember& p, const Member& m, PeerOperands operands, bool with_scale
 
 bool has_bfloat16_form(const ProblemLine& line) {
   const DType a = line.quantise != DType::undefined ? line.quantise : line.a;
-  const auto exact = [](DType dtype) { return dtype == DType::bfloat16 || is_float8(dtype); };
-  return exact(a) && exact(line.b) && (is_float8(a) || is_float8(line.b));
+  const auto exact = [](DType dtype) {
+    return dtype == DType::bfloat16 || is_float8(dtype) || is_integer8(dtype);
+  };
+  const bool already = a == DType::bfloat16 && line.b == DType::bfloat16;
+  const bool integers = is_integer8(a) && is_integer8(line.b);
+  return exact(a) && exact(line.b) && !already && !integers;
 }
 
 void fill_form(PeerForm& form, const ProblemLine& line, const MatmulProblem& problem,

@@ -37,7 +37,8 @@ struct PeerForm {
   std::deque<PeerMember> members;
 };
 
-/// True for lines of fp8 operands: a peer that has no such product can be given bfloat16 instead.
+/// True for lines of fp8 operands, and of int8 beside bfloat16: a peer that has no such product can
+/// be given bfloat16 instead.
 bool has_bfloat16_form(const ProblemLine& line);
 
 /// Fills an empty form. `problem` belongs to `line`; only this call reads its weights, but its

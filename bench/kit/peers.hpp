@@ -52,7 +52,7 @@ class PeerRun {
 
   /// Why it does not run this problem; empty where it does.
   const std::string& not_run() const;
-  /// "bf16" where it has no fp8 and multiplies the codes as bfloat16; empty: the form it asks for.
+  /// "bf16" where it lacks the line's types and multiplies the codes as bfloat16; else empty.
   const char* as() const;
   /// What runs, in the peer's words.
   std::string note() const;

@@ -90,6 +90,7 @@ class Bench(unittest.TestCase):
 
     def test_a_peer_without_fp8_is_given_bfloat16(self) -> None:
         for words in ("e4m3fn:e5m2:fp32 scale=token:channel bias prepacked", "bf16:e4m3fn:fp32 scale=none:channel",
+                      "bf16:int8:fp32 scale=none:channel",
                       "bf16:e4m3fn:fp32 quantise=e4m3fn scale=token:channel prepacked"):
             right = self.made_up(f"scaled_mm {words} 5x33x65")["right"]
             self.assertEqual((None, "bf16", "loops"), (right["not_run"], right["as"], right["note"]))
