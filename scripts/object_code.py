@@ -35,16 +35,72 @@ def uses_avx(body: list[Instruction]) -> bool:
                for i in body)
 
 
-def innermost_loops(body: list[Instruction]) -> list[tuple[int, int]]:
-    """Address ranges from the target of a backward branch to the branch."""
-    loops = set()
-    for instruction in body:
-        jump = re.match(r"j\w+\s+(?:\S+,)?([0-9a-f]+) <", instruction.text)
-        if jump and body[0].address <= int(jump[1], 16) <= instruction.address:
-            loops.add((int(jump[1], 16), instruction.address))
-    return [outer for outer in loops
-            if not any(outer != inner and outer[0] <= inner[0] and inner[1] <= outer[1]
-                       for inner in loops)]
+class Flow(NamedTuple):
+    """Basic blocks by the index of their first instruction, and where each may go."""
+    blocks: dict[int, range]
+    successors: dict[int, list[int]]
+
+
+def flow_of(body: list[Instruction]) -> Flow:
+    index = {instruction.address: i for i, instruction in enumerate(body)}
+    jumps: dict[int, int | None] = {}  # None: out of the function
+    for i, instruction in enumerate(body):
+        if re.match(r"(j\w+|ret\w*)\b", instruction.text):
+            target = re.match(r"j\w+\s+(?:\S+,)?([0-9a-f]+) <", instruction.text)
+            jumps[i] = index.get(int(target[1], 16)) if target else None
+    starts = sorted({0} | {i + 1 for i in jumps if i + 1 < len(body)}
+                    | {target for target in jumps.values() if target is not None})
+    blocks = {first: range(first, after) for first, after in zip(starts, starts[1:] + [len(body)])}
+    successors = {}
+    for first, block in blocks.items():
+        last = block[-1]
+        falls = not re.match(r"(jmp|ret)", body[last].text) and last + 1 < len(body)
+        target = jumps.get(last)
+        successors[first] = ([last + 1] if falls else []) + ([] if target is None else [target])
+    return Flow(blocks, successors)
+
+
+def dominators_of(flow: Flow) -> dict[int, set[int]]:
+    """The blocks that every way from the entry to a block passes."""
+    predecessors: dict[int, list[int]] = {first: [] for first in flow.blocks}
+    for first, targets in flow.successors.items():
+        for target in targets:
+            predecessors[target].append(first)
+    dominators = {first: set(flow.blocks) for first in flow.blocks}
+    dominators[0] = {0}
+    changed = True
+    while changed:
+        changed = False
+        for first in flow.blocks:
+            if first == 0:
+                continue
+            common = [dominators[p] for p in predecessors[first]]
+            found = {first} | (set.intersection(*common) if common else set())
+            changed |= found != dominators[first]
+            dominators[first] = found
+    return dominators
+
+
+def innermost_loops(body: list[Instruction]) -> list[set[int]]:
+    """The addresses of each natural loop that holds no other one."""
+    flow = flow_of(body)
+    dominators = dominators_of(flow)
+    loops: dict[int, set[int]] = {}  # by their first block
+    for first, targets in flow.successors.items():
+        for head in targets:
+            if head not in dominators[first]:
+                continue
+            loop = loops.setdefault(head, {head})
+            waiting = [first]
+            while waiting:
+                block = waiting.pop()
+                if block in loop:
+                    continue
+                loop.add(block)
+                waiting += [p for p, to in flow.successors.items() if block in to]
+    return [{body[i].address for block in loop for i in flow.blocks[block]}
+            for head, loop in loops.items()
+            if not any(other != head and other in loop for other in loops)]
 
 
 def stack_traffic(body: list[Instruction]) -> list[Instruction]:
@@ -70,6 +126,5 @@ def stack_traffic(body: list[Instruction]) -> list[Instruction]:
 
 def vectors_on_stack_in_loops(body: list[Instruction]) -> list[str]:
     """The instructions of innermost loops that load or store a vector on the stack."""
-    loops = innermost_loops(body)
-    return [" ".join(i.text.split()) for i in stack_traffic(body)
-            if any(first <= i.address <= last for first, last in loops)]
+    loops = set().union(*innermost_loops(body))
+    return [" ".join(i.text.split()) for i in stack_traffic(body) if i.address in loops]

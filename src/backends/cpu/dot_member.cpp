@@ -72,21 +72,24 @@ void cut_to_bfloat16(const float* in, std::int64_t count, std::uint16_t* out) no
   }
 }
 
-// One scale for each of `count` columns from column n0 on.
-void load_scale_row(const ScaleView& scale, std::int64_t k, std::int64_t n0, std::int64_t count,
+// One scale for each of `count` columns from column n0 on, of the row of scales at `row`.
+void load_scale_row(const ScaleView& scale, std::int64_t row, std::int64_t n0, std::int64_t count,
                     float* out) noexcept {
+  const TensorView& v = scale.data;
+  const std::int64_t first = scale.col0 + n0;
   if (scale.cols == 1) {
-    const TensorView& v = scale.data;
-    const std::int64_t row = (scale.row0 + k) / scale.rows;
-    return load_row(v.dtype, v.at(row * v.strides[0] + (scale.col0 + n0) * v.strides[1]),
-                    v.strides[1], count, out);
+    const void* at = v.at(row * v.strides[0] + first * v.strides[1]);
+    load_row(v.dtype, at, v.strides[1], count, out);
+    std::fill(out + count, out + kPanelWidth, 0.0F);
+    return;
   }
-  for (std::int64_t j = 0; j < count;) {
-    const std::int64_t end = scale.cols == kWholeExtent
-                                 ? count
-                                 : std::min(count, scale.cols - (scale.col0 + n0 + j) % scale.cols + j);
-    const float value = scale_at(scale, k, n0 + j);
-    for (; j < end; ++j) out[j] = value;
+  for (std::int64_t j = 0; j < kPanelWidth;) {
+    const std::int64_t cell = std::min(first + j, first + count - 1) / scale.cols;
+    const std::int64_t left = scale.cols == kWholeExtent ? kPanelWidth : (cell + 1) * scale.cols - first;
+    const std::int64_t end = std::min(kPanelWidth, std::max(left, j + 1));
+    const float value = load_float(v, row, cell);
+    std::fill(out + j, out + end, value);
+    j = end;
   }
 }
 
@@ -102,8 +105,12 @@ void describe(const Member& p, const DotMachine& machine, Arena& arena, DotMembe
   const PanelForm& form = d.path.kernels().form;
   d.steps = (d.k + form.step - 1) / form.step;
   const std::int64_t most = kChunkBytes / (form.vector_bytes * kPanelVectors);
-  const std::int64_t chunks = std::max<std::int64_t>(1, (d.steps + most - 1) / most);
-  d.chunk = (d.steps + chunks - 1) / chunks;
+  // A chunk ends where a group of scales does, if that is how long groups are.
+  const std::int64_t group = std::max<std::int64_t>(next_boundary(p, 0, d.k) / form.step, 1);
+  const std::int64_t whole = d.steps > most && group <= most ? group : 1;
+  const std::int64_t fitting = most / whole * whole;
+  const std::int64_t chunks = std::max<std::int64_t>((d.steps + fitting - 1) / fitting, 1);
+  d.chunk = ((d.steps + whole - 1) / whole + chunks - 1) / chunks * whole;
   d.single_chunk = chunks == 1;
   d.block_rows = std::min(d.m, kBlockRows);
   if (d.empty()) return;
@@ -112,7 +119,9 @@ void describe(const Member& p, const DotMachine& machine, Arena& arena, DotMembe
   if (d.path.integers != nullptr) load_shifts(p, arena, d);
   const TensorView& a = p.a.data;
   d.converted = a.dtype != d.path.rows || (a.strides[1] != 1 && d.k > 1);
-  d.row_bytes = (d.converted ? d.k : a.strides[0]) * element_bytes(d.path.rows);
+  const std::int64_t size = element_bytes(d.path.rows);
+  // An odd number of lines: the rows of a tile do not meet in one set of the first-level cache.
+  d.row_bytes = d.converted ? (d.k * size + 63) / 64 * 64 | 64 : a.strides[0] * size;
   if (!d.converted) d.rows = a.data;
 }
 
@@ -148,10 +157,12 @@ void load_segment_scales(const DotMember& d, std::int64_t column, float* out) no
   const std::int64_t count = std::min(kPanelWidth, d.n - column);
   const auto& scales = d.p.b.scale;
   const ScaleView& b = varies_along_k(scales[0], Side::b) ? scales[0] : scales[1];
-  const bool varies = varies_along_k(b, Side::b);
-  for (std::int64_t s = 0; s < d.segments.count; ++s, out += kPanelWidth) {
-    std::fill_n(out, kPanelWidth, varies ? 0.0F : 1.0F);
-    if (varies) load_scale_row(b, s == 0 ? 0 : d.segments.ends[s - 1], column, count, out);
+  if (!varies_along_k(b, Side::b)) {
+    std::fill_n(out, d.segments.count * kPanelWidth, 1.0F);
+    return;
+  }
+  for (std::int64_t s = 0, k = 0; s < d.segments.count; k = d.segments.ends[s++]) {
+    load_scale_row(b, (b.row0 + k) / b.rows, column, count, out + s * kPanelWidth);
   }
 }
 

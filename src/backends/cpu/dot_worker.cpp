@@ -21,6 +21,8 @@ namespace {
 static_assert(kTileCols == kPanelWidth && kTileCols == kRowSums);
 
 constexpr std::int64_t kWideDepth = 128;  // even
+// How far a panel that is read once is prefetched in its own stream, which goes on into the next.
+constexpr std::int64_t kStreamAhead = 8192;
 
 bool has_negative_zeros(const DotMember& d) noexcept {
   return d.path.float8 != nullptr && d.path.direct == &d.path.float8->dot &&
@@ -33,16 +35,15 @@ Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vect
   t.kernels = &kernels;
   t.rows = rows;
   t.vectors = vectors;
-  const bool pays = kernels.form.grain > 1 || rows <= 2 * most[1];
-  const bool halves = vectors == kPanelVectors && rows > most[3] && pays;
+  const bool halves = vectors == kPanelVectors && rows > most[3] && rows <= 2 * most[1];
   t.width = halves ? 2 : vectors;
   const std::int64_t limit = most[static_cast<std::size_t>(t.width - 1)];
   t.tiles = (rows + limit - 1) / limit;
   t.height = rows / t.tiles;
   t.taller = rows % t.tiles;
-  const std::int64_t calls = t.tiles * (halves ? 2 : 1);
+  t.calls = t.tiles * (halves ? 2 : 1);
   const std::int64_t all = kPanelVectors * kernels.form.vector_bytes / 64;
-  t.lines = calls == 1 ? all : calls < all ? all / 2 : 1;
+  t.lines = t.calls == 1 ? all : t.calls < all ? all / 2 : 1;
   t.fetching_calls = all / t.lines;
   for (std::size_t i = 0; i < 2; ++i) {
     const std::int64_t height = t.height + static_cast<std::int64_t>(i);
@@ -159,11 +160,20 @@ const char* DotWorker::make_chunk(std::int64_t k0, std::int64_t k1) noexcept {
 
 DotWorker::Piece DotWorker::piece_at(std::int64_t k, const Chunk& chunk) const noexcept {
   const Segments& s = d_.segments;
-  if (!s.present()) return {chunk.k0, chunk.k1, -1, chunk.step > 0, chunk.last};
+  if (!s.present()) return {chunk.k0, chunk.k1, 0, 0, chunk.step > 0};
   const std::int64_t* end = std::upper_bound(s.ends, s.ends + s.count, k);
   const std::int64_t begin = end == s.ends ? 0 : end[-1];
-  const std::int64_t stop = std::min(*end, chunk.k1);
-  return {k, stop, end - s.ends, k > begin, stop == *end};
+  Piece piece{k, std::min(*end, chunk.k1), 0, end - s.ends, k > begin};
+  if (piece.k1 < *end) return piece;
+  piece.group = piece.k1 - k;
+  // The next ones, as long as their length is the same.
+  for (bool same = true; same && piece.k1 < chunk.k1 && end[1] <= chunk.k1;) {
+    const std::int64_t next = end[1] - piece.k1;
+    if (next > piece.group) break;
+    same = next == piece.group;
+    piece.k1 = *++end;
+  }
+  return piece;
 }
 
 // Sums of int8 columns, segment by segment: the product with a row of ones.
@@ -171,17 +181,20 @@ void DotWorker::sum_segments(const Chunk& chunk) noexcept {
   const PanelForm& form = kernels_->form;
   std::fill_n(w_.ones, chunk.k1 - chunk.k0, std::uint8_t{1});
   const DotKernel kernel = kernels_->tile(1, vectors_, 0);
-  for (std::int64_t k = chunk.k0; k < chunk.k1;) {
-    const Piece piece = piece_at(k, chunk);
-    kernel({.depth = piece.k1 - k,
+  const std::int64_t* end =
+      std::upper_bound(d_.segments.ends, d_.segments.ends + d_.segments.count, chunk.k0);
+  for (std::int64_t k = chunk.k0; k < chunk.k1; ++end) {
+    const std::int64_t begin = end == d_.segments.ends ? 0 : end[-1];
+    const std::int64_t stop = std::min(*end, chunk.k1);
+    kernel({.depth = stop - k,
             .a = w_.ones,
             .lda = 0,
             .b = chunk.b + (k - chunk.k0) / form.step * vectors_ * form.vector_bytes,
             .ldb = vectors_ * form.vector_bytes,
-            .c = w_.segment_sums + piece.segment * kTileCols,
-            .add = piece.add,
+            .c = w_.segment_sums + (end - d_.segments.ends) * kTileCols,
+            .add = k > begin,
             .ahead = nullptr});
-    k = piece.k1;
+    k = stop;
   }
 }
 
@@ -216,28 +229,33 @@ void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows
   do {
     const Piece piece = piece_at(k, chunk);
     const std::int64_t step = (k - chunk.k0) / form.step;
-    const bool scaled = varies && piece.ends;
+    const bool scaled = piece.group > 0;
     const std::int32_t* taken = nullptr;  // column sums
-    if (piece.ends && !varies) taken = column_sums_;
+    if (!varies && chunk.last) taken = column_sums_;
     if (scaled && w_.segment_sums != nullptr) taken = w_.segment_sums + piece.segment * kTileCols;
     std::int64_t call = first_call;
     for (std::int64_t v = 0; v < vectors_; v += t.width, ++call) {
       const bool fetches = chunk.next != nullptr && call < t.fetching_calls;
-      const std::int64_t ahead = (call * (chunk.end - chunk.step) + step) * t.lines * 64;
+      const char* b = chunk.b + step * step_bytes + v * form.vector_bytes;
+      const char* ahead = t.calls == 1 ? b + kStreamAhead
+                                       : chunk.next + (call * (chunk.end - chunk.step) + step) *
+                                                          t.lines * 64;
       (fetches ? t.fetching : t.plain)[taller](
           {.depth = (piece.k1 - k) * element_,
            .a = a + k * element_,
            .lda = d_.row_bytes,
-           .b = chunk.b + step * step_bytes + v * form.vector_bytes,
+           .b = b,
            .ldb = step_bytes,
            .c = sums + v * kVectorCols,
            .add = piece.add,
-           .ahead = fetches ? chunk.next + ahead : nullptr,
+           .ahead = fetches ? ahead : nullptr,
            .total = scaled ? w_.total + place + v * kVectorCols : nullptr,
+           .group = piece.group * element_,
            .scale_a = scaled ? segments.scale_a + piece.segment * segments.stride +
                                    row * segments.row_stride
                              : nullptr,
            .scale_a_stride = segments.row_stride,
+           .scale_a_group_stride = segments.stride,
            .scale_b = scaled ? w_.segment_scales + piece.segment * kTileCols + v * kVectorCols
                              : nullptr,
            .column_sums = taken != nullptr ? taken + v * kVectorCols : nullptr,

@@ -35,6 +35,7 @@ struct Tiling {
   std::int64_t rows = -1, vectors = 0;
   std::int64_t width = 0;   // vectors at a time
   std::int64_t tiles = 0;   // for each width
+  std::int64_t calls = 0;   // of both
   std::int64_t height = 0;  // of a tile; the first `taller` ones have one row more
   std::int64_t taller = 0;
   std::int64_t lines = 0, fetching_calls = 0;
@@ -50,12 +51,13 @@ class DotWorker {
   void run(std::int64_t panel, std::int64_t r0, std::int64_t r1, std::int64_t next) noexcept;
 
  private:
-  // A stretch of K inside a chunk and inside a segment.
+  // A stretch of K inside a chunk: segments of one length, the last one perhaps shorter, or a part
+  // of one.
   struct Piece {
     std::int64_t k0, k1;
-    std::int64_t segment;  // -1: no scale varies
+    std::int64_t group;    // the length; 0: the sums are not complete
+    std::int64_t segment;  // the first one
     bool add;              // its sums go on
-    bool ends;             // they are complete
   };
   struct Chunk {
     std::int64_t step, end;

@@ -50,18 +50,22 @@ struct DotTile {
   /// What is read next: each step prefetches some lines of it. Not null where the kernel does.
   const char* ahead;
 
-  // Sums whose scales end here.
-  float* total = nullptr;  ///< null: c takes the sums; else total[r][j] += (sum * sa[r]) * sb[j],
-                           ///< each step rounded, instead; as c
-  const float* scale_a = nullptr;   ///< sa[r] = scale_a[r * scale_a_stride]
-  std::int64_t scale_a_stride = 0;  ///< 0: one for all rows
-  const float* scale_b = nullptr;   ///< [vectors * 16]
+  // Scales that vary along K: the sums of each group of `group` bytes, the last one perhaps of
+  // fewer, go where their scales are: total[r][j] += (sum * sa[r]) * sb[j], each step rounded. c is
+  // read first where `add` says so and never written.
+  float* total = nullptr;  ///< as c; null: no group ends in this tile, c takes the sums
+  std::int64_t group = 0;
+  const float* scale_a = nullptr;         ///< sa[r] = scale_a[r * scale_a_stride] of the first group
+  std::int64_t scale_a_stride = 0;        ///< 0: one for all rows
+  std::int64_t scale_a_group_stride = 0;  ///< from one group to the next
+  const float* scale_b = nullptr;         ///< [vectors * 16] of the first group, then kRowSums on
 
   // Integers.
-  const std::int32_t* column_sums = nullptr;  ///< of B, [vectors * 16]; null: nothing is taken away
-  const std::int32_t* shift = nullptr;        ///< sum -= shift[r * shift_stride] * column_sums[j]
-  std::int64_t shift_stride = 0;              ///< 0: one for all rows; 1
-  std::uint8_t flip = 0;                      ///< 0x80: A is int8; 0: A is uint8
+  /// Of B, [vectors * 16], of the first group, then kRowSums on; null: nothing is taken away.
+  const std::int32_t* column_sums = nullptr;
+  const std::int32_t* shift = nullptr;  ///< sum -= shift[r * shift_stride] * column_sums[j]
+  std::int64_t shift_stride = 0;        ///< 0: one for all rows; 1
+  std::uint8_t flip = 0;                ///< 0x80: A is int8; 0: A is uint8
 
   // fp8 weights.
   const Float8Table* table = nullptr;

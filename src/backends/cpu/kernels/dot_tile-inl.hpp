@@ -49,8 +49,9 @@ OCTAVO_DOT __m512i times(__m512i x, std::int32_t shift) {
 // The shifts times the columns' sums.
 template <int rows, int vectors, std::size_t... i, std::size_t... v>
 OCTAVO_DOT void take_away(__m512i (&sums)[rows * vectors], const octavo::cpu::DotTile& t,
-                          std::index_sequence<i...>, std::index_sequence<v...>) {
-  const __m512i columns[] = {_mm512_loadu_si512(t.column_sums + v * 16)...};
+                          const std::int32_t* column_sums, std::index_sequence<i...>,
+                          std::index_sequence<v...>) {
+  const __m512i columns[] = {_mm512_loadu_si512(column_sums + v * 16)...};
   if (t.shift_stride == 0) {
     const __m512i same[] = {times(columns[v], *t.shift)...};
     ((sums[i] = _mm512_sub_epi32(sums[i], same[i % vectors])), ...);
@@ -66,65 +67,59 @@ OCTAVO_DOT void add_to(float* place, __m512 x) {
 // total += (sum * sa) * sb.
 template <int rows, int vectors, std::size_t... i, std::size_t... v>
 OCTAVO_DOT void add_scaled(const Dot::Sum (&sums)[rows * vectors], const octavo::cpu::DotTile& t,
-                           std::index_sequence<i...>, std::index_sequence<v...>) {
-  const __m512 columns[] = {_mm512_loadu_ps(t.scale_b + v * 16)...};
+                           const float* scale_a, const float* scale_b, std::index_sequence<i...>,
+                           std::index_sequence<v...>) {
+  const __m512 columns[] = {_mm512_loadu_ps(scale_b + v * 16)...};
   float* const total = t.total;
-  const float* const scale = t.scale_a;
   const std::int64_t stride = t.scale_a_stride;
+  const auto row = [&](std::size_t r) { return scale_a + static_cast<std::int64_t>(r) * stride; };
   (add_to(total + i / vectors * octavo::cpu::kRowSums + i % vectors * 16,
-          _mm512_mul_ps(_mm512_mul_ps(Dot::floats(sums[i]),
-                                      _mm512_set1_ps(scale[static_cast<std::int64_t>(i / vectors) *
-                                                           stride])),
-                        columns[i % vectors])),
+          _mm512_mul_ps(
+              _mm512_mul_ps(Dot::floats(sums[i]), _mm512_set1_ps(*row(i / vectors))),
+              columns[i % vectors])),
    ...);
 }
 
 // One step of the tile: accumulator i belongs to row i / vectors and vector i % vectors.
-template <int rows, int vectors, std::size_t... i, std::size_t... l, class Load>
+template <int rows, int vectors, std::size_t... i, std::size_t... v, std::size_t... l, class Load>
 OCTAVO_DOT void dot_step(const Dot& dot, Dot::Sum (&sums)[rows * vectors], const char* b,
-                         const Load& load, std::index_sequence<i...>, std::index_sequence<l...>) {
+                         const Load& load, std::index_sequence<i...>, std::index_sequence<v...>,
+                         std::index_sequence<l...>) {
   constexpr int kEach = Dot::kLoadVectors;
   const Dot::Loaded loaded[] = {
       dot.load(load_right<(rows > 1 && rows * vectors <= 12)>(b + l * 64))...};
-  ((sums[i] = Dot::add(sums[i], dot.left(load(i / vectors)),
-                       Dot::right<i % vectors % kEach>(loaded[i % vectors / kEach]))),
-   ...);
+  const Dot::Right right[] = {Dot::right<v % kEach>(loaded[v / kEach])...};
+  ((sums[i] = Dot::add(sums[i], dot.left(load(i / vectors)), right[i % vectors])), ...);
 }
 
+// Places along K in A and B, and what is prefetched.
+struct DotCursor {
+  const char *a, *b, *ahead;
+};
+
+// `steps` steps from the cursor on.
 template <int rows, int vectors, int lines, std::size_t... i>
-OCTAVO_DOT void dot_rows(const octavo::cpu::DotTile& t, std::index_sequence<i...> all) {
+OCTAVO_DOT void dot_steps(const Dot& dot, Dot::Sum (&sums)[rows * vectors], DotCursor& at,
+                          std::int64_t lda, std::int64_t ldb, std::int64_t steps,
+                          std::index_sequence<i...> all) {
   constexpr std::make_index_sequence<vectors> kVectors;
   constexpr std::make_index_sequence<vectors / Dot::kLoadVectors> kLoads;
-  const std::int64_t lda = t.lda;
-  const std::int64_t ldb = t.ldb;
-  const char* a = static_cast<const char*>(t.a);
-  const char* b = static_cast<const char*>(t.b);
-  const char* ahead = t.ahead;
-  const auto place = [&](std::size_t n) {
-    constexpr std::size_t kBytes = 4;
-    return static_cast<char*>(t.c) +
-           (n / vectors * octavo::cpu::kRowSums + n % vectors * 16) * kBytes;
-  };
-  Dot::Sum sums[] = {((void)i, Dot::zero())...};
-  if (t.add) ((sums[i] = Dot::read(place(i))), ...);
-  if constexpr (Dot::kExact) {
-    if (t.column_sums != nullptr) take_away<rows, vectors>(sums, t, all, kVectors);
-  }
-  const Dot dot(t);
+  const char* a = at.a;
+  const char* b = at.b;
+  const char* ahead = at.ahead;
   const auto row = [&](std::size_t r) {
     return broadcast_step(a + static_cast<std::int64_t>(r) * lda);
   };
-  std::int64_t steps = t.depth / octavo::cpu::kStepBytes;
   // Few accumulators wait for each other: where order is free, a second set takes every other step.
   if constexpr (Dot::kExact && rows * vectors <= 4) {
     Dot::Sum odd[] = {((void)i, Dot::zero())...};
     OCTAVO_FLAT_LOOP
     for (; steps >= 2; steps -= 2) {
-      dot_step<rows, vectors>(dot, sums, b, row, all, kLoads);
+      dot_step<rows, vectors>(dot, sums, b, row, all, kVectors, kLoads);
       a += octavo::cpu::kStepBytes;
       b += ldb;
       prefetch<lines>(ahead);
-      dot_step<rows, vectors>(dot, odd, b, row, all, kLoads);
+      dot_step<rows, vectors>(dot, odd, b, row, all, kVectors, kLoads);
       a += octavo::cpu::kStepBytes;
       b += ldb;
       prefetch<lines>(ahead);
@@ -133,19 +128,58 @@ OCTAVO_DOT void dot_rows(const octavo::cpu::DotTile& t, std::index_sequence<i...
   }
   OCTAVO_FLAT_LOOP
   for (; steps > 0; --steps) {
-    dot_step<rows, vectors>(dot, sums, b, row, all, kLoads);
+    dot_step<rows, vectors>(dot, sums, b, row, all, kVectors, kLoads);
     a += octavo::cpu::kStepBytes;
     b += ldb;
     prefetch<lines>(ahead);
   }
+  at = {a, b, ahead};
+}
+
+template <int rows, int vectors, int lines, std::size_t... i>
+OCTAVO_DOT void dot_rows(const octavo::cpu::DotTile& t, std::index_sequence<i...> all) {
+  constexpr std::make_index_sequence<vectors> kVectors;
+  const std::int64_t lda = t.lda;
+  const auto place = [&](std::size_t n) {
+    constexpr std::size_t kBytes = 4;
+    return static_cast<char*>(t.c) +
+           (n / vectors * octavo::cpu::kRowSums + n % vectors * 16) * kBytes;
+  };
+  Dot::Sum sums[] = {((void)i, Dot::zero())...};
+  if (t.add) ((sums[i] = Dot::read(place(i))), ...);
+  const Dot dot(t);
+  DotCursor at{static_cast<const char*>(t.a), static_cast<const char*>(t.b), t.ahead};
+  const float* scale_a = t.scale_a;
+  const float* scale_b = t.scale_b;
+  const std::int32_t* column_sums = t.column_sums;
+  for (std::int64_t depth = t.depth;;) {
+    const bool last = t.total == nullptr || depth <= t.group;
+    const std::int64_t part = last ? depth : t.group;
+    if constexpr (Dot::kExact) {
+      if (column_sums != nullptr) take_away<rows, vectors>(sums, t, column_sums, all, kVectors);
+    }
+    dot_steps<rows, vectors, lines>(dot, sums, at, lda, t.ldb, part / octavo::cpu::kStepBytes, all);
+    if (last) break;
+    add_scaled<rows, vectors>(sums, t, scale_a, scale_b, all, kVectors);
+    ((sums[i] = Dot::zero()), ...);
+    depth -= part;
+    scale_a += t.scale_a_group_stride;
+    scale_b += octavo::cpu::kRowSums;
+    if constexpr (Dot::kExact) {
+      if (column_sums != nullptr) column_sums += octavo::cpu::kRowSums;
+    }
+  }
   if (const std::int64_t left = t.depth % octavo::cpu::kStepBytes; left != 0) {
     const __mmask64 existing = (std::uint64_t{1} << left) - 1;
     const auto tail = [&](std::size_t r) {
-      return broadcast_tail(a + static_cast<std::int64_t>(r) * lda, existing);
+      return broadcast_tail(at.a + static_cast<std::int64_t>(r) * lda, existing);
     };
-    dot_step<rows, vectors>(dot, sums, b, tail, all, kLoads);
+    dot_step<rows, vectors>(dot, sums, at.b, tail, all, kVectors,
+                            std::make_index_sequence<vectors / Dot::kLoadVectors>());
   }
-  if (t.total != nullptr) return add_scaled<rows, vectors>(sums, t, all, kVectors);
+  if (t.total != nullptr) {
+    return add_scaled<rows, vectors>(sums, t, scale_a, scale_b, all, kVectors);
+  }
   (Dot::write(place(i), sums[i]), ...);
 }
 
