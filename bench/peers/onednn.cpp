@@ -286,15 +286,19 @@ std::unique_ptr<Matmul> fastest(const Product& p, const std::vector<Way>& candid
   return best;
 }
 
-bool same_problem(const Product& x, const Product& y) {
-  return x.a == y.a && x.out == y.out && x.m == y.m && x.n == y.n && x.k == y.k &&
-         x.a_type == y.a_type && x.b_type == y.b_type && x.out_type == y.out_type &&
-         x.scale_a == y.scale_a && x.scale_b == y.scale_b && x.bias == y.bias &&
-         x.threads == y.threads && x.cold == y.cold;
+// What the fastest way depends on.
+bool same_kind(const Product& x, const Product& y) {
+  const auto both = [](const float* one, const float* other) {
+    return (one == nullptr) == (other == nullptr);
+  };
+  return x.m == y.m && x.n == y.n && x.k == y.k && x.a_type == y.a_type && x.b_type == y.b_type &&
+         x.out_type == y.out_type && both(x.scale_a, y.scale_a) && both(x.scale_b, y.scale_b) &&
+         both(x.bias, y.bias) && x.threads == y.threads && x.cold == y.cold;
 }
 
 Instance* create(const Product& p) {
-  // The ways of products that were asked for before: one problem has many sets of weights.
+  // The ways of products that were asked for before: one problem has many sets of weights, and a
+  // grouped one many members of a size.
   static std::vector<std::pair<Product, Way>> chosen;
   failure_text = "it has no optimised kernel for these types on this machine";
   if (!data_type(p.a_type) || !data_type(p.b_type) || !data_type(p.out_type)) {
@@ -303,7 +307,7 @@ Instance* create(const Product& p) {
   }
   try {
     for (const auto& [product, way] : chosen) {
-      if (same_problem(product, p)) return new Matmul(p, way);
+      if (same_kind(product, p)) return new Matmul(p, way);
     }
     std::unique_ptr<Matmul> best = fastest(p, ways(p));
     if (best == nullptr && p.scale_a != nullptr) {
