@@ -76,6 +76,13 @@ struct QuantizeOptions {
 OCTAVO_API Quantized quantize(const TensorView& x, const QuantizeOptions& options = {},
                               const ExecContext& context = {});
 
+/// The same into memory of the caller: `out` has codes [R, C] and scales (and zero points) in the
+/// shapes and types that `quantize` gives, with any strides. `backend` forces one by name. Throws
+/// Error: invalid_argument, too, where `out` does not fit or a static scale is given.
+OCTAVO_API void quantize_into(const TensorView& x, const QuantizeOptions& options,
+                              const Quantized& out, const ExecContext& context = {},
+                              const char* backend = nullptr);
+
 /// The MX fp8 quantiser: groups of 32 along K with e8m0 scales (OCP MX 1.0).
 OCTAVO_API Quantized quantize_mxfp8(const TensorView& x, DType dtype = DType::float8_e4m3fn,
                                     Side side = Side::a, const ExecContext& context = {});

@@ -2,6 +2,8 @@
 // The quantisers' entry points.
 #include "octavo/quantize.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "core/cells.hpp"
@@ -106,6 +108,20 @@ Status allocate_scales(const TensorView& x, const QuantizeOptions& o, Quantized&
   return {};
 }
 
+Status run_on(const char* name, const TensorView& x, const QuantizeOptions& o, const Quantized& q,
+              bool is_static, const ExecContext& context) {
+  OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kQuantize, name));
+  QuantizeProblem problem;
+  problem.x = x;
+  problem.spec = spec_of(o);
+  problem.grid = q.grid;
+  problem.scales = q.scale.view();
+  problem.azp = q.azp.view();
+  problem.static_scales = is_static;
+  problem.codes = q.data.view();
+  return backend->quantize(problem, context);
+}
+
 Result<Quantized> run_quantize(const TensorView& x, const QuantizeOptions& o, bool codes,
                                const ExecContext& context) {
   OCTAVO_TRY(check_options(x, o));
@@ -117,17 +133,46 @@ Result<Quantized> run_quantize(const TensorView& x, const QuantizeOptions& o, bo
   if (codes) {
     OCTAVO_TRY_ASSIGN(q.data, like(x, o.dtype));
   }
-  OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kQuantize, nullptr));
-  QuantizeProblem problem;
-  problem.x = x;
-  problem.spec = spec_of(o);
-  problem.grid = q.grid;
-  problem.scales = q.scale.view();
-  problem.azp = q.azp.view();
-  problem.static_scales = is_static;
-  problem.codes = q.data.view();
-  OCTAVO_TRY(backend->quantize(problem, context));
+  OCTAVO_TRY(run_on(nullptr, x, o, q, is_static, context));
   return q;
+}
+
+// Are these tensors what a quantiser with these options writes?
+Status check_outputs(const TensorView& x, const QuantizeOptions& o, const Quantized& q) {
+  const ScaleGrid grid = scale_grid(o.granularity, o.side);
+  const std::array<std::int64_t, 2> shape{x.shape[0], x.shape[1]};
+  const std::array<std::int64_t, 2> scales{cells(x.shape[0], grid.rows),
+                                           cells(x.shape[1], grid.cols)};
+  struct Row {
+    const char* name;
+    const TensorView& tensor;
+    DType dtype;
+    const std::array<std::int64_t, 2>& shape;
+  };
+  for (const Row& row :
+       {Row{"data", q.data.view(), o.dtype, shape},
+        Row{"scale", q.scale.view(), o.scale_dtype, scales},
+        Row{"azp", q.azp.view(), o.azp ? DType::int32 : DType::undefined, scales}}) {
+    const TensorView& t = row.tensor;
+    if (t.dtype == row.dtype && (!t.defined() || std::ranges::equal(t.dims(), row.shape))) continue;
+    return fail(Code::invalid_argument, "quantize: out.{} must be {} [{}, {}]; got {} {}", row.name,
+                name(row.dtype), row.shape[0], row.shape[1], name(t.dtype), shape_string(t));
+  }
+  if (q.grid == grid) return {};
+  return fail(Code::invalid_argument, "quantize: out.grid must be {} x {}; got {} x {}", grid.rows,
+              grid.cols, q.grid.rows, q.grid.cols);
+}
+
+Status run_quantize_into(const TensorView& x, const QuantizeOptions& o, const Quantized& out,
+                         const ExecContext& context, const char* backend) {
+  OCTAVO_TRY(check_options(x, o));
+  if (o.scale.kind() != Scale::Kind::undefined) {
+    return fail(Code::invalid_argument,
+                "quantize: scale must be undefined where scales are written; got one");
+  }
+  OCTAVO_TRY(check_outputs(x, o, out));
+  if (o.non_finite == NonFinite::error) OCTAVO_TRY(check_finite(kQuantize, x, context));
+  return run_on(backend, x, o, out, false, context);
 }
 
 // What dequantize may be given: callers build a Quantized by hand, from files for example.
@@ -176,6 +221,11 @@ Status check_dequantize(const Quantized& q, DType out_dtype) {
 Quantized quantize(const TensorView& x, const QuantizeOptions& options,
                    const ExecContext& context) {
   return at_edge(kQuantize, [&] { return run_quantize(x, options, true, context); });
+}
+
+void quantize_into(const TensorView& x, const QuantizeOptions& options, const Quantized& out,
+                   const ExecContext& context, const char* backend) {
+  at_edge(kQuantize, [&] { return run_quantize_into(x, options, out, context, backend); });
 }
 
 Quantized compute_scale(const TensorView& x, const QuantizeOptions& options,

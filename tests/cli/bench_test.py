@@ -151,6 +151,38 @@ class Bench(unittest.TestCase):
         self.assertGreater(cliffs["both_plus_one"], 0)
         self.run_it(str(OCTAVO), "bench", "--cliffs", "grouped_mm int8:int8:bf16 groups=2+2 4x8x8", exit_code=3)
 
+    def test_a_quantiser_is_timed_and_judged(self) -> None:
+        line = "quantize bf16:e4m3fn scale=group32 7x130"
+        figure = json.loads(self.octavo("bench", "--json", "--threads=2", *QUICK, line))
+        self.assertEqual(("quantize_figure", line, True, 3, 2), tuple(
+            figure[name] for name in ("type", "line", "matches_reference", "rounds", "threads")))
+        self.assertEqual(7 * 130 * 3 + 4 * 7 * 5, figure["bytes"])
+        for name in ("roofline_fraction", "median_us", "read_gbps", "scaling"):
+            self.assertGreater(figure[name], 0)
+        self.assertLessEqual(figure["noise_low"], figure["noise_high"])
+        self.assertIn("bits of the reference", self.octavo("bench", *QUICK, line))
+
+    def test_quantisers_are_checked_and_listed_beside_products(self) -> None:
+        lines = ["quantize fp16:uint8 scale=channel azp 33x70", "quantize fp32:e5m2 scale=mx seed=7 5x40", LINE]
+        for verb, kind in (("--check", "check"), ("--list", "line")):
+            out = [json.loads(text) for text in self.octavo("bench", verb, "--json", *lines).splitlines()]
+            self.assertEqual({kind}, {row["type"] for row in out})
+            self.assertEqual(set(lines), {row["line"] for row in out})
+        self.assertIn("reference", self.octavo("bench", "--list", "--backend=reference", lines[0]))
+
+    def test_wrong_lines_of_quantisers(self) -> None:
+        for line, sentence in (
+                ("quantize bf16:e4m3fn scale=row 4x4", "scale must be tensor, token"),
+                ("quantize bf16:e4m3fn azp=1 scale=token 4x4", "azp must stand alone; got 'azp=1'"),
+                ("quantize bf16 scale=token 4x4", "types must be two known names"),
+                ("quantize bf16:int8 colour=red scale=token 4x4", "words must be among scale"),
+                ("quantize bf16:int8 seed=2 4x4", "scale must be declared"),
+                ("quantize bf16:int8 scale=token 4x", "the shape must be the last word"),
+                ("quantize bf16:uint8 scale=token 4x4", "must come with azp")):
+            done = subprocess.run([OCTAVO, "bench", *QUICK, line], capture_output=True, text=True, check=False)
+            self.assertEqual(3, done.returncode, done.stderr)
+            self.assertIn(sentence, done.stderr)
+
     def test_the_report_is_whole(self) -> None:
         (self.peers / "made-up.so").symlink_to(FAKE_PEER)
         large = "scaled_mm int8:int8:fp32 scale=token:channel prepacked 1x512x512"

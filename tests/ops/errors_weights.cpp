@@ -95,6 +95,21 @@ std::vector<ErrorRow> quantize_errors() {
        quantizing(x, {.scale = ones(float32, {6})})},
       {"NonFinite", kInvalid, "quantize: x[0, 1] must be finite; got nan",
        quantizing(nan, {.non_finite = NonFinite::error})},
+      {"IntoStaticScale", kInvalid,
+       "quantize: scale must be undefined where scales are written; got one",
+       [=] { quantize_into(x, {.scale = 0.5}, good); }},
+      {"IntoData", kInvalid, "quantize: out.data must be int8 [4, 6]; got float32 [4, 6]",
+       [=] {
+         quantize_into(x, {}, {floats.data, good.scale, good.grid, {}});
+       }},
+      {"IntoScale", kInvalid, "quantize: out.scale must be float32 [1, 1]; got float32 [4, 1]",
+       [=] { quantize_into(x, {.granularity = per_tensor()}, good); }},
+      {"IntoAzp", kInvalid, "quantize: out.azp must be int32 [4, 1]; got undefined []",
+       [=] { quantize_into(x, {.azp = true}, good); }},
+      {"IntoGrid", kInvalid, "quantize: out.grid must be 1 x 9223372036854775807; got 1 x 6",
+       [=] {
+         quantize_into(x, {}, {good.data, good.scale, {1, 6}, {}});
+       }},
       {"DequantizeFloats", kInvalid,
        "dequantize: q.data must be 2-D codes of a float8 type, int8 or uint8; got float32 [4, 6]",
        dequantizing(floats)},

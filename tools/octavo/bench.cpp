@@ -10,10 +10,12 @@
 #include <string>
 #include <vector>
 
+#include "bench_quantize.hpp"
 #include "commands.hpp"
 #include "figures.hpp"
 #include "kit/check.hpp"
 #include "kit/measure.hpp"
+#include "kit/quantize_line.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/context.hpp"
 #include "output.hpp"
@@ -117,6 +119,18 @@ void scan_line(const ProblemLine& line, int threads, const Arguments& arguments)
   }
 }
 
+int quantize_line(const std::string& text, int threads, const Arguments& a) {
+  const QuantizeVerb verb = a.list                 ? QuantizeVerb::list
+                            : a.check || a.bitwise ? QuantizeVerb::check
+                                                   : QuantizeVerb::time;
+  return bench_quantize(text, verb,
+                        {.backend = a.backend,
+                         .threads = threads,
+                         .rounds = a.rounds,
+                         .sample_seconds = a.seconds > 0.0 ? a.seconds : kSampleSeconds},
+                        a.json);
+}
+
 int run(const Arguments& arguments) {
   // The default executor reads the variable when it is first used: now.
   if (arguments.threads > 0) {
@@ -125,6 +139,10 @@ int run(const Arguments& arguments) {
   const int threads = default_executor().concurrency();
   int code = kGood;
   for (const std::string& text : arguments.lines) {
+    if (kit::is_quantize_line(text)) {
+      code = std::max(code, quantize_line(text, threads, arguments));
+      continue;
+    }
     const ProblemLine line = parse_problem_line(text);
     if (arguments.list) {
       list_line(line, arguments);
