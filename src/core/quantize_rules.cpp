@@ -7,6 +7,8 @@
 #include <atomic>
 #include <bit>
 #include <cmath>
+#include <cstring>
+#include <limits>
 
 #include "core/convert.hpp"
 #include "core/element.hpp"
@@ -28,9 +30,22 @@ float power_of_two_above(float x) noexcept {
   return std::bit_cast<float>((bits + 0x007FFFFFU) & 0x7F800000U);
 }
 
-float mx_scale(DType dtype, float absmax) noexcept {
-  const int exponent = std::ilogb(absmax) - max_exponent(dtype);
-  return std::ldexp(1.0F, std::max(exponent, -126));
+// 2^(floor(log2 absmax) - exponent), at least 2^-126, from the exponent bits.
+float mx_scale(float absmax, std::int32_t exponent) noexcept {
+  const std::int32_t biased = (std::bit_cast<std::int32_t>(absmax) >> 23) - exponent;
+  return std::bit_cast<float>((biased > 1 ? biased : 1) << 23);
+}
+
+template <class Rule>
+void each_scale(const QuantizeSpec& spec, const float* absmax, std::int64_t count, float* scales,
+                const Rule& rule) noexcept {
+  const float bound = spec.scale_ub;
+  const float of_zero = std::max(1.0F, spec.min_scale);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float most = bound < absmax[i] ? bound : absmax[i];
+    const float scale = rule(most);
+    scales[i] = most == 0.0F ? of_zero : scale;
+  }
 }
 
 CellScale affine_scale(const QuantizeSpec& spec, const CellRange& range) noexcept {
@@ -44,18 +59,35 @@ CellScale affine_scale(const QuantizeSpec& spec, const CellRange& range) noexcep
   return {scale, round_to_int32(qmin - low / scale)};
 }
 
+// The largest magnitude of neighbours, as an integer of their width: NaN is above infinity.
+template <class Element>
+Element largest_magnitude(const void* elements, std::int64_t count) noexcept {
+  const auto* x = static_cast<const char*>(elements);
+  Element most = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    Element bits;
+    std::memcpy(&bits, x + i * std::int64_t{sizeof(bits)}, sizeof(bits));
+    const auto magnitude = static_cast<Element>(bits & std::numeric_limits<Element>::max());
+    most = magnitude > most ? magnitude : most;
+  }
+  return most;
+}
+
 bool finite_row(const TensorView& x, std::int64_t i) noexcept {
   constexpr std::int64_t kPiece = 512;
+  const std::int64_t cols = x.shape[1];
+  const void* row = x.at(i * x.strides[0]);
+  if (x.strides[1] == 1 && x.dtype == DType::bfloat16) {
+    return largest_magnitude<std::int16_t>(row, cols) < 0x7F80;
+  }
+  if (x.strides[1] == 1 && x.dtype == DType::float16) {
+    return largest_magnitude<std::int16_t>(row, cols) < 0x7C00;
+  }
   std::array<float, kPiece> piece;
-  for (std::int64_t j = 0; j < x.shape[1]; j += kPiece) {
-    const std::int64_t count = std::min(kPiece, x.shape[1] - j);
+  for (std::int64_t j = 0; j < cols; j += kPiece) {
+    const std::int64_t count = std::min(kPiece, cols - j);
     load_row(x.dtype, x.at(i * x.strides[0] + j * x.strides[1]), x.strides[1], count, piece.data());
-    std::int32_t most = 0;
-    for (std::int64_t k = 0; k < count; ++k) {
-      const auto bits = std::bit_cast<std::int32_t>(piece[static_cast<std::size_t>(k)]);
-      most = std::max(most, bits & 0x7FFFFFFF);
-    }
-    if (most >= 0x7F800000) return false;
+    if (largest_magnitude<std::int32_t>(piece.data(), count) >= 0x7F800000) return false;
   }
   return true;
 }
@@ -64,13 +96,31 @@ bool finite_row(const TensorView& x, std::int64_t i) noexcept {
 
 float qmax(DType dtype) noexcept { return info(dtype).max; }
 
+void symmetric_scales(const QuantizeSpec& spec, const float* absmax, std::int64_t count,
+                      float* scales) noexcept {
+  if (spec.rounding == ScaleRounding::mx_floor) {
+    const std::int32_t exponent = max_exponent(spec.dtype);
+    return each_scale(spec, absmax, count, scales,
+                      [=](float most) { return mx_scale(most, exponent); });
+  }
+  const float aim = qmax(spec.dtype);
+  const float least = std::max(spec.min_scale, kSmallestScale);
+  const auto quotient = [=](float most) {
+    const float scale = most / aim;
+    return scale < least ? least : scale;
+  };
+  if (spec.rounding == ScaleRounding::none) {
+    return each_scale(spec, absmax, count, scales, quotient);
+  }
+  each_scale(spec, absmax, count, scales,
+             [=](float most) { return power_of_two_above(quotient(most)); });
+}
+
 CellScale cell_scale(const QuantizeSpec& spec, const CellRange& range) noexcept {
   if (spec.azp) return affine_scale(spec, range);
-  const float absmax = std::min(range.absmax, spec.scale_ub);
-  if (absmax == 0.0F) return {std::max(1.0F, spec.min_scale), 0};
-  if (spec.rounding == ScaleRounding::mx_floor) return {mx_scale(spec.dtype, absmax), 0};
-  const float scale = std::max({absmax / qmax(spec.dtype), spec.min_scale, kSmallestScale});
-  return {spec.rounding == ScaleRounding::power_of_two ? power_of_two_above(scale) : scale, 0};
+  CellScale cell;
+  symmetric_scales(spec, &range.absmax, 1, &cell.scale);
+  return cell;
 }
 
 float shifted_code(DType dtype, float quotient, std::int64_t azp) noexcept {

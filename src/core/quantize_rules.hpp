@@ -25,6 +25,10 @@ struct CellScale {
 /// The scale (and zero point) of a cell.
 CellScale cell_scale(const QuantizeSpec& spec, const CellRange& range) noexcept;
 
+/// The scales of `count` symmetric cells whose finite elements reach absmax[i].
+void symmetric_scales(const QuantizeSpec& spec, const float* absmax, std::int64_t count,
+                      float* scales) noexcept;
+
 /// saturate(RNE(quotient) + azp) as a float; NaN rounds to 0 first.
 float shifted_code(DType dtype, float quotient, std::int64_t azp) noexcept;
 

@@ -179,9 +179,9 @@ TEST(Kernels, ReduceRowsOfEveryLengthAndFindEveryPlace) {
           const auto row = row_of(from, x, 0);
           const auto n = static_cast<std::int64_t>(count);
           EXPECT_EQ(kernels->absmax(from, row.get(), n, cpu::kFiniteOnly), 3.0F);
-          float least = 9.0F;
-          float most = 9.0F;
-          kernels->range(from, row.get(), n, least, most);
+          float least = 0.0F;
+          float most = 0.0F;
+          kernels->ranges(from, row.get(), n, n, &least, &most);
           EXPECT_EQ(least, place % 2 == 0 ? -3.0F : 0.0F);
           EXPECT_EQ(most, place % 2 != 0 ? 3.0F : count > 2 ? 0.25F : 0.0F);
         }
@@ -195,12 +195,16 @@ std::vector<std::uint8_t> scalar_codes(const cpu::RowCodes& row) {
   std::vector<std::uint8_t> codes(static_cast<std::size_t>(row.count));
   for (std::int64_t i = 0; i < row.count; ++i) {
     const float x = load_float(row.from, row.source, i);
-    float code = x / row.factor;
+    const float factor = row.factors == nullptr ? row.factor : row.factors[i / row.run];
+    const std::int32_t azp = row.factors == nullptr ? row.azp
+                             : row.azps == nullptr  ? 0
+                                                    : row.azps[i / row.run];
+    float code = x / factor;
     if (row.vectorwise) {
       const bool outlier = (std::bit_cast<std::uint32_t>(x) & 0x7FFFFFFFU) >= row.limit;
       code = outlier ? 0.0F : std::clamp(x * row.factor, -127.0F, 127.0F);
     } else if (is_integer8(row.to)) {
-      code = shifted_code(row.to, code, row.azp);
+      code = shifted_code(row.to, code, azp);
     }
     store_float(row.to, codes.data(), i, code, row.overflow);
   }
@@ -246,6 +250,142 @@ TEST(Kernels, QuantizeRowsLikeTheScalarRules) {
         }
         for (const std::uint32_t limit : {std::bit_cast<std::uint32_t>(6.0F), cpu::kAllButNaN}) {
           expect_codes({.factor = factor, .vectorwise = true, .limit = limit});
+        }
+      }
+    }
+  }
+}
+
+// All that a row may ask for at once: a factor for every `run` elements, zero points, streamed
+// codes, tame quotients.
+TEST(Kernels, QuantizeRunsOfEveryLength) {
+  constexpr std::int64_t kCount = 700;
+  const kit::Random random(4);
+  std::vector<float> x, factors;
+  std::vector<std::int32_t> azps;
+  for (std::uint64_t i = 0; i < kCount; ++i) {
+    x.push_back(static_cast<float>(random.gauss(i)) * (i % 50 == 0 ? 400.0F : 20.0F));
+    factors.push_back(0.01F + static_cast<float>(random.uniform(i)));
+    azps.push_back(static_cast<std::int32_t>(random.bits(i) % 256) - 128);
+  }
+  const auto expect_scalar = [](const Kernels* kernels, cpu::RowCodes row, std::int64_t shift) {
+    // From `shift` bytes after a line on, up to a guard page.
+    const auto bytes = static_cast<std::size_t>((row.count + 63) / 64 * 64 + 64);
+    const auto memory = guarded(Side::right)(bytes);
+    auto* codes = static_cast<std::uint8_t*>(memory.get()) + bytes - row.count - shift;
+    row.codes = codes;
+    kernels->quantize(row);
+    const std::vector<std::uint8_t> want = scalar_codes(row);
+    ASSERT_TRUE(std::equal(want.begin(), want.end(), codes))
+        << kernels->on_floats << ", " << name(row.from) << " to " << name(row.to) << ", runs of "
+        << row.run << " in " << row.count << ", tame " << row.tame << ", shift " << shift;
+  };
+  for (const Kernels* kernels : cpu::usable_kernels()) {
+    for (const DType from : kQuantizedFrom) {
+      for (const std::int64_t count : {kCount, std::int64_t{640}, std::int64_t{77}}) {
+        const auto source = row_of(from, x, static_cast<std::size_t>(kCount - count));
+        for (const std::int64_t run : {1, 7, 16, 32, 48, 64, 128, 1000}) {
+          for (const DType to :
+               {DType::int8, DType::uint8, DType::float8_e4m3fn, DType::float8_e4m3fnuz,
+                DType::float8_e5m2, DType::float8_e5m2fnuz}) {
+            for (const bool tame : {false, true}) {
+              cpu::RowCodes row{.from = from,
+                                .source = source.get(),
+                                .count = count,
+                                .factors = factors.data(),
+                                .azps = is_integer8(to) && run % 3 != 0 ? azps.data() : nullptr,
+                                .run = run,
+                                .to = to,
+                                .tame = tame,
+                                .streamed = count != 77,
+                                .next = x.data()};
+              for (const std::int64_t shift : {0, 1, 64}) expect_scalar(kernels, row, shift);
+              row.factors = nullptr;
+              row.factor = factors.front();
+              row.azp = is_integer8(to) ? -77 : 0;
+              expect_scalar(kernels, row, 1);
+              if (HasFatalFailure()) return;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// Quotients on and right beside every tie, where a second rounding would show.
+TEST(Kernels, QuantizeTiesOfTameRows) {
+  for (const Kernels* kernels : cpu::usable_kernels()) {
+    for (const DType from : kQuantizedFrom) {
+      for (const float factor : {1.0F, 0.7F, 3.0F}) {
+        std::vector<float> x;
+        for (const float tie : rounding_cases()) {
+          if (!(std::abs(tie) < 60000.0F)) continue;
+          const float near = tie * factor;
+          for (const float v : {near, std::nextafter(near, 1e30F), std::nextafter(near, -1e30F)}) {
+            x.push_back(v);
+          }
+        }
+        const auto source = row_of(from, x, 0);
+        for (const DTypeInfo& to : kDTypes) {
+          if (!is_float8(to.dtype) && to.dtype != DType::int8) continue;
+          if (from == DType::float16 && factor > 1.0F) continue;  // beyond its range
+          std::vector<std::uint8_t> got(x.size());
+          const cpu::RowCodes row{.from = from,
+                                  .source = source.get(),
+                                  .count = static_cast<std::int64_t>(x.size()),
+                                  .factor = factor,
+                                  .codes = got.data(),
+                                  .to = to.dtype,
+                                  .tame = true};
+          kernels->quantize(row);
+          EXPECT_EQ(got, scalar_codes(row))
+              << kernels->on_floats << ", " << name(from) << " to " << to.name << ", " << factor;
+        }
+      }
+    }
+  }
+}
+
+TEST(Kernels, FindWhatCellsReach) {
+  for (const Kernels* kernels : cpu::usable_kernels()) {
+    for (const DType from : kQuantizedFrom) {
+      for (const std::size_t count : {std::size_t{1}, std::size_t{70}, std::size_t{333}}) {
+        std::vector<float> x;
+        for (std::size_t i = 0; i < count; ++i) {
+          x.push_back(static_cast<float>(static_cast<int>(i * 37 % 101) - 50));
+        }
+        if (count > 8) x[7] = std::nanf("");
+        const auto row = row_of(from, x, 0);
+        for (const std::size_t run : {1U, 2U, 16U, 31U, 32U, 33U, 64U, 128U, 500U}) {
+          const std::size_t cells = (count + run - 1) / run;
+          std::vector<std::int32_t> most(cells, std::bit_cast<std::int32_t>(7.0F));
+          std::vector<float> low(cells, -2.0F);
+          std::vector<float> high(cells, 3.0F);
+          std::vector<std::int32_t> want = most;
+          std::vector<float> want_low = low;
+          std::vector<float> want_high = high;
+          for (std::size_t i = 0; i < count; ++i) {
+            const std::size_t j = i / run;
+            const float magnitude = std::abs(x[i]);
+            if (std::isnan(x[i])) {
+              want[j] = 0x7FFFFFFF;  // any NaN
+              continue;
+            }
+            want[j] = std::max(want[j], std::bit_cast<std::int32_t>(magnitude));
+            want_low[j] = std::min(want_low[j], x[i]);
+            want_high[j] = std::max(want_high[j], x[i]);
+          }
+          const auto n = static_cast<std::int64_t>(count);
+          kernels->magnitudes(from, row.get(), n, static_cast<std::int64_t>(run), most.data());
+          kernels->ranges(from, row.get(), n, static_cast<std::int64_t>(run), low.data(),
+                          high.data());
+          for (std::int32_t& bits : most) {
+            if (bits > 0x7F800000) bits = 0x7FFFFFFF;
+          }
+          EXPECT_EQ(most, want) << kernels->on_floats << ", " << name(from) << ", runs of " << run;
+          EXPECT_EQ(low, want_low) << kernels->on_floats << ", " << name(from) << ", " << run;
+          EXPECT_EQ(high, want_high) << kernels->on_floats << ", " << name(from) << ", " << run;
         }
       }
     }

@@ -47,12 +47,22 @@ struct RowCodes {
   const void* source = nullptr;
   std::int64_t count = 0;
   float factor = 1.0F;  ///< section 6: what elements are divided by; section 8: multiplied by
+  /// Section 6: not null: a factor (and zero point) for every `run` elements instead of one for
+  /// all.
+  const float* factors = nullptr;
+  const std::int32_t* azps = nullptr;  ///< null: 0
+  std::int64_t run = 1;
   void* codes = nullptr;
   DType to = DType::int8;                  ///< int8, uint8 or an fp8 type
   std::int32_t azp = 0;                    ///< of an integer type, below 2^21 in magnitude
   Overflow overflow = Overflow::saturate;  ///< of an fp8 type
   bool vectorwise = false;                 ///< section 8 instead of section 6
   std::uint32_t limit = 0;                 ///< section 8: magnitudes, as bits, from here on give 0
+  /// Section 6: the factors are positive, every quotient is a number below 2^20 in magnitude.
+  bool tame = false;
+  /// Codes go past the caches where they fill whole lines. The caller ends with a store fence.
+  bool streamed = false;
+  const void* next = nullptr;  ///< as many bytes as `source`, fetched into the cache meanwhile
 };
 
 /// The functions of one instruction set. All of them give the same bits on every one.
@@ -88,9 +98,14 @@ struct Kernels {
   /// `limit` (given as float32 bits without a sign), 0 if there is none.
   float (*absmax)(DType from, const void* row, std::int64_t count, std::uint32_t limit) noexcept;
 
-  /// The ends of the range that holds 0 and the finite ones of such elements.
-  void (*range)(DType from, const void* row, std::int64_t count, float& least,
-                float& most) noexcept;
+  /// Cells of `run` such elements, the last one perhaps of fewer: raises most[j] to the largest
+  /// magnitude of cell j as float32 bits, NaN above infinity.
+  void (*magnitudes)(DType from, const void* row, std::int64_t count, std::int64_t run,
+                     std::int32_t* most) noexcept;
+
+  /// The same for ranges of finite elements: low[j] <= 0 <= high[j] grow to hold those of cell j.
+  void (*ranges)(DType from, const void* row, std::int64_t count, std::int64_t run, float* low,
+                 float* high) noexcept;
 };
 
 /// Limits of absmax: finite elements only, or infinities too but not NaN.

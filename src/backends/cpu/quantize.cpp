@@ -1,143 +1,132 @@
 // SPDX-License-Identifier: Apache-2.0
-// Section 6 over cells of rows: each row is read for its range and again, from the cache, for its
-// codes. Cells are shared out between the threads; where they are few, the rows of each are.
+// Section 6 by all threads. Work is cut into stretches of cells that stay in a cache between their
+// two readings: one for the range, one for the codes. While a stretch's codes are written, the next
+// one is fetched. Where cells are few, the rows of each are shared out.
 #include "backends/cpu/quantize.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <mutex>
+#include <utility>
 
+#include "backends/cpu/quantize_cells.hpp"
 #include "backends/cpu/runs.hpp"
-#include "core/cells.hpp"
-#include "core/element.hpp"
-#include "core/quantize_rules.hpp"
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
 
 namespace octavo::cpu {
 namespace {
 
-constexpr std::int64_t kMostBands = 64;     // of one cell
-constexpr std::int64_t kNearAzp = 1 << 21;  // zero points that the kernels take
+constexpr std::int64_t kMostBands = 64;  // of one cell
+/// Codes of more bytes are written past the caches: a cache would first read the lines that they
+/// replace, and whoever comes next would not find them there anyway.
+constexpr std::int64_t kStreamedBytes = std::int64_t{8} << 20;
+/// Elements of a stretch that is read twice from a second-level cache. Stretches of cells so tall
+/// that they would be narrower than kLeastColumns leave the caches in whole rows instead: a narrow
+/// one would spend its time opening pages.
+constexpr std::int64_t kStretchElements = std::int64_t{1} << 16;
+constexpr std::int64_t kLeastColumns = 256;
 
-struct Cell {
-  std::int64_t i, j, r0, r1, c0, c1;
-};
+// Streamed codes are not seen by other threads before a fence.
+void end_streams([[maybe_unused]] bool streamed) noexcept {
+#if defined(__x86_64__)
+  if (streamed) _mm_sfence();
+#endif
+}
 
-class Cells {
+// The stretches of a problem, numbered along cell rows.
+class Stretches {
  public:
-  explicit Cells(const QuantizeProblem& q) noexcept : q_(q) {}
-
-  std::int64_t count() const noexcept { return q_.scales.shape[0] * q_.scales.shape[1]; }
-
-  Cell cell(std::int64_t index) const noexcept {
-    const std::int64_t i = index / q_.scales.shape[1];
-    const std::int64_t j = index % q_.scales.shape[1];
-    const std::int64_t rows = q_.x.shape[0];
-    const std::int64_t cols = q_.x.shape[1];
-    return {i,
-            j,
-            i == 0 ? 0 : cell_end(rows, q_.grid.rows, i - 1),
-            cell_end(rows, q_.grid.rows, i),
-            j == 0 ? 0 : cell_end(cols, q_.grid.cols, j - 1),
-            cell_end(cols, q_.grid.cols, j)};
+  Stretches(const Cells& cells, std::int64_t workers) noexcept : cells_(cells) {
+    const std::int64_t down = std::max<std::int64_t>(cells.down(), 1);
+    const std::int64_t across = std::max<std::int64_t>(cells.across(), 1);
+    std::int64_t columns = kMostCells * cells.width();
+    const std::int64_t fitting = kStretchElements / cells.height();
+    stays_ = cells.height() == 1 || fitting >= kLeastColumns;
+    if (stays_ && cells.height() > 1) columns = fitting;
+    cells_each_ = std::clamp<std::int64_t>(columns / cells.width(), 1, kMostCells);
+    const std::int64_t shares = (workers + down - 1) / down;
+    cells_each_ = std::min(cells_each_, (across + shares - 1) / shares);
+    // Codes of single columns begin with whole lines.
+    if (cells.width() == 1 && cells_each_ > 64) cells_each_ = (cells_each_ + 63) / 64 * 64;
+    per_row_ = (cells.across() + cells_each_ - 1) / cells_each_;
   }
 
-  // Only zero points need the two ends.
-  CellRange range(const Cell& cell) const noexcept {
-    CellRange range;
-    const Kernels& kernels = best_kernels();
-    for (std::int64_t r = cell.r0; r < cell.r1; ++r) {
-      for_each_run(q_.x, r, cell.c0, cell.c1,
-                   [&](DType from, const void* row, std::int64_t, std::int64_t count) {
-                     if (q_.spec.azp) {
-                       CellRange part;
-                       kernels.range(from, row, count, part.min, part.max);
-                       join(part, range);
-                     } else {
-                       range.absmax =
-                           std::max(range.absmax, kernels.absmax(from, row, count, kFiniteOnly));
-                     }
-                   });
-    }
-    return range;
-  }
+  std::int64_t count() const noexcept { return cells_.down() * per_row_; }
 
-  static void join(const CellRange& part, CellRange& whole) noexcept {
-    whole.absmax = std::max(whole.absmax, part.absmax);
-    whole.min = std::min(whole.min, part.min);
-    whole.max = std::max(whole.max, part.max);
-  }
+  /// Is a stretch in a cache when it is read again?
+  bool stay() const noexcept { return stays_; }
+  /// How many stretches ahead is what should be fetched: the last lines of the next one would come
+  /// too late where stretches are short.
+  std::int64_t distance() const noexcept { return cells_.height() == 1 ? 2 : 1; }
 
-  void store_scale(const Cell& cell, const CellRange& range) const noexcept {
-    const CellScale s = cell_scale(q_.spec, range);
-    store_float(q_.scales.dtype, q_.scales.data,
-                cell.i * q_.scales.strides[0] + cell.j * q_.scales.strides[1], s.scale,
-                Overflow::saturate);
-    if (!q_.azp.defined()) return;
-    store_int32(q_.azp.data, cell.i * q_.azp.strides[0] + cell.j * q_.azp.strides[1], s.azp);
-  }
-
-  void write_codes(const Cell& cell) const noexcept {
-    const float scale = load_float(q_.scales, cell.i, cell.j);
-    const std::int64_t azp = q_.azp.defined() ? load_int(q_.azp, cell.i, cell.j) : 0;
-    const bool near = std::abs(azp) < kNearAzp;
-    for (std::int64_t r = cell.r0; r < cell.r1; ++r) {
-      for_each_run(q_.x, r, cell.c0, cell.c1,
-                   [&](DType from, const void* row, std::int64_t c, std::int64_t count) {
-                     if (!near) return write_far_codes(from, row, r, c, count, scale, azp);
-                     quantize_run({.from = from,
-                                   .source = row,
-                                   .count = count,
-                                   .factor = scale,
-                                   .to = q_.spec.dtype,
-                                   .azp = static_cast<std::int32_t>(azp),
-                                   .overflow = q_.spec.overflow},
-                                  q_.codes, r, c);
-                   });
-    }
+  CellStretch operator[](std::int64_t index) const noexcept {
+    if (per_row_ == 1) return cells_.stretch(index, 0, cells_.across());
+    const std::int64_t j = index % per_row_ * cells_each_;
+    return cells_.stretch(index / per_row_, j, std::min(j + cells_each_, cells_.across()));
   }
 
  private:
-  // Zero points that leave the integers of float32.
-  void write_far_codes(DType from, const void* row, std::int64_t r, std::int64_t c,
-                       std::int64_t count, float scale, std::int64_t azp) const noexcept {
-    for (std::int64_t i = 0; i < count; ++i) {
-      const float code = shifted_code(q_.spec.dtype, load_float(from, row, i) / scale, azp);
-      store_float(q_.codes.dtype, q_.codes.data,
-                  r * q_.codes.strides[0] + (c + i) * q_.codes.strides[1], code,
-                  Overflow::saturate);
-    }
-  }
-
-  const QuantizeProblem& q_;
+  const Cells& cells_;
+  std::int64_t cells_each_, per_row_;
+  bool stays_;
 };
 
-// One cell by all threads. The largest of the bands' ranges is the cell's, in whatever order.
-void quantize_together(const QuantizeProblem& q, const Cell& cell,
-                       const ExecContext& context) noexcept {
-  const Cells cells(q);
-  const std::int64_t rows = cell.r1 - cell.r0;
+struct Call {
+  const QuantizeProblem& q;
+  const ExecContext& context;
+  const Cells& cells;
+  bool streamed;
+};
+
+// One stretch by all threads. The largest of the bands' ranges is the cells', in whatever order.
+void quantize_together(const Call& call, const CellStretch& whole) noexcept {
+  const std::int64_t rows = whole.r1 - whole.r0;
   const std::int64_t bands =
-      std::min(bands_of(context, rows, rows * (cell.c1 - cell.c0)), kMostBands);
+      std::min(bands_of(call.context, rows, rows * (whole.c1 - whole.c0)), kMostBands);
   const auto band_of = [&](std::int64_t begin, std::int64_t end) {
-    Cell band = cell;
-    band.r0 = cell.r0 + begin;
-    band.r1 = cell.r0 + end;
+    CellStretch band = whole;
+    band.r0 = whole.r0 + begin;
+    band.r1 = whole.r0 + end;
     return band;
   };
-  if (!q.static_scales) {
-    std::array<CellRange, kMostBands> ranges{};
-    for_each_band(context, bands, rows, [&](std::int64_t b, std::int64_t begin, std::int64_t end) {
-      ranges[static_cast<std::size_t>(b)] = cells.range(band_of(begin, end));
-    });
-    CellRange range;
-    for (const CellRange& part : ranges) Cells::join(part, range);
+  CellFactors factors;
+  if (call.q.static_scales) {
+    call.cells.load_scales(whole, factors);
+  } else {
+    CellRanges ranges(whole.count());
+    std::mutex joining;
+    for_each_band(call.context, bands, rows,
+                  [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+                    CellRanges own(whole.count());
+                    call.cells.find(band_of(begin, end), own);
+                    const std::lock_guard lock(joining);
+                    ranges.join(own, whole.count());
+                  });
     const FloatEnvironment environment;
-    cells.store_scale(cell, range);
+    call.cells.store_scales(whole, ranges, factors);
   }
-  if (!q.codes.defined()) return;
-  for_each_band(context, bands, rows, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-    cells.write_codes(band_of(begin, end));
+  if (!call.q.codes.defined()) return;
+  for_each_band(call.context, bands, rows, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+    call.cells.write_codes(band_of(begin, end), factors, nullptr, call.streamed);
+    end_streams(call.streamed);
   });
+}
+
+void quantize_alone(const Call& call, const CellStretch& stretch,
+                    const CellStretch* next) noexcept {
+  CellFactors factors;
+  if (call.q.static_scales) {
+    call.cells.load_scales(stretch, factors);
+  } else {
+    CellRanges ranges(stretch.count());
+    call.cells.find(stretch, ranges);
+    call.cells.store_scales(stretch, ranges, factors);
+  }
+  if (call.q.codes.defined()) call.cells.write_codes(stretch, factors, next, call.streamed);
 }
 
 // The problem of the transposed matrix.
@@ -160,18 +149,22 @@ Status quantize(const QuantizeProblem& problem, const ExecContext& context) noex
   const Cells cells(q);
   const std::int64_t elements = q.x.shape[0] * q.x.shape[1];
   const std::int64_t workers = std::max(1, executor_of(context).concurrency());
-  if (cells.count() < workers) {
-    for (std::int64_t i = 0; i < cells.count(); ++i) quantize_together(q, cells.cell(i), context);
+  const Stretches stretches(cells, workers);
+  const Call call{q, context, cells, elements >= kStreamedBytes};
+  if (stretches.count() < workers) {
+    for (std::int64_t i = 0; i < stretches.count(); ++i) quantize_together(call, stretches[i]);
     return {};
   }
-  const std::int64_t bands = bands_of(context, cells.count(), elements);
-  for_each_band(context, bands, cells.count(),
+  const std::int64_t bands = bands_of(context, stretches.count(), elements);
+  const std::int64_t distance = stretches.distance();
+  for_each_band(context, bands, stretches.count(),
                 [&](std::int64_t, std::int64_t begin, std::int64_t end) {
                   for (std::int64_t i = begin; i < end; ++i) {
-                    const Cell cell = cells.cell(i);
-                    if (!q.static_scales) cells.store_scale(cell, cells.range(cell));
-                    if (q.codes.defined()) cells.write_codes(cell);
+                    const CellStretch ahead = stretches[std::min(i + distance, end - 1)];
+                    const bool fetch = stretches.stay() && i + distance < end;
+                    quantize_alone(call, stretches[i], fetch ? &ahead : nullptr);
                   }
+                  end_streams(call.streamed);
                 });
   return {};
 }

@@ -32,7 +32,8 @@ void for_each_run(const TensorView& x, std::int64_t r, std::int64_t c0, std::int
   }
 }
 
-/// Writes the codes of a run that begins at column c of row r.
+/// Writes the codes of a run that begins at column c of row r. Codes that are no neighbours take
+/// one factor, or one for each element.
 inline void quantize_run(RowCodes run, const TensorView& codes, std::int64_t r,
                          std::int64_t c) noexcept {
   auto* target = static_cast<std::uint8_t*>(codes.at(r * codes.strides[0] + c * codes.strides[1]));
@@ -42,6 +43,7 @@ inline void quantize_run(RowCodes run, const TensorView& codes, std::int64_t r,
   std::array<std::uint8_t, kGathered> piece;
   const std::int64_t all = run.count;
   run.codes = piece.data();
+  run.streamed = false;
   for (std::int64_t begin = 0; begin < all; begin += kGathered) {
     run.count = std::min(kGathered, all - begin);
     best_kernels().quantize(run);
@@ -49,6 +51,8 @@ inline void quantize_run(RowCodes run, const TensorView& codes, std::int64_t r,
       target[(begin + i) * codes.strides[1]] = piece[static_cast<std::size_t>(i)];
     }
     run.source = static_cast<const char*>(run.source) + run.count * bytes;
+    if (run.factors != nullptr) run.factors += run.count;
+    if (run.azps != nullptr) run.azps += run.count;
   }
 }
 

@@ -39,7 +39,30 @@ inline void put_bfloat16(Lanes<float, 8> a, Lanes<float, 8> b, void* out) {
                   round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 8>>(b)), out);
 }
 #include "backends/cpu/kernels/finish-inl.hpp"
+inline void stream(Lanes<std::uint8_t, 32> bytes, std::uint8_t* out) {
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(out), reinterpret_cast<__m256i>(bytes));
+}
 #include "backends/cpu/kernels/widths-inl.hpp"
+
+#include "backends/cpu/kernels/statistics-inl.hpp"
+inline void put_saturated(Lanes<std::uint32_t, 8> a, Lanes<std::uint32_t, 8> b,
+                          Lanes<std::uint32_t, 8> c, Lanes<std::uint32_t, 8> d, std::uint8_t* out,
+                          bool streamed, bool to_signed) {
+  const __m256i front =
+      _mm256_packs_epi32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b));
+  const __m256i back =
+      _mm256_packs_epi32(reinterpret_cast<__m256i>(c), reinterpret_cast<__m256i>(d));
+  const __m256i bytes =
+      to_signed ? _mm256_packs_epi16(front, back) : _mm256_packus_epi16(front, back);
+  // Packing goes by halves of a vector.
+  const __m256i ordered =
+      _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  if (streamed) {
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(out), ordered);
+  } else {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), ordered);
+  }
+}
 
 #include "backends/cpu/kernels/quantize-inl.hpp"
 
@@ -62,7 +85,8 @@ const Kernels kAvx2Kernels{"4x16 tile, AVX2, exact sums through float32 in steps
                            &finish_tile,
                            &Quantize<8>::codes,
                            &Quantize<8>::absmax,
-                           &Quantize<8>::range};
+                           &Quantize<8>::magnitudes,
+                           &Quantize<8>::ranges};
 
 }  // namespace octavo::cpu
 #endif

@@ -21,14 +21,76 @@ inline Lanes<std::uint32_t, 16> wide_halves(Lanes<std::uint16_t, 16> halves) {
 inline Lanes<float, 16> half_to_float(Lanes<std::uint16_t, 16> codes) {
   return reinterpret_cast<Lanes<float, 16>>(_mm512_cvtph_ps(reinterpret_cast<__m256i>(codes)));
 }
-inline void put_low_bytes(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b,
-                          Lanes<std::uint32_t, 16> c, Lanes<std::uint32_t, 16> d,
-                          std::uint8_t* out) {
-  _mm512_mask_cvtepi32_storeu_epi8(out, 0xFFFF, reinterpret_cast<__m512i>(a));
-  _mm512_mask_cvtepi32_storeu_epi8(out + 16, 0xFFFF, reinterpret_cast<__m512i>(b));
-  _mm512_mask_cvtepi32_storeu_epi8(out + 32, 0xFFFF, reinterpret_cast<__m512i>(c));
-  _mm512_mask_cvtepi32_storeu_epi8(out + 48, 0xFFFF, reinterpret_cast<__m512i>(d));
+// Where the low halves of two vectors go: the first vector's before the second's, or in turn.
+alignas(64) inline constexpr std::uint16_t kFrontAndBack[] = {
+    0,  2,  4,  6,  8,  10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30,
+    32, 34, 36, 38, 40, 42, 44, 46, 48, 50, 52, 54, 56, 58, 60, 62};
+alignas(64) inline constexpr std::uint16_t kEvenAndOdd[] = {
+    0,  32, 2,  34, 4,  36, 6,  38, 8,  40, 10, 42, 12, 44, 14, 46,
+    16, 48, 18, 50, 20, 52, 22, 54, 24, 56, 26, 58, 28, 60, 30, 62};
+inline __m512i low_halves(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b,
+                          const std::uint16_t (&places)[32]) {
+  return _mm512_permutex2var_epi16(reinterpret_cast<__m512i>(a), _mm512_load_si512(places),
+                                   reinterpret_cast<__m512i>(b));
 }
+inline void put_bytes(__m512i bytes, std::uint8_t* out, bool streamed) {
+  if (streamed) {
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(out), bytes);
+  } else {
+    _mm512_storeu_si512(out, bytes);
+  }
+}
+// Packing goes by quarters of a vector: those of each source lie apart afterwards.
+inline __m512i packed_bytes(__m512i front, __m512i back) {
+  const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+  return _mm512_permutexvar_epi64(order, _mm512_packus_epi16(front, back));
+}
+inline void put_low_bytes(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b,
+                          Lanes<std::uint32_t, 16> c, Lanes<std::uint32_t, 16> d, std::uint8_t* out,
+                          bool streamed) {
+  const __m512i byte = _mm512_set1_epi16(0xFF);
+  put_bytes(packed_bytes(_mm512_and_si512(low_halves(a, b, kFrontAndBack), byte),
+                         _mm512_and_si512(low_halves(c, d, kFrontAndBack), byte)),
+            out, streamed);
+}
+inline void put_saturated(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b,
+                          Lanes<std::uint32_t, 16> c, Lanes<std::uint32_t, 16> d, std::uint8_t* out,
+                          bool streamed, bool to_signed) {
+  const __m512i front =
+      _mm512_packs_epi32(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b));
+  const __m512i back =
+      _mm512_packs_epi32(reinterpret_cast<__m512i>(c), reinterpret_cast<__m512i>(d));
+  const __m512i bytes =
+      to_signed ? _mm512_packs_epi16(front, back) : _mm512_packus_epi16(front, back);
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  put_bytes(_mm512_permutexvar_epi32(order, bytes), out, streamed);
+}
+inline Lanes<float, 16> fused(Lanes<float, 16> a, Lanes<float, 16> b, Lanes<float, 16> c) {
+  return reinterpret_cast<Lanes<float, 16>>(_mm512_fmadd_ps(
+      reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(c)));
+}
+// In each lane, the lower half times `lower` and the upper half times `upper`, both signed.
+inline Lanes<std::uint32_t, 16> sum_of_halves(Lanes<std::uint32_t, 16> halves, int lower,
+                                              int upper) {
+  return reinterpret_cast<Lanes<std::uint32_t, 16>>(_mm512_madd_epi16(
+      reinterpret_cast<__m512i>(halves), _mm512_set1_epi32((upper << 16) | lower)));
+}
+// The second bytes of lanes under the signs of 64 elements of 2 bytes.
+inline void put_with_signs(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b,
+                           Lanes<std::uint32_t, 16> c, Lanes<std::uint32_t, 16> d,
+                           const std::uint16_t (&places)[32], const char* elements,
+                           std::uint8_t* out, bool streamed) {
+  constexpr int kOrSecondAndThird = 0xF8;
+  const __m512i sign = _mm512_set1_epi16(static_cast<short>(0x8000));
+  const __m512i front = _mm512_ternarylogic_epi32(
+      low_halves(a, b, places), _mm512_loadu_si512(elements), sign, kOrSecondAndThird);
+  const __m512i back = _mm512_ternarylogic_epi32(
+      low_halves(c, d, places), _mm512_loadu_si512(elements + 64), sign, kOrSecondAndThird);
+  put_bytes(packed_bytes(_mm512_srli_epi16(front, 8), _mm512_srli_epi16(back, 8)), out, streamed);
+}
+inline constexpr int kLanesWithSigns = 16;
+#include "backends/cpu/kernels/statistics-inl.hpp"
+
 #include "backends/cpu/kernels/quantize-inl.hpp"
 
 void finish_tile(const FinishTile& tile) noexcept { finish<16>(tile); }
@@ -47,4 +109,5 @@ constexpr Kernels kTable{"8x16 tile, AVX-512, exact sums through float32 in step
                          &finish_tile,
                          &Quantize<16>::codes,
                          &Quantize<16>::absmax,
-                         &Quantize<16>::range};
+                         &Quantize<16>::magnitudes,
+                         &Quantize<16>::ranges};

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // 4 x 16 in 4-wide vectors, 8 columns at a time: 8 accumulators, 2 of B, 1 of A fit 16 registers.
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
+
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -35,7 +39,38 @@ inline void put_bfloat16(Lanes<float, 4> a, Lanes<float, 4> b, void* out) {
                   round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 4>>(b)), out);
 }
 #include "backends/cpu/kernels/finish-inl.hpp"
+inline void stream(Lanes<std::uint8_t, 16> bytes, std::uint8_t* out) {
+#if defined(__x86_64__)
+  _mm_stream_si128(reinterpret_cast<__m128i*>(out), reinterpret_cast<__m128i>(bytes));
+#else
+  std::memcpy(out, &bytes, sizeof(bytes));
+#endif
+}
 #include "backends/cpu/kernels/widths-inl.hpp"
+
+#include "backends/cpu/kernels/statistics-inl.hpp"
+inline void put_saturated(Lanes<std::uint32_t, 4> a, Lanes<std::uint32_t, 4> b,
+                          Lanes<std::uint32_t, 4> c, Lanes<std::uint32_t, 4> d, std::uint8_t* out,
+                          bool streamed, bool to_signed) {
+#if defined(__x86_64__)
+  const __m128i front = _mm_packs_epi32(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b));
+  const __m128i back = _mm_packs_epi32(reinterpret_cast<__m128i>(c), reinterpret_cast<__m128i>(d));
+  const __m128i bytes = to_signed ? _mm_packs_epi16(front, back) : _mm_packus_epi16(front, back);
+  if (streamed) return stream(reinterpret_cast<Lanes<std::uint8_t, 16>>(bytes), out);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+#else
+  using Ints = Lanes<std::int32_t, 4>;
+  const std::int32_t least = to_signed ? -128 : 0;
+  const Ints low = Ints{} + least;
+  const Ints high = low + 255;
+  for (auto* lane : {&a, &b, &c, &d}) {
+    const Ints x = reinterpret_cast<const Ints&>(*lane);
+    const Ints cut = x < low ? low : x > high ? high : x;
+    *lane = reinterpret_cast<const Lanes<std::uint32_t, 4>&>(cut);
+  }
+  put_low_bytes(a, b, c, d, out, streamed);
+#endif
+}
 
 #include "backends/cpu/kernels/quantize-inl.hpp"
 
@@ -59,6 +94,7 @@ const Kernels kBaselineKernels{
     &finish_tile,
     &Quantize<4>::codes,
     &Quantize<4>::absmax,
-    &Quantize<4>::range};
+    &Quantize<4>::magnitudes,
+    &Quantize<4>::ranges};
 
 }  // namespace octavo::cpu

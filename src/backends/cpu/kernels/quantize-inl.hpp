@@ -1,60 +1,56 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of activations to 8-bit codes: one pass for their range, one for their codes, both straight
-// from the row's own type. Included after lanes-inl.hpp inside an instruction-set region; every
-// including file gets its own copy.
+// Rows of activations to 8-bit codes, straight from the row's own type. Included after
+// lanes-inl.hpp and statistics-inl.hpp inside an instruction-set region; every including file gets
+// its own copy.
 //
 // The file that includes this defines the changes of width that widths-inl.hpp has.
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 
 template <int lanes>
-struct Quantize {
-  using Floats = Lanes<float, lanes>;
-  using Ints = Lanes<std::int32_t, lanes>;
-  using Words = Lanes<std::uint32_t, lanes>;
-  using Halves = Lanes<std::uint16_t, lanes>;
-  using DType = octavo::DType;
+struct Quantize : Statistics<lanes> {
+  using Base = Statistics<lanes>;
+  using Base::choose;
+  using Base::floats;
+  using Base::ints;
+  using Base::larger;
+  using Base::load;
+  using Base::smaller;
+  using Base::where;
+  using Base::words;
+  using typename Base::DType;
+  using typename Base::Floats;
+  using typename Base::Ints;
+  using typename Base::Words;
   using RowCodes = octavo::cpu::RowCodes;
 
   static constexpr std::int64_t kStep = 4 * lanes;  // elements of one turn of a loop
+  static constexpr std::int64_t kLine = 64;         // bytes that a streaming store has to fill
+  static constexpr std::int64_t kPiece = 512;       // elements whose factors are spread at a time
 
-  static OCTAVO_INLINE Ints ints(Words x) { return reinterpret_cast<const Ints&>(x); }
-  static OCTAVO_INLINE Words words(Floats x) { return reinterpret_cast<const Words&>(x); }
-  static OCTAVO_INLINE Floats floats(Words x) { return reinterpret_cast<const Floats&>(x); }
-  static OCTAVO_INLINE Words choose(Ints mask, Words a, Words b) { return mask ? a : b; }
-  static OCTAVO_INLINE Words where(Ints mask, Words a) { return mask ? a : Words{}; }
-  static OCTAVO_INLINE Floats smaller(Floats a, Floats b) { return a < b ? a : b; }
-  static OCTAVO_INLINE Floats larger(Floats a, Floats b) { return a > b ? a : b; }
-  static OCTAVO_INLINE Ints larger(Ints a, Ints b) { return a > b ? a : b; }
+  // The rules of the specification: from elements and what their cell has to codes in lanes.
 
-  // Elements as float32; a NaN stays one of its sign.
-  template <DType from>
-  static OCTAVO_INLINE Floats load(const char* source) {
-    if constexpr (from == DType::float32) {
-      return *reinterpret_cast<const Floats*>(source);
-    } else {
-      const Halves& codes = *reinterpret_cast<const Halves*>(source);
-      if constexpr (from == DType::float16) return half_to_float(codes);
-      return floats(wide_halves(codes) << 16);
-    }
-  }
-
-  // The rules of the specification: from elements to codes in the low bytes.
+  // How codes leave their lanes.
+  enum class Put {
+    low_bytes,  // the low bytes, whatever is above them
+    saturated,  // integers, cut to the type's range
+    signs,      // codes of magnitudes in the second bytes; the sources' signs come on top
+  };
 
   // Section 6 into int8 and uint8. With a zero point below 2^21 the shifted range is exact, and
-  // saturating before the shift is saturating after it.
+  // saturating before the shift is saturating after it. `tame` as RowCodes has it.
+  template <bool tame>
   struct ToInteger {
-    float divisor, low, high;
-    std::uint32_t shift;
-    explicit ToInteger(const RowCodes& row)
-        : divisor(row.factor),
-          low(static_cast<float>((row.to == DType::int8 ? -128 : 0) - row.azp)),
-          high(low + 255.0F),
-          shift(static_cast<std::uint32_t>(row.azp) - kAlignBits) {}
-    OCTAVO_INLINE Words operator()(Floats x) const {
+    static constexpr Put kPut = tame ? Put::saturated : Put::low_bytes;
+    bool to_signed;
+    explicit ToInteger(const RowCodes& row) : to_signed(row.to == DType::int8) {}
+    OCTAVO_INLINE Words operator()(Floats x, Floats divisor, Ints azp) const {
       const Floats quotient = x / divisor;
+      const Words shift = reinterpret_cast<const Words&>(azp);
+      if constexpr (tame) return words(quotient + kAlign) - kAlignBits + shift;
       const Floats number = floats(where(quotient == quotient, words(quotient)));
-      return words(smaller(larger(number, Floats{} + low), Floats{} + high) + kAlign) + shift;
+      const Floats low = __builtin_convertvector((to_signed ? -128 : 0) - azp, Floats);
+      return words(smaller(larger(number, low), low + 255.0F) + kAlign) + shift;
     }
   };
   static constexpr float kAlign = 0x1.8p23F;  // adding it rounds to an integer in the low bits
@@ -62,11 +58,10 @@ struct Quantize {
 
   // Section 8: a product, symmetric; 0 for outliers.
   struct ToVectorwise {
-    float factor;
+    static constexpr Put kPut = Put::low_bytes;
     std::int32_t limit;
-    explicit ToVectorwise(const RowCodes& row)
-        : factor(row.factor), limit(static_cast<std::int32_t>(row.limit)) {}
-    OCTAVO_INLINE Words operator()(Floats x) const {
+    explicit ToVectorwise(const RowCodes& row) : limit(static_cast<std::int32_t>(row.limit)) {}
+    OCTAVO_INLINE Words operator()(Floats x, Floats factor, Ints /*azp*/) const {
       const Floats product = x * factor;  // NaN for an infinity and the factor 0
       const Ints kept = (ints(words(x) & 0x7FFFFFFFU) < limit) & (product == product);
       const Floats inside = floats(where(kept, words(product)));
@@ -75,163 +70,284 @@ struct Quantize {
     }
   };
 
-  // Section 6 into fp8, as octavo::encode.
-  template <octavo::FloatFormat F>
+  // Section 6 into fp8, as octavo::encode. Added to a power of two that is 2^kShift times its own
+  // binade's, a magnitude loses the bits that the format has no room for, to nearest even; below
+  // the smallest normal number the power stays that number's. The sum's exponent then counts
+  // binades and its last bits steps in one: together they are the code, but for a constant that
+  // rides in the addend. A magnitude beyond the largest becomes that, or, by the rule of IEEE 754,
+  // what follows it, which is infinity or NaN in every format.
+  template <octavo::FloatFormat F, bool tame, bool signs>
   struct ToFloat8 {
-    float divisor;
-    std::uint32_t overflowed;
+    static constexpr Put kPut = signs ? Put::signs : Put::low_bytes;
+    static constexpr int kShift = 23 - F.mantissa_bits;
+    static constexpr std::uint32_t kMinNormal = static_cast<std::uint32_t>(128 - F.bias) << 23;
+    static constexpr std::uint32_t kConstant =
+        0U - ((kMinNormal >> kShift) + (static_cast<std::uint32_t>(kShift) << F.mantissa_bits));
+    static constexpr std::uint32_t kAddend =
+        (static_cast<std::uint32_t>(kShift) << 23) | (kConstant & 0xFFFFU);
+    static_assert((kConstant & 1U) == 0, "an odd one would turn ties to even into ties to odd");
+
+    std::int32_t most;  // as bits of float32
     explicit ToFloat8(const RowCodes& row)
-        : divisor(row.factor),
-          overflowed(row.overflow == octavo::Overflow::saturate ? F.max_code
-                     : F.inf_code != 0U                         ? F.inf_code
-                                                                : F.nan_code) {}
-    OCTAVO_INLINE Words operator()(Floats x) const {
-      constexpr int kShift = 23 - F.mantissa_bits;
-      constexpr std::uint32_t kRebias = static_cast<std::uint32_t>(127 - F.bias) << F.mantissa_bits;
-      constexpr std::int32_t kMinNormal = (128 - F.bias) << 23;
-      constexpr auto kAlignTiny = static_cast<std::uint32_t>(151 - F.bias - F.mantissa_bits) << 23;
+        : most(static_cast<std::int32_t>(
+              ((F.max_code + (row.overflow == octavo::Overflow::saturate ? 0U : 1U)) << kShift) +
+              (static_cast<std::uint32_t>(127 - F.bias) << 23))) {}
+    OCTAVO_INLINE Words operator()(Floats x, Floats divisor, Ints /*azp*/) const {
       const Words bits = words(x / divisor);
-      const Words magnitude = bits & 0x7FFFFFFFU;
-      const Words odd = (magnitude >> kShift) & 1U;
-      const Words normal = ((magnitude + ((1U << (kShift - 1)) - 1U) + odd) >> kShift) - kRebias;
-      const Ints small = ints(magnitude) < kMinNormal;
-      const Words tiny =
-          words(floats(where(small, magnitude)) + std::bit_cast<float>(kAlignTiny)) - kAlignTiny;
-      Words code = choose(small, tiny, normal);
-      code = choose(ints(code) > static_cast<std::int32_t>(F.max_code), Words{} + overflowed, code);
-      if constexpr (F.inf_code != 0U) {
-        code = choose(ints(magnitude) == 0x7F800000, Words{} + F.inf_code, code);
+      const Words all = bits & 0x7FFFFFFFU;
+      const Words magnitude = words_of(smaller(ints(all), Ints{} + most));
+      const Words binade = words_of(
+          larger(ints(magnitude & 0x7F800000U), Ints{} + static_cast<std::int32_t>(kMinNormal)));
+      if constexpr (signs) {
+        // As below, in two steps. The code times 2^8: the constant makes the lower half negative.
+        const Floats power = Floats{} + std::bit_cast<float>(kAddend + (127U << 23));
+        return sum_of_halves(words(fused(floats(binade), power, floats(magnitude))), 256,
+                             2 << F.mantissa_bits);
+      } else {
+        const Words sum = words(floats(magnitude) + floats(binade + kAddend));
+        Words code = (sum >> kShift) + sum;
+        if constexpr (!tame) {
+          if constexpr (F.inf_code != 0U) {
+            code = choose(ints(all) == 0x7F800000, Words{} + F.inf_code, code);
+          }
+          code = choose(ints(all) > 0x7F800000, Words{} + F.nan_code, code);
+        }
+        const Words sign = (bits >> 24) & 0x80U;
+        if constexpr (F.unsigned_zero) return code | where(ints(code << 24) != 0, sign);
+        return code | sign;
       }
-      code = choose(ints(magnitude) > 0x7F800000, Words{} + F.nan_code, code);
-      const Words sign = (bits >> 24) & 0x80U;
-      if constexpr (F.unsigned_zero) return code | where(ints(code) != 0, sign);
-      return code | sign;
+    }
+    static OCTAVO_INLINE Words words_of(Ints x) { return reinterpret_cast<const Words&>(x); }
+  };
+
+  // Where the factors (and zero points) of elements are: one for all, one for a number of them that
+  // is known here, or one for each.
+  struct One {
+    static constexpr bool kAlike =
+        true;  // the same for two neighbouring vectors, from an even one on
+    Floats factor;
+    Ints azp;
+    explicit OCTAVO_INLINE One(const RowCodes& row)
+        : factor(Floats{} + row.factor), azp(Ints{} + row.azp) {}
+    OCTAVO_INLINE One(const RowCodes& row, std::int64_t j)
+        : factor(Floats{} + row.factors[j]),
+          azp(Ints{} + (row.azps == nullptr ? 0 : row.azps[j])) {}
+    OCTAVO_INLINE Floats factors(std::int64_t /*i*/) const { return factor; }
+    OCTAVO_INLINE Ints azps(std::int64_t /*i*/) const { return azp; }
+  };
+  template <std::int64_t run>
+  struct Every {
+    static constexpr bool kAlike = run % (2 * lanes) == 0;
+    const float* factor;
+    const std::int32_t* azp;
+    OCTAVO_INLINE Floats factors(std::int64_t i) const { return Floats{} + factor[i / run]; }
+    OCTAVO_INLINE Ints azps(std::int64_t i) const {
+      return azp == nullptr ? Ints{} : Ints{} + azp[i / run];
+    }
+  };
+  struct Each {
+    static constexpr bool kAlike = false;
+    const float* factor;
+    const std::int32_t* azp;
+    OCTAVO_INLINE Floats factors(std::int64_t i) const {
+      return *reinterpret_cast<const Floats*>(factor + i);
+    }
+    OCTAVO_INLINE Ints azps(std::int64_t i) const {
+      return azp == nullptr ? Ints{} : *reinterpret_cast<const Ints*>(azp + i);
     }
   };
 
-  template <DType from, class Rule>
-  static OCTAVO_INLINE void step(const Rule& rule, const char* source, std::uint8_t* codes) {
+  // A stretch of a row.
+  struct Place {
+    const char* source;
+    const char* next;  // fetched meanwhile
+    std::uint8_t* codes;
+    bool streamed;
+    OCTAVO_INLINE void advance(std::int64_t elements, std::int64_t bytes) {
+      source += elements * bytes;
+      next += elements * bytes;
+      codes += elements;
+    }
+  };
+
+  template <DType from, class Rule, class Cells>
+  static OCTAVO_INLINE Words code(const Rule& rule, const Cells& cells, std::int64_t i,
+                                  const char* source) {
+    return rule(Base::template load<from>(source), cells.factors(i), cells.azps(i));
+  }
+  template <DType from, class Rule, class Cells>
+  static OCTAVO_INLINE void step(const Rule& rule, const Cells& cells, std::int64_t i,
+                                 const char* source, std::uint8_t* codes, bool streamed) {
     constexpr std::int64_t kBytes = lanes * octavo::element_bytes(from);
-    put_low_bytes(rule(load<from>(source)), rule(load<from>(source + kBytes)),
-                  rule(load<from>(source + 2 * kBytes)), rule(load<from>(source + 3 * kBytes)),
-                  codes);
+    if constexpr (Rule::kPut == Put::signs && from == DType::bfloat16 && Cells::kAlike) {
+      // Magnitudes of even and odd elements take fewer steps than those of neighbours.
+      const Words front = *reinterpret_cast<const Words*>(source);
+      const Words back = *reinterpret_cast<const Words*>(source + 2 * kBytes);
+      put_with_signs(rule(even_magnitudes(front), cells.factors(i), cells.azps(i)),
+                     rule(odd_magnitudes(front), cells.factors(i), cells.azps(i)),
+                     rule(even_magnitudes(back), cells.factors(i + 2 * lanes), cells.azps(i)),
+                     rule(odd_magnitudes(back), cells.factors(i + 2 * lanes), cells.azps(i)),
+                     kEvenAndOdd, source, codes, streamed);
+    } else {
+      const Words a = code<from>(rule, cells, i, source);
+      const Words b = code<from>(rule, cells, i + lanes, source + kBytes);
+      const Words c = code<from>(rule, cells, i + 2 * lanes, source + 2 * kBytes);
+      const Words d = code<from>(rule, cells, i + 3 * lanes, source + 3 * kBytes);
+      if constexpr (Rule::kPut == Put::saturated) {
+        put_saturated(a, b, c, d, codes, streamed, rule.to_signed);
+      } else if constexpr (Rule::kPut == Put::signs) {
+        put_with_signs(a, b, c, d, kFrontAndBack, source, codes, streamed);
+      } else {
+        put_low_bytes(a, b, c, d, codes, streamed);
+      }
+    }
+  }
+  // Of bfloat16 pairs.
+  static OCTAVO_INLINE Floats even_magnitudes(Words pairs) {
+    return floats((pairs << 16) & 0x7FFFFFFFU);
+  }
+  static OCTAVO_INLINE Floats odd_magnitudes(Words pairs) { return floats(pairs & 0x7FFF0000U); }
+
+  // Fewer codes than a line, through a copy: nothing beyond them is touched.
+  template <DType from, class Rule, class Cells>
+  static void edge(const Rule& rule, const Cells& cells, std::int64_t i, const Place& place,
+                   std::int64_t count) {
+    constexpr std::int64_t kBytes = octavo::element_bytes(from);
+    const char* source = place.source;
+    std::uint8_t* codes = place.codes;
+    while (count > 0) {
+      const std::int64_t rest = count < kStep ? count : kStep;
+      char padded[kStep * kBytes] = {};
+      std::uint8_t more[kStep];
+      std::memcpy(padded, source, static_cast<std::size_t>(rest * kBytes));
+      step<from>(rule, cells, i, padded, more, false);
+      std::memcpy(codes, more, static_cast<std::size_t>(rest));
+      source += rest * kBytes;
+      codes += rest;
+      count -= rest;
+      i += rest;
+    }
+  }
+
+  // As many steps as there are; says where they end.
+  template <DType from, class Rule, class Cells>
+  static OCTAVO_INLINE std::int64_t whole_steps(const Rule& rule, const Cells& cells,
+                                                std::int64_t i, Place& place, std::int64_t count) {
+    constexpr std::int64_t kBytes = octavo::element_bytes(from);
+    for (; i + kStep <= count; i += kStep) {
+      for (std::int64_t line = 0; line < kStep * kBytes; line += kLine) {
+        __builtin_prefetch(place.next + line);
+      }
+      step<from>(rule, cells, i, place.source, place.codes, place.streamed);
+      place.advance(kStep, kBytes);
+    }
+    return i;
+  }
+
+  template <DType from, class Rule, class Cells>
+  static OCTAVO_INLINE void along(const Rule& rule, const Cells& cells, Place place,
+                                  std::int64_t count) {
+    constexpr std::int64_t kBytes = octavo::element_bytes(from);
+    std::int64_t i = 0;
+    if (place.streamed) {
+      const std::int64_t to_line = -reinterpret_cast<std::intptr_t>(place.codes) & (kLine - 1);
+      i = to_line < count ? to_line : count;
+      if (i > 0) edge<from>(rule, cells, 0, place, i);
+      place.advance(i, kBytes);
+    }
+    i = whole_steps<from>(rule, cells, i, place, count);
+    if (i < count) edge<from>(rule, cells, i, place, count - i);
+  }
+
+  // The values of `count` elements from element i on, each spread over its run; `out` has room for
+  // kStep more.
+  template <class T>
+  static void spread(const T* values, std::int64_t run, std::int64_t i, std::int64_t count,
+                     T* out) {
+    std::int64_t j = i / run;
+    for (std::int64_t at = 0, stop = (j + 1) * run - i; at < count; ++j, stop += run) {
+      const std::int64_t end = stop < count ? stop : count;
+      const Lanes<T, lanes> value = Lanes<T, lanes>{} + values[j];
+      for (std::int64_t k = at; k < end; k += lanes) {
+        *reinterpret_cast<Lanes<T, lanes>*>(out + k) = value;
+      }
+      at = end;
+    }
+  }
+
+  // Elements from i on, through copies of their factors.
+  template <DType from, class Rule>
+  static __attribute__((noinline)) void spread_codes(const Rule& rule, const RowCodes& row,
+                                                     std::int64_t i, Place place) {
+    constexpr std::int64_t kBytes = octavo::element_bytes(from);
+    float factors[kPiece + kStep];
+    std::int32_t azps[kPiece + kStep] = {};
+    for (; i < row.count; i += kPiece, place.advance(kPiece, kBytes)) {
+      const std::int64_t count = kPiece < row.count - i ? kPiece : row.count - i;
+      spread(row.factors, row.run, i, count, factors);
+      for (std::int64_t pad = count; pad < count + kStep; ++pad) factors[pad] = 1.0F;
+      if (row.azps != nullptr) spread(row.azps, row.run, i, count, azps);
+      along<from>(rule, Each{factors, azps}, place, count);
+    }
   }
 
   template <DType from, class Rule>
   static void codes_as(const RowCodes& row) {
-    constexpr std::int64_t kBytes = octavo::element_bytes(from);
+    constexpr std::int64_t kHalfStep = kStep / 2;
     const Rule rule(row);
     const auto* source = static_cast<const char*>(row.source);
-    auto* codes = static_cast<std::uint8_t*>(row.codes);
-    std::int64_t rest = row.count;
-    for (; rest >= kStep; rest -= kStep, source += kStep * kBytes, codes += kStep) {
-      step<from>(rule, source, codes);
+    Place place{source, row.next == nullptr ? source : static_cast<const char*>(row.next),
+                static_cast<std::uint8_t*>(row.codes), row.streamed};
+    if (row.factors == nullptr) return along<from>(rule, One(row), place, row.count);
+    // Runs that do not begin with a line would leave none whole.
+    if ((reinterpret_cast<std::uintptr_t>(place.codes) & (kLine - 1)) != 0) place.streamed = false;
+    std::int64_t i = 0;
+    if (row.run == 1) {
+      i = whole_steps<from>(rule, Each{row.factors, row.azps}, 0, place, row.count);
+    } else if (row.run == kHalfStep) {
+      i = whole_steps<from>(rule, Every<kHalfStep>{row.factors, row.azps}, 0, place, row.count);
+    } else if (row.run % kStep == 0) {
+      for (std::int64_t j = 0; i < row.count; ++j, i += row.run) {
+        const One cell(row, j);
+        const std::int64_t count = row.run < row.count - i ? row.run : row.count - i;
+        const std::int64_t done = whole_steps<from>(rule, cell, 0, place, count);
+        if (done < count) edge<from>(rule, cell, done, place, count - done);
+      }
     }
-    if (rest == 0) return;
-    char padded[kStep * kBytes] = {};
-    std::uint8_t more[kStep];
-    std::memcpy(padded, source, static_cast<std::size_t>(rest * kBytes));
-    step<from>(rule, padded, more);
-    std::memcpy(codes, more, static_cast<std::size_t>(rest));
+    if (i < row.count) spread_codes<from>(rule, row, i, place);
   }
 
-  template <DType from>
+  // Signs stay apart where that saves instructions: 2-byte elements in vectors that have the means.
+  template <DType from, bool tame, octavo::FloatFormat F>
+  using Float8Rule = ToFloat8<F, tame,
+                              tame && lanes == kLanesWithSigns && !F.unsigned_zero &&
+                                  octavo::element_bytes(from) == 2>;
+
+  template <DType from, bool tame>
   static void codes_from(const RowCodes& row) {
     if (row.vectorwise) return codes_as<from, ToVectorwise>(row);
     switch (row.to) {
       case DType::float8_e4m3fn:
-        return codes_as<from, ToFloat8<octavo::kE4M3FN>>(row);
+        return codes_as<from, Float8Rule<from, tame, octavo::kE4M3FN>>(row);
       case DType::float8_e4m3fnuz:
-        return codes_as<from, ToFloat8<octavo::kE4M3FNUZ>>(row);
+        return codes_as<from, Float8Rule<from, tame, octavo::kE4M3FNUZ>>(row);
       case DType::float8_e5m2:
-        return codes_as<from, ToFloat8<octavo::kE5M2>>(row);
+        return codes_as<from, Float8Rule<from, tame, octavo::kE5M2>>(row);
       case DType::float8_e5m2fnuz:
-        return codes_as<from, ToFloat8<octavo::kE5M2FNUZ>>(row);
+        return codes_as<from, Float8Rule<from, tame, octavo::kE5M2FNUZ>>(row);
       default:
-        return codes_as<from, ToInteger>(row);
+        return codes_as<from, ToInteger<tame>>(row);
     }
+  }
+  template <DType from>
+  static void codes_of(const RowCodes& row) {
+    return row.tame ? codes_from<from, true>(row) : codes_from<from, false>(row);
   }
 
   static void codes(const RowCodes& row) noexcept {
-    if (row.from == DType::float32) return codes_from<DType::float32>(row);
-    if (row.from == DType::bfloat16) return codes_from<DType::bfloat16>(row);
-    return codes_from<DType::float16>(row);
-  }
-
-  template <int by, class Vector, std::size_t... i>
-  static OCTAVO_INLINE Vector rotated(Vector x, std::index_sequence<i...>) {
-    return __builtin_shufflevector(x, x, ((static_cast<int>(i) + by) % lanes)...);
-  }
-  // Every lane of the result.
-  template <int by, class Vector>
-  static OCTAVO_INLINE Vector largest_lane(Vector x) {
-    if constexpr (by == 0) {
-      return x;
-    } else {
-      return largest_lane<by / 2>(larger(x, rotated<by>(x, std::make_index_sequence<lanes>())));
-    }
-  }
-
-  // Magnitudes compare as integers, which need no order of evaluation.
-  struct Absmax {
-    std::int32_t below;
-    Ints most{};
-    OCTAVO_INLINE void add(Floats x) {
-      const Words magnitude = words(x) & 0x7FFFFFFFU;
-      most = larger(most, ints(where(ints(magnitude) < below, magnitude)));
-    }
-    OCTAVO_INLINE float result() const {
-      const Ints largest = largest_lane<lanes / 2>(most);
-      return std::bit_cast<float>(std::int32_t{largest[0]});
-    }
-  };
-
-  // Of the finite elements and 0.
-  struct Range {
-    Floats low{}, high{};
-    OCTAVO_INLINE void add(Floats x) {
-      const Ints finite = ints(words(x) & 0x7FFFFFFFU) < 0x7F800000;
-      const Floats number = floats(where(finite, words(x)));
-      low = smaller(number, low);
-      high = larger(number, high);
-    }
-    OCTAVO_INLINE void result(float& least, float& most) const {
-      least = -largest_lane<lanes / 2>(-low)[0];
-      most = largest_lane<lanes / 2>(high)[0];
-    }
-  };
-
-  template <DType from, class Reduction>
-  static void reduce_as(const void* row, std::int64_t count, Reduction& reduction) {
-    constexpr std::int64_t kBytes = octavo::element_bytes(from);
-    const auto* source = static_cast<const char*>(row);
-    Reduction inner = reduction;  // in registers
-    for (; count >= lanes; count -= lanes, source += lanes * kBytes) inner.add(load<from>(source));
-    if (count > 0) {
-      char padded[lanes * kBytes] = {};
-      std::memcpy(padded, source, static_cast<std::size_t>(count * kBytes));
-      inner.add(load<from>(padded));
-    }
-    reduction = inner;
-  }
-  template <class Reduction>
-  static void reduce(DType from, const void* row, std::int64_t count, Reduction& reduction) {
-    if (from == DType::float32) return reduce_as<DType::float32>(row, count, reduction);
-    if (from == DType::bfloat16) return reduce_as<DType::bfloat16>(row, count, reduction);
-    return reduce_as<DType::float16>(row, count, reduction);
-  }
-
-  static float absmax(DType from, const void* row, std::int64_t count,
-                      std::uint32_t limit) noexcept {
-    Absmax reduction{static_cast<std::int32_t>(limit)};
-    reduce(from, row, count, reduction);
-    return reduction.result();
-  }
-  static void range(DType from, const void* row, std::int64_t count, float& least,
-                    float& most) noexcept {
-    Range reduction;
-    reduce(from, row, count, reduction);
-    reduction.result(least, most);
+    if (row.from == DType::float32) return codes_of<DType::float32>(row);
+    if (row.from == DType::bfloat16) return codes_of<DType::bfloat16>(row);
+    return codes_of<DType::float16>(row);
   }
 };
 #undef OCTAVO_INLINE

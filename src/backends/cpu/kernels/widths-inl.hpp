@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Changes of width by what every instruction set has, for vectors of at most 32 bytes. Included
-// after lanes-inl.hpp inside an instruction-set region.
+// after lanes-inl.hpp and stream(bytes, out) inside an instruction-set region.
 
 template <class Halves>
 inline auto wide_halves(Halves halves) {
@@ -30,14 +30,28 @@ inline Bytes even_bytes(Bytes a, Bytes b, std::index_sequence<i...>) {
   return __builtin_shufflevector(a, b, 2 * static_cast<int>(i)...);
 }
 
-// Four vectors of words, cut to bytes.
+// Four vectors of words, cut to bytes; `streamed`: to a whole vector's boundary, past the caches.
 template <class Words>
-inline void put_low_bytes(Words a, Words b, Words c, Words d, std::uint8_t* out) {
+inline void put_low_bytes(Words a, Words b, Words c, Words d, std::uint8_t* out, bool streamed) {
   using Bytes = Lanes<std::uint8_t, sizeof(Words)>;
   constexpr auto kAll = std::make_index_sequence<sizeof(Words)>();
   const auto front =
       even_bytes(reinterpret_cast<const Bytes&>(a), reinterpret_cast<const Bytes&>(b), kAll);
   const auto back =
       even_bytes(reinterpret_cast<const Bytes&>(c), reinterpret_cast<const Bytes&>(d), kAll);
-  *reinterpret_cast<Bytes*>(out) = even_bytes(front, back, kAll);
+  const Bytes bytes = even_bytes(front, back, kAll);
+  if (streamed) return stream(bytes, out);
+  *reinterpret_cast<Bytes*>(out) = bytes;
 }
+
+// Signs of 2-byte elements that come on top of their magnitudes: not with vectors of this width.
+inline constexpr int kLanesWithSigns = 0;
+inline constexpr int kFrontAndBack = 0;
+inline constexpr int kEvenAndOdd = 0;
+template <class Floats>
+inline Floats fused(Floats a, Floats b, Floats c);
+template <class Words>
+inline Words sum_of_halves(Words halves, int lower, int upper);
+template <class Words>
+inline void put_with_signs(Words a, Words b, Words c, Words d, int places, const char* elements,
+                           std::uint8_t* out, bool streamed);

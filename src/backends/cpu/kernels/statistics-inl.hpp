@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a row's elements reach: the first pass of every quantiser. Included after lanes-inl.hpp and
+// the changes of width (widths-inl.hpp) inside an instruction-set region.
+
+#define OCTAVO_INLINE inline __attribute__((always_inline))
+
+template <int lanes>
+struct Statistics {
+  using Floats = Lanes<float, lanes>;
+  using Ints = Lanes<std::int32_t, lanes>;
+  using Words = Lanes<std::uint32_t, lanes>;
+  using Halves = Lanes<std::uint16_t, lanes>;
+  using DType = octavo::DType;
+
+  static OCTAVO_INLINE Ints ints(Words x) { return reinterpret_cast<const Ints&>(x); }
+  static OCTAVO_INLINE Words words(Floats x) { return reinterpret_cast<const Words&>(x); }
+  static OCTAVO_INLINE Floats floats(Words x) { return reinterpret_cast<const Floats&>(x); }
+  static OCTAVO_INLINE Words choose(Ints mask, Words a, Words b) { return mask ? a : b; }
+  static OCTAVO_INLINE Words where(Ints mask, Words a) { return mask ? a : Words{}; }
+  template <class Vector>
+  static OCTAVO_INLINE Vector smaller(Vector a, Vector b) {
+    return a < b ? a : b;
+  }
+  template <class Vector>
+  static OCTAVO_INLINE Vector larger(Vector a, Vector b) {
+    return a > b ? a : b;
+  }
+
+  // Elements as float32; a NaN stays one of its sign.
+  template <DType from>
+  static OCTAVO_INLINE Floats load(const char* source) {
+    if constexpr (from == DType::float32) {
+      return *reinterpret_cast<const Floats*>(source);
+    } else {
+      const Halves& codes = *reinterpret_cast<const Halves*>(source);
+      if constexpr (from == DType::float16) return half_to_float(codes);
+      return floats(wide_halves(codes) << 16);
+    }
+  }
+
+  template <int by, class Vector, std::size_t... i>
+  static OCTAVO_INLINE Vector rotated(Vector x, std::index_sequence<i...>) {
+    return __builtin_shufflevector(x, x, ((static_cast<int>(i) + by) % sizeof...(i))...);
+  }
+  // Every lane of the result.
+  template <int by, class Vector>
+  static OCTAVO_INLINE Vector largest_lane(Vector x) {
+    if constexpr (by == 0) {
+      return x;
+    } else {
+      constexpr auto kAll = std::make_index_sequence<sizeof(Vector) / sizeof(x[0])>();
+      return largest_lane<by / 2>(larger(x, rotated<by>(x, kAll)));
+    }
+  }
+
+  // Magnitudes compare as integers, which need no order of evaluation.
+  struct Absmax {
+    std::int32_t below;
+    Ints most{};
+    OCTAVO_INLINE void add(Floats x) {
+      const Words magnitude = words(x) & 0x7FFFFFFFU;
+      most = larger(most, ints(where(ints(magnitude) < below, magnitude)));
+    }
+    OCTAVO_INLINE float result() const {
+      const Ints largest = largest_lane<lanes / 2>(most);
+      return std::bit_cast<float>(std::int32_t{largest[0]});
+    }
+  };
+
+  // Of the finite elements and 0.
+  struct Range {
+    Floats low{}, high{};
+    OCTAVO_INLINE void add(Floats x) {
+      const Ints finite = ints(words(x) & 0x7FFFFFFFU) < 0x7F800000;
+      const Floats number = floats(where(finite, words(x)));
+      low = smaller(number, low);
+      high = larger(number, high);
+    }
+    OCTAVO_INLINE void result(float& least, float& most) const {
+      const float first = -largest_lane<lanes / 2>(-low)[0];
+      const float last = largest_lane<lanes / 2>(high)[0];
+      least = first < least ? first : least;
+      most = last > most ? last : most;
+    }
+  };
+
+  template <DType from, class Reduction>
+  static OCTAVO_INLINE void reduce_as(const char* source, std::int64_t count,
+                                      Reduction& reduction) {
+    constexpr std::int64_t kBytes = octavo::element_bytes(from);
+    Reduction inner = reduction;  // in registers
+    const bool overlap = count >= lanes;
+    for (; count >= lanes; count -= lanes, source += lanes * kBytes) inner.add(load<from>(source));
+    if (count > 0 && overlap) {
+      inner.add(load<from>(source - (lanes - count) * kBytes));  // some of them once more
+    } else if (count > 0) {
+      char padded[lanes * kBytes] = {};
+      std::memcpy(padded, source, static_cast<std::size_t>(count * kBytes));
+      inner.add(load<from>(padded));
+    }
+    reduction = inner;
+  }
+
+  static float absmax(DType from, const void* row, std::int64_t count,
+                      std::uint32_t limit) noexcept {
+    const auto* source = static_cast<const char*>(row);
+    Absmax reduction{static_cast<std::int32_t>(limit)};
+    if (from == DType::float32) {
+      reduce_as<DType::float32>(source, count, reduction);
+    } else if (from == DType::bfloat16) {
+      reduce_as<DType::bfloat16>(source, count, reduction);
+    } else {
+      reduce_as<DType::float16>(source, count, reduction);
+    }
+    return reduction.result();
+  }
+
+  // Integers as wide as elements are, a vector of them, and their magnitudes.
+  template <class Element>
+  struct Raw {
+    static constexpr int kLanes = lanes * 4 / static_cast<int>(sizeof(Element));
+    using Vector = Lanes<Element, kLanes>;
+    static constexpr auto kBytes = static_cast<std::int64_t>(sizeof(Vector));
+    static OCTAVO_INLINE Vector magnitudes(const char* source) {
+      return *reinterpret_cast<const Vector*>(source) & std::numeric_limits<Element>::max();
+    }
+  };
+
+  // The largest magnitude as an integer of the element's own width, NaN above infinity.
+  template <class Element>
+  static OCTAVO_INLINE Element largest(const char* source, std::int64_t count) {
+    using Of = Raw<Element>;
+    typename Of::Vector a{}, b{}, c{}, d{};
+    std::int64_t bytes = count * static_cast<std::int64_t>(sizeof(Element));
+    const bool overlap = bytes >= Of::kBytes;
+    for (; bytes >= 4 * Of::kBytes; bytes -= 4 * Of::kBytes, source += 4 * Of::kBytes) {
+      a = larger(a, Of::magnitudes(source));
+      b = larger(b, Of::magnitudes(source + Of::kBytes));
+      c = larger(c, Of::magnitudes(source + 2 * Of::kBytes));
+      d = larger(d, Of::magnitudes(source + 3 * Of::kBytes));
+    }
+    for (; bytes >= Of::kBytes; bytes -= Of::kBytes, source += Of::kBytes) {
+      a = larger(a, Of::magnitudes(source));
+    }
+    if (bytes > 0 && overlap) {
+      b = larger(b, Of::magnitudes(source + bytes - Of::kBytes));  // some of them once more
+    } else if (bytes > 0) {
+      char padded[Of::kBytes] = {};
+      std::memcpy(padded, source, static_cast<std::size_t>(bytes));
+      b = larger(b, Of::magnitudes(padded));
+    }
+    return largest_lane<Of::kLanes / 2>(larger(larger(a, b), larger(c, d)))[0];
+  }
+
+  // Raises most[0] to the largest magnitude of a run.
+  template <DType from>
+  static OCTAVO_INLINE void raise(const char* source, std::int64_t count, std::int32_t* most) {
+    std::int32_t bits = 0;
+    if constexpr (from == DType::float32) {
+      bits = largest<std::int32_t>(source, count);
+    } else {
+      const std::int16_t magnitude = largest<std::int16_t>(source, count);
+      Halves halves{};
+      halves[0] = static_cast<std::uint16_t>(magnitude);
+      const Words value = words(load<from>(reinterpret_cast<const char*>(&halves)));
+      bits = static_cast<std::int32_t>(value[0]);
+    }
+    *most = bits > *most ? bits : *most;
+  }
+
+  template <DType from>
+  static OCTAVO_INLINE void raise_each(const char* source, std::int64_t i, std::int32_t* most) {
+    constexpr std::int64_t kBytes = octavo::element_bytes(from);
+    Ints& known = *reinterpret_cast<Ints*>(most + i);
+    known = larger(known, ints(words(load<from>(source + i * kBytes)) & 0x7FFFFFFFU));
+  }
+  template <DType from>
+  static OCTAVO_INLINE void widen_each(const char* source, std::int64_t i, float* low,
+                                       float* high) {
+    constexpr std::int64_t kBytes = octavo::element_bytes(from);
+    Floats& least = *reinterpret_cast<Floats*>(low + i);
+    Floats& most = *reinterpret_cast<Floats*>(high + i);
+    Range range{least, most};
+    range.add(load<from>(source + i * kBytes));
+    least = range.low;
+    most = range.high;
+  }
+
+  template <DType from>
+  static void magnitudes_from(const char* source, std::int64_t count, std::int64_t run,
+                              std::int32_t* most) {
+    constexpr std::int64_t kBytes = octavo::element_bytes(from);
+    std::int64_t i = 0;
+    if (run == 1) {
+      for (; i + lanes <= count; i += lanes) raise_each<from>(source, i, most);
+    }
+    for (; i < count; i += run) {
+      raise<from>(source + i * kBytes, run < count - i ? run : count - i, most + i / run);
+    }
+  }
+  static void magnitudes(DType from, const void* row, std::int64_t count, std::int64_t run,
+                         std::int32_t* most) noexcept {
+    const auto* source = static_cast<const char*>(row);
+    if (from == DType::float32) return magnitudes_from<DType::float32>(source, count, run, most);
+    if (from == DType::bfloat16) return magnitudes_from<DType::bfloat16>(source, count, run, most);
+    return magnitudes_from<DType::float16>(source, count, run, most);
+  }
+
+  template <DType from>
+  static void ranges_from(const char* source, std::int64_t count, std::int64_t run, float* low,
+                          float* high) {
+    constexpr std::int64_t kBytes = octavo::element_bytes(from);
+    std::int64_t i = 0;
+    if (run == 1) {
+      for (; i + lanes <= count; i += lanes) widen_each<from>(source, i, low, high);
+    }
+    for (; i < count; i += run) {
+      Range range;
+      reduce_as<from>(source + i * kBytes, run < count - i ? run : count - i, range);
+      range.result(low[i / run], high[i / run]);
+    }
+  }
+  static void ranges(DType from, const void* row, std::int64_t count, std::int64_t run, float* low,
+                     float* high) noexcept {
+    const auto* source = static_cast<const char*>(row);
+    if (from == DType::float32) return ranges_from<DType::float32>(source, count, run, low, high);
+    if (from == DType::bfloat16) return ranges_from<DType::bfloat16>(source, count, run, low, high);
+    return ranges_from<DType::float16>(source, count, run, low, high);
+  }
+};
+#undef OCTAVO_INLINE

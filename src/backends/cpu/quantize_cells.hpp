@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Neighbouring cells of one cell row: what they reach, their scales, their codes.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "backends/backend.hpp"
+#include "core/quantize_rules.hpp"
+
+namespace octavo::cpu {
+
+/// Cells that are worked on at a time.
+inline constexpr std::int64_t kMostCells = 2048;
+
+/// Cells [j0, j1) of cell row i, at most kMostCells of them, or only rows [r0, r1) of those.
+struct CellStretch {
+  std::int64_t i, j0, j1;
+  std::int64_t r0, r1;
+  std::int64_t c0, c1;
+
+  std::int64_t count() const noexcept { return j1 - j0; }
+};
+
+/// What the elements of a stretch's cells reach.
+struct CellRanges {
+  alignas(64) std::array<std::int32_t, kMostCells> most;  ///< largest magnitudes as float32 bits
+  alignas(64) std::array<float, kMostCells> low, high;    ///< ranges, for zero points only
+
+  /// Of `count` cells that have no elements yet.
+  explicit CellRanges(std::int64_t count) noexcept;
+  /// Takes in what other rows of `count` cells reach.
+  void join(const CellRanges& other, std::int64_t count) noexcept;
+};
+
+/// The scales and zero points of a stretch's cells, as they are stored.
+struct CellFactors {
+  alignas(64) std::array<float, kMostCells> scale;
+  alignas(64) std::array<std::int32_t, kMostCells> azp;
+  bool near = true;   ///< the kernels take the zero points
+  bool tame = false;  ///< as RowCodes has it
+};
+
+/// The cells of a problem. Rows are read and codes written in whole stretches.
+class Cells {
+ public:
+  explicit Cells(const QuantizeProblem& problem) noexcept;
+
+  std::int64_t down() const noexcept { return q_.scales.shape[0]; }
+  std::int64_t across() const noexcept { return q_.scales.shape[1]; }
+  /// Rows and columns of a cell that is not cut by the matrix's end.
+  std::int64_t height() const noexcept { return height_; }
+  std::int64_t width() const noexcept { return width_; }
+
+  CellStretch stretch(std::int64_t i, std::int64_t j0, std::int64_t j1) const noexcept;
+
+  /// Adds what the stretch's rows reach. Elements that are not finite show in `most`.
+  void find(const CellStretch& stretch, CellRanges& ranges) const noexcept;
+
+  /// Computes and stores the scales of whole cells.
+  void store_scales(const CellStretch& stretch, CellRanges& ranges,
+                    CellFactors& factors) const noexcept;
+  /// Reads stored ones.
+  void load_scales(const CellStretch& stretch, CellFactors& factors) const noexcept;
+
+  /// Writes codes. `next`: a stretch that will be read soon; null: only rows of this one are.
+  void write_codes(const CellStretch& stretch, const CellFactors& factors, const CellStretch* next,
+                   bool streamed) const noexcept;
+
+ private:
+  template <class Visit>
+  void for_each_piece(const CellStretch& stretch, std::int64_t r,
+                      const Visit& visit) const noexcept;
+  CellStretch cell(const CellStretch& stretch, std::int64_t j) const noexcept;
+  float finite_absmax(const CellStretch& cell) const noexcept;
+  void write_far_codes(const CellStretch& stretch, const CellFactors& factors) const noexcept;
+
+  const QuantizeProblem& q_;
+  std::int64_t height_, width_;
+  bool flat_;  // neighbours of x and of the codes lie side by side
+};
+
+}  // namespace octavo::cpu
