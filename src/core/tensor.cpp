@@ -48,7 +48,7 @@ struct AlignedDelete {
 // A large block lies in large pages where the system gives them: reading a weight of many megabytes
 // once would otherwise spend a tenth of its time on addresses.
 std::shared_ptr<void> allocate(std::size_t bytes) {
-  const bool large = bytes >= 2 * kLargePage;
+  const bool large = bytes >= kLargePage;
   const std::align_val_t alignment{large ? kLargePage : kAlignment};
   std::shared_ptr<void> memory(::operator new(bytes, alignment), AlignedDelete{alignment});
 #if defined(MADV_HUGEPAGE)

@@ -19,6 +19,7 @@
 #include "backends/prologue.hpp"
 #include "backends/zero.hpp"
 #include "core/error.hpp"
+#include "core/members.hpp"
 #include "core/parallel.hpp"
 
 namespace octavo::cpu {
@@ -124,13 +125,17 @@ Status Run::describe_all(const Backend& backend, const DotMachine& machine,
   double work = 0.0;
   std::int64_t converted = 0;
   Cutter cutter;
+  Member part;
   DotMember unkept;
   for (std::int64_t g = 0; g < count_; ++g) {
-    Member part = member(problem_, g);
-    OCTAVO_TRY(quantise_activations(backend, part, arena, context_));
+    const Member& given = member_in(problem_, g, part);
     DotMember& d = arena.counting() ? unkept : members_[g];
-    describe(part, machine, arena, d);
+    d.m = given.a.data.shape[0];
+    d.n = column_extent(given.b);
     if (d.empty()) continue;
+    if (&given != &part) part = given;
+    OCTAVO_TRY(quantise_activations(backend, part, arena, context_));
+    describe(part, machine, arena, d);
     work += work_of(d);
     Arena counter(nullptr);
     (void)take_scratch(d, counter);
@@ -262,9 +267,11 @@ void Run::run_share(std::int64_t index) const noexcept {
 }  // namespace
 
 const char* refuse_dot(const MatmulProblem& problem, const DotMachine& machine) noexcept {
+  Member cut;
   for (std::int64_t g = 0; g < group_count(problem); ++g) {
     DotPath path;
-    if (const char* why = find_path(member(problem, g), machine, path); why != nullptr) return why;
+    const char* why = find_path(member_in(problem, g, cut), machine, path);
+    if (why != nullptr) return why;
   }
   return nullptr;
 }

@@ -113,7 +113,6 @@ void describe(const Member& p, const DotMachine& machine, Arena& arena, DotMembe
   d.chunk = ((d.steps + whole - 1) / whole + chunks - 1) / chunks * whole;
   d.single_chunk = chunks == 1;
   d.block_rows = std::min(d.m, kBlockRows);
-  if (d.empty()) return;
   d.row_scales = load_rows(p, arena);
   load_segments(p, d.k, arena, d);
   if (d.path.integers != nullptr) load_shifts(p, arena, d);

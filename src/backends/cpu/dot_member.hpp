@@ -45,7 +45,7 @@ struct DotMember {
   bool empty() const noexcept { return m == 0 || n == 0; }
 };
 
-/// Describes a member whose activations are quantised, and loads what belongs to its rows into the
+/// Describes a member with rows and columns whose activations are quantised, and loads what belongs to its rows into the
 /// arena; over a counting arena it only reserves.
 void describe(const Member& member, const DotMachine& machine, Arena& arena,
               DotMember& described) noexcept;

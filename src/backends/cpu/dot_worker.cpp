@@ -23,6 +23,7 @@ static_assert(kTileCols == kPanelWidth && kTileCols == kRowSums);
 constexpr std::int64_t kWideDepth = 128;  // even
 // How far a panel that is read once is prefetched in its own stream, which goes on into the next.
 constexpr std::int64_t kStreamAhead = 8192;
+constexpr std::int64_t kFewRows = 32;
 
 bool has_negative_zeros(const DotMember& d) noexcept {
   return d.path.float8 != nullptr && d.path.direct == &d.path.float8->dot &&
@@ -104,6 +105,7 @@ void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
   kernels_ = &d_.path.kernels();
   if (has_negative_zeros(d_) && holds_negative_zero(packed_, panel)) kernels_ = d_.path.made;
   finisher_.set_columns(column_, columns_);
+  if (r1 - r0 <= kFewRows) finisher_.prefetch(r0, r1 - r0);
   if (d_.segments.present()) load_segment_scales(d_, column_, w_.segment_scales);
   if (d_.path.integers != nullptr) {
     column_sums_ = direct() ? column_sums(packed_, panel) : w_.panel_sums;
@@ -235,11 +237,15 @@ void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows
     if (scaled && w_.segment_sums != nullptr) taken = w_.segment_sums + piece.segment * kTileCols;
     std::int64_t call = first_call;
     for (std::int64_t v = 0; v < vectors_; v += t.width, ++call) {
-      const bool fetches = chunk.next != nullptr && call < t.fetching_calls;
+      const bool streams = t.calls == 1 && direct();
+      const bool fetches = streams || (chunk.next != nullptr && call < t.fetching_calls);
       const char* b = chunk.b + step * step_bytes + v * form.vector_bytes;
-      const char* ahead = t.calls == 1 ? b + kStreamAhead
-                                       : chunk.next + (call * (chunk.end - chunk.step) + step) *
-                                                          t.lines * 64;
+      const char* ahead = nullptr;
+      if (streams) {
+        ahead = b + kStreamAhead;
+      } else if (fetches) {
+        ahead = chunk.next + (call * (chunk.end - chunk.step) + step) * t.lines * 64;
+      }
       (fetches ? t.fetching : t.plain)[taller](
           {.depth = (piece.k1 - k) * element_,
            .a = a + k * element_,
@@ -248,7 +254,7 @@ void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows
            .ldb = step_bytes,
            .c = sums + v * kVectorCols,
            .add = piece.add,
-           .ahead = fetches ? ahead : nullptr,
+           .ahead = ahead,
            .total = scaled ? w_.total + place + v * kVectorCols : nullptr,
            .group = piece.group * element_,
            .scale_a = scaled ? segments.scale_a + piece.segment * segments.stride +

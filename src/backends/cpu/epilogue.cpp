@@ -172,6 +172,24 @@ void Finisher::set_columns(std::int64_t n0, std::int64_t count) noexcept {
   }
 }
 
+void Finisher::prefetch(std::int64_t m0, std::int64_t rows) const noexcept {
+  constexpr std::int64_t kLine = 64;
+  for (std::size_t i = 0; i < step_count_; ++i) {
+    if (steps_[i].kind == FinishStep::Kind::scale_row || steps_[i].stride != 0) continue;
+    const auto* first = reinterpret_cast<const char*>(steps_[i].data);
+    for (std::int64_t b = 0; b < count_ * 4; b += kLine) __builtin_prefetch(first + b);
+  }
+  const TensorView& out = member_.out;
+  if (out.strides[1] != 1) return;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const auto* first =
+        static_cast<const char*>(out.at((m0 + r) * out.strides[0] + n0_ * out.strides[1]));
+    for (std::int64_t b = 0; b < count_ * element_bytes(out.dtype); b += kLine) {
+      __builtin_prefetch(first + b, 1);
+    }
+  }
+}
+
 void Finisher::stage_c(std::int64_t m, std::int64_t rows) noexcept {
   const TensorView& c = member_.epilogue.c;
   const float beta = factor_at(member_.epilogue.beta, 0);

@@ -41,6 +41,10 @@ class Finisher {
   /// Loads the terms of columns [n0, n0 + count), for the tiles that follow.
   void set_columns(std::int64_t n0, std::int64_t count) noexcept;
 
+  /// Fetches what the tiles of those columns and a few rows read and write beside their sums: short
+  /// products wait for it otherwise.
+  void prefetch(std::int64_t m0, std::int64_t rows) const noexcept;
+
   /// Writes the output elements of a tile of those columns.
   void finish(const TileSums& sums) noexcept;
 
