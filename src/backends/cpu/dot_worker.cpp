@@ -10,6 +10,7 @@
 #include "backends/cpu/dot_worker.hpp"
 
 #include <algorithm>
+#include <bit>
 
 #include "backends/cpu/float_layout.hpp"
 #include "backends/cpu/int8_layout.hpp"
@@ -24,6 +25,9 @@ constexpr std::int64_t kWideDepth = 128;  // even
 // How far a panel that is read once is prefetched in its own stream, which goes on into the next.
 constexpr std::int64_t kStreamAhead = 8192;
 constexpr std::int64_t kFewRows = 32;
+// A tile's call fetches an eighth of what is read next, or more where there are fewer calls: memory
+// is to have work all the time.
+constexpr std::int64_t kMostFetchingCalls = 8;
 
 bool has_negative_zeros(const DotMember& d) noexcept {
   return d.path.float8 != nullptr && d.path.direct == &d.path.float8->dot &&
@@ -43,14 +47,15 @@ Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vect
   t.height = rows / t.tiles;
   t.taller = rows % t.tiles;
   t.calls = t.tiles * (halves ? 2 : 1);
-  const std::int64_t all = kPanelVectors * kernels.form.vector_bytes / 64;
-  t.lines = t.calls == 1 ? all : t.calls < all ? all / 2 : 1;
-  t.fetching_calls = all / t.lines;
+  t.fetching_calls = static_cast<std::int64_t>(
+      std::bit_floor(static_cast<std::uint64_t>(std::min(t.calls, kMostFetchingCalls))));
+  t.fetched_bytes = kPanelVectors * kernels.form.vector_bytes / t.fetching_calls;
+  const auto lines = static_cast<int>((t.fetched_bytes + 63) / 64);
   for (std::size_t i = 0; i < 2; ++i) {
     const std::int64_t height = t.height + static_cast<std::int64_t>(i);
     if (height > limit) continue;
     t.plain[i] = kernels.tile(height, t.width, 0);
-    t.fetching[i] = kernels.tile(height, t.width, static_cast<int>(t.lines));
+    t.fetching[i] = kernels.tile(height, t.width, lines);
     if (t.fetching[i] == nullptr) t.fetching[i] = t.plain[i];
   }
   return t;
@@ -244,7 +249,7 @@ void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows
       if (streams) {
         ahead = b + kStreamAhead;
       } else if (fetches) {
-        ahead = chunk.next + (call * (chunk.end - chunk.step) + step) * t.lines * 64;
+        ahead = chunk.next + (call * (chunk.end - chunk.step) + step) * t.fetched_bytes;
       }
       (fetches ? t.fetching : t.plain)[taller](
           {.depth = (piece.k1 - k) * element_,
@@ -255,6 +260,7 @@ void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows
            .c = sums + v * kVectorCols,
            .add = piece.add,
            .ahead = ahead,
+           .ahead_step = t.fetched_bytes,
            .total = scaled ? w_.total + place + v * kVectorCols : nullptr,
            .group = piece.group * element_,
            .scale_a = scaled ? segments.scale_a + piece.segment * segments.stride +

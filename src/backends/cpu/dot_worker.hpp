@@ -28,8 +28,8 @@ struct DotScratch {
 DotScratch take_scratch(const DotMember& member, Arena& arena) noexcept;
 
 /// How a number of rows meets a panel of some vectors: tiles of nearly the same height. Where the
-/// panel is taken in halves, in tiles of more rows, it is read less often. The first calls prefetch
-/// the chunk that is read next, as many lines for each of their steps as one of its steps has.
+/// panel is taken in halves, in tiles of more rows, it is read less often. The first calls
+/// prefetch the chunk that is read next, each an equal part of it.
 struct Tiling {
   const DotKernels* kernels = nullptr;
   std::int64_t rows = -1, vectors = 0;
@@ -38,7 +38,7 @@ struct Tiling {
   std::int64_t calls = 0;   // of both
   std::int64_t height = 0;  // of a tile; the first `taller` ones have one row more
   std::int64_t taller = 0;
-  std::int64_t lines = 0, fetching_calls = 0;
+  std::int64_t fetching_calls = 0, fetched_bytes = 0;  // the second in each step
   std::array<DotKernel, 2> plain{}, fetching{};  // the second of each is the taller one's
 };
 

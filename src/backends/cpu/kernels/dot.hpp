@@ -47,8 +47,10 @@ struct DotTile {
   std::int64_t ldb;    ///< bytes from one step to the next; a multiple of 64
   void* c;             ///< int32 or float32, kRowSums from one row to the next, 64-byte aligned
   bool add;            ///< to what c holds; else c is overwritten
-  /// What is read next: each step prefetches some lines of it. Not null where the kernel does.
+  /// What is read next: each step prefetches some lines of it and goes on by `ahead_step` bytes. Not
+  /// null where the kernel does.
   const char* ahead;
+  std::int64_t ahead_step = 0;
 
   // Scales that vary along K: the sums of each group of `group` bytes, the last one perhaps of
   // fewer, go where their scales are: total[r][j] += (sum * sa[r]) * sb[j], each step rounded. c is

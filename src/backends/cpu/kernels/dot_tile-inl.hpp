@@ -34,12 +34,12 @@ OCTAVO_DOT __m512i broadcast_tail(const char* a, __mmask64 existing) {
 }
 
 template <int lines>
-OCTAVO_DOT void prefetch(const char*& ahead) {
+OCTAVO_DOT void prefetch(const char*& ahead, std::int64_t step) {
   if constexpr (lines > 0) _mm_prefetch(ahead, _MM_HINT_T0);
   if constexpr (lines > 1) _mm_prefetch(ahead + 64, _MM_HINT_T0);
   if constexpr (lines > 2) _mm_prefetch(ahead + 128, _MM_HINT_T0);
   if constexpr (lines > 2) _mm_prefetch(ahead + 192, _MM_HINT_T0);
-  ahead += std::int64_t{64} * lines;
+  if constexpr (lines > 0) ahead += step;
 }
 
 OCTAVO_DOT __m512i times(__m512i x, std::int32_t shift) {
@@ -95,6 +95,7 @@ OCTAVO_DOT void dot_step(const Dot& dot, Dot::Sum (&sums)[rows * vectors], const
 // Places along K in A and B, and what is prefetched.
 struct DotCursor {
   const char *a, *b, *ahead;
+  std::int64_t ahead_step;
 };
 
 // `steps` steps from the cursor on.
@@ -118,11 +119,11 @@ OCTAVO_DOT void dot_steps(const Dot& dot, Dot::Sum (&sums)[rows * vectors], DotC
       dot_step<rows, vectors>(dot, sums, b, row, all, kVectors, kLoads);
       a += octavo::cpu::kStepBytes;
       b += ldb;
-      prefetch<lines>(ahead);
+      prefetch<lines>(ahead, at.ahead_step);
       dot_step<rows, vectors>(dot, odd, b, row, all, kVectors, kLoads);
       a += octavo::cpu::kStepBytes;
       b += ldb;
-      prefetch<lines>(ahead);
+      prefetch<lines>(ahead, at.ahead_step);
     }
     ((sums[i] = _mm512_add_epi32(sums[i], odd[i])), ...);
   }
@@ -131,9 +132,9 @@ OCTAVO_DOT void dot_steps(const Dot& dot, Dot::Sum (&sums)[rows * vectors], DotC
     dot_step<rows, vectors>(dot, sums, b, row, all, kVectors, kLoads);
     a += octavo::cpu::kStepBytes;
     b += ldb;
-    prefetch<lines>(ahead);
+    prefetch<lines>(ahead, at.ahead_step);
   }
-  at = {a, b, ahead};
+  at = {a, b, ahead, at.ahead_step};
 }
 
 template <int rows, int vectors, int lines, std::size_t... i>
@@ -148,7 +149,8 @@ OCTAVO_DOT void dot_rows(const octavo::cpu::DotTile& t, std::index_sequence<i...
   Dot::Sum sums[] = {((void)i, Dot::zero())...};
   if (t.add) ((sums[i] = Dot::read(place(i))), ...);
   const Dot dot(t);
-  DotCursor at{static_cast<const char*>(t.a), static_cast<const char*>(t.b), t.ahead};
+  DotCursor at{static_cast<const char*>(t.a), static_cast<const char*>(t.b), t.ahead,
+               t.ahead_step};
   const float* scale_a = t.scale_a;
   const float* scale_b = t.scale_b;
   const std::int32_t* column_sums = t.column_sums;
