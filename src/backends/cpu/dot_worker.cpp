@@ -40,7 +40,13 @@ Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vect
   t.kernels = &kernels;
   t.rows = rows;
   t.vectors = vectors;
-  const bool halves = vectors == kPanelVectors && rows > most[3] && rows <= 2 * most[1];
+  // Rows that nearly fill tiles of a whole panel need no halves, if those tiles are enough to fetch
+  // a line of what is next in each step.
+  const std::int64_t whole = (rows + most[3] - 1) / most[3];
+  const bool fill = 10 * rows >= 9 * most[3] * whole;
+  const bool fetch = whole * 64 >= kPanelVectors * kernels.form.vector_bytes;
+  const bool halves = vectors == kPanelVectors && rows > most[3] && rows <= 2 * most[1] &&
+                      !(fill && fetch);
   t.width = halves ? 2 : vectors;
   const std::int64_t limit = most[static_cast<std::size_t>(t.width - 1)];
   t.tiles = (rows + limit - 1) / limit;
