@@ -3,8 +3,6 @@
 // exact bytes of a panel, nothing read or written outside. Where there are none the tests are
 // empty.
 #include <gtest/gtest.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -14,8 +12,8 @@
 
 #include "backends/cpu/kernels/dot.hpp"
 #include "block.hpp"
+#include "dot_operands.hpp"
 #include "kit/random.hpp"
-#include "support/guard.hpp"
 
 namespace octavo::test {
 namespace {
@@ -26,106 +24,27 @@ using cpu::kPanelVectors;
 using cpu::kVectorCols;
 
 constexpr std::int64_t kStep = cpu::kInt8Form.step;
-constexpr std::int64_t kCols = kPanelVectors * kVectorCols;
-
-std::vector<const DotKernels*> integer_tables() {
-  std::vector<const DotKernels*> tables;
-  for (const cpu::IntegerKernels* kernels : cpu::usable_integer_kernels()) {
-    tables.push_back(&kernels->dot);
-  }
-  return tables;
-}
-
-std::int64_t max_rows(const DotKernels& kernels, std::int64_t vectors) {
-  return kernels.max_rows[static_cast<std::size_t>(vectors - 1)];
-}
-
-// The promise of the header.
-bool is_built(std::int64_t vectors, int lines) {
-  return lines == 0 || (vectors == 4 && (lines == 1 || lines == 4)) ||
-         (vectors == 2 && (lines == 1 || lines == 2));
-}
-
-// How the rows of A lie.
-enum class Lie : std::uint8_t { ends_at_guards, begins_at_guards, backwards, odd, tight, same };
-
-// Rows of `depth` bytes. Between guard pages each, or in one block before a guard page.
-class Rows {
- public:
-  static constexpr std::int64_t kMost = 12;
-
-  Rows(Lie lie, std::int64_t depth) {
-    const auto page = static_cast<std::int64_t>(::sysconf(_SC_PAGESIZE));
-    if (lie == Lie::odd || lie == Lie::tight || lie == Lie::same) {
-      lda_ = lie == Lie::same ? 0 : depth + (lie == Lie::odd ? 3 - depth % 2 : 0);
-      const std::int64_t bytes = (kMost - 1) * lda_ + depth;
-      memory_ = guarded(Side::right)(static_cast<std::size_t>(bytes));
-      first_ = static_cast<std::uint8_t*>(memory_.get());
-    } else {
-      const std::int64_t inner = (depth + page - 1) / page * page;
-      lda_ = inner + page;
-      const auto total = static_cast<std::size_t>(kMost * lda_ + page);
-      void* map = ::mmap(nullptr, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-      if (map == MAP_FAILED) throw std::bad_alloc();
-      memory_ = std::shared_ptr<void>(map, [total](void* p) { ::munmap(p, total); });
-      auto* begin = static_cast<std::uint8_t*>(map) + page;
-      for (std::int64_t r = 0; r < kMost; ++r) {
-        if (::mprotect(begin + r * lda_, static_cast<std::size_t>(inner), PROT_READ | PROT_WRITE) !=
-            0) {
-          throw std::bad_alloc();
-        }
-      }
-      first_ = lie == Lie::begins_at_guards ? begin : begin + inner - depth;
-      if (lie == Lie::backwards) {
-        first_ += (kMost - 1) * lda_;
-        lda_ = -lda_;
-      }
-    }
-    const kit::Random random(static_cast<std::uint64_t>(depth) + 1);
-    for (std::int64_t r = 0; r < kMost; ++r) {
-      for (std::int64_t k = 0; k < depth; ++k)
-        first_[r * lda_ + k] = byte_of(random, r * depth + k);
-    }
-  }
-  const std::uint8_t* first() const { return first_; }
-  std::int64_t lda() const { return lda_; }
-  std::uint8_t at(std::int64_t row, std::int64_t k) const { return first_[row * lda_ + k]; }
-
- private:
-  std::shared_ptr<void> memory_;
-  std::uint8_t* first_ = nullptr;
-  std::int64_t lda_ = 0;
-};
 
 // A whole panel of B, in kernels' order, right before a guard page.
-class Panel {
+class Codes : public Panel {
  public:
-  explicit Panel(std::int64_t depth) : codes_((depth + kStep - 1) / kStep * kCols * kStep) {
+  explicit Codes(std::int64_t depth) : Panel(cpu::kInt8Form, depth) {
     const kit::Random random(static_cast<std::uint64_t>(depth) + 77);
-    for (std::int64_t k = 0; k < codes_.size() / kCols; ++k) {
+    for (std::int64_t k = 0; k < depth; ++k) {
       for (std::int64_t j = 0; j < kCols; ++j) {
-        const auto code = static_cast<std::int8_t>(byte_of(random, k * kCols + j));
-        codes_[k / kStep * kCols * kStep + j * kStep + k % kStep] =
-            k < depth ? code : std::int8_t{};
+        *Panel::at(k, j) = static_cast<char>(byte_of(random, k * kCols + j));
       }
     }
   }
-  // Vectors from `vector` on of every step, [steps][vectors * 16][4].
-  const std::int8_t* vector(std::int64_t vector) const {
-    return codes_.data() + vector * kVectorCols * kStep;
-  }
   std::int8_t at(std::int64_t k, std::int64_t j) const {
-    return codes_[k / kStep * kCols * kStep + j * kStep + k % kStep];
+    return static_cast<std::int8_t>(*Panel::at(k, j));
   }
-
- private:
-  Block<std::int8_t> codes_;
 };
 
 using Sums = std::vector<std::uint32_t>;  // modulo 2^32
 
 // [rows][64]: the definition in dot.hpp, before anything is taken away.
-Sums scalar_sums(const Rows& a, const Panel& b, std::int64_t depth, std::uint8_t flip) {
+Sums scalar_sums(const Rows& a, const Codes& b, std::int64_t depth, std::uint8_t flip) {
   Sums sums(static_cast<std::size_t>(Rows::kMost * kCols));
   for (std::int64_t r = 0; r < Rows::kMost; ++r) {
     for (std::int64_t k = 0; k < depth; ++k) {
@@ -154,7 +73,7 @@ struct Call {
   }
 };
 
-void expect_exact(const Call& call, std::int64_t depth, const Rows& a, const Panel& b,
+void expect_exact(const Call& call, std::int64_t depth, const Rows& a, const Codes& b,
                   const Sums& sums, const char* ahead) {
   const std::int64_t columns = call.vectors * kVectorCols;
   Block<std::int32_t> c((call.rows - 1) * kCols + columns);
@@ -193,25 +112,15 @@ void expect_exact(const Call& call, std::int64_t depth, const Rows& a, const Pan
       << call.to_string() << ", depth " << depth << ", lda " << a.lda();
 }
 
-// Every kernel of a table.
-template <class Visit>
-void for_each_tile(const DotKernels& kernels, const Visit& visit) {
-  for (std::int64_t vectors = 1; vectors <= kPanelVectors; ++vectors) {
-    for (std::int64_t rows = 1; rows <= max_rows(kernels, vectors); ++rows) {
-      for (const int lines : cpu::kAheadLines) {
-        if (is_built(vectors, lines)) visit(rows, vectors, lines);
-      }
-    }
-  }
-}
-
 TEST(DotKernelTable, HasWhatItsHeaderPromises) {
-  for (const DotKernels* kernels : integer_tables()) {
+  std::vector<const DotKernels*> tables = integer_tables();
+  for (const FloatTable& table : float_tables()) tables.push_back(table.kernels);
+  for (const DotKernels* kernels : tables) {
     std::set<DotKernel> all;
     std::size_t count = 0;
     for (std::int64_t vectors = 1; vectors <= kPanelVectors; ++vectors) {
       const std::int64_t most = max_rows(*kernels, vectors);
-      EXPECT_GE(most, 1);
+      EXPECT_EQ(most >= 1, vectors % kernels->form.grain == 0);
       EXPECT_LE(most, Rows::kMost);
       for (const int lines : cpu::kAheadLines) {
         EXPECT_EQ(kernels->tile(0, vectors, lines), nullptr);
@@ -219,7 +128,7 @@ TEST(DotKernelTable, HasWhatItsHeaderPromises) {
         EXPECT_EQ(kernels->tile(most + 1, vectors, lines), nullptr);
         for (std::int64_t rows = 1; rows <= most; ++rows) {
           const DotKernel kernel = kernels->tile(rows, vectors, lines);
-          EXPECT_EQ(kernel != nullptr, is_built(vectors, lines))
+          EXPECT_EQ(kernel != nullptr, is_built(*kernels, vectors, lines))
               << kernels->how << ", " << rows << " rows, " << vectors << " vectors, " << lines;
           if (kernel == nullptr) continue;
           all.insert(kernel);
@@ -238,7 +147,7 @@ TEST(DotKernels, GiveTheSumsOfAScalarLoop) {
   std::size_t turn = 0;
   for (const std::int64_t depth : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 66, 255}) {
     const Rows a(Lie::ends_at_guards, depth);
-    const Panel b(depth);
+    const Codes b(depth);
     for (const std::uint8_t flip : {std::uint8_t{0}, std::uint8_t{0x80}}) {
       const Sums sums = scalar_sums(a, b, depth, flip);
       for (const DotKernels* kernels : integer_tables()) {
@@ -259,14 +168,14 @@ TEST(DotKernels, GiveTheSumsOfAScalarLoop) {
 
 TEST(DotKernels, ReadRowsWhereverTheyLie) {
   for (const std::int64_t depth : {1, 6, 67}) {
-    const Panel b(depth);
+    const Codes b(depth);
     for (const Lie lie : {Lie::begins_at_guards, Lie::backwards, Lie::odd, Lie::tight, Lie::same}) {
       const Rows a(lie, depth);
       const Sums sums = scalar_sums(a, b, depth, 0x80);
       for (const DotKernels* kernels : integer_tables()) {
         for_each_tile(*kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
           expect_exact({*kernels, rows, vectors, lines, 0, 0x80, false, true, true}, depth, a, b,
-                       sums, reinterpret_cast<const char*>(b.vector(0)));
+                       sums, b.vector(0));
         });
       }
     }
@@ -278,7 +187,7 @@ TEST(DotKernels, TakeNarrowPanels) {
   constexpr std::int64_t kDepth = 23;
   constexpr std::int64_t kSteps = (kDepth + kStep - 1) / kStep;
   const Rows a(Lie::tight, kDepth);
-  const Panel whole(kDepth);
+  const Codes whole(kDepth);
   const Sums sums = scalar_sums(a, whole, kDepth, 0);
   for (std::int64_t vectors = 1; vectors < kPanelVectors; ++vectors) {
     const std::int64_t row_bytes = vectors * kVectorCols * kStep;

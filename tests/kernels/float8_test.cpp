@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// fp8 codes as bfloat16, in rows and inside tiles, code by code; and floats laid into panels.
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "dot_operands.hpp"
+#include "octavo/numeric.hpp"
+
+namespace octavo::test {
+namespace {
+
+using cpu::kPanelVectors;
+using cpu::kVectorCols;
+
+constexpr DType kFloat8[] = {DType::float8_e4m3fn, DType::float8_e4m3fnuz, DType::float8_e5m2,
+                             DType::float8_e5m2fnuz};
+
+bool has_negative_zero(DType dtype) {
+  return dtype == DType::float8_e4m3fn || dtype == DType::float8_e5m2;
+}
+
+// The bfloat16 number of a code; NaN is any NaN.
+testing::AssertionResult is_code(std::uint16_t got, DType dtype, std::uint8_t code) {
+  const float want = value_of(dtype, code);
+  const auto bits = std::bit_cast<std::uint32_t>(want);
+  const bool same = std::isnan(want) ? (got & 0x7FFFU) > 0x7F80U : got == bits >> 16;
+  if (same && (std::isnan(want) || (bits & 0xFFFFU) == 0)) return testing::AssertionSuccess();
+  return testing::AssertionFailure()
+         << name(dtype) << ", code " << int{code} << ": " << std::hex << got << " against " << bits;
+}
+
+TEST(Float8Table, HoldsEveryCodeWithoutItsSign) {
+  for (const DType dtype : kFloat8) {
+    const cpu::Float8Table& table = cpu::float8_table(dtype);
+    for (std::size_t code = 0; code < 128; ++code) {
+      const auto bits = static_cast<std::uint16_t>(table.low[code] | table.high[code] << 8);
+      EXPECT_TRUE(is_code(bits, dtype, static_cast<std::uint8_t>(code)));
+    }
+    EXPECT_EQ(table.negative_zero_is_nan, !has_negative_zero(dtype));
+  }
+}
+
+TEST(Float8Decode, GivesEveryCodeOfAnyCountAtAnyAddress) {
+  const cpu::Float8Kernels* const kernels = cpu::dot_machine().float8;
+  if (kernels == nullptr) GTEST_SKIP() << "this CPU does not decode fp8 by table";
+  for (const DType dtype : kFloat8) {
+    for (std::int64_t count = 0; count <= 330; ++count) {
+      // Both ends at guard pages in turn; an even address at the end is an odd one where the count
+      // is odd.
+      for (const Side side : {Side::left, Side::right}) {
+        const Block<std::uint8_t> codes(count, side);
+        const Block<std::uint16_t> out(count, side);
+        const auto first = static_cast<std::uint8_t>(count * 7);
+        for (std::int64_t i = 0; i < count; ++i) codes[i] = static_cast<std::uint8_t>(first + i);
+        kernels->decode(cpu::float8_table(dtype), codes.data(), count, out.data());
+        for (std::int64_t i = 0; i < count; ++i) {
+          ASSERT_TRUE(is_code(out[i], dtype, codes[i])) << count << " codes, the one at " << i;
+        }
+      }
+    }
+  }
+}
+
+TEST(Float8Decode, ReadsAndWritesAtOddAddresses) {
+  const cpu::Float8Kernels* const kernels = cpu::dot_machine().float8;
+  if (kernels == nullptr) GTEST_SKIP() << "this CPU does not decode fp8 by table";
+  constexpr std::int64_t kCount = 256;
+  for (const DType dtype : kFloat8) {
+    for (std::int64_t shift = 0; shift < 64; ++shift) {
+      const Block<std::uint8_t> codes(kCount + shift, Side::left);
+      const Block<char> out(2 * kCount + shift + 1, Side::left);
+      for (std::int64_t i = 0; i < kCount; ++i) codes[shift + i] = static_cast<std::uint8_t>(i);
+      std::memset(out.data(), 0xA5, static_cast<std::size_t>(out.size()));
+      kernels->decode(cpu::float8_table(dtype), codes.data() + shift, kCount, out.data() + shift);
+      for (std::int64_t i = 0; i < kCount; ++i) {
+        std::uint16_t bits;
+        std::memcpy(&bits, out.data() + shift + 2 * i, sizeof(bits));
+        ASSERT_TRUE(is_code(bits, dtype, static_cast<std::uint8_t>(i))) << "shift " << shift;
+      }
+      for (std::int64_t i = 0; i < shift; ++i) ASSERT_EQ(out[i], static_cast<char>(0xA5));
+      ASSERT_EQ(out[out.size() - 1], static_cast<char>(0xA5));
+    }
+  }
+}
+
+// What a tile makes of a code: the table with the code's sign.
+testing::AssertionResult is_product(float got, DType dtype, std::uint8_t code) {
+  float want = value_of(dtype, code);
+  if (code == 0x80) want = 0.0F;  // also where it means NaN: that is the driver's to see to
+  const bool same = std::isnan(want) ? std::isnan(got) : got == want;
+  if (same) return testing::AssertionSuccess();
+  return testing::AssertionFailure()
+         << name(dtype) << ", code " << int{code} << ": " << got << " against " << want;
+}
+
+// A single 1 in a row of A meets one row of B, so each sum is one code.
+TEST(Float8Tiles, DecodeEveryCodeInEveryPlace) {
+  const cpu::Float8Kernels* const kernels = cpu::dot_machine().float8;
+  if (kernels == nullptr) GTEST_SKIP() << "this CPU does not decode fp8 by table";
+  constexpr std::int64_t kDepth = 4;
+  constexpr std::uint16_t kOne = 0x3F80;
+  for (const DType dtype : kFloat8) {
+    for (std::int64_t k = 0; k < kDepth; ++k) {
+      const Block<std::uint16_t> a(kDepth);
+      for (std::int64_t i = 0; i < kDepth; ++i) a[i] = i == k ? kOne : std::uint16_t{0};
+      for (int first = 0; first < 256; ++first) {
+        const Panel b(cpu::kFloat8Form, kDepth);
+        const auto code_of = [&](std::int64_t j) { return static_cast<std::uint8_t>(first + j); };
+        for (std::int64_t j = 0; j < kCols; ++j) *b.at(k, j) = static_cast<char>(code_of(j));
+        for (std::int64_t vectors = 2; vectors <= kPanelVectors; vectors += 2) {
+          for (const std::int64_t rows : {std::int64_t{1}, max_rows(kernels->dot, vectors)}) {
+            for (std::int64_t v = 0; v + vectors <= kPanelVectors; v += 2) {
+              const Block<float> c((rows - 1) * kCols + vectors * kVectorCols);
+              kernels->dot.tile(rows, vectors, 0)({.depth = 2 * kDepth,
+                                                   .a = a.data(),
+                                                   .lda = 0,
+                                                   .b = b.vector(v),
+                                                   .ldb = b.ldb(),
+                                                   .c = c.data(),
+                                                   .add = false,
+                                                   .ahead = nullptr,
+                                                   .table = &cpu::float8_table(dtype)});
+              for (std::int64_t r = 0; r < rows; ++r) {
+                for (std::int64_t j = 0; j < vectors * kVectorCols; ++j) {
+                  ASSERT_TRUE(is_product(c[r * kCols + j], dtype, code_of(v * kVectorCols + j)))
+                      << "row " << r << " of " << rows << ", column " << j << ", k " << k;
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// Rows of floats become a panel; the last step is padded, nothing is read or written outside.
+void expect_laid(const cpu::DotKernels& kernels, DType dtype) {
+  const std::int64_t size = element_bytes(dtype);
+  for (std::int64_t vectors = 1; vectors <= kPanelVectors; ++vectors) {
+    for (std::int64_t depth = 0; depth <= 9; ++depth) {
+      const Block<float> rows(vectors * depth * kVectorCols);
+      const Panel panel(kernels.form, depth, vectors);
+      std::memset(panel.bytes().data(), 0xA5, static_cast<std::size_t>(panel.bytes().size()));
+      const Panel want(kernels.form, depth, vectors);
+      const kit::Random random(static_cast<std::uint64_t>(depth));
+      for (std::int64_t i = 0; i < rows.size(); ++i) {
+        auto bits = static_cast<std::uint32_t>(random.bits(static_cast<std::uint64_t>(i)));
+        if (size == 2) bits &= 0xFFFF0000U;
+        std::memcpy(&rows[i], &bits, sizeof(bits));
+        const std::int64_t v = i / (depth * kVectorCols);
+        const std::int64_t k = i / kVectorCols % depth;
+        const std::int64_t j = v * kVectorCols + i % kVectorCols;
+        const char* top = reinterpret_cast<const char*>(&bits) + sizeof(bits) - size;
+        std::memcpy(want.at(k, j), top, static_cast<std::size_t>(size));
+      }
+      kernels.lay(rows.data(), depth, vectors, panel.bytes().data());
+      ASSERT_EQ(std::memcmp(panel.bytes().data(), want.bytes().data(),
+                            static_cast<std::size_t>(want.bytes().size())),
+                0)
+          << kernels.how << ", depth " << depth << ", " << vectors << " vectors";
+    }
+  }
+}
+
+TEST(FloatPanels, AreLaidFromRows) {
+  const cpu::DotMachine& machine = cpu::dot_machine();
+  if (machine.pairs != nullptr) expect_laid(*machine.pairs, DType::bfloat16);
+  if (machine.floats != nullptr) expect_laid(*machine.floats, DType::float32);
+}
+
+}  // namespace
+}  // namespace octavo::test

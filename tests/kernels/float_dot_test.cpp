@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every floating dot-product tile that this CPU can run, alone: sums within the bound of their
+// length, the same bits from a tile of any size, nothing read or written outside. Where there are
+// none the tests are empty.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "dot_operands.hpp"
+
+namespace octavo::test {
+namespace {
+
+using cpu::kPanelVectors;
+using cpu::kVectorCols;
+
+// What tiles add to: [rows][64], the same for all.
+std::vector<float> first_sums() {
+  const kit::Random random(9);
+  std::vector<float> c(static_cast<std::size_t>(Rows::kMost * kCols));
+  for (std::size_t i = 0; i < c.size(); ++i) c[i] = static_cast<float>(random.gauss(i));
+  return c;
+}
+
+struct Call {
+  const FloatTable& table;
+  const FloatOperands& x;
+  std::int64_t rows, vectors;
+  int lines;
+  bool add;
+};
+
+// Rows from `row` and vectors from `vector` on, into c, which is written nowhere else.
+void run(const Call& call, std::int64_t row, std::int64_t vector, const Block<float>& c,
+         const char* ahead = nullptr) {
+  call.table.kernels->tile(call.rows, call.vectors,
+                           call.lines)({.depth = call.x.depth_bytes(),
+                                        .a = call.x.a().row(row),
+                                        .lda = call.x.a().lda(),
+                                        .b = call.x.b().vector(vector),
+                                        .ldb = call.x.b().ldb(),
+                                        .c = c.data(),
+                                        .add = call.add,
+                                        .ahead = ahead,
+                                        .table = &cpu::float8_table(call.table.b)});
+}
+
+// Each row alone, in the narrowest tiles: [rows][64].
+std::vector<float> row_by_row(const FloatTable& table, const FloatOperands& x, std::int64_t vectors,
+                              bool add) {
+  const std::int64_t grain = table.kernels->form.grain;
+  const Block<float> c(grain * kVectorCols);
+  std::vector<float> sums = first_sums();
+  for (std::int64_t r = 0; r < Rows::kMost; ++r) {
+    for (std::int64_t v = 0; v < vectors; v += grain) {
+      float* place = sums.data() + r * kCols + v * kVectorCols;
+      std::copy_n(place, c.size(), c.data());
+      run({table, x, 1, grain, 0, add}, r, v, c);
+      std::copy_n(c.data(), c.size(), place);
+    }
+  }
+  return sums;
+}
+
+// One accumulator rounds each of its additions once: gamma = n u / (1 - n u).
+void expect_bound(const FloatTable& table, const FloatOperands& x, const std::vector<float>& sums,
+                  bool add) {
+  const std::vector<float> before = first_sums();
+  const double n = static_cast<double>(x.depth() + 1) * 0x1p-24;
+  for (std::int64_t r = 0; r < Rows::kMost; ++r) {
+    for (std::int64_t j = 0; j < kCols; ++j) {
+      const auto i = static_cast<std::size_t>(r * kCols + j);
+      double exact = add ? before[i] : 0.0;
+      double magnitude = std::abs(exact);
+      for (std::int64_t k = 0; k < x.depth(); ++k) {
+        exact += x.a_value(r, k) * x.b_value(k, j);
+        magnitude += std::abs(x.a_value(r, k) * x.b_value(k, j));
+      }
+      ASSERT_LE(std::abs(sums[i] - exact), n / (1.0 - n) * magnitude)
+          << table.to_string() << ", depth " << x.depth() << ", row " << r << ", column " << j;
+    }
+  }
+}
+
+// Fused multiply-add has one answer.
+void expect_fused(const FloatOperands& x, const std::vector<float>& sums, bool add) {
+  const std::vector<float> before = first_sums();
+  for (std::int64_t r = 0; r < Rows::kMost; ++r) {
+    for (std::int64_t j = 0; j < kCols; ++j) {
+      const auto i = static_cast<std::size_t>(r * kCols + j);
+      float sum = add ? before[i] : 0.0F;
+      for (std::int64_t k = 0; k < x.depth(); ++k) {
+        sum =
+            std::fma(static_cast<float>(x.a_value(r, k)), static_cast<float>(x.b_value(k, j)), sum);
+      }
+      ASSERT_EQ(sums[i], sum) << "depth " << x.depth() << ", row " << r << ", column " << j;
+    }
+  }
+}
+
+void expect_same(const Call& call, std::int64_t vector, const std::vector<float>& want,
+                 const char* ahead) {
+  const std::int64_t columns = call.vectors * kVectorCols;
+  const Block<float> c((call.rows - 1) * kCols + columns);
+  // What lies between the rows of a narrow tile stays as it is.
+  const std::vector<float> before = first_sums();
+  std::copy_n(before.data(), c.size(), c.data());
+  for (std::int64_t r = 0; r < call.rows; ++r) {
+    std::copy_n(before.data() + r * kCols + vector * kVectorCols, columns, c.data() + r * kCols);
+  }
+  run(call, 0, vector, c, ahead);
+  for (std::int64_t r = 0; r < call.rows; ++r) {
+    ASSERT_TRUE(
+        same_floats(c.data() + r * kCols, want.data() + r * kCols + vector * kVectorCols, columns))
+        << tile_name(*call.table.kernels, call.rows, call.vectors, call.lines) << " from " << vector
+        << (call.add ? ", add" : "") << ", depth " << call.x.depth() << ", row " << r << ", "
+        << name(call.table.b);
+    if (r + 1 == call.rows) break;
+    ASSERT_TRUE(same_floats(c.data() + r * kCols + columns, before.data() + r * kCols + columns,
+                            kCols - columns));
+  }
+}
+
+TEST(FloatDotKernels, StayWithinTheBoundWithTheSameBitsFromEveryTile) {
+  const Block<char> valid(64);
+  const char* const kAhead[] = {valid.data(), valid.data() + 64,
+                                reinterpret_cast<const char*>(std::uintptr_t{4096})};
+  std::size_t turn = 0;
+  for (const FloatTable& table : float_tables()) {
+    const std::int64_t grain = table.kernels->form.grain;
+    for (const std::int64_t depth : {0, 1, 2, 3, 4, 5, 17, 66, 255}) {
+      const FloatOperands x(table, Lie::ends_at_guards, depth);
+      for (const bool add : {false, true}) {
+        const std::vector<float> want = row_by_row(table, x, kPanelVectors, add);
+        expect_bound(table, x, want, add);
+        if (table.b == DType::float32) expect_fused(x, want, add);
+        for_each_tile(*table.kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
+          for (std::int64_t v = 0; v + vectors <= kPanelVectors; v += grain) {
+            expect_same({table, x, rows, vectors, lines, add}, v, want,
+                        kAhead[++turn % std::size(kAhead)]);
+          }
+        });
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+TEST(FloatDotKernels, ReadRowsWhereverTheyLie) {
+  for (const FloatTable& table : float_tables()) {
+    for (const std::int64_t depth : {1, 6, 67}) {
+      for (const Lie lie :
+           {Lie::begins_at_guards, Lie::backwards, Lie::odd, Lie::tight, Lie::same}) {
+        const FloatOperands x(table, lie, depth);
+        const std::vector<float> want = row_by_row(table, x, kPanelVectors, false);
+        expect_bound(table, x, want, false);
+        for_each_tile(*table.kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
+          expect_same({table, x, rows, vectors, lines, false}, 0, want, x.b().vector(0));
+        });
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+// A panel that is no wider than the tile, before a guard page.
+TEST(FloatDotKernels, TakeNarrowPanels) {
+  for (const FloatTable& table : float_tables()) {
+    for (std::int64_t vectors = 1; vectors < kPanelVectors; ++vectors) {
+      for (const std::int64_t depth : {1, 2, 23}) {
+        if (max_rows(*table.kernels, vectors) == 0) continue;
+        const FloatOperands x(table, Lie::tight, depth, vectors);
+        const std::vector<float> want = row_by_row(table, x, vectors, true);
+        for (std::int64_t rows = 1; rows <= max_rows(*table.kernels, vectors); ++rows) {
+          expect_same({table, x, rows, vectors, 0, true}, 0, want, nullptr);
+        }
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+// Infinities and NaN of one row reach its sums only, those of one column its column only.
+TEST(FloatDotKernels, KeepWhatIsNotFiniteInItsRowAndColumn) {
+  for (const FloatTable& table : float_tables()) {
+    if (is_float8(table.b)) continue;  // below, code by code
+    for_each_tile(*table.kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
+      const FloatOperands x(table, Lie::tight, 7);
+      const std::int64_t row = rows - 1;
+      const std::int64_t column = vectors * kVectorCols - 1;
+      kit::store(TensorView(x.a().row(row) + 6 * x.size(), table.a, {1}), 0, HUGE_VAL);
+      kit::store(TensorView(x.b().at(5, column), table.b, {1}), 0, std::nan(""));
+      const Block<float> c((rows - 1) * kCols + vectors * kVectorCols);
+      run({table, x, rows, vectors, lines, false}, 0, 0, c, x.b().vector(0));
+      for (std::int64_t r = 0; r < rows; ++r) {
+        for (std::int64_t j = 0; j <= column; ++j) {
+          const float got = c[r * kCols + j];
+          const bool right = j == column ? std::isnan(got)
+                             : r == row  ? got == (x.b_value(6, j) > 0 ? HUGE_VALF : -HUGE_VALF)
+                                         : std::isfinite(got);
+          ASSERT_TRUE(right) << tile_name(*table.kernels, rows, vectors, lines) << ", row " << r
+                             << ", column " << j << ": " << got;
+        }
+      }
+    });
+  }
+}
+
+}  // namespace
+}  // namespace octavo::test
