@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The loops around the dot-product tiles, on every kernel table that this CPU can run: how work is
 // shared out, blocks of rows, chunks of K, and a workspace of exactly the announced size.
-#include "backends/cpu/dot_driver.hpp"
-
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
 
-#include "backends/cpu/avx512.hpp"
 #include "block.hpp"
+#include "dot_runs.hpp"
 #include "octavo/octavo.hpp"
 
 namespace octavo::test {
@@ -42,39 +39,9 @@ TensorView matrix(DType dtype, std::int64_t rows, std::int64_t cols, std::uint64
   return v;
 }
 
-// Says how many threads it has, and runs tasks one after the other, the last one first.
-class Pretender final : public Executor {
- public:
-  explicit Pretender(int threads) noexcept : threads_(threads) {}
-  int concurrency() const noexcept override { return threads_; }
-  void parallel(std::int64_t tasks, Task task, void* context) noexcept override {
-    most_ = std::max(most_, tasks);
-    for (std::int64_t i = tasks; i-- > 0;) task(context, i);
-  }
-  std::int64_t most_tasks() const { return most_; }
-
- private:
-  int threads_;
-  std::int64_t most_ = 1;
-};
-
 struct Shape {
   std::int64_t m, n, k;
 };
-
-// One product on one table of kernels, in a workspace between guard pages.
-void run_alone(const cpu::IntegerKernels& kernels, const MatmulProblem& problem,
-               const ExecContext& context) {
-  const cpu::DotMachine machine{.integers = &kernels};
-  ASSERT_EQ(cpu::refuse_dot(problem, machine), nullptr);
-  std::size_t bytes = 0;
-  ASSERT_TRUE(cpu::run_dot(kAvx512Backend, problem, machine, context, nullptr, bytes).ok());
-  const Block<char> workspace(static_cast<std::int64_t>(bytes));
-  std::size_t used = 0;
-  ASSERT_TRUE(
-      cpu::run_dot(kAvx512Backend, problem, machine, context, workspace.data(), used).ok());
-  EXPECT_EQ(used, bytes);
-}
 
 // Every number of threads, packed and not, gives generic's int32 sums and float rows.
 void expect_generic(const Shape& s, DType a_type, const std::vector<int>& threads) {
@@ -94,7 +61,7 @@ void expect_generic(const Shape& s, DType a_type, const std::vector<int>& thread
       for (const int count : threads) {
         Pretender executor(count);
         std::memset(memory.data(), 0xA5, bytes);
-        run_alone(*kernels, problem, {.executor = &executor});
+        run_alone({.integers = kernels}, problem, {.executor = &executor});
         ASSERT_EQ(executor.most_tasks(), count) << "too little work to be shared out";
         ASSERT_EQ(std::memcmp(memory.data(), want.data(), bytes), 0)
             << kernels->dot.how << ", " << s.m << 'x' << s.n << 'x' << s.k << ", " << count

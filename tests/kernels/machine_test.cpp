@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products on every set of dot-product kernels that a CPU may have: within the bound, and the same
+// bits however B is packed and however many threads there are.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "dot_runs.hpp"
+#include "kit/oracle.hpp"
+#include "support/lines.hpp"
+
+namespace octavo::test {
+namespace {
+
+using kit::Content;
+using kit::Operands;
+
+struct Machine {
+  std::string what;
+  cpu::DotMachine machine;
+};
+
+// This CPU's kernels, and those of CPUs that lack some.
+const std::vector<Machine>& machines() {
+  static const std::vector<Machine> all = [] {
+    std::vector<Machine> made;
+    const cpu::DotMachine& here = cpu::dot_machine();
+    if (here.integers == nullptr) return made;
+    made.push_back({"all kernels", here});
+    if (here.float8 != nullptr) {
+      made.push_back(
+          {"fp8 through bfloat16 panels", {here.integers, nullptr, here.pairs, here.floats}});
+    }
+    const cpu::IntegerKernels* last = cpu::usable_integer_kernels().back();
+    if (here.pairs != nullptr || last != here.integers) {
+      made.push_back({"AVX-512 F and BW alone", {last, nullptr, nullptr, here.floats}});
+    }
+    return made;
+  }();
+  return all;
+}
+
+// A problem line, packed or not, and its operands.
+class Made {
+ public:
+  Made(const std::string& line, const char* packer, Content content = Content::gaussian)
+      : operands_(lined(line, packer), content, guarded(Side::right)),
+        made_(make_problem(lined(line, packer), operands_, packer)) {}
+  const MatmulProblem& problem() const { return made_.problem(); }
+
+ private:
+  static ProblemLine lined(const std::string& text, const char* packer) {
+    ProblemLine line = parse_problem_line(text);
+    line.prepacked = packer != nullptr;
+    return line;
+  }
+  Operands operands_;
+  LineProblem made_;
+};
+
+bool integers(const MatmulProblem& problem) { return is_integer8(problem.single.a.data.dtype); }
+
+// Packed for another backend, int8 goes there.
+bool runs(const MatmulProblem& problem, const char* packer) {
+  return packer == nullptr || std::string(packer) == "avx512" || !integers(problem);
+}
+
+void expect_one_answer(const std::string& line, const std::vector<int>& threads,
+                       bool packable = true) {
+  for (const Machine& m : machines()) {
+    const Made want(line, nullptr);
+    ASSERT_STREQ(cpu::refuse_dot(want.problem(), m.machine), nullptr) << line << ", " << m.what;
+    Pretender one(1);
+    run_alone(m.machine, want.problem(), {.executor = &one});
+    const kit::Verdict verdict = kit::compare_exact(want.problem(), 8, 30);
+    EXPECT_LE(verdict.max_ratio, 1.0) << verdict.worst << '\n' << line << ", " << m.what;
+    if (integers(want.problem())) {
+      const Made generic(line, nullptr);
+      run(generic.problem(), {}, "generic");
+      EXPECT_TRUE(same_bits(want.problem(), generic.problem())) << line << ", " << m.what;
+    }
+    for (const char* packer : {static_cast<const char*>(nullptr), "generic", "avx512"}) {
+      if ((packer != nullptr && !packable) || !runs(want.problem(), packer)) continue;
+      const Made got(line, packer);
+      for (const int count : threads) {
+        Pretender executor(count);
+        run_alone(m.machine, got.problem(), {.executor = &executor});
+        EXPECT_TRUE(same_bits(got.problem(), want.problem()))
+            << line << ", " << m.what << ", " << count << " threads, packed for "
+            << (packer != nullptr ? packer : "nobody");
+        EXPECT_TRUE(threads.size() == 1 || executor.most_tasks() == count)
+            << line << ": too little work to be shared out";
+      }
+    }
+  }
+}
+
+// Shapes of more work than one thread's.
+TEST(DotMachines, GiveOneAnswerHoweverBIsPackedAndWorkIsShared) {
+  for (const char* line :
+       {"scaled_mm e4m3fn:e4m3fn:fp32 scale=token:channel bias 30x202x301",
+        "scaled_mm e5m2:e4m3fnuz:fp32 scale=token:channel 7x513x500",
+        "scaled_mm e4m3fnuz:e5m2fnuz:bf16 scale=tensor:channel 60x97x333",
+        "scaled_mm e4m3fn:e4m3fn:fp32 scale=group128:block128x128 13x331x512",
+        "scaled_mm e4m3fn:e5m2:fp32 scale=mx:mx scale_dtype=e8m0fnu 26x161x500",
+        "scaled_mm bf16:bf16:fp32 30x202x301", "scaled_mm bf16:bf16:fp32 1x1030x601",
+        "scaled_mm bf16:bf16:fp32 scale=group32:group48 9x750x333",
+        "scaled_mm fp16:fp16:fp32 30x202x201",
+        "scaled_mm fp32:fp32:fp32 scale=none:group16 8x400x303",
+        "scaled_mm fp32:fp32:fp32 bias 25x130x301",
+        "scaled_mm bf16:int8:fp32 scale=none:channel 30x202x301",
+        "scaled_mm bf16:e4m3fnuz:fp32 scale=none:block128x128 30x202x301",
+        "scaled_mm fp16:e5m2:fp32 scale=none:group32 30x202x301",
+        "scaled_mm fp16:int8:fp32 scale=none:channel 5x602x401",
+        "scaled_mm int8:int8:fp32 scale=group32:group128 30x202x601",
+        "scaled_mm uint8:int8:fp32 scale=group128:block128x128 31x202x601",
+        "scaled_mm uint8:int8:fp32 scale=token:channel azp 31x202x601"}) {
+    expect_one_answer(line, {1, 2, 3, 4, 5, 16});
+  }
+}
+
+TEST(DotMachines, ApplyTheCommonRefinementOfGroups) {
+  for (const char* types :
+       {"e4m3fn:e4m3fn", "bf16:bf16", "fp16:fp16", "bf16:e5m2", "int8:int8", "uint8:int8"}) {
+    for (const int a : {8, 10, 32, 48, 128}) {
+      for (const int b : {8, 10, 32, 48, 128}) {
+        if (types[0] != 'e' && types[0] != 'b' && types[0] != 'f' && (a == 10 || b == 10)) continue;
+        const std::string line = std::string("scaled_mm ") + types + ":fp32 scale=group" +
+                                 std::to_string(a) + ":group" + std::to_string(b) + " 7x33x391";
+        expect_one_answer(line, {1});
+      }
+    }
+  }
+}
+
+// Chunks of K, and groups that are longer than one.
+TEST(DotMachines, AddUpChunksAndGroupsThatSpanThem) {
+  for (const char* line : {"scaled_mm e4m3fn:e4m3fn:fp32 scale=group10000:group10000 3x70x40000",
+                           "scaled_mm e4m3fn:e4m3fn:fp32 scale=token:channel 26x35x9001",
+                           "scaled_mm e4m3fn:e5m2:fp32 scale=group48:group128 5x70x9001",
+                           "scaled_mm e4m3fn:e5m2:fp32 scale=group5000:group128 13x70x9001",
+                           "scaled_mm bf16:bf16:fp32 scale=none:group10000 3x70x40000",
+                           "scaled_mm bf16:bf16:fp32 7x97x5001",
+                           "scaled_mm bf16:bf16:fp32 scale=group100:none 7x34x5001",
+                           "scaled_mm fp16:fp16:fp32 scale=group1500:group1000 3x70x5000",
+                           "scaled_mm fp32:fp32:fp32 26x35x3001",
+                           "scaled_mm int8:int8:fp32 scale=group10000:group10000 3x70x40000",
+                           "scaled_mm int8:int8:fp32 scale=group48:group128 13x70x9001",
+                           "scaled_mm int8:int8:fp32 scale=none:group5000 525x20x9001",
+                           "scaled_mm uint8:int8:fp32 scale=group5000:group128 13x70x9001"}) {
+    expect_one_answer(line, {1});
+  }
+}
+
+// Slices along K keep the scales of the operand that they are cut from: their groups begin inside.
+TEST(DotMachines, TakeScalesOfSlices) {
+  for (const char* types : {"e4m3fn:e4m3fn", "bf16:bf16", "fp32:fp32", "int8:int8"}) {
+    for (const char* rest : {"scale=group16:group48 split=inner groups=40+0+96+12+131 7x70x279",
+                             "scale=group32:none split=inner groups=8+60+64+31 13x70x163",
+                             "scale=none:group128 split=inner groups=100+300+7 25x70x407"}) {
+      expect_one_answer(std::string("grouped_mm ") + types + ":fp32 " + rest, {1}, false);
+    }
+    for (const char* rest : {"scale=block4x16:block16x24 split=columns groups=4+0+67+70 7x141x60",
+                             "scale=block4x16:block16x24 groups=3+0+26+1 30x70x60",
+                             "scale=group16:block48x100 split=columns groups=70+99+1 7x170x90"}) {
+      expect_one_answer(std::string("grouped_mm ") + types + ":fp32 " + rest, {1}, false);
+    }
+  }
+}
+
+// What a step of the kernels cannot follow is refused with its reason.
+TEST(DotMachines, RefuseScalesThatTheirStepsCannotFollow) {
+  const auto expect = [](const char* line, const char* why) {
+    for (const Machine& m : machines()) {
+      const Made made(line, nullptr);
+      if (m.machine.pairs == nullptr && std::string(line).find("int8") == std::string::npos) {
+        continue;  // steps of one element follow any
+      }
+      EXPECT_STREQ(cpu::refuse_dot(made.problem(), m.machine), why) << line << ", " << m.what;
+    }
+  };
+  const char* const inside =
+      "a group of scales ends inside a step of the kernels (4 of int8, 2 of fp8 and bfloat16)";
+  const char* const often = "scales change more often than every 8 elements along K";
+  expect("scaled_mm e4m3fn:e4m3fn:fp32 scale=group9:none 3x5x40", inside);
+  expect("scaled_mm bf16:bf16:fp32 scale=none:group33 3x5x40", inside);
+  expect("scaled_mm int8:int8:fp32 scale=group10:none 3x5x40", inside);
+  expect("scaled_mm bf16:e4m3fn:fp32 scale=none:group6 3x5x40", often);
+  expect("scaled_mm int8:int8:fp32 scale=element:none 3x5x40", often);
+  expect("scaled_mm int8:int8:fp32 scale=none:per_k 3x5x40", often);
+  expect("grouped_mm e4m3fn:e4m3fn:fp32 scale=group16:none split=inner groups=11+29 7x11x40",
+         inside);
+  expect("grouped_mm int8:int8:fp32 scale=none:group16 split=inner groups=10+30 7x11x40", inside);
+  expect("scaled_mm uint8:int8:fp32 scale=group16:none azp 3x5x40",
+         "zero points with scales that vary along K");
+  expect("scaled_mm bf16:e4m3fn:fp32 quantise=e4m3fn scale=group9:none 3x5x40", inside);
+  // Seven elements are too few, eight are not; groups of odd length follow steps of one.
+  for (const Machine& m : machines()) {
+    for (const char* line : {"scaled_mm int8:int8:fp32 scale=group8:group8 3x5x40",
+                             "scaled_mm fp16:fp16:fp32 scale=group9:group11 3x5x40"}) {
+      EXPECT_STREQ(cpu::refuse_dot(Made(line, nullptr).problem(), m.machine), nullptr) << line;
+    }
+    EXPECT_STREQ(cpu::refuse_dot(
+                     Made("scaled_mm fp16:fp16:fp32 scale=group7:none 3x5x40", nullptr).problem(),
+                     m.machine),
+                 often);
+  }
+}
+
+// Random fp8 codes that are numbers.
+Tensor float8_codes(DType dtype, std::initializer_list<std::int64_t> shape, std::uint64_t seed) {
+  const Tensor t = Tensor::empty(dtype, shape);
+  const kit::Random random(seed);
+  for (std::int64_t i = 0; i < t.numel(); ++i) {
+    t.data_as<std::uint8_t>()[i] =
+        static_cast<std::uint8_t>(random.bits(static_cast<std::uint64_t>(i)) & 0xB7U) | 0x20U;
+  }
+  return t;
+}
+
+// In the fnuz types 0x80 is NaN, which only panels without any may be decoded by a table for.
+TEST(DotMachines, FindTheNanOfFnuzWeights) {
+  constexpr std::int64_t kM = 14, kK = 77, kN = 300;
+  struct Place {
+    std::int64_t k, n;
+  };
+  for (const DType b_type : {float8_e4m3fnuz, float8_e5m2fnuz}) {
+    for (const DType a_type : {float8_e4m3fnuz, float8_e4m3fn, bfloat16, float16}) {
+      const Tensor codes = float8_codes(float8_e4m3fn, {kM, kK}, 1);
+      const Tensor a = a_type == float8_e4m3fnuz ? float8_codes(a_type, {kM, kK}, 1)
+                       : a_type == float8_e4m3fn ? codes
+                                                 : codes.to(a_type);
+      const Tensor b = float8_codes(b_type, {kK, kN}, 2);
+      // Not in the panels of columns 0 and 192.
+      for (const Place& at : {Place{3, 70}, Place{kK - 1, 150}, Place{0, kN - 1}}) {
+        b.data_as<std::uint8_t>()[at.k * kN + at.n] = 0x80;
+      }
+      for (const Machine& m : machines()) {
+        std::vector<Tensor> results;
+        for (const char* packer : {static_cast<const char*>(nullptr), "generic", "avx512"}) {
+          PackedWeight packed;
+          if (packer != nullptr) packed = pack(b, {.activation = {}, .backend = packer});
+          results.push_back(Tensor::empty(float32, {kM, kN}));
+          run_alone(m.machine,
+                    scaled_mm_problem(a, packer != nullptr ? Operand(packed) : Operand(b),
+                                      {.out_dtype = float32, .out = results.back()}),
+                    {});
+        }
+        for (std::size_t r = 0; r < results.size(); ++r) {
+          for (std::int64_t i = 0; i < kM * kN; ++i) {
+            const float got = results[r].data_as<float>()[i];
+            const std::int64_t n = i % kN;
+            const bool nan = n == 70 || n == 150 || n == kN - 1;
+            ASSERT_EQ(std::isnan(got), nan)
+                << m.what << ", " << name(a_type) << " by " << name(b_type) << ", packing " << r
+                << ", row " << i / kN << ", column " << n;
+            ASSERT_TRUE(nan || got == results[0].data_as<float>()[i]);
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace octavo::test
