@@ -46,7 +46,7 @@ const std::vector<Machine>& machines() {
 // A problem line, packed or not, and its operands.
 class Made {
  public:
-  Made(const std::string& line, const char* packer, Content content = Content::gaussian)
+  Made(const std::string& line, const char* packer, Content content = Content::uniform)
       : operands_(lined(line, packer), content, guarded(Side::right)),
         made_(make_problem(lined(line, packer), operands_, packer)) {}
   const MatmulProblem& problem() const { return made_.problem(); }
