@@ -17,6 +17,9 @@ namespace octavo::cpu {
 namespace {
 
 constexpr std::int64_t kChunkBytes = std::int64_t{256} << 10;  // of a panel, in a 1 MB cache
+// Of a panel that is made for a few rows: it is read from the first-level cache.
+constexpr std::int64_t kMadeBytes = std::int64_t{16} << 10;
+constexpr std::int64_t kFewRows = 24;
 constexpr std::int64_t kBlockRows = 512;
 constexpr float kOne = 1.0F;
 
@@ -104,10 +107,11 @@ void describe(const Member& p, const DotMachine& machine, Arena& arena, DotMembe
   d.n = column_extent(p.b);
   const PanelForm& form = d.path.kernels().form;
   d.steps = (d.k + form.step - 1) / form.step;
-  const std::int64_t most = kChunkBytes / (form.vector_bytes * kPanelVectors);
+  const bool few = d.path.direct == nullptr && d.path.integers == nullptr && d.m <= kFewRows;
+  const std::int64_t most = (few ? kMadeBytes : kChunkBytes) / (form.vector_bytes * kPanelVectors);
   // A chunk ends where a group of scales does, if that is how long groups are.
   const std::int64_t group = std::max<std::int64_t>(next_boundary(p, 0, d.k) / form.step, 1);
-  const std::int64_t whole = d.steps > most && group <= most ? group : 1;
+  const std::int64_t whole = d.steps > most && group <= most ? group : kInt8Form.step;
   const std::int64_t fitting = most / whole * whole;
   const std::int64_t chunks = std::max<std::int64_t>((d.steps + fitting - 1) / fitting, 1);
   d.chunk = ((d.steps + whole - 1) / whole + chunks - 1) / chunks * whole;

@@ -25,6 +25,8 @@ constexpr std::int64_t kWideDepth = 128;  // even
 // How far a panel that is read once is prefetched in its own stream, which goes on into the next.
 constexpr std::int64_t kStreamAhead = 8192;
 constexpr std::int64_t kFewRows = 32;
+// Rows that spreading a last step of 8-bit weights may write past a chunk.
+constexpr std::int64_t kSpreadRows = 3;
 // A tile's call fetches an eighth of what is read next, or more where there are fewer calls: memory
 // is to have work all the time.
 constexpr std::int64_t kMostFetchingCalls = 8;
@@ -82,7 +84,7 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   if (d.p.a.azp.defined()) w.floats = arena.take<float>(tile);
   if (d.p.epilogue.outliers.present()) w.outliers = arena.take<float>(tile);
   if (d.path.direct == nullptr || has_negative_zeros(d)) {
-    w.panel = arena.take<char>(d.chunk * form.vector_bytes * kPanelVectors);
+    w.panel = arena.take<char>((d.chunk + kSpreadRows) * form.vector_bytes * kPanelVectors);
     if (d.path.integers == nullptr) {
       w.wide = arena.take<float>(kWideDepth * kTileCols);
       w.line = arena.take<float>(std::max(kWideDepth, kTileCols));
@@ -160,6 +162,7 @@ const char* DotWorker::make_chunk(std::int64_t k0, std::int64_t k1) noexcept {
          .sums = w_.panel_sums});
     return static_cast<const char*>(w_.panel);
   }
+  if (spread_chunk(k0, k1)) return static_cast<const char*>(w_.panel);
   const PanelForm& form = kernels_->form;
   for (std::int64_t k = k0; k < k1; k += kWideDepth) {
     const std::int64_t end = std::min(k1, k + kWideDepth);
@@ -169,6 +172,25 @@ const char* DotWorker::make_chunk(std::int64_t k0, std::int64_t k1) noexcept {
                       (k - k0) / form.step * vectors_ * form.vector_bytes);
   }
   return static_cast<const char*>(w_.panel);
+}
+
+// 8-bit weights in panels of our own, where a chunk begins with a step of theirs.
+bool DotWorker::spread_chunk(std::int64_t k0, std::int64_t k1) noexcept {
+  if (d_.p.b.packed == nullptr) return false;
+  const PackedWeightData& w = *d_.p.b.packed->content();
+  const bool integers = w.layout == &kInt8Layout;
+  if (!integers && !(w.layout == &kFloatLayout && is_float8(w.dtype))) return false;
+  const PanelForm& form = integers ? kInt8Form : kFloat8Form;
+  if (k0 % form.step != 0) return false;
+  const Panels panels(w.codes.data(), form, d_.k, d_.n);
+  const char* codes = panels.at(panel_, k0 / form.step);
+  const std::int64_t steps = (k1 - k0 + form.step - 1) / form.step;
+  if (integers) {
+    kernels_->spread_int8(codes, steps, vectors_, w_.panel);
+  } else {
+    kernels_->spread_float8(table_, codes, steps, panels.vectors(panel_), vectors_, w_.panel);
+  }
+  return true;
 }
 
 DotWorker::Piece DotWorker::piece_at(std::int64_t k, const Chunk& chunk) const noexcept {

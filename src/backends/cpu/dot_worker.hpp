@@ -74,6 +74,7 @@ class DotWorker {
   void run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows, std::int64_t tile,
                 std::size_t taller, std::int64_t place) noexcept;
   const char* make_chunk(std::int64_t k0, std::int64_t k1) noexcept;
+  bool spread_chunk(std::int64_t k0, std::int64_t k1) noexcept;
   void sum_segments(const Chunk& chunk) noexcept;
   void finish(std::int64_t r0, std::int64_t r1, std::int64_t place) noexcept;
   bool widen_sums(std::int64_t r0, std::int64_t r1, const std::int32_t* sums) noexcept;

@@ -49,12 +49,27 @@ void lay_pairs(const float* rows, std::int64_t depth, std::int64_t vectors, void
     }
   }
 }
+
+struct Spread {
+  static constexpr std::int64_t kPairRows = 1;
+  static void pairs(char* out, std::int64_t, __m512i words) { _mm512_store_si512(out, words); }
+  // Eight bits of a number lie in the upper half of its float32.
+  static void numbers(char* out, std::int64_t row_bytes, const __m512i (&x)[4]) {
+    constexpr __mmask32 kUpper = 0xAAAAAAAA;
+    const auto bits = [&](int i) { return _mm512_castps_si512(_mm512_cvtepi32_ps(x[i])); };
+    for (int i = 0; i < 4; i += 2, out += row_bytes) {
+      const __m512i first = _mm512_srli_epi32(bits(i), 16);
+      _mm512_store_si512(out, _mm512_mask_mov_epi16(first, kUpper, bits(i + 1)));
+    }
+  }
+};
+#include "backends/cpu/kernels/spread-inl.hpp"
 OCTAVO_ISA_END
 
 }  // namespace
 
 const DotKernels kAvx512Bf16Dot{
-    "6x64 tile, AVX-512 BF16, float32 sums in ascending k", kBf16Form, kMaxRows, &find_dot_tile, &lay_pairs,
+    "6x64 tile, AVX-512 BF16, float32 sums in ascending k", kBf16Form, kMaxRows, &find_dot_tile, &lay_pairs, &spread_int8, &spread_float8,
 };
 
 }  // namespace octavo::cpu

@@ -41,12 +41,24 @@ void lay_rows(const float* rows, std::int64_t depth, std::int64_t vectors, void*
     }
   }
 }
+
+struct Spread {
+  static constexpr std::int64_t kPairRows = 2;
+  static void pairs(char* out, std::int64_t row_bytes, __m512i words) {
+    _mm512_store_si512(out, _mm512_slli_epi32(words, 16));
+    _mm512_store_si512(out + row_bytes, _mm512_and_si512(words, _mm512_set1_epi32(-0x10000)));
+  }
+  static void numbers(char* out, std::int64_t row_bytes, const __m512i (&x)[4]) {
+    for (int i = 0; i < 4; ++i, out += row_bytes) _mm512_store_ps(out, _mm512_cvtepi32_ps(x[i]));
+  }
+};
+#include "backends/cpu/kernels/spread-inl.hpp"
 OCTAVO_ISA_END
 
 }  // namespace
 
 const DotKernels kAvx512FmaDot{
-    "6x64 tile, AVX-512 FMA, float32 sums in ascending k", kFloat32Form, kMaxRows, &find_dot_tile, &lay_rows,
+    "6x64 tile, AVX-512 FMA, float32 sums in ascending k", kFloat32Form, kMaxRows, &find_dot_tile, &lay_rows, &spread_int8, &spread_float8,
 };
 
 }  // namespace octavo::cpu

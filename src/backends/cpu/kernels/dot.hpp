@@ -105,6 +105,13 @@ struct DotKernels {
   /// into a panel from the first of its steps on, a last step padded with zeros. Null where B is
   /// packed otherwise.
   void (*lay)(const float* rows, std::int64_t depth, std::int64_t vectors, void* panel) noexcept;
+  /// Panels of int8 and fp8 as panels of this form with `vectors` vectors, from the first of some
+  /// steps of theirs on: all rows of the last one are written. Null where `lay` is.
+  void (*spread_int8)(const void* codes, std::int64_t steps, std::int64_t vectors,
+                      void* panel) noexcept;
+  /// `code_vectors` is `vectors` or one more.
+  void (*spread_float8)(const Float8Table& table, const void* codes, std::int64_t steps,
+                        std::int64_t code_vectors, std::int64_t vectors, void* panel) noexcept;
 };
 
 /// A piece of int8 B on its way into a panel.

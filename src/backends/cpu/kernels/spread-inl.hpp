@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Panels of 8-bit weights as panels of wider elements. Included inside an instruction-set region
+// with AVX-512 BW, after `Spread`, which stores what one vector becomes:
+//   Spread::pairs(out, row_bytes, words)  bfloat16 of two rows of 16 columns, in pairs
+//   Spread::numbers(out, row_bytes, x)    float32 of four rows, x[0] to x[3]
+
+// How far ahead codes are fetched: few rows of A leave them waiting for memory.
+constexpr std::int64_t kSpreadAhead = 4096;
+
+// 32 codes, zero-extended to words, as bfloat16: 64 magnitudes in two registers, and 64 more.
+struct WordTable {
+  explicit WordTable(const octavo::cpu::Float8Table& t)
+      : nan(t.negative_zero_is_nan ? ~__mmask32{0} : __mmask32{0}) {
+    alignas(64) std::uint16_t words[128];
+    for (std::size_t i = 0; i < 128; ++i) {
+      words[i] = static_cast<std::uint16_t>(t.low[i] | t.high[i] << 8);
+    }
+    for (std::size_t i = 0; i < 4; ++i) part[i] = _mm512_load_si512(words + 32 * i);
+  }
+  __m512i decode(__m512i codes) const {
+    const __m512i small = _mm512_permutex2var_epi16(part[0], codes, part[1]);
+    const __m512i large = _mm512_permutex2var_epi16(part[2], codes, part[3]);
+    const __mmask32 is_large = _mm512_test_epi16_mask(codes, _mm512_set1_epi16(0x40));
+    const __m512i magnitude = _mm512_mask_mov_epi16(small, is_large, large);
+    constexpr int kOrAnd = 0xF8;  // a | (b & c)
+    const __m512i value = _mm512_ternarylogic_epi64(magnitude, _mm512_slli_epi16(codes, 8),
+                                                    _mm512_set1_epi16(-0x8000), kOrAnd);
+    const __mmask32 is_nan = _mm512_mask_cmpeq_epi16_mask(nan, codes, _mm512_set1_epi16(0x80));
+    return _mm512_mask_mov_epi16(value, is_nan, _mm512_set1_epi16(0x7FC0));
+  }
+  __m512i part[4];
+  __mmask32 nan;
+};
+
+void spread_float8(const octavo::cpu::Float8Table& table, const void* codes, std::int64_t steps,
+                   std::int64_t code_vectors, std::int64_t vectors, void* panel) noexcept {
+  const WordTable words(table);
+  const std::int64_t row_bytes = vectors * 64;
+  const char* from = static_cast<const char*>(codes);
+  char* out = static_cast<char*>(panel);
+  for (; steps > 0; --steps, out += Spread::kPairRows * row_bytes) {
+    for (std::int64_t v = 0; v < code_vectors; v += 2, from += 64) {
+      _mm_prefetch(from + kSpreadAhead, _MM_HINT_T0);
+      const __m512i both = _mm512_load_si512(from);
+      const __m512i zero = _mm512_setzero_si512();
+      Spread::pairs(out + v * 64, row_bytes, words.decode(_mm512_unpacklo_epi8(both, zero)));
+      if (v + 1 == vectors) continue;
+      Spread::pairs(out + (v + 1) * 64, row_bytes,
+                    words.decode(_mm512_unpackhi_epi8(both, zero)));
+    }
+  }
+}
+
+void spread_int8(const void* codes, std::int64_t steps, std::int64_t vectors,
+                 void* panel) noexcept {
+  const std::int64_t row_bytes = vectors * 64;
+  const char* from = static_cast<const char*>(codes);
+  char* out = static_cast<char*>(panel);
+  for (; steps > 0; --steps, out += 2 * Spread::kPairRows * row_bytes) {
+    for (std::int64_t v = 0; v < vectors; ++v, from += 64) {
+      _mm_prefetch(from + kSpreadAhead, _MM_HINT_T0);
+      const __m512i four = _mm512_load_si512(from);
+      const __m512i x[] = {
+          _mm512_srai_epi32(_mm512_slli_epi32(four, 24), 24),
+          _mm512_srai_epi32(_mm512_slli_epi32(four, 16), 24),
+          _mm512_srai_epi32(_mm512_slli_epi32(four, 8), 24), _mm512_srai_epi32(four, 24)};
+      Spread::numbers(out + v * 64, row_bytes, x);
+    }
+  }
+}
