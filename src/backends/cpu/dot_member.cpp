@@ -75,11 +75,11 @@ void cut_to_bfloat16(const float* in, std::int64_t count, std::uint16_t* out) no
   }
 }
 
-// One scale for each of `count` columns from column n0 on, of the row of scales at `row`.
-void load_scale_row(const ScaleView& scale, std::int64_t row, std::int64_t n0, std::int64_t count,
-                    float* out) noexcept {
+// The scales of 64 columns, of which `count` exist, beginning at column `first` of the grid: `row`
+// is the row of scales.
+void load_scale_row(const ScaleView& scale, std::int64_t row, std::int64_t first,
+                    std::int64_t count, float* out) noexcept {
   const TensorView& v = scale.data;
-  const std::int64_t first = scale.col0 + n0;
   if (scale.cols == 1) {
     const void* at = v.at(row * v.strides[0] + first * v.strides[1]);
     load_row(v.dtype, at, v.strides[1], count, out);
@@ -88,10 +88,8 @@ void load_scale_row(const ScaleView& scale, std::int64_t row, std::int64_t n0, s
   }
   for (std::int64_t j = 0; j < kPanelWidth;) {
     const std::int64_t cell = std::min(first + j, first + count - 1) / scale.cols;
-    const std::int64_t left = scale.cols == kWholeExtent ? kPanelWidth : (cell + 1) * scale.cols - first;
-    const std::int64_t end = std::min(kPanelWidth, std::max(left, j + 1));
-    const float value = load_float(v, row, cell);
-    std::fill(out + j, out + end, value);
+    const std::int64_t end = std::min(kPanelWidth, std::max((cell + 1) * scale.cols - first, j + 1));
+    std::fill(out + j, out + end, load_float(v, row, cell));
     j = end;
   }
 }
@@ -156,17 +154,30 @@ void convert_row(const DotMember& d, std::int64_t row, void* out) noexcept {
   }
 }
 
-void load_segment_scales(const DotMember& d, std::int64_t column, float* out) noexcept {
+std::int64_t load_segment_scales(const DotMember& d, std::int64_t column, std::int64_t loaded,
+                                 float* out) noexcept {
   const std::int64_t count = std::min(kPanelWidth, d.n - column);
   const auto& scales = d.p.b.scale;
   const ScaleView& b = varies_along_k(scales[0], Side::b) ? scales[0] : scales[1];
+  const std::int64_t segments = d.segments.count;
   if (!varies_along_k(b, Side::b)) {
-    std::fill_n(out, d.segments.count * kPanelWidth, 1.0F);
-    return;
+    if (loaded != 0) std::fill_n(out, segments * kPanelWidth, 1.0F);
+    return 0;
   }
-  for (std::int64_t s = 0, k = 0; s < d.segments.count; k = d.segments.ends[s++]) {
-    load_scale_row(b, (b.row0 + k) / b.rows, column, count, out + s * kPanelWidth);
+  const std::int64_t first = b.col0 + column;
+  const std::int64_t cell = b.cols == kWholeExtent ? 0 : first / b.cols;
+  const bool one = b.cols == kWholeExtent || (first + count - 1) / b.cols == cell;
+  if (one && cell == loaded) return cell;
+  std::int64_t row = b.row0 / b.rows;
+  for (std::int64_t s = 0, k = b.row0; s < segments; k = b.row0 + d.segments.ends[s++]) {
+    if (k == (row + 1) * b.rows) ++row;
+    if (one) {
+      std::fill_n(out + s * kPanelWidth, kPanelWidth, load_float(b.data, row, cell));
+    } else {
+      load_scale_row(b, row, first, count, out + s * kPanelWidth);
+    }
   }
+  return one ? cell : -1;
 }
 
 }  // namespace octavo::cpu

@@ -56,7 +56,9 @@ std::int64_t converted_bytes(const DotMember& member, std::int64_t rows) noexcep
 void convert_row(const DotMember& member, std::int64_t row, void* out) noexcept;
 
 /// scale_b of every segment for 64 columns from `column` on, [count][64]; all 1 where it is
-/// constant along K.
-void load_segment_scales(const DotMember& member, std::int64_t column, float* out) noexcept;
+/// constant along K. Returns the column of scales that all of them share, or -1: with the same one
+/// as `loaded`, which is what `out` holds, there is nothing to do.
+std::int64_t load_segment_scales(const DotMember& member, std::int64_t column, std::int64_t loaded,
+                                 float* out) noexcept;
 
 }  // namespace octavo::cpu

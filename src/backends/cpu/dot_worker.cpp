@@ -119,7 +119,9 @@ void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
   if (has_negative_zeros(d_) && holds_negative_zero(packed_, panel)) kernels_ = d_.path.made;
   finisher_.set_columns(column_, columns_);
   if (r1 - r0 <= kFewRows) finisher_.prefetch(r0, r1 - r0);
-  if (d_.segments.present()) load_segment_scales(d_, column_, w_.segment_scales);
+  if (d_.segments.present()) {
+    loaded_scales_ = load_segment_scales(d_, column_, loaded_scales_, w_.segment_scales);
+  }
   if (d_.path.integers != nullptr) {
     column_sums_ = direct() ? column_sums(packed_, panel) : w_.panel_sums;
   }

@@ -90,6 +90,7 @@ class DotWorker {
   const DotKernels* kernels_ = nullptr;
   std::int64_t panel_ = 0, vectors_ = 0, column_ = 0, columns_ = 0;
   const std::int32_t* column_sums_ = nullptr;
+  std::int64_t loaded_scales_ = -1;  // load_segment_scales'
 };
 
 }  // namespace octavo::cpu
