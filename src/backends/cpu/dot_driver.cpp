@@ -120,8 +120,7 @@ class Run {
   char* free_ = nullptr;  // of converted_
 };
 
-Status Run::describe_all(const Backend& backend, const DotMachine& machine,
-                         Arena& arena) noexcept {
+Status Run::describe_all(const Backend& backend, const DotMachine& machine, Arena& arena) noexcept {
   double work = 0.0;
   std::int64_t converted = 0;
   Cutter cutter;

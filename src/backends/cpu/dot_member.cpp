@@ -88,7 +88,8 @@ void load_scale_row(const ScaleView& scale, std::int64_t row, std::int64_t first
   }
   for (std::int64_t j = 0; j < kPanelWidth;) {
     const std::int64_t cell = std::min(first + j, first + count - 1) / scale.cols;
-    const std::int64_t end = std::min(kPanelWidth, std::max((cell + 1) * scale.cols - first, j + 1));
+    const std::int64_t end =
+        std::min(kPanelWidth, std::max((cell + 1) * scale.cols - first, j + 1));
     std::fill(out + j, out + end, load_float(v, row, cell));
     j = end;
   }

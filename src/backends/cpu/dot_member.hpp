@@ -14,8 +14,8 @@ namespace octavo::cpu {
 /// Stretches of K over which no scale changes. Without K-varying scales there are none.
 struct Segments {
   std::int64_t count = 0;
-  const std::int64_t* ends = nullptr;  ///< [count], ascending; the last one is K
-  const float* scale_a = nullptr;      ///< [count][m], or one 1 for all
+  const std::int64_t* ends = nullptr;       ///< [count], ascending; the last one is K
+  const float* scale_a = nullptr;           ///< [count][m], or one 1 for all
   std::int64_t stride = 0, row_stride = 0;  ///< of scale_a, from segment to segment, row to row
 
   bool present() const noexcept { return count > 0; }
@@ -45,8 +45,8 @@ struct DotMember {
   bool empty() const noexcept { return m == 0 || n == 0; }
 };
 
-/// Describes a member with rows and columns whose activations are quantised, and loads what belongs to its rows into the
-/// arena; over a counting arena it only reserves.
+/// Describes a member with rows and columns whose activations are quantised, and loads what belongs
+/// to its rows into the arena; over a counting arena it only reserves.
 void describe(const Member& member, const DotMachine& machine, Arena& arena,
               DotMember& described) noexcept;
 

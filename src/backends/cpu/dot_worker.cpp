@@ -47,8 +47,8 @@ Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vect
   const std::int64_t whole = (rows + most[3] - 1) / most[3];
   const bool fill = 10 * rows >= 9 * most[3] * whole;
   const bool fetch = whole * 64 >= kPanelVectors * kernels.form.vector_bytes;
-  const bool halves = vectors == kPanelVectors && rows > most[3] && rows <= 2 * most[1] &&
-                      !(fill && fetch);
+  const bool halves =
+      vectors == kPanelVectors && rows > most[3] && rows <= 2 * most[1] && !(fill && fetch);
   t.width = halves ? 2 : vectors;
   const std::int64_t limit = most[static_cast<std::size_t>(t.width - 1)];
   t.tiles = (rows + limit - 1) / limit;
@@ -99,8 +99,7 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   return w;
 }
 
-DotWorker::DotWorker(const DotMember& d, const MatmulOptions& options,
-                     const DotScratch& w) noexcept
+DotWorker::DotWorker(const DotMember& d, const MatmulOptions& options, const DotScratch& w) noexcept
     : d_(d),
       w_(w),
       finisher_(d.p, options, d.row_scales),
@@ -127,7 +126,8 @@ void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
   }
   for (std::int64_t r = r0; r < r1; r += d_.block_rows) {
     const std::int64_t end = std::min(r1, r + d_.block_rows);
-    // The first chunk of what follows: this panel once more, unless it is in the cache, or the next.
+    // The first chunk of what follows: this panel once more, unless it is in the cache, or the
+    // next.
     const bool again = end < r1 && d_.single_chunk;
     const std::int64_t after = end < r1 ? panel : next;
     block(r, end, again || after < 0 || !direct() ? nullptr : packed_.at(after, 0));
@@ -169,9 +169,9 @@ const char* DotWorker::make_chunk(std::int64_t k0, std::int64_t k1) noexcept {
   for (std::int64_t k = k0; k < k1; k += kWideDepth) {
     const std::int64_t end = std::min(k1, k + kWideDepth);
     load_column_panels(best_kernels(), d_.p.b, k, end, column_, vectors_, w_.wide, w_.line);
-    kernels_->lay(w_.wide, end - k, vectors_,
-                  static_cast<char*>(w_.panel) +
-                      (k - k0) / form.step * vectors_ * form.vector_bytes);
+    kernels_->lay(
+        w_.wide, end - k, vectors_,
+        static_cast<char*>(w_.panel) + (k - k0) / form.step * vectors_ * form.vector_bytes);
   }
   return static_cast<const char*>(w_.panel);
 }
@@ -251,8 +251,8 @@ void DotWorker::run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) 
   }
 }
 
-void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows,
-                         std::int64_t tile, std::size_t taller, std::int64_t place) noexcept {
+void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows, std::int64_t tile,
+                         std::size_t taller, std::int64_t place) noexcept {
   const Tiling& t = tiling_;
   const PanelForm& form = kernels_->form;
   const std::int64_t step_bytes = vectors_ * form.vector_bytes;
@@ -298,8 +298,8 @@ void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows
                              : nullptr,
            .scale_a_stride = segments.row_stride,
            .scale_a_group_stride = segments.stride,
-           .scale_b = scaled ? w_.segment_scales + piece.segment * kTileCols + v * kVectorCols
-                             : nullptr,
+           .scale_b =
+               scaled ? w_.segment_scales + piece.segment * kTileCols + v * kVectorCols : nullptr,
            .column_sums = taken != nullptr ? taken + v * kVectorCols : nullptr,
            .shift = d_.shift + row * d_.shift_stride,
            .shift_stride = d_.shift_stride,
@@ -314,8 +314,8 @@ void DotWorker::finish(std::int64_t r0, std::int64_t r1, std::int64_t place) noe
   TileSums tile{.m0 = r0, .rows = r1 - r0};
   const bool floats = d_.segments.present() || d_.path.integers == nullptr;
   if (floats) {
-    tile.floats = d_.segments.present() ? w_.total + place
-                                        : static_cast<const float*>(w_.sums) + place;
+    tile.floats =
+        d_.segments.present() ? w_.total + place : static_cast<const float*>(w_.sums) + place;
   } else {
     tile.integers = static_cast<const std::int32_t*>(w_.sums) + place;
   }

@@ -13,15 +13,15 @@ namespace octavo::cpu {
 
 /// What a thread computes in.
 struct DotScratch {
-  void* sums;                ///< [block_rows][64] int32 or float
-  float* total;              ///< the same: sums under K-varying scales
-  float* floats;             ///< the same: integers that 32 bits have no room for
-  float* outliers;           ///< the same
-  void* panel;               ///< one chunk of a panel, where it is made on the way
-  float* wide;               ///< [4][kWideDepth][16]: on the way to it
-  float* line;               ///< a row or column on its way there
-  std::int32_t* panel_sums;  ///< [64]: int8 columns, where they are not behind a packed weight
-  float* segment_scales;     ///< [segments][64]
+  void* sums;                  ///< [block_rows][64] int32 or float
+  float* total;                ///< the same: sums under K-varying scales
+  float* floats;               ///< the same: integers that 32 bits have no room for
+  float* outliers;             ///< the same
+  void* panel;                 ///< one chunk of a panel, where it is made on the way
+  float* wide;                 ///< [4][kWideDepth][16]: on the way to it
+  float* line;                 ///< a row or column on its way there
+  std::int32_t* panel_sums;    ///< [64]: int8 columns, where they are not behind a packed weight
+  float* segment_scales;       ///< [segments][64]
   std::int32_t* segment_sums;  ///< [segments][64]: int8 columns of every segment
   std::uint8_t* ones;          ///< a row of as many ones as a chunk is deep
 };
@@ -39,7 +39,7 @@ struct Tiling {
   std::int64_t height = 0;  // of a tile; the first `taller` ones have one row more
   std::int64_t taller = 0;
   std::int64_t fetching_calls = 0, fetched_bytes = 0;  // the second in each step
-  std::array<DotKernel, 2> plain{}, fetching{};  // the second of each is the taller one's
+  std::array<DotKernel, 2> plain{}, fetching{};        // the second of each is the taller one's
 };
 
 class DotWorker {

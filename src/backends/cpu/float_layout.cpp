@@ -46,8 +46,8 @@ void for_each_element(const Panels& panels, DType dtype, const TensorView& weigh
     const std::int64_t end = std::min(k, k0 + kBlock);
     for (std::int64_t j = 0; j < columns; ++j) {
       const char* at = panels.at(panel, k0 / place.form.step) + place.column(j);
-      char* element = static_cast<char*>(
-          weight.at(k0 * weight.strides[0] + (column0 + j) * weight.strides[1]));
+      char* element =
+          static_cast<char*>(weight.at(k0 * weight.strides[0] + (column0 + j) * weight.strides[1]));
       const std::int64_t stride = weight.strides[0] * place.element;
       for (std::int64_t i = k0; i < end; i += place.form.step, at += step_bytes) {
         for (std::int64_t s = 0; s < std::min(place.form.step, end - i); ++s, element += stride) {

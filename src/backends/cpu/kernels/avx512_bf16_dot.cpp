@@ -69,7 +69,13 @@ OCTAVO_ISA_END
 }  // namespace
 
 const DotKernels kAvx512Bf16Dot{
-    "6x64 tile, AVX-512 BF16, float32 sums in ascending k", kBf16Form, kMaxRows, &find_dot_tile, &lay_pairs, &spread_int8, &spread_float8,
+    "6x64 tile, AVX-512 BF16, float32 sums in ascending k",
+    kBf16Form,
+    kMaxRows,
+    &find_dot_tile,
+    &lay_pairs,
+    &spread_int8,
+    &spread_float8,
 };
 
 }  // namespace octavo::cpu

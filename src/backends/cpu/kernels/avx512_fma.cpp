@@ -58,7 +58,13 @@ OCTAVO_ISA_END
 }  // namespace
 
 const DotKernels kAvx512FmaDot{
-    "6x64 tile, AVX-512 FMA, float32 sums in ascending k", kFloat32Form, kMaxRows, &find_dot_tile, &lay_rows, &spread_int8, &spread_float8,
+    "6x64 tile, AVX-512 FMA, float32 sums in ascending k",
+    kFloat32Form,
+    kMaxRows,
+    &find_dot_tile,
+    &lay_rows,
+    &spread_int8,
+    &spread_float8,
 };
 
 }  // namespace octavo::cpu

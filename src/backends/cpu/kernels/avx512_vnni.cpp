@@ -34,7 +34,8 @@ OCTAVO_ISA_END
 }  // namespace
 
 const IntegerKernels kAvx512VnniDot{
-    {"6x64 tile, AVX-512 VNNI, exact int32 sums", kInt8Form, kMaxRows, &find_dot_tile, nullptr, nullptr, nullptr},
+    {"6x64 tile, AVX-512 VNNI, exact int32 sums", kInt8Form, kMaxRows, &find_dot_tile, nullptr,
+     nullptr, nullptr},
     &pack_piece,
 };
 

@@ -36,9 +36,9 @@ const Float8Table& float8_table(DType dtype) noexcept;
 
 /// Sums of rows x columns. Of integers: c[r][j] = the sum over k of u[r][k] * b[k][j], modulo 2^32,
 /// where u is the byte of A with the bits of `flip` inverted, unsigned. With 0x80 in `flip` u is a
-/// signed byte plus 128, which a shift of 128 takes away again, and a zero point with it. Of floats:
-/// one float32 accumulator for each element, which takes the steps in ascending order, whatever the
-/// tile's size.
+/// signed byte plus 128, which a shift of 128 takes away again, and a zero point with it. Of
+/// floats: one float32 accumulator for each element, which takes the steps in ascending order,
+/// whatever the tile's size.
 struct DotTile {
   std::int64_t depth;  ///< bytes of a row of A along K; nothing past them is read
   const void* a;       ///< [rows] of `depth` bytes
@@ -47,8 +47,8 @@ struct DotTile {
   std::int64_t ldb;    ///< bytes from one step to the next; a multiple of 64
   void* c;             ///< int32 or float32, kRowSums from one row to the next, 64-byte aligned
   bool add;            ///< to what c holds; else c is overwritten
-  /// What is read next: each step prefetches some lines of it and goes on by `ahead_step` bytes. Not
-  /// null where the kernel does.
+  /// What is read next: each step prefetches some lines of it and goes on by `ahead_step` bytes.
+  /// Not null where the kernel does.
   const char* ahead;
   std::int64_t ahead_step = 0;
 
@@ -57,8 +57,8 @@ struct DotTile {
   // read first where `add` says so and never written.
   float* total = nullptr;  ///< as c; null: no group ends in this tile, c takes the sums
   std::int64_t group = 0;
-  const float* scale_a = nullptr;         ///< sa[r] = scale_a[r * scale_a_stride] of the first group
-  std::int64_t scale_a_stride = 0;        ///< 0: one for all rows
+  const float* scale_a = nullptr;   ///< sa[r] = scale_a[r * scale_a_stride] of the first group
+  std::int64_t scale_a_stride = 0;  ///< 0: one for all rows
   std::int64_t scale_a_group_stride = 0;  ///< from one group to the next
   const float* scale_b = nullptr;         ///< [vectors * 16] of the first group, then kRowSums on
 
@@ -101,9 +101,9 @@ struct DotKernels {
   /// max_rows[3] and halves up to max_rows[1] with 1 line a step and with as many as a step of a
   /// whole panel, or of a half, has.
   DotKernel (*tile)(std::int64_t rows, std::int64_t vectors, int ahead_lines) noexcept;
-  /// Lays `depth` rows of floats that the form holds exactly, [vectors][depth][16], 64-byte aligned,
-  /// into a panel from the first of its steps on, a last step padded with zeros. Null where B is
-  /// packed otherwise.
+  /// Lays `depth` rows of floats that the form holds exactly, [vectors][depth][16], 64-byte
+  /// aligned, into a panel from the first of its steps on, a last step padded with zeros. Null
+  /// where B is packed otherwise.
   void (*lay)(const float* rows, std::int64_t depth, std::int64_t vectors, void* panel) noexcept;
   /// Panels of int8 and fp8 as panels of this form with `vectors` vectors, from the first of some
   /// steps of theirs on: all rows of the last one are written. Null where `lay` is.

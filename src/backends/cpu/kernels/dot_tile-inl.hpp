@@ -74,9 +74,8 @@ OCTAVO_DOT void add_scaled(const Dot::Sum (&sums)[rows * vectors], const octavo:
   const std::int64_t stride = t.scale_a_stride;
   const auto row = [&](std::size_t r) { return scale_a + static_cast<std::int64_t>(r) * stride; };
   (add_to(total + i / vectors * octavo::cpu::kRowSums + i % vectors * 16,
-          _mm512_mul_ps(
-              _mm512_mul_ps(Dot::floats(sums[i]), _mm512_set1_ps(*row(i / vectors))),
-              columns[i % vectors])),
+          _mm512_mul_ps(_mm512_mul_ps(Dot::floats(sums[i]), _mm512_set1_ps(*row(i / vectors))),
+                        columns[i % vectors])),
    ...);
 }
 
@@ -149,8 +148,7 @@ OCTAVO_DOT void dot_rows(const octavo::cpu::DotTile& t, std::index_sequence<i...
   Dot::Sum sums[] = {((void)i, Dot::zero())...};
   if (t.add) ((sums[i] = Dot::read(place(i))), ...);
   const Dot dot(t);
-  DotCursor at{static_cast<const char*>(t.a), static_cast<const char*>(t.b), t.ahead,
-               t.ahead_step};
+  DotCursor at{static_cast<const char*>(t.a), static_cast<const char*>(t.b), t.ahead, t.ahead_step};
   const float* scale_a = t.scale_a;
   const float* scale_b = t.scale_b;
   const std::int32_t* column_sums = t.column_sums;

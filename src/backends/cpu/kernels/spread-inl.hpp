@@ -45,8 +45,7 @@ void spread_float8(const octavo::cpu::Float8Table& table, const void* codes, std
       const __m512i zero = _mm512_setzero_si512();
       Spread::pairs(out + v * 64, row_bytes, words.decode(_mm512_unpacklo_epi8(both, zero)));
       if (v + 1 == vectors) continue;
-      Spread::pairs(out + (v + 1) * 64, row_bytes,
-                    words.decode(_mm512_unpackhi_epi8(both, zero)));
+      Spread::pairs(out + (v + 1) * 64, row_bytes, words.decode(_mm512_unpackhi_epi8(both, zero)));
     }
   }
 }
@@ -60,10 +59,10 @@ void spread_int8(const void* codes, std::int64_t steps, std::int64_t vectors,
     for (std::int64_t v = 0; v < vectors; ++v, from += 64) {
       _mm_prefetch(from + kSpreadAhead, _MM_HINT_T0);
       const __m512i four = _mm512_load_si512(from);
-      const __m512i x[] = {
-          _mm512_srai_epi32(_mm512_slli_epi32(four, 24), 24),
-          _mm512_srai_epi32(_mm512_slli_epi32(four, 16), 24),
-          _mm512_srai_epi32(_mm512_slli_epi32(four, 8), 24), _mm512_srai_epi32(four, 24)};
+      const __m512i x[] = {_mm512_srai_epi32(_mm512_slli_epi32(four, 24), 24),
+                           _mm512_srai_epi32(_mm512_slli_epi32(four, 16), 24),
+                           _mm512_srai_epi32(_mm512_slli_epi32(four, 8), 24),
+                           _mm512_srai_epi32(four, 24)};
       Spread::numbers(out + v * 64, row_bytes, x);
     }
   }
