@@ -11,6 +11,7 @@
 #include "octavo/grouped.hpp"
 #include "octavo/problem_line.hpp"
 #include "ops/lower.hpp"
+#include "ops/pack.hpp"
 
 namespace octavo {
 
@@ -26,12 +27,13 @@ const MatmulProblem& LineProblem::problem() const noexcept { return impl_->probl
 namespace {
 
 using Shape = std::vector<std::int64_t>;
+using Pack = PackedWeight (*)(const Operand& weight, const PackOptions& options);
 
 class Builder {
  public:
-  Builder(const ProblemLine& line, TensorSource& source, const char* backend,
+  Builder(const ProblemLine& line, TensorSource& source, const char* backend, Pack pack,
           LineProblem::Impl& impl)
-      : line_(line), source_(source), backend_(backend), impl_(impl) {
+      : line_(line), source_(source), backend_(backend), pack_(pack), impl_(impl) {
     impl_.rule.spec.dtype = line.quantise;
     impl_.rule.spec.granularity = line.has_scale_a ? line.scale_a : per_token();
     impl_.rule.vectorwise = line.threshold > 0.0F;
@@ -78,7 +80,7 @@ class Builder {
                       resolve_scale({"problem line"}, scale(Side::b, shape[0], shape[1], -1, entry),
                                     {.side = Side::b, .rows = shape[0], .cols = shape[1]}));
     b.scale[0] = view;
-    impl_.packed.push_back(pack(b, {.activation = {}, .backend = backend_}));
+    impl_.packed.push_back(pack_(b, {.activation = {}, .backend = backend_}));
     return Operand(impl_.packed.back());
   }
 
@@ -173,6 +175,7 @@ class Builder {
   const ProblemLine& line_;
   TensorSource& source_;
   const char* backend_;
+  Pack pack_;
   LineProblem::Impl& impl_;
 };
 
@@ -201,19 +204,18 @@ class NoMemory final : public TensorSource {
 LineProblem make_problem(const ProblemLine& line, TensorSource& source, const char* backend) {
   return at_edge("problem line", [&]() -> Result<LineProblem> {
     auto impl = std::make_shared<LineProblem::Impl>();
-    OCTAVO_TRY(Builder(line, source, backend, *impl).build());
+    constexpr Pack kPack = [](const Operand& b, const PackOptions& o) { return pack(b, o); };
+    OCTAVO_TRY(Builder(line, source, backend, kPack, *impl).build());
     return LineProblem(std::move(impl));
   });
 }
 
 Explanation explain(const ProblemLine& line, const ExecContext& context, const char* backend) {
   return at_edge("explain", [&]() -> Result<Explanation> {
-    // Packing would read the weight; the explanation of a packed one differs in nothing else.
-    ProblemLine unpacked = line;
-    unpacked.prepacked = false;
-    NoMemory source(unpacked);
-    const LineProblem problem = make_problem(unpacked, source, backend);
-    return explain(problem.problem(), context, backend);
+    NoMemory source(line);
+    LineProblem::Impl impl;
+    OCTAVO_TRY(Builder(line, source, backend, &outline, impl).build());
+    return explain(impl.problem, context, backend);
   });
 }
 

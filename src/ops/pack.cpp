@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Packing and unpacking of weights.
+#include "ops/pack.hpp"
+
 #include "core/error.hpp"
-#include "octavo/packed.hpp"
 #include "ops/rules.hpp"
 #include "ops/run.hpp"
 
@@ -53,6 +54,21 @@ Status check_weight(const Operand& weight) {
                         {.side = Side::b, .rows = v.shape[0], .cols = v.shape[1]});
 }
 
+// Everything but codes; the scales are the caller's.
+Result<std::shared_ptr<PackedWeightData>> outlined(const Operand& weight,
+                                                   const PackOptions& options) {
+  OCTAVO_TRY(check_weight(weight));
+  if (options.activation) OCTAVO_TRY(check_activation("pack: activation.", *options.activation));
+  auto content = std::make_shared<PackedWeightData>();
+  OCTAVO_TRY_ASSIGN(content->layout, find_layout(options.backend, weight.data.dtype));
+  content->dtype = weight.data.dtype;
+  content->k = weight.data.shape[0];
+  content->n = weight.data.shape[1];
+  content->activation = options.activation;
+  content->scale = weight.scale;
+  return content;
+}
+
 }  // namespace
 
 std::int64_t PackedWeight::k() const noexcept { return content_ ? content_->k : 0; }
@@ -71,27 +87,26 @@ const std::optional<ActivationQuant>& PackedWeight::activation() const noexcept 
 
 PackedWeight pack(const Operand& weight, const PackOptions& options, const ExecContext& context) {
   return at_edge("pack", [&]() -> Result<PackedWeight> {
-    OCTAVO_TRY(check_weight(weight));
-    if (options.activation) OCTAVO_TRY(check_activation("pack: activation.", *options.activation));
-    auto content = std::make_shared<PackedWeightData>();
+    OCTAVO_TRY_ASSIGN(const std::shared_ptr<PackedWeightData> content, outlined(weight, options));
     const TensorView& v = weight.data;
-    OCTAVO_TRY_ASSIGN(content->layout, find_layout(options.backend, v.dtype));
-    content->dtype = v.dtype;
-    content->k = v.shape[0];
-    content->n = v.shape[1];
-    content->activation = options.activation;
     const std::array<std::int64_t, 1> bytes{
         static_cast<std::int64_t>(content->layout->bytes(v.dtype, content->k, content->n))};
     OCTAVO_TRY_ASSIGN(content->codes, Tensor::try_empty("pack", DType::uint8, bytes));
     content->layout->pack(v, content->codes.data(), context);
     for (std::size_t level = 0; level < 2; ++level) {
       ScaleView& own = content->scale[level];
-      own = weight.scale[level];
       if (own.kind != ScaleView::Kind::tensor) continue;
       content->scales[level] = copy(own.data, own.data.dtype);
       own.data = content->scales[level].view();
     }
-    return PackedWeight(std::move(content));
+    return PackedWeight(content);
+  });
+}
+
+PackedWeight outline(const Operand& weight, const PackOptions& options) {
+  return at_edge("pack", [&]() -> Result<PackedWeight> {
+    OCTAVO_TRY_ASSIGN(const std::shared_ptr<PackedWeightData> content, outlined(weight, options));
+    return PackedWeight(content);
   });
 }
 

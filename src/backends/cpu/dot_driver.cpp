@@ -279,7 +279,7 @@ const char* how_dot(const MatmulProblem& problem, const DotMachine& machine) noe
   if (group_count(problem) == 0) return "no groups, nothing to multiply";
   DotPath path;
   (void)find_path(member(problem, 0), machine, path);
-  return path.kernels().how;
+  return path.direct != nullptr ? path.direct->how : path.made->how_made;
 }
 
 Status run_dot(const Backend& backend, const MatmulProblem& problem, const DotMachine& machine,

@@ -48,8 +48,9 @@ OCTAVO_ISA_END
 }  // namespace
 
 const IntegerKernels kAvx512BwDot{
-    {"3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums", kInt8Form, kMaxRows, &find_dot_tile,
-     nullptr, nullptr, nullptr},
+    {"3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums",
+     "3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums, weights laid out on the way", kInt8Form,
+     kMaxRows, &find_dot_tile, nullptr, nullptr, nullptr},
     &pack_piece,
 };
 

@@ -96,8 +96,8 @@ OCTAVO_ISA_END
 }  // namespace
 
 const Float8Kernels kAvx512Float8Dot{
-    {"12x32 tile, fp8 by table, AVX-512 BF16, float32 sums in ascending k", kFloat8Form, kMaxRows,
-     &find_dot_tile, nullptr, nullptr, nullptr},
+    {"5x64 tile, fp8 by table, AVX-512 BF16, float32 sums in ascending k", nullptr, kFloat8Form,
+     kMaxRows, &find_dot_tile, nullptr, nullptr, nullptr},
     &decode_codes,
 };
 

@@ -34,8 +34,9 @@ OCTAVO_ISA_END
 }  // namespace
 
 const IntegerKernels kAvx512VnniDot{
-    {"6x64 tile, AVX-512 VNNI, exact int32 sums", kInt8Form, kMaxRows, &find_dot_tile, nullptr,
-     nullptr, nullptr},
+    {"6x64 tile, AVX-512 VNNI, exact int32 sums",
+     "6x64 tile, AVX-512 VNNI, exact int32 sums, weights laid out on the way", kInt8Form, kMaxRows,
+     &find_dot_tile, nullptr, nullptr, nullptr},
     &pack_piece,
 };
 

@@ -93,7 +93,8 @@ inline constexpr PanelForm kFloat8Form{2, 32, 2};
 
 /// The kernels of one instruction set and one type of B.
 struct DotKernels {
-  const char* how;  ///< what explain says
+  const char* how;       ///< what explain says
+  const char* how_made;  ///< of panels that are made on the way
   PanelForm form;
   /// The most rows that a tile of v + 1 vectors keeps in registers; 0: there is no such tile.
   std::array<std::int64_t, kPanelVectors> max_rows;
