@@ -45,7 +45,7 @@ def main(repository: Path, program: str) -> int:
     info = subprocess.run([program, "info"], capture_output=True, text=True, check=True).stdout
     present = re.search(r"^has +(.*)$", info, re.MULTILINE)
     if not (present and SHOWN_ON <= set(present[1].split())):
-        print(f"README: explain is shown as a CPU with {", ".join(sorted(SHOWN_ON))} answers; not compared on this one")
+        print(f"README: explain is shown as a CPU with {' '.join(sorted(SHOWN_ON))} answers; not compared on this one")
         return 0 if good else 1
     for problem, shown in commands:
         printed = subprocess.run([program, "explain", problem], capture_output=True, text=True,
