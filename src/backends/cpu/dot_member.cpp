@@ -16,7 +16,9 @@
 namespace octavo::cpu {
 namespace {
 
-constexpr std::int64_t kChunkBytes = std::int64_t{256} << 10;  // of a panel, in a 1 MB cache
+// Of a panel, in a second-level cache of 1 MB; half of it for a few rows, whose own bytes then stay
+// in the first-level cache from one half of the panel to the other.
+constexpr std::int64_t kChunkBytes = std::int64_t{256} << 10;
 // Of a panel that is made for a few rows: it is read from the first-level cache.
 constexpr std::int64_t kMadeBytes = std::int64_t{16} << 10;
 constexpr std::int64_t kFewRows = 24;
@@ -106,8 +108,10 @@ void describe(const Member& p, const DotMachine& machine, Arena& arena, DotMembe
   d.n = column_extent(p.b);
   const PanelForm& form = d.path.kernels().form;
   d.steps = (d.k + form.step - 1) / form.step;
-  const bool few = d.path.direct == nullptr && d.path.integers == nullptr && d.m <= kFewRows;
-  const std::int64_t most = (few ? kMadeBytes : kChunkBytes) / (form.vector_bytes * kPanelVectors);
+  const bool few = d.m <= kFewRows;
+  const bool made = d.path.direct == nullptr && d.path.integers == nullptr;
+  const std::int64_t bytes = !few ? kChunkBytes : made ? kMadeBytes : kChunkBytes / 2;
+  const std::int64_t most = bytes / (form.vector_bytes * kPanelVectors);
   // A chunk ends where a group of scales does, if that is how long groups are.
   const std::int64_t group = std::max<std::int64_t>(next_boundary(p, 0, d.k) / form.step, 1);
   const std::int64_t whole = d.steps > most && group <= most ? group : kInt8Form.step;
