@@ -25,6 +25,18 @@ constexpr std::int64_t kFewRows = 24;
 constexpr std::int64_t kBlockRows = 512;
 constexpr float kOne = 1.0F;
 
+// One scale for each of `count` rows at column k of A.
+void load_scale_column(const ScaleView& scale, std::int64_t k, std::int64_t count,
+                       float* out) noexcept {
+  const TensorView& v = scale.data;
+  if (scale.rows == 1) {
+    const std::int64_t cell = (scale.col0 + k) / scale.cols;
+    const void* first = v.at(scale.row0 * v.strides[0] + cell * v.strides[1]);
+    return load_row(v.dtype, first, v.strides[0], count, out);
+  }
+  for (std::int64_t m = 0; m < count; ++m) out[m] = scale_at(scale, m, k);
+}
+
 void load_segments(const Member& p, std::int64_t k, Arena& arena, DotMember& d) noexcept {
   const bool varies_a = varies_along_k(p.a, Side::a);
   if (!varies_a && !varies_along_k(p.b, Side::b)) return;
@@ -39,7 +51,7 @@ void load_segments(const Member& p, std::int64_t k, Arena& arena, DotMember& d) 
   if (arena.counting()) return;
   const ScaleView& a = varies_along_k(p.a.scale[0], Side::a) ? p.a.scale[0] : p.a.scale[1];
   for (std::int64_t at = 0; at < k; scales += s.stride) {
-    for (std::int64_t m = 0; varies_a && m < d.m; ++m) scales[m] = scale_at(a, m, at);
+    if (varies_a) load_scale_column(a, at, d.m, scales);
     at = next_boundary(p, at, k);
     *ends++ = at;
   }

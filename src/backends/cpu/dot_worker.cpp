@@ -31,9 +31,10 @@ constexpr std::int64_t kSpreadRows = 3;
 // is to have work all the time.
 constexpr std::int64_t kMostFetchingCalls = 8;
 
+// Weights whose code 0x80 the tiles do not decode.
 bool has_negative_zeros(const DotMember& d) noexcept {
-  return d.path.float8 != nullptr && d.path.direct == &d.path.float8->dot &&
-         float8_table(weight_dtype(d.p.b)).negative_zero_is_nan;
+  const DType b = weight_dtype(d.p.b);
+  return d.path.direct != nullptr && is_float8(b) && float8_table(b).negative_zero_is_nan;
 }
 
 Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vectors) noexcept {
