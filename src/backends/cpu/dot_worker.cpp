@@ -24,7 +24,8 @@ static_assert(kTileCols == kPanelWidth && kTileCols == kRowSums);
 constexpr std::int64_t kWideDepth = 128;  // even
 // How far a panel that is read once is prefetched in its own stream, which goes on into the next.
 constexpr std::int64_t kStreamAhead = 8192;
-constexpr std::int64_t kFewRows = 32;
+// Up to so many rows wait for what their epilogue reads.
+constexpr std::int64_t kPrefetchedRows = 32;
 // Rows that spreading a last step of 8-bit weights may write past a chunk.
 constexpr std::int64_t kSpreadRows = 3;
 // A tile's call fetches an eighth of what is read next, or more where there are fewer calls: memory
@@ -118,7 +119,7 @@ void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
   kernels_ = &d_.path.kernels();
   if (has_negative_zeros(d_) && holds_negative_zero(packed_, panel)) kernels_ = d_.path.made;
   finisher_.set_columns(column_, columns_);
-  if (r1 - r0 <= kFewRows) finisher_.prefetch(r0, r1 - r0);
+  if (r1 - r0 <= kPrefetchedRows) finisher_.prefetch(r0, r1 - r0);
   if (d_.segments.present()) {
     loaded_scales_ = load_segment_scales(d_, column_, loaded_scales_, w_.segment_scales);
   }
