@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Panels of 8-bit weights as panels of wider elements: every code in every place, exactly, nothing
+// read or written outside.
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "dot_operands.hpp"
+
+namespace octavo::test {
+namespace {
+
+using cpu::DotKernels;
+using cpu::kPanelVectors;
+using cpu::kVectorCols;
+
+// The panel that another panel becomes.
+struct Spread {
+  const DotKernels& kernels;
+  DType from, to;
+  std::int64_t steps, code_vectors, vectors;
+
+  std::string to_string() const {
+    return std::string(kernels.how) + ", " + std::string(name(from)) + ", " +
+           std::to_string(steps) + " steps, " + std::to_string(code_vectors) + " vectors to " +
+           std::to_string(vectors);
+  }
+};
+
+float element_of(const Panel& panel, DType dtype, std::int64_t k, std::int64_t j) {
+  std::uint32_t bits = 0;
+  const std::int64_t size = element_bytes(dtype);
+  std::memcpy(reinterpret_cast<char*>(&bits) + sizeof(bits) - size, panel.at(k, j),
+              static_cast<std::size_t>(size));
+  return std::bit_cast<float>(bits);
+}
+
+void expect_spread(const Spread& s, int first) {
+  const cpu::PanelForm& form = s.from == DType::int8 ? cpu::kInt8Form : cpu::kFloat8Form;
+  const std::int64_t depth = s.steps * form.step;
+  const Panel codes(form, depth, s.code_vectors);
+  const auto code_of = [&](std::int64_t k, std::int64_t j) {
+    return static_cast<std::uint8_t>(first + 37 * k + j);
+  };
+  for (std::int64_t k = 0; k < depth; ++k) {
+    for (std::int64_t j = 0; j < s.code_vectors * kVectorCols; ++j) {
+      *codes.at(k, j) = static_cast<char>(code_of(k, j));
+    }
+  }
+  const Panel panel(s.kernels.form, depth, s.vectors);
+  std::memset(panel.bytes().data(), 0xA5, static_cast<std::size_t>(panel.bytes().size()));
+  if (s.from == DType::int8) {
+    s.kernels.spread_int8(codes.bytes().data(), s.steps, s.vectors, panel.bytes().data());
+  } else {
+    s.kernels.spread_float8(cpu::float8_table(s.from), codes.bytes().data(), s.steps,
+                            s.code_vectors, s.vectors, panel.bytes().data());
+  }
+  for (std::int64_t k = 0; k < depth; ++k) {
+    for (std::int64_t j = 0; j < s.vectors * kVectorCols; ++j) {
+      const float got = element_of(panel, s.to, k, j);
+      const float want = value_of(s.from, code_of(k, j));
+      const bool same = std::isnan(want) ? std::isnan(got)
+                                         : std::bit_cast<std::uint32_t>(got) ==
+                                               std::bit_cast<std::uint32_t>(want);
+      ASSERT_TRUE(same) << s.to_string() << ", row " << k << ", column " << j << ", code "
+                        << int{code_of(k, j)} << ": " << got << " against " << want;
+    }
+  }
+}
+
+void expect_every_spread(const DotKernels& kernels, DType to) {
+  for (const DType from : {DType::int8, DType::float8_e4m3fn, DType::float8_e4m3fnuz,
+                           DType::float8_e5m2, DType::float8_e5m2fnuz}) {
+    for (std::int64_t vectors = 1; vectors <= kPanelVectors; ++vectors) {
+      const std::int64_t code_vectors = from == DType::int8 ? vectors : (vectors + 1) / 2 * 2;
+      for (const std::int64_t steps : {0, 1, 2, 5}) {
+        for (int first = 0; first < 256; first += steps == 1 ? 1 : 51) {
+          expect_spread({kernels, from, to, steps, code_vectors, vectors}, first);
+          if (testing::Test::HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+TEST(DotSpread, MakesWiderPanelsOfEveryCode) {
+  const cpu::DotMachine& machine = cpu::dot_machine();
+  if (machine.pairs != nullptr) expect_every_spread(*machine.pairs, DType::bfloat16);
+  if (machine.floats != nullptr) expect_every_spread(*machine.floats, DType::float32);
+}
+
+// Whoever lays rows spreads codes as well.
+TEST(DotSpread, IsThereWhereRowsAreLaid) {
+  std::vector<const DotKernels*> tables = integer_tables();
+  for (const FloatTable& table : float_tables()) tables.push_back(table.kernels);
+  for (const DotKernels* kernels : tables) {
+    EXPECT_EQ(kernels->lay == nullptr, kernels->spread_int8 == nullptr) << kernels->how;
+    EXPECT_EQ(kernels->lay == nullptr, kernels->spread_float8 == nullptr) << kernels->how;
+  }
+}
+
+}  // namespace
+}  // namespace octavo::test
