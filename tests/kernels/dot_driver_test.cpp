@@ -103,5 +103,65 @@ TEST(DotDriver, AddsUpChunksOfK) {
   expect_generic({700, 65, 30000}, int8, {1, 4});
 }
 
+// Runs one of the tasks only.
+class OneTask final : public Executor {
+ public:
+  OneTask(int threads, std::int64_t which) noexcept : threads_(threads), which_(which) {}
+  int concurrency() const noexcept override { return threads_; }
+  void parallel(std::int64_t tasks, Task task, void* context) noexcept override {
+    if (which_ < tasks) task(context, which_);
+  }
+
+ private:
+  int threads_;
+  std::int64_t which_;
+};
+
+// Every share of `count` products of one shape is as large as the others, but for what a cut is
+// rounded to: the rows of a tile, or a whole panel of few rows.
+void expect_even_shares(const Shape& s, std::size_t count, int threads) {
+  const TensorView a = matrix<std::uint8_t>(uint8, s.m, s.k, 2);
+  const TensorView b = matrix<std::int8_t>(int8, s.n, s.k, 1).transposed();
+  std::vector<Tensor> outs;
+  std::vector<Member> members;
+  for (std::size_t i = 0; i < count; ++i) {
+    outs.push_back(Tensor::empty(int32, {s.m, s.n}));
+    members.push_back(scaled_mm_problem(a, b, {.out_dtype = int32, .out = outs.back()}).single);
+  }
+  MatmulProblem problem;
+  problem.operation = "grouped_mm";
+  problem.groups.split = Split::list;
+  problem.groups.list = members;
+  constexpr int kPoison = 0xA5;
+  const std::int64_t rounded = (s.m > 24 ? 6 : s.m) * 64;
+  const std::int64_t most = s.m * s.n * static_cast<std::int64_t>(count) / threads + rounded;
+  for (int which = 0; which < threads; ++which) {
+    for (const Tensor& out : outs) {
+      std::memset(out.data(), kPoison, static_cast<std::size_t>(out.numel() * 4));
+    }
+    OneTask executor(threads, which);
+    run_alone({.integers = cpu::usable_integer_kernels().front()}, problem,
+              {.executor = &executor});
+    std::int64_t written = 0;
+    for (const Tensor& out : outs) {
+      for (std::int64_t i = 0; i < out.numel(); ++i) {
+        written += out.data_as<std::uint32_t>()[i] != 0xA5A5A5A5U ? 1 : 0;
+      }
+    }
+    EXPECT_LE(written, most) << s.m << 'x' << s.n << 'x' << s.k << ", " << count << " products, "
+                             << which << " of " << threads << " threads";
+  }
+}
+
+TEST(DotDriver, SharesAreEven) {
+  if (cpu::usable_integer_kernels().empty()) GTEST_SKIP() << "this CPU has no dot products";
+  for (const int threads : {2, 3, 4, 5, 16}) {
+    expect_even_shares({100, 80, 501}, 1, threads);
+    expect_even_shares({26, 144, 901}, 1, threads);
+    expect_even_shares({100, 80, 301}, 3, threads);
+    expect_even_shares({12, 208, 701}, 7, threads);
+  }
+}
+
 }  // namespace
 }  // namespace octavo::test
