@@ -165,10 +165,10 @@ class Run:
         return any("failure" in f or f["max_error_ratio"] > 1 for f in self.figures)
 
 
-def document(run: Run, info: dict, title: str, plots: list[tuple[str, str]], command: str) -> str:
+def document(run: Run, info: dict, commit: str, title: str, plots: list[tuple[str, str]], command: str) -> str:
     build = info["build"]
     facts = [["processor", f"{build['cpu']}, {machine.generation()}, {build['threads']} threads"],
-             ["caches of a core", machine.caches()], ["compiler", build["compiler"]], ["commit", machine.commit()],
+             ["caches of a core", machine.caches()], ["compiler", build["compiler"]], ["commit", commit],
              ["command", f"`{command}`"], ["A/A noise", tables.noise(run.figures)]]
     out = [f"# {title}", "", *tables.table(facts, ["", ""], 2), ""]
     for caption, name in plots:
@@ -201,6 +201,7 @@ def main() -> int:
     args = arguments()
     tool = Tool(args.octavo, args.rounds, args.seconds)
     info = tool.machine()
+    commit = machine.commit()  # before the first result is written
     every = info["build"]["threads"]
     run = Run(tool, every)
     file = lambda name: args.shapes / f"{name}.txt"  # noqa: E731
@@ -230,7 +231,7 @@ def main() -> int:
     (args.out / f"{name}-types.svg").write_text(svg, encoding="utf-8")
     plots = [("Roofline fraction of int8 over M", f"{name}.svg"),
              ("GOP/s of int8, fp8 and bf16 over M", f"{name}-types.svg")]
-    (args.out / f"{name}.md").write_text(document(run, info, title, plots, args.command), encoding="utf-8")
+    (args.out / f"{name}.md").write_text(document(run, info, commit, title, plots, args.command), encoding="utf-8")
     print(args.out / f"{name}.md")
     return 1 if run.failed() else 0
 
