@@ -168,8 +168,8 @@ class Run:
 def document(run: Run, info: dict, commit: str, title: str, plots: list[tuple[str, str]], command: str) -> str:
     build = info["build"]
     facts = [["processor", f"{build['cpu']}, {machine.generation()}, {build['threads']} threads"],
-             ["caches of a core", machine.caches()], ["compiler", build["compiler"]], ["commit", commit],
-             ["command", f"`{command}`"], ["A/A noise", tables.noise(run.figures)]]
+             ["caches of a core", machine.caches()], ["compiler", build["compiler"]],
+             ["commit", commit], ["command", f"`{command}`"], ["A/A noise", tables.noise(run.figures)]]
     out = [f"# {title}", "", *tables.table(facts, ["", ""], 2), ""]
     for caption, name in plots:
         out += [f"![{caption}]({name})", ""]
