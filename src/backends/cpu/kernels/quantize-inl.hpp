@@ -181,8 +181,10 @@ struct Quantize : Statistics<lanes> {
     constexpr std::int64_t kBytes = lanes * octavo::element_bytes(from);
     if constexpr (Rule::kPut == Put::signs && from == DType::bfloat16 && Cells::kAlike) {
       // Magnitudes of even and odd elements take fewer steps than those of neighbours.
-      const Words front = *reinterpret_cast<const Words*>(source);
-      const Words back = *reinterpret_cast<const Words*>(source + 2 * kBytes);
+      Words front;  // pairs of elements, at any address
+      Words back;
+      std::memcpy(&front, source, sizeof(front));
+      std::memcpy(&back, source + 2 * kBytes, sizeof(back));
       put_with_signs(rule(even_magnitudes(front), cells.factors(i), cells.azps(i)),
                      rule(odd_magnitudes(front), cells.factors(i), cells.azps(i)),
                      rule(even_magnitudes(back), cells.factors(i + 2 * lanes), cells.azps(i)),
