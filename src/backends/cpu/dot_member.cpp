@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "backends/cpu/pack.hpp"
 #include "backends/cpu/panels.hpp"
@@ -24,6 +23,11 @@ constexpr std::int64_t kMadeBytes = std::int64_t{16} << 10;
 constexpr std::int64_t kFewRows = 24;
 constexpr std::int64_t kBlockRows = 512;
 constexpr float kOne = 1.0F;
+
+// The scale of an operand that varies along K, if one does.
+const ScaleView& varying_scale(const Operand& operand, Side side) noexcept {
+  return operand.scale[varies_along_k(operand.scale[0], side) ? 0 : 1];
+}
 
 // One scale for each of `count` rows at column k of A.
 void load_scale_column(const ScaleView& scale, std::int64_t k, std::int64_t count,
@@ -49,7 +53,7 @@ void load_segments(const Member& p, std::int64_t k, Arena& arena, DotMember& d) 
   s.stride = varies_a ? d.m : 0;
   s.row_stride = varies_a ? 1 : 0;
   if (arena.counting()) return;
-  const ScaleView& a = varies_along_k(p.a.scale[0], Side::a) ? p.a.scale[0] : p.a.scale[1];
+  const ScaleView& a = varying_scale(p.a, Side::a);
   for (std::int64_t at = 0; at < k; scales += s.stride) {
     if (varies_a) load_scale_column(a, at, d.m, scales);
     at = next_boundary(p, at, k);
@@ -78,15 +82,6 @@ void load_shifts(const Member& p, Arena& arena, DotMember& d) noexcept {
   }
   if (!narrow) d.azp = azp;
   for (std::int64_t m = 0; m < d.m && narrow; ++m) shift[m] += azp[m];
-}
-
-// The upper halves of float32 values that are bfloat16 values.
-void cut_to_bfloat16(const float* in, std::int64_t count, std::uint16_t* out) noexcept {
-  for (std::int64_t i = 0; i < count; ++i) {
-    std::uint32_t bits;
-    std::memcpy(&bits, in + i, sizeof(bits));
-    out[i] = static_cast<std::uint16_t>(bits >> 16);
-  }
 }
 
 // The scales of 64 columns, of which `count` exist, beginning at column `first` of the grid: `row`
@@ -167,15 +162,15 @@ void convert_row(const DotMember& d, std::int64_t row, void* out) noexcept {
   for (std::int64_t k = 0; k < d.k; k += size) {
     const std::int64_t count = std::min(size, d.k - k);
     widen(best_kernels(), a.dtype, from.at(k * a.strides[1]), a.strides[1], count, piece.data());
-    cut_to_bfloat16(piece.data(), count, static_cast<std::uint16_t*>(out) + k);
+    narrow(best_kernels(), d.path.rows, piece.data(), count, static_cast<std::uint16_t*>(out) + k,
+           1, Overflow::ieee);
   }
 }
 
 std::int64_t load_segment_scales(const DotMember& d, std::int64_t column, std::int64_t loaded,
                                  float* out) noexcept {
   const std::int64_t count = std::min(kPanelWidth, d.n - column);
-  const auto& scales = d.p.b.scale;
-  const ScaleView& b = varies_along_k(scales[0], Side::b) ? scales[0] : scales[1];
+  const ScaleView& b = varying_scale(d.p.b, Side::b);
   const std::int64_t segments = d.segments.count;
   if (!varies_along_k(b, Side::b)) {
     if (loaded != 0) std::fill_n(out, segments * kPanelWidth, 1.0F);

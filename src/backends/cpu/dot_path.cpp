@@ -38,7 +38,7 @@ const char* float_path(const Member& p, const DotMachine& machine, DType a, DTyp
   const bool pairs = machine.pairs != nullptr && fits_bfloat16(a) && fits_bfloat16(b);
   path.made = pairs ? machine.pairs : machine.floats;
   path.rows = pairs ? DType::bfloat16 : DType::float32;
-  if (pairs) path.float8 = machine.float8;
+  if (is_float8(a) && pairs) path.float8 = machine.float8;
   if (p.b.packed == nullptr) return nullptr;
   const WeightLayout* layout = p.b.packed->content()->layout;
   if (layout->widen == nullptr) return "the weight is packed for a device";

@@ -15,8 +15,7 @@ struct DotPath {
   const DotKernels* direct = nullptr;  ///< read B where it is packed; null: it is not, or otherwise
   const DotKernels* made = nullptr;    ///< read panels that are made on the way; the same bits
   const IntegerKernels* integers = nullptr;  ///< null: floats
-  const Float8Kernels* float8 = nullptr;     ///< decodes fp8 rows of A, and fp8 weights where
-                                             ///< `direct` is its tile; null: another way
+  const Float8Kernels* float8 = nullptr;     ///< decodes fp8 rows of A; null: another way
   DType rows = DType::undefined;             ///< what the rows of A hold: a type of 8 bits, as it
                                              ///< is, bfloat16 or float32
 

@@ -2,12 +2,16 @@
 // The generic backend's row.
 #include "backends/cpu/generic.hpp"
 
+#include <algorithm>
+
+#include "backends/arena.hpp"
 #include "backends/cpu/driver.hpp"
 #include "backends/cpu/kernels.hpp"
-#include "backends/cpu/members.hpp"
 #include "backends/cpu/pack.hpp"
 #include "backends/cpu/quantize.hpp"
 #include "backends/prologue.hpp"
+#include "backends/zero.hpp"
+#include "core/error.hpp"
 
 namespace octavo {
 namespace {
@@ -33,12 +37,31 @@ const char* how(const MatmulProblem& problem) noexcept {
   return integer ? kernel.on_integers : kernel.on_floats;
 }
 
+// The members one after the other, each with the whole workspace, behind the prologue of its
+// activations; over no workspace it only measures. `most`: the bytes that the hungriest one took.
+Status run_members(const MatmulProblem& problem, const ExecContext& context, void* workspace,
+                   std::size_t& most) noexcept {
+  for (std::int64_t g = 0; g < group_count(problem); ++g) {
+    Member part = member(problem, g);
+    Arena arena(workspace);
+    OCTAVO_TRY(quantise_activations(kGenericBackend, part, arena, context));
+    cpu::run_member(part, problem.options, context, arena);
+    most = std::max(most, arena.used());
+  }
+  return {};
+}
+
 std::size_t workspace_bytes(const MatmulProblem& problem, const ExecContext& context) noexcept {
-  return cpu::measure_members(kGenericBackend, &cpu::run_member, problem, context);
+  std::size_t most = 0;
+  (void)run_members(problem, context, nullptr, most).ok();
+  return most;
 }
 
 Status run(const MatmulProblem& problem, const ExecContext& context, void* workspace) noexcept {
-  return cpu::run_all(kGenericBackend, &cpu::run_member, problem, context, workspace);
+  std::size_t most = 0;
+  OCTAVO_TRY(run_members(problem, context, workspace, most));
+  fill_zero(tail(problem));
+  return {};
 }
 
 }  // namespace
