@@ -35,7 +35,7 @@ inline void run_alone(const cpu::DotMachine& machine, const MatmulProblem& probl
                       const ExecContext& context) {
   ASSERT_STREQ(cpu::refuse_dot(problem, machine), nullptr);
   std::size_t bytes = 0;
-  ASSERT_TRUE(cpu::run_dot(kAvx512Backend, problem, machine, context, nullptr, bytes).ok());
+  ASSERT_TRUE(cpu::measure_dot(kAvx512Backend, problem, machine, context, bytes).ok());
   const Block<char> workspace(static_cast<std::int64_t>(bytes));
   std::size_t used = 0;
   ASSERT_TRUE(cpu::run_dot(kAvx512Backend, problem, machine, context, workspace.data(), used).ok());

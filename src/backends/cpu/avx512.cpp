@@ -6,7 +6,6 @@
 #include "backends/cpu/float_layout.hpp"
 #include "backends/cpu/int8_layout.hpp"
 #include "backends/cpu/quantize.hpp"
-#include "backends/zero.hpp"
 
 namespace octavo {
 namespace {
@@ -25,17 +24,13 @@ const char* how(const MatmulProblem& problem) noexcept {
 
 std::size_t workspace_bytes(const MatmulProblem& problem, const ExecContext& context) noexcept {
   std::size_t bytes = 0;
-  (void)cpu::run_dot(kAvx512Backend, problem, cpu::dot_machine(), context, nullptr, bytes).ok();
+  (void)cpu::measure_dot(kAvx512Backend, problem, cpu::dot_machine(), context, bytes).ok();
   return bytes;
 }
 
 Status run(const MatmulProblem& problem, const ExecContext& context, void* workspace) noexcept {
-  if (workspace == nullptr) {  // no members, or they would have asked for one
-    fill_zero(tail(problem));
-    return {};
-  }
-  std::size_t bytes = 0;
-  return cpu::run_dot(kAvx512Backend, problem, cpu::dot_machine(), context, workspace, bytes);
+  std::size_t used = 0;
+  return cpu::run_dot(kAvx512Backend, problem, cpu::dot_machine(), context, workspace, used);
 }
 
 const WeightLayout* layout(DType dtype) noexcept {

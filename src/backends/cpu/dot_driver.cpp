@@ -282,13 +282,21 @@ const char* how_dot(const MatmulProblem& problem, const DotMachine& machine) noe
   return path.direct != nullptr ? path.direct->how : path.made->how_made;
 }
 
-Status run_dot(const Backend& backend, const MatmulProblem& problem, const DotMachine& machine,
-               const ExecContext& context, void* workspace, std::size_t& bytes) noexcept {
-  Arena arena(workspace);
-  const Status status = Run(problem, context).measure_or_run(backend, machine, arena);
+Status measure_dot(const Backend& backend, const MatmulProblem& problem, const DotMachine& machine,
+                   const ExecContext& context, std::size_t& bytes) noexcept {
+  Arena arena(nullptr);
+  OCTAVO_TRY(Run(problem, context).measure_or_run(backend, machine, arena));
   bytes = arena.used();
-  if (!arena.counting() && status.ok()) fill_zero(tail(problem));
-  return status;
+  return {};
+}
+
+Status run_dot(const Backend& backend, const MatmulProblem& problem, const DotMachine& machine,
+               const ExecContext& context, void* workspace, std::size_t& used) noexcept {
+  Arena arena(workspace);
+  OCTAVO_TRY(Run(problem, context).measure_or_run(backend, machine, arena));
+  used = arena.used();
+  fill_zero(tail(problem));
+  return {};
 }
 
 }  // namespace octavo::cpu

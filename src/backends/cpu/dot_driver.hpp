@@ -15,9 +15,13 @@ const char* refuse_dot(const MatmulProblem& problem, const DotMachine& machine) 
 /// What explain says of a problem that is not refused.
 const char* how_dot(const MatmulProblem& problem, const DotMachine& machine) noexcept;
 
-/// Runs a problem that is not refused, its activations quantised by `backend`; integer sums are
-/// exact. Over no workspace it only measures: `bytes` becomes what it takes.
+/// What running a problem that is not refused takes of a workspace.
+Status measure_dot(const Backend& backend, const MatmulProblem& problem, const DotMachine& machine,
+                   const ExecContext& context, std::size_t& bytes) noexcept;
+
+/// Runs it in a workspace of that size, its activations quantised by `backend`; integer sums are
+/// exact. `used` becomes what it took.
 Status run_dot(const Backend& backend, const MatmulProblem& problem, const DotMachine& machine,
-               const ExecContext& context, void* workspace, std::size_t& bytes) noexcept;
+               const ExecContext& context, void* workspace, std::size_t& used) noexcept;
 
 }  // namespace octavo::cpu
