@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an operator is registered: schema, CPU kernel, fake kernel, gradient.
+
+Nothing is compiled against PyTorch: kernels are Python functions over the extension module, put into
+the dispatcher by torch.library. Gradients are operators themselves, so that torch.compile traces
+them.
+"""
+
+import torch
+
+_library = torch.library.Library("octavo", "DEF")
+
+
+def define(schema, kernel, fake):
+    """Registers octavo::<schema>; returns its overload, which is cheaper to call than the packet."""
+    name = schema[: schema.index("(")]
+    _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    _library.impl(name, kernel, "CPU")
+    torch.library.register_fake(f"octavo::{name}", fake, lib=_library)
+    return getattr(torch.ops.octavo, name).default
+
+
+def differentiate(operator, vjp, slots):
+    """Gives an operator its gradient.
+
+    `vjp(grad, *inputs, wanted)` is the operator of the vector-Jacobian product: `wanted` has one bool
+    for each entry of `slots`, the positions of the differentiable inputs; it returns the wanted
+    gradients in that order.
+    """
+
+    def save(ctx, inputs, output):
+        ctx.save_for_backward(*(x if isinstance(x, torch.Tensor) else None for x in inputs))
+        ctx.others = tuple(None if isinstance(x, torch.Tensor) else x for x in inputs)
+
+    def backward(ctx, grad):
+        inputs = [o if t is None else t for t, o in zip(ctx.saved_tensors, ctx.others)]
+        wanted = [ctx.needs_input_grad[slot] for slot in slots]
+        found = iter(vjp(as_gradient(grad), *inputs, wanted))
+        gradients = [None] * len(inputs)
+        for slot, want in zip(slots, wanted):
+            if want:
+                gradients[slot] = next(found)
+        return tuple(gradients)
+
+    torch.library.register_autograd(operator.name(), backward, setup_context=save, lib=_library)
+
+
+WIDE = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def as_gradient(grad):
+    """A gradient in a type that products take: that of an fp8 result arrives in fp8."""
+    return grad if grad.dtype in WIDE else grad.to(torch.float32)
+
+
+def gradient_dtype(argument, grad):
+    """The type of the gradient of an operand: its own, or the incoming gradient's."""
+    return argument.dtype if argument.dtype in WIDE else grad.dtype
+
+
+def default_out_dtype(dtype):
+    """The rule of octavo.scaled_mm."""
+    if dtype in WIDE:
+        return dtype
+    return torch.float32 if dtype in (torch.int8, torch.uint8) else torch.bfloat16
