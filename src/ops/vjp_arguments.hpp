@@ -28,6 +28,11 @@ class StandIn {
   ScaleView cells(const ScaleView& cut) const noexcept;
   ScaleView columns(const TensorView& cut) const noexcept;  ///< of a vector over columns
   ScaleView one(const TensorView& cut) const noexcept;
+  /// Sum (i, j) of a matrix.
+  double* sum(std::int64_t i, std::int64_t j) const noexcept {
+    const TensorView& v = sums_;
+    return static_cast<double*>(v.at(i * v.strides[0] + j * v.strides[1]));
+  }
   /// The gradient: each sum rounded to float32 once.
   Result<Tensor> round(const char* operation) const;
 
