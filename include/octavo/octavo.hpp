@@ -7,6 +7,7 @@
 #include "octavo/context.hpp"
 #include "octavo/dtype.hpp"
 #include "octavo/functional.hpp"
+#include "octavo/gradient.hpp"
 #include "octavo/grouped.hpp"
 #include "octavo/linear.hpp"
 #include "octavo/llm_int8.hpp"

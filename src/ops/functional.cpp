@@ -7,7 +7,10 @@
 
 #include "core/cells.hpp"
 #include "core/error.hpp"
+#include "core/fp_env.hpp"
+#include "octavo/gradient.hpp"
 #include "ops/lower.hpp"
+#include "ops/vjp_arguments.hpp"
 
 namespace octavo::functional {
 namespace {
@@ -166,23 +169,40 @@ std::array<std::int64_t, 2> last_two(const TensorView& v) noexcept {
   return {v.shape[last - 1], v.shape[last]};
 }
 
-template <class Lower>
-Tensor run(const char* operation, const TensorView& mat_a, const TensorView& mat_b,
-           std::span<const RecipeScale> scale_a, std::span<const RecipeScale> scale_b,
-           const Options& o, bool grouped, const ExecContext& context, const Lower& lower) {
+// A product by recipes: how its plain arguments are lowered.
+using Lower = Result<Lowered> (*)(const Site& site, const TensorView& mat_a,
+                                  const TensorView& mat_b, const Scale& scale_a,
+                                  const Scale& scale_b, const Options& options);
+
+struct Product {
+  const TensorView &mat_a, &mat_b;
+  std::span<const RecipeScale> scale_a, scale_b;
+  const Options& options;
+  bool grouped;
+  Lower lower;
+};
+
+Result<Lowered> lower_recipes(const Site& site, const Product& p, std::vector<Tensor>& owned) {
+  const auto [m, k] = last_two(p.mat_a);
+  const auto [k_b, n] = last_two(p.mat_b);
+  OCTAVO_TRY_ASSIGN(const Scales sa,
+                    both_levels({site, Side::a, m, k}, p.scale_a, p.grouped, owned));
+  OCTAVO_TRY_ASSIGN(const Scales sb,
+                    both_levels({site, Side::b, n, k_b}, p.scale_b, p.grouped, owned));
+  OCTAVO_TRY_ASSIGN(Lowered lowered,
+                    p.lower(site, p.mat_a, p.mat_b, sa.first, sb.first, p.options));
+  lowered.problem.single.a.scale[1] = sa.second;
+  lowered.problem.single.b.scale[1] = sb.second;
+  return lowered;
+}
+
+Tensor run(const char* operation, const Product& p, const ExecContext& context) {
   return at_edge(operation, [&]() -> Result<Tensor> {
     const Site site{operation, &kFunctionalNames};
     std::vector<Tensor> owned;
-    const auto [m, k] = last_two(mat_a);
-    const auto [k_b, n] = last_two(mat_b);
-    OCTAVO_TRY_ASSIGN(const Scales sa, both_levels({site, Side::a, m, k}, scale_a, grouped, owned));
-    OCTAVO_TRY_ASSIGN(const Scales sb,
-                      both_levels({site, Side::b, n, k_b}, scale_b, grouped, owned));
-    OCTAVO_TRY_ASSIGN(Lowered lowered, lower(site, sa.first, sb.first));
-    lowered.problem.single.a.scale[1] = sa.second;
-    lowered.problem.single.b.scale[1] = sb.second;
-    if (o.out.defined()) OCTAVO_TRY(check_no_overlap(site, lowered.problem.single));
-    return run_lowered(lowered, context, o.backend);
+    OCTAVO_TRY_ASSIGN(Lowered lowered, lower_recipes(site, p, owned));
+    if (p.options.out.defined()) OCTAVO_TRY(check_no_overlap(site, lowered.problem.single));
+    return run_lowered(lowered, context, p.options.backend);
   });
 }
 
@@ -190,39 +210,127 @@ MatmulOptions matmul_options(const Options& o) noexcept {
   return {.fast_accumulation = o.use_fast_accum, .torch_compat = o.torch_compat};
 }
 
+// The arguments that both lowerings name alike.
+template <class Plain>
+Plain plain_options(const Scale& scale_a, const Scale& scale_b, const Options& o) {
+  Plain options;
+  options.scale_a = scale_a;
+  options.scale_b = scale_b;
+  options.bias = o.bias;
+  options.out_dtype = o.output_dtype;
+  options.out = o.out;
+  options.matmul = matmul_options(o);
+  return options;
+}
+
+Result<Lowered> lower_plain(const Site& site, const TensorView& mat_a, const TensorView& mat_b,
+                            const Scale& scale_a, const Scale& scale_b, const Options& o) {
+  return lower_product(site, mat_a, mat_b, plain_options<ScaledMmOptions>(scale_a, scale_b, o));
+}
+
+Result<Lowered> lower_groups(const Site& site, const TensorView& mat_a, const TensorView& mat_b,
+                             const Scale& scale_a, const Scale& scale_b, const Options& o) {
+  auto options = plain_options<GroupedOptions>(scale_a, scale_b, o);
+  options.offs = o.offs;
+  return lower_grouped(site, mat_a, mat_b, options, ScaleReading::rowwise);
+}
+
+// The scales with a stand-in for the first.
+Result<std::vector<RecipeScale>> stand_in_scales(const Site& site, Arg arg, bool wanted,
+                                                 std::span<const RecipeScale> scales,
+                                                 StandIn& stand_in) {
+  std::vector<RecipeScale> shadow(scales.begin(), scales.end());
+  if (!wanted) return shadow;
+  RecipeScale& first = shadow.front();
+  if (first.swizzle != SwizzleType::NO_SWIZZLE) {
+    return fail(Code::unsupported,
+                "{}.swizzle must be NO_SWIZZLE where its gradient is wanted; got SWIZZLE_32_4_4",
+                site(arg));
+  }
+  OCTAVO_TRY(stand_in.make(site.operation, first.values));
+  first.values = stand_in.argument();
+  return shadow;
+}
+
+MatmulGradients run_vjp_of(const char* operation, const TensorView& grad, const Product& given,
+                           const MatmulWanted& wanted, const GradientOptions& o,
+                           const ExecContext& context) {
+  return at_edge(operation, [&]() -> Result<MatmulGradients> {
+    const Site site{operation, &kFunctionalVjpNames};
+    OCTAVO_TRY(check_gradient_options(operation, o));
+    Options options = given.options;
+    options.out = {};
+    const Product forward{given.mat_a, given.mat_b,   given.scale_a, given.scale_b,
+                          options,     given.grouped, given.lower};
+    VjpEntry entry;
+    entry.grad.view = grad;
+    OCTAVO_TRY_ASSIGN(entry.forward, lower_recipes(site, forward, entry.owned));
+    int rank = 0;
+    const std::array<std::int64_t, 3> shape = out_shape(entry.forward, &rank);
+    OCTAVO_TRY(check_grad(site, grad, std::span(shape.data(), static_cast<std::size_t>(rank))));
+    StandIns& s = entry.stand_ins;
+    OCTAVO_TRY_ASSIGN(const std::vector<RecipeScale> scale_a,
+                      stand_in_scales(site, Arg::scale_a, wanted.scale_a, given.scale_a, s.scale_a));
+    OCTAVO_TRY_ASSIGN(const std::vector<RecipeScale> scale_b,
+                      stand_in_scales(site, Arg::scale_b, wanted.scale_b, given.scale_b, s.scale_b));
+    MatmulWanted others = wanted;
+    others.scale_a = others.scale_b = false;
+    Options shadow_options = options;
+    Operand none_a, none_b;
+    Scale none[5];
+    OCTAVO_TRY(put_stand_ins(site, others, false,
+                             {none_a, none_b, none[0], none[1], shadow_options.bias, none[2],
+                              none[3], none[4]},
+                             s));
+    const Product shadow{given.mat_a,    given.mat_b,   scale_a,    scale_b,
+                         shadow_options, given.grouped, given.lower};
+    OCTAVO_TRY_ASSIGN(const Lowered lowered, lower_recipes(site, shadow, entry.owned));
+    std::vector<VjpMember> members;
+    OCTAVO_TRY(add_members(site, wanted, o, given.mat_a, given.mat_b, {}, lowered.problem, entry,
+                           members));
+    const VjpCall call{operation,     matmul_options(options), o.float32,
+                       o.dequantized, context,                 options.backend};
+    const FloatEnvironment environment;
+    OCTAVO_TRY(run_vjp(call, members));
+    OCTAVO_TRY(finish_gradients(operation, entry));
+    return std::move(entry.gradients);
+  });
+}
+
 }  // namespace
 
 Tensor scaled_mm(const TensorView& mat_a, const TensorView& mat_b,
                  std::span<const RecipeScale> scale_a, std::span<const RecipeScale> scale_b,
                  const Options& o, const ExecContext& context) {
-  const auto lower = [&](const Site& site, const Scale& sa, const Scale& sb) {
-    ScaledMmOptions options;
-    options.scale_a = sa;
-    options.scale_b = sb;
-    options.bias = o.bias;
-    options.out_dtype = o.output_dtype;
-    options.out = o.out;
-    options.matmul = matmul_options(o);
-    return lower_product(site, mat_a, mat_b, options);
-  };
-  return run("scaled_mm", mat_a, mat_b, scale_a, scale_b, o, false, context, lower);
+  return run("scaled_mm", {mat_a, mat_b, scale_a, scale_b, o, false, &lower_plain}, context);
 }
 
 Tensor scaled_grouped_mm(const TensorView& mat_a, const TensorView& mat_b,
                          std::span<const RecipeScale> scale_a, std::span<const RecipeScale> scale_b,
                          const Options& o, const ExecContext& context) {
-  const auto lower = [&](const Site& site, const Scale& sa, const Scale& sb) {
-    GroupedOptions options;
-    options.offs = o.offs;
-    options.scale_a = sa;
-    options.scale_b = sb;
-    options.bias = o.bias;
-    options.out_dtype = o.output_dtype;
-    options.out = o.out;
-    options.matmul = matmul_options(o);
-    return lower_grouped(site, mat_a, mat_b, options, ScaleReading::rowwise);
-  };
-  return run("scaled_grouped_mm", mat_a, mat_b, scale_a, scale_b, o, true, context, lower);
+  return run("scaled_grouped_mm", {mat_a, mat_b, scale_a, scale_b, o, true, &lower_groups},
+             context);
+}
+
+MatmulGradients scaled_mm_vjp(const TensorView& grad, const TensorView& mat_a,
+                              const TensorView& mat_b, std::span<const RecipeScale> scale_a,
+                              std::span<const RecipeScale> scale_b, const Options& forward,
+                              const MatmulWanted& wanted, const GradientOptions& options,
+                              const ExecContext& context) {
+  return run_vjp_of("scaled_mm_vjp", grad,
+                    {mat_a, mat_b, scale_a, scale_b, forward, false, &lower_plain}, wanted,
+                    options, context);
+}
+
+MatmulGradients scaled_grouped_mm_vjp(const TensorView& grad, const TensorView& mat_a,
+                                      const TensorView& mat_b,
+                                      std::span<const RecipeScale> scale_a,
+                                      std::span<const RecipeScale> scale_b, const Options& forward,
+                                      const MatmulWanted& wanted, const GradientOptions& options,
+                                      const ExecContext& context) {
+  return run_vjp_of("scaled_grouped_mm_vjp", grad,
+                    {mat_a, mat_b, scale_a, scale_b, forward, true, &lower_groups}, wanted,
+                    options, context);
 }
 
 }  // namespace octavo::functional

@@ -22,31 +22,21 @@ const T* entry_of(std::span<const T> list, std::size_t i) noexcept {
 }
 
 template <class T>
-Status check_length(const char* word, std::span<const T> list, std::size_t count) {
+Status check_length(const char* operation, const char* word, std::span<const T> list,
+                    std::size_t count) {
   if (list.empty() || list.size() == count) return {};
   return fail(Code::invalid_argument,
-              "grouped_mm: {}.size must equal inputs.size = {}; got {} (lists are not broadcast)",
-              word, count, list.size());
+              "{}: {}.size must equal inputs.size = {}; got {} (lists are not broadcast)",
+              operation, word, count, list.size());
 }
 
-Status lower_entry(std::size_t i, const Operand& input, const Operand& weight,
-                   const GroupedListOptions& o, Entry& entry, Member& member) {
+Status lower_one(std::size_t i, const Operand& input, const Operand& weight,
+                 const GroupedListOptions& o, Entry& entry, Member& member) {
   const Site site{"grouped_mm", &kListNames, static_cast<std::int64_t>(i)};
-  OCTAVO_TRY(check_tensor(site, Arg::a, input.data));
-  if (input.data.rank < 1) {
-    return fail(Code::invalid_argument, "{}.shape must have at least one dimension; got []",
-                site(Arg::a));
-  }
-  OCTAVO_TRY_ASSIGN(entry.input, flatten_rows("grouped_mm", input.data));
+  OCTAVO_TRY_ASSIGN(entry.input, flatten_input(site, input.data));
   Operand a = input;
   a.data = entry.input.view;
-  ScaledMmOptions options;
-  options.out_dtype = o.out_dtype;
-  options.matmul = o.matmul;
-  if (const Scale* scale = entry_of(o.scales_a, i)) options.scale_a = *scale;
-  if (const Scale* scale = entry_of(o.scales_b, i)) options.scale_b = *scale;
-  if (const TensorView* bias = entry_of(o.biases, i)) options.bias = *bias;
-  OCTAVO_TRY_ASSIGN(const Lowered lowered, lower_product(site, a, weight, options));
+  OCTAVO_TRY_ASSIGN(const Lowered lowered, lower_product(site, a, weight, entry_options(o, i)));
   member = lowered.problem.single;
   const TensorView* supplied = entry_of(o.outs, i);
   OCTAVO_TRY_ASSIGN(entry.out, flatten_out(site, input.data, lowered.extents.n, lowered.out_dtype,
@@ -92,21 +82,13 @@ Result<std::vector<Tensor>> run_list(std::span<const Operand> inputs,
                                      std::span<const Operand> weights, const GroupedListOptions& o,
                                      const ExecContext& context) {
   const std::size_t count = inputs.size();
-  if (weights.size() != count) {
-    return fail(Code::invalid_argument,
-                "grouped_mm: weights.size must equal inputs.size = {}; got {} (lists are not "
-                "broadcast)",
-                count, weights.size());
-  }
-  OCTAVO_TRY(check_length("biases", o.biases, count));
-  OCTAVO_TRY(check_length("scales_a", o.scales_a, count));
-  OCTAVO_TRY(check_length("scales_b", o.scales_b, count));
-  OCTAVO_TRY(check_length("outs", o.outs, count));
+  OCTAVO_TRY(check_lists("grouped_mm", inputs, weights, o));
+  OCTAVO_TRY(check_length("grouped_mm", "outs", o.outs, count));
 
   std::vector<Entry> entries(count);
   std::vector<Member> members(count);
   for (std::size_t i = 0; i < count; ++i) {
-    OCTAVO_TRY(lower_entry(i, inputs[i], weights[i], o, entries[i], members[i]));
+    OCTAVO_TRY(lower_one(i, inputs[i], weights[i], o, entries[i], members[i]));
   }
   OCTAVO_TRY(check_outs_apart(o, inputs, weights));
   MatmulProblem problem;
@@ -126,6 +108,63 @@ Result<std::vector<Tensor>> run_list(std::span<const Operand> inputs,
 }
 
 }  // namespace
+
+Status check_lists(const char* operation, std::span<const Operand> inputs,
+                   std::span<const Operand> weights, const GroupedListOptions& o) {
+  const std::size_t count = inputs.size();
+  if (weights.size() != count) {
+    return fail(Code::invalid_argument,
+                "{}: weights.size must equal inputs.size = {}; got {} (lists are not broadcast)",
+                operation, count, weights.size());
+  }
+  OCTAVO_TRY(check_length(operation, "biases", o.biases, count));
+  OCTAVO_TRY(check_length(operation, "scales_a", o.scales_a, count));
+  return check_length(operation, "scales_b", o.scales_b, count);
+}
+
+Result<FlatRows> flatten_input(const Site& site, const TensorView& input) {
+  OCTAVO_TRY(check_tensor(site, Arg::a, input));
+  if (input.rank >= 1) return flatten_rows(site.operation, input);
+  return fail(Code::invalid_argument, "{}.shape must have at least one dimension; got []",
+              site(Arg::a));
+}
+
+ScaledMmOptions entry_options(const GroupedListOptions& o, std::size_t i) {
+  ScaledMmOptions options;
+  options.out_dtype = o.out_dtype;
+  options.matmul = o.matmul;
+  if (const Scale* scale = entry_of(o.scales_a, i)) options.scale_a = *scale;
+  if (const Scale* scale = entry_of(o.scales_b, i)) options.scale_b = *scale;
+  if (const TensorView* bias = entry_of(o.biases, i)) options.bias = *bias;
+  return options;
+}
+
+Result<Lowered> lower_batch(const Site& site, const Operand& input, const Operand& weight,
+                            const ScaledGroupedMmOptions& o) {
+  for (const auto& [arg, operand] : {std::pair{Arg::a, &input}, std::pair{Arg::b, &weight}}) {
+    OCTAVO_TRY(check_tensor(site, arg, operand->data));
+    if (operand->data.rank == 3) continue;
+    return fail(Code::invalid_argument, "{}.shape must be 3-D {}; got {}", site(arg),
+                arg == Arg::a ? "[batch, m, k]" : "[batch, k, n]", shape_string(operand->data));
+  }
+  const Operand b = o.trans_b ? weight.transposed() : weight;
+  const TensorView& x = input.data;
+  if (b.data.shape[1] != x.shape[2]) {
+    return fail(Code::invalid_argument, "{}.shape[1] must equal {}.shape[2] = {}; got {}{}",
+                site(Arg::b), site.bare(Arg::a), x.shape[2], b.data.shape[1],
+                b.data.shape[2] == x.shape[2]
+                    ? " (for a weight given as [batch, n, k], as in Q @ K^T, say trans_b = true)"
+                    : "");
+  }
+  // scale = 1 is bit-equal to no scale, and skips the multiply.
+  const bool one = o.scale.kind() == Scale::Kind::number && o.scale.number() == 1.0F;
+  GroupedOptions options;
+  options.out_dtype = o.out_dtype;
+  options.alpha = one ? Scale() : o.scale;
+  options.out = o.out;
+  options.matmul = o.matmul;
+  return lower_grouped(site, input, b, options, ScaleReading::rowwise);
+}
 
 std::vector<Tensor> grouped_mm(std::span<const Operand> inputs, std::span<const Operand> weights,
                                const GroupedListOptions& options, const ExecContext& context) {
@@ -153,31 +192,8 @@ MatmulProblem grouped_mm_problem(const Operand& a, const Operand& b,
 Tensor scaled_grouped_mm(const Operand& input, const Operand& weight,
                          const ScaledGroupedMmOptions& o, const ExecContext& context) {
   return at_edge("scaled_grouped_mm", [&]() -> Result<Tensor> {
-    const Site site{"scaled_grouped_mm", &kBatchNames};
-    for (const auto& [arg, operand] : {std::pair{Arg::a, &input}, std::pair{Arg::b, &weight}}) {
-      OCTAVO_TRY(check_tensor(site, arg, operand->data));
-      if (operand->data.rank == 3) continue;
-      return fail(Code::invalid_argument, "{}.shape must be 3-D {}; got {}", site(arg),
-                  arg == Arg::a ? "[batch, m, k]" : "[batch, k, n]", shape_string(operand->data));
-    }
-    const Operand b = o.trans_b ? weight.transposed() : weight;
-    const TensorView& x = input.data;
-    if (b.data.shape[1] != x.shape[2]) {
-      return fail(Code::invalid_argument, "{}.shape[1] must equal {}.shape[2] = {}; got {}{}",
-                  site(Arg::b), site.bare(Arg::a), x.shape[2], b.data.shape[1],
-                  b.data.shape[2] == x.shape[2]
-                      ? " (for a weight given as [batch, n, k], as in Q @ K^T, say trans_b = true)"
-                      : "");
-    }
-    // scale = 1 is bit-equal to no scale, and skips the multiply.
-    const bool one = o.scale.kind() == Scale::Kind::number && o.scale.number() == 1.0F;
-    GroupedOptions options;
-    options.out_dtype = o.out_dtype;
-    options.alpha = one ? Scale() : o.scale;
-    options.out = o.out;
-    options.matmul = o.matmul;
     OCTAVO_TRY_ASSIGN(Lowered lowered,
-                      lower_grouped(site, input, b, options, ScaleReading::rowwise));
+                      lower_batch({"scaled_grouped_mm", &kBatchNames}, input, weight, o));
     return run_lowered(lowered, context, o.backend);
   });
 }

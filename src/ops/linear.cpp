@@ -23,15 +23,9 @@ Status check_x(const Site& site, const TensorView& x, const PackedWeight& weight
 Result<Tensor> run_linear(const TensorView& x, const PackedWeight& weight, const LinearOptions& o,
                           const ExecContext& context) {
   const Site site{"linear", &kLinearNames};
-  OCTAVO_TRY(check_x(site, x, weight));
-  OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows("linear", x));
-  Operand a(rows.view);
-  if (weight.activation()) a.quantise = &*weight.activation();
-  ScaledMmOptions options;
-  options.bias = o.bias;
-  options.out_dtype = o.out_dtype == DType::undefined ? x.dtype : o.out_dtype;
-  options.matmul = o.matmul;
-  OCTAVO_TRY_ASSIGN(Lowered lowered, lower_product(site, a, weight, options));
+  OCTAVO_TRY_ASSIGN(const LinearArguments arguments, linear_arguments(site, x, weight, o));
+  OCTAVO_TRY_ASSIGN(Lowered lowered,
+                    lower_product(site, arguments.a, weight, arguments.options));
 
   OCTAVO_TRY_ASSIGN(const FlatOut out, flatten_out(site, x, weight.n(), lowered.out_dtype, o.out));
   lowered.problem.single.out = out.rows.view;
@@ -42,6 +36,19 @@ Result<Tensor> run_linear(const TensorView& x, const PackedWeight& weight, const
 }
 
 }  // namespace
+
+Result<LinearArguments> linear_arguments(const Site& site, const TensorView& x,
+                                         const PackedWeight& weight, const LinearOptions& o) {
+  OCTAVO_TRY(check_x(site, x, weight));
+  LinearArguments arguments;
+  OCTAVO_TRY_ASSIGN(arguments.rows, flatten_rows(site.operation, x));
+  arguments.a = Operand(arguments.rows.view);
+  if (weight.activation()) arguments.a.quantise = &*weight.activation();
+  arguments.options.bias = o.bias;
+  arguments.options.out_dtype = o.out_dtype == DType::undefined ? x.dtype : o.out_dtype;
+  arguments.options.matmul = o.matmul;
+  return arguments;
+}
 
 Tensor linear(const TensorView& x, const PackedWeight& weight, const LinearOptions& options,
               const ExecContext& context) {

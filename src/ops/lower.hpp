@@ -3,6 +3,7 @@
 #pragma once
 
 #include "octavo/grouped.hpp"
+#include "octavo/linear.hpp"
 #include "octavo/matmul.hpp"
 #include "ops/rules.hpp"
 
@@ -23,6 +24,10 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
 Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand& b,
                               const GroupedOptions& options, ScaleReading reading);
 
+/// A batch with one scale: the strict 3-D form.
+Result<Lowered> lower_batch(const Site& site, const Operand& input, const Operand& weight,
+                            const ScaledGroupedMmOptions& options);
+
 /// The shape of the output of a lowered problem.
 std::array<std::int64_t, 3> out_shape(const Lowered& lowered, int* rank) noexcept;
 
@@ -36,6 +41,21 @@ struct FlatRows {
   Tensor copy;
 };
 Result<FlatRows> flatten_rows(const char* operation, const TensorView& view);
+
+/// linear as the arguments of a single product: x as a matrix, quantised as the weight says.
+struct LinearArguments {
+  FlatRows rows;
+  Operand a;
+  ScaledMmOptions options;
+};
+Result<LinearArguments> linear_arguments(const Site& site, const TensorView& x,
+                                         const PackedWeight& weight, const LinearOptions& options);
+
+/// The list form: lists of one length, an entry's input as a matrix, and its other arguments.
+Status check_lists(const char* operation, std::span<const Operand> inputs,
+                   std::span<const Operand> weights, const GroupedListOptions& options);
+Result<FlatRows> flatten_input(const Site& site, const TensorView& input);
+ScaledMmOptions entry_options(const GroupedListOptions& options, std::size_t i);
 
 /// The output of a product whose A has any rank: A's leading dimensions, then n.
 struct FlatOut {

@@ -12,6 +12,7 @@
 #include "core/grid.hpp"
 #include "core/parallel.hpp"
 #include "core/quantize_rules.hpp"
+#include "ops/quantize.hpp"
 #include "ops/rules.hpp"
 #include "ops/run.hpp"
 
@@ -32,69 +33,12 @@ QuantizeSpec spec_of(const QuantizeOptions& o) {
           .overflow = o.overflow};
 }
 
-Status check_options(const TensorView& x, const QuantizeOptions& o) {
-  const auto refuse = [](const char* sentence, auto value) {
-    return fail(Code::invalid_argument, "quantize: {}; got {}", sentence, value);
-  };
-  OCTAVO_TRY(check_tensor({kQuantize, &kQuantizeNames}, Arg::a, x));
-  if (x.rank != 2) return refuse("x.shape must be 2-D", shape_string(x));
-  if (!is_wide(x.dtype)) {
-    return refuse("x.dtype must be float32, bfloat16 or float16", name(x.dtype));
-  }
-  OCTAVO_TRY(check_spec("quantize: ", spec_of(o), o.side));
-  const bool given = o.scale.kind() == Scale::Kind::tensor &&
-                     o.scale.granularity().kind != Granularity::Kind::automatic;
-  if (o.granularity.kind == Granularity::Kind::automatic && !given) {
-    return refuse("granularity must be declared", "automatic");
-  }
-  if (o.azp_in.defined() && (!o.azp || o.scale.kind() == Scale::Kind::undefined)) {
-    return refuse("azp_in must come with azp = true and a static scale", "less");
-  }
-  return {};
-}
-
 // A matrix whose elements lie in the stride order of x.
 Result<Tensor> like(const TensorView& x, DType dtype) {
   const bool transposed = std::abs(x.strides[0]) < std::abs(x.strides[1]);
   const std::array<std::int64_t, 2> shape{x.shape[transposed ? 1 : 0], x.shape[transposed ? 0 : 1]};
   OCTAVO_TRY_ASSIGN(const Tensor tensor, Tensor::try_empty(kQuantize, dtype, shape));
   return transposed ? tensor.transposed() : tensor;
-}
-
-// Static quantisation: own copies of the given scales and zero points in their natural shape.
-Status take_static(const TensorView& x, const QuantizeOptions& o, Quantized& q) {
-  const Site site{kQuantize, &kQuantizeNames};
-  const Scale scale = o.scale.kind() == Scale::Kind::tensor &&
-                              o.scale.granularity().kind == Granularity::Kind::automatic
-                          ? Scale(o.scale.values(), o.granularity)
-                          : o.scale;
-  OCTAVO_TRY_ASSIGN(
-      const ScaleView view,
-      resolve_scale(site, scale, {.side = o.side, .rows = x.shape[0], .cols = x.shape[1]}));
-  q.grid = {view.rows, view.cols};
-  const std::array<std::int64_t, 2> one{1, 1};
-  if (view.kind == ScaleView::Kind::tensor) {
-    q.scale = copy(view.data, view.data.dtype);
-  } else {
-    OCTAVO_TRY_ASSIGN(q.scale, Tensor::try_empty(kQuantize, DType::float32, one));
-    *q.scale.data_as<float>() = view.number;
-  }
-  if (!o.azp) return {};
-  const TensorView& azp = o.azp_in;
-  const bool fits = azp.defined() && azp.dtype == DType::int32 &&
-                    (azp.numel() == q.scale.numel()) && azp.rank <= 2;
-  if (!fits) {
-    return fail(Code::invalid_argument,
-                "quantize: azp_in must be int32 with one element per scale {}; got {} {}",
-                shape_string(q.scale.view()), name(azp.dtype), shape_string(azp));
-  }
-  q.azp = copy(azp, DType::int32);
-  TensorView shaped = q.azp.view();
-  shaped.rank = 2;
-  shaped.shape = q.scale.view().shape;
-  shaped.strides = {shaped.shape[1], 1};
-  q.azp = Tensor::adopt(std::make_shared<Tensor>(q.azp), shaped);
-  return {};
 }
 
 Status allocate_scales(const TensorView& x, const QuantizeOptions& o, Quantized& q) {
@@ -124,12 +68,12 @@ Status run_on(const char* name, const TensorView& x, const QuantizeOptions& o, c
 
 Result<Quantized> run_quantize(const TensorView& x, const QuantizeOptions& o, bool codes,
                                const ExecContext& context) {
-  OCTAVO_TRY(check_options(x, o));
+  OCTAVO_TRY(check_quantize({kQuantize, &kQuantizeNames}, x, o));
   if (o.non_finite == NonFinite::error) OCTAVO_TRY(check_finite(kQuantize, x, context));
   const bool is_static =
       o.scale.kind() == Scale::Kind::number || o.scale.kind() == Scale::Kind::tensor;
   Quantized q;
-  OCTAVO_TRY(is_static ? take_static(x, o, q) : allocate_scales(x, o, q));
+  OCTAVO_TRY(is_static ? take_static({kQuantize, &kQuantizeNames}, x, o, q) : allocate_scales(x, o, q));
   if (codes) {
     OCTAVO_TRY_ASSIGN(q.data, like(x, o.dtype));
   }
@@ -165,7 +109,7 @@ Status check_outputs(const TensorView& x, const QuantizeOptions& o, const Quanti
 
 Status run_quantize_into(const TensorView& x, const QuantizeOptions& o, const Quantized& out,
                          const ExecContext& context, const char* backend) {
-  OCTAVO_TRY(check_options(x, o));
+  OCTAVO_TRY(check_quantize({kQuantize, &kQuantizeNames}, x, o));
   if (o.scale.kind() != Scale::Kind::undefined) {
     return fail(Code::invalid_argument,
                 "quantize: scale must be undefined where scales are written; got one");
@@ -175,11 +119,69 @@ Status run_quantize_into(const TensorView& x, const QuantizeOptions& o, const Qu
   return run_on(backend, x, o, out, false, context);
 }
 
+}  // namespace
+
+Status check_quantize(const Site& site, const TensorView& x, const QuantizeOptions& o) {
+  const auto refuse = [&](const char* sentence, auto value) {
+    return fail(Code::invalid_argument, "{}: {}; got {}", site.operation, sentence, value);
+  };
+  OCTAVO_TRY(check_tensor(site, Arg::a, x));
+  if (x.rank != 2) return refuse("x.shape must be 2-D", shape_string(x));
+  if (!is_wide(x.dtype)) {
+    return refuse("x.dtype must be float32, bfloat16 or float16", name(x.dtype));
+  }
+  OCTAVO_TRY(check_spec(fmt::format("{}: ", site.operation), spec_of(o), o.side));
+  const bool given = o.scale.kind() == Scale::Kind::tensor &&
+                     o.scale.granularity().kind != Granularity::Kind::automatic;
+  if (o.granularity.kind == Granularity::Kind::automatic && !given) {
+    return refuse("granularity must be declared", "automatic");
+  }
+  if (o.azp_in.defined() && (!o.azp || o.scale.kind() == Scale::Kind::undefined)) {
+    return refuse("azp_in must come with azp = true and a static scale", "less");
+  }
+  return {};
+}
+
+// Static quantisation: own copies of the given scales and zero points in their natural shape.
+Result<ScaleView> static_scale(const Site& site, const TensorView& x, const QuantizeOptions& o) {
+  const Scale scale = o.scale.kind() == Scale::Kind::tensor &&
+                              o.scale.granularity().kind == Granularity::Kind::automatic
+                          ? Scale(o.scale.values(), o.granularity)
+                          : o.scale;
+  return resolve_scale(site, scale, {.side = o.side, .rows = x.shape[0], .cols = x.shape[1]});
+}
+
+Status take_static(const Site& site, const TensorView& x, const QuantizeOptions& o, Quantized& q) {
+  OCTAVO_TRY_ASSIGN(const ScaleView view, static_scale(site, x, o));
+  q.grid = {view.rows, view.cols};
+  const std::array<std::int64_t, 2> one{1, 1};
+  if (view.kind == ScaleView::Kind::tensor) {
+    q.scale = copy(view.data, view.data.dtype);
+  } else {
+    OCTAVO_TRY_ASSIGN(q.scale, Tensor::try_empty(site.operation, DType::float32, one));
+    *q.scale.data_as<float>() = view.number;
+  }
+  if (!o.azp) return {};
+  const TensorView& azp = o.azp_in;
+  const bool fits = azp.defined() && azp.dtype == DType::int32 &&
+                    (azp.numel() == q.scale.numel()) && azp.rank <= 2;
+  if (!fits) {
+    return fail(Code::invalid_argument,
+                "{} must be int32 with one element per scale {}; got {} {}", site(Arg::azp),
+                shape_string(q.scale.view()), name(azp.dtype), shape_string(azp));
+  }
+  q.azp = copy(azp, DType::int32);
+  TensorView shaped = q.azp.view();
+  shaped.rank = 2;
+  shaped.shape = q.scale.view().shape;
+  shaped.strides = {shaped.shape[1], 1};
+  q.azp = Tensor::adopt(std::make_shared<Tensor>(q.azp), shaped);
+  return {};
+}
+
 // What dequantize may be given: callers build a Quantized by hand, from files for example.
-Status check_dequantize(const Quantized& q, DType out_dtype) {
-  constexpr const char* kName = "dequantize";
+Status check_dequantize(const Site& site, const Quantized& q) {
   const TensorView& codes = q.data;
-  const Site site{kName, &kDequantizeNames};
   OCTAVO_TRY(check_tensor(site, Arg::a, codes));
   OCTAVO_TRY(check_tensor(site, Arg::scale_a, q.scale));
   if (codes.rank != 2 || !(is_float8(codes.dtype) || is_integer8(codes.dtype))) {
@@ -188,14 +190,9 @@ Status check_dequantize(const Quantized& q, DType out_dtype) {
                 "{} {}",
                 site(Arg::a), name(codes.dtype), shape_string(codes));
   }
-  if (!is_wide(out_dtype)) {
-    return fail(Code::invalid_argument,
-                "{}: out_dtype must be float32, bfloat16 or float16; got {}", kName,
-                name(out_dtype));
-  }
   if (q.grid.rows < 1 || q.grid.cols < 1) {
     return fail(Code::invalid_argument, "{}: q.grid must have sizes of at least 1; got {} x {}",
-                kName, q.grid.rows, q.grid.cols);
+                site.operation, q.grid.rows, q.grid.cols);
   }
   const std::int64_t down = cells(codes.shape[0], q.grid.rows);
   const std::int64_t across = cells(codes.shape[1], q.grid.cols);
@@ -215,8 +212,6 @@ Status check_dequantize(const Quantized& q, DType out_dtype) {
               "{} must be int32 [{}, {}] beside integer codes; got {} {} beside {}", site(Arg::azp),
               down, across, name(q.azp.dtype()), shape_string(q.azp.view()), name(codes.dtype));
 }
-
-}  // namespace
 
 Quantized quantize(const TensorView& x, const QuantizeOptions& options,
                    const ExecContext& context) {
@@ -245,7 +240,12 @@ Quantized quantize_mxfp8(const TensorView& x, DType dtype, Side side, const Exec
 
 Tensor dequantize(const Quantized& q, DType out_dtype, const ExecContext& context) {
   return at_edge("dequantize", [&]() -> Result<Tensor> {
-    OCTAVO_TRY(check_dequantize(q, out_dtype));
+    OCTAVO_TRY(check_dequantize({"dequantize", &kDequantizeNames}, q));
+    if (!is_wide(out_dtype)) {
+      return fail(Code::invalid_argument,
+                  "dequantize: out_dtype must be float32, bfloat16 or float16; got {}",
+                  name(out_dtype));
+    }
     const TensorView& codes = q.data;
     OCTAVO_TRY_ASSIGN(const Tensor out, Tensor::try_empty("dequantize", out_dtype, codes.dims()));
     const ScaleView scale{

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -49,6 +50,19 @@ inline constexpr ArgNames kQuantizeNames{
 inline constexpr ArgNames kDequantizeNames{
     "q.data", "q.data", "q.scale", "q.scale", "bias", "scale_result", "out_dtype",
     "alpha",  "beta",   "c",       "q.azp",   "out",  "offs"};
+
+/// The names of a gradient's arguments: those of the operation, and what takes its output's place.
+constexpr ArgNames with_grad(ArgNames names, const char* grad) noexcept {
+  names[static_cast<std::size_t>(Arg::out)] = grad;
+  return names;
+}
+inline constexpr ArgNames kPlainVjpNames = with_grad(kPlainNames, "grad");
+inline constexpr ArgNames kListVjpNames = with_grad(kListNames, "grads");
+inline constexpr ArgNames kBatchVjpNames = with_grad(kBatchNames, "grad");
+inline constexpr ArgNames kFunctionalVjpNames = with_grad(kFunctionalNames, "grad");
+inline constexpr ArgNames kLinearVjpNames = with_grad(kLinearNames, "grad");
+inline constexpr ArgNames kQuantizeVjpNames = with_grad(kQuantizeNames, "grad");
+inline constexpr ArgNames kDequantizeVjpNames = with_grad(kDequantizeNames, "grad");
 
 /// The place an error speaks of: an operation, its argument names and, in lists, an entry.
 struct Site {

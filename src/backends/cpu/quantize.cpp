@@ -12,6 +12,7 @@
 
 #include "backends/cpu/quantize_cells.hpp"
 #include "backends/cpu/runs.hpp"
+#include "core/parallel.hpp"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>

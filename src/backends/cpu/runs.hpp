@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of a matrix as the quantisers' kernels take them, and loops over them in bands.
+// Rows of a matrix as the quantisers' kernels take them.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +8,6 @@
 
 #include "backends/cpu/kernels.hpp"
 #include "core/convert.hpp"
-#include "core/parallel.hpp"
 #include "octavo/tensor.hpp"
 
 namespace octavo::cpu {
@@ -54,24 +53,6 @@ inline void quantize_run(RowCodes run, const TensorView& codes, std::int64_t r,
     if (run.factors != nullptr) run.factors += run.count;
     if (run.azps != nullptr) run.azps += run.count;
   }
-}
-
-/// How many bands a loop over `items` that touch `elements` in all is worth.
-inline std::int64_t bands_of(const ExecContext& context, std::int64_t items,
-                             std::int64_t elements) noexcept {
-  constexpr std::int64_t kSerialElements = 1 << 15;  // a few microseconds
-  if (elements < kSerialElements) return 1;
-  return std::clamp<std::int64_t>(executor_of(context).concurrency(), 1,
-                                  std::max<std::int64_t>(items, 1));
-}
-
-/// Calls body(band, begin, end) for the bands of [0, items), in parallel.
-template <class Body>
-void for_each_band(const ExecContext& context, std::int64_t bands, std::int64_t items,
-                   const Body& body) noexcept {
-  parallel_for(context, bands, [&](std::int64_t band) {
-    body(band, items * band / bands, items * (band + 1) / bands);
-  });
 }
 
 }  // namespace octavo::cpu

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// What quantise, dequantise and their gradients share.
+#pragma once
+
+#include "octavo/quantize.hpp"
+#include "ops/rules.hpp"
+
+namespace octavo {
+
+Status check_quantize(const Site& site, const TensorView& x, const QuantizeOptions& options);
+
+/// The static scale of `options` over x.
+Result<ScaleView> static_scale(const Site& site, const TensorView& x,
+                               const QuantizeOptions& options);
+
+/// Own copies of the static scales and zero points in their natural shape.
+Status take_static(const Site& site, const TensorView& x, const QuantizeOptions& options,
+                   Quantized& q);
+
+/// Callers build a Quantized by hand, from files for example.
+Status check_dequantize(const Site& site, const Quantized& q);
+
+}  // namespace octavo

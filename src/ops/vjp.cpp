@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is not a product: the parts of the forward result that gradients need again, results that
+// saturated, and sums.
+#include "ops/vjp.hpp"
+
+#include <cmath>
+#include <cstring>
+
+#include "core/convert.hpp"
+#include "core/element.hpp"
+#include "core/error.hpp"
+#include "core/grid.hpp"
+#include "core/parallel.hpp"
+#include "ops/reduce.hpp"
+#include "ops/rescale.hpp"
+#include "ops/run.hpp"
+
+namespace octavo {
+namespace {
+
+std::int64_t rows_of(const VjpMember& m) noexcept { return m.grad.shape[0]; }
+std::int64_t columns_of(const VjpMember& m) noexcept { return m.grad.shape[1]; }
+
+// K = 0 under torch_compat: the result is zero whatever the arguments are.
+bool constant(const VjpCall& call, const VjpMember& m) noexcept {
+  return call.matmul.torch_compat && m.a.data.shape[1] == 0;
+}
+
+bool saturates(DType dtype) noexcept { return dtype != DType::undefined && !is_wide(dtype); }
+
+// What is computed again in float32: the sum with its scales, and that with everything but
+// scale_result.
+enum class Part : std::uint8_t { acc, before_result };
+
+bool needs(const VjpMember& m, Part part) noexcept {
+  if (part == Part::acc) return m.alpha.present();
+  return m.scale_result.present() || saturates(m.out_dtype);
+}
+
+Result<std::vector<Tensor>> forward_again(const VjpCall& call, std::span<const VjpMember> members,
+                                          Part part) {
+  std::vector<Tensor> outs(members.size());
+  std::vector<Member> again;
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const VjpMember& m = members[i];
+    if (!needs(m, part)) continue;
+    OCTAVO_TRY_ASSIGN(outs[i],
+                      plane(call.operation, DType::float32, rows_of(m), columns_of(m)));
+    Member& member = again.emplace_back(m.forward);
+    member.out = outs[i];
+    Epilogue& e = member.epilogue;
+    e.scale_result = {};
+    if (part == Part::before_result) continue;
+    e.alpha = e.beta = {};
+    e.c = e.bias = {};
+  }
+  if (again.empty()) return outs;
+  MatmulProblem problem;
+  problem.operation = call.operation;
+  problem.options = call.matmul;
+  problem.groups.split = Split::list;
+  problem.groups.list = again;
+  OCTAVO_TRY(run_problem(problem, call.context, call.backend));
+  return outs;
+}
+
+// grad where the result lies in its type's range, else 0.
+Status mask(const VjpCall& call, const TensorView& before_result, VjpMember& m, Tensor& masked) {
+  const std::int64_t rows = rows_of(m);
+  const std::int64_t columns = columns_of(m);
+  OCTAVO_TRY_ASSIGN(masked, plane(call.operation, m.grad.dtype, rows, columns));
+  const DTypeInfo& type = info(m.out_dtype);
+  const float high = m.out_dtype == DType::int32 ? 0x1p31F : type.max;
+  const float low = m.out_dtype == DType::uint8  ? 0.0F
+                    : m.out_dtype == DType::int8 ? -128.0F
+                                                 : -high;
+  const Factor& scale = m.forward.epilogue.scale_result;
+  const TensorView from = m.grad;
+  const TensorView to = masked;
+  for_each_band(call.context, bands_of(call.context, rows, rows * columns), rows,
+                [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+                  for (std::int64_t i = begin; i < end; ++i) {
+                    for (std::int64_t j = 0; j < columns; ++j) {
+                      const float y = load_float(before_result, i, j) * factor_at(scale, j);
+                      const bool inside = y >= low && y <= high;
+                      store_float(to.dtype, to.data, i * columns + j,
+                                  inside ? load_float(from, i, j) : 0.0F, Overflow::saturate);
+                    }
+                  }
+                });
+  m.grad = to;
+  return {};
+}
+
+ScaleView one_number(float number) noexcept {
+  ScaleView s;
+  s.kind = ScaleView::Kind::number;
+  s.number = number;
+  return s;
+}
+
+// scale_result over [M, N].
+ScaleView over_columns(const Factor& factor) noexcept {
+  if (factor.kind != Factor::Kind::tensor) {
+    return factor.present() ? one_number(factor.number) : ScaleView{};
+  }
+  const TensorView& v = factor.data;
+  ScaleView s;
+  s.kind = ScaleView::Kind::tensor;
+  s.data = v;
+  s.data.rank = 2;
+  s.data.shape = {1, v.shape[0]};
+  s.data.strides = {0, v.strides[0]};
+  s.cols = v.strides[0] == 0 ? kWholeExtent : 1;
+  return s;
+}
+
+Status sum_gradients(const VjpCall& call, const VjpMember& m, const TensorView& acc,
+                     const TensorView& before_result) {
+  const ScaleView result = over_columns(m.forward.epilogue.scale_result);
+  const struct {
+    const ScaleView& sums;
+    const TensorView& factor;  // beside grad
+    ScaleView weight;
+  } rows[] = {
+      {m.bias, {}, result},
+      {m.alpha, acc, result},
+      {m.beta, m.c, result},
+      {m.scale_result, before_result, {}},
+  };
+  for (const auto& row : rows) {
+    if (!row.sums.present()) continue;
+    OCTAVO_TRY(reduce({.operation = call.operation,
+                       .factors = {m.grad, row.factor},
+                       .azp = {},
+                       .weight = row.weight,
+                       .sums = row.sums},
+                      call.context));
+  }
+  return {};
+}
+
+// dC = beta * g.
+void scale_grad(const VjpCall& call, const VjpMember& m) noexcept {
+  const Epilogue& e = m.forward.epilogue;
+  const float beta = e.c.defined() ? factor_at(e.beta, 0) : 0.0F;
+  rescale({m.grad, {}, {over_columns(e.scale_result), one_number(beta)}, m.grad_c}, call.context);
+}
+
+VjpProduct product_for_a(const VjpMember& m) noexcept {
+  const Epilogue& e = m.forward.epilogue;
+  // Straight through a fused quantiser: the operand is what was quantised.
+  const Operand own = m.forward.a.quantise != nullptr ? Operand(m.forward.a.data) : m.a;
+  return {m.grad,  m.b.transposed(), own,      over_columns(e.scale_result),
+          e.alpha, m.grad_a,         m.scale_a};
+}
+
+VjpProduct product_for_b(const VjpMember& m) noexcept {
+  const Epilogue& e = m.forward.epilogue;
+  return {m.grad.transposed(), m.a,     m.b.transposed(),       over_columns(e.scale_result).transposed(),
+          e.alpha,             m.grad_b.transposed(), m.scale_b.transposed()};
+}
+
+}  // namespace
+
+Status run_vjp(const VjpCall& call, std::span<VjpMember> members) {
+  OCTAVO_TRY_ASSIGN(const std::vector<Tensor> acc, forward_again(call, members, Part::acc));
+  OCTAVO_TRY_ASSIGN(const std::vector<Tensor> before,
+                    forward_again(call, members, Part::before_result));
+  std::vector<Tensor> masked(members.size());
+  std::vector<VjpProduct> for_a;
+  std::vector<VjpProduct> for_b;
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    VjpMember& m = members[i];
+    if (saturates(m.out_dtype)) OCTAVO_TRY(mask(call, before[i], m, masked[i]));
+    if (constant(call, m)) {
+      OCTAVO_TRY_ASSIGN(masked[i], plane(call.operation, m.grad.dtype, rows_of(m), columns_of(m)));
+      std::memset(masked[i].data(), 0,
+                  static_cast<std::size_t>(masked[i].numel() * element_bytes(m.grad.dtype)));
+      m.grad = masked[i];
+    }
+    OCTAVO_TRY(sum_gradients(call, m, acc[i], before[i]));
+    if (m.grad_c.defined()) scale_grad(call, m);
+    if (m.grad_a.defined() || m.scale_a.present()) for_a.push_back(product_for_a(m));
+    if (m.grad_b.defined() || m.scale_b.present()) for_b.push_back(product_for_b(m));
+  }
+  if (!for_a.empty()) OCTAVO_TRY(run_products(call, for_a));
+  if (!for_b.empty()) OCTAVO_TRY(run_products(call, for_b));
+  return {};
+}
+
+Result<Tensor> plane(const char* operation, DType dtype, std::int64_t rows, std::int64_t columns) {
+  const std::array<std::int64_t, 2> shape{rows, columns};
+  return Tensor::try_empty(operation, dtype, shape);
+}
+
+}  // namespace octavo

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Gradients of products, member by member: how every operation's gradients are computed.
+//
+// Every operation lowers to members (a single product has one). The gradients of a and of b are
+// products themselves, one list problem each, which run_problem gives to the fast backends;
+// gradients of everything else are sums over cells (reduce).
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "octavo/context.hpp"
+#include "octavo/gradient.hpp"
+#include "octavo/problem.hpp"
+#include "octavo/status.hpp"
+
+namespace octavo {
+
+/// What all members of a call share.
+struct VjpCall {
+  const char* operation;
+  MatmulOptions matmul;
+  bool float32 = false;      ///< GradientOptions
+  bool dequantized = false;  ///< GradientOptions
+  const ExecContext& context;
+  const char* backend = nullptr;
+};
+
+/// One product, and where its gradients go. What is not wanted is undefined, or a scale of no kind.
+/// Sums are float64 cells that the gradients are added to.
+struct VjpMember {
+  Member forward;                       ///< as it ran; `out` is not used
+  DType out_dtype = DType::undefined;   ///< of its result
+  Operand a, b;                         ///< what was multiplied: quantised, unpacked
+  TensorView grad;                      ///< [M, N]
+  TensorView c;                         ///< C, [M, N], even where beta is 0
+  TensorView grad_a, grad_b, grad_c;    ///< [M, K], [K, N], [M, N]
+  ScaleView scale_a, scale_b;           ///< sums over the grids of a.scale[0], b.scale[0]
+  ScaleView bias, scale_result;         ///< sums over columns
+  ScaleView alpha, beta;                ///< one sum
+};
+Status run_vjp(const VjpCall& call, std::span<VjpMember> members);
+
+/// One of the two products of a member: out[R, K] = (grad[R, S] * result) @ x[S, K] * own * alpha.
+/// For a: R = M, S = N, x = b transposed, own = a. For b, transposed: R = N, S = M, x = a.
+struct VjpProduct {
+  TensorView grad;
+  Operand x;         ///< with zero points, if it has any
+  Operand own;       ///< the operand whose gradient this is
+  ScaleView result;  ///< scale_result over grad
+  Factor alpha;
+  TensorView out;  ///< undefined: only the sums are wanted
+  ScaleView sums;  ///< of own.scale[0]
+};
+Status run_products(const VjpCall& call, std::span<const VjpProduct> products);
+
+/// A tensor without holes whose dimensions lie in memory in the order of `like`'s.
+Result<Tensor> empty_like(const char* operation, const TensorView& like, DType dtype);
+
+/// A row-major matrix that no caller sees.
+Result<Tensor> plane(const char* operation, DType dtype, std::int64_t rows, std::int64_t columns);
+
+}  // namespace octavo

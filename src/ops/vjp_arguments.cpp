@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stand-ins, and members with places for their gradients.
+#include "ops/vjp_arguments.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <cstring>
+
+#include "core/error.hpp"
+
+namespace octavo {
+namespace {
+
+void fill_zero(const Tensor& t) noexcept {
+  std::memset(t.data(), 0, static_cast<std::size_t>(t.numel() * element_bytes(t.dtype())));
+}
+
+Status missing(const Site& site, Arg arg) {
+  return fail(Code::invalid_argument, "{} must be given where its gradient is wanted; got none",
+              site(arg));
+}
+
+Status put_scale(const Site& site, Arg arg, bool optional, Scale& scale, ScaleView* carried,
+                 StandIn& stand_in) {
+  const char* operation = site.operation;
+  if (scale.kind() == Scale::Kind::tensor) {
+    OCTAVO_TRY(stand_in.make(operation, scale.values()));
+    scale = Scale(stand_in.argument(), scale.granularity());
+    return {};
+  }
+  const bool follows = scale.kind() == Scale::Kind::undefined && carried != nullptr;
+  if (follows && carried->kind == ScaleView::Kind::tensor) {
+    OCTAVO_TRY(stand_in.make(operation, carried->data));
+    carried->data = stand_in.argument();
+    return {};
+  }
+  if (scale.kind() == Scale::Kind::number || (follows && carried->present())) {
+    OCTAVO_TRY(stand_in.make_number(operation));
+    scale = Scale(stand_in.argument());
+    return {};
+  }
+  return optional ? Status{} : missing(site, arg);
+}
+
+// The extent that the offsets cut, less what they cover.
+std::int64_t uncovered(const MatmulProblem& p) noexcept {
+  std::int64_t rest = 0;
+  const Split split = p.groups.split;
+  const auto extent = [split](const Member& m) {
+    if (split == Split::rows) return m.a.data.shape[0];
+    return split == Split::columns ? m.b.data.shape[1] : m.a.data.shape[1];
+  };
+  if (split != Split::rows && split != Split::columns && split != Split::inner) return 0;
+  rest = extent(p.single);
+  for (std::int64_t g = 0; g < group_count(p); ++g) rest -= extent(member(p, g));
+  return rest;
+}
+
+}  // namespace
+
+Result<Tensor> empty_like(const char* operation, const TensorView& like, DType dtype) {
+  const auto rank = static_cast<std::size_t>(like.rank);
+  std::array<std::size_t, kMaxRank> order{};
+  for (std::size_t d = 0; d < rank; ++d) order[d] = d;
+  // Dimensions that say nothing about the order keep their places.
+  const auto orders = [&](std::size_t d) { return like.shape[d] > 1 && like.strides[d] != 0; };
+  for (std::size_t x = 0; x < rank; ++x) {
+    for (std::size_t y = x + 1; y < rank; ++y) {
+      if (!orders(order[x]) || !orders(order[y])) continue;
+      const bool inner = std::abs(like.strides[order[x]]) < std::abs(like.strides[order[y]]);
+      if (inner) std::swap(order[x], order[y]);
+    }
+  }
+  std::array<std::int64_t, kMaxRank> shape{};
+  for (std::size_t d = 0; d < rank; ++d) shape[d] = like.shape[order[d]];
+  OCTAVO_TRY_ASSIGN(const Tensor tensor,
+                    Tensor::try_empty(operation, dtype, std::span(shape.data(), rank)));
+  TensorView view = tensor.view();
+  for (std::size_t d = 0; d < rank; ++d) {
+    view.shape[order[d]] = tensor.view().shape[d];
+    view.strides[order[d]] = tensor.view().strides[d];
+  }
+  return Tensor::adopt(std::make_shared<Tensor>(tensor), view);
+}
+
+Status StandIn::make(const char* operation, const TensorView& argument) {
+  OCTAVO_TRY_ASSIGN(sums_, empty_like(operation, argument, DType::float64));
+  fill_zero(sums_);
+  argument_ = sums_.view();
+  argument_.dtype = argument.dtype;
+  return {};
+}
+
+Status StandIn::make_number(const char* operation) {
+  TensorView number;
+  number.dtype = DType::float32;
+  return make(operation, number);
+}
+
+TensorView StandIn::place(const TensorView& cut) const noexcept {
+  TensorView at = cut;
+  const auto bytes = static_cast<const char*>(cut.data) - static_cast<const char*>(argument_.data);
+  at.dtype = DType::float64;
+  at.data = sums_.view().at(bytes / element_bytes(argument_.dtype));
+  return at;
+}
+
+ScaleView StandIn::cells(const ScaleView& cut) const noexcept {
+  if (!wanted()) return {};
+  ScaleView s = cut;
+  s.data = place(cut.data);
+  return s;
+}
+
+ScaleView StandIn::columns(const TensorView& cut) const noexcept {
+  if (!wanted()) return {};
+  ScaleView s;
+  s.kind = ScaleView::Kind::tensor;
+  s.data = place(cut);
+  s.data.rank = 2;
+  s.data.shape = {1, cut.shape[0]};
+  s.data.strides = {0, cut.strides[0]};
+  s.cols = cut.strides[0] == 0 ? kWholeExtent : 1;
+  return s;
+}
+
+ScaleView StandIn::one(const TensorView& cut) const noexcept {
+  if (!wanted()) return {};
+  ScaleView s;
+  s.kind = ScaleView::Kind::tensor;
+  s.data = place(cut);
+  s.data.rank = 2;
+  s.data.shape = {1, 1};
+  s.data.strides = {0, 0};
+  return s;
+}
+
+Result<Tensor> StandIn::round(const char* operation) const {
+  if (!wanted()) return Tensor();
+  OCTAVO_TRY_ASSIGN(const Tensor rounded, empty_like(operation, sums_, DType::float32));
+  const auto* from = sums_.data_as<double>();
+  std::transform(from, from + sums_.numel(), rounded.data_as<float>(),
+                 [](double sum) { return static_cast<float>(sum); });
+  return rounded;
+}
+
+Status put_stand_ins(const Site& site, const MatmulWanted& wanted, bool optional,
+                     const VjpArguments& x, StandIns& s) {
+  const struct {
+    bool wanted;
+    Arg arg;
+    Scale& scale;
+    ScaleView* carried;
+    StandIn& stand_in;
+  } rows[] = {
+      {wanted.scale_a, Arg::scale_a, x.scale_a, x.a.scale.data(), s.scale_a},
+      {wanted.scale_b, Arg::scale_b, x.scale_b, x.b.scale.data(), s.scale_b},
+      {wanted.alpha, Arg::alpha, x.alpha, nullptr, s.alpha},
+      {wanted.beta, Arg::beta, x.beta, nullptr, s.beta},
+      {wanted.scale_result, Arg::scale_result, x.scale_result, nullptr, s.scale_result},
+  };
+  for (const auto& row : rows) {
+    if (!row.wanted) continue;
+    OCTAVO_TRY(put_scale(site, row.arg, optional, row.scale, row.carried, row.stand_in));
+  }
+  if (!wanted.bias) return {};
+  if (!x.bias.defined()) return optional ? Status{} : missing(site, Arg::bias);
+  OCTAVO_TRY(s.bias.make(site.operation, x.bias));
+  x.bias = s.bias.argument();
+  return {};
+}
+
+Status check_grad(const Site& site, const TensorView& grad, std::span<const std::int64_t> shape) {
+  OCTAVO_TRY(check_float(site, Arg::out, grad));
+  const std::span<const std::int64_t> got = grad.dims();
+  if (std::equal(got.begin(), got.end(), shape.begin(), shape.end())) return {};
+  return fail(Code::invalid_argument, "{}.shape must be that of the result, [{}]; got {}",
+              site(Arg::out), fmt::join(shape, ", "), shape_string(grad));
+}
+
+Status check_gradient_options(const char* operation, const GradientOptions& options) {
+  if (options.dtype == DType::undefined || is_wide(options.dtype)) return {};
+  return fail(Code::invalid_argument,
+              "{}: options.dtype must be float32, bfloat16 or float16; got {}", operation,
+              name(options.dtype));
+}
+
+DType gradient_dtype(const GradientOptions& options, DType argument, DType grad) noexcept {
+  if (options.dtype != DType::undefined) return options.dtype;
+  return is_wide(argument) ? argument : grad;
+}
+
+Status add_members(const Site& site, const MatmulWanted& wanted, const GradientOptions& options,
+                   const TensorView& a, const TensorView& b, const TensorView& c,
+                   const MatmulProblem& lowered, VjpEntry& entry, std::vector<VjpMember>& members) {
+  const char* operation = site.operation;
+  const TensorView& grad = entry.grad.view;
+  MatmulGradients& d = entry.gradients;
+  MatmulProblem shadow = lowered;
+  MatmulProblem addend = lowered;
+  shadow.single.out = grad;
+  if (wanted.a) {
+    const DType dtype = gradient_dtype(options, a.dtype, grad.dtype);
+    const bool matrix = a.rank == lowered.single.a.data.rank;
+    OCTAVO_TRY_ASSIGN(d.a, matrix ? empty_like(operation, a, dtype)
+                                  : Tensor::try_empty(operation, dtype, a.dims()));
+    TensorView whole = d.a;
+    if (!matrix) {
+      OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(operation, whole));
+      whole = rows.view;
+    }
+    shadow.single.a.data = entry.transposed_a ? whole.transposed() : whole;
+  }
+  if (wanted.b) {
+    OCTAVO_TRY_ASSIGN(d.b, empty_like(operation, b, gradient_dtype(options, b.dtype, grad.dtype)));
+    shadow.single.b.data = entry.transposed_b ? d.b.view().transposed() : d.b.view();
+  }
+  if (wanted.c && !c.defined()) return missing(site, Arg::c);
+  if (wanted.c) {
+    OCTAVO_TRY_ASSIGN(d.c, empty_like(operation, c, gradient_dtype(options, c.dtype, grad.dtype)));
+    addend.single.out = d.c;
+  }
+  if (uncovered(shadow) > 0) {
+    for (const Tensor* t : {&d.a, &d.b, &d.c}) {
+      if (t->defined()) fill_zero(*t);
+    }
+  }
+  const MatmulProblem& forward = entry.forward.problem;
+  const StandIns& s = entry.stand_ins;
+  for (std::int64_t g = 0; g < group_count(forward); ++g) {
+    const Member part = member(shadow, g);
+    VjpMember m;
+    m.forward = member(forward, g);
+    m.out_dtype = entry.forward.out_dtype;
+    m.a = m.forward.a;
+    m.b = m.forward.b;
+    m.grad = part.out;
+    m.c = part.epilogue.c;
+    if (wanted.a) m.grad_a = part.a.data;
+    if (wanted.b) m.grad_b = part.b.data;
+    if (wanted.c) m.grad_c = member(addend, g).out;
+    m.scale_a = s.scale_a.cells(part.a.scale[0]);
+    m.scale_b = s.scale_b.cells(part.b.scale[0]);
+    m.bias = s.bias.columns(part.epilogue.bias);
+    m.scale_result = s.scale_result.columns(part.epilogue.scale_result.data);
+    m.alpha = s.alpha.one(part.epilogue.alpha.data);
+    m.beta = s.beta.one(part.epilogue.beta.data);
+    members.push_back(m);
+  }
+  return {};
+}
+
+Status finish_gradients(const char* operation, VjpEntry& entry) {
+  const StandIns& s = entry.stand_ins;
+  MatmulGradients& d = entry.gradients;
+  for (const auto& [stand_in, gradient] :
+       {std::pair{&s.scale_a, &d.scale_a}, std::pair{&s.scale_b, &d.scale_b},
+        std::pair{&s.bias, &d.bias}, std::pair{&s.alpha, &d.alpha}, std::pair{&s.beta, &d.beta},
+        std::pair{&s.scale_result, &d.scale_result}}) {
+    OCTAVO_TRY_ASSIGN(*gradient, stand_in->round(operation));
+  }
+  return {};
+}
+
+}  // namespace octavo

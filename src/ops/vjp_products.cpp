@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+// Gradients of operands as products, and which scale goes where:
+//
+//   scale of x      constant along S      a scale of the product's columns
+//                   constant along K      multiplied into grad: it varies along the sum only
+//                   neither               a scale along the sum where groups are long enough for
+//                                         the kernels, else multiplied into x once
+//   scale_result    along S               multiplied into grad; along R: a scale of the rows
+//   scale of own    constant along K, R   a scale of the rows, of the columns
+//                   neither, or its own   multiplied into the product afterwards, which stays
+//                   gradient is wanted    in float32 until then
+//
+// 8-bit codes are the right operand as they are, so that the product is one of bfloat16 by 8 bits.
+#include <algorithm>
+#include <cstdlib>
+
+#include "core/element.hpp"
+#include "core/error.hpp"
+#include "ops/reduce.hpp"
+#include "ops/rescale.hpp"
+#include "ops/run.hpp"
+#include "ops/vjp.hpp"
+
+namespace octavo {
+namespace {
+
+// Groups along the sum that are shorter keep the product from the fast kernels.
+constexpr std::int64_t kLeastGroup = 8;
+
+bool along_rows(const ScaleView& s) noexcept {
+  return s.kind == ScaleView::Kind::tensor && s.rows != kWholeExtent;
+}
+bool along_columns(const ScaleView& s) noexcept {
+  return s.kind == ScaleView::Kind::tensor && s.cols != kWholeExtent;
+}
+
+// A list of scales with room for so many.
+template <std::size_t size>
+struct ScaleList {
+  std::array<ScaleView, size> scales;
+  std::size_t count = 0;
+
+  bool add(const ScaleView& scale) noexcept {
+    if (count == size) return false;
+    scales[count++] = scale;
+    return true;
+  }
+};
+
+// Where each scale of a product goes.
+struct Places {
+  ScaleList<2> rows, columns;  // the product's own: of its left and its right operand
+  ScaleList<5> into_grad;
+  ScaleList<2> into_x;
+  ScaleList<2> afterwards;
+};
+
+void place_scales_of_x(const VjpProduct& p, Places& places, ScaleList<5>& constants) noexcept {
+  bool grouped = false;
+  for (const ScaleView& s : p.x.scale) {
+    if (!s.present()) continue;
+    if (!along_rows(s) && !along_columns(s)) {
+      constants.add(s);
+    } else if (!along_rows(s)) {
+      places.columns.add(s);
+    } else if (!along_columns(s)) {
+      places.into_grad.add(s.transposed());
+    } else if (s.rows >= kLeastGroup && !grouped) {
+      grouped = places.columns.add(s);
+    } else {
+      places.into_x.add(s);
+    }
+  }
+}
+
+void place_own_scales(const VjpProduct& p, bool dequantized, Places& places,
+                      ScaleList<5>& constants) noexcept {
+  if (dequantized) return;
+  for (const ScaleView& s : p.own.scale) {
+    if (!s.present()) continue;
+    if (p.sums.present()) {
+      places.afterwards.add(s);
+    } else if (!along_rows(s) && !along_columns(s)) {
+      constants.add(s);
+    } else if (along_rows(s) && along_columns(s)) {
+      places.afterwards.add(s);
+    } else if (!(along_rows(s) ? places.rows : places.columns).add(s)) {
+      places.afterwards.add(s);
+    }
+  }
+}
+
+Places place_scales(const VjpProduct& p, bool dequantized) noexcept {
+  Places places;
+  ScaleList<5> constants;
+  place_scales_of_x(p, places, constants);
+  if (along_columns(p.result)) {
+    places.into_grad.add(p.result);
+  } else if (along_rows(p.result)) {
+    places.rows.add(p.result);
+  } else if (p.result.present()) {
+    constants.add(p.result);
+  }
+  place_own_scales(p, dequantized, places, constants);
+  for (std::size_t i = 0; i < constants.count; ++i) {
+    const ScaleView& s = constants.scales[i];
+    if (!places.rows.add(s) && !places.columns.add(s)) places.into_grad.add(s);
+  }
+  return places;
+}
+
+// Is a - azp an integer of magnitude 256 at most for every code, exact in bfloat16?
+bool near_zero_points(const Operand& x) noexcept {
+  const std::int64_t low = x.data.dtype == DType::int8 ? -128 : 0;
+  for (std::int64_t i = 0; x.azp.defined() && i < x.azp.shape[0]; ++i) {
+    const std::int64_t azp = load_int(x.azp, i, 0);
+    if (std::max(std::abs(low - azp), std::abs(low + 255 - azp)) > 256) return false;
+    if (x.azp.strides[0] == 0) return true;
+  }
+  return true;
+}
+
+// One product on its way, with the tensors that were made for it.
+struct Running {
+  Member member;
+  std::array<ScaleView, 2> afterwards;
+  Tensor grad, x, result;  // undefined: as given
+};
+
+// The type of what is multiplied: bfloat16 where the other operand is no wider.
+DType working_type(const VjpCall& call, const VjpProduct& p) noexcept {
+  const DType x = p.x.data.dtype;
+  const bool wide = call.float32 || x == DType::float32 || x == DType::float16;
+  return wide || !near_zero_points(p.x) ? DType::float32 : DType::bfloat16;
+}
+
+Status make_grad(const VjpCall& call, const VjpProduct& p, const ScaleList<5>& scales, DType type,
+                 Running& r) {
+  const TensorView& g = p.grad;
+  r.member.a = Operand(g);
+  // The driver widens rows exactly, wherever they are neighbours.
+  const bool rows = g.strides[1] == 1 || g.shape[1] <= 1;
+  if (scales.count == 0 && rows && (g.dtype == type || type == DType::float32)) return {};
+  OCTAVO_TRY_ASSIGN(r.grad, plane(call.operation, type, g.shape[0], g.shape[1]));
+  rescale({g, {}, scales.scales, r.grad}, call.context);
+  r.member.a = Operand(r.grad);
+  return {};
+}
+
+Status make_x(const VjpCall& call, const VjpProduct& p, const ScaleList<2>& scales, DType type,
+              Running& r) {
+  r.member.b = Operand(p.x.data);
+  // uint8 is no right operand.
+  const bool fits = p.x.data.dtype != DType::uint8 && !p.x.azp.defined();
+  if (fits && scales.count == 0) return {};
+  OCTAVO_TRY_ASSIGN(r.x, empty_like(call.operation, p.x.data, type));
+  rescale({p.x.data, p.x.azp, {scales.scales[0], scales.scales[1]}, r.x}, call.context);
+  r.member.b = Operand(r.x);
+  return {};
+}
+
+// The product's output: where it goes, or a plane on the way there.
+Status make_result(const VjpCall& call, const VjpProduct& p, bool scaled, Running& r) {
+  const TensorView& out = p.out;
+  const bool float32 = scaled || p.sums.present();
+  const DType dtype = float32 ? DType::float32 : out.dtype;
+  const bool rows = out.defined() && (out.strides[1] == 1 || out.shape[1] <= 1);
+  r.member.out = out;
+  if (rows && !scaled && out.dtype == dtype) return {};
+  OCTAVO_TRY_ASSIGN(r.result, plane(call.operation, dtype, p.grad.shape[0], p.x.data.shape[1]));
+  r.member.out = r.result;
+  return {};
+}
+
+Status prepare(const VjpCall& call, const VjpProduct& p, Running& r) {
+  const Places places = place_scales(p, call.dequantized);
+  const DType type = working_type(call, p);
+  OCTAVO_TRY(make_grad(call, p, places.into_grad, type, r));
+  OCTAVO_TRY(make_x(call, p, places.into_x, type, r));
+  OCTAVO_TRY(make_result(call, p, places.afterwards.count > 0, r));
+  r.member.a.scale = places.rows.scales;
+  r.member.b.scale = places.columns.scales;
+  r.member.epilogue.alpha = p.alpha;
+  r.afterwards = places.afterwards.scales;
+  return {};
+}
+
+Status finish(const VjpCall& call, const VjpProduct& p, const Running& r) {
+  if (p.sums.present()) {
+    OCTAVO_TRY(reduce({.operation = call.operation,
+                       .factors = {p.own.data, r.member.out},
+                       .azp = p.own.azp,
+                       .weight = p.own.scale[1],
+                       .sums = p.sums},
+                      call.context));
+  }
+  if (!p.out.defined() || !r.result.defined()) return {};
+  rescale({r.result, {}, {r.afterwards[0], r.afterwards[1]}, p.out}, call.context);
+  return {};
+}
+
+}  // namespace
+
+Status run_products(const VjpCall& call, std::span<const VjpProduct> products) {
+  std::vector<Running> running(products.size());
+  std::vector<Member> members(products.size());
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    OCTAVO_TRY(prepare(call, products[i], running[i]));
+    members[i] = running[i].member;
+  }
+  MatmulProblem problem;
+  problem.operation = call.operation;
+  problem.options = call.matmul;
+  problem.options.torch_compat = false;
+  if (members.size() == 1) {  // whose plan is cached
+    problem.single = members.front();
+  } else {
+    problem.groups.split = Split::list;
+    problem.groups.list = members;
+  }
+  OCTAVO_TRY(run_problem(problem, call.context, call.backend));
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    OCTAVO_TRY(finish(call, products[i], running[i]));
+  }
+  return {};
+}
+
+}  // namespace octavo
