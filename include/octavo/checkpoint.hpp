@@ -92,6 +92,9 @@ OCTAVO_API std::string_view scheme_name(Scheme scheme) noexcept;
 /// The scheme of that name, PyTorch-ecosystem spellings (FP8_DYNAMIC, W8A8, ...) included.
 OCTAVO_API std::optional<Scheme> scheme_from_name(std::string_view name) noexcept;
 
+/// How activations meet a weight of that scheme.
+OCTAVO_API ActivationQuant activation_rule(Scheme scheme);
+
 /// Quantises a float weight [N, K], as layers store it, by that scheme. Throws Error.
 OCTAVO_API Weight quantize_weight(const TensorView& weight, Scheme scheme);
 

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ._checkpoint import compare_weight, open_checkpoint, quantize_file, quantize_weight
 from ._explain import explain
+from ._gradients import grouped_mm_vjp, quantize_vjp, scaled_mm_vjp
 from ._octavo import (
     UNDEFINED,
     Checkpoint,
@@ -50,8 +51,8 @@ __all__ = [
     "UNDEFINED", "Checkpoint", "Explanation", "LayerReport", "PackedWeight", "Quantized",
     "QuantizeReport", "Weight", "backends", "compare_weight", "compute_scale", "cpu_features",
     "cpu_name", "default_executor_reason", "dequantize", "explain", "get_num_threads", "grouped_mm",
-    "int8_double_quant", "int8_linear_matmul", "int8_mixed_scaled_mm", "int8_mm_dequant",
+    "grouped_mm_vjp",    "int8_double_quant", "int8_linear_matmul", "int8_mixed_scaled_mm", "int8_mm_dequant",
     "int8_scaled_mm", "int8_vectorwise_dequant", "int8_vectorwise_quant", "linear",
-    "open_checkpoint", "pack", "quantize", "quantize_file", "quantize_mxfp8", "quantize_weight",
-    "scaled_grouped_mm", "scaled_mm", "set_num_threads",
+    "open_checkpoint", "pack", "quantize", "quantize_file", "quantize_mxfp8", "quantize_vjp", "quantize_weight",
+    "scaled_grouped_mm", "scaled_mm", "scaled_mm_vjp", "set_num_threads",
 ]

@@ -65,6 +65,19 @@ nb::object quantized_weight(const Weight& w, Framework framework) {
   return nb::cast(std::move(q));
 }
 
+// The rule of the activations is the scheme's.
+Weight restored(nb::handle quantized, const std::string& scheme) {
+  Call call("Weight");
+  const Quantized views = call.quantized(quantized, "quantized");
+  Weight weight;
+  weight.codes.data = copy(views.data, views.data.dtype());
+  weight.codes.scale = copy(views.scale, DType::float32);
+  weight.codes.grid = views.grid;
+  weight.activation = activation_rule(parse_scheme("Weight", scheme));
+  weight.scheme = scheme;
+  return weight;
+}
+
 void bind_weight(nb::module_& m) {
   nb::class_<Weight>(m, "Weight",
                      "A linear layer's weight [N, K] in canonical form, whatever the dialect.")
@@ -140,6 +153,14 @@ void bind_checkpoint(nb::module_& m) {
         return unlocked([&] { return quantize_weight(view, parsed); });
       },
       nb::arg("weight"), nb::arg("scheme") = "int8-dynamic", "See octavo.quantize_weight.");
+  m.def(
+      "canonical_scheme",
+      [](const std::string& name) {
+        return std::string(scheme_name(parse_scheme("quantize_", name)));
+      },
+      nb::arg("name"), "The scheme's own name, whatever the ecosystem calls it.");
+  m.def("_restore_weight", restored, nb::arg("quantized"), nb::arg("scheme"),
+        "The octavo.Weight of codes and scales that an octavo.Weight of that scheme had.");
   m.def(
       "compare_weight",
       [](const std::string& layer, nb::handle weight, const Weight& quantized) {

@@ -9,6 +9,7 @@
 
 #include "arguments.hpp"
 #include "bindings.hpp"
+#include "gradients.hpp"
 
 namespace octavo::python {
 namespace {
@@ -82,6 +83,22 @@ nb::object run(nb::handle x, const PackedWeight& weight, nb::handle bias, nb::ha
   return result.is_none() ? call.give(tensor) : result;
 }
 
+// wanted: x, bias.
+nb::list gradients(nb::handle grad, const std::vector<bool>& asked, nb::handle x,
+                   const PackedWeight& weight, nb::handle bias, nb::handle out_dtype) {
+  Call call("linear_vjp");
+  const TensorView g = call.tensor(grad, "grad");
+  const TensorView view = call.tensor(x, "x");
+  LinearOptions o;
+  o.bias = call.tensor(bias, "bias");
+  o.out_dtype = call.dtype(out_dtype, "out_dtype");
+  MatmulWanted wanted;
+  wanted.a = !asked.empty() && asked[0];
+  wanted.bias = asked.size() > 1 && asked[1];
+  return give(call,
+              unlocked([&] { return linear_vjp(g, view, weight, o, wanted, {}, context()); }));
+}
+
 void bind_class(nb::module_& m) {
   nb::class_<PackedWeight>(
       m, "PackedWeight",
@@ -126,6 +143,9 @@ void bind_linear(nb::module_& m) {
   m.def("linear", run, nb::arg("x"), nb::arg("weight"), nb::arg("bias").none() = nb::none(),
         nb::arg("out_dtype").none() = nb::none(), nb::kw_only(), nb::arg("out").none() = nb::none(),
         nb::arg("backend").none() = nb::none(), "See octavo.linear.");
+  m.def("linear_vjp", gradients, nb::arg("grad"), nb::arg("wanted"), nb::arg("x"),
+        nb::arg("weight"), nb::arg("bias").none() = nb::none(),
+        nb::arg("out_dtype").none() = nb::none(), "See octavo.linear_vjp.");
 }
 
 }  // namespace octavo::python

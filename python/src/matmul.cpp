@@ -9,6 +9,7 @@
 
 #include "arguments.hpp"
 #include "bindings.hpp"
+#include "gradients.hpp"
 #include "octavo/backend.hpp"
 
 namespace octavo::python {
@@ -80,23 +81,43 @@ Explanation explained(const Arguments& arguments) {
   return explain(scaled_mm_problem(p.a, p.b, p.options), context(), p.options.backend);
 }
 
-template <auto Body>
-void define(nb::module_& m, const char* name, const char* doc) {
+nb::list gradients(const GradientArguments& g, const Arguments& arguments) {
+  Call call("scaled_mm_vjp");
+  const TensorView grad = call.tensor(g.grad, "grad");
+  const Prepared p = prepare(call, arguments);
+  const MatmulWanted wanted = wanted_of(call.operation(), g.wanted);
+  const GradientOptions options = gradient_options(call, g.options);
+  return give(call, unlocked([&] {
+                return scaled_mm_vjp(grad, p.a, p.b, p.options, wanted, options, context());
+              }));
+}
+
+// One list of arguments for the whole family; `Head`, named by `names`, comes before it.
+template <auto Body, class... Head, class... Names>
+void define(nb::module_& m, const char* name, const char* doc, const Names&... names) {
   using H = nb::handle;
-  const auto call = [](H input, H mat2, H scale_a, H scale_b, H bias, H scale_result, H out_dtype,
-                       H granularity_a, H granularity_b, H alpha, H beta, H c, H azp, bool trans_a,
-                       bool trans_b, bool saturate, bool torch_compat, H out, const Name& backend) {
-    return Body({input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, granularity_a,
-                 granularity_b, alpha, beta, c, azp, trans_a, trans_b, saturate, torch_compat, out,
-                 backend});
+  const auto call = [](Head... head, H input, H mat2, H scale_a, H scale_b, H bias, H scale_result,
+                       H out_dtype, H granularity_a, H granularity_b, H alpha, H beta, H c, H azp,
+                       bool trans_a, bool trans_b, bool saturate, bool torch_compat, H out,
+                       const Name& backend) {
+    const Arguments arguments{
+        input,         mat2,          scale_a,      scale_b, bias,   scale_result, out_dtype,
+        granularity_a, granularity_b, alpha,        beta,    c,      azp,          trans_a,
+        trans_b,       saturate,      torch_compat, out,     backend};
+    if constexpr (sizeof...(Head) == 0) {
+      return Body(arguments);
+    } else {
+      return Body({head...}, arguments);
+    }
   };
-  const nb::handle undefined = undefined_object;
+  const nb::object undefined = nb::borrow(undefined_object);
   const nb::object none = nb::none();
-  m.def(name, call, nb::arg("input"), nb::arg("mat2"), nb::arg("scale_a") = undefined,
-        nb::arg("scale_b") = undefined, nb::arg("bias").none() = none,
-        nb::arg("scale_result").none() = none, nb::arg("out_dtype").none() = none, nb::kw_only(),
-        nb::arg("granularity_a").none() = none, nb::arg("granularity_b").none() = none,
-        nb::arg("alpha") = undefined, nb::arg("beta") = undefined, nb::arg("c").none() = none,
+  m.def(name, call, names..., nb::arg("input"), nb::arg("mat2"),
+        nb::arg("scale_a").none() = undefined, nb::arg("scale_b").none() = undefined,
+        nb::arg("bias").none() = none, nb::arg("scale_result").none() = none,
+        nb::arg("out_dtype").none() = none, nb::kw_only(), nb::arg("granularity_a").none() = none,
+        nb::arg("granularity_b").none() = none, nb::arg("alpha").none() = undefined,
+        nb::arg("beta").none() = undefined, nb::arg("c").none() = none,
         nb::arg("azp").none() = none, nb::arg("trans_a") = false, nb::arg("trans_b") = false,
         nb::arg("saturate") = true, nb::arg("torch_compat") = false, nb::arg("out").none() = none,
         nb::arg("backend").none() = none, doc);
@@ -107,6 +128,9 @@ void define(nb::module_& m, const char* name, const char* doc) {
 void bind_matmul(nb::module_& m) {
   define<run>(m, "scaled_mm", "See octavo.scaled_mm.");
   define<explained>(m, "explain_scaled_mm", "See octavo.explain.");
+  define<gradients, nb::handle, const std::vector<bool>&, const nb::tuple&>(
+      m, "scaled_mm_vjp", "See octavo.scaled_mm_vjp.", nb::arg("grad"), nb::arg("wanted"),
+      nb::arg("options"));
 }
 
 }  // namespace octavo::python

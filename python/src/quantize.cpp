@@ -9,6 +9,7 @@
 
 #include "arguments.hpp"
 #include "bindings.hpp"
+#include "octavo/gradient.hpp"
 
 namespace octavo::python {
 namespace {
@@ -94,6 +95,25 @@ void define(nb::module_& m, const char* name, const char* doc) {
         nb::arg("azp_in").none() = nb::none(), doc);
 }
 
+// Learned step sizes: the gradients of x and of a static scale.
+nb::tuple gradients(nb::handle grad, nb::handle x, nb::handle scale, nb::handle dtype,
+                    const std::string& granularity, double gradient_scale,
+                    const std::string& side) {
+  Call call("quantize_vjp");
+  const TensorView g = call.tensor(grad, "grad");
+  const TensorView view = call.tensor(x, "x");
+  QuantizeOptions o;
+  o.dtype = call.dtype(dtype, "dtype");
+  o.granularity = parse_granularity(granularity, call.operation(), "granularity");
+  o.side = parse_side(call, side);
+  o.scale = call.scale(scale, nb::none(), "scale");
+  const QuantizeWanted wanted{true, o.scale.kind() == Scale::Kind::tensor};
+  const QuantizeGradients q = unlocked([&] {
+    return quantize_vjp(g, view, o, wanted, static_cast<float>(gradient_scale), context());
+  });
+  return nb::make_tuple(call.give(q.x), call.give(q.scale));
+}
+
 void bind_class(nb::module_& m) {
   nb::class_<PyQuantized>(m, "Quantized",
                           "A quantised matrix: element (i, j) = (data[i, j] - azp) * scale of its "
@@ -142,6 +162,9 @@ void bind_quantize(nb::module_& m) {
   bind_class(m);
   define<quantized>(m, "quantize", "See octavo.quantize.");
   define<scales>(m, "compute_scale", "See octavo.compute_scale.");
+  m.def("quantize_vjp", gradients, nb::arg("grad"), nb::arg("x"), nb::arg("scale").none(),
+        nb::arg("dtype") = "int8", nb::arg("granularity") = "token",
+        nb::arg("gradient_scale") = 1.0, nb::arg("side") = "a", "See octavo.quantize_vjp.");
   m.def(
       "quantize_mxfp8",
       [](nb::handle x, nb::handle dtype, const std::string& side) {

@@ -66,6 +66,10 @@ const Recipe& recipe_of(const char* operation, Scheme scheme) {
 
 }  // namespace checkpoint
 
+ActivationQuant activation_rule(Scheme scheme) {
+  return checkpoint::recipe_of("activation_rule", scheme).rule();
+}
+
 Weight quantize_weight(const TensorView& weight, Scheme scheme) {
   const checkpoint::Recipe& recipe = checkpoint::recipe_of("quantize_weight", scheme);
   if (weight.rank != 2) {

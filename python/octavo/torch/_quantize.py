@@ -70,7 +70,7 @@ def quantize_(model, scheme="int8-dynamic", *, ignore=("lm_head",), freeze=True,
         report.append(LayerError(path, tuple(layer.weight.shape), error.sqnr_db, error.max_error,
                                  error.saturated))
         parent, _, child = path.rpartition(".")
-        setattr(model.get_submodule(parent), child, make.from_float(layer, freeze=freeze, **options))
+        setattr(model.get_submodule(parent), child, make.from_float(layer, freeze, quantized, **options))
     return report
 
 

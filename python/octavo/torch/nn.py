@@ -43,10 +43,11 @@ class _QuantizedLinear(torch.nn.Module):
     reset_parameters = torch.nn.Linear.reset_parameters
 
     @classmethod
-    def from_float(cls, linear, freeze=True, **options):
+    def from_float(cls, linear, freeze=True, quantized=None, **options):
         """The quantised form of a torch.nn.Linear; its parameters are shared, not copied.
 
         freeze: drop the float weight (inference, or fine-tuning around a constant weight).
+        quantized: the octavo.Weight of linear.weight, where there is one already.
         """
         layer = cls.__new__(cls)
         torch.nn.Module.__init__(layer)
@@ -57,7 +58,7 @@ class _QuantizedLinear(torch.nn.Module):
         layer.bias = linear.bias
         layer.training = linear.training
         layer._configure(**options)
-        return layer.freeze() if freeze else layer
+        return layer.freeze(quantized) if freeze else layer
 
     def _configure(self):
         """Takes the options of from_float; there are none."""
@@ -67,11 +68,12 @@ class _QuantizedLinear(torch.nn.Module):
         """Whether the float weight is gone."""
         return self.weight is None
 
-    def freeze(self):
+    def freeze(self, quantized=None):
         """Packs the weight and drops its float form. Returns self."""
         if not self.frozen:
-            self._pack(self._quantized_weight())
+            self._pack(quantized or self._quantized_weight())
             self.weight = None
+            self._packed_version = None
         return self
 
     def _quantized_weight(self):
