@@ -38,13 +38,10 @@ def scaled_mm(input, mat2, scale_a=UNDEFINED, scale_b=UNDEFINED, bias=None, scal
         (specification sections 3 and 9).
     Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
     """
-    function = _octavo.scaled_mm
-    if is_torch(input):
-        function = torch_operations().scaled_mm
-    return function(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype,
-                    granularity_a=granularity_a, granularity_b=granularity_b, alpha=alpha,
-                    beta=beta, c=c, azp=azp, trans_a=trans_a, trans_b=trans_b, saturate=saturate,
-                    torch_compat=torch_compat, out=out, backend=backend)
+    function = torch_operations().scaled_mm if is_torch(input) else _octavo.scaled_mm
+    return function(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, granularity_a,
+                    granularity_b, alpha, beta, c, azp, trans_a, trans_b, saturate, torch_compat,
+                    backend, out)
 
 
 def grouped_mm(inputs, weights, biases=None, out_dtype=None, *, offs=None, offs_prefix=False,

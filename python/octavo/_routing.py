@@ -3,21 +3,26 @@
 
 import sys
 
+from numpy import ndarray
+
 from ._octavo import Quantized
+
+_operations = None
 
 
 def is_torch(value):
     """Whether the value is a torch.Tensor, or an octavo.Quantized of them."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return False
     if type(value) is Quantized:
         value = value.data
-    return isinstance(value, torch.Tensor)
+    if type(value) is ndarray:
+        return False
+    torch = sys.modules.get("torch")
+    return torch is not None and (type(value) is torch.Tensor or isinstance(value, torch.Tensor))
 
 
 def torch_operations():
     """The operators that autograd and torch.compile see."""
-    from .torch import _operations
-
+    global _operations
+    if _operations is None:
+        from .torch import _operations
     return _operations

@@ -5,6 +5,7 @@
 #include <nanobind/stl/optional.h>
 
 #include <array>
+#include <chrono>
 #include <string>
 
 #include "arguments.hpp"
@@ -81,6 +82,17 @@ Explanation explained(const Arguments& arguments) {
   return explain(scaled_mm_problem(p.a, p.b, p.options), context(), p.options.backend);
 }
 
+// Seconds of `loops` calls in C++, without the interpreter: the floor of a call from Python.
+double timed(const std::int64_t loops, const Arguments& arguments) {
+  Call call("scaled_mm");
+  const Prepared p = prepare(call, arguments);
+  return unlocked([&] {
+    const auto start = std::chrono::steady_clock::now();
+    for (std::int64_t i = 0; i < loops; ++i) (void)scaled_mm(p.a, p.b, p.options, context());
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  });
+}
+
 nb::list gradients(const GradientArguments& g, const Arguments& arguments) {
   Call call("scaled_mm_vjp");
   const TensorView grad = call.tensor(g.grad, "grad");
@@ -92,14 +104,15 @@ nb::list gradients(const GradientArguments& g, const Arguments& arguments) {
               }));
 }
 
-// One list of arguments for the whole family; `Head`, named by `names`, comes before it.
+// One list of arguments for the whole family, in the order of the operator octavo::scaled_mm, whose
+// kernel this is; `Head`, named by `names`, comes before it.
 template <auto Body, class... Head, class... Names>
 void define(nb::module_& m, const char* name, const char* doc, const Names&... names) {
   using H = nb::handle;
   const auto call = [](Head... head, H input, H mat2, H scale_a, H scale_b, H bias, H scale_result,
                        H out_dtype, H granularity_a, H granularity_b, H alpha, H beta, H c, H azp,
-                       bool trans_a, bool trans_b, bool saturate, bool torch_compat, H out,
-                       const Name& backend) {
+                       bool trans_a, bool trans_b, bool saturate, bool torch_compat,
+                       const Name& backend, H out) {
     const Arguments arguments{
         input,         mat2,          scale_a,      scale_b, bias,   scale_result, out_dtype,
         granularity_a, granularity_b, alpha,        beta,    c,      azp,          trans_a,
@@ -115,12 +128,12 @@ void define(nb::module_& m, const char* name, const char* doc, const Names&... n
   m.def(name, call, names..., nb::arg("input"), nb::arg("mat2"),
         nb::arg("scale_a").none() = undefined, nb::arg("scale_b").none() = undefined,
         nb::arg("bias").none() = none, nb::arg("scale_result").none() = none,
-        nb::arg("out_dtype").none() = none, nb::kw_only(), nb::arg("granularity_a").none() = none,
+        nb::arg("out_dtype").none() = none, nb::arg("granularity_a").none() = none,
         nb::arg("granularity_b").none() = none, nb::arg("alpha").none() = undefined,
         nb::arg("beta").none() = undefined, nb::arg("c").none() = none,
         nb::arg("azp").none() = none, nb::arg("trans_a") = false, nb::arg("trans_b") = false,
-        nb::arg("saturate") = true, nb::arg("torch_compat") = false, nb::arg("out").none() = none,
-        nb::arg("backend").none() = none, doc);
+        nb::arg("saturate") = true, nb::arg("torch_compat") = false,
+        nb::arg("backend").none() = none, nb::arg("out").none() = none, doc);
 }
 
 }  // namespace
@@ -128,6 +141,7 @@ void define(nb::module_& m, const char* name, const char* doc, const Names&... n
 void bind_matmul(nb::module_& m) {
   define<run>(m, "scaled_mm", "See octavo.scaled_mm.");
   define<explained>(m, "explain_scaled_mm", "See octavo.explain.");
+  define<timed, std::int64_t>(m, "_time_scaled_mm", "For bench/torch_bench.py.", nb::arg("loops"));
   define<gradients, nb::handle, const std::vector<bool>&, const nb::tuple&>(
       m, "scaled_mm_vjp", "See octavo.scaled_mm_vjp.", nb::arg("grad"), nb::arg("wanted"),
       nb::arg("options"));

@@ -33,14 +33,21 @@ nb::object attribute(nb::handle value, nb::handle name) {
 
 // torch.Tensor if torch has been imported; it is never imported from here.
 nb::handle torch_tensor() {
+  static const nb::handle modules =
+      nb::object(nb::module_::import_("sys").attr("modules")).release();
   static nb::handle type;
   if (type.is_valid()) return type;
-  const nb::dict modules = nb::borrow<nb::dict>(nb::module_::import_("sys").attr("modules"));
   PyObject* torch = PyDict_GetItemString(modules.ptr(), "torch");
   if (torch == nullptr) return {};
   const nb::object found = attribute(torch, nb::str("Tensor"));
   if (found.is_valid()) type = nb::borrow(found).release();
   return type;
+}
+
+bool is_numpy(nb::handle value) {
+  static const nb::handle type =
+      nb::object(nb::module_::import_("numpy").attr("ndarray")).release();
+  return value.type().is(type);
 }
 
 bool is_torch(nb::handle value) {
@@ -94,7 +101,8 @@ const DLPackExchangeApi* exchange_api(nb::handle type) {
   return api != nullptr && api->version.major == 1 ? api : nullptr;
 }
 
-// The interface of torch.Tensor itself; its subclasses share it.
+}  // namespace
+
 const DLPackExchangeApi* torch_api() {
   static const DLPackExchangeApi* api = nullptr;
   static bool asked = false;
@@ -104,6 +112,8 @@ const DLPackExchangeApi* torch_api() {
   }
   return api;
 }
+
+namespace {
 
 std::optional<In> from_exchange(nb::handle value, const Asker& asker) {
   if (!is_torch(value)) return std::nullopt;
@@ -325,6 +335,9 @@ constexpr std::array<Protocol, 5> kProtocols{{
 In acquire(nb::handle value, const char* operation, const char* argument) {
   if (value.is_none()) return {};
   const Asker asker{operation, argument};
+  if (is_numpy(value)) {
+    if (std::optional<In> in = from_array(value, asker)) return std::move(*in);
+  }
   for (const Protocol& protocol : kProtocols) {
     if (std::optional<In> in = protocol.take(value, asker)) return std::move(*in);
   }

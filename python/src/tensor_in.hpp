@@ -4,6 +4,7 @@
 
 #include <nanobind/nanobind.h>
 
+#include "dlpack.hpp"
 #include "octavo/tensor.hpp"
 
 namespace octavo::python {
@@ -28,6 +29,9 @@ struct In {
 /// undefined view. Raises ValueError (no tensor, foreign byte order, a type that Octavo does not
 /// know) and RuntimeError (a device that Octavo was not built for).
 In acquire(nb::handle value, const char* operation, const char* argument);
+
+/// DLPack's exchange interface of torch.Tensor; null where torch is not imported or older than it.
+const DLPackExchangeApi* torch_api();
 
 /// The same through one named protocol ("exchange", "attributes", "array", "dlpack", "asarray"),
 /// for tests of each. Raises ValueError if the object does not speak it.

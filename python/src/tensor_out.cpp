@@ -117,7 +117,32 @@ nb::object to_torch(const Tensor& tensor) {
   return from_dlpack(capsule);
 }
 
+// By the exchange interface, without a call of a Python function.
+nb::object make_by_exchange(const DLPackExchangeApi& api, DType dtype,
+                            std::span<const std::int64_t> shape, TensorView& view) {
+  view = TensorView(nullptr, dtype, shape);
+  DLTensor prototype{nullptr,
+                     {static_cast<std::int32_t>(DeviceType::cpu), 0},
+                     view.rank,
+                     dlpack_dtype(dtype),
+                     view.shape.data(),
+                     nullptr,
+                     0};
+  const auto set_error = [](void*, const char*, const char* message) {
+    PyErr_SetString(PyExc_MemoryError, message);
+  };
+  DLManagedTensorVersioned* managed = nullptr;
+  void* tensor = nullptr;
+  if (api.allocate(&prototype, &managed, nullptr, set_error) != 0) nb::raise_python_error();
+  view.data = managed->dl_tensor.data;
+  if (api.to_py_object(managed, &tensor) != 0) nb::raise_python_error();
+  return nb::steal(static_cast<PyObject*>(tensor));
+}
+
 nb::object make_torch(DType dtype, std::span<const std::int64_t> shape, TensorView& view) {
+  if (const DLPackExchangeApi* api = torch_api()) {
+    return make_by_exchange(*api, dtype, shape, view);
+  }
   static std::array<nb::handle, kDTypes.size()> dtypes{};
   nb::handle& type = dtypes[static_cast<std::size_t>(dtype)];
   if (!type.is_valid()) type = function_of("torch", std::string(name(dtype)).c_str());

@@ -10,28 +10,25 @@ from ._linear import handle_of
 from ._linear import linear as _linear_operator
 
 
-def scaled_mm(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, *, granularity_a,
-              granularity_b, alpha, beta, c, azp, trans_a, trans_b, saturate, torch_compat, out,
-              backend):
+def scaled_mm(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, granularity_a,
+              granularity_b, alpha, beta, c, azp, trans_a, trans_b, saturate, torch_compat, backend,
+              out):
     """octavo.scaled_mm."""
     if out is not None or type(mat2) is PackedWeight:
         _check_no_gradient("scaled_mm", "out" if out is not None else "a packed weight",
                            input, scale_a, scale_b, bias, scale_result, alpha, beta, c)
         return _octavo.scaled_mm(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype,
-                                 granularity_a=granularity_a, granularity_b=granularity_b,
-                                 alpha=alpha, beta=beta, c=c, azp=azp, trans_a=trans_a,
-                                 trans_b=trans_b, saturate=saturate, torch_compat=torch_compat,
-                                 out=out, backend=backend)
-    input, scale_a, granularity_a, carried = _operand(input, scale_a, granularity_a, "a")
-    mat2, scale_b, granularity_b, _ = _operand(mat2, scale_b, granularity_b, "b")
-    if trans_a:
-        input = input.t()
-    if trans_b:
-        mat2 = mat2.t()
-    return _matmul.scaled_mm(input, mat2, scale_a, scale_b, bias, _tensor(scale_result),
-                             _tensor(alpha), _tensor(beta), c, carried if azp is None else azp,
-                             _dtype(out_dtype), granularity_a, granularity_b, saturate,
-                             torch_compat, backend)
+                                 granularity_a, granularity_b, alpha, beta, c, azp, trans_a,
+                                 trans_b, saturate, torch_compat, backend, out)
+    if type(input) is Quantized:
+        input, scale_a, granularity_a, carried = _operand(input, scale_a, granularity_a, "a")
+        azp = carried if azp is None else azp
+    if type(mat2) is Quantized:
+        mat2, scale_b, granularity_b, _ = _operand(mat2, scale_b, granularity_b, "b")
+    return _matmul.scaled_mm(input, mat2, _tensor(scale_a), _tensor(scale_b), bias,
+                             _tensor(scale_result), _dtype(out_dtype), granularity_a,
+                             granularity_b, _tensor(alpha), _tensor(beta), c, azp, trans_a, trans_b,
+                             saturate, torch_compat, backend)
 
 
 def grouped_mm(input, mat2, offs, bias, out_dtype, *, scale_a, scale_b, granularity_a,
@@ -89,9 +86,9 @@ def linear(x, weight, bias, out_dtype, *, out, backend):
 
 def _tensor(value):
     """A scale as an operator's argument: a tensor or None."""
-    if value is None or value is UNDEFINED:
+    if value is UNDEFINED or value is None:
         return None
-    if isinstance(value, (int, float)):
+    if isinstance(value, (float, int)):
         return torch.full((), value, dtype=torch.float32)
     return value
 

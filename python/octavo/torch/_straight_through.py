@@ -68,7 +68,7 @@ _CODES = ("Tensor x_codes, Tensor x_scale, str x_granularity, Tensor w_codes, Te
 def _kernel(x, weight, x_codes, x_scale, x_granularity, w_codes, w_scale, w_granularity, bias,
             learned_x, learned_w):
     return _octavo.scaled_mm(x_codes, w_codes.t(), x_scale, w_scale.t(), bias, None, x.dtype,
-                             granularity_a=x_granularity, granularity_b=w_granularity)
+                             x_granularity, w_granularity)
 
 
 def _fake(x, weight, x_codes, x_scale, x_granularity, w_codes, w_scale, w_granularity, bias,
