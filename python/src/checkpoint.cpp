@@ -120,7 +120,10 @@ void bind_file(nb::module_& m) {
           "Names of the tensors, in file order.")
       .def_prop_ro("metadata", &Checkpoint::metadata)
       .def_prop_ro("nbytes", &Checkpoint::file_bytes, "Size of the file.")
-      .def("__contains__", &Checkpoint::contains, nb::arg("name"))
+      .def(
+          "__contains__",
+          [](const Checkpoint& file, const std::string& name) { return file.contains(name); },
+          nb::arg("name"))
       .def("tensor", tensor_of, nb::arg("name"), "A tensor as a NumPy array.")
       .def(
           "weight",

@@ -12,6 +12,9 @@ from ._library import (
     define,
     differentiate,
     gradient_dtype,
+    no_gradients,
+    save_inputs,
+    saved_inputs,
 )
 
 # ---- the four tensor forms ------------------------------------------------------------------------
@@ -108,48 +111,73 @@ differentiate(scaled_grouped_mm, scaled_grouped_mm_vjp, (0, 1, 2))
 
 # ---- lists ----------------------------------------------------------------------------------------
 
+# Optional entries come as the tensors that there are and the entries that they belong to.
 _LIST = (
-    "Tensor[] inputs, Tensor[] weights, Tensor?[] biases, Tensor?[] scales_a, Tensor?[] scales_b, "
-    "ScalarType? out_dtype, str? granularity_a, str? granularity_b, str? backend"
+    "Tensor[] inputs, Tensor[] weights, Tensor[] biases, Tensor[] scales_a, Tensor[] scales_b, "
+    "int[] bias_at, int[] scale_a_at, int[] scale_b_at, ScalarType? out_dtype, str? granularity_a, "
+    "str? granularity_b, str? backend"
 )
 
 
-def _or_none(entries):
-    return list(entries) if len(entries) else None
+def present(entries):
+    """([the tensors], [their entries]) of an optional list of optional tensors."""
+    at = [i for i, entry in enumerate(entries or ()) if entry is not None]
+    return [entries[i] for i in at], at
 
 
-def _list_kernel(inputs, weights, biases, scales_a, scales_b, out_dtype, granularity_a,
-                 granularity_b, backend):
-    return _octavo.grouped_mm_list(list(inputs), list(weights), _or_none(biases), out_dtype,
-                                   scales_a=_or_none(scales_a), scales_b=_or_none(scales_b),
-                                   granularity_a=granularity_a, granularity_b=granularity_b,
-                                   backend=backend)
+def _spread(tensors, at, count):
+    if not at:
+        return None
+    entries = [None] * count
+    for tensor, i in zip(tensors, at):
+        entries[i] = tensor
+    return entries
 
 
-def _list_fake(inputs, weights, biases, scales_a, scales_b, out_dtype, *rest):
+def _list_arguments(inputs, weights, biases, scales_a, scales_b, bias_at, scale_a_at, scale_b_at,
+                    out_dtype, granularity_a, granularity_b, backend):
+    """The extension module's arguments."""
+    count = len(inputs)
+    return ((list(inputs), list(weights), _spread(biases, bias_at, count), out_dtype),
+            {"scales_a": _spread(scales_a, scale_a_at, count),
+             "scales_b": _spread(scales_b, scale_b_at, count), "granularity_a": granularity_a,
+             "granularity_b": granularity_b, "backend": backend})
+
+
+def _list_kernel(*inputs):
+    positional, named = _list_arguments(*inputs)
+    return _octavo.grouped_mm_list(*positional, **named)
+
+
+def _list_fake(inputs, weights, biases, scales_a, scales_b, bias_at, scale_a_at, scale_b_at,
+               out_dtype, *rest):
     return [x.new_empty((*x.shape[:-1], w.shape[-1]), dtype=out_dtype or default_out_dtype(x.dtype))
             for x, w in zip(inputs, weights)]
 
 
-def _list_vjp_kernel(grads, inputs, weights, biases, scales_a, scales_b, out_dtype, granularity_a,
-                     granularity_b, backend, wanted):
-    return _octavo.grouped_mm_list_vjp(list(grads), wanted, (None, False, False), list(inputs),
-                                       list(weights), _or_none(biases), out_dtype,
-                                       scales_a=_or_none(scales_a), scales_b=_or_none(scales_b),
-                                       granularity_a=granularity_a, granularity_b=granularity_b,
-                                       backend=backend)
+def _list_vjp_kernel(grads, *inputs):
+    *inputs, wanted = inputs
+    positional, named = _list_arguments(*inputs)
+    return _octavo.grouped_mm_list_vjp(list(grads), wanted, (None, False, False), *positional, **named)
 
 
-def _list_vjp_fake(grads, inputs, weights, biases, scales_a, scales_b, out_dtype, granularity_a,
-                   granularity_b, backend, wanted):
+def _wanted_entries(lists, ats, wanted):
+    """(list, index in it) of each gradient, in the order that they come in: entry by entry."""
+    for i in range(len(lists[0])):
+        for which, (at, want) in enumerate(zip(ats, wanted)):
+            if want and (at is None or i in at):
+                yield which, i if at is None else at.index(i)
+
+
+def _list_vjp_fake(grads, inputs, weights, biases, scales_a, scales_b, bias_at, scale_a_at,
+                   scale_b_at, *rest):
     lists = (inputs, weights, biases, scales_a, scales_b)
+    ats = (None, None, bias_at, scale_a_at, scale_b_at)
     gradients = []
-    for i, grad in enumerate(grads):
-        for slot, (entries, want) in enumerate(zip(lists, wanted)):
-            if not want or i >= len(entries) or entries[i] is None:
-                continue
-            dtype = gradient_dtype(entries[i], grad) if slot < 2 else torch.float32
-            gradients.append(torch.empty_like(entries[i], dtype=dtype))
+    for which, index in _wanted_entries(lists, ats, rest[-1]):
+        argument = lists[which][index]
+        dtype = gradient_dtype(argument, grads[index]) if which < 2 else torch.float32
+        gradients.append(torch.empty_like(argument, dtype=dtype))
     return gradients
 
 
@@ -160,30 +188,21 @@ grouped_mm_list_vjp = define(
 
 
 def _list_save(ctx, inputs, output):
-    lists, ctx.others = inputs[:5], inputs[5:]
-    ctx.lengths = [len(entries) for entries in lists]
-    ctx.shapes = [(y.shape, y.dtype) for y in output]
-    ctx.save_for_backward(*(t for entries in lists for t in entries))
+    save_inputs(ctx, inputs)
+    ctx.results = [(y.shape, y.dtype) for y in output]
 
 
 def _list_backward(ctx, grads):
-    saved = iter(ctx.saved_tensors)
-    lists = [[next(saved) for _ in range(length)] for length in ctx.lengths]
+    inputs = saved_inputs(ctx)
     grads = [torch.zeros(shape, dtype=dtype if dtype in WIDE else torch.float32)
-             if grad is None else as_gradient(grad) for grad, (shape, dtype) in zip(grads, ctx.shapes)]
+             if grad is None else as_gradient(grad) for grad, (shape, dtype) in zip(grads, ctx.results)]
     # One answer for a whole list: an entry that needs no gradient gets one that nobody reads.
-    needs = [_any(ctx.needs_input_grad[i]) for i in range(5)]
-    found = iter(grouped_mm_list_vjp(grads, *lists, *ctx.others, needs))
-    results = [[None] * length for length in ctx.lengths]
-    for i in range(len(grads)):
-        for entries, into, want in zip(lists, results, needs):
-            if want and i < len(entries) and entries[i] is not None:
-                into[i] = next(found)
-    return (*results, None, None, None, None)
-
-
-def _any(needs):
-    return any(needs) if isinstance(needs, (list, tuple)) else bool(needs)
+    wanted = [any(needs) for needs in ctx.needs_input_grad[:5]]
+    found = iter(grouped_mm_list_vjp(grads, *inputs, wanted))
+    gradients = no_gradients(inputs)
+    for which, index in _wanted_entries(inputs[:5], (None, None, *inputs[5:8]), wanted):
+        gradients[which][index] = next(found)
+    return tuple(gradients)
 
 
 torch.library.register_autograd("octavo::grouped_mm_list", _list_backward, setup_context=_list_save,

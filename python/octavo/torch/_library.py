@@ -29,20 +29,41 @@ def differentiate(operator, vjp, slots):
     """
 
     def save(ctx, inputs, output):
-        ctx.save_for_backward(*(x if isinstance(x, torch.Tensor) else None for x in inputs))
-        ctx.others = tuple(None if isinstance(x, torch.Tensor) else x for x in inputs)
+        save_inputs(ctx, inputs)
 
     def backward(ctx, grad):
-        inputs = [o if t is None else t for t, o in zip(ctx.saved_tensors, ctx.others)]
+        inputs = saved_inputs(ctx)
         wanted = [ctx.needs_input_grad[slot] for slot in slots]
         found = iter(vjp(as_gradient(grad), *inputs, wanted))
-        gradients = [None] * len(inputs)
+        gradients = no_gradients(inputs)
         for slot, want in zip(slots, wanted):
             if want:
                 gradients[slot] = next(found)
         return tuple(gradients)
 
     torch.library.register_autograd(operator.name(), backward, setup_context=save, lib=_library)
+
+
+def save_inputs(ctx, inputs):
+    """Keeps an operator's inputs for its gradient: tensors, lists of tensors, anything else."""
+    leaves, ctx.structure = torch.utils._pytree.tree_flatten(list(inputs))
+    ctx.save_for_backward(*(x if isinstance(x, torch.Tensor) else None for x in leaves))
+    ctx.others = tuple(None if isinstance(x, torch.Tensor) else x for x in leaves)
+
+
+def saved_inputs(ctx):
+    leaves = [other if tensor is None else tensor
+              for tensor, other in zip(ctx.saved_tensors, ctx.others)]
+    return torch.utils._pytree.tree_unflatten(leaves, ctx.structure)
+
+
+def no_gradients(inputs):
+    """None for each input, in the structure that autograd expects: a list of them for a list of tensors."""
+    return [[None] * len(x) if _is_tensor_list(x) else None for x in inputs]
+
+
+def _is_tensor_list(value):
+    return isinstance(value, (list, tuple)) and all(isinstance(x, torch.Tensor) for x in value)
 
 
 WIDE = (torch.float32, torch.bfloat16, torch.float16)

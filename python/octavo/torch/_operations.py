@@ -53,16 +53,22 @@ def grouped_mm_list(inputs, weights, biases, out_dtype, *, scales_a, scales_b, g
                     granularity_b, outs, backend):
     """octavo.grouped_mm, list form."""
     plain = all(isinstance(x, torch.Tensor) for x in (*inputs, *weights))
-    if outs is not None or not plain or len(inputs) != len(weights):
+    if outs is not None or not plain:
         _check_no_gradient("grouped_mm", "outs, quantised or packed entries", *inputs, *weights,
                            *(biases or ()))
         return _octavo.grouped_mm_list(inputs, weights, biases, out_dtype, scales_a=scales_a,
                                        scales_b=scales_b, granularity_a=granularity_a,
                                        granularity_b=granularity_b, outs=outs, backend=backend)
-    return _grouped.grouped_mm_list(list(inputs), list(weights), list(biases or ()),
-                                    [_tensor(s) for s in scales_a or ()],
-                                    [_tensor(s) for s in scales_b or ()], _dtype(out_dtype),
-                                    granularity_a, granularity_b, backend)
+    lengths = {len(entries) for entries in (weights, biases, scales_a, scales_b) if entries is not None}
+    if lengths - {len(inputs)}:  # the extension module has the sentence
+        return _octavo.grouped_mm_list(inputs, weights, biases, out_dtype, scales_a=scales_a,
+                                       scales_b=scales_b)
+    biases, bias_at = _grouped.present(biases)
+    scales_a, scale_a_at = _grouped.present(_tensors(scales_a))
+    scales_b, scale_b_at = _grouped.present(_tensors(scales_b))
+    return _grouped.grouped_mm_list(list(inputs), list(weights), biases, scales_a, scales_b, bias_at,
+                                    scale_a_at, scale_b_at, _dtype(out_dtype), granularity_a,
+                                    granularity_b, backend)
 
 
 def scaled_grouped_mm(input, weight, scale, out_dtype, *, trans_b, out, backend):
@@ -91,6 +97,10 @@ def _tensor(value):
     if isinstance(value, (float, int)):
         return torch.full((), value, dtype=torch.float32)
     return value
+
+
+def _tensors(values):
+    return None if values is None else [_tensor(value) for value in values]
 
 
 def _dtype(value):
