@@ -80,8 +80,17 @@ class _QuantizedLinear(torch.nn.Module):
         return _octavo.quantize_weight(self.weight.detach(), self.scheme)
 
     def _pack(self, weight):
-        self._packed = weight.pack()
+        self._packed = self._pack_weight(weight)
         self._packed_version = None if self.frozen else self.weight._version
+        self._handle = handle_of(self._packed)
+
+    def _pack_weight(self, weight):
+        return weight.pack()
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if self._packed is not None:
+            self._handle = handle_of(self._packed)  # of this process
 
     def quantized_weight(self):
         """Codes [out_features, in_features] and scales, as an octavo.Quantized of torch tensors."""
@@ -100,10 +109,7 @@ class _QuantizedLinear(torch.nn.Module):
         return self._packed_forward(x)
 
     def _packed_forward(self, x):
-        return _linear_operator(x, self.bias, None, self._handle(), self.out_features, None)
-
-    def _handle(self):
-        return handle_of(self._packed)
+        return _linear_operator(x, self.bias, None, self._handle, self.out_features, None)
 
     def _training_forward(self, x):
         scheme = SCHEMES[self.scheme]
@@ -195,11 +201,9 @@ class Linear8bitLt(_QuantizedLinear):
     def _configure(self, threshold=6.0):
         self.threshold = threshold
 
-    def _pack(self, weight):
-        packed = _octavo.pack(weight.quantized.T, activation="int8", llm_int8=True,
-                              outlier_threshold=self.threshold)
-        self._packed = packed
-        self._packed_version = None if self.frozen else self.weight._version
+    def _pack_weight(self, weight):
+        return _octavo.pack(weight.quantized.T, activation="int8", llm_int8=True,
+                            outlier_threshold=self.threshold)
 
     def _training_forward(self, x):
         if self.weight.requires_grad and torch.is_grad_enabled():
