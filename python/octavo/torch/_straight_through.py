@@ -144,12 +144,12 @@ def _backward(ctx, grad):
 
 
 _TRANSPOSED = {"channel": "token"}
-_QMAX = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0, torch.float8_e5m2: 57344.0}
+QMAX = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0, torch.float8_e5m2: 57344.0}
 
 
 def _lsq_scale(codes, scale):
     """LSQ's factor of a learned scale's gradient: 1 / sqrt(elements under one scale * qmax)."""
-    return (codes.numel() / scale.numel() * _QMAX[codes.dtype]) ** -0.5
+    return (codes.numel() / scale.numel() * QMAX[codes.dtype]) ** -0.5
 
 
 torch.library.register_autograd("octavo::straight_through_mm", _backward, setup_context=_save,

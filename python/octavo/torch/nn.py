@@ -15,9 +15,9 @@ from ._grouped import grouped_mm as _grouped_operator
 from ._linear import handle_of
 from ._linear import linear as _linear_operator
 from ._schemes import SCHEMES
-from ._straight_through import quantize, straight_through_mm
+from ._straight_through import QMAX, quantize, straight_through_mm
 
-__all__ = ["Fp8Linear", "GroupedLinear", "Int8Linear", "Linear8bitLt"]
+__all__ = ["Fp8Linear", "GroupedLinear", "Int8Linear", "Linear8bitLt", "QatLinear"]
 
 
 class _QuantizedLinear(torch.nn.Module):
@@ -212,6 +212,42 @@ class Linear8bitLt(_QuantizedLinear):
                 "a weight that trains")
         self._pack(self._quantized_weight())
         return self._packed_forward(x)
+
+
+class QatLinear(torch.nn.Linear):
+    """A linear layer whose weight and activations are int8 (or fp8) with learned scales.
+
+    Quantisation-aware training by learned step sizes (LSQ, Esser et al., arXiv 1902.08153):
+    `x_scale` [1, 1] and `w_scale` [out_features, 1] are parameters beside weight and bias, set by the
+    first batch to 2 mean|v| / sqrt(qmax). Every forward pass multiplies codes.
+    """
+
+    def __init__(self, in_features, out_features, bias=True, code=torch.int8, device=None,
+                 dtype=None):
+        super().__init__(in_features, out_features, bias, device, dtype)
+        if code not in QMAX:
+            raise ValueError(f"QatLinear: code must be one of {tuple(QMAX)}; got {code}")
+        self.code = code
+        self.x_scale = torch.nn.Parameter(torch.ones((1, 1), device=device))
+        self.w_scale = torch.nn.Parameter(torch.ones((out_features, 1), device=device))
+        self.register_buffer("scales_set", torch.tensor(False, device=device))
+
+    @torch.no_grad()
+    def _set_scales(self, rows):
+        factor = 2 * QMAX[self.code] ** -0.5
+        self.x_scale.copy_(rows.float().abs().mean().clamp_min(1e-8) * factor)
+        self.w_scale.copy_(self.weight.float().abs().mean(1, keepdim=True).clamp_min(1e-8) * factor)
+        self.scales_set.fill_(True)
+
+    def forward(self, x):
+        rows = x.reshape(-1, self.in_features)
+        if not self.scales_set:
+            self._set_scales(rows)
+        x_codes, x_scale = quantize(rows, self.x_scale, self.code, "tensor")
+        w_codes, w_scale = quantize(self.weight, self.w_scale, self.code, "token")
+        y = straight_through_mm(rows, self.weight, x_codes, x_scale, "tensor", w_codes, w_scale,
+                                "channel", self.bias, self.x_scale, self.w_scale)
+        return y.reshape(*x.shape[:-1], self.out_features)
 
 
 class GroupedLinear(torch.nn.Module):
