@@ -27,7 +27,6 @@ from ._octavo import (
     backends,
     cpu_features,
     cpu_name,
-    default_executor_reason,
     get_num_threads,
     int8_double_quant,
     int8_linear_matmul,
@@ -37,6 +36,7 @@ from ._octavo import (
     int8_vectorwise_dequant,
     int8_vectorwise_quant,
     set_num_threads,
+    threads_reason,
 )
 from ._operations import grouped_mm, linear, pack, scaled_grouped_mm, scaled_mm
 from ._packed import _restore_packed
@@ -50,9 +50,9 @@ except PackageNotFoundError:  # a build tree on the path
 __all__ = [
     "UNDEFINED", "Checkpoint", "Explanation", "LayerReport", "PackedWeight", "Quantized",
     "QuantizeReport", "Weight", "backends", "compare_weight", "compute_scale", "cpu_features",
-    "cpu_name", "default_executor_reason", "dequantize", "explain", "get_num_threads", "grouped_mm",
+    "cpu_name", "dequantize", "explain", "get_num_threads", "grouped_mm",
     "grouped_mm_vjp",    "int8_double_quant", "int8_linear_matmul", "int8_mixed_scaled_mm", "int8_mm_dequant",
     "int8_scaled_mm", "int8_vectorwise_dequant", "int8_vectorwise_quant", "linear",
     "open_checkpoint", "pack", "quantize", "quantize_file", "quantize_mxfp8", "quantize_vjp", "quantize_weight",
-    "scaled_grouped_mm", "scaled_mm", "scaled_mm_vjp", "set_num_threads",
+    "scaled_grouped_mm", "scaled_mm", "scaled_mm_vjp", "set_num_threads", "threads_reason",
 ]

@@ -4,7 +4,6 @@
 #include <nanobind/stl/optional.h>
 
 #include <algorithm>
-#include <atomic>
 #include <charconv>
 #include <string_view>
 
@@ -41,42 +40,6 @@ constexpr std::array<NamedGranularity, 10> kNamed{{
     {"element", per_element()},
     {"mx", group(32)},
 }};
-
-// The default executor, seen with fewer threads.
-class LimitedExecutor final : public Executor {
- public:
-  int concurrency() const noexcept override {
-    const int most = default_executor().concurrency();
-    const int limit = limit_.load(std::memory_order_relaxed);
-    return limit > 0 ? std::min(limit, most) : most;
-  }
-  void parallel(std::int64_t tasks, Task task, void* context) noexcept override {
-    // No more strands than threads, whatever the number of tasks.
-    Strands strands{task, context, tasks, std::min<std::int64_t>(tasks, concurrency())};
-    default_executor().parallel(strands.count, &Strands::run, &strands);
-  }
-  bool is_limited() const noexcept { return limit_.load(std::memory_order_relaxed) > 0; }
-  void limit(int threads) noexcept { limit_.store(threads, std::memory_order_relaxed); }
-
- private:
-  struct Strands {
-    Task task;
-    void* context;
-    std::int64_t tasks, count;
-    static void run(void* self, std::int64_t first) noexcept {
-      const auto& strands = *static_cast<const Strands*>(self);
-      for (std::int64_t i = first; i < strands.tasks; i += strands.count) {
-        strands.task(strands.context, i);
-      }
-    }
-  };
-  std::atomic<int> limit_{0};
-};
-
-LimitedExecutor& executor() noexcept {
-  static LimitedExecutor limited;
-  return limited;
-}
 
 // The C++ object behind one of this module's classes, null for anything else.
 template <class T>
@@ -187,22 +150,5 @@ nb::object Call::make_small(DType dtype, std::span<const std::int64_t> shape,
   if (elements * element_bytes(dtype) > kSmall) return nb::none();
   return make(framework_, dtype, shape, view);
 }
-
-const ExecContext& context() noexcept {
-  static const ExecContext whole;
-  static const ExecContext limited{.executor = &executor()};
-  return executor().is_limited() ? limited : whole;
-}
-
-void set_num_threads(int threads) {
-  if (threads < 0) {
-    raise(Code::invalid_argument,
-          "set_num_threads: threads must be at least 1, or 0 for all; got " +
-              std::to_string(threads));
-  }
-  executor().limit(threads);
-}
-
-int num_threads() noexcept { return executor().concurrency(); }
 
 }  // namespace octavo::python

@@ -10,12 +10,12 @@
 
 #include "dtypes.hpp"
 #include "errors.hpp"
-#include "octavo/context.hpp"
 #include "octavo/packed.hpp"
 #include "octavo/problem.hpp"
 #include "octavo/quantize.hpp"
 #include "tensor_in.hpp"
 #include "tensor_out.hpp"
+#include "threads.hpp"
 
 namespace octavo::python {
 
@@ -66,11 +66,6 @@ class Call {
 
 /// The name of a granularity on either side. Raises ValueError.
 Granularity parse_granularity(const std::string& text, const char* operation, const char* argument);
-
-/// The context of every call: the default executor, cut to octavo.set_num_threads.
-const ExecContext& context() noexcept;
-void set_num_threads(int threads);
-int num_threads() noexcept;
 
 /// Runs without the interpreter's lock.
 template <class Body>

@@ -57,8 +57,6 @@ void bind_explain(nb::module_& m) {
       },
       "Instruction-set extensions that kernels may use: {name: present}.");
   m.def("cpu_name", &cpu_name, "The processor's own name.");
-  m.def("default_executor_reason", &default_executor_reason,
-        "What runs parallel work, and why, in one sentence.");
 }
 
 }  // namespace octavo::python

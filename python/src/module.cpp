@@ -19,6 +19,9 @@ void bind_settings(nb::module_& m) {
   m.def("set_num_threads", &set_num_threads, nb::arg("threads"),
         "Limits the threads of every later call; 0 takes all of them (OCTAVO_NUM_THREADS).");
   m.def("get_num_threads", &num_threads, "How many threads a call runs on.");
+  m.def("_use_openmp", &use_openmp, nb::arg("path"),
+        "Runs later calls on a loaded OpenMP runtime.");
+  m.def("threads_reason", &threads_reason, "Whose threads calls run on, and why, in one sentence.");
   m.def(
       "_acquire",
       [](const char* protocol, nb::handle value) {

@@ -7,5 +7,8 @@ the linear layers of any model. CPU tensors; a CUDA tensor is refused with a sen
 
 from . import functional, nn
 from ._quantize import LayerError, quantize_
+from ._threads import use_torch_threads
+
+use_torch_threads()
 
 __all__ = ["LayerError", "functional", "nn", "quantize_"]
