@@ -40,7 +40,7 @@ struct MatmulWanted {
 
 /// The gradients of a product; undefined where not wanted. A number's has no dimensions.
 struct MatmulGradients {
-  Tensor a, b, bias, scale_a, scale_b, alpha, beta, c, scale_result;
+  Tensor a{}, b{}, bias{}, scale_a{}, scale_b{}, alpha{}, beta{}, c{}, scale_result{};
 };
 
 /// How gradients are computed and given.
