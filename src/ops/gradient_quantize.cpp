@@ -6,11 +6,12 @@
 #include "core/convert.hpp"
 #include "core/element.hpp"
 #include "core/error.hpp"
+#include "core/grid.hpp"
 #include "core/parallel.hpp"
 #include "core/quantize_rules.hpp"
 #include "ops/quantize.hpp"
 #include "ops/reduce.hpp"
-#include "ops/rescale.hpp"
+#include "ops/run.hpp"
 #include "ops/vjp_arguments.hpp"
 
 namespace octavo {
@@ -44,8 +45,7 @@ class StaticQuantiser {
       const float code = converted(quotient);
       return {inside, inside ? code - quotient : code};
     }
-    const std::int64_t azp =
-        azp_.defined() ? load_int(azp_, i / scale_.rows, j / scale_.cols) : 0;
+    const std::int64_t azp = azp_.defined() ? load_int(azp_, i / scale_.rows, j / scale_.cols) : 0;
     const std::int64_t low = dtype_ == DType::int8 ? -128 : 0;
     const std::int64_t wish = std::int64_t{round_to_int32(quotient)} + azp;
     const bool inside = wish >= low && wish <= low + 255 && quotient == quotient;
@@ -74,25 +74,18 @@ void each_element(const StaticQuantiser& quantiser, const TensorView& x, const E
   const std::int64_t columns = x.shape[1];
   for_each_band(context, bands_of(context, rows, rows * columns), rows,
                 [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-                  for (std::int64_t c = 0; c < columns; c += ScaleRows::kMostColumns) {
-                    const std::int64_t count = std::min(ScaleRows::kMostColumns, columns - c);
-                    ScaleRows scales(quantiser.scale(), c, count);
-                    for (std::int64_t i = begin; i < end; ++i) {
-                      const bool uniform = scales.uniform();
-                      const float one = uniform ? scales.factor(i) : 0.0F;
-                      const float* row = uniform ? &one : scales.row(i);
-                      for (std::int64_t j = 0; j < count; ++j) {
-                        const float scale = row[uniform ? 0 : j];
-                        visit(i, c + j, quantiser(load_float(x, i, c + j), scale, i, c + j));
-                      }
+                  for (std::int64_t i = begin; i < end; ++i) {
+                    for (std::int64_t j = 0; j < columns; ++j) {
+                      const float scale = scale_at(quantiser.scale(), i, j);
+                      visit(i, j, quantiser(load_float(x, i, j), scale, i, j));
                     }
                   }
                 });
 }
 
 Status learned_step(const TensorView& grad, const TensorView& x, const QuantizeOptions& o,
-                    const QuantizeWanted& wanted, float gradient_scale,
-                    const ExecContext& context, QuantizeGradients& d) {
+                    const QuantizeWanted& wanted, float gradient_scale, const ExecContext& context,
+                    QuantizeGradients& d) {
   const Site site{kQuantize, &kQuantizeVjpNames};
   Quantized q;
   OCTAVO_TRY(take_static(site, x, o, q));
@@ -119,12 +112,9 @@ Status learned_step(const TensorView& grad, const TensorView& x, const QuantizeO
   ScaleView factor;
   factor.kind = ScaleView::Kind::number;
   factor.number = gradient_scale;
-  OCTAVO_TRY(reduce({.operation = kQuantize,
-                     .factors = {grad, slopes},
-                     .azp = {},
-                     .weight = factor,
-                     .sums = stand_in.cells(cells)},
-                    context));
+  OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kQuantize, nullptr));
+  OCTAVO_TRY(sum_cells(kQuantize, *backend, {{grad, slopes}, {}, factor, stand_in.cells(cells), {}},
+                       context));
   OCTAVO_TRY_ASSIGN(d.scale, stand_in.round(kQuantize));
   return {};
 }
@@ -150,23 +140,20 @@ Result<QuantizeGradients> run_quantize(const TensorView& grad, const TensorView&
   if (is_static) {
     OCTAVO_TRY(learned_step(grad, x, o, wanted, gradient_scale, context, d));
   } else if (wanted.x) {
-    rescale({grad, {}, {}, d.x}, context);
+    OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kQuantize, nullptr));
+    backend->rescale({grad, {}, {}, d.x}, context);
   }
   return d;
 }
 
 // Sums over the cells of dequantize's grid.
-Status sum_cells(const std::array<TensorView, 3>& factors, const ScaleView& grid,
-                 const Tensor& scale, StandIn& stand_in, const ExecContext& context) {
+Status sum_grid(const Backend& backend, const std::array<TensorView, 3>& factors,
+                const ScaleView& grid, const Tensor& scale, StandIn& stand_in,
+                const ExecContext& context) {
   OCTAVO_TRY(stand_in.make(kDequantize, scale));
   ScaleView cells = grid;
   cells.data = stand_in.argument();
-  return reduce({.operation = kDequantize,
-                 .factors = factors,
-                 .azp = {},
-                 .weight = {},
-                 .sums = stand_in.cells(cells)},
-                context);
+  return sum_cells(kDequantize, backend, {factors, {}, {}, stand_in.cells(cells), {}}, context);
 }
 
 Result<DequantizeGradients> run_dequantize(const TensorView& grad, const Quantized& q,
@@ -181,17 +168,18 @@ Result<DequantizeGradients> run_dequantize(const TensorView& grad, const Quantiz
   }
   const FloatEnvironment environment;
   const ScaleView scale = Operand(q).scale[0];
+  OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kDequantize, nullptr));
   DequantizeGradients d;
   if (wanted.data) {
     OCTAVO_TRY_ASSIGN(d.data, empty_like(kDequantize, q.data, grad.dtype));
-    rescale({grad, {}, {scale}, d.data}, context);
+    backend->rescale({grad, {}, {scale}, d.data}, context);
   }
   const bool shifts = q.azp.defined() && (wanted.azp || wanted.scale);
   StandIn plain;  // sums of grad
   StandIn coded;  // sums of grad * code
-  if (shifts) OCTAVO_TRY(sum_cells({grad}, scale, q.scale, plain, context));
+  if (shifts) OCTAVO_TRY(sum_grid(*backend, {grad}, scale, q.scale, plain, context));
   if (wanted.scale) {
-    OCTAVO_TRY(sum_cells({grad, q.data.view()}, scale, q.scale, coded, context));
+    OCTAVO_TRY(sum_grid(*backend, {grad, q.data.view()}, scale, q.scale, coded, context));
   }
   if (wanted.azp) {
     OCTAVO_TRY_ASSIGN(d.azp, empty_like(kDequantize, q.azp, DType::float32));
@@ -216,9 +204,8 @@ Result<DequantizeGradients> run_dequantize(const TensorView& grad, const Quantiz
 QuantizeGradients quantize_vjp(const TensorView& grad, const TensorView& x,
                                const QuantizeOptions& forward, const QuantizeWanted& wanted,
                                float gradient_scale, const ExecContext& context) {
-  return at_edge(kQuantize, [&] {
-    return run_quantize(grad, x, forward, wanted, gradient_scale, context);
-  });
+  return at_edge(kQuantize,
+                 [&] { return run_quantize(grad, x, forward, wanted, gradient_scale, context); });
 }
 
 DequantizeGradients dequantize_vjp(const TensorView& grad, const Quantized& q,

@@ -19,9 +19,8 @@ void check(const std::string& what, const TensorView& grad, const Operand& a, co
                      (scales ? " scales" : ""));
         MatmulWanted wanted = everything(a, b, options);
         if (!scales) wanted.scale_a = wanted.scale_b = false;
-        const GradientOptions o{.dtype = wide ? float32 : undefined,
-                                .float32 = wide,
-                                .dequantized = dequantized};
+        const GradientOptions o{
+            .dtype = wide ? float32 : undefined, .float32 = wide, .dequantized = dequantized};
         compare(vjp(grad, a, b, options, wanted, o), a, b, options, exact);
         if (testing::Test::HasFatalFailure()) return;
       }
@@ -33,15 +32,13 @@ void check(const std::string& what, const TensorView& grad, const Operand& a, co
 
 void check_scaled_mm(const std::string& what, const TensorView& grad, const Operand& a,
                      const Operand& b, const ScaledMmOptions& options) {
-  check(what, grad, a, b, options,
-        std::pair{scaled_mm_problem(a, b, options), options.out_dtype},
+  check(what, grad, a, b, options, std::pair{scaled_mm_problem(a, b, options), options.out_dtype},
         [](auto&&... x) { return scaled_mm_vjp(x...); });
 }
 
 void check_grouped_mm(const std::string& what, const TensorView& grad, const Operand& a,
                       const Operand& b, const GroupedOptions& options) {
-  check(what, grad, a, b, options,
-        std::pair{grouped_mm_problem(a, b, options), options.out_dtype},
+  check(what, grad, a, b, options, std::pair{grouped_mm_problem(a, b, options), options.out_dtype},
         [](auto&&... x) { return grouped_mm_vjp(x...); });
 }
 

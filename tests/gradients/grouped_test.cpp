@@ -88,11 +88,10 @@ TEST(GroupedGradients, OfGroupScalesThatMembersShare) {
                    {.offs = ends, .scale_a = {sa, group(4)}, .scale_b = {sb, group(4)}});
   const Tensor rows = uniforms(float32, {2, 3}, 6, 0.5, 1.5);
   const Tensor blocks = uniforms(float32, {3, 3, 2}, 7, 0.5, 1.5);
-  check_grouped_mm("rows", gaussians(bfloat16, {14, 9}, 8), operand(float8_e4m3fn, {14, 20}, 4),
-                   operand(float8_e4m3fn, {3, 20, 9}, 5),
-                   {.offs = ends,
-                    .scale_a = {rows, block(8, 8)},
-                    .scale_b = {blocks, block(8, 8)}});
+  check_grouped_mm(
+      "rows", gaussians(bfloat16, {14, 9}, 8), operand(float8_e4m3fn, {14, 20}, 4),
+      operand(float8_e4m3fn, {3, 20, 9}, 5),
+      {.offs = ends, .scale_a = {rows, block(8, 8)}, .scale_b = {blocks, block(8, 8)}});
   const Tensor bias = gaussians(bfloat16, {3, 9}, 9);
   check_grouped_mm("bias of each group", gaussians(float32, {14, 9}, 8),
                    operand(bfloat16, {14, 20}, 4), operand(bfloat16, {3, 20, 9}, 5),
@@ -110,9 +109,9 @@ TEST(GroupedGradients, OfQuantisedResultsAndZeroPoints) {
 
 TEST(GroupedGradients, WithoutGroups) {
   const Tensor offs = Tensor::empty(int32, {0});
-  const MatmulGradients d = grouped_mm_vjp(
-      gaussians(float32, {4, 6}, 1), operand(float32, {4, 5}, 2), Tensor::empty(float32, {0, 5, 6}),
-      {.offs = offs}, {.a = true, .b = true});
+  const MatmulGradients d =
+      grouped_mm_vjp(gaussians(float32, {4, 6}, 1), operand(float32, {4, 5}, 2),
+                     Tensor::empty(float32, {0, 5, 6}), {.offs = offs}, {.a = true, .b = true});
   for (std::int64_t i = 0; i < 20; ++i) EXPECT_EQ(at(d.a, i), 0.0);
   EXPECT_EQ(d.b.numel(), 0);
 }
@@ -137,9 +136,9 @@ TEST(GroupedGradients, OfLists) {
   const std::vector<Scale> scales_a{{kept[10], per_token()}, {}, {}};
   const std::vector<Scale> scales_b{{}, 0.5, kept[11]};
   const GroupedListOptions options{.biases = biases, .scales_a = scales_a, .scales_b = scales_b};
-  const std::vector<MatmulGradients> d = grouped_mm_vjp(
-      grads, inputs, weights, options,
-      {.a = true, .b = true, .bias = true, .scale_a = true, .scale_b = true});
+  const std::vector<MatmulGradients> d =
+      grouped_mm_vjp(grads, inputs, weights, options,
+                     {.a = true, .b = true, .bias = true, .scale_a = true, .scale_b = true});
   ASSERT_EQ(d.size(), 3U);
   EXPECT_FALSE(d[1].bias.defined());
   EXPECT_FALSE(d[1].scale_a.defined());
@@ -154,10 +153,9 @@ TEST(GroupedGradients, OfLists) {
       return v;
     };
     const Operand a = matrix(inputs[i].data);
-    const ScaledMmOptions o{
-        .scale_a = scales_a[i], .scale_b = scales_b[i], .bias = biases[i]};
-    const ExactGradients exact = exact_gradients(scaled_mm_problem(a, weights[i], o),
-                                                 matrix(grads[i]), {});
+    const ScaledMmOptions o{.scale_a = scales_a[i], .scale_b = scales_b[i], .bias = biases[i]};
+    const ExactGradients exact =
+        exact_gradients(scaled_mm_problem(a, weights[i], o), matrix(grads[i]), {});
     EXPECT_EQ(shape_string(d[i].a), shape_string(inputs[i].data));
     MatmulGradients flat = d[i];
     flat.a = Tensor::adopt(nullptr, matrix(d[i].a));

@@ -52,14 +52,14 @@ TEST(LinearGradients, AreThoseOfTheDequantisedProduct) {
     SCOPED_TRACE(layer.name);
     const PackedWeight packed = pack(layer.weight, {.activation = layer.activation});
     const bool llm = layer.activation && layer.activation->vectorwise;
-    const MatmulGradients d = linear_vjp(grad, x, packed, {.bias = bias},
-                                         {.a = true, .b = !llm, .bias = true});
+    const MatmulGradients d =
+        linear_vjp(grad, x, packed, {.bias = bias}, {.a = true, .b = !llm, .bias = true});
     EXPECT_EQ(shape_string(d.a), shape_string(x.view()));
     EXPECT_EQ(d.a.dtype(), bfloat16);
     // x as it is for its own gradient, as it was quantised for the weight's.
     const ScaledMmOptions o{.bias = bias};
-    const ExactGradients straight = exact_gradients(
-        scaled_mm_problem(rows, layer.weight, o), grad_rows, {.dequantized = true});
+    const ExactGradients straight =
+        exact_gradients(scaled_mm_problem(rows, layer.weight, o), grad_rows, {.dequantized = true});
     MatmulGradients own;
     own.a = Tensor::adopt(nullptr, [&] {
       TensorView v = d.a;
@@ -75,11 +75,12 @@ TEST(LinearGradients, AreThoseOfTheDequantisedProduct) {
     Operand a = rows;
     if (layer.activation) {
       const QuantizeSpec& spec = layer.activation->spec;
-      codes = quantize(rows, {.dtype = spec.dtype, .granularity = spec.granularity, .azp = spec.azp});
+      codes =
+          quantize(rows, {.dtype = spec.dtype, .granularity = spec.granularity, .azp = spec.azp});
       a = codes;
     }
-    const ExactGradients exact = exact_gradients(scaled_mm_problem(a, layer.weight, o), grad_rows,
-                                                 {.dequantized = true});
+    const ExactGradients exact =
+        exact_gradients(scaled_mm_problem(a, layer.weight, o), grad_rows, {.dequantized = true});
     MatmulGradients weights;
     weights.b = d.b;
     compare(weights, a, layer.weight, o, exact);
@@ -147,8 +148,8 @@ TEST(FunctionalGradients, OfGroups) {
   const MatmulWanted wanted{.a = true, .b = true, .scale_a = true, .scale_b = true};
   const MatmulGradients d =
       functional::scaled_grouped_mm_vjp(grad, a, b, scale_a, scale_b, {.offs = offs}, wanted);
-  const MatmulGradients plain = grouped_mm_vjp(
-      grad, a, b, {.offs = offs, .scale_a = sa, .scale_b = sb}, wanted);
+  const MatmulGradients plain =
+      grouped_mm_vjp(grad, a, b, {.offs = offs, .scale_a = sa, .scale_b = sb}, wanted);
   expect_same_bits(d.a, plain.a);
   expect_same_bits(d.b, plain.b);
   expect_same_bits(d.scale_a, plain.scale_a);
@@ -198,7 +199,22 @@ TEST(Gradients, HaveTheSameBitsForAnyNumberOfThreads) {
 }
 
 TEST(Gradients, RunOnEveryBackend) {
-  expect_same_gradients(large({}, "generic"), large({}, "reference"));
+  constexpr std::int64_t m = 9, n = 21, k = 33;
+  const Tensor a = integers(uint8, {m, k}, 1, 0, 255);
+  const Tensor b = integers(int8, {k, n}, 2);
+  const Tensor azp = integers(int32, {m}, 3, 0, 255);
+  const Tensor sa = uniforms(float32, {m, 3}, 4);
+  const Tensor sb = uniforms(float32, {n}, 5);
+  const Tensor bias = gaussians(float32, {n}, 6);
+  const Tensor grad = gaussians(bfloat16, {m, n}, 7);
+  const ScaledMmOptions o{.scale_a = {sa, group(16)}, .scale_b = sb, .bias = bias, .azp = azp};
+  const ExactGradients exact = exact_gradients(scaled_mm_problem(a, b, o), grad, {});
+  for (const char* backend : usable_backends()) {
+    SCOPED_TRACE(backend);
+    ScaledMmOptions forced = o;
+    forced.backend = backend;
+    compare(scaled_mm_vjp(grad, a, b, forced, everything(a, b, o)), a, b, o, exact);
+  }
 }
 
 }  // namespace

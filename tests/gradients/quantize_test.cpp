@@ -66,8 +66,8 @@ TEST(QuantizeGradients, LearnTheStepSize) {
         Term& t = terms[s.view().at(cell)];
         t.value += static_cast<double>(factor) * at(grad, i, j) * slope;
         // The quotient is a float32.
-        t.magnitude += static_cast<double>(factor) *
-                       std::abs(at(grad, i, j)) * (std::abs(code) + std::abs(quotient));
+        t.magnitude += static_cast<double>(factor) * std::abs(at(grad, i, j)) *
+                       (std::abs(code) + std::abs(quotient));
         t.steps = 2;
       }
     }

@@ -35,9 +35,8 @@ TEST(ScaledMmGradients, AreThoseOfTheFormulaForEveryPairOfTypes) {
   const Tensor bias = gaussians(bfloat16, {14}, 5);
   for (const Pair& pair : kPairs) {
     for (const DType g : {bfloat16, float16, float32}) {
-      const std::string what =
-          std::string(name(pair.a)) + ":" + std::string(name(pair.b)) + " grad " +
-          std::string(name(g));
+      const std::string what = std::string(name(pair.a)) + ":" + std::string(name(pair.b)) +
+                               " grad " + std::string(name(g));
       check_scaled_mm(what, gaussians(g, {9, 14}, 6), operand(pair.a, {9, 21}, 1),
                       operand(pair.b, {21, 14}, 2), {.scale_a = sa, .scale_b = sb, .bias = bias});
       if (HasFatalFailure()) return;
@@ -136,8 +135,8 @@ TEST(ScaledMmGradients, SubtractZeroPoints) {
     check_scaled_mm(c.name + std::string(" groups"), grad, a, b,
                     {.scale_a = {groups, group(16)}, .azp = c.azp});
     // A column-major A.
-    check_scaled_mm(c.name + std::string(" columns"), grad,
-                    operand(c.a, {k, m}, 1).transposed(), b, {.scale_a = sa, .azp = c.azp});
+    check_scaled_mm(c.name + std::string(" columns"), grad, operand(c.a, {k, m}, 1).transposed(), b,
+                    {.scale_a = sa, .azp = c.azp});
     if (HasFatalFailure()) return;
   }
 }
@@ -162,7 +161,8 @@ TEST(ScaledMmGradients, ReachEveryArgumentOfTheEpilogue) {
     check("numbers", {.bias = short_bias, .scale_result = 0.5, .alpha = 2.0, .beta = 0.5, .c = c});
     check("one element", {.bias = short_bias, .scale_result = one, .c = c});
     // beta = 0: C is not read, but the loss has a slope along beta.
-    const MatmulGradients d = scaled_mm_vjp(grad, a, b, {.beta = 0.0, .c = c}, {.beta = true, .c = true});
+    const MatmulGradients d =
+        scaled_mm_vjp(grad, a, b, {.beta = 0.0, .c = c}, {.beta = true, .c = true});
     const MatmulGradients one_c = scaled_mm_vjp(grad, a, b, {.beta = 1.0, .c = c}, {.beta = true});
     expect_same_bits(d.beta, one_c.beta);
     for (std::int64_t i = 0; i < m * n; ++i) EXPECT_EQ(at(d.c, i), 0.0);
@@ -207,10 +207,9 @@ TEST(ScaledMmGradients, OfEmptyProducts) {
   }
   // PyTorch's K = 0 gives zeros whatever the bias is.
   const Tensor bias = gaussians(float32, {4}, 5);
-  const MatmulGradients d =
-      scaled_mm_vjp(gaussians(float32, {3, 4}, 1), operand(float32, {3, 0}, 2),
-                    operand(float32, {0, 4}, 3), {.bias = bias, .matmul = {.torch_compat = true}},
-                    {.bias = true});
+  const MatmulGradients d = scaled_mm_vjp(
+      gaussians(float32, {3, 4}, 1), operand(float32, {3, 0}, 2), operand(float32, {0, 4}, 3),
+      {.bias = bias, .matmul = {.torch_compat = true}}, {.bias = true});
   for (std::int64_t j = 0; j < 4; ++j) EXPECT_EQ(at(d.bias, j), 0.0);
 }
 
@@ -246,7 +245,8 @@ TEST(ScaledMmGradients, OfScalesThatOperandsCarry) {
   const Tensor grad = gaussians(bfloat16, {18, 7}, 3);
   for (const Granularity& g : {per_token(), group(16), block(8, 16), per_tensor()}) {
     const Quantized a = quantize(x, {.dtype = float8_e4m3fn, .granularity = g});
-    const Quantized b = quantize(w, {.dtype = float8_e4m3fn, .granularity = group(16), .side = Side::b});
+    const Quantized b =
+        quantize(w, {.dtype = float8_e4m3fn, .granularity = group(16), .side = Side::b});
     check_scaled_mm(to_string(g), grad, a, b, {});
   }
   const Quantized a = quantize(x, {.dtype = uint8, .granularity = per_token(), .azp = true});
@@ -270,15 +270,14 @@ TEST(ScaledMmGradients, AreTheSlopesOfTheLoss) {
   const Tensor alpha = values(float32, {1}, {0.75});
   const Tensor beta = values(float32, {1}, {-1.5});
   const Tensor grad = gaussians(float32, {m, n}, 8);
-  const MatmulProblem problem =
-      scaled_mm_problem(a, b,
-                        {.scale_a = {sa, group(3)},
-                         .scale_b = {sb, block(4, 3)},
-                         .bias = bias,
-                         .scale_result = sr,
-                         .alpha = alpha,
-                         .beta = beta,
-                         .c = c});
+  const MatmulProblem problem = scaled_mm_problem(a, b,
+                                                  {.scale_a = {sa, group(3)},
+                                                   .scale_b = {sb, block(4, 3)},
+                                                   .bias = bias,
+                                                   .scale_result = sr,
+                                                   .alpha = alpha,
+                                                   .beta = beta,
+                                                   .c = c});
   const ExactGradients exact = exact_gradients(problem, grad, {});
   for (const Terms* terms : {&exact.a, &exact.b, &exact.bias, &exact.scale_a, &exact.scale_b,
                              &exact.alpha, &exact.beta, &exact.c, &exact.scale_result}) {
