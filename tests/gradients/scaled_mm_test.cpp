@@ -134,6 +134,10 @@ TEST(ScaledMmGradients, SubtractZeroPoints) {
     check_scaled_mm(c.name, grad, a, b, {.scale_a = sa, .azp = c.azp});
     check_scaled_mm(c.name + std::string(" groups"), grad, a, b,
                     {.scale_a = {groups, group(16)}, .azp = c.azp});
+    // Nothing is multiplied into a bfloat16 grad: nothing is rounded on the way.
+    const ScaledMmOptions plain{.scale_a = 0.5, .azp = c.azp};
+    compare(scaled_mm_vjp(grad, a, b, plain, {.a = true, .b = true}, {.dtype = float32}), a, b,
+            plain, exact_gradients(scaled_mm_problem(a, b, plain), grad, {.float32 = true}));
     // A column-major A.
     check_scaled_mm(c.name + std::string(" columns"), grad, operand(c.a, {k, m}, 1).transposed(), b,
                     {.scale_a = sa, .azp = c.azp});
