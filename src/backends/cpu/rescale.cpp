@@ -12,8 +12,8 @@ namespace octavo::cpu {
 namespace {
 
 constexpr std::int64_t kTileRows = 64;
-// Of a tile that is stored transposed: it stays in a first-level cache.
-constexpr std::int64_t kSquareColumns = 64;
+// Of a tile that is stored transposed: in bfloat16 it stays in a first-level cache.
+constexpr std::int64_t kSquareColumns = 256;
 constexpr std::int64_t kColumns = ScaleRows::kMostColumns;
 
 using Floats = std::array<float, static_cast<std::size_t>(kColumns)>;
