@@ -6,9 +6,8 @@
 #include "core/convert.hpp"
 #include "core/element.hpp"
 #include "core/error.hpp"
-#include "core/grid.hpp"
 #include "core/parallel.hpp"
-#include "core/quantize_rules.hpp"
+#include "core/scale_rows.hpp"
 #include "ops/quantize.hpp"
 #include "ops/reduce.hpp"
 #include "ops/run.hpp"
@@ -20,68 +19,94 @@ namespace {
 constexpr const char* kQuantize = "quantize_vjp";
 constexpr const char* kDequantize = "dequantize_vjp";
 
-// A static quantiser, element by element: what the code is worth, and whether it was clipped.
+constexpr std::int64_t kPiece = ScaleRows::kMostColumns;
+
+// Pieces of rows of a static quantiser: where an element was inside the range, and the slope of its
+// dequantised value by the scale.
 class StaticQuantiser {
  public:
-  StaticQuantiser(const QuantizeOptions& o, const Quantized& q) noexcept
-      : dtype_(o.dtype), overflow_(o.overflow), azp_(q.azp) {
-    scale_.kind = ScaleView::Kind::tensor;
-    scale_.data = q.scale;
-    scale_.rows = q.grid.rows;
-    scale_.cols = q.grid.cols;
-  }
-
-  const ScaleView& scale() const noexcept { return scale_; }
-
-  struct Result {
-    bool inside;
-    float slope;  // of the dequantised value by the scale
+  struct Piece {
+    std::array<bool, static_cast<std::size_t>(kPiece)> inside;
+    std::array<float, static_cast<std::size_t>(kPiece)> slope;
   };
-  Result operator()(float x, float scale, std::int64_t i, std::int64_t j) const noexcept {
-    const float quotient = x / scale;
-    if (is_float8(dtype_)) {
-      const float most = info(dtype_).max;
-      const bool inside = quotient >= -most && quotient <= most;
-      const float code = converted(quotient);
-      return {inside, inside ? code - quotient : code};
-    }
-    const std::int64_t azp = azp_.defined() ? load_int(azp_, i / scale_.rows, j / scale_.cols) : 0;
-    const std::int64_t low = dtype_ == DType::int8 ? -128 : 0;
-    const std::int64_t wish = std::int64_t{round_to_int32(quotient)} + azp;
-    const bool inside = wish >= low && wish <= low + 255 && quotient == quotient;
-    const auto code = static_cast<float>(std::clamp(wish, low, low + 255) - azp);
-    return {inside, inside ? code - quotient : code};
+
+  StaticQuantiser(const TensorView& x, const QuantizeOptions& o, const Quantized& q) noexcept
+      : x_(x), dtype_(o.dtype), overflow_(o.overflow), azp_(q.azp), scale_(Operand(q).scale[0]) {}
+
+  // Calls visit(row, column, count, piece) for all pieces, in parallel.
+  template <class Visit>
+  void each_piece(const ExecContext& context, const Visit& visit) const noexcept {
+    const std::int64_t rows = x_.shape[0];
+    const std::int64_t columns = x_.shape[1];
+    for_each_band(context, bands_of(context, rows, rows * columns), rows,
+                  [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+                    Piece piece;
+                    for (std::int64_t c = 0; c < columns; c += kPiece) {
+                      const std::int64_t count = std::min(kPiece, columns - c);
+                      ScaleRows scales(scale_, c, count);
+                      for (std::int64_t i = begin; i < end; ++i) {
+                        quantise(i, c, count, scales, piece);
+                        visit(i, c, count, piece);
+                      }
+                    }
+                  });
   }
 
  private:
-  float converted(float x) const noexcept {
-    std::uint8_t code = 0;
-    store_float(dtype_, &code, 0, x, overflow_);
-    return load_float(dtype_, &code, 0);
+  using Floats = std::array<float, static_cast<std::size_t>(kPiece)>;
+
+  void quantise(std::int64_t i, std::int64_t c, std::int64_t count, ScaleRows& scales,
+                Piece& piece) const noexcept {
+    Floats quotient;
+    load_row(x_.dtype, x_.at(i * x_.strides[0] + c * x_.strides[1]), x_.strides[1], count,
+             quotient.data());
+    const float* factors = scales.uniform() ? nullptr : scales.row(i);
+    const float one = factors != nullptr ? 0.0F : scales.factor(i);
+    const auto n = static_cast<std::size_t>(count);
+    for (std::size_t j = 0; j < n; ++j) quotient[j] /= factors != nullptr ? factors[j] : one;
+    is_float8(dtype_) ? floats(quotient, count, piece) : integers(quotient, i, c, count, piece);
   }
 
+  void floats(const Floats& quotient, std::int64_t count, Piece& piece) const noexcept {
+    std::array<std::uint8_t, static_cast<std::size_t>(kPiece)> codes;
+    store_row(dtype_, quotient.data(), count, codes.data(), 1, overflow_);
+    load_row(dtype_, codes.data(), 1, count, piece.slope.data());
+    const float most = info(dtype_).max;
+    for (std::size_t j = 0; j < static_cast<std::size_t>(count); ++j) {
+      piece.inside[j] = quotient[j] >= -most && quotient[j] <= most;
+      piece.slope[j] -= piece.inside[j] ? quotient[j] : 0.0F;
+    }
+  }
+
+  // Section 6 in float64, where every step is exact.
+  void integers(const Floats& quotient, std::int64_t i, std::int64_t c, std::int64_t count,
+                Piece& piece) const noexcept {
+    constexpr double kAlign = 0x1.8p52;
+    const double low = dtype_ == DType::int8 ? -128.0 : 0.0;
+    const double high = low + 255.0;
+    for (std::size_t j = 0; j < static_cast<std::size_t>(count); ++j) {
+      const bool number = quotient[j] == quotient[j];
+      const double q = number ? static_cast<double>(quotient[j]) : 0.0;
+      const double near = std::clamp(q, -0x1p31, 0x1p31 - 1.0);
+      const double azp = zero_point(i, c + static_cast<std::int64_t>(j));
+      const double wish = near + kAlign - kAlign + azp;
+      const double code = std::clamp(wish, low, high) - azp;
+      piece.inside[j] = number && wish >= low && wish <= high;
+      piece.slope[j] = static_cast<float>(piece.inside[j] ? code - q : code);
+    }
+  }
+
+  double zero_point(std::int64_t i, std::int64_t j) const noexcept {
+    return azp_.defined() ? static_cast<double>(load_int(azp_, i / scale_.rows, j / scale_.cols))
+                          : 0.0;
+  }
+
+  TensorView x_;
   DType dtype_;
   Overflow overflow_;
   TensorView azp_;
   ScaleView scale_;
 };
-
-// Calls visit(i, j, result) for every element.
-template <class Visit>
-void each_element(const StaticQuantiser& quantiser, const TensorView& x, const ExecContext& context,
-                  const Visit& visit) noexcept {
-  const std::int64_t rows = x.shape[0];
-  const std::int64_t columns = x.shape[1];
-  for_each_band(context, bands_of(context, rows, rows * columns), rows,
-                [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-                  for (std::int64_t i = begin; i < end; ++i) {
-                    for (std::int64_t j = 0; j < columns; ++j) {
-                      const float scale = scale_at(quantiser.scale(), i, j);
-                      visit(i, j, quantiser(load_float(x, i, j), scale, i, j));
-                    }
-                  }
-                });
-}
 
 Status learned_step(const TensorView& grad, const TensorView& x, const QuantizeOptions& o,
                     const QuantizeWanted& wanted, float gradient_scale, const ExecContext& context,
@@ -89,19 +114,27 @@ Status learned_step(const TensorView& grad, const TensorView& x, const QuantizeO
   const Site site{kQuantize, &kQuantizeVjpNames};
   Quantized q;
   OCTAVO_TRY(take_static(site, x, o, q));
-  const StaticQuantiser quantiser(o, q);
+  const StaticQuantiser quantiser(x, o, q);
   Tensor slopes;
   if (wanted.scale) {
     OCTAVO_TRY_ASSIGN(slopes, plane(kQuantize, DType::float32, x.shape[0], x.shape[1]));
   }
   const TensorView to = d.x;
-  each_element(quantiser, x, context,
-               [&](std::int64_t i, std::int64_t j, const StaticQuantiser::Result& r) {
-                 if (wanted.scale) slopes.data_as<float>()[i * x.shape[1] + j] = r.slope;
-                 if (!wanted.x) return;
-                 store_float(to.dtype, to.data, i * to.strides[0] + j * to.strides[1],
-                             r.inside ? load_float(grad, i, j) : 0.0F, Overflow::saturate);
-               });
+  quantiser.each_piece(context, [&](std::int64_t i, std::int64_t c, std::int64_t count,
+                                    const StaticQuantiser::Piece& piece) {
+    if (wanted.scale) {
+      std::copy_n(piece.slope.data(), count, slopes.data_as<float>() + i * x.shape[1] + c);
+    }
+    if (!wanted.x) return;
+    std::array<float, static_cast<std::size_t>(kPiece)> g;
+    load_row(grad.dtype, grad.at(i * grad.strides[0] + c * grad.strides[1]), grad.strides[1], count,
+             g.data());
+    for (std::size_t j = 0; j < static_cast<std::size_t>(count); ++j) {
+      g[j] = piece.inside[j] ? g[j] : 0.0F;
+    }
+    store_row(to.dtype, g.data(), count, to.at(i * to.strides[0] + c * to.strides[1]),
+              to.strides[1], Overflow::saturate);
+  });
   if (!wanted.scale) return {};
   QuantizeOptions shadow = o;
   StandIn stand_in;

@@ -12,8 +12,8 @@
 
 #include "backends/cpu/gradient.hpp"
 #include "backends/cpu/rows.hpp"
-#include "backends/cpu/scale_rows.hpp"
 #include "core/parallel.hpp"
+#include "core/scale_rows.hpp"
 
 namespace octavo::cpu {
 namespace {

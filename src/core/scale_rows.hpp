@@ -9,7 +9,7 @@
 #include "core/element.hpp"
 #include "core/grid.hpp"
 
-namespace octavo::cpu {
+namespace octavo {
 
 /// The scales of rows [row, ...) and columns [column, column + count) of a matrix, a row at a time.
 class ScaleRows {
@@ -55,4 +55,4 @@ inline const float* ScaleRows::row(std::int64_t row) noexcept {
   return factors_.data();
 }
 
-}  // namespace octavo::cpu
+}  // namespace octavo
