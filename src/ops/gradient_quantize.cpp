@@ -78,27 +78,38 @@ class StaticQuantiser {
     }
   }
 
-  // Section 6 in float64, where every step is exact.
   void integers(const Floats& quotient, std::int64_t i, std::int64_t c, std::int64_t count,
+                Piece& piece) const noexcept {
+    if (!azp_.defined())
+      return integers(
+          quotient, count, [](std::size_t) { return 0.0; }, piece);
+    const auto azp = [&](std::size_t j) {
+      const std::int64_t column = (c + static_cast<std::int64_t>(j)) / scale_.cols;
+      return static_cast<double>(load_int(azp_, i / scale_.rows, column));
+    };
+    integers(quotient, count, azp, piece);
+  }
+
+  // Section 6 in float64, where every step is exact.
+  template <class ZeroPoint>
+  void integers(const Floats& quotient, std::int64_t count, const ZeroPoint& azp_of,
                 Piece& piece) const noexcept {
     constexpr double kAlign = 0x1.8p52;
     const double low = dtype_ == DType::int8 ? -128.0 : 0.0;
     const double high = low + 255.0;
     for (std::size_t j = 0; j < static_cast<std::size_t>(count); ++j) {
-      const bool number = quotient[j] == quotient[j];
-      const double q = number ? static_cast<double>(quotient[j]) : 0.0;
-      const double near = std::clamp(q, -0x1p31, 0x1p31 - 1.0);
-      const double azp = zero_point(i, c + static_cast<std::int64_t>(j));
-      const double wish = near + kAlign - kAlign + azp;
-      const double code = std::clamp(wish, low, high) - azp;
-      piece.inside[j] = number && wish >= low && wish <= high;
-      piece.slope[j] = static_cast<float>(piece.inside[j] ? code - q : code);
+      const auto q = static_cast<double>(quotient[j]);
+      double near = q > -0x1p31 ? q : -0x1p31;
+      near = near < 0x1p31 - 1.0 ? near : 0x1p31 - 1.0;
+      near = q == q ? near + kAlign - kAlign : 0.0;
+      const double azp = azp_of(j);
+      const double wish = near + azp;
+      double code = wish > low ? wish : low;
+      code = (code < high ? code : high) - azp;
+      const bool inside = q == q && wish >= low && wish <= high;
+      piece.inside[j] = inside;
+      piece.slope[j] = static_cast<float>(inside ? code - q : code);
     }
-  }
-
-  double zero_point(std::int64_t i, std::int64_t j) const noexcept {
-    return azp_.defined() ? static_cast<double>(load_int(azp_, i / scale_.rows, j / scale_.cols))
-                          : 0.0;
   }
 
   TensorView x_;
