@@ -165,6 +165,7 @@ VjpProduct product_for_b(const VjpMember& m) noexcept {
 
 Status run_vjp(const VjpCall& given, std::span<VjpMember> members) {
   VjpCall call = given;
+  call.context.workspace = nullptr;  // made for one product
   OCTAVO_TRY_ASSIGN(call.on, first_backend(call.operation, call.backend));
   OCTAVO_TRY_ASSIGN(const std::vector<Tensor> acc, forward_again(call, members, Part::acc));
   OCTAVO_TRY_ASSIGN(const std::vector<Tensor> before,

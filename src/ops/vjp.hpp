@@ -23,7 +23,7 @@ struct VjpCall {
   MatmulOptions matmul;
   bool float32 = false;      ///< GradientOptions
   bool dequantized = false;  ///< GradientOptions
-  const ExecContext& context;
+  ExecContext context;
   const char* backend = nullptr;  ///< of products
   const Backend* on = nullptr;    ///< who rescales and sums: the first that can
 };

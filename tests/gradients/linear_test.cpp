@@ -198,6 +198,12 @@ TEST(Gradients, HaveTheSameBitsForAnyNumberOfThreads) {
   }
 }
 
+TEST(Gradients, LeaveALentWorkspaceAlone) {
+  char byte = 0;
+  const Workspace small{&byte, 1};
+  expect_same_gradients(large({.workspace = &small}, nullptr), large({}, nullptr));
+}
+
 TEST(Gradients, RunOnEveryBackend) {
   constexpr std::int64_t m = 9, n = 21, k = 33;
   const Tensor a = integers(uint8, {m, k}, 1, 0, 255);
