@@ -40,7 +40,7 @@ struct MatmulWanted {
 
 /// The gradients of a product; undefined where not wanted. A number's has no dimensions.
 struct MatmulGradients {
-  Tensor a, b, bias, scale_a, scale_b, alpha, beta, c, scale_result;
+  Tensor a{}, b{}, bias{}, scale_a{}, scale_b{}, alpha{}, beta{}, c{}, scale_result{};
 };
 
 /// How gradients are computed and given.
@@ -67,6 +67,7 @@ struct GradientOptions {
 ///          float16 and float32 operands it always stays float32. Sums over elements are made in
 ///          float64 and rounded once. No result depends on the number of threads.
 /// Errors   those of scaled_mm; invalid_argument (grad, dtype, a gradient of what was not given).
+/// Memory   allocated by the call; a workspace in `context` is left alone.
 OCTAVO_API MatmulGradients scaled_mm_vjp(const TensorView& grad, const Operand& a, const Operand& b,
                                          const ScaledMmOptions& forward, const MatmulWanted& wanted,
                                          const GradientOptions& options = {},

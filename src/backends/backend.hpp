@@ -40,6 +40,32 @@ struct VectorwiseProblem {
   std::int64_t* column_count = nullptr;  ///< how many were written
 };
 
+/// Elements times scales, what gradients need around their products:
+///
+///   out[i, j] = cast((source[i, j] - azp[i]) * scales[0](i, j) * scales[1](i, j) * ...)
+///
+/// in float32, each step rounded by itself, by the scales in their order. Those of no kind are
+/// skipped.
+struct RescaleProblem {
+  TensorView source;  ///< [R, C], an operand type
+  TensorView azp;     ///< [R, 1] of integers; undefined: none. The difference is rounded once
+  std::array<ScaleView, 5> scales;
+  TensorView out;  ///< [R, C], any strides, apart from the source
+};
+
+/// Sums of products over the cells of a scale grid, what the gradients of scales and bias are:
+///
+///   sums(i, j) += (factors[0][i, j] - azp[i]) * factors[1][i, j] * factors[2][i, j] * weight(i, j)
+///
+/// in float64, in an order that depends on shapes and strides alone.
+struct ReduceProblem {
+  std::array<TensorView, 3> factors;  ///< [R, C], any strides, 0 repeats; the first is defined
+  TensorView azp;                     ///< [R, 1] of integers; undefined: none
+  ScaleView weight;                   ///< one more factor
+  ScaleView sums;                     ///< float64: the cell that element (i, j) is added to
+  std::span<double> scratch;          ///< at least one for each column of cells; more: more threads
+};
+
 struct PackedWeightData;
 
 /// How a packed weight lies in memory.
@@ -74,6 +100,8 @@ struct Backend {
 
   Status (*quantize)(const QuantizeProblem& problem, const ExecContext& context) noexcept;
   Status (*vectorwise)(const VectorwiseProblem& problem, const ExecContext& context) noexcept;
+  void (*rescale)(const RescaleProblem& problem, const ExecContext& context) noexcept;
+  void (*reduce)(const ReduceProblem& problem, const ExecContext& context) noexcept;
 
   /// The layout of weights of a type, null where the backend packs none.
   const WeightLayout* (*layout)(DType dtype) noexcept;

@@ -269,27 +269,28 @@ MatmulGradients run_vjp_of(const char* operation, const TensorView& grad, const 
     const std::array<std::int64_t, 3> shape = out_shape(entry.forward, &rank);
     OCTAVO_TRY(check_grad(site, grad, std::span(shape.data(), static_cast<std::size_t>(rank))));
     StandIns& s = entry.stand_ins;
-    OCTAVO_TRY_ASSIGN(const std::vector<RecipeScale> scale_a,
-                      stand_in_scales(site, Arg::scale_a, wanted.scale_a, given.scale_a, s.scale_a));
-    OCTAVO_TRY_ASSIGN(const std::vector<RecipeScale> scale_b,
-                      stand_in_scales(site, Arg::scale_b, wanted.scale_b, given.scale_b, s.scale_b));
+    OCTAVO_TRY_ASSIGN(
+        const std::vector<RecipeScale> scale_a,
+        stand_in_scales(site, Arg::scale_a, wanted.scale_a, given.scale_a, s.scale_a));
+    OCTAVO_TRY_ASSIGN(
+        const std::vector<RecipeScale> scale_b,
+        stand_in_scales(site, Arg::scale_b, wanted.scale_b, given.scale_b, s.scale_b));
     MatmulWanted others = wanted;
     others.scale_a = others.scale_b = false;
     Options shadow_options = options;
     Operand none_a, none_b;
     Scale none[5];
-    OCTAVO_TRY(put_stand_ins(site, others, false,
-                             {none_a, none_b, none[0], none[1], shadow_options.bias, none[2],
-                              none[3], none[4]},
-                             s));
+    OCTAVO_TRY(put_stand_ins(
+        site, others, false,
+        {none_a, none_b, none[0], none[1], shadow_options.bias, none[2], none[3], none[4]}, s));
     const Product shadow{given.mat_a,    given.mat_b,   scale_a,    scale_b,
                          shadow_options, given.grouped, given.lower};
     OCTAVO_TRY_ASSIGN(const Lowered lowered, lower_recipes(site, shadow, entry.owned));
     std::vector<VjpMember> members;
     OCTAVO_TRY(add_members(site, wanted, o, given.mat_a, given.mat_b, {}, lowered.problem, entry,
                            members));
-    const VjpCall call{operation,     matmul_options(options), o.float32,
-                       o.dequantized, context,                 options.backend};
+    const VjpCall call{operation, matmul_options(options), o.float32, o.dequantized,
+                       context,   options.backend,         nullptr};
     const FloatEnvironment environment;
     OCTAVO_TRY(run_vjp(call, members));
     OCTAVO_TRY(finish_gradients(operation, entry));
@@ -318,19 +319,18 @@ MatmulGradients scaled_mm_vjp(const TensorView& grad, const TensorView& mat_a,
                               const MatmulWanted& wanted, const GradientOptions& options,
                               const ExecContext& context) {
   return run_vjp_of("scaled_mm_vjp", grad,
-                    {mat_a, mat_b, scale_a, scale_b, forward, false, &lower_plain}, wanted,
-                    options, context);
+                    {mat_a, mat_b, scale_a, scale_b, forward, false, &lower_plain}, wanted, options,
+                    context);
 }
 
 MatmulGradients scaled_grouped_mm_vjp(const TensorView& grad, const TensorView& mat_a,
-                                      const TensorView& mat_b,
-                                      std::span<const RecipeScale> scale_a,
+                                      const TensorView& mat_b, std::span<const RecipeScale> scale_a,
                                       std::span<const RecipeScale> scale_b, const Options& forward,
                                       const MatmulWanted& wanted, const GradientOptions& options,
                                       const ExecContext& context) {
   return run_vjp_of("scaled_grouped_mm_vjp", grad,
-                    {mat_a, mat_b, scale_a, scale_b, forward, true, &lower_groups}, wanted,
-                    options, context);
+                    {mat_a, mat_b, scale_a, scale_b, forward, true, &lower_groups}, wanted, options,
+                    context);
 }
 
 }  // namespace octavo::functional

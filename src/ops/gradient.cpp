@@ -2,7 +2,6 @@
 // The entry points of gradients of products.
 #include "octavo/gradient.hpp"
 
-#include "backends/arena.hpp"
 #include "backends/prologue.hpp"
 #include "core/error.hpp"
 #include "core/parallel.hpp"
@@ -86,7 +85,7 @@ Status check_result_grad(const Site& site, const TensorView& grad, const Lowered
 
 VjpCall call_of(const char* operation, const MatmulOptions& matmul, const GradientOptions& o,
                 const ExecContext& context, const char* backend) {
-  return {operation, matmul, o.float32, o.dequantized, context, backend};
+  return {operation, matmul, o.float32, o.dequantized, context, backend, nullptr};
 }
 
 Status run_entry(const VjpCall& call, VjpEntry& entry, std::vector<VjpMember>& members) {
@@ -173,9 +172,8 @@ Result<MatmulGradients> run_grouped(const TensorView& grad, const Operand& a, co
     return lowered;
   };
   OCTAVO_TRY(lower_vjp(r, a.data, a, b, forward, lower, entry, members));
-  OCTAVO_TRY(
-      run_entry(call_of(site.operation, forward.matmul, r.options, context, forward.backend),
-                entry, members));
+  OCTAVO_TRY(run_entry(call_of(site.operation, forward.matmul, r.options, context, forward.backend),
+                       entry, members));
   return std::move(entry.gradients);
 }
 
@@ -203,9 +201,8 @@ Result<MatmulGradients> run_batch(const TensorView& grad, const Operand& a, cons
   TensorView bias;
   const VjpArguments shadow{shadow_a, shadow_b, none_a, none_b, bias, s.scale, beta, result};
   OCTAVO_TRY(lower_vjp(r, a.data, a, b, options, shadow, {}, s, lower, entry, members));
-  OCTAVO_TRY(
-      run_entry(call_of(site.operation, forward.matmul, r.options, context, forward.backend),
-                entry, members));
+  OCTAVO_TRY(run_entry(call_of(site.operation, forward.matmul, r.options, context, forward.backend),
+                       entry, members));
   return std::move(entry.gradients);
 }
 
@@ -230,8 +227,7 @@ Result<std::vector<MatmulGradients>> run_list(std::span<const TensorView> grads,
     OCTAVO_TRY_ASSIGN(entry.a, flatten_input(site, inputs[i].data));
     Operand a = inputs[i];
     a.data = entry.a.view;
-    OCTAVO_TRY_ASSIGN(const Operand b,
-                      plain_weight(kName, weights[i], entry.owned, context));
+    OCTAVO_TRY_ASSIGN(const Operand b, plain_weight(kName, weights[i], entry.owned, context));
     const auto lower = [&](const Operand& left, const Operand& right, const ScaledMmOptions& p) {
       return lower_product(site, left, right, p);
     };
@@ -242,8 +238,8 @@ Result<std::vector<MatmulGradients>> run_list(std::span<const TensorView> grads,
     shape[rank - 1] = lowered.extents.n;
     OCTAVO_TRY(check_grad(site, grads[i], std::span(shape.data(), rank)));
     OCTAVO_TRY_ASSIGN(entry.grad, flatten_rows(kName, grads[i]));
-    OCTAVO_TRY(lower_vjp({site, wanted, o, true}, inputs[i].data, a, b, options, lower, entry,
-                         members));
+    OCTAVO_TRY(
+        lower_vjp({site, wanted, o, true}, inputs[i].data, a, b, options, lower, entry, members));
   }
   const FloatEnvironment environment;
   OCTAVO_TRY(run_vjp(call_of(kName, forward.matmul, o, context, forward.backend), members));
@@ -275,13 +271,10 @@ MatmulGradients grouped_mm_vjp(const TensorView& grad, const Operand& a, const O
   });
 }
 
-std::vector<MatmulGradients> grouped_mm_vjp(std::span<const TensorView> grads,
-                                            std::span<const Operand> inputs,
-                                            std::span<const Operand> weights,
-                                            const GroupedListOptions& forward,
-                                            const MatmulWanted& wanted,
-                                            const GradientOptions& options,
-                                            const ExecContext& context) {
+std::vector<MatmulGradients> grouped_mm_vjp(
+    std::span<const TensorView> grads, std::span<const Operand> inputs,
+    std::span<const Operand> weights, const GroupedListOptions& forward, const MatmulWanted& wanted,
+    const GradientOptions& options, const ExecContext& context) {
   return at_edge("grouped_mm_vjp", [&] {
     return run_list(grads, inputs, weights, forward, wanted, options, context);
   });

@@ -7,10 +7,10 @@
 #include "core/element.hpp"
 #include "core/error.hpp"
 #include "core/parallel.hpp"
-#include "core/quantize_rules.hpp"
+#include "core/scale_rows.hpp"
 #include "ops/quantize.hpp"
 #include "ops/reduce.hpp"
-#include "ops/rescale.hpp"
+#include "ops/run.hpp"
 #include "ops/vjp_arguments.hpp"
 
 namespace octavo {
@@ -19,96 +19,133 @@ namespace {
 constexpr const char* kQuantize = "quantize_vjp";
 constexpr const char* kDequantize = "dequantize_vjp";
 
-// A static quantiser, element by element: what the code is worth, and whether it was clipped.
+constexpr std::int64_t kPiece = ScaleRows::kMostColumns;
+
+// Pieces of rows of a static quantiser: where an element was inside the range, and the slope of its
+// dequantised value by the scale.
 class StaticQuantiser {
  public:
-  StaticQuantiser(const QuantizeOptions& o, const Quantized& q) noexcept
-      : dtype_(o.dtype), overflow_(o.overflow), azp_(q.azp) {
-    scale_.kind = ScaleView::Kind::tensor;
-    scale_.data = q.scale;
-    scale_.rows = q.grid.rows;
-    scale_.cols = q.grid.cols;
-  }
-
-  const ScaleView& scale() const noexcept { return scale_; }
-
-  struct Result {
-    bool inside;
-    float slope;  // of the dequantised value by the scale
+  struct Piece {
+    std::array<bool, static_cast<std::size_t>(kPiece)> inside;
+    std::array<float, static_cast<std::size_t>(kPiece)> slope;
   };
-  Result operator()(float x, float scale, std::int64_t i, std::int64_t j) const noexcept {
-    const float quotient = x / scale;
-    if (is_float8(dtype_)) {
-      const float most = info(dtype_).max;
-      const bool inside = quotient >= -most && quotient <= most;
-      const float code = converted(quotient);
-      return {inside, inside ? code - quotient : code};
-    }
-    const std::int64_t azp =
-        azp_.defined() ? load_int(azp_, i / scale_.rows, j / scale_.cols) : 0;
-    const std::int64_t low = dtype_ == DType::int8 ? -128 : 0;
-    const std::int64_t wish = std::int64_t{round_to_int32(quotient)} + azp;
-    const bool inside = wish >= low && wish <= low + 255 && quotient == quotient;
-    const auto code = static_cast<float>(std::clamp(wish, low, low + 255) - azp);
-    return {inside, inside ? code - quotient : code};
+
+  StaticQuantiser(const TensorView& x, const QuantizeOptions& o, const Quantized& q) noexcept
+      : x_(x), dtype_(o.dtype), overflow_(o.overflow), azp_(q.azp), scale_(Operand(q).scale[0]) {}
+
+  // Calls visit(row, column, count, piece) for all pieces, in parallel.
+  template <class Visit>
+  void each_piece(const ExecContext& context, const Visit& visit) const noexcept {
+    const std::int64_t rows = x_.shape[0];
+    const std::int64_t columns = x_.shape[1];
+    for_each_band(context, bands_of(context, rows, rows * columns), rows,
+                  [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+                    Piece piece;
+                    for (std::int64_t c = 0; c < columns; c += kPiece) {
+                      const std::int64_t count = std::min(kPiece, columns - c);
+                      ScaleRows scales(scale_, c, count);
+                      for (std::int64_t i = begin; i < end; ++i) {
+                        quantise(i, c, count, scales, piece);
+                        visit(i, c, count, piece);
+                      }
+                    }
+                  });
   }
 
  private:
-  float converted(float x) const noexcept {
-    std::uint8_t code = 0;
-    store_float(dtype_, &code, 0, x, overflow_);
-    return load_float(dtype_, &code, 0);
+  using Floats = std::array<float, static_cast<std::size_t>(kPiece)>;
+
+  void quantise(std::int64_t i, std::int64_t c, std::int64_t count, ScaleRows& scales,
+                Piece& piece) const noexcept {
+    Floats quotient;
+    load_row(x_.dtype, x_.at(i * x_.strides[0] + c * x_.strides[1]), x_.strides[1], count,
+             quotient.data());
+    const float* factors = scales.uniform() ? nullptr : scales.row(i);
+    const float one = factors != nullptr ? 0.0F : scales.factor(i);
+    const auto n = static_cast<std::size_t>(count);
+    for (std::size_t j = 0; j < n; ++j) quotient[j] /= factors != nullptr ? factors[j] : one;
+    is_float8(dtype_) ? floats(quotient, count, piece) : integers(quotient, i, c, count, piece);
   }
 
+  void floats(const Floats& quotient, std::int64_t count, Piece& piece) const noexcept {
+    std::array<std::uint8_t, static_cast<std::size_t>(kPiece)> codes;
+    store_row(dtype_, quotient.data(), count, codes.data(), 1, overflow_);
+    load_row(dtype_, codes.data(), 1, count, piece.slope.data());
+    const float most = info(dtype_).max;
+    for (std::size_t j = 0; j < static_cast<std::size_t>(count); ++j) {
+      piece.inside[j] = quotient[j] >= -most && quotient[j] <= most;
+      piece.slope[j] -= piece.inside[j] ? quotient[j] : 0.0F;
+    }
+  }
+
+  void integers(const Floats& quotient, std::int64_t i, std::int64_t c, std::int64_t count,
+                Piece& piece) const noexcept {
+    if (!azp_.defined())
+      return integers(
+          quotient, count, [](std::size_t) { return 0.0; }, piece);
+    const auto azp = [&](std::size_t j) {
+      const std::int64_t column = (c + static_cast<std::int64_t>(j)) / scale_.cols;
+      return static_cast<double>(load_int(azp_, i / scale_.rows, column));
+    };
+    integers(quotient, count, azp, piece);
+  }
+
+  // Section 6 in float64, where every step is exact.
+  template <class ZeroPoint>
+  void integers(const Floats& quotient, std::int64_t count, const ZeroPoint& azp_of,
+                Piece& piece) const noexcept {
+    constexpr double kAlign = 0x1.8p52;
+    const double low = dtype_ == DType::int8 ? -128.0 : 0.0;
+    const double high = low + 255.0;
+    for (std::size_t j = 0; j < static_cast<std::size_t>(count); ++j) {
+      const auto q = static_cast<double>(quotient[j]);
+      double near = q > -0x1p31 ? q : -0x1p31;
+      near = near < 0x1p31 - 1.0 ? near : 0x1p31 - 1.0;
+      near = q == q ? near + kAlign - kAlign : 0.0;
+      const double azp = azp_of(j);
+      const double wish = near + azp;
+      double code = wish > low ? wish : low;
+      code = (code < high ? code : high) - azp;
+      const bool inside = q == q && wish >= low && wish <= high;
+      piece.inside[j] = inside;
+      piece.slope[j] = static_cast<float>(inside ? code - q : code);
+    }
+  }
+
+  TensorView x_;
   DType dtype_;
   Overflow overflow_;
   TensorView azp_;
   ScaleView scale_;
 };
 
-// Calls visit(i, j, result) for every element.
-template <class Visit>
-void each_element(const StaticQuantiser& quantiser, const TensorView& x, const ExecContext& context,
-                  const Visit& visit) noexcept {
-  const std::int64_t rows = x.shape[0];
-  const std::int64_t columns = x.shape[1];
-  for_each_band(context, bands_of(context, rows, rows * columns), rows,
-                [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-                  for (std::int64_t c = 0; c < columns; c += ScaleRows::kMostColumns) {
-                    const std::int64_t count = std::min(ScaleRows::kMostColumns, columns - c);
-                    ScaleRows scales(quantiser.scale(), c, count);
-                    for (std::int64_t i = begin; i < end; ++i) {
-                      const bool uniform = scales.uniform();
-                      const float one = uniform ? scales.factor(i) : 0.0F;
-                      const float* row = uniform ? &one : scales.row(i);
-                      for (std::int64_t j = 0; j < count; ++j) {
-                        const float scale = row[uniform ? 0 : j];
-                        visit(i, c + j, quantiser(load_float(x, i, c + j), scale, i, c + j));
-                      }
-                    }
-                  }
-                });
-}
-
 Status learned_step(const TensorView& grad, const TensorView& x, const QuantizeOptions& o,
-                    const QuantizeWanted& wanted, float gradient_scale,
-                    const ExecContext& context, QuantizeGradients& d) {
+                    const QuantizeWanted& wanted, float gradient_scale, const ExecContext& context,
+                    QuantizeGradients& d) {
   const Site site{kQuantize, &kQuantizeVjpNames};
   Quantized q;
   OCTAVO_TRY(take_static(site, x, o, q));
-  const StaticQuantiser quantiser(o, q);
+  const StaticQuantiser quantiser(x, o, q);
   Tensor slopes;
   if (wanted.scale) {
     OCTAVO_TRY_ASSIGN(slopes, plane(kQuantize, DType::float32, x.shape[0], x.shape[1]));
   }
   const TensorView to = d.x;
-  each_element(quantiser, x, context,
-               [&](std::int64_t i, std::int64_t j, const StaticQuantiser::Result& r) {
-                 if (wanted.scale) slopes.data_as<float>()[i * x.shape[1] + j] = r.slope;
-                 if (!wanted.x) return;
-                 store_float(to.dtype, to.data, i * to.strides[0] + j * to.strides[1],
-                             r.inside ? load_float(grad, i, j) : 0.0F, Overflow::saturate);
-               });
+  quantiser.each_piece(context, [&](std::int64_t i, std::int64_t c, std::int64_t count,
+                                    const StaticQuantiser::Piece& piece) {
+    if (wanted.scale) {
+      std::copy_n(piece.slope.data(), count, slopes.data_as<float>() + i * x.shape[1] + c);
+    }
+    if (!wanted.x) return;
+    std::array<float, static_cast<std::size_t>(kPiece)> g;
+    load_row(grad.dtype, grad.at(i * grad.strides[0] + c * grad.strides[1]), grad.strides[1], count,
+             g.data());
+    for (std::size_t j = 0; j < static_cast<std::size_t>(count); ++j) {
+      g[j] = piece.inside[j] ? g[j] : 0.0F;
+    }
+    store_row(to.dtype, g.data(), count, to.at(i * to.strides[0] + c * to.strides[1]),
+              to.strides[1], Overflow::saturate);
+  });
   if (!wanted.scale) return {};
   QuantizeOptions shadow = o;
   StandIn stand_in;
@@ -119,12 +156,9 @@ Status learned_step(const TensorView& grad, const TensorView& x, const QuantizeO
   ScaleView factor;
   factor.kind = ScaleView::Kind::number;
   factor.number = gradient_scale;
-  OCTAVO_TRY(reduce({.operation = kQuantize,
-                     .factors = {grad, slopes},
-                     .azp = {},
-                     .weight = factor,
-                     .sums = stand_in.cells(cells)},
-                    context));
+  OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kQuantize, nullptr));
+  OCTAVO_TRY(sum_cells(kQuantize, *backend, {{grad, slopes}, {}, factor, stand_in.cells(cells), {}},
+                       context));
   OCTAVO_TRY_ASSIGN(d.scale, stand_in.round(kQuantize));
   return {};
 }
@@ -150,23 +184,20 @@ Result<QuantizeGradients> run_quantize(const TensorView& grad, const TensorView&
   if (is_static) {
     OCTAVO_TRY(learned_step(grad, x, o, wanted, gradient_scale, context, d));
   } else if (wanted.x) {
-    rescale({grad, {}, {}, d.x}, context);
+    OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kQuantize, nullptr));
+    backend->rescale({grad, {}, {}, d.x}, context);
   }
   return d;
 }
 
 // Sums over the cells of dequantize's grid.
-Status sum_cells(const std::array<TensorView, 3>& factors, const ScaleView& grid,
-                 const Tensor& scale, StandIn& stand_in, const ExecContext& context) {
+Status sum_grid(const Backend& backend, const std::array<TensorView, 3>& factors,
+                const ScaleView& grid, const Tensor& scale, StandIn& stand_in,
+                const ExecContext& context) {
   OCTAVO_TRY(stand_in.make(kDequantize, scale));
   ScaleView cells = grid;
   cells.data = stand_in.argument();
-  return reduce({.operation = kDequantize,
-                 .factors = factors,
-                 .azp = {},
-                 .weight = {},
-                 .sums = stand_in.cells(cells)},
-                context);
+  return sum_cells(kDequantize, backend, {factors, {}, {}, stand_in.cells(cells), {}}, context);
 }
 
 Result<DequantizeGradients> run_dequantize(const TensorView& grad, const Quantized& q,
@@ -181,17 +212,18 @@ Result<DequantizeGradients> run_dequantize(const TensorView& grad, const Quantiz
   }
   const FloatEnvironment environment;
   const ScaleView scale = Operand(q).scale[0];
+  OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kDequantize, nullptr));
   DequantizeGradients d;
   if (wanted.data) {
     OCTAVO_TRY_ASSIGN(d.data, empty_like(kDequantize, q.data, grad.dtype));
-    rescale({grad, {}, {scale}, d.data}, context);
+    backend->rescale({grad, {}, {scale}, d.data}, context);
   }
   const bool shifts = q.azp.defined() && (wanted.azp || wanted.scale);
   StandIn plain;  // sums of grad
   StandIn coded;  // sums of grad * code
-  if (shifts) OCTAVO_TRY(sum_cells({grad}, scale, q.scale, plain, context));
+  if (shifts) OCTAVO_TRY(sum_grid(*backend, {grad}, scale, q.scale, plain, context));
   if (wanted.scale) {
-    OCTAVO_TRY(sum_cells({grad, q.data.view()}, scale, q.scale, coded, context));
+    OCTAVO_TRY(sum_grid(*backend, {grad, q.data.view()}, scale, q.scale, coded, context));
   }
   if (wanted.azp) {
     OCTAVO_TRY_ASSIGN(d.azp, empty_like(kDequantize, q.azp, DType::float32));
@@ -216,9 +248,8 @@ Result<DequantizeGradients> run_dequantize(const TensorView& grad, const Quantiz
 QuantizeGradients quantize_vjp(const TensorView& grad, const TensorView& x,
                                const QuantizeOptions& forward, const QuantizeWanted& wanted,
                                float gradient_scale, const ExecContext& context) {
-  return at_edge(kQuantize, [&] {
-    return run_quantize(grad, x, forward, wanted, gradient_scale, context);
-  });
+  return at_edge(kQuantize,
+                 [&] { return run_quantize(grad, x, forward, wanted, gradient_scale, context); });
 }
 
 DequantizeGradients dequantize_vjp(const TensorView& grad, const Quantized& q,

@@ -24,8 +24,7 @@ Result<Tensor> run_linear(const TensorView& x, const PackedWeight& weight, const
                           const ExecContext& context) {
   const Site site{"linear", &kLinearNames};
   OCTAVO_TRY_ASSIGN(const LinearArguments arguments, linear_arguments(site, x, weight, o));
-  OCTAVO_TRY_ASSIGN(Lowered lowered,
-                    lower_product(site, arguments.a, weight, arguments.options));
+  OCTAVO_TRY_ASSIGN(Lowered lowered, lower_product(site, arguments.a, weight, arguments.options));
 
   OCTAVO_TRY_ASSIGN(const FlatOut out, flatten_out(site, x, weight.n(), lowered.out_dtype, o.out));
   lowered.problem.single.out = out.rows.view;

@@ -73,7 +73,8 @@ Result<Quantized> run_quantize(const TensorView& x, const QuantizeOptions& o, bo
   const bool is_static =
       o.scale.kind() == Scale::Kind::number || o.scale.kind() == Scale::Kind::tensor;
   Quantized q;
-  OCTAVO_TRY(is_static ? take_static({kQuantize, &kQuantizeNames}, x, o, q) : allocate_scales(x, o, q));
+  OCTAVO_TRY(is_static ? take_static({kQuantize, &kQuantizeNames}, x, o, q)
+                       : allocate_scales(x, o, q));
   if (codes) {
     OCTAVO_TRY_ASSIGN(q.data, like(x, o.dtype));
   }
@@ -166,9 +167,8 @@ Status take_static(const Site& site, const TensorView& x, const QuantizeOptions&
   const bool fits = azp.defined() && azp.dtype == DType::int32 &&
                     (azp.numel() == q.scale.numel()) && azp.rank <= 2;
   if (!fits) {
-    return fail(Code::invalid_argument,
-                "{} must be int32 with one element per scale {}; got {} {}", site(Arg::azp),
-                shape_string(q.scale.view()), name(azp.dtype), shape_string(azp));
+    return fail(Code::invalid_argument, "{} must be int32 with one element per scale {}; got {} {}",
+                site(Arg::azp), shape_string(q.scale.view()), name(azp.dtype), shape_string(azp));
   }
   q.azp = copy(azp, DType::int32);
   TensorView shaped = q.azp.view();

@@ -1,28 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sums of products over the cells of a scale grid: what the gradients of scales, bias and factors
-// are.
+// Sums over cells by a backend, with the memory that they take.
 #pragma once
 
-#include <array>
-
-#include "octavo/context.hpp"
-#include "octavo/scale.hpp"
-#include "octavo/status.hpp"
-#include "octavo/tensor.hpp"
+#include "backends/backend.hpp"
+#include "core/error.hpp"
 
 namespace octavo {
 
-/// sums(i, j) += (factors[0][i, j] - azp[i]) * factors[1][i, j] * factors[2][i, j] * weight(i, j)
-///
-/// Products and sums are float64. Strips of rows of a fixed height are summed by themselves and
-/// then added in ascending order, so that no bit depends on threads.
-struct ReduceProblem {
-  const char* operation = "reduce";
-  std::array<TensorView, 3> factors;  ///< [R, C], any strides, 0 repeats; the first is defined
-  TensorView azp;                     ///< [R, 1] of integers; undefined: none
-  ScaleView weight;                   ///< one more factor
-  ScaleView sums;                     ///< float64: the cell that element (i, j) is added to
-};
-Status reduce(const ReduceProblem& problem, const ExecContext& context);
+/// Runs the problem, whose `scratch` this finds.
+inline Status sum_cells(const char* operation, const Backend& backend, ReduceProblem problem,
+                        const ExecContext& context) {
+  constexpr std::int64_t kScratch = std::int64_t{1} << 17;  // 1 MB
+  const TensorView& x = problem.factors[0];
+  // A row of cells has no more columns than the matrix, nor, transposed, than it has rows.
+  const std::int64_t elements = x.shape[0] * x.shape[1];
+  const std::int64_t row = std::max(x.shape[0], x.shape[1]);
+  const std::array<std::int64_t, 1> count{std::max(row, std::min(elements, kScratch))};
+  OCTAVO_TRY_ASSIGN(const Tensor scratch, Tensor::try_empty(operation, DType::float64, count));
+  problem.scratch = {scratch.data_as<double>(), static_cast<std::size_t>(scratch.numel())};
+  backend.reduce(problem, context);
+  return {};
+}
 
 }  // namespace octavo

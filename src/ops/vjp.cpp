@@ -12,7 +12,6 @@
 #include "core/grid.hpp"
 #include "core/parallel.hpp"
 #include "ops/reduce.hpp"
-#include "ops/rescale.hpp"
 #include "ops/run.hpp"
 
 namespace octavo {
@@ -44,8 +43,7 @@ Result<std::vector<Tensor>> forward_again(const VjpCall& call, std::span<const V
   for (std::size_t i = 0; i < members.size(); ++i) {
     const VjpMember& m = members[i];
     if (!needs(m, part)) continue;
-    OCTAVO_TRY_ASSIGN(outs[i],
-                      plane(call.operation, DType::float32, rows_of(m), columns_of(m)));
+    OCTAVO_TRY_ASSIGN(outs[i], plane(call.operation, DType::float32, rows_of(m), columns_of(m)));
     Member& member = again.emplace_back(m.forward);
     member.out = outs[i];
     Epilogue& e = member.epilogue;
@@ -130,12 +128,8 @@ Status sum_gradients(const VjpCall& call, const VjpMember& m, const TensorView& 
   };
   for (const auto& row : rows) {
     if (!row.sums.present()) continue;
-    OCTAVO_TRY(reduce({.operation = call.operation,
-                       .factors = {m.grad, row.factor},
-                       .azp = {},
-                       .weight = row.weight,
-                       .sums = row.sums},
-                      call.context));
+    OCTAVO_TRY(sum_cells(call.operation, *call.on,
+                         {{m.grad, row.factor}, {}, row.weight, row.sums, {}}, call.context));
   }
   return {};
 }
@@ -144,7 +138,8 @@ Status sum_gradients(const VjpCall& call, const VjpMember& m, const TensorView& 
 void scale_grad(const VjpCall& call, const VjpMember& m) noexcept {
   const Epilogue& e = m.forward.epilogue;
   const float beta = e.c.defined() ? factor_at(e.beta, 0) : 0.0F;
-  rescale({m.grad, {}, {over_columns(e.scale_result), one_number(beta)}, m.grad_c}, call.context);
+  call.on->rescale({m.grad, {}, {over_columns(e.scale_result), one_number(beta)}, m.grad_c},
+                   call.context);
 }
 
 VjpProduct product_for_a(const VjpMember& m) noexcept {
@@ -157,13 +152,21 @@ VjpProduct product_for_a(const VjpMember& m) noexcept {
 
 VjpProduct product_for_b(const VjpMember& m) noexcept {
   const Epilogue& e = m.forward.epilogue;
-  return {m.grad.transposed(), m.a,     m.b.transposed(),       over_columns(e.scale_result).transposed(),
-          e.alpha,             m.grad_b.transposed(), m.scale_b.transposed()};
+  return {m.grad.transposed(),
+          m.a,
+          m.b.transposed(),
+          over_columns(e.scale_result).transposed(),
+          e.alpha,
+          m.grad_b.transposed(),
+          m.scale_b.transposed()};
 }
 
 }  // namespace
 
-Status run_vjp(const VjpCall& call, std::span<VjpMember> members) {
+Status run_vjp(const VjpCall& given, std::span<VjpMember> members) {
+  VjpCall call = given;
+  call.context.workspace = nullptr;  // made for one product
+  OCTAVO_TRY_ASSIGN(call.on, first_backend(call.operation, call.backend));
   OCTAVO_TRY_ASSIGN(const std::vector<Tensor> acc, forward_again(call, members, Part::acc));
   OCTAVO_TRY_ASSIGN(const std::vector<Tensor> before,
                     forward_again(call, members, Part::before_result));

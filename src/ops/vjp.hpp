@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "backends/backend.hpp"
 #include "octavo/context.hpp"
 #include "octavo/gradient.hpp"
 #include "octavo/problem.hpp"
@@ -22,22 +23,23 @@ struct VjpCall {
   MatmulOptions matmul;
   bool float32 = false;      ///< GradientOptions
   bool dequantized = false;  ///< GradientOptions
-  const ExecContext& context;
-  const char* backend = nullptr;
+  ExecContext context;
+  const char* backend = nullptr;  ///< of products
+  const Backend* on = nullptr;    ///< who rescales and sums: the first that can
 };
 
 /// One product, and where its gradients go. What is not wanted is undefined, or a scale of no kind.
 /// Sums are float64 cells that the gradients are added to.
 struct VjpMember {
-  Member forward;                       ///< as it ran; `out` is not used
-  DType out_dtype = DType::undefined;   ///< of its result
-  Operand a, b;                         ///< what was multiplied: quantised, unpacked
-  TensorView grad;                      ///< [M, N]
-  TensorView c;                         ///< C, [M, N], even where beta is 0
-  TensorView grad_a, grad_b, grad_c;    ///< [M, K], [K, N], [M, N]
-  ScaleView scale_a, scale_b;           ///< sums over the grids of a.scale[0], b.scale[0]
-  ScaleView bias, scale_result;         ///< sums over columns
-  ScaleView alpha, beta;                ///< one sum
+  Member forward;                      ///< as it ran; `out` is not used
+  DType out_dtype = DType::undefined;  ///< of its result
+  Operand a, b;                        ///< what was multiplied: quantised, unpacked
+  TensorView grad;                     ///< [M, N]
+  TensorView c;                        ///< C, [M, N], even where beta is 0
+  TensorView grad_a, grad_b, grad_c;   ///< [M, K], [K, N], [M, N]
+  ScaleView scale_a, scale_b;          ///< sums over the grids of a.scale[0], b.scale[0]
+  ScaleView bias, scale_result;        ///< sums over columns
+  ScaleView alpha, beta;               ///< one sum
 };
 Status run_vjp(const VjpCall& call, std::span<VjpMember> members);
 

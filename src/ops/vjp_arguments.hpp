@@ -70,8 +70,8 @@ struct VjpEntry {
   MatmulGradients gradients;
   StandIns stand_ins;
   Lowered forward;
-  FlatRows a, grad;                 ///< as matrices, of operands of any rank
-  std::vector<Tensor> owned;        ///< what members refer to: unpacked and quantised operands
+  FlatRows a, grad;           ///< as matrices, of operands of any rank
+  std::vector<Tensor> owned;  ///< what members refer to: unpacked and quantised operands
   bool transposed_a = false, transposed_b = false;  ///< as the caller gave them
 };
 

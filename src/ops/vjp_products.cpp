@@ -17,7 +17,6 @@
 #include "core/element.hpp"
 #include "core/error.hpp"
 #include "ops/reduce.hpp"
-#include "ops/rescale.hpp"
 #include "ops/run.hpp"
 #include "ops/vjp.hpp"
 
@@ -142,7 +141,7 @@ Status make_grad(const VjpCall& call, const VjpProduct& p, const ScaleList<5>& s
   const bool rows = g.strides[1] == 1 || g.shape[1] <= 1;
   if (scales.count == 0 && rows && (g.dtype == type || type == DType::float32)) return {};
   OCTAVO_TRY_ASSIGN(r.grad, plane(call.operation, type, g.shape[0], g.shape[1]));
-  rescale({g, {}, scales.scales, r.grad}, call.context);
+  call.on->rescale({g, {}, scales.scales, r.grad}, call.context);
   r.member.a = Operand(r.grad);
   return {};
 }
@@ -154,7 +153,7 @@ Status make_x(const VjpCall& call, const VjpProduct& p, const ScaleList<2>& scal
   const bool fits = p.x.data.dtype != DType::uint8 && !p.x.azp.defined();
   if (fits && scales.count == 0) return {};
   OCTAVO_TRY_ASSIGN(r.x, empty_like(call.operation, p.x.data, type));
-  rescale({p.x.data, p.x.azp, {scales.scales[0], scales.scales[1]}, r.x}, call.context);
+  call.on->rescale({p.x.data, p.x.azp, {scales.scales[0], scales.scales[1]}, r.x}, call.context);
   r.member.b = Operand(r.x);
   return {};
 }
@@ -187,15 +186,12 @@ Status prepare(const VjpCall& call, const VjpProduct& p, Running& r) {
 
 Status finish(const VjpCall& call, const VjpProduct& p, const Running& r) {
   if (p.sums.present()) {
-    OCTAVO_TRY(reduce({.operation = call.operation,
-                       .factors = {p.own.data, r.member.out},
-                       .azp = p.own.azp,
-                       .weight = p.own.scale[1],
-                       .sums = p.sums},
-                      call.context));
+    OCTAVO_TRY(sum_cells(call.operation, *call.on,
+                         {{p.own.data, r.member.out}, p.own.azp, p.own.scale[1], p.sums, {}},
+                         call.context));
   }
   if (!p.out.defined() || !r.result.defined()) return {};
-  rescale({r.result, {}, {r.afterwards[0], r.afterwards[1]}, p.out}, call.context);
+  call.on->rescale({r.result, {}, {r.afterwards[0], r.afterwards[1]}, p.out}, call.context);
   return {};
 }
 

@@ -117,6 +117,29 @@ std::vector<float> rounding_cases() {
   return cases;
 }
 
+TEST(Kernels, MultiplyAndAddRowsOfEveryLength) {
+  for (const Kernels* kernel : cpu::usable_kernels()) {
+    for (std::int64_t count = 0; count <= 70; ++count) {
+      const Floats a(count, 1);
+      const Floats b(count, 2);
+      const Floats x(count, 3);
+      std::vector<double> sums(static_cast<std::size_t>(count) + 1, 0.25);
+      std::vector<float> want_x(x.data(), x.data() + count);
+      std::vector<double> want_sums = sums;
+      for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+        want_x[i] *= a.data()[i];
+        want_sums[i] += static_cast<double>(a.data()[i]) * static_cast<double>(b.data()[i]);
+        want_sums[i] += static_cast<double>(b.data()[i]);
+      }
+      kernel->multiply(a.data(), count, x.data());
+      kernel->add_products(a.data(), b.data(), count, sums.data());
+      kernel->add_products(b.data(), nullptr, count, sums.data());
+      EXPECT_TRUE(std::equal(want_x.begin(), want_x.end(), x.data())) << kernel->on_floats;
+      EXPECT_EQ(sums, want_sums) << kernel->on_floats << ", " << count << " elements";
+    }
+  }
+}
+
 TEST(Kernels, NarrowLikeTheScalarCodecs) {
   const std::vector<float> cases = rounding_cases();
   const auto count = static_cast<std::int64_t>(cases.size());

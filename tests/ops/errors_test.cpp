@@ -25,8 +25,9 @@ namespace {
 
 std::vector<ErrorRow> all_rows() {
   std::vector<ErrorRow> rows;
-  for (const auto& part : {product_errors(), scale_errors(), grouped_errors(), functional_errors(),
-                           quantize_errors(), weight_errors(), llm_int8_errors(), line_errors()}) {
+  for (const auto& part :
+       {product_errors(), scale_errors(), grouped_errors(), functional_errors(), quantize_errors(),
+        weight_errors(), llm_int8_errors(), line_errors(), gradient_errors()}) {
     rows.insert(rows.end(), part.begin(), part.end());
   }
   return rows;
@@ -55,7 +56,7 @@ const char* const kUnreachable[] = {
 };
 
 // Formats that only join what is listed on its own.
-const char* const kJoining[] = {"{}{}; got {}", "quantize: {}; got {}", "{}: {}.dtype @ {}"};
+const char* const kJoining[] = {"{}{}; got {}", "{}: {}; got {}", "{}: {}.dtype @ {}"};
 
 // The sentences in the sources: string literals that fail, refuse and bad are called with.
 std::vector<std::string> sentences(const std::string& file) {

@@ -2,6 +2,8 @@
 // Failing every allocation of every entry point in turn: an Error, no leak, and usable afterwards.
 #include "robustness/allocation.hpp"
 
+#include <array>
+
 #include "octavo/functional.hpp"
 #include "ops/helpers.hpp"
 
@@ -94,6 +96,47 @@ std::vector<EntryPoint> entry_points() {
          functional::Options o;
          o.offs = v.offs;
          (void)functional::scaled_grouped_mm(v.a, v.b3, {&one_scale(), 1}, {&one_scale(), 1}, o, c);
+       }},
+      {"ScaledMmGradients",
+       [&](C c) {
+         const TensorView grad(v.out.data(), float32, {5, 7});
+         (void)scaled_mm_vjp(
+             grad, v.a, v.b, {.scale_a = v.scale_a, .bias = v.bias, .out_dtype = int8, .alpha = 2},
+             {.a = true, .b = true, .bias = true, .scale_a = true, .alpha = true}, {}, c);
+       }},
+      {"GroupedGradients",
+       [&](C c) {
+         const TensorView grad(v.out.data(), float32, {5, 7});
+         (void)grouped_mm_vjp(grad, v.a, v.b3, {.offs = v.offs}, {.a = true, .b = true}, {}, c);
+       }},
+      {"ListGradients",
+       [&](C c) {
+         const TensorView grad(v.out.data(), float32, {5, 7});
+         const std::array<TensorView, 2> grads{grad, grad};
+         (void)grouped_mm_vjp(grads, v.inputs, v.weights,
+                              {.biases = v.biases, .scales_b = v.scales},
+                              {.a = true, .bias = true, .scale_b = true}, {}, c);
+       }},
+      {"LinearGradients",
+       [&](C c) {
+         const TensorView grad(v.out.data(), float32, {1, 5, 7});
+         (void)linear_vjp(grad, TensorView(v.x.data(), float32, {1, 5, 20}), v.packed, {},
+                          {.a = true}, {}, c);
+       }},
+      {"FunctionalGradients",
+       [&](C c) {
+         const TensorView grad(v.out.data(), float32, {5, 7});
+         (void)functional::scaled_mm_vjp(grad, v.a, v.b, {&one_scale(), 1}, {&one_scale(), 1}, {},
+                                         {.a = true, .scale_a = true}, {}, c);
+       }},
+      {"QuantizeGradients",
+       [&](C c) {
+         (void)quantize_vjp(v.rows, v.rows, {.granularity = per_tensor(), .scale = 0.5},
+                            {.x = true, .scale = true}, 1.0F, c);
+       }},
+      {"DequantizeGradients",
+       [&](C c) {
+         (void)dequantize_vjp(v.rows, v.quantized, {.data = true, .scale = true, .azp = true}, c);
        }},
       {"Pack", [&](C c) { (void)pack(v.b, {}, c); }},
       {"Unpack", [&](C c) { (void)unpack(v.packed, c); }},

@@ -4,6 +4,7 @@
 
 #include "backends/cpu/dot_driver.hpp"
 #include "backends/cpu/float_layout.hpp"
+#include "backends/cpu/gradient.hpp"
 #include "backends/cpu/int8_layout.hpp"
 #include "backends/cpu/quantize.hpp"
 
@@ -50,6 +51,8 @@ const Backend kAvx512Backend{
     .run = &run,
     .quantize = &cpu::quantize,
     .vectorwise = &cpu::vectorwise,
+    .rescale = &cpu::rescale,
+    .reduce = &cpu::reduce,
     .layout = &layout,
 };
 

@@ -6,6 +6,7 @@
 
 #include "backends/arena.hpp"
 #include "backends/cpu/driver.hpp"
+#include "backends/cpu/gradient.hpp"
 #include "backends/cpu/kernels.hpp"
 #include "backends/cpu/pack.hpp"
 #include "backends/cpu/quantize.hpp"
@@ -77,6 +78,8 @@ const Backend kGenericBackend{
     .run = &run,
     .quantize = &cpu::quantize,
     .vectorwise = &cpu::vectorwise,
+    .rescale = &cpu::rescale,
+    .reduce = &cpu::reduce,
     .layout = [](DType) noexcept { return &cpu::kElementLayout; },
 };
 

@@ -88,6 +88,12 @@ struct Kernels {
   void (*narrow)(DType dtype, const float* in, std::int64_t count, void* out,
                  Overflow overflow) noexcept;
 
+  /// x[i] *= factors[i].
+  void (*multiply)(const float* factors, std::int64_t count, float* x) noexcept;
+
+  /// sums[i] += a[i] * b[i], exact but for the addition; b null: sums[i] += a[i].
+  void (*add_products)(const float* a, const float* b, std::int64_t count, double* sums) noexcept;
+
   /// Scales, additions and the conversion to the output's type.
   void (*finish)(const FinishTile& tile) noexcept;
 

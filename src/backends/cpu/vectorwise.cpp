@@ -8,8 +8,8 @@
 
 #include "backends/cpu/quantize.hpp"
 #include "backends/cpu/runs.hpp"
-#include "core/parallel.hpp"
 #include "core/element.hpp"
+#include "core/parallel.hpp"
 #include "core/quantize_rules.hpp"
 
 namespace octavo::cpu {

@@ -69,6 +69,8 @@ const Backend kReferenceBackend{
     .run = &run,
     .quantize = &reference::quantize,
     .vectorwise = &reference::vectorwise,
+    .rescale = &reference::rescale,
+    .reduce = &reference::reduce,
     .layout = [](DType) noexcept -> const WeightLayout* { return nullptr; },
 };
 

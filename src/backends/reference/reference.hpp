@@ -16,6 +16,8 @@ void matmul(const Member& member, const MatmulOptions& options) noexcept;
 
 Status quantize(const QuantizeProblem& problem, const ExecContext& context) noexcept;
 Status vectorwise(const VectorwiseProblem& problem, const ExecContext& context) noexcept;
+void rescale(const RescaleProblem& problem, const ExecContext& context) noexcept;
+void reduce(const ReduceProblem& problem, const ExecContext& context) noexcept;
 
 }  // namespace reference
 }  // namespace octavo

@@ -82,6 +82,8 @@ const Kernels kAvx2Kernels{"4x16 tile, AVX2, exact sums through float32 in steps
                            &tile_4x16,
                            &widen_row,
                            &narrow_row,
+                           &multiply_row,
+                           &add_products,
                            &finish_tile,
                            &Quantize<8>::codes,
                            &Quantize<8>::absmax,

@@ -106,6 +106,8 @@ constexpr Kernels kTable{"8x16 tile, AVX-512, exact sums through float32 in step
                          &tile_8x16,
                          &widen_row,
                          &narrow_row,
+                         &multiply_row,
+                         &add_products,
                          &finish_tile,
                          &Quantize<16>::codes,
                          &Quantize<16>::absmax,

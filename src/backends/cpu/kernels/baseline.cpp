@@ -91,6 +91,8 @@ const Kernels kBaselineKernels{
     &tile_4x16,
     &widen_row,
     &narrow_row,
+    &multiply_row,
+    &add_products,
     &finish_tile,
     &Quantize<4>::codes,
     &Quantize<4>::absmax,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of elements to and from float32, for the instruction set of the region that includes this.
+// Rows of elements to and from float32, and their products and sums, for the instruction set of the
+// region that includes this.
 //
 // Conversions go through pieces of 32-bit codes, so that arithmetic and change of width are loops
 // of their own: compilers mix widths badly otherwise.
@@ -108,5 +109,19 @@ void narrow_row(octavo::DType dtype, const float* in, std::int64_t count, void* 
       return narrow_integer<-128, 127>(in, count, out);
     default:
       return narrow_integer<0, 255>(in, count, out);
+  }
+}
+
+void multiply_row(const float* factors, std::int64_t count, float* x) noexcept {
+  for (std::int64_t i = 0; i < count; ++i) x[i] *= factors[i];
+}
+
+void add_products(const float* a, const float* b, std::int64_t count, double* sums) noexcept {
+  if (b == nullptr) {
+    for (std::int64_t i = 0; i < count; ++i) sums[i] += static_cast<double>(a[i]);
+    return;
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    sums[i] += static_cast<double>(a[i]) * static_cast<double>(b[i]);
   }
 }

@@ -1,23 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tiles of rows in float32, stored as they are or transposed.
-#include "ops/rescale.hpp"
-
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
-#include <utility>
 
-#include "core/convert.hpp"
-#include "core/element.hpp"
-#include "core/grid.hpp"
+#include "backends/cpu/gradient.hpp"
+#include "backends/cpu/rows.hpp"
 #include "core/parallel.hpp"
+#include "core/scale_rows.hpp"
 
-namespace octavo {
+namespace octavo::cpu {
 namespace {
 
 constexpr std::int64_t kTileRows = 64;
-// Of a tile that is stored transposed: it stays in a first-level cache.
-constexpr std::int64_t kSquareColumns = 64;
+// Of a tile that is stored transposed: in bfloat16 it stays in a first-level cache.
+constexpr std::int64_t kSquareColumns = 256;
 constexpr std::int64_t kColumns = ScaleRows::kMostColumns;
 
 using Floats = std::array<float, static_cast<std::size_t>(kColumns)>;
@@ -35,8 +31,8 @@ void subtract(const TensorView& azp, std::int64_t row, std::int64_t count, float
 }
 
 template <class Element>
-void store_transposed(const Element* tile, std::int64_t rows, std::int64_t columns,
-                      Element* out, std::int64_t step) noexcept {
+void store_transposed(const Element* tile, std::int64_t rows, std::int64_t columns, Element* out,
+                      std::int64_t step) noexcept {
   for (std::int64_t j = 0; j < columns; ++j) {
     Element* column = out + j * step;
     for (std::int64_t i = 0; i < rows; ++i) column[i] = tile[i * kSquareColumns + j];
@@ -61,16 +57,16 @@ class Rescale {
     const std::int64_t down = (rows + kTileRows - 1) / kTileRows;
     const std::int64_t across = (columns + width - 1) / width;
     const std::int64_t tiles = down * across;
-    for_each_band(context, bands_of(context, tiles, rows * columns), tiles,
-                  [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-                    for (std::int64_t t = begin; t < end; ++t) {
-                      const std::int64_t r0 = t / across * kTileRows;
-                      const std::int64_t c0 = t % across * width;
-                      const Tile tile{r0, std::min(rows, r0 + kTileRows), c0,
-                                      std::min(columns, c0 + width)};
-                      turned ? turn(tile) : pass(tile);
-                    }
-                  });
+    for_each_band(
+        context, bands_of(context, tiles, rows * columns), tiles,
+        [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+          for (std::int64_t t = begin; t < end; ++t) {
+            const std::int64_t r0 = t / across * kTileRows;
+            const std::int64_t c0 = t % across * width;
+            const Tile tile{r0, std::min(rows, r0 + kTileRows), c0, std::min(columns, c0 + width)};
+            turned ? turn(tile) : pass(tile);
+          }
+        });
   }
 
  private:
@@ -84,15 +80,14 @@ class Rescale {
   void each_row(const Tile& tile, const Visit& visit) const noexcept {
     const std::int64_t count = tile.count();
     const TensorView& s = p_.source;
-    std::array<ScaleRows, 5> scales{ScaleRows{p_.scales[0], tile.c0, count},
-                                    ScaleRows{p_.scales[1], tile.c0, count},
-                                    ScaleRows{p_.scales[2], tile.c0, count},
-                                    ScaleRows{p_.scales[3], tile.c0, count},
-                                    ScaleRows{p_.scales[4], tile.c0, count}};
+    std::array<ScaleRows, 5> scales{
+        ScaleRows{p_.scales[0], tile.c0, count}, ScaleRows{p_.scales[1], tile.c0, count},
+        ScaleRows{p_.scales[2], tile.c0, count}, ScaleRows{p_.scales[3], tile.c0, count},
+        ScaleRows{p_.scales[4], tile.c0, count}};
     Floats x;
     for (std::int64_t i = tile.r0; i < tile.r1; ++i) {
-      load_row(s.dtype, s.at(i * s.strides[0] + tile.c0 * s.strides[1]), s.strides[1], count,
-               x.data());
+      widen(best_kernels(), s.dtype, s.at(i * s.strides[0] + tile.c0 * s.strides[1]), s.strides[1],
+            count, x.data());
       if (p_.azp.defined()) subtract(p_.azp, i, count, x.data());
       for (ScaleRows& scale : scales) {
         if (scale.present()) multiply(scale, i, count, x.data());
@@ -107,15 +102,14 @@ class Rescale {
       for (std::int64_t j = 0; j < count; ++j) x[j] *= factor;
       return;
     }
-    const float* factors = scale.row(i);
-    for (std::int64_t j = 0; j < count; ++j) x[j] *= factors[j];
+    best_kernels().multiply(scale.row(i), count, x);
   }
 
   void pass(const Tile& tile) const noexcept {
     const TensorView& o = p_.out;
     each_row(tile, [&](std::int64_t i, const float* x) {
-      store_row(o.dtype, x, tile.count(), o.at(i * o.strides[0] + tile.c0 * o.strides[1]),
-                o.strides[1], Overflow::saturate);
+      narrow(best_kernels(), o.dtype, x, tile.count(),
+             o.at(i * o.strides[0] + tile.c0 * o.strides[1]), o.strides[1], Overflow::saturate);
     });
   }
 
@@ -124,8 +118,9 @@ class Rescale {
     const std::int64_t bytes = element_bytes(o.dtype);
     alignas(64) std::array<char, static_cast<std::size_t>(kTileRows * kSquareColumns * 4)> square;
     each_row(tile, [&](std::int64_t i, const float* x) {
-      store_row(o.dtype, x, tile.count(),
-                square.data() + (i - tile.r0) * kSquareColumns * bytes, 1, Overflow::saturate);
+      best_kernels().narrow(o.dtype, x, tile.count(),
+                            square.data() + (i - tile.r0) * kSquareColumns * bytes,
+                            Overflow::saturate);
     });
     void* out = o.at(tile.r0 + tile.c0 * o.strides[1]);
     const std::int64_t rows = tile.r1 - tile.r0;
@@ -143,30 +138,8 @@ class Rescale {
 
 }  // namespace
 
-float ScaleRows::factor(std::int64_t row) const noexcept { return scale_at(scale_, row, 0); }
-
-const float* ScaleRows::row(std::int64_t row) noexcept {
-  const TensorView& v = scale_.data;
-  const std::int64_t cell_row = (scale_.row0 + row) / scale_.rows;
-  if (cell_row == loaded_) return factors_.data();
-  loaded_ = cell_row;
-  const std::int64_t first = scale_.col0 + column_;
-  if (scale_.cols == 1) {
-    load_row(v.dtype, v.at(cell_row * v.strides[0] + first * v.strides[1]), v.strides[1], count_,
-             factors_.data());
-    return factors_.data();
-  }
-  for (std::int64_t j = 0; j < count_;) {
-    const std::int64_t cell = (first + j) / scale_.cols;
-    const std::int64_t end = std::min(count_, (cell + 1) * scale_.cols - first);
-    std::fill(factors_.data() + j, factors_.data() + end, load_float(v, cell_row, cell));
-    j = end;
-  }
-  return factors_.data();
-}
-
 void rescale(const RescaleProblem& problem, const ExecContext& context) noexcept {
   Rescale(problem).run(context);
 }
 
-}  // namespace octavo
+}  // namespace octavo::cpu

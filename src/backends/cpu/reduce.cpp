@@ -7,25 +7,20 @@
 //         for each row: products, added to a sum for each column
 //         the columns of a cell are added
 //     for each strip, in order: its partial sums are added to the cells
-#include "ops/reduce.hpp"
-
 #include <algorithm>
 #include <cstdlib>
-#include <utility>
 
-#include "core/convert.hpp"
-#include "core/element.hpp"
-#include "core/error.hpp"
+#include "backends/cpu/gradient.hpp"
+#include "backends/cpu/rows.hpp"
 #include "core/parallel.hpp"
-#include "ops/rescale.hpp"
+#include "core/scale_rows.hpp"
 
-namespace octavo {
+namespace octavo::cpu {
 namespace {
 
 constexpr std::int64_t kStripRows = 32;
 constexpr std::int64_t kColumns = ScaleRows::kMostColumns;
-constexpr std::int64_t kWindowSums = std::int64_t{1} << 17;  // 1 MB of partial sums
-constexpr std::int64_t kMostStrips = 4096;                   // in a window
+constexpr std::int64_t kMostStrips = 1024;  // in a window
 
 using Floats = std::array<float, static_cast<std::size_t>(kColumns)>;
 using Doubles = std::array<double, static_cast<std::size_t>(kColumns)>;
@@ -64,17 +59,13 @@ class Reduce {
     strip_rows_ = std::clamp<std::int64_t>(height, 1, kStripRows);
   }
 
-  Status run(const ExecContext& context) const {
-    if (rows_ == 0 || columns_ == 0) return {};
-    const std::int64_t window = std::clamp<std::int64_t>(kWindowSums / across_, 1, kMostStrips);
-    const std::array<std::int64_t, 1> ends_shape{window + 1};
-    const std::array<std::int64_t, 2> sums_shape{window, across_};
-    OCTAVO_TRY_ASSIGN(const Tensor ends,
-                      Tensor::try_empty(p_.operation, DType::int64, ends_shape));
-    OCTAVO_TRY_ASSIGN(const Tensor partial,
-                      Tensor::try_empty(p_.operation, DType::float64, sums_shape));
-    auto* strips = ends.data_as<std::int64_t>();
-    auto* sums = partial.data_as<double>();
+  void run(const ExecContext& context) const noexcept {
+    if (rows_ == 0 || columns_ == 0) return;
+    const auto room = static_cast<std::int64_t>(p_.scratch.size()) / across_;
+    const std::int64_t window = std::clamp<std::int64_t>(room, 1, kMostStrips);
+    double* sums = p_.scratch.data();
+    std::array<std::int64_t, static_cast<std::size_t>(kMostStrips + 1)> ends;
+    std::int64_t* strips = ends.data();
     for (std::int64_t row = 0; row < rows_;) {
       std::int64_t count = 0;
       strips[0] = row;
@@ -86,9 +77,9 @@ class Reduce {
                         sum_strip(strips[i], strips[i + 1], sums + i * across_);
                       }
                     });
+      const FloatEnvironment environment;
       for (std::int64_t i = 0; i < count; ++i) add(strips[i], sums + i * across_);
     }
-    return {};
   }
 
  private:
@@ -115,9 +106,10 @@ class Reduce {
       add_rows(r0, r1, c, count, sums.data());
       for (std::int64_t j = 0; j < count;) {
         const std::int64_t cell = cell_of(c + j);
-        const std::int64_t end = p_.sums.cols == kWholeExtent
-                                     ? count
-                                     : std::min(count, (cell + 1) * p_.sums.cols - p_.sums.col0 - c);
+        const std::int64_t end =
+            p_.sums.cols == kWholeExtent
+                ? count
+                : std::min(count, (cell + 1) * p_.sums.cols - p_.sums.col0 - c);
         partial[cell - first_cell_] += sum_of(sums.data() + j, end - j);
         j = end;
       }
@@ -126,38 +118,36 @@ class Reduce {
 
   void add_rows(std::int64_t r0, std::int64_t r1, std::int64_t column, std::int64_t count,
                 double* sums) const noexcept {
-    Floats x;
-    Doubles product;
+    const Kernels& kernels = best_kernels();
+    std::array<Floats, 3> x;
     ScaleRows weight(p_.weight, column, count);
     for (std::int64_t i = r0; i < r1; ++i) {
-      load(p_.factors[0], i, column, count, x.data());
-      const double zero =
-          p_.azp.defined() ? static_cast<double>(load_int(p_.azp, i, 0)) : 0.0;
-      for (std::int64_t j = 0; j < count; ++j) {
-        product[static_cast<std::size_t>(j)] =
-            static_cast<double>(x[static_cast<std::size_t>(j)]) - zero;
+      std::array<const float*, 4> factors{};
+      std::size_t given = 0;
+      for (std::size_t f = 0; f < p_.factors.size(); ++f) {
+        const TensorView& v = p_.factors[f];
+        if (!v.defined()) continue;
+        widen(kernels, v.dtype, v.at(i * v.strides[0] + column * v.strides[1]), v.strides[1], count,
+              x[f].data());
+        factors[given++] = x[f].data();
       }
-      for (std::size_t f = 1; f < p_.factors.size(); ++f) {
-        if (!p_.factors[f].defined()) continue;
-        load(p_.factors[f], i, column, count, x.data());
-        multiply(product.data(), x.data(), count);
-      }
+      double factor = 1.0;
       if (weight.present() && weight.uniform()) {
-        const auto factor = static_cast<double>(weight.factor(i));
-        for (std::int64_t j = 0; j < count; ++j) product[static_cast<std::size_t>(j)] *= factor;
+        factor = static_cast<double>(weight.factor(i));
       } else if (weight.present()) {
-        multiply(product.data(), weight.row(i), count);
+        factors[given++] = weight.row(i);
       }
-      for (std::int64_t j = 0; j < count; ++j) sums[j] += product[static_cast<std::size_t>(j)];
+      const double zero = p_.azp.defined() ? static_cast<double>(load_int(p_.azp, i, 0)) : 0.0;
+      if (given <= 2 && factor == 1.0 && zero == 0.0) {
+        kernels.add_products(factors[0], factors[1], count, sums);
+        continue;
+      }
+      for (std::int64_t j = 0; j < count; ++j) {
+        double product = (static_cast<double>(factors[0][j]) - zero) * factor;
+        for (std::size_t f = 1; f < given; ++f) product *= static_cast<double>(factors[f][j]);
+        sums[j] += product;
+      }
     }
-  }
-
-  static void load(const TensorView& v, std::int64_t row, std::int64_t column, std::int64_t count,
-                   float* out) noexcept {
-    load_row(v.dtype, v.at(row * v.strides[0] + column * v.strides[1]), v.strides[1], count, out);
-  }
-  static void multiply(double* product, const float* x, std::int64_t count) noexcept {
-    for (std::int64_t j = 0; j < count; ++j) product[j] *= static_cast<double>(x[j]);
   }
 
   void add(std::int64_t row, const double* partial) const noexcept {
@@ -177,7 +167,7 @@ class Reduce {
 
 }  // namespace
 
-Status reduce(const ReduceProblem& problem, const ExecContext& context) {
+void reduce(const ReduceProblem& problem, const ExecContext& context) noexcept {
   const TensorView& first = problem.factors[0];
   const bool columns_together =
       std::abs(first.strides[0]) < std::abs(first.strides[1]) && first.strides[0] != 0;
@@ -185,7 +175,7 @@ Status reduce(const ReduceProblem& problem, const ExecContext& context) {
     const ReduceProblem turned = transposed(problem);
     return Reduce(turned).run(context);
   }
-  return Reduce(problem).run(context);
+  Reduce(problem).run(context);
 }
 
-}  // namespace octavo
+}  // namespace octavo::cpu

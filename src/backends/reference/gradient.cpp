@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// What gradients need beside products, one element at a time.
+#include "backends/reference/reference.hpp"
+#include "core/element.hpp"
+#include "core/fp_env.hpp"
+#include "core/grid.hpp"
+
+namespace octavo::reference {
+namespace {
+
+double shifted(const TensorView& x, const TensorView& azp, std::int64_t i, std::int64_t j) {
+  const double zero = azp.defined() ? static_cast<double>(load_int(azp, i, 0)) : 0.0;
+  return static_cast<double>(load_float(x, i, j)) - zero;
+}
+
+}  // namespace
+
+void rescale(const RescaleProblem& p, const ExecContext&) noexcept {
+  const FloatEnvironment environment;
+  const TensorView& out = p.out;
+  for (std::int64_t i = 0; i < p.source.shape[0]; ++i) {
+    for (std::int64_t j = 0; j < p.source.shape[1]; ++j) {
+      auto x = static_cast<float>(shifted(p.source, p.azp, i, j));
+      for (const ScaleView& scale : p.scales) {
+        if (scale.present()) x *= scale_at(scale, i, j);
+      }
+      store_float(out.dtype, out.data, i * out.strides[0] + j * out.strides[1], x,
+                  Overflow::saturate);
+    }
+  }
+}
+
+void reduce(const ReduceProblem& p, const ExecContext&) noexcept {
+  const FloatEnvironment environment;
+  const ScaleView& s = p.sums;
+  const TensorView& first = p.factors[0];
+  for (std::int64_t i = 0; i < first.shape[0]; ++i) {
+    for (std::int64_t j = 0; j < first.shape[1]; ++j) {
+      double product = shifted(first, p.azp, i, j);
+      for (const TensorView* factor : {&p.factors[1], &p.factors[2]}) {
+        if (factor->defined()) product *= static_cast<double>(load_float(*factor, i, j));
+      }
+      if (p.weight.present()) product *= static_cast<double>(scale_at(p.weight, i, j));
+      const std::int64_t row = (s.row0 + i) / s.rows * s.data.strides[0];
+      *static_cast<double*>(s.data.at(row + (s.col0 + j) / s.cols * s.data.strides[1])) += product;
+    }
+  }
+}
+
+}  // namespace octavo::reference
