@@ -17,7 +17,7 @@ from check_symbols import LINKER_EXPORT, symbols
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = "tests/capi/exports.txt"
-DECLARATION = re.compile(r"OCTAVO_C_API\b[^;(]*?\b(\w+)\(")
+DECLARATION = re.compile(r"^OCTAVO_C_API\b[^;(]*?\b(\w+)\(", re.MULTILINE)
 
 
 def declared() -> set[str]:
