@@ -124,8 +124,7 @@ octavo_code octavo_quantize_file(const char* in, const char* out,
     const std::size_t n =
         checked_count(place.of("ignore"), static_cast<const void*>(c.ignore), c.ignore_count);
     for (std::size_t i = 0; i < n; ++i) {
-      o.ignore.emplace_back(
-          text_of({kFile, "ignore", nullptr, static_cast<std::int64_t>(i)}, c.ignore[i]));
+      o.ignore.emplace_back(text_of({kFile, "ignore", static_cast<std::int64_t>(i)}, c.ignore[i]));
     }
     if (c.progress != nullptr) {
       o.progress = [progress = c.progress, user = c.user](std::int64_t done, std::int64_t total) {

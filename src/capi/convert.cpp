@@ -57,6 +57,17 @@ std::span<const std::int64_t> shape_from(const Place& place, const octavo_view& 
   return shape;
 }
 
+// The one rule that is left for the view itself to check is about its size.
+TensorView compact(const Place& place, const void* data, DType dtype,
+                   std::span<const std::int64_t> shape) {
+  try {
+    return {data, dtype, shape};
+  } catch (const Error&) {
+    refuse(Code::invalid_argument, "{}.shape must count less than 2^63 bytes; got [{}]",
+           place.text(), fmt::join(shape, ", "));
+  }
+}
+
 }  // namespace
 
 static_assert(OCTAVO_MAX_NDIM == kMaxRank && OCTAVO_CPU == static_cast<int>(DeviceType::cpu));
@@ -84,7 +95,8 @@ TensorView view_from(const Place& place, const octavo_view* given) {
     refuse(Code::invalid_argument, "{}.dtype must be defined; got an undefined one", place.text());
   }
   char* data = static_cast<char*>(given->data);
-  TensorView view(data == nullptr ? nullptr : data + given->byte_offset, dtype, shape);
+  TensorView view =
+      compact(place, data == nullptr ? nullptr : data + given->byte_offset, dtype, shape);
   if (data == nullptr && view.numel() > 0) {
     refuse(Code::invalid_argument, "{}.data must not be null; got null for shape {}", place.text(),
            shape_string(view));
@@ -157,7 +169,7 @@ Granularity granularity_from(const Place& place, std::int32_t kind, std::int64_t
 }
 
 Scale scale_from(const Place& place, const octavo_scale& given) {
-  switch (enum_from(place, given.kind, Scale::Kind::tensor)) {
+  switch (enum_from(place.of("kind"), given.kind, Scale::Kind::tensor)) {
     case Scale::Kind::undefined:
       return {};
     case Scale::Kind::null:
@@ -167,22 +179,22 @@ Scale scale_from(const Place& place, const octavo_scale& given) {
     case Scale::Kind::tensor:
       break;
   }
-  return {view_from(place, given.values),
-          granularity_from(place, given.granularity, given.rows, given.cols)};
+  return {view_from(place.of("values"), given.values),
+          granularity_from(place.of("granularity"), given.granularity, given.rows, given.cols)};
 }
 
 Context::Context(const char* operation, const octavo_context* given) {
   const octavo_context c = read_struct<octavo_context>({operation, "context"}, given);
   check_device({operation, "context"}, c.device);
   context_.stream = c.stream;
-  if (c.workspace_bytes > 0) require({operation, "context", "workspace"}, c.workspace);
+  if (c.workspace_bytes > 0) require(Place{operation, "context"}.of("workspace"), c.workspace);
   if (c.workspace != nullptr) {
     workspace_ = {c.workspace, c.workspace_bytes};
     context_.workspace = &workspace_;
   }
   if (c.executor == nullptr) return;
   constexpr std::int64_t kMostThreads = 1 << 16;
-  const Place place{operation, "context", "executor"};
+  const Place place = Place{operation, "context"}.of("executor");
   lent_.executor = read_struct<octavo_executor>(place, c.executor);
   const std::int64_t threads = lent_.executor.concurrency;
   if (threads < 1 || threads > kMostThreads) {

@@ -18,7 +18,7 @@ std::vector<F::RecipeScale> recipes_from(const Place& place, const octavo_recipe
   for (std::size_t i = 0; i < n; ++i) {
     const Place entry = place.at(static_cast<std::int64_t>(i));
     scales.push_back(
-        {view_from(entry, given[i].values),
+        {view_from(entry.of("values"), given[i].values),
          enum_from(entry.of("recipe"), given[i].recipe, F::ScalingType::BlockWise128x128),
          enum_from(entry.of("swizzle"), given[i].swizzle, F::SwizzleType::SWIZZLE_32_4_4)});
   }

@@ -2,6 +2,7 @@
 // The one place where exceptions become codes.
 #include "capi/guard.hpp"
 
+#include <algorithm>
 #include <exception>
 #include <new>
 #include <stdexcept>
@@ -47,10 +48,26 @@ octavo_code translate_exception(const char* operation) noexcept {
   }
 }
 
+Place Place::at(std::int64_t i) const noexcept {
+  Place place = *this;
+  place.index = i;
+  return place;
+}
+
+Place Place::of(const char* name) const noexcept {
+  Place place = *this;
+  const auto end = std::ranges::find(place.properties, nullptr);
+  if (end != place.properties.end()) *end = name;
+  return place;
+}
+
 std::string Place::text() const {
-  return fmt::format("{}: {}{}{}{}", operation, argument,
-                     index < 0 ? std::string() : fmt::format("[{}]", index),
-                     property == nullptr ? "" : ".", property == nullptr ? "" : property);
+  std::string text = fmt::format("{}: {}", operation, argument);
+  if (index >= 0) text += fmt::format("[{}]", index);
+  for (const char* property : properties) {
+    if (property != nullptr) text += fmt::format(".{}", property);
+  }
+  return text;
 }
 
 void require(const Place& place, const void* pointer) {

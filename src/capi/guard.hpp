@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -33,15 +34,16 @@ template <class... Args>
   throw Error(Status(code, fmt::format(sentence, std::forward<Args>(args)...)));
 }
 
-/// What a sentence speaks of: "scaled_mm: options.out", "grouped_mm: inputs[2].data".
+/// What a sentence speaks of: "scaled_mm: options.out.dtype", "grouped_mm: inputs[2].data". All
+/// names are literals.
 struct Place {
   const char* operation;
   const char* argument;
-  const char* property = nullptr;
   std::int64_t index = -1;
+  std::array<const char*, 4> properties{};
 
-  Place at(std::int64_t i) const noexcept { return {operation, argument, property, i}; }
-  Place of(const char* name) const noexcept { return {operation, argument, name, index}; }
+  Place at(std::int64_t i) const noexcept;
+  Place of(const char* name) const noexcept;
   std::string text() const;
 };
 

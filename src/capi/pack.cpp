@@ -14,7 +14,7 @@ octavo_code octavo_pack(const octavo_operand* weight, const octavo_pack_options*
     const OperandArgument operand({"pack", "weight"}, weight);
     octavo::PackOptions o;
     if (c.activation != nullptr) {
-      o.activation = activation_from({"pack", "options", "activation"}, c.activation);
+      o.activation = activation_from(Place{"pack", "options"}.of("activation"), c.activation);
     }
     o.backend = c.backend;
     slot.fill(octavo::pack(operand, o, run_on));
