@@ -109,6 +109,12 @@ OCTAVO_C_API const char* octavo_scheme_name(int32_t scheme);
 /* The scheme of that name, the ecosystem's spellings (FP8_DYNAMIC, W8A8, ...) included. */
 OCTAVO_C_API octavo_code octavo_scheme_from_name(const char* name, int32_t* result);
 
+/* How activations meet a weight of that scheme. */
+OCTAVO_C_API octavo_code octavo_scheme_activation(int32_t scheme, octavo_activation* result);
+/* Quantises a float weight [N, K], as layers store it, by that scheme. */
+OCTAVO_C_API octavo_code octavo_quantize_weight(const octavo_view* weight, int32_t scheme,
+                                                octavo_weight** result);
+
 typedef struct octavo_quantize_file_options {
   size_t struct_size;
   int64_t scheme;
@@ -118,6 +124,21 @@ typedef struct octavo_quantize_file_options {
   void* user;
 } octavo_quantize_file_options;
 OCTAVO_INIT_FUNCTION_(octavo_quantize_file_options);
+
+typedef struct octavo_layer_info {
+  size_t struct_size;
+  const char* name;
+  int64_t n, k;
+  int64_t bytes_before, bytes_after; /* weight and scales */
+  double sqnr_db;                    /* 10 log10(sum w^2 / sum (w - w')^2) */
+  double max_error;                  /* largest |w - w'| */
+  int64_t saturated;                 /* codes at the type's largest magnitude */
+} octavo_layer_info;
+OCTAVO_INIT_FUNCTION_(octavo_layer_info);
+/* Measures a weight [N, K] against its quantised form; the result's name is `layer` itself. */
+OCTAVO_C_API octavo_code octavo_weight_compare(const char* layer, const octavo_view* weight,
+                                               const octavo_weight* quantized,
+                                               octavo_layer_info* result);
 
 /* What became of a file and of each of its layers. */
 typedef struct octavo_report octavo_report;
@@ -134,16 +155,6 @@ typedef struct octavo_report_info {
 OCTAVO_INIT_FUNCTION_(octavo_report_info);
 OCTAVO_C_API octavo_code octavo_report_describe(const octavo_report* report,
                                                 octavo_report_info* result);
-typedef struct octavo_layer_info {
-  size_t struct_size;
-  const char* name;
-  int64_t n, k;
-  int64_t bytes_before, bytes_after; /* weight and scales */
-  double sqnr_db;                    /* 10 log10(sum w^2 / sum (w - w')^2) */
-  double max_error;                  /* largest |w - w'| */
-  int64_t saturated;                 /* codes at the type's largest magnitude */
-} octavo_layer_info;
-OCTAVO_INIT_FUNCTION_(octavo_layer_info);
 OCTAVO_C_API octavo_code octavo_report_layer(const octavo_report* report, int64_t index,
                                              octavo_layer_info* result);
 OCTAVO_C_API octavo_report* octavo_report_retain(octavo_report* report);

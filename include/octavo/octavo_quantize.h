@@ -92,6 +92,7 @@ OCTAVO_INIT_FUNCTION_(octavo_operand);
  * unpacked bit for bit. It owns its codes and scales. */
 typedef struct octavo_pack_options {
   size_t struct_size;
+  octavo_scale scale;                  /* the weight's scale; undefined: the one that it carries */
   const octavo_activation* activation; /* the rule that octavo_linear will follow; NULL: none */
   const char* backend;                 /* whose layout; NULL: the best that has one */
 } octavo_pack_options;

@@ -13,6 +13,7 @@ octavo_code octavo_pack(const octavo_operand* weight, const octavo_pack_options*
     const Context run_on("pack", context);
     const OperandArgument operand({"pack", "weight"}, weight);
     octavo::PackOptions o;
+    o.scale = scale_from(Place{"pack", "options"}.of("scale"), c.scale);
     if (c.activation != nullptr) {
       o.activation = activation_from(Place{"pack", "options"}.of("activation"), c.activation);
     }

@@ -152,6 +152,20 @@ static void multiply(const char* path) {
   octavo_packed_release(packed);
 }
 
+/* The same without a file. */
+static void in_memory(void) {
+  const octavo_view w = octavo_view_of(kW, OCTAVO_FLOAT32, 2, kShape);
+  octavo_weight* weight = NULL;
+  octavo_layer_info layer = octavo_layer_info_init();
+  octavo_activation rule = octavo_activation_init();
+  CHECK(octavo_quantize_weight(&w, OCTAVO_INT8_DYNAMIC, &weight));
+  CHECK(octavo_weight_compare("w", &w, weight, &layer));
+  EXPECT(strcmp(layer.name, "w") == 0 && layer.n == 2 && layer.max_error == 0);
+  octavo_weight_release(weight);
+  CHECK(octavo_scheme_activation(OCTAVO_LLM_INT8, &rule));
+  EXPECT(rule.flags == OCTAVO_VECTORWISE && rule.outlier_threshold == 6);
+}
+
 void test_checkpoints(const char* folder) {
   char original[1024], quantised[1024];
   join(original, sizeof original, folder, "c99-original.safetensors");
@@ -160,6 +174,7 @@ void test_checkpoints(const char* folder) {
   read(original);
   quantise(original, quantised);
   multiply(quantised);
+  in_memory();
   remove(original);
   remove(quantised);
 }

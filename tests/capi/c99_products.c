@@ -144,9 +144,31 @@ static void quantised_packed_and_linear(void) {
   octavo_packed_release(packed);
 }
 
+/* Codes of the caller's, with their scales beside them. */
+static void packed_with_a_scale(void) {
+  const float x[] = {1, 1, 1};
+  const float scale[] = {2, 4};
+  const int64_t row[] = {1, 3};
+  const octavo_view x_view = octavo_view_of(x, OCTAVO_FLOAT32, 2, row);
+  const octavo_view b_view = octavo_view_of(kB, OCTAVO_INT8, 2, kShapeB);
+  const octavo_view scale_view = octavo_view_of(scale, OCTAVO_FLOAT32, 1, kTwo);
+  const octavo_operand b = operand_of(&b_view);
+  octavo_pack_options options = octavo_pack_options_init();
+  octavo_packed* packed = NULL;
+  octavo_tensor* y = NULL;
+  const float want[] = {4, 8}; /* columns of B sum to 2 */
+
+  options.scale = octavo_scale_tensor(&scale_view, OCTAVO_PER_CHANNEL);
+  CHECK(octavo_pack(&b, &options, NULL, &packed));
+  CHECK(octavo_linear(&x_view, packed, NULL, NULL, &y));
+  expect_floats(y, want, 2);
+  octavo_packed_release(packed);
+}
+
 void test_products(void) {
   with_scales_and_bias();
   into_memory_of_the_caller();
   on_lent_threads_and_memory();
   quantised_packed_and_linear();
+  packed_with_a_scale();
 }

@@ -120,6 +120,10 @@ std::map<std::string, Call> with_nulls() {
        [] {
          return octavo_scaled_mm_workspace_bytes(nullptr, nullptr, nullptr, nullptr, nullptr);
        }},
+      {"octavo_quantize_weight", [] { return octavo_quantize_weight(nullptr, 0, nullptr); }},
+      {"octavo_scheme_activation", [] { return octavo_scheme_activation(0, nullptr); }},
+      {"octavo_weight_compare",
+       [] { return octavo_weight_compare(nullptr, nullptr, nullptr, nullptr); }},
       {"octavo_scheme_from_name", [] { return octavo_scheme_from_name(nullptr, nullptr); }},
       {"octavo_strings_at", [] { return octavo_strings_at(nullptr, 0, nullptr); }},
       {"octavo_strings_count", [] { return octavo_strings_count(nullptr, nullptr); }},

@@ -260,6 +260,22 @@ TEST(CApiStructs, EnumeratorsAndFlagsOutOfRange) {
          o.scheme = 4;
          return octavo_quantize_file("in", "out", &o, nullptr);
        }},
+      {"quantize_weight: scheme must be in [0, 3]; got 4",
+       [&] {
+         octavo_weight* weight = nullptr;
+         return octavo_quantize_weight(s.w, 4, &weight);
+       }},
+      {"scheme_activation: scheme must be in [0, 3]; got -1",
+       [] {
+         octavo_activation rule = octavo_activation_init();
+         return octavo_scheme_activation(-1, &rule);
+       }},
+      {"pack: options.scale.kind must be in [0, 3]; got 9",
+       [&] {
+         octavo_pack_options o = octavo_pack_options_init();
+         o.scale.kind = 9;
+         return octavo_pack(&s.b, &o, nullptr, &s.packed);
+       }},
       {"scheme_from_name: name must be that of a scheme; got 'int7'",
        [] {
          std::int32_t scheme = 0;

@@ -285,6 +285,9 @@ TEST(CApiViews, OfGroupedProducts) {
 TEST(CApiViews, OfLlmInt8AndFiles) {
   Sample s;
   octavo_tensor* r[5] = {};
+  octavo_weight* weight = nullptr;
+  octavo_weight* good = nullptr;
+  ASSERT_EQ(octavo_quantize_weight(s.x, OCTAVO_INT8_DYNAMIC, &good), OCTAVO_OK);
   const octavo_dtype none{};
   using M = octavo_mixed_scaled_mm_options;
   const M m = octavo_mixed_scaled_mm_options_init();
@@ -335,6 +338,13 @@ TEST(CApiViews, OfLlmInt8AndFiles) {
        [&](auto* v) { return octavo_int8_vectorwise_dequant(v, s.two, nullptr, s.t); }},
       {"int8_vectorwise_dequant: row_absmax", s.two,
        [&](auto* v) { return octavo_int8_vectorwise_dequant(s.codes, v, nullptr, s.t); }},
+      {"quantize_weight: weight", s.x,
+       [&](auto* v) { return octavo_quantize_weight(v, OCTAVO_INT8_DYNAMIC, &weight); }},
+      {"weight_compare: weight", s.x,
+       [&](auto* v) {
+         octavo_layer_info layer = octavo_layer_info_init();
+         return octavo_weight_compare("w", v, good, &layer);
+       }},
       {"write_safetensors: tensors[0].data", s.x,
        [&](auto* v) {
          octavo_tensor_to_write tensor = octavo_tensor_to_write_init();
@@ -344,6 +354,7 @@ TEST(CApiViews, OfLlmInt8AndFiles) {
          return octavo_write_safetensors("never", list, 1, nullptr, nullptr, 0);
        }},
   });
+  octavo_weight_release(good);
 }
 
 }  // namespace
