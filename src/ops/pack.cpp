@@ -44,11 +44,11 @@ Result<Operand> checked(const Operand& weight, const Scale& scale) {
                 "got {}",
                 site(Arg::b), shape_string(weight.azp));
   }
-  for (const ScaleView& scale : weight.scale) {
-    if (scale.row0 == 0 && scale.col0 == 0) continue;
+  for (const ScaleView& carried : weight.scale) {
+    if (carried.row0 == 0 && carried.col0 == 0) continue;
     return fail(Code::unsupported,
                 "{}.scale must begin at the weight's first element; got [{}, {}]", site(Arg::b),
-                scale.row0, scale.col0);
+                carried.row0, carried.col0);
   }
   Operand resolved = weight;
   OCTAVO_TRY(resolve_scales(site, resolved, scale,
