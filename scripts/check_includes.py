@@ -70,7 +70,7 @@ LAYERS = (
     Layer("a test", "tests/*/",
           (*EDGE, *CPU, "gtest/*", "rapidcheck*", "kit/*", "support/*", "{own}/*",
            "ops/helpers.hpp", "capi/sample.hpp")),
-    Layer("the Python module", "python/", (*EDGE, *TORCH)),
+    Layer("the Python module", "python/", (*EDGE, *TORCH, "dlfcn.h")),
 )
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
