@@ -17,9 +17,10 @@ from typing import Iterator, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("include", "src", "tools", "bench", "examples", "tests", "python")
-SUFFIXES = {".h", ".hpp", ".cpp", ".cu", ".cuh", ".inc"}
+SUFFIXES = {".c", ".h", ".hpp", ".cpp", ".cu", ".cuh", ".inc"}
 
 SYSTEM = ("unistd.h", "fcntl.h", "pthread.h", "spawn.h", "sys/*.h", "asm/hwcap.h")
+C_STANDARD = {"stddef.h", "stdint.h", "stdio.h", "stdlib.h", "string.h"}
 CPU = ("cpuid.h", "*mmintrin.h", "immintrin.h", "arm_neon.h")
 CUDA = ("cuda*", "cub/*", "cute/*", "cutlass/*", "cublas*", "nv/*", "mma.h")
 TORCH = ("torch/*", "ATen/*", "c10/*", "nanobind/*", "Python.h")
@@ -49,6 +50,7 @@ LAYERS = (
            "fmt/*")),
     Layer("checkpoint", "src/checkpoint/",
           ("octavo/*", "core/*", "checkpoint/*", "fmt/*", "nlohmann/*", "re2/*", *SYSTEM)),
+    Layer("the C ABI", "src/capi/", ("octavo/*", "capi/*", "fmt/*")),
     Layer("layers", "src/layers/", ("octavo/*", "core/*", "layers/*", "fmt/*")),
     Layer("the command line", "tools/*/", (*EDGE, "kit/*")),
     Layer("a peer", "bench/peers/",
@@ -62,11 +64,13 @@ LAYERS = (
           (*EDGE, "gtest/*", "kit/*", "support/*", "[!/]*.hpp")),
     Layer("tests of the kernels", "tests/kernels/",
           (*EDGE, "gtest/*", "kit/*", "support/*", "backends/cpu/*", "core/*")),
+    Layer("tests of the C ABI", "tests/capi/",
+          ("octavo/*", "./*", "capi/*", "gtest/*", "support/*")),
     Layer("tests of the command line", "tests/cli/", (*EDGE, "gtest/*", "peers/peer.hpp")),
     Layer("a test", "tests/*/",
           (*EDGE, *CPU, "gtest/*", "rapidcheck*", "kit/*", "support/*", "{own}/*",
-           "ops/helpers.hpp")),
-    Layer("the Python module", "python/", (*EDGE, *TORCH)),
+           "ops/helpers.hpp", "capi/sample.hpp")),
+    Layer("the Python module", "python/", (*EDGE, *TORCH, "dlfcn.h")),
 )
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
@@ -89,7 +93,7 @@ def layer_of(path: str) -> tuple[Layer, str] | None:
 
 
 def is_standard(header: str) -> bool:
-    return "/" not in header and "." not in header
+    return "/" not in header and ("." not in header or header in C_STANDARD)
 
 
 def refusal(path: str, bracket: str, header: str, beside: bool) -> str | None:
@@ -141,6 +145,8 @@ SELF_TEST: tuple[tuple[str, str, str], ...] = (
      "backends/arena.hpp backends/cpu/pack.hpp checkpoint/impl.hpp nlohmann/json.hpp"),
     ("src/checkpoint/x.cpp", "checkpoint/y.hpp core/x.hpp re2/re2.h",
      "ops/run.hpp backends/backend.hpp"),
+    ("src/capi/x.cpp", "octavo/octavo.h capi/guard.hpp fmt/format.h",
+     "core/error.hpp ops/run.hpp checkpoint/impl.hpp unistd.h"),
     ("src/layers/x.cpp", "octavo/linear.hpp layers/y.hpp", "ops/run.hpp backends/backend.hpp"),
     ("tools/octavo/x.cpp", "octavo/x.hpp kit/check.hpp CLI/CLI.hpp", "core/x.hpp ops/run.hpp"),
     ("bench/peers/x.cpp", "peers/peer.hpp oneapi/dnnl/dnnl.hpp dlfcn.h",
@@ -152,6 +158,8 @@ SELF_TEST: tuple[tuple[str, str, str], ...] = (
     ("examples/x.cpp", "octavo/x.hpp", "core/x.hpp"),
     ("tests/examples/x.cpp", "bert.hpp gtest/gtest.h", "core/x.hpp"),
     ("tests/kernels/x.cpp", "backends/cpu/kernels.hpp", "ops/run.hpp backends/reference/x.hpp"),
+    ("tests/capi/x.c", "octavo/octavo.h capi/sample.hpp gtest/gtest.h",
+     "core/x.hpp kit/check.hpp unistd.h"),
     ("tests/cli/x.cpp", "gtest/gtest.h octavo/x.hpp peers/peer.hpp", "core/x.hpp kit/check.hpp"),
     ("tests/ops/x.cpp", "gtest/gtest.h support/lines.hpp ops/helpers.hpp",
      "core/x.hpp backends/backend.hpp cuda_runtime.h"),

@@ -92,6 +92,12 @@ OCTAVO_API std::string_view scheme_name(Scheme scheme) noexcept;
 /// The scheme of that name, PyTorch-ecosystem spellings (FP8_DYNAMIC, W8A8, ...) included.
 OCTAVO_API std::optional<Scheme> scheme_from_name(std::string_view name) noexcept;
 
+/// How activations meet a weight of that scheme.
+OCTAVO_API ActivationQuant activation_rule(Scheme scheme);
+
+/// Quantises a float weight [N, K], as layers store it, by that scheme. Throws Error.
+OCTAVO_API Weight quantize_weight(const TensorView& weight, Scheme scheme);
+
 /// What became of one layer.
 struct LayerReport {
   std::string name;
@@ -101,6 +107,11 @@ struct LayerReport {
   double max_error = 0;                            ///< largest |w - w'|
   std::int64_t saturated = 0;                      ///< codes at the type's largest magnitude
 };
+/// Measures a weight [N, K] against its quantised form. Throws Error (corrupt_data) for a weight
+/// that is not finite.
+OCTAVO_API LayerReport compare_weight(std::string_view layer, const TensorView& weight,
+                                      const Weight& quantized);
+
 struct QuantizeReport {
   std::vector<LayerReport> layers;
   std::int64_t file_bytes_before = 0, file_bytes_after = 0;

@@ -48,6 +48,10 @@ OCTAVO_API Tensor scaled_mm(const Operand& a, const Operand& b, const ScaledMmOp
 OCTAVO_API MatmulProblem scaled_mm_problem(const Operand& a, const Operand& b,
                                            const ScaledMmOptions& options = {});
 
+/// The out_dtype of a product that names none: float32 for integers, bfloat16 for fp8, else A's
+/// type.
+OCTAVO_API DType default_out_dtype(DType a) noexcept;
+
 /// Runs a problem that one of the `..._problem` functions made and whose `out` is set. The memory
 /// it refers to must still be there. Throws Error.
 OCTAVO_API void run(const MatmulProblem& problem, const ExecContext& context = {},

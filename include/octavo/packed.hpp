@@ -38,6 +38,7 @@ class OCTAVO_API PackedWeight {
 };
 
 struct PackOptions {
+  Scale scale{};  ///< the weight's scale; undefined: the one that it carries
   std::optional<ActivationQuant> activation{};  ///< the rule that `linear` will follow
   const char* backend = nullptr;  ///< whose layout; null, or one that has none: the first that has
 };

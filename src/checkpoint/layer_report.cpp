@@ -51,7 +51,8 @@ double decibels(double signal, double noise) {
 
 }  // namespace
 
-LayerReport measure(std::string_view layer, const TensorView& weight, const Quantized& quantized) {
+LayerReport measure(const char* operation, std::string_view layer, const TensorView& weight,
+                    const Quantized& quantized) {
   LayerReport report{.name = std::string(layer), .n = weight.shape[0], .k = weight.shape[1]};
   Sums sums;
   for (std::int64_t row = 0; row < report.n; row += kStrip) {
@@ -63,10 +64,9 @@ LayerReport measure(std::string_view layer, const TensorView& weight, const Quan
               quantized, sums);
     }
     if (!std::isfinite(sums.signal)) {
-      refuse(
-          Code::corrupt_data,
-          "quantize_file: the weight of layer {} must be finite; got NaN or Inf in rows {} to {}",
-          in_quotes(layer), row, end - 1);
+      refuse(Code::corrupt_data,
+             "{}: the weight of layer {} must be finite; got NaN or Inf in rows {} to {}",
+             operation, in_quotes(layer), row, end - 1);
     }
   }
   report.bytes_before = weight.numel() * element_bytes(weight.dtype);

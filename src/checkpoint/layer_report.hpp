@@ -10,6 +10,7 @@ namespace octavo::checkpoint {
 
 /// Compares the weight [N, K] of that layer with its codes. Throws Error (corrupt_data) for a
 /// weight that is not finite.
-LayerReport measure(std::string_view layer, const TensorView& weight, const Quantized& quantized);
+LayerReport measure(const char* operation, std::string_view layer, const TensorView& weight,
+                    const Quantized& quantized);
 
 }  // namespace octavo::checkpoint

@@ -9,73 +9,14 @@
 #include "checkpoint/layer_filter.hpp"
 #include "checkpoint/layer_report.hpp"
 #include "checkpoint/quantization_config.hpp"
+#include "checkpoint/recipe.hpp"
 #include "checkpoint/sentence.hpp"
 #include "core/cells.hpp"
-#include "octavo/llm_int8.hpp"
 
 namespace octavo {
 namespace {
 
 using namespace checkpoint;
-
-/// A weight as a scheme writes it.
-struct Written {
-  Quantized codes;  ///< for the report
-  Tensor scale;     ///< as stored in the file
-};
-
-Written per_channel(const Tensor& weight, DType dtype) {
-  Quantized q = quantize(weight, {.dtype = dtype, .granularity = per_token()});
-  Tensor scale = q.scale;
-  return {std::move(q), std::move(scale)};
-}
-
-Written int8_rows(const Tensor& weight) { return per_channel(weight, DType::int8); }
-Written fp8_rows(const Tensor& weight) { return per_channel(weight, DType::float8_e4m3fn); }
-
-Written fp8_blocks(const Tensor& weight) {
-  Quantized q =
-      quantize(weight, {.dtype = DType::float8_e4m3fn, .granularity = block(kBlock, kBlock)});
-  Tensor scale = q.scale;
-  return {std::move(q), std::move(scale)};
-}
-
-// The file holds the absolute maxima; the report needs the scales.
-Written llm_int8_rows(const Tensor& weight) {
-  constexpr float kQmax = 127.0F;
-  const VectorwiseQuant rows = int8_vectorwise_quant(weight);
-  const std::int64_t n = weight.size(0);
-  const Tensor scale = Tensor::empty(DType::float32, {n, 1});
-  for (std::int64_t i = 0; i < n; ++i) {
-    scale.data_as<float>()[i] = rows.row_absmax.data_as<float>()[i] / kQmax;
-  }
-  return {{rows.codes, scale, ScaleGrid{1, kWholeExtent}, {}}, rows.row_absmax};
-}
-
-/// One row per scheme: what its files hold, and how it is made.
-struct Recipe {
-  Scheme scheme;
-  Written (*quantise)(const Tensor& weight);
-  const char* code_type;
-  const char* scale;  ///< the tensor beside "weight"
-  ScaleGrid grid;
-  bool bitsandbytes = false;  ///< a scale of shape [N], and a byte that says "row-major"
-};
-constexpr ScaleGrid kRows{1, kWholeExtent};
-constexpr std::array<Recipe, 4> kRecipes{{
-    {Scheme::int8_dynamic, int8_rows, "I8", "weight_scale", kRows},
-    {Scheme::fp8_dynamic, fp8_rows, "F8_E4M3", "weight_scale", kRows},
-    {Scheme::fp8_block, fp8_blocks, "F8_E4M3", "weight_scale_inv", {kBlock, kBlock}},
-    {Scheme::llm_int8, llm_int8_rows, "I8", "SCB", kRows, true},
-}};
-
-const Recipe& recipe_of(Scheme scheme) {
-  for (const Recipe& recipe : kRecipes) {
-    if (recipe.scheme == scheme) return recipe;
-  }
-  refuse(Code::invalid_argument, "quantize_file: options.scheme must be one of the four; got {}",
-         static_cast<int>(scheme));
-}
 
 std::vector<std::byte> bytes_of(const Tensor& tensor) {
   std::vector<std::byte> bytes(
@@ -95,7 +36,7 @@ class FileQuantizer {
  public:
   FileQuantizer(const std::string& in, const QuantizeFileOptions& options)
       : in_(open_checkpoint(in)),
-        recipe_(recipe_of(options.scheme)),
+        recipe_(recipe_of("quantize_file", options.scheme)),
         options_(options),
         ignore_("quantize_file", options.ignore) {
     const std::vector<std::string> quantized = in_.quantized_layers();
@@ -139,7 +80,8 @@ class FileQuantizer {
     tensors_.push_back({entry.name, recipe_.code_type, entry.shape, [this, &entry, layer, scale] {
                           const Tensor weight = in_.tensor(entry.name);
                           const Written written = recipe_.quantise(weight);
-                          report_.layers.push_back(measure(layer, weight, written.codes));
+                          report_.layers.push_back(
+                              measure("quantize_file", layer, weight, written.codes));
                           *scale = written.scale;
                           advance(entry);
                           return bytes_of(written.codes.data);

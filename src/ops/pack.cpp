@@ -21,7 +21,8 @@ Result<const WeightLayout*> find_layout(const char* argument, DType dtype) {
   return fail(Code::internal, "pack: a backend must have a packed layout; got none");
 }
 
-Status check_weight(const Operand& weight) {
+// The weight with its scale resolved.
+Result<Operand> checked(const Operand& weight, const Scale& scale) {
   const Site site{"pack", &kLinearNames};
   if (weight.packed != nullptr) {
     return fail(Code::invalid_argument, "{} must be a tensor; got a packed weight", site(Arg::b));
@@ -43,21 +44,22 @@ Status check_weight(const Operand& weight) {
                 "got {}",
                 site(Arg::b), shape_string(weight.azp));
   }
-  for (const ScaleView& scale : weight.scale) {
-    if (scale.row0 == 0 && scale.col0 == 0) continue;
+  for (const ScaleView& carried : weight.scale) {
+    if (carried.row0 == 0 && carried.col0 == 0) continue;
     return fail(Code::unsupported,
                 "{}.scale must begin at the weight's first element; got [{}, {}]", site(Arg::b),
-                scale.row0, scale.col0);
+                carried.row0, carried.col0);
   }
-  Operand checked = weight;
-  return resolve_scales(site, checked, {},
-                        {.side = Side::b, .rows = v.shape[0], .cols = v.shape[1]});
+  Operand resolved = weight;
+  OCTAVO_TRY(resolve_scales(site, resolved, scale,
+                            {.side = Side::b, .rows = v.shape[0], .cols = v.shape[1]}));
+  return resolved;
 }
 
 // Everything but codes; the scales are the caller's.
 Result<std::shared_ptr<PackedWeightData>> outlined(const Operand& weight,
                                                    const PackOptions& options) {
-  OCTAVO_TRY(check_weight(weight));
+  OCTAVO_TRY_ASSIGN(const Operand resolved, checked(weight, options.scale));
   if (options.activation) OCTAVO_TRY(check_activation("pack: activation.", *options.activation));
   auto content = std::make_shared<PackedWeightData>();
   OCTAVO_TRY_ASSIGN(content->layout, find_layout(options.backend, weight.data.dtype));
@@ -65,7 +67,7 @@ Result<std::shared_ptr<PackedWeightData>> outlined(const Operand& weight,
   content->k = weight.data.shape[0];
   content->n = weight.data.shape[1];
   content->activation = options.activation;
-  content->scale = weight.scale;
+  content->scale = resolved.scale;
   return content;
 }
 

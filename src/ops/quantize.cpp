@@ -99,6 +99,7 @@ Status check_outputs(const TensorView& x, const QuantizeOptions& o, const Quanti
         Row{"scale", q.scale.view(), o.scale_dtype, scales},
         Row{"azp", q.azp.view(), o.azp ? DType::int32 : DType::undefined, scales}}) {
     const TensorView& t = row.tensor;
+    if (t.defined()) OCTAVO_TRY(check_tensor({kQuantize, &kQuantizeNames}, Arg::out, t));
     if (t.dtype == row.dtype && (!t.defined() || std::ranges::equal(t.dims(), row.shape))) continue;
     return fail(Code::invalid_argument, "quantize: out.{} must be {} [{}, {}]; got {} {}", row.name,
                 name(row.dtype), row.shape[0], row.shape[1], name(t.dtype), shape_string(t));

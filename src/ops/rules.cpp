@@ -7,6 +7,7 @@
 
 #include "core/error.hpp"
 #include "core/overlap.hpp"
+#include "octavo/matmul.hpp"
 
 namespace octavo {
 namespace {
@@ -92,11 +93,13 @@ Status check_pair(const Site& site, DType a, DType b) {
               site.bare(Arg::a), site.bare(Arg::b), kPairs, name(a), name(b));
 }
 
+DType default_out_dtype(DType a) noexcept {
+  if (is_integer8(a)) return DType::float32;
+  return is_float8(a) ? DType::bfloat16 : a;
+}
+
 Result<DType> resolve_out_dtype(const Site& site, DType a, DType b, DType requested) {
-  if (requested == DType::undefined) {
-    if (is_integer8(a)) return DType::float32;
-    return is_float8(a) ? DType::bfloat16 : a;
-  }
+  if (requested == DType::undefined) return default_out_dtype(a);
   if (!output_type(requested)) {
     return fail(Code::invalid_argument,
                 "{} must be a float type of at most 32 bits, int8, uint8 or int32; got {}",

@@ -25,6 +25,8 @@ if(SHARED)
   find_program(python python3 REQUIRED)
   file(GLOB_RECURSE library ${BUILD_DIR}/liboctavo.so)
   run("checking exports" ${python} ${SOURCE_DIR}/scripts/check_symbols.py --shared ${library})
+  run("checking the C ABI's exports" ${python} ${SOURCE_DIR}/scripts/check_exports.py
+      --shared ${library})
 endif()
 run("installing" ${CMAKE_COMMAND} --install ${BUILD_DIR} --prefix ${prefix})
 
@@ -40,3 +42,4 @@ run("configuring the consumer" ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/con
     -D OCTAVO_EXPECTED_VERSION=${VERSION})
 run("building the consumer" ${CMAKE_COMMAND} --build ${WORK_DIR}/consumer)
 run("running the consumer" ${WORK_DIR}/consumer/consumer)
+run("running the consumer in C" ${WORK_DIR}/consumer/consumer_c)

@@ -23,11 +23,12 @@ struct Spread {
   const DotKernels& kernels;
   DType from, to;
   std::int64_t steps, code_vectors, vectors;
+  bool quads = false;  // fp8 by fours
 
   std::string to_string() const {
     return std::string(kernels.how) + ", " + std::string(name(from)) + ", " +
            std::to_string(steps) + " steps, " + std::to_string(code_vectors) + " vectors to " +
-           std::to_string(vectors);
+           std::to_string(vectors) + (quads ? ", by fours" : "");
   }
 };
 
@@ -40,7 +41,8 @@ float element_of(const Panel& panel, DType dtype, std::int64_t k, std::int64_t j
 }
 
 void expect_spread(const Spread& s, int first) {
-  const cpu::PanelForm& form = s.from == DType::int8 ? cpu::kInt8Form : cpu::kFloat8Form;
+  const bool fours = s.from == DType::int8 || s.quads;
+  const cpu::PanelForm& form = fours ? cpu::kInt8Form : cpu::kFloat8Form;
   const std::int64_t depth = s.steps * form.step;
   const Panel codes(form, depth, s.code_vectors);
   const auto code_of = [&](std::int64_t k, std::int64_t j) {
@@ -55,6 +57,9 @@ void expect_spread(const Spread& s, int first) {
   std::memset(panel.bytes().data(), 0xA5, static_cast<std::size_t>(panel.bytes().size()));
   if (s.from == DType::int8) {
     s.kernels.spread_int8(codes.bytes().data(), s.steps, s.vectors, panel.bytes().data());
+  } else if (s.quads) {
+    s.kernels.spread_float8_quads(cpu::float8_table(s.from), codes.bytes().data(), s.steps,
+                                  s.vectors, panel.bytes().data());
   } else {
     s.kernels.spread_float8(cpu::float8_table(s.from), codes.bytes().data(), s.steps,
                             s.code_vectors, s.vectors, panel.bytes().data());
@@ -80,6 +85,9 @@ void expect_every_spread(const DotKernels& kernels, DType to) {
       for (const std::int64_t steps : {0, 1, 2, 5}) {
         for (int first = 0; first < 256; first += steps == 1 ? 1 : 51) {
           expect_spread({kernels, from, to, steps, code_vectors, vectors}, first);
+          if (from != DType::int8) {
+            expect_spread({kernels, from, to, steps, vectors, vectors, true}, first);
+          }
           if (testing::Test::HasFatalFailure()) return;
         }
       }
@@ -100,6 +108,7 @@ TEST(DotSpread, IsThereWhereRowsAreLaid) {
   for (const DotKernels* kernels : tables) {
     EXPECT_EQ(kernels->lay == nullptr, kernels->spread_int8 == nullptr) << kernels->how;
     EXPECT_EQ(kernels->lay == nullptr, kernels->spread_float8 == nullptr) << kernels->how;
+    EXPECT_EQ(kernels->lay == nullptr, kernels->spread_float8_quads == nullptr) << kernels->how;
   }
 }
 

@@ -104,6 +104,11 @@ std::vector<ErrorRow> quantize_errors() {
        }},
       {"IntoScale", kInvalid, "quantize: out.scale must be float32 [1, 1]; got float32 [4, 1]",
        [=] { quantize_into(x, {.granularity = per_tensor()}, good); }},
+      {"IntoNothing", kInvalid, "quantize: out.data must not be null; got null for shape [4, 6]",
+       [=] {
+         const Tensor nowhere = Tensor::adopt(nullptr, {nullptr, int8, {4, 6}});
+         quantize_into(x, {}, {nowhere, good.scale, good.grid, {}});
+       }},
       {"IntoAzp", kInvalid, "quantize: out.azp must be int32 [4, 1]; got undefined []",
        [=] { quantize_into(x, {.azp = true}, good); }},
       {"IntoGrid", kInvalid, "quantize: out.grid must be 1 x 9223372036854775807; got 1 x 6",

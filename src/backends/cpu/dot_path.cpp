@@ -39,7 +39,10 @@ const char* float_path(const Member& p, const DotMachine& machine, DType a, DTyp
   path.made = pairs ? machine.pairs : machine.floats;
   path.rows = pairs ? DType::bfloat16 : DType::float32;
   if (is_float8(a) && pairs) path.float8 = machine.float8;
-  if (p.b.packed == nullptr) return nullptr;
+  if (p.b.packed == nullptr) {
+    if (element_bytes(b) == 1) path.quads = machine.integers;
+    return nullptr;
+  }
   const WeightLayout* layout = p.b.packed->content()->layout;
   if (layout->widen == nullptr) return "the weight is packed for a device";
   if (layout != &kFloatLayout) return nullptr;

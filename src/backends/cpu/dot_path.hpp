@@ -16,6 +16,8 @@ struct DotPath {
   const DotKernels* made = nullptr;    ///< read panels that are made on the way; the same bits
   const IntegerKernels* integers = nullptr;  ///< null: floats
   const Float8Kernels* float8 = nullptr;     ///< decodes fp8 rows of A; null: another way
+  const IntegerKernels* quads = nullptr;     ///< lays 8-bit weights of a float path that are not
+                                             ///< packed by fours, to be spread; null: another way
   DType rows = DType::undefined;             ///< what the rows of A hold: a type of 8 bits, as it
                                              ///< is, bfloat16 or float32
 

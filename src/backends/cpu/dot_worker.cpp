@@ -21,7 +21,7 @@ namespace {
 
 static_assert(kTileCols == kPanelWidth && kTileCols == kRowSums);
 
-constexpr std::int64_t kWideDepth = 128;  // even
+constexpr std::int64_t kWideDepth = 128;  // a multiple of 4
 // How far a panel that is read once is prefetched in its own stream, which goes on into the next.
 constexpr std::int64_t kStreamAhead = 8192;
 // Up to so many rows wait for what their epilogue reads.
@@ -166,7 +166,7 @@ const char* DotWorker::make_chunk(std::int64_t k0, std::int64_t k1) noexcept {
          .sums = w_.panel_sums});
     return static_cast<const char*>(w_.panel);
   }
-  if (spread_chunk(k0, k1)) return static_cast<const char*>(w_.panel);
+  if (spread_chunk(k0, k1) || interleave_chunk(k0, k1)) return static_cast<const char*>(w_.panel);
   const PanelForm& form = kernels_->form;
   for (std::int64_t k = k0; k < k1; k += kWideDepth) {
     const std::int64_t end = std::min(k1, k + kWideDepth);
@@ -193,6 +193,34 @@ bool DotWorker::spread_chunk(std::int64_t k0, std::int64_t k1) noexcept {
     kernels_->spread_int8(codes, steps, vectors_, w_.panel);
   } else {
     kernels_->spread_float8(table_, codes, steps, panels.vectors(panel_), vectors_, w_.panel);
+  }
+  return true;
+}
+
+// 8-bit weights that are not packed: by fours, as int8 is packed, and spread from there.
+bool DotWorker::interleave_chunk(std::int64_t k0, std::int64_t k1) noexcept {
+  if (d_.path.quads == nullptr) return false;
+  const PanelForm& form = kernels_->form;
+  const TensorView& b = d_.p.b.data;
+  std::array<std::int32_t, static_cast<std::size_t>(kTileCols)> sums{};  // nobody reads them
+  for (std::int64_t k = k0; k < k1; k += kWideDepth) {
+    const std::int64_t depth = std::min(k1 - k, kWideDepth);
+    d_.path.quads->pack(
+        {.b = static_cast<const std::int8_t*>(b.at(k * b.strides[0] + column_ * b.strides[1])),
+         .stride_k = b.strides[0],
+         .stride_n = b.strides[1],
+         .depth = depth,
+         .columns = columns_,
+         .panel = reinterpret_cast<std::int8_t*>(w_.wide),
+         .sums = sums.data()});
+    const std::int64_t steps = (depth + kInt8Form.step - 1) / kInt8Form.step;
+    char* panel =
+        static_cast<char*>(w_.panel) + (k - k0) / form.step * vectors_ * form.vector_bytes;
+    if (b.dtype == DType::int8) {
+      kernels_->spread_int8(w_.wide, steps, vectors_, panel);
+    } else {
+      kernels_->spread_float8_quads(table_, w_.wide, steps, vectors_, panel);
+    }
   }
   return true;
 }

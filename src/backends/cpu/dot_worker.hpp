@@ -18,7 +18,7 @@ struct DotScratch {
   float* floats;               ///< the same: integers that 32 bits have no room for
   float* outliers;             ///< the same
   void* panel;                 ///< one chunk of a panel, where it is made on the way
-  float* wide;                 ///< [4][kWideDepth][16]: on the way to it
+  float* wide;                 ///< [4][kWideDepth][16], or codes by fours: on the way to it
   float* line;                 ///< a row or column on its way there
   std::int32_t* panel_sums;    ///< [64]: int8 columns, where they are not behind a packed weight
   float* segment_scales;       ///< [segments][64]
@@ -75,6 +75,7 @@ class DotWorker {
                 std::size_t taller, std::int64_t place) noexcept;
   const char* make_chunk(std::int64_t k0, std::int64_t k1) noexcept;
   bool spread_chunk(std::int64_t k0, std::int64_t k1) noexcept;
+  bool interleave_chunk(std::int64_t k0, std::int64_t k1) noexcept;
   void sum_segments(const Chunk& chunk) noexcept;
   void finish(std::int64_t r0, std::int64_t r1, std::int64_t place) noexcept;
   bool widen_sums(std::int64_t r0, std::int64_t r1, const std::int32_t* sums) noexcept;

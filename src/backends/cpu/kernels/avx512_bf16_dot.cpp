@@ -77,6 +77,7 @@ const DotKernels kAvx512Bf16Dot{
     &lay_pairs,
     &spread_int8,
     &spread_float8,
+    &spread_float8_quads,
 };
 
 }  // namespace octavo::cpu

@@ -50,7 +50,7 @@ OCTAVO_ISA_END
 const IntegerKernels kAvx512BwDot{
     {"3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums",
      "3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums, weights laid out on the way", kInt8Form,
-     kMaxRows, &find_dot_tile, nullptr, nullptr, nullptr},
+     kMaxRows, &find_dot_tile, nullptr, nullptr, nullptr, nullptr},
     &pack_piece,
 };
 

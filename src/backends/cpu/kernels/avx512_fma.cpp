@@ -66,6 +66,7 @@ const DotKernels kAvx512FmaDot{
     &lay_rows,
     &spread_int8,
     &spread_float8,
+    &spread_float8_quads,
 };
 
 }  // namespace octavo::cpu

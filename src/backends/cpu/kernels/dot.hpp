@@ -113,6 +113,9 @@ struct DotKernels {
   /// `code_vectors` is `vectors` or one more.
   void (*spread_float8)(const Float8Table& table, const void* codes, std::int64_t steps,
                         std::int64_t code_vectors, std::int64_t vectors, void* panel) noexcept;
+  /// fp8 in the form of int8, [4] for each column.
+  void (*spread_float8_quads)(const Float8Table& table, const void* codes, std::int64_t steps,
+                              std::int64_t vectors, void* panel) noexcept;
 };
 
 /// A piece of int8 B on its way into a panel.

@@ -50,6 +50,25 @@ void spread_float8(const octavo::cpu::Float8Table& table, const void* codes, std
   }
 }
 
+void spread_float8_quads(const octavo::cpu::Float8Table& table, const void* codes,
+                         std::int64_t steps, std::int64_t vectors, void* panel) noexcept {
+  const WordTable words(table);
+  // Bytes 0 and 1 of each column as words; bytes 2 and 3. The high bit of an index makes a zero.
+  const __m512i front = _mm512_set4_epi32(-0x7FF27FF4, -0x7FF67FF8, -0x7FFA7FFC, -0x7FFE8000);
+  const __m512i back = _mm512_add_epi32(front, _mm512_set1_epi32(0x00020002));
+  const std::int64_t row_bytes = vectors * 64;
+  const char* from = static_cast<const char*>(codes);
+  char* out = static_cast<char*>(panel);
+  for (; steps > 0; --steps, out += 2 * Spread::kPairRows * row_bytes) {
+    char* behind = out + Spread::kPairRows * row_bytes;
+    for (std::int64_t v = 0; v < vectors; ++v, from += 64) {
+      const __m512i four = _mm512_load_si512(from);
+      Spread::pairs(out + v * 64, row_bytes, words.decode(_mm512_shuffle_epi8(four, front)));
+      Spread::pairs(behind + v * 64, row_bytes, words.decode(_mm512_shuffle_epi8(four, back)));
+    }
+  }
+}
+
 void spread_int8(const void* codes, std::int64_t steps, std::int64_t vectors,
                  void* panel) noexcept {
   const std::int64_t row_bytes = vectors * 64;

@@ -1,0 +1,300 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Octavo beside PyTorch on torch tensors, in one process; writes results/<cpu>-torch.md.
+
+The rules are those of octavo bench: implementations take turns, each sample lasts at least 50 ms, a
+figure is the median of the rounds' ratios with its 95 % interval, weights rotate through 256 MB so that
+none is served from a cache, and one implementation runs twice (A/A) to show the noise.
+"""
+
+import argparse
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Callable, NamedTuple
+
+import numpy as np
+import torch
+
+import machine
+import octavo
+import octavo.torch
+import tables
+
+COLD_BYTES = 256 << 20
+
+
+class Row(NamedTuple):
+    """One problem: ours and the peers, each a function of the index of the weights to use."""
+
+    name: str
+    ours: Callable[[int], object]
+    peers: dict[str, Callable[[int], object]]
+    bars: dict[str, float]  # least times as fast, by peer
+    error: Callable[[Callable[[int], object]], float] | None = None
+    copies: int = 1
+
+
+class Timed(NamedTuple):
+    seconds: list[float]  # of one call, a round each
+
+    def median(self) -> float:
+        return float(np.median(self.seconds))
+
+
+def calls_for(function: Callable[[int], object], least: float) -> int:
+    """How many calls last at least that long."""
+    calls = 1
+    while True:
+        start = time.perf_counter()
+        for i in range(calls):
+            function(i)
+        passed = time.perf_counter() - start
+        if passed >= least:
+            return calls
+        calls = max(calls + 1, math.ceil(calls * min(8.0, 1.1 * least / max(passed, 1e-9))))
+
+
+def measure(functions: dict[str, Callable[[int], object]], rounds: int, least: float) -> dict[str, Timed]:
+    calls = {name: calls_for(function, least) for name, function in functions.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            for i in range(calls[name]):
+                function(i)
+            seconds[name].append((time.perf_counter() - start) / calls[name])
+    return {name: Timed(values) for name, values in seconds.items()}
+
+
+def ratio(peer: Timed, ours: Timed) -> tuple[float, float, float]:
+    """Median of the rounds' ratios and the 95 % interval of that median (order statistics)."""
+    ratios = sorted(p / o for p, o in zip(peer.seconds, ours.seconds))
+    n = len(ratios)
+    low = max(0, int(math.floor(n / 2 - 0.98 * math.sqrt(n))))
+    return float(np.median(ratios)), ratios[low], ratios[n - 1 - low]
+
+
+# ---- operands -------------------------------------------------------------------------------------
+
+
+def copies_of(nbytes: int) -> int:
+    return max(2, math.ceil(COLD_BYTES / nbytes))
+
+
+def gaussian(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def relative_error(exact: torch.Tensor) -> Callable[[Callable[[int], object]], float]:
+    """Of the result with weights 0, in the Frobenius norm."""
+    return lambda function: float((function(0).double() - exact).norm() / exact.norm())
+
+
+class Codes(NamedTuple):
+    """Quantised activations and rotating quantised weights, dequantised for the exact product."""
+
+    x: octavo.Quantized
+    weights: list[octavo.Quantized]  # [N, K]
+    exact: torch.Tensor
+
+
+def codes(m: int, n: int, k: int, dtype: str) -> Codes:
+    x = octavo.quantize(gaussian(m, k), dtype)
+    first = octavo.quantize(gaussian(n, k, seed=2), dtype)
+    others = [octavo.Quantized(first.data.clone(), first.scale, None, 1, 0)
+              for _ in range(copies_of(n * k) - 1)]
+    exact = octavo.dequantize(x).double() @ octavo.dequantize(first).double().t()
+    return Codes(x, [first, *others], exact)
+
+
+# ---- rows -----------------------------------------------------------------------------------------
+
+
+def fp8_product(m: int, bar: float, n: int = 4096, k: int = 4096) -> Row:
+    c = codes(m, n, k, "float8_e4m3fn")
+    scales = [w.scale.t() for w in c.weights]
+    data = [w.data.t() for w in c.weights]
+
+    def ours(i):
+        j = i % len(data)
+        return octavo.scaled_mm(c.x.data, data[j], c.x.scale, scales[j], out_dtype=torch.bfloat16)
+
+    def peer(i):
+        j = i % len(data)
+        return torch._scaled_mm(c.x.data, data[j], c.x.scale, scales[j], out_dtype=torch.bfloat16)
+
+    return Row(f"fp8 scaled_mm, rows and columns scaled, {m}x{n}x{k}", ours, {"torch._scaled_mm": peer},
+               {"torch._scaled_mm": bar}, relative_error(c.exact), len(data))
+
+
+def int8_product(m: int, bar: float, n: int = 4096, k: int = 4096) -> Row:
+    c = codes(m, n, k, "int8")
+    scales = [w.scale.t() for w in c.weights]
+    data = [w.data.t() for w in c.weights]
+    packed = [octavo.pack(w.T) for w in c.weights]
+
+    def ours(i):
+        return octavo.scaled_mm(c.x.data, packed[i % len(packed)], c.x.scale, out_dtype=torch.bfloat16)
+
+    def peer(i):
+        j = i % len(data)
+        return (torch._int_mm(c.x.data, data[j]) * c.x.scale * scales[j]).to(torch.bfloat16)
+
+    return Row(f"int8 product, packed weight, {m}x{n}x{k}", ours, {"torch._int_mm + scales": peer},
+               {"torch._int_mm + scales": bar}, relative_error(c.exact), len(packed))
+
+
+def layer(kind: type, m: int, bar: float, n: int = 4096, k: int = 4096) -> Row:
+    x = gaussian(m, k).bfloat16()
+    weight = gaussian(n, k, seed=2) * k ** -0.5
+    bias = gaussian(n, seed=3).bfloat16()
+
+    def linear(dtype):
+        result = torch.nn.Linear(k, n, device="meta", dtype=dtype).to_empty(device="cpu")
+        result.weight.data.copy_(weight)
+        result.bias.data.copy_(bias)
+        return result
+
+    count = copies_of(n * k)
+    bf16 = [linear(torch.bfloat16) for _ in range(copies_of(2 * n * k))]
+    fp32 = [linear(torch.float32) for _ in range(copies_of(4 * n * k))]
+    own = [kind.from_float(bf16[0]) for _ in range(count)]
+    x32 = x.float()
+    exact = x.double() @ bf16[0].weight.detach().double().t() + bias.double()
+    return Row(f"{kind.__name__}, bfloat16 in and out, {m}x{n}x{k}", lambda i: own[i % count](x),
+               {"F.linear bf16": lambda i: bf16[i % len(bf16)](x),
+                "F.linear fp32": lambda i: fp32[i % len(fp32)](x32)},
+               {"F.linear bf16": bar}, relative_error(exact), count)
+
+
+def training_step(bar: float, m: int = 512, n: int = 2048, k: int = 2048) -> Row:
+    x = gaussian(m, k).bfloat16().requires_grad_()
+    grad = gaussian(m, n, seed=4).bfloat16()
+    float_layer = torch.nn.Linear(k, n, dtype=torch.bfloat16)
+    own = octavo.torch.nn.Fp8Linear(k, n, dtype=torch.bfloat16)
+    own.load_state_dict(float_layer.state_dict())
+
+    def step(module):
+        def run(_):
+            module.zero_grad(set_to_none=True)
+            x.grad = None
+            with torch.enable_grad():
+                module(x).backward(grad)
+            return module.weight.grad
+        return run
+
+    exact = grad.double().t() @ x.detach().double()
+    return Row(f"training step of Fp8Linear (forward, gradients of x, weight, bias), {m}x{n}x{k}, warm",
+               step(own), {"nn.Linear bf16": step(float_layer)}, {"nn.Linear bf16": bar},
+               relative_error(exact))
+
+
+ROWS: list[Callable[[], Row]] = [
+    *(lambda m=m, bar=bar: fp8_product(m, bar) for m, bar in ((1, 20.0), (16, 8.0), (256, 2.2))),
+    *(lambda m=m, bar=bar: int8_product(m, bar) for m, bar in ((1, 5.0), (16, 4.0), (256, 1.2))),
+    *(lambda m=m, bar=bar: layer(octavo.torch.nn.Int8Linear, m, bar)
+      for m, bar in ((1, 1.7), (16, math.nan), (256, 1.6))),
+    *(lambda m=m, bar=bar: layer(octavo.torch.nn.Fp8Linear, m, bar)
+      for m, bar in ((1, 1.7), (16, math.nan), (256, math.nan))),
+    lambda: training_step(0.95),
+]
+
+# ---- the cost of a call ---------------------------------------------------------------------------
+
+
+def empty_operator() -> Callable[..., torch.Tensor]:
+    """A custom operator with octavo::scaled_mm's schema that only allocates its result."""
+    schema = octavo.torch._matmul.scaled_mm._schema
+    library = torch.library.Library("octavo_bench", "DEF")
+    library.define(str(schema).replace("octavo::scaled_mm", "empty"))
+    library.impl("empty", lambda *arguments: torch.empty((1, 64)), "CPU")
+    torch.library.register_autograd("octavo_bench::empty", lambda ctx, grad: (None,) * 18, lib=library)
+    empty_operator.library = library  # operators live as long as their library
+    return torch.ops.octavo_bench.empty.default
+
+
+def overhead(rounds: int, least: float) -> list[list[str]]:
+    """Microseconds of int8 1x64x64 with scales and bias, packed or not, by language."""
+    x = octavo.quantize(np.ones((1, 64), np.float32))
+    weight = octavo.quantize(np.ones((64, 64), np.float32))
+    packed = octavo.pack(weight.T)
+    bias = np.ones(64, np.float32)
+    arguments = (x.data, packed, x.scale)
+    scale_b = np.ascontiguousarray(weight.scale.T)
+    torch_arguments = [torch.from_numpy(a) for a in (x.data, weight.data.T, x.scale, scale_b, bias)]
+    operator = octavo.torch._matmul.scaled_mm
+    rest = (None,) * 8 + (False, False, True, False, None)
+    a, b, sa, sb, t_bias = torch_arguments
+    empty = empty_operator()
+    loops = 1000
+    functions = {
+        "C++ octavo::scaled_mm": lambda i: octavo._octavo._time_scaled_mm(loops, *arguments, bias=bias),
+        "NumPy octavo.scaled_mm": lambda i: [octavo.scaled_mm(*arguments, bias=bias) for _ in range(loops)],
+        "C++, unpacked": lambda i: octavo._octavo._time_scaled_mm(
+            loops, x.data, weight.data.T, x.scale, scale_b, bias=bias),
+        "empty custom operator": lambda i: [empty(a, b, sa, sb, t_bias, *rest) for _ in range(loops)],
+        "torch.ops.octavo.scaled_mm": lambda i: [operator(a, b, sa, sb, t_bias, *rest) for _ in range(loops)],
+        "torch octavo.scaled_mm": lambda i: [octavo.scaled_mm(a, b, sa, sb, t_bias) for _ in range(loops)],
+    }
+    timed = measure(functions, rounds, least)
+    return [[name, f"{t.median() / loops * 1e6:.2f}"] for name, t in timed.items()]
+
+
+# ---- the report -----------------------------------------------------------------------------------
+
+
+def figure(row: Row, rounds: int, least: float) -> list[list[str]]:
+    functions = {"ours": row.ours, "again": row.ours, **row.peers}
+    with torch.no_grad():
+        errors = {name: row.error(f) if row.error else math.nan for name, f in functions.items()}
+        timed = measure(functions, rounds, least)
+    noise = ratio(timed["again"], timed["ours"])
+    lines = []
+    for name in row.peers:
+        middle, low, high = ratio(timed[name], timed["ours"])
+        bar = row.bars.get(name, math.nan)
+        verdict = "" if math.isnan(bar) else f"{bar:g}x: {'reached' if high >= bar else 'missed'}"
+        lines.append([row.name, f"{timed['ours'].median() * 1e6:.1f}", f"{errors['ours']:.2e}", name,
+                      f"{timed[name].median() * 1e6:.1f}", f"{errors[name]:.2e}",
+                      f"{middle:.2f} [{low:.2f}, {high:.2f}]", verdict,
+                      f"[{noise[1]:.2f}, {noise[2]:.2f}]"])
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=0.05, help="least time of a sample")
+    parser.add_argument("--threads", type=int, default=0, help="0: all")
+    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--write", action="store_true", help="write results/<cpu>-torch.md")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+        octavo.set_num_threads(options.threads)
+    lines = []
+    for make in ROWS:
+        row = make()
+        if options.only in row.name:
+            lines += figure(row, options.rounds, options.seconds)
+            print("  ".join(lines[-len(row.peers)]), file=sys.stderr)
+    head = ["problem", "us", "error", "peer", "its us", "its error", "times as fast", "bar", "A/A"]
+    text = [f"# Octavo beside PyTorch on {octavo.cpu_name()}", "",
+            f"Octavo {octavo.__version__} ({machine.commit()}), PyTorch {torch.__version__}, "
+            f"{octavo.get_num_threads()} threads each; `./dev bench --torch`. Weights are cold unless a row says "
+            "warm; errors are relative to the float64 product of the same operands (of the float "
+            "operands, for layers and gradients), in the Frobenius norm.", "",
+            *tables.table(lines, head, 1)]
+    if options.only in "call overhead":
+        text += ["", "int8 1x64x64 with both scales and a bias, microseconds a call:", "",
+                 *tables.table(overhead(options.rounds, options.seconds), ["call", "us"], 1)]
+    print("\n".join(text))
+    if options.write:
+        path = Path(__file__).resolve().parent / "results" / f"{machine.file_name(octavo.cpu_name())}-torch.md"
+        path.write_text("\n".join(text) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Quantisers, the rule of a fused quantiser, and packed weights. */
+#pragma once
+
+#include "octavo/octavo_tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Which float32 numbers a scale may be. */
+enum {
+  OCTAVO_ROUNDING_NONE = 0,         /* absmax / qmax */
+  OCTAVO_ROUNDING_POWER_OF_TWO = 1, /* 2^ceil(log2(absmax / qmax)) */
+  OCTAVO_ROUNDING_MX_FLOOR = 2      /* OCP MX 1.0 */
+};
+
+/* flags: AZP, NON_FINITE_ERROR, OVERFLOW_IEEE */
+typedef struct octavo_quantize_options {
+  size_t struct_size;
+  octavo_dtype dtype;       /* of the codes; undefined: int8 */
+  octavo_dtype scale_dtype; /* float32 (undefined), or float8_e8m0fnu with a rounding */
+  int32_t granularity;      /* 0: PER_TOKEN */
+  int32_t side;             /* how the granularity reads the matrix: [M,K] or [K,N] */
+  int64_t rows, cols;       /* of GROUP and BLOCK */
+  int32_t rounding;
+  uint32_t flags;
+  float scale_ub;            /* upper bound of absmax; 0: none */
+  float min_scale;           /* lower bound of the scale */
+  octavo_scale scale;        /* static quantisation: this scale instead of a computed one */
+  const octavo_view* azp_in; /* static quantisation with AZP: the zero points, int32 */
+} octavo_quantize_options;
+OCTAVO_INIT_FUNCTION_(octavo_quantize_options);
+
+/* Quantises a matrix [R, C] of bfloat16, float16 or float32 with any strides; the same bits on
+ * every backend. A weight stored as [N, K] is viewed as [K, N] by its strides, with PER_CHANNEL
+ * and SIDE_B. */
+OCTAVO_C_API octavo_code octavo_quantize(const octavo_view* x,
+                                         const octavo_quantize_options* options,
+                                         const octavo_context* context, octavo_quantized** result);
+/* The same into the memory of `out`, which has the shapes, types and grid that octavo_quantize
+ * gives. `backend` forces one by name; NULL: the best. */
+OCTAVO_C_API octavo_code octavo_quantize_into(const octavo_view* x,
+                                              const octavo_quantize_options* options,
+                                              const octavo_quantized* out, const char* backend,
+                                              const octavo_context* context);
+/* Groups of 32 along K with float8_e8m0fnu scales; dtype undefined: float8_e4m3fn. */
+OCTAVO_C_API octavo_code octavo_quantize_mxfp8(const octavo_view* x, octavo_dtype dtype,
+                                               int32_t side, const octavo_context* context,
+                                               octavo_quantized** result);
+/* The scales (and zero points) that octavo_quantize would use; no codes. */
+OCTAVO_C_API octavo_code octavo_compute_scale(const octavo_view* x,
+                                              const octavo_quantize_options* options,
+                                              const octavo_context* context,
+                                              octavo_quantized** result);
+/* (codes - azp) * scale in float32, converted once; out_dtype undefined: float32. */
+OCTAVO_C_API octavo_code octavo_dequantize(const octavo_quantized* q, octavo_dtype out_dtype,
+                                           const octavo_context* context, octavo_tensor** result);
+
+/* How float activations are quantised on their way into a product.
+ * flags: AZP, NON_FINITE_ERROR, OVERFLOW_IEEE, VECTORWISE */
+typedef struct octavo_activation {
+  size_t struct_size;
+  octavo_dtype dtype;
+  octavo_dtype scale_dtype;
+  int32_t granularity; /* 0: PER_TOKEN */
+  int32_t rounding;
+  int64_t rows, cols;
+  uint32_t flags;
+  float scale_ub; /* 0: none */
+  float min_scale;
+  float outlier_threshold;  /* VECTORWISE: columns with |a| >= threshold stay in float; 0: off */
+  const octavo_view* codes; /* where codes and scales go; NULL: the workspace */
+  const octavo_view* scales;
+} octavo_activation;
+OCTAVO_INIT_FUNCTION_(octavo_activation);
+
+/* One side of a product: exactly one of data, quantized and packed (B only). `activation` (A only):
+ * `data` is float and is quantised on the way. flags: TRANSPOSED (not of a packed weight) */
+typedef struct octavo_packed octavo_packed;
+typedef struct octavo_operand {
+  size_t struct_size;
+  const octavo_view* data;
+  const octavo_quantized* quantized;
+  const octavo_packed* packed;
+  const octavo_activation* activation;
+  uint64_t flags;
+} octavo_operand;
+OCTAVO_INIT_FUNCTION_(octavo_operand);
+
+/* A weight laid out once for the kernels of this machine: immutable, shared between threads,
+ * unpacked bit for bit. It owns its codes and scales. */
+typedef struct octavo_pack_options {
+  size_t struct_size;
+  octavo_scale scale;                  /* the weight's scale; undefined: the one that it carries */
+  const octavo_activation* activation; /* the rule that octavo_linear will follow; NULL: none */
+  const char* backend;                 /* whose layout; NULL: the best that has one */
+} octavo_pack_options;
+OCTAVO_INIT_FUNCTION_(octavo_pack_options);
+OCTAVO_C_API octavo_code octavo_pack(const octavo_operand* weight,
+                                     const octavo_pack_options* options,
+                                     const octavo_context* context, octavo_packed** result);
+/* Codes [K, N] with K contiguous, and scales. */
+OCTAVO_C_API octavo_code octavo_unpack(const octavo_packed* weight, const octavo_context* context,
+                                       octavo_quantized** result);
+
+typedef struct octavo_packed_info {
+  size_t struct_size;
+  int64_t k, n;
+  size_t bytes;
+  const char* layout; /* the backend whose layout this is */
+  octavo_dtype dtype;
+  int32_t has_activation; /* 1: octavo_linear quantises as octavo_packed_activation says */
+} octavo_packed_info;
+OCTAVO_INIT_FUNCTION_(octavo_packed_info);
+OCTAVO_C_API octavo_code octavo_packed_describe(const octavo_packed* weight,
+                                                octavo_packed_info* result);
+/* The rule that octavo_linear follows; invalid_argument where there is none. */
+OCTAVO_C_API octavo_code octavo_packed_activation(const octavo_packed* weight,
+                                                  octavo_activation* result);
+OCTAVO_C_API octavo_packed* octavo_packed_retain(octavo_packed* weight);
+OCTAVO_C_API void octavo_packed_release(octavo_packed* weight);
+
+#ifdef __cplusplus
+}
+#endif

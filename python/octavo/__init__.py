@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Octavo: 8-bit matrix multiplication (fp8, int8, scales of every granularity), exactly to a written contract.
+
+Tensors are NumPy arrays (ml_dtypes for bfloat16 and fp8), PyTorch tensors, or anything that exports
+DLPack; nothing is copied. Results are tensors of the framework that the arguments came from. PyTorch
+is imported by `octavo.torch` alone, and by nothing before a torch tensor arrives; torch tensors are
+differentiable where the contract has a gradient.
+
+Errors say `operation: argument.property must <rule>; got <values>` and are ValueError,
+NotImplementedError, MemoryError, OSError or RuntimeError.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from ._checkpoint import compare_weight, open_checkpoint, quantize_file, quantize_weight
+from ._explain import explain
+from ._gradients import grouped_mm_vjp, quantize_vjp, scaled_mm_vjp
+from ._octavo import (
+    UNDEFINED,
+    Checkpoint,
+    Explanation,
+    LayerReport,
+    PackedWeight,
+    Quantized,
+    QuantizeReport,
+    Weight,
+    backends,
+    cpu_features,
+    cpu_name,
+    get_num_threads,
+    int8_double_quant,
+    int8_linear_matmul,
+    int8_mixed_scaled_mm,
+    int8_mm_dequant,
+    int8_scaled_mm,
+    int8_vectorwise_dequant,
+    int8_vectorwise_quant,
+    set_num_threads,
+    threads_reason,
+)
+from ._operations import grouped_mm, linear, pack, scaled_grouped_mm, scaled_mm
+from ._packed import _restore_packed
+from ._quantize import compute_scale, dequantize, quantize, quantize_mxfp8
+
+try:
+    __version__ = version("octavo")
+except PackageNotFoundError:  # a build tree on the path
+    __version__ = "0"
+
+__all__ = [
+    "UNDEFINED", "Checkpoint", "Explanation", "LayerReport", "PackedWeight", "Quantized",
+    "QuantizeReport", "Weight", "backends", "compare_weight", "compute_scale", "cpu_features",
+    "cpu_name", "dequantize", "explain", "get_num_threads", "grouped_mm",
+    "grouped_mm_vjp",    "int8_double_quant", "int8_linear_matmul", "int8_mixed_scaled_mm", "int8_mm_dequant",
+    "int8_scaled_mm", "int8_vectorwise_dequant", "int8_vectorwise_quant", "linear",
+    "open_checkpoint", "pack", "quantize", "quantize_file", "quantize_mxfp8", "quantize_vjp", "quantize_weight",
+    "scaled_grouped_mm", "scaled_mm", "scaled_mm_vjp", "set_num_threads", "threads_reason",
+]

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Vector-Jacobian products of the operations (specification section 5), for NumPy and for tests.
+
+PyTorch users need none of them: the operations are differentiable there.
+"""
+
+from . import _octavo
+from ._octavo import UNDEFINED
+
+_WANTED = ("input", "mat2", "bias", "scale_a", "scale_b", "alpha", "beta", "c", "scale_result")
+
+
+def scaled_mm_vjp(grad, input, mat2, scale_a=UNDEFINED, scale_b=UNDEFINED, bias=None,
+                  scale_result=UNDEFINED, out_dtype=None, *, wanted=("input", "mat2"),
+                  gradient_dtype=None, gradient_float32=False, dequantized=False, **options):
+    """The gradients of octavo.scaled_mm.
+
+    Args:
+        grad: [M, N], the gradient of a loss with respect to the result.
+        wanted: names of arguments: "input", "mat2", "bias", "scale_a", "scale_b", "alpha", "beta",
+            "c", "scale_result".
+        gradient_dtype: of the gradients of input, mat2 and c; by default the argument's own type
+            where it is float32, bfloat16 or float16, else grad's. All others are float32.
+        gradient_float32: keep scaled gradients in float32 on their way into a product, instead of
+            rounding them once to bfloat16.
+        dequantized: gradients of the dequantised values (straight-through estimator).
+        All others: as in octavo.scaled_mm.
+
+    Returns: {name: gradient}.
+    """
+    return _named(wanted, _octavo.scaled_mm_vjp(
+        grad, _mask("scaled_mm_vjp", wanted), (gradient_dtype, gradient_float32, dequantized), input,
+        mat2, scale_a, scale_b, bias, scale_result, out_dtype, **options))
+
+
+def grouped_mm_vjp(grad, input, mat2, offs=None, bias=None, out_dtype=None, *,
+                   wanted=("input", "mat2"), gradient_dtype=None, gradient_float32=False,
+                   dequantized=False, **options):
+    """The gradients of octavo.grouped_mm's tensor forms; arguments and result as scaled_mm_vjp."""
+    return _named(wanted, _octavo.grouped_mm_vjp(
+        grad, _mask("grouped_mm_vjp", wanted), (gradient_dtype, gradient_float32, dequantized),
+        input, mat2, offs, bias, out_dtype, **options))
+
+
+def quantize_vjp(grad, x, scale, dtype="int8", granularity="token", *, gradient_scale=1.0, side="a"):
+    """The gradients (of x, of scale) of x -> dequantize(quantize(x, scale=scale)).
+
+    Learned step size quantisation (Esser et al., arXiv 1902.08153): grad passes to x where x lies in
+    the range, and the scale gets gradient_scale times the sum of grad * (code - x / scale) there and of
+    grad * code where x was clipped.
+    """
+    return _octavo.quantize_vjp(grad, x, scale, dtype, granularity, gradient_scale, side)
+
+
+def _mask(operation, wanted):
+    for name in wanted:
+        if name not in _WANTED:
+            raise ValueError(f"{operation}: wanted must name arguments of {_WANTED}; got {name!r}")
+    return [name in wanted for name in _WANTED]
+
+
+def _named(wanted, gradients):
+    return dict(zip((name for name in _WANTED if name in wanted), gradients))

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The products: arguments and defaults here, the work in the extension module."""
+
+from . import _octavo
+from ._octavo import UNDEFINED
+from ._routing import is_torch, torch_operations
+
+
+def scaled_mm(input, mat2, scale_a=UNDEFINED, scale_b=UNDEFINED, bias=None, scale_result=UNDEFINED,
+              out_dtype=None, *, granularity_a=None, granularity_b=None, alpha=UNDEFINED,
+              beta=UNDEFINED, c=None, azp=None, trans_a=False, trans_b=False, saturate=True,
+              torch_compat=False, out=None, backend=None):
+    """out = cast(((input * scale_a) @ (mat2 * scale_b) * alpha + beta * c + bias) * scale_result)
+
+    Args:
+        input: [M, K], or an octavo.Quantized. int8, uint8, any fp8, bfloat16, float16 or float32.
+        mat2: [K, N], an octavo.Quantized, or an octavo.PackedWeight. int8 with int8 or uint8; any fp8
+            with any fp8; a float type with itself; int8 or fp8 with bfloat16 or float16.
+        scale_a, scale_b: decode multipliers: UNDEFINED (the scale that a Quantized carries, else
+            none), None (explicitly none), a number, or a tensor (float32, bfloat16, float16,
+            float8_e8m0fnu). Without a granularity a tensor is broadcast: a 1-D scale_a has K elements,
+            a 1-D scale_b N.
+        bias: any float type, N elements (or 1, or [1, N]).
+        scale_result: a number, one element or N; multiplies whatever the output type.
+        out_dtype: default float32 for integers, bfloat16 for fp8, else input's type. int32: the exact
+            sum of integers.
+        granularity_a, granularity_b: "tensor", "token" (rows of input), "channel" (columns of mat2),
+            "group128", "block128x128", "per_k", "element", "mx": what a scale tensor means.
+        alpha, beta: a number or one element; c: [M, N], any float type.
+        azp: zero points of an integer input, one or M of them: int32, int8 or uint8.
+        trans_a, trans_b: input is given as [K, M], mat2 as [N, K].
+        saturate: fp8 output beyond the range becomes its end (else infinity or NaN).
+        torch_compat: K = 0 gives zeros, as in PyTorch.
+        out: where the result goes; no gradient flows through it.
+        backend: forces one by name ("reference", ...).
+
+    Returns: [M, N]. Integer sums are exact; floating sums are float32 in ascending k
+        (specification sections 3 and 9).
+    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    """
+    function = torch_operations().scaled_mm if is_torch(input) else _octavo.scaled_mm
+    return function(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, granularity_a,
+                    granularity_b, alpha, beta, c, azp, trans_a, trans_b, saturate, torch_compat,
+                    backend, out)
+
+
+def grouped_mm(inputs, weights, biases=None, out_dtype=None, *, offs=None, offs_prefix=False,
+               scale_a=UNDEFINED, scale_b=UNDEFINED, granularity_a=None, granularity_b=None,
+               alpha=UNDEFINED, beta=UNDEFINED, c=None, scale_result=UNDEFINED, out=None,
+               backend=None):
+    """Many products in one call.
+
+    Lists: outputs[i] = cast(inputs[i] @ weights[i] + biases[i]). inputs[i] is [k], [p, k] or [..., k],
+    weights[i] [k, m] (or an octavo.PackedWeight); sizes and types are free per entry; entries of
+    `biases`, `scale_a`, `scale_b` and `out` (lists, too) may be None. An empty list gives an empty
+    list; lists are not broadcast.
+
+    Tensors: one of four products by the ranks of `inputs` and `weights`, cut by `offs` (int32 or
+    int64, cumulative ends [G]; [G + 1] from 0 with offs_prefix): 2-D by 3-D cuts rows, 3-D by 2-D
+    columns, 2-D by 2-D K (the result is [G, M, N]); 3-D by 3-D takes no offs. `biases` is [N] or
+    [G, N]. Rows past the last offset are zero, empty groups are legal. Scales are PyTorch's grouped
+    shapes ([M] or [G, M], [N] or [G, N]), or what a granularity says.
+
+    Everything else as in octavo.scaled_mm; errors name the entry's index.
+    """
+    if isinstance(inputs, (list, tuple)):
+        function = _octavo.grouped_mm_list
+        if any(is_torch(x) for x in inputs):
+            function = torch_operations().grouped_mm_list
+        return function(inputs, weights, biases, out_dtype, scales_a=_entries(scale_a),
+                        scales_b=_entries(scale_b), granularity_a=granularity_a,
+                        granularity_b=granularity_b, outs=out, backend=backend)
+    function = _octavo.grouped_mm
+    if is_torch(inputs):
+        function = torch_operations().grouped_mm
+    return function(inputs, weights, offs, biases, out_dtype, scale_a=scale_a, scale_b=scale_b,
+                    granularity_a=granularity_a, granularity_b=granularity_b, alpha=alpha,
+                    beta=beta, c=c, scale_result=scale_result, offs_prefix=offs_prefix, out=out,
+                    backend=backend)
+
+
+def scaled_grouped_mm(input, weight, scale=1.0, *, out_dtype=None, trans_b=False, out=None,
+                      backend=None):
+    """output[b] = (input[b] @ weight[b]) * scale, strictly 3-D, equal batch and inner sizes.
+
+    Args:
+        input: [batch, m, k]; weight: [batch, k, n], or [batch, n, k] with trans_b (attention's keys).
+        scale: a number or a one-element tensor (differentiable); 1 skips the multiply.
+
+    Returns: [batch, m, n].
+    """
+    function = _octavo.scaled_grouped_mm
+    if is_torch(input):
+        function = torch_operations().scaled_grouped_mm
+    return function(input, weight, scale, out_dtype, trans_b=trans_b, out=out, backend=backend)
+
+
+def pack(weight, scale=UNDEFINED, *, granularity=None, activation=None,
+         activation_granularity="token", azp=False, llm_int8=False, outlier_threshold=0.0,
+         backend=None):
+    """Lays a weight out once for the kernels of this machine.
+
+    Args:
+        weight: [K, N] (a stored [N, K] weight goes in transposed), or an octavo.Quantized.
+        scale, granularity: as scale_b and granularity_b of octavo.scaled_mm.
+        activation: the type that octavo.linear quantises activations to ("int8",
+            "float8_e4m3fn"); None multiplies them as they are.
+        activation_granularity: "token", "tensor" or "group128".
+        azp: activations with zero points (dtype "uint8" or "int8").
+        llm_int8: LLM.int8()'s statistics, and float columns where |x| >= outlier_threshold.
+
+    Returns: octavo.PackedWeight, which octavo.scaled_mm, octavo.linear and octavo.grouped_mm take.
+    """
+    return _octavo.pack(weight, scale, granularity=granularity, activation=activation,
+                        activation_granularity=activation_granularity, azp=azp, llm_int8=llm_int8,
+                        outlier_threshold=outlier_threshold, backend=backend)
+
+
+def linear(x, weight, bias=None, out_dtype=None, *, out=None, backend=None):
+    """y = x @ W + bias for x [..., K] (bfloat16, float16, float32) and an octavo.PackedWeight.
+
+    The weight's activation rule decides: quantised on the way and multiplied in 8 bits, LLM.int8()
+    with float columns, or as they are. Bit-equal to octavo.quantize followed by octavo.scaled_mm.
+    With torch tensors a gradient flows to x (straight through the quantiser) and to bias.
+
+    Returns: [..., N] of out_dtype, by default x's type.
+    """
+    function = _octavo.linear
+    if is_torch(x):
+        function = torch_operations().linear
+    return function(x, weight, bias, out_dtype, out=out, backend=backend)
+
+
+def _entries(scales):
+    """A list of scales, or none; UNDEFINED is the default of the tensor forms."""
+    return None if scales is UNDEFINED else scales

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quantisers: float tensors to codes and scales, and back."""
+
+from . import _octavo
+from ._octavo import UNDEFINED
+
+_INFINITY = float("inf")
+
+
+def quantize(x, dtype="int8", granularity="token", *, side="a", azp=False, scale_ub=_INFINITY,
+             min_scale=0.0, rounding="none", scale_dtype="float32", finite=False, saturate=True,
+             scale=UNDEFINED, azp_in=None):
+    """Quantises a matrix x [R, C] of bfloat16, float16 or float32 (specification section 6).
+
+    scale = absmax / qmax of each cell, code = cast(x / scale); codes and scales are the same bits on
+    every machine. A weight stored as [N, K] is quantised per output channel by granularity "token",
+    or as `w.T` with side "b" and "channel".
+
+    Args:
+        dtype: "int8", "uint8" (with azp), "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", ...
+        granularity: "tensor", "token", "channel", "group128", "block128x128".
+        side: how granularities read x: "a" as [M, K], "b" as [K, N].
+        azp: with zero points, over a range that includes 0.
+        scale_ub: upper bound of absmax; min_scale: lower bound of the scale.
+        rounding: "none", "power_of_two" (up, before quantising: DeepSeek) or "mx_floor" (OCP MX).
+        scale_dtype: "float32", or "float8_e8m0fnu" for power-of-two scales.
+        finite: refuse NaN and infinity instead of letting them through.
+        scale, azp_in: static quantisation by these.
+
+    Returns: octavo.Quantized. No gradient flows through it; see octavo.torch.nn for training.
+    """
+    return _octavo.quantize(x, dtype, granularity, side=side, azp=azp, scale_ub=scale_ub,
+                            min_scale=min_scale, rounding=rounding, scale_dtype=scale_dtype,
+                            finite=finite, saturate=saturate, scale=scale, azp_in=azp_in)
+
+
+def quantize_mxfp8(x, dtype="float8_e4m3fn", *, side="a"):
+    """MX fp8: groups of 32 along K with e8m0 scales (OCP MX 1.0)."""
+    return _octavo.quantize_mxfp8(x, dtype, side)
+
+
+def compute_scale(x, dtype="int8", granularity="token", *, side="a", azp=False, scale_ub=_INFINITY,
+                  min_scale=0.0, rounding="none", scale_dtype="float32"):
+    """The scales (and zero points) that octavo.quantize would use; `data` is None."""
+    return _octavo.compute_scale(x, dtype, granularity, side=side, azp=azp, scale_ub=scale_ub,
+                                 min_scale=min_scale, rounding=rounding, scale_dtype=scale_dtype)
+
+
+def dequantize(q, out_dtype="float32"):
+    """(codes - azp) * scale of an octavo.Quantized, in float32, converted once."""
+    return _octavo.dequantize(q, out_dtype)

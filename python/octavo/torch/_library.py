@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an operator is registered: schema, CPU kernel, fake kernel, gradient.
+
+Nothing is compiled against PyTorch: kernels are Python functions over the extension module, put into
+the dispatcher by torch.library. Gradients are operators themselves, so that torch.compile traces
+them.
+"""
+
+import torch
+
+_library = torch.library.Library("octavo", "DEF")
+
+
+def define(schema, kernel, fake):
+    """Registers octavo::<schema>; returns its overload, which is cheaper to call than the packet."""
+    name = schema[: schema.index("(")]
+    _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    _library.impl(name, kernel, "CPU")
+    torch.library.register_fake(f"octavo::{name}", fake, lib=_library)
+    return getattr(torch.ops.octavo, name).default
+
+
+def differentiate(operator, vjp, slots):
+    """Gives an operator its gradient.
+
+    `vjp(grad, *inputs, wanted)` is the operator of the vector-Jacobian product: `wanted` has one bool
+    for each entry of `slots`, the positions of the differentiable inputs; it returns the wanted
+    gradients in that order.
+    """
+
+    def save(ctx, inputs, output):
+        save_inputs(ctx, inputs)
+
+    def backward(ctx, grad):
+        inputs = saved_inputs(ctx)
+        wanted = [ctx.needs_input_grad[slot] for slot in slots]
+        found = iter(vjp(as_gradient(grad), *inputs, wanted))
+        gradients = no_gradients(inputs)
+        for slot, want in zip(slots, wanted):
+            if want:
+                gradients[slot] = next(found)
+        return tuple(gradients)
+
+    torch.library.register_autograd(operator.name(), backward, setup_context=save, lib=_library)
+
+
+def save_inputs(ctx, inputs):
+    """Keeps an operator's inputs for its gradient: tensors, lists of tensors, anything else."""
+    leaves, ctx.structure = torch.utils._pytree.tree_flatten(list(inputs))
+    ctx.save_for_backward(*(x if isinstance(x, torch.Tensor) else None for x in leaves))
+    ctx.others = tuple(None if isinstance(x, torch.Tensor) else x for x in leaves)
+
+
+def saved_inputs(ctx):
+    leaves = [other if tensor is None else tensor
+              for tensor, other in zip(ctx.saved_tensors, ctx.others)]
+    return torch.utils._pytree.tree_unflatten(leaves, ctx.structure)
+
+
+def no_gradients(inputs):
+    """None for each input, in the structure that autograd expects: a list of them for a list of tensors."""
+    return [[None] * len(x) if _is_tensor_list(x) else None for x in inputs]
+
+
+def _is_tensor_list(value):
+    return isinstance(value, (list, tuple)) and all(isinstance(x, torch.Tensor) for x in value)
+
+
+WIDE = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def as_gradient(grad):
+    """A gradient in a type that products take: that of an fp8 result arrives in fp8."""
+    return grad if grad.dtype in WIDE else grad.to(torch.float32)
+
+
+def gradient_dtype(argument, grad):
+    """The type of the gradient of an operand: its own, or the incoming gradient's."""
+    return argument.dtype if argument.dtype in WIDE else grad.dtype
+
+
+def default_out_dtype(dtype):
+    """The rule of octavo.scaled_mm."""
+    if dtype in WIDE:
+        return dtype
+    return torch.float32 if dtype in (torch.int8, torch.uint8) else torch.bfloat16

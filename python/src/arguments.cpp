@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "arguments.hpp"
+
+#include <nanobind/stl/optional.h>
+
+#include <algorithm>
+#include <charconv>
+#include <string_view>
+
+namespace octavo::python {
+
+nb::handle undefined_object;
+
+namespace {
+
+// "128x64" or "128"; false if it is something else.
+bool parse_sizes(std::string_view text, std::int64_t* first, std::int64_t* second) {
+  const char* end = text.data() + text.size();
+  auto [at, bad] = std::from_chars(text.data(), end, *first);
+  if (bad != std::errc() || *first < 1) return false;
+  if (second == nullptr) return at == end;
+  if (at == end || *at != 'x') return false;
+  const auto [last, worse] = std::from_chars(at + 1, end, *second);
+  return worse == std::errc() && last == end && *second >= 1;
+}
+
+struct NamedGranularity {
+  std::string_view name;
+  Granularity granularity;
+};
+constexpr std::array<NamedGranularity, 10> kNamed{{
+    {"auto", {}},
+    {"tensor", per_tensor()},
+    {"token", per_token()},
+    {"row", per_token()},
+    {"channel", per_channel()},
+    {"column", per_channel()},
+    {"k", per_k()},
+    {"per_k", per_k()},
+    {"element", per_element()},
+    {"mx", group(32)},
+}};
+
+// The C++ object behind one of this module's classes, null for anything else.
+template <class T>
+const T* bound(nb::handle value) noexcept {
+  static const nb::handle type = nb::type<T>();
+  return value.type().is(type) ? nb::inst_ptr<T>(value) : nullptr;
+}
+
+std::int64_t extent_of(std::int64_t size) noexcept { return size == 0 ? kWholeExtent : size; }
+std::int64_t size_of(std::int64_t extent) noexcept { return extent == kWholeExtent ? 0 : extent; }
+
+}  // namespace
+
+Granularity parse_granularity(const std::string& text, const char* operation,
+                              const char* argument) {
+  for (const NamedGranularity& row : kNamed) {
+    if (row.name == text) return row.granularity;
+  }
+  const std::string_view all(text);
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+  if (all.starts_with("group") && parse_sizes(all.substr(5), &rows, nullptr)) return group(rows);
+  if (all.starts_with("block") && parse_sizes(all.substr(5), &rows, &cols)) {
+    return block(rows, cols);
+  }
+  raise(Code::invalid_argument, std::string(operation) + ": " + argument +
+                                    " must be one of tensor, token, channel, group<g>, "
+                                    "block<r>x<c>, per_k, element, mx; got '" +
+                                    text + "'");
+}
+
+void Call::keep(In& in) {
+  if (in.framework == Framework::torch || framework_ == Framework::none) {
+    if (in.framework != Framework::none) framework_ = in.framework;
+  }
+  if (in.owner.is_valid()) owners_.push_back(std::move(in.owner));
+}
+
+TensorView Call::tensor(nb::handle value, const char* argument) {
+  In in = acquire(value, operation_, argument);
+  keep(in);
+  return in.view;
+}
+
+TensorView Call::out(nb::handle value) {
+  if (value.is_none()) return {};
+  In in = acquire_out(value, operation_);
+  keep(in);
+  return in.view;
+}
+
+Quantized Call::quantized(nb::handle value, const char* argument) {
+  const auto* q = bound<PyQuantized>(value);
+  if (q == nullptr) {
+    raise(Code::invalid_argument, std::string(operation_) + ": " + argument +
+                                      " must be an octavo.Quantized; got " + shown(value));
+  }
+  Quantized result;
+  result.data = Tensor::adopt(nullptr, tensor(q->data, argument));
+  result.scale = Tensor::adopt(nullptr, tensor(q->scale, argument));
+  result.azp = Tensor::adopt(nullptr, tensor(q->azp, argument));
+  result.grid = {extent_of(q->rows), extent_of(q->cols)};
+  return result;
+}
+
+Operand Call::operand(nb::handle value, const char* argument) {
+  if (bound<PyQuantized>(value) != nullptr) return quantized(value, argument);
+  if (const auto* weight = bound<PackedWeight>(value)) return *weight;
+  return tensor(value, argument);
+}
+
+Scale Call::scale(nb::handle value, nb::handle granularity_name, const char* argument) {
+  if (value.is(undefined_object)) return {};
+  if (value.is_none()) return nullptr;
+  if (PyFloat_Check(value.ptr()) != 0) return PyFloat_AsDouble(value.ptr());
+  if (PyLong_Check(value.ptr()) != 0) return nb::cast<double>(nb::float_(value));
+  return {tensor(value, argument), granularity(granularity_name, argument)};
+}
+
+Granularity Call::granularity(nb::handle value, const char* argument) const {
+  if (value.is_none()) return {};
+  if (!nb::isinstance<nb::str>(value)) {
+    raise(Code::invalid_argument, std::string(operation_) + ": the granularity of " + argument +
+                                      " must be a string such as \"group128\"; got " +
+                                      shown(value));
+  }
+  return parse_granularity(nb::cast<std::string>(value), operation_, argument);
+}
+
+nb::object Call::give(const Quantized& quantized) const {
+  PyQuantized q;
+  q.data = give(quantized.data);
+  q.scale = give(quantized.scale);
+  q.azp = give(quantized.azp);
+  q.rows = size_of(quantized.grid.rows);
+  q.cols = size_of(quantized.grid.cols);
+  return nb::cast(std::move(q));
+}
+
+nb::object Call::make_small(DType dtype, std::span<const std::int64_t> shape,
+                            TensorView& view) const {
+  constexpr std::int64_t kSmall = std::int64_t{1} << 20;
+  std::int64_t elements = 1;
+  for (const std::int64_t extent : shape) {
+    if (extent < 0 || elements > kSmall) return nb::none();
+    elements *= extent;
+  }
+  if (elements * element_bytes(dtype) > kSmall) return nb::none();
+  return make(framework_, dtype, shape, view);
+}
+
+}  // namespace octavo::python

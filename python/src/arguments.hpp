@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// Arguments of operations: operands, scales, granularities, results.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "dtypes.hpp"
+#include "errors.hpp"
+#include "octavo/packed.hpp"
+#include "octavo/problem.hpp"
+#include "octavo/quantize.hpp"
+#include "tensor_in.hpp"
+#include "tensor_out.hpp"
+#include "threads.hpp"
+
+namespace octavo::python {
+
+namespace nb = nanobind;
+
+/// The default of scale arguments: the scale that the operand carries, else none.
+struct Undefined {};
+extern nb::handle undefined_object;
+
+/// octavo.Quantized: codes, scales and zero points as tensors of the caller's framework.
+struct PyQuantized {
+  nb::object data, scale, azp;
+  std::int64_t rows = 0, cols = 0;  ///< of the matrix under one scale; 0: the whole extent
+};
+
+/// Collects the tensors of one call: keeps them alive, and knows whose result it will be.
+class Call {
+ public:
+  explicit Call(const char* operation) noexcept : operation_(operation) {}
+
+  TensorView tensor(nb::handle value, const char* argument);
+  TensorView out(nb::handle value);
+  /// A tensor, an octavo.Quantized with its scale, or an octavo.PackedWeight.
+  Operand operand(nb::handle value, const char* argument);
+  /// UNDEFINED, None, a number or a tensor, with a granularity (see `granularity`).
+  Scale scale(nb::handle value, nb::handle granularity, const char* argument);
+  DType dtype(nb::handle value, const char* argument) const {
+    return dtype_argument(value, operation_, argument);
+  }
+  /// None or a string ("token", "group128", "block128x128", "mx", ...).
+  Granularity granularity(nb::handle value, const char* argument) const;
+  Quantized quantized(nb::handle value, const char* argument);
+
+  nb::object give(const Tensor& tensor) const { return python::give(tensor, framework_); }
+  nb::object give(const Quantized& quantized) const;
+  /// A result of few bytes in the framework's own memory, which it has at hand; None for a large
+  /// one, which the operation allocates (in large pages).
+  nb::object make_small(DType dtype, std::span<const std::int64_t> shape, TensorView& view) const;
+  const char* operation() const noexcept { return operation_; }
+
+ private:
+  void keep(In& in);
+
+  const char* operation_;
+  Framework framework_ = Framework::none;
+  std::vector<nb::object> owners_;
+};
+
+/// The name of a granularity on either side. Raises ValueError.
+Granularity parse_granularity(const std::string& text, const char* operation, const char* argument);
+
+/// Runs without the interpreter's lock.
+template <class Body>
+auto unlocked(const Body& body) {
+  const nb::gil_scoped_release release;
+  return body();
+}
+
+}  // namespace octavo::python

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every gradient function takes and gives.
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/vector.h>
+
+#include <vector>
+
+#include "arguments.hpp"
+#include "octavo/gradient.hpp"
+
+namespace octavo::python {
+
+/// `grad`, `wanted` and `options` of a gradient function: bools in the order of MatmulWanted
+/// (fewer: the rest is not wanted), and (dtype, float32, dequantized).
+struct GradientArguments {
+  nb::handle grad;
+  const std::vector<bool>& wanted;
+  const nb::tuple& options;
+};
+
+MatmulWanted wanted_of(const char* operation, const std::vector<bool>& wanted);
+GradientOptions gradient_options(const Call& call, const nb::tuple& options);
+
+/// Appends the gradients that there are, in the order of MatmulWanted.
+void append(const Call& call, const MatmulGradients& gradients, nb::list& list);
+
+/// The list of the wanted gradients.
+nb::list give(const Call& call, const MatmulGradients& gradients);
+
+}  // namespace octavo::python

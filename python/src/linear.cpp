@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packed weights, and linear layers over them.
+#include "octavo/linear.hpp"
+
+#include <nanobind/stl/optional.h>
+
+#include <array>
+#include <string>
+
+#include "arguments.hpp"
+#include "bindings.hpp"
+#include "gradients.hpp"
+
+namespace octavo::python {
+namespace {
+
+using Name = std::optional<std::string>;
+
+// How activations meet a weight in `linear`: a data type and a granularity, or LLM.int8.
+std::optional<ActivationQuant> parse_activation(const Call& call, nb::handle dtype,
+                                                const std::string& granularity, bool azp,
+                                                double outlier_threshold, bool llm_int8) {
+  if (dtype.is_none()) return std::nullopt;
+  ActivationQuant rule;
+  rule.spec.dtype = call.dtype(dtype, "activation");
+  rule.spec.granularity =
+      parse_granularity(granularity, call.operation(), "activation_granularity");
+  rule.spec.azp = azp;
+  rule.vectorwise = llm_int8;
+  rule.outlier_threshold = static_cast<float>(outlier_threshold);
+  return rule;
+}
+
+nb::object activation_of(const PackedWeight& weight) {
+  if (!weight.activation()) return nb::none();
+  const ActivationQuant& rule = *weight.activation();
+  nb::dict d;
+  d["activation"] = std::string(name(rule.spec.dtype));
+  d["activation_granularity"] = to_string(rule.spec.granularity);
+  d["azp"] = rule.spec.azp;
+  d["llm_int8"] = rule.vectorwise;
+  d["outlier_threshold"] = rule.outlier_threshold;
+  return d;
+}
+
+PackedWeight packed(nb::handle weight, nb::handle scale, nb::handle granularity,
+                    nb::handle activation, const std::string& activation_granularity, bool azp,
+                    bool llm_int8, double outlier_threshold, const Name& backend) {
+  Call call("pack");
+  const Operand operand = call.operand(weight, "weight");
+  PackOptions options;
+  options.scale = call.scale(scale, granularity, "scale");
+  options.activation =
+      parse_activation(call, activation, activation_granularity, azp, outlier_threshold, llm_int8);
+  options.backend = backend ? backend->c_str() : nullptr;
+  return unlocked([&] { return pack(operand, options, context()); });
+}
+
+nb::object unpacked(const PackedWeight& weight, nb::handle like) {
+  Call call("unpack");
+  call.tensor(like, "like");
+  return call.give(unlocked([&] { return unpack(weight, context()); }));
+}
+
+nb::object run(nb::handle x, const PackedWeight& weight, nb::handle bias, nb::handle out_dtype,
+               nb::handle out, const Name& backend) {
+  Call call("linear");
+  const TensorView view = call.tensor(x, "x");
+  LinearOptions o;
+  o.bias = call.tensor(bias, "bias");
+  o.out_dtype = call.dtype(out_dtype, "out_dtype");
+  o.out = call.out(out);
+  o.backend = backend ? backend->c_str() : nullptr;
+  nb::object result = nb::borrow(out);
+  if (result.is_none() && view.rank > 0) {
+    std::array<std::int64_t, kMaxRank> shape = view.shape;
+    shape[static_cast<std::size_t>(view.rank - 1)] = weight.n();
+    const DType dtype = o.out_dtype != DType::undefined ? o.out_dtype : view.dtype;
+    result =
+        call.make_small(dtype, std::span(shape.data(), static_cast<std::size_t>(view.rank)), o.out);
+  }
+  const Tensor tensor = unlocked([&] { return linear(view, weight, o, context()); });
+  return result.is_none() ? call.give(tensor) : result;
+}
+
+// wanted: x, bias.
+nb::list gradients(nb::handle grad, const std::vector<bool>& asked, nb::handle x,
+                   const PackedWeight& weight, nb::handle bias, nb::handle out_dtype) {
+  Call call("linear_vjp");
+  const TensorView g = call.tensor(grad, "grad");
+  const TensorView view = call.tensor(x, "x");
+  LinearOptions o;
+  o.bias = call.tensor(bias, "bias");
+  o.out_dtype = call.dtype(out_dtype, "out_dtype");
+  MatmulWanted wanted;
+  wanted.a = !asked.empty() && asked[0];
+  wanted.bias = asked.size() > 1 && asked[1];
+  return give(call,
+              unlocked([&] { return linear_vjp(g, view, weight, o, wanted, {}, context()); }));
+}
+
+void bind_class(nb::module_& m) {
+  nb::class_<PackedWeight>(
+      m, "PackedWeight",
+      "A weight [K, N] in the private layout of one backend: immutable, thread-shareable, and "
+      "unpackable bit for bit.",
+      nb::is_weak_referenceable())
+      .def_prop_ro("k", &PackedWeight::k, "Input features.")
+      .def_prop_ro("n", &PackedWeight::n, "Output features.")
+      .def_prop_ro(
+          "dtype", [](const PackedWeight& w) { return std::string(name(w.dtype())); },
+          "The codes' data type, by name.")
+      .def_prop_ro("nbytes", &PackedWeight::bytes, "Bytes of the packed codes.")
+      .def_prop_ro("layout", &PackedWeight::layout, "Whose layout it is, and its version.")
+      .def_prop_ro("activation", activation_of, "The activation rule as pack's arguments, or None.")
+      .def("unpack", unpacked, nb::arg("like").none() = nb::none(),
+           "Codes [K, N] and scales, bit for bit, as an octavo.Quantized of NumPy arrays, or of "
+           "tensors like `like`.")
+      .def("__copy__", [](nb::object self) { return self; })
+      .def(
+          "__deepcopy__", [](nb::object self, nb::handle) { return self; }, nb::arg("memo"))
+      .def("__reduce__",
+           [](const PackedWeight& w) {
+             const nb::object restore = nb::module_::import_("octavo").attr("_restore_packed");
+             return nb::make_tuple(restore,
+                                   nb::make_tuple(unpacked(w, nb::none()), activation_of(w)));
+           })
+      .def("__repr__", [](const PackedWeight& w) {
+        return "PackedWeight(" + std::string(name(w.dtype())) + " [" + std::to_string(w.k()) +
+               ", " + std::to_string(w.n()) + "], " + w.layout() + ")";
+      });
+}
+
+}  // namespace
+
+void bind_linear(nb::module_& m) {
+  bind_class(m);
+  m.def("pack", packed, nb::arg("weight"), nb::arg("scale") = nb::borrow(undefined_object),
+        nb::kw_only(), nb::arg("granularity").none() = nb::none(),
+        nb::arg("activation").none() = nb::none(), nb::arg("activation_granularity") = "token",
+        nb::arg("azp") = false, nb::arg("llm_int8") = false, nb::arg("outlier_threshold") = 0.0,
+        nb::arg("backend").none() = nb::none(), "See octavo.pack.");
+  m.def("linear", run, nb::arg("x"), nb::arg("weight"), nb::arg("bias").none() = nb::none(),
+        nb::arg("out_dtype").none() = nb::none(), nb::kw_only(), nb::arg("out").none() = nb::none(),
+        nb::arg("backend").none() = nb::none(), "See octavo.linear.");
+  m.def("linear_vjp", gradients, nb::arg("grad"), nb::arg("wanted"), nb::arg("x"),
+        nb::arg("weight"), nb::arg("bias").none() = nb::none(),
+        nb::arg("out_dtype").none() = nb::none(), "See octavo.linear_vjp.");
+}
+
+}  // namespace octavo::python

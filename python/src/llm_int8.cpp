@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// LLM.int8(): the functions of bitsandbytes.
+#include "octavo/llm_int8.hpp"
+
+#include <nanobind/stl/optional.h>
+
+#include "arguments.hpp"
+#include "bindings.hpp"
+
+namespace octavo::python {
+namespace {
+
+VectorwiseOptions options_of(double threshold, bool whole_columns) noexcept {
+  return {.threshold = static_cast<float>(threshold), .whole_columns = whole_columns};
+}
+
+nb::tuple vectorwise_quant(nb::handle a, double threshold, bool whole_columns) {
+  Call call("int8_vectorwise_quant");
+  const TensorView view = call.tensor(a, "a");
+  const VectorwiseQuant q = unlocked(
+      [&] { return int8_vectorwise_quant(view, options_of(threshold, whole_columns), context()); });
+  return nb::make_tuple(call.give(q.codes), call.give(q.row_absmax), call.give(q.outlier_cols));
+}
+
+nb::tuple double_quant(nb::handle a, double threshold, bool whole_columns) {
+  Call call("int8_double_quant");
+  const TensorView view = call.tensor(a, "a");
+  const DoubleQuant q = unlocked(
+      [&] { return int8_double_quant(view, options_of(threshold, whole_columns), context()); });
+  return nb::make_tuple(call.give(q.row_codes), call.give(q.col_codes), call.give(q.row_absmax),
+                        call.give(q.col_absmax), call.give(q.outlier_cols));
+}
+
+nb::object linear_matmul(nb::handle a, nb::handle w, nb::handle out) {
+  Call call("int8_linear_matmul");
+  const TensorView x = call.tensor(a, "a");
+  const TensorView weight = call.tensor(w, "w");
+  const TensorView to = call.out(out);
+  const Tensor y = unlocked([&] { return int8_linear_matmul(x, weight, to, context()); });
+  return out.is_none() ? call.give(y) : nb::borrow(out);
+}
+
+nb::object mm_dequant(nb::handle acc, nb::handle row_absmax, nb::handle col_absmax, nb::handle bias,
+                      nb::handle out_dtype) {
+  Call call("int8_mm_dequant");
+  const TensorView sums = call.tensor(acc, "acc");
+  const TensorView rows = call.tensor(row_absmax, "row_absmax");
+  const TensorView cols = call.tensor(col_absmax, "col_absmax");
+  const TensorView b = call.tensor(bias, "bias");
+  const DType type = call.dtype(out_dtype, "out_dtype");
+  return call.give(unlocked([&] { return int8_mm_dequant(sums, rows, cols, b, type, context()); }));
+}
+
+nb::object scaled_product(nb::handle a, nb::handle w, nb::handle row_absmax, nb::handle col_absmax,
+                          nb::handle bias, nb::handle out_dtype) {
+  Call call("int8_scaled_mm");
+  const TensorView x = call.tensor(a, "a");
+  const TensorView weight = call.tensor(w, "w");
+  const TensorView rows = call.tensor(row_absmax, "row_absmax");
+  const TensorView cols = call.tensor(col_absmax, "col_absmax");
+  const TensorView b = call.tensor(bias, "bias");
+  const DType type = call.dtype(out_dtype, "out_dtype");
+  return call.give(
+      unlocked([&] { return int8_scaled_mm(x, weight, rows, cols, b, type, context()); }));
+}
+
+nb::object mixed_scaled_mm(nb::handle a, nb::handle codes, nb::handle w, nb::handle row_absmax,
+                           nb::handle col_absmax, nb::handle outlier_cols, nb::handle bias,
+                           nb::handle original_weight, nb::handle out_dtype, nb::handle out) {
+  Call call("int8_mixed_scaled_mm");
+  const TensorView x = call.tensor(a, "a");
+  const TensorView quantised = call.tensor(codes, "codes");
+  const TensorView weight = call.tensor(w, "w");
+  const TensorView rows = call.tensor(row_absmax, "row_absmax");
+  const TensorView cols = call.tensor(col_absmax, "col_absmax");
+  MixedScaledMmOptions o;
+  o.outlier_cols = call.tensor(outlier_cols, "outlier_cols");
+  o.bias = call.tensor(bias, "bias");
+  o.original_weight = call.tensor(original_weight, "original_weight");
+  o.out_dtype = call.dtype(out_dtype, "out_dtype");
+  o.out = call.out(out);
+  const Tensor y = unlocked(
+      [&] { return int8_mixed_scaled_mm(x, quantised, weight, rows, cols, o, context()); });
+  return out.is_none() ? call.give(y) : nb::borrow(out);
+}
+
+nb::object vectorwise_dequant(nb::handle codes, nb::handle row_absmax) {
+  Call call("int8_vectorwise_dequant");
+  const TensorView c = call.tensor(codes, "codes");
+  const TensorView rows = call.tensor(row_absmax, "row_absmax");
+  return call.give(unlocked([&] { return int8_vectorwise_dequant(c, rows, context()); }));
+}
+
+}  // namespace
+
+void bind_llm_int8(nb::module_& m) {
+  const nb::object none = nb::none();
+  m.def("int8_vectorwise_quant", vectorwise_quant, nb::arg("a"), nb::arg("threshold") = 0.0,
+        nb::arg("whole_columns") = false,
+        "(codes, row_absmax, outlier_cols) of A [..., K], specification section 8.");
+  m.def("int8_double_quant", double_quant, nb::arg("a"), nb::arg("threshold") = 0.0,
+        nb::arg("whole_columns") = false,
+        "(row_codes, col_codes, row_absmax, col_absmax, outlier_cols) of one matrix.");
+  m.def("int8_linear_matmul", linear_matmul, nb::arg("a"), nb::arg("w"),
+        nb::arg("out").none() = none,
+        "A [..., K] int8 times W [N, K] int8, transposed: exact int32.");
+  m.def("int8_mm_dequant", mm_dequant, nb::arg("acc"), nb::arg("row_absmax"), nb::arg("col_absmax"),
+        nb::arg("bias").none() = none, nb::arg("out_dtype") = "float16",
+        "acc * (row_absmax / 127) * (col_absmax / 127) + bias.");
+  m.def("int8_scaled_mm", scaled_product, nb::arg("a"), nb::arg("w"), nb::arg("row_absmax"),
+        nb::arg("col_absmax"), nb::arg("bias").none() = none, nb::arg("out_dtype") = "float16",
+        "int8_linear_matmul and int8_mm_dequant in one step.");
+  m.def("int8_mixed_scaled_mm", mixed_scaled_mm, nb::arg("a"), nb::arg("codes"), nb::arg("w"),
+        nb::arg("row_absmax"), nb::arg("col_absmax"), nb::arg("outlier_cols").none() = none,
+        nb::arg("bias").none() = none, nb::arg("original_weight").none() = none,
+        nb::arg("out_dtype").none() = none, nb::arg("out").none() = none,
+        "int8_scaled_mm plus the outlier columns of A in float, specification section 8.");
+  m.def("int8_vectorwise_dequant", vectorwise_dequant, nb::arg("codes"), nb::arg("row_absmax"),
+        "codes * (row_absmax / 127), float32.");
+}
+
+}  // namespace octavo::python

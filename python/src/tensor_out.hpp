@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Octavo's tensors as NumPy arrays and PyTorch tensors, without a copy.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include "octavo/tensor.hpp"
+#include "tensor_in.hpp"
+
+namespace octavo::python {
+
+namespace nb = nanobind;
+
+/// A tensor of that framework over the same memory, which it keeps alive. An undefined tensor is
+/// None. Framework::none means NumPy.
+nb::object give(const Tensor& tensor, Framework framework);
+
+/// A new, uninitialised tensor of that framework; `view` becomes its memory. Cheaper than `give`
+/// for small results, whose memory the framework has at hand.
+nb::object make(Framework framework, DType dtype, std::span<const std::int64_t> shape,
+                TensorView& view);
+
+/// Registers the class that keeps memory alive behind a NumPy array.
+void register_memory(nb::module_& module);
+
+}  // namespace octavo::python

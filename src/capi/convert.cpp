@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+// Descriptors, types, enumerators, scales and contexts.
+#include "capi/convert.hpp"
+
+#include <algorithm>
+#include <array>
+#include <span>
+#include <string_view>
+
+namespace octavo::capi {
+namespace {
+
+struct FlagName {
+  std::uint64_t flag;
+  const char* name;
+};
+constexpr std::array<FlagName, 12> kFlags{{
+    {OCTAVO_TRANS_A, "TRANS_A"},
+    {OCTAVO_TRANS_B, "TRANS_B"},
+    {OCTAVO_OFFS_PREFIX, "OFFS_PREFIX"},
+    {OCTAVO_FAST_ACCUMULATION, "FAST_ACCUMULATION"},
+    {OCTAVO_BATCH_INVARIANT, "BATCH_INVARIANT"},
+    {OCTAVO_TORCH_COMPAT, "TORCH_COMPAT"},
+    {OCTAVO_OVERFLOW_IEEE, "OVERFLOW_IEEE"},
+    {OCTAVO_AZP, "AZP"},
+    {OCTAVO_NON_FINITE_ERROR, "NON_FINITE_ERROR"},
+    {OCTAVO_VECTORWISE, "VECTORWISE"},
+    {OCTAVO_WHOLE_COLUMNS, "WHOLE_COLUMNS"},
+    {OCTAVO_TRANSPOSED, "TRANSPOSED"},
+}};
+
+std::string flag_names(std::uint64_t flags) {
+  std::string names;
+  for (const FlagName& row : kFlags) {
+    if ((flags & row.flag) == 0) continue;
+    names += names.empty() ? "" : " | ";
+    names += row.name;
+  }
+  return names.empty() ? "none" : names;
+}
+
+std::span<const std::int64_t> shape_from(const Place& place, const octavo_view& given) {
+  if (given.ndim < 0 || given.ndim > OCTAVO_MAX_NDIM) {
+    refuse(Code::invalid_argument, "{}.ndim must be in [0, {}]; got {}", place.text(),
+           +OCTAVO_MAX_NDIM, given.ndim);
+  }
+  if (given.ndim > 0 && given.shape == nullptr) {
+    refuse(Code::invalid_argument, "{}.shape must not be null; got null for {} dimensions",
+           place.text(), given.ndim);
+  }
+  const std::span shape(given.shape, static_cast<std::size_t>(given.ndim));
+  const auto negative = std::ranges::find_if(shape, [](std::int64_t d) { return d < 0; });
+  if (negative != shape.end()) {
+    refuse(Code::invalid_argument, "{}.shape must not be negative; got {}", place.text(),
+           *negative);
+  }
+  return shape;
+}
+
+// The one rule that is left for the view itself to check is about its size.
+TensorView compact(const Place& place, const void* data, DType dtype,
+                   std::span<const std::int64_t> shape) {
+  try {
+    return {data, dtype, shape};
+  } catch (const Error&) {
+    refuse(Code::invalid_argument, "{}.shape must count less than 2^63 bytes; got [{}]",
+           place.text(), fmt::join(shape, ", "));
+  }
+}
+
+}  // namespace
+
+static_assert(OCTAVO_MAX_NDIM == kMaxRank && OCTAVO_CPU == static_cast<int>(DeviceType::cpu));
+static_assert(OCTAVO_INTERNAL == static_cast<int>(Code::internal));
+static_assert(OCTAVO_PER_ELEMENT == static_cast<int>(Granularity::Kind::element));
+static_assert(OCTAVO_SCALE_TENSOR == static_cast<int>(Scale::Kind::tensor));
+static_assert(OCTAVO_WHOLE_EXTENT == kWholeExtent);
+
+void check_device(const Place& place, octavo_device device) {
+  if (device.type == OCTAVO_CPU || (device.type == 0 && device.index == 0)) return;
+  refuse(Code::unavailable, "{}.device must be cpu (no CUDA backend is built); got type {} ({})",
+         place.text(), device.type, device.type == OCTAVO_CUDA ? "cuda" : "no device of Octavo's");
+}
+
+TensorView view_from(const Place& place, const octavo_view* given) {
+  require(place, given);
+  const std::span<const std::int64_t> shape = shape_from(place, *given);
+  if (given->device.type == 0) {
+    refuse(Code::invalid_argument, "{}.device must be set (type 1 is the CPU); got type 0",
+           place.text());
+  }
+  check_device(place, given->device);
+  const DType dtype = dtype_from(place.of("dtype"), given->dtype);
+  if (dtype == DType::undefined) {
+    refuse(Code::invalid_argument, "{}.dtype must be defined; got an undefined one", place.text());
+  }
+  char* data = static_cast<char*>(given->data);
+  TensorView view =
+      compact(place, data == nullptr ? nullptr : data + given->byte_offset, dtype, shape);
+  if (data == nullptr && view.numel() > 0) {
+    refuse(Code::invalid_argument, "{}.data must not be null; got null for shape {}", place.text(),
+           shape_string(view));
+  }
+  if (given->strides != nullptr) {
+    std::copy_n(given->strides, shape.size(), view.strides.begin());
+  }
+  return view;
+}
+
+TensorView optional_view(const Place& place, const octavo_view* given) {
+  return given == nullptr ? TensorView() : view_from(place, given);
+}
+
+octavo_view view_to(const TensorView& view) noexcept {
+  octavo_view result{};
+  if (!view.defined()) return result;
+  result.data = view.data;
+  result.device = {static_cast<std::int32_t>(view.device.type), view.device.index};
+  result.ndim = view.rank;
+  result.dtype = dtype_to(view.dtype);
+  result.shape = view.shape.data();
+  result.strides = view.strides.data();
+  return result;
+}
+
+DType dtype_from(const Place& place, octavo_dtype given) {
+  if (given.code == 0 && given.bits == 0) return DType::undefined;
+  if (given.lanes != 1) {
+    refuse(Code::invalid_argument, "{}.lanes must be 1; got {}", place.text(), given.lanes);
+  }
+  const auto row = std::ranges::find_if(kDTypes, [&](const DTypeInfo& r) {
+    return r.dtype != DType::undefined && r.dlpack_code == given.code && r.bits == given.bits;
+  });
+  if (row != kDTypes.end()) return row->dtype;
+  refuse(Code::unsupported,
+         "{} must be a type that Octavo knows (convert it, for example to float32); got DLPack "
+         "code {} of {} bits",
+         place.text(), given.code, given.bits);
+}
+
+octavo_dtype dtype_to(DType dtype) noexcept {
+  if (dtype == DType::undefined) return {0, 0, 0};
+  return {info(dtype).dlpack_code, info(dtype).bits, 1};
+}
+
+std::uint8_t checked_enumerator(const Place& place, std::int64_t value, std::uint8_t last) {
+  if (value < 0 || value > last) {
+    refuse(Code::invalid_argument, "{} must be in [0, {}]; got {}", place.text(), last, value);
+  }
+  return static_cast<std::uint8_t>(value);
+}
+
+void check_flags(const Place& place, std::uint64_t given, std::uint64_t allowed) {
+  if ((given & ~allowed) == 0) return;
+  refuse(Code::invalid_argument, "{} must be among {}; got {:#x}", place.of("flags").text(),
+         flag_names(allowed), given);
+}
+
+MatmulOptions matmul_from(std::uint64_t flags) noexcept {
+  return {.overflow = overflow_from(flags),
+          .fast_accumulation = (flags & OCTAVO_FAST_ACCUMULATION) != 0,
+          .batch_invariant = (flags & OCTAVO_BATCH_INVARIANT) != 0,
+          .torch_compat = (flags & OCTAVO_TORCH_COMPAT) != 0};
+}
+
+Granularity granularity_from(const Place& place, std::int32_t kind, std::int64_t rows,
+                             std::int64_t cols) {
+  return {enum_from(place, kind, Granularity::Kind::element), rows, cols};
+}
+
+Scale scale_from(const Place& place, const octavo_scale& given) {
+  switch (enum_from(place.of("kind"), given.kind, Scale::Kind::tensor)) {
+    case Scale::Kind::undefined:
+      return {};
+    case Scale::Kind::null:
+      return nullptr;
+    case Scale::Kind::number:
+      return given.number;
+    case Scale::Kind::tensor:
+      break;
+  }
+  return {view_from(place.of("values"), given.values),
+          granularity_from(place.of("granularity"), given.granularity, given.rows, given.cols)};
+}
+
+Context::Context(const char* operation, const octavo_context* given) {
+  const octavo_context c = read_struct<octavo_context>({operation, "context"}, given);
+  check_device({operation, "context"}, c.device);
+  context_.stream = c.stream;
+  if (c.workspace_bytes > 0) require(Place{operation, "context"}.of("workspace"), c.workspace);
+  if (c.workspace != nullptr) {
+    workspace_ = {c.workspace, c.workspace_bytes};
+    context_.workspace = &workspace_;
+  }
+  if (c.executor == nullptr) return;
+  constexpr std::int64_t kMostThreads = 1 << 16;
+  const Place place = Place{operation, "context"}.of("executor");
+  lent_.executor = read_struct<octavo_executor>(place, c.executor);
+  const std::int64_t threads = lent_.executor.concurrency;
+  if (threads < 1 || threads > kMostThreads) {
+    refuse(Code::invalid_argument, "{}.concurrency must be in [1, {}]; got {}", place.text(),
+           kMostThreads, threads);
+  }
+  if (lent_.executor.parallel != nullptr) {
+    context_.executor = &lent_;
+  } else {
+    context_.executor = &threads_.emplace(static_cast<int>(threads));
+  }
+}
+
+}  // namespace octavo::capi

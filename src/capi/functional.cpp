@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products with PyTorch's recipes.
+#include "octavo/functional.hpp"
+
+#include <vector>
+
+#include "capi/products.hpp"
+
+using namespace octavo::capi;
+namespace F = octavo::functional;
+
+namespace {
+
+std::vector<F::RecipeScale> recipes_from(const Place& place, const octavo_recipe_scale* given,
+                                         int64_t count) {
+  std::vector<F::RecipeScale> scales;
+  const std::size_t n = checked_count(place, given, count);
+  for (std::size_t i = 0; i < n; ++i) {
+    const Place entry = place.at(static_cast<std::int64_t>(i));
+    scales.push_back(
+        {view_from(entry.of("values"), given[i].values),
+         enum_from(entry.of("recipe"), given[i].recipe, F::ScalingType::BlockWise128x128),
+         enum_from(entry.of("swizzle"), given[i].swizzle, F::SwizzleType::SWIZZLE_32_4_4)});
+  }
+  return scales;
+}
+
+struct Arguments {
+  const octavo_view *mat_a, *mat_b;
+  const octavo_recipe_scale* scale_a;
+  int64_t scale_a_count;
+  const octavo_recipe_scale* scale_b;
+  int64_t scale_b_count;
+  const octavo_functional_options* options;
+  const octavo_context* context;
+};
+
+// Both entries take the same arguments.
+template <class Product>
+octavo_code run(const char* name, const Arguments& in, octavo_tensor** result,
+                const Product& product) {
+  return guarded(name, [&] {
+    if (result != nullptr) *result = nullptr;
+    const Place place{name, "options"};
+    const octavo_functional_options c = read_struct(place, in.options);
+    check_flags(place, c.flags, OCTAVO_FAST_ACCUMULATION | OCTAVO_TORCH_COMPAT);
+    F::Options o;
+    o.bias = optional_view(place.of("bias"), c.bias);
+    o.output_dtype = dtype_or(place.of("output_dtype"), c.output_dtype, o.output_dtype);
+    o.offs = optional_view(place.of("offs"), c.offs);
+    o.use_fast_accum = (c.flags & OCTAVO_FAST_ACCUMULATION) != 0;
+    o.out = optional_view(place.of("out"), c.out);
+    o.torch_compat = (c.flags & OCTAVO_TORCH_COMPAT) != 0;
+    o.backend = c.backend;
+    Slot slot({name, "result"}, result, result_optional(o.out));
+    const octavo::TensorView a = view_from({name, "mat_a"}, in.mat_a);
+    const octavo::TensorView b = view_from({name, "mat_b"}, in.mat_b);
+    const auto scale_a = recipes_from({name, "scale_a"}, in.scale_a, in.scale_a_count);
+    const auto scale_b = recipes_from({name, "scale_b"}, in.scale_b, in.scale_b_count);
+    const Context run_on(name, in.context);
+    slot.fill(product(a, b, scale_a, scale_b, o, run_on));
+  });
+}
+
+}  // namespace
+
+octavo_code octavo_functional_scaled_mm(const octavo_view* mat_a, const octavo_view* mat_b,
+                                        const octavo_recipe_scale* scale_a, int64_t scale_a_count,
+                                        const octavo_recipe_scale* scale_b, int64_t scale_b_count,
+                                        const octavo_functional_options* options,
+                                        const octavo_context* context, octavo_tensor** result) {
+  return run("scaled_mm",
+             {mat_a, mat_b, scale_a, scale_a_count, scale_b, scale_b_count, options, context},
+             result, F::scaled_mm);
+}
+
+octavo_code octavo_functional_scaled_grouped_mm(
+    const octavo_view* mat_a, const octavo_view* mat_b, const octavo_recipe_scale* scale_a,
+    int64_t scale_a_count, const octavo_recipe_scale* scale_b, int64_t scale_b_count,
+    const octavo_functional_options* options, const octavo_context* context,
+    octavo_tensor** result) {
+  return run("scaled_grouped_mm",
+             {mat_a, mat_b, scale_a, scale_a_count, scale_b, scale_b_count, options, context},
+             result, F::scaled_grouped_mm);
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// scaled_mm and linear.
+#include "octavo/matmul.hpp"
+
+#include "capi/products.hpp"
+#include "octavo/linear.hpp"
+
+using namespace octavo::capi;
+
+octavo::ScaledMmOptions octavo::capi::scaled_mm_options(const octavo_scaled_mm_options* given) {
+  const Place place{"scaled_mm", "options"};
+  const octavo_scaled_mm_options c = read_struct(place, given);
+  check_flags(place, c.flags, OCTAVO_TRANS_A | OCTAVO_TRANS_B | OCTAVO_MATMUL_FLAGS);
+  ScaledMmOptions o;
+  o.scale_a = scale_from(place.of("scale_a"), c.scale_a);
+  o.scale_b = scale_from(place.of("scale_b"), c.scale_b);
+  o.bias = optional_view(place.of("bias"), c.bias);
+  o.scale_result = scale_from(place.of("scale_result"), c.scale_result);
+  o.out_dtype = dtype_from(place.of("out_dtype"), c.out_dtype);
+  o.alpha = scale_from(place.of("alpha"), c.alpha);
+  o.beta = scale_from(place.of("beta"), c.beta);
+  o.c = optional_view(place.of("c"), c.c);
+  o.azp = optional_view(place.of("azp"), c.azp);
+  o.trans_a = (c.flags & OCTAVO_TRANS_A) != 0;
+  o.trans_b = (c.flags & OCTAVO_TRANS_B) != 0;
+  o.out = optional_view(place.of("out"), c.out);
+  o.matmul = matmul_from(c.flags);
+  o.backend = c.backend;
+  return o;
+}
+
+octavo_code octavo_scaled_mm(const octavo_operand* a, const octavo_operand* b,
+                             const octavo_scaled_mm_options* options, const octavo_context* context,
+                             octavo_tensor** result) {
+  return guarded("scaled_mm", [&] {
+    if (result != nullptr) *result = nullptr;
+    const octavo::ScaledMmOptions o = scaled_mm_options(options);
+    Slot slot({"scaled_mm", "result"}, result, result_optional(o.out));
+    const OperandArgument left({"scaled_mm", "a"}, a);
+    const OperandArgument right({"scaled_mm", "b"}, b);
+    const Context run_on("scaled_mm", context);
+    slot.fill(octavo::scaled_mm(left, right, o, run_on));
+  });
+}
+
+octavo_code octavo_scaled_mm_workspace_bytes(const octavo_operand* a, const octavo_operand* b,
+                                             const octavo_scaled_mm_options* options,
+                                             const octavo_context* context, size_t* result) {
+  return guarded("scaled_mm", [&] {
+    give("scaled_mm", result, size_t{0});
+    const OperandArgument left({"scaled_mm", "a"}, a);
+    const OperandArgument right({"scaled_mm", "b"}, b);
+    const octavo::ScaledMmOptions o = scaled_mm_options(options);
+    const Context run_on("scaled_mm", context);
+    *result = octavo::workspace_bytes(octavo::scaled_mm_problem(left, right, o), run_on, o.backend);
+  });
+}
+
+octavo_code octavo_linear(const octavo_view* x, const octavo_packed* weight,
+                          const octavo_linear_options* options, const octavo_context* context,
+                          octavo_tensor** result) {
+  return guarded("linear", [&] {
+    if (result != nullptr) *result = nullptr;
+    const Place place{"linear", "options"};
+    const octavo_linear_options c = read_struct(place, options);
+    check_flags(place, c.flags, OCTAVO_MATMUL_FLAGS);
+    octavo::LinearOptions o;
+    o.bias = optional_view(place.of("bias"), c.bias);
+    o.out_dtype = dtype_from(place.of("out_dtype"), c.out_dtype);
+    o.out = optional_view(place.of("out"), c.out);
+    o.matmul = matmul_from(c.flags);
+    o.backend = c.backend;
+    Slot slot({"linear", "result"}, result, result_optional(o.out));
+    const Context run_on("linear", context);
+    slot.fill(octavo::linear(view_from({"linear", "x"}, x), value_of({"linear", "weight"}, weight),
+                             o, run_on));
+  });
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint/recipe.hpp"
+
+#include <array>
+#include <utility>
+
+#include "checkpoint/layer_report.hpp"
+#include "checkpoint/quantization_config.hpp"
+#include "checkpoint/sentence.hpp"
+#include "octavo/llm_int8.hpp"
+
+namespace octavo {
+namespace checkpoint {
+namespace {
+
+Written per_channel(const TensorView& weight, DType dtype) {
+  Quantized q = quantize(weight, {.dtype = dtype, .granularity = per_token()});
+  Tensor scale = q.scale;
+  return {std::move(q), std::move(scale)};
+}
+
+Written int8_rows(const TensorView& weight) { return per_channel(weight, DType::int8); }
+Written fp8_rows(const TensorView& weight) { return per_channel(weight, DType::float8_e4m3fn); }
+
+Written fp8_blocks(const TensorView& weight) {
+  Quantized q =
+      quantize(weight, {.dtype = DType::float8_e4m3fn, .granularity = block(kBlock, kBlock)});
+  Tensor scale = q.scale;
+  return {std::move(q), std::move(scale)};
+}
+
+// The file holds the absolute maxima; the report needs the scales.
+Written llm_int8_rows(const TensorView& weight) {
+  constexpr float kQmax = 127.0F;
+  const VectorwiseQuant rows = int8_vectorwise_quant(weight);
+  const std::int64_t n = weight.shape[0];
+  const Tensor scale = Tensor::empty(DType::float32, {n, 1});
+  for (std::int64_t i = 0; i < n; ++i) {
+    scale.data_as<float>()[i] = rows.row_absmax.data_as<float>()[i] / kQmax;
+  }
+  return {{rows.codes, scale, ScaleGrid{1, kWholeExtent}, {}}, rows.row_absmax};
+}
+
+ActivationQuant int8_tokens() { return per_token_rule(DType::int8); }
+ActivationQuant fp8_tokens() { return per_token_rule(DType::float8_e4m3fn); }
+ActivationQuant fp8_groups() { return group_rule(DType::float8_e4m3fn, kBlock); }
+ActivationQuant llm_int8_tokens() { return llm_int8_rule(kOutlierThreshold); }
+
+constexpr ScaleGrid kRows{1, kWholeExtent};
+constexpr std::array<Recipe, 4> kRecipes{{
+    {Scheme::int8_dynamic, int8_rows, int8_tokens, "I8", "weight_scale", kRows},
+    {Scheme::fp8_dynamic, fp8_rows, fp8_tokens, "F8_E4M3", "weight_scale", kRows},
+    {Scheme::fp8_block, fp8_blocks, fp8_groups, "F8_E4M3", "weight_scale_inv", {kBlock, kBlock}},
+    {Scheme::llm_int8, llm_int8_rows, llm_int8_tokens, "I8", "SCB", kRows, true},
+}};
+
+}  // namespace
+
+const Recipe& recipe_of(const char* operation, Scheme scheme) {
+  for (const Recipe& recipe : kRecipes) {
+    if (recipe.scheme == scheme) return recipe;
+  }
+  refuse(Code::invalid_argument, "{}: scheme must be one of the four; got {}", operation,
+         static_cast<int>(scheme));
+}
+
+}  // namespace checkpoint
+
+ActivationQuant activation_rule(Scheme scheme) {
+  return checkpoint::recipe_of("activation_rule", scheme).rule();
+}
+
+Weight quantize_weight(const TensorView& weight, Scheme scheme) {
+  const checkpoint::Recipe& recipe = checkpoint::recipe_of("quantize_weight", scheme);
+  if (weight.rank != 2) {
+    checkpoint::refuse(Code::invalid_argument,
+                       "quantize_weight: weight.shape must be 2-D [N, K]; got {}",
+                       shape_string(weight));
+  }
+  return {recipe.quantise(weight).codes, recipe.rule(), std::string(scheme_name(scheme))};
+}
+
+LayerReport compare_weight(std::string_view layer, const TensorView& weight,
+                           const Weight& quantized) {
+  return checkpoint::measure("compare_weight", layer, weight, quantized.codes);
+}
+
+}  // namespace octavo

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+// The C ABI gives the bits of the C++ interface.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "capi/sample.hpp"
+
+namespace octavo::test {
+namespace {
+
+// Random values in [-2, 2] of any type; integers in [-100, 100].
+Tensor random(DType dtype, std::initializer_list<std::int64_t> shape, unsigned seed) {
+  std::mt19937 engine(seed);
+  const float reach = is_integer8(dtype) ? 100.0F : 2.0F;
+  std::uniform_real_distribution<float> values(-reach, reach);
+  const Tensor floats = Tensor::empty(float32, shape);
+  for (std::int64_t i = 0; i < floats.numel(); ++i) floats.data_as<float>()[i] = values(engine);
+  return floats.to(dtype);
+}
+
+// The descriptor of a view, which must outlive it.
+octavo_view describe(const TensorView& view) {
+  octavo_view d =
+      octavo_view_of(view.data, {info(view.dtype).dlpack_code, info(view.dtype).bits, 1}, view.rank,
+                     view.shape.data());
+  d.strides = view.strides.data();
+  return d;
+}
+
+void expect_same_bits(const octavo_view& got, const Tensor& want) {
+  ASSERT_EQ(got.ndim, want.rank());
+  ASSERT_EQ(octavo_dtype_name(got.dtype), name(want.dtype()));
+  TensorView view(got.data, want.dtype(), std::span(got.shape, static_cast<std::size_t>(got.ndim)));
+  std::copy_n(got.strides, got.ndim, view.strides.begin());
+  const Tensor left = copy(view, want.dtype());
+  const Tensor right = copy(want, want.dtype());
+  ASSERT_EQ(left.numel(), right.numel());
+  EXPECT_EQ(0, std::memcmp(left.data(), right.data(),
+                           static_cast<std::size_t>(left.numel() * element_bytes(want.dtype()))));
+}
+
+void expect_same_bits(octavo_code code, octavo_tensor* got, const Tensor& want) {
+  ASSERT_EQ(code, OCTAVO_OK) << octavo_last_error();
+  octavo_view view{};
+  ASSERT_EQ(octavo_tensor_view(got, &view), OCTAVO_OK);
+  expect_same_bits(view, want);
+  octavo_tensor_release(got);
+}
+
+struct Pair {
+  DType a, b;
+};
+
+TEST(CApiEquality, ScaledMmOfEveryFamilyWithEverything) {
+  for (const Pair pair : {Pair{int8, int8}, Pair{float8_e4m3fn, float8_e5m2},
+                          Pair{bfloat16, bfloat16}, Pair{float32, float32}, Pair{float16, int8}}) {
+    const Tensor a = random(pair.a, {5, 70}, 1);
+    const Tensor b = random(pair.b, {33, 70}, 2);
+    const Tensor scale_a = random(float32, {5, 1}, 3);
+    const Tensor scale_b = random(float32, {33, 2}, 4);
+    const Tensor bias = random(bfloat16, {33}, 5);
+    const Tensor c = random(float32, {5, 33}, 6);
+    const TensorView groups = scale_b.view().transposed();
+    const Tensor want = scaled_mm(a, b,
+                                  {.scale_a = {scale_a, per_token()},
+                                   .scale_b = {groups, group(64)},
+                                   .bias = bias,
+                                   .scale_result = 0.75,
+                                   .out_dtype = float32,
+                                   .alpha = 1.5,
+                                   .beta = -0.5,
+                                   .c = c,
+                                   .trans_b = true});
+    const octavo_view views[] = {describe(a),      describe(b),    describe(scale_a),
+                                 describe(groups), describe(bias), describe(c)};
+    const octavo_operand left = operand_of(&views[0]);
+    const octavo_operand right = operand_of(&views[1]);
+    octavo_scaled_mm_options o = octavo_scaled_mm_options_init();
+    o.scale_a = octavo_scale_tensor(&views[2], OCTAVO_PER_TOKEN);
+    o.scale_b = octavo_scale_tensor(&views[3], OCTAVO_GROUP);
+    o.scale_b.rows = 64;
+    o.bias = &views[4];
+    o.scale_result = octavo_scale_number(0.75);
+    o.out_dtype = OCTAVO_FLOAT32;
+    o.alpha = octavo_scale_number(1.5);
+    o.beta = octavo_scale_number(-0.5);
+    o.c = &views[5];
+    o.flags = OCTAVO_TRANS_B;
+    octavo_tensor* y = nullptr;
+    const octavo_code code = octavo_scaled_mm(&left, &right, &o, nullptr, &y);
+    expect_same_bits(code, y, want);
+  }
+}
+
+TEST(CApiEquality, MisalignedMemoryAndTransposedOperands) {
+  for (const Pair pair : {Pair{int8, int8}, Pair{bfloat16, bfloat16}, Pair{float32, float32}}) {
+    const Tensor a = random(pair.a, {7, 40}, 1);
+    const Tensor b = random(pair.b, {19, 40}, 2);
+    std::vector<char> raw(static_cast<std::size_t>(a.numel() * element_bytes(pair.a)) + 1);
+    std::memcpy(raw.data() + 1, a.data(), raw.size() - 1);
+    octavo_view left_view = describe(a);
+    left_view.data = raw.data();
+    left_view.byte_offset = 1;
+    const octavo_view right_view = describe(b);
+    const octavo_operand left = operand_of(&left_view);
+    octavo_operand right = operand_of(&right_view);
+    right.flags = OCTAVO_TRANSPOSED;
+    octavo_tensor* y = nullptr;
+    const octavo_code code = octavo_scaled_mm(&left, &right, nullptr, nullptr, &y);
+    expect_same_bits(code, y, scaled_mm(a, b, {.trans_b = true}));
+  }
+}
+
+TEST(CApiEquality, QuantisersOfEveryOption) {
+  const Tensor x = random(bfloat16, {9, 130}, 1);
+  const octavo_view view = describe(x);
+  struct Case {
+    QuantizeOptions cxx;
+    octavo_quantize_options c = octavo_quantize_options_init();
+  };
+  std::vector<Case> cases(4);
+  cases[1].cxx = {.dtype = float8_e4m3fn, .granularity = block(4, 64), .scale_ub = 1.0F};
+  cases[1].c.dtype = OCTAVO_FLOAT8_E4M3FN;
+  cases[1].c.granularity = OCTAVO_BLOCK;
+  cases[1].c.rows = 4;
+  cases[1].c.cols = 64;
+  cases[1].c.scale_ub = 1.0F;
+  cases[2].cxx = {.dtype = uint8, .azp = true};
+  cases[2].c.dtype = OCTAVO_UINT8;
+  cases[2].c.flags = OCTAVO_AZP;
+  cases[3].cxx = {.dtype = float8_e5m2,
+                  .granularity = group(32),
+                  .rounding = ScaleRounding::power_of_two,
+                  .scale_dtype = float8_e8m0fnu};
+  cases[3].c.dtype = OCTAVO_FLOAT8_E5M2;
+  cases[3].c.granularity = OCTAVO_GROUP;
+  cases[3].c.rows = 32;
+  cases[3].c.rounding = OCTAVO_ROUNDING_POWER_OF_TWO;
+  cases[3].c.scale_dtype = OCTAVO_FLOAT8_E8M0FNU;
+  for (const Case& one : cases) {
+    const Quantized want = quantize(x, one.cxx);
+    octavo_quantized* q = nullptr;
+    ASSERT_EQ(octavo_quantize(&view, &one.c, nullptr, &q), OCTAVO_OK) << octavo_last_error();
+    octavo_quantized_info parts = octavo_quantized_info_init();
+    ASSERT_EQ(octavo_quantized_describe(q, &parts), OCTAVO_OK);
+    expect_same_bits(parts.data, want.data);
+    expect_same_bits(parts.scale, want.scale);
+    if (want.azp.defined()) expect_same_bits(parts.azp, want.azp);
+    EXPECT_EQ(parts.grid_rows, want.grid.rows);
+    EXPECT_EQ(parts.grid_cols, want.grid.cols);
+    octavo_tensor* y = nullptr;
+    const octavo_code code = octavo_dequantize(q, OCTAVO_FLOAT16, nullptr, &y);
+    expect_same_bits(code, y, dequantize(want, float16));
+    octavo_quantized_release(q);
+  }
+}
+
+TEST(CApiEquality, LinearByEveryRule) {
+  const Tensor x = random(bfloat16, {2, 3, 128}, 1);
+  const Tensor w = random(bfloat16, {40, 128}, 2);
+  const octavo_view x_view = describe(x);
+  const TensorView columns = w.view().transposed();
+  const Quantized codes = quantize(columns, {.granularity = per_channel(), .side = Side::b});
+  const octavo_view data = describe(codes.data);
+  const octavo_view scale = describe(codes.scale);
+  octavo_quantized* q = nullptr;
+  ASSERT_EQ(octavo_quantized_create(&data, &scale, nullptr, codes.grid.rows, codes.grid.cols, &q),
+            OCTAVO_OK);
+  octavo_operand weight = octavo_operand_init();
+  weight.quantized = q;
+  struct Rule {
+    std::optional<ActivationQuant> cxx;
+    octavo_activation c = octavo_activation_init();
+  };
+  std::vector<Rule> rules(3);
+  rules[1].cxx = ActivationQuant{};
+  rules[2].cxx = ActivationQuant{};
+  rules[2].cxx->vectorwise = true;
+  rules[2].cxx->outlier_threshold = 1.5F;
+  rules[2].c.flags = OCTAVO_VECTORWISE;
+  rules[2].c.outlier_threshold = 1.5F;
+  for (const Rule& rule : rules) {
+    const Tensor want = linear(x, pack(codes, {.activation = rule.cxx}));
+    octavo_pack_options o = octavo_pack_options_init();
+    if (rule.cxx) o.activation = &rule.c;
+    octavo_packed* packed = nullptr;
+    ASSERT_EQ(octavo_pack(&weight, &o, nullptr, &packed), OCTAVO_OK) << octavo_last_error();
+    octavo_tensor* y = nullptr;
+    const octavo_code code = octavo_linear(&x_view, packed, nullptr, nullptr, &y);
+    expect_same_bits(code, y, want);
+    octavo_activation back = octavo_activation_init();
+    EXPECT_EQ(octavo_packed_activation(packed, &back),
+              rule.cxx ? OCTAVO_OK : OCTAVO_INVALID_ARGUMENT);
+    EXPECT_EQ(back.flags, rule.c.flags);
+    EXPECT_EQ(back.outlier_threshold, rule.c.outlier_threshold);
+    octavo_packed_release(packed);
+  }
+  octavo_quantized_release(q);
+}
+
+TEST(CApiEquality, AFusedQuantiserLeavesItsCodes) {
+  const Tensor x = random(float32, {4, 64}, 1);
+  const Tensor w = random(int8, {64, 8}, 2);
+  const Quantized want = quantize(x);
+  const Tensor codes = Tensor::empty(int8, {4, 64});
+  const octavo_view x_view = describe(x);
+  const octavo_view w_view = describe(w);
+  const octavo_view codes_view = describe(codes);
+  octavo_activation rule = octavo_activation_init();
+  rule.codes = &codes_view;
+  octavo_operand a = operand_of(&x_view);
+  a.activation = &rule;
+  const octavo_operand b = operand_of(&w_view);
+  octavo_tensor* y = nullptr;
+  const octavo_code code = octavo_scaled_mm(&a, &b, nullptr, nullptr, &y);
+  expect_same_bits(code, y, scaled_mm(want, w));
+  EXPECT_EQ(0, std::memcmp(codes.data(), want.data.data(), 4 * 64));
+}
+
+TEST(CApiEquality, GroupsBatchesAndOutliers) {
+  const Tensor a = random(int8, {3, 5, 64}, 1);
+  const Tensor b = random(int8, {3, 64, 20}, 2);
+  const octavo_view a_view = describe(a);
+  const octavo_view b_view = describe(b);
+  const octavo_operand left = operand_of(&a_view);
+  const octavo_operand right = operand_of(&b_view);
+  octavo_tensor* y = nullptr;
+  octavo_code code = octavo_grouped_mm(&left, &right, nullptr, nullptr, &y);
+  expect_same_bits(code, y, grouped_mm(a, b));
+  octavo_scaled_grouped_mm_options o = octavo_scaled_grouped_mm_options_init();
+  o.scale = octavo_scale_number(0.3);
+  code = octavo_scaled_grouped_mm(&left, &right, &o, nullptr, &y);
+  expect_same_bits(code, y, scaled_grouped_mm(a, b, {.scale = 0.3}));
+
+  const Tensor x = random(float16, {6, 64}, 3);
+  const Tensor w = random(int8, {20, 64}, 4);
+  const Tensor stats = random(float32, {20}, 5);
+  const VectorwiseQuant q = int8_vectorwise_quant(x, {.threshold = 1.9F});
+  const octavo_view views[] = {describe(x),     describe(q.codes),      describe(w),
+                               describe(stats), describe(q.row_absmax), describe(q.outlier_cols)};
+  octavo_mixed_scaled_mm_options mixed = octavo_mixed_scaled_mm_options_init();
+  mixed.outlier_cols = &views[5];
+  code = octavo_int8_mixed_scaled_mm(&views[0], &views[1], &views[2], &views[4], &views[3], &mixed,
+                                     nullptr, &y);
+  expect_same_bits(
+      code, y,
+      int8_mixed_scaled_mm(x, q.codes, w, q.row_absmax, stats, {.outlier_cols = q.outlier_cols}));
+}
+
+}  // namespace
+}  // namespace octavo::test

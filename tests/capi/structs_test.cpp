@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+// struct_size of every struct: older, newer and wrong; flags, enumerators, counts and indices.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <functional>
+#include <vector>
+
+#include "capi/sample.hpp"
+
+namespace octavo::test {
+namespace {
+
+// A struct with room behind it.
+template <class Struct>
+union Padded {
+  unsigned char bytes[sizeof(Struct) + 16];
+  Struct value;
+  Padded() { std::memset(bytes, 0, sizeof bytes); }
+};
+
+constexpr const char* kSizeRule = "struct_size must be the struct's sizeof";
+
+// `call` must succeed where every field behind `base` has its default.
+template <class Struct>
+void expect_input_sizes(const char* what, std::function<octavo_code(const Struct*)> call,
+                        const Struct& base, std::size_t oldest = sizeof(std::size_t)) {
+  Padded<Struct> given;
+  for (const std::size_t wrong : {std::size_t{0}, std::size_t{4}, sizeof(Struct) + 1,
+                                  std::size_t{4104}, std::size_t{1} << 60, ~std::size_t{0}}) {
+    given.value = base;
+    given.value.struct_size = wrong;
+    expect_refused(call(&given.value), OCTAVO_INVALID_ARGUMENT, kSizeRule, what);
+  }
+  for (std::size_t older = oldest; older <= sizeof(Struct); older += 8) {
+    given.value = base;
+    std::memset(given.bytes + older, 0xA5, sizeof given.bytes - older);  // not the caller's
+    given.value.struct_size = older;
+    EXPECT_EQ(call(&given.value), OCTAVO_OK) << what << ' ' << older << ": " << octavo_last_error();
+  }
+  std::memset(given.bytes, 0, sizeof given.bytes);
+  given.value = base;
+  given.value.struct_size = sizeof given.bytes;
+  EXPECT_EQ(call(&given.value), OCTAVO_OK) << what << ": " << octavo_last_error();
+  given.bytes[sizeof(Struct) + 9] = 1;
+  expect_refused(call(&given.value), OCTAVO_UNSUPPORTED, "struct_size must be at most", what);
+}
+
+TEST(CApiStructs, InputsOfEveryVersion) {
+  Sample s;
+  const octavo_operand* as[] = {&s.a};
+  const octavo_operand* bs[] = {&s.b};
+  octavo_operand weight = operand_of(s.w);
+  ASSERT_EQ(octavo_pack(&weight, nullptr, nullptr, &s.packed), OCTAVO_OK);
+  octavo_tensor* r[3] = {};
+  const auto clean = [&](octavo_code code) {
+    for (octavo_tensor*& t : r) octavo_tensor_release(std::exchange(t, nullptr));
+    octavo_tensor_release(std::exchange(s.t[0], nullptr));
+    octavo_quantized_release(std::exchange(s.q, nullptr));
+    return code;
+  };
+  expect_input_sizes<octavo_scaled_mm_options>(
+      "scaled_mm", [&](auto* o) { return clean(octavo_scaled_mm(&s.a, &s.b, o, nullptr, s.t)); },
+      octavo_scaled_mm_options_init());
+  expect_input_sizes<octavo_linear_options>(
+      "linear", [&](auto* o) { return clean(octavo_linear(s.x, s.packed, o, nullptr, s.t)); },
+      octavo_linear_options_init());
+  expect_input_sizes<octavo_grouped_list_options>(
+      "grouped_mm list",
+      [&](auto* o) { return clean(octavo_grouped_mm_list(as, bs, 1, o, nullptr, s.t)); },
+      octavo_grouped_list_options_init());
+  expect_input_sizes<octavo_grouped_mm_options>(
+      "grouped_mm",
+      [&](auto* o) { return clean(octavo_grouped_mm(&s.batch_a, &s.batch_b, o, nullptr, s.t)); },
+      octavo_grouped_mm_options_init());
+  expect_input_sizes<octavo_scaled_grouped_mm_options>(
+      "scaled_grouped_mm",
+      [&](auto* o) {
+        return clean(octavo_scaled_grouped_mm(&s.batch_a, &s.batch_b, o, nullptr, s.t));
+      },
+      octavo_scaled_grouped_mm_options_init());
+  expect_input_sizes<octavo_functional_options>(
+      "functional",
+      [&](auto* o) {
+        return clean(octavo_functional_scaled_mm(s.fp8, s.fp8_weight, &s.recipe, 1, &s.recipe, 1, o,
+                                                 nullptr, s.t));
+      },
+      octavo_functional_options_init());
+  expect_input_sizes<octavo_quantize_options>(
+      "quantize", [&](auto* o) { return clean(octavo_quantize(s.x, o, nullptr, &s.q)); },
+      octavo_quantize_options_init());
+  expect_input_sizes<octavo_vectorwise_options>(
+      "vectorwise",
+      [&](auto* o) {
+        return clean(octavo_int8_vectorwise_quant(s.x, o, nullptr, &r[0], &r[1], &r[2]));
+      },
+      octavo_vectorwise_options_init());
+  expect_input_sizes<octavo_mixed_scaled_mm_options>(
+      "mixed",
+      [&](auto* o) {
+        return clean(
+            octavo_int8_mixed_scaled_mm(s.x, s.codes, s.stored, s.two, s.two, o, nullptr, s.t));
+      },
+      octavo_mixed_scaled_mm_options_init());
+  expect_input_sizes<octavo_pack_options>(
+      "pack",
+      [&](auto* o) {
+        octavo_packed* packed = nullptr;
+        const octavo_code code = octavo_pack(&weight, o, nullptr, &packed);
+        octavo_packed_release(packed);
+        return code;
+      },
+      octavo_pack_options_init());
+  expect_input_sizes<octavo_operand>(
+      "operand", [&](auto* o) { return clean(octavo_scaled_mm(o, &s.b, nullptr, nullptr, s.t)); },
+      s.a, 16);
+  expect_input_sizes<octavo_activation>(
+      "activation",
+      [&](auto* rule) {
+        octavo_operand x = operand_of(s.x);
+        x.activation = rule;
+        return clean(octavo_scaled_mm(&x, &s.b, nullptr, nullptr, s.t));
+      },
+      octavo_activation_init());
+  expect_input_sizes<octavo_context>(
+      "context", [&](auto* c) { return clean(octavo_scaled_mm(&s.a, &s.b, nullptr, c, s.t)); },
+      octavo_context_init());
+  octavo_executor serial = octavo_executor_init();
+  serial.concurrency = 1;
+  expect_input_sizes<octavo_executor>(
+      "executor",
+      [&](auto* e) {
+        octavo_context context = octavo_context_init();
+        context.executor = e;
+        return clean(octavo_scaled_mm(&s.a, &s.b, nullptr, &context, s.t));
+      },
+      serial, sizeof serial);
+}
+
+template <class Struct>
+void expect_output_sizes(const char* what, std::function<octavo_code(Struct*)> call) {
+  Padded<Struct> given;
+  for (const std::size_t wrong : {std::size_t{0}, std::size_t{12}, ~std::size_t{0}}) {
+    given.value.struct_size = wrong;
+    expect_refused(call(&given.value), OCTAVO_INVALID_ARGUMENT, kSizeRule, what);
+  }
+  Padded<Struct> full;
+  full.value.struct_size = sizeof(Struct);
+  ASSERT_EQ(call(&full.value), OCTAVO_OK) << what << ": " << octavo_last_error();
+  for (std::size_t older = 8; older <= sizeof(Struct); older += 8) {
+    std::memset(given.bytes, 0xA5, sizeof given.bytes);
+    given.value.struct_size = older;
+    ASSERT_EQ(call(&given.value), OCTAVO_OK) << what << ": " << octavo_last_error();
+    EXPECT_EQ(0, std::memcmp(given.bytes + 8, full.bytes + 8, older - 8)) << what;
+    for (std::size_t i = older; i < sizeof given.bytes; ++i) EXPECT_EQ(given.bytes[i], 0xA5);
+  }
+  std::memset(given.bytes, 0xA5, sizeof given.bytes);
+  given.value.struct_size = sizeof given.bytes;
+  ASSERT_EQ(call(&given.value), OCTAVO_OK);
+  for (std::size_t i = sizeof(Struct); i < sizeof given.bytes; ++i) EXPECT_EQ(given.bytes[i], 0);
+}
+
+TEST(CApiStructs, OutputsOfEveryVersion) {
+  Sample s;
+  octavo_operand weight = operand_of(s.w);
+  octavo_activation rule = octavo_activation_init();
+  octavo_pack_options pack = octavo_pack_options_init();
+  pack.activation = &rule;
+  ASSERT_EQ(octavo_pack(&weight, &pack, nullptr, &s.packed), OCTAVO_OK);
+  ASSERT_EQ(octavo_quantize(s.x, nullptr, nullptr, &s.q), OCTAVO_OK);
+  ASSERT_EQ(octavo_scaled_mm_explain(&s.a, &s.b, nullptr, nullptr, &s.explanation), OCTAVO_OK);
+  expect_output_sizes<octavo_quantized_info>(
+      "quantized", [&](auto* i) { return octavo_quantized_describe(s.q, i); });
+  expect_output_sizes<octavo_packed_info>(
+      "packed", [&](auto* i) { return octavo_packed_describe(s.packed, i); });
+  expect_output_sizes<octavo_activation>(
+      "activation", [&](auto* i) { return octavo_packed_activation(s.packed, i); });
+  expect_output_sizes<octavo_explanation_info>(
+      "explanation", [&](auto* i) { return octavo_explanation_describe(s.explanation, i); });
+  expect_output_sizes<octavo_candidate_info>(
+      "candidate", [&](auto* i) { return octavo_explanation_candidate(s.explanation, 0, i); });
+  expect_output_sizes<octavo_backend_info>("backend",
+                                           [](auto* i) { return octavo_backend_describe(0, i); });
+  expect_output_sizes<octavo_cpu_feature_info>(
+      "feature", [](auto* i) { return octavo_cpu_feature_describe(0, i); });
+}
+
+// One wrong value among good ones.
+struct Wrong {
+  const char* sentence;
+  std::function<octavo_code()> call;
+};
+
+void expect_invalid(const std::vector<Wrong>& rows) {
+  for (const Wrong& row : rows) {
+    expect_refused(row.call(), OCTAVO_INVALID_ARGUMENT, row.sentence, row.sentence);
+  }
+}
+
+TEST(CApiStructs, EnumeratorsAndFlagsOutOfRange) {
+  Sample s;
+  const auto scaled = [&](auto change) {
+    return [&s, change] {
+      octavo_scaled_mm_options o = octavo_scaled_mm_options_init();
+      change(o);
+      return octavo_scaled_mm(&s.a, &s.b, &o, nullptr, s.t);
+    };
+  };
+  const auto quantised = [&](auto change) {
+    return [&s, change] {
+      octavo_quantize_options o = octavo_quantize_options_init();
+      change(o);
+      return octavo_quantize(s.x, &o, nullptr, &s.q);
+    };
+  };
+  const auto recipe = [&](std::int32_t scaling, std::int32_t swizzle) {
+    return [&s, scaling, swizzle] {
+      const octavo_recipe_scale scale{s.one, scaling, swizzle};
+      return octavo_functional_scaled_mm(s.fp8, s.fp8_weight, &scale, 1, &s.recipe, 1, nullptr,
+                                         nullptr, s.t);
+    };
+  };
+  expect_invalid({
+      {"scaled_mm: options.scale_a.kind must be in [0, 3]; got 4",
+       scaled([](auto& o) { o.scale_a.kind = 4; })},
+      {"scaled_mm: options.beta.kind must be in [0, 3]; got -1",
+       scaled([](auto& o) { o.beta.kind = -1; })},
+      {"scaled_mm: options.scale_b.granularity must be in [0, 7]; got 8",
+       scaled([&](auto& o) { o.scale_b = octavo_scale_tensor(s.two, 8); })},
+      {"scaled_mm: options.scale_b.values must not be null",
+       scaled([](auto& o) { o.scale_b = octavo_scale_tensor(nullptr, 0); })},
+      {"scaled_mm: options.flags must be among TRANS_A | TRANS_B | FAST_ACCUMULATION | "
+       "BATCH_INVARIANT | TORCH_COMPAT | OVERFLOW_IEEE; got 0x80",
+       scaled([](auto& o) { o.flags = OCTAVO_AZP; })},
+      {"scaled_mm: options.flags must be among", scaled([](auto& o) { o.flags = 1U << 31; })},
+      {"scaled_mm: options.out_dtype.lanes must be 1; got 4", scaled([](auto& o) {
+         o.out_dtype = {2, 32, 4};
+       })},
+      {"quantize: options.granularity must be in [0, 7]; got 9",
+       quantised([](auto& o) { o.granularity = 9; })},
+      {"quantize: options.side must be in [0, 1]; got 2", quantised([](auto& o) { o.side = 2; })},
+      {"quantize: options.rounding must be in [0, 2]; got -3",
+       quantised([](auto& o) { o.rounding = -3; })},
+      {"quantize: options.flags must be among", quantised([](auto& o) { o.flags = 1; })},
+      {"quantize_mxfp8: side must be in [0, 1]; got 7",
+       [&] {
+         return octavo_quantize_mxfp8(s.x, {0, 0, 0}, 7, nullptr, &s.q);
+       }},
+      {"scaled_mm: scale_a[0].recipe must be in [0, 5]; got 6", recipe(6, 0)},
+      {"scaled_mm: scale_a[0].swizzle must be in [0, 1]; got 2", recipe(0, 2)},
+      {"int8_mixed_scaled_mm: options.flags must be among none; got 0x1",
+       [&] {
+         octavo_mixed_scaled_mm_options o = octavo_mixed_scaled_mm_options_init();
+         o.flags = 1;
+         return octavo_int8_mixed_scaled_mm(s.x, s.codes, s.stored, s.two, s.two, &o, nullptr, s.t);
+       }},
+      {"quantize_file: options.scheme must be in [0, 3]; got 4",
+       [] {
+         octavo_quantize_file_options o = octavo_quantize_file_options_init();
+         o.scheme = 4;
+         return octavo_quantize_file("in", "out", &o, nullptr);
+       }},
+      {"quantize_weight: scheme must be in [0, 3]; got 4",
+       [&] {
+         octavo_weight* weight = nullptr;
+         return octavo_quantize_weight(s.w, 4, &weight);
+       }},
+      {"scheme_activation: scheme must be in [0, 3]; got -1",
+       [] {
+         octavo_activation rule = octavo_activation_init();
+         return octavo_scheme_activation(-1, &rule);
+       }},
+      {"pack: options.scale.kind must be in [0, 3]; got 9",
+       [&] {
+         octavo_pack_options o = octavo_pack_options_init();
+         o.scale.kind = 9;
+         return octavo_pack(&s.b, &o, nullptr, &s.packed);
+       }},
+      {"scheme_from_name: name must be that of a scheme; got 'int7'",
+       [] {
+         std::int32_t scheme = 0;
+         return octavo_scheme_from_name("int7", &scheme);
+       }},
+      {"dtype_from_name: name must be that of a data type; got 'float7'",
+       [] {
+         octavo_dtype dtype{};
+         return octavo_dtype_from_name("float7", &dtype);
+       }},
+  });
+}
+
+TEST(CApiStructs, OperandsCountsAndIndices) {
+  Sample s;
+  octavo_tensor* results[1] = {};
+  const octavo_operand* as[] = {&s.a};
+  ASSERT_EQ(octavo_quantize(s.x, nullptr, nullptr, &s.q), OCTAVO_OK);
+  octavo_operand weight = operand_of(s.w);
+  ASSERT_EQ(octavo_pack(&weight, nullptr, nullptr, &s.packed), OCTAVO_OK);
+  octavo_backend_info backend = octavo_backend_info_init();
+  octavo_activation rule = octavo_activation_init();
+  expect_invalid({
+      {"scaled_mm: a must have exactly one of data, quantized and packed; got 0",
+       [&] {
+         const octavo_operand nothing = octavo_operand_init();
+         return octavo_scaled_mm(&nothing, &s.b, nullptr, nullptr, s.t);
+       }},
+      {"scaled_mm: a must have exactly one of data, quantized and packed; got 2",
+       [&] {
+         octavo_operand both = s.a;
+         both.quantized = s.q;
+         return octavo_scaled_mm(&both, &s.b, nullptr, nullptr, s.t);
+       }},
+      {"scaled_mm: b.flags must be without TRANSPOSED for a packed weight; got it",
+       [&] {
+         octavo_operand b = octavo_operand_init();
+         b.packed = s.packed;
+         b.flags = OCTAVO_TRANSPOSED;
+         return octavo_scaled_mm(&s.a, &b, nullptr, nullptr, s.t);
+       }},
+      {"grouped_mm: results must have a count of at least 0; got -1",
+       [&] { return octavo_grouped_mm_list(as, as, -1, nullptr, nullptr, results); }},
+      {"scaled_mm: scale_a must have a count of at least 0; got -2",
+       [&] {
+         return octavo_functional_scaled_mm(s.fp8, s.fp8_weight, &s.recipe, -2, &s.recipe, 1,
+                                            nullptr, nullptr, s.t);
+       }},
+      {"write_safetensors: tensors must have a count of at least 0; got -1",
+       [] { return octavo_write_safetensors("x", nullptr, -1, nullptr, nullptr, 0); }},
+      {"write_safetensors: tensors[0] must have either data or fill; got neither",
+       [] {
+         octavo_tensor_to_write tensor = octavo_tensor_to_write_init();
+         tensor.name = "t";
+         const octavo_tensor_to_write* list[] = {&tensor};
+         return octavo_write_safetensors("x", list, 1, nullptr, nullptr, 0);
+       }},
+      {"tensor_create: shape must have a count of at least 0; got -1",
+       [&] { return octavo_tensor_create(OCTAVO_INT8, -1, nullptr, s.t); }},
+      {"tensor_create: dtype must be defined; got an undefined one",
+       [&] {
+         return octavo_tensor_create({0, 0, 0}, 0, nullptr, s.t);
+       }},
+      {"Tensor::empty: shape.size must be at most 8; got 9",
+       [&] {
+         const std::int64_t shape[9] = {};
+         return octavo_tensor_create(OCTAVO_INT8, 9, shape, s.t);
+       }},
+      {"backend_describe: index must be in [0, ",
+       [&] { return octavo_backend_describe(-1, &backend); }},
+      {"backend_describe: index must be in [0, ",
+       [&] { return octavo_backend_describe(1000, &backend); }},
+      {"packed_activation: weight must have an activation rule; got none",
+       [&] { return octavo_packed_activation(s.packed, &rule); }},
+  });
+}
+
+}  // namespace
+}  // namespace octavo::test

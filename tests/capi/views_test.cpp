@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bad descriptors, each in every place that takes one.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <limits>
+#include <vector>
+
+#include "capi/sample.hpp"
+
+namespace octavo::test {
+namespace {
+
+constexpr std::int64_t kHuge = std::int64_t{1} << 62;
+constexpr std::int64_t kNegative[] = {2, -1};
+constexpr std::int64_t kTooLarge[] = {kHuge, kHuge};
+
+struct Fault {
+  const char* sentence;
+  octavo_code code;
+  std::function<void(octavo_view&)> spoil;
+};
+
+const std::vector<Fault>& faults() {
+  static const std::vector<Fault> list{
+      {"ndim must be in [0, 8]; got -1", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) { v.ndim = -1; }},
+      {"ndim must be in [0, 8]; got 9", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) { v.ndim = 9; }},
+      {"ndim must be in [0, 8]; got 2147483647", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) { v.ndim = std::numeric_limits<std::int32_t>::max(); }},
+      {"shape must not be null; got null for 2 dimensions", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) {
+         v.ndim = 2;
+         v.shape = nullptr;
+       }},
+      {"shape must not be negative; got -1", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) {
+         v.ndim = 2;
+         v.shape = kNegative;
+       }},
+      {"shape must count less than 2^63 bytes; got [46", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) {
+         v.ndim = 2;
+         v.shape = kTooLarge;
+       }},
+      {"dtype.lanes must be 1; got 2", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) {
+         v.dtype = {2, 32, 2};
+       }},
+      {"dtype must be a type that Octavo knows", OCTAVO_UNSUPPORTED,
+       [](octavo_view& v) {
+         v.dtype = {200, 8, 1};
+       }},
+      {"dtype must be defined; got an undefined one", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) {
+         v.dtype = {0, 0, 0};
+       }},
+      {"device must be cpu (no CUDA backend is built); got type 2 (cuda)", OCTAVO_UNAVAILABLE,
+       [](octavo_view& v) { v.device.type = OCTAVO_CUDA; }},
+      {"device must be cpu (no CUDA backend is built); got type 77", OCTAVO_UNAVAILABLE,
+       [](octavo_view& v) { v.device.type = 77; }},
+      {"device must be set (type 1 is the CPU); got type 0", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) { v.device.type = 0; }},
+      {"data must not be null; got null", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) { v.data = nullptr; }},
+  };
+  return list;
+}
+
+// A place for a descriptor: a good one for it, and the call with another in its stead.
+struct Argument {
+  const char* name;  // in the sentence
+  const octavo_view* good;
+  std::function<octavo_code(const octavo_view*)> call;
+};
+
+void expect_faults_found(const std::vector<Argument>& arguments) {
+  for (const Argument& argument : arguments) {
+    for (const Fault& fault : faults()) {
+      octavo_view view = *argument.good;
+      fault.spoil(view);
+      expect_refused(argument.call(&view), fault.code, fault.sentence, argument.name);
+      EXPECT_NE(std::string_view(octavo_last_error()).find(argument.name), std::string_view::npos)
+          << argument.name << ": " << octavo_last_error();
+    }
+  }
+}
+
+// Calls a product with one field of its options pointing at the view.
+template <class Options>
+auto with(const octavo_view* Options::*field, Options defaults,
+          std::function<octavo_code(const Options*)> call) {
+  return [=](const octavo_view* view) {
+    Options options = defaults;
+    options.*field = view;
+    return call(&options);
+  };
+}
+template <class Options>
+auto with(octavo_scale Options::*field, Options defaults,
+          std::function<octavo_code(const Options*)> call) {
+  return [=](const octavo_view* view) {
+    Options options = defaults;
+    options.*field = octavo_scale_tensor(view, OCTAVO_AUTOMATIC);
+    return call(&options);
+  };
+}
+
+TEST(CApiViews, OfTensorsAndQuantisers) {
+  Sample s;
+  octavo_quantized* out = nullptr;
+  ASSERT_EQ(octavo_quantize(s.x, nullptr, nullptr, &out), OCTAVO_OK);
+  const auto create = [&](const octavo_view* d, const octavo_view* sc, const octavo_view* z) {
+    return octavo_quantized_create(d, sc, z, 1, OCTAVO_WHOLE_EXTENT, &s.q);
+  };
+  using Q = octavo_quantize_options;
+  const std::function<octavo_code(const Q*)> quantise = [&](const Q* o) {
+    return octavo_quantize(s.x, o, nullptr, &s.q);
+  };
+  const Q q = octavo_quantize_options_init();
+  const octavo_dtype none{};
+  expect_faults_found({
+      {"tensor_copy: source", s.x, [&](auto* v) { return octavo_tensor_copy(v, none, s.t); }},
+      {"quantized_create: data", s.codes, [&](auto* v) { return create(v, s.rows, nullptr); }},
+      {"quantized_create: scale", s.rows, [&](auto* v) { return create(s.codes, v, nullptr); }},
+      {"quantized_create: azp", s.azp, [&](auto* v) { return create(s.codes, s.rows, v); }},
+      {"quantize: x", s.x, [&](auto* v) { return octavo_quantize(v, nullptr, nullptr, &s.q); }},
+      {"quantize: x", s.x,
+       [&](auto* v) { return octavo_quantize_into(v, nullptr, out, nullptr, nullptr); }},
+      {"quantize_mxfp8: x", s.x,
+       [&](auto* v) { return octavo_quantize_mxfp8(v, none, 0, nullptr, &s.q); }},
+      {"compute_scale: x", s.x,
+       [&](auto* v) { return octavo_compute_scale(v, nullptr, nullptr, &s.q); }},
+      {"quantize: options.scale", s.rows, with(&Q::scale, q, quantise)},
+      {"quantize: options.azp_in", s.azp, with(&Q::azp_in, q, quantise)},
+  });
+  octavo_quantized_release(out);
+}
+
+TEST(CApiViews, OfSingleProducts) {
+  Sample s;
+  octavo_operand weight = operand_of(s.w);
+  ASSERT_EQ(octavo_pack(&weight, nullptr, nullptr, &s.packed), OCTAVO_OK) << octavo_last_error();
+  using M = octavo_scaled_mm_options;
+  using L = octavo_linear_options;
+  const std::function<octavo_code(const M*)> product = [&](const M* o) {
+    return octavo_scaled_mm(&s.a, &s.b, o, nullptr, s.t);
+  };
+  const std::function<octavo_code(const L*)> linear = [&](const L* o) {
+    return octavo_linear(s.x, s.packed, o, nullptr, s.t);
+  };
+  const M m = octavo_scaled_mm_options_init();
+  const L l = octavo_linear_options_init();
+  const auto activation = [&](auto field) {
+    return [&s, field](const octavo_view* v) {
+      octavo_activation rule = octavo_activation_init();
+      rule.*field = v;
+      octavo_operand x = operand_of(s.x);
+      x.activation = &rule;
+      return octavo_scaled_mm(&x, &s.b, nullptr, nullptr, s.t);
+    };
+  };
+  expect_faults_found({
+      {"scaled_mm: a.data", s.codes,
+       [&](auto* v) {
+         const octavo_operand a = operand_of(v);
+         return octavo_scaled_mm(&a, &s.b, nullptr, nullptr, s.t);
+       }},
+      {"scaled_mm: b.data", s.weight,
+       [&](auto* v) {
+         const octavo_operand b = operand_of(v);
+         return octavo_scaled_mm_explain(&s.a, &b, nullptr, nullptr, &s.explanation);
+       }},
+      {"scaled_mm: options.scale_a", s.rows, with(&M::scale_a, m, product)},
+      {"scaled_mm: options.scale_b", s.two, with(&M::scale_b, m, product)},
+      {"scaled_mm: options.scale_result", s.two, with(&M::scale_result, m, product)},
+      {"scaled_mm: options.alpha", s.one, with(&M::alpha, m, product)},
+      {"scaled_mm: options.beta", s.one, with(&M::beta, m, product)},
+      {"scaled_mm: options.bias", s.two, with(&M::bias, m, product)},
+      {"scaled_mm: options.c", s.square, with(&M::c, m, product)},
+      {"scaled_mm: options.azp", s.azp, with(&M::azp, m, product)},
+      {"scaled_mm: options.out", s.square, with(&M::out, m, product)},
+      {"scaled_mm: a.activation.codes", s.codes, activation(&octavo_activation::codes)},
+      {"scaled_mm: a.activation.scales", s.rows, activation(&octavo_activation::scales)},
+      {"linear: x", s.x,
+       [&](auto* v) { return octavo_linear(v, s.packed, nullptr, nullptr, s.t); }},
+      {"linear: options.bias", s.two, with(&L::bias, l, linear)},
+      {"linear: options.out", s.square, with(&L::out, l, linear)},
+      {"pack: weight.data", s.w,
+       [&](auto* v) {
+         const octavo_operand w = operand_of(v);
+         octavo_packed* packed = nullptr;
+         return octavo_pack(&w, nullptr, nullptr, &packed);
+       }},
+  });
+}
+
+TEST(CApiViews, OfGroupedProducts) {
+  Sample s;
+  const octavo_operand* as[] = {&s.a};
+  const octavo_operand* bs[] = {&s.b};
+  using G = octavo_grouped_mm_options;
+  using S = octavo_scaled_grouped_mm_options;
+  using F = octavo_functional_options;
+  const std::function<octavo_code(const G*)> grouped = [&](const G* o) {
+    return octavo_grouped_mm(&s.batch_a, &s.batch_b, o, nullptr, s.t);
+  };
+  const std::function<octavo_code(const S*)> batch = [&](const S* o) {
+    return octavo_scaled_grouped_mm(&s.batch_a, &s.batch_b, o, nullptr, s.t);
+  };
+  const std::function<octavo_code(const F*)> recipes = [&](const F* o) {
+    return octavo_functional_scaled_grouped_mm(s.fp8, s.fp8_weight, &s.recipe, 1, &s.recipe, 1, o,
+                                               nullptr, s.t);
+  };
+  const G g = octavo_grouped_mm_options_init();
+  const S b = octavo_scaled_grouped_mm_options_init();
+  const F f = octavo_functional_options_init();
+  const auto list = [&](auto field) {
+    return [&, field](const octavo_view* v) {
+      octavo_grouped_list_options o = octavo_grouped_list_options_init();
+      o.*field = &v;
+      return octavo_grouped_mm_list(as, bs, 1, &o, nullptr, s.t);
+    };
+  };
+  expect_faults_found({
+      {"grouped_mm: inputs[0].data", s.codes,
+       [&](auto* v) {
+         const octavo_operand a = operand_of(v);
+         const octavo_operand* one[] = {&a};
+         return octavo_grouped_mm_list(one, bs, 1, nullptr, nullptr, s.t);
+       }},
+      {"grouped_mm: biases[0]", s.two, list(&octavo_grouped_list_options::biases)},
+      {"grouped_mm: outs[0]", s.square, list(&octavo_grouped_list_options::outs)},
+      {"grouped_mm: scales_b[0]", s.two,
+       [&](auto* v) {
+         const octavo_scale scale = octavo_scale_tensor(v, OCTAVO_AUTOMATIC);
+         octavo_grouped_list_options o = octavo_grouped_list_options_init();
+         o.scales_b = &scale;
+         return octavo_grouped_mm_list(as, bs, 1, &o, nullptr, s.t);
+       }},
+      {"grouped_mm: a.data", s.batch,
+       [&](auto* v) {
+         const octavo_operand a = operand_of(v);
+         return octavo_grouped_mm_explain(&a, &s.batch_b, nullptr, nullptr, &s.explanation);
+       }},
+      {"grouped_mm: b.data", s.stack,
+       [&](auto* v) {
+         const octavo_operand other = operand_of(v);
+         return octavo_grouped_mm_workspace_bytes(&s.batch_a, &other, nullptr, nullptr, &s.bytes);
+       }},
+      {"grouped_mm: options.offs", s.azp, with(&G::offs, g, grouped)},
+      {"grouped_mm: options.bias", s.two, with(&G::bias, g, grouped)},
+      {"grouped_mm: options.c", s.two, with(&G::c, g, grouped)},
+      {"grouped_mm: options.out", s.two, with(&G::out, g, grouped)},
+      {"grouped_mm: options.scale_a", s.one, with(&G::scale_a, g, grouped)},
+      {"grouped_mm: options.scale_b", s.one, with(&G::scale_b, g, grouped)},
+      {"grouped_mm: options.scale_result", s.one, with(&G::scale_result, g, grouped)},
+      {"grouped_mm: options.alpha", s.one, with(&G::alpha, g, grouped)},
+      {"grouped_mm: options.beta", s.one, with(&G::beta, g, grouped)},
+      {"scaled_grouped_mm: options.scale", s.one, with(&S::scale, b, batch)},
+      {"scaled_grouped_mm: options.out", s.one, with(&S::out, b, batch)},
+      {"scaled_grouped_mm: input.data", s.batch,
+       [&](auto* v) {
+         const octavo_operand a = operand_of(v);
+         return octavo_scaled_grouped_mm(&a, &s.batch_b, nullptr, nullptr, s.t);
+       }},
+      {"scaled_mm: mat_a", s.fp8,
+       [&](auto* v) {
+         return octavo_functional_scaled_mm(v, s.fp8_weight, &s.recipe, 1, &s.recipe, 1, nullptr,
+                                            nullptr, s.t);
+       }},
+      {"scaled_mm: scale_a[0]", s.one,
+       [&](auto* v) {
+         const octavo_recipe_scale scale{v, OCTAVO_TENSOR_WISE, OCTAVO_NO_SWIZZLE};
+         return octavo_functional_scaled_mm(s.fp8, s.fp8_weight, &scale, 1, &s.recipe, 1, nullptr,
+                                            nullptr, s.t);
+       }},
+      {"scaled_grouped_mm: options.bias", s.two, with(&F::bias, f, recipes)},
+      {"scaled_grouped_mm: options.offs", s.azp, with(&F::offs, f, recipes)},
+      {"scaled_grouped_mm: options.out", s.square, with(&F::out, f, recipes)},
+  });
+}
+
+TEST(CApiViews, OfLlmInt8AndFiles) {
+  Sample s;
+  octavo_tensor* r[5] = {};
+  octavo_weight* weight = nullptr;
+  octavo_weight* good = nullptr;
+  ASSERT_EQ(octavo_quantize_weight(s.x, OCTAVO_INT8_DYNAMIC, &good), OCTAVO_OK);
+  const octavo_dtype none{};
+  using M = octavo_mixed_scaled_mm_options;
+  const M m = octavo_mixed_scaled_mm_options_init();
+  const std::function<octavo_code(const M*)> mixed = [&](const M* o) {
+    return octavo_int8_mixed_scaled_mm(s.x, s.codes, s.stored, s.two, s.two, o, nullptr, s.t);
+  };
+  const auto dequant = [&](const octavo_view* acc, const octavo_view* rows, const octavo_view* cols,
+                           const octavo_view* bias) {
+    return octavo_int8_mm_dequant(acc, rows, cols, bias, none, nullptr, s.t);
+  };
+  const auto product = [&](const octavo_view* a, const octavo_view* w, const octavo_view* rows,
+                           const octavo_view* cols) {
+    return octavo_int8_scaled_mm(a, w, rows, cols, nullptr, none, nullptr, s.t);
+  };
+  expect_faults_found({
+      {"int8_vectorwise_quant: a", s.x,
+       [&](auto* v) {
+         return octavo_int8_vectorwise_quant(v, nullptr, nullptr, &r[0], &r[1], &r[2]);
+       }},
+      {"int8_double_quant: a", s.x,
+       [&](auto* v) {
+         return octavo_int8_double_quant(v, nullptr, nullptr, &r[0], &r[1], &r[2], &r[3], &r[4]);
+       }},
+      {"int8_linear_matmul: a", s.codes,
+       [&](auto* v) { return octavo_int8_linear_matmul(v, s.stored, nullptr, nullptr, s.t); }},
+      {"int8_linear_matmul: w", s.stored,
+       [&](auto* v) { return octavo_int8_linear_matmul(s.codes, v, nullptr, nullptr, s.t); }},
+      {"int8_linear_matmul: out", s.acc,
+       [&](auto* v) { return octavo_int8_linear_matmul(s.codes, s.stored, v, nullptr, nullptr); }},
+      {"int8_mm_dequant: acc", s.acc, [&](auto* v) { return dequant(v, s.two, s.two, nullptr); }},
+      {"int8_mm_dequant: row_absmax", s.two,
+       [&](auto* v) { return dequant(s.acc, v, s.two, nullptr); }},
+      {"int8_mm_dequant: col_absmax", s.two,
+       [&](auto* v) { return dequant(s.acc, s.two, v, nullptr); }},
+      {"int8_mm_dequant: bias", s.two, [&](auto* v) { return dequant(s.acc, s.two, s.two, v); }},
+      {"int8_scaled_mm: a", s.codes, [&](auto* v) { return product(v, s.stored, s.two, s.two); }},
+      {"int8_scaled_mm: w", s.stored, [&](auto* v) { return product(s.codes, v, s.two, s.two); }},
+      {"int8_mixed_scaled_mm: a", s.x,
+       [&](auto* v) {
+         return octavo_int8_mixed_scaled_mm(v, s.codes, s.stored, s.two, s.two, nullptr, nullptr,
+                                            s.t);
+       }},
+      {"int8_mixed_scaled_mm: options.outlier_cols", s.columns, with(&M::outlier_cols, m, mixed)},
+      {"int8_mixed_scaled_mm: options.bias", s.two, with(&M::bias, m, mixed)},
+      {"int8_mixed_scaled_mm: options.original_weight", s.x, with(&M::original_weight, m, mixed)},
+      {"int8_mixed_scaled_mm: options.out", s.square, with(&M::out, m, mixed)},
+      {"int8_vectorwise_dequant: codes", s.codes,
+       [&](auto* v) { return octavo_int8_vectorwise_dequant(v, s.two, nullptr, s.t); }},
+      {"int8_vectorwise_dequant: row_absmax", s.two,
+       [&](auto* v) { return octavo_int8_vectorwise_dequant(s.codes, v, nullptr, s.t); }},
+      {"quantize_weight: weight", s.x,
+       [&](auto* v) { return octavo_quantize_weight(v, OCTAVO_INT8_DYNAMIC, &weight); }},
+      {"weight_compare: weight", s.x,
+       [&](auto* v) {
+         octavo_layer_info layer = octavo_layer_info_init();
+         return octavo_weight_compare("w", v, good, &layer);
+       }},
+      {"write_safetensors: tensors[0].data", s.x,
+       [&](auto* v) {
+         octavo_tensor_to_write tensor = octavo_tensor_to_write_init();
+         tensor.name = "t";
+         tensor.data = v;
+         const octavo_tensor_to_write* list[] = {&tensor};
+         return octavo_write_safetensors("never", list, 1, nullptr, nullptr, 0);
+       }},
+  });
+  octavo_weight_release(good);
+}
+
+}  // namespace
+}  // namespace octavo::test
