@@ -10,7 +10,8 @@
 //                   neither, or its own   multiplied into the product afterwards, which stays
 //                   gradient is wanted    in float32 until then
 //
-// 8-bit codes are the right operand as they are, so that the product is one of bfloat16 by 8 bits.
+// 8-bit codes are the right operand as they are, so that the product is one of bfloat16 by 8 bits;
+// where the output's columns are neighbours they are the left one, in bfloat16.
 #include <algorithm>
 #include <cstdlib>
 
@@ -122,9 +123,23 @@ bool near_zero_points(const Operand& x) noexcept {
 // One product on its way, with the tensors that were made for it.
 struct Running {
   Member member;
+  TensorView out;  // [R, K]: p.out, or a plane on the way there
+  bool turned = false;
   std::array<ScaleView, 2> afterwards;
   Tensor grad, x, result;  // undefined: as given
 };
+
+// A matrix of neighbours along its rows, or, turned, along its columns.
+Result<Tensor> make_plane(const VjpCall& call, bool turned, DType dtype, std::int64_t rows,
+                          std::int64_t columns) {
+  if (!turned) return plane(call.operation, dtype, rows, columns);
+  OCTAVO_TRY_ASSIGN(const Tensor transposed, plane(call.operation, dtype, columns, rows));
+  return transposed.transposed();
+}
+
+bool neighbours_along_rows(const TensorView& v) noexcept {
+  return v.strides[1] == 1 || v.shape[1] <= 1;
+}
 
 // The type of what is multiplied: bfloat16 where the other operand is no wider.
 DType working_type(const VjpCall& call, const VjpProduct& p) noexcept {
@@ -137,10 +152,10 @@ Status make_grad(const VjpCall& call, const VjpProduct& p, const ScaleList<5>& s
                  Running& r) {
   const TensorView& g = p.grad;
   r.member.a = Operand(g);
-  // The driver widens rows exactly, wherever they are neighbours.
-  const bool rows = g.strides[1] == 1 || g.shape[1] <= 1;
+  // The driver widens rows exactly, wherever they are neighbours; a right operand may lie anyhow.
+  const bool rows = neighbours_along_rows(g) || (r.turned && g.strides[0] == 1);
   if (scales.count == 0 && rows && (g.dtype == type || type == DType::float32)) return {};
-  OCTAVO_TRY_ASSIGN(r.grad, plane(call.operation, type, g.shape[0], g.shape[1]));
+  OCTAVO_TRY_ASSIGN(r.grad, make_plane(call, r.turned, type, g.shape[0], g.shape[1]));
   call.on->rescale({g, {}, scales.scales, r.grad}, call.context);
   r.member.a = Operand(r.grad);
   return {};
@@ -148,12 +163,15 @@ Status make_grad(const VjpCall& call, const VjpProduct& p, const ScaleList<5>& s
 
 Status make_x(const VjpCall& call, const VjpProduct& p, const ScaleList<2>& scales, DType type,
               Running& r) {
-  r.member.b = Operand(p.x.data);
-  // uint8 is no right operand.
-  const bool fits = p.x.data.dtype != DType::uint8 && !p.x.azp.defined();
-  if (fits && scales.count == 0) return {};
-  OCTAVO_TRY_ASSIGN(r.x, empty_like(call.operation, p.x.data, type));
-  call.on->rescale({p.x.data, p.x.azp, {scales.scales[0], scales.scales[1]}, r.x}, call.context);
+  const TensorView& x = p.x.data;
+  r.member.b = Operand(x);
+  // uint8 is no right operand, and no type of 8 bits a left one beside bfloat16.
+  const bool fits = r.turned ? is_wide(x.dtype) && neighbours_along_rows(x.transposed())
+                             : x.dtype != DType::uint8;
+  if (fits && !p.x.azp.defined() && scales.count == 0) return {};
+  OCTAVO_TRY_ASSIGN(r.x, r.turned ? make_plane(call, true, type, x.shape[0], x.shape[1])
+                                  : empty_like(call.operation, x, type));
+  call.on->rescale({x, p.x.azp, {scales.scales[0], scales.scales[1]}, r.x}, call.context);
   r.member.b = Operand(r.x);
   return {};
 }
@@ -161,33 +179,42 @@ Status make_x(const VjpCall& call, const VjpProduct& p, const ScaleList<2>& scal
 // The product's output: where it goes, or a plane on the way there.
 Status make_result(const VjpCall& call, const VjpProduct& p, bool scaled, Running& r) {
   const TensorView& out = p.out;
-  const bool float32 = scaled || p.sums.present();
-  const DType dtype = float32 ? DType::float32 : out.dtype;
-  const bool rows = out.defined() && (out.strides[1] == 1 || out.shape[1] <= 1);
-  r.member.out = out;
+  const DType dtype = scaled || p.sums.present() ? DType::float32 : out.dtype;
+  const bool rows = out.defined() && neighbours_along_rows(r.turned ? out.transposed() : out);
+  r.out = out;
   if (rows && !scaled && out.dtype == dtype) return {};
-  OCTAVO_TRY_ASSIGN(r.result, plane(call.operation, dtype, p.grad.shape[0], p.x.data.shape[1]));
-  r.member.out = r.result;
+  OCTAVO_TRY_ASSIGN(r.result,
+                    make_plane(call, r.turned, dtype, p.grad.shape[0], p.x.data.shape[1]));
+  r.out = r.result;
   return {};
 }
 
 Status prepare(const VjpCall& call, const VjpProduct& p, Running& r) {
   const Places places = place_scales(p, call.dequantized);
   const DType type = working_type(call, p);
+  // An output of neighbouring columns is the transposed product: x^T @ grad^T.
+  r.turned = p.out.defined() && p.out.strides[0] == 1 && !neighbours_along_rows(p.out);
   OCTAVO_TRY(make_grad(call, p, places.into_grad, type, r));
   OCTAVO_TRY(make_x(call, p, places.into_x, type, r));
   OCTAVO_TRY(make_result(call, p, places.afterwards.count > 0, r));
-  r.member.a.scale = places.rows.scales;
-  r.member.b.scale = places.columns.scales;
-  r.member.epilogue.alpha = p.alpha;
+  Member& m = r.member;
+  m.a.scale = places.rows.scales;
+  m.b.scale = places.columns.scales;
+  m.out = r.out;
+  m.epilogue.alpha = p.alpha;
   r.afterwards = places.afterwards.scales;
+  if (!r.turned) return {};
+  const Operand grad = m.a.transposed();
+  m.a = m.b.transposed();
+  m.b = grad;
+  m.out = r.out.transposed();
   return {};
 }
 
 Status finish(const VjpCall& call, const VjpProduct& p, const Running& r) {
   if (p.sums.present()) {
     OCTAVO_TRY(sum_cells(call.operation, *call.on,
-                         {{p.own.data, r.member.out}, p.own.azp, p.own.scale[1], p.sums, {}},
+                         {{p.own.data, r.out}, p.own.azp, p.own.scale[1], p.sums, {}},
                          call.context));
   }
   if (!p.out.defined() || !r.result.defined()) return {};

@@ -127,7 +127,7 @@ TEST(ScaledMmGradients, SubtractZeroPoints) {
       {"just exact in bfloat16", int8, values(int32, {1}, {128})},
       {"no longer exact in bfloat16", int8, values(int32, {1}, {129})},
       {"uint8, no longer exact", uint8, values(int32, {1}, {-2})},
-      {"wild", int8, integers(int32, {m}, 9, -2000000000, 2000000000)},
+      {"wild", int8, integers(int32, {m}, 9, -1000000000, 1000000000)},
   };
   for (const auto& c : cases) {
     const Tensor a = operand(c.a, {m, k}, 1);
