@@ -114,8 +114,8 @@ class _QuantizedLinear(torch.nn.Module):
     def _training_forward(self, x):
         scheme = SCHEMES[self.scheme]
         rows = x.reshape(-1, self.in_features)
-        x_codes, x_scale = quantize(rows, None, scheme.dtype, scheme.activation)
-        w_codes, w_scale = quantize(self.weight, None, scheme.dtype, scheme.weight)
+        x_codes, x_scale = quantize(rows.detach(), None, scheme.dtype, scheme.activation)
+        w_codes, w_scale = quantize(self.weight.detach(), None, scheme.dtype, scheme.weight)
         y = straight_through_mm(rows, self.weight, x_codes, x_scale, scheme.activation, w_codes,
                                 w_scale, scheme.weight_kn, self.bias, None, None)
         return y.reshape(*x.shape[:-1], self.out_features)
@@ -243,8 +243,8 @@ class QatLinear(torch.nn.Linear):
         rows = x.reshape(-1, self.in_features)
         if not self.scales_set:
             self._set_scales(rows)
-        x_codes, x_scale = quantize(rows, self.x_scale, self.code, "tensor")
-        w_codes, w_scale = quantize(self.weight, self.w_scale, self.code, "token")
+        x_codes, x_scale = quantize(rows.detach(), self.x_scale.detach(), self.code, "tensor")
+        w_codes, w_scale = quantize(self.weight.detach(), self.w_scale.detach(), self.code, "token")
         y = straight_through_mm(rows, self.weight, x_codes, x_scale, "tensor", w_codes, w_scale,
                                 "channel", self.bias, self.x_scale, self.w_scale)
         return y.reshape(*x.shape[:-1], self.out_features)
