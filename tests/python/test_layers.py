@@ -108,11 +108,15 @@ def test_training_and_inference_multiply_the_same_codes(layer):
     trained = made(x)
     with torch.no_grad():
         assert torch.equal(made(x), trained)
+        made.weight.data.mul_(2)  # which no version counter sees
+        assert not torch.equal(made(x), trained)
+        made.eval()
         before = made(x)
+        assert torch.equal(made(x), before)
         made.weight.mul_(2)  # a new version of the weight is packed anew
         assert not torch.equal(made(x), before)
     made.freeze()
-    assert made.weight is None and made(x).dtype == torch.bfloat16
+    assert made.frozen and "weight" not in dict(made.named_parameters()) and made(x).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("block", [False, True])
@@ -170,7 +174,7 @@ def test_linear8bitlt_keeps_outliers_in_float():
     with_outliers = nn.Linear8bitLt.from_float(linear)(x)
     without = nn.Linear8bitLt.from_float(linear, threshold=0.0)(x)
     assert (with_outliers - exact).norm() < 0.3 * (without - exact).norm()
-    made = nn.Linear8bitLt(64, 32, threshold=5.0)
+    made = nn.Linear8bitLt(64, 32, threshold=5.0).eval()
     with torch.no_grad():
         assert made(x).shape == (5, 32)
     with pytest.raises(NotImplementedError, match="freeze"):
@@ -234,3 +238,33 @@ def test_empty_batches():
     layer = nn.Fp8Linear(8, 4)
     layer(x).sum().backward()
     assert (layer.weight.grad == 0).all()
+
+
+def test_a_frozen_weight_looks_like_the_float_weight():
+    linear = torch.nn.Linear(24, 12, dtype=torch.bfloat16)
+    layer = nn.Int8Linear.from_float(linear)
+    weight = layer.weight
+    assert (weight.shape, weight.dtype, weight.device) == (linear.weight.shape, torch.bfloat16, linear.weight.device)
+    assert cosine(weight.float(), linear.weight) > 0.999 and "int8 [24, 12]" in repr(weight)
+    assert layer.half().weight.dtype == torch.float16 and layer.bias.dtype == torch.float16
+    x = gaussian(3, 24, dtype=torch.float16)
+    assert cosine(torch.nn.functional.linear(x, layer.weight, layer.bias), layer(x)) > 0.999
+    with pytest.raises(NotImplementedError, match="device must be cpu"):
+        layer.to("meta")
+
+
+def test_modules_that_look_into_their_layers():
+    torch.manual_seed(2)
+    encoder = torch.nn.TransformerEncoder(torch.nn.TransformerEncoderLayer(64, 4, 128, batch_first=True), 2).eval()
+    x = gaussian(2, 5, 64)
+    with torch.no_grad():
+        expected = encoder(x)
+        assert len(octavo.torch.quantize_(encoder)) == 4
+        assert cosine(encoder(x), expected) > 0.999
+
+
+def test_a_layer_in_two_places_stays_one():
+    linear = torch.nn.Linear(8, 8)
+    net = torch.nn.Sequential(linear, torch.nn.ReLU(), linear)
+    assert len(octavo.torch.quantize_(net)) == 1
+    assert net[0] is net[2] and net[0].frozen

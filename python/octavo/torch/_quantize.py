@@ -62,15 +62,20 @@ def quantize_(model, scheme="int8-dynamic", *, ignore=("lm_head",), freeze=True,
         raise ValueError("quantize_: model must contain linear layers; got one itself (use "
                          f"octavo.torch.nn.{make.__name__}.from_float)")
     report = Report()
-    layers = [(path, layer) for path, layer in model.named_modules()
+    made = {}  # by the float layer: one that stands in two places stays one
+    layers = [(path, layer) for path, layer in model.named_modules(remove_duplicate=False)
               if type(layer) is torch.nn.Linear and not _ignored(path, ignore)]
     for path, layer in _with_bar(layers, name, progress):
+        parent, _, child = path.rpartition(".")
+        if layer in made:
+            setattr(model.get_submodule(parent), child, made[layer])
+            continue
         quantized = _octavo.quantize_weight(layer.weight.detach(), name)
         error = _octavo.compare_weight(path, layer.weight.detach(), quantized)
         report.append(LayerError(path, tuple(layer.weight.shape), error.sqnr_db, error.max_error,
                                  error.saturated))
-        parent, _, child = path.rpartition(".")
-        setattr(model.get_submodule(parent), child, make.from_float(layer, freeze, quantized, **options))
+        made[layer] = make.from_float(layer, freeze, quantized, **options)
+        setattr(model.get_submodule(parent), child, made[layer])
     return report
 
 

@@ -3,8 +3,8 @@
 
 A layer made like torch.nn.Linear holds a float weight that trains: each forward pass quantises it, and
 gradients go straight through the quantisers. `freeze()` (or quantize_) drops the float weight for packed
-8-bit codes: a quarter of the memory, and the fastest forward pass. Without gradients a layer that still
-trains packs its weight once for each version of it.
+8-bit codes: a quarter of the memory, and the fastest forward pass. In eval mode a layer with a
+float weight packs it once for each version of it.
 """
 
 import torch
@@ -16,6 +16,7 @@ from ._linear import handle_of
 from ._linear import linear as _linear_operator
 from ._schemes import SCHEMES
 from ._straight_through import QMAX, quantize, straight_through_mm
+from ._weight import QuantizedWeight
 
 __all__ = ["Fp8Linear", "GroupedLinear", "Int8Linear", "Linear8bitLt", "QatLinear"]
 
@@ -29,8 +30,7 @@ class _QuantizedLinear(torch.nn.Module):
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
-        self._packed = None  # codes and scales for kernels
-        self._packed_version = None  # of the weight that was packed; None: there is no float weight
+        self._start()
         self.weight = torch.nn.Parameter(
             torch.empty((out_features, in_features), device=device, dtype=dtype))
         if bias:
@@ -38,6 +38,11 @@ class _QuantizedLinear(torch.nn.Module):
         else:
             self.register_parameter("bias", None)
         self.reset_parameters()
+
+    def _start(self):
+        self.frozen = False  # whether the float weight is gone
+        self._packed = None  # codes and scales for kernels
+        self._packed_version = None  # of the float weight that was packed
 
     # As torch.nn.Linear: uniform in +-1/sqrt(in_features).
     reset_parameters = torch.nn.Linear.reset_parameters
@@ -53,7 +58,7 @@ class _QuantizedLinear(torch.nn.Module):
         torch.nn.Module.__init__(layer)
         layer.in_features = linear.in_features
         layer.out_features = linear.out_features
-        layer._packed = layer._packed_version = None
+        layer._start()
         layer.weight = linear.weight
         layer.bias = linear.bias
         layer.training = linear.training
@@ -63,34 +68,58 @@ class _QuantizedLinear(torch.nn.Module):
     def _configure(self):
         """Takes the options of from_float; there are none."""
 
-    @property
-    def frozen(self):
-        """Whether the float weight is gone."""
-        return self.weight is None
-
     def freeze(self, quantized=None):
         """Packs the weight and drops its float form. Returns self."""
         if not self.frozen:
-            self._pack(quantized or self._quantized_weight())
-            self.weight = None
-            self._packed_version = None
+            self._freeze(quantized or self._quantized_weight(), self.weight.dtype)
         return self
+
+    def _freeze(self, quantized, dtype):
+        self._pack(quantized)
+        self._parameters.pop("weight", None)
+        self.frozen = True
+        self._show_weight(dtype)
+
+    def _show_weight(self, dtype):
+        object.__setattr__(self, "weight", QuantizedWeight(self._packed, dtype))
 
     def _quantized_weight(self):
         return _octavo.quantize_weight(self.weight.detach(), self.scheme)
 
     def _pack(self, weight):
         self._packed = self._pack_weight(weight)
-        self._packed_version = None if self.frozen else self.weight._version
         self._handle = handle_of(self._packed)
 
     def _pack_weight(self, weight):
         return weight.pack()
 
+    def __getstate__(self):
+        state = self.__dict__.copy()
+        if self.frozen:
+            state["weight"] = self.weight.dtype
+        return state
+
     def __setstate__(self, state):
         super().__setstate__(state)
         if self._packed is not None:
             self._handle = handle_of(self._packed)  # of this process
+        if self.frozen:
+            self._show_weight(self.__dict__["weight"])
+
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        if self.frozen:
+            like = fn(torch.empty(0, dtype=self.weight.dtype))
+            if like.device.type != "cpu":
+                raise NotImplementedError(f"{type(self).__name__}: device must be cpu (no CUDA backend is "
+                                          f"built); got {like.device}")
+            self._show_weight(like.dtype)
+        return self
+
+    def train(self, mode=True):
+        if not self.frozen:
+            self._packed = None  # packed at the first forward pass without training
+        return super().train(mode)
 
     def quantized_weight(self):
         """Codes [out_features, in_features] and scales, as an octavo.Quantized of torch tensors."""
@@ -98,14 +127,16 @@ class _QuantizedLinear(torch.nn.Module):
         return packed.unpack(torch.empty(0)).T
 
     def forward(self, x):
-        if self.weight is None:
+        if self.frozen:
             return self._packed_forward(x)
-        if torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad):
-            return self._training_forward(x)
-        if torch.compiler.is_compiling():  # a version counter is no part of a graph
+        differentiable = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
+        # What changes a weight through `.data` leaves its version alone: only layers in eval mode keep
+        # it packed. A version counter is no part of a compiled graph, either.
+        if self.training or differentiable or torch.compiler.is_compiling():
             return self._training_forward(x)
         if self._packed is None or self._packed_version != self.weight._version:
             self._pack(self._quantized_weight())
+            self._packed_version = self.weight._version
         return self._packed_forward(x)
 
     def _packed_forward(self, x):
@@ -141,8 +172,7 @@ class _QuantizedLinear(torch.nn.Module):
                                           unexpected, errors)
             return
         rest = {name: value for name, value in state_dict.items() if name != prefix + "weight"}
-        self.weight = None
-        self._pack(self._restored(codes, scale))
+        self._freeze(self._restored(codes, scale), self.weight.dtype)
         super()._load_from_state_dict(rest, prefix, local_metadata, strict, missing, unexpected,
                                       errors)
 
