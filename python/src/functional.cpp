@@ -127,11 +127,7 @@ void define(nb::module_& m, const char* name, const Names&... names) {
     const Arguments arguments{mat_a,        mat_b,        scale_a,   recipe_a, scale_b,
                               recipe_b,     swizzle_a,    swizzle_b, bias,     offs,
                               output_dtype, torch_compat, out,       backend};
-    if constexpr (sizeof...(Head) == 0) {
-      return Body(arguments);
-    } else {
-      return Body({head...}, arguments);
-    }
+    return apply<Body>(arguments, head...);
   };
   m.def(name, call, names..., nb::arg("mat_a"), nb::arg("mat_b"), nb::arg("scale_a"),
         nb::arg("recipe_a"), nb::arg("scale_b"), nb::arg("recipe_b"), nb::arg("swizzle_a"),

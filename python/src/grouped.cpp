@@ -120,11 +120,7 @@ void define_list(nb::module_& m, const char* name, const char* doc, const Names&
                        H scales_b, H granularity_a, H granularity_b, H outs, const Name& backend) {
     const ListArguments arguments{inputs,   weights,       biases,        out_dtype, scales_a,
                                   scales_b, granularity_a, granularity_b, outs,      backend};
-    if constexpr (sizeof...(Head) == 0) {
-      return Body(arguments);
-    } else {
-      return Body({head...}, arguments);
-    }
+    return apply<Body>(arguments, head...);
   };
   const nb::object none = nb::none();
   m.def(name, call, names..., nb::arg("inputs"), nb::arg("weights"),
@@ -195,11 +191,7 @@ void define_tensors(nb::module_& m, const char* name, const char* doc, const Nam
     const TensorArguments arguments{
         input,         mat2,  offs, bias, out_dtype,    scale_a,     scale_b, granularity_a,
         granularity_b, alpha, beta, c,    scale_result, offs_prefix, out,     backend};
-    if constexpr (sizeof...(Head) == 0) {
-      return Body(arguments);
-    } else {
-      return Body({head...}, arguments);
-    }
+    return apply<Body>(arguments, head...);
   };
   const nb::object none = nb::none();
   const nb::object undefined = nb::borrow(undefined_object);
@@ -267,11 +259,7 @@ void define_batch(nb::module_& m, const char* name, const char* doc, const Names
   const auto call = [](Head... head, H input, H weight, H scale, H out_dtype, bool trans_b, H out,
                        const Name& backend) {
     const BatchArguments arguments{input, weight, scale, out_dtype, trans_b, out, backend};
-    if constexpr (sizeof...(Head) == 0) {
-      return Body(arguments);
-    } else {
-      return Body({head...}, arguments);
-    }
+    return apply<Body>(arguments, head...);
   };
   const nb::object none = nb::none();
   m.def(name, call, names..., nb::arg("input"), nb::arg("weight"), nb::arg("scale").none() = 1.0,

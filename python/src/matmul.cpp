@@ -117,11 +117,7 @@ void define(nb::module_& m, const char* name, const char* doc, const Names&... n
         input,         mat2,          scale_a,      scale_b, bias,   scale_result, out_dtype,
         granularity_a, granularity_b, alpha,        beta,    c,      azp,          trans_a,
         trans_b,       saturate,      torch_compat, out,     backend};
-    if constexpr (sizeof...(Head) == 0) {
-      return Body(arguments);
-    } else {
-      return Body({head...}, arguments);
-    }
+    return apply<Body>(arguments, head...);
   };
   const nb::object undefined = nb::borrow(undefined_object);
   const nb::object none = nb::none();
