@@ -2,16 +2,22 @@
 """What will run, and why."""
 
 from . import _octavo
+from ._octavo import PackedWeight, Quantized
 
 
 def explain(*arguments, **options):
     """Every backend's answer to a problem, before it runs.
 
     explain("scaled_mm int8:int8:bf16 scale=token:channel 16x4096x4096") takes a problem line, which
-    makes no operands; explain(input, mat2, ...) takes the arguments of octavo.scaled_mm.
+    makes no operands; explain(x, packed) the arguments of octavo.linear; explain(input, mat2, ...)
+    those of octavo.scaled_mm.
 
     Returns: octavo.Explanation, which prints as a table.
     """
     if arguments and isinstance(arguments[0], str):
         return _octavo.explain_line(*arguments, **options)
+    if len(arguments) == 2 and type(arguments[1]) is PackedWeight and arguments[1].activation is not None:
+        x, weight = arguments
+        if type(x) is not Quantized:
+            return _octavo.explain_linear(x.reshape(-1, weight.k), weight, **options)
     return _octavo.explain_scaled_mm(*arguments, **options)

@@ -8,6 +8,7 @@
 #include "arguments.hpp"
 #include "bindings.hpp"
 #include "octavo/backend.hpp"
+#include "octavo/matmul.hpp"
 #include "octavo/problem_line.hpp"
 
 namespace octavo::python {
@@ -47,6 +48,17 @@ void bind_explain(nb::module_& m) {
         return explain(parse_problem_line(line), context(), backend ? backend->c_str() : nullptr);
       },
       nb::arg("line"), nb::arg("backend").none() = nb::none(), "See octavo.explain.");
+  m.def(
+      "explain_linear",
+      [](nb::handle x, const PackedWeight& weight, const std::optional<std::string>& backend) {
+        Call call("linear");
+        Operand a = call.operand(x, "x");
+        if (weight.activation()) a.quantise = &*weight.activation();
+        const char* name = backend ? backend->c_str() : nullptr;
+        return explain(scaled_mm_problem(a, weight, {.out_dtype = a.data.dtype}), context(), name);
+      },
+      nb::arg("x"), nb::arg("weight"), nb::arg("backend").none() = nb::none(),
+      "See octavo.explain.");
   m.def("backends", &backends, "The registry of backends, best first.");
   m.def(
       "cpu_features",

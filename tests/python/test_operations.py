@@ -294,6 +294,9 @@ def test_explain_answers_for_arguments_and_for_lines(rng):
     explanation = octavo.explain("scaled_mm e4m3fn:e4m3fn:bf16 scale=group128:block128x128 16x256x256")
     assert explanation.error_bound > 0
     assert sum(c.chosen for c in explanation.candidates) == 1
+    packed = octavo.pack(octavo.quantize(np.ones((8, 16), np.float32)).T, activation="int8")
+    assert "int32 sums" in str(octavo.explain(np.ones((2, 3, 16), np.float32), packed)) or not octavo.cpu_features().get(
+        "avx512_vnni")
     assert {b.name for b in octavo.backends()} >= {"generic", "reference"}
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Threads: the interpreter's lock is released, calls are safe beside each other, and can be limited."""
 
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,17 @@ def test_concurrent_calls_give_what_one_gives(rng):
     with ThreadPoolExecutor(8) as pool:
         for y in pool.map(lambda _: octavo.linear(x, packed), range(200)):
             assert np.array_equal(y, expected)
+
+
+def test_ctrl_c_comes_through_between_calls():
+    a = np.ones((64, 512), np.int8)
+    b = np.ones((512, 512), np.int8)
+    timer = threading.Timer(0.2, lambda: signal.raise_signal(signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        while True:
+            octavo.scaled_mm(a, b)
+    assert (octavo.scaled_mm(a, b) == 512).all()
 
 
 def test_a_limit_changes_no_result(rng, limited):

@@ -16,8 +16,22 @@ def define(schema, kernel, fake):
     name = schema[: schema.index("(")]
     _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     _library.impl(name, kernel, "CPU")
+    _library.impl(name, _refusal(name), "CompositeExplicitAutograd")
     torch.library.register_fake(f"octavo::{name}", fake, lib=_library)
     return getattr(torch.ops.octavo, name).default
+
+
+def _refusal(name):
+    """What every device and layout without a kernel runs: one sentence."""
+
+    def refuse(*arguments):
+        for value in torch.utils._pytree.tree_leaves(arguments):
+            if isinstance(value, torch.Tensor) and (value.device.type != "cpu" or value.layout != torch.strided):
+                raise RuntimeError(f"{name}: tensors must be strided and on the CPU (no CUDA backend is built); "
+                                   f"got {value.layout} on {value.device}")
+        raise RuntimeError(f"{name}: arguments must have a tensor of the CPU; got none")
+
+    return refuse
 
 
 def differentiate(operator, vjp, slots):

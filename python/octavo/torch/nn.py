@@ -10,6 +10,7 @@ float weight packs it once for each version of it.
 import torch
 
 from .. import _octavo
+from .._explain import explain
 from .._octavo import Quantized, _restore_weight
 from ._grouped import grouped_mm as _grouped_operator
 from ._linear import handle_of
@@ -150,6 +151,13 @@ class _QuantizedLinear(torch.nn.Module):
         y = straight_through_mm(rows, self.weight, x_codes, x_scale, scheme.activation, w_codes,
                                 w_scale, scheme.weight_kn, self.bias, None, None)
         return y.reshape(*x.shape[:-1], self.out_features)
+
+    def explain(self, x):
+        """What runs a frozen layer's product for activations like x, and why: octavo.Explanation."""
+        if self._packed is None:
+            raise ValueError(f"{type(self).__name__}.explain: the layer must be frozen or in eval mode and have "
+                             "run; got a layer without a packed weight")
+        return explain(x, self._packed)
 
     # A frozen layer's state has codes and scales under the names of compressed-tensors.
     def _save_to_state_dict(self, destination, prefix, keep_vars):
