@@ -189,6 +189,9 @@ enum {
   OCTAVO_VECTORWISE = 1 << 9,        /* LLM.int8's statistics and codes */
   OCTAVO_WHOLE_COLUMNS = 1 << 10,    /* leave whole outlier columns out of row_absmax */
   OCTAVO_TRANSPOSED = 1 << 11,       /* an operand is used with rows and columns exchanged */
+  OCTAVO_FLOAT32_GRADIENTS =
+      1 << 12, /* scaled gradients stay float32 on their way into a product */
+  OCTAVO_DEQUANTIZED_GRADIENTS = 1 << 13, /* a's and b's are without their own scale as a factor */
   /* what every product takes: */
   OCTAVO_MATMUL_FLAGS =
       OCTAVO_FAST_ACCUMULATION | OCTAVO_BATCH_INVARIANT | OCTAVO_TORCH_COMPAT | OCTAVO_OVERFLOW_IEEE

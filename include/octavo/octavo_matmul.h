@@ -3,7 +3,7 @@
  *
  * Every product: `result` may be NULL where `options->out` says where the elements go. What is
  * computed, shapes, types and rules: the specification and the C++ header named with each function.
- * An operation's gradient is to be named behind it: octavo_scaled_mm_vjp. */
+ */
 #pragma once
 
 #include "octavo/octavo_quantize.h"
