@@ -43,7 +43,8 @@ typedef struct octavo_matmul_vjp_options {
 } octavo_matmul_vjp_options;
 OCTAVO_INIT_FUNCTION_(octavo_matmul_vjp_options);
 
-/* The gradients of a product, each in its argument's shape; a number's has no dimensions. */
+/* The gradients of a product, each in its argument's shape and stride order; a number's has no
+ * dimensions. a, b and c have `dtype`, all others float32. */
 typedef struct octavo_matmul_gradients {
   size_t struct_size;
   octavo_tensor *a, *b, *bias, *scale_a, *scale_b, *alpha, *beta, *c, *scale_result;
