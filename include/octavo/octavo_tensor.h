@@ -8,8 +8,9 @@
 extern "C" {
 #endif
 
-/* A tensor that the library made: row-major, aligned to 64 bytes; or, as the result of a call with
- * `out`, a view of the caller's memory, which then has to outlive the handle. */
+/* A tensor that the library made: row-major (a gradient: in its argument's stride order), aligned
+ * to 64 bytes; or, as the result of a call with `out`, a view of the caller's memory, which then
+ * has to outlive the handle. */
 typedef struct octavo_tensor octavo_tensor;
 
 /* A tensor with uninitialised elements. */

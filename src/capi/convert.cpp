@@ -4,17 +4,12 @@
 
 #include <algorithm>
 #include <array>
-#include <span>
 #include <string_view>
 
 namespace octavo::capi {
 namespace {
 
-struct FlagName {
-  std::uint64_t flag;
-  const char* name;
-};
-constexpr std::array<FlagName, 12> kFlags{{
+constexpr std::array<FlagName, 14> kFlags{{
     {OCTAVO_TRANS_A, "TRANS_A"},
     {OCTAVO_TRANS_B, "TRANS_B"},
     {OCTAVO_OFFS_PREFIX, "OFFS_PREFIX"},
@@ -27,11 +22,13 @@ constexpr std::array<FlagName, 12> kFlags{{
     {OCTAVO_VECTORWISE, "VECTORWISE"},
     {OCTAVO_WHOLE_COLUMNS, "WHOLE_COLUMNS"},
     {OCTAVO_TRANSPOSED, "TRANSPOSED"},
+    {OCTAVO_FLOAT32_GRADIENTS, "FLOAT32_GRADIENTS"},
+    {OCTAVO_DEQUANTIZED_GRADIENTS, "DEQUANTIZED_GRADIENTS"},
 }};
 
-std::string flag_names(std::uint64_t flags) {
+std::string names_of(std::uint64_t flags, std::span<const FlagName> table) {
   std::string names;
-  for (const FlagName& row : kFlags) {
+  for (const FlagName& row : table) {
     if ((flags & row.flag) == 0) continue;
     names += names.empty() ? "" : " | ";
     names += row.name;
@@ -150,10 +147,15 @@ std::uint8_t checked_enumerator(const Place& place, std::int64_t value, std::uin
   return static_cast<std::uint8_t>(value);
 }
 
-void check_flags(const Place& place, std::uint64_t given, std::uint64_t allowed) {
+void check_bits(const Place& place, std::uint64_t given, std::uint64_t allowed,
+                std::span<const FlagName> names) {
   if ((given & ~allowed) == 0) return;
-  refuse(Code::invalid_argument, "{} must be among {}; got {:#x}", place.of("flags").text(),
-         flag_names(allowed), given);
+  refuse(Code::invalid_argument, "{} must be among {}; got {:#x}", place.text(),
+         names_of(allowed, names), given);
+}
+
+void check_flags(const Place& place, std::uint64_t given, std::uint64_t allowed) {
+  check_bits(place.of("flags"), given, allowed, kFlags);
 }
 
 MatmulOptions matmul_from(std::uint64_t flags) noexcept {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "capi/handle.hpp"
@@ -37,6 +38,14 @@ Enum enum_from(const Place& place, std::int64_t value, Enum last) {
   return static_cast<Enum>(checked_enumerator(place, value, static_cast<std::uint8_t>(last)));
 }
 
+/// A bit and its name in sentences.
+struct FlagName {
+  std::uint64_t flag;
+  const char* name;
+};
+/// Refuses bits other than `allowed`; `names` has them all.
+void check_bits(const Place& place, std::uint64_t given, std::uint64_t allowed,
+                std::span<const FlagName> names);
 /// Refuses flags other than `allowed`.
 void check_flags(const Place& place, std::uint64_t given, std::uint64_t allowed);
 MatmulOptions matmul_from(std::uint64_t flags) noexcept;

@@ -25,53 +25,49 @@ std::vector<F::RecipeScale> recipes_from(const Place& place, const octavo_recipe
   return scales;
 }
 
-struct Arguments {
-  const octavo_view *mat_a, *mat_b;
-  const octavo_recipe_scale* scale_a;
-  int64_t scale_a_count;
-  const octavo_recipe_scale* scale_b;
-  int64_t scale_b_count;
-  const octavo_functional_options* options;
-  const octavo_context* context;
-};
+F::Options options_from(const Place& place, const octavo_functional_options* given) {
+  const octavo_functional_options c = read_struct(place, given);
+  check_flags(place, c.flags, OCTAVO_FAST_ACCUMULATION | OCTAVO_TORCH_COMPAT);
+  F::Options o;
+  o.bias = optional_view(place.of("bias"), c.bias);
+  o.output_dtype = dtype_or(place.of("output_dtype"), c.output_dtype, o.output_dtype);
+  o.offs = optional_view(place.of("offs"), c.offs);
+  o.use_fast_accum = (c.flags & OCTAVO_FAST_ACCUMULATION) != 0;
+  o.out = optional_view(place.of("out"), c.out);
+  o.torch_compat = (c.flags & OCTAVO_TORCH_COMPAT) != 0;
+  o.backend = c.backend;
+  return o;
+}
 
 // Both entries take the same arguments.
 template <class Product>
-octavo_code run(const char* name, const Arguments& in, octavo_tensor** result,
-                const Product& product) {
+octavo_code run(const char* name, const RecipeCall& call, const octavo_context* context,
+                octavo_tensor** result, const Product& product) {
   return guarded(name, [&] {
     if (result != nullptr) *result = nullptr;
-    const Place place{name, "options"};
-    const octavo_functional_options c = read_struct(place, in.options);
-    check_flags(place, c.flags, OCTAVO_FAST_ACCUMULATION | OCTAVO_TORCH_COMPAT);
-    F::Options o;
-    o.bias = optional_view(place.of("bias"), c.bias);
-    o.output_dtype = dtype_or(place.of("output_dtype"), c.output_dtype, o.output_dtype);
-    o.offs = optional_view(place.of("offs"), c.offs);
-    o.use_fast_accum = (c.flags & OCTAVO_FAST_ACCUMULATION) != 0;
-    o.out = optional_view(place.of("out"), c.out);
-    o.torch_compat = (c.flags & OCTAVO_TORCH_COMPAT) != 0;
-    o.backend = c.backend;
-    Slot slot({name, "result"}, result, result_optional(o.out));
-    const octavo::TensorView a = view_from({name, "mat_a"}, in.mat_a);
-    const octavo::TensorView b = view_from({name, "mat_b"}, in.mat_b);
-    const auto scale_a = recipes_from({name, "scale_a"}, in.scale_a, in.scale_a_count);
-    const auto scale_b = recipes_from({name, "scale_b"}, in.scale_b, in.scale_b_count);
-    const Context run_on(name, in.context);
-    slot.fill(product(a, b, scale_a, scale_b, o, run_on));
+    const RecipeArguments in({name, "options"}, call);
+    Slot slot({name, "result"}, result, result_optional(in.options.out));
+    const Context run_on(name, context);
+    slot.fill(product(in.mat_a, in.mat_b, in.scale_a, in.scale_b, in.options, run_on));
   });
 }
 
 }  // namespace
+
+octavo::capi::RecipeArguments::RecipeArguments(const Place& place, const RecipeCall& call)
+    : options(options_from(place, call.options)),
+      mat_a(view_from({place.operation, "mat_a"}, call.mat_a)),
+      mat_b(view_from({place.operation, "mat_b"}, call.mat_b)),
+      scale_a(recipes_from({place.operation, "scale_a"}, call.scale_a, call.scale_a_count)),
+      scale_b(recipes_from({place.operation, "scale_b"}, call.scale_b, call.scale_b_count)) {}
 
 octavo_code octavo_functional_scaled_mm(const octavo_view* mat_a, const octavo_view* mat_b,
                                         const octavo_recipe_scale* scale_a, int64_t scale_a_count,
                                         const octavo_recipe_scale* scale_b, int64_t scale_b_count,
                                         const octavo_functional_options* options,
                                         const octavo_context* context, octavo_tensor** result) {
-  return run("scaled_mm",
-             {mat_a, mat_b, scale_a, scale_a_count, scale_b, scale_b_count, options, context},
-             result, F::scaled_mm);
+  return run("scaled_mm", {mat_a, mat_b, scale_a, scale_a_count, scale_b, scale_b_count, options},
+             context, result, F::scaled_mm);
 }
 
 octavo_code octavo_functional_scaled_grouped_mm(
@@ -80,6 +76,6 @@ octavo_code octavo_functional_scaled_grouped_mm(
     const octavo_functional_options* options, const octavo_context* context,
     octavo_tensor** result) {
   return run("scaled_grouped_mm",
-             {mat_a, mat_b, scale_a, scale_a_count, scale_b, scale_b_count, options, context},
+             {mat_a, mat_b, scale_a, scale_a_count, scale_b, scale_b_count, options}, context,
              result, F::scaled_grouped_mm);
 }

@@ -17,19 +17,6 @@ namespace {
 
 constexpr const char* kGrouped = "grouped_mm";
 
-// Operands of a list; the arguments own what operands point to.
-struct OperandList {
-  std::deque<OperandArgument> arguments;
-  std::vector<Operand> operands;
-
-  OperandList(const Place& place, const octavo_operand* const* given, std::size_t count) {
-    if (count > 0) require(place, static_cast<const void*>(given));
-    for (std::size_t i = 0; i < count; ++i) {
-      operands.push_back(arguments.emplace_back(place.at(static_cast<std::int64_t>(i)), given[i]));
-    }
-  }
-};
-
 std::vector<TensorView> views_from(const Place& place, const octavo_view* const* given,
                                    std::size_t count) {
   std::vector<TensorView> views;
@@ -49,42 +36,37 @@ std::vector<Scale> scales_from(const Place& place, const octavo_scale* given, st
 
 }  // namespace
 
-octavo_code octavo_grouped_mm_list(const octavo_operand* const* inputs,
-                                   const octavo_operand* const* weights, int64_t count,
-                                   const octavo_grouped_list_options* options,
-                                   const octavo_context* context, octavo_tensor** results) {
-  return guarded(kGrouped, [&] {
-    const std::size_t n =
-        checked_count({kGrouped, "results"}, static_cast<const void*>(results), count);
-    std::deque<Slot<octavo_tensor>> slots;
-    for (std::size_t i = 0; i < n; ++i) results[i] = nullptr;
-    for (std::size_t i = 0; i < n; ++i) slots.emplace_back(Place{kGrouped, "results"}, &results[i]);
-    const OperandList left({kGrouped, "inputs"}, inputs, n);
-    const OperandList right({kGrouped, "weights"}, weights, n);
-    const Place place{kGrouped, "options"};
-    const octavo_grouped_list_options c = read_struct(place, options);
-    check_flags(place, c.flags, OCTAVO_MATMUL_FLAGS);
-    const auto biases = views_from({kGrouped, "biases"}, c.biases, n);
-    const auto outs = views_from({kGrouped, "outs"}, c.outs, n);
-    const auto scales_a = scales_from({kGrouped, "scales_a"}, c.scales_a, n);
-    const auto scales_b = scales_from({kGrouped, "scales_b"}, c.scales_b, n);
-    const Context run_on(kGrouped, context);
-    std::vector<Tensor> tensors = octavo::grouped_mm(
-        left.operands, right.operands,
-        octavo::GroupedListOptions{.biases = biases,
-                                   .out_dtype = dtype_from(place.of("out_dtype"), c.out_dtype),
-                                   .scales_a = scales_a,
-                                   .scales_b = scales_b,
-                                   .outs = outs,
-                                   .matmul = matmul_from(c.flags),
-                                   .backend = c.backend},
-        run_on);
-    for (std::size_t i = 0; i < n; ++i) slots[i].fill(std::move(tensors[i]));
-  });
+namespace octavo::capi {
+
+ListArguments::Operands::Operands(const Place& place, const octavo_operand* const* given,
+                                  std::size_t count) {
+  if (count > 0) require(place, static_cast<const void*>(given));
+  for (std::size_t i = 0; i < count; ++i) {
+    operands.push_back(arguments.emplace_back(place.at(static_cast<std::int64_t>(i)), given[i]));
+  }
 }
 
-octavo::GroupedOptions octavo::capi::grouped_options(const octavo_grouped_mm_options* given) {
-  const Place place{kGrouped, "options"};
+ListArguments::ListArguments(const Place& place, const octavo_operand* const* inputs,
+                             const octavo_operand* const* weights, std::size_t count,
+                             const octavo_grouped_list_options* given)
+    : inputs_({place.operation, "inputs"}, inputs, count),
+      weights_({place.operation, "weights"}, weights, count) {
+  const octavo_grouped_list_options c = read_struct(place, given);
+  check_flags(place, c.flags, OCTAVO_MATMUL_FLAGS);
+  biases_ = views_from({place.operation, "biases"}, c.biases, count);
+  outs_ = views_from({place.operation, "outs"}, c.outs, count);
+  scales_a_ = scales_from({place.operation, "scales_a"}, c.scales_a, count);
+  scales_b_ = scales_from({place.operation, "scales_b"}, c.scales_b, count);
+  options_ = {.biases = biases_,
+              .out_dtype = dtype_from(place.of("out_dtype"), c.out_dtype),
+              .scales_a = scales_a_,
+              .scales_b = scales_b_,
+              .outs = outs_,
+              .matmul = matmul_from(c.flags),
+              .backend = c.backend};
+}
+
+GroupedOptions grouped_options(const Place& place, const octavo_grouped_mm_options* given) {
   const octavo_grouped_mm_options c = read_struct(place, given);
   check_flags(place, c.flags, OCTAVO_OFFS_PREFIX | OCTAVO_MATMUL_FLAGS);
   GroupedOptions o;
@@ -104,12 +86,46 @@ octavo::GroupedOptions octavo::capi::grouped_options(const octavo_grouped_mm_opt
   return o;
 }
 
+ScaledGroupedMmOptions batch_options(const Place& place,
+                                     const octavo_scaled_grouped_mm_options* given) {
+  const octavo_scaled_grouped_mm_options c = read_struct(place, given);
+  check_flags(place, c.flags, OCTAVO_TRANS_B | OCTAVO_MATMUL_FLAGS);
+  ScaledGroupedMmOptions o;
+  o.scale = scale_from(place.of("scale"), c.scale);
+  o.out_dtype = dtype_from(place.of("out_dtype"), c.out_dtype);
+  o.trans_b = (c.flags & OCTAVO_TRANS_B) != 0;
+  o.out = optional_view(place.of("out"), c.out);
+  o.matmul = matmul_from(c.flags);
+  o.backend = c.backend;
+  return o;
+}
+
+}  // namespace octavo::capi
+
+octavo_code octavo_grouped_mm_list(const octavo_operand* const* inputs,
+                                   const octavo_operand* const* weights, int64_t count,
+                                   const octavo_grouped_list_options* options,
+                                   const octavo_context* context, octavo_tensor** results) {
+  return guarded(kGrouped, [&] {
+    const std::size_t n =
+        checked_count({kGrouped, "results"}, static_cast<const void*>(results), count);
+    std::deque<Slot<octavo_tensor>> slots;
+    for (std::size_t i = 0; i < n; ++i) results[i] = nullptr;
+    for (std::size_t i = 0; i < n; ++i) slots.emplace_back(Place{kGrouped, "results"}, &results[i]);
+    const ListArguments list({kGrouped, "options"}, inputs, weights, n, options);
+    const Context run_on(kGrouped, context);
+    std::vector<Tensor> tensors =
+        octavo::grouped_mm(list.inputs(), list.weights(), list.options(), run_on);
+    for (std::size_t i = 0; i < n; ++i) slots[i].fill(std::move(tensors[i]));
+  });
+}
+
 octavo_code octavo_grouped_mm(const octavo_operand* a, const octavo_operand* b,
                               const octavo_grouped_mm_options* options,
                               const octavo_context* context, octavo_tensor** result) {
   return guarded(kGrouped, [&] {
     if (result != nullptr) *result = nullptr;
-    const octavo::GroupedOptions o = grouped_options(options);
+    const octavo::GroupedOptions o = grouped_options({kGrouped, "options"}, options);
     Slot slot({kGrouped, "result"}, result, result_optional(o.out));
     const OperandArgument left({kGrouped, "a"}, a);
     const OperandArgument right({kGrouped, "b"}, b);
@@ -125,7 +141,7 @@ octavo_code octavo_grouped_mm_workspace_bytes(const octavo_operand* a, const oct
     give(kGrouped, result, size_t{0});
     const OperandArgument left({kGrouped, "a"}, a);
     const OperandArgument right({kGrouped, "b"}, b);
-    const octavo::GroupedOptions o = grouped_options(options);
+    const octavo::GroupedOptions o = grouped_options({kGrouped, "options"}, options);
     const Context run_on(kGrouped, context);
     *result =
         octavo::workspace_bytes(octavo::grouped_mm_problem(left, right, o), run_on, o.backend);
@@ -138,16 +154,7 @@ octavo_code octavo_scaled_grouped_mm(const octavo_operand* input, const octavo_o
   constexpr const char* kName = "scaled_grouped_mm";
   return guarded(kName, [&] {
     if (result != nullptr) *result = nullptr;
-    const Place place{kName, "options"};
-    const octavo_scaled_grouped_mm_options c = read_struct(place, options);
-    check_flags(place, c.flags, OCTAVO_TRANS_B | OCTAVO_MATMUL_FLAGS);
-    octavo::ScaledGroupedMmOptions o;
-    o.scale = scale_from(place.of("scale"), c.scale);
-    o.out_dtype = dtype_from(place.of("out_dtype"), c.out_dtype);
-    o.trans_b = (c.flags & OCTAVO_TRANS_B) != 0;
-    o.out = optional_view(place.of("out"), c.out);
-    o.matmul = matmul_from(c.flags);
-    o.backend = c.backend;
+    const octavo::ScaledGroupedMmOptions o = batch_options({kName, "options"}, options);
     Slot slot({kName, "result"}, result, result_optional(o.out));
     const OperandArgument left({kName, "input"}, input);
     const OperandArgument right({kName, "weight"}, weight);

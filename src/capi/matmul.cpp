@@ -3,12 +3,11 @@
 #include "octavo/matmul.hpp"
 
 #include "capi/products.hpp"
-#include "octavo/linear.hpp"
 
 using namespace octavo::capi;
 
-octavo::ScaledMmOptions octavo::capi::scaled_mm_options(const octavo_scaled_mm_options* given) {
-  const Place place{"scaled_mm", "options"};
+octavo::ScaledMmOptions octavo::capi::scaled_mm_options(const Place& place,
+                                                        const octavo_scaled_mm_options* given) {
   const octavo_scaled_mm_options c = read_struct(place, given);
   check_flags(place, c.flags, OCTAVO_TRANS_A | OCTAVO_TRANS_B | OCTAVO_MATMUL_FLAGS);
   ScaledMmOptions o;
@@ -34,7 +33,7 @@ octavo_code octavo_scaled_mm(const octavo_operand* a, const octavo_operand* b,
                              octavo_tensor** result) {
   return guarded("scaled_mm", [&] {
     if (result != nullptr) *result = nullptr;
-    const octavo::ScaledMmOptions o = scaled_mm_options(options);
+    const octavo::ScaledMmOptions o = scaled_mm_options({"scaled_mm", "options"}, options);
     Slot slot({"scaled_mm", "result"}, result, result_optional(o.out));
     const OperandArgument left({"scaled_mm", "a"}, a);
     const OperandArgument right({"scaled_mm", "b"}, b);
@@ -50,10 +49,23 @@ octavo_code octavo_scaled_mm_workspace_bytes(const octavo_operand* a, const octa
     give("scaled_mm", result, size_t{0});
     const OperandArgument left({"scaled_mm", "a"}, a);
     const OperandArgument right({"scaled_mm", "b"}, b);
-    const octavo::ScaledMmOptions o = scaled_mm_options(options);
+    const octavo::ScaledMmOptions o = scaled_mm_options({"scaled_mm", "options"}, options);
     const Context run_on("scaled_mm", context);
     *result = octavo::workspace_bytes(octavo::scaled_mm_problem(left, right, o), run_on, o.backend);
   });
+}
+
+octavo::LinearOptions octavo::capi::linear_options(const Place& place,
+                                                   const octavo_linear_options* given) {
+  const octavo_linear_options c = read_struct(place, given);
+  check_flags(place, c.flags, OCTAVO_MATMUL_FLAGS);
+  LinearOptions o;
+  o.bias = optional_view(place.of("bias"), c.bias);
+  o.out_dtype = dtype_from(place.of("out_dtype"), c.out_dtype);
+  o.out = optional_view(place.of("out"), c.out);
+  o.matmul = matmul_from(c.flags);
+  o.backend = c.backend;
+  return o;
 }
 
 octavo_code octavo_linear(const octavo_view* x, const octavo_packed* weight,
@@ -61,15 +73,7 @@ octavo_code octavo_linear(const octavo_view* x, const octavo_packed* weight,
                           octavo_tensor** result) {
   return guarded("linear", [&] {
     if (result != nullptr) *result = nullptr;
-    const Place place{"linear", "options"};
-    const octavo_linear_options c = read_struct(place, options);
-    check_flags(place, c.flags, OCTAVO_MATMUL_FLAGS);
-    octavo::LinearOptions o;
-    o.bias = optional_view(place.of("bias"), c.bias);
-    o.out_dtype = dtype_from(place.of("out_dtype"), c.out_dtype);
-    o.out = optional_view(place.of("out"), c.out);
-    o.matmul = matmul_from(c.flags);
-    o.backend = c.backend;
+    const octavo::LinearOptions o = linear_options({"linear", "options"}, options);
     Slot slot({"linear", "result"}, result, result_optional(o.out));
     const Context run_on("linear", context);
     slot.fill(octavo::linear(view_from({"linear", "x"}, x), value_of({"linear", "weight"}, weight),

@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Quantisers.
-#include "octavo/quantize.hpp"
-
-#include "capi/convert.hpp"
+#include "capi/quantize.hpp"
 
 using namespace octavo::capi;
 using octavo::DType;
 using octavo::Side;
 
-namespace {
-
-octavo::QuantizeOptions options_from(const char* operation, const octavo_quantize_options* given) {
-  const Place place{operation, "options"};
+octavo::QuantizeOptions octavo::capi::quantize_options(const Place& place,
+                                                       const octavo_quantize_options* given) {
   const octavo_quantize_options c = read_struct(place, given);
   check_flags(place, c.flags, OCTAVO_AZP | OCTAVO_NON_FINITE_ERROR | OCTAVO_OVERFLOW_IEEE);
-  octavo::QuantizeOptions o;
+  QuantizeOptions o;
   o.dtype = dtype_or(place.of("dtype"), c.dtype, o.dtype);
   o.scale_dtype = dtype_or(place.of("scale_dtype"), c.scale_dtype, o.scale_dtype);
   if (c.granularity != OCTAVO_AUTOMATIC) {
@@ -24,7 +20,7 @@ octavo::QuantizeOptions options_from(const char* operation, const octavo_quantiz
   o.azp = (c.flags & OCTAVO_AZP) != 0;
   if (c.scale_ub != 0.0F) o.scale_ub = c.scale_ub;
   o.min_scale = c.min_scale;
-  o.rounding = enum_from(place.of("rounding"), c.rounding, octavo::ScaleRounding::mx_floor);
+  o.rounding = enum_from(place.of("rounding"), c.rounding, ScaleRounding::mx_floor);
   o.non_finite = non_finite_from(c.flags);
   o.overflow = overflow_from(c.flags);
   o.scale = scale_from(place.of("scale"), c.scale);
@@ -32,15 +28,13 @@ octavo::QuantizeOptions options_from(const char* operation, const octavo_quantiz
   return o;
 }
 
-}  // namespace
-
 octavo_code octavo_quantize(const octavo_view* x, const octavo_quantize_options* options,
                             const octavo_context* context, octavo_quantized** result) {
   return guarded("quantize", [&] {
     Slot slot({"quantize", "result"}, result);
     const Context run_on("quantize", context);
-    slot.fill(octavo::quantize(view_from({"quantize", "x"}, x), options_from("quantize", options),
-                               run_on));
+    slot.fill(octavo::quantize(view_from({"quantize", "x"}, x),
+                               quantize_options({"quantize", "options"}, options), run_on));
   });
 }
 
@@ -49,7 +43,8 @@ octavo_code octavo_quantize_into(const octavo_view* x, const octavo_quantize_opt
                                  const octavo_context* context) {
   return guarded("quantize", [&] {
     const Context run_on("quantize", context);
-    octavo::quantize_into(view_from({"quantize", "x"}, x), options_from("quantize", options),
+    octavo::quantize_into(view_from({"quantize", "x"}, x),
+                          quantize_options({"quantize", "options"}, options),
                           value_of({"quantize", "out"}, out), run_on, backend);
   });
 }
@@ -72,8 +67,8 @@ octavo_code octavo_compute_scale(const octavo_view* x, const octavo_quantize_opt
   return guarded(kName, [&] {
     Slot slot({kName, "result"}, result);
     const Context run_on(kName, context);
-    slot.fill(
-        octavo::compute_scale(view_from({kName, "x"}, x), options_from(kName, options), run_on));
+    slot.fill(octavo::compute_scale(view_from({kName, "x"}, x),
+                                    quantize_options({kName, "options"}, options), run_on));
   });
 }
 

@@ -12,5 +12,6 @@ int main(int argc, char** argv) {
   test_quantisers();
   test_checkpoints(argv[1]);
   test_explanations();
+  test_gradients();
   return 0;
 }

@@ -3,52 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <random>
 #include <vector>
 
+#include "capi/compare.hpp"
 #include "capi/sample.hpp"
 
 namespace octavo::test {
 namespace {
-
-// Random values in [-2, 2] of any type; integers in [-100, 100].
-Tensor random(DType dtype, std::initializer_list<std::int64_t> shape, unsigned seed) {
-  std::mt19937 engine(seed);
-  const float reach = is_integer8(dtype) ? 100.0F : 2.0F;
-  std::uniform_real_distribution<float> values(-reach, reach);
-  const Tensor floats = Tensor::empty(float32, shape);
-  for (std::int64_t i = 0; i < floats.numel(); ++i) floats.data_as<float>()[i] = values(engine);
-  return floats.to(dtype);
-}
-
-// The descriptor of a view, which must outlive it.
-octavo_view describe(const TensorView& view) {
-  octavo_view d =
-      octavo_view_of(view.data, {info(view.dtype).dlpack_code, info(view.dtype).bits, 1}, view.rank,
-                     view.shape.data());
-  d.strides = view.strides.data();
-  return d;
-}
-
-void expect_same_bits(const octavo_view& got, const Tensor& want) {
-  ASSERT_EQ(got.ndim, want.rank());
-  ASSERT_EQ(octavo_dtype_name(got.dtype), name(want.dtype()));
-  TensorView view(got.data, want.dtype(), std::span(got.shape, static_cast<std::size_t>(got.ndim)));
-  std::copy_n(got.strides, got.ndim, view.strides.begin());
-  const Tensor left = copy(view, want.dtype());
-  const Tensor right = copy(want, want.dtype());
-  ASSERT_EQ(left.numel(), right.numel());
-  EXPECT_EQ(0, std::memcmp(left.data(), right.data(),
-                           static_cast<std::size_t>(left.numel() * element_bytes(want.dtype()))));
-}
-
-void expect_same_bits(octavo_code code, octavo_tensor* got, const Tensor& want) {
-  ASSERT_EQ(code, OCTAVO_OK) << octavo_last_error();
-  octavo_view view{};
-  ASSERT_EQ(octavo_tensor_view(got, &view), OCTAVO_OK);
-  expect_same_bits(view, want);
-  octavo_tensor_release(got);
-}
 
 struct Pair {
   DType a, b;

@@ -57,3 +57,4 @@ void test_groups(void);
 void test_quantisers(void);
 void test_checkpoints(const char* folder);
 void test_explanations(void);
+void test_gradients(void);

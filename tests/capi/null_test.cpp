@@ -135,6 +135,43 @@ std::map<std::string, Call> with_nulls() {
       {"octavo_weight_codes", [] { return octavo_weight_codes(nullptr, nullptr); }},
       {"octavo_weight_describe", [] { return octavo_weight_describe(nullptr, nullptr); }},
       {"octavo_weight_pack", [] { return octavo_weight_pack(nullptr, nullptr, nullptr); }},
+      {"octavo_dequantize_vjp",
+       [] { return octavo_dequantize_vjp(nullptr, nullptr, nullptr, nullptr, nullptr); }},
+      {"octavo_functional_scaled_grouped_mm_vjp",
+       [] {
+         return octavo_functional_scaled_grouped_mm_vjp(
+             nullptr, nullptr, nullptr, nullptr, 1, nullptr, 1, nullptr, nullptr, nullptr, nullptr);
+       }},
+      {"octavo_functional_scaled_mm_vjp",
+       [] {
+         return octavo_functional_scaled_mm_vjp(nullptr, nullptr, nullptr, nullptr, 1, nullptr, 1,
+                                                nullptr, nullptr, nullptr, nullptr);
+       }},
+      {"octavo_grouped_mm_list_vjp",
+       [] {
+         return octavo_grouped_mm_list_vjp(nullptr, nullptr, nullptr, 1, nullptr, nullptr, nullptr,
+                                           nullptr);
+       }},
+      {"octavo_grouped_mm_vjp",
+       [] {
+         return octavo_grouped_mm_vjp(nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
+                                      nullptr);
+       }},
+      {"octavo_linear_vjp",
+       [] {
+         return octavo_linear_vjp(nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
+       }},
+      {"octavo_quantize_vjp",
+       [] { return octavo_quantize_vjp(nullptr, nullptr, nullptr, nullptr, nullptr, nullptr); }},
+      {"octavo_scaled_grouped_mm_vjp",
+       [] {
+         return octavo_scaled_grouped_mm_vjp(nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
+                                             nullptr);
+       }},
+      {"octavo_scaled_mm_vjp",
+       [] {
+         return octavo_scaled_mm_vjp(nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
+       }},
       {"octavo_write_safetensors",
        [] { return octavo_write_safetensors(nullptr, nullptr, 0, nullptr, nullptr, 0); }},
   };
@@ -191,6 +228,8 @@ TEST(CApiNull, OneNullAmongGoodArguments) {
   const octavo_operand* hole[] = {nullptr};
   const octavo_dtype none{};
   octavo_tensor* nothing[5] = {};
+  const octavo_view* grads[] = {s.square};
+  octavo_matmul_gradients d = octavo_matmul_gradients_init();
   const struct {
     const char* sentence;
     Call call;
@@ -244,6 +283,41 @@ TEST(CApiNull, OneNullAmongGoodArguments) {
        [&] {
          const char* keys[] = {"k"};
          return octavo_write_safetensors("x", nullptr, 0, keys, nullptr, 1);
+       }},
+      {"scaled_mm_vjp: result must not",
+       [&] {
+         return octavo_scaled_mm_vjp(s.square, &s.a, &s.b, nullptr, nullptr, nullptr, nullptr);
+       }},
+      {"scaled_mm_vjp: grad must not",
+       [&] { return octavo_scaled_mm_vjp(nullptr, &s.a, &s.b, nullptr, nullptr, nullptr, &d); }},
+      {"scaled_mm_vjp: b must not",
+       [&] {
+         return octavo_scaled_mm_vjp(s.square, &s.a, nullptr, nullptr, nullptr, nullptr, &d);
+       }},
+      {"linear_vjp: weight must not",
+       [&] { return octavo_linear_vjp(s.square, s.x, nullptr, nullptr, nullptr, nullptr, &d); }},
+      {"grouped_mm_vjp: results[0] must not",
+       [&] {
+         octavo_matmul_gradients* results[] = {nullptr};
+         return octavo_grouped_mm_list_vjp(grads, ops, ops, 1, nullptr, nullptr, nullptr, results);
+       }},
+      {"grouped_mm_vjp: grads must not",
+       [&] {
+         octavo_matmul_gradients* results[] = {&d};
+         return octavo_grouped_mm_list_vjp(nullptr, ops, ops, 1, nullptr, nullptr, nullptr,
+                                           results);
+       }},
+      {"grouped_mm_vjp: grads[0] must not",
+       [&] {
+         octavo_matmul_gradients* results[] = {&d};
+         const octavo_view* none_at_all[] = {nullptr};
+         return octavo_grouped_mm_list_vjp(none_at_all, ops, ops, 1, nullptr, nullptr, nullptr,
+                                           results);
+       }},
+      {"dequantize_vjp: q must not",
+       [&] {
+         octavo_dequantize_gradients to = octavo_dequantize_gradients_init();
+         return octavo_dequantize_vjp(s.x, nullptr, nullptr, nullptr, &to);
        }},
       {"quantize_file: out must not",
        [&] { return octavo_quantize_file("x", nullptr, nullptr, nullptr); }},

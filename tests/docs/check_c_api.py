@@ -14,11 +14,11 @@ from pathlib import Path
 def main(repository: Path) -> int:
     page = (repository / "docs" / "c-api.md").read_text()
     source = (repository / "examples" / "first_product.c").read_text()
-    shown = re.search(r"```c\n(.*?)```", page, re.DOTALL)
-    real = re.search(r"/\* \[C-API\] \*/\n(.*?) */\* \[/C-API\] \*/", source, re.DOTALL)
-    if shown and real and shown[1] == textwrap.dedent(real[1]):
+    shown = re.findall(r"```c\n(.*?)```", page, re.DOTALL)
+    real = re.findall(r"/\* \[C-API\] \*/\n(.*?) */\* \[/C-API\] \*/", source, re.DOTALL)
+    if shown and shown == [textwrap.dedent(part) for part in real]:
         return 0
-    print("docs/c-api.md: the C example must be that of examples/first_product.c; got another")
+    print("docs/c-api.md: the C code must be that of examples/first_product.c; got another")
     return 1
 
 

@@ -19,6 +19,10 @@ void pass(octavo_code code) {
 // Whatever a call made, released at the end of it.
 struct Made {
   std::array<octavo_tensor*, 5> t{};
+  std::array<octavo_matmul_gradients, 2> d{octavo_matmul_gradients_init(),
+                                           octavo_matmul_gradients_init()};
+  octavo_quantize_gradients of_quantize = octavo_quantize_gradients_init();
+  octavo_dequantize_gradients of_dequantize = octavo_dequantize_gradients_init();
   octavo_quantized* q = nullptr;
   octavo_packed* packed = nullptr;
   octavo_explanation* explanation = nullptr;
@@ -32,6 +36,15 @@ struct Made {
   Made& operator=(const Made&) = delete;
   ~Made() {
     for (octavo_tensor* tensor : t) octavo_tensor_release(tensor);
+    for (const octavo_matmul_gradients& one : d) {
+      for (octavo_tensor* tensor : {one.a, one.b, one.bias, one.scale_a}) {
+        octavo_tensor_release(tensor);
+      }
+    }
+    for (octavo_tensor* tensor : {of_quantize.x, of_quantize.scale, of_dequantize.data,
+                                  of_dequantize.scale, of_dequantize.azp}) {
+      octavo_tensor_release(tensor);
+    }
     octavo_quantized_release(q);
     octavo_packed_release(packed);
     octavo_explanation_release(explanation);
@@ -96,6 +109,62 @@ std::vector<EntryPoint> entry_points() {
          pass(octavo_pack(&w, nullptr, &serial, &m.packed));
          pass(octavo_linear(s.x, m.packed, nullptr, &serial, &m.t[0]));
          pass(octavo_unpack(m.packed, &serial, &m.q));
+       }},
+      {"ProductGradients",
+       [](C) {
+         Made m;
+         octavo_scaled_mm_options forward = octavo_scaled_mm_options_init();
+         forward.scale_a = octavo_scale_tensor(s.rows, OCTAVO_PER_TOKEN);
+         forward.bias = s.two;
+         octavo_matmul_vjp_options options = octavo_matmul_vjp_options_init();
+         options.wanted = OCTAVO_WANT_A | OCTAVO_WANT_B | OCTAVO_WANT_BIAS | OCTAVO_WANT_SCALE_A;
+         const octavo_code code =
+             octavo_scaled_mm_vjp(s.square, &s.a, &s.b, &forward, &options, &serial, &m.d[0]);
+         for (const octavo_tensor* tensor : {m.d[0].a, m.d[0].b, m.d[0].bias, m.d[0].scale_a}) {
+           EXPECT_EQ(tensor == nullptr, code != OCTAVO_OK);
+         }
+         pass(code);
+       }},
+      {"ListGradients",
+       [](C) {
+         Made m;
+         const octavo_view* grads[] = {s.square, s.square};
+         const octavo_operand* as[] = {&s.a, &s.a};
+         const octavo_operand* bs[] = {&s.b, &s.b};
+         octavo_matmul_gradients* results[] = {&m.d[0], &m.d[1]};
+         octavo_matmul_vjp_options options = octavo_matmul_vjp_options_init();
+         options.wanted = OCTAVO_WANT_A | OCTAVO_WANT_B;
+         const octavo_code code =
+             octavo_grouped_mm_list_vjp(grads, as, bs, 2, nullptr, &options, &serial, results);
+         for (const octavo_matmul_gradients& one : m.d) {
+           EXPECT_EQ(one.a == nullptr, code != OCTAVO_OK);
+           EXPECT_EQ(one.b == nullptr, code != OCTAVO_OK);
+         }
+         pass(code);
+       }},
+      {"RecipeGradients",
+       [](C) {
+         Made m;
+         octavo_matmul_vjp_options options = octavo_matmul_vjp_options_init();
+         options.wanted = OCTAVO_WANT_A | OCTAVO_WANT_SCALE_A;
+         pass(octavo_functional_scaled_mm_vjp(s.square, s.fp8, s.fp8_weight, &s.recipe, 1,
+                                              &s.recipe, 1, nullptr, &options, &serial, &m.d[0]));
+       }},
+      {"QuantiserGradients",
+       [](C) {
+         Made m;
+         octavo_quantize_options forward = octavo_quantize_options_init();
+         forward.granularity = OCTAVO_PER_TENSOR;
+         forward.scale = octavo_scale_number(0.5);
+         octavo_quantize_vjp_options options = octavo_quantize_vjp_options_init();
+         options.wanted = OCTAVO_WANT_X | OCTAVO_WANT_SCALE;
+         pass(octavo_quantize_vjp(s.x, s.x, &forward, &options, &serial, &m.of_quantize));
+         forward = octavo_quantize_options_init();
+         forward.flags = OCTAVO_AZP;
+         pass(octavo_quantize(s.x, &forward, &serial, &m.q));
+         octavo_dequantize_vjp_options back = octavo_dequantize_vjp_options_init();
+         back.wanted = OCTAVO_WANT_DATA | OCTAVO_WANT_SCALE | OCTAVO_WANT_AZP;
+         pass(octavo_dequantize_vjp(s.x, m.q, &back, &serial, &m.of_dequantize));
        }},
       {"DoubleQuant",
        [](C) {

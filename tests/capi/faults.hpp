@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// All that can be wrong with a descriptor, for every place that takes one.
+#pragma once
+
+#include <functional>
+#include <limits>
+#include <vector>
+
+#include "capi/sample.hpp"
+
+namespace octavo::test {
+
+inline constexpr std::int64_t kHuge = std::int64_t{1} << 62;
+inline constexpr std::int64_t kNegative[] = {2, -1};
+inline constexpr std::int64_t kTooLarge[] = {kHuge, kHuge};
+
+/// What is wrong with a descriptor.
+struct Fault {
+  const char* sentence;
+  octavo_code code;
+  std::function<void(octavo_view&)> spoil;
+};
+
+inline const std::vector<Fault>& faults() {
+  static const std::vector<Fault> list{
+      {"ndim must be in [0, 8]; got -1", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) { v.ndim = -1; }},
+      {"ndim must be in [0, 8]; got 9", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) { v.ndim = 9; }},
+      {"ndim must be in [0, 8]; got 2147483647", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) { v.ndim = std::numeric_limits<std::int32_t>::max(); }},
+      {"shape must not be null; got null for 2 dimensions", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) {
+         v.ndim = 2;
+         v.shape = nullptr;
+       }},
+      {"shape must not be negative; got -1", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) {
+         v.ndim = 2;
+         v.shape = kNegative;
+       }},
+      {"shape must count less than 2^63 bytes; got [46", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) {
+         v.ndim = 2;
+         v.shape = kTooLarge;
+       }},
+      {"dtype.lanes must be 1; got 2", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) {
+         v.dtype = {2, 32, 2};
+       }},
+      {"dtype must be a type that Octavo knows", OCTAVO_UNSUPPORTED,
+       [](octavo_view& v) {
+         v.dtype = {200, 8, 1};
+       }},
+      {"dtype must be defined; got an undefined one", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) {
+         v.dtype = {0, 0, 0};
+       }},
+      {"device must be cpu (no CUDA backend is built); got type 2 (cuda)", OCTAVO_UNAVAILABLE,
+       [](octavo_view& v) { v.device.type = OCTAVO_CUDA; }},
+      {"device must be cpu (no CUDA backend is built); got type 77", OCTAVO_UNAVAILABLE,
+       [](octavo_view& v) { v.device.type = 77; }},
+      {"device must be set (type 1 is the CPU); got type 0", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) { v.device.type = 0; }},
+      {"data must not be null; got null", OCTAVO_INVALID_ARGUMENT,
+       [](octavo_view& v) { v.data = nullptr; }},
+  };
+  return list;
+}
+
+/// A place for a descriptor: a good one for it, and the call with another in its stead.
+struct Argument {
+  const char* name;  ///< in the sentence
+  const octavo_view* good;
+  std::function<octavo_code(const octavo_view*)> call;
+};
+
+/// Each fault in each place is refused, and the sentence says where.
+inline void expect_faults_found(const std::vector<Argument>& arguments) {
+  for (const Argument& argument : arguments) {
+    for (const Fault& fault : faults()) {
+      octavo_view view = *argument.good;
+      fault.spoil(view);
+      expect_refused(argument.call(&view), fault.code, fault.sentence, argument.name);
+      EXPECT_NE(std::string_view(octavo_last_error()).find(argument.name), std::string_view::npos)
+          << argument.name << ": " << octavo_last_error();
+    }
+  }
+}
+
+/// Calls a product with one field of its options pointing at the view.
+template <class Options>
+auto with(const octavo_view* Options::*field, Options defaults,
+          std::function<octavo_code(const Options*)> call) {
+  return [=](const octavo_view* view) {
+    Options options = defaults;
+    options.*field = view;
+    return call(&options);
+  };
+}
+template <class Options>
+auto with(octavo_scale Options::*field, Options defaults,
+          std::function<octavo_code(const Options*)> call) {
+  return [=](const octavo_view* view) {
+    Options options = defaults;
+    options.*field = octavo_scale_tensor(view, OCTAVO_AUTOMATIC);
+    return call(&options);
+  };
+}
+
+}  // namespace octavo::test
