@@ -11,7 +11,7 @@ import torch
 from .. import _octavo
 from . import _grouped
 from ._library import define, differentiate, gradient_dtype
-from ._operations import _dtype
+from ._operations import _dtype, _tensors
 
 __all__ = ["grouped_mm", "scaled_grouped_mm", "scaled_mm"]
 
@@ -46,9 +46,9 @@ def grouped_mm(mat_a, mat_b, *, offs=None, bias=None, out_dtype=None):
 
 
 def _scales(scales, recipes):
-    """Lists of scale tensors and of recipe values."""
-    scales = list(scales) if isinstance(scales, (list, tuple)) else [scales]
-    return scales, _codes(recipes)
+    """Lists of scale tensors and of recipe values; a scale may be a number."""
+    scales = scales if isinstance(scales, (list, tuple)) else [scales]
+    return _tensors(scales), _codes(recipes)
 
 
 def _codes(values):
