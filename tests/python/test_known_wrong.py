@@ -89,8 +89,8 @@ def test_the_default_output_is_fp8():
     return Found(theirs.dtype == FP8, f"{number(theirs)}, {theirs.dtype}", f"{number(mine)}, {mine.dtype}")
 
 
-@defect("dense", "fp8 results beyond the range saturate in e4m3fn and not in e5m2 (largest value 57344): 32 products of "
-                 "448 * 448")
+@defect("dense", "fp8 results beyond the range saturate in e4m3fn and not in e5m2 (largest value 57344): 32 products "
+                 "of 448 * 448")
 def test_overflow_in_e5m2():
     a, b = full(16, 32, 448), full(32, 16, 448)
     theirs = torch._scaled_mm(a, b, ONE, ONE, out_dtype=E5M2)
@@ -109,7 +109,8 @@ def test_bias_without_a_sum():
     assert torch.equal(mine.double(), exact(a, b) + 1)
     assert not octavo.scaled_mm(a, b, bias=bias, torch_compat=True).any()  # on request
     other = torch._scaled_mm(a, b, ONE, ONE, bias=bias, out_dtype=F32)
-    return Found(not torch.equal(theirs, mine), f"{number(theirs)}; {number(other)} by `torch._scaled_mm`", number(mine))
+    shown = f"{number(theirs)}; {number(other)} by `torch._scaled_mm`"
+    return Found(not torch.equal(theirs, mine), shown, number(mine))
 
 
 @defect("dense", "scales are multiplied into the operands first: 2^-9 * 2^-141 underflows, 2^8 * 2^120 overflows; "
@@ -164,7 +165,7 @@ def test_block_scales():
         sb = torch.full((padded, n // 128), 1e30)
         sb[:blocks] = 2.0 ** small(blocks, n // 128, seed=4, dtype=F32)
         sb = sb.t().contiguous().t()
-        given = (a, b, sa.t().contiguous().t().t(), Kind.BlockWise1x128, sb, Kind.BlockWise128x128)
+        given = (a, b, sa.t(), Kind.BlockWise1x128, sb, Kind.BlockWise128x128)
         wide_a = sa.double().t().repeat_interleave(128, 1)
         wide_b = sb[:blocks].double().repeat_interleave(128, 0).repeat_interleave(128, 1)
         wanted = exact(a.double() * wide_a, b.double() * wide_b)
@@ -204,7 +205,8 @@ def swizzle(scale):
 def test_mixed_granularities():
     a, b = small(16, 32), small(24, 32, seed=2).t()
     rows, cols = 2.0 ** small(16, 1, seed=3, dtype=F32), 2.0 ** small(1, 24, seed=4, dtype=F32)
-    for sa, kind_a, sb, kind_b in ((rows, Kind.RowWise, ONE, Kind.TensorWise), (ONE, Kind.TensorWise, cols, Kind.RowWise)):
+    for sa, kind_a, sb, kind_b in ((rows, Kind.RowWise, ONE, Kind.TensorWise),
+                                   (ONE, Kind.TensorWise, cols, Kind.RowWise)):
         mine = OF.scaled_mm(a, b, sa, kind_a, sb, kind_b, output_dtype=F32)
         assert torch.equal(mine.double(), exact(a, b) * sa * sb)
         theirs = refusal(lambda: F.scaled_mm(a, b, sa, kind_a, sb, kind_b))
@@ -319,7 +321,8 @@ def test_casts_to_int8_wrap_and_truncate():
     return Found(not torch.equal(theirs, wanted), code(theirs[0].tolist()), code(mine[0].tolist()))
 
 
-@defect("integer", "float32 to fp8 follows another rule for each type: 1e6 as e4m3fn, e5m2, e4m3fnuz, e5m2fnuz", "178817")
+@defect("integer", "float32 to fp8 follows another rule for each type: 1e6 as e4m3fn, e5m2, e4m3fnuz, e5m2fnuz",
+        "178817")
 def test_casts_to_fp8():
     kinds = (FP8, E5M2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz)
     x = torch.tensor([[1e6]])
@@ -500,7 +503,8 @@ def test_float32_bias():
     return Found(not torch.equal(theirs.double(), wanted), "right", "right")
 
 
-@defect("right", "empty K groups (weight gradients of experts without tokens) are garbage on some GPUs", "172439 174314")
+@defect("right", "empty K groups (weight gradients of experts without tokens) are garbage on some GPUs",
+        "172439 174314")
 def test_empty_groups_of_k():
     a, b, offs = small(16, 24, dtype=BF16), small(24, 8, seed=2, dtype=BF16), ends(8, 8, 24)
     with Marked():
