@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rows of docs/known-wrong.md: what PyTorch gives beside what Octavo gives, as the tests found it.
 
-    python tests/python/test_known_wrong.py     writes the page's tables anew
+    python tests/python/test_known_wrong_page.py     writes the page's tables anew
 """
 
 import functools
@@ -12,6 +12,11 @@ from typing import NamedTuple
 import pytest
 import torch
 
+F = torch.nn.functional
+Kind = F.ScalingType
+FP8, E5M2 = torch.float8_e4m3fn, torch.float8_e5m2
+BF16, F32 = torch.bfloat16, torch.float32
+ONE = torch.ones(())
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "known-wrong.md"
 ISSUES = {"": "pytorch/pytorch", "ao": "pytorch/ao", "vllm": "vllm-project/vllm", "torch-mlir": "llvm/torch-mlir"}
 
@@ -113,3 +118,27 @@ def refusal(call):
 
 def code(value):
     return f"`{value}`"
+
+
+# ---- operands and results ---------------------------------------------------------------------------
+
+
+def small(*shape, seed=1, dtype=FP8):
+    """Small integers, whose sums are exact in every type here."""
+    return torch.randint(-4, 5, shape, generator=torch.Generator().manual_seed(seed)).to(F32).to(dtype)
+
+
+def full(rows, cols, value, dtype=FP8):
+    return torch.full((rows, cols), value).to(dtype)
+
+
+def exact(a, b):
+    return a.double() @ b.double()
+
+
+def corner(y):
+    return y[0, 0].double().item()
+
+
+def number(y):
+    return code(f"{corner(y):g}")
