@@ -2,11 +2,14 @@
 """Checkpoints: safetensors files and the schemes in them."""
 
 import os
+from typing import Sequence
 
 from . import _octavo
+from ._octavo import Checkpoint, LayerReport, QuantizeReport, Weight
+from ._typing import Progress, Tensor
 
 
-def open_checkpoint(path):
+def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Opens and validates a safetensors file by the rules of the reference reader.
 
     Returns: octavo.Checkpoint. Raises: FileNotFoundError, OSError, RuntimeError (what is malformed, in
@@ -15,7 +18,9 @@ def open_checkpoint(path):
     return _octavo.open_checkpoint(os.fspath(path))
 
 
-def quantize_file(input, output, scheme="int8-dynamic", ignore=(), progress=None):
+def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
+                  scheme: str = "int8-dynamic", ignore: Sequence[str] = (),
+                  progress: Progress | None = None) -> QuantizeReport:
     """Quantises every linear layer's weight of a safetensors file and copies the rest.
 
     Args:
@@ -29,11 +34,11 @@ def quantize_file(input, output, scheme="int8-dynamic", ignore=(), progress=None
     return _octavo.quantize_file(os.fspath(input), os.fspath(output), scheme, list(ignore), progress)
 
 
-def quantize_weight(weight, scheme="int8-dynamic"):
+def quantize_weight(weight: Tensor, scheme: str = "int8-dynamic") -> Weight:
     """Quantises a weight [N, K], as layers store it. Returns: octavo.Weight."""
     return _octavo.quantize_weight(weight, scheme)
 
 
-def compare_weight(layer, weight, quantized):
+def compare_weight(layer: str, weight: Tensor, quantized: Weight) -> LayerReport:
     """What quantising did to a weight [N, K]. Returns: octavo.LayerReport."""
     return _octavo.compare_weight(layer, weight, quantized)

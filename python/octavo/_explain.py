@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What will run, and why."""
 
+from typing import Any
+
 from . import _octavo
-from ._octavo import PackedWeight, Quantized
+from ._octavo import Explanation, PackedWeight, Quantized
 
 
-def explain(*arguments, **options):
+def explain(*arguments: Any, **options: Any) -> Explanation:
     """Every backend's answer to a problem, before it runs.
 
     explain("scaled_mm int8:int8:bf16 scale=token:channel 16x4096x4096") takes a problem line, which

@@ -4,15 +4,21 @@
 PyTorch users need none of them: the operations are differentiable there.
 """
 
+from typing import Any, Sequence
+
 from . import _octavo
 from ._octavo import UNDEFINED
+from ._typing import DTypeLike, Operand, Result, ScaleArgument, Side, Tensor
 
 _WANTED = ("input", "mat2", "bias", "scale_a", "scale_b", "alpha", "beta", "c", "scale_result")
 
 
-def scaled_mm_vjp(grad, input, mat2, scale_a=UNDEFINED, scale_b=UNDEFINED, bias=None,
-                  scale_result=UNDEFINED, out_dtype=None, *, wanted=("input", "mat2"),
-                  gradient_dtype=None, gradient_float32=False, dequantized=False, **options):
+def scaled_mm_vjp(grad: Tensor, input: Operand, mat2: Operand, scale_a: ScaleArgument = UNDEFINED,
+                  scale_b: ScaleArgument = UNDEFINED, bias: Tensor | None = None,
+                  scale_result: ScaleArgument = UNDEFINED, out_dtype: DTypeLike | None = None, *,
+                  wanted: Sequence[str] = ("input", "mat2"),
+                  gradient_dtype: DTypeLike | None = None, gradient_float32: bool = False,
+                  dequantized: bool = False, **options: Any) -> dict[str, Result]:
     """The gradients of octavo.scaled_mm.
 
     Args:
@@ -33,16 +39,20 @@ def scaled_mm_vjp(grad, input, mat2, scale_a=UNDEFINED, scale_b=UNDEFINED, bias=
         mat2, scale_a, scale_b, bias, scale_result, out_dtype, **options))
 
 
-def grouped_mm_vjp(grad, input, mat2, offs=None, bias=None, out_dtype=None, *,
-                   wanted=("input", "mat2"), gradient_dtype=None, gradient_float32=False,
-                   dequantized=False, **options):
+def grouped_mm_vjp(grad: Tensor, input: Operand, mat2: Operand, offs: Tensor | None = None,
+                   bias: Tensor | None = None, out_dtype: DTypeLike | None = None, *,
+                   wanted: Sequence[str] = ("input", "mat2"),
+                   gradient_dtype: DTypeLike | None = None, gradient_float32: bool = False,
+                   dequantized: bool = False, **options: Any) -> dict[str, Result]:
     """The gradients of octavo.grouped_mm's tensor forms; arguments and result as scaled_mm_vjp."""
     return _named(wanted, _octavo.grouped_mm_vjp(
         grad, _mask("grouped_mm_vjp", wanted), (gradient_dtype, gradient_float32, dequantized),
         input, mat2, offs, bias, out_dtype, **options))
 
 
-def quantize_vjp(grad, x, scale, dtype="int8", granularity="token", *, gradient_scale=1.0, side="a"):
+def quantize_vjp(grad: Tensor, x: Tensor, scale: ScaleArgument, dtype: DTypeLike = "int8",
+                 granularity: str = "token", *, gradient_scale: float = 1.0,
+                 side: Side = "a") -> tuple[Result, Result]:
     """The gradients (of x, of scale) of x -> dequantize(quantize(x, scale=scale)).
 
     Learned step size quantisation (Esser et al., arXiv 1902.08153): grad passes to x where x lies in
@@ -52,12 +62,12 @@ def quantize_vjp(grad, x, scale, dtype="int8", granularity="token", *, gradient_
     return _octavo.quantize_vjp(grad, x, scale, dtype, granularity, gradient_scale, side)
 
 
-def _mask(operation, wanted):
+def _mask(operation: str, wanted: Sequence[str]) -> list[bool]:
     for name in wanted:
         if name not in _WANTED:
             raise ValueError(f"{operation}: wanted must name arguments of {_WANTED}; got {name!r}")
     return [name in wanted for name in _WANTED]
 
 
-def _named(wanted, gradients):
+def _named(wanted: Sequence[str], gradients: list[Result]) -> dict[str, Result]:
     return dict(zip((name for name in _WANTED if name in wanted), gradients))

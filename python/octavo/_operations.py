@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The products: arguments and defaults here, the work in the extension module."""
 
+from typing import Any, Sequence
+
 from . import _octavo
-from ._octavo import UNDEFINED
+from ._octavo import UNDEFINED, PackedWeight
 from ._routing import is_torch, torch_operations
+from ._typing import DTypeLike, Operand, Result, ScaleArgument, Tensor, TensorList, Weight
 
 
-def scaled_mm(input, mat2, scale_a=UNDEFINED, scale_b=UNDEFINED, bias=None, scale_result=UNDEFINED,
-              out_dtype=None, *, granularity_a=None, granularity_b=None, alpha=UNDEFINED,
-              beta=UNDEFINED, c=None, azp=None, trans_a=False, trans_b=False, saturate=True,
-              torch_compat=False, out=None, backend=None):
+def scaled_mm(input: Operand, mat2: Weight, scale_a: ScaleArgument = UNDEFINED,
+              scale_b: ScaleArgument = UNDEFINED, bias: Tensor | None = None,
+              scale_result: ScaleArgument = UNDEFINED, out_dtype: DTypeLike | None = None, *,
+              granularity_a: str | None = None, granularity_b: str | None = None,
+              alpha: ScaleArgument = UNDEFINED, beta: ScaleArgument = UNDEFINED,
+              c: Tensor | None = None, azp: Tensor | None = None, trans_a: bool = False,
+              trans_b: bool = False, saturate: bool = True, torch_compat: bool = False,
+              out: Tensor | None = None, backend: str | None = None) -> Result:
     """out = cast(((input * scale_a) @ (mat2 * scale_b) * alpha + beta * c + bias) * scale_result)
 
     Args:
@@ -44,10 +51,15 @@ def scaled_mm(input, mat2, scale_a=UNDEFINED, scale_b=UNDEFINED, bias=None, scal
                     backend, out)
 
 
-def grouped_mm(inputs, weights, biases=None, out_dtype=None, *, offs=None, offs_prefix=False,
-               scale_a=UNDEFINED, scale_b=UNDEFINED, granularity_a=None, granularity_b=None,
-               alpha=UNDEFINED, beta=UNDEFINED, c=None, scale_result=UNDEFINED, out=None,
-               backend=None):
+def grouped_mm(inputs: Operand | Sequence[Operand], weights: Weight | Sequence[Weight],
+               biases: Tensor | TensorList | None = None, out_dtype: DTypeLike | None = None, *,
+               offs: Tensor | None = None, offs_prefix: bool = False,
+               scale_a: ScaleArgument | Sequence[ScaleArgument] = UNDEFINED,
+               scale_b: ScaleArgument | Sequence[ScaleArgument] = UNDEFINED,
+               granularity_a: str | None = None, granularity_b: str | None = None,
+               alpha: ScaleArgument = UNDEFINED, beta: ScaleArgument = UNDEFINED,
+               c: Tensor | None = None, scale_result: ScaleArgument = UNDEFINED,
+               out: Tensor | TensorList | None = None, backend: str | None = None) -> Result:
     """Many products in one call.
 
     Lists: outputs[i] = cast(inputs[i] @ weights[i] + biases[i]). inputs[i] is [k], [p, k] or [..., k],
@@ -64,12 +76,12 @@ def grouped_mm(inputs, weights, biases=None, out_dtype=None, *, offs=None, offs_
     Everything else as in octavo.scaled_mm; errors name the entry's index.
     """
     if isinstance(inputs, (list, tuple)):
-        function = _octavo.grouped_mm_list
+        lists = _octavo.grouped_mm_list
         if any(is_torch(x) for x in inputs):
-            function = torch_operations().grouped_mm_list
-        return function(inputs, weights, biases, out_dtype, scales_a=_entries(scale_a),
-                        scales_b=_entries(scale_b), granularity_a=granularity_a,
-                        granularity_b=granularity_b, outs=out, backend=backend)
+            lists = torch_operations().grouped_mm_list
+        return lists(inputs, weights, biases, out_dtype, scales_a=_entries(scale_a),
+                     scales_b=_entries(scale_b), granularity_a=granularity_a,
+                     granularity_b=granularity_b, outs=out, backend=backend)
     function = _octavo.grouped_mm
     if is_torch(inputs):
         function = torch_operations().grouped_mm
@@ -79,8 +91,9 @@ def grouped_mm(inputs, weights, biases=None, out_dtype=None, *, offs=None, offs_
                     backend=backend)
 
 
-def scaled_grouped_mm(input, weight, scale=1.0, *, out_dtype=None, trans_b=False, out=None,
-                      backend=None):
+def scaled_grouped_mm(input: Tensor, weight: Tensor, scale: float | Tensor | None = 1.0, *,
+                      out_dtype: DTypeLike | None = None, trans_b: bool = False,
+                      out: Tensor | None = None, backend: str | None = None) -> Result:
     """output[b] = (input[b] @ weight[b]) * scale, strictly 3-D, equal batch and inner sizes.
 
     Args:
@@ -95,9 +108,10 @@ def scaled_grouped_mm(input, weight, scale=1.0, *, out_dtype=None, trans_b=False
     return function(input, weight, scale, out_dtype, trans_b=trans_b, out=out, backend=backend)
 
 
-def pack(weight, scale=UNDEFINED, *, granularity=None, activation=None,
-         activation_granularity="token", azp=False, llm_int8=False, outlier_threshold=0.0,
-         backend=None):
+def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str | None = None,
+         activation: DTypeLike | None = None, activation_granularity: str = "token",
+         azp: bool = False, llm_int8: bool = False, outlier_threshold: float = 0.0,
+         backend: str | None = None) -> PackedWeight:
     """Lays a weight out once for the kernels of this machine.
 
     Args:
@@ -116,7 +130,9 @@ def pack(weight, scale=UNDEFINED, *, granularity=None, activation=None,
                         outlier_threshold=outlier_threshold, backend=backend)
 
 
-def linear(x, weight, bias=None, out_dtype=None, *, out=None, backend=None):
+def linear(x: Tensor, weight: PackedWeight, bias: Tensor | None = None,
+           out_dtype: DTypeLike | None = None, *, out: Tensor | None = None,
+           backend: str | None = None) -> Result:
     """y = x @ W + bias for x [..., K] (bfloat16, float16, float32) and an octavo.PackedWeight.
 
     The weight's activation rule decides: quantised on the way and multiplied in 8 bits, LLM.int8()
@@ -131,6 +147,6 @@ def linear(x, weight, bias=None, out_dtype=None, *, out=None, backend=None):
     return function(x, weight, bias, out_dtype, out=out, backend=backend)
 
 
-def _entries(scales):
+def _entries(scales: Any) -> Any:
     """A list of scales, or none; UNDEFINED is the default of the tensor forms."""
     return None if scales is UNDEFINED else scales

@@ -2,14 +2,17 @@
 """Quantisers: float tensors to codes and scales, and back."""
 
 from . import _octavo
-from ._octavo import UNDEFINED
+from ._octavo import UNDEFINED, Quantized
+from ._typing import DTypeLike, Result, Rounding, ScaleArgument, Side, Tensor
 
 _INFINITY = float("inf")
 
 
-def quantize(x, dtype="int8", granularity="token", *, side="a", azp=False, scale_ub=_INFINITY,
-             min_scale=0.0, rounding="none", scale_dtype="float32", finite=False, saturate=True,
-             scale=UNDEFINED, azp_in=None):
+def quantize(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *, side: Side = "a",
+             azp: bool = False, scale_ub: float = _INFINITY, min_scale: float = 0.0,
+             rounding: Rounding = "none", scale_dtype: DTypeLike = "float32", finite: bool = False,
+             saturate: bool = True, scale: ScaleArgument = UNDEFINED,
+             azp_in: Tensor | None = None) -> Quantized:
     """Quantises a matrix x [R, C] of bfloat16, float16 or float32 (specification section 6).
 
     scale = absmax / qmax of each cell, code = cast(x / scale); codes and scales are the same bits on
@@ -34,18 +37,20 @@ def quantize(x, dtype="int8", granularity="token", *, side="a", azp=False, scale
                             finite=finite, saturate=saturate, scale=scale, azp_in=azp_in)
 
 
-def quantize_mxfp8(x, dtype="float8_e4m3fn", *, side="a"):
+def quantize_mxfp8(x: Tensor, dtype: DTypeLike = "float8_e4m3fn", *, side: Side = "a") -> Quantized:
     """MX fp8: groups of 32 along K with e8m0 scales (OCP MX 1.0)."""
     return _octavo.quantize_mxfp8(x, dtype, side)
 
 
-def compute_scale(x, dtype="int8", granularity="token", *, side="a", azp=False, scale_ub=_INFINITY,
-                  min_scale=0.0, rounding="none", scale_dtype="float32"):
+def compute_scale(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *,
+                  side: Side = "a", azp: bool = False, scale_ub: float = _INFINITY,
+                  min_scale: float = 0.0, rounding: Rounding = "none",
+                  scale_dtype: DTypeLike = "float32") -> Quantized:
     """The scales (and zero points) that octavo.quantize would use; `data` is None."""
     return _octavo.compute_scale(x, dtype, granularity, side=side, azp=azp, scale_ub=scale_ub,
                                  min_scale=min_scale, rounding=rounding, scale_dtype=scale_dtype)
 
 
-def dequantize(q, out_dtype="float32"):
+def dequantize(q: Quantized, out_dtype: DTypeLike = "float32") -> Result:
     """(codes - azp) * scale of an octavo.Quantized, in float32, converted once."""
     return _octavo.dequantize(q, out_dtype)

@@ -2,15 +2,16 @@
 """Which arguments belong to PyTorch, without importing it."""
 
 import sys
+from typing import Any
 
 from numpy import ndarray
 
 from ._octavo import Quantized
 
-_operations = None
+_operations: Any = None
 
 
-def is_torch(value):
+def is_torch(value: object) -> bool:
     """Whether the value is a torch.Tensor, or an octavo.Quantized of them."""
     if type(value) is Quantized:
         value = value.data
@@ -20,7 +21,7 @@ def is_torch(value):
     return torch is not None and (type(value) is torch.Tensor or isinstance(value, torch.Tensor))
 
 
-def torch_operations():
+def torch_operations() -> Any:
     """The operators that autograd and torch.compile see."""
     global _operations
     if _operations is None:

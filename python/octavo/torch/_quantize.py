@@ -3,7 +3,7 @@
 
 import re
 import sys
-from typing import NamedTuple
+from typing import NamedTuple, Sequence
 
 import torch
 
@@ -23,16 +23,16 @@ class LayerError(NamedTuple):
     """What quantising did to one layer's weight."""
 
     name: str
-    shape: tuple  # (out_features, in_features)
+    shape: tuple[int, ...]  # (out_features, in_features)
     sqnr_db: float  # 10 log10(sum w^2 / sum (w - w')^2)
     max_error: float  # largest |w - w'|
     saturated: int  # codes at the type's largest magnitude
 
 
-class Report(list):
+class Report(list[LayerError]):
     """The layers that quantize_ swapped, each a LayerError; prints as a table, worst first."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         rows = [f"{'layer':<48} {'shape':>14} {'SQNR, dB':>9} {'max error':>10} {'saturated':>9}"]
         for row in sorted(self, key=lambda row: row.sqnr_db):
             shape = f"{row.shape[0]}x{row.shape[1]}"
@@ -41,7 +41,9 @@ class Report(list):
         return "\n".join(rows)
 
 
-def quantize_(model, scheme="int8-dynamic", *, ignore=("lm_head",), freeze=True, progress=None):
+def quantize_(model: torch.nn.Module, scheme: str = "int8-dynamic", *,
+              ignore: Sequence[str] = ("lm_head",), freeze: bool = True,
+              progress: bool | None = None) -> Report:
     """Swaps the torch.nn.Linear layers of a model for layers in 8 bits, in place.
 
     Args:

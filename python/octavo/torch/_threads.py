@@ -14,7 +14,7 @@ import torch
 from .. import _octavo
 
 
-def use_torch_threads():
+def use_torch_threads() -> bool:
     """Moves Octavo's calls to PyTorch's OpenMP runtime, if it has one; OCTAVO_EXECUTOR=tbb forbids it."""
     if os.environ.get("OCTAVO_EXECUTOR", "").lower() == "tbb":
         return False

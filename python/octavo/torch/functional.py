@@ -6,19 +6,28 @@ strides and sizes, biases of any float type, and have gradients. Recipes are
 torch.nn.functional.ScalingType (or its values), swizzles torch.nn.functional.SwizzleType.
 """
 
+from typing import Any, Sequence
+
 import torch
 
 from .. import _octavo
 from . import _grouped
 from ._library import define, differentiate, gradient_dtype
-from ._operations import _dtype
+from ._operations import _dtype, _tensors
 
 __all__ = ["grouped_mm", "scaled_grouped_mm", "scaled_mm"]
 
 
-def scaled_mm(mat_a, mat_b, scale_a, scale_recipe_a, scale_b, scale_recipe_b, swizzle_a=None,
-              swizzle_b=None, bias=None, output_dtype=torch.bfloat16, contraction_dim=(),
-              use_fast_accum=False):
+# One scale or, for recipes of two levels, a list; likewise recipes and swizzles (an enumeration's value).
+_Scales = torch.Tensor | float | Sequence[torch.Tensor | float]
+_Codes = Any
+
+
+def scaled_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales, scale_recipe_a: _Codes,
+              scale_b: _Scales, scale_recipe_b: _Codes, swizzle_a: _Codes = None,
+              swizzle_b: _Codes = None, bias: torch.Tensor | None = None,
+              output_dtype: torch.dtype | None = torch.bfloat16,
+              contraction_dim: Sequence[int] = (), use_fast_accum: bool = False) -> torch.Tensor:
     """torch.nn.functional.scaled_mm: mat_a [M, K], mat_b [K, N], scales by explicit recipe."""
     _check_contraction("scaled_mm", contraction_dim)
     return _scaled_mm(mat_a, mat_b, *_scales(scale_a, scale_recipe_a),
@@ -26,9 +35,13 @@ def scaled_mm(mat_a, mat_b, scale_a, scale_recipe_a, scale_b, scale_recipe_b, sw
                       None, _dtype(output_dtype))
 
 
-def scaled_grouped_mm(mat_a, mat_b, scale_a, scale_recipe_a, scale_b, scale_recipe_b,
-                      swizzle_a=None, swizzle_b=None, bias=None, offs=None,
-                      output_dtype=torch.bfloat16, contraction_dim=(), use_fast_accum=False):
+def scaled_grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales,
+                      scale_recipe_a: _Codes, scale_b: _Scales, scale_recipe_b: _Codes,
+                      swizzle_a: _Codes = None, swizzle_b: _Codes = None,
+                      bias: torch.Tensor | None = None, offs: torch.Tensor | None = None,
+                      output_dtype: torch.dtype | None = torch.bfloat16,
+                      contraction_dim: Sequence[int] = (),
+                      use_fast_accum: bool = False) -> torch.Tensor:
     """torch.nn.functional.scaled_grouped_mm: the four tensor forms, scales by explicit recipe.
 
     offs: int32 or int64 cumulative ends [G]. Rows past the last one are zero.
@@ -39,16 +52,17 @@ def scaled_grouped_mm(mat_a, mat_b, scale_a, scale_recipe_a, scale_b, scale_reci
                               _codes(swizzle_b), bias, offs, _dtype(output_dtype))
 
 
-def grouped_mm(mat_a, mat_b, *, offs=None, bias=None, out_dtype=None):
+def grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, *, offs: torch.Tensor | None = None,
+               bias: torch.Tensor | None = None, out_dtype: torch.dtype | None = None) -> torch.Tensor:
     """torch.nn.functional.grouped_mm: the four tensor forms."""
     return _grouped.grouped_mm(mat_a, mat_b, offs, bias, None, None, None, None, None, None,
                                _dtype(out_dtype), None, None, False, None)
 
 
 def _scales(scales, recipes):
-    """Lists of scale tensors and of recipe values."""
-    scales = list(scales) if isinstance(scales, (list, tuple)) else [scales]
-    return scales, _codes(recipes)
+    """Lists of scale tensors and of recipe values; a scale may be a number."""
+    scales = scales if isinstance(scales, (list, tuple)) else [scales]
+    return _tensors(scales), _codes(recipes)
 
 
 def _codes(values):

@@ -7,11 +7,14 @@ gradients go straight through the quantisers. `freeze()` (or quantize_) drops th
 float weight packs it once for each version of it.
 """
 
+from typing import Any
+
 import torch
+from typing_extensions import Self
 
 from .. import _octavo
 from .._explain import explain
-from .._octavo import Quantized, _restore_weight
+from .._octavo import Explanation, Quantized, Weight, _restore_weight
 from ._grouped import grouped_mm as _grouped_operator
 from ._linear import handle_of
 from ._linear import linear as _linear_operator
@@ -25,9 +28,10 @@ __all__ = ["Fp8Linear", "GroupedLinear", "Int8Linear", "Linear8bitLt", "QatLinea
 class _QuantizedLinear(torch.nn.Module):
     """y = x W^T + bias with W [out_features, in_features] in 8 bits; x bfloat16, float16 or float32."""
 
-    scheme = None
+    scheme: str | None = None
 
-    def __init__(self, in_features, out_features, bias=True, device=None, dtype=None):
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
+                 dtype: torch.dtype | None = None) -> None:
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
@@ -49,7 +53,8 @@ class _QuantizedLinear(torch.nn.Module):
     reset_parameters = torch.nn.Linear.reset_parameters
 
     @classmethod
-    def from_float(cls, linear, freeze=True, quantized=None, **options):
+    def from_float(cls, linear: torch.nn.Linear, freeze: bool = True,
+                   quantized: Weight | None = None, **options: Any) -> Self:
         """The quantised form of a torch.nn.Linear; its parameters are shared, not copied.
 
         freeze: drop the float weight (inference, or fine-tuning around a constant weight).
@@ -69,7 +74,7 @@ class _QuantizedLinear(torch.nn.Module):
     def _configure(self):
         """Takes the options of from_float; there are none."""
 
-    def freeze(self, quantized=None):
+    def freeze(self, quantized: Weight | None = None) -> Self:
         """Packs the weight and drops its float form. Returns self."""
         if not self.frozen:
             self._freeze(quantized or self._quantized_weight(), self.weight.dtype)
@@ -122,12 +127,12 @@ class _QuantizedLinear(torch.nn.Module):
             self._packed = None  # packed at the first forward pass without training
         return super().train(mode)
 
-    def quantized_weight(self):
+    def quantized_weight(self) -> Quantized:
         """Codes [out_features, in_features] and scales, as an octavo.Quantized of torch tensors."""
         packed = self._packed if self.frozen else self._quantized_weight().pack()
         return packed.unpack(torch.empty(0)).T
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.frozen:
             return self._packed_forward(x)
         differentiable = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
@@ -152,7 +157,7 @@ class _QuantizedLinear(torch.nn.Module):
                                 w_scale, scheme.weight_kn, self.bias, None, None)
         return y.reshape(*x.shape[:-1], self.out_features)
 
-    def explain(self, x):
+    def explain(self, x: torch.Tensor) -> Explanation:
         """What runs a frozen layer's product for activations like x, and why: octavo.Explanation."""
         if self._packed is None:
             raise ValueError(f"{type(self).__name__}.explain: the layer must be frozen or in eval mode and have "
@@ -208,7 +213,8 @@ class Fp8Linear(_QuantizedLinear):
 
     scheme = "fp8-dynamic"
 
-    def __init__(self, in_features, out_features, bias=True, device=None, dtype=None, block=False):
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
+                 dtype: torch.dtype | None = None, block: bool = False) -> None:
         super().__init__(in_features, out_features, bias, device, dtype)
         self._configure(block)
 
@@ -227,8 +233,9 @@ class Linear8bitLt(_QuantizedLinear):
 
     scheme = "llm-int8"
 
-    def __init__(self, input_features, output_features, bias=True, has_fp16_weights=False,
-                 threshold=6.0, device=None, dtype=None):
+    def __init__(self, input_features: int, output_features: int, bias: bool = True,
+                 has_fp16_weights: bool = False, threshold: float = 6.0, device: Any = None,
+                 dtype: torch.dtype | None = None) -> None:
         if has_fp16_weights:
             raise NotImplementedError(
                 "Linear8bitLt: has_fp16_weights must be False (LLM.int8()'s gradient of the weight is "
@@ -260,8 +267,9 @@ class QatLinear(torch.nn.Linear):
     first batch to 2 mean|v| / sqrt(qmax). Every forward pass multiplies codes.
     """
 
-    def __init__(self, in_features, out_features, bias=True, code=torch.int8, device=None,
-                 dtype=None):
+    def __init__(self, in_features: int, out_features: int, bias: bool = True,
+                 code: torch.dtype = torch.int8, device: Any = None,
+                 dtype: torch.dtype | None = None) -> None:
         super().__init__(in_features, out_features, bias, device, dtype)
         if code not in QMAX:
             raise ValueError(f"QatLinear: code must be one of {tuple(QMAX)}; got {code}")
@@ -277,7 +285,7 @@ class QatLinear(torch.nn.Linear):
         self.w_scale.copy_(self.weight.float().abs().mean(1, keepdim=True).clamp_min(1e-8) * factor)
         self.scales_set.fill_(True)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         rows = x.reshape(-1, self.in_features)
         if not self.scales_set:
             self._set_scales(rows)
@@ -296,8 +304,9 @@ class GroupedLinear(torch.nn.Module):
     gradients go straight through the quantisers.
     """
 
-    def __init__(self, groups, in_features, out_features, bias=True, scheme="fp8-dynamic",
-                 device=None, dtype=None):
+    def __init__(self, groups: int, in_features: int, out_features: int, bias: bool = True,
+                 scheme: str = "fp8-dynamic", device: Any = None,
+                 dtype: torch.dtype | None = None) -> None:
         super().__init__()
         if scheme not in ("fp8-dynamic", "int8-dynamic"):
             raise ValueError("GroupedLinear: scheme must be fp8-dynamic or int8-dynamic; got "
@@ -320,7 +329,7 @@ class GroupedLinear(torch.nn.Module):
         if self.bias is not None:
             torch.nn.init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, x, offs):
+    def forward(self, x: torch.Tensor, offs: torch.Tensor) -> torch.Tensor:
         return _GroupedProduct.apply(x, self.weight, self.bias, offs, SCHEMES[self.scheme].dtype)
 
     def extra_repr(self):

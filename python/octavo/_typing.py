@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What arguments and results may be, for readers and for type checkers."""
+
+from typing import Any, Callable, Literal, Protocol, Sequence, TypeAlias, Union
+
+from ._octavo import PackedWeight, Quantized, Undefined
+
+
+class Exporter(Protocol):
+    """Whatever speaks DLPack: arrays of NumPy (ml_dtypes for bfloat16 and fp8), tensors of PyTorch, ..."""
+
+    def __dlpack__(self, *args: Any, **options: Any) -> Any: ...
+
+
+class TorchType(Protocol):
+    """A torch.dtype, which only a program with PyTorch has."""
+
+    @property
+    def is_floating_point(self) -> bool: ...
+
+    @property
+    def is_complex(self) -> bool: ...
+
+
+class NumpyType(Protocol):
+    """A numpy.dtype."""
+
+    @property
+    def itemsize(self) -> int: ...
+
+    @property
+    def byteorder(self) -> str: ...
+
+
+# A tensor given to Octavo. Its memory is read in place.
+Tensor: TypeAlias = Union[Exporter, memoryview]
+# A tensor from Octavo: of the framework that the arguments came from, which a signature cannot say.
+Result: TypeAlias = Any
+Operand: TypeAlias = Union[Tensor, Quantized]
+Weight: TypeAlias = Union[Tensor, Quantized, PackedWeight]
+# UNDEFINED (the scale that the operand carries, else none), None (explicitly none), a number or a tensor.
+ScaleArgument: TypeAlias = Union[Undefined, None, float, Tensor]
+# "bfloat16", "bf16", numpy.float32, ml_dtypes.bfloat16, numpy.dtype("int8"), torch.bfloat16, ...
+DTypeLike: TypeAlias = Union[str, type, NumpyType, TorchType]
+Side: TypeAlias = Literal["a", "b"]
+Rounding: TypeAlias = Literal["none", "power_of_two", "mx_floor"]
+Progress: TypeAlias = Callable[[int, int], object]  # (done bytes, total bytes)
+TensorList: TypeAlias = Sequence[Union[Tensor, None]]

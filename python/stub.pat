@@ -1,0 +1,98 @@
+# What nanobind's stub generator cannot know: the types behind nb::object in the public names of octavo._octavo.
+# A tensor in a result is of the caller's framework, hence Any; see python/octavo/_typing.py.
+
+_octavo\.Quantized\.__init__$:
+    \from octavo._typing import Tensor
+    def __init__(self, data: Tensor, scale: Tensor, azp: Tensor | None = None, rows: int = 1, cols: int = 0) -> None: ...
+
+_octavo\.Quantized\.(data|scale|azp)$:
+    \from typing import Any
+    @property
+    def \1(self) -> Any:
+        \doc
+
+_octavo\.PackedWeight\.activation$:
+    \from typing import Any
+    @property
+    def activation(self) -> dict[str, Any] | None:
+        \doc
+
+_octavo\.PackedWeight\.unpack$:
+    \from octavo._typing import Tensor
+    def unpack(self, like: Tensor | None = None) -> Quantized:
+        \doc
+
+_octavo\.PackedWeight\.__copy__$:
+    def __copy__(self) -> PackedWeight: ...
+
+_octavo\.PackedWeight\.__deepcopy__$:
+    def __deepcopy__(self, memo: object) -> PackedWeight: ...
+
+_octavo\.Weight\.quantized$:
+    @property
+    def quantized(self) -> Quantized:
+        \doc
+
+_octavo\.Checkpoint\.keys$:
+    def keys(self) -> list[str]:
+        \doc
+
+_octavo\.Checkpoint\.tensor$:
+    \from typing import Any
+    def tensor(self, name: str) -> Any:
+        \doc
+
+_octavo\.cpu_features$:
+    def cpu_features() -> dict[str, bool]:
+        \doc
+
+_octavo\.int8_vectorwise_quant$:
+    \from octavo._typing import Tensor
+    \from typing import Any
+    def int8_vectorwise_quant(a: Tensor, threshold: float = 0.0, whole_columns: bool = False) -> tuple[Any, Any, Any]:
+        \doc
+
+_octavo\.int8_double_quant$:
+    \from octavo._typing import Tensor
+    \from typing import Any
+    def int8_double_quant(a: Tensor, threshold: float = 0.0, whole_columns: bool = False) -> tuple[Any, Any, Any, Any, Any]:
+        \doc
+
+_octavo\.int8_linear_matmul$:
+    \from octavo._typing import Tensor
+    \from typing import Any
+    def int8_linear_matmul(a: Tensor, w: Tensor, out: Tensor | None = None) -> Any:
+        \doc
+
+_octavo\.int8_mm_dequant$:
+    \from octavo._typing import DTypeLike, Tensor
+    \from typing import Any
+    def int8_mm_dequant(acc: Tensor, row_absmax: Tensor, col_absmax: Tensor, bias: Tensor | None = None, out_dtype: DTypeLike = 'float16') -> Any:
+        \doc
+
+_octavo\.int8_scaled_mm$:
+    \from octavo._typing import DTypeLike, Tensor
+    \from typing import Any
+    def int8_scaled_mm(a: Tensor, w: Tensor, row_absmax: Tensor, col_absmax: Tensor, bias: Tensor | None = None, out_dtype: DTypeLike = 'float16') -> Any:
+        \doc
+
+_octavo\.int8_mixed_scaled_mm$:
+    \from octavo._typing import DTypeLike, Tensor
+    \from typing import Any
+    def int8_mixed_scaled_mm(a: Tensor, codes: Tensor, w: Tensor, row_absmax: Tensor, col_absmax: Tensor, outlier_cols: Tensor | None = None, bias: Tensor | None = None, original_weight: Tensor | None = None, out_dtype: DTypeLike | None = None, out: Tensor | None = None) -> Any:
+        \doc
+
+_octavo\.int8_vectorwise_dequant$:
+    \from octavo._typing import Tensor
+    \from typing import Any
+    def int8_vectorwise_dequant(codes: Tensor, row_absmax: Tensor) -> Any:
+        \doc
+
+_octavo\.(quantize|compute_scale)$:
+    \from typing import Any
+    def \1(*arguments: Any, **options: Any) -> Quantized:
+        \doc
+
+_octavo\.quantize_mxfp8$:
+    def quantize_mxfp8(x: object, dtype: object = 'float8_e4m3fn', side: str = 'a') -> Quantized:
+        \doc

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Types: the stub of the extension module, annotations of the public functions, and what mypy makes of them."""
+
+import ast
+import inspect
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import octavo
+from octavo import _octavo
+
+MODULE = Path(_octavo.__file__)
+STUBS = [path for path in (MODULE.parent / "_octavo.pyi", MODULE.resolve().parent / "_octavo.pyi") if path.exists()]
+
+
+@pytest.fixture(scope="module")
+def stub():
+    if not STUBS:
+        pytest.skip("this build tree has no stub (target octavo_python_stub)")
+    return STUBS[0]
+
+
+def declared(body):
+    """{name: node} of what a module or class body declares."""
+    names = {}
+    for node in body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names[node.name] = node
+        elif isinstance(node, ast.AnnAssign):
+            names[node.target.id] = node
+    return names
+
+
+def test_the_stub_covers_every_name(stub):
+    found = declared(ast.parse(stub.read_text()).body)
+    missing = [name for name in vars(_octavo) if not name.startswith("__") and name not in found]
+    assert missing == []
+    for name, value in vars(_octavo).items():
+        if isinstance(value, type):
+            members = declared(found[name].body)
+            assert [m for m in vars(value) if not m.startswith("_") and m not in members] == []
+
+
+def test_public_results_of_the_stub_are_not_mere_objects(stub):
+    """`object` in a result would refuse every use of it."""
+    found = declared(ast.parse(stub.read_text()).body)
+    direct = [name for name in octavo.__all__ if getattr(octavo, name) is getattr(_octavo, name, None)]
+    for name in direct:
+        node = found[name]
+        functions = declared(node.body).values() if isinstance(node, ast.ClassDef) else [node]
+        for function in functions:
+            if isinstance(function, ast.FunctionDef):
+                assert ast.unparse(function.returns) != "object", (name, function.name)
+
+
+def public_functions():
+    yield from (getattr(octavo, name) for name in octavo.__all__ if inspect.isfunction(getattr(octavo, name)))
+    try:
+        import octavo.torch as package
+    except ImportError:
+        return
+    yield package.quantize_
+    yield from (getattr(package.functional, name) for name in package.functional.__all__)
+    for name in package.nn.__all__:
+        layer = getattr(package.nn, name)
+        yield from (layer.__init__, layer.forward)
+
+
+@pytest.mark.parametrize("function", list(public_functions()), ids=lambda f: f.__qualname__)
+def test_public_functions_say_their_types(function):
+    signature = inspect.signature(function)
+    assert signature.return_annotation is not inspect.Signature.empty
+    for parameter in list(signature.parameters.values()):
+        assert parameter.name == "self" or parameter.annotation is not inspect.Parameter.empty, parameter
+
+
+RIGHT = '''
+import ml_dtypes
+import numpy as np
+
+import octavo
+
+x = np.ones((4, 32), np.float32)
+q: octavo.Quantized = octavo.quantize(x, np.int8, "token")
+packed: octavo.PackedWeight = octavo.pack(octavo.quantize(x, side="b", granularity="channel"), activation="int8")
+y = octavo.scaled_mm(q.data, x.astype(np.int8).T, q.scale, 0.5, None, out_dtype=ml_dtypes.bfloat16)
+print(y.shape, octavo.linear(x.T, packed, out_dtype=np.dtype("float16")), octavo.UNDEFINED)
+many = octavo.grouped_mm([x, x[0]], [x.T, x.T], [None, np.ones(4, np.float32)])
+found: dict[str, object] = octavo.scaled_mm_vjp(x, x, x, wanted=("input",))
+codes, absmax, outliers = octavo.int8_vectorwise_quant(x, threshold=6.0)
+report = octavo.quantize_file("a", "b", progress=lambda done, total: print(done / total))
+print(report.layers[0].sqnr_db + 1, octavo.explain("...").candidates[0].reason.upper(), codes.dtype)
+'''
+
+# What each line of a wrong program must be refused for.
+WRONG = [
+    ('octavo.scaled_mm("a", x)', "arg-type"),
+    ("octavo.scaled_mm(x, x, scale_c=1.0)", "call-arg"),
+    ('octavo.scaled_mm(x, x, "0.5")', "arg-type"),
+    ("octavo.quantize(x, out_dtype=np.int8)", "call-arg"),
+    ('octavo.quantize(x, side="c")', "arg-type"),
+    ("octavo.linear(x, x)", "arg-type"),
+    ("octavo.quantize(x).date", "attr-defined"),
+    ('octavo.set_num_threads("2")', "arg-type"),
+    ("octavo.open_checkpoint(3)", "arg-type"),
+]
+
+
+@pytest.fixture(scope="module")
+def package(stub, tmp_path_factory):
+    """The package without PyTorch's part, as a type checker finds it."""
+    folder = tmp_path_factory.mktemp("package")
+    shutil.copytree(Path(octavo.__file__).parent, folder / "octavo",
+                    ignore=shutil.ignore_patterns("torch", "*.so", "*.pyi"))
+    shutil.copy(stub, folder / "octavo" / "_octavo.pyi")
+    assert (folder / "octavo" / "py.typed").exists()
+    return folder
+
+
+def mypy(folder, *arguments):
+    return subprocess.run([sys.executable, "-m", "mypy", "--cache-dir", folder / "cache", *arguments], cwd=folder,
+                          capture_output=True, text=True)
+
+
+def test_mypy_accepts_the_package_and_a_right_program(package):
+    pytest.importorskip("mypy")
+    (package / "right.py").write_text(RIGHT)
+    done = mypy(package, "--ignore-missing-imports", "right.py", "octavo")
+    assert done.returncode == 0, done.stdout
+
+
+def test_mypy_refuses_wrong_programs(package):
+    pytest.importorskip("mypy")
+    lines = ["import numpy as np", "import octavo", "x = np.ones((2, 2), np.float32)", *(line for line, _ in WRONG)]
+    (package / "wrong.py").write_text("\n".join(lines) + "\n")
+    done = mypy(package, "--ignore-missing-imports", "wrong.py")
+    found = dict(re.findall(r"^wrong\.py:(\d+): error: .*\[([a-z-]+)\]$", done.stdout, re.MULTILINE))
+    assert found == {str(number): kind for number, (_, kind) in enumerate(WRONG, 4)}, done.stdout
