@@ -191,9 +191,7 @@ class _QuantizedLinear(torch.nn.Module):
 
     def _restored(self, codes, scale):
         """The octavo.Weight of a state's codes and scales."""
-        rows = -(-codes.shape[0] // scale.shape[0])
-        cols = 0 if scale.shape[1] == 1 and self.scheme != "fp8-block" else 128
-        rows = 128 if self.scheme == "fp8-block" else min(rows, 1)
+        rows, cols = (128, 128) if self.scheme == "fp8-block" else (1, 0)
         return _restore_weight(Quantized(codes, scale, None, rows, cols), self.scheme)
 
     def extra_repr(self):
