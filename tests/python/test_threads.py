@@ -2,6 +2,8 @@
 """Threads: the interpreter's lock is released, calls are safe beside each other, and can be limited."""
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -66,4 +68,40 @@ def test_a_limit_changes_no_result(rng, limited):
     assert octavo.get_num_threads() == 1
     assert np.array_equal(octavo.scaled_mm(a, b), expected)
     octavo.set_num_threads(0)
+    assert octavo.get_num_threads() == most
+
+
+FORK = """
+import os, sys
+import numpy as np
+{imports}
+a, b = np.ones((256, 512), np.int8), np.ones((512, 512), np.int8)
+expected = octavo.scaled_mm(a, b)
+child = os.fork()
+if child == 0:
+    os._exit(0 if (octavo.scaled_mm(a, b) == expected).all() and octavo.get_num_threads() == 1 else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize("imports", ["import octavo", "import torch, octavo.torch; torch.ones(999, 999) @ torch.ones(999, 9)"])
+def test_a_forked_child_runs_serially(imports):
+    if "torch" in imports:
+        pytest.importorskip("torch")
+    imports = imports if imports.startswith("import octavo") else imports + "; import octavo"
+    subprocess.run([sys.executable, "-c", FORK.format(imports=imports)], check=True, timeout=60)
+
+
+def test_threads_of_torch_count():
+    torch = pytest.importorskip("torch")
+    import octavo.torch  # noqa: F401
+
+    if "OpenMP" not in octavo.threads_reason():
+        pytest.skip("this torch brings no OpenMP runtime")
+    most = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert octavo.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(most)
     assert octavo.get_num_threads() == most
