@@ -106,14 +106,11 @@ nb::object run(const Arguments& arguments) {
 template <class Operation>
 nb::list gradients(const GradientArguments& g, const Arguments& arguments) {
   Call call(Operation::name);
-  const TensorView grad = call.tensor(g.grad, "grad");
   const Prepared p = prepare(call, arguments);
-  const MatmulWanted wanted = wanted_of(call.operation(), g.wanted);
-  const GradientOptions options = gradient_options(call, g.options);
-  return give(call, unlocked([&] {
-                return Operation::vjp(grad, p.a, p.b, p.scale_a, p.scale_b, p.options, wanted,
-                                      options, context());
-              }));
+  return run_vjp(call, g, [&](auto& grad, auto& wanted, auto& options) {
+    return Operation::vjp(grad, p.a, p.b, p.scale_a, p.scale_b, p.options, wanted, options,
+                          context());
+  });
 }
 
 template <auto Body, class... Head, class... Names>

@@ -40,4 +40,13 @@ void append(const Call& call, const MatmulGradients& gradients, nb::list& list);
 /// The list of the wanted gradients.
 nb::list give(const Call& call, const MatmulGradients& gradients);
 
+/// Calls vjp(grad, wanted, options) without the interpreter's lock and gives what was wanted.
+template <class Vjp>
+nb::list run_vjp(Call& call, const GradientArguments& g, const Vjp& vjp) {
+  const TensorView grad = call.tensor(g.grad, "grad");
+  const MatmulWanted wanted = wanted_of(call.operation(), g.wanted);
+  const GradientOptions options = gradient_options(call, g.options);
+  return give(call, unlocked([&] { return vjp(grad, wanted, options); }));
+}
+
 }  // namespace octavo::python

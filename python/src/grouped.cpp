@@ -173,13 +173,10 @@ nb::object tensor_form(const TensorArguments& arguments) {
 
 nb::list tensor_gradients(const GradientArguments& g, const TensorArguments& arguments) {
   Call call("grouped_mm_vjp");
-  const TensorView grad = call.tensor(g.grad, "grad");
   const Prepared p = prepare(call, arguments);
-  const MatmulWanted wanted = wanted_of(call.operation(), g.wanted);
-  const GradientOptions options = gradient_options(call, g.options);
-  return give(call, unlocked([&] {
-                return grouped_mm_vjp(grad, p.a, p.b, p.options, wanted, options, context());
-              }));
+  return run_vjp(call, g, [&](auto& grad, auto& wanted, auto& options) {
+    return grouped_mm_vjp(grad, p.a, p.b, p.options, wanted, options, context());
+  });
 }
 
 template <auto Body, class... Head, class... Names>

@@ -95,13 +95,10 @@ double timed(const std::int64_t loops, const Arguments& arguments) {
 
 nb::list gradients(const GradientArguments& g, const Arguments& arguments) {
   Call call("scaled_mm_vjp");
-  const TensorView grad = call.tensor(g.grad, "grad");
   const Prepared p = prepare(call, arguments);
-  const MatmulWanted wanted = wanted_of(call.operation(), g.wanted);
-  const GradientOptions options = gradient_options(call, g.options);
-  return give(call, unlocked([&] {
-                return scaled_mm_vjp(grad, p.a, p.b, p.options, wanted, options, context());
-              }));
+  return run_vjp(call, g, [&](auto& grad, auto& wanted, auto& options) {
+    return scaled_mm_vjp(grad, p.a, p.b, p.options, wanted, options, context());
+  });
 }
 
 // One list of arguments for the whole family, in the order of the operator octavo::scaled_mm, whose
