@@ -2,6 +2,7 @@
 """The public functions over torch tensors: arguments as users write them to operators' arguments."""
 
 import torch
+from torch import Tensor
 
 from .. import _octavo
 from .._octavo import UNDEFINED, PackedWeight, Quantized
@@ -25,10 +26,14 @@ def scaled_mm(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, gran
         azp = carried if azp is None else azp
     if type(mat2) is Quantized:
         mat2, scale_b, granularity_b, _ = _operand(mat2, scale_b, granularity_b, "b")
-    return _matmul.scaled_mm(input, mat2, _tensor(scale_a), _tensor(scale_b), bias,
-                             _tensor(scale_result), _dtype(out_dtype), granularity_a,
-                             granularity_b, _tensor(alpha), _tensor(beta), c, azp, trans_a, trans_b,
-                             saturate, torch_compat, backend)
+    # Tests in place where most calls answer them: this is the way of small calls.
+    return _matmul.scaled_mm(
+        input, mat2, scale_a if type(scale_a) is Tensor else _tensor(scale_a),
+        scale_b if type(scale_b) is Tensor else _tensor(scale_b), bias,
+        None if scale_result is UNDEFINED else _tensor(scale_result),
+        None if out_dtype is None else _dtype(out_dtype), granularity_a, granularity_b,
+        None if alpha is UNDEFINED else _tensor(alpha), None if beta is UNDEFINED else _tensor(beta),
+        c, azp, trans_a, trans_b, saturate, torch_compat, backend)
 
 
 def grouped_mm(input, mat2, offs, bias, out_dtype, *, scale_a, scale_b, granularity_a,
