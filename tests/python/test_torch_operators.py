@@ -182,6 +182,13 @@ def test_linear_passes_gradients_straight_through():
     assert close(bias.grad, grad.sum((0, 1)), 1e-6)
 
 
+def test_a_packed_weight_may_be_a_temporary():
+    x = gaussian(3, 16, grad=True)
+    w = octavo.quantize(gaussian(6, 16, seed=2))
+    octavo.linear(x, octavo.pack(w.T, activation="int8")).sum().backward()
+    assert close(x.grad, torch.ones(3, 6) @ octavo.dequantize(w), 2**-7)
+
+
 def test_arguments_in_every_form():
     a, b = gaussian(4, 16), gaussian(16, 5, seed=2)
     qa, qb = octavo.quantize(a), octavo.quantize(b, granularity="channel", side="b")

@@ -52,28 +52,17 @@ def _fake(input, mat2, offs, bias, scale_a, scale_b, alpha, beta, c, scale_resul
     return input.new_empty(shape, dtype=dtype)
 
 
-def _vjp_kernel(grad, input, mat2, offs, bias, scale_a, scale_b, alpha, beta, c, scale_result,
-                out_dtype, granularity_a, granularity_b, offs_prefix, backend, wanted):
-    return _octavo.grouped_mm_vjp(grad, wanted, (None, False, False), input, mat2, offs, bias,
-                                  out_dtype, scale_a=scale_a, scale_b=scale_b,
-                                  granularity_a=granularity_a, granularity_b=granularity_b,
-                                  alpha=alpha, beta=beta, c=c, scale_result=scale_result,
-                                  offs_prefix=offs_prefix, backend=backend)
-
-
-def _vjp_fake(grad, *inputs):
-    *inputs, wanted = inputs
-    return [
-        torch.empty_like(inputs[slot],
-                         dtype=gradient_dtype(inputs[slot], grad) if slot in _TYPED else torch.float32)
-        for slot, want in zip(_SLOTS, wanted) if want
-    ]
+def _vjp(grad, wanted, options, input, mat2, offs, bias, scale_a, scale_b, alpha, beta, c,
+         scale_result, out_dtype, granularity_a, granularity_b, offs_prefix, backend):
+    return _octavo.grouped_mm_vjp(grad, wanted, options, input, mat2, offs, bias, out_dtype,
+                                  scale_a=scale_a, scale_b=scale_b, granularity_a=granularity_a,
+                                  granularity_b=granularity_b, alpha=alpha, beta=beta, c=c,
+                                  scale_result=scale_result, offs_prefix=offs_prefix,
+                                  backend=backend)
 
 
 grouped_mm = define(f"grouped_mm({_ARGUMENTS}) -> Tensor", _kernel, _fake)
-grouped_mm_vjp = define(f"grouped_mm_vjp(Tensor grad, {_ARGUMENTS}, bool[] wanted) -> Tensor[]",
-                        _vjp_kernel, _vjp_fake)
-differentiate(grouped_mm, grouped_mm_vjp, _SLOTS)
+differentiate(grouped_mm, _ARGUMENTS, _vjp, _SLOTS, _TYPED)
 
 # ---- batches with one scale -----------------------------------------------------------------------
 
@@ -92,22 +81,13 @@ def _batch_fake(input, weight, scale, out_dtype, trans_b, backend):
     return input.new_empty((*input.shape[:2], weight.shape[1 if trans_b else 2]), dtype=dtype)
 
 
-def _batch_vjp_kernel(grad, input, weight, scale, out_dtype, trans_b, backend, wanted):
-    return _octavo.scaled_grouped_mm_vjp(grad, wanted, (None, False, False), input, weight, scale,
-                                         out_dtype, trans_b=trans_b, backend=backend)
-
-
-def _batch_vjp_fake(grad, input, weight, scale, out_dtype, trans_b, backend, wanted):
-    types = (gradient_dtype(input, grad), gradient_dtype(weight, grad), torch.float32)
-    return [torch.empty_like(argument, dtype=dtype)
-            for argument, dtype, want in zip((input, weight, scale), types, wanted) if want]
+def _batch_vjp(grad, wanted, options, input, weight, scale, out_dtype, trans_b, backend):
+    return _octavo.scaled_grouped_mm_vjp(grad, wanted, options, input, weight, scale, out_dtype,
+                                         trans_b=trans_b, backend=backend)
 
 
 scaled_grouped_mm = define(f"scaled_grouped_mm({_BATCH}) -> Tensor", _batch_kernel, _batch_fake)
-scaled_grouped_mm_vjp = define(
-    f"scaled_grouped_mm_vjp(Tensor grad, {_BATCH}, bool[] wanted) -> Tensor[]",
-    _batch_vjp_kernel, _batch_vjp_fake)
-differentiate(scaled_grouped_mm, scaled_grouped_mm_vjp, (0, 1, 2))
+differentiate(scaled_grouped_mm, _BATCH, _batch_vjp, (0, 1, 2), (0, 1))
 
 # ---- lists ----------------------------------------------------------------------------------------
 

@@ -34,28 +34,53 @@ def _refusal(name):
     return refuse
 
 
-def differentiate(operator, vjp, slots):
-    """Gives an operator its gradient.
+def differentiate(operator, arguments, vjp, slots, typed, keep=None):
+    """Gives an operator its gradient, an operator of its own (octavo::<name>_vjp).
 
-    `vjp(grad, *inputs, wanted)` is the operator of the vector-Jacobian product: `wanted` has one bool
-    for each entry of `slots`, the positions of the differentiable inputs; it returns the wanted
-    gradients in that order.
+    Args:
+        arguments: the operator's own, as in its schema.
+        vjp: kernel(grad, wanted, options, *inputs), the extension module's function where its
+            arguments come in the operator's order. `wanted` has one bool for each entry of `slots`;
+            the result is the list of wanted gradients in that order.
+        slots: positions of the differentiable inputs.
+        typed: those of them that are operands, whose gradients keep their types; all others have
+            gradients of float32.
+        keep: inputs -> what has to live until the gradient is computed, beside the inputs.
     """
+
+    def kernel(grad, *inputs):
+        *inputs, wanted = inputs
+        return vjp(grad, wanted, _GRADIENT_OPTIONS, *inputs)
+
+    def fake(grad, *inputs):
+        *inputs, wanted = inputs
+        return [
+            torch.empty_like(inputs[slot], dtype=gradient_dtype(inputs[slot], grad)
+                             if slot in typed else torch.float32)
+            for slot, want in zip(slots, wanted) if want
+        ]
 
     def save(ctx, inputs, output):
         save_inputs(ctx, inputs)
+        ctx.kept = keep and keep(inputs)
 
     def backward(ctx, grad):
         inputs = saved_inputs(ctx)
         wanted = [ctx.needs_input_grad[slot] for slot in slots]
-        found = iter(vjp(as_gradient(grad), *inputs, wanted))
+        found = iter(gradient(as_gradient(grad), *inputs, wanted))
         gradients = no_gradients(inputs)
         for slot, want in zip(slots, wanted):
             if want:
                 gradients[slot] = next(found)
         return tuple(gradients)
 
+    name = operator.name().removeprefix("octavo::")
+    gradient = define(f"{name}_vjp(Tensor grad, {arguments}, bool[] wanted) -> Tensor[]", kernel, fake)
     torch.library.register_autograd(operator.name(), backward, setup_context=save, lib=_library)
+
+
+# The extension module's (type, float32, dequantized) of gradients: each argument's own, no, no.
+_GRADIENT_OPTIONS = (None, False, False)
 
 
 def save_inputs(ctx, inputs):

@@ -11,7 +11,7 @@ import weakref
 import torch
 
 from .. import _octavo
-from ._library import define, differentiate, gradient_dtype
+from ._library import define, differentiate
 
 _weights = weakref.WeakValueDictionary()
 _handles = weakref.WeakKeyDictionary()
@@ -36,21 +36,11 @@ def _fake(x, bias, out_dtype, weight, n, backend):
     return x.new_empty((*x.shape[:-1], n), dtype=out_dtype or x.dtype)
 
 
-def _vjp_kernel(grad, x, bias, out_dtype, weight, n, backend, wanted):
+def _vjp(grad, wanted, options, x, bias, out_dtype, weight, n, backend):
     return _octavo.linear_vjp(grad, wanted, x, _weights[weight], bias, out_dtype)
-
-
-def _vjp_fake(grad, x, bias, out_dtype, weight, n, backend, wanted):
-    gradients = []
-    if wanted[0]:
-        gradients.append(torch.empty_like(x, dtype=gradient_dtype(x, grad)))
-    if wanted[1]:
-        gradients.append(torch.empty_like(bias, dtype=torch.float32))
-    return gradients
 
 
 _ARGUMENTS = "Tensor x, Tensor? bias, ScalarType? out_dtype, int weight, SymInt n, str? backend"
 linear = define(f"linear({_ARGUMENTS}) -> Tensor", _kernel, _fake)
-linear_vjp = define(f"linear_vjp(Tensor grad, {_ARGUMENTS}, bool[] wanted) -> Tensor[]",
-                    _vjp_kernel, _vjp_fake)
-differentiate(linear, linear_vjp, (0, 1))
+# The weight may be a temporary of the forward call: octavo.linear(x, octavo.pack(...)).
+differentiate(linear, _ARGUMENTS, _vjp, (0, 1), (0,), keep=lambda inputs: _weights.get(inputs[3]))

@@ -4,7 +4,7 @@
 import torch
 
 from .. import _octavo
-from ._library import default_out_dtype, define, differentiate, gradient_dtype
+from ._library import default_out_dtype, define, differentiate
 
 # The arguments of the extension module's function, in its order: it is the kernel itself.
 _ARGUMENTS = (
@@ -29,21 +29,5 @@ def _fake(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, granular
     return input.new_empty((m, n), dtype=out_dtype or default_out_dtype(input.dtype))
 
 
-def _vjp_kernel(grad, *inputs):
-    *inputs, wanted = inputs
-    return _octavo.scaled_mm_vjp(grad, wanted, (None, False, False), *inputs)
-
-
-def _vjp_fake(grad, *inputs):
-    *inputs, wanted = inputs
-    return [
-        torch.empty_like(inputs[slot],
-                         dtype=gradient_dtype(inputs[slot], grad) if slot in _TYPED else torch.float32)
-        for slot, want in zip(_SLOTS, wanted) if want
-    ]
-
-
 scaled_mm = define(f"scaled_mm({_ARGUMENTS}) -> Tensor", _octavo.scaled_mm, _fake)
-scaled_mm_vjp = define(f"scaled_mm_vjp(Tensor grad, {_ARGUMENTS}, bool[] wanted) -> Tensor[]",
-                       _vjp_kernel, _vjp_fake)
-differentiate(scaled_mm, scaled_mm_vjp, _SLOTS)
+differentiate(scaled_mm, _ARGUMENTS, _octavo.scaled_mm_vjp, _SLOTS, _TYPED)

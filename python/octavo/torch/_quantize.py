@@ -9,7 +9,6 @@ import torch
 
 from .. import _octavo
 from . import nn
-from ._schemes import scheme_of
 
 _LAYERS = {
     "int8-dynamic": (nn.Int8Linear, {}),
@@ -58,7 +57,7 @@ def quantize_(model: torch.nn.Module, scheme: str = "int8-dynamic", *,
     Raises: ValueError (an unknown scheme, a model that is a linear layer itself), RuntimeError (a weight
         that is not finite); layers before it are swapped by then.
     """
-    name, _ = scheme_of(scheme)
+    name = _octavo.canonical_scheme(scheme)
     make, options = _LAYERS[name]
     if isinstance(model, torch.nn.Linear):
         raise ValueError("quantize_: model must contain linear layers; got one itself (use "

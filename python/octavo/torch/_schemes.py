@@ -5,26 +5,17 @@ from typing import NamedTuple
 
 import torch
 
-from .. import _octavo
-
 
 class Scheme(NamedTuple):
     dtype: torch.dtype
     weight: str  # granularity of the stored weight [N, K]
     weight_kn: str  # the same, read as mat2 [K, N]
     activation: str
-    llm_int8: bool = False
 
 
 SCHEMES = {
     "int8-dynamic": Scheme(torch.int8, "token", "channel", "token"),
     "fp8-dynamic": Scheme(torch.float8_e4m3fn, "token", "channel", "token"),
     "fp8-block": Scheme(torch.float8_e4m3fn, "block128x128", "block128x128", "group128"),
-    "llm-int8": Scheme(torch.int8, "token", "channel", "token", True),
+    "llm-int8": Scheme(torch.int8, "token", "channel", "token"),
 }
-
-
-def scheme_of(name):
-    """The row of a scheme by any of its names."""
-    canonical = _octavo.canonical_scheme(name)
-    return canonical, SCHEMES[canonical]

@@ -9,7 +9,7 @@ its gradient by learned step size quantisation (specification section 5).
 import torch
 
 from .. import _octavo
-from ._library import as_gradient, define, gradient_dtype, _library
+from ._library import _library, as_gradient, define
 
 # ---- codes and scales -----------------------------------------------------------------------------
 
@@ -83,31 +83,20 @@ straight_through_mm = define(
 
 def _vjp_kernel(grad, x_codes, x_scale, x_granularity, w_codes, w_scale, w_granularity, bias, dtype,
                 wanted):
-    wanted = [wanted[0], wanted[1], wanted[2], *[False] * 6]
-    dx, dw, db = (None, None, None)
-    found = iter(_octavo.scaled_mm_vjp(grad, wanted, (dtype, False, True), x_codes, w_codes.t(),
-                                       x_scale, w_scale.t(), bias, granularity_a=x_granularity,
-                                       granularity_b=w_granularity, out_dtype=dtype))
-    gradients = []
-    if wanted[0]:
-        gradients.append(next(found))
-    if wanted[1]:
-        gradients.append(next(found).t())
-    if wanted[2]:
-        gradients.append(next(found))
+    gradients = _octavo.scaled_mm_vjp(grad, wanted, (dtype, False, True), x_codes, w_codes.t(),
+                                      x_scale, w_scale.t(), bias, None, dtype, x_granularity,
+                                      w_granularity)
+    if wanted[1]:  # of the weight as it is stored
+        at = int(wanted[0])
+        gradients[at] = gradients[at].t()
     return gradients
 
 
 def _vjp_fake(grad, x_codes, x_scale, x_granularity, w_codes, w_scale, w_granularity, bias, dtype,
               wanted):
-    gradients = []
-    if wanted[0]:
-        gradients.append(torch.empty_like(x_codes, dtype=dtype))
-    if wanted[1]:
-        gradients.append(torch.empty_like(w_codes, dtype=dtype))
-    if wanted[2]:
-        gradients.append(torch.empty_like(bias, dtype=torch.float32))
-    return gradients
+    arguments = ((x_codes, dtype), (w_codes, dtype), (bias, torch.float32))
+    return [torch.empty_like(argument, dtype=gradient_dtype)
+            for (argument, gradient_dtype), want in zip(arguments, wanted) if want]
 
 
 straight_through_mm_vjp = define(

@@ -12,7 +12,7 @@ import torch
 
 from .. import _octavo
 from . import _grouped
-from ._library import define, differentiate, gradient_dtype
+from ._library import define, differentiate
 from ._operations import _dtype, _tensors
 
 __all__ = ["grouped_mm", "scaled_grouped_mm", "scaled_mm"]
@@ -104,22 +104,14 @@ def _define(name, kernel, vjp_kernel):
         return kernel(mat_a, mat_b, list(scale_a), recipe_a, list(scale_b), recipe_b, swizzle_a,
                       swizzle_b, bias, offs, output_dtype or "bfloat16")
 
-    def vjp(grad, mat_a, mat_b, scale_a, recipe_a, scale_b, recipe_b, swizzle_a, swizzle_b, bias,
-            offs, output_dtype, wanted):
-        return vjp_kernel(grad, wanted, (None, False, False), mat_a, mat_b, list(scale_a), recipe_a,
+    def vjp(grad, wanted, options, mat_a, mat_b, scale_a, recipe_a, scale_b, recipe_b, swizzle_a,
+            swizzle_b, bias, offs, output_dtype):
+        return vjp_kernel(grad, wanted, options, mat_a, mat_b, list(scale_a), recipe_a,
                           list(scale_b), recipe_b, swizzle_a, swizzle_b, bias, offs,
                           output_dtype or "bfloat16")
 
-    def vjp_fake(grad, mat_a, mat_b, scale_a, recipe_a, scale_b, recipe_b, swizzle_a, swizzle_b,
-                 bias, offs, output_dtype, wanted):
-        typed = [torch.empty_like(m, dtype=gradient_dtype(m, grad)) for m in (mat_a, mat_b)]
-        plain = [None if bias is None else torch.empty_like(bias, dtype=torch.float32)]
-        return [g for g, want in zip(typed + plain, wanted) if want]
-
     operator = define(f"{name}({_ARGUMENTS}) -> Tensor", run, fake)
-    operator_vjp = define(f"{name}_vjp(Tensor grad, {_ARGUMENTS}, bool[] wanted) -> Tensor[]", vjp,
-                          vjp_fake)
-    differentiate(operator, operator_vjp, (0, 1, 8))
+    differentiate(operator, _ARGUMENTS, vjp, (0, 1, 8), (0, 1))
     return operator
 
 
