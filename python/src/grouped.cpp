@@ -34,7 +34,6 @@ std::vector<nb::object> entries(nb::handle list, const char* argument) {
 }
 
 // ---- lists
-// ----------------------------------------------------------------------------------------
 
 struct ListArguments {
   nb::handle inputs, weights, biases, out_dtype, scales_a, scales_b, granularity_a, granularity_b,
@@ -131,7 +130,6 @@ void define_list(nb::module_& m, const char* name, const char* doc, const Names&
 }
 
 // ---- the four tensor forms
-// ------------------------------------------------------------------------
 
 struct TensorArguments {
   nb::handle input, mat2, offs, bias, out_dtype, scale_a, scale_b, granularity_a, granularity_b,
@@ -203,7 +201,6 @@ void define_tensors(nb::module_& m, const char* name, const char* doc, const Nam
 }
 
 // ---- batches with one scale
-// -----------------------------------------------------------------------
 
 struct BatchArguments {
   nb::handle input, weight, scale, out_dtype;

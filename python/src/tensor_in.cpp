@@ -89,7 +89,6 @@ void fill(TensorView& view, const DLTensor& t, const Asker& asker) {
 }
 
 // ---- torch: the exchange interface of DLPack 1.3
-// --------------------------------------------------
 
 const DLPackExchangeApi* exchange_api(nb::handle type) {
   static const nb::handle name = intern("__dlpack_c_exchange_api__");
@@ -131,7 +130,6 @@ std::optional<In> from_exchange(nb::handle value, const Asker& asker) {
 }
 
 // ---- torch: attributes, for versions whose DLPack knows no float8
-// ---------------------------------
 
 std::optional<In> from_attributes(nb::handle value, const Asker& asker) {
   if (!is_torch(value)) return std::nullopt;
@@ -163,7 +161,6 @@ std::optional<In> from_attributes(nb::handle value, const Asker& asker) {
 }
 
 // ---- NumPy: the array interface, which knows ml_dtypes' types as well
-// -----------------------------
 
 // Source: https://numpy.org/doc/stable/reference/arrays.interface.html
 struct ArrayInterface {
@@ -245,7 +242,6 @@ std::optional<In> from_array(nb::handle value, const Asker& asker) {
 }
 
 // ---- anything else that exports DLPack
-// ------------------------------------------------------------
 
 nb::object dlpack_capsule(nb::handle value) {
   static const nb::handle name = intern("__dlpack__");
@@ -302,7 +298,6 @@ std::optional<In> from_dlpack(nb::handle value, const Asker& asker) {
 }
 
 // ---- lists, memoryviews, numbers
-// ------------------------------------------------------------------
 
 std::optional<In> from_asarray(nb::handle value, const Asker& asker) {
   nb::object array;

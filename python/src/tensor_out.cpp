@@ -19,7 +19,6 @@ nb::handle function_of(const char* module, const char* name) {
 }
 
 // ---- NumPy
-// ----------------------------------------------------------------------------------------
 
 // The base object of an array: NumPy keeps it, it keeps the tensor.
 struct Memory {
@@ -83,7 +82,6 @@ nb::object make_numpy(DType dtype, std::span<const std::int64_t> shape, TensorVi
 }
 
 // ---- PyTorch
-// --------------------------------------------------------------------------------------
 
 // What torch's tensor keeps: the owner and the sizes that the structure points to.
 struct Exported {
