@@ -129,11 +129,11 @@ Granularity Call::granularity(nb::handle value, const char* argument) const {
   return parse_granularity(nb::cast<std::string>(value), operation_, argument);
 }
 
-nb::object Call::give(const Quantized& quantized) const {
+nb::object give(const Quantized& quantized, Framework framework) {
   PyQuantized q;
-  q.data = give(quantized.data);
-  q.scale = give(quantized.scale);
-  q.azp = give(quantized.azp);
+  q.data = give(quantized.data, framework);
+  q.scale = give(quantized.scale, framework);
+  q.azp = give(quantized.azp, framework);
   q.rows = size_of(quantized.grid.rows);
   q.cols = size_of(quantized.grid.cols);
   return nb::cast(std::move(q));

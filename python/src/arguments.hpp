@@ -31,6 +31,9 @@ struct PyQuantized {
   std::int64_t rows = 0, cols = 0;  ///< of the matrix under one scale; 0: the whole extent
 };
 
+/// An octavo.Quantized of that framework's tensors.
+nb::object give(const Quantized& quantized, Framework framework);
+
 /// Collects the tensors of one call: keeps them alive, and knows whose result it will be.
 class Call {
  public:
@@ -50,7 +53,7 @@ class Call {
   Quantized quantized(nb::handle value, const char* argument);
 
   nb::object give(const Tensor& tensor) const { return python::give(tensor, framework_); }
-  nb::object give(const Quantized& quantized) const;
+  nb::object give(const Quantized& quantized) const { return python::give(quantized, framework_); }
   /// A result of few bytes in the framework's own memory, which it has at hand; None for a large
   /// one, which the operation allocates (in large pages).
   nb::object make_small(DType dtype, std::span<const std::int64_t> shape, TensorView& view) const;

@@ -55,16 +55,6 @@ QuantizeReport quantize_file_with(const std::string& in, const std::string& out,
   return with_file([&] { return quantize_file(in, out, o); });
 }
 
-nb::object quantized_weight(const Weight& w, Framework framework) {
-  PyQuantized q;
-  q.data = give(w.codes.data, framework);
-  q.scale = give(w.codes.scale, framework);
-  q.azp = give(w.codes.azp, framework);
-  q.rows = w.codes.grid.rows == kWholeExtent ? 0 : w.codes.grid.rows;
-  q.cols = w.codes.grid.cols == kWholeExtent ? 0 : w.codes.grid.cols;
-  return nb::cast(std::move(q));
-}
-
 // The rule of the activations is the scheme's.
 Weight restored(nb::handle quantized, const std::string& scheme) {
   Call call("Weight");
@@ -83,7 +73,7 @@ void bind_weight(nb::module_& m) {
                      "A linear layer's weight [N, K] in canonical form, whatever the dialect.")
       .def_ro("scheme", &Weight::scheme, "\"int8-dynamic\", ..., or \"none\".")
       .def_prop_ro(
-          "quantized", [](const Weight& w) { return quantized_weight(w, Framework::numpy); },
+          "quantized", [](const Weight& w) { return give(w.codes, Framework::numpy); },
           "Codes [N, K] and scales as an octavo.Quantized.")
       .def(
           "pack",
