@@ -11,7 +11,7 @@ _octavo\.Quantized\.(data|scale|azp)$:
     def \1(self) -> Any:
         \doc
 
-_octavo\.PackedWeight\.activation$:
+_octavo\.(PackedWeight|Weight)\.activation$:
     \from typing import Any
     @property
     def activation(self) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -62,6 +63,13 @@ class OCTAVO_API Checkpoint {
 /// Opens and validates a file by the rules of the reference reader. Throws Error: unavailable (no
 /// such file), io, corrupt_data (what is malformed, in which tensor, at which offset).
 OCTAVO_API Checkpoint open_checkpoint(const std::string& path);
+
+/// Weights of layers that read the same activations (query, key and value; gate and up), stacked
+/// along N into one. Nothing is lost: a scale that covered a whole shard is repeated for each of
+/// its rows, blocks are cut where shards meet inside one. Static activation scales become one that
+/// covers them all (the largest; with zero points the union of the ranges). Throws Error
+/// (invalid_argument) for shards that differ in K, type, scheme or activation rule.
+OCTAVO_API Weight fuse(std::span<const Weight> weights);
 
 /// Packs a canonical weight; its activation rule travels with it.
 OCTAVO_API PackedWeight pack(const Weight& weight, const char* backend = nullptr);

@@ -9,6 +9,7 @@
 #include "octavo/functional.hpp"
 #include "octavo/gradient.hpp"
 #include "octavo/grouped.hpp"
+#include "octavo/layers.hpp"
 #include "octavo/linear.hpp"
 #include "octavo/llm_int8.hpp"
 #include "octavo/matmul.hpp"

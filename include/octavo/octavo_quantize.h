@@ -72,6 +72,8 @@ typedef struct octavo_activation {
   float outlier_threshold;  /* VECTORWISE: columns with |a| >= threshold stay in float; 0: off */
   const octavo_view* codes; /* where codes and scales go; NULL: the workspace */
   const octavo_view* scales;
+  float static_scale; /* this one scale (granularity PER_TENSOR); 0: computed */
+  int32_t static_azp; /* with a static scale and AZP: the zero point */
 } octavo_activation;
 OCTAVO_INIT_FUNCTION_(octavo_activation);
 

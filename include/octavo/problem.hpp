@@ -23,7 +23,11 @@ struct ActivationQuant {
   QuantizeSpec spec;
   bool vectorwise = false;  ///< LLM.int8's statistics and codes (section 8) instead of section 6's
   float outlier_threshold =
-      0.0F;           ///< LLM.int8: columns with |a| >= threshold stay in float; 0: off
+      0.0F;  ///< LLM.int8: columns with |a| >= threshold stay in float; 0: off
+  /// Static quantisation: this one scale (granularity per_tensor()) instead of a computed one, and
+  /// with `spec.azp` this zero point. 0: computed.
+  float static_scale = 0.0F;
+  std::int32_t static_azp = 0;
   TensorView codes;   ///< where the codes go; undefined: the workspace
   TensorView scales;  ///< where the scales go; undefined: the workspace
 };
@@ -104,7 +108,8 @@ struct MatmulOptions {
   Overflow overflow = Overflow::saturate;  ///< fp8 output beyond the largest finite value
   bool fast_accumulation =
       false;                     ///< GPU: leave partial sums in the tensor core; no effect on a CPU
-  bool batch_invariant = false;  ///< a row's bits never depend on M; always so on a CPU
+  bool batch_invariant = false;  ///< a row's bits never depend on other rows. Products on a CPU are
+                                 ///< always so; a prologue that cannot be is refused
   bool torch_compat = false;     ///< K = 0 gives zeros, as PyTorch does
 };
 

@@ -12,7 +12,7 @@ NotImplementedError, MemoryError, OSError or RuntimeError.
 
 from importlib.metadata import PackageNotFoundError, version
 
-from ._checkpoint import compare_weight, open_checkpoint, quantize_file, quantize_weight
+from ._checkpoint import compare_weight, fuse, open_checkpoint, quantize_file, quantize_weight, w8a8_weight
 from ._explain import explain
 from ._gradients import grouped_mm_vjp, quantize_vjp, scaled_mm_vjp
 from ._octavo import (
@@ -50,9 +50,10 @@ except PackageNotFoundError:  # a build tree on the path
 __all__ = [
     "UNDEFINED", "Checkpoint", "Explanation", "LayerReport", "PackedWeight", "Quantized",
     "QuantizeReport", "Weight", "backends", "compare_weight", "compute_scale", "cpu_features",
-    "cpu_name", "dequantize", "explain", "get_num_threads", "grouped_mm",
-    "grouped_mm_vjp",    "int8_double_quant", "int8_linear_matmul", "int8_mixed_scaled_mm", "int8_mm_dequant",
+    "cpu_name", "dequantize", "explain", "fuse", "get_num_threads", "grouped_mm",
+    "grouped_mm_vjp", "int8_double_quant", "int8_linear_matmul", "int8_mixed_scaled_mm", "int8_mm_dequant",
     "int8_scaled_mm", "int8_vectorwise_dequant", "int8_vectorwise_quant", "linear",
     "open_checkpoint", "pack", "quantize", "quantize_file", "quantize_mxfp8", "quantize_vjp", "quantize_weight",
     "scaled_grouped_mm", "scaled_mm", "scaled_mm_vjp", "set_num_threads", "threads_reason",
+    "w8a8_weight",
 ]

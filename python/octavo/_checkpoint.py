@@ -39,6 +39,43 @@ def quantize_weight(weight: Tensor, scheme: str = "int8-dynamic") -> Weight:
     return _octavo.quantize_weight(weight, scheme)
 
 
+def w8a8_weight(scheme: str, weight: Tensor, weight_scale: Tensor, *, input_scale: Tensor | None = None,
+                input_zero_point: Tensor | None = None, logical_widths: Sequence[int] = (),
+                requantize: bool = False, activation: str = "token", azp: bool = False,
+                input_scale_ub: float = float("inf"), block: tuple[int, int] = (128, 128)) -> Weight:
+    """The canonical weight of a checkpoint's tensors that no file declares.
+
+    Args:
+        scheme: "fp8-dynamic", "int8-dynamic" or "fp8-block".
+        weight: codes [N, K].
+        weight_scale: decode multipliers: one element, one for each shard, [N] or [N, 1]; blocks
+            [ceil(N/r), ceil(K/c)]. torch.finfo(torch.float32).min marks one that was not loaded.
+        input_scale, input_zero_point: static activations; one element, or one for each shard.
+        logical_widths: rows of the layers that are fused in this weight, 0 included. Each row keeps
+            its shard's scale.
+        requantize: one scale for the whole fp8 weight instead, the largest.
+        activation: dynamic activations' scales, "token" or "tensor".
+        azp: dynamic int8 activations with zero points.
+        input_scale_ub: upper bound of |x| in dynamic scales.
+        block: rows and columns of the weight under one scale, for "fp8-block".
+
+    Returns: octavo.Weight. Raises: ValueError.
+    """
+    return _octavo.w8a8_weight(scheme, weight, weight_scale, input_scale=input_scale,
+                               input_zero_point=input_zero_point, logical_widths=list(logical_widths),
+                               requantize=requantize, activation=activation, azp=azp,
+                               input_scale_ub=input_scale_ub, block=block)
+
+
+def fuse(weights: Sequence[Weight]) -> Weight:
+    """Weights of layers that read the same activations (query, key, value; gate, up), stacked along N.
+
+    Nothing is lost: scales are repeated where one covered a whole layer, blocks are cut where layers
+    meet inside one. Static activation scales become one that covers all.
+    """
+    return _octavo.fuse(list(weights))
+
+
 def compare_weight(layer: str, weight: Tensor, quantized: Weight) -> LayerReport:
     """What quantising did to a weight [N, K]. Returns: octavo.LayerReport."""
     return _octavo.compare_weight(layer, weight, quantized)

@@ -6,7 +6,7 @@ from typing import Any, Sequence
 from . import _octavo
 from ._octavo import UNDEFINED, PackedWeight
 from ._routing import is_torch, torch_operations
-from ._typing import DTypeLike, Operand, Result, ScaleArgument, Tensor, TensorList, Weight
+from ._typing import DTypeLike, Operand, Result, Rounding, ScaleArgument, Tensor, TensorList, Weight
 
 
 def scaled_mm(input: Operand, mat2: Weight, scale_a: ScaleArgument = UNDEFINED,
@@ -110,7 +110,9 @@ def scaled_grouped_mm(input: Tensor, weight: Tensor, scale: float | Tensor | Non
 
 def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str | None = None,
          activation: DTypeLike | None = None, activation_granularity: str = "token",
-         azp: bool = False, llm_int8: bool = False, outlier_threshold: float = 0.0,
+         azp: bool = False, scale_ub: float = float("inf"), min_scale: float = 0.0,
+         rounding: Rounding = "none", static_scale: float = 0.0, static_azp: int = 0,
+         llm_int8: bool = False, outlier_threshold: float = 0.0,
          backend: str | None = None) -> PackedWeight:
     """Lays a weight out once for the kernels of this machine.
 
@@ -121,30 +123,38 @@ def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str 
             "float8_e4m3fn"); None multiplies them as they are.
         activation_granularity: "token", "tensor" or "group128".
         azp: activations with zero points (dtype "uint8" or "int8").
+        scale_ub, min_scale, rounding: of the activations' computed scales, as octavo.quantize's.
+        static_scale, static_azp: activations are quantised by this one scale (and zero point)
+            instead of computed ones; activation_granularity is "tensor" then.
         llm_int8: LLM.int8()'s statistics, and float columns where |x| >= outlier_threshold.
 
     Returns: octavo.PackedWeight, which octavo.scaled_mm, octavo.linear and octavo.grouped_mm take.
     """
     return _octavo.pack(weight, scale, granularity=granularity, activation=activation,
-                        activation_granularity=activation_granularity, azp=azp, llm_int8=llm_int8,
+                        activation_granularity=activation_granularity, azp=azp,
+                        scale_ub=scale_ub, min_scale=min_scale, rounding=rounding,
+                        static_scale=static_scale, static_azp=static_azp, llm_int8=llm_int8,
                         outlier_threshold=outlier_threshold, backend=backend)
 
 
 def linear(x: Tensor, weight: PackedWeight, bias: Tensor | None = None,
-           out_dtype: DTypeLike | None = None, *, out: Tensor | None = None,
-           backend: str | None = None) -> Result:
+           out_dtype: DTypeLike | None = None, *, batch_invariant: bool = False,
+           out: Tensor | None = None, backend: str | None = None) -> Result:
     """y = x @ W + bias for x [..., K] (bfloat16, float16, float32) and an octavo.PackedWeight.
 
     The weight's activation rule decides: quantised on the way and multiplied in 8 bits, LLM.int8()
     with float columns, or as they are. Bit-equal to octavo.quantize followed by octavo.scaled_mm.
     With torch tensors a gradient flows to x (straight through the quantiser) and to bias.
+    batch_invariant: refuse a rule under which a row's result depends on other rows (a computed scale
+    that rows share, LLM.int8()'s columns of outliers); no other result ever does.
 
     Returns: [..., N] of out_dtype, by default x's type.
     """
     function = _octavo.linear
     if is_torch(x):
         function = torch_operations().linear
-    return function(x, weight, bias, out_dtype, out=out, backend=backend)
+    return function(x, weight, bias, out_dtype, batch_invariant=batch_invariant, out=out,
+                    backend=backend)
 
 
 def _entries(scales: Any) -> Any:

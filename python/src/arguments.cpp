@@ -4,8 +4,10 @@
 #include <nanobind/stl/optional.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <string_view>
+#include <utility>
 
 namespace octavo::python {
 
@@ -69,6 +71,30 @@ Granularity parse_granularity(const std::string& text, const char* operation,
                                     " must be one of tensor, token, channel, group<g>, "
                                     "block<r>x<c>, per_k, element, mx; got '" +
                                     text + "'");
+}
+
+namespace {
+
+constexpr std::array<std::pair<std::string_view, ScaleRounding>, 3> kRoundings{{
+    {"none", ScaleRounding::none},
+    {"power_of_two", ScaleRounding::power_of_two},
+    {"mx_floor", ScaleRounding::mx_floor},
+}};
+
+}  // namespace
+
+ScaleRounding parse_rounding(const std::string& text, const char* operation) {
+  for (const auto& [name, value] : kRoundings) {
+    if (name == text) return value;
+  }
+  raise(Code::invalid_argument, std::string(operation) +
+                                    ": rounding must be none, power_of_two or mx_floor; got '" +
+                                    text + "'");
+}
+
+std::string rounding_name(ScaleRounding rounding) {
+  const auto* row = std::ranges::find(kRoundings, rounding, [](const auto& r) { return r.second; });
+  return std::string(row->first);
 }
 
 void Call::keep(In& in) {

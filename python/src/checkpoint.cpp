@@ -2,16 +2,20 @@
 // Checkpoints, schemes, and weights in canonical form.
 #include "octavo/checkpoint.hpp"
 
+#include <nanobind/stl/array.h>
 #include <nanobind/stl/function.h>
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
+#include <array>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include "arguments.hpp"
 #include "bindings.hpp"
+#include "octavo/layers.hpp"
 
 namespace octavo::python {
 namespace {
@@ -55,17 +59,55 @@ QuantizeReport quantize_file_with(const std::string& in, const std::string& out,
   return with_file([&] { return quantize_file(in, out, o); });
 }
 
-// The rule of the activations is the scheme's.
-Weight restored(nb::handle quantized, const std::string& scheme) {
-  Call call("Weight");
-  const Quantized views = call.quantized(quantized, "quantized");
-  Weight weight;
-  weight.codes.data = copy(views.data, views.data.dtype());
-  weight.codes.scale = copy(views.scale, DType::float32);
-  weight.codes.grid = views.grid;
-  weight.activation = activation_rule(parse_scheme("Weight", scheme));
-  weight.scheme = scheme;
-  return weight;
+struct TensorArguments {
+  nb::handle weight, weight_scale, input_scale, input_zero_point;
+  const std::vector<std::int64_t>& logical_widths;
+  bool requantize;
+  const std::string& activation;
+  bool azp;
+  double input_scale_ub;
+  const std::array<std::int64_t, 2>& block;
+};
+
+Weight weight_of_tensors(const std::string& scheme, const TensorArguments& a) {
+  Call call("w8a8_weight");
+  LinearTensors t;
+  t.weight = call.tensor(a.weight, "weight");
+  t.weight_scale = call.tensor(a.weight_scale, "weight_scale");
+  t.input_scale = call.tensor(a.input_scale, "input_scale");
+  t.input_zero_point = call.tensor(a.input_zero_point, "input_zero_point");
+  W8A8Options o;
+  o.logical_widths = a.logical_widths;
+  o.requantize = a.requantize;
+  o.activation = parse_granularity(a.activation, call.operation(), "activation");
+  o.azp = a.azp;
+  o.input_scale_ub = static_cast<float>(a.input_scale_ub);
+  o.block = {a.block[0], a.block[1]};
+  return unlocked([&] { return w8a8_weight(scheme.c_str(), t, o); });
+}
+
+void bind_weights(nb::module_& m) {
+  using H = nb::handle;
+  m.def(
+      "w8a8_weight",
+      [](const std::string& scheme, H weight, H weight_scale, H input_scale, H input_zero_point,
+         const std::vector<std::int64_t>& logical_widths, bool requantize,
+         const std::string& activation, bool azp, double input_scale_ub,
+         const std::array<std::int64_t, 2>& block) {
+        return weight_of_tensors(
+            scheme, {weight, weight_scale, input_scale, input_zero_point, logical_widths,
+                     requantize, activation, azp, input_scale_ub, block});
+      },
+      nb::arg("scheme"), nb::arg("weight"), nb::arg("weight_scale"), nb::kw_only(),
+      nb::arg("input_scale").none() = nb::none(), nb::arg("input_zero_point").none() = nb::none(),
+      nb::arg("logical_widths") = std::vector<std::int64_t>{}, nb::arg("requantize") = false,
+      nb::arg("activation") = "token", nb::arg("azp") = false,
+      nb::arg("input_scale_ub") = std::numeric_limits<double>::infinity(),
+      nb::arg("block") = std::array<std::int64_t, 2>{128, 128}, "See octavo.w8a8_weight.");
+  m.def(
+      "fuse",
+      [](const std::vector<Weight>& weights) { return unlocked([&] { return fuse(weights); }); },
+      nb::arg("weights"), "See octavo.fuse.");
 }
 
 void bind_weight(nb::module_& m) {
@@ -75,6 +117,9 @@ void bind_weight(nb::module_& m) {
       .def_prop_ro(
           "quantized", [](const Weight& w) { return give(w.codes, Framework::numpy); },
           "Codes [N, K] and scales as an octavo.Quantized.")
+      .def_prop_ro(
+          "activation", [](const Weight& w) { return activation_dict(w.activation); },
+          "How activations are quantised, as octavo.pack's arguments, or None.")
       .def(
           "pack",
           [](const Weight& w, const std::optional<std::string>& backend) {
@@ -129,6 +174,7 @@ void bind_file(nb::module_& m) {
 
 void bind_checkpoint(nb::module_& m) {
   bind_weight(m);
+  bind_weights(m);
   bind_file(m);
   m.def(
       "open_checkpoint",
@@ -152,8 +198,6 @@ void bind_checkpoint(nb::module_& m) {
         return std::string(scheme_name(parse_scheme("quantize_", name)));
       },
       nb::arg("name"), "The scheme's own name, whatever the ecosystem calls it.");
-  m.def("_restore_weight", restored, nb::arg("quantized"), nb::arg("scheme"),
-        "The octavo.Weight of codes and scales that an octavo.Weight of that scheme had.");
   m.def(
       "compare_weight",
       [](const std::string& layer, nb::handle weight, const Weight& quantized) {

@@ -5,6 +5,7 @@
 #include <nanobind/stl/optional.h>
 
 #include <array>
+#include <limits>
 #include <string>
 
 #include "arguments.hpp"
@@ -16,42 +17,48 @@ namespace {
 
 using Name = std::optional<std::string>;
 
+nb::object activation_of(const PackedWeight& weight) {
+  return activation_dict(weight.activation());
+}
+
+// pack's arguments about activations.
+struct Activation {
+  nb::handle dtype;
+  const std::string& granularity;
+  bool azp;
+  double scale_ub, min_scale;
+  const std::string& rounding;
+  double static_scale;
+  std::int32_t static_azp;
+  bool llm_int8;
+  double outlier_threshold;
+};
+
 // How activations meet a weight in `linear`: a data type and a granularity, or LLM.int8.
-std::optional<ActivationQuant> parse_activation(const Call& call, nb::handle dtype,
-                                                const std::string& granularity, bool azp,
-                                                double outlier_threshold, bool llm_int8) {
-  if (dtype.is_none()) return std::nullopt;
+std::optional<ActivationQuant> parse_activation(const Call& call, const Activation& a) {
+  if (a.dtype.is_none()) return std::nullopt;
   ActivationQuant rule;
-  rule.spec.dtype = call.dtype(dtype, "activation");
+  rule.spec.dtype = call.dtype(a.dtype, "activation");
   rule.spec.granularity =
-      parse_granularity(granularity, call.operation(), "activation_granularity");
-  rule.spec.azp = azp;
-  rule.vectorwise = llm_int8;
-  rule.outlier_threshold = static_cast<float>(outlier_threshold);
+      parse_granularity(a.granularity, call.operation(), "activation_granularity");
+  rule.spec.azp = a.azp;
+  rule.spec.scale_ub = static_cast<float>(a.scale_ub);
+  rule.spec.min_scale = static_cast<float>(a.min_scale);
+  rule.spec.rounding = parse_rounding(a.rounding, call.operation());
+  rule.static_scale = static_cast<float>(a.static_scale);
+  rule.static_azp = a.static_azp;
+  rule.vectorwise = a.llm_int8;
+  rule.outlier_threshold = static_cast<float>(a.outlier_threshold);
   return rule;
 }
 
-nb::object activation_of(const PackedWeight& weight) {
-  if (!weight.activation()) return nb::none();
-  const ActivationQuant& rule = *weight.activation();
-  nb::dict d;
-  d["activation"] = std::string(name(rule.spec.dtype));
-  d["activation_granularity"] = to_string(rule.spec.granularity);
-  d["azp"] = rule.spec.azp;
-  d["llm_int8"] = rule.vectorwise;
-  d["outlier_threshold"] = rule.outlier_threshold;
-  return d;
-}
-
 PackedWeight packed(nb::handle weight, nb::handle scale, nb::handle granularity,
-                    nb::handle activation, const std::string& activation_granularity, bool azp,
-                    bool llm_int8, double outlier_threshold, const Name& backend) {
+                    const Activation& activation, const Name& backend) {
   Call call("pack");
   const Operand operand = call.operand(weight, "weight");
   PackOptions options;
   options.scale = call.scale(scale, granularity, "scale");
-  options.activation =
-      parse_activation(call, activation, activation_granularity, azp, outlier_threshold, llm_int8);
+  options.activation = parse_activation(call, activation);
   options.backend = backend ? backend->c_str() : nullptr;
   return unlocked([&] { return pack(operand, options, context()); });
 }
@@ -63,12 +70,13 @@ nb::object unpacked(const PackedWeight& weight, nb::handle like) {
 }
 
 nb::object run(nb::handle x, const PackedWeight& weight, nb::handle bias, nb::handle out_dtype,
-               nb::handle out, const Name& backend) {
+               bool batch_invariant, nb::handle out, const Name& backend) {
   Call call("linear");
   const TensorView view = call.tensor(x, "x");
   LinearOptions o;
   o.bias = call.tensor(bias, "bias");
   o.out_dtype = call.dtype(out_dtype, "out_dtype");
+  o.matmul.batch_invariant = batch_invariant;
   o.out = call.out(out);
   o.backend = backend ? backend->c_str() : nullptr;
   nb::object result = nb::borrow(out);
@@ -133,16 +141,47 @@ void bind_class(nb::module_& m) {
 
 }  // namespace
 
+nb::object activation_dict(const std::optional<ActivationQuant>& activation) {
+  if (!activation) return nb::none();
+  const ActivationQuant& rule = *activation;
+  nb::dict d;
+  d["activation"] = std::string(name(rule.spec.dtype));
+  d["activation_granularity"] = to_string(rule.spec.granularity);
+  d["azp"] = rule.spec.azp;
+  d["scale_ub"] = rule.spec.scale_ub;
+  d["min_scale"] = rule.spec.min_scale;
+  d["rounding"] = rounding_name(rule.spec.rounding);
+  d["static_scale"] = rule.static_scale;
+  d["static_azp"] = rule.static_azp;
+  d["llm_int8"] = rule.vectorwise;
+  d["outlier_threshold"] = rule.outlier_threshold;
+  return d;
+}
+
 void bind_linear(nb::module_& m) {
   bind_class(m);
-  m.def("pack", packed, nb::arg("weight"), nb::arg("scale") = nb::borrow(undefined_object),
+  using H = nb::handle;
+  const auto pack_with = [](H weight, H scale, H granularity, H activation,
+                            const std::string& activation_granularity, bool azp, double scale_ub,
+                            double min_scale, const std::string& rounding, double static_scale,
+                            std::int32_t static_azp, bool llm_int8, double outlier_threshold,
+                            const Name& backend) {
+    return packed(weight, scale, granularity,
+                  {activation, activation_granularity, azp, scale_ub, min_scale, rounding,
+                   static_scale, static_azp, llm_int8, outlier_threshold},
+                  backend);
+  };
+  m.def("pack", pack_with, nb::arg("weight"), nb::arg("scale") = nb::borrow(undefined_object),
         nb::kw_only(), nb::arg("granularity").none() = nb::none(),
         nb::arg("activation").none() = nb::none(), nb::arg("activation_granularity") = "token",
-        nb::arg("azp") = false, nb::arg("llm_int8") = false, nb::arg("outlier_threshold") = 0.0,
+        nb::arg("azp") = false, nb::arg("scale_ub") = std::numeric_limits<double>::infinity(),
+        nb::arg("min_scale") = 0.0, nb::arg("rounding") = "none", nb::arg("static_scale") = 0.0,
+        nb::arg("static_azp") = 0, nb::arg("llm_int8") = false, nb::arg("outlier_threshold") = 0.0,
         nb::arg("backend").none() = nb::none(), "See octavo.pack.");
   m.def("linear", run, nb::arg("x"), nb::arg("weight"), nb::arg("bias").none() = nb::none(),
-        nb::arg("out_dtype").none() = nb::none(), nb::kw_only(), nb::arg("out").none() = nb::none(),
-        nb::arg("backend").none() = nb::none(), "See octavo.linear.");
+        nb::arg("out_dtype").none() = nb::none(), nb::kw_only(), nb::arg("batch_invariant") = false,
+        nb::arg("out").none() = nb::none(), nb::arg("backend").none() = nb::none(),
+        "See octavo.linear.");
   m.def("linear_vjp", gradients, nb::arg("grad"), nb::arg("wanted"), nb::arg("x"),
         nb::arg("weight"), nb::arg("bias").none() = nb::none(),
         nb::arg("out_dtype").none() = nb::none(), "See octavo.linear_vjp.");

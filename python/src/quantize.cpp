@@ -22,20 +22,6 @@ Side parse_side(const Call& call, const std::string& side) {
                                     side + "'");
 }
 
-ScaleRounding parse_rounding(const Call& call, const std::string& rounding) {
-  constexpr std::array<std::pair<std::string_view, ScaleRounding>, 3> kNames{{
-      {"none", ScaleRounding::none},
-      {"power_of_two", ScaleRounding::power_of_two},
-      {"mx_floor", ScaleRounding::mx_floor},
-  }};
-  for (const auto& [name, value] : kNames) {
-    if (name == rounding) return value;
-  }
-  raise(Code::invalid_argument, std::string(call.operation()) +
-                                    ": rounding must be none, power_of_two or mx_floor; got '" +
-                                    rounding + "'");
-}
-
 struct Arguments {
   nb::handle x, dtype;
   const std::string &granularity, &side;
@@ -55,7 +41,7 @@ QuantizeOptions options_of(Call& call, const Arguments& a) {
   o.azp = a.azp;
   o.scale_ub = static_cast<float>(a.scale_ub);
   o.min_scale = static_cast<float>(a.min_scale);
-  o.rounding = parse_rounding(call, a.rounding);
+  o.rounding = parse_rounding(a.rounding, call.operation());
   o.scale_dtype = call.dtype(a.scale_dtype, "scale_dtype");
   o.non_finite = a.finite ? NonFinite::error : NonFinite::propagate;
   o.overflow = a.saturate ? Overflow::saturate : Overflow::ieee;

@@ -32,6 +32,13 @@ TensorView vector(void* data, DType dtype, std::int64_t count) noexcept {
   return view;
 }
 
+// The one scale of a static rule, where the quantiser and the product read it; x may be empty.
+void fill_static(const ActivationQuant& rule, const QuantizeProblem& q) noexcept {
+  if (q.scales.numel() == 0) return;
+  *static_cast<float*>(q.scales.data) = rule.static_scale;
+  if (q.azp.defined()) *static_cast<std::int32_t*>(q.azp.data) = rule.static_azp;
+}
+
 Status section6(const Backend& backend, Member& member, Arena& arena,
                 const ExecContext& context) noexcept {
   const ActivationQuant& rule = *member.a.quantise;
@@ -55,7 +62,9 @@ Status section6(const Backend& backend, Member& member, Arena& arena,
   if (rule.spec.azp) {
     q.azp = matrix(arena.take<std::int32_t>(down * across), DType::int32, down, across);
   }
+  q.static_scales = rule.static_scale > 0.0F;
   if (!arena.counting()) {
+    if (q.static_scales) fill_static(rule, q);
     if (rule.spec.non_finite == NonFinite::error)
       OCTAVO_TRY(check_finite(q.operation, q.x, context));
     OCTAVO_TRY(backend.quantize(q, context));

@@ -26,6 +26,8 @@ ActivationQuant activation_from(const Place& place, const octavo_activation* giv
   s.overflow = overflow_from(a.flags);
   rule.vectorwise = (a.flags & OCTAVO_VECTORWISE) != 0;
   rule.outlier_threshold = a.outlier_threshold;
+  rule.static_scale = a.static_scale;
+  rule.static_azp = a.static_azp;
   rule.codes = optional_view(place.of("codes"), a.codes);
   rule.scales = optional_view(place.of("scales"), a.scales);
   return rule;
@@ -47,6 +49,8 @@ octavo_activation activation_to(const ActivationQuant& rule) noexcept {
   a.scale_ub = std::isinf(s.scale_ub) ? 0.0F : s.scale_ub;
   a.min_scale = s.min_scale;
   a.outlier_threshold = rule.outlier_threshold;
+  a.static_scale = rule.static_scale;
+  a.static_azp = rule.static_azp;
   return a;
 }
 

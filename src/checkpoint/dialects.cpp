@@ -2,6 +2,7 @@
 // Dialects: how each tool writes a quantised linear layer, one row each, read into one Weight.
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <set>
 
 #include "checkpoint/impl.hpp"
@@ -102,12 +103,49 @@ void check_symmetric(const Layer& layer) {
   }
 }
 
+// The one element of a tensor beside the weight.
+Tensor read_number(const Layer& layer, const std::string& name, DType dtype) {
+  const Tensor stored = layer.file.tensor(name);
+  if (stored.numel() != 1) {
+    refuse(Code::corrupt_data, "Checkpoint::weight: tensor {} must have one element; got {}",
+           in_quotes(name), shape_string(stored));
+  }
+  return copy(stored, dtype);
+}
+
+// The rule with the file's static scale and zero point, where activations are static.
+std::optional<ActivationQuant> with_input_scale(const Layer& layer,
+                                                std::optional<ActivationQuant> rule) {
+  const std::string scale = layer.prefix + ".input_scale";
+  const std::string azp = layer.prefix + ".input_zero_point";
+  const bool there = layer.file.contains(scale);
+  if (!rule || !layer.config.static_activations.value_or(there)) return rule;
+  if (!there) {
+    refuse(Code::corrupt_data,
+           "Checkpoint::weight: tensor {} must be there, since metadata '{}' says that activations "
+           "are static; got none",
+           in_quotes(scale), kConfigKey);
+  }
+  rule->static_scale = *read_number(layer, scale, DType::float32).data_as<float>();
+  if (!(rule->static_scale > 0.0F) || std::isinf(rule->static_scale)) {
+    refuse(Code::corrupt_data,
+           "Checkpoint::weight: tensor {} must be a finite number above 0; got {}",
+           in_quotes(scale), rule->static_scale);
+  }
+  rule->spec.granularity = per_tensor();
+  if (rule->spec.azp && layer.file.contains(azp)) {
+    rule->static_azp = *read_number(layer, azp, DType::int32).data_as<std::int32_t>();
+  }
+  return rule;
+}
+
 Weight read_compressed_int8(const Layer& layer) {
   check_symmetric(layer);
   const Tensor stored = layer.file.tensor(layer.scale);
   const ScaleGrid grid = declared_or(layer, stored, kUndeclaredGrids);
   return {.codes = {layer.codes, scale_tensor(layer, stored, grid), grid, {}},
-          .activation = layer.config.activation.value_or(per_token_rule(DType::int8)),
+          .activation = with_input_scale(
+              layer, layer.config.activation.value_or(per_token_rule(DType::int8))),
           .scheme = "int8-dynamic"};
 }
 
@@ -119,7 +157,7 @@ Weight fp8_weight(const Layer& layer, std::span<const ScaleGrid> undeclared) {
   const ActivationQuant rule =
       whole_k ? per_token_rule(DType::float8_e4m3fn) : group_rule(DType::float8_e4m3fn, grid.cols);
   return {.codes = {layer.codes, scale_tensor(layer, stored, grid), grid, {}},
-          .activation = layer.config.activation.value_or(rule),
+          .activation = with_input_scale(layer, layer.config.activation.value_or(rule)),
           .scheme = whole_k ? "fp8-dynamic" : "fp8-block"};
 }
 

@@ -62,7 +62,6 @@ std::optional<ScaleGrid> weight_grid(const Json& weights) {
   return std::nullopt;
 }
 
-// Static activation scales are not carried: codes are made per call, from a scale at least as fine.
 std::optional<ActivationQuant> activation_rule(const Json& activations) {
   if (activations.is_null()) return std::nullopt;
   const std::string type = activations["type"].text();
@@ -104,7 +103,9 @@ LayerConfig compressed_tensors(const Json& config, std::string_view layer) {
   for (const Json& group : config["config_groups"].items()) {
     if (!targets_layer(group, layer)) continue;
     result.grid = weight_grid(group["weights"]);
-    result.activation = activation_rule(group["input_activations"]);
+    const Json activations = group["input_activations"];
+    result.activation = activation_rule(activations);
+    if (!activations.is_null()) result.static_activations = activations["dynamic"].is(false);
     break;
   }
   return result;
@@ -112,6 +113,8 @@ LayerConfig compressed_tensors(const Json& config, std::string_view layer) {
 
 LayerConfig fp8(const Json& config, std::string_view) {
   LayerConfig result;
+  const std::string scheme = config["activation_scheme"].text();
+  if (!scheme.empty()) result.static_activations = scheme == "static";
   const Json block = config["weight_block_size"];
   if (!block.is_null()) result.grid = block_grid(block, "weight_block_size");
   return result;

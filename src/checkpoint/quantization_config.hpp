@@ -20,6 +20,8 @@ struct LayerConfig {
   std::optional<float> outlier_threshold;
   /// The activation rule; the inner nullopt declares "activations as they are".
   std::optional<std::optional<ActivationQuant>> activation;
+  /// Whether activations are quantised by the file's input_scale.
+  std::optional<bool> static_activations;
 };
 
 /// What the file's metadata declares of that layer. Throws Error (corrupt_data, unsupported).

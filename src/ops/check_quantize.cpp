@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a quantiser may be asked for, alone or fused into a product.
+#include <cmath>
+
 #include "backends/prologue.hpp"
 #include "core/cells.hpp"
 #include "core/error.hpp"
@@ -37,6 +39,20 @@ Status check_place(const Site& site, const char* word, const TensorView& v, DTyp
               word, name(dtype), rows, cols, name(v.dtype), shape_string(v));
 }
 
+// Every row's codes must follow from that row alone.
+Status check_batch_invariant(const Site& site, const ActivationQuant& rule) {
+  const bool shared = scale_grid(rule.spec.granularity, Side::a).rows != 1;
+  const bool outliers = rule.vectorwise && rule.outlier_threshold > 0.0F;
+  if (!outliers && (rule.vectorwise || !shared || rule.static_scale > 0.0F)) return {};
+  return fail(
+      Code::invalid_argument,
+      "{}: options.batch_invariant must be false where {} (quantise per token, in groups of "
+      "K, or by a static scale); got true",
+      site.operation,
+      outliers ? "a column of outliers is one for every row of the batch"
+               : "rows of the batch share a computed scale");
+}
+
 }  // namespace
 
 Status check_spec(const std::string& subject, const QuantizeSpec& spec, Side side) {
@@ -69,7 +85,29 @@ Status check_spec(const std::string& subject, const QuantizeSpec& spec, Side sid
   return check_granularity(subject, spec.granularity, side);
 }
 
+Status check_static(const std::string& subject, const ActivationQuant& rule) {
+  const auto refuse = [&](const char* sentence, auto value) {
+    return fail(Code::invalid_argument, "{}{}; got {}", subject, sentence, value);
+  };
+  const float scale = rule.static_scale;
+  if (!(scale >= 0.0F) || std::isinf(scale)) {
+    return refuse("static_scale must be finite and not below 0 (0: computed from the activations)",
+                  scale);
+  }
+  if (rule.static_azp != 0 && (scale == 0.0F || !rule.spec.azp)) {
+    return refuse("static_azp must come with static_scale and azp = true", rule.static_azp);
+  }
+  if (scale == 0.0F) return {};
+  if (rule.vectorwise || rule.spec.granularity.kind != Kind::tensor) {
+    return refuse("granularity must be per_tensor() with static_scale",
+                  rule.vectorwise ? "LLM.int8's" : to_string(rule.spec.granularity));
+  }
+  if (rule.spec.scale_dtype == DType::float32) return {};
+  return refuse("scale_dtype must be float32 with static_scale", name(rule.spec.scale_dtype));
+}
+
 Status check_activation(const std::string& subject, const ActivationQuant& rule) {
+  OCTAVO_TRY(check_static(subject, rule));
   if (rule.vectorwise) {
     if (rule.outlier_threshold >= 0.0F) return {};
     return fail(Code::invalid_argument, "{}outlier_threshold must be at least 0; got {}", subject,
@@ -91,11 +129,13 @@ Status check_activation(const std::string& subject, const ActivationQuant& rule)
               subject, to_string(g));
 }
 
-Status check_prologue(const Site& site, const Operand& a, std::int64_t m, std::int64_t k) {
+Status check_prologue(const Site& site, const Operand& a, std::int64_t m, std::int64_t k,
+                      bool batch_invariant) {
   const ActivationQuant& rule = *a.quantise;
   OCTAVO_TRY(check_float(site, Arg::a, a.data));
   OCTAVO_TRY(check_activation(site(Arg::a) + ".quantise.", rule));
   OCTAVO_TRY(check_place(site, "codes", rule.codes, product_dtype(a), m, k));
+  if (batch_invariant) OCTAVO_TRY(check_batch_invariant(site, rule));
   if (rule.vectorwise) return {};
   const ScaleGrid grid = scale_grid(rule.spec.granularity, Side::a);
   return check_place(site, "scales", rule.scales, rule.spec.scale_dtype, cells(m, grid.rows),

@@ -58,7 +58,7 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
   OCTAVO_TRY(check_zero_points(site, p.b));
   const bool quantised = p.a.quantise != nullptr;
   if (quantised) {
-    OCTAVO_TRY(check_prologue(site, p.a, e.m, e.k));
+    OCTAVO_TRY(check_prologue(site, p.a, e.m, e.k, o.matmul.batch_invariant));
     if (o.azp.defined() || o.scale_a.kind() > Scale::Kind::null) {
       return fail(Code::invalid_argument,
                   "{} must be undefined when {} is quantised on the way (codes bring their own); "

@@ -63,7 +63,8 @@ Status check_spec(const std::string& subject, const QuantizeSpec& spec, Side sid
 
 /// A fused prologue, and where it puts codes and scales of an operand of m x k.
 Status check_activation(const std::string& subject, const ActivationQuant& rule);
-Status check_prologue(const Site& site, const Operand& a, std::int64_t m, std::int64_t k);
+Status check_prologue(const Site& site, const Operand& a, std::int64_t m, std::int64_t k,
+                      bool batch_invariant);
 
 /// Zero points belong to A: B has none, and a quantised A brings its own.
 Status check_zero_points(const Site& site, const Operand& b);

@@ -44,7 +44,7 @@ class Words {
     add(static_cast<std::int64_t>(spec.granularity.kind));
     add(spec.granularity.rows);
     add(spec.granularity.cols);
-    add(q.outlier_threshold > 0.0F ? 1 : 0);
+    add((q.outlier_threshold > 0.0F ? 2 : 0) + (q.static_scale > 0.0F ? 1 : 0));
     add(q.codes);
     add(q.scales);
   }

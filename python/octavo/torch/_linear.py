@@ -11,6 +11,7 @@ import weakref
 import torch
 
 from .. import _octavo
+from .._octavo import UNDEFINED
 from ._library import define, differentiate
 
 _weights = weakref.WeakValueDictionary()
@@ -28,19 +29,44 @@ def handle_of(weight):
     return handle
 
 
-def _kernel(x, bias, out_dtype, weight, n, backend):
-    return _octavo.linear(x, _weights[weight], bias, out_dtype, backend=backend)
+def _kernel(x, bias, out_dtype, weight, n, batch_invariant, backend):
+    return _octavo.linear(x, _weights[weight], bias, out_dtype, batch_invariant=batch_invariant,
+                          backend=backend)
 
 
-def _fake(x, bias, out_dtype, weight, n, backend):
+def _fake(x, bias, out_dtype, weight, n, batch_invariant, backend):
     return x.new_empty((*x.shape[:-1], n), dtype=out_dtype or x.dtype)
 
 
-def _vjp(grad, wanted, options, x, bias, out_dtype, weight, n, backend):
+def _vjp(grad, wanted, options, x, bias, out_dtype, weight, n, batch_invariant, backend):
     return _octavo.linear_vjp(grad, wanted, x, _weights[weight], bias, out_dtype)
 
 
-_ARGUMENTS = "Tensor x, Tensor? bias, ScalarType? out_dtype, int weight, SymInt n, str? backend"
+def _codes_kernel(x, scale, azp, bias, out_dtype, weight, n, backend):
+    rows = x.reshape(-1, x.shape[-1])
+    if scale.numel() == 1:
+        scale, granularity = scale.reshape(1, 1), "tensor"
+    else:
+        scale = scale.reshape(rows.shape[0], -1)
+        cells = scale.shape[1]
+        granularity = "token" if cells == 1 else f"group{-(-x.shape[-1] // cells)}"
+    y = _octavo.scaled_mm(rows, _weights[weight], scale, UNDEFINED, bias, None, out_dtype,
+                          granularity, None, UNDEFINED, UNDEFINED, None,
+                          None if azp is None else azp.reshape(-1), backend=backend)
+    return y.reshape(*x.shape[:-1], n)
+
+
+def _codes_fake(x, scale, azp, bias, out_dtype, weight, n, backend):
+    return x.new_empty((*x.shape[:-1], n), dtype=out_dtype)
+
+
+# Activations that are quantised already, by a scale for the tensor, each row, or each row and group.
+linear_codes = define("linear_codes(Tensor x, Tensor scale, Tensor? azp, Tensor? bias, "
+                      "ScalarType out_dtype, int weight, SymInt n, str? backend) -> Tensor",
+                      _codes_kernel, _codes_fake)
+
+_ARGUMENTS = ("Tensor x, Tensor? bias, ScalarType? out_dtype, int weight, SymInt n, "
+              "bool batch_invariant, str? backend")
 linear = define(f"linear({_ARGUMENTS}) -> Tensor", _kernel, _fake)
 # The weight may be a temporary of the forward call: octavo.linear(x, octavo.pack(...)).
 differentiate(linear, _ARGUMENTS, _vjp, (0, 1), (0,), keep=lambda inputs: _weights.get(inputs[3]))

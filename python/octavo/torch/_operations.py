@@ -87,12 +87,14 @@ def scaled_grouped_mm(input, weight, scale, out_dtype, *, trans_b, out, backend)
     return _grouped.scaled_grouped_mm(input, weight, scale, _dtype(out_dtype), trans_b, backend)
 
 
-def linear(x, weight, bias, out_dtype, *, out, backend):
+def linear(x, weight, bias, out_dtype, *, batch_invariant, out, backend):
     """octavo.linear."""
     if out is not None:
         _check_no_gradient("linear", "out", x, bias)
-        return _octavo.linear(x, weight, bias, out_dtype, out=out, backend=backend)
-    return _linear_operator(x, bias, _dtype(out_dtype), handle_of(weight), weight.n, backend)
+        return _octavo.linear(x, weight, bias, out_dtype, batch_invariant=batch_invariant, out=out,
+                              backend=backend)
+    return _linear_operator(x, bias, _dtype(out_dtype), handle_of(weight), weight.n,
+                            batch_invariant, backend)
 
 
 def _tensor(value):

@@ -11,10 +11,10 @@ from .. import _octavo
 from . import nn
 
 _LAYERS = {
-    "int8-dynamic": (nn.Int8Linear, {}),
-    "fp8-dynamic": (nn.Fp8Linear, {}),
-    "fp8-block": (nn.Fp8Linear, {"block": True}),
-    "llm-int8": (nn.Linear8bitLt, {}),
+    "int8-dynamic": nn.Int8Linear,
+    "fp8-dynamic": nn.Fp8Linear,
+    "fp8-block": nn.BlockFp8Linear,
+    "llm-int8": nn.Linear8bitLt,
 }
 
 
@@ -58,7 +58,7 @@ def quantize_(model: torch.nn.Module, scheme: str = "int8-dynamic", *,
         that is not finite); layers before it are swapped by then.
     """
     name = _octavo.canonical_scheme(scheme)
-    make, options = _LAYERS[name]
+    make = _LAYERS[name]
     if isinstance(model, torch.nn.Linear):
         raise ValueError("quantize_: model must contain linear layers; got one itself (use "
                          f"octavo.torch.nn.{make.__name__}.from_float)")
@@ -75,7 +75,7 @@ def quantize_(model: torch.nn.Module, scheme: str = "int8-dynamic", *,
         error = _octavo.compare_weight(path, layer.weight.detach(), quantized)
         report.append(LayerError(path, tuple(layer.weight.shape), error.sqnr_db, error.max_error,
                                  error.saturated))
-        made[layer] = make.from_float(layer, freeze, quantized, **options)
+        made[layer] = make.from_float(layer, freeze, quantized)
         setattr(model.get_submodule(parent), child, made[layer])
     return report
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The schemes of linear layers: types and granularities of weight [N, K] and activations [M, K]."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -11,6 +11,11 @@ class Scheme(NamedTuple):
     weight: str  # granularity of the stored weight [N, K]
     weight_kn: str  # the same, read as mat2 [K, N]
     activation: str
+
+    def rule(self, activation: str | None = None) -> dict[str, Any]:
+        """How activations are quantised, as arguments of octavo.pack."""
+        return {"activation": str(self.dtype).removeprefix("torch."),
+                "activation_granularity": activation or self.activation}
 
 
 SCHEMES = {

@@ -3,224 +3,134 @@
 
 A layer made like torch.nn.Linear holds a float weight that trains: each forward pass quantises it, and
 gradients go straight through the quantisers. `freeze()` (or quantize_) drops the float weight for packed
-8-bit codes: a quarter of the memory, and the fastest forward pass. In eval mode a layer with a
-float weight packs it once for each version of it.
+8-bit codes: a quarter of the memory, and the fastest forward pass; `from_quantized` and `from_weight`
+make a frozen layer of a checkpoint's tensors. In eval mode a layer with a float weight packs it once for
+each version of it.
 """
 
-from typing import Any
+from typing import Any, Sequence
 
 import torch
 from typing_extensions import Self
 
 from .. import _octavo
-from .._explain import explain
-from .._octavo import Explanation, Quantized, Weight, _restore_weight
+from .._checkpoint import w8a8_weight
 from ._grouped import grouped_mm as _grouped_operator
-from ._linear import handle_of
-from ._linear import linear as _linear_operator
+from ._quantized_linear import QuantizedLinear
 from ._schemes import SCHEMES
 from ._straight_through import QMAX, quantize, straight_through_mm
-from ._weight import QuantizedWeight
 
-__all__ = ["Fp8Linear", "GroupedLinear", "Int8Linear", "Linear8bitLt", "QatLinear"]
-
-
-class _QuantizedLinear(torch.nn.Module):
-    """y = x W^T + bias with W [out_features, in_features] in 8 bits; x bfloat16, float16 or float32."""
-
-    scheme: str | None = None
-
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
-                 dtype: torch.dtype | None = None) -> None:
-        super().__init__()
-        self.in_features = in_features
-        self.out_features = out_features
-        self._start()
-        self.weight = torch.nn.Parameter(
-            torch.empty((out_features, in_features), device=device, dtype=dtype))
-        if bias:
-            self.bias = torch.nn.Parameter(torch.empty(out_features, device=device, dtype=dtype))
-        else:
-            self.register_parameter("bias", None)
-        self.reset_parameters()
-
-    def _start(self):
-        self.frozen = False  # whether the float weight is gone
-        self._packed = None  # codes and scales for kernels
-        self._packed_version = None  # of the float weight that was packed
-
-    # As torch.nn.Linear: uniform in +-1/sqrt(in_features).
-    reset_parameters = torch.nn.Linear.reset_parameters
-
-    @classmethod
-    def from_float(cls, linear: torch.nn.Linear, freeze: bool = True,
-                   quantized: Weight | None = None, **options: Any) -> Self:
-        """The quantised form of a torch.nn.Linear; its parameters are shared, not copied.
-
-        freeze: drop the float weight (inference, or fine-tuning around a constant weight).
-        quantized: the octavo.Weight of linear.weight, where there is one already.
-        """
-        layer = cls.__new__(cls)
-        torch.nn.Module.__init__(layer)
-        layer.in_features = linear.in_features
-        layer.out_features = linear.out_features
-        layer._start()
-        layer.weight = linear.weight
-        layer.bias = linear.bias
-        layer.training = linear.training
-        layer._configure(**options)
-        return layer.freeze(quantized) if freeze else layer
-
-    def _configure(self):
-        """Takes the options of from_float; there are none."""
-
-    def freeze(self, quantized: Weight | None = None) -> Self:
-        """Packs the weight and drops its float form. Returns self."""
-        if not self.frozen:
-            self._freeze(quantized or self._quantized_weight(), self.weight.dtype)
-        return self
-
-    def _freeze(self, quantized, dtype):
-        self._pack(quantized)
-        self._parameters.pop("weight", None)
-        self.frozen = True
-        self._show_weight(dtype)
-
-    def _show_weight(self, dtype):
-        object.__setattr__(self, "weight", QuantizedWeight(self._packed, dtype))
-
-    def _quantized_weight(self):
-        return _octavo.quantize_weight(self.weight.detach(), self.scheme)
-
-    def _pack(self, weight):
-        self._packed = self._pack_weight(weight)
-        self._handle = handle_of(self._packed)
-
-    def _pack_weight(self, weight):
-        return weight.pack()
-
-    def __getstate__(self):
-        state = self.__dict__.copy()
-        if self.frozen:
-            state["weight"] = self.weight.dtype
-        return state
-
-    def __setstate__(self, state):
-        super().__setstate__(state)
-        if self._packed is not None:
-            self._handle = handle_of(self._packed)  # of this process
-        if self.frozen:
-            self._show_weight(self.__dict__["weight"])
-
-    def _apply(self, fn, recurse=True):
-        super()._apply(fn, recurse)
-        if self.frozen:
-            like = fn(torch.empty(0, dtype=self.weight.dtype))
-            if like.device.type != "cpu":
-                raise NotImplementedError(f"{type(self).__name__}: device must be cpu (no CUDA backend is "
-                                          f"built); got {like.device}")
-            self._show_weight(like.dtype)
-        return self
-
-    def train(self, mode=True):
-        if not self.frozen:
-            self._packed = None  # packed at the first forward pass without training
-        return super().train(mode)
-
-    def quantized_weight(self) -> Quantized:
-        """Codes [out_features, in_features] and scales, as an octavo.Quantized of torch tensors."""
-        packed = self._packed if self.frozen else self._quantized_weight().pack()
-        return packed.unpack(torch.empty(0)).T
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.frozen:
-            return self._packed_forward(x)
-        differentiable = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
-        # What changes a weight through `.data` leaves its version alone: only layers in eval mode keep
-        # it packed. A version counter is no part of a compiled graph, either.
-        if self.training or differentiable or torch.compiler.is_compiling():
-            return self._training_forward(x)
-        if self._packed is None or self._packed_version != self.weight._version:
-            self._pack(self._quantized_weight())
-            self._packed_version = self.weight._version
-        return self._packed_forward(x)
-
-    def _packed_forward(self, x):
-        return _linear_operator(x, self.bias, None, self._handle, self.out_features, None)
-
-    def _training_forward(self, x):
-        scheme = SCHEMES[self.scheme]
-        rows = x.reshape(-1, self.in_features)
-        x_codes, x_scale = quantize(rows.detach(), None, scheme.dtype, scheme.activation)
-        w_codes, w_scale = quantize(self.weight.detach(), None, scheme.dtype, scheme.weight)
-        y = straight_through_mm(rows, self.weight, x_codes, x_scale, scheme.activation, w_codes,
-                                w_scale, scheme.weight_kn, self.bias, None, None)
-        return y.reshape(*x.shape[:-1], self.out_features)
-
-    def explain(self, x: torch.Tensor) -> Explanation:
-        """What runs a frozen layer's product for activations like x, and why: octavo.Explanation."""
-        if self._packed is None:
-            raise ValueError(f"{type(self).__name__}.explain: the layer must be frozen or in eval mode and have "
-                             "run; got a layer without a packed weight")
-        return explain(x, self._packed)
-
-    # A frozen layer's state has codes and scales under the names of compressed-tensors.
-    def _save_to_state_dict(self, destination, prefix, keep_vars):
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        if self.frozen:
-            q = self.quantized_weight()
-            destination[prefix + "weight"] = q.data
-            destination[prefix + "weight_scale"] = q.scale
-
-    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected,
-                              errors):
-        codes = state_dict.get(prefix + "weight")
-        scale = state_dict.pop(prefix + "weight_scale", None)
-        if scale is None:
-            if self.frozen and codes is not None:
-                errors.append(f"{prefix}weight must come with {prefix}weight_scale (the layer is "
-                              "frozen); got a float weight")
-                return
-            super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing,
-                                          unexpected, errors)
-            return
-        rest = {name: value for name, value in state_dict.items() if name != prefix + "weight"}
-        self._freeze(self._restored(codes, scale), self.weight.dtype)
-        super()._load_from_state_dict(rest, prefix, local_metadata, strict, missing, unexpected,
-                                      errors)
-
-    def _restored(self, codes, scale):
-        """The octavo.Weight of a state's codes and scales."""
-        rows, cols = (128, 128) if self.scheme == "fp8-block" else (1, 0)
-        return _restore_weight(Quantized(codes, scale, None, rows, cols), self.scheme)
-
-    def extra_repr(self):
-        return (f"in_features={self.in_features}, out_features={self.out_features}, "
-                f"bias={self.bias is not None}, scheme={self.scheme}, frozen={self.frozen}")
+__all__ = ["BlockFp8Linear", "Fp8Linear", "GroupedLinear", "Int8Linear", "Linear8bitLt", "QatLinear"]
 
 
-class Int8Linear(_QuantizedLinear):
-    """int8 weights per output channel, int8 activations per token."""
+class Int8Linear(QuantizedLinear):
+    """int8 weights per output channel, int8 activations per token.
+
+    activation: "token", or "tensor" for one scale over the batch. azp: activations with zero points
+    (frozen layers).
+    """
 
     scheme = "int8-dynamic"
 
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
+                 dtype: torch.dtype | None = None, activation: str = "token", azp: bool = False) -> None:
+        super().__init__(in_features, out_features, bias, device, dtype, activation=activation, azp=azp)
 
-class Fp8Linear(_QuantizedLinear):
-    """e4m3fn weights per output channel and activations per token; block=True: DeepSeek's 128 x 128
-    blocks of the weight, groups of 128 of the activations."""
+    def _configure(self, activation="token", azp=False):
+        self._rule = {**SCHEMES[self.scheme].rule(activation), "azp": azp}
+
+    @classmethod
+    def from_quantized(cls, weight: torch.Tensor, weight_scale: torch.Tensor,
+                       bias: torch.Tensor | None = None, *, input_scale: torch.Tensor | None = None,
+                       input_zero_point: torch.Tensor | None = None, azp: bool = False,
+                       activation: str = "token", logical_widths: Sequence[int] | None = None,
+                       dtype: torch.dtype = torch.bfloat16) -> Self:
+        """A frozen layer of a checkpoint's tensors.
+
+        Args:
+            weight: int8 codes [N, K].
+            weight_scale: one element, one for each shard, or [N] or [N, 1].
+            bias: [N], a float type.
+            input_scale, input_zero_point: static activations; one element, or one for each shard.
+            azp: dynamic activations with zero points.
+            activation: dynamic activations' scales: "token" or "tensor".
+            logical_widths: rows of each fused layer (query, key, value), 0 included; each row keeps
+                its shard's scale.
+            dtype: what quantised activations give.
+
+        Raises: ValueError.
+        """
+        made = w8a8_weight(cls.scheme, weight, weight_scale, input_scale=input_scale,
+                                   input_zero_point=input_zero_point, azp=azp, activation=activation,
+                                   logical_widths=logical_widths or ())
+        return cls.from_weight(made, bias, dtype)
+
+
+class Fp8Linear(QuantizedLinear):
+    """e4m3fn weights per output channel and activations per token.
+
+    activation: "token", or "tensor" for one scale over the batch. input_scale_ub: upper bound of |x|.
+    """
 
     scheme = "fp8-dynamic"
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
-                 dtype: torch.dtype | None = None, block: bool = False) -> None:
-        super().__init__(in_features, out_features, bias, device, dtype)
-        self._configure(block)
+                 dtype: torch.dtype | None = None, activation: str = "token") -> None:
+        super().__init__(in_features, out_features, bias, device, dtype, activation=activation)
 
-    def _configure(self, block=False):
-        self.scheme = "fp8-block" if block else "fp8-dynamic"
+    def _configure(self, activation="token"):
+        self._rule = SCHEMES[self.scheme].rule(activation)
+
+    @classmethod
+    def from_quantized(cls, weight: torch.Tensor, weight_scale: torch.Tensor,
+                       bias: torch.Tensor | None = None, *, input_scale: torch.Tensor | None = None,
+                       input_scale_ub: float | None = None, activation: str = "token",
+                       logical_widths: Sequence[int] | None = None, requantize: bool = False,
+                       dtype: torch.dtype = torch.bfloat16) -> Self:
+        """A frozen layer of a checkpoint's tensors: weight [N, K] of any fp8 type, whose type
+        activations get, too. Arguments as Int8Linear.from_quantized, and
+
+        Args:
+            input_scale_ub: upper bound of |x| in dynamic scales.
+            requantize: one scale for the whole weight, the largest of the shards': codes are made
+                anew, which loses accuracy.
+        """
+        made = w8a8_weight(cls.scheme, weight, weight_scale, input_scale=input_scale,
+                                   activation=activation, requantize=requantize,
+                                   input_scale_ub=float("inf") if input_scale_ub is None else
+                                   float(input_scale_ub),
+                                   logical_widths=logical_widths or ())
+        return cls.from_weight(made, bias, dtype)
 
 
-class Linear8bitLt(_QuantizedLinear):
+class BlockFp8Linear(QuantizedLinear):
+    """e4m3fn weights with a scale for each 128 x 128 block, activations for each token and group of 128
+    (DeepSeek)."""
+
+    scheme = "fp8-block"
+
+    @classmethod
+    def from_quantized(cls, weight: torch.Tensor, weight_scale_inv: torch.Tensor,
+                       bias: torch.Tensor | None = None, *, block: tuple[int, int] = (128, 128),
+                       logical_widths: Sequence[int] | None = None,
+                       dtype: torch.dtype = torch.bfloat16) -> Self:
+        """A frozen layer of a checkpoint's tensors: weight [N, K] of an fp8 type, and
+        weight_scale_inv [ceil(N/r), ceil(K/c)], multipliers despite their name. The blocks of fused
+        layers (logical_widths) begin anew with each of them."""
+        made = w8a8_weight(cls.scheme, weight, weight_scale_inv, block=block,
+                                   logical_widths=logical_widths or ())
+        return cls.from_weight(made, bias, dtype)
+
+    def _grid(self, codes, scale):
+        # Borders of fused layers cut blocks in halves, quarters, ...: the tallest cells that give as
+        # many rows of scales.
+        cell = int(self._rule["activation_granularity"].removeprefix("group"))
+        halves = (cell >> i for i in range(cell.bit_length()))
+        rows = next((r for r in halves if -(-codes.shape[0] // r) == scale.shape[0]), cell)
+        return rows, cell
+
+
+class Linear8bitLt(QuantizedLinear):
     """LLM.int8(): int8 rows of the weight, float columns of the activations where |x| >= threshold.
 
     The signature follows bitsandbytes. The layer is made frozen from a torch.nn.Linear
@@ -238,22 +148,21 @@ class Linear8bitLt(_QuantizedLinear):
             raise NotImplementedError(
                 "Linear8bitLt: has_fp16_weights must be False (LLM.int8()'s gradient of the weight is "
                 "not built yet; Int8Linear trains in int8); got True")
-        super().__init__(input_features, output_features, bias, device, dtype)
-        self._configure(threshold)
+        super().__init__(input_features, output_features, bias, device, dtype, threshold=threshold)
 
     def _configure(self, threshold=6.0):
-        self.threshold = threshold
+        self._rule = {"activation": "int8", "llm_int8": True, "outlier_threshold": threshold}
 
-    def _pack_weight(self, weight):
-        return _octavo.pack(weight.quantized.T, activation="int8", llm_int8=True,
-                            outlier_threshold=self.threshold)
+    @property
+    def threshold(self) -> float:
+        return self._rule["outlier_threshold"]
 
     def _training_forward(self, x):
         if self.weight.requires_grad and torch.is_grad_enabled():
             raise NotImplementedError(
                 "Linear8bitLt: weight must be frozen where gradients are needed (layer.freeze()); got "
                 "a weight that trains")
-        self._pack(self._quantized_weight())
+        self._keep(self._pack(self._quantized_weight()))
         return self._packed_forward(x)
 
 

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the linear layers in 8 bits share: a float weight that trains, or packed codes that stay."""
+
+from typing import Any
+
+import torch
+from typing_extensions import Self
+
+from .. import _octavo
+from .._explain import explain
+from .._octavo import Explanation, PackedWeight, Quantized, Weight
+from ._linear import handle_of, linear, linear_codes
+from ._schemes import SCHEMES
+from ._straight_through import quantize, straight_through_mm
+from ._weight import QuantizedWeight
+
+# Types of activations that are quantised already.
+_CODES = (torch.int8, torch.uint8, torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2,
+          torch.float8_e5m2fnuz)
+
+
+class QuantizedLinear(torch.nn.Module):
+    """y = x W^T + bias with W [out_features, in_features] in 8 bits; x bfloat16, float16 or float32.
+
+    A frozen layer also takes x quantised already: layer(codes, scale).
+    `batch_invariant = True` refuses what makes a row's result depend on other rows.
+    """
+
+    scheme: str = ""
+    batch_invariant: bool = False
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
+                 dtype: torch.dtype | None = None, **options: Any) -> None:
+        super().__init__()
+        self._start(in_features, out_features)
+        self._configure(**options)
+        self.weight = torch.nn.Parameter(
+            torch.empty((out_features, in_features), device=device, dtype=dtype))
+        if bias:
+            self.bias = torch.nn.Parameter(torch.empty(out_features, device=device, dtype=dtype))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def _start(self, in_features, out_features):
+        self.in_features = in_features
+        self.out_features = out_features
+        self.frozen = False  # whether the float weight is gone
+        self._packed = None  # codes and scales for kernels
+        self._packed_version = None  # of the float weight that was packed
+        self._rule = {}  # how activations are quantised, as arguments of octavo.pack
+
+    # As torch.nn.Linear: uniform in +-1/sqrt(in_features).
+    reset_parameters = torch.nn.Linear.reset_parameters
+
+    @classmethod
+    def _new(cls, in_features, out_features, options):
+        layer = cls.__new__(cls)
+        torch.nn.Module.__init__(layer)
+        layer._start(in_features, out_features)
+        layer._configure(**options)
+        return layer
+
+    @classmethod
+    def from_float(cls, linear: torch.nn.Linear, freeze: bool = True,
+                   quantized: Weight | None = None, **options: Any) -> Self:
+        """The quantised form of a torch.nn.Linear; its parameters are shared, not copied.
+
+        freeze: drop the float weight (inference, or fine-tuning around a constant weight).
+        quantized: the octavo.Weight of linear.weight, where there is one already.
+        """
+        layer = cls._new(linear.in_features, linear.out_features, options)
+        layer.weight = linear.weight
+        layer.bias = linear.bias
+        layer.training = linear.training
+        return layer.freeze(quantized) if freeze else layer
+
+    @classmethod
+    def from_weight(cls, weight: Weight, bias: torch.Tensor | None = None,
+                    dtype: torch.dtype = torch.bfloat16) -> Self:
+        """A frozen layer of an octavo.Weight: one of a checkpoint (octavo.open_checkpoint), or
+        several fused by octavo.fuse. Activations are quantised as the weight says.
+
+        dtype: of the float weight that the layer stands for; what quantised activations give.
+        """
+        if weight.scheme != cls.scheme:
+            raise ValueError(f"{cls.__name__}.from_weight: weight.scheme must be {cls.scheme}; got "
+                             f"{weight.scheme}")
+        out_features, in_features = weight.quantized.data.shape
+        layer = cls._new(in_features, out_features, {})
+        layer._rule = weight.activation
+        if bias is None:
+            layer.register_parameter("bias", None)
+        else:
+            layer.bias = torch.nn.Parameter(bias)
+        layer._freeze(weight.pack(), dtype)
+        return layer
+
+    def _configure(self):
+        self._rule = SCHEMES[self.scheme].rule()
+
+    def freeze(self, quantized: Weight | None = None) -> Self:
+        """Packs the weight and drops its float form. Returns self."""
+        if not self.frozen:
+            self._freeze(self._pack(quantized or self._quantized_weight()), self.weight.dtype)
+        return self
+
+    def _freeze(self, packed, dtype):
+        self._keep(packed)
+        self._parameters.pop("weight", None)
+        self.frozen = True
+        self._show_weight(dtype)
+
+    def _show_weight(self, dtype):
+        object.__setattr__(self, "weight", QuantizedWeight(self._packed, dtype))
+
+    def _quantized_weight(self):
+        return _octavo.quantize_weight(self.weight.detach(), self.scheme)
+
+    def _pack(self, weight):
+        return _octavo.pack(weight.quantized.T, **self._rule)
+
+    def _keep(self, packed):
+        self._packed = packed
+        self._handle = handle_of(packed)
+
+    def __getstate__(self):
+        state = self.__dict__.copy()
+        if self.frozen:
+            state["weight"] = self.weight.dtype
+        return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if self._packed is not None:
+            self._handle = handle_of(self._packed)  # of this process
+        if self.frozen:
+            self._show_weight(self.__dict__["weight"])
+
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        if self.frozen:
+            like = fn(torch.empty(0, dtype=self.weight.dtype))
+            if like.device.type != "cpu":
+                raise NotImplementedError(f"{type(self).__name__}: device must be cpu (no CUDA backend is "
+                                          f"built); got {like.device}")
+            self._show_weight(like.dtype)
+        return self
+
+    def train(self, mode=True):
+        if not self.frozen:
+            self._packed = None  # packed at the first forward pass without training
+        return super().train(mode)
+
+    def quantized_weight(self) -> Quantized:
+        """Codes [out_features, in_features] and scales, as an octavo.Quantized of torch tensors."""
+        packed = self._packed if self.frozen else self._pack(self._quantized_weight())
+        return packed.unpack(torch.empty(0)).T
+
+    def forward(self, x: torch.Tensor, x_scale: torch.Tensor | float | None = None,
+                x_azp: torch.Tensor | None = None) -> torch.Tensor:
+        """x [..., in_features] of a float type; or, where the layer is frozen, its codes with x_scale
+        (one element, or [..., 1] for each row, or [..., groups]) and zero points. A static layer's
+        own scale is the default."""
+        if x.dtype in _CODES:
+            return self._codes_forward(x, x_scale, x_azp)
+        if self.frozen:
+            return self._packed_forward(x)
+        differentiable = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
+        # What changes a weight through `.data` leaves its version alone: only layers in eval mode keep
+        # it packed. A version counter is no part of a compiled graph, either.
+        if self.training or differentiable or torch.compiler.is_compiling():
+            return self._training_forward(x)
+        if self._packed is None or self._packed_version != self.weight._version:
+            self._keep(self._pack(self._quantized_weight()))
+            self._packed_version = self.weight._version
+        return self._packed_forward(x)
+
+    def _packed_forward(self, x):
+        return linear(x, self.bias, None, self._handle, self.out_features, self.batch_invariant, None)
+
+    def _codes_forward(self, x, scale, azp):
+        name = type(self).__name__
+        if not self.frozen:
+            raise ValueError(f"{name}: x must be of a float type where the weight trains; got {x.dtype}")
+        if scale is None:
+            scale = self._rule.get("static_scale") or None
+            azp = self._rule["static_azp"] if scale is not None and azp is None else azp
+        if scale is None:
+            raise ValueError(f"{name}: x_scale must come with quantised activations (the layer has no "
+                             "static scale); got None")
+        scale = torch.as_tensor(scale, dtype=torch.float32)
+        if azp is not None:
+            azp = torch.as_tensor(azp, dtype=torch.int32)
+        return linear_codes(x, scale, azp, self.bias, self.weight.dtype, self._handle,
+                            self.out_features, None)
+
+    def _training_forward(self, x):
+        scheme = SCHEMES[self.scheme]
+        activation = self._rule["activation_granularity"]
+        self._check_trainable(activation)
+        rows = x.reshape(-1, self.in_features)
+        x_codes, x_scale = quantize(rows.detach(), None, scheme.dtype, activation)
+        w_codes, w_scale = quantize(self.weight.detach(), None, scheme.dtype, scheme.weight)
+        y = straight_through_mm(rows, self.weight, x_codes, x_scale, activation, w_codes,
+                                w_scale, scheme.weight_kn, self.bias, None, None)
+        return y.reshape(*x.shape[:-1], self.out_features)
+
+    def _check_trainable(self, activation):
+        if self._rule.get("azp"):
+            raise NotImplementedError(f"{type(self).__name__}: azp must be False where the weight trains "
+                                      "(zero points are for frozen layers); got True")
+        if self.batch_invariant and activation == "tensor":
+            raise ValueError(f"{type(self).__name__}: batch_invariant must be False where rows of the batch "
+                             "share a computed scale; got True")
+
+    def explain(self, x: torch.Tensor) -> Explanation:
+        """What runs a frozen layer's product for activations like x, and why: octavo.Explanation."""
+        if self._packed is None:
+            raise ValueError(f"{type(self).__name__}.explain: the layer must be frozen or in eval mode and have "
+                             "run; got a layer without a packed weight")
+        return explain(x, self._packed)
+
+    # A frozen layer's state has codes, scales and static activation scales under the names of
+    # compressed-tensors.
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if not self.frozen:
+            return
+        q = self.quantized_weight()
+        destination[prefix + "weight"] = q.data
+        destination[prefix + "weight_scale"] = q.scale
+        if self._rule.get("static_scale"):
+            destination[prefix + "input_scale"] = torch.tensor([self._rule["static_scale"]])
+        if self._rule.get("static_azp"):
+            destination[prefix + "input_zero_point"] = torch.tensor([self._rule["static_azp"]],
+                                                                    dtype=torch.int32)
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected,
+                              errors):
+        names = [prefix + name for name in ("weight_scale", "input_scale", "input_zero_point")]
+        scale, input_scale, azp = (state_dict.pop(name, None) for name in names)
+        codes = state_dict.get(prefix + "weight")
+        if scale is None:
+            if self.frozen and codes is not None:
+                errors.append(f"{prefix}weight must come with {prefix}weight_scale (the layer is "
+                              "frozen); got a float weight")
+                return
+            super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing,
+                                          unexpected, errors)
+            return
+        rest = {name: value for name, value in state_dict.items() if name != prefix + "weight"}
+        if input_scale is not None:
+            self._rule = {**self._rule, "activation_granularity": "tensor",
+                          "static_scale": float(input_scale),
+                          "static_azp": 0 if azp is None else int(azp)}
+        self._freeze(self._restored(codes, scale), self.weight.dtype)
+        super()._load_from_state_dict(rest, prefix, local_metadata, strict, missing, unexpected,
+                                      errors)
+
+    def _restored(self, codes, scale) -> PackedWeight:
+        rows, cols = self._grid(codes, scale)
+        return _octavo.pack(Quantized(codes, scale, None, rows, cols).T, **self._rule)
+
+    def _grid(self, codes, scale):
+        """Rows and columns of the weight under one scale; 0: all."""
+        return 1, 0
+
+    def extra_repr(self):
+        return (f"in_features={self.in_features}, out_features={self.out_features}, "
+                f"bias={self.bias is not None}, scheme={self.scheme}, frozen={self.frozen}")
+

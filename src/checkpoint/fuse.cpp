@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// Weights of several layers that read the same activations, stacked into one.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "checkpoint/sentence.hpp"
+#include "core/cells.hpp"
+#include "core/convert.hpp"
+#include "core/fp_env.hpp"
+#include "octavo/checkpoint.hpp"
+
+namespace octavo {
+namespace {
+
+using namespace checkpoint;
+
+constexpr const char* kFuse = "fuse";
+
+std::int64_t rows_of(const Weight& w) { return w.codes.data.size(0); }
+std::int64_t cols_of(const Weight& w) { return w.codes.data.size(1); }
+
+// May differ: a static scale and zero point, which are merged.
+bool same_rule(const std::optional<ActivationQuant>& a, const std::optional<ActivationQuant>& b) {
+  if (!a || !b) return a.has_value() == b.has_value();
+  return a->spec.dtype == b->spec.dtype && a->spec.granularity == b->spec.granularity &&
+         a->spec.azp == b->spec.azp && a->spec.rounding == b->spec.rounding &&
+         a->spec.scale_ub == b->spec.scale_ub && a->spec.min_scale == b->spec.min_scale &&
+         a->vectorwise == b->vectorwise && a->outlier_threshold == b->outlier_threshold &&
+         (a->static_scale > 0.0F) == (b->static_scale > 0.0F);
+}
+
+void check_alike(const Weight& first, const Weight& other, std::size_t index) {
+  struct Row {
+    const char* what;
+    bool same;
+  };
+  for (const Row& row :
+       {Row{"be 2-D", other.codes.data.rank() == 2},
+        Row{"have the first one's K", cols_of(first) == cols_of(other)},
+        Row{"have the first one's type", first.codes.data.dtype() == other.codes.data.dtype()},
+        Row{"have the first one's scheme", first.scheme == other.scheme},
+        Row{"have scales over as many columns as the first one",
+            first.codes.grid.cols == other.codes.grid.cols &&
+                first.codes.scale.defined() == other.codes.scale.defined()},
+        Row{"have the first one's activation rule",
+            same_rule(first.activation, other.activation)}}) {
+    if (row.same) continue;
+    refuse(Code::invalid_argument, "fuse: weights[{}] must {}; got {} {} of {}", index, row.what,
+           name(other.codes.data.dtype()), shape_string(other.codes.data), other.scheme);
+  }
+}
+
+// The tallest cells that no shard's border cuts: those of one shard begin at its first row.
+std::int64_t common_rows(std::span<const Weight> weights) {
+  std::int64_t rows = 0;
+  std::int64_t begin = 0;
+  for (const Weight& w : weights) {
+    if (rows_of(w) == 0) continue;
+    if (w.codes.grid.rows == kWholeExtent) return 1;
+    rows = std::gcd(std::gcd(rows, w.codes.grid.rows), begin);
+    begin += rows_of(w);
+  }
+  return std::max<std::int64_t>(rows, 1);
+}
+
+Tensor stacked_codes(std::span<const Weight> weights, std::int64_t rows) {
+  const Tensor all = Tensor::empty(weights[0].codes.data.dtype(), {rows, cols_of(weights[0])});
+  auto* at = static_cast<std::byte*>(all.data());
+  for (const Weight& w : weights) {
+    TensorView part = w.codes.data.view();
+    part.data = at;
+    part.strides = {cols_of(w), 1};
+    copy_elements(w.codes.data, part);
+    at += part.numel() * element_bytes(part.dtype);
+  }
+  return all;
+}
+
+// Every scale repeated over the rows that it covers.
+Tensor stacked_scales(std::span<const Weight> weights, std::int64_t rows, const ScaleGrid& grid) {
+  const std::int64_t across = cells(cols_of(weights[0]), grid.cols);
+  const Tensor all = Tensor::empty(DType::float32, {cells(rows, grid.rows), across});
+  float* to = all.data_as<float>();
+  for (const Weight& w : weights) {
+    const Tensor scale = copy(w.codes.scale, DType::float32);
+    for (std::int64_t i = 0; i < rows_of(w); i += grid.rows) {
+      const std::int64_t cell = w.codes.grid.rows == kWholeExtent ? 0 : i / w.codes.grid.rows;
+      to = std::copy_n(scale.data_as<float>() + cell * across, across, to);
+    }
+  }
+  return all;
+}
+
+// The range of a static rule: what its smallest and largest code mean.
+struct Range {
+  float low = 0.0F, high = 0.0F;
+};
+Range range_of(const ActivationQuant& rule, float qmin) {
+  const auto value = [&](float code) {
+    return (code - static_cast<float>(rule.static_azp)) * rule.static_scale;
+  };
+  return {value(qmin), value(qmin + 255.0F)};
+}
+
+// One static rule that covers what every shard's covers. Zero points round, as the quantiser's do.
+std::optional<ActivationQuant> merged_rule(std::span<const Weight> weights) {
+  std::optional<ActivationQuant> merged = weights[0].activation;
+  if (!merged || merged->static_scale == 0.0F) return merged;
+  const FloatEnvironment environment;
+  const float qmin = merged->spec.dtype == DType::uint8 ? 0.0F : -128.0F;
+  Range all = range_of(*merged, qmin);
+  bool same = true;
+  for (const Weight& w : weights) {
+    const Range range = range_of(*w.activation, qmin);
+    all = {std::min(all.low, range.low), std::max(all.high, range.high)};
+    same = same && w.activation->static_scale == weights[0].activation->static_scale &&
+           w.activation->static_azp == weights[0].activation->static_azp;
+    merged->static_scale = std::max(merged->static_scale, w.activation->static_scale);
+  }
+  if (same || !merged->spec.azp) return merged;
+  merged->static_scale = (all.high - all.low) / 255.0F;
+  merged->static_azp =
+      static_cast<std::int32_t>(std::nearbyint(qmin - all.low / merged->static_scale));
+  return merged;
+}
+
+}  // namespace
+
+Weight fuse(std::span<const Weight> weights) {
+  return checkpoint_edge(kFuse, [&] {
+    if (weights.empty()) {
+      refuse(Code::invalid_argument, "fuse: weights must have at least one entry; got none");
+    }
+    std::int64_t rows = 0;
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      check_alike(weights[0], weights[i], i);
+      rows += rows_of(weights[i]);
+    }
+    if (weights.size() == 1) return weights[0];
+    Weight all;
+    all.scheme = weights[0].scheme;
+    all.activation = merged_rule(weights);
+    all.codes.data = stacked_codes(weights, rows);
+    if (!weights[0].codes.scale.defined()) return all;
+    all.codes.grid = {common_rows(weights), weights[0].codes.grid.cols};
+    all.codes.scale = stacked_scales(weights, rows, all.codes.grid);
+    return all;
+  });
+}
+
+}  // namespace octavo
