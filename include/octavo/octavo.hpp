@@ -21,3 +21,4 @@
 #include "octavo/scale.hpp"
 #include "octavo/status.hpp"
 #include "octavo/tensor.hpp"
+#include "octavo/w8a8_utils.hpp"

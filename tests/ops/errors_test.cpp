@@ -27,7 +27,7 @@ std::vector<ErrorRow> all_rows() {
   std::vector<ErrorRow> rows;
   for (const auto& part :
        {product_errors(), scale_errors(), grouped_errors(), functional_errors(), quantize_errors(),
-        weight_errors(), llm_int8_errors(), line_errors(), gradient_errors()}) {
+        weight_errors(), llm_int8_errors(), line_errors(), gradient_errors(), w8a8_errors()}) {
     rows.insert(rows.end(), part.begin(), part.end());
   }
   return rows;
@@ -107,7 +107,7 @@ bool listed(const List& list, const std::string& sentence) {
 TEST(ErrorSentences, EverySentenceInTheSourcesHasARow) {
   const std::vector<ErrorRow> rows = all_rows();
   std::size_t checked = 0;
-  for (const char* folder : {"ops", "core"}) {
+  for (const char* folder : {"ops", "core", "layers"}) {
     const std::string path = std::string(OCTAVO_SOURCES) + "/" + folder;
     for (const auto& entry : std::filesystem::directory_iterator(path)) {
       if (entry.path().extension() != ".cpp") continue;

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+// vLLM's helpers: scales of fused weights, conversions, what is built.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <string_view>
+#include <vector>
+
+#include "core/convert.hpp"
+#include "core/element.hpp"
+#include "core/error.hpp"
+#include "core/fp_env.hpp"
+#include "core/parallel.hpp"
+#include "octavo/backend.hpp"
+#include "octavo/w8a8_utils.hpp"
+#include "ops/rules.hpp"
+
+namespace octavo::w8a8_utils {
+namespace {
+
+using CodeTable = std::array<std::uint8_t, 256>;
+
+constexpr ArgNames named(const char* tensor, const char* scale, const char* input_scale) noexcept {
+  ArgNames names = kPlainNames;
+  names[static_cast<std::size_t>(Arg::a)] = tensor;
+  names[static_cast<std::size_t>(Arg::b)] = tensor;
+  names[static_cast<std::size_t>(Arg::scale_a)] = input_scale;
+  names[static_cast<std::size_t>(Arg::scale_b)] = scale;
+  return names;
+}
+constexpr ArgNames kWeightNames = named("weight", "weight_scale", "input_scale");
+constexpr ArgNames kDequantizeNames = named("tensor", "inv_scale", "inv_scale");
+constexpr ArgNames kCloseNames = named("x", "x", "x");
+
+// ---- scales of shards --------------------------------------------------------------------------
+
+// The scale that each shard has, once the checkpoint's way of loading is understood.
+struct ShardScales {
+  std::vector<float> scale;
+  float largest = 1.0F;  // of the shards that have rows
+  std::int64_t rows = 0;
+};
+
+Status check_widths(const Site& site, std::span<const std::int64_t> widths, std::int64_t* rows) {
+  for (std::size_t i = 0; i < widths.size(); ++i) {
+    if (widths[i] >= 0 && !__builtin_add_overflow(*rows, widths[i], rows)) continue;
+    return fail(Code::invalid_argument,
+                "{}: logical_widths[{}] must be at least 0 and their sum less than 2^63; got {}",
+                site.operation, i, widths[i]);
+  }
+  return {};
+}
+
+Status check_shard_scale(const Site& site, std::size_t shard, float scale) {
+  if (std::isfinite(scale) && scale >= 0.0F) return {};
+  const bool unset = scale == kUnsetScale;
+  return fail(Code::invalid_argument,
+              "{}[{}] must be loaded, finite and at least 0 (or be the only one loaded); got {}",
+              site(Arg::scale_b), shard, unset ? "none loaded" : fmt::format("{}", scale));
+}
+
+// A scale for each shard, from [S], [S, 1] or one element.
+Result<std::vector<float>> given_scales(const Site& site, const TensorView& v, std::size_t shards) {
+  OCTAVO_TRY(check_float(site, Arg::scale_b, v));
+  const bool one = v.numel() == 1;
+  const bool vector = v.rank == 1 || (v.rank == 2 && v.shape[1] == 1);
+  if (!one && !(vector && v.shape[0] == static_cast<std::int64_t>(shards))) {
+    return fail(Code::invalid_argument,
+                "{}.shape must be one element or [{}], one for each of logical_widths; got {}",
+                site(Arg::scale_b), shards, shape_string(v));
+  }
+  std::vector<float> scales(shards);
+  for (std::size_t i = 0; i < shards; ++i) {
+    scales[i] = load_float(v.dtype, v.data, one ? 0 : static_cast<std::int64_t>(i) * v.strides[0]);
+  }
+  return scales;
+}
+
+Result<ShardScales> shard_scales(const Site& site, const TensorView& weight_scale,
+                                 std::span<const std::int64_t> widths) {
+  ShardScales shards;
+  OCTAVO_TRY(check_widths(site, widths, &shards.rows));
+  OCTAVO_TRY_ASSIGN(shards.scale, given_scales(site, weight_scale, widths.size()));
+  const auto loaded = [](float scale) { return scale != kUnsetScale; };
+  const auto first = std::ranges::find_if(shards.scale, loaded);
+  bool complete = true;
+  for (std::size_t i = 0; i < widths.size(); ++i) {
+    complete = complete && (widths[i] == 0 || loaded(shards.scale[i]));
+  }
+  if (!complete && std::ranges::count_if(shards.scale, loaded) == 1) {
+    const float only = *first;
+    std::ranges::fill(shards.scale, only);
+  }
+  bool any = false;
+  for (std::size_t i = 0; i < widths.size(); ++i) {
+    if (widths[i] == 0) continue;
+    OCTAVO_TRY(check_shard_scale(site, i, shards.scale[i]));
+    shards.largest = any ? std::max(shards.largest, shards.scale[i]) : shards.scale[i];
+    any = true;
+  }
+  return shards;
+}
+
+// ---- codes through a table ---------------------------------------------------------------------
+
+// Replaces the codes of a matrix by the table's.
+void map_codes(const TensorView& codes, const CodeTable& table,
+               const ExecContext& context) noexcept {
+  const std::int64_t rows = codes.shape[0];
+  const std::int64_t cols = codes.shape[1];
+  for_each_band(context, bands_of(context, rows, rows * cols), rows,
+                [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+                  for (std::int64_t i = begin; i < end; ++i) {
+                    auto* row = static_cast<std::uint8_t*>(codes.at(i * codes.strides[0]));
+                    for (std::int64_t j = 0; j < cols; ++j) {
+                      std::uint8_t& code = row[j * codes.strides[1]];
+                      code = table[code];
+                    }
+                  }
+                });
+}
+
+// A code of that type and scale as the code that means the same with another scale.
+CodeTable rescaled(DType dtype, float scale, float other) noexcept {
+  CodeTable table;
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    const auto code = static_cast<std::uint8_t>(i);
+    store_float(dtype, table.data(), static_cast<std::int64_t>(i),
+                load_float(dtype, &code, 0) * scale / other, Overflow::saturate);
+  }
+  return table;
+}
+
+Status check_weight(const Site& site, const TensorView& weight, std::int64_t rows) {
+  OCTAVO_TRY(check_tensor(site, Arg::a, weight));
+  if (!is_float8(weight.dtype) || weight.rank != 2) {
+    return fail(Code::invalid_argument, "{} must be 2-D [N, K] of a float8 type; got {} {}",
+                site(Arg::a), name(weight.dtype), shape_string(weight));
+  }
+  if (weight.shape[0] == rows) return {};
+  return fail(Code::invalid_argument, "{}: logical_widths must add up to {}.shape[0] = {}; got {}",
+              site.operation, site.bare(Arg::a), weight.shape[0], rows);
+}
+
+Result<Tensor> scalar(const char* operation, float value) {
+  OCTAVO_TRY_ASSIGN(const Tensor tensor,
+                    Tensor::try_empty(operation, DType::float32, std::span<const std::int64_t>()));
+  *tensor.data_as<float>() = value;
+  return tensor;
+}
+
+Result<Requantized> run_requantize(const TensorView& weight, const TensorView& weight_scale,
+                                   std::span<const std::int64_t> widths, bool in_place,
+                                   const ExecContext& context) {
+  const Site site{"requantize_with_max_scale", &kWeightNames};
+  OCTAVO_TRY_ASSIGN(const ShardScales shards, shard_scales(site, weight_scale, widths));
+  OCTAVO_TRY(check_weight(site, weight, shards.rows));
+  const FloatEnvironment environment;
+  Requantized result;
+  OCTAVO_TRY_ASSIGN(result.scale, scalar(site.operation, shards.largest));
+  result.weight = in_place ? Tensor::adopt(nullptr, weight) : copy(weight, weight.dtype);
+  std::int64_t row = 0;
+  for (std::size_t i = 0; i < widths.size(); ++i) {
+    const float scale = shards.scale[i];
+    if (widths[i] > 0 && scale != shards.largest) {
+      map_codes(result.weight.view().slice(0, row, row + widths[i]),
+                rescaled(weight.dtype, scale, shards.largest), context);
+    }
+    row += widths[i];
+  }
+  return result;
+}
+
+// ---- conversions -------------------------------------------------------------------------------
+
+Result<float> one_number(const Site& site, const Scale& scale) {
+  if (scale.kind() == Scale::Kind::number) return scale.number();
+  OCTAVO_TRY(check_float(site, Arg::scale_b, scale.values()));
+  const TensorView& v = scale.values();
+  if (v.numel() == 1) return load_float(v.dtype, v.data, 0);
+  return fail(Code::invalid_argument, "{} must be a number or have one element; got {}",
+              site(Arg::scale_b), shape_string(v));
+}
+
+// out = in * factor, both row-major.
+void multiply(const TensorView& in, float factor, const TensorView& out,
+              const ExecContext& context) noexcept {
+  constexpr std::int64_t kPiece = 512;
+  const std::int64_t count = in.numel();
+  const std::int64_t pieces = (count + kPiece - 1) / kPiece;
+  for_each_band(context, bands_of(context, pieces, count), pieces,
+                [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+                  std::array<float, kPiece> piece;
+                  for (std::int64_t at = begin * kPiece; at < std::min(end * kPiece, count);
+                       at += kPiece) {
+                    const std::int64_t n = std::min(kPiece, count - at);
+                    load_row(in.dtype, in.at(at), 1, n, piece.data());
+                    for (std::int64_t i = 0; i < n; ++i) {
+                      piece[static_cast<std::size_t>(i)] *= factor;
+                    }
+                    store_row(out.dtype, piece.data(), n, out.at(at), 1, Overflow::saturate);
+                  }
+                });
+}
+
+Result<Tensor> run_dequantize(const TensorView& tensor, const Scale& inv_scale,
+                              const ExecContext& context) {
+  const Site site{"per_tensor_dequantize", &kDequantizeNames};
+  OCTAVO_TRY(check_tensor(site, Arg::a, tensor));
+  if (!is_floating(tensor.dtype) && !is_integer8(tensor.dtype)) {
+    return fail(Code::invalid_argument,
+                "{}.dtype must be an 8-bit type or a 16- or 32-bit float type; got {}",
+                site(Arg::a), name(tensor.dtype));
+  }
+  OCTAVO_TRY_ASSIGN(const float factor, one_number(site, inv_scale));
+  OCTAVO_TRY_ASSIGN(const Tensor out,
+                    Tensor::try_empty(site.operation, DType::float16, tensor.dims()));
+  const Tensor compact = tensor.contiguous() ? Tensor() : copy(tensor, tensor.dtype);
+  multiply(compact.defined() ? compact.view() : tensor, factor, out, context);
+  return out;
+}
+
+Result<bool> run_all_close(const TensorView& x) {
+  const Site site{"all_close_1d", &kCloseNames};
+  OCTAVO_TRY(check_float(site, Arg::a, x));
+  if (x.rank != 1) {
+    return fail(Code::invalid_argument, "{}.shape must be 1-D; got {}", site(Arg::a),
+                shape_string(x));
+  }
+  for (std::int64_t i = 0; i < x.shape[0]; ++i) {
+    const double first = load_float(x.dtype, x.data, 0);
+    const double value = load_float(x.dtype, x.data, i * x.strides[0]);
+    const double apart = std::abs(first - value);
+    const bool close =
+        first == value || (std::isfinite(apart) && apart <= 1e-8 + 1e-5 * std::abs(value));
+    if (!close) return false;
+  }
+  return true;
+}
+
+constexpr CodeTable fnuz_codes() noexcept {
+  CodeTable table{};
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    const bool nan = (i & 0x7F) == 0x7F;
+    table[i] = nan ? 0x80 : i == 0x80 ? 0x00 : static_cast<std::uint8_t>(i);
+  }
+  return table;
+}
+
+Result<Tensor> doubled(const Site& site, Arg arg, const TensorView& scale) {
+  OCTAVO_TRY(check_float(site, arg, scale));
+  const Tensor twice = copy(scale, scale.dtype);
+  multiply(twice, 2.0F, twice, {});
+  return twice;
+}
+
+Result<NormalizedFnuz> run_normalize(const TensorView& weight, const TensorView& weight_scale,
+                                     const TensorView& input_scale, const ExecContext& context) {
+  const Site site{"normalize_e4m3fn_to_e4m3fnuz", &kWeightNames};
+  static constexpr CodeTable kCodes = fnuz_codes();
+  OCTAVO_TRY(check_tensor(site, Arg::a, weight));
+  if (weight.dtype != DType::float8_e4m3fn) {
+    return fail(Code::invalid_argument, "{}.dtype must be float8_e4m3fn; got {}", site(Arg::a),
+                name(weight.dtype));
+  }
+  NormalizedFnuz result;
+  OCTAVO_TRY_ASSIGN(result.weight_scale, doubled(site, Arg::scale_b, weight_scale));
+  if (input_scale.defined()) {
+    OCTAVO_TRY_ASSIGN(result.input_scale, doubled(site, Arg::scale_a, input_scale));
+  }
+  const auto owner = std::make_shared<Tensor>(copy(weight, weight.dtype));
+  const std::int64_t count = weight.numel();
+  const std::int64_t piece = 4096;
+  const TensorView whole(owner->data(), weight.dtype, {count / piece, piece});
+  map_codes(whole, kCodes, context);
+  map_codes({whole.at(count / piece * piece), weight.dtype, {1, count % piece}}, kCodes, context);
+  TensorView view = owner->view();
+  view.dtype = DType::float8_e4m3fnuz;
+  result.weight = Tensor::adopt(owner, view);
+  return result;
+}
+
+bool cuda_backend() {
+  const std::vector<BackendInfo> built = backends();
+  return std::ranges::any_of(built, [](const BackendInfo& backend) {
+    return backend.usable && backend.name.starts_with("cuda");
+  });
+}
+
+}  // namespace
+
+Tensor convert_to_channelwise(const TensorView& weight_scale,
+                              std::span<const std::int64_t> logical_widths) {
+  constexpr const char* kName = "convert_to_channelwise";
+  return at_edge(kName, [&]() -> Result<Tensor> {
+    OCTAVO_TRY_ASSIGN(const ShardScales shards,
+                      shard_scales({kName, &kWeightNames}, weight_scale, logical_widths));
+    const std::array<std::int64_t, 2> shape{shards.rows, 1};
+    OCTAVO_TRY_ASSIGN(const Tensor out, Tensor::try_empty(kName, DType::float32, shape));
+    auto* next = out.data_as<float>();
+    for (std::size_t i = 0; i < logical_widths.size(); ++i) {
+      next = std::fill_n(next, logical_widths[i], shards.scale[i]);
+    }
+    return out;
+  });
+}
+
+Requantized requantize_with_max_scale(const TensorView& weight, const TensorView& weight_scale,
+                                      std::span<const std::int64_t> logical_widths, bool in_place,
+                                      const ExecContext& context) {
+  return at_edge("requantize_with_max_scale", [&] {
+    return run_requantize(weight, weight_scale, logical_widths, in_place, context);
+  });
+}
+
+Tensor per_tensor_dequantize(const TensorView& tensor, const Scale& inv_scale,
+                             const ExecContext& context) {
+  return at_edge("per_tensor_dequantize",
+                 [&] { return run_dequantize(tensor, inv_scale, context); });
+}
+
+bool all_close_1d(const TensorView& x) {
+  return at_edge("all_close_1d", [&] { return run_all_close(x); });
+}
+
+NormalizedFnuz normalize_e4m3fn_to_e4m3fnuz(const TensorView& weight,
+                                            const TensorView& weight_scale,
+                                            const TensorView& input_scale,
+                                            const ExecContext& context) {
+  return at_edge("normalize_e4m3fn_to_e4m3fnuz",
+                 [&] { return run_normalize(weight, weight_scale, input_scale, context); });
+}
+
+bool cutlass_fp8_supported() { return cuda_backend(); }
+bool cutlass_block_fp8_supported() { return cuda_backend(); }
+bool cutlass_group_gemm_supported() { return cuda_backend(); }
+bool sparse_cutlass_supported() { return false; }
+
+}  // namespace octavo::w8a8_utils
