@@ -42,26 +42,24 @@ def _vjp(grad, wanted, options, x, bias, out_dtype, weight, n, batch_invariant, 
     return _octavo.linear_vjp(grad, wanted, x, _weights[weight], bias, out_dtype)
 
 
-def _codes_kernel(x, scale, azp, bias, out_dtype, weight, n, backend):
-    rows = x.reshape(-1, x.shape[-1])
-    if scale.numel() == 1:
-        scale, granularity = scale.reshape(1, 1), "tensor"
+def _codes_kernel(x, scale, granularity, azp, bias, out_dtype, weight, n, backend):
+    rows = x.reshape(x.numel() // max(x.shape[-1], 1), x.shape[-1])
+    if granularity == "tensor":
+        scale = scale.reshape(1, 1)
     else:
-        scale = scale.reshape(rows.shape[0], -1)
-        cells = scale.shape[1]
-        granularity = "token" if cells == 1 else f"group{-(-x.shape[-1] // cells)}"
+        scale = scale.reshape(rows.shape[0], scale.shape[-1])
     y = _octavo.scaled_mm(rows, _weights[weight], scale, UNDEFINED, bias, None, out_dtype,
                           granularity, None, UNDEFINED, UNDEFINED, None,
                           None if azp is None else azp.reshape(-1), backend=backend)
     return y.reshape(*x.shape[:-1], n)
 
 
-def _codes_fake(x, scale, azp, bias, out_dtype, weight, n, backend):
+def _codes_fake(x, scale, granularity, azp, bias, out_dtype, weight, n, backend):
     return x.new_empty((*x.shape[:-1], n), dtype=out_dtype)
 
 
 # Activations that are quantised already, by a scale for the tensor, each row, or each row and group.
-linear_codes = define("linear_codes(Tensor x, Tensor scale, Tensor? azp, Tensor? bias, "
+linear_codes = define("linear_codes(Tensor x, Tensor scale, str granularity, Tensor? azp, Tensor? bias, "
                       "ScalarType out_dtype, int weight, SymInt n, str? backend) -> Tensor",
                       _codes_kernel, _codes_fake)
 

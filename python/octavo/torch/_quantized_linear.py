@@ -160,8 +160,8 @@ class QuantizedLinear(torch.nn.Module):
     def forward(self, x: torch.Tensor, x_scale: torch.Tensor | float | None = None,
                 x_azp: torch.Tensor | None = None) -> torch.Tensor:
         """x [..., in_features] of a float type; or, where the layer is frozen, its codes with x_scale
-        (one element, or [..., 1] for each row, or [..., groups]) and zero points. A static layer's
-        own scale is the default."""
+        (one element, or [..., 1] for each row, or [..., groups of K]) and zero points. A static layer's
+        own scale is the default. No gradient flows from codes."""
         if x.dtype in _CODES:
             return self._codes_forward(x, x_scale, x_azp)
         if self.frozen:
@@ -183,17 +183,27 @@ class QuantizedLinear(torch.nn.Module):
         name = type(self).__name__
         if not self.frozen:
             raise ValueError(f"{name}: x must be of a float type where the weight trains; got {x.dtype}")
-        if scale is None:
-            scale = self._rule.get("static_scale") or None
-            azp = self._rule["static_azp"] if scale is not None and azp is None else azp
+        if scale is None and self._rule.get("static_scale"):
+            scale = self._rule["static_scale"]
+            azp = self._rule["static_azp"] if self._rule["azp"] else None
         if scale is None:
             raise ValueError(f"{name}: x_scale must come with quantised activations (the layer has no "
                              "static scale); got None")
         scale = torch.as_tensor(scale, dtype=torch.float32)
         if azp is not None:
             azp = torch.as_tensor(azp, dtype=torch.int32)
-        return linear_codes(x, scale, azp, self.bias, self.weight.dtype, self._handle,
-                            self.out_features, None)
+        bias = None if self.bias is None else self.bias.detach()
+        return linear_codes(x, scale, self._codes_granularity(scale), azp, bias, self.weight.dtype,
+                            self._handle, self.out_features, None)
+
+    def _codes_granularity(self, scale):
+        if scale.numel() == 1:
+            return "tensor"
+        groups = scale.shape[-1]
+        if groups == 1:
+            return "token"
+        own = self._rule.get("activation_granularity", "")
+        return own if own.startswith("group") else f"group{-(-self.in_features // groups)}"
 
     def _training_forward(self, x):
         scheme = SCHEMES[self.scheme]
