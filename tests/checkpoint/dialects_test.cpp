@@ -220,6 +220,56 @@ TEST_F(Dialects, ActivationsMayBeDeclaredToStayAsTheyAre) {
   EXPECT_FALSE(open_checkpoint(path("x")).weight("p").activation.has_value());
 }
 
+TEST_F(Dialects, StaticActivationsHaveTheFilesScale) {
+  const auto scale = stored<float>("p.weight_scale", "F32", {1}, {0.5F});
+  const auto input = stored<float>("p.input_scale", "F32", {1}, {0.25F});
+  const auto zero = stored<std::int8_t>("p.input_zero_point", "I8", {1}, {-7});
+  const std::string group = R"({"quant_method":"compressed-tensors","config_groups":{"g":{
+      "weights":{"strategy":"tensor"},"input_activations":{"num_bits":8,"type":"int",
+      "strategy":"tensor","symmetric":false,"dynamic":)";
+  const struct {
+    const char* name;
+    std::vector<TensorToWrite> tensors;
+    std::string config;
+    float scale;
+    std::int32_t azp;
+  } cases[] = {
+      {"vLLM, declared",
+       {codes("F8_E4M3"), scale, input},
+       R"({"quant_method":"fp8","activation_scheme":"static"})",
+       0.25F,
+       0},
+      {"undeclared", {codes("F8_E4M3"), scale, input}, "", 0.25F, 0},
+      {"declared dynamic",
+       {codes("F8_E4M3"), scale, input},
+       R"({"quant_method":"fp8","activation_scheme":"dynamic"})",
+       0.0F,
+       0},
+      {"compressed-tensors, zero points",
+       {codes("I8"), scale, input, zero},
+       group + "false}}}}",
+       0.25F,
+       -7},
+      {"compressed-tensors, dynamic",
+       {codes("I8"), scale, input, zero},
+       group + "true}}}}",
+       0.0F,
+       0},
+  };
+  for (const auto& row : cases) {
+    SCOPED_TRACE(row.name);
+    std::map<std::string, std::string> metadata;
+    if (!row.config.empty()) metadata["quantization_config"] = row.config;
+    write_safetensors(path("x"), row.tensors, metadata);
+    const Weight weight = open_checkpoint(path("x")).weight("p");
+    EXPECT_EQ(row.scale, weight.activation->static_scale);
+    EXPECT_EQ(row.azp, weight.activation->static_azp);
+    const bool tensor = weight.activation->spec.granularity == per_tensor();
+    EXPECT_TRUE(tensor || row.scale == 0.0F);
+    EXPECT_EQ(row.scale, pack(weight).activation()->static_scale);
+  }
+}
+
 struct Wrong {
   const char* name;
   std::vector<TensorToWrite> tensors;
@@ -293,6 +343,21 @@ std::vector<Wrong> wrong() {
        R"({"quant_method":"fp8","weight_block_size":[2,2]})",
        corrupt,
        "must be [2, 2] for"},
+      {"static activations without a scale",
+       {codes("F8_E4M3"), scale({1}, 1)},
+       R"({"quant_method":"fp8","activation_scheme":"static"})",
+       corrupt,
+       "tensor 'p.input_scale' must be there"},
+      {"two static scales",
+       {codes("F8_E4M3"), scale({1}, 1), scale({2}, 2, "p.input_scale")},
+       "",
+       corrupt,
+       "tensor 'p.input_scale' must have one element; got [2]"},
+      {"a static scale of 0",
+       {codes("F8_E4M3"), scale({1}, 1), stored<float>("p.input_scale", "F32", {}, {0.0F})},
+       "",
+       corrupt,
+       "tensor 'p.input_scale' must be a finite number above 0; got 0"},
       {"tiled codes",
        {codes("I8"), scale({kN}, 3, "p.SCB"), format(2)},
        "",

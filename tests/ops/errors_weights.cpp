@@ -132,6 +132,19 @@ std::vector<ErrorRow> quantize_errors() {
   };
 }
 
+ActivationQuant static_rule(float scale, const Granularity& granularity, std::int32_t azp = 0) {
+  ActivationQuant rule;
+  rule.spec.granularity = granularity;
+  rule.static_scale = scale;
+  rule.static_azp = azp;
+  return rule;
+}
+std::function<void()> batch_invariant(const PackedWeight& weight) {
+  return [=] {
+    (void)linear(ones(float32, {2, 3}), weight, {.matmul = {.batch_invariant = true}});
+  };
+}
+
 std::vector<ErrorRow> weight_errors() {
   const TensorView w = ones(int8, {3, 4});
   const TensorView x = ones(float32, {2, 3});
@@ -187,6 +200,33 @@ std::vector<ErrorRow> weight_errors() {
          rule.outlier_threshold = 6.0F;
          (void)pack(w, {.activation = rule});
        }},
+      {"PackRuleStaticScale", kInvalid,
+       "pack: activation.static_scale must be finite and not below 0 (0: computed from the "
+       "activations); got -1",
+       packing(w, static_rule(-1.0F, per_tensor()))},
+      {"PackRuleStaticTokens", kInvalid,
+       "pack: activation.granularity must be per_tensor() with static_scale; got token",
+       packing(w, static_rule(1.0F, per_token()))},
+      {"PackRuleStaticZeroPoint", kInvalid,
+       "pack: activation.static_azp must come with static_scale and azp = true; got 3",
+       packing(w, static_rule(1.0F, per_tensor(), 3))},
+      {"PackRuleStaticPowers", kInvalid,
+       "pack: activation.scale_dtype must be float32 with static_scale; got float8_e8m0fnu",
+       [=] {
+         ActivationQuant rule = static_rule(1.0F, per_tensor());
+         rule.spec.dtype = float8_e4m3fn;
+         rule.spec.rounding = ScaleRounding::power_of_two;
+         rule.spec.scale_dtype = float8_e8m0fnu;
+         (void)pack(w, {.activation = rule});
+       }},
+      {"LinearBatchInvariantTensor", kInvalid,
+       "linear: options.batch_invariant must be false where rows of the batch share a computed "
+       "scale (quantise per token, in groups of K, or by a static scale); got true",
+       batch_invariant(pack(w, {.activation = static_rule(0.0F, per_tensor())}))},
+      {"LinearBatchInvariantOutliers", kInvalid,
+       "linear: options.batch_invariant must be false where a column of outliers is one for every "
+       "row of the batch (quantise per token, in groups of K, or by a static scale); got true",
+       batch_invariant(pack(w, {.activation = vectorwise(6)}))},
       {"PackRuleAzpOfGroups", Code::unsupported,
        "pack: activation.granularity must be per_token() or per_tensor() with azp in a product; "
        "got group2",

@@ -21,6 +21,12 @@ ActivationQuant rule(DType dtype, Granularity granularity, bool azp = false,
   q.spec.scale_dtype = scale;
   return q;
 }
+ActivationQuant fixed(DType dtype, float scale, bool azp = false, std::int32_t zero_point = 0) {
+  ActivationQuant q = rule(dtype, per_tensor(), azp);
+  q.static_scale = scale;
+  q.static_azp = zero_point;
+  return q;
+}
 ActivationQuant llm_int8(float threshold) {
   ActivationQuant q;
   q.vectorwise = true;
@@ -43,6 +49,10 @@ const std::vector<Rule>& rules() {
       {"Float8Groups", float8_e4m3fn, rule(float8_e4m3fn, group(32))},
       {"Float8Powers", float8_e4m3fn,
        rule(float8_e4m3fn, group(16), false, ScaleRounding::power_of_two)},
+      {"StaticInt8", int8, fixed(int8, 0.03F)},
+      {"StaticInt8Azp", int8, fixed(int8, 0.02F, true, -17)},
+      {"StaticUint8Azp", int8, fixed(uint8, 0.02F, true, 300)},
+      {"StaticFloat8", float8_e4m3fn, fixed(float8_e4m3fn, 0.0078125F)},
       {"Mx", float8_e4m3fn,
        rule(float8_e4m3fn, group(32), false, ScaleRounding::mx_floor, float8_e8m0fnu)},
       {"Blocks", float8_e4m3fn, rule(float8_e4m3fn, block(2, 32))},
@@ -60,11 +70,18 @@ Tensor separately(const TensorView& x, const Rule& r, const Operand& weight, con
   if (!r.activation) return scaled_mm(x, weight, o);
   if (!r.activation->vectorwise) {
     const QuantizeSpec& s = r.activation->spec;
-    const Quantized q = quantize(x, {.dtype = s.dtype,
-                                     .granularity = s.granularity,
-                                     .azp = s.azp,
-                                     .rounding = s.rounding,
-                                     .scale_dtype = s.scale_dtype});
+    QuantizeOptions how{.dtype = s.dtype,
+                        .granularity = s.granularity,
+                        .azp = s.azp,
+                        .rounding = s.rounding,
+                        .scale_dtype = s.scale_dtype};
+    const Tensor azp = tensor_of(
+        int32, {1, 1}, [&](std::int64_t) { return static_cast<double>(r.activation->static_azp); });
+    if (r.activation->static_scale > 0.0F) {
+      how.scale = r.activation->static_scale;
+      if (s.azp) how.azp_in = azp;
+    }
+    const Quantized q = quantize(x, how);
     return scaled_mm(q, weight, o);
   }
   const VectorwiseQuant q =
@@ -151,6 +168,25 @@ TEST_P(Linear, WritesASuppliedOutOfAnyStrides) {
 
 INSTANTIATE_TEST_SUITE_P(Rules, Linear, testing::ValuesIn(rules()),
                          [](const auto& test) { return std::string(test.param.name); });
+
+TEST(LinearBatchInvariant, RowsThatShareWhatIsComputedAreRefused) {
+  const Tensor x = gaussians(float32, {6, 70}, 4);
+  for (const Rule& r : rules()) {
+    const PackedWeight weight =
+        pack(integers(r.weight, {70, 5}, 2, -100, 100), {.activation = r.activation});
+    const LinearOptions o{.matmul = {.batch_invariant = true}};
+    const bool shared = r.activation && !r.activation->vectorwise &&
+                        r.activation->static_scale == 0.0F &&
+                        scale_grid(r.activation->spec.granularity, Side::a).rows != 1;
+    const bool outliers = r.activation && r.activation->outlier_threshold > 0.0F;
+    if (shared || outliers) {
+      EXPECT_THROW(linear(x, weight, o), Error) << r.name;
+      continue;
+    }
+    const Tensor whole = linear(x, weight, o);
+    expect_same_bits(linear(x.view().slice(0, 2, 3), weight, o), whole.view().slice(0, 2, 3));
+  }
+}
 
 TEST(LinearOutput, MustNotOverlapTheActivations) {
   const Tensor both = gaussians(float32, {4, 4}, 1);

@@ -82,8 +82,12 @@ def test_opcheck(name):
 
 def test_opcheck_of_linear():
     weight = octavo.pack(octavo.quantize(gaussian(5, 8)).T, activation="int8")
-    arguments = (gaussian(3, 8, grad=True), gaussian(5, grad=True), None, _linear.handle_of(weight), 5, None)
+    arguments = (gaussian(3, 8, grad=True), gaussian(5, grad=True), None, _linear.handle_of(weight), 5,
+                 False, None)
     torch.library.opcheck(_linear.linear, arguments)
+    q = octavo.quantize(gaussian(3, 8))
+    torch.library.opcheck(_linear.linear_codes, (q.data, q.scale, "token", None, gaussian(5), torch.float32,
+                                                 _linear.handle_of(weight), 5, None))
 
 
 def test_opcheck_of_straight_through_mm():
