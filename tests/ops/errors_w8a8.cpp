@@ -102,6 +102,19 @@ std::vector<ErrorRow> layer_errors() {
       {"LayerBias", kInvalid,
        "QuantizedLinear: bias must be float32, bfloat16 or float16 [4]; got float32 [3]",
        [=] { (void)Int8Linear(weight, ones(float32, {3})); }},
+      {"LayersWithAndWithoutBias", kInvalid,
+       "load_linear: prefixes must all have a bias or all have none; got 1 of 2",
+       [] {
+         const std::string path = testing::TempDir() + "octavo-layer-errors.safetensors";
+         const auto zeros = [](const char* tensor, std::vector<std::int64_t> shape) {
+           return TensorToWrite{tensor, "F32", std::move(shape),
+                                [] { return std::vector<std::byte>(4); }};
+         };
+         write_safetensors(
+             path, {zeros("q.weight", {1, 1}), zeros("q.bias", {1}), zeros("k.weight", {1, 1})});
+         const Checkpoint file = open_checkpoint(path);
+         (void)load_linear(file, std::vector<std::string>{"q", "k"});
+       }},
       {"LayerOfAnotherScheme", kInvalid,
        "Fp8Linear: weight.scheme must be fp8-dynamic; got int8-dynamic",
        [=] { (void)Fp8Linear(weight); }},
