@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the entries that carry vLLM's names refuse.
+#include <gtest/gtest.h>
+
 #include <cmath>
 
 #include "octavo/layers.hpp"
