@@ -73,7 +73,7 @@ inline __attribute__((always_inline)) void softmax(float* scores, std::int64_t t
 }  // namespace
 
 REVERSE_DICTIONARY_MULTIVERSION
-void attend(const HeadView& head, AttentionScratch& scratch, float* out) {
+void attend(const HeadView& head, AttentionScratch& scratch, float* out, std::int64_t out_stride) {
   const std::int64_t width = head.width;
   const float scale = 1.0F / std::sqrt(static_cast<float>(width));
   const auto rows = static_cast<std::size_t>(width + head.tokens);
@@ -93,7 +93,7 @@ void attend(const HeadView& head, AttentionScratch& scratch, float* out) {
     softmax(lanes + width * kQueries, head.tokens, inverse);
     products(head.value, 1, head.stride, width, scores, head.tokens, turned);
     for (std::int64_t q = 0; q < queries; ++q) {
-      float* result = out + (first + q) * head.stride;
+      float* result = out + (first + q) * out_stride;
       for (std::int64_t d = 0; d < width; ++d) result[d] = lanes[d * kQueries + q] * inverse[q];
     }
   }

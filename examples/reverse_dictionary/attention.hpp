@@ -16,7 +16,7 @@ struct HeadView {
   const float* value;
   std::int64_t tokens;
   std::int64_t width;   ///< features of the head; a multiple of kLanes
-  std::int64_t stride;  ///< distance of two tokens' rows, of the output's too
+  std::int64_t stride;  ///< distance of two tokens' rows
 };
 
 /// Memory that calls of one thread share.
@@ -27,7 +27,8 @@ struct AttentionScratch {
   std::vector<Row> rows;
 };
 
-/// out[i] = sum over j of softmax(query[i] . key[j] / sqrt(width)) * value[j].
-void attend(const HeadView& head, AttentionScratch& scratch, float* out);
+/// out[i] = sum over j of softmax(query[i] . key[j] / sqrt(width)) * value[j]; rows of the output
+/// are `out_stride` apart.
+void attend(const HeadView& head, AttentionScratch& scratch, float* out, std::int64_t out_stride);
 
 }  // namespace reverse_dictionary

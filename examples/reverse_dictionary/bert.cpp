@@ -33,6 +33,17 @@ std::span<const float> values(const octavo::Tensor& tensor) {
   return {tensor.data_as<float>(), static_cast<std::size_t>(tensor.numel())};
 }
 
+// Three layers of the file that read the same rows: one product here.
+constexpr std::initializer_list<const char*> kQueryKeyValue{
+    "attention.self.query", "attention.self.key", "attention.self.value"};
+
+std::vector<std::string> named(const std::string& prefix,
+                               std::initializer_list<const char*> parts) {
+  std::vector<std::string> names;
+  for (const char* part : parts) names.push_back(prefix + part);
+  return names;
+}
+
 }  // namespace
 
 /// The sentences that go through the layers together, and memory that serves batch after batch.
@@ -48,7 +59,8 @@ struct BertEncoder::Batch {
     }
     sentences = rest.first(count);
     rest = rest.subspan(count);
-    for (auto* buffer : {&hidden, &query, &key, &value, &context}) grow(*buffer, width);
+    for (auto* buffer : {&hidden, &context, &result}) grow(*buffer, width);
+    grow(query_key_value, 3 * width);
     grow(intermediate, inner);
   }
   void grow(std::vector<float>& buffer, std::int64_t features) const {
@@ -60,7 +72,7 @@ struct BertEncoder::Batch {
   const std::int64_t width, inner;
   std::span<const TokenIds> sentences;
   std::vector<std::int64_t> starts;  ///< a sentence's first row, and one past the last one's end
-  std::vector<float> hidden, query, key, value, context, intermediate;
+  std::vector<float> hidden, query_key_value, context, result, intermediate;
 };
 
 BertEncoder::TrainedNorm::TrainedNorm(const octavo::Checkpoint& checkpoint,
@@ -71,13 +83,11 @@ BertEncoder::TrainedNorm::TrainedNorm(const octavo::Checkpoint& checkpoint,
 
 BertEncoder::Layer::Layer(const octavo::Checkpoint& checkpoint, const std::string& prefix,
                           float epsilon)
-    : query(checkpoint, prefix + "attention.self.query"),
-      key(checkpoint, prefix + "attention.self.key"),
-      value(checkpoint, prefix + "attention.self.value"),
-      attention_output(checkpoint, prefix + "attention.output.dense"),
+    : query_key_value(checkpoint, named(prefix, kQueryKeyValue)),
+      attention_output(checkpoint, named(prefix, {"attention.output.dense"})),
       attention_norm(checkpoint, prefix + "attention.output.LayerNorm", epsilon),
-      intermediate(checkpoint, prefix + "intermediate.dense"),
-      output(checkpoint, prefix + "output.dense"),
+      intermediate(checkpoint, named(prefix, {"intermediate.dense"})),
+      output(checkpoint, named(prefix, {"output.dense"})),
       output_norm(checkpoint, prefix + "output.LayerNorm", epsilon) {}
 
 BertEncoder::BertEncoder(const octavo::Checkpoint& checkpoint, const BertConfig& config)
@@ -107,11 +117,16 @@ BertEncoder::BertEncoder(const octavo::Checkpoint& checkpoint, const BertConfig&
 
 void BertEncoder::check(const Layer& layer) const {
   const std::int64_t inner = layer.intermediate.outputs();
-  bool fits = layer.intermediate.inputs() == width_ && layer.output.inputs() == inner &&
-              layer.output.outputs() == width_;
-  for (const LinearLayer* square :
-       {&layer.query, &layer.key, &layer.value, &layer.attention_output}) {
-    fits = fits && square->inputs() == width_ && square->outputs() == width_;
+  const struct {
+    const LinearLayer& layer;
+    std::int64_t inputs, outputs;
+  } shapes[] = {{layer.query_key_value, width_, 3 * width_},
+                {layer.attention_output, width_, width_},
+                {layer.intermediate, width_, inner},
+                {layer.output, inner, width_}};
+  bool fits = true;
+  for (const auto& row : shapes) {
+    fits = fits && row.layer.inputs() == row.inputs && row.layer.outputs() == row.outputs;
   }
   for (const TrainedNorm* norm : {&layer.attention_norm, &layer.output_norm}) {
     fits = fits && norm->gain.numel() == width_ && norm->bias.numel() == width_;
@@ -186,14 +201,13 @@ void BertEncoder::attend_all(Batch& batch) const {
     AttentionScratch scratch;
     for (std::int64_t i = begin; i < end; ++i) {
       const auto sentence = static_cast<std::size_t>(i / heads);
-      const std::int64_t at = batch.starts[sentence] * width_ + i % heads * head_width;
-      const HeadView head{batch.query.data() + at,
-                          batch.key.data() + at,
-                          batch.value.data() + at,
-                          batch.starts[sentence + 1] - batch.starts[sentence],
-                          head_width,
-                          width_};
-      attend(head, scratch, batch.context.data() + at);
+      const std::int64_t row = batch.starts[sentence];
+      const std::int64_t column = i % heads * head_width;
+      const float* query = batch.query_key_value.data() + row * 3 * width_ + column;
+      const HeadView head{
+          query,      query + width_, query + 2 * width_, batch.starts[sentence + 1] - row,
+          head_width, 3 * width_};
+      attend(head, scratch, batch.context.data() + row * width_ + column, width_);
     }
   });
 }
@@ -214,20 +228,18 @@ void BertEncoder::run_layer(const Layer& layer, Batch& batch, double& linear_sec
       }
     });
   };
-  linear(layer.query, batch.hidden, batch.query);
-  linear(layer.key, batch.hidden, batch.key);
-  linear(layer.value, batch.hidden, batch.value);
+  linear(layer.query_key_value, batch.hidden, batch.query_key_value);
   attend_all(batch);
-  linear(layer.attention_output, batch.context, batch.query);
-  add_norm(layer.attention_norm, batch.query);
+  linear(layer.attention_output, batch.context, batch.result);
+  add_norm(layer.attention_norm, batch.result);
   linear(layer.intermediate, batch.hidden, batch.intermediate);
   const std::int64_t inner = layer.intermediate.outputs();
   parallel_for(tokens, kLeastRows, [&](std::int64_t begin, std::int64_t end) {
     gelu({batch.intermediate.data() + begin * inner,
           static_cast<std::size_t>((end - begin) * inner)});
   });
-  linear(layer.output, batch.intermediate, batch.query);
-  add_norm(layer.output_norm, batch.query);
+  linear(layer.output, batch.intermediate, batch.result);
+  add_norm(layer.output_norm, batch.result);
 }
 
 void BertEncoder::pool(const Batch& batch, float* embeddings) const {

@@ -47,7 +47,7 @@ class BertEncoder {
   };
   struct Layer {
     Layer(const octavo::Checkpoint& checkpoint, const std::string& prefix, float epsilon);
-    LinearLayer query, key, value, attention_output;
+    LinearLayer query_key_value, attention_output;
     TrainedNorm attention_norm;
     LinearLayer intermediate, output;
     TrainedNorm output_norm;

@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hands weights and activations to octavo::pack and octavo::linear.
+// Hands weights and activations to Octavo's layers.
 #include "linear_layer.hpp"
 
-#include <span>
+#include <vector>
 
+#include "errors.hpp"
 #include "float32_product.hpp"
 
 namespace reverse_dictionary {
 
-LinearLayer::LinearLayer(const octavo::Checkpoint& checkpoint, std::string_view prefix)
-    : bias_(checkpoint.tensor(std::string(prefix) + ".bias").to(octavo::float32)) {
-  const octavo::Weight weight = checkpoint.weight(prefix);
-  scheme_ = weight.scheme;
-  if (weight.codes.data.dtype() == octavo::float32 && float32_library() != kOctavo) {
-    plain_ = weight.codes.data;
-  }
-  weight_ = octavo::pack(weight);
+LinearLayer::LinearLayer(const octavo::Checkpoint& checkpoint,
+                         std::span<const std::string> prefixes)
+    : layer_(octavo::load_linear(checkpoint, prefixes)) {
+  if (!layer_.bias().defined()) throw BadInput("model: " + prefixes[0] + " must have a bias");
+  const bool floats =
+      layer_.weight().dtype() == octavo::float32 && layer_.bias().dtype() == octavo::float32;
+  if (!floats || float32_library() == kOctavo) return;
+  std::vector<octavo::Weight> weights;
+  for (const std::string& prefix : prefixes) weights.push_back(checkpoint.weight(prefix));
+  plain_ = octavo::fuse(weights).codes.data;
 }
 
 void LinearLayer::apply(const float* x, std::int64_t rows, float* y) const {
-  const std::span bias(bias_.data_as<float>(), static_cast<std::size_t>(outputs()));
-  if (plain_.defined() && float32_product(x, rows, inputs(), plain_.data_as<float>(), bias, y)) {
-    return;
+  if (plain_.defined()) {
+    const std::span bias(layer_.bias().data_as<float>(), static_cast<std::size_t>(outputs()));
+    if (float32_product(x, rows, inputs(), plain_.data_as<float>(), bias, y)) return;
   }
-  octavo::LinearOptions options;
-  options.bias = bias_;
-  options.out_dtype = octavo::float32;
-  options.out = octavo::TensorView(y, octavo::float32, {rows, outputs()});
-  octavo::linear(octavo::TensorView(x, octavo::float32, {rows, inputs()}), weight_, options);
+  const octavo::TensorView in(x, octavo::float32, {rows, inputs()});
+  layer_(in, {.out = octavo::TensorView(y, octavo::float32, {rows, outputs()})});
 }
 
 std::int64_t weight_bytes(const octavo::Checkpoint& checkpoint, std::string_view prefix) {

@@ -3,32 +3,30 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
-#include "octavo/checkpoint.hpp"
-#include "octavo/linear.hpp"
+#include "octavo/layers.hpp"
 
 namespace reverse_dictionary {
 
 class LinearLayer {
  public:
-  /// Reads `prefix`.weight in whichever scheme the file holds it, and `prefix`.bias.
-  /// Throws octavo::Error where one is missing or malformed.
-  LinearLayer(const octavo::Checkpoint& checkpoint, std::string_view prefix);
+  /// Reads the weights and float32 biases of `prefixes`, in whichever scheme the file holds them;
+  /// several become one layer whose outputs lie side by side.
+  /// Throws octavo::Error where one is missing or malformed, BadInput where there is no bias.
+  LinearLayer(const octavo::Checkpoint& checkpoint, std::span<const std::string> prefixes);
 
-  std::int64_t inputs() const { return weight_.k(); }
-  std::int64_t outputs() const { return weight_.n(); }
-  const std::string& scheme() const { return scheme_; }
+  std::int64_t inputs() const { return layer_.in_features(); }
+  std::int64_t outputs() const { return layer_.out_features(); }
 
   /// y [rows, outputs] = x [rows, inputs] times the weight, plus the bias; all float32.
   void apply(const float* x, std::int64_t rows, float* y) const;
 
  private:
-  octavo::PackedWeight weight_;
+  octavo::QuantizedLinear layer_;
   octavo::Tensor plain_;  ///< a float32 weight as it is stored
-  octavo::Tensor bias_;
-  std::string scheme_;
 };
 
 /// What the file spends on the layer's weight: codes, scales and marks, without the bias.

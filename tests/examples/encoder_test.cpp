@@ -63,7 +63,7 @@ TEST(Encoder, RefusesModelsThatDoNotFit) {
   };
   const TinyModel no_bias(
       [](Tensors& t) { remove_tensor(t, "encoder.layer.0.output.dense.bias"); });
-  EXPECT_THROW(load(no_bias), octavo::Error);
+  EXPECT_THROW(load(no_bias), BadInput);
   const TinyModel no_layer(
       [](Tensors& t) { remove_tensor(t, "encoder.layer.0.attention.self.query.bias"); });
   EXPECT_THROW(load(no_layer), BadInput);

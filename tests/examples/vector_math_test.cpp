@@ -96,6 +96,7 @@ TEST(VectorMath, NormalizedRowsHaveLengthOne) {
 TEST(VectorMath, AttentionOfEveryLength) {
   constexpr std::int64_t kWidth = 32;
   constexpr std::int64_t kStride = 48;
+  constexpr std::int64_t kOutStride = 40;
   AttentionScratch scratch;
   for (const std::int64_t tokens : {1, 2, 7, 8, 9, 15, 16, 17, 40}) {
     const auto size = static_cast<std::size_t>(tokens * kStride);
@@ -103,7 +104,8 @@ TEST(VectorMath, AttentionOfEveryLength) {
     const auto k = sequence(size, 2.0F, 2);
     const auto v = sequence(size, 2.0F, 3);
     std::vector<float> out(size);
-    attend({q.data(), k.data(), v.data(), tokens, kWidth, kStride}, scratch, out.data());
+    attend({q.data(), k.data(), v.data(), tokens, kWidth, kStride}, scratch, out.data(),
+           kOutStride);
     const auto at = [](std::int64_t token, std::int64_t d) {
       return static_cast<std::size_t>(token * kStride + d);
     };
@@ -121,7 +123,8 @@ TEST(VectorMath, AttentionOfEveryLength) {
         for (std::int64_t j = 0; j < tokens; ++j) {
           exact += weights[static_cast<std::size_t>(j)] / sum * double{v[at(j, d)]};
         }
-        ASSERT_NEAR(out[at(i, d)], exact, 5e-6) << tokens << " tokens, token " << i;
+        ASSERT_NEAR(out[static_cast<std::size_t>(i * kOutStride + d)], exact, 5e-6)
+            << tokens << " tokens, token " << i;
       }
     }
   }
