@@ -43,15 +43,15 @@ def _vjp(grad, wanted, options, x, bias, out_dtype, weight, n, batch_invariant, 
 
 
 def _codes_kernel(x, scale, granularity, azp, bias, out_dtype, weight, n, backend):
-    rows = x.reshape(x.numel() // max(x.shape[-1], 1), x.shape[-1])
+    rows = x if x.dim() == 2 else x.reshape(x.numel() // max(x.shape[-1], 1), x.shape[-1])
     if granularity == "tensor":
         scale = scale.reshape(1, 1)
-    else:
+    elif scale.dim() != 2:
         scale = scale.reshape(rows.shape[0], scale.shape[-1])
     y = _octavo.scaled_mm(rows, _weights[weight], scale, UNDEFINED, bias, None, out_dtype,
-                          granularity, None, UNDEFINED, UNDEFINED, None,
-                          None if azp is None else azp.reshape(-1), backend=backend)
-    return y.reshape(*x.shape[:-1], n)
+                          granularity, azp=None if azp is None else azp.reshape(-1),
+                          backend=backend)
+    return y if rows is x else y.reshape(*x.shape[:-1], n)
 
 
 def _codes_fake(x, scale, granularity, azp, bias, out_dtype, weight, n, backend):

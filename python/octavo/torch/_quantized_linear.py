@@ -15,8 +15,8 @@ from ._straight_through import quantize, straight_through_mm
 from ._weight import QuantizedWeight
 
 # Types of activations that are quantised already.
-_CODES = (torch.int8, torch.uint8, torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2,
-          torch.float8_e5m2fnuz)
+_CODES = frozenset((torch.int8, torch.uint8, torch.float8_e4m3fn, torch.float8_e4m3fnuz,
+                    torch.float8_e5m2, torch.float8_e5m2fnuz))
 
 
 class QuantizedLinear(torch.nn.Module):
@@ -112,6 +112,7 @@ class QuantizedLinear(torch.nn.Module):
         self._show_weight(dtype)
 
     def _show_weight(self, dtype):
+        self._dtype = dtype
         object.__setattr__(self, "weight", QuantizedWeight(self._packed, dtype))
 
     def _quantized_weight(self):
@@ -189,11 +190,12 @@ class QuantizedLinear(torch.nn.Module):
         if scale is None:
             raise ValueError(f"{name}: x_scale must come with quantised activations (the layer has no "
                              "static scale); got None")
-        scale = torch.as_tensor(scale, dtype=torch.float32)
-        if azp is not None:
-            azp = torch.as_tensor(azp, dtype=torch.int32)
-        bias = None if self.bias is None else self.bias.detach()
-        return linear_codes(x, scale, self._codes_granularity(scale), azp, bias, self.weight.dtype,
+        if not isinstance(scale, torch.Tensor):
+            scale = torch.tensor(scale)
+        if azp is not None and not isinstance(azp, torch.Tensor):
+            azp = torch.tensor(azp, dtype=torch.int32)
+        bias = self.bias.detach() if self.bias is not None and torch.is_grad_enabled() else self.bias
+        return linear_codes(x, scale, self._codes_granularity(scale), azp, bias, self._dtype,
                             self._handle, self.out_features, None)
 
     def _codes_granularity(self, scale):

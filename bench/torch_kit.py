@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What rows of torch_bench.py are made of, and how implementations take turns."""
+
+import math
+import time
+from typing import Callable, NamedTuple
+
+import numpy as np
+import torch
+
+COLD_BYTES = 256 << 20
+
+
+class Row(NamedTuple):
+    """One problem: ours and the peers, each a function of the index of the weights to use."""
+
+    name: str
+    ours: Callable[[int], object]
+    peers: dict[str, Callable[[int], object]]
+    bars: dict[str, float]  # least times as fast, by peer
+    error: Callable[[Callable[[int], object]], float] | None = None
+    copies: int = 1
+
+
+class Timed(NamedTuple):
+    seconds: list[float]  # of one call, a round each
+
+    def median(self) -> float:
+        return float(np.median(self.seconds))
+
+
+def calls_for(function: Callable[[int], object], least: float) -> int:
+    """How many calls last at least that long."""
+    calls = 1
+    while True:
+        start = time.perf_counter()
+        for i in range(calls):
+            function(i)
+        passed = time.perf_counter() - start
+        if passed >= least:
+            return calls
+        calls = max(calls + 1, math.ceil(calls * min(8.0, 1.1 * least / max(passed, 1e-9))))
+
+
+def measure(functions: dict[str, Callable[[int], object]], rounds: int, least: float) -> dict[str, Timed]:
+    calls = {name: calls_for(function, least) for name, function in functions.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            for i in range(calls[name]):
+                function(i)
+            seconds[name].append((time.perf_counter() - start) / calls[name])
+    return {name: Timed(values) for name, values in seconds.items()}
+
+
+def ratio(peer: Timed, ours: Timed) -> tuple[float, float, float]:
+    """Median of the rounds' ratios and the 95 % interval of that median (order statistics)."""
+    ratios = sorted(p / o for p, o in zip(peer.seconds, ours.seconds))
+    n = len(ratios)
+    low = max(0, int(math.floor(n / 2 - 0.98 * math.sqrt(n))))
+    return float(np.median(ratios)), ratios[low], ratios[n - 1 - low]
+
+
+def copies_of(nbytes: int) -> int:
+    return max(2, math.ceil(COLD_BYTES / nbytes))
+
+
+def gaussian(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def relative_error(exact: torch.Tensor) -> Callable[[Callable[[int], object]], float]:
+    """Of the result with weights 0, in the Frobenius norm."""
+    return lambda function: float((function(0).double() - exact).norm() / exact.norm())
