@@ -213,10 +213,17 @@ PlainMember plain_member(Member m) {
         m.epilogue.outliers = {original, p.vectorwise.outlier_cols.view(), {}};
       }
     } else {
-      p.codes = quantize(
-          m.a.data,
-          {.dtype = rule.spec.dtype, .granularity = rule.spec.granularity, .azp = rule.spec.azp});
+      QuantizeOptions o{.dtype = rule.spec.dtype,
+                        .granularity = rule.spec.granularity,
+                        .azp = rule.spec.azp};
+      if (rule.static_scale > 0.0F) {
+        o.scale = rule.static_scale;
+        if (rule.spec.azp) o.azp_in = TensorView(&rule.static_azp, DType::int32, {1, 1});
+      }
+      p.codes = quantize(m.a.data, o);
       m.a = Operand(p.codes);
+      // One zero point for all rows.
+      if (m.a.azp.defined() && p.codes.grid.rows == kWholeExtent) m.a.azp.strides[0] = 0;
     }
   }
   p.member = m;

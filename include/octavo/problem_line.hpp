@@ -40,7 +40,7 @@ struct ProblemLine {
   Granularity scale_a, scale_b;        ///< scale=token:channel, `none` for no scale
   DType scale_dtype = DType::float32;  ///< scale_dtype=bf16|fp16|e8m0fnu
   DType bias = DType::undefined;       ///< bias, bias=bf16
-  bool azp = false;                    ///< azp (per token), azp=tensor
+  bool azp = false;  ///< azp (per token), azp=tensor; with quantise: codes have zero points
   bool azp_per_tensor = false;
   float alpha = 1.0F, beta = 0.0F;  ///< alpha=0.5 beta=0.25 (brings a C of the output's kind)
   bool has_scale_result = false;
@@ -50,6 +50,8 @@ struct ProblemLine {
   Split split = Split::none;          ///< split=rows|columns|inner|batch|list
   bool prepacked = false;             ///< prepacked
   DType quantise = DType::undefined;  ///< quantise=int8: float A, quantised by the fused prologue
+  float static_scale = 0.0F;          ///< static=0.01: the scale of quantise
+  std::int32_t static_azp = 0;        ///< static=0.01:-7: and its zero point
   float threshold = 0.0F;             ///< threshold=6: LLM.int8 (with quantise=int8)
   LineLayout layout = LineLayout::natural;
   std::uint64_t seed = 1;  ///< seed=7

@@ -36,6 +36,9 @@ class Builder {
       : line_(line), source_(source), backend_(backend), pack_(pack), impl_(impl) {
     impl_.rule.spec.dtype = line.quantise;
     impl_.rule.spec.granularity = line.has_scale_a ? line.scale_a : per_token();
+    impl_.rule.spec.azp = line.azp;
+    impl_.rule.static_scale = line.static_scale;
+    impl_.rule.static_azp = line.static_azp;
     impl_.rule.vectorwise = line.threshold > 0.0F;
     impl_.rule.outlier_threshold = line.threshold;
   }
@@ -96,7 +99,7 @@ class Builder {
     o.scale_a = scale(Side::a, m, k, -1, entry);
     if (!line_.prepacked) o.scale_b = scale(Side::b, k, n, -1, entry);
     if (line_.bias != DType::undefined) o.bias = make(Role::bias, line_.bias, {n}, entry);
-    if (line_.azp) {
+    if (line_.azp && line_.quantise == DType::undefined) {
       o.azp = make(Role::azp, DType::int32, {line_.azp_per_tensor ? std::int64_t{1} : m}, entry);
     }
     if (line_.alpha != 1.0F) o.alpha = line_.alpha;

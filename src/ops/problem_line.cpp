@@ -117,7 +117,7 @@ struct Word {
   bool (*read)(std::string_view value, ProblemLine& line);
 };
 
-constexpr std::array<Word, 15> kWords{{
+constexpr std::array<Word, 16> kWords{{
     {"scale",
      "be scale=A:B with none, tensor, token, channel, group<g>, block<r>x<c>, per_k, element or mx",
      [](std::string_view v, ProblemLine& l) {
@@ -173,10 +173,17 @@ constexpr std::array<Word, 15> kWords{{
      }},
     {"prepacked", "stand alone",
      [](std::string_view v, ProblemLine& l) { return l.prepacked = true, v.empty(); }},
-    {"quantise", "be int8 or a float8 type",
+    {"quantise", "be int8, uint8 (with azp) or a float8 type",
      [](std::string_view v, ProblemLine& l) {
        l.quantise = dtype_from_name(v);
-       return is_float8(l.quantise) || l.quantise == DType::int8;
+       return is_float8(l.quantise) || is_integer8(l.quantise);
+     }},
+    {"static", "be a scale above 0, or a scale and a zero point such as static=0.01:-7",
+     [](std::string_view v, ProblemLine& l) {
+       const std::size_t colon = v.find(':');
+       const bool zero_point = colon != std::string_view::npos;
+       return number(v.substr(0, colon), l.static_scale) && l.static_scale > 0.0F &&
+              (!zero_point || number(v.substr(colon + 1), l.static_azp));
      }},
     {"threshold", "be a number of at least 0",
      [](std::string_view v, ProblemLine& l) { return number(v, l.threshold) && l.threshold >= 0; }},
@@ -255,6 +262,10 @@ Status check_words(const ProblemLine& line) {
     return fail(Code::invalid_argument,
                 "problem line: threshold must come with quantise=int8; got threshold={}",
                 line.threshold);
+  }
+  if (line.static_scale > 0.0F && line.quantise == DType::undefined) {
+    return fail(Code::invalid_argument,
+                "problem line: static must come with quantise; got static={}", line.static_scale);
   }
   if (line.split == Split::none || line.split == Split::list) return {};
   const char* word = line.prepacked                      ? "prepacked"
@@ -367,6 +378,11 @@ std::string to_string(const ProblemLine& l) {
   if (l.prepacked) add("prepacked");
   if (l.quantise != DType::undefined) {
     add(fmt::format("quantise={}", info(l.quantise).short_name));
+  }
+  if (l.static_azp != 0) {
+    add(fmt::format("static={}:{}", l.static_scale, l.static_azp));
+  } else if (l.static_scale > 0.0F) {
+    add(fmt::format("static={}", l.static_scale));
   }
   if (l.threshold > 0.0F) add(fmt::format("threshold={}", l.threshold));
   if (l.layout != LineLayout::natural) {

@@ -356,7 +356,7 @@ std::vector<ErrorRow> line_errors() {
   };
   const std::string known =
       "words must be among scale, scale_dtype, bias, azp, alpha, beta, scale_result, groups, "
-      "split, batch, prepacked, quantise, threshold, layout, seed; got 'scales=a:b'";
+      "split, batch, prepacked, quantise, static, threshold, layout, seed; got 'scales=a:b'";
   return {
       row("LineTooShort",
           "words must be an operation, A:B:out types, options and MxNxK; got 2 words",
@@ -401,10 +401,12 @@ std::vector<ErrorRow> line_errors() {
           "grouped_mm int8:int8:fp32 batch=-1 1x1x1"),
       row("LinePrepacked", "prepacked must stand alone; got 'prepacked=1'",
           "scaled_mm int8:int8:fp32 prepacked=1 1x1x1"),
-      row("LineQuantise", "quantise must be int8 or a float8 type; got 'quantise=bf16'",
+      row("LineQuantise", "quantise must be int8, uint8 (with azp) or a float8 type; got 'quantise=bf16'",
           "scaled_mm fp32:int8:fp32 quantise=bf16 1x1x1"),
       row("LineThreshold", "threshold must be a number of at least 0; got 'threshold=-1'",
           "scaled_mm fp32:int8:fp32 threshold=-1 1x1x1"),
+      row("LineStaticAlone", "static must come with quantise; got static=0.5",
+          "scaled_mm int8:int8:fp32 static=0.5 1x2x3"),
       row("LineThresholdAlone", "threshold must come with quantise=int8; got threshold=6",
           "scaled_mm fp32:int8:fp32 threshold=6 1x1x1"),
       row("LineLayout",

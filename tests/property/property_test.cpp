@@ -37,6 +37,12 @@ const std::vector<DType>& wides() {
   return all;
 }
 
+// One scale for all activations, known before them; now and then too small for some.
+void draw_static(ProblemLine& line) {
+  line.static_scale = one_of<float>({0.03F, 0.25F, 0.001F});
+  if (line.azp) line.static_azp = static_cast<std::int32_t>(between(-140, 300));
+}
+
 void draw_types(ProblemLine& line) {
   switch (between(0, 4)) {
     case 0:
@@ -57,8 +63,10 @@ void draw_types(ProblemLine& line) {
     default:  // activations quantised on the way
       line.a = one_of(wides());
       line.b = sometimes() ? one_of(float8s()) : int8;
-      line.quantise = line.b == int8 ? int8 : one_of(float8s());
-      if (line.b == int8 && sometimes()) line.threshold = 1.5F;
+      line.quantise = line.b == int8 ? one_of<DType>({int8, uint8}) : one_of(float8s());
+      line.azp = line.quantise == uint8 || (line.b == int8 && sometimes());
+      if (line.quantise == int8 && !line.azp && sometimes()) line.threshold = 1.5F;
+      if (line.threshold == 0.0F && sometimes()) draw_static(line);
   }
   line.out = one_of<DType>(
       {float32, bfloat16, float16, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, int8, uint8});
@@ -114,7 +122,7 @@ void draw_epilogue(ProblemLine& line) {
   }
   line.prepacked = members && sometimes();
   const bool a_3d = line.split == Split::columns || line.split == Split::batch;
-  if (is_integer8(line.a) && !a_3d && sometimes()) {
+  if (is_integer8(line.a) && !a_3d && sometimes()) {  // codes that bring zero points along
     line.azp = true;
     line.azp_per_tensor = sometimes();
   }
@@ -144,6 +152,10 @@ ProblemLine draw_line() {
   if (line.threshold > 0.0F) {  // LLM.int8 has one scale per row and one per column
     line.scale_a = line.has_scale_a ? per_token() : Granularity{};
     line.scale_b = line.has_scale_b ? per_channel() : Granularity{};
+  }
+  if (line.quantise != DType::undefined && (line.azp || line.static_scale > 0.0F)) {
+    line.has_scale_a = true;  // what a product with zero points, or one scale, can have
+    line.scale_a = line.static_scale > 0.0F || sometimes() ? per_tensor() : per_token();
   }
   line.scale_dtype = one_of<DType>({float32, float32, bfloat16, float16, float8_e8m0fnu});
   draw_epilogue(line);
