@@ -136,13 +136,22 @@ TEST(CApiEquality, LinearByEveryRule) {
     std::optional<ActivationQuant> cxx;
     octavo_activation c = octavo_activation_init();
   };
-  std::vector<Rule> rules(3);
+  std::vector<Rule> rules(4);
   rules[1].cxx = ActivationQuant{};
   rules[2].cxx = ActivationQuant{};
   rules[2].cxx->vectorwise = true;
   rules[2].cxx->outlier_threshold = 1.5F;
   rules[2].c.flags = OCTAVO_VECTORWISE;
   rules[2].c.outlier_threshold = 1.5F;
+  rules[3].cxx = ActivationQuant{};
+  rules[3].cxx->spec.granularity = per_tensor();
+  rules[3].cxx->spec.azp = true;
+  rules[3].cxx->static_scale = 0.02F;
+  rules[3].cxx->static_azp = -9;
+  rules[3].c.granularity = OCTAVO_PER_TENSOR;
+  rules[3].c.flags = OCTAVO_AZP;
+  rules[3].c.static_scale = 0.02F;
+  rules[3].c.static_azp = -9;
   for (const Rule& rule : rules) {
     const Tensor want = linear(x, pack(codes, {.activation = rule.cxx}));
     octavo_pack_options o = octavo_pack_options_init();
@@ -157,6 +166,8 @@ TEST(CApiEquality, LinearByEveryRule) {
               rule.cxx ? OCTAVO_OK : OCTAVO_INVALID_ARGUMENT);
     EXPECT_EQ(back.flags, rule.c.flags);
     EXPECT_EQ(back.outlier_threshold, rule.c.outlier_threshold);
+    EXPECT_EQ(back.static_scale, rule.c.static_scale);
+    EXPECT_EQ(back.static_azp, rule.c.static_azp);
     octavo_packed_release(packed);
   }
   octavo_quantized_release(q);
