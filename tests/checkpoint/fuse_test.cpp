@@ -88,6 +88,7 @@ TEST(Fuse, MergesStaticScales) {
   const ActivationQuant wide = *fuse(std::vector<Weight>{c, d}).activation;
   EXPECT_FLOAT_EQ(3.55F / 255.0F, wide.static_scale);
   EXPECT_EQ(-56, wide.static_azp);
+  EXPECT_EQ(-56, fuse(std::vector<Weight>{d, c}).activation->static_azp);
 }
 
 TEST(Fuse, OfOneOrOfFloats) {
