@@ -29,6 +29,7 @@ typedef struct octavo_quantize_options {
   float min_scale;           /* lower bound of the scale */
   octavo_scale scale;        /* static quantisation: this scale instead of a computed one */
   const octavo_view* azp_in; /* static quantisation with AZP: the zero points, int32 */
+  double qmax; /* magnitude that scales aim at, rounded to float; 0: the type's largest */
 } octavo_quantize_options;
 OCTAVO_INIT_FUNCTION_(octavo_quantize_options);
 
@@ -72,6 +73,7 @@ typedef struct octavo_activation {
   float outlier_threshold;  /* VECTORWISE: columns with |a| >= threshold stay in float; 0: off */
   const octavo_view* codes; /* where codes and scales go; NULL: the workspace */
   const octavo_view* scales;
+  double qmax; /* magnitude that scales aim at, rounded to float; 0: the type's largest */
 } octavo_activation;
 OCTAVO_INIT_FUNCTION_(octavo_activation);
 
