@@ -103,20 +103,24 @@ QuantizeSpec activation_spec(const QuantFP8& quantiser, float scale_ub) noexcept
 Result<float> upper_bound(const Site& site, const char* argument, const TensorView& scale_ub) {
   if (!scale_ub.defined()) return std::numeric_limits<float>::infinity();
   OCTAVO_TRY(check_float(site, Arg::c, scale_ub));
-  const float bound = scale_ub.numel() == 1 ? load_float(scale_ub.dtype, scale_ub.data, 0)
-                                            : std::numeric_limits<float>::quiet_NaN();
+  if (scale_ub.numel() != 1) {
+    return fail(Code::invalid_argument, "{}: {} must have one element; got {}", site.operation,
+                argument, shape_string(scale_ub));
+  }
+  const float bound = load_float(scale_ub.dtype, scale_ub.data, 0);
   if (bound > 0.0F) return bound;
-  return fail(Code::invalid_argument, "{}: {} must be one positive element; got {} {}",
-              site.operation, argument, shape_string(scale_ub),
-              scale_ub.numel() == 1 ? fmt::format("{}", bound) : "");
+  return fail(Code::invalid_argument, "{}: {} must be positive; got {}", site.operation, argument,
+              bound);
 }
 
 Status check_mode(const Site& site, bool is_static, const TensorView& scale) {
   if (is_static == scale.defined()) return {};
-  return fail(Code::invalid_argument,
-              "{} must be given if and only if quantisation is static; got {} of a {} one",
-              site(Arg::scale_a), is_static ? "none" : shape_string(scale),
-              is_static ? "static" : "dynamic");
+  if (is_static) {
+    return fail(Code::invalid_argument, "{} must be given where quantisation is static; got none",
+                site(Arg::scale_a));
+  }
+  return fail(Code::invalid_argument, "{} must be undefined where quantisation is dynamic; got {}",
+              site(Arg::scale_a), shape_string(scale));
 }
 
 Result<QuantFP8::Output> quantize_activations(const Site& site, const QuantFP8& quantiser,

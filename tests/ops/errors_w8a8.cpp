@@ -27,9 +27,7 @@ std::function<void()> requantizing(const TensorView& weight, const TensorView& s
   return [=] { (void)requantize_with_max_scale(weight, scales, widths); };
 }
 
-}  // namespace
-
-std::vector<ErrorRow> w8a8_errors() {
+std::vector<ErrorRow> helper_errors() {
   const TensorView w = ones(float8_e4m3fn, {4, 3});
   return {
       {"ChannelwiseWidths", kInvalid,
@@ -86,6 +84,143 @@ std::vector<ErrorRow> w8a8_errors() {
        "int8",
        [=] { (void)normalize_e4m3fn_to_e4m3fnuz(w, ones(float32, {1}), ones(int8, {1})); }},
   };
+}
+
+std::vector<ErrorRow> quantiser_errors() {
+  const TensorView x = ones(float32, {4, 6});
+  const TensorView scale = ones(float32, {1});
+  const auto quantising = [=](bool is_static, const TensorView& s, const TensorView& bound) {
+    return [=] { (void)QuantFP8(is_static)(x, s, bound); };
+  };
+  return {
+      {"QuantFP8Shape", kInvalid,
+       "QuantFP8: group_shape must be PER_TENSOR, PER_TOKEN or (1, columns); got (2, 128)",
+       [] {
+         QuantFP8(false, {2, 128});
+       }},
+      {"QuantFP8Type", kInvalid, "QuantFP8: dtype must be a float8 type; got int8",
+       [] { QuantFP8(false, GroupShape::PER_TOKEN, {}, int8); }},
+      {"QuantFP8Padding", kInvalid, "QuantFP8: num_token_padding must be at least 0; got -1",
+       [] { QuantFP8(false, GroupShape::PER_TOKEN, -1); }},
+      {"QuantFP8StaticWithoutScale", kInvalid,
+       "QuantFP8: scale must be given where quantisation is static; got none",
+       quantising(true, {}, {})},
+      {"QuantFP8DynamicWithScale", kInvalid,
+       "QuantFP8: scale must be undefined where quantisation is dynamic; got [1]",
+       quantising(false, scale, {})},
+      {"QuantFP8Bounds", kInvalid, "QuantFP8: scale_ub must have one element; got [2]",
+       quantising(false, {}, ones(float32, {2}))},
+      {"QuantFP8Bound", kInvalid, "QuantFP8: scale_ub must be positive; got -1",
+       quantising(false, {}, scales_of({-1}))},
+      {"QuantFP8StaticShape", kInvalid, "QuantFP8: scale.shape must be one element; got [4]",
+       quantising(true, ones(float32, {4}), {})},
+      {"QuantFP8Input", kInvalid,
+       "QuantFP8: x.dtype must be float32, bfloat16 or float16; got int8",
+       [] {
+         (void)QuantFP8(false)(ones(int8, {1, 1}));
+       }},
+  };
+}
+
+std::vector<ErrorRow> product_function_errors() {
+  const std::int64_t wrong[] = {2, 9};
+  W8a8Arguments good;
+  good.qinput = ones(float8_e4m3fn, {4, 6});
+  good.weight = ones(float8_e4m3fn, {6, 3});
+  good.scale_a = ones(float32, {1});
+  good.scale_b = ones(float32, {1});
+  const auto with = [=](const auto& change) {
+    return [=] {
+      W8a8Arguments a = good;
+      change(a);
+      (void)cutlass_w8a8_scaled_mm(a);
+    };
+  };
+  return {
+      {"W8a8Input", kInvalid,
+       "cutlass_w8a8_scaled_mm: qinput must be 2-D [M, K] of a float8 type; got float32 [4, 6]",
+       with([](W8a8Arguments& a) {
+         a.qinput = ones(float32, {4, 6});
+       })},
+      {"W8a8Weight", kInvalid,
+       "cutlass_w8a8_scaled_mm: weight must be 2-D [K, N] of a float8 type; got int8 [6, 3]",
+       with([](W8a8Arguments& a) {
+         a.weight = ones(int8, {6, 3});
+       })},
+      {"W8a8Inner", kInvalid,
+       "cutlass_w8a8_scaled_mm: weight.shape[0] must equal qinput.shape[1] = 6; got 3 (for a "
+       "matrix given as [N, K] say trans_b = true)",
+       with([](W8a8Arguments& a) {
+         a.weight = ones(float8_e4m3fn, {3, 6});
+       })},
+      {"W8a8ScaleA", kInvalid,
+       "cutlass_w8a8_scaled_mm: scale_a.shape must be one element, [4], [4, 1] or, for groups of "
+       "128, [4, 1]; got [3]",
+       with([](W8a8Arguments& a) { a.scale_a = ones(float32, {3}); })},
+      {"W8a8ScaleB", kInvalid,
+       "cutlass_w8a8_scaled_mm: scale_b.shape must be one element, [3], [3, 1] or, for blocks of "
+       "128 x 128, [1, 1]; got [1, 3]",
+       with([](W8a8Arguments& a) {
+         a.scale_b = ones(float32, {1, 3});
+       })},
+      {"W8a8NoScale", kInvalid,
+       "cutlass_w8a8_scaled_mm: scale_a must be a tensor; got an undefined one",
+       with([](W8a8Arguments& a) { a.scale_a = {}; })},
+      {"W8a8GroupSize", kInvalid, "cutlass_w8a8_scaled_mm: group_size must be at least 1; got 0",
+       with([](W8a8Arguments& a) { a.group_size = 0; })},
+      {"W8a8Rows", kInvalid,
+       "cutlass_w8a8_scaled_mm: qinput.shape[0] must be at least the 5 rows asked for; got 4",
+       with([](W8a8Arguments& a) {
+         a.input_2d = ones(float32, {5, 6});
+       })},
+      {"W8a8OutputShape", kInvalid,
+       "cutlass_w8a8_scaled_mm: output_shape must have 6 elements; got [2, 9]",
+       with([=](W8a8Arguments& a) { a.output_shape = wrong; })},
+  };
+}
+
+std::vector<ErrorRow> linear_op_errors() {
+  const TensorView w = ones(float8_e4m3fn, {6, 3});
+  const TensorView one = ones(float32, {1});
+  return {
+      {"Fp8LinearOpBatchInvariant", kInvalid,
+       "Fp8LinearOp: batch_invariant must come without dynamic per-tensor activations (their "
+       "scale is made of all rows); got both",
+       [] { Fp8LinearOp(false, GroupShape::PER_TENSOR, {}, false, true); }},
+      {"Fp8LinearOpInput", kInvalid,
+       "Fp8LinearOp.apply: input must be [..., K] of float32, bfloat16, float16 or a float8 type; "
+       "got int8 [4, 6]",
+       [=] {
+         (void)Fp8LinearOp(false).apply(ones(int8, {4, 6}), w, one);
+       }},
+      {"Fp8LinearOpQuantisedWithoutScale", kInvalid,
+       "Fp8LinearOp.apply: input_scale must be given with input that is fp8 already; got none for "
+       "float8_e5m2 [4, 6]",
+       [=] {
+         (void)Fp8LinearOp(false).apply(ones(float8_e5m2, {4, 6}), w, one);
+       }},
+      {"Fp8LinearOpDynamicWithScale", kInvalid,
+       "Fp8LinearOp.apply: input_scale must be undefined where quantisation is dynamic; got [1]",
+       [=] {
+         (void)Fp8LinearOp(false).apply(ones(float32, {4, 6}), w, one, undefined, one);
+       }},
+      {"Fp8LinearOpBound", kInvalid,
+       "Fp8LinearOp.apply: input_scale_ub must have one element; got [2]",
+       [=] {
+         (void)Fp8LinearOp(false).apply(ones(float32, {4, 6}), w, one, undefined, {},
+                                        ones(float32, {2}));
+       }},
+  };
+}
+
+}  // namespace
+
+std::vector<ErrorRow> w8a8_errors() {
+  std::vector<ErrorRow> rows = helper_errors();
+  for (const auto& part : {quantiser_errors(), product_function_errors(), linear_op_errors()}) {
+    rows.insert(rows.end(), part.begin(), part.end());
+  }
+  return rows;
 }
 
 }  // namespace octavo::test
