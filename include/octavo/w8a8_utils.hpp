@@ -151,7 +151,8 @@ struct W8a8Arguments {
   TensorView bias{};
   TensorView input_2d{};                         ///< what was quantised: its rows are M
   std::span<const std::int64_t> output_shape{};  ///< of the result; empty: [M, N]
-  std::int64_t group_size = 128;
+  std::int64_t group_size =
+      0;  ///< what a 2-D scale_a has; 0: tokens or groups of 128, by its shape
 };
 using W8a8ScaledMm = Tensor (*)(const W8a8Arguments&, const ExecContext&);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // vLLM's backend functions, its table of them, and Fp8LinearOp.
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <numeric>
@@ -38,20 +39,23 @@ struct Rows {
 };
 Result<Scale> activation_scale(const Site& site, const TensorView& v, const Rows& r) {
   OCTAVO_TRY(check_tensor(site, Arg::scale_a, v));
-  if (r.group_size < 1) {
-    return fail(Code::invalid_argument, "{}: group_size must be at least 1; got {}", site.operation,
+  if (r.group_size < 0) {
+    return fail(Code::invalid_argument, "{}: group_size must be at least 0; got {}", site.operation,
                 r.group_size);
   }
-  if (v.numel() == 1) return Scale(v, per_tensor());
-  const std::int64_t groups = cells(r.k, r.group_size);
+  if (v.rank < 2 && v.numel() == 1) return Scale(v, per_tensor());
+  const std::int64_t size = r.group_size > 0 ? r.group_size : kBlock;
+  const std::int64_t groups = cells(r.k, size);
   for (const std::int64_t rows : {r.padded, r.rows}) {
-    const bool token = is_vector(v, rows);
-    if (!token && !is_matrix(v, rows, groups)) continue;
-    return Scale(v.slice(0, 0, r.rows), token ? per_token() : group(r.group_size));
+    const bool grouped = is_matrix(v, rows, groups);
+    const bool token = is_vector(v, rows) && !(grouped && r.group_size > 0);
+    if (!token && !grouped) continue;
+    return Scale(v.slice(0, 0, r.rows), token ? per_token() : group(size));
   }
+  if (v.numel() == 1) return Scale(v, per_tensor());
   return fail(Code::invalid_argument,
               "{}.shape must be one element, [{}], [{}, 1] or, for groups of {}, [{}, {}]; got {}",
-              site(Arg::scale_a), r.rows, r.rows, r.group_size, r.rows, groups, shape_string(v));
+              site(Arg::scale_a), r.rows, r.rows, size, r.rows, groups, shape_string(v));
 }
 
 // scale_b of a weight [K, N], in the order of the stored weight [N, K].
@@ -186,7 +190,7 @@ Status quantised_input(const Site& site, const TensorView& x, const TensorView& 
                 site(Arg::scale_a), name(x.dtype), shape_string(x));
   }
   a.operand = Operand(x);
-  const std::int64_t group_size = shape.col > 0 ? shape.col : kBlock;
+  const std::int64_t group_size = std::max<std::int64_t>(shape.col, 0);
   OCTAVO_TRY_ASSIGN(
       a.scale, activation_scale(site, scale, {x.shape[0], x.shape[0], x.shape[1], group_size}));
   return {};
@@ -205,8 +209,9 @@ Status quantise_input(const Site& site, const QuantFP8& quantiser, const TensorV
   }
   OCTAVO_TRY_ASSIGN(a.output, quantize_activations(site, quantiser, x, scale, bound, context));
   a.operand = Operand(a.output.codes);
-  const bool one = a.output.scale.numel() == 1;
-  a.scale = Scale(a.output.scale, one ? per_tensor() : granularity_of(quantiser.group_shape()));
+  const std::int64_t columns = std::max<std::int64_t>(quantiser.group_shape().col, 0);
+  OCTAVO_TRY_ASSIGN(a.scale, activation_scale(site, a.output.scale,
+                                              {x.shape[0], x.shape[0], x.shape[1], columns}));
   return {};
 }
 

@@ -166,8 +166,8 @@ std::vector<ErrorRow> product_function_errors() {
       {"W8a8NoScale", kInvalid,
        "cutlass_w8a8_scaled_mm: scale_a must be a tensor; got an undefined one",
        with([](W8a8Arguments& a) { a.scale_a = {}; })},
-      {"W8a8GroupSize", kInvalid, "cutlass_w8a8_scaled_mm: group_size must be at least 1; got 0",
-       with([](W8a8Arguments& a) { a.group_size = 0; })},
+      {"W8a8GroupSize", kInvalid, "cutlass_w8a8_scaled_mm: group_size must be at least 0; got -1",
+       with([](W8a8Arguments& a) { a.group_size = -1; })},
       {"W8a8Rows", kInvalid,
        "cutlass_w8a8_scaled_mm: qinput.shape[0] must be at least the 5 rows asked for; got 4",
        with([](W8a8Arguments& a) {
