@@ -191,10 +191,10 @@ class QuantFP8(torch.nn.Module):
             self._granularity = "tensor"
         else:
             self._granularity = "token" if group_shape == GroupShape.PER_TOKEN else f"group{col}"
-        self._qmax = _QMAX[dtype]
-        # In float32, as every scale is.
-        least = (1e-10, self._qmax) if col > 0 else (1.0, self._qmax * 512)
-        self._min_scale = float(torch.tensor(least[0], dtype=torch.float32) / least[1])
+        qmax = _QMAX[dtype]
+        least = torch.tensor(1e-10) / qmax if col > 0 else torch.tensor(1.0) / (qmax * 512)  # in float32
+        # As text: torch.compile makes inputs of numbers, which may change, but takes text as it is.
+        self._min_scale, self._qmax = repr(least.item()), repr(qmax)
 
     def forward(self, x: Tensor, scale: Optional[Tensor] = None,
                 scale_ub: Optional[Tensor] = None) -> tuple[Tensor, Tensor]:
@@ -226,8 +226,8 @@ class QuantFP8(torch.nn.Module):
             granularity = "tensor"
         codes, computed = _straight_through.quantize(
             x.detach(), None if scale is None else scale.detach(), self.dtype, granularity,
-            None if scale_ub is None else scale_ub.detach(), self._min_scale, self._qmax)
-        if self._qmax < torch.finfo(self.dtype).max:  # codes beyond it: static scales, bounds, infinities
+            None if scale_ub is None else scale_ub.detach(), float(self._min_scale), float(self._qmax))
+        if self.dtype == torch.float8_e4m3fnuz:  # codes beyond it: static scales, bounds, infinities
             bits = codes.view(torch.uint8)
             codes = torch.where((bits & 0x7F) == 0x7F, bits - 1, bits).view(self.dtype)
         if scale is not None:
@@ -403,7 +403,6 @@ class Fp8LinearOp:
         per_tensor_weights = weight_scale is not None and weight_scale.numel() == 1
         per_tensor_activations = scale.dim() == 0 or scale.shape == (1,)
         function = dispatch_w8a8_scaled_mm(self.preferred_backend, per_tensor_weights, per_tensor_activations)
-        # From a string: torch.compile may make a symbol of a number, but names need a number.
         granularity = self.quant_fp8._granularity
         group = {"group_size": int(granularity[5:])} if granularity.startswith("group") else {}
         return function(qinput=codes, weight=weight, out_dtype=out_dtype or default_out_dtype(input.dtype),
