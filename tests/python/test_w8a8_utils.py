@@ -392,6 +392,18 @@ def test_fnuz_keeps_to_224():
     expect_right(op.apply(x, weight.t(), weight_scale), codes[:3], scale[:3], weight, weight_scale, None)
 
 
+def test_the_rule_is_octavos_with_options():
+    x = gaussian(4, 256, spread=1e-4)
+    for dtype, qmax in ((FP8, 448.0), (FNUZ, 224.0), (torch.float8_e5m2, 57344.0), (torch.float8_e5m2fnuz, 57344.0)):
+        for shape, granularity in GRANULARITY.items():
+            least = torch.tensor(1e-10) / qmax if granularity == "group128" else torch.tensor(1.0) / (qmax * 512)
+            options = dict(min_scale=least.item(), qmax=qmax)
+            codes, scale = QuantFP8(False, shape, dtype=dtype)(x)
+            wanted = octavo.quantize(x, dtype, granularity, **options)
+            assert same(codes, wanted.data) and same(scale.reshape(wanted.scale.shape), wanted.scale)
+            assert same(octavo.compute_scale(x, dtype, granularity, **options).scale, wanted.scale)
+
+
 def test_static_scales_come_back_as_given():
     x = gaussian(3, 256)
     for shape, scale in ((TENSOR, torch.tensor(0.5)), (TOKEN, torch.tensor([0.5])), (TOKEN, uniform(3, 1)),
