@@ -183,6 +183,7 @@ TEST(Fp8LinearOp, ARowOfItsOwnHasTheBitsThatItHasAmongOthers) {
                        op.apply(head, w, scale).view().slice(0, 20, 21));
       const Fp8LinearOp fixed(true, quantiser.shape);
       const QuantFP8::Output q = QuantFP8(false, quantiser.shape)(head);
+      expect_same_bits(op.apply(q.codes, w, scale, bfloat16, q.scale), op.apply(head, w, scale));
       expect_same_bits(
           fixed.apply(head.slice(0, 20, 21), w, scale, undefined, q.scale.view().slice(0, 20, 21)),
           fixed.apply(head, w, scale, undefined, q.scale).view().slice(0, 20, 21));
