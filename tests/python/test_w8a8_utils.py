@@ -249,7 +249,7 @@ def test_sizes_that_are_multiples_of_nothing():
 
 
 def test_a_row_alone_has_the_bits_that_it_has_in_a_batch():
-    x = gaussian(40, 300, dtype=BF16)
+    x = gaussian(40, 300)
     for kind in ("tensor", "channel", "block"):
         weight, weight_scale = stored_weight(kind, 140, 300)
         for shape in (TOKEN, GroupShape(1, 128)):

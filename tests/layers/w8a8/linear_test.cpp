@@ -171,25 +171,27 @@ TEST(Fp8LinearOp, ARowOfItsOwnHasTheBitsThatItHasAmongOthers) {
     for (const W kind : {W::tensor, W::channel, W::block}) {
       const Stored weight = stored(kind, 140, 300);
       const Fp8LinearOp op(false, quantiser.shape, {}, false, true);
-      const Tensor all = op.apply(x, weight.operand(), weight.scale);
-      const Tensor one = op.apply(x.view().slice(0, 20, 21), weight.operand(), weight.scale);
+      const Tensor all = op.apply(x, weight.operand(), weight.scale, float32);
+      const Tensor one =
+          op.apply(x.view().slice(0, 20, 21), weight.operand(), weight.scale, float32);
       expect_same_bits(one, all.view().slice(0, 20, 21));
       // One group along K, whose scales have the shape of tokens' scales, or of a tensor's.
       const TensorView head = x.view().slice(1, 0, 40);
       const TensorView w = weight.codes.view().slice(1, 0, 40).transposed();
       const TensorView scale =
           kind == W::block ? weight.scale.view().slice(1, 0, 1) : weight.scale.view();
-      expect_same_bits(op.apply(head.slice(0, 20, 21), w, scale),
-                       op.apply(head, w, scale).view().slice(0, 20, 21));
+      expect_same_bits(op.apply(head.slice(0, 20, 21), w, scale, float32),
+                       op.apply(head, w, scale, float32).view().slice(0, 20, 21));
       const Fp8LinearOp fixed(true, quantiser.shape);
       const QuantFP8::Output q = QuantFP8(false, quantiser.shape)(head);
-      expect_same_bits(op.apply(q.codes, w, scale, bfloat16, q.scale), op.apply(head, w, scale));
+      expect_same_bits(op.apply(q.codes, w, scale, float32, q.scale),
+                       op.apply(head, w, scale, float32));
       expect_same_bits(
-          fixed.apply(head.slice(0, 20, 21), w, scale, undefined, q.scale.view().slice(0, 20, 21)),
-          fixed.apply(head, w, scale, undefined, q.scale).view().slice(0, 20, 21));
-      expect_same_bits(op.apply(q.codes.view().slice(0, 20, 21), w, scale, undefined,
+          fixed.apply(head.slice(0, 20, 21), w, scale, float32, q.scale.view().slice(0, 20, 21)),
+          fixed.apply(head, w, scale, float32, q.scale).view().slice(0, 20, 21));
+      expect_same_bits(op.apply(q.codes.view().slice(0, 20, 21), w, scale, float32,
                                 q.scale.view().slice(0, 20, 21)),
-                       op.apply(q.codes, w, scale, undefined, q.scale).view().slice(0, 20, 21));
+                       op.apply(q.codes, w, scale, float32, q.scale).view().slice(0, 20, 21));
     }
   }
 }
