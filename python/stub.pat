@@ -96,3 +96,8 @@ _octavo\.(quantize|compute_scale)$:
 _octavo\.quantize_mxfp8$:
     def quantize_mxfp8(x: object, dtype: object = 'float8_e4m3fn', side: str = 'a') -> Quantized:
         \doc
+
+_octavo\.(convert_to_channelwise|per_tensor_dequantize)$:
+    \from typing import Any
+    def \1(*arguments: Any) -> Any:
+        \doc

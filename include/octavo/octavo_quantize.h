@@ -29,6 +29,7 @@ typedef struct octavo_quantize_options {
   float min_scale;           /* lower bound of the scale */
   octavo_scale scale;        /* static quantisation: this scale instead of a computed one */
   const octavo_view* azp_in; /* static quantisation with AZP: the zero points, int32 */
+  double qmax; /* magnitude that scales aim at, rounded to float; 0: the type's largest */
 } octavo_quantize_options;
 OCTAVO_INIT_FUNCTION_(octavo_quantize_options);
 
@@ -74,6 +75,7 @@ typedef struct octavo_activation {
   const octavo_view* scales;
   float static_scale; /* this one scale (granularity PER_TENSOR); 0: computed */
   int32_t static_azp; /* with a static scale and AZP: the zero point */
+  double qmax; /* magnitude that scales aim at, rounded to float; 0: the type's largest */
 } octavo_activation;
 OCTAVO_INIT_FUNCTION_(octavo_activation);
 

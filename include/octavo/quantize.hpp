@@ -27,16 +27,17 @@ enum class NonFinite : std::uint8_t {
 
 /// How to quantise; plain data that a product can carry as its prologue.
 ///
-/// Source: specification section 6. scale = absmax / qmax, at least 2^-126; absmax 0 gives scale 1;
-/// code = cast(x / scale) with the correctly rounded float32 quotient. With `azp` (int8, uint8):
-/// s = (max - min) / 255 over a range that includes 0, azp = RNE(qmin - min / s),
-/// code = saturate(RNE(x / s) + azp).
+/// Source: specification section 6. scale = absmax / qmax, at least 2^-126; absmax 0 gives scale 1,
+/// or min_scale where that is not 0; code = cast(x / scale) with the correctly rounded float32
+/// quotient. With `azp` (int8, uint8): s = (max - min) / 255 over a range that includes 0,
+/// azp = RNE(qmin - min / s), code = saturate(RNE(x / s) + azp).
 struct QuantizeSpec {
   DType dtype = DType::int8;
   Granularity granularity = per_token();
   bool azp = false;
   float scale_ub = std::numeric_limits<float>::infinity();  ///< upper bound of absmax
   float min_scale = 0.0F;                                   ///< lower bound of the scale
+  float qmax = 0.0F;  ///< magnitude that the scale aims at; 0: the type's largest
   ScaleRounding rounding = ScaleRounding::none;
   DType scale_dtype = DType::float32;  ///< float32, or float8_e8m0fnu for power-of-two scales
   NonFinite non_finite = NonFinite::propagate;
@@ -59,6 +60,7 @@ struct QuantizeOptions {
   bool azp = false;
   float scale_ub = std::numeric_limits<float>::infinity();
   float min_scale = 0.0F;
+  float qmax = 0.0F;
   ScaleRounding rounding = ScaleRounding::none;
   DType scale_dtype = DType::float32;
   NonFinite non_finite = NonFinite::propagate;
@@ -95,7 +97,7 @@ OCTAVO_API Quantized compute_scale(const TensorView& x, const QuantizeOptions& o
 OCTAVO_API Tensor dequantize(const Quantized& q, DType out_dtype = DType::float32,
                              const ExecContext& context = {});
 
-/// The largest code magnitude that scales aim at: 448, 240, 57344, 57344, 127, 255.
+/// The largest code magnitude, which scales aim at by default: 448, 240, 57344, 57344, 127, 255.
 OCTAVO_API float qmax(DType dtype) noexcept;
 
 }  // namespace octavo

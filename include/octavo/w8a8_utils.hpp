@@ -6,9 +6,13 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 
 #include "octavo/context.hpp"
+#include "octavo/packed.hpp"
 #include "octavo/scale.hpp"
 #include "octavo/tensor.hpp"
 
@@ -77,5 +81,144 @@ OCTAVO_API bool cutlass_fp8_supported();
 OCTAVO_API bool cutlass_block_fp8_supported();
 OCTAVO_API bool cutlass_group_gemm_supported();
 OCTAVO_API bool sparse_cutlass_supported();
+
+/// Whether per-token products go to torch_per_token_w8a8_scaled_mm: on ROCm, which is not built.
+inline constexpr bool USE_ROWWISE_TORCH_SCALED_MM = false;
+
+// ---- quantised activations ---------------------------------------------------------------------
+
+/// How many rows and columns of an activation share a scale; -1: all of them.
+struct GroupShape {
+  std::int64_t row = -1;
+  std::int64_t col = -1;
+
+  static const GroupShape PER_TENSOR;
+  static const GroupShape PER_TOKEN;
+  friend bool operator==(const GroupShape&, const GroupShape&) = default;
+};
+inline constexpr GroupShape GroupShape::PER_TENSOR{-1, -1};
+inline constexpr GroupShape GroupShape::PER_TOKEN{1, -1};
+
+/// Quantises activations [M, K] to fp8 by vLLM's rules.
+///
+/// scale = max(absmax / qmax, least) with qmax 448 (e4m3fn), 57344 (e5m2) and 224 (e4m3fnuz, whose
+/// codes stay within +-224 whatever the scale), least = 1 / (qmax * 512), for groups 1e-10 / qmax.
+/// Unlike vLLM's kernels: code = cast(x / scale) with the correctly rounded quotient in every mode,
+/// NaN stays NaN and does not enter a scale, and the least scale holds per tensor, too.
+class OCTAVO_API QuantFP8 {
+ public:
+  struct Output {
+    Tensor codes;  ///< [max(M, num_token_padding), K]; rows past M are zero
+    Tensor scale;  ///< [1], [rows of codes, 1] or [rows of codes, ceil(K / col)]; static: as given
+  };
+
+  /// Throws Error for a group shape other than PER_TENSOR, PER_TOKEN and {1, col}, a type that is
+  /// not fp8 and a negative padding.
+  explicit QuantFP8(bool is_static, GroupShape group_shape = GroupShape::PER_TENSOR,
+                    std::optional<std::int64_t> num_token_padding = {},
+                    DType dtype = DType::float8_e4m3fn);
+
+  /// `scale` has to be there if and only if the quantiser is static: one element, or the shape of
+  /// the group shape. `scale_ub` (one element) bounds absmax. Throws Error.
+  Output operator()(const TensorView& x, const TensorView& scale = {},
+                    const TensorView& scale_ub = {}, const ExecContext& context = {}) const;
+
+  bool is_static() const noexcept { return is_static_; }
+  GroupShape group_shape() const noexcept { return group_shape_; }
+  std::optional<std::int64_t> num_token_padding() const noexcept { return num_token_padding_; }
+  DType dtype() const noexcept { return dtype_; }
+
+ private:
+  bool is_static_;
+  GroupShape group_shape_;
+  std::optional<std::int64_t> num_token_padding_;
+  DType dtype_;
+};
+
+// ---- products ----------------------------------------------------------------------------------
+
+/// The arguments of every backend function.
+///
+/// A scale's shape says what it means: scale_a of one element is per tensor, [M] or [M, 1] per
+/// token, [M, ceil(K / group_size)] per group; scale_b of one element per tensor, [N] or [N, 1] per
+/// channel, [ceil(N / 128), ceil(K / 128)] per block of the weight as it is stored, [N, K].
+struct W8a8Arguments {
+  TensorView qinput;                   ///< [M or more, K] of an fp8 type; rows past M are padding
+  Operand weight;                      ///< [K, N] of an fp8 type with any strides, or packed
+  DType out_dtype = DType::undefined;  ///< undefined: bfloat16
+  TensorView scale_a{};                ///< one row for each of qinput's, or for each of M
+  TensorView scale_b{};                ///< undefined: the scale that the weight carries
+  TensorView bias{};
+  TensorView input_2d{};                         ///< what was quantised: its rows are M
+  std::span<const std::int64_t> output_shape{};  ///< of the result; empty: [M, N]
+  std::int64_t group_size =
+      0;  ///< what a 2-D scale_a has; 0: tokens or groups of 128, by its shape
+};
+using W8a8ScaledMm = Tensor (*)(const W8a8Arguments&, const ExecContext&);
+
+// vLLM's backend functions. They differ in name alone: all are scaled_mm (specification section 3)
+// with the padding taken off, the bias added before the one rounding, and the result in
+// output_shape. Without input_2d M follows from output_shape, else from qinput. Throw Error.
+OCTAVO_API Tensor cutlass_w8a8_scaled_mm(const W8a8Arguments& arguments,
+                                         const ExecContext& context = {});
+OCTAVO_API Tensor flashinfer_w8a8_scaled_mm(const W8a8Arguments& arguments,
+                                            const ExecContext& context = {});
+OCTAVO_API Tensor rocm_per_tensor_w8a8_scaled_mm(const W8a8Arguments& arguments,
+                                                 const ExecContext& context = {});
+OCTAVO_API Tensor torch_per_tensor_w8a8_scaled_mm(const W8a8Arguments& arguments,
+                                                  const ExecContext& context = {});
+OCTAVO_API Tensor torch_per_token_w8a8_scaled_mm(const W8a8Arguments& arguments,
+                                                 const ExecContext& context = {});
+OCTAVO_API Tensor torch_channelwise_w8a8_scaled_mm(const W8a8Arguments& arguments,
+                                                   const ExecContext& context = {});
+/// All rows of qinput, padding included: [rows of qinput, N].
+OCTAVO_API Tensor rocm_per_tensor_w8a8_scaled_mm_impl(const W8a8Arguments& arguments,
+                                                      const ExecContext& context = {});
+/// A tensor as `_impl` gives it, uninitialised.
+OCTAVO_API Tensor rocm_per_tensor_w8a8_scaled_mm_fake(const W8a8Arguments& arguments);
+
+/// vLLM's table of which function runs; any other backend than "rocm", "flashinfer" and "cutlass"
+/// is "torch". Every entry is right for every problem.
+OCTAVO_API W8a8ScaledMm dispatch_w8a8_scaled_mm(std::string_view preferred_backend,
+                                                bool per_tensor_weights,
+                                                bool per_tensor_activations) noexcept;
+
+/// An fp8 linear layer's product: quantises activations, unless they are fp8 already, and
+/// multiplies them with an fp8 weight.
+///
+/// A row's bits never depend on padding; on the other rows only by a dynamic per-tensor scale,
+/// which batch_invariant therefore refuses.
+class OCTAVO_API Fp8LinearOp {
+ public:
+  /// pad_output (undefined: true, as vLLM's rule is for "torch") sets `output_padding` to 17, which
+  /// quant_fp8 pads to; `apply` leaves the padding out, for no result depends on it.
+  /// force_fp8_e4m3fnuz quantises to that type. Throws Error.
+  explicit Fp8LinearOp(bool act_quant_static,
+                       GroupShape act_quant_group_shape = GroupShape::PER_TENSOR,
+                       std::optional<bool> pad_output = {}, bool force_fp8_e4m3fnuz = false,
+                       bool batch_invariant = false);
+
+  /// input [..., K], weight [K, N] -> [..., N].
+  ///
+  /// input: bfloat16, float16 or float32, quantised as the operation says; or any fp8 type with its
+  /// input_scale. out_dtype undefined: the input's type, bfloat16 for fp8. Scales: see
+  /// W8a8Arguments. Throws Error.
+  Tensor apply(const TensorView& input, const Operand& weight, const TensorView& weight_scale,
+               DType out_dtype = DType::undefined, const TensorView& input_scale = {},
+               const TensorView& input_scale_ub = {}, const TensorView& bias = {},
+               const ExecContext& context = {}) const;
+
+  const std::string& preferred_backend() const noexcept { return preferred_backend_; }
+  std::optional<std::int64_t> output_padding() const noexcept {
+    return quant_fp8_.num_token_padding();
+  }
+  bool act_quant_static() const noexcept { return quant_fp8_.is_static(); }
+  GroupShape act_quant_group_shape() const noexcept { return quant_fp8_.group_shape(); }
+  const QuantFP8& quant_fp8() const noexcept { return quant_fp8_; }
+
+ private:
+  std::string preferred_backend_;
+  QuantFP8 quant_fp8_;
+};
 
 }  // namespace octavo::w8a8_utils

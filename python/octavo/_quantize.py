@@ -9,7 +9,7 @@ _INFINITY = float("inf")
 
 
 def quantize(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *, side: Side = "a",
-             azp: bool = False, scale_ub: float = _INFINITY, min_scale: float = 0.0,
+             azp: bool = False, scale_ub: float = _INFINITY, min_scale: float = 0.0, qmax: float = 0.0,
              rounding: Rounding = "none", scale_dtype: DTypeLike = "float32", finite: bool = False,
              saturate: bool = True, scale: ScaleArgument = UNDEFINED,
              azp_in: Tensor | None = None) -> Quantized:
@@ -24,7 +24,8 @@ def quantize(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *
         granularity: "tensor", "token", "channel", "group128", "block128x128".
         side: how granularities read x: "a" as [M, K], "b" as [K, N].
         azp: with zero points, over a range that includes 0.
-        scale_ub: upper bound of absmax; min_scale: lower bound of the scale.
+        scale_ub: upper bound of absmax; min_scale: lower bound of the scale, and the scale of zeros.
+        qmax: the magnitude that scales aim at; 0 for the type's largest.
         rounding: "none", "power_of_two" (up, before quantising: DeepSeek) or "mx_floor" (OCP MX).
         scale_dtype: "float32", or "float8_e8m0fnu" for power-of-two scales.
         finite: refuse NaN and infinity instead of letting them through.
@@ -33,7 +34,7 @@ def quantize(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *
     Returns: octavo.Quantized. No gradient flows through it; see octavo.torch.nn for training.
     """
     return _octavo.quantize(x, dtype, granularity, side=side, azp=azp, scale_ub=scale_ub,
-                            min_scale=min_scale, rounding=rounding, scale_dtype=scale_dtype,
+                            min_scale=min_scale, qmax=qmax, rounding=rounding, scale_dtype=scale_dtype,
                             finite=finite, saturate=saturate, scale=scale, azp_in=azp_in)
 
 
@@ -44,11 +45,12 @@ def quantize_mxfp8(x: Tensor, dtype: DTypeLike = "float8_e4m3fn", *, side: Side 
 
 def compute_scale(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *,
                   side: Side = "a", azp: bool = False, scale_ub: float = _INFINITY,
-                  min_scale: float = 0.0, rounding: Rounding = "none",
+                  min_scale: float = 0.0, qmax: float = 0.0, rounding: Rounding = "none",
                   scale_dtype: DTypeLike = "float32") -> Quantized:
     """The scales (and zero points) that octavo.quantize would use; `data` is None."""
     return _octavo.compute_scale(x, dtype, granularity, side=side, azp=azp, scale_ub=scale_ub,
-                                 min_scale=min_scale, rounding=rounding, scale_dtype=scale_dtype)
+                                 min_scale=min_scale, qmax=qmax, rounding=rounding,
+                                 scale_dtype=scale_dtype)
 
 
 def dequantize(q: Quantized, out_dtype: DTypeLike = "float32") -> Result:

@@ -16,5 +16,6 @@ void bind_quantize(nb::module_& m);
 void bind_llm_int8(nb::module_& m);
 void bind_checkpoint(nb::module_& m);
 void bind_explain(nb::module_& m);
+void bind_w8a8(nb::module_& m);
 
 }  // namespace octavo::python

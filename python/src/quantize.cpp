@@ -26,7 +26,7 @@ struct Arguments {
   nb::handle x, dtype;
   const std::string &granularity, &side;
   bool azp;
-  double scale_ub, min_scale;
+  double scale_ub, min_scale, qmax;
   const std::string& rounding;
   nb::handle scale_dtype;
   bool finite, saturate;
@@ -41,6 +41,7 @@ QuantizeOptions options_of(Call& call, const Arguments& a) {
   o.azp = a.azp;
   o.scale_ub = static_cast<float>(a.scale_ub);
   o.min_scale = static_cast<float>(a.min_scale);
+  o.qmax = static_cast<float>(a.qmax);
   o.rounding = parse_rounding(a.rounding, call.operation());
   o.scale_dtype = call.dtype(a.scale_dtype, "scale_dtype");
   o.non_finite = a.finite ? NonFinite::error : NonFinite::propagate;
@@ -68,17 +69,19 @@ template <auto Body>
 void define(nb::module_& m, const char* name, const char* doc) {
   using H = nb::handle;
   const auto call = [](H x, H dtype, const std::string& granularity, const std::string& side,
-                       bool azp, double scale_ub, double min_scale, const std::string& rounding,
-                       H scale_dtype, bool finite, bool saturate, H scale, H azp_in) {
-    return Body({x, dtype, granularity, side, azp, scale_ub, min_scale, rounding, scale_dtype,
+                       bool azp, double scale_ub, double min_scale, double qmax,
+                       const std::string& rounding, H scale_dtype, bool finite, bool saturate,
+                       H scale, H azp_in) {
+    return Body({x, dtype, granularity, side, azp, scale_ub, min_scale, qmax, rounding, scale_dtype,
                  finite, saturate, scale, azp_in});
   };
   m.def(name, call, nb::arg("x"), nb::arg("dtype") = "int8", nb::arg("granularity") = "token",
         nb::kw_only(), nb::arg("side") = "a", nb::arg("azp") = false,
         nb::arg("scale_ub") = std::numeric_limits<double>::infinity(), nb::arg("min_scale") = 0.0,
-        nb::arg("rounding") = "none", nb::arg("scale_dtype") = "float32", nb::arg("finite") = false,
-        nb::arg("saturate") = true, nb::arg("scale") = nb::borrow(undefined_object),
-        nb::arg("azp_in").none() = nb::none(), doc);
+        nb::arg("qmax") = 0.0, nb::arg("rounding") = "none", nb::arg("scale_dtype") = "float32",
+        nb::arg("finite") = false, nb::arg("saturate") = true,
+        nb::arg("scale") = nb::borrow(undefined_object), nb::arg("azp_in").none() = nb::none(),
+        doc);
 }
 
 // Learned step sizes: the gradients of x and of a static scale.

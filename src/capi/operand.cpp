@@ -22,6 +22,7 @@ ActivationQuant activation_from(const Place& place, const octavo_activation* giv
   s.azp = (a.flags & OCTAVO_AZP) != 0;
   if (a.scale_ub != 0.0F) s.scale_ub = a.scale_ub;
   s.min_scale = a.min_scale;
+  s.qmax = static_cast<float>(a.qmax);
   s.non_finite = non_finite_from(a.flags);
   s.overflow = overflow_from(a.flags);
   rule.vectorwise = (a.flags & OCTAVO_VECTORWISE) != 0;
@@ -48,6 +49,7 @@ octavo_activation activation_to(const ActivationQuant& rule) noexcept {
   if (rule.vectorwise) a.flags |= OCTAVO_VECTORWISE;
   a.scale_ub = std::isinf(s.scale_ub) ? 0.0F : s.scale_ub;
   a.min_scale = s.min_scale;
+  a.qmax = static_cast<double>(s.qmax);
   a.outlier_threshold = rule.outlier_threshold;
   a.static_scale = rule.static_scale;
   a.static_azp = rule.static_azp;

@@ -20,6 +20,7 @@ octavo::QuantizeOptions octavo::capi::quantize_options(const Place& place,
   o.azp = (c.flags & OCTAVO_AZP) != 0;
   if (c.scale_ub != 0.0F) o.scale_ub = c.scale_ub;
   o.min_scale = c.min_scale;
+  o.qmax = static_cast<float>(c.qmax);
   o.rounding = enum_from(place.of("rounding"), c.rounding, ScaleRounding::mx_floor);
   o.non_finite = non_finite_from(c.flags);
   o.overflow = overflow_from(c.flags);

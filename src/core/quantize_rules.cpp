@@ -40,7 +40,7 @@ template <class Rule>
 void each_scale(const QuantizeSpec& spec, const float* absmax, std::int64_t count, float* scales,
                 const Rule& rule) noexcept {
   const float bound = spec.scale_ub;
-  const float of_zero = std::max(1.0F, spec.min_scale);
+  const float of_zero = spec.min_scale > 0.0F ? rule(0.0F) : 1.0F;
   for (std::int64_t i = 0; i < count; ++i) {
     const float most = bound < absmax[i] ? bound : absmax[i];
     const float scale = rule(most);
@@ -103,7 +103,7 @@ void symmetric_scales(const QuantizeSpec& spec, const float* absmax, std::int64_
     return each_scale(spec, absmax, count, scales,
                       [=](float most) { return mx_scale(most, exponent); });
   }
-  const float aim = qmax(spec.dtype);
+  const float aim = spec.qmax > 0.0F ? spec.qmax : qmax(spec.dtype);
   const float least = std::max(spec.min_scale, kSmallestScale);
   const auto quotient = [=](float most) {
     const float scale = most / aim;

@@ -82,13 +82,8 @@ Result<ShardScales> shard_scales(const Site& site, const TensorView& weight_scal
   OCTAVO_TRY(check_widths(site, widths, &shards.rows));
   OCTAVO_TRY_ASSIGN(shards.scale, given_scales(site, weight_scale, widths.size()));
   const auto loaded = [](float scale) { return scale != kUnsetScale; };
-  const auto first = std::ranges::find_if(shards.scale, loaded);
-  bool complete = true;
-  for (std::size_t i = 0; i < widths.size(); ++i) {
-    complete = complete && (widths[i] == 0 || loaded(shards.scale[i]));
-  }
-  if (!complete && std::ranges::count_if(shards.scale, loaded) == 1) {
-    const float only = *first;
+  if (std::ranges::count_if(shards.scale, loaded) == 1) {
+    const float only = *std::ranges::find_if(shards.scale, loaded);
     std::ranges::fill(shards.scale, only);
   }
   bool any = false;

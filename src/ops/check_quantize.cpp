@@ -71,6 +71,13 @@ Status check_spec(const std::string& subject, const QuantizeSpec& spec, Side sid
   }
   if (!(spec.scale_ub > 0.0F)) return refuse("scale_ub must be positive", spec.scale_ub);
   if (!(spec.min_scale >= 0.0F)) return refuse("min_scale must be at least 0", spec.min_scale);
+  if (!(spec.qmax >= 0.0F && spec.qmax <= qmax(spec.dtype))) {
+    return fail(Code::invalid_argument, "{}qmax must be in [0, {}]; got {}", subject,
+                qmax(spec.dtype), spec.qmax);
+  }
+  if (spec.qmax != 0.0F && (spec.azp || spec.rounding == ScaleRounding::mx_floor)) {
+    return refuse("qmax must come without azp and mx_floor", spec.qmax);
+  }
   const bool powers = spec.rounding != ScaleRounding::none;
   if (spec.rounding == ScaleRounding::mx_floor && !is_float8(spec.dtype)) {
     return refuse("rounding mx_floor must come with a float8 type", name(spec.dtype));

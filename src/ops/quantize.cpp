@@ -27,6 +27,7 @@ QuantizeSpec spec_of(const QuantizeOptions& o) {
           .azp = o.azp,
           .scale_ub = o.scale_ub,
           .min_scale = o.min_scale,
+          .qmax = o.qmax,
           .rounding = o.rounding,
           .scale_dtype = o.scale_dtype,
           .non_finite = o.non_finite,

@@ -83,12 +83,18 @@ TEST(CApiEquality, QuantisersOfEveryOption) {
     octavo_quantize_options c = octavo_quantize_options_init();
   };
   std::vector<Case> cases(4);
-  cases[1].cxx = {.dtype = float8_e4m3fn, .granularity = block(4, 64), .scale_ub = 1.0F};
+  cases[1].cxx = {.dtype = float8_e4m3fn,
+                  .granularity = block(4, 64),
+                  .scale_ub = 1.0F,
+                  .min_scale = 0x1p-9F,
+                  .qmax = 200.0F};
   cases[1].c.dtype = OCTAVO_FLOAT8_E4M3FN;
   cases[1].c.granularity = OCTAVO_BLOCK;
   cases[1].c.rows = 4;
   cases[1].c.cols = 64;
   cases[1].c.scale_ub = 1.0F;
+  cases[1].c.min_scale = 0x1p-9F;
+  cases[1].c.qmax = 200.0;
   cases[2].cxx = {.dtype = uint8, .azp = true};
   cases[2].c.dtype = OCTAVO_UINT8;
   cases[2].c.flags = OCTAVO_AZP;
@@ -138,6 +144,8 @@ TEST(CApiEquality, LinearByEveryRule) {
   };
   std::vector<Rule> rules(4);
   rules[1].cxx = ActivationQuant{};
+  rules[1].cxx->spec.qmax = 100.0F;
+  rules[1].c.qmax = 100.0;
   rules[2].cxx = ActivationQuant{};
   rules[2].cxx->vectorwise = true;
   rules[2].cxx->outlier_threshold = 1.5F;
@@ -168,6 +176,7 @@ TEST(CApiEquality, LinearByEveryRule) {
     EXPECT_EQ(back.outlier_threshold, rule.c.outlier_threshold);
     EXPECT_EQ(back.static_scale, rule.c.static_scale);
     EXPECT_EQ(back.static_azp, rule.c.static_azp);
+    EXPECT_EQ(back.qmax, rule.c.qmax);
     octavo_packed_release(packed);
   }
   octavo_quantized_release(q);

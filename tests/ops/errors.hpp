@@ -27,6 +27,7 @@ std::vector<ErrorRow> llm_int8_errors();
 std::vector<ErrorRow> line_errors();
 std::vector<ErrorRow> gradient_errors();
 std::vector<ErrorRow> w8a8_errors();
+std::vector<ErrorRow> layer_errors();
 
 /// Row-major tensors of ones that live as long as the program.
 TensorView ones(DType dtype, std::initializer_list<std::int64_t> shape);

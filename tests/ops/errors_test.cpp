@@ -25,9 +25,9 @@ namespace {
 
 std::vector<ErrorRow> all_rows() {
   std::vector<ErrorRow> rows;
-  for (const auto& part :
-       {product_errors(), scale_errors(), grouped_errors(), functional_errors(), quantize_errors(),
-        weight_errors(), llm_int8_errors(), line_errors(), gradient_errors(), w8a8_errors()}) {
+  for (const auto& part : {product_errors(), scale_errors(), grouped_errors(), functional_errors(),
+                           quantize_errors(), weight_errors(), llm_int8_errors(), line_errors(),
+                           gradient_errors(), w8a8_errors(), layer_errors()}) {
     rows.insert(rows.end(), part.begin(), part.end());
   }
   return rows;

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the entries that carry vLLM's names refuse.
-#include <gtest/gtest.h>
-
 #include <cmath>
 
-#include "octavo/layers.hpp"
 #include "octavo/w8a8_utils.hpp"
 #include "ops/errors.hpp"
 
@@ -30,104 +27,9 @@ std::function<void()> requantizing(const TensorView& weight, const TensorView& s
   return [=] { (void)requantize_with_max_scale(weight, scales, widths); };
 }
 
-std::function<void()> loading(const char* scheme, const LinearTensors& tensors,
-                              const W8A8Options& options = {}) {
-  return [=] { (void)w8a8_weight(scheme, tensors, options); };
-}
-std::function<void()> with_widths(const LinearTensors& tensors, const Widths& widths) {
-  return [=] { (void)w8a8_weight("fp8-dynamic", tensors, {.logical_widths = widths}); };
-}
-template <class Change>
-LinearTensors changed(LinearTensors t, const Change& change) {
-  change(t);
-  return t;
-}
-
-std::vector<ErrorRow> layer_errors() {
-  const LinearTensors fp8{ones(float8_e4m3fn, {4, 3}), ones(float32, {1})};
-  const LinearTensors integers{ones(int8, {4, 3}), ones(float32, {4})};
-  const Weight weight = w8a8_weight("int8-dynamic", integers);
-  return {
-      {"LayerScheme", kInvalid,
-       "w8a8_weight: scheme must be fp8-dynamic, int8-dynamic or fp8-block; got int4",
-       loading("int4", fp8)},
-      {"LayerType", kInvalid, "w8a8_weight: weight must be int8 [N, K]; got float8_e4m3fn [4, 3]",
-       loading("int8-dynamic", fp8)},
-      {"LayerScaleType", kInvalid,
-       "w8a8_weight: weight_scale.dtype must be float32, bfloat16, float16 or float8_e8m0fnu; got "
-       "int8",
-       loading("fp8-dynamic", {fp8.weight, ones(int8, {1})})},
-      {"LayerActivation", kInvalid,
-       "w8a8_weight: activation must be per_token() or per_tensor(); got group16",
-       loading("fp8-dynamic", fp8, {.activation = group(16)})},
-      {"LayerAzp", kInvalid, "w8a8_weight: azp must come with an int8 weight; got float8_e4m3fn",
-       loading("fp8-dynamic", fp8, {.azp = true})},
-      {"LayerBlock", kInvalid, "w8a8_weight: block must have sizes of at least 1; got 0 x 128",
-       loading("fp8-block", fp8, {.block = {0, 128}})},
-      {"LayerWidths", kInvalid,
-       "w8a8_weight: logical_widths must be at least 0 and add up to N = 4; got a sum of 3",
-       with_widths(fp8, {1, 2})},
-      {"LayerScaleShape", kInvalid,
-       "w8a8_weight: weight_scale.shape must be [1], [2] (shards), [4] or [4, 1] (rows); got [3]",
-       with_widths({fp8.weight, ones(float32, {3})}, {2, 2})},
-      {"LayerBlockScales", kInvalid,
-       "w8a8_weight: weight_scale.shape must be [1, 1] for blocks of 128 x 128; got [1]",
-       loading("fp8-block", fp8)},
-      {"LayerScaleNotLoaded", kInvalid,
-       "w8a8_weight: weight_scale must be loaded, finite and at least 0; got -1 at element 2",
-       loading("int8-dynamic", {integers.weight, scales_of({1, 1, -1, 1})})},
-      {"LayerZeroPointAlone", kInvalid,
-       "w8a8_weight: input_zero_point must come with input_scale; got none",
-       loading("int8-dynamic",
-               changed(integers, [](auto& t) { t.input_zero_point = ones(int8, {1}); }))},
-      {"LayerInputScale", kInvalid,
-       "w8a8_weight: input_scale must be a float type of 1 or 1 elements, without blocks; got "
-       "float32 [2]",
-       loading("fp8-dynamic", changed(fp8, [](auto& t) { t.input_scale = ones(float32, {2}); }))},
-      {"LayerZeroPointType", kInvalid,
-       "w8a8_weight: input_zero_point must be integers, as many as input_scale, beside an int8 "
-       "weight; got int8 [1] beside float8_e4m3fn",
-       loading("fp8-dynamic", changed(fp8,
-                                      [](auto& t) {
-                                        t.input_scale = ones(float32, {1});
-                                        t.input_zero_point = ones(int8, {1});
-                                      }))},
-      {"LayerInputScaleValue", kInvalid,
-       "w8a8_weight: input_scale must be finite and above 0; got 0",
-       loading("fp8-dynamic", changed(fp8, [](auto& t) { t.input_scale = scales_of({0}); }))},
-      {"LayerInputScaleNotLoaded", kInvalid, "w8a8_weight: input_scale must be loaded; got none",
-       loading("fp8-dynamic",
-               changed(fp8, [](auto& t) { t.input_scale = scales_of({kUnsetScale}); }))},
-      {"LayerBlocksRequantized", kInvalid,
-       "w8a8_weight: requantize must be false with blocks of the weight; got true",
-       loading("fp8-block", fp8, {.requantize = true})},
-      {"LayerBias", kInvalid,
-       "QuantizedLinear: bias must be float32, bfloat16 or float16 [4]; got float32 [3]",
-       [=] { (void)Int8Linear(weight, ones(float32, {3})); }},
-      {"LayersWithAndWithoutBias", kInvalid,
-       "load_linear: prefixes must all have a bias or all have none; got 1 of 2",
-       [] {
-         const std::string path = testing::TempDir() + "octavo-layer-errors.safetensors";
-         const auto zeros = [](const char* tensor, std::vector<std::int64_t> shape) {
-           return TensorToWrite{tensor, "F32", std::move(shape),
-                                [] { return std::vector<std::byte>(4); }};
-         };
-         write_safetensors(
-             path, {zeros("q.weight", {1, 1}), zeros("q.bias", {1}), zeros("k.weight", {1, 1})});
-         const Checkpoint file = open_checkpoint(path);
-         (void)load_linear(file, std::vector<std::string>{"q", "k"});
-       }},
-      {"LayerOfAnotherScheme", kInvalid,
-       "Fp8Linear: weight.scheme must be fp8-dynamic; got int8-dynamic",
-       [=] { (void)Fp8Linear(weight); }},
-  };
-}
-
-}  // namespace
-
-std::vector<ErrorRow> w8a8_errors() {
+std::vector<ErrorRow> helper_errors() {
   const TensorView w = ones(float8_e4m3fn, {4, 3});
-  std::vector<ErrorRow> rows{
+  return {
       {"ChannelwiseWidths", kInvalid,
        "convert_to_channelwise: logical_widths[1] must be at least 0 and their sum less than 2^63; "
        "got -1",
@@ -182,8 +84,142 @@ std::vector<ErrorRow> w8a8_errors() {
        "int8",
        [=] { (void)normalize_e4m3fn_to_e4m3fnuz(w, ones(float32, {1}), ones(int8, {1})); }},
   };
-  const std::vector<ErrorRow> layers = layer_errors();
-  rows.insert(rows.end(), layers.begin(), layers.end());
+}
+
+std::vector<ErrorRow> quantiser_errors() {
+  const TensorView x = ones(float32, {4, 6});
+  const TensorView scale = ones(float32, {1});
+  const auto quantising = [=](bool is_static, const TensorView& s, const TensorView& bound) {
+    return [=] { (void)QuantFP8(is_static)(x, s, bound); };
+  };
+  return {
+      {"QuantFP8Shape", kInvalid,
+       "QuantFP8: group_shape must be PER_TENSOR, PER_TOKEN or (1, columns); got (2, 128)",
+       [] {
+         QuantFP8(false, {2, 128});
+       }},
+      {"QuantFP8Type", kInvalid, "QuantFP8: dtype must be a float8 type; got int8",
+       [] { QuantFP8(false, GroupShape::PER_TOKEN, {}, int8); }},
+      {"QuantFP8Padding", kInvalid, "QuantFP8: num_token_padding must be at least 0; got -1",
+       [] { QuantFP8(false, GroupShape::PER_TOKEN, -1); }},
+      {"QuantFP8StaticWithoutScale", kInvalid,
+       "QuantFP8: scale must be given where quantisation is static; got none",
+       quantising(true, {}, {})},
+      {"QuantFP8DynamicWithScale", kInvalid,
+       "QuantFP8: scale must be undefined where quantisation is dynamic; got [1]",
+       quantising(false, scale, {})},
+      {"QuantFP8Bounds", kInvalid, "QuantFP8: scale_ub must have one element; got [2]",
+       quantising(false, {}, ones(float32, {2}))},
+      {"QuantFP8Bound", kInvalid, "QuantFP8: scale_ub must be positive; got -1",
+       quantising(false, {}, scales_of({-1}))},
+      {"QuantFP8StaticShape", kInvalid, "QuantFP8: scale.shape must be one element; got [4]",
+       quantising(true, ones(float32, {4}), {})},
+      {"QuantFP8Input", kInvalid,
+       "QuantFP8: x.dtype must be float32, bfloat16 or float16; got int8",
+       [] {
+         (void)QuantFP8(false)(ones(int8, {1, 1}));
+       }},
+  };
+}
+
+std::vector<ErrorRow> product_function_errors() {
+  const std::int64_t wrong[] = {2, 9};
+  W8a8Arguments good;
+  good.qinput = ones(float8_e4m3fn, {4, 6});
+  good.weight = ones(float8_e4m3fn, {6, 3});
+  good.scale_a = ones(float32, {1});
+  good.scale_b = ones(float32, {1});
+  const auto with = [=](const auto& change) {
+    return [=] {
+      W8a8Arguments a = good;
+      change(a);
+      (void)cutlass_w8a8_scaled_mm(a);
+    };
+  };
+  return {
+      {"W8a8Input", kInvalid,
+       "cutlass_w8a8_scaled_mm: qinput must be 2-D [M, K] of a float8 type; got float32 [4, 6]",
+       with([](W8a8Arguments& a) {
+         a.qinput = ones(float32, {4, 6});
+       })},
+      {"W8a8Weight", kInvalid,
+       "cutlass_w8a8_scaled_mm: weight must be 2-D [K, N] of a float8 type; got int8 [6, 3]",
+       with([](W8a8Arguments& a) {
+         a.weight = ones(int8, {6, 3});
+       })},
+      {"W8a8Inner", kInvalid,
+       "cutlass_w8a8_scaled_mm: weight.shape[0] must equal qinput.shape[1] = 6; got 3 (for a "
+       "matrix given as [N, K] say trans_b = true)",
+       with([](W8a8Arguments& a) {
+         a.weight = ones(float8_e4m3fn, {3, 6});
+       })},
+      {"W8a8ScaleA", kInvalid,
+       "cutlass_w8a8_scaled_mm: scale_a.shape must be one element, [4], [4, 1] or, for groups of "
+       "128, [4, 1]; got [3]",
+       with([](W8a8Arguments& a) { a.scale_a = ones(float32, {3}); })},
+      {"W8a8ScaleB", kInvalid,
+       "cutlass_w8a8_scaled_mm: scale_b.shape must be one element, [3], [3, 1] or, for blocks of "
+       "128 x 128, [1, 1]; got [1, 3]",
+       with([](W8a8Arguments& a) {
+         a.scale_b = ones(float32, {1, 3});
+       })},
+      {"W8a8NoScale", kInvalid,
+       "cutlass_w8a8_scaled_mm: scale_a must be a tensor; got an undefined one",
+       with([](W8a8Arguments& a) { a.scale_a = {}; })},
+      {"W8a8GroupSize", kInvalid, "cutlass_w8a8_scaled_mm: group_size must be at least 0; got -1",
+       with([](W8a8Arguments& a) { a.group_size = -1; })},
+      {"W8a8Rows", kInvalid,
+       "cutlass_w8a8_scaled_mm: qinput.shape[0] must be at least the 5 rows asked for; got 4",
+       with([](W8a8Arguments& a) {
+         a.input_2d = ones(float32, {5, 6});
+       })},
+      {"W8a8OutputShape", kInvalid,
+       "cutlass_w8a8_scaled_mm: output_shape must have 6 elements; got [2, 9]",
+       with([=](W8a8Arguments& a) { a.output_shape = wrong; })},
+  };
+}
+
+std::vector<ErrorRow> linear_op_errors() {
+  const TensorView w = ones(float8_e4m3fn, {6, 3});
+  const TensorView one = ones(float32, {1});
+  return {
+      {"Fp8LinearOpBatchInvariant", kInvalid,
+       "Fp8LinearOp: batch_invariant must come without dynamic per-tensor activations (their "
+       "scale is made of all rows); got both",
+       [] { Fp8LinearOp(false, GroupShape::PER_TENSOR, {}, false, true); }},
+      {"Fp8LinearOpInput", kInvalid,
+       "Fp8LinearOp.apply: input must be [..., K] of float32, bfloat16, float16 or a float8 type; "
+       "got int8 [4, 6]",
+       [=] {
+         (void)Fp8LinearOp(false).apply(ones(int8, {4, 6}), w, one);
+       }},
+      {"Fp8LinearOpQuantisedWithoutScale", kInvalid,
+       "Fp8LinearOp.apply: input_scale must be given with input that is fp8 already; got none for "
+       "float8_e5m2 [4, 6]",
+       [=] {
+         (void)Fp8LinearOp(false).apply(ones(float8_e5m2, {4, 6}), w, one);
+       }},
+      {"Fp8LinearOpDynamicWithScale", kInvalid,
+       "Fp8LinearOp.apply: input_scale must be undefined where quantisation is dynamic; got [1]",
+       [=] {
+         (void)Fp8LinearOp(false).apply(ones(float32, {4, 6}), w, one, undefined, one);
+       }},
+      {"Fp8LinearOpBound", kInvalid,
+       "Fp8LinearOp.apply: input_scale_ub must have one element; got [2]",
+       [=] {
+         (void)Fp8LinearOp(false).apply(ones(float32, {4, 6}), w, one, undefined, {},
+                                        ones(float32, {2}));
+       }},
+  };
+}
+
+}  // namespace
+
+std::vector<ErrorRow> w8a8_errors() {
+  std::vector<ErrorRow> rows = helper_errors();
+  for (const auto& part : {quantiser_errors(), product_function_errors(), linear_op_errors()}) {
+    rows.insert(rows.end(), part.begin(), part.end());
+  }
   return rows;
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of docs/known-wrong.md: what PyTorch gives beside what Octavo gives, as the tests found it.
+"""The rows of docs/known-wrong.md: what PyTorch or vLLM gives beside what Octavo gives, as the tests found it.
 
     python tests/python/test_known_wrong_page.py     writes the page's tables anew
 """
@@ -18,14 +18,16 @@ FP8, E5M2 = torch.float8_e4m3fn, torch.float8_e5m2
 BF16, F32 = torch.bfloat16, torch.float32
 ONE = torch.ones(())
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "known-wrong.md"
-ISSUES = {"": "pytorch/pytorch", "ao": "pytorch/ao", "vllm": "vllm-project/vllm", "torch-mlir": "llvm/torch-mlir"}
+ISSUES = {"": "pytorch/pytorch", "ao": "pytorch/ao", "vllm": "vllm-project/vllm", "torch-mlir": "llvm/torch-mlir",
+          "vllm-omni": "vllm-project/vllm-omni"}
+PEERS = {"vllm": "vLLM"}  # whom a section is about, by the first word of its name; PyTorch without one
 
 
 class Found(NamedTuple):
     """What one test saw. The test itself has asserted Octavo's half."""
 
-    wrong: bool  # whether PyTorch still is
-    torch: str
+    wrong: bool  # whether the peer still is
+    theirs: str
     octavo: str
 
 
@@ -81,7 +83,7 @@ def on_the_pages_machine():
 
 def line(row):
     found = outcome(row)
-    return f"| {row.what} | {links(row.issues)} | {found.torch} | {found.octavo} | `{row.test}` |"
+    return f"| {row.what} | {links(row.issues)} | {found.theirs} | {found.octavo} | `{row.test}` |"
 
 
 def links(issues):
@@ -94,7 +96,8 @@ def _link(name):
 
 
 def table(section):
-    head = "| what is wrong | issue | PyTorch | Octavo | test |\n|---|---|---|---|---|\n"
+    peer = PEERS.get(section.partition("_")[0], "PyTorch")
+    head = f"| what is wrong | issue | {peer} | Octavo | test |\n|---|---|---|---|---|\n"
     return head + "".join(line(row) + "\n" for row in ROWS if row.section == section)
 
 

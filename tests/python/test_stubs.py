@@ -66,6 +66,9 @@ def public_functions():
         return
     yield package.quantize_
     yield from (getattr(package.functional, name) for name in package.functional.__all__)
+    import octavo.w8a8_utils as w8a8
+    yield from (getattr(w8a8, name) for name in w8a8.__all__ if inspect.isfunction(getattr(w8a8, name)))
+    yield from (w8a8.QuantFP8.__init__, w8a8.QuantFP8.forward, w8a8.Fp8LinearOp.__init__, w8a8.Fp8LinearOp.apply)
     for name in package.nn.__all__:
         layer = getattr(package.nn, name)
         yield from (layer.__init__, layer.forward)

@@ -143,7 +143,28 @@ TEST_P(Quantizer, UpperAndLowerBoundsOfTheScale) {
     EXPECT_EQ(at(quantize(x, o).scale, 0), 3.0);
   }
   const QuantizeOptions affine{.azp = true, .min_scale = 3.0F};
+  const Tensor zeros = values(float32, {1, 3}, {0, -0.0, 0});
+  for (const ScaleRounding rounding : {ScaleRounding::none, ScaleRounding::power_of_two}) {
+    const Quantized q = quantize(zeros, {.min_scale = 0.3F, .rounding = rounding});
+    EXPECT_EQ(float_at(q.scale, 0), rounding == ScaleRounding::none ? 0.3F : 0.5F);
+  }
   expect_section6(x, affine, quantize(x, affine));
+}
+
+TEST_P(Quantizer, ScalesAimAtTheMagnitudeAskedFor) {
+  const Tensor x = gaussians(float32, {6, 40}, 8, 10.0);
+  for (const DType dtype : kSymmetric) {
+    for (const Granularity& granularity : {per_tensor(), per_token(), group(16), block(4, 8)}) {
+      const QuantizeOptions o{.dtype = dtype, .granularity = granularity, .qmax = 56.0F};
+      const Quantized q = quantize(x, o);
+      expect_section6(x, o, q);
+      double most = 0.0;
+      for (std::int64_t i = 0; i < q.data.numel(); ++i) {
+        most = std::max(most, std::abs(at(q.data, i)));
+      }
+      EXPECT_EQ(most, 56.0);
+    }
+  }
 }
 
 TEST_P(Quantizer, RowsOfZerosGetScaleOneAndCodesZero) {

@@ -91,7 +91,7 @@ inline CellExpected expected_cell(const std::vector<float>& x, const QuantizeOpt
     return {s, static_cast<std::int64_t>(std::nearbyintf(qmin - low / s))};
   }
   absmax = std::fmin(absmax, o.scale_ub);
-  if (absmax == 0.0F) return {std::fmax(1.0F, o.min_scale), 0};
+  if (absmax == 0.0F && !(o.min_scale > 0.0F)) return {1.0F, 0};
   int exponent = 0;
   if (o.rounding == ScaleRounding::mx_floor) {
     int top = 0;
@@ -99,7 +99,7 @@ inline CellExpected expected_cell(const std::vector<float>& x, const QuantizeOpt
     (void)std::frexp(aim(o.dtype), &top);
     return {static_cast<float>(std::exp2(std::max(exponent - top, -126))), 0};
   }
-  float s = absmax / static_cast<float>(aim(o.dtype));
+  float s = absmax / (o.qmax > 0.0F ? o.qmax : static_cast<float>(aim(o.dtype)));
   s = std::fmax(std::fmax(s, o.min_scale), smallest);
   if (o.rounding == ScaleRounding::power_of_two) {
     const double fraction = std::frexp(static_cast<double>(s), &exponent);

@@ -14,13 +14,15 @@ from ._library import _library, as_gradient, define
 # ---- codes and scales -----------------------------------------------------------------------------
 
 
-def _quantize_kernel(x, scale, dtype, granularity):
+def _quantize_kernel(x, scale, dtype, granularity, scale_ub=None, min_scale=0.0, qmax=0.0):
     given = {} if scale is None else {"scale": scale}
-    q = _octavo.quantize(x, dtype, granularity, **given)
+    if scale_ub is not None:
+        given["scale_ub"] = scale_ub.item()
+    q = _octavo.quantize(x, dtype, granularity, min_scale=min_scale, qmax=qmax, **given)
     return q.data, q.scale
 
 
-def _quantize_fake(x, scale, dtype, granularity):
+def _quantize_fake(x, scale, dtype, granularity, scale_ub=None, min_scale=0.0, qmax=0.0):
     rows, cols = x.shape
     if granularity == "tensor":
         shape = (1, 1)
@@ -34,12 +36,12 @@ def _quantize_fake(x, scale, dtype, granularity):
     return x.new_empty((rows, cols), dtype=dtype), x.new_empty(shape, dtype=torch.float32)
 
 
-quantize = define("quantize(Tensor x, Tensor? scale, ScalarType dtype, str granularity) "
-                  "-> (Tensor, Tensor)", _quantize_kernel, _quantize_fake)
+quantize = define("quantize(Tensor x, Tensor? scale, ScalarType dtype, str granularity, Tensor? scale_ub=None, "
+                  "float min_scale=0., float qmax=0.) -> (Tensor, Tensor)", _quantize_kernel, _quantize_fake)
 
 
 def _no_gradient(ctx, *grads):
-    return (None,) * 4
+    return (None,) * 7
 
 
 torch.library.register_autograd(

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The product behind octavo.w8a8_utils: what shapes of scales mean, and vLLM's one operator."""
+
+import math
+
+import torch
+
+from .. import _octavo
+from .._octavo import PackedWeight
+from .._operations import scaled_mm as _packed_mm
+from . import _matmul
+from ._library import define, differentiate
+
+FP8 = (torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz)
+
+
+def product(operation, qinput, weight, out_dtype, scale_a, scale_b, bias, input_2d, output_shape, group_size):
+    _check_codes(operation, "qinput", qinput)
+    rows = _rows_of(qinput, input_2d, output_shape)
+    if rows > qinput.shape[0]:
+        raise ValueError(f"{operation}: qinput.shape[0] must be at least the {rows} rows asked for; got "
+                         f"{qinput.shape[0]}")
+    scale_a, granularity_a = _activation_scale(operation, scale_a, qinput, rows, group_size)
+    packed = type(weight) is PackedWeight
+    scale_b, granularity_b = _weight_scale(operation, scale_b, weight)
+    k = weight.k if packed else weight.shape[0]
+    if k != qinput.shape[1]:
+        raise ValueError(f"{operation}: weight must be [K, N] with K = {qinput.shape[1]} (a stored weight [N, K] "
+                         f"transposed); got K = {k}")
+    if rows != qinput.shape[0]:
+        qinput = qinput[:rows]
+    if packed:
+        carried = {} if scale_b is None else {"scale_b": scale_b, "granularity_b": granularity_b}
+        y = _packed_mm(qinput, weight, scale_a, bias=bias, out_dtype=out_dtype,
+                       granularity_a=granularity_a, **carried)
+    else:
+        y = _matmul.scaled_mm(qinput, weight, scale_a, scale_b, bias, None, out_dtype, granularity_a,
+                              granularity_b, None, None, None, None, False, False, True, False, None)
+    return y if output_shape is None else y.reshape(output_shape)
+
+
+def _check_codes(operation, name, codes):
+    if codes.dim() != 2 or codes.dtype not in FP8:
+        raise ValueError(f"{operation}: {name} must be 2-D of a float8 type; got {codes.dtype} {list(codes.shape)}")
+
+
+def _rows_of(qinput, input_2d, output_shape):
+    """M: codes may have more rows, which are padding."""
+    if input_2d is not None:
+        return input_2d.shape[0]
+    leading = qinput.shape[:1] if output_shape is None else output_shape[:-1]
+    return qinput.shape[0] if -1 in leading else math.prod(leading)
+
+
+def _activation_scale(operation, scale, qinput, rows, group_size):
+    if scale is None:
+        raise ValueError(f"{operation}: scale_a must be given; got none")
+    if group_size is not None and group_size < 1:
+        raise ValueError(f"{operation}: group_size must be at least 1; got {group_size}")
+    if scale.dim() == 0 or scale.shape == (1,):
+        return scale, "tensor"
+    size = group_size or 128
+    groups = -(-qinput.shape[1] // size)
+    for count in (qinput.shape[0], rows):
+        grouped = scale.shape == (count, groups)
+        token = _is_vector(scale, count) and not (grouped and group_size)
+        if token or grouped:
+            if count != rows:
+                scale = scale[:rows]
+            return scale, "token" if token else f"group{size}"
+    if scale.numel() == 1:
+        return scale, "tensor"
+    raise ValueError(f"{operation}: scale_a.shape must be one element, [{rows}], [{rows}, 1] or, for groups of "
+                     f"{size}, [{rows}, {groups}]; got {list(scale.shape)}")
+
+
+def _weight_scale(operation, scale, weight):
+    if type(weight) is PackedWeight:
+        if scale is None:
+            return None, None
+        k, n = weight.k, weight.n
+    else:
+        _check_codes(operation, "weight", weight)
+        k, n = weight.shape
+    if scale is None:
+        raise ValueError(f"{operation}: scale_b must be given; got none")
+    if scale.numel() == 1:
+        return scale, "tensor"
+    if _is_vector(scale, n):
+        return scale, "channel"
+    blocks = (-(-n // 128), -(-k // 128))
+    if scale.shape == blocks:
+        return scale.t(), "block128x128"
+    raise ValueError(f"{operation}: scale_b.shape must be one element, [{n}], [{n}, 1] or, for blocks of 128 x 128, "
+                     f"{list(blocks)}; got {list(scale.shape)}")
+
+
+def _is_vector(scale, length):
+    return scale.shape == (length,) or scale.shape == (length, 1)
+
+
+# ---- torch.ops.octavo.rocm_per_tensor_w8a8_scaled_mm_impl ---------------------------------------------
+
+
+def fake(qinput, weight, out_dtype, scale_a, scale_b, bias, input_2d):
+    return qinput.new_empty((*qinput.shape[:-1], weight.shape[1]), dtype=out_dtype)
+
+
+def _impl(qinput, weight, out_dtype, scale_a, scale_b, bias, input_2d):
+    return product("rocm_per_tensor_w8a8_scaled_mm_impl", qinput, weight, out_dtype, scale_a, scale_b, bias,
+                    None, None, None)
+
+
+def _impl_vjp(grad, wanted, options, qinput, weight, out_dtype, scale_a, scale_b, bias, input_2d):
+    name = "rocm_per_tensor_w8a8_scaled_mm_impl"
+    scale_a, granularity_a = _activation_scale(name, scale_a, qinput, qinput.shape[0], None)
+    scale_b, granularity_b = _weight_scale(name, scale_b, weight)
+    found = _octavo.scaled_mm_vjp(grad, [False, False, *wanted, *[False] * 4], options, qinput, weight, scale_a,
+                                  scale_b, bias, None, out_dtype, granularity_a, granularity_b)
+    if wanted[2] and granularity_b == "block128x128":
+        found[-1] = found[-1].t()  # as it was given
+    return found
+
+
+_IMPL_ARGUMENTS = ("Tensor qinput, Tensor weight, ScalarType out_dtype, Tensor scale_a, Tensor scale_b, "
+                   "Tensor? bias, Tensor input_2d")
+impl = define(f"rocm_per_tensor_w8a8_scaled_mm_impl({_IMPL_ARGUMENTS}) -> Tensor", _impl,
+                        fake)
+differentiate(impl, _IMPL_ARGUMENTS, _impl_vjp, (5, 3, 4), ())
