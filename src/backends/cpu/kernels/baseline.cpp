@@ -73,6 +73,7 @@ inline void put_saturated(Lanes<std::uint32_t, 4> a, Lanes<std::uint32_t, 4> b,
 }
 
 #include "backends/cpu/kernels/quantize-inl.hpp"
+#include "backends/cpu/kernels/silu-inl.hpp"
 
 void finish_tile(const FinishTile& tile) noexcept { finish<4>(tile); }
 
@@ -97,6 +98,8 @@ const Kernels kBaselineKernels{
     &Quantize<4>::codes,
     &Quantize<4>::absmax,
     &Quantize<4>::magnitudes,
-    &Quantize<4>::ranges};
+    &Quantize<4>::ranges,
+    &Silu<4>::rows,
+    &add_scaled};
 
 }  // namespace octavo::cpu
