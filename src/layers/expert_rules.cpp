@@ -142,11 +142,12 @@ Result<ExpertCall> expert_call(const ExpertTensors& t, const ExpertWeights& w13,
   return call;
 }
 
-Result<FlatOut> expert_out(const ExpertCall& call, const TensorView& x,
+Result<FlatOut> expert_out(const ExpertCall& call, const ExpertTensors& t,
                            const FusedExpertsOptions& o) {
-  OCTAVO_TRY_ASSIGN(FlatOut out, flatten_out(kSite13, x, call.w2->n(), call.out_dtype, o.out));
+  OCTAVO_TRY_ASSIGN(FlatOut out, flatten_out(kSite13, t.x, call.w2->n(), call.out_dtype, o.out));
   const std::pair<const TensorView&, const char*> inputs[] = {
-      {x, "x"}, {o.bias13, "bias13"}, {o.bias2, "bias2"}};
+      {t.x, "x"},           {t.weights, "topk_weights"}, {t.ids, "topk_ids"},
+      {o.bias13, "bias13"}, {o.bias2, "bias2"},          {o.expert_map, "expert_map"}};
   for (const auto& [view, word] : inputs) {
     if (!o.out.defined() || !overlap(o.out, view)) continue;
     return fail(Code::invalid_argument, "fused_experts: out must not overlap {}; got shared memory",

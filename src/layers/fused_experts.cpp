@@ -156,8 +156,9 @@ Result<Tensor> run_experts(const TensorView& x, const ExpertWeights& w13, const 
                            const TensorView& weights, const TensorView& ids,
                            const FusedExpertsOptions& o, const ExecContext& context) {
   OCTAVO_TRY(check_device(kFusedExperts, context));
-  OCTAVO_TRY_ASSIGN(const ExpertCall call, expert_call({x, weights, ids}, w13, w2, o));
-  OCTAVO_TRY_ASSIGN(const FlatOut out, expert_out(call, x, o));
+  const ExpertTensors tensors{x, weights, ids};
+  OCTAVO_TRY_ASSIGN(const ExpertCall call, expert_call(tensors, w13, w2, o));
+  OCTAVO_TRY_ASSIGN(const FlatOut out, expert_out(call, tensors, o));
   OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kFusedExperts, o.backend));
   PinnedExecutor executor(executor_of(context));
   ExecContext pinned = context;

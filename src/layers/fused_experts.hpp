@@ -34,7 +34,7 @@ Result<ExpertCall> expert_call(const ExpertTensors& tensors, const ExpertWeights
                                const ExpertWeights& w2, const FusedExpertsOptions& options);
 
 /// The supplied output, checked, or a new one.
-Result<FlatOut> expert_out(const ExpertCall& call, const TensorView& x,
+Result<FlatOut> expert_out(const ExpertCall& call, const ExpertTensors& tensors,
                            const FusedExpertsOptions& options);
 
 /// A rule that refuses what is not finite finds none in x.

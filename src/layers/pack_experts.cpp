@@ -125,6 +125,7 @@ Result<ExpertWeights> run_pack(const TensorView& weight, const PackExpertsOption
   content->n = weight.shape[1];
   content->k = weight.shape[2];
   content->activation = o.activation;
+  if (content->activation) content->activation->codes = content->activation->scales = {};
   StoredScale stored;
   if (o.scale.kind() == Scale::Kind::tensor) {
     OCTAVO_TRY(check_tensor(kSite, Arg::scale_b, o.scale.values()));
@@ -136,7 +137,7 @@ Result<ExpertWeights> run_pack(const TensorView& weight, const PackExpertsOption
   Slices slices;
   for (std::int64_t e = 0; e < weight.shape[0]; ++e) {
     const TensorView b = weight[e].transposed();
-    const PackOptions options{scale_of(o.scale, stored, e), o.activation, o.backend};
+    const PackOptions options{scale_of(o.scale, stored, e), content->activation, o.backend};
     OCTAVO_TRY_ASSIGN(const std::shared_ptr<PackedWeightData> expert, outlined(kSite, b, options));
     if (e == 0) {
       const std::size_t bytes = expert->layout->bytes(b.dtype, expert->k, expert->n);
