@@ -235,13 +235,13 @@ Tensor compose_experts(const ExpertOperands& o, const ExpertWeights& w13, const 
   const Tensor out = Tensor::empty(line.out, {line.tokens, w2.n()});
   for (std::int64_t m = 0; m < line.tokens; ++m) {
     for (std::int64_t j = 0; j < w2.n(); ++j) {
-      volatile float sum = 0.0F;  // each step rounded by itself
+      float sum = 0.0F;
       for (std::int64_t t = 0; t < line.topk; ++t) {
         const std::int64_t route = m * line.topk + t;
-        volatile float term =
+        const float term =
             o.routing.weights.data_as<float>()[route] *
             y.data_as<float>()[order.places[static_cast<std::size_t>(route)] * w2.n() + j];
-        sum = sum + term;
+        sum += term;
       }
       store(out.view(), m * w2.n() + j, static_cast<double>(sum));
     }

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "kit/experts.hpp"
-#include "kit/measure_quantize.hpp"
 #include "kit/peak.hpp"
 #include "kit/rotation.hpp"
 #include "kit/work.hpp"
@@ -97,6 +96,11 @@ PeakKind peak_of(const ExpertsLine& line) {
   return line.a == DType::float32 || line.a == DType::float16 ? PeakKind::fp32 : PeakKind::bf16;
 }
 
+// Null: the backend is chosen.
+const char* name_of(const std::string& backend) {
+  return backend.empty() ? nullptr : backend.c_str();
+}
+
 bool matches(const ExpertOperands& o, const ExpertWeights& w13, const ExpertWeights& w2,
              const char* backend) {
   FusedExpertsOptions options;
@@ -107,20 +111,38 @@ bool matches(const ExpertOperands& o, const ExpertWeights& w13, const ExpertWeig
 
 }  // namespace
 
-std::string experts_backend(const std::string& forced) { return quantize_backend(forced); }
+std::string experts_backend(const ExpertsLine& line, const std::string& forced) {
+  ExpertsLine small = line;
+  small.experts = small.topk = 1;
+  small.tokens = 1;
+  const ExpertOperands o(small);
+  const char* backend = name_of(forced);
+  const FusedExpertsExplanation e =
+      explain_fused_experts(o.x, o.pack(2 * line.inner, line.hidden, 0, backend),
+                            o.pack(line.hidden, line.inner, 0, backend), o.routing.weights,
+                            o.routing.ids, {.backend = backend});
+  std::string chosen;
+  for (const Explanation& product : e.products) {
+    for (const Candidate& c : product.candidates) {
+      if (!c.chosen || c.backend == chosen) continue;
+      chosen += (chosen.empty() ? "" : " and ") + c.backend;
+    }
+  }
+  return chosen;
+}
 
 bool experts_match_composition(const ExpertsLine& line, const std::string& backend) {
   const ExpertOperands operands(line);
-  const ExpertWeights w13 = operands.pack(2 * line.inner, line.hidden, 0, backend.c_str());
-  const ExpertWeights w2 = operands.pack(line.hidden, line.inner, 0, backend.c_str());
-  return matches(operands, w13, w2, backend.c_str());
+  const ExpertWeights w13 = operands.pack(2 * line.inner, line.hidden, 0, name_of(backend));
+  const ExpertWeights w2 = operands.pack(line.hidden, line.inner, 0, name_of(backend));
+  return matches(operands, w13, w2, name_of(backend));
 }
 
 ExpertsFigure measure_experts(const ExpertsLine& line, const MeasureOptions& o) {
   ExpertsFigure f;
-  f.backend = experts_backend(o.backend);
+  f.backend = experts_backend(line, o.backend);
   const ExecContext context{.executor = o.executor};
-  const char* backend = f.backend.c_str();
+  const char* backend = name_of(o.backend);
   ExpertsRotation rotation(line, backend);
   f.touched = rotation.touched();
   f.matches_composition = matches(rotation.operands(), rotation.w13(), rotation.w2(), backend);

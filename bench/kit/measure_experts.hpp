@@ -10,7 +10,7 @@
 namespace octavo::kit {
 
 struct ExpertsFigure {
-  std::string backend;  ///< of both products
+  std::string backend;  ///< of the products
   int rounds = 0;
   std::int64_t touched = 0;  ///< experts that have rows
   double median_us = 0, best_us = 0;
@@ -29,8 +29,9 @@ struct ExpertsFigure {
 /// of the options do not count. Throws Error for a line that is wrong.
 ExpertsFigure measure_experts(const ExpertsLine& line, const MeasureOptions& options);
 
-/// The backend of a line's products, and whether it gives the bits of the separate operations.
-std::string experts_backend(const std::string& forced);
+/// The backends of a line's products, and whether they give the bits of the separate operations.
+/// An empty name forces none.
+std::string experts_backend(const ExpertsLine& line, const std::string& forced);
 bool experts_match_composition(const ExpertsLine& line, const std::string& backend);
 
 }  // namespace octavo::kit

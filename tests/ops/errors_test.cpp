@@ -27,7 +27,7 @@ std::vector<ErrorRow> all_rows() {
   std::vector<ErrorRow> rows;
   for (const auto& part :
        {product_errors(), scale_errors(), grouped_errors(), functional_errors(), quantize_errors(),
-        weight_errors(), llm_int8_errors(), line_errors(), gradient_errors()}) {
+        weight_errors(), llm_int8_errors(), line_errors(), expert_errors(), gradient_errors()}) {
     rows.insert(rows.end(), part.begin(), part.end());
   }
   return rows;

@@ -55,8 +55,9 @@ int time_experts(const kit::ExpertsLine& line, const kit::MeasureOptions& o, boo
   return code;
 }
 
-int check_experts(const kit::ExpertsLine& line, const std::string& backend, bool json) {
-  const bool same = kit::experts_match_composition(line, backend);
+int check_experts(const kit::ExpertsLine& line, const std::string& forced, bool json) {
+  const bool same = kit::experts_match_composition(line, forced);
+  const std::string backend = kit::experts_backend(line, forced);
   if (json) {
     print_json({{"type", "check"},
                 {"line", to_string(line)},
@@ -79,8 +80,8 @@ int bench_experts(const std::string& text, QuantizeVerb verb, const kit::Measure
                   bool json) {
   const kit::ExpertsLine line = kit::parse_experts_line(text);
   if (verb == QuantizeVerb::time) return time_experts(line, options, json);
-  const std::string backend = kit::experts_backend(options.backend);
-  if (verb == QuantizeVerb::check) return check_experts(line, backend, json);
+  if (verb == QuantizeVerb::check) return check_experts(line, options.backend, json);
+  const std::string backend = kit::experts_backend(line, options.backend);
   if (json) {
     print_json({{"type", "line"}, {"line", to_string(line)}, {"backend", backend}});
   } else {
