@@ -7,16 +7,12 @@
 #include <array>
 #include <string>
 
-#include "arguments.hpp"
+#include "activation.hpp"
 #include "bindings.hpp"
 #include "gradients.hpp"
 
 namespace octavo::python {
-namespace {
 
-using Name = std::optional<std::string>;
-
-// How activations meet a weight in `linear`: a data type and a granularity, or LLM.int8.
 std::optional<ActivationQuant> parse_activation(const Call& call, nb::handle dtype,
                                                 const std::string& granularity, bool azp,
                                                 double outlier_threshold, bool llm_int8) {
@@ -31,9 +27,9 @@ std::optional<ActivationQuant> parse_activation(const Call& call, nb::handle dty
   return rule;
 }
 
-nb::object activation_of(const PackedWeight& weight) {
-  if (!weight.activation()) return nb::none();
-  const ActivationQuant& rule = *weight.activation();
+nb::object activation_of(const std::optional<ActivationQuant>& activation) {
+  if (!activation) return nb::none();
+  const ActivationQuant& rule = *activation;
   nb::dict d;
   d["activation"] = std::string(name(rule.spec.dtype));
   d["activation_granularity"] = to_string(rule.spec.granularity);
@@ -42,6 +38,10 @@ nb::object activation_of(const PackedWeight& weight) {
   d["outlier_threshold"] = rule.outlier_threshold;
   return d;
 }
+
+namespace {
+
+using Name = std::optional<std::string>;
 
 PackedWeight packed(nb::handle weight, nb::handle scale, nb::handle granularity,
                     nb::handle activation, const std::string& activation_granularity, bool azp,
@@ -112,7 +112,9 @@ void bind_class(nb::module_& m) {
           "The codes' data type, by name.")
       .def_prop_ro("nbytes", &PackedWeight::bytes, "Bytes of the packed codes.")
       .def_prop_ro("layout", &PackedWeight::layout, "Whose layout it is, and its version.")
-      .def_prop_ro("activation", activation_of, "The activation rule as pack's arguments, or None.")
+      .def_prop_ro(
+          "activation", [](const PackedWeight& w) { return activation_of(w.activation()); },
+          "The activation rule as pack's arguments, or None.")
       .def("unpack", unpacked, nb::arg("like").none() = nb::none(),
            "Codes [K, N] and scales, bit for bit, as an octavo.Quantized of NumPy arrays, or of "
            "tensors like `like`.")
@@ -122,8 +124,8 @@ void bind_class(nb::module_& m) {
       .def("__reduce__",
            [](const PackedWeight& w) {
              const nb::object restore = nb::module_::import_("octavo").attr("_restore_packed");
-             return nb::make_tuple(restore,
-                                   nb::make_tuple(unpacked(w, nb::none()), activation_of(w)));
+             return nb::make_tuple(
+                 restore, nb::make_tuple(unpacked(w, nb::none()), activation_of(w.activation())));
            })
       .def("__repr__", [](const PackedWeight& w) {
         return "PackedWeight(" + std::string(name(w.dtype())) + " [" + std::to_string(w.k()) +

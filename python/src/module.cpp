@@ -56,4 +56,5 @@ NB_MODULE(_octavo, m) {
   bind_llm_int8(m);
   bind_checkpoint(m);
   bind_explain(m);
+  bind_experts(m);
 }

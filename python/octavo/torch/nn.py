@@ -21,8 +21,9 @@ from ._linear import linear as _linear_operator
 from ._schemes import SCHEMES
 from ._straight_through import QMAX, quantize, straight_through_mm
 from ._weight import QuantizedWeight
+from .moe import FusedMoE, fused_topk
 
-__all__ = ["Fp8Linear", "GroupedLinear", "Int8Linear", "Linear8bitLt", "QatLinear"]
+__all__ = ["Fp8Linear", "FusedMoE", "GroupedLinear", "Int8Linear", "Linear8bitLt", "QatLinear", "fused_topk"]
 
 
 class _QuantizedLinear(torch.nn.Module):
