@@ -84,7 +84,7 @@ struct SiluAndMulOptions {
 /// y[i] = cast(silu(x[i]) * x[I + i]) for x [..., 2 I] of bfloat16, float16 or float32.
 ///
 /// silu(x) = x / (1 + e^-x) in float32 arithmetic whose bits are the same on every machine: within
-/// 3 ulp of the exact value, half a step of the smallest numbers included; -0 at -infinity.
+/// 4 ulp of the exact value, half a step of the smallest numbers included; -0 at -infinity.
 /// Source: specification section 7. Throws Error.
 OCTAVO_API Tensor silu_and_mul(const TensorView& x, const SiluAndMulOptions& options = {},
                                const ExecContext& context = {});

@@ -67,7 +67,7 @@ def silu_and_mul(x: Tensor, out_dtype: DTypeLike | None = None, *, out: Tensor |
                  backend: str | None = None) -> Result:
     """silu(x[..., :I]) * x[..., I:] in float32, converted once: [..., I] of out_dtype, by default x's type.
 
-    The bits are the same on every machine; silu is within 3 ulp of its exact value. No gradient
+    The bits are the same on every machine; silu is within 4 ulp of its exact value. No gradient
     flows through it.
     """
     function = torch_operations().silu_and_mul if is_torch(x) else _octavo.silu_and_mul

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// silu_and_mul: within 3 ulp of the exact value, and the same bits on every backend.
+// silu_and_mul: within 4 ulp of the exact value, and the same bits on every backend.
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -36,7 +36,7 @@ double ulp(double value) {
   return std::max(std::ldexp(1.0, std::ilogb(value) - 23), least);
 }
 
-TEST(SiluAndMul, StaysWithinThreeUlp) {
+TEST(SiluAndMul, StaysWithinFourUlp) {
   std::vector<float> gates;
   for (std::uint32_t bits = 0; bits < 0x7F800000U; bits += 7919) {
     gates.push_back(std::bit_cast<float>(bits));
@@ -49,7 +49,7 @@ TEST(SiluAndMul, StaysWithinThreeUlp) {
     const double exact = exact_silu(static_cast<double>(gates[i]));
     const double got = static_cast<double>(y.data_as<float>()[i]);
     const double distance = std::abs(got - exact) / ulp(exact);
-    ASSERT_LE(distance, 3.0) << gates[i];
+    ASSERT_LE(distance, 4.0) << gates[i];
     most = std::max(most, distance);
   }
   EXPECT_GT(most, 0.4);  // the comparison is one of float32 numbers

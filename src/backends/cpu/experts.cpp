@@ -11,7 +11,7 @@
 namespace octavo::cpu {
 namespace {
 
-constexpr std::int64_t kPieceColumns = 1024;
+constexpr std::int64_t kPieceColumns = 2048;
 using Piece = std::array<float, static_cast<std::size_t>(kPieceColumns)>;
 
 // A silu costs about as much as moving so many elements.

@@ -37,8 +37,9 @@ struct Silu {
     const Words least = Words{} + static_cast<std::uint32_t>(-126);
     const Floats e = p * power(ints(n) < -126 ? least : n);
     const Words half = reinterpret_cast<const Words&>(static_cast<const Ints&>(ints(n) >> 1));
-    const Floats below = low * p / (e + 1.0F) * power(half) * power(n - half);
-    return x < 0.0F ? below : x / (e + 1.0F);
+    const Floats quotient = (x < 0.0F ? low * p : x) / (e + 1.0F);
+    const Floats below = quotient * power(half) * power(n - half);
+    return x < 0.0F ? below : quotient;
   }
 
   // out[i] = silu(gate[i]) * up[i]; out may be either of them.
