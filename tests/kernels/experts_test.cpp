@@ -63,10 +63,10 @@ TEST(ExpertKernels, SiluAndMulHasTheBitsOfTheBaseline) {
       const Row want(std::vector<float>(count, 7.0F));
       const Row got(std::vector<float>(count, 7.0F));
       const auto length = static_cast<std::int64_t>(count);
-      cpu::kBaselineKernels.silu_and_mul(gate.data(), up.data(), length, want.data());
-      kernel->silu_and_mul(gate.data(), up.data(), length, got.data());
+      cpu::kBaselineKernels.silu_and_mul(gate.data(), up.data(), length, want.data(), 0);
+      kernel->silu_and_mul(gate.data(), up.data(), length, got.data(), 64);
       EXPECT_EQ(got.bits(), want.bits()) << kernel->on_floats << ", " << count;
-      kernel->silu_and_mul(gate.data(), up.data(), length, gate.data());
+      kernel->silu_and_mul(gate.data(), up.data(), length, gate.data(), 1 << 20);
       EXPECT_EQ(gate.bits(), want.bits()) << "in place";
     }
   }
@@ -76,7 +76,7 @@ TEST(ExpertKernels, SiluOfNotANumberIsNone) {
   for (const Kernels* kernel : cpu::usable_kernels()) {
     const Row gate(std::vector<float>(17, std::nanf("")));
     const Row up(std::vector<float>(17, 1.0F));
-    kernel->silu_and_mul(gate.data(), up.data(), 17, up.data());
+    kernel->silu_and_mul(gate.data(), up.data(), 17, up.data(), 0);
     for (int i = 0; i < 17; ++i) EXPECT_TRUE(std::isnan(up.data()[i]));
   }
 }
@@ -93,7 +93,8 @@ TEST(ExpertKernels, AddScaledRoundsProductAndSum) {
         if (std::isnan(sums[i])) sums[i] = 0.0F;
       }
       const Row got(start);
-      kernel->add_scaled(Row(x).data(), 0.3F, static_cast<std::int64_t>(count), got.data());
+      kernel->add_scaled(Row(x).data(), 0.3F, static_cast<std::int64_t>(count), got.data(),
+                         got.data());
       for (std::size_t i = 0; i < count; ++i) {
         if (std::isnan(got.data()[i])) got.data()[i] = 0.0F;
       }

@@ -31,7 +31,8 @@ const float* floats_of(const TensorView& x, std::int64_t row, std::int64_t colum
   return piece.data();
 }
 
-void silu_row(const SiluProblem& p, std::int64_t row) noexcept {
+// `ahead`: the bytes from this row of x to one that is read soon.
+void silu_row(const SiluProblem& p, std::int64_t row, std::int64_t ahead) noexcept {
   const TensorView& out = p.out;
   const std::int64_t inner = out.shape[1];
   const bool in_place = whole_floats(out, out.at(row * out.strides[0]));
@@ -43,7 +44,7 @@ void silu_row(const SiluProblem& p, std::int64_t row) noexcept {
     const float* gate = floats_of(p.x, row, i, count, gates);
     const float* up = floats_of(p.x, row, inner + i, count, ups);
     float* products = in_place ? static_cast<float*>(to) : gates.data();
-    best_kernels().silu_and_mul(gate, up, count, products);
+    best_kernels().silu_and_mul(gate, up, count, products, gate == gates.data() ? 0 : ahead);
     if (in_place) continue;
     narrow(best_kernels(), out.dtype, products, count, to, out.strides[1], p.overflow);
   }
@@ -52,16 +53,22 @@ void silu_row(const SiluProblem& p, std::int64_t row) noexcept {
 void combine_row(const CombineProblem& p, std::int64_t m) noexcept {
   const TensorView& out = p.out;
   const std::int64_t columns = out.shape[1];
+  const std::int64_t routes = out.shape[0] * p.slots;
+  const auto row_of = [&](std::int64_t route) {
+    const std::int64_t place = route < routes ? p.places[route] : -1;
+    return place < 0 ? nullptr : static_cast<const float*>(p.rows.at(place * p.rows.strides[0]));
+  };
   Piece sums;
   for (std::int64_t j = 0; j < columns; j += kPieceColumns) {
     const std::int64_t count = std::min(kPieceColumns, columns - j);
     std::fill_n(sums.data(), count, 0.0F);
     for (std::int64_t t = m * p.slots; t < (m + 1) * p.slots; ++t) {
-      const std::int64_t place = p.places[t];
-      if (place < 0) continue;
+      const float* row = row_of(t);
+      if (row == nullptr) continue;
+      const float* next = row_of(t + 1);
       const float factor = p.factors != nullptr ? p.factors[t] : 1.0F;
-      const auto* row = static_cast<const float*>(p.rows.at(place * p.rows.strides[0] + j));
-      best_kernels().add_scaled(row, factor, count, sums.data());
+      best_kernels().add_scaled(row + j, factor, count, sums.data(),
+                                next != nullptr ? next + j : sums.data());
     }
     narrow(best_kernels(), out.dtype, sums.data(), count,
            out.at(m * out.strides[0] + j * out.strides[1]), out.strides[1], p.overflow);
@@ -73,9 +80,10 @@ void combine_row(const CombineProblem& p, std::int64_t m) noexcept {
 void silu_and_mul(const SiluProblem& p, const ExecContext& context) noexcept {
   const std::int64_t rows = p.out.shape[0];
   const std::int64_t work = rows * p.out.shape[1] * kSiluElements;
+  const std::int64_t ahead = p.x.strides[0] * element_bytes(p.x.dtype);
   for_each_band(context, bands_of(context, rows, work), rows,
                 [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-                  for (std::int64_t r = begin; r < end; ++r) silu_row(p, r);
+                  for (std::int64_t r = begin; r < end; ++r) silu_row(p, r, ahead);
                 });
 }
 

@@ -91,8 +91,8 @@ inline void put_with_signs(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> 
 inline constexpr int kLanesWithSigns = 16;
 #include "backends/cpu/kernels/statistics-inl.hpp"
 
+#include "backends/cpu/kernels/experts-inl.hpp"
 #include "backends/cpu/kernels/quantize-inl.hpp"
-#include "backends/cpu/kernels/silu-inl.hpp"
 
 void finish_tile(const FinishTile& tile) noexcept { finish<16>(tile); }
 
@@ -114,5 +114,5 @@ constexpr Kernels kTable{"8x16 tile, AVX-512, exact sums through float32 in step
                          &Quantize<16>::absmax,
                          &Quantize<16>::magnitudes,
                          &Quantize<16>::ranges,
-                         &Silu<16>::rows,
-                         &add_scaled};
+                         &Experts<16>::silu_and_mul,
+                         &Experts<16>::add_scaled};

@@ -72,8 +72,8 @@ inline void put_saturated(Lanes<std::uint32_t, 4> a, Lanes<std::uint32_t, 4> b,
 #endif
 }
 
+#include "backends/cpu/kernels/experts-inl.hpp"
 #include "backends/cpu/kernels/quantize-inl.hpp"
-#include "backends/cpu/kernels/silu-inl.hpp"
 
 void finish_tile(const FinishTile& tile) noexcept { finish<4>(tile); }
 
@@ -99,7 +99,7 @@ const Kernels kBaselineKernels{
     &Quantize<4>::absmax,
     &Quantize<4>::magnitudes,
     &Quantize<4>::ranges,
-    &Silu<4>::rows,
-    &add_scaled};
+    &Experts<4>::silu_and_mul,
+    &Experts<4>::add_scaled};
 
 }  // namespace octavo::cpu

@@ -125,7 +125,3 @@ void add_products(const float* a, const float* b, std::int64_t count, double* su
     sums[i] += static_cast<double>(a[i]) * static_cast<double>(b[i]);
   }
 }
-
-void add_scaled(const float* x, float factor, std::int64_t count, float* sums) noexcept {
-  for (std::int64_t i = 0; i < count; ++i) sums[i] += x[i] * factor;
-}

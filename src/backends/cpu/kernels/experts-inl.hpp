@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The activation of gated layers. Included after lanes-inl.hpp inside an instruction-set region.
+// The activation of gated layers, and weighted sums of rows. Included after lanes-inl.hpp inside an
+// instruction-set region.
 //
 // With a = min(|x|, 128) and e^-a = 2^n p, p a polynomial in f = -a - n ln2:
 //   x >= 0: x / (1 + e^-a)      x < 0: max(x, -128) * p / (1 + e^-a) * 2^n, rounded once at the end
@@ -7,7 +8,7 @@
 // the way, it meets a NaN again in the quotient.
 
 template <int lanes>
-struct Silu {
+struct Experts {
   using Floats = Lanes<float, lanes>;
   using Words = Lanes<std::uint32_t, lanes>;
   using Ints = Lanes<std::int32_t, lanes>;
@@ -20,7 +21,7 @@ struct Silu {
   // 2^n for n in [-126, 127].
   static OCTAVO_SILU Floats power(Words n) { return floats((n + 127U) << 23); }
 
-  static OCTAVO_SILU Floats of(Floats x) {
+  static OCTAVO_SILU Floats silu(Floats x) {
     constexpr float kBeyond = 128.0F;  // e^-128 * 128 is less than half of any number
     const Floats magnitude = floats(words(x) & 0x7FFFFFFFU);
     const Floats a = magnitude > kBeyond ? all(kBeyond) : magnitude;
@@ -42,12 +43,14 @@ struct Silu {
     return x < 0.0F ? below : quotient;
   }
 
-  // out[i] = silu(gate[i]) * up[i]; out may be either of them.
-  static void rows(const float* gate, const float* up, std::int64_t count, float* out) noexcept {
+  static void silu_and_mul(const float* gate, const float* up, std::int64_t count, float* out,
+                           std::int64_t ahead) noexcept {
     std::int64_t i = 0;
     for (; i + lanes <= count; i += lanes) {
-      *reinterpret_cast<Floats*>(out + i) =
-          of(*reinterpret_cast<const Floats*>(gate + i)) * *reinterpret_cast<const Floats*>(up + i);
+      __builtin_prefetch(reinterpret_cast<const char*>(gate + i) + ahead);
+      __builtin_prefetch(reinterpret_cast<const char*>(up + i) + ahead);
+      *reinterpret_cast<Floats*>(out + i) = silu(*reinterpret_cast<const Floats*>(gate + i)) *
+                                            *reinterpret_cast<const Floats*>(up + i);
     }
     if (i == count) return;
     const auto bytes = static_cast<std::size_t>(count - i) * sizeof(float);
@@ -55,8 +58,18 @@ struct Silu {
     Floats u{};
     std::memcpy(&g, gate + i, bytes);
     std::memcpy(&u, up + i, bytes);
-    const Floats last = of(g) * u;
+    const Floats last = silu(g) * u;
     std::memcpy(out + i, &last, bytes);
+  }
+
+  static void add_scaled(const float* x, float factor, std::int64_t count, float* sums,
+                         const float* next) noexcept {
+    std::int64_t i = 0;
+    for (; i + lanes <= count; i += lanes) {
+      __builtin_prefetch(next + i);
+      *reinterpret_cast<Floats*>(sums + i) += *reinterpret_cast<const Floats*>(x + i) * factor;
+    }
+    for (; i < count; ++i) sums[i] += x[i] * factor;
   }
 #undef OCTAVO_SILU
 };
