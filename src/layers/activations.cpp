@@ -30,10 +30,22 @@ ScaleView row_scales(const ScaleView& like, Arena& arena, std::int64_t rows) noe
   return scale;
 }
 
+// Row `row` of a matrix to row `place` of a row-major one of its width.
+void copy_row(const TensorView& from, std::int64_t row, const TensorView& to,
+              std::int64_t place) noexcept {
+  const std::int64_t cols = to.shape[1];
+  if (from.strides[1] != 1 && cols > 1) {
+    return copy_elements(from.slice(0, row, row + 1), to.slice(0, place, place + 1));
+  }
+  if (cols == 0) return;
+  std::memcpy(to.at(place * to.strides[0]), from.at(row * from.strides[0]),
+              static_cast<std::size_t>(cols * element_bytes(to.dtype)));
+}
+
 void copy_scale_row(const ScaleView& from, std::int64_t row, const ScaleView& to,
                     std::int64_t place) noexcept {
   const std::int64_t cell = one_for_all_rows(from) ? 0 : row / from.rows;
-  copy_elements(from.data.slice(0, cell, cell + 1), to.data.slice(0, place, place + 1));
+  copy_row(from.data, cell, to.data, place);
 }
 
 void copy_azp(const TensorView& from, std::int64_t row, const TensorView& to,
@@ -100,15 +112,15 @@ Rows gather(const Rows& tokens, const Routing& routing, Arena& arena,
   const bool azps = tokens.azp.defined() && tokens.azp.strides[0] != 0;
   if (azps) r.azp = matrix_view(arena.take<std::int32_t>(rows), DType::int32, rows, 1);
   if (arena.counting()) return r;
-  const auto copy_row = [&](std::int64_t row) {
+  const auto copy_route = [&](std::int64_t row) {
     const std::int64_t token = routing.routes[static_cast<std::size_t>(row)] / routing.slots;
-    copy_elements(tokens.data.slice(0, token, token + 1), r.data.slice(0, row, row + 1));
+    copy_row(tokens.data, token, r.data, row);
     if (scales) copy_scale_row(tokens.scale, token, r.scale, row);
     if (azps) copy_azp(tokens.azp, token, r.azp, row);
   };
   for_each_band(context, bands_of(context, rows, rows * cols * bytes / 8), rows,
                 [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-                  for (std::int64_t row = begin; row < end; ++row) copy_row(row);
+                  for (std::int64_t row = begin; row < end; ++row) copy_route(row);
                 });
   return r;
 }
