@@ -55,7 +55,8 @@ std::vector<float> numbers(std::size_t count, std::uint64_t seed) {
 
 TEST(ExpertKernels, SiluAndMulHasTheBitsOfTheBaseline) {
   for (const Kernels* kernel : cpu::usable_kernels()) {
-    for (const std::size_t count : {0, 1, 3, 4, 7, 15, 16, 17, 33, 500}) {
+    for (const std::size_t count :
+         std::initializer_list<std::size_t>{0, 1, 3, 4, 7, 15, 16, 17, 33, 500}) {
       const Row gate(numbers(count, 1));
       std::vector<float> ups(count);
       for (std::size_t i = 0; i < count; ++i) ups[i] = static_cast<float>(i % 5) + 0.5F;
@@ -83,7 +84,7 @@ TEST(ExpertKernels, SiluOfNotANumberIsNone) {
 
 TEST(ExpertKernels, AddScaledRoundsProductAndSum) {
   for (const Kernels* kernel : cpu::usable_kernels()) {
-    for (const std::size_t count : {0, 1, 7, 16, 33, 500}) {
+    for (const std::size_t count : std::initializer_list<std::size_t>{0, 1, 7, 16, 33, 500}) {
       const std::vector<float> x = numbers(count, 2);
       const std::vector<float> start = numbers(count, 3);
       std::vector<float> sums = start;
