@@ -150,11 +150,12 @@ class Run:
         self.figures += figures
         self.sections.append((heading, tables.pair_table(figures)))
 
-    def add_quantisers(self, heading: str, path: Path) -> None:
+    def add_memory_bound(self, heading: str, name: str, path: Path) -> None:
+        """Lines without peers and errors: quantisers, layers of experts."""
         if not path.exists():
             return
         objects = [self.tool.figure(line, threads) for threads in self.counts for line in shape_lines(path)]
-        self.sections.append((heading, tables.quantiser_table(objects)))
+        self.sections.append((heading, tables.memory_table(objects, name)))
 
     def add_cliffs(self, line: str) -> None:
         if line:
@@ -212,7 +213,8 @@ def main() -> int:
     run.add_pairs("Block scales against per-channel", file("pairs_block"))
     run.add_pairs("Fused linear against the bare product", file("pairs_fused"))
     run.add("Grouped", ([file("grouped")], codes))
-    run.add_quantisers("Quantisers", file("quantize"))
+    run.add_memory_bound("Quantisers", "quantiser", file("quantize"))
+    run.add_memory_bound("Layers of experts", "layer", file("experts"))
     run.add("int8 layers with a bias", ([file("layers")], ("--no-float32",)), ([file("cold")], codes))
     run.add("Models and odd sizes", ([file("selection")], ("--no-float32",)), counts=[every])
     run.add_cliffs(args.cliffs)

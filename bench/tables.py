@@ -84,8 +84,8 @@ def pair_table(figures: list[dict]) -> list[str]:
     return table(rows, head, 1)
 
 
-def quantiser_table(figures: list[dict]) -> list[str]:
-    head = ["quantiser", "threads", "ran", "us", "GB/s", "roofline fraction"]
+def memory_table(figures: list[dict], name: str) -> list[str]:
+    head = [name, "threads", "ran", "us", "GB/s", "roofline fraction"]
     rows = []
     for f in figures:
         if "failure" in f:

@@ -125,6 +125,53 @@ def training_step(bar: float, m: int = 512, n: int = 2048, k: int = 2048) -> Row
                relative_error(exact))
 
 
+class ExpertSizes(NamedTuple):
+    experts: int = 64
+    topk: int = 8
+    inner: int = 768
+    hidden: int = 2048
+
+
+def experts(scheme: str, m: int, bar: float, sizes: ExpertSizes = ExpertSizes()) -> Row:
+    """FusedMoE beside a loop over the experts; both take turns on experts where a call touches few of them."""
+    e, topk, inner, hidden = sizes
+    w13 = torch.stack([gaussian(2 * inner, hidden, seed=i) * hidden ** -0.5 for i in range(e)]).bfloat16()
+    w2 = torch.stack([gaussian(hidden, inner, seed=e + i) * inner ** -0.5 for i in range(e)]).bfloat16()
+    x = gaussian(m, hidden, seed=3).bfloat16()
+    own = octavo.torch.nn.FusedMoE.from_float(w13, w2, scheme=scheme)
+    # Popular experts, and tokens with a taste of their own.
+    weights, first = octavo.torch.nn.fused_topk(gaussian(1, e, seed=4) + gaussian(m, e, seed=5), topk, True)
+    touched = first.unique()
+    place = torch.empty(e, dtype=torch.int32)
+    place[touched.long()] = torch.arange(len(touched), dtype=torch.int32)
+    turns = [place[first.long()] + len(touched) * turn for turn in range(e // len(touched))]
+
+    def peer(i):
+        ids = turns[i % len(turns)]
+        out = torch.zeros(m, hidden, dtype=torch.float32)
+        for expert in ids.unique().tolist():
+            token, slot = (ids == expert).nonzero(as_tuple=True)
+            h = torch.nn.functional.linear(x[token], w13[expert])
+            act = torch.nn.functional.silu(h[:, :inner]) * h[:, inner:]
+            y = torch.nn.functional.linear(act, w2[expert])
+            out.index_add_(0, token, y * weights[token, slot, None])
+        return out.bfloat16()
+
+    def exact():
+        out = torch.zeros(m, hidden, dtype=torch.float64)
+        for token in range(m):
+            for slot in range(topk):
+                expert = int(turns[0][token, slot])
+                h = w13[expert].double() @ x[token].double()
+                act = torch.nn.functional.silu(h[:inner]) * h[inner:]
+                out[token] += weights[token, slot].double() * (w2[expert].double() @ act)
+        return out
+
+    return Row(f"FusedMoE {scheme}, {e} experts, top {topk}, {m}x{inner}x{hidden}",
+               lambda i: own(x, weights, turns[i % len(turns)]), {"loop of F.linear bf16": peer},
+               {"loop of F.linear bf16": bar}, relative_error(exact()) if m <= 16 else None, len(turns))
+
+
 ROWS: list[Callable[[], Row]] = [
     *(lambda m=m, bar=bar: fp8_product(m, bar) for m, bar in ((1, 20.0), (16, 8.0), (256, 2.2))),
     *(lambda m=m, bar=bar: int8_product(m, bar) for m, bar in ((1, 5.0), (16, 4.0), (256, 1.2))),
@@ -134,6 +181,8 @@ ROWS: list[Callable[[], Row]] = [
       for m, bar in ((1, 1.7), (16, math.nan), (256, math.nan))),
     lambda: training_step(0.95),
     *w8a8_rows.ROWS,
+    *(lambda scheme=scheme, m=m: experts(scheme, m, 3.0)
+      for scheme in ("fp8-dynamic", "int8-dynamic") for m in (1, 16, 256)),
 ]
 
 # ---- the cost of a call ---------------------------------------------------------------------------

@@ -28,6 +28,29 @@ _octavo\.PackedWeight\.__copy__$:
 _octavo\.PackedWeight\.__deepcopy__$:
     def __deepcopy__(self, memo: object) -> PackedWeight: ...
 
+_octavo\.ExpertWeights\.activation$:
+    \from typing import Any
+    @property
+    def activation(self) -> dict[str, Any] | None:
+        \doc
+
+_octavo\.ExpertWeights\.granularity$:
+    @property
+    def granularity(self) -> str | None:
+        \doc
+
+_octavo\.ExpertWeights\.unpack$:
+    \from octavo._typing import Tensor
+    \from typing import Any
+    def unpack(self, like: Tensor | None = None) -> tuple[Any, Any, str | None]:
+        \doc
+
+_octavo\.ExpertWeights\.__copy__$:
+    def __copy__(self) -> ExpertWeights: ...
+
+_octavo\.ExpertWeights\.__deepcopy__$:
+    def __deepcopy__(self, memo: object) -> ExpertWeights: ...
+
 _octavo\.Weight\.quantized$:
     @property
     def quantized(self) -> Quantized:

@@ -13,6 +13,7 @@
 #include "octavo/linear.hpp"
 #include "octavo/llm_int8.hpp"
 #include "octavo/matmul.hpp"
+#include "octavo/moe.hpp"
 #include "octavo/numeric.hpp"
 #include "octavo/packed.hpp"
 #include "octavo/problem.hpp"

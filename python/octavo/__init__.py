@@ -13,12 +13,15 @@ NotImplementedError, MemoryError, OSError or RuntimeError.
 from importlib.metadata import PackageNotFoundError, version
 
 from ._checkpoint import compare_weight, fuse, open_checkpoint, quantize_file, quantize_weight, w8a8_weight
+from ._experts import explain_fused_experts, fused_experts, pack_experts, silu_and_mul
 from ._explain import explain
 from ._gradients import grouped_mm_vjp, quantize_vjp, scaled_mm_vjp
 from ._octavo import (
     UNDEFINED,
     Checkpoint,
+    ExpertWeights,
     Explanation,
+    FusedExpertsExplanation,
     LayerReport,
     PackedWeight,
     Quantized,
@@ -39,7 +42,7 @@ from ._octavo import (
     threads_reason,
 )
 from ._operations import grouped_mm, linear, pack, scaled_grouped_mm, scaled_mm
-from ._packed import _restore_packed
+from ._packed import _restore_experts, _restore_packed
 from ._quantize import compute_scale, dequantize, quantize, quantize_mxfp8
 
 try:
@@ -48,12 +51,12 @@ except PackageNotFoundError:  # a build tree on the path
     __version__ = "0"
 
 __all__ = [
-    "UNDEFINED", "Checkpoint", "Explanation", "LayerReport", "PackedWeight", "Quantized",
+    "UNDEFINED", "Checkpoint", "ExpertWeights", "Explanation", "FusedExpertsExplanation", "LayerReport", "PackedWeight", "Quantized",
     "QuantizeReport", "Weight", "backends", "compare_weight", "compute_scale", "cpu_features",
-    "cpu_name", "dequantize", "explain", "fuse", "get_num_threads", "grouped_mm",
-    "grouped_mm_vjp", "int8_double_quant", "int8_linear_matmul", "int8_mixed_scaled_mm", "int8_mm_dequant",
-    "int8_scaled_mm", "int8_vectorwise_dequant", "int8_vectorwise_quant", "linear",
-    "open_checkpoint", "pack", "quantize", "quantize_file", "quantize_mxfp8", "quantize_vjp", "quantize_weight",
-    "scaled_grouped_mm", "scaled_mm", "scaled_mm_vjp", "set_num_threads", "threads_reason",
-    "w8a8_weight",
+    "cpu_name", "dequantize", "explain", "explain_fused_experts", "fuse", "fused_experts", "get_num_threads",
+    "grouped_mm", "grouped_mm_vjp", "int8_double_quant", "int8_linear_matmul", "int8_mixed_scaled_mm",
+    "int8_mm_dequant", "int8_scaled_mm", "int8_vectorwise_dequant", "int8_vectorwise_quant", "linear",
+    "open_checkpoint", "pack", "pack_experts", "quantize", "quantize_file", "quantize_mxfp8", "quantize_vjp",
+    "quantize_weight", "scaled_grouped_mm", "scaled_mm", "scaled_mm_vjp", "set_num_threads", "silu_and_mul",
+    "threads_reason", "w8a8_weight",
 ]

@@ -111,7 +111,7 @@ def scaled_grouped_mm(input: Tensor, weight: Tensor, scale: float | Tensor | Non
 def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str | None = None,
          activation: DTypeLike | None = None, activation_granularity: str = "token",
          azp: bool = False, scale_ub: float = float("inf"), min_scale: float = 0.0,
-         rounding: Rounding = "none", static_scale: float = 0.0, static_azp: int = 0,
+         qmax: float = 0.0, rounding: Rounding = "none", static_scale: float = 0.0, static_azp: int = 0,
          llm_int8: bool = False, outlier_threshold: float = 0.0,
          backend: str | None = None) -> PackedWeight:
     """Lays a weight out once for the kernels of this machine.
@@ -123,7 +123,7 @@ def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str 
             "float8_e4m3fn"); None multiplies them as they are.
         activation_granularity: "token", "tensor" or "group128".
         azp: activations with zero points (dtype "uint8" or "int8").
-        scale_ub, min_scale, rounding: of the activations' computed scales, as octavo.quantize's.
+        scale_ub, min_scale, qmax, rounding: of the activations' computed scales, as octavo.quantize's.
         static_scale, static_azp: activations are quantised by this one scale (and zero point)
             instead of computed ones; activation_granularity is "tensor" then.
         llm_int8: LLM.int8()'s statistics, and float columns where |x| >= outlier_threshold.
@@ -132,7 +132,7 @@ def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str 
     """
     return _octavo.pack(weight, scale, granularity=granularity, activation=activation,
                         activation_granularity=activation_granularity, azp=azp,
-                        scale_ub=scale_ub, min_scale=min_scale, rounding=rounding,
+                        scale_ub=scale_ub, min_scale=min_scale, qmax=qmax, rounding=rounding,
                         static_scale=static_scale, static_azp=static_azp, llm_int8=llm_int8,
                         outlier_threshold=outlier_threshold, backend=backend)
 

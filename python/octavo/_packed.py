@@ -3,8 +3,16 @@
 
 from typing import Any
 
-from ._octavo import PackedWeight, Quantized, pack
+from ._octavo import UNDEFINED, ExpertWeights, PackedWeight, Quantized, pack, pack_experts
+from ._typing import Tensor
 
 
 def _restore_packed(quantized: Quantized, activation: dict[str, Any] | None) -> PackedWeight:
     return pack(quantized, **(activation or {}))
+
+
+def _restore_experts(codes: Tensor, scale: Tensor | None, granularity: str | None,
+                     activation: dict[str, Any] | None) -> ExpertWeights:
+    rule = dict(activation or {})
+    rule.pop("outlier_threshold", None)  # experts have none
+    return pack_experts(codes, UNDEFINED if scale is None else scale, granularity=granularity, **rule)

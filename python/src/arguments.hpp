@@ -4,7 +4,6 @@
 
 #include <nanobind/nanobind.h>
 
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -70,9 +69,6 @@ class Call {
 
 /// The name of a granularity on either side. Raises ValueError.
 Granularity parse_granularity(const std::string& text, const char* operation, const char* argument);
-
-/// An activation rule as octavo.pack's arguments, or None.
-nb::object activation_dict(const std::optional<ActivationQuant>& rule);
 
 /// "none", "power_of_two" or "mx_floor", and back. Raises ValueError.
 ScaleRounding parse_rounding(const std::string& text, const char* operation);

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "arguments.hpp"
+#include "activation.hpp"
 #include "bindings.hpp"
 #include "octavo/layers.hpp"
 
@@ -118,7 +118,7 @@ void bind_weight(nb::module_& m) {
           "quantized", [](const Weight& w) { return give(w.codes, Framework::numpy); },
           "Codes [N, K] and scales as an octavo.Quantized.")
       .def_prop_ro(
-          "activation", [](const Weight& w) { return activation_dict(w.activation); },
+          "activation", [](const Weight& w) { return activation_of(w.activation); },
           "How activations are quantised, as octavo.pack's arguments, or None.")
       .def(
           "pack",

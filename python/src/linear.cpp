@@ -5,55 +5,20 @@
 #include <nanobind/stl/optional.h>
 
 #include <array>
-#include <limits>
 #include <string>
 
-#include "arguments.hpp"
+#include "activation.hpp"
 #include "bindings.hpp"
 #include "gradients.hpp"
 
 namespace octavo::python {
+
 namespace {
 
 using Name = std::optional<std::string>;
 
-nb::object activation_of(const PackedWeight& weight) {
-  return activation_dict(weight.activation());
-}
-
-// pack's arguments about activations.
-struct Activation {
-  nb::handle dtype;
-  const std::string& granularity;
-  bool azp;
-  double scale_ub, min_scale;
-  const std::string& rounding;
-  double static_scale;
-  std::int32_t static_azp;
-  bool llm_int8;
-  double outlier_threshold;
-};
-
-// How activations meet a weight in `linear`: a data type and a granularity, or LLM.int8.
-std::optional<ActivationQuant> parse_activation(const Call& call, const Activation& a) {
-  if (a.dtype.is_none()) return std::nullopt;
-  ActivationQuant rule;
-  rule.spec.dtype = call.dtype(a.dtype, "activation");
-  rule.spec.granularity =
-      parse_granularity(a.granularity, call.operation(), "activation_granularity");
-  rule.spec.azp = a.azp;
-  rule.spec.scale_ub = static_cast<float>(a.scale_ub);
-  rule.spec.min_scale = static_cast<float>(a.min_scale);
-  rule.spec.rounding = parse_rounding(a.rounding, call.operation());
-  rule.static_scale = static_cast<float>(a.static_scale);
-  rule.static_azp = a.static_azp;
-  rule.vectorwise = a.llm_int8;
-  rule.outlier_threshold = static_cast<float>(a.outlier_threshold);
-  return rule;
-}
-
 PackedWeight packed(nb::handle weight, nb::handle scale, nb::handle granularity,
-                    const Activation& activation, const Name& backend) {
+                    const ActivationArguments& activation, const Name& backend) {
   Call call("pack");
   const Operand operand = call.operand(weight, "weight");
   PackOptions options;
@@ -120,7 +85,9 @@ void bind_class(nb::module_& m) {
           "The codes' data type, by name.")
       .def_prop_ro("nbytes", &PackedWeight::bytes, "Bytes of the packed codes.")
       .def_prop_ro("layout", &PackedWeight::layout, "Whose layout it is, and its version.")
-      .def_prop_ro("activation", activation_of, "The activation rule as pack's arguments, or None.")
+      .def_prop_ro(
+          "activation", [](const PackedWeight& w) { return activation_of(w.activation()); },
+          "The activation rule as pack's arguments, or None.")
       .def("unpack", unpacked, nb::arg("like").none() = nb::none(),
            "Codes [K, N] and scales, bit for bit, as an octavo.Quantized of NumPy arrays, or of "
            "tensors like `like`.")
@@ -130,8 +97,8 @@ void bind_class(nb::module_& m) {
       .def("__reduce__",
            [](const PackedWeight& w) {
              const nb::object restore = nb::module_::import_("octavo").attr("_restore_packed");
-             return nb::make_tuple(restore,
-                                   nb::make_tuple(unpacked(w, nb::none()), activation_of(w)));
+             return nb::make_tuple(
+                 restore, nb::make_tuple(unpacked(w, nb::none()), activation_of(w.activation())));
            })
       .def("__repr__", [](const PackedWeight& w) {
         return "PackedWeight(" + std::string(name(w.dtype())) + " [" + std::to_string(w.k()) +
@@ -141,33 +108,16 @@ void bind_class(nb::module_& m) {
 
 }  // namespace
 
-nb::object activation_dict(const std::optional<ActivationQuant>& activation) {
-  if (!activation) return nb::none();
-  const ActivationQuant& rule = *activation;
-  nb::dict d;
-  d["activation"] = std::string(name(rule.spec.dtype));
-  d["activation_granularity"] = to_string(rule.spec.granularity);
-  d["azp"] = rule.spec.azp;
-  d["scale_ub"] = rule.spec.scale_ub;
-  d["min_scale"] = rule.spec.min_scale;
-  d["rounding"] = rounding_name(rule.spec.rounding);
-  d["static_scale"] = rule.static_scale;
-  d["static_azp"] = rule.static_azp;
-  d["llm_int8"] = rule.vectorwise;
-  d["outlier_threshold"] = rule.outlier_threshold;
-  return d;
-}
-
 void bind_linear(nb::module_& m) {
   bind_class(m);
   using H = nb::handle;
   const auto pack_with = [](H weight, H scale, H granularity, H activation,
                             const std::string& activation_granularity, bool azp, double scale_ub,
-                            double min_scale, const std::string& rounding, double static_scale,
-                            std::int32_t static_azp, bool llm_int8, double outlier_threshold,
-                            const Name& backend) {
+                            double min_scale, double qmax, const std::string& rounding,
+                            double static_scale, std::int32_t static_azp, bool llm_int8,
+                            double outlier_threshold, const Name& backend) {
     return packed(weight, scale, granularity,
-                  {activation, activation_granularity, azp, scale_ub, min_scale, rounding,
+                  {activation, activation_granularity, azp, scale_ub, min_scale, qmax, rounding,
                    static_scale, static_azp, llm_int8, outlier_threshold},
                   backend);
   };
@@ -175,9 +125,10 @@ void bind_linear(nb::module_& m) {
         nb::kw_only(), nb::arg("granularity").none() = nb::none(),
         nb::arg("activation").none() = nb::none(), nb::arg("activation_granularity") = "token",
         nb::arg("azp") = false, nb::arg("scale_ub") = std::numeric_limits<double>::infinity(),
-        nb::arg("min_scale") = 0.0, nb::arg("rounding") = "none", nb::arg("static_scale") = 0.0,
-        nb::arg("static_azp") = 0, nb::arg("llm_int8") = false, nb::arg("outlier_threshold") = 0.0,
-        nb::arg("backend").none() = nb::none(), "See octavo.pack.");
+        nb::arg("min_scale") = 0.0, nb::arg("qmax") = 0.0, nb::arg("rounding") = "none",
+        nb::arg("static_scale") = 0.0, nb::arg("static_azp") = 0, nb::arg("llm_int8") = false,
+        nb::arg("outlier_threshold") = 0.0, nb::arg("backend").none() = nb::none(),
+        "See octavo.pack.");
   m.def("linear", run, nb::arg("x"), nb::arg("weight"), nb::arg("bias").none() = nb::none(),
         nb::arg("out_dtype").none() = nb::none(), nb::kw_only(), nb::arg("batch_invariant") = false,
         nb::arg("out").none() = nb::none(), nb::arg("backend").none() = nb::none(),

@@ -57,4 +57,5 @@ NB_MODULE(_octavo, m) {
   bind_checkpoint(m);
   bind_explain(m);
   bind_w8a8(m);
+  bind_experts(m);
 }

@@ -66,6 +66,24 @@ struct ReduceProblem {
   std::span<double> scratch;          ///< at least one for each column of cells; more: more threads
 };
 
+/// Section 7: out[r, i] = cast(silu(x[r, i]) * x[r, I + i]).
+struct SiluProblem {
+  TensorView x;    ///< [R, 2 I], bfloat16, float16 or float32
+  TensorView out;  ///< [R, I], a float type; apart from x
+  Overflow overflow = Overflow::saturate;
+};
+
+/// Section 7: out[m] = cast(the sum over slots t of factors[m, t] * rows[places[m, t]]), from +0 in
+/// ascending t, in float32, each step rounded by itself.
+struct CombineProblem {
+  TensorView rows;  ///< float32 [R, N], neighbours along N
+  std::int64_t slots = 0;
+  const std::int64_t* places = nullptr;  ///< [M][slots]; -1: no term
+  const float* factors = nullptr;        ///< [M][slots]; null: all 1
+  TensorView out;                        ///< [M, N], a float type
+  Overflow overflow = Overflow::saturate;
+};
+
 struct PackedWeightData;
 
 /// How a packed weight lies in memory.
@@ -102,6 +120,8 @@ struct Backend {
   Status (*vectorwise)(const VectorwiseProblem& problem, const ExecContext& context) noexcept;
   void (*rescale)(const RescaleProblem& problem, const ExecContext& context) noexcept;
   void (*reduce)(const ReduceProblem& problem, const ExecContext& context) noexcept;
+  void (*silu_and_mul)(const SiluProblem& problem, const ExecContext& context) noexcept;
+  void (*combine)(const CombineProblem& problem, const ExecContext& context) noexcept;
 
   /// The layout of weights of a type, null where the backend packs none.
   const WeightLayout* (*layout)(DType dtype) noexcept;

@@ -9,8 +9,10 @@
 namespace octavo {
 namespace {
 
-Result<const WeightLayout*> find_layout(const char* argument, DType dtype) {
-  OCTAVO_TRY_ASSIGN(const Backend* forced, forced_backend("pack", argument));
+constexpr Site kPack{"pack", &kLinearNames};
+
+Result<const WeightLayout*> find_layout(const char* operation, const char* argument, DType dtype) {
+  OCTAVO_TRY_ASSIGN(const Backend* forced, forced_backend(operation, argument));
   if (forced != nullptr && forced->layout(dtype) != nullptr) return forced->layout(dtype);
   // A backend without a layout of its own multiplies what another packed.
   for (const Backend* backend : registry()) {
@@ -18,12 +20,11 @@ Result<const WeightLayout*> find_layout(const char* argument, DType dtype) {
       return backend->layout(dtype);
     }
   }
-  return fail(Code::internal, "pack: a backend must have a packed layout; got none");
+  return fail(Code::internal, "{}: a backend must have a packed layout; got none", operation);
 }
 
 // The weight with its scale resolved.
-Result<Operand> checked(const Operand& weight, const Scale& scale) {
-  const Site site{"pack", &kLinearNames};
+Result<Operand> checked(const Site& site, const Operand& weight, const Scale& scale) {
   if (weight.packed != nullptr) {
     return fail(Code::invalid_argument, "{} must be a tensor; got a packed weight", site(Arg::b));
   }
@@ -56,21 +57,6 @@ Result<Operand> checked(const Operand& weight, const Scale& scale) {
   return resolved;
 }
 
-// Everything but codes; the scales are the caller's.
-Result<std::shared_ptr<PackedWeightData>> outlined(const Operand& weight,
-                                                   const PackOptions& options) {
-  OCTAVO_TRY_ASSIGN(const Operand resolved, checked(weight, options.scale));
-  if (options.activation) OCTAVO_TRY(check_activation("pack: activation.", *options.activation));
-  auto content = std::make_shared<PackedWeightData>();
-  OCTAVO_TRY_ASSIGN(content->layout, find_layout(options.backend, weight.data.dtype));
-  content->dtype = weight.data.dtype;
-  content->k = weight.data.shape[0];
-  content->n = weight.data.shape[1];
-  content->activation = options.activation;
-  content->scale = resolved.scale;
-  return content;
-}
-
 }  // namespace
 
 std::int64_t PackedWeight::k() const noexcept { return content_ ? content_->k : 0; }
@@ -87,27 +73,50 @@ const std::optional<ActivationQuant>& PackedWeight::activation() const noexcept 
   return content_ ? content_->activation : none;
 }
 
+Result<std::shared_ptr<PackedWeightData>> outlined(const Site& site, const Operand& weight,
+                                                   const PackOptions& options) {
+  OCTAVO_TRY_ASSIGN(const Operand resolved, checked(site, weight, options.scale));
+  if (options.activation)
+    OCTAVO_TRY(
+        check_activation(std::string(site.operation) + ": activation.", *options.activation));
+  auto content = std::make_shared<PackedWeightData>();
+  OCTAVO_TRY_ASSIGN(content->layout,
+                    find_layout(site.operation, options.backend, weight.data.dtype));
+  content->dtype = weight.data.dtype;
+  content->k = weight.data.shape[0];
+  content->n = weight.data.shape[1];
+  content->activation = options.activation;
+  content->scale = resolved.scale;
+  return content;
+}
+
+void keep_scales(PackedWeightData& content) {
+  for (std::size_t level = 0; level < 2; ++level) {
+    ScaleView& own = content.scale[level];
+    if (own.kind != ScaleView::Kind::tensor) continue;
+    content.scales[level] = copy(own.data, own.data.dtype);
+    own.data = content.scales[level].view();
+  }
+}
+
 PackedWeight pack(const Operand& weight, const PackOptions& options, const ExecContext& context) {
   return at_edge("pack", [&]() -> Result<PackedWeight> {
-    OCTAVO_TRY_ASSIGN(const std::shared_ptr<PackedWeightData> content, outlined(weight, options));
+    OCTAVO_TRY_ASSIGN(const std::shared_ptr<PackedWeightData> content,
+                      outlined(kPack, weight, options));
     const TensorView& v = weight.data;
     const std::array<std::int64_t, 1> bytes{
         static_cast<std::int64_t>(content->layout->bytes(v.dtype, content->k, content->n))};
     OCTAVO_TRY_ASSIGN(content->codes, Tensor::try_empty("pack", DType::uint8, bytes));
     content->layout->pack(v, content->codes.data(), context);
-    for (std::size_t level = 0; level < 2; ++level) {
-      ScaleView& own = content->scale[level];
-      if (own.kind != ScaleView::Kind::tensor) continue;
-      content->scales[level] = copy(own.data, own.data.dtype);
-      own.data = content->scales[level].view();
-    }
+    keep_scales(*content);
     return PackedWeight(content);
   });
 }
 
 PackedWeight outline(const Operand& weight, const PackOptions& options) {
   return at_edge("pack", [&]() -> Result<PackedWeight> {
-    OCTAVO_TRY_ASSIGN(const std::shared_ptr<PackedWeightData> content, outlined(weight, options));
+    OCTAVO_TRY_ASSIGN(const std::shared_ptr<PackedWeightData> content,
+                      outlined(kPack, weight, options));
     return PackedWeight(content);
   });
 }

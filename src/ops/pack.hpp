@@ -1,10 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// Packed weights whose codes are not there.
+// The steps of packing.
 #pragma once
 
+#include <memory>
+
+#include "backends/backend.hpp"
 #include "octavo/packed.hpp"
+#include "octavo/status.hpp"
+#include "ops/site.hpp"
 
 namespace octavo {
+
+/// Everything of a packed weight but its codes; its scales are the caller's.
+Result<std::shared_ptr<PackedWeightData>> outlined(const Site& site, const Operand& weight,
+                                                   const PackOptions& options);
+
+/// Takes copies of the scales.
+void keep_scales(PackedWeightData& content);
 
 /// What pack gives, its scales where they lie and no codes: to be explained and planned, not run.
 /// The weight's memory is not read. Throws Error.

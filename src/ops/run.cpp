@@ -12,82 +12,13 @@
 #include "core/env.hpp"
 #include "core/error.hpp"
 #include "core/parallel.hpp"
+#include "ops/scratch.hpp"
 #include "ops/signature.hpp"
 
 namespace octavo {
 namespace {
 
-constexpr std::size_t kAlignment = 64;
-constexpr std::size_t kKeptBytes = std::size_t{16} << 20;  // scratch that a thread keeps
-constexpr std::size_t kCachedPlans = 64;                   // a power of two
-
-// An executor whose concurrency cannot change between measuring a workspace and using it.
-class PinnedExecutor final : public Executor {
- public:
-  explicit PinnedExecutor(Executor& executor) noexcept
-      : executor_(executor), concurrency_(std::max(1, executor.concurrency())) {}
-  int concurrency() const noexcept override { return concurrency_; }
-  void parallel(std::int64_t tasks, Task task, void* context) noexcept override {
-    executor_.parallel(tasks, task, context);
-  }
-
- private:
-  Executor& executor_;
-  int concurrency_;
-};
-
-struct FreeAligned {
-  void operator()(char* memory) const noexcept {
-    ::operator delete (memory, std::align_val_t{kAlignment});
-  }
-};
-using Block = std::unique_ptr<char, FreeAligned>;
-
-Block allocate(std::size_t bytes) noexcept {
-  return Block(
-      static_cast<char*>(::operator new (bytes, std::align_val_t{kAlignment}, std::nothrow)));
-}
-
-struct Scratch {
-  char* data = nullptr;
-  Block own;
-  std::size_t own_bytes = 0;
-};
-
-// Small workspaces stay with the thread: a call of a few microseconds must not map memory. A call
-// takes the block away while it runs, since a thread of a lent pool that waits for its tasks may
-// begin another call.
-thread_local Scratch kept_scratch;
-
-void keep(Scratch& used) noexcept {
-  if (used.own_bytes > kKeptBytes || used.own_bytes <= kept_scratch.own_bytes) return;
-  kept_scratch = std::move(used);
-}
-
-Result<Scratch> find_scratch(const char* operation, std::size_t bytes, const Workspace* lent) {
-  Scratch scratch;
-  if (bytes == 0) return scratch;
-  if (lent != nullptr) {
-    void* data = lent->data;
-    std::size_t space = lent->bytes;
-    scratch.data = static_cast<char*>(std::align(kAlignment, bytes, data, space));
-    if (scratch.data != nullptr) return scratch;
-    return fail(Code::invalid_argument,
-                "{}: context.workspace.bytes must be at least {} (workspace_bytes); got {}",
-                operation, bytes + kAlignment - 1, lent->bytes);
-  }
-  if (kept_scratch.own_bytes >= bytes) {
-    std::swap(scratch, kept_scratch);
-    return scratch;
-  }
-  if (bytes <= kKeptBytes) kept_scratch = {};
-  scratch.own = allocate(bytes);
-  scratch.data = scratch.own.get();
-  scratch.own_bytes = bytes;
-  if (scratch.data != nullptr) return scratch;
-  return fail(Code::out_of_memory, "{}: workspace must be available; got none for {} bytes",
-              operation, bytes);
-}
+constexpr std::size_t kCachedPlans = 64;  // a power of two
 
 std::string names_of_backends() {
   std::string names;
@@ -194,12 +125,15 @@ Result<Plan> make_plan(const MatmulProblem& problem, const ExecContext& context,
   return plan;
 }
 
+Status check_device(const char* operation, const ExecContext& context) {
+  if (context.device.type == DeviceType::cpu) return {};
+  return fail(Code::unavailable,
+              "{}: context.device must be cpu (no CUDA backend is built); got cuda:{}", operation,
+              context.device.index);
+}
+
 Status run_problem(const MatmulProblem& problem, const ExecContext& context, const char* backend) {
-  if (context.device.type != DeviceType::cpu) {
-    return fail(Code::unavailable,
-                "{}: context.device must be cpu (no CUDA backend is built); got cuda:{}",
-                problem.operation, context.device.index);
-  }
+  OCTAVO_TRY(check_device(problem.operation, context));
   PinnedExecutor executor(executor_of(context));
   ExecContext pinned = context;
   pinned.executor = &executor;
@@ -207,7 +141,7 @@ Status run_problem(const MatmulProblem& problem, const ExecContext& context, con
   OCTAVO_TRY_ASSIGN(Scratch scratch,
                     find_scratch(problem.operation, plan.workspace_bytes, context.workspace));
   Status status = plan.backend->run(problem, pinned, scratch.data);
-  keep(scratch);
+  keep_scratch(scratch);
   return status;
 }
 

@@ -2,12 +2,29 @@
 // Choosing a backend for a problem, and running it there.
 #pragma once
 
+#include <algorithm>
+
 #include "backends/backend.hpp"
 #include "octavo/context.hpp"
 #include "octavo/problem.hpp"
 #include "octavo/status.hpp"
 
 namespace octavo {
+
+/// An executor whose concurrency cannot change between measuring a workspace and using it.
+class PinnedExecutor final : public Executor {
+ public:
+  explicit PinnedExecutor(Executor& executor) noexcept
+      : executor_(executor), concurrency_(std::max(1, executor.concurrency())) {}
+  int concurrency() const noexcept override { return concurrency_; }
+  void parallel(std::int64_t tasks, Task task, void* context) noexcept override {
+    executor_.parallel(tasks, task, context);
+  }
+
+ private:
+  Executor& executor_;
+  int concurrency_;
+};
 
 /// What is decided once per problem signature.
 struct Plan {
@@ -22,6 +39,9 @@ Result<const Backend*> forced_backend(const char* operation, const char* argumen
 /// has one.
 Result<Plan> make_plan(const MatmulProblem& problem, const ExecContext& context,
                        const char* backend);
+
+/// A call's device is one that is built.
+Status check_device(const char* operation, const ExecContext& context);
 
 /// Plans, finds a workspace and runs. Outputs are set in the problem.
 Status run_problem(const MatmulProblem& problem, const ExecContext& context, const char* backend);

@@ -43,6 +43,10 @@ inline constexpr ArgNames kLinearNames{
     "x",     "weight", "scale_a", "scale_b", "bias", "scale_result", "out_dtype",
     "alpha", "beta",   "c",       "azp",     "out",  "offs"};
 
+inline constexpr ArgNames kExpertNames{
+    "x",     "weight", "scale_a", "scale", "bias", "scale_result", "out_dtype",
+    "alpha", "beta",   "c",       "azp",   "out",  "offs"};
+
 inline constexpr ArgNames kQuantizeNames{
     "x",     "x",    "scale", "scale",  "bias", "scale_result", "dtype",
     "alpha", "beta", "c",     "azp_in", "out",  "offs"};

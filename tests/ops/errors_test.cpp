@@ -27,7 +27,7 @@ std::vector<ErrorRow> all_rows() {
   std::vector<ErrorRow> rows;
   for (const auto& part : {product_errors(), scale_errors(), grouped_errors(), functional_errors(),
                            quantize_errors(), weight_errors(), llm_int8_errors(), line_errors(),
-                           gradient_errors(), w8a8_errors(), layer_errors()}) {
+                           gradient_errors(), w8a8_errors(), layer_errors(), expert_errors()}) {
     rows.insert(rows.end(), part.begin(), part.end());
   }
   return rows;
@@ -50,7 +50,7 @@ const char* const kUnreachable[] = {
     "{}: the problem must be accepted by a backend; got {}",    // the reference accepts everything
     "{}: backend must be usable on this machine; got {}: {}",   // every built backend is usable
     "{}: the reference backend must be usable; got a refusal",  // it always is
-    "pack: a backend must have a packed layout; got none",      // the generic one has
+    "{}: a backend must have a packed layout; got none",        // the generic one has
     "{}: backend must accept the problem; got {}, which",       // only one backend packs
     "{}: context.workspace.bytes must be at least {}",          // robustness: workspaces
 };

@@ -71,7 +71,7 @@ def public_functions():
     yield from (w8a8.QuantFP8.__init__, w8a8.QuantFP8.forward, w8a8.Fp8LinearOp.__init__, w8a8.Fp8LinearOp.apply)
     for name in package.nn.__all__:
         layer = getattr(package.nn, name)
-        yield from (layer.__init__, layer.forward)
+        yield from (layer.__init__, layer.forward) if inspect.isclass(layer) else (layer,)
 
 
 @pytest.mark.parametrize("function", list(public_functions()), ids=lambda f: f.__qualname__)

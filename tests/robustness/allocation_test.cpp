@@ -34,6 +34,12 @@ struct Arguments {
   Tensor w = integers(int8, {7, 20}, 12);
   Tensor acc = integers(int32, {5, 7}, 13, -1000, 1000);
   Tensor columns = values(int64, {2}, {3, 9});
+  Tensor experts = integers(int8, {3, 16, 20}, 14);
+  Tensor expert_scales = uniforms(float32, {3, 16}, 15);
+  Tensor tokens = gaussians(float32, {5, 20}, 16);
+  Tensor factors = uniforms(float32, {5, 2}, 17);
+  Tensor ids = integers(int32, {5, 2}, 18, -1, 2);
+  ExpertWeights w13, w2;
   Quantized quantized = quantize(rows, {.granularity = group(8), .azp = true});
   PackedWeight packed;
   MatmulProblem problem;
@@ -54,6 +60,8 @@ struct Arguments {
     rule.vectorwise = true;
     rule.outlier_threshold = 4.0F;
     packed = pack(weight, {.activation = rule});
+    w13 = pack_experts(experts, {.scale = expert_scales, .activation = ActivationQuant{}});
+    w2 = pack_experts(integers(int8, {3, 4, 8}, 19), {.activation = ActivationQuant{}});
     problem = scaled_mm_problem(a, b, {.scale_a = scale_a, .out = out});
   }
 };
@@ -97,6 +105,13 @@ std::vector<EntryPoint> entry_points() {
          o.offs = v.offs;
          (void)functional::scaled_grouped_mm(v.a, v.b3, {&one_scale(), 1}, {&one_scale(), 1}, o, c);
        }},
+      {"PackExperts",
+       [&](C c) {
+         (void)unpack_experts(pack_experts(v.experts, {.scale = v.expert_scales}, c), c);
+       }},
+      {"FusedExperts",
+       [&](C c) { (void)fused_experts(v.tokens, v.w13, v.w2, v.factors, v.ids, {}, c); }},
+      {"SiluAndMul", [&](C c) { (void)silu_and_mul(v.tokens, {}, c); }},
       {"ScaledMmGradients",
        [&](C c) {
          const TensorView grad(v.out.data(), float32, {5, 7});

@@ -10,10 +10,12 @@
 #include <string>
 #include <vector>
 
+#include "bench_experts.hpp"
 #include "bench_quantize.hpp"
 #include "commands.hpp"
 #include "figures.hpp"
 #include "kit/check.hpp"
+#include "kit/experts_line.hpp"
 #include "kit/measure.hpp"
 #include "kit/quantize_line.hpp"
 #include "octavo/backend.hpp"
@@ -119,16 +121,17 @@ void scan_line(const ProblemLine& line, int threads, const Arguments& arguments)
   }
 }
 
-int quantize_line(const std::string& text, int threads, const Arguments& a) {
+// A line of a quantiser or of experts.
+int other_line(const std::string& text, int threads, const Arguments& a) {
   const QuantizeVerb verb = a.list                 ? QuantizeVerb::list
                             : a.check || a.bitwise ? QuantizeVerb::check
                                                    : QuantizeVerb::time;
-  return bench_quantize(text, verb,
-                        {.backend = a.backend,
-                         .threads = threads,
-                         .rounds = a.rounds,
-                         .sample_seconds = a.seconds > 0.0 ? a.seconds : kSampleSeconds},
-                        a.json);
+  const kit::MeasureOptions options{.backend = a.backend,
+                                    .threads = threads,
+                                    .rounds = a.rounds,
+                                    .sample_seconds = a.seconds > 0.0 ? a.seconds : kSampleSeconds};
+  if (kit::is_experts_line(text)) return bench_experts(text, verb, options, a.json);
+  return bench_quantize(text, verb, options, a.json);
 }
 
 int run(const Arguments& arguments) {
@@ -139,8 +142,8 @@ int run(const Arguments& arguments) {
   const int threads = default_executor().concurrency();
   int code = kGood;
   for (const std::string& text : arguments.lines) {
-    if (kit::is_quantize_line(text)) {
-      code = std::max(code, quantize_line(text, threads, arguments));
+    if (kit::is_quantize_line(text) || kit::is_experts_line(text)) {
+      code = std::max(code, other_line(text, threads, arguments));
       continue;
     }
     const ProblemLine line = parse_problem_line(text);

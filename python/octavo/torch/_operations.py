@@ -6,7 +6,7 @@ from torch import Tensor
 
 from .. import _octavo
 from .._octavo import UNDEFINED, PackedWeight, Quantized
-from . import _grouped, _matmul
+from . import _experts, _grouped, _matmul
 from ._linear import handle_of
 from ._linear import linear as _linear_operator
 
@@ -95,6 +95,26 @@ def linear(x, weight, bias, out_dtype, *, batch_invariant, out, backend):
                               backend=backend)
     return _linear_operator(x, bias, _dtype(out_dtype), handle_of(weight), weight.n,
                             batch_invariant, backend)
+
+
+def fused_experts(x, w13, w2, topk_weights, topk_ids, *, bias13, bias2, apply_router_weight_on_input,
+                  expert_map, out_dtype, batch_invariant, out, backend):
+    """octavo.fused_experts."""
+    if out is not None:
+        _experts.refuse_gradient("fused_experts", x, topk_weights, bias13, bias2)
+        return _octavo.fused_experts(x, w13, w2, topk_weights, topk_ids, bias13=bias13, bias2=bias2,
+                                     apply_router_weight_on_input=apply_router_weight_on_input,
+                                     expert_map=expert_map, out_dtype=out_dtype,
+                                     batch_invariant=batch_invariant, out=out, backend=backend)
+    return _experts.fused_experts(x, topk_weights, topk_ids, bias13, bias2, expert_map, _dtype(out_dtype),
+                                  handle_of(w13), handle_of(w2), w2.n, apply_router_weight_on_input,
+                                  batch_invariant, backend)
+
+
+def silu_and_mul(x, out_dtype, *, out, backend):
+    """octavo.silu_and_mul."""
+    _experts.refuse_gradient("silu_and_mul", x)
+    return _octavo.silu_and_mul(x, out_dtype, out=out, backend=backend)
 
 
 def _tensor(value):

@@ -19,8 +19,10 @@ from ._grouped import grouped_mm as _grouped_operator
 from ._quantized_linear import QuantizedLinear
 from ._schemes import SCHEMES
 from ._straight_through import QMAX, quantize, straight_through_mm
+from .moe import FusedMoE, fused_topk
 
-__all__ = ["BlockFp8Linear", "Fp8Linear", "GroupedLinear", "Int8Linear", "Linear8bitLt", "QatLinear"]
+__all__ = ["BlockFp8Linear", "Fp8Linear", "FusedMoE", "GroupedLinear", "Int8Linear", "Linear8bitLt", "QatLinear",
+           "fused_topk"]
 
 
 class Int8Linear(QuantizedLinear):

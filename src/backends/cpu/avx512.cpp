@@ -3,6 +3,7 @@
 #include "backends/cpu/avx512.hpp"
 
 #include "backends/cpu/dot_driver.hpp"
+#include "backends/cpu/experts.hpp"
 #include "backends/cpu/float_layout.hpp"
 #include "backends/cpu/gradient.hpp"
 #include "backends/cpu/int8_layout.hpp"
@@ -53,6 +54,8 @@ const Backend kAvx512Backend{
     .vectorwise = &cpu::vectorwise,
     .rescale = &cpu::rescale,
     .reduce = &cpu::reduce,
+    .silu_and_mul = &cpu::silu_and_mul,
+    .combine = &cpu::combine,
     .layout = &layout,
 };
 

@@ -6,6 +6,7 @@
 
 #include "backends/arena.hpp"
 #include "backends/cpu/driver.hpp"
+#include "backends/cpu/experts.hpp"
 #include "backends/cpu/gradient.hpp"
 #include "backends/cpu/kernels.hpp"
 #include "backends/cpu/pack.hpp"
@@ -80,6 +81,8 @@ const Backend kGenericBackend{
     .vectorwise = &cpu::vectorwise,
     .rescale = &cpu::rescale,
     .reduce = &cpu::reduce,
+    .silu_and_mul = &cpu::silu_and_mul,
+    .combine = &cpu::combine,
     .layout = [](DType) noexcept { return &cpu::kElementLayout; },
 };
 

@@ -112,6 +112,16 @@ struct Kernels {
   /// The same for ranges of finite elements: low[j] <= 0 <= high[j] grow to hold those of cell j.
   void (*ranges)(DType from, const void* row, std::int64_t count, std::int64_t run, float* low,
                  float* high) noexcept;
+
+  /// out[i] = silu(gate[i]) * up[i] (specification section 7). `out` may be one of the two. What
+  /// lies `ahead` bytes behind gate and up is fetched into the cache meanwhile.
+  void (*silu_and_mul)(const float* gate, const float* up, std::int64_t count, float* out,
+                       std::int64_t ahead) noexcept;
+
+  /// sums[i] += x[i] * factor, product and sum each rounded. As many elements of `next` are fetched
+  /// meanwhile.
+  void (*add_scaled)(const float* x, float factor, std::int64_t count, float* sums,
+                     const float* next) noexcept;
 };
 
 /// Limits of absmax: finite elements only, or infinities too but not NaN.

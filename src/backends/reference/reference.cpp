@@ -71,6 +71,8 @@ const Backend kReferenceBackend{
     .vectorwise = &reference::vectorwise,
     .rescale = &reference::rescale,
     .reduce = &reference::reduce,
+    .silu_and_mul = &reference::silu_and_mul,
+    .combine = &reference::combine,
     .layout = [](DType) noexcept -> const WeightLayout* { return nullptr; },
 };
 

@@ -18,6 +18,8 @@ Status quantize(const QuantizeProblem& problem, const ExecContext& context) noex
 Status vectorwise(const VectorwiseProblem& problem, const ExecContext& context) noexcept;
 void rescale(const RescaleProblem& problem, const ExecContext& context) noexcept;
 void reduce(const ReduceProblem& problem, const ExecContext& context) noexcept;
+void silu_and_mul(const SiluProblem& problem, const ExecContext& context) noexcept;
+void combine(const CombineProblem& problem, const ExecContext& context) noexcept;
 
 }  // namespace reference
 }  // namespace octavo

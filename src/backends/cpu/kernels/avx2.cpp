@@ -64,6 +64,7 @@ inline void put_saturated(Lanes<std::uint32_t, 8> a, Lanes<std::uint32_t, 8> b,
   }
 }
 
+#include "backends/cpu/kernels/experts-inl.hpp"
 #include "backends/cpu/kernels/quantize-inl.hpp"
 
 void finish_tile(const FinishTile& tile) noexcept { finish<8>(tile); }
@@ -88,7 +89,9 @@ const Kernels kAvx2Kernels{"4x16 tile, AVX2, exact sums through float32 in steps
                            &Quantize<8>::codes,
                            &Quantize<8>::absmax,
                            &Quantize<8>::magnitudes,
-                           &Quantize<8>::ranges};
+                           &Quantize<8>::ranges,
+                           &Experts<8>::silu_and_mul,
+                           &Experts<8>::add_scaled};
 
 }  // namespace octavo::cpu
 #endif

@@ -91,6 +91,7 @@ inline void put_with_signs(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> 
 inline constexpr int kLanesWithSigns = 16;
 #include "backends/cpu/kernels/statistics-inl.hpp"
 
+#include "backends/cpu/kernels/experts-inl.hpp"
 #include "backends/cpu/kernels/quantize-inl.hpp"
 
 void finish_tile(const FinishTile& tile) noexcept { finish<16>(tile); }
@@ -112,4 +113,6 @@ constexpr Kernels kTable{"8x16 tile, AVX-512, exact sums through float32 in step
                          &Quantize<16>::codes,
                          &Quantize<16>::absmax,
                          &Quantize<16>::magnitudes,
-                         &Quantize<16>::ranges};
+                         &Quantize<16>::ranges,
+                         &Experts<16>::silu_and_mul,
+                         &Experts<16>::add_scaled};

@@ -72,6 +72,7 @@ inline void put_saturated(Lanes<std::uint32_t, 4> a, Lanes<std::uint32_t, 4> b,
 #endif
 }
 
+#include "backends/cpu/kernels/experts-inl.hpp"
 #include "backends/cpu/kernels/quantize-inl.hpp"
 
 void finish_tile(const FinishTile& tile) noexcept { finish<4>(tile); }
@@ -97,6 +98,8 @@ const Kernels kBaselineKernels{
     &Quantize<4>::codes,
     &Quantize<4>::absmax,
     &Quantize<4>::magnitudes,
-    &Quantize<4>::ranges};
+    &Quantize<4>::ranges,
+    &Experts<4>::silu_and_mul,
+    &Experts<4>::add_scaled};
 
 }  // namespace octavo::cpu

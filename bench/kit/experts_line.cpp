@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reading and writing the lines of fused experts.
+#include "kit/experts_line.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <span>
+#include <sstream>
+#include <vector>
+
+#include "octavo/problem_line.hpp"
+#include "octavo/status.hpp"
+
+namespace octavo::kit {
+namespace {
+
+constexpr std::string_view kOperation = "fused_experts";
+
+[[noreturn]] void refuse(const std::string& rule, std::string_view got) {
+  throw Error(Status(Code::invalid_argument,
+                     "fused_experts line: " + rule + "; got '" + std::string(got) + "'"));
+}
+
+template <class T>
+bool number(std::string_view text, T& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() && !text.empty();
+}
+
+std::vector<std::string> split(std::string_view text, char at) {
+  std::vector<std::string> parts;
+  std::istringstream stream{std::string(text)};
+  for (std::string part; std::getline(stream, part, at);) parts.push_back(part);
+  return parts;
+}
+
+// A product's line has the same granularities.
+bool granularities(std::string_view text, ExpertsLine& line) {
+  try {
+    const ProblemLine product =
+        parse_problem_line("scaled_mm int8:int8:fp32 scale=" + std::string(text) + " 1x1x1");
+    line.scale_a = product.scale_a;
+    line.scale_b = product.scale_b;
+  } catch (const Error&) {
+    return false;
+  }
+  return true;
+}
+
+struct Word {
+  std::string_view key;
+  const char* rule;
+  bool (*read)(std::string_view value, ExpertsLine& line);
+};
+
+constexpr Word kWords[] = {
+    {"experts", "be a whole number of at least 1",
+     [](std::string_view v, ExpertsLine& l) { return number(v, l.experts) && l.experts > 0; }},
+    {"topk", "be a whole number of at least 1",
+     [](std::string_view v, ExpertsLine& l) { return number(v, l.topk) && l.topk > 0; }},
+    {"scale", "be two granularities such as token:channel",
+     [](std::string_view v, ExpertsLine& l) { return granularities(v, l); }},
+    {"seed", "be a whole number",
+     [](std::string_view v, ExpertsLine& l) { return number(v, l.seed); }},
+};
+
+void read_word(std::string_view text, ExpertsLine& line) {
+  const std::size_t equals = std::min(text.find('='), text.size());
+  const std::string_view value = text.substr(std::min(equals + 1, text.size()));
+  std::string known;
+  for (const Word& word : kWords) {
+    known += (known.empty() ? "" : ", ") + std::string(word.key);
+    if (word.key != text.substr(0, equals)) continue;
+    if (word.read(value, line)) return;
+    refuse(std::string(word.key) + " must " + word.rule, text);
+  }
+  refuse("words must be among " + known, text);
+}
+
+void read_types(const std::string& text, ExpertsLine& line) {
+  const std::vector<std::string> types = split(text, ':');
+  const std::array places{&line.a, &line.weight, &line.out};
+  for (std::size_t i = 0; i < places.size() && types.size() == places.size(); ++i) {
+    *places[i] = dtype_from_name(types[i]);
+  }
+  for (const DType* place : places) {
+    if (*place == DType::undefined)
+      refuse("types must be three names such as int8:int8:bf16", text);
+  }
+  if (!is_wide(line.out)) refuse("the third type must be bf16, fp16 or fp32", text);
+}
+
+}  // namespace
+
+std::optional<QuantizeOptions> ExpertsLine::quantiser() const {
+  if (is_wide(a)) return std::nullopt;
+  return QuantizeOptions{.dtype = a, .granularity = scale_a};
+}
+
+bool is_experts_line(std::string_view line) {
+  const std::size_t begin = std::min(line.find_first_not_of(" \t"), line.size());
+  line.remove_prefix(begin);
+  return line.substr(0, line.find_first_of(" \t")) == kOperation;
+}
+
+ExpertsLine parse_experts_line(std::string_view text) {
+  std::istringstream stream{std::string(text)};
+  std::vector<std::string> words;
+  for (std::string word; stream >> word;) words.push_back(word);
+  if (words.size() < 3 || words.front() != kOperation) {
+    refuse("words must be fused_experts, three types, experts=, topk=, scale= and MxIxH", text);
+  }
+  ExpertsLine line;
+  read_types(words[1], line);
+  for (std::size_t i = 2; i + 1 < words.size(); ++i) read_word(words[i], line);
+  if (line.experts == 0 || line.topk == 0) refuse("experts and topk must be given", text);
+  if (line.topk > line.experts) refuse("topk must be at most experts", text);
+  if (line.scale_a.kind == Granularity::Kind::automatic && !is_wide(line.a)) {
+    refuse("scale must be declared for 8-bit activations", text);
+  }
+  const std::vector<std::string> sizes = split(words.back(), 'x');
+  const bool read = sizes.size() == 3 && number(sizes[0], line.tokens) &&
+                    number(sizes[1], line.inner) && number(sizes[2], line.hidden);
+  if (!read || line.tokens < 1 || line.inner < 1 || line.hidden < 1) {
+    refuse("the shape must be the last word and MxIxH, such as 16x768x2048", words.back());
+  }
+  return line;
+}
+
+std::string to_string(const ExpertsLine& l) {
+  const auto spelled = [](const Granularity& g) {
+    return g.kind == Granularity::Kind::automatic ? std::string("none") : to_string(g);
+  };
+  std::string text = std::string(kOperation) + " " + std::string(info(l.a).short_name) + ":" +
+                     std::string(info(l.weight).short_name) + ":" +
+                     std::string(info(l.out).short_name) + " experts=" + std::to_string(l.experts) +
+                     " topk=" + std::to_string(l.topk) + " scale=" + spelled(l.scale_a) + ":" +
+                     spelled(l.scale_b);
+  if (l.seed != 1) text += " seed=" + std::to_string(l.seed);
+  return text + " " + std::to_string(l.tokens) + "x" + std::to_string(l.inner) + "x" +
+         std::to_string(l.hidden);
+}
+
+}  // namespace octavo::kit

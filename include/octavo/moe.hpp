@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// Mixtures of experts: packed experts, and the layer that routes tokens through them.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "octavo/backend.hpp"
+#include "octavo/context.hpp"
+#include "octavo/packed.hpp"
+#include "octavo/tensor.hpp"
+
+namespace octavo {
+
+/// The opaque content of packed experts.
+struct ExpertWeightsData;
+
+/// E weights [K, N] of one type, one granularity and one activation rule: immutable, shareable
+/// between threads, cheap to copy. All codes lie in one block, in large pages where the system has
+/// them.
+class OCTAVO_API ExpertWeights {
+ public:
+  ExpertWeights() = default;
+  explicit ExpertWeights(std::shared_ptr<const ExpertWeightsData> content) noexcept
+      : content_(std::move(content)) {}
+
+  bool defined() const noexcept { return content_ != nullptr; }
+  std::int64_t experts() const noexcept;
+  std::int64_t k() const noexcept;
+  std::int64_t n() const noexcept;
+  DType dtype() const noexcept;
+  /// What one scale covers of a stored expert [N, K], see pack_experts; automatic: no scales.
+  Granularity granularity() const noexcept;
+  const char* layout() const noexcept;
+  std::size_t bytes() const noexcept;
+  const std::optional<ActivationQuant>& activation() const noexcept;
+  /// An expert in [0, experts()).
+  const PackedWeight& operator[](std::int64_t expert) const noexcept;
+  const ExpertWeightsData* content() const noexcept { return content_.get(); }
+
+ private:
+  std::shared_ptr<const ExpertWeightsData> content_;
+};
+
+/// | granularity | scale of a weight [E, N, K]         |
+/// |-------------|-------------------------------------|
+/// | automatic   | [E] or [E, 1, 1]: per_tensor; [E, N] or [E, N, 1]: per_channel |
+/// | per_tensor  | [E], [E, 1] or [E, 1, 1]            |
+/// | per_channel | [E, N] or [E, N, 1]                 |
+/// | group(g)    | [E, N, ceil(K / g)]                 |
+/// | block(r, c) | [E, ceil(N / r), ceil(K / c)]       |
+struct PackExpertsOptions {
+  Scale scale{};  ///< a tensor as above, or a number for all; undefined: none
+  std::optional<ActivationQuant> activation{};  ///< how activations meet the experts; none: as they
+                                                ///< are (W8A16, or experts of their own type)
+  const char* backend = nullptr;                ///< as PackOptions has it
+};
+
+/// Packs experts [E, N, K] as checkpoints store them (any strides, any type that `pack` takes), a
+/// block of rows of N for each expert. Throws Error.
+OCTAVO_API ExpertWeights pack_experts(const TensorView& weight,
+                                      const PackExpertsOptions& options = {},
+                                      const ExecContext& context = {});
+
+/// Codes and scales, bit for bit.
+struct UnpackedExperts {
+  Tensor data;   ///< [E, N, K]
+  Tensor scale;  ///< [E], [E, N], or as the granularity says; undefined: none
+  Granularity granularity;
+};
+OCTAVO_API UnpackedExperts unpack_experts(const ExpertWeights& weights,
+                                          const ExecContext& context = {});
+
+struct SiluAndMulOptions {
+  DType out_dtype = DType::undefined;  ///< a float type; undefined: x's
+  TensorView out{};                    ///< [..., I]; undefined: allocated by the call
+  const char* backend = nullptr;
+};
+
+/// y[i] = cast(silu(x[i]) * x[I + i]) for x [..., 2 I] of bfloat16, float16 or float32.
+///
+/// silu(x) = x / (1 + e^-x) in float32 arithmetic whose bits are the same on every machine: within
+/// 4 ulp of the exact value, half a step of the smallest numbers included; -0 at -infinity.
+/// Source: specification section 7. Throws Error.
+OCTAVO_API Tensor silu_and_mul(const TensorView& x, const SiluAndMulOptions& options = {},
+                               const ExecContext& context = {});
+
+struct FusedExpertsOptions {
+  TensorView bias13{};  ///< float type, [E, 2 I]
+  TensorView bias2{};   ///< float type, [E, N of w2]
+  /// The weight multiplies x, in float32, rounded to x's type, instead of the expert's result.
+  bool apply_router_weight_on_input = false;
+  TensorView expert_map{};             ///< int32: ids to experts of w13 and w2, or -1: not here
+  DType out_dtype = DType::undefined;  ///< a float type; undefined: x's
+  TensorView out{};                    ///< x's leading dimensions and N; undefined: allocated
+  MatmulOptions matmul{};  ///< batch_invariant refuses rules by which rows share a dynamic scale
+  const char* backend = nullptr;
+};
+
+/// y[m] = sum over slots t of topk_weights[m, t] * (W2[e] @ act(W13[e] @ x[m] + b13[e]) + b2[e]),
+/// e = topk_ids[m, t], act(h) = silu(h[:I]) * h[I:]
+///
+/// Shapes   x [..., K of w13] with M rows; w13: E weights [K, 2 I]; w2: E weights [I, N];
+///          topk_weights (float type) and topk_ids (int32 or int64) [M, T]. Any of M, T and I may
+///          be 0. An id of -1, in topk_ids or in expert_map, contributes nothing.
+/// Numerics Bit-equal to the separate operations with float32 between them: quantize by w13's
+///          rule, scaled_mm, silu_and_mul, quantize by w2's rule, scaled_mm, a float32 sum in
+///          ascending t, one conversion. A row depends on no other row, unless a rule makes one
+///          dynamic scale for several. Source: specification section 7.
+/// Throws Error.
+OCTAVO_API Tensor fused_experts(const TensorView& x, const ExpertWeights& w13,
+                                const ExpertWeights& w2, const TensorView& topk_weights,
+                                const TensorView& topk_ids, const FusedExpertsOptions& options = {},
+                                const ExecContext& context = {});
+
+/// What runs the two products of fused_experts for these arguments, and why.
+struct FusedExpertsExplanation {
+  std::int64_t routes = 0;              ///< rows of each product
+  std::int64_t touched = 0;             ///< experts that have rows
+  std::size_t workspace_bytes = 0;      ///< of the whole call
+  std::array<Explanation, 2> products;  ///< by w13, by w2
+  OCTAVO_API std::string to_string() const;
+};
+OCTAVO_API FusedExpertsExplanation
+explain_fused_experts(const TensorView& x, const ExpertWeights& w13, const ExpertWeights& w2,
+                      const TensorView& topk_weights, const TensorView& topk_ids,
+                      const FusedExpertsOptions& options = {}, const ExecContext& context = {});
+
+}  // namespace octavo

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mixture-of-experts layers in 8 bits."""
+
+from typing import Any
+
+import torch
+from typing_extensions import Self
+
+from .. import _octavo
+from .._experts import pack_experts
+from .._octavo import UNDEFINED, ExpertWeights
+from ._experts import fused_experts as _operator
+from ._linear import handle_of
+
+__all__ = ["FusedMoE", "fused_topk"]
+
+# scheme: type of codes, granularity of a stored expert [N, K], activation rule.
+_SCHEMES: dict[str, tuple[torch.dtype, str, dict[str, Any]]] = {
+    "fp8-dynamic": (torch.float8_e4m3fn, "channel", dict(activation=torch.float8_e4m3fn)),
+    "int8-dynamic": (torch.int8, "channel", dict(activation=torch.int8)),
+    "fp8-block": (torch.float8_e4m3fn, "block128x128",
+                  dict(activation=torch.float8_e4m3fn, activation_granularity="group128")),
+}
+
+
+# What of an activation rule octavo.pack_experts takes.
+_RULE = ("activation", "activation_granularity", "azp", "scale_ub", "static_scale", "static_azp", "llm_int8")
+
+
+def _static(input_scale):
+    """The rule of static activations."""
+    if input_scale is None:
+        return {}
+    return {"activation_granularity": "tensor", "static_scale": float(input_scale.max())}
+
+
+def fused_topk(router_logits: torch.Tensor, topk: int,
+               renormalize: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """Softmax over the experts [..., E] in float32, then the largest: weights float32, ids int32 [..., topk].
+
+    renormalize: the weights of a row are divided by their sum.
+    """
+    weights, ids = torch.softmax(router_logits, -1, dtype=torch.float32).topk(topk, -1)
+    if renormalize:
+        weights = weights / weights.sum(-1, keepdim=True)
+    return weights, ids.to(torch.int32)
+
+
+class FusedMoE(torch.nn.Module):
+    """y[m] = sum over t of w[m, t] * (W2[e] @ act(W13[e] @ x[m] + b13[e]) + b2[e]), e = ids[m, t].
+
+    act(h) = silu(h[:I]) * h[I:]; see octavo.fused_experts. Made by `from_float` or `from_quantized`;
+    for inference. Its state has codes and scales: w13, w13_scale, w2, w2_scale, as checkpoints
+    store them, and static scales (w13_input_scale, w2_input_scale); a layer of the same scheme and
+    sizes loads it. `batch_invariant = True` refuses activation scales that tokens share.
+    """
+
+    batch_invariant: bool = False
+
+    def __init__(self, w13: ExpertWeights, w2: ExpertWeights, bias13: torch.Tensor | None = None,
+                 bias2: torch.Tensor | None = None) -> None:
+        super().__init__()
+        self.out_features = w2.n
+        self._pack(w13=w13, w2=w2)
+        self.register_buffer("bias13", bias13)
+        self.register_buffer("bias2", bias2)
+
+    @classmethod
+    def from_float(cls, w13: torch.Tensor, w2: torch.Tensor, bias13: torch.Tensor | None = None,
+                   bias2: torch.Tensor | None = None, scheme: str = "fp8-dynamic") -> Self:
+        """Quantises experts w13 [E, 2 I, H] and w2 [E, H, I]: "fp8-dynamic", "int8-dynamic" or "fp8-block"."""
+        if scheme not in _SCHEMES:
+            raise ValueError(f"FusedMoE: scheme must be one of {', '.join(_SCHEMES)}; got {scheme!r}")
+        dtype, granularity, rule = _SCHEMES[scheme]
+        codes13, scale13 = _quantized(w13, dtype, granularity)
+        codes2, scale2 = _quantized(w2, dtype, granularity)
+        return cls.from_quantized(codes13, scale13, codes2, scale2, bias13, bias2, granularity=granularity, **rule)
+
+    @classmethod
+    def from_quantized(cls, w13: torch.Tensor, w13_scale: torch.Tensor | None, w2: torch.Tensor,
+                       w2_scale: torch.Tensor | None, bias13: torch.Tensor | None = None,
+                       bias2: torch.Tensor | None = None, *,
+                       w13_input_scale: torch.Tensor | None = None,
+                       w2_input_scale: torch.Tensor | None = None, granularity: str | None = None,
+                       **rule: Any) -> Self:
+        """Packs experts as checkpoints store them: codes [E, N, K], scales as octavo.pack_experts takes them.
+
+        w13_input_scale, w2_input_scale: static activations; of one for each expert the largest counts.
+        rule: octavo.pack_experts's activation, activation_granularity, azp; none for W8A16.
+        """
+        packed = [pack_experts(codes, UNDEFINED if scale is None else scale, granularity=granularity,
+                               **{**rule, **_static(input_scale)})
+                  for codes, scale, input_scale in ((w13, w13_scale, w13_input_scale),
+                                                    (w2, w2_scale, w2_input_scale))]
+        return cls(*packed, bias13, bias2)
+
+    def _pack(self, **weights):
+        for name, weight in weights.items():
+            object.__setattr__(self, name, weight)
+            object.__setattr__(self, f"_{name}_handle", handle_of(weight))
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self._pack(w13=self.w13, w2=self.w2)  # numbers of this process
+
+    def forward(self, x: torch.Tensor, topk_weights: torch.Tensor, topk_ids: torch.Tensor,
+                expert_map: torch.Tensor | None = None,
+                apply_router_weight_on_input: bool = False) -> torch.Tensor:
+        return _operator(x, topk_weights, topk_ids, self.bias13, self.bias2, expert_map, None,
+                         self._w13_handle, self._w2_handle, self.out_features, apply_router_weight_on_input,
+                         self.batch_invariant, None)
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name in ("w13", "w2"):
+            codes, scale, _ = getattr(self, name).unpack(torch.empty(0))
+            destination[prefix + name] = codes
+            if scale is not None:
+                destination[f"{prefix}{name}_scale"] = scale
+            rule = getattr(self, name).activation
+            if rule and rule["static_scale"]:
+                destination[f"{prefix}{name}_input_scale"] = torch.tensor(rule["static_scale"])
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected,
+                              errors):
+        rest = dict(state_dict)
+        for name in ("w13", "w2"):
+            codes = rest.pop(prefix + name, None)
+            scale = rest.pop(f"{prefix}{name}_scale", None)
+            input_scale = rest.pop(f"{prefix}{name}_input_scale", None)
+            if codes is None:
+                missing.append(prefix + name)
+                continue
+            self._load(name, codes, scale, input_scale, prefix, errors)
+        super()._load_from_state_dict(rest, prefix, local_metadata, strict, missing, unexpected, errors)
+
+    def _load(self, name, codes, scale, input_scale, prefix, errors):
+        old = getattr(self, name)
+        shape = (old.experts, old.n, old.k)
+        if tuple(codes.shape) != shape or str(codes.dtype) != f"torch.{old.dtype}":
+            errors.append(f"{prefix}{name} must be {old.dtype} {list(shape)}; got {codes.dtype} {list(codes.shape)}")
+            return
+        rule = {key: value for key, value in (old.activation or {}).items() if key in _RULE}
+        rule.update(_static(input_scale))
+        self._pack(**{name: pack_experts(codes, UNDEFINED if scale is None else scale,
+                                         granularity=old.granularity, **rule)})
+
+    def extra_repr(self) -> str:
+        return (f"experts={self.w13.experts}, hidden={self.w13.k}, inner={self.w2.k}, dtype={self.w13.dtype}, "
+                f"granularity={self.w13.granularity}, bias={self.bias13 is not None}")
+
+
+def _quantized(weight, dtype, granularity):
+    """Codes and scales of stored experts [E, N, K]."""
+    name = "token" if granularity == "channel" else granularity  # a row of a stored expert
+    experts = [_octavo.quantize(expert, dtype, name) for expert in weight.detach()]
+    codes = torch.stack([q.data for q in experts])
+    scales = torch.stack([q.scale for q in experts])
+    return codes, scales

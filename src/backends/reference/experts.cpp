@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// Section 7 to the letter, one element at a time.
+#include <algorithm>
+#include <cmath>
+
+#include "backends/reference/reference.hpp"
+#include "core/element.hpp"
+#include "core/fp_env.hpp"
+
+namespace octavo::reference {
+namespace {
+
+constexpr float kFar = 128.0F;
+
+// e^-a = p 2^n for a in [0, 128].
+struct Exponential {
+  float p;
+  int n;
+};
+Exponential exponential(float a) noexcept {
+  const float quotient = a * -0x1.715476p+0F;
+  const float n = std::nearbyint(quotient);
+  const float front = -a - n * 0x1.62e4p-1F;
+  const float f = front - n * 0x1.7f7d1cp-20F;
+  float q = 0x1.6a5056p-10F;
+  for (const float c : {0x1.123974p-7F, 0x1.5558acp-5F, 0x1.555492p-3F, 0x1.fffffcp-2F}) {
+    q = q * f;
+    q = q + c;
+  }
+  const float square = f * f;
+  const float tail = q * square + f;
+  return {tail + 1.0F, static_cast<int>(n)};
+}
+
+float silu(float x) noexcept {
+  if (std::isnan(x)) return x;
+  const Exponential e = exponential(std::min(std::fabs(x), kFar));
+  const float sum = std::ldexp(e.p, e.n) + 1.0F;
+  if (!(x < 0.0F)) return x / sum;
+  const float product = std::max(x, -kFar) * e.p;
+  return std::ldexp(product / sum, e.n);
+}
+
+}  // namespace
+
+void silu_and_mul(const SiluProblem& p, const ExecContext&) noexcept {
+  const FloatEnvironment environment;
+  const TensorView& out = p.out;
+  const std::int64_t inner = out.shape[1];
+  for (std::int64_t r = 0; r < out.shape[0]; ++r) {
+    for (std::int64_t i = 0; i < inner; ++i) {
+      const float product = silu(load_float(p.x, r, i)) * load_float(p.x, r, inner + i);
+      store_float(out.dtype, out.data, r * out.strides[0] + i * out.strides[1], product,
+                  p.overflow);
+    }
+  }
+}
+
+void combine(const CombineProblem& p, const ExecContext&) noexcept {
+  const FloatEnvironment environment;
+  const TensorView& out = p.out;
+  for (std::int64_t m = 0; m < out.shape[0]; ++m) {
+    for (std::int64_t j = 0; j < out.shape[1]; ++j) {
+      float t = 0.0F;
+      for (std::int64_t slot = 0; slot < p.slots; ++slot) {
+        const std::int64_t place = p.places[m * p.slots + slot];
+        if (place < 0) continue;
+        float y = load_float(p.rows, place, j);
+        if (p.factors != nullptr) y = p.factors[m * p.slots + slot] * y;
+        t = t + y;
+      }
+      store_float(out.dtype, out.data, m * out.strides[0] + j * out.strides[1], t, p.overflow);
+    }
+  }
+}
+
+}  // namespace octavo::reference

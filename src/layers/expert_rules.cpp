@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// What fused_experts is held to.
+#include <array>
+#include <utility>
+
+#include "core/error.hpp"
+#include "core/overlap.hpp"
+#include "core/quantize_rules.hpp"
+#include "layers/activations.hpp"
+#include "layers/fused_experts.hpp"
+#include "ops/rules.hpp"
+
+namespace octavo {
+namespace {
+
+constexpr ArgNames kNames13{
+    "x",    "w13", "scale_a",    "scale_b", "bias13",  "scale_result", "out_dtype", "topk_weights",
+    "beta", "c",   "expert_map", "out",     "topk_ids"};
+constexpr ArgNames kNames2{
+    "x",    "w2", "scale_a",    "scale_b", "bias2",   "scale_result", "out_dtype", "topk_weights",
+    "beta", "c",  "expert_map", "out",     "topk_ids"};
+constexpr Site kSite13{kFusedExperts, &kNames13};
+constexpr Site kSite2{kFusedExperts, &kNames2};
+
+Status check_weights(const ExpertWeights& w13, const ExpertWeights& w2) {
+  for (const auto& [site, w] : {std::pair{&kSite13, &w13}, std::pair{&kSite2, &w2}}) {
+    if (w->defined()) continue;
+    return fail(Code::invalid_argument, "{} must be packed experts; got empty ones",
+                (*site)(Arg::b));
+  }
+  if (w2.experts() != w13.experts()) {
+    return fail(Code::invalid_argument,
+                "fused_experts: w2.experts must equal w13.experts = {}; got {}", w13.experts(),
+                w2.experts());
+  }
+  if (w13.n() != 2 * w2.k()) {
+    return fail(Code::invalid_argument,
+                "fused_experts: w13.n must be 2 * w2.k = {} (gate, then up); got {}", 2 * w2.k(),
+                w13.n());
+  }
+  return {};
+}
+
+Status check_x(const TensorView& x, const ExpertWeights& w13) {
+  OCTAVO_TRY(check_float(kSite13, Arg::a, x));
+  if (x.rank > 0 && x.shape[static_cast<std::size_t>(x.rank - 1)] == w13.k()) return {};
+  return fail(Code::invalid_argument, "fused_experts: x.shape must be [..., K = {}]; got {}",
+              w13.k(), shape_string(x));
+}
+
+Status check_matrix(const Site& site, Arg arg, const TensorView& v, std::int64_t rows,
+                    std::int64_t cols) {
+  OCTAVO_TRY(check_tensor(site, arg, v));
+  const bool any = cols < 0;
+  if (v.rank == 2 && v.shape[0] == rows && (any || v.shape[1] == cols)) return {};
+  return fail(Code::invalid_argument, "{}.shape must be [{}, {}]; got {}", site(arg), rows,
+              any ? "T" : std::to_string(cols), shape_string(v));
+}
+
+Status check_routing(const ExpertTensors& t, std::int64_t rows) {
+  OCTAVO_TRY(check_matrix(kSite13, Arg::offs, t.ids, rows, -1));
+  if (t.ids.dtype != DType::int32 && t.ids.dtype != DType::int64) {
+    return fail(Code::invalid_argument,
+                "fused_experts: topk_ids.dtype must be int32 or int64; got {}", name(t.ids.dtype));
+  }
+  OCTAVO_TRY(check_float(kSite13, Arg::alpha, t.weights));
+  return check_matrix(kSite13, Arg::alpha, t.weights, rows, t.ids.shape[1]);
+}
+
+Status check_bias(const Site& site, const TensorView& bias, const ExpertWeights& w) {
+  if (!bias.defined()) return {};
+  OCTAVO_TRY(check_float(site, Arg::bias, bias));
+  return check_matrix(site, Arg::bias, bias, w.experts(), w.n());
+}
+
+Status check_map(const TensorView& map) {
+  if (!map.defined()) return {};
+  OCTAVO_TRY(check_tensor(kSite13, Arg::azp, map));
+  if (map.rank == 1 && map.dtype == DType::int32) return {};
+  return fail(Code::invalid_argument, "fused_experts: expert_map must be int32 [ids]; got {} {}",
+              name(map.dtype), shape_string(map));
+}
+
+std::string spelled(const Granularity& g) {
+  return g.kind == Granularity::Kind::tensor ? "per_tensor()" : to_string(g);
+}
+
+// How x, or what the activation function makes, meets the experts.
+Status check_rule(const Site& site, const ExpertWeights& w, DType x, const MatmulOptions& options) {
+  if (!w.activation()) return check_pair(site, x, w.dtype());
+  const ActivationQuant& rule = *w.activation();
+  if (rule.outlier_threshold > 0.0F) {
+    return fail(Code::unsupported,
+                "{}.activation.outlier_threshold must be 0 (outlier columns depend on all rows); "
+                "got {}",
+                site(Arg::b), rule.outlier_threshold);
+  }
+  if (options.batch_invariant && !rows_apart(rule)) {
+    return fail(Code::invalid_argument,
+                "fused_experts: options.batch_invariant must come with per-token, per-group or "
+                "static activation scales; got {}",
+                spelled(rule.spec.granularity));
+  }
+  return check_pair(site, rule.vectorwise ? DType::int8 : rule.spec.dtype, w.dtype());
+}
+
+}  // namespace
+
+Result<ExpertCall> expert_call(const ExpertTensors& t, const ExpertWeights& w13,
+                               const ExpertWeights& w2, const FusedExpertsOptions& o) {
+  OCTAVO_TRY(check_weights(w13, w2));
+  OCTAVO_TRY(check_x(t.x, w13));
+  ExpertCall call;
+  OCTAVO_TRY_ASSIGN(call.flat, flatten_rows(kFusedExperts, t.x));
+  call.x = call.flat.view;
+  call.w13 = &w13;
+  call.w2 = &w2;
+  OCTAVO_TRY(check_rule(kSite13, w13, call.x.dtype, o.matmul));
+  OCTAVO_TRY(check_rule(kSite2, w2, call.x.dtype, o.matmul));
+  if (w2.activation() && w2.activation()->spec.non_finite == NonFinite::error) {
+    return fail(
+        Code::unsupported,
+        "fused_experts: w2.activation.non_finite must be propagate (its rows are made on the "
+        "way); got error");
+  }
+  OCTAVO_TRY(check_bias(kSite13, o.bias13, w13));
+  OCTAVO_TRY(check_bias(kSite2, o.bias2, w2));
+  call.bias13 = o.bias13;
+  call.bias2 = o.bias2;
+  OCTAVO_TRY(check_routing(t, call.x.shape[0]));
+  OCTAVO_TRY(check_map(o.expert_map));
+  call.out_dtype = o.out_dtype == DType::undefined ? call.x.dtype : o.out_dtype;
+  if (!is_floating(call.out_dtype)) {
+    return fail(Code::invalid_argument,
+                "fused_experts: out_dtype must be a float type of at most 32 bits; got {}",
+                name(call.out_dtype));
+  }
+  OCTAVO_TRY_ASSIGN(call.routing,
+                    find_routes(kSite13, {t.ids, t.weights, o.expert_map}, w13.experts()));
+  call.factors_on_input = o.apply_router_weight_on_input;
+  call.options = o.matmul;
+  return call;
+}
+
+Result<FlatOut> expert_out(const ExpertCall& call, const ExpertTensors& t,
+                           const FusedExpertsOptions& o) {
+  OCTAVO_TRY_ASSIGN(FlatOut out, flatten_out(kSite13, t.x, call.w2->n(), call.out_dtype, o.out));
+  const std::pair<const TensorView&, const char*> inputs[] = {
+      {t.x, "x"},           {t.weights, "topk_weights"}, {t.ids, "topk_ids"},
+      {o.bias13, "bias13"}, {o.bias2, "bias2"},          {o.expert_map, "expert_map"}};
+  for (const auto& [view, word] : inputs) {
+    if (!o.out.defined() || !overlap(o.out, view)) continue;
+    return fail(Code::invalid_argument, "fused_experts: out must not overlap {}; got shared memory",
+                word);
+  }
+  return out;
+}
+
+Status check_rows(const ExpertCall& call, const ExecContext& context) {
+  const auto& rule = call.w13->activation();
+  if (!rule || rule->vectorwise || rule->spec.non_finite != NonFinite::error) return {};
+  return check_finite(kFusedExperts, call.x, context);
+}
+
+}  // namespace octavo

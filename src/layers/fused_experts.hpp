@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// The arguments of fused_experts, checked.
+#pragma once
+
+#include "layers/routing.hpp"
+#include "octavo/moe.hpp"
+#include "ops/lower.hpp"
+
+namespace octavo {
+
+inline constexpr const char* kFusedExperts = "fused_experts";
+
+/// The tensors of a call.
+struct ExpertTensors {
+  const TensorView& x;
+  const TensorView& weights;
+  const TensorView& ids;
+};
+
+struct ExpertCall {
+  FlatRows flat;  ///< keeps x where it had to be copied
+  TensorView x;   ///< [M, K]
+  const ExpertWeights* w13 = nullptr;
+  const ExpertWeights* w2 = nullptr;
+  TensorView bias13, bias2;  ///< [E, .]
+  Routing routing;
+  bool factors_on_input = false;
+  DType out_dtype = DType::undefined;
+  MatmulOptions options;
+};
+
+/// Everything but the values of x.
+Result<ExpertCall> expert_call(const ExpertTensors& tensors, const ExpertWeights& w13,
+                               const ExpertWeights& w2, const FusedExpertsOptions& options);
+
+/// The supplied output, checked, or a new one.
+Result<FlatOut> expert_out(const ExpertCall& call, const ExpertTensors& tensors,
+                           const FusedExpertsOptions& options);
+
+/// A rule that refuses what is not finite finds none in x.
+Status check_rows(const ExpertCall& call, const ExecContext& context);
+
+}  // namespace octavo

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// The activation function of gated layers.
+#include "core/error.hpp"
+#include "core/overlap.hpp"
+#include "octavo/moe.hpp"
+#include "ops/lower.hpp"
+#include "ops/run.hpp"
+
+namespace octavo {
+namespace {
+
+constexpr const char* kOperation = "silu_and_mul";
+
+Result<Tensor> run_silu(const TensorView& x, const SiluAndMulOptions& o,
+                        const ExecContext& context) {
+  const Site site{kOperation, &kLinearNames};
+  OCTAVO_TRY(check_device(kOperation, context));
+  OCTAVO_TRY(check_float(site, Arg::a, x));
+  const std::int64_t last = x.rank > 0 ? x.shape[static_cast<std::size_t>(x.rank - 1)] : 1;
+  if (last % 2 != 0) {
+    return fail(Code::invalid_argument,
+                "silu_and_mul: x.shape must be [..., 2 I] (gate, then up); got {}",
+                shape_string(x));
+  }
+  const DType dtype = o.out_dtype == DType::undefined ? x.dtype : o.out_dtype;
+  if (!is_floating(dtype)) {
+    return fail(Code::invalid_argument,
+                "silu_and_mul: out_dtype must be a float type of at most 32 bits; got {}",
+                name(dtype));
+  }
+  OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kOperation, x));
+  OCTAVO_TRY_ASSIGN(const FlatOut out, flatten_out(site, x, last / 2, dtype, o.out));
+  if (o.out.defined() && overlap(o.out, x)) {
+    return fail(Code::invalid_argument, "silu_and_mul: out must not overlap x; got shared memory");
+  }
+  OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kOperation, o.backend));
+  backend->silu_and_mul({.x = rows.view, .out = out.rows.view}, context);
+  out.finish();
+  return out.tensor;
+}
+
+}  // namespace
+
+Tensor silu_and_mul(const TensorView& x, const SiluAndMulOptions& options,
+                    const ExecContext& context) {
+  return at_edge(kOperation, [&] { return run_silu(x, options, context); });
+}
+
+}  // namespace octavo

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// The scratch memory of calls.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <new>
+
+#include "octavo/context.hpp"
+#include "octavo/status.hpp"
+
+namespace octavo {
+
+inline constexpr std::size_t kScratchAlignment = 64;
+
+/// A block of a call: of the caller, or its own.
+struct Scratch {
+  struct Free {
+    void operator()(char* memory) const noexcept {
+      ::operator delete (memory, std::align_val_t{kScratchAlignment});
+    }
+  };
+  char* data = nullptr;
+  std::unique_ptr<char, Free> own;
+  std::size_t own_bytes = 0;
+};
+
+/// That many bytes: of the lent workspace, which must be large enough, else what this thread kept
+/// from an earlier call, else new.
+Result<Scratch> find_scratch(const char* operation, std::size_t bytes, const Workspace* lent);
+
+/// Ends the use of a block, whose memory may stay with the thread.
+void keep_scratch(Scratch& used) noexcept;
+
+}  // namespace octavo
