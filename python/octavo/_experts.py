@@ -4,13 +4,14 @@
 from . import _octavo
 from ._octavo import UNDEFINED, ExpertWeights, FusedExpertsExplanation
 from ._routing import is_torch, torch_operations
-from ._typing import DTypeLike, Result, ScaleArgument, Tensor
+from ._typing import DTypeLike, Result, Rounding, ScaleArgument, Tensor
 
 
 def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularity: str | None = None,
                  activation: DTypeLike | None = None, activation_granularity: str = "token",
-                 azp: bool = False, scale_ub: float = float("inf"), static_scale: float = 0.0,
-                 static_azp: int = 0, llm_int8: bool = False,
+                 azp: bool = False, scale_ub: float = float("inf"), min_scale: float = 0.0,
+                 qmax: float = 0.0, rounding: Rounding = "none", static_scale: float = 0.0,
+                 static_azp: int = 0, llm_int8: bool = False, outlier_threshold: float = 0.0,
                  backend: str | None = None) -> ExpertWeights:
     """Lays the weights of all experts out once, in one block.
 
@@ -19,14 +20,17 @@ def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularit
         scale: [E] (one an expert), [E, N] or [E, N, 1] (one a row of N), or with a granularity
             "group128" [E, N, ceil(K/128)], "block128x128" [E, ceil(N/128), ceil(K/128)]; or a number.
         activation and what follows: as in octavo.pack; None multiplies activations as they are
-            (bfloat16 or float16 by 8-bit experts). A static scale is one for all experts.
+            (bfloat16 or float16 by 8-bit experts). A static scale is one for all experts; outlier
+            columns are refused.
 
     Returns: octavo.ExpertWeights; `weights[g]` is an expert's octavo.PackedWeight.
     """
     return _octavo.pack_experts(weight, scale, granularity=granularity, activation=activation,
                                 activation_granularity=activation_granularity, azp=azp,
-                                scale_ub=scale_ub, static_scale=static_scale, static_azp=static_azp,
-                                llm_int8=llm_int8, backend=backend)
+                                scale_ub=scale_ub, min_scale=min_scale, qmax=qmax,
+                                rounding=rounding, static_scale=static_scale,
+                                static_azp=static_azp, llm_int8=llm_int8,
+                                outlier_threshold=outlier_threshold, backend=backend)
 
 
 def fused_experts(x: Tensor, w13: ExpertWeights, w2: ExpertWeights, topk_weights: Tensor,

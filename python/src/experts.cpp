@@ -3,7 +3,6 @@
 #include <nanobind/stl/optional.h>
 
 #include <array>
-#include <limits>
 #include <string>
 
 #include "activation.hpp"
@@ -18,20 +17,12 @@ using Name = std::optional<std::string>;
 const char* text_of(const Name& name) { return name ? name->c_str() : nullptr; }
 
 ExpertWeights packed(nb::handle weight, nb::handle scale, nb::handle granularity,
-                     nb::handle activation, const std::string& activation_granularity, bool azp,
-                     double scale_ub, double static_scale, std::int32_t static_azp, bool llm_int8,
-                     const Name& backend) {
+                     const ActivationArguments& activation, const Name& backend) {
   Call call("pack_experts");
   const TensorView view = call.tensor(weight, "weight");
   PackExpertsOptions options;
   options.scale = call.scale(scale, granularity, "scale");
-  options.activation = parse_activation(call, {.dtype = activation,
-                                               .granularity = activation_granularity,
-                                               .azp = azp,
-                                               .scale_ub = scale_ub,
-                                               .static_scale = static_scale,
-                                               .static_azp = static_azp,
-                                               .llm_int8 = llm_int8});
+  options.activation = parse_activation(call, activation);
   options.backend = text_of(backend);
   return unlocked([&] { return pack_experts(view, options, context()); });
 }
@@ -179,12 +170,7 @@ void bind_class(nb::module_& m) {
 
 void bind_experts(nb::module_& m) {
   bind_class(m);
-  m.def("pack_experts", packed, nb::arg("weight"), nb::arg("scale") = nb::borrow(undefined_object),
-        nb::kw_only(), nb::arg("granularity").none() = nb::none(),
-        nb::arg("activation").none() = nb::none(), nb::arg("activation_granularity") = "token",
-        nb::arg("azp") = false, nb::arg("scale_ub") = std::numeric_limits<double>::infinity(),
-        nb::arg("static_scale") = 0.0, nb::arg("static_azp") = 0, nb::arg("llm_int8") = false,
-        nb::arg("backend").none() = nb::none(), "See octavo.pack_experts.");
+  define_pack<packed>(m, "pack_experts", "See octavo.pack_experts.");
   m.def("fused_experts", run, nb::arg("x"), nb::arg("w13"), nb::arg("w2"), nb::arg("topk_weights"),
         nb::arg("topk_ids"), nb::kw_only(), nb::arg("bias13").none() = nb::none(),
         nb::arg("bias2").none() = nb::none(), nb::arg("apply_router_weight_on_input") = false,

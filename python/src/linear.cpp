@@ -110,25 +110,7 @@ void bind_class(nb::module_& m) {
 
 void bind_linear(nb::module_& m) {
   bind_class(m);
-  using H = nb::handle;
-  const auto pack_with = [](H weight, H scale, H granularity, H activation,
-                            const std::string& activation_granularity, bool azp, double scale_ub,
-                            double min_scale, double qmax, const std::string& rounding,
-                            double static_scale, std::int32_t static_azp, bool llm_int8,
-                            double outlier_threshold, const Name& backend) {
-    return packed(weight, scale, granularity,
-                  {activation, activation_granularity, azp, scale_ub, min_scale, qmax, rounding,
-                   static_scale, static_azp, llm_int8, outlier_threshold},
-                  backend);
-  };
-  m.def("pack", pack_with, nb::arg("weight"), nb::arg("scale") = nb::borrow(undefined_object),
-        nb::kw_only(), nb::arg("granularity").none() = nb::none(),
-        nb::arg("activation").none() = nb::none(), nb::arg("activation_granularity") = "token",
-        nb::arg("azp") = false, nb::arg("scale_ub") = std::numeric_limits<double>::infinity(),
-        nb::arg("min_scale") = 0.0, nb::arg("qmax") = 0.0, nb::arg("rounding") = "none",
-        nb::arg("static_scale") = 0.0, nb::arg("static_azp") = 0, nb::arg("llm_int8") = false,
-        nb::arg("outlier_threshold") = 0.0, nb::arg("backend").none() = nb::none(),
-        "See octavo.pack.");
+  define_pack<packed>(m, "pack", "See octavo.pack.");
   m.def("linear", run, nb::arg("x"), nb::arg("weight"), nb::arg("bias").none() = nb::none(),
         nb::arg("out_dtype").none() = nb::none(), nb::kw_only(), nb::arg("batch_invariant") = false,
         nb::arg("out").none() = nb::none(), nb::arg("backend").none() = nb::none(),

@@ -38,14 +38,19 @@ class ComposedRows {
       return;
     }
     const QuantizeSpec& s = rule.spec;
-    q_ = quantize(x, {.dtype = s.dtype,
+    QuantizeOptions o{.dtype = s.dtype,
                       .granularity = s.granularity,
                       .azp = s.azp,
                       .scale_ub = s.scale_ub,
                       .min_scale = s.min_scale,
                       .rounding = s.rounding,
                       .scale_dtype = s.scale_dtype,
-                      .overflow = s.overflow});
+                      .overflow = s.overflow};
+    if (rule.static_scale > 0.0F) {
+      o.scale = rule.static_scale;
+      if (s.azp) o.azp_in = TensorView(&rule.static_azp, DType::int32, {1, 1});
+    }
+    q_ = quantize(x, o);
   }
 
   Operand row(std::int64_t r) const {

@@ -21,6 +21,8 @@ struct Scheme {
   std::optional<QuantizeSpec> rule;  // none: as they are, or vectorwise
   DType x = DType::bfloat16;
   bool vectorwise = false;
+  float static_scale = 0.0F;
+  std::int32_t static_azp = 0;
 };
 
 QuantizeSpec spec_of(DType dtype, Granularity granularity = per_token(), bool azp = false) {
@@ -56,6 +58,10 @@ const std::vector<Scheme>& schemes() {
       {"Uint8TensorAzp", int8, per_channel(), spec_of(uint8, per_tensor(), true)},
       {"Int8Tensor", int8, per_tensor(), spec_of(int8, per_tensor())},
       {"Int8Group", int8, group(32), spec_of(int8, group(32))},
+      {"Fp8Static", float8_e4m3fn, per_tensor(), spec_of(float8_e4m3fn, per_tensor()), bfloat16,
+       false, 0.0078125F},
+      {"Uint8StaticAzp", int8, per_channel(), spec_of(uint8, per_tensor(), true), bfloat16, false,
+       0.02F, 120},
       {"LlmInt8", int8, per_channel(), std::nullopt, bfloat16, true},
       {"W8A16Int8", int8, per_channel(), std::nullopt},
       {"W8A16Fp8", float8_e4m3fn, block(32, 32), std::nullopt, float16},
@@ -94,6 +100,8 @@ ExpertWeights packed(const Scheme& s, std::int64_t n, std::int64_t k, unsigned s
     options.activation.emplace();
     options.activation->vectorwise = s.vectorwise;
     if (s.rule) options.activation->spec = *s.rule;
+    options.activation->static_scale = s.static_scale;
+    options.activation->static_azp = s.static_azp;
   }
   return pack_experts(some_experts(s.weight, {kExperts, n, k}, seed), options);
 }

@@ -238,3 +238,32 @@ def test_compiles_without_a_graph_break():
     compiled = torch.compile(lambda *a: layer(*a) * 2, fullgraph=True, backend="eager")
     with torch.no_grad():
         assert torch.equal(compiled(*arguments), layer(*arguments) * 2)
+
+
+def test_static_activations():
+    w13, w2 = weights()
+    scales = [w.abs().amax(2, keepdim=True) / 448 for w in (w13, w2)]
+    codes = [(w / s).to(FP8) for w, s in zip((w13, w2), scales)]
+
+    def made(input13, input2):
+        return FusedMoE.from_quantized(codes[0], scales[0], codes[1], scales[1], activation=FP8,
+                                       w13_input_scale=input13, w2_input_scale=input2)
+
+    x = gaussian(7, HIDDEN, dtype=torch.bfloat16)
+    topk_weights, ids = routing(7)
+    layer = made(torch.tensor([0.001, 0.01]), torch.tensor(0.02))  # the largest of the experts' counts
+    layer.batch_invariant = True
+    y = layer(x, topk_weights, ids)
+    assert torch.equal(y[2:5], layer(x[2:5], topk_weights[2:5], ids[2:5]))
+    shown = octavo.quantize(x, FP8, "tensor", scale=torch.tensor([0.01]))
+    exact = formula(octavo.dequantize(shown), *(dequantised(c, s, "channel") for c, s in zip(codes, scales)),
+                    topk_weights, ids)
+    assert float((y.double() - exact).norm() / exact.norm()) < 0.05  # e4m3 of what is between the products
+    other = made(torch.tensor(1.0), torch.tensor(1.0))
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(other(x, topk_weights, ids), y)
+    tensor = FusedMoE.from_quantized(codes[0], scales[0], codes[1], scales[1], activation=FP8,
+                                     activation_granularity="tensor")
+    tensor.batch_invariant = True
+    with pytest.raises(ValueError, match="batch_invariant must come with"):
+        tensor(x, topk_weights, ids)

@@ -23,10 +23,6 @@ _SCHEMES: dict[str, tuple[torch.dtype, str, dict[str, Any]]] = {
 }
 
 
-# What of an activation rule octavo.pack_experts takes.
-_RULE = ("activation", "activation_granularity", "azp", "scale_ub", "static_scale", "static_azp", "llm_int8")
-
-
 def _static(input_scale):
     """The rule of static activations."""
     if input_scale is None:
@@ -140,8 +136,7 @@ class FusedMoE(torch.nn.Module):
         if tuple(codes.shape) != shape or str(codes.dtype) != f"torch.{old.dtype}":
             errors.append(f"{prefix}{name} must be {old.dtype} {list(shape)}; got {codes.dtype} {list(codes.shape)}")
             return
-        rule = {key: value for key, value in (old.activation or {}).items() if key in _RULE}
-        rule.update(_static(input_scale))
+        rule = {**(old.activation or {}), **_static(input_scale)}
         self._pack(**{name: pack_experts(codes, UNDEFINED if scale is None else scale,
                                          granularity=old.granularity, **rule)})
 
