@@ -2,8 +2,6 @@
 // Views, owned tensors and copies between strided layouts.
 #include "octavo/tensor.hpp"
 
-#include <sys/mman.h>
-
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -13,12 +11,12 @@
 #include "core/element.hpp"
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
+#include "core/pages.hpp"
 
 namespace octavo {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
-constexpr std::size_t kLargePage = std::size_t{2} << 20;
 
 void set_compact_strides(TensorView& view) noexcept {
   std::int64_t step = 1;
@@ -45,15 +43,12 @@ struct AlignedDelete {
   void operator()(void* memory) const noexcept { ::operator delete(memory, alignment); }
 };
 
-// A large block lies in large pages where the system gives them: reading a weight of many megabytes
-// once would otherwise spend a tenth of its time on addresses.
+// A large block lies in large pages where the system gives them.
 std::shared_ptr<void> allocate(std::size_t bytes) {
   const bool large = bytes >= kLargePage;
   const std::align_val_t alignment{large ? kLargePage : kAlignment};
   std::shared_ptr<void> memory(::operator new(bytes, alignment), AlignedDelete{alignment});
-#if defined(MADV_HUGEPAGE)
-  if (large) (void)::madvise(memory.get(), bytes / kLargePage * kLargePage, MADV_HUGEPAGE);
-#endif
+  if (large) prefer_large_pages(memory.get(), bytes);
   return memory;
 }
 

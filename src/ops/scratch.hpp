@@ -13,23 +13,23 @@ namespace octavo {
 
 inline constexpr std::size_t kScratchAlignment = 64;
 
+struct ScratchFree {
+  std::align_val_t alignment{kScratchAlignment};
+  void operator()(char* memory) const noexcept { ::operator delete(memory, alignment); }
+};
+
 /// A block of a call: of the caller, or its own.
 struct Scratch {
-  struct Free {
-    void operator()(char* memory) const noexcept {
-      ::operator delete (memory, std::align_val_t{kScratchAlignment});
-    }
-  };
   char* data = nullptr;
-  std::unique_ptr<char, Free> own;
+  std::unique_ptr<char, ScratchFree> own;
   std::size_t own_bytes = 0;
 };
 
-/// That many bytes: of the lent workspace, which must be large enough, else what this thread kept
-/// from an earlier call, else new.
+/// That many bytes: of the lent workspace, which must be large enough, else what this thread or
+/// (large ones) this process kept from an earlier call, else new.
 Result<Scratch> find_scratch(const char* operation, std::size_t bytes, const Workspace* lent);
 
-/// Ends the use of a block, whose memory may stay with the thread.
+/// Ends the use of a block, whose memory may stay with the thread or the process.
 void keep_scratch(Scratch& used) noexcept;
 
 }  // namespace octavo
