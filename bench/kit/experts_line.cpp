@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <span>
 #include <sstream>
 #include <vector>
 
+#include "kit/line_words.hpp"
 #include "octavo/problem_line.hpp"
 #include "octavo/status.hpp"
 
@@ -20,12 +20,6 @@ constexpr std::string_view kOperation = "fused_experts";
 [[noreturn]] void refuse(const std::string& rule, std::string_view got) {
   throw Error(Status(Code::invalid_argument,
                      "fused_experts line: " + rule + "; got '" + std::string(got) + "'"));
-}
-
-template <class T>
-bool number(std::string_view text, T& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size() && !text.empty();
 }
 
 std::vector<std::string> split(std::string_view text, char at) {
@@ -48,35 +42,16 @@ bool granularities(std::string_view text, ExpertsLine& line) {
   return true;
 }
 
-struct Word {
-  std::string_view key;
-  const char* rule;
-  bool (*read)(std::string_view value, ExpertsLine& line);
-};
-
-constexpr Word kWords[] = {
+constexpr LineWord<ExpertsLine> kWords[] = {
     {"experts", "be a whole number of at least 1",
-     [](std::string_view v, ExpertsLine& l) { return number(v, l.experts) && l.experts > 0; }},
+     [](std::string_view v, ExpertsLine& l) { return read_number(v, l.experts) && l.experts > 0; }},
     {"topk", "be a whole number of at least 1",
-     [](std::string_view v, ExpertsLine& l) { return number(v, l.topk) && l.topk > 0; }},
+     [](std::string_view v, ExpertsLine& l) { return read_number(v, l.topk) && l.topk > 0; }},
     {"scale", "be two granularities such as token:channel",
      [](std::string_view v, ExpertsLine& l) { return granularities(v, l); }},
     {"seed", "be a whole number",
-     [](std::string_view v, ExpertsLine& l) { return number(v, l.seed); }},
+     [](std::string_view v, ExpertsLine& l) { return read_number(v, l.seed); }},
 };
-
-void read_word(std::string_view text, ExpertsLine& line) {
-  const std::size_t equals = std::min(text.find('='), text.size());
-  const std::string_view value = text.substr(std::min(equals + 1, text.size()));
-  std::string known;
-  for (const Word& word : kWords) {
-    known += (known.empty() ? "" : ", ") + std::string(word.key);
-    if (word.key != text.substr(0, equals)) continue;
-    if (word.read(value, line)) return;
-    refuse(std::string(word.key) + " must " + word.rule, text);
-  }
-  refuse("words must be among " + known, text);
-}
 
 void read_types(const std::string& text, ExpertsLine& line) {
   const std::vector<std::string> types = split(text, ':');
@@ -98,11 +73,7 @@ std::optional<QuantizeOptions> ExpertsLine::quantiser() const {
   return QuantizeOptions{.dtype = a, .granularity = scale_a};
 }
 
-bool is_experts_line(std::string_view line) {
-  const std::size_t begin = std::min(line.find_first_not_of(" \t"), line.size());
-  line.remove_prefix(begin);
-  return line.substr(0, line.find_first_of(" \t")) == kOperation;
-}
+bool is_experts_line(std::string_view line) { return names_operation(line, kOperation); }
 
 ExpertsLine parse_experts_line(std::string_view text) {
   std::istringstream stream{std::string(text)};
@@ -113,15 +84,15 @@ ExpertsLine parse_experts_line(std::string_view text) {
   }
   ExpertsLine line;
   read_types(words[1], line);
-  for (std::size_t i = 2; i + 1 < words.size(); ++i) read_word(words[i], line);
+  for (std::size_t i = 2; i + 1 < words.size(); ++i) read_word(kWords, words[i], line, refuse);
   if (line.experts == 0 || line.topk == 0) refuse("experts and topk must be given", text);
   if (line.topk > line.experts) refuse("topk must be at most experts", text);
   if (line.scale_a.kind == Granularity::Kind::automatic && !is_wide(line.a)) {
     refuse("scale must be declared for 8-bit activations", text);
   }
   const std::vector<std::string> sizes = split(words.back(), 'x');
-  const bool read = sizes.size() == 3 && number(sizes[0], line.tokens) &&
-                    number(sizes[1], line.inner) && number(sizes[2], line.hidden);
+  const bool read = sizes.size() == 3 && read_number(sizes[0], line.tokens) &&
+                    read_number(sizes[1], line.inner) && read_number(sizes[2], line.hidden);
   if (!read || line.tokens < 1 || line.inner < 1 || line.hidden < 1) {
     refuse("the shape must be the last word and MxIxH, such as 16x768x2048", words.back());
   }

@@ -3,10 +3,10 @@
 #include "kit/quantize_line.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <sstream>
 #include <vector>
 
+#include "kit/line_words.hpp"
 #include "octavo/problem_line.hpp"
 #include "octavo/status.hpp"
 
@@ -18,12 +18,6 @@ constexpr std::string_view kOperation = "quantize";
 [[noreturn]] void refuse(const std::string& rule, std::string_view got) {
   throw Error(Status(Code::invalid_argument,
                      "quantize line: " + rule + "; got '" + std::string(got) + "'"));
-}
-
-template <class T>
-bool number(std::string_view text, T& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size() && !text.empty();
 }
 
 // A product's line has the same granularities.
@@ -38,13 +32,7 @@ bool granularity(std::string_view text, Granularity& value) {
   return value.kind != Granularity::Kind::automatic;
 }
 
-struct Word {
-  std::string_view key;
-  const char* rule;
-  bool (*read)(std::string_view value, QuantizeLine& line);
-};
-
-constexpr Word kWords[] = {
+constexpr LineWord<QuantizeLine> kWords[] = {
     {"scale", "be tensor, token, channel, group<g>, block<r>x<c>, per_k, element or mx",
      [](std::string_view v, QuantizeLine& l) {
        l.mx = v == "mx";
@@ -61,21 +49,8 @@ constexpr Word kWords[] = {
        return l.scale_dtype == DType::float32 || l.scale_dtype == DType::float8_e8m0fnu;
      }},
     {"seed", "be a whole number",
-     [](std::string_view v, QuantizeLine& l) { return number(v, l.seed); }},
+     [](std::string_view v, QuantizeLine& l) { return read_number(v, l.seed); }},
 };
-
-void read_word(std::string_view text, QuantizeLine& line) {
-  const std::size_t equals = std::min(text.find('='), text.size());
-  const std::string_view value = text.substr(std::min(equals + 1, text.size()));
-  std::string known;
-  for (const Word& word : kWords) {
-    known += (known.empty() ? "" : ", ") + std::string(word.key);
-    if (word.key != text.substr(0, equals)) continue;
-    if (word.read(value, line)) return;
-    refuse(std::string(word.key) + " must " + word.rule, text);
-  }
-  refuse("words must be among " + known, text);
-}
 
 }  // namespace
 
@@ -90,11 +65,7 @@ QuantizeOptions QuantizeLine::options() const {
           .scale_dtype = scale_dtype};
 }
 
-bool is_quantize_line(std::string_view line) {
-  const std::size_t begin = std::min(line.find_first_not_of(" \t"), line.size());
-  line.remove_prefix(begin);
-  return line.substr(0, line.find_first_of(" \t")) == kOperation;
-}
+bool is_quantize_line(std::string_view line) { return names_operation(line, kOperation); }
 
 QuantizeLine parse_quantize_line(std::string_view text) {
   std::istringstream stream{std::string(text)};
@@ -111,12 +82,12 @@ QuantizeLine parse_quantize_line(std::string_view text) {
   if (line.from == DType::undefined || line.to == DType::undefined) {
     refuse("types must be two known names such as bf16:e4m3fn", types);
   }
-  for (std::size_t i = 2; i + 1 < words.size(); ++i) read_word(words[i], line);
+  for (std::size_t i = 2; i + 1 < words.size(); ++i) read_word(kWords, words[i], line, refuse);
   if (line.scale.kind == Granularity::Kind::automatic) refuse("scale must be declared", text);
   const std::string_view shape = words.back();
   const std::size_t by = std::min(shape.find('x'), shape.size());
-  if (!number(shape.substr(0, by), line.rows) ||
-      !number(shape.substr(std::min(by + 1, shape.size())), line.cols) || line.rows < 1 ||
+  if (!read_number(shape.substr(0, by), line.rows) ||
+      !read_number(shape.substr(std::min(by + 1, shape.size())), line.cols) || line.rows < 1 ||
       line.cols < 1) {
     refuse("the shape must be the last word and RxC, such as 4096x4096", shape);
   }

@@ -7,20 +7,11 @@
 #include "core/cells.hpp"
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
+#include "core/matrix.hpp"
 #include "core/quantize_rules.hpp"
 
 namespace octavo {
 namespace {
-
-TensorView matrix(void* data, DType dtype, std::int64_t rows, std::int64_t cols) noexcept {
-  TensorView view;
-  view.data = data;
-  view.dtype = dtype;
-  view.rank = 2;
-  view.shape = {rows, cols};
-  view.strides = {cols, 1};
-  return view;
-}
 
 TensorView vector(void* data, DType dtype, std::int64_t count) noexcept {
   TensorView view;
@@ -54,13 +45,13 @@ Status section6(const Backend& backend, Member& member, Arena& arena,
   const std::int64_t across = cells(cols, q.grid.cols);
   q.codes = rule.codes.defined()
                 ? rule.codes
-                : matrix(arena.take<std::uint8_t>(rows * cols), rule.spec.dtype, rows, cols);
+                : matrix_view(arena.take<std::uint8_t>(rows * cols), rule.spec.dtype, rows, cols);
   const DType scale_dtype = rule.spec.scale_dtype;
   q.scales = rule.scales.defined()
                  ? rule.scales
-                 : matrix(arena.take<float>(down * across), scale_dtype, down, across);
+                 : matrix_view(arena.take<float>(down * across), scale_dtype, down, across);
   if (rule.spec.azp) {
-    q.azp = matrix(arena.take<std::int32_t>(down * across), DType::int32, down, across);
+    q.azp = matrix_view(arena.take<std::int32_t>(down * across), DType::int32, down, across);
   }
   q.static_scales = rule.static_scale > 0.0F;
   if (!arena.counting()) {
@@ -87,8 +78,8 @@ Status section8(const Backend& backend, Member& member, Arena& arena,
   q.threshold = rule.outlier_threshold;
   q.codes = rule.codes.defined()
                 ? rule.codes
-                : matrix(arena.take<std::int8_t>(rows * cols), DType::int8, rows, cols);
-  q.absmax = matrix(arena.take<float>(rows), DType::float32, rows, 1);
+                : matrix_view(arena.take<std::int8_t>(rows * cols), DType::int8, rows, cols);
+  q.absmax = matrix_view(arena.take<float>(rows), DType::float32, rows, 1);
   float* scale = arena.take<float>(rows);
   std::int64_t count = 0;
   if (q.threshold > 0.0F) {
@@ -103,8 +94,13 @@ Status section8(const Backend& backend, Member& member, Arena& arena,
     for (std::int64_t m = 0; m < rows; ++m) scale[m] = absmax[m] / 127.0F;
   }
   member.a.data = q.codes;
-  member.a.scale[0] = {
-      ScaleView::Kind::tensor, 1.0F, matrix(scale, DType::float32, rows, 1), 1, kWholeExtent, 0, 0};
+  member.a.scale[0] = {ScaleView::Kind::tensor,
+                       1.0F,
+                       matrix_view(scale, DType::float32, rows, 1),
+                       1,
+                       kWholeExtent,
+                       0,
+                       0};
   // Before the columns are known, room has to be reserved for their products.
   if (count > 0 || (arena.counting() && q.threshold > 0.0F)) {
     member.epilogue.outliers.a = x;

@@ -55,16 +55,6 @@ void copy_azp(const TensorView& from, std::int64_t row, const TensorView& to,
 
 }  // namespace
 
-TensorView matrix_view(void* data, DType dtype, std::int64_t rows, std::int64_t cols) noexcept {
-  TensorView view;
-  view.data = data;
-  view.dtype = dtype;
-  view.rank = 2;
-  view.shape = {rows, cols};
-  view.strides = {cols, 1};
-  return view;
-}
-
 Operand Rows::outline(std::int64_t count) const noexcept {
   Operand a;
   a.data = data;

@@ -6,6 +6,7 @@
 
 #include "backends/arena.hpp"
 #include "backends/backend.hpp"
+#include "core/matrix.hpp"
 #include "layers/routing.hpp"
 
 namespace octavo {
@@ -21,9 +22,6 @@ struct Rows {
   /// Gives it rows [begin, ...).
   void place(std::int64_t begin, Operand& operand) const noexcept;
 };
-
-/// A row-major matrix at that address.
-TensorView matrix_view(void* data, DType dtype, std::int64_t rows, std::int64_t cols) noexcept;
 
 /// Does the rule treat every row for itself?
 bool rows_apart(const ActivationQuant& rule) noexcept;

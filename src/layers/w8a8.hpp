@@ -2,11 +2,19 @@
 // What vLLM's quantiser and its linear layer share.
 #pragma once
 
+#include <array>
+#include <cstdint>
+
 #include "octavo/quantize.hpp"
 #include "octavo/w8a8_utils.hpp"
 #include "ops/rules.hpp"
 
 namespace octavo::w8a8_utils {
+
+using CodeTable = std::array<std::uint8_t, 256>;
+/// Replaces the codes of a matrix by the table's.
+void map_codes(const TensorView& codes, const CodeTable& table,
+               const ExecContext& context) noexcept;
 
 /// The group shape's granularity of A; `automatic` for a shape that is none of ours.
 Granularity granularity_of(const GroupShape& shape) noexcept;

@@ -11,14 +11,13 @@
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
 #include "core/parallel.hpp"
+#include "layers/w8a8.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/w8a8_utils.hpp"
 #include "ops/rules.hpp"
 
 namespace octavo::w8a8_utils {
 namespace {
-
-using CodeTable = std::array<std::uint8_t, 256>;
 
 constexpr ArgNames named(const char* tensor, const char* scale, const char* input_scale) noexcept {
   ArgNames names = kPlainNames;
@@ -97,23 +96,6 @@ Result<ShardScales> shard_scales(const Site& site, const TensorView& weight_scal
 }
 
 // ---- codes through a table ---------------------------------------------------------------------
-
-// Replaces the codes of a matrix by the table's.
-void map_codes(const TensorView& codes, const CodeTable& table,
-               const ExecContext& context) noexcept {
-  const std::int64_t rows = codes.shape[0];
-  const std::int64_t cols = codes.shape[1];
-  for_each_band(context, bands_of(context, rows, rows * cols), rows,
-                [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-                  for (std::int64_t i = begin; i < end; ++i) {
-                    auto* row = static_cast<std::uint8_t*>(codes.at(i * codes.strides[0]));
-                    for (std::int64_t j = 0; j < cols; ++j) {
-                      std::uint8_t& code = row[j * codes.strides[1]];
-                      code = table[code];
-                    }
-                  }
-                });
-}
 
 // A code of that type and scale as the code that means the same with another scale.
 CodeTable rescaled(DType dtype, float scale, float other) noexcept {
@@ -283,6 +265,22 @@ bool cuda_backend() {
 }
 
 }  // namespace
+
+void map_codes(const TensorView& codes, const CodeTable& table,
+               const ExecContext& context) noexcept {
+  const std::int64_t rows = codes.shape[0];
+  const std::int64_t cols = codes.shape[1];
+  for_each_band(context, bands_of(context, rows, rows * cols), rows,
+                [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+                  for (std::int64_t i = begin; i < end; ++i) {
+                    auto* row = static_cast<std::uint8_t*>(codes.at(i * codes.strides[0]));
+                    for (std::int64_t j = 0; j < cols; ++j) {
+                      std::uint8_t& code = row[j * codes.strides[1]];
+                      code = table[code];
+                    }
+                  }
+                });
+}
 
 Tensor convert_to_channelwise(const TensorView& weight_scale,
                               std::span<const std::int64_t> logical_widths) {

@@ -21,20 +21,13 @@ namespace {
 constexpr const char* kName = "QuantFP8";
 
 // e4m3fnuz codes of 240 become 224: what vLLM's clamp before the conversion gives.
-void clamp_codes(const TensorView& codes, const ExecContext& context) noexcept {
-  const std::int64_t rows = codes.shape[0];
-  const std::int64_t cols = codes.shape[1];
-  for_each_band(context, bands_of(context, rows, rows * cols), rows,
-                [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-                  for (std::int64_t i = begin; i < end; ++i) {
-                    auto* row = static_cast<std::uint8_t*>(codes.at(i * codes.strides[0]));
-                    for (std::int64_t j = 0; j < cols; ++j) {
-                      std::uint8_t& code = row[j * codes.strides[1]];
-                      if ((code & 0x7F) == 0x7F) code = static_cast<std::uint8_t>(code - 1);
-                    }
-                  }
-                });
-}
+constexpr CodeTable kClamped = [] {
+  CodeTable table{};
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    table[i] = static_cast<std::uint8_t>((i & 0x7F) == 0x7F ? i - 1 : i);
+  }
+  return table;
+}();
 
 // A view of an owned tensor in another shape of as many elements.
 Tensor reshaped(const Tensor& tensor, std::initializer_list<std::int64_t> shape) {
@@ -140,7 +133,7 @@ Result<QuantFP8::Output> quantize_activations(const Site& site, const QuantFP8& 
   OCTAVO_TRY(check_quantize(site, x, o));
   if (scale.defined()) OCTAVO_TRY(static_scale(site, x, o).status());
   const Quantized q = quantize(x, o, context);
-  if (aims_below_largest(spec.dtype)) clamp_codes(q.data, context);
+  if (aims_below_largest(spec.dtype)) map_codes(q.data, kClamped, context);
   if (scale.defined()) return QuantFP8::Output{q.data, copy(scale, scale.dtype)};
   return QuantFP8::Output{q.data, spec.granularity.kind == Granularity::Kind::tensor
                                       ? reshaped(q.scale, {1})

@@ -32,5 +32,7 @@ std::vector<ErrorRow> layer_errors();
 
 /// Row-major tensors of ones that live as long as the program.
 TensorView ones(DType dtype, std::initializer_list<std::int64_t> shape);
+/// A float32 vector of these.
+TensorView scales_of(std::initializer_list<float> list);
 
 }  // namespace octavo::test

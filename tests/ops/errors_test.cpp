@@ -21,6 +21,12 @@ TensorView ones(DType dtype, std::initializer_list<std::int64_t> shape) {
   return kept.back();
 }
 
+TensorView scales_of(std::initializer_list<float> list) {
+  const TensorView scales = ones(float32, {static_cast<std::int64_t>(list.size())});
+  std::copy(list.begin(), list.end(), static_cast<float*>(scales.data));
+  return scales;
+}
+
 namespace {
 
 std::vector<ErrorRow> all_rows() {

@@ -13,12 +13,6 @@ using Widths = std::vector<std::int64_t>;
 
 constexpr Code kInvalid = Code::invalid_argument;
 
-TensorView scales_of(std::initializer_list<float> list) {
-  const TensorView scales = ones(float32, {static_cast<std::int64_t>(list.size())});
-  std::copy(list.begin(), list.end(), static_cast<float*>(scales.data));
-  return scales;
-}
-
 std::function<void()> spreading(const TensorView& scales, const Widths& widths) {
   return [=] { (void)convert_to_channelwise(scales, widths); };
 }
