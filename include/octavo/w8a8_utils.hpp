@@ -77,10 +77,10 @@ OCTAVO_API NormalizedFnuz normalize_e4m3fn_to_e4m3fnuz(const TensorView& weight,
 // True where this library has such kernels for a GPU and that GPU is here; without a CUDA backend
 // all are false. Octavo has no sparse products.
 
-OCTAVO_API bool cutlass_fp8_supported();
-OCTAVO_API bool cutlass_block_fp8_supported();
-OCTAVO_API bool cutlass_group_gemm_supported();
-OCTAVO_API bool sparse_cutlass_supported();
+OCTAVO_API bool cutlass_fp8_supported() noexcept;
+OCTAVO_API bool cutlass_block_fp8_supported() noexcept;
+OCTAVO_API bool cutlass_group_gemm_supported() noexcept;
+OCTAVO_API bool sparse_cutlass_supported() noexcept;
 
 /// Whether per-token products go to torch_per_token_w8a8_scaled_mm: on ROCm, which is not built.
 inline constexpr bool USE_ROWWISE_TORCH_SCALED_MM = false;

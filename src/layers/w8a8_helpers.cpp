@@ -6,13 +6,13 @@
 #include <string_view>
 #include <vector>
 
+#include "backends/backend.hpp"
 #include "core/convert.hpp"
 #include "core/element.hpp"
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
 #include "core/parallel.hpp"
 #include "layers/w8a8.hpp"
-#include "octavo/backend.hpp"
 #include "octavo/w8a8_utils.hpp"
 #include "ops/rules.hpp"
 
@@ -257,10 +257,9 @@ Result<NormalizedFnuz> run_normalize(const TensorView& weight, const TensorView&
   return result;
 }
 
-bool cuda_backend() {
-  const std::vector<BackendInfo> built = backends();
-  return std::ranges::any_of(built, [](const BackendInfo& backend) {
-    return backend.usable && backend.name.starts_with("cuda");
+bool cuda_backend() noexcept {
+  return std::ranges::any_of(registry(), [](const Backend* backend) {
+    return std::string_view(backend->name).starts_with("cuda") && backend->unavailable() == nullptr;
   });
 }
 
@@ -324,9 +323,9 @@ NormalizedFnuz normalize_e4m3fn_to_e4m3fnuz(const TensorView& weight,
                  [&] { return run_normalize(weight, weight_scale, input_scale, context); });
 }
 
-bool cutlass_fp8_supported() { return cuda_backend(); }
-bool cutlass_block_fp8_supported() { return cuda_backend(); }
-bool cutlass_group_gemm_supported() { return cuda_backend(); }
-bool sparse_cutlass_supported() { return false; }
+bool cutlass_fp8_supported() noexcept { return cuda_backend(); }
+bool cutlass_block_fp8_supported() noexcept { return cuda_backend(); }
+bool cutlass_group_gemm_supported() noexcept { return cuda_backend(); }
+bool sparse_cutlass_supported() noexcept { return false; }
 
 }  // namespace octavo::w8a8_utils

@@ -3,9 +3,9 @@
 // row.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -23,12 +23,12 @@ class Row {
  public:
   explicit Row(const std::vector<float>& values)
       : count_(values.size()), memory_(guarded(Side::right)(count_ * sizeof(float))) {
-    std::memcpy(memory_.get(), values.data(), count_ * sizeof(float));
+    std::copy(values.begin(), values.end(), data());
   }
   float* data() const { return static_cast<float*>(memory_.get()); }
   std::vector<std::uint32_t> bits() const {
     std::vector<std::uint32_t> words(count_);
-    std::memcpy(words.data(), memory_.get(), count_ * sizeof(float));
+    for (std::size_t i = 0; i < count_; ++i) words[i] = std::bit_cast<std::uint32_t>(data()[i]);
     return words;
   }
 

@@ -112,6 +112,24 @@ std::vector<EntryPoint> entry_points() {
       {"FusedExperts",
        [&](C c) { (void)fused_experts(v.tokens, v.w13, v.w2, v.factors, v.ids, {}, c); }},
       {"SiluAndMul", [&](C c) { (void)silu_and_mul(v.tokens, {}, c); }},
+      {"LayerOfShards",
+       [&](C c) {
+         constexpr std::array<std::int64_t, 3> kWidths{2, 0, 5};
+         const Int8Linear layer({v.w, v.scale_b, v.bias}, {.logical_widths = kWidths});
+         (void)layer(v.x, {}, c);
+       }},
+      {"Fp8LinearOp",
+       [&](C c) {
+         const w8a8_utils::Fp8LinearOp op(false, w8a8_utils::GroupShape::PER_TOKEN);
+         const Tensor x = copy(v.e4, float16);
+         (void)op.apply(x, v.e4b, v.scale_b, {}, {}, {}, v.bias, c);
+       }},
+      {"Requantize",
+       [&](C c) {
+         constexpr std::array<std::int64_t, 2> kWidths{30, 34};
+         const TensorView two = v.scale_b.view().slice(0, 0, 2);
+         (void)w8a8_utils::requantize_with_max_scale(v.e4b, two, kWidths, false, c);
+       }},
       {"ScaledMmGradients",
        [&](C c) {
          const TensorView grad(v.out.data(), float32, {5, 7});
