@@ -213,9 +213,8 @@ PlainMember plain_member(Member m) {
         m.epilogue.outliers = {original, p.vectorwise.outlier_cols.view(), {}};
       }
     } else {
-      QuantizeOptions o{.dtype = rule.spec.dtype,
-                        .granularity = rule.spec.granularity,
-                        .azp = rule.spec.azp};
+      QuantizeOptions o{
+          .dtype = rule.spec.dtype, .granularity = rule.spec.granularity, .azp = rule.spec.azp};
       if (rule.static_scale > 0.0F) {
         o.scale = rule.static_scale;
         if (rule.spec.azp) o.azp_in = TensorView(&rule.static_azp, DType::int32, {1, 1});

@@ -75,7 +75,7 @@ typedef struct octavo_activation {
   const octavo_view* scales;
   float static_scale; /* this one scale (granularity PER_TENSOR); 0: computed */
   int32_t static_azp; /* with a static scale and AZP: the zero point */
-  double qmax; /* magnitude that scales aim at, rounded to float; 0: the type's largest */
+  double qmax;        /* magnitude that scales aim at, rounded to float; 0: the type's largest */
 } octavo_activation;
 OCTAVO_INIT_FUNCTION_(octavo_activation);
 

@@ -87,8 +87,7 @@ const char* find_path(const Member& p, const DotMachine& machine, DotPath& path)
   if (why == nullptr && p.a.quantise != nullptr && !p.a.quantise->vectorwise) {
     why = check_group(scale_grid(p.a.quantise->spec.granularity, Side::a).cols, 0, step);
   }
-  const bool zero_points =
-      p.a.azp.defined() || (p.a.quantise != nullptr && p.a.quantise->spec.azp);
+  const bool zero_points = p.a.azp.defined() || (p.a.quantise != nullptr && p.a.quantise->spec.azp);
   if (why != nullptr || !integers || !zero_points) return why;
   return varies_along_k(p.b, Side::b) || varies_along_k(p.a, Side::a)
              ? "zero points with scales that vary along K"
