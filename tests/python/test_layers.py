@@ -23,7 +23,8 @@ def gaussian(*shape, seed=1, dtype=torch.float32):
 
 
 def cosine(a, b):
-    return float(torch.nn.functional.cosine_similarity(a.double().flatten(), b.double().flatten(), 0))
+    a, b = a.detach().double().flatten(), b.detach().double().flatten()
+    return float(torch.nn.functional.cosine_similarity(a, b, 0))
 
 
 class Net(torch.nn.Module):
