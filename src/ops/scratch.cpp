@@ -32,7 +32,7 @@ Block allocate(std::size_t bytes) noexcept {
 thread_local Scratch kept_scratch;
 
 // Large ones stay with the process, a few, for whoever needs one next: mapping and clearing them
-// took a fifth of a call's time. The system may have their pages back whenever it wants some.
+// took an eighth of a call's time. The system may have their pages back whenever it wants some.
 // Nobody waits for the shelf, least of all the child of a fork; it is never destroyed.
 class Shelf {
  public:
@@ -56,8 +56,9 @@ class Shelf {
 
   /// Keeps a large block if there is room, in the place of a smaller one if need be.
   void put(Scratch& used) noexcept {
+    if (used.own_bytes > kShelvedBytes) return;
     lend_to_system(used.data, used.own_bytes);
-    if (used.own_bytes > kShelvedBytes || !try_lock()) return;
+    if (!try_lock()) return;
     std::size_t held = used.own_bytes;
     Slot* smallest = slots_.data();
     for (Slot& slot : slots_) {
@@ -108,9 +109,12 @@ Result<Scratch> find_scratch(const char* operation, std::size_t bytes, const Wor
     std::swap(scratch, kept_scratch);
     return scratch;
   }
-  if (bytes <= kKeptBytes) kept_scratch = {};
-  if (bytes > kKeptBytes) scratch = shelf.take(bytes);
-  if (scratch.data != nullptr) return scratch;
+  if (bytes > kKeptBytes) {
+    scratch = shelf.take(bytes);
+    if (scratch.data != nullptr) return scratch;
+  } else {
+    kept_scratch = {};
+  }
   scratch.own = allocate(bytes);
   scratch.data = scratch.own.get();
   scratch.own_bytes = bytes;
