@@ -3,7 +3,6 @@
 //
 // OCTAVO_PROPERTY_CASES sets how many (300 without it), OCTAVO_PROPERTY_SEED repeats a run.
 #include <gtest/gtest.h>
-#include <rapidcheck.h>
 
 #include <cstdlib>
 #include <iostream>
@@ -11,22 +10,13 @@
 
 #include "kit/oracle.hpp"
 #include "octavo/octavo.hpp"
+#include "property/draw.hpp"
 #include "support/lines.hpp"
 
 namespace octavo::test {
 namespace {
 
 using kit::Content;
-
-std::int64_t between(std::int64_t low, std::int64_t high) {
-  return *rc::gen::inRange<std::int64_t>(low, high + 1);
-}
-bool sometimes() { return between(0, 3) == 3; }
-template <class T>
-T one_of(const std::vector<T>& choices) {  // shrinks towards the first
-  return choices[static_cast<std::size_t>(
-      between(0, static_cast<std::int64_t>(choices.size()) - 1))];
-}
 
 const std::vector<DType>& float8s() {
   static const std::vector<DType> all{float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz};

@@ -2,7 +2,6 @@
 // Random fp8 linear layers: Fp8LinearOp and every function that its table names, against
 // octavo.quantize and octavo.scaled_mm on every backend and against the exact oracle.
 #include <gtest/gtest.h>
-#include <rapidcheck.h>
 
 #include <cstdlib>
 #include <random>
@@ -10,22 +9,13 @@
 #include "kit/oracle.hpp"
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"
+#include "property/draw.hpp"
 #include "support/lines.hpp"
 
 namespace octavo::test {
 namespace {
 
 using namespace w8a8_utils;  // NOLINT: what is tested
-
-std::int64_t between(std::int64_t low, std::int64_t high) {
-  return *rc::gen::inRange<std::int64_t>(low, high + 1);
-}
-bool sometimes() { return between(0, 3) == 3; }
-template <class T>
-T one_of(const std::vector<T>& choices) {  // shrinks towards the first
-  return choices[static_cast<std::size_t>(
-      between(0, static_cast<std::int64_t>(choices.size()) - 1))];
-}
 
 struct Layer {
   std::int64_t m = 0, n = 0, k = 0;
