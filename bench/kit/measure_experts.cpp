@@ -80,17 +80,6 @@ class ExpertsRotation {
   std::size_t position_ = 0;
 };
 
-// Seconds per call over at least `seconds`, after a call that nobody counts.
-template <class Call>
-double sample(const Call& call, double seconds) {
-  call();
-  const Clock::time_point start = Clock::now();
-  std::int64_t calls = 0;
-  double elapsed = 0.0;
-  for (; elapsed < seconds; elapsed = seconds_since(start), ++calls) call();
-  return elapsed / static_cast<double>(std::max<std::int64_t>(calls, 1));
-}
-
 PeakKind peak_of(const ExpertsLine& line) {
   if (is_integer8(line.a) && is_integer8(line.weight)) return PeakKind::int8;
   return line.a == DType::float32 || line.a == DType::float16 ? PeakKind::fp32 : PeakKind::bf16;
@@ -152,9 +141,9 @@ ExpertsFigure measure_experts(const ExpertsLine& line, const MeasureOptions& o) 
   const auto alone = [&] { rotation.next({.executor = &serial_executor()}); };
   std::vector<double> times, again, scaling, peaks, reads, fractions;
   for (f.rounds = 0; f.rounds < o.rounds; ++f.rounds) {
-    times.push_back(sample(ours, o.sample_seconds));
-    again.push_back(sample(ours, o.sample_seconds) / times.back());
-    if (o.threads > 1) scaling.push_back(sample(alone, o.sample_seconds) / times.back());
+    times.push_back(seconds_per_call(ours, o.sample_seconds));
+    again.push_back(seconds_per_call(ours, o.sample_seconds) / times.back());
+    if (o.threads > 1) scaling.push_back(seconds_per_call(alone, o.sample_seconds) / times.back());
     peaks.push_back(measure_peak(peak_of(line), o.threads, o.sample_seconds).gops);
     reads.push_back(measure_read_bandwidth(o.threads, o.sample_seconds));
     const Floor floor = work.floor(peaks.back(), reads.back());

@@ -89,17 +89,6 @@ class QuantizeRotation {
   std::size_t turn_ = 0;
 };
 
-// Seconds per call over at least `seconds`, after a call that nobody counts.
-template <class Call>
-double sample(const Call& call, double seconds) {
-  call();
-  const Clock::time_point start = Clock::now();
-  std::int64_t calls = 0;
-  double elapsed = 0.0;
-  for (; elapsed < seconds; elapsed = seconds_since(start), ++calls) call();
-  return elapsed / static_cast<double>(std::max<std::int64_t>(calls, 1));
-}
-
 }  // namespace
 
 std::string quantize_backend(const std::string& forced) {
@@ -131,9 +120,9 @@ QuantizeFigure measure_quantize(const QuantizeLine& line, const MeasureOptions& 
   f.bytes = rotation.each();
   std::vector<double> times, again, scaling, reads, fractions;
   for (f.rounds = 0; f.rounds < o.rounds; ++f.rounds) {
-    times.push_back(sample(ours, o.sample_seconds));
-    again.push_back(sample(ours, o.sample_seconds) / times.back());
-    if (o.threads > 1) scaling.push_back(sample(alone, o.sample_seconds) / times.back());
+    times.push_back(seconds_per_call(ours, o.sample_seconds));
+    again.push_back(seconds_per_call(ours, o.sample_seconds) / times.back());
+    if (o.threads > 1) scaling.push_back(seconds_per_call(alone, o.sample_seconds) / times.back());
     reads.push_back(measure_read_bandwidth(o.threads, o.sample_seconds));
     fractions.push_back(f.bytes * 1e-9 / reads.back() / times.back());
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The same work on several threads at once, timed from the first start to the last end.
+// Timing calls, and the same work on several threads at once, from the first start to the last end.
 #pragma once
 
 #include <algorithm>
@@ -14,6 +14,17 @@ namespace octavo::kit {
 using Clock = std::chrono::steady_clock;
 inline double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// Seconds per call over at least `seconds`, after a call that nobody counts.
+template <class Call>
+double seconds_per_call(const Call& call, double seconds) {
+  call();
+  const Clock::time_point start = Clock::now();
+  std::int64_t calls = 0;
+  double elapsed = 0.0;
+  for (; elapsed < seconds; elapsed = seconds_since(start), ++calls) call();
+  return elapsed / static_cast<double>(std::max<std::int64_t>(calls, 1));
 }
 
 /// Calls work(worker) on `threads` threads that begin together; returns the wall time.

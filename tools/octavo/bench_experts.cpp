@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "commands.hpp"
+#include "figures.hpp"
 #include "kit/measure_experts.hpp"
 #include "output.hpp"
 
@@ -15,28 +16,19 @@ int time_experts(const kit::ExpertsLine& line, const kit::MeasureOptions& o, boo
   const kit::ExpertsFigure f = kit::measure_experts(line, o);
   const int code = f.matches_composition ? kGood : kCheckFailed;
   if (json) {
-    print_json({{"type", "experts_figure"},
-                {"line", to_string(line)},
-                {"backend", f.backend},
-                {"threads", o.threads},
-                {"touched_experts", f.touched},
-                {"median_us", f.median_us},
-                {"best_us", f.best_us},
-                {"gops", f.gops},
-                {"peak_gops", f.peak_gops},
-                {"gbps", f.gbps},
-                {"read_gbps", f.read_gbps},
-                {"roofline_fraction", f.roofline.value},
-                {"roofline_low", f.roofline.low},
-                {"roofline_high", f.roofline.high},
-                {"memory_bound", f.memory_bound},
-                {"noise_low", f.noise.low},
-                {"noise_high", f.noise.high},
-                {"scaling", f.scaling.value},
-                {"scaling_low", f.scaling.low},
-                {"scaling_high", f.scaling.high},
-                {"rounds", f.rounds},
-                {"matches_composition", f.matches_composition}});
+    Json figure = {
+        {"type", "experts_figure"},       {"line", to_string(line)},
+        {"backend", f.backend},           {"threads", o.threads},
+        {"touched_experts", f.touched},   {"median_us", f.median_us},
+        {"best_us", f.best_us},           {"gops", f.gops},
+        {"peak_gops", f.peak_gops},       {"gbps", f.gbps},
+        {"read_gbps", f.read_gbps},       {"roofline_fraction", f.roofline.value},
+        {"roofline_low", f.roofline.low}, {"roofline_high", f.roofline.high},
+        {"memory_bound", f.memory_bound},
+    };
+    add_rounds(figure, f.noise, f.scaling, f.rounds);
+    figure["matches_composition"] = f.matches_composition;
+    print_json(figure);
     return code;
   }
   fmt::print("{}\n", to_string(line));
@@ -48,10 +40,7 @@ int time_experts(const kit::ExpertsLine& line, const kit::MeasureOptions& o, boo
              f.roofline.low, f.roofline.high, f.noise.low, f.noise.high,
              f.matches_composition ? "bits of the separate operations"
                                    : "NOT THE SEPARATE OPERATIONS' BITS");
-  if (o.threads > 1) {
-    fmt::print("  {:.2f} [{:.2f}, {:.2f}] times as fast as on one thread\n", f.scaling.value,
-               f.scaling.low, f.scaling.high);
-  }
+  print_scaling(o.threads, f.scaling);
   return code;
 }
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "commands.hpp"
+#include "figures.hpp"
 #include "kit/measure_quantize.hpp"
 #include "output.hpp"
 
@@ -15,25 +16,23 @@ int time_quantizer(const kit::QuantizeLine& line, const kit::MeasureOptions& o, 
   const kit::QuantizeFigure f = kit::measure_quantize(line, o);
   const int code = f.matches_reference ? kGood : kCheckFailed;
   if (json) {
-    print_json({{"type", "quantize_figure"},
-                {"line", to_string(line)},
-                {"backend", f.backend},
-                {"threads", o.threads},
-                {"median_us", f.median_us},
-                {"best_us", f.best_us},
-                {"bytes", f.bytes},
-                {"gbps", f.gbps},
-                {"read_gbps", f.read_gbps},
-                {"roofline_fraction", f.roofline.value},
-                {"roofline_low", f.roofline.low},
-                {"roofline_high", f.roofline.high},
-                {"noise_low", f.noise.low},
-                {"noise_high", f.noise.high},
-                {"scaling", f.scaling.value},
-                {"scaling_low", f.scaling.low},
-                {"scaling_high", f.scaling.high},
-                {"rounds", f.rounds},
-                {"matches_reference", f.matches_reference}});
+    Json figure = {
+        {"type", "quantize_figure"},
+        {"line", to_string(line)},
+        {"backend", f.backend},
+        {"threads", o.threads},
+        {"median_us", f.median_us},
+        {"best_us", f.best_us},
+        {"bytes", f.bytes},
+        {"gbps", f.gbps},
+        {"read_gbps", f.read_gbps},
+        {"roofline_fraction", f.roofline.value},
+        {"roofline_low", f.roofline.low},
+        {"roofline_high", f.roofline.high},
+    };
+    add_rounds(figure, f.noise, f.scaling, f.rounds);
+    figure["matches_reference"] = f.matches_reference;
+    print_json(figure);
     return code;
   }
   fmt::print("{}\n", to_string(line));
@@ -42,10 +41,7 @@ int time_quantizer(const kit::QuantizeLine& line, const kit::MeasureOptions& o, 
   fmt::print("  roofline {:.3f} [{:.3f}, {:.3f}]; A/A [{:.3f}, {:.3f}]; {}\n", f.roofline.value,
              f.roofline.low, f.roofline.high, f.noise.low, f.noise.high,
              f.matches_reference ? "bits of the reference" : "NOT THE REFERENCE'S BITS");
-  if (o.threads > 1) {
-    fmt::print("  {:.2f} [{:.2f}, {:.2f}] times as fast as on one thread\n", f.scaling.value,
-               f.scaling.low, f.scaling.high);
-  }
+  print_scaling(o.threads, f.scaling);
   return code;
 }
 

@@ -73,32 +73,45 @@ void print_peer(const kit::PeerFigure& p) {
 }  // namespace
 
 Json figure_json(const ProblemLine& line, int threads, const kit::Figure& f) {
-  return {{"type", "figure"},
-          {"line", to_string(line)},
-          {"backend", f.backend},
-          {"threads", threads},
-          {"cold", f.cold},
-          {"median_us", f.median_us},
-          {"best_us", f.best_us},
-          {"gops", f.gops},
-          {"peak_gops", f.peak_gops},
-          {"peak_instruction", f.peak_instruction},
-          {"peak_instructions_per_cycle", f.peak_per_cycle},
-          {"gbps", f.gbps},
-          {"read_gbps", f.read_gbps},
-          {"roofline_fraction", f.roofline_fraction},
-          {"roofline_low", f.roofline_low},
-          {"roofline_high", f.roofline_high},
-          {"memory_bound", f.memory_bound},
-          {"noise_low", f.noise.low},
-          {"noise_high", f.noise.high},
-          {"scaling", f.scaling.value},
-          {"scaling_low", f.scaling.low},
-          {"scaling_high", f.scaling.high},
-          {"rounds", f.rounds},
-          {"max_error_ratio", f.max_error_ratio},
-          {"against", against_json(f)},
-          {"peers", peers_json(f)}};
+  Json figure = {
+      {"type", "figure"},
+      {"line", to_string(line)},
+      {"backend", f.backend},
+      {"threads", threads},
+      {"cold", f.cold},
+      {"median_us", f.median_us},
+      {"best_us", f.best_us},
+      {"gops", f.gops},
+      {"peak_gops", f.peak_gops},
+      {"peak_instruction", f.peak_instruction},
+      {"peak_instructions_per_cycle", f.peak_per_cycle},
+      {"gbps", f.gbps},
+      {"read_gbps", f.read_gbps},
+      {"roofline_fraction", f.roofline_fraction},
+      {"roofline_low", f.roofline_low},
+      {"roofline_high", f.roofline_high},
+      {"memory_bound", f.memory_bound},
+  };
+  add_rounds(figure, f.noise, f.scaling, f.rounds);
+  figure["max_error_ratio"] = f.max_error_ratio;
+  figure["against"] = against_json(f);
+  figure["peers"] = peers_json(f);
+  return figure;
+}
+
+void add_rounds(Json& figure, const kit::Median& noise, const kit::Median& scaling, int rounds) {
+  figure["noise_low"] = noise.low;
+  figure["noise_high"] = noise.high;
+  figure["scaling"] = scaling.value;
+  figure["scaling_low"] = scaling.low;
+  figure["scaling_high"] = scaling.high;
+  figure["rounds"] = rounds;
+}
+
+void print_scaling(int threads, const kit::Median& scaling) {
+  if (threads < 2) return;
+  fmt::print("  {:.2f} [{:.2f}, {:.2f}] times as fast as on one thread\n", scaling.value,
+             scaling.low, scaling.high);
 }
 
 void print_figure(const ProblemLine& line, int threads, const kit::Figure& f) {
@@ -111,10 +124,7 @@ void print_figure(const ProblemLine& line, int threads, const kit::Figure& f) {
       "  roofline {:.3f} [{:.3f}, {:.3f}]; error {:.3f} of the bound; A/A [{:.3f}, {:.3f}]\n",
       f.roofline_fraction, f.roofline_low, f.roofline_high, f.max_error_ratio, f.noise.low,
       f.noise.high);
-  if (threads > 1) {
-    fmt::print("  {:.2f} [{:.2f}, {:.2f}] times as fast as on one thread\n", f.scaling.value,
-               f.scaling.low, f.scaling.high);
-  }
+  print_scaling(threads, f.scaling);
   if (f.against) print_against(*f.against);
   for (const kit::PeerFigure& p : f.peers) print_peer(p);
 }

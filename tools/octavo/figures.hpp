@@ -16,6 +16,11 @@ Json figure_json(const ProblemLine& line, int threads, const kit::Figure& figure
 /// The same for people.
 void print_figure(const ProblemLine& line, int threads, const kit::Figure& figure);
 
+/// What every figure says of its rounds: A/A noise, scaling over one thread, how many there were.
+void add_rounds(Json& figure, const kit::Median& noise, const kit::Median& scaling, int rounds);
+/// The scaling for people; nothing on one thread.
+void print_scaling(int threads, const kit::Median& scaling);
+
 /// The object of type `cliffs`, and the same for people.
 Json cliffs_json(const ProblemLine& line, int threads, const kit::Cliffs& cliffs);
 void print_cliffs(const ProblemLine& line, int threads, const kit::Cliffs& cliffs);
