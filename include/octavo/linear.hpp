@@ -2,6 +2,9 @@
 // linear: activations times a packed weight, with the quantisation of the activations fused.
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 #include "octavo/context.hpp"
 #include "octavo/packed.hpp"
 #include "octavo/tensor.hpp"
@@ -14,6 +17,12 @@ struct LinearOptions {
   TensorView out{};                    ///< [..., N]; undefined: allocated by the call
   MatmulOptions matmul{};
   const char* backend = nullptr;
+  /// LLM.int8: further outlier columns of this call (a pool's), int64 [count], ascending.
+  TensorView outlier_columns{};
+  /// LLM.int8: the original weight [K, N], which outliers meet instead of the codes.
+  TensorView outlier_weight{};
+  /// LLM.int8: gets the outlier columns of this call, ascending; null: not wanted.
+  std::vector<std::int64_t>* found_columns = nullptr;
 };
 
 /// y = x @ W + bias for x [..., K] of bfloat16, float16 or float32 and a packed weight [K, N].
