@@ -98,10 +98,16 @@ OCTAVO_API MatmulGradients scaled_grouped_mm_vjp(const TensorView& grad, const O
 
 /// The gradients of linear: a (x [..., K]), b (the dequantised weight, [K, N] over [N, K] memory)
 /// and bias. Straight through the quantiser of the activations; b sees the activations that the
-/// product saw, quantised. Errors: unsupported for b of LLM.int8.
+/// product saw, quantised. Under LLM.int8 b is a product of int8 codes by column (specification
+/// section 8): grad and x are quantised along M, outlier columns of x multiplied as they are.
 OCTAVO_API MatmulGradients linear_vjp(const TensorView& grad, const TensorView& x,
                                       const PackedWeight& weight, const LinearOptions& forward,
                                       const MatmulWanted& wanted,
+                                      const GradientOptions& options = {},
+                                      const ExecContext& context = {});
+OCTAVO_API MatmulGradients linear_vjp(const TensorView& grad, const TensorView& x,
+                                      const Operand& weight, const ActivationQuant& rule,
+                                      const LinearOptions& forward, const MatmulWanted& wanted,
                                       const GradientOptions& options = {},
                                       const ExecContext& context = {});
 

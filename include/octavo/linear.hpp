@@ -33,4 +33,9 @@ struct LinearOptions {
 OCTAVO_API Tensor linear(const TensorView& x, const PackedWeight& weight,
                          const LinearOptions& options = {}, const ExecContext& context = {});
 
+/// The same for a weight [K, N] that is not packed (one that changes with every step of a training,
+/// say) and the rule by which activations are quantised.
+OCTAVO_API Tensor linear(const TensorView& x, const Operand& weight, const ActivationQuant& rule,
+                         const LinearOptions& options = {}, const ExecContext& context = {});
+
 }  // namespace octavo

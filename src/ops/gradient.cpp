@@ -94,6 +94,19 @@ Status run_entry(const VjpCall& call, VjpEntry& entry, std::vector<VjpMember>& m
   return finish_gradients(call.operation, entry);
 }
 
+// Under LLM.int8 the gradient of b is that of the values, and scales are no parameters.
+Status check_llm_int8(const Request& r) {
+  if (r.wanted.scale_b) {
+    return fail(Code::unsupported, "{} must not be wanted under LLM.int8; got a request",
+                r.site(Arg::scale_b));
+  }
+  if (!r.wanted.b || r.options.dequantized) return {};
+  return fail(Code::unsupported,
+              "{}: options.dequantized must be true where {} is wanted under LLM.int8 (its "
+              "gradient is made of codes by column, that of the values); got false",
+              r.site.operation, r.site.bare(Arg::b));
+}
+
 // scaled_mm and linear: x of any rank as the matrix `a.data`.
 Result<MatmulGradients> single(const Request& r, const TensorView& x, const Operand& a,
                                const Operand& weight, const ScaledMmOptions& forward,
@@ -117,13 +130,9 @@ Result<MatmulGradients> single(const Request& r, const TensorView& x, const Oper
   OCTAVO_TRY_ASSIGN(const Operand b,
                     plain_weight(site.operation, weight, entry.owned, call.context));
   OCTAVO_TRY(lower_vjp(r, x, a, b, forward, lower, entry, members));
-  if (a.quantise != nullptr && r.wanted.b) {
-    if (a.quantise->vectorwise) {
-      return fail(Code::unsupported,
-                  "{} must not be wanted for LLM.int8 (its codes of columns are not kept); got a "
-                  "request",
-                  site(Arg::b));
-    }
+  const bool llm_int8 = a.quantise != nullptr && a.quantise->vectorwise;
+  if (llm_int8) OCTAVO_TRY(check_llm_int8(r));
+  if (a.quantise != nullptr && !llm_int8 && r.wanted.b) {
     OCTAVO_TRY(quantise(call, members.front(), entry.owned));
   }
   OCTAVO_TRY(run_entry(call, entry, members));
@@ -141,19 +150,22 @@ Result<MatmulGradients> run_scaled_mm(const TensorView& grad, const Operand& a, 
 }
 
 Result<MatmulGradients> run_linear(const TensorView& grad, const TensorView& x,
-                                   const PackedWeight& weight, const LinearOptions& forward,
-                                   const Request& r, const ExecContext& context) {
+                                   const Operand& weight, const ActivationQuant* rule,
+                                   const LinearOptions& forward, const Request& r,
+                                   const ExecContext& context) {
   const Site& site = r.site;
   VjpEntry entry;
-  OCTAVO_TRY_ASSIGN(const LinearArguments arguments, linear_arguments(site, x, weight, forward));
+  OCTAVO_TRY_ASSIGN(const LinearArguments arguments,
+                    linear_arguments(site, x, weight, rule, forward));
   entry.a = arguments.rows;
   std::array<std::int64_t, kMaxRank> shape = x.shape;
-  shape[static_cast<std::size_t>(x.rank - 1)] = weight.n();
+  shape[static_cast<std::size_t>(x.rank - 1)] =
+      weight.packed != nullptr ? weight.packed->n() : weight.data.shape[1];
   OCTAVO_TRY(check_grad(site, grad, std::span(shape.data(), static_cast<std::size_t>(x.rank))));
   OCTAVO_TRY_ASSIGN(entry.grad, flatten_rows(site.operation, grad));
   GradientOptions options = r.options;
   options.dequantized = true;
-  return single(r, x, arguments.a, weight, arguments.options,
+  return single({site, r.wanted, options, r.optional}, x, arguments.a, weight, arguments.options,
                 call_of(site.operation, forward.matmul, options, context, forward.backend), entry);
 }
 
@@ -294,8 +306,19 @@ MatmulGradients linear_vjp(const TensorView& grad, const TensorView& x, const Pa
                            const LinearOptions& forward, const MatmulWanted& wanted,
                            const GradientOptions& options, const ExecContext& context) {
   const Site site{"linear_vjp", &kLinearVjpNames};
+  const ActivationQuant* rule = weight.activation() ? &*weight.activation() : nullptr;
   return at_edge(site.operation, [&] {
-    return run_linear(grad, x, weight, forward, {site, wanted, options}, context);
+    return run_linear(grad, x, weight, rule, forward, {site, wanted, options}, context);
+  });
+}
+
+MatmulGradients linear_vjp(const TensorView& grad, const TensorView& x, const Operand& weight,
+                           const ActivationQuant& rule, const LinearOptions& forward,
+                           const MatmulWanted& wanted, const GradientOptions& options,
+                           const ExecContext& context) {
+  const Site site{"linear_vjp", &kLinearVjpNames};
+  return at_edge(site.operation, [&] {
+    return run_linear(grad, x, weight, &rule, forward, {site, wanted, options}, context);
   });
 }
 

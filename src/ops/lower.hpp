@@ -49,7 +49,8 @@ struct LinearArguments {
   ScaledMmOptions options;
 };
 Result<LinearArguments> linear_arguments(const Site& site, const TensorView& x,
-                                         const PackedWeight& weight, const LinearOptions& options);
+                                         const Operand& weight, const ActivationQuant* rule,
+                                         const LinearOptions& options);
 
 /// The list form: lists of one length, an entry's input as a matrix, and its other arguments.
 Status check_lists(const char* operation, std::span<const Operand> inputs,

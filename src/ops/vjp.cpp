@@ -150,6 +150,10 @@ VjpProduct product_for_a(const VjpMember& m) noexcept {
           e.alpha, m.grad_a,         m.scale_a};
 }
 
+bool under_llm_int8(const VjpMember& m) noexcept {
+  return m.forward.a.quantise != nullptr && m.forward.a.quantise->vectorwise;
+}
+
 VjpProduct product_for_b(const VjpMember& m) noexcept {
   const Epilogue& e = m.forward.epilogue;
   return {m.grad.transposed(),
@@ -185,7 +189,11 @@ Status run_vjp(const VjpCall& given, std::span<VjpMember> members) {
     OCTAVO_TRY(sum_gradients(call, m, acc[i], before[i]));
     if (m.grad_c.defined()) scale_grad(call, m);
     if (m.grad_a.defined() || m.scale_a.present()) for_a.push_back(product_for_a(m));
-    if (m.grad_b.defined() || m.scale_b.present()) for_b.push_back(product_for_b(m));
+    if (m.grad_b.defined() && under_llm_int8(m)) {
+      OCTAVO_TRY(llm_int8_weight_gradient(call, m, over_columns(m.forward.epilogue.scale_result)));
+    } else if (m.grad_b.defined() || m.scale_b.present()) {
+      for_b.push_back(product_for_b(m));
+    }
   }
   if (!for_a.empty()) OCTAVO_TRY(run_products(call, for_a));
   if (!for_b.empty()) OCTAVO_TRY(run_products(call, for_b));

@@ -56,6 +56,9 @@ struct VjpProduct {
 };
 Status run_products(const VjpCall& call, std::span<const VjpProduct> products);
 
+/// The gradient of b under LLM.int8, into m.grad_b; `result` is scale_result over grad.
+Status llm_int8_weight_gradient(const VjpCall& call, const VjpMember& m, const ScaleView& result);
+
 /// A tensor without holes whose dimensions lie in memory in the order of `like`'s.
 Result<Tensor> empty_like(const char* operation, const TensorView& like, DType dtype);
 

@@ -70,14 +70,24 @@ std::vector<ErrorRow> gradient_errors() {
          const std::array<Operand, 1> weights{b};
          (void)grouped_mm_vjp(grads, inputs, weights, GroupedListOptions{}, {.a = true});
        }},
-      {"WeightGradientOfLlmInt8", Code::unsupported,
-       "linear_vjp: weight must not be wanted for LLM.int8 (its codes of columns are not kept); "
-       "got "
-       "a request",
+      {"CodesGradientUnderLlmInt8", Code::unsupported,
+       "scaled_mm_vjp: options.dequantized must be true where b is wanted under LLM.int8 (its "
+       "gradient is made of codes by column, that of the values); got false",
        [=] {
          ActivationQuant rule;
          rule.vectorwise = true;
-         (void)linear_vjp(g, x, pack(b, {.activation = rule}), {}, {.b = true});
+         Operand quantised(x);
+         quantised.quantise = &rule;
+         (void)scaled_mm_vjp(g, quantised, b, {}, {.b = true});
+       }},
+      {"ScaleGradientUnderLlmInt8", Code::unsupported,
+       "scaled_mm_vjp: scale_b must not be wanted under LLM.int8; got a request",
+       [=] {
+         ActivationQuant rule;
+         rule.vectorwise = true;
+         Operand quantised(x);
+         quantised.quantise = &rule;
+         (void)scaled_mm_vjp(g, quantised, b, {.scale_b = 0.5F}, {.scale_b = true});
        }},
       {"GradientOfSwizzledScales", Code::unsupported,
        "scaled_mm_vjp: scale_a.swizzle must be NO_SWIZZLE where its gradient is wanted; got "

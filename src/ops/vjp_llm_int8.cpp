@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// The gradient of a weight under LLM.int8 (specification section 8):
+//
+//   dW[n, k] = sum over m of Gq[m, n] Aq[m, k] * (SG[n] / 127) * (SA[k] / 127)
+//
+// Gradient and activations are quantised by column, since the sum runs over rows: a row's own scale
+// could not leave the sum. Outlier columns of the activations are zero in Aq; theirs are products
+// of the tensors as they are.
+#include <algorithm>
+#include <iterator>
+#include <vector>
+
+#include "core/element.hpp"
+#include "core/error.hpp"
+#include "core/parallel.hpp"
+#include "ops/run.hpp"
+#include "ops/vjp.hpp"
+
+namespace octavo {
+namespace {
+
+// Codes of a matrix by column, and the scales absmax / 127.
+struct Columns {
+  Tensor codes;
+  Tensor scales;  // [columns, 1]
+};
+
+// `codes` [R, C], in memory as the product reads them.
+Result<Columns> by_column(const VjpCall& call, const TensorView& x, const Tensor& codes,
+                          float threshold) {
+  Columns q{codes, {}};
+  OCTAVO_TRY_ASSIGN(q.scales, plane(call.operation, DType::float32, x.shape[1], 1));
+  VectorwiseProblem problem;
+  problem.x = x.transposed();
+  problem.threshold = threshold;
+  problem.codes = codes.view().transposed();
+  problem.absmax = q.scales;
+  OCTAVO_TRY(call.on->vectorwise(problem, call.context));
+  auto* scales = q.scales.data_as<float>();
+  for (std::int64_t c = 0; c < x.shape[1]; ++c) scales[c] /= 127.0F;
+  return q;
+}
+
+// The columns of x that the forward product took in float.
+Result<std::vector<std::int64_t>> outlier_columns(const VjpCall& call, const TensorView& x,
+                                                  const ActivationQuant& rule,
+                                                  const TensorView& scratch) {
+  const std::int64_t k = x.shape[1];
+  std::vector<std::uint8_t> flags(static_cast<std::size_t>(k));
+  std::vector<std::int64_t> columns(static_cast<std::size_t>(k));
+  std::int64_t count = 0;
+  if (rule.outlier_threshold > 0.0F) {
+    OCTAVO_TRY_ASSIGN(const Tensor absmax, plane(call.operation, DType::float32, x.shape[0], 1));
+    VectorwiseProblem problem;
+    problem.x = x;
+    problem.threshold = rule.outlier_threshold;
+    problem.codes = scratch;
+    problem.absmax = absmax;
+    problem.column_flags = flags.data();
+    problem.columns = columns.data();
+    problem.column_count = &count;
+    OCTAVO_TRY(call.on->vectorwise(problem, call.context));
+  }
+  columns.resize(static_cast<std::size_t>(count));
+  if (!rule.outlier_columns.defined()) return columns;
+  const auto* fixed = rule.outlier_columns.data_as<std::int64_t>();
+  std::vector<std::int64_t> all;
+  std::set_union(columns.begin(), columns.end(), fixed, fixed + rule.outlier_columns.numel(),
+                 std::back_inserter(all));
+  return all;
+}
+
+void zero_columns(const VjpCall& call, const Tensor& codes,
+                  const std::vector<std::int64_t>& columns) noexcept {
+  const std::int64_t rows = codes.view().shape[0];
+  const std::int64_t stride = codes.view().shape[1];
+  auto* data = codes.data_as<std::int8_t>();
+  const auto touched = rows * static_cast<std::int64_t>(columns.size());
+  for_each_band(call.context, bands_of(call.context, rows, touched), rows,
+                [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+                  for (std::int64_t r = begin; r < end; ++r) {
+                    for (const std::int64_t c : columns) data[r * stride + c] = 0;
+                  }
+                });
+}
+
+ScaleView scale_of(const Tensor& scales) noexcept {
+  return {ScaleView::Kind::tensor, 1.0F, scales.view(), 1, kWholeExtent, 0, 0};
+}
+
+Status multiply(const VjpCall& call, const Member& member) {
+  MatmulProblem problem;
+  problem.operation = call.operation;
+  problem.options.overflow = call.matmul.overflow;
+  problem.single = member;
+  return run_problem(problem, call.context, call.backend);
+}
+
+// Rows `columns` of the gradient [K, N]: those columns of x, transposed, times the gradient.
+Status outlier_rows(const VjpCall& call, const VjpMember& m, const TensorView& grad,
+                    const std::vector<std::int64_t>& columns) {
+  const TensorView x = m.forward.a.data;
+  const auto count = static_cast<std::int64_t>(columns.size());
+  if (count == 0) return {};
+  const bool same = grad.dtype == x.dtype;
+  const DType type = same ? x.dtype : DType::float32;
+  OCTAVO_TRY_ASSIGN(const Tensor picked, plane(call.operation, type, count, x.shape[0]));
+  OCTAVO_TRY_ASSIGN(const Tensor rows, plane(call.operation, DType::float32, count, grad.shape[1]));
+  Tensor wide;
+  TensorView g = grad;
+  if (!same) {
+    OCTAVO_TRY_ASSIGN(wide, plane(call.operation, type, grad.shape[0], grad.shape[1]));
+    call.on->rescale({grad, {}, {}, wide}, call.context);
+    g = wide;
+  }
+  const auto row = [](const TensorView& v, std::int64_t i) { return v.slice(0, i, i + 1); };
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t c = columns[static_cast<std::size_t>(i)];
+    call.on->rescale({row(x.transposed(), c), {}, {}, row(picked, i)}, call.context);
+  }
+  Member product;
+  product.a = Operand(picked);
+  product.b = Operand(g);
+  product.epilogue.alpha = m.forward.epilogue.alpha;
+  product.out = rows;
+  OCTAVO_TRY(multiply(call, product));
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t c = columns[static_cast<std::size_t>(i)];
+    call.on->rescale({row(rows, i), {}, {}, row(m.grad_b, c)}, call.context);
+  }
+  return {};
+}
+
+}  // namespace
+
+Status llm_int8_weight_gradient(const VjpCall& call, const VjpMember& m, const ScaleView& result) {
+  const ActivationQuant& rule = *m.forward.a.quantise;
+  const TensorView x = m.forward.a.data;
+  TensorView grad = m.grad;
+  Tensor scaled;
+  if (result.present()) {
+    OCTAVO_TRY_ASSIGN(scaled, plane(call.operation, grad.dtype, grad.shape[0], grad.shape[1]));
+    call.on->rescale({grad, {}, {result}, scaled}, call.context);
+    grad = scaled;
+  }
+  const std::int64_t rows = x.shape[0];
+  OCTAVO_TRY_ASSIGN(const Tensor x_codes, plane(call.operation, DType::int8, rows, x.shape[1]));
+  OCTAVO_TRY_ASSIGN(const Tensor g_codes, plane(call.operation, DType::int8, grad.shape[1], rows));
+  OCTAVO_TRY_ASSIGN(const std::vector<std::int64_t> columns,
+                    outlier_columns(call, x, rule, x_codes));
+  OCTAVO_TRY_ASSIGN(const Columns a, by_column(call, x, x_codes, rule.outlier_threshold));
+  OCTAVO_TRY_ASSIGN(const Columns g, by_column(call, grad, g_codes.transposed(), 0.0F));
+  zero_columns(call, x_codes, columns);
+  Member product;
+  product.a = Operand(g_codes);
+  product.a.scale[0] = scale_of(g.scales);
+  product.b = Operand(x_codes);
+  product.b.scale[0] = scale_of(a.scales).transposed();
+  product.epilogue.alpha = m.forward.epilogue.alpha;
+  product.out = m.grad_b.transposed();
+  OCTAVO_TRY(multiply(call, product));
+  return outlier_rows(call, m, grad, columns);
+}
+
+}  // namespace octavo
