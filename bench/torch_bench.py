@@ -16,6 +16,7 @@ from typing import Callable, NamedTuple
 import numpy as np
 import torch
 
+import llm_int8_rows
 import machine
 import octavo
 import octavo.torch
@@ -181,6 +182,7 @@ ROWS: list[Callable[[], Row]] = [
       for m, bar in ((1, 1.7), (16, math.nan), (256, math.nan))),
     lambda: training_step(0.95),
     *w8a8_rows.ROWS,
+    *llm_int8_rows.ROWS,
     *(lambda scheme=scheme, m=m: experts(scheme, m, 3.0)
       for scheme in ("fp8-dynamic", "int8-dynamic") for m in (1, 16, 256)),
 ]

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "octavo/context.hpp"
+#include "octavo/quantize.hpp"
 #include "octavo/tensor.hpp"
 
 namespace octavo {
@@ -68,6 +69,11 @@ OCTAVO_API Tensor int8_mixed_scaled_mm(const TensorView& a, const TensorView& co
                                        const TensorView& col_absmax,
                                        const MixedScaledMmOptions& options = {},
                                        const ExecContext& context = {});
+
+/// A weight [N, K] of int8 codes and float32 absolute maxima by row [N], as what products take:
+/// `linear(x, Operand(int8_rows(codes, absmax)).transposed(), rule)`. Looks at the codes, which the
+/// caller keeps.
+OCTAVO_API Quantized int8_rows(const TensorView& codes, const TensorView& row_absmax);
 
 /// codes * (row_absmax / 127), float32.
 OCTAVO_API Tensor int8_vectorwise_dequant(const TensorView& codes, const TensorView& row_absmax,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "octavo/backend.hpp"
+#include "octavo/bnb.hpp"
 #include "octavo/checkpoint.hpp"
 #include "octavo/context.hpp"
 #include "octavo/dtype.hpp"

@@ -47,6 +47,10 @@ struct PackOptions {
 OCTAVO_API PackedWeight pack(const Operand& weight, const PackOptions& options = {},
                              const ExecContext& context = {});
 
+/// The same codes and scales under another activation rule; nothing is copied. Throws Error.
+OCTAVO_API PackedWeight with_activation(const PackedWeight& weight,
+                                        const std::optional<ActivationQuant>& activation);
+
 /// The codes and scales that were packed, bit for bit; `data` is [K, N] with K contiguous.
 OCTAVO_API Quantized unpack(const PackedWeight& weight, const ExecContext& context = {});
 

@@ -21,6 +21,17 @@ std::optional<ActivationQuant> parse_activation(const Call& call, const Activati
   return rule;
 }
 
+ActivationQuant llm_int8_rule(Call& call, double threshold, bool whole_columns,
+                              nb::handle outlier_columns) {
+  ActivationQuant rule;
+  rule.vectorwise = true;
+  rule.outlier_threshold = static_cast<float>(threshold);
+  rule.whole_columns = whole_columns;
+  const TensorView columns = call.tensor(outlier_columns, "outlier_columns");
+  if (columns.defined()) rule.outlier_columns = copy(columns, columns.dtype);
+  return rule;
+}
+
 nb::object activation_of(const std::optional<ActivationQuant>& activation) {
   if (!activation) return nb::none();
   const ActivationQuant& rule = *activation;

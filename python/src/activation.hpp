@@ -28,6 +28,10 @@ struct ActivationArguments {
 };
 std::optional<ActivationQuant> parse_activation(const Call& call, const ActivationArguments& a);
 
+/// LLM.int8's rule; outlier_columns: None, or an int64 tensor, of which it keeps a copy.
+ActivationQuant llm_int8_rule(Call& call, double threshold, bool whole_columns,
+                              nb::handle outlier_columns);
+
 /// The same as keyword arguments of octavo.pack, or None.
 nb::object activation_of(const std::optional<ActivationQuant>& activation);
 

@@ -72,6 +72,13 @@ nb::list gradients(nb::handle grad, const std::vector<bool>& asked, nb::handle x
               unlocked([&] { return linear_vjp(g, view, weight, o, wanted, {}, context()); }));
 }
 
+PackedWeight with_llm_int8(const PackedWeight& weight, double threshold, bool whole_columns,
+                           nb::handle outlier_columns) {
+  Call call("with_llm_int8");
+  const ActivationQuant rule = llm_int8_rule(call, threshold, whole_columns, outlier_columns);
+  return with_activation(weight, rule);
+}
+
 void bind_class(nb::module_& m) {
   nb::class_<PackedWeight>(
       m, "PackedWeight",
@@ -88,6 +95,10 @@ void bind_class(nb::module_& m) {
       .def_prop_ro(
           "activation", [](const PackedWeight& w) { return activation_of(w.activation()); },
           "The activation rule as pack's arguments, or None.")
+      .def("with_llm_int8", with_llm_int8, nb::arg("threshold") = 0.0, nb::kw_only(),
+           nb::arg("whole_columns") = false, nb::arg("outlier_columns").none() = nb::none(),
+           "The same weight with LLM.int8's rule for activations (pack's arguments); the codes are "
+           "shared.")
       .def("unpack", unpacked, nb::arg("like").none() = nb::none(),
            "Codes [K, N] and scales, bit for bit, as an octavo.Quantized of NumPy arrays, or of "
            "tensors like `like`.")

@@ -4,11 +4,18 @@
 
 #include <nanobind/stl/optional.h>
 
-#include "arguments.hpp"
+#include "activation.hpp"
 #include "bindings.hpp"
+#include "gradients.hpp"
+#include "octavo/linear.hpp"
 
 namespace octavo::python {
 namespace {
+
+void give_columns(const std::vector<std::int64_t>& found, nb::list list) {
+  list.clear();
+  for (const std::int64_t c : found) list.append(c);
+}
 
 VectorwiseOptions options_of(double threshold, bool whole_columns) noexcept {
   return {.threshold = static_cast<float>(threshold), .whole_columns = whole_columns};
@@ -84,6 +91,60 @@ nb::object mixed_scaled_mm(nb::handle a, nb::handle codes, nb::handle w, nb::han
   return out.is_none() ? call.give(y) : nb::borrow(out);
 }
 
+// What linear and its gradient over int8 rows share.
+struct Rows {
+  Call call;
+  TensorView x;
+  Quantized weight;
+  ActivationQuant rule;
+  LinearOptions options;
+
+  Rows(const char* operation, nb::handle activations, nb::handle codes, nb::handle absmax,
+       nb::handle bias, double threshold, bool whole_columns, nb::handle outlier_columns)
+      : call(operation), x(call.tensor(activations, "x")) {
+    const TensorView c = call.tensor(codes, "codes");
+    weight = int8_rows(c, call.tensor(absmax, "row_absmax"));
+    rule = llm_int8_rule(call, threshold, whole_columns, outlier_columns);
+    options.bias = call.tensor(bias, "bias");
+  }
+  Operand operand() const { return Operand(weight).transposed(); }
+};
+
+nb::object rows_linear(nb::handle x, nb::handle codes, nb::handle absmax, nb::handle bias,
+                       double threshold, bool whole_columns, nb::handle outlier_columns,
+                       nb::handle outlier_weight, bool batch_invariant, nb::handle out,
+                       const std::optional<nb::list>& columns) {
+  Rows r("int8_linear", x, codes, absmax, bias, threshold, whole_columns, outlier_columns);
+  const TensorView original = r.call.tensor(outlier_weight, "outlier_weight");
+  if (original.defined()) r.options.outlier_weight = original.transposed();
+  r.options.matmul.batch_invariant = batch_invariant;
+  r.options.out = r.call.out(out);
+  std::vector<std::int64_t> found;
+  if (columns) r.options.found_columns = &found;
+  const Tensor y = unlocked([&] { return linear(r.x, r.operand(), r.rule, r.options, context()); });
+  if (columns) give_columns(found, *columns);
+  return out.is_none() ? r.call.give(y) : nb::borrow(out);
+}
+
+// wanted: x, the weight [N, K], bias.
+nb::list rows_linear_vjp(nb::handle grad, const std::vector<bool>& asked, nb::handle x,
+                         nb::handle codes, nb::handle absmax, nb::handle bias, double threshold,
+                         nb::handle outlier_columns, nb::handle weight_dtype) {
+  Rows r("int8_linear_vjp", x, codes, absmax, bias, threshold, false, outlier_columns);
+  const TensorView g = r.call.tensor(grad, "grad");
+  const MatmulWanted wanted = wanted_of(r.call.operation(), asked);
+  const GradientOptions of_weight{.dtype = r.call.dtype(weight_dtype, "weight_dtype")};
+  MatmulGradients d = unlocked([&] {
+    const auto vjp = [&](const MatmulWanted& some, const GradientOptions& o) {
+      return linear_vjp(g, r.x, r.operand(), r.rule, r.options, some, o, context());
+    };
+    MatmulGradients own = vjp({.a = wanted.a, .bias = wanted.bias}, {});
+    if (wanted.b) own.b = vjp({.b = true}, of_weight).b.transposed();
+    return own;
+  });
+  return give(r.call, d);
+}
+
 nb::object vectorwise_dequant(nb::handle codes, nb::handle row_absmax) {
   Call call("int8_vectorwise_dequant");
   const TensorView c = call.tensor(codes, "codes");
@@ -115,6 +176,18 @@ void bind_llm_int8(nb::module_& m) {
         nb::arg("bias").none() = none, nb::arg("original_weight").none() = none,
         nb::arg("out_dtype").none() = none, nb::arg("out").none() = none,
         "int8_scaled_mm plus the outlier columns of A in float, specification section 8.");
+  m.def("int8_linear", rows_linear, nb::arg("x"), nb::arg("codes"), nb::arg("row_absmax"),
+        nb::arg("bias").none() = none, nb::arg("threshold") = 0.0, nb::kw_only(),
+        nb::arg("whole_columns") = false, nb::arg("outlier_columns").none() = none,
+        nb::arg("outlier_weight").none() = none, nb::arg("batch_invariant") = false,
+        nb::arg("out").none() = none, nb::arg("columns").none() = none,
+        "x [..., K] times a weight [N, K] of codes and row_absmax by LLM.int8, in x's type. "
+        "outlier_weight [N, K]: outliers meet this. columns: a list that gets the outlier columns.");
+  m.def("int8_linear_vjp", rows_linear_vjp, nb::arg("grad"), nb::arg("wanted"), nb::arg("x"),
+        nb::arg("codes"), nb::arg("row_absmax"), nb::arg("bias").none() = none,
+        nb::arg("threshold") = 0.0, nb::kw_only(), nb::arg("outlier_columns").none() = none,
+        nb::arg("weight_dtype").none() = none,
+        "The gradients of int8_linear: those wanted of x, the weight [N, K] and bias.");
   m.def("int8_vectorwise_dequant", vectorwise_dequant, nb::arg("codes"), nb::arg("row_absmax"),
         "codes * (row_absmax / 127), float32.");
 }

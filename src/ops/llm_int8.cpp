@@ -350,6 +350,20 @@ Tensor int8_mixed_scaled_mm(const TensorView& a, const TensorView& codes, const 
   });
 }
 
+Quantized int8_rows(const TensorView& codes, const TensorView& row_absmax) {
+  constexpr const char* kName = "int8_rows";
+  return at_edge(kName, [&]() -> Result<Quantized> {
+    OCTAVO_TRY(check_codes(kName, "codes", codes, 2));
+    OCTAVO_TRY(check_statistic(kName, "row_absmax", row_absmax, codes.shape[0]));
+    OCTAVO_TRY_ASSIGN(const Tensor scale, scales_of(kName, row_absmax));
+    Quantized q;
+    q.data = Tensor::adopt(nullptr, codes);
+    q.scale = Tensor::adopt(std::make_shared<Tensor>(scale), as_column(scale));
+    q.grid = {1, kWholeExtent};
+    return q;
+  });
+}
+
 Tensor int8_vectorwise_dequant(const TensorView& codes, const TensorView& row_absmax,
                                const ExecContext&) {
   constexpr const char* kName = "int8_vectorwise_dequant";

@@ -121,6 +121,20 @@ PackedWeight outline(const Operand& weight, const PackOptions& options) {
   });
 }
 
+PackedWeight with_activation(const PackedWeight& weight,
+                             const std::optional<ActivationQuant>& activation) {
+  return at_edge("with_activation", [&]() -> Result<PackedWeight> {
+    if (!weight.defined()) {
+      return fail(Code::invalid_argument,
+                  "with_activation: weight must be packed; got an empty one");
+    }
+    if (activation) OCTAVO_TRY(check_activation("with_activation: activation.", *activation));
+    auto content = std::make_shared<PackedWeightData>(*weight.content());
+    content->activation = activation;
+    return PackedWeight(content);
+  });
+}
+
 Quantized unpack(const PackedWeight& weight, const ExecContext& context) {
   return at_edge("unpack", [&]() -> Result<Quantized> {
     const PackedWeightData* content = weight.content();

@@ -2,6 +2,7 @@
 // What layers of checkpoints' tensors refuse.
 #include <gtest/gtest.h>
 
+#include "octavo/bnb.hpp"
 #include "octavo/layers.hpp"
 #include "octavo/w8a8_utils.hpp"
 #include "ops/errors.hpp"
@@ -21,6 +22,14 @@ std::function<void()> loading(const char* scheme, const LinearTensors& tensors,
 std::function<void()> with_widths(const LinearTensors& tensors, const Widths& widths) {
   return [=] { (void)w8a8_weight("fp8-dynamic", tensors, {.logical_widths = widths}); };
 }
+std::function<void()> multiplying(const Tensor& a, const Tensor& b,
+                                  const std::function<void(bnb::MatmulLtState&)>& configure) {
+  return [=] {
+    bnb::MatmulLtState state;
+    configure(state);
+    (void)bnb::matmul(a, b, state);
+  };
+}
 template <class Change>
 LinearTensors changed(LinearTensors t, const Change& change) {
   change(t);
@@ -34,6 +43,34 @@ std::vector<ErrorRow> layer_errors() {
   const LinearTensors integers{ones(int8, {4, 3}), ones(float32, {4})};
   const Weight weight = w8a8_weight("int8-dynamic", integers);
   return {
+      {"StateWithoutWeight", kInvalid,
+       "MatMul8bitLt: B must be a float weight [N, K], or state must hold the codes of a frozen "
+       "one; "
+       "got int8 [4, 3]",
+       multiplying(ones(float32, {2, 3}), ones(int8, {4, 3}), [](bnb::MatmulLtState&) {})},
+      {"StatesFeatures", kInvalid,
+       "MatMul8bitLt: A.shape must be [..., K = 3] (B is [N, K]); got [2, 4]",
+       multiplying(ones(float32, {2, 4}), ones(float32, {4, 3}), [](bnb::MatmulLtState&) {})},
+      {"OriginalOfAFrozenWeight", kInvalid,
+       "MatMul8bitLt: state.outlier_weights must be int8 without has_fp16_weights (the original "
+       "weight is not kept); got original",
+       multiplying(ones(float32, {2, 3}), ones(float32, {4, 3}),
+                   [](bnb::MatmulLtState& state) {
+                     state.has_fp16_weights = false;
+                     state.outlier_weights = bnb::OutlierWeights::original;
+                   })},
+      {"PoolOfInvariantBatches", kInvalid,
+       "MatMul8bitLt: state.use_pool must be false with batch_invariant (pooled columns depend on "
+       "earlier calls); got true",
+       multiplying(
+           ones(float32, {2, 3}), ones(float32, {4, 3}),
+           [](bnb::MatmulLtState& state) { state.use_pool = state.batch_invariant = true; })},
+      {"UnpackedUnderARule", kInvalid, "with_activation: weight must be packed; got an empty one",
+       [] { (void)with_activation({}, {}); }},
+      {"RowsOfCodes", kInvalid, "int8_rows: codes must be int8 [N, K]; got float32 [4, 3]",
+       [] {
+         (void)int8_rows(ones(float32, {4, 3}), ones(float32, {4}));
+       }},
       {"LayerScheme", kInvalid,
        "w8a8_weight: scheme must be fp8-dynamic, int8-dynamic or fp8-block; got int4",
        loading("int4", fp8)},

@@ -14,11 +14,12 @@ _library = torch.library.Library("octavo", "DEF")
 def define(schema, kernel, fake):
     """Registers octavo::<schema>; returns its overload, which is cheaper to call than the packet."""
     name = schema[: schema.index("(")]
+    packet, _, overload = name.partition(".")
     _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     _library.impl(name, kernel, "CPU")
     _library.impl(name, _refusal(name), "CompositeExplicitAutograd")
     torch.library.register_fake(f"octavo::{name}", fake, lib=_library)
-    return getattr(torch.ops.octavo, name).default
+    return getattr(getattr(torch.ops.octavo, packet), overload or "default")
 
 
 def _refusal(name):

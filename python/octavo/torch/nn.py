@@ -15,6 +15,7 @@ from typing_extensions import Self
 
 from .. import _octavo
 from .._checkpoint import w8a8_weight
+from . import _int8
 from ._grouped import grouped_mm as _grouped_operator
 from ._quantized_linear import QuantizedLinear
 from ._schemes import SCHEMES
@@ -135,22 +136,17 @@ class BlockFp8Linear(QuantizedLinear):
 class Linear8bitLt(QuantizedLinear):
     """LLM.int8(): int8 rows of the weight, float columns of the activations where |x| >= threshold.
 
-    The signature follows bitsandbytes. The layer is made frozen from a torch.nn.Linear
-    (`from_float`), or quantises its weight at the first forward pass without gradients. Gradients go
-    to x and bias of a frozen layer; training the weight itself by LLM.int8() is not supported yet
-    (has_fp16_weights=True is refused).
+    Like the other layers: a float weight that trains (its gradient is an int8 product of codes by
+    column, specification section 8), or a frozen one of packed codes. `octavo.bnb.nn.Linear8bitLt` has
+    bitsandbytes' signature and state. `batch_invariant = True` makes outliers elements instead of
+    columns.
     """
 
     scheme = "llm-int8"
 
-    def __init__(self, input_features: int, output_features: int, bias: bool = True,
-                 has_fp16_weights: bool = False, threshold: float = 6.0, device: Any = None,
-                 dtype: torch.dtype | None = None) -> None:
-        if has_fp16_weights:
-            raise NotImplementedError(
-                "Linear8bitLt: has_fp16_weights must be False (LLM.int8()'s gradient of the weight is "
-                "not built yet; Int8Linear trains in int8); got True")
-        super().__init__(input_features, output_features, bias, device, dtype, threshold=threshold)
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
+                 dtype: torch.dtype | None = None, threshold: float = 6.0) -> None:
+        super().__init__(in_features, out_features, bias, device, dtype, threshold=threshold)
 
     def _configure(self, threshold=6.0):
         self._rule = {"activation": "int8", "llm_int8": True, "outlier_threshold": threshold}
@@ -159,13 +155,17 @@ class Linear8bitLt(QuantizedLinear):
     def threshold(self) -> float:
         return self._rule["outlier_threshold"]
 
+    def set_outlier_columns(self, columns: torch.Tensor | None, threshold: float = 0.0) -> None:
+        """Columns (int64, ascending) that are multiplied in float whatever they hold; others only where
+        they have an element of `threshold` and more, with 0 none."""
+        self._rule = {**self._rule, "outlier_columns": columns, "outlier_threshold": threshold}
+        if self._packed is not None:
+            self._keep(self._packed.with_llm_int8(threshold, outlier_columns=columns))
+
     def _training_forward(self, x):
-        if self.weight.requires_grad and torch.is_grad_enabled():
-            raise NotImplementedError(
-                "Linear8bitLt: weight must be frozen where gradients are needed (layer.freeze()); got "
-                "a weight that trains")
-        self._keep(self._pack(self._quantized_weight()))
-        return self._packed_forward(x)
+        codes, absmax, _ = _int8.vectorwise_quant(self.weight.detach())
+        return _int8.linear(x, self.weight, codes, absmax, self.bias, self.threshold, False,
+                            self._rule.get("outlier_columns"), None, self.batch_invariant)
 
 
 class QatLinear(torch.nn.Linear):

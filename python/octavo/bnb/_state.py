@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a layer keeps between calls: its quantised weight, and the outlier columns it has met."""
+
+import warnings
+from typing import Any, Iterable
+
+import torch
+
+from .. import _octavo
+from .._octavo import PackedWeight, Quantized
+
+# Attributes of bitsandbytes before 0.45 that code for TGI and vLLM still reads.
+_GONE = frozenset({"CxB", "CxBt", "formatB", "_tile_indices"})
+
+
+class GlobalOutlierPooler:
+    """Outlier columns of all layers with the same number of input features, by that number.
+
+    A layer whose state has `use_pool` adds what it finds, and multiplies the pool's columns in float
+    whatever they hold. `outliers` and `model_dim` are those of the first number of features seen.
+    """
+
+    _instance: "GlobalOutlierPooler | None" = None
+
+    def __init__(self) -> None:
+        raise RuntimeError("GlobalOutlierPooler: the one instance must be asked for by get_instance(); got a call of "
+                           "the class")
+
+    def initialize(self) -> None:
+        """Forgets all columns."""
+        self.columns: dict[int, set[int]] = {}
+        self.model_dim: int | None = None
+
+    @classmethod
+    def get_instance(cls) -> "GlobalOutlierPooler":
+        if cls._instance is None:
+            cls._instance = cls.__new__(cls)
+            cls._instance.initialize()
+        return cls._instance
+
+    @property
+    def outliers(self) -> set[int]:
+        return self.columns.get(self.model_dim, set()) if self.model_dim is not None else set()
+
+    def add_outliers(self, outlier_idx: torch.Tensor | Iterable[int], feature_dim: int) -> None:
+        if self.model_dim is None:
+            self.model_dim = feature_dim
+        found = outlier_idx.tolist() if isinstance(outlier_idx, torch.Tensor) else outlier_idx
+        self.columns.setdefault(feature_dim, set()).update(found)
+
+    def get_current_outlier_idx(self, feature_dim: int | None = None) -> torch.Tensor:
+        """int64, ascending; feature_dim: by default the first that was seen."""
+        dim = self.model_dim if feature_dim is None else feature_dim
+        return torch.tensor(sorted(self.columns.get(dim, ())) if dim is not None else [], dtype=torch.int64)
+
+
+class MatmulLtState:
+    """The quantised weight of a layer and how it multiplies (bitsandbytes' MatmulLtState).
+
+    CB: int8 codes [N, K]; SCB: float32 absolute maxima [N] of the weight's rows; value =
+    CB * (SCB / 127). A frozen weight (has_fp16_weights False) is packed for the kernels by its first
+    product: CB is unpacked from it, bit for bit, whenever it is read.
+    threshold: |x| >= threshold is an outlier, whose column stays in float; 0: none.
+    idx: the outlier columns of the last forward product, ascending int64; None without a threshold.
+    use_pool: outlier columns are shared by all layers with as many input features.
+
+    Of Octavo alone:
+        batch_invariant: outliers are elements instead of columns, so that no row's result depends on
+            the rows beside it.
+        whole_columns: outlier columns stay out of the rows' absolute maxima altogether (tighter codes).
+        outlier_columns: int64, ascending: columns that are always multiplied in float, whatever they
+            hold (calibrate_outlier_columns finds them); with threshold 0 no others.
+        outlier_weights: "int8", or "original": outliers meet the float weight (has_fp16_weights).
+    """
+
+    def __init__(self, force_no_igemmlt: bool = False, CB: torch.Tensor | None = None, SB: Any = None,
+                 SCB: torch.Tensor | None = None, SBt: Any = None, CBt: Any = None, subB: Any = None,
+                 outlier_pool: GlobalOutlierPooler | None = None, idx: torch.Tensor | None = None) -> None:
+        self.force_no_igemmlt = force_no_igemmlt
+        self.SB, self.SBt, self.CBt, self.subB = SB, SBt, CBt, subB
+        self.outlier_pool = outlier_pool
+        self.idx = idx
+        self.has_accumulated_gradients = False
+        self.threshold = 0.0
+        self.is_training = True
+        self.has_fp16_weights = True
+        self.use_pool = False
+        self.batch_invariant = False
+        self.whole_columns = False
+        self.outlier_columns: torch.Tensor | None = None
+        self.outlier_weights = "int8"
+        self._codes = CB
+        self._absmax = SCB
+        self._packed: PackedWeight | None = None
+        self._rule: tuple[Any, ...] | None = None  # of the packed weight
+        self._source: tuple[Any, ...] | None = None  # the float weight that the codes are of
+
+    def __getattr__(self, name):
+        if name in _GONE:
+            warnings.warn(f"MatmulLtState.{name} is always None: codes are row-major", FutureWarning, stacklevel=2)
+            return None
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def CB(self) -> torch.Tensor | None:
+        if self._codes is None and self._packed is not None:
+            return self._packed.unpack(torch.empty(0)).data.T
+        return self._codes
+
+    @CB.setter
+    def CB(self, codes: torch.Tensor | None) -> None:
+        self._codes, self._packed, self._source = codes, None, None
+
+    @property
+    def SCB(self) -> torch.Tensor | None:
+        return self._absmax
+
+    @SCB.setter
+    def SCB(self, absmax: torch.Tensor | None) -> None:
+        self._codes, self._packed = self.CB, None
+        self._absmax = absmax
+
+    def reset_grads(self) -> None:
+        """Forgets the quantised weight: the next product quantises it anew."""
+        self.CB = self.SCB = None
+        self.SB = self.SBt = self.CBt = None
+
+    @property
+    def quantized(self) -> bool:
+        return self._absmax is not None and (self._codes is not None or self._packed is not None)
+
+    @property
+    def out_features(self) -> int:
+        return self._packed.n if self._packed is not None else self._codes.shape[0]
+
+    @property
+    def in_features(self) -> int:
+        return self._packed.k if self._packed is not None else self._codes.shape[1]
+
+    def quantize(self, weight: torch.Tensor) -> None:
+        """Makes the codes of a float weight [N, K] where there are none that fit.
+
+        A frozen weight is quantised once. One that trains is quantised by each training forward product,
+        but while gradients accumulate (weight.grad is there and the weight has not changed) the
+        codes stay; outside training they stay until the weight changes. A change through `.data` is
+        seen in training alone (and outside of it after reset_grads()).
+        """
+        if self.quantized:
+            if not self.has_fp16_weights:
+                return
+            accumulates = weight.is_leaf and weight.grad is not None
+            if self._source == _version_of(weight) and (accumulates or not self.is_training):
+                return
+        source = _version_of(weight)
+        self.reset_grads()
+        self._codes, self._absmax, _ = _octavo.int8_vectorwise_quant(weight.detach())
+        self._source = source
+
+    def packed(self) -> PackedWeight:
+        """The codes in the layout of the kernels, with this state's rule for activations. Row-major codes
+        are dropped."""
+        if self._packed is None:
+            scale = (self._absmax / 127).view(-1, 1)
+            self._packed = _octavo.pack(Quantized(self._codes, scale, None, 1, 0).T, activation="int8",
+                                        llm_int8=True)
+            self._codes, self._rule = None, None
+        rule = (self.threshold, self.whole_columns, self.outlier_columns)
+        if self._rule is None or self._rule[:2] != rule[:2] or self._rule[2] is not rule[2]:
+            self._packed = self._packed.with_llm_int8(self.threshold, whole_columns=self.whole_columns,
+                                                      outlier_columns=self.outlier_columns)
+            self._rule = rule
+        return self._packed
+
+    def pool(self) -> GlobalOutlierPooler | None:
+        if not self.use_pool:
+            return None
+        if self.batch_invariant:
+            raise ValueError("matmul: state.use_pool must be False with batch_invariant (pooled columns depend on "
+                             "earlier calls); got True")
+        return self.outlier_pool or GlobalOutlierPooler.get_instance()
+
+    def __getstate__(self):
+        return {**self.__dict__, "_rule": None, "_source": None}
+
+
+def _version_of(weight):
+    """What changes when a weight is changed in place, or is another one."""
+    return weight.data_ptr(), weight.shape, None if weight.is_inference() else weight._version

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""matmul and its gradient by LLM.int8() (Dettmers et al., arXiv 2208.07339; specification section 8)."""
+
+import torch
+
+from ... import _octavo
+from ...torch import _int8
+from ...torch._linear import handle_of
+from ...torch._linear import linear as _packed_operator
+from .._state import GlobalOutlierPooler, MatmulLtState
+
+__all__ = ["GlobalOutlierPooler", "MatMul8bitFp", "MatMul8bitLt", "MatmulLtState", "matmul"]
+
+
+class _FirstOrder(torch.autograd.Function):
+    """Gradients as they are, without gradients of their own."""
+
+    @staticmethod
+    def forward(ctx, operation, count, *tensors):
+        ctx.operation = operation
+        return tuple(None if t is None else t.view_as(t) for t in tensors[-count:])
+
+    @staticmethod
+    def backward(ctx, *grads):
+        raise NotImplementedError(f"{ctx.operation}: gradients must be taken once (what is quantised has no second "
+                                  "derivative); got a derivative of a gradient")
+
+
+def _first_order(operation, inputs, gradients):
+    """The gradients, such that differentiating them says why that cannot be."""
+    if not torch.is_grad_enabled():
+        return gradients
+    kept = iter(_FirstOrder.apply(operation, len(gradients), *inputs, *gradients))
+    return tuple(next(kept) for _ in gradients)
+
+
+def _check(operation, A, B, state):
+    if A.dim() < 1:
+        raise ValueError(f"{operation}: A.shape must be [..., K]; got []")
+    if not (state.quantized and not state.has_fp16_weights) and (B.dim() != 2 or not B.dtype.is_floating_point):
+        raise ValueError(f"{operation}: B must be a float weight [N, K], or state must hold its codes (CB, SCB); "
+                         f"got {B.dtype} {list(B.shape)}")
+    if state.outlier_weights not in ("int8", "original"):
+        raise ValueError(f"{operation}: state.outlier_weights must be \"int8\" or \"original\"; got "
+                         f"{state.outlier_weights!r}")
+    if state.outlier_weights == "original" and not state.has_fp16_weights:
+        raise ValueError(f"{operation}: state.outlier_weights must be \"int8\" without has_fp16_weights (the original "
+                         "weight is not kept); got \"original\"")
+
+
+def _check_features(operation, A, state):
+    if A.shape[-1] != state.in_features:
+        raise ValueError(f"{operation}: A.shape must be [..., K = {state.in_features}] (B is [N, K]); got "
+                         f"{list(A.shape)}")
+
+
+def _multiply(A, B, bias, out, state):
+    """y, and the outlier columns (None without a threshold). The state's codes are those of B."""
+    pool = state.pool()
+    columns = None if state.threshold <= 0.0 and state.outlier_columns is None and pool is None else []
+    pooled = None if pool is None else pool.get_current_outlier_idx(state.in_features)
+    original = B.detach() if state.outlier_weights == "original" else None
+    if state.has_fp16_weights and state.is_training:
+        fixed = _united(state.outlier_columns, pooled)
+        y = _octavo.int8_linear(A, state.CB, state.SCB, bias, state.threshold,
+                                whole_columns=state.whole_columns, outlier_columns=fixed,
+                                outlier_weight=original, batch_invariant=state.batch_invariant,
+                                out=out, columns=columns)
+    else:
+        y = _octavo.linear(A, state.packed(), bias, batch_invariant=state.batch_invariant, out=out,
+                           outlier_columns=pooled, columns=columns,
+                           outlier_weight=None if original is None else original.T)
+    if pool is not None:
+        pool.add_outliers(columns, state.in_features)
+    state.idx = None if columns is None else torch.tensor(columns, dtype=torch.int64)
+    return y
+
+
+def _united(first, second):
+    if first is None or second is None:
+        return second if first is None else first
+    return torch.unique(torch.cat([first, second]))  # ascending
+
+
+class MatMul8bitLt(torch.autograd.Function):
+    """y = A B^T + bias by LLM.int8(), with gradients for A, B and bias.
+
+    A [..., K] bfloat16, float16 or float32, quantised from its own type; B [N, K], whose codes the
+    state keeps; y [..., N] of A's type. grad_A = (grad * SCB/127) CB from the codes as they are;
+    grad_B is an int8 product of codes by column plus the outlier columns in float, in B's type.
+    """
+
+    @staticmethod
+    def forward(ctx, A, B, out=None, bias=None, state=None):
+        state = state or MatmulLtState()
+        _check("MatMul8bitLt", A, B, state)
+        state.quantize(B)
+        _check_features("MatMul8bitLt", A, state)
+        y = _multiply(A, B, bias, out, state)
+        if out is not None:
+            ctx.mark_dirty(out)
+        _, needs_b, _, _, _ = ctx.needs_input_grad
+        # Only the gradient of B has A's values in it.
+        ctx.save_for_backward(A if needs_b else None, bias)
+        ctx.shape_a, ctx.dtype_a, ctx.dtype_b = A.shape, A.dtype, B.dtype
+        ctx.threshold, ctx.columns = state.threshold, state.idx
+        rows = needs_b or (state.has_fp16_weights and state.is_training)
+        ctx.codes = (state.CB, state.SCB) if rows else None
+        ctx.packed = None if rows else state.packed()
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        A, bias = ctx.saved_tensors
+        needs_a, needs_b, _, needs_bias, _ = ctx.needs_input_grad
+        if A is None:
+            A = grad.new_empty((), dtype=ctx.dtype_a).expand(ctx.shape_a)
+        if ctx.codes is None:
+            d = _octavo.linear_vjp(grad, [needs_a, needs_bias], A, ctx.packed, bias)
+        else:
+            d = _octavo.int8_linear_vjp(grad, [needs_a, needs_b, needs_bias], A, *ctx.codes, bias, ctx.threshold,
+                                        outlier_columns=ctx.columns, weight_dtype=ctx.dtype_b)
+        d = iter(_first_order("MatMul8bitLt", (grad, A), tuple(d)))
+        grad_A = next(d) if needs_a else None
+        grad_B = next(d) if needs_b else None
+        grad_bias = next(d).to(bias.dtype).reshape(bias.shape) if needs_bias else None
+        return grad_A, grad_B, None, grad_bias, None
+
+
+class MatMul8bitFp(torch.autograd.Function):
+    """y = A W^T + bias, W = CB * (SCB / 127) in A's type: activations are not quantised, and the state's
+    threshold has no part. Gradients for A, B and bias. On request: matmul runs MatMul8bitLt, which is
+    the faster one here.
+    """
+
+    @staticmethod
+    def forward(ctx, A, B, out=None, bias=None, state=None):
+        state = state or MatmulLtState()
+        _check("MatMul8bitFp", A, B, state)
+        state.quantize(B)
+        _check_features("MatMul8bitFp", A, state)
+        ctx.state_codes = state.CB, state.SCB
+        W = _dequantized(*ctx.state_codes, A.dtype)
+        ctx.save_for_backward(A, bias)
+        ctx.dtype_b = B.dtype
+        y = torch.nn.functional.linear(A, W, None if bias is None else bias.to(A.dtype))
+        if out is None:
+            return y
+        ctx.mark_dirty(out)
+        return out.copy_(y)
+
+    @staticmethod
+    def backward(ctx, grad):
+        A, bias = ctx.saved_tensors
+        needs_a, needs_b, _, needs_bias, _ = ctx.needs_input_grad
+        rows = grad.reshape(-1, grad.shape[-1])
+        grad_A = grad.to(A.dtype) @ _dequantized(*ctx.state_codes, A.dtype) if needs_a else None
+        grad_B = (rows.T @ A.reshape(-1, A.shape[-1]).to(grad.dtype)).to(ctx.dtype_b) if needs_b else None
+        grad_bias = rows.sum(0, dtype=bias.dtype).reshape(bias.shape) if needs_bias else None
+        grad_A, grad_B, grad_bias = _first_order("MatMul8bitFp", (grad, A), (grad_A, grad_B, grad_bias))
+        return grad_A, grad_B, None, grad_bias, None
+
+
+def _dequantized(codes, absmax, dtype):
+    return _octavo.int8_vectorwise_dequant(codes, absmax).to(dtype)
+
+
+def matmul(A: torch.Tensor, B: torch.Tensor, out: torch.Tensor | None = None, state: MatmulLtState | None = None,
+           threshold: float = 0.0, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """y = A B^T + bias by LLM.int8().
+
+    Args:
+        A: [..., K], bfloat16, float16 or float32.
+        B: [N, K], a float type; or an Int8Params, or anything where the state holds CB and SCB of a
+            frozen weight.
+        out: [..., N] of A's type, any strides; gradients go through it as through a fresh result.
+        state: keeps the codes between calls; a new one quantises B in each.
+        threshold: overrides state.threshold where it is above 0.
+        bias: [N], a float type.
+
+    Returns: [..., N] of A's type. Raises: ValueError, NotImplementedError (a second derivative).
+    """
+    state = state or MatmulLtState()
+    if threshold > 0.0:
+        state.threshold = threshold
+    if torch.compiler.is_compiling():
+        return _traced(A, B, out, bias, state)
+    return MatMul8bitLt.apply(A, B, out, bias, state)
+
+
+def _traced(A, B, out, bias, state):
+    """The same as operators that torch.compile sees; the state's codes are read, and not changed."""
+    if out is not None or state.use_pool:
+        raise ValueError("matmul: out and state.use_pool must be absent under torch.compile; got one")
+    _check("matmul", A, B, state)
+    frozen = state.quantized and not state.has_fp16_weights
+    if frozen and state._packed is not None:
+        weight = state.packed()
+        return _packed_operator(A, bias, None, handle_of(weight), weight.n, state.batch_invariant, None)
+    if frozen:
+        codes, absmax, weight = state.CB, state.SCB, None
+    else:
+        codes, absmax, _ = _int8.vectorwise_quant(B.detach())
+        weight = B
+    original = B.detach() if state.outlier_weights == "original" else None
+    return _int8.linear(A, weight, codes, absmax, bias, state.threshold, state.whole_columns,
+                        state.outlier_columns, original, state.batch_invariant)
