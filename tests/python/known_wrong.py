@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of docs/known-wrong.md: what PyTorch or vLLM gives beside what Octavo gives, as the tests found it.
+"""The rows of docs/known-wrong.md: what PyTorch, vLLM or bitsandbytes gives beside what Octavo gives, as the tests found it.
 
     python tests/python/test_known_wrong_page.py     writes the page's tables anew
 """
@@ -19,8 +19,8 @@ BF16, F32 = torch.bfloat16, torch.float32
 ONE = torch.ones(())
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "known-wrong.md"
 ISSUES = {"": "pytorch/pytorch", "ao": "pytorch/ao", "vllm": "vllm-project/vllm", "torch-mlir": "llvm/torch-mlir",
-          "vllm-omni": "vllm-project/vllm-omni"}
-PEERS = {"vllm": "vLLM"}  # whom a section is about, by the first word of its name; PyTorch without one
+          "vllm-omni": "vllm-project/vllm-omni", "bnb": "bitsandbytes-foundation/bitsandbytes"}
+PEERS = {"vllm": "vLLM", "bnb": "bitsandbytes"}  # whom a section is about, by the first word of its name; PyTorch without one
 
 
 class Found(NamedTuple):

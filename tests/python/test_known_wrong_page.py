@@ -11,11 +11,12 @@ import pytest
 torch = pytest.importorskip("torch", minversion="2.10")
 
 import test_known_wrong  # noqa: E402
+import test_known_wrong_bnb  # noqa: E402
 import test_known_wrong_grouped  # noqa: E402
 import test_known_wrong_vllm  # noqa: E402
 from known_wrong import PAGE, ROWS, Found, defect, write_page  # noqa: E402
 
-MODULES = (test_known_wrong, test_known_wrong_grouped, test_known_wrong_vllm)
+MODULES = (test_known_wrong, test_known_wrong_bnb, test_known_wrong_grouped, test_known_wrong_vllm)
 
 
 def test_the_page_names_every_test_and_no_other():
