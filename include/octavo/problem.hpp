@@ -23,7 +23,7 @@ struct ActivationQuant {
   QuantizeSpec spec;
   bool vectorwise = false;  ///< LLM.int8's statistics and codes (section 8) instead of section 6's
   float outlier_threshold =
-      0.0F;  ///< LLM.int8: columns with |a| >= threshold stay in float; 0: off
+      0.0F;                    ///< LLM.int8: columns with |a| >= threshold stay in float; 0: off
   bool whole_columns = false;  ///< LLM.int8: all of an outlier column stays out of row statistics
   /// LLM.int8: int64 [count], ascending: columns that stay in float whatever they hold, and out of
   /// row statistics (a calibrated list, a pool's). Undefined: none.
@@ -32,8 +32,8 @@ struct ActivationQuant {
   /// with `spec.azp` this zero point. 0: computed.
   float static_scale = 0.0F;
   std::int32_t static_azp = 0;
-  TensorView codes;   ///< where the codes go; undefined: the workspace
-  TensorView scales;  ///< where the scales go; undefined: the workspace
+  TensorView codes;          ///< where the codes go; undefined: the workspace
+  TensorView scales;         ///< where the scales go; undefined: the workspace
   TensorView found_columns;  ///< LLM.int8: int64 [K], where all outlier columns of this call are
                              ///< listed; undefined: the workspace
   std::int64_t* found_count = nullptr;  ///< how many they are

@@ -2,6 +2,10 @@
 // linear: any-rank activations, fused quantisation, packed weight.
 #include "octavo/linear.hpp"
 
+#include <algorithm>
+#include <array>
+
+#include "core/element.hpp"
 #include "core/error.hpp"
 #include "ops/lower.hpp"
 #include "ops/run.hpp"
@@ -20,17 +24,94 @@ Status check_x(const Site& site, const TensorView& x, const PackedWeight& weight
               weight.k(), shape_string(x));
 }
 
+// What a call says of LLM.int8's outliers.
+Status check_outliers(const Site& site, const PackedWeight& weight, const LinearOptions& o) {
+  const bool llm_int8 = weight.activation() && weight.activation()->vectorwise;
+  const auto refuse = [&](const char* argument, const TensorView& v) {
+    return fail(Code::invalid_argument,
+                "{}: {} must come with a weight packed for LLM.int8 (activation.vectorwise); got "
+                "{} without",
+                site.operation, argument, shape_string(v));
+  };
+  if (o.outlier_columns.defined()) {
+    if (!llm_int8) return refuse("outlier_columns", o.outlier_columns);
+    OCTAVO_TRY(
+        check_columns(site.operation, "outlier_columns", o.outlier_columns, weight.k(), "x"));
+  }
+  if (!o.outlier_weight.defined()) return {};
+  if (!llm_int8) return refuse("outlier_weight", o.outlier_weight);
+  const TensorView& w = o.outlier_weight;
+  ArgNames names = kLinearNames;
+  names[static_cast<std::size_t>(Arg::b)] = "outlier_weight";
+  OCTAVO_TRY(check_float({site.operation, &names}, Arg::b, w));
+  if (w.rank == 2 && w.shape[0] == weight.k() && w.shape[1] == weight.n()) return {};
+  return fail(Code::invalid_argument, "{}: outlier_weight.shape must be [K = {}, N = {}]; got {}",
+              site.operation, weight.k(), weight.n(), shape_string(w));
+}
+
+// The columns of both lists, ascending, each once.
+Result<Tensor> united(const char* operation, const TensorView& a, const TensorView& b) {
+  const auto at = [](const TensorView& v, std::int64_t i) {
+    return load_int(v.dtype, v.data, i * v.strides[0]);
+  };
+  std::vector<std::int64_t> all;
+  for (std::int64_t i = 0; i < a.shape[0]; ++i) all.push_back(at(a, i));
+  for (std::int64_t i = 0; i < b.shape[0]; ++i) all.push_back(at(b, i));
+  std::sort(all.begin(), all.end());
+  all.erase(std::unique(all.begin(), all.end()), all.end());
+  const std::array<std::int64_t, 1> count{static_cast<std::int64_t>(all.size())};
+  OCTAVO_TRY_ASSIGN(Tensor list, Tensor::try_empty(operation, DType::int64, count));
+  std::copy(all.begin(), all.end(), list.data_as<std::int64_t>());
+  return list;
+}
+
+// The weight's rule with what one call adds to it.
+struct CallRule {
+  ActivationQuant rule;
+  Tensor found;
+  std::int64_t count = 0;
+};
+Status extend_rule(const char* operation, const LinearOptions& o, std::int64_t k, CallRule& call,
+                   Operand& a) {
+  const bool wanted = o.found_columns != nullptr && a.quantise->vectorwise;
+  if (!wanted && !o.outlier_columns.defined()) return {};
+  call.rule = *a.quantise;
+  if (o.outlier_columns.defined()) {
+    OCTAVO_TRY_ASSIGN(call.rule.outlier_columns,
+                      united(operation, call.rule.outlier_columns, o.outlier_columns));
+  }
+  if (wanted) {
+    const std::array<std::int64_t, 1> room{k};
+    OCTAVO_TRY_ASSIGN(call.found, Tensor::try_empty(operation, DType::int64, room));
+    call.rule.found_columns = call.found;
+    call.rule.found_count = &call.count;
+  }
+  a.quantise = &call.rule;
+  return {};
+}
+
 Result<Tensor> run_linear(const TensorView& x, const PackedWeight& weight, const LinearOptions& o,
                           const ExecContext& context) {
   const Site site{"linear", &kLinearNames};
-  OCTAVO_TRY_ASSIGN(const LinearArguments arguments, linear_arguments(site, x, weight, o));
+  if (o.found_columns != nullptr) o.found_columns->clear();
+  OCTAVO_TRY_ASSIGN(LinearArguments arguments, linear_arguments(site, x, weight, o));
+  OCTAVO_TRY(check_outliers(site, weight, o));
+  CallRule call;
+  if (arguments.a.quantise != nullptr) {
+    OCTAVO_TRY(extend_rule(site.operation, o, weight.k(), call, arguments.a));
+  }
   OCTAVO_TRY_ASSIGN(Lowered lowered, lower_product(site, arguments.a, weight, arguments.options));
+  lowered.problem.single.epilogue.outliers.weight = o.outlier_weight;
 
   OCTAVO_TRY_ASSIGN(const FlatOut out, flatten_out(site, x, weight.n(), lowered.out_dtype, o.out));
   lowered.problem.single.out = out.rows.view;
   if (o.out.defined()) OCTAVO_TRY(check_no_overlap(site, lowered.problem.single));
   OCTAVO_TRY(run_problem(lowered.problem, context, o.backend));
   out.finish();
+  if (call.found.defined()) {
+    const auto* first = call.found.data_as<std::int64_t>();
+    o.found_columns->assign(first, first + call.count);
+  }
   return out.tensor;
 }
 
