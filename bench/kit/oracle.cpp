@@ -86,9 +86,17 @@ struct Terms {
   double factor = 1;     // |scale_result|
 };
 
+bool holds(const TensorView& columns, std::int64_t k) {
+  for (std::int64_t i = 0; i < columns.shape[0]; ++i) {
+    if (static_cast<std::int64_t>(load(columns, i * columns.strides[0])) == k) return true;
+  }
+  return false;
+}
+
 class MemberOracle {
  public:
-  MemberOracle(const Member& m, std::int64_t rows, std::int64_t columns) : plain_(plain_member(m)) {
+  MemberOracle(const Member& m, bool by_element, std::int64_t rows, std::int64_t columns)
+      : plain_(plain_member(m, by_element)) {
     const Member& p = plain_.member;
     k_ = p.a.data.shape[1];
     rows_ = spread(p.out.shape[0], rows);
@@ -148,9 +156,14 @@ class MemberOracle {
     const Operand& b = plain_.member.b;
     for (std::int64_t c = 0; c < o.columns.shape[0]; ++c) {
       const auto k = static_cast<std::int64_t>(load(o.columns, c * o.columns.strides[0]));
+      const double value = load(o.a, i, k);
+      if (o.threshold > 0.0F && !(std::abs(value) >= static_cast<double>(o.threshold)) &&
+          !holds(o.whole, k)) {
+        continue;
+      }
       const double weight =
           o.weight.defined() ? load(o.weight, k, j) : load(b.data, k, j) * scale_of(b, k, j);
-      add(t, load(o.a, i, k) * weight);
+      add(t, value * weight);
     }
   }
 
@@ -192,7 +205,7 @@ class MemberOracle {
 
 }  // namespace
 
-PlainMember plain_member(Member m) {
+PlainMember plain_member(Member m, bool by_element) {
   PlainMember p;
   if (m.b.packed != nullptr) {
     p.weight = unpack(*m.b.packed);
@@ -201,7 +214,10 @@ PlainMember plain_member(Member m) {
   if (m.a.quantise != nullptr) {
     const ActivationQuant& rule = *m.a.quantise;
     if (rule.vectorwise) {
-      p.vectorwise = int8_vectorwise_quant(m.a.data, {.threshold = rule.outlier_threshold});
+      p.vectorwise = int8_vectorwise_quant(m.a.data, {.threshold = rule.outlier_threshold,
+                                                      .whole_columns = rule.whole_columns,
+                                                      .by_element = by_element,
+                                                      .outlier_columns = rule.outlier_columns});
       const TensorView original = m.a.data;
       m.a = Operand(p.vectorwise.codes);
       TensorView scale = p.vectorwise.row_absmax.view();
@@ -210,7 +226,11 @@ PlainMember plain_member(Member m) {
       scale.strides = {1, 0};
       m.a.scale[0] = {ScaleView::Kind::tensor, 1.0F, scale, 1, kWholeExtent, 0, 0};
       if (p.vectorwise.outlier_cols.defined()) {
-        m.epilogue.outliers = {original, p.vectorwise.outlier_cols.view(), {}};
+        Outliers& o = m.epilogue.outliers;
+        o.a = original;
+        o.columns = p.vectorwise.outlier_cols;
+        if (by_element) o.threshold = rule.outlier_threshold;
+        if (by_element) o.whole = rule.outlier_columns;
       }
     } else {
       QuantizeOptions o{
@@ -232,7 +252,8 @@ PlainMember plain_member(Member m) {
 Verdict compare_exact(const MatmulProblem& problem, std::int64_t rows, std::int64_t columns) {
   Verdict verdict;
   for (std::int64_t g = 0; g < group_count(problem); ++g) {
-    MemberOracle(member(problem, g), rows, columns).check(problem.options, g, verdict);
+    MemberOracle(member(problem, g), problem.options.batch_invariant, rows, columns)
+        .check(problem.options, g, verdict);
   }
   return verdict;
 }

@@ -25,13 +25,14 @@ struct Verdict {
 Verdict compare_exact(const MatmulProblem& problem, std::int64_t rows = 0,
                       std::int64_t columns = 0);
 
-/// A member with A quantised and B unpacked, and the tensors that this made.
+/// A member with A quantised (LLM.int8: by columns with outliers, or by outlier elements) and B
+/// unpacked, and the tensors that this made.
 struct PlainMember {
   Member member;
   Quantized codes, weight;
   VectorwiseQuant vectorwise;
 };
-PlainMember plain_member(Member member);
+PlainMember plain_member(Member member, bool by_element = false);
 
 /// What a float32 product of the same member multiplies: the dequantised operands, A [M, K] and
 /// B [N, K], scales multiplied in and rounded once.

@@ -46,7 +46,8 @@ bool scales_along_k(const ProblemLine& line) {
 
 // What the interface has no words for.
 const char* refusal(const ProblemLine& line, const MatmulProblem& p, PeerOperands operands) {
-  if (line.threshold > 0.0F) return "the bench gives peers no outlier columns";
+  if (line.threshold > 0.0F || !line.outlier_columns.empty())
+    return "the bench gives peers no outlier columns";
   if (line.alpha != 1.0F || line.beta != 0.0F || line.has_scale_result) {
     return "the bench gives peers no alpha, beta or scale_result";
   }

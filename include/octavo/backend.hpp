@@ -42,6 +42,7 @@ struct Explanation {
   std::string executor;               ///< whose threads, and why
   double error_bound = 0;  ///< of a floating sum, relative to sum |A||B|; 0: the sum is exact
   std::size_t workspace_bytes = 0;
+  std::string outliers;  ///< LLM.int8: which elements are multiplied in float; empty: none
   OCTAVO_API std::string to_string() const;
 };
 

@@ -12,14 +12,20 @@
 namespace octavo {
 
 struct VectorwiseQuant {
-  Tensor codes;         ///< int8, shape of the input, outlier columns zeroed in every row
+  Tensor codes;         ///< int8, shape of the input, 0 in outlier columns
   Tensor row_absmax;    ///< float32 [rows]; outlier elements are left out
-  Tensor outlier_cols;  ///< int64, ascending; undefined at threshold 0, empty when there are none
+  Tensor outlier_cols;  ///< int64, ascending, fixed and found ones; undefined at threshold 0
+                        ///< without fixed columns, empty when there are none
 };
 
 struct VectorwiseOptions {
   float threshold = 0.0F;      ///< |a| >= threshold is an outlier; 0: off
   bool whole_columns = false;  ///< leave whole outlier columns out of row_absmax
+  /// Codes are 0 at outlier elements alone, so that no row depends on another; whole_columns has no
+  /// effect.
+  bool by_element = false;
+  /// int64, ascending: columns of code 0 whatever they hold, left out of row_absmax.
+  TensorView outlier_columns{};
 };
 
 /// Row-wise int8 codes of A [..., K] (bfloat16, float16 or float32, from its own precision):

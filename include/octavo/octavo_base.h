@@ -191,6 +191,7 @@ enum {
   OCTAVO_TRANSPOSED = 1 << 11,        /* an operand is used with rows and columns exchanged */
   OCTAVO_FLOAT32_GRADIENTS = 1 << 12, /* scaled gradients enter products in float32 */
   OCTAVO_DEQUANTIZED_GRADIENTS = 1 << 13, /* a's and b's lack their own scale as a factor */
+  OCTAVO_BY_ELEMENT = 1 << 14, /* LLM.int8: code 0 at outlier elements, not in their columns */
   /* what every product takes: */
   OCTAVO_MATMUL_FLAGS =
       OCTAVO_FAST_ACCUMULATION | OCTAVO_BATCH_INVARIANT | OCTAVO_TORCH_COMPAT | OCTAVO_OVERFLOW_IEEE

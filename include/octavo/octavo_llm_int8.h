@@ -8,16 +8,17 @@
 extern "C" {
 #endif
 
-/* flags: WHOLE_COLUMNS */
+/* flags: WHOLE_COLUMNS, BY_ELEMENT */
 typedef struct octavo_vectorwise_options {
   size_t struct_size;
   float threshold; /* |a| >= threshold is an outlier; 0: off */
   uint32_t flags;
+  const octavo_view* outlier_columns; /* columns of code 0 whatever they hold: int64, ascending */
 } octavo_vectorwise_options;
 OCTAVO_INIT_FUNCTION_(octavo_vectorwise_options);
 
 /* int8 codes of A [..., K] by row, float32 absmax [rows], and int64 outlier columns: NULL at
- * threshold 0, empty where there are none. */
+ * threshold 0 without fixed ones, empty where there are none. */
 OCTAVO_C_API octavo_code octavo_int8_vectorwise_quant(
     const octavo_view* a, const octavo_vectorwise_options* options, const octavo_context* context,
     octavo_tensor** codes, octavo_tensor** row_absmax, octavo_tensor** outlier_cols);

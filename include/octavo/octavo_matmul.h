@@ -46,6 +46,12 @@ typedef struct octavo_linear_options {
   octavo_dtype out_dtype; /* undefined: x's type */
   uint32_t flags;
   const char* backend;
+  /* of a weight packed with VECTORWISE: */
+  const octavo_view* outlier_columns; /* further fixed columns of this call: int64, ascending */
+  const octavo_view* outlier_weight;  /* [K, N]: outliers meet this instead of the codes */
+  int64_t*
+      found_columns;    /* room for K: gets the call's outlier columns, ascending; NULL: unasked */
+  int64_t* found_count; /* how many they are */
 } octavo_linear_options;
 OCTAVO_INIT_FUNCTION_(octavo_linear_options);
 

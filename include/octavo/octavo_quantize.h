@@ -59,7 +59,7 @@ OCTAVO_C_API octavo_code octavo_dequantize(const octavo_quantized* q, octavo_dty
                                            const octavo_context* context, octavo_tensor** result);
 
 /* How float activations are quantised on their way into a product.
- * flags: AZP, NON_FINITE_ERROR, OVERFLOW_IEEE, VECTORWISE */
+ * flags: AZP, NON_FINITE_ERROR, OVERFLOW_IEEE, VECTORWISE, WHOLE_COLUMNS */
 typedef struct octavo_activation {
   size_t struct_size;
   octavo_dtype dtype;
@@ -76,6 +76,10 @@ typedef struct octavo_activation {
   float static_scale; /* this one scale (granularity PER_TENSOR); 0: computed */
   int32_t static_azp; /* with a static scale and AZP: the zero point */
   double qmax;        /* magnitude that scales aim at, rounded to float; 0: the type's largest */
+  /* VECTORWISE: columns that stay in float whatever they hold, ascending; 0: none. Copied; those
+   * that octavo_packed_activation gives live as long as the weight. */
+  const int64_t* outlier_columns;
+  int64_t outlier_count;
 } octavo_activation;
 OCTAVO_INIT_FUNCTION_(octavo_activation);
 

@@ -75,6 +75,10 @@ struct Outliers {
   TensorView a;        ///< the original activations [M, K]
   TensorView columns;  ///< int64, ascending
   TensorView weight;   ///< original weight [K, N]; undefined: the weight's codes
+  /// Above 0: only elements of this magnitude and more, and all of the columns in `whole`, are
+  /// multiplied, row by row; A's codes hold the others.
+  float threshold = 0.0F;
+  TensorView whole{};  ///< int64, ascending, among `columns`; undefined: none
 
   bool present() const noexcept { return columns.defined(); }
 };

@@ -30,6 +30,13 @@ enum class LineLayout : std::uint8_t {
   broadcast,  ///< one row of A for all M, stride 0                    (layout=broadcast)
 };
 
+/// What LLM.int8's outliers are.
+enum class LineOutliers : std::uint8_t {
+  columns,
+  whole,     ///< columns that stay out of row statistics    (outliers=whole)
+  elements,  ///< row by row: options.batch_invariant        (outliers=elements)
+};
+
 /// A problem line, parsed.
 struct ProblemLine {
   std::string operation = "scaled_mm";  ///< scaled_mm, grouped_mm, scaled_grouped_mm
@@ -53,6 +60,8 @@ struct ProblemLine {
   float static_scale = 0.0F;          ///< static=0.01: the scale of quantise
   std::int32_t static_azp = 0;        ///< static=0.01:-7: and its zero point
   float threshold = 0.0F;             ///< threshold=6: LLM.int8 (with quantise=int8)
+  LineOutliers outliers = LineOutliers::columns;
+  std::vector<std::int64_t> outlier_columns;  ///< outlier_columns=3+17: fixed ones of LLM.int8
   LineLayout layout = LineLayout::natural;
   std::uint64_t seed = 1;  ///< seed=7
 };

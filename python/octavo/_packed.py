@@ -14,5 +14,6 @@ def _restore_packed(quantized: Quantized, activation: dict[str, Any] | None) -> 
 def _restore_experts(codes: Tensor, scale: Tensor | None, granularity: str | None,
                      activation: dict[str, Any] | None) -> ExpertWeights:
     rule = dict(activation or {})
-    rule.pop("outlier_threshold", None)  # experts have none
+    for word in ("outlier_threshold", "whole_columns", "outlier_columns"):  # experts have none
+        rule.pop(word, None)
     return pack_experts(codes, UNDEFINED if scale is None else scale, granularity=granularity, **rule)

@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "arguments.hpp"
 
@@ -25,11 +26,19 @@ struct ActivationArguments {
   std::int32_t static_azp = 0;
   bool llm_int8 = false;
   double outlier_threshold = 0.0;
+  bool whole_columns = false;
+  nb::handle outlier_columns;
 };
+/// None, or integers (a list, or a tensor of any framework), as an int64 tensor of its own.
+Tensor parse_columns(nb::handle columns, const char* operation);
+
 std::optional<ActivationQuant> parse_activation(const Call& call, const ActivationArguments& a);
 
-/// LLM.int8's rule; outlier_columns: None, or an int64 tensor, of which it keeps a copy.
-ActivationQuant llm_int8_rule(Call& call, double threshold, bool whole_columns,
+/// The contents of a caller's list become these columns.
+void give_columns(const std::vector<std::int64_t>& found, nb::handle list);
+
+/// LLM.int8's rule; outlier_columns as in parse_columns.
+ActivationQuant llm_int8_rule(const Call& call, double threshold, bool whole_columns,
                               nb::handle outlier_columns);
 
 /// The same as keyword arguments of octavo.pack, or None.
@@ -40,23 +49,26 @@ nb::object activation_of(const std::optional<ActivationQuant>& activation);
 template <auto Body>
 void define_pack(nb::module_& m, const char* name, const char* doc) {
   using H = nb::handle;
-  const auto call = [](H weight, H scale, H granularity, H activation,
-                       const std::string& activation_granularity, bool azp, double scale_ub,
-                       double min_scale, double qmax, const std::string& rounding,
-                       double static_scale, std::int32_t static_azp, bool llm_int8,
-                       double outlier_threshold, const std::optional<std::string>& backend) {
-    return Body(weight, scale, granularity,
-                {activation, activation_granularity, azp, scale_ub, min_scale, qmax, rounding,
-                 static_scale, static_azp, llm_int8, outlier_threshold},
-                backend);
-  };
+  const auto call =
+      [](H weight, H scale, H granularity, H activation, const std::string& activation_granularity,
+         bool azp, double scale_ub, double min_scale, double qmax, const std::string& rounding,
+         double static_scale, std::int32_t static_azp, bool llm_int8, double outlier_threshold,
+         bool whole_columns, H outlier_columns, const std::optional<std::string>& backend) {
+        return Body(
+            weight, scale, granularity,
+            {activation, activation_granularity, azp, scale_ub, min_scale, qmax, rounding,
+             static_scale, static_azp, llm_int8, outlier_threshold, whole_columns, outlier_columns},
+            backend);
+      };
   m.def(name, call, nb::arg("weight"), nb::arg("scale") = nb::borrow(undefined_object),
         nb::kw_only(), nb::arg("granularity").none() = nb::none(),
         nb::arg("activation").none() = nb::none(), nb::arg("activation_granularity") = "token",
         nb::arg("azp") = false, nb::arg("scale_ub") = std::numeric_limits<double>::infinity(),
         nb::arg("min_scale") = 0.0, nb::arg("qmax") = 0.0, nb::arg("rounding") = "none",
         nb::arg("static_scale") = 0.0, nb::arg("static_azp") = 0, nb::arg("llm_int8") = false,
-        nb::arg("outlier_threshold") = 0.0, nb::arg("backend").none() = nb::none(), doc);
+        nb::arg("outlier_threshold") = 0.0, nb::arg("whole_columns") = false,
+        nb::arg("outlier_columns").none() = nb::none(), nb::arg("backend").none() = nb::none(),
+        doc);
 }
 
 }  // namespace octavo::python

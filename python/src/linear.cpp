@@ -6,6 +6,7 @@
 
 #include <array>
 #include <string>
+#include <vector>
 
 #include "activation.hpp"
 #include "bindings.hpp"
@@ -35,7 +36,8 @@ nb::object unpacked(const PackedWeight& weight, nb::handle like) {
 }
 
 nb::object run(nb::handle x, const PackedWeight& weight, nb::handle bias, nb::handle out_dtype,
-               bool batch_invariant, nb::handle out, const Name& backend) {
+               bool batch_invariant, nb::handle out, const Name& backend,
+               nb::handle outlier_columns, nb::handle outlier_weight, nb::handle columns) {
   Call call("linear");
   const TensorView view = call.tensor(x, "x");
   LinearOptions o;
@@ -44,6 +46,11 @@ nb::object run(nb::handle x, const PackedWeight& weight, nb::handle bias, nb::ha
   o.matmul.batch_invariant = batch_invariant;
   o.out = call.out(out);
   o.backend = backend ? backend->c_str() : nullptr;
+  const Tensor further = parse_columns(outlier_columns, "linear");
+  o.outlier_columns = further;
+  o.outlier_weight = call.tensor(outlier_weight, "outlier_weight");
+  std::vector<std::int64_t> found;
+  if (!columns.is_none()) o.found_columns = &found;
   nb::object result = nb::borrow(out);
   if (result.is_none() && view.rank > 0) {
     std::array<std::int64_t, kMaxRank> shape = view.shape;
@@ -53,6 +60,9 @@ nb::object run(nb::handle x, const PackedWeight& weight, nb::handle bias, nb::ha
         call.make_small(dtype, std::span(shape.data(), static_cast<std::size_t>(view.rank)), o.out);
   }
   const Tensor tensor = unlocked([&] { return linear(view, weight, o, context()); });
+  if (!columns.is_none()) {
+    give_columns(found, columns);
+  }
   return result.is_none() ? call.give(tensor) : result;
 }
 
@@ -125,7 +135,10 @@ void bind_linear(nb::module_& m) {
   m.def("linear", run, nb::arg("x"), nb::arg("weight"), nb::arg("bias").none() = nb::none(),
         nb::arg("out_dtype").none() = nb::none(), nb::kw_only(), nb::arg("batch_invariant") = false,
         nb::arg("out").none() = nb::none(), nb::arg("backend").none() = nb::none(),
-        "See octavo.linear.");
+        nb::arg("outlier_columns").none() = nb::none(),
+        nb::arg("outlier_weight").none() = nb::none(), nb::arg("columns").none() = nb::none(),
+        "See octavo.linear. `columns`: a list that becomes LLM.int8()'s outlier columns of the "
+        "call.");
   m.def("linear_vjp", gradients, nb::arg("grad"), nb::arg("wanted"), nb::arg("x"),
         nb::arg("weight"), nb::arg("bias").none() = nb::none(),
         nb::arg("out_dtype").none() = nb::none(), "See octavo.linear_vjp.");

@@ -12,11 +12,6 @@
 namespace octavo::python {
 namespace {
 
-void give_columns(const std::vector<std::int64_t>& found, nb::list list) {
-  list.clear();
-  for (const std::int64_t c : found) list.append(c);
-}
-
 VectorwiseOptions options_of(double threshold, bool whole_columns) noexcept {
   return {.threshold = static_cast<float>(threshold), .whole_columns = whole_columns};
 }
@@ -113,16 +108,16 @@ struct Rows {
 nb::object rows_linear(nb::handle x, nb::handle codes, nb::handle absmax, nb::handle bias,
                        double threshold, bool whole_columns, nb::handle outlier_columns,
                        nb::handle outlier_weight, bool batch_invariant, nb::handle out,
-                       const std::optional<nb::list>& columns) {
+                       nb::handle columns) {
   Rows r("int8_linear", x, codes, absmax, bias, threshold, whole_columns, outlier_columns);
   const TensorView original = r.call.tensor(outlier_weight, "outlier_weight");
   if (original.defined()) r.options.outlier_weight = original.transposed();
   r.options.matmul.batch_invariant = batch_invariant;
   r.options.out = r.call.out(out);
   std::vector<std::int64_t> found;
-  if (columns) r.options.found_columns = &found;
+  if (!columns.is_none()) r.options.found_columns = &found;
   const Tensor y = unlocked([&] { return linear(r.x, r.operand(), r.rule, r.options, context()); });
-  if (columns) give_columns(found, *columns);
+  if (!columns.is_none()) give_columns(found, columns);
   return out.is_none() ? r.call.give(y) : nb::borrow(out);
 }
 
@@ -176,13 +171,14 @@ void bind_llm_int8(nb::module_& m) {
         nb::arg("bias").none() = none, nb::arg("original_weight").none() = none,
         nb::arg("out_dtype").none() = none, nb::arg("out").none() = none,
         "int8_scaled_mm plus the outlier columns of A in float, specification section 8.");
-  m.def("int8_linear", rows_linear, nb::arg("x"), nb::arg("codes"), nb::arg("row_absmax"),
-        nb::arg("bias").none() = none, nb::arg("threshold") = 0.0, nb::kw_only(),
-        nb::arg("whole_columns") = false, nb::arg("outlier_columns").none() = none,
-        nb::arg("outlier_weight").none() = none, nb::arg("batch_invariant") = false,
-        nb::arg("out").none() = none, nb::arg("columns").none() = none,
-        "x [..., K] times a weight [N, K] of codes and row_absmax by LLM.int8, in x's type. "
-        "outlier_weight [N, K]: outliers meet this. columns: a list that gets the outlier columns.");
+  m.def(
+      "int8_linear", rows_linear, nb::arg("x"), nb::arg("codes"), nb::arg("row_absmax"),
+      nb::arg("bias").none() = none, nb::arg("threshold") = 0.0, nb::kw_only(),
+      nb::arg("whole_columns") = false, nb::arg("outlier_columns").none() = none,
+      nb::arg("outlier_weight").none() = none, nb::arg("batch_invariant") = false,
+      nb::arg("out").none() = none, nb::arg("columns").none() = none,
+      "x [..., K] times a weight [N, K] of codes and row_absmax by LLM.int8, in x's type. "
+      "outlier_weight [N, K]: outliers meet this. columns: a list that gets the outlier columns.");
   m.def("int8_linear_vjp", rows_linear_vjp, nb::arg("grad"), nb::arg("wanted"), nb::arg("x"),
         nb::arg("codes"), nb::arg("row_absmax"), nb::arg("bias").none() = none,
         nb::arg("threshold") = 0.0, nb::kw_only(), nb::arg("outlier_columns").none() = none,

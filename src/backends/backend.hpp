@@ -28,15 +28,22 @@ struct QuantizeProblem {
   TensorView codes;  ///< [R, C]; undefined: only scales are wanted
 };
 
-/// Section 8: LLM.int8's statistics and codes by row.
+/// Section 8: LLM.int8's statistics and codes by row. By column: the transposed views of x and of
+/// codes.
 struct VectorwiseProblem {
-  TensorView x;                          ///< [R, C], bfloat16, float16 or float32
-  float threshold = 0.0F;                ///< 0: no outliers
-  bool whole_columns = false;            ///< outlier columns stay out of the statistics altogether
-  TensorView codes;                      ///< int8 [R, C]
-  TensorView absmax;                     ///< float32 [R, 1]
-  std::uint8_t* column_flags = nullptr;  ///< C bytes of scratch; null: columns are not wanted
-  std::int64_t* columns = nullptr;       ///< room for C indices
+  TensorView x;                ///< [R, C], bfloat16, float16 or float32
+  float threshold = 0.0F;      ///< 0: no outliers are looked for
+  bool whole_columns = false;  ///< outlier columns stay out of the statistics altogether
+  bool by_element = false;   ///< codes are 0 at outlier elements (and in fixed columns), not in all
+                             ///< of a column that has one; whole_columns has no effect
+  TensorView fixed_columns;  ///< int64 [count], ascending: columns of code 0 that stay out of the
+                             ///< statistics; undefined: none
+  const std::uint8_t* zero_rows = nullptr;  ///< [R]: rows whose codes are 0 where not 0; null: none
+  TensorView codes;   ///< int8 [R, C]; undefined: only statistics and columns are wanted
+  TensorView absmax;  ///< float32 [R, 1]
+  std::uint8_t* column_flags = nullptr;  ///< C bytes of scratch; null: columns are not wanted, none
+                                         ///< are fixed, outliers are elements
+  std::int64_t* columns = nullptr;       ///< room for C indices: fixed and found ones, ascending
   std::int64_t* column_count = nullptr;  ///< how many were written
 };
 

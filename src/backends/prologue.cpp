@@ -67,8 +67,23 @@ Status section6(const Backend& backend, Member& member, Arena& arena,
   return {};
 }
 
-Status section8(const Backend& backend, Member& member, Arena& arena,
-                const ExecContext& context) noexcept {
+// The absolute maxima as the scales of the product.
+ScaleView scales_of(const TensorView& absmax, float* scale, bool counting) noexcept {
+  const std::int64_t rows = absmax.shape[0];
+  const FloatEnvironment environment;
+  const auto* from = static_cast<const float*>(absmax.data);
+  for (std::int64_t m = 0; m < rows && !counting; ++m) scale[m] = from[m] / 127.0F;
+  return {ScaleView::Kind::tensor,
+          1.0F,
+          matrix_view(scale, DType::float32, rows, 1),
+          1,
+          kWholeExtent,
+          0,
+          0};
+}
+
+Status section8(const Backend& backend, Member& member, Arena& arena, const ExecContext& context,
+                const MatmulOptions& options) noexcept {
   const ActivationQuant& rule = *member.a.quantise;
   const TensorView x = member.a.data;
   const std::int64_t rows = x.shape[0];
@@ -76,35 +91,37 @@ Status section8(const Backend& backend, Member& member, Arena& arena,
   VectorwiseProblem q;
   q.x = x;
   q.threshold = rule.outlier_threshold;
+  q.whole_columns = rule.whole_columns;
+  q.by_element = options.batch_invariant;
+  q.fixed_columns = rule.outlier_columns;
   q.codes = rule.codes.defined()
                 ? rule.codes
                 : matrix_view(arena.take<std::int8_t>(rows * cols), DType::int8, rows, cols);
   q.absmax = matrix_view(arena.take<float>(rows), DType::float32, rows, 1);
   float* scale = arena.take<float>(rows);
-  std::int64_t count = 0;
-  if (q.threshold > 0.0F) {
+  // Before the columns are known, room has to be reserved for all that there may be.
+  const bool finds = q.threshold > 0.0F;
+  std::int64_t count = finds ? cols : q.fixed_columns.shape[0];
+  const bool outliers = finds || count > 0;
+  if (outliers) {
     q.column_flags = arena.take<std::uint8_t>(cols);
-    q.columns = arena.take<std::int64_t>(cols);
+    q.columns = rule.found_columns.defined() ? static_cast<std::int64_t*>(rule.found_columns.data)
+                                             : arena.take<std::int64_t>(cols);
     q.column_count = &count;
   }
   if (!arena.counting()) {
     OCTAVO_TRY(backend.vectorwise(q, context));
-    const FloatEnvironment environment;
-    const auto* absmax = static_cast<const float*>(q.absmax.data);
-    for (std::int64_t m = 0; m < rows; ++m) scale[m] = absmax[m] / 127.0F;
+    if (rule.found_count != nullptr) *rule.found_count = count;
   }
   member.a.data = q.codes;
-  member.a.scale[0] = {ScaleView::Kind::tensor,
-                       1.0F,
-                       matrix_view(scale, DType::float32, rows, 1),
-                       1,
-                       kWholeExtent,
-                       0,
-                       0};
-  // Before the columns are known, room has to be reserved for their products.
-  if (count > 0 || (arena.counting() && q.threshold > 0.0F)) {
-    member.epilogue.outliers.a = x;
-    member.epilogue.outliers.columns = vector(q.columns, DType::int64, count);
+  member.a.scale[0] = scales_of(q.absmax, scale, arena.counting());
+  if (count == 0) return {};
+  Outliers& o = member.epilogue.outliers;
+  o.a = x;
+  o.columns = vector(q.columns, DType::int64, count);
+  if (q.by_element && finds) {
+    o.threshold = q.threshold;
+    o.whole = q.fixed_columns;
   }
   return {};
 }
@@ -117,10 +134,10 @@ DType product_dtype(const Operand& a) noexcept {
 }
 
 Status quantise_activations(const Backend& backend, Member& member, Arena& arena,
-                            const ExecContext& context) noexcept {
+                            const ExecContext& context, const MatmulOptions& options) noexcept {
   if (member.a.quantise == nullptr) return {};
   const bool vectorwise = member.a.quantise->vectorwise;
-  OCTAVO_TRY(vectorwise ? section8(backend, member, arena, context)
+  OCTAVO_TRY(vectorwise ? section8(backend, member, arena, context, options)
                         : section6(backend, member, arena, context));
   member.a.quantise = nullptr;
   return {};

@@ -14,6 +14,6 @@ DType product_dtype(const Operand& a) noexcept;
 /// Replaces a float A that asks for it by its codes and scales, made with `backend`'s quantisers in
 /// `arena`; over a counting arena it only reserves. A member without a prologue is left alone.
 Status quantise_activations(const Backend& backend, Member& member, Arena& arena,
-                            const ExecContext& context) noexcept;
+                            const ExecContext& context, const MatmulOptions& options = {}) noexcept;
 
 }  // namespace octavo

@@ -9,7 +9,7 @@
 namespace octavo::capi {
 namespace {
 
-constexpr std::array<FlagName, 14> kFlags{{
+constexpr std::array<FlagName, 15> kFlags{{
     {OCTAVO_TRANS_A, "TRANS_A"},
     {OCTAVO_TRANS_B, "TRANS_B"},
     {OCTAVO_OFFS_PREFIX, "OFFS_PREFIX"},
@@ -24,6 +24,7 @@ constexpr std::array<FlagName, 14> kFlags{{
     {OCTAVO_TRANSPOSED, "TRANSPOSED"},
     {OCTAVO_FLOAT32_GRADIENTS, "FLOAT32_GRADIENTS"},
     {OCTAVO_DEQUANTIZED_GRADIENTS, "DEQUANTIZED_GRADIENTS"},
+    {OCTAVO_BY_ELEMENT, "BY_ELEMENT"},
 }};
 
 std::string names_of(std::uint64_t flags, std::span<const FlagName> table) {

@@ -13,8 +13,12 @@ namespace {
 
 octavo::VectorwiseOptions options_from(const char* name, const octavo_vectorwise_options* given) {
   const octavo_vectorwise_options c = read_struct({name, "options"}, given);
-  check_flags({name, "options"}, c.flags, OCTAVO_WHOLE_COLUMNS);
-  return {.threshold = c.threshold, .whole_columns = (c.flags & OCTAVO_WHOLE_COLUMNS) != 0};
+  check_flags({name, "options"}, c.flags, OCTAVO_WHOLE_COLUMNS | OCTAVO_BY_ELEMENT);
+  const Place place{name, "options"};
+  return {.threshold = c.threshold,
+          .whole_columns = (c.flags & OCTAVO_WHOLE_COLUMNS) != 0,
+          .by_element = (c.flags & OCTAVO_BY_ELEMENT) != 0,
+          .outlier_columns = optional_view(place.of("outlier_columns"), c.outlier_columns)};
 }
 
 using TensorSlot = Slot<octavo_tensor>;

@@ -2,6 +2,9 @@
 // scaled_mm and linear.
 #include "octavo/matmul.hpp"
 
+#include <algorithm>
+#include <vector>
+
 #include "capi/products.hpp"
 
 using namespace octavo::capi;
@@ -65,6 +68,8 @@ octavo::LinearOptions octavo::capi::linear_options(const Place& place,
   o.out = optional_view(place.of("out"), c.out);
   o.matmul = matmul_from(c.flags);
   o.backend = c.backend;
+  o.outlier_columns = optional_view(place.of("outlier_columns"), c.outlier_columns);
+  o.outlier_weight = optional_view(place.of("outlier_weight"), c.outlier_weight);
   return o;
 }
 
@@ -73,10 +78,21 @@ octavo_code octavo_linear(const octavo_view* x, const octavo_packed* weight,
                           octavo_tensor** result) {
   return guarded("linear", [&] {
     if (result != nullptr) *result = nullptr;
-    const octavo::LinearOptions o = linear_options({"linear", "options"}, options);
+    const Place place{"linear", "options"};
+    octavo::LinearOptions o = linear_options(place, options);
+    const octavo_linear_options c = read_struct(place, options);
+    std::vector<std::int64_t> found;
+    if (c.found_columns != nullptr) {
+      require(place.of("found_count"), c.found_count);
+      o.found_columns = &found;
+    }
     Slot slot({"linear", "result"}, result, result_optional(o.out));
     const Context run_on("linear", context);
     slot.fill(octavo::linear(view_from({"linear", "x"}, x), value_of({"linear", "weight"}, weight),
                              o, run_on));
+    if (c.found_columns != nullptr) {
+      std::copy(found.begin(), found.end(), c.found_columns);
+      *c.found_count = static_cast<std::int64_t>(found.size());
+    }
   });
 }

@@ -2,15 +2,31 @@
 // What an operand consists of.
 #include "capi/operand.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace octavo::capi {
+namespace {
+
+Tensor columns_from(const Place& place, const octavo_activation& a) {
+  if (a.outlier_count == 0) return {};
+  if (a.outlier_count < 0 || a.outlier_columns == nullptr) {
+    refuse(Code::invalid_argument, "{} must have outlier_count elements, at least 0; got {}{}",
+           place.text(), a.outlier_columns == nullptr ? "NULL and " : "", a.outlier_count);
+  }
+  const Tensor columns = Tensor::empty(DType::int64, {a.outlier_count});
+  std::copy_n(a.outlier_columns, a.outlier_count, columns.data_as<std::int64_t>());
+  return columns;
+}
+
+}  // namespace
 
 ActivationQuant activation_from(const Place& place, const octavo_activation* given) {
   require(place, given);
   const octavo_activation a = read_struct(place, given);
   check_flags(place, a.flags,
-              OCTAVO_AZP | OCTAVO_NON_FINITE_ERROR | OCTAVO_OVERFLOW_IEEE | OCTAVO_VECTORWISE);
+              OCTAVO_AZP | OCTAVO_NON_FINITE_ERROR | OCTAVO_OVERFLOW_IEEE | OCTAVO_VECTORWISE |
+                  OCTAVO_WHOLE_COLUMNS);
   ActivationQuant rule;
   QuantizeSpec& s = rule.spec;
   s.dtype = dtype_or(place.of("dtype"), a.dtype, s.dtype);
@@ -27,6 +43,8 @@ ActivationQuant activation_from(const Place& place, const octavo_activation* giv
   s.overflow = overflow_from(a.flags);
   rule.vectorwise = (a.flags & OCTAVO_VECTORWISE) != 0;
   rule.outlier_threshold = a.outlier_threshold;
+  rule.whole_columns = (a.flags & OCTAVO_WHOLE_COLUMNS) != 0;
+  rule.outlier_columns = columns_from(place.of("outlier_columns"), a);
   rule.static_scale = a.static_scale;
   rule.static_azp = a.static_azp;
   rule.codes = optional_view(place.of("codes"), a.codes);
@@ -47,6 +65,9 @@ octavo_activation activation_to(const ActivationQuant& rule) noexcept {
   if (s.non_finite == NonFinite::error) a.flags |= OCTAVO_NON_FINITE_ERROR;
   if (s.overflow == Overflow::ieee) a.flags |= OCTAVO_OVERFLOW_IEEE;
   if (rule.vectorwise) a.flags |= OCTAVO_VECTORWISE;
+  if (rule.whole_columns) a.flags |= OCTAVO_WHOLE_COLUMNS;
+  a.outlier_columns = rule.outlier_columns.data_as<const std::int64_t>();
+  a.outlier_count = rule.outlier_columns.view().shape[0];
   a.scale_ub = std::isinf(s.scale_ub) ? 0.0F : s.scale_ub;
   a.min_scale = s.min_scale;
   a.qmax = static_cast<double>(s.qmax);

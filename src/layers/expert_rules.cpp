@@ -95,6 +95,12 @@ Status check_rule(const Site& site, const ExpertWeights& w, DType x, const Matmu
                 "got {}",
                 site(Arg::b), rule.outlier_threshold);
   }
+  if (rule.outlier_columns.defined()) {
+    return fail(Code::unsupported,
+                "{}.activation.outlier_columns must be undefined (experts have no float columns); "
+                "got {}",
+                site(Arg::b), shape_string(rule.outlier_columns));
+  }
   if (options.batch_invariant && !rows_apart(rule)) {
     return fail(Code::invalid_argument,
                 "fused_experts: options.batch_invariant must come with per-token, per-group or "

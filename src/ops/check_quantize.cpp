@@ -4,6 +4,7 @@
 
 #include "backends/prologue.hpp"
 #include "core/cells.hpp"
+#include "core/element.hpp"
 #include "core/error.hpp"
 #include "ops/rules.hpp"
 
@@ -42,15 +43,36 @@ Status check_place(const Site& site, const char* word, const TensorView& v, DTyp
 // Every row's codes must follow from that row alone.
 Status check_batch_invariant(const Site& site, const ActivationQuant& rule) {
   const bool shared = scale_grid(rule.spec.granularity, Side::a).rows != 1;
-  const bool outliers = rule.vectorwise && rule.outlier_threshold > 0.0F;
-  if (!outliers && (rule.vectorwise || !shared || rule.static_scale > 0.0F)) return {};
-  return fail(
-      Code::invalid_argument,
-      "{}: options.batch_invariant must be false where {} (quantise per token, in groups of "
-      "K, or by a static scale); got true",
-      site.operation,
-      outliers ? "a column of outliers is one for every row of the batch"
-               : "rows of the batch share a computed scale");
+  if (rule.vectorwise || !shared || rule.static_scale > 0.0F) return {};
+  return fail(Code::invalid_argument,
+              "{}: options.batch_invariant must be false where rows of the batch share a computed "
+              "scale (quantise per token, in groups of K, or by a static scale); got true",
+              site.operation);
+}
+
+// What LLM.int8's rule alone has.
+Status check_not_vectorwise(const std::string& subject, const ActivationQuant& rule) {
+  const auto refuse = [&](const char* field, const auto& value) {
+    return fail(Code::invalid_argument, "{}{} must come with vectorwise (LLM.int8); got {} without",
+                subject, field, value);
+  };
+  if (rule.outlier_threshold != 0.0F) return refuse("outlier_threshold", rule.outlier_threshold);
+  if (rule.whole_columns) return refuse("whole_columns", "true");
+  if (rule.outlier_columns.defined()) {
+    return refuse("outlier_columns", shape_string(rule.outlier_columns));
+  }
+  if (!rule.found_columns.defined()) return {};
+  return refuse("found_columns", shape_string(rule.found_columns));
+}
+
+// Where the call's outlier columns are listed, if the caller lends a place.
+Status check_found_columns(const Site& site, const TensorView& v, std::int64_t k) {
+  if (!v.defined()) return {};
+  const bool shaped = v.dtype == DType::int64 && v.rank == 1 && v.shape[0] == k;
+  if (shaped && (v.strides[0] == 1 || k <= 1) && (v.data != nullptr || k == 0)) return {};
+  return fail(Code::invalid_argument,
+              "{}.quantise.found_columns must be int64 [{}] in a row; got {} {}", site(Arg::a), k,
+              name(v.dtype), shape_string(v));
 }
 
 }  // namespace
@@ -120,11 +142,7 @@ Status check_activation(const std::string& subject, const ActivationQuant& rule)
     return fail(Code::invalid_argument, "{}outlier_threshold must be at least 0; got {}", subject,
                 rule.outlier_threshold);
   }
-  if (rule.outlier_threshold != 0.0F) {
-    return fail(Code::invalid_argument,
-                "{}outlier_threshold must come with vectorwise (LLM.int8); got {} without", subject,
-                rule.outlier_threshold);
-  }
+  OCTAVO_TRY(check_not_vectorwise(subject, rule));
   const Granularity& g = rule.spec.granularity;
   if (g.kind == Kind::automatic) {
     return fail(Code::invalid_argument, "{}granularity must be declared; got automatic", subject);
@@ -143,10 +161,38 @@ Status check_prologue(const Site& site, const Operand& a, std::int64_t m, std::i
   OCTAVO_TRY(check_activation(site(Arg::a) + ".quantise.", rule));
   OCTAVO_TRY(check_place(site, "codes", rule.codes, product_dtype(a), m, k));
   if (batch_invariant) OCTAVO_TRY(check_batch_invariant(site, rule));
-  if (rule.vectorwise) return {};
+  if (rule.vectorwise) {
+    if (rule.outlier_columns.defined()) {
+      OCTAVO_TRY(check_columns(site.operation, site.bare(Arg::a) + ".quantise.outlier_columns",
+                               rule.outlier_columns, k, site.bare(Arg::a)));
+    }
+    return check_found_columns(site, rule.found_columns, k);
+  }
   const ScaleGrid grid = scale_grid(rule.spec.granularity, Side::a);
   return check_place(site, "scales", rule.scales, rule.spec.scale_dtype, cells(m, grid.rows),
                      cells(k, grid.cols));
+}
+
+Status check_columns(const char* operation, const std::string& argument, const TensorView& columns,
+                     std::int64_t k, const std::string& of) {
+  ArgNames names = kPlainNames;
+  names[static_cast<std::size_t>(Arg::a)] = argument.c_str();
+  OCTAVO_TRY(check_tensor({operation, &names}, Arg::a, columns));
+  if (columns.dtype != DType::int64 || columns.rank != 1) {
+    return fail(Code::invalid_argument, "{}: {} must be int64 1-D; got {} {}", operation, argument,
+                name(columns.dtype), shape_string(columns));
+  }
+  std::int64_t previous = -1;
+  for (std::int64_t i = 0; i < columns.shape[0]; ++i) {
+    const std::int64_t c = load_int(columns.dtype, columns.data, i * columns.strides[0]);
+    if (c <= previous || c >= k) {
+      return fail(Code::invalid_argument,
+                  "{}: {}[{}] must be in ({}, {}) (ascending columns of {}); got {}", operation,
+                  argument, i, previous, k, of, c);
+    }
+    previous = c;
+  }
+  return {};
 }
 
 Status check_zero_points(const Site& site, const Operand& b) {

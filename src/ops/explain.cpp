@@ -40,6 +40,26 @@ double member_bound(const Member& p) noexcept {
   return n * kUnit / (1.0 - n * kUnit);
 }
 
+// LLM.int8: what a problem's first member multiplies in float.
+std::string outliers_of(const MatmulProblem& problem) {
+  if (group_count(problem) == 0) return {};
+  const Member first = member(problem, 0);
+  const ActivationQuant* rule = first.a.quantise;
+  if (rule == nullptr || !rule->vectorwise) return {};
+  const std::int64_t fixed = rule->outlier_columns.view().shape[0];
+  const float threshold = rule->outlier_threshold;
+  std::string text;
+  if (threshold > 0.0F && problem.options.batch_invariant) {
+    text = fmt::format("elements of {} and more, each row's own (batch_invariant)", threshold);
+  } else if (threshold > 0.0F) {
+    text = fmt::format("columns with an element of {} and more in any row{}", threshold,
+                       rule->whole_columns ? ", which stay out of row statistics" : "");
+  }
+  if (fixed > 0) text += fmt::format("{}{} fixed columns", text.empty() ? "" : "; ", fixed);
+  if (!text.empty() && first.epilogue.outliers.weight.defined()) text += "; original weights";
+  return text;
+}
+
 Candidate judge(const Backend& backend, const MatmulProblem& problem, const ExecContext& context,
                 const Backend* forced, const std::string& first) {
   Candidate c;
@@ -98,6 +118,7 @@ Explanation explain(const MatmulProblem& problem, const ExecContext& context,
             : fmt::format("{} threads, {}", default_executor().concurrency(),
                           default_executor_reason());
     e.error_bound = error_bound(problem);
+    e.outliers = outliers_of(problem);
     return e;
   });
 }
@@ -112,6 +133,7 @@ std::string Explanation::to_string() const {
               ? "error      the sum is exact; then one rounding per step of the epilogue\n"
               : fmt::format("error      at most {:.1e} of sum |A||B|, then one rounding to out\n",
                             error_bound);
+  if (!outliers.empty()) text += fmt::format("outliers   {}\n", outliers);
   text += fmt::format("workspace  {} bytes\n", workspace_bytes);
   text += fmt::format("threads    {}\n", executor);
   return text;

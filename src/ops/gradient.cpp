@@ -155,8 +155,10 @@ Result<MatmulGradients> run_linear(const TensorView& grad, const TensorView& x,
                                    const ExecContext& context) {
   const Site& site = r.site;
   VjpEntry entry;
-  OCTAVO_TRY_ASSIGN(const LinearArguments arguments,
-                    linear_arguments(site, x, weight, rule, forward));
+  OCTAVO_TRY_ASSIGN(LinearArguments arguments, linear_arguments(site, x, weight, rule, forward));
+  CallRule call;
+  OCTAVO_TRY(extend_rule(site.operation, forward, x.shape[static_cast<std::size_t>(x.rank - 1)],
+                         call, arguments.a));
   entry.a = arguments.rows;
   std::array<std::int64_t, kMaxRank> shape = x.shape;
   shape[static_cast<std::size_t>(x.rank - 1)] =

@@ -39,11 +39,21 @@ class Builder {
     impl_.rule.spec.azp = line.azp;
     impl_.rule.static_scale = line.static_scale;
     impl_.rule.static_azp = line.static_azp;
-    impl_.rule.vectorwise = line.threshold > 0.0F;
+    impl_.rule.vectorwise = line.threshold > 0.0F || !line.outlier_columns.empty();
     impl_.rule.outlier_threshold = line.threshold;
+    impl_.rule.whole_columns = line.outliers == LineOutliers::whole;
+    impl_.problem.options.batch_invariant = line.outliers == LineOutliers::elements;
   }
 
   Status build() {
+    if (!line_.outlier_columns.empty()) {
+      const std::array<std::int64_t, 1> count{
+          static_cast<std::int64_t>(line_.outlier_columns.size())};
+      OCTAVO_TRY_ASSIGN(impl_.rule.outlier_columns,
+                        Tensor::try_empty("problem line", DType::int64, count));
+      std::copy(line_.outlier_columns.begin(), line_.outlier_columns.end(),
+                impl_.rule.outlier_columns.data_as<std::int64_t>());
+    }
     switch (line_.split) {
       case Split::none:
         return single();

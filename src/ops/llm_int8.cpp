@@ -70,39 +70,71 @@ Result<Tensor> scales_of(const char* operation, const TensorView& absmax) {
   return scale;
 }
 
-// Row statistics and codes; outlier columns too where `columns` is not null.
-Status run_vectorwise(const char* operation, const TensorView& rows, const VectorwiseOptions& o,
-                      const TensorView& codes, const TensorView& absmax, Tensor* columns,
-                      const ExecContext& context) {
-  OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(operation, nullptr));
+// A call of a backend's quantiser, and what it is given to list columns in.
+struct VectorwiseRun {
   VectorwiseProblem q;
+  Tensor flags, columns;
+  std::int64_t count = 0;
+
+  Status run(const char* operation, const ExecContext& context) {
+    OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(operation, nullptr));
+    return backend->vectorwise(q, context);
+  }
+  /// The columns; undefined where none were asked for.
+  Tensor found() const {
+    if (!columns.defined()) return {};
+    return Tensor::adopt(std::make_shared<Tensor>(columns), columns.view().slice(0, 0, count));
+  }
+};
+
+// By row, as the options say.
+Status prepare(const char* operation, const TensorView& rows, const VectorwiseOptions& o,
+               const TensorView& codes, const TensorView& absmax, VectorwiseRun& run) {
+  VectorwiseProblem& q = run.q;
   q.x = rows;
   q.threshold = o.threshold;
   q.whole_columns = o.whole_columns;
+  q.by_element = o.by_element;
+  q.fixed_columns = o.outlier_columns;
   q.codes = codes;
   q.absmax = absmax;
-  std::int64_t count = 0;
-  Tensor flags;
-  Tensor found;
-  if (columns != nullptr && o.threshold > 0.0F) {
-    const std::array<std::int64_t, 1> extent{rows.shape[1]};
-    OCTAVO_TRY_ASSIGN(flags, Tensor::try_empty(operation, DType::uint8, extent));
-    OCTAVO_TRY_ASSIGN(found, Tensor::try_empty(operation, DType::int64, extent));
-    q.column_flags = flags.data_as<std::uint8_t>();
-    q.columns = found.data_as<std::int64_t>();
-    q.column_count = &count;
-  }
-  OCTAVO_TRY(backend->vectorwise(q, context));
-  if (found.defined()) {
-    *columns = Tensor::adopt(std::make_shared<Tensor>(found), found.view().slice(0, 0, count));
-  }
+  if (o.threshold == 0.0F && !o.outlier_columns.defined()) return {};
+  const std::array<std::int64_t, 1> extent{rows.shape[1]};
+  OCTAVO_TRY_ASSIGN(run.flags, Tensor::try_empty(operation, DType::uint8, extent));
+  OCTAVO_TRY_ASSIGN(run.columns, Tensor::try_empty(operation, DType::int64, extent));
+  q.column_flags = run.flags.data_as<std::uint8_t>();
+  q.columns = run.columns.data_as<std::int64_t>();
+  q.column_count = &run.count;
   return {};
 }
 
-Status check_threshold(const char* operation, float threshold) {
-  if (threshold >= 0.0F) return {};
-  return fail(Code::invalid_argument, "{}: threshold must be at least 0; got {}", operation,
-              threshold);
+// By column: the codes of these rows of the transposed matrix are 0.
+VectorwiseProblem by_column(const VectorwiseRun& by_row, const TensorView& codes,
+                            const TensorView& absmax) {
+  VectorwiseProblem q;
+  q.x = by_row.q.x.transposed();
+  q.threshold = by_row.q.threshold;
+  q.codes = codes.transposed();
+  q.absmax = absmax;
+  q.zero_rows = by_row.q.column_flags;
+  return q;
+}
+
+// Flags of the listed columns alone.
+void flag_listed(const VectorwiseRun& run, const TensorView& columns) {
+  std::fill_n(run.q.column_flags, run.q.x.shape[1], std::uint8_t{0});
+  for (std::int64_t i = 0; i < columns.shape[0]; ++i) {
+    run.q.column_flags[load_int(columns.dtype, columns.data, i * columns.strides[0])] = 1;
+  }
+}
+
+Status check_options(const char* operation, const VectorwiseOptions& o, const TensorView& a) {
+  if (!(o.threshold >= 0.0F)) {
+    return fail(Code::invalid_argument, "{}: threshold must be at least 0; got {}", operation,
+                o.threshold);
+  }
+  if (!o.outlier_columns.defined()) return {};
+  return check_columns(operation, "outlier_columns", o.outlier_columns, last_extent(a), "a");
 }
 
 TensorView as_column(const Tensor& vector) {
@@ -162,24 +194,6 @@ Result<Tensor> finish(Product& p, const TensorView& out, const ExecContext& cont
   return p.out.tensor;
 }
 
-Status check_columns(const char* operation, const TensorView& columns, std::int64_t k) {
-  OCTAVO_TRY(check_given(operation, "outlier_cols", columns));
-  const bool shaped = columns.dtype == DType::int64 && columns.rank == 1;
-  std::int64_t previous = -1;
-  for (std::int64_t i = 0; shaped && i < columns.shape[0]; ++i) {
-    const std::int64_t c = load_int(columns.dtype, columns.data, i * columns.strides[0]);
-    if (c <= previous || c >= k) {
-      return fail(Code::invalid_argument,
-                  "{}: outlier_cols[{}] must be in ({}, {}) (ascending columns of a); got {}",
-                  operation, i, previous, k, c);
-    }
-    previous = c;
-  }
-  if (shaped) return {};
-  return fail(Code::invalid_argument, "{}: outlier_cols must be int64 1-D; got {} {}", operation,
-              name(columns.dtype), shape_string(columns));
-}
-
 // codes * row_absmax / 127 @ w^T * col_absmax / 127 + bias, lowered; the product keeps its scales.
 Result<Product> scaled_product(const Site& site, const TensorView& codes, const TensorView& w,
                                const TensorView& row_absmax, const TensorView& col_absmax,
@@ -227,15 +241,17 @@ VectorwiseQuant int8_vectorwise_quant(const TensorView& a, const VectorwiseOptio
   constexpr const char* kName = "int8_vectorwise_quant";
   return at_edge(kName, [&]() -> Result<VectorwiseQuant> {
     OCTAVO_TRY(check_activations(kName, a));
-    OCTAVO_TRY(check_threshold(kName, o.threshold));
+    OCTAVO_TRY(check_options(kName, o, a));
     OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kName, a));
     VectorwiseQuant q;
     OCTAVO_TRY_ASSIGN(const CodesOut codes, codes_like(kName, a, rows.view.shape[0]));
     q.codes = codes.tensor;
     OCTAVO_TRY_ASSIGN(q.row_absmax,
                       Tensor::try_empty(kName, DType::float32, rows.view.dims().subspan(0, 1)));
-    OCTAVO_TRY(run_vectorwise(kName, rows.view, o, codes.matrix, as_column(q.row_absmax),
-                              &q.outlier_cols, context));
+    VectorwiseRun run;
+    OCTAVO_TRY(prepare(kName, rows.view, o, codes.matrix, as_column(q.row_absmax), run));
+    OCTAVO_TRY(run.run(kName, context));
+    q.outlier_cols = run.found();
     return q;
   });
 }
@@ -245,7 +261,7 @@ DoubleQuant int8_double_quant(const TensorView& a, const VectorwiseOptions& o,
   constexpr const char* kName = "int8_double_quant";
   return at_edge(kName, [&]() -> Result<DoubleQuant> {
     OCTAVO_TRY(check_activations(kName, a));
-    OCTAVO_TRY(check_threshold(kName, o.threshold));
+    OCTAVO_TRY(check_options(kName, o, a));
     OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kName, a));
     DoubleQuant q;
     OCTAVO_TRY_ASSIGN(const CodesOut by_row, codes_like(kName, a, rows.view.shape[0]));
@@ -255,17 +271,13 @@ DoubleQuant int8_double_quant(const TensorView& a, const VectorwiseOptions& o,
     const std::span<const std::int64_t> dims = rows.view.dims();
     OCTAVO_TRY_ASSIGN(q.row_absmax, Tensor::try_empty(kName, DType::float32, dims.subspan(0, 1)));
     OCTAVO_TRY_ASSIGN(q.col_absmax, Tensor::try_empty(kName, DType::float32, dims.subspan(1, 1)));
-    OCTAVO_TRY(run_vectorwise(kName, rows.view, o, by_row.matrix, as_column(q.row_absmax),
-                              &q.outlier_cols, context));
-    OCTAVO_TRY(run_vectorwise(kName, rows.view.transposed(), {.threshold = o.threshold},
-                              by_col.matrix.transposed(), as_column(q.col_absmax), nullptr,
-                              context));
-    for (std::int64_t i = 0; i < q.outlier_cols.numel() && q.outlier_cols.defined(); ++i) {
-      const std::int64_t c = q.outlier_cols.data_as<std::int64_t>()[i];
-      for (std::int64_t r = 0; r < dims[0]; ++r) {
-        q.col_codes.data_as<std::int8_t>()[r * dims[1] + c] = 0;
-      }
-    }
+    VectorwiseRun run;
+    OCTAVO_TRY(prepare(kName, rows.view, o, by_row.matrix, as_column(q.row_absmax), run));
+    OCTAVO_TRY(run.run(kName, context));
+    q.outlier_cols = run.found();
+    if (o.by_element && run.flags.defined()) flag_listed(run, o.outlier_columns);
+    run.q = by_column(run, by_col.matrix, as_column(q.col_absmax));
+    OCTAVO_TRY(run.run(kName, context));
     return q;
   });
 }
@@ -338,7 +350,7 @@ Tensor int8_mixed_scaled_mm(const TensorView& a, const TensorView& codes, const 
     FlatRows original;
     if (o.outlier_cols.defined() && o.outlier_cols.numel() > 0) {
       OCTAVO_TRY(check_activations(kName, a));
-      OCTAVO_TRY(check_columns(kName, o.outlier_cols, last_extent(codes)));
+      OCTAVO_TRY(check_columns(kName, "outlier_cols", o.outlier_cols, last_extent(codes), "a"));
       OCTAVO_TRY(check_originals(kName, a, codes, o.original_weight, w));
       OCTAVO_TRY_ASSIGN(original, flatten_rows(kName, a));
       Outliers& outliers = p.lowered.problem.single.epilogue.outliers;

@@ -52,6 +52,16 @@ Result<LinearArguments> linear_arguments(const Site& site, const TensorView& x,
                                          const Operand& weight, const ActivationQuant* rule,
                                          const LinearOptions& options);
 
+/// LLM.int8: the rule of an activation operand with what one call adds to it, which has to outlive
+/// the call.
+struct CallRule {
+  ActivationQuant rule;
+  Tensor found;
+  std::int64_t count = 0;
+};
+Status extend_rule(const char* operation, const LinearOptions& options, std::int64_t k,
+                   CallRule& call, Operand& a);
+
 /// The list form: lists of one length, an entry's input as a matrix, and its other arguments.
 Status check_lists(const char* operation, std::span<const Operand> inputs,
                    std::span<const Operand> weights, const GroupedListOptions& options);

@@ -76,9 +76,15 @@ const std::optional<ActivationQuant>& PackedWeight::activation() const noexcept 
 Result<std::shared_ptr<PackedWeightData>> outlined(const Site& site, const Operand& weight,
                                                    const PackOptions& options) {
   OCTAVO_TRY_ASSIGN(const Operand resolved, checked(site, weight, options.scale));
-  if (options.activation)
+  if (options.activation) {
+    const TensorView& columns = options.activation->outlier_columns;
     OCTAVO_TRY(
         check_activation(std::string(site.operation) + ": activation.", *options.activation));
+    if (columns.defined()) {
+      OCTAVO_TRY(check_columns(site.operation, "activation.outlier_columns", columns,
+                               weight.data.shape[0], "x"));
+    }
+  }
   auto content = std::make_shared<PackedWeightData>();
   OCTAVO_TRY_ASSIGN(content->layout,
                     find_layout(site.operation, options.backend, weight.data.dtype));
@@ -86,6 +92,10 @@ Result<std::shared_ptr<PackedWeightData>> outlined(const Site& site, const Opera
   content->k = weight.data.shape[0];
   content->n = weight.data.shape[1];
   content->activation = options.activation;
+  if (content->activation && content->activation->outlier_columns.defined()) {
+    Tensor& columns = content->activation->outlier_columns;
+    columns = copy(columns, DType::int64);  // nobody changes these
+  }
   content->scale = resolved.scale;
   return content;
 }

@@ -35,6 +35,11 @@ constexpr std::array<Named<Split>, 5> kSplits{{
     {"batch", Split::batch},
     {"list", Split::list},
 }};
+constexpr std::array<Named<LineOutliers>, 3> kOutliers{{
+    {"columns", LineOutliers::columns},
+    {"whole", LineOutliers::whole},
+    {"elements", LineOutliers::elements},
+}};
 constexpr std::array<Named<Granularity>, 7> kFixedGranularities{{
     {"none", {}},
     {"tensor", per_tensor()},
@@ -54,6 +59,18 @@ template <class T>
 bool number(std::string_view text, T& value) noexcept {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   return error == std::errc() && end == text.data() + text.size() && !text.empty();
+}
+
+// Numbers that are not negative, "3+0+17".
+bool numbers(std::string_view text, std::vector<std::int64_t>& list) {
+  while (true) {
+    std::int64_t value = -1;
+    const std::size_t end = text.find('+');
+    if (!number(text.substr(0, end), value) || value < 0) return false;
+    list.push_back(value);
+    if (end == std::string_view::npos) return true;
+    text.remove_prefix(end + 1);
+  }
 }
 
 // Splits "AxBxC" or "a:b:c" into exactly `count` parts.
@@ -117,7 +134,7 @@ struct Word {
   bool (*read)(std::string_view value, ProblemLine& line);
 };
 
-constexpr std::array<Word, 16> kWords{{
+constexpr std::array<Word, 18> kWords{{
     {"scale",
      "be scale=A:B with none, tensor, token, channel, group<g>, block<r>x<c>, per_k, element or mx",
      [](std::string_view v, ProblemLine& l) {
@@ -147,16 +164,7 @@ constexpr std::array<Word, 16> kWords{{
        return l.scale_result_vector || number(v, l.scale_result);
      }},
     {"groups", "be sizes joined by +, such as groups=32+0+96",
-     [](std::string_view v, ProblemLine& l) {
-       while (true) {
-         std::int64_t size = -1;
-         const std::size_t end = v.find('+');
-         if (!number(v.substr(0, end), size) || size < 0) return false;
-         l.groups.push_back(size);
-         if (end == std::string_view::npos) return true;
-         v.remove_prefix(end + 1);
-       }
-     }},
+     [](std::string_view v, ProblemLine& l) { return numbers(v, l.groups); }},
     {"split", "be rows, columns, inner, batch or list",
      [](std::string_view v, ProblemLine& l) {
        const Split* split = find(kSplits, v);
@@ -187,6 +195,14 @@ constexpr std::array<Word, 16> kWords{{
      }},
     {"threshold", "be a number of at least 0",
      [](std::string_view v, ProblemLine& l) { return number(v, l.threshold) && l.threshold >= 0; }},
+    {"outliers", "be columns, whole or elements",
+     [](std::string_view v, ProblemLine& l) {
+       const LineOutliers* outliers = find(kOutliers, v);
+       if (outliers != nullptr) l.outliers = *outliers;
+       return outliers != nullptr;
+     }},
+    {"outlier_columns", "be columns joined by +, such as outlier_columns=3+17",
+     [](std::string_view v, ProblemLine& l) { return numbers(v, l.outlier_columns); }},
     {"layout", "be natural, row, strided, reversed or broadcast",
      [](std::string_view v, ProblemLine& l) {
        const LineLayout* layout = find(kLayouts, v);
@@ -262,6 +278,19 @@ Status check_words(const ProblemLine& line) {
     return fail(Code::invalid_argument,
                 "problem line: threshold must come with quantise=int8; got threshold={}",
                 line.threshold);
+  }
+  if (!line.outlier_columns.empty() && line.quantise != DType::int8) {
+    return fail(Code::invalid_argument,
+                "problem line: outlier_columns must come with quantise=int8; got "
+                "outlier_columns={}",
+                fmt::join(line.outlier_columns, "+"));
+  }
+  if (line.outliers != LineOutliers::columns && line.threshold == 0.0F &&
+      line.outlier_columns.empty()) {
+    return fail(Code::invalid_argument,
+                "problem line: outliers must come with threshold or outlier_columns; got "
+                "outliers={}",
+                name_of(kOutliers, line.outliers));
   }
   if (line.static_scale > 0.0F && line.quantise == DType::undefined) {
     return fail(Code::invalid_argument,
@@ -385,6 +414,12 @@ std::string to_string(const ProblemLine& l) {
     add(fmt::format("static={}", l.static_scale));
   }
   if (l.threshold > 0.0F) add(fmt::format("threshold={}", l.threshold));
+  if (l.outliers != LineOutliers::columns) {
+    add(fmt::format("outliers={}", name_of(kOutliers, l.outliers)));
+  }
+  if (!l.outlier_columns.empty()) {
+    add(fmt::format("outlier_columns={}", fmt::join(l.outlier_columns, "+")));
+  }
   if (l.layout != LineLayout::natural) {
     add(fmt::format("layout={}", name_of(kLayouts, l.layout)));
   }

@@ -66,6 +66,11 @@ Status check_activation(const std::string& subject, const ActivationQuant& rule)
 Status check_prologue(const Site& site, const Operand& a, std::int64_t m, std::int64_t k,
                       bool batch_invariant);
 
+/// A list of columns of `of`: int64 [count], ascending, each in [0, k). Sentences begin
+/// "operation: argument".
+Status check_columns(const char* operation, const std::string& argument, const TensorView& columns,
+                     std::int64_t k, const std::string& of);
+
 /// Zero points belong to A: B has none, and a quantised A brings its own.
 Status check_zero_points(const Site& site, const Operand& b);
 

@@ -45,6 +45,8 @@ class Words {
     add(spec.granularity.rows);
     add(spec.granularity.cols);
     add((q.outlier_threshold > 0.0F ? 2 : 0) + (q.static_scale > 0.0F ? 1 : 0));
+    add(q.outlier_columns.view());
+    add(q.found_columns);
     add(q.codes);
     add(q.scales);
   }
@@ -92,6 +94,7 @@ std::optional<Signature> signature(const MatmulProblem& p, int threads,
   words.add(e.bias);
   words.add(e.outliers.columns);
   words.add(e.outliers.weight);
+  words.add(e.outliers.threshold > 0.0F ? 1 : 0);
   words.add(p.single.out);
   words.add(static_cast<std::int64_t>(p.options.overflow) * 8 +
             (p.options.fast_accumulation ? 4 : 0) + (p.options.batch_invariant ? 2 : 0) +

@@ -7,12 +7,9 @@
 // could not leave the sum. Outlier columns of the activations are zero in Aq; theirs are products
 // of the tensors as they are.
 #include <algorithm>
-#include <iterator>
 #include <vector>
 
-#include "core/element.hpp"
 #include "core/error.hpp"
-#include "core/parallel.hpp"
 #include "ops/run.hpp"
 #include "ops/vjp.hpp"
 
@@ -25,14 +22,15 @@ struct Columns {
   Tensor scales;  // [columns, 1]
 };
 
-// `codes` [R, C], in memory as the product reads them.
+// `codes` [R, C], in memory as the product reads them; those of flagged columns are 0.
 Result<Columns> by_column(const VjpCall& call, const TensorView& x, const Tensor& codes,
-                          float threshold) {
+                          float threshold, const std::uint8_t* flags) {
   Columns q{codes, {}};
   OCTAVO_TRY_ASSIGN(q.scales, plane(call.operation, DType::float32, x.shape[1], 1));
   VectorwiseProblem problem;
   problem.x = x.transposed();
   problem.threshold = threshold;
+  problem.zero_rows = flags;
   problem.codes = codes.view().transposed();
   problem.absmax = q.scales;
   OCTAVO_TRY(call.on->vectorwise(problem, call.context));
@@ -41,47 +39,33 @@ Result<Columns> by_column(const VjpCall& call, const TensorView& x, const Tensor
   return q;
 }
 
-// The columns of x that the forward product took in float.
-Result<std::vector<std::int64_t>> outlier_columns(const VjpCall& call, const TensorView& x,
-                                                  const ActivationQuant& rule,
-                                                  const TensorView& scratch) {
-  const std::int64_t k = x.shape[1];
-  std::vector<std::uint8_t> flags(static_cast<std::size_t>(k));
-  std::vector<std::int64_t> columns(static_cast<std::size_t>(k));
+// The columns of x that the forward product took in float, as a list and as flags.
+struct OutlierColumns {
+  std::vector<std::int64_t> list;
+  std::vector<std::uint8_t> flags;
+};
+Result<OutlierColumns> outlier_columns(const VjpCall& call, const TensorView& x,
+                                       const ActivationQuant& rule) {
+  OutlierColumns columns;
+  if (rule.outlier_threshold <= 0.0F && !rule.outlier_columns.defined()) return columns;
+  const auto k = static_cast<std::size_t>(x.shape[1]);
+  columns.flags.resize(k);
+  columns.list.resize(k);
   std::int64_t count = 0;
-  if (rule.outlier_threshold > 0.0F) {
-    OCTAVO_TRY_ASSIGN(const Tensor absmax, plane(call.operation, DType::float32, x.shape[0], 1));
-    VectorwiseProblem problem;
-    problem.x = x;
-    problem.threshold = rule.outlier_threshold;
-    problem.codes = scratch;
-    problem.absmax = absmax;
-    problem.column_flags = flags.data();
-    problem.columns = columns.data();
-    problem.column_count = &count;
-    OCTAVO_TRY(call.on->vectorwise(problem, call.context));
-  }
-  columns.resize(static_cast<std::size_t>(count));
-  if (!rule.outlier_columns.defined()) return columns;
-  const auto* fixed = rule.outlier_columns.data_as<std::int64_t>();
-  std::vector<std::int64_t> all;
-  std::set_union(columns.begin(), columns.end(), fixed, fixed + rule.outlier_columns.numel(),
-                 std::back_inserter(all));
-  return all;
-}
-
-void zero_columns(const VjpCall& call, const Tensor& codes,
-                  const std::vector<std::int64_t>& columns) noexcept {
-  const std::int64_t rows = codes.view().shape[0];
-  const std::int64_t stride = codes.view().shape[1];
-  auto* data = codes.data_as<std::int8_t>();
-  const auto touched = rows * static_cast<std::int64_t>(columns.size());
-  for_each_band(call.context, bands_of(call.context, rows, touched), rows,
-                [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-                  for (std::int64_t r = begin; r < end; ++r) {
-                    for (const std::int64_t c : columns) data[r * stride + c] = 0;
-                  }
-                });
+  OCTAVO_TRY_ASSIGN(const Tensor absmax, plane(call.operation, DType::float32, x.shape[0], 1));
+  VectorwiseProblem problem;
+  problem.x = x;
+  problem.threshold = rule.outlier_threshold;
+  problem.fixed_columns = rule.outlier_columns;
+  problem.absmax = absmax;
+  problem.column_flags = columns.flags.data();
+  problem.columns = columns.list.data();
+  problem.column_count = &count;
+  OCTAVO_TRY(call.on->vectorwise(problem, call.context));
+  columns.list.resize(static_cast<std::size_t>(count));
+  std::fill(columns.flags.begin(), columns.flags.end(), std::uint8_t{0});
+  for (const std::int64_t c : columns.list) columns.flags[static_cast<std::size_t>(c)] = 1;
+  return columns;
 }
 
 ScaleView scale_of(const Tensor& scales) noexcept {
@@ -143,14 +127,14 @@ Status llm_int8_weight_gradient(const VjpCall& call, const VjpMember& m, const S
     call.on->rescale({grad, {}, {result}, scaled}, call.context);
     grad = scaled;
   }
+  OCTAVO_TRY_ASSIGN(const OutlierColumns columns, outlier_columns(call, x, rule));
   const std::int64_t rows = x.shape[0];
   OCTAVO_TRY_ASSIGN(const Tensor x_codes, plane(call.operation, DType::int8, rows, x.shape[1]));
   OCTAVO_TRY_ASSIGN(const Tensor g_codes, plane(call.operation, DType::int8, grad.shape[1], rows));
-  OCTAVO_TRY_ASSIGN(const std::vector<std::int64_t> columns,
-                    outlier_columns(call, x, rule, x_codes));
-  OCTAVO_TRY_ASSIGN(const Columns a, by_column(call, x, x_codes, rule.outlier_threshold));
-  OCTAVO_TRY_ASSIGN(const Columns g, by_column(call, grad, g_codes.transposed(), 0.0F));
-  zero_columns(call, x_codes, columns);
+  OCTAVO_TRY_ASSIGN(const Columns a,
+                    by_column(call, x, x_codes, rule.outlier_threshold,
+                              columns.list.empty() ? nullptr : columns.flags.data()));
+  OCTAVO_TRY_ASSIGN(const Columns g, by_column(call, grad, g_codes.transposed(), 0.0F, nullptr));
   Member product;
   product.a = Operand(g_codes);
   product.a.scale[0] = scale_of(g.scales);
@@ -159,7 +143,7 @@ Status llm_int8_weight_gradient(const VjpCall& call, const VjpMember& m, const S
   product.epilogue.alpha = m.forward.epilogue.alpha;
   product.out = m.grad_b.transposed();
   OCTAVO_TRY(multiply(call, product));
-  return outlier_rows(call, m, grad, columns);
+  return outlier_rows(call, m, grad, columns.list);
 }
 
 }  // namespace octavo

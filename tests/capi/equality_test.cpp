@@ -142,7 +142,7 @@ TEST(CApiEquality, LinearByEveryRule) {
     std::optional<ActivationQuant> cxx;
     octavo_activation c = octavo_activation_init();
   };
-  std::vector<Rule> rules(4);
+  std::vector<Rule> rules(5);
   rules[1].cxx = ActivationQuant{};
   rules[1].cxx->spec.qmax = 100.0F;
   rules[1].c.qmax = 100.0;
@@ -160,6 +160,16 @@ TEST(CApiEquality, LinearByEveryRule) {
   rules[3].c.flags = OCTAVO_AZP;
   rules[3].c.static_scale = 0.02F;
   rules[3].c.static_azp = -9;
+  const std::int64_t fixed[] = {0, 5, 127};
+  rules[4].cxx = ActivationQuant{};
+  rules[4].cxx->vectorwise = true;
+  rules[4].cxx->whole_columns = true;
+  rules[4].cxx->outlier_threshold = 2.5F;
+  rules[4].cxx->outlier_columns = copy(TensorView(fixed, int64, {3}), int64);
+  rules[4].c.flags = OCTAVO_VECTORWISE | OCTAVO_WHOLE_COLUMNS;
+  rules[4].c.outlier_threshold = 2.5F;
+  rules[4].c.outlier_columns = fixed;
+  rules[4].c.outlier_count = 3;
   for (const Rule& rule : rules) {
     const Tensor want = linear(x, pack(codes, {.activation = rule.cxx}));
     octavo_pack_options o = octavo_pack_options_init();
@@ -177,9 +187,51 @@ TEST(CApiEquality, LinearByEveryRule) {
     EXPECT_EQ(back.static_scale, rule.c.static_scale);
     EXPECT_EQ(back.static_azp, rule.c.static_azp);
     EXPECT_EQ(back.qmax, rule.c.qmax);
+    ASSERT_EQ(back.outlier_count, rule.c.outlier_count);
+    for (std::int64_t i = 0; i < back.outlier_count; ++i) {
+      EXPECT_EQ(back.outlier_columns[i], fixed[i]);
+    }
     octavo_packed_release(packed);
   }
   octavo_quantized_release(q);
+}
+
+TEST(CApiEquality, LinearTellsItsOutliers) {
+  const Tensor x = random(float32, {4, 64}, 1);
+  const Tensor codes = random(int8, {64, 8}, 2);
+  const Tensor original = random(bfloat16, {64, 8}, 3);
+  const std::int64_t further[] = {3, 60};
+  const TensorView columns(further, int64, {2});
+  ActivationQuant rule;
+  rule.vectorwise = true;
+  rule.outlier_threshold = 2.0F;
+  std::vector<std::int64_t> wanted;
+  const Tensor want =
+      linear(x, pack(codes, {.activation = rule}),
+             {.outlier_columns = columns, .outlier_weight = original, .found_columns = &wanted});
+  const octavo_view views[] = {describe(x), describe(codes), describe(original), describe(columns)};
+  octavo_activation c = octavo_activation_init();
+  c.flags = OCTAVO_VECTORWISE;
+  c.outlier_threshold = 2.0F;
+  octavo_pack_options how = octavo_pack_options_init();
+  how.activation = &c;
+  const octavo_operand weight = operand_of(&views[1]);
+  octavo_packed* packed = nullptr;
+  ASSERT_EQ(octavo_pack(&weight, &how, nullptr, &packed), OCTAVO_OK) << octavo_last_error();
+  std::int64_t found[64];
+  std::int64_t count = -1;
+  octavo_linear_options o = octavo_linear_options_init();
+  o.outlier_columns = &views[3];
+  o.outlier_weight = &views[2];
+  o.found_columns = found;
+  o.found_count = &count;
+  octavo_tensor* y = nullptr;
+  const octavo_code code = octavo_linear(&views[0], packed, &o, nullptr, &y);
+  expect_same_bits(code, y, want);
+  EXPECT_EQ(std::vector<std::int64_t>(found, found + count), wanted);
+  o.found_count = nullptr;
+  EXPECT_EQ(octavo_linear(&views[0], packed, &o, nullptr, &y), OCTAVO_INVALID_ARGUMENT);
+  octavo_packed_release(packed);
 }
 
 TEST(CApiEquality, AFusedQuantiserLeavesItsCodes) {

@@ -144,6 +144,15 @@ std::vector<ErrorRow> call_errors() {
          rule.outlier_threshold = 6.0F;
          g.w13 = packed(3, 12, 4, rule);
        })},
+      {"ExpertsFixedColumns", kUnsupported,
+       "fused_experts: w13.activation.outlier_columns must be undefined (experts have no float "
+       "columns); got [1]",
+       calling([](Good& g) {
+         ActivationQuant rule;
+         rule.vectorwise = true;
+         rule.outlier_columns = Tensor::adopt(nullptr, ones(int64, {1}));
+         g.w13 = packed(3, 12, 4, rule);
+       })},
       {"ExpertsBatchInvariant", kInvalid,
        "fused_experts: options.batch_invariant must come with per-token, per-group or static "
        "activation scales; got per_tensor()",

@@ -27,6 +27,12 @@ ActivationQuant vectorwise(float threshold) {
   return rule;
 }
 
+ActivationQuant with_columns(const TensorView& columns) {
+  ActivationQuant rule = vectorwise(6);
+  rule.outlier_columns = Tensor::adopt(nullptr, columns);
+  return rule;
+}
+
 }  // namespace
 
 std::vector<ErrorRow> quantize_errors() {
@@ -153,6 +159,9 @@ std::vector<ErrorRow> weight_errors() {
   const TensorView w = ones(int8, {3, 4});
   const TensorView x = ones(float32, {2, 3});
   const PackedWeight packed = pack(w);
+  const PackedWeight llm_int8 = pack(w, {.activation = vectorwise(6)});
+  static const std::int64_t three = 3;
+  const TensorView column_three(&three, int64, {1});
   const auto with_rule = [=](const auto& change) {
     return [=] {
       ActivationQuant rule;
@@ -227,10 +236,59 @@ std::vector<ErrorRow> weight_errors() {
        "linear: options.batch_invariant must be false where rows of the batch share a computed "
        "scale (quantise per token, in groups of K, or by a static scale); got true",
        batch_invariant(pack(w, {.activation = static_rule(0.0F, per_tensor())}))},
-      {"LinearBatchInvariantOutliers", kInvalid,
-       "linear: options.batch_invariant must be false where a column of outliers is one for every "
-       "row of the batch (quantise per token, in groups of K, or by a static scale); got true",
-       batch_invariant(pack(w, {.activation = vectorwise(6)}))},
+      {"PackRuleWholeColumnsAlone", kInvalid,
+       "pack: activation.whole_columns must come with vectorwise (LLM.int8); got true without",
+       [=] {
+         ActivationQuant rule;
+         rule.whole_columns = true;
+         (void)pack(w, {.activation = rule});
+       }},
+      {"PackRuleColumnsAlone", kInvalid,
+       "pack: activation.outlier_columns must come with vectorwise (LLM.int8); got [1] without",
+       [=] {
+         ActivationQuant rule;
+         rule.outlier_columns = Tensor::adopt(nullptr, ones(int64, {1}));
+         (void)pack(w, {.activation = rule});
+       }},
+      {"PackRuleColumnsType", kInvalid,
+       "pack: activation.outlier_columns must be int64 1-D; got int32 [1]",
+       packing(w, with_columns(ones(int32, {1})))},
+      {"PackRuleColumnsRange", kInvalid,
+       "pack: activation.outlier_columns[0] must be in (-1, 3) (ascending columns of x); got 3",
+       packing(w, with_columns(column_three))},
+      {"PrologueColumnsAscend", kInvalid,
+       "scaled_mm: a.quantise.outlier_columns[1] must be in (1, 3) (ascending columns of a); got 1",
+       with_rule([=](ActivationQuant& rule) { rule = with_columns(ones(int64, {2})); })},
+      {"PrologueFoundColumns", kInvalid,
+       "scaled_mm: a.quantise.found_columns must be int64 [3] in a row; got int64 [2]",
+       with_rule([=](ActivationQuant& rule) {
+         rule = vectorwise(6);
+         rule.found_columns = ones(int64, {2});
+       })},
+      {"PrologueFoundColumnsAlone", kInvalid,
+       "scaled_mm: a.quantise.found_columns must come with vectorwise (LLM.int8); got [3] without",
+       with_rule([=](ActivationQuant& rule) { rule.found_columns = ones(int64, {3}); })},
+      {"LinearColumnsAlone", kInvalid,
+       "linear: outlier_columns must come with LLM.int8's rule "
+       "(activation.vectorwise); got [1] without",
+       [=] { (void)linear(x, packed, {.outlier_columns = ones(int64, {1})}); }},
+      {"LinearColumnsRange", kInvalid,
+       "linear: outlier_columns[1] must be in (1, 3) (ascending columns of x); got 1",
+       [=] { (void)linear(x, llm_int8, {.outlier_columns = ones(int64, {2})}); }},
+      {"LinearOriginalAlone", kInvalid,
+       "linear: outlier_weight must come with LLM.int8's rule "
+       "(activation.vectorwise); got [3, 4] without",
+       [=] {
+         (void)linear(x, packed, {.outlier_weight = ones(float32, {3, 4})});
+       }},
+      {"LinearOriginalType", kInvalid,
+       "linear: outlier_weight.dtype must be float32, bfloat16 or float16; got int8",
+       [=] { (void)linear(x, llm_int8, {.outlier_weight = w}); }},
+      {"LinearOriginalShape", kInvalid,
+       "linear: outlier_weight.shape must be [K = 3, N = 4]; got [4, 3]",
+       [=] {
+         (void)linear(x, llm_int8, {.outlier_weight = ones(float32, {4, 3})});
+       }},
       {"PackRuleAzpOfGroups", Code::unsupported,
        "pack: activation.granularity must be per_token() or per_tensor() with azp in a product; "
        "got group2",
@@ -313,6 +371,10 @@ std::vector<ErrorRow> llm_int8_errors() {
        [=] { (void)int8_vectorwise_quant(scalar); }},
       {"VectorwiseThreshold", kInvalid, "int8_double_quant: threshold must be at least 0; got -2",
        [=] { (void)int8_double_quant(x, {.threshold = -2}); }},
+      {"VectorwiseColumns", kInvalid,
+       "int8_vectorwise_quant: outlier_columns[1] must be in (1, 3) (ascending columns of a); got "
+       "1",
+       [=] { (void)int8_vectorwise_quant(x, {.outlier_columns = descending}); }},
       {"LinearMatmulCodes", kInvalid,
        "int8_linear_matmul: a must be int8 [..., K]; got float32 [2, 3]",
        [=] { (void)int8_linear_matmul(x, w); }},
@@ -360,7 +422,8 @@ std::vector<ErrorRow> line_errors() {
   };
   const std::string known =
       "words must be among scale, scale_dtype, bias, azp, alpha, beta, scale_result, groups, "
-      "split, batch, prepacked, quantise, static, threshold, layout, seed; got 'scales=a:b'";
+      "split, batch, prepacked, quantise, static, threshold, outliers, outlier_columns, layout, "
+      "seed; got 'scales=a:b'";
   return {
       row("LineTooShort",
           "words must be an operation, A:B:out types, options and MxNxK; got 2 words",
@@ -410,6 +473,18 @@ std::vector<ErrorRow> line_errors() {
           "scaled_mm fp32:int8:fp32 quantise=bf16 1x1x1"),
       row("LineThreshold", "threshold must be a number of at least 0; got 'threshold=-1'",
           "scaled_mm fp32:int8:fp32 threshold=-1 1x1x1"),
+      row("LineOutliers", "outliers must be columns, whole or elements; got 'outliers=rows'",
+          "scaled_mm fp32:int8:fp32 quantise=int8 threshold=6 outliers=rows 1x1x1"),
+      row("LineOutliersAlone",
+          "outliers must come with threshold or outlier_columns; got outliers=whole",
+          "scaled_mm fp32:int8:fp32 quantise=int8 outliers=whole 1x1x1"),
+      row("LineOutlierColumns",
+          "outlier_columns must be columns joined by +, such as outlier_columns=3+17; got "
+          "'outlier_columns=3+'",
+          "scaled_mm fp32:int8:fp32 quantise=int8 outlier_columns=3+ 1x1x1"),
+      row("LineOutlierColumnsAlone",
+          "outlier_columns must come with quantise=int8; got outlier_columns=3",
+          "scaled_mm fp32:int8:fp32 outlier_columns=3 1x1x9"),
       row("LineStaticAlone", "static must come with quantise; got static=0.5",
           "scaled_mm int8:int8:fp32 static=0.5 1x2x3"),
       row("LineThresholdAlone", "threshold must come with quantise=int8; got threshold=6",

@@ -27,10 +27,17 @@ ActivationQuant fixed(DType dtype, float scale, bool azp = false, std::int32_t z
   q.static_azp = zero_point;
   return q;
 }
-ActivationQuant llm_int8(float threshold) {
+ActivationQuant llm_int8(float threshold, bool whole_columns = false,
+                         const std::vector<double>& columns = {}) {
   ActivationQuant q;
   q.vectorwise = true;
   q.outlier_threshold = threshold;
+  q.whole_columns = whole_columns;
+  const auto count = static_cast<std::int64_t>(columns.size());
+  if (count > 0) {
+    q.outlier_columns = tensor_of(
+        int64, {count}, [&](std::int64_t i) { return columns[static_cast<std::size_t>(i)]; });
+  }
   return q;
 }
 
@@ -59,6 +66,9 @@ const std::vector<Rule>& rules() {
       {"LlmInt8WithoutOutliers", int8, llm_int8(0.0F)},
       {"LlmInt8", int8, llm_int8(2.0F)},
       {"LlmInt8OutlierFree", int8, llm_int8(1000.0F)},
+      {"LlmInt8WholeColumns", int8, llm_int8(2.0F, true)},
+      {"LlmInt8FixedColumns", int8, llm_int8(0.0F, false, {0, 5, 69})},
+      {"LlmInt8FixedAndFound", int8, llm_int8(2.5F, true, {3, 4})},
   };
   return all;
 }
@@ -85,7 +95,9 @@ Tensor separately(const TensorView& x, const Rule& r, const Operand& weight, con
     return scaled_mm(q, weight, o);
   }
   const VectorwiseQuant q =
-      int8_vectorwise_quant(x, {.threshold = r.activation->outlier_threshold});
+      int8_vectorwise_quant(x, {.threshold = r.activation->outlier_threshold,
+                                .whole_columns = r.activation->whole_columns,
+                                .outlier_columns = r.activation->outlier_columns});
   // The weight's scale is absmax / 127: its statistic in bitsandbytes' terms.
   const Tensor statistic = tensor_of(float32, {weight.data.shape[1]}, [&](std::int64_t j) {
     return 127.0 * at(weight.scale[0].data, 0, j);
@@ -169,23 +181,139 @@ TEST_P(Linear, WritesASuppliedOutOfAnyStrides) {
 INSTANTIATE_TEST_SUITE_P(Rules, Linear, testing::ValuesIn(rules()),
                          [](const auto& test) { return std::string(test.param.name); });
 
-TEST(LinearBatchInvariant, RowsThatShareWhatIsComputedAreRefused) {
+TEST(LinearBatchInvariant, RowsThatShareAScaleAreRefusedAndOthersDependOnNoneBesides) {
   const Tensor x = gaussians(float32, {6, 70}, 4);
   for (const Rule& r : rules()) {
     const PackedWeight weight =
         pack(integers(r.weight, {70, 5}, 2, -100, 100), {.activation = r.activation});
-    const LinearOptions o{.matmul = {.batch_invariant = true}};
     const bool shared = r.activation && !r.activation->vectorwise &&
                         r.activation->static_scale == 0.0F &&
                         scale_grid(r.activation->spec.granularity, Side::a).rows != 1;
-    const bool outliers = r.activation && r.activation->outlier_threshold > 0.0F;
-    if (shared || outliers) {
-      EXPECT_THROW(linear(x, weight, o), Error) << r.name;
-      continue;
+    for (const char* backend : usable_backends()) {
+      const LinearOptions o{.matmul = {.batch_invariant = true}, .backend = backend};
+      if (shared) {
+        EXPECT_THROW(linear(x, weight, o), Error) << r.name;
+        continue;
+      }
+      const Tensor whole = linear(x, weight, o);
+      for (std::int64_t begin = 0; begin < 6; ++begin) {
+        for (std::int64_t end = begin + 1; end <= 6; ++end) {
+          expect_same_bits(linear(x.view().slice(0, begin, end), weight, o),
+                           whole.view().slice(0, begin, end));
+        }
+      }
     }
-    const Tensor whole = linear(x, weight, o);
-    expect_same_bits(linear(x.view().slice(0, 2, 3), weight, o), whole.view().slice(0, 2, 3));
   }
+}
+
+// A row takes its own outliers only: another row's never meet its weights.
+TEST(LinearBatchInvariant, ARowMeetsTheWeightsOfItsOwnOutliersAlone) {
+  const Tensor x = values(float32, {2, 4}, {1, 9, 2, 3, 1, 2, 3, 4});
+  const Tensor original = tensor_of(float32, {4, 5}, [](std::int64_t i) {
+    return i / 5 == 1 ? std::numeric_limits<double>::infinity() : 0.5;
+  });
+  const PackedWeight weight = pack(integers(int8, {4, 5}, 2), {.activation = llm_int8(6.0F)});
+  for (const char* backend : usable_backends()) {
+    LinearOptions o{.backend = backend, .outlier_weight = original};
+    EXPECT_TRUE(std::isnan(float_at(linear(x, weight, o), 0, 0)) ||
+                std::isinf(float_at(linear(x, weight, o), 1, 0)));
+    o.matmul.batch_invariant = true;
+    const Tensor y = linear(x, weight, o);
+    EXPECT_TRUE(std::isinf(float_at(y, 0, 0)));
+    expect_same_bits(y.view().slice(0, 1, 2), linear(x.view().slice(0, 1, 2), weight));
+  }
+}
+
+class LinearOutliers : public testing::Test {
+ protected:
+  Tensor x_ = gaussians(bfloat16, {3, 5, 70}, 1, 1.5);
+  Tensor codes_ = integers(int8, {70, 19}, 2, -100, 100);
+  Tensor original_ = gaussians(float16, {19, 70}, 3);
+};
+
+TEST_F(LinearOutliers, OfACallAreThoseOfARuleWithAllOfThem) {
+  const Tensor further = values(int64, {3}, {2, 5, 69});
+  for (const float threshold : {0.0F, 3.0F}) {
+    const PackedWeight given = pack(codes_, {.activation = llm_int8(threshold, false, {0, 5})});
+    const PackedWeight all =
+        pack(codes_, {.activation = llm_int8(threshold, false, {0, 2, 5, 69})});
+    for (const char* backend : usable_backends()) {
+      std::vector<std::int64_t> found{1, 2, 3};
+      std::vector<std::int64_t> want;
+      const Tensor y = linear(
+          x_, given, {.backend = backend, .outlier_columns = further, .found_columns = &found});
+      expect_same_bits(y, linear(x_, all, {.backend = backend, .found_columns = &want}));
+      EXPECT_EQ(found, want);
+      if (threshold == 0.0F) {
+        EXPECT_EQ(found, (std::vector<std::int64_t>{0, 2, 5, 69}));
+      }
+    }
+  }
+}
+
+TEST_F(LinearOutliers, AreListed) {
+  const PackedWeight weight = pack(codes_, {.activation = llm_int8(3.0F)});
+  const Tensor want = int8_vectorwise_quant(x_, {.threshold = 3.0F}).outlier_cols;
+  for (const bool batch_invariant : {false, true}) {
+    std::vector<std::int64_t> found;
+    linear(x_, weight, {.matmul = {.batch_invariant = batch_invariant}, .found_columns = &found});
+    const auto* first = want.data_as<std::int64_t>();
+    EXPECT_EQ(found, std::vector<std::int64_t>(first, first + want.numel()));
+  }
+  for (const auto& rule : {std::optional<ActivationQuant>(), std::optional(llm_int8(0.0F)),
+                           std::optional(ActivationQuant{})}) {
+    std::vector<std::int64_t> found{7};
+    linear(x_, pack(codes_, {.activation = rule}), {.found_columns = &found});
+    EXPECT_TRUE(found.empty());
+  }
+}
+
+TEST_F(LinearOutliers, MeetTheOriginalWeight) {
+  const VectorwiseQuant q = int8_vectorwise_quant(x_, {.threshold = 2.0F});
+  const Tensor statistic = tensor_of(float32, {19}, [](std::int64_t) { return 127.0; });
+  const Tensor want =
+      int8_mixed_scaled_mm(x_, q.codes, codes_.transposed(), q.row_absmax, statistic,
+                           {.outlier_cols = q.outlier_cols, .original_weight = original_});
+  const Tensor one = values(float32, {1, 1}, {1});
+  const PackedWeight weight =
+      pack(codes_, {.scale = {one, per_tensor()}, .activation = llm_int8(2.0F)});
+  for (const char* backend : usable_backends()) {
+    const Tensor row_major = copy(original_.view().transposed(), float16);
+    for (const TensorView& w : {original_.view().transposed(), row_major.view()}) {
+      expect_same_bits(linear(x_, weight, {.backend = backend, .outlier_weight = w}), want);
+    }
+  }
+}
+
+TEST_F(LinearOutliers, OfARuleAreTheWeightsOwn) {
+  ActivationQuant rule = llm_int8(0.0F, false, {1, 9});
+  const PackedWeight weight = pack(codes_, {.activation = rule});
+  const Tensor want = linear(x_, weight);
+  rule.outlier_columns.data_as<std::int64_t>()[1] = 2;
+  expect_same_bits(linear(x_, weight), want);
+  EXPECT_EQ(weight.activation()->outlier_columns.data_as<std::int64_t>()[1], 9);
+}
+
+TEST_F(LinearOutliers, AreExplained) {
+  const auto text = [&](const char* words) {
+    return explain(parse_problem_line("scaled_mm bf16:int8:bf16 quantise=int8 " +
+                                      std::string(words) + " scale=token:channel 3x4x70"))
+        .outliers;
+  };
+  EXPECT_EQ(text(""), "");
+  EXPECT_EQ(text("threshold=6"), "columns with an element of 6 and more in any row");
+  EXPECT_EQ(text("threshold=6 outliers=whole"),
+            "columns with an element of 6 and more in any row, which stay out of row statistics");
+  EXPECT_EQ(text("threshold=6 outliers=elements"),
+            "elements of 6 and more, each row's own (batch_invariant)");
+  EXPECT_EQ(text("outlier_columns=3+4"), "2 fixed columns");
+  EXPECT_EQ(text("threshold=6 outlier_columns=3+4"),
+            "columns with an element of 6 and more in any row; 2 fixed columns");
+  EXPECT_NE(explain(parse_problem_line("scaled_mm bf16:int8:bf16 quantise=int8 threshold=6 "
+                                       "scale=token:channel 3x4x70"))
+                .to_string()
+                .find("outliers   columns with an element of 6 and more in any row\n"),
+            std::string::npos);
 }
 
 TEST(LinearOutput, MustNotOverlapTheActivations) {

@@ -11,35 +11,67 @@ struct Expected {
   std::vector<std::int64_t> columns;
 };
 
+std::vector<std::int64_t> listed(const TensorView& columns) {
+  std::vector<std::int64_t> list;
+  for (std::int64_t i = 0; i < columns.shape[0]; ++i) {
+    list.push_back(static_cast<const std::int64_t*>(columns.data)[i]);
+  }
+  return list;
+}
+
 // Statistics and codes of the rows of x, element by element.
-Expected expected(const TensorView& x, float threshold, bool whole_columns = false) {
+Expected expected(const TensorView& x, const VectorwiseOptions& o) {
   Expected e;
   const std::int64_t rows = x.shape[0];
   const std::int64_t cols = x.shape[1];
-  const auto outlier = [&](float v) { return threshold > 0.0F && std::abs(v) >= threshold; };
-  std::vector<bool> flagged(static_cast<std::size_t>(cols));
+  const auto outlier = [&](float v) { return o.threshold > 0.0F && std::abs(v) >= o.threshold; };
+  const std::vector<std::int64_t> fixed = listed(o.outlier_columns);
+  std::vector<bool> zero(static_cast<std::size_t>(cols));  // columns of code 0
+  std::vector<bool> apart = zero;                          // and of no statistics
   for (std::int64_t c = 0; c < cols; ++c) {
-    for (std::int64_t r = 0; r < rows; ++r) {
-      if (outlier(float_at(x, r, c))) flagged[static_cast<std::size_t>(c)] = true;
-    }
-    if (flagged[static_cast<std::size_t>(c)]) e.columns.push_back(c);
+    const auto column = static_cast<std::size_t>(c);
+    bool found = false;
+    for (std::int64_t r = 0; r < rows; ++r) found = found || outlier(float_at(x, r, c));
+    const bool given = std::count(fixed.begin(), fixed.end(), c) != 0;
+    zero[column] = given || (found && !o.by_element);
+    apart[column] = given || (found && o.whole_columns && !o.by_element);
+    if (found || given) e.columns.push_back(c);
   }
   for (std::int64_t r = 0; r < rows; ++r) {
     float most = 0.0F;
     for (std::int64_t c = 0; c < cols; ++c) {
       const float v = std::abs(float_at(x, r, c));
-      if (outlier(v) || (whole_columns && flagged[static_cast<std::size_t>(c)])) continue;
+      if (outlier(v) || !std::isfinite(v) || apart[static_cast<std::size_t>(c)]) continue;
       if (v > most) most = v;
     }
     e.absmax.push_back(most);
     const float factor = most < 0x1p-121F ? 0.0F : 127.0F / most;
     for (std::int64_t c = 0; c < cols; ++c) {
-      const float code = std::nearbyintf(float_at(x, r, c) * factor);
-      const bool zero = flagged[static_cast<std::size_t>(c)];
-      e.codes.push_back(zero ? std::int8_t{0} : static_cast<std::int8_t>(code));
+      const float v = float_at(x, r, c);
+      const float product = std::clamp(v * factor, -127.0F, 127.0F);
+      const bool none = outlier(v) || std::isnan(product) || zero[static_cast<std::size_t>(c)];
+      e.codes.push_back(none ? std::int8_t{0} : static_cast<std::int8_t>(std::nearbyintf(product)));
     }
   }
   return e;
+}
+
+// Options of every kind, some columns of `count` among them.
+std::vector<VectorwiseOptions> all_options(const Tensor& fixed) {
+  std::vector<VectorwiseOptions> all;
+  for (const float threshold : {0.0F, 2.5F, 5.0F, 1000.0F}) {
+    for (const bool whole : {false, true}) {
+      for (const bool by_element : {false, true}) {
+        for (const bool given : {false, true}) {
+          all.push_back({threshold, whole, by_element, given ? fixed.view() : TensorView()});
+        }
+      }
+    }
+  }
+  return all;
+}
+Tensor columns_of(std::initializer_list<double> list) {
+  return values(int64, {static_cast<std::int64_t>(list.size())}, list);
 }
 
 void expect_quantized(const VectorwiseQuant& got, const Expected& want) {
@@ -66,20 +98,53 @@ class LlmInt8 : public testing::TestWithParam<const char*> {
 };
 
 TEST_P(LlmInt8, StatisticsAndCodesAreTheSpecifications) {
+  const Tensor fixed = columns_of({0, 7, 8, 300, 600});
   for (const DType dtype : {float32, bfloat16, float16}) {
     const Tensor x = gaussians(dtype, {9, 601}, 1, 2.0);
-    for (const float threshold : {0.0F, 2.5F, 5.0F, 1000.0F}) {
-      for (const bool whole : {false, true}) {
-        const Expected want = expected(x, threshold, whole);
-        const VectorwiseQuant got =
-            int8_vectorwise_quant(x, {.threshold = threshold, .whole_columns = whole});
-        expect_quantized(got, want);
-        if (threshold == 0.0F) {
-          EXPECT_FALSE(got.outlier_cols.defined());
-        } else {
-          expect_columns(got.outlier_cols, want.columns);
-        }
+    for (const VectorwiseOptions& o : all_options(fixed)) {
+      const Expected want = expected(x, o);
+      const VectorwiseQuant got = int8_vectorwise_quant(x, o);
+      expect_quantized(got, want);
+      if (o.threshold == 0.0F && !o.outlier_columns.defined()) {
+        EXPECT_FALSE(got.outlier_cols.defined());
+      } else {
+        expect_columns(got.outlier_cols, want.columns);
       }
+    }
+  }
+}
+
+// Panels of columns, their last vectors, and codes that are transposed in blocks of bytes.
+TEST_P(LlmInt8, ColumnsThatLieTogetherGiveTheSame) {
+  const Tensor fixed = columns_of({1, 2, 15});
+  for (const DType dtype : {float32, bfloat16, float16}) {
+    for (const Shape& shape :
+         {Shape{600, 83}, Shape{64, 64}, Shape{130, 16}, Shape{2, 17}, Shape{513, 70}}) {
+      const Tensor turned = gaussians(dtype, {shape[1], shape[0]}, 3, 1.5);
+      const TensorView x = turned.view().transposed();
+      for (const VectorwiseOptions& o : all_options(fixed)) {
+        const Expected want = expected(x, o);
+        const VectorwiseQuant got = int8_vectorwise_quant(x, o);
+        expect_quantized(got, want);
+        if (got.outlier_cols.defined()) expect_columns(got.outlier_cols, want.columns);
+      }
+    }
+  }
+}
+
+TEST_P(LlmInt8, NothingButNumbersIsMeasured) {
+  const double inf = std::numeric_limits<double>::infinity();
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const Tensor x = tensor_of(bfloat16, {70, 90}, [=](std::int64_t i) {
+    if (i % 71 == 3) return i % 2 == 0 ? inf : -inf;
+    return i % 53 == 5 ? nan : static_cast<double>(i % 13) - 6.0;
+  });
+  const Tensor fixed = columns_of({4, 89});
+  for (const VectorwiseOptions& o : all_options(fixed)) {
+    for (const TensorView& view : {x.view(), x.view().transposed()}) {
+      VectorwiseOptions own = o;
+      if (view.shape[1] < 90) own.outlier_columns = {};
+      expect_quantized(int8_vectorwise_quant(view, own), expected(view, own));
     }
   }
 }
@@ -122,7 +187,7 @@ TEST_P(LlmInt8, TinyRowsGetCodeZeroAndLargeOnesDoNotOverflow) {
 TEST_P(LlmInt8, InputsOfAnyRankAndStridesAreQuantizedFromTheirOwnPrecision) {
   const Tensor x = gaussians(bfloat16, {2, 3, 40}, 1, 3.0);
   const TensorView rows(x.data(), bfloat16, {6, 40});
-  const Expected want = expected(rows, 4.0F);
+  const Expected want = expected(rows, {.threshold = 4.0F});
   for (const Shape& strides : {Shape{120, 40, 1}, Shape{1, 2, 6}, Shape{-400, 7, 21}}) {
     const Strided given = strided(x, strides);
     const VectorwiseQuant got = int8_vectorwise_quant(given.view, {.threshold = 4.0F});
@@ -134,25 +199,27 @@ TEST_P(LlmInt8, InputsOfAnyRankAndStridesAreQuantizedFromTheirOwnPrecision) {
 }
 
 TEST_P(LlmInt8, DoubleQuantIsBothDirections) {
-  const Tensor x = gaussians(float16, {7, 30}, 1, 2.0);
-  for (const float threshold : {0.0F, 4.0F}) {
-    const DoubleQuant got = int8_double_quant(x, {.threshold = threshold});
-    const Expected by_row = expected(x, threshold);
-    const Tensor turned = copy(x.view().transposed(), float16);
-    Expected by_col = expected(turned, threshold);
-    expect_quantized({got.row_codes, got.row_absmax, {}}, by_row);
-    const auto& columns = by_row.columns;
-    for (std::int64_t c = 0; c < 30; ++c) {
-      const auto column = static_cast<std::size_t>(c);
-      EXPECT_EQ(got.col_absmax.data_as<float>()[c], by_col.absmax[column]);
-      const bool outlier = std::count(columns.begin(), columns.end(), c) != 0;
-      const float factor = 127.0F / by_col.absmax[column];
-      for (std::int64_t r = 0; r < 7; ++r) {
-        const float code = outlier ? 0.0F : std::nearbyintf(float_at(x, r, c) * factor);
-        EXPECT_EQ(static_cast<float>(got.col_codes.data_as<std::int8_t>()[r * 30 + c]), code);
+  const Tensor fixed = columns_of({0, 21});
+  for (const Shape& shape : {Shape{7, 30}, Shape{66, 530}}) {
+    const Tensor x = gaussians(float16, shape, 1, 2.0);
+    for (const VectorwiseOptions& o : all_options(fixed)) {
+      const DoubleQuant got = int8_double_quant(x, o);
+      const Expected by_row = expected(x, o);
+      const Tensor turned = copy(x.view().transposed(), float16);
+      const Expected by_col = expected(turned, {.threshold = o.threshold, .by_element = true});
+      expect_quantized({got.row_codes, got.row_absmax, {}}, by_row);
+      const std::vector<std::int64_t> zero =
+          o.by_element ? listed(o.outlier_columns) : by_row.columns;
+      for (std::int64_t c = 0; c < shape[1]; ++c) {
+        ASSERT_EQ(got.col_absmax.data_as<float>()[c], by_col.absmax[static_cast<std::size_t>(c)]);
+        const bool outlier = std::count(zero.begin(), zero.end(), c) != 0;
+        for (std::int64_t r = 0; r < shape[0]; ++r) {
+          const auto code = by_col.codes[static_cast<std::size_t>(c * shape[0] + r)];
+          ASSERT_EQ(got.col_codes.data_as<std::int8_t>()[r * shape[1] + c], outlier ? 0 : code);
+        }
       }
+      if (got.outlier_cols.defined()) expect_columns(got.outlier_cols, by_row.columns);
     }
-    if (threshold > 0.0F) expect_columns(got.outlier_cols, columns);
   }
 }
 

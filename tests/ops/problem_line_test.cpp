@@ -18,6 +18,8 @@ TEST(ProblemLine, CanonicalLinesAreReadAndWrittenBack) {
            "scaled_mm int8:int8:fp32 scale_result=0.1 layout=strided seed=7 1x2x3",
            "scaled_mm int8:int8:fp32 scale_result=vector prepacked layout=reversed 0x2x0",
            "scaled_mm bf16:int8:bf16 scale=token:channel quantise=int8 threshold=6.5 1x2x3",
+           "scaled_mm bf16:int8:bf16 quantise=int8 threshold=6 outliers=elements 1x2x3",
+           "scaled_mm bf16:int8:bf16 quantise=int8 outliers=whole outlier_columns=0+2 1x2x3",
            "scaled_mm bf16:int8:bf16 scale=tensor:channel azp quantise=uint8 static=0.25:-7 1x2x3",
            "scaled_mm bf16:e4m3fn:bf16 scale=tensor:none quantise=e4m3fn static=0.25 1x2x3",
            "grouped_mm int8:int8:bf16 groups=32+0+32+96 200x1536x2048",

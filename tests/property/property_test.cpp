@@ -33,6 +33,21 @@ void draw_static(ProblemLine& line) {
   if (line.azp) line.static_azp = static_cast<std::int32_t>(between(-140, 300));
 }
 
+bool llm_int8(const ProblemLine& line) {
+  return line.threshold > 0.0F || !line.outlier_columns.empty();
+}
+
+void draw_outliers(ProblemLine& line) {
+  if (between(0, 3) != 0) line.threshold = one_of<float>({1.5F, 0.5F, 3.0F});
+  for (std::int64_t c = between(0, 9); line.threshold == 0.0F ? c < line.k : sometimes();
+       c += between(1, 40)) {
+    if (c < line.k) line.outlier_columns.push_back(c);
+  }
+  if (!llm_int8(line)) return;
+  line.outliers =
+      one_of<LineOutliers>({LineOutliers::columns, LineOutliers::whole, LineOutliers::elements});
+}
+
 void draw_types(ProblemLine& line) {
   switch (between(0, 4)) {
     case 0:
@@ -55,8 +70,8 @@ void draw_types(ProblemLine& line) {
       line.b = sometimes() ? one_of(float8s()) : int8;
       line.quantise = line.b == int8 ? one_of<DType>({int8, uint8}) : one_of(float8s());
       line.azp = line.quantise == uint8 || (line.b == int8 && sometimes());
-      if (line.quantise == int8 && !line.azp && sometimes()) line.threshold = 1.5F;
-      if (line.threshold == 0.0F && sometimes()) draw_static(line);
+      if (line.quantise == int8 && !line.azp && sometimes()) draw_outliers(line);
+      if (!llm_int8(line) && sometimes()) draw_static(line);
   }
   line.out = one_of<DType>(
       {float32, bfloat16, float16, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, int8, uint8});
@@ -139,7 +154,7 @@ ProblemLine draw_line() {
   line.has_scale_b = between(0, 2) != 0;
   line.scale_a = line.has_scale_a ? draw_granularity(Side::a) : Granularity{};
   line.scale_b = line.has_scale_b ? draw_granularity(Side::b) : Granularity{};
-  if (line.threshold > 0.0F) {  // LLM.int8 has one scale per row and one per column
+  if (llm_int8(line)) {  // LLM.int8 has one scale per row and one per column
     line.scale_a = line.has_scale_a ? per_token() : Granularity{};
     line.scale_b = line.has_scale_b ? per_channel() : Granularity{};
   }

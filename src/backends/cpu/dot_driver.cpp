@@ -133,8 +133,8 @@ Status Run::describe_all(const Backend& backend, const DotMachine& machine, Aren
     d.n = column_extent(given.b);
     if (d.empty()) continue;
     if (&given != &part) part = given;
-    OCTAVO_TRY(quantise_activations(backend, part, arena, context_));
-    describe(part, machine, arena, d);
+    OCTAVO_TRY(quantise_activations(backend, part, arena, context_, problem_.options));
+    describe(part, machine, context_, arena, d);
     work += work_of(d);
     Arena counter(nullptr);
     (void)take_scratch(d, counter);

@@ -106,7 +106,8 @@ void load_scale_row(const ScaleView& scale, std::int64_t row, std::int64_t first
 
 }  // namespace
 
-void describe(const Member& p, const DotMachine& machine, Arena& arena, DotMember& d) noexcept {
+void describe(const Member& p, const DotMachine& machine, const ExecContext& context, Arena& arena,
+              DotMember& d) noexcept {
   d = {};
   d.p = p;
   (void)find_path(p, machine, d.path);
@@ -128,6 +129,7 @@ void describe(const Member& p, const DotMachine& machine, Arena& arena, DotMembe
   d.single_chunk = chunks == 1;
   d.block_rows = std::min(d.m, kBlockRows);
   d.row_scales = load_rows(p, arena);
+  d.outliers = gather_outliers(p, arena, context);
   load_segments(p, d.k, arena, d);
   if (d.path.integers != nullptr) load_shifts(p, arena, d);
   const TensorView& a = p.a.data;

@@ -8,6 +8,7 @@
 #include "backends/backend.hpp"
 #include "backends/cpu/dot_path.hpp"
 #include "backends/cpu/epilogue.hpp"
+#include "backends/cpu/outliers.hpp"
 
 namespace octavo::cpu {
 
@@ -31,6 +32,7 @@ struct DotMember {
   bool single_chunk;
 
   EpilogueRows row_scales;
+  OutlierTerms outliers;
   Segments segments;
   const void* rows = nullptr;  ///< of `path.rows`, neighbours along K; row 0
   std::int64_t row_bytes = 0;  ///< from one to the next
@@ -47,8 +49,8 @@ struct DotMember {
 
 /// Describes a member with rows and columns whose activations are quantised, and loads what belongs
 /// to its rows into the arena; over a counting arena it only reserves.
-void describe(const Member& member, const DotMachine& machine, Arena& arena,
-              DotMember& described) noexcept;
+void describe(const Member& member, const DotMachine& machine, const ExecContext& context,
+              Arena& arena, DotMember& described) noexcept;
 
 /// Bytes of rows [begin, end) as the kernels read them, 0 where A has them already.
 std::int64_t converted_bytes(const DotMember& member, std::int64_t rows) noexcept;

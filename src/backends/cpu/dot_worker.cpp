@@ -84,7 +84,7 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
     w.segment_scales = arena.take<float>(segments);
   }
   if (d.p.a.azp.defined()) w.floats = arena.take<float>(tile);
-  if (d.p.epilogue.outliers.present()) w.outliers = arena.take<float>(tile);
+  w.outliers = take_outlier_scratch(d.p, d.outliers, d.block_rows, arena);
   if (d.path.direct == nullptr || has_negative_zeros(d)) {
     w.panel = arena.take<char>((d.chunk + kSpreadRows) * form.vector_bytes * kPanelVectors);
     if (d.path.integers == nullptr) {
@@ -105,6 +105,7 @@ DotWorker::DotWorker(const DotMember& d, const MatmulOptions& options, const Dot
     : d_(d),
       w_(w),
       finisher_(d.p, options, d.row_scales),
+      outliers_(d.p, d.outliers, w.outliers),
       packed_(d.p.b.packed != nullptr ? d.p.b.packed->content()->codes.data() : nullptr,
               d.path.kernels().form, d.k, d.n),
       element_(element_bytes(d.path.rows)),
@@ -119,6 +120,7 @@ void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
   kernels_ = &d_.path.kernels();
   if (has_negative_zeros(d_) && holds_negative_zero(packed_, panel)) kernels_ = d_.path.made;
   finisher_.set_columns(column_, columns_);
+  outliers_.set_columns(column_, columns_);
   if (r1 - r0 <= kPrefetchedRows) finisher_.prefetch(r0, r1 - r0);
   if (d_.segments.present()) {
     loaded_scales_ = load_segment_scales(d_, column_, loaded_scales_, w_.segment_scales);
@@ -349,10 +351,7 @@ void DotWorker::finish(std::int64_t r0, std::int64_t r1, std::int64_t place) noe
   } else {
     tile.integers = static_cast<const std::int32_t*>(w_.sums) + place;
   }
-  if (d_.p.epilogue.outliers.present()) {
-    outlier_tile(d_.p, r0, r1 - r0, column_, columns_, w_.outliers);
-    tile.outliers = w_.outliers;
-  }
+  tile.outliers = outliers_.of(r0, r1 - r0);
   if (d_.azp != nullptr) {
     const bool stored = widen_sums(r0, r1, tile.integers);
     if (stored) return;

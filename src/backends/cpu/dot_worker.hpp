@@ -13,10 +13,10 @@ namespace octavo::cpu {
 
 /// What a thread computes in.
 struct DotScratch {
-  void* sums;                  ///< [block_rows][64] int32 or float
-  float* total;                ///< the same: sums under K-varying scales
-  float* floats;               ///< the same: integers that 32 bits have no room for
-  float* outliers;             ///< the same
+  void* sums;     ///< [block_rows][64] int32 or float
+  float* total;   ///< the same: sums under K-varying scales
+  float* floats;  ///< the same: integers that 32 bits have no room for
+  OutlierScratch outliers;
   void* panel;                 ///< one chunk of a panel, where it is made on the way
   float* wide;                 ///< [4][kWideDepth][16], or codes by fours: on the way to it
   float* line;                 ///< a row or column on its way there
@@ -83,6 +83,7 @@ class DotWorker {
   const DotMember& d_;
   const DotScratch& w_;
   Finisher finisher_;
+  OutlierSums outliers_;
   const Panels packed_;
   const std::int64_t element_;  // bytes of A's rows
   const Float8Table& table_;

@@ -18,6 +18,7 @@
 
 #include "backends/cpu/epilogue.hpp"
 #include "backends/cpu/kernels.hpp"
+#include "backends/cpu/outliers.hpp"
 #include "backends/cpu/pack.hpp"
 #include "core/element.hpp"
 #include "core/grid.hpp"
@@ -40,11 +41,11 @@ std::int64_t round_up(std::int64_t value, std::int64_t step) noexcept {
 
 // What one worker computes in, for `rows` rows.
 struct Scratch {
-  float* panels;              // [kTileCols / 16][kDepth][16]
-  float* row;                 // one row or column on its way into a panel
-  float* sum;                 // [rows][kTileCols]: the tile of the kernel
-  float* total;               // the same: K-varying scales
-  float* outliers;            // the same: LLM.int8
+  float* panels;  // [kTileCols / 16][kDepth][16]
+  float* row;     // one row or column on its way into a panel
+  float* sum;     // [rows][kTileCols]: the tile of the kernel
+  float* total;   // the same: K-varying scales
+  OutlierScratch outliers;
   std::int32_t* narrow;       // the same: integer sums of up to kNarrowDepth products
   std::int64_t* exact;        // the same: integer sums
   std::int64_t* column_sums;  // [kTileCols]: of B, for zero points
@@ -78,16 +79,15 @@ Shape shape_of(const Member& p, const ExecContext& context) noexcept {
   return s;
 }
 
-Scratch take_scratch(const Member& p, const Shape& s, Arena& arena) noexcept {
+Scratch take_scratch(const Member& p, const Shape& s, const OutlierTerms& outliers,
+                     Arena& arena) noexcept {
   const std::int64_t tile = s.block_rows * kTileCols;
-  const bool outliers = p.epilogue.outliers.present() ||
-                        (p.a.quantise != nullptr && p.a.quantise->outlier_threshold > 0.0F);
   Scratch w{};
   w.panels = arena.take<float>(kTileCols * kDepth);
   w.row = arena.take<float>(std::max(kDepth, kTileCols));
   w.sum = arena.take<float>(tile);
   if (s.varying) w.total = arena.take<float>(tile);
-  if (outliers) w.outliers = arena.take<float>(tile);
+  w.outliers = take_outlier_scratch(p, outliers, s.block_rows, arena);
   if (s.integer) {
     w.narrow = arena.take<std::int32_t>(tile);
     w.exact = arena.take<std::int64_t>(tile);
@@ -99,12 +99,13 @@ Scratch take_scratch(const Member& p, const Shape& s, Arena& arena) noexcept {
 // Rows [m0, m1) x columns [n0, n0 + count) of one member.
 class Unit {
  public:
-  Unit(const Member& p, const MatmulOptions& options, const EpilogueRows& row_terms, const Shape& s,
-       const Scratch& w, const float* a_panels, std::int64_t m0, std::int64_t m1,
-       std::int64_t n0) noexcept
+  Unit(const Member& p, const MatmulOptions& options, const EpilogueRows& row_terms,
+       const OutlierTerms& outliers, const Shape& s, const Scratch& w, const float* a_panels,
+       std::int64_t m0, std::int64_t m1, std::int64_t n0) noexcept
       : p_(p),
         options_(options),
         row_terms_(row_terms),
+        outliers_(outliers),
         s_(s),
         w_(w),
         a_(a_panels),
@@ -242,15 +243,16 @@ class Unit {
     }
     Finisher finisher(p_, options_, row_terms_);
     finisher.set_columns(n0_, count_);
-    const bool outliers = p_.epilogue.outliers.present();
-    if (outliers) outlier_tile(p_, m0_, rows_, n0_, count_, w_.outliers);
+    OutlierSums outliers(p_, outliers_, w_.outliers);
+    outliers.set_columns(n0_, count_);
     finisher.finish(
-        {.m0 = m0_, .rows = rows_, .floats = sums, .outliers = outliers ? w_.outliers : nullptr});
+        {.m0 = m0_, .rows = rows_, .floats = sums, .outliers = outliers.of(m0_, rows_)});
   }
 
   const Member& p_;
   const MatmulOptions& options_;
   const EpilogueRows& row_terms_;
+  const OutlierTerms& outliers_;
   const Shape& s_;
   const Scratch& w_;
   const float* a_;
@@ -265,11 +267,12 @@ void run_member(const Member& p, const MatmulOptions& options, const ExecContext
   if (s.m == 0 || s.n == 0) return;
   const std::int64_t column_units = (s.n + kTileCols - 1) / kTileCols;
   const EpilogueRows row_terms = load_rows(p, arena);
+  const OutlierTerms outliers = gather_outliers(p, arena, context);
   float* a_panels = arena.take<float>(s.block_rows * s.k);
   // A worker's scratch: measured once, then taken at fixed distances.
   Arena counter(nullptr);
   (void)counter.take<float>(s.k);
-  (void)take_scratch(p, s, counter);
+  (void)take_scratch(p, s, outliers, counter);
   const auto stride = static_cast<std::int64_t>(counter.used());
   char* scratch = arena.take<char>(stride * s.workers);
   if (arena.counting()) return;
@@ -292,13 +295,13 @@ void run_member(const Member& p, const MatmulOptions& options, const ExecContext
     parallel_for(context, s.workers, [&](std::int64_t worker) {
       Arena own(scratch + worker * stride);
       (void)own.take<float>(s.k);
-      const Scratch w = take_scratch(p, s, own);
+      const Scratch w = take_scratch(p, s, outliers, own);
       const std::int64_t end = units * (worker + 1) / s.workers;
       for (std::int64_t u = units * worker / s.workers; u < end; ++u) {
         const std::int64_t cut = u % cuts;
         const std::int64_t r0 = row_panels * cut / cuts * s.panel_rows;
         const std::int64_t r1 = std::min(rows, row_panels * (cut + 1) / cuts * s.panel_rows);
-        Unit(p, options, row_terms, s, w, a_panels + r0 * s.k, block + r0, block + r1,
+        Unit(p, options, row_terms, outliers, s, w, a_panels + r0 * s.k, block + r0, block + r1,
              u / cuts * kTileCols)
             .run();
       }

@@ -107,23 +107,6 @@ EpilogueRows load_rows(const Member& p, Arena& arena) noexcept {
   return rows;
 }
 
-void outlier_tile(const Member& p, std::int64_t m0, std::int64_t rows, std::int64_t n0,
-                  std::int64_t count, float* tile) noexcept {
-  const Outliers& o = p.epilogue.outliers;
-  const Operand original = o.weight.defined() ? Operand(o.weight) : p.b;
-  std::fill(tile, tile + rows * kTileCols, 0.0F);
-  Row weight;
-  for (std::int64_t i = 0; i < o.columns.shape[0]; ++i) {
-    const std::int64_t k = load_int(o.columns.dtype, o.columns.data, i * o.columns.strides[0]);
-    load_weight_row(original, k, n0, count, weight.data());
-    for (std::int64_t m = 0; m < rows; ++m) {
-      const float a = load_float(o.a, m0 + m, k);
-      float* sums = tile + m * kTileCols;
-      for (std::int64_t j = 0; j < count; ++j) sums[j] += a * weight[static_cast<std::size_t>(j)];
-    }
-  }
-}
-
 void Finisher::add_step(FinishStep::Kind kind, const float* data, std::int64_t stride) noexcept {
   steps_[step_count_++] = {kind, data, stride};
 }

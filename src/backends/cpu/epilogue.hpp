@@ -19,16 +19,12 @@ struct EpilogueRows {
 /// Finds them where they lie, or widens them into the arena.
 EpilogueRows load_rows(const Member& member, Arena& arena) noexcept;
 
-/// The outlier terms of rows [m0, m0 + rows) as [rows][kTileCols] floats, in ascending k.
-void outlier_tile(const Member& member, std::int64_t m0, std::int64_t rows, std::int64_t n0,
-                  std::int64_t count, float* tile) noexcept;
-
 /// Sums of rows [m0, m0 + rows); the fields are FinishTile's.
 struct TileSums {
   std::int64_t m0 = 0, rows = 0;
   const float* floats = nullptr;
   const std::int32_t* integers = nullptr;
-  const float* outliers = nullptr;  ///< outlier_tile's, or null
+  const float* outliers = nullptr;  ///< OutlierSums', or null
 };
 
 /// Finishes tiles of one member. The steps are those of specification section 3, each rounded,

@@ -46,7 +46,7 @@ Status run_members(const MatmulProblem& problem, const ExecContext& context, voi
   for (std::int64_t g = 0; g < group_count(problem); ++g) {
     Member part = member(problem, g);
     Arena arena(workspace);
-    OCTAVO_TRY(quantise_activations(kGenericBackend, part, arena, context));
+    OCTAVO_TRY(quantise_activations(kGenericBackend, part, arena, context, problem.options));
     cpu::run_member(part, problem.options, context, arena);
     most = std::max(most, arena.used());
   }

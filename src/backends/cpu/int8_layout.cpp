@@ -69,24 +69,24 @@ void widen(const PackedWeightData& packed, std::int64_t k0, std::int64_t k1, std
   const Panels panels = int8_panels(packed.codes.data(), packed.k, packed.n);
   const std::int64_t step_bytes = panels.step_bytes(n0 / kPanelWidth);
   std::int64_t k = k0;
-  const auto one = [&] {
-    const auto* from = reinterpret_cast<const std::int8_t*>(place(panels, k, n0));
-    for (std::int64_t j = 0; j < kVectorCols; ++j) out[j] = static_cast<float>(from[j * kStep]);
+  // A word holds four rows of its column; its bytes count from the low end.
+  std::int32_t words[kVectorCols];
+  const auto put = [&](std::int64_t i) {
+    const auto up = static_cast<int>(24 - 8 * i);
+    for (std::int64_t j = 0; j < kVectorCols; ++j) {
+      const auto raised = static_cast<std::int32_t>(static_cast<std::uint32_t>(words[j]) << up);
+      out[j] = static_cast<float>(raised >> 24);
+    }
     out += kVectorCols;
-    ++k;
+  };
+  const auto one = [&] {
+    std::memcpy(words, place(panels, k - k % kStep, n0), sizeof(words));
+    put(k++ % kStep);
   };
   while (k < k1 && k % kStep != 0) one();
   for (const char* from = place(panels, k, n0); k + kStep <= k1; k += kStep, from += step_bytes) {
-    // A word holds four rows of its column; its bytes count from the low end.
-    std::int32_t words[kVectorCols];
     std::memcpy(words, from, sizeof(words));
-    for (std::int64_t i = 0; i < kStep; ++i, out += kVectorCols) {
-      const auto up = static_cast<int>(24 - 8 * i);
-      for (std::int64_t j = 0; j < kVectorCols; ++j) {
-        const auto raised = static_cast<std::int32_t>(static_cast<std::uint32_t>(words[j]) << up);
-        out[j] = static_cast<float>(raised >> 24);
-      }
-    }
+    for (std::int64_t i = 0; i < kStep; ++i) put(i);
   }
   while (k < k1) one();
 }

@@ -47,8 +47,7 @@ struct RowCodes {
   const void* source = nullptr;
   std::int64_t count = 0;
   float factor = 1.0F;  ///< section 6: what elements are divided by; section 8: multiplied by
-  /// Section 6: not null: a factor (and zero point) for every `run` elements instead of one for
-  /// all.
+  /// Not null: a factor (and zero point) for every `run` elements instead of one for all.
   const float* factors = nullptr;
   const std::int32_t* azps = nullptr;  ///< null: 0
   std::int64_t run = 1;
@@ -63,6 +62,33 @@ struct RowCodes {
   /// Codes go past the caches where they fill whole lines. The caller ends with a store fence.
   bool streamed = false;
   const void* next = nullptr;  ///< as many bytes as `source`, fetched into the cache meanwhile
+};
+
+/// Neighbouring elements of several lines: what the columns that they make up reach (section 8).
+struct LineScan {
+  DType from = DType::float32;  ///< bfloat16, float16 or float32
+  const void* source = nullptr;
+  std::int64_t line_bytes = 0;  ///< from one line to the next
+  std::int64_t lines = 0;
+  std::int64_t count = 0;        ///< elements of a line
+  std::uint32_t limit = 0;       ///< magnitudes, as bits, that columns stay below; finite ones
+  std::int32_t* most = nullptr;  ///< [count, and on to a multiple of 16], as bits: raised to it
+  std::uint8_t* flags =
+      nullptr;  ///< [lines]: 1 where a number is not below the limit; null: unasked
+};
+
+/// Products of outliers with rows of weights (section 8), for a tile.
+struct OutlierTile {
+  std::int64_t rows = 0;
+  const float* values = nullptr;  ///< row r's from values + r * stride on
+  std::int64_t stride = 0;
+  std::int64_t count = 0;  ///< of values in a row, where there is no list
+  /// Lists: counts[r] values, that of place places[r * stride + i] in the weights. Null: all.
+  const std::int32_t* counts = nullptr;
+  const std::uint16_t* places = nullptr;
+  const float* weights = nullptr;  ///< [count][kTileCols]
+  bool first = true;               ///< sums begin at +0; else they go on
+  float* sums = nullptr;           ///< [rows][kTileCols]
 };
 
 /// The functions of one instruction set. All of them give the same bits on every one.
@@ -122,6 +148,21 @@ struct Kernels {
   /// meanwhile.
   void (*add_scaled)(const float* x, float factor, std::int64_t count, float* sums,
                      const float* next) noexcept;
+
+  /// absmax for finite elements below a limit that is at most infinity; flags[i] becomes 1 where
+  /// element i reaches the limit (NaN does not). Other threads may do the same to the flags.
+  float (*find_outliers)(DType from, const void* row, std::int64_t count, std::uint32_t limit,
+                         std::uint8_t* flags) noexcept;
+
+  /// The same for columns, and for flags of lines.
+  void (*scan_lines)(const LineScan& lines) noexcept;
+
+  /// A row's products enter its sum in their order, product and sum each rounded.
+  void (*add_outliers)(const OutlierTile& tile) noexcept;
+
+  /// out[j * out_step + i] = in[i * in_step + j] for i < 16, j < 64.
+  void (*transpose)(const std::uint8_t* in, std::int64_t in_step, std::uint8_t* out,
+                    std::int64_t out_step) noexcept;
 };
 
 /// Limits of absmax: finite elements only, or infinities too but not NaN.

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Section 8: a row's statistic, its codes, and the columns that hold outliers.
+//
+// A matrix is read from memory once: what a row reaches and which of its elements are outliers
+// comes from one pass, its codes from a second one while it is in a cache. Which columns are
+// outliers is known after the last row; their codes are cleared then. Only statistics beside whole
+// columns need the columns first.
+#include "backends/cpu/vectorwise.hpp"
+
 #include <algorithm>
-#include <atomic>
 #include <bit>
-#include <cmath>
 #include <cstring>
 
 #include "backends/cpu/quantize.hpp"
@@ -15,97 +20,138 @@
 namespace octavo::cpu {
 namespace {
 
-// Elements of magnitude `limit` (as bits) and more are outliers.
-struct Rows {
-  const VectorwiseProblem& q;
-  std::uint32_t limit;
-  std::int64_t outlier_columns = 0;
+// What clearing a code in another line of memory costs, in elements that are read in a row.
+constexpr std::int64_t kClearCost = 8;
 
-  static std::uint32_t limit_of(float threshold) noexcept {
-    return threshold > 0.0F ? std::bit_cast<std::uint32_t>(threshold) : kAllButNaN;
+void clear_codes(const VectorwiseProblem& q, std::int64_t r,
+                 std::span<const std::int64_t> columns) noexcept {
+  auto* codes = static_cast<std::int8_t*>(q.codes.data) + r * q.codes.strides[0];
+  for (const std::int64_t c : columns) codes[c * q.codes.strides[1]] = 0;
+}
+
+class RowWalk {
+ public:
+  RowWalk(const VectorwiseCall& call, const VectorwisePass& pass) noexcept
+      : q_(call.q), call_(call), pass_(pass) {}
+
+  void row(std::int64_t r) const noexcept {
+    const float absmax = most(r);
+    if (!pass_.rows) return;
+    call_.store_absmax(r, absmax);
+    if (!q_.codes.defined()) return;
+    write_codes(r, call_.is_zero_row(r) ? 0.0F : vectorwise_factor(absmax));
+    clear_codes(q_, r, pass_.left_out);
   }
 
-  template <class Visit>
-  void for_each_run_of(std::int64_t r, const Visit& visit) const noexcept {
-    for_each_run(q.x, r, 0, q.x.shape[1], visit);
-  }
-
-  void flag_columns(std::int64_t r) const noexcept {
-    for_each_run_of(r, [&](DType from, const void* row, std::int64_t c, std::int64_t count) {
-      const float most = best_kernels().absmax(from, row, count, kAllButNaN);
-      if (std::bit_cast<std::uint32_t>(most) < limit) return;
-      for (std::int64_t i = 0; i < count; ++i) {
-        if (!(std::abs(load_float(from, row, i)) >= q.threshold)) continue;
-        std::atomic_ref<std::uint8_t>(q.column_flags[c + i]).store(1, std::memory_order_relaxed);
-      }
-    });
-  }
-
-  float absmax(std::int64_t r) const noexcept {
-    const std::uint32_t below = std::min(limit, kFiniteOnly);
+ private:
+  float most(std::int64_t r) const noexcept {
+    const Kernels& kernels = best_kernels();
+    const std::uint32_t below = std::min(call_.limit, kFiniteOnly);
     float most = 0.0F;
-    for_each_run_of(r, [&](DType from, const void* row, std::int64_t c, std::int64_t count) {
-      if (q.whole_columns && outlier_columns > 0) {
-        most = std::max(most, absmax_beside_columns(from, row, c, count, below));
-      } else {
-        most = std::max(most, best_kernels().absmax(from, row, count, below));
-      }
+    for_each_kept(pass_.left_out, q_.x.shape[1], [&](std::int64_t c0, std::int64_t c1) {
+      for_each_run(
+          q_.x, r, c0, c1, [&](DType from, const void* run, std::int64_t c, std::int64_t count) {
+            most = std::max(most, pass_.finds ? kernels.find_outliers(from, run, count, below,
+                                                                      q_.column_flags + c)
+                                              : kernels.absmax(from, run, count, below));
+          });
     });
     return most;
   }
 
   void write_codes(std::int64_t r, float factor) const noexcept {
-    for_each_run_of(r, [&](DType from, const void* row, std::int64_t c, std::int64_t count) {
-      quantize_run({.from = from,
-                    .source = row,
-                    .count = count,
-                    .factor = factor,
-                    .vectorwise = true,
-                    .limit = limit},
-                   q.codes, r, c);
-    });
-    auto* codes = static_cast<std::int8_t*>(q.codes.data) + r * q.codes.strides[0];
-    for (std::int64_t i = 0; i < outlier_columns; ++i) codes[q.columns[i] * q.codes.strides[1]] = 0;
+    for_each_run(q_.x, r, 0, q_.x.shape[1],
+                 [&](DType from, const void* row, std::int64_t c, std::int64_t count) {
+                   quantize_run({.from = from,
+                                 .source = row,
+                                 .count = count,
+                                 .factor = factor,
+                                 .vectorwise = true,
+                                 .limit = call_.limit},
+                                q_.codes, r, c);
+                 });
   }
 
- private:
-  float absmax_beside_columns(DType from, const void* row, std::int64_t c, std::int64_t count,
-                              std::uint32_t below) const noexcept {
-    std::uint32_t most = 0;
-    for (std::int64_t i = 0; i < count; ++i) {
-      const auto magnitude = std::bit_cast<std::uint32_t>(load_float(from, row, i)) & 0x7FFFFFFFU;
-      if (magnitude < below && q.column_flags[c + i] == 0) most = std::max(most, magnitude);
-    }
-    return std::bit_cast<float>(most);
-  }
+  const VectorwiseProblem& q_;
+  const VectorwiseCall& call_;
+  const VectorwisePass& pass_;
 };
+
+void walk(const VectorwiseCall& call, const VectorwisePass& pass) noexcept {
+  if (walks_columns(call.q)) return walk_columns(call, pass);
+  const std::int64_t rows = call.q.x.shape[0];
+  const RowWalk all(call, pass);
+  for_each_band(call.context, bands_of(call.context, rows, rows * call.q.x.shape[1]), rows,
+                [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+                  for (std::int64_t r = begin; r < end; ++r) all.row(r);
+                });
+}
+
+// Columns that are fixed: flagged and listed.
+std::span<const std::int64_t> list_fixed(const VectorwiseProblem& q) noexcept {
+  const TensorView& fixed = q.fixed_columns;
+  std::memset(q.column_flags, 0, static_cast<std::size_t>(q.x.shape[1]));
+  const std::int64_t count = fixed.shape[0];
+  for (std::int64_t i = 0; i < count; ++i) {
+    q.columns[i] = load_int(fixed.dtype, fixed.data, i * fixed.strides[0]);
+    q.column_flags[q.columns[i]] = 1;
+  }
+  *q.column_count = count;
+  return {q.columns, static_cast<std::size_t>(count)};
+}
+
+std::span<const std::int64_t> list_flagged(const VectorwiseProblem& q) noexcept {
+  std::int64_t count = 0;
+  const std::int64_t cols = q.x.shape[1];
+  for (std::int64_t c = 0; c < cols;) {
+    std::uint64_t eight = 0;
+    const std::int64_t end = std::min(c + 8, cols);
+    std::memcpy(&eight, q.column_flags + c, static_cast<std::size_t>(end - c));
+    for (; c < end && eight != 0; ++c) {
+      if (q.column_flags[c] != 0) q.columns[count++] = c;
+    }
+    c = end;
+  }
+  *q.column_count = count;
+  return {q.columns, static_cast<std::size_t>(count)};
+}
+
+void clear_columns(const VectorwiseCall& call, std::span<const std::int64_t> columns) noexcept {
+  const VectorwiseProblem& q = call.q;
+  if (!q.codes.defined() || columns.empty()) return;
+  const std::int64_t rows = q.x.shape[0];
+  const auto count = static_cast<std::int64_t>(columns.size());
+  for_each_band(call.context, bands_of(call.context, rows, rows * count * kClearCost), rows,
+                [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+                  for (std::int64_t r = begin; r < end; ++r) clear_codes(q, r, columns);
+                });
+}
 
 }  // namespace
 
+void VectorwiseCall::store_absmax(std::int64_t r, float absmax) const noexcept {
+  store_float(DType::float32, q.absmax.data, r * q.absmax.strides[0], absmax, Overflow::saturate);
+}
+
 Status vectorwise(const VectorwiseProblem& q, const ExecContext& context) noexcept {
-  const std::int64_t rows = q.x.shape[0];
-  const std::int64_t cols = q.x.shape[1];
-  const std::int64_t bands = bands_of(context, rows, rows * cols);
-  Rows all{q, Rows::limit_of(q.threshold)};
-  const auto for_each_row = [&](const auto& body) {
-    for_each_band(context, bands, rows, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-      for (std::int64_t r = begin; r < end; ++r) body(r);
-    });
-  };
-  if (q.column_flags != nullptr) {
-    std::memset(q.column_flags, 0, static_cast<std::size_t>(cols));
-    for_each_row([&](std::int64_t r) { all.flag_columns(r); });
-    *q.column_count = 0;
-    for (std::int64_t c = 0; c < cols; ++c) {
-      if (q.column_flags[c] != 0) q.columns[(*q.column_count)++] = c;
-    }
-    all.outlier_columns = *q.column_count;
+  const bool finds = q.column_flags != nullptr && q.threshold > 0.0F;
+  const VectorwiseCall call{
+      q, context, q.threshold > 0.0F ? std::bit_cast<std::uint32_t>(q.threshold) : kAllButNaN};
+  if (q.column_flags == nullptr) {
+    walk(call, {});
+    return {};
   }
-  for_each_row([&](std::int64_t r) {
-    const float absmax = all.absmax(r);
-    store_float(DType::float32, q.absmax.data, r * q.absmax.strides[0], absmax, Overflow::saturate);
-    all.write_codes(r, vectorwise_factor(absmax));
-  });
+  const std::span<const std::int64_t> fixed = list_fixed(q);
+  if (!finds) {
+    walk(call, {.left_out = fixed});
+  } else if (q.whole_columns && !q.by_element) {
+    walk(call, {.left_out = fixed, .finds = true, .rows = false});
+    walk(call, {.left_out = list_flagged(q)});
+  } else {
+    walk(call, {.left_out = fixed, .finds = true});
+    const std::span<const std::int64_t> all = list_flagged(q);
+    if (!q.by_element) clear_columns(call, all);
+  }
   return {};
 }
 

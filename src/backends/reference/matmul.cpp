@@ -6,6 +6,7 @@
 //
 // Scales that vary along K: t = t + (part * sa) * sb over their common refinement, from t = +0.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "backends/reference/reference.hpp"
@@ -60,12 +61,22 @@ float accumulate(const Member& p, std::int64_t m, std::int64_t n, std::int64_t i
   return t;
 }
 
+bool holds(const TensorView& columns, std::int64_t k) noexcept {
+  for (std::int64_t i = 0; i < columns.shape[0]; ++i) {
+    if (load_int(columns.dtype, columns.data, i * columns.strides[0]) == k) return true;
+  }
+  return false;
+}
+
 float outlier_sum(const Outliers& o, const TensorView& weight, std::int64_t m,
                   std::int64_t n) noexcept {
   float sum = 0.0F;
   for (std::int64_t i = 0; i < o.columns.shape[0]; ++i) {
     const std::int64_t k = load_int(o.columns.dtype, o.columns.data, i * o.columns.strides[0]);
-    sum += load_float(o.a, m, k) * load_float(weight, k, n);
+    const float a = load_float(o.a, m, k);
+    const bool in_codes = o.threshold > 0.0F && !(std::abs(a) >= o.threshold);
+    if (in_codes && !holds(o.whole, k)) continue;
+    sum += a * load_float(weight, k, n);
   }
   return sum;
 }

@@ -77,34 +77,42 @@ Status vectorwise(const VectorwiseProblem& q, const ExecContext&) noexcept {
   const std::int64_t rows = q.x.shape[0];
   const std::int64_t cols = q.x.shape[1];
   const auto outlier = [&](float v) { return q.threshold > 0.0F && std::abs(v) >= q.threshold; };
+  constexpr std::uint8_t kFound = 1;
+  constexpr std::uint8_t kFixed = 2;
 
   if (q.column_flags != nullptr) {
+    std::fill_n(q.column_flags, cols, std::uint8_t{0});
+    for (std::int64_t i = 0; i < q.fixed_columns.shape[0]; ++i) {
+      const TensorView& v = q.fixed_columns;
+      q.column_flags[load_int(v.dtype, v.data, i * v.strides[0])] = kFixed;
+    }
     *q.column_count = 0;
     for (std::int64_t c = 0; c < cols; ++c) {
-      q.column_flags[c] = 0;
       for (std::int64_t r = 0; r < rows; ++r) {
-        if (outlier(load_float(q.x, r, c))) q.column_flags[c] = 1;
+        if (outlier(load_float(q.x, r, c))) q.column_flags[c] |= kFound;
       }
       if (q.column_flags[c] != 0) q.columns[(*q.column_count)++] = c;
     }
   }
-  const auto in_outlier_column = [&](std::int64_t c) {
-    return q.column_flags != nullptr && q.column_flags[c] != 0;
+  const auto flagged = [&](std::int64_t c, bool found_too) {
+    const int which = found_too && !q.by_element ? kFixed | kFound : kFixed;
+    return q.column_flags != nullptr && (q.column_flags[c] & which) != 0;
   };
 
   for (std::int64_t r = 0; r < rows; ++r) {
     float absmax = 0.0F;
     for (std::int64_t c = 0; c < cols; ++c) {
       const float v = load_float(q.x, r, c);
-      if (!std::isfinite(v) || outlier(v)) continue;
-      if (q.whole_columns && in_outlier_column(c)) continue;
+      if (!std::isfinite(v) || outlier(v) || flagged(c, q.whole_columns)) continue;
       absmax = std::max(absmax, std::abs(v));
     }
     store_float(DType::float32, q.absmax.data, r * q.absmax.strides[0], absmax, Overflow::saturate);
+    if (!q.codes.defined()) continue;
     const float factor = vectorwise_factor(absmax);
+    const bool zero_row = q.zero_rows != nullptr && q.zero_rows[r] != 0;
     for (std::int64_t c = 0; c < cols; ++c) {
       const float v = load_float(q.x, r, c);
-      const bool zero = outlier(v) || in_outlier_column(c);
+      const bool zero = zero_row || outlier(v) || flagged(c, true);
       const float code = zero ? 0.0F : std::clamp(v * factor, -127.0F, 127.0F);
       store_float(DType::int8, q.codes.data, r * q.codes.strides[0] + c * q.codes.strides[1], code,
                   Overflow::saturate);

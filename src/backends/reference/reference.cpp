@@ -19,8 +19,9 @@ const char* how(const MatmulProblem&) noexcept {
 }
 
 // Makes A's codes and unpacks B, or reserves room for both.
-Status resolve(Member& member, Arena& arena, const ExecContext& context) noexcept {
-  OCTAVO_TRY(quantise_activations(kReferenceBackend, member, arena, context));
+Status resolve(Member& member, Arena& arena, const ExecContext& context,
+               const MatmulOptions& options) noexcept {
+  OCTAVO_TRY(quantise_activations(kReferenceBackend, member, arena, context, options));
   if (member.b.packed == nullptr) return {};
   const PackedWeightData& packed = *member.b.packed->content();
   TensorView& codes = member.b.data;
@@ -39,7 +40,7 @@ std::size_t workspace_bytes(const MatmulProblem& problem, const ExecContext& con
   for (std::int64_t g = 0; g < group_count(problem); ++g) {
     Member part = member(problem, g);
     Arena arena(nullptr);
-    (void)resolve(part, arena, context).ok();
+    (void)resolve(part, arena, context, problem.options).ok();
     most = std::max(most, arena.used());
   }
   return most;
@@ -50,7 +51,7 @@ Status run(const MatmulProblem& problem, const ExecContext& context, void* works
   for (std::int64_t g = 0; g < group_count(problem); ++g) {
     Member part = member(problem, g);
     Arena arena(workspace);
-    OCTAVO_TRY(resolve(part, arena, context));
+    OCTAVO_TRY(resolve(part, arena, context, problem.options));
     reference::matmul(part, problem.options);
   }
   fill_zero(tail(problem));

@@ -64,8 +64,14 @@ inline void put_saturated(Lanes<std::uint32_t, 8> a, Lanes<std::uint32_t, 8> b,
   }
 }
 
+inline bool any_greater(Lanes<std::int32_t, 8> a, Lanes<std::int32_t, 8> b) {
+  return _mm256_movemask_epi8(
+             _mm256_cmpgt_epi32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b))) != 0;
+}
 #include "backends/cpu/kernels/experts-inl.hpp"
+#include "backends/cpu/kernels/outliers-inl.hpp"
 #include "backends/cpu/kernels/quantize-inl.hpp"
+using OutliersOf = Outliers<8, 0, 1, 2, 3>;
 
 void finish_tile(const FinishTile& tile) noexcept { finish<8>(tile); }
 
@@ -91,7 +97,11 @@ const Kernels kAvx2Kernels{"4x16 tile, AVX2, exact sums through float32 in steps
                            &Quantize<8>::magnitudes,
                            &Quantize<8>::ranges,
                            &Experts<8>::silu_and_mul,
-                           &Experts<8>::add_scaled};
+                           &Experts<8>::add_scaled,
+                           &OutliersOf::find,
+                           &OutliersOf::scan_lines,
+                           &OutliersOf::add,
+                           &Transpose<32>::run};
 
 }  // namespace octavo::cpu
 #endif

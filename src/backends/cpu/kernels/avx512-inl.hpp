@@ -91,8 +91,13 @@ inline void put_with_signs(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> 
 inline constexpr int kLanesWithSigns = 16;
 #include "backends/cpu/kernels/statistics-inl.hpp"
 
+inline bool any_greater(Lanes<std::int32_t, 16> a, Lanes<std::int32_t, 16> b) {
+  return _mm512_cmpgt_epi32_mask(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)) != 0;
+}
 #include "backends/cpu/kernels/experts-inl.hpp"
+#include "backends/cpu/kernels/outliers-inl.hpp"
 #include "backends/cpu/kernels/quantize-inl.hpp"
+using OutliersOf = Outliers<16, 0, 1, 2, 3>;
 
 void finish_tile(const FinishTile& tile) noexcept { finish<16>(tile); }
 
@@ -115,4 +120,8 @@ constexpr Kernels kTable{"8x16 tile, AVX-512, exact sums through float32 in step
                          &Quantize<16>::magnitudes,
                          &Quantize<16>::ranges,
                          &Experts<16>::silu_and_mul,
-                         &Experts<16>::add_scaled};
+                         &Experts<16>::add_scaled,
+                         &OutliersOf::find,
+                         &OutliersOf::scan_lines,
+                         &OutliersOf::add,
+                         &Transpose<64>::run};

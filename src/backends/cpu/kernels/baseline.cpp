@@ -72,8 +72,14 @@ inline void put_saturated(Lanes<std::uint32_t, 4> a, Lanes<std::uint32_t, 4> b,
 #endif
 }
 
+inline bool any_greater(Lanes<std::int32_t, 4> a, Lanes<std::int32_t, 4> b) {
+  const Lanes<std::int32_t, 4> above = a > b;
+  return (above[0] | above[1] | above[2] | above[3]) != 0;
+}
 #include "backends/cpu/kernels/experts-inl.hpp"
+#include "backends/cpu/kernels/outliers-inl.hpp"
 #include "backends/cpu/kernels/quantize-inl.hpp"
+using OutliersOf = Outliers<4, 0, 1, 2, 3>;
 
 void finish_tile(const FinishTile& tile) noexcept { finish<4>(tile); }
 
@@ -100,6 +106,10 @@ const Kernels kBaselineKernels{
     &Quantize<4>::magnitudes,
     &Quantize<4>::ranges,
     &Experts<4>::silu_and_mul,
-    &Experts<4>::add_scaled};
+    &Experts<4>::add_scaled,
+    &OutliersOf::find,
+    &OutliersOf::scan_lines,
+    &OutliersOf::add,
+    &Transpose<16>::run};
 
 }  // namespace octavo::cpu

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+// LLM.int8's outliers: finding them by row and by column, and their products. Included after
+// statistics-inl.hpp inside an instruction-set region.
+//
+// The file that includes this defines any_greater(a, b): whether a lane of a is above b's.
+
+#define OCTAVO_INLINE inline __attribute__((always_inline))
+
+template <int lanes, std::size_t... v>
+struct Outliers : Statistics<lanes> {
+  using Base = Statistics<lanes>;
+  using Base::ints;
+  using Base::larger;
+  using Base::where;
+  using Base::words;
+  using typename Base::DType;
+  using typename Base::Floats;
+  using typename Base::Ints;
+
+  template <DType from>
+  static OCTAVO_INLINE Ints magnitudes(const char* source) {
+    return ints(words(Base::template load<from>(source)) & 0x7FFFFFFFU);
+  }
+  static OCTAVO_INLINE Ints below(Ints magnitude, std::int32_t limit) {
+    return ints(where(magnitude < limit, reinterpret_cast<const typename Base::Words&>(magnitude)));
+  }
+
+  // Other threads write flags too, the same value.
+  static OCTAVO_INLINE void raise_flag(std::uint8_t* flag) {
+    if (__atomic_load_n(flag, __ATOMIC_RELAXED) == 0) __atomic_store_n(flag, 1, __ATOMIC_RELAXED);
+  }
+  static __attribute__((noinline)) void raise_flags(Ints magnitude, std::int32_t limit,
+                                                    std::uint8_t* flags) {
+    std::int32_t each[lanes];
+    std::memcpy(each, &magnitude, sizeof(each));
+    for (int i = 0; i < lanes; ++i) {
+      if (each[i] >= limit && each[i] <= 0x7F800000) raise_flag(flags + i);
+    }
+  }
+
+  // No magnitude up to limit - 1 is one of NaN or infinity.
+  template <DType from>
+  static float find_as(const char* source, std::int64_t count, std::int32_t limit,
+                       std::uint8_t* flags) {
+    constexpr std::int64_t kBytes = octavo::element_bytes(from);
+    const Ints beyond = Ints{} + (limit - 1);
+    Ints most{};
+    const auto take = [&](const char* at, std::uint8_t* flag) __attribute__((always_inline)) {
+      const Ints magnitude = magnitudes<from>(at);
+      if (any_greater(magnitude, beyond)) {
+        raise_flags(magnitude, limit, flag);
+        most = larger(most, below(magnitude, limit));
+      } else {
+        most = larger(most, magnitude);
+      }
+    };
+    std::int64_t i = 0;
+    for (; i + lanes <= count; i += lanes) take(source + i * kBytes, flags + i);
+    if (i < count && count >= lanes) {
+      take(source + (count - lanes) * kBytes, flags + count - lanes);  // some of them once more
+    } else if (i < count) {
+      char padded[lanes * kBytes] = {};
+      std::uint8_t more[lanes] = {};
+      std::memcpy(padded, source, static_cast<std::size_t>(count * kBytes));
+      take(padded, more);
+      for (std::int64_t j = 0; j < count; ++j) {
+        if (more[j] != 0) raise_flag(flags + j);
+      }
+    }
+    return std::bit_cast<float>(std::int32_t{Base::template largest_lane<lanes / 2>(most)[0]});
+  }
+  static float find(DType from, const void* row, std::int64_t count, std::uint32_t limit,
+                    std::uint8_t* flags) noexcept {
+    const auto* source = static_cast<const char*>(row);
+    const auto least = static_cast<std::int32_t>(limit);
+    if (from == DType::float32) return find_as<DType::float32>(source, count, least, flags);
+    if (from == DType::bfloat16) return find_as<DType::bfloat16>(source, count, least, flags);
+    return find_as<DType::float16>(source, count, least, flags);
+  }
+
+  using Scan = octavo::cpu::LineScan;
+
+  // Lines whose maxima meet in registers.
+  template <DType from, bool finds, std::size_t... line>
+  static OCTAVO_INLINE void scan_together(const Scan& s, const char* first, std::uint8_t* flags,
+                                          std::index_sequence<line...>) {
+    constexpr std::int64_t kBytes = octavo::element_bytes(from);
+    const std::int32_t limit = static_cast<std::int32_t>(s.limit);
+    const Ints beyond = Ints{} + (limit - 1);
+    Ints highest[] = {(static_cast<void>(line), Ints{})...};
+    const auto take = [&](std::size_t l, const char* at) __attribute__((always_inline)) {
+      const Ints magnitude = magnitudes<from>(at);
+      if constexpr (finds) highest[l] |= magnitude > beyond;
+      return below(magnitude, limit);
+    };
+    std::int64_t i = 0;
+    for (; i + lanes <= s.count; i += lanes) {
+      Ints& known = *reinterpret_cast<Ints*>(s.most + i);
+      Ints most = known;
+      ((most = larger(
+            most, take(line, first + static_cast<std::int64_t>(line) * s.line_bytes + i * kBytes))),
+       ...);
+      known = most;
+    }
+    if (i < s.count) {
+      char padded[lanes * kBytes] = {};
+      const auto bytes = static_cast<std::size_t>((s.count - i) * kBytes);
+      Ints& known = *reinterpret_cast<Ints*>(s.most + i);
+      Ints most = known;
+      ((std::memcpy(padded, first + static_cast<std::int64_t>(line) * s.line_bytes + i * kBytes,
+                    bytes),
+        most = larger(most, take(line, padded))),
+       ...);
+      known = most;
+    }
+    if constexpr (finds) {
+      const auto tell = [&](std::size_t l) __attribute__((always_inline)) {
+        if (!any_greater(Ints{}, highest[l])) return;
+        if (holds_outlier<from>(s, first + static_cast<std::int64_t>(l) * s.line_bytes)) {
+          raise_flag(flags + l);
+        }
+      };
+      (tell(line), ...);
+    }
+  }
+  // Of a line with magnitudes from the limit on: whether one of them is a number.
+  template <DType from>
+  static __attribute__((noinline)) bool holds_outlier(const Scan& s, const char* line) {
+    constexpr std::int64_t kBytes = octavo::element_bytes(from);
+    for (std::int64_t i = 0; i < s.count; i += lanes) {
+      char padded[lanes * kBytes] = {};
+      const std::int64_t rest = s.count - i < lanes ? s.count - i : lanes;
+      std::memcpy(padded, line + i * kBytes, static_cast<std::size_t>(rest * kBytes));
+      std::int32_t each[lanes];
+      const Ints magnitude = magnitudes<from>(padded);
+      std::memcpy(each, &magnitude, sizeof(each));
+      for (const std::int32_t bits : each) {
+        if (bits >= static_cast<std::int32_t>(s.limit) && bits <= 0x7F800000) return true;
+      }
+    }
+    return false;
+  }
+
+  template <DType from, bool finds>
+  static void scan_as(const Scan& s) {
+    const auto* line = static_cast<const char*>(s.source);
+    std::uint8_t* flags = s.flags;
+    std::int64_t l = 0;
+    for (; l + 4 <= s.lines; l += 4, line += 4 * s.line_bytes) {
+      scan_together<from, finds>(s, line, finds ? flags + l : nullptr,
+                                 std::make_index_sequence<4>());
+    }
+    for (; l < s.lines; ++l, line += s.line_bytes) {
+      scan_together<from, finds>(s, line, finds ? flags + l : nullptr,
+                                 std::make_index_sequence<1>());
+    }
+  }
+  template <DType from>
+  static void scan_of(const Scan& s) {
+    return s.flags != nullptr ? scan_as<from, true>(s) : scan_as<from, false>(s);
+  }
+  static void scan_lines(const Scan& s) noexcept {
+    if (s.from == DType::float32) return scan_of<DType::float32>(s);
+    if (s.from == DType::bfloat16) return scan_of<DType::bfloat16>(s);
+    return scan_of<DType::float16>(s);
+  }
+
+  using Tile = octavo::cpu::OutlierTile;
+  static constexpr std::int64_t kCols = octavo::cpu::kTileCols;
+  static constexpr std::int64_t kCount = sizeof...(v) * lanes;
+
+  static OCTAVO_INLINE Floats at(const float* p) { return *reinterpret_cast<const Floats*>(p); }
+
+  // Sums stay in registers for all products of a row.
+  template <bool listed>
+  static OCTAVO_INLINE void add_row(const Tile& t, std::int64_t r, std::int64_t column) {
+    const float* values = t.values + r * t.stride;
+    const std::uint16_t* places = listed ? t.places + r * t.stride : nullptr;
+    const std::int64_t count = listed ? t.counts[r] : t.count;
+    float* sums = t.sums + r * kCols + column;
+    alignas(64) Floats sum[] = {(t.first ? Floats{} : at(sums + v * lanes))...};
+    for (std::int64_t i = 0; i < count; ++i) {
+      const float* weights = t.weights + (listed ? places[i] : i) * kCols + column;
+      const float value = values[i];
+      ((sum[v] = sum[v] + at(weights + v * lanes) * value), ...);
+    }
+    ((*reinterpret_cast<Floats*>(sums + v * lanes) = sum[v]), ...);
+  }
+  static void add(const Tile& t) noexcept {
+    for (std::int64_t r = 0; r < t.rows; ++r) {
+      for (std::int64_t column = 0; column < kCols; column += kCount) {
+        t.counts != nullptr ? add_row<true>(t, r, column) : add_row<false>(t, r, column);
+      }
+    }
+  }
+};
+
+// 16 rows of 64 bytes to 64 rows of 16: rows 8 apart are interleaved four times.
+template <int width>
+struct Transpose {
+  using Bytes = Lanes<std::uint8_t, width>;
+  using Piece = Lanes<std::uint8_t, 16>;
+
+  template <int from, std::size_t... i>
+  static OCTAVO_INLINE Bytes interleaved(Bytes a, Bytes b, std::index_sequence<i...>) {
+    return __builtin_shufflevector(
+        a, b, (static_cast<int>(i / 16 * 16 + i % 16 / 2) + from + (i % 2 == 0 ? 0 : width))...);
+  }
+  static OCTAVO_INLINE void step(const Bytes (&in)[16], Bytes (&out)[16]) {
+    constexpr auto kAll = std::make_index_sequence<static_cast<std::size_t>(width)>();
+    for (int i = 0; i < 8; ++i) {
+      out[2 * i] = interleaved<0>(in[i], in[i + 8], kAll);
+      out[2 * i + 1] = interleaved<8>(in[i], in[i + 8], kAll);
+    }
+  }
+  template <std::size_t part, std::size_t... i>
+  static OCTAVO_INLINE Piece piece(Bytes x, std::index_sequence<i...>) {
+    return __builtin_shufflevector(x, x, static_cast<int>(part * 16 + i)...);
+  }
+  template <std::size_t... part>
+  static OCTAVO_INLINE void put(Bytes x, std::uint8_t* out, std::int64_t step,
+                                std::index_sequence<part...>) {
+    ((*reinterpret_cast<Piece*>(out + static_cast<std::int64_t>(part) * 16 * step) =
+          piece<part>(x, std::make_index_sequence<16>())),
+     ...);
+  }
+  static void run(const std::uint8_t* in, std::int64_t in_step, std::uint8_t* out,
+                  std::int64_t out_step) noexcept {
+    for (int column = 0; column < 64; column += width) {
+      Bytes a[16];
+      Bytes b[16];
+      for (int i = 0; i < 16; ++i) {
+        a[i] = *reinterpret_cast<const Bytes*>(in + i * in_step + column);
+      }
+      step(a, b);
+      step(b, a);
+      step(a, b);
+      step(b, a);
+      for (int i = 0; i < 16; ++i) {
+        put(a[i], out + (column + i) * out_step, out_step,
+            std::make_index_sequence<static_cast<std::size_t>(width) / 16>());
+      }
+    }
+  }
+};
+#undef OCTAVO_INLINE
