@@ -34,6 +34,9 @@ struct Weight {
   Quantized codes;  ///< [N, K] as stored; scale grid relative to [N, K]
   std::optional<ActivationQuant> activation;
   std::string scheme;  ///< "int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8" or "none"
+  /// "llm-int8": the rows' absolute maxima [N], float32, 127 times the scales. Kept, since the
+  /// division may round two of them to one scale. Others: undefined.
+  Tensor absmax{};
 };
 
 /// A safetensors file, opened and validated. Reading copies into owned, aligned memory.
@@ -67,8 +70,9 @@ OCTAVO_API Checkpoint open_checkpoint(const std::string& path);
 /// Weights of layers that read the same activations (query, key and value; gate and up), stacked
 /// along N into one. Nothing is lost: a scale that covered a whole shard is repeated for each of
 /// its rows, blocks are cut where shards meet inside one. Static activation scales become one that
-/// covers them all (the largest; with zero points the union of the ranges). Throws Error
-/// (invalid_argument) for shards that differ in K, type, scheme or activation rule.
+/// covers them all (the largest; with zero points the union of the ranges), lists of outlier
+/// columns their union. Throws Error (invalid_argument) for shards that differ in K, type, scheme
+/// or activation rule.
 OCTAVO_API Weight fuse(std::span<const Weight> weights);
 
 /// Packs a canonical weight; its activation rule travels with it.
@@ -87,6 +91,21 @@ struct TensorToWrite {
 /// failure the target is untouched and the temporary file is gone. Throws Error (io).
 OCTAVO_API void write_safetensors(const std::string& path, std::vector<TensorToWrite> tensors,
                                   const std::map<std::string, std::string>& metadata = {});
+
+/// A quantised layer to be written.
+struct LayerToWrite {
+  std::string name;  ///< without ".weight"
+  Weight weight;
+};
+
+/// Writes quantised layers and other tensors (biases, embeddings, norms) to a file, in the form
+/// that `quantize_file` gives the layers' scheme: a layer that was read from such a file is written
+/// and read again without a bit changed. The configuration goes to metadata "quantization_config".
+/// Throws Error (invalid_argument: no layers, layers of several schemes, LLM.int8 thresholds that
+/// differ, what the scheme's files cannot say, such as static scales; io).
+OCTAVO_API void write_checkpoint(const std::string& path, std::span<const LayerToWrite> layers,
+                                 std::vector<TensorToWrite> others = {},
+                                 const std::map<std::string, std::string>& metadata = {});
 
 /// How a checkpoint is quantised.
 enum class Scheme : std::uint8_t {
@@ -130,6 +149,14 @@ struct QuantizeFileOptions {
   Scheme scheme = Scheme::int8_dynamic;
   /// Layers to leave alone: exact names, or regular expressions as "re:..." matched at the start.
   std::vector<std::string> ignore{};
+  /// LLM.int8, by layer (without ".weight"): columns of its activations that stay in float whatever
+  /// they hold, ascending. A calibrated list makes a row's result independent of other rows.
+  std::map<std::string, std::vector<std::int64_t>> outlier_columns{};
+  /// LLM.int8: columns with an element of that magnitude stay in float, too; 0: only those listed.
+  /// nullopt: bitsandbytes' 6.
+  std::optional<float> outlier_threshold{};
+  /// LLM.int8: all of an outlier column stays out of row statistics.
+  bool whole_columns = false;
   /// Called after each tensor with (done, total) bytes of input.
   std::function<void(std::int64_t, std::int64_t)> progress{};
 };

@@ -115,6 +115,13 @@ OCTAVO_C_API octavo_code octavo_scheme_activation(int32_t scheme, octavo_activat
 OCTAVO_C_API octavo_code octavo_quantize_weight(const octavo_view* weight, int32_t scheme,
                                                 octavo_weight** result);
 
+/* LLM.int8(): columns of a layer's activations that stay in float whatever they hold, ascending. */
+typedef struct octavo_outlier_columns {
+  const char* layer; /* without ".weight" */
+  const int64_t* columns;
+  int64_t count;
+} octavo_outlier_columns;
+
 typedef struct octavo_quantize_file_options {
   size_t struct_size;
   int64_t scheme;
@@ -122,6 +129,12 @@ typedef struct octavo_quantize_file_options {
   int64_t ignore_count;
   void (*progress)(void* user, int64_t done, int64_t total); /* bytes of input; must not throw */
   void* user;
+  const octavo_outlier_columns*
+      outlier_columns; /* LLM.int8(): one for each layer that has a list */
+  int64_t outlier_columns_count;
+  int64_t has_outlier_threshold; /* 0: LLM.int8()'s threshold is 6 */
+  double outlier_threshold; /* columns with |a| >= it stay in float, too; 0: only those listed */
+  int64_t whole_columns;    /* 1: all of an outlier column stays out of row statistics */
 } octavo_quantize_file_options;
 OCTAVO_INIT_FUNCTION_(octavo_quantize_file_options);
 

@@ -12,7 +12,9 @@ NotImplementedError, MemoryError, OSError or RuntimeError.
 
 from importlib.metadata import PackageNotFoundError, version
 
-from ._checkpoint import compare_weight, fuse, open_checkpoint, quantize_file, quantize_weight, w8a8_weight
+from ._checkpoint import (
+    compare_weight, fuse, open_checkpoint, quantize_file, quantize_weight, w8a8_weight, write_checkpoint,
+)
 from ._experts import explain_fused_experts, fused_experts, pack_experts, silu_and_mul
 from ._explain import explain
 from ._gradients import grouped_mm_vjp, quantize_vjp, scaled_mm_vjp
@@ -58,5 +60,5 @@ __all__ = [
     "int8_mm_dequant", "int8_scaled_mm", "int8_vectorwise_dequant", "int8_vectorwise_quant", "linear",
     "open_checkpoint", "pack", "pack_experts", "quantize", "quantize_file", "quantize_mxfp8", "quantize_vjp",
     "quantize_weight", "scaled_grouped_mm", "scaled_mm", "scaled_mm_vjp", "set_num_threads", "silu_and_mul",
-    "threads_reason", "w8a8_weight",
+    "threads_reason", "w8a8_weight", "write_checkpoint",
 ]

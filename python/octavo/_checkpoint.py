@@ -2,7 +2,7 @@
 """Checkpoints: safetensors files and the schemes in them."""
 
 import os
-from typing import Sequence
+from typing import Mapping, Sequence
 
 from . import _octavo
 from ._octavo import Checkpoint, LayerReport, QuantizeReport, Weight
@@ -20,7 +20,9 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
                   scheme: str = "int8-dynamic", ignore: Sequence[str] = (),
-                  progress: Progress | None = None) -> QuantizeReport:
+                  progress: Progress | None = None, *,
+                  outlier_columns: Mapping[str, Sequence[int]] | None = None,
+                  threshold: float | None = None, whole_columns: bool = False) -> QuantizeReport:
     """Quantises every linear layer's weight of a safetensors file and copies the rest.
 
     Args:
@@ -28,10 +30,39 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
         ignore: layers to leave alone: names, or regular expressions as "re:...".
         progress: called as progress(done_bytes, total_bytes) after each tensor. Ctrl-C leaves the
             output untouched.
+        outlier_columns: "llm-int8" only, by layer (without ".weight"): columns of its activations
+            that stay in float whatever they hold, ascending in [0, K).
+        threshold: "llm-int8" only: columns with an element of that magnitude stay in float, too; 0:
+            only those listed. None: 6, bitsandbytes' default.
+        whole_columns: "llm-int8" only: all of an outlier column stays out of row statistics.
 
-    Returns: octavo.QuantizeReport.
+    Returns: octavo.QuantizeReport. Raises: ValueError (an unknown scheme, outlier columns of a layer
+        that is not quantised), FileNotFoundError, OSError, RuntimeError (a weight that is not finite).
     """
-    return _octavo.quantize_file(os.fspath(input), os.fspath(output), scheme, list(ignore), progress)
+    lists = {layer: [int(column) for column in columns]
+             for layer, columns in (outlier_columns or {}).items()}
+    return _octavo.quantize_file(os.fspath(input), os.fspath(output), scheme, list(ignore), progress,
+                                 outlier_columns=lists, threshold=threshold,
+                                 whole_columns=whole_columns)
+
+
+def write_checkpoint(path: str | os.PathLike[str], layers: Mapping[str, Weight],
+                     tensors: Mapping[str, Tensor] | None = None,
+                     metadata: Mapping[str, str] | None = None) -> None:
+    """Writes quantised layers and other tensors to a safetensors file, in one step.
+
+    A layer that was read (octavo.open_checkpoint), fused or made by quantize_weight is written in the
+    form that quantize_file gives its scheme, and read again without a bit changed.
+
+    Args:
+        layers: by name (without ".weight"); all of one scheme.
+        tensors: biases, embeddings, norms, ... by name: NumPy arrays or torch tensors.
+        metadata: strings; "quantization_config" is written over.
+
+    Raises: ValueError (no layers, layers of several schemes, what the scheme's files cannot say, such
+        as static activation scales), OSError.
+    """
+    _octavo.write_checkpoint(os.fspath(path), dict(layers), dict(tensors or {}), dict(metadata or {}))
 
 
 def quantize_weight(weight: Tensor, scheme: str = "int8-dynamic") -> Weight:

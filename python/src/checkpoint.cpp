@@ -45,18 +45,48 @@ nb::object tensor_of(const Checkpoint& file, const std::string& name) {
   return give(tensor, Framework::numpy);
 }
 
+using OutlierLists = std::map<std::string, std::vector<std::int64_t>>;
+
 QuantizeReport quantize_file_with(const std::string& in, const std::string& out,
                                   const std::string& scheme, std::vector<std::string> ignore,
-                                  const nb::object& progress) {
+                                  const nb::object& progress, OutlierLists outlier_columns,
+                                  std::optional<float> threshold, bool whole_columns) {
   QuantizeFileOptions o;
   o.scheme = parse_scheme("quantize_file", scheme);
   o.ignore = std::move(ignore);
+  o.outlier_columns = std::move(outlier_columns);
+  o.outlier_threshold = threshold;
+  o.whole_columns = whole_columns;
   o.progress = [&progress](std::int64_t done, std::int64_t total) {
     const nb::gil_scoped_acquire lock;
     if (PyErr_CheckSignals() != 0) throw nb::python_error();  // Ctrl-C: the target stays untouched
     if (!progress.is_none()) progress(done, total);
   };
   return with_file([&] { return quantize_file(in, out, o); });
+}
+
+// Tensors that others own live as long as the call; each is copied when its turn comes.
+void write_checkpoint_with(const std::string& path, const std::map<std::string, Weight>& layers,
+                           const nb::dict& tensors,
+                           const std::map<std::string, std::string>& metadata) {
+  Call call("write_checkpoint");
+  std::vector<LayerToWrite> quantized;
+  for (const auto& [name, weight] : layers) quantized.push_back({name, weight});
+  std::vector<TensorToWrite> others;
+  for (const auto& [key, value] : tensors) {
+    const auto name = nb::cast<std::string>(key);
+    const TensorView view = call.tensor(value, ("tensors['" + name + "']").c_str());
+    others.push_back({name,
+                      std::string(info(view.dtype).safetensors),
+                      {view.dims().begin(), view.dims().end()},
+                      [view] {
+                        const Tensor row_major = copy(view, view.dtype);
+                        const auto* bytes = static_cast<const std::byte*>(row_major.data());
+                        return std::vector<std::byte>(
+                            bytes, bytes + row_major.numel() * element_bytes(view.dtype));
+                      }});
+  }
+  with_file([&] { write_checkpoint(path, quantized, std::move(others), metadata); });
 }
 
 struct TensorArguments {
@@ -182,7 +212,11 @@ void bind_checkpoint(nb::module_& m) {
       nb::arg("path"), "See octavo.open_checkpoint.");
   m.def("quantize_file", quantize_file_with, nb::arg("input"), nb::arg("output"),
         nb::arg("scheme") = "int8-dynamic", nb::arg("ignore") = std::vector<std::string>{},
-        nb::arg("progress").none() = nb::none(), "See octavo.quantize_file.");
+        nb::arg("progress").none() = nb::none(), nb::kw_only(),
+        nb::arg("outlier_columns") = OutlierLists{}, nb::arg("threshold").none() = nb::none(),
+        nb::arg("whole_columns") = false, "See octavo.quantize_file.");
+  m.def("write_checkpoint", write_checkpoint_with, nb::arg("path"), nb::arg("layers"),
+        nb::arg("tensors"), nb::arg("metadata"), "See octavo.write_checkpoint.");
   m.def(
       "quantize_weight",
       [](nb::handle weight, const std::string& scheme) {

@@ -2,6 +2,9 @@
 // Quantising weights and whole files by scheme, and what became of them.
 #include <algorithm>
 #include <array>
+#include <map>
+#include <string>
+#include <vector>
 
 #include "capi/operand.hpp"
 #include "octavo/checkpoint.hpp"
@@ -19,6 +22,21 @@ static_assert(OCTAVO_LLM_INT8 == static_cast<int>(octavo::Scheme::llm_int8));
 
 octavo::Scheme scheme_from(const Place& place, std::int64_t scheme) {
   return enum_from(place, scheme, kSchemes.back());
+}
+
+std::map<std::string, std::vector<std::int64_t>> outlier_lists(
+    const octavo_quantize_file_options& c) {
+  const Place place{kFile, "outlier_columns"};
+  std::map<std::string, std::vector<std::int64_t>> lists;
+  const std::size_t n =
+      checked_count(place, static_cast<const void*>(c.outlier_columns), c.outlier_columns_count);
+  for (std::size_t i = 0; i < n; ++i) {
+    const octavo_outlier_columns& list = c.outlier_columns[i];
+    const Place at{kFile, "outlier_columns", static_cast<std::int64_t>(i)};
+    const std::size_t count = checked_count(at.of("columns"), list.columns, list.count);
+    lists[text_of(at.of("layer"), list.layer)].assign(list.columns, list.columns + count);
+  }
+  return lists;
 }
 
 // The name is the report's.
@@ -100,6 +118,9 @@ octavo_code octavo_quantize_file(const char* in, const char* out,
     for (std::size_t i = 0; i < n; ++i) {
       o.ignore.emplace_back(text_of({kFile, "ignore", static_cast<std::int64_t>(i)}, c.ignore[i]));
     }
+    o.outlier_columns = outlier_lists(c);
+    if (c.has_outlier_threshold != 0) o.outlier_threshold = static_cast<float>(c.outlier_threshold);
+    o.whole_columns = c.whole_columns != 0;
     if (c.progress != nullptr) {
       o.progress = [progress = c.progress, user = c.user](std::int64_t done, std::int64_t total) {
         progress(user, done, total);

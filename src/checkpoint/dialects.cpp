@@ -7,9 +7,11 @@
 
 #include "checkpoint/impl.hpp"
 #include "checkpoint/layer_filter.hpp"
+#include "checkpoint/outlier_columns.hpp"
 #include "checkpoint/quantization_config.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/sentence.hpp"
+#include "checkpoint/tiled_codes.hpp"
 #include "core/cells.hpp"
 #include "core/fp_env.hpp"
 
@@ -169,36 +171,86 @@ Weight read_block_fp8(const Layer& layer) {
   return fp8_weight(layer, kDeepSeek);
 }
 
-void check_row_major(const Layer& layer) {
-  constexpr std::array<const char*, 4> kLayouts{"row-major", "col32", "col_turing, 8x32 tiles",
-                                                "col_ampere, 32x32 tiles"};
+CodeOrder code_order(const Layer& layer) {
   const std::string name = layer.prefix + ".weight_format";
-  if (!layer.file.contains(name)) return;
+  if (!layer.file.contains(name)) return CodeOrder::row;
   const std::vector<std::byte> bytes = layer.file.bytes(name);
-  if (bytes.size() == 1 && bytes[0] == std::byte{0}) return;
-  const auto value = bytes.empty() ? std::size_t{0} : std::to_integer<std::size_t>(bytes[0]);
-  const bool known = bytes.size() == 1 && value < kLayouts.size();
+  const int value = bytes.size() == 1 ? std::to_integer<int>(bytes[0]) : -1;
+  if (value < 0 || value >= kCodeOrders) {
+    refuse(
+        Code::unsupported,
+        "Checkpoint::weight: tensor {} must be one byte: 0 (row), 1 (col32), 2 (col_turing) or 3 "
+        "(col_ampere); got {}",
+        in_quotes(name),
+        value < 0 ? fmt::format("{} bytes", bytes.size()) : fmt::format("{}", value));
+  }
+  return static_cast<CodeOrder>(value);
+}
+
+// Tiled codes have padded extents. SCB tells N; that K ends with the padding is certain only where
+// the last column holds something, since padding is zero.
+void check_columns(const Layer& layer, CodeOrder order) {
+  const std::span codes(layer.codes.data_as<std::int8_t>(),
+                        static_cast<std::size_t>(layer.codes.numel()));
+  std::int64_t used = 0;
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    if (codes[i] != 0) used = std::max(used, static_cast<std::int64_t>(i) % layer.k() + 1);
+  }
+  if (used == layer.k()) return;
   refuse(Code::unsupported,
-         "Checkpoint::weight: tensor {} must be 0, row-major codes; got {} ({}): save the model "
-         "again with bitsandbytes 0.45 or newer",
-         in_quotes(name), value, known ? kLayouts[value] : "unknown");
+         "Checkpoint::weight: tensor {} must have a code other than 0 in its last column, since "
+         "order {} pads K to a multiple of {} and K is stored nowhere; got zeros from column {} of "
+         "{} on: save the model again with bitsandbytes 0.45 or newer",
+         in_quotes(layer.prefix + ".weight"), order_name(order), kPanelColumns, used, layer.k());
+}
+
+/// The layer with its codes row by row.
+Layer in_rows(Layer layer, const Tensor& absmax) {
+  const CodeOrder order = code_order(layer);
+  if (order == CodeOrder::row) return layer;
+  const std::int64_t n = absmax.numel();
+  const std::int64_t rows = cells(n, tile_rows(order)) * tile_rows(order);
+  if (layer.n() != rows || layer.k() % kPanelColumns != 0) {
+    refuse(
+        Code::corrupt_data,
+        "Checkpoint::weight: tensor {}.shape must be [{}, a multiple of {}] for {} rows in order "
+        "{}; got {}",
+        in_quotes(layer.prefix + ".weight"), rows, kPanelColumns, n, order_name(order),
+        shape_string(layer.codes));
+  }
+  layer.codes = row_major(order, layer.codes, n);
+  check_columns(layer, order);
+  return layer;
+}
+
+ActivationQuant llm_int8_rule_of(const Layer& layer) {
+  ActivationQuant rule = llm_int8_rule(layer.config.outlier_threshold.value_or(kOutlierThreshold));
+  rule.whole_columns = layer.config.whole_columns;
+  rule.outlier_columns = outlier_column_tensor(
+      Code::corrupt_data,
+      fmt::format("Checkpoint::weight: metadata '{}'.llm_int8_outlier_columns of layer {}",
+                  kConfigKey, in_quotes(layer.prefix)),
+      layer.config.outlier_columns, layer.k());
+  return rule;
 }
 
 // SCB is the rows' absolute maximum: value = code * (SCB / 127), the quotient in float32.
-Weight read_bitsandbytes(const Layer& layer) {
+Weight read_bitsandbytes(const Layer& stored) {
   constexpr float kQmax = 127.0F;
   constexpr ScaleGrid kRows{1, kWholeExtent};
-  check_row_major(layer);
-  const Tensor stored = layer.file.tensor(layer.scale);
-  const Tensor scale = scale_tensor(layer, stored, grid_of(layer, stored, std::span(&kRows, 1)));
+  const Tensor scb = stored.file.tensor(stored.scale);
+  const Layer layer = in_rows(stored, scb);
+  const Tensor scale = scale_tensor(layer, scb, grid_of(layer, scb, std::span(&kRows, 1)));
+  const Tensor absmax = Tensor::empty(DType::float32, {layer.n()});
   const FloatEnvironment environment;
-  for (float& value : std::span(scale.data_as<float>(), static_cast<std::size_t>(layer.n()))) {
-    value /= kQmax;
+  for (std::int64_t i = 0; i < layer.n(); ++i) {
+    absmax.data_as<float>()[i] = scale.data_as<float>()[i];
+    scale.data_as<float>()[i] /= kQmax;
   }
-  const float threshold = layer.config.outlier_threshold.value_or(kOutlierThreshold);
   return {.codes = {layer.codes, scale, kRows, {}},
-          .activation = llm_int8_rule(threshold),
-          .scheme = "llm-int8"};
+          .activation = llm_int8_rule_of(layer),
+          .scheme = "llm-int8",
+          .absmax = absmax};
 }
 
 struct Dialect {

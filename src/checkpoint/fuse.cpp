@@ -3,7 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
+#include <vector>
 
+#include "checkpoint/outlier_columns.hpp"
+#include "checkpoint/quantization_config.hpp"
 #include "checkpoint/sentence.hpp"
 #include "core/cells.hpp"
 #include "core/convert.hpp"
@@ -20,14 +24,8 @@ constexpr const char* kFuse = "fuse";
 std::int64_t rows_of(const Weight& w) { return w.codes.data.size(0); }
 std::int64_t cols_of(const Weight& w) { return w.codes.data.size(1); }
 
-// May differ: a static scale and zero point, which are merged.
-bool same_rule(const std::optional<ActivationQuant>& a, const std::optional<ActivationQuant>& b) {
-  if (!a || !b) return a.has_value() == b.has_value();
-  return a->spec.dtype == b->spec.dtype && a->spec.granularity == b->spec.granularity &&
-         a->spec.azp == b->spec.azp && a->spec.rounding == b->spec.rounding &&
-         a->spec.scale_ub == b->spec.scale_ub && a->spec.min_scale == b->spec.min_scale &&
-         a->vectorwise == b->vectorwise && a->outlier_threshold == b->outlier_threshold &&
-         (a->static_scale > 0.0F) == (b->static_scale > 0.0F);
+bool alike(const std::optional<ActivationQuant>& a, const std::optional<ActivationQuant>& b) {
+  return a && b ? same_rule(*a, *b) : a.has_value() == b.has_value();
 }
 
 void check_alike(const Weight& first, const Weight& other, std::size_t index) {
@@ -43,8 +41,9 @@ void check_alike(const Weight& first, const Weight& other, std::size_t index) {
         Row{"have scales over as many columns as the first one",
             first.codes.grid.cols == other.codes.grid.cols &&
                 first.codes.scale.defined() == other.codes.scale.defined()},
-        Row{"have the first one's activation rule",
-            same_rule(first.activation, other.activation)}}) {
+        Row{"have the first one's activation rule", alike(first.activation, other.activation)},
+        Row{"have row maxima (absmax) where the first one has",
+            first.absmax.defined() == other.absmax.defined()}}) {
     if (row.same) continue;
     refuse(Code::invalid_argument, "fuse: weights[{}] must {}; got {} {} of {}", index, row.what,
            name(other.codes.data.dtype()), shape_string(other.codes.data), other.scheme);
@@ -92,6 +91,25 @@ Tensor stacked_scales(std::span<const Weight> weights, std::int64_t rows, const 
   return all;
 }
 
+Tensor stacked_maxima(std::span<const Weight> weights, std::int64_t rows) {
+  Tensor all = Tensor::empty(DType::float32, {rows});
+  float* to = all.data_as<float>();
+  for (const Weight& w : weights) to = std::copy_n(w.absmax.data_as<float>(), rows_of(w), to);
+  return all;
+}
+
+// A column that any shard lists.
+Tensor united_columns(std::span<const Weight> weights) {
+  std::set<std::int64_t> all;
+  for (const Weight& w : weights) {
+    const auto list = outlier_column_list(w.activation->outlier_columns);
+    all.insert(list.begin(), list.end());
+  }
+  const std::vector<std::int64_t> columns(all.begin(), all.end());
+  return outlier_column_tensor(Code::invalid_argument, "fuse: outlier_columns", columns,
+                               cols_of(weights[0]));
+}
+
 // The range of a static rule: what its smallest and largest code mean.
 struct Range {
   float low = 0.0F, high = 0.0F;
@@ -106,7 +124,9 @@ Range range_of(const ActivationQuant& rule, float qmin) {
 // One static rule that covers what every shard's covers. Zero points round, as the quantiser's do.
 std::optional<ActivationQuant> merged_rule(std::span<const Weight> weights) {
   std::optional<ActivationQuant> merged = weights[0].activation;
-  if (!merged || merged->static_scale == 0.0F) return merged;
+  if (!merged) return merged;
+  merged->outlier_columns = united_columns(weights);
+  if (merged->static_scale == 0.0F) return merged;
   const FloatEnvironment environment;
   const float qmin = merged->spec.dtype == DType::uint8 ? 0.0F : -128.0F;
   Range all = range_of(*merged, qmin);
@@ -142,6 +162,7 @@ Weight fuse(std::span<const Weight> weights) {
     all.scheme = weights[0].scheme;
     all.activation = merged_rule(weights);
     all.codes.data = stacked_codes(weights, rows);
+    if (weights[0].absmax.defined()) all.absmax = stacked_maxima(weights, rows);
     if (!weights[0].codes.scale.defined()) return all;
     all.codes.grid = {common_rows(weights), weights[0].codes.grid.cols};
     all.codes.scale = stacked_scales(weights, rows, all.codes.grid);

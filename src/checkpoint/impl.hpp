@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "checkpoint/file.hpp"
 #include "checkpoint/safetensors_header.hpp"
@@ -27,6 +28,8 @@ namespace checkpoint {
 
 /// " (nearest: 'x')", or nothing for a file without a tensor that is alike.
 std::string nearest_name(const Header& header, std::string_view name);
+/// The same among those names.
+std::string nearest_name(const std::vector<std::string>& names, std::string_view name);
 
 }  // namespace checkpoint
 }  // namespace octavo

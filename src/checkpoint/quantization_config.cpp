@@ -2,6 +2,8 @@
 // Reading and writing quantisation configurations: a row per strategy and per scheme.
 #include "checkpoint/quantization_config.hpp"
 
+#include <fmt/ranges.h>
+
 #include <array>
 #include <cctype>
 #include <limits>
@@ -14,6 +16,10 @@ namespace octavo::checkpoint {
 namespace {
 
 using Json = JsonValue;
+
+// Octavo's own fields beside bitsandbytes' "llm_int8_threshold".
+constexpr const char* kWholeColumns = "llm_int8_whole_columns";
+constexpr const char* kOutlierColumns = "llm_int8_outlier_columns";
 
 [[noreturn]] void reject(std::string_view property, std::string_view rule, const Json& got) {
   refuse(Code::corrupt_data, "Checkpoint::weight: metadata '{}'.{} must {}; got {}", kConfigKey,
@@ -120,8 +126,29 @@ LayerConfig fp8(const Json& config, std::string_view) {
   return result;
 }
 
-LayerConfig bitsandbytes(const Json& config, std::string_view) {
+std::vector<std::int64_t> integers(const Json& list, std::string_view property) {
+  if (!list.is_null() && !list.is_array()) reject(property, "be a list of integers", list);
+  std::vector<std::int64_t> values;
+  for (const Json& item : list.items()) {
+    if (!item.is_integer()) reject(property, "hold integers", item);
+    values.push_back(item.integer());
+  }
+  return values;
+}
+
+LayerConfig bitsandbytes(const Json& config, std::string_view layer) {
   LayerConfig result;
+  const Json whole = config[kWholeColumns];
+  result.whole_columns = whole.is(true);
+  if (!whole.is_null() && !whole.is(true) && !whole.is(false)) {
+    reject(kWholeColumns, "be true or false", whole);
+  }
+  const Json lists = config[kOutlierColumns];
+  if (!lists.is_null() && !lists.is_object()) {
+    reject(kOutlierColumns, "be an object with a list for each layer", lists);
+  }
+  result.outlier_columns =
+      integers(lists[layer], fmt::format("{}[{}]", kOutlierColumns, in_quotes(layer)));
   const Json threshold = config["llm_int8_threshold"];
   if (threshold.is_null()) return result;
   const double value = threshold.is_number() ? threshold.number() : -1.0;
@@ -141,7 +168,8 @@ constexpr std::array<Method, 3> kMethods{{
     {"bitsandbytes", bitsandbytes},
 }};
 
-// The configuration that a scheme writes, but for the list of layers left alone.
+// The configuration that a scheme writes, but for the list of layers left alone and LLM.int8()'s
+// outliers.
 struct SchemeConfig {
   Scheme scheme;
   const char* ignore_field;
@@ -166,9 +194,22 @@ constexpr std::array<SchemeConfig, 4> kSchemeConfigs{{
      R"({"quant_method":"fp8","activation_scheme":"dynamic","weight_block_size":[128,128]})"},
     {Scheme::llm_int8, "llm_int8_skip_modules",
      R"({"quant_method":"bitsandbytes","load_in_8bit":true,"_load_in_8bit":true,)"
-     R"("load_in_4bit":false,"_load_in_4bit":false,"llm_int8_threshold":6.0,)"
+     R"("load_in_4bit":false,"_load_in_4bit":false,)"
      R"("llm_int8_has_fp16_weight":false,"llm_int8_enable_fp32_cpu_offload":false})"},
 }};
+
+// The threshold is a float with a fraction, as transformers' configuration demands.
+std::string outlier_fields(const char* operation, const OutlierConfig& outliers) {
+  std::string fields = ",\"llm_int8_threshold\":" + json_number(outliers.threshold);
+  if (outliers.whole_columns) fields += fmt::format(",\"{}\":true", kWholeColumns);
+  if (outliers.columns.empty()) return fields;
+  fields += fmt::format(",\"{}\":{{", kOutlierColumns);
+  for (const auto& [layer, columns] : outliers.columns) {
+    fields += fmt::format("{}:[{}],", json_string(operation, layer), fmt::join(columns, ","));
+  }
+  fields.back() = '}';
+  return fields;
+}
 
 }  // namespace
 
@@ -204,20 +245,31 @@ LayerConfig layer_config(const Checkpoint& file, std::string_view layer) {
   return {};
 }
 
-std::string config_text(Scheme scheme, const std::vector<std::string>& ignored) {
+bool same_rule(const ActivationQuant& a, const ActivationQuant& b) noexcept {
+  return a.spec.dtype == b.spec.dtype && a.spec.granularity == b.spec.granularity &&
+         a.spec.azp == b.spec.azp && a.spec.rounding == b.spec.rounding &&
+         a.spec.scale_ub == b.spec.scale_ub && a.spec.min_scale == b.spec.min_scale &&
+         a.vectorwise == b.vectorwise && a.outlier_threshold == b.outlier_threshold &&
+         a.whole_columns == b.whole_columns && (a.static_scale > 0.0F) == (b.static_scale > 0.0F);
+}
+
+std::string config_text(const char* operation, Scheme scheme,
+                        const std::vector<std::string>& ignored, const OutlierConfig& outliers) {
   for (const SchemeConfig& row : kSchemeConfigs) {
     if (row.scheme != scheme) continue;
     std::string config(row.json);
     config.pop_back();  // the object's end
     config += fmt::format(",\"{}\":[", row.ignore_field);
     for (const std::string& layer : ignored) {
-      config += json_string("quantize_file", layer);
+      config += json_string(operation, layer);
       config += ',';
     }
     if (!ignored.empty()) config.pop_back();
-    return config + "]}";
+    config += ']';
+    if (scheme == Scheme::llm_int8) config += outlier_fields(operation, outliers);
+    return config + '}';
   }
-  refuse(Code::invalid_argument, "quantize_file: scheme must be one of the four; got {}",
+  refuse(Code::invalid_argument, "{}: scheme must be one of the four; got {}", operation,
          static_cast<int>(scheme));
 }
 

@@ -1,34 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // quantize_file: reads one tensor, quantises it or not, writes it, and goes on.
-#include <array>
-#include <cstring>
+#include <cmath>
 #include <memory>
 #include <utility>
 
 #include "checkpoint/file.hpp"
+#include "checkpoint/impl.hpp"
 #include "checkpoint/layer_filter.hpp"
 #include "checkpoint/layer_report.hpp"
+#include "checkpoint/outlier_columns.hpp"
 #include "checkpoint/quantization_config.hpp"
 #include "checkpoint/recipe.hpp"
 #include "checkpoint/sentence.hpp"
-#include "core/cells.hpp"
 
 namespace octavo {
 namespace {
 
 using namespace checkpoint;
-
-std::vector<std::byte> bytes_of(const Tensor& tensor) {
-  std::vector<std::byte> bytes(
-      static_cast<std::size_t>(tensor.numel() * element_bytes(tensor.dtype())));
-  if (!bytes.empty()) std::memcpy(bytes.data(), tensor.data(), bytes.size());
-  return bytes;
-}
-
-std::vector<std::int64_t> scale_shape(const Recipe& recipe, std::int64_t n, std::int64_t k) {
-  if (recipe.bitsandbytes) return {n};
-  return {cells(n, recipe.grid.rows), cells(k, recipe.grid.cols)};
-}
 
 /// One run over one file. Tensors are made when the writer asks for them, in the order of the
 /// input; a layer's scales wait in memory for the moment between the codes and themselves.
@@ -50,11 +38,12 @@ class FileQuantizer {
       total_ += entry.end - entry.begin;
       plan(entry);
     }
+    plan_outliers();
   }
 
   QuantizeReport run(const std::string& out) {
     std::map<std::string, std::string> metadata = in_.metadata();
-    metadata[kConfigKey] = config_text(options_.scheme, kept_);
+    metadata[kConfigKey] = config_text("quantize_file", options_.scheme, kept_, outliers_);
     report_.file_bytes_before = in_.file_bytes();
     write_safetensors(out, std::move(tensors_), metadata);
     report_.file_bytes_after = file_bytes(out.c_str());  // the file is in place: nothing may fail
@@ -76,6 +65,7 @@ class FileQuantizer {
 
   void plan_layer(const TensorEntry& entry) {
     const std::string layer(*layer_of(entry.name));
+    quantized_.emplace_back(layer, entry.shape[1]);
     const auto scale = std::make_shared<Tensor>();
     tensors_.push_back({entry.name, recipe_.code_type, entry.shape, [this, &entry, layer, scale] {
                           const Tensor weight = in_.tensor(entry.name);
@@ -86,14 +76,43 @@ class FileQuantizer {
                           advance(entry);
                           return bytes_of(written.codes.data);
                         }});
-    tensors_.push_back({layer + "." + recipe_.scale, "F32",
-                        scale_shape(recipe_, entry.shape[0], entry.shape[1]),
-                        [scale] { return bytes_of(*scale); }});
-    if (recipe_.bitsandbytes) {
-      tensors_.push_back({layer + ".weight_format", "U8", {}, [] {
-                            return std::vector<std::byte>(1, std::byte{0});
-                          }});
+    for (TensorToWrite& beside : tensors_beside(recipe_, layer, entry.shape[0], entry.shape[1],
+                                                [scale] { return *scale; })) {
+      tensors_.push_back(std::move(beside));
     }
+  }
+
+  void plan_outliers() {
+    const auto& lists = options_.outlier_columns;
+    const auto& threshold = options_.outlier_threshold;
+    if (!recipe_.bitsandbytes && (!lists.empty() || threshold || options_.whole_columns)) {
+      refuse(Code::invalid_argument,
+             "quantize_file: scheme must be llm-int8 for outlier_columns, outlier_threshold or "
+             "whole_columns; got {}",
+             scheme_name(options_.scheme));
+    }
+    if (threshold && !(*threshold >= 0.0F && std::isfinite(*threshold))) {
+      refuse(Code::invalid_argument,
+             "quantize_file: outlier_threshold must be a finite number not below 0; got {}",
+             *threshold);
+    }
+    for (const auto& [layer, columns] : lists) check_list(layer, columns);
+    outliers_ = {threshold.value_or(kOutlierThreshold), options_.whole_columns, lists};
+  }
+
+  void check_list(const std::string& layer, const std::vector<std::int64_t>& columns) const {
+    std::vector<std::string> names;
+    for (const auto& [name, k] : quantized_) {
+      names.push_back(name);
+      if (name != layer) continue;
+      outlier_column_tensor(
+          Code::invalid_argument,
+          fmt::format("quantize_file: outlier_columns of layer {}", in_quotes(layer)), columns, k);
+      return;
+    }
+    refuse(Code::invalid_argument,
+           "quantize_file: outlier_columns must name layers that are quantised; got {}{}",
+           in_quotes(layer), nearest_name(names, layer));
   }
 
   void advance(const TensorEntry& entry) {
@@ -106,7 +125,9 @@ class FileQuantizer {
   const QuantizeFileOptions& options_;
   NamePatterns ignore_;
   std::vector<TensorToWrite> tensors_;
-  std::vector<std::string> kept_;  ///< layers left alone
+  std::vector<std::string> kept_;                                ///< layers left alone
+  std::vector<std::pair<std::string, std::int64_t>> quantized_;  ///< the others, and their K
+  OutlierConfig outliers_;
   QuantizeReport report_;
   std::int64_t done_ = 0, total_ = 0;
 };

@@ -2,11 +2,13 @@
 #include "checkpoint/recipe.hpp"
 
 #include <array>
+#include <cstring>
 #include <utility>
 
 #include "checkpoint/layer_report.hpp"
 #include "checkpoint/quantization_config.hpp"
 #include "checkpoint/sentence.hpp"
+#include "core/cells.hpp"
 #include "octavo/llm_int8.hpp"
 
 namespace octavo {
@@ -56,6 +58,29 @@ constexpr std::array<Recipe, 4> kRecipes{{
 
 }  // namespace
 
+std::vector<std::byte> bytes_of(const Tensor& tensor) {
+  std::vector<std::byte> bytes(
+      static_cast<std::size_t>(tensor.numel() * element_bytes(tensor.dtype())));
+  if (!bytes.empty()) std::memcpy(bytes.data(), tensor.data(), bytes.size());
+  return bytes;
+}
+
+std::vector<TensorToWrite> tensors_beside(const Recipe& recipe, const std::string& layer,
+                                          std::int64_t n, std::int64_t k,
+                                          std::function<Tensor()> scale) {
+  std::vector<std::int64_t> shape{n};
+  if (!recipe.bitsandbytes) shape = {cells(n, recipe.grid.rows), cells(k, recipe.grid.cols)};
+  std::vector<TensorToWrite> beside;
+  beside.push_back({layer + "." + recipe.scale, "F32", std::move(shape),
+                    [scale = std::move(scale)] { return bytes_of(scale()); }});
+  if (recipe.bitsandbytes) {
+    beside.push_back({layer + ".weight_format", "U8", {}, [] {
+                        return std::vector<std::byte>(1, std::byte{0});
+                      }});
+  }
+  return beside;
+}
+
 const Recipe& recipe_of(const char* operation, Scheme scheme) {
   for (const Recipe& recipe : kRecipes) {
     if (recipe.scheme == scheme) return recipe;
@@ -77,7 +102,9 @@ Weight quantize_weight(const TensorView& weight, Scheme scheme) {
                        "quantize_weight: weight.shape must be 2-D [N, K]; got {}",
                        shape_string(weight));
   }
-  return {recipe.quantise(weight).codes, recipe.rule(), std::string(scheme_name(scheme))};
+  const checkpoint::Written written = recipe.quantise(weight);
+  return {written.codes, recipe.rule(), std::string(scheme_name(scheme)),
+          recipe.bitsandbytes ? written.scale : Tensor()};
 }
 
 LayerReport compare_weight(std::string_view layer, const TensorView& weight,

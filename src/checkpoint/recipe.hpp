@@ -2,6 +2,12 @@
 // How each scheme quantises a weight, and what its files hold.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
 #include "octavo/checkpoint.hpp"
 
 namespace octavo::checkpoint {
@@ -22,6 +28,15 @@ struct Recipe {
   ScaleGrid grid;
   bool bitsandbytes = false;  ///< a scale of shape [N], and a byte that says "row-major"
 };
+
+/// The bytes of a row-major tensor.
+std::vector<std::byte> bytes_of(const Tensor& tensor);
+
+/// What a file of that scheme holds beside the codes [n, k] of a layer; `scale` gives what
+/// Written::scale is when its turn comes.
+std::vector<TensorToWrite> tensors_beside(const Recipe& recipe, const std::string& layer,
+                                          std::int64_t n, std::int64_t k,
+                                          std::function<Tensor()> scale);
 
 /// The row of a scheme. Throws Error (invalid_argument).
 const Recipe& recipe_of(const char* operation, Scheme scheme);

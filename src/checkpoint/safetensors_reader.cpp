@@ -2,6 +2,7 @@
 // Opening a file and reading its tensors.
 #include <algorithm>
 #include <array>
+#include <functional>
 
 #include "checkpoint/file.hpp"
 #include "checkpoint/impl.hpp"
@@ -22,6 +23,21 @@ std::size_t likeness(std::string_view a, std::string_view b) noexcept {
   const auto tail = std::mismatch(
       a.rbegin(), a.rbegin() + static_cast<std::ptrdiff_t>(shorter - front), b.rbegin());
   return front + static_cast<std::size_t>(tail.first - a.rbegin());
+}
+
+template <class Names, class Project>
+std::string nearest_among(const Names& names, Project project, std::string_view name) {
+  std::string_view best;
+  std::size_t most = 0;
+  for (const auto& each : names) {
+    const std::string_view candidate = std::invoke(project, each);
+    const std::size_t score = likeness(candidate, name);
+    if (score > most) {
+      most = score;
+      best = candidate;
+    }
+  }
+  return most == 0 ? "" : fmt::format(" (nearest: {})", in_quotes(best));
 }
 
 Header read_header(const InputFile& file) {
@@ -45,16 +61,11 @@ std::span<std::byte> memory(const Tensor& tensor) {
 namespace checkpoint {
 
 std::string nearest_name(const Header& header, std::string_view name) {
-  const TensorEntry* best = nullptr;
-  std::size_t most = 0;
-  for (const TensorEntry& e : header.entries) {
-    const std::size_t score = likeness(e.name, name);
-    if (score > most) {
-      most = score;
-      best = &e;
-    }
-  }
-  return best == nullptr ? "" : fmt::format(" (nearest: {})", in_quotes(best->name));
+  return nearest_among(header.entries, &TensorEntry::name, name);
+}
+
+std::string nearest_name(const std::vector<std::string>& names, std::string_view name) {
+  return nearest_among(names, std::identity(), name);
 }
 
 }  // namespace checkpoint

@@ -43,4 +43,6 @@ std::string json_string(const char* operation, std::string_view text) {
   }
 }
 
+std::string json_number(double value) { return nlohmann::json(value).dump(); }
+
 }  // namespace octavo::checkpoint

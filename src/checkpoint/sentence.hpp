@@ -37,6 +37,8 @@ std::string in_quotes(std::string_view name);
 
 /// A string as JSON. Throws Error (invalid_argument) for one that is not UTF-8.
 std::string json_string(const char* operation, std::string_view text);
+/// A finite number as JSON, with a fraction: "6.0".
+std::string json_number(double value);
 
 /// "[4, 8]"
 std::string shape_text(std::span<const std::int64_t> shape);

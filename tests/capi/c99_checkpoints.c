@@ -113,6 +113,38 @@ static void quantise(const char* from, const char* to) {
   octavo_report_release(report);
 }
 
+/* Columns 0 and 2 of "layer" stay in float, and none is found by magnitude. */
+static void quantise_with_outliers(const char* from, const char* to) {
+  const int64_t columns[] = {0, 2};
+  octavo_outlier_columns list = {"layer", columns, 2};
+  octavo_quantize_file_options options = octavo_quantize_file_options_init();
+  octavo_checkpoint* file = NULL;
+  octavo_weight* weight = NULL;
+  octavo_activation rule = octavo_activation_init();
+  const char *key = NULL, *value = NULL;
+
+  options.scheme = OCTAVO_LLM_INT8;
+  options.outlier_columns = &list;
+  options.outlier_columns_count = 1;
+  options.has_outlier_threshold = 1;
+  options.whole_columns = 1;
+  CHECK(octavo_quantize_file(from, to, &options, NULL));
+  CHECK(octavo_checkpoint_open(to, &file));
+  CHECK(octavo_checkpoint_metadata(file, 1, &key, &value));
+  EXPECT(strstr(value,
+                "\"llm_int8_threshold\":0.0,\"llm_int8_whole_columns\":true,"
+                "\"llm_int8_outlier_columns\":{\"layer\":[0,2]}") != NULL);
+  CHECK(octavo_checkpoint_weight(file, "layer", &weight));
+  CHECK(octavo_weight_activation(weight, &rule));
+  EXPECT(rule.outlier_threshold == 0);
+  octavo_weight_release(weight);
+  octavo_checkpoint_release(file);
+
+  list.layer = "lawyer";
+  EXPECT(octavo_quantize_file(from, to, &options, NULL) == OCTAVO_INVALID_ARGUMENT);
+  EXPECT(strstr(octavo_last_error(), "got 'lawyer' (nearest: 'layer')") != NULL);
+}
+
 static void multiply(const char* path) {
   const float x[] = {127, -64, 2, 1, 127, 0};
   const octavo_view x_view = octavo_view_of(x, OCTAVO_FLOAT32, 2, kShape);
@@ -174,6 +206,7 @@ void test_checkpoints(const char* folder) {
   read(original);
   quantise(original, quantised);
   multiply(quantised);
+  quantise_with_outliers(original, quantised);
   in_memory();
   remove(original);
   remove(quantised);

@@ -225,6 +225,28 @@ TEST(CApiStructs, EnumeratorsAndFlagsOutOfRange) {
          o.scheme = 4;
          return octavo_quantize_file("in", "out", &o, nullptr);
        }},
+      {"quantize_file: outlier_columns must have a count of at least 0; got -1",
+       [] {
+         octavo_quantize_file_options o = octavo_quantize_file_options_init();
+         o.outlier_columns_count = -1;
+         return octavo_quantize_file("in", "out", &o, nullptr);
+       }},
+      {"quantize_file: outlier_columns[0].columns must not be null",
+       [] {
+         const octavo_outlier_columns list{"layer", nullptr, 1};
+         octavo_quantize_file_options o = octavo_quantize_file_options_init();
+         o.outlier_columns = &list;
+         o.outlier_columns_count = 1;
+         return octavo_quantize_file("in", "out", &o, nullptr);
+       }},
+      {"quantize_file: outlier_columns[0].layer must not be null",
+       [] {
+         const octavo_outlier_columns list{nullptr, nullptr, 0};
+         octavo_quantize_file_options o = octavo_quantize_file_options_init();
+         o.outlier_columns = &list;
+         o.outlier_columns_count = 1;
+         return octavo_quantize_file("in", "out", &o, nullptr);
+       }},
       {"quantize_weight: scheme must be in [0, 3]; got 4",
        [&] {
          octavo_weight* weight = nullptr;

@@ -191,6 +191,45 @@ TEST_F(Cli, QuantizeIgnoresAndStaysQuiet) {
   EXPECT_EQ(std::vector<std::string>{"up"}, open_checkpoint(path("out")).quantized_layers());
 }
 
+TEST_F(Cli, QuantizeTakesOutlierColumns) {
+  std::ofstream(path("lists")) << R"({"up": [1, 7], "down": [0]})";
+  const Outcome got =
+      octavo({"quantize", model(), path("out"), "--scheme", "llm-int8", "--outlier-columns",
+              path("lists"), "--threshold", "0", "--whole-columns"});
+  EXPECT_EQ(0, got.exit) << got.err;
+  const Checkpoint file = open_checkpoint(path("out"));
+  const ActivationQuant up = *file.weight("up").activation;
+  EXPECT_EQ(2, up.outlier_columns.numel());
+  EXPECT_EQ(7, up.outlier_columns.data_as<std::int64_t>()[1]);
+  EXPECT_EQ(0.0F, up.outlier_threshold);
+  EXPECT_TRUE(up.whole_columns);
+  EXPECT_EQ(1, file.weight("down").activation->outlier_columns.numel());
+}
+
+TEST_F(Cli, QuantizeRefusesOutlierColumnsThatAreNone) {
+  const std::string in = model();
+  const auto expect = [&](int exit, const char* fragment, const char* text,
+                          const char* scheme = "llm-int8") {
+    std::ofstream(path("lists")) << text;
+    expect_failure(
+        exit, fragment,
+        {"quantize", in, path("out"), "--scheme", scheme, "--outlier-columns", path("lists")});
+    EXPECT_FALSE(std::filesystem::exists(path("out")));
+  };
+  expect(3, "must hold a JSON object with a list for each layer; got text that is no JSON", "{");
+  expect(3, "must hold a JSON object with a list for each layer; got array", "[1]");
+  expect(3, "must hold a list of integers for layer 'up'; got 3", R"({"up": 3})");
+  expect(3, "must hold a list of integers for layer 'up'; got [1.5]", R"({"up": [1.5]})");
+  expect(3, "outlier_columns of layer 'up' must ascend in [0, 8); got 8", R"({"up": [8]})");
+  expect(3, "must name layers that are quantised; got 'app' (nearest: 'up')", R"({"app": [1]})");
+  expect(3, "scheme must be llm-int8 for outlier_columns", R"({"up": [1]})", "W8A8");
+  expect_failure(
+      4, "must be readable; got No such file",
+      {"quantize", in, path("out"), "--scheme=llm-int8", "--outlier-columns", path("none")});
+  expect_failure(2, "--threshold",
+                 {"quantize", in, path("out"), "--scheme=llm-int8", "--threshold", "six"});
+}
+
 TEST_F(Cli, QuantizeSpeaksJson) {
   const Outcome got = octavo({"quantize", model(), path("out"), "--scheme", "llm-int8", "--json"});
   EXPECT_EQ(0, got.exit);

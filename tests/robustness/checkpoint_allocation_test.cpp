@@ -23,6 +23,10 @@ std::vector<std::byte> float_bytes(std::size_t count) {
   return bytes;
 }
 
+std::vector<std::byte> bytes_of(std::size_t count, int value) {
+  return std::vector<std::byte>(count, static_cast<std::byte>(value));
+}
+
 // A folder with a small float model and its four quantised forms.
 class Models {
  public:
@@ -34,6 +38,11 @@ class Models {
          {Scheme::int8_dynamic, Scheme::fp8_dynamic, Scheme::fp8_block, Scheme::llm_int8}) {
       quantize_file(path("float32"), path(std::string(scheme_name(scheme))), {.scheme = scheme});
     }
+    // As bitsandbytes saved layers of one tile after a forward pass.
+    write_safetensors(path("tiled"),
+                      {{"a.dense.weight", "I8", {8, 32}, [] { return bytes_of(256, 1); }},
+                       {"a.dense.SCB", "F32", {6}, [] { return float_bytes(6); }},
+                       {"a.dense.weight_format", "U8", {}, [] { return bytes_of(1, 2); }}});
   }
   Models(const Models&) = delete;
   Models& operator=(const Models&) = delete;
@@ -75,6 +84,10 @@ std::vector<EntryPoint> entry_points() {
     };
   };
   const auto to_write = std::make_shared<std::vector<TensorToWrite>>();
+  const auto shards = std::make_shared<std::vector<Weight>>();
+  const auto layers = std::make_shared<std::vector<LayerToWrite>>();
+  const QuantizeFileOptions outliers{.scheme = Scheme::llm_int8,
+                                     .outlier_columns = {{"a.dense", {0, 2}}}};
   const QuantizeFileOptions options{.scheme = Scheme::fp8_block, .ignore = {"b.dense"}};
   return {
       {"OpenAndReadTensors",
@@ -93,6 +106,23 @@ std::vector<EntryPoint> entry_points() {
        [=] { *to_write = Models::tensors(); }},
       {"QuantizeFile", [=, in = models().path("float32"), out = models().path("again")](
                            C) { (void)quantize_file(in, out, options); }},
+      {"QuantizeFileWithOutlierColumns",
+       [=, in = models().path("float32"), out = models().path("again")](C) {
+         (void)quantize_file(in, out, outliers);
+         (void)open_checkpoint(out).weight("a.dense");
+       }},
+      {"FuseAndWriteCheckpoint",
+       [=, out = models().path("again")](C) {
+         (void)fuse(*shards);
+         write_checkpoint(out, *layers);
+       },
+       [=, in = models().path("llm-int8")] {
+         const Weight weight = open_checkpoint(in).weight("a.dense");
+         *shards = {weight, weight};
+         *layers = {{"a", weight}, {"b", fuse(*shards)}};
+       }},
+      {"ReadTiledCodes",
+       [in = models().path("tiled")](C) { (void)open_checkpoint(in).weight("a.dense"); }},
   };
 }
 

@@ -5,10 +5,16 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
+#include <fstream>
 #include <iterator>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "commands.hpp"
@@ -26,6 +32,9 @@ struct Arguments {
   std::string in, out;
   std::string scheme;
   std::vector<std::string> ignore;
+  std::string outlier_columns;  ///< a file
+  std::optional<float> threshold;
+  bool whole_columns = false;
   bool json = false;
   bool quiet = false;
 };
@@ -132,12 +141,46 @@ void print_report(const Arguments& arguments, Scheme scheme, const QuantizeRepor
   table.print();
 }
 
+[[noreturn]] void refuse_lists(const std::string& path, Code code, std::string_view rule,
+                               std::string_view got) {
+  throw Error(Status(code, fmt::format("quantize: file '{}' must {}; got {}", printable(path), rule,
+                                       printable(got))));
+}
+
+/// {"layer": [columns], ...}; whether the layers are there is quantize_file's to say.
+std::map<std::string, std::vector<std::int64_t>> read_outlier_columns(const std::string& path) {
+  std::map<std::string, std::vector<std::int64_t>> lists;
+  if (path.empty()) return lists;
+  std::ifstream file(path);
+  if (!file) refuse_lists(path, Code::unavailable, "be readable", std::strerror(errno));
+  const Json json = Json::parse(file, nullptr, false);
+  if (!json.is_object()) {
+    refuse_lists(path, Code::corrupt_data, "hold a JSON object with a list for each layer",
+                 json.is_discarded() ? "text that is no JSON" : json.type_name());
+  }
+  for (const auto& [layer, columns] : json.items()) {
+    const bool integers = columns.is_array() && std::ranges::all_of(columns, [](const Json& value) {
+                            return value.is_number_integer();
+                          });
+    if (!integers) {
+      refuse_lists(path, Code::corrupt_data,
+                   fmt::format("hold a list of integers for layer '{}'", printable(layer)),
+                   columns.dump());
+    }
+    columns.get_to(lists[layer]);
+  }
+  return lists;
+}
+
 int run(const Arguments& arguments) {
   const Scheme scheme = *scheme_from_name(arguments.scheme);
   ProgressBar bar(!arguments.quiet);
   const QuantizeFileOptions options{
       .scheme = scheme,
       .ignore = arguments.ignore,
+      .outlier_columns = read_outlier_columns(arguments.outlier_columns),
+      .outlier_threshold = arguments.threshold,
+      .whole_columns = arguments.whole_columns,
       .progress = [&bar](std::int64_t done, std::int64_t total) { bar.update(done, total); }};
   const QuantizeReport report = quantize_file(arguments.in, arguments.out, options);
   bar.clear();
@@ -172,6 +215,15 @@ Run add_quantize(CLI::App& command) {
                   "name; may be given again")
       ->take_all()
       ->expected(1);
+  command.add_option("--outlier-columns", arguments->outlier_columns,
+                     "llm-int8: a JSON file {\"layer\": [columns], ...} of activation columns that "
+                     "stay in float whatever they hold");
+  command.add_option(
+      "--threshold", arguments->threshold,
+      "llm-int8: columns with an element of that magnitude stay in float (6); 0: only "
+      "those of --outlier-columns");
+  command.add_flag("--whole-columns", arguments->whole_columns,
+                   "llm-int8: all of an outlier column stays out of the statistics of rows");
   command.add_flag("--json", arguments->json, "Print one JSON object per layer and a summary");
   command.add_flag("--quiet", arguments->quiet, "No progress bar and no summary");
   command.footer(
