@@ -200,7 +200,7 @@ def test_compiled(trains, warm):
 
 def test_explain():
     layer = frozen()
-    assert "LLM.int8" in str(layer.explain(activations(4, 70)))
+    assert "columns with an element of 6 and more" in str(layer.explain(activations(4, 70)))
 
 
 def test_the_layer_of_octavo_torch_trains_and_takes_columns():

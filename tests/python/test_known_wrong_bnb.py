@@ -34,7 +34,7 @@ def products(x, w, threshold=0.0, training=False, **options):
 
 
 def relative(got, exact):
-    return float((got.double() - exact).norm() / exact.norm())
+    return float((got.detach().double() - exact.detach()).norm() / exact.detach().norm())
 
 
 def rounded(value):

@@ -8,6 +8,7 @@ import torch
 
 from .. import _octavo
 from .._octavo import PackedWeight, Quantized
+from ..torch._linear import handle_of
 
 # Attributes of bitsandbytes before 0.45 that code for TGI and vLLM still reads.
 _GONE = frozenset({"CxB", "CxBt", "formatB", "_tile_indices"})
@@ -93,6 +94,7 @@ class MatmulLtState:
         self._absmax = SCB
         self._packed: PackedWeight | None = None
         self._rule: tuple[Any, ...] | None = None  # of the packed weight
+        self.handle = 0  # its number in operators
         self._source: tuple[Any, ...] | None = None  # the float weight that the codes are of
 
     def __getattr__(self, name):
@@ -131,7 +133,7 @@ class MatmulLtState:
 
     @property
     def out_features(self) -> int:
-        return self._packed.n if self._packed is not None else self._codes.shape[0]
+        return self._absmax.shape[0]
 
     @property
     def in_features(self) -> int:
@@ -164,12 +166,21 @@ class MatmulLtState:
             self._packed = _octavo.pack(Quantized(self._codes, scale, None, 1, 0).T, activation="int8",
                                         llm_int8=True)
             self._codes, self._rule = None, None
-        rule = (self.threshold, self.whole_columns, self.outlier_columns)
-        if self._rule is None or self._rule[:2] != rule[:2] or self._rule[2] is not rule[2]:
+        if not self.packed_fits:
             self._packed = self._packed.with_llm_int8(self.threshold, whole_columns=self.whole_columns,
                                                       outlier_columns=self.outlier_columns)
-            self._rule = rule
+            self._rule = self.threshold, self.whole_columns, self.outlier_columns
+            self.handle = handle_of(self._packed)
         return self._packed
+
+    @property
+    def packed_fits(self) -> bool:
+        """Whether there is a packed weight with this state's rule."""
+        if self._packed is None or self._rule is None:
+            return False
+        threshold, whole_columns, columns = self._rule
+        return (threshold == self.threshold and whole_columns == self.whole_columns
+                and columns is self.outlier_columns)
 
     def pool(self) -> GlobalOutlierPooler | None:
         if not self.use_pool:

@@ -58,7 +58,7 @@ def _mixed_scaled_mm(A, CA, CB, SCA, SCB, outlier_cols=None, bias=None):
     out = _octavo.int8_mixed_scaled_mm(A, CA, CB, SCA, SCB, outlier_cols, bias)
     if outlier_cols is None or outlier_cols.numel() == 0:
         return out, A.new_empty(0)
-    return out, A.reshape(-1, A.shape[-1])[:, outlier_cols]
+    return out, A.detach().reshape(-1, A.shape[-1])[:, outlier_cols]
 
 
 def _mixed_scaled_mm_fake(A, CA, CB, SCA, SCB, outlier_cols=None, bias=None):

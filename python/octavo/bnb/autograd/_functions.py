@@ -5,7 +5,6 @@ import torch
 
 from ... import _octavo
 from ...torch import _int8
-from ...torch._linear import handle_of
 from ...torch._linear import linear as _packed_operator
 from .._state import GlobalOutlierPooler, MatmulLtState
 
@@ -194,9 +193,8 @@ def _traced(A, B, out, bias, state):
         raise ValueError("matmul: out and state.use_pool must be absent under torch.compile; got one")
     _check("matmul", A, B, state)
     frozen = state.quantized and not state.has_fp16_weights
-    if frozen and state._packed is not None:
-        weight = state.packed()
-        return _packed_operator(A, bias, None, handle_of(weight), weight.n, state.batch_invariant, None)
+    if frozen and state.packed_fits:
+        return _packed_operator(A, bias, None, state.handle, state.out_features, state.batch_invariant, None)
     if frozen:
         codes, absmax, weight = state.CB, state.SCB, None
     else:
