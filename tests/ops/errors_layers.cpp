@@ -22,7 +22,7 @@ std::function<void()> loading(const char* scheme, const LinearTensors& tensors,
 std::function<void()> with_widths(const LinearTensors& tensors, const Widths& widths) {
   return [=] { (void)w8a8_weight("fp8-dynamic", tensors, {.logical_widths = widths}); };
 }
-std::function<void()> multiplying(const Tensor& a, const Tensor& b,
+std::function<void()> multiplying(const TensorView& a, const TensorView& b,
                                   const std::function<void(bnb::MatmulLtState&)>& configure) {
   return [=] {
     bnb::MatmulLtState state;
