@@ -41,18 +41,17 @@ nb::object activation_of(const std::optional<ActivationQuant>& activation);
 template <auto Body>
 void define_pack(nb::module_& m, const char* name, const char* doc) {
   using H = nb::handle;
-  const auto call = [](H weight, H scale, H granularity, H activation,
-                       const std::string& activation_granularity, bool azp, double scale_ub,
-                       double min_scale, double qmax, const std::string& rounding,
-                       double static_scale, std::int32_t static_azp, bool llm_int8,
-                       double outlier_threshold, bool whole_columns, H outlier_columns,
-                       const std::optional<std::string>& backend) {
-    return Body(weight, scale, granularity,
-                {activation, activation_granularity, azp, scale_ub, min_scale, qmax, rounding,
-                 static_scale, static_azp, llm_int8, outlier_threshold, whole_columns,
-                 outlier_columns},
-                backend);
-  };
+  const auto call =
+      [](H weight, H scale, H granularity, H activation, const std::string& activation_granularity,
+         bool azp, double scale_ub, double min_scale, double qmax, const std::string& rounding,
+         double static_scale, std::int32_t static_azp, bool llm_int8, double outlier_threshold,
+         bool whole_columns, H outlier_columns, const std::optional<std::string>& backend) {
+        return Body(
+            weight, scale, granularity,
+            {activation, activation_granularity, azp, scale_ub, min_scale, qmax, rounding,
+             static_scale, static_azp, llm_int8, outlier_threshold, whole_columns, outlier_columns},
+            backend);
+      };
   m.def(name, call, nb::arg("weight"), nb::arg("scale") = nb::borrow(undefined_object),
         nb::kw_only(), nb::arg("granularity").none() = nb::none(),
         nb::arg("activation").none() = nb::none(), nb::arg("activation_granularity") = "token",
@@ -60,7 +59,8 @@ void define_pack(nb::module_& m, const char* name, const char* doc) {
         nb::arg("min_scale") = 0.0, nb::arg("qmax") = 0.0, nb::arg("rounding") = "none",
         nb::arg("static_scale") = 0.0, nb::arg("static_azp") = 0, nb::arg("llm_int8") = false,
         nb::arg("outlier_threshold") = 0.0, nb::arg("whole_columns") = false,
-        nb::arg("outlier_columns").none() = nb::none(), nb::arg("backend").none() = nb::none(), doc);
+        nb::arg("outlier_columns").none() = nb::none(), nb::arg("backend").none() = nb::none(),
+        doc);
 }
 
 }  // namespace octavo::python
