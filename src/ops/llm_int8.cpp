@@ -6,9 +6,11 @@
 #include <array>
 #include <string>
 
+#include "core/convert.hpp"
 #include "core/element.hpp"
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
+#include "core/parallel.hpp"
 #include "ops/lower.hpp"
 #include "ops/run.hpp"
 
@@ -217,6 +219,28 @@ Result<Product> scaled_product(const Site& site, const TensorView& codes, const 
   return p;
 }
 
+// (acc * row) * cols + bias, each step rounded, of a row.
+void dequantise_row(const TensorView& acc, std::int64_t i, float row, const float* cols,
+                    const float* bias, const TensorView& out) noexcept {
+  std::array<float, 512> t;
+  const auto size = static_cast<std::int64_t>(t.size());
+  for (std::int64_t begin = 0; begin < acc.shape[1]; begin += size) {
+    const std::int64_t count = std::min(size, acc.shape[1] - begin);
+    load_row(acc.dtype, acc.at(i * acc.strides[0] + begin * acc.strides[1]), acc.strides[1], count,
+             t.data());
+    for (std::int64_t j = 0; j < count; ++j) {
+      float& x = t[static_cast<std::size_t>(j)];
+      x *= row;
+      x *= cols[begin + j];
+    }
+    if (bias != nullptr) {
+      for (std::int64_t j = 0; j < count; ++j) t[static_cast<std::size_t>(j)] += bias[begin + j];
+    }
+    store_row(out.dtype, t.data(), count, out.at(i * out.strides[0] + begin), 1,
+              Overflow::saturate);
+  }
+}
+
 Status check_originals(const char* operation, const TensorView& a, const TensorView& codes,
                        const TensorView& weight, const TensorView& w) {
   const auto same_shape = [](const TensorView& x, const TensorView& y) {
@@ -295,7 +319,7 @@ Tensor int8_linear_matmul(const TensorView& a, const TensorView& w, const Tensor
 
 Tensor int8_mm_dequant(const TensorView& acc, const TensorView& row_absmax,
                        const TensorView& col_absmax, const TensorView& bias, DType out_dtype,
-                       const ExecContext&) {
+                       const ExecContext& context) {
   constexpr const char* kName = "int8_mm_dequant";
   return at_edge(kName, [&]() -> Result<Tensor> {
     OCTAVO_TRY(check_given(kName, "acc", acc));
@@ -313,16 +337,17 @@ Tensor int8_mm_dequant(const TensorView& acc, const TensorView& row_absmax,
     OCTAVO_TRY_ASSIGN(const Tensor sa, scales_of(kName, row_absmax));
     OCTAVO_TRY_ASSIGN(const Tensor sb, scales_of(kName, col_absmax));
     OCTAVO_TRY_ASSIGN(const Tensor out, Tensor::try_empty(kName, out_dtype, acc.dims()));
-    const FloatEnvironment environment;
-    for (std::int64_t i = 0; i < m; ++i) {
-      for (std::int64_t j = 0; j < n; ++j) {
-        float t = load_float(rows.view, i, j);
-        t *= sa.data_as<float>()[i];
-        t *= sb.data_as<float>()[j];
-        if (b.defined()) t += load_float(b.dtype, b.data, j * b.strides[0]);
-        store_float(out_dtype, out.data(), i * n + j, t, Overflow::saturate);
-      }
-    }
+    const std::array<std::int64_t, 1> width{b.defined() ? n : 0};
+    OCTAVO_TRY_ASSIGN(const Tensor added, Tensor::try_empty(kName, DType::float32, width));
+    if (b.defined()) load_row(b.dtype, b.data, b.strides[0], n, added.data_as<float>());
+    const TensorView target(out.data(), out_dtype, {m, n});
+    for_each_band(context, bands_of(context, m, m * n), m,
+                  [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+                    for (std::int64_t i = begin; i < end; ++i) {
+                      dequantise_row(rows.view, i, sa.data_as<float>()[i], sb.data_as<float>(),
+                                     b.defined() ? added.data_as<float>() : nullptr, target);
+                    }
+                  });
     return out;
   });
 }
@@ -363,7 +388,7 @@ Tensor int8_mixed_scaled_mm(const TensorView& a, const TensorView& codes, const 
 }
 
 Tensor int8_vectorwise_dequant(const TensorView& codes, const TensorView& row_absmax,
-                               const ExecContext&) {
+                               const ExecContext& context) {
   constexpr const char* kName = "int8_vectorwise_dequant";
   return at_edge(kName, [&]() -> Result<Tensor> {
     OCTAVO_TRY(check_codes(kName, "codes", codes, 0));
@@ -371,13 +396,12 @@ Tensor int8_vectorwise_dequant(const TensorView& codes, const TensorView& row_ab
     OCTAVO_TRY(check_statistic(kName, "row_absmax", row_absmax, rows.view.shape[0]));
     OCTAVO_TRY_ASSIGN(const Tensor scale, scales_of(kName, row_absmax));
     OCTAVO_TRY_ASSIGN(const Tensor out, Tensor::try_empty(kName, DType::float32, codes.dims()));
-    const FloatEnvironment environment;
-    const std::int64_t k = rows.view.shape[1];
-    for (std::int64_t i = 0; i < rows.view.shape[0]; ++i) {
-      for (std::int64_t j = 0; j < k; ++j) {
-        out.data_as<float>()[i * k + j] = load_float(rows.view, i, j) * scale.data_as<float>()[i];
-      }
-    }
+    OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kName, nullptr));
+    RescaleProblem r;
+    r.source = rows.view;
+    r.scales[0] = {ScaleView::Kind::tensor, 1.0F, as_column(scale), 1, kWholeExtent, 0, 0};
+    r.out = TensorView(out.data(), DType::float32, {rows.view.shape[0], rows.view.shape[1]});
+    backend->rescale(r, context);
     return out;
   });
 }
