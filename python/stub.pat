@@ -72,13 +72,13 @@ _octavo\.cpu_features$:
 _octavo\.int8_vectorwise_quant$:
     \from octavo._typing import Tensor
     \from typing import Any
-    def int8_vectorwise_quant(a: Tensor, threshold: float = 0.0, whole_columns: bool = False) -> tuple[Any, Any, Any]:
+    def int8_vectorwise_quant(a: Tensor, threshold: float = 0.0, whole_columns: bool = False, by_element: bool = False, outlier_columns: Any = None) -> tuple[Any, Any, Any]:
         \doc
 
 _octavo\.int8_double_quant$:
     \from octavo._typing import Tensor
     \from typing import Any
-    def int8_double_quant(a: Tensor, threshold: float = 0.0, whole_columns: bool = False) -> tuple[Any, Any, Any, Any, Any]:
+    def int8_double_quant(a: Tensor, threshold: float = 0.0, whole_columns: bool = False, by_element: bool = False, outlier_columns: Any = None) -> tuple[Any, Any, Any, Any, Any]:
         \doc
 
 _octavo\.int8_linear_matmul$:

@@ -12,23 +12,37 @@
 namespace octavo::python {
 namespace {
 
-VectorwiseOptions options_of(double threshold, bool whole_columns) noexcept {
-  return {.threshold = static_cast<float>(threshold), .whole_columns = whole_columns};
-}
+// The options of both quantisers, and the columns that they look at.
+struct Options {
+  VectorwiseOptions options;
+  Tensor columns;
 
-nb::tuple vectorwise_quant(nb::handle a, double threshold, bool whole_columns) {
+  Options(const Call& call, double threshold, bool whole_columns, bool by_element,
+          nb::handle outlier_columns)
+      : columns(parse_columns(outlier_columns, call.operation())) {
+    options.threshold = static_cast<float>(threshold);
+    options.whole_columns = whole_columns;
+    options.by_element = by_element;
+    options.outlier_columns = columns;
+  }
+};
+
+nb::tuple vectorwise_quant(nb::handle a, double threshold, bool whole_columns, bool by_element,
+                           nb::handle outlier_columns) {
   Call call("int8_vectorwise_quant");
   const TensorView view = call.tensor(a, "a");
-  const VectorwiseQuant q = unlocked(
-      [&] { return int8_vectorwise_quant(view, options_of(threshold, whole_columns), context()); });
+  const Options o(call, threshold, whole_columns, by_element, outlier_columns);
+  const VectorwiseQuant q =
+      unlocked([&] { return int8_vectorwise_quant(view, o.options, context()); });
   return nb::make_tuple(call.give(q.codes), call.give(q.row_absmax), call.give(q.outlier_cols));
 }
 
-nb::tuple double_quant(nb::handle a, double threshold, bool whole_columns) {
+nb::tuple double_quant(nb::handle a, double threshold, bool whole_columns, bool by_element,
+                       nb::handle outlier_columns) {
   Call call("int8_double_quant");
   const TensorView view = call.tensor(a, "a");
-  const DoubleQuant q = unlocked(
-      [&] { return int8_double_quant(view, options_of(threshold, whole_columns), context()); });
+  const Options o(call, threshold, whole_columns, by_element, outlier_columns);
+  const DoubleQuant q = unlocked([&] { return int8_double_quant(view, o.options, context()); });
   return nb::make_tuple(call.give(q.row_codes), call.give(q.col_codes), call.give(q.row_absmax),
                         call.give(q.col_absmax), call.give(q.outlier_cols));
 }
@@ -152,10 +166,12 @@ nb::object vectorwise_dequant(nb::handle codes, nb::handle row_absmax) {
 void bind_llm_int8(nb::module_& m) {
   const nb::object none = nb::none();
   m.def("int8_vectorwise_quant", vectorwise_quant, nb::arg("a"), nb::arg("threshold") = 0.0,
-        nb::arg("whole_columns") = false,
+        nb::arg("whole_columns") = false, nb::arg("by_element") = false,
+        nb::arg("outlier_columns").none() = none,
         "(codes, row_absmax, outlier_cols) of A [..., K], specification section 8.");
   m.def("int8_double_quant", double_quant, nb::arg("a"), nb::arg("threshold") = 0.0,
-        nb::arg("whole_columns") = false,
+        nb::arg("whole_columns") = false, nb::arg("by_element") = false,
+        nb::arg("outlier_columns").none() = none,
         "(row_codes, col_codes, row_absmax, col_absmax, outlier_cols) of one matrix.");
   m.def("int8_linear_matmul", linear_matmul, nb::arg("a"), nb::arg("w"),
         nb::arg("out").none() = none,

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// LLM.int8(): quantisers and products under bitsandbytes' names.
+// LLM.int8(): products under bitsandbytes' names.
 #include "octavo/llm_int8.hpp"
 
 #include <algorithm>
 #include <array>
 #include <string>
 
+#include "core/convert.hpp"
 #include "core/element.hpp"
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
+#include "core/parallel.hpp"
 #include "ops/lower.hpp"
 #include "ops/run.hpp"
 
@@ -70,94 +72,12 @@ Result<Tensor> scales_of(const char* operation, const TensorView& absmax) {
   return scale;
 }
 
-// A call of a backend's quantiser, and what it is given to list columns in.
-struct VectorwiseRun {
-  VectorwiseProblem q;
-  Tensor flags, columns;
-  std::int64_t count = 0;
-
-  Status run(const char* operation, const ExecContext& context) {
-    OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(operation, nullptr));
-    return backend->vectorwise(q, context);
-  }
-  /// The columns; undefined where none were asked for.
-  Tensor found() const {
-    if (!columns.defined()) return {};
-    return Tensor::adopt(std::make_shared<Tensor>(columns), columns.view().slice(0, 0, count));
-  }
-};
-
-// By row, as the options say.
-Status prepare(const char* operation, const TensorView& rows, const VectorwiseOptions& o,
-               const TensorView& codes, const TensorView& absmax, VectorwiseRun& run) {
-  VectorwiseProblem& q = run.q;
-  q.x = rows;
-  q.threshold = o.threshold;
-  q.whole_columns = o.whole_columns;
-  q.by_element = o.by_element;
-  q.fixed_columns = o.outlier_columns;
-  q.codes = codes;
-  q.absmax = absmax;
-  if (o.threshold == 0.0F && !o.outlier_columns.defined()) return {};
-  const std::array<std::int64_t, 1> extent{rows.shape[1]};
-  OCTAVO_TRY_ASSIGN(run.flags, Tensor::try_empty(operation, DType::uint8, extent));
-  OCTAVO_TRY_ASSIGN(run.columns, Tensor::try_empty(operation, DType::int64, extent));
-  q.column_flags = run.flags.data_as<std::uint8_t>();
-  q.columns = run.columns.data_as<std::int64_t>();
-  q.column_count = &run.count;
-  return {};
-}
-
-// By column: the codes of these rows of the transposed matrix are 0.
-VectorwiseProblem by_column(const VectorwiseRun& by_row, const TensorView& codes,
-                            const TensorView& absmax) {
-  VectorwiseProblem q;
-  q.x = by_row.q.x.transposed();
-  q.threshold = by_row.q.threshold;
-  q.codes = codes.transposed();
-  q.absmax = absmax;
-  q.zero_rows = by_row.q.column_flags;
-  return q;
-}
-
-// Flags of the listed columns alone.
-void flag_listed(const VectorwiseRun& run, const TensorView& columns) {
-  std::fill_n(run.q.column_flags, run.q.x.shape[1], std::uint8_t{0});
-  for (std::int64_t i = 0; i < columns.shape[0]; ++i) {
-    run.q.column_flags[load_int(columns.dtype, columns.data, i * columns.strides[0])] = 1;
-  }
-}
-
-Status check_options(const char* operation, const VectorwiseOptions& o, const TensorView& a) {
-  if (!(o.threshold >= 0.0F)) {
-    return fail(Code::invalid_argument, "{}: threshold must be at least 0; got {}", operation,
-                o.threshold);
-  }
-  if (!o.outlier_columns.defined()) return {};
-  return check_columns(operation, "outlier_columns", o.outlier_columns, last_extent(a), "a");
-}
-
 TensorView as_column(const Tensor& vector) {
   TensorView v = vector.view();
   v.rank = 2;
   v.shape = {vector.numel(), 1};
   v.strides = {1, 1};
   return v;
-}
-
-// Codes in the shape of the input, and the matrix they are.
-struct CodesOut {
-  Tensor tensor;
-  TensorView matrix;
-};
-Result<CodesOut> codes_like(const char* operation, const TensorView& a, std::int64_t rows) {
-  CodesOut codes;
-  OCTAVO_TRY_ASSIGN(codes.tensor, Tensor::try_empty(operation, DType::int8, a.dims()));
-  codes.matrix = codes.tensor.view();
-  codes.matrix.rank = 2;
-  codes.matrix.shape = {rows, last_extent(a)};
-  codes.matrix.strides = {last_extent(a), 1};
-  return codes;
 }
 
 // A product of codes [..., K] with w [N, K], lowered; the output keeps A's leading dimensions.
@@ -217,6 +137,28 @@ Result<Product> scaled_product(const Site& site, const TensorView& codes, const 
   return p;
 }
 
+// (acc * row) * cols + bias, each step rounded, of a row.
+void dequantise_row(const TensorView& acc, std::int64_t i, float row, const float* cols,
+                    const float* bias, const TensorView& out) noexcept {
+  std::array<float, 512> t;
+  const auto size = static_cast<std::int64_t>(t.size());
+  for (std::int64_t begin = 0; begin < acc.shape[1]; begin += size) {
+    const std::int64_t count = std::min(size, acc.shape[1] - begin);
+    load_row(acc.dtype, acc.at(i * acc.strides[0] + begin * acc.strides[1]), acc.strides[1], count,
+             t.data());
+    for (std::int64_t j = 0; j < count; ++j) {
+      float& x = t[static_cast<std::size_t>(j)];
+      x *= row;
+      x *= cols[begin + j];
+    }
+    if (bias != nullptr) {
+      for (std::int64_t j = 0; j < count; ++j) t[static_cast<std::size_t>(j)] += bias[begin + j];
+    }
+    store_row(out.dtype, t.data(), count, out.at(i * out.strides[0] + begin), 1,
+              Overflow::saturate);
+  }
+}
+
 Status check_originals(const char* operation, const TensorView& a, const TensorView& codes,
                        const TensorView& weight, const TensorView& w) {
   const auto same_shape = [](const TensorView& x, const TensorView& y) {
@@ -236,52 +178,6 @@ Status check_originals(const char* operation, const TensorView& a, const TensorV
 
 }  // namespace
 
-VectorwiseQuant int8_vectorwise_quant(const TensorView& a, const VectorwiseOptions& o,
-                                      const ExecContext& context) {
-  constexpr const char* kName = "int8_vectorwise_quant";
-  return at_edge(kName, [&]() -> Result<VectorwiseQuant> {
-    OCTAVO_TRY(check_activations(kName, a));
-    OCTAVO_TRY(check_options(kName, o, a));
-    OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kName, a));
-    VectorwiseQuant q;
-    OCTAVO_TRY_ASSIGN(const CodesOut codes, codes_like(kName, a, rows.view.shape[0]));
-    q.codes = codes.tensor;
-    OCTAVO_TRY_ASSIGN(q.row_absmax,
-                      Tensor::try_empty(kName, DType::float32, rows.view.dims().subspan(0, 1)));
-    VectorwiseRun run;
-    OCTAVO_TRY(prepare(kName, rows.view, o, codes.matrix, as_column(q.row_absmax), run));
-    OCTAVO_TRY(run.run(kName, context));
-    q.outlier_cols = run.found();
-    return q;
-  });
-}
-
-DoubleQuant int8_double_quant(const TensorView& a, const VectorwiseOptions& o,
-                              const ExecContext& context) {
-  constexpr const char* kName = "int8_double_quant";
-  return at_edge(kName, [&]() -> Result<DoubleQuant> {
-    OCTAVO_TRY(check_activations(kName, a));
-    OCTAVO_TRY(check_options(kName, o, a));
-    OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kName, a));
-    DoubleQuant q;
-    OCTAVO_TRY_ASSIGN(const CodesOut by_row, codes_like(kName, a, rows.view.shape[0]));
-    OCTAVO_TRY_ASSIGN(const CodesOut by_col, codes_like(kName, a, rows.view.shape[0]));
-    q.row_codes = by_row.tensor;
-    q.col_codes = by_col.tensor;
-    const std::span<const std::int64_t> dims = rows.view.dims();
-    OCTAVO_TRY_ASSIGN(q.row_absmax, Tensor::try_empty(kName, DType::float32, dims.subspan(0, 1)));
-    OCTAVO_TRY_ASSIGN(q.col_absmax, Tensor::try_empty(kName, DType::float32, dims.subspan(1, 1)));
-    VectorwiseRun run;
-    OCTAVO_TRY(prepare(kName, rows.view, o, by_row.matrix, as_column(q.row_absmax), run));
-    OCTAVO_TRY(run.run(kName, context));
-    q.outlier_cols = run.found();
-    if (o.by_element && run.flags.defined()) flag_listed(run, o.outlier_columns);
-    run.q = by_column(run, by_col.matrix, as_column(q.col_absmax));
-    OCTAVO_TRY(run.run(kName, context));
-    return q;
-  });
-}
-
 Tensor int8_linear_matmul(const TensorView& a, const TensorView& w, const TensorView& out,
                           const ExecContext& context) {
   constexpr const char* kName = "int8_linear_matmul";
@@ -295,7 +191,7 @@ Tensor int8_linear_matmul(const TensorView& a, const TensorView& w, const Tensor
 
 Tensor int8_mm_dequant(const TensorView& acc, const TensorView& row_absmax,
                        const TensorView& col_absmax, const TensorView& bias, DType out_dtype,
-                       const ExecContext&) {
+                       const ExecContext& context) {
   constexpr const char* kName = "int8_mm_dequant";
   return at_edge(kName, [&]() -> Result<Tensor> {
     OCTAVO_TRY(check_given(kName, "acc", acc));
@@ -313,16 +209,17 @@ Tensor int8_mm_dequant(const TensorView& acc, const TensorView& row_absmax,
     OCTAVO_TRY_ASSIGN(const Tensor sa, scales_of(kName, row_absmax));
     OCTAVO_TRY_ASSIGN(const Tensor sb, scales_of(kName, col_absmax));
     OCTAVO_TRY_ASSIGN(const Tensor out, Tensor::try_empty(kName, out_dtype, acc.dims()));
-    const FloatEnvironment environment;
-    for (std::int64_t i = 0; i < m; ++i) {
-      for (std::int64_t j = 0; j < n; ++j) {
-        float t = load_float(rows.view, i, j);
-        t *= sa.data_as<float>()[i];
-        t *= sb.data_as<float>()[j];
-        if (b.defined()) t += load_float(b.dtype, b.data, j * b.strides[0]);
-        store_float(out_dtype, out.data(), i * n + j, t, Overflow::saturate);
-      }
-    }
+    const std::array<std::int64_t, 1> width{b.defined() ? n : 0};
+    OCTAVO_TRY_ASSIGN(const Tensor added, Tensor::try_empty(kName, DType::float32, width));
+    if (b.defined()) load_row(b.dtype, b.data, b.strides[0], n, added.data_as<float>());
+    const TensorView target(out.data(), out_dtype, {m, n});
+    for_each_band(context, bands_of(context, m, m * n), m,
+                  [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+                    for (std::int64_t i = begin; i < end; ++i) {
+                      dequantise_row(rows.view, i, sa.data_as<float>()[i], sb.data_as<float>(),
+                                     b.defined() ? added.data_as<float>() : nullptr, target);
+                    }
+                  });
     return out;
   });
 }
@@ -377,7 +274,7 @@ Quantized int8_rows(const TensorView& codes, const TensorView& row_absmax) {
 }
 
 Tensor int8_vectorwise_dequant(const TensorView& codes, const TensorView& row_absmax,
-                               const ExecContext&) {
+                               const ExecContext& context) {
   constexpr const char* kName = "int8_vectorwise_dequant";
   return at_edge(kName, [&]() -> Result<Tensor> {
     OCTAVO_TRY(check_codes(kName, "codes", codes, 0));
@@ -385,13 +282,12 @@ Tensor int8_vectorwise_dequant(const TensorView& codes, const TensorView& row_ab
     OCTAVO_TRY(check_statistic(kName, "row_absmax", row_absmax, rows.view.shape[0]));
     OCTAVO_TRY_ASSIGN(const Tensor scale, scales_of(kName, row_absmax));
     OCTAVO_TRY_ASSIGN(const Tensor out, Tensor::try_empty(kName, DType::float32, codes.dims()));
-    const FloatEnvironment environment;
-    const std::int64_t k = rows.view.shape[1];
-    for (std::int64_t i = 0; i < rows.view.shape[0]; ++i) {
-      for (std::int64_t j = 0; j < k; ++j) {
-        out.data_as<float>()[i * k + j] = load_float(rows.view, i, j) * scale.data_as<float>()[i];
-      }
-    }
+    OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kName, nullptr));
+    RescaleProblem r;
+    r.source = rows.view;
+    r.scales[0] = {ScaleView::Kind::tensor, 1.0F, as_column(scale), 1, kWholeExtent, 0, 0};
+    r.out = TensorView(out.data(), DType::float32, {rows.view.shape[0], rows.view.shape[1]});
+    backend->rescale(r, context);
     return out;
   });
 }

@@ -288,6 +288,31 @@ def test_llm_int8(rng):
                           octavo.int8_scaled_mm(a_codes, w_codes, a_absmax, w_absmax))
 
 
+def test_llm_int8_outliers_of_rules_and_calls(rng):
+    x = rng.standard_normal((3, 64)).astype(np.float32)
+    w = codes(rng, (64, 8))
+    fixed = octavo.pack(w, scales(rng, 1, 8), granularity="channel", activation="int8", llm_int8=True,
+                        outlier_threshold=2.0, whole_columns=True, outlier_columns=[1, 5])
+    assert fixed.activation["outlier_columns"] == [1, 5] and fixed.activation["whole_columns"]
+    again = pickle.loads(pickle.dumps(fixed))
+    assert again.activation == fixed.activation
+    found = [9]
+    y = octavo._octavo.linear(x, again, outlier_columns=np.array([7, 9]), columns=found)
+    assert np.array_equal(y, octavo.linear(x, fixed, outlier_columns=[7, 9]))
+    row_codes, _, columns = octavo.int8_vectorwise_quant(x, 2.0, True, outlier_columns=[1, 5, 7, 9])
+    assert found == list(columns) and not row_codes[:, found].any()
+    out = np.empty((3, 8), np.float32)
+    result = octavo.linear(x, fixed, outlier_weight=np.zeros((64, 8), np.float16), out=out)
+    assert result is out and not np.array_equal(out, octavo.linear(x, fixed))
+    for row in range(3):
+        alone = octavo.linear(x[row:row + 1], fixed, batch_invariant=True)
+        assert np.array_equal(alone[0], octavo.linear(x, fixed, batch_invariant=True)[row])
+    with pytest.raises(TypeError, match="outlier_columns must be integers"):
+        octavo.linear(x, fixed, outlier_columns=[1.5])
+    with pytest.raises(ValueError, match=r"outlier_columns\[1\] must be in"):
+        octavo.linear(x, fixed, outlier_columns=[3, 2])
+
+
 def test_explain_answers_for_arguments_and_for_lines(rng):
     text = str(octavo.explain(codes(rng, (4, 6)), codes(rng, (6, 3))))
     assert "reference" in text and "the sum is exact" in text

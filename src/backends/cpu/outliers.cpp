@@ -13,17 +13,17 @@
 namespace octavo::cpu {
 namespace {
 
-constexpr std::int64_t kMostOutliers =
-    256;  // of a chunk: 64 KB of weights, in a second-level cache
+// Of a chunk: 256 KB of weights, in a second-level cache.
+constexpr std::int64_t kMostOutliers = 1024;
 constexpr std::int64_t kLeastOutliers = 16;
 constexpr std::int64_t kOutlierRows = 16;
 // What gathering an element costs, in elements that are read in a row.
 constexpr std::int64_t kGatherCost = 16;
 
-// With 4 bytes each, values of a sixteenth of K take a quarter of what the codes do.
+// With 4 bytes each, values of a quarter of K take as much as the codes do.
 std::int64_t chunk_of(const Member& p, std::int64_t count) noexcept {
   const std::int64_t k = p.a.data.shape[1];
-  return std::min(count, std::clamp(k / 16, kLeastOutliers, kMostOutliers));
+  return std::min(count, std::clamp(k / 4, kLeastOutliers, kMostOutliers));
 }
 
 std::int64_t column(const TensorView& columns, std::int64_t i) noexcept {

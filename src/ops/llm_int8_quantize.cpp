@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// LLM.int8(): quantisers by row and by column.
+#include <algorithm>
+#include <array>
+#include <memory>
+
+#include "core/element.hpp"
+#include "core/error.hpp"
+#include "octavo/llm_int8.hpp"
+#include "ops/lower.hpp"
+#include "ops/run.hpp"
+
+namespace octavo {
+namespace {
+
+std::int64_t last_extent(const TensorView& v) noexcept {
+  return v.rank > 0 ? v.shape[static_cast<std::size_t>(v.rank - 1)] : 0;
+}
+
+Status check_activations(const char* operation, const TensorView& a) {
+  const Site site{operation};
+  OCTAVO_TRY(check_float(site, Arg::a, a));
+  if (a.rank >= 1) return {};
+  return fail(Code::invalid_argument, "{}.shape must have at least one dimension; got []",
+              site(Arg::a));
+}
+
+// A call of a backend's quantiser, and what it is given to list columns in.
+struct VectorwiseRun {
+  VectorwiseProblem q;
+  Tensor flags, columns;
+  std::int64_t count = 0;
+
+  Status run(const char* operation, const ExecContext& context) {
+    OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(operation, nullptr));
+    return backend->vectorwise(q, context);
+  }
+  /// The columns; undefined where none were asked for.
+  Tensor found() const {
+    if (!columns.defined()) return {};
+    return Tensor::adopt(std::make_shared<Tensor>(columns), columns.view().slice(0, 0, count));
+  }
+};
+
+// By row, as the options say.
+Status prepare(const char* operation, const TensorView& rows, const VectorwiseOptions& o,
+               const TensorView& codes, const TensorView& absmax, VectorwiseRun& run) {
+  VectorwiseProblem& q = run.q;
+  q.x = rows;
+  q.threshold = o.threshold;
+  q.whole_columns = o.whole_columns;
+  q.by_element = o.by_element;
+  q.fixed_columns = o.outlier_columns;
+  q.codes = codes;
+  q.absmax = absmax;
+  if (o.threshold == 0.0F && !o.outlier_columns.defined()) return {};
+  const std::array<std::int64_t, 1> extent{rows.shape[1]};
+  OCTAVO_TRY_ASSIGN(run.flags, Tensor::try_empty(operation, DType::uint8, extent));
+  OCTAVO_TRY_ASSIGN(run.columns, Tensor::try_empty(operation, DType::int64, extent));
+  q.column_flags = run.flags.data_as<std::uint8_t>();
+  q.columns = run.columns.data_as<std::int64_t>();
+  q.column_count = &run.count;
+  return {};
+}
+
+// By column: the codes of these rows of the transposed matrix are 0.
+VectorwiseProblem by_column(const VectorwiseRun& by_row, const TensorView& codes,
+                            const TensorView& absmax) {
+  VectorwiseProblem q;
+  q.x = by_row.q.x.transposed();
+  q.threshold = by_row.q.threshold;
+  q.codes = codes.transposed();
+  q.absmax = absmax;
+  q.zero_rows = by_row.q.column_flags;
+  return q;
+}
+
+// Flags of the listed columns alone.
+void flag_listed(const VectorwiseRun& run, const TensorView& columns) {
+  std::fill_n(run.q.column_flags, run.q.x.shape[1], std::uint8_t{0});
+  for (std::int64_t i = 0; i < columns.shape[0]; ++i) {
+    run.q.column_flags[load_int(columns.dtype, columns.data, i * columns.strides[0])] = 1;
+  }
+}
+
+Status check_options(const char* operation, const VectorwiseOptions& o, const TensorView& a) {
+  if (!(o.threshold >= 0.0F)) {
+    return fail(Code::invalid_argument, "{}: threshold must be at least 0; got {}", operation,
+                o.threshold);
+  }
+  if (!o.outlier_columns.defined()) return {};
+  return check_columns(operation, "outlier_columns", o.outlier_columns, last_extent(a), "a");
+}
+
+TensorView as_column(const Tensor& vector) {
+  TensorView v = vector.view();
+  v.rank = 2;
+  v.shape = {vector.numel(), 1};
+  v.strides = {1, 1};
+  return v;
+}
+
+// Codes in the shape of the input, and the matrix they are.
+struct CodesOut {
+  Tensor tensor;
+  TensorView matrix;
+};
+Result<CodesOut> codes_like(const char* operation, const TensorView& a, std::int64_t rows) {
+  CodesOut codes;
+  OCTAVO_TRY_ASSIGN(codes.tensor, Tensor::try_empty(operation, DType::int8, a.dims()));
+  codes.matrix = codes.tensor.view();
+  codes.matrix.rank = 2;
+  codes.matrix.shape = {rows, last_extent(a)};
+  codes.matrix.strides = {last_extent(a), 1};
+  return codes;
+}
+
+}  // namespace
+
+VectorwiseQuant int8_vectorwise_quant(const TensorView& a, const VectorwiseOptions& o,
+                                      const ExecContext& context) {
+  constexpr const char* kName = "int8_vectorwise_quant";
+  return at_edge(kName, [&]() -> Result<VectorwiseQuant> {
+    OCTAVO_TRY(check_activations(kName, a));
+    OCTAVO_TRY(check_options(kName, o, a));
+    OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kName, a));
+    VectorwiseQuant q;
+    OCTAVO_TRY_ASSIGN(const CodesOut codes, codes_like(kName, a, rows.view.shape[0]));
+    q.codes = codes.tensor;
+    OCTAVO_TRY_ASSIGN(q.row_absmax,
+                      Tensor::try_empty(kName, DType::float32, rows.view.dims().subspan(0, 1)));
+    VectorwiseRun run;
+    OCTAVO_TRY(prepare(kName, rows.view, o, codes.matrix, as_column(q.row_absmax), run));
+    OCTAVO_TRY(run.run(kName, context));
+    q.outlier_cols = run.found();
+    return q;
+  });
+}
+
+DoubleQuant int8_double_quant(const TensorView& a, const VectorwiseOptions& o,
+                              const ExecContext& context) {
+  constexpr const char* kName = "int8_double_quant";
+  return at_edge(kName, [&]() -> Result<DoubleQuant> {
+    OCTAVO_TRY(check_activations(kName, a));
+    OCTAVO_TRY(check_options(kName, o, a));
+    OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kName, a));
+    DoubleQuant q;
+    OCTAVO_TRY_ASSIGN(const CodesOut by_row, codes_like(kName, a, rows.view.shape[0]));
+    OCTAVO_TRY_ASSIGN(const CodesOut by_col, codes_like(kName, a, rows.view.shape[0]));
+    q.row_codes = by_row.tensor;
+    q.col_codes = by_col.tensor;
+    const std::span<const std::int64_t> dims = rows.view.dims();
+    OCTAVO_TRY_ASSIGN(q.row_absmax, Tensor::try_empty(kName, DType::float32, dims.subspan(0, 1)));
+    OCTAVO_TRY_ASSIGN(q.col_absmax, Tensor::try_empty(kName, DType::float32, dims.subspan(1, 1)));
+    VectorwiseRun run;
+    OCTAVO_TRY(prepare(kName, rows.view, o, by_row.matrix, as_column(q.row_absmax), run));
+    OCTAVO_TRY(run.run(kName, context));
+    q.outlier_cols = run.found();
+    if (o.by_element && run.flags.defined()) flag_listed(run, o.outlier_columns);
+    run.q = by_column(run, by_col.matrix, as_column(q.col_absmax));
+    OCTAVO_TRY(run.run(kName, context));
+    return q;
+  });
+}
+
+}  // namespace octavo

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// LLM.int8's outliers: found, summed and transposed by every kernel table as a scalar loop does it,
+// nothing read or written beside what belongs to the call.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "backends/cpu/kernels.hpp"
+#include "core/element.hpp"
+#include "kit/random.hpp"
+#include "support/guard.hpp"
+
+namespace octavo::test {
+namespace {
+
+using cpu::Kernels;
+
+template <class T>
+class Block {
+ public:
+  explicit Block(std::int64_t count)
+      : count_(static_cast<std::size_t>(count)),
+        memory_(guarded(Side::right)(count_ * sizeof(T))) {}
+  T* data() const { return static_cast<T*>(memory_.get()); }
+  std::vector<T> copy() const { return {data(), data() + count_}; }
+
+ private:
+  std::size_t count_;
+  std::shared_ptr<void> memory_;
+};
+
+constexpr float kLimits[] = {1.5F, 0x1p-149F, 100.0F, std::numeric_limits<float>::infinity()};
+
+// Numbers, NaN and infinities in a row that ends where memory does.
+Block<char> elements(DType dtype, std::int64_t count, std::uint64_t seed) {
+  const kit::Random random(seed);
+  Block<char> block(count * element_bytes(dtype));
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto at = static_cast<std::uint64_t>(i);
+    float value = static_cast<float>(random.gauss(at));
+    if (i % 37 == 11) value = 1.5F;
+    if (i % 41 == 5) value = std::numeric_limits<float>::quiet_NaN();
+    if (i % 53 == 7) value = -std::numeric_limits<float>::infinity();
+    store_float(dtype, block.data(), i, value, Overflow::ieee);
+  }
+  return block;
+}
+
+TEST(OutlierKernels, FindFlagsAndTheMagnitudeBelow) {
+  for (const Kernels* kernel : cpu::usable_kernels()) {
+    for (const DType dtype : {DType::float32, DType::bfloat16, DType::float16}) {
+      for (const std::int64_t count : {0, 1, 3, 4, 7, 8, 15, 16, 17, 33, 64, 500}) {
+        const Block<char> row = elements(dtype, count, static_cast<std::uint64_t>(count));
+        for (const float limit : kLimits) {
+          const Block<std::uint8_t> flags(count);
+          std::vector<std::uint8_t> want(static_cast<std::size_t>(count));
+          float most = 0.0F;
+          for (std::int64_t i = 0; i < count; ++i) {
+            flags.data()[i] = want[static_cast<std::size_t>(i)] = i % 9 == 1 ? 1 : 0;
+            const float magnitude = std::abs(load_float(dtype, row.data(), i));
+            if (magnitude >= limit) want[static_cast<std::size_t>(i)] = 1;
+            if (magnitude < limit) most = std::max(most, magnitude);
+          }
+          const float got = kernel->find_outliers(
+              dtype, row.data(), count, std::bit_cast<std::uint32_t>(limit), flags.data());
+          EXPECT_EQ(got, most) << kernel->on_floats << ", " << count << " elements";
+          EXPECT_EQ(flags.copy(), want) << kernel->on_floats << ", " << count << " elements";
+        }
+      }
+    }
+  }
+}
+
+TEST(OutlierKernels, ScanLinesOfColumns) {
+  for (const Kernels* kernel : cpu::usable_kernels()) {
+    for (const DType dtype : {DType::float32, DType::bfloat16, DType::float16}) {
+      for (const std::int64_t count : {1, 5, 16, 37, 64}) {
+        for (const std::int64_t lines : {0, 1, 3, 4, 6}) {
+          const std::int64_t step = count + 3;  // elements from one line to the next
+          const std::int64_t all = lines == 0 ? 0 : (lines - 1) * step + count;
+          const Block<char> x = elements(dtype, all, static_cast<std::uint64_t>(count));
+          for (const float limit : kLimits) {
+            for (const bool finds : {false, true}) {
+              const Block<std::uint8_t> flags(lines);
+              std::fill_n(flags.data(), lines, std::uint8_t{0});
+              std::vector<std::int32_t> most((static_cast<std::size_t>(count) + 15) / 16 * 16, 7);
+              std::vector<std::uint8_t> want(static_cast<std::size_t>(lines));
+              std::vector<std::int32_t> reached(static_cast<std::size_t>(count), 7);
+              for (std::int64_t l = 0; l < lines; ++l) {
+                for (std::int64_t i = 0; i < count; ++i) {
+                  const float m = std::abs(load_float(dtype, x.data(), l * step + i));
+                  auto& known = reached[static_cast<std::size_t>(i)];
+                  if (m < limit) known = std::max(known, std::bit_cast<std::int32_t>(m));
+                  if (finds && m >= limit) want[static_cast<std::size_t>(l)] = 1;
+                }
+              }
+              kernel->scan_lines({.from = dtype,
+                                  .source = x.data(),
+                                  .line_bytes = step * element_bytes(dtype),
+                                  .lines = lines,
+                                  .count = count,
+                                  .limit = std::bit_cast<std::uint32_t>(limit),
+                                  .most = most.data(),
+                                  .flags = finds ? flags.data() : nullptr});
+              most.resize(static_cast<std::size_t>(count));
+              EXPECT_EQ(most, reached) << kernel->on_floats << ", " << lines << " of " << count;
+              EXPECT_EQ(flags.copy(), want)
+                  << kernel->on_floats << ", " << lines << " of " << count;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(OutlierKernels, AddProductsInTheirOrderEachRounded) {
+  constexpr std::int64_t kRows = 5, kCount = 19, kStride = 23;
+  const kit::Random random(3);
+  const auto fill = [&](const Block<float>& block, std::int64_t count, std::uint64_t from) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      block.data()[i] = static_cast<float>(random.gauss(from + static_cast<std::uint64_t>(i)));
+    }
+  };
+  const Block<float> values((kRows - 1) * kStride + kCount);
+  const Block<float> weights(kCount * cpu::kTileCols);
+  fill(values, (kRows - 1) * kStride + kCount, 0);
+  fill(weights, kCount * cpu::kTileCols, 1000);
+  const std::array<std::int32_t, kRows> counts{0, 19, 1, 7, 3};
+  std::vector<std::uint16_t> places(kRows * kStride);
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    places[i] = static_cast<std::uint16_t>(i * 7 % kCount);
+  }
+  for (const Kernels* kernel : cpu::usable_kernels()) {
+    for (const bool listed : {false, true}) {
+      for (const bool first : {false, true}) {
+        const Block<float> sums(kRows * cpu::kTileCols);
+        fill(sums, kRows * cpu::kTileCols, 5000);
+        std::vector<float> want = sums.copy();
+        for (std::int64_t r = 0; r < kRows; ++r) {
+          const std::int64_t count = listed ? counts[static_cast<std::size_t>(r)] : kCount;
+          for (std::int64_t j = 0; j < cpu::kTileCols; ++j) {
+            float& sum = want[static_cast<std::size_t>(r * cpu::kTileCols + j)];
+            if (first) sum = 0.0F;
+            for (std::int64_t i = 0; i < count; ++i) {
+              const std::int64_t k = listed ? places[static_cast<std::size_t>(r * kStride + i)] : i;
+              const float product =
+                  values.data()[r * kStride + i] * weights.data()[k * cpu::kTileCols + j];
+              sum += product;
+            }
+          }
+        }
+        kernel->add_outliers({.rows = kRows,
+                              .values = values.data(),
+                              .stride = kStride,
+                              .count = kCount,
+                              .counts = listed ? counts.data() : nullptr,
+                              .places = listed ? places.data() : nullptr,
+                              .weights = weights.data(),
+                              .first = first,
+                              .sums = sums.data()});
+        EXPECT_EQ(sums.copy(), want) << kernel->on_floats;
+      }
+    }
+  }
+}
+
+TEST(OutlierKernels, TransposeBytes) {
+  constexpr std::int64_t kIn = 70, kOut = 19;
+  const Block<std::uint8_t> in(15 * kIn + 64);
+  for (std::int64_t i = 0; i < 15 * kIn + 64; ++i) {
+    in.data()[i] = static_cast<std::uint8_t>(i * 7 % 251);
+  }
+  for (const Kernels* kernel : cpu::usable_kernels()) {
+    const Block<std::uint8_t> out(63 * kOut + 16);
+    std::fill_n(out.data(), 63 * kOut + 16, std::uint8_t{0xA5});
+    std::vector<std::uint8_t> want = out.copy();
+    for (std::int64_t i = 0; i < 16; ++i) {
+      for (std::int64_t j = 0; j < 64; ++j) {
+        want[static_cast<std::size_t>(j * kOut + i)] = in.data()[i * kIn + j];
+      }
+    }
+    kernel->transpose(in.data(), kIn, out.data(), kOut);
+    EXPECT_EQ(out.copy(), want) << kernel->on_floats;
+  }
+}
+
+}  // namespace
+}  // namespace octavo::test
