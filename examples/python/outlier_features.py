@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 import transformers
 
-import octavo
+import octavo.bnb as bnb
 import octavo.torch
 
 GLOSSES = Path(__file__).resolve().parents[2] / "tests" / "examples" / "data" / "gloss_tokens.tsv"
@@ -91,21 +91,12 @@ def with_outliers(model, how, s, seed=0):
     return model, channels
 
 
-class OriginalOutlierWeights(torch.nn.Module):
+def with_original_weights(linear):
     """LLM.int8() whose outlier columns meet the float weight instead of its int8 codes."""
-
-    def __init__(self, linear):
-        super().__init__()
-        self.weight, self.bias = linear.weight.detach(), linear.bias.detach()
-        self.codes, self.absmax, _ = octavo.int8_vectorwise_quant(self.weight)
-
-    def forward(self, x):
-        rows = x.reshape(-1, x.shape[-1])
-        codes, absmax, columns = octavo.int8_vectorwise_quant(rows, threshold=THRESHOLD)
-        y = octavo.int8_mixed_scaled_mm(rows, codes, self.codes, absmax, self.absmax,
-                                        outlier_cols=columns, bias=self.bias,
-                                        original_weight=self.weight)
-        return y.reshape(*x.shape[:-1], -1)
+    layer = bnb.nn.Linear8bitLt(linear.in_features, linear.out_features, threshold=THRESHOLD,
+                                outlier_weights="original")
+    layer.load_state_dict(linear.state_dict())
+    return layer.eval()
 
 
 def quantised(model, scheme):
@@ -117,7 +108,7 @@ def quantised(model, scheme):
     for name, layer in list(model.named_modules()):
         if type(layer) is torch.nn.Linear:
             parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, OriginalOutlierWeights(layer))
+            setattr(model.get_submodule(parent), child, with_original_weights(layer))
     return model
 
 

@@ -225,7 +225,7 @@ def test_the_layer_of_octavo_torch_trains_and_takes_columns():
 def test_the_examples_curves_overlay():
     pytest.importorskip("sklearn")
     example = ROOT / "examples" / "python" / "llm_int8_training.py"
-    done = subprocess.run([sys.executable, example, "--epochs", "6", "--json"], capture_output=True, text=True,
+    done = subprocess.run([sys.executable, example, "--epochs", "4", "--json"], capture_output=True, text=True,
                           check=True)
     for story, curves in json.loads(done.stdout).items():
         (float_losses, float_accuracy), (losses, accuracy) = curves.values()
