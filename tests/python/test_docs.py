@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/python.md: every block of code runs by itself and prints what the page says."""
+"""docs/python.md and docs/llm-int8.md: every block of code runs by itself and prints what the page says."""
 
 import re
 import subprocess
@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
+PAGES = [Path(__file__).resolve().parents[2] / "docs" / name for name in ("python.md", "llm-int8.md")]
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:^```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 
 
 def blocks():
-    for section in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]:
-        title = section.splitlines()[0]
-        for number, (code, output) in enumerate(BLOCK.findall(section), 1):
-            yield pytest.param(code, output, id=f"{title} {number}")
+    for page in PAGES:
+        for section in page.read_text(encoding="utf-8").split("\n## ")[1:]:
+            title = section.splitlines()[0]
+            for number, (code, output) in enumerate(BLOCK.findall(section), 1):
+                yield pytest.param(code, output, id=f"{title} {number}")
 
 
 @pytest.mark.parametrize("code, output", list(blocks()))
@@ -31,4 +32,4 @@ def test_a_block_prints_what_the_page_says(code, output, tmp_path):
 
 
 def test_every_block_is_found():
-    assert PAGE.read_text(encoding="utf-8").count("```python\n") == len(list(blocks()))
+    assert sum(page.read_text(encoding="utf-8").count("```python\n") for page in PAGES) == len(list(blocks()))
