@@ -87,7 +87,7 @@ struct Outliers : Statistics<lanes> {
     constexpr std::int64_t kBytes = octavo::element_bytes(from);
     const std::int32_t limit = static_cast<std::int32_t>(s.limit);
     const Ints beyond = Ints{} + (limit - 1);
-    Ints highest[] = {(static_cast<void>(line), Ints{})...};
+    alignas(64) Ints highest[] = {(static_cast<void>(line), Ints{})...};
     const auto take = [&](std::size_t l, const char* at) __attribute__((always_inline)) {
       const Ints magnitude = magnitudes<from>(at);
       if constexpr (finds) highest[l] |= magnitude > beyond;
@@ -227,8 +227,8 @@ struct Transpose {
   static void run(const std::uint8_t* in, std::int64_t in_step, std::uint8_t* out,
                   std::int64_t out_step) noexcept {
     for (int column = 0; column < 64; column += width) {
-      Bytes a[16];
-      Bytes b[16];
+      alignas(64) Bytes a[16];  // an array of vectors forgets that they take any address
+      alignas(64) Bytes b[16];
       for (int i = 0; i < 16; ++i) {
         a[i] = *reinterpret_cast<const Bytes*>(in + i * in_step + column);
       }
