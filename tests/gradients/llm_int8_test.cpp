@@ -163,6 +163,27 @@ TEST(LlmInt8WeightGradient, OfAnyRankAndOfNoRows) {
   for (std::int64_t i = 0; i < none.b.numel(); ++i) EXPECT_EQ(at(none.b, i / 10, i % 10), 0.0);
 }
 
+TEST(LlmInt8WeightGradient, FollowsTheColumnsOfTheCall) {
+  const Weight weight(6, 20);
+  const Tensor x = gaussians(float32, {9, 20}, 1);
+  const Tensor g = gaussians(float32, {9, 6}, 2);
+  const Tensor columns = values(int64, {2}, {4, 17});
+  const auto gradient = [&](const ActivationQuant& rule, const LinearOptions& forward) {
+    return linear_vjp(g, x, weight.operand, rule, forward, {.b = true}).b;
+  };
+  ActivationQuant fixed = llm_int8(0.0F);
+  fixed.outlier_columns = columns;
+  const Tensor d = gradient(fixed, {});
+  expect_same_bits(d, gradient(llm_int8(0.0F), {.outlier_columns = columns}));
+  for (const std::int64_t c : {4, 17}) {
+    for (std::int64_t n = 0; n < 6; ++n) {
+      Sum exact;
+      for (std::int64_t m = 0; m < 9; ++m) exact.add(at(g, m, n) * at(x, m, c));
+      expect_near(d, c, n, exact, 9);
+    }
+  }
+}
+
 TEST(LlmInt8WeightGradient, FollowsAlphaAndTheResultsScale) {
   const Weight weight(6, 20);
   const Tensor x = with_outliers(gaussians(float32, {9, 20}, 1), {2}, 3.0);

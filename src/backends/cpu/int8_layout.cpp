@@ -47,18 +47,25 @@ const char* place(const Panels& panels, std::int64_t k, std::int64_t n) noexcept
 void unpack(const PackedWeightData& packed, const TensorView& weight,
             const ExecContext& context) noexcept {
   const Panels panels = int8_panels(packed.codes.data(), packed.k, packed.n);
-  parallel_for(context, packed.n, [&](std::int64_t n) {
-    const std::int64_t step_bytes = panels.step_bytes(n / kPanelWidth);
-    const char* from = place(panels, 0, n);
-    for (std::int64_t k = 0; k < packed.k; k += kStep, from += step_bytes) {
-      void* to = weight.at(k * weight.strides[0] + n * weight.strides[1]);
-      const std::int64_t count = std::min(kStep, packed.k - k);
-      if (count == kStep && weight.strides[0] == 1) {
-        std::memcpy(to, from, kStep);
-        continue;
-      }
-      for (std::int64_t i = 0; i < count; ++i) {
-        static_cast<char*>(to)[i * weight.strides[0]] = from[i];
+  const std::int64_t vectors = (packed.n + kVectorCols - 1) / kVectorCols;
+  parallel_for(context, vectors, [&](std::int64_t vector) {
+    const std::int64_t n0 = vector * kVectorCols;
+    const std::int64_t n1 = std::min(n0 + kVectorCols, packed.n);
+    constexpr std::int64_t kSquare = kVectorCols * kStep;  // along k
+    std::int64_t k0 = 0;
+    if (n1 - n0 == kVectorCols && weight.strides[0] == 1) {
+      k0 = packed.k / kSquare * kSquare;
+      dot_machine().integers->unpack(
+          {.panel = place(panels, 0, n0),
+           .step_bytes = panels.step_bytes(n0 / kPanelWidth),
+           .squares = k0 / kSquare,
+           .b = static_cast<std::int8_t*>(weight.at(n0 * weight.strides[1])),
+           .stride_n = weight.strides[1]});
+    }
+    for (std::int64_t n = n0; n < n1; ++n) {
+      for (std::int64_t k = k0; k < packed.k; ++k) {
+        *static_cast<char*>(weight.at(k * weight.strides[0] + n * weight.strides[1])) =
+            *place(panels, k, n);
       }
     }
   });

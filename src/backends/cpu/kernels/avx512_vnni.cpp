@@ -38,6 +38,7 @@ const IntegerKernels kAvx512VnniDot{
      "6x64 tile, AVX-512 VNNI, exact int32 sums, weights laid out on the way", kInt8Form, kMaxRows,
      &find_dot_tile, nullptr, nullptr, nullptr, nullptr},
     &pack_piece,
+    &unpack_piece,
 };
 
 }  // namespace octavo::cpu

@@ -128,10 +128,20 @@ struct PackPiece {
   std::int32_t* sums;    ///< [vectors * 16]: the columns' sums over the piece are added
 };
 
-/// Integers: their products and their packer.
+/// 16 neighbouring columns of a panel on their way back: each 64 * `squares` codes from k = 0 on.
+struct UnpackPiece {
+  const void* panel;        ///< the first step's codes of these columns
+  std::int64_t step_bytes;  ///< from one step to the next
+  std::int64_t squares;
+  std::int8_t* b;         ///< element (0, 0) of these columns, neighbours along k; any alignment
+  std::int64_t stride_n;  ///< from one column to the next
+};
+
+/// Integers: their products, their packer, and the way back.
 struct IntegerKernels {
   DotKernels dot;
   void (*pack)(const PackPiece& piece) noexcept;
+  void (*unpack)(const UnpackPiece& piece) noexcept;
 };
 
 /// Products of fp8 weights by bfloat16, decoded inside the tile.

@@ -139,3 +139,18 @@ void pack_piece(const octavo::cpu::PackPiece& p) noexcept {
   if (p.stride_n == 1) return pack_rows(p);
   return p.stride_k == 1 ? pack_columns(p) : pack_elements(p);
 }
+
+void unpack_piece(const octavo::cpu::UnpackPiece& p) noexcept {
+  const auto* from = static_cast<const char*>(p.panel);
+  for (std::int64_t square = 0; square < p.squares; ++square) {
+    __m512i m[16];
+    for (__m512i& step : m) {
+      step = _mm512_load_si512(from);
+      from += p.step_bytes;
+    }
+    transpose(m);
+    for (std::int64_t j = 0; j < 16; ++j) {
+      _mm512_storeu_si512(p.b + square * 64 + j * p.stride_n, m[j]);
+    }
+  }
+}
