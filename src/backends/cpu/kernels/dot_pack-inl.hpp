@@ -82,7 +82,7 @@ inline void pack_elements(const octavo::cpu::PackPiece& p) {
 }
 
 // Element (i, j) of 16 x 16 dwords goes to (j, i).
-inline void transpose(__m512i (&m)[16]) {
+inline __attribute__((always_inline)) void transpose(__m512i (&m)[16]) {
   __m512i t[16];
   for (int i = 0; i < 16; i += 2) {
     t[i] = _mm512_unpacklo_epi32(m[i], m[i + 1]);
