@@ -11,6 +11,7 @@
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
 #include "core/parallel.hpp"
+#include "ops/llm_int8.hpp"
 #include "ops/lower.hpp"
 #include "ops/run.hpp"
 
@@ -24,18 +25,6 @@ constexpr ArgNames kCodesNames{
 constexpr ArgNames kMixedNames{"codes",        "w",         "row_absmax", "col_absmax", "bias",
                                "scale_result", "out_dtype", "alpha",      "beta",       "c",
                                "azp",          "out",       "offs"};
-
-std::int64_t last_extent(const TensorView& v) noexcept {
-  return v.rank > 0 ? v.shape[static_cast<std::size_t>(v.rank - 1)] : 0;
-}
-
-Status check_activations(const char* operation, const TensorView& a) {
-  const Site site{operation};
-  OCTAVO_TRY(check_float(site, Arg::a, a));
-  if (a.rank >= 1) return {};
-  return fail(Code::invalid_argument, "{}.shape must have at least one dimension; got []",
-              site(Arg::a));
-}
 
 // A defined tensor with memory, whatever its name.
 Status check_given(const char* operation, const char* argument, const TensorView& v) {
@@ -70,14 +59,6 @@ Result<Tensor> scales_of(const char* operation, const TensorView& absmax) {
     scale.data_as<float>()[i] = load_float(absmax.dtype, absmax.data, i) / 127.0F;
   }
   return scale;
-}
-
-TensorView as_column(const Tensor& vector) {
-  TensorView v = vector.view();
-  v.rank = 2;
-  v.shape = {vector.numel(), 1};
-  v.strides = {1, 1};
-  return v;
 }
 
 // A product of codes [..., K] with w [N, K], lowered; the output keeps A's leading dimensions.

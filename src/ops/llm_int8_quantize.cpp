@@ -7,23 +7,12 @@
 #include "core/element.hpp"
 #include "core/error.hpp"
 #include "octavo/llm_int8.hpp"
+#include "ops/llm_int8.hpp"
 #include "ops/lower.hpp"
 #include "ops/run.hpp"
 
 namespace octavo {
 namespace {
-
-std::int64_t last_extent(const TensorView& v) noexcept {
-  return v.rank > 0 ? v.shape[static_cast<std::size_t>(v.rank - 1)] : 0;
-}
-
-Status check_activations(const char* operation, const TensorView& a) {
-  const Site site{operation};
-  OCTAVO_TRY(check_float(site, Arg::a, a));
-  if (a.rank >= 1) return {};
-  return fail(Code::invalid_argument, "{}.shape must have at least one dimension; got []",
-              site(Arg::a));
-}
 
 // A call of a backend's quantiser, and what it is given to list columns in.
 struct VectorwiseRun {
@@ -90,14 +79,6 @@ Status check_options(const char* operation, const VectorwiseOptions& o, const Te
   }
   if (!o.outlier_columns.defined()) return {};
   return check_columns(operation, "outlier_columns", o.outlier_columns, last_extent(a), "a");
-}
-
-TensorView as_column(const Tensor& vector) {
-  TensorView v = vector.view();
-  v.rank = 2;
-  v.shape = {vector.numel(), 1};
-  v.strides = {1, 1};
-  return v;
 }
 
 // Codes in the shape of the input, and the matrix they are.

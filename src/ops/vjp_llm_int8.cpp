@@ -4,8 +4,8 @@
 //   dW[n, k] = sum over m of Gq[m, n] Aq[m, k] * (SG[n] / 127) * (SA[k] / 127)
 //
 // Gradient and activations are quantised by column, since the sum runs over rows: a row's own scale
-// could not leave the sum. Outlier columns of the activations are zero in Aq; theirs are products
-// of the tensors as they are.
+// could not leave the sum. For outlier columns of the activations products of the tensors as they
+// are take the place of these.
 #include <algorithm>
 #include <vector>
 
@@ -16,41 +16,28 @@
 namespace octavo {
 namespace {
 
-// Codes of a matrix by column, and the scales absmax / 127.
-struct Columns {
-  Tensor codes;
-  Tensor scales;  // [columns, 1]
-};
-
-// `codes` [R, C], in memory as the product reads them; those of flagged columns are 0.
-Result<Columns> by_column(const VjpCall& call, const TensorView& x, const Tensor& codes,
-                          float threshold, const std::uint8_t* flags) {
-  Columns q{codes, {}};
-  OCTAVO_TRY_ASSIGN(q.scales, plane(call.operation, DType::float32, x.shape[1], 1));
+// Codes of a matrix by column into `codes`, of its shape; gives their scales absmax / 127, [C, 1].
+Result<Tensor> quantise_columns(const VjpCall& call, const TensorView& x, const TensorView& codes,
+                                float threshold) {
+  OCTAVO_TRY_ASSIGN(const Tensor scales, plane(call.operation, DType::float32, x.shape[1], 1));
   VectorwiseProblem problem;
   problem.x = x.transposed();
   problem.threshold = threshold;
-  problem.zero_rows = flags;
-  problem.codes = codes.view().transposed();
-  problem.absmax = q.scales;
+  problem.codes = codes.transposed();
+  problem.absmax = scales;
   OCTAVO_TRY(call.on->vectorwise(problem, call.context));
-  auto* scales = q.scales.data_as<float>();
-  for (std::int64_t c = 0; c < x.shape[1]; ++c) scales[c] /= 127.0F;
-  return q;
+  for (std::int64_t c = 0; c < x.shape[1]; ++c) scales.data_as<float>()[c] /= 127.0F;
+  return scales;
 }
 
-// The columns of x that the forward product took in float, as a list and as flags.
-struct OutlierColumns {
-  std::vector<std::int64_t> list;
-  std::vector<std::uint8_t> flags;
-};
-Result<OutlierColumns> outlier_columns(const VjpCall& call, const TensorView& x,
-                                       const ActivationQuant& rule) {
-  OutlierColumns columns;
+// The columns of x that the forward product took in float.
+Result<std::vector<std::int64_t>> outlier_columns(const VjpCall& call, const TensorView& x,
+                                                  const ActivationQuant& rule) {
+  std::vector<std::int64_t> columns;
   if (rule.outlier_threshold <= 0.0F && !rule.outlier_columns.defined()) return columns;
   const auto k = static_cast<std::size_t>(x.shape[1]);
-  columns.flags.resize(k);
-  columns.list.resize(k);
+  std::vector<std::uint8_t> flags(k);
+  columns.resize(k);
   std::int64_t count = 0;
   OCTAVO_TRY_ASSIGN(const Tensor absmax, plane(call.operation, DType::float32, x.shape[0], 1));
   VectorwiseProblem problem;
@@ -58,13 +45,11 @@ Result<OutlierColumns> outlier_columns(const VjpCall& call, const TensorView& x,
   problem.threshold = rule.outlier_threshold;
   problem.fixed_columns = rule.outlier_columns;
   problem.absmax = absmax;
-  problem.column_flags = columns.flags.data();
-  problem.columns = columns.list.data();
+  problem.column_flags = flags.data();
+  problem.columns = columns.data();
   problem.column_count = &count;
   OCTAVO_TRY(call.on->vectorwise(problem, call.context));
-  columns.list.resize(static_cast<std::size_t>(count));
-  std::fill(columns.flags.begin(), columns.flags.end(), std::uint8_t{0});
-  for (const std::int64_t c : columns.list) columns.flags[static_cast<std::size_t>(c)] = 1;
+  columns.resize(static_cast<std::size_t>(count));
   return columns;
 }
 
@@ -127,23 +112,23 @@ Status llm_int8_weight_gradient(const VjpCall& call, const VjpMember& m, const S
     call.on->rescale({grad, {}, {result}, scaled}, call.context);
     grad = scaled;
   }
-  OCTAVO_TRY_ASSIGN(const OutlierColumns columns, outlier_columns(call, x, rule));
+  OCTAVO_TRY_ASSIGN(const std::vector<std::int64_t> columns, outlier_columns(call, x, rule));
   const std::int64_t rows = x.shape[0];
   OCTAVO_TRY_ASSIGN(const Tensor x_codes, plane(call.operation, DType::int8, rows, x.shape[1]));
   OCTAVO_TRY_ASSIGN(const Tensor g_codes, plane(call.operation, DType::int8, grad.shape[1], rows));
-  OCTAVO_TRY_ASSIGN(const Columns a,
-                    by_column(call, x, x_codes, rule.outlier_threshold,
-                              columns.list.empty() ? nullptr : columns.flags.data()));
-  OCTAVO_TRY_ASSIGN(const Columns g, by_column(call, grad, g_codes.transposed(), 0.0F, nullptr));
+  OCTAVO_TRY_ASSIGN(const Tensor x_scales,
+                    quantise_columns(call, x, x_codes, rule.outlier_threshold));
+  OCTAVO_TRY_ASSIGN(const Tensor g_scales,
+                    quantise_columns(call, grad, g_codes.transposed(), 0.0F));
   Member product;
   product.a = Operand(g_codes);
-  product.a.scale[0] = scale_of(g.scales);
+  product.a.scale[0] = scale_of(g_scales);
   product.b = Operand(x_codes);
-  product.b.scale[0] = scale_of(a.scales).transposed();
+  product.b.scale[0] = scale_of(x_scales).transposed();
   product.epilogue.alpha = m.forward.epilogue.alpha;
   product.out = m.grad_b.transposed();
   OCTAVO_TRY(multiply(call, product));
-  return outlier_rows(call, m, grad, columns.list);
+  return outlier_rows(call, m, grad, columns);
 }
 
 }  // namespace octavo
