@@ -12,6 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import octavo  # noqa: E402
 import octavo.bnb as bnb  # noqa: E402
 import octavo.torch  # noqa: E402
 from octavo.bnb.nn import Int8Params, Linear8bitLt  # noqa: E402
@@ -220,6 +221,24 @@ def test_the_layer_of_octavo_torch_trains_and_takes_columns():
     with bnb.calibrate_outlier_columns(torch.nn.Sequential(native)) as columns:
         native(x)
     assert columns["0"].tolist() == [3]
+
+
+def test_calibrated_columns_go_through_a_checkpoint(tmp_path):
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    source, target = tmp_path / "float.safetensors", tmp_path / "int8.safetensors"
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(70, 33)
+    save_file({f"fc.{name}": t.detach() for name, t in linear.state_dict().items()}, source)
+    model = torch.nn.ModuleDict({"fc": frozen()})
+    model["fc"].load_state_dict(linear.state_dict())
+    x = activations(9, 70).clamp(-9, 9)
+    with bnb.calibrate_outlier_columns(model) as columns:
+        model["fc"](x)
+    octavo.quantize_file(source, target, "llm-int8", outlier_columns=columns, threshold=0.0)
+    weight = octavo.open_checkpoint(target).weight("fc")
+    assert weight.activation["outlier_columns"] == columns["fc"].tolist() and 3 in columns["fc"]
+    layer = octavo.torch.nn.Linear8bitLt.from_weight(weight, linear.bias.detach(), torch.float32)
+    assert torch.equal(layer(x), model["fc"](x))
 
 
 def test_the_examples_curves_overlay():
