@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mixtures of experts: packed experts, and the layer that routes tokens through them."""
 
+from typing import Any
+
 from . import _octavo
 from ._octavo import UNDEFINED, ExpertWeights, FusedExpertsExplanation
 from ._routing import is_torch, torch_operations
@@ -12,6 +14,7 @@ def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularit
                  azp: bool = False, scale_ub: float = float("inf"), min_scale: float = 0.0,
                  qmax: float = 0.0, rounding: Rounding = "none", static_scale: float = 0.0,
                  static_azp: int = 0, llm_int8: bool = False, outlier_threshold: float = 0.0,
+                 whole_columns: bool = False, outlier_columns: Any = None,
                  backend: str | None = None) -> ExpertWeights:
     """Lays the weights of all experts out once, in one block.
 
@@ -30,7 +33,9 @@ def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularit
                                 scale_ub=scale_ub, min_scale=min_scale, qmax=qmax,
                                 rounding=rounding, static_scale=static_scale,
                                 static_azp=static_azp, llm_int8=llm_int8,
-                                outlier_threshold=outlier_threshold, backend=backend)
+                                outlier_threshold=outlier_threshold,
+                                whole_columns=whole_columns, outlier_columns=outlier_columns,
+                                backend=backend)
 
 
 def fused_experts(x: Tensor, w13: ExpertWeights, w2: ExpertWeights, topk_weights: Tensor,

@@ -164,6 +164,19 @@ def test_an_fp8_result_passes_its_gradient_through():
     assert close(a.grad, torch.ones(3, 5) @ b.detach().t(), 1e-6)
 
 
+@pytest.mark.parametrize("product", [
+    lambda a, b: octavo.scaled_mm(a, b),
+    lambda a, b: octavo.grouped_mm([a], [b])[0],
+    lambda a, b: octavo.scaled_grouped_mm(a[None], b[None], 2.0)[0],
+    lambda a, b: octavo.linear(a, octavo.pack(octavo.quantize(b.detach().T).T, activation="int8")),
+])
+def test_a_second_derivative_is_refused(product):
+    a, b = gaussian(3, 8, grad=True), gaussian(8, 5, seed=2, grad=True)
+    first, = torch.autograd.grad(product(a, b).square().sum(), a, create_graph=True)
+    with pytest.raises(NotImplementedError, match="gradients must be taken once"):
+        first.sum().backward()
+
+
 def test_gradients_and_out_do_not_go_together():
     a, b = gaussian(3, 8, grad=True), gaussian(8, 5)
     with pytest.raises(NotImplementedError, match="out must come without arguments that need a gradient"):

@@ -11,6 +11,7 @@ from ._library import (
     default_out_dtype,
     define,
     differentiate,
+    differentiate_once,
     gradient_dtype,
     no_gradients,
     save_inputs,
@@ -165,6 +166,7 @@ grouped_mm_list = define(f"grouped_mm_list({_LIST}) -> Tensor[]", _list_kernel, 
 grouped_mm_list_vjp = define(
     f"grouped_mm_list_vjp(Tensor[] grads, {_LIST}, bool[] wanted) -> Tensor[]",
     _list_vjp_kernel, _list_vjp_fake)
+differentiate_once(grouped_mm_list_vjp, "grouped_mm")
 
 
 def _list_save(ctx, inputs, output):

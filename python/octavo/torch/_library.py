@@ -77,7 +77,19 @@ def differentiate(operator, arguments, vjp, slots, typed, keep=None):
 
     name = operator.name().removeprefix("octavo::")
     gradient = define(f"{name}_vjp(Tensor grad, {arguments}, bool[] wanted) -> Tensor[]", kernel, fake)
+    differentiate_once(gradient, name)
     torch.library.register_autograd(operator.name(), backward, setup_context=save, lib=_library)
+
+
+def differentiate_once(gradient, name):
+    """Makes the derivative of a gradient operator an error; without one PyTorch gives zeros."""
+    torch.library.register_autograd(gradient.name(), lambda ctx, *grads: refuse_second(name),
+                                    setup_context=lambda ctx, inputs, output: None, lib=_library)
+
+
+def refuse_second(name):
+    raise NotImplementedError(f"{name}: gradients must be taken once (second derivatives are not built); got a "
+                              "derivative of a gradient")
 
 
 # The extension module's (type, float32, dequantized) of gradients: each argument's own, no, no.

@@ -9,7 +9,7 @@ its gradient by learned step size quantisation (specification section 5).
 import torch
 
 from .. import _octavo
-from ._library import _library, as_gradient, define
+from ._library import _library, as_gradient, define, differentiate_once
 
 # ---- codes and scales -----------------------------------------------------------------------------
 
@@ -60,6 +60,7 @@ def _quantize_vjp_fake(grad, x, scale, dtype, granularity, gradient_scale):
 quantize_vjp = define(
     "quantize_vjp(Tensor grad, Tensor x, Tensor scale, ScalarType dtype, str granularity, "
     "float gradient_scale) -> (Tensor, Tensor)", _quantize_vjp_kernel, _quantize_vjp_fake)
+differentiate_once(quantize_vjp, "quantize")
 
 # ---- the product ----------------------------------------------------------------------------------
 
@@ -104,6 +105,7 @@ def _vjp_fake(grad, x_codes, x_scale, x_granularity, w_codes, w_scale, w_granula
 straight_through_mm_vjp = define(
     f"straight_through_mm_vjp(Tensor grad, {_CODES}, ScalarType dtype, bool[] wanted) -> Tensor[]",
     _vjp_kernel, _vjp_fake)
+differentiate_once(straight_through_mm_vjp, "straight_through_mm")
 
 
 def _save(ctx, inputs, output):

@@ -5,6 +5,7 @@ import torch
 
 from ... import _octavo
 from ...torch import _int8
+from ...torch._library import refuse_second
 from ...torch._linear import linear as _packed_operator
 from .._state import GlobalOutlierPooler, MatmulLtState
 
@@ -21,8 +22,7 @@ class _FirstOrder(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *grads):
-        raise NotImplementedError(f"{ctx.operation}: gradients must be taken once (what is quantised has no second "
-                                  "derivative); got a derivative of a gradient")
+        refuse_second(ctx.operation)
 
 
 def _first_order(operation, inputs, gradients):
