@@ -101,3 +101,6 @@ class PackedInt8Params(Int8Params):
 
     def __reduce_ex__(self, protocol):
         return PackedInt8Params, (self.state,)
+
+
+PackedInt8Params.__name__ = "Int8Params"  # transformers, PEFT and accelerate know the weight by it
