@@ -3,10 +3,14 @@
 what PyTorch does with the weights."""
 
 import copy
-import importlib
+import importlib.util
 import io
 import pickle
+import re
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +19,7 @@ torch = pytest.importorskip("torch")
 import octavo.bnb as bnb  # noqa: E402
 from octavo.bnb.nn import Int8Params, Linear8bitLt  # noqa: E402
 
+ROOT = Path(__file__).resolve().parents[2]
 TOKENS = torch.arange(24).view(2, 12)
 BLOCK = {"vocab_size": 61, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 32}
@@ -58,7 +63,7 @@ def transformers():
     module = pytest.importorskip("transformers")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("", ".nn", ".functional", ".autograd"):
-            patch.setitem(importlib.sys.modules, f"bitsandbytes{name}", importlib.import_module(f"octavo.bnb{name}"))
+            patch.setitem(sys.modules, f"bitsandbytes{name}", importlib.import_module(f"octavo.bnb{name}"))
         for user in ("transformers.integrations.bitsandbytes", "peft.tuners.lora.bnb"):
             if user.startswith("peft") and importlib.util.find_spec("peft") is None:
                 continue
@@ -151,8 +156,7 @@ def trained(model, steps=8):
     return losses
 
 
-@pytest.mark.parametrize("used", [False, True])
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("used, checkpointing", [(False, True), (True, False)])
 def test_peft_trains_merges_and_keeps_adapters(peft, load, tmp_path, used, checkpointing):
     base = load()
     if used:
@@ -188,6 +192,15 @@ def test_peft_reads_packed_weights(peft, load):
     model = adapted(peft, base, use_dora=True).eval()
     assert (logits(model) - want).norm() < 1e-5 * want.norm()
     trained(model.train(), steps=1)
+
+
+def test_the_pages_code_runs(tmp_path):
+    for name in ("transformers", "accelerate", "peft"):
+        pytest.importorskip(name)
+    section = (ROOT / "docs" / "llm-int8.md").read_text(encoding="utf-8").split("## With transformers and PEFT\n")[1]
+    code, = re.findall(r"^```python\n(.*?)^```", section.split("\n## ")[0], re.MULTILINE | re.DOTALL)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    assert list((tmp_path / "merged").glob("*.safetensors"))
 
 
 # ---- states made by hand -------------------------------------------------------------------------------
@@ -238,7 +251,8 @@ def test_a_servers_own_layer():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("needs", [(True, False), (False, True), (True, True)])
 def test_a_transposed_weight(dtype, needs):
-    x, w, grad = activations(2, 5, 64, dtype=dtype), gaussian(48, 64, seed=3, dtype=dtype), gaussian(2, 5, 48, dtype=dtype)
+    x, w = activations(2, 5, 64, dtype=dtype), gaussian(48, 64, seed=3, dtype=dtype)
+    grad = gaussian(2, 5, 48, dtype=dtype)
     results = []
     for form in (w.clone(), w.t().contiguous()):
         a, b = x.clone().requires_grad_(needs[0]), form.requires_grad_(needs[1])
@@ -271,7 +285,8 @@ def test_a_packed_weight_is_written():
 
 @pytest.mark.parametrize("used", [False, True])
 def test_layers_that_share_a_weight(used):
-    first, second, x = frozen(used), Linear8bitLt(64, 48, False, has_fp16_weights=False, threshold=6.0), activations(4, 64)
+    first, x = frozen(used), activations(4, 64)
+    second = Linear8bitLt(64, 48, False, has_fp16_weights=False, threshold=6.0)
     second.weight = first.weight
     want = first(x) - first.bias
     assert (second(x) - want).abs().max() < 1e-5 and second.state is first.state
