@@ -52,9 +52,8 @@ class Linear8bitLt(torch.nn.Linear):
         self.weight.SCB = None
         self.weight.state = self.state
 
-    def _own_state(self):
+    def _own_state(self, weight):
         """The state with the weight's codes: a layer that shares its weight shares the weight's state."""
-        weight = self.weight
         if not isinstance(weight, Int8Params):  # torch.func.functional_call, FSDP
             if not self.state.has_fp16_weights and weight.is_floating_point():
                 raise ValueError("Linear8bitLt: weight must be an Int8Params where has_fp16_weights is False; got a "
@@ -67,9 +66,9 @@ class Linear8bitLt(torch.nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [..., input_features], a float type; the result has its type, whatever the bias's is."""
-        state = self._own_state()
-        state.is_training = self.training
         weight = self.weight
+        state = self._own_state(weight)
+        state.is_training = self.training
         y = matmul(x, weight, bias=self.bias, state=state)
         if (type(weight) is Int8Params and not state.has_fp16_weights and state.is_packed
                 and "weight" in self._parameters and not torch.compiler.is_compiling()):
@@ -78,7 +77,7 @@ class Linear8bitLt(torch.nn.Linear):
 
     def explain(self, x: torch.Tensor) -> Explanation:
         """What runs the product of a frozen layer for activations like x, and why."""
-        state = self._own_state()
+        state = self._own_state(self.weight)
         if not state.quantized:
             state.quantize(self.weight)
         return explain(x, state.packed())
