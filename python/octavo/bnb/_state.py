@@ -58,7 +58,7 @@ class GlobalOutlierPooler:
 class MatmulLtState:
     """The quantised weight of a layer and how it multiplies (bitsandbytes' MatmulLtState).
 
-    CB: int8 codes [N, K]; SCB: float32 absolute maxima [N] of the weight's rows; value =
+    CB: int8 codes [N, K]; SCB: absolute maxima [N] of the weight's rows, kept in float32; value =
     CB * (SCB / 127). A frozen weight (has_fp16_weights False) is packed for the kernels by its first
     product: CB is unpacked from it, bit for bit, whenever it is read.
     threshold: |x| >= threshold is an outlier, whose column stays in float; 0: none.
@@ -91,7 +91,7 @@ class MatmulLtState:
         self.outlier_columns: torch.Tensor | None = None
         self.outlier_weights = "int8"
         self._codes = CB
-        self._absmax = SCB
+        self._absmax = _wide(SCB)
         self._packed: PackedWeight | None = None
         self._rule: tuple[Any, ...] | None = None  # of the packed weight
         self.handle = 0  # its number in operators
@@ -120,7 +120,7 @@ class MatmulLtState:
     @SCB.setter
     def SCB(self, absmax: torch.Tensor | None) -> None:
         self._codes, self._packed = self.CB, None
-        self._absmax = absmax
+        self._absmax = _wide(absmax)
 
     def reset_grads(self) -> None:
         """Forgets the quantised weight: the next product quantises it anew."""
@@ -162,9 +162,12 @@ class MatmulLtState:
         """The codes in the layout of the kernels, with this state's rule for activations. Row-major codes
         are dropped."""
         if self._packed is None:
-            scale = (self._absmax / 127).view(-1, 1)
-            self._packed = _octavo.pack(Quantized(self._codes, scale, None, 1, 0).T, activation="int8",
-                                        llm_int8=True)
+            codes, absmax = self._codes, self._absmax
+            if codes.dtype != torch.int8 or codes.dim() != 2 or absmax.numel() != codes.shape[0]:
+                raise ValueError("matmul: state.CB and state.SCB must be int8 codes [N, K] and absolute maxima [N]; got "
+                                 f"{codes.dtype} {list(codes.shape)} and {list(absmax.shape)}")
+            scale = (absmax / 127).view(-1, 1)
+            self._packed = _octavo.pack(Quantized(codes, scale, None, 1, 0).T, activation="int8", llm_int8=True)
             self._codes, self._rule = None, None
         if not self.packed_fits:
             self._packed = self._packed.with_llm_int8(self.threshold, whole_columns=self.whole_columns,
@@ -172,6 +175,10 @@ class MatmulLtState:
             self._rule = self.threshold, self.whole_columns, self.outlier_columns
             self.handle = handle_of(self._packed)
         return self._packed
+
+    @property
+    def is_packed(self) -> bool:
+        return self._packed is not None
 
     @property
     def packed_fits(self) -> bool:
@@ -192,6 +199,11 @@ class MatmulLtState:
 
     def __getstate__(self):
         return {**self.__dict__, "_rule": None, "_source": None}
+
+
+def _wide(absmax):
+    """float32: files and models in 16 bits have taken SCB along."""
+    return None if absmax is None else absmax.to(torch.float32)
 
 
 def _version_of(weight):

@@ -98,10 +98,10 @@ class MatMul8bitLt(torch.autograd.Function):
         y = _multiply(A, B, bias, out, state)
         if out is not None:
             ctx.mark_dirty(out)
-        _, needs_b, _, _, _ = ctx.needs_input_grad
+        _, needs_b, _, needs_bias, _ = ctx.needs_input_grad
         # Only the gradient of B has A's values in it.
-        ctx.save_for_backward(A if needs_b else None, bias)
-        ctx.shape_a, ctx.dtype_a, ctx.dtype_b = A.shape, A.dtype, B.dtype
+        ctx.save_for_backward(A if needs_b else None, bias if needs_bias else None)
+        ctx.shape_a, ctx.dtype_a, ctx.dtype_b = A.shape, A.dtype, getattr(B, "dtype", None)
         ctx.threshold, ctx.columns = state.threshold, state.idx
         rows = needs_b or (state.has_fp16_weights and state.is_training)
         ctx.codes = (state.CB, state.SCB) if rows else None
@@ -141,7 +141,7 @@ class MatMul8bitFp(torch.autograd.Function):
         ctx.state_codes = state.CB, state.SCB
         W = _dequantized(*ctx.state_codes, A.dtype)
         ctx.save_for_backward(A, bias)
-        ctx.dtype_b = B.dtype
+        ctx.dtype_b = getattr(B, "dtype", None)
         y = torch.nn.functional.linear(A, W, None if bias is None else bias.to(A.dtype))
         if out is None:
             return y
@@ -184,6 +184,9 @@ def matmul(A: torch.Tensor, B: torch.Tensor, out: torch.Tensor | None = None, st
         state.threshold = threshold
     if torch.compiler.is_compiling():
         return _traced(A, B, out, bias, state)
+    if torch._C._are_functorch_transforms_active():
+        raise NotImplementedError("matmul: torch.func's transforms (grad, vmap, jvp) must be absent (the state changes "
+                                  "with a product; torch.autograd.grad differentiates it); got a call under one")
     return MatMul8bitLt.apply(A, B, out, bias, state)
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """bitsandbytes' Linear8bitLt."""
 
+import copy
 from typing import Any
 
 import torch
@@ -42,39 +43,54 @@ class Linear8bitLt(torch.nn.Linear):
         self.weight = Int8Params(self.weight.data, has_fp16_weights=has_fp16_weights, requires_grad=has_fp16_weights)
 
     def init_8bit_state(self) -> None:
-        """Moves the weight's codes into the state."""
+        """Moves the weight's codes into the state; into a new one where the state has another weight's."""
+        if self.state.quantized:
+            self.state = copy.copy(self.state)
         self.state.CB = self.weight.CB
         self.state.SCB = self.weight.SCB
         self.weight.CB = None
         self.weight.SCB = None
+        self.weight.state = self.state
+
+    def _own_state(self, weight):
+        """The state with the weight's codes: a layer that shares its weight shares the weight's state."""
+        if not isinstance(weight, Int8Params):  # torch.func.functional_call, FSDP
+            if not self.state.has_fp16_weights and weight.is_floating_point():
+                raise ValueError("Linear8bitLt: weight must be an Int8Params where has_fp16_weights is False; got a "
+                                 f"{type(weight).__name__} of {weight.dtype}")
+        elif weight.CB is not None:
+            self.init_8bit_state()
+        elif weight.state is not None and weight.state is not self.state:
+            self.state = weight.state
+        return self.state
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [..., input_features], a float type; the result has its type, whatever the bias's is."""
-        state = self.state
-        state.is_training = self.training
         weight = self.weight
-        if weight.CB is not None:
-            self.init_8bit_state()
+        state = self._own_state(weight)
+        state.is_training = self.training
         y = matmul(x, weight, bias=self.bias, state=state)
-        if not state.has_fp16_weights and type(weight) is not PackedInt8Params and not torch.compiler.is_compiling():
+        if (type(weight) is Int8Params and not state.has_fp16_weights and state.is_packed
+                and "weight" in self._parameters and not torch.compiler.is_compiling()):
             self.weight = PackedInt8Params(state)  # row-major codes go
         return y
 
     def explain(self, x: torch.Tensor) -> Explanation:
         """What runs the product of a frozen layer for activations like x, and why."""
-        if self.weight.CB is not None:
-            self.init_8bit_state()
-        if not self.state.quantized:
-            self.state.quantize(self.weight)
-        return explain(x, self.state.packed())
+        state = self._own_state(self.weight)
+        if not state.quantized:
+            state.quantize(self.weight)
+        return explain(x, state.packed())
 
     def _apply(self, fn, recurse=True):
-        packed = self._parameters["weight"]
-        if type(packed) is not PackedInt8Params:
+        packed = self._parameters.get("weight")
+        if packed is None or packed.dtype != torch.int8 or packed.device.type != "cpu":
             return super()._apply(fn, recurse)
         device = fn(torch.empty(0)).device
         if device.type != "cpu":
             raise NotImplementedError(f"Linear8bitLt: device must be cpu (no CUDA backend is built); got {device}")
+        if type(packed) is not PackedInt8Params:
+            return super()._apply(fn, recurse)
         self._parameters["weight"] = None
         try:
             return super()._apply(fn, recurse)
@@ -85,8 +101,8 @@ class Linear8bitLt(torch.nn.Linear):
         """(CB, SCB) of a quantised layer, wherever they are; else None."""
         if self.state.has_fp16_weights:
             return None
-        for holder in (self.weight, self.state):
-            if holder.CB is not None and holder.SCB is not None:
+        for holder in (self.weight, getattr(self.weight, "state", None) or self.state):
+            if getattr(holder, "CB", None) is not None and holder.SCB is not None:
                 return holder.CB, holder.SCB
         return None
 

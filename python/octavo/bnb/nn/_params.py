@@ -15,12 +15,14 @@ class Int8Params(torch.nn.Parameter):
     """A weight [N, K] that becomes int8 codes where it is moved to a device (bitsandbytes' Int8Params).
 
     has_fp16_weights: stay float (weights that train). CB, SCB: codes and the absolute maxima of their
-    rows, from the quantising until a layer's first product takes them into its state.
+    rows, from the quantising until a layer's first product takes them into its state, which is `state`
+    from then on.
     """
 
-    CB: torch.Tensor | None
-    SCB: torch.Tensor | None
-    has_fp16_weights: bool
+    CB: torch.Tensor | None = None
+    SCB: torch.Tensor | None = None
+    has_fp16_weights: bool = False
+    state: MatmulLtState | None = None
 
     def __new__(cls, data: torch.Tensor | None = None, requires_grad: bool = True, has_fp16_weights: bool = False,
                 CB: torch.Tensor | None = None, SCB: torch.Tensor | None = None, **kwargs: Any) -> "Int8Params":
@@ -44,9 +46,9 @@ class Int8Params(torch.nn.Parameter):
         moved = Int8Params(super().to(device=device, dtype=None if quantized else dtype, non_blocking=non_blocking),
                            requires_grad=self.requires_grad, has_fp16_weights=self.has_fp16_weights)
         if quantized:
+            absmax = self.state.SCB if self.SCB is None and self.state is not None else self.SCB
             moved.CB = moved.data
-            moved.SCB = None if self.SCB is None or device is None else self.SCB.to(device)
-            moved.SCB = self.SCB if device is None else moved.SCB
+            moved.SCB = absmax if absmax is None or device is None else absmax.to(device)
         return moved
 
     def cpu(self) -> "Int8Params":
@@ -56,20 +58,25 @@ class Int8Params(torch.nn.Parameter):
         return self.to(device="cuda" if device is None else device, non_blocking=non_blocking)
 
     def __deepcopy__(self, memo):
-        return type(self)(copy.deepcopy(self.data, memo), self.requires_grad, self.has_fp16_weights,
-                          copy.deepcopy(self.CB, memo), copy.deepcopy(self.SCB, memo))
+        return _restore(*(copy.deepcopy(value, memo) for value in self._kept()))
 
     def __reduce_ex__(self, protocol):
-        return _restore, (self.data, self.requires_grad, self.has_fp16_weights, self.CB, self.SCB)
+        return _restore, self._kept()
+
+    def _kept(self):
+        return self.data, self.requires_grad, self.has_fp16_weights, self.CB, self.SCB, self.state
 
 
-def _restore(data, requires_grad, has_fp16_weights, CB, SCB):
-    return Int8Params(data, requires_grad, has_fp16_weights, CB, SCB)
+def _restore(data, requires_grad, has_fp16_weights, CB, SCB, state=None):
+    made = Int8Params(data, requires_grad, has_fp16_weights, CB, SCB)
+    made.state = state
+    return made
 
 
 class PackedInt8Params(Int8Params):
     """The weight of a layer whose state has packed it: int8 [N, K], without memory of its own. Whatever
-    reads it gets the codes, unpacked bit for bit."""
+    reads it gets a copy of the codes, unpacked bit for bit; what is written into it (`copy_`, `zero_`,
+    `.data = codes`) goes into the state, but not what is written into such a copy (`.data[0] = 0`)."""
 
     @staticmethod
     def __new__(cls, state: MatmulLtState) -> "PackedInt8Params":
@@ -86,12 +93,32 @@ class PackedInt8Params(Int8Params):
 
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+
         def codes(value):
             return value.state.CB if isinstance(value, PackedInt8Params) else value
 
-        return func(*tree_map(codes, args), **tree_map(codes, kwargs or {}))
+        plain, named = list(tree_map(codes, args)), tree_map(codes, kwargs)
+        result = func(*plain, **named)
+        for place, argument in enumerate(func._schema.arguments):
+            given, new = (args[place], plain[place]) if place < len(args) else (kwargs.get(argument.name),
+                                                                                named.get(argument.name))
+            if argument.is_write and isinstance(given, PackedInt8Params):
+                given.state.CB = new
+        return result
 
     __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @property
+    def data(self):
+        return self.detach()
+
+    @data.setter
+    def data(self, codes):
+        if codes.dtype != torch.int8 or codes.shape != self.shape:
+            raise ValueError(f"Int8Params: data must be int8 codes {list(self.shape)} of the same SCB "
+                             f"(load_state_dict takes a float weight); got {codes.dtype} {list(codes.shape)}")
+        self.state.CB = codes
 
     def to(self, *args, **kwargs):
         return Int8Params(self.state.CB, False, False, None, self.state.SCB).to(*args, **kwargs)
@@ -101,3 +128,6 @@ class PackedInt8Params(Int8Params):
 
     def __reduce_ex__(self, protocol):
         return PackedInt8Params, (self.state,)
+
+
+PackedInt8Params.__name__ = "Int8Params"  # transformers, PEFT and accelerate know the weight by it
