@@ -262,7 +262,7 @@ def test_opcheck():
 
 
 def relative(got, exact):
-    return float((got.double() - exact).norm() / exact.norm())
+    return float((got.detach().double() - exact).norm() / exact.norm())
 
 
 def gradients(x, w, bias, grad, threshold, function=bnb.matmul, state=None):

@@ -6,8 +6,6 @@ import copy
 import importlib.util
 import io
 import pickle
-import re
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -192,15 +190,6 @@ def test_peft_reads_packed_weights(peft, load):
     model = adapted(peft, base, use_dora=True).eval()
     assert (logits(model) - want).norm() < 1e-5 * want.norm()
     trained(model.train(), steps=1)
-
-
-def test_the_pages_code_runs(tmp_path):
-    for name in ("transformers", "accelerate", "peft"):
-        pytest.importorskip(name)
-    section = (ROOT / "docs" / "llm-int8.md").read_text(encoding="utf-8").split("## With transformers and PEFT\n")[1]
-    code, = re.findall(r"^```python\n(.*?)^```", section.split("\n## ")[0], re.MULTILINE | re.DOTALL)
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
-    assert list((tmp_path / "merged").glob("*.safetensors"))
 
 
 # ---- states made by hand -------------------------------------------------------------------------------
