@@ -8,7 +8,6 @@ import io
 import pickle
 import sys
 import warnings
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,6 @@ torch = pytest.importorskip("torch")
 import octavo.bnb as bnb  # noqa: E402
 from octavo.bnb.nn import Int8Params, Linear8bitLt  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
 TOKENS = torch.arange(24).view(2, 12)
 BLOCK = {"vocab_size": 61, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 32}
