@@ -120,37 +120,53 @@ TEST(OutlierKernels, ScanLinesOfColumns) {
 }
 
 TEST(OutlierKernels, AddProductsInTheirOrderEachRounded) {
-  constexpr std::int64_t kRows = 5, kCount = 19, kStride = 23;
+  constexpr std::int64_t kRows = 7, kCount = 19, kStride = 23;
+  constexpr std::int64_t kStep = (kCount + 1) * cpu::kPanelCols;
   const kit::Random random(3);
   const auto fill = [&](const Block<float>& block, std::int64_t count, std::uint64_t from) {
     for (std::int64_t i = 0; i < count; ++i) {
       block.data()[i] = static_cast<float>(random.gauss(from + static_cast<std::uint64_t>(i)));
     }
   };
+  constexpr std::int64_t kWeights =
+      (cpu::kTileCols / cpu::kPanelCols - 1) * kStep + kCount * cpu::kPanelCols;
+  static_assert(kWeights >= kCount * cpu::kTileCols);
   const Block<float> values((kRows - 1) * kStride + kCount);
-  const Block<float> weights(kCount * cpu::kTileCols);
+  const Block<float> weights(kWeights);
   fill(values, (kRows - 1) * kStride + kCount, 0);
-  fill(weights, kCount * cpu::kTileCols, 1000);
-  const std::array<std::int32_t, kRows> counts{0, 19, 1, 7, 3};
+  fill(weights, kWeights, 1000);
+  const std::array<std::int32_t, kRows> counts{0, 19, 1, 7, 3, 2, 19};
+  const std::array<std::uint16_t, 6> picks{0, 1, 5, 6, 11, 18};
   std::vector<std::uint16_t> places(kRows * kStride);
   for (std::size_t i = 0; i < places.size(); ++i) {
     places[i] = static_cast<std::uint16_t>(i * 7 % kCount);
   }
+  enum class Pick { all, shared, listed };
   for (const Kernels* kernel : cpu::usable_kernels()) {
-    for (const bool listed : {false, true}) {
+    for (const Pick pick : {Pick::all, Pick::shared, Pick::listed}) {
       for (const bool first : {false, true}) {
+        const bool panels = !first;  // else rows of all columns
+        const std::int64_t step = panels ? kStep : cpu::kPanelCols;
+        const std::int64_t row = panels ? cpu::kPanelCols : cpu::kTileCols;
+        const bool listed = pick == Pick::listed;
+        const bool shared = pick == Pick::shared;
         const Block<float> sums(kRows * cpu::kTileCols);
         fill(sums, kRows * cpu::kTileCols, 5000);
         std::vector<float> want = sums.copy();
         for (std::int64_t r = 0; r < kRows; ++r) {
-          const std::int64_t count = listed ? counts[static_cast<std::size_t>(r)] : kCount;
+          std::int64_t count = kCount;
+          if (shared) count = static_cast<std::int64_t>(picks.size());
+          if (listed) count = counts[static_cast<std::size_t>(r)];
           for (std::int64_t j = 0; j < cpu::kTileCols; ++j) {
             float& sum = want[static_cast<std::size_t>(r * cpu::kTileCols + j)];
             if (first) sum = 0.0F;
             for (std::int64_t i = 0; i < count; ++i) {
-              const std::int64_t k = listed ? places[static_cast<std::size_t>(r * kStride + i)] : i;
+              const std::int64_t element = shared ? picks[static_cast<std::size_t>(i)] : i;
+              const std::int64_t k =
+                  listed ? places[static_cast<std::size_t>(r * kStride + i)] : element;
               const float product =
-                  values.data()[r * kStride + i] * weights.data()[k * cpu::kTileCols + j];
+                  values.data()[r * kStride + element] *
+                  weights.data()[j / cpu::kPanelCols * step + k * row + j % cpu::kPanelCols];
               sum += product;
             }
           }
@@ -158,10 +174,13 @@ TEST(OutlierKernels, AddProductsInTheirOrderEachRounded) {
         kernel->add_outliers({.rows = kRows,
                               .values = values.data(),
                               .stride = kStride,
-                              .count = kCount,
+                              .count = shared ? static_cast<std::int64_t>(picks.size()) : kCount,
+                              .picks = shared ? picks.data() : nullptr,
                               .counts = listed ? counts.data() : nullptr,
                               .places = listed ? places.data() : nullptr,
                               .weights = weights.data(),
+                              .weight_step = step,
+                              .weight_row = row,
                               .first = first,
                               .sums = sums.data()});
         EXPECT_EQ(sums.copy(), want) << kernel->on_floats;

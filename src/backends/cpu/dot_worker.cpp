@@ -140,6 +140,7 @@ void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
 
 void DotWorker::block(std::int64_t r0, std::int64_t r1, const char* next) noexcept {
   if (!direct() && d_.path.integers != nullptr) std::fill_n(w_.panel_sums, kTileCols, 0);
+  outliers_.set_rows(r0, r1 - r0);
   const std::int64_t depth = kernels_->form.step;
   Chunk chunk{};
   do {

@@ -245,6 +245,7 @@ class Unit {
     finisher.set_columns(n0_, count_);
     OutlierSums outliers(p_, outliers_, w_.outliers);
     outliers.set_columns(n0_, count_);
+    outliers.set_rows(m0_, rows_);
     finisher.finish(
         {.m0 = m0_, .rows = rows_, .floats = sums, .outliers = outliers.of(m0_, rows_)});
   }

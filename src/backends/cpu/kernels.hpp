@@ -82,13 +82,19 @@ struct OutlierTile {
   std::int64_t rows = 0;
   const float* values = nullptr;  ///< row r's from values + r * stride on
   std::int64_t stride = 0;
-  std::int64_t count = 0;  ///< of values in a row, where there is no list
+  std::int64_t count = 0;  ///< of values in a row, where rows have no lists
+  /// Not null: only elements picks[i] of every row, and the weights of these places.
+  const std::uint16_t* picks = nullptr;
   /// Lists: counts[r] values, that of place places[r * stride + i] in the weights. Null: all.
   const std::int32_t* counts = nullptr;
   const std::uint16_t* places = nullptr;
-  const float* weights = nullptr;  ///< [count][kTileCols]
-  bool first = true;               ///< sums begin at +0; else they go on
-  float* sums = nullptr;           ///< [rows][kTileCols]
+  /// Panels of kPanelCols columns, weight_step floats from one to the next and weight_row floats
+  /// from row to row, both multiples of kPanelCols.
+  const float* weights = nullptr;
+  std::int64_t weight_step = kPanelCols;
+  std::int64_t weight_row = kTileCols;
+  bool first = true;      ///< sums begin at +0; else they go on
+  float* sums = nullptr;  ///< [rows][kTileCols]
 };
 
 /// The functions of one instruction set. All of them give the same bits on every one.

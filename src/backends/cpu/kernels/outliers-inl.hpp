@@ -171,26 +171,74 @@ struct Outliers : Statistics<lanes> {
 
   static OCTAVO_INLINE Floats at(const float* p) { return *reinterpret_cast<const Floats*>(p); }
 
-  // Sums stay in registers for all products of a row.
-  template <bool listed>
-  static OCTAVO_INLINE void add_row(const Tile& t, std::int64_t r, std::int64_t column) {
-    const float* values = t.values + r * t.stride;
-    const std::uint16_t* places = listed ? t.places + r * t.stride : nullptr;
-    const std::int64_t count = listed ? t.counts[r] : t.count;
+  // The elements of a row that are multiplied, and the rows of weights that they meet.
+  enum class Pick { all, shared, listed };
+
+  // Rows that share each weight, as many as registers hold the sums of.
+  static constexpr std::int64_t kRows = lanes == 16 ? 4 : 2;
+  static constexpr std::size_t kVectors = sizeof...(v);
+
+  template <std::size_t row>
+  static OCTAVO_INLINE void add_value(Floats* sum, const Floats* weight, float value) {
+    ((sum[row * kVectors + v] = sum[row * kVectors + v] + weight[v] * value), ...);
+  }
+  template <std::size_t row>
+  static OCTAVO_INLINE void begin_row(const Tile& t, float* sums, Floats* sum) {
+    sums += row * kCols;
+    ((sum[row * kVectors + v] = t.first ? Floats{} : at(sums + v * lanes)), ...);
+  }
+  template <std::size_t row>
+  static OCTAVO_INLINE void end_row(float* sums, const Floats* sum) {
+    sums += row * kCols;
+    ((*reinterpret_cast<Floats*>(sums + v * lanes) = sum[row * kVectors + v]), ...);
+  }
+
+  static OCTAVO_INLINE const float* weights_of(const Tile& t, std::int64_t column) {
+    constexpr std::int64_t kPanel = octavo::cpu::kPanelCols;
+    return t.weights + column / kPanel * t.weight_step + column % kPanel;
+  }
+
+  // Sums stay in registers for all products of some rows.
+  template <Pick pick, std::size_t... row>
+  static OCTAVO_INLINE void add_rows(const Tile& t, std::int64_t r, std::int64_t column,
+                                     std::index_sequence<row...>) {
+    const float* values[] = {(t.values + (r + static_cast<std::int64_t>(row)) * t.stride)...};
+    const float* const columns[] = {
+        weights_of(t, column + static_cast<std::int64_t>(v) * lanes)...};
+    const std::uint16_t* places = pick == Pick::listed ? t.places + r * t.stride : t.picks;
+    const std::int64_t count = pick == Pick::listed ? t.counts[r] : t.count;
     float* sums = t.sums + r * kCols + column;
-    alignas(64) Floats sum[] = {(t.first ? Floats{} : at(sums + v * lanes))...};
+    alignas(64) Floats sum[sizeof...(row) * kVectors];
+    (begin_row<row>(t, sums, sum), ...);
     for (std::int64_t i = 0; i < count; ++i) {
-      const float* weights = t.weights + (listed ? places[i] : i) * kCols + column;
-      const float value = values[i];
-      ((sum[v] = sum[v] + at(weights + v * lanes) * value), ...);
+      const std::int64_t place = pick == Pick::all ? i : places[i];
+      const std::int64_t element = pick == Pick::listed ? i : place;
+      alignas(64) const Floats weight[] = {at(columns[v] + place * t.weight_row)...};
+      (add_value<row>(sum, weight, values[row][element]), ...);
     }
-    ((*reinterpret_cast<Floats*>(sums + v * lanes) = sum[v]), ...);
+    (end_row<row>(sums, sum), ...);
+  }
+  template <Pick pick, std::int64_t rows>
+  static OCTAVO_INLINE void add_columns(const Tile& t, std::int64_t r) {
+    for (std::int64_t column = 0; column < kCols; column += kCount) {
+      add_rows<pick>(t, r, column, std::make_index_sequence<static_cast<std::size_t>(rows)>());
+    }
+  }
+  template <Pick pick>
+  static void add_together(const Tile& t) {
+    std::int64_t r = 0;
+    for (; r + kRows <= t.rows; r += kRows) {
+      add_columns<pick, kRows>(t, r);
+    }
+    for (; r < t.rows; ++r) add_columns<pick, 1>(t, r);
   }
   static void add(const Tile& t) noexcept {
-    for (std::int64_t r = 0; r < t.rows; ++r) {
-      for (std::int64_t column = 0; column < kCols; column += kCount) {
-        t.counts != nullptr ? add_row<true>(t, r, column) : add_row<false>(t, r, column);
-      }
+    if (t.counts != nullptr) {
+      for (std::int64_t r = 0; r < t.rows; ++r) add_columns<Pick::listed, 1>(t, r);
+    } else if (t.picks != nullptr) {
+      add_together<Pick::shared>(t);
+    } else {
+      add_together<Pick::all>(t);
     }
   }
 };
