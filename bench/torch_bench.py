@@ -255,7 +255,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.05, help="least time of a sample")
     parser.add_argument("--threads", type=int, default=0, help="0: all")
     parser.add_argument("--only", default="", help="rows whose name contains this")
-    parser.add_argument("--write", action="store_true", help="write results/<cpu>-torch.md")
+    parser.add_argument("--write", nargs="?", const="torch", metavar="NAME",
+                        help="write results/<cpu>-NAME.md, by default torch")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -266,10 +267,12 @@ def main() -> None:
         if options.only in row.name:
             lines += figure(row, options.rounds, options.seconds)
             print("  ".join(lines[-len(row.peers)]), file=sys.stderr)
+    command = " ".join(["./dev bench --torch", *(f"--only {options.only} --write {options.write}".split()
+                                                 if options.only else [])])
     head = ["problem", "us", "error", "peer", "its us", "its error", "times as fast", "bar", "A/A"]
     text = [f"# Octavo beside PyTorch on {octavo.cpu_name()}", "",
             f"Octavo {octavo.__version__} ({machine.commit()}), PyTorch {torch.__version__}, "
-            f"{octavo.get_num_threads()} threads each; `./dev bench --torch`. Weights are cold unless a row says "
+            f"{octavo.get_num_threads()} threads each; `{command}`. Weights are cold unless a row says "
             "warm; errors are relative to the float64 product of the same operands (of the float "
             "operands, for layers and gradients), in the Frobenius norm.", "",
             *tables.table(lines, head, 1)]
@@ -278,7 +281,8 @@ def main() -> None:
                  *tables.table(overhead(options.rounds, options.seconds), ["call", "us"], 1)]
     print("\n".join(text))
     if options.write:
-        path = Path(__file__).resolve().parent / "results" / f"{machine.file_name(octavo.cpu_name())}-torch.md"
+        name = f"{machine.file_name(octavo.cpu_name())}-{options.write}.md"
+        path = Path(__file__).resolve().parent / "results" / name
         path.write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
