@@ -158,7 +158,7 @@ def linear(x: Tensor, weight: PackedWeight, bias: Tensor | None = None,
 
     Returns: [..., N] of out_dtype, by default x's type.
     """
-    options = {"batch_invariant": batch_invariant, "out": out, "backend": backend}
+    options: dict[str, Any] = {"batch_invariant": batch_invariant, "out": out, "backend": backend}
     if outlier_columns is not None or outlier_weight is not None:
         if any(getattr(t, "requires_grad", False) for t in (x, bias)):
             raise NotImplementedError("linear: outlier_columns and outlier_weight must come without "

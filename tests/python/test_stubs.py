@@ -119,7 +119,7 @@ def package(stub, tmp_path_factory):
     """The package without PyTorch's part, as a type checker finds it."""
     folder = tmp_path_factory.mktemp("package")
     shutil.copytree(Path(octavo.__file__).parent, folder / "octavo",
-                    ignore=shutil.ignore_patterns("torch", "*.so", "*.pyi"))
+                    ignore=shutil.ignore_patterns("torch", "bnb", "*.so", "*.pyi"))
     shutil.copy(stub, folder / "octavo" / "_octavo.pyi")
     assert (folder / "octavo" / "py.typed").exists()
     return folder
