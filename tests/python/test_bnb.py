@@ -262,7 +262,8 @@ def test_opcheck():
 
 
 def relative(got, exact):
-    return float((got.detach().double() - exact).norm() / exact.norm())
+    got, exact = got.detach().double(), exact.detach()
+    return float((got - exact).norm() / exact.norm())
 
 
 def gradients(x, w, bias, grad, threshold, function=bnb.matmul, state=None):
