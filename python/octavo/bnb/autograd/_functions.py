@@ -47,10 +47,15 @@ def _check(operation, A, B, state):
                          "weight is not kept); got \"original\"")
 
 
-def _check_features(operation, A, state):
+def _prepared(operation, A, B, state):
+    """The state, a new one where there is none, with codes of B that fit A."""
+    state = state or MatmulLtState()
+    _check(operation, A, B, state)
+    state.quantize(B)
     if A.shape[-1] != state.in_features:
         raise ValueError(f"{operation}: A.shape must be [..., K = {state.in_features}] (B is [N, K]); got "
                          f"{list(A.shape)}")
+    return state
 
 
 def _multiply(A, B, bias, out, state):
@@ -91,10 +96,7 @@ class MatMul8bitLt(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, A, B, out=None, bias=None, state=None):
-        state = state or MatmulLtState()
-        _check("MatMul8bitLt", A, B, state)
-        state.quantize(B)
-        _check_features("MatMul8bitLt", A, state)
+        state = _prepared("MatMul8bitLt", A, B, state)
         y = _multiply(A, B, bias, out, state)
         if out is not None:
             ctx.mark_dirty(out)
@@ -134,10 +136,7 @@ class MatMul8bitFp(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, A, B, out=None, bias=None, state=None):
-        state = state or MatmulLtState()
-        _check("MatMul8bitFp", A, B, state)
-        state.quantize(B)
-        _check_features("MatMul8bitFp", A, state)
+        state = _prepared("MatMul8bitFp", A, B, state)
         ctx.state_codes = state.CB, state.SCB
         W = _dequantized(*ctx.state_codes, A.dtype)
         ctx.save_for_backward(A, bias)
