@@ -161,8 +161,7 @@ Result<MatmulGradients> run_linear(const TensorView& grad, const TensorView& x,
                          call, arguments.a));
   entry.a = arguments.rows;
   std::array<std::int64_t, kMaxRank> shape = x.shape;
-  shape[static_cast<std::size_t>(x.rank - 1)] =
-      weight.packed != nullptr ? weight.packed->n() : weight.data.shape[1];
+  shape[static_cast<std::size_t>(x.rank - 1)] = weight_columns(weight);
   OCTAVO_TRY(check_grad(site, grad, std::span(shape.data(), static_cast<std::size_t>(x.rank))));
   OCTAVO_TRY_ASSIGN(entry.grad, flatten_rows(site.operation, grad));
   GradientOptions options = r.options;

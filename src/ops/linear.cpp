@@ -13,13 +13,6 @@
 namespace octavo {
 namespace {
 
-std::int64_t inner_extent(const Operand& weight) noexcept {
-  return weight.packed != nullptr ? weight.packed->k() : weight.data.shape[0];
-}
-std::int64_t outer_extent(const Operand& weight) noexcept {
-  return weight.packed != nullptr ? weight.packed->n() : weight.data.shape[1];
-}
-
 Status check_x(const Site& site, const TensorView& x, const Operand& weight) {
   OCTAVO_TRY(check_float(site, Arg::a, x));
   if (weight.packed != nullptr && !weight.packed->defined()) {
@@ -28,7 +21,7 @@ Status check_x(const Site& site, const TensorView& x, const Operand& weight) {
   // A tensor of another rank is refused by the product's own rules.
   if (weight.packed == nullptr && weight.data.rank != 2)
     return check_tensor(site, Arg::b, weight.data);
-  const std::int64_t k = inner_extent(weight);
+  const std::int64_t k = weight_rows(weight);
   const std::int64_t last = x.rank > 0 ? x.shape[static_cast<std::size_t>(x.rank - 1)] : -1;
   if (last == k) return {};
   return fail(Code::invalid_argument, "{}.shape must be [..., K = {}]; got {}", site(Arg::a), k,
@@ -39,8 +32,8 @@ Status check_x(const Site& site, const TensorView& x, const Operand& weight) {
 Status check_outliers(const Site& site, const Operand& weight, const ActivationQuant* rule,
                       const LinearOptions& o) {
   const bool llm_int8 = rule != nullptr && rule->vectorwise;
-  const std::int64_t k = inner_extent(weight);
-  const std::int64_t n = outer_extent(weight);
+  const std::int64_t k = weight_rows(weight);
+  const std::int64_t n = weight_columns(weight);
   const auto refuse = [&](const char* argument, const TensorView& v) {
     return fail(Code::invalid_argument,
                 "{}: {} must come with LLM.int8's rule (activation.vectorwise); got "
@@ -84,7 +77,7 @@ Result<Tensor> run_linear(const TensorView& x, const Operand& weight, const Acti
   if (o.found_columns != nullptr) o.found_columns->clear();
   OCTAVO_TRY_ASSIGN(LinearArguments arguments, linear_arguments(site, x, weight, rule, o));
   CallRule call;
-  OCTAVO_TRY(extend_rule(site.operation, o, inner_extent(weight), call, arguments.a));
+  OCTAVO_TRY(extend_rule(site.operation, o, weight_rows(weight), call, arguments.a));
   OCTAVO_TRY_ASSIGN(Lowered lowered, lower_product(site, arguments.a, weight, arguments.options));
   lowered.problem.single.epilogue.outliers.weight = o.outlier_weight;
 

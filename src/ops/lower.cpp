@@ -49,11 +49,9 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
     OCTAVO_TRY(check_matrix(site, Arg::b, b.data, o.trans_b ? "[N, K]" : "[K, N]"));
     p.b = o.trans_b ? b.transposed() : b;
   }
-  const std::int64_t b_rows = b.packed != nullptr ? b.packed->k() : p.b.data.shape[0];
-  l.extents = {-1, p.a.data.shape[0], b.packed != nullptr ? b.packed->n() : p.b.data.shape[1],
-               p.a.data.shape[1]};
+  l.extents = {-1, p.a.data.shape[0], weight_columns(p.b), p.a.data.shape[1]};
   const Extents& e = l.extents;
-  OCTAVO_TRY(check_inner(site, e, b_rows, e.n));
+  OCTAVO_TRY(check_inner(site, e, weight_rows(p.b), e.n));
 
   OCTAVO_TRY(check_zero_points(site, p.b));
   const bool quantised = p.a.quantise != nullptr;
