@@ -97,14 +97,20 @@ class Linear8bitLt(torch.nn.Linear):
         finally:
             self._parameters["weight"] = packed
 
-    def _codes(self):
-        """(CB, SCB) of a quantised layer, wherever they are; else None."""
+    def _holder(self):
+        """Who has CB and SCB of a quantised layer, the weight or a state; else None."""
         if self.state.has_fp16_weights:
             return None
-        for holder in (self.weight, getattr(self.weight, "state", None) or self.state):
-            if getattr(holder, "CB", None) is not None and holder.SCB is not None:
-                return holder.CB, holder.SCB
-        return None
+        weight = self.weight
+        if getattr(weight, "SCB", None) is not None and weight.CB is not None:
+            return weight
+        state = getattr(weight, "state", None) or self.state
+        return state if state.quantized else None
+
+    def _codes(self):
+        """(CB, SCB) of a quantised layer, wherever they are; else None. Packed codes are unpacked."""
+        holder = self._holder()
+        return None if holder is None else (holder.CB, holder.SCB)
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -137,7 +143,7 @@ class Linear8bitLt(torch.nn.Linear):
         rest = {name: value for name, value in state_dict.items() if name != prefix + "weight"}
         if absmax is not None:
             self._take_codes(weight.clone(), absmax.to(torch.float32, copy=True))
-        elif self._codes() is not None:
+        elif self._holder() is not None:
             self.state.reset_grads()
             self.weight = Int8Params(weight.detach().clone(), requires_grad=False)
             self.weight.to("cpu")
