@@ -14,21 +14,12 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import octavo.bnb as bnb  # noqa: E402
+from bnb_kit import activations, gaussian  # noqa: E402
 from octavo.bnb.nn import Int8Params, Linear8bitLt  # noqa: E402
 
 TOKENS = torch.arange(24).view(2, 12)
 BLOCK = {"vocab_size": 61, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 32}
-
-
-def gaussian(*shape, seed=1, dtype=torch.float32):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
-
-
-def activations(*shape, dtype=torch.float32):
-    x = gaussian(*shape)
-    x[..., 3] = 9.0
-    return x.to(dtype)
 
 
 def frozen(used, inputs=64, outputs=48, **options):

@@ -15,19 +15,10 @@ torch = pytest.importorskip("torch")
 import octavo  # noqa: E402
 import octavo.bnb as bnb  # noqa: E402
 import octavo.torch  # noqa: E402
+from bnb_kit import activations, gaussian  # noqa: E402
 from octavo.bnb.nn import Int8Params, Linear8bitLt  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def gaussian(*shape, seed=1, dtype=torch.float32):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
-
-
-def activations(*shape, dtype=torch.float32):
-    x = gaussian(*shape)
-    x[..., 3] = 9.0
-    return x.to(dtype)
 
 
 def frozen(inputs=70, outputs=33, threshold=6.0, **options):
