@@ -15,4 +15,11 @@ inline const Member& member_in(const MatmulProblem& problem, std::int64_t g, Mem
   return cut = member(problem, g);
 }
 
+/// How many members have to be looked at to know what all of them are like: members of a batch
+/// differ in their memory alone.
+inline std::int64_t distinct_members(const MatmulProblem& problem) noexcept {
+  const std::int64_t count = group_count(problem);
+  return problem.groups.split == Split::batch && count > 1 ? 1 : count;
+}
+
 }  // namespace octavo

@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "backends/prologue.hpp"
 #include "core/cells.hpp"
 #include "core/error.hpp"
 #include "core/grid.hpp"
+#include "core/members.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/packed.hpp"
 #include "ops/run.hpp"
@@ -37,6 +40,8 @@ double member_bound(const Member& p) noexcept {
   if (integer && group >= inner) return 0.0;
   const std::int64_t groups = cells(inner, group);
   const double n = static_cast<double>((integer ? 0 : inner) + groups + 8);
+  // As many roundings as float32 has steps in a unit: the sum may have lost every digit.
+  if (n * kUnit >= 1.0) return std::numeric_limits<double>::infinity();
   return n * kUnit / (1.0 - n * kUnit);
 }
 
@@ -85,7 +90,7 @@ Candidate judge(const Backend& backend, const MatmulProblem& problem, const Exec
 
 double error_bound(const MatmulProblem& problem) noexcept {
   double most = 0.0;
-  for (std::int64_t g = 0; g < group_count(problem); ++g) {
+  for (std::int64_t g = 0; g < distinct_members(problem); ++g) {
     most = std::max(most, member_bound(member(problem, g)));
   }
   return most;
@@ -129,10 +134,14 @@ std::string Explanation::to_string() const {
     const char* verdict = c.chosen ? "runs" : c.accepts ? "could" : "no";
     text += fmt::format("{:<11}{:<7}{}\n", c.backend, verdict, c.reason);
   }
-  text += error_bound == 0.0
-              ? "error      the sum is exact; then one rounding per step of the epilogue\n"
-              : fmt::format("error      at most {:.1e} of sum |A||B|, then one rounding to out\n",
-                            error_bound);
+  if (error_bound == 0.0) {
+    text += "error      the sum is exact; then one rounding per step of the epilogue\n";
+  } else if (std::isinf(error_bound)) {
+    text += "error      unbounded: K is 2^24 and more, where float32 sums may lose every digit\n";
+  } else {
+    text += fmt::format("error      at most {:.1e} of sum |A||B|, then one rounding to out\n",
+                        error_bound);
+  }
   if (!outliers.empty()) text += fmt::format("outliers   {}\n", outliers);
   text += fmt::format("workspace  {} bytes\n", workspace_bytes);
   text += fmt::format("threads    {}\n", executor);

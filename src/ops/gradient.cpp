@@ -171,9 +171,15 @@ Result<MatmulGradients> run_linear(const TensorView& grad, const TensorView& x,
 }
 
 Result<MatmulGradients> run_grouped(const TensorView& grad, const Operand& a, const Operand& b,
-                                    const GroupedOptions& forward, const Request& r,
+                                    const GroupedOptions& given, const Request& r,
                                     const ExecContext& context) {
   const Site& site = r.site;
+  GroupedOptions forward = given;
+  Tensor offs;
+  if (given.offs.defined()) {
+    OCTAVO_TRY_ASSIGN(offs, read_offsets(site, given.offs));
+    forward.offs = offs.view();
+  }
   VjpEntry entry;
   entry.grad.view = grad;
   std::vector<VjpMember> members;

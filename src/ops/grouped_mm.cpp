@@ -183,8 +183,9 @@ Tensor grouped_mm(const Operand& a, const Operand& b, const GroupedOptions& opti
 MatmulProblem grouped_mm_problem(const Operand& a, const Operand& b,
                                  const GroupedOptions& options) {
   return at_edge("grouped_mm", [&]() -> Result<MatmulProblem> {
-    OCTAVO_TRY_ASSIGN(const Lowered lowered,
+    OCTAVO_TRY_ASSIGN(Lowered lowered,
                       lower_grouped({"grouped_mm"}, a, b, options, ScaleReading::rowwise));
+    lowered.problem.groups.offs = options.offs;  // like every operand, the caller's
     return lowered.problem;
   });
 }

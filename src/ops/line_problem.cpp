@@ -178,6 +178,7 @@ class Builder {
     const Site site{"grouped_mm"};
     OCTAVO_TRY_ASSIGN(const Lowered lowered, lower_grouped(site, a, b, o, ScaleReading::rowwise));
     impl_.problem = lowered.problem;
+    impl_.problem.groups.offs = o.offs;
     int rank = 0;
     const std::array<std::int64_t, 3> shape = out_shape(lowered, &rank);
     impl_.problem.single.out =

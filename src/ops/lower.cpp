@@ -52,6 +52,8 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
   l.extents = {-1, p.a.data.shape[0], weight_columns(p.b), p.a.data.shape[1]};
   const Extents& e = l.extents;
   OCTAVO_TRY(check_inner(site, e, weight_rows(p.b), e.n));
+  const std::array<std::int64_t, 2> shape{e.m, e.n};
+  OCTAVO_TRY(check_padded(site, Arg::out, shape));
 
   OCTAVO_TRY(check_zero_points(site, p.b));
   const bool quantised = p.a.quantise != nullptr;
@@ -83,7 +85,6 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
   OCTAVO_TRY_ASSIGN(epilogue.alpha, resolve_factor(site, Arg::alpha, o.alpha, -1));
   OCTAVO_TRY_ASSIGN(epilogue.scale_result,
                     resolve_factor(site, Arg::scale_result, o.scale_result, e.n));
-  const std::array<std::int64_t, 2> shape{e.m, e.n};
   OCTAVO_TRY(resolve_addend(site, o.beta, o.c, shape, epilogue));
   if (l.out_dtype == DType::int32) OCTAVO_TRY(check_int32_output(site, p));
   if (o.out.defined()) {

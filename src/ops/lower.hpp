@@ -15,10 +15,15 @@ struct Lowered {
   MatmulProblem problem;
   Extents extents;
   DType out_dtype = DType::undefined;
+  Tensor offs;  ///< what problem.groups.offs looks at
 };
 
 Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand& b,
                               const ScaledMmOptions& options);
+
+/// The offsets of a call, read once: another thread may be writing the caller's. What was read is
+/// what is checked, planned for and run.
+Result<Tensor> read_offsets(const Site& site, const TensorView& offs);
 
 /// A tensor-form grouped product; `reading` says how a scale without granularity is read.
 Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand& b,

@@ -2,6 +2,7 @@
 // Lowering of the four tensor forms.
 #include <algorithm>
 
+#include "core/convert.hpp"
 #include "core/element.hpp"
 #include "core/error.hpp"
 #include "ops/lower.hpp"
@@ -64,8 +65,12 @@ Result<Extents> extents_of(const Site& site, const Form& form, const TensorView&
   return e;
 }
 
+// A plan looks at every group; the plan of so many takes seconds.
+constexpr std::int64_t kMostGroups = std::int64_t{1} << 24;
+
 // Host offsets are validated; kernels clamp all offsets as well.
-Status check_offs(const Site& site, const Form& form, const GroupedOptions& o, const Extents& e) {
+Status check_offs(const Site& site, const Form& form, const GroupedOptions& o, const Extents& e,
+                  Tensor& offs) {
   if (form.split == Split::batch) {
     if (!o.offs.defined()) return {};
     return fail(Code::invalid_argument, "{} must be undefined for two 3-D operands; got {}",
@@ -76,11 +81,7 @@ Status check_offs(const Site& site, const Form& form, const GroupedOptions& o, c
         Code::invalid_argument, "{} must be given when an operand is 2-D (it cuts {} {}); got none",
         site(Arg::offs), form.cut, site.bare(form.split == Split::columns ? Arg::b : Arg::a));
   }
-  OCTAVO_TRY(check_tensor(site, Arg::offs, o.offs));
-  if (o.offs.dtype != DType::int32 && o.offs.dtype != DType::int64) {
-    return fail(Code::invalid_argument, "{}.dtype must be int32 or int64; got {}", site(Arg::offs),
-                name(o.offs.dtype));
-  }
+  OCTAVO_TRY_ASSIGN(offs, read_offsets(site, o.offs));
   const std::int64_t length = e.g + (o.offs_prefix ? 1 : 0);
   if (o.offs.rank != 1 || o.offs.shape[0] != length) {
     return fail(Code::invalid_argument, "{}.shape must be [{}] ({}); got {}", site(Arg::offs),
@@ -92,7 +93,7 @@ Status check_offs(const Site& site, const Form& form, const GroupedOptions& o, c
                                                              : e.k;
   std::int64_t previous = 0;
   for (std::int64_t i = 0; i < length; ++i) {
-    const std::int64_t end = load_int(o.offs.dtype, o.offs.data, i * o.offs.strides[0]);
+    const std::int64_t end = load_int(offs.dtype(), offs.data(), i);
     if (o.offs_prefix && i == 0 && end != 0) {
       return fail(Code::invalid_argument, "{}[0] of a prefix must be 0; got {}", site(Arg::offs),
                   end);
@@ -107,6 +108,17 @@ Status check_offs(const Site& site, const Form& form, const GroupedOptions& o, c
 }
 
 }  // namespace
+
+Result<Tensor> read_offsets(const Site& site, const TensorView& offs) {
+  OCTAVO_TRY(check_tensor(site, Arg::offs, offs));
+  if (offs.dtype != DType::int32 && offs.dtype != DType::int64) {
+    return fail(Code::invalid_argument, "{}.dtype must be int32 or int64; got {}", site(Arg::offs),
+                name(offs.dtype));
+  }
+  OCTAVO_TRY_ASSIGN(Tensor own, Tensor::try_empty(site.operation, offs.dtype, offs.dims()));
+  copy_elements(offs, own);
+  return own;
+}
 
 Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand& b,
                               const GroupedOptions& o, ScaleReading reading) {
@@ -123,8 +135,14 @@ Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand&
   OCTAVO_TRY_ASSIGN(const Form form, form_of(site, a.data, b.data));
   OCTAVO_TRY_ASSIGN(l.extents, extents_of(site, form, a.data, b.data, o));
   const Extents& e = l.extents;
-  OCTAVO_TRY(check_offs(site, form, o, e));
-  l.problem.groups = {form.split, {}, o.offs, o.offs_prefix};
+  const std::array<std::int64_t, 3> out_extents{e.g, e.m, e.n};
+  OCTAVO_TRY(check_padded(site, Arg::out, out_extents));
+  if (e.g > kMostGroups) {
+    return fail(Code::unsupported, "{}: groups must be at most {}; got {}", site.operation,
+                kMostGroups, e.g);
+  }
+  OCTAVO_TRY(check_offs(site, form, o, e, l.offs));
+  l.problem.groups = {form.split, {}, l.offs.view(), o.offs_prefix};
   p.a = a;
   p.b = b;
 

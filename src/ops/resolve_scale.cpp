@@ -5,6 +5,7 @@
 
 #include "core/cells.hpp"
 #include "core/error.hpp"
+#include "core/extents.hpp"
 #include "ops/rules.hpp"
 
 namespace octavo {
@@ -195,6 +196,7 @@ Status check_carried(const Site& site, const ScaleView& scale, const ScaleContex
   OCTAVO_TRY(check_tensor(site, scale_arg(c.side), scale.data));
   const auto first = static_cast<std::size_t>(scale.data.rank == 3 ? 1 : 0);
   const bool fits = scale.rows > 0 && scale.cols > 0 && scale.row0 >= 0 && scale.col0 >= 0 &&
+                    scale.row0 < kMostBytes / 2 && scale.col0 < kMostBytes / 2 &&
                     scale.data.rank == (c.operand_3d ? 3 : 2) && scale_type(scale.data.dtype) &&
                     scale.data.shape[first] >= cells(scale.row0 + c.rows, scale.rows) &&
                     scale.data.shape[first + 1] >= cells(scale.col0 + c.cols, scale.cols);

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/error.hpp"
+#include "core/extents.hpp"
 #include "core/overlap.hpp"
 #include "octavo/matmul.hpp"
 
@@ -51,6 +52,7 @@ Status check_tensor(const Site& site, Arg arg, const TensorView& view) {
                   shape_string(view));
     }
   }
+  OCTAVO_TRY(check_padded(site, arg, view.dims()));
   if (view.device.type != DeviceType::cpu) {
     return fail(Code::unavailable, "{}.device must be cpu (no CUDA backend is built); got cuda:{}",
                 site(arg), view.device.index);
@@ -66,6 +68,14 @@ Status check_tensor(const Site& site, Arg arg, const TensorView& view) {
                 site(arg), shape_string(view));
   }
   return {};
+}
+
+Status check_padded(const Site& site, Arg arg, std::span<const std::int64_t> shape) {
+  if (fits_padded(shape)) return {};
+  return fail(Code::invalid_argument,
+              "{}.shape must count less than 2^63 bytes of {} an element, rows and columns padded "
+              "to multiples of {}; got [{}]",
+              site(arg), kWidestElement, kPaddedExtent, fmt::join(shape, ", "));
 }
 
 Status check_float(const Site& site, Arg arg, const TensorView& view) {

@@ -3,6 +3,8 @@
 // operation's own file.
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <string>
 
 #include "octavo/problem.hpp"
@@ -18,6 +20,9 @@ struct Extents {
 
 /// A tensor argument: defined, on a device that is built, with memory behind its elements.
 Status check_tensor(const Site& site, Arg arg, const TensorView& view);
+
+/// No product of these extents leaves 64 bits, however an operation pads and widens them.
+Status check_padded(const Site& site, Arg arg, std::span<const std::int64_t> shape);
 
 /// A float argument (bias, C, scale_result): a type that widens to float32.
 Status check_float(const Site& site, Arg arg, const TensorView& view);

@@ -25,7 +25,13 @@ MatmulProblem scaled_mm_problem(const Operand& a, const Operand& b,
 }
 
 void run(const MatmulProblem& problem, const ExecContext& context, const char* backend) {
-  at_edge(problem.operation, [&] { return run_problem(problem, context, backend); });
+  at_edge(problem.operation, [&]() -> Status {
+    if (!problem.groups.offs.defined()) return run_problem(problem, context, backend);
+    OCTAVO_TRY_ASSIGN(const Tensor offs, read_offsets({problem.operation}, problem.groups.offs));
+    MatmulProblem own = problem;
+    own.groups.offs = offs.view();
+    return run_problem(own, context, backend);
+  });
 }
 
 std::size_t workspace_bytes(const MatmulProblem& problem, const ExecContext& context,

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/extents.hpp"
 #include "core/pages.hpp"
 
 namespace octavo {
@@ -96,6 +97,10 @@ void keep_scratch(Scratch& used) noexcept {
 Result<Scratch> find_scratch(const char* operation, std::size_t bytes, const Workspace* lent) {
   Scratch scratch;
   if (bytes == 0) return scratch;
+  if (bytes >= static_cast<std::size_t>(kMostBytes)) {
+    return fail(Code::out_of_memory, "{}: workspace must count less than 2^63 bytes; got more",
+                operation);
+  }
   if (lent != nullptr) {
     void* data = lent->data;
     std::size_t space = lent->bytes;

@@ -1,11 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// Collecting a problem's dtypes, shapes, strides, granularities and options into words.
+// Collecting a problem's fields into words.
+//
+// Every field enters, by for_each_field, as far as a plan may depend on it:
+//
+//   integers, enumerations, flags   as they are
+//   floating numbers                whether they are zero, positive or neither
+//   pointers                        whether they are null; packed weights and quantisers by what
+//                                   they say
+//   views, scales, factors          nothing more where they are undefined or absent
 #include "ops/signature.hpp"
 
 #include <algorithm>
 #include <bit>
+#include <concepts>
+#include <type_traits>
 
 #include "backends/backend.hpp"
+#include "core/fields.hpp"
 
 namespace octavo {
 namespace {
@@ -14,59 +25,83 @@ class Words {
  public:
   explicit Words(Signature& s) noexcept : s_(s) {}
 
-  void add(std::int64_t word) noexcept {
-    if (s_.count < s_.words.size()) s_.words[s_.count] = word;
-    ++s_.count;
-    s_.hash = std::rotl(s_.hash ^ static_cast<std::uint64_t>(word), 27) * 0x9E3779B97F4A7C15U;
+  /// What is narrow shares a word with its neighbours.
+  void add_narrow(std::uint8_t value) noexcept {
+    narrow_ = narrow_ << 8 | value;
+    if (++narrow_count_ == 8) flush();
   }
-  void add(const TensorView& v) noexcept {
-    add(static_cast<std::int64_t>(v.dtype) * 16 + v.rank);
-    if (!v.defined()) return;
-    for (std::size_t d = 0; d < static_cast<std::size_t>(v.rank); ++d) {
-      add(v.shape[d]);
-      add(v.strides[d]);
+  void flush() noexcept {
+    if (narrow_count_ > 0) add(static_cast<std::int64_t>(narrow_));
+    narrow_ = 0;
+    narrow_count_ = 0;
+  }
+
+  template <class T>
+  requires(std::integral<T> || std::is_enum_v<T>) void add(T value) noexcept {
+    if constexpr (sizeof(T) == 1) {
+      add_narrow(static_cast<std::uint8_t>(value));
+    } else {
+      const auto word = static_cast<std::int64_t>(value);
+      if (s_.count < s_.words.size()) s_.words[s_.count] = word;
+      ++s_.count;
+      s_.hash = std::rotl(s_.hash ^ static_cast<std::uint64_t>(word), 27) * 0x9E3779B97F4A7C15U;
     }
   }
-  void add(const ScaleView& s) noexcept {
-    add(static_cast<std::int64_t>(s.kind));
-    if (s.kind != ScaleView::Kind::tensor) return;
-    add(s.data);
-    add(s.rows);
-    add(s.cols);
+  void add(float number) noexcept { add_narrow(number == 0.0F ? 0 : number > 0.0F ? 1 : 2); }
+  template <class T>
+  void add(T* pointer) noexcept {
+    add_narrow(pointer != nullptr ? 1 : 0);
   }
-  void add(const Factor& f) noexcept {
-    add(static_cast<std::int64_t>(f.kind));
-    add(f.data);
+  void add(const Tensor& tensor) noexcept { add(tensor.view()); }
+  void add(const TensorView& v) noexcept {
+    if (!v.defined()) return add(v.dtype);
+    for_each_field(v, [&](const char*, const auto& field) {
+      if constexpr (std::is_same_v<decltype(field), const decltype(v.shape)&>) {
+        for (int d = 0; d < v.rank; ++d) add(field[static_cast<std::size_t>(d)]);
+      } else {
+        add(field);
+      }
+    });
   }
-  void add(const ActivationQuant& q) noexcept {
-    const QuantizeSpec& spec = q.spec;
-    add(static_cast<std::int64_t>(spec.dtype) * 4 + (spec.azp ? 2 : 0) + (q.vectorwise ? 1 : 0));
-    add(static_cast<std::int64_t>(spec.granularity.kind));
-    add(spec.granularity.rows);
-    add(spec.granularity.cols);
-    add((q.outlier_threshold > 0.0F ? 2 : 0) + (q.static_scale > 0.0F ? 1 : 0));
-    add(q.outlier_columns.view());
-    add(q.found_columns);
-    add(q.codes);
-    add(q.scales);
+  void add(const ScaleView& scale) noexcept {
+    if (scale.kind == ScaleView::Kind::none) return add(scale.kind);
+    add_fields(scale);
   }
-  void add(const Operand& o) noexcept {
-    add(o.data);
-    add(o.scale[0]);
-    add(o.scale[1]);
-    add(o.azp);
-    add(o.quantise != nullptr ? 1 : 0);
-    if (o.quantise != nullptr) add(*o.quantise);
-    if (o.packed == nullptr) return add(std::int64_t{-1});
-    const PackedWeightData& w = *o.packed->content();
+  void add(const Factor& factor) noexcept {
+    if (factor.kind == Factor::Kind::absent) return add(factor.kind);
+    add_fields(factor);
+  }
+  void add(const ActivationQuant* rule) noexcept {
+    add_narrow(rule != nullptr ? 1 : 0);
+    if (rule != nullptr) add_fields(*rule);
+  }
+  void add(const PackedWeight* packed) noexcept {
+    add_narrow(packed != nullptr ? 1 : 0);
+    if (packed == nullptr) return;
+    const PackedWeightData& w = *packed->content();
     add(static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(w.layout)));
-    add(static_cast<std::int64_t>(w.dtype));
+    add(w.dtype);
     add(w.k);
     add(w.n);
   }
+  template <class T, std::size_t n>
+  void add(const std::array<T, n>& values) noexcept {
+    for (const T& value : values) add(value);
+  }
+  template <HasFields T>
+  void add(const T& value) noexcept {
+    add_fields(value);
+  }
 
  private:
+  template <class T>
+  void add_fields(const T& value) noexcept {
+    for_each_field(value, [this](const char*, const auto& field) { add(field); });
+  }
+
   Signature& s_;
+  std::uint64_t narrow_ = 0;
+  int narrow_count_ = 0;
 };
 
 }  // namespace
@@ -84,21 +119,9 @@ std::optional<Signature> signature(const MatmulProblem& p, int threads,
   Words words(s);
   words.add(threads);
   words.add(forced);
-  words.add(p.single.a);
-  words.add(p.single.b);
-  const Epilogue& e = p.single.epilogue;
-  words.add(e.alpha);
-  words.add(e.beta);
-  words.add(e.scale_result);
-  words.add(e.c);
-  words.add(e.bias);
-  words.add(e.outliers.columns);
-  words.add(e.outliers.weight);
-  words.add(e.outliers.threshold > 0.0F ? 1 : 0);
-  words.add(p.single.out);
-  words.add(static_cast<std::int64_t>(p.options.overflow) * 8 +
-            (p.options.fast_accumulation ? 4 : 0) + (p.options.batch_invariant ? 2 : 0) +
-            (p.options.torch_compat ? 1 : 0));
+  words.add(p.single);
+  words.add(p.options);
+  words.flush();
   if (s.count > s.words.size()) return std::nullopt;
   return s;
 }

@@ -60,15 +60,23 @@ class Cutter {
   std::int64_t count_ = 0, bytes_ = 0;
 };
 
-// Calls visit(begin, end, bytes) for blocks of a member's rows.
+enum class Blocks : std::uint8_t {
+  all,
+  distinct,  ///< where several in a row are alike, as to a Cutter, one of them
+};
+
+// Calls visit(begin, end, bytes) for blocks of a member's rows. Two whole ones never share a
+// region, so those between the second and the last are alike.
 template <class Visit>
-void for_each_block(const DotMember& d, const Visit& visit) noexcept {
+void for_each_block(const DotMember& d, Blocks which, const Visit& visit) noexcept {
   if (d.empty()) return;
   const std::int64_t row_bytes = std::max<std::int64_t>(d.k * element_bytes(d.path.rows), 1);
   const std::int64_t cached = std::max(kCachedRowBytes / row_bytes, kLeastCachedRows);
+  const std::int64_t last = (d.m - 1) / cached * cached;
   for (std::int64_t begin = 0; begin < d.m; begin += cached) {
     const std::int64_t end = std::min(d.m, begin + cached);
     visit(begin, end, (end - begin) * row_bytes);
+    if (which == Blocks::distinct && begin == cached && begin < last) begin = last - cached;
   }
 }
 
@@ -139,11 +147,12 @@ Status Run::describe_all(const Backend& backend, const DotMachine& machine, Aren
     Arena counter(nullptr);
     (void)take_scratch(d, counter);
     scratch_bytes_ = std::max(scratch_bytes_, static_cast<std::int64_t>(counter.used()));
-    for_each_block(d, [&](std::int64_t begin, std::int64_t end, std::int64_t bytes) {
+    const auto count = [&](std::int64_t begin, std::int64_t end, std::int64_t bytes) {
       if (cutter.add(bytes)) converted = 0;
       converted += converted_bytes(d, end - begin);
       converted_bytes_ = std::max(converted_bytes_, converted);
-    });
+    };
+    for_each_block(d, Blocks::distinct, count);
   }
   if (work >= kSerialWork) workers_ = std::max(1, executor_of(context_).concurrency());
   return {};
@@ -154,14 +163,14 @@ Status Run::measure_or_run(const Backend& backend, const DotMachine& machine,
   members_ = arena.take<DotMember>(count_);
   stretches_ = arena.take<Stretch>(count_);
   OCTAVO_TRY(describe_all(backend, machine, arena));
-  scratch_ = arena.take<char>(scratch_bytes_ * workers_);
+  scratch_ = arena.take<char>(saturating_product(scratch_bytes_, workers_));
   converted_ = arena.take<char>(converted_bytes_);
   if (arena.counting()) return {};
   free_ = converted_;
   Cutter cutter;
   for (std::int64_t g = 0; g < count_; ++g) {
     DotMember& d = members_[g];
-    for_each_block(d, [&](std::int64_t begin, std::int64_t end, std::int64_t bytes) {
+    for_each_block(d, Blocks::all, [&](std::int64_t begin, std::int64_t end, std::int64_t bytes) {
       if (cutter.add(bytes)) run_region();
       add(d, begin, end);
     });
@@ -175,7 +184,10 @@ void Run::add(DotMember& d, std::int64_t begin, std::int64_t end) noexcept {
   const Panels panels = panels_of(d);
   // What a vector costs for all rows, and for each of them.
   const std::int64_t vector = std::max<std::int64_t>(d.k, 1) * std::max(rows, kFreeRows);
-  const std::int64_t unit = std::max<std::int64_t>(vector / rows, 1);
+  // Costs are shares of 2^62, whatever they are made of.
+  const std::int64_t most = (std::int64_t{1} << 62) / count_ / (panels.vectors() * rows);
+  const std::int64_t unit =
+      std::clamp<std::int64_t>(vector / rows, 1, std::max<std::int64_t>(most, 1));
   const std::int64_t cost = panels.vectors() * rows * unit;
   stretches_[stretch_count_++] = {&d, begin, end, cost_, unit, cost};
   cost_ += cost;
@@ -267,7 +279,7 @@ void Run::run_share(std::int64_t index) const noexcept {
 
 const char* refuse_dot(const MatmulProblem& problem, const DotMachine& machine) noexcept {
   Member cut;
-  for (std::int64_t g = 0; g < group_count(problem); ++g) {
+  for (std::int64_t g = 0; g < distinct_members(problem); ++g) {
     DotPath path;
     const char* why = find_path(member_in(problem, g, cut), machine, path);
     if (why != nullptr) return why;

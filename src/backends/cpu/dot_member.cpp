@@ -8,6 +8,7 @@
 #include "backends/cpu/pack.hpp"
 #include "backends/cpu/panels.hpp"
 #include "backends/cpu/rows.hpp"
+#include "core/cells.hpp"
 #include "core/convert.hpp"
 #include "core/element.hpp"
 #include "core/grid.hpp"
@@ -41,11 +42,28 @@ void load_scale_column(const ScaleView& scale, std::int64_t k, std::int64_t coun
   for (std::int64_t m = 0; m < count; ++m) out[m] = scale_at(scale, m, k);
 }
 
+// How many segments there are, at most: those of the finer grid where its cells make up the
+// other's, else those of both. Counting them one by one would take as long as K is.
+std::int64_t segment_count(const Member& p, std::int64_t k) noexcept {
+  const ScaleView& a = varying_scale(p.a, Side::a);
+  const ScaleView& b = varying_scale(p.b, Side::b);
+  const bool varies_a = varies_along_k(a, Side::a);
+  const bool varies_b = varies_along_k(b, Side::b);
+  const auto grid = [k](std::int64_t cell, std::int64_t origin) {
+    return cells(origin % cell + k, cell);
+  };
+  const std::int64_t of_a = varies_a ? grid(a.cols, a.col0) : 0;
+  const std::int64_t of_b = varies_b ? grid(b.rows, b.row0) : 0;
+  const bool nested = varies_a && varies_b && (a.col0 - b.row0) % std::min(a.cols, b.rows) == 0 &&
+                      std::max(a.cols, b.rows) % std::min(a.cols, b.rows) == 0;
+  return nested ? std::max(of_a, of_b) : of_a + of_b;
+}
+
 void load_segments(const Member& p, std::int64_t k, Arena& arena, DotMember& d) noexcept {
   const bool varies_a = varies_along_k(p.a, Side::a);
   if (!varies_a && !varies_along_k(p.b, Side::b)) return;
   Segments& s = d.segments;
-  for (std::int64_t at = 0; at < k; at = next_boundary(p, at, k)) ++s.count;
+  s.count = segment_count(p, k);
   auto* ends = arena.take<std::int64_t>(s.count);
   float* scales = varies_a ? arena.take<float>(s.count * d.m) : nullptr;
   s.ends = ends;
@@ -54,7 +72,8 @@ void load_segments(const Member& p, std::int64_t k, Arena& arena, DotMember& d) 
   s.row_stride = varies_a ? 1 : 0;
   if (arena.counting()) return;
   const ScaleView& a = varying_scale(p.a, Side::a);
-  for (std::int64_t at = 0; at < k; scales += s.stride) {
+  s.count = 0;
+  for (std::int64_t at = 0; at < k; scales += s.stride, ++s.count) {
     if (varies_a) load_scale_column(a, at, d.m, scales);
     at = next_boundary(p, at, k);
     *ends++ = at;

@@ -14,7 +14,7 @@ namespace octavo::cpu {
 
 /// Stretches of K over which no scale changes. Without K-varying scales there are none.
 struct Segments {
-  std::int64_t count = 0;
+  std::int64_t count = 0;                   ///< while a workspace is measured: at most so many
   const std::int64_t* ends = nullptr;       ///< [count], ascending; the last one is K
   const float* scale_a = nullptr;           ///< [count][m], or one 1 for all
   std::int64_t stride = 0, row_stride = 0;  ///< of scale_a, from segment to segment, row to row

@@ -275,7 +275,7 @@ void run_member(const Member& p, const MatmulOptions& options, const ExecContext
   (void)counter.take<float>(s.k);
   (void)take_scratch(p, s, outliers, counter);
   const auto stride = static_cast<std::int64_t>(counter.used());
-  char* scratch = arena.take<char>(stride * s.workers);
+  char* scratch = arena.take<char>(saturating_product(stride, s.workers));
   if (arena.counting()) return;
 
   for (std::int64_t block = 0; block < s.m; block += s.block_rows) {

@@ -14,6 +14,7 @@
 #include "backends/prologue.hpp"
 #include "backends/zero.hpp"
 #include "core/error.hpp"
+#include "core/members.hpp"
 
 namespace octavo {
 namespace {
@@ -21,7 +22,7 @@ namespace {
 const char* unavailable() noexcept { return nullptr; }
 
 const char* supports(const MatmulProblem& problem, const ExecContext&) noexcept {
-  for (std::int64_t g = 0; g < group_count(problem); ++g) {
+  for (std::int64_t g = 0; g < distinct_members(problem); ++g) {
     const PackedWeight* packed = member(problem, g).b.packed;
     if (packed != nullptr && packed->content()->layout->widen == nullptr) {
       return "the weight is packed for a device";
