@@ -61,7 +61,9 @@ TensorView compact(const Place& place, const void* data, DType dtype,
   try {
     return {data, dtype, shape};
   } catch (const Error&) {
-    refuse(Code::invalid_argument, "{}.shape must count less than 2^63 bytes; got [{}]",
+    refuse(Code::invalid_argument,
+           "{}.shape must count less than 2^63 bytes, rows and columns padded to 64 and elements "
+           "to 8 bytes; got [{}]",
            place.text(), fmt::join(shape, ", "));
   }
 }

@@ -10,6 +10,7 @@
 #include "core/convert.hpp"
 #include "core/element.hpp"
 #include "core/error.hpp"
+#include "core/extents.hpp"
 #include "core/fp_env.hpp"
 #include "core/pages.hpp"
 
@@ -103,9 +104,11 @@ TensorView::TensorView(const void* memory, DType type, std::span<const std::int6
     }
     shape[d] = sizes[d];
   }
-  if (compact_bytes(dtype, sizes) < 0) {
+  if (!fits_padded(sizes)) {
     throw_status(fail(Code::invalid_argument,
-                      "TensorView: shape must count less than 2^63 bytes; got more"));
+                      "TensorView: shape must count less than 2^63 bytes, rows and columns padded "
+                      "to 64 and elements to 8 bytes; got [{}]",
+                      fmt::join(sizes, ", ")));
   }
   set_compact_strides(*this);
 }

@@ -73,9 +73,9 @@ Status check_tensor(const Site& site, Arg arg, const TensorView& view) {
 Status check_padded(const Site& site, Arg arg, std::span<const std::int64_t> shape) {
   if (fits_padded(shape)) return {};
   return fail(Code::invalid_argument,
-              "{}.shape must count less than 2^63 bytes of {} an element, rows and columns padded "
-              "to multiples of {}; got [{}]",
-              site(arg), kWidestElement, kPaddedExtent, fmt::join(shape, ", "));
+              "{}.shape must count less than 2^63 bytes, rows and columns padded to 64 and "
+              "elements to 8 bytes; got [{}]",
+              site(arg), fmt::join(shape, ", "));
 }
 
 Status check_float(const Site& site, Arg arg, const TensorView& view) {

@@ -39,7 +39,7 @@ inline const std::vector<Fault>& faults() {
          v.ndim = 2;
          v.shape = kNegative;
        }},
-      {"shape must count less than 2^63 bytes; got [46", OCTAVO_INVALID_ARGUMENT,
+      {"elements to 8 bytes; got [46", OCTAVO_INVALID_ARGUMENT,
        [](octavo_view& v) {
          v.ndim = 2;
          v.shape = kTooLarge;
@@ -75,9 +75,29 @@ struct Argument {
   std::function<octavo_code(const octavo_view*)> call;
 };
 
+/// Legal descriptors of one element, repeated so often that products of their extents wrap:
+/// whatever rule a place has, it finds one of them broken before it counts or reads anything.
+inline void expect_wrapping_extents_refused(const Argument& argument) {
+  static constexpr std::int64_t kMany = (std::int64_t{1} << 61) - 1;
+  static constexpr std::int64_t kSquare = std::int64_t{1} << 31;
+  static constexpr std::int64_t kStill[] = {0, 0, 0};
+  static constexpr std::int64_t kShapes[][3] = {
+      {kMany}, {1, kMany}, {kMany, 1}, {kSquare, kSquare}, {1, 1, kMany}, {kMany, 1, 1}};
+  static constexpr std::int32_t kRanks[] = {1, 2, 2, 2, 3, 3};
+  for (std::size_t i = 0; i < std::size(kRanks); ++i) {
+    octavo_view view = *argument.good;
+    view.ndim = kRanks[i];
+    view.shape = kShapes[i];
+    view.strides = kStill;
+    EXPECT_EQ(argument.call(&view), OCTAVO_INVALID_ARGUMENT)
+        << argument.name << ", shape " << i << ": " << octavo_last_error();
+  }
+}
+
 /// Each fault in each place is refused, and the sentence says where.
 inline void expect_faults_found(const std::vector<Argument>& arguments) {
   for (const Argument& argument : arguments) {
+    expect_wrapping_extents_refused(argument);
     for (const Fault& fault : faults()) {
       octavo_view view = *argument.good;
       fault.spoil(view);

@@ -48,6 +48,14 @@ std::vector<ErrorRow> grouped_errors() {
       {"ScaleListLength", kInvalid,
        "grouped_mm: scales_a.size must equal inputs.size = 1; got 2 (lists are not broadcast)",
        [=] { list(a2, b2, {.biases = {}, .scales_a = std::vector<Scale>(2)}); }},
+      {"TooManyGroups", Code::unsupported,
+       "grouped_mm: groups must be at most 16777216; got 16777217",
+       [=] {
+         TensorView many_a = a3, many_b = b3;
+         many_a.shape[0] = many_b.shape[0] = (1 << 24) + 1;
+         many_a.strides[0] = many_b.strides[0] = 0;
+         tensor_form(many_a, many_b, {});
+       }},
       {"ListInputWithoutDimensions", kInvalid,
        "grouped_mm: inputs[0].shape must have at least one dimension; got []",
        [=] { list(scalar, b2); }},

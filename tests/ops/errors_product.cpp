@@ -190,9 +190,21 @@ std::vector<ErrorRow> product_errors() {
          (void)TensorView(nullptr, int8, {1, -2});
        }},
       {"ViewOfTooManyBytes", kInvalid,
-       "TensorView: shape must count less than 2^63 bytes; got more",
+       "TensorView: shape must count less than 2^63 bytes, rows and columns padded to 64 and "
+       "elements to 8 bytes; "
+       "got [1099511627776, 1099511627776]",
        [=] {
          (void)TensorView(nullptr, int8, {std::int64_t{1} << 40, std::int64_t{1} << 40});
+       }},
+      {"ExtentsThatWrap", kInvalid,
+       "scaled_mm: a.shape must count less than 2^63 bytes, rows and columns padded to 64 and "
+       "elements to 8 bytes; "
+       "got [2, 2305843009213693951]",
+       [=] {
+         TensorView wide = a;
+         wide.shape[1] = (std::int64_t{1} << 61) - 1;
+         wide.strides = {0, 0};
+         mm(wide, b);
        }},
       {"ViewStrides", kInvalid, "TensorView: strides.size must be shape.size = 2; got 1",
        [=] {

@@ -59,6 +59,7 @@ const char* const kUnreachable[] = {
     "{}: a backend must have a packed layout; got none",        // the generic one has
     "{}: backend must accept the problem; got {}, which",       // only one backend packs
     "{}: context.workspace.bytes must be at least {}",          // robustness: workspaces
+    "{}: workspace must count less than 2^63 bytes; got more",  // robustness: extents
 };
 
 // Formats that only join what is listed on its own.
