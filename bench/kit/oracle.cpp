@@ -135,7 +135,7 @@ class MemberOracle {
     }
     const Epilogue& e = plain_.member.epilogue;
     if (e.outliers.present()) add_outliers(e.outliers, i, j, t);
-    const double alpha = factor_of(e.alpha, 0);
+    const double alpha = k_ == 0 ? 0.0 : factor_of(e.alpha, 0);  // which an empty sum does not meet
     t.exact *= alpha;
     t.magnitude *= std::abs(alpha);
     if (e.c.defined()) add(t, factor_of(e.beta, 0) * load(e.c, i, j));

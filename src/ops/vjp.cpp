@@ -116,13 +116,14 @@ ScaleView over_columns(const Factor& factor) noexcept {
 Status sum_gradients(const VjpCall& call, const VjpMember& m, const TensorView& acc,
                      const TensorView& before_result) {
   const ScaleView result = over_columns(m.forward.epilogue.scale_result);
+  const bool empty = m.a.data.shape[1] == 0;  // alpha does not enter, whatever grad is
   const struct {
-    const ScaleView& sums;
+    ScaleView sums;
     const TensorView& factor;  // beside grad
     ScaleView weight;
   } rows[] = {
       {m.bias, {}, result},
-      {m.alpha, acc, result},
+      {empty ? ScaleView{} : m.alpha, acc, result},
       {m.beta, m.c, result},
       {m.scale_result, before_result, {}},
   };

@@ -119,10 +119,12 @@ void Finisher::set_columns(std::int64_t n0, std::int64_t count) noexcept {
   step_count_ = 0;
   row_scale_ = {};
   outliers_ = nullptr;
-  // An empty sum is 0 for PyTorch, whatever would be added to it.
-  if (options_.torch_compat && member_.a.data.shape[1] == 0) return;
+  // No scale of an operand and no alpha enters an empty sum. For PyTorch it is 0, whatever would be
+  // added to it.
+  const bool empty = member_.a.data.shape[1] == 0;
+  if (options_.torch_compat && empty) return;
   for (std::size_t level = 0; level < 2; ++level) {
-    if (rows_.scale[level] == nullptr) continue;
+    if (rows_.scale[level] == nullptr || empty) continue;
     row_scale_[level] = &steps_[step_count_];
     add_step(Kind::scale_row, rows_.scale[level], rows_.stride[level]);
   }
@@ -135,11 +137,11 @@ void Finisher::set_columns(std::int64_t n0, std::int64_t count) noexcept {
   if (e.outliers.present() && !original) add_outliers();
   for (std::size_t level = 0; level < 2; ++level) {
     const ScaleView& scale = member_.b.scale[level];
-    if (!constant_scale(scale, Side::b)) continue;
+    if (!constant_scale(scale, Side::b) || empty) continue;
     add_step(Kind::scale_elements, load_scale_b(scale, n0, count, terms_[level]), 0);
   }
   if (e.outliers.present() && original) add_outliers();
-  if (e.alpha.present()) {
+  if (e.alpha.present() && !empty) {
     alpha_ = factor_at(e.alpha, 0);
     add_step(Kind::scale_row, &alpha_, 0);
   }

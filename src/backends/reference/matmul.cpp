@@ -81,7 +81,8 @@ float outlier_sum(const Outliers& o, const TensorView& weight, std::int64_t m,
   return sum;
 }
 
-float epilogue(const Member& p, float t, std::int64_t m, std::int64_t n) noexcept {
+// What the sum itself meets; an empty one meets nothing.
+float scaled_sum(const Member& p, float t, std::int64_t m, std::int64_t n) noexcept {
   const Epilogue& e = p.epilogue;
   for (const ScaleView& sa : p.a.scale) {
     if (sa.present() && !varies_along_k(sa, Side::a)) t *= scale_at(sa, m, 0);
@@ -96,6 +97,11 @@ float epilogue(const Member& p, float t, std::int64_t m, std::int64_t n) noexcep
     t += outlier_sum(e.outliers, e.outliers.weight, m, n);
   }
   if (e.alpha.present()) t *= factor_at(e.alpha, 0);
+  return t;
+}
+
+float epilogue(const Member& p, float t, std::int64_t m, std::int64_t n) noexcept {
+  const Epilogue& e = p.epilogue;
   if (e.c.defined()) t += factor_at(e.beta, 0) * load_float(e.c, m, n);
   if (e.bias.defined()) t += load_float(e.bias.dtype, e.bias.data, n * e.bias.strides[0]);
   if (e.scale_result.present()) t *= factor_at(e.scale_result, n);
@@ -118,7 +124,8 @@ void matmul(const Member& p, const MatmulOptions& options) noexcept {
         store_int32(p.out.data, place, acc);
         continue;
       }
-      float y = epilogue(p, accumulate(p, m, n, inner), m, n);
+      const float acc = inner == 0 ? 0.0F : scaled_sum(p, accumulate(p, m, n, inner), m, n);
+      float y = epilogue(p, acc, m, n);
       if (options.torch_compat && inner == 0) y = 0.0F;
       store_float(p.out.dtype, p.out.data, place, y, options.overflow);
     }
