@@ -19,18 +19,32 @@ enum class ScaleRounding : std::uint8_t {
   mx_floor,      ///< 2^(floor(log2(absmax)) - emax) (OCP MX 1.0 section 6.3)
 };
 
-/// What non-finite input does.
-enum class NonFinite : std::uint8_t {
-  propagate,  ///< NaN stays NaN in fp8 (0 in int8), Inf converts; scales ignore both
-  error,      ///< refused
-};
+/// What non-finite input does (specification section 6).
+///
+/// | rule      | fp8 codes                            | integer codes |
+/// |-----------|--------------------------------------|--------------------------------------------|
+/// | propagate | NaN; infinities stay in e5m2 (fnuz   | a computed scale of a cell with one is NaN
+/// | |           | and e4m3fn have none: NaN)           | (codes and zero point 0); a given scale |
+/// |           |                                      | cannot tell, so `linear` and layers take |
+/// |           |                                      | the row's scale as NaN; `quantize` itself |
+/// |           |                                      | converts: NaN to 0, infinities saturate |
+/// | error     | refused, and the element named       | refused, and the element named | | ignore
+/// | converted: NaN stays, infinities     | converted: NaN to 0, infinities saturate   | | |
+/// saturate where there are none        |                                            |
+///
+/// Computed scales of fp8, and those of `ignore`, come from the finite elements of a cell. With one
+/// integer scale for a tensor, one NaN is the whole tensor's: quantise per token to keep it in its
+/// row.
+enum class NonFinite : std::uint8_t { propagate, error, ignore };
 
 /// How to quantise; plain data that a product can carry as its prologue.
 ///
 /// Source: specification section 6. scale = absmax / qmax, at least 2^-126; absmax 0 gives scale 1,
 /// or min_scale where that is not 0; code = cast(x / scale) with the correctly rounded float32
-/// quotient. With `azp` (int8, uint8): s = (max - min) / 255 over a range that includes 0,
-/// azp = RNE(qmin - min / s), code = saturate(RNE(x / s) + azp).
+/// quotient. With `azp` (int8, uint8): s = (max - min) / 255 over the cell's own range, at least
+/// 2^-30 max |x|, azp = RNE(qmin - min / s), code = saturate(RNE(x / s) + azp); a cell of one value
+/// is exact. Zero points may lie far outside the codes: `widen` includes 0 in the range, as ONNX
+/// and files that hold zero points in 8 bits want it.
 struct QuantizeSpec {
   DType dtype = DType::int8;
   Granularity granularity = per_token();
@@ -42,6 +56,7 @@ struct QuantizeSpec {
   DType scale_dtype = DType::float32;  ///< float32, or float8_e8m0fnu for power-of-two scales
   NonFinite non_finite = NonFinite::propagate;
   Overflow overflow = Overflow::saturate;  ///< fp8: what a finite value beyond the range becomes
+  bool widen = false;                      ///< with azp: ranges include 0
 };
 
 /// A quantised matrix: codes, scales and, where asked for, zero points.
@@ -65,6 +80,7 @@ struct QuantizeOptions {
   DType scale_dtype = DType::float32;
   NonFinite non_finite = NonFinite::propagate;
   Overflow overflow = Overflow::saturate;
+  bool widen = false;   ///< with azp: ranges include 0
   Scale scale{};        ///< static quantisation: this scale instead of a computed one
   TensorView azp_in{};  ///< static quantisation with azp: the zero points, int32
 };

@@ -25,11 +25,15 @@ struct QuantizeProblem {
   TensorView scales;  ///< [cells down, cells across]; read when `static_scales`, else written
   TensorView azp;     ///< int32, the same shape; undefined when symmetric; as `scales`
   bool static_scales = false;
+  /// With static scales: float32 of their shape, written: a cell's scale, or NaN where the cell has
+  /// a NaN or an infinity. Undefined: not wanted.
+  TensorView shown_scales;
   TensorView codes;  ///< [R, C]; undefined: only scales are wanted
 };
 
 /// Section 8: LLM.int8's statistics and codes by row. By column: the transposed views of x and of
-/// codes.
+/// codes. A row with a NaN, or with an infinity that is no outlier, has the statistic NaN and codes
+/// of 0.
 struct VectorwiseProblem {
   TensorView x;                ///< [R, C], bfloat16, float16 or float32
   float threshold = 0.0F;      ///< 0: no outliers are looked for

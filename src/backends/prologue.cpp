@@ -30,6 +30,17 @@ void fill_static(const ActivationQuant& rule, const QuantizeProblem& q) noexcept
   if (q.azp.defined()) *static_cast<std::int32_t*>(q.azp.data) = rule.static_azp;
 }
 
+// Integer codes cannot tell a NaN, and a static scale does not: each row gets a scale of its own,
+// which is NaN for a row with one. Its cells are the rows, all of one scale.
+void show_rows(QuantizeProblem& q, std::int64_t rows, Arena& arena) noexcept {
+  q.grid = {1, kWholeExtent};
+  for (TensorView* v : {&q.scales, &q.azp}) {
+    v->shape = {rows, 1};
+    v->strides = {0, 0};
+  }
+  q.shown_scales = matrix_view(arena.take<float>(rows), DType::float32, rows, 1);
+}
+
 Status section6(const Backend& backend, Member& member, Arena& arena,
                 const ExecContext& context) noexcept {
   const ActivationQuant& rule = *member.a.quantise;
@@ -54,14 +65,18 @@ Status section6(const Backend& backend, Member& member, Arena& arena,
     q.azp = matrix_view(arena.take<std::int32_t>(down * across), DType::int32, down, across);
   }
   q.static_scales = rule.static_scale > 0.0F;
+  if (q.static_scales && is_integer8(q.spec.dtype) && q.spec.non_finite == NonFinite::propagate) {
+    show_rows(q, rows, arena);
+  }
   if (!arena.counting()) {
     if (q.static_scales) fill_static(rule, q);
     if (rule.spec.non_finite == NonFinite::error)
       OCTAVO_TRY(check_finite(q.operation, q.x, context));
     OCTAVO_TRY(backend.quantize(q, context));
   }
+  const TensorView& scales = q.shown_scales.defined() ? q.shown_scales : q.scales;
   member.a.data = q.codes;
-  member.a.scale[0] = {ScaleView::Kind::tensor, 1.0F, q.scales, q.grid.rows, q.grid.cols, 0, 0};
+  member.a.scale[0] = {ScaleView::Kind::tensor, 1.0F, scales, q.grid.rows, q.grid.cols, 0, 0};
   member.a.azp = q.azp;
   if (q.azp.defined() && q.grid.rows == kWholeExtent) member.a.azp.strides[0] = 0;
   return {};

@@ -56,7 +56,7 @@ void for_each_field(T& v, const Visit& visit) {
 template <FieldsOf<QuantizeSpec> T, class Visit>
 void for_each_field(T& v, const Visit& visit) {
   auto& [dtype, granularity, azp, scale_ub, min_scale, qmax, rounding, scale_dtype, non_finite,
-         overflow] = v;
+         overflow, widen] = v;
   visit("dtype", dtype);
   visit("granularity", granularity);
   visit("azp", azp);
@@ -67,6 +67,7 @@ void for_each_field(T& v, const Visit& visit) {
   visit("scale_dtype", scale_dtype);
   visit("non_finite", non_finite);
   visit("overflow", overflow);
+  visit("widen", widen);
 }
 
 template <FieldsOf<ActivationQuant> T, class Visit>

@@ -48,15 +48,23 @@ void each_scale(const QuantizeSpec& spec, const float* absmax, std::int64_t coun
   }
 }
 
+// The range's own length in 255 steps; steps so short that a zero point would leave 32 bits are
+// not.
 CellScale affine_scale(const QuantizeSpec& spec, const CellRange& range) noexcept {
-  const float low = std::min(range.min, 0.0F);
-  const float high = std::max(range.max, 0.0F);
-  const float qmin = spec.dtype == DType::int8 ? -128.0F : 0.0F;
-  if (low == 0.0F && high == 0.0F) return {1.0F, static_cast<std::int32_t>(qmin)};
+  float low = range.min;
+  float high = range.max;
+  const std::int32_t qmin = spec.dtype == DType::int8 ? -128 : 0;
+  if (!(low <= high) || (low == 0.0F && high == 0.0F)) return {1.0F, qmin};
+  if (spec.widen) {
+    low = std::min(low, 0.0F);
+    high = std::max(high, 0.0F);
+  }
+  const float least = std::max(spec.min_scale, kSmallestScale);
+  if (low == high && std::abs(low) >= least) return {std::abs(low), low > 0.0F ? qmin : qmin + 1};
   float scale = (high - low) / 255.0F;
   if (std::isinf(scale)) scale = high / 255.0F - low / 255.0F;
-  scale = std::max({scale, spec.min_scale, kSmallestScale});
-  return {scale, round_to_int32(qmin - low / scale)};
+  scale = std::max({scale, std::max(std::abs(low), std::abs(high)) * 0x1p-30F, least});
+  return {scale, round_to_int32(static_cast<float>(qmin) - low / scale)};
 }
 
 // The largest magnitude of neighbours, as an integer of their width: NaN is above infinity.
@@ -117,6 +125,9 @@ void symmetric_scales(const QuantizeSpec& spec, const float* absmax, std::int64_
 }
 
 CellScale cell_scale(const QuantizeSpec& spec, const CellRange& range) noexcept {
+  if (range.shown && is_integer8(spec.dtype) && spec.non_finite != NonFinite::ignore) {
+    return {std::numeric_limits<float>::quiet_NaN(), 0};
+  }
   if (spec.azp) return affine_scale(spec, range);
   CellScale cell;
   symmetric_scales(spec, &range.absmax, 1, &cell.scale);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "octavo/context.hpp"
 #include "octavo/quantize.hpp"
@@ -10,11 +11,12 @@
 
 namespace octavo {
 
-/// What a cell's finite elements reach; all zero for a cell without any.
+/// What a cell's finite elements reach; min > max for a cell without any.
 struct CellRange {
   float absmax = 0.0F;
-  float min = 0.0F;
-  float max = 0.0F;
+  float min = std::numeric_limits<float>::infinity();
+  float max = -std::numeric_limits<float>::infinity();
+  bool shown = false;  ///< a NaN or an infinity is among the elements
 };
 
 struct CellScale {

@@ -31,7 +31,8 @@ QuantizeSpec spec_of(const QuantizeOptions& o) {
           .rounding = o.rounding,
           .scale_dtype = o.scale_dtype,
           .non_finite = o.non_finite,
-          .overflow = o.overflow};
+          .overflow = o.overflow,
+          .widen = o.widen};
 }
 
 // A matrix whose elements lie in the stride order of x.

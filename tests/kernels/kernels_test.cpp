@@ -178,15 +178,20 @@ TEST(Kernels, FindTheLargestMagnitudeBelowALimit) {
   const std::vector<float> x{1.0F, -7.5F, std::nanf(""), 6.0F, -inf, 0x1p-24F, 2.0F};
   for (const Kernels* kernels : cpu::usable_kernels()) {
     for (const DType from : kQuantizedFrom) {
-      const auto absmax = [&](std::size_t first, std::int64_t count, std::uint32_t limit) {
-        return kernels->absmax(from, row_of(from, x, first).get(), count, limit);
+      const auto absmax = [&](std::size_t first, std::int64_t count, cpu::Magnitudes left_out) {
+        return kernels->absmax(from, row_of(from, x, first).get(), count, left_out);
       };
-      EXPECT_EQ(absmax(0, 7, cpu::kFiniteOnly), 7.5F);
-      EXPECT_EQ(absmax(0, 7, cpu::kAllButNaN), inf);
-      EXPECT_EQ(absmax(0, 7, std::bit_cast<std::uint32_t>(6.0F)), 2.0F);
-      EXPECT_EQ(absmax(5, 1, cpu::kFiniteOnly), 0x1p-24F);  // a subnormal float16
-      EXPECT_EQ(absmax(2, 1, cpu::kAllButNaN), 0.0F);
-      EXPECT_EQ(absmax(0, 0, cpu::kAllButNaN), 0.0F);
+      const cpu::Magnitudes none = cpu::numbers_from(cpu::kNanBits);
+      const cpu::Magnitudes from_six = cpu::numbers_from(std::bit_cast<std::uint32_t>(6.0F));
+      EXPECT_EQ(absmax(0, 7, cpu::kNotFinite), 7.5F);
+      EXPECT_EQ(absmax(3, 4, none), inf);
+      EXPECT_EQ(absmax(3, 4, from_six), 2.0F);
+      EXPECT_TRUE(std::isnan(absmax(0, 7, none)));
+      EXPECT_TRUE(std::isnan(absmax(0, 7, from_six)));
+      EXPECT_EQ(absmax(5, 1, cpu::kNotFinite), 0x1p-24F);  // a subnormal float16
+      EXPECT_TRUE(std::isnan(absmax(2, 1, none)));
+      EXPECT_EQ(absmax(2, 1, cpu::kNotFinite), 0.0F);
+      EXPECT_EQ(absmax(0, 0, none), 0.0F);
     }
   }
 }
@@ -201,12 +206,13 @@ TEST(Kernels, ReduceRowsOfEveryLengthAndFindEveryPlace) {
           x[(place + 1) % count] = count > 1 ? std::nanf("") : x[place];
           const auto row = row_of(from, x, 0);
           const auto n = static_cast<std::int64_t>(count);
-          EXPECT_EQ(kernels->absmax(from, row.get(), n, cpu::kFiniteOnly), 3.0F);
-          float least = 0.0F;
-          float most = 0.0F;
+          EXPECT_EQ(kernels->absmax(from, row.get(), n, cpu::kNotFinite), 3.0F);
+          float least = std::numeric_limits<float>::infinity();
+          float most = -least;
           kernels->ranges(from, row.get(), n, n, &least, &most);
-          EXPECT_EQ(least, place % 2 == 0 ? -3.0F : 0.0F);
-          EXPECT_EQ(most, place % 2 != 0 ? 3.0F : count > 2 ? 0.25F : 0.0F);
+          const bool negative = place % 2 == 0;
+          EXPECT_EQ(least, negative ? -3.0F : count > 2 ? 0.25F : 3.0F);
+          EXPECT_EQ(most, !negative ? 3.0F : count > 2 ? 0.25F : -3.0F);
         }
       }
     }
@@ -223,6 +229,12 @@ std::vector<std::uint8_t> scalar_codes(const cpu::RowCodes& row) {
                              : row.azps == nullptr  ? 0
                                                     : row.azps[i / row.run];
     float code = x / factor;
+    if (is_float8(row.to) && std::isinf(x) && row.to != DType::float8_e5m2 &&
+        row.shows_infinities) {
+      code = std::copysign(std::numeric_limits<float>::quiet_NaN(), code);
+    } else if (is_float8(row.to) && std::isinf(code) && !std::isinf(x)) {
+      code = std::copysign(std::numeric_limits<float>::max(), code);  // a finite element saturates
+    }
     if (row.vectorwise) {
       const bool outlier = (std::bit_cast<std::uint32_t>(x) & 0x7FFFFFFFU) >= row.limit;
       code = outlier ? 0.0F : std::clamp(x * row.factor, -127.0F, 127.0F);
@@ -237,6 +249,7 @@ std::vector<std::uint8_t> scalar_codes(const cpu::RowCodes& row) {
 TEST(Kernels, QuantizeRowsLikeTheScalarRules) {
   const std::vector<float> all = rounding_cases();
   constexpr std::int32_t kFar = (1 << 21) - 1;
+  constexpr auto kWidest = static_cast<std::int32_t>(cpu::kWideAzp - 1);
   for (const Kernels* kernels : cpu::usable_kernels()) {
     const auto expect_scalar = [&](cpu::RowCodes row) {
       const auto bytes = static_cast<std::size_t>(row.count);
@@ -263,15 +276,24 @@ TEST(Kernels, QuantizeRowsLikeTheScalarRules) {
         for (const DTypeInfo& to : kDTypes) {
           if (!is_float8(to.dtype)) continue;
           for (const Overflow overflow : {Overflow::saturate, Overflow::ieee}) {
-            expect_codes({.factor = factor, .to = to.dtype, .overflow = overflow});
+            for (const bool shows : {true, false}) {
+              expect_codes({.factor = factor,
+                            .to = to.dtype,
+                            .overflow = overflow,
+                            .shows_infinities = shows});
+            }
           }
         }
         for (const DType to : {DType::int8, DType::uint8}) {
           for (const std::int32_t azp : {0, 1, -128, 255, 300, kFar, -kFar}) {
             expect_codes({.factor = factor, .to = to, .azp = azp});
+            expect_codes({.factor = factor, .to = to, .azp = azp, .near = false});
+          }
+          for (const std::int32_t azp : {kFar + 1, -12345678, kWidest, -kWidest}) {
+            expect_codes({.factor = factor, .to = to, .azp = azp, .near = false});
           }
         }
-        for (const std::uint32_t limit : {std::bit_cast<std::uint32_t>(6.0F), cpu::kAllButNaN}) {
+        for (const std::uint32_t limit : {std::bit_cast<std::uint32_t>(6.0F), cpu::kNanBits}) {
           expect_codes({.factor = factor, .vectorwise = true, .limit = limit});
         }
       }

@@ -123,11 +123,50 @@ TEST_P(Quantizer, ZeroPointsOfConstantAndOneSidedRows) {
     EXPECT_EQ(at(q.scale, 0), 1.0);  // zero range: scale 1, azp = qmin, codes = azp
     EXPECT_EQ(at(q.azp, 0), qmin);
     EXPECT_EQ(at(q.data, 0), qmin);
-    EXPECT_EQ(at(q.azp, 1), qmin);  // all positive: the range is forced to include 0
-    EXPECT_EQ(float_at(q.scale, 1), 5.0F / 255.0F);
-    EXPECT_EQ(at(q.azp, 3), qmin + 255);  // all negative
+    EXPECT_EQ(at(q.azp, 1), qmin);  // one value: exact
+    EXPECT_EQ(float_at(q.scale, 1), 5.0F);
+    EXPECT_EQ(at(q.data, 1, 0), qmin + 1);
+    EXPECT_EQ(float_at(q.scale, 2), 2.0F / 255.0F);  // all positive: the row's own range
+    EXPECT_EQ(at(q.azp, 2), qmin - 255);
+    EXPECT_EQ(at(q.azp, 3), qmin + 510);  // all negative
     EXPECT_EQ(at(q.scale, 4), 1.0);
     EXPECT_EQ(at(q.azp, 4), qmin + 1);
+
+    QuantizeOptions widen = o;
+    widen.widen = true;
+    const Quantized w = quantize(x, widen);
+    expect_section6(x, widen, w);
+    EXPECT_EQ(at(w.azp, 1), qmin);
+    EXPECT_EQ(float_at(w.scale, 1), 5.0F / 255.0F);
+    EXPECT_EQ(at(w.azp, 3), qmin + 255);
+  }
+}
+
+// |s (q - azp) - x| <= s / 2 + 2^-22 max |x| for every row, wherever it lies.
+TEST_P(Quantizer, ZeroPointsKeepEveryElementWithinHalfAStep) {
+  const auto far = [](double centre, double width, std::int64_t i) {
+    return centre + width * std::sin(static_cast<double>(i) * 1.7);
+  };
+  constexpr std::int64_t kCols = 150;
+  const double centres[] = {0.0, 950.0, -950.0, 1e6, -3e7, 1e30, 1e-30, 0x1p-126, 3e38};
+  for (const double width : {1.0, 0x1p-4, 0x1p-10, 0x1p-20, 0x1p-24, 0.0}) {
+    for (const double centre : centres) {
+      const double size = centre == 0.0 ? 1.0 : std::abs(centre) * 0.1;
+      const Tensor x = tensor_of(float32, {1, kCols},
+                                 [&](std::int64_t i) { return far(centre, width * size, i); });
+      for (const DType dtype : {int8, uint8}) {
+        const QuantizeOptions o{.dtype = dtype, .azp = true};
+        const Quantized q = quantize(x, o);
+        expect_section6(x, o, q);
+        const double s = at(q.scale, 0), azp = at(q.azp, 0);
+        double most = 0.0;
+        for (std::int64_t i = 0; i < kCols; ++i) most = std::max(most, std::abs(at(x, i)));
+        for (std::int64_t i = 0; i < kCols; ++i) {
+          ASSERT_LE(std::abs(s * (at(q.data, i) - azp) - at(x, i)), s / 2 + 0x1p-22 * most)
+              << "centre " << centre << ", width " << width;
+        }
+      }
+    }
   }
 }
 
@@ -210,23 +249,58 @@ TEST_P(Quantizer, HugeNumbersDoNotOverflow) {
   EXPECT_EQ(at(affine.data, 1), 0.0);
 }
 
-TEST_P(Quantizer, NonFiniteNumbersPropagateAndStayOutOfTheScale) {
+TEST_P(Quantizer, NonFiniteNumbersShow) {
   const double inf = static_cast<double>(INFINITY);
-  const Tensor x = values(float32, {2, 4}, {1, std::nan(""), -2, inf, -inf, 4, inf, std::nan("")});
-  for (const DType dtype : kSymmetric) {
-    const QuantizeOptions o{.dtype = dtype};
-    const Quantized q = quantize(x, o);
-    expect_section6(x, o, q);
-    EXPECT_EQ(float_at(q.scale, 0), 2.0F / static_cast<float>(aim(dtype)));
-    const double top = dtype == float8_e5m2 ? inf : aim(dtype);
-    EXPECT_EQ(at(q.data, 0, 3), top);
-    EXPECT_EQ(std::isnan(at(q.data, 0, 1)), is_float8(dtype));
+  const double nan = std::nan("");
+  const Tensor x = values(
+      float32, {4, 4}, {1, nan, -2, inf, -inf, 4, inf, nan, 0.25, -1, 0.5, 1, -inf, -3, 8, -inf});
+  for (const NonFinite rule : {NonFinite::propagate, NonFinite::ignore}) {
+    for (const DType dtype : kSymmetric) {
+      const QuantizeOptions o{.dtype = dtype, .non_finite = rule};
+      const Quantized q = quantize(x, o);
+      expect_section6(x, o, q);
+      if (is_float8(dtype)) {
+        EXPECT_EQ(float_at(q.scale, 0), 2.0F / static_cast<float>(aim(dtype)));
+        EXPECT_TRUE(std::isnan(at(q.data, 0, 1)));
+        const double infinite = at(q.data, 0, 3);
+        if (dtype == float8_e5m2) {
+          EXPECT_EQ(infinite, inf);
+        } else if (rule == NonFinite::ignore) {
+          EXPECT_EQ(infinite, aim(dtype));
+        } else {
+          EXPECT_TRUE(std::isnan(infinite));
+        }
+      } else {
+        EXPECT_EQ(std::isnan(at(q.scale, 0)), rule == NonFinite::propagate);
+        EXPECT_EQ(at(q.data, 0, 3), rule == NonFinite::propagate ? 0.0 : 127.0);
+        EXPECT_EQ(at(q.scale, 2), static_cast<double>(1.0F / 127.0F));  // no business of its own
+      }
+    }
+    for (const DType dtype : {int8, uint8}) {
+      for (const bool widen : {false, true}) {
+        const QuantizeOptions affine{
+            .dtype = dtype, .azp = true, .non_finite = rule, .widen = widen};
+        expect_section6(x, affine, quantize(x, affine));
+      }
+    }
   }
-  const Tensor only = values(float32, {1, 2}, {inf, std::nan("")});
+  const Tensor only = values(float32, {1, 2}, {inf, nan});
   EXPECT_EQ(at(quantize(only, {.dtype = float8_e4m3fn}).scale, 0), 1.0);
-  for (const DType dtype : {int8, uint8}) {
-    const QuantizeOptions affine{.dtype = dtype, .azp = true};
-    expect_section6(x, affine, quantize(x, affine));
+  EXPECT_TRUE(std::isnan(at(quantize(only, {}).scale, 0)));
+  const Quantized whole = quantize(x, {.granularity = per_tensor()});
+  EXPECT_TRUE(std::isnan(at(whole.scale, 0)));
+}
+
+// A finite element over a tiny scale saturates, whatever its quotient becomes.
+TEST_P(Quantizer, InfinitiesAreToldByTheElement) {
+  const Tensor x = values(float32, {1, 3}, {3e38, -3e38, static_cast<double>(INFINITY)});
+  for (const DType dtype : kSymmetric) {
+    if (!is_float8(dtype)) continue;
+    const Quantized q =
+        quantize(x, {.dtype = dtype, .granularity = per_tensor(), .scale = 0x1p-100F});
+    EXPECT_EQ(at(q.data, 0), aim(dtype));
+    EXPECT_EQ(at(q.data, 1), -aim(dtype));
+    EXPECT_EQ(std::isnan(at(q.data, 2)), dtype != float8_e5m2);
   }
 }
 

@@ -63,16 +63,15 @@ void load_segments(const Member& p, std::int64_t k, Arena& arena, DotMember& d) 
   const bool varies_a = varies_along_k(p.a, Side::a);
   if (!varies_a && !varies_along_k(p.b, Side::b)) return;
   Segments& s = d.segments;
-  s.count = segment_count(p, k);
-  auto* ends = arena.take<std::int64_t>(s.count);
-  float* scales = varies_a ? arena.take<float>(s.count * d.m) : nullptr;
+  s.most = segment_count(p, k);
+  auto* ends = arena.take<std::int64_t>(s.most);
+  float* scales = varies_a ? arena.take<float>(s.most * d.m) : nullptr;
   s.ends = ends;
   s.scale_a = varies_a ? scales : &kOne;
   s.stride = varies_a ? d.m : 0;
   s.row_stride = varies_a ? 1 : 0;
   if (arena.counting()) return;
   const ScaleView& a = varying_scale(p.a, Side::a);
-  s.count = 0;
   for (std::int64_t at = 0; at < k; scales += s.stride, ++s.count) {
     if (varies_a) load_scale_column(a, at, d.m, scales);
     at = next_boundary(p, at, k);

@@ -14,12 +14,13 @@ namespace octavo::cpu {
 
 /// Stretches of K over which no scale changes. Without K-varying scales there are none.
 struct Segments {
-  std::int64_t count = 0;                   ///< while a workspace is measured: at most so many
+  std::int64_t most = 0;   ///< how many there are at most, which workspaces have room for
+  std::int64_t count = 0;  ///< how many there are; known once their ends are
   const std::int64_t* ends = nullptr;       ///< [count], ascending; the last one is K
   const float* scale_a = nullptr;           ///< [count][m], or one 1 for all
   std::int64_t stride = 0, row_stride = 0;  ///< of scale_a, from segment to segment, row to row
 
-  bool present() const noexcept { return count > 0; }
+  bool present() const noexcept { return most > 0; }
 };
 
 struct DotMember {

@@ -76,7 +76,7 @@ Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vect
 DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   DotScratch w{};
   const std::int64_t tile = d.block_rows * kTileCols;
-  const std::int64_t segments = d.segments.count * kTileCols;
+  const std::int64_t segments = d.segments.most * kTileCols;
   const PanelForm& form = d.path.made->form;
   w.sums = arena.take<float>(tile);
   if (d.segments.present()) {

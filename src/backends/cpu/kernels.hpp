@@ -41,6 +41,10 @@ struct FinishTile {
   std::int64_t row_bytes;  ///< from one row of `out` to the next
 };
 
+/// Zero points, in magnitude, that float32 still shifts exactly, and that 32 bits do.
+inline constexpr std::int64_t kNearAzp = std::int64_t{1} << 21;
+inline constexpr std::int64_t kWideAzp = (std::int64_t{1} << 30) + 256;
+
 /// A row on its way to 8-bit codes: neighbouring elements, neighbouring codes, any alignment.
 struct RowCodes {
   DType from = DType::float32;  ///< bfloat16, float16 or float32
@@ -53,8 +57,11 @@ struct RowCodes {
   std::int64_t run = 1;
   void* codes = nullptr;
   DType to = DType::int8;                  ///< int8, uint8 or an fp8 type
-  std::int32_t azp = 0;                    ///< of an integer type, below 2^21 in magnitude
+  std::int32_t azp = 0;                    ///< of an integer type, below kWideAzp in magnitude
+  bool near = true;                        ///< all zero points are below kNearAzp
   Overflow overflow = Overflow::saturate;  ///< of an fp8 type
+  bool shows_infinities = true;            ///< fp8: NaN where the type has no infinity; else as
+                                           ///< `overflow` says
   bool vectorwise = false;                 ///< section 8 instead of section 6
   std::uint32_t limit = 0;                 ///< section 8: magnitudes, as bits, from here on give 0
   /// Section 6: the factors are positive, every quotient is a number below 2^20 in magnitude.
@@ -64,14 +71,26 @@ struct RowCodes {
   const void* next = nullptr;  ///< as many bytes as `source`, fetched into the cache meanwhile
 };
 
+/// Bits of float32 without a sign: infinity, and the least NaN.
+inline constexpr std::uint32_t kInfinityBits = 0x7F800000U;
+inline constexpr std::uint32_t kNanBits = 0x7F800001U;
+
+/// Magnitudes in [first, end), as bits of float32.
+struct Magnitudes {
+  std::uint32_t first, end;
+};
+/// Infinities and NaN; numbers from a limit on.
+inline constexpr Magnitudes kNotFinite{kInfinityBits, 0x80000000U};
+constexpr Magnitudes numbers_from(std::uint32_t limit) noexcept { return {limit, kNanBits}; }
+
 /// Neighbouring elements of several lines: what the columns that they make up reach (section 8).
 struct LineScan {
   DType from = DType::float32;  ///< bfloat16, float16 or float32
   const void* source = nullptr;
   std::int64_t line_bytes = 0;  ///< from one line to the next
   std::int64_t lines = 0;
-  std::int64_t count = 0;        ///< elements of a line
-  std::uint32_t limit = 0;       ///< magnitudes, as bits, that columns stay below; finite ones
+  std::int64_t count = 0;   ///< elements of a line
+  std::uint32_t limit = 0;  ///< magnitudes, as bits, that columns stay below; NaN is not left out
   std::int32_t* most = nullptr;  ///< [count, and on to a multiple of 16], as bits: raised to it
   std::uint8_t* flags =
       nullptr;  ///< [lines]: 1 where a number is not below the limit; null: unasked
@@ -132,16 +151,16 @@ struct Kernels {
   /// The codes of a row. Every step is rounded by itself.
   void (*quantize)(const RowCodes& row) noexcept;
 
-  /// Of `count` neighbouring bfloat16, float16 or float32 elements, the largest magnitude below
-  /// `limit` (given as float32 bits without a sign), 0 if there is none.
-  float (*absmax)(DType from, const void* row, std::int64_t count, std::uint32_t limit) noexcept;
+  /// Of `count` neighbouring bfloat16, float16 or float32 elements, the largest magnitude that is
+  /// not left out, 0 if there is none. NaN is above infinity.
+  float (*absmax)(DType from, const void* row, std::int64_t count, Magnitudes left_out) noexcept;
 
   /// Cells of `run` such elements, the last one perhaps of fewer: raises most[j] to the largest
   /// magnitude of cell j as float32 bits, NaN above infinity.
   void (*magnitudes)(DType from, const void* row, std::int64_t count, std::int64_t run,
                      std::int32_t* most) noexcept;
 
-  /// The same for ranges of finite elements: low[j] <= 0 <= high[j] grow to hold those of cell j.
+  /// The same for ranges: [low[j], high[j]] grows to hold the finite elements of cell j.
   void (*ranges)(DType from, const void* row, std::int64_t count, std::int64_t run, float* low,
                  float* high) noexcept;
 
@@ -155,8 +174,8 @@ struct Kernels {
   void (*add_scaled)(const float* x, float factor, std::int64_t count, float* sums,
                      const float* next) noexcept;
 
-  /// absmax for finite elements below a limit that is at most infinity; flags[i] becomes 1 where
-  /// element i reaches the limit (NaN does not). Other threads may do the same to the flags.
+  /// absmax below a limit that is at most infinity, or NaN where there is one; flags[i] becomes 1
+  /// where element i reaches the limit (NaN does not). Other threads may do the same to the flags.
   float (*find_outliers)(DType from, const void* row, std::int64_t count, std::uint32_t limit,
                          std::uint8_t* flags) noexcept;
 
@@ -170,10 +189,6 @@ struct Kernels {
   void (*transpose)(const std::uint8_t* in, std::int64_t in_step, std::uint8_t* out,
                     std::int64_t out_step) noexcept;
 };
-
-/// Limits of absmax: finite elements only, or infinities too but not NaN.
-inline constexpr std::uint32_t kFiniteOnly = 0x7F800000U;
-inline constexpr std::uint32_t kAllButNaN = 0x7F800001U;
 
 /// Any CPU: 4-wide vectors of the compiler.
 extern const Kernels kBaselineKernels;

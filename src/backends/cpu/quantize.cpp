@@ -81,6 +81,14 @@ struct Call {
   const ExecContext& context;
   const Cells& cells;
   bool streamed;
+
+  /// Does what the elements reach matter?
+  bool finds() const noexcept { return !q.static_scales || q.shown_scales.defined(); }
+  /// Scales of whole cells from what their elements reach.
+  void take(const CellStretch& stretch, CellRanges& ranges, CellFactors& factors) const noexcept {
+    if (q.static_scales) return cells.show_scales(stretch, ranges, factors);
+    cells.store_scales(stretch, ranges, factors);
+  }
 };
 
 // One stretch by all threads. The largest of the bands' ranges is the cells', in whatever order.
@@ -95,7 +103,7 @@ void quantize_together(const Call& call, const CellStretch& whole) noexcept {
     return band;
   };
   CellFactors factors;
-  if (call.q.static_scales) {
+  if (!call.finds()) {
     call.cells.load_scales(whole, factors);
   } else {
     CellRanges ranges(whole.count());
@@ -108,7 +116,7 @@ void quantize_together(const Call& call, const CellStretch& whole) noexcept {
                     ranges.join(own, whole.count());
                   });
     const FloatEnvironment environment;
-    call.cells.store_scales(whole, ranges, factors);
+    call.take(whole, ranges, factors);
   }
   if (!call.q.codes.defined()) return;
   for_each_band(call.context, bands, rows, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
@@ -120,12 +128,12 @@ void quantize_together(const Call& call, const CellStretch& whole) noexcept {
 void quantize_alone(const Call& call, const CellStretch& stretch,
                     const CellStretch* next) noexcept {
   CellFactors factors;
-  if (call.q.static_scales) {
+  if (!call.finds()) {
     call.cells.load_scales(stretch, factors);
   } else {
     CellRanges ranges(stretch.count());
     call.cells.find(stretch, ranges);
-    call.cells.store_scales(stretch, ranges, factors);
+    call.take(stretch, ranges, factors);
   }
   if (call.q.codes.defined()) call.cells.write_codes(stretch, factors, next, call.streamed);
 }
@@ -137,6 +145,7 @@ QuantizeProblem transposed(const QuantizeProblem& q) noexcept {
   t.codes = q.codes.transposed();
   t.scales = q.scales.transposed();
   t.azp = q.azp.transposed();
+  t.shown_scales = q.shown_scales.transposed();
   std::swap(t.grid.rows, t.grid.cols);
   return t;
 }

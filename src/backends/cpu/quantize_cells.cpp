@@ -14,20 +14,30 @@
 namespace octavo::cpu {
 namespace {
 
-constexpr std::int64_t kNearAzp = 1 << 21;  // zero points that the kernels take
-constexpr std::int64_t kRowsAhead = 2;      // that are fetched where a stretch leaves the caches
-constexpr std::int32_t kInfinite = 0x7F800000;
+constexpr std::int64_t kRowsAhead = 2;  // that are fetched where a stretch leaves the caches
+constexpr auto kInfinite = static_cast<std::int32_t>(kInfinityBits);
 
 std::int64_t begin_of(std::int64_t extent, std::int64_t cell, std::int64_t index) noexcept {
   return index == 0 ? 0 : cell_end(extent, cell, index - 1);
+}
+
+// Every quotient is a number below 2^20, by positive scales: of bits without a sign, negative
+// quotients, infinities and NaN are the largest.
+bool are_tame(const CellRanges& ranges, const CellFactors& factors, std::int64_t count) noexcept {
+  std::uint32_t steepest = 0;
+  for (std::size_t j = 0; j < static_cast<std::size_t>(count); ++j) {
+    const float quotient = std::bit_cast<float>(ranges.most[j]) / factors.scale[j];
+    steepest = std::max(steepest, std::bit_cast<std::uint32_t>(quotient));
+  }
+  return steepest < std::bit_cast<std::uint32_t>(0x1p20F);
 }
 
 }  // namespace
 
 CellRanges::CellRanges(std::int64_t count) noexcept {
   std::fill_n(most.begin(), count, 0);
-  std::fill_n(low.begin(), count, 0.0F);
-  std::fill_n(high.begin(), count, 0.0F);
+  std::fill_n(low.begin(), count, std::numeric_limits<float>::infinity());
+  std::fill_n(high.begin(), count, -std::numeric_limits<float>::infinity());
 }
 
 void CellRanges::join(const CellRanges& other, std::int64_t count) noexcept {
@@ -110,7 +120,7 @@ float Cells::finite_absmax(const CellStretch& one) const noexcept {
   for (std::int64_t r = one.r0; r < one.r1; ++r) {
     for_each_run(q_.x, r, one.c0, one.c1,
                  [&](DType from, const void* row, std::int64_t, std::int64_t count) {
-                   most = std::max(most, best_kernels().absmax(from, row, count, kFiniteOnly));
+                   most = std::max(most, best_kernels().absmax(from, row, count, kNotFinite));
                  });
   }
   return most;
@@ -124,19 +134,26 @@ void Cells::store_scales(const CellStretch& s, CellRanges& ranges,
   const bool tame = most < kInfinite;
   if (q_.spec.azp) {
     for (std::size_t j = 0; j < count; ++j) {
-      const CellScale one = cell_scale(q_.spec, {0.0F, ranges.low[j], ranges.high[j]});
+      const CellScale one =
+          cell_scale(q_.spec, {0.0F, ranges.low[j], ranges.high[j], ranges.most[j] >= kInfinite});
       factors.scale[j] = one.scale;
       factors.azp[j] = one.azp;
     }
   } else {
+    const bool shows = is_integer8(q_.spec.dtype) && q_.spec.non_finite != NonFinite::ignore;
+    std::array<bool, kMostCells> shown{};
     for (std::size_t j = 0; j < count && !tame; ++j) {
       if (ranges.most[j] < kInfinite) continue;
+      shown[j] = true;
       ranges.most[j] =
           std::bit_cast<std::int32_t>(finite_absmax(cell(s, static_cast<std::int64_t>(j))));
     }
     std::array<float, kMostCells> absmax;
     for (std::size_t j = 0; j < count; ++j) absmax[j] = std::bit_cast<float>(ranges.most[j]);
     symmetric_scales(q_.spec, absmax.data(), s.count(), factors.scale.data());
+    for (std::size_t j = 0; j < count && !tame && shows; ++j) {
+      if (shown[j]) factors.scale[j] = std::numeric_limits<float>::quiet_NaN();
+    }
   }
   const TensorView& scales = q_.scales;
   void* place = scales.at(s.i * scales.strides[0] + s.j0 * scales.strides[1]);
@@ -149,29 +166,39 @@ void Cells::store_scales(const CellStretch& s, CellRanges& ranges,
     }
   }
   load_scales(s, factors);
-  std::int32_t steepest = 0;  // as bits, which compare like what they stand for
-  for (std::size_t j = 0; j < count; ++j) {
-    const float quotient = std::bit_cast<float>(ranges.most[j]) / factors.scale[j];
-    steepest = std::max(steepest, std::bit_cast<std::int32_t>(quotient));
+  factors.tame = tame && are_tame(ranges, factors, s.count());
+}
+
+void Cells::show_scales(const CellStretch& s, const CellRanges& ranges,
+                        CellFactors& factors) const noexcept {
+  load_scales(s, factors);
+  factors.tame = are_tame(ranges, factors, s.count());
+  const TensorView& v = q_.shown_scales;
+  for (std::int64_t j = 0; j < s.count(); ++j) {
+    const auto at = static_cast<std::size_t>(j);
+    const bool shown = ranges.most[at] >= kInfinite;
+    store_float(v.dtype, v.data, s.i * v.strides[0] + (s.j0 + j) * v.strides[1],
+                shown ? std::numeric_limits<float>::quiet_NaN() : factors.scale[at],
+                Overflow::saturate);
   }
-  factors.tame = tame && steepest < std::bit_cast<std::int32_t>(0x1p20F);
 }
 
 void Cells::load_scales(const CellStretch& s, CellFactors& factors) const noexcept {
   const TensorView& scales = q_.scales;
   const void* place = scales.at(s.i * scales.strides[0] + s.j0 * scales.strides[1]);
   load_row(scales.dtype, place, scales.strides[1], s.count(), factors.scale.data());
-  factors.near = true;
+  factors.near = factors.wide = true;
   factors.tame = false;
   if (!q_.azp.defined()) return;
   for (std::int64_t j = 0; j < s.count(); ++j) {
     const std::int64_t azp = load_int(q_.azp, s.i, s.j0 + j);
     factors.near = factors.near && std::abs(azp) < kNearAzp;
+    factors.wide = factors.wide && std::abs(azp) < kWideAzp;
     factors.azp[static_cast<std::size_t>(j)] = static_cast<std::int32_t>(azp);
   }
 }
 
-// Zero points that leave the integers of float32.
+// Given zero points that leave what the kernels take.
 void Cells::write_far_codes(const CellStretch& s, const CellFactors& factors) const noexcept {
   for (std::int64_t r = s.r0; r < s.r1; ++r) {
     for (std::int64_t c = s.c0; c < s.c1; ++c) {
@@ -186,7 +213,7 @@ void Cells::write_far_codes(const CellStretch& s, const CellFactors& factors) co
 
 void Cells::write_codes(const CellStretch& s, const CellFactors& factors, const CellStretch* next,
                         bool streamed) const noexcept {
-  if (!factors.near) return write_far_codes(s, factors);
+  if (!factors.wide) return write_far_codes(s, factors);
   for (std::int64_t r = s.r0; r < s.r1; ++r) {
     const void* ahead = nullptr;
     if (next == nullptr && r + kRowsAhead < s.r1) {
@@ -208,7 +235,9 @@ void Cells::write_codes(const CellStretch& s, const CellFactors& factors, const 
                                    .run = run,
                                    .to = q_.spec.dtype,
                                    .azp = q_.azp.defined() ? factors.azp[first] : 0,
+                                   .near = factors.near,
                                    .overflow = q_.spec.overflow,
+                                   .shows_infinities = q_.spec.non_finite != NonFinite::ignore,
                                    .tame = factors.tame,
                                    .streamed = streamed,
                                    .next = flat_ ? ahead : nullptr},

@@ -37,7 +37,8 @@ struct CellRanges {
 struct CellFactors {
   alignas(64) std::array<float, kMostCells> scale;
   alignas(64) std::array<std::int32_t, kMostCells> azp;
-  bool near = true;   ///< the kernels take the zero points
+  bool near = true;   ///< zero points are below kNearAzp
+  bool wide = true;   ///< and below kWideAzp: the kernels take them
   bool tame = false;  ///< as RowCodes has it
 };
 
@@ -62,6 +63,9 @@ class Cells {
                     CellFactors& factors) const noexcept;
   /// Reads stored ones.
   void load_scales(const CellStretch& stretch, CellFactors& factors) const noexcept;
+  /// Static scales of whole cells beside what their elements reach.
+  void show_scales(const CellStretch& stretch, const CellRanges& ranges,
+                   CellFactors& factors) const noexcept;
 
   /// Writes codes. `next`: a stretch that will be read soon; null: only rows of this one are.
   void write_codes(const CellStretch& stretch, const CellFactors& factors, const CellStretch* next,

@@ -9,7 +9,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "backends/cpu/quantize.hpp"
 #include "backends/cpu/runs.hpp"
@@ -35,28 +37,33 @@ class RowWalk {
       : q_(call.q), call_(call), pass_(pass) {}
 
   void row(std::int64_t r) const noexcept {
-    const float absmax = most(r);
+    const float reached = most(r);
     if (!pass_.rows) return;
-    call_.store_absmax(r, absmax);
+    const float absmax = call_.store_absmax(r, reached);
     if (!q_.codes.defined()) return;
     write_codes(r, call_.is_zero_row(r) ? 0.0F : vectorwise_factor(absmax));
     clear_codes(q_, r, pass_.left_out);
   }
 
  private:
+  // The largest magnitude below the limit, NaN above all.
   float most(std::int64_t r) const noexcept {
     const Kernels& kernels = best_kernels();
-    const std::uint32_t below = std::min(call_.limit, kFiniteOnly);
-    float most = 0.0F;
+    std::uint32_t most = 0;  // as bits
     for_each_kept(pass_.left_out, q_.x.shape[1], [&](std::int64_t c0, std::int64_t c1) {
       for_each_run(
           q_.x, r, c0, c1, [&](DType from, const void* run, std::int64_t c, std::int64_t count) {
-            most = std::max(most, pass_.finds ? kernels.find_outliers(from, run, count, below,
-                                                                      q_.column_flags + c)
-                                              : kernels.absmax(from, run, count, below));
+            const float reached =
+                pass_.finds
+                    ? kernels.find_outliers(from, run, count, call_.limit, q_.column_flags + c)
+                    : kernels.absmax(from, run, count, numbers_from(call_.limit));
+            most = std::max(most, std::bit_cast<std::uint32_t>(reached));
           });
     });
-    return most;
+    for (const std::int64_t c : pass_.left_out) {
+      if (std::isnan(load_float(q_.x, r, c))) most = kNanBits;
+    }
+    return std::bit_cast<float>(most);
   }
 
   void write_codes(std::int64_t r, float factor) const noexcept {
@@ -129,14 +136,16 @@ void clear_columns(const VectorwiseCall& call, std::span<const std::int64_t> col
 
 }  // namespace
 
-void VectorwiseCall::store_absmax(std::int64_t r, float absmax) const noexcept {
+float VectorwiseCall::store_absmax(std::int64_t r, float most) const noexcept {
+  const float absmax = std::isfinite(most) ? most : std::numeric_limits<float>::quiet_NaN();
   store_float(DType::float32, q.absmax.data, r * q.absmax.strides[0], absmax, Overflow::saturate);
+  return absmax;
 }
 
 Status vectorwise(const VectorwiseProblem& q, const ExecContext& context) noexcept {
   const bool finds = q.column_flags != nullptr && q.threshold > 0.0F;
   const VectorwiseCall call{
-      q, context, q.threshold > 0.0F ? std::bit_cast<std::uint32_t>(q.threshold) : kAllButNaN};
+      q, context, q.threshold > 0.0F ? std::bit_cast<std::uint32_t>(q.threshold) : kNanBits};
   if (q.column_flags == nullptr) {
     walk(call, {});
     return {};

@@ -14,12 +14,13 @@ namespace octavo::cpu {
 struct VectorwiseCall {
   const VectorwiseProblem& q;
   const ExecContext& context;
-  std::uint32_t limit;  ///< elements of this magnitude (as bits) and more are outliers
+  std::uint32_t limit;  ///< numbers of this magnitude (as bits) and more are outliers
 
   bool is_zero_row(std::int64_t r) const noexcept {
     return q.zero_rows != nullptr && q.zero_rows[r] != 0;
   }
-  void store_absmax(std::int64_t r, float absmax) const noexcept;
+  /// The statistic of a row that reaches `most`: NaN where that is no number. Returns it.
+  float store_absmax(std::int64_t r, float most) const noexcept;
 };
 
 /// One reading of the matrix: the statistics and codes of all rows, beside some columns, whose

@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "backends/cpu/vectorwise.hpp"
+#include "core/element.hpp"
 #include "core/parallel.hpp"
 #include "core/quantize_rules.hpp"
 
@@ -37,11 +39,15 @@ class ColumnWalk {
     alignas(64) std::array<std::int32_t, static_cast<std::size_t>(kMostPanelRows)> most{};
     alignas(64) std::array<float, static_cast<std::size_t>(kMostPanelRows)> factors;
     scan(r0, count, most.data());
+    for (const std::int64_t c : pass_.left_out) {
+      for (std::int64_t i = 0; i < count; ++i) {
+        if (std::isnan(load_float(q_.x, r0 + i, c))) most[static_cast<std::size_t>(i)] = kNanBits;
+      }
+    }
     if (!pass_.rows) return;
     for (std::int64_t i = 0; i < count; ++i) {
       const auto at = static_cast<std::size_t>(i);
-      const auto absmax = std::bit_cast<float>(most[at]);
-      call_.store_absmax(r0 + i, absmax);
+      const float absmax = call_.store_absmax(r0 + i, std::bit_cast<float>(most[at]));
       factors[at] = call_.is_zero_row(r0 + i) ? 0.0F : vectorwise_factor(absmax);
     }
     if (!q_.codes.defined()) return;
@@ -75,7 +81,7 @@ class ColumnWalk {
                                  .line_bytes = q_.x.strides[1] * bytes_,
                                  .lines = c1 - c0,
                                  .count = count,
-                                 .limit = std::min(call_.limit, kFiniteOnly),
+                                 .limit = call_.limit,
                                  .most = most,
                                  .flags = pass_.finds ? q_.column_flags + c0 : nullptr});
     });

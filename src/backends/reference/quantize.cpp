@@ -23,13 +23,33 @@ CellRange range_of(const TensorView& x, const Cell& cell) noexcept {
   for (std::int64_t r = cell.r0; r < cell.r1; ++r) {
     for (std::int64_t c = cell.c0; c < cell.c1; ++c) {
       const float v = load_float(x, r, c);
-      if (!std::isfinite(v)) continue;
+      if (!std::isfinite(v)) {
+        range.shown = true;
+        continue;
+      }
       range.absmax = std::max(range.absmax, std::abs(v));
       range.min = std::min(range.min, v);
       range.max = std::max(range.max, v);
     }
   }
   return range;
+}
+
+// What the codes' type is converted from. An infinite element is shown where that is asked for; a
+// finite one whose quotient is infinite saturates.
+float code_of(const QuantizeSpec& spec, float x, float scale, std::int64_t azp) noexcept {
+  const float quotient = x / scale;
+  if (spec.azp) return shifted_code(spec.dtype, quotient, azp);
+  if (!is_float8(spec.dtype)) return quotient;
+  const float sign = std::signbit(quotient) ? -1.0F : 1.0F;
+  if (std::isinf(x)) {
+    const bool keeps = spec.dtype == DType::float8_e5m2 || spec.non_finite == NonFinite::ignore;
+    const float shown =
+        keeps ? std::numeric_limits<float>::infinity() : std::numeric_limits<float>::quiet_NaN();
+    return std::copysign(shown, sign);
+  }
+  if (!std::isinf(quotient)) return quotient;
+  return std::copysign(std::numeric_limits<float>::max(), sign);
 }
 
 void quantize_cell(const QuantizeProblem& q, const Cell& cell, std::int64_t i,
@@ -42,15 +62,20 @@ void quantize_cell(const QuantizeProblem& q, const Cell& cell, std::int64_t i,
       store_int32(q.azp.data, i * q.azp.strides[0] + j * q.azp.strides[1], s.azp);
     }
   }
-  if (!q.codes.defined()) return;
+  if (!q.codes.defined() && !q.shown_scales.defined()) return;
   const float scale = load_float(q.scales, i, j);
   const std::int64_t azp = q.azp.defined() ? load_int(q.azp, i, j) : 0;
-  for (std::int64_t r = cell.r0; r < cell.r1; ++r) {
+  if (q.shown_scales.defined()) {
+    const bool shown = range_of(q.x, cell).shown;
+    const TensorView& v = q.shown_scales;
+    store_float(v.dtype, v.data, i * v.strides[0] + j * v.strides[1],
+                shown ? std::numeric_limits<float>::quiet_NaN() : scale, Overflow::saturate);
+  }
+  for (std::int64_t r = cell.r0; r < cell.r1 && q.codes.defined(); ++r) {
     for (std::int64_t c = cell.c0; c < cell.c1; ++c) {
-      const float quotient = load_float(q.x, r, c) / scale;
       const std::int64_t place = r * q.codes.strides[0] + c * q.codes.strides[1];
-      const float code = q.azp.defined() ? shifted_code(q.spec.dtype, quotient, azp) : quotient;
-      store_float(q.codes.dtype, q.codes.data, place, code, q.spec.overflow);
+      store_float(q.codes.dtype, q.codes.data, place,
+                  code_of(q.spec, load_float(q.x, r, c), scale, azp), q.spec.overflow);
     }
   }
 }
@@ -101,18 +126,21 @@ Status vectorwise(const VectorwiseProblem& q, const ExecContext&) noexcept {
 
   for (std::int64_t r = 0; r < rows; ++r) {
     float absmax = 0.0F;
+    bool shown = false;
     for (std::int64_t c = 0; c < cols; ++c) {
       const float v = load_float(q.x, r, c);
-      if (!std::isfinite(v) || outlier(v) || flagged(c, q.whole_columns)) continue;
-      absmax = std::max(absmax, std::abs(v));
+      const bool counts = !outlier(v) && !flagged(c, q.whole_columns);
+      shown = shown || std::isnan(v) || (counts && std::isinf(v));
+      if (counts) absmax = std::max(absmax, std::abs(v));
     }
+    if (shown) absmax = std::numeric_limits<float>::quiet_NaN();
     store_float(DType::float32, q.absmax.data, r * q.absmax.strides[0], absmax, Overflow::saturate);
     if (!q.codes.defined()) continue;
     const float factor = vectorwise_factor(absmax);
     const bool zero_row = q.zero_rows != nullptr && q.zero_rows[r] != 0;
     for (std::int64_t c = 0; c < cols; ++c) {
       const float v = load_float(q.x, r, c);
-      const bool zero = zero_row || outlier(v) || flagged(c, true);
+      const bool zero = zero_row || shown || outlier(v) || flagged(c, true);
       const float code = zero ? 0.0F : std::clamp(v * factor, -127.0F, 127.0F);
       store_float(DType::int8, q.codes.data, r * q.codes.strides[0] + c * q.codes.strides[1], code,
                   Overflow::saturate);

@@ -21,8 +21,10 @@ struct Outliers : Statistics<lanes> {
   static OCTAVO_INLINE Ints magnitudes(const char* source) {
     return ints(words(Base::template load<from>(source)) & 0x7FFFFFFFU);
   }
+  // Magnitudes below the limit, and NaN.
   static OCTAVO_INLINE Ints below(Ints magnitude, std::int32_t limit) {
-    return ints(where(magnitude < limit, reinterpret_cast<const typename Base::Words&>(magnitude)));
+    return ints(Base::outside(reinterpret_cast<const typename Base::Words&>(magnitude),
+                              static_cast<std::uint32_t>(limit), octavo::cpu::kNanBits));
   }
 
   // Other threads write flags too, the same value.

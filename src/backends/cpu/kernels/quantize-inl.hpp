@@ -37,8 +37,8 @@ struct Quantize : Statistics<lanes> {
     signs,      // codes of magnitudes in the second bytes; the sources' signs come on top
   };
 
-  // Section 6 into int8 and uint8. With a zero point below 2^21 the shifted range is exact, and
-  // saturating before the shift is saturating after it. `tame` as RowCodes has it.
+  // Section 6 into int8 and uint8. With a near zero point the shifted range is exact in float32,
+  // and saturating before the shift is saturating after it. `tame` as RowCodes has it.
   template <bool tame>
   struct ToInteger {
     static constexpr Put kPut = tame ? Put::saturated : Put::low_bytes;
@@ -51,6 +51,26 @@ struct Quantize : Statistics<lanes> {
       const Floats number = floats(where(quotient == quotient, words(quotient)));
       const Floats low = __builtin_convertvector((to_signed ? -128 : 0) - azp, Floats);
       return words(smaller(larger(number, low), low + 255.0F) + kAlign) + shift;
+    }
+  };
+  // The same for zero points up to kWideAzp, whose shift takes integers of 32 bits.
+  struct ToShiftedInteger {
+    static constexpr Put kPut = Put::low_bytes;
+    std::int32_t low;
+    explicit ToShiftedInteger(const RowCodes& row) : low(row.to == DType::int8 ? -128 : 0) {}
+    OCTAVO_INLINE Words operator()(Floats x, Floats divisor, Ints azp) const {
+      constexpr float kMost = 0x1.fffffep30F;  // of those that 32 bits hold
+      constexpr float kWhole = 0x1p23F;        // from here on every number is an integer
+      const Floats quotient = x / divisor;
+      const Floats number = floats(where(quotient == quotient, words(quotient)));
+      const Words inside = words(smaller(larger(number, Floats{} - kMost), Floats{} + kMost));
+      const Floats magnitude = floats(inside & 0x7FFFFFFFU);
+      const Floats rounded = (magnitude + kWhole) - kWhole;
+      const Words whole = choose(magnitude < kWhole, words(rounded), words(magnitude));
+      const Ints integer = __builtin_convertvector(floats(whole | (inside & 0x80000000U)), Ints);
+      const Ints least = low - azp;
+      const Ints code = smaller(larger(integer, least), least + 255) + azp;
+      return reinterpret_cast<const Words&>(code);
     }
   };
   static constexpr float kAlign = 0x1.8p23F;  // adding it rounds to an integer in the low bits
@@ -87,11 +107,21 @@ struct Quantize : Statistics<lanes> {
         (static_cast<std::uint32_t>(kShift) << 23) | (kConstant & 0xFFFFU);
     static_assert((kConstant & 1U) == 0, "an odd one would turn ties to even into ties to odd");
 
-    std::int32_t most;  // as bits of float32
+    // The code of what is too large: that of the largest number, or what follows it.
+    static OCTAVO_INLINE std::uint32_t overflown(const RowCodes& row) {
+      return F.max_code + (row.overflow == octavo::Overflow::saturate ? 0U : 1U);
+    }
+    static OCTAVO_INLINE std::uint32_t infinite(const RowCodes& row) {
+      if (F.inf_code != 0U) return F.inf_code;
+      return row.shows_infinities ? F.nan_code : overflown(row);
+    }
+
+    std::int32_t most;       // as bits of float32
+    std::uint32_t infinity;  // the code of an infinite element, without its sign
     explicit ToFloat8(const RowCodes& row)
-        : most(static_cast<std::int32_t>(
-              ((F.max_code + (row.overflow == octavo::Overflow::saturate ? 0U : 1U)) << kShift) +
-              (static_cast<std::uint32_t>(127 - F.bias) << 23))) {}
+        : most(static_cast<std::int32_t>((overflown(row) << kShift) +
+                                         (static_cast<std::uint32_t>(127 - F.bias) << 23))),
+          infinity(infinite(row)) {}
     OCTAVO_INLINE Words operator()(Floats x, Floats divisor, Ints /*azp*/) const {
       const Words bits = words(x / divisor);
       const Words all = bits & 0x7FFFFFFFU;
@@ -106,10 +136,8 @@ struct Quantize : Statistics<lanes> {
       } else {
         const Words sum = words(floats(magnitude) + floats(binade + kAddend));
         Words code = (sum >> kShift) + sum;
-        if constexpr (!tame) {
-          if constexpr (F.inf_code != 0U) {
-            code = choose(ints(all) == 0x7F800000, Words{} + F.inf_code, code);
-          }
+        if constexpr (!tame) {  // by the element: a quotient may overflow
+          code = choose(ints(words(x) & 0x7FFFFFFFU) == 0x7F800000, Words{} + infinity, code);
           code = choose(ints(all) > 0x7F800000, Words{} + F.nan_code, code);
         }
         const Words sign = (bits >> 24) & 0x80U;
@@ -338,6 +366,7 @@ struct Quantize : Statistics<lanes> {
       case DType::float8_e5m2fnuz:
         return codes_as<from, Float8Rule<from, tame, octavo::kE5M2FNUZ>>(row);
       default:
+        if (!row.near) return codes_as<from, ToShiftedInteger>(row);
         return codes_as<from, ToInteger<tame>>(row);
     }
   }

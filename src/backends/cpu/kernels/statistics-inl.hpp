@@ -53,13 +53,17 @@ struct Statistics {
     }
   }
 
+  // Magnitudes outside [first, end), with one comparison: what is below `first` wraps.
+  static OCTAVO_INLINE Words outside(Words magnitude, std::uint32_t first, std::uint32_t end) {
+    return where(ints(magnitude - first >= Words{} + (end - first)), magnitude);
+  }
+
   // Magnitudes compare as integers, which need no order of evaluation.
   struct Absmax {
-    std::int32_t below;
+    std::uint32_t first, end;  // of those that are left out
     Ints most{};
     OCTAVO_INLINE void add(Floats x) {
-      const Words magnitude = words(x) & 0x7FFFFFFFU;
-      most = larger(most, ints(where(ints(magnitude) < below, magnitude)));
+      most = larger(most, ints(outside(words(x) & 0x7FFFFFFFU, first, end)));
     }
     OCTAVO_INLINE float result() const {
       const Ints largest = largest_lane<lanes / 2>(most);
@@ -67,14 +71,13 @@ struct Statistics {
     }
   };
 
-  // Of the finite elements and 0.
+  // Of the finite elements.
   struct Range {
-    Floats low{}, high{};
+    Floats low = Floats{} + __builtin_inff(), high = Floats{} - __builtin_inff();
     OCTAVO_INLINE void add(Floats x) {
       const Ints finite = ints(words(x) & 0x7FFFFFFFU) < 0x7F800000;
-      const Floats number = floats(where(finite, words(x)));
-      low = smaller(number, low);
-      high = larger(number, high);
+      low = smaller(floats(choose(finite, words(x), words(low))), low);
+      high = larger(floats(choose(finite, words(x), words(high))), high);
     }
     OCTAVO_INLINE void result(float& least, float& most) const {
       const float first = -largest_lane<lanes / 2>(-low)[0];
@@ -94,17 +97,19 @@ struct Statistics {
     if (count > 0 && overlap) {
       inner.add(load<from>(source - (lanes - count) * kBytes));  // some of them once more
     } else if (count > 0) {
-      char padded[lanes * kBytes] = {};
-      std::memcpy(padded, source, static_cast<std::size_t>(count * kBytes));
+      char padded[lanes * kBytes];  // with the first element, which changes nothing
+      for (std::int64_t i = 0; i < lanes; ++i) {
+        std::memcpy(padded + i * kBytes, source + (i < count ? i : 0) * kBytes, kBytes);
+      }
       inner.add(load<from>(padded));
     }
     reduction = inner;
   }
 
   static float absmax(DType from, const void* row, std::int64_t count,
-                      std::uint32_t limit) noexcept {
+                      octavo::cpu::Magnitudes left_out) noexcept {
     const auto* source = static_cast<const char*>(row);
-    Absmax reduction{static_cast<std::int32_t>(limit)};
+    Absmax reduction{left_out.first, left_out.end};
     if (from == DType::float32) {
       reduce_as<DType::float32>(source, count, reduction);
     } else if (from == DType::bfloat16) {
