@@ -192,6 +192,8 @@ enum {
   OCTAVO_FLOAT32_GRADIENTS = 1 << 12, /* scaled gradients enter products in float32 */
   OCTAVO_DEQUANTIZED_GRADIENTS = 1 << 13, /* a's and b's lack their own scale as a factor */
   OCTAVO_BY_ELEMENT = 1 << 14, /* LLM.int8: code 0 at outlier elements, not in their columns */
+  OCTAVO_NON_FINITE_IGNORE = 1 << 15, /* quantisers convert NaN and infinity; scales ignore them */
+  OCTAVO_WIDEN = 1 << 16,             /* with AZP: ranges include 0 */
   /* what every product takes: */
   OCTAVO_MATMUL_FLAGS =
       OCTAVO_FAST_ACCUMULATION | OCTAVO_BATCH_INVARIANT | OCTAVO_TORCH_COMPAT | OCTAVO_OVERFLOW_IEEE

@@ -15,7 +15,7 @@ enum {
   OCTAVO_ROUNDING_MX_FLOOR = 2      /* OCP MX 1.0 */
 };
 
-/* flags: AZP, NON_FINITE_ERROR, OVERFLOW_IEEE */
+/* flags: AZP, WIDEN, NON_FINITE_ERROR or NON_FINITE_IGNORE, OVERFLOW_IEEE */
 typedef struct octavo_quantize_options {
   size_t struct_size;
   octavo_dtype dtype;       /* of the codes; undefined: int8 */
@@ -59,7 +59,8 @@ OCTAVO_C_API octavo_code octavo_dequantize(const octavo_quantized* q, octavo_dty
                                            const octavo_context* context, octavo_tensor** result);
 
 /* How float activations are quantised on their way into a product.
- * flags: AZP, NON_FINITE_ERROR, OVERFLOW_IEEE, VECTORWISE, WHOLE_COLUMNS */
+ * flags: AZP, WIDEN, NON_FINITE_ERROR or NON_FINITE_IGNORE, OVERFLOW_IEEE, VECTORWISE,
+ * WHOLE_COLUMNS */
 typedef struct octavo_activation {
   size_t struct_size;
   octavo_dtype dtype;

@@ -9,7 +9,7 @@
 namespace octavo::capi {
 namespace {
 
-constexpr std::array<FlagName, 15> kFlags{{
+constexpr std::array<FlagName, 17> kFlags{{
     {OCTAVO_TRANS_A, "TRANS_A"},
     {OCTAVO_TRANS_B, "TRANS_B"},
     {OCTAVO_OFFS_PREFIX, "OFFS_PREFIX"},
@@ -25,6 +25,8 @@ constexpr std::array<FlagName, 15> kFlags{{
     {OCTAVO_FLOAT32_GRADIENTS, "FLOAT32_GRADIENTS"},
     {OCTAVO_DEQUANTIZED_GRADIENTS, "DEQUANTIZED_GRADIENTS"},
     {OCTAVO_BY_ELEMENT, "BY_ELEMENT"},
+    {OCTAVO_NON_FINITE_IGNORE, "NON_FINITE_IGNORE"},
+    {OCTAVO_WIDEN, "WIDEN"},
 }};
 
 std::string names_of(std::uint64_t flags, std::span<const FlagName> table) {
@@ -159,6 +161,22 @@ void check_bits(const Place& place, std::uint64_t given, std::uint64_t allowed,
 
 void check_flags(const Place& place, std::uint64_t given, std::uint64_t allowed) {
   check_bits(place.of("flags"), given, allowed, kFlags);
+}
+
+NonFinite non_finite_from(const Place& place, std::uint64_t flags) {
+  const bool error = (flags & OCTAVO_NON_FINITE_ERROR) != 0;
+  const bool ignore = (flags & OCTAVO_NON_FINITE_IGNORE) != 0;
+  if (error && ignore) {
+    refuse(Code::invalid_argument,
+           "{}.flags must have one of NON_FINITE_ERROR and NON_FINITE_IGNORE; got both",
+           place.text());
+  }
+  return error ? NonFinite::error : ignore ? NonFinite::ignore : NonFinite::propagate;
+}
+
+std::uint64_t non_finite_to(NonFinite rule) noexcept {
+  if (rule == NonFinite::error) return OCTAVO_NON_FINITE_ERROR;
+  return rule == NonFinite::ignore ? OCTAVO_NON_FINITE_IGNORE : 0;
 }
 
 MatmulOptions matmul_from(std::uint64_t flags) noexcept {

@@ -52,9 +52,12 @@ MatmulOptions matmul_from(std::uint64_t flags) noexcept;
 inline Overflow overflow_from(std::uint64_t flags) noexcept {
   return (flags & OCTAVO_OVERFLOW_IEEE) != 0 ? Overflow::ieee : Overflow::saturate;
 }
-inline NonFinite non_finite_from(std::uint64_t flags) noexcept {
-  return (flags & OCTAVO_NON_FINITE_ERROR) != 0 ? NonFinite::error : NonFinite::propagate;
-}
+NonFinite non_finite_from(const Place& place, std::uint64_t flags);
+std::uint64_t non_finite_to(NonFinite rule) noexcept;
+/// What quantisers take.
+inline constexpr std::uint64_t kQuantizeFlags = OCTAVO_AZP | OCTAVO_WIDEN |
+                                                OCTAVO_NON_FINITE_ERROR | OCTAVO_NON_FINITE_IGNORE |
+                                                OCTAVO_OVERFLOW_IEEE;
 
 Granularity granularity_from(const Place& place, std::int32_t kind, std::int64_t rows,
                              std::int64_t cols);

@@ -24,9 +24,7 @@ Tensor columns_from(const Place& place, const octavo_activation& a) {
 ActivationQuant activation_from(const Place& place, const octavo_activation* given) {
   require(place, given);
   const octavo_activation a = read_struct(place, given);
-  check_flags(place, a.flags,
-              OCTAVO_AZP | OCTAVO_NON_FINITE_ERROR | OCTAVO_OVERFLOW_IEEE | OCTAVO_VECTORWISE |
-                  OCTAVO_WHOLE_COLUMNS);
+  check_flags(place, a.flags, kQuantizeFlags | OCTAVO_VECTORWISE | OCTAVO_WHOLE_COLUMNS);
   ActivationQuant rule;
   QuantizeSpec& s = rule.spec;
   s.dtype = dtype_or(place.of("dtype"), a.dtype, s.dtype);
@@ -36,10 +34,11 @@ ActivationQuant activation_from(const Place& place, const octavo_activation* giv
   }
   s.rounding = enum_from(place.of("rounding"), a.rounding, ScaleRounding::mx_floor);
   s.azp = (a.flags & OCTAVO_AZP) != 0;
+  s.widen = (a.flags & OCTAVO_WIDEN) != 0;
   if (a.scale_ub != 0.0F) s.scale_ub = a.scale_ub;
   s.min_scale = a.min_scale;
   s.qmax = static_cast<float>(a.qmax);
-  s.non_finite = non_finite_from(a.flags);
+  s.non_finite = non_finite_from(place, a.flags);
   s.overflow = overflow_from(a.flags);
   rule.vectorwise = (a.flags & OCTAVO_VECTORWISE) != 0;
   rule.outlier_threshold = a.outlier_threshold;
@@ -62,7 +61,8 @@ octavo_activation activation_to(const ActivationQuant& rule) noexcept {
   a.rows = s.granularity.rows;
   a.cols = s.granularity.cols;
   if (s.azp) a.flags |= OCTAVO_AZP;
-  if (s.non_finite == NonFinite::error) a.flags |= OCTAVO_NON_FINITE_ERROR;
+  if (s.widen) a.flags |= OCTAVO_WIDEN;
+  a.flags |= static_cast<std::uint32_t>(non_finite_to(s.non_finite));
   if (s.overflow == Overflow::ieee) a.flags |= OCTAVO_OVERFLOW_IEEE;
   if (rule.vectorwise) a.flags |= OCTAVO_VECTORWISE;
   if (rule.whole_columns) a.flags |= OCTAVO_WHOLE_COLUMNS;

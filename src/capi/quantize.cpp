@@ -9,7 +9,7 @@ using octavo::Side;
 octavo::QuantizeOptions octavo::capi::quantize_options(const Place& place,
                                                        const octavo_quantize_options* given) {
   const octavo_quantize_options c = read_struct(place, given);
-  check_flags(place, c.flags, OCTAVO_AZP | OCTAVO_NON_FINITE_ERROR | OCTAVO_OVERFLOW_IEEE);
+  check_flags(place, c.flags, kQuantizeFlags);
   QuantizeOptions o;
   o.dtype = dtype_or(place.of("dtype"), c.dtype, o.dtype);
   o.scale_dtype = dtype_or(place.of("scale_dtype"), c.scale_dtype, o.scale_dtype);
@@ -18,11 +18,12 @@ octavo::QuantizeOptions octavo::capi::quantize_options(const Place& place,
   }
   o.side = enum_from(place.of("side"), c.side, Side::b);
   o.azp = (c.flags & OCTAVO_AZP) != 0;
+  o.widen = (c.flags & OCTAVO_WIDEN) != 0;
   if (c.scale_ub != 0.0F) o.scale_ub = c.scale_ub;
   o.min_scale = c.min_scale;
   o.qmax = static_cast<float>(c.qmax);
   o.rounding = enum_from(place.of("rounding"), c.rounding, ScaleRounding::mx_floor);
-  o.non_finite = non_finite_from(c.flags);
+  o.non_finite = non_finite_from(place, c.flags);
   o.overflow = overflow_from(c.flags);
   o.scale = scale_from(place.of("scale"), c.scale);
   o.azp_in = optional_view(place.of("azp_in"), c.azp_in);

@@ -91,6 +91,7 @@ Status check_spec(const std::string& subject, const QuantizeSpec& spec, Side sid
     return refuse("dtype uint8 must come with azp = true (its codes are not symmetric)",
                   "azp = false");
   }
+  if (spec.widen && !spec.azp) return refuse("widen must come with azp", "widen without");
   if (!(spec.scale_ub > 0.0F)) return refuse("scale_ub must be positive", spec.scale_ub);
   if (!(spec.min_scale >= 0.0F)) return refuse("min_scale must be at least 0", spec.min_scale);
   if (!(spec.qmax >= 0.0F && spec.qmax <= qmax(spec.dtype))) {

@@ -142,7 +142,7 @@ TEST(CApiEquality, LinearByEveryRule) {
     std::optional<ActivationQuant> cxx;
     octavo_activation c = octavo_activation_init();
   };
-  std::vector<Rule> rules(5);
+  std::vector<Rule> rules(6);
   rules[1].cxx = ActivationQuant{};
   rules[1].cxx->spec.qmax = 100.0F;
   rules[1].c.qmax = 100.0;
@@ -170,6 +170,10 @@ TEST(CApiEquality, LinearByEveryRule) {
   rules[4].c.outlier_threshold = 2.5F;
   rules[4].c.outlier_columns = fixed;
   rules[4].c.outlier_count = 3;
+  rules[5].cxx = ActivationQuant{};
+  rules[5].cxx->spec.azp = rules[5].cxx->spec.widen = true;
+  rules[5].cxx->spec.non_finite = NonFinite::ignore;
+  rules[5].c.flags = OCTAVO_AZP | OCTAVO_WIDEN | OCTAVO_NON_FINITE_IGNORE;
   for (const Rule& rule : rules) {
     const Tensor want = linear(x, pack(codes, {.activation = rule.cxx}));
     octavo_pack_options o = octavo_pack_options_init();

@@ -207,6 +207,8 @@ TEST(CApiStructs, EnumeratorsAndFlagsOutOfRange) {
       {"quantize: options.rounding must be in [0, 2]; got -3",
        quantised([](auto& o) { o.rounding = -3; })},
       {"quantize: options.flags must be among", quantised([](auto& o) { o.flags = 1; })},
+      {"quantize: options.flags must have one of NON_FINITE_ERROR and NON_FINITE_IGNORE; got both",
+       quantised([](auto& o) { o.flags = OCTAVO_NON_FINITE_ERROR | OCTAVO_NON_FINITE_IGNORE; })},
       {"quantize_mxfp8: side must be in [0, 1]; got 7",
        [&] {
          return octavo_quantize_mxfp8(s.x, {0, 0, 0}, 7, nullptr, &s.q);

@@ -62,6 +62,8 @@ std::vector<ErrorRow> quantize_errors() {
       {"QuantizeType", kInvalid,
        "quantize: dtype must be a float8 type, int8 or uint8; got float16",
        quantizing(x, {.dtype = float16})},
+      {"WidenWithoutAzp", kInvalid, "quantize: widen must come with azp; got widen without",
+       quantizing(x, {.widen = true})},
       {"AzpWithFloat8", kInvalid, "quantize: azp must come with int8 or uint8; got float8_e4m3fn",
        quantizing(x, {.dtype = float8_e4m3fn, .azp = true})},
       {"Uint8WithoutAzp", kInvalid,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 
 #include "backends/cpu/pack.hpp"
 #include "backends/cpu/panels.hpp"
@@ -24,6 +25,10 @@ constexpr std::int64_t kMadeBytes = std::int64_t{16} << 10;
 constexpr std::int64_t kFewRows = 24;
 constexpr std::int64_t kBlockRows = 512;
 constexpr float kOne = 1.0F;
+
+constexpr std::int64_t kMostSum = (std::int64_t{1} << 31) - 1;
+constexpr std::int64_t kLargestWeight = 128;                   // of int8, in magnitude
+constexpr std::int64_t kExactProduct = std::int64_t{1} << 52;  // of a zero point and a column's sum
 
 // The scale of an operand that varies along K, if one does.
 const ScaleView& varying_scale(const Operand& operand, Side side) noexcept {
@@ -61,7 +66,7 @@ std::int64_t segment_count(const Member& p, std::int64_t k) noexcept {
 
 void load_segments(const Member& p, std::int64_t k, Arena& arena, DotMember& d) noexcept {
   const bool varies_a = varies_along_k(p.a, Side::a);
-  if (!varies_a && !varies_along_k(p.b, Side::b)) return;
+  if (k == 0 || (!varies_a && !varies_along_k(p.b, Side::b))) return;
   Segments& s = d.segments;
   s.most = segment_count(p, k);
   auto* ends = arena.take<std::int64_t>(s.most);
@@ -79,8 +84,9 @@ void load_segments(const Member& p, std::int64_t k, Arena& arena, DotMember& d) 
   }
 }
 
-// What is taken away of each row: 128 for a signed byte, and the zero point where it lies in the
-// range of A's type. No sum leaves int32 then.
+// What is taken away of each row: 128 for a signed byte, and the zero point where no sum of codes
+// less zero points can leave int32; what sums are made of may wrap. Zero points that A's codes can
+// be never do.
 void load_shifts(const Member& p, Arena& arena, DotMember& d) noexcept {
   const bool asymmetric = p.a.azp.defined();
   auto* shift = arena.take<std::int32_t>(asymmetric ? d.m : 1);
@@ -92,12 +98,17 @@ void load_shifts(const Member& p, Arena& arena, DotMember& d) noexcept {
   std::fill_n(shift, asymmetric ? d.m : 1, d.flip);
   if (!asymmetric) return;
   const std::int64_t low = -std::int64_t{d.flip};
-  bool narrow = true;
+  const std::int64_t depth = std::max<std::int64_t>(d.k, 1);
+  const std::int64_t furthest = kMostSum / kLargestWeight / depth;
+  std::int64_t least = low, most = low;
   for (std::int64_t m = 0; m < d.m; ++m) {
     const std::int64_t value = load_int(p.a.azp, m, 0);
     azp[m] = static_cast<std::int32_t>(value);
-    narrow = narrow && value >= low && value <= low + 255;
+    least = std::min(least, value);
+    most = std::max(most, value);
   }
+  const bool narrow = most - low <= furthest && low + 255 - least <= furthest;
+  d.near_azp = std::max(std::abs(least), std::abs(most)) < kExactProduct / kLargestWeight / depth;
   if (!narrow) d.azp = azp;
   for (std::int64_t m = 0; m < d.m && narrow; ++m) shift[m] += azp[m];
 }

@@ -44,6 +44,7 @@ struct DotMember {
   const std::int32_t* shift = nullptr;  ///< [m] or one: what a row's bytes stand too high
   std::int64_t shift_stride = 0;
   const std::int32_t* azp = nullptr;  ///< [m], where 32 bits have no room for one of them
+  bool near_azp = true;               ///< what they take away is exact in a double
 
   bool empty() const noexcept { return m == 0 || n == 0; }
 };

@@ -367,6 +367,10 @@ bool DotWorker::widen_sums(std::int64_t r0, std::int64_t r1, const std::int32_t*
   float* floats = w_.floats;
   for (std::int64_t r = r0; r < r1; ++r, sums += kTileCols, floats += kTileCols) {
     const std::int64_t azp = d_.azp[r];
+    if (d_.near_azp && d_.p.out.dtype != DType::int32) {
+      best_kernels().shift_sums(sums, column_sums_, static_cast<double>(azp), columns_, floats);
+      continue;
+    }
     for (std::int64_t j = 0; j < columns_; ++j) {
       const std::int64_t sum = sums[j] - azp * column_sums_[j];
       exact[static_cast<std::size_t>(j)] = sum;

@@ -145,6 +145,10 @@ struct Kernels {
   /// sums[i] += a[i] * b[i], exact but for the addition; b null: sums[i] += a[i].
   void (*add_products)(const float* a, const float* b, std::int64_t count, double* sums) noexcept;
 
+  /// out[i] = sums[i] - azp * column_sums[i], rounded once where no product reaches 2^53.
+  void (*shift_sums)(const std::int32_t* sums, const std::int32_t* column_sums, double azp,
+                     std::int64_t count, float* out) noexcept;
+
   /// Scales, additions and the conversion to the output's type.
   void (*finish)(const FinishTile& tile) noexcept;
 

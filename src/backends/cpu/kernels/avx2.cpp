@@ -91,6 +91,7 @@ const Kernels kAvx2Kernels{"4x16 tile, AVX2, exact sums through float32 in steps
                            &narrow_row,
                            &multiply_row,
                            &add_products,
+                           &shift_sums,
                            &finish_tile,
                            &Quantize<8>::codes,
                            &Quantize<8>::absmax,

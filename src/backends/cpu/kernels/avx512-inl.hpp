@@ -114,6 +114,7 @@ constexpr Kernels kTable{"8x16 tile, AVX-512, exact sums through float32 in step
                          &narrow_row,
                          &multiply_row,
                          &add_products,
+                         &shift_sums,
                          &finish_tile,
                          &Quantize<16>::codes,
                          &Quantize<16>::absmax,

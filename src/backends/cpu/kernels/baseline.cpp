@@ -100,6 +100,7 @@ const Kernels kBaselineKernels{
     &narrow_row,
     &multiply_row,
     &add_products,
+    &shift_sums,
     &finish_tile,
     &Quantize<4>::codes,
     &Quantize<4>::absmax,

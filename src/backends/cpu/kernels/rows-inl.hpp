@@ -116,6 +116,14 @@ void multiply_row(const float* factors, std::int64_t count, float* x) noexcept {
   for (std::int64_t i = 0; i < count; ++i) x[i] *= factors[i];
 }
 
+void shift_sums(const std::int32_t* sums, const std::int32_t* column_sums, double azp,
+                std::int64_t count, float* out) noexcept {
+  for (std::int64_t i = 0; i < count; ++i) {
+    out[i] = static_cast<float>(static_cast<double>(sums[i]) -
+                                azp * static_cast<double>(column_sums[i]));
+  }
+}
+
 void add_products(const float* a, const float* b, std::int64_t count, double* sums) noexcept {
   if (b == nullptr) {
     for (std::int64_t i = 0; i < count; ++i) sums[i] += static_cast<double>(a[i]);
