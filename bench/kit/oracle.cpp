@@ -139,7 +139,11 @@ class MemberOracle {
     t.exact *= alpha;
     t.magnitude *= std::abs(alpha);
     if (e.c.defined()) add(t, factor_of(e.beta, 0) * load(e.c, i, j));
-    if (e.bias.defined()) add(t, load(e.bias, j * e.bias.strides[0]));
+    if (e.bias.rank == 2) {
+      add(t, load(e.bias, i, j));
+    } else if (e.bias.defined()) {
+      add(t, load(e.bias, j * e.bias.strides[0]));
+    }
     t.factor = factor_of(e.scale_result, j);
     t.exact *= t.factor;
     t.factor = std::abs(t.factor);

@@ -14,7 +14,7 @@ namespace octavo {
 struct ScaledMmOptions {
   Scale scale_a{};
   Scale scale_b{};
-  TensorView bias{};                   ///< float type; [N], [1, N] or one element
+  TensorView bias{};                   ///< float type; [N], [1, N], one element, [M, 1] or [M, N]
   Scale scale_result{};                ///< a number, one element or [N]; multiplies every output
   DType out_dtype = DType::undefined;  ///< undefined: the default of the operand types
 
@@ -32,9 +32,9 @@ struct ScaledMmOptions {
 /// out = cast(((A * scale_a) @ (B * scale_b) * alpha + beta * C + bias) * scale_result)
 ///
 /// Shapes   A [M,K], B [K,N], strictly 2-D, any strides; M, N, K may be 0 (K = 0 sums to 0).
-/// Types    int8 @ int8, uint8 @ int8; any fp8 @ any fp8; bfloat16, float16, float32 with
-///          themselves; bfloat16 or float16 @ int8 or fp8. Default out_dtype: float32 for integers,
-///          bfloat16 for fp8, else A's type. int32 output: integer operands, nothing but azp.
+/// Types    any of int8, uint8, fp8, bfloat16, float16, float32 @ any other: all widen exactly, and
+///          integers by integers sum exactly. Default out_dtype: default_out_dtype(a, b). int32
+///          output: integer operands, nothing but azp.
 /// Scales   see Scale and Granularity. A 1-D scale_a has K elements (broadcasting); say
 ///          `{scale, per_token()}` for one of M. A 1-D scale_b has N elements.
 /// Numerics integer sums are exact; floating sums are float32 in ascending k. The sequence of
@@ -48,9 +48,9 @@ OCTAVO_API Tensor scaled_mm(const Operand& a, const Operand& b, const ScaledMmOp
 OCTAVO_API MatmulProblem scaled_mm_problem(const Operand& a, const Operand& b,
                                            const ScaledMmOptions& options = {});
 
-/// The out_dtype of a product that names none: float32 for integers, bfloat16 for fp8, else A's
-/// type.
-OCTAVO_API DType default_out_dtype(DType a) noexcept;
+/// The out_dtype of a product that names none: that of 16- or 32-bit floats multiplied by their own
+/// type or by 8 bits, bfloat16 for fp8, else float32.
+OCTAVO_API DType default_out_dtype(DType a, DType b) noexcept;
 
 /// Runs a problem that one of the `..._problem` functions made and whose `out` is set. The memory
 /// it refers to must still be there. Throws Error.

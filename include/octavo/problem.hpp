@@ -87,7 +87,7 @@ struct Outliers {
 struct Epilogue {
   Factor alpha, beta, scale_result;
   TensorView c;     ///< [M, N]
-  TensorView bias;  ///< [N] (stride 0 for one element)
+  TensorView bias;  ///< [N] (stride 0 for one element), or [M, N]
   Outliers outliers;
 };
 

@@ -63,7 +63,9 @@ nb::object small_result(const Call& call, Prepared& p) {
       a.data.shape[o.trans_a ? 1 : 0],
       b.packed != nullptr ? b.packed->n() : b.data.shape[o.trans_b ? 0 : 1]};
   const DType dtype =
-      o.out_dtype != DType::undefined ? o.out_dtype : default_out_dtype(a.data.dtype);
+      o.out_dtype != DType::undefined
+          ? o.out_dtype
+          : default_out_dtype(a.data.dtype, b.packed != nullptr ? b.packed->dtype() : b.data.dtype);
   return call.make_small(dtype, shape, p.options.out);
 }
 

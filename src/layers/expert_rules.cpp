@@ -107,6 +107,10 @@ Status check_rule(const Site& site, const ExpertWeights& w, DType x, const Matmu
                 "static activation scales; got {}",
                 spelled(rule.spec.granularity));
   }
+  if (rule.spec.azp && !is_integer8(w.dtype())) {
+    return fail(Code::invalid_argument, "{}.activation.azp must come with integer weights; got {}",
+                site(Arg::b), name(w.dtype()));
+  }
   return check_pair(site, rule.vectorwise ? DType::int8 : rule.spec.dtype, w.dtype());
 }
 

@@ -79,7 +79,7 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
                 "varies along K",
                 site(Arg::scale_b));
   }
-  OCTAVO_TRY_ASSIGN(p.a.azp, resolve_azp(site, o.azp, p.a, a_dtype, e.m));
+  OCTAVO_TRY_ASSIGN(p.a.azp, resolve_azp(site, o.azp, p.a, a_dtype, b_dtype, e.m));
   Epilogue& epilogue = p.epilogue;
   OCTAVO_TRY_ASSIGN(epilogue.bias, resolve_bias(site, o.bias, e));
   OCTAVO_TRY_ASSIGN(epilogue.alpha, resolve_factor(site, Arg::alpha, o.alpha, -1));

@@ -177,7 +177,7 @@ Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand&
     return fail(Code::unsupported, "{} must be undefined for a 3-D operand; got {}", site(Arg::azp),
                 shape_string(a.azp));
   }
-  OCTAVO_TRY_ASSIGN(p.a.azp, resolve_azp(site, {}, p.a, a_dtype, e.m));
+  OCTAVO_TRY_ASSIGN(p.a.azp, resolve_azp(site, {}, p.a, a_dtype, b_dtype, e.m));
   Extents bias_extents = e;
   if (form.split == Split::columns) bias_extents.g = -1;
   OCTAVO_TRY_ASSIGN(p.epilogue.bias, resolve_bias(site, o.bias, bias_extents));

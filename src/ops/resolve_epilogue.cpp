@@ -79,20 +79,34 @@ Result<TensorView> resolve_bias(const Site& site, const TensorView& bias, const 
     if (bias.numel() == 1) view.strides[0] = 0;
     return view;
   }
-  if (e.g >= 0 && bias.rank == 2 && bias.shape[0] == e.g && bias.shape[1] == e.n) return bias;
-  return fail(Code::invalid_argument, "{}.shape must be [{}], [1, {}]{} or one element; got {}",
-              site(Arg::bias), e.n, e.n, e.g >= 0 ? fmt::format(", [{}, {}]", e.g, e.n) : "",
+  const std::int64_t rows = e.g >= 0 ? e.g : e.m;
+  const bool whole = bias.rank == 2 && bias.shape[0] == rows && bias.shape[1] == e.n;
+  if (whole) return bias;
+  if (e.g < 0 && bias.rank == 2 && bias.shape[0] == rows && bias.shape[1] == 1) {
+    TensorView view = bias;
+    view.shape[1] = e.n;
+    view.strides[1] = 0;
+    return view;
+  }
+  return fail(Code::invalid_argument,
+              "{}.shape must be [{}], [1, {}], {}[{}, {}] or one element; got {}", site(Arg::bias),
+              e.n, e.n, e.g < 0 ? fmt::format("[{}, 1], ", rows) : "", rows, e.n,
               shape_string(bias));
 }
 
 Result<TensorView> resolve_azp(const Site& site, const TensorView& azp, const Operand& a,
-                               DType a_dtype, std::int64_t m) {
+                               DType a_dtype, DType b_dtype, std::int64_t m) {
   const TensorView& v = azp.defined() ? azp : a.azp;
+  const bool fused = a.quantise != nullptr && a.quantise->spec.azp;
+  if (fused && !is_integer8(b_dtype)) {
+    return fail(Code::invalid_argument, "{} must come with integers @ integers; got {} @ {}",
+                site(Arg::azp), name(a_dtype), name(b_dtype));
+  }
   if (!v.defined()) return TensorView{};
   OCTAVO_TRY(check_tensor(site, Arg::azp, v));
-  if (!is_integer8(a_dtype)) {
-    return fail(Code::invalid_argument, "{} must come with an integer {}; got {}.dtype {}",
-                site(Arg::azp), site.bare(Arg::a), site.bare(Arg::a), name(a_dtype));
+  if (!is_integer8(a_dtype) || !is_integer8(b_dtype)) {
+    return fail(Code::invalid_argument, "{} must come with integers @ integers; got {} @ {}",
+                site(Arg::azp), name(a_dtype), name(b_dtype));
   }
   if (!is_integer8(v.dtype) && v.dtype != DType::int32) {
     return fail(Code::invalid_argument, "{}.dtype must be int32, int8 or uint8; got {}",

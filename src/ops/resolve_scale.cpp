@@ -80,7 +80,9 @@ Result<ScaleView> broadcast(const Site& site, const TensorView& v, const ScaleCo
   return scale_view(cells_view(v, down, across, step_down, step_across), grid);
 }
 
-// PyTorch's grouped shapes: [M], [G, M], [G * M] for A and the same with N for B.
+// PyTorch's grouped shapes: [M], [G, M], [G * M] for A and the same with N for B; and vLLM's, which
+// keep the operand's own dimensions: [M, 1], [G, M, 1], [1, N], [G, 1, N], and [G, 1] for a scale
+// of each group.
 Result<ScaleView> rowwise(const Site& site, const TensorView& v, const ScaleContext& c) {
   if (v.numel() == 1) return scale_view(one_element(v), {});
   const bool a = c.side == Side::a;
@@ -94,14 +96,24 @@ Result<ScaleView> rowwise(const Site& site, const TensorView& v, const ScaleCont
              : grouped_view(v, c.groups, 1, outer, step_group, 0, step);
   };
   const std::int64_t last = v.rank > 0 ? v.strides[static_cast<std::size_t>(v.rank - 1)] : 0;
+  const std::int64_t step =
+      v.rank > 1 ? v.strides[static_cast<std::size_t>(v.rank - (a ? 2 : 1))] : 0;
   if (c.operand_3d) {
     if (has_shape(v, {c.groups, outer})) return scale_view(along_groups(v.strides[0], last), grid);
+    if (has_shape(v, {c.groups, 1})) {
+      return scale_view(grouped_view(v, c.groups, 1, 1, v.strides[0], 0, 0), {});
+    }
+    if (a ? has_shape(v, {c.groups, outer, 1}) : has_shape(v, {c.groups, 1, outer})) {
+      return scale_view(along_groups(v.strides[0], step), grid);
+    }
   } else if (c.inner_split) {
     if (has_shape(v, {c.groups * outer})) {
       return scale_view(along_groups(outer * last, last), grid);
     }
   } else if (has_shape(v, {outer})) {
     return scale_view(along(last), grid);
+  } else if (a ? has_shape(v, {outer, 1}) : has_shape(v, {1, outer})) {
+    return scale_view(along(step), grid);
   }
   const std::string expected = c.operand_3d    ? fmt::format("[{}, {}]", c.groups, outer)
                                : c.inner_split ? fmt::format("[{} * {}]", c.groups, outer)

@@ -91,6 +91,6 @@ Result<TensorView> resolve_bias(const Site& site, const TensorView& bias, const 
 
 /// Zero points as [M, 1] (stride 0 for one element), for integer operands.
 Result<TensorView> resolve_azp(const Site& site, const TensorView& azp, const Operand& a,
-                               DType a_dtype, std::int64_t m);
+                               DType a_dtype, DType b_dtype, std::int64_t m);
 
 }  // namespace octavo

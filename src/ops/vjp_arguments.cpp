@@ -125,6 +125,18 @@ ScaleView StandIn::columns(const TensorView& cut) const noexcept {
   return s;
 }
 
+ScaleView StandIn::addend(const TensorView& cut) const noexcept {
+  if (!wanted() || cut.rank != 2) return columns(cut);
+  ScaleView s;
+  s.kind = ScaleView::Kind::tensor;
+  s.data = place(cut);
+  s.rows = cut.strides[0] == 0 ? kWholeExtent : 1;
+  s.cols = cut.strides[1] == 0 ? kWholeExtent : 1;
+  if (s.rows != 1) s.data.shape[0] = 1;
+  if (s.cols != 1) s.data.shape[1] = 1;
+  return s;
+}
+
 ScaleView StandIn::one(const TensorView& cut) const noexcept {
   if (!wanted()) return {};
   ScaleView s;
@@ -242,7 +254,7 @@ Status add_members(const Site& site, const MatmulWanted& wanted, const GradientO
     if (wanted.c) m.grad_c = member(addend, g).out;
     m.scale_a = s.scale_a.cells(part.a.scale[0]);
     m.scale_b = s.scale_b.cells(part.b.scale[0]);
-    m.bias = s.bias.columns(part.epilogue.bias);
+    m.bias = s.bias.addend(part.epilogue.bias);
     m.scale_result = s.scale_result.columns(part.epilogue.scale_result.data);
     m.alpha = s.alpha.one(part.epilogue.alpha.data);
     m.beta = s.beta.one(part.epilogue.beta.data);

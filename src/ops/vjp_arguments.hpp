@@ -27,6 +27,7 @@ class StandIn {
   /// The sums at what the lowering cut out of the argument.
   ScaleView cells(const ScaleView& cut) const noexcept;
   ScaleView columns(const TensorView& cut) const noexcept;  ///< of a vector over columns
+  ScaleView addend(const TensorView& cut) const noexcept;   ///< of a vector, or over all elements
   ScaleView one(const TensorView& cut) const noexcept;
   /// Sum (i, j) of a matrix.
   double* sum(std::int64_t i, std::int64_t j) const noexcept {

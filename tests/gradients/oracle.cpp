@@ -67,9 +67,13 @@ struct Plain {
   double c(std::int64_t i, std::int64_t j) const {
     return p.epilogue.c.defined() ? value(p.epilogue.c, i, j, nudge) : 0.0;
   }
-  double bias(std::int64_t j) const {
+  // The place of a bias in its memory: of a column, or of an element.
+  static std::int64_t bias_place(const TensorView& v, std::int64_t i, std::int64_t j) {
+    return v.rank == 2 ? i * v.strides[0] + j * v.strides[1] : j * v.strides[0];
+  }
+  double bias(std::int64_t i, std::int64_t j) const {
     const TensorView& v = p.epilogue.bias;
-    return v.defined() ? value(v, j * v.strides[0], nudge) : 0.0;
+    return v.defined() ? value(v, bias_place(v, i, j), nudge) : 0.0;
   }
   Sum acc(std::int64_t i, std::int64_t j) const {
     Sum sum;
@@ -80,7 +84,7 @@ struct Plain {
     Sum y = sum;
     y.times(alpha());
     y.add(beta() * c(i, j));
-    y.add(bias(j));
+    y.add(bias(i, j));
     return y;
   }
 };
@@ -145,7 +149,7 @@ class MemberGradients {
         const double gij = g(i, j) = dy * result;
         const double size = std::abs(gij);
         if (e.bias.defined()) {
-          add(all_.bias, e.bias.at(j * e.bias.strides[0]), gij, size, 8, false);
+          add(all_.bias, e.bias.at(Plain::bias_place(e.bias, i, j)), gij, size, 8, false);
         }
         add(all_.alpha, address(e.alpha, 0), gij * acc.value, size * acc.magnitude, n, false);
         add(all_.beta, address(e.beta, 0), gij * x_.c(i, j), size * std::abs(x_.c(i, j)), 8, false);

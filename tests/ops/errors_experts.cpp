@@ -128,12 +128,12 @@ std::vector<ErrorRow> call_errors() {
          static const std::int32_t map[] = {0, -1, -2, 2};
          g.options.expert_map = view(map, {4});
        })},
-      {"ExpertsPair", kUnsupported,
-       "fused_experts: x.dtype @ w2.dtype must be int8 @ int8, uint8 @ int8, any float8 @ any "
-       "float8, one 16- or 32-bit float type with itself, or a 16- or 32-bit float type @ int8 or "
-       "float8; got int8 @ float8_e4m3fn",
+      {"ExpertsZeroPoints", kInvalid,
+       "fused_experts: w2.activation.azp must come with integer weights; got float8_e4m3fn",
        calling([](Good& g) {
-         g.w2 = pack_experts(ones(float8_e4m3fn, {3, 5, 6}), {.activation = int8_rule()});
+         ActivationQuant rule = int8_rule();
+         rule.spec.azp = true;
+         g.w2 = pack_experts(ones(float8_e4m3fn, {3, 5, 6}), {.activation = rule});
        })},
       {"ExpertsOutliers", kUnsupported,
        "fused_experts: w13.activation.outlier_threshold must be 0 (outlier columns depend on all "

@@ -63,7 +63,7 @@ const char* const kUnreachable[] = {
 };
 
 // Formats that only join what is listed on its own.
-const char* const kJoining[] = {"{}{}; got {}", "{}: {}; got {}", "{}: {}.dtype @ {}"};
+const char* const kJoining[] = {"{}{}; got {}", "{}: {}; got {}"};
 
 // The sentences in the sources: string literals that fail, refuse and bad are called with.
 std::vector<std::string> sentences(const std::string& file) {

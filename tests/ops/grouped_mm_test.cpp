@@ -231,6 +231,40 @@ TEST(GroupedMm, OneScalePerGroup) {
   }
 }
 
+// vLLM's shapes keep the operand's dimensions; they mean what PyTorch's do.
+TEST(GroupedMm, ScalesThatKeepTheOperandsDimensions) {
+  constexpr std::int64_t kGroups = 3, kRows = 12, kDepth = 20, kCols = 7;
+  const Tensor a = integers(int8, {kRows, kDepth}, 1);
+  const Tensor b = integers(int8, {kGroups, kDepth, kCols}, 2);
+  const Tensor ends = values(DType::int32, {kGroups}, {5, 5, 11});
+  const Tensor rows = uniforms(float32, {kRows}, 3);
+  const Tensor columns = uniforms(float32, {kGroups, kCols}, 4);
+  const Tensor groups = uniforms(float32, {kGroups}, 5);
+  const auto reshaped = [](const Tensor& t, std::initializer_list<std::int64_t> shape) {
+    return TensorView(t.data(), float32, shape);
+  };
+  const auto run = [&](const Scale& scale_a, const Scale& scale_b) {
+    return grouped_mm(a, b, {.offs = ends, .scale_a = scale_a, .scale_b = scale_b});
+  };
+  const Tensor want = run(rows, columns);
+  expect_same_bits(run(reshaped(rows, {kRows, 1}), columns), want);
+  expect_same_bits(run(rows, reshaped(columns, {kGroups, 1, kCols})), want);
+  expect_same_bits(run(rows, reshaped(groups, {kGroups, 1})), run(rows, {groups, per_tensor()}));
+  const Tensor grad = gaussians(float32, {kRows, kCols}, 6);
+  const MatmulWanted wanted{.scale_a = true, .scale_b = true};
+  const auto gradients = [&](const Scale& scale_a, const Scale& scale_b) {
+    return grouped_mm_vjp(grad, a, b, {.offs = ends, .scale_a = scale_a, .scale_b = scale_b},
+                          wanted);
+  };
+  const MatmulGradients one = gradients(rows, columns);
+  const MatmulGradients other =
+      gradients(reshaped(rows, {kRows, 1}), reshaped(columns, {kGroups, 1, kCols}));
+  EXPECT_EQ(shape_string(other.scale_a), "[12, 1]");
+  EXPECT_EQ(shape_string(other.scale_b), "[3, 1, 7]");
+  expect_same_bits(reshaped(other.scale_a, {kRows}), one.scale_a);
+  expect_same_bits(reshaped(other.scale_b, {kGroups, kCols}), one.scale_b);
+}
+
 TEST(GroupedMm, ZeroPointsFollowTheRowsOfAGroup) {
   const Tensor a = integers(uint8, {6, 8}, 1, 0, 255);
   const Tensor b = integers(int8, {2, 8, 3}, 2);

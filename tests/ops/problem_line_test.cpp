@@ -102,8 +102,8 @@ TEST(ProblemLine, ExplainNeedsNoOperands) {
 
 TEST(ProblemLine, ErrorsOfTheProblemItselfAreTheOperations) {
   Recorder source;
-  expect_error([&] { make_problem(parse_problem_line("scaled_mm fp32:uint8:fp32 1x2x3"), source); },
-               Code::unsupported, "scaled_mm: a.dtype @ b.dtype must be");
+  expect_error([&] { make_problem(parse_problem_line("scaled_mm fp32:fp32:int32 1x2x3"), source); },
+               Code::invalid_argument, "scaled_mm: out_dtype must not be int32 for float operands");
 }
 
 }  // namespace

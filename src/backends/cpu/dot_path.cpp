@@ -25,6 +25,7 @@ const char* integer_path(const Member& p, const DotMachine& machine, DType a,
   path.integers = machine.integers;
   path.made = &machine.integers->dot;
   path.rows = a;
+  if (weight_dtype(p.b) != DType::int8) return "the dot products take signed weights only";
   if (p.a.data.shape[1] > kMostIntegerDepth) return "sums of more than 65536 products leave int32";
   if (p.b.packed == nullptr) return nullptr;
   if (p.b.packed->content()->layout != &kInt8Layout)
@@ -40,7 +41,7 @@ const char* float_path(const Member& p, const DotMachine& machine, DType a, DTyp
   path.rows = pairs ? DType::bfloat16 : DType::float32;
   if (is_float8(a) && pairs) path.float8 = machine.float8;
   if (p.b.packed == nullptr) {
-    if (element_bytes(b) == 1) path.quads = machine.integers;
+    if (is_float8(b) || b == DType::int8) path.quads = machine.integers;
     return nullptr;
   }
   const WeightLayout* layout = p.b.packed->content()->layout;
@@ -76,7 +77,7 @@ const char* check_scales(const Operand& operand, Side side, std::int64_t step) n
 const char* find_path(const Member& p, const DotMachine& machine, DotPath& path) noexcept {
   const DType a = product_dtype(p.a);
   const DType b = weight_dtype(p.b);
-  const bool integers = is_integer8(a);
+  const bool integers = is_integer8(a) && is_integer8(b);
   path = {};
   const char* why =
       integers ? integer_path(p, machine, a, path) : float_path(p, machine, a, b, path);

@@ -146,7 +146,9 @@ void Finisher::set_columns(std::int64_t n0, std::int64_t count) noexcept {
     add_step(Kind::scale_row, &alpha_, 0);
   }
   if (e.c.defined()) add_step(Kind::add_elements, c_.front().data(), kTileCols);
-  if (e.bias.defined()) {
+  if (bias_by_rows()) {
+    add_step(Kind::add_elements, bias_.front().data(), kTileCols);
+  } else if (e.bias.defined()) {
     add_step(Kind::add_elements, load_bias(e.bias, n0, count, terms_[2]), 0);
   }
   if (e.scale_result.present()) {
@@ -175,28 +177,30 @@ void Finisher::prefetch(std::int64_t m0, std::int64_t rows) const noexcept {
   }
 }
 
-void Finisher::stage_c(std::int64_t m, std::int64_t rows) noexcept {
-  const TensorView& c = member_.epilogue.c;
-  const float beta = factor_at(member_.epilogue.beta, 0);
+void Finisher::stage(const TensorView& addend, float factor, std::int64_t m, std::int64_t rows,
+                     std::array<Row, kStagedRows>& out) const noexcept {
+  const TensorView& v = addend;
   for (std::int64_t r = 0; r < rows; ++r) {
-    Row& row = c_[static_cast<std::size_t>(r)];
-    widen(best_kernels(), c.dtype, c.at((m + r) * c.strides[0] + n0_ * c.strides[1]), c.strides[1],
+    Row& row = out[static_cast<std::size_t>(r)];
+    widen(best_kernels(), v.dtype, v.at((m + r) * v.strides[0] + n0_ * v.strides[1]), v.strides[1],
           count_, row.data());
-    for (std::int64_t j = 0; j < count_; ++j) row[static_cast<std::size_t>(j)] *= beta;
+    for (std::int64_t j = 0; j < count_; ++j) row[static_cast<std::size_t>(j)] *= factor;
     (void)padded(row, count_);
   }
 }
 
 void Finisher::finish(const TileSums& sums) noexcept {
   const TensorView& out = member_.out;
-  const bool c = member_.epilogue.c.defined();
+  const Epilogue& e = member_.epilogue;
+  const bool staged = e.c.defined() || bias_by_rows();
   const std::int64_t bytes = element_bytes(out.dtype);
   const bool in_place = out.strides[1] == 1 && count_ == kTileCols;
-  const std::int64_t step = in_place && !c ? sums.rows : kStagedRows;
+  const std::int64_t step = in_place && !staged ? sums.rows : kStagedRows;
   for (std::int64_t r = 0; r < sums.rows; r += step) {
     const std::int64_t rows = std::min(step, sums.rows - r);
     const std::int64_t m = sums.m0 + r;
-    if (c) stage_c(m, rows);
+    if (e.c.defined()) stage(e.c, factor_at(e.beta, 0), m, rows, c_);
+    if (bias_by_rows()) stage(e.bias, 1.0F, m, rows, bias_);
     for (std::size_t level = 0; level < 2; ++level) {
       if (row_scale_[level] == nullptr) continue;
       row_scale_[level]->data = rows_.scale[level] + m * rows_.stride[level];

@@ -49,7 +49,10 @@ class Finisher {
   static constexpr std::int64_t kStagedRows = 16;
 
   void add_step(FinishStep::Kind kind, const float* data, std::int64_t stride) noexcept;
-  void stage_c(std::int64_t m, std::int64_t rows) noexcept;
+  /// Rows [m, m + rows) of a matrix that is added, times a factor.
+  void stage(const TensorView& addend, float factor, std::int64_t m, std::int64_t rows,
+             std::array<Row, kStagedRows>& out) const noexcept;
+  bool bias_by_rows() const noexcept { return member_.epilogue.bias.rank == 2; }
 
   const Kernels& kernels_ = best_kernels();
   const Member& member_;
@@ -64,6 +67,7 @@ class Finisher {
   // Terms that do not lie as kTileCols floats already; C and outputs that are narrower or strided.
   alignas(64) std::array<Row, 4> terms_;
   alignas(64) std::array<Row, kStagedRows> c_;
+  alignas(64) std::array<Row, kStagedRows> bias_;
   alignas(64) std::array<char, kStagedRows * kTileCols * 4> staged_;
 };
 

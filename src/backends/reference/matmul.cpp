@@ -103,7 +103,10 @@ float scaled_sum(const Member& p, float t, std::int64_t m, std::int64_t n) noexc
 float epilogue(const Member& p, float t, std::int64_t m, std::int64_t n) noexcept {
   const Epilogue& e = p.epilogue;
   if (e.c.defined()) t += factor_at(e.beta, 0) * load_float(e.c, m, n);
-  if (e.bias.defined()) t += load_float(e.bias.dtype, e.bias.data, n * e.bias.strides[0]);
+  if (e.bias.defined()) {
+    t += e.bias.rank == 2 ? load_float(e.bias, m, n)
+                          : load_float(e.bias.dtype, e.bias.data, n * e.bias.strides[0]);
+  }
   if (e.scale_result.present()) t *= factor_at(e.scale_result, n);
   return t;
 }
