@@ -84,6 +84,7 @@ struct Terms {
   double exact = 0;      // the exact result
   double magnitude = 0;  // |alpha| sum |A||B| + |beta C| + |bias|, before scale_result
   double factor = 1;     // |scale_result|
+  double flushed = 0;    // what elements, products and sums below 2^-126 add up to, before that
 };
 
 bool holds(const TensorView& columns, std::int64_t k) {
@@ -129,15 +130,23 @@ class MemberOracle {
     const std::int64_t j = columns_[column];
     const double* a = a_.data() + static_cast<std::int64_t>(row) * k_;
     const double* b = b_.data() + static_cast<std::int64_t>(column) * k_;
+    const Member& m = plain_.member;
+    const bool flushes = !options.exact_subnormals &&
+                         (m.a.data.dtype == DType::bfloat16 || m.b.data.dtype == DType::bfloat16);
     for (std::int64_t k = 0; k < k_; ++k) {
       t.exact += a[k] * b[k];
       t.magnitude += std::abs(a[k] * b[k]);
+      if (!flushes) continue;
+      const double sa = std::abs(scale_of(plain_.member.a, i, k));
+      const double sb = std::abs(scale_of(plain_.member.b, k, j));
+      t.flushed += 0x1p-126 * (sa * std::abs(b[k]) + sb * std::abs(a[k]) + 2.0 * sa * sb);
     }
     const Epilogue& e = plain_.member.epilogue;
     if (e.outliers.present()) add_outliers(e.outliers, i, j, t);
     const double alpha = k_ == 0 ? 0.0 : factor_of(e.alpha, 0);  // which an empty sum does not meet
     t.exact *= alpha;
     t.magnitude *= std::abs(alpha);
+    t.flushed *= std::abs(alpha);
     if (e.c.defined()) add(t, factor_of(e.beta, 0) * load(e.c, i, j));
     if (e.bias.rank == 2) {
       add(t, load(e.bias, i, j));
@@ -147,7 +156,7 @@ class MemberOracle {
     t.factor = factor_of(e.scale_result, j);
     t.exact *= t.factor;
     t.factor = std::abs(t.factor);
-    if (options.torch_compat && k_ == 0) t = {0.0, 0.0, 0.0};
+    if (options.torch_compat && k_ == 0) t = {0.0, 0.0, 0.0, 0.0};
     return t;
   }
 
@@ -184,7 +193,7 @@ class MemberOracle {
       ++verdict.skipped;
       return;
     }
-    const double underflow = (static_cast<double>(k_) + 8.0) * 0x1p-149;
+    const double underflow = (static_cast<double>(k_) + 8.0) * 0x1p-149 + t.factor * t.flushed;
     const double bound = t.factor * gamma_ * t.magnitude + underflow +
                          half_ulp(dtype, std::max(std::abs(got), std::abs(t.exact)));
     const double error = std::abs(got - t.exact);

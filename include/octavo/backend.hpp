@@ -43,6 +43,8 @@ struct Explanation {
   double error_bound = 0;  ///< of a floating sum, relative to sum |A||B|; 0: the sum is exact
   std::size_t workspace_bytes = 0;
   std::string outliers;  ///< LLM.int8: which elements are multiplied in float; empty: none
+  bool flushes_subnormals = false;  ///< bfloat16 elements, products and sums below 2^-126 count as
+                                    ///< 0; MatmulOptions::exact_subnormals takes another path
   OCTAVO_API std::string to_string() const;
 };
 

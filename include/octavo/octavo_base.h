@@ -194,9 +194,10 @@ enum {
   OCTAVO_BY_ELEMENT = 1 << 14, /* LLM.int8: code 0 at outlier elements, not in their columns */
   OCTAVO_NON_FINITE_IGNORE = 1 << 15, /* quantisers convert NaN and infinity; scales ignore them */
   OCTAVO_WIDEN = 1 << 16,             /* with AZP: ranges include 0 */
+  OCTAVO_EXACT_SUBNORMALS = 1 << 17,  /* no path that counts numbers below 2^-126 as 0 */
   /* what every product takes: */
-  OCTAVO_MATMUL_FLAGS =
-      OCTAVO_FAST_ACCUMULATION | OCTAVO_BATCH_INVARIANT | OCTAVO_TORCH_COMPAT | OCTAVO_OVERFLOW_IEEE
+  OCTAVO_MATMUL_FLAGS = OCTAVO_FAST_ACCUMULATION | OCTAVO_BATCH_INVARIANT | OCTAVO_TORCH_COMPAT |
+                        OCTAVO_OVERFLOW_IEEE | OCTAVO_EXACT_SUBNORMALS
 };
 
 /* A lender of threads. `parallel` calls task(task_context, i) once for every i in [0, tasks), in

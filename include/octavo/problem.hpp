@@ -123,6 +123,8 @@ struct MatmulOptions {
                                  ///< always so; LLM.int8's outliers become elements instead of
                                  ///< columns; a prologue that cannot be is refused
   bool torch_compat = false;     ///< K = 0 gives zeros, as PyTorch does
+  bool exact_subnormals = false;  ///< no path that counts bfloat16 elements, products and sums
+                                  ///< below 2^-126 as 0 (`explain` says where one does)
 };
 
 /// A product, single or grouped, ready to run.

@@ -62,6 +62,7 @@ struct ProblemLine {
   float threshold = 0.0F;             ///< threshold=6: LLM.int8 (with quantise=int8)
   LineOutliers outliers = LineOutliers::columns;
   std::vector<std::int64_t> outlier_columns;  ///< outlier_columns=3+17: fixed ones of LLM.int8
+  bool exact_subnormals = false;              ///< subnormals=exact
   LineLayout layout = LineLayout::natural;
   std::uint64_t seed = 1;  ///< seed=7
 };

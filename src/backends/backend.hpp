@@ -136,6 +136,9 @@ struct Backend {
 
   /// The layout of weights of a type, null where the backend packs none.
   const WeightLayout* (*layout)(DType dtype) noexcept;
+
+  /// Whether elements, products or sums below 2^-126 count as 0 in this problem. Null: never.
+  bool (*flushes)(const MatmulProblem& problem) noexcept = nullptr;
 };
 
 /// What a PackedWeight owns.

@@ -9,7 +9,7 @@
 namespace octavo::capi {
 namespace {
 
-constexpr std::array<FlagName, 17> kFlags{{
+constexpr std::array<FlagName, 18> kFlags{{
     {OCTAVO_TRANS_A, "TRANS_A"},
     {OCTAVO_TRANS_B, "TRANS_B"},
     {OCTAVO_OFFS_PREFIX, "OFFS_PREFIX"},
@@ -27,6 +27,7 @@ constexpr std::array<FlagName, 17> kFlags{{
     {OCTAVO_BY_ELEMENT, "BY_ELEMENT"},
     {OCTAVO_NON_FINITE_IGNORE, "NON_FINITE_IGNORE"},
     {OCTAVO_WIDEN, "WIDEN"},
+    {OCTAVO_EXACT_SUBNORMALS, "EXACT_SUBNORMALS"},
 }};
 
 std::string names_of(std::uint64_t flags, std::span<const FlagName> table) {
@@ -183,7 +184,8 @@ MatmulOptions matmul_from(std::uint64_t flags) noexcept {
   return {.overflow = overflow_from(flags),
           .fast_accumulation = (flags & OCTAVO_FAST_ACCUMULATION) != 0,
           .batch_invariant = (flags & OCTAVO_BATCH_INVARIANT) != 0,
-          .torch_compat = (flags & OCTAVO_TORCH_COMPAT) != 0};
+          .torch_compat = (flags & OCTAVO_TORCH_COMPAT) != 0,
+          .exact_subnormals = (flags & OCTAVO_EXACT_SUBNORMALS) != 0};
 }
 
 Granularity granularity_from(const Place& place, std::int32_t kind, std::int64_t rows,

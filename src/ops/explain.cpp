@@ -115,7 +115,9 @@ Explanation explain(const MatmulProblem& problem, const ExecContext& context,
       e.candidates.push_back(judge(*backend, problem, context, forced, first));
       const Candidate& c = e.candidates.back();
       if (c.accepts && first.empty()) first = c.backend;
-      if (c.chosen) e.workspace_bytes = backend->workspace_bytes(problem, context);
+      if (!c.chosen) continue;
+      e.workspace_bytes = backend->workspace_bytes(problem, context);
+      e.flushes_subnormals = backend->flushes != nullptr && backend->flushes(problem);
     }
     e.executor =
         context.executor != nullptr
@@ -141,6 +143,11 @@ std::string Explanation::to_string() const {
   } else {
     text += fmt::format("error      at most {:.1e} of sum |A||B|, then one rounding to out\n",
                         error_bound);
+  }
+  if (flushes_subnormals) {
+    text +=
+        "flushes    bfloat16 elements, products and sums below 2^-126 (not with "
+        "subnormals=exact)\n";
   }
   if (!outliers.empty()) text += fmt::format("outliers   {}\n", outliers);
   text += fmt::format("workspace  {} bytes\n", workspace_bytes);

@@ -134,7 +134,7 @@ struct Word {
   bool (*read)(std::string_view value, ProblemLine& line);
 };
 
-constexpr std::array<Word, 18> kWords{{
+constexpr std::array<Word, 19> kWords{{
     {"scale",
      "be scale=A:B with none, tensor, token, channel, group<g>, block<r>x<c>, per_k, element or mx",
      [](std::string_view v, ProblemLine& l) {
@@ -203,6 +203,8 @@ constexpr std::array<Word, 18> kWords{{
      }},
     {"outlier_columns", "be columns joined by +, such as outlier_columns=3+17",
      [](std::string_view v, ProblemLine& l) { return numbers(v, l.outlier_columns); }},
+    {"subnormals", "be exact",
+     [](std::string_view v, ProblemLine& l) { return l.exact_subnormals = v == "exact"; }},
     {"layout", "be natural, row, strided, reversed or broadcast",
      [](std::string_view v, ProblemLine& l) {
        const LineLayout* layout = find(kLayouts, v);
@@ -420,6 +422,7 @@ std::string to_string(const ProblemLine& l) {
   if (!l.outlier_columns.empty()) {
     add(fmt::format("outlier_columns={}", fmt::join(l.outlier_columns, "+")));
   }
+  if (l.exact_subnormals) add("subnormals=exact");
   if (l.layout != LineLayout::natural) {
     add(fmt::format("layout={}", name_of(kLayouts, l.layout)));
   }

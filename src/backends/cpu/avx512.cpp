@@ -40,6 +40,10 @@ const WeightLayout* layout(DType dtype) noexcept {
   return cpu::float_form(dtype) != nullptr ? &cpu::kFloatLayout : nullptr;
 }
 
+bool flushes(const MatmulProblem& problem) noexcept {
+  return cpu::flushes_dot(problem, cpu::dot_machine());
+}
+
 }  // namespace
 
 const Backend kAvx512Backend{
@@ -57,6 +61,7 @@ const Backend kAvx512Backend{
     .silu_and_mul = &cpu::silu_and_mul,
     .combine = &cpu::combine,
     .layout = &layout,
+    .flushes = &flushes,
 };
 
 }  // namespace octavo

@@ -142,7 +142,7 @@ Status Run::describe_all(const Backend& backend, const DotMachine& machine, Aren
     if (d.empty()) continue;
     if (&given != &part) part = given;
     OCTAVO_TRY(quantise_activations(backend, part, arena, context_, problem_.options));
-    describe(part, machine, context_, arena, d);
+    describe(part, problem_.options, machine, context_, arena, d);
     work += work_of(d);
     Arena counter(nullptr);
     (void)take_scratch(d, counter);
@@ -281,7 +281,7 @@ const char* refuse_dot(const MatmulProblem& problem, const DotMachine& machine) 
   Member cut;
   for (std::int64_t g = 0; g < distinct_members(problem); ++g) {
     DotPath path;
-    const char* why = find_path(member_in(problem, g, cut), machine, path);
+    const char* why = find_path(member_in(problem, g, cut), problem.options, machine, path);
     if (why != nullptr) return why;
   }
   return nullptr;
@@ -290,8 +290,19 @@ const char* refuse_dot(const MatmulProblem& problem, const DotMachine& machine) 
 const char* how_dot(const MatmulProblem& problem, const DotMachine& machine) noexcept {
   if (group_count(problem) == 0) return "no groups, nothing to multiply";
   DotPath path;
-  (void)find_path(member(problem, 0), machine, path);
+  (void)find_path(member(problem, 0), problem.options, machine, path);
   return path.direct != nullptr ? path.direct->how : path.made->how_made;
+}
+
+bool flushes_dot(const MatmulProblem& problem, const DotMachine& machine) noexcept {
+  Member cut;
+  for (std::int64_t g = 0; g < distinct_members(problem); ++g) {
+    DotPath path;
+    const Member& part = member_in(problem, g, cut);
+    (void)find_path(part, problem.options, machine, path);
+    if (flushes(part, machine, path)) return true;
+  }
+  return false;
 }
 
 Status measure_dot(const Backend& backend, const MatmulProblem& problem, const DotMachine& machine,

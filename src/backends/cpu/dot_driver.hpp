@@ -16,6 +16,8 @@ const char* refuse_dot(const MatmulProblem& problem, const DotMachine& machine) 
 const char* how_dot(const MatmulProblem& problem, const DotMachine& machine) noexcept;
 
 /// What running a problem that is not refused takes of a workspace.
+/// Does a member count numbers below 2^-126 as 0?
+bool flushes_dot(const MatmulProblem& problem, const DotMachine& machine) noexcept;
 Status measure_dot(const Backend& backend, const MatmulProblem& problem, const DotMachine& machine,
                    const ExecContext& context, std::size_t& bytes) noexcept;
 

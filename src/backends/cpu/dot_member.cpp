@@ -135,11 +135,11 @@ void load_scale_row(const ScaleView& scale, std::int64_t row, std::int64_t first
 
 }  // namespace
 
-void describe(const Member& p, const DotMachine& machine, const ExecContext& context, Arena& arena,
-              DotMember& d) noexcept {
+void describe(const Member& p, const MatmulOptions& options, const DotMachine& machine,
+              const ExecContext& context, Arena& arena, DotMember& d) noexcept {
   d = {};
   d.p = p;
-  (void)find_path(p, machine, d.path);
+  (void)find_path(p, options, machine, d.path);
   d.m = p.a.data.shape[0];
   d.k = p.a.data.shape[1];
   d.n = column_extent(p.b);

@@ -51,8 +51,8 @@ struct DotMember {
 
 /// Describes a member with rows and columns whose activations are quantised, and loads what belongs
 /// to its rows into the arena; over a counting arena it only reserves.
-void describe(const Member& member, const DotMachine& machine, const ExecContext& context,
-              Arena& arena, DotMember& described) noexcept;
+void describe(const Member& member, const MatmulOptions& options, const DotMachine& machine,
+              const ExecContext& context, Arena& arena, DotMember& described) noexcept;
 
 /// Bytes of rows [begin, end) as the kernels read them, 0 where A has them already.
 std::int64_t converted_bytes(const DotMember& member, std::int64_t rows) noexcept;

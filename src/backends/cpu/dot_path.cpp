@@ -34,9 +34,14 @@ const char* integer_path(const Member& p, const DotMachine& machine, DType a,
   return nullptr;
 }
 
-const char* float_path(const Member& p, const DotMachine& machine, DType a, DType b,
-                       DotPath& path) noexcept {
-  const bool pairs = machine.pairs != nullptr && fits_bfloat16(a) && fits_bfloat16(b);
+bool holds_bfloat16(DType a, DType b) noexcept {
+  return a == DType::bfloat16 || b == DType::bfloat16;
+}
+
+const char* float_path(const Member& p, const MatmulOptions& options, const DotMachine& machine,
+                       DType a, DType b, DotPath& path) noexcept {
+  const bool kept = options.exact_subnormals && holds_bfloat16(a, b);
+  const bool pairs = machine.pairs != nullptr && fits_bfloat16(a) && fits_bfloat16(b) && !kept;
   path.made = pairs ? machine.pairs : machine.floats;
   path.rows = pairs ? DType::bfloat16 : DType::float32;
   if (is_float8(a) && pairs) path.float8 = machine.float8;
@@ -74,13 +79,19 @@ const char* check_scales(const Operand& operand, Side side, std::int64_t step) n
 
 }  // namespace
 
-const char* find_path(const Member& p, const DotMachine& machine, DotPath& path) noexcept {
+bool flushes(const Member& p, const DotMachine& machine, const DotPath& path) noexcept {
+  return path.made == machine.pairs && path.made != nullptr &&
+         holds_bfloat16(product_dtype(p.a), weight_dtype(p.b));
+}
+
+const char* find_path(const Member& p, const MatmulOptions& options, const DotMachine& machine,
+                      DotPath& path) noexcept {
   const DType a = product_dtype(p.a);
   const DType b = weight_dtype(p.b);
   const bool integers = is_integer8(a) && is_integer8(b);
   path = {};
   const char* why =
-      integers ? integer_path(p, machine, a, path) : float_path(p, machine, a, b, path);
+      integers ? integer_path(p, machine, a, path) : float_path(p, options, machine, a, b, path);
   if (why != nullptr) return why;
   const std::int64_t step = path.made->form.step;
   why = check_scales(p.b, Side::b, step);
