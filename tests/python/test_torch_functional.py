@@ -25,10 +25,18 @@ def mx(*shape, seed):
     return torch.exp2(exponents.float()).to(E8M0)
 
 
+def up(x, multiple):
+    return -(-x // multiple) * multiple
+
+
 def blocked(scale):
-    """torch's own: 128 x 4 tiles stored as 32 x 4 x 4, flat."""
-    helpers = pytest.importorskip("torch.testing._internal.common_quantized")
-    return helpers.to_blocked(scale.view(torch.uint8)).view(E8M0).flatten()
+    """SWIZZLE_32_4_4: tiles of 128 x 4, row r and column c of one at (r % 32) * 16 + r // 32 * 4 + c; flat."""
+    rows, columns = scale.shape
+    r, c = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    tile = (r // 128) * (up(columns, 4) // 4) + c // 4
+    flat = torch.zeros(up(rows, 128) * up(columns, 4), dtype=torch.uint8)
+    flat[tile * 512 + r % 32 * 16 + r % 128 // 32 * 4 + c % 4] = scale.view(torch.uint8)
+    return flat.view(E8M0)
 
 
 # ---- one meaning for equal values -----------------------------------------------------------------------
@@ -56,10 +64,6 @@ def test_squares_of_blocks_mean_one_thing(side):
 
 
 # ---- MX scales of groups, as torch's tests lay them out ------------------------------------------------------
-
-
-def up(x, multiple):
-    return -(-x // multiple) * multiple
 
 
 @pytest.mark.parametrize("ends", [(128, 128, 200, 384), (1, 130, 130, 300), (0, 0, 0, 384)])

@@ -33,7 +33,7 @@ def scaled_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales, scale_
     _check_contraction("scaled_mm", contraction_dim)
     return _recipe_scaled_mm(mat_a, mat_b, *_scales(scale_a, scale_recipe_a),
                              *_scales(scale_b, scale_recipe_b), _codes(swizzle_a), _codes(swizzle_b), bias,
-                             None, _dtype(output_dtype))
+                             None, _dtype(output_dtype, "scaled_mm", "output_dtype"))
 
 
 def scaled_grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales,
@@ -50,7 +50,7 @@ def scaled_grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales
     _check_contraction("scaled_grouped_mm", contraction_dim)
     return _recipe_scaled_grouped_mm(mat_a, mat_b, *_scales(scale_a, scale_recipe_a),
                                      *_scales(scale_b, scale_recipe_b), _codes(swizzle_a),
-                                     _codes(swizzle_b), bias, offs, _dtype(output_dtype))
+                                     _codes(swizzle_b), bias, offs, _dtype(output_dtype, "scaled_grouped_mm", "output_dtype"))
 
 
 def _scaled_mm(input: torch.Tensor, mat2: torch.Tensor, scale_a: torch.Tensor, scale_b: torch.Tensor,
@@ -75,7 +75,7 @@ def _scaled_mm(input: torch.Tensor, mat2: torch.Tensor, scale_a: torch.Tensor, s
     (m, k), n = input.shape, mat2.shape[1]
     a, granularity_a = _v1_scale("scale_a", scale_a, m, k, False)
     b, granularity_b = _v1_scale("scale_b", scale_b, n, k, True)
-    return _matmul.scaled_mm(input, mat2, a, b, bias, scale_result, out_dtype or input.dtype, granularity_a,
+    return _matmul.scaled_mm(input, mat2, a, b, bias, scale_result, _dtype(out_dtype, "_scaled_mm") or input.dtype, granularity_a,
                              granularity_b, None, None, None, None, False, False, True, False, None)
 
 
@@ -114,7 +114,7 @@ def grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, *, offs: torch.Tensor |
                bias: torch.Tensor | None = None, out_dtype: torch.dtype | None = None) -> torch.Tensor:
     """torch.nn.functional.grouped_mm: the four tensor forms."""
     return _grouped.grouped_mm(mat_a, mat_b, offs, bias, None, None, None, None, None, None,
-                               _dtype(out_dtype), None, None, False, None)
+                               _dtype(out_dtype, "grouped_mm"), None, None, False, None)
 
 
 def _scales(scales, recipes):
