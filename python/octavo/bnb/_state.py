@@ -164,7 +164,8 @@ class MatmulLtState:
     def take(self, codes: torch.Tensor | None, absmax: torch.Tensor | None) -> None:
         """Codes and maxima that belong together: CB and SCB in one step."""
         with self._guard():
-            self.CB, self.SCB = codes, absmax
+            self._codes, self._packed, self._source = codes, None, None
+            self._absmax = _wide(absmax)
 
     def reset_grads(self) -> None:
         """Forgets the quantised weight: the next product quantises it anew."""
@@ -204,9 +205,8 @@ class MatmulLtState:
                 return
             assert weight is not None
             source = Version(weight)
-            codes, absmax, _ = _octavo.int8_vectorwise_quant(weight.detach())
-            self.take(codes, absmax)
-            self._source = source
+            self._codes, self._absmax, _ = _octavo.int8_vectorwise_quant(weight.detach())
+            self._packed, self._source = None, source
 
     def _fits(self, weight):
         if not self.has_fp16_weights:
@@ -221,6 +221,10 @@ class MatmulLtState:
 
     def codes_of(self, weight: torch.Tensor | None) -> Codes:
         """The quantised weight for one product; of `weight` where the state has none that fits."""
+        rule, packed, absmax = self._rule, self._packed, self._absmax  # in this order: a rule is set last
+        if (packed is not None and absmax is not None and not self.has_fp16_weights and self._is_rule(rule)
+                and self._fits(weight)):
+            return Codes(packed, absmax, None)
         with self._guard():
             self.quantize(weight)
             assert self._absmax is not None
@@ -256,9 +260,12 @@ class MatmulLtState:
     @property
     def packed_fits(self) -> bool:
         """Whether there is a packed weight with this state's rule."""
-        if self._packed is None or self._rule is None:
+        return self._packed is not None and self._is_rule(self._rule)
+
+    def _is_rule(self, rule):
+        if rule is None:
             return False
-        threshold, whole_columns, columns = self._rule
+        threshold, whole_columns, columns = rule
         return (threshold == self.threshold and whole_columns == self.whole_columns
                 and columns is self.outlier_columns)
 
@@ -284,4 +291,4 @@ def _unpacked(packed):
 
 def _wide(absmax):
     """float32: files and models in 16 bits have taken SCB along."""
-    return None if absmax is None else absmax.to(torch.float32)
+    return absmax if absmax is None or absmax.dtype is torch.float32 else absmax.to(torch.float32)

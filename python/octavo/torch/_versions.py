@@ -30,6 +30,9 @@ _lock = threading.Lock()
 
 
 def _watch(storage):
+    found = _storages.get(storage._cdata)
+    if found is not None:
+        return found
     with _lock:
         found = _storages.get(storage._cdata)
         if found is None:

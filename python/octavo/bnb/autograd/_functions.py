@@ -121,7 +121,7 @@ class MatMul8bitLt(torch.autograd.Function):
     def backward(ctx, grad):
         A, = ctx.saved_tensors
         needs_a, needs_b, _, needs_bias, _ = ctx.needs_input_grad
-        bias = _like(grad, ctx.bias)
+        bias = _like(ctx.bias)
         if A is None:
             A = grad.new_empty((), dtype=ctx.dtype_a).expand(ctx.shape_a)
         if ctx.codes is None:
@@ -160,7 +160,7 @@ class MatMul8bitFp(torch.autograd.Function):
     def backward(ctx, grad):
         A, = ctx.saved_tensors
         needs_a, needs_b, _, needs_bias, _ = ctx.needs_input_grad
-        bias = _like(grad, ctx.bias)
+        bias = _like(ctx.bias)
         rows = grad.reshape(-1, grad.shape[-1])
         grad_A = grad.to(A.dtype) @ _dequantized(*ctx.state_codes, A.dtype) if needs_a else None
         grad_B = (rows.T @ A.reshape(-1, A.shape[-1]).to(grad.dtype)).to(ctx.dtype_b) if needs_b else None
@@ -169,9 +169,9 @@ class MatMul8bitFp(torch.autograd.Function):
         return grad_A, grad_B, None, grad_bias, None
 
 
-def _like(grad, form):
+def _like(form):
     """Something of the bias's shape and type: gradients ask for no more."""
-    return None if form is None else grad.new_empty(form[0], dtype=form[1])
+    return None if form is None else torch.empty(form[0], dtype=form[1])
 
 
 def _dequantized(codes, absmax, dtype):

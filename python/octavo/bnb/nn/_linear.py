@@ -94,7 +94,9 @@ class Linear8bitLt(EightBitModule, torch.nn.Linear):
         check_float("Linear8bitLt", "x.dtype", x.dtype)
         x = autocast(x)
         weight = self.weight
-        state = self._own_state(weight)
+        state = self.state
+        if type(weight) is not PackedInt8Params or weight.state is not state:
+            state = self._own_state(weight)
         state.is_training = self.training
         y = matmul(x, weight, bias=self.bias, state=state)
         if (type(weight) is Int8Params and not state.has_fp16_weights and state.is_packed
