@@ -68,23 +68,25 @@ def test_modules_that_code_imports():
     assert python(print_names) == "True True False\n"
 
 
-@pytest.mark.parametrize("name", ["optim", "utils", "research"])
-def test_modules_that_stay_with_bitsandbytes_say_so(name):
-    program = f"""
+def test_modules_that_stay_with_bitsandbytes_say_so():
+    names = ["optim", "utils", "research"]
+    said = python(f"""
+        import importlib
         import bitsandbytes
-        try:
-            import bitsandbytes.{name}
-        except ImportError as error:
-            print(error)
-        try:
-            bitsandbytes.{name}
-        except AttributeError as error:
-            print(error)
-    """
-    sentence = (f"bitsandbytes.{name} must come from bitsandbytes (import bitsandbytes.{name} before the name is given to "
-                "octavo.bnb, which has LLM.int8() alone); got")
-    first, second = python(program).splitlines()
-    assert first == f"{sentence} an import from octavo.bnb" and second == f"octavo.bnb{sentence[12:]} a request here"
+        for name in {names}:
+            try:
+                importlib.import_module("bitsandbytes." + name)
+            except ImportError as error:
+                print(error)
+            try:
+                getattr(bitsandbytes, name)
+            except AttributeError as error:
+                print(error)
+    """).splitlines()
+    for name, first, second in zip(names, said[::2], said[1::2], strict=True):
+        sentence = (f"bitsandbytes.{name} must come from bitsandbytes (import bitsandbytes.{name} before the name is given "
+                    "to octavo.bnb, which has LLM.int8() alone); got")
+        assert first == f"{sentence} an import from octavo.bnb" and second == f"octavo.bnb{sentence[12:]} a request here"
 
 
 def test_optimisers_of_bitsandbytes_train_these_layers():
@@ -137,6 +139,8 @@ def test_exact_gradients_of_weights(draw, dtype):
             assert layer.weight.grad.dtype == dtype
             if kind == "exact":
                 assert ((layer.weight.grad.double() - exact).abs() <= bound).all()
+            if dtype != torch.float32 or draw != "normal":
+                continue
             torch._dynamo.reset()
             eager = layer.weight.grad.clone()
             layer.weight.grad = None

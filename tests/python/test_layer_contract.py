@@ -327,7 +327,7 @@ def test_first_use_from_eight_threads(kind):
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        for _ in range(60):
+        for _ in range(25):
             layer, barrier, wrong = make(), threading.Barrier(8), []
 
             def work():

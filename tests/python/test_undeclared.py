@@ -18,8 +18,8 @@ def model():
         vocab_size=61, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=4))
 
 
-@pytest.mark.parametrize("part", ["", "model", "model.layers.0.mlp"])
-@pytest.mark.parametrize("scheme", ["int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8"])
+@pytest.mark.parametrize("scheme, part", [("int8-dynamic", ""), ("fp8-dynamic", "model"), ("fp8-block", ""),
+                                          ("llm-int8", "model.layers.0.mlp")])
 def test_a_quantised_model_is_not_saved_undeclared(model, tmp_path, scheme, part):
     """Whichever part of the model was quantised."""
     octavo.torch.quantize_(model.get_submodule(part), scheme)
