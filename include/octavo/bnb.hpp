@@ -47,6 +47,12 @@ enum class OutlierWeights : std::uint8_t {
   original,  ///< the float weight (has_fp16_weights)
 };
 
+/// How the gradient of a weight that trains is made.
+enum class WeightGradient : std::uint8_t {
+  int8,   ///< a product of codes by column, plus outlier columns in float (specification section 8)
+  exact,  ///< of the gradient and the activations as they are, summed in float32
+};
+
 /// The quantised weight of one layer and how it multiplies. Not for two threads at once.
 class OCTAVO_API MatmulLtState {
  public:
@@ -62,6 +68,7 @@ class OCTAVO_API MatmulLtState {
   bool whole_columns = false;                   ///< outlier columns stay out of row statistics
   Tensor outlier_columns;                       ///< int64, ascending: always multiplied in float
   OutlierWeights outlier_weights = OutlierWeights::int8;
+  WeightGradient weight_gradient = WeightGradient::int8;
   std::vector<std::int64_t> idx;  ///< the outlier columns of the last forward product
 
   /// int8 codes [N, K] and float32 absolute maxima [N]; undefined where there are none. Codes that
@@ -96,8 +103,8 @@ struct OCTAVO_API MatMul8bitLt {
                         const TensorView& bias, MatmulLtState& state,
                         const ExecContext& context = {});
   /// With grad [..., N] and the A and the state of the forward product: a [..., K] = (grad *
-  /// SCB/127) CB; b [N, K], an int8 product of codes by column plus outlier columns in float; bias
-  /// [N]. `weight_dtype`: of b; undefined: grad's. Throws Error.
+  /// SCB/127) CB; b [N, K], by the state's weight_gradient; bias [N]. `weight_dtype`: of b;
+  /// undefined: grad's. Throws Error.
   static MatmulGradients backward(const TensorView& grad, const TensorView& A,
                                   const TensorView& bias, MatmulLtState& state,
                                   const MatmulWanted& wanted, DType weight_dtype = DType::undefined,

@@ -19,14 +19,17 @@ enum class ScalingType : std::uint8_t {
   BlockWise1x128 = 4,    ///< float32 [M, ceil(K/128)]; [N, ceil(K/128)]
   BlockWise128x128 = 5,  ///< float32 [ceil(M/128), ceil(K/128)] or PyTorch's padded
                          ///< [round_up(ceil(K/128), 4), ceil(M/128)]; the same with N for B.
-                         ///< Where a square scale fits both, strides [1, rows], which PyTorch's
-                         ///< layout always has, say padded
+                         ///< A square scale that fits both is padded, and must have PyTorch's
+                         ///< strides, [1, rows]; others are refused
 };
 
 /// How the elements of a 1x16 or 1x32 scale tensor are ordered; PyTorch's SwizzleType.
 enum class SwizzleType : std::uint8_t {
   NO_SWIZZLE = 0,
-  SWIZZLE_32_4_4 = 1,  ///< tiles of 128 x 4 scales stored as 32 x 4 x 4, padded to whole tiles
+  SWIZZLE_32_4_4 = 1,  ///< tiles of 128 x 4 scales stored as 32 x 4 x 4, padded to whole tiles;
+                       ///< in grouped products a buffer for each group, one after another: for each
+                       ///< matrix of a 3-D operand, each group of rows (columns of B) or of K of a
+                       ///< 2-D one, where groups of K begin at multiples of the cell
 };
 
 /// One scale tensor and its declared layout. Two of them (the second TensorWise) multiply.

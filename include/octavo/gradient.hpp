@@ -64,7 +64,8 @@ struct GradientOptions {
 /// Numerics the two products are products of section 9. Scales that vary along the dimension that
 ///          is summed, and scale_result, are multiplied into grad in float32, which is rounded once
 ///          to bfloat16: 2^-8 * sum |ghat| |Bhat| more error, unless `float32` is set. Beside
-///          float16 and float32 operands it always stays float32. Sums over elements are made in
+///          float16 and float32 operands, and where the gradient of the operand's own scale is
+///          wanted (its terms cancel), it always stays float32. Sums over elements are made in
 ///          float64 and rounded once. No result depends on the number of threads.
 /// Errors   those of scaled_mm; invalid_argument (grad, dtype, a gradient of what was not given).
 /// Memory   allocated by the call; a workspace in `context` is left alone.

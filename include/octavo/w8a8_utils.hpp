@@ -141,10 +141,11 @@ class OCTAVO_API QuantFP8 {
 ///
 /// A scale's shape says what it means: scale_a of one element is per tensor, [M] or [M, 1] per
 /// token, [M, ceil(K / group_size)] per group; scale_b of one element per tensor, [N] or [N, 1] per
-/// channel, [ceil(N / 128), ceil(K / 128)] per block of the weight as it is stored, [N, K].
+/// channel, [ceil(N / 128), ceil(K / 128)] per block of the weight as it is stored, [N, K], and any
+/// other [1, N] per channel.
 struct W8a8Arguments {
-  TensorView qinput;                   ///< [M or more, K] of an fp8 type; rows past M are padding
-  Operand weight;                      ///< [K, N] of an fp8 type with any strides, or packed
+  TensorView qinput;                   ///< [M or more, K], fp8 or int8; rows past M are padding
+  Operand weight;                      ///< [K, N], fp8 or int8, with any strides, or packed
   DType out_dtype = DType::undefined;  ///< undefined: bfloat16
   TensorView scale_a{};                ///< one row for each of qinput's, or for each of M
   TensorView scale_b{};                ///< undefined: the scale that the weight carries

@@ -4,6 +4,7 @@
 from typing import Any, Sequence
 
 from . import _octavo
+from ._integers import narrow
 from ._octavo import UNDEFINED, PackedWeight
 from ._routing import is_torch, torch_operations
 from ._typing import DTypeLike, Operand, Result, Rounding, ScaleArgument, Tensor, TensorList, Weight
@@ -20,7 +21,8 @@ def scaled_mm(input: Operand, mat2: Weight, scale_a: ScaleArgument = UNDEFINED,
     """out = cast(((input * scale_a) @ (mat2 * scale_b) * alpha + beta * c + bias) * scale_result)
 
     Args:
-        input: [M, K], or an octavo.Quantized. int8, uint8, any fp8, bfloat16, float16 or float32.
+        input: [M, K], or an octavo.Quantized. int8, uint8, any fp8, bfloat16, float16 or float32; int64 whose
+            values fit int8, else uint8, is taken as that.
         mat2: [K, N], an octavo.Quantized, or an octavo.PackedWeight. int8 with int8 or uint8; any fp8
             with any fp8; a float type with itself; int8 or fp8 with bfloat16 or float16.
         scale_a, scale_b: decode multipliers: UNDEFINED (the scale that a Quantized carries, else
@@ -45,6 +47,7 @@ def scaled_mm(input: Operand, mat2: Weight, scale_a: ScaleArgument = UNDEFINED,
         (specification sections 3 and 9).
     Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
     """
+    input, mat2 = narrow("scaled_mm", "input", input), narrow("scaled_mm", "mat2", mat2)
     function = torch_operations().scaled_mm if is_torch(input) else _octavo.scaled_mm
     return function(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, granularity_a,
                     granularity_b, alpha, beta, c, azp, trans_a, trans_b, saturate, torch_compat,
@@ -76,12 +79,16 @@ def grouped_mm(inputs: Operand | Sequence[Operand], weights: Weight | Sequence[W
     Everything else as in octavo.scaled_mm; errors name the entry's index.
     """
     if isinstance(inputs, (list, tuple)):
+        inputs = [narrow("grouped_mm", f"inputs[{i}]", x) for i, x in enumerate(inputs)]
+        if isinstance(weights, (list, tuple)):
+            weights = [narrow("grouped_mm", f"weights[{i}]", w) for i, w in enumerate(weights)]
         lists = _octavo.grouped_mm_list
         if any(is_torch(x) for x in inputs):
             lists = torch_operations().grouped_mm_list
         return lists(inputs, weights, biases, out_dtype, scales_a=_entries(scale_a),
                      scales_b=_entries(scale_b), granularity_a=granularity_a,
                      granularity_b=granularity_b, outs=out, backend=backend)
+    inputs, weights = narrow("grouped_mm", "inputs", inputs), narrow("grouped_mm", "weights", weights)
     function = _octavo.grouped_mm
     if is_torch(inputs):
         function = torch_operations().grouped_mm
@@ -102,6 +109,7 @@ def scaled_grouped_mm(input: Tensor, weight: Tensor, scale: float | Tensor | Non
 
     Returns: [batch, m, n].
     """
+    input, weight = narrow("scaled_grouped_mm", "input", input), narrow("scaled_grouped_mm", "weight", weight)
     function = _octavo.scaled_grouped_mm
     if is_torch(input):
         function = torch_operations().scaled_grouped_mm

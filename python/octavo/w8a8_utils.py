@@ -22,13 +22,13 @@ from . import _octavo
 from ._octavo import PackedWeight, backends
 from .torch import _straight_through, _w8a8
 from .torch._library import WIDE, default_out_dtype
-from .torch._w8a8 import FP8, product
+from .torch._w8a8 import FP8, azp_product, product
 
 __all__ = [
     "CUTLASS_BLOCK_FP8_SUPPORTED", "CUTLASS_FP8_SUPPORTED", "Fp8LinearOp", "GroupShape", "QuantFP8",
     "TORCH_DEVICE_IDENTITY", "USE_ROWWISE_TORCH_SCALED_MM", "all_close_1d", "convert_to_channelwise",
     "cutlass_block_fp8_supported", "cutlass_fp8_supported", "cutlass_group_gemm_supported",
-    "cutlass_w8a8_scaled_mm", "dispatch_w8a8_scaled_mm", "flashinfer_w8a8_scaled_mm",
+    "cutlass_scaled_mm_azp", "cutlass_w8a8_scaled_mm", "dispatch_w8a8_scaled_mm", "flashinfer_w8a8_scaled_mm",
     "maybe_create_device_identity", "normalize_e4m3fn_to_e4m3fnuz", "per_tensor_dequantize",
     "requantize_with_max_scale", "rocm_per_tensor_w8a8_scaled_mm", "rocm_per_tensor_w8a8_scaled_mm_fake",
     "rocm_per_tensor_w8a8_scaled_mm_impl", "sparse_cutlass_supported", "torch_channelwise_w8a8_scaled_mm",
@@ -293,6 +293,21 @@ def torch_channelwise_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dty
     """See cutlass_w8a8_scaled_mm."""
     return product("torch_channelwise_w8a8_scaled_mm", qinput, weight, out_dtype, scale_a, scale_b, bias,
                     input_2d, output_shape, group_size)
+
+
+def cutlass_scaled_mm_azp(a: Tensor, b: Tensor, scale_a: Tensor, scale_b: Tensor, out_dtype: torch.dtype,
+                          azp_adj: Tensor, azp: Optional[Tensor] = None, bias: Optional[Tensor] = None) -> Tensor:
+    """((a @ b - azp * azp_adj) * scale_a) * scale_b + bias, as vllm._custom_ops has it; no gradient.
+
+    Args:
+        a, b: int8 [M, K], [K, N], K at most 131071: exact sums, each operation after them rounded once.
+        scale_a: one element, [M] or [M, 1]; scale_b: one element, [N], [N, 1] or [1, N]; float32.
+        azp_adj: int32 [N]: the column sums of b, or without azp those times the one zero point. They are taken
+            as they come; octavo.scaled_mm(azp=...) makes them itself.
+        azp: int32, one element, [M] or [M, 1].
+        bias: [N], any float type.
+    """
+    return azp_product(a, b, scale_a, scale_b, out_dtype, azp_adj, azp, bias)
 
 
 # ---- torch.ops.octavo.rocm_per_tensor_w8a8_scaled_mm_impl ---------------------------------------------

@@ -23,6 +23,14 @@ void bind_settings(nb::module_& m) {
         "Runs later calls on a loaded OpenMP runtime.");
   m.def("threads_reason", &threads_reason, "Whose threads calls run on, and why, in one sentence.");
   m.def(
+      "dtype_name",
+      [](nb::handle value, const std::string& operation, const std::string& argument) {
+        const DType dtype = dtype_argument(value, operation.c_str(), argument.c_str());
+        return std::string(name(dtype));
+      },
+      nb::arg("value"), nb::arg("operation"), nb::arg("argument"),
+      "The name of a data type that an argument names in any of its ways.");
+  m.def(
       "_acquire",
       [](const char* protocol, nb::handle value) {
         const In in = acquire_through(protocol, value);

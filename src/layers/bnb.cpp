@@ -191,7 +191,12 @@ MatmulGradients MatMul8bitLt::backward(const TensorView& grad, const TensorView&
   MatmulWanted others = wanted;
   others.b = false;
   MatmulGradients d = vjp(others, DType::undefined);
-  if (wanted.b) d.b = vjp({.b = true}, weight_dtype).b.transposed();
+  if (!wanted.b) return d;
+  d.b = state.weight_gradient == WeightGradient::int8
+            ? vjp({.b = true}, weight_dtype).b.transposed()
+            : linear_vjp(grad, A, dequantised(state, A.dtype, context), {}, {.b = true},
+                         {.dtype = weight_dtype}, context)
+                  .b.transposed();
   return d;
 }
 

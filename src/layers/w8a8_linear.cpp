@@ -23,6 +23,7 @@ constexpr ArgNames kLinearOpNames{
     "input", "weight", "input_scale",    "weight_scale", "bias",     "scale_result", "out_dtype",
     "alpha", "beta",   "input_scale_ub", "azp",          "input_2d", "offs"};
 
+bool is_code(DType dtype) noexcept { return dtype == DType::int8 || is_float8(dtype); }
 bool is_matrix(const TensorView& v, std::int64_t rows, std::int64_t cols) noexcept {
   return v.rank == 2 && v.shape[0] == rows && v.shape[1] == cols;
 }
@@ -58,7 +59,8 @@ Result<Scale> activation_scale(const Site& site, const TensorView& v, const Rows
               site(Arg::scale_a), r.rows, r.rows, size, r.rows, groups, shape_string(v));
 }
 
-// scale_b of a weight [K, N], in the order of the stored weight [N, K].
+// scale_b of a weight [K, N], in the order of the stored weight [N, K], or [1, N] as a product has
+// it.
 Result<Scale> weight_scale(const Site& site, const TensorView& v, std::int64_t n, std::int64_t k) {
   OCTAVO_TRY(check_tensor(site, Arg::scale_b, v));
   if (v.numel() == 1) return Scale(v, per_tensor());
@@ -66,10 +68,11 @@ Result<Scale> weight_scale(const Site& site, const TensorView& v, std::int64_t n
   if (is_matrix(v, cells(n, kBlock), cells(k, kBlock))) {
     return Scale(v.transposed(), block(kBlock, kBlock));
   }
+  if (is_matrix(v, 1, n)) return Scale(v, per_channel());
   return fail(Code::invalid_argument,
-              "{}.shape must be one element, [{}], [{}, 1] or, for blocks of {} x {}, [{}, {}]; "
-              "got {}",
-              site(Arg::scale_b), n, n, kBlock, kBlock, cells(n, kBlock), cells(k, kBlock),
+              "{}.shape must be one element, [{}], [{}, 1], [1, {}] or, for blocks of {} x {}, "
+              "[{}, {}]; got {}",
+              site(Arg::scale_b), n, n, n, kBlock, kBlock, cells(n, kBlock), cells(k, kBlock),
               shape_string(v));
 }
 
@@ -82,8 +85,8 @@ Result<Sizes> sizes_of(const Site& site, const Operand& weight) {
   }
   OCTAVO_TRY(check_tensor(site, Arg::b, weight.data));
   const TensorView& w = weight.data;
-  if (w.rank != 2 || !is_float8(w.dtype)) {
-    return fail(Code::invalid_argument, "{} must be 2-D [K, N] of a float8 type; got {} {}",
+  if (w.rank != 2 || !is_code(w.dtype)) {
+    return fail(Code::invalid_argument, "{} must be 2-D [K, N] of int8 or a float8 type; got {} {}",
                 site(Arg::b), name(w.dtype), shape_string(w));
   }
   return Sizes{w.shape[0], w.shape[1]};
@@ -126,8 +129,8 @@ Result<Tensor> in_shape(const Site& site, const Tensor& matrix,
 
 Status check_codes(const Site& site, const TensorView& codes) {
   OCTAVO_TRY(check_tensor(site, Arg::a, codes));
-  if (codes.rank == 2 && is_float8(codes.dtype)) return {};
-  return fail(Code::invalid_argument, "{} must be 2-D [M, K] of a float8 type; got {} {}",
+  if (codes.rank == 2 && is_code(codes.dtype)) return {};
+  return fail(Code::invalid_argument, "{} must be 2-D [M, K] of int8 or a float8 type; got {} {}",
               site(Arg::a), name(codes.dtype), shape_string(codes));
 }
 

@@ -6,10 +6,12 @@
 #include <vector>
 
 #include "core/cells.hpp"
+#include "core/element.hpp"
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
 #include "octavo/gradient.hpp"
 #include "ops/lower.hpp"
+#include "ops/swizzle.hpp"
 #include "ops/vjp_arguments.hpp"
 
 namespace octavo::functional {
@@ -31,64 +33,69 @@ constexpr std::array<Recipe, 6> kRecipes{{
     {"BlockWise128x128", block(128, 128), block(128, 128), DType::float32},
 }};
 
+// How the operands of a grouped product are cut.
+struct Cuts {
+  Split split = Split::none;
+  std::int64_t groups = 0;
+  TensorView offs;  // a copy: read twice, it has to say the same twice
+
+  ScaleCut of(Side side) const noexcept {
+    if (split == Split::inner) return ScaleCut::inner;
+    return split == (side == Side::a ? Split::rows : Split::columns) ? ScaleCut::outer
+                                                                     : ScaleCut::stacked;
+  }
+};
+
 // A scale and the operand it belongs to; `outer` is M or N.
 struct Place {
   const Site& site;
   Side side;
   std::int64_t outer, inner;
+  const Cuts* cuts = nullptr;  // of a grouped product
   Arg arg() const noexcept { return side == Side::a ? Arg::scale_a : Arg::scale_b; }
 };
-
-// The scales [outer, cells of K] out of 128 x 4 tiles stored as 32 x 4 x 4.
-Result<Tensor> unswizzle(const Place& p, const TensorView& v, std::int64_t across) {
-  const std::int64_t tiles_down = cells(p.outer, 128);
-  const std::int64_t tiles_across = cells(across, 4);
-  const std::int64_t expected = tiles_down * tiles_across * 512;
-  if (v.numel() != expected || !v.contiguous()) {
-    return fail(Code::invalid_argument,
-                "{} must have {} contiguous elements for SWIZZLE_32_4_4 (whole 128 x 4 tiles); got "
-                "{}",
-                p.site(p.arg()), expected, shape_string(v));
-  }
-  const std::array<std::int64_t, 2> shape{p.outer, across};
-  OCTAVO_TRY_ASSIGN(const Tensor natural, Tensor::try_empty(p.site.operation, v.dtype, shape));
-  const auto* source = static_cast<const std::uint8_t*>(v.data);
-  auto* target = natural.data_as<std::uint8_t>();
-  for (std::int64_t r = 0; r < p.outer; ++r) {
-    for (std::int64_t c = 0; c < across; ++c) {
-      const std::int64_t tile = (r / 128) * tiles_across + c / 4;
-      target[r * across + c] = source[tile * 512 + (r % 32) * 16 + (r / 32 % 4) * 4 + c % 4];
-    }
-  }
-  return natural;
-}
 
 // PyTorch writes the scales of B as [N, cells of K]; ours are those of [K, N].
 TensorView oriented(const Place& p, const TensorView& v) noexcept {
   return p.side == Side::b ? v.transposed() : v;
 }
 
-// 128 x 128 blocks: natural [outer cells, K cells], or padded [round_up(K cells, 4), outer cells].
-// A square scale fits both; the padded layout always has the strides [1, round_up(K cells, 4)].
+// 128 x 128 blocks: natural [outer cells, K cells], or PyTorch's padded [round_up(K cells, 4),
+// outer cells]. A square scale can be both. PyTorch's rule of shapes decides then, and of strides,
+// too: it has [1, rows] alone, and a square of any other is not its layout. No values mean two
+// things.
 Result<TensorView> block_scale(const Place& p, const TensorView& v) {
   const std::int64_t down = cells(p.outer, 128);
   const std::int64_t across = cells(p.inner, 128);
   const std::int64_t padded = (across + 3) / 4 * 4;
   const bool fits_natural = v.rank == 2 && v.shape[0] == down && v.shape[1] == across;
   const bool fits_padded = v.rank == 2 && v.shape[0] == padded && v.shape[1] == down;
-  const bool padded_strides = v.strides[0] == 1 && v.strides[1] == padded && padded > 1;
-  if (fits_natural && !(fits_padded && padded_strides)) return oriented(p, v);
-  if (fits_padded) {
+  if (fits_padded && (!fits_natural || v.numel() == 0)) {
     return oriented(p, v.slice(0, 0, across).transposed());
   }
+  if (fits_padded && (v.strides[0] != 1 || v.strides[1] != padded)) {
+    return fail(Code::invalid_argument,
+                "{}.strides must be [1, {}] where a scale {} is both natural and padded: padded is "
+                "meant (octavo::scaled_mm takes natural blocks by their granularity); got [{}, {}]",
+                p.site(p.arg()), padded, shape_string(v), v.strides[0], v.strides[1]);
+  }
+  if (fits_padded) return oriented(p, v.transposed());
+  if (fits_natural) return oriented(p, v);
   return fail(Code::invalid_argument,
               "{}.shape must be [{}, {}] or padded [{}, {}] for BlockWise128x128; got {}",
               p.site(p.arg()), down, across, padded, down, shape_string(v));
 }
 
+// The natural scales of tiles; an operand of a grouped product has them group by group.
+Result<Tensor> natural_scale(const Place& p, const TensorView& v, std::int64_t cell) {
+  const SwizzledScale s{p.site, p.arg(), p.outer, p.inner, cell};
+  if (p.cuts == nullptr) return unswizzle(s, v);
+  return unswizzle_groups(s, p.cuts->of(p.side), p.cuts->groups, p.cuts->offs, v);
+}
+
 // One recipe as a Scale argument. `owned` keeps what had to be laid out anew.
-Result<Scale> scale_of(const Place& p, const RecipeScale& given, bool grouped,
-                       std::vector<Tensor>& owned) {
+Result<Scale> scale_of(const Place& p, const RecipeScale& given, std::vector<Tensor>& owned) {
+  const bool grouped = p.cuts != nullptr;
   if (static_cast<std::size_t>(given.recipe) >= kRecipes.size()) {
     return fail(Code::invalid_argument, "{}.recipe must be a ScalingType; got {}", p.site(p.arg()),
                 static_cast<int>(given.recipe));
@@ -106,15 +113,8 @@ Result<Scale> scale_of(const Place& p, const RecipeScale& given, bool grouped,
     return fail(Code::invalid_argument, "{}.swizzle must be NO_SWIZZLE for {}; got SWIZZLE_32_4_4",
                 p.site(p.arg()), recipe.name);
   }
-  if (grouped && given.swizzle != SwizzleType::NO_SWIZZLE) {
-    return fail(
-        Code::unsupported,
-        "{}.swizzle must be NO_SWIZZLE in a grouped product (lay the scales out naturally); "
-        "got SWIZZLE_32_4_4",
-        p.site(p.arg()));
-  }
   if (given.swizzle == SwizzleType::SWIZZLE_32_4_4) {
-    OCTAVO_TRY_ASSIGN(Tensor natural, unswizzle(p, v, cells(p.inner, granularity.rows)));
+    OCTAVO_TRY_ASSIGN(Tensor natural, natural_scale(p, v, granularity.rows));
     owned.push_back(natural);
     return Scale(oriented(p, natural), granularity);
   }
@@ -149,13 +149,13 @@ struct Scales {
   Scale first;
   ScaleView second;
 };
-Result<Scales> both_levels(const Place& p, std::span<const RecipeScale> given, bool grouped,
+Result<Scales> both_levels(const Place& p, std::span<const RecipeScale> given,
                            std::vector<Tensor>& owned) {
   OCTAVO_TRY(check_levels(p, given));
   Scales scales;
-  OCTAVO_TRY_ASSIGN(scales.first, scale_of(p, given[0], grouped, owned));
+  OCTAVO_TRY_ASSIGN(scales.first, scale_of(p, given[0], owned));
   if (given.size() == 2) {
-    OCTAVO_TRY_ASSIGN(const Scale second, scale_of(p, given[1], false, owned));
+    OCTAVO_TRY_ASSIGN(const Scale second, scale_of(p, given[1], owned));
     OCTAVO_TRY_ASSIGN(scales.second,
                       resolve_scale(p.site, second, {.side = p.side, .rows = 1, .cols = 1}));
   }
@@ -182,15 +182,45 @@ struct Product {
   Lower lower;
 };
 
+bool swizzled(const Product& p) noexcept {
+  const auto any = [](std::span<const RecipeScale> scales) {
+    return !scales.empty() && scales[0].swizzle == SwizzleType::SWIZZLE_32_4_4;
+  };
+  return any(p.scale_a) || any(p.scale_b);
+}
+
+// The cuts of a grouped product, once it is known to be one. Offsets are copied where scales have
+// to be read by them: another thread may change the caller's.
+Result<Cuts> cuts_of(const Site& site, const Product& p, Options& options,
+                     std::vector<Tensor>& owned) {
+  if (!swizzled(p)) return Cuts{};
+  const TensorView& given = options.offs;
+  if (given.rank == 1 && given.data != nullptr &&
+      (given.dtype == DType::int32 || given.dtype == DType::int64)) {
+    OCTAVO_TRY_ASSIGN(const Tensor copied,
+                      Tensor::try_empty(site.operation, DType::int64, given.dims()));
+    for (std::int64_t i = 0; i < given.shape[0]; ++i) {
+      copied.data_as<std::int64_t>()[i] = load_int(given.dtype, given.data, i * given.strides[0]);
+    }
+    owned.push_back(copied);
+    options.offs = copied;
+  }
+  OCTAVO_TRY_ASSIGN(const Lowered plain, p.lower(site, p.mat_a, p.mat_b, {}, {}, options));
+  return Cuts{plain.problem.groups.split, plain.extents.g, options.offs};
+}
+
 Result<Lowered> lower_recipes(const Site& site, const Product& p, std::vector<Tensor>& owned) {
   const auto [m, k] = last_two(p.mat_a);
   const auto [k_b, n] = last_two(p.mat_b);
-  OCTAVO_TRY_ASSIGN(const Scales sa,
-                    both_levels({site, Side::a, m, k}, p.scale_a, p.grouped, owned));
-  OCTAVO_TRY_ASSIGN(const Scales sb,
-                    both_levels({site, Side::b, n, k_b}, p.scale_b, p.grouped, owned));
-  OCTAVO_TRY_ASSIGN(Lowered lowered,
-                    p.lower(site, p.mat_a, p.mat_b, sa.first, sb.first, p.options));
+  Options options = p.options;
+  Cuts cuts;
+  if (p.grouped) {
+    OCTAVO_TRY_ASSIGN(cuts, cuts_of(site, p, options, owned));
+  }
+  const Cuts* own = p.grouped ? &cuts : nullptr;
+  OCTAVO_TRY_ASSIGN(const Scales sa, both_levels({site, Side::a, m, k, own}, p.scale_a, owned));
+  OCTAVO_TRY_ASSIGN(const Scales sb, both_levels({site, Side::b, n, k_b, own}, p.scale_b, owned));
+  OCTAVO_TRY_ASSIGN(Lowered lowered, p.lower(site, p.mat_a, p.mat_b, sa.first, sb.first, options));
   lowered.problem.single.a.scale[1] = sa.second;
   lowered.problem.single.b.scale[1] = sb.second;
   return lowered;

@@ -141,10 +141,11 @@ bool neighbours_along_rows(const TensorView& v) noexcept {
   return v.strides[1] == 1 || v.shape[1] <= 1;
 }
 
-// The type of what is multiplied: bfloat16 where the other operand is no wider.
+// The type of what is multiplied: bfloat16 where the other operand is no wider. A scale's gradient
+// is a sum over the product, whose terms cancel: a rounded grad would be all that is left of it.
 DType working_type(const VjpCall& call, const VjpProduct& p) noexcept {
   const DType x = p.x.data.dtype;
-  const bool wide = call.float32 || x == DType::float32 || x == DType::float16;
+  const bool wide = call.float32 || p.sums.present() || x == DType::float32 || x == DType::float16;
   return wide || !near_zero_points(p.x) ? DType::float32 : DType::bfloat16;
 }
 

@@ -175,7 +175,7 @@ class MemberGradients {
         p.times(x_.alpha());
         Sum s = p;
         s.times(x_.shifted(i, k) * scale(a.scale[1], i, k, {}));
-        add(all_.scale_a, address(a.scale[0], i, k), s.value, s.magnitude, n, rounded);
+        add(all_.scale_a, address(a.scale[0], i, k), s.value, s.magnitude, n, false);
         if (!options_.dequantized) p.times(x_.sa(i, k));
         const void* element = a.data.at(i * a.data.strides[0] + k * a.data.strides[1]);
         add(all_.a, element, p.value, p.magnitude, n, rounded);
@@ -194,7 +194,7 @@ class MemberGradients {
         p.times(x_.alpha());
         Sum s = p;
         s.times(value(b.data, k, j, {}) * scale(b.scale[1], k, j, {}));
-        add(all_.scale_b, address(b.scale[0], k, j), s.value, s.magnitude, n, rounded);
+        add(all_.scale_b, address(b.scale[0], k, j), s.value, s.magnitude, n, false);
         if (!options_.dequantized) p.times(x_.sb(k, j));
         const void* element = b.data.at(k * b.data.strides[0] + j * b.data.strides[1]);
         add(all_.b, element, p.value, p.magnitude, n, rounded);

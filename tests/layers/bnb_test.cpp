@@ -151,6 +151,39 @@ TEST(Bnb, InFloatKeepsActivationsAsTheyAre) {
               [&](std::int64_t i, std::int64_t j) { return dot(grad.transposed(), x, i, j); });
 }
 
+// grad^T x as they are, in the type asked for; where the default is a product of codes.
+TEST(Bnb, HasExactGradientsOfWeightsOnRequest) {
+  const Layer layer;
+  for (const DType dtype : {float32, bfloat16, float16}) {
+    const Tensor x = activations(dtype, {3, 11});
+    const Tensor grad = gaussians(dtype, {kM, kN}, 9);
+    const auto gradient = [&](bnb::WeightGradient kind) {
+      MatmulLtState state;
+      state.weight_gradient = kind;
+      (void)bnb::matmul(x, layer.weight, state);
+      return MatMul8bitLt::backward(grad, x, {}, state, {.b = true}, float32).b;
+    };
+    const Tensor exact = gradient(bnb::WeightGradient::exact);
+    const Tensor codes = gradient(bnb::WeightGradient::int8);
+    double worst = 0.0;
+    for (std::int64_t n = 0; n < kN; ++n) {
+      for (std::int64_t k = 0; k < kK; ++k) {
+        double sum = 0.0, spread = 0.0;
+        for (std::int64_t m = 0; m < kM; ++m) {
+          sum += at(grad, m, n) * at(x, m, k);
+          spread += std::abs(at(grad, m, n) * at(x, m, k));
+        }
+        const double steps = kM + 9;  // specification section 9
+        const double bound =
+            steps * 0x1p-24 / (1.0 - steps * 0x1p-24) * spread + 0x1p-24 * std::abs(sum);
+        EXPECT_LE(std::abs(at(exact, n, k) - sum), bound);
+        worst = std::max(worst, std::abs(at(codes, n, k) - sum) / bound);
+      }
+    }
+    EXPECT_GT(worst, 100.0);
+  }
+}
+
 TEST(Bnb, SharesOutlierColumnsAmongLayersOfOneWidth) {
   GlobalOutlierPooler pool;
   const Layer layer;

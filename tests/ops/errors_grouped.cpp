@@ -225,16 +225,35 @@ std::vector<ErrorRow> functional_errors() {
          f_mm({ones(float8_e8m0fnu, {2, 8}), ScalingType::BlockWise1x32,
                SwizzleType::SWIZZLE_32_4_4});
        }},
-      {"SwizzleInAGroupedProduct", Code::unsupported,
-       "scaled_grouped_mm: scale_a.swizzle must be NO_SWIZZLE in a grouped product (lay the scales "
-       "out naturally); got SWIZZLE_32_4_4",
+      {"SwizzledSizeOfAGroup", kInvalid,
+       "scaled_grouped_mm: scale_a must have at least 1024 contiguous elements for SWIZZLE_32_4_4 "
+       "(whole 128 x 4 tiles of each group); got [512]",
        [=] {
-         const RecipeScale sa{ones(float8_e8m0fnu, {1024}), ScalingType::BlockWise1x32,
+         const RecipeScale sa{ones(float8_e8m0fnu, {512}), ScalingType::BlockWise1x32,
                               SwizzleType::SWIZZLE_32_4_4};
          functional::Options o;
          o.offs = offsets({2});
          (void)functional::scaled_grouped_mm(a, ones(float8_e4m3fn, {1, 256, 3}), {&sa, 1},
                                              {&plain, 1}, o);
+       }},
+      {"SwizzledGroupsOfK", kInvalid,
+       "scaled_grouped_mm: offs must begin at multiples of 32 for SWIZZLE_32_4_4 where K is cut "
+       "(each group has scales of its own); got a group that begins at 40",
+       [=] {
+         const RecipeScale sa{ones(float8_e8m0fnu, {2048}), ScalingType::BlockWise1x32,
+                              SwizzleType::SWIZZLE_32_4_4};
+         functional::Options o;
+         o.offs = offsets({40, 256});
+         (void)functional::scaled_grouped_mm(a, ones(float8_e4m3fn, {256, 3}), {&sa, 1},
+                                             {&plain, 1}, o);
+       }},
+      {"SquareOfBlocks", kInvalid,
+       "scaled_mm: scale_a.strides must be [1, 4] where a scale [4, 4] is both natural and padded: "
+       "padded is meant (octavo::scaled_mm takes natural blocks by their granularity); got [4, 1]",
+       [=] {
+         const RecipeScale sa{ones(float32, {4, 4}), ScalingType::BlockWise128x128};
+         (void)functional::scaled_mm(ones(float8_e4m3fn, {512, 512}), ones(float8_e4m3fn, {512, 3}),
+                                     {&sa, 1}, {&plain, 1});
        }},
       {"BlockRecipeShape", kInvalid,
        "scaled_mm: scale_a.shape must be [1, 2] or padded [4, 1] for BlockWise128x128; got [2, 2]",

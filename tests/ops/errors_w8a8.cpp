@@ -132,14 +132,16 @@ std::vector<ErrorRow> product_function_errors() {
   };
   return {
       {"W8a8Input", kInvalid,
-       "cutlass_w8a8_scaled_mm: qinput must be 2-D [M, K] of a float8 type; got float32 [4, 6]",
+       "cutlass_w8a8_scaled_mm: qinput must be 2-D [M, K] of int8 or a float8 type; got float32 "
+       "[4, 6]",
        with([](W8a8Arguments& a) {
          a.qinput = ones(float32, {4, 6});
        })},
       {"W8a8Weight", kInvalid,
-       "cutlass_w8a8_scaled_mm: weight must be 2-D [K, N] of a float8 type; got int8 [6, 3]",
+       "cutlass_w8a8_scaled_mm: weight must be 2-D [K, N] of int8 or a float8 type; got float32 "
+       "[6, 3]",
        with([](W8a8Arguments& a) {
-         a.weight = ones(int8, {6, 3});
+         a.weight = ones(float32, {6, 3});
        })},
       {"W8a8Inner", kInvalid,
        "cutlass_w8a8_scaled_mm: weight.shape[0] must equal qinput.shape[1] = 6; got 3 (for a "
@@ -152,10 +154,10 @@ std::vector<ErrorRow> product_function_errors() {
        "128, [4, 1]; got [3]",
        with([](W8a8Arguments& a) { a.scale_a = ones(float32, {3}); })},
       {"W8a8ScaleB", kInvalid,
-       "cutlass_w8a8_scaled_mm: scale_b.shape must be one element, [3], [3, 1] or, for blocks of "
-       "128 x 128, [1, 1]; got [1, 3]",
+       "cutlass_w8a8_scaled_mm: scale_b.shape must be one element, [3], [3, 1], [1, 3] or, for "
+       "blocks of 128 x 128, [1, 1]; got [2, 3]",
        with([](W8a8Arguments& a) {
-         a.scale_b = ones(float32, {1, 3});
+         a.scale_b = ones(float32, {2, 3});
        })},
       {"W8a8NoScale", kInvalid,
        "cutlass_w8a8_scaled_mm: scale_a must be a tensor; got an undefined one",

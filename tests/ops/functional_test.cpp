@@ -107,9 +107,36 @@ TEST(Functional, PaddedBlocksOfEveryKAreTheNaturalOnes) {
       const RecipeScale natural_b{sb, blocks.type};
       const RecipeScale padded_a{pa.view, blocks.type};
       const RecipeScale padded_b{pb.view, blocks.type};
-      const Tensor want = functional::scaled_mm(a, b, {&natural_a, 1}, {&natural_b, 1});
+      const Tensor want = scaled_mm(a, b,
+                                    {.scale_a = Scale(sa, block(128, 128)),
+                                     .scale_b = Scale(sb.transposed(), block(128, 128)),
+                                     .out_dtype = bfloat16});
       expect_same_bits(functional::scaled_mm(a, b, {&padded_a, 1}, {&padded_b, 1}), want);
+      if (ceil_div(n, 128) == 4 && ceil_div(k, 128) == 4) continue;  // a square: padded alone
+      expect_same_bits(functional::scaled_mm(a, b, {&natural_a, 1}, {&natural_b, 1}), want);
     }
+  }
+}
+
+// Equal values mean the same thing, however they lie: a square scale is read in one way or refused.
+TEST(Functional, StridesNeverChooseWhatASquareOfBlocksMeans) {
+  const Recipe& blocks = kRecipes[5];
+  const Tensor a = integers(float8_e4m3fn, {3, 512}, 1, -8, 8);
+  const Tensor b = integers(float8_e4m3fn, {512, 512}, 2, -8, 8);
+  const Tensor sa = natural_scales(blocks, 3, 512, 3);
+  const RecipeScale first{sa, blocks.type};
+  const Tensor square = natural_scales(blocks, 512, 512, 5);
+  const Strided pytorch = strided(square, {1, 4});
+  const Tensor want = scaled_mm(a, b,
+                                {.scale_a = Scale(sa, block(128, 128)),
+                                 .scale_b = Scale(square, block(128, 128)),  // [K, N]: transposed
+                                 .out_dtype = bfloat16});
+  const RecipeScale padded_b{pytorch.view, blocks.type};
+  expect_same_bits(functional::scaled_mm(a, b, {&first, 1}, {&padded_b, 1}), want);
+  for (const Strided& other : {strided(square, {4, 1}), strided(square, {8, 1}),
+                               strided(square, {1, 8}), strided(square, {2, 8})}) {
+    const RecipeScale refused{other.view, blocks.type};
+    EXPECT_THROW((void)functional::scaled_mm(a, b, {&first, 1}, {&refused, 1}), Error);
   }
 }
 
@@ -149,6 +176,85 @@ TEST(Functional, SwizzledScalesOfAnySizeAreTheNaturalOnes) {
       expect_same_bits(functional::scaled_mm(a, b, {&swizzled_a, 1}, {&swizzled_b, 1}), want);
       expect_same_bits(functional::scaled_mm(a, b, {&swizzled_a, 1}, {&natural_b, 1}), want);
     }
+  }
+}
+
+// The buffers of groups, one after another: of rows [begin, end) of natural, or of its columns.
+Tensor swizzled_groups(const Tensor& natural, const std::vector<std::int64_t>& ends, bool rows,
+                       std::int64_t spare) {
+  std::vector<Tensor> parts;
+  std::int64_t begin = 0, count = spare;
+  for (const std::int64_t end : ends) {
+    const TensorView part = natural.view().slice(rows ? 0 : 1, begin, end);
+    parts.push_back(swizzled(copy(part, natural.dtype())));
+    if (begin < end) count += parts.back().numel();
+    begin = end;
+  }
+  const Tensor all = tensor_of(natural.dtype(), {count}, [](std::int64_t) { return 448.0; });
+  auto* to = all.data_as<std::uint8_t>();
+  begin = 0;
+  for (std::size_t g = 0; g < ends.size(); begin = ends[g++]) {
+    if (begin == ends[g]) continue;
+    to = std::copy_n(parts[g].data_as<std::uint8_t>(), parts[g].numel(), to);
+  }
+  return all;
+}
+
+// PyTorch's layouts of grouped MX scales, and those of the forms that it has not.
+TEST(Functional, SwizzledScalesOfGroupsAreTheNaturalOnes) {
+  const std::int64_t m = 150, n = 140, k = 288;
+  const std::vector<std::int64_t> ends{10, 10, 140}, k_ends{32, 32, 256};
+  const Tensor offs = values(int32, {3}, {10, 10, 140});
+  const Tensor k_offs = values(int32, {3}, {32, 32, 256});
+  for (const Recipe& r : {kRecipes[2], kRecipes[3]}) {
+    const std::int64_t cell = r.cols;
+    const std::vector<std::int64_t> inner_ends{32 / cell, 32 / cell, 256 / cell};
+    const Tensor flat_a = integers(float8_e4m3fn, {m, k}, 1, -8, 8);
+    const Tensor flat_b = integers(float8_e4m3fn, {k, n}, 2, -8, 8);
+    const Tensor deep_a = integers(float8_e4m3fn, {3, m, k}, 3, -8, 8);
+    const Tensor deep_b = integers(float8_e4m3fn, {3, k, n}, 4, -8, 8);
+    const Tensor sa = natural_scales(r, m, k, 5), sb = natural_scales(r, n, k, 6);
+    // Of a 3-D operand: the same natural scales three times, over.
+    const auto stacked = [&](const Tensor& natural) {
+      const Tensor one = swizzled(natural);
+      const Tensor all =
+          tensor_of(natural.dtype(), {3, one.numel()}, [](std::int64_t) { return 1.0; });
+      const Tensor deep = tensor_of(natural.dtype(), {3, natural.size(0), natural.size(1)},
+                                    [](std::int64_t) { return 1.0; });
+      for (std::int64_t g = 0; g < 3; ++g) {
+        std::copy_n(one.data_as<std::uint8_t>(), one.numel(),
+                    all.data_as<std::uint8_t>() + g * one.numel());
+        std::copy_n(natural.data_as<std::uint8_t>(), natural.numel(),
+                    deep.data_as<std::uint8_t>() + g * natural.numel());
+      }
+      return std::pair{all, deep};
+    };
+    const auto [za3, na3] = stacked(sa);
+    const auto [zb3, nb3] = stacked(sb);
+    const auto check = [&](const char* what, const Tensor& a, const Tensor& b, const Tensor& o,
+                           const Tensor& za, const Tensor& zb, const Tensor& na, const Tensor& nb) {
+      SCOPED_TRACE(std::string(r.name) + " " + what);
+      functional::Options options;
+      if (o.defined()) options.offs = o;
+      const RecipeScale natural_a{na, r.type}, natural_b{nb, r.type};
+      const RecipeScale swizzled_a{za, r.type, SwizzleType::SWIZZLE_32_4_4};
+      const RecipeScale swizzled_b{zb, r.type, SwizzleType::SWIZZLE_32_4_4};
+      const Tensor want =
+          functional::scaled_grouped_mm(a, b, {&natural_a, 1}, {&natural_b, 1}, options);
+      for (const RecipeScale* left : {&natural_a, &swizzled_a}) {
+        for (const RecipeScale* right : {&natural_b, &swizzled_b}) {
+          expect_same_bits(functional::scaled_grouped_mm(a, b, {left, 1}, {right, 1}, options),
+                           want);
+        }
+      }
+    };
+    for (const std::int64_t spare : {0, 512}) {  // a buffer may be too long
+      check("2d 3d", flat_a, deep_b, offs, swizzled_groups(sa, ends, true, spare), zb3, sa, nb3);
+      check("3d 2d", deep_a, flat_b, offs, za3, swizzled_groups(sb, ends, true, spare), na3, sb);
+      check("2d 2d", flat_a, flat_b, k_offs, swizzled_groups(sa, inner_ends, false, spare),
+            swizzled_groups(sb, inner_ends, false, spare), sa, sb);
+    }
+    check("3d 3d", deep_a, deep_b, {}, za3, zb3, na3, nb3);
   }
 }
 

@@ -252,8 +252,9 @@ def test_opcheck():
                (ops.int8_double_quant, (x, 6.0)), (ops.int8_linear_matmul, (a, codes)),
                (ops.int8_scaled_mm, (a, codes, sa, absmax)), (ops.int8_vectorwise_dequant, (codes, absmax)),
                (ops.int8_mixed_scaled_mm, (x, a, codes, sa, absmax, columns)),
-               (ops.int8_linear, (x.clone().requires_grad_(), w.clone().requires_grad_(), codes, absmax, gaussian(8, seed=4), 6.0,
-                                  False, None, None, False))]
+               *((ops.int8_linear, (x.clone().requires_grad_(), w.clone().requires_grad_(), codes, absmax,
+                                    gaussian(8, seed=4), 6.0, False, None, None, False, exact))
+                 for exact in (False, True))]
     for op, arguments in samples:
         torch.library.opcheck(op.default, arguments)
 
@@ -446,7 +447,7 @@ def test_errors_say_what_to_do():
         bnb.matmul(x[:, :31], w)
     with pytest.raises(ValueError, match="B must be a float weight"):
         bnb.matmul(x, w.to(torch.int8))
-    with pytest.raises(ValueError, match="x.dtype must be"):
+    with pytest.raises(ValueError, match="A.dtype must be"):
         bnb.matmul(x.double(), w)
     with pytest.raises(ValueError, match="outlier_weights must be"):
         bnb.matmul(x, w, state=state_of(outlier_weights="both"))

@@ -52,6 +52,8 @@ SIGNATURES = [
     ("cutlass_block_fp8_supported", []),
     ("cutlass_fp8_supported", []),
     ("cutlass_group_gemm_supported", []),
+    ("cutlass_scaled_mm_azp", positional("a", "b", "scale_a", "scale_b", "out_dtype", "azp_adj") + optional(
+        azp=None, bias=None)),
     ("cutlass_w8a8_scaled_mm", PRODUCT + SHAPE + KWARGS),
     ("dispatch_w8a8_scaled_mm", positional("preferred_backend", "per_tensor_weights", "per_tensor_activations")),
     ("flashinfer_w8a8_scaled_mm", PRODUCT + SHAPE + KWARGS),

@@ -454,18 +454,18 @@ ERRORS = [
     (lambda: Fp8LinearOp(False).apply(X, W.t(), ONE),
      "torch_per_tensor_w8a8_scaled_mm: weight must be [K, N] with K = 6 (a stored weight [N, K] transposed); got "
      "K = 3"),
-    (lambda: product_with(qinput=X), "cutlass_w8a8_scaled_mm: qinput must be 2-D of a float8 type; got torch.float32 "
+    (lambda: product_with(qinput=X), "cutlass_w8a8_scaled_mm: qinput must be 2-D of int8 or a float8 type; got torch.float32 "
      "[4, 6]"),
     (lambda: product_with(weight=W.float()),
-     "cutlass_w8a8_scaled_mm: weight must be 2-D of a float8 type; got torch.float32 [6, 3]"),
+     "cutlass_w8a8_scaled_mm: weight must be 2-D of int8 or a float8 type; got torch.float32 [6, 3]"),
     (lambda: product_with(scale_a=None), "cutlass_w8a8_scaled_mm: scale_a must be given; got none"),
     (lambda: product_with(scale_b=None), "cutlass_w8a8_scaled_mm: scale_b must be given; got none"),
     (lambda: product_with(scale_a=torch.ones(3)),
      "cutlass_w8a8_scaled_mm: scale_a.shape must be one element, [4], [4, 1] or, for groups of 128, [4, 1]; got [3]"),
-    (lambda: product_with(scale_b=torch.ones(1, 3)),
-     "cutlass_w8a8_scaled_mm: scale_b.shape must be one element, [3], [3, 1] or, for blocks of 128 x 128, [1, 1]; "
-     "got [1, 3]"),
-    (lambda: product_with(group_size=0), "cutlass_w8a8_scaled_mm: group_size must be at least 1; got 0"),
+    (lambda: product_with(scale_b=torch.ones(2, 3)),
+     "cutlass_w8a8_scaled_mm: scale_b.shape must be one element, [3], [3, 1], [1, 3] or, for blocks of 128 x 128, "
+     "[1, 1]; got [2, 3]"),
+    (lambda: product_with(group_size=-1), "cutlass_w8a8_scaled_mm: group_size must be at least 0; got -1"),
     (lambda: product_with(input_2d=torch.ones(5, 6)),
      "cutlass_w8a8_scaled_mm: qinput.shape[0] must be at least the 5 rows asked for; got 4"),
     (lambda: w8a8.requantize_with_max_scale(W, torch.tensor([1.0, UNSET, 2.0]), [2, 2, 2]),

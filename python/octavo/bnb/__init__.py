@@ -11,9 +11,10 @@ from .autograd import GlobalOutlierPooler, MatMul8bitFp, MatMul8bitLt, MatmulLtS
 from .nn import calibrate_outlier_columns
 
 __all__ = ["GlobalOutlierPooler", "MatMul8bitFp", "MatMul8bitLt", "MatmulLtState", "autograd",
-           "calibrate_outlier_columns", "functional", "matmul", "nn", "supported_torch_devices"]
+           "calibrate_outlier_columns", "features", "functional", "matmul", "nn", "supported_torch_devices"]
 
 __version__ = "0.50.2"  # of bitsandbytes: whose names these are
+features = {"multi_backend"}  # accelerate asks whether layers run on CPUs
 supported_torch_devices = {"cpu"}
 
 __getattr__ = absent(__name__, {"matmul_4bit", "optim", "research", "utils"})

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a layer keeps between calls: its quantised weight, and the outlier columns it has met."""
 
+import contextlib
+import threading
 import warnings
-from typing import Any, Iterable
+from typing import Any, Iterable, NamedTuple
 
 import torch
 
 from .. import _octavo
 from .._octavo import PackedWeight, Quantized
 from ..torch._linear import handle_of
+from ..torch._versions import Version
 
 # Attributes of bitsandbytes before 0.45 that code for TGI and vLLM still reads.
 _GONE = frozenset({"CxB", "CxBt", "formatB", "_tile_indices"})
@@ -22,6 +25,7 @@ class GlobalOutlierPooler:
     """
 
     _instance: "GlobalOutlierPooler | None" = None
+    _lock = threading.RLock()
 
     def __init__(self) -> None:
         raise RuntimeError("GlobalOutlierPooler: the one instance must be asked for by get_instance(); got a call of "
@@ -34,25 +38,46 @@ class GlobalOutlierPooler:
 
     @classmethod
     def get_instance(cls) -> "GlobalOutlierPooler":
-        if cls._instance is None:
-            cls._instance = cls.__new__(cls)
-            cls._instance.initialize()
-        return cls._instance
+        with cls._lock:
+            if cls._instance is None:
+                made = cls.__new__(cls)
+                made.initialize()
+                cls._instance = made
+            return cls._instance
 
     @property
     def outliers(self) -> set[int]:
         return self.columns.get(self.model_dim, set()) if self.model_dim is not None else set()
 
     def add_outliers(self, outlier_idx: torch.Tensor | Iterable[int], feature_dim: int) -> None:
-        if self.model_dim is None:
-            self.model_dim = feature_dim
         found = outlier_idx.tolist() if isinstance(outlier_idx, torch.Tensor) else outlier_idx
-        self.columns.setdefault(feature_dim, set()).update(found)
+        with self._lock:
+            if self.model_dim is None:
+                self.model_dim = feature_dim
+            self.columns.setdefault(feature_dim, set()).update(found)
 
     def get_current_outlier_idx(self, feature_dim: int | None = None) -> torch.Tensor:
         """int64, ascending; feature_dim: by default the first that was seen."""
-        dim = self.model_dim if feature_dim is None else feature_dim
-        return torch.tensor(sorted(self.columns.get(dim, ())) if dim is not None else [], dtype=torch.int64)
+        with self._lock:
+            dim = self.model_dim if feature_dim is None else feature_dim
+            found = sorted(self.columns.get(dim, ())) if dim is not None else []
+        return torch.tensor(found, dtype=torch.int64)
+
+
+class Codes(NamedTuple):
+    """A quantised weight as one product takes it: packed (frozen, or outside training), or by row."""
+
+    packed: PackedWeight | None
+    absmax: torch.Tensor
+    row_major: torch.Tensor | None
+
+    def rows(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """CB and SCB."""
+        codes = self.row_major
+        if codes is None and self.packed is not None:
+            codes = _unpacked(self.packed)
+        assert codes is not None
+        return codes, self.absmax
 
 
 class MatmulLtState:
@@ -72,6 +97,11 @@ class MatmulLtState:
         outlier_columns: int64, ascending: columns that are always multiplied in float, whatever they
             hold (calibrate_outlier_columns finds them); with threshold 0 no others.
         outlier_weights: "int8", or "original": outliers meet the float weight (has_fp16_weights).
+        weight_gradient: of a weight that trains: "int8", a product of codes by column (section 8), or
+            "exact", the product of the gradient and the activations as they are (bitsandbytes on CPUs).
+
+    Threads may share a state: each product takes codes and maxima that belong together. `idx` is then of
+    any of their products.
     """
 
     def __init__(self, force_no_igemmlt: bool = False, CB: torch.Tensor | None = None, SB: Any = None,
@@ -90,12 +120,14 @@ class MatmulLtState:
         self.whole_columns = False
         self.outlier_columns: torch.Tensor | None = None
         self.outlier_weights = "int8"
+        self.weight_gradient = "int8"
+        self._lock = threading.RLock()  # held where codes change, or are read together
         self._codes = CB
         self._absmax = _wide(SCB)
         self._packed: PackedWeight | None = None
         self._rule: tuple[Any, ...] | None = None  # of the packed weight
         self.handle = 0  # its number in operators
-        self._source: tuple[Any, ...] | None = None  # the float weight that the codes are of
+        self._source: Version | None = None  # the float weight that the codes are of
 
     def __getattr__(self, name):
         if name in _GONE:
@@ -105,13 +137,19 @@ class MatmulLtState:
 
     @property
     def CB(self) -> torch.Tensor | None:
-        if self._codes is None and self._packed is not None:
-            return self._packed.unpack(torch.empty(0)).data.T
-        return self._codes
+        with self._guard():
+            if self._codes is None and self._packed is not None:
+                return _unpacked(self._packed)
+            return self._codes
 
     @CB.setter
     def CB(self, codes: torch.Tensor | None) -> None:
-        self._codes, self._packed, self._source = codes, None, None
+        with self._guard():
+            self._codes, self._packed, self._source = codes, None, None
+
+    def _guard(self):
+        # torch.compile traces no lock.
+        return contextlib.nullcontext() if torch.compiler.is_compiling() else self._lock
 
     @property
     def SCB(self) -> torch.Tensor | None:
@@ -119,13 +157,27 @@ class MatmulLtState:
 
     @SCB.setter
     def SCB(self, absmax: torch.Tensor | None) -> None:
-        self._codes, self._packed = self.CB, None
-        self._absmax = _wide(absmax)
+        with self._guard():
+            self._codes, self._packed = self.CB, None
+            self._absmax = _wide(absmax)
+
+    def take(self, codes: torch.Tensor | None, absmax: torch.Tensor | None) -> None:
+        """Codes and maxima that belong together: CB and SCB in one step."""
+        with self._guard():
+            self._codes, self._packed, self._source = codes, None, None
+            self._absmax = _wide(absmax)
 
     def reset_grads(self) -> None:
         """Forgets the quantised weight: the next product quantises it anew."""
-        self.CB = self.SCB = None
+        self.take(None, None)
         self.SB = self.SBt = self.CBt = None
+
+    def invalidate(self) -> None:
+        """Forgets the codes of a float weight: what to call after a write through `.data`, which nothing
+        else shows. Codes that have no float weight stay."""
+        with self._guard():
+            if self.has_fp16_weights or self._source is not None:
+                self.reset_grads()
 
     @property
     def quantized(self) -> bool:
@@ -139,42 +191,67 @@ class MatmulLtState:
     def in_features(self) -> int:
         return self._packed.k if self._packed is not None else self._codes.shape[1]
 
-    def quantize(self, weight: torch.Tensor) -> None:
+    def quantize(self, weight: torch.Tensor | None) -> None:
         """Makes the codes of a float weight [N, K] where there are none that fit.
 
-        A frozen weight is quantised once. One that trains is quantised by each training forward product,
-        but while gradients accumulate (weight.grad is there and the weight has not changed) the
-        codes stay; outside training they stay until the weight changes. A change through `.data` is
-        seen in training alone (and outside of it after reset_grads()).
+        A weight that trains is quantised by each training forward product, but while gradients
+        accumulate (weight.grad is there and the weight has not changed) the codes stay; outside
+        training they stay until the weight changes. So do those of a frozen weight; codes that came as
+        codes stay for good. An optimiser's step, a write in place and another weight are changes; a
+        write through `.data` is seen in training alone (elsewhere: invalidate()).
         """
-        if self.quantized:
-            if not self.has_fp16_weights:
+        with self._guard():
+            if self.quantized and self._fits(weight):
                 return
-            accumulates = weight.is_leaf and weight.grad is not None
-            if self._source == _version_of(weight) and (accumulates or not self.is_training):
-                return
-        source = _version_of(weight)
-        self.reset_grads()
-        self._codes, self._absmax, _ = _octavo.int8_vectorwise_quant(weight.detach())
-        self._source = source
+            assert weight is not None
+            source = Version(weight)
+            self._codes, self._absmax, _ = _octavo.int8_vectorwise_quant(weight.detach())
+            self._packed, self._source = None, source
+
+    def _fits(self, weight):
+        if not self.has_fp16_weights:
+            given = isinstance(weight, torch.Tensor) and weight.is_floating_point()
+            return self._source is None or not given or self._source.of(weight)
+        accumulates = weight.is_leaf and weight.grad is not None
+        return self.made_of(weight) and (accumulates or not self.is_training)
+
+    def made_of(self, weight: torch.Tensor) -> bool:
+        """Whether the codes are those of this float weight, as it is now."""
+        return self._source is not None and self._source.of(weight)
+
+    def codes_of(self, weight: torch.Tensor | None) -> Codes:
+        """The quantised weight for one product; of `weight` where the state has none that fits."""
+        rule, packed, absmax = self._rule, self._packed, self._absmax  # in this order: a rule is set last
+        if (packed is not None and absmax is not None and not self.has_fp16_weights and self._is_rule(rule)
+                and self._fits(weight)):
+            return Codes(packed, absmax, None)
+        with self._guard():
+            self.quantize(weight)
+            assert self._absmax is not None
+            if self.has_fp16_weights and self.is_training:
+                return Codes(None, self._absmax, self.CB)
+            return Codes(self.packed(), self._absmax, None)
 
     def packed(self) -> PackedWeight:
         """The codes in the layout of the kernels, with this state's rule for activations. Row-major codes
         are dropped."""
-        if self._packed is None:
-            codes, absmax = self._codes, self._absmax
-            if codes.dtype != torch.int8 or codes.dim() != 2 or absmax.numel() != codes.shape[0]:
-                raise ValueError("matmul: state.CB and state.SCB must be int8 codes [N, K] and absolute maxima [N]; got "
-                                 f"{codes.dtype} {list(codes.shape)} and {list(absmax.shape)}")
-            scale = (absmax / 127).view(-1, 1)
-            self._packed = _octavo.pack(Quantized(codes, scale, None, 1, 0).T, activation="int8", llm_int8=True)
-            self._codes, self._rule = None, None
-        if not self.packed_fits:
-            self._packed = self._packed.with_llm_int8(self.threshold, whole_columns=self.whole_columns,
-                                                      outlier_columns=self.outlier_columns)
-            self._rule = self.threshold, self.whole_columns, self.outlier_columns
-            self.handle = handle_of(self._packed)
-        return self._packed
+        with self._guard():
+            if self._packed is None:
+                self._packed, self._codes, self._rule = self._pack(self._codes, self._absmax), None, None
+            if not self.packed_fits:
+                self._packed = self._packed.with_llm_int8(self.threshold, whole_columns=self.whole_columns,
+                                                          outlier_columns=self.outlier_columns)
+                self._rule = self.threshold, self.whole_columns, self.outlier_columns
+                self.handle = handle_of(self._packed)
+            return self._packed
+
+    @staticmethod
+    def _pack(codes, absmax):
+        if codes.dtype != torch.int8 or codes.dim() != 2 or absmax.numel() != codes.shape[0]:
+            raise ValueError("matmul: state.CB and state.SCB must be int8 codes [N, K] and absolute maxima [N]; got "
+                             f"{codes.dtype} {list(codes.shape)} and {list(absmax.shape)}")
+        scale = (absmax / 127).view(-1, 1)
+        return _octavo.pack(Quantized(codes, scale, None, 1, 0).T, activation="int8", llm_int8=True)
 
     @property
     def is_packed(self) -> bool:
@@ -183,9 +260,12 @@ class MatmulLtState:
     @property
     def packed_fits(self) -> bool:
         """Whether there is a packed weight with this state's rule."""
-        if self._packed is None or self._rule is None:
+        return self._packed is not None and self._is_rule(self._rule)
+
+    def _is_rule(self, rule):
+        if rule is None:
             return False
-        threshold, whole_columns, columns = self._rule
+        threshold, whole_columns, columns = rule
         return (threshold == self.threshold and whole_columns == self.whole_columns
                 and columns is self.outlier_columns)
 
@@ -198,14 +278,17 @@ class MatmulLtState:
         return self.outlier_pool or GlobalOutlierPooler.get_instance()
 
     def __getstate__(self):
-        return {**self.__dict__, "_rule": None, "_source": None}
+        return {**self.__dict__, "_rule": None, "_source": None, "_lock": None}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._lock = threading.RLock()
+
+
+def _unpacked(packed):
+    return packed.unpack(torch.empty(0)).data.T
 
 
 def _wide(absmax):
     """float32: files and models in 16 bits have taken SCB along."""
-    return None if absmax is None else absmax.to(torch.float32)
-
-
-def _version_of(weight):
-    """What changes when a weight is changed in place, or is another one."""
-    return weight.data_ptr(), weight.shape, None if weight.is_inference() else weight._version
+    return absmax if absmax is None or absmax.dtype is torch.float32 else absmax.to(torch.float32)

@@ -90,27 +90,37 @@ vectorwise_dequant = define("int8_vectorwise_dequant(Tensor A, Tensor stats) -> 
                             _octavo.int8_vectorwise_dequant, _vectorwise_dequant_fake)
 
 
+def linear_vjp(grad, wanted, x, codes, row_absmax, bias, threshold, outlier_columns, weight_dtype, exact):
+    """The wanted gradients of x, the weight [N, K] and bias. exact: the weight's is grad^T x, summed in float32."""
+    needs_x, needs_weight, needs_bias = wanted
+    quantised = _octavo.int8_linear_vjp(grad, [needs_x, needs_weight and not exact, needs_bias], x, codes, row_absmax,
+                                        bias, threshold, outlier_columns=outlier_columns, weight_dtype=weight_dtype)
+    if needs_weight and exact:
+        rows, columns = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])
+        quantised.insert(int(needs_x), _octavo.scaled_mm(rows.t(), columns.to(grad.dtype), out_dtype=weight_dtype))
+    return quantised
+
+
 def _linear(x, weight, codes, row_absmax, bias, threshold, whole_columns, outlier_columns, outlier_weight,
-            batch_invariant):
+            batch_invariant, exact_gradient):
     return _octavo.int8_linear(x, codes, row_absmax, bias, threshold, whole_columns=whole_columns,
                                outlier_columns=outlier_columns, outlier_weight=outlier_weight,
                                batch_invariant=batch_invariant)
 
 
-def _linear_fake(x, weight, codes, row_absmax, bias, threshold, whole_columns, outlier_columns, outlier_weight,
-                 batch_invariant):
+def _linear_fake(x, weight, codes, *rest):
     return x.new_empty((*x.shape[:-1], codes.shape[0]))
 
 
 def _linear_vjp(grad, wanted, options, x, weight, codes, row_absmax, bias, threshold, whole_columns,
-                outlier_columns, outlier_weight, batch_invariant):
+                outlier_columns, outlier_weight, batch_invariant, exact_gradient):
     dtype = None if weight is None else weight.dtype
-    return _octavo.int8_linear_vjp(grad, wanted, x, codes, row_absmax, bias, threshold,
-                                   outlier_columns=outlier_columns, weight_dtype=dtype)
+    return linear_vjp(grad, wanted, x, codes, row_absmax, bias, threshold, outlier_columns, dtype, exact_gradient)
 
 
 _ARGUMENTS = ("Tensor x, Tensor? weight, Tensor codes, Tensor row_absmax, Tensor? bias, float threshold, "
-              "bool whole_columns, Tensor? outlier_columns, Tensor? outlier_weight, bool batch_invariant")
+              "bool whole_columns, Tensor? outlier_columns, Tensor? outlier_weight, bool batch_invariant, "
+              "bool exact_gradient")
 # weight: the float weight [N, K] that codes and row_absmax were made of, which gets the gradient.
 linear = define(f"int8_linear({_ARGUMENTS}) -> Tensor", _linear, _linear_fake)
 differentiate(linear, _ARGUMENTS, _linear_vjp, (0, 1, 4), (0, 1))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The public functions over torch tensors: arguments as users write them to operators' arguments."""
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -31,7 +32,7 @@ def scaled_mm(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, gran
         input, mat2, scale_a if type(scale_a) is Tensor else _tensor(scale_a),
         scale_b if type(scale_b) is Tensor else _tensor(scale_b), bias,
         None if scale_result is UNDEFINED else _tensor(scale_result),
-        None if out_dtype is None else _dtype(out_dtype), granularity_a, granularity_b,
+        None if out_dtype is None else _dtype(out_dtype, "scaled_mm"), granularity_a, granularity_b,
         None if alpha is UNDEFINED else _tensor(alpha), None if beta is UNDEFINED else _tensor(beta),
         c, azp, trans_a, trans_b, saturate, torch_compat, backend)
 
@@ -50,7 +51,7 @@ def grouped_mm(input, mat2, offs, bias, out_dtype, *, scale_a, scale_b, granular
     input, scale_a, granularity_a, _ = _operand(input, scale_a, granularity_a, "a")
     mat2, scale_b, granularity_b, _ = _operand(mat2, scale_b, granularity_b, "b")
     return _grouped.grouped_mm(input, mat2, offs, bias, scale_a, scale_b, _tensor(alpha),
-                               _tensor(beta), c, _tensor(scale_result), _dtype(out_dtype),
+                               _tensor(beta), c, _tensor(scale_result), _dtype(out_dtype, "grouped_mm"),
                                granularity_a, granularity_b, offs_prefix, backend)
 
 
@@ -72,7 +73,7 @@ def grouped_mm_list(inputs, weights, biases, out_dtype, *, scales_a, scales_b, g
     scales_a, scale_a_at = _grouped.present(_tensors(scales_a))
     scales_b, scale_b_at = _grouped.present(_tensors(scales_b))
     return _grouped.grouped_mm_list(list(inputs), list(weights), biases, scales_a, scales_b, bias_at,
-                                    scale_a_at, scale_b_at, _dtype(out_dtype), granularity_a,
+                                    scale_a_at, scale_b_at, _dtype(out_dtype, "grouped_mm"), granularity_a,
                                     granularity_b, backend)
 
 
@@ -84,7 +85,7 @@ def scaled_grouped_mm(input, weight, scale, out_dtype, *, trans_b, out, backend)
                                          backend=backend)
     # 1 skips the multiply, and is bit-equal to no scale.
     scale = None if isinstance(scale, (int, float)) and scale == 1 else _tensor(scale)
-    return _grouped.scaled_grouped_mm(input, weight, scale, _dtype(out_dtype), trans_b, backend)
+    return _grouped.scaled_grouped_mm(input, weight, scale, _dtype(out_dtype, "scaled_grouped_mm"), trans_b, backend)
 
 
 def linear(x, weight, bias, out_dtype, *, batch_invariant, out, backend):
@@ -93,7 +94,7 @@ def linear(x, weight, bias, out_dtype, *, batch_invariant, out, backend):
         _check_no_gradient("linear", "out", x, bias)
         return _octavo.linear(x, weight, bias, out_dtype, batch_invariant=batch_invariant, out=out,
                               backend=backend)
-    return _linear_operator(x, bias, _dtype(out_dtype), handle_of(weight), weight.n,
+    return _linear_operator(x, bias, _dtype(out_dtype, "linear"), handle_of(weight), weight.n,
                             batch_invariant, backend)
 
 
@@ -106,7 +107,7 @@ def fused_experts(x, w13, w2, topk_weights, topk_ids, *, bias13, bias2, apply_ro
                                      apply_router_weight_on_input=apply_router_weight_on_input,
                                      expert_map=expert_map, out_dtype=out_dtype,
                                      batch_invariant=batch_invariant, out=out, backend=backend)
-    return _experts.fused_experts(x, topk_weights, topk_ids, bias13, bias2, expert_map, _dtype(out_dtype),
+    return _experts.fused_experts(x, topk_weights, topk_ids, bias13, bias2, expert_map, _dtype(out_dtype, "fused_experts"),
                                   handle_of(w13), handle_of(w2), w2.n, apply_router_weight_on_input,
                                   batch_invariant, backend)
 
@@ -118,28 +119,38 @@ def silu_and_mul(x, out_dtype, *, out, backend):
 
 
 def _tensor(value):
-    """A scale as an operator's argument: a tensor or None."""
+    """A scale or factor as an operator's argument: a tensor or None. Numbers, NumPy's too, and lists are float32."""
     if value is UNDEFINED or value is None:
         return None
+    if isinstance(value, Tensor):
+        return value
     if isinstance(value, (float, int)):
         return torch.full((), value, dtype=torch.float32)
-    return value
+    if isinstance(value, (list, tuple)):
+        return torch.tensor(value, dtype=torch.float32)
+    array = numpy.asarray(value)
+    if array.ndim == 0 and array.dtype.kind in "fiub":
+        return torch.full((), float(array), dtype=torch.float32)
+    if array.dtype.kind == "V":  # of ml_dtypes, which torch does not read; widening is exact
+        array = array.astype(numpy.float32)
+    if array.dtype.kind not in "fiu":
+        raise ValueError("octavo: a scale or factor must be a number, a list of numbers or a tensor; got "
+                         f"{type(value).__name__}")
+    return torch.from_numpy(array)
 
 
 def _tensors(values):
     return None if values is None else [_tensor(value) for value in values]
 
 
-def _dtype(value):
+def _dtype(value, operation, argument="out_dtype"):
     """A torch.dtype, or what names one as octavo.scaled_mm's out_dtype does."""
     if value is None or isinstance(value, torch.dtype):
         return value
-    name = value if isinstance(value, str) else getattr(value, "__name__", str(value))
-    return getattr(torch, _SHORT.get(name, name))
-
-
-_SHORT = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "e4m3fn": "float8_e4m3fn",
-          "e5m2": "float8_e5m2"}
+    found = getattr(torch, value, None) if isinstance(value, str) else None  # which torch.compile traces
+    if isinstance(found, torch.dtype):
+        return found
+    return getattr(torch, _octavo.dtype_name(value, operation, argument))
 
 
 def _operand(value, scale, granularity, side):

@@ -9,6 +9,7 @@ import torch
 
 from .. import _octavo
 from . import nn
+from ._undeclared import refuse_undeclared
 
 _LAYERS = {
     "int8-dynamic": nn.Int8Linear,
@@ -53,7 +54,9 @@ def quantize_(model: torch.nn.Module, scheme: str = "int8-dynamic", *,
         freeze: drop the float weights. False keeps them, for training on.
         progress: True or False; None shows a bar on a terminal.
 
-    Returns: the per-layer error table, a list of LayerError that prints as one.
+    Returns: the per-layer error table, a list of LayerError that prints as one. A model of transformers with
+        frozen layers is refused by its save_pretrained (NotImplementedError), since its config.json cannot
+        declare them.
     Raises: ValueError (an unknown scheme, a model that is a linear layer itself), RuntimeError (a weight
         that is not finite); layers before it are swapped by then.
     """
@@ -62,6 +65,7 @@ def quantize_(model: torch.nn.Module, scheme: str = "int8-dynamic", *,
     if isinstance(model, torch.nn.Linear):
         raise ValueError("quantize_: model must contain linear layers; got one itself (use "
                          f"octavo.torch.nn.{make.__name__}.from_float)")
+    refuse_undeclared()
     report = Report()
     made = {}  # by the float layer: one that stands in two places stays one
     layers = [(path, layer) for path, layer in model.named_modules(remove_duplicate=False)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the linear layers in 8 bits share: a float weight that trains, or packed codes that stay."""
 
-from typing import Any
+import threading
+from typing import Any, NamedTuple
 
 import torch
 from typing_extensions import Self
@@ -9,9 +10,11 @@ from typing_extensions import Self
 from .. import _octavo
 from .._explain import explain
 from .._octavo import Explanation, PackedWeight, Quantized, Weight
+from ._layer import EightBitModule, autocast, check_float, size_mismatch
 from ._linear import handle_of, linear, linear_codes
 from ._schemes import SCHEMES
 from ._straight_through import quantize, straight_through_mm
+from ._versions import Version
 from ._weight import QuantizedWeight
 
 # Types of activations that are quantised already.
@@ -19,7 +22,21 @@ _CODES = frozenset((torch.int8, torch.uint8, torch.float8_e4m3fn, torch.float8_e
                     torch.float8_e5m2, torch.float8_e5m2fnuz))
 
 
-class QuantizedLinear(torch.nn.Module):
+# Names of static activations in a state: the argument of octavo.pack, and the type.
+_STATIC = {"input_scale": ("static_scale", torch.float32), "input_zero_point": ("static_azp", torch.int32)}
+
+_packing = threading.RLock()  # layers in eval mode pack one at a time
+
+
+class _Cached(NamedTuple):
+    """A float weight's packed form, which is good while the weight is still that of `version`."""
+
+    packed: PackedWeight
+    handle: int
+    version: Version
+
+
+class QuantizedLinear(EightBitModule):
     """y = x W^T + bias with W [out_features, in_features] in 8 bits; x bfloat16, float16 or float32.
 
     A frozen layer also takes x quantised already: layer(codes, scale).
@@ -28,10 +45,12 @@ class QuantizedLinear(torch.nn.Module):
 
     scheme: str = ""
     batch_invariant: bool = False
+    _loads_static: tuple[str, ...] = ()  # static activations that a state may bring
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
                  dtype: torch.dtype | None = None, **options: Any) -> None:
         super().__init__()
+        check_float(type(self).__name__, "dtype", dtype)
         self._start(in_features, out_features)
         self._configure(**options)
         self.weight = torch.nn.Parameter(
@@ -46,8 +65,8 @@ class QuantizedLinear(torch.nn.Module):
         self.in_features = in_features
         self.out_features = out_features
         self.frozen = False  # whether the float weight is gone
-        self._packed = None  # codes and scales for kernels
-        self._packed_version = None  # of the float weight that was packed
+        self._packed = None  # codes and scales for kernels, where the layer is frozen
+        self._cached = None  # those of the float weight, in eval mode: _Cached
         self._rule = {}  # how activations are quantised, as arguments of octavo.pack
 
     # As torch.nn.Linear: uniform in +-1/sqrt(in_features).
@@ -69,6 +88,7 @@ class QuantizedLinear(torch.nn.Module):
         freeze: drop the float weight (inference, or fine-tuning around a constant weight).
         quantized: the octavo.Weight of linear.weight, where there is one already.
         """
+        check_float(f"{cls.__name__}.from_float", "linear.weight.dtype", linear.weight.dtype)
         layer = cls._new(linear.in_features, linear.out_features, options)
         layer.weight = linear.weight
         layer.bias = linear.bias
@@ -86,6 +106,7 @@ class QuantizedLinear(torch.nn.Module):
         if weight.scheme != cls.scheme:
             raise ValueError(f"{cls.__name__}.from_weight: weight.scheme must be {cls.scheme}; got "
                              f"{weight.scheme}")
+        check_float(f"{cls.__name__}.from_weight", "dtype", dtype)
         out_features, in_features = weight.quantized.data.shape
         layer = cls._new(in_features, out_features, {})
         layer._rule = weight.activation
@@ -105,8 +126,14 @@ class QuantizedLinear(torch.nn.Module):
             self._freeze(self._pack(quantized or self._quantized_weight()), self.weight.dtype)
         return self
 
+    def invalidate(self) -> None:
+        """Forgets what was made of a float weight: call it where one was written through `.data`, which
+        nothing shows. A frozen layer has no float weight, and stays as it is."""
+        self._cached = None
+
     def _freeze(self, packed, dtype):
         self._keep(packed)
+        self._cached = None
         self._parameters.pop("weight", None)
         self.frozen = True
         self._show_weight(dtype)
@@ -126,16 +153,15 @@ class QuantizedLinear(torch.nn.Module):
         self._handle = handle_of(packed)
 
     def __getstate__(self):
-        state = self.__dict__.copy()
+        state = {**self.__dict__, "_cached": None}
         if self.frozen:
             state["weight"] = self.weight.dtype
         return state
 
     def __setstate__(self, state):
         super().__setstate__(state)
-        if self._packed is not None:
-            self._handle = handle_of(self._packed)  # of this process
         if self.frozen:
+            self._handle = handle_of(self._packed)  # of this process
             self._show_weight(self.__dict__["weight"])
 
     def _apply(self, fn, recurse=True):
@@ -149,8 +175,7 @@ class QuantizedLinear(torch.nn.Module):
         return self
 
     def train(self, mode=True):
-        if not self.frozen:
-            self._packed = None  # packed at the first forward pass without training
+        self._cached = None  # packed at the first forward pass without training
         return super().train(mode)
 
     def quantized_weight(self) -> Quantized:
@@ -165,20 +190,32 @@ class QuantizedLinear(torch.nn.Module):
         own scale is the default. No gradient flows from codes."""
         if x.dtype in _CODES:
             return self._codes_forward(x, x_scale, x_azp)
+        check_float(type(self).__name__, "x.dtype", x.dtype)
+        x = autocast(x)
         if self.frozen:
-            return self._packed_forward(x)
+            return self._packed_forward(x, self._packed, self._handle)
         differentiable = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
-        # What changes a weight through `.data` leaves its version alone: only layers in eval mode keep
-        # it packed. A version counter is no part of a compiled graph, either.
+        # What changes a weight through `.data` leaves no trace: only layers in eval mode keep it packed.
+        # Nor can a compiled graph look at versions.
         if self.training or differentiable or torch.compiler.is_compiling():
             return self._training_forward(x)
-        if self._packed is None or self._packed_version != self.weight._version:
-            self._keep(self._pack(self._quantized_weight()))
-            self._packed_version = self.weight._version
-        return self._packed_forward(x)
+        cached = self._of_float_weight()
+        return self._packed_forward(x, cached.packed, cached.handle)
 
-    def _packed_forward(self, x):
-        return linear(x, self.bias, None, self._handle, self.out_features, self.batch_invariant, None)
+    def _of_float_weight(self):
+        cached = self._cached
+        if cached is None or not cached.version.of(self.weight):
+            with _packing:
+                cached = self._cached
+                if cached is None or not cached.version.of(self.weight):
+                    version = Version(self.weight)
+                    packed = self._pack(self._quantized_weight())
+                    cached = self._cached = _Cached(packed, handle_of(packed), version)
+        return cached
+
+    def _packed_forward(self, x, packed, handle):
+        """packed: whose handle it is; it has to live as long as the call."""
+        return linear(x, self.bias, None, handle, self.out_features, self.batch_invariant, None)
 
     def _codes_forward(self, x, scale, azp):
         name = type(self).__name__
@@ -228,13 +265,14 @@ class QuantizedLinear(torch.nn.Module):
 
     def explain(self, x: torch.Tensor) -> Explanation:
         """What runs a frozen layer's product for activations like x, and why: octavo.Explanation."""
-        if self._packed is None:
+        packed = self._packed if self.frozen else self._cached and self._cached.packed
+        if packed is None:
             raise ValueError(f"{type(self).__name__}.explain: the layer must be frozen or in eval mode and have "
                              "run; got a layer without a packed weight")
-        return explain(x, self._packed)
+        return explain(x, packed)
 
     # A frozen layer's state has codes, scales and static activation scales under the names of
-    # compressed-tensors.
+    # compressed-tensors. A layer loads a quantised state as it is: one that trains is frozen then.
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if not self.frozen:
@@ -242,37 +280,74 @@ class QuantizedLinear(torch.nn.Module):
         q = self.quantized_weight()
         destination[prefix + "weight"] = q.data
         destination[prefix + "weight_scale"] = q.scale
-        if self._rule.get("static_scale"):
-            destination[prefix + "input_scale"] = torch.tensor([self._rule["static_scale"]])
-        if self._rule.get("static_azp"):
-            destination[prefix + "input_zero_point"] = torch.tensor([self._rule["static_azp"]],
-                                                                    dtype=torch.int32)
+        for name in self._static_names():
+            value, dtype = _STATIC[name]
+            destination[prefix + name] = torch.tensor([self._rule[value]], dtype=dtype)
+
+    def _static_names(self):
+        """The names in the state of what quantises static activations."""
+        if not self._rule.get("static_scale"):
+            return ()
+        return ("input_scale", "input_zero_point") if self._rule.get("azp") else ("input_scale",)
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected,
                               errors):
-        names = [prefix + name for name in ("weight_scale", "input_scale", "input_zero_point")]
-        scale, input_scale, azp = (state_dict.pop(name, None) for name in names)
-        codes = state_dict.get(prefix + "weight")
-        if scale is None:
-            if self.frozen and codes is not None:
-                errors.append(f"{prefix}weight must come with {prefix}weight_scale (the layer is "
-                              "frozen); got a float weight")
-                return
-            super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing,
-                                          unexpected, errors)
+        given = {name: state_dict[prefix + name] for name in ("weight", "weight_scale", *_STATIC)
+                 if prefix + name in state_dict}
+        quantised = "weight" in given and "weight_scale" in given
+        if not (quantised or self.frozen):
+            super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
             return
-        rest = {name: value for name, value in state_dict.items() if name != prefix + "weight"}
-        if input_scale is not None:
-            self._rule = {**self._rule, "activation_granularity": "tensor",
-                          "static_scale": float(input_scale),
-                          "static_azp": 0 if azp is None else int(azp)}
-        self._freeze(self._restored(codes, scale), self.weight.dtype)
-        super()._load_from_state_dict(rest, prefix, local_metadata, strict, missing, unexpected,
-                                      errors)
+        static = self._loads_static if "input_scale" in given else self._static_names()
+        own = ("weight", "weight_scale", *static)
+        given = {name: value for name, value in given.items() if name in own}
+        if ("weight" in given) != ("weight_scale" in given):
+            errors.append(f"{prefix}weight must come with {prefix}weight_scale (the layer is frozen); got one of them")
+        elif given:
+            sentence = self._load_quantised(prefix, given)
+            if sentence:
+                errors.append(sentence)
+        self._load_others(own, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
+        if strict:
+            wanted = ("weight", "weight_scale", *(self._static_names() if self.frozen else ()))
+            missing.extend(prefix + name for name in wanted if name not in given)
 
-    def _restored(self, codes, scale) -> PackedWeight:
+    def _load_quantised(self, prefix, given):
+        """Takes codes and scales; or leaves the layer as it was, and says why."""
+        if "weight" not in given:
+            weight = self.quantized_weight()
+            given = {"weight": weight.data, "weight_scale": weight.scale, **given}
+        codes, scale = given["weight"], given["weight_scale"]
+        if codes.shape != (self.out_features, self.in_features):
+            return size_mismatch(prefix + "weight", codes.shape, (self.out_features, self.in_features))
+        if codes.dtype not in _CODES:
+            return f"{prefix}weight must be codes of 8 bits beside {prefix}weight_scale; got {codes.dtype}"
+        cells = self._cells(codes, scale)
+        if scale.shape != cells:
+            return size_mismatch(prefix + "weight_scale", scale.shape, cells)
+        rule = dict(self._rule)
+        for name in ("input_scale", "input_zero_point"):
+            if name in given and given[name].numel() != 1:
+                return size_mismatch(prefix + name, given[name].shape, (1,))
+        if "input_scale" in given:
+            rule.update(activation_granularity="tensor", static_scale=float(given["input_scale"]))
+        if "input_zero_point" in given and rule.get("static_scale"):
+            rule.update(azp=True, static_azp=int(given["input_zero_point"]))
+        try:
+            packed = self._restored(codes, scale, rule)
+        except (ValueError, RuntimeError) as error:
+            return f"{prefix}weight must be codes that {type(self).__name__} can pack; got {codes.dtype} ({error})"
+        self._rule = rule
+        self._freeze(packed, self.weight.dtype)
+        return None
+
+    def _cells(self, codes, scale):
         rows, cols = self._grid(codes, scale)
-        return _octavo.pack(Quantized(codes, scale, None, rows, cols).T, **self._rule)
+        return -(-codes.shape[0] // rows), -(-codes.shape[1] // cols) if cols else 1
+
+    def _restored(self, codes, scale, rule) -> PackedWeight:
+        rows, cols = self._grid(codes, scale)
+        return _octavo.pack(Quantized(codes, scale, None, rows, cols).T, **rule)
 
     def _grid(self, codes, scale):
         """Rows and columns of the weight under one scale; 0: all."""

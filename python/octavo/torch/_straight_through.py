@@ -85,8 +85,8 @@ straight_through_mm = define(
 
 
 def _vjp_kernel(grad, x_codes, x_scale, x_granularity, w_codes, w_scale, w_granularity, bias, dtype,
-                wanted):
-    gradients = _octavo.scaled_mm_vjp(grad, wanted, (dtype, False, True), x_codes, w_codes.t(),
+                float32, wanted):
+    gradients = _octavo.scaled_mm_vjp(grad, wanted, (dtype, float32, True), x_codes, w_codes.t(),
                                       x_scale, w_scale.t(), bias, None, dtype, x_granularity,
                                       w_granularity)
     if wanted[1]:  # of the weight as it is stored
@@ -96,15 +96,15 @@ def _vjp_kernel(grad, x_codes, x_scale, x_granularity, w_codes, w_scale, w_granu
 
 
 def _vjp_fake(grad, x_codes, x_scale, x_granularity, w_codes, w_scale, w_granularity, bias, dtype,
-              wanted):
+              float32, wanted):
     arguments = ((x_codes, dtype), (w_codes, dtype), (bias, torch.float32))
     return [torch.empty_like(argument, dtype=gradient_dtype)
             for (argument, gradient_dtype), want in zip(arguments, wanted) if want]
 
 
 straight_through_mm_vjp = define(
-    f"straight_through_mm_vjp(Tensor grad, {_CODES}, ScalarType dtype, bool[] wanted) -> Tensor[]",
-    _vjp_kernel, _vjp_fake)
+    f"straight_through_mm_vjp(Tensor grad, {_CODES}, ScalarType dtype, bool float32, bool[] wanted) "
+    "-> Tensor[]", _vjp_kernel, _vjp_fake)
 differentiate_once(straight_through_mm_vjp, "straight_through_mm")
 
 
@@ -121,9 +121,11 @@ def _backward(ctx, grad):
     x, weight, x_codes, x_scale, w_codes, w_scale, bias, learned_x, learned_w = ctx.saved_tensors
     needs = ctx.needs_input_grad
     wanted = [needs[0] or needs[9], needs[1] or needs[10], needs[8]]
+    # A scale's gradient is a sum whose terms cancel: what it is made of must not be rounded to bfloat16.
+    learned = needs[9] or needs[10]
     found = iter(straight_through_mm_vjp(as_gradient(grad), x_codes, x_scale, ctx.x_granularity,
-                                         w_codes, w_scale, ctx.w_granularity, bias, grad.dtype,
-                                         wanted))
+                                         w_codes, w_scale, ctx.w_granularity, bias,
+                                         torch.float32 if learned else grad.dtype, learned, wanted))
     dx, dw, db = (next(found) if want else None for want in wanted)
     dsx = dsw = None
     if learned_x is not None and dx is not None:
@@ -133,6 +135,7 @@ def _backward(ctx, grad):
         granularity = _TRANSPOSED.get(ctx.w_granularity, ctx.w_granularity)
         dw, dsw = quantize_vjp(dw, weight, learned_w, w_codes.dtype, granularity,
                                _lsq_scale(w_codes, learned_w))
+    dx, dw = (d if d is None else d.to(grad.dtype) for d in (dx, dw))
     return dx, dw, None, None, None, None, None, None, db, dsx, dsw
 
 

@@ -11,6 +11,7 @@ from .._operations import scaled_mm as _packed_mm
 from . import _matmul
 from ._library import define, differentiate
 
+# What codes may be; activations that come as int8 are the caller's own affair (Fp8LinearOp makes fp8).
 FP8 = (torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz)
 
 
@@ -40,8 +41,8 @@ def product(operation, qinput, weight, out_dtype, scale_a, scale_b, bias, input_
 
 
 def _check_codes(operation, name, codes):
-    if codes.dim() != 2 or codes.dtype not in FP8:
-        raise ValueError(f"{operation}: {name} must be 2-D of a float8 type; got {codes.dtype} {list(codes.shape)}")
+    if codes.dim() != 2 or codes.dtype not in (torch.int8, *FP8):
+        raise ValueError(f"{operation}: {name} must be 2-D of int8 or a float8 type; got {codes.dtype} {list(codes.shape)}")
 
 
 def _rows_of(qinput, input_2d, output_shape):
@@ -55,8 +56,8 @@ def _rows_of(qinput, input_2d, output_shape):
 def _activation_scale(operation, scale, qinput, rows, group_size):
     if scale is None:
         raise ValueError(f"{operation}: scale_a must be given; got none")
-    if group_size is not None and group_size < 1:
-        raise ValueError(f"{operation}: group_size must be at least 1; got {group_size}")
+    if group_size is not None and group_size < 0:  # 0 is none
+        raise ValueError(f"{operation}: group_size must be at least 0; got {group_size}")
     if scale.dim() == 0 or scale.shape == (1,):
         return scale, "tensor"
     size = group_size or 128
@@ -91,8 +92,37 @@ def _weight_scale(operation, scale, weight):
     blocks = (-(-n // 128), -(-k // 128))
     if scale.shape == blocks:
         return scale.t(), "block128x128"
-    raise ValueError(f"{operation}: scale_b.shape must be one element, [{n}], [{n}, 1] or, for blocks of 128 x 128, "
-                     f"{list(blocks)}; got {list(scale.shape)}")
+    if scale.shape == (1, n):
+        return scale, "channel"
+    raise ValueError(f"{operation}: scale_b.shape must be one element, [{n}], [{n}, 1], [1, {n}] or, for blocks of "
+                     f"128 x 128, {list(blocks)}; got {list(scale.shape)}")
+
+
+def azp_product(a, b, scale_a, scale_b, out_dtype, azp_adj, azp, bias):
+    """vLLM's cutlass_scaled_mm_azp: section 3 with the column sums that the caller has made."""
+    name = "cutlass_scaled_mm_azp"
+    if a.dtype is not torch.int8 or b.dtype is not torch.int8 or a.dim() != 2 or b.dim() != 2 or a.shape[1] != b.shape[0]:
+        raise ValueError(f"{name}: a and b must be int8 [M, K] and [K, N]; got {a.dtype} {list(a.shape)} and {b.dtype} "
+                         f"{list(b.shape)}")
+    (m, k), n = a.shape, b.shape[1]
+    if k > _EXACT_K:
+        raise ValueError(f"{name}: a.shape[1] must be at most {_EXACT_K} (int32 sums; octavo.scaled_mm has no limit); got {k}")
+    if azp_adj.dtype is not torch.int32 or azp_adj.numel() != n:
+        raise ValueError(f"{name}: azp_adj must be int32 [{n}]; got {azp_adj.dtype} {list(azp_adj.shape)}")
+    if azp is not None and (azp.dtype is not torch.int32 or azp.numel() not in (1, m)):
+        raise ValueError(f"{name}: azp must be int32, one element or [{m}]; got {azp.dtype} {list(azp.shape)}")
+    scale_a, _ = _activation_scale(name, scale_a, a, m, None)
+    scale_b, granularity_b = _weight_scale(name, scale_b, b)
+    if granularity_b not in ("tensor", "channel"):
+        raise ValueError(f"{name}: scale_b.shape must be one element, [{n}], [{n}, 1] or [1, {n}]; got {list(scale_b.shape)}")
+    shift = azp_adj.reshape(1, n).long() * (1 if azp is None else azp.reshape(-1, 1).long())
+    sums = _matmul.scaled_mm(a, b, None, None, None, None, torch.int32, None, None, None, None, None, None, False, False,
+                             True, False, None)
+    y = (sums.long() - shift).float() * scale_a.reshape(-1, 1) * scale_b.reshape(1, -1)
+    return (y if bias is None else y + bias.float()).to(out_dtype)
+
+
+_EXACT_K = 2**31 // 128**2 - 1
 
 
 def _is_vector(scale, length):

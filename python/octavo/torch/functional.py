@@ -2,7 +2,8 @@
 """The products with the signatures of torch.nn.functional.
 
 Unlike PyTorch's, they take every pair of recipes, every pair of operand types of octavo.scaled_mm, any
-strides and sizes, biases of any float type, and have gradients. Recipes are
+strides and sizes, biases of any float type, and have gradients. (A square scale of BlockWise128x128 is in
+PyTorch's padded layout, and must have its strides.) Recipes are
 torch.nn.functional.ScalingType (or its values), swizzles torch.nn.functional.SwizzleType.
 """
 
@@ -11,11 +12,11 @@ from typing import Any, Sequence
 import torch
 
 from .. import _octavo
-from . import _grouped
+from . import _grouped, _matmul
 from ._library import define, differentiate
 from ._operations import _dtype, _tensors
 
-__all__ = ["grouped_mm", "scaled_grouped_mm", "scaled_mm"]
+__all__ = ["_scaled_mm", "grouped_mm", "scaled_grouped_mm", "scaled_mm"]
 
 
 # One scale or, for recipes of two levels, a list; likewise recipes and swizzles (an enumeration's value).
@@ -30,9 +31,9 @@ def scaled_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales, scale_
               contraction_dim: Sequence[int] = (), use_fast_accum: bool = False) -> torch.Tensor:
     """torch.nn.functional.scaled_mm: mat_a [M, K], mat_b [K, N], scales by explicit recipe."""
     _check_contraction("scaled_mm", contraction_dim)
-    return _scaled_mm(mat_a, mat_b, *_scales(scale_a, scale_recipe_a),
-                      *_scales(scale_b, scale_recipe_b), _codes(swizzle_a), _codes(swizzle_b), bias,
-                      None, _dtype(output_dtype))
+    return _recipe_scaled_mm(mat_a, mat_b, *_scales(scale_a, scale_recipe_a),
+                             *_scales(scale_b, scale_recipe_b), _codes(swizzle_a), _codes(swizzle_b), bias,
+                             None, _dtype(output_dtype, "scaled_mm", "output_dtype"))
 
 
 def scaled_grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales,
@@ -47,16 +48,73 @@ def scaled_grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales
     offs: int32 or int64 cumulative ends [G]. Rows past the last one are zero.
     """
     _check_contraction("scaled_grouped_mm", contraction_dim)
-    return _scaled_grouped_mm(mat_a, mat_b, *_scales(scale_a, scale_recipe_a),
-                              *_scales(scale_b, scale_recipe_b), _codes(swizzle_a),
-                              _codes(swizzle_b), bias, offs, _dtype(output_dtype))
+    return _recipe_scaled_grouped_mm(mat_a, mat_b, *_scales(scale_a, scale_recipe_a),
+                                     *_scales(scale_b, scale_recipe_b), _codes(swizzle_a),
+                                     _codes(swizzle_b), bias, offs, _dtype(output_dtype, "scaled_grouped_mm", "output_dtype"))
+
+
+def _scaled_mm(input: torch.Tensor, mat2: torch.Tensor, scale_a: torch.Tensor, scale_b: torch.Tensor,
+               bias: torch.Tensor | None = None, scale_result: torch.Tensor | None = None,
+               out_dtype: torch.dtype | None = None, use_fast_accum: bool = False) -> torch.Tensor:
+    """torch._scaled_mm: input [M, K], mat2 [K, N], and scales whose shapes say what they cover.
+
+    Args:
+        scale_a: one element, [M, 1], [M, ceil(K/128)] or [ceil(M/128), ceil(K/128)], float32; or e8m0 scales
+            of groups of 32 in SWIZZLE_32_4_4's order.
+        scale_b: one element, [1, N], [ceil(K/128), N] or [ceil(K/128), ceil(N/128)]; or e8m0 ones.
+        bias: [N], any float type.
+        scale_result: one element, which multiplies results of every type.
+        out_dtype: input's type by default, as torch.
+        use_fast_accum: no effect on a CPU.
+
+    Returns: [M, N]. Every pair of such scales goes. Raises: ValueError.
+    """
+    names = "_scaled_mm: input and mat2 must be matrices [M, K] and [K, N]; got {} and {}"
+    if input.dim() != 2 or mat2.dim() != 2 or input.shape[1] != mat2.shape[0]:
+        raise ValueError(names.format(list(input.shape), list(mat2.shape)))
+    (m, k), n = input.shape, mat2.shape[1]
+    a, granularity_a = _v1_scale("scale_a", scale_a, m, k, False)
+    b, granularity_b = _v1_scale("scale_b", scale_b, n, k, True)
+    return _matmul.scaled_mm(input, mat2, a, b, bias, scale_result, _dtype(out_dtype, "_scaled_mm") or input.dtype, granularity_a,
+                             granularity_b, None, None, None, None, False, False, True, False, None)
+
+
+# torch._scaled_mm's shapes [outer, K] of a scale, by what one of them covers; those of B are [K, outer].
+_V1_SHAPES = {"token": (1, 0), "group128": (1, 128), "block128x128": (128, 128)}
+
+
+def _v1_scale(name, scale, outer, k, transposed):
+    """A scale for octavo.scaled_mm, and its granularity."""
+    if scale.dtype is torch.float8_e8m0fnu:
+        return _natural_mx(name, scale, outer, k, transposed)
+    if scale.numel() == 1:
+        return scale.reshape(1, 1), "tensor"
+    shapes = {}
+    for granularity, (rows, columns) in _V1_SHAPES.items():
+        shape = -(-outer // rows), -(-k // columns) if columns else 1
+        shapes[granularity] = shape[::-1] if transposed else shape
+        if tuple(scale.shape) == shapes[granularity]:
+            return scale, "channel" if transposed and granularity == "token" else granularity
+    known = ", ".join(str(list(shape)) for shape in shapes.values())
+    raise ValueError(f"_scaled_mm: {name}.shape must be one element or one of {known}; got {list(scale.shape)}")
+
+
+def _natural_mx(name, scale, outer, k, transposed):
+    """Scales of groups of 32 out of tiles of 128 x 4 that are stored as 32 x 4 x 4."""
+    down, across = -(-outer // 128), -(-k // 128)
+    if scale.numel() != down * across * 512 or not scale.is_contiguous():
+        raise ValueError(f"_scaled_mm: {name} must have {down * across * 512} contiguous elements (SWIZZLE_32_4_4: whole "
+                         f"128 x 4 tiles); got {list(scale.shape)}")
+    tiles = scale.reshape(down, across, 32, 4, 4).permute(0, 3, 2, 1, 4).reshape(down * 128, across * 4)
+    natural = tiles[:outer, :-(-k // 32)]
+    return natural.t() if transposed else natural, "group32"
 
 
 def grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, *, offs: torch.Tensor | None = None,
                bias: torch.Tensor | None = None, out_dtype: torch.dtype | None = None) -> torch.Tensor:
     """torch.nn.functional.grouped_mm: the four tensor forms."""
     return _grouped.grouped_mm(mat_a, mat_b, offs, bias, None, None, None, None, None, None,
-                               _dtype(out_dtype), None, None, False, None)
+                               _dtype(out_dtype, "grouped_mm"), None, None, False, None)
 
 
 def _scales(scales, recipes):
@@ -115,7 +173,7 @@ def _define(name, kernel, vjp_kernel):
     return operator
 
 
-_scaled_mm = _define("functional_scaled_mm", _octavo.functional_scaled_mm,
-                     _octavo.functional_scaled_mm_vjp)
-_scaled_grouped_mm = _define("functional_scaled_grouped_mm", _octavo.functional_scaled_grouped_mm,
-                             _octavo.functional_scaled_grouped_mm_vjp)
+_recipe_scaled_mm = _define("functional_scaled_mm", _octavo.functional_scaled_mm,
+                            _octavo.functional_scaled_mm_vjp)
+_recipe_scaled_grouped_mm = _define("functional_scaled_grouped_mm", _octavo.functional_scaled_grouped_mm,
+                                    _octavo.functional_scaled_grouped_mm_vjp)

@@ -10,6 +10,7 @@ from .. import _octavo
 from .._experts import pack_experts
 from .._octavo import UNDEFINED, ExpertWeights
 from ._experts import fused_experts as _operator
+from ._layer import EightBitModule, autocast, check_float, size_mismatch
 from ._linear import handle_of
 
 __all__ = ["FusedMoE", "fused_topk"]
@@ -42,7 +43,7 @@ def fused_topk(router_logits: torch.Tensor, topk: int,
     return weights, ids.to(torch.int32)
 
 
-class FusedMoE(torch.nn.Module):
+class FusedMoE(EightBitModule):
     """y[m] = sum over t of w[m, t] * (W2[e] @ act(W13[e] @ x[m] + b13[e]) + b2[e]), e = ids[m, t].
 
     act(h) = silu(h[:I]) * h[I:]; see octavo.fused_experts. Made by `from_float` or `from_quantized`;
@@ -102,7 +103,8 @@ class FusedMoE(torch.nn.Module):
     def forward(self, x: torch.Tensor, topk_weights: torch.Tensor, topk_ids: torch.Tensor,
                 expert_map: torch.Tensor | None = None,
                 apply_router_weight_on_input: bool = False) -> torch.Tensor:
-        return _operator(x, topk_weights, topk_ids, self.bias13, self.bias2, expert_map, None,
+        check_float("FusedMoE", "x.dtype", x.dtype)
+        return _operator(autocast(x), topk_weights, topk_ids, self.bias13, self.bias2, expert_map, None,
                          self._w13_handle, self._w2_handle, self.out_features, apply_router_weight_on_input,
                          self.batch_invariant, None)
 
@@ -119,26 +121,39 @@ class FusedMoE(torch.nn.Module):
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected,
                               errors):
-        rest = dict(state_dict)
+        taken: list[str] = []
         for name in ("w13", "w2"):
-            codes = rest.pop(prefix + name, None)
-            scale = rest.pop(f"{prefix}{name}_scale", None)
-            input_scale = rest.pop(f"{prefix}{name}_input_scale", None)
-            if codes is None:
-                missing.append(prefix + name)
-                continue
-            self._load(name, codes, scale, input_scale, prefix, errors)
-        super()._load_from_state_dict(rest, prefix, local_metadata, strict, missing, unexpected, errors)
+            old = getattr(self, name)
+            scaled = old.experts > 0 and old[0].unpack(torch.empty(0)).scale is not None
+            names = {name: True, f"{name}_scale": scaled,
+                     f"{name}_input_scale": bool(old.activation and old.activation["static_scale"])}
+            given = {key: state_dict[prefix + key] for key in names if prefix + key in state_dict}
+            if not old.activation:
+                given.pop(f"{name}_input_scale", None)  # no activations to quantise: unexpected
+            if strict:
+                missing.extend(prefix + key for key, wanted in names.items() if wanted and key not in given)
+            if name in given and (f"{name}_scale" in given or not scaled):
+                self._load(name, old, *(given.get(key) for key in names), prefix, errors)
+            elif given:
+                errors.append(f"{prefix}{name} must come with {prefix}{name}_scale; got {', '.join(given)} alone")
+            taken += given
+        self._load_others(taken, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
 
-    def _load(self, name, codes, scale, input_scale, prefix, errors):
-        old = getattr(self, name)
+    def _load(self, name, old, codes, scale, input_scale, prefix, errors):
         shape = (old.experts, old.n, old.k)
-        if tuple(codes.shape) != shape or str(codes.dtype) != f"torch.{old.dtype}":
-            errors.append(f"{prefix}{name} must be {old.dtype} {list(shape)}; got {codes.dtype} {list(codes.shape)}")
+        if tuple(codes.shape) != shape:
+            errors.append(size_mismatch(prefix + name, codes.shape, shape))
+            return
+        if str(codes.dtype) != f"torch.{old.dtype}":
+            errors.append(f"{prefix}{name} must be {old.dtype}; got {codes.dtype}")
             return
         rule = {**(old.activation or {}), **_static(input_scale)}
-        self._pack(**{name: pack_experts(codes, UNDEFINED if scale is None else scale,
-                                         granularity=old.granularity, **rule)})
+        try:
+            packed = pack_experts(codes, UNDEFINED if scale is None else scale, granularity=old.granularity, **rule)
+        except ValueError as error:
+            errors.append(f"{prefix}{name}_scale must fit the codes ({error})")
+            return
+        self._pack(**{name: packed})
 
     def extra_repr(self) -> str:
         return (f"experts={self.w13.experts}, hidden={self.w13.k}, inner={self.w2.k}, dtype={self.w13.dtype}, "

@@ -17,6 +17,7 @@ from .. import _octavo
 from .._checkpoint import w8a8_weight
 from . import _int8
 from ._grouped import grouped_mm as _grouped_operator
+from ._layer import EightBitModule, autocast, check_float
 from ._quantized_linear import QuantizedLinear
 from ._schemes import SCHEMES
 from ._straight_through import QMAX, quantize, straight_through_mm
@@ -34,6 +35,7 @@ class Int8Linear(QuantizedLinear):
     """
 
     scheme = "int8-dynamic"
+    _loads_static = ("input_scale", "input_zero_point")
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
                  dtype: torch.dtype | None = None, activation: str = "token", azp: bool = False) -> None:
@@ -76,6 +78,7 @@ class Fp8Linear(QuantizedLinear):
     """
 
     scheme = "fp8-dynamic"
+    _loads_static = ("input_scale",)
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
                  dtype: torch.dtype | None = None, activation: str = "token") -> None:
@@ -136,8 +139,9 @@ class BlockFp8Linear(QuantizedLinear):
 class Linear8bitLt(QuantizedLinear):
     """LLM.int8(): int8 rows of the weight, float columns of the activations where |x| >= threshold.
 
-    Like the other layers: a float weight that trains (its gradient is an int8 product of codes by
-    column, specification section 8), or a frozen one of packed codes. `octavo.bnb.nn.Linear8bitLt` has
+    Like the other layers: a float weight that trains, or a frozen one of packed codes. weight_gradient:
+    "int8", a product of codes by column (specification section 8), which is quantised: relative error 0.01
+    on normal gradients, 0.2 on Cauchy ones; or "exact", of gradient and activations as they are. `octavo.bnb.nn.Linear8bitLt` has
     bitsandbytes' signature and state. `batch_invariant = True` makes outliers elements instead of
     columns.
     """
@@ -145,10 +149,14 @@ class Linear8bitLt(QuantizedLinear):
     scheme = "llm-int8"
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
-                 dtype: torch.dtype | None = None, threshold: float = 6.0) -> None:
-        super().__init__(in_features, out_features, bias, device, dtype, threshold=threshold)
+                 dtype: torch.dtype | None = None, threshold: float = 6.0, weight_gradient: str = "int8") -> None:
+        super().__init__(in_features, out_features, bias, device, dtype, threshold=threshold,
+                         weight_gradient=weight_gradient)
 
-    def _configure(self, threshold=6.0):
+    def _configure(self, threshold=6.0, weight_gradient="int8"):
+        if weight_gradient not in ("int8", "exact"):
+            raise ValueError(f"Linear8bitLt: weight_gradient must be \"int8\" or \"exact\"; got {weight_gradient!r}")
+        self.weight_gradient = weight_gradient
         self._rule = {"activation": "int8", "llm_int8": True, "outlier_threshold": threshold}
 
     @property
@@ -159,16 +167,18 @@ class Linear8bitLt(QuantizedLinear):
         """Columns (int64, ascending) that are multiplied in float whatever they hold; others only where
         they have an element of `threshold` and more, with 0 none."""
         self._rule = {**self._rule, "outlier_columns": columns, "outlier_threshold": threshold}
-        if self._packed is not None:
+        self._cached = None
+        if self.frozen:
             self._keep(self._packed.with_llm_int8(threshold, outlier_columns=columns))
 
     def _training_forward(self, x):
         codes, absmax, _ = _int8.vectorwise_quant(self.weight.detach())
         return _int8.linear(x, self.weight, codes, absmax, self.bias, self.threshold, False,
-                            self._rule.get("outlier_columns"), None, self.batch_invariant)
+                            self._rule.get("outlier_columns"), None, self.batch_invariant,
+                            self.weight_gradient == "exact")
 
 
-class QatLinear(torch.nn.Linear):
+class QatLinear(EightBitModule, torch.nn.Linear):
     """A linear layer whose weight and activations are int8 (or fp8) with learned scales.
 
     Quantisation-aware training by learned step sizes (LSQ, Esser et al., arXiv 1902.08153):
@@ -179,6 +189,7 @@ class QatLinear(torch.nn.Linear):
     def __init__(self, in_features: int, out_features: int, bias: bool = True,
                  code: torch.dtype = torch.int8, device: Any = None,
                  dtype: torch.dtype | None = None) -> None:
+        check_float("QatLinear", "dtype", dtype)
         super().__init__(in_features, out_features, bias, device, dtype)
         if code not in QMAX:
             raise ValueError(f"QatLinear: code must be one of {tuple(QMAX)}; got {code}")
@@ -195,6 +206,8 @@ class QatLinear(torch.nn.Linear):
         self.scales_set.fill_(True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        check_float("QatLinear", "x.dtype", x.dtype)
+        x = autocast(x)
         rows = x.reshape(-1, self.in_features)
         if not self.scales_set:
             self._set_scales(rows)
@@ -205,7 +218,7 @@ class QatLinear(torch.nn.Linear):
         return y.reshape(*x.shape[:-1], self.out_features)
 
 
-class GroupedLinear(torch.nn.Module):
+class GroupedLinear(EightBitModule):
     """One linear layer for each of G groups of rows (mixture of experts), in fp8 or int8.
 
     forward(x [M, in_features], offs [G]): offs are the cumulative ends of the groups' rows (int32 or
@@ -217,6 +230,7 @@ class GroupedLinear(torch.nn.Module):
                  scheme: str = "fp8-dynamic", device: Any = None,
                  dtype: torch.dtype | None = None) -> None:
         super().__init__()
+        check_float("GroupedLinear", "dtype", dtype)
         if scheme not in ("fp8-dynamic", "int8-dynamic"):
             raise ValueError("GroupedLinear: scheme must be fp8-dynamic or int8-dynamic; got "
                              f"{scheme!r}")
@@ -239,7 +253,8 @@ class GroupedLinear(torch.nn.Module):
             torch.nn.init.uniform_(self.bias, -bound, bound)
 
     def forward(self, x: torch.Tensor, offs: torch.Tensor) -> torch.Tensor:
-        return _GroupedProduct.apply(x, self.weight, self.bias, offs, SCHEMES[self.scheme].dtype)
+        check_float("GroupedLinear", "x.dtype", x.dtype)
+        return _GroupedProduct.apply(autocast(x), self.weight, self.bias, offs, SCHEMES[self.scheme].dtype)
 
     def extra_repr(self):
         return (f"groups={self.groups}, in_features={self.in_features}, "

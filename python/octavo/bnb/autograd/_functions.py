@@ -7,7 +7,8 @@ from ... import _octavo
 from ...torch import _int8
 from ...torch._library import refuse_second
 from ...torch._linear import linear as _packed_operator
-from .._state import GlobalOutlierPooler, MatmulLtState
+from ...torch._layer import check_float
+from .._state import Codes, GlobalOutlierPooler, MatmulLtState
 
 __all__ = ["GlobalOutlierPooler", "MatMul8bitFp", "MatMul8bitLt", "MatmulLtState", "matmul"]
 
@@ -36,48 +37,51 @@ def _first_order(operation, inputs, gradients):
 def _check(operation, A, B, state):
     if A.dim() < 1:
         raise ValueError(f"{operation}: A.shape must be [..., K]; got []")
+    check_float(operation, "A.dtype", A.dtype)
     if not (state.quantized and not state.has_fp16_weights) and (B.dim() != 2 or not B.dtype.is_floating_point):
         raise ValueError(f"{operation}: B must be a float weight [N, K], or state must hold its codes (CB, SCB); "
                          f"got {B.dtype} {list(B.shape)}")
     if state.outlier_weights not in ("int8", "original"):
         raise ValueError(f"{operation}: state.outlier_weights must be \"int8\" or \"original\"; got "
                          f"{state.outlier_weights!r}")
+    if state.weight_gradient not in ("int8", "exact"):
+        raise ValueError(f"{operation}: state.weight_gradient must be \"int8\" or \"exact\"; got "
+                         f"{state.weight_gradient!r}")
     if state.outlier_weights == "original" and not state.has_fp16_weights:
         raise ValueError(f"{operation}: state.outlier_weights must be \"int8\" without has_fp16_weights (the original "
                          "weight is not kept); got \"original\"")
 
 
 def _prepared(operation, A, B, state):
-    """The state, a new one where there is none, with codes of B that fit A."""
+    """The state, a new one where there is none, and its codes, which are B's and fit A."""
     state = state or MatmulLtState()
     _check(operation, A, B, state)
-    state.quantize(B)
-    if A.shape[-1] != state.in_features:
-        raise ValueError(f"{operation}: A.shape must be [..., K = {state.in_features}] (B is [N, K]); got "
-                         f"{list(A.shape)}")
-    return state
+    codes = state.codes_of(B)
+    k = codes.row_major.shape[1] if codes.packed is None else codes.packed.k
+    if A.shape[-1] != k:
+        raise ValueError(f"{operation}: A.shape must be [..., K = {k}] (B is [N, K]); got {list(A.shape)}")
+    return state, codes
 
 
-def _multiply(A, B, bias, out, state):
-    """y, and the outlier columns (None without a threshold). The state's codes are those of B."""
+def _multiply(A, B, codes: Codes, bias, out, state):
+    """y, and the outlier columns (None without a threshold)."""
     pool = state.pool()
     columns = None if state.threshold <= 0.0 and state.outlier_columns is None and pool is None else []
-    pooled = None if pool is None else pool.get_current_outlier_idx(state.in_features)
+    pooled = None if pool is None else pool.get_current_outlier_idx(A.shape[-1])
     original = B.detach() if state.outlier_weights == "original" else None
-    if state.has_fp16_weights and state.is_training:
+    if codes.packed is None:
         fixed = _united(state.outlier_columns, pooled)
-        y = _octavo.int8_linear(A, state.CB, state.SCB, bias, state.threshold,
+        y = _octavo.int8_linear(A, *codes.rows(), bias, state.threshold,
                                 whole_columns=state.whole_columns, outlier_columns=fixed,
                                 outlier_weight=original, batch_invariant=state.batch_invariant,
                                 out=out, columns=columns)
     else:
-        y = _octavo.linear(A, state.packed(), bias, batch_invariant=state.batch_invariant, out=out,
+        y = _octavo.linear(A, codes.packed, bias, batch_invariant=state.batch_invariant, out=out,
                            outlier_columns=pooled, columns=columns,
                            outlier_weight=None if original is None else original.T)
     if pool is not None:
-        pool.add_outliers(columns, state.in_features)
-    state.idx = None if columns is None else torch.tensor(columns, dtype=torch.int64)
-    return y
+        pool.add_outliers(columns, A.shape[-1])
+    return y, None if columns is None else torch.tensor(columns, dtype=torch.int64)
 
 
 def _united(first, second):
@@ -91,36 +95,40 @@ class MatMul8bitLt(torch.autograd.Function):
 
     A [..., K] bfloat16, float16 or float32, quantised from its own type; B [N, K], whose codes the
     state keeps; y [..., N] of A's type. grad_A = (grad * SCB/127) CB from the codes as they are;
-    grad_B is an int8 product of codes by column plus the outlier columns in float, in B's type.
+    grad_B is an int8 product of codes by column plus the outlier columns in float, or with
+    state.weight_gradient "exact" grad^T A with float32 sums; in B's type.
     """
 
     @staticmethod
     def forward(ctx, A, B, out=None, bias=None, state=None):
-        state = _prepared("MatMul8bitLt", A, B, state)
-        y = _multiply(A, B, bias, out, state)
+        state, codes = _prepared("MatMul8bitLt", A, B, state)
+        y, ctx.columns = _multiply(A, B, codes, bias, out, state)
+        state.idx = ctx.columns
         if out is not None:
             ctx.mark_dirty(out)
         _, needs_b, _, needs_bias, _ = ctx.needs_input_grad
-        # Only the gradient of B has A's values in it.
-        ctx.save_for_backward(A if needs_b else None, bias if needs_bias else None)
+        # Only the gradient of B has A's values in it, and none the bias's: a layer that was made in inference
+        # mode can stand among others that train.
+        ctx.save_for_backward(A if needs_b else None)
+        ctx.bias = (bias.shape, bias.dtype) if needs_bias else None
         ctx.shape_a, ctx.dtype_a, ctx.dtype_b = A.shape, A.dtype, getattr(B, "dtype", None)
-        ctx.threshold, ctx.columns = state.threshold, state.idx
-        rows = needs_b or (state.has_fp16_weights and state.is_training)
-        ctx.codes = (state.CB, state.SCB) if rows else None
-        ctx.packed = None if rows else state.packed()
+        ctx.threshold, ctx.exact = state.threshold, state.weight_gradient == "exact"
+        ctx.codes = codes.rows() if needs_b or codes.packed is None else None
+        ctx.packed = codes.packed
         return y
 
     @staticmethod
     def backward(ctx, grad):
-        A, bias = ctx.saved_tensors
+        A, = ctx.saved_tensors
         needs_a, needs_b, _, needs_bias, _ = ctx.needs_input_grad
+        bias = _like(ctx.bias)
         if A is None:
             A = grad.new_empty((), dtype=ctx.dtype_a).expand(ctx.shape_a)
         if ctx.codes is None:
             d = _octavo.linear_vjp(grad, [needs_a, needs_bias], A, ctx.packed, bias)
         else:
-            d = _octavo.int8_linear_vjp(grad, [needs_a, needs_b, needs_bias], A, *ctx.codes, bias, ctx.threshold,
-                                        outlier_columns=ctx.columns, weight_dtype=ctx.dtype_b)
+            d = _int8.linear_vjp(grad, [needs_a, needs_b, needs_bias], A, *ctx.codes, bias, ctx.threshold,
+                                 ctx.columns, ctx.dtype_b, ctx.exact)
         d = iter(_first_order("MatMul8bitLt", (grad, A), tuple(d)))
         grad_A = next(d) if needs_a else None
         grad_B = next(d) if needs_b else None
@@ -136,10 +144,11 @@ class MatMul8bitFp(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, A, B, out=None, bias=None, state=None):
-        state = _prepared("MatMul8bitFp", A, B, state)
-        ctx.state_codes = state.CB, state.SCB
+        state, codes = _prepared("MatMul8bitFp", A, B, state)
+        ctx.state_codes = codes.rows()
         W = _dequantized(*ctx.state_codes, A.dtype)
-        ctx.save_for_backward(A, bias)
+        ctx.save_for_backward(A)
+        ctx.bias = None if bias is None else (bias.shape, bias.dtype)
         ctx.dtype_b = getattr(B, "dtype", None)
         y = torch.nn.functional.linear(A, W, None if bias is None else bias.to(A.dtype))
         if out is None:
@@ -149,14 +158,20 @@ class MatMul8bitFp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        A, bias = ctx.saved_tensors
+        A, = ctx.saved_tensors
         needs_a, needs_b, _, needs_bias, _ = ctx.needs_input_grad
+        bias = _like(ctx.bias)
         rows = grad.reshape(-1, grad.shape[-1])
         grad_A = grad.to(A.dtype) @ _dequantized(*ctx.state_codes, A.dtype) if needs_a else None
         grad_B = (rows.T @ A.reshape(-1, A.shape[-1]).to(grad.dtype)).to(ctx.dtype_b) if needs_b else None
         grad_bias = rows.sum(0, dtype=bias.dtype).reshape(bias.shape) if needs_bias else None
         grad_A, grad_B, grad_bias = _first_order("MatMul8bitFp", (grad, A), (grad_A, grad_B, grad_bias))
         return grad_A, grad_B, None, grad_bias, None
+
+
+def _like(form):
+    """Something of the bias's shape and type: gradients ask for no more."""
+    return None if form is None else torch.empty(form[0], dtype=form[1])
 
 
 def _dequantized(codes, absmax, dtype):
@@ -204,4 +219,4 @@ def _traced(A, B, out, bias, state):
         weight = B
     original = B.detach() if state.outlier_weights == "original" else None
     return _int8.linear(A, weight, codes, absmax, bias, state.threshold, state.whole_columns,
-                        state.outlier_columns, original, state.batch_invariant)
+                        state.outlier_columns, original, state.batch_invariant, state.weight_gradient == "exact")

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""bitsandbytes.utils, which is not here: importing it says so."""
+
+from ._absent import refuse_import
+
+refuse_import("utils")
