@@ -424,8 +424,9 @@ std::vector<ErrorRow> line_errors() {
   };
   const std::string known =
       "words must be among scale, scale_dtype, bias, azp, alpha, beta, scale_result, groups, "
-      "split, batch, prepacked, quantise, static, threshold, outliers, outlier_columns, layout, "
-      "seed; got 'scales=a:b'";
+      "split, batch, prepacked, quantise, static, threshold, outliers, outlier_columns, "
+      "subnormals, "
+      "layout, seed; got 'scales=a:b'";
   return {
       row("LineTooShort",
           "words must be an operation, A:B:out types, options and MxNxK; got 2 words",
