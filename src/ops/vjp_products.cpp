@@ -20,6 +20,7 @@
 #include "ops/reduce.hpp"
 #include "ops/run.hpp"
 #include "ops/vjp.hpp"
+#include "ops/vjp_zero_points.hpp"
 
 namespace octavo {
 namespace {
@@ -109,17 +110,6 @@ Places place_scales(const VjpProduct& p, bool dequantized) noexcept {
   return places;
 }
 
-// Is a - azp an integer of magnitude 256 at most for every code, exact in bfloat16?
-bool near_zero_points(const Operand& x) noexcept {
-  const std::int64_t low = x.data.dtype == DType::int8 ? -128 : 0;
-  for (std::int64_t i = 0; x.azp.defined() && i < x.azp.shape[0]; ++i) {
-    const std::int64_t azp = load_int(x.azp, i, 0);
-    if (std::max(std::abs(low - azp), std::abs(low + 255 - azp)) > 256) return false;
-    if (x.azp.strides[0] == 0) return true;
-  }
-  return true;
-}
-
 // One product on its way, with the tensors that were made for it.
 struct Running {
   Member member;
@@ -141,38 +131,62 @@ bool neighbours_along_rows(const TensorView& v) noexcept {
   return v.strides[1] == 1 || v.shape[1] <= 1;
 }
 
+// Does no scale of x vary both with its zero points and along K? What zero points add is then the
+// same for every k but for a scale of the product's columns.
+bool separable(const Operand& x) noexcept {
+  return std::none_of(x.scale.begin(), x.scale.end(),
+                      [](const ScaleView& s) { return along_rows(s) && along_columns(s); });
+}
+
 // The type of what is multiplied: bfloat16 where the other operand is no wider. A scale's gradient
 // is a sum over the product, whose terms cancel: a rounded grad would be all that is left of it.
 DType working_type(const VjpCall& call, const VjpProduct& p) noexcept {
   const DType x = p.x.data.dtype;
   const bool wide = call.float32 || p.sums.present() || x == DType::float32 || x == DType::float16;
-  return wide || !near_zero_points(p.x) ? DType::float32 : DType::bfloat16;
+  return wide || (!near_zero_points(p.x) && !separable(p.x)) ? DType::float32 : DType::bfloat16;
+}
+
+// The columns of grad and the rows of x that zero points far outside the codes add.
+std::int64_t pieces_of(const FarZeroPoints& far) noexcept {
+  return far.present() ? kRestPieces : 0;
 }
 
 Status make_grad(const VjpCall& call, const VjpProduct& p, const ScaleList<5>& scales, DType type,
-                 Running& r) {
+                 const FarZeroPoints& far, Running& r) {
   const TensorView& g = p.grad;
   r.member.a = Operand(g);
   // The driver widens rows exactly, wherever they are neighbours; a right operand may lie anyhow.
   const bool rows = neighbours_along_rows(g) || (r.turned && g.strides[0] == 1);
-  if (scales.count == 0 && rows && (g.dtype == type || type == DType::float32)) return {};
-  OCTAVO_TRY_ASSIGN(r.grad, make_plane(call, r.turned, type, g.shape[0], g.shape[1]));
-  call.on->rescale({g, {}, scales.scales, r.grad}, call.context);
+  const bool typed = g.dtype == type || type == DType::float32;
+  if (!far.present() && scales.count == 0 && rows && typed) return {};
+  const std::int64_t sums = g.shape[1];
+  const std::int64_t all = sums + pieces_of(far);
+  OCTAVO_TRY_ASSIGN(r.grad, make_plane(call, r.turned, type, g.shape[0], all));
+  const TensorView scaled = r.grad.view().slice(1, 0, sums);
+  call.on->rescale({g, {}, scales.scales, scaled}, call.context);
+  if (far.present()) {
+    OCTAVO_TRY(sum_rest(call, scaled, far.rest, r.grad.view().slice(1, sums, all)));
+  }
   r.member.a = Operand(r.grad);
   return {};
 }
 
 Status make_x(const VjpCall& call, const VjpProduct& p, const ScaleList<2>& scales, DType type,
-              Running& r) {
+              const FarZeroPoints& far, Running& r) {
   const TensorView& x = p.x.data;
   r.member.b = Operand(x);
   // uint8 is no right operand, and no type of 8 bits a left one beside bfloat16.
   const bool fits = r.turned ? is_wide(x.dtype) && neighbours_along_rows(x.transposed())
                              : x.dtype != DType::uint8;
   if (fits && !p.x.azp.defined() && scales.count == 0) return {};
-  OCTAVO_TRY_ASSIGN(r.x, r.turned ? make_plane(call, true, type, x.shape[0], x.shape[1])
-                                  : empty_like(call.operation, x, type));
-  call.on->rescale({x, p.x.azp, {scales.scales[0], scales.scales[1]}, r.x}, call.context);
+  const bool columns = r.turned || std::abs(x.strides[0]) < std::abs(x.strides[1]);
+  const std::int64_t sums = x.shape[0];
+  const std::int64_t all = sums + pieces_of(far);
+  OCTAVO_TRY_ASSIGN(r.x, make_plane(call, columns, type, all, x.shape[1]));
+  const TensorView azp = far.present() ? far.near.view() : p.x.azp;
+  call.on->rescale({x, azp, {scales.scales[0], scales.scales[1]}, r.x.view().slice(0, 0, sums)},
+                   call.context);
+  fill_ones(r.x.view().slice(0, sums, all));
   r.member.b = Operand(r.x);
   return {};
 }
@@ -195,8 +209,12 @@ Status prepare(const VjpCall& call, const VjpProduct& p, Running& r) {
   const DType type = working_type(call, p);
   // An output of neighbouring columns is the transposed product: x^T @ grad^T.
   r.turned = p.out.defined() && p.out.strides[0] == 1 && !neighbours_along_rows(p.out);
-  OCTAVO_TRY(make_grad(call, p, places.into_grad, type, r));
-  OCTAVO_TRY(make_x(call, p, places.into_x, type, r));
+  FarZeroPoints far;
+  if (type == DType::bfloat16 && !near_zero_points(p.x)) {
+    OCTAVO_TRY_ASSIGN(far, split_zero_points(call.operation, p.x));
+  }
+  OCTAVO_TRY(make_grad(call, p, places.into_grad, type, far, r));
+  OCTAVO_TRY(make_x(call, p, places.into_x, type, far, r));
   OCTAVO_TRY(make_result(call, p, places.afterwards.count > 0, r));
   Member& m = r.member;
   m.a.scale = places.rows.scales;
