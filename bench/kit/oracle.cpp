@@ -46,6 +46,15 @@ Indices spread(std::int64_t count, std::int64_t limit) {
   return indices;
 }
 
+// A's by row; B's by column, or one for each cell of its scale.
+double zero_point(const Operand& o, bool rows, std::int64_t i, std::int64_t j) {
+  const TensorView& v = o.azp;
+  if (!v.defined()) return 0.0;
+  if (rows) return load(v, i * v.strides[0]);
+  if (v.shape[0] == 1) return load(v, 0, j);
+  return load(v, i / o.scale[0].rows, j / o.scale[0].cols);
+}
+
 // Elements along K, dequantised: of rows of A, or of columns of B.
 template <class T>
 std::vector<T> dequantised(const Operand& o, const Indices& lines, bool rows, double divisor) {
@@ -55,12 +64,11 @@ std::vector<T> dequantised(const Operand& o, const Indices& lines, bool rows, do
   const auto fill = [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t at = begin; at < end; ++at) {
       const std::int64_t line = lines[static_cast<std::size_t>(at)];
-      const double azp = rows && o.azp.defined() ? load(o.azp, line * o.azp.strides[0]) : 0.0;
       for (std::int64_t x = 0; x < k; ++x) {
         const std::int64_t i = rows ? line : x;
         const std::int64_t j = rows ? x : line;
-        values[static_cast<std::size_t>(at * k + x)] =
-            static_cast<T>((load(o.data, i, j) - azp) * scale_of(o, i, j) / divisor);
+        values[static_cast<std::size_t>(at * k + x)] = static_cast<T>(
+            (load(o.data, i, j) - zero_point(o, rows, i, j)) * scale_of(o, i, j) / divisor);
       }
     }
   };

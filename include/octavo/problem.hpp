@@ -44,7 +44,8 @@ struct OCTAVO_API Operand {
   TensorView data;  ///< A [M,K] or B [K,N]; 3-D in tensor-form groups
   std::array<ScaleView, 2>
       scale;       ///< applied one after the other; the second is NVIDIA's tensor scale
-  TensorView azp;  ///< A only: zero points, one element or [M, 1]
+  TensorView azp;  ///< zero points. A: one element or [M, 1]. B: one element, [N], [1, N], or one
+                   ///< for each cell of its scale, inside the range of the codes
   const PackedWeight* packed = nullptr;  ///< B only: codes live here, `data` is undefined
   const ActivationQuant* quantise =
       nullptr;  ///< A only: `data` is float, codes are made on the way

@@ -149,6 +149,7 @@ struct PackedWeightData {
   Tensor codes;                    ///< in that layout, bytes
   std::array<Tensor, 2> scales;    ///< own copies that `scale` looks at
   std::array<ScaleView, 2> scale;  ///< of B [K, N]
+  Tensor azp;                      ///< zero points of B, as Operand has them
   std::optional<ActivationQuant> activation;
 };
 

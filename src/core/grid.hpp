@@ -23,6 +23,10 @@ inline bool varies_along_k(const Operand& operand, Side side) noexcept {
   return varies_along_k(operand.scale[0], side) || varies_along_k(operand.scale[1], side);
 }
 
+/// The zero point of element (k, n) of a right operand, 0 where it has none. They are [1, N], or
+/// one for each cell of its first scale.
+std::int64_t weight_azp_at(const Operand& b, std::int64_t k, std::int64_t n) noexcept;
+
 /// The end of the cell of the common refinement of all K-varying scales that contains k.
 std::int64_t next_boundary(const Member& member, std::int64_t k, std::int64_t inner) noexcept;
 

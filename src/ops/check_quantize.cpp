@@ -198,10 +198,8 @@ Status check_columns(const char* operation, const std::string& argument, const T
 
 Status check_zero_points(const Site& site, const Operand& b) {
   if (!b.azp.defined()) return {};
-  return fail(Code::unsupported,
-              "{}.azp must be undefined (zero points belong to {}; quantise {} without azp); got "
-              "{}",
-              site(Arg::b), site.bare(Arg::a), site.bare(Arg::b), shape_string(b.azp));
+  return fail(Code::unsupported, "{}.azp must be undefined in a grouped tensor form; got {}",
+              site(Arg::b), shape_string(b.azp));
 }
 
 }  // namespace octavo

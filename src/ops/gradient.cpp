@@ -20,6 +20,7 @@ Result<Operand> plain_weight(const char* operation, const Operand& b, std::vecto
   Operand plain(codes.transposed());
   content.layout->unpack(content, plain.data, context);
   plain.scale = content.scale;
+  plain.azp = content.azp.view();
   owned.push_back(codes);
   return plain;
 }

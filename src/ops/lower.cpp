@@ -55,7 +55,6 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
   const std::array<std::int64_t, 2> shape{e.m, e.n};
   OCTAVO_TRY(check_padded(site, Arg::out, shape));
 
-  OCTAVO_TRY(check_zero_points(site, p.b));
   const bool quantised = p.a.quantise != nullptr;
   if (quantised) {
     OCTAVO_TRY(check_prologue(site, p.a, e.m, e.k, o.matmul.batch_invariant));
@@ -73,6 +72,12 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
 
   OCTAVO_TRY(resolve_scales(site, p.a, o.scale_a, {.side = Side::a, .rows = e.m, .cols = e.k}));
   OCTAVO_TRY(resolve_scales(site, p.b, o.scale_b, {.side = Side::b, .rows = e.k, .cols = e.n}));
+  const TensorView weight_azp = b.packed != nullptr ? b.packed->content()->azp.view() : p.b.azp;
+  OCTAVO_TRY_ASSIGN(p.b.azp, resolve_weight_azp(site, weight_azp, p.b, b_dtype, e.n));
+  if (quantised && p.a.quantise->vectorwise && p.b.azp.defined()) {
+    return fail(Code::unsupported, "{}.azp must be undefined for LLM.int8; got {}", site(Arg::b),
+                shape_string(p.b.azp));
+  }
   if (quantised && p.a.quantise->vectorwise && varies_along_k(p.b, Side::b)) {
     return fail(Code::unsupported,
                 "{}.granularity must be per_channel() or per_tensor() for LLM.int8; got one that "

@@ -39,12 +39,6 @@ Result<Operand> checked(const Site& site, const Operand& weight, const Scale& sc
                 "{}.dtype must be int8, a float8 type, float32, bfloat16 or float16; got {}",
                 site(Arg::b), name(v.dtype));
   }
-  if (weight.azp.defined()) {
-    return fail(Code::unsupported,
-                "{}.azp must be undefined (zero points belong to activations); "
-                "got {}",
-                site(Arg::b), shape_string(weight.azp));
-  }
   for (const ScaleView& carried : weight.scale) {
     if (carried.row0 == 0 && carried.col0 == 0) continue;
     return fail(Code::unsupported,
@@ -54,6 +48,8 @@ Result<Operand> checked(const Site& site, const Operand& weight, const Scale& sc
   Operand resolved = weight;
   OCTAVO_TRY(resolve_scales(site, resolved, scale,
                             {.side = Side::b, .rows = v.shape[0], .cols = v.shape[1]}));
+  OCTAVO_TRY_ASSIGN(resolved.azp,
+                    resolve_weight_azp(site, weight.azp, resolved, v.dtype, v.shape[1]));
   return resolved;
 }
 
@@ -97,6 +93,7 @@ Result<std::shared_ptr<PackedWeightData>> outlined(const Site& site, const Opera
     columns = copy(columns, DType::int64);  // nobody changes these
   }
   content->scale = resolved.scale;
+  if (resolved.azp.defined()) content->azp = copy(weight.azp, DType::int32);
   return content;
 }
 
@@ -164,6 +161,7 @@ Quantized unpack(const PackedWeight& weight, const ExecContext& context) {
     const ScaleView& scale = content->scale[0];
     q.grid = {scale.rows, scale.cols};
     q.scale = content->scales[0];
+    q.azp = content->azp;
     if (scale.kind == ScaleView::Kind::number) {
       q.scale = Tensor::empty(DType::float32, {1, 1});
       *q.scale.data_as<float>() = scale.number;

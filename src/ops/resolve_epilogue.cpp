@@ -2,6 +2,7 @@
 // Factors, bias and zero points.
 #include <algorithm>
 
+#include "core/element.hpp"
 #include "core/error.hpp"
 #include "ops/rules.hpp"
 
@@ -92,6 +93,42 @@ Result<TensorView> resolve_bias(const Site& site, const TensorView& bias, const 
               "{}.shape must be [{}], [1, {}], {}[{}, {}] or one element; got {}", site(Arg::bias),
               e.n, e.n, e.g < 0 ? fmt::format("[{}, 1], ", rows) : "", rows, e.n,
               shape_string(bias));
+}
+
+Result<TensorView> resolve_weight_azp(const Site& site, const TensorView& azp, const Operand& b,
+                                      DType dtype, std::int64_t n) {
+  if (!azp.defined()) return TensorView{};
+  OCTAVO_TRY(check_tensor(site, Arg::b, azp));
+  if (!is_integer8(dtype) || !(is_integer8(azp.dtype) || azp.dtype == DType::int32)) {
+    return fail(Code::invalid_argument,
+                "{}.azp must be int32, int8 or uint8 beside int8 or uint8 codes; got {} beside {}",
+                site(Arg::b), name(azp.dtype), name(dtype));
+  }
+  const TensorView& cells = b.scale[0].data;
+  TensorView view = azp;
+  if (azp.numel() == 1 || row_like(azp, n)) {
+    view.rank = 2;
+    view.shape = {1, n};
+    view.strides = {0, azp.numel() == 1 ? 0 : vector_step(azp)};
+  } else if (azp.rank != 2 || cells.rank != 2 || azp.shape[0] != cells.shape[0] ||
+             azp.shape[1] != cells.shape[1] || b.scale[0].row0 != 0 || b.scale[0].col0 != 0) {
+    return fail(Code::invalid_argument,
+                "{}.azp.shape must be one element, [{}], [1, {}] or that of the scale; got {}",
+                site(Arg::b), n, n, shape_string(azp));
+  }
+  const std::int64_t low = dtype == DType::int8 ? -128 : 0;
+  for (std::int64_t i = 0; i < view.shape[0]; ++i) {
+    for (std::int64_t j = 0; j < view.shape[1]; ++j) {
+      const std::int64_t value = load_int(view, i, j);
+      if (value >= low && value <= low + 255) continue;
+      return fail(
+          Code::invalid_argument,
+          "{}.azp[{}, {}] must be in the range of the codes, [{}, {}] (quantise with widen); "
+          "got {}",
+          site(Arg::b), i, j, low, low + 255, value);
+    }
+  }
+  return view;
 }
 
 Result<TensorView> resolve_azp(const Site& site, const TensorView& azp, const Operand& a,

@@ -177,6 +177,7 @@ Status check_no_overlap(const Site& site, const Member& p) {
       {p.b.scale[0].data, Arg::scale_b},
       {p.b.scale[1].data, Arg::scale_b},
       {p.a.azp, Arg::azp},
+      {p.b.azp, Arg::b},
       {e.bias, Arg::bias},
       {e.scale_result.data, Arg::scale_result},
       {e.alpha.data, Arg::alpha},

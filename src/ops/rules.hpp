@@ -76,7 +76,12 @@ Status check_prologue(const Site& site, const Operand& a, std::int64_t m, std::i
 Status check_columns(const char* operation, const std::string& argument, const TensorView& columns,
                      std::int64_t k, const std::string& of);
 
-/// Zero points belong to A: B has none, and a quantised A brings its own.
+/// Zero points of a weight [K, N] with its scales: one element, [N] or [1, N], which become [1, N],
+/// or one for each cell of the first scale; inside the range of its codes.
+Result<TensorView> resolve_weight_azp(const Site& site, const TensorView& azp, const Operand& b,
+                                      DType dtype, std::int64_t n);
+
+/// The weights of tensor forms have no zero points.
 Status check_zero_points(const Site& site, const Operand& b);
 
 /// A number or tensor with one element, or with `n` (-1: only one is allowed).

@@ -247,6 +247,11 @@ Status add_members(const Site& site, const MatmulWanted& wanted, const GradientO
     m.out_dtype = entry.forward.out_dtype;
     m.a = m.forward.a;
     m.b = m.forward.b;
+    if (m.b.azp.defined() && m.b.azp.shape[0] > 1) {
+      return fail(Code::unsupported,
+                  "{}.azp must not vary along K where gradients are wanted; got {}", site(Arg::b),
+                  shape_string(m.b.azp));
+    }
     m.grad = part.out;
     m.c = part.epilogue.c;
     if (wanted.a) m.grad_a = part.a.data;

@@ -60,7 +60,12 @@ struct Plain {
     return scale(p.b.scale[0], x, j, nudge) * scale(p.b.scale[1], x, j, nudge);
   }
   double a(std::int64_t i, std::int64_t x) const { return shifted(i, x) * sa(i, x); }
-  double b(std::int64_t x, std::int64_t j) const { return value(p.b.data, x, j, nudge) * sb(x, j); }
+  double b(std::int64_t x, std::int64_t j) const {
+    return (value(p.b.data, x, j, nudge) - b_azp(j)) * sb(x, j);
+  }
+  double b_azp(std::int64_t j) const {
+    return p.b.azp.defined() ? value(p.b.azp, 0, j, nudge) : 0.0;
+  }
   double alpha() const { return factor(p.epilogue.alpha, 0, nudge); }
   double beta() const { return factor(p.epilogue.beta, 0, nudge); }
   double result(std::int64_t j) const { return factor(p.epilogue.scale_result, j, nudge); }
@@ -193,7 +198,7 @@ class MemberGradients {
         for (std::int64_t i = 0; i < x_.m; ++i) p.add(g(i, j) * x_.a(i, k));
         p.times(x_.alpha());
         Sum s = p;
-        s.times(value(b.data, k, j, {}) * scale(b.scale[1], k, j, {}));
+        s.times((value(b.data, k, j, {}) - x_.b_azp(j)) * scale(b.scale[1], k, j, {}));
         add(all_.scale_b, address(b.scale[0], k, j), s.value, s.magnitude, n, false);
         if (!options_.dequantized) p.times(x_.sb(k, j));
         const void* element = b.data.at(k * b.data.strides[0] + j * b.data.strides[1]);

@@ -145,6 +145,29 @@ TEST(ScaledMmGradients, SubtractZeroPoints) {
   }
 }
 
+TEST(ScaledMmGradients, SubtractZeroPointsOfTheWeight) {
+  constexpr std::int64_t m = 12, n = 10, k = 33;
+  const Tensor grad = gaussians(bfloat16, {m, n}, 3);
+  const Tensor sa = uniforms(float32, {m, 1}, 4);
+  const Tensor sb = uniforms(float32, {1, n}, 5);
+  for (const DType b_type : {int8, uint8}) {
+    for (const DType a_type : {int8, uint8, bfloat16, float32}) {
+      const Tensor azp =
+          integers(int32, {1, n}, 6, b_type == int8 ? -128 : 0, b_type == int8 ? 127 : 255);
+      const Tensor one = integers(int32, {1}, 7, 3, 100);
+      for (const TensorView& zero_points : {azp.view(), one.view()}) {
+        Operand b(operand(b_type, {k, n}, 2));
+        const Tensor codes = operand(b_type, {k, n}, 2);
+        b.data = codes;
+        b.azp = zero_points;
+        check_scaled_mm("zero points of b", grad, operand(a_type, {m, k}, 1), b,
+                        {.scale_a = {sa, per_token()}, .scale_b = {sb, per_channel()}});
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
 TEST(ScaledMmGradients, ReachEveryArgumentOfTheEpilogue) {
   constexpr std::int64_t m = 7, n = 11, k = 20;
   const Tensor a = operand(float8_e4m3fn, {m, k}, 1);

@@ -47,6 +47,14 @@ std::vector<ErrorRow> gradient_errors() {
        "say "
        "trans_b = true)",
        [=] { (void)scaled_mm_vjp(g, a, a, {}, {.a = true}); }},
+      {"GradientsOfGroupedZeroPoints", Code::unsupported,
+       "scaled_mm_vjp: b.azp must not vary along K where gradients are wanted; got [3, 4]",
+       [=] {
+         Operand weight(ones(int8, {3, 4}));
+         weight.azp = ones(int32, {3, 4});
+         (void)scaled_mm_vjp(g, a, weight, {.scale_b = {ones(float32, {3, 4}), group(1)}},
+                             {.a = true});
+       }},
       {"GradOfGroups", kInvalid,
        "grouped_mm_vjp: grad.shape must be that of the result, [2, 2, 4]; got [2, 4]",
        [=] { (void)grouped_mm_vjp(g, a3, b3, GroupedOptions{}, {.a = true}); }},

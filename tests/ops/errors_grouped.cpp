@@ -48,6 +48,13 @@ std::vector<ErrorRow> grouped_errors() {
       {"ScaleListLength", kInvalid,
        "grouped_mm: scales_a.size must equal inputs.size = 1; got 2 (lists are not broadcast)",
        [=] { list(a2, b2, {.biases = {}, .scales_a = std::vector<Scale>(2)}); }},
+      {"ZeroPointsOfGroupedWeights", Code::unsupported,
+       "grouped_mm: b.azp must be undefined in a grouped tensor form; got [4]",
+       [=] {
+         Operand weight(b3);
+         weight.azp = ones(int32, {4});
+         tensor_form(a3, weight, {});
+       }},
       {"TooManyGroups", Code::unsupported,
        "grouped_mm: groups must be at most 16777216; got 16777217",
        [=] {

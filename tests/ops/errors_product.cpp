@@ -165,13 +165,41 @@ std::vector<ErrorRow> product_errors() {
        "scaled_mm: azp.shape must be one element, [2] or [2, 1] (one per tensor or per token); got "
        "[3]",
        [=] { mm(a, b, {.azp = ones(int32, {3})}); }},
-      {"AzpOfB", Code::unsupported,
-       "scaled_mm: b.azp must be undefined (zero points belong to a; quantise b without azp); got "
-       "[1, 4]",
+      {"AzpOfFloatWeights", kInvalid,
+       "scaled_mm: b.azp must be int32, int8 or uint8 beside int8 or uint8 codes; got int32 beside "
+       "float32",
        [=] {
-         const Quantized q = quantize(ones(float32, {3, 4}),
-                                      {.granularity = per_channel(), .side = Side::b, .azp = true});
-         mm(a, q);
+         Operand weight(w);
+         weight.azp = ones(int32, {4});
+         mm(x, weight);
+       }},
+      {"AzpOfBShape", kInvalid,
+       "scaled_mm: b.azp.shape must be one element, [4], [1, 4] or that of the scale; got [3]",
+       [=] {
+         Operand weight(b);
+         weight.azp = ones(int32, {3});
+         mm(a, weight);
+       }},
+      {"AzpOfBFar", kInvalid,
+       "scaled_mm: b.azp[0, 0] must be in the range of the codes, [-128, 127] (quantise with "
+       "widen); "
+       "got 200",
+       [=] {
+         static const std::int32_t far[] = {200};
+         Operand weight(b);
+         weight.azp = view(far, {1});
+         mm(a, weight);
+       }},
+      {"AzpOfBUnderLlmInt8", Code::unsupported,
+       "scaled_mm: b.azp must be undefined for LLM.int8; got [1, 4]",
+       [=] {
+         ActivationQuant rule;
+         rule.vectorwise = true;
+         Operand left(x);
+         left.quantise = &rule;
+         Operand weight(b);
+         weight.azp = ones(int32, {4});
+         mm(left, weight);
        }},
       {"UnknownBackend", kInvalid,
        "scaled_mm: backend must be one of " + names_of_backends() + "; got 'fastest'",

@@ -185,8 +185,6 @@ std::vector<ErrorRow> weight_errors() {
   Operand two_levels(w);
   two_levels.scale[0] = {ScaleView::Kind::tensor, 1.0F, ones(float32, {1, 4}), kWholeExtent, 1};
   two_levels.scale[1] = {ScaleView::Kind::number, 2.0F, {}};
-  Operand with_azp(w);
-  with_azp.azp = ones(int32, {1});
   return {
       {"PackAPackedWeight", kInvalid, "pack: weight must be a tensor; got a packed weight",
        [=] { (void)pack(packed); }},
@@ -197,9 +195,6 @@ std::vector<ErrorRow> weight_errors() {
        [=] {
          (void)pack(ones(uint8, {3, 4}));
        }},
-      {"PackZeroPoints", Code::unsupported,
-       "pack: weight.azp must be undefined (zero points belong to activations); got [1]",
-       [=] { (void)pack(with_azp); }},
       {"PackShiftedScales", Code::unsupported,
        "pack: weight.scale must begin at the weight's first element; got [0, 2]",
        [=] { (void)pack(shifted); }},

@@ -89,6 +89,7 @@ const char* find_path(const Member& p, const MatmulOptions& options, const DotMa
   const DType a = product_dtype(p.a);
   const DType b = weight_dtype(p.b);
   const bool integers = is_integer8(a) && is_integer8(b);
+  if (p.b.azp.defined()) return "the weight has zero points";
   path = {};
   const char* why =
       integers ? integer_path(p, machine, a, path) : float_path(p, options, machine, a, b, path);

@@ -33,7 +33,8 @@ constexpr std::int64_t kBlockFloats = std::int64_t{1}
                                       << 24;  // A panels: 64 MB at most, if K allows
 constexpr double kSerialWork = 1 << 17;    // products below which threads cost more than they save
 constexpr std::int64_t kExactDepth = 512;  // 512 * 255 * 128 < 2^24: exact in float32
-constexpr std::int64_t kUnsignedDepth = 256;  // 256 * 255 * 255 < 2^24: the same of uint8 by uint8
+constexpr std::int64_t kUnsignedDepth =
+    256;  // 256 * 255 * 255 < 2^24: of uint8 by what reaches 255
 constexpr std::int64_t kNarrowDepth = 32768;  // 32768 * 255 * 255 < 2^31: exact in int32
 
 std::int64_t round_up(std::int64_t value, std::int64_t step) noexcept {
@@ -70,8 +71,8 @@ Shape shape_of(const Member& p, const ExecContext& context) noexcept {
   s.k = p.a.data.shape[1];
   s.n = column_extent(p.b);
   s.integer = is_integer8(p.a.data.dtype) && is_integer8(weight_dtype(p.b));
-  const bool both_unsigned = p.a.data.dtype == DType::uint8 && weight_dtype(p.b) == DType::uint8;
-  s.exact_depth = both_unsigned ? kUnsignedDepth : kExactDepth;
+  const bool wide_b = weight_dtype(p.b) == DType::uint8 || p.b.azp.defined();
+  s.exact_depth = p.a.data.dtype == DType::uint8 && wide_b ? kUnsignedDepth : kExactDepth;
   s.varying = varies_along_k(p.a, Side::a) || varies_along_k(p.b, Side::b);
   const std::int64_t fitting = kBlockFloats / std::max<std::int64_t>(s.k, 1) / s.panel_rows;
   const std::int64_t most = kMaxBlockRows / s.panel_rows;  // whole panels, whatever the kernel
@@ -149,6 +150,7 @@ class Unit {
       const std::int64_t depth = std::min(kDepth, k1 - k);
       if (s_.integer && in_float + depth > s_.exact_depth) in_float = drain(in_float, in_narrow);
       load_column_panels(*s_.kernel, p_.b, k, k + depth, n0_, panels_, w_.panels, w_.row);
+      subtract_weight_azp(p_.b, k, k + depth, n0_, panels_, w_.panels);
       multiply_panels(k, depth);
       in_float += depth;
       if (p_.a.azp.defined()) add_column_sums(depth);

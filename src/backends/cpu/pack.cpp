@@ -8,6 +8,7 @@
 
 #include "backends/cpu/rows.hpp"
 #include "core/element.hpp"
+#include "core/grid.hpp"
 #include "core/parallel.hpp"
 
 namespace octavo::cpu {
@@ -152,6 +153,19 @@ void load_column_panels(const Kernels& kernel, const Operand& b, std::int64_t k0
       std::fill(scratch, scratch + depth, 0.0F);
     }
     for (std::int64_t k = 0; k < depth; ++k) column[k * kPanelCols] = scratch[k];
+  }
+}
+
+void subtract_weight_azp(const Operand& b, std::int64_t k0, std::int64_t k1, std::int64_t n0,
+                         std::int64_t panels, float* out) noexcept {
+  if (!b.azp.defined()) return;
+  const std::int64_t depth = k1 - k0;
+  const std::int64_t count = std::min(panels * kPanelCols, column_extent(b) - n0);
+  for (std::int64_t j = 0; j < count; ++j) {
+    float* column = out + j / kPanelCols * depth * kPanelCols + j % kPanelCols;
+    for (std::int64_t k = 0; k < depth; ++k) {
+      column[k * kPanelCols] -= static_cast<float>(weight_azp_at(b, k0 + k, n0 + j));
+    }
   }
 }
 

@@ -23,6 +23,9 @@ void load_row_panel(const Kernels& kernel, const TensorView& a, std::int64_t row
 /// columns past the end are zero. `scratch` holds max(k1 - k0, 16 * panels) floats.
 void load_column_panels(const Kernels& kernel, const Operand& b, std::int64_t k0, std::int64_t k1,
                         std::int64_t n0, std::int64_t panels, float* out, float* scratch) noexcept;
+/// Takes a weight's zero points from what was loaded so: integers of magnitude 255 at most remain.
+void subtract_weight_azp(const Operand& b, std::int64_t k0, std::int64_t k1, std::int64_t n0,
+                         std::int64_t panels, float* out) noexcept;
 
 /// Row k of columns [n0, n0 + count) of B.
 void load_weight_row(const Operand& b, std::int64_t k, std::int64_t n0, std::int64_t count,

@@ -20,13 +20,13 @@ bool integer_product(const Member& p) noexcept {
   return is_integer8(p.a.data.dtype) && is_integer8(p.b.data.dtype);
 }
 
-// sum over [k0, k1) of (A - azp) * B, exactly.
+// sum over [k0, k1) of (A - azp) * (B - azp), exactly.
 std::int64_t exact_sum(const Member& p, std::int64_t m, std::int64_t n, std::int64_t k0,
                        std::int64_t k1) noexcept {
   const std::int64_t azp = p.a.azp.defined() ? load_int(p.a.azp, m, 0) : 0;
   std::int64_t acc = 0;
   for (std::int64_t k = k0; k < k1; ++k) {
-    acc += (load_int(p.a.data, m, k) - azp) * load_int(p.b.data, k, n);
+    acc += (load_int(p.a.data, m, k) - azp) * (load_int(p.b.data, k, n) - weight_azp_at(p.b, k, n));
   }
   return acc;
 }
@@ -37,7 +37,8 @@ float part(const Member& p, std::int64_t m, std::int64_t n, std::int64_t k0,
   if (integer_product(p)) return static_cast<float>(exact_sum(p, m, n, k0, k1));
   float acc = 0.0F;
   for (std::int64_t k = k0; k < k1; ++k) {
-    acc += load_float(p.a.data, m, k) * load_float(p.b.data, k, n);
+    const auto azp = static_cast<float>(weight_azp_at(p.b, k, n));
+    acc += load_float(p.a.data, m, k) * (load_float(p.b.data, k, n) - azp);
   }
   return acc;
 }
