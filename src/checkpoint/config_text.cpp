@@ -4,6 +4,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 
 #include "checkpoint/sentence.hpp"
@@ -41,6 +42,13 @@ constexpr std::array<SchemeConfig, 4> kSchemeConfigs{{
      R"("llm_int8_has_fp16_weight":false,"llm_int8_enable_fp32_cpu_offload":false})"},
 }};
 
+const SchemeConfig& row_of(const char* operation, Scheme scheme) {
+  const auto row = std::ranges::find(kSchemeConfigs, scheme, &SchemeConfig::scheme);
+  if (row != kSchemeConfigs.end()) return *row;
+  refuse(Code::invalid_argument, "{}: scheme must be one of the four; got {}", operation,
+         static_cast<int>(scheme));
+}
+
 // The threshold is a float with a fraction, as transformers' configuration demands.
 std::string outlier_fields(const char* operation, const OutlierConfig& outliers) {
   std::string fields = ",\"llm_int8_threshold\":" + json_number(outliers.threshold);
@@ -56,24 +64,22 @@ std::string outlier_fields(const char* operation, const OutlierConfig& outliers)
 
 }  // namespace
 
+std::string scheme_config(Scheme scheme) { return row_of("scheme_config", scheme).json; }
+
 std::string config_text(const char* operation, Scheme scheme,
                         const std::vector<std::string>& ignored, const OutlierConfig& outliers) {
-  for (const SchemeConfig& row : kSchemeConfigs) {
-    if (row.scheme != scheme) continue;
-    std::string config(row.json);
-    config.pop_back();  // the object's end
-    config += fmt::format(",\"{}\":[", row.ignore_field);
-    for (const std::string& layer : ignored) {
-      config += json_string(operation, layer);
-      config += ',';
-    }
-    if (!ignored.empty()) config.pop_back();
-    config += ']';
-    if (scheme == Scheme::llm_int8) config += outlier_fields(operation, outliers);
-    return config + '}';
+  const SchemeConfig& row = row_of(operation, scheme);
+  std::string config(row.json);
+  config.pop_back();  // the object's end
+  config += fmt::format(",\"{}\":[", row.ignore_field);
+  for (const std::string& layer : ignored) {
+    config += json_string(operation, layer);
+    config += ',';
   }
-  refuse(Code::invalid_argument, "{}: scheme must be one of the four; got {}", operation,
-         static_cast<int>(scheme));
+  if (!ignored.empty()) config.pop_back();
+  config += ']';
+  if (scheme == Scheme::llm_int8) config += outlier_fields(operation, outliers);
+  return config + '}';
 }
 
 }  // namespace octavo::checkpoint

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "checkpoint/config_text.hpp"
+#include "checkpoint/declaration.hpp"
 #include "checkpoint/file.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/layer_filter.hpp"
@@ -13,6 +14,7 @@
 #include "checkpoint/outlier_columns.hpp"
 #include "checkpoint/quantization_config.hpp"
 #include "checkpoint/recipe.hpp"
+#include "checkpoint/safetensors_writer.hpp"
 #include "checkpoint/sentence.hpp"
 
 namespace octavo {
@@ -47,7 +49,9 @@ class FileQuantizer {
     std::map<std::string, std::string> metadata = in_.metadata();
     metadata[kConfigKey] = config_text("quantize_file", options_.scheme, kept_, outliers_);
     report_.file_bytes_before = in_.file_bytes();
-    write_safetensors(out, std::move(tensors_), metadata);
+    report_.warnings =
+        declaration_warnings("quantize_file", out, options_.scheme, metadata[kConfigKey]);
+    write_file(out, std::move(tensors_), metadata, options_.temporary);
     report_.file_bytes_after = file_bytes(out.c_str());  // the file is in place: nothing may fail
     return std::move(report_);
   }
