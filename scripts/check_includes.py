@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("include", "src", "tools", "bench", "examples", "tests", "python")
 SUFFIXES = {".c", ".h", ".hpp", ".cpp", ".cu", ".cuh", ".inc"}
 
-SYSTEM = ("unistd.h", "fcntl.h", "pthread.h", "spawn.h", "sys/*.h", "asm/hwcap.h")
+SYSTEM = ("unistd.h", "dirent.h", "fcntl.h", "pthread.h", "spawn.h", "sys/*.h", "asm/hwcap.h")
 C_STANDARD = {"stddef.h", "stdint.h", "stdio.h", "stdlib.h", "string.h"}
 CPU = ("cpuid.h", "*mmintrin.h", "immintrin.h", "arm_neon.h")
 CUDA = ("cuda*", "cub/*", "cute/*", "cutlass/*", "cublas*", "nv/*", "mma.h")
@@ -68,6 +68,7 @@ LAYERS = (
     Layer("tests of the C ABI", "tests/capi/",
           ("octavo/*", "./*", "capi/*", "gtest/*", "support/*")),
     Layer("tests of the command line", "tests/cli/", (*EDGE, "gtest/*", "peers/peer.hpp")),
+    Layer("a fuzz target", "tests/fuzz/", ("octavo/*", "checkpoint/*", "sys/mman.h", "unistd.h")),
     Layer("a test", "tests/*/",
           (*EDGE, *CPU, "gtest/*", "rapidcheck*", "kit/*", "support/*", "{own}/*",
            "ops/helpers.hpp", "capi/sample.hpp")),

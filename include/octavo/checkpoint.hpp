@@ -88,7 +88,9 @@ struct TensorToWrite {
 };
 
 /// Writes a safetensors file atomically: a temporary file beside the target, fsync, rename. On any
-/// failure the target is untouched and the temporary file is gone. Throws Error (io).
+/// failure the target is untouched and the temporary file is gone; one of a process that was killed
+/// is removed by the next that writes into the folder. A replaced file's owner, group and
+/// permissions are kept. Throws Error (invalid_argument; io).
 OCTAVO_API void write_safetensors(const std::string& path, std::vector<TensorToWrite> tensors,
                                   const std::map<std::string, std::string>& metadata = {});
 
@@ -103,9 +105,12 @@ struct LayerToWrite {
 /// and read again without a bit changed. The configuration goes to metadata "quantization_config".
 /// Throws Error (invalid_argument: no layers, layers of several schemes, LLM.int8 thresholds that
 /// differ, what the scheme's files cannot say, such as static scales; io).
-OCTAVO_API void write_checkpoint(const std::string& path, std::span<const LayerToWrite> layers,
-                                 std::vector<TensorToWrite> others = {},
-                                 const std::map<std::string, std::string>& metadata = {});
+///
+/// Returns warnings, as QuantizeReport's.
+OCTAVO_API std::vector<std::string> write_checkpoint(
+    const std::string& path, std::span<const LayerToWrite> layers,
+    std::vector<TensorToWrite> others = {},
+    const std::map<std::string, std::string>& metadata = {});
 
 /// How a checkpoint is quantised.
 enum class Scheme : std::uint8_t {
@@ -143,6 +148,9 @@ struct QuantizeReport {
   std::vector<LayerReport> layers;
   std::int64_t file_bytes_before = 0, file_bytes_after = 0;
   std::int64_t tensors_copied = 0;
+  /// Sentences about what other programs will not understand: a config.json in the file's folder
+  /// that does not declare its quantisation, with what to add to it.
+  std::vector<std::string> warnings{};
 };
 
 struct QuantizeFileOptions {
@@ -159,6 +167,9 @@ struct QuantizeFileOptions {
   bool whole_columns = false;
   /// Called after each tensor with (done, total) bytes of input.
   std::function<void(std::int64_t, std::int64_t)> progress{};
+  /// Called with the path of the temporary file before it is there, and with "" once it is gone or
+  /// in place: what a program's signal handlers have to remove. Must not throw.
+  std::function<void(const std::string&)> temporary{};
 };
 
 /// Quantises every linear layer's weight (2-D floating "*.weight" that is no embedding, norm or

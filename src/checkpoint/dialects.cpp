@@ -337,7 +337,8 @@ Weight read_plain(const Checkpoint& file, const TensorEntry& entry) {
   return weight;
 }
 
-Weight read_layer(const Checkpoint& file, const Header& header, const std::string& prefix) {
+Weight read_layer(const Checkpoint& file, const Checkpoint::Impl& impl, const std::string& prefix) {
+  const Header& header = impl.header;
   const std::string name = prefix + ".weight";
   const TensorEntry* entry = header.find(name);
   const DType dtype = entry == nullptr ? DType::undefined : dtype_of_name(entry->dtype);
@@ -351,7 +352,7 @@ Weight read_layer(const Checkpoint& file, const Header& header, const std::strin
   for (const Dialect& dialect : kDialects) {
     if (!scales[0].ends_with(fmt::format(".{}", dialect.scale)) || !dialect.codes(dtype)) continue;
     return dialect.read(
-        {file, prefix, layer_config(file, prefix), read_matrix(file, *entry), scales[0]});
+        {file, prefix, impl.config().layer(prefix), read_matrix(file, *entry), scales[0]});
   }
   refuse(Code::corrupt_data,
          "Checkpoint::weight: tensor {}.dtype must be an 8-bit type that goes with {}; got {}",
@@ -362,7 +363,7 @@ Weight read_layer(const Checkpoint& file, const Header& header, const std::strin
 
 Weight Checkpoint::weight(std::string_view prefix) const {
   return checkpoint_edge("Checkpoint::weight",
-                         [&] { return read_layer(*this, impl_->header, std::string(prefix)); });
+                         [&] { return read_layer(*this, *impl_, std::string(prefix)); });
 }
 
 std::vector<std::string> Checkpoint::quantized_layers() const {

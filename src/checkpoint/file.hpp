@@ -2,10 +2,14 @@
 // Files: one that is read exactly as asked, and one that appears whole or not at all.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace octavo::checkpoint {
 
@@ -50,15 +54,27 @@ class InputFile {
 /// The size of a file, 0 where there is none. Allocates nothing.
 std::int64_t file_bytes(const char* path) noexcept;
 
+/// Throws Error (invalid_argument) for a path that is empty or holds a NUL byte, behind which the
+/// operating system would not read on.
+void check_path(const char* operation, std::string_view path);
+
+/// Told the path of a temporary file before it is there, and "" once it is gone or in place: what
+/// has to be removed if the process ends in between. Must not throw.
+using TemporaryListener = std::function<void(const std::string& path)>;
+
 /// A file written beside its target and moved over it in one step. Until `commit` returns the
-/// target is untouched; without it the temporary file is removed.
+/// target is untouched; without it the temporary file is removed. A replaced file's owner, group
+/// and permissions are kept.
+///
+/// A temporary file is locked (flock) as long as its writer lives, whoever ends it. Those of dead
+/// writers, which nobody locks, are removed from the target's folder by the next one.
 ///
 /// A symbolic link as target stays a link: the file that it points to is replaced.
 class AtomicFile {
  public:
   /// Reserves `bytes` of disk, so that a full disk is noticed before any work is done.
-  /// Throws Error (io).
-  AtomicFile(const std::string& target, std::int64_t bytes);
+  /// Throws Error (invalid_argument: path; io).
+  AtomicFile(const std::string& target, std::int64_t bytes, TemporaryListener listener = {});
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
   ~AtomicFile();
@@ -68,9 +84,13 @@ class AtomicFile {
 
  private:
   [[noreturn]] void refuse_io(const char* step, int error) const;
+  void create(bool replaces);
+  void keep_identity(const struct stat& old);
+  void forget() noexcept;
 
-  std::string target_;  ///< links resolved
-  std::string temporary_;
+  TemporaryListener listener_;
+  std::string target_;     ///< links resolved
+  std::string temporary_;  ///< empty where none is there
   Descriptor fd_;
   Descriptor directory_;
 };

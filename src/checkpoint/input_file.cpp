@@ -29,7 +29,14 @@ Descriptor::~Descriptor() {
   if (valid()) ::close(fd_);
 }
 
+void check_path(const char* operation, std::string_view path) {
+  if (!path.empty() && path.find('\0') == std::string_view::npos) return;
+  refuse(Code::invalid_argument, "{}: path must name a file, without NUL bytes; got {}", operation,
+         in_quotes(path));
+}
+
 InputFile::InputFile(std::string path) : path_(std::move(path)) {
+  check_path("open_checkpoint", path_);
   // O_NONBLOCK: opening a FIFO without a writer must not wait.
   fd_ = Descriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd_.valid()) {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// A small JSON document whose destruction cannot fail: nlohmann's own tree allocates while it is
-// destroyed, which would end the program where memory is short.
+// A small JSON document from an untrusted text: memory linear in the text, and a destruction that
+// cannot fail (nlohmann's own tree allocates while it is destroyed, which would end the program
+// where memory is short).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <map>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,54 +14,117 @@
 namespace octavo::checkpoint {
 
 class JsonTree;
+class JsonItems;
 
-/// A value of a document; a null value also stands for one that is not there.
+/// A value of a document, which has to outlive it; a null value also stands for one that is not
+/// there.
 class JsonValue {
  public:
-  JsonValue(const JsonTree& tree, std::string path) : tree_(&tree), path_(std::move(path)) {}
+  static constexpr std::uint32_t kAbsent = std::numeric_limits<std::uint32_t>::max();
+  JsonValue(const JsonTree& tree, std::uint32_t node) noexcept : tree_(&tree), node_(node) {}
 
-  bool is_null() const;
-  bool is_array() const;
-  bool is_object() const;
-  bool is_text() const;
-  bool is_number() const;
-  bool is_integer() const;       ///< a number without a fraction that fits into 64 bits
-  bool is(bool value) const;     ///< that boolean
-  std::string text() const;      ///< a string's content, empty for all others
-  double number() const;         ///< 0 for all but numbers
-  std::int64_t integer() const;  ///< 0 for all but integers
+  bool is_null() const noexcept;
+  bool is_array() const noexcept;
+  bool is_object() const noexcept;
+  bool is_text() const noexcept;
+  bool is_number() const noexcept;
+  bool is_integer() const noexcept;        ///< a number without a fraction that fits into 64 bits
+  bool is(bool value) const noexcept;      ///< that boolean
+  std::string_view text() const noexcept;  ///< a string's content, empty for all others
+  double number() const noexcept;          ///< 0 for all but numbers
+  std::int64_t integer() const noexcept;   ///< 0 for all but integers
   /// The value as a sentence shows it; the inside of arrays and objects is left out.
-  std::string spelled() const;
+  std::string_view spelled() const noexcept;
 
-  JsonValue operator[](std::string_view key) const;
-  std::vector<JsonValue> items() const;  ///< of an array or object, in order
+  /// The value under that key of an object, by a search through all of its keys.
+  JsonValue operator[](std::string_view key) const noexcept;
+  std::string_view key() const noexcept;  ///< under which an object holds this value
+  JsonItems items() const noexcept;       ///< of an array or object, in order
 
  private:
+  friend class JsonItems;
   const JsonTree* tree_;
-  std::string path_;
+  std::uint32_t node_;
 };
 
 /// A parsed document.
 class JsonTree {
  public:
   enum class Kind : std::uint8_t { null, boolean, number, integer, text, array, object };
-  struct Entry {
-    Kind kind = Kind::null;
-    std::string text;  ///< of a string; of others as spelled in the document
-    double number = 0;
-    std::int64_t integer = 0;
-    std::vector<std::string> keys;  ///< of an array (its indices) or object, in order
+  struct Limits {
+    std::size_t bytes;      ///< of the text
+    std::size_t levels;     ///< of arrays and objects inside each other
+    std::size_t values;     ///< in all
+    std::size_t key_bytes;  ///< of a key
   };
-  enum class Problem : std::uint8_t { none, malformed, too_deep };
+  enum class Problem : std::uint8_t {
+    none,
+    malformed,
+    too_long,
+    too_deep,
+    too_many,
+    long_key,
+    twin_keys  ///< an object has a key twice
+  };
 
-  /// Parses a text; values may nest `deepest` levels.
-  Problem parse(const std::string& text, int deepest);
-  JsonValue root() const { return {*this, std::string()}; }
-  const Entry* find(const std::string& path) const;
+  /// Parses a text. Memory: at most 4 x 24 bytes for each value and 4 for each byte of the text.
+  Problem parse(const std::string& text, const Limits& limits);
+  JsonValue root() const noexcept { return {*this, 0}; }
 
  private:
   friend class JsonTreeReader;
-  std::map<std::string, Entry> entries_;  ///< by path, the keys joined by a control character
+  friend class JsonValue;
+  friend class JsonItems;
+
+  /// A stretch of `characters_`.
+  struct Stretch {
+    std::uint32_t begin = 0, size = 0;
+  };
+  /// A value; those inside it follow it, so that `end` is also its next neighbour.
+  struct Node {
+    Stretch key;
+    Stretch text;  ///< of a string; of others as spelled in the document
+    std::uint32_t end = 0;
+    Kind kind = Kind::null;
+  };
+
+  std::string_view at(Stretch stretch) const noexcept {
+    return std::string_view(characters_).substr(stretch.begin, stretch.size);
+  }
+  const Node* find(std::uint32_t node) const noexcept {
+    return node < nodes_.size() ? &nodes_[node] : nullptr;
+  }
+
+  std::vector<Node> nodes_;
+  std::string characters_;
+};
+
+/// The values of an array or object, for a range-based loop.
+class JsonItems {
+ public:
+  class Iterator {
+   public:
+    Iterator(const JsonTree& tree, std::uint32_t node) noexcept : tree_(&tree), node_(node) {}
+    JsonValue operator*() const noexcept { return {*tree_, node_}; }
+    Iterator& operator++() noexcept {
+      node_ = tree_->nodes_[node_].end;
+      return *this;
+    }
+    bool operator==(const Iterator& other) const noexcept { return node_ == other.node_; }
+
+   private:
+    friend class JsonItems;
+    const JsonTree* tree_;
+    std::uint32_t node_;
+  };
+
+  JsonItems(const JsonTree& tree, std::uint32_t begin, std::uint32_t end) noexcept
+      : begin_(tree, begin), end_(tree, end) {}
+  Iterator begin() const noexcept { return begin_; }
+  Iterator end() const noexcept { return end_; }
+
+ private:
+  Iterator begin_, end_;
 };
 
 }  // namespace octavo::checkpoint

@@ -8,6 +8,8 @@
 #include <array>
 #include <cctype>
 #include <cstdint>
+#include <memory>
+#include <utility>
 
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/sentence.hpp"
@@ -63,35 +65,55 @@ std::optional<std::string_view> layer_of(std::string_view tensor) noexcept {
   return tensor.substr(0, tensor.size() - kWeightSuffix.size());
 }
 
-/// RE2 runs in linear time and bounded memory: the expressions come from untrusted files.
-struct NamePatterns::Expressions {
-  std::vector<std::unique_ptr<RE2>> all;
+/// RE2 runs in linear time and bounded memory.
+struct NamePatterns::Expression {
+  std::unique_ptr<RE2> compiled;
+  std::size_t index;  ///< in the list
 };
 
-NamePatterns::NamePatterns(const char* operation, const std::vector<std::string>& patterns)
-    : expressions_(std::make_unique<Expressions>()) {
-  for (const std::string& pattern : patterns) {
+NamePatterns::NamePatterns(const char* operation, Code code,
+                           const std::vector<std::string>& patterns) {
+  RE2::Options options(RE2::Quiet);
+  options.set_max_mem(kExpressionMemory);
+  for (std::size_t i = 0; i < patterns.size(); ++i) {
+    const std::string& pattern = patterns[i];
     if (!pattern.starts_with(kRegexPrefix)) {
-      exact_.push_back(pattern);
+      exact_.emplace(pattern, i);  // the first of equal names stays
       continue;
     }
-    auto compiled = std::make_unique<RE2>(pattern.substr(kRegexPrefix.size()), RE2::Quiet);
-    if (!compiled->ok()) {
-      refuse(Code::invalid_argument, "{}: pattern {} must be a regular expression; got {}",
-             operation, in_quotes(pattern), compiled->error());
+    const std::string_view expression = std::string_view(pattern).substr(kRegexPrefix.size());
+    if (expression.size() > kLongestExpression) {
+      refuse(code, "{}: pattern {} must have at most {} bytes behind 're:'; got {}", operation,
+             in_quotes(pattern), kLongestExpression, expression.size());
     }
-    expressions_->all.push_back(std::move(compiled));
+    if (expressions_.size() == kMostExpressions) {
+      refuse(code, "{}: patterns must hold at most {} regular expressions; got more", operation,
+             kMostExpressions);
+    }
+    auto compiled =
+        std::make_unique<RE2>(re2::StringPiece(expression.data(), expression.size()), options);
+    if (!compiled->ok()) {
+      refuse(code, "{}: pattern {} must be a regular expression; got {}", operation,
+             in_quotes(pattern), in_quotes(compiled->error()));
+    }
+    expressions_.push_back({std::move(compiled), i});
   }
 }
 
+NamePatterns::NamePatterns(NamePatterns&&) noexcept = default;
 NamePatterns::~NamePatterns() = default;
 
-bool NamePatterns::match(std::string_view name) const {
+std::optional<std::size_t> NamePatterns::first(std::string_view name) const {
+  std::optional<std::size_t> least;
+  if (const auto found = exact_.find(name); found != exact_.end()) least = found->second;
   const re2::StringPiece text(name.data(), name.size());
-  return std::ranges::find(exact_, name) != exact_.end() ||
-         std::ranges::any_of(expressions_->all, [&](const std::unique_ptr<RE2>& expression) {
-           return expression->Match(text, 0, text.size(), RE2::ANCHOR_START, nullptr, 0);
-         });
+  for (const Expression& expression : expressions_) {
+    if (least && expression.index > *least) break;
+    if (expression.compiled->Match(text, 0, text.size(), RE2::ANCHOR_START, nullptr, 0)) {
+      return expression.index;
+    }
+  }
+  return least;
 }
 
 Treatment treatment(const TensorEntry& entry, const NamePatterns& ignored) {

@@ -2,7 +2,10 @@
 // Which tensors of a file are weights of linear layers that are to be quantised.
 #pragma once
 
-#include <memory>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,20 +18,31 @@ namespace octavo::checkpoint {
 /// "x.y" of "x.y.weight"; nothing for any other name.
 std::optional<std::string_view> layer_of(std::string_view tensor) noexcept;
 
-/// The lists "ignore" of quantisation tools: exact names, or regular expressions "re:..." that have
-/// to match at the start, as Python's re.match does.
+/// The lists "ignore" and "targets" of quantisation tools: exact names, or regular expressions
+/// "re:..." that have to match at the start, as Python's re.match does.
+///
+/// Lists come from untrusted files. Expressions are compiled once; a match takes the logarithm of
+/// the number of exact names, and for each expression time linear in the name.
 class NamePatterns {
  public:
-  /// Throws Error (invalid_argument) for an expression that is none. `operation` begins the
-  /// sentence.
-  NamePatterns(const char* operation, const std::vector<std::string>& patterns);
+  static constexpr std::size_t kMostExpressions = 1000;
+  static constexpr std::size_t kLongestExpression = 1000;  ///< bytes
+  /// Of one expression, compiled and matching: 1000 of them stay below 256 MiB.
+  static constexpr std::int64_t kExpressionMemory = std::int64_t{1} << 18;
+
+  /// Throws Error (`code`) for an expression that is none, or more of them or longer ones than the
+  /// limits above. `operation` begins the sentence.
+  NamePatterns(const char* operation, Code code, const std::vector<std::string>& patterns);
+  NamePatterns(NamePatterns&&) noexcept;
   ~NamePatterns();
-  bool match(std::string_view name) const;
+  /// The index of the first pattern of the list that matches.
+  std::optional<std::size_t> first(std::string_view name) const;
+  bool match(std::string_view name) const { return first(name).has_value(); }
 
  private:
-  struct Expressions;
-  std::vector<std::string> exact_;
-  std::unique_ptr<Expressions> expressions_;
+  struct Expression;
+  std::map<std::string, std::size_t, std::less<>> exact_;  ///< their indices in the list
+  std::vector<Expression> expressions_;
 };
 
 /// What quantising does with a tensor.

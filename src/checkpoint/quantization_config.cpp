@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading and writing quantisation configurations: a row per strategy and per scheme.
+// Reading quantisation configurations: a row per method and per strategy.
 #include "checkpoint/quantization_config.hpp"
 
-#include <fmt/ranges.h>
-
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <limits>
 
-#include "checkpoint/json_tree.hpp"
-#include "checkpoint/layer_filter.hpp"
 #include "checkpoint/sentence.hpp"
 
 namespace octavo::checkpoint {
@@ -17,26 +14,38 @@ namespace {
 
 using Json = JsonValue;
 
-// Octavo's own fields beside bitsandbytes' "llm_int8_threshold".
-constexpr const char* kWholeColumns = "llm_int8_whole_columns";
-constexpr const char* kOutlierColumns = "llm_int8_outlier_columns";
-
 [[noreturn]] void reject(std::string_view property, std::string_view rule, const Json& got) {
   refuse(Code::corrupt_data, "Checkpoint::weight: metadata '{}'.{} must {}; got {}", kConfigKey,
          property, rule, in_quotes(got.spelled()));
 }
 
-JsonTree parse(const std::string& text) {
-  static constexpr int kDeepest = 32;
-  JsonTree config;
-  const JsonTree::Problem problem = config.parse(text, kDeepest);
-  if (problem == JsonTree::Problem::too_deep) {
-    refuse(Code::corrupt_data, "Checkpoint::weight: metadata '{}' must nest at most {} levels",
-           kConfigKey, kDeepest);
+// What a text must do, by what is wrong with it.
+std::string rule_broken(JsonTree::Problem problem) {
+  constexpr JsonTree::Limits kMost = QuantizationConfig::kLimits;
+  switch (problem) {
+    case JsonTree::Problem::too_long:
+      return fmt::format("have at most {} bytes", kMost.bytes);
+    case JsonTree::Problem::too_deep:
+      return fmt::format("nest at most {} levels", kMost.levels);
+    case JsonTree::Problem::too_many:
+      return fmt::format("hold at most {} values", kMost.values);
+    case JsonTree::Problem::long_key:
+      return fmt::format("have keys of at most {} bytes", kMost.key_bytes);
+    case JsonTree::Problem::twin_keys:
+      return "have each key of an object once";
+    case JsonTree::Problem::none:
+    case JsonTree::Problem::malformed:
+      break;
   }
+  return "be a JSON object";
+}
+
+JsonTree parse(const std::string& text) {
+  JsonTree config;
+  const JsonTree::Problem problem = config.parse(text, QuantizationConfig::kLimits);
   if (problem == JsonTree::Problem::none && config.root().is_object()) return config;
-  refuse(Code::corrupt_data, "Checkpoint::weight: metadata '{}' must be a JSON object; got {}",
-         kConfigKey, in_quotes(text));
+  refuse(Code::corrupt_data, "Checkpoint::weight: metadata '{}' must {}; got {} bytes, {}",
+         kConfigKey, rule_broken(problem), text.size(), in_quotes(text));
 }
 
 std::int64_t positive(const Json& value, std::string_view property) {
@@ -47,16 +56,21 @@ std::int64_t positive(const Json& value, std::string_view property) {
 }
 
 ScaleGrid block_grid(const Json& value, std::string_view property) {
-  const std::vector<Json> sizes = value.items();
-  if (!value.is_array() || sizes.size() != 2) {
+  std::array<std::int64_t, 2> sizes{};
+  std::size_t count = 0;
+  for (const Json size : value.items()) {
+    if (count < sizes.size()) sizes[count] = positive(size, property);
+    ++count;
+  }
+  if (!value.is_array() || count != sizes.size()) {
     reject(property, "be two positive integers", value);
   }
-  return {positive(sizes[0], property), positive(sizes[1], property)};
+  return {sizes[0], sizes[1]};
 }
 
 // compressed-tensors' weight strategies.
 std::optional<ScaleGrid> weight_grid(const Json& weights) {
-  const std::string strategy = weights["strategy"].text();
+  const std::string_view strategy = weights["strategy"].text();
   if (strategy == "tensor") return ScaleGrid{};
   if (strategy == "channel") return ScaleGrid{1, kWholeExtent};
   if (strategy == "group") {
@@ -70,7 +84,7 @@ std::optional<ScaleGrid> weight_grid(const Json& weights) {
 
 std::optional<ActivationQuant> activation_rule(const Json& activations) {
   if (activations.is_null()) return std::nullopt;
-  const std::string type = activations["type"].text();
+  const std::string_view type = activations["type"].text();
   const Json bits = activations["num_bits"];
   if (bits.integer() != 8 || (type != "int" && type != "float")) {
     refuse(Code::unsupported,
@@ -80,7 +94,7 @@ std::optional<ActivationQuant> activation_rule(const Json& activations) {
            in_quotes(type));
   }
   const DType dtype = type == "int" ? DType::int8 : DType::float8_e4m3fn;
-  const std::string strategy = activations["strategy"].text();
+  const std::string_view strategy = activations["strategy"].text();
   ActivationQuant rule = per_token_rule(dtype);
   if (strategy == "tensor") rule.spec.granularity = per_tensor();
   if (strategy == "group") {
@@ -90,56 +104,84 @@ std::optional<ActivationQuant> activation_rule(const Json& activations) {
   return rule;
 }
 
+LayerConfig group_rule_of(const Json& group) {
+  LayerConfig result;
+  result.grid = weight_grid(group["weights"]);
+  const Json activations = group["input_activations"];
+  result.activation = activation_rule(activations);
+  if (!activations.is_null()) result.static_activations = activations["dynamic"].is(false);
+  return result;
+}
+
 // A target is a layer's name, "re:...", or the name of a class such as "Linear", which every layer
 // of a weights file may be.
-bool targets_layer(const Json& group, std::string_view layer) {
-  const Json targets = group["targets"];
-  if (!targets.is_array()) return true;
-  for (const Json& target : targets.items()) {
-    if (!target.is_text()) reject("config_groups.targets", "hold strings", target);
-    const std::string name = target.text();
-    const bool class_name = !name.empty() && std::isupper(static_cast<unsigned char>(name[0])) != 0;
-    if (class_name || NamePatterns("Checkpoint::weight", {name}).match(layer)) return true;
-  }
-  return false;
-}
-
-LayerConfig compressed_tensors(const Json& config, std::string_view layer) {
-  LayerConfig result;
-  for (const Json& group : config["config_groups"].items()) {
-    if (!targets_layer(group, layer)) continue;
-    result.grid = weight_grid(group["weights"]);
-    const Json activations = group["input_activations"];
-    result.activation = activation_rule(activations);
-    if (!activations.is_null()) result.static_activations = activations["dynamic"].is(false);
-    break;
-  }
-  return result;
-}
-
-LayerConfig fp8(const Json& config, std::string_view) {
-  LayerConfig result;
-  const std::string scheme = config["activation_scheme"].text();
-  if (!scheme.empty()) result.static_activations = scheme == "static";
-  const Json block = config["weight_block_size"];
-  if (!block.is_null()) result.grid = block_grid(block, "weight_block_size");
-  return result;
+bool is_class_name(std::string_view target) noexcept {
+  return !target.empty() && std::isupper(static_cast<unsigned char>(target[0])) != 0;
 }
 
 std::vector<std::int64_t> integers(const Json& list, std::string_view property) {
   if (!list.is_null() && !list.is_array()) reject(property, "be a list of integers", list);
   std::vector<std::int64_t> values;
-  for (const Json& item : list.items()) {
+  for (const Json item : list.items()) {
     if (!item.is_integer()) reject(property, "hold integers", item);
     values.push_back(item.integer());
   }
   return values;
 }
 
-LayerConfig bitsandbytes(const Json& config, std::string_view layer) {
-  LayerConfig result;
+}  // namespace
+
+struct QuantizationConfig::Method {
+  std::string_view name;
+  void (QuantizationConfig::*read)(JsonValue config);
+};
+
+QuantizationConfig::QuantizationConfig(const std::string& text) {
+  static constexpr std::array<Method, 3> kMethods{{
+      {"compressed-tensors", &QuantizationConfig::read_compressed_tensors},
+      {"fp8", &QuantizationConfig::read_fp8},
+      {"bitsandbytes", &QuantizationConfig::read_bitsandbytes},
+  }};
+  const JsonTree tree = parse(text);
+  const Json config = tree.root();
+  const auto method = std::ranges::find(kMethods, config["quant_method"].text(), &Method::name);
+  if (method != kMethods.end()) (this->*method->read)(config);
+}
+
+void QuantizationConfig::read_compressed_tensors(Json config) {
+  std::vector<std::string> names;
+  bool any = false;  // whether the last group takes every layer: none behind it is ever asked
+  for (const Json group : config["config_groups"].items()) {
+    if (any) break;
+    const Json targets = group["targets"];
+    any = !targets.is_array();
+    for (const Json target : targets.items()) {
+      if (!target.is_text()) reject("config_groups.targets", "hold strings", target);
+      any = any || is_class_name(target.text());
+      names.emplace_back(target.text());
+      group_of_target_.push_back(groups_.size());
+    }
+    Group& read = groups_.emplace_back();
+    try {
+      read.rule = group_rule_of(group);
+    } catch (const Error& error) {
+      read.refusal = error.status();
+    }
+  }
+  group_of_all_ = any ? groups_.size() - 1 : groups_.size();
+  targets_.emplace("Checkpoint::weight", Code::corrupt_data, names);
+}
+
+void QuantizationConfig::read_fp8(Json config) {
+  const std::string_view scheme = config["activation_scheme"].text();
+  if (!scheme.empty()) common_.static_activations = scheme == "static";
+  const Json block = config["weight_block_size"];
+  if (!block.is_null()) common_.grid = block_grid(block, "weight_block_size");
+}
+
+void QuantizationConfig::read_bitsandbytes(Json config) {
   const Json whole = config[kWholeColumns];
-  result.whole_columns = whole.is(true);
+  common_.whole_columns = whole.is(true);
   if (!whole.is_null() && !whole.is(true) && !whole.is(false)) {
     reject(kWholeColumns, "be true or false", whole);
   }
@@ -147,71 +189,32 @@ LayerConfig bitsandbytes(const Json& config, std::string_view layer) {
   if (!lists.is_null() && !lists.is_object()) {
     reject(kOutlierColumns, "be an object with a list for each layer", lists);
   }
-  result.outlier_columns =
-      integers(lists[layer], fmt::format("{}[{}]", kOutlierColumns, in_quotes(layer)));
+  for (const Json list : lists.items()) {
+    outlier_columns_.emplace(
+        list.key(), integers(list, fmt::format("{}[{}]", kOutlierColumns, in_quotes(list.key()))));
+  }
   const Json threshold = config["llm_int8_threshold"];
-  if (threshold.is_null()) return result;
+  if (threshold.is_null()) return;
   const double value = threshold.is_number() ? threshold.number() : -1.0;
   const bool good = value >= 0.0 && value <= std::numeric_limits<float>::max();
   if (!good) reject("llm_int8_threshold", "be a float32 number not below 0", threshold);
-  result.outlier_threshold = static_cast<float>(value);
+  common_.outlier_threshold = static_cast<float>(value);
+}
+
+LayerConfig QuantizationConfig::layer(std::string_view name) const {
+  std::size_t index = group_of_all_;
+  if (const auto target = targets_ ? targets_->first(name) : std::nullopt) {
+    index = std::min(index, group_of_target_[*target]);
+  }
+  if (index < groups_.size()) {
+    throw_if_failed(groups_[index].refusal);
+    return groups_[index].rule;
+  }
+  LayerConfig result = common_;
+  const auto columns = outlier_columns_.find(name);
+  if (columns != outlier_columns_.end()) result.outlier_columns = columns->second;
   return result;
 }
-
-struct Method {
-  std::string_view name;
-  LayerConfig (*read)(const Json& config, std::string_view layer);
-};
-constexpr std::array<Method, 3> kMethods{{
-    {"compressed-tensors", compressed_tensors},
-    {"fp8", fp8},
-    {"bitsandbytes", bitsandbytes},
-}};
-
-// The configuration that a scheme writes, but for the list of layers left alone and LLM.int8()'s
-// outliers.
-struct SchemeConfig {
-  Scheme scheme;
-  const char* ignore_field;
-  const char* json;
-};
-constexpr std::array<SchemeConfig, 4> kSchemeConfigs{{
-    {Scheme::int8_dynamic, "ignore",
-     R"({"quant_method":"compressed-tensors","format":"int-quantized",)"
-     R"("quantization_status":"compressed","config_groups":{"group_0":{"targets":["Linear"],)"
-     R"("weights":{"num_bits":8,"type":"int","strategy":"channel","symmetric":true,)"
-     R"("dynamic":false},)"
-     R"("input_activations":{"num_bits":8,"type":"int","strategy":"token","symmetric":true,)"
-     R"("dynamic":true},"output_activations":null}}})"},
-    {Scheme::fp8_dynamic, "ignore",
-     R"({"quant_method":"compressed-tensors","format":"float-quantized",)"
-     R"("quantization_status":"compressed","config_groups":{"group_0":{"targets":["Linear"],)"
-     R"("weights":{"num_bits":8,"type":"float","strategy":"channel","symmetric":true,)"
-     R"("dynamic":false},)"
-     R"("input_activations":{"num_bits":8,"type":"float","strategy":"token","symmetric":true,)"
-     R"("dynamic":true},"output_activations":null}}})"},
-    {Scheme::fp8_block, "modules_to_not_convert",
-     R"({"quant_method":"fp8","activation_scheme":"dynamic","weight_block_size":[128,128]})"},
-    {Scheme::llm_int8, "llm_int8_skip_modules",
-     R"({"quant_method":"bitsandbytes","load_in_8bit":true,"_load_in_8bit":true,)"
-     R"("load_in_4bit":false,"_load_in_4bit":false,)"
-     R"("llm_int8_has_fp16_weight":false,"llm_int8_enable_fp32_cpu_offload":false})"},
-}};
-
-// The threshold is a float with a fraction, as transformers' configuration demands.
-std::string outlier_fields(const char* operation, const OutlierConfig& outliers) {
-  std::string fields = ",\"llm_int8_threshold\":" + json_number(outliers.threshold);
-  if (outliers.whole_columns) fields += fmt::format(",\"{}\":true", kWholeColumns);
-  if (outliers.columns.empty()) return fields;
-  fields += fmt::format(",\"{}\":{{", kOutlierColumns);
-  for (const auto& [layer, columns] : outliers.columns) {
-    fields += fmt::format("{}:[{}],", json_string(operation, layer), fmt::join(columns, ","));
-  }
-  fields.back() = '}';
-  return fields;
-}
-
-}  // namespace
 
 ActivationQuant per_token_rule(DType dtype) {
   ActivationQuant rule;
@@ -233,44 +236,12 @@ ActivationQuant group_rule(DType dtype, std::int64_t length) {
   return rule;
 }
 
-LayerConfig layer_config(const Checkpoint& file, std::string_view layer) {
-  const auto text = file.metadata().find(kConfigKey);
-  if (text == file.metadata().end()) return {};
-  const JsonTree tree = parse(text->second);
-  const Json config = tree.root();
-  const std::string method = config["quant_method"].text();
-  for (const Method& row : kMethods) {
-    if (row.name == method) return row.read(config, layer);
-  }
-  return {};
-}
-
 bool same_rule(const ActivationQuant& a, const ActivationQuant& b) noexcept {
   return a.spec.dtype == b.spec.dtype && a.spec.granularity == b.spec.granularity &&
          a.spec.azp == b.spec.azp && a.spec.rounding == b.spec.rounding &&
          a.spec.scale_ub == b.spec.scale_ub && a.spec.min_scale == b.spec.min_scale &&
          a.vectorwise == b.vectorwise && a.outlier_threshold == b.outlier_threshold &&
          a.whole_columns == b.whole_columns && (a.static_scale > 0.0F) == (b.static_scale > 0.0F);
-}
-
-std::string config_text(const char* operation, Scheme scheme,
-                        const std::vector<std::string>& ignored, const OutlierConfig& outliers) {
-  for (const SchemeConfig& row : kSchemeConfigs) {
-    if (row.scheme != scheme) continue;
-    std::string config(row.json);
-    config.pop_back();  // the object's end
-    config += fmt::format(",\"{}\":[", row.ignore_field);
-    for (const std::string& layer : ignored) {
-      config += json_string(operation, layer);
-      config += ',';
-    }
-    if (!ignored.empty()) config.pop_back();
-    config += ']';
-    if (scheme == Scheme::llm_int8) config += outlier_fields(operation, outliers);
-    return config + '}';
-  }
-  refuse(Code::invalid_argument, "{}: scheme must be one of the four; got {}", operation,
-         static_cast<int>(scheme));
 }
 
 }  // namespace octavo::checkpoint

@@ -3,17 +3,24 @@
 // keeps it in the file it describes: metadata "quantization_config", with the same fields.
 #pragma once
 
+#include <cstddef>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "checkpoint/json_tree.hpp"
+#include "checkpoint/layer_filter.hpp"
 #include "octavo/checkpoint.hpp"
 
 namespace octavo::checkpoint {
 
 inline constexpr const char* kConfigKey = "quantization_config";
+// Octavo's own fields beside bitsandbytes' "llm_int8_threshold".
+inline constexpr const char* kWholeColumns = "llm_int8_whole_columns";
+inline constexpr const char* kOutlierColumns = "llm_int8_outlier_columns";
 
 /// What a configuration declares of one layer; everything that it leaves open is nullopt.
 struct LayerConfig {
@@ -27,23 +34,45 @@ struct LayerConfig {
   std::optional<bool> static_activations;
 };
 
-/// What the file's metadata declares of that layer. Throws Error (corrupt_data, unsupported).
-LayerConfig layer_config(const Checkpoint& file, std::string_view layer);
+/// What a configuration declares of every layer of a file, read once.
+///
+/// It comes from an untrusted file: reading it takes memory and time linear in its length (times a
+/// logarithm for keys), asking it of a layer the logarithm of that and NamePatterns::first.
+class QuantizationConfig {
+ public:
+  static constexpr JsonTree::Limits kLimits{
+      .bytes = std::size_t{64} << 20, .levels = 32, .values = 8'000'000, .key_bytes = 65536};
+
+  /// Nothing is declared.
+  QuantizationConfig() = default;
+  /// Parses metadata "quantization_config". Throws Error (corrupt_data).
+  explicit QuantizationConfig(const std::string& text);
+
+  /// What is declared of that layer. Throws Error (unsupported, corrupt_data): what is wrong in a
+  /// group of layers stops nobody who reads others.
+  LayerConfig layer(std::string_view name) const;
+
+ private:
+  struct Method;
+  /// What holds for a group of layers, or why it cannot be had.
+  struct Group {
+    LayerConfig rule;
+    Status refusal;
+  };
+  void read_compressed_tensors(JsonValue config);
+  void read_fp8(JsonValue config);
+  void read_bitsandbytes(JsonValue config);
+
+  LayerConfig common_;         ///< of layers in no group
+  std::vector<Group> groups_;  ///< in the configuration's order; the first that fits holds
+  std::optional<NamePatterns> targets_;
+  std::vector<std::size_t> group_of_target_;
+  std::size_t group_of_all_ = 0;  ///< the group that any layer fits; groups_.size(): none
+  std::map<std::string, std::vector<std::int64_t>, std::less<>> outlier_columns_;  ///< by layer
+};
 
 inline constexpr std::int64_t kBlock = 128;       ///< DeepSeek's block and group length
 inline constexpr float kOutlierThreshold = 6.0F;  ///< bitsandbytes' default
-
-/// What a configuration says of LLM.int8()'s outliers.
-struct OutlierConfig {
-  float threshold = kOutlierThreshold;
-  bool whole_columns = false;
-  std::map<std::string, std::vector<std::int64_t>> columns{};  ///< by layer
-};
-
-/// The configuration of a file quantised by that scheme; `ignored` names the layers left alone.
-/// `operation` begins the sentence for names that are not UTF-8.
-std::string config_text(const char* operation, Scheme scheme,
-                        const std::vector<std::string>& ignored, const OutlierConfig& outliers);
 
 /// Whether two rules quantise alike. May differ: the values of a static scale and zero point, which
 /// `fuse` merges, and lists of outlier columns.

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // quantize_file: reads one tensor, quantises it or not, writes it, and goes on.
 #include <cmath>
+#include <map>
 #include <memory>
 #include <utility>
 
+#include "checkpoint/config_text.hpp"
+#include "checkpoint/declaration.hpp"
 #include "checkpoint/file.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/layer_filter.hpp"
@@ -11,6 +14,7 @@
 #include "checkpoint/outlier_columns.hpp"
 #include "checkpoint/quantization_config.hpp"
 #include "checkpoint/recipe.hpp"
+#include "checkpoint/safetensors_writer.hpp"
 #include "checkpoint/sentence.hpp"
 
 namespace octavo {
@@ -26,7 +30,7 @@ class FileQuantizer {
       : in_(open_checkpoint(in)),
         recipe_(recipe_of("quantize_file", options.scheme)),
         options_(options),
-        ignore_("quantize_file", options.ignore) {
+        ignore_("quantize_file", Code::invalid_argument, options.ignore) {
     const std::vector<std::string> quantized = in_.quantized_layers();
     if (!quantized.empty()) {
       refuse(Code::invalid_argument,
@@ -45,7 +49,9 @@ class FileQuantizer {
     std::map<std::string, std::string> metadata = in_.metadata();
     metadata[kConfigKey] = config_text("quantize_file", options_.scheme, kept_, outliers_);
     report_.file_bytes_before = in_.file_bytes();
-    write_safetensors(out, std::move(tensors_), metadata);
+    report_.warnings =
+        declaration_warnings("quantize_file", out, options_.scheme, metadata[kConfigKey]);
+    write_file(out, std::move(tensors_), metadata, options_.temporary);
     report_.file_bytes_after = file_bytes(out.c_str());  // the file is in place: nothing may fail
     return std::move(report_);
   }
@@ -65,7 +71,7 @@ class FileQuantizer {
 
   void plan_layer(const TensorEntry& entry) {
     const std::string layer(*layer_of(entry.name));
-    quantized_.emplace_back(layer, entry.shape[1]);
+    quantized_.emplace(layer, entry.shape[1]);
     const auto scale = std::make_shared<Tensor>();
     tensors_.push_back({entry.name, recipe_.code_type, entry.shape, [this, &entry, layer, scale] {
                           const Tensor weight = in_.tensor(entry.name);
@@ -101,18 +107,18 @@ class FileQuantizer {
   }
 
   void check_list(const std::string& layer, const std::vector<std::int64_t>& columns) const {
-    std::vector<std::string> names;
-    for (const auto& [name, k] : quantized_) {
-      names.push_back(name);
-      if (name != layer) continue;
-      outlier_column_tensor(
-          Code::invalid_argument,
-          fmt::format("quantize_file: outlier_columns of layer {}", in_quotes(layer)), columns, k);
-      return;
+    const auto found = quantized_.find(layer);
+    if (found == quantized_.end()) {
+      std::vector<std::string> names;
+      for (const auto& row : quantized_) names.push_back(row.first);
+      refuse(Code::invalid_argument,
+             "quantize_file: outlier_columns must name layers that are quantised; got {}{}",
+             in_quotes(layer), nearest_name(names, layer));
     }
-    refuse(Code::invalid_argument,
-           "quantize_file: outlier_columns must name layers that are quantised; got {}{}",
-           in_quotes(layer), nearest_name(names, layer));
+    outlier_column_tensor(
+        Code::invalid_argument,
+        fmt::format("quantize_file: outlier_columns of layer {}", in_quotes(layer)), columns,
+        found->second);
   }
 
   void advance(const TensorEntry& entry) {
@@ -125,8 +131,8 @@ class FileQuantizer {
   const QuantizeFileOptions& options_;
   NamePatterns ignore_;
   std::vector<TensorToWrite> tensors_;
-  std::vector<std::string> kept_;                                ///< layers left alone
-  std::vector<std::pair<std::string, std::int64_t>> quantized_;  ///< the others, and their K
+  std::vector<std::string> kept_;                  ///< layers left alone
+  std::map<std::string, std::int64_t> quantized_;  ///< the others, and their K
   OutlierConfig outliers_;
   QuantizeReport report_;
   std::int64_t done_ = 0, total_ = 0;

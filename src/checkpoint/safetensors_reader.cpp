@@ -79,6 +79,22 @@ const TensorEntry& Checkpoint::Impl::entry(const char* operation, std::string_vi
   return *found;
 }
 
+const QuantizationConfig& Checkpoint::Impl::config() const {
+  const std::lock_guard lock(config_mutex_);
+  throw_if_failed(config_refusal_);
+  if (config_ != nullptr) return *config_;
+  const auto text = header.metadata.find(kConfigKey);
+  try {
+    config_ = text == header.metadata.end()
+                  ? std::make_unique<const QuantizationConfig>()
+                  : std::make_unique<const QuantizationConfig>(text->second);
+  } catch (const Error& error) {
+    config_refusal_ = error.status();
+    throw;
+  }
+  return *config_;
+}
+
 const std::vector<TensorEntry>& Checkpoint::entries() const noexcept {
   return impl_->header.entries;
 }

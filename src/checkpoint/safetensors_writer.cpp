@@ -9,6 +9,7 @@
 #include "checkpoint/file.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/safetensors_header.hpp"
+#include "checkpoint/safetensors_writer.hpp"
 #include "checkpoint/sentence.hpp"
 
 namespace octavo {
@@ -141,22 +142,29 @@ void write_tensor(AtomicFile& file, const Placed& placed, std::int64_t data_begi
 
 }  // namespace
 
+namespace checkpoint {
+
+void write_file(const std::string& path, std::vector<TensorToWrite> tensors,
+                const std::map<std::string, std::string>& metadata, TemporaryListener listener) {
+  for (const TensorToWrite& tensor : tensors) checked_bytes(tensor);
+  check_unique(tensors);
+  const std::vector<std::size_t> order = file_order(tensors);
+  const std::vector<Placed> placed = place(tensors, order);
+  const std::string json = header_json(placed, order, metadata);
+  const auto data_begin = static_cast<std::int64_t>(kLengthBytes + json.size());
+  const std::int64_t data_bytes = order.empty() ? 0 : placed[order.back()].end;
+
+  AtomicFile file(path, data_begin + data_bytes, std::move(listener));
+  write_header(file, json);
+  for (const Placed& tensor : placed) write_tensor(file, tensor, data_begin);
+  file.commit();
+}
+
+}  // namespace checkpoint
+
 void write_safetensors(const std::string& path, std::vector<TensorToWrite> tensors,
                        const std::map<std::string, std::string>& metadata) {
-  checkpoint_edge("write_safetensors", [&] {
-    for (const TensorToWrite& tensor : tensors) checked_bytes(tensor);
-    check_unique(tensors);
-    const std::vector<std::size_t> order = file_order(tensors);
-    const std::vector<Placed> placed = place(tensors, order);
-    const std::string json = header_json(placed, order, metadata);
-    const auto data_begin = static_cast<std::int64_t>(kLengthBytes + json.size());
-    const std::int64_t data_bytes = order.empty() ? 0 : placed[order.back()].end;
-
-    AtomicFile file(path, data_begin + data_bytes);
-    write_header(file, json);
-    for (const Placed& tensor : placed) write_tensor(file, tensor, data_begin);
-    file.commit();
-  });
+  checkpoint_edge("write_safetensors", [&] { write_file(path, std::move(tensors), metadata, {}); });
 }
 
 }  // namespace octavo

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "checkpoint/config_text.hpp"
+#include "checkpoint/declaration.hpp"
 #include "checkpoint/layer_filter.hpp"
 #include "checkpoint/outlier_columns.hpp"
 #include "checkpoint/quantization_config.hpp"
@@ -54,8 +56,8 @@ class CheckpointWriter {
     for (const LayerToWrite& layer : layers) add(layer);
   }
 
-  void write(const std::string& path, std::vector<TensorToWrite> others,
-             std::map<std::string, std::string> metadata) {
+  std::vector<std::string> write(const std::string& path, std::vector<TensorToWrite> others,
+                                 std::map<std::string, std::string> metadata) {
     std::vector<std::string> kept;
     for (TensorToWrite& other : others) {
       const auto layer = layer_of(other.name);
@@ -63,8 +65,12 @@ class CheckpointWriter {
       if (layer && matrix) kept.emplace_back(*layer);
       tensors_.push_back(std::move(other));
     }
-    metadata[kConfigKey] = config_text(kWrite, recipe_of_layer(*first_).scheme, kept, outliers_);
+    const Scheme scheme = recipe_of_layer(*first_).scheme;
+    metadata[kConfigKey] = config_text(kWrite, scheme, kept, outliers_);
+    std::vector<std::string> warnings =
+        declaration_warnings(kWrite, path, scheme, metadata[kConfigKey]);
     write_safetensors(path, std::move(tensors_), metadata);
+    return warnings;
   }
 
  private:
@@ -122,11 +128,12 @@ class CheckpointWriter {
 
 }  // namespace
 
-void write_checkpoint(const std::string& path, std::span<const LayerToWrite> layers,
-                      std::vector<TensorToWrite> others,
-                      const std::map<std::string, std::string>& metadata) {
-  checkpoint_edge(kWrite,
-                  [&] { CheckpointWriter(layers).write(path, std::move(others), metadata); });
+std::vector<std::string> write_checkpoint(const std::string& path,
+                                          std::span<const LayerToWrite> layers,
+                                          std::vector<TensorToWrite> others,
+                                          const std::map<std::string, std::string>& metadata) {
+  return checkpoint_edge(
+      kWrite, [&] { return CheckpointWriter(layers).write(path, std::move(others), metadata); });
 }
 
 }  // namespace octavo

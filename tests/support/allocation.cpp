@@ -10,12 +10,14 @@ namespace {
 
 thread_local bool active = false;
 thread_local std::int64_t seen = 0;
+thread_local std::int64_t asked = 0;
 thread_local std::int64_t fail_from = 0;
 std::atomic<std::int64_t> live{0};
 
 void* allocate(std::size_t bytes, std::size_t alignment) noexcept {
   if (active) {
     ++seen;
+    asked += static_cast<std::int64_t>(bytes);
     if (fail_from > 0 && seen >= fail_from) return nullptr;
   }
   const std::size_t size = bytes == 0 ? 1 : bytes;
@@ -43,11 +45,13 @@ namespace octavo::test {
 
 FailingAllocations::FailingAllocations(std::int64_t n) noexcept {
   seen = 0;
+  asked = 0;
   fail_from = n;
   active = true;
 }
 FailingAllocations::~FailingAllocations() { active = false; }
 std::int64_t FailingAllocations::count() const noexcept { return seen; }
+std::int64_t FailingAllocations::bytes() const noexcept { return asked; }
 
 std::int64_t live_allocations() noexcept { return live.load(std::memory_order_relaxed); }
 

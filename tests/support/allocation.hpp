@@ -15,6 +15,7 @@ class FailingAllocations {
   FailingAllocations(const FailingAllocations&) = delete;
   FailingAllocations& operator=(const FailingAllocations&) = delete;
   std::int64_t count() const noexcept;
+  std::int64_t bytes() const noexcept;  ///< asked for by all of them
 };
 
 /// Bytes that operator new has handed out and not got back, in the whole program.

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// The configuration of a file that Octavo writes.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "checkpoint/quantization_config.hpp"
+#include "octavo/checkpoint.hpp"
+
+namespace octavo::checkpoint {
+
+/// What a configuration says of LLM.int8()'s outliers.
+struct OutlierConfig {
+  float threshold = kOutlierThreshold;
+  bool whole_columns = false;
+  std::map<std::string, std::vector<std::int64_t>> columns{};  ///< by layer
+};
+
+/// What a scheme's configurations have in common, a JSON object. Throws Error (invalid_argument).
+std::string scheme_config(Scheme scheme);
+
+/// The configuration of a file quantised by that scheme; `ignored` names the layers left alone.
+/// `operation` begins the sentence for names that are not UTF-8.
+std::string config_text(const char* operation, Scheme scheme,
+                        const std::vector<std::string>& ignored, const OutlierConfig& outliers);
+
+}  // namespace octavo::checkpoint

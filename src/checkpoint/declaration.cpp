@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint/declaration.hpp"
+
+#include <filesystem>
+#include <span>
+#include <string_view>
+
+#include "checkpoint/config_text.hpp"
+#include "checkpoint/file.hpp"
+#include "checkpoint/json_tree.hpp"
+#include "checkpoint/sentence.hpp"
+
+namespace octavo::checkpoint {
+namespace {
+
+/// Whether `there` says all that `asked` does: an object may say more.
+bool covers(const JsonValue& there, const JsonValue& asked) {
+  if (asked.is_object()) {
+    for (const JsonValue field : asked.items()) {
+      if (!covers(there[field.key()], field)) return false;
+    }
+    return there.is_object();
+  }
+  if (asked.is_array()) {
+    auto other = there.items().begin();
+    if (!there.is_array()) return false;
+    for (const JsonValue item : asked.items()) {
+      if (other == there.items().end() || !covers(*other, item)) return false;
+      ++other;
+    }
+    return other == there.items().end();
+  }
+  return asked.is_text() == there.is_text() && asked.spelled() == there.spelled();
+}
+
+std::string text_of(const std::string& path) {
+  const InputFile file(path);
+  if (file.bytes() > static_cast<std::int64_t>(QuantizationConfig::kLimits.bytes)) return {};
+  std::string text(static_cast<std::size_t>(file.bytes()), '\0');
+  file.read(0, std::as_writable_bytes(std::span(text)));
+  return text;
+}
+
+/// What is wrong with a config.json; empty: nothing.
+std::string_view lacking(const std::string& path, Scheme scheme) {
+  JsonTree found, asked;
+  try {
+    if (found.parse(text_of(path), QuantizationConfig::kLimits) != JsonTree::Problem::none) {
+      return "a file that is no JSON";
+    }
+  } catch (const Error&) {
+    return "a file that cannot be read";
+  }
+  const JsonValue declared = found.root()[kConfigKey];
+  if (declared.is_null()) return "no such field";
+  (void)asked.parse(scheme_config(scheme), QuantizationConfig::kLimits);
+  return covers(declared, asked.root()) ? "" : "one of another method";
+}
+
+}  // namespace
+
+std::vector<std::string> declaration_warnings(const char* operation, const std::string& path,
+                                              Scheme scheme, const std::string& config) {
+  constexpr std::size_t kLongest = 2000;
+  const std::filesystem::path beside = std::filesystem::path(path).parent_path() / "config.json";
+  std::error_code error;
+  if (!std::filesystem::exists(beside, error)) return {};
+  const std::string_view got = lacking(beside.string(), scheme);
+  if (got.empty()) return {};
+  const std::string value = config.size() <= kLongest
+                                ? config
+                                : fmt::format("the text of the file's metadata '{}', {} bytes",
+                                              kConfigKey, config.size());
+  return {fmt::format(
+      "{}: file {} must declare \"{}\", or other programs take the codes of {} for weights; got "
+      "{}: add \"{}\": {}",
+      operation, in_quotes(beside.string()), kConfigKey, in_quotes(path), got, kConfigKey, value)};
+}
+
+}  // namespace octavo::checkpoint
