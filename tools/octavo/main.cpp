@@ -106,4 +106,11 @@ int dispatch(int argc, char** argv) {
 }  // namespace
 }  // namespace octavo::cli
 
-int main(int argc, char** argv) { return octavo::cli::dispatch(argc, argv); }
+int main(int argc, char** argv) {
+  try {
+    return octavo::cli::dispatch(argc, argv);
+  } catch (const std::bad_alloc&) {  // while arguments were read, or a sentence was made
+    std::fputs("octavo: memory must be available; got none\n", stderr);
+    return octavo::cli::kMissingResource;
+  }
+}

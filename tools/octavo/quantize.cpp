@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "interruption.hpp"
 #include "octavo/checkpoint.hpp"
 #include "output.hpp"
 
@@ -107,7 +109,8 @@ void print_report_json(const Arguments& arguments, Scheme scheme, const Quantize
               {"bits_per_weight", sums.bits_per_weight()},
               {"mean_sqnr_db", sums.mean_sqnr_db},
               {"max_error", sums.max_error},
-              {"saturated", sums.saturated}});
+              {"saturated", sums.saturated},
+              {"warnings", report.warnings}});
 }
 
 std::vector<LayerReport> worst_layers(std::vector<LayerReport> layers) {
@@ -147,13 +150,39 @@ void print_report(const Arguments& arguments, Scheme scheme, const QuantizeRepor
                                        printable(got))));
 }
 
+/// A list of columns for each layer has two levels; whoever nests deeper has another file.
+Json parse_lists(const std::string& path, std::istream& file) {
+  constexpr int kDeepest = 2;
+  const auto check = [&](int depth, Json::parse_event_t, const Json&) {
+    if (depth > kDeepest) {
+      refuse_lists(path, Code::corrupt_data, "hold a JSON object with a list for each layer",
+                   "arrays inside each other");
+    }
+    return true;
+  };
+  return Json::parse(file, check, false);
+}
+
 /// {"layer": [columns], ...}; whether the layers are there is quantize_file's to say.
 std::map<std::string, std::vector<std::int64_t>> read_outlier_columns(const std::string& path) {
   std::map<std::string, std::vector<std::int64_t>> lists;
   if (path.empty()) return lists;
+  constexpr std::uintmax_t kMostBytes = std::uintmax_t{64} << 20;
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(path, error);
+  if (!std::filesystem::exists(status)) {
+    refuse_lists(path, Code::unavailable, "be readable", error ? error.message() : "no such file");
+  }
+  if (!std::filesystem::is_regular_file(status)) {  // reading a pipe could wait for ever
+    refuse_lists(path, Code::invalid_argument, "be a regular file",
+                 std::filesystem::is_directory(status) ? "a directory" : "something else");
+  }
+  if (const std::uintmax_t bytes = std::filesystem::file_size(path, error); bytes > kMostBytes) {
+    refuse_lists(path, Code::corrupt_data, "have at most 64 MB", fmt::format("{} bytes", bytes));
+  }
   std::ifstream file(path);
   if (!file) refuse_lists(path, Code::unavailable, "be readable", std::strerror(errno));
-  const Json json = Json::parse(file, nullptr, false);
+  const Json json = parse_lists(path, file);
   if (!json.is_object()) {
     refuse_lists(path, Code::corrupt_data, "hold a JSON object with a list for each layer",
                  json.is_discarded() ? "text that is no JSON" : json.type_name());
@@ -175,15 +204,20 @@ std::map<std::string, std::vector<std::int64_t>> read_outlier_columns(const std:
 int run(const Arguments& arguments) {
   const Scheme scheme = *scheme_from_name(arguments.scheme);
   ProgressBar bar(!arguments.quiet);
+  Interruption interruption;
   const QuantizeFileOptions options{
       .scheme = scheme,
       .ignore = arguments.ignore,
       .outlier_columns = read_outlier_columns(arguments.outlier_columns),
       .outlier_threshold = arguments.threshold,
       .whole_columns = arguments.whole_columns,
-      .progress = [&bar](std::int64_t done, std::int64_t total) { bar.update(done, total); }};
+      .progress = [&bar](std::int64_t done, std::int64_t total) { bar.update(done, total); },
+      .temporary = [&](const std::string& path) { interruption.set_temporary(path); }};
   const QuantizeReport report = quantize_file(arguments.in, arguments.out, options);
   bar.clear();
+  for (const std::string& warning : report.warnings) {
+    fmt::print(stderr, "octavo: warning: {}\n", printable(warning));
+  }
   if (arguments.json) {
     print_report_json(arguments, scheme, report);
   } else if (!arguments.quiet) {

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""octavo quantize: what it leaves behind when it is ended, and the files it is given."""
+import fcntl
+import json
+import os
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+OCTAVO = sys.argv.pop(1)
+SCHEME = ("--scheme", "int8-dynamic")
+
+
+def write_model(path, layers, rows=1024, columns=1024):
+    """A bfloat16 model of zeros (sparse on disk)."""
+    size = 2 * rows * columns
+    header = {f"layers.{i}.weight": {"dtype": "BF16", "shape": [rows, columns], "data_offsets": [i * size, (i + 1) * size]}
+              for i in range(layers)}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + layers * size)
+
+
+class Quantize(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.model = self.folder / "model.safetensors"
+        self.out = self.folder / "out.safetensors"
+
+    def octavo(self, *arguments, **options):
+        return subprocess.run([OCTAVO, "quantize", *map(str, arguments)], capture_output=True, text=True,
+                              timeout=60, **options)
+
+    def temporaries(self):
+        return list(self.folder.glob(".octavo-*"))
+
+    def test_signals_leave_nothing_behind(self):
+        write_model(self.model, 60)
+        self.out.write_bytes(b"what was there")
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            with self.subTest(number=number):
+                process = subprocess.Popen([OCTAVO, "quantize", "--quiet", str(self.model), str(self.out), *SCHEME],
+                                           stderr=subprocess.DEVNULL)
+                deadline = time.monotonic() + 30
+                while not self.temporaries() and process.poll() is None and time.monotonic() < deadline:
+                    time.sleep(0.001)
+                self.assertTrue(self.temporaries(), "it ended before it was ended")
+                process.send_signal(number)
+                self.assertEqual(process.wait(30), -number)
+                self.assertEqual(self.temporaries(), [])
+                self.assertEqual(self.out.read_bytes(), b"what was there")
+
+    def test_ignored_signals_stay_ignored(self):
+        write_model(self.model, 20)
+        process = subprocess.Popen([OCTAVO, "quantize", "--quiet", str(self.model), str(self.out), *SCHEME],
+                                   preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+        while not self.temporaries() and process.poll() is None:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGHUP)
+        self.assertEqual(process.wait(60), 0)
+        self.assertTrue(self.out.exists())
+
+    def test_a_file_past_the_limit_of_the_process_is_an_error_of_writing(self):
+        write_model(self.model, 2)
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+        got = self.octavo(self.model, self.out, *SCHEME, preexec_fn=limit)
+        self.assertGreater(got.returncode, 0)
+        self.assertIn("File too large", got.stderr)
+        self.assertEqual(self.temporaries(), [])
+        self.assertFalse(self.out.exists())
+
+    def test_a_killed_writer_is_cleaned_up_after_by_the_next(self):
+        write_model(self.model, 2)
+        stale = self.folder / ".octavo-1-1.tmp"
+        stale.write_bytes(b"of a dead process")
+        alive = self.folder / ".octavo-2-2.tmp"
+        with open(alive, "wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self.assertEqual(self.octavo(self.model, self.out, *SCHEME).returncode, 0)
+            self.assertEqual(self.temporaries(), [alive])
+
+    def test_a_replaced_file_keeps_its_owner_and_permissions(self):
+        write_model(self.model, 2)
+        self.out.write_bytes(b"")
+        self.out.chmod(0o640)
+        if os.geteuid() == 0:
+            os.chown(self.out, 12345, 54321)
+        before = self.out.stat()
+        self.assertEqual(self.octavo(self.model, self.out, *SCHEME).returncode, 0)
+        after = self.out.stat()
+        self.assertNotEqual(after.st_ino, before.st_ino)
+        self.assertEqual((after.st_mode, after.st_uid, after.st_gid), (before.st_mode, before.st_uid, before.st_gid))
+
+    def test_a_configuration_that_does_not_declare_the_file_is_a_warning(self):
+        write_model(self.model, 2)
+        config = self.folder / "config.json"
+        config.write_text(json.dumps({"model_type": "llama"}))
+        got = self.octavo(self.model, self.out, *SCHEME)
+        self.assertEqual(got.returncode, 0)
+        self.assertIn("octavo: warning: ", got.stderr)
+        self.assertIn("quantization_config", got.stderr)
+        declaration = json.loads(got.stderr.split('add "quantization_config": ', 1)[1].splitlines()[0])
+        config.write_text(json.dumps({"model_type": "llama", "quantization_config": declaration}))
+        self.assertEqual(self.octavo(self.model, self.out, *SCHEME, "--quiet").stderr, "")
+
+    def test_paths_that_are_no_files_get_a_sentence(self):
+        write_model(self.model, 1, 64, 64)
+        directory = self.folder / "directory"
+        directory.mkdir()
+        fifo = self.folder / "fifo"
+        os.mkfifo(fifo)
+        missing = self.folder / "missing"
+        deep = self.folder / "deep.json"
+        deep.write_text("[" * 200_000)
+        nested = self.folder / "nested.json"
+        nested.write_text('{"layers.0": ' + "[" * 200_000 + "]" * 200_000 + "}")
+        llm = ("--scheme", "llm-int8")
+        for what, arguments in {
+            "an empty output": (self.model, "", *SCHEME),
+            "an empty input": ("", self.out, *SCHEME),
+            "a directory to write": (self.model, directory, *SCHEME),
+            "a directory to read": (directory, self.out, *SCHEME),
+            "a pipe to write": (self.model, fifo, *SCHEME),
+            "a pipe to read": (fifo, self.out, *SCHEME),
+            "no file": (missing, self.out, *SCHEME),
+            "no folder": (self.model, missing / "out", *SCHEME),
+            **{f"lists in {path.name}": (self.model, self.out, *llm, "--outlier-columns", path)
+               for path in (directory, fifo, missing, deep, nested, self.model)},
+        }.items():
+            with self.subTest(what):
+                got = self.octavo(*arguments)
+                self.assertIn(got.returncode, (2, 3, 4), got.stderr)
+                self.assertRegex(got.stderr, r"^octavo: \w+: .* must .*; got .*\n$|^octavo: ")
+                self.assertEqual(len(got.stderr.splitlines()), 1, got.stderr)
+                self.assertEqual(self.temporaries(), [])
+
+    def test_arguments_without_memory_get_a_sentence(self):
+        limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (40 << 20, 40 << 20))
+        got = self.octavo(*("x" * 100_000 for _ in range(15)), preexec_fn=limit)
+        self.assertGreater(got.returncode, 0, got.stderr)
+        self.assertTrue(got.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Signal handlers: nothing but unlink, signal and raise, which may be called there.
+#include "interruption.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+
+namespace octavo::cli {
+namespace {
+
+constexpr std::array<int, 3> kSignals{SIGINT, SIGTERM, SIGHUP};
+
+// Written with those signals blocked only. A longer path is no file's.
+std::array<char, 4097> temporary{};
+std::array<struct sigaction, kSignals.size() + 1> before;
+
+extern "C" void remove_and_end(int number) {
+  if (temporary[0] != '\0') ::unlink(temporary.data());
+  ::signal(number, SIG_DFL);
+  ::raise(number);  // takes effect when this handler returns
+}
+
+sigset_t all_of_them() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : kSignals) sigaddset(&set, number);
+  return set;
+}
+
+}  // namespace
+
+Interruption::Interruption() {
+  struct sigaction action {};
+  action.sa_handler = &remove_and_end;
+  action.sa_mask = all_of_them();
+  for (std::size_t i = 0; i < kSignals.size(); ++i) {
+    ::sigaction(kSignals[i], nullptr, &before[i]);
+    if (before[i].sa_handler != SIG_IGN) ::sigaction(kSignals[i], &action, nullptr);
+  }
+  struct sigaction ignore {};
+  ignore.sa_handler = SIG_IGN;
+  ::sigaction(SIGXFSZ, &ignore, &before.back());
+}
+
+Interruption::~Interruption() {
+  set_temporary("");
+  for (std::size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &before[i], nullptr);
+  ::sigaction(SIGXFSZ, &before.back(), nullptr);
+}
+
+void Interruption::set_temporary(const std::string& path) {
+  const sigset_t blocked = all_of_them();
+  sigset_t previous;
+  ::pthread_sigmask(SIG_BLOCK, &blocked, &previous);
+  const std::size_t size = std::min(path.size(), temporary.size() - 1);
+  std::copy_n(path.begin(), size, temporary.begin());
+  temporary[size] = '\0';
+  ::pthread_sigmask(SIG_SETMASK, &previous, nullptr);
+}
+
+}  // namespace octavo::cli
