@@ -2,6 +2,7 @@
 """Checkpoints: safetensors files and the schemes in them."""
 
 import os
+import warnings
 from typing import Mapping, Sequence
 
 from . import _octavo
@@ -16,6 +17,11 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     which tensor, at which offset).
     """
     return _octavo.open_checkpoint(os.fspath(path))
+
+
+def _warn(sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        warnings.warn(sentence, stacklevel=3)
 
 
 def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
@@ -38,12 +44,15 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
 
     Returns: octavo.QuantizeReport. Raises: ValueError (an unknown scheme, outlier columns of a layer
         that is not quantised), FileNotFoundError, OSError, RuntimeError (a weight that is not finite).
+        Warns (UserWarning) of a config.json beside the output that does not declare it.
     """
     lists = {layer: [int(column) for column in columns]
              for layer, columns in (outlier_columns or {}).items()}
-    return _octavo.quantize_file(os.fspath(input), os.fspath(output), scheme, list(ignore), progress,
-                                 outlier_columns=lists, threshold=threshold,
-                                 whole_columns=whole_columns)
+    report = _octavo.quantize_file(os.fspath(input), os.fspath(output), scheme, list(ignore), progress,
+                                   outlier_columns=lists, threshold=threshold,
+                                   whole_columns=whole_columns)
+    _warn(report.warnings)
+    return report
 
 
 def write_checkpoint(path: str | os.PathLike[str], layers: Mapping[str, Weight],
@@ -60,9 +69,10 @@ def write_checkpoint(path: str | os.PathLike[str], layers: Mapping[str, Weight],
         metadata: strings; "quantization_config" is written over.
 
     Raises: ValueError (no layers, layers of several schemes, what the scheme's files cannot say, such
-        as static activation scales), OSError.
+        as static activation scales), OSError. Warns (UserWarning) of a config.json beside the file that
+        does not declare it.
     """
-    _octavo.write_checkpoint(os.fspath(path), dict(layers), dict(tensors or {}), dict(metadata or {}))
+    _warn(_octavo.write_checkpoint(os.fspath(path), dict(layers), dict(tensors or {}), dict(metadata or {})))
 
 
 def quantize_weight(weight: Tensor, scheme: str = "int8-dynamic") -> Weight:

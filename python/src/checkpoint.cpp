@@ -66,9 +66,10 @@ QuantizeReport quantize_file_with(const std::string& in, const std::string& out,
 }
 
 // Tensors that others own live as long as the call; each is copied when its turn comes.
-void write_checkpoint_with(const std::string& path, const std::map<std::string, Weight>& layers,
-                           const nb::dict& tensors,
-                           const std::map<std::string, std::string>& metadata) {
+std::vector<std::string> write_checkpoint_with(const std::string& path,
+                                               const std::map<std::string, Weight>& layers,
+                                               const nb::dict& tensors,
+                                               const std::map<std::string, std::string>& metadata) {
   Call call("write_checkpoint");
   std::vector<LayerToWrite> quantized;
   for (const auto& [name, weight] : layers) quantized.push_back({name, weight});
@@ -86,7 +87,7 @@ void write_checkpoint_with(const std::string& path, const std::map<std::string, 
                             bytes, bytes + row_major.numel() * element_bytes(view.dtype));
                       }});
   }
-  with_file([&] { write_checkpoint(path, quantized, std::move(others), metadata); });
+  return with_file([&] { return write_checkpoint(path, quantized, std::move(others), metadata); });
 }
 
 struct TensorArguments {
@@ -170,7 +171,9 @@ void bind_weight(nb::module_& m) {
       .def_ro("layers", &QuantizeReport::layers)
       .def_ro("file_bytes_before", &QuantizeReport::file_bytes_before)
       .def_ro("file_bytes_after", &QuantizeReport::file_bytes_after)
-      .def_ro("tensors_copied", &QuantizeReport::tensors_copied);
+      .def_ro("tensors_copied", &QuantizeReport::tensors_copied)
+      .def_ro("warnings", &QuantizeReport::warnings,
+              "What other programs will not understand, and what to add.");
 }
 
 void bind_file(nb::module_& m) {

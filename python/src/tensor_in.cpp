@@ -61,9 +61,9 @@ bool is_torch(nb::handle value) {
 }
 
 void check_rank(int rank, const Asker& asker) {
-  if (rank <= kMaxRank) return;
-  raise(Code::invalid_argument, asker(".ndim must be at most " + std::to_string(kMaxRank) +
-                                      "; got " + std::to_string(rank)));
+  if (rank >= 0 && rank <= kMaxRank) return;
+  raise(Code::invalid_argument, asker(".ndim must be in [0, " + std::to_string(kMaxRank) +
+                                      "]; got " + std::to_string(rank)));
 }
 
 DType known(DType dtype, const std::string& spelling, const Asker& asker) {
@@ -77,14 +77,18 @@ void fill(TensorView& view, const DLTensor& t, const Asker& asker) {
                      "DLPack type (" + std::to_string(t.dtype.code) + ", " +
                          std::to_string(t.dtype.bits) + ", " + std::to_string(t.dtype.lanes) + ")",
                      asker);
-  view.data = static_cast<char*>(t.data) + t.byte_offset;
+  if (t.shape == nullptr && t.ndim > 0) {
+    raise(Code::invalid_argument,
+          asker(".shape must not be null; got null for " + std::to_string(t.ndim) + " dimensions"));
+  }
+  view.data = t.data == nullptr ? nullptr : static_cast<char*>(t.data) + t.byte_offset;
   view.device = {static_cast<DeviceType>(t.device.device_type), t.device.device_id};
   view.rank = t.ndim;
   std::int64_t step = 1;
   for (auto d = static_cast<std::size_t>(t.ndim); d-- > 0;) {
     view.shape[d] = t.shape[d];
     view.strides[d] = t.strides != nullptr ? t.strides[d] : step;
-    step *= t.shape[d];
+    if (__builtin_mul_overflow(step, t.shape[d], &step)) step = 0;  // a shape that is refused later
   }
 }
 

@@ -111,8 +111,42 @@ def test_handmade_tensors():
         octavo.scaled_mm(Handmade(code=5, bits=128), one)
     with pytest.raises(ValueError, match="DLPack type"):
         octavo.scaled_mm(Handmade(lanes=2), one)
-    with pytest.raises(ValueError, match=r"input\.ndim must be at most 8; got 9"):
+    with pytest.raises(ValueError, match=r"input\.ndim must be in \[0, 8\]; got 9"):
         octavo.scaled_mm(Handmade(ndim=9), one)
+
+
+HOSTILE = {  # every field of a descriptor
+    "ndim": [-1, -2**31, 9, 2**31 - 1],
+    "shape": [None, [-1, 1], [2**61 - 1, 1], [2**62, 2**62], [2**31, 2**31]],
+    "strides": [[2**62, 2**62], [-2**63, 1]],
+    "data": [None],
+    "byte_offset": [],  # any place of memory is the exporter's word
+    "dtype": [_Type(255, 32, 1), _Type(2, 0, 1), _Type(2, 32, 0), _Type(2, 255, 1)],
+    "device": [_Device(0, 0), _Device(2, 0), _Device(-1, -1), _Device(2**31 - 1, 0)],
+}
+
+
+@pytest.mark.parametrize("field", [name for name, _ in _Tensor._fields_])
+def test_every_field_of_a_descriptor_may_be_hostile(field):
+    one = np.ones((1, 1), np.float32)
+    for value in HOSTILE[field]:
+        made = Handmade()
+        tensor = made.managed.tensor
+        if isinstance(value, list):
+            array = (ctypes.c_int64 * 8)(*value)
+            made.kept = array
+            value = ctypes.cast(array, ctypes.POINTER(ctypes.c_int64))
+        elif value is None and field == "shape":
+            value = ctypes.POINTER(ctypes.c_int64)()
+        setattr(tensor, field, value)
+        if field == "strides":
+            tensor.shape[0] = tensor.shape[1] = 2**40
+        for call in (lambda: octavo.scaled_mm(made, one), lambda: octavo.scaled_mm(one, made), lambda: octavo.quantize(made),
+                     lambda: octavo.pack(made)):
+            with pytest.raises((ValueError, RuntimeError, NotImplementedError)) as caught:
+                call()
+            said = str(caught.value)  # "too big": NumPy, asked for the result's memory
+            assert "; got " in said or "DLPack" in said or "too big" in said, said
 
 
 def test_lists_memoryviews_and_numbers():

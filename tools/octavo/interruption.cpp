@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <csignal>
 
 namespace octavo::cli {
@@ -13,12 +14,15 @@ namespace {
 
 constexpr std::array<int, 3> kSignals{SIGINT, SIGTERM, SIGHUP};
 
-// Written with those signals blocked only. A longer path is no file's.
+// Written while it is not armed only, by one thread: any other may take the signal meanwhile. A
+// longer path is no file's.
 std::array<char, 4097> temporary{};
+std::atomic<bool> armed{false};
+static_assert(std::atomic<bool>::is_always_lock_free);
 std::array<struct sigaction, kSignals.size() + 1> before;
 
 extern "C" void remove_and_end(int number) {
-  if (temporary[0] != '\0') ::unlink(temporary.data());
+  if (armed) ::unlink(temporary.data());
   ::signal(number, SIG_DFL);
   ::raise(number);  // takes effect when this handler returns
 }
@@ -52,13 +56,11 @@ Interruption::~Interruption() {
 }
 
 void Interruption::set_temporary(const std::string& path) {
-  const sigset_t blocked = all_of_them();
-  sigset_t previous;
-  ::pthread_sigmask(SIG_BLOCK, &blocked, &previous);
+  armed = false;
   const std::size_t size = std::min(path.size(), temporary.size() - 1);
   std::copy_n(path.begin(), size, temporary.begin());
   temporary[size] = '\0';
-  ::pthread_sigmask(SIG_SETMASK, &previous, nullptr);
+  armed = size > 0;
 }
 
 }  // namespace octavo::cli
