@@ -71,7 +71,7 @@ LAYERS = (
     Layer("a fuzz target", "tests/fuzz/", ("octavo/*", "checkpoint/*", "sys/mman.h", "unistd.h")),
     Layer("a test", "tests/*/",
           (*EDGE, *CPU, "gtest/*", "rapidcheck*", "kit/*", "support/*", "{own}/*",
-           "ops/helpers.hpp", "capi/sample.hpp")),
+           "ops/helpers.hpp", "capi/sample.hpp", "dlfcn.h")),
     Layer("the Python module", "python/", (*EDGE, *TORCH, "dlfcn.h")),
 )
 
