@@ -114,7 +114,7 @@ def grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, *, offs: torch.Tensor |
                bias: torch.Tensor | None = None, out_dtype: torch.dtype | None = None) -> torch.Tensor:
     """torch.nn.functional.grouped_mm: the four tensor forms."""
     return _grouped.grouped_mm(mat_a, mat_b, offs, bias, None, None, None, None, None, None,
-                               _dtype(out_dtype, "grouped_mm"), None, None, False, None)
+                               _dtype(out_dtype, "grouped_mm"), None, None, False, None, None)
 
 
 def _scales(scales, recipes):

@@ -217,7 +217,7 @@ class QatLinear(EightBitModule, torch.nn.Linear):
         y = straight_through_mm(rows, self.weight, x_codes, x_scale, "tensor", w_codes, w_scale,
                                 "channel", self.bias, self.x_scale, self.w_scale)
         if self.code is torch.int8:  # codes of a given scale cannot show what is not finite
-            y = y * _nan_where_not_finite(rows).unsqueeze(1) * _nan_where_not_finite(self.weight)
+            y = y * _nan_where_not_finite(rows, y.dtype).unsqueeze(1) * _nan_where_not_finite(self.weight, y.dtype)
         return y.reshape(*x.shape[:-1], self.out_features)
 
 
@@ -228,10 +228,9 @@ def _mean_magnitude(x, dim):
     return total / finite.sum(dim, keepdim=True).clamp_min(1)
 
 
-def _nan_where_not_finite(rows):
+def _nan_where_not_finite(rows, dtype):
     """A factor for each row: NaN where an element of it is NaN or infinite, else 1. Gradients get it, too."""
-    finite = rows.detach().isfinite().all(1)
-    return torch.where(finite, 1.0, torch.nan).to(rows.dtype)
+    return torch.where(rows.detach().isfinite().all(1), 1.0, torch.nan).to(dtype)
 
 
 class GroupedLinear(EightBitModule):
