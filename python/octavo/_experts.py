@@ -6,13 +6,14 @@ from typing import Any
 from . import _octavo
 from ._octavo import UNDEFINED, ExpertWeights, FusedExpertsExplanation
 from ._routing import is_torch, torch_operations
-from ._typing import DTypeLike, Result, Rounding, ScaleArgument, Tensor
+from ._typing import DTypeLike, NonFinite, Result, Rounding, ScaleArgument, Tensor
 
 
 def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularity: str | None = None,
                  activation: DTypeLike | None = None, activation_granularity: str = "token",
                  azp: bool = False, scale_ub: float = float("inf"), min_scale: float = 0.0,
-                 qmax: float = 0.0, rounding: Rounding = "none", static_scale: float = 0.0,
+                 qmax: float = 0.0, rounding: Rounding = "none",
+                 non_finite: NonFinite = "propagate", widen: bool = False, static_scale: float = 0.0,
                  static_azp: int = 0, llm_int8: bool = False, outlier_threshold: float = 0.0,
                  whole_columns: bool = False, outlier_columns: Any = None,
                  backend: str | None = None) -> ExpertWeights:
@@ -31,7 +32,7 @@ def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularit
     return _octavo.pack_experts(weight, scale, granularity=granularity, activation=activation,
                                 activation_granularity=activation_granularity, azp=azp,
                                 scale_ub=scale_ub, min_scale=min_scale, qmax=qmax,
-                                rounding=rounding, static_scale=static_scale,
+                                rounding=rounding, non_finite=non_finite, widen=widen, static_scale=static_scale,
                                 static_azp=static_azp, llm_int8=llm_int8,
                                 outlier_threshold=outlier_threshold,
                                 whole_columns=whole_columns, outlier_columns=outlier_columns,

@@ -7,7 +7,7 @@ from . import _octavo
 from ._integers import narrow
 from ._octavo import UNDEFINED, PackedWeight
 from ._routing import is_torch, torch_operations
-from ._typing import DTypeLike, Operand, Result, Rounding, ScaleArgument, Tensor, TensorList, Weight
+from ._typing import DTypeLike, NonFinite, Operand, Result, Rounding, ScaleArgument, Subnormals, Tensor, TensorList, Weight
 
 
 def scaled_mm(input: Operand, mat2: Weight, scale_a: ScaleArgument = UNDEFINED,
@@ -17,22 +17,22 @@ def scaled_mm(input: Operand, mat2: Weight, scale_a: ScaleArgument = UNDEFINED,
               alpha: ScaleArgument = UNDEFINED, beta: ScaleArgument = UNDEFINED,
               c: Tensor | None = None, azp: Tensor | None = None, trans_a: bool = False,
               trans_b: bool = False, saturate: bool = True, torch_compat: bool = False,
-              out: Tensor | None = None, backend: str | None = None) -> Result:
+              subnormals: Subnormals = None, out: Tensor | None = None, backend: str | None = None) -> Result:
     """out = cast(((input * scale_a) @ (mat2 * scale_b) * alpha + beta * c + bias) * scale_result)
 
     Args:
         input: [M, K], or an octavo.Quantized. int8, uint8, any fp8, bfloat16, float16 or float32; int64 whose
             values fit int8, else uint8, is taken as that.
-        mat2: [K, N], an octavo.Quantized, or an octavo.PackedWeight. int8 with int8 or uint8; any fp8
-            with any fp8; a float type with itself; int8 or fp8 with bfloat16 or float16.
+        mat2: [K, N], an octavo.Quantized, or an octavo.PackedWeight. Any of these types with any other:
+            all widen exactly.
         scale_a, scale_b: decode multipliers: UNDEFINED (the scale that a Quantized carries, else
             none), None (explicitly none), a number, or a tensor (float32, bfloat16, float16,
             float8_e8m0fnu). Without a granularity a tensor is broadcast: a 1-D scale_a has K elements,
             a 1-D scale_b N.
-        bias: any float type, N elements (or 1, or [1, N]).
+        bias: any float type: N elements (or 1, or [1, N]), one for each row [M, 1], or [M, N].
         scale_result: a number, one element or N; multiplies whatever the output type.
-        out_dtype: default float32 for integers, bfloat16 for fp8, else input's type. int32: the exact
-            sum of integers.
+        out_dtype: default: that of a 16- or 32-bit float type with itself or with 8 bits; bfloat16 for fp8
+            with fp8; else float32. int32: the exact sum of integers.
         granularity_a, granularity_b: "tensor", "token" (rows of input), "channel" (columns of mat2),
             "group128", "block128x128", "per_k", "element", "mx": what a scale tensor means.
         alpha, beta: a number or one element; c: [M, N], any float type.
@@ -40,6 +40,8 @@ def scaled_mm(input: Operand, mat2: Weight, scale_a: ScaleArgument = UNDEFINED,
         trans_a, trans_b: input is given as [K, M], mat2 as [N, K].
         saturate: fp8 output beyond the range becomes its end (else infinity or NaN).
         torch_compat: K = 0 gives zeros, as in PyTorch.
+        subnormals: "exact" takes no path that counts bfloat16 elements, products and sums below 2^-126 as
+            0; octavo.explain says where the default does.
         out: where the result goes; no gradient flows through it.
         backend: forces one by name ("reference", ...).
 
@@ -51,7 +53,7 @@ def scaled_mm(input: Operand, mat2: Weight, scale_a: ScaleArgument = UNDEFINED,
     function = torch_operations().scaled_mm if is_torch(input) else _octavo.scaled_mm
     return function(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, granularity_a,
                     granularity_b, alpha, beta, c, azp, trans_a, trans_b, saturate, torch_compat,
-                    backend, out)
+                    subnormals, backend, out)
 
 
 def grouped_mm(inputs: Operand | Sequence[Operand], weights: Weight | Sequence[Weight],
@@ -61,7 +63,7 @@ def grouped_mm(inputs: Operand | Sequence[Operand], weights: Weight | Sequence[W
                scale_b: ScaleArgument | Sequence[ScaleArgument] = UNDEFINED,
                granularity_a: str | None = None, granularity_b: str | None = None,
                alpha: ScaleArgument = UNDEFINED, beta: ScaleArgument = UNDEFINED,
-               c: Tensor | None = None, scale_result: ScaleArgument = UNDEFINED,
+               c: Tensor | None = None, scale_result: ScaleArgument = UNDEFINED, subnormals: Subnormals = None,
                out: Tensor | TensorList | None = None, backend: str | None = None) -> Result:
     """Many products in one call.
 
@@ -74,7 +76,7 @@ def grouped_mm(inputs: Operand | Sequence[Operand], weights: Weight | Sequence[W
     int64, cumulative ends [G]; [G + 1] from 0 with offs_prefix): 2-D by 3-D cuts rows, 3-D by 2-D
     columns, 2-D by 2-D K (the result is [G, M, N]); 3-D by 3-D takes no offs. `biases` is [N] or
     [G, N]. Rows past the last offset are zero, empty groups are legal. Scales are PyTorch's grouped
-    shapes ([M] or [G, M], [N] or [G, N]), or what a granularity says.
+    shapes ([M] or [G, M], [N] or [G, N]), vLLM's ([M, 1], [G, 1], [G, 1, N]), or what a granularity says.
 
     Everything else as in octavo.scaled_mm; errors name the entry's index.
     """
@@ -87,15 +89,15 @@ def grouped_mm(inputs: Operand | Sequence[Operand], weights: Weight | Sequence[W
             lists = torch_operations().grouped_mm_list
         return lists(inputs, weights, biases, out_dtype, scales_a=_entries(scale_a),
                      scales_b=_entries(scale_b), granularity_a=granularity_a,
-                     granularity_b=granularity_b, outs=out, backend=backend)
+                     granularity_b=granularity_b, subnormals=subnormals, outs=out, backend=backend)
     inputs, weights = narrow("grouped_mm", "inputs", inputs), narrow("grouped_mm", "weights", weights)
     function = _octavo.grouped_mm
     if is_torch(inputs):
         function = torch_operations().grouped_mm
     return function(inputs, weights, offs, biases, out_dtype, scale_a=scale_a, scale_b=scale_b,
                     granularity_a=granularity_a, granularity_b=granularity_b, alpha=alpha,
-                    beta=beta, c=c, scale_result=scale_result, offs_prefix=offs_prefix, out=out,
-                    backend=backend)
+                    beta=beta, c=c, scale_result=scale_result, offs_prefix=offs_prefix,
+                    subnormals=subnormals, out=out, backend=backend)
 
 
 def scaled_grouped_mm(input: Tensor, weight: Tensor, scale: float | Tensor | None = 1.0, *,
@@ -119,7 +121,8 @@ def scaled_grouped_mm(input: Tensor, weight: Tensor, scale: float | Tensor | Non
 def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str | None = None,
          activation: DTypeLike | None = None, activation_granularity: str = "token",
          azp: bool = False, scale_ub: float = float("inf"), min_scale: float = 0.0,
-         qmax: float = 0.0, rounding: Rounding = "none", static_scale: float = 0.0, static_azp: int = 0,
+         qmax: float = 0.0, rounding: Rounding = "none", non_finite: NonFinite = "propagate",
+         widen: bool = False, static_scale: float = 0.0, static_azp: int = 0,
          llm_int8: bool = False, outlier_threshold: float = 0.0, whole_columns: bool = False,
          outlier_columns: Any = None, backend: str | None = None) -> PackedWeight:
     """Lays a weight out once for the kernels of this machine.
@@ -131,7 +134,9 @@ def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str 
             "float8_e4m3fn"); None multiplies them as they are.
         activation_granularity: "token", "tensor" or "group128".
         azp: activations with zero points (dtype "uint8" or "int8").
-        scale_ub, min_scale, qmax, rounding: of the activations' computed scales, as octavo.quantize's.
+        scale_ub, min_scale, qmax, rounding, widen: of the activations' computed scales, as octavo.quantize's.
+        non_finite: as octavo.quantize's; with "propagate" a row with NaN or infinity gives NaN, by a static
+            scale, too.
         static_scale, static_azp: activations are quantised by this one scale (and zero point)
             instead of computed ones; activation_granularity is "tensor" then.
         llm_int8: LLM.int8()'s statistics, and float columns where |x| >= outlier_threshold.
@@ -144,7 +149,7 @@ def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str 
     return _octavo.pack(weight, scale, granularity=granularity, activation=activation,
                         activation_granularity=activation_granularity, azp=azp,
                         scale_ub=scale_ub, min_scale=min_scale, qmax=qmax, rounding=rounding,
-                        static_scale=static_scale, static_azp=static_azp, llm_int8=llm_int8,
+                        non_finite=non_finite, widen=widen, static_scale=static_scale, static_azp=static_azp, llm_int8=llm_int8,
                         outlier_threshold=outlier_threshold, whole_columns=whole_columns,
                         outlier_columns=outlier_columns, backend=backend)
 

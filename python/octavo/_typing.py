@@ -43,6 +43,9 @@ ScaleArgument: TypeAlias = Union[Undefined, None, float, Tensor]
 # "bfloat16", "bf16", numpy.float32, ml_dtypes.bfloat16, numpy.dtype("int8"), torch.bfloat16, ...
 DTypeLike: TypeAlias = Union[str, type, NumpyType, TorchType]
 Side: TypeAlias = Literal["a", "b"]
+# What NaN and infinity do to codes and scales (octavo.quantize).
+NonFinite: TypeAlias = Literal["propagate", "ignore", "error"]
+Subnormals: TypeAlias = Union[Literal["exact"], None]
 Rounding: TypeAlias = Literal["none", "power_of_two", "mx_floor"]
 Progress: TypeAlias = Callable[[int, int], object]  # (done bytes, total bytes)
 TensorList: TypeAlias = Sequence[Union[Tensor, None]]

@@ -21,7 +21,7 @@ import torch
 from . import _octavo
 from ._octavo import PackedWeight, backends
 from .torch import _straight_through, _w8a8
-from .torch._library import WIDE, default_out_dtype
+from .torch._library import WIDE
 from .torch._w8a8 import FP8, azp_product, product
 
 __all__ = [
@@ -227,7 +227,7 @@ class QuantFP8(torch.nn.Module):
         codes, computed = _straight_through.quantize(
             x.detach(), None if scale is None else scale.detach(), self.dtype, granularity,
             None if scale_ub is None else scale_ub.detach(), float(self._min_scale), float(self._qmax))
-        if self.dtype == torch.float8_e4m3fnuz:  # codes beyond it: static scales, bounds, infinities
+        if self.dtype == torch.float8_e4m3fnuz:  # codes beyond it: static scales, bounds
             bits = codes.view(torch.uint8)
             codes = torch.where((bits & 0x7F) == 0x7F, bits - 1, bits).view(self.dtype)
         if scale is not None:
@@ -421,6 +421,7 @@ class Fp8LinearOp:
         function = dispatch_w8a8_scaled_mm(self.preferred_backend, per_tensor_weights, per_tensor_activations)
         granularity = self.quant_fp8._granularity
         group = {"group_size": int(granularity[5:])} if granularity.startswith("group") else {}
-        return function(qinput=codes, weight=weight, out_dtype=out_dtype or default_out_dtype(input.dtype),
+        default = torch.bfloat16 if quantised else input.dtype
+        return function(qinput=codes, weight=weight, out_dtype=out_dtype or default,
                         scale_a=scale, scale_b=weight_scale, bias=bias, input_2d=input_2d,
                         output_shape=[*input.shape[:-1], n], **group)

@@ -47,6 +47,8 @@ std::optional<ActivationQuant> parse_activation(const Call& call, const Activati
   rule.spec.min_scale = static_cast<float>(a.min_scale);
   rule.spec.qmax = static_cast<float>(a.qmax);
   rule.spec.rounding = parse_rounding(a.rounding, call.operation());
+  rule.spec.non_finite = parse_non_finite(a.non_finite, call.operation());
+  rule.spec.widen = a.widen;
   rule.static_scale = static_cast<float>(a.static_scale);
   rule.static_azp = a.static_azp;
   rule.vectorwise = a.llm_int8;
@@ -82,6 +84,8 @@ nb::object activation_of(const std::optional<ActivationQuant>& activation) {
   d["min_scale"] = rule.spec.min_scale;
   d["qmax"] = rule.spec.qmax;
   d["rounding"] = rounding_name(rule.spec.rounding);
+  d["non_finite"] = non_finite_name(rule.spec.non_finite);
+  d["widen"] = rule.spec.widen;
   d["static_scale"] = rule.static_scale;
   d["static_azp"] = rule.static_azp;
   d["llm_int8"] = rule.vectorwise;

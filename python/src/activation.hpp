@@ -22,6 +22,8 @@ struct ActivationArguments {
   double min_scale = 0.0;
   double qmax = 0.0;
   std::string rounding = "none";
+  std::string non_finite = "propagate";
+  bool widen = false;
   double static_scale = 0.0;
   std::int32_t static_azp = 0;
   bool llm_int8 = false;
@@ -52,12 +54,12 @@ void define_pack(nb::module_& m, const char* name, const char* doc) {
   const auto call =
       [](H weight, H scale, H granularity, H activation, const std::string& activation_granularity,
          bool azp, double scale_ub, double min_scale, double qmax, const std::string& rounding,
-         double static_scale, std::int32_t static_azp, bool llm_int8, double outlier_threshold,
+         const std::string& non_finite, bool widen, double static_scale, std::int32_t static_azp, bool llm_int8, double outlier_threshold,
          bool whole_columns, H outlier_columns, const std::optional<std::string>& backend) {
         return Body(
             weight, scale, granularity,
             {activation, activation_granularity, azp, scale_ub, min_scale, qmax, rounding,
-             static_scale, static_azp, llm_int8, outlier_threshold, whole_columns, outlier_columns},
+             non_finite, widen, static_scale, static_azp, llm_int8, outlier_threshold, whole_columns, outlier_columns},
             backend);
       };
   m.def(name, call, nb::arg("weight"), nb::arg("scale") = nb::borrow(undefined_object),
@@ -65,6 +67,7 @@ void define_pack(nb::module_& m, const char* name, const char* doc) {
         nb::arg("activation").none() = nb::none(), nb::arg("activation_granularity") = "token",
         nb::arg("azp") = false, nb::arg("scale_ub") = std::numeric_limits<double>::infinity(),
         nb::arg("min_scale") = 0.0, nb::arg("qmax") = 0.0, nb::arg("rounding") = "none",
+        nb::arg("non_finite") = "propagate", nb::arg("widen") = false,
         nb::arg("static_scale") = 0.0, nb::arg("static_azp") = 0, nb::arg("llm_int8") = false,
         nb::arg("outlier_threshold") = 0.0, nb::arg("whole_columns") = false,
         nb::arg("outlier_columns").none() = nb::none(), nb::arg("backend").none() = nb::none(),

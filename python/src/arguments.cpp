@@ -81,20 +81,51 @@ constexpr std::array<std::pair<std::string_view, ScaleRounding>, 3> kRoundings{{
     {"mx_floor", ScaleRounding::mx_floor},
 }};
 
+constexpr std::array<std::pair<std::string_view, NonFinite>, 3> kNonFinite{{
+    {"propagate", NonFinite::propagate},
+    {"ignore", NonFinite::ignore},
+    {"error", NonFinite::error},
+}};
+
+// The value of a name, raising "operation: argument must be rule; got ...".
+template <class Table>
+auto value_of(const Table& table, const std::string& text, const char* operation,
+              const char* argument, const char* rule) {
+  for (const auto& [name, value] : table) {
+    if (name == text) return value;
+  }
+  raise(Code::invalid_argument, std::string(operation) + ": " + argument + " must be " + rule +
+                                    "; got '" + text + "'");
+}
+
+template <class Table, class Value>
+std::string name_of(const Table& table, Value value) {
+  return std::string(
+      std::ranges::find(table, value, [](const auto& row) { return row.second; })->first);
+}
+
 }  // namespace
 
 ScaleRounding parse_rounding(const std::string& text, const char* operation) {
-  for (const auto& [name, value] : kRoundings) {
-    if (name == text) return value;
-  }
-  raise(Code::invalid_argument, std::string(operation) +
-                                    ": rounding must be none, power_of_two or mx_floor; got '" +
-                                    text + "'");
+  return value_of(kRoundings, text, operation, "rounding", "none, power_of_two or mx_floor");
 }
 
 std::string rounding_name(ScaleRounding rounding) {
-  const auto* row = std::ranges::find(kRoundings, rounding, [](const auto& r) { return r.second; });
-  return std::string(row->first);
+  return name_of(kRoundings, rounding);
+}
+
+NonFinite parse_non_finite(const std::string& text, const char* operation) {
+  return value_of(kNonFinite, text, operation, "non_finite", "propagate, ignore or error");
+}
+
+std::string non_finite_name(NonFinite rule) { return name_of(kNonFinite, rule); }
+
+bool parse_subnormals(nb::handle value, const char* operation) {
+  if (value.is_none()) return false;
+  const std::string text = nb::cast<std::string>(nb::str(value));
+  if (text == "exact") return true;
+  raise(Code::invalid_argument,
+        std::string(operation) + ": subnormals must be \"exact\" or None; got '" + text + "'");
 }
 
 void Call::keep(In& in) {

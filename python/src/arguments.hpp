@@ -74,6 +74,13 @@ Granularity parse_granularity(const std::string& text, const char* operation, co
 ScaleRounding parse_rounding(const std::string& text, const char* operation);
 std::string rounding_name(ScaleRounding rounding);
 
+/// "propagate", "ignore" or "error", and back. Raises ValueError.
+NonFinite parse_non_finite(const std::string& text, const char* operation);
+std::string non_finite_name(NonFinite rule);
+
+/// None, or "exact": no path that counts numbers below 2^-126 as 0. Raises ValueError.
+bool parse_subnormals(nb::handle value, const char* operation);
+
 /// Runs without the interpreter's lock.
 template <class Body>
 auto unlocked(const Body& body) {

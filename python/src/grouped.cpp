@@ -37,7 +37,7 @@ std::vector<nb::object> entries(nb::handle list, const char* argument) {
 
 struct ListArguments {
   nb::handle inputs, weights, biases, out_dtype, scales_a, scales_b, granularity_a, granularity_b,
-      outs;
+      outs, subnormals;
   const Name& backend;
 };
 
@@ -77,6 +77,7 @@ struct Lists {
     options.scales_a = scales_a;
     options.scales_b = scales_b;
     options.outs = outs;
+    options.matmul.exact_subnormals = parse_subnormals(l.subnormals, call.operation());
     options.backend = backend_name(l.backend);
   }
   Lists(const Lists&) = delete;
@@ -116,9 +117,10 @@ template <auto Body, class... Head, class... Names>
 void define_list(nb::module_& m, const char* name, const char* doc, const Names&... names) {
   using H = nb::handle;
   const auto call = [](Head... head, H inputs, H weights, H biases, H out_dtype, H scales_a,
-                       H scales_b, H granularity_a, H granularity_b, H outs, const Name& backend) {
+                       H scales_b, H granularity_a, H granularity_b, H outs, H subnormals,
+                       const Name& backend) {
     const ListArguments arguments{inputs,   weights,       biases,        out_dtype, scales_a,
-                                  scales_b, granularity_a, granularity_b, outs,      backend};
+                                  scales_b, granularity_a, granularity_b, outs, subnormals, backend};
     return apply<Body>(arguments, head...);
   };
   const nb::object none = nb::none();
@@ -126,7 +128,7 @@ void define_list(nb::module_& m, const char* name, const char* doc, const Names&
         nb::arg("biases").none() = none, nb::arg("out_dtype").none() = none, nb::kw_only(),
         nb::arg("scales_a").none() = none, nb::arg("scales_b").none() = none,
         nb::arg("granularity_a").none() = none, nb::arg("granularity_b").none() = none,
-        nb::arg("outs").none() = none, nb::arg("backend").none() = none, doc);
+        nb::arg("outs").none() = none, nb::arg("subnormals").none() = none, nb::arg("backend").none() = none, doc);
 }
 
 // ---- the four tensor forms
@@ -135,7 +137,7 @@ struct TensorArguments {
   nb::handle input, mat2, offs, bias, out_dtype, scale_a, scale_b, granularity_a, granularity_b,
       alpha, beta, c, scale_result;
   bool offs_prefix;
-  nb::handle out;
+  nb::handle subnormals, out;
   const Name& backend;
 };
 
@@ -157,6 +159,7 @@ Prepared prepare(Call& call, const TensorArguments& t) {
   o.beta = call.scale(t.beta, nb::none(), "beta");
   o.c = call.tensor(t.c, "c");
   o.scale_result = call.scale(t.scale_result, nb::none(), "scale_result");
+  o.matmul.exact_subnormals = parse_subnormals(t.subnormals, call.operation());
   o.out = call.out(t.out);
   o.backend = backend_name(t.backend);
   return p;
@@ -182,10 +185,11 @@ void define_tensors(nb::module_& m, const char* name, const char* doc, const Nam
   using H = nb::handle;
   const auto call = [](Head... head, H input, H mat2, H offs, H bias, H out_dtype, H scale_a,
                        H scale_b, H granularity_a, H granularity_b, H alpha, H beta, H c,
-                       H scale_result, bool offs_prefix, H out, const Name& backend) {
+                       H scale_result, bool offs_prefix, H subnormals, H out,
+                       const Name& backend) {
     const TensorArguments arguments{
         input,         mat2,  offs, bias, out_dtype,    scale_a,     scale_b, granularity_a,
-        granularity_b, alpha, beta, c,    scale_result, offs_prefix, out,     backend};
+        granularity_b, alpha, beta, c,    scale_result, offs_prefix, subnormals, out, backend};
     return apply<Body>(arguments, head...);
   };
   const nb::object none = nb::none();
@@ -196,7 +200,7 @@ void define_tensors(nb::module_& m, const char* name, const char* doc, const Nam
         nb::arg("granularity_a").none() = none, nb::arg("granularity_b").none() = none,
         nb::arg("alpha").none() = undefined, nb::arg("beta").none() = undefined,
         nb::arg("c").none() = none, nb::arg("scale_result").none() = none,
-        nb::arg("offs_prefix") = false, nb::arg("out").none() = none,
+        nb::arg("offs_prefix") = false, nb::arg("subnormals").none() = none, nb::arg("out").none() = none,
         nb::arg("backend").none() = none, doc);
 }
 

@@ -29,7 +29,8 @@ struct Arguments {
   double scale_ub, min_scale, qmax;
   const std::string& rounding;
   nb::handle scale_dtype;
-  bool finite, saturate;
+  const std::string& non_finite;
+  bool widen, saturate;
   nb::handle scale, azp_in;
 };
 
@@ -44,7 +45,8 @@ QuantizeOptions options_of(Call& call, const Arguments& a) {
   o.qmax = static_cast<float>(a.qmax);
   o.rounding = parse_rounding(a.rounding, call.operation());
   o.scale_dtype = call.dtype(a.scale_dtype, "scale_dtype");
-  o.non_finite = a.finite ? NonFinite::error : NonFinite::propagate;
+  o.non_finite = parse_non_finite(a.non_finite, call.operation());
+  o.widen = a.widen;
   o.overflow = a.saturate ? Overflow::saturate : Overflow::ieee;
   o.scale = call.scale(a.scale, nb::none(), "scale");
   o.azp_in = call.tensor(a.azp_in, "azp_in");
@@ -70,16 +72,16 @@ void define(nb::module_& m, const char* name, const char* doc) {
   using H = nb::handle;
   const auto call = [](H x, H dtype, const std::string& granularity, const std::string& side,
                        bool azp, double scale_ub, double min_scale, double qmax,
-                       const std::string& rounding, H scale_dtype, bool finite, bool saturate,
-                       H scale, H azp_in) {
+                       const std::string& rounding, H scale_dtype,
+                       const std::string& non_finite, bool widen, bool saturate, H scale, H azp_in) {
     return Body({x, dtype, granularity, side, azp, scale_ub, min_scale, qmax, rounding, scale_dtype,
-                 finite, saturate, scale, azp_in});
+                 non_finite, widen, saturate, scale, azp_in});
   };
   m.def(name, call, nb::arg("x"), nb::arg("dtype") = "int8", nb::arg("granularity") = "token",
         nb::kw_only(), nb::arg("side") = "a", nb::arg("azp") = false,
         nb::arg("scale_ub") = std::numeric_limits<double>::infinity(), nb::arg("min_scale") = 0.0,
         nb::arg("qmax") = 0.0, nb::arg("rounding") = "none", nb::arg("scale_dtype") = "float32",
-        nb::arg("finite") = false, nb::arg("saturate") = true,
+        nb::arg("non_finite") = "propagate", nb::arg("widen") = false, nb::arg("saturate") = true,
         nb::arg("scale") = nb::borrow(undefined_object), nb::arg("azp_in").none() = nb::none(),
         doc);
 }

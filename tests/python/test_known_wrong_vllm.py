@@ -132,10 +132,10 @@ def test_one_infinity_in_a_row():
     x = torch.tensor([[1.0, -3.0, torch.inf]])
     codes, scale = w8a8.QuantFP8(False, PER_TOKEN)(x)
     mine = codes.float() * scale
-    assert ((mine - x).abs()[0, :2] <= x.abs()[0, :2] * 2.0**-4).all() and mine[0, 2] == 3
+    assert ((mine - x).abs()[0, :2] <= x.abs()[0, :2] * 2.0**-4).all() and mine[0, 2].isnan()
     their_scale = x.abs().max() / 448
     theirs = kernel_to_fp8(x / their_scale).float() * their_scale
-    return Found(not torch.equal(theirs, mine), code([round(v, 3) for v in theirs[0].tolist()]),
+    return Found(not torch.equal(theirs[0, :2], mine[0, :2]), code([round(v, 3) for v in theirs[0].tolist()]),
                  code([round(v, 3) for v in mine[0].tolist()]))
 
 

@@ -29,19 +29,20 @@ def close(found, expected, tolerance):
 
 # ---- samples for PyTorch's own checks -------------------------------------------------------------
 
-MM = (None,) * 2 + (None, None, None, None, False, False, True, False, None)
+MM = (None,) * 2 + (None, None, None, None, False, False, True, False, None, None)
 
 
 def mm_sample(grad=False, **changes):
     names = ["input", "mat2", "scale_a", "scale_b", "bias", "scale_result", "out_dtype", "granularity_a",
-             "granularity_b", "alpha", "beta", "c", "azp", "trans_a", "trans_b", "saturate", "torch_compat", "backend"]
+             "granularity_b", "alpha", "beta", "c", "azp", "trans_a", "trans_b", "saturate", "torch_compat", "subnormals",
+             "backend"]
     values = dict.fromkeys(names) | dict(trans_a=False, trans_b=False, saturate=True, torch_compat=False)
     values |= dict(input=gaussian(3, 8, grad=grad), mat2=gaussian(8, 5, seed=2, grad=grad))
     return tuple((values | changes)[name] for name in names)
 
 
 OFFS = torch.tensor([2, 2, 5], dtype=torch.int32)
-GROUPED = (None, None, None, None, None, None, None, None, None, None, False, None)
+GROUPED = (None, None, None, None, None, None, None, None, None, None, False, None, None)
 
 SAMPLES = {
     "scaled_mm": (_matmul.scaled_mm, mm_sample(grad=True)),
@@ -62,7 +63,7 @@ SAMPLES = {
     "grouped_mm_list": (_grouped.grouped_mm_list,
                         ([gaussian(3, 4, grad=True), gaussian(5, grad=True)],
                          [gaussian(4, 2, grad=True), gaussian(5, 3, grad=True)], [gaussian(3, grad=True)], [], [],
-                         [1], [], [], None, None, None, None)),
+                         [1], [], [], None, None, None, None, None)),
     "quantize": (_straight_through.quantize, (gaussian(3, 8), None, torch.int8, "token")),
 }
 

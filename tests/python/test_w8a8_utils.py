@@ -245,14 +245,14 @@ def test_scales_of_zeros_and_of_rows_that_are_not_finite():
     x = torch.tensor([[1.0, torch.nan, -2.0, torch.inf]])
     codes, scale = QuantFP8(False, TOKEN)(x)
     assert scale.item() == float(torch.tensor(2.0) / 448)
-    assert torch.equal(codes.float().nan_to_num(-1), torch.tensor([[224.0, -1.0, -448.0, 448.0]]))
+    assert torch.equal(codes.float().nan_to_num(-1), torch.tensor([[224.0, -1.0, -448.0, -1.0]]))
 
 
 def test_fnuz_keeps_to_224():
     quantise = QuantFP8(False, TOKEN, dtype=FNUZ)
     x = torch.tensor([[3.0, -7.0, 1.0, torch.nan, torch.inf]])
     codes, scale = quantise(x)
-    assert scale.item() == 7 / 224 and codes.float()[0, [1, 4]].tolist() == [-224, 224] and codes[0, 3].isnan()
+    assert scale.item() == 7 / 224 and codes.float()[0, 1] == -224 and codes.float()[0, 3:].isnan().all()
     codes, scale = quantise(x, scale_ub=torch.tensor(2.0))
     assert scale.item() == float(torch.tensor(2.0) / 224) and codes.float()[0, :2].tolist() == [224, -224]
     codes, _ = QuantFP8(True, TENSOR, dtype=FNUZ)(x, torch.tensor(0.01))

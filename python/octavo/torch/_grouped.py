@@ -23,7 +23,7 @@ from ._library import (
 _ARGUMENTS = (
     "Tensor input, Tensor mat2, Tensor? offs, Tensor? bias, Tensor? scale_a, Tensor? scale_b, "
     "Tensor? alpha, Tensor? beta, Tensor? c, Tensor? scale_result, ScalarType? out_dtype, "
-    "str? granularity_a, str? granularity_b, bool offs_prefix, str? backend"
+    "str? granularity_a, str? granularity_b, bool offs_prefix, str? subnormals, str? backend"
 )
 # Positions of input, mat2, bias, scale_a, scale_b, alpha, beta, c, scale_result.
 _SLOTS = (0, 1, 3, 4, 5, 6, 7, 8, 9)
@@ -31,15 +31,15 @@ _TYPED = (0, 1, 8)
 
 
 def _kernel(input, mat2, offs, bias, scale_a, scale_b, alpha, beta, c, scale_result, out_dtype,
-            granularity_a, granularity_b, offs_prefix, backend):
+            granularity_a, granularity_b, offs_prefix, subnormals, backend):
     return _octavo.grouped_mm(input, mat2, offs, bias, out_dtype, scale_a=scale_a, scale_b=scale_b,
                               granularity_a=granularity_a, granularity_b=granularity_b,
                               alpha=alpha, beta=beta, c=c, scale_result=scale_result,
-                              offs_prefix=offs_prefix, backend=backend)
+                              offs_prefix=offs_prefix, subnormals=subnormals, backend=backend)
 
 
 def _fake(input, mat2, offs, bias, scale_a, scale_b, alpha, beta, c, scale_result, out_dtype,
-          granularity_a, granularity_b, offs_prefix, backend):
+          granularity_a, granularity_b, offs_prefix, subnormals, backend):
     torch._check(input.dim() in (2, 3) and mat2.dim() in (2, 3),
                  lambda: "grouped_mm: input and mat2 must be 2-D or 3-D")
     torch._check(input.shape[-1] == mat2.shape[-2],
@@ -49,17 +49,16 @@ def _fake(input, mat2, offs, bias, scale_a, scale_b, alpha, beta, c, scale_resul
         shape = (input.shape[0], *shape)
     elif input.dim() == 2 and mat2.dim() == 2:
         shape = (offs.shape[0] - int(offs_prefix), *shape)
-    dtype = default_out_dtype(input.dtype) if out_dtype is None else out_dtype
-    return input.new_empty(shape, dtype=dtype)
+    return input.new_empty(shape, dtype=out_dtype or default_out_dtype(input.dtype, mat2.dtype))
 
 
 def _vjp(grad, wanted, options, input, mat2, offs, bias, scale_a, scale_b, alpha, beta, c,
-         scale_result, out_dtype, granularity_a, granularity_b, offs_prefix, backend):
+         scale_result, out_dtype, granularity_a, granularity_b, offs_prefix, subnormals, backend):
     return _octavo.grouped_mm_vjp(grad, wanted, options, input, mat2, offs, bias, out_dtype,
                                   scale_a=scale_a, scale_b=scale_b, granularity_a=granularity_a,
                                   granularity_b=granularity_b, alpha=alpha, beta=beta, c=c,
                                   scale_result=scale_result, offs_prefix=offs_prefix,
-                                  backend=backend)
+                                  subnormals=subnormals, backend=backend)
 
 
 grouped_mm = define(f"grouped_mm({_ARGUMENTS}) -> Tensor", _kernel, _fake)
@@ -78,8 +77,8 @@ def _batch_kernel(input, weight, scale, out_dtype, trans_b, backend):
 def _batch_fake(input, weight, scale, out_dtype, trans_b, backend):
     torch._check(input.dim() == 3 and weight.dim() == 3,
                  lambda: "scaled_grouped_mm: input and weight must be 3-D")
-    dtype = default_out_dtype(input.dtype) if out_dtype is None else out_dtype
-    return input.new_empty((*input.shape[:2], weight.shape[1 if trans_b else 2]), dtype=dtype)
+    return input.new_empty((*input.shape[:2], weight.shape[1 if trans_b else 2]),
+                           dtype=out_dtype or default_out_dtype(input.dtype, weight.dtype))
 
 
 def _batch_vjp(grad, wanted, options, input, weight, scale, out_dtype, trans_b, backend):
@@ -96,7 +95,7 @@ differentiate(scaled_grouped_mm, _BATCH, _batch_vjp, (0, 1, 2), (0, 1))
 _LIST = (
     "Tensor[] inputs, Tensor[] weights, Tensor[] biases, Tensor[] scales_a, Tensor[] scales_b, "
     "int[] bias_at, int[] scale_a_at, int[] scale_b_at, ScalarType? out_dtype, str? granularity_a, "
-    "str? granularity_b, str? backend"
+    "str? granularity_b, str? subnormals, str? backend"
 )
 
 
@@ -116,13 +115,13 @@ def _spread(tensors, at, count):
 
 
 def _list_arguments(inputs, weights, biases, scales_a, scales_b, bias_at, scale_a_at, scale_b_at,
-                    out_dtype, granularity_a, granularity_b, backend):
+                    out_dtype, granularity_a, granularity_b, subnormals, backend):
     """The extension module's arguments."""
     count = len(inputs)
     return ((list(inputs), list(weights), _spread(biases, bias_at, count), out_dtype),
             {"scales_a": _spread(scales_a, scale_a_at, count),
              "scales_b": _spread(scales_b, scale_b_at, count), "granularity_a": granularity_a,
-             "granularity_b": granularity_b, "backend": backend})
+             "granularity_b": granularity_b, "subnormals": subnormals, "backend": backend})
 
 
 def _list_kernel(*inputs):
@@ -132,7 +131,7 @@ def _list_kernel(*inputs):
 
 def _list_fake(inputs, weights, biases, scales_a, scales_b, bias_at, scale_a_at, scale_b_at,
                out_dtype, *rest):
-    return [x.new_empty((*x.shape[:-1], w.shape[-1]), dtype=out_dtype or default_out_dtype(x.dtype))
+    return [x.new_empty((*x.shape[:-1], w.shape[-1]), dtype=out_dtype or default_out_dtype(x.dtype, w.dtype))
             for x, w in zip(inputs, weights)]
 
 

@@ -131,8 +131,12 @@ def gradient_dtype(argument, grad):
     return argument.dtype if argument.dtype in WIDE else grad.dtype
 
 
-def default_out_dtype(dtype):
-    """The rule of octavo.scaled_mm."""
-    if dtype in WIDE:
-        return dtype
-    return torch.float32 if dtype in (torch.int8, torch.uint8) else torch.bfloat16
+_INTEGERS = (torch.int8, torch.uint8)
+
+
+def default_out_dtype(a, b):
+    """The rule of octavo.scaled_mm: a float type with itself or beside 8 bits, bfloat16 for fp8, else float32."""
+    if a in WIDE or b in WIDE:
+        wide = [dtype for dtype in (a, b) if dtype in WIDE]
+        return wide[0] if len(wide) == 1 or a == b else torch.float32
+    return torch.float32 if a in _INTEGERS or b in _INTEGERS else torch.bfloat16

@@ -11,7 +11,7 @@ _ARGUMENTS = (
     "Tensor input, Tensor mat2, Tensor? scale_a, Tensor? scale_b, Tensor? bias, "
     "Tensor? scale_result, ScalarType? out_dtype, str? granularity_a, str? granularity_b, "
     "Tensor? alpha, Tensor? beta, Tensor? c, Tensor? azp, bool trans_a, bool trans_b, "
-    "bool saturate, bool torch_compat, str? backend"
+    "bool saturate, bool torch_compat, str? subnormals, str? backend"
 )
 # Positions of input, mat2, bias, scale_a, scale_b, alpha, beta, c, scale_result.
 _SLOTS = (0, 1, 4, 2, 3, 9, 10, 11, 5)
@@ -26,7 +26,7 @@ def _fake(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, granular
     m, k = (input.shape[1], input.shape[0]) if trans_a else input.shape
     k_b, n = (mat2.shape[1], mat2.shape[0]) if trans_b else mat2.shape
     torch._check(k == k_b, lambda: "scaled_mm: mat2.shape[0] must equal input.shape[1]")
-    return input.new_empty((m, n), dtype=out_dtype or default_out_dtype(input.dtype))
+    return input.new_empty((m, n), dtype=out_dtype or default_out_dtype(input.dtype, mat2.dtype))
 
 
 scaled_mm = define(f"scaled_mm({_ARGUMENTS}) -> Tensor", _octavo.scaled_mm, _fake)

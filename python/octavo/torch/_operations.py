@@ -13,15 +13,15 @@ from ._linear import linear as _linear_operator
 
 
 def scaled_mm(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, granularity_a,
-              granularity_b, alpha, beta, c, azp, trans_a, trans_b, saturate, torch_compat, backend,
-              out):
+              granularity_b, alpha, beta, c, azp, trans_a, trans_b, saturate, torch_compat, subnormals,
+              backend, out):
     """octavo.scaled_mm."""
     if out is not None or type(mat2) is PackedWeight:
         _check_no_gradient("scaled_mm", "out" if out is not None else "a packed weight",
                            input, scale_a, scale_b, bias, scale_result, alpha, beta, c)
         return _octavo.scaled_mm(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype,
                                  granularity_a, granularity_b, alpha, beta, c, azp, trans_a,
-                                 trans_b, saturate, torch_compat, backend, out)
+                                 trans_b, saturate, torch_compat, subnormals, backend, out)
     if type(input) is Quantized:
         input, scale_a, granularity_a, carried = _operand(input, scale_a, granularity_a, "a")
         azp = carried if azp is None else azp
@@ -34,11 +34,11 @@ def scaled_mm(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, gran
         None if scale_result is UNDEFINED else _tensor(scale_result),
         None if out_dtype is None else _dtype(out_dtype, "scaled_mm"), granularity_a, granularity_b,
         None if alpha is UNDEFINED else _tensor(alpha), None if beta is UNDEFINED else _tensor(beta),
-        c, azp, trans_a, trans_b, saturate, torch_compat, backend)
+        c, azp, trans_a, trans_b, saturate, torch_compat, subnormals, backend)
 
 
 def grouped_mm(input, mat2, offs, bias, out_dtype, *, scale_a, scale_b, granularity_a,
-               granularity_b, alpha, beta, c, scale_result, offs_prefix, out, backend):
+               granularity_b, alpha, beta, c, scale_result, offs_prefix, subnormals, out, backend):
     """octavo.grouped_mm, tensor forms."""
     if out is not None:
         _check_no_gradient("grouped_mm", "out", input, mat2, bias, scale_a, scale_b, alpha, beta, c,
@@ -46,17 +46,17 @@ def grouped_mm(input, mat2, offs, bias, out_dtype, *, scale_a, scale_b, granular
         return _octavo.grouped_mm(input, mat2, offs, bias, out_dtype, scale_a=scale_a,
                                   scale_b=scale_b, granularity_a=granularity_a,
                                   granularity_b=granularity_b, alpha=alpha, beta=beta, c=c,
-                                  scale_result=scale_result, offs_prefix=offs_prefix, out=out,
-                                  backend=backend)
+                                  scale_result=scale_result, offs_prefix=offs_prefix,
+                                  subnormals=subnormals, out=out, backend=backend)
     input, scale_a, granularity_a, _ = _operand(input, scale_a, granularity_a, "a")
     mat2, scale_b, granularity_b, _ = _operand(mat2, scale_b, granularity_b, "b")
     return _grouped.grouped_mm(input, mat2, offs, bias, scale_a, scale_b, _tensor(alpha),
                                _tensor(beta), c, _tensor(scale_result), _dtype(out_dtype, "grouped_mm"),
-                               granularity_a, granularity_b, offs_prefix, backend)
+                               granularity_a, granularity_b, offs_prefix, subnormals, backend)
 
 
 def grouped_mm_list(inputs, weights, biases, out_dtype, *, scales_a, scales_b, granularity_a,
-                    granularity_b, outs, backend):
+                    granularity_b, subnormals, outs, backend):
     """octavo.grouped_mm, list form."""
     plain = all(isinstance(x, torch.Tensor) for x in (*inputs, *weights))
     if outs is not None or not plain:
@@ -64,7 +64,8 @@ def grouped_mm_list(inputs, weights, biases, out_dtype, *, scales_a, scales_b, g
                            *(biases or ()))
         return _octavo.grouped_mm_list(inputs, weights, biases, out_dtype, scales_a=scales_a,
                                        scales_b=scales_b, granularity_a=granularity_a,
-                                       granularity_b=granularity_b, outs=outs, backend=backend)
+                                       granularity_b=granularity_b, subnormals=subnormals, outs=outs,
+                                       backend=backend)
     lengths = {len(entries) for entries in (weights, biases, scales_a, scales_b) if entries is not None}
     if lengths - {len(inputs)}:  # the extension module has the sentence
         return _octavo.grouped_mm_list(inputs, weights, biases, out_dtype, scales_a=scales_a,
@@ -74,7 +75,7 @@ def grouped_mm_list(inputs, weights, biases, out_dtype, *, scales_a, scales_b, g
     scales_b, scale_b_at = _grouped.present(_tensors(scales_b))
     return _grouped.grouped_mm_list(list(inputs), list(weights), biases, scales_a, scales_b, bias_at,
                                     scale_a_at, scale_b_at, _dtype(out_dtype, "grouped_mm"), granularity_a,
-                                    granularity_b, backend)
+                                    granularity_b, subnormals, backend)
 
 
 def scaled_grouped_mm(input, weight, scale, out_dtype, *, trans_b, out, backend):

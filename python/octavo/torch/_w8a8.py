@@ -36,7 +36,7 @@ def product(operation, qinput, weight, out_dtype, scale_a, scale_b, bias, input_
                        granularity_a=granularity_a, **carried)
     else:
         y = _matmul.scaled_mm(qinput, weight, scale_a, scale_b, bias, None, out_dtype, granularity_a,
-                              granularity_b, None, None, None, None, False, False, True, False, None)
+                              granularity_b, None, None, None, None, False, False, True, False, None, None)
     return y if output_shape is None else y.reshape(output_shape)
 
 
@@ -117,7 +117,7 @@ def azp_product(a, b, scale_a, scale_b, out_dtype, azp_adj, azp, bias):
         raise ValueError(f"{name}: scale_b.shape must be one element, [{n}], [{n}, 1] or [1, {n}]; got {list(scale_b.shape)}")
     shift = azp_adj.reshape(1, n).long() * (1 if azp is None else azp.reshape(-1, 1).long())
     sums = _matmul.scaled_mm(a, b, None, None, None, None, torch.int32, None, None, None, None, None, None, False, False,
-                             True, False, None)
+                             True, False, None, None)
     y = (sums.long() - shift).float() * scale_a.reshape(-1, 1) * scale_b.reshape(1, -1)
     return (y if bias is None else y + bias.float()).to(out_dtype)
 

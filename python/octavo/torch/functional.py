@@ -76,7 +76,7 @@ def _scaled_mm(input: torch.Tensor, mat2: torch.Tensor, scale_a: torch.Tensor, s
     a, granularity_a = _v1_scale("scale_a", scale_a, m, k, False)
     b, granularity_b = _v1_scale("scale_b", scale_b, n, k, True)
     return _matmul.scaled_mm(input, mat2, a, b, bias, scale_result, _dtype(out_dtype, "_scaled_mm") or input.dtype, granularity_a,
-                             granularity_b, None, None, None, None, False, False, True, False, None)
+                             granularity_b, None, None, None, None, False, False, True, False, None, None)
 
 
 # torch._scaled_mm's shapes [outer, K] of a scale, by what one of them covers; those of B are [K, outer].
@@ -114,7 +114,7 @@ def grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, *, offs: torch.Tensor |
                bias: torch.Tensor | None = None, out_dtype: torch.dtype | None = None) -> torch.Tensor:
     """torch.nn.functional.grouped_mm: the four tensor forms."""
     return _grouped.grouped_mm(mat_a, mat_b, offs, bias, None, None, None, None, None, None,
-                               _dtype(out_dtype, "grouped_mm"), None, None, False, None)
+                               _dtype(out_dtype, "grouped_mm"), None, None, False, None, None)
 
 
 def _scales(scales, recipes):

@@ -200,9 +200,10 @@ class QatLinear(EightBitModule, torch.nn.Linear):
 
     @torch.no_grad()
     def _set_scales(self, rows):
+        # Of finite elements: a scale that is NaN would stay so for good.
         factor = 2 * QMAX[self.code] ** -0.5
-        self.x_scale.copy_(rows.float().abs().mean().clamp_min(1e-8) * factor)
-        self.w_scale.copy_(self.weight.float().abs().mean(1, keepdim=True).clamp_min(1e-8) * factor)
+        self.x_scale.copy_(_mean_magnitude(rows, (0, 1)).clamp_min(1e-8) * factor)
+        self.w_scale.copy_(_mean_magnitude(self.weight, 1).clamp_min(1e-8) * factor)
         self.scales_set.fill_(True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -215,7 +216,21 @@ class QatLinear(EightBitModule, torch.nn.Linear):
         w_codes, w_scale = quantize(self.weight.detach(), self.w_scale.detach(), self.code, "token")
         y = straight_through_mm(rows, self.weight, x_codes, x_scale, "tensor", w_codes, w_scale,
                                 "channel", self.bias, self.x_scale, self.w_scale)
+        if self.code is torch.int8:  # codes of a given scale cannot show what is not finite
+            y = y * _nan_where_not_finite(rows, y.dtype).unsqueeze(1) * _nan_where_not_finite(self.weight, y.dtype)
         return y.reshape(*x.shape[:-1], self.out_features)
+
+
+def _mean_magnitude(x, dim):
+    magnitude = x.float().abs()
+    finite = magnitude.isfinite()
+    total = torch.where(finite, magnitude, 0.0).sum(dim, keepdim=True)
+    return total / finite.sum(dim, keepdim=True).clamp_min(1)
+
+
+def _nan_where_not_finite(rows, dtype):
+    """A factor for each row: NaN where an element of it is NaN or infinite, else 1. Gradients get it, too."""
+    return torch.where(rows.detach().isfinite().all(1), 1.0, torch.nan).to(dtype)
 
 
 class GroupedLinear(EightBitModule):
@@ -274,7 +289,7 @@ class _GroupedProduct(torch.autograd.Function):
         ctx.save_for_backward(x_codes, x_scale, w_codes, w_scale, bias, offs)
         ctx.dtype = x.dtype
         return _grouped_operator(x_codes, w_codes.transpose(1, 2), offs, bias, x_scale.view(-1),
-                                 w_scale, None, None, None, None, x.dtype, None, None, False, None)
+                                 w_scale, None, None, None, None, x.dtype, None, None, False, None, None)
 
     @staticmethod
     def backward(ctx, grad):
