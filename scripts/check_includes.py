@@ -68,7 +68,7 @@ LAYERS = (
     Layer("tests of the C ABI", "tests/capi/",
           ("octavo/*", "./*", "capi/*", "gtest/*", "support/*")),
     Layer("tests of the command line", "tests/cli/", (*EDGE, "gtest/*", "peers/peer.hpp")),
-    Layer("a fuzz target", "tests/fuzz/", ("octavo/*", "checkpoint/*", "sys/mman.h", "unistd.h")),
+    Layer("a fuzz target", "tests/fuzz/", ("octavo/*", "checkpoint/*", "fmt/*", *SYSTEM)),
     Layer("a test", "tests/*/",
           (*EDGE, *CPU, "gtest/*", "rapidcheck*", "kit/*", "support/*", "{own}/*",
            "ops/helpers.hpp", "capi/sample.hpp")),
