@@ -31,6 +31,16 @@ void* operator new(std::size_t bytes, std::align_val_t alignment) {
   }
   return memory;
 }
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept { return std::malloc(bytes); }
+void* operator new(std::size_t bytes, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+  void* memory = nullptr;
+  return ::posix_memalign(&memory, static_cast<std::size_t>(alignment), bytes) == 0 ? memory
+                                                                                    : nullptr;
+}
+void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t, const std::nothrow_t&) noexcept {
+  std::free(memory);
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
