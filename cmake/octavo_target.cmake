@@ -1,5 +1,21 @@
 # The compile options that every target of the project shares.
 
+include(CheckPIESupported)
+check_pie_supported(LANGUAGES CXX)  # without it CMake compiles for PIE and does not link so
+
+# What turns a write behind a buffer into the end of the process instead of a way in; SECURITY.md
+# says against whom. scripts/check_hardening.py looks for it in what was built. glibc's checks need
+# optimisation. Sanitizers see more than all of this, and would see less beside it.
+function(octavo_harden target)
+  if(CMAKE_CXX_FLAGS MATCHES "-fsanitize")
+    return()
+  endif()
+  target_compile_options(${target} PRIVATE
+    -fstack-protector-strong
+    "$<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-U_FORTIFY_SOURCE;-D_FORTIFY_SOURCE=2>")
+  target_link_options(${target} PRIVATE LINKER:-z,relro,-z,now)
+endfunction()
+
 # No contraction into FMA: the specification rounds every step. No traps and no errno: calls run in an
 # environment without traps and restore the flags, and loops with selections vectorise. No ISA flags: kernels that use an
 # instruction set say so in a pragma region, so that the program runs on any machine.
@@ -8,6 +24,7 @@ function(octavo_target target)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF CXX_VISIBILITY_PRESET hidden
                                              VISIBILITY_INLINES_HIDDEN ON
                                              POSITION_INDEPENDENT_CODE ON)
+  octavo_harden(${target})
   target_compile_options(${target} PRIVATE -ffp-contract=off -fno-trapping-math -fno-math-errno)
   if(OCTAVO_DEVELOPER)
     target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)

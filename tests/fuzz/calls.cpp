@@ -31,6 +31,16 @@ void* operator new(std::size_t bytes, std::align_val_t alignment) {
   }
   return memory;
 }
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept { return std::malloc(bytes); }
+void* operator new(std::size_t bytes, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+  void* memory = nullptr;
+  return ::posix_memalign(&memory, static_cast<std::size_t>(alignment), bytes) == 0 ? memory
+                                                                                    : nullptr;
+}
+void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t, const std::nothrow_t&) noexcept {
+  std::free(memory);
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
@@ -44,6 +54,9 @@ constexpr std::array<octavo_dtype, 14> kTypes{
     OCTAVO_FLOAT32,        OCTAVO_FLOAT8_E4M3FNUZ, OCTAVO_FLOAT8_E5M2FNUZ,
     OCTAVO_FLOAT8_E8M0FNU, OCTAVO_INT32,           OCTAVO_INT64,
     octavo_dtype{0, 0, 0}, octavo_dtype{2, 64, 1}};
+
+/// Products of two extents.
+__extension__ using Wide = __int128;
 
 constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
 /// Extents that no memory has: what they are multiplied by leaves 64 bits.
@@ -84,7 +97,7 @@ class Arguments {
     const std::uint8_t how = byte();
     if (optional && (how & 1U) == 0U) return nullptr;
     Shape& shape = *shapes_.emplace_back(std::make_unique<Shape>());
-    octavo_view view = octavo_view_of(nullptr, dtype(), ndim, shape.extents.data());
+    octavo_view view = octavo_view_of(nullptr, dtype(), ndim, shape.extents);
     if ((how & 0xF0U) == 0xF0U) view.ndim = small();
     for (int d = 0; d < OCTAVO_MAX_NDIM; ++d) shape.extents[d] = d < view.ndim ? extent() : 1;
     if ((how & 2U) != 0U) use_strides(view, shape, how);
@@ -137,7 +150,7 @@ class Arguments {
 
  private:
   struct Shape {
-    std::array<std::int64_t, OCTAVO_MAX_NDIM> extents{}, strides{};
+    std::int64_t extents[OCTAVO_MAX_NDIM]{}, strides[OCTAVO_MAX_NDIM]{};
   };
 
   // Row-major strides, with one that is another: 0, negative, padded, or hostile.
@@ -157,20 +170,20 @@ class Arguments {
     const std::uint8_t which = byte();
     if (which >= 128) shape.strides[which % OCTAVO_MAX_NDIM] = small();
     if (which >= 250) shape.strides[which % OCTAVO_MAX_NDIM] = kHostile[which - 250U];
-    view.strides = shape.strides.data();
+    view.strides = shape.strides;
   }
 
   // Memory from the first to the last element that the view names, and no byte more. Where it names
   // more than memory can hold, it gets none: such a view has to be refused, or to be empty.
   void give_memory(octavo_view& view, const Shape& shape) {
-    constexpr __int128 kMost = 1 << 20;
-    const __int128 bytes = view.dtype.bits / 8;
+    constexpr Wide kMost = 1 << 20;
+    const Wide bytes = view.dtype.bits / 8;
     if (view.ndim < 0 || view.ndim > OCTAVO_MAX_NDIM) return;
-    __int128 first = 0, last = 0, step = 1;
+    Wide first = 0, last = 0, step = 1;
     for (int d = view.ndim; d-- > 0;) {
       if (shape.extents[d] <= 0) return;
-      const __int128 reach =
-          (shape.extents[d] - __int128{1}) * (view.strides == nullptr ? step : shape.strides[d]);
+      const Wide reach =
+          (shape.extents[d] - Wide{1}) * (view.strides == nullptr ? step : shape.strides[d]);
       (reach < 0 ? first : last) += reach;
       step *= shape.extents[d];
       if (first < -kMost || last > kMost || step > kMost) return;
@@ -219,11 +232,12 @@ void judge(octavo_code code, const Handle* result) {
   if (code == OCTAVO_OK ? result == nullptr : std::strlen(octavo_last_error()) == 0) std::abort();
   if (code == OCTAVO_INTERNAL) std::abort();
 }
-void keep(octavo_code code, octavo_tensor* result) {
+// By reference: the call that sets the handle may be evaluated after the argument.
+void keep(octavo_code code, octavo_tensor*& result) {
   judge(code, result);
   if (code == OCTAVO_OK) octavo_tensor_release(result);
 }
-void keep(octavo_code code, octavo_quantized* result) {
+void keep(octavo_code code, octavo_quantized*& result) {
   judge(code, result);
   if (code == OCTAVO_OK) octavo_quantized_release(result);
 }
