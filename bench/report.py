@@ -14,8 +14,8 @@ from pathlib import Path
 import machine
 import plot
 import tables
+from selection import FILES, SHAPES, shape_lines
 
-SHAPES = Path(__file__).resolve().parent / "shapes"
 CLIFF_LINE = "scaled_mm int8:int8:bf16 scale=token:channel prepacked 512x2048x2048"
 
 
@@ -49,11 +49,6 @@ class Tool:
         objects = self.objects("info", "--peaks")
         by_type = lambda kind: [o for o in objects if o["type"] == kind]  # noqa: E731
         return {"build": by_type("build")[0], "peers": by_type("peer"), "peaks": by_type("peaks")}
-
-
-def shape_lines(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
 def rows_of(line: str) -> int:
@@ -145,7 +140,7 @@ class Run:
     def add_pairs(self, heading: str, path: Path) -> None:
         """Of a file of pairs of lines the first against the second."""
         lines = shape_lines(path)
-        figures = [self.tool.figure(first, threads, "--cold", "--no-peers", f"--against={second}")
+        figures = [self.tool.figure(first, threads, *FILES[path.stem], f"--against={second}")
                    for threads in self.counts for first, second in zip(lines[::2], lines[1::2])]
         self.figures += figures
         self.sections.append((heading, tables.pair_table(figures)))
@@ -206,17 +201,17 @@ def main() -> int:
     every = info["build"]["threads"]
     run = Run(tool, every)
     file = lambda name: args.shapes / f"{name}.txt"  # noqa: E731
-    cold, codes = ("--cold",), ("--cold", "--no-float32")
-    curve = run.add("int8 over M", ([file("curve")], cold))
-    types = run.add("fp8 and bf16 over M", ([file("curve_fp8"), file("curve_bf16")], codes))
-    run.add("fp8 layers", ([file("fp8")], codes))
+    part = lambda *names: ([file(name) for name in names], FILES[names[0]])  # noqa: E731
+    curve = run.add("int8 over M", part("curve"))
+    types = run.add("fp8 and bf16 over M", part("curve_fp8", "curve_bf16"))
+    run.add("fp8 layers", part("fp8"))
     run.add_pairs("Block scales against per-channel", file("pairs_block"))
     run.add_pairs("Fused linear against the bare product", file("pairs_fused"))
-    run.add("Grouped", ([file("grouped")], codes))
+    run.add("Grouped", part("grouped"))
     run.add_memory_bound("Quantisers", "quantiser", file("quantize"))
     run.add_memory_bound("Layers of experts", "layer", file("experts"))
-    run.add("int8 layers with a bias", ([file("layers")], ("--no-float32",)), ([file("cold")], codes))
-    run.add("Models and odd sizes", ([file("selection")], ("--no-float32",)), counts=[every])
+    run.add("int8 layers with a bias", part("layers"), part("cold"))
+    run.add("Models and odd sizes", part("selection"), counts=[every])
     run.add_cliffs(args.cliffs)
 
     name = machine.file_name(info["build"]["cpu"])

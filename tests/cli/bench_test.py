@@ -221,6 +221,48 @@ class Bench(unittest.TestCase):
                 self.assertIn(part, words)
 
 
+    def compare(self, old: Path, *words: str, exit_code: int = 0) -> str:
+        return self.run_it(sys.executable, str(REPOSITORY / "bench" / "compare.py"), f"--old={old}", f"--octavo={OCTAVO}",
+                           "--rounds=2", "--seconds=0", *words, exit_code=exit_code)
+
+    def scripted(self, name: str, body: str) -> Path:
+        """A build whose octavo is a script that knows its line as the last argument."""
+        script = self.folder / name / "bin" / "octavo"
+        script.parent.mkdir(parents=True)
+        script.write_text(f"#!{sys.executable}\nimport json, sys\nline = sys.argv[-1]\n{body}\n")
+        script.chmod(0o755)
+        return script
+
+    def test_a_build_beside_itself(self) -> None:
+        text = self.compare(OCTAVO.parent.parent, "--threads=1", LINE)
+        self.assertIn("1 compared, 0 slower in 3 repeats of 3, 0 failed", text)
+        self.assertEqual(1, sum(line.startswith("worst: new/old ") and line.endswith(LINE) for line in text.splitlines()))
+
+    def test_a_slower_build_fails_and_is_named(self) -> None:
+        shapes = self.folder / "few"
+        shapes.mkdir()
+        sys.path.insert(0, str(REPOSITORY / "bench"))
+        from selection import FILES
+        for name in FILES:
+            (shapes / f"{name}.txt").write_text("# lines\nequal 1\n" + ("slow 1\nnew 1\n" if name == "curve" else ""))
+        figure = 'print(json.dumps({"median_us": %s}))'
+        unknown = 'if line == "new 1": sys.exit("octavo: no such line")\n'
+        old = self.scripted("old", unknown + figure % "10.0")
+        new = self.scripted("new", figure % '11.0 if line == "slow 1" else 10.0')
+        words = (sys.executable, str(REPOSITORY / "bench" / "compare.py"), f"--shapes={shapes}", "--rounds=1")
+        text = self.run_it(*words, f"--old={old.parent.parent}", f"--octavo={new}", exit_code=1)
+        self.assertEqual(4, text.count("new/old 1.100 [1.100, 1.100]  A/A 1.000 [1.000, 1.000]  slow 1"), text)
+        self.assertIn("worst: new/old 1.100 [1.100, 1.100]  A/A 1.000 [1.000, 1.000]  slow 1", text)
+        self.assertIn("old does not run it: octavo: no such line  new 1", text)
+        self.assertIn(", 1 slower in 3 repeats of 3, 0 failed", text)
+        text = self.run_it(*words, f"--old={new}", f"--octavo={old}", exit_code=1)  # faster, but for a line that is gone
+        self.assertIn("new does not run it: octavo: no such line  new 1", text)
+        self.assertIn(", 0 slower in 3 repeats of 3, 1 failed", text)
+
+    def test_a_build_that_is_not_there(self) -> None:
+        self.compare(self.folder, LINE, exit_code=2)
+
+
 class Shapes(unittest.TestCase):
     def test_every_line_parses(self) -> None:
         for path in sorted((REPOSITORY / "bench" / "shapes").glob("*.txt")):
