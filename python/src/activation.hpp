@@ -54,13 +54,14 @@ void define_pack(nb::module_& m, const char* name, const char* doc) {
   const auto call =
       [](H weight, H scale, H granularity, H activation, const std::string& activation_granularity,
          bool azp, double scale_ub, double min_scale, double qmax, const std::string& rounding,
-         const std::string& non_finite, bool widen, double static_scale, std::int32_t static_azp, bool llm_int8, double outlier_threshold,
-         bool whole_columns, H outlier_columns, const std::optional<std::string>& backend) {
-        return Body(
-            weight, scale, granularity,
-            {activation, activation_granularity, azp, scale_ub, min_scale, qmax, rounding,
-             non_finite, widen, static_scale, static_azp, llm_int8, outlier_threshold, whole_columns, outlier_columns},
-            backend);
+         const std::string& non_finite, bool widen, double static_scale, std::int32_t static_azp,
+         bool llm_int8, double outlier_threshold, bool whole_columns, H outlier_columns,
+         const std::optional<std::string>& backend) {
+        return Body(weight, scale, granularity,
+                    {activation, activation_granularity, azp, scale_ub, min_scale, qmax, rounding,
+                     non_finite, widen, static_scale, static_azp, llm_int8, outlier_threshold,
+                     whole_columns, outlier_columns},
+                    backend);
       };
   m.def(name, call, nb::arg("weight"), nb::arg("scale") = nb::borrow(undefined_object),
         nb::kw_only(), nb::arg("granularity").none() = nb::none(),

@@ -94,8 +94,8 @@ auto value_of(const Table& table, const std::string& text, const char* operation
   for (const auto& [name, value] : table) {
     if (name == text) return value;
   }
-  raise(Code::invalid_argument, std::string(operation) + ": " + argument + " must be " + rule +
-                                    "; got '" + text + "'");
+  raise(Code::invalid_argument,
+        std::string(operation) + ": " + argument + " must be " + rule + "; got '" + text + "'");
 }
 
 template <class Table, class Value>
@@ -110,9 +110,7 @@ ScaleRounding parse_rounding(const std::string& text, const char* operation) {
   return value_of(kRoundings, text, operation, "rounding", "none, power_of_two or mx_floor");
 }
 
-std::string rounding_name(ScaleRounding rounding) {
-  return name_of(kRoundings, rounding);
-}
+std::string rounding_name(ScaleRounding rounding) { return name_of(kRoundings, rounding); }
 
 NonFinite parse_non_finite(const std::string& text, const char* operation) {
   return value_of(kNonFinite, text, operation, "non_finite", "propagate, ignore or error");

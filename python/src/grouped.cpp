@@ -119,8 +119,9 @@ void define_list(nb::module_& m, const char* name, const char* doc, const Names&
   const auto call = [](Head... head, H inputs, H weights, H biases, H out_dtype, H scales_a,
                        H scales_b, H granularity_a, H granularity_b, H outs, H subnormals,
                        const Name& backend) {
-    const ListArguments arguments{inputs,   weights,       biases,        out_dtype, scales_a,
-                                  scales_b, granularity_a, granularity_b, outs, subnormals, backend};
+    const ListArguments arguments{inputs,   weights,    biases,        out_dtype,
+                                  scales_a, scales_b,   granularity_a, granularity_b,
+                                  outs,     subnormals, backend};
     return apply<Body>(arguments, head...);
   };
   const nb::object none = nb::none();
@@ -128,7 +129,8 @@ void define_list(nb::module_& m, const char* name, const char* doc, const Names&
         nb::arg("biases").none() = none, nb::arg("out_dtype").none() = none, nb::kw_only(),
         nb::arg("scales_a").none() = none, nb::arg("scales_b").none() = none,
         nb::arg("granularity_a").none() = none, nb::arg("granularity_b").none() = none,
-        nb::arg("outs").none() = none, nb::arg("subnormals").none() = none, nb::arg("backend").none() = none, doc);
+        nb::arg("outs").none() = none, nb::arg("subnormals").none() = none,
+        nb::arg("backend").none() = none, doc);
 }
 
 // ---- the four tensor forms
@@ -185,11 +187,11 @@ void define_tensors(nb::module_& m, const char* name, const char* doc, const Nam
   using H = nb::handle;
   const auto call = [](Head... head, H input, H mat2, H offs, H bias, H out_dtype, H scale_a,
                        H scale_b, H granularity_a, H granularity_b, H alpha, H beta, H c,
-                       H scale_result, bool offs_prefix, H subnormals, H out,
-                       const Name& backend) {
-    const TensorArguments arguments{
-        input,         mat2,  offs, bias, out_dtype,    scale_a,     scale_b, granularity_a,
-        granularity_b, alpha, beta, c,    scale_result, offs_prefix, subnormals, out, backend};
+                       H scale_result, bool offs_prefix, H subnormals, H out, const Name& backend) {
+    const TensorArguments arguments{input,   mat2,    offs,          bias,          out_dtype,
+                                    scale_a, scale_b, granularity_a, granularity_b, alpha,
+                                    beta,    c,       scale_result,  offs_prefix,   subnormals,
+                                    out,     backend};
     return apply<Body>(arguments, head...);
   };
   const nb::object none = nb::none();
@@ -200,8 +202,8 @@ void define_tensors(nb::module_& m, const char* name, const char* doc, const Nam
         nb::arg("granularity_a").none() = none, nb::arg("granularity_b").none() = none,
         nb::arg("alpha").none() = undefined, nb::arg("beta").none() = undefined,
         nb::arg("c").none() = none, nb::arg("scale_result").none() = none,
-        nb::arg("offs_prefix") = false, nb::arg("subnormals").none() = none, nb::arg("out").none() = none,
-        nb::arg("backend").none() = none, doc);
+        nb::arg("offs_prefix") = false, nb::arg("subnormals").none() = none,
+        nb::arg("out").none() = none, nb::arg("backend").none() = none, doc);
 }
 
 // ---- batches with one scale

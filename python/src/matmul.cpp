@@ -111,12 +111,12 @@ void define(nb::module_& m, const char* name, const char* doc, const Names&... n
   using H = nb::handle;
   const auto call = [](Head... head, H input, H mat2, H scale_a, H scale_b, H bias, H scale_result,
                        H out_dtype, H granularity_a, H granularity_b, H alpha, H beta, H c, H azp,
-                       bool trans_a, bool trans_b, bool saturate, bool torch_compat,
-                       H subnormals, const Name& backend, H out) {
+                       bool trans_a, bool trans_b, bool saturate, bool torch_compat, H subnormals,
+                       const Name& backend, H out) {
     const Arguments arguments{
-        input,         mat2,          scale_a,      scale_b, bias,   scale_result, out_dtype,
-        granularity_a, granularity_b, alpha,        beta,    c,      azp,          trans_a,
-        trans_b,       saturate,      torch_compat, subnormals, out, backend};
+        input,         mat2,          scale_a,      scale_b,    bias, scale_result, out_dtype,
+        granularity_a, granularity_b, alpha,        beta,       c,    azp,          trans_a,
+        trans_b,       saturate,      torch_compat, subnormals, out,  backend};
     return apply<Body>(arguments, head...);
   };
   const nb::object undefined = nb::borrow(undefined_object);
@@ -129,7 +129,8 @@ void define(nb::module_& m, const char* name, const char* doc, const Names&... n
         nb::arg("beta").none() = undefined, nb::arg("c").none() = none,
         nb::arg("azp").none() = none, nb::arg("trans_a") = false, nb::arg("trans_b") = false,
         nb::arg("saturate") = true, nb::arg("torch_compat") = false,
-        nb::arg("subnormals").none() = none, nb::arg("backend").none() = none, nb::arg("out").none() = none, doc);
+        nb::arg("subnormals").none() = none, nb::arg("backend").none() = none,
+        nb::arg("out").none() = none, doc);
 }
 
 }  // namespace

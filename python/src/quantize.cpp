@@ -72,8 +72,8 @@ void define(nb::module_& m, const char* name, const char* doc) {
   using H = nb::handle;
   const auto call = [](H x, H dtype, const std::string& granularity, const std::string& side,
                        bool azp, double scale_ub, double min_scale, double qmax,
-                       const std::string& rounding, H scale_dtype,
-                       const std::string& non_finite, bool widen, bool saturate, H scale, H azp_in) {
+                       const std::string& rounding, H scale_dtype, const std::string& non_finite,
+                       bool widen, bool saturate, H scale, H azp_in) {
     return Body({x, dtype, granularity, side, azp, scale_ub, min_scale, qmax, rounding, scale_dtype,
                  non_finite, widen, saturate, scale, azp_in});
   };
