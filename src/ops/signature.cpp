@@ -96,7 +96,7 @@ class Words {
  private:
   template <class T>
   void add_fields(const T& value) noexcept {
-    for_each_field(value, [this](const char*, const auto& field) { add(field); });
+    for_each_field(value, [this](const char*, const auto& field) { this->add(field); });
   }
 
   Signature& s_;
