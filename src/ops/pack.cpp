@@ -2,6 +2,8 @@
 // Packing and unpacking of weights.
 #include "ops/pack.hpp"
 
+#include <cstring>
+
 #include "core/error.hpp"
 #include "ops/rules.hpp"
 #include "ops/run.hpp"
@@ -114,7 +116,11 @@ PackedWeight pack(const Operand& weight, const PackOptions& options, const ExecC
     const std::array<std::int64_t, 1> bytes{
         static_cast<std::int64_t>(content->layout->bytes(v.dtype, content->k, content->n))};
     OCTAVO_TRY_ASSIGN(content->codes, Tensor::try_empty("pack", DType::uint8, bytes));
-    content->layout->pack(v, content->codes.data(), context);
+    if (v.numel() > 0) {
+      content->layout->pack(v, content->codes.data(), context);
+    } else {  // nothing lies behind an empty weight: what every layout pads with
+      std::memset(content->codes.data(), 0, static_cast<std::size_t>(bytes[0]));
+    }
     keep_scales(*content);
     return PackedWeight(content);
   });
