@@ -243,8 +243,9 @@ TEST_F(Cli, QuantizeSpeaksJson) {
   EXPECT_EQ((std::vector<std::string>{"bits_per_weight", "file_bytes_after", "file_bytes_before",
                                       "in", "layer_bytes_after", "layer_bytes_before", "layers",
                                       "max_error", "mean_sqnr_db", "out", "saturated", "scheme",
-                                      "tensors_copied", "type"}),
+                                      "tensors_copied", "type", "warnings"}),
             fields(objects[2]));
+  EXPECT_TRUE(objects[2].at("warnings").empty());
   EXPECT_EQ(2, objects[2].at("layers"));
   EXPECT_EQ("llm-int8", objects[2].at("scheme"));
   EXPECT_EQ(static_cast<std::int64_t>(std::filesystem::file_size(path("out"))),
