@@ -170,6 +170,10 @@ OCTAVO_C_API octavo_code octavo_report_describe(const octavo_report* report,
                                                 octavo_report_info* result);
 OCTAVO_C_API octavo_code octavo_report_layer(const octavo_report* report, int64_t index,
                                              octavo_layer_info* result);
+/* Sentences about what other programs will not understand: a config.json in the file's folder that
+ * does not declare its quantisation, with what to add to it. */
+OCTAVO_C_API octavo_code octavo_report_warnings(const octavo_report* report,
+                                                octavo_strings** result);
 OCTAVO_C_API octavo_report* octavo_report_retain(octavo_report* report);
 OCTAVO_C_API void octavo_report_release(octavo_report* report);
 

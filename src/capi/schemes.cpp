@@ -154,5 +154,13 @@ octavo_code octavo_report_layer(const octavo_report* report, int64_t index,
   });
 }
 
+octavo_code octavo_report_warnings(const octavo_report* report, octavo_strings** result) {
+  constexpr const char* kName = "report_warnings";
+  return guarded(kName, [&] {
+    Slot slot({kName, "result"}, result);
+    slot.fill(value_of({kName, "report"}, report).warnings);
+  });
+}
+
 octavo_report* octavo_report_retain(octavo_report* report) { return retain(report); }
 void octavo_report_release(octavo_report* report) { release(report); }

@@ -113,6 +113,36 @@ static void quantise(const char* from, const char* to) {
   octavo_report_release(report);
 }
 
+/* Beside a config.json that does not declare the quantisation, the report says what to add. */
+static void warn(const char* folder, const char* from, const char* to) {
+  octavo_report* report = NULL;
+  octavo_strings* warnings = NULL;
+  const char* sentence = NULL;
+  int64_t count = -1;
+  char config[1024];
+  FILE* file = NULL;
+
+  CHECK(octavo_quantize_file(from, to, NULL, &report));
+  CHECK(octavo_report_warnings(report, &warnings));
+  CHECK(octavo_strings_count(warnings, &count));
+  EXPECT(count == 0);
+  octavo_strings_release(warnings);
+  octavo_report_release(report);
+
+  join(config, sizeof config, folder, "config.json");
+  file = fopen(config, "w");
+  EXPECT(file != NULL && fputs("{}", file) >= 0 && fclose(file) == 0);
+  CHECK(octavo_quantize_file(from, to, NULL, &report));
+  CHECK(octavo_report_warnings(report, &warnings));
+  octavo_report_release(report);
+  CHECK(octavo_strings_count(warnings, &count));
+  EXPECT(count == 1);
+  CHECK(octavo_strings_at(warnings, 0, &sentence));
+  EXPECT(strstr(sentence, "config.json") != NULL && strstr(sentence, "quantization_config") != NULL);
+  octavo_strings_release(warnings);
+  remove(config);
+}
+
 /* Columns 0 and 2 of "layer" stay in float, and none is found by magnitude. */
 static void quantise_with_outliers(const char* from, const char* to) {
   const int64_t columns[] = {0, 2};
@@ -205,6 +235,7 @@ void test_checkpoints(const char* folder) {
   write(original);
   read(original);
   quantise(original, quantised);
+  warn(folder, original, quantised);
   multiply(quantised);
   quantise_with_outliers(original, quantised);
   in_memory();

@@ -110,6 +110,7 @@ std::map<std::string, Call> with_nulls() {
       {"octavo_quantized_describe", [] { return octavo_quantized_describe(nullptr, nullptr); }},
       {"octavo_report_describe", [] { return octavo_report_describe(nullptr, nullptr); }},
       {"octavo_report_layer", [] { return octavo_report_layer(nullptr, 0, nullptr); }},
+      {"octavo_report_warnings", [] { return octavo_report_warnings(nullptr, nullptr); }},
       {"octavo_scaled_grouped_mm",
        [] { return octavo_scaled_grouped_mm(nullptr, nullptr, nullptr, nullptr, nullptr); }},
       {"octavo_scaled_mm",
