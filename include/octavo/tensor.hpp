@@ -63,9 +63,9 @@ struct OCTAVO_API TensorView {
   /// One index of the first dimension, with that dimension removed.
   TensorView operator[](std::int64_t index) const noexcept;
 
-  /// The address of element `offset` (in elements from the start).
+  /// The address of element `offset` (in elements from the start); null where there is no memory.
   void* at(std::int64_t offset) const noexcept {
-    return static_cast<char*>(data) + offset * element_bytes(dtype);
+    return data == nullptr ? nullptr : static_cast<char*>(data) + offset * element_bytes(dtype);
   }
 };
 

@@ -167,6 +167,7 @@ void describe(const Member& p, const MatmulOptions& options, const DotMachine& m
   // An odd number of lines: the rows of a tile do not meet in one set of the first-level cache.
   d.row_bytes = d.converted ? (d.k * size + 63) / 64 * 64 | 64 : a.strides[0] * size;
   if (!d.converted) d.rows = a.data;
+  if (d.k == 0) d.row_bytes = 0;  // rows without elements may have no memory
 }
 
 std::int64_t converted_bytes(const DotMember& d, std::int64_t rows) noexcept {
