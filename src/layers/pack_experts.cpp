@@ -145,8 +145,7 @@ Result<ExpertWeights> run_pack(const TensorView& weight, const PackExpertsOption
       content->layout = expert->layout->name;
     }
     expert->codes = slices[e];
-    expert->layout->pack(b, expert->codes.data(), context);
-    keep_scales(*expert);
+    fill(*expert, b, context);
     content->bytes += static_cast<std::size_t>(expert->codes.numel());
     content->experts.emplace_back(expert);
   }

@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "core/cells.hpp"
 #include "core/error.hpp"
 #include "ops/rules.hpp"
 #include "ops/run.hpp"
@@ -99,10 +100,18 @@ Result<std::shared_ptr<PackedWeightData>> outlined(const Site& site, const Opera
   return content;
 }
 
-void keep_scales(PackedWeightData& content) {
+void fill(PackedWeightData& content, const TensorView& weight, const ExecContext& context) {
+  if (weight.numel() > 0) {
+    content.layout->pack(weight, content.codes.data(), context);
+  } else {  // nothing lies behind an empty weight: what every layout pads with
+    std::memset(content.codes.data(), 0, static_cast<std::size_t>(content.codes.numel()));
+  }
   for (std::size_t level = 0; level < 2; ++level) {
     ScaleView& own = content.scale[level];
     if (own.kind != ScaleView::Kind::tensor) continue;
+    // The scales of a larger matrix whose first rows and columns this is.
+    own.data.shape[0] = cells(content.k, own.rows);
+    own.data.shape[1] = cells(content.n, own.cols);
     content.scales[level] = copy(own.data, own.data.dtype);
     own.data = content.scales[level].view();
   }
@@ -116,12 +125,7 @@ PackedWeight pack(const Operand& weight, const PackOptions& options, const ExecC
     const std::array<std::int64_t, 1> bytes{
         static_cast<std::int64_t>(content->layout->bytes(v.dtype, content->k, content->n))};
     OCTAVO_TRY_ASSIGN(content->codes, Tensor::try_empty("pack", DType::uint8, bytes));
-    if (v.numel() > 0) {
-      content->layout->pack(v, content->codes.data(), context);
-    } else {  // nothing lies behind an empty weight: what every layout pads with
-      std::memset(content->codes.data(), 0, static_cast<std::size_t>(bytes[0]));
-    }
-    keep_scales(*content);
+    fill(*content, v, context);
     return PackedWeight(content);
   });
 }

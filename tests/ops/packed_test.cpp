@@ -90,6 +90,33 @@ TEST(PackedWeight, OwnsWhatItPacked) {
   EXPECT_EQ(packed.bytes(), 0U);
 }
 
+// Of a larger weight the first rows and columns, with the scales of all of it.
+TEST(PackedWeight, KeepsTheScalesThatCoverIt) {
+  const Tensor w = integers(int8, {40, 9}, 1);
+  const Tensor scale = uniforms(float32, {3, 9}, 3);  // groups of 16 along K
+  Operand weight(w.view().slice(0, 0, 20).slice(1, 0, 5));
+  weight.scale[0] = {ScaleView::Kind::tensor, 1.0F, scale.view(), 16, 1, 0, 0};
+  const Quantized q = unpack(pack(weight));
+  expect_same_bits(q.scale, copy(scale.view().slice(0, 0, 2).slice(1, 0, 5), float32));
+  const Tensor a = integers(int8, {2, 20}, 2);
+  expect_same_bits(scaled_mm(a, pack(weight)), scaled_mm(a, weight));
+}
+
+// Nothing lies behind it: no layout of any backend reads it.
+TEST_P(Packed, AnEmptyWeightHasNoMemory) {
+  for (const Shape& shape : {Shape{0, 70}, Shape{70, 0}, Shape{0, 0}}) {
+    TensorView nothing = Tensor::empty(GetParam(), std::span(shape)).view();
+    nothing.data = nullptr;
+    for (const char* backend : usable_backends()) {
+      const PackedWeight packed = pack(nothing, {.activation = {}, .backend = backend});
+      const Tensor a = integers(float32, {3, shape[0]}, 2);
+      const Tensor y = scaled_mm(a, packed, {.backend = backend});
+      expect_same_bits(y, integers(y.dtype(), {3, shape[1]}, 0, 0, 0));
+      EXPECT_EQ(unpack(packed).data.numel(), 0);
+    }
+  }
+}
+
 TEST(PackedWeight, CarriesANumberAsItsScale) {
   const Tensor w = integers(int8, {4, 3}, 1);
   Operand weight(w);
