@@ -29,6 +29,11 @@ def write_model(path, layers, rows=1024, columns=1024):
         file.truncate(8 + len(text) + layers * size)
 
 
+def no_core():
+    """SIGQUIT and SIGXCPU write one."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 class Quantize(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -47,10 +52,10 @@ class Quantize(unittest.TestCase):
     def test_signals_leave_nothing_behind(self):
         write_model(self.model, 60)
         self.out.write_bytes(b"what was there")
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGXCPU):
             with self.subTest(number=number):
                 process = subprocess.Popen([OCTAVO, "quantize", "--quiet", str(self.model), str(self.out), *SCHEME],
-                                           stderr=subprocess.DEVNULL)
+                                           stderr=subprocess.DEVNULL, preexec_fn=no_core)
                 deadline = time.monotonic() + 30
                 while not self.temporaries() and process.poll() is None and time.monotonic() < deadline:
                     time.sleep(0.001)

@@ -12,7 +12,7 @@
 namespace octavo::cli {
 namespace {
 
-constexpr std::array<int, 3> kSignals{SIGINT, SIGTERM, SIGHUP};
+constexpr std::array<int, 5> kSignals{SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGXCPU};
 
 // Written while it is not armed only, by one thread: any other may take the signal meanwhile. A
 // longer path is no file's.

@@ -6,9 +6,9 @@
 
 namespace octavo::cli {
 
-/// While it lives, SIGINT, SIGTERM and SIGHUP remove the temporary file and end the program as they
-/// would have (one that was ignored stays so), and a file that grows past the limit of the process
-/// (SIGXFSZ) is an error of writing. One at a time.
+/// While it lives, SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGXCPU remove the temporary file and end
+/// the program as they would have (one that was ignored stays so), and a file that grows past the
+/// limit of the process (SIGXFSZ) is an error of writing. One at a time.
 class Interruption {
  public:
   Interruption();
