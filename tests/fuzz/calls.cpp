@@ -4,6 +4,7 @@
 // An input is a seed for the elements, then four patches (place, value), then one call's arguments.
 // The sequence is that call, and the same with one patch, two patches and so on: calls that differ
 // in a field or two are what a plan cache confuses.
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstdlib>
@@ -66,7 +67,11 @@ constexpr std::array<std::int64_t, 6> kHostile{
 /// The arguments of one call, and the memory that they lie in.
 class Arguments {
  public:
-  Arguments(std::span<const std::uint8_t> input, std::uint8_t seed) : input_(input), seed_(seed) {}
+  Arguments(std::span<const std::uint8_t> input, std::uint8_t seed) : input_(input) {
+    for (std::size_t i = 0; i < elements_.size(); ++i) {
+      elements_[i] = static_cast<std::uint8_t>(seed + i * 37);
+    }
+  }
 
   std::uint8_t byte() noexcept { return at_ < input_.size() ? input_[at_++] : 0; }
   bool flag() noexcept { return (byte() & 1U) != 0U; }
@@ -82,8 +87,8 @@ class Arguments {
   /// Mostly 0 to 9, at times up to 159, seldom one that has to be refused.
   std::int64_t extent() noexcept {
     const std::uint8_t which = byte();
-    if (which < 200) return which % 10;
-    if (which < 250) return (which - 200) * 3 + 10;
+    if (which < 240) return which % 10;
+    if (which < 250) return (which - 239) * 16 - 1;
     return kHostile[which - 250U];
   }
   const char* backend() noexcept {
@@ -190,13 +195,15 @@ class Arguments {
     }
     const auto size = static_cast<std::size_t>((last - first + 1) * bytes);
     auto& memory = memory_.emplace_back(std::make_unique<std::uint8_t[]>(size));
-    for (std::size_t i = 0; i < size; ++i) memory[i] = static_cast<std::uint8_t>(seed_ + i * 37);
+    for (std::size_t at = 0; at < size; at += elements_.size()) {
+      std::memcpy(memory.get() + at, elements_.data(), std::min(elements_.size(), size - at));
+    }
     view.data = memory.get() - static_cast<std::int64_t>(first * bytes);
   }
 
   std::span<const std::uint8_t> input_;
   std::size_t at_ = 0;
-  std::uint8_t seed_;
+  std::array<std::uint8_t, 256> elements_{};  // of any memory, again and again
   std::vector<std::unique_ptr<Shape>> shapes_;
   std::vector<std::unique_ptr<octavo_view>> views_;
   std::vector<std::unique_ptr<octavo_activation>> rules_;
