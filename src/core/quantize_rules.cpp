@@ -125,7 +125,7 @@ void symmetric_scales(const QuantizeSpec& spec, const float* absmax, std::int64_
 }
 
 CellScale cell_scale(const QuantizeSpec& spec, const CellRange& range) noexcept {
-  if (range.shown && is_integer8(spec.dtype) && spec.non_finite != NonFinite::ignore) {
+  if (range.shown && scale_shows_non_finite(spec)) {
     return {std::numeric_limits<float>::quiet_NaN(), 0};
   }
   if (spec.azp) return affine_scale(spec, range);

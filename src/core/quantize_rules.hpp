@@ -24,6 +24,11 @@ struct CellScale {
   std::int32_t azp = 0;
 };
 
+/// Whether a cell's scale becomes NaN for a NaN or an infinity in it: integer codes cannot show it.
+inline bool scale_shows_non_finite(const QuantizeSpec& spec) noexcept {
+  return is_integer8(spec.dtype) && spec.non_finite != NonFinite::ignore;
+}
+
 /// The scale (and zero point) of a cell.
 CellScale cell_scale(const QuantizeSpec& spec, const CellRange& range) noexcept;
 

@@ -140,7 +140,7 @@ void Cells::store_scales(const CellStretch& s, CellRanges& ranges,
       factors.azp[j] = one.azp;
     }
   } else {
-    const bool shows = is_integer8(q_.spec.dtype) && q_.spec.non_finite != NonFinite::ignore;
+    const bool shows = scale_shows_non_finite(q_.spec);
     std::array<bool, kMostCells> shown{};
     for (std::size_t j = 0; j < count && !tame; ++j) {
       if (ranges.most[j] < kInfinite) continue;
