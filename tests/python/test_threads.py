@@ -21,7 +21,7 @@ def limited():
 
 
 def test_other_threads_run_during_a_product():
-    a = np.ones((600, 2048), np.int8)
+    a = np.ones((60, 2048), np.int8)
     b = np.ones((2048, 2048), np.int8)
     done = threading.Event()
 
