@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Puts faults into a copy of the sources, one at a time, and expects a test to fail for each.
-"""Usage: run.py BUILD_DIR [--work DIR] [--only NAME...] [--jobs N]
+"""Usage: run.py BUILD_DIR [--work DIR] [--only NAME...] [--jobs N], or run.py --fit
 
 Compiles with the compiler of BUILD_DIR. Exits with 1 where a fault survives every test that
 mutations.toml names for it, where it does not fit the sources any more, or does not compile.
+--fit only looks whether each fits the sources and is listed, which takes no time.
 --work keeps the copy and its build, so that the next run starts quickly.
 """
 
@@ -100,9 +101,6 @@ class Workshop:
     def judge(self, mutation: Mutation) -> Verdict:
         file = self.source / mutation.file
         original = file.read_text(encoding="utf-8")
-        if original.count(mutation.old) != 1:
-            return Verdict(f"its fragment stands {original.count(mutation.old)} times in "
-                           f"{mutation.file}, not once")
         file.write_text(original.replace(mutation.old, mutation.new), encoding="utf-8")
         try:
             errors = self.make(mutation.tests)
@@ -116,11 +114,22 @@ class Workshop:
             file.write_text(original, encoding="utf-8")
 
 
-def run(workshop: Workshop, mutations: list[Mutation]) -> int:
+def places(mutation: Mutation, root: Path) -> int:
+    return (root / mutation.file).read_text(encoding="utf-8").count(mutation.old)
+
+
+def fit(mutations: list[Mutation]) -> int:
+    """Whether each can be put into the sources, and stands in the list of what kills it."""
     readme = (ROOT / "tests/README.md").read_text(encoding="utf-8")
-    unlisted = [m.name for m in mutations if m.name not in readme]
-    if unlisted:
-        print(f"tests/README.md must list {', '.join(unlisted)}")
+    faults = [f"tests/README.md must list {m.name}" for m in mutations if m.name not in readme]
+    faults += [f"{m.name}: its fragment must stand once in {m.file}; got {found} times"
+               for m in mutations if (found := places(m, ROOT)) != 1]
+    print("\n".join(faults), end="\n" if faults else "")
+    return 1 if faults else 0
+
+
+def run(workshop: Workshop, mutations: list[Mutation]) -> int:
+    if fit(mutations):
         return 1
     unknown = sorted({t for m in mutations for t in m.tests} - workshop.targets())
     if unknown:
@@ -147,12 +156,17 @@ def run(workshop: Workshop, mutations: list[Mutation]) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("build", type=Path)
+    parser.add_argument("build", type=Path, nargs="?")
+    parser.add_argument("--fit", action="store_true", help="compile nothing")
     parser.add_argument("--work", type=Path, help="keep the copy and its build here")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     mutations = [m for m in load_mutations() if not arguments.only or m.name in arguments.only]
+    if arguments.fit:
+        return fit(mutations)
+    if arguments.build is None:
+        parser.error("BUILD_DIR must be a build of CMake's; got none")
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.work or Path(temporary)
         return run(Workshop(folder, arguments.build, arguments.jobs), mutations)
