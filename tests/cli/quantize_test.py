@@ -29,8 +29,13 @@ def write_model(path, layers, rows=1024, columns=1024):
         file.truncate(8 + len(text) + layers * size)
 
 
-def no_core():
-    """SIGQUIT and SIGXCPU write one."""
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGXCPU)
+
+
+def ended_by_signals():
+    """Whatever the tests were started to ignore; and no core files."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
@@ -52,10 +57,10 @@ class Quantize(unittest.TestCase):
     def test_signals_leave_nothing_behind(self):
         write_model(self.model, 60)
         self.out.write_bytes(b"what was there")
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGXCPU):
+        for number in ENDING:
             with self.subTest(number=number):
                 process = subprocess.Popen([OCTAVO, "quantize", "--quiet", str(self.model), str(self.out), *SCHEME],
-                                           stderr=subprocess.DEVNULL, preexec_fn=no_core)
+                                           stderr=subprocess.DEVNULL, preexec_fn=ended_by_signals)
                 deadline = time.monotonic() + 30
                 while not self.temporaries() and process.poll() is None and time.monotonic() < deadline:
                     time.sleep(0.001)

@@ -40,7 +40,7 @@ def test_quantise_open_and_multiply(model, tmp_path, rng, scheme):
     assert np.abs(y - exact).max() <= 0.1 * np.abs(exact).max()
 
 
-def test_the_output_of_an_interrupted_run_is_not_there(model, tmp_path):
+def test_the_output_of_an_interrupted_run_is_not_there(model, tmp_path, interruptible):
     out = tmp_path / "out.safetensors"
 
     def interrupt(done, total):

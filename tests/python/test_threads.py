@@ -48,7 +48,7 @@ def test_concurrent_calls_give_what_one_gives(rng):
             assert np.array_equal(y, expected)
 
 
-def test_ctrl_c_comes_through_between_calls():
+def test_ctrl_c_comes_through_between_calls(interruptible):
     a = np.ones((64, 512), np.int8)
     b = np.ones((512, 512), np.int8)
     timer = threading.Timer(0.2, lambda: signal.raise_signal(signal.SIGINT))
