@@ -138,7 +138,8 @@ static void warn(const char* folder, const char* from, const char* to) {
   CHECK(octavo_strings_count(warnings, &count));
   EXPECT(count == 1);
   CHECK(octavo_strings_at(warnings, 0, &sentence));
-  EXPECT(strstr(sentence, "config.json") != NULL && strstr(sentence, "quantization_config") != NULL);
+  EXPECT(strstr(sentence, "config.json") != NULL &&
+         strstr(sentence, "quantization_config") != NULL);
   octavo_strings_release(warnings);
   remove(config);
 }
