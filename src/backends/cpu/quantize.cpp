@@ -85,7 +85,8 @@ struct Call {
   /// Does what the elements reach matter?
   bool finds() const noexcept { return !q.static_scales || q.shown_scales.defined(); }
   /// Scales of whole cells from what their elements reach.
-  void take(const CellStretch& stretch, CellRanges& ranges, CellFactors& factors) const noexcept {
+  void take(const CellStretch& stretch, const CellRanges& ranges,
+            CellFactors& factors) const noexcept {
     if (q.static_scales) return cells.show_scales(stretch, ranges, factors);
     cells.store_scales(stretch, ranges, factors);
   }

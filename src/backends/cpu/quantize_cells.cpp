@@ -126,7 +126,7 @@ float Cells::finite_absmax(const CellStretch& one) const noexcept {
   return most;
 }
 
-void Cells::store_scales(const CellStretch& s, CellRanges& ranges,
+void Cells::store_scales(const CellStretch& s, const CellRanges& ranges,
                          CellFactors& factors) const noexcept {
   const auto count = static_cast<std::size_t>(s.count());
   std::int32_t most = 0;
@@ -140,19 +140,16 @@ void Cells::store_scales(const CellStretch& s, CellRanges& ranges,
       factors.azp[j] = one.azp;
     }
   } else {
-    const bool shows = scale_shows_non_finite(q_.spec);
-    std::array<bool, kMostCells> shown{};
+    auto& absmax = factors.scale;  // becomes the scales
+    for (std::size_t j = 0; j < count; ++j) absmax[j] = std::bit_cast<float>(ranges.most[j]);
     for (std::size_t j = 0; j < count && !tame; ++j) {
       if (ranges.most[j] < kInfinite) continue;
-      shown[j] = true;
-      ranges.most[j] =
-          std::bit_cast<std::int32_t>(finite_absmax(cell(s, static_cast<std::int64_t>(j))));
+      absmax[j] = finite_absmax(cell(s, static_cast<std::int64_t>(j)));
     }
-    std::array<float, kMostCells> absmax;
-    for (std::size_t j = 0; j < count; ++j) absmax[j] = std::bit_cast<float>(ranges.most[j]);
     symmetric_scales(q_.spec, absmax.data(), s.count(), factors.scale.data());
-    for (std::size_t j = 0; j < count && !tame && shows; ++j) {
-      if (shown[j]) factors.scale[j] = std::numeric_limits<float>::quiet_NaN();
+    const bool shows = !tame && scale_shows_non_finite(q_.spec);
+    for (std::size_t j = 0; j < count && shows; ++j) {
+      if (ranges.most[j] >= kInfinite) factors.scale[j] = std::numeric_limits<float>::quiet_NaN();
     }
   }
   const TensorView& scales = q_.scales;

@@ -59,7 +59,7 @@ class Cells {
   void find(const CellStretch& stretch, CellRanges& ranges) const noexcept;
 
   /// Computes and stores the scales of whole cells.
-  void store_scales(const CellStretch& stretch, CellRanges& ranges,
+  void store_scales(const CellStretch& stretch, const CellRanges& ranges,
                     CellFactors& factors) const noexcept;
   /// Reads stored ones.
   void load_scales(const CellStretch& stretch, CellFactors& factors) const noexcept;

@@ -76,8 +76,9 @@ struct Statistics {
     Floats low = Floats{} + __builtin_inff(), high = Floats{} - __builtin_inff();
     OCTAVO_INLINE void add(Floats x) {
       const Ints finite = ints(words(x) & 0x7FFFFFFFU) < 0x7F800000;
-      low = smaller(floats(choose(finite, words(x), words(low))), low);
-      high = larger(floats(choose(finite, words(x), words(high))), high);
+      const Words none = Words{} + 0x7F800000U;  // what waits for nothing: not `low` and `high`
+      low = smaller(floats(choose(finite, words(x), none)), low);
+      high = larger(floats(choose(finite, words(x), none | 0x80000000U)), high);
     }
     OCTAVO_INLINE void result(float& least, float& most) const {
       const float first = -largest_lane<lanes / 2>(-low)[0];
