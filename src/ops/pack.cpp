@@ -56,6 +56,13 @@ Result<Operand> checked(const Site& site, const Operand& weight, const Scale& sc
   return resolved;
 }
 
+// Of what a larger matrix has for each cell of its scales, the part of its first k rows and n
+// columns.
+TensorView covering(const TensorView& of_cells, const ScaleView& scale, std::int64_t k,
+                    std::int64_t n) noexcept {
+  return of_cells.slice(0, 0, cells(k, scale.rows)).slice(1, 0, cells(n, scale.cols));
+}
+
 }  // namespace
 
 std::int64_t PackedWeight::k() const noexcept { return content_ ? content_->k : 0; }
@@ -96,7 +103,13 @@ Result<std::shared_ptr<PackedWeightData>> outlined(const Site& site, const Opera
     columns = copy(columns, DType::int64);  // nobody changes these
   }
   content->scale = resolved.scale;
-  if (resolved.azp.defined()) content->azp = copy(weight.azp, DType::int32);
+  if (resolved.azp.defined()) {
+    const TensorView& azp = resolved.azp;
+    const bool of_cells = azp.shape[0] != 1 || azp.shape[1] != content->n;
+    content->azp =
+        copy(of_cells ? covering(azp, resolved.scale[0], content->k, content->n) : weight.azp,
+             DType::int32);
+  }
   return content;
 }
 
@@ -109,9 +122,7 @@ void fill(PackedWeightData& content, const TensorView& weight, const ExecContext
   for (std::size_t level = 0; level < 2; ++level) {
     ScaleView& own = content.scale[level];
     if (own.kind != ScaleView::Kind::tensor) continue;
-    // The scales of a larger matrix whose first rows and columns this is.
-    own.data.shape[0] = cells(content.k, own.rows);
-    own.data.shape[1] = cells(content.n, own.cols);
+    own.data = covering(own.data, own, content.k, content.n);
     content.scales[level] = copy(own.data, own.data.dtype);
     own.data = content.scales[level].view();
   }

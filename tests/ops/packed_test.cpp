@@ -102,6 +102,19 @@ TEST(PackedWeight, KeepsTheScalesThatCoverIt) {
   expect_same_bits(scaled_mm(a, pack(weight)), scaled_mm(a, weight));
 }
 
+TEST(PackedWeight, KeepsTheZeroPointsThatCoverIt) {
+  const Tensor w = integers(int8, {40, 9}, 1);
+  const Tensor scale = uniforms(float32, {3, 9}, 3);  // groups of 16 along K
+  const Tensor azp = integers(int32, {3, 9}, 4);
+  Operand weight(w.view().slice(0, 0, 20).slice(1, 0, 5));
+  weight.scale[0] = {ScaleView::Kind::tensor, 1.0F, scale.view(), 16, 1, 0, 0};
+  weight.azp = azp.view();
+  const PackedWeight packed = pack(weight);
+  expect_same_bits(unpack(packed).azp, copy(azp.view().slice(0, 0, 2).slice(1, 0, 5), int32));
+  const Tensor a = integers(int8, {2, 20}, 2);
+  expect_same_bits(scaled_mm(a, packed), scaled_mm(a, weight));
+}
+
 // Nothing lies behind it: no layout of any backend reads it.
 TEST_P(Packed, AnEmptyWeightHasNoMemory) {
   for (const Shape& shape : {Shape{0, 70}, Shape{70, 0}, Shape{0, 0}}) {
