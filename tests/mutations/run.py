@@ -114,8 +114,8 @@ class Workshop:
             file.write_text(original, encoding="utf-8")
 
 
-def places(mutation: Mutation, root: Path) -> int:
-    return (root / mutation.file).read_text(encoding="utf-8").count(mutation.old)
+def places(mutation: Mutation) -> int:
+    return (ROOT / mutation.file).read_text(encoding="utf-8").count(mutation.old)
 
 
 def fit(mutations: list[Mutation]) -> int:
@@ -123,7 +123,7 @@ def fit(mutations: list[Mutation]) -> int:
     readme = (ROOT / "tests/README.md").read_text(encoding="utf-8")
     faults = [f"tests/README.md must list {m.name}" for m in mutations if m.name not in readme]
     faults += [f"{m.name}: its fragment must stand once in {m.file}; got {found} times"
-               for m in mutations if (found := places(m, ROOT)) != 1]
+               for m in mutations if (found := places(m)) != 1]
     print("\n".join(faults), end="\n" if faults else "")
     return 1 if faults else 0
 
