@@ -53,7 +53,7 @@ void each_scale(const QuantizeSpec& spec, const float* absmax, std::int64_t coun
 CellScale affine_scale(const QuantizeSpec& spec, const CellRange& range) noexcept {
   float low = range.min;
   float high = range.max;
-  const std::int32_t qmin = spec.dtype == DType::int8 ? -128 : 0;
+  const std::int32_t qmin = lowest_code(spec.dtype);
   if (!(low <= high) || (low == 0.0F && high == 0.0F)) return {1.0F, qmin};
   if (spec.widen) {
     low = std::min(low, 0.0F);
@@ -135,7 +135,7 @@ CellScale cell_scale(const QuantizeSpec& spec, const CellRange& range) noexcept 
 }
 
 float shifted_code(DType dtype, float quotient, std::int64_t azp) noexcept {
-  const std::int64_t low = dtype == DType::int8 ? -128 : 0;
+  const std::int64_t low = lowest_code(dtype);
   const std::int64_t code = std::int64_t{round_to_int32(quotient)} + azp;
   return static_cast<float>(std::clamp(code, low, low + 255));
 }

@@ -95,7 +95,7 @@ class StaticQuantiser {
   void integers(const Floats& quotient, std::int64_t count, const ZeroPoint& azp_of,
                 Piece& piece) const noexcept {
     constexpr double kAlign = 0x1.8p52;
-    const double low = dtype_ == DType::int8 ? -128.0 : 0.0;
+    const double low = lowest_code(dtype_);
     const double high = low + 255.0;
     for (std::size_t j = 0; j < static_cast<std::size_t>(count); ++j) {
       const auto q = static_cast<double>(quotient[j]);

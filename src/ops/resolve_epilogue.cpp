@@ -116,7 +116,7 @@ Result<TensorView> resolve_weight_azp(const Site& site, const TensorView& azp, c
                 "{}.azp.shape must be one element, [{}], [1, {}] or that of the scale; got {}",
                 site(Arg::b), n, n, shape_string(azp));
   }
-  const std::int64_t low = dtype == DType::int8 ? -128 : 0;
+  const std::int64_t low = lowest_code(dtype);
   for (std::int64_t i = 0; i < view.shape[0]; ++i) {
     for (std::int64_t j = 0; j < view.shape[1]; ++j) {
       const std::int64_t value = load_int(view, i, j);

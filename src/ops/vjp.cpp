@@ -69,9 +69,8 @@ Status mask(const VjpCall& call, const TensorView& before_result, VjpMember& m, 
   OCTAVO_TRY_ASSIGN(masked, plane(call.operation, m.grad.dtype, rows, columns));
   const DTypeInfo& type = info(m.out_dtype);
   const float high = m.out_dtype == DType::int32 ? 0x1p31F : type.max;
-  const float low = m.out_dtype == DType::uint8  ? 0.0F
-                    : m.out_dtype == DType::int8 ? -128.0F
-                                                 : -high;
+  const float low =
+      is_integer8(m.out_dtype) ? static_cast<float>(lowest_code(m.out_dtype)) : -high;
   const Factor& scale = m.forward.epilogue.scale_result;
   const TensorView from = m.grad;
   const TensorView to = masked;

@@ -11,12 +11,6 @@
 #include "ops/reduce.hpp"
 
 namespace octavo {
-namespace {
-
-std::int64_t lowest_code(DType dtype) noexcept { return dtype == DType::int8 ? -128 : 0; }
-
-}  // namespace
-
 bool near_zero_points(const Operand& x) noexcept {
   const std::int64_t low = lowest_code(x.data.dtype);
   for (std::int64_t i = 0; x.azp.defined() && i < x.azp.shape[0]; ++i) {
