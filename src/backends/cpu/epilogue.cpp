@@ -89,15 +89,17 @@ EpilogueRows load_rows(const Member& p, Arena& arena) noexcept {
     if (!constant_scale(scale, Side::a)) continue;
     const TensorView& v = scale.data;
     const bool single = is_single(scale, scale.rows);
-    if (scale.kind == ScaleView::Kind::tensor && v.dtype == DType::float32 &&
-        whole_floats(v.data) && (scale.rows == 1 || single)) {
+    const std::int64_t distinct = single ? std::min<std::int64_t>(count, 1) : count;
+    const bool floats_lie_there = scale.kind == ScaleView::Kind::tensor &&
+                                  v.dtype == DType::float32 && (scale.rows == 1 || single);
+    // Room for a copy is there at any address: plans do not know them.
+    auto* floats = arena.take<float>(distinct);
+    if (floats_lie_there && whole_floats(v.data)) {
       rows.stride[level] = single ? 0 : v.strides[0];
       rows.scale[level] = static_cast<const float*>(
           v.at(scale.row0 / scale.rows * v.strides[0] + scale.col0 / scale.cols * v.strides[1]));
       continue;
     }
-    const std::int64_t distinct = single ? std::min<std::int64_t>(count, 1) : count;
-    auto* floats = arena.take<float>(distinct);
     for (std::int64_t m = 0; m < distinct && !arena.counting(); ++m) {
       floats[m] = scale_at(scale, m, 0);
     }
