@@ -174,7 +174,7 @@ TEST_P(PlanCache, TellsProblemsApartThatDifferInOneField) {
   fields.walk("single", problem.single);
   fields.walk("options", problem.options);
   EXPECT_GT(changes, 50);
-  EXPECT_GT(addresses, 10);
+  EXPECT_GE(addresses, 10);  // five of each view
   EXPECT_EQ(plan_of(problem), plan);
 }
 

@@ -50,6 +50,36 @@ TEST_P(WorkspaceLines, TheAnnouncedSizeIsEnoughBetweenGuardPages) {
   }
 }
 
+// Memory that begins at an odd address.
+std::shared_ptr<void> odd(std::size_t bytes) {
+  const std::shared_ptr<void> block = kit::heap()(bytes + 1);
+  return {block, static_cast<char*>(block.get()) + 1};
+}
+
+// Plans do not know addresses: what is enough for operands on whole lines is enough for others, to
+// the byte.
+TEST(WorkspaceSize, IsEnoughAtAnyAddress) {
+  std::vector<std::string> all = lines();
+  for (const char* file : {"types", "scales", "epilogue", "layouts"}) {
+    for (const std::string& line : lines_of(file)) all.push_back(line);
+  }
+  for (const std::string& text : all) {
+    const ProblemLine line = parse_problem_line(text);
+    kit::Operands plain(line, kit::Content::gaussian);
+    const LineProblem want = make_problem(line, plain);
+    kit::Operands moved(line, kit::Content::gaussian, &odd);
+    const LineProblem made = make_problem(line, moved);
+    for (const char* backend : usable_backends()) {
+      run(want.problem(), {}, backend);
+      const std::size_t bytes = explain(want.problem(), {}, backend).workspace_bytes;
+      const std::shared_ptr<void> memory = guarded(Side::right)(bytes);
+      const Workspace workspace{memory.get(), bytes};
+      run(made.problem(), {.workspace = &workspace}, backend);
+      EXPECT_TRUE(same_bits(made.problem(), want.problem())) << text << " on " << backend;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Lines, WorkspaceLines, testing::ValuesIn(lines()),
                          [](const auto& test) { return "Line" + std::to_string(test.index); });
 
