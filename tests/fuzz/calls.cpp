@@ -179,9 +179,10 @@ class Arguments {
   }
 
   // Memory from the first to the last element that the view names, and no byte more. Where it names
-  // more than memory can hold, it gets none: such a view has to be refused, or to be empty.
+  // more than memory can hold, or than a product should take time for, it gets none: such a view
+  // has to be refused, or to be empty.
   void give_memory(octavo_view& view, const Shape& shape) {
-    constexpr Wide kMost = 1 << 20;
+    constexpr Wide kMost = 1 << 20, kMostElements = 1 << 15;
     const Wide bytes = view.dtype.bits / 8;
     if (view.ndim < 0 || view.ndim > OCTAVO_MAX_NDIM) return;
     Wide first = 0, last = 0, step = 1;
@@ -191,7 +192,7 @@ class Arguments {
           (shape.extents[d] - Wide{1}) * (view.strides == nullptr ? step : shape.strides[d]);
       (reach < 0 ? first : last) += reach;
       step *= shape.extents[d];
-      if (first < -kMost || last > kMost || step > kMost) return;
+      if (first < -kMost || last > kMost || step > kMostElements) return;
     }
     const auto size = static_cast<std::size_t>((last - first + 1) * bytes);
     auto& memory = memory_.emplace_back(std::make_unique<std::uint8_t[]>(size));
