@@ -163,7 +163,7 @@ void Cells::store_scales(const CellStretch& s, const CellRanges& ranges,
     }
   }
   load_scales(s, factors);
-  factors.tame = tame && are_tame(ranges, factors, s.count());
+  factors.tame = are_tame(ranges, factors, s.count());
 }
 
 void Cells::show_scales(const CellStretch& s, const CellRanges& ranges,
