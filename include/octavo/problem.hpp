@@ -114,6 +114,9 @@ struct Groups {
   std::span<const Member> list;  ///< Split::list
   TensorView offs;               ///< int32 or int64: cumulative ends [G], or a prefix [G + 1]
   bool prefix = false;
+  /// All that a plan knows of offsets: a power of two, at most 64, that divides the start of every
+  /// group. Operations look it up.
+  std::int64_t start_alignment = 1;
 };
 
 struct MatmulOptions {

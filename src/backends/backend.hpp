@@ -5,9 +5,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string_view>
+#include <type_traits>
 
 #include "octavo/context.hpp"
 #include "octavo/packed.hpp"
@@ -111,6 +113,34 @@ struct WeightLayout {
                 float* out) noexcept;
 };
 
+struct Backend;
+
+/// What is decided once for all problems of a signature: who runs them, and how.
+struct Plan {
+  const Backend* backend = nullptr;
+  std::size_t workspace_bytes = 0;  ///< that `run` needs, 64-byte aligned
+  const char* how = "";             ///< for explain
+  bool flushes = false;  ///< elements, products or sums below 2^-126 count as 0 in this problem
+
+  /// What the backend itself keeps: the kernels, tiles or descriptors that it chose.
+  template <class T>
+  void keep(const T& choice) noexcept {
+    static_assert(sizeof(T) <= kChoiceBytes && std::is_trivially_copyable_v<T>);
+    std::memcpy(choice_.data(), &choice, sizeof(T));
+  }
+  template <class T>
+  T kept() const noexcept {
+    static_assert(sizeof(T) <= kChoiceBytes && std::is_trivially_copyable_v<T>);
+    T choice;
+    std::memcpy(&choice, choice_.data(), sizeof(T));
+    return choice;
+  }
+
+ private:
+  static constexpr std::size_t kChoiceBytes = 96;
+  alignas(8) std::array<std::byte, kChoiceBytes> choice_{};
+};
+
 /// One way to run problems. The registry holds them best first.
 struct Backend {
   const char* name;
@@ -118,14 +148,13 @@ struct Backend {
 
   /// Null where the backend can run on this machine, else one static sentence.
   const char* (*unavailable)() noexcept;
-  /// Null where the backend runs this problem, else one static sentence.
-  const char* (*supports)(const MatmulProblem& problem, const ExecContext& context) noexcept;
-  /// How it would run this problem, for explain.
-  const char* (*how)(const MatmulProblem& problem) noexcept;
-  /// Scratch memory of `run`, in bytes.
-  std::size_t (*workspace_bytes)(const MatmulProblem& problem, const ExecContext& context) noexcept;
-  /// Runs a problem that `supports` accepted. `workspace` has workspace_bytes, 64-byte aligned.
-  Status (*run)(const MatmulProblem& problem, const ExecContext& context, void* workspace) noexcept;
+  /// Null and the plan (all but `backend`) where the backend runs this problem on that many
+  /// threads, else one static sentence. The problem has no memory: a plan holds for every problem
+  /// of its signature, and for any offsets.
+  const char* (*plan)(const MatmulProblem& problem, int threads, Plan& plan) noexcept;
+  /// Runs a problem by its plan, with as many threads. `workspace` is the plan's.
+  Status (*run)(const MatmulProblem& problem, const Plan& plan, const ExecContext& context,
+                void* workspace) noexcept;
 
   Status (*quantize)(const QuantizeProblem& problem, const ExecContext& context) noexcept;
   Status (*vectorwise)(const VectorwiseProblem& problem, const ExecContext& context) noexcept;
@@ -136,9 +165,6 @@ struct Backend {
 
   /// The layout of weights of a type, null where the backend packs none.
   const WeightLayout* (*layout)(DType dtype) noexcept;
-
-  /// Whether elements, products or sums below 2^-126 count as 0 in this problem. Null: never.
-  bool (*flushes)(const MatmulProblem& problem) noexcept = nullptr;
 };
 
 /// What a PackedWeight owns.

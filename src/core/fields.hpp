@@ -135,6 +135,16 @@ void for_each_field(T& v, const Visit& visit) {
   visit("out", out);
 }
 
+template <FieldsOf<Groups> T, class Visit>
+void for_each_field(T& v, const Visit& visit) {
+  auto& [split, list, offs, prefix, start_alignment] = v;
+  visit("split", split);
+  visit("list", list);
+  visit("offs", offs);
+  visit("prefix", prefix);
+  visit("start_alignment", start_alignment);
+}
+
 template <FieldsOf<MatmulOptions> T, class Visit>
 void for_each_field(T& v, const Visit& visit) {
   auto& [overflow, fast_accumulation, batch_invariant, torch_compat, exact_subnormals] = v;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Members of a problem without copying those that exist already.
+// The members of a problem: as they are, and as a plan knows them.
 #pragma once
 
 #include "octavo/problem.hpp"
@@ -15,11 +15,40 @@ inline const Member& member_in(const MatmulProblem& problem, std::int64_t g, Mem
   return cut = member(problem, g);
 }
 
-/// How many members have to be looked at to know what all of them are like: members of a batch
-/// differ in their memory alone.
+/// Whether members are parts of operands, made when they are looked at.
+inline bool is_tensor_form(const MatmulProblem& problem) noexcept {
+  return problem.groups.split != Split::none && problem.groups.split != Split::list;
+}
+
+/// Whether offsets cut the members, which a plan then does not know.
+inline bool has_offsets(const MatmulProblem& problem) noexcept {
+  const Split split = problem.groups.split;
+  return split == Split::rows || split == Split::columns || split == Split::inner;
+}
+
+/// The extent that offsets cut, [0, extent) in all.
+std::int64_t cut_extent(const MatmulProblem& problem) noexcept;
+
+/// Groups::start_alignment of a problem whose offsets lie on the host.
+std::int64_t start_alignment(const MatmulProblem& problem) noexcept;
+
+/// A member that offsets cut, with `extent` of what they cut. Where that is K, it starts no better
+/// aligned than the others.
+Member cut_to(const MatmulProblem& problem, std::int64_t extent) noexcept;
+
+/// How many members a plan has to look at to know what all of them are like: those of a batch
+/// differ in their memory alone, those that offsets cut are no larger than one that has everything.
 inline std::int64_t distinct_members(const MatmulProblem& problem) noexcept {
   const std::int64_t count = group_count(problem);
-  return problem.groups.split == Split::batch && count > 1 ? 1 : count;
+  const Split split = problem.groups.split;
+  return split == Split::none || split == Split::list || count == 0 ? count : 1;
+}
+
+/// Those members.
+inline const Member& planned_member(const MatmulProblem& problem, std::int64_t i,
+                                    Member& cut) noexcept {
+  if (has_offsets(problem)) return cut = cut_to(problem, cut_extent(problem));
+  return member_in(problem, i, cut);
 }
 
 }  // namespace octavo

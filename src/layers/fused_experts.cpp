@@ -54,7 +54,7 @@ class ExpertProduct {
       rows.place(t.begin, members_[i].a);
       members_[i].out.data = out.at(t.begin * out.strides[0]);
     }
-    return plan_.backend->run(problem_, context, workspace);
+    return plan_.backend->run(problem_, plan_, context, workspace);
   }
   std::size_t workspace_bytes() const noexcept { return plan_.workspace_bytes; }
   const MatmulProblem& problem() const noexcept { return problem_; }

@@ -11,9 +11,11 @@
 #include "core/error.hpp"
 #include "core/grid.hpp"
 #include "core/members.hpp"
+#include "core/parallel.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/packed.hpp"
 #include "ops/run.hpp"
+#include "ops/signature.hpp"
 
 namespace octavo {
 namespace {
@@ -65,22 +67,20 @@ std::string outliers_of(const MatmulProblem& problem) {
   return text;
 }
 
-Candidate judge(const Backend& backend, const MatmulProblem& problem, const ExecContext& context,
-                const Backend* forced, const std::string& first) {
+Candidate judge(const Plan& plan, const char* why, const Backend* forced,
+                const std::string& first) {
   Candidate c;
-  c.backend = backend.name;
-  const char* why = backend.unavailable();
-  if (why == nullptr) why = backend.supports(problem, context);
+  c.backend = plan.backend->name;
   c.accepts = why == nullptr;
   if (why != nullptr) {
     c.reason = why;
-  } else if (forced != nullptr && forced != &backend) {
+  } else if (forced != nullptr && forced != plan.backend) {
     c.reason = fmt::format("{} is forced", forced->name);
   } else if (!first.empty() && forced == nullptr) {
     c.reason = fmt::format("{} comes first", first);
   } else {
     c.chosen = true;
-    c.reason = backend.how(problem);
+    c.reason = plan.how;
     if (forced != nullptr) c.reason += " (forced)";
   }
   return c;
@@ -89,9 +89,13 @@ Candidate judge(const Backend& backend, const MatmulProblem& problem, const Exec
 }  // namespace
 
 double error_bound(const MatmulProblem& problem) noexcept {
+  const Split split = problem.groups.split;
+  const std::int64_t count = group_count(problem);
+  const bool alike = split != Split::list && split != Split::inner;  // in K and along it
   double most = 0.0;
-  for (std::int64_t g = 0; g < distinct_members(problem); ++g) {
-    most = std::max(most, member_bound(member(problem, g)));
+  Member cut;
+  for (std::int64_t g = 0; g < (alike ? std::min<std::int64_t>(count, 1) : count); ++g) {
+    most = std::max(most, member_bound(member_in(problem, g, cut)));
   }
   return most;
 }
@@ -109,15 +113,19 @@ Explanation explain(const MatmulProblem& problem, const ExecContext& context,
                     const char* argument) {
   return at_edge("explain", [&]() -> Result<Explanation> {
     OCTAVO_TRY_ASSIGN(const Backend* forced, forced_backend("explain", argument));
+    const int threads = executor_of(context).concurrency();
+    const Outline outline(signature(problem, threads, -1), problem);
     Explanation e;
     std::string first;
     for (const Backend* backend : registry()) {
-      e.candidates.push_back(judge(*backend, problem, context, forced, first));
+      Plan plan;
+      const char* why = ask(*backend, outline.problem(), threads, plan);
+      e.candidates.push_back(judge(plan, why, forced, first));
       const Candidate& c = e.candidates.back();
       if (c.accepts && first.empty()) first = c.backend;
       if (!c.chosen) continue;
-      e.workspace_bytes = backend->workspace_bytes(problem, context);
-      e.flushes_subnormals = backend->flushes != nullptr && backend->flushes(problem);
+      e.workspace_bytes = plan.workspace_bytes;
+      e.flushes_subnormals = plan.flushes;
     }
     e.executor =
         context.executor != nullptr

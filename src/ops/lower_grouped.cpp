@@ -5,6 +5,7 @@
 #include "core/convert.hpp"
 #include "core/element.hpp"
 #include "core/error.hpp"
+#include "core/members.hpp"
 #include "ops/lower.hpp"
 
 namespace octavo {
@@ -65,7 +66,7 @@ Result<Extents> extents_of(const Site& site, const Form& form, const TensorView&
   return e;
 }
 
-// A plan looks at every group; the plan of so many takes seconds.
+// A call looks at every group; so many take seconds.
 constexpr std::int64_t kMostGroups = std::int64_t{1} << 24;
 
 // Host offsets are validated; kernels clamp all offsets as well.
@@ -145,6 +146,7 @@ Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand&
   l.problem.groups = {form.split, {}, l.offs.view(), o.offs_prefix};
   p.a = a;
   p.b = b;
+  l.problem.groups.start_alignment = start_alignment(l.problem);
 
   const DType a_dtype = a.data.dtype;
   const DType b_dtype = b.data.dtype;

@@ -28,11 +28,11 @@ std::string names_of_backends() {
   return names;
 }
 
-Status refuse_everything(const MatmulProblem& problem, const ExecContext& context) {
+Status refuse_everything(const MatmulProblem& problem, int threads) {
   std::string reasons;
   for (const Backend* backend : registry()) {
-    const char* why = backend->unavailable();
-    if (why == nullptr) why = backend->supports(problem, context);
+    Plan plan;
+    const char* why = ask(*backend, problem, threads, plan);
     reasons += fmt::format("{}{}: {}", reasons.empty() ? "" : "; ", backend->name,
                            why != nullptr ? why : "accepts");
   }
@@ -40,19 +40,18 @@ Status refuse_everything(const MatmulProblem& problem, const ExecContext& contex
               problem.operation, reasons);
 }
 
-Result<const Backend*> choose(const MatmulProblem& problem, const ExecContext& context,
-                              const Backend* forced) {
+Result<Plan> choose(const MatmulProblem& problem, int threads, const Backend* forced) {
+  Plan plan;
   if (forced != nullptr) {
-    const char* why = forced->supports(problem, context);
-    if (why == nullptr) return forced;
+    const char* why = ask(*forced, problem, threads, plan);
+    if (why == nullptr) return plan;
     return fail(Code::unsupported, "{}: backend must accept the problem; got {}, which refuses: {}",
                 problem.operation, forced->name, why);
   }
   for (const Backend* backend : registry()) {
-    if (backend->unavailable() != nullptr) continue;
-    if (backend->supports(problem, context) == nullptr) return backend;
+    if (ask(*backend, problem, threads, plan) == nullptr) return plan;
   }
-  return refuse_everything(problem, context);
+  return refuse_everything(problem, threads);
 }
 
 struct CachedPlan {
@@ -70,19 +69,18 @@ CachedPlan* cache_slot(const Signature& signature) noexcept {
 
 void log_choice(const MatmulProblem& problem, const Plan& plan) noexcept {
   std::fprintf(stderr, "octavo: %s: %s, %s, workspace %zu bytes\n", problem.operation,
-               plan.backend->name, plan.backend->how(problem), plan.workspace_bytes);
-}
-
-Result<Plan> new_plan(const MatmulProblem& problem, const ExecContext& context,
-                      const Backend* forced) {
-  Plan plan;
-  OCTAVO_TRY_ASSIGN(plan.backend, choose(problem, context, forced));
-  plan.workspace_bytes = plan.backend->workspace_bytes(problem, context);
-  if (env::verbose_dispatch()) log_choice(problem, plan);
-  return plan;
+               plan.backend->name, plan.how, plan.workspace_bytes);
 }
 
 }  // namespace
+
+const char* ask(const Backend& backend, const MatmulProblem& problem, int threads,
+                Plan& plan) noexcept {
+  plan = {};
+  plan.backend = &backend;
+  const char* why = backend.unavailable();
+  return why != nullptr ? why : backend.plan(problem, threads, plan);
+}
 
 Result<const Backend*> forced_backend(const char* operation, const char* argument) {
   const bool by_argument = argument != nullptr && *argument != '\0';
@@ -115,12 +113,15 @@ Result<Plan> make_plan(const MatmulProblem& problem, const ExecContext& context,
   const auto all = registry();
   const std::int64_t index =
       forced != nullptr ? std::find(all.begin(), all.end(), forced) - all.begin() : -1;
-  const auto key = signature(problem, executor_of(context).concurrency(), index);
+  const int threads = executor_of(context).concurrency();
+  const auto key = signature(problem, threads, index);
   CachedPlan* slot = key ? cache_slot(*key) : nullptr;
   if (slot != nullptr && slot->plan.backend != nullptr && slot->signature == *key) {
     return slot->plan;
   }
-  OCTAVO_TRY_ASSIGN(const Plan plan, new_plan(problem, context, forced));
+  const Outline outline(key, problem);
+  OCTAVO_TRY_ASSIGN(const Plan plan, choose(outline.problem(), threads, forced));
+  if (env::verbose_dispatch()) log_choice(problem, plan);
   if (slot != nullptr) *slot = {*key, plan};
   return plan;
 }
@@ -140,7 +141,7 @@ Status run_problem(const MatmulProblem& problem, const ExecContext& context, con
   OCTAVO_TRY_ASSIGN(const Plan plan, make_plan(problem, pinned, backend));
   OCTAVO_TRY_ASSIGN(Scratch scratch,
                     find_scratch(problem.operation, plan.workspace_bytes, context.workspace));
-  Status status = plan.backend->run(problem, pinned, scratch.data);
+  Status status = plan.backend->run(problem, plan, pinned, scratch.data);
   keep_scratch(scratch);
   return status;
 }

@@ -26,17 +26,14 @@ class PinnedExecutor final : public Executor {
   int concurrency_;
 };
 
-/// What is decided once per problem signature.
-struct Plan {
-  const Backend* backend = nullptr;
-  std::size_t workspace_bytes = 0;
-};
-
 /// The forced backend: the argument, else OCTAVO_BACKEND, else null.
 Result<const Backend*> forced_backend(const char* operation, const char* argument);
 
-/// The backend that will run the problem and its workspace; cached by signature where the problem
-/// has one.
+/// Null and the plan of an Outline's problem, or why the backend does not run it.
+const char* ask(const Backend& backend, const MatmulProblem& problem, int threads,
+                Plan& plan) noexcept;
+
+/// Who will run the problem, and how; cached by signature where the problem has one.
 Result<Plan> make_plan(const MatmulProblem& problem, const ExecContext& context,
                        const char* backend);
 

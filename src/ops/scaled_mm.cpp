@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The entry points of single products.
+#include <algorithm>
+
 #include "core/error.hpp"
+#include "core/members.hpp"
 #include "core/parallel.hpp"
 #include "octavo/matmul.hpp"
 #include "ops/lower.hpp"
@@ -30,6 +33,8 @@ void run(const MatmulProblem& problem, const ExecContext& context, const char* b
     OCTAVO_TRY_ASSIGN(const Tensor offs, read_offsets({problem.operation}, problem.groups.offs));
     MatmulProblem own = problem;
     own.groups.offs = offs.view();
+    std::int64_t& alignment = own.groups.start_alignment;
+    alignment = std::min(alignment, start_alignment(own));  // what the caller says may be old
     return run_problem(own, context, backend);
   });
 }

@@ -10,6 +10,8 @@
 #include "backends/cpu/avx512.hpp"
 #include "backends/cpu/dot_driver.hpp"
 #include "block.hpp"
+#include "core/members.hpp"
+#include "core/parallel.hpp"
 #include "octavo/octavo.hpp"
 
 namespace octavo::test {
@@ -30,16 +32,28 @@ class Pretender final : public Executor {
   std::int64_t most_ = 1;
 };
 
+/// Why a machine's kernels do not run a problem; null: they do.
+inline const char* refusal(const MatmulProblem& problem, const cpu::DotMachine& machine) {
+  Plan plan;
+  return cpu::plan_dot(kAvx512Backend, problem, machine, 1, plan);
+}
+
 /// One problem on one machine's kernels, in a workspace of the announced size between guard pages.
 inline void run_alone(const cpu::DotMachine& machine, const MatmulProblem& problem,
                       const ExecContext& context) {
-  ASSERT_STREQ(cpu::refuse_dot(problem, machine), nullptr);
-  std::size_t bytes = 0;
-  ASSERT_TRUE(cpu::measure_dot(kAvx512Backend, problem, machine, context, bytes).ok());
-  const Block<char> workspace(static_cast<std::int64_t>(bytes));
+  Plan plan;
+  const char* why =
+      cpu::plan_dot(kAvx512Backend, problem, machine, executor_of(context).concurrency(), plan);
+  ASSERT_STREQ(why, nullptr);
+  const Block<char> workspace(static_cast<std::int64_t>(plan.workspace_bytes));
   std::size_t used = 0;
-  ASSERT_TRUE(cpu::run_dot(kAvx512Backend, problem, machine, context, workspace.data(), used).ok());
-  EXPECT_EQ(used, bytes);
+  ASSERT_TRUE(
+      cpu::run_dot(kAvx512Backend, problem, machine, plan, context, workspace.data(), used).ok());
+  if (has_offsets(problem)) {
+    EXPECT_LE(used, plan.workspace_bytes);  // which is for any offsets
+  } else {
+    EXPECT_EQ(used, plan.workspace_bytes);
+  }
 }
 
 }  // namespace octavo::test

@@ -72,7 +72,7 @@ void expect_one_answer(const std::string& line, const std::vector<int>& threads,
                        bool packable = true) {
   for (const Machine& m : machines()) {
     const Made want(line, nullptr);
-    ASSERT_STREQ(cpu::refuse_dot(want.problem(), m.machine), nullptr) << line << ", " << m.what;
+    ASSERT_STREQ(refusal(want.problem(), m.machine), nullptr) << line << ", " << m.what;
     Pretender one(1);
     run_alone(m.machine, want.problem(), {.executor = &one});
     const kit::Verdict verdict = kit::compare_exact(want.problem(), 8, 30);
@@ -179,7 +179,7 @@ TEST(DotMachines, RefuseScalesThatTheirStepsCannotFollow) {
       if (m.machine.pairs == nullptr && std::string(line).find("int8") == std::string::npos) {
         continue;  // steps of one element follow any
       }
-      EXPECT_STREQ(cpu::refuse_dot(made.problem(), m.machine), why) << line << ", " << m.what;
+      EXPECT_STREQ(refusal(made.problem(), m.machine), why) << line << ", " << m.what;
     }
   };
   const char* const inside =
@@ -201,12 +201,12 @@ TEST(DotMachines, RefuseScalesThatTheirStepsCannotFollow) {
   for (const Machine& m : machines()) {
     for (const char* line : {"scaled_mm int8:int8:fp32 scale=group8:group8 3x5x40",
                              "scaled_mm fp16:fp16:fp32 scale=group9:group11 3x5x40"}) {
-      EXPECT_STREQ(cpu::refuse_dot(Made(line, nullptr).problem(), m.machine), nullptr) << line;
+      EXPECT_STREQ(refusal(Made(line, nullptr).problem(), m.machine), nullptr) << line;
     }
-    EXPECT_STREQ(cpu::refuse_dot(
-                     Made("scaled_mm fp16:fp16:fp32 scale=group7:none 3x5x40", nullptr).problem(),
-                     m.machine),
-                 often);
+    EXPECT_STREQ(
+        refusal(Made("scaled_mm fp16:fp16:fp32 scale=group7:none 3x5x40", nullptr).problem(),
+                m.machine),
+        often);
   }
 }
 

@@ -16,32 +16,19 @@ const char* unavailable() noexcept {
   return cpu::dot_machine().integers == nullptr ? "this CPU has no AVX-512 F and BW" : nullptr;
 }
 
-const char* supports(const MatmulProblem& problem, const ExecContext&) noexcept {
-  return cpu::refuse_dot(problem, cpu::dot_machine());
+const char* plan(const MatmulProblem& problem, int threads, Plan& plan) noexcept {
+  return cpu::plan_dot(kAvx512Backend, problem, cpu::dot_machine(), threads, plan);
 }
 
-const char* how(const MatmulProblem& problem) noexcept {
-  return cpu::how_dot(problem, cpu::dot_machine());
-}
-
-std::size_t workspace_bytes(const MatmulProblem& problem, const ExecContext& context) noexcept {
-  std::size_t bytes = 0;
-  (void)cpu::measure_dot(kAvx512Backend, problem, cpu::dot_machine(), context, bytes).ok();
-  return bytes;
-}
-
-Status run(const MatmulProblem& problem, const ExecContext& context, void* workspace) noexcept {
+Status run(const MatmulProblem& problem, const Plan& plan, const ExecContext& context,
+           void* workspace) noexcept {
   std::size_t used = 0;
-  return cpu::run_dot(kAvx512Backend, problem, cpu::dot_machine(), context, workspace, used);
+  return cpu::run_dot(kAvx512Backend, problem, cpu::dot_machine(), plan, context, workspace, used);
 }
 
 const WeightLayout* layout(DType dtype) noexcept {
   if (dtype == DType::int8) return &cpu::kInt8Layout;
   return cpu::float_form(dtype) != nullptr ? &cpu::kFloatLayout : nullptr;
-}
-
-bool flushes(const MatmulProblem& problem) noexcept {
-  return cpu::flushes_dot(problem, cpu::dot_machine());
 }
 
 }  // namespace
@@ -50,9 +37,7 @@ const Backend kAvx512Backend{
     .name = "avx512",
     .summary = "x86-64 with AVX-512: dot products of int8 (exact), fp8 and bfloat16",
     .unavailable = &unavailable,
-    .supports = &supports,
-    .how = &how,
-    .workspace_bytes = &workspace_bytes,
+    .plan = &plan,
     .run = &run,
     .quantize = &cpu::quantize,
     .vectorwise = &cpu::vectorwise,
@@ -61,7 +46,6 @@ const Backend kAvx512Backend{
     .silu_and_mul = &cpu::silu_and_mul,
     .combine = &cpu::combine,
     .layout = &layout,
-    .flushes = &flushes,
 };
 
 }  // namespace octavo

@@ -60,6 +60,12 @@ class Cutter {
   std::int64_t count_ = 0, bytes_ = 0;
 };
 
+bool quantises(const MatmulProblem& problem) noexcept {
+  const auto does = [](const Member& p) { return p.a.quantise != nullptr; };
+  return problem.groups.split == Split::list ? std::ranges::any_of(problem.groups.list, does)
+                                             : does(problem.single);
+}
+
 enum class Blocks : std::uint8_t {
   all,
   distinct,  ///< where several in a row are alike, as to a Cutter, one of them
@@ -100,24 +106,38 @@ struct Place {
 // The members of a problem, one region after the other.
 class Run {
  public:
-  Run(const MatmulProblem& problem, const ExecContext& context) noexcept
-      : problem_(problem), context_(context), count_(group_count(problem)) {}
+  // `path`: of all members, undefined where each may have its own.
+  Run(const Backend& backend, const MatmulProblem& problem, const DotMachine& machine,
+      const DotPath& path, const ExecContext& context) noexcept
+      : backend_(backend),
+        problem_(problem),
+        machine_(machine),
+        path_(path),
+        context_(context),
+        count_(group_count(problem)) {}
 
-  Status measure_or_run(const Backend& backend, const DotMachine& machine, Arena& arena) noexcept;
+  Status measure_or_run(Arena& arena) noexcept;
 
  private:
-  Status describe_all(const Backend& backend, const DotMachine& machine, Arena& arena) noexcept;
+  Status describe_one(const Member& given, Arena& arena, Member& own, DotMember& d) noexcept;
+  Status describe_all(Arena& arena) noexcept;
+  Status reserve_for_any(Arena& arena) noexcept;
+  void reserve_scratch(const DotMember& d) noexcept;
   void add(DotMember& d, std::int64_t begin, std::int64_t end) noexcept;
   void run_region() noexcept;
   void convert_rows() noexcept;
   Place begin_of(std::int64_t worker) const noexcept;
   void run_share(std::int64_t worker) const noexcept;
 
+  const Backend& backend_;
   const MatmulProblem& problem_;
+  const DotMachine& machine_;
+  const DotPath& path_;
   const ExecContext& context_;
   std::int64_t count_;
   std::int64_t workers_ = 1;
   DotMember* members_ = nullptr;
+  Member* own_ = nullptr;  // members that this call cuts, or quantises the activations of
   // Of a worker, and of the hungriest region.
   std::int64_t scratch_bytes_ = 0, converted_bytes_ = 0;
   char* scratch_ = nullptr;
@@ -128,25 +148,40 @@ class Run {
   char* free_ = nullptr;  // of converted_
 };
 
-Status Run::describe_all(const Backend& backend, const DotMachine& machine, Arena& arena) noexcept {
+// What is at hand for this call alone is copied to `own`.
+Status Run::describe_one(const Member& given, Arena& arena, Member& own, DotMember& d) noexcept {
+  new (&d) DotMember{.p = &given, .path = path_};
+  d.m = given.a.data.shape[0];
+  d.n = column_extent(given.b);
+  if (d.empty()) return {};
+  if (path_.made == nullptr) (void)find_path(given, problem_.options, machine_, d.path);
+  if (is_tensor_form(problem_) || given.a.quantise != nullptr) {
+    d.p = new (&own) Member(given);
+    OCTAVO_TRY(quantise_activations(backend_, own, arena, context_, problem_.options));
+  }
+  describe(context_, arena, d);
+  return {};
+}
+
+void Run::reserve_scratch(const DotMember& d) noexcept {
+  Arena counter(nullptr);
+  (void)take_scratch(d, counter);
+  scratch_bytes_ = std::max(scratch_bytes_, static_cast<std::int64_t>(counter.used()));
+}
+
+Status Run::describe_all(Arena& arena) noexcept {
   double work = 0.0;
   std::int64_t converted = 0;
   Cutter cutter;
-  Member part;
+  Member cut, unkept_own;
   DotMember unkept;
   for (std::int64_t g = 0; g < count_; ++g) {
-    const Member& given = member_in(problem_, g, part);
     DotMember& d = arena.counting() ? unkept : members_[g];
-    d.m = given.a.data.shape[0];
-    d.n = column_extent(given.b);
+    Member& own = own_ == nullptr ? unkept_own : own_[g];
+    OCTAVO_TRY(describe_one(member_in(problem_, g, cut), arena, own, d));
     if (d.empty()) continue;
-    if (&given != &part) part = given;
-    OCTAVO_TRY(quantise_activations(backend, part, arena, context_, problem_.options));
-    describe(part, problem_.options, machine, context_, arena, d);
     work += work_of(d);
-    Arena counter(nullptr);
-    (void)take_scratch(d, counter);
-    scratch_bytes_ = std::max(scratch_bytes_, static_cast<std::int64_t>(counter.used()));
+    reserve_scratch(d);
     const auto count = [&](std::int64_t begin, std::int64_t end, std::int64_t bytes) {
       if (cutter.add(bytes)) converted = 0;
       converted += converted_bytes(d, end - begin);
@@ -158,11 +193,51 @@ Status Run::describe_all(const Backend& backend, const DotMachine& machine, Aren
   return {};
 }
 
-Status Run::measure_or_run(const Backend& backend, const DotMachine& machine,
-                           Arena& arena) noexcept {
+// What the members of a tensor form take, wherever they are cut: nothing grows faster than what is
+// cut but by what a member of one row, column or element of K takes, three times for a beginning,
+// an end and alignment.
+Status Run::reserve_for_any(Arena& arena) noexcept {
+  const bool cuts_rows = problem_.groups.split == Split::rows;
+  const bool cuts_inner = problem_.groups.split == Split::inner;
+  const std::int64_t all = cut_extent(problem_);
+  Member own;
+  DotMember whole, least;
+  Arena of_whole(nullptr), of_least(nullptr);
+  OCTAVO_TRY(describe_one(cut_to(problem_, std::min<std::int64_t>(all, 1)), of_least, own, least));
+  OCTAVO_TRY(describe_one(cut_to(problem_, all), of_whole, own, whole));
+  if (whole.empty()) return {};
+  const auto bytes_of_least = static_cast<std::int64_t>(of_least.used());
+  (void)arena.take<char>(static_cast<std::int64_t>(of_whole.used()));
+  (void)arena.take<char>(saturating_product(3 * count_, bytes_of_least));
+  for (const std::int64_t extent : {all, std::min(all, kFewRows)}) {
+    DotMember d;
+    Arena counter(nullptr);
+    OCTAVO_TRY(describe_one(cut_to(problem_, extent), counter, own, d));
+    lengthen_chunk(d);
+    reserve_scratch(d);
+  }
+  if (work_of(whole) + static_cast<double>(count_) * work_of(least) >= kSerialWork) {
+    workers_ = std::max(1, executor_of(context_).concurrency());
+  }
+  if (!whole.converted) return {};
+  const std::int64_t row = std::max<std::int64_t>(whole.k * element_bytes(whole.path.rows), 1);
+  const std::int64_t rows = cuts_rows ? whole.m : saturating_product(whole.m, count_);
+  const std::int64_t bytes = saturating_product(cuts_inner ? whole.m : rows, row);
+  const std::int64_t most_bytes =
+      std::min(bytes, std::max(kCachedRowBytes, saturating_product(kLeastCachedRows, row)));
+  const std::int64_t most_rows = cuts_inner ? rows : std::min(rows, most_bytes / row);
+  constexpr std::int64_t kPadding = 127;  // of a row; a member's rows take whole lines
+  converted_bytes_ = saturating_sum(saturating_sum(most_bytes, 64 * count_),
+                                    saturating_product(most_rows, kPadding));
+  return {};
+}
+
+Status Run::measure_or_run(Arena& arena) noexcept {
   members_ = arena.take<DotMember>(count_);
   stretches_ = arena.take<Stretch>(count_);
-  OCTAVO_TRY(describe_all(backend, machine, arena));
+  if (is_tensor_form(problem_) || quantises(problem_)) own_ = arena.take<Member>(count_);
+  OCTAVO_TRY(arena.counting() && has_offsets(problem_) ? reserve_for_any(arena)
+                                                       : describe_all(arena));
   scratch_ = arena.take<char>(saturating_product(scratch_bytes_, workers_));
   converted_ = arena.take<char>(converted_bytes_);
   if (arena.counting()) return {};
@@ -277,46 +352,34 @@ void Run::run_share(std::int64_t index) const noexcept {
 
 }  // namespace
 
-const char* refuse_dot(const MatmulProblem& problem, const DotMachine& machine) noexcept {
+const char* plan_dot(const Backend& backend, const MatmulProblem& problem,
+                     const DotMachine& machine, int threads, Plan& plan) noexcept {
+  plan.how = "no groups, nothing to multiply";
+  DotPath path;
   Member cut;
   for (std::int64_t g = 0; g < distinct_members(problem); ++g) {
-    DotPath path;
-    const char* why = find_path(member_in(problem, g, cut), problem.options, machine, path);
+    const Member& part = planned_member(problem, g, cut);
+    const char* why = find_path(part, problem.options, machine, path);
     if (why != nullptr) return why;
+    if (g == 0) plan.how = path.direct != nullptr ? path.direct->how : path.made->how_made;
+    plan.flushes = plan.flushes || flushes(part, machine, path);
   }
+  if (problem.groups.split == Split::list) path = {};
+  plan.keep(path);
+  ThreadCount executor(threads);
+  const ExecContext context{.executor = &executor};
+  Arena arena(nullptr);
+  (void)Run(backend, problem, machine, path, context).measure_or_run(arena).ok();
+  plan.workspace_bytes = arena.used();
   return nullptr;
 }
 
-const char* how_dot(const MatmulProblem& problem, const DotMachine& machine) noexcept {
-  if (group_count(problem) == 0) return "no groups, nothing to multiply";
-  DotPath path;
-  (void)find_path(member(problem, 0), problem.options, machine, path);
-  return path.direct != nullptr ? path.direct->how : path.made->how_made;
-}
-
-bool flushes_dot(const MatmulProblem& problem, const DotMachine& machine) noexcept {
-  Member cut;
-  for (std::int64_t g = 0; g < distinct_members(problem); ++g) {
-    DotPath path;
-    const Member& part = member_in(problem, g, cut);
-    (void)find_path(part, problem.options, machine, path);
-    if (flushes(part, machine, path)) return true;
-  }
-  return false;
-}
-
-Status measure_dot(const Backend& backend, const MatmulProblem& problem, const DotMachine& machine,
-                   const ExecContext& context, std::size_t& bytes) noexcept {
-  Arena arena(nullptr);
-  OCTAVO_TRY(Run(problem, context).measure_or_run(backend, machine, arena));
-  bytes = arena.used();
-  return {};
-}
-
 Status run_dot(const Backend& backend, const MatmulProblem& problem, const DotMachine& machine,
-               const ExecContext& context, void* workspace, std::size_t& used) noexcept {
+               const Plan& plan, const ExecContext& context, void* workspace,
+               std::size_t& used) noexcept {
+  const auto path = plan.kept<DotPath>();
   Arena arena(workspace);
-  OCTAVO_TRY(Run(problem, context).measure_or_run(backend, machine, arena));
+  OCTAVO_TRY(Run(backend, problem, machine, path, context).measure_or_run(arena));
   used = arena.used();
   fill_zero(tail(problem));
   return {};

@@ -22,7 +22,6 @@ namespace {
 constexpr std::int64_t kChunkBytes = std::int64_t{256} << 10;
 // Of a panel that is made for a few rows: it is read from the first-level cache.
 constexpr std::int64_t kMadeBytes = std::int64_t{16} << 10;
-constexpr std::int64_t kFewRows = 24;
 constexpr std::int64_t kBlockRows = 512;
 constexpr float kOne = 1.0F;
 
@@ -133,22 +132,29 @@ void load_scale_row(const ScaleView& scale, std::int64_t row, std::int64_t first
   }
 }
 
+// In steps of K.
+std::int64_t longest_chunk(const DotMember& d) noexcept {
+  const PanelForm& form = d.path.kernels().form;
+  const bool made = d.path.direct == nullptr && d.path.integers == nullptr;
+  const std::int64_t bytes = d.m > kFewRows ? kChunkBytes : made ? kMadeBytes : kChunkBytes / 2;
+  return bytes / (form.vector_bytes * kPanelVectors);
+}
+
 }  // namespace
 
-void describe(const Member& p, const MatmulOptions& options, const DotMachine& machine,
-              const ExecContext& context, Arena& arena, DotMember& d) noexcept {
-  d = {};
-  d.p = p;
-  (void)find_path(p, options, machine, d.path);
+void lengthen_chunk(DotMember& d) noexcept {
+  const std::int64_t whole = (d.steps + kInt8Form.step - 1) / kInt8Form.step * kInt8Form.step;
+  d.chunk = std::min(whole, longest_chunk(d));
+}
+
+void describe(const ExecContext& context, Arena& arena, DotMember& d) noexcept {
+  const Member& p = *d.p;
   d.m = p.a.data.shape[0];
   d.k = p.a.data.shape[1];
   d.n = column_extent(p.b);
   const PanelForm& form = d.path.kernels().form;
   d.steps = (d.k + form.step - 1) / form.step;
-  const bool few = d.m <= kFewRows;
-  const bool made = d.path.direct == nullptr && d.path.integers == nullptr;
-  const std::int64_t bytes = !few ? kChunkBytes : made ? kMadeBytes : kChunkBytes / 2;
-  const std::int64_t most = bytes / (form.vector_bytes * kPanelVectors);
+  const std::int64_t most = longest_chunk(d);
   // A chunk ends where a group of scales does, if that is how long groups are.
   const std::int64_t group = std::max<std::int64_t>(next_boundary(p, 0, d.k) / form.step, 1);
   const std::int64_t whole = d.steps > most && group <= most ? group : kInt8Form.step;
@@ -175,7 +181,7 @@ std::int64_t converted_bytes(const DotMember& d, std::int64_t rows) noexcept {
 }
 
 void convert_row(const DotMember& d, std::int64_t row, void* out) noexcept {
-  const TensorView& a = d.p.a.data;
+  const TensorView& a = d.p->a.data;
   const TensorView from = a.slice(0, row, row + 1);
   if (a.dtype == d.path.rows) {
     TensorView to = from;
@@ -202,7 +208,7 @@ void convert_row(const DotMember& d, std::int64_t row, void* out) noexcept {
 std::int64_t load_segment_scales(const DotMember& d, std::int64_t column, std::int64_t loaded,
                                  float* out) noexcept {
   const std::int64_t count = std::min(kPanelWidth, d.n - column);
-  const ScaleView& b = varying_scale(d.p.b, Side::b);
+  const ScaleView& b = varying_scale(d.p->b, Side::b);
   const std::int64_t segments = d.segments.count;
   if (!varies_along_k(b, Side::b)) {
     if (loaded != 0) std::fill_n(out, segments * kPanelWidth, 1.0F);

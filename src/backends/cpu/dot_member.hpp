@@ -24,17 +24,17 @@ struct Segments {
 };
 
 struct DotMember {
-  Member p;
-  DotPath path;
-  std::int64_t m, n, k;
-  std::int64_t steps;       ///< along K
-  std::int64_t chunk;       ///< steps at a time
-  std::int64_t block_rows;  ///< rows whose sums wait for the next chunk, at most
-  bool single_chunk;
+  const Member* p = nullptr;
+  DotPath path{};
+  std::int64_t m = 0, n = 0, k = 0;
+  std::int64_t steps = 0;       ///< along K
+  std::int64_t chunk = 0;       ///< steps at a time
+  std::int64_t block_rows = 0;  ///< rows whose sums wait for the next chunk, at most
+  bool single_chunk = false;
 
-  EpilogueRows row_scales;
-  OutlierTerms outliers;
-  Segments segments;
+  EpilogueRows row_scales{};
+  OutlierTerms outliers{};
+  Segments segments{};
   const void* rows = nullptr;  ///< of `path.rows`, neighbours along K; row 0
   std::int64_t row_bytes = 0;  ///< from one to the next
   bool converted = false;      ///< `rows` has to be made, region by region
@@ -49,10 +49,15 @@ struct DotMember {
   bool empty() const noexcept { return m == 0 || n == 0; }
 };
 
-/// Describes a member with rows and columns whose activations are quantised, and loads what belongs
-/// to its rows into the arena; over a counting arena it only reserves.
-void describe(const Member& member, const MatmulOptions& options, const DotMachine& machine,
-              const ExecContext& context, Arena& arena, DotMember& described) noexcept;
+/// Describes the member `*d.p`, which has rows and columns and whose activations are quantised, on
+/// its path, and loads what belongs to its rows into the arena; over a counting arena it only
+/// reserves.
+void describe(const ExecContext& context, Arena& arena, DotMember& d) noexcept;
+
+/// The most rows of a member for which chunks of panels are shorter.
+inline constexpr std::int64_t kFewRows = 24;
+/// A chunk of a member as long as one of as many rows and any K can be.
+void lengthen_chunk(DotMember& member) noexcept;
 
 /// Bytes of rows [begin, end) as the kernels read them, 0 where A has them already.
 std::int64_t converted_bytes(const DotMember& member, std::int64_t rows) noexcept;

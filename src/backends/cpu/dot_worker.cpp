@@ -34,7 +34,7 @@ constexpr std::int64_t kMostFetchingCalls = 8;
 
 // Weights whose code 0x80 the tiles do not decode.
 bool has_negative_zeros(const DotMember& d) noexcept {
-  const DType b = weight_dtype(d.p.b);
+  const DType b = weight_dtype(d.p->b);
   return d.path.direct != nullptr && is_float8(b) && float8_table(b).negative_zero_is_nan;
 }
 
@@ -83,8 +83,8 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
     w.total = arena.take<float>(tile);
     w.segment_scales = arena.take<float>(segments);
   }
-  if (d.p.a.azp.defined()) w.floats = arena.take<float>(tile);
-  w.outliers = take_outlier_scratch(d.p, d.outliers, d.block_rows, arena);
+  if (d.p->a.azp.defined()) w.floats = arena.take<float>(tile);
+  w.outliers = take_outlier_scratch(*d.p, d.outliers, d.block_rows, arena);
   if (d.path.direct == nullptr || has_negative_zeros(d)) {
     w.panel = arena.take<char>((d.chunk + kSpreadRows) * form.vector_bytes * kPanelVectors);
     if (d.path.integers == nullptr) {
@@ -104,12 +104,12 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
 DotWorker::DotWorker(const DotMember& d, const MatmulOptions& options, const DotScratch& w) noexcept
     : d_(d),
       w_(w),
-      finisher_(d.p, options, d.row_scales),
-      outliers_(d.p, d.outliers, w.outliers),
-      packed_(d.p.b.packed != nullptr ? d.p.b.packed->content()->codes.data() : nullptr,
+      finisher_(*d.p, options, d.row_scales),
+      outliers_(*d.p, d.outliers, w.outliers),
+      packed_(d.p->b.packed != nullptr ? d.p->b.packed->content()->codes.data() : nullptr,
               d.path.kernels().form, d.k, d.n),
       element_(element_bytes(d.path.rows)),
-      table_(float8_table(weight_dtype(d.p.b))) {}
+      table_(float8_table(weight_dtype(d.p->b))) {}
 
 void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
                     std::int64_t next) noexcept {
@@ -158,7 +158,7 @@ void DotWorker::block(std::int64_t r0, std::int64_t r1, const char* next) noexce
 
 const char* DotWorker::make_chunk(std::int64_t k0, std::int64_t k1) noexcept {
   if (d_.path.integers != nullptr) {
-    const TensorView& b = d_.p.b.data;
+    const TensorView& b = d_.p->b.data;
     d_.path.integers->pack(
         {.b = static_cast<const std::int8_t*>(b.at(k0 * b.strides[0] + column_ * b.strides[1])),
          .stride_k = b.strides[0],
@@ -173,7 +173,7 @@ const char* DotWorker::make_chunk(std::int64_t k0, std::int64_t k1) noexcept {
   const PanelForm& form = kernels_->form;
   for (std::int64_t k = k0; k < k1; k += kWideDepth) {
     const std::int64_t end = std::min(k1, k + kWideDepth);
-    load_column_panels(best_kernels(), d_.p.b, k, end, column_, vectors_, w_.wide, w_.line);
+    load_column_panels(best_kernels(), d_.p->b, k, end, column_, vectors_, w_.wide, w_.line);
     kernels_->lay(
         w_.wide, end - k, vectors_,
         static_cast<char*>(w_.panel) + (k - k0) / form.step * vectors_ * form.vector_bytes);
@@ -183,8 +183,8 @@ const char* DotWorker::make_chunk(std::int64_t k0, std::int64_t k1) noexcept {
 
 // 8-bit weights in panels of our own, where a chunk begins with a step of theirs.
 bool DotWorker::spread_chunk(std::int64_t k0, std::int64_t k1) noexcept {
-  if (d_.p.b.packed == nullptr) return false;
-  const PackedWeightData& w = *d_.p.b.packed->content();
+  if (d_.p->b.packed == nullptr) return false;
+  const PackedWeightData& w = *d_.p->b.packed->content();
   const bool integers = w.layout == &kInt8Layout;
   if (!integers && !(w.layout == &kFloatLayout && is_float8(w.dtype))) return false;
   const PanelForm& form = integers ? kInt8Form : kFloat8Form;
@@ -204,7 +204,7 @@ bool DotWorker::spread_chunk(std::int64_t k0, std::int64_t k1) noexcept {
 bool DotWorker::interleave_chunk(std::int64_t k0, std::int64_t k1) noexcept {
   if (d_.path.quads == nullptr) return false;
   const PanelForm& form = kernels_->form;
-  const TensorView& b = d_.p.b.data;
+  const TensorView& b = d_.p->b.data;
   std::array<std::int32_t, static_cast<std::size_t>(kTileCols)> sums{};  // nobody reads them
   for (std::int64_t k = k0; k < k1; k += kWideDepth) {
     const std::int64_t depth = std::min(k1 - k, kWideDepth);
@@ -367,7 +367,7 @@ bool DotWorker::widen_sums(std::int64_t r0, std::int64_t r1, const std::int32_t*
   float* floats = w_.floats;
   for (std::int64_t r = r0; r < r1; ++r, sums += kTileCols, floats += kTileCols) {
     const std::int64_t azp = d_.azp[r];
-    if (d_.near_azp && d_.p.out.dtype != DType::int32) {
+    if (d_.near_azp && d_.p->out.dtype != DType::int32) {
       best_kernels().shift_sums(sums, column_sums_, static_cast<double>(azp), columns_, floats);
       continue;
     }
@@ -376,11 +376,11 @@ bool DotWorker::widen_sums(std::int64_t r0, std::int64_t r1, const std::int32_t*
       exact[static_cast<std::size_t>(j)] = sum;
       floats[j] = static_cast<float>(sum);
     }
-    if (d_.p.out.dtype == DType::int32) {
-      finish_exact_row(d_.p, r, column_, columns_, exact.data());
+    if (d_.p->out.dtype == DType::int32) {
+      finish_exact_row(*d_.p, r, column_, columns_, exact.data());
     }
   }
-  return d_.p.out.dtype == DType::int32;
+  return d_.p->out.dtype == DType::int32;
 }
 
 }  // namespace octavo::cpu

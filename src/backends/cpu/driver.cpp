@@ -56,8 +56,10 @@ struct Scratch {
 struct Shape {
   const Kernels* kernel;
   std::int64_t m, n, k;
-  std::int64_t panel_rows;  // the kernel's
-  std::int64_t block_rows;  // rows whose A panels exist at a time
+  std::int64_t panel_rows;    // the kernel's
+  std::int64_t block_rows;    // rows whose A panels exist at a time
+  std::int64_t tile_rows;     // that scratch has room for
+  std::int64_t panel_floats;  // that A panels have room for
   std::int64_t workers;
   std::int64_t exact_depth;  // integer products that float32 sums exactly
   bool integer, varying;
@@ -76,8 +78,12 @@ Shape shape_of(const Member& p, const ExecContext& context) noexcept {
   s.varying = varies_along_k(p.a, Side::a) || varies_along_k(p.b, Side::b);
   const std::int64_t fitting = kBlockFloats / std::max<std::int64_t>(s.k, 1) / s.panel_rows;
   const std::int64_t most = kMaxBlockRows / s.panel_rows;  // whole panels, whatever the kernel
-  s.block_rows = std::min(round_up(s.m, s.panel_rows),
-                          std::clamp<std::int64_t>(fitting, 1, most) * s.panel_rows);
+  // Room grows with M, N and K, as rows of a block do not: what is enough for the largest member is
+  // enough for all that offsets cut.
+  s.tile_rows = std::min(round_up(s.m, s.panel_rows), most * s.panel_rows);
+  s.block_rows = std::min(s.tile_rows, std::max<std::int64_t>(fitting, 1) * s.panel_rows);
+  s.panel_floats = std::min(saturating_product(s.tile_rows, s.k),
+                            std::max(kBlockFloats, saturating_product(s.panel_rows, s.k)));
   const double products = static_cast<double>(s.m) * static_cast<double>(s.n) *
                           static_cast<double>(std::max<std::int64_t>(s.k, 1));
   s.workers = products < kSerialWork ? 1 : std::max(1, executor_of(context).concurrency());
@@ -86,13 +92,13 @@ Shape shape_of(const Member& p, const ExecContext& context) noexcept {
 
 Scratch take_scratch(const Member& p, const Shape& s, const OutlierTerms& outliers,
                      Arena& arena) noexcept {
-  const std::int64_t tile = s.block_rows * kTileCols;
+  const std::int64_t tile = s.tile_rows * kTileCols;
   Scratch w{};
   w.panels = arena.take<float>(kTileCols * kDepth);
   w.row = arena.take<float>(std::max(kDepth, kTileCols));
   w.sum = arena.take<float>(tile);
   if (s.varying) w.total = arena.take<float>(tile);
-  w.outliers = take_outlier_scratch(p, outliers, s.block_rows, arena);
+  w.outliers = take_outlier_scratch(p, outliers, s.tile_rows, arena);
   if (s.integer) {
     w.narrow = arena.take<std::int32_t>(tile);
     w.exact = arena.take<std::int64_t>(tile);
@@ -275,7 +281,7 @@ void run_member(const Member& p, const MatmulOptions& options, const ExecContext
   const std::int64_t column_units = (s.n + kTileCols - 1) / kTileCols;
   const EpilogueRows row_terms = load_rows(p, arena);
   const OutlierTerms outliers = gather_outliers(p, arena, context);
-  float* a_panels = arena.take<float>(s.block_rows * s.k);
+  float* a_panels = arena.take<float>(s.panel_floats);
   // A worker's scratch: measured once, then taken at fixed distances.
   Arena counter(nullptr);
   (void)counter.take<float>(s.k);

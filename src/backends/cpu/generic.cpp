@@ -15,54 +15,58 @@
 #include "backends/zero.hpp"
 #include "core/error.hpp"
 #include "core/members.hpp"
+#include "core/parallel.hpp"
 
 namespace octavo {
 namespace {
 
 const char* unavailable() noexcept { return nullptr; }
 
-const char* supports(const MatmulProblem& problem, const ExecContext&) noexcept {
-  for (std::int64_t g = 0; g < distinct_members(problem); ++g) {
-    const PackedWeight* packed = member(problem, g).b.packed;
-    if (packed != nullptr && packed->content()->layout->widen == nullptr) {
-      return "the weight is packed for a device";
-    }
-  }
-  return nullptr;
-}
-
-const char* how(const MatmulProblem& problem) noexcept {
-  if (group_count(problem) == 0) return "no groups, nothing to multiply";
-  const Member first = member(problem, 0);
+const char* how(const Member& first) noexcept {
   const bool integer =
       is_integer8(product_dtype(first.a)) && is_integer8(cpu::weight_dtype(first.b));
   const cpu::Kernels& kernel = cpu::best_kernels();
   return integer ? kernel.on_integers : kernel.on_floats;
 }
 
-// The members one after the other, each with the whole workspace, behind the prologue of its
-// activations; over no workspace it only measures. `most`: the bytes that the hungriest one took.
-Status run_members(const MatmulProblem& problem, const ExecContext& context, void* workspace,
-                   std::size_t& most) noexcept {
-  for (std::int64_t g = 0; g < group_count(problem); ++g) {
-    Member part = member(problem, g);
-    Arena arena(workspace);
-    OCTAVO_TRY(quantise_activations(kGenericBackend, part, arena, context, problem.options));
-    cpu::run_member(part, problem.options, context, arena);
-    most = std::max(most, arena.used());
-  }
+// One member behind the prologue of its activations; over no workspace it only measures.
+Status run_one(Member part, const MatmulOptions& options, const ExecContext& context,
+               Arena& arena) noexcept {
+  OCTAVO_TRY(quantise_activations(kGenericBackend, part, arena, context, options));
+  cpu::run_member(part, options, context, arena);
   return {};
 }
 
-std::size_t workspace_bytes(const MatmulProblem& problem, const ExecContext& context) noexcept {
-  std::size_t most = 0;
-  (void)run_members(problem, context, nullptr, most).ok();
-  return most;
+const char* plan(const MatmulProblem& problem, int threads, Plan& plan) noexcept {
+  if (group_count(problem) == 0) {
+    plan.how = "no groups, nothing to multiply";
+    return nullptr;
+  }
+  ThreadCount executor(threads);
+  Member cut;
+  for (std::int64_t g = 0; g < distinct_members(problem); ++g) {
+    const Member& part = planned_member(problem, g, cut);
+    if (g == 0) plan.how = how(part);
+    const PackedWeight* packed = part.b.packed;
+    if (packed != nullptr && packed->content()->layout->widen == nullptr) {
+      return "the weight is packed for a device";
+    }
+    Arena arena(nullptr);
+    (void)run_one(part, problem.options, {.executor = &executor}, arena).ok();
+    plan.workspace_bytes = std::max(plan.workspace_bytes, arena.used());
+  }
+  return nullptr;
 }
 
-Status run(const MatmulProblem& problem, const ExecContext& context, void* workspace) noexcept {
-  std::size_t most = 0;
-  OCTAVO_TRY(run_members(problem, context, workspace, most));
+// The members one after the other, each with the whole workspace.
+Status run(const MatmulProblem& problem, const Plan&, const ExecContext& context,
+           void* workspace) noexcept {
+  Member cut;
+  for (std::int64_t g = 0; g < group_count(problem); ++g) {
+    Arena arena(workspace);
+    const Member& part = member_in(problem, g, cut);
+    OCTAVO_TRY(run_one(part, problem.options, context, arena));
+  }
   fill_zero(tail(problem));
   return {};
 }
@@ -74,9 +78,7 @@ const Backend kGenericBackend{
     .summary =
         "any CPU: every type widened to float32, blocked, threaded, the widest vectors there are",
     .unavailable = &unavailable,
-    .supports = &supports,
-    .how = &how,
-    .workspace_bytes = &workspace_bytes,
+    .plan = &plan,
     .run = &run,
     .quantize = &cpu::quantize,
     .vectorwise = &cpu::vectorwise,

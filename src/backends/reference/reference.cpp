@@ -8,15 +8,12 @@
 #include "backends/zero.hpp"
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
+#include "core/members.hpp"
 
 namespace octavo {
 namespace {
 
 const char* unavailable() noexcept { return nullptr; }
-const char* supports(const MatmulProblem&, const ExecContext&) noexcept { return nullptr; }
-const char* how(const MatmulProblem&) noexcept {
-  return "the specification's formula, one element at a time, one thread";
-}
 
 // Makes A's codes and unpacks B, or reserves room for both.
 Status resolve(Member& member, Arena& arena, const ExecContext& context,
@@ -35,18 +32,25 @@ Status resolve(Member& member, Arena& arena, const ExecContext& context,
   return {};
 }
 
-std::size_t workspace_bytes(const MatmulProblem& problem, const ExecContext& context) noexcept {
-  std::size_t most = 0;
-  for (std::int64_t g = 0; g < group_count(problem); ++g) {
-    Member part = member(problem, g);
-    Arena arena(nullptr);
-    (void)resolve(part, arena, context, problem.options).ok();
-    most = std::max(most, arena.used());
-  }
-  return most;
+std::size_t bytes_of(Member part, const MatmulOptions& options) noexcept {
+  Arena arena(nullptr);
+  (void)resolve(part, arena, {}, options).ok();
+  return arena.used();
 }
 
-Status run(const MatmulProblem& problem, const ExecContext& context, void* workspace) noexcept {
+const char* plan(const MatmulProblem& problem, int, Plan& plan) noexcept {
+  plan.how = "the specification's formula, one element at a time, one thread";
+  if (has_offsets(problem)) return nullptr;  // such members have no prologue and no packed weights
+  Member cut;
+  for (std::int64_t g = 0; g < distinct_members(problem); ++g) {
+    const std::size_t bytes = bytes_of(member_in(problem, g, cut), problem.options);
+    plan.workspace_bytes = std::max(plan.workspace_bytes, bytes);
+  }
+  return nullptr;
+}
+
+Status run(const MatmulProblem& problem, const Plan&, const ExecContext& context,
+           void* workspace) noexcept {
   const FloatEnvironment environment;
   for (std::int64_t g = 0; g < group_count(problem); ++g) {
     Member part = member(problem, g);
@@ -64,9 +68,7 @@ const Backend kReferenceBackend{
     .name = "reference",
     .summary = "the oracle: specification section 3 element by element, any problem",
     .unavailable = &unavailable,
-    .supports = &supports,
-    .how = &how,
-    .workspace_bytes = &workspace_bytes,
+    .plan = &plan,
     .run = &run,
     .quantize = &reference::quantize,
     .vectorwise = &reference::vectorwise,
