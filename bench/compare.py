@@ -3,8 +3,9 @@
 """Times two builds in turn: what the new one takes over the old one, line by line, beside an A/A run.
 
 A round runs the old build, the new one and the new one again, each in a process of its own, and each first in its
-turn. A line is slower where its ratio's 95 % interval lies beyond the A/A ratios' interval around 1 in three repeats
-of three. Exit code: 0, 1 where a line is slower or the new build fails it, 2 for wrong arguments.
+turn; a process times a batch of lines. A line is slower where its ratio's 95 % interval lies beyond the A/A ratios'
+interval around 1 in three repeats of three. Exit code: 0, 1 where a line is slower or the new build fails it, 2 for
+wrong arguments.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from typing import NamedTuple
 from selection import FILES, SHAPES, shape_lines
 
 REPEATS = 3
+BATCH = 8  # lines of a process, which measures the machine before them
 WHO = ("old", "new", "again")
 
 
@@ -65,28 +67,31 @@ def command_of(build: str) -> Path:
     raise FileNotFoundError(f"--old must be an octavo command, a build folder or a tree with build/release; got {build}")
 
 
-def seconds(command: Path, line: str, options: list[str]) -> float:
-    done = subprocess.run([str(command), "bench", "--json", "--rounds=1", *options, line], capture_output=True,
+def seconds(command: Path, lines: list[str], options: list[str]) -> list[float]:
+    done = subprocess.run([str(command), "bench", "--json", "--rounds=1", *options, *lines], capture_output=True,
                           text=True, check=False)
-    if not done.stdout.startswith("{"):
+    figures = done.stdout.splitlines()
+    if len(figures) != len(lines):
         raise Failure((done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1])
-    return json.loads(done.stdout.splitlines()[0])["median_us"] * 1e-6
+    return [json.loads(figure)["median_us"] * 1e-6 for figure in figures]
 
 
-def compared(line: str, commands: dict[str, Path], options: list[str], rounds: int) -> Row:
-    ratios, same = [], []
+def compared(lines: list[str], commands: dict[str, Path], options: list[str], rounds: int) -> list[Row]:
+    ratios: list[list[float]] = [[] for _ in lines]
+    same: list[list[float]] = [[] for _ in lines]
     for turn in range(rounds):
         at = turn % len(WHO)
-        times = {who: seconds(commands[who], line, options) for who in WHO[at:] + WHO[:at]}
-        ratios.append(times["new"] / times["old"])
-        same.append(times["again"] / times["new"])
-    return Row(line, spread(ratios), spread(same))
+        times = {who: seconds(commands[who], lines, options) for who in WHO[at:] + WHO[:at]}
+        for i in range(len(lines)):
+            ratios[i].append(times["new"][i] / times["old"][i])
+            same[i].append(times["again"][i] / times["new"][i])
+    return [Row(line, spread(ratios[i]), spread(same[i])) for i, line in enumerate(lines)]
 
 
-def runs(command: Path, line: str) -> str | None:
-    """Why a build cannot run a line, in its words."""
+def why_not(command: Path, lines: list[str], options: list[str]) -> str | None:
+    """Why a build cannot run some lines, in its words."""
     try:
-        seconds(command, line, ["--seconds=0", *_peers(line)])
+        seconds(command, lines, [*options, "--seconds=0"])
         return None
     except Failure as failure:
         return str(failure)
@@ -94,6 +99,17 @@ def runs(command: Path, line: str) -> str | None:
 
 def _peers(line: str) -> list[str]:
     return ["--no-peers"] if line.split(" ", 1)[0] not in ("quantize", "fused_experts") else []
+
+
+def batches(found: list[tuple[str, list[str]]]) -> list[tuple[list[str], list[str]]]:
+    """Lines of the same options that follow each other, a few at a time."""
+    made: list[tuple[list[str], list[str]]] = []
+    for line, options in found:
+        options = [*options, *_peers(line)]
+        if not made or made[-1][1] != options or len(made[-1][0]) == BATCH:
+            made.append(([], options))
+        made[-1][0].append(line)
+    return made
 
 
 def problems(lines: list[str], cold: bool, shapes: Path) -> list[tuple[str, list[str]]]:
@@ -105,14 +121,29 @@ def problems(lines: list[str], cold: bool, shapes: Path) -> list[tuple[str, list
     return [(line, options) for i, (line, options) in enumerate(found) if (line, options) not in found[:i]]
 
 
-def judge(line: str, commands: dict[str, Path], options: list[str], rounds: int) -> tuple[Row, bool]:
-    """The last repeat that counts, and whether the line is slower in all of them."""
+def judge(lines: list[str], commands: dict[str, Path], options: list[str], rounds: int) -> list[tuple[Row, bool]]:
+    """Of each line the last repeat that counts, and whether it is slower in all of them."""
+    judged: dict[str, tuple[Row, bool]] = {}
     for _ in range(REPEATS):
-        row = compared(line, commands, options, rounds)
-        print(f"new/old {row.ratio}  A/A {row.same}  {line}", flush=True)
-        if not row.slower:
-            return row, False
-    return row, True
+        open_lines = [line for line in lines if line not in judged or judged[line][1]]
+        for row in compared(open_lines, commands, options, rounds) if open_lines else []:
+            print(f"new/old {row.ratio}  A/A {row.same}  {row.line}", flush=True)
+            judged[row.line] = row, row.slower
+    return list(judged.values())
+
+
+def runnable(lines: list[str], commands: dict[str, Path], options: list[str]) -> tuple[list[str], int]:
+    """The lines that both builds run, and how many the new one does not; says which and why."""
+    if not any(why_not(commands[who], lines, options) for who in ("new", "old")):
+        return lines, 0
+    kept, failed = [], 0
+    for line in lines:
+        broken = {who: why for who in ("new", "old") if (why := why_not(commands[who], [line], options))}
+        for who, why in list(broken.items())[:1]:
+            failed += who == "new"
+            print(f"{who} does not run it: {why}  {line}", flush=True)
+        kept += [] if broken else [line]
+    return kept, failed
 
 
 def arguments() -> argparse.Namespace:
@@ -137,22 +168,17 @@ def main() -> int:
         return 2
     commands["again"] = commands["new"]
     pace = [f"--seconds={args.seconds}"] + ([f"--threads={args.threads}"] if args.threads else [])
-    rows, slower, failed = [], [], 0
-    for line, options in problems(args.lines, args.cold, args.shapes):
-        options = [*options, *pace, *_peers(line)]
-        broken = {who: reason for who in ("new", "old") if (reason := runs(commands[who], line))}
-        if broken:
-            who, reason = next(iter(broken.items()))
-            failed += who == "new"
-            print(f"{who} does not run it: {reason}  {line}", flush=True)
-            continue
-        row, worse = judge(line, commands, options, args.rounds)
-        rows.append(row)
-        slower += [row] if worse else []
+    rows, slower, failed = [], 0, 0
+    for lines, options in batches(problems(args.lines, args.cold, args.shapes)):
+        kept, broken = runnable(lines, commands, options)
+        failed += broken
+        for row, worse in judge(kept, commands, [*options, *pace], args.rounds):
+            rows.append(row)
+            slower += worse
     if rows:
         worst = max(rows, key=lambda row: row.ratio.median)
         print(f"worst: new/old {worst.ratio}  A/A {worst.same}  {worst.line}")
-    print(f"{len(rows)} compared, {len(slower)} slower in {REPEATS} repeats of {REPEATS}, {failed} failed")
+    print(f"{len(rows)} compared, {slower} slower in {REPEATS} repeats of {REPEATS}, {failed} failed")
     return 1 if slower or failed else 0
 
 

@@ -226,10 +226,12 @@ class Bench(unittest.TestCase):
                            "--rounds=2", "--seconds=0", *words, exit_code=exit_code)
 
     def scripted(self, name: str, body: str) -> Path:
-        """A build whose octavo is a script that knows its line as the last argument."""
+        """A build whose octavo is a script, run for each of its lines."""
         script = self.folder / name / "bin" / "octavo"
         script.parent.mkdir(parents=True)
-        script.write_text(f"#!{sys.executable}\nimport json, sys\nline = sys.argv[-1]\n{body}\n")
+        indented = "".join(f"    {line}\n" for line in body.splitlines())
+        script.write_text(f"#!{sys.executable}\nimport json, sys\n"
+                          f"for line in (word for word in sys.argv[2:] if word[0] != '-'):\n{indented}")
         script.chmod(0o755)
         return script
 
