@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "octavo/context.hpp"
@@ -19,6 +20,11 @@ struct BackendInfo {
   std::string unavailable;  ///< why not, if not
 };
 OCTAVO_API std::vector<BackendInfo> backends();
+
+/// Why tensors cannot be on a device, for a sentence: "must be cpu (no CUDA backend is built); got
+/// cuda:1". Empty: they can. `name` is PyTorch's name of the device's type.
+OCTAVO_API std::string device_refusal(std::string_view name, int index);
+OCTAVO_API std::string device_refusal(Device device);
 
 /// One instruction-set extension that kernels may use.
 struct CpuFeature {

@@ -43,6 +43,11 @@ void bind_classes(nb::module_& m) {
 void bind_explain(nb::module_& m) {
   bind_classes(m);
   m.def(
+      "device_refusal",
+      [](const std::string& name, int index) { return device_refusal(name, index); },
+      nb::arg("name"), nb::arg("index"),
+      "Why tensors cannot be on a device (PyTorch's name), for a sentence; empty: they can.");
+  m.def(
       "explain_line",
       [](const std::string& line, const std::optional<std::string>& backend) {
         return explain(parse_problem_line(line), context(), backend ? backend->c_str() : nullptr);

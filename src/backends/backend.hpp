@@ -104,13 +104,23 @@ struct WeightLayout {
   const char* name;  ///< of the backend that it is made for
   int version;
   std::size_t (*bytes)(DType dtype, std::int64_t k, std::int64_t n) noexcept;
-  void (*pack)(const TensorView& weight, void* packed, const ExecContext& context) noexcept;
-  void (*unpack)(const PackedWeightData& packed, const TensorView& weight,
-                 const ExecContext& context) noexcept;
+  Status (*pack)(const TensorView& weight, void* packed, const ExecContext& context) noexcept;
+  Status (*unpack)(const PackedWeightData& packed, const TensorView& weight,
+                   const ExecContext& context) noexcept;
   /// Rows [k0, k1) of the columns from n0 on, a multiple of 16, as [k1 - k0][16] floats; columns
   /// past the end are zero. Null where the host cannot read the layout.
   void (*widen)(const PackedWeightData& packed, std::int64_t k0, std::int64_t k1, std::int64_t n0,
                 float* out) noexcept;
+};
+
+/// What a backend does beside products. All are there.
+struct Passes {
+  Status (*quantize)(const QuantizeProblem& problem, const ExecContext& context) noexcept;
+  Status (*vectorwise)(const VectorwiseProblem& problem, const ExecContext& context) noexcept;
+  Status (*rescale)(const RescaleProblem& problem, const ExecContext& context) noexcept;
+  Status (*reduce)(const ReduceProblem& problem, const ExecContext& context) noexcept;
+  Status (*silu_and_mul)(const SiluProblem& problem, const ExecContext& context) noexcept;
+  Status (*combine)(const CombineProblem& problem, const ExecContext& context) noexcept;
 };
 
 struct Backend;
@@ -145,6 +155,7 @@ struct Plan {
 struct Backend {
   const char* name;
   const char* summary;
+  DeviceType device;  ///< where the memory lies that it reads and writes
 
   /// Null where the backend can run on this machine, else one static sentence.
   const char* (*unavailable)() noexcept;
@@ -156,12 +167,7 @@ struct Backend {
   Status (*run)(const MatmulProblem& problem, const Plan& plan, const ExecContext& context,
                 void* workspace) noexcept;
 
-  Status (*quantize)(const QuantizeProblem& problem, const ExecContext& context) noexcept;
-  Status (*vectorwise)(const VectorwiseProblem& problem, const ExecContext& context) noexcept;
-  void (*rescale)(const RescaleProblem& problem, const ExecContext& context) noexcept;
-  void (*reduce)(const ReduceProblem& problem, const ExecContext& context) noexcept;
-  void (*silu_and_mul)(const SiluProblem& problem, const ExecContext& context) noexcept;
-  void (*combine)(const CombineProblem& problem, const ExecContext& context) noexcept;
+  Passes passes;
 
   /// The layout of weights of a type, null where the backend packs none.
   const WeightLayout* (*layout)(DType dtype) noexcept;

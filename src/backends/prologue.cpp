@@ -72,7 +72,7 @@ Status section6(const Backend& backend, Member& member, Arena& arena,
     if (q.static_scales) fill_static(rule, q);
     if (rule.spec.non_finite == NonFinite::error)
       OCTAVO_TRY(check_finite(q.operation, q.x, context));
-    OCTAVO_TRY(backend.quantize(q, context));
+    OCTAVO_TRY(backend.passes.quantize(q, context));
   }
   const TensorView& scales = q.shown_scales.defined() ? q.shown_scales : q.scales;
   member.a.data = q.codes;
@@ -125,7 +125,7 @@ Status section8(const Backend& backend, Member& member, Arena& arena, const Exec
     q.column_count = &count;
   }
   if (!arena.counting()) {
-    OCTAVO_TRY(backend.vectorwise(q, context));
+    OCTAVO_TRY(backend.passes.vectorwise(q, context));
     if (rule.found_count != nullptr) *rule.found_count = count;
   }
   member.a.data = q.codes;

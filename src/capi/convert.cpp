@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
 #include <string_view>
+
+#include "octavo/backend.hpp"
 
 namespace octavo::capi {
 namespace {
@@ -81,8 +84,8 @@ static_assert(OCTAVO_WHOLE_EXTENT == kWholeExtent);
 
 void check_device(const Place& place, octavo_device device) {
   if (device.type == OCTAVO_CPU || (device.type == 0 && device.index == 0)) return;
-  refuse(Code::unavailable, "{}.device must be cpu (no CUDA backend is built); got type {} ({})",
-         place.text(), device.type, device.type == OCTAVO_CUDA ? "cuda" : "no device of Octavo's");
+  const std::string why = device_refusal({static_cast<DeviceType>(device.type), device.index});
+  if (!why.empty()) refuse(Code::unavailable, "{}.device {}", place.text(), why);
 }
 
 TensorView view_from(const Place& place, const octavo_view* given) {

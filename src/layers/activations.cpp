@@ -116,8 +116,9 @@ Rows gather(const Rows& tokens, const Routing& routing, Arena& arena,
   return r;
 }
 
-TensorView apply_factors(const Backend& backend, const TensorView& rows, const Routing& routing,
-                         Arena& arena, const ExecContext& context) noexcept {
+Result<TensorView> apply_factors(const Backend& backend, const TensorView& rows,
+                                 const Routing& routing, Arena& arena,
+                                 const ExecContext& context) noexcept {
   const std::int64_t count = rows.shape[0];
   const std::int64_t cols = rows.shape[1];
   auto* factors = arena.take<float>(count);
@@ -137,7 +138,7 @@ TensorView apply_factors(const Backend& backend, const TensorView& rows, const R
                  kWholeExtent,
                  0,
                  0};
-  backend.rescale(p, context);
+  OCTAVO_TRY(backend.passes.rescale(p, context));
   return p.out;
 }
 
@@ -173,7 +174,7 @@ Status Activation::take_blocks(Arena& arena, const ExecContext& context) noexcep
 
 Status Activation::run(const TensorView& h, Arena& arena, const ExecContext& context) noexcept {
   if (rule_ != nullptr && rows_apart(*rule_)) return run_blocks(h, context);
-  backend_.silu_and_mul({.x = h, .out = floats_}, context);
+  OCTAVO_TRY(backend_.passes.silu_and_mul({.x = h, .out = floats_}, context));
   if (rule_ == nullptr) return {};
   OCTAVO_TRY_ASSIGN(result_, quantise(backend_, *rule_, floats_, arena, context));
   return {};
@@ -202,7 +203,7 @@ Status Activation::run_block(const TensorView& h, std::int64_t begin, std::int64
   const std::int64_t rows = end - begin;
   const TensorView floats =
       matrix_view(arena.take<float>(kBlockRows * inner_), DType::float32, rows, inner_);
-  backend_.silu_and_mul({.x = h.slice(0, begin, end), .out = floats}, alone);
+  OCTAVO_TRY(backend_.passes.silu_and_mul({.x = h.slice(0, begin, end), .out = floats}, alone));
   ActivationQuant rule = *rule_;
   rule.codes = result_.data.slice(0, begin, end);
   rule.scales = {};

@@ -35,8 +35,9 @@ Rows gather(const Rows& tokens, const Routing& routing, Arena& arena,
             const ExecContext& context) noexcept;
 
 /// Rows of x's type, each multiplied by its route's factor.
-TensorView apply_factors(const Backend& backend, const TensorView& rows, const Routing& routing,
-                         Arena& arena, const ExecContext& context) noexcept;
+Result<TensorView> apply_factors(const Backend& backend, const TensorView& rows,
+                                 const Routing& routing, Arena& arena,
+                                 const ExecContext& context) noexcept;
 
 /// silu_and_mul of float32 rows h [R, 2 I], quantised by a rule (null: converted to `dtype`).
 class Activation {

@@ -106,14 +106,14 @@ class Experts {
     OCTAVO_TRY(activation_.run(h, kept, context_));
     const TensorView y = sums(late, *c_.w2);
     OCTAVO_TRY(second_.run(c_.routing, activation_.result(), y, context_, workspace));
-    backend_.combine({.rows = y,
-                      .slots = c_.routing.slots,
-                      .places = c_.routing.places.data(),
-                      .factors = c_.factors_on_input ? nullptr : c_.routing.factors.data(),
-                      .out = out,
-                      .overflow = c_.options.overflow},
-                     context_);
-    return {};
+    return backend_.passes.combine(
+        {.rows = y,
+         .slots = c_.routing.slots,
+         .places = c_.routing.places.data(),
+         .factors = c_.factors_on_input ? nullptr : c_.routing.factors.data(),
+         .out = out,
+         .overflow = c_.options.overflow},
+        context_);
   }
 
   const MatmulProblem& first() const noexcept { return first_.problem(); }
@@ -133,7 +133,7 @@ class Experts {
     }
     Rows rows = gather({c_.x, {}, {}}, c_.routing, arena, context_);
     if (c_.factors_on_input) {
-      rows.data = apply_factors(backend_, rows.data, c_.routing, arena, context_);
+      OCTAVO_TRY_ASSIGN(rows.data, apply_factors(backend_, rows.data, c_.routing, arena, context_));
     }
     if (rule == nullptr) return rows;
     return quantise(backend_, *rule, rows.data, arena, context_);
@@ -159,7 +159,7 @@ Result<Tensor> run_experts(const TensorView& x, const ExpertWeights& w13, const 
   const ExpertTensors tensors{x, weights, ids};
   OCTAVO_TRY_ASSIGN(const ExpertCall call, expert_call(tensors, w13, w2, o));
   OCTAVO_TRY_ASSIGN(const FlatOut out, expert_out(call, tensors, o));
-  OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kFusedExperts, o.backend));
+  OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kFusedExperts, x.device, o.backend));
   PinnedExecutor executor(executor_of(context));
   ExecContext pinned = context;
   pinned.executor = &executor;
@@ -192,7 +192,7 @@ FusedExpertsExplanation explain_fused_experts(const TensorView& x, const ExpertW
                                               const ExecContext& context) {
   return at_edge(kFusedExperts, [&]() -> Result<FusedExpertsExplanation> {
     OCTAVO_TRY_ASSIGN(const ExpertCall call, expert_call({x, topk_weights, topk_ids}, w13, w2, o));
-    OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kFusedExperts, o.backend));
+    OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kFusedExperts, x.device, o.backend));
     Experts experts(call, *backend, context);
     OCTAVO_TRY(experts.plan(o.backend));
     FusedExpertsExplanation e;

@@ -145,7 +145,7 @@ Result<ExpertWeights> run_pack(const TensorView& weight, const PackExpertsOption
       content->layout = expert->layout->name;
     }
     expert->codes = slices[e];
-    fill(*expert, b, context);
+    OCTAVO_TRY(fill(*expert, b, context));
     content->bytes += static_cast<std::size_t>(expert->codes.numel());
     content->experts.emplace_back(expert);
   }
@@ -222,7 +222,7 @@ UnpackedExperts unpack_experts(const ExpertWeights& weights, const ExecContext& 
     OCTAVO_TRY_ASSIGN(u.data, Tensor::try_empty("unpack_experts", w.dtype, shape));
     for (std::int64_t e = 0; e < weights.experts(); ++e) {
       const PackedWeightData& expert = *weights[e].content();
-      expert.layout->unpack(expert, u.data.view()[e].transposed(), context);
+      OCTAVO_TRY(expert.layout->unpack(expert, u.data.view()[e].transposed(), context));
     }
     OCTAVO_TRY_ASSIGN(u.scale, gathered_scales(w));
     return u;

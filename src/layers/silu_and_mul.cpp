@@ -33,8 +33,8 @@ Result<Tensor> run_silu(const TensorView& x, const SiluAndMulOptions& o,
   if (o.out.defined() && overlap(o.out, x)) {
     return fail(Code::invalid_argument, "silu_and_mul: out must not overlap x; got shared memory");
   }
-  OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kOperation, o.backend));
-  backend->silu_and_mul({.x = rows.view, .out = out.rows.view}, context);
+  OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kOperation, x.device, o.backend));
+  OCTAVO_TRY(backend->passes.silu_and_mul({.x = rows.view, .out = out.rows.view}, context));
   out.finish();
   return out.tensor;
 }

@@ -18,7 +18,7 @@ Result<Operand> plain_weight(const char* operation, const Operand& b, std::vecto
   const PackedWeightData& content = *b.packed->content();
   OCTAVO_TRY_ASSIGN(const Tensor codes, plane(operation, content.dtype, content.n, content.k));
   Operand plain(codes.transposed());
-  content.layout->unpack(content, plain.data, context);
+  OCTAVO_TRY(content.layout->unpack(content, plain.data, context));
   plain.scale = content.scale;
   plain.azp = content.azp.view();
   owned.push_back(codes);
@@ -27,7 +27,8 @@ Result<Operand> plain_weight(const char* operation, const Operand& b, std::vecto
 
 // The activations that the product saw: codes and scales, made as the forward call made them.
 Status quantise(const VjpCall& call, VjpMember& m, std::vector<Tensor>& owned) {
-  OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(call.operation, call.backend));
+  OCTAVO_TRY_ASSIGN(const Backend* backend,
+                    backend_for(call.operation, m.grad.device, call.backend));
   Member part = m.forward;
   Arena counting(nullptr);
   OCTAVO_TRY(quantise_activations(*backend, part, counting, call.context));

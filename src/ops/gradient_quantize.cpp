@@ -156,7 +156,7 @@ Status learned_step(const TensorView& grad, const TensorView& x, const QuantizeO
   ScaleView factor;
   factor.kind = ScaleView::Kind::number;
   factor.number = gradient_scale;
-  OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kQuantize, nullptr));
+  OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kQuantize, x.device, nullptr));
   OCTAVO_TRY(sum_cells(kQuantize, *backend, {{grad, slopes}, {}, factor, stand_in.cells(cells), {}},
                        context));
   OCTAVO_TRY_ASSIGN(d.scale, stand_in.round(kQuantize));
@@ -184,8 +184,8 @@ Result<QuantizeGradients> run_quantize(const TensorView& grad, const TensorView&
   if (is_static) {
     OCTAVO_TRY(learned_step(grad, x, o, wanted, gradient_scale, context, d));
   } else if (wanted.x) {
-    OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kQuantize, nullptr));
-    backend->rescale({grad, {}, {}, d.x}, context);
+    OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kQuantize, x.device, nullptr));
+    OCTAVO_TRY(backend->passes.rescale({grad, {}, {}, d.x}, context));
   }
   return d;
 }
@@ -212,11 +212,11 @@ Result<DequantizeGradients> run_dequantize(const TensorView& grad, const Quantiz
   }
   const FloatEnvironment environment;
   const ScaleView scale = Operand(q).scale[0];
-  OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kDequantize, nullptr));
+  OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kDequantize, grad.device, nullptr));
   DequantizeGradients d;
   if (wanted.data) {
     OCTAVO_TRY_ASSIGN(d.data, empty_like(kDequantize, q.data, grad.dtype));
-    backend->rescale({grad, {}, {scale}, d.data}, context);
+    OCTAVO_TRY(backend->passes.rescale({grad, {}, {scale}, d.data}, context));
   }
   const bool shifts = q.azp.defined() && (wanted.azp || wanted.scale);
   StandIn plain;  // sums of grad

@@ -263,12 +263,12 @@ Tensor int8_vectorwise_dequant(const TensorView& codes, const TensorView& row_ab
     OCTAVO_TRY(check_statistic(kName, "row_absmax", row_absmax, rows.view.shape[0]));
     OCTAVO_TRY_ASSIGN(const Tensor scale, scales_of(kName, row_absmax));
     OCTAVO_TRY_ASSIGN(const Tensor out, Tensor::try_empty(kName, DType::float32, codes.dims()));
-    OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kName, nullptr));
+    OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kName, codes.device, nullptr));
     RescaleProblem r;
     r.source = rows.view;
     r.scales[0] = {ScaleView::Kind::tensor, 1.0F, as_column(scale), 1, kWholeExtent, 0, 0};
     r.out = TensorView(out.data(), DType::float32, {rows.view.shape[0], rows.view.shape[1]});
-    backend->rescale(r, context);
+    OCTAVO_TRY(backend->passes.rescale(r, context));
     return out;
   });
 }

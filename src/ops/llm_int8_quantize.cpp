@@ -21,8 +21,8 @@ struct VectorwiseRun {
   std::int64_t count = 0;
 
   Status run(const char* operation, const ExecContext& context) {
-    OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(operation, nullptr));
-    return backend->vectorwise(q, context);
+    OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(operation, q.x.device, nullptr));
+    return backend->passes.vectorwise(q, context);
   }
   /// The columns; undefined where none were asked for.
   Tensor found() const {

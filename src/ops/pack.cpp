@@ -14,14 +14,15 @@ namespace {
 
 constexpr Site kPack{"pack", &kLinearNames};
 
-Result<const WeightLayout*> find_layout(const char* operation, const char* argument, DType dtype) {
+Result<const WeightLayout*> find_layout(const char* operation, const char* argument,
+                                        const TensorView& weight) {
   OCTAVO_TRY_ASSIGN(const Backend* forced, forced_backend(operation, argument));
+  const DType dtype = weight.dtype;
   if (forced != nullptr && forced->layout(dtype) != nullptr) return forced->layout(dtype);
   // A backend without a layout of its own multiplies what another packed.
   for (const Backend* backend : registry()) {
-    if (backend->unavailable() == nullptr && backend->layout(dtype) != nullptr) {
-      return backend->layout(dtype);
-    }
+    if (backend->device != weight.device.type || backend->unavailable() != nullptr) continue;
+    if (backend->layout(dtype) != nullptr) return backend->layout(dtype);
   }
   return fail(Code::internal, "{}: a backend must have a packed layout; got none", operation);
 }
@@ -92,8 +93,7 @@ Result<std::shared_ptr<PackedWeightData>> outlined(const Site& site, const Opera
     }
   }
   auto content = std::make_shared<PackedWeightData>();
-  OCTAVO_TRY_ASSIGN(content->layout,
-                    find_layout(site.operation, options.backend, weight.data.dtype));
+  OCTAVO_TRY_ASSIGN(content->layout, find_layout(site.operation, options.backend, weight.data));
   content->dtype = weight.data.dtype;
   content->k = weight.data.shape[0];
   content->n = weight.data.shape[1];
@@ -113,9 +113,9 @@ Result<std::shared_ptr<PackedWeightData>> outlined(const Site& site, const Opera
   return content;
 }
 
-void fill(PackedWeightData& content, const TensorView& weight, const ExecContext& context) {
+Status fill(PackedWeightData& content, const TensorView& weight, const ExecContext& context) {
   if (weight.numel() > 0) {
-    content.layout->pack(weight, content.codes.data(), context);
+    OCTAVO_TRY(content.layout->pack(weight, content.codes.data(), context));
   } else {  // nothing lies behind an empty weight: what every layout pads with
     std::memset(content.codes.data(), 0, static_cast<std::size_t>(content.codes.numel()));
   }
@@ -126,6 +126,7 @@ void fill(PackedWeightData& content, const TensorView& weight, const ExecContext
     content.scales[level] = copy(own.data, own.data.dtype);
     own.data = content.scales[level].view();
   }
+  return {};
 }
 
 PackedWeight pack(const Operand& weight, const PackOptions& options, const ExecContext& context) {
@@ -136,7 +137,7 @@ PackedWeight pack(const Operand& weight, const PackOptions& options, const ExecC
     const std::array<std::int64_t, 1> bytes{
         static_cast<std::int64_t>(content->layout->bytes(v.dtype, content->k, content->n))};
     OCTAVO_TRY_ASSIGN(content->codes, Tensor::try_empty("pack", DType::uint8, bytes));
-    fill(*content, v, context);
+    OCTAVO_TRY(fill(*content, v, context));
     return PackedWeight(content);
   });
 }
@@ -178,7 +179,7 @@ Quantized unpack(const PackedWeight& weight, const ExecContext& context) {
     const std::array<std::int64_t, 2> shape{content->n, content->k};
     OCTAVO_TRY_ASSIGN(const Tensor codes, Tensor::try_empty("unpack", content->dtype, shape));
     q.data = codes.transposed();
-    content->layout->unpack(*content, q.data, context);
+    OCTAVO_TRY(content->layout->unpack(*content, q.data, context));
     const ScaleView& scale = content->scale[0];
     q.grid = {scale.rows, scale.cols};
     q.scale = content->scales[0];

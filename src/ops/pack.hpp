@@ -17,7 +17,7 @@ Result<std::shared_ptr<PackedWeightData>> outlined(const Site& site, const Opera
 
 /// Packs the weight into `content.codes`, which have the layout's size, and takes copies of the
 /// scales that cover it. The memory of an empty weight is not read.
-void fill(PackedWeightData& content, const TensorView& weight, const ExecContext& context);
+Status fill(PackedWeightData& content, const TensorView& weight, const ExecContext& context);
 
 /// What pack gives, its scales where they lie and no codes: to be explained and planned, not run.
 /// The weight's memory is not read. Throws Error.

@@ -56,7 +56,7 @@ Status allocate_scales(const TensorView& x, const QuantizeOptions& o, Quantized&
 
 Status run_on(const char* name, const TensorView& x, const QuantizeOptions& o, const Quantized& q,
               bool is_static, const ExecContext& context) {
-  OCTAVO_TRY_ASSIGN(const Backend* backend, first_backend(kQuantize, name));
+  OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kQuantize, x.device, name));
   QuantizeProblem problem;
   problem.x = x;
   problem.spec = spec_of(o);
@@ -65,7 +65,7 @@ Status run_on(const char* name, const TensorView& x, const QuantizeOptions& o, c
   problem.azp = q.azp.view();
   problem.static_scales = is_static;
   problem.codes = q.data.view();
-  return backend->quantize(problem, context);
+  return backend->passes.quantize(problem, context);
 }
 
 Result<Quantized> run_quantize(const TensorView& x, const QuantizeOptions& o, bool codes,

@@ -18,8 +18,7 @@ inline Status sum_cells(const char* operation, const Backend& backend, ReducePro
   const std::array<std::int64_t, 1> count{std::max(row, std::min(elements, kScratch))};
   OCTAVO_TRY_ASSIGN(const Tensor scratch, Tensor::try_empty(operation, DType::float64, count));
   problem.scratch = {scratch.data_as<double>(), static_cast<std::size_t>(scratch.numel())};
-  backend.reduce(problem, context);
-  return {};
+  return backend.passes.reduce(problem, context);
 }
 
 }  // namespace octavo

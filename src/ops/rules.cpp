@@ -8,6 +8,7 @@
 #include "core/error.hpp"
 #include "core/extents.hpp"
 #include "core/overlap.hpp"
+#include "octavo/backend.hpp"
 #include "octavo/matmul.hpp"
 
 namespace octavo {
@@ -48,9 +49,8 @@ Status check_tensor(const Site& site, Arg arg, const TensorView& view) {
     }
   }
   OCTAVO_TRY(check_padded(site, arg, view.dims()));
-  if (view.device.type != DeviceType::cpu) {
-    return fail(Code::unavailable, "{}.device must be cpu (no CUDA backend is built); got cuda:{}",
-                site(arg), view.device.index);
+  if (const std::string why = device_refusal(view.device); !why.empty()) {
+    return fail(Code::unavailable, "{}.device {}", site(arg), why);
   }
   if (!addressable(view)) {
     return fail(Code::invalid_argument,

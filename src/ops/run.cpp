@@ -12,6 +12,7 @@
 #include "core/env.hpp"
 #include "core/error.hpp"
 #include "core/parallel.hpp"
+#include "octavo/backend.hpp"
 #include "ops/scratch.hpp"
 #include "ops/signature.hpp"
 
@@ -26,6 +27,12 @@ std::string names_of_backends() {
     names += (names.empty() ? "" : ", ") + std::string(backend->name);
   }
   return names;
+}
+
+Device device_of(const MatmulProblem& problem) noexcept {
+  const bool list = problem.groups.split == Split::list;
+  if (list && problem.groups.list.empty()) return {};
+  return (list ? problem.groups.list.front() : problem.single).a.data.device;
 }
 
 Status refuse_everything(const MatmulProblem& problem, int threads) {
@@ -78,6 +85,7 @@ const char* ask(const Backend& backend, const MatmulProblem& problem, int thread
                 Plan& plan) noexcept {
   plan = {};
   plan.backend = &backend;
+  if (backend.device != device_of(problem).type) return "the operands are on another device";
   const char* why = backend.unavailable();
   return why != nullptr ? why : backend.plan(problem, threads, plan);
 }
@@ -98,17 +106,26 @@ Result<const Backend*> forced_backend(const char* operation, const char* argumen
   return backend;
 }
 
-Result<const Backend*> first_backend(const char* operation, const char* argument) {
-  OCTAVO_TRY_ASSIGN(const Backend* backend, forced_backend(operation, argument));
-  if (backend != nullptr) return backend;
-  for (const Backend* candidate : registry()) {
-    if (candidate->unavailable() == nullptr) return candidate;
+Result<const Backend*> backend_for(const char* operation, Device device, const char* argument) {
+  OCTAVO_TRY_ASSIGN(const Backend* forced, forced_backend(operation, argument));
+  for (const Backend* backend : registry()) {
+    const bool wanted = forced == nullptr || backend == forced;
+    if (!wanted || backend->device != device.type || backend->unavailable() != nullptr) continue;
+    return backend;
   }
-  return fail(Code::internal, "{}: the reference backend must be usable; got a refusal", operation);
+  if (forced == nullptr) {
+    return fail(Code::unavailable, "{}: device {}", operation, device_refusal(device));
+  }
+  return fail(Code::unsupported,
+              "{}: backend must be for the tensors' device; got {}, which is for another",
+              operation, forced->name);
 }
 
 Result<Plan> make_plan(const MatmulProblem& problem, const ExecContext& context,
                        const char* argument) {
+  if (const std::string why = device_refusal(device_of(problem)); !why.empty()) {
+    return fail(Code::unavailable, "{}: operands.device {}", problem.operation, why);
+  }
   OCTAVO_TRY_ASSIGN(const Backend* forced, forced_backend(problem.operation, argument));
   const auto all = registry();
   const std::int64_t index =
@@ -127,10 +144,9 @@ Result<Plan> make_plan(const MatmulProblem& problem, const ExecContext& context,
 }
 
 Status check_device(const char* operation, const ExecContext& context) {
-  if (context.device.type == DeviceType::cpu) return {};
-  return fail(Code::unavailable,
-              "{}: context.device must be cpu (no CUDA backend is built); got cuda:{}", operation,
-              context.device.index);
+  const std::string why = device_refusal(context.device);
+  if (why.empty()) return {};
+  return fail(Code::unavailable, "{}: context.device {}", operation, why);
 }
 
 Status run_problem(const MatmulProblem& problem, const ExecContext& context, const char* backend) {

@@ -43,7 +43,7 @@ Status check_device(const char* operation, const ExecContext& context);
 /// Plans, finds a workspace and runs. Outputs are set in the problem.
 Status run_problem(const MatmulProblem& problem, const ExecContext& context, const char* backend);
 
-/// The first usable backend, or the forced one: whose quantisers and packing run.
-Result<const Backend*> first_backend(const char* operation, const char* argument);
+/// Whose passes run on tensors of a device: the first usable backend's, or the forced one's.
+Result<const Backend*> backend_for(const char* operation, Device device, const char* argument);
 
 }  // namespace octavo

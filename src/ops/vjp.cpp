@@ -69,8 +69,7 @@ Status mask(const VjpCall& call, const TensorView& before_result, VjpMember& m, 
   OCTAVO_TRY_ASSIGN(masked, plane(call.operation, m.grad.dtype, rows, columns));
   const DTypeInfo& type = info(m.out_dtype);
   const float high = m.out_dtype == DType::int32 ? 0x1p31F : type.max;
-  const float low =
-      is_integer8(m.out_dtype) ? static_cast<float>(lowest_code(m.out_dtype)) : -high;
+  const float low = is_integer8(m.out_dtype) ? static_cast<float>(lowest_code(m.out_dtype)) : -high;
   const Factor& scale = m.forward.epilogue.scale_result;
   const TensorView from = m.grad;
   const TensorView to = masked;
@@ -135,11 +134,11 @@ Status sum_gradients(const VjpCall& call, const VjpMember& m, const TensorView& 
 }
 
 // dC = beta * g.
-void scale_grad(const VjpCall& call, const VjpMember& m) noexcept {
+Status scale_grad(const VjpCall& call, const VjpMember& m) noexcept {
   const Epilogue& e = m.forward.epilogue;
   const float beta = e.c.defined() ? factor_at(e.beta, 0) : 0.0F;
-  call.on->rescale({m.grad, {}, {over_columns(e.scale_result), one_number(beta)}, m.grad_c},
-                   call.context);
+  return call.on->passes.rescale(
+      {m.grad, {}, {over_columns(e.scale_result), one_number(beta)}, m.grad_c}, call.context);
 }
 
 VjpProduct product_for_a(const VjpMember& m) noexcept {
@@ -170,7 +169,9 @@ VjpProduct product_for_b(const VjpMember& m) noexcept {
 Status run_vjp(const VjpCall& given, std::span<VjpMember> members) {
   VjpCall call = given;
   call.context.workspace = nullptr;  // made for one product
-  OCTAVO_TRY_ASSIGN(call.on, first_backend(call.operation, call.backend));
+  if (members.empty()) return {};
+  const Device device = members.front().grad.device;
+  OCTAVO_TRY_ASSIGN(call.on, backend_for(call.operation, device, call.backend));
   OCTAVO_TRY_ASSIGN(const std::vector<Tensor> acc, forward_again(call, members, Part::acc));
   OCTAVO_TRY_ASSIGN(const std::vector<Tensor> before,
                     forward_again(call, members, Part::before_result));
@@ -187,7 +188,7 @@ Status run_vjp(const VjpCall& given, std::span<VjpMember> members) {
       m.grad = masked[i];
     }
     OCTAVO_TRY(sum_gradients(call, m, acc[i], before[i]));
-    if (m.grad_c.defined()) scale_grad(call, m);
+    if (m.grad_c.defined()) OCTAVO_TRY(scale_grad(call, m));
     if (m.grad_a.defined() || m.scale_a.present()) for_a.push_back(product_for_a(m));
     if (m.grad_b.defined() && under_llm_int8(m)) {
       OCTAVO_TRY(llm_int8_weight_gradient(call, m, over_columns(m.forward.epilogue.scale_result)));

@@ -25,7 +25,7 @@ Result<Tensor> quantise_columns(const VjpCall& call, const TensorView& x, const 
   problem.threshold = threshold;
   problem.codes = codes.transposed();
   problem.absmax = scales;
-  OCTAVO_TRY(call.on->vectorwise(problem, call.context));
+  OCTAVO_TRY(call.on->passes.vectorwise(problem, call.context));
   for (std::int64_t c = 0; c < x.shape[1]; ++c) scales.data_as<float>()[c] /= 127.0F;
   return scales;
 }
@@ -48,7 +48,7 @@ Result<std::vector<std::int64_t>> outlier_columns(const VjpCall& call, const Ten
   problem.column_flags = flags.data();
   problem.columns = columns.data();
   problem.column_count = &count;
-  OCTAVO_TRY(call.on->vectorwise(problem, call.context));
+  OCTAVO_TRY(call.on->passes.vectorwise(problem, call.context));
   columns.resize(static_cast<std::size_t>(count));
   return columns;
 }
@@ -79,13 +79,14 @@ Status outlier_rows(const VjpCall& call, const VjpMember& m, const TensorView& g
   TensorView g = grad;
   if (!same) {
     OCTAVO_TRY_ASSIGN(wide, plane(call.operation, type, grad.shape[0], grad.shape[1]));
-    call.on->rescale({grad, {}, {}, wide}, call.context);
+    OCTAVO_TRY(call.on->passes.rescale({grad, {}, {}, wide}, call.context));
     g = wide;
   }
   const auto row = [](const TensorView& v, std::int64_t i) { return v.slice(0, i, i + 1); };
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t c = columns[static_cast<std::size_t>(i)];
-    call.on->rescale({row(x.transposed(), c), {}, {}, row(picked, i)}, call.context);
+    OCTAVO_TRY(
+        call.on->passes.rescale({row(x.transposed(), c), {}, {}, row(picked, i)}, call.context));
   }
   Member product;
   product.a = Operand(picked);
@@ -95,7 +96,7 @@ Status outlier_rows(const VjpCall& call, const VjpMember& m, const TensorView& g
   OCTAVO_TRY(multiply(call, product));
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t c = columns[static_cast<std::size_t>(i)];
-    call.on->rescale({row(rows, i), {}, {}, row(m.grad_b, c)}, call.context);
+    OCTAVO_TRY(call.on->passes.rescale({row(rows, i), {}, {}, row(m.grad_b, c)}, call.context));
   }
   return {};
 }
@@ -109,7 +110,7 @@ Status llm_int8_weight_gradient(const VjpCall& call, const VjpMember& m, const S
   Tensor scaled;
   if (result.present()) {
     OCTAVO_TRY_ASSIGN(scaled, plane(call.operation, grad.dtype, grad.shape[0], grad.shape[1]));
-    call.on->rescale({grad, {}, {result}, scaled}, call.context);
+    OCTAVO_TRY(call.on->passes.rescale({grad, {}, {result}, scaled}, call.context));
     grad = scaled;
   }
   OCTAVO_TRY_ASSIGN(const std::vector<std::int64_t> columns, outlier_columns(call, x, rule));

@@ -163,7 +163,7 @@ Status make_grad(const VjpCall& call, const VjpProduct& p, const ScaleList<5>& s
   const std::int64_t all = sums + pieces_of(far);
   OCTAVO_TRY_ASSIGN(r.grad, make_plane(call, r.turned, type, g.shape[0], all));
   const TensorView scaled = r.grad.view().slice(1, 0, sums);
-  call.on->rescale({g, {}, scales.scales, scaled}, call.context);
+  OCTAVO_TRY(call.on->passes.rescale({g, {}, scales.scales, scaled}, call.context));
   if (far.present()) {
     OCTAVO_TRY(sum_rest(call, scaled, far.rest, r.grad.view().slice(1, sums, all)));
   }
@@ -184,8 +184,8 @@ Status make_x(const VjpCall& call, const VjpProduct& p, const ScaleList<2>& scal
   const std::int64_t all = sums + pieces_of(far);
   OCTAVO_TRY_ASSIGN(r.x, make_plane(call, columns, type, all, x.shape[1]));
   const TensorView azp = far.present() ? far.near.view() : p.x.azp;
-  call.on->rescale({x, azp, {scales.scales[0], scales.scales[1]}, r.x.view().slice(0, 0, sums)},
-                   call.context);
+  OCTAVO_TRY(call.on->passes.rescale(
+      {x, azp, {scales.scales[0], scales.scales[1]}, r.x.view().slice(0, 0, sums)}, call.context));
   fill_ones(r.x.view().slice(0, sums, all));
   r.member.b = Operand(r.x);
   return {};
@@ -237,8 +237,8 @@ Status finish(const VjpCall& call, const VjpProduct& p, const Running& r) {
                          call.context));
   }
   if (!p.out.defined() || !r.result.defined()) return {};
-  call.on->rescale({r.result, {}, {r.afterwards[0], r.afterwards[1]}, p.out}, call.context);
-  return {};
+  return call.on->passes.rescale({r.result, {}, {r.afterwards[0], r.afterwards[1]}, p.out},
+                                 call.context);
 }
 
 }  // namespace

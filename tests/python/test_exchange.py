@@ -161,7 +161,7 @@ def test_lists_memoryviews_and_numbers():
 def test_unusual_torch_tensors():
     torch = pytest.importorskip("torch")
     one = torch.ones((2, 2))
-    with pytest.raises(RuntimeError, match="tensors must be strided and on the CPU .*; got torch.sparse_coo on cpu"):
+    with pytest.raises(RuntimeError, match=r"tensors\.layout must be torch\.strided; got torch\.sparse_coo"):
         octavo.scaled_mm(one.to_sparse(), one)
     with pytest.raises((ValueError, NotImplementedError, RuntimeError)):
         octavo.scaled_mm(torch.ones((2, 2), device="meta"), one.numpy())

@@ -131,6 +131,32 @@ TEST_F(Explain, TheTextHasOneLinePerBackendThenErrorWorkspaceAndThreads) {
 }
 
 // Section 9: gamma = n u / (1 - n u), n = K + ceil(K / g) + 8; integer sums are exact.
+// A problem made by hand, which no lowering has checked.
+TEST_F(Explain, NoBackendTakesTheMemoryOfAnotherDevice) {
+  const Tensor out = Tensor::empty(float32, {20, 40});
+  problem_.single.out = out;
+  run(problem_);  // so that a plan is there
+  for (TensorView* v : {&problem_.single.a.data, &problem_.single.b.data, &problem_.single.out}) {
+    v->device = {DeviceType::cuda, 1};
+  }
+  for (const Candidate& c : explain(problem_).candidates) {
+    EXPECT_FALSE(c.accepts);
+    EXPECT_EQ(c.reason, "the operands are on another device");
+  }
+  expect_error([&] { run(problem_); }, Code::unavailable,
+               "scaled_mm: operands.device must be cpu (no CUDA backend is built); got cuda:1",
+               true);
+}
+
+TEST(Devices, AreRefusedByTheirNames) {
+  EXPECT_EQ(device_refusal("cpu", 0), "");
+  EXPECT_EQ(device_refusal(Device{}), "");
+  EXPECT_EQ(device_refusal("cuda", 3), "must be cpu (no CUDA backend is built); got cuda:3");
+  EXPECT_EQ(device_refusal("xpu", 0), "must be cpu (no xpu backend is built); got xpu:0");
+  EXPECT_EQ(device_refusal(Device{static_cast<DeviceType>(77), 0}),
+            "must be cpu (no type 77 backend is built); got type 77:0");
+}
+
 TEST(ErrorBound, IsGammaOfTheFloatingSteps) {
   const auto gamma = [](double n) { return n * 0x1p-24 / (1.0 - n * 0x1p-24); };
   const auto bound = [](const char* line) { return explain(parse_problem_line(line)).error_bound; };

@@ -8,6 +8,8 @@ them.
 
 import torch
 
+from .. import _octavo
+
 _library = torch.library.Library("octavo", "DEF")
 
 
@@ -22,14 +24,22 @@ def define(schema, kernel, fake):
     return getattr(getattr(torch.ops.octavo, packet), overload or "default")
 
 
+def device_refusal(device):
+    """Why tensors cannot be on a torch.device, for a sentence; empty: they can."""
+    return _octavo.device_refusal(device.type, device.index or 0)
+
+
 def _refusal(name):
     """What every device and layout without a kernel runs: one sentence."""
 
     def refuse(*arguments):
         for value in torch.utils._pytree.tree_leaves(arguments):
-            if isinstance(value, torch.Tensor) and (value.device.type != "cpu" or value.layout != torch.strided):
-                raise RuntimeError(f"{name}: tensors must be strided and on the CPU (no CUDA backend is built); "
-                                   f"got {value.layout} on {value.device}")
+            if not isinstance(value, torch.Tensor):
+                continue
+            if why := device_refusal(value.device):
+                raise RuntimeError(f"{name}: tensors.device {why}")
+            if value.layout != torch.strided:
+                raise RuntimeError(f"{name}: tensors.layout must be torch.strided; got {value.layout}")
         raise RuntimeError(f"{name}: arguments must have a tensor of the CPU; got none")
 
     return refuse

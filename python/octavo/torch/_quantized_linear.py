@@ -11,6 +11,7 @@ from .. import _octavo
 from .._explain import explain
 from .._octavo import Explanation, PackedWeight, Quantized, Weight
 from ._layer import EightBitModule, autocast, check_float, size_mismatch
+from ._library import device_refusal
 from ._linear import handle_of, linear, linear_codes
 from ._schemes import SCHEMES
 from ._straight_through import quantize, straight_through_mm
@@ -168,9 +169,8 @@ class QuantizedLinear(EightBitModule):
         super()._apply(fn, recurse)
         if self.frozen:
             like = fn(torch.empty(0, dtype=self.weight.dtype))
-            if like.device.type != "cpu":
-                raise NotImplementedError(f"{type(self).__name__}: device must be cpu (no CUDA backend is "
-                                          f"built); got {like.device}")
+            if why := device_refusal(like.device):
+                raise NotImplementedError(f"{type(self).__name__}: device {why}")
             self._show_weight(like.dtype)
         return self
 

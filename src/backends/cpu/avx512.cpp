@@ -3,11 +3,9 @@
 #include "backends/cpu/avx512.hpp"
 
 #include "backends/cpu/dot_driver.hpp"
-#include "backends/cpu/experts.hpp"
 #include "backends/cpu/float_layout.hpp"
-#include "backends/cpu/gradient.hpp"
 #include "backends/cpu/int8_layout.hpp"
-#include "backends/cpu/quantize.hpp"
+#include "backends/cpu/passes.hpp"
 
 namespace octavo {
 namespace {
@@ -36,15 +34,11 @@ const WeightLayout* layout(DType dtype) noexcept {
 const Backend kAvx512Backend{
     .name = "avx512",
     .summary = "x86-64 with AVX-512: dot products of int8 (exact), fp8 and bfloat16",
+    .device = DeviceType::cpu,
     .unavailable = &unavailable,
     .plan = &plan,
     .run = &run,
-    .quantize = &cpu::quantize,
-    .vectorwise = &cpu::vectorwise,
-    .rescale = &cpu::rescale,
-    .reduce = &cpu::reduce,
-    .silu_and_mul = &cpu::silu_and_mul,
-    .combine = &cpu::combine,
+    .passes = cpu::kPasses,
     .layout = &layout,
 };
 

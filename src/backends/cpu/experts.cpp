@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows in pieces that stay in a first-level cache, by all threads.
-#include "backends/cpu/experts.hpp"
+#include "backends/cpu/passes.hpp"
 
 #include <algorithm>
 #include <array>
@@ -77,7 +77,7 @@ void combine_row(const CombineProblem& p, std::int64_t m) noexcept {
 
 }  // namespace
 
-void silu_and_mul(const SiluProblem& p, const ExecContext& context) noexcept {
+Status silu_and_mul(const SiluProblem& p, const ExecContext& context) noexcept {
   const std::int64_t rows = p.out.shape[0];
   const std::int64_t work = rows * p.out.shape[1] * kSiluElements;
   const std::int64_t ahead = p.x.strides[0] * element_bytes(p.x.dtype);
@@ -85,15 +85,17 @@ void silu_and_mul(const SiluProblem& p, const ExecContext& context) noexcept {
                 [&](std::int64_t, std::int64_t begin, std::int64_t end) {
                   for (std::int64_t r = begin; r < end; ++r) silu_row(p, r, ahead);
                 });
+  return {};
 }
 
-void combine(const CombineProblem& p, const ExecContext& context) noexcept {
+Status combine(const CombineProblem& p, const ExecContext& context) noexcept {
   const std::int64_t rows = p.out.shape[0];
   const std::int64_t work = rows * p.out.shape[1] * std::max<std::int64_t>(p.slots, 1);
   for_each_band(context, bands_of(context, rows, work), rows,
                 [&](std::int64_t, std::int64_t begin, std::int64_t end) {
                   for (std::int64_t m = begin; m < end; ++m) combine_row(p, m);
                 });
+  return {};
 }
 
 }  // namespace octavo::cpu

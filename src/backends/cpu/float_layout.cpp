@@ -70,7 +70,7 @@ void pack_panel(const Panels& panels, const TensorView& weight, std::int64_t pan
   }
 }
 
-void pack(const TensorView& weight, void* packed, const ExecContext& context) noexcept {
+Status pack(const TensorView& weight, void* packed, const ExecContext& context) noexcept {
   const std::int64_t k = weight.shape[0];
   const std::int64_t n = weight.shape[1];
   const Panels panels(packed, *float_form(weight.dtype), k, n);
@@ -81,16 +81,18 @@ void pack(const TensorView& weight, void* packed, const ExecContext& context) no
     if (size == 1) return pack_panel<1>(panels, weight, panel);
     return size == 2 ? pack_panel<2>(panels, weight, panel) : pack_panel<4>(panels, weight, panel);
   });
+  return {};
 }
 
-void unpack(const PackedWeightData& packed, const TensorView& weight,
-            const ExecContext& context) noexcept {
+Status unpack(const PackedWeightData& packed, const TensorView& weight,
+              const ExecContext& context) noexcept {
   const Panels panels(packed.codes.data(), *float_form(packed.dtype), packed.k, packed.n);
   const auto size = static_cast<std::size_t>(element_bytes(packed.dtype));
   parallel_for(context, panels.count(), [&](std::int64_t panel) {
     for_each_element(panels, packed.dtype, weight, panel,
                      [&](const char* from, char* element) { std::memcpy(element, from, size); });
   });
+  return {};
 }
 
 void widen(const PackedWeightData& packed, std::int64_t k0, std::int64_t k1, std::int64_t n0,

@@ -6,11 +6,9 @@
 
 #include "backends/arena.hpp"
 #include "backends/cpu/driver.hpp"
-#include "backends/cpu/experts.hpp"
-#include "backends/cpu/gradient.hpp"
 #include "backends/cpu/kernels.hpp"
 #include "backends/cpu/pack.hpp"
-#include "backends/cpu/quantize.hpp"
+#include "backends/cpu/passes.hpp"
 #include "backends/prologue.hpp"
 #include "backends/zero.hpp"
 #include "core/error.hpp"
@@ -77,15 +75,11 @@ const Backend kGenericBackend{
     .name = "generic",
     .summary =
         "any CPU: every type widened to float32, blocked, threaded, the widest vectors there are",
+    .device = DeviceType::cpu,
     .unavailable = &unavailable,
     .plan = &plan,
     .run = &run,
-    .quantize = &cpu::quantize,
-    .vectorwise = &cpu::vectorwise,
-    .rescale = &cpu::rescale,
-    .reduce = &cpu::reduce,
-    .silu_and_mul = &cpu::silu_and_mul,
-    .combine = &cpu::combine,
+    .passes = cpu::kPasses,
     .layout = [](DType) noexcept { return &cpu::kElementLayout; },
 };
 

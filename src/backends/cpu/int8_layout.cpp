@@ -18,7 +18,7 @@ std::size_t bytes(DType, std::int64_t k, std::int64_t n) noexcept {
   return static_cast<std::size_t>(panels.bytes() + panels.vectors() * kVectorCols * 4);
 }
 
-void pack(const TensorView& weight, void* packed, const ExecContext& context) noexcept {
+Status pack(const TensorView& weight, void* packed, const ExecContext& context) noexcept {
   const std::int64_t k = weight.shape[0];
   const std::int64_t n = weight.shape[1];
   const Panels panels = int8_panels(packed, k, n);
@@ -37,6 +37,7 @@ void pack(const TensorView& weight, void* packed, const ExecContext& context) no
          .panel = reinterpret_cast<std::int8_t*>(codes),
          .sums = sums});
   });
+  return {};
 }
 
 // The byte of element (k, n).
@@ -44,8 +45,8 @@ const char* place(const Panels& panels, std::int64_t k, std::int64_t n) noexcept
   return panels.at(n / kPanelWidth, k / kStep) + n % kPanelWidth * kStep + k % kStep;
 }
 
-void unpack(const PackedWeightData& packed, const TensorView& weight,
-            const ExecContext& context) noexcept {
+Status unpack(const PackedWeightData& packed, const TensorView& weight,
+              const ExecContext& context) noexcept {
   const Panels panels = int8_panels(packed.codes.data(), packed.k, packed.n);
   const std::int64_t vectors = (packed.n + kVectorCols - 1) / kVectorCols;
   parallel_for(context, vectors, [&](std::int64_t vector) {
@@ -69,6 +70,7 @@ void unpack(const PackedWeightData& packed, const TensorView& weight,
       }
     }
   });
+  return {};
 }
 
 void widen(const PackedWeightData& packed, std::int64_t k0, std::int64_t k1, std::int64_t n0,

@@ -67,30 +67,20 @@ std::size_t packed_bytes(DType dtype, std::int64_t k, std::int64_t n) noexcept {
   return static_cast<std::size_t>(panels_of(n) * k * kPanelCols * element_bytes(dtype));
 }
 
-void pack_weight(const TensorView& weight, void* packed, const ExecContext& context) noexcept {
+Status pack_weight(const TensorView& weight, void* packed, const ExecContext& context) noexcept {
   std::memset(packed, 0, packed_bytes(weight.dtype, weight.shape[0], weight.shape[1]));
   char* block = static_cast<char*>(packed);
-  switch (element_bytes(weight.dtype)) {
-    case 1:
-      return pack_as<1>(weight, block, context);
-    case 2:
-      return pack_as<2>(weight, block, context);
-    default:
-      return pack_as<4>(weight, block, context);
-  }
+  const std::int64_t size = element_bytes(weight.dtype);
+  (size == 1 ? &pack_as<1> : size == 2 ? &pack_as<2> : &pack_as<4>)(weight, block, context);
+  return {};
 }
 
-void unpack_weight(const PackedWeightData& packed, const TensorView& weight,
-                   const ExecContext& context) noexcept {
+Status unpack_weight(const PackedWeightData& packed, const TensorView& weight,
+                     const ExecContext& context) noexcept {
   const char* block = packed.codes.data_as<const char>();
-  switch (element_bytes(weight.dtype)) {
-    case 1:
-      return unpack_as<1>(block, weight, context);
-    case 2:
-      return unpack_as<2>(block, weight, context);
-    default:
-      return unpack_as<4>(block, weight, context);
-  }
+  const std::int64_t size = element_bytes(weight.dtype);
+  (size == 1 ? &unpack_as<1> : size == 2 ? &unpack_as<2> : &unpack_as<4>)(block, weight, context);
+  return {};
 }
 
 void widen_panel(const PackedWeightData& w, std::int64_t k0, std::int64_t k1, std::int64_t n0,

@@ -2,7 +2,7 @@
 // Section 6 by all threads. Work is cut into stretches of cells that stay in a cache between their
 // two readings: one for the range, one for the codes. While a stretch's codes are written, the next
 // one is fetched. Where cells are few, the rows of each are shared out.
-#include "backends/cpu/quantize.hpp"
+#include "backends/cpu/passes.hpp"
 
 #include <algorithm>
 #include <array>

@@ -10,7 +10,7 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "backends/cpu/gradient.hpp"
+#include "backends/cpu/passes.hpp"
 #include "backends/cpu/rows.hpp"
 #include "core/parallel.hpp"
 #include "core/scale_rows.hpp"
@@ -167,15 +167,17 @@ class Reduce {
 
 }  // namespace
 
-void reduce(const ReduceProblem& problem, const ExecContext& context) noexcept {
+Status reduce(const ReduceProblem& problem, const ExecContext& context) noexcept {
   const TensorView& first = problem.factors[0];
   const bool columns_together =
       std::abs(first.strides[0]) < std::abs(first.strides[1]) && first.strides[0] != 0;
   if (columns_together && !problem.azp.defined()) {
     const ReduceProblem turned = transposed(problem);
-    return Reduce(turned).run(context);
+    Reduce(turned).run(context);
+  } else {
+    Reduce(problem).run(context);
   }
-  Reduce(problem).run(context);
+  return {};
 }
 
 }  // namespace octavo::cpu

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "backends/cpu/gradient.hpp"
+#include "backends/cpu/passes.hpp"
 #include "backends/cpu/rows.hpp"
 #include "core/parallel.hpp"
 #include "core/scale_rows.hpp"
@@ -138,8 +138,9 @@ class Rescale {
 
 }  // namespace
 
-void rescale(const RescaleProblem& problem, const ExecContext& context) noexcept {
+Status rescale(const RescaleProblem& problem, const ExecContext& context) noexcept {
   Rescale(problem).run(context);
+  return {};
 }
 
 }  // namespace octavo::cpu

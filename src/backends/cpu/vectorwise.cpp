@@ -13,7 +13,7 @@
 #include <cstring>
 #include <limits>
 
-#include "backends/cpu/quantize.hpp"
+#include "backends/cpu/passes.hpp"
 #include "backends/cpu/runs.hpp"
 #include "core/element.hpp"
 #include "core/parallel.hpp"

@@ -43,7 +43,7 @@ float silu(float x) noexcept {
 
 }  // namespace
 
-void silu_and_mul(const SiluProblem& p, const ExecContext&) noexcept {
+Status silu_and_mul(const SiluProblem& p, const ExecContext&) noexcept {
   const FloatEnvironment environment;
   const TensorView& out = p.out;
   const std::int64_t inner = out.shape[1];
@@ -54,9 +54,10 @@ void silu_and_mul(const SiluProblem& p, const ExecContext&) noexcept {
                   p.overflow);
     }
   }
+  return {};
 }
 
-void combine(const CombineProblem& p, const ExecContext&) noexcept {
+Status combine(const CombineProblem& p, const ExecContext&) noexcept {
   const FloatEnvironment environment;
   const TensorView& out = p.out;
   for (std::int64_t m = 0; m < out.shape[0]; ++m) {
@@ -72,6 +73,7 @@ void combine(const CombineProblem& p, const ExecContext&) noexcept {
       store_float(out.dtype, out.data, m * out.strides[0] + j * out.strides[1], t, p.overflow);
     }
   }
+  return {};
 }
 
 }  // namespace octavo::reference

@@ -15,7 +15,7 @@ double shifted(const TensorView& x, const TensorView& azp, std::int64_t i, std::
 
 }  // namespace
 
-void rescale(const RescaleProblem& p, const ExecContext&) noexcept {
+Status rescale(const RescaleProblem& p, const ExecContext&) noexcept {
   const FloatEnvironment environment;
   const TensorView& out = p.out;
   for (std::int64_t i = 0; i < p.source.shape[0]; ++i) {
@@ -28,9 +28,10 @@ void rescale(const RescaleProblem& p, const ExecContext&) noexcept {
                   Overflow::saturate);
     }
   }
+  return {};
 }
 
-void reduce(const ReduceProblem& p, const ExecContext&) noexcept {
+Status reduce(const ReduceProblem& p, const ExecContext&) noexcept {
   const FloatEnvironment environment;
   const ScaleView& s = p.sums;
   const TensorView& first = p.factors[0];
@@ -45,6 +46,7 @@ void reduce(const ReduceProblem& p, const ExecContext&) noexcept {
       *static_cast<double*>(s.data.at(row + (s.col0 + j) / s.cols * s.data.strides[1])) += product;
     }
   }
+  return {};
 }
 
 }  // namespace octavo::reference

@@ -27,7 +27,7 @@ Status resolve(Member& member, Arena& arena, const ExecContext& context,
   codes.shape = {packed.k, packed.n};
   codes.strides = {1, packed.k};
   codes.data = arena.take<char>(packed.k * packed.n * element_bytes(packed.dtype));
-  if (!arena.counting()) packed.layout->unpack(packed, codes, context);
+  if (!arena.counting()) OCTAVO_TRY(packed.layout->unpack(packed, codes, context));
   member.b.packed = nullptr;
   return {};
 }
@@ -67,15 +67,11 @@ Status run(const MatmulProblem& problem, const Plan&, const ExecContext& context
 const Backend kReferenceBackend{
     .name = "reference",
     .summary = "the oracle: specification section 3 element by element, any problem",
+    .device = DeviceType::cpu,
     .unavailable = &unavailable,
     .plan = &plan,
     .run = &run,
-    .quantize = &reference::quantize,
-    .vectorwise = &reference::vectorwise,
-    .rescale = &reference::rescale,
-    .reduce = &reference::reduce,
-    .silu_and_mul = &reference::silu_and_mul,
-    .combine = &reference::combine,
+    .passes = reference::kPasses,
     .layout = [](DType) noexcept -> const WeightLayout* { return nullptr; },
 };
 

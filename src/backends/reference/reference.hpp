@@ -16,10 +16,12 @@ void matmul(const Member& member, const MatmulOptions& options) noexcept;
 
 Status quantize(const QuantizeProblem& problem, const ExecContext& context) noexcept;
 Status vectorwise(const VectorwiseProblem& problem, const ExecContext& context) noexcept;
-void rescale(const RescaleProblem& problem, const ExecContext& context) noexcept;
-void reduce(const ReduceProblem& problem, const ExecContext& context) noexcept;
-void silu_and_mul(const SiluProblem& problem, const ExecContext& context) noexcept;
-void combine(const CombineProblem& problem, const ExecContext& context) noexcept;
+Status rescale(const RescaleProblem& problem, const ExecContext& context) noexcept;
+Status reduce(const ReduceProblem& problem, const ExecContext& context) noexcept;
+Status silu_and_mul(const SiluProblem& problem, const ExecContext& context) noexcept;
+Status combine(const CombineProblem& problem, const ExecContext& context) noexcept;
+
+inline constexpr Passes kPasses{&quantize, &vectorwise, &rescale, &reduce, &silu_and_mul, &combine};
 
 }  // namespace reference
 }  // namespace octavo

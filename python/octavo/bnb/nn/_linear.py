@@ -11,6 +11,7 @@ import torch
 from ..._explain import explain
 from ..._octavo import Explanation
 from ...torch._layer import EightBitModule, autocast, check_float, size_mismatch
+from ...torch._library import device_refusal
 from .._state import MatmulLtState
 from ..autograd import matmul
 from ._params import Int8Params, PackedInt8Params
@@ -115,8 +116,8 @@ class Linear8bitLt(EightBitModule, torch.nn.Linear):
         if packed is None or packed.dtype != torch.int8 or packed.device.type != "cpu":
             return super()._apply(fn, recurse)
         device = fn(torch.empty(0)).device
-        if device.type != "cpu":
-            raise NotImplementedError(f"Linear8bitLt: device must be cpu (no CUDA backend is built); got {device}")
+        if why := device_refusal(device):
+            raise NotImplementedError(f"Linear8bitLt: device {why}")
         if type(packed) is not PackedInt8Params:
             return super()._apply(fn, recurse)
         self._parameters["weight"] = None
