@@ -4,8 +4,8 @@
 #include <string_view>
 
 #include "backends/backend.hpp"
-#include "backends/cpu/avx512.hpp"
-#include "backends/cpu/generic.hpp"
+#include "backends/cpu/dot/avx512.hpp"
+#include "backends/cpu/generic/generic.hpp"
 #include "backends/reference/reference.hpp"
 
 namespace octavo {

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <mutex>
 
-#include "backends/prologue.hpp"
+#include "backends/host/prologue.hpp"
 #include "core/convert.hpp"
 #include "core/element.hpp"
 #include "core/error.hpp"

@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "backends/arena.hpp"
 #include "backends/backend.hpp"
+#include "backends/host/arena.hpp"
 #include "core/matrix.hpp"
 #include "layers/routing.hpp"
 

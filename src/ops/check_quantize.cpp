@@ -2,10 +2,10 @@
 // What a quantiser may be asked for, alone or fused into a product.
 #include <cmath>
 
-#include "backends/prologue.hpp"
 #include "core/cells.hpp"
 #include "core/element.hpp"
 #include "core/error.hpp"
+#include "core/operand.hpp"
 #include "ops/rules.hpp"
 
 namespace octavo {

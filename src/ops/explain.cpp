@@ -6,11 +6,11 @@
 #include <cmath>
 #include <limits>
 
-#include "backends/prologue.hpp"
 #include "core/cells.hpp"
 #include "core/error.hpp"
 #include "core/grid.hpp"
 #include "core/members.hpp"
+#include "core/operand.hpp"
 #include "core/parallel.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/packed.hpp"
@@ -36,7 +36,7 @@ std::int64_t shortest_group(const Member& p, std::int64_t inner) noexcept {
 
 double member_bound(const Member& p) noexcept {
   const std::int64_t inner = p.a.data.shape[1];
-  const DType b = p.b.packed != nullptr ? p.b.packed->dtype() : p.b.data.dtype;
+  const DType b = weight_dtype(p.b);
   const bool integer = is_integer8(product_dtype(p.a)) && is_integer8(b);
   const std::int64_t group = shortest_group(p, inner);
   if (integer && group >= inner) return 0.0;

@@ -2,8 +2,9 @@
 // The entry points of gradients of products.
 #include "octavo/gradient.hpp"
 
-#include "backends/prologue.hpp"
+#include "backends/host/prologue.hpp"
 #include "core/error.hpp"
+#include "core/operand.hpp"
 #include "core/parallel.hpp"
 #include "ops/run.hpp"
 #include "ops/vjp_arguments.hpp"

@@ -3,10 +3,10 @@
 #include "ops/lower.hpp"
 
 #include "backends/backend.hpp"
-#include "backends/prologue.hpp"
 #include "core/convert.hpp"
 #include "core/error.hpp"
 #include "core/grid.hpp"
+#include "core/operand.hpp"
 #include "ops/run.hpp"
 
 namespace octavo {
@@ -66,7 +66,7 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
     }
   }
   const DType a_dtype = product_dtype(p.a);
-  const DType b_dtype = b.packed != nullptr ? b.packed->dtype() : p.b.data.dtype;
+  const DType b_dtype = weight_dtype(b);
   OCTAVO_TRY(check_pair(site, a_dtype, b_dtype));
   OCTAVO_TRY_ASSIGN(l.out_dtype, resolve_out_dtype(site, a_dtype, b_dtype, o.out_dtype));
 

@@ -33,14 +33,6 @@ Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand&
 Result<Lowered> lower_batch(const Site& site, const Operand& input, const Operand& weight,
                             const ScaledGroupedMmOptions& options);
 
-/// K and N of a right operand [K, N], packed or a matrix.
-inline std::int64_t weight_rows(const Operand& b) noexcept {
-  return b.packed != nullptr ? b.packed->k() : b.data.shape[0];
-}
-inline std::int64_t weight_columns(const Operand& b) noexcept {
-  return b.packed != nullptr ? b.packed->n() : b.data.shape[1];
-}
-
 /// The shape of the output of a lowered problem.
 std::array<std::int64_t, 3> out_shape(const Lowered& lowered, int* rank) noexcept;
 

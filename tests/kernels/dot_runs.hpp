@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "backends/cpu/avx512.hpp"
-#include "backends/cpu/dot_driver.hpp"
+#include "backends/cpu/dot/avx512.hpp"
+#include "backends/cpu/dot/driver.hpp"
 #include "block.hpp"
 #include "core/members.hpp"
 #include "core/parallel.hpp"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floating weights in panels: every byte where the layout says, which panels hold code 0x80,
 // nothing written or read outside.
-#include "backends/cpu/float_layout.hpp"
+#include "backends/cpu/dot/float_layout.hpp"
 
 #include <gtest/gtest.h>
 

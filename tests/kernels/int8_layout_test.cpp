@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // int8 weights in panels: every byte where the layout says, nothing written or read outside.
-#include "backends/cpu/int8_layout.hpp"
+#include "backends/cpu/dot/int8_layout.hpp"
 
 #include <gtest/gtest.h>
 

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "backends/prologue.hpp"
-#include "backends/zero.hpp"
+#include "backends/host/prologue.hpp"
+#include "backends/host/zero.hpp"
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
 #include "core/members.hpp"

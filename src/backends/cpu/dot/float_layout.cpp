@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packing, unpacking and widening panels of floats.
+#include "backends/cpu/dot/float_layout.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "backends/cpu/kernels.hpp"
+#include "core/parallel.hpp"
+
+namespace octavo::cpu {
+namespace {
+
+// Bytes of one element, whose step is [elements along K] for each column but in fp8.
+struct Place {
+  const PanelForm& form;
+  std::int64_t element;  // bytes
+
+  Place(DType dtype) noexcept : form(*float_form(dtype)), element(element_bytes(dtype)) {}
+
+  // Of the elements of a step in column j of a panel, from the step's first byte.
+  std::int64_t column(std::int64_t j) const noexcept {
+    if (form.grain == 1) return j * form.step * element;
+    const std::int64_t quad = j % kVectorCols / 4;
+    return j / (2 * kVectorCols) * 64 + quad * 16 + j / kVectorCols % 2 * 8 + j % 4 * 2;
+  }
+};
+
+std::size_t bytes(DType dtype, std::int64_t k, std::int64_t n) noexcept {
+  const Panels panels(nullptr, *float_form(dtype), k, n);
+  return static_cast<std::size_t>(panels.bytes() + (is_float8(dtype) ? panels.count() : 0));
+}
+
+// Calls visit(packed element, element of the weight's) for the elements of a panel.
+template <class Visit>
+void for_each_element(const Panels& panels, DType dtype, const TensorView& weight,
+                      std::int64_t panel, const Visit& visit) noexcept {
+  constexpr std::int64_t kBlock = 256;  // along K: a block of packed lines stays in the cache
+  const Place place(dtype);
+  const std::int64_t k = weight.shape[0];
+  const std::int64_t column0 = panel * kPanelWidth;
+  const std::int64_t columns = std::min(kPanelWidth, weight.shape[1] - column0);
+  const std::int64_t step_bytes = panels.step_bytes(panel);
+  for (std::int64_t k0 = 0; k0 < k; k0 += kBlock) {
+    const std::int64_t end = std::min(k, k0 + kBlock);
+    for (std::int64_t j = 0; j < columns; ++j) {
+      const char* at = panels.at(panel, k0 / place.form.step) + place.column(j);
+      char* element =
+          static_cast<char*>(weight.at(k0 * weight.strides[0] + (column0 + j) * weight.strides[1]));
+      const std::int64_t stride = weight.strides[0] * place.element;
+      for (std::int64_t i = k0; i < end; i += place.form.step, at += step_bytes) {
+        for (std::int64_t s = 0; s < std::min(place.form.step, end - i); ++s, element += stride) {
+          visit(at + s * place.element, element);
+        }
+      }
+    }
+  }
+}
+
+template <std::size_t size>
+void pack_panel(const Panels& panels, const TensorView& weight, std::int64_t panel) noexcept {
+  bool negative_zero = false;
+  for_each_element(panels, weight.dtype, weight, panel, [&](const char* packed, const char* from) {
+    std::memcpy(const_cast<char*>(packed), from, size);  // NOLINT: the block is ours to write
+    if constexpr (size == 1) negative_zero |= *from == static_cast<char>(0x80);
+  });
+  if constexpr (size == 1) {
+    const_cast<char*>(panels.end())[panel] = negative_zero ? 1 : 0;  // NOLINT
+  }
+}
+
+Status pack(const TensorView& weight, void* packed, const ExecContext& context) noexcept {
+  const std::int64_t k = weight.shape[0];
+  const std::int64_t n = weight.shape[1];
+  const Panels panels(packed, *float_form(weight.dtype), k, n);
+  const std::int64_t size = element_bytes(weight.dtype);
+  parallel_for(context, panels.count(), [&](std::int64_t panel) {
+    char* codes = const_cast<char*>(panels.at(panel, 0));  // NOLINT
+    std::memset(codes, 0, static_cast<std::size_t>(panels.steps() * panels.step_bytes(panel)));
+    if (size == 1) return pack_panel<1>(panels, weight, panel);
+    return size == 2 ? pack_panel<2>(panels, weight, panel) : pack_panel<4>(panels, weight, panel);
+  });
+  return {};
+}
+
+Status unpack(const PackedWeightData& packed, const TensorView& weight,
+              const ExecContext& context) noexcept {
+  const Panels panels(packed.codes.data(), *float_form(packed.dtype), packed.k, packed.n);
+  const auto size = static_cast<std::size_t>(element_bytes(packed.dtype));
+  parallel_for(context, panels.count(), [&](std::int64_t panel) {
+    for_each_element(panels, packed.dtype, weight, panel,
+                     [&](const char* from, char* element) { std::memcpy(element, from, size); });
+  });
+  return {};
+}
+
+void widen(const PackedWeightData& packed, std::int64_t k0, std::int64_t k1, std::int64_t n0,
+           float* out) noexcept {
+  const Place place(packed.dtype);
+  const Panels panels(packed.codes.data(), place.form, packed.k, packed.n);
+  const std::int64_t step = place.form.step;
+  // A vector's elements of some steps in [steps][16][step], then in floats, then in their order.
+  constexpr std::int64_t kSteps = 32;
+  std::array<char, kSteps * 64> elements;
+  std::array<float, kSteps * kVectorCols * 2> floats;
+  const std::int64_t first = place.column(n0 % kPanelWidth);
+  const std::int64_t run = place.form.grain == 1 ? place.form.vector_bytes : 8;
+  for (std::int64_t k = k0; k < k1;) {
+    const std::int64_t step0 = k / step;
+    const std::int64_t end = std::min(k1, (step0 + kSteps) * step);
+    const std::int64_t steps = (end + step - 1) / step - step0;
+    char* to = elements.data();
+    for (std::int64_t s = 0; s < steps; ++s) {
+      const char* from = panels.at(n0 / kPanelWidth, step0 + s) + first;
+      for (std::int64_t b = 0; b < place.form.vector_bytes; b += run, from += 2 * run, to += run) {
+        std::memcpy(to, from, static_cast<std::size_t>(run));
+      }
+    }
+    best_kernels().widen(packed.dtype, elements.data(), steps * kVectorCols * step, floats.data());
+    for (; k < end; ++k, out += kVectorCols) {
+      const float* row = floats.data() + (k / step - step0) * kVectorCols * step + k % step;
+      for (std::int64_t j = 0; j < kVectorCols; ++j) out[j] = row[j * step];
+    }
+  }
+}
+
+}  // namespace
+
+const PanelForm* float_form(DType dtype) noexcept {
+  if (is_float8(dtype)) return &kFloat8Form;
+  if (dtype == DType::bfloat16) return &kBf16Form;
+  return dtype == DType::float32 ? &kFloat32Form : nullptr;
+}
+
+const WeightLayout kFloatLayout{
+    .name = "avx512",
+    .version = 1,
+    .bytes = &bytes,
+    .pack = &pack,
+    .unpack = &unpack,
+    .widen = &widen,
+};
+
+}  // namespace octavo::cpu

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows of A, their scales and zero points, and the segments of K.
+#include "backends/cpu/dot/member.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+
+#include "backends/cpu/dot/panels.hpp"
+#include "backends/cpu/rows.hpp"
+#include "core/cells.hpp"
+#include "core/convert.hpp"
+#include "core/element.hpp"
+#include "core/grid.hpp"
+#include "core/operand.hpp"
+
+namespace octavo::cpu {
+namespace {
+
+// Of a panel, in a second-level cache of 1 MB; half of it for a few rows, whose own bytes then stay
+// in the first-level cache from one half of the panel to the other.
+constexpr std::int64_t kChunkBytes = std::int64_t{256} << 10;
+// Of a panel that is made for a few rows: it is read from the first-level cache.
+constexpr std::int64_t kMadeBytes = std::int64_t{16} << 10;
+constexpr std::int64_t kBlockRows = 512;
+constexpr float kOne = 1.0F;
+
+constexpr std::int64_t kMostSum = (std::int64_t{1} << 31) - 1;
+constexpr std::int64_t kLargestWeight = 128;                   // of int8, in magnitude
+constexpr std::int64_t kExactProduct = std::int64_t{1} << 52;  // of a zero point and a column's sum
+
+// The scale of an operand that varies along K, if one does.
+const ScaleView& varying_scale(const Operand& operand, Side side) noexcept {
+  return operand.scale[varies_along_k(operand.scale[0], side) ? 0 : 1];
+}
+
+// One scale for each of `count` rows at column k of A.
+void load_scale_column(const ScaleView& scale, std::int64_t k, std::int64_t count,
+                       float* out) noexcept {
+  const TensorView& v = scale.data;
+  if (scale.rows == 1) {
+    const std::int64_t cell = (scale.col0 + k) / scale.cols;
+    const void* first = v.at(scale.row0 * v.strides[0] + cell * v.strides[1]);
+    return load_row(v.dtype, first, v.strides[0], count, out);
+  }
+  for (std::int64_t m = 0; m < count; ++m) out[m] = scale_at(scale, m, k);
+}
+
+// How many segments there are, at most: those of the finer grid where its cells make up the
+// other's, else those of both. Counting them one by one would take as long as K is.
+std::int64_t segment_count(const Member& p, std::int64_t k) noexcept {
+  const ScaleView& a = varying_scale(p.a, Side::a);
+  const ScaleView& b = varying_scale(p.b, Side::b);
+  const bool varies_a = varies_along_k(a, Side::a);
+  const bool varies_b = varies_along_k(b, Side::b);
+  const auto grid = [k](std::int64_t cell, std::int64_t origin) {
+    return cells(origin % cell + k, cell);
+  };
+  const std::int64_t of_a = varies_a ? grid(a.cols, a.col0) : 0;
+  const std::int64_t of_b = varies_b ? grid(b.rows, b.row0) : 0;
+  const bool nested = varies_a && varies_b && (a.col0 - b.row0) % std::min(a.cols, b.rows) == 0 &&
+                      std::max(a.cols, b.rows) % std::min(a.cols, b.rows) == 0;
+  return nested ? std::max(of_a, of_b) : of_a + of_b;
+}
+
+void load_segments(const Member& p, std::int64_t k, Arena& arena, DotMember& d) noexcept {
+  const bool varies_a = varies_along_k(p.a, Side::a);
+  if (k == 0 || (!varies_a && !varies_along_k(p.b, Side::b))) return;
+  Segments& s = d.segments;
+  s.most = segment_count(p, k);
+  auto* ends = arena.take<std::int64_t>(s.most);
+  float* scales = varies_a ? arena.take<float>(s.most * d.m) : nullptr;
+  s.ends = ends;
+  s.scale_a = varies_a ? scales : &kOne;
+  s.stride = varies_a ? d.m : 0;
+  s.row_stride = varies_a ? 1 : 0;
+  if (arena.counting()) return;
+  const ScaleView& a = varying_scale(p.a, Side::a);
+  for (std::int64_t at = 0; at < k; scales += s.stride, ++s.count) {
+    if (varies_a) load_scale_column(a, at, d.m, scales);
+    at = next_boundary(p, at, k);
+    *ends++ = at;
+  }
+}
+
+// What is taken away of each row: 128 for a signed byte, and the zero point where no sum of codes
+// less zero points can leave int32; what sums are made of may wrap. Zero points that A's codes can
+// be never do.
+void load_shifts(const Member& p, Arena& arena, DotMember& d) noexcept {
+  const bool asymmetric = p.a.azp.defined();
+  auto* shift = arena.take<std::int32_t>(asymmetric ? d.m : 1);
+  auto* azp = asymmetric ? arena.take<std::int32_t>(d.m) : nullptr;
+  d.flip = p.a.data.dtype == DType::int8 ? 0x80 : 0;
+  d.shift = shift;
+  d.shift_stride = asymmetric ? 1 : 0;
+  if (arena.counting()) return;
+  std::fill_n(shift, asymmetric ? d.m : 1, d.flip);
+  if (!asymmetric) return;
+  const std::int64_t low = -std::int64_t{d.flip};
+  const std::int64_t depth = std::max<std::int64_t>(d.k, 1);
+  const std::int64_t furthest = kMostSum / kLargestWeight / depth;
+  std::int64_t least = low, most = low;
+  for (std::int64_t m = 0; m < d.m; ++m) {
+    const std::int64_t value = load_int(p.a.azp, m, 0);
+    azp[m] = static_cast<std::int32_t>(value);
+    least = std::min(least, value);
+    most = std::max(most, value);
+  }
+  const bool narrow = most - low <= furthest && low + 255 - least <= furthest;
+  d.near_azp = std::max(std::abs(least), std::abs(most)) < kExactProduct / kLargestWeight / depth;
+  if (!narrow) d.azp = azp;
+  for (std::int64_t m = 0; m < d.m && narrow; ++m) shift[m] += azp[m];
+}
+
+// The scales of 64 columns, of which `count` exist, beginning at column `first` of the grid: `row`
+// is the row of scales.
+void load_scale_row(const ScaleView& scale, std::int64_t row, std::int64_t first,
+                    std::int64_t count, float* out) noexcept {
+  const TensorView& v = scale.data;
+  if (scale.cols == 1) {
+    const void* at = v.at(row * v.strides[0] + first * v.strides[1]);
+    load_row(v.dtype, at, v.strides[1], count, out);
+    std::fill(out + count, out + kPanelWidth, 0.0F);
+    return;
+  }
+  for (std::int64_t j = 0; j < kPanelWidth;) {
+    const std::int64_t cell = std::min(first + j, first + count - 1) / scale.cols;
+    const std::int64_t end =
+        std::min(kPanelWidth, std::max((cell + 1) * scale.cols - first, j + 1));
+    std::fill(out + j, out + end, load_float(v, row, cell));
+    j = end;
+  }
+}
+
+// In steps of K.
+std::int64_t longest_chunk(const DotMember& d) noexcept {
+  const PanelForm& form = d.path.kernels().form;
+  const bool made = d.path.direct == nullptr && d.path.integers == nullptr;
+  const std::int64_t bytes = d.m > kFewRows ? kChunkBytes : made ? kMadeBytes : kChunkBytes / 2;
+  return bytes / (form.vector_bytes * kPanelVectors);
+}
+
+}  // namespace
+
+void lengthen_chunk(DotMember& d) noexcept {
+  const std::int64_t whole = (d.steps + kInt8Form.step - 1) / kInt8Form.step * kInt8Form.step;
+  d.chunk = std::min(whole, longest_chunk(d));
+}
+
+void describe(const ExecContext& context, Arena& arena, DotMember& d) noexcept {
+  const Member& p = *d.p;
+  d.m = p.a.data.shape[0];
+  d.k = p.a.data.shape[1];
+  d.n = weight_columns(p.b);
+  const PanelForm& form = d.path.kernels().form;
+  d.steps = (d.k + form.step - 1) / form.step;
+  const std::int64_t most = longest_chunk(d);
+  // A chunk ends where a group of scales does, if that is how long groups are.
+  const std::int64_t group = std::max<std::int64_t>(next_boundary(p, 0, d.k) / form.step, 1);
+  const std::int64_t whole = d.steps > most && group <= most ? group : kInt8Form.step;
+  const std::int64_t fitting = most / whole * whole;
+  const std::int64_t chunks = std::max<std::int64_t>((d.steps + fitting - 1) / fitting, 1);
+  d.chunk = ((d.steps + whole - 1) / whole + chunks - 1) / chunks * whole;
+  d.single_chunk = chunks == 1;
+  d.block_rows = std::min(d.m, kBlockRows);
+  d.row_scales = load_rows(p, arena);
+  d.outliers = gather_outliers(p, arena, context);
+  load_segments(p, d.k, arena, d);
+  if (d.path.integers != nullptr) load_shifts(p, arena, d);
+  const TensorView& a = p.a.data;
+  d.converted = a.dtype != d.path.rows || (a.strides[1] != 1 && d.k > 1);
+  const std::int64_t size = element_bytes(d.path.rows);
+  // An odd number of lines: the rows of a tile do not meet in one set of the first-level cache.
+  d.row_bytes = d.converted ? (d.k * size + 63) / 64 * 64 | 64 : a.strides[0] * size;
+  if (!d.converted) d.rows = a.data;
+  if (d.k == 0) d.row_bytes = 0;  // rows without elements may have no memory
+}
+
+std::int64_t converted_bytes(const DotMember& d, std::int64_t rows) noexcept {
+  return d.converted ? (rows * d.row_bytes + 63) / 64 * 64 : 0;
+}
+
+void convert_row(const DotMember& d, std::int64_t row, void* out) noexcept {
+  const TensorView& a = d.p->a.data;
+  const TensorView from = a.slice(0, row, row + 1);
+  if (a.dtype == d.path.rows) {
+    TensorView to = from;
+    to.data = out;
+    to.strides = {d.k, 1};
+    return copy_elements(from, to);
+  }
+  if (d.path.float8 != nullptr && a.strides[1] == 1) {
+    return d.path.float8->decode(float8_table(a.dtype), from.data, d.k, out);
+  }
+  if (d.path.rows == DType::float32) {
+    return widen(best_kernels(), a.dtype, from.data, a.strides[1], d.k, static_cast<float*>(out));
+  }
+  std::array<float, 256> piece;
+  const auto size = static_cast<std::int64_t>(piece.size());
+  for (std::int64_t k = 0; k < d.k; k += size) {
+    const std::int64_t count = std::min(size, d.k - k);
+    widen(best_kernels(), a.dtype, from.at(k * a.strides[1]), a.strides[1], count, piece.data());
+    narrow(best_kernels(), d.path.rows, piece.data(), count, static_cast<std::uint16_t*>(out) + k,
+           1, Overflow::ieee);
+  }
+}
+
+std::int64_t load_segment_scales(const DotMember& d, std::int64_t column, std::int64_t loaded,
+                                 float* out) noexcept {
+  const std::int64_t count = std::min(kPanelWidth, d.n - column);
+  const ScaleView& b = varying_scale(d.p->b, Side::b);
+  const std::int64_t segments = d.segments.count;
+  if (!varies_along_k(b, Side::b)) {
+    if (loaded != 0) std::fill_n(out, segments * kPanelWidth, 1.0F);
+    return 0;
+  }
+  const std::int64_t first = b.col0 + column;
+  const std::int64_t cell = b.cols == kWholeExtent ? 0 : first / b.cols;
+  const bool one = b.cols == kWholeExtent || (first + count - 1) / b.cols == cell;
+  if (one && cell == loaded) return cell;
+  std::int64_t row = b.row0 / b.rows;
+  for (std::int64_t s = 0, k = b.row0; s < segments; k = b.row0 + d.segments.ends[s++]) {
+    if (k == (row + 1) * b.rows) ++row;
+    if (one) {
+      std::fill_n(out + s * kPanelWidth, kPanelWidth, load_float(b.data, row, cell));
+    } else {
+      load_scale_row(b, row, first, count, out + s * kPanelWidth);
+    }
+  }
+  return one ? cell : -1;
+}
+
+}  // namespace octavo::cpu

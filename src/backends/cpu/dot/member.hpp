@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the loops around the dot products read of one member.
+#pragma once
+
+#include <cstdint>
+
+#include "backends/backend.hpp"
+#include "backends/cpu/dot/path.hpp"
+#include "backends/cpu/finish/epilogue.hpp"
+#include "backends/cpu/finish/outliers.hpp"
+#include "backends/host/arena.hpp"
+
+namespace octavo::cpu {
+
+/// Stretches of K over which no scale changes. Without K-varying scales there are none.
+struct Segments {
+  std::int64_t most = 0;   ///< how many there are at most, which workspaces have room for
+  std::int64_t count = 0;  ///< how many there are; known once their ends are
+  const std::int64_t* ends = nullptr;       ///< [count], ascending; the last one is K
+  const float* scale_a = nullptr;           ///< [count][m], or one 1 for all
+  std::int64_t stride = 0, row_stride = 0;  ///< of scale_a, from segment to segment, row to row
+
+  bool present() const noexcept { return most > 0; }
+};
+
+struct DotMember {
+  const Member* p = nullptr;
+  DotPath path{};
+  std::int64_t m = 0, n = 0, k = 0;
+  std::int64_t steps = 0;       ///< along K
+  std::int64_t chunk = 0;       ///< steps at a time
+  std::int64_t block_rows = 0;  ///< rows whose sums wait for the next chunk, at most
+  bool single_chunk = false;
+
+  EpilogueRows row_scales{};
+  OutlierTerms outliers{};
+  Segments segments{};
+  const void* rows = nullptr;  ///< of `path.rows`, neighbours along K; row 0
+  std::int64_t row_bytes = 0;  ///< from one to the next
+  bool converted = false;      ///< `rows` has to be made, region by region
+
+  // Integers.
+  std::uint8_t flip = 0;
+  const std::int32_t* shift = nullptr;  ///< [m] or one: what a row's bytes stand too high
+  std::int64_t shift_stride = 0;
+  const std::int32_t* azp = nullptr;  ///< [m], where 32 bits have no room for one of them
+  bool near_azp = true;               ///< what they take away is exact in a double
+
+  bool empty() const noexcept { return m == 0 || n == 0; }
+};
+
+/// Describes the member `*d.p`, which has rows and columns and whose activations are quantised, on
+/// its path, and loads what belongs to its rows into the arena; over a counting arena it only
+/// reserves.
+void describe(const ExecContext& context, Arena& arena, DotMember& d) noexcept;
+
+/// The most rows of a member for which chunks of panels are shorter.
+inline constexpr std::int64_t kFewRows = 24;
+/// A chunk of a member as long as one of as many rows and any K can be.
+void lengthen_chunk(DotMember& member) noexcept;
+
+/// Bytes of rows [begin, end) as the kernels read them, 0 where A has them already.
+std::int64_t converted_bytes(const DotMember& member, std::int64_t rows) noexcept;
+/// Converts row `row` of A to `out`.
+void convert_row(const DotMember& member, std::int64_t row, void* out) noexcept;
+
+/// scale_b of every segment for 64 columns from `column` on, [count][64]; all 1 where it is
+/// constant along K. Returns the column of scales that all of them share, or -1: with the same one
+/// as `loaded`, which is what `out` holds, there is nothing to do.
+std::int64_t load_segment_scales(const DotMember& member, std::int64_t column, std::int64_t loaded,
+                                 float* out) noexcept;
+
+}  // namespace octavo::cpu

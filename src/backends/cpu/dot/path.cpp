@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// Types and scales to kernels.
+#include "backends/cpu/dot/path.hpp"
+
+#include <cstdint>
+
+#include "backends/cpu/dot/float_layout.hpp"
+#include "backends/cpu/dot/int8_layout.hpp"
+#include "core/grid.hpp"
+#include "core/operand.hpp"
+
+namespace octavo::cpu {
+namespace {
+
+// Scales that change more often cost more than the products between them.
+constexpr std::int64_t kShortestGroup = 8;
+
+bool fits_bfloat16(DType dtype) noexcept {
+  return is_float8(dtype) || dtype == DType::int8 || dtype == DType::bfloat16;
+}
+
+const char* integer_path(const Member& p, const DotMachine& machine, DType a,
+                         DotPath& path) noexcept {
+  path.integers = machine.integers;
+  path.made = &machine.integers->dot;
+  path.rows = a;
+  if (weight_dtype(p.b) != DType::int8) return "the dot products take signed weights only";
+  if (p.a.data.shape[1] > kMostIntegerDepth) return "sums of more than 65536 products leave int32";
+  if (p.b.packed == nullptr) return nullptr;
+  if (p.b.packed->content()->layout != &kInt8Layout)
+    return "the weight is packed for another backend";
+  path.direct = path.made;
+  return nullptr;
+}
+
+bool holds_bfloat16(DType a, DType b) noexcept {
+  return a == DType::bfloat16 || b == DType::bfloat16;
+}
+
+const char* float_path(const Member& p, const MatmulOptions& options, const DotMachine& machine,
+                       DType a, DType b, DotPath& path) noexcept {
+  const bool kept = options.exact_subnormals && holds_bfloat16(a, b);
+  const bool pairs = machine.pairs != nullptr && fits_bfloat16(a) && fits_bfloat16(b) && !kept;
+  path.made = pairs ? machine.pairs : machine.floats;
+  path.rows = pairs ? DType::bfloat16 : DType::float32;
+  if (is_float8(a) && pairs) path.float8 = machine.float8;
+  if (p.b.packed == nullptr) {
+    if (is_float8(b) || b == DType::int8) path.quads = machine.integers;
+    return nullptr;
+  }
+  const WeightLayout* layout = p.b.packed->content()->layout;
+  if (layout->widen == nullptr) return "the weight is packed for a device";
+  if (layout != &kFloatLayout) return nullptr;
+  if (b == path.rows) path.direct = path.made;
+  if (is_float8(b) && pairs && machine.float8 != nullptr) path.direct = &machine.float8->dot;
+  return nullptr;
+}
+
+// K-varying scales: where they change, a step of the kernels ends.
+const char* check_group(std::int64_t length, std::int64_t origin, std::int64_t step) noexcept {
+  if (length == kWholeExtent) return nullptr;
+  if (length < kShortestGroup) return "scales change more often than every 8 elements along K";
+  if (length % step == 0 && origin % step == 0) return nullptr;
+  return "a group of scales ends inside a step of the kernels (4 of int8, 2 of fp8 and bfloat16)";
+}
+
+const char* check_scales(const Operand& operand, Side side, std::int64_t step) noexcept {
+  int varying = 0;
+  for (const ScaleView& scale : operand.scale) {
+    if (!varies_along_k(scale, side)) continue;
+    const std::int64_t length = side == Side::a ? scale.cols : scale.rows;
+    const std::int64_t origin = side == Side::a ? scale.col0 : scale.row0;
+    if (const char* why = check_group(length, origin, step); why != nullptr) return why;
+    ++varying;
+  }
+  return varying > 1 ? "two scales of one operand vary along K" : nullptr;
+}
+
+}  // namespace
+
+bool flushes(const Member& p, const DotMachine& machine, const DotPath& path) noexcept {
+  return path.made == machine.pairs && path.made != nullptr &&
+         holds_bfloat16(product_dtype(p.a), weight_dtype(p.b));
+}
+
+const char* find_path(const Member& p, const MatmulOptions& options, const DotMachine& machine,
+                      DotPath& path) noexcept {
+  const DType a = product_dtype(p.a);
+  const DType b = weight_dtype(p.b);
+  const bool integers = is_integer8(a) && is_integer8(b);
+  if (p.b.azp.defined()) return "the weight has zero points";
+  path = {};
+  const char* why =
+      integers ? integer_path(p, machine, a, path) : float_path(p, options, machine, a, b, path);
+  if (why != nullptr) return why;
+  const std::int64_t step = path.made->form.step;
+  why = check_scales(p.b, Side::b, step);
+  if (why == nullptr) why = check_scales(p.a, Side::a, step);
+  if (why == nullptr && p.a.quantise != nullptr && !p.a.quantise->vectorwise) {
+    why = check_group(scale_grid(p.a.quantise->spec.granularity, Side::a).cols, 0, step);
+  }
+  const bool zero_points = p.a.azp.defined() || (p.a.quantise != nullptr && p.a.quantise->spec.azp);
+  if (why != nullptr || !integers || !zero_points) return why;
+  return varies_along_k(p.b, Side::b) || varies_along_k(p.a, Side::a)
+             ? "zero points with scales that vary along K"
+             : nullptr;
+}
+
+}  // namespace octavo::cpu

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loops inside a panel:
+//
+//   for each chunk of K                     (made on the way where B is not packed for the kernels)
+//     for each tile of rows                 (A from where it lies, or from converted rows)
+//       for each stretch between changes of scales
+//         for each width of vectors
+//           the kernel, prefetching what is read after this chunk
+//       after the last chunk: the epilogue
+#include "backends/cpu/dot/worker.hpp"
+
+#include <algorithm>
+#include <bit>
+
+#include "backends/cpu/dot/float_layout.hpp"
+#include "backends/cpu/dot/int8_layout.hpp"
+#include "backends/cpu/weight_rows.hpp"
+#include "core/operand.hpp"
+
+namespace octavo::cpu {
+namespace {
+
+static_assert(kTileCols == kPanelWidth && kTileCols == kRowSums);
+
+constexpr std::int64_t kWideDepth = 128;  // a multiple of 4
+// How far a panel that is read once is prefetched in its own stream, which goes on into the next.
+constexpr std::int64_t kStreamAhead = 8192;
+// Up to so many rows wait for what their epilogue reads.
+constexpr std::int64_t kPrefetchedRows = 32;
+// Rows that spreading a last step of 8-bit weights may write past a chunk.
+constexpr std::int64_t kSpreadRows = 3;
+// A tile's call fetches an eighth of what is read next, or more where there are fewer calls: memory
+// is to have work all the time.
+constexpr std::int64_t kMostFetchingCalls = 8;
+
+// Weights whose code 0x80 the tiles do not decode.
+bool has_negative_zeros(const DotMember& d) noexcept {
+  const DType b = weight_dtype(d.p->b);
+  return d.path.direct != nullptr && is_float8(b) && float8_table(b).negative_zero_is_nan;
+}
+
+Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vectors) noexcept {
+  const auto& most = kernels.max_rows;
+  Tiling t;
+  t.kernels = &kernels;
+  t.rows = rows;
+  t.vectors = vectors;
+  // Rows that nearly fill tiles of a whole panel need no halves, if those tiles are enough to fetch
+  // a line of what is next in each step.
+  const std::int64_t whole = (rows + most[3] - 1) / most[3];
+  const bool fill = 10 * rows >= 9 * most[3] * whole;
+  const bool fetch = whole * 64 >= kPanelVectors * kernels.form.vector_bytes;
+  const bool halves =
+      vectors == kPanelVectors && rows > most[3] && rows <= 2 * most[1] && !(fill && fetch);
+  t.width = halves ? 2 : vectors;
+  const std::int64_t limit = most[static_cast<std::size_t>(t.width - 1)];
+  t.tiles = (rows + limit - 1) / limit;
+  t.height = rows / t.tiles;
+  t.taller = rows % t.tiles;
+  t.calls = t.tiles * (halves ? 2 : 1);
+  t.fetching_calls = static_cast<std::int64_t>(
+      std::bit_floor(static_cast<std::uint64_t>(std::min(t.calls, kMostFetchingCalls))));
+  t.fetched_bytes = kPanelVectors * kernels.form.vector_bytes / t.fetching_calls;
+  const auto lines = static_cast<int>((t.fetched_bytes + 63) / 64);
+  for (std::size_t i = 0; i < 2; ++i) {
+    const std::int64_t height = t.height + static_cast<std::int64_t>(i);
+    if (height > limit) continue;
+    t.plain[i] = kernels.tile(height, t.width, 0);
+    t.fetching[i] = kernels.tile(height, t.width, lines);
+    if (t.fetching[i] == nullptr) t.fetching[i] = t.plain[i];
+  }
+  return t;
+}
+
+}  // namespace
+
+DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
+  DotScratch w{};
+  const std::int64_t tile = d.block_rows * kTileCols;
+  const std::int64_t segments = d.segments.most * kTileCols;
+  const PanelForm& form = d.path.made->form;
+  w.sums = arena.take<float>(tile);
+  if (d.segments.present()) {
+    w.total = arena.take<float>(tile);
+    w.segment_scales = arena.take<float>(segments);
+  }
+  if (d.p->a.azp.defined()) w.floats = arena.take<float>(tile);
+  w.outliers = take_outlier_scratch(*d.p, d.outliers, d.block_rows, arena);
+  if (d.path.direct == nullptr || has_negative_zeros(d)) {
+    w.panel = arena.take<char>((d.chunk + kSpreadRows) * form.vector_bytes * kPanelVectors);
+    if (d.path.integers == nullptr) {
+      w.wide = arena.take<float>(kWideDepth * kTileCols);
+      w.line = arena.take<float>(std::max(kWideDepth, kTileCols));
+    }
+  }
+  if (d.path.integers == nullptr) return w;
+  w.panel_sums = arena.take<std::int32_t>(kTileCols);
+  if (d.segments.present() && d.flip != 0) {
+    w.segment_sums = arena.take<std::int32_t>(segments);
+    w.ones = arena.take<std::uint8_t>(d.chunk * form.step);
+  }
+  return w;
+}
+
+DotWorker::DotWorker(const DotMember& d, const MatmulOptions& options, const DotScratch& w) noexcept
+    : d_(d),
+      w_(w),
+      finisher_(*d.p, options, d.row_scales),
+      outliers_(*d.p, d.outliers, w.outliers),
+      packed_(d.p->b.packed != nullptr ? d.p->b.packed->content()->codes.data() : nullptr,
+              d.path.kernels().form, d.k, d.n),
+      element_(element_bytes(d.path.rows)),
+      table_(float8_table(weight_dtype(d.p->b))) {}
+
+void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
+                    std::int64_t next) noexcept {
+  panel_ = panel;
+  vectors_ = packed_.vectors(panel);
+  column_ = panel * kTileCols;
+  columns_ = std::min(kTileCols, d_.n - column_);
+  kernels_ = &d_.path.kernels();
+  if (has_negative_zeros(d_) && holds_negative_zero(packed_, panel)) kernels_ = d_.path.made;
+  finisher_.set_columns(column_, columns_);
+  outliers_.set_columns(column_, columns_);
+  if (r1 - r0 <= kPrefetchedRows) finisher_.prefetch(r0, r1 - r0);
+  if (d_.segments.present()) {
+    loaded_scales_ = load_segment_scales(d_, column_, loaded_scales_, w_.segment_scales);
+  }
+  if (d_.path.integers != nullptr) {
+    column_sums_ = direct() ? column_sums(packed_, panel) : w_.panel_sums;
+  }
+  for (std::int64_t r = r0; r < r1; r += d_.block_rows) {
+    const std::int64_t end = std::min(r1, r + d_.block_rows);
+    // The first chunk of what follows: this panel once more, unless it is in the cache, or the
+    // next.
+    const bool again = end < r1 && d_.single_chunk;
+    const std::int64_t after = end < r1 ? panel : next;
+    block(r, end, again || after < 0 || !direct() ? nullptr : packed_.at(after, 0));
+  }
+}
+
+void DotWorker::block(std::int64_t r0, std::int64_t r1, const char* next) noexcept {
+  if (!direct() && d_.path.integers != nullptr) std::fill_n(w_.panel_sums, kTileCols, 0);
+  outliers_.set_rows(r0, r1 - r0);
+  const std::int64_t depth = kernels_->form.step;
+  Chunk chunk{};
+  do {
+    chunk.end = std::min(d_.steps, chunk.step + d_.chunk);
+    chunk.last = chunk.end == d_.steps;
+    chunk.k0 = chunk.step * depth;
+    chunk.k1 = std::min(d_.k, chunk.end * depth);
+    chunk.b = direct() ? packed_.at(panel_, chunk.step) : make_chunk(chunk.k0, chunk.k1);
+    chunk.next = chunk.last || !direct() ? next : packed_.at(panel_, chunk.end);
+    if (w_.segment_sums != nullptr) sum_segments(chunk);
+    run_chunk(r0, r1, chunk);
+    chunk.step = chunk.end;
+  } while (!chunk.last);
+}
+
+const char* DotWorker::make_chunk(std::int64_t k0, std::int64_t k1) noexcept {
+  if (d_.path.integers != nullptr) {
+    const TensorView& b = d_.p->b.data;
+    d_.path.integers->pack(
+        {.b = static_cast<const std::int8_t*>(b.at(k0 * b.strides[0] + column_ * b.strides[1])),
+         .stride_k = b.strides[0],
+         .stride_n = b.strides[1],
+         .depth = k1 - k0,
+         .columns = columns_,
+         .panel = static_cast<std::int8_t*>(w_.panel),
+         .sums = w_.panel_sums});
+    return static_cast<const char*>(w_.panel);
+  }
+  if (spread_chunk(k0, k1) || interleave_chunk(k0, k1)) return static_cast<const char*>(w_.panel);
+  const PanelForm& form = kernels_->form;
+  for (std::int64_t k = k0; k < k1; k += kWideDepth) {
+    const std::int64_t end = std::min(k1, k + kWideDepth);
+    load_column_panels(best_kernels(), d_.p->b, k, end, column_, vectors_, w_.wide, w_.line);
+    kernels_->lay(
+        w_.wide, end - k, vectors_,
+        static_cast<char*>(w_.panel) + (k - k0) / form.step * vectors_ * form.vector_bytes);
+  }
+  return static_cast<const char*>(w_.panel);
+}
+
+// 8-bit weights in panels of our own, where a chunk begins with a step of theirs.
+bool DotWorker::spread_chunk(std::int64_t k0, std::int64_t k1) noexcept {
+  if (d_.p->b.packed == nullptr) return false;
+  const PackedWeightData& w = *d_.p->b.packed->content();
+  const bool integers = w.layout == &kInt8Layout;
+  if (!integers && !(w.layout == &kFloatLayout && is_float8(w.dtype))) return false;
+  const PanelForm& form = integers ? kInt8Form : kFloat8Form;
+  if (k0 % form.step != 0) return false;
+  const Panels panels(w.codes.data(), form, d_.k, d_.n);
+  const char* codes = panels.at(panel_, k0 / form.step);
+  const std::int64_t steps = (k1 - k0 + form.step - 1) / form.step;
+  if (integers) {
+    kernels_->spread_int8(codes, steps, vectors_, w_.panel);
+  } else {
+    kernels_->spread_float8(table_, codes, steps, panels.vectors(panel_), vectors_, w_.panel);
+  }
+  return true;
+}
+
+// 8-bit weights that are not packed: by fours, as int8 is packed, and spread from there.
+bool DotWorker::interleave_chunk(std::int64_t k0, std::int64_t k1) noexcept {
+  if (d_.path.quads == nullptr) return false;
+  const PanelForm& form = kernels_->form;
+  const TensorView& b = d_.p->b.data;
+  std::array<std::int32_t, static_cast<std::size_t>(kTileCols)> sums{};  // nobody reads them
+  for (std::int64_t k = k0; k < k1; k += kWideDepth) {
+    const std::int64_t depth = std::min(k1 - k, kWideDepth);
+    d_.path.quads->pack(
+        {.b = static_cast<const std::int8_t*>(b.at(k * b.strides[0] + column_ * b.strides[1])),
+         .stride_k = b.strides[0],
+         .stride_n = b.strides[1],
+         .depth = depth,
+         .columns = columns_,
+         .panel = reinterpret_cast<std::int8_t*>(w_.wide),
+         .sums = sums.data()});
+    const std::int64_t steps = (depth + kInt8Form.step - 1) / kInt8Form.step;
+    char* panel =
+        static_cast<char*>(w_.panel) + (k - k0) / form.step * vectors_ * form.vector_bytes;
+    if (b.dtype == DType::int8) {
+      kernels_->spread_int8(w_.wide, steps, vectors_, panel);
+    } else {
+      kernels_->spread_float8_quads(table_, w_.wide, steps, vectors_, panel);
+    }
+  }
+  return true;
+}
+
+DotWorker::Piece DotWorker::piece_at(std::int64_t k, const Chunk& chunk) const noexcept {
+  const Segments& s = d_.segments;
+  if (!s.present()) return {chunk.k0, chunk.k1, 0, 0, chunk.step > 0};
+  const std::int64_t* end = std::upper_bound(s.ends, s.ends + s.count, k);
+  const std::int64_t begin = end == s.ends ? 0 : end[-1];
+  Piece piece{k, std::min(*end, chunk.k1), 0, end - s.ends, k > begin};
+  if (piece.k1 < *end) return piece;
+  piece.group = piece.k1 - k;
+  // The next ones, as long as their length is the same.
+  for (bool same = true; same && piece.k1 < chunk.k1 && end[1] <= chunk.k1;) {
+    const std::int64_t next = end[1] - piece.k1;
+    if (next > piece.group) break;
+    same = next == piece.group;
+    piece.k1 = *++end;
+  }
+  return piece;
+}
+
+// Sums of int8 columns, segment by segment: the product with a row of ones.
+void DotWorker::sum_segments(const Chunk& chunk) noexcept {
+  const PanelForm& form = kernels_->form;
+  std::fill_n(w_.ones, chunk.k1 - chunk.k0, std::uint8_t{1});
+  const DotKernel kernel = kernels_->tile(1, vectors_, 0);
+  const std::int64_t* end =
+      std::upper_bound(d_.segments.ends, d_.segments.ends + d_.segments.count, chunk.k0);
+  for (std::int64_t k = chunk.k0; k < chunk.k1; ++end) {
+    const std::int64_t begin = end == d_.segments.ends ? 0 : end[-1];
+    const std::int64_t stop = std::min(*end, chunk.k1);
+    kernel({.depth = stop - k,
+            .a = w_.ones,
+            .lda = 0,
+            .b = chunk.b + (k - chunk.k0) / form.step * vectors_ * form.vector_bytes,
+            .ldb = vectors_ * form.vector_bytes,
+            .c = w_.segment_sums + (end - d_.segments.ends) * kTileCols,
+            .add = k > begin,
+            .ahead = nullptr});
+    k = stop;
+  }
+}
+
+void DotWorker::run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) noexcept {
+  if (tiling_.rows != r1 - r0 || tiling_.vectors != vectors_ || tiling_.kernels != kernels_) {
+    tiling_ = tiling_of(*kernels_, r1 - r0, vectors_);
+  }
+  std::int64_t row = r0;
+  for (std::int64_t t = 0; t < tiling_.tiles; ++t) {
+    const std::size_t taller = t < tiling_.taller ? 1 : 0;
+    const std::int64_t rows = tiling_.height + static_cast<std::int64_t>(taller);
+    // Sums wait for the next chunk, or leave at once.
+    const std::int64_t place = d_.single_chunk ? 0 : (row - r0) * kTileCols;
+    run_tile(chunk, row, rows, t, taller, place);
+    if (chunk.last) finish(row, row + rows, place);
+    row += rows;
+  }
+}
+
+void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows, std::int64_t tile,
+                         std::size_t taller, std::int64_t place) noexcept {
+  const Tiling& t = tiling_;
+  const PanelForm& form = kernels_->form;
+  const std::int64_t step_bytes = vectors_ * form.vector_bytes;
+  const Segments& segments = d_.segments;
+  const bool varies = segments.present();
+  if (varies && chunk.step == 0) std::fill_n(w_.total + place, rows * kTileCols, 0.0F);
+  const auto* a = static_cast<const char*>(d_.rows) + row * d_.row_bytes;
+  auto* sums = static_cast<float*>(w_.sums) + place;  // or int32
+  const std::int64_t first_call = tile * (vectors_ / t.width);
+  std::int64_t k = chunk.k0;
+  do {
+    const Piece piece = piece_at(k, chunk);
+    const std::int64_t step = (k - chunk.k0) / form.step;
+    const bool scaled = piece.group > 0;
+    const std::int32_t* taken = nullptr;  // column sums
+    if (!varies && chunk.last) taken = column_sums_;
+    if (scaled && w_.segment_sums != nullptr) taken = w_.segment_sums + piece.segment * kTileCols;
+    std::int64_t call = first_call;
+    for (std::int64_t v = 0; v < vectors_; v += t.width, ++call) {
+      const bool streams = t.calls == 1 && direct();
+      const bool fetches = streams || (chunk.next != nullptr && call < t.fetching_calls);
+      const char* b = chunk.b + step * step_bytes + v * form.vector_bytes;
+      const char* ahead = nullptr;
+      if (streams) {
+        ahead = b + kStreamAhead;
+      } else if (fetches) {
+        ahead = chunk.next + (call * (chunk.end - chunk.step) + step) * t.fetched_bytes;
+      }
+      (fetches ? t.fetching : t.plain)[taller](
+          {.depth = (piece.k1 - k) * element_,
+           .a = a + k * element_,
+           .lda = d_.row_bytes,
+           .b = b,
+           .ldb = step_bytes,
+           .c = sums + v * kVectorCols,
+           .add = piece.add,
+           .ahead = ahead,
+           .ahead_step = t.fetched_bytes,
+           .total = scaled ? w_.total + place + v * kVectorCols : nullptr,
+           .group = piece.group * element_,
+           .scale_a = scaled ? segments.scale_a + piece.segment * segments.stride +
+                                   row * segments.row_stride
+                             : nullptr,
+           .scale_a_stride = segments.row_stride,
+           .scale_a_group_stride = segments.stride,
+           .scale_b =
+               scaled ? w_.segment_scales + piece.segment * kTileCols + v * kVectorCols : nullptr,
+           .column_sums = taken != nullptr ? taken + v * kVectorCols : nullptr,
+           .shift = d_.shift + row * d_.shift_stride,
+           .shift_stride = d_.shift_stride,
+           .flip = d_.flip,
+           .table = &table_});
+    }
+    k = piece.k1;
+  } while (k < chunk.k1);
+}
+
+void DotWorker::finish(std::int64_t r0, std::int64_t r1, std::int64_t place) noexcept {
+  TileSums tile{.m0 = r0, .rows = r1 - r0};
+  const bool floats = d_.segments.present() || d_.path.integers == nullptr;
+  if (floats) {
+    tile.floats =
+        d_.segments.present() ? w_.total + place : static_cast<const float*>(w_.sums) + place;
+  } else {
+    tile.integers = static_cast<const std::int32_t*>(w_.sums) + place;
+  }
+  tile.outliers = outliers_.of(r0, r1 - r0);
+  if (d_.azp != nullptr) {
+    const bool stored = widen_sums(r0, r1, tile.integers);
+    if (stored) return;
+    tile.floats = w_.floats;
+  }
+  finisher_.finish(tile);
+}
+
+// Zero points that 32 bits have no room for. True: the sums were stored.
+bool DotWorker::widen_sums(std::int64_t r0, std::int64_t r1, const std::int32_t* sums) noexcept {
+  std::array<std::int64_t, static_cast<std::size_t>(kTileCols)> exact;
+  float* floats = w_.floats;
+  for (std::int64_t r = r0; r < r1; ++r, sums += kTileCols, floats += kTileCols) {
+    const std::int64_t azp = d_.azp[r];
+    if (d_.near_azp && d_.p->out.dtype != DType::int32) {
+      best_kernels().shift_sums(sums, column_sums_, static_cast<double>(azp), columns_, floats);
+      continue;
+    }
+    for (std::int64_t j = 0; j < columns_; ++j) {
+      const std::int64_t sum = sums[j] - azp * column_sums_[j];
+      exact[static_cast<std::size_t>(j)] = sum;
+      floats[j] = static_cast<float>(sum);
+    }
+    if (d_.p->out.dtype == DType::int32) {
+      finish_exact_row(*d_.p, r, column_, columns_, exact.data());
+    }
+  }
+  return d_.p->out.dtype == DType::int32;
+}
+
+}  // namespace octavo::cpu

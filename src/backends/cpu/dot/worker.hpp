@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// One thread's part of a product: rows of panels, through the tiles, to the output.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "backends/cpu/dot/member.hpp"
+#include "backends/cpu/dot/panels.hpp"
+#include "backends/host/arena.hpp"
+
+namespace octavo::cpu {
+
+/// What a thread computes in.
+struct DotScratch {
+  void* sums;     ///< [block_rows][64] int32 or float
+  float* total;   ///< the same: sums under K-varying scales
+  float* floats;  ///< the same: integers that 32 bits have no room for
+  OutlierScratch outliers;
+  void* panel;                 ///< one chunk of a panel, where it is made on the way
+  float* wide;                 ///< [4][kWideDepth][16], or codes by fours: on the way to it
+  float* line;                 ///< a row or column on its way there
+  std::int32_t* panel_sums;    ///< [64]: int8 columns, where they are not behind a packed weight
+  float* segment_scales;       ///< [segments][64]
+  std::int32_t* segment_sums;  ///< [segments][64]: int8 columns of every segment
+  std::uint8_t* ones;          ///< a row of as many ones as a chunk is deep
+};
+DotScratch take_scratch(const DotMember& member, Arena& arena) noexcept;
+
+/// How a number of rows meets a panel of some vectors: tiles of nearly the same height. Where the
+/// panel is taken in halves, in tiles of more rows, it is read less often. The first calls
+/// prefetch the chunk that is read next, each an equal part of it.
+struct Tiling {
+  const DotKernels* kernels = nullptr;
+  std::int64_t rows = -1, vectors = 0;
+  std::int64_t width = 0;   // vectors at a time
+  std::int64_t tiles = 0;   // for each width
+  std::int64_t calls = 0;   // of both
+  std::int64_t height = 0;  // of a tile; the first `taller` ones have one row more
+  std::int64_t taller = 0;
+  std::int64_t fetching_calls = 0, fetched_bytes = 0;  // the second in each step
+  std::array<DotKernel, 2> plain{}, fetching{};        // the second of each is the taller one's
+};
+
+class DotWorker {
+ public:
+  DotWorker(const DotMember& member, const MatmulOptions& options,
+            const DotScratch& scratch) noexcept;
+
+  /// Rows [r0, r1) of a panel. `next` is the panel that this thread reads after it, -1: none.
+  void run(std::int64_t panel, std::int64_t r0, std::int64_t r1, std::int64_t next) noexcept;
+
+ private:
+  // A stretch of K inside a chunk: segments of one length, the last one perhaps shorter, or a part
+  // of one.
+  struct Piece {
+    std::int64_t k0, k1;
+    std::int64_t group;    // the length; 0: the sums are not complete
+    std::int64_t segment;  // the first one
+    bool add;              // its sums go on
+  };
+  struct Chunk {
+    std::int64_t step, end;
+    const char* b;
+    const char* next;  // null: nothing to prefetch
+    std::int64_t k0, k1;
+    bool last;
+  };
+
+  bool direct() const noexcept { return kernels_ == d_.path.direct; }
+  Piece piece_at(std::int64_t k, const Chunk& chunk) const noexcept;
+  void block(std::int64_t r0, std::int64_t r1, const char* next) noexcept;
+  void run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) noexcept;
+  void run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows, std::int64_t tile,
+                std::size_t taller, std::int64_t place) noexcept;
+  const char* make_chunk(std::int64_t k0, std::int64_t k1) noexcept;
+  bool spread_chunk(std::int64_t k0, std::int64_t k1) noexcept;
+  bool interleave_chunk(std::int64_t k0, std::int64_t k1) noexcept;
+  void sum_segments(const Chunk& chunk) noexcept;
+  void finish(std::int64_t r0, std::int64_t r1, std::int64_t place) noexcept;
+  bool widen_sums(std::int64_t r0, std::int64_t r1, const std::int32_t* sums) noexcept;
+
+  const DotMember& d_;
+  const DotScratch& w_;
+  Finisher finisher_;
+  OutlierSums outliers_;
+  const Panels packed_;
+  const std::int64_t element_;  // bytes of A's rows
+  const Float8Table& table_;
+  Tiling tiling_;
+  // The panel at hand.
+  const DotKernels* kernels_ = nullptr;
+  std::int64_t panel_ = 0, vectors_ = 0, column_ = 0, columns_ = 0;
+  const std::int32_t* column_sums_ = nullptr;
+  std::int64_t loaded_scales_ = -1;  // load_segment_scales'
+};
+
+}  // namespace octavo::cpu

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+// Section 6 over a stretch of cells: one kernel call a row and pass, however many cells it has.
+#include "backends/cpu/passes/quantize_cells.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdlib>
+
+#include "backends/cpu/passes/runs.hpp"
+#include "core/cells.hpp"
+#include "core/element.hpp"
+
+namespace octavo::cpu {
+namespace {
+
+constexpr std::int64_t kRowsAhead = 2;  // that are fetched where a stretch leaves the caches
+constexpr auto kInfinite = static_cast<std::int32_t>(kInfinityBits);
+
+std::int64_t begin_of(std::int64_t extent, std::int64_t cell, std::int64_t index) noexcept {
+  return index == 0 ? 0 : cell_end(extent, cell, index - 1);
+}
+
+// Every quotient is a number below 2^20, by positive scales: of bits without a sign, negative
+// quotients, infinities and NaN are the largest.
+bool are_tame(const CellRanges& ranges, const CellFactors& factors, std::int64_t count) noexcept {
+  std::uint32_t steepest = 0;
+  for (std::size_t j = 0; j < static_cast<std::size_t>(count); ++j) {
+    const float quotient = std::bit_cast<float>(ranges.most[j]) / factors.scale[j];
+    steepest = std::max(steepest, std::bit_cast<std::uint32_t>(quotient));
+  }
+  return steepest < std::bit_cast<std::uint32_t>(0x1p20F);
+}
+
+}  // namespace
+
+CellRanges::CellRanges(std::int64_t count) noexcept {
+  std::fill_n(most.begin(), count, 0);
+  std::fill_n(low.begin(), count, std::numeric_limits<float>::infinity());
+  std::fill_n(high.begin(), count, -std::numeric_limits<float>::infinity());
+}
+
+void CellRanges::join(const CellRanges& other, std::int64_t count) noexcept {
+  for (std::size_t j = 0; j < static_cast<std::size_t>(count); ++j) {
+    most[j] = std::max(most[j], other.most[j]);
+    low[j] = std::min(low[j], other.low[j]);
+    high[j] = std::max(high[j], other.high[j]);
+  }
+}
+
+Cells::Cells(const QuantizeProblem& problem) noexcept
+    : q_(problem),
+      height_(std::min(problem.grid.rows, std::max<std::int64_t>(problem.x.shape[0], 1))),
+      width_(std::min(problem.grid.cols, std::max<std::int64_t>(problem.x.shape[1], 1))),
+      flat_(problem.x.strides[1] == 1 &&
+            (!problem.codes.defined() || problem.codes.strides[1] == 1)) {}
+
+CellStretch Cells::stretch(std::int64_t i, std::int64_t j0, std::int64_t j1) const noexcept {
+  const std::int64_t rows = q_.x.shape[0];
+  const std::int64_t cols = q_.x.shape[1];
+  return {i,
+          j0,
+          j1,
+          begin_of(rows, q_.grid.rows, i),
+          cell_end(rows, q_.grid.rows, i),
+          begin_of(cols, q_.grid.cols, j0),
+          cell_end(cols, q_.grid.cols, j1 - 1)};
+}
+
+CellStretch Cells::cell(const CellStretch& s, std::int64_t j) const noexcept {
+  CellStretch one = s;
+  one.j0 = s.j0 + j;
+  one.j1 = one.j0 + 1;
+  one.c0 = s.c0 + j * width_;
+  one.c1 = std::min(s.c1, one.c0 + width_);
+  return one;
+}
+
+// Calls visit(type, source, column, count, run, j): `count` neighbours from a column on, cells of
+// `run` each, the first of them the stretch's j-th. Cells of a row that has to be gathered come one
+// by one, unless they are single elements.
+template <class Visit>
+void Cells::for_each_piece(const CellStretch& s, std::int64_t r,
+                           const Visit& visit) const noexcept {
+  if (s.c0 >= s.c1) return;
+  if (flat_ || width_ == 1) {
+    for_each_run(q_.x, r, s.c0, s.c1,
+                 [&](DType from, const void* row, std::int64_t c, std::int64_t count) {
+                   visit(from, row, c, count, width_, (c - s.c0) / width_);
+                 });
+    return;
+  }
+  for (std::int64_t j = 0; j < s.count(); ++j) {
+    const CellStretch one = cell(s, j);
+    for_each_run(q_.x, r, one.c0, one.c1,
+                 [&](DType from, const void* row, std::int64_t c, std::int64_t count) {
+                   visit(from, row, c, count, count, j);
+                 });
+  }
+}
+
+void Cells::find(const CellStretch& s, CellRanges& ranges) const noexcept {
+  const Kernels& kernels = best_kernels();
+  for (std::int64_t r = s.r0; r < s.r1; ++r) {
+    for_each_piece(s, r,
+                   [&](DType from, const void* row, std::int64_t, std::int64_t count,
+                       std::int64_t run, std::int64_t j) {
+                     if (q_.spec.azp) {
+                       kernels.ranges(from, row, count, run, ranges.low.data() + j,
+                                      ranges.high.data() + j);
+                     }
+                     kernels.magnitudes(from, row, count, run, ranges.most.data() + j);
+                   });
+  }
+}
+
+// The second look at a cell that holds an infinity or a NaN.
+float Cells::finite_absmax(const CellStretch& one) const noexcept {
+  float most = 0.0F;
+  for (std::int64_t r = one.r0; r < one.r1; ++r) {
+    for_each_run(q_.x, r, one.c0, one.c1,
+                 [&](DType from, const void* row, std::int64_t, std::int64_t count) {
+                   most = std::max(most, best_kernels().absmax(from, row, count, kNotFinite));
+                 });
+  }
+  return most;
+}
+
+void Cells::store_scales(const CellStretch& s, const CellRanges& ranges,
+                         CellFactors& factors) const noexcept {
+  const auto count = static_cast<std::size_t>(s.count());
+  std::int32_t most = 0;
+  for (std::size_t j = 0; j < count; ++j) most = std::max(most, ranges.most[j]);
+  const bool tame = most < kInfinite;
+  if (q_.spec.azp) {
+    for (std::size_t j = 0; j < count; ++j) {
+      const CellScale one =
+          cell_scale(q_.spec, {0.0F, ranges.low[j], ranges.high[j], ranges.most[j] >= kInfinite});
+      factors.scale[j] = one.scale;
+      factors.azp[j] = one.azp;
+    }
+  } else {
+    auto& absmax = factors.scale;  // becomes the scales
+    for (std::size_t j = 0; j < count; ++j) absmax[j] = std::bit_cast<float>(ranges.most[j]);
+    for (std::size_t j = 0; j < count && !tame; ++j) {
+      if (ranges.most[j] < kInfinite) continue;
+      absmax[j] = finite_absmax(cell(s, static_cast<std::int64_t>(j)));
+    }
+    symmetric_scales(q_.spec, absmax.data(), s.count(), factors.scale.data());
+    const bool shows = !tame && scale_shows_non_finite(q_.spec);
+    for (std::size_t j = 0; j < count && shows; ++j) {
+      if (ranges.most[j] >= kInfinite) factors.scale[j] = std::numeric_limits<float>::quiet_NaN();
+    }
+  }
+  const TensorView& scales = q_.scales;
+  void* place = scales.at(s.i * scales.strides[0] + s.j0 * scales.strides[1]);
+  store_row(scales.dtype, factors.scale.data(), s.count(), place, scales.strides[1],
+            Overflow::saturate);
+  if (q_.azp.defined()) {
+    for (std::int64_t j = 0; j < s.count(); ++j) {
+      store_int32(q_.azp.data, s.i * q_.azp.strides[0] + (s.j0 + j) * q_.azp.strides[1],
+                  factors.azp[static_cast<std::size_t>(j)]);
+    }
+  }
+  load_scales(s, factors);
+  factors.tame = are_tame(ranges, factors, s.count());
+}
+
+void Cells::show_scales(const CellStretch& s, const CellRanges& ranges,
+                        CellFactors& factors) const noexcept {
+  load_scales(s, factors);
+  factors.tame = are_tame(ranges, factors, s.count());
+  const TensorView& v = q_.shown_scales;
+  for (std::int64_t j = 0; j < s.count(); ++j) {
+    const auto at = static_cast<std::size_t>(j);
+    const bool shown = ranges.most[at] >= kInfinite;
+    store_float(v.dtype, v.data, s.i * v.strides[0] + (s.j0 + j) * v.strides[1],
+                shown ? std::numeric_limits<float>::quiet_NaN() : factors.scale[at],
+                Overflow::saturate);
+  }
+}
+
+void Cells::load_scales(const CellStretch& s, CellFactors& factors) const noexcept {
+  const TensorView& scales = q_.scales;
+  const void* place = scales.at(s.i * scales.strides[0] + s.j0 * scales.strides[1]);
+  load_row(scales.dtype, place, scales.strides[1], s.count(), factors.scale.data());
+  factors.near = factors.wide = true;
+  factors.tame = false;
+  if (!q_.azp.defined()) return;
+  for (std::int64_t j = 0; j < s.count(); ++j) {
+    const std::int64_t azp = load_int(q_.azp, s.i, s.j0 + j);
+    factors.near = factors.near && std::abs(azp) < kNearAzp;
+    factors.wide = factors.wide && std::abs(azp) < kWideAzp;
+    factors.azp[static_cast<std::size_t>(j)] = static_cast<std::int32_t>(azp);
+  }
+}
+
+// Given zero points that leave what the kernels take.
+void Cells::write_far_codes(const CellStretch& s, const CellFactors& factors) const noexcept {
+  for (std::int64_t r = s.r0; r < s.r1; ++r) {
+    for (std::int64_t c = s.c0; c < s.c1; ++c) {
+      const auto j = static_cast<std::size_t>((c - s.c0) / width_);
+      const float code =
+          shifted_code(q_.spec.dtype, load_float(q_.x, r, c) / factors.scale[j], factors.azp[j]);
+      store_float(q_.codes.dtype, q_.codes.data, r * q_.codes.strides[0] + c * q_.codes.strides[1],
+                  code, Overflow::saturate);
+    }
+  }
+}
+
+void Cells::write_codes(const CellStretch& s, const CellFactors& factors, const CellStretch* next,
+                        bool streamed) const noexcept {
+  if (!factors.wide) return write_far_codes(s, factors);
+  for (std::int64_t r = s.r0; r < s.r1; ++r) {
+    const void* ahead = nullptr;
+    if (next == nullptr && r + kRowsAhead < s.r1) {
+      ahead = q_.x.at((r + kRowsAhead) * q_.x.strides[0] + s.c0 * q_.x.strides[1]);
+    } else if (next != nullptr && r - s.r0 < next->r1 - next->r0) {
+      ahead = q_.x.at((next->r0 + r - s.r0) * q_.x.strides[0] + next->c0 * q_.x.strides[1]);
+    }
+    for_each_piece(s, r,
+                   [&](DType from, const void* row, std::int64_t c, std::int64_t count,
+                       std::int64_t run, std::int64_t j) {
+                     const bool one = run >= count;
+                     const auto first = static_cast<std::size_t>(j);
+                     quantize_run({.from = from,
+                                   .source = row,
+                                   .count = count,
+                                   .factor = factors.scale[first],
+                                   .factors = one ? nullptr : factors.scale.data() + j,
+                                   .azps = q_.azp.defined() ? factors.azp.data() + j : nullptr,
+                                   .run = run,
+                                   .to = q_.spec.dtype,
+                                   .azp = q_.azp.defined() ? factors.azp[first] : 0,
+                                   .near = factors.near,
+                                   .overflow = q_.spec.overflow,
+                                   .shows_infinities = q_.spec.non_finite != NonFinite::ignore,
+                                   .tame = factors.tame,
+                                   .streamed = streamed,
+                                   .next = flat_ ? ahead : nullptr},
+                                  q_.codes, r, c);
+                   });
+  }
+}
+
+}  // namespace octavo::cpu
