@@ -26,6 +26,8 @@ CUDA = ("cuda*", "cub/*", "cute/*", "cutlass/*", "cublas*", "nv/*", "mma.h")
 TORCH = ("torch/*", "ATen/*", "c10/*", "nanobind/*", "Python.h")
 BACKEND = ("octavo/*", "core/*", "backends/backend.hpp", "backends/host/*", "fmt/*")
 CPU_BACKEND = (*BACKEND, "backends/cpu/[!/]*.hpp", "backends/cpu/kernels/*", *CPU)
+OPERATION = ("octavo/*", "core/*", "ops/[!/]*.hpp", "backends/backend.hpp",
+             "backends/host/prologue.hpp", "fmt/*")
 EDGE = ("octavo/*", "./*", "fmt/*", "nlohmann/*", "CLI/*", "benchmark/*", *SYSTEM)
 
 
@@ -57,9 +59,13 @@ LAYERS = (
     Layer("a backend", "src/backends/*/", (*BACKEND, "backends/{own}/*")),
     Layer("the contract of backends", "src/backends/",
           ("octavo/*", "core/*", "backends/backend.hpp")),
-    Layer("operations", "src/ops/",
-          ("octavo/*", "core/*", "ops/*", "backends/backend.hpp", "backends/host/prologue.hpp",
-           "fmt/*")),
+    Layer("products", "src/ops/product/", (*OPERATION, "ops/product/*")),
+    Layer("quantisers", "src/ops/quantize/", (*OPERATION, "ops/product/*", "ops/quantize/*")),
+    Layer("gradients", "src/ops/gradients/",
+          (*OPERATION, "ops/product/*", "ops/quantize/*", "ops/gradients/*")),
+    Layer("PyTorch's signatures", "src/ops/functional/", (*OPERATION, "ops/*")),
+    Layer("what operations share", "src/ops/", OPERATION),
+    Layer("problem lines", "src/lines/", (*OPERATION, "ops/product/*", "lines/*")),
     Layer("checkpoint", "src/checkpoint/",
           ("octavo/*", "core/*", "checkpoint/*", "fmt/*", "nlohmann/*", "re2/*", *SYSTEM)),
     Layer("the C ABI", "src/capi/", ("octavo/*", "capi/*", "fmt/*")),
@@ -173,7 +179,16 @@ SELF_TEST: tuple[tuple[str, str, str], ...] = (
     ("src/backends/x.cpp", "backends/backend.hpp core/x.hpp",
      "backends/cpu/weight_rows.hpp backends/host/arena.hpp ops/run.hpp"),
     ("src/ops/x.cpp", "backends/backend.hpp backends/host/prologue.hpp ops/run.hpp",
-     "backends/host/arena.hpp backends/cpu/weight_rows.hpp checkpoint/impl.hpp nlohmann/json.hpp"),
+     "backends/host/arena.hpp backends/cpu/weight_rows.hpp ops/product/lower.hpp nlohmann/json.hpp"),
+    ("src/ops/product/x.cpp", "ops/run.hpp ops/product/y.hpp",
+     "ops/quantize/quantize.hpp ops/gradients/vjp.hpp checkpoint/impl.hpp"),
+    ("src/ops/quantize/x.cpp", "ops/run.hpp ops/product/lower.hpp", "ops/gradients/vjp.hpp"),
+    ("src/ops/gradients/x.cpp", "ops/quantize/quantize.hpp ops/product/lower.hpp",
+     "ops/functional/swizzle.hpp backends/host/arena.hpp"),
+    ("src/ops/functional/x.cpp", "ops/gradients/vjp.hpp ops/functional/y.hpp",
+     "layers/experts.hpp"),
+    ("src/lines/x.cpp", "ops/product/pack.hpp octavo/problem_line.hpp",
+     "ops/gradients/vjp.hpp layers/experts.hpp"),
     ("src/checkpoint/x.cpp", "checkpoint/y.hpp core/x.hpp re2/re2.h",
      "ops/run.hpp backends/backend.hpp"),
     ("src/capi/x.cpp", "octavo/octavo.h capi/guard.hpp fmt/format.h",

@@ -4,7 +4,7 @@
 
 #include "layers/routing.hpp"
 #include "octavo/moe.hpp"
-#include "ops/lower.hpp"
+#include "ops/product/lower.hpp"
 
 namespace octavo {
 

@@ -9,7 +9,7 @@
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
 #include "layers/experts.hpp"
-#include "ops/pack.hpp"
+#include "ops/product/pack.hpp"
 #include "ops/rules.hpp"
 
 namespace octavo {

@@ -3,7 +3,7 @@
 #include "core/error.hpp"
 #include "core/overlap.hpp"
 #include "octavo/moe.hpp"
-#include "ops/lower.hpp"
+#include "ops/product/lower.hpp"
 #include "ops/run.hpp"
 
 namespace octavo {

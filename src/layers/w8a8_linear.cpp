@@ -8,7 +8,7 @@
 #include "core/cells.hpp"
 #include "core/error.hpp"
 #include "layers/w8a8.hpp"
-#include "ops/lower.hpp"
+#include "ops/product/lower.hpp"
 #include "ops/run.hpp"
 
 namespace octavo::w8a8_utils {

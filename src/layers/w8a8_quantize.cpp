@@ -13,7 +13,7 @@
 #include "core/error.hpp"
 #include "core/parallel.hpp"
 #include "layers/w8a8.hpp"
-#include "ops/quantize.hpp"
+#include "ops/quantize/quantize.hpp"
 
 namespace octavo::w8a8_utils {
 namespace {

@@ -78,7 +78,7 @@ TEST_P(FloatLayout, HoldsEveryByteAndGivesItBack) {
     };
     if (source.size() > 0) weight.data = element(source, 0, 0);
     std::memset(packed.data(), 0xA5, static_cast<std::size_t>(packed.size()));
-    kFloatLayout.pack(weight, packed.data(), {});
+    ASSERT_TRUE(kFloatLayout.pack(weight, packed.data(), {}).ok());
     std::vector<char> want(static_cast<std::size_t>(packed_bytes));
     for (std::int64_t k = 0; k < depth; ++k) {
       for (std::int64_t n = 0; n < columns; ++n) {
@@ -107,7 +107,7 @@ TEST_P(FloatLayout, HoldsEveryByteAndGivesItBack) {
     const Block<char> back(source.size());
     TensorView target = weight;
     if (back.size() > 0) target.data = element(back, 0, 0);
-    kFloatLayout.unpack(data, target, {});
+    ASSERT_TRUE(kFloatLayout.unpack(data, target, {}).ok());
     ASSERT_TRUE(std::equal(back.data(), back.data() + back.size(), source.data()));
 
     for (std::int64_t n0 = 0; n0 < columns; n0 += 16) {
@@ -138,7 +138,9 @@ TEST_P(FloatLayout, TellsWhichPanelsHoldCode0x80) {
   const cpu::Panels layout(packed.data(), cpu::kFloat8Form, depth, columns);
   for (std::int64_t i = 0; i < source.size(); i += 1 + i % 13) {
     source[i] = static_cast<char>(0x80);
-    kFloatLayout.pack(TensorView(source.data(), dtype, {depth, columns}), packed.data(), {});
+    ASSERT_TRUE(
+        kFloatLayout.pack(TensorView(source.data(), dtype, {depth, columns}), packed.data(), {})
+            .ok());
     for (std::int64_t p = 0; p < panels; ++p) {
       ASSERT_EQ(cpu::holds_negative_zero(layout, p), p == i % columns / 64) << "panel " << p;
     }

@@ -57,7 +57,7 @@ TEST_P(Int8Layout, HoldsEveryByteAndGivesItBack) {
     weight.strides[0] = lie.k;
     weight.strides[1] = lie.n;
     if (source.size() > 0) weight.data = source.data() + lie.origin;
-    kInt8Layout.pack(weight, packed.data(), {});
+    ASSERT_TRUE(kInt8Layout.pack(weight, packed.data(), {}).ok());
     std::vector<std::int8_t> want(static_cast<std::size_t>(code_bytes));
     std::vector<std::int32_t> sums(static_cast<std::size_t>(padded));
     for (std::int64_t k = 0; k < depth; ++k) {
@@ -83,7 +83,7 @@ TEST_P(Int8Layout, HoldsEveryByteAndGivesItBack) {
     const Block<std::int8_t> back(depth * columns);
     TensorView target = weight;
     if (back.size() > 0) target.data = back.data() + lie.origin;
-    kInt8Layout.unpack(data, target, {});
+    ASSERT_TRUE(kInt8Layout.unpack(data, target, {}).ok());
     ASSERT_TRUE(std::equal(back.data(), back.data() + back.size(), source.data()));
 
     for (std::int64_t n0 = 0; n0 < columns; n0 += 16) {

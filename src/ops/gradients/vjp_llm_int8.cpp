@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "ops/gradients/vjp.hpp"
 #include "ops/run.hpp"
-#include "ops/vjp.hpp"
 
 namespace octavo {
 namespace {

@@ -6,7 +6,7 @@
 #include "core/members.hpp"
 #include "core/parallel.hpp"
 #include "octavo/matmul.hpp"
-#include "ops/lower.hpp"
+#include "ops/product/lower.hpp"
 #include "ops/run.hpp"
 
 namespace octavo {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cutting zero points in two, and summing what does not depend on the column.
-#include "ops/vjp_zero_points.hpp"
+#include "ops/gradients/vjp_zero_points.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +8,7 @@
 
 #include "core/element.hpp"
 #include "core/error.hpp"
-#include "ops/reduce.hpp"
+#include "ops/gradients/reduce.hpp"
 
 namespace octavo {
 bool near_zero_points(const Operand& x) noexcept {

@@ -10,7 +10,7 @@
 
 #include "octavo/problem.hpp"
 #include "octavo/status.hpp"
-#include "ops/vjp.hpp"
+#include "ops/gradients/vjp.hpp"
 
 namespace octavo {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lowering of single products, and running what was lowered.
-#include "ops/lower.hpp"
+#include "ops/product/lower.hpp"
 
 #include "backends/backend.hpp"
 #include "core/convert.hpp"

@@ -8,10 +8,10 @@
 #include "core/error.hpp"
 #include "core/parallel.hpp"
 #include "core/scale_rows.hpp"
-#include "ops/quantize.hpp"
-#include "ops/reduce.hpp"
+#include "ops/gradients/reduce.hpp"
+#include "ops/gradients/vjp_arguments.hpp"
+#include "ops/quantize/quantize.hpp"
 #include "ops/run.hpp"
-#include "ops/vjp_arguments.hpp"
 
 namespace octavo {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ops/swizzle.hpp"
+#include "ops/functional/swizzle.hpp"
 
 #include <algorithm>
 #include <array>

@@ -6,7 +6,7 @@
 #include "core/element.hpp"
 #include "core/error.hpp"
 #include "core/members.hpp"
-#include "ops/lower.hpp"
+#include "ops/product/lower.hpp"
 
 namespace octavo {
 namespace {

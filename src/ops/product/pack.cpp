@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Packing and unpacking of weights.
-#include "ops/pack.hpp"
+#include "ops/product/pack.hpp"
 
 #include <cstring>
 

@@ -10,8 +10,8 @@
 #include "core/error.hpp"
 #include "octavo/grouped.hpp"
 #include "octavo/problem_line.hpp"
-#include "ops/lower.hpp"
-#include "ops/pack.hpp"
+#include "ops/product/lower.hpp"
+#include "ops/product/pack.hpp"
 
 namespace octavo {
 

@@ -6,8 +6,8 @@
 #include "core/error.hpp"
 #include "core/operand.hpp"
 #include "core/parallel.hpp"
+#include "ops/gradients/vjp_arguments.hpp"
 #include "ops/run.hpp"
-#include "ops/vjp_arguments.hpp"
 
 namespace octavo {
 namespace {

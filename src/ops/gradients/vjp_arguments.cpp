@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stand-ins, and members with places for their gradients.
-#include "ops/vjp_arguments.hpp"
+#include "ops/gradients/vjp_arguments.hpp"
 
 #include <algorithm>
 #include <array>

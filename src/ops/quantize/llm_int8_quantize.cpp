@@ -7,8 +7,8 @@
 #include "core/element.hpp"
 #include "core/error.hpp"
 #include "octavo/llm_int8.hpp"
-#include "ops/llm_int8.hpp"
-#include "ops/lower.hpp"
+#include "ops/product/lower.hpp"
+#include "ops/quantize/llm_int8.hpp"
 #include "ops/run.hpp"
 
 namespace octavo {

@@ -10,9 +10,9 @@
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
 #include "octavo/gradient.hpp"
-#include "ops/lower.hpp"
-#include "ops/swizzle.hpp"
-#include "ops/vjp_arguments.hpp"
+#include "ops/functional/swizzle.hpp"
+#include "ops/gradients/vjp_arguments.hpp"
+#include "ops/product/lower.hpp"
 
 namespace octavo::functional {
 namespace {

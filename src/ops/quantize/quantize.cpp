@@ -12,7 +12,7 @@
 #include "core/grid.hpp"
 #include "core/parallel.hpp"
 #include "core/quantize_rules.hpp"
-#include "ops/quantize.hpp"
+#include "ops/quantize/quantize.hpp"
 #include "ops/rules.hpp"
 #include "ops/run.hpp"
 

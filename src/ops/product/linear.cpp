@@ -8,7 +8,7 @@
 #include "core/element.hpp"
 #include "core/error.hpp"
 #include "core/operand.hpp"
-#include "ops/lower.hpp"
+#include "ops/product/lower.hpp"
 #include "ops/run.hpp"
 
 namespace octavo {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is not a product: the parts of the forward result that gradients need again, results that
 // saturated, and sums.
-#include "ops/vjp.hpp"
+#include "ops/gradients/vjp.hpp"
 
 #include <cmath>
 #include <cstring>
@@ -11,7 +11,7 @@
 #include "core/error.hpp"
 #include "core/grid.hpp"
 #include "core/parallel.hpp"
-#include "ops/reduce.hpp"
+#include "ops/gradients/reduce.hpp"
 #include "ops/run.hpp"
 
 namespace octavo {

@@ -11,8 +11,8 @@
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
 #include "core/parallel.hpp"
-#include "ops/llm_int8.hpp"
-#include "ops/lower.hpp"
+#include "ops/product/lower.hpp"
+#include "ops/quantize/llm_int8.hpp"
 #include "ops/run.hpp"
 
 namespace octavo {

@@ -17,10 +17,10 @@
 
 #include "core/element.hpp"
 #include "core/error.hpp"
-#include "ops/reduce.hpp"
+#include "ops/gradients/reduce.hpp"
+#include "ops/gradients/vjp.hpp"
+#include "ops/gradients/vjp_zero_points.hpp"
 #include "ops/run.hpp"
-#include "ops/vjp.hpp"
-#include "ops/vjp_zero_points.hpp"
 
 namespace octavo {
 namespace {
