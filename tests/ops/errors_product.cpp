@@ -67,6 +67,13 @@ std::vector<ErrorRow> product_errors() {
        [=] {
          (void)scaled_mm(a, b, {}, {.device = {DeviceType::cuda, 0}});
        }},
+      {"DeviceOfAProblemMadeByHand", Code::unavailable,
+       "scaled_mm: operands.device must be cpu (no CUDA backend is built); got cuda:1",
+       [=] {
+         MatmulProblem problem = scaled_mm_problem(a, b);
+         problem.single.a.data = on_cuda(a);
+         run(problem);
+       }},
       {"RankOfA", kInvalid, "scaled_mm: a.shape must be 2-D [M, K]; got [2, 3, 1]",
        [=] {
          mm(ones(int8, {2, 3, 1}), b);
