@@ -2,7 +2,10 @@
 // Building the problem of a line, with real tensors or with none.
 #include <array>
 #include <deque>
+#include <iterator>
+#include <limits>
 #include <memory>
+#include <numeric>
 #include <vector>
 
 #include "backends/backend.hpp"
@@ -151,7 +154,14 @@ class Builder {
     return {};
   }
 
-  TensorView offsets(std::int64_t groups) { return make(Role::offs, DType::int32, {groups}); }
+  // Of sizes whose sum a line's check has found inside 64 bits.
+  TensorView offsets() {
+    const auto groups = static_cast<std::int64_t>(line_.groups.size());
+    const std::int64_t end =
+        std::accumulate(line_.groups.begin(), line_.groups.end(), std::int64_t{0});
+    const bool narrow = end <= std::numeric_limits<std::int32_t>::max();
+    return make(Role::offs, narrow ? DType::int32 : DType::int64, {groups});
+  }
 
   Status tensor_form() {
     const Split split = line_.split;
@@ -172,7 +182,7 @@ class Builder {
       const bool batched = split == Split::inner || split == Split::batch;
       o.c = addend(batched ? Shape{groups, line_.m, line_.n} : Shape{line_.m, line_.n}, 0);
     }
-    if (split != Split::batch) o.offs = offsets(groups);
+    if (split != Split::batch) o.offs = offsets();
     Operand a(make(Role::a, line_.a, a_shape));
     if (line_.azp) a.azp = make(Role::azp, DType::int32, {line_.azp_per_tensor ? 1 : line_.m});
     const Operand b(make(Role::b, line_.b, b_shape));
@@ -197,21 +207,25 @@ class Builder {
 // Tensors without memory, for explaining. Offsets are read, so they are real.
 class NoMemory final : public TensorSource {
  public:
-  explicit NoMemory(const ProblemLine& line) {
-    std::int64_t end = 0;
-    for (const std::int64_t size : line.groups) {
-      ends_.push_back(static_cast<std::int32_t>(end += size));
-    }
-  }
+  explicit NoMemory(const ProblemLine& line) : sizes_(line.groups) {}
 
   TensorView make(Role role, std::int64_t, DType dtype,
                   std::span<const std::int64_t> shape) override {
-    if (role == Role::offs) return {ends_.data(), dtype, shape};
+    if (role == Role::offs) return offsets(dtype, shape);
     return {reinterpret_cast<void*>(std::uintptr_t{64}), dtype, shape};  // never dereferenced
   }
 
  private:
-  std::vector<std::int32_t> ends_;
+  TensorView offsets(DType dtype, std::span<const std::int64_t> shape) {
+    std::partial_sum(sizes_.begin(), sizes_.end(), std::back_inserter(wide_));
+    if (dtype == DType::int64) return {wide_.data(), dtype, shape};
+    narrow_.assign(wide_.begin(), wide_.end());
+    return {narrow_.data(), dtype, shape};
+  }
+
+  const std::vector<std::int64_t>& sizes_;
+  std::vector<std::int64_t> wide_;
+  std::vector<std::int32_t> narrow_;
 };
 
 }  // namespace

@@ -114,6 +114,43 @@ TEST(Large, ProblemsAreExplainedAtOnce) {
   EXPECT_GT(explained, 500);
 }
 
+// The same of groups, whose sizes add up to such an extent, or beyond 64 bits where nothing is cut.
+TEST(Large, GroupedProblemsAreExplainedAtOnce) {
+  const std::array<std::int64_t, 6> extents{
+      1, 65, (std::int64_t{1} << 31) + 1, 1L << 40, 900000000000000000, kMany};
+  struct Form {
+    const char* split;
+    std::size_t cut;  // of m, n, k; 3: none
+  };
+  constexpr Form kForms[] = {{"rows", 0}, {"columns", 1}, {"inner", 2}, {"batch", 3}};
+  int explained = 0;
+  for (const char* product : {"grouped_mm int8:int8:fp32 scale=token:channel",
+                              "grouped_mm e4m3fn:e4m3fn:bf16 scale=group32:none"}) {
+    for (const Form& form : kForms) {
+      for (const std::int64_t large : extents) {
+        for (std::size_t place = 0; place < 3; ++place) {
+          std::array<std::int64_t, 3> shape{3, 4, 64};
+          shape[place] = large;
+          const std::int64_t cut = form.cut < 3 ? shape[form.cut] : large;
+          const std::int64_t first = form.cut < 3 ? cut / 2 : cut;
+          const std::string line = std::string(product) + " split=" + form.split +
+                                   " groups=" + std::to_string(first) + "+0+" +
+                                   std::to_string(cut - cut / 2) + ' ' + std::to_string(shape[0]) +
+                                   'x' + std::to_string(shape[1]) + 'x' + std::to_string(shape[2]);
+          try {
+            EXPECT_FALSE(explain(parse_problem_line(line)).to_string().empty());
+            ++explained;
+          } catch (const Error& e) {
+            EXPECT_EQ(e.code(), Code::invalid_argument) << line << ": " << e.what();
+            EXPECT_EQ(std::string(e.what()).find("offs"), std::string::npos) << e.what();
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(explained, 60);
+}
+
 TEST(Large, SumsOfFloatsAreNoMoreExactThanTheyAre) {
   const auto bound = [](std::int64_t k) {
     return explain(parse_problem_line("scaled_mm e4m3fn:e4m3fn:bf16 1x1x" + std::to_string(k)));
