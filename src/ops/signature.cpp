@@ -173,7 +173,7 @@ class Walk {
  private:
   template <class T>
   void fields(T& value) noexcept {
-    for_each_field(value, [this](const char*, auto& part) { field(part); });
+    for_each_field(value, [this](const char*, auto& part) { this->field(part); });
   }
   // Whether a pointer is set; one that is read is set to `pointee`.
   template <class T>
