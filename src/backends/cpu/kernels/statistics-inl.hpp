@@ -26,13 +26,16 @@ struct Statistics {
     return a > b ? a : b;
   }
 
-  // Elements as float32; a NaN stays one of its sign.
+  // Elements at any address as float32; a NaN stays one of its sign.
   template <DType from>
   static OCTAVO_INLINE Floats load(const char* source) {
     if constexpr (from == DType::float32) {
-      return *reinterpret_cast<const Floats*>(source);
+      Floats x;
+      std::memcpy(&x, source, sizeof(x));
+      return x;
     } else {
-      const Halves& codes = *reinterpret_cast<const Halves*>(source);
+      Halves codes;
+      std::memcpy(&codes, source, sizeof(codes));
       if constexpr (from == DType::float16) return half_to_float(codes);
       return floats(wide_halves(codes) << 16);
     }
