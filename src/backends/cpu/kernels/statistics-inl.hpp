@@ -30,12 +30,9 @@ struct Statistics {
   template <DType from>
   static OCTAVO_INLINE Floats load(const char* source) {
     if constexpr (from == DType::float32) {
-      Floats x;
-      std::memcpy(&x, source, sizeof(x));
-      return x;
+      return vector_at<Floats>(source);
     } else {
-      Halves codes;
-      std::memcpy(&codes, source, sizeof(codes));
+      const auto codes = vector_at<Halves>(source);
       if constexpr (from == DType::float16) return half_to_float(codes);
       return floats(wide_halves(codes) << 16);
     }
@@ -131,7 +128,7 @@ struct Statistics {
     using Vector = Lanes<Element, kLanes>;
     static constexpr auto kBytes = static_cast<std::int64_t>(sizeof(Vector));
     static OCTAVO_INLINE Vector magnitudes(const char* source) {
-      return *reinterpret_cast<const Vector*>(source) & std::numeric_limits<Element>::max();
+      return vector_at<Vector>(source) & std::numeric_limits<Element>::max();
     }
   };
 
