@@ -10,8 +10,8 @@
 #include <concepts>
 #include <vector>
 
-#include "ops/product/lower.hpp"
 #include "ops/gradients/vjp.hpp"
+#include "ops/product/lower.hpp"
 
 namespace octavo {
 
