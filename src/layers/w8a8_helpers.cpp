@@ -5,13 +5,13 @@
 #include <cmath>
 #include <vector>
 
+#include "backends/backend.hpp"
 #include "core/convert.hpp"
 #include "core/element.hpp"
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
 #include "core/parallel.hpp"
 #include "layers/w8a8.hpp"
-#include "octavo/backend.hpp"
 #include "octavo/w8a8_utils.hpp"
 #include "ops/rules.hpp"
 
@@ -256,7 +256,11 @@ Result<NormalizedFnuz> run_normalize(const TensorView& weight, const TensorView&
   return result;
 }
 
-bool cuda_backend() noexcept { return device_refusal("cuda", 0).empty(); }
+bool cuda_backend() noexcept {
+  return std::ranges::any_of(registry(), [](const Backend* backend) {
+    return backend->device == DeviceType::cuda && backend->unavailable() == nullptr;
+  });
+}
 
 }  // namespace
 
