@@ -6,9 +6,9 @@
 //   integers wider than a byte      a word
 //   flags, enumerations             a byte
 //   floating numbers                a byte: zero, positive or neither
-//   pointers                        a byte: null or not; behind it quantisers, and of packed
-//   weights
-//                                   the layout and the extents
+//   addresses of data               nothing; null in outlines, and so in parts of their views
+//   other pointers                  a byte: null or not; behind it the fields of quantisers, and
+//                                   of packed weights layout, type and extents
 //   views, scales, factors          a byte and nothing more where they are undefined or absent
 #include "ops/signature.hpp"
 
@@ -117,9 +117,11 @@ class Walk {
       number = sign == Sign::zero ? 0.0F : sign == Sign::positive ? 1.0F : -1.0F;
     }
   }
-  template <class T>
-  void field(T*& pointer) noexcept {
-    (void)present(pointer, static_cast<std::remove_const_t<T>*>(kNowhere));
+  void field(void*& data) noexcept {
+    if constexpr (Archive::kReads) data = nullptr;
+  }
+  void field(std::int64_t*& count) noexcept {
+    (void)present(count, static_cast<std::int64_t*>(kNowhere));
   }
   void field(const ActivationQuant*& rule) noexcept {
     if (present(rule, pointees_.rule)) fields(const_cast<ActivationQuant&>(*rule));  // NOLINT

@@ -29,8 +29,8 @@ std::optional<Signature> signature(const MatmulProblem& problem, int threads,
                                    std::int64_t forced) noexcept;
 
 /// A problem as backends are asked about it: what its signature tells, without memory. Addresses
-/// are null or fault, numbers are 0, 1 or -1; so a plan cannot depend on what is not in the
-/// signature. A problem without one is shown as it is, and its plan is not kept.
+/// are null or fault when they are read, numbers are 0, 1 or -1; so a plan cannot depend on what is
+/// not in the signature. A problem without one is shown as it is, and its plan is not kept.
 class Outline {
  public:
   Outline(const std::optional<Signature>& signature, const MatmulProblem& problem) noexcept;
