@@ -81,10 +81,9 @@ class Reader {
   std::size_t word_ = 0, byte_ = 0;
 };
 
-// What the pointers of an outline point at.
+// What the pointers of an outline point at: the next ones.
 struct Pointees {
   ActivationQuant* rule = nullptr;
-  PackedWeightData* content = nullptr;
   PackedWeight* packed = nullptr;
 };
 
@@ -124,10 +123,13 @@ class Walk {
     (void)present(count, static_cast<std::int64_t*>(kNowhere));
   }
   void field(const ActivationQuant*& rule) noexcept {
-    if (present(rule, pointees_.rule)) fields(const_cast<ActivationQuant&>(*rule));  // NOLINT
+    if (!present(rule, pointees_.rule)) return;
+    if constexpr (Archive::kReads) ++pointees_.rule;
+    fields(const_cast<ActivationQuant&>(*rule));  // NOLINT
   }
   void field(const PackedWeight*& packed) noexcept {
     if (!present(packed, pointees_.packed)) return;
+    if constexpr (Archive::kReads) ++pointees_.packed;
     auto& content = const_cast<PackedWeightData&>(*packed->content());  // NOLINT
     auto layout = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(content.layout));
     field(layout);
@@ -218,14 +220,16 @@ std::optional<Signature> signature(const MatmulProblem& p, int threads,
   return s;
 }
 
-Outline::Outline(const std::optional<Signature>& signature, const MatmulProblem& problem) noexcept
-    : packed_(std::shared_ptr<const PackedWeightData>(std::shared_ptr<void>(), &content_)) {
+Outline::Outline(const std::optional<Signature>& signature, const MatmulProblem& problem) noexcept {
   if (!signature) {
     shown_ = &problem;
     return;
   }
+  for (std::size_t i = 0; i < packed_.size(); ++i) {
+    packed_[i] = PackedWeight({std::shared_ptr<void>(), &contents_[i]});
+  }
   Reader reader(*signature);
-  Walk<Reader> fields(reader, {&rule_, &content_, &packed_});
+  Walk<Reader> fields(reader, {rules_.data(), packed_.data()});
   walk(fields, problem_);
   problem_.operation = problem.operation;
 }

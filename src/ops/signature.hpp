@@ -41,9 +41,10 @@ class Outline {
  private:
   const MatmulProblem* shown_ = nullptr;
   MatmulProblem problem_;
-  ActivationQuant rule_;
-  PackedWeightData content_;
-  PackedWeight packed_;
+  // Of either operand.
+  std::array<ActivationQuant, 2> rules_;
+  std::array<PackedWeightData, 2> contents_;
+  std::array<PackedWeight, 2> packed_;
 };
 
 }  // namespace octavo
