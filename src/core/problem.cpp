@@ -149,6 +149,7 @@ Member member(const MatmulProblem& p, std::int64_t g) noexcept {
 }
 
 std::int64_t start_alignment(const MatmulProblem& p) noexcept {
+  if (p.groups.split != Split::inner) return 1;  // a plan does not ask for it
   constexpr std::uint64_t kMost = 64;
   std::uint64_t all = kMost;
   const std::int64_t groups = p.groups.offs.defined() ? group_count(p) : 0;

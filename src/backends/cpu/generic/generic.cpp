@@ -59,11 +59,9 @@ const char* plan(const MatmulProblem& problem, int threads, Plan& plan) noexcept
 // The members one after the other, each with the whole workspace.
 Status run(const MatmulProblem& problem, const Plan&, const ExecContext& context,
            void* workspace) noexcept {
-  Member cut;
   for (std::int64_t g = 0; g < group_count(problem); ++g) {
     Arena arena(workspace);
-    const Member& part = member_in(problem, g, cut);
-    OCTAVO_TRY(run_one(part, problem.options, context, arena));
+    OCTAVO_TRY(run_one(member(problem, g), problem.options, context, arena));
   }
   fill_zero(tail(problem));
   return {};
