@@ -52,12 +52,16 @@ struct Workspace {
   std::size_t bytes = 0;
 };
 
-/// What a call runs on. The default context is the CPU with the default executor.
+/// What a call runs on. Tensors say which device; the default context is the default stream there
+/// and the default executor.
 struct ExecContext {
   Device device{};
   void* stream = nullptr;                ///< CUDA: a cudaStream_t; CPU: unused
   Executor* executor = nullptr;          ///< null: default_executor()
-  const Workspace* workspace = nullptr;  ///< null: allocate
+  const Workspace* workspace = nullptr;  ///< on the tensors' device; null: allocate
+
+  /// Where this call's own tensors lie: beside its operands, in its stream.
+  Place place(const Device& operands) const noexcept { return {operands, stream}; }
 };
 
 }  // namespace octavo

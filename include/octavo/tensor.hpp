@@ -23,6 +23,12 @@ struct Device {
   friend bool operator==(const Device&, const Device&) = default;
 };
 
+/// Where memory lies, and the queue of work that it is made and used in.
+struct Place {
+  Device device{};
+  void* stream = nullptr;  ///< CUDA: a cudaStream_t, null for the default one; CPU: unused
+};
+
 /// The largest number of dimensions of a tensor argument.
 inline constexpr int kMaxRank = 8;
 
@@ -105,15 +111,16 @@ class OCTAVO_API Tensor {
  public:
   Tensor() = default;
 
-  /// A row-major tensor with uninitialised elements. Throws Error (out_of_memory,
-  /// invalid_argument).
-  static Tensor empty(DType dtype, std::span<const std::int64_t> shape);
-  static Tensor empty(DType dtype, std::initializer_list<std::int64_t> shape) {
-    return empty(dtype, std::span(shape.begin(), shape.size()));
+  /// A row-major tensor with uninitialised elements, on the host or on a device. Its memory is
+  /// given back in the place's stream. Throws Error (out_of_memory, invalid_argument, unavailable).
+  static Tensor empty(DType dtype, std::span<const std::int64_t> shape, const Place& place = {});
+  static Tensor empty(DType dtype, std::initializer_list<std::int64_t> shape,
+                      const Place& place = {}) {
+    return empty(dtype, std::span(shape.begin(), shape.size()), place);
   }
   /// The same without exceptions; `operation` begins the sentence of a failure.
   static Result<Tensor> try_empty(const char* operation, DType dtype,
-                                  std::span<const std::int64_t> shape) noexcept;
+                                  std::span<const std::int64_t> shape, const Place& place) noexcept;
   /// A tensor over memory that `owner` keeps alive.
   static Tensor adopt(std::shared_ptr<void> owner, const TensorView& view) noexcept;
 
@@ -121,6 +128,7 @@ class OCTAVO_API Tensor {
   operator const TensorView&() const noexcept { return view_; }  // NOLINT: implicit on purpose
   bool defined() const noexcept { return view_.defined(); }
   DType dtype() const noexcept { return view_.dtype; }
+  Device device() const noexcept { return view_.device; }
   int rank() const noexcept { return view_.rank; }
   std::int64_t size(int dim) const noexcept { return view_.shape[static_cast<std::size_t>(dim)]; }
   std::int64_t numel() const noexcept { return view_.numel(); }
@@ -134,14 +142,23 @@ class OCTAVO_API Tensor {
   /// A row-major tensor of this data type with the same elements, converted as section 1 of the
   /// specification says. Throws Error.
   Tensor to(DType dtype) const;
+  /// A row-major tensor with the same elements elsewhere; what comes to the host has arrived.
+  /// Throws Error.
+  Tensor to(const Place& place) const;
 
  private:
   std::shared_ptr<void> owner_;
   TensorView view_;
 };
 
-/// A row-major copy of any view, converted to `dtype`. Throws Error.
-OCTAVO_API Tensor copy(const TensorView& source, DType dtype);
+/// A row-major copy of any view where it lies, converted to `dtype`; on a device it is queued on
+/// `stream`. Throws Error.
+OCTAVO_API Tensor copy(const TensorView& source, DType dtype, void* stream = nullptr);
+
+/// A row-major copy of any view in another place, between the host and a device or within either.
+/// `place.stream` is the device's, whichever side that is; what comes to the host has arrived.
+/// Throws Error.
+OCTAVO_API Tensor copy(const TensorView& source, const Place& place);
 
 /// "[4, 8]": the spelling of shapes in every sentence.
 OCTAVO_API std::string shape_string(const TensorView& view);

@@ -11,15 +11,21 @@
 namespace octavo {
 namespace {
 
-constexpr std::array<const Backend*, 3> kRegistry{&kAvx512Backend, &kGenericBackend,
-                                                  &kReferenceBackend};
+// Behind those that are built there is room for one more.
+constinit std::array<const Backend*, 4> backends{&kAvx512Backend, &kGenericBackend,
+                                                 &kReferenceBackend, nullptr};
+constinit std::size_t count = 3;
 
 }  // namespace
 
-std::span<const Backend* const> registry() noexcept { return kRegistry; }
+std::span<const Backend* const> registry() noexcept { return {backends.data(), count}; }
+
+void add_backend(const Backend& backend) noexcept {
+  if (count < backends.size()) backends[count++] = &backend;
+}
 
 const Backend* find_backend(std::string_view name) noexcept {
-  for (const Backend* backend : kRegistry) {
+  for (const Backend* backend : registry()) {
     if (name == backend->name) return backend;
   }
   return nullptr;

@@ -9,9 +9,6 @@
 
 namespace octavo {
 
-/// The least code of an 8-bit integer type; the greatest is 255 more.
-constexpr std::int32_t lowest_code(DType dtype) noexcept { return dtype == DType::int8 ? -128 : 0; }
-
 /// The float32 value of element `offset`; exact for every type of at most 16 bits and float32,
 /// rounded once for wider integers. 0 for types that are never computed with.
 float load_float(DType dtype, const void* base, std::int64_t offset) noexcept;

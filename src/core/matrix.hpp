@@ -9,11 +9,12 @@
 namespace octavo {
 
 /// A row-major matrix at that address.
-inline TensorView matrix_view(void* data, DType dtype, std::int64_t rows,
-                              std::int64_t cols) noexcept {
+inline TensorView matrix_view(void* data, DType dtype, std::int64_t rows, std::int64_t cols,
+                              const Device& device) noexcept {
   TensorView view;
   view.data = data;
   view.dtype = dtype;
+  view.device = device;
   view.rank = 2;
   view.shape = {rows, cols};
   view.strides = {cols, 1};

@@ -5,27 +5,10 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/executors.hpp"
 #include "core/fp_env.hpp"
-#include "octavo/context.hpp"
 
 namespace octavo {
-
-inline Executor& executor_of(const ExecContext& context) noexcept {
-  return context.executor != nullptr ? *context.executor : default_executor();
-}
-
-/// Says how many threads there are where nothing runs: for plans.
-class ThreadCount final : public Executor {
- public:
-  explicit ThreadCount(int threads) noexcept : threads_(threads) {}
-  int concurrency() const noexcept override { return threads_; }
-  void parallel(std::int64_t tasks, Task task, void* context) noexcept override {
-    for (std::int64_t i = 0; i < tasks; ++i) task(context, i);
-  }
-
- private:
-  int threads_;
-};
 
 /// Calls body(i) for i in [0, tasks), each in the specification's floating-point environment.
 /// The body must not throw.

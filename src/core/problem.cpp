@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "core/element.hpp"
-#include "core/grid.hpp"
 #include "core/members.hpp"
 #include "octavo/packed.hpp"
 
@@ -170,38 +169,6 @@ TensorView tail(const MatmulProblem& p) noexcept {
   const std::int64_t last = groups > 0 ? cut(p, groups - 1).end : 0;
   if (last == extent || !p.single.out.defined()) return {};
   return p.single.out.slice(split == Split::rows ? 0 : 1, last, extent);
-}
-
-float scale_at(const ScaleView& scale, std::int64_t i, std::int64_t j) noexcept {
-  if (scale.kind != ScaleView::Kind::tensor) return scale.number;
-  return load_float(scale.data, (scale.row0 + i) / scale.rows, (scale.col0 + j) / scale.cols);
-}
-
-std::int64_t weight_azp_at(const Operand& b, std::int64_t k, std::int64_t n) noexcept {
-  if (!b.azp.defined()) return 0;
-  if (b.azp.shape[0] == 1) return load_int(b.azp, 0, n);
-  const ScaleView& scale = b.scale[0];
-  return load_int(b.azp, k / scale.rows, n / scale.cols);
-}
-
-float factor_at(const Factor& factor, std::int64_t n) noexcept {
-  if (factor.kind != Factor::Kind::tensor) return factor.number;
-  return load_float(factor.data.dtype, factor.data.data, n * factor.data.strides[0]);
-}
-
-std::int64_t next_boundary(const Member& m, std::int64_t k, std::int64_t inner) noexcept {
-  std::int64_t next = inner;
-  const auto consider = [&](std::int64_t cell, std::int64_t origin) {
-    if (cell == kWholeExtent) return;
-    next = std::min(next, (origin + k) / cell * cell + cell - origin);
-  };
-  for (const ScaleView& scale : m.a.scale) {
-    if (varies_along_k(scale, Side::a)) consider(scale.cols, scale.col0);
-  }
-  for (const ScaleView& scale : m.b.scale) {
-    if (varies_along_k(scale, Side::b)) consider(scale.rows, scale.row0);
-  }
-  return next;
 }
 
 }  // namespace octavo

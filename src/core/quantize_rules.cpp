@@ -165,6 +165,11 @@ Status check_finite(const char* operation, const TensorView& x,
   return {};
 }
 
+bool rows_apart(const ActivationQuant& rule) noexcept {
+  return rule.vectorwise || rule.static_scale > 0.0F ||
+         scale_grid(rule.spec.granularity, Side::a).rows == 1;
+}
+
 float vectorwise_factor(float absmax) noexcept {
   return absmax < 0x1p-121F ? 0.0F : 127.0F / absmax;
 }

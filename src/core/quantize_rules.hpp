@@ -6,10 +6,14 @@
 #include <limits>
 
 #include "octavo/context.hpp"
+#include "octavo/problem.hpp"
 #include "octavo/quantize.hpp"
 #include "octavo/status.hpp"
 
 namespace octavo {
+
+/// The least code of an 8-bit integer type; the greatest is 255 more.
+constexpr std::int32_t lowest_code(DType dtype) noexcept { return dtype == DType::int8 ? -128 : 0; }
 
 /// What a cell's finite elements reach; min > max for a cell without any.
 struct CellRange {
@@ -42,6 +46,9 @@ float shifted_code(DType dtype, float quotient, std::int64_t azp) noexcept;
 /// NonFinite::error: names the first element of a matrix x, row by row, that is NaN or infinite.
 Status check_finite(const char* operation, const TensorView& x,
                     const ExecContext& context) noexcept;
+
+/// Does the rule treat every row for itself?
+bool rows_apart(const ActivationQuant& rule) noexcept;
 
 /// 127 / absmax, and 0 where absmax < 2^-121 (the factor would be infinite or imprecise).
 float vectorwise_factor(float absmax) noexcept;

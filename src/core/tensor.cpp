@@ -8,16 +8,14 @@
 #include <new>
 
 #include "core/convert.hpp"
-#include "core/element.hpp"
+#include "core/devices.hpp"
 #include "core/error.hpp"
 #include "core/extents.hpp"
-#include "core/fp_env.hpp"
-#include "core/pages.hpp"
+#include "core/rows.hpp"
+#include "octavo/backend.hpp"
 
 namespace octavo {
 namespace {
-
-constexpr std::size_t kAlignment = 64;
 
 void set_compact_strides(TensorView& view) noexcept {
   std::int64_t step = 1;
@@ -39,54 +37,13 @@ std::int64_t compact_bytes(DType dtype, std::span<const std::int64_t> shape) noe
   return empty ? 0 : bytes;
 }
 
-struct AlignedDelete {
-  std::align_val_t alignment;
-  void operator()(void* memory) const noexcept { ::operator delete(memory, alignment); }
+// Gives memory back where it came from.
+struct Release {
+  const DeviceMemory* memory;
+  std::size_t bytes;
+  Place place;
+  void operator()(void* block) const noexcept { memory->release(block, bytes, place); }
 };
-
-// A large block lies in large pages where the system gives them.
-std::shared_ptr<void> allocate(std::size_t bytes) {
-  const bool large = bytes >= kLargePage;
-  const std::align_val_t alignment{large ? kLargePage : kAlignment};
-  std::shared_ptr<void> memory(::operator new(bytes, alignment), AlignedDelete{alignment});
-  if (large) prefer_large_pages(memory.get(), bytes);
-  return memory;
-}
-
-// Calls visit(offset of the row in a, offset in b) for each innermost row of a shape.
-template <class Visit>
-void for_each_row(const TensorView& a, const TensorView& b, const Visit& visit) noexcept {
-  if (a.numel() == 0) return;
-  std::array<std::int64_t, kMaxRank> index{};
-  std::int64_t offset_a = 0;
-  std::int64_t offset_b = 0;
-  while (true) {
-    visit(offset_a, offset_b);
-    int d = a.rank - 2;
-    for (; d >= 0; --d) {
-      const auto i = static_cast<std::size_t>(d);
-      offset_a += a.strides[i];
-      offset_b += b.strides[i];
-      if (++index[i] < a.shape[i]) break;
-      offset_a -= a.strides[i] * a.shape[i];
-      offset_b -= b.strides[i] * a.shape[i];
-      index[i] = 0;
-    }
-    if (d < 0) return;
-  }
-}
-
-struct Row {
-  std::int64_t length = 1;
-  std::int64_t stride_a = 1;
-  std::int64_t stride_b = 1;
-};
-
-Row innermost(const TensorView& a, const TensorView& b) noexcept {
-  if (a.rank == 0) return {};
-  const auto last = static_cast<std::size_t>(a.rank - 1);
-  return {a.shape[last], a.strides[last], b.strides[last]};
-}
 
 }  // namespace
 
@@ -171,7 +128,7 @@ TensorView TensorView::operator[](std::int64_t index) const noexcept {
 }
 
 Result<Tensor> Tensor::try_empty(const char* operation, DType dtype,
-                                 std::span<const std::int64_t> shape) noexcept {
+                                 std::span<const std::int64_t> shape, const Place& place) noexcept {
   if (shape.size() > kMaxRank) {
     return fail(Code::invalid_argument, "{}: shape.size must be at most {}; got {}", operation,
                 kMaxRank, shape.size());
@@ -181,19 +138,28 @@ Result<Tensor> Tensor::try_empty(const char* operation, DType dtype,
     return fail(Code::invalid_argument, "{}: shape must count less than 2^63 bytes; got more",
                 operation);
   }
-  try {
-    const std::size_t size = bytes == 0 ? 1 : static_cast<std::size_t>(bytes);
-    std::shared_ptr<void> memory = allocate(size);
-    TensorView view(memory.get(), dtype, shape);
-    return adopt(std::move(memory), view);
-  } catch (const std::bad_alloc&) {
-    return fail(Code::out_of_memory, "{}: memory must be available; got none for {} bytes",
-                operation, bytes);
+  const DeviceKind* kind = find_kind(place.device.type);
+  if (kind == nullptr || kind->memory == nullptr ||
+      kind->memory->unavailable(place.device.index) != nullptr) {
+    return fail(Code::unavailable, "{}: device {}", operation, device_refusal(place.device));
   }
+  const std::size_t size = bytes == 0 ? 1 : static_cast<std::size_t>(bytes);
+  void* block = kind->memory->allocate(size, place);
+  if (block != nullptr) {
+    try {
+      std::shared_ptr<void> owner(block, Release{kind->memory, size, place});
+      TensorView view(block, dtype, shape);
+      view.device = place.device;
+      return adopt(std::move(owner), view);
+    } catch (const std::bad_alloc&) {  // the owner's own; it has released the block
+    }
+  }
+  return fail(Code::out_of_memory, "{}: memory must be available; got none for {} bytes", operation,
+              bytes);
 }
 
-Tensor Tensor::empty(DType dtype, std::span<const std::int64_t> shape) {
-  return detail::value_or_throw(try_empty("Tensor::empty", dtype, shape));
+Tensor Tensor::empty(DType dtype, std::span<const std::int64_t> shape, const Place& place) {
+  return detail::value_or_throw(try_empty("Tensor::empty", dtype, shape, place));
 }
 
 Tensor Tensor::adopt(std::shared_ptr<void> owner, const TensorView& view) noexcept {
@@ -205,7 +171,7 @@ Tensor Tensor::adopt(std::shared_ptr<void> owner, const TensorView& view) noexce
 
 void copy_elements(const TensorView& from, const TensorView& to) noexcept {
   const auto bytes = static_cast<std::size_t>(element_bytes(from.dtype));
-  const Row row = innermost(from, to);
+  const InnerRow row = innermost(from, to);
   for_each_row(from, to, [&](std::int64_t source, std::int64_t target) {
     if (row.stride_a == 1 && row.stride_b == 1) {
       std::memcpy(to.at(target), from.at(source), bytes * static_cast<std::size_t>(row.length));
@@ -216,34 +182,6 @@ void copy_elements(const TensorView& from, const TensorView& to) noexcept {
     }
   });
 }
-
-Tensor copy(const TensorView& source, DType dtype) {
-  return at_edge("copy", [&]() -> Result<Tensor> {
-    const FloatEnvironment environment;
-    OCTAVO_TRY_ASSIGN(Tensor target, Tensor::try_empty("copy", dtype, source.dims()));
-    if (source.dtype == dtype) {
-      copy_elements(source, target);
-      return target;
-    }
-    for (const DType type : {source.dtype, dtype}) {
-      const DTypeKind kind = info(type).kind;
-      if (kind == DTypeKind::foreign || kind == DTypeKind::none || kind == DTypeKind::index) {
-        return fail(Code::unsupported, "copy: dtype must be one that Octavo converts; got {} to {}",
-                    name(source.dtype), name(dtype));
-      }
-    }
-    const Row row = innermost(source, target);
-    for_each_row(source, target, [&](std::int64_t from, std::int64_t to) {
-      for (std::int64_t i = 0; i < row.length; ++i) {
-        const float value = load_float(source.dtype, source.data, from + i * row.stride_a);
-        store_float(dtype, target.data(), to + i * row.stride_b, value, Overflow::saturate);
-      }
-    });
-    return target;
-  });
-}
-
-Tensor Tensor::to(DType dtype) const { return copy(view_, dtype); }
 
 std::string shape_string(const TensorView& view) {
   return fmt::format("[{}]", fmt::join(view.dims(), ", "));

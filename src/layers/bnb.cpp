@@ -54,10 +54,9 @@ void check(const char* operation, const TensorView& A, const TensorView& B,
   });
 }
 
-Tensor columns_of(const std::vector<std::int64_t>& list) {
-  Tensor columns = Tensor::empty(DType::int64, {static_cast<std::int64_t>(list.size())});
-  std::copy(list.begin(), list.end(), columns.data_as<std::int64_t>());
-  return columns;
+Tensor columns_of(const std::vector<std::int64_t>& list, const Place& place) {
+  const TensorView columns(list.data(), DType::int64, {static_cast<std::int64_t>(list.size())});
+  return copy(columns, place);
 }
 
 ActivationQuant rule_of(const MatmulLtState& state) {
@@ -74,7 +73,7 @@ Operand rows_of(const Quantized& weight) { return Operand(weight).transposed(); 
 // The weight that MatMul8bitFp multiplies with.
 PackedWeight dequantised(const MatmulLtState& state, DType dtype, const ExecContext& context) {
   const Tensor values = int8_vectorwise_dequant(state.CB(), state.SCB(), context);
-  return pack(copy(values, dtype).transposed(), {}, context);
+  return pack(copy(values, dtype, context.stream).transposed(), {}, context);
 }
 
 }  // namespace
@@ -160,7 +159,8 @@ Tensor MatMul8bitLt::forward(const TensorView& A, const TensorView& B, const Ten
   options.found_columns = &state.idx;
   if (state.outlier_weights == OutlierWeights::original) options.outlier_weight = B.transposed();
   if (pool != nullptr) {
-    pooled = columns_of(pool->get_current_outlier_idx(state.in_features()));
+    pooled =
+        columns_of(pool->get_current_outlier_idx(state.in_features()), context.place(A.device));
     options.outlier_columns = pooled;
   }
   Tensor y;
@@ -181,7 +181,7 @@ MatmulGradients MatMul8bitLt::backward(const TensorView& grad, const TensorView&
   const Tensor codes = state.CB();
   const Quantized weight = int8_rows(codes, state.SCB());
   const ActivationQuant rule = rule_of(state);
-  const Tensor columns = columns_of(state.idx);
+  const Tensor columns = columns_of(state.idx, context.place(A.device));
   LinearOptions options;
   options.bias = bias;
   options.outlier_columns = columns;
@@ -216,7 +216,7 @@ MatmulGradients MatMul8bitFp::backward(const TensorView& grad, const TensorView&
                                  wanted, {}, context);
   if (!d.b.defined()) return d;
   d.b = d.b.transposed();
-  if (weight_dtype != DType::undefined) d.b = copy(d.b, weight_dtype);
+  if (weight_dtype != DType::undefined) d.b = copy(d.b, weight_dtype, context.stream);
   return d;
 }
 

@@ -117,11 +117,12 @@ Status check_rule(const Site& site, const ExpertWeights& w, DType x, const Matmu
 }  // namespace
 
 Result<ExpertCall> expert_call(const ExpertTensors& t, const ExpertWeights& w13,
-                               const ExpertWeights& w2, const FusedExpertsOptions& o) {
+                               const ExpertWeights& w2, const FusedExpertsOptions& o,
+                               const ExecContext& context) {
   OCTAVO_TRY(check_weights(w13, w2));
   OCTAVO_TRY(check_x(t.x, w13));
   ExpertCall call;
-  OCTAVO_TRY_ASSIGN(call.flat, flatten_rows(kFusedExperts, t.x));
+  OCTAVO_TRY_ASSIGN(call.flat, flatten_rows(kFusedExperts, t.x, context));
   call.x = call.flat.view;
   call.w13 = &w13;
   call.w2 = &w2;
@@ -145,16 +146,17 @@ Result<ExpertCall> expert_call(const ExpertTensors& t, const ExpertWeights& w13,
                 "fused_experts: out_dtype must be a float type of at most 32 bits; got {}",
                 name(call.out_dtype));
   }
-  OCTAVO_TRY_ASSIGN(call.routing,
-                    find_routes(kSite13, {t.ids, t.weights, o.expert_map}, w13.experts()));
+  OCTAVO_TRY_ASSIGN(call.routing, find_routes(kSite13, {t.ids, t.weights, o.expert_map},
+                                              w13.experts(), context.stream));
   call.factors_on_input = o.apply_router_weight_on_input;
   call.options = o.matmul;
   return call;
 }
 
 Result<FlatOut> expert_out(const ExpertCall& call, const ExpertTensors& t,
-                           const FusedExpertsOptions& o) {
-  OCTAVO_TRY_ASSIGN(FlatOut out, flatten_out(kSite13, t.x, call.w2->n(), call.out_dtype, o.out));
+                           const FusedExpertsOptions& o, const ExecContext& context) {
+  OCTAVO_TRY_ASSIGN(FlatOut out,
+                    flatten_out(kSite13, t.x, call.w2->n(), call.out_dtype, o.out, context));
   const std::pair<const TensorView&, const char*> inputs[] = {
       {t.x, "x"},           {t.weights, "topk_weights"}, {t.ids, "topk_ids"},
       {o.bias13, "bias13"}, {o.bias2, "bias2"},          {o.expert_map, "expert_map"}};
@@ -166,10 +168,10 @@ Result<FlatOut> expert_out(const ExpertCall& call, const ExpertTensors& t,
   return out;
 }
 
-Status check_rows(const ExpertCall& call, const ExecContext& context) {
+Status check_rows(const ExpertCall& call, const Backend& backend, const ExecContext& context) {
   const auto& rule = call.w13->activation();
   if (!rule || rule->vectorwise || rule->spec.non_finite != NonFinite::error) return {};
-  return check_finite(kFusedExperts, call.x, context);
+  return backend.passes.check_finite({kFusedExperts, call.x}, context);
 }
 
 }  // namespace octavo

@@ -11,6 +11,7 @@ namespace octavo {
 struct ExpertWeightsData {
   std::vector<PackedWeight> experts;  ///< their codes are slices of one block
   DType dtype = DType::undefined;
+  Device device;
   std::int64_t k = 0, n = 0;
   Granularity granularity;
   const char* layout = "none";

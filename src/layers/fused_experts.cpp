@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core/error.hpp"
-#include "core/parallel.hpp"
+#include "core/matrix.hpp"
 #include "layers/activations.hpp"
 #include "layers/fused_experts.hpp"
 #include "ops/run.hpp"
@@ -30,11 +30,11 @@ class ExpertProduct {
       const TouchedExpert& t = routing.touched[i];
       const PackedWeight& packed = weights[t.expert];
       Member& m = members_[i];
-      m.a = rows.outline(t.rows());
+      m.a = octavo::outline(rows, t.rows());
       m.b.packed = &packed;
       m.b.scale = packed.content()->scale;
       if (bias.defined()) m.epilogue.bias = bias[t.expert];
-      m.out = matrix_view(nullptr, DType::float32, t.rows(), weights.n());
+      m.out = matrix_view(nullptr, DType::float32, t.rows(), weights.n(), rows.data.device);
     }
     problem_.operation = kFusedExperts;
     problem_.groups.split = Split::list;
@@ -51,7 +51,7 @@ class ExpertProduct {
     if (members_.empty()) return {};
     for (std::size_t i = 0; i < members_.size(); ++i) {
       const TouchedExpert& t = routing.touched[i];
-      rows.place(t.begin, members_[i].a);
+      place(rows, t.begin, members_[i].a);
       members_[i].out.data = out.at(t.begin * out.strides[0]);
     }
     return plan_.backend->run(problem_, plan_, context, workspace);
@@ -69,24 +69,20 @@ class ExpertProduct {
 class Experts {
  public:
   Experts(const ExpertCall& call, const Backend& backend, const ExecContext& context)
-      : c_(call),
-        backend_(backend),
-        context_(context),
-        activation_(backend, rule_of(*call.w2), call.x.dtype, call.routing.rows(), call.w2->k()) {}
+      : c_(call), backend_(backend), context_(context) {}
 
   // Measures everything; the problems are then known but for addresses.
   Status plan(const char* backend) {
     Arena kept(nullptr);
     Arena early(nullptr);
     Arena late(nullptr);
-    OCTAVO_TRY(activation_.take(kept, context_));
     OCTAVO_TRY_ASSIGN(const Rows rows, first_rows(early));
-    (void)sums(early, *c_.w13);
+    OCTAVO_TRY_ASSIGN(const Rows activated, activate(sums(early, *c_.w13), kept));
     (void)sums(late, *c_.w2);
     kept_bytes_ = kept.used();
     own_bytes_ = kept_bytes_ + std::max(early.used(), late.used());
     first_.outline(c_.routing, rows, *c_.w13, c_.bias13, c_.options);
-    second_.outline(c_.routing, activation_.result(), *c_.w2, c_.bias2, c_.options);
+    second_.outline(c_.routing, activated, *c_.w2, c_.bias2, c_.options);
     OCTAVO_TRY(first_.plan(context_, backend));
     return second_.plan(context_, backend);
   }
@@ -99,18 +95,17 @@ class Experts {
     Arena early(block + kept_bytes_);
     Arena late(block + kept_bytes_);
     char* const workspace = block + own_bytes_;
-    OCTAVO_TRY(activation_.take(kept, context_));
     OCTAVO_TRY_ASSIGN(const Rows rows, first_rows(early));
     const TensorView h = sums(early, *c_.w13);
     OCTAVO_TRY(first_.run(c_.routing, rows, h, context_, workspace));
-    OCTAVO_TRY(activation_.run(h, kept, context_));
+    OCTAVO_TRY_ASSIGN(const Rows activated, activate(h, kept));
     const TensorView y = sums(late, *c_.w2);
-    OCTAVO_TRY(second_.run(c_.routing, activation_.result(), y, context_, workspace));
+    OCTAVO_TRY(second_.run(c_.routing, activated, y, context_, workspace));
     return backend_.passes.combine(
         {.rows = y,
          .slots = c_.routing.slots,
-         .places = c_.routing.places.data(),
-         .factors = c_.factors_on_input ? nullptr : c_.routing.factors.data(),
+         .places = c_.routing.on_device.places,
+         .factors = c_.factors_on_input ? nullptr : c_.routing.on_device.factors,
          .out = out,
          .overflow = c_.options.overflow},
         context_);
@@ -129,9 +124,9 @@ class Experts {
     const ActivationQuant* rule = rule_of(*c_.w13);
     if (rule != nullptr && !c_.factors_on_input) {
       OCTAVO_TRY_ASSIGN(const Rows codes, quantise(backend_, *rule, c_.x, arena, context_));
-      return gather(codes, c_.routing, arena, context_);
+      return gather(backend_, codes, c_.routing, arena, context_);
     }
-    Rows rows = gather({c_.x, {}, {}}, c_.routing, arena, context_);
+    OCTAVO_TRY_ASSIGN(Rows rows, gather(backend_, {c_.x, {}, {}}, c_.routing, arena, context_));
     if (c_.factors_on_input) {
       OCTAVO_TRY_ASSIGN(rows.data, apply_factors(backend_, rows.data, c_.routing, arena, context_));
     }
@@ -139,15 +134,22 @@ class Experts {
     return quantise(backend_, *rule, rows.data, arena, context_);
   }
 
+  Result<Rows> activate(const TensorView& h, Arena& arena) {
+    Rows activated;
+    OCTAVO_TRY(
+        backend_.passes.activate({h, rule_of(*c_.w2), c_.x.dtype}, activated, arena, context_));
+    return activated;
+  }
+
   TensorView sums(Arena& arena, const ExpertWeights& weights) const noexcept {
     const std::int64_t rows = c_.routing.rows();
-    return matrix_view(arena.take<float>(rows * weights.n()), DType::float32, rows, weights.n());
+    return matrix_view(arena.take<float>(rows * weights.n()), DType::float32, rows, weights.n(),
+                       c_.x.device);
   }
 
   const ExpertCall& c_;
   const Backend& backend_;
   const ExecContext& context_;
-  Activation activation_;
   ExpertProduct first_, second_;
   std::size_t kept_bytes_ = 0, own_bytes_ = 0;
 };
@@ -157,21 +159,22 @@ Result<Tensor> run_experts(const TensorView& x, const ExpertWeights& w13, const 
                            const FusedExpertsOptions& o, const ExecContext& context) {
   OCTAVO_TRY(check_device(kFusedExperts, context));
   const ExpertTensors tensors{x, weights, ids};
-  OCTAVO_TRY_ASSIGN(const ExpertCall call, expert_call(tensors, w13, w2, o));
-  OCTAVO_TRY_ASSIGN(const FlatOut out, expert_out(call, tensors, o));
+  OCTAVO_TRY_ASSIGN(ExpertCall call, expert_call(tensors, w13, w2, o, context));
+  OCTAVO_TRY_ASSIGN(const FlatOut out, expert_out(call, tensors, o, context));
   OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kFusedExperts, x.device, o.backend));
   PinnedExecutor executor(executor_of(context));
   ExecContext pinned = context;
   pinned.executor = &executor;
-  OCTAVO_TRY(check_rows(call, pinned));
+  OCTAVO_TRY(check_rows(call, *backend, pinned));
+  OCTAVO_TRY(send_routes(kFusedExperts, context.place(x.device), call.routing));
   Experts experts(call, *backend, pinned);
   OCTAVO_TRY(experts.plan(o.backend));
   OCTAVO_TRY_ASSIGN(Scratch scratch,
-                    find_scratch(kFusedExperts, experts.bytes(), context.workspace));
+                    find_scratch(kFusedExperts, experts.bytes(), x.device, context));
   const Status status = experts.run(scratch.data, out.rows.view);
   keep_scratch(scratch);
   OCTAVO_TRY(status);
-  out.finish();
+  OCTAVO_TRY(out.finish(kFusedExperts, context));
   return out.tensor;
 }
 
@@ -191,7 +194,8 @@ FusedExpertsExplanation explain_fused_experts(const TensorView& x, const ExpertW
                                               const FusedExpertsOptions& o,
                                               const ExecContext& context) {
   return at_edge(kFusedExperts, [&]() -> Result<FusedExpertsExplanation> {
-    OCTAVO_TRY_ASSIGN(const ExpertCall call, expert_call({x, topk_weights, topk_ids}, w13, w2, o));
+    OCTAVO_TRY_ASSIGN(const ExpertCall call,
+                      expert_call({x, topk_weights, topk_ids}, w13, w2, o, context));
     OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kFusedExperts, x.device, o.backend));
     Experts experts(call, *backend, context);
     OCTAVO_TRY(experts.plan(o.backend));

@@ -2,6 +2,7 @@
 // The arguments of fused_experts, checked.
 #pragma once
 
+#include "backends/backend.hpp"
 #include "layers/routing.hpp"
 #include "octavo/moe.hpp"
 #include "ops/product/lower.hpp"
@@ -31,13 +32,14 @@ struct ExpertCall {
 
 /// Everything but the values of x.
 Result<ExpertCall> expert_call(const ExpertTensors& tensors, const ExpertWeights& w13,
-                               const ExpertWeights& w2, const FusedExpertsOptions& options);
+                               const ExpertWeights& w2, const FusedExpertsOptions& options,
+                               const ExecContext& context);
 
 /// The supplied output, checked, or a new one.
 Result<FlatOut> expert_out(const ExpertCall& call, const ExpertTensors& tensors,
-                           const FusedExpertsOptions& options);
+                           const FusedExpertsOptions& options, const ExecContext& context);
 
 /// A rule that refuses what is not finite finds none in x.
-Status check_rows(const ExpertCall& call, const ExecContext& context);
+Status check_rows(const ExpertCall& call, const Backend& backend, const ExecContext& context);
 
 }  // namespace octavo

@@ -5,12 +5,11 @@
 #include <utility>
 
 #include "core/cells.hpp"
-#include "core/convert.hpp"
 #include "core/error.hpp"
-#include "core/fp_env.hpp"
 #include "layers/experts.hpp"
 #include "ops/product/pack.hpp"
 #include "ops/rules.hpp"
+#include "ops/values.hpp"
 
 namespace octavo {
 namespace {
@@ -98,12 +97,12 @@ Status check_weight(const TensorView& weight) {
 // Slices of one block that every copy of them keeps alive.
 class Slices {
  public:
-  static Result<Slices> make(std::int64_t count, std::size_t bytes) {
+  static Result<Slices> make(std::int64_t count, std::size_t bytes, const Place& place) {
     Slices s;
     s.bytes_ = static_cast<std::int64_t>(bytes);
     s.step_ = (s.bytes_ + kPage - 1) / kPage * kPage;
     const std::array<std::int64_t, 1> shape{count * s.step_};
-    OCTAVO_TRY_ASSIGN(Tensor whole, Tensor::try_empty(kOperation, DType::uint8, shape));
+    OCTAVO_TRY_ASSIGN(Tensor whole, Tensor::try_empty(kOperation, DType::uint8, shape, place));
     s.block_ = std::make_shared<Tensor>(std::move(whole));
     return s;
   }
@@ -122,6 +121,7 @@ Result<ExpertWeights> run_pack(const TensorView& weight, const PackExpertsOption
   if (o.activation) OCTAVO_TRY(check_activation("pack_experts: activation.", *o.activation));
   auto content = std::make_shared<ExpertWeightsData>();
   content->dtype = weight.dtype;
+  content->device = weight.device;
   content->n = weight.shape[1];
   content->k = weight.shape[2];
   content->activation = o.activation;
@@ -138,10 +138,11 @@ Result<ExpertWeights> run_pack(const TensorView& weight, const PackExpertsOption
   for (std::int64_t e = 0; e < weight.shape[0]; ++e) {
     const TensorView b = weight[e].transposed();
     const PackOptions options{scale_of(o.scale, stored, e), content->activation, o.backend};
-    OCTAVO_TRY_ASSIGN(const std::shared_ptr<PackedWeightData> expert, outlined(kSite, b, options));
+    OCTAVO_TRY_ASSIGN(const std::shared_ptr<PackedWeightData> expert,
+                      outlined(kSite, b, options, context));
     if (e == 0) {
       const std::size_t bytes = expert->layout->bytes(b.dtype, expert->k, expert->n);
-      OCTAVO_TRY_ASSIGN(slices, Slices::make(weight.shape[0], bytes));
+      OCTAVO_TRY_ASSIGN(slices, Slices::make(weight.shape[0], bytes, context.place(b.device)));
       content->layout = expert->layout->name;
     }
     expert->codes = slices[e];
@@ -153,10 +154,11 @@ Result<ExpertWeights> run_pack(const TensorView& weight, const PackExpertsOption
 }
 
 // The scales of all experts as [E, down, across] of the stored weight.
-Result<Tensor> gathered_scales(const ExpertWeightsData& w) {
+Result<Tensor> gathered_scales(const ExpertWeightsData& w, const ExecContext& context) {
   const auto count = static_cast<std::int64_t>(w.experts.size());
   if (count == 0 || w.granularity.kind == Kind::automatic) return Tensor();
   const ScaleView& first = w.experts.front().content()->scale[0];
+  const Place place = context.place(w.device);
   const bool number = first.kind == ScaleView::Kind::number;
   const TensorView cell = number ? TensorView() : first.data.transposed();
   const std::array<std::int64_t, 3> shape{count, number ? 1 : cell.shape[0],
@@ -166,17 +168,18 @@ Result<Tensor> gathered_scales(const ExpertWeightsData& w) {
                                                           : 3U;
   OCTAVO_TRY_ASSIGN(Tensor scales,
                     Tensor::try_empty("unpack_experts", number ? DType::float32 : cell.dtype,
-                                      std::span(shape.data(), rank)));
+                                      std::span(shape.data(), rank), place));
   for (std::int64_t e = 0; e < count; ++e) {
     const ScaleView& own = w.experts[static_cast<std::size_t>(e)].content()->scale[0];
     if (number) {
-      scales.data_as<float>()[e] = own.number;
+      OCTAVO_TRY(fill_with("unpack_experts", scales.view().slice(0, e, e + 1), own.number,
+                           context.stream));
       continue;
     }
     TensorView to = own.data.transposed();
     to.data = scales.view().at(e * shape[1] * shape[2]);
     to.strides = {shape[2], 1};
-    copy_elements(own.data.transposed(), to);
+    OCTAVO_TRY(copy_to("unpack_experts", own.data.transposed(), to, context.stream));
   }
   return scales;
 }
@@ -219,12 +222,13 @@ UnpackedExperts unpack_experts(const ExpertWeights& weights, const ExecContext& 
     UnpackedExperts u;
     u.granularity = w.granularity;
     const std::array<std::int64_t, 3> shape{weights.experts(), w.n, w.k};
-    OCTAVO_TRY_ASSIGN(u.data, Tensor::try_empty("unpack_experts", w.dtype, shape));
+    OCTAVO_TRY_ASSIGN(u.data,
+                      Tensor::try_empty("unpack_experts", w.dtype, shape, context.place(w.device)));
     for (std::int64_t e = 0; e < weights.experts(); ++e) {
       const PackedWeightData& expert = *weights[e].content();
       OCTAVO_TRY(expert.layout->unpack(expert, u.data.view()[e].transposed(), context));
     }
-    OCTAVO_TRY_ASSIGN(u.scale, gathered_scales(w));
+    OCTAVO_TRY_ASSIGN(u.scale, gathered_scales(w, context));
     return u;
   });
 }

@@ -4,52 +4,53 @@
 
 #include <cstddef>
 
-#include "core/element.hpp"
 #include "core/error.hpp"
+#include "ops/values.hpp"
 
 namespace octavo {
 namespace {
 
 constexpr std::int64_t kNowhere = -1;
 
-std::int64_t map_at(const TensorView& map, std::int64_t id) noexcept {
-  return load_int(map.dtype, map.data, id * map.strides[0]);
-}
-
-Status check_map(const Site& site, const TensorView& map, std::int64_t experts) {
-  for (std::int64_t id = 0; map.defined() && id < map.shape[0]; ++id) {
-    const std::int64_t expert = map_at(map, id);
-    if (expert >= kNowhere && expert < experts) continue;
+Status check_map(const Site& site, const std::vector<std::int64_t>& map, std::int64_t experts) {
+  for (std::size_t id = 0; id < map.size(); ++id) {
+    if (map[id] >= kNowhere && map[id] < experts) continue;
     return fail(Code::invalid_argument, "{}[{}] must be in [-1, {}); got {}", site(Arg::azp), id,
-                experts, expert);
+                experts, map[id]);
   }
   return {};
 }
 
 }  // namespace
 
-Result<Routing> find_routes(const Site& site, const RoutingTensors& t, std::int64_t experts) {
-  OCTAVO_TRY(check_map(site, t.map, experts));
+Result<Routing> find_routes(const Site& site, const RoutingTensors& t, std::int64_t experts,
+                            void* stream) {
+  std::vector<std::int64_t> map;
+  if (t.map.defined()) {
+    OCTAVO_TRY_ASSIGN(map, integers_of(site.operation, t.map, stream));
+    OCTAVO_TRY(check_map(site, map, experts));
+  }
+  OCTAVO_TRY_ASSIGN(const std::vector<std::int64_t> all_ids,
+                    integers_of(site.operation, t.ids, stream));
   Routing r;
   r.tokens = t.ids.shape[0];
   r.slots = t.ids.shape[1];
   const std::int64_t ids = t.map.defined() ? t.map.shape[0] : experts;
   const auto count = static_cast<std::size_t>(r.tokens * r.slots);
   r.places.resize(count);
-  r.factors.resize(count);
+  OCTAVO_TRY_ASSIGN(r.factors, floats_of(site.operation, t.weights, stream));
   // An expert's rows begin where those before it end.
   std::vector<std::int64_t> next(static_cast<std::size_t>(experts) + 1, 0);
   for (std::size_t route = 0; route < count; ++route) {
-    const std::int64_t token = static_cast<std::int64_t>(route) / r.slots;
-    const std::int64_t slot = static_cast<std::int64_t>(route) % r.slots;
-    const std::int64_t id = load_int(t.ids, token, slot);
+    const std::int64_t id = all_ids[route];
     if (id < kNowhere || id >= ids) {
+      const auto at = static_cast<std::int64_t>(route);
       return fail(Code::invalid_argument, "{}[{}, {}] must be in [-1, {}); got {}", site(Arg::offs),
-                  token, slot, ids, id);
+                  at / r.slots, at % r.slots, ids, id);
     }
-    const std::int64_t expert = id != kNowhere && t.map.defined() ? map_at(t.map, id) : id;
+    const bool mapped = id != kNowhere && t.map.defined();
+    const std::int64_t expert = mapped ? map[static_cast<std::size_t>(id)] : id;
     r.places[route] = expert;
-    r.factors[route] = load_float(t.weights, token, slot);
     if (expert != kNowhere) ++next[static_cast<std::size_t>(expert) + 1];
   }
   for (std::size_t e = 0; e < static_cast<std::size_t>(experts); ++e) {
@@ -65,6 +66,15 @@ Result<Routing> find_routes(const Site& site, const RoutingTensors& t, std::int6
     r.routes[static_cast<std::size_t>(place)] = static_cast<std::int64_t>(route);
   }
   return r;
+}
+
+Status send_routes(const char* operation, const Place& place, Routing& r) {
+  OCTAVO_TRY_ASSIGN(r.owned[0], tensor_of(operation, r.places, place));
+  OCTAVO_TRY_ASSIGN(r.owned[1], tensor_of(operation, r.routes, place));
+  OCTAVO_TRY_ASSIGN(r.owned[2], tensor_of(operation, r.factors, place));
+  r.on_device = {r.owned[0].data_as<std::int64_t>(), r.owned[1].data_as<std::int64_t>(),
+                 r.owned[2].data_as<float>()};
+  return {};
 }
 
 }  // namespace octavo

@@ -2,9 +2,11 @@
 // Routes: which rows each expert has.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
+#include "octavo/context.hpp"
 #include "octavo/status.hpp"
 #include "octavo/tensor.hpp"
 #include "ops/site.hpp"
@@ -25,6 +27,13 @@ struct Routing {
   std::vector<float> factors;        ///< [tokens * slots]
   std::vector<TouchedExpert> touched;
 
+  /// The first three where the tokens are.
+  struct {
+    const std::int64_t *places = nullptr, *routes = nullptr;
+    const float* factors = nullptr;
+  } on_device;
+  std::array<Tensor, 3> owned;  ///< that memory, unless it is the vectors'
+
   std::int64_t rows() const noexcept { return static_cast<std::int64_t>(routes.size()); }
 };
 
@@ -34,6 +43,11 @@ struct RoutingTensors {
   TensorView map;  ///< undefined: ids are experts
 };
 
-Result<Routing> find_routes(const Site& site, const RoutingTensors& tensors, std::int64_t experts);
+/// Ids, weights and map come to the host, whose copy is the one that is checked.
+Result<Routing> find_routes(const Site& site, const RoutingTensors& tensors, std::int64_t experts,
+                            void* stream);
+
+/// Brings routes to a device.
+Status send_routes(const char* operation, const Place& place, Routing& routing);
 
 }  // namespace octavo

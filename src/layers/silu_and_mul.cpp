@@ -28,14 +28,14 @@ Result<Tensor> run_silu(const TensorView& x, const SiluAndMulOptions& o,
                 "silu_and_mul: out_dtype must be a float type of at most 32 bits; got {}",
                 name(dtype));
   }
-  OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kOperation, x));
-  OCTAVO_TRY_ASSIGN(const FlatOut out, flatten_out(site, x, last / 2, dtype, o.out));
+  OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kOperation, x, context));
+  OCTAVO_TRY_ASSIGN(const FlatOut out, flatten_out(site, x, last / 2, dtype, o.out, context));
   if (o.out.defined() && overlap(o.out, x)) {
     return fail(Code::invalid_argument, "silu_and_mul: out must not overlap x; got shared memory");
   }
   OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kOperation, x.device, o.backend));
   OCTAVO_TRY(backend->passes.silu_and_mul({.x = rows.view, .out = out.rows.view}, context));
-  out.finish();
+  OCTAVO_TRY(out.finish(kOperation, context));
   return out.tensor;
 }
 

@@ -11,11 +11,6 @@
 
 namespace octavo::w8a8_utils {
 
-using CodeTable = std::array<std::uint8_t, 256>;
-/// Replaces the codes of a matrix by the table's.
-void map_codes(const TensorView& codes, const CodeTable& table,
-               const ExecContext& context) noexcept;
-
 /// The group shape's granularity of A; `automatic` for a shape that is none of ours.
 Granularity granularity_of(const GroupShape& shape) noexcept;
 

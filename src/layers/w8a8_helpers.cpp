@@ -6,14 +6,13 @@
 #include <vector>
 
 #include "backends/backend.hpp"
-#include "core/convert.hpp"
-#include "core/element.hpp"
 #include "core/error.hpp"
-#include "core/fp_env.hpp"
-#include "core/parallel.hpp"
+#include "core/matrix.hpp"
 #include "layers/w8a8.hpp"
 #include "octavo/w8a8_utils.hpp"
 #include "ops/rules.hpp"
+#include "ops/run.hpp"
+#include "ops/values.hpp"
 
 namespace octavo::w8a8_utils {
 namespace {
@@ -67,10 +66,8 @@ Result<std::vector<float>> given_scales(const Site& site, const TensorView& v, s
                 "{}.shape must be one element or [{}], one for each of logical_widths; got {}",
                 site(Arg::scale_b), shards, shape_string(v));
   }
-  std::vector<float> scales(shards);
-  for (std::size_t i = 0; i < shards; ++i) {
-    scales[i] = load_float(v.dtype, v.data, one ? 0 : static_cast<std::int64_t>(i) * v.strides[0]);
-  }
+  OCTAVO_TRY_ASSIGN(std::vector<float> scales, floats_of(site.operation, v, nullptr));
+  if (one) scales.resize(shards, scales.front());
   return scales;
 }
 
@@ -96,17 +93,6 @@ Result<ShardScales> shard_scales(const Site& site, const TensorView& weight_scal
 
 // ---- codes through a table ---------------------------------------------------------------------
 
-// A code of that type and scale as the code that means the same with another scale.
-CodeTable rescaled(DType dtype, float scale, float other) noexcept {
-  CodeTable table;
-  for (std::size_t i = 0; i < table.size(); ++i) {
-    const auto code = static_cast<std::uint8_t>(i);
-    store_float(dtype, table.data(), static_cast<std::int64_t>(i),
-                load_float(dtype, &code, 0) * scale / other, Overflow::saturate);
-  }
-  return table;
-}
-
 Status check_weight(const Site& site, const TensorView& weight, std::int64_t rows) {
   OCTAVO_TRY(check_tensor(site, Arg::a, weight));
   if (!is_float8(weight.dtype) || weight.rank != 2) {
@@ -118,11 +104,11 @@ Status check_weight(const Site& site, const TensorView& weight, std::int64_t row
               site.operation, site.bare(Arg::a), weight.shape[0], rows);
 }
 
-Result<Tensor> scalar(const char* operation, float value) {
-  OCTAVO_TRY_ASSIGN(const Tensor tensor,
-                    Tensor::try_empty(operation, DType::float32, std::span<const std::int64_t>()));
-  *tensor.data_as<float>() = value;
-  return tensor;
+// Replaces the codes of rows by a table's.
+Status map_rows(const char* operation, const TensorView& codes, const CodeTable& table,
+                const ExecContext& context) {
+  OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(operation, codes.device, nullptr));
+  return backend->passes.map_codes({codes, table}, context);
 }
 
 Result<Requantized> run_requantize(const TensorView& weight, const TensorView& weight_scale,
@@ -131,16 +117,17 @@ Result<Requantized> run_requantize(const TensorView& weight, const TensorView& w
   const Site site{"requantize_with_max_scale", &kWeightNames};
   OCTAVO_TRY_ASSIGN(const ShardScales shards, shard_scales(site, weight_scale, widths));
   OCTAVO_TRY(check_weight(site, weight, shards.rows));
-  const FloatEnvironment environment;
   Requantized result;
-  OCTAVO_TRY_ASSIGN(result.scale, scalar(site.operation, shards.largest));
-  result.weight = in_place ? Tensor::adopt(nullptr, weight) : copy(weight, weight.dtype);
+  OCTAVO_TRY_ASSIGN(result.scale, filled(site.operation, DType::float32, {}, shards.largest,
+                                         context.place(weight.device)));
+  result.weight =
+      in_place ? Tensor::adopt(nullptr, weight) : copy(weight, weight.dtype, context.stream);
   std::int64_t row = 0;
   for (std::size_t i = 0; i < widths.size(); ++i) {
     const float scale = shards.scale[i];
     if (widths[i] > 0 && scale != shards.largest) {
-      map_codes(result.weight.view().slice(0, row, row + widths[i]),
-                rescaled(weight.dtype, scale, shards.largest), context);
+      OCTAVO_TRY(map_rows(site.operation, result.weight.view().slice(0, row, row + widths[i]),
+                          rescaled_codes(weight.dtype, scale, shards.largest), context));
     }
     row += widths[i];
   }
@@ -153,30 +140,29 @@ Result<float> one_number(const Site& site, const Scale& scale) {
   if (scale.kind() == Scale::Kind::number) return scale.number();
   OCTAVO_TRY(check_float(site, Arg::scale_b, scale.values()));
   const TensorView& v = scale.values();
-  if (v.numel() == 1) return load_float(v.dtype, v.data, 0);
-  return fail(Code::invalid_argument, "{} must be a number or have one element; got {}",
-              site(Arg::scale_b), shape_string(v));
+  if (v.numel() != 1) {
+    return fail(Code::invalid_argument, "{} must be a number or have one element; got {}",
+                site(Arg::scale_b), shape_string(v));
+  }
+  OCTAVO_TRY_ASSIGN(const std::vector<float> value, floats_of(site.operation, v, nullptr));
+  return value.front();
 }
 
-// out = in * factor, both row-major.
-void multiply(const TensorView& in, float factor, const TensorView& out,
-              const ExecContext& context) noexcept {
-  constexpr std::int64_t kPiece = 512;
-  const std::int64_t count = in.numel();
-  const std::int64_t pieces = (count + kPiece - 1) / kPiece;
-  for_each_band(context, bands_of(context, pieces, count), pieces,
-                [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-                  std::array<float, kPiece> piece;
-                  for (std::int64_t at = begin * kPiece; at < std::min(end * kPiece, count);
-                       at += kPiece) {
-                    const std::int64_t n = std::min(kPiece, count - at);
-                    load_row(in.dtype, in.at(at), 1, n, piece.data());
-                    for (std::int64_t i = 0; i < n; ++i) {
-                      piece[static_cast<std::size_t>(i)] *= factor;
-                    }
-                    store_row(out.dtype, piece.data(), n, out.at(at), 1, Overflow::saturate);
-                  }
-                });
+// All elements of a compact tensor as one row.
+TensorView as_row(const TensorView& v) noexcept {
+  return matrix_view(v.data, v.dtype, 1, v.numel(), v.device);
+}
+
+// out = in * factor, both row-major, apart.
+Status multiply(const char* operation, const TensorView& in, float factor, const TensorView& out,
+                const ExecContext& context) {
+  OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(operation, in.device, nullptr));
+  RescaleProblem r;
+  r.source = as_row(in);
+  r.scales[0].kind = ScaleView::Kind::number;
+  r.scales[0].number = factor;
+  r.out = as_row(out);
+  return backend->passes.rescale(r, context);
 }
 
 Result<Tensor> run_dequantize(const TensorView& tensor, const Scale& inv_scale,
@@ -190,9 +176,11 @@ Result<Tensor> run_dequantize(const TensorView& tensor, const Scale& inv_scale,
   }
   OCTAVO_TRY_ASSIGN(const float factor, one_number(site, inv_scale));
   OCTAVO_TRY_ASSIGN(const Tensor out,
-                    Tensor::try_empty(site.operation, DType::float16, tensor.dims()));
-  const Tensor compact = tensor.contiguous() ? Tensor() : copy(tensor, tensor.dtype);
-  multiply(compact.defined() ? compact.view() : tensor, factor, out, context);
+                    Tensor::try_empty(site.operation, DType::float16, tensor.dims(),
+                                      context.place(tensor.device)));
+  const Tensor compact = tensor.contiguous() ? Tensor::adopt(nullptr, tensor)
+                                             : copy(tensor, tensor.dtype, context.stream);
+  OCTAVO_TRY(multiply(site.operation, compact, factor, out, context));
   return out;
 }
 
@@ -203,9 +191,10 @@ Result<bool> run_all_close(const TensorView& x) {
     return fail(Code::invalid_argument, "{}.shape must be 1-D; got {}", site(Arg::a),
                 shape_string(x));
   }
-  for (std::int64_t i = 0; i < x.shape[0]; ++i) {
-    const double first = load_float(x.dtype, x.data, 0);
-    const double value = load_float(x.dtype, x.data, i * x.strides[0]);
+  OCTAVO_TRY_ASSIGN(const std::vector<float> values, floats_of(site.operation, x, nullptr));
+  for (const float one : values) {
+    const double first = values.front();
+    const double value = one;
     const double apart = std::abs(first - value);
     const bool close =
         first == value || (std::isfinite(apart) && apart <= 1e-8 + 1e-5 * std::abs(value));
@@ -223,10 +212,13 @@ constexpr CodeTable fnuz_codes() noexcept {
   return table;
 }
 
-Result<Tensor> doubled(const Site& site, Arg arg, const TensorView& scale) {
+Result<Tensor> doubled(const Site& site, Arg arg, const TensorView& scale,
+                       const ExecContext& context) {
   OCTAVO_TRY(check_float(site, arg, scale));
-  const Tensor twice = copy(scale, scale.dtype);
-  multiply(twice, 2.0F, twice, {});
+  const Tensor once = copy(scale, scale.dtype, context.stream);
+  OCTAVO_TRY_ASSIGN(Tensor twice, Tensor::try_empty(site.operation, scale.dtype, scale.dims(),
+                                                    context.place(scale.device)));
+  OCTAVO_TRY(multiply(site.operation, once, 2.0F, twice, context));
   return twice;
 }
 
@@ -240,16 +232,20 @@ Result<NormalizedFnuz> run_normalize(const TensorView& weight, const TensorView&
                 name(weight.dtype));
   }
   NormalizedFnuz result;
-  OCTAVO_TRY_ASSIGN(result.weight_scale, doubled(site, Arg::scale_b, weight_scale));
+  OCTAVO_TRY_ASSIGN(result.weight_scale, doubled(site, Arg::scale_b, weight_scale, context));
   if (input_scale.defined()) {
-    OCTAVO_TRY_ASSIGN(result.input_scale, doubled(site, Arg::scale_a, input_scale));
+    OCTAVO_TRY_ASSIGN(result.input_scale, doubled(site, Arg::scale_a, input_scale, context));
   }
-  const auto owner = std::make_shared<Tensor>(copy(weight, weight.dtype));
+  const auto owner = std::make_shared<Tensor>(copy(weight, weight.dtype, context.stream));
   const std::int64_t count = weight.numel();
   const std::int64_t piece = 4096;
-  const TensorView whole(owner->data(), weight.dtype, {count / piece, piece});
-  map_codes(whole, kCodes, context);
-  map_codes({whole.at(count / piece * piece), weight.dtype, {1, count % piece}}, kCodes, context);
+  const auto map = [&](std::int64_t begin, std::int64_t rows, std::int64_t columns) {
+    void* codes = owner->view().at(begin);
+    return map_rows(site.operation, matrix_view(codes, weight.dtype, rows, columns, weight.device),
+                    kCodes, context);
+  };
+  OCTAVO_TRY(map(0, count / piece, piece));
+  OCTAVO_TRY(map(count / piece * piece, 1, count % piece));
   TensorView view = owner->view();
   view.dtype = DType::float8_e4m3fnuz;
   result.weight = Tensor::adopt(owner, view);
@@ -264,22 +260,6 @@ bool cuda_backend() noexcept {
 
 }  // namespace
 
-void map_codes(const TensorView& codes, const CodeTable& table,
-               const ExecContext& context) noexcept {
-  const std::int64_t rows = codes.shape[0];
-  const std::int64_t cols = codes.shape[1];
-  for_each_band(context, bands_of(context, rows, rows * cols), rows,
-                [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-                  for (std::int64_t i = begin; i < end; ++i) {
-                    auto* row = static_cast<std::uint8_t*>(codes.at(i * codes.strides[0]));
-                    for (std::int64_t j = 0; j < cols; ++j) {
-                      std::uint8_t& code = row[j * codes.strides[1]];
-                      code = table[code];
-                    }
-                  }
-                });
-}
-
 Tensor convert_to_channelwise(const TensorView& weight_scale,
                               std::span<const std::int64_t> logical_widths) {
   constexpr const char* kName = "convert_to_channelwise";
@@ -287,10 +267,13 @@ Tensor convert_to_channelwise(const TensorView& weight_scale,
     OCTAVO_TRY_ASSIGN(const ShardScales shards,
                       shard_scales({kName, &kWeightNames}, weight_scale, logical_widths));
     const std::array<std::int64_t, 2> shape{shards.rows, 1};
-    OCTAVO_TRY_ASSIGN(const Tensor out, Tensor::try_empty(kName, DType::float32, shape));
-    auto* next = out.data_as<float>();
+    OCTAVO_TRY_ASSIGN(const Tensor out,
+                      Tensor::try_empty(kName, DType::float32, shape, {weight_scale.device}));
+    std::int64_t row = 0;
     for (std::size_t i = 0; i < logical_widths.size(); ++i) {
-      next = std::fill_n(next, logical_widths[i], shards.scale[i]);
+      const std::int64_t end = row + logical_widths[i];
+      OCTAVO_TRY(fill_with(kName, out.view().slice(0, row, end), shards.scale[i], nullptr));
+      row = end;
     }
     return out;
   });

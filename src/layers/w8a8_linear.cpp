@@ -123,8 +123,9 @@ Result<Tensor> in_shape(const Site& site, const Tensor& matrix,
     return fail(Code::invalid_argument, "{}: output_shape must have {} elements; got [{}]",
                 site.operation, matrix.numel(), fmt::join(shape.begin(), shape.end(), ", "));
   }
-  return Tensor::adopt(std::make_shared<Tensor>(matrix),
-                       TensorView(matrix.data(), matrix.dtype(), shape));
+  TensorView view(matrix.data(), matrix.dtype(), shape);
+  view.device = matrix.device();
+  return Tensor::adopt(std::make_shared<Tensor>(matrix), view);
 }
 
 Status check_codes(const Site& site, const TensorView& codes) {
@@ -249,7 +250,7 @@ Tensor rocm_per_tensor_w8a8_scaled_mm_fake(const W8a8Arguments& arguments) {
     const DType dtype =
         arguments.out_dtype == DType::undefined ? DType::bfloat16 : arguments.out_dtype;
     const std::array<std::int64_t, 2> shape{arguments.qinput.shape[0], sizes.n};
-    return Tensor::try_empty(kName, dtype, shape);
+    return Tensor::try_empty(kName, dtype, shape, {arguments.qinput.device});
   });
 }
 
@@ -293,7 +294,7 @@ Tensor Fp8LinearOp::apply(const TensorView& input, const Operand& weight,
                   site(Arg::a), name(input.dtype), shape_string(input));
     }
     OCTAVO_TRY_ASSIGN(const Sizes sizes, sizes_of(site, weight));
-    OCTAVO_TRY_ASSIGN(const FlatRows x, flatten_rows(kName, input));
+    OCTAVO_TRY_ASSIGN(const FlatRows x, flatten_rows(kName, input, context));
     Activations a;
     OCTAVO_TRY(quantised ? quantised_input(site, x.view, input_scale, act_quant_group_shape(), a)
                          : quantise_input(site, quant_fp8_, x.view, input_scale, input_scale_ub, a,
@@ -304,7 +305,8 @@ Tensor Fp8LinearOp::apply(const TensorView& input, const Operand& weight,
     o.out_dtype = out_dtype == DType::undefined && !quantised ? input.dtype : out_dtype;
     OCTAVO_TRY_ASSIGN(o.scale_b, scale_of_weight(site, weight_scale_view, weight));
     OCTAVO_TRY_ASSIGN(Lowered lowered, lower_product(site, a.operand, weight, o));
-    OCTAVO_TRY_ASSIGN(const FlatOut out, flatten_out(site, input, sizes.n, lowered.out_dtype, {}));
+    OCTAVO_TRY_ASSIGN(const FlatOut out,
+                      flatten_out(site, input, sizes.n, lowered.out_dtype, {}, context));
     lowered.problem.single.out = out.rows.view;
     OCTAVO_TRY(run_problem(lowered.problem, context, nullptr));
     return out.tensor;

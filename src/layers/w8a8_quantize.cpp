@@ -3,17 +3,15 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <memory>
 
 #include "core/cells.hpp"
-#include "core/convert.hpp"
-#include "core/element.hpp"
 #include "core/error.hpp"
-#include "core/parallel.hpp"
 #include "layers/w8a8.hpp"
 #include "ops/quantize/quantize.hpp"
+#include "ops/run.hpp"
+#include "ops/values.hpp"
 
 namespace octavo::w8a8_utils {
 namespace {
@@ -31,28 +29,32 @@ constexpr CodeTable kClamped = [] {
 
 // A view of an owned tensor in another shape of as many elements.
 Tensor reshaped(const Tensor& tensor, std::initializer_list<std::int64_t> shape) {
-  return Tensor::adopt(std::make_shared<Tensor>(tensor), {tensor.data(), tensor.dtype(), shape});
+  TensorView view(tensor.data(), tensor.dtype(), shape);
+  view.device = tensor.device();
+  return Tensor::adopt(std::make_shared<Tensor>(tensor), view);
 }
 
 // A row-major matrix with rows below `matrix` that hold `fill`.
-Result<Tensor> padded(const TensorView& matrix, std::int64_t rows, float fill) {
+Result<Tensor> padded(const TensorView& matrix, std::int64_t rows, float value,
+                      const ExecContext& context) {
   const std::array<std::int64_t, 2> shape{rows, matrix.shape[1]};
-  OCTAVO_TRY_ASSIGN(const Tensor out, Tensor::try_empty(kName, matrix.dtype, shape));
-  copy_elements(matrix, out.view().slice(0, 0, matrix.shape[0]));
-  for (std::int64_t i = matrix.shape[0] * shape[1]; i < out.numel(); ++i) {
-    store_float(out.dtype(), out.data(), i, fill, Overflow::saturate);
-  }
+  const std::int64_t given = matrix.shape[0];
+  OCTAVO_TRY_ASSIGN(const Tensor out,
+                    Tensor::try_empty(kName, matrix.dtype, shape, context.place(matrix.device)));
+  OCTAVO_TRY(copy_to(kName, matrix, out.view().slice(0, 0, given), context.stream));
+  OCTAVO_TRY(fill_with(kName, out.view().slice(0, given, rows), value, context.stream));
   return out;
 }
 
-Result<QuantFP8::Output> pad(const QuantFP8& quantiser, QuantFP8::Output output) {
+Result<QuantFP8::Output> pad(const QuantFP8& quantiser, QuantFP8::Output output,
+                             const ExecContext& context) {
   const std::int64_t rows = output.codes.size(0);
   const std::int64_t wanted = std::max(quantiser.num_token_padding().value_or(0), rows);
   if (wanted == rows) return output;
-  OCTAVO_TRY_ASSIGN(output.codes, padded(output.codes, wanted, 0.0F));
+  OCTAVO_TRY_ASSIGN(output.codes, padded(output.codes, wanted, 0.0F, context));
   const TensorView& scale = output.scale;
   if (!quantiser.is_static() && scale.rank == 2) {
-    OCTAVO_TRY_ASSIGN(output.scale, padded(scale, wanted, 1.0F));
+    OCTAVO_TRY_ASSIGN(output.scale, padded(scale, wanted, 1.0F, context));
   }
   return output;
 }
@@ -100,7 +102,8 @@ Result<float> upper_bound(const Site& site, const char* argument, const TensorVi
     return fail(Code::invalid_argument, "{}: {} must have one element; got {}", site.operation,
                 argument, shape_string(scale_ub));
   }
-  const float bound = load_float(scale_ub.dtype, scale_ub.data, 0);
+  OCTAVO_TRY_ASSIGN(const std::vector<float> value, floats_of(site.operation, scale_ub, nullptr));
+  const float bound = value.front();
   if (bound > 0.0F) return bound;
   return fail(Code::invalid_argument, "{}: {} must be positive; got {}", site.operation, argument,
               bound);
@@ -133,8 +136,11 @@ Result<QuantFP8::Output> quantize_activations(const Site& site, const QuantFP8& 
   OCTAVO_TRY(check_quantize(site, x, o));
   if (scale.defined()) OCTAVO_TRY(static_scale(site, x, o).status());
   const Quantized q = quantize(x, o, context);
-  if (aims_below_largest(spec.dtype)) map_codes(q.data, kClamped, context);
-  if (scale.defined()) return QuantFP8::Output{q.data, copy(scale, scale.dtype)};
+  if (aims_below_largest(spec.dtype)) {
+    OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(site.operation, x.device, nullptr));
+    OCTAVO_TRY(backend->passes.map_codes({q.data, kClamped}, context));
+  }
+  if (scale.defined()) return QuantFP8::Output{q.data, copy(scale, scale.dtype, context.stream)};
   return QuantFP8::Output{q.data, spec.granularity.kind == Granularity::Kind::tensor
                                       ? reshaped(q.scale, {1})
                                       : q.scale};
@@ -161,7 +167,7 @@ QuantFP8::Output QuantFP8::operator()(const TensorView& x, const TensorView& sca
     const Site site{kName, &kNames};
     OCTAVO_TRY_ASSIGN(const float bound, upper_bound(site, "scale_ub", scale_ub));
     OCTAVO_TRY_ASSIGN(Output output, quantize_activations(site, *this, x, scale, bound, context));
-    return pad(*this, std::move(output));
+    return pad(*this, std::move(output), context);
   });
 }
 

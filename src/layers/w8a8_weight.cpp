@@ -11,9 +11,11 @@
 #include <vector>
 
 #include "core/cells.hpp"
+#include "core/devices.hpp"
 #include "core/error.hpp"
 #include "octavo/layers.hpp"
 #include "octavo/w8a8_utils.hpp"
+#include "ops/values.hpp"
 
 namespace octavo {
 namespace {
@@ -95,7 +97,9 @@ Result<Tensor> row_scales(const LinearTensors& t, std::span<const std::int64_t> 
   }
   if (vector && count == n) {
     const auto scale = std::make_shared<Tensor>(copy(s, DType::float32));
-    return Tensor::adopt(scale, TensorView(scale->data(), DType::float32, {n, 1}));
+    TensorView column(scale->data(), DType::float32, {n, 1});
+    column.device = s.device;
+    return Tensor::adopt(scale, column);
   }
   return refuse("{}: weight_scale.shape must be [1], [{}] (shards), [{}] or [{}, 1] (rows); got {}",
                 kName, shards, n, n, shape_string(s));
@@ -113,8 +117,8 @@ Result<Tensor> block_scales(const LinearTensors& t, std::span<const std::int64_t
 }
 
 Status check_scales(const Tensor& scales) {
-  const float* values = scales.data_as<float>();
-  for (std::int64_t i = 0; i < scales.numel(); ++i) {
+  OCTAVO_TRY_ASSIGN(const std::vector<float> values, floats_of(kName, scales, nullptr));
+  for (std::size_t i = 0; i < values.size(); ++i) {
     if (values[i] >= 0.0F && !std::isinf(values[i])) continue;
     return refuse("{}: weight_scale must be loaded, finite and at least 0; got {} at element {}",
                   kName, values[i], i);
@@ -162,17 +166,19 @@ Result<std::vector<ActivationQuant>> rules_of(const SchemeRule& scheme, const Li
   OCTAVO_TRY(check_static(scheme, t, shards));
   std::vector<ActivationQuant> rules(shards, dynamic_rule(scheme, t, o));
   if (!t.input_scale.defined()) return rules;
-  const Tensor scales = copy(t.input_scale, DType::float32);
-  const Tensor azps =
-      t.input_zero_point.defined() ? copy(t.input_zero_point, DType::int32) : Tensor();
-  const auto count = static_cast<std::size_t>(scales.numel());
+  OCTAVO_TRY_ASSIGN(const std::vector<float> scales, floats_of(kName, t.input_scale, nullptr));
+  std::vector<std::int64_t> azps;
+  if (t.input_zero_point.defined()) {
+    OCTAVO_TRY_ASSIGN(azps, integers_of(kName, t.input_zero_point, nullptr));
+  }
+  const std::size_t count = scales.size();
   const ActivationQuant* loaded = nullptr;
   for (std::size_t i = 0; i < shards; ++i) {
     const std::size_t at = count == 1 ? 0 : i;
     ActivationQuant& rule = rules[i];
     rule.spec.granularity = per_tensor();
-    rule.static_scale = scales.data_as<float>()[at];
-    if (azps.defined()) rule.static_azp = azps.data_as<std::int32_t>()[at];
+    rule.static_scale = scales[at];
+    if (!azps.empty()) rule.static_azp = static_cast<std::int32_t>(azps[at]);
     if (rule.static_scale == w8a8_utils::kUnsetScale) continue;
     if (!(rule.static_scale > 0.0F) || std::isinf(rule.static_scale)) {
       return refuse("{}: input_scale must be finite and above 0; got {}", kName, rule.static_scale);
@@ -222,7 +228,8 @@ Result<Weight> fused(const SchemeRule& scheme, const LinearTensors& t, const W8A
   return only;
 }
 
-Result<Weight> run(std::string_view name, const LinearTensors& given, const W8A8Options& o) {
+Result<Weight> run_on_host(std::string_view name, const LinearTensors& given,
+                           const W8A8Options& o) {
   OCTAVO_TRY_ASSIGN(const SchemeRule scheme, rule_of(name));
   OCTAVO_TRY(check_tensors(scheme, given, o));
   OCTAVO_TRY_ASSIGN(const std::vector<std::int64_t> widths, widths_of(given, o));
@@ -236,6 +243,22 @@ Result<Weight> run(std::string_view name, const LinearTensors& given, const W8A8
   t.weight = one.weight;
   t.weight_scale = one.scale;
   return fused(scheme, t, o, widths);
+}
+
+// A device's tensors are read and stacked on the host, and their weight goes back.
+Result<Weight> run(std::string_view name, const LinearTensors& given, const W8A8Options& o) {
+  const Device device = given.weight.device;
+  if (on_host(device)) return run_on_host(name, given, o);
+  LinearTensors near = given;
+  std::vector<Tensor> owned;
+  for (TensorView* v :
+       {&near.weight, &near.weight_scale, &near.input_scale, &near.input_zero_point}) {
+    if (v->defined()) *v = owned.emplace_back(copy(*v, Place{}));
+  }
+  OCTAVO_TRY_ASSIGN(Weight weight, run_on_host(name, near, o));
+  weight.codes.data = weight.codes.data.to(Place{device});
+  weight.codes.scale = weight.codes.scale.to(Place{device});
+  return weight;
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ class Builder {
       const std::array<std::int64_t, 1> count{
           static_cast<std::int64_t>(line_.outlier_columns.size())};
       OCTAVO_TRY_ASSIGN(impl_.rule.outlier_columns,
-                        Tensor::try_empty("problem line", DType::int64, count));
+                        Tensor::try_empty("problem line", DType::int64, count, {}));
       std::copy(line_.outlier_columns.begin(), line_.outlier_columns.end(),
                 impl_.rule.outlier_columns.data_as<std::int64_t>());
     }
@@ -107,6 +107,10 @@ class Builder {
     const std::int64_t k = line_.k;
     Operand a(make(Role::a, line_.a, {m, k}, entry));
     if (line_.quantise != DType::undefined) a.quantise = &impl_.rule;
+    Tensor& columns = impl_.rule.outlier_columns;
+    if (columns.defined() && columns.device() != a.data.device) {
+      columns = columns.to(Place{a.data.device});
+    }
     OCTAVO_TRY_ASSIGN(const Operand b, operand_b({k, n}, entry));
     ScaledMmOptions o;
     o.out_dtype = line_.out;
@@ -187,7 +191,8 @@ class Builder {
     if (line_.azp) a.azp = make(Role::azp, DType::int32, {line_.azp_per_tensor ? 1 : line_.m});
     const Operand b(make(Role::b, line_.b, b_shape));
     const Site site{"grouped_mm"};
-    OCTAVO_TRY_ASSIGN(const Lowered lowered, lower_grouped(site, a, b, o, ScaleReading::rowwise));
+    OCTAVO_TRY_ASSIGN(const Lowered lowered,
+                      lower_grouped(site, a, b, o, ScaleReading::rowwise, {}));
     impl_.problem = lowered.problem;
     impl_.problem.groups.offs = o.offs;
     int rank = 0;

@@ -11,20 +11,28 @@
 namespace octavo {
 namespace {
 
-bool usable(DeviceType type) noexcept {
+bool has_usable_backend(DeviceType type) noexcept {
   return std::ranges::any_of(registry(), [type](const Backend* backend) {
     return backend->device == type && backend->unavailable() == nullptr;
   });
 }
 
+// Null where tensors of that device can be used, else why not.
+const char* why_not(const DeviceKind& kind, std::int32_t index) noexcept {
+  if (kind.memory == nullptr) return "";
+  if (const char* why = kind.memory->unavailable(index); why != nullptr) return why;
+  return has_usable_backend(kind.type) ? nullptr : "";
+}
+
 // Why no backend for that device is usable.
-std::string reason(std::string_view name) {
+std::string reason(std::string_view name, std::int32_t index) {
   std::string_view title = name;
-  for (const DeviceKind& kind : kDeviceKinds) {
-    if (kind.name != name) continue;
-    title = kind.title;
+  for (const DeviceKind* kind : device_kinds()) {
+    if (kind->name != name) continue;
+    title = kind->title;
+    if (const char* why = why_not(*kind, index); why != nullptr && *why != '\0') return why;
     for (const Backend* backend : registry()) {
-      if (backend->device != kind.type) continue;
+      if (backend->device != kind->type) continue;
       return fmt::format("{}: {}", backend->name, backend->unavailable());
     }
   }
@@ -35,12 +43,13 @@ std::string reason(std::string_view name) {
 
 std::string device_refusal(std::string_view name, int index) {
   std::string names;
-  for (const DeviceKind& kind : kDeviceKinds) {
-    if (!usable(kind.type)) continue;
-    if (kind.name == name) return {};
-    names += fmt::format("{}{}", names.empty() ? "" : " or ", kind.name);
+  for (const DeviceKind* kind : device_kinds()) {
+    const bool asked = kind->name == name;
+    if (why_not(*kind, asked ? index : 0) != nullptr) continue;
+    if (asked) return {};
+    names += fmt::format("{}{}", names.empty() ? "" : " or ", kind->name);
   }
-  return fmt::format("must be {} ({}); got {}:{}", names, reason(name), name, index);
+  return fmt::format("must be {} ({}); got {}:{}", names, reason(name, index), name, index);
 }
 
 std::string device_refusal(Device device) {

@@ -7,11 +7,11 @@
 #include <limits>
 
 #include "core/cells.hpp"
+#include "core/devices.hpp"
 #include "core/error.hpp"
 #include "core/grid.hpp"
 #include "core/members.hpp"
 #include "core/operand.hpp"
-#include "core/parallel.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/packed.hpp"
 #include "ops/run.hpp"
@@ -49,7 +49,7 @@ double member_bound(const Member& p) noexcept {
 
 // LLM.int8: what a problem's first member multiplies in float.
 std::string outliers_of(const MatmulProblem& problem) {
-  if (group_count(problem) == 0) return {};
+  if (group_count(problem) == 0 || has_offsets(problem)) return {};  // such members have no rules
   const Member first = member(problem, 0);
   const ActivationQuant* rule = first.a.quantise;
   if (rule == nullptr || !rule->vectorwise) return {};
@@ -91,13 +91,17 @@ Candidate judge(const Plan& plan, const char* why, const Backend* forced,
 double error_bound(const MatmulProblem& problem) noexcept {
   const Split split = problem.groups.split;
   const std::int64_t count = group_count(problem);
-  const bool alike = split != Split::list && split != Split::inner;  // in K and along it
+  const bool inner = split == Split::inner && on_host(problem.groups.offs);
   double most = 0.0;
   Member cut;
-  for (std::int64_t g = 0; g < (alike ? std::min<std::int64_t>(count, 1) : count); ++g) {
-    most = std::max(most, member_bound(member_in(problem, g, cut)));
+  if (split == Split::list || inner) {
+    for (std::int64_t g = 0; g < count; ++g) {
+      most = std::max(most, member_bound(member_in(problem, g, cut)));
+    }
+    return most;
   }
-  return most;
+  // Members that are alike in K and along it, or that a device cuts: none exceeds the whole.
+  return count == 0 ? most : member_bound(planned_member(problem, 0, cut));
 }
 
 std::vector<BackendInfo> backends() {

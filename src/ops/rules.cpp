@@ -3,8 +3,11 @@
 #include "ops/rules.hpp"
 
 #include <algorithm>
+#include <array>
 #include <string_view>
 
+#include "backends/backend.hpp"
+#include "core/devices.hpp"
 #include "core/error.hpp"
 #include "core/extents.hpp"
 #include "core/overlap.hpp"
@@ -164,30 +167,58 @@ Status check_out(const Site& site, const TensorView& out, DType dtype,
   return {};
 }
 
-Status check_no_overlap(const Site& site, const Member& p) {
+namespace {
+
+struct Input {
+  const TensorView& view;
+  Arg arg;
+};
+// What a member reads.
+std::array<Input, 16> inputs_of(const Member& p) noexcept {
   const Epilogue& e = p.epilogue;
-  const struct {
-    const TensorView& view;
-    Arg arg;
-  } inputs[] = {
-      {p.a.data, Arg::a},
-      {p.b.data, Arg::b},
-      {p.a.scale[0].data, Arg::scale_a},
-      {p.a.scale[1].data, Arg::scale_a},
-      {p.b.scale[0].data, Arg::scale_b},
-      {p.b.scale[1].data, Arg::scale_b},
-      {p.a.azp, Arg::azp},
-      {p.b.azp, Arg::b},
-      {e.bias, Arg::bias},
-      {e.scale_result.data, Arg::scale_result},
-      {e.alpha.data, Arg::alpha},
-      {e.beta.data, Arg::beta},
-      {e.c, Arg::c},
-      {e.outliers.a, Arg::a},
-      {e.outliers.columns, Arg::a},
-      {e.outliers.weight, Arg::b},
+  return {{{p.a.data, Arg::a},
+           {p.b.data, Arg::b},
+           {p.a.scale[0].data, Arg::scale_a},
+           {p.a.scale[1].data, Arg::scale_a},
+           {p.b.scale[0].data, Arg::scale_b},
+           {p.b.scale[1].data, Arg::scale_b},
+           {p.a.azp, Arg::azp},
+           {p.b.azp, Arg::b},
+           {e.bias, Arg::bias},
+           {e.scale_result.data, Arg::scale_result},
+           {e.alpha.data, Arg::alpha},
+           {e.beta.data, Arg::beta},
+           {e.c, Arg::c},
+           {e.outliers.a, Arg::a},
+           {e.outliers.columns, Arg::a},
+           {e.outliers.weight, Arg::b}}};
+}
+
+}  // namespace
+
+Status check_device_of(const std::string& argument, const Device& device, const char* whose,
+                       const Device& other) {
+  if (same_device(device, other)) return {};
+  return fail(Code::invalid_argument, "{}.device must be that of {}, {}; got {}", argument, whose,
+              device_string(other), device_string(device));
+}
+
+Status check_one_device(const Site& site, const Member& p) {
+  const Device device = p.a.data.device;
+  const auto check = [&](Arg arg, const Device& of) {
+    if (same_device(of, device)) return Status();
+    return check_device_of(site(arg), of, site.bare(Arg::a).c_str(), device);
   };
-  for (const auto& input : inputs) {
+  for (const Input& input : inputs_of(p)) {
+    if (input.view.defined()) OCTAVO_TRY(check(input.arg, input.view.device));
+  }
+  if (p.out.defined()) OCTAVO_TRY(check(Arg::out, p.out.device));
+  if (p.b.packed == nullptr) return {};
+  return check(Arg::b, p.b.packed->content()->device);
+}
+
+Status check_no_overlap(const Site& site, const Member& p) {
+  for (const Input& input : inputs_of(p)) {
     if (!overlap(p.out, input.view)) continue;
     if (input.arg == Arg::c && same_elements(p.out, input.view)) continue;
     return fail(Code::invalid_argument,

@@ -41,6 +41,11 @@ Status check_out(const Site& site, const TensorView& out, DType dtype,
                  std::span<const std::int64_t> shape);
 Status check_no_overlap(const Site& site, const Member& member);
 
+/// Everything that a member reads and writes is on the device of its A.
+Status check_one_device(const Site& site, const Member& member);
+Status check_device_of(const std::string& argument, const Device& device, const char* whose,
+                       const Device& other);
+
 /// Which 1-D scales an entry point accepts without a declared granularity.
 enum class ScaleReading : std::uint8_t {
   broadcast,  ///< the seed entry: a 1-D scale_a has K elements
@@ -71,13 +76,13 @@ Status check_activation(const std::string& subject, const ActivationQuant& rule)
 Status check_prologue(const Site& site, const Operand& a, std::int64_t m, std::int64_t k,
                       bool batch_invariant);
 
-/// A list of columns of `of`: int64 [count], ascending, each in [0, k). Sentences begin
-/// "operation: argument".
+/// A list of columns of `of`: int64 [count], and on the host ascending, each in [0, k). Sentences
+/// begin "operation: argument".
 Status check_columns(const char* operation, const std::string& argument, const TensorView& columns,
                      std::int64_t k, const std::string& of);
 
 /// Zero points of a weight [K, N] with its scales: one element, [N] or [1, N], which become [1, N],
-/// or one for each cell of the first scale; inside the range of its codes.
+/// or one for each cell of the first scale; on the host inside the range of its codes.
 Result<TensorView> resolve_weight_azp(const Site& site, const TensorView& azp, const Operand& b,
                                       DType dtype, std::int64_t n);
 

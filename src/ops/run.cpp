@@ -11,7 +11,6 @@
 
 #include "core/env.hpp"
 #include "core/error.hpp"
-#include "core/parallel.hpp"
 #include "octavo/backend.hpp"
 #include "ops/scratch.hpp"
 #include "ops/signature.hpp"
@@ -155,8 +154,8 @@ Status run_problem(const MatmulProblem& problem, const ExecContext& context, con
   ExecContext pinned = context;
   pinned.executor = &executor;
   OCTAVO_TRY_ASSIGN(const Plan plan, make_plan(problem, pinned, backend));
-  OCTAVO_TRY_ASSIGN(Scratch scratch,
-                    find_scratch(problem.operation, plan.workspace_bytes, context.workspace));
+  OCTAVO_TRY_ASSIGN(Scratch scratch, find_scratch(problem.operation, plan.workspace_bytes,
+                                                  device_of(problem), context));
   Status status = plan.backend->run(problem, plan, pinned, scratch.data);
   keep_scratch(scratch);
   return status;

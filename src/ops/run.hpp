@@ -2,29 +2,13 @@
 // Choosing a backend for a problem, and running it there.
 #pragma once
 
-#include <algorithm>
-
 #include "backends/backend.hpp"
+#include "core/executors.hpp"
 #include "octavo/context.hpp"
 #include "octavo/problem.hpp"
 #include "octavo/status.hpp"
 
 namespace octavo {
-
-/// An executor whose concurrency cannot change between measuring a workspace and using it.
-class PinnedExecutor final : public Executor {
- public:
-  explicit PinnedExecutor(Executor& executor) noexcept
-      : executor_(executor), concurrency_(std::max(1, executor.concurrency())) {}
-  int concurrency() const noexcept override { return concurrency_; }
-  void parallel(std::int64_t tasks, Task task, void* context) noexcept override {
-    executor_.parallel(tasks, task, context);
-  }
-
- private:
-  Executor& executor_;
-  int concurrency_;
-};
 
 /// The forced backend: the argument, else OCTAVO_BACKEND, else null.
 Result<const Backend*> forced_backend(const char* operation, const char* argument);

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <utility>
 
+#include "core/devices.hpp"
 #include "core/error.hpp"
 #include "core/extents.hpp"
 #include "core/pages.hpp"
@@ -94,7 +95,9 @@ void keep_scratch(Scratch& used) noexcept {
   if (used.own_bytes > kept_scratch.own_bytes) kept_scratch = std::move(used);
 }
 
-Result<Scratch> find_scratch(const char* operation, std::size_t bytes, const Workspace* lent) {
+Result<Scratch> find_scratch(const char* operation, std::size_t bytes, const Device& device,
+                             const ExecContext& context) {
+  const Workspace* lent = context.workspace;
   Scratch scratch;
   if (bytes == 0) return scratch;
   if (bytes >= static_cast<std::size_t>(kMostBytes)) {
@@ -109,6 +112,13 @@ Result<Scratch> find_scratch(const char* operation, std::size_t bytes, const Wor
     return fail(Code::invalid_argument,
                 "{}: context.workspace.bytes must be at least {} (workspace_bytes); got {}",
                 operation, bytes + kScratchAlignment - 1, lent->bytes);
+  }
+  if (!on_host(device)) {
+    const std::array<std::int64_t, 1> shape{static_cast<std::int64_t>(bytes)};
+    OCTAVO_TRY_ASSIGN(scratch.on_device,
+                      Tensor::try_empty(operation, DType::uint8, shape, context.place(device)));
+    scratch.data = static_cast<char*>(scratch.on_device.data());
+    return scratch;
   }
   if (kept_scratch.own_bytes >= bytes) {
     std::swap(scratch, kept_scratch);

@@ -8,6 +8,7 @@
 
 #include "octavo/context.hpp"
 #include "octavo/status.hpp"
+#include "octavo/tensor.hpp"
 
 namespace octavo {
 
@@ -23,11 +24,14 @@ struct Scratch {
   char* data = nullptr;
   std::unique_ptr<char, ScratchFree> own;
   std::size_t own_bytes = 0;
+  Tensor on_device;  ///< a device's own
 };
 
-/// That many bytes: of the lent workspace, which must be large enough, else what this thread or
-/// (large ones) this process kept from an earlier call, else new.
-Result<Scratch> find_scratch(const char* operation, std::size_t bytes, const Workspace* lent);
+/// That many bytes: of the context's workspace, which must be large enough, else what this thread
+/// or (large ones) this process kept from an earlier call, else new. A device's are new: keeping
+/// them is its allocator's business.
+Result<Scratch> find_scratch(const char* operation, std::size_t bytes, const Device& device,
+                             const ExecContext& context);
 
 /// Ends the use of a block, whose memory may stay with the thread or the process.
 void keep_scratch(Scratch& used) noexcept;

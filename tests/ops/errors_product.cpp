@@ -52,6 +52,16 @@ std::vector<ErrorRow> product_errors() {
       {"OtherDevice", Code::unavailable,
        "scaled_mm: a.device must be cpu (no CUDA backend is built); got cuda:1",
        [=] { mm(on_cuda(a), b); }},
+      {"TensorOnOtherDevice", Code::unavailable,
+       "Tensor::empty: device must be cpu (no CUDA backend is built); got cuda:1",
+       [] {
+         (void)Tensor::empty(int8, {2}, Place{{DeviceType::cuda, 1}});
+       }},
+      {"CopyToOtherDevice", Code::unavailable,
+       "copy: device must be cpu (no CUDA backend is built); got cuda:0",
+       [=] {
+         (void)copy(a, Place{{DeviceType::cuda, 0}});
+       }},
       {"NullMemory", kInvalid, "scaled_mm: b.data must not be null; got null for shape [3, 4]",
        [=] { mm(a, without_memory(b)); }},
       {"StridesBeyondAddresses", kInvalid,

@@ -55,8 +55,9 @@ const char* const kUnreachable[] = {
     "{}: workspace must be available; got none for {} bytes",   // robustness: failing allocations
     "{}: the problem must be accepted by a backend; got {}",    // the reference accepts everything
     "{}: backend must be usable on this machine; got {}: {}",   // every built backend is usable
-    "{}: device {}",                                            // tensors are checked before
-    "{}: backend must be for the tensors' device; got {}",      // all backends are for the CPU
+    "{}: backend must be for the tensors' device; got {}",      // far: forced backends
+    "{}.device must be that of {}, {}; got {}",                 // far: devices do not mix
+    "copy: place.device must be the source's or the host",      // needs two devices
     "{}: a backend must have a packed layout; got none",        // the generic one has
     "{}: backend must accept the problem; got {}, which",       // only one backend packs
     "{}: context.workspace.bytes must be at least {}",          // robustness: workspaces

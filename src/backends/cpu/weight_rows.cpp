@@ -8,9 +8,9 @@
 
 #include "backends/cpu/rows.hpp"
 #include "core/element.hpp"
-#include "core/grid.hpp"
 #include "core/operand.hpp"
 #include "core/parallel.hpp"
+#include "core/scale_values.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // Quantising activations on their way into a product.
-#include "backends/host/prologue.hpp"
-
 #include <array>
 
+#include "backends/host/passes.hpp"
 #include "core/cells.hpp"
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
 #include "core/matrix.hpp"
 #include "core/quantize_rules.hpp"
 
-namespace octavo {
+namespace octavo::host {
 namespace {
 
-TensorView vector(void* data, DType dtype, std::int64_t count) noexcept {
+TensorView vector(void* data, DType dtype, std::int64_t count, const Device& device) noexcept {
   TensorView view;
   view.data = data;
   view.dtype = dtype;
+  view.device = device;
   view.rank = 1;
   view.shape = {count};
   view.strides = {1};
@@ -38,10 +38,10 @@ void show_rows(QuantizeProblem& q, std::int64_t rows, Arena& arena) noexcept {
     v->shape = {rows, 1};
     v->strides = {0, 0};
   }
-  q.shown_scales = matrix_view(arena.take<float>(rows), DType::float32, rows, 1);
+  q.shown_scales = matrix_view(arena.take<float>(rows), DType::float32, rows, 1, q.x.device);
 }
 
-Status section6(const Backend& backend, Member& member, Arena& arena,
+Status section6(const Passes& passes, Member& member, Arena& arena,
                 const ExecContext& context) noexcept {
   const ActivationQuant& rule = *member.a.quantise;
   const TensorView x = member.a.data;
@@ -54,15 +54,16 @@ Status section6(const Backend& backend, Member& member, Arena& arena,
   q.grid = scale_grid(rule.spec.granularity, Side::a);
   const std::int64_t down = cells(rows, q.grid.rows);
   const std::int64_t across = cells(cols, q.grid.cols);
-  q.codes = rule.codes.defined()
-                ? rule.codes
-                : matrix_view(arena.take<std::uint8_t>(rows * cols), rule.spec.dtype, rows, cols);
+  q.codes = rule.codes.defined() ? rule.codes
+                                 : matrix_view(arena.take<std::uint8_t>(rows * cols),
+                                               rule.spec.dtype, rows, cols, x.device);
   const DType scale_dtype = rule.spec.scale_dtype;
-  q.scales = rule.scales.defined()
-                 ? rule.scales
-                 : matrix_view(arena.take<float>(down * across), scale_dtype, down, across);
+  q.scales = rule.scales.defined() ? rule.scales
+                                   : matrix_view(arena.take<float>(down * across), scale_dtype,
+                                                 down, across, x.device);
   if (rule.spec.azp) {
-    q.azp = matrix_view(arena.take<std::int32_t>(down * across), DType::int32, down, across);
+    q.azp =
+        matrix_view(arena.take<std::int32_t>(down * across), DType::int32, down, across, x.device);
   }
   q.static_scales = rule.static_scale > 0.0F;
   if (q.static_scales && is_integer8(q.spec.dtype) && q.spec.non_finite == NonFinite::propagate) {
@@ -71,8 +72,8 @@ Status section6(const Backend& backend, Member& member, Arena& arena,
   if (!arena.counting()) {
     if (q.static_scales) fill_static(rule, q);
     if (rule.spec.non_finite == NonFinite::error)
-      OCTAVO_TRY(check_finite(q.operation, q.x, context));
-    OCTAVO_TRY(backend.passes.quantize(q, context));
+      OCTAVO_TRY(passes.check_finite({q.operation, q.x}, context));
+    OCTAVO_TRY(passes.quantize(q, context));
   }
   const TensorView& scales = q.shown_scales.defined() ? q.shown_scales : q.scales;
   member.a.data = q.codes;
@@ -90,14 +91,14 @@ ScaleView scales_of(const TensorView& absmax, float* scale, bool counting) noexc
   for (std::int64_t m = 0; m < rows && !counting; ++m) scale[m] = from[m] / 127.0F;
   return {ScaleView::Kind::tensor,
           1.0F,
-          matrix_view(scale, DType::float32, rows, 1),
+          matrix_view(scale, DType::float32, rows, 1, absmax.device),
           1,
           kWholeExtent,
           0,
           0};
 }
 
-Status section8(const Backend& backend, Member& member, Arena& arena, const ExecContext& context,
+Status section8(const Passes& passes, Member& member, Arena& arena, const ExecContext& context,
                 const MatmulOptions& options) noexcept {
   const ActivationQuant& rule = *member.a.quantise;
   const TensorView x = member.a.data;
@@ -109,10 +110,10 @@ Status section8(const Backend& backend, Member& member, Arena& arena, const Exec
   q.whole_columns = rule.whole_columns;
   q.by_element = options.batch_invariant;
   q.fixed_columns = rule.outlier_columns;
-  q.codes = rule.codes.defined()
-                ? rule.codes
-                : matrix_view(arena.take<std::int8_t>(rows * cols), DType::int8, rows, cols);
-  q.absmax = matrix_view(arena.take<float>(rows), DType::float32, rows, 1);
+  q.codes = rule.codes.defined() ? rule.codes
+                                 : matrix_view(arena.take<std::int8_t>(rows * cols), DType::int8,
+                                               rows, cols, x.device);
+  q.absmax = matrix_view(arena.take<float>(rows), DType::float32, rows, 1, x.device);
   float* scale = arena.take<float>(rows);
   // Before the columns are known, room has to be reserved for all that there may be.
   const bool finds = q.threshold > 0.0F;
@@ -125,7 +126,7 @@ Status section8(const Backend& backend, Member& member, Arena& arena, const Exec
     q.column_count = &count;
   }
   if (!arena.counting()) {
-    OCTAVO_TRY(backend.passes.vectorwise(q, context));
+    OCTAVO_TRY(passes.vectorwise(q, context));
     if (rule.found_count != nullptr) *rule.found_count = count;
   }
   member.a.data = q.codes;
@@ -133,7 +134,7 @@ Status section8(const Backend& backend, Member& member, Arena& arena, const Exec
   if (count == 0) return {};
   Outliers& o = member.epilogue.outliers;
   o.a = x;
-  o.columns = vector(q.columns, DType::int64, count);
+  o.columns = vector(q.columns, DType::int64, count, x.device);
   if (q.by_element && finds) {
     o.threshold = q.threshold;
     o.whole = q.fixed_columns;
@@ -143,14 +144,14 @@ Status section8(const Backend& backend, Member& member, Arena& arena, const Exec
 
 }  // namespace
 
-Status quantise_activations(const Backend& backend, Member& member, Arena& arena,
-                            const ExecContext& context, const MatmulOptions& options) noexcept {
+Status prologue_by(const Passes& passes, Member& member, const MatmulOptions& options, Arena& arena,
+                   const ExecContext& context) noexcept {
   if (member.a.quantise == nullptr) return {};
   const bool vectorwise = member.a.quantise->vectorwise;
-  OCTAVO_TRY(vectorwise ? section8(backend, member, arena, context, options)
-                        : section6(backend, member, arena, context));
+  OCTAVO_TRY(vectorwise ? section8(passes, member, arena, context, options)
+                        : section6(passes, member, arena, context));
   member.a.quantise = nullptr;
   return {};
 }
 
-}  // namespace octavo
+}  // namespace octavo::host

@@ -3,14 +3,18 @@
 #include "backends/reference/reference.hpp"
 #include "core/element.hpp"
 #include "core/fp_env.hpp"
-#include "core/grid.hpp"
+#include "core/scale_values.hpp"
 
 namespace octavo::reference {
 namespace {
 
-double shifted(const TensorView& x, const TensorView& azp, std::int64_t i, std::int64_t j) {
-  const double zero = azp.defined() ? static_cast<double>(load_int(azp, i, 0)) : 0.0;
-  return static_cast<double>(load_float(x, i, j)) - zero;
+double shifted(const TensorView& x, std::int64_t azp, std::int64_t i, std::int64_t j) {
+  return static_cast<double>(load_float(x, i, j)) - static_cast<double>(azp);
+}
+
+std::int64_t azp_at(const ScaleView& azp, std::int64_t i, std::int64_t j) {
+  if (!azp.present()) return 0;
+  return load_int(azp.data, (azp.row0 + i) / azp.rows, (azp.col0 + j) / azp.cols);
 }
 
 }  // namespace
@@ -20,7 +24,8 @@ Status rescale(const RescaleProblem& p, const ExecContext&) noexcept {
   const TensorView& out = p.out;
   for (std::int64_t i = 0; i < p.source.shape[0]; ++i) {
     for (std::int64_t j = 0; j < p.source.shape[1]; ++j) {
-      auto x = static_cast<float>(shifted(p.source, p.azp, i, j));
+      auto x = static_cast<float>(shifted(p.source, azp_at(p.azp, i, j), i, j));
+      if (p.divisor != 1.0F) x /= p.divisor;
       for (const ScaleView& scale : p.scales) {
         if (scale.present()) x *= scale_at(scale, i, j);
       }
@@ -37,7 +42,7 @@ Status reduce(const ReduceProblem& p, const ExecContext&) noexcept {
   const TensorView& first = p.factors[0];
   for (std::int64_t i = 0; i < first.shape[0]; ++i) {
     for (std::int64_t j = 0; j < first.shape[1]; ++j) {
-      double product = shifted(first, p.azp, i, j);
+      double product = shifted(first, p.azp.defined() ? load_int(p.azp, i, 0) : 0, i, j);
       for (const TensorView* factor : {&p.factors[1], &p.factors[2]}) {
         if (factor->defined()) product *= static_cast<double>(load_float(*factor, i, j));
       }

@@ -11,7 +11,9 @@
 
 #include "backends/reference/reference.hpp"
 #include "core/element.hpp"
+#include "core/fp_env.hpp"
 #include "core/grid.hpp"
+#include "core/scale_values.hpp"
 
 namespace octavo::reference {
 namespace {
@@ -113,6 +115,24 @@ float epilogue(const Member& p, float t, std::int64_t m, std::int64_t n) noexcep
 }
 
 }  // namespace
+
+Status finish(const FinishProblem& p, const ExecContext&) noexcept {
+  const FloatEnvironment environment;
+  const TensorView& sums = p.sums;
+  const TensorView& out = p.product.out;
+  for (std::int64_t m = 0; m < out.shape[0]; ++m) {
+    for (std::int64_t n = 0; n < out.shape[1]; ++n) {
+      const std::int64_t place = m * out.strides[0] + n * out.strides[1];
+      if (out.dtype == DType::int32) {
+        store_int32(out.data, place, static_cast<std::int32_t>(load_int(sums, m, n)));
+        continue;
+      }
+      const float t = scaled_sum(p.product, load_float(sums, m, n), m, n);
+      store_float(out.dtype, out.data, place, epilogue(p.product, t, m, n), p.options.overflow);
+    }
+  }
+  return {};
+}
 
 void matmul(const Member& p, const MatmulOptions& options) noexcept {
   const std::int64_t inner = p.a.data.shape[1];

@@ -146,6 +146,9 @@ Status vectorwise(const VectorwiseProblem& q, const ExecContext&) noexcept {
                   Overflow::saturate);
     }
   }
+  for (std::int64_t c = 0; q.column_flags != nullptr && c < cols; ++c) {
+    q.column_flags[c] = flagged(c, true) ? 1 : 0;
+  }
   return {};
 }
 

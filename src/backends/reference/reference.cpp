@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "backends/host/prologue.hpp"
+#include "backends/host/passes.hpp"
 #include "backends/host/zero.hpp"
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
@@ -18,7 +18,7 @@ const char* unavailable() noexcept { return nullptr; }
 // Makes A's codes and unpacks B, or reserves room for both.
 Status resolve(Member& member, Arena& arena, const ExecContext& context,
                const MatmulOptions& options) noexcept {
-  OCTAVO_TRY(quantise_activations(kReferenceBackend, member, arena, context, options));
+  OCTAVO_TRY(reference::kPasses.prologue(member, options, arena, context));
   if (member.b.packed == nullptr) return {};
   const PackedWeightData& packed = *member.b.packed->content();
   TensorView& codes = member.b.data;
@@ -63,6 +63,29 @@ Status run(const MatmulProblem& problem, const Plan&, const ExecContext& context
 }
 
 }  // namespace
+
+constinit const Passes reference::kPasses{
+    .convert = &host::convert,
+    .fill = &host::fill,
+    .gather = &host::gather,
+    .map_codes = &host::map_codes,
+    .unswizzle = &host::unswizzle,
+    .check_finite = &host::check_finite,
+    .quantize = &quantize,
+    .vectorwise = &vectorwise,
+    .prologue = &host::prologue<kPasses>,
+    .rescale = &rescale,
+    .reduce = &reduce,
+    .mask = &host::mask,
+    .learned_step = &host::learned_step,
+    .dequantize_sums = &host::dequantize_sums,
+    .split_zero_points = &host::split_zero_points,
+    .split_sums = &host::split_sums,
+    .silu_and_mul = &silu_and_mul,
+    .combine = &combine,
+    .activate = &host::activate<kPasses>,
+    .finish = &finish,
+};
 
 const Backend kReferenceBackend{
     .name = "reference",

@@ -21,7 +21,9 @@ Status reduce(const ReduceProblem& problem, const ExecContext& context) noexcept
 Status silu_and_mul(const SiluProblem& problem, const ExecContext& context) noexcept;
 Status combine(const CombineProblem& problem, const ExecContext& context) noexcept;
 
-inline constexpr Passes kPasses{&quantize, &vectorwise, &rescale, &reduce, &silu_and_mul, &combine};
+Status finish(const FinishProblem& problem, const ExecContext& context) noexcept;
+
+extern const Passes kPasses;
 
 }  // namespace reference
 }  // namespace octavo

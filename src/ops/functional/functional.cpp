@@ -2,17 +2,17 @@
 // PyTorch's recipes: from declared scale layouts to granularities.
 #include "octavo/functional.hpp"
 
+#include <algorithm>
 #include <array>
 #include <vector>
 
 #include "core/cells.hpp"
-#include "core/element.hpp"
 #include "core/error.hpp"
-#include "core/fp_env.hpp"
 #include "octavo/gradient.hpp"
 #include "ops/functional/swizzle.hpp"
 #include "ops/gradients/vjp_arguments.hpp"
 #include "ops/product/lower.hpp"
+#include "ops/values.hpp"
 
 namespace octavo::functional {
 namespace {
@@ -37,7 +37,7 @@ constexpr std::array<Recipe, 6> kRecipes{{
 struct Cuts {
   Split split = Split::none;
   std::int64_t groups = 0;
-  TensorView offs;  // a copy: read twice, it has to say the same twice
+  std::span<const std::int64_t> ends;  // of the call's own copy
 
   ScaleCut of(Side side) const noexcept {
     if (split == Split::inner) return ScaleCut::inner;
@@ -47,16 +47,17 @@ struct Cuts {
 };
 
 // A scale and the operand it belongs to; `outer` is M or N.
-struct Place {
+struct ScaleSite {
   const Site& site;
   Side side;
   std::int64_t outer, inner;
+  const ExecContext& context;
   const Cuts* cuts = nullptr;  // of a grouped product
   Arg arg() const noexcept { return side == Side::a ? Arg::scale_a : Arg::scale_b; }
 };
 
 // PyTorch writes the scales of B as [N, cells of K]; ours are those of [K, N].
-TensorView oriented(const Place& p, const TensorView& v) noexcept {
+TensorView oriented(const ScaleSite& p, const TensorView& v) noexcept {
   return p.side == Side::b ? v.transposed() : v;
 }
 
@@ -64,7 +65,7 @@ TensorView oriented(const Place& p, const TensorView& v) noexcept {
 // outer cells]. A square scale can be both. PyTorch's rule of shapes decides then, and of strides,
 // too: it has [1, rows] alone, and a square of any other is not its layout. No values mean two
 // things.
-Result<TensorView> block_scale(const Place& p, const TensorView& v) {
+Result<TensorView> block_scale(const ScaleSite& p, const TensorView& v) {
   const std::int64_t down = cells(p.outer, 128);
   const std::int64_t across = cells(p.inner, 128);
   const std::int64_t padded = (across + 3) / 4 * 4;
@@ -87,14 +88,14 @@ Result<TensorView> block_scale(const Place& p, const TensorView& v) {
 }
 
 // The natural scales of tiles; an operand of a grouped product has them group by group.
-Result<Tensor> natural_scale(const Place& p, const TensorView& v, std::int64_t cell) {
-  const SwizzledScale s{p.site, p.arg(), p.outer, p.inner, cell};
+Result<Tensor> natural_scale(const ScaleSite& p, const TensorView& v, std::int64_t cell) {
+  const SwizzledScale s{p.site, p.arg(), p.outer, p.inner, cell, p.context};
   if (p.cuts == nullptr) return unswizzle(s, v);
-  return unswizzle_groups(s, p.cuts->of(p.side), p.cuts->groups, p.cuts->offs, v);
+  return unswizzle_groups(s, p.cuts->of(p.side), p.cuts->groups, p.cuts->ends, v);
 }
 
 // One recipe as a Scale argument. `owned` keeps what had to be laid out anew.
-Result<Scale> scale_of(const Place& p, const RecipeScale& given, std::vector<Tensor>& owned) {
+Result<Scale> scale_of(const ScaleSite& p, const RecipeScale& given, std::vector<Tensor>& owned) {
   const bool grouped = p.cuts != nullptr;
   if (static_cast<std::size_t>(given.recipe) >= kRecipes.size()) {
     return fail(Code::invalid_argument, "{}.recipe must be a ScalingType; got {}", p.site(p.arg()),
@@ -133,7 +134,7 @@ Result<Scale> scale_of(const Place& p, const RecipeScale& given, std::vector<Ten
   }
 }
 
-Status check_levels(const Place& p, std::span<const RecipeScale> scales) {
+Status check_levels(const ScaleSite& p, std::span<const RecipeScale> scales) {
   if (scales.empty() || scales.size() > 2) {
     return fail(Code::invalid_argument, "{} must hold one or two scales; got {}", p.site(p.arg()),
                 scales.size());
@@ -149,7 +150,7 @@ struct Scales {
   Scale first;
   ScaleView second;
 };
-Result<Scales> both_levels(const Place& p, std::span<const RecipeScale> given,
+Result<Scales> both_levels(const ScaleSite& p, std::span<const RecipeScale> given,
                            std::vector<Tensor>& owned) {
   OCTAVO_TRY(check_levels(p, given));
   Scales scales;
@@ -172,12 +173,14 @@ std::array<std::int64_t, 2> last_two(const TensorView& v) noexcept {
 // A product by recipes: how its plain arguments are lowered.
 using Lower = Result<Lowered> (*)(const Site& site, const TensorView& mat_a,
                                   const TensorView& mat_b, const Scale& scale_a,
-                                  const Scale& scale_b, const Options& options);
+                                  const Scale& scale_b, const Options& options,
+                                  const ExecContext& context);
 
 struct Product {
   const TensorView &mat_a, &mat_b;
   std::span<const RecipeScale> scale_a, scale_b;
   const Options& options;
+  const ExecContext& context;
   bool grouped;
   Lower lower;
 };
@@ -189,24 +192,25 @@ bool swizzled(const Product& p) noexcept {
   return any(p.scale_a) || any(p.scale_b);
 }
 
-// The cuts of a grouped product, once it is known to be one. Offsets are copied where scales have
-// to be read by them: another thread may change the caller's.
+// The cuts of a grouped product, once it is known to be one. Offsets come to the host where scales
+// have to be read by them.
 Result<Cuts> cuts_of(const Site& site, const Product& p, Options& options,
                      std::vector<Tensor>& owned) {
   if (!swizzled(p)) return Cuts{};
   const TensorView& given = options.offs;
   if (given.rank == 1 && given.data != nullptr &&
       (given.dtype == DType::int32 || given.dtype == DType::int64)) {
-    OCTAVO_TRY_ASSIGN(const Tensor copied,
-                      Tensor::try_empty(site.operation, DType::int64, given.dims()));
-    for (std::int64_t i = 0; i < given.shape[0]; ++i) {
-      copied.data_as<std::int64_t>()[i] = load_int(given.dtype, given.data, i * given.strides[0]);
-    }
-    owned.push_back(copied);
-    options.offs = copied;
+    OCTAVO_TRY_ASSIGN(const Tensor offs, host_offsets(site, given, p.context));
+    owned.push_back(offs);
+    options.offs = offs;
   }
-  OCTAVO_TRY_ASSIGN(const Lowered plain, p.lower(site, p.mat_a, p.mat_b, {}, {}, options));
-  return Cuts{plain.problem.groups.split, plain.extents.g, options.offs};
+  OCTAVO_TRY_ASSIGN(const Lowered plain,
+                    p.lower(site, p.mat_a, p.mat_b, {}, {}, options, p.context));
+  const TensorView& offs = options.offs;
+  return Cuts{
+      plain.problem.groups.split,
+      plain.extents.g,
+      {static_cast<const std::int64_t*>(offs.data), static_cast<std::size_t>(offs.shape[0])}};
 }
 
 Result<Lowered> lower_recipes(const Site& site, const Product& p, std::vector<Tensor>& owned) {
@@ -218,21 +222,24 @@ Result<Lowered> lower_recipes(const Site& site, const Product& p, std::vector<Te
     OCTAVO_TRY_ASSIGN(cuts, cuts_of(site, p, options, owned));
   }
   const Cuts* own = p.grouped ? &cuts : nullptr;
-  OCTAVO_TRY_ASSIGN(const Scales sa, both_levels({site, Side::a, m, k, own}, p.scale_a, owned));
-  OCTAVO_TRY_ASSIGN(const Scales sb, both_levels({site, Side::b, n, k_b, own}, p.scale_b, owned));
-  OCTAVO_TRY_ASSIGN(Lowered lowered, p.lower(site, p.mat_a, p.mat_b, sa.first, sb.first, options));
+  OCTAVO_TRY_ASSIGN(const Scales sa,
+                    both_levels({site, Side::a, m, k, p.context, own}, p.scale_a, owned));
+  OCTAVO_TRY_ASSIGN(const Scales sb,
+                    both_levels({site, Side::b, n, k_b, p.context, own}, p.scale_b, owned));
+  OCTAVO_TRY_ASSIGN(Lowered lowered,
+                    p.lower(site, p.mat_a, p.mat_b, sa.first, sb.first, options, p.context));
   lowered.problem.single.a.scale[1] = sa.second;
   lowered.problem.single.b.scale[1] = sb.second;
   return lowered;
 }
 
-Tensor run(const char* operation, const Product& p, const ExecContext& context) {
+Tensor run(const char* operation, const Product& p) {
   return at_edge(operation, [&]() -> Result<Tensor> {
     const Site site{operation, &kFunctionalNames};
     std::vector<Tensor> owned;
     OCTAVO_TRY_ASSIGN(Lowered lowered, lower_recipes(site, p, owned));
     if (p.options.out.defined()) OCTAVO_TRY(check_no_overlap(site, lowered.problem.single));
-    return run_lowered(lowered, context, p.options.backend);
+    return run_lowered(lowered, p.context, p.options.backend);
   });
 }
 
@@ -254,21 +261,23 @@ Plain plain_options(const Scale& scale_a, const Scale& scale_b, const Options& o
 }
 
 Result<Lowered> lower_plain(const Site& site, const TensorView& mat_a, const TensorView& mat_b,
-                            const Scale& scale_a, const Scale& scale_b, const Options& o) {
+                            const Scale& scale_a, const Scale& scale_b, const Options& o,
+                            const ExecContext&) {
   return lower_product(site, mat_a, mat_b, plain_options<ScaledMmOptions>(scale_a, scale_b, o));
 }
 
 Result<Lowered> lower_groups(const Site& site, const TensorView& mat_a, const TensorView& mat_b,
-                             const Scale& scale_a, const Scale& scale_b, const Options& o) {
+                             const Scale& scale_a, const Scale& scale_b, const Options& o,
+                             const ExecContext& context) {
   auto options = plain_options<GroupedOptions>(scale_a, scale_b, o);
   options.offs = o.offs;
-  return lower_grouped(site, mat_a, mat_b, options, ScaleReading::rowwise);
+  return lower_grouped(site, mat_a, mat_b, options, ScaleReading::rowwise, context);
 }
 
 // The scales with a stand-in for the first.
 Result<std::vector<RecipeScale>> stand_in_scales(const Site& site, Arg arg, bool wanted,
                                                  std::span<const RecipeScale> scales,
-                                                 StandIn& stand_in) {
+                                                 const VjpMemory& memory, StandIn& stand_in) {
   std::vector<RecipeScale> shadow(scales.begin(), scales.end());
   if (!wanted) return shadow;
   RecipeScale& first = shadow.front();
@@ -277,54 +286,57 @@ Result<std::vector<RecipeScale>> stand_in_scales(const Site& site, Arg arg, bool
                 "{}.swizzle must be NO_SWIZZLE where its gradient is wanted; got SWIZZLE_32_4_4",
                 site(arg));
   }
-  OCTAVO_TRY(stand_in.make(site.operation, first.values));
+  OCTAVO_TRY(stand_in.make(memory, first.values));
   first.values = stand_in.argument();
   return shadow;
 }
 
 MatmulGradients run_vjp_of(const char* operation, const TensorView& grad, const Product& given,
-                           const MatmulWanted& wanted, const GradientOptions& o,
-                           const ExecContext& context) {
+                           const MatmulWanted& wanted, const GradientOptions& o) {
   return at_edge(operation, [&]() -> Result<MatmulGradients> {
     const Site site{operation, &kFunctionalVjpNames};
     OCTAVO_TRY(check_gradient_options(operation, o));
     Options options = given.options;
     options.out = {};
+    const VjpMemory memory{operation, given.context.place(grad.device)};
+    Tensor offs;
+    if (options.offs.defined()) {
+      OCTAVO_TRY_ASSIGN(offs, host_offsets(site, options.offs, given.context));
+      options.offs = offs.view();
+    }
     const Product forward{given.mat_a, given.mat_b,   given.scale_a, given.scale_b,
-                          options,     given.grouped, given.lower};
+                          options,     given.context, given.grouped, given.lower};
     VjpEntry entry;
     entry.grad.view = grad;
     OCTAVO_TRY_ASSIGN(entry.forward, lower_recipes(site, forward, entry.owned));
-    options.offs = entry.forward.offs.view();  // both lowerings cut the same members
     int rank = 0;
     const std::array<std::int64_t, 3> shape = out_shape(entry.forward, &rank);
     OCTAVO_TRY(check_grad(site, grad, std::span(shape.data(), static_cast<std::size_t>(rank))));
     StandIns& s = entry.stand_ins;
     OCTAVO_TRY_ASSIGN(
         const std::vector<RecipeScale> scale_a,
-        stand_in_scales(site, Arg::scale_a, wanted.scale_a, given.scale_a, s.scale_a));
+        stand_in_scales(site, Arg::scale_a, wanted.scale_a, given.scale_a, memory, s.scale_a));
     OCTAVO_TRY_ASSIGN(
         const std::vector<RecipeScale> scale_b,
-        stand_in_scales(site, Arg::scale_b, wanted.scale_b, given.scale_b, s.scale_b));
+        stand_in_scales(site, Arg::scale_b, wanted.scale_b, given.scale_b, memory, s.scale_b));
     MatmulWanted others = wanted;
     others.scale_a = others.scale_b = false;
     Options shadow_options = options;
     Operand none_a, none_b;
     Scale none[5];
     OCTAVO_TRY(put_stand_ins(
-        site, others, false,
+        site, memory, others, false,
         {none_a, none_b, none[0], none[1], shadow_options.bias, none[2], none[3], none[4]}, s));
-    const Product shadow{given.mat_a,    given.mat_b,   scale_a,    scale_b,
-                         shadow_options, given.grouped, given.lower};
+    const Product shadow{given.mat_a,    given.mat_b,   scale_a,       scale_b,
+                         shadow_options, given.context, given.grouped, given.lower};
     OCTAVO_TRY_ASSIGN(const Lowered lowered, lower_recipes(site, shadow, entry.owned));
     std::vector<VjpMember> members;
-    OCTAVO_TRY(add_members(site, wanted, o, given.mat_a, given.mat_b, {}, lowered.problem, entry,
-                           members));
-    const VjpCall call{operation, matmul_options(options), o.float32, o.dequantized,
-                       context,   options.backend,         nullptr};
-    const FloatEnvironment environment;
+    OCTAVO_TRY(add_members(site, memory, wanted, o, given.mat_a, given.mat_b, {}, lowered.problem,
+                           entry, members));
+    const VjpCall call{memory,        matmul_options(options), o.float32, o.dequantized,
+                       given.context, options.backend,         nullptr};
     OCTAVO_TRY(run_vjp(call, members));
-    OCTAVO_TRY(finish_gradients(operation, entry));
+    OCTAVO_TRY(finish_gradients(memory, entry));
     return std::move(entry.gradients);
   });
 }
@@ -334,14 +346,14 @@ MatmulGradients run_vjp_of(const char* operation, const TensorView& grad, const 
 Tensor scaled_mm(const TensorView& mat_a, const TensorView& mat_b,
                  std::span<const RecipeScale> scale_a, std::span<const RecipeScale> scale_b,
                  const Options& o, const ExecContext& context) {
-  return run("scaled_mm", {mat_a, mat_b, scale_a, scale_b, o, false, &lower_plain}, context);
+  return run("scaled_mm", {mat_a, mat_b, scale_a, scale_b, o, context, false, &lower_plain});
 }
 
 Tensor scaled_grouped_mm(const TensorView& mat_a, const TensorView& mat_b,
                          std::span<const RecipeScale> scale_a, std::span<const RecipeScale> scale_b,
                          const Options& o, const ExecContext& context) {
-  return run("scaled_grouped_mm", {mat_a, mat_b, scale_a, scale_b, o, true, &lower_groups},
-             context);
+  return run("scaled_grouped_mm",
+             {mat_a, mat_b, scale_a, scale_b, o, context, true, &lower_groups});
 }
 
 MatmulGradients scaled_mm_vjp(const TensorView& grad, const TensorView& mat_a,
@@ -350,8 +362,8 @@ MatmulGradients scaled_mm_vjp(const TensorView& grad, const TensorView& mat_a,
                               const MatmulWanted& wanted, const GradientOptions& options,
                               const ExecContext& context) {
   return run_vjp_of("scaled_mm_vjp", grad,
-                    {mat_a, mat_b, scale_a, scale_b, forward, false, &lower_plain}, wanted, options,
-                    context);
+                    {mat_a, mat_b, scale_a, scale_b, forward, context, false, &lower_plain}, wanted,
+                    options);
 }
 
 MatmulGradients scaled_grouped_mm_vjp(const TensorView& grad, const TensorView& mat_a,
@@ -360,8 +372,8 @@ MatmulGradients scaled_grouped_mm_vjp(const TensorView& grad, const TensorView& 
                                       const MatmulWanted& wanted, const GradientOptions& options,
                                       const ExecContext& context) {
   return run_vjp_of("scaled_grouped_mm_vjp", grad,
-                    {mat_a, mat_b, scale_a, scale_b, forward, true, &lower_groups}, wanted, options,
-                    context);
+                    {mat_a, mat_b, scale_a, scale_b, forward, context, true, &lower_groups}, wanted,
+                    options);
 }
 
 }  // namespace octavo::functional

@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <vector>
 
 #include "core/cells.hpp"
-#include "core/element.hpp"
 #include "core/error.hpp"
+#include "ops/run.hpp"
+#include "ops/values.hpp"
 
 namespace octavo {
 namespace {
@@ -24,9 +26,6 @@ std::int64_t padded(std::int64_t outer, std::int64_t across) noexcept {
   return product(product(cells(outer, 128), cells(across, 4)), 512);
 }
 
-// The code of 1 in a type of scales.
-std::uint8_t one(DType dtype) noexcept { return dtype == DType::float8_e8m0fnu ? 0x7F : 0x38; }
-
 Status check_size(const SwizzledScale& s, const TensorView& v, std::int64_t expected,
                   bool at_least) {
   const std::int64_t given = v.numel();
@@ -38,16 +37,17 @@ Status check_size(const SwizzledScale& s, const TensorView& v, std::int64_t expe
               at_least ? " of each group" : "", shape_string(v));
 }
 
-// A buffer of tiles into target [outer, across] with so many elements from row to row.
-void read_tiles(const std::uint8_t* source, std::int64_t outer, std::int64_t across,
-                std::uint8_t* target, std::int64_t stride) noexcept {
-  const std::int64_t tiles_across = cells(across, 4);
-  for (std::int64_t r = 0; r < outer; ++r) {
-    for (std::int64_t c = 0; c < across; ++c) {
-      const std::int64_t tile = (r / 128) * tiles_across + c / 4;
-      target[r * stride + c] = source[tile * 512 + (r % 32) * 16 + (r / 32 % 4) * 4 + c % 4];
-    }
-  }
+// A buffer of tiles, `at` bytes from the first, into a matrix.
+Status read_tiles(const SwizzledScale& s, const TensorView& tiles, std::int64_t at,
+                  const TensorView& to) {
+  OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(s.site.operation, tiles.device, nullptr));
+  return backend->passes.unswizzle({tiles.at(at), to}, s.context);
+}
+
+// A new tensor of scales beside those.
+Result<Tensor> natural_like(const SwizzledScale& s, const TensorView& values,
+                            std::span<const std::int64_t> shape) {
+  return Tensor::try_empty(s.site.operation, values.dtype, shape, s.context.place(values.device));
 }
 
 // A group's part of a 2-D operand's scales, and its buffer's size.
@@ -76,52 +76,44 @@ Result<Tensor> unswizzle(const SwizzledScale& s, const TensorView& values) {
   const std::int64_t across = cells(s.inner, s.cell);
   OCTAVO_TRY(check_size(s, values, padded(s.outer, across), false));
   const std::array<std::int64_t, 2> shape{s.outer, across};
-  OCTAVO_TRY_ASSIGN(const Tensor natural, Tensor::try_empty(s.site.operation, values.dtype, shape));
-  read_tiles(static_cast<const std::uint8_t*>(values.data), s.outer, across,
-             natural.data_as<std::uint8_t>(), across);
+  OCTAVO_TRY_ASSIGN(const Tensor natural, natural_like(s, values, shape));
+  OCTAVO_TRY(read_tiles(s, values, 0, natural));
   return natural;
 }
 
 Result<Tensor> unswizzle_groups(const SwizzledScale& s, ScaleCut cut, std::int64_t groups,
-                                const TensorView& offs, const TensorView& values) {
+                                std::span<const std::int64_t> ends, const TensorView& values) {
   const std::int64_t across = cells(s.inner, s.cell);
-  const auto* source = static_cast<const std::uint8_t*>(values.data);
   if (cut == ScaleCut::stacked) {
     const std::int64_t each = padded(s.outer, across);
     OCTAVO_TRY(check_size(s, values, product(groups, each), false));
     const std::array<std::int64_t, 3> shape{groups, s.outer, across};
-    OCTAVO_TRY_ASSIGN(const Tensor natural,
-                      Tensor::try_empty(s.site.operation, values.dtype, shape));
+    OCTAVO_TRY_ASSIGN(const Tensor natural, natural_like(s, values, shape));
     for (std::int64_t g = 0; g < groups; ++g) {
-      read_tiles(source + g * each, s.outer, across,
-                 natural.data_as<std::uint8_t>() + g * s.outer * across, across);
+      OCTAVO_TRY(read_tiles(s, values, g * each, natural.view()[g]));
     }
     return natural;
   }
-  const auto walk = [&](const auto& visit) -> Status {
-    std::int64_t begin = 0;
-    for (std::int64_t g = 0; g < groups; ++g) {
-      const std::int64_t end = load_int(offs.dtype, offs.data, g * offs.strides[0]);
-      OCTAVO_TRY_ASSIGN(const Part part, part_of(s, cut, begin, end));
-      visit(part);
-      begin = end;
-    }
-    return {};
-  };
+  std::vector<Part> parts;
+  std::int64_t begin = 0;
   std::int64_t expected = 0;
-  OCTAVO_TRY(walk([&](const Part& part) {
+  for (const std::int64_t end : ends.first(static_cast<std::size_t>(groups))) {
+    OCTAVO_TRY_ASSIGN(const Part part, part_of(s, cut, begin, end));
     const std::int64_t bytes = part.bytes();
     expected = expected > kNoSuchSize - bytes ? kNoSuchSize : expected + bytes;
-  }));
+    parts.push_back(part);
+    begin = end;
+  }
   OCTAVO_TRY(check_size(s, values, expected, true));
   const std::array<std::int64_t, 2> shape{s.outer, across};
-  OCTAVO_TRY_ASSIGN(const Tensor natural, Tensor::try_empty(s.site.operation, values.dtype, shape));
-  auto* target = natural.data_as<std::uint8_t>();
-  std::fill_n(target, natural.numel(), one(values.dtype));
-  OCTAVO_TRY(walk([&](const Part& part) {
-    read_tiles(source, part.outer, part.across, target + part.row * across + part.column, across);
-    source += part.bytes();
-  }));
+  OCTAVO_TRY_ASSIGN(const Tensor natural, filled(s.site.operation, values.dtype, shape, 1.0F,
+                                                 s.context.place(values.device)));
+  std::int64_t at = 0;
+  for (const Part& part : parts) {
+    const TensorView rows = natural.view().slice(0, part.row, part.row + part.outer);
+    OCTAVO_TRY(read_tiles(s, values, at, rows.slice(1, part.column, part.column + part.across)));
+    at += part.bytes();
+  }
   return natural;
 }
 

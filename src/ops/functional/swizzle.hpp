@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
+#include "octavo/context.hpp"
 #include "octavo/problem.hpp"
 #include "ops/site.hpp"
 
@@ -16,6 +18,7 @@ struct SwizzledScale {
   Arg arg;
   std::int64_t outer, inner;
   std::int64_t cell;
+  const ExecContext& context;
 };
 
 /// Natural scales [outer, cells] of a matrix, whose tiles are padded to whole ones. Error where
@@ -30,10 +33,10 @@ enum class ScaleCut {
 };
 
 /// The natural scales of an operand of a grouped product. Groups without elements have no buffer.
-/// `offs`: valid cumulative ends, unread where stacked; `groups`: their number. A buffer of a 2-D
+/// `ends`: valid cumulative ones, unread where stacked; `groups`: their number. A buffer of a 2-D
 /// operand may be longer than its groups need, since they may not be known where it is made. Scales
 /// past the last end are 1.
 Result<Tensor> unswizzle_groups(const SwizzledScale& s, ScaleCut cut, std::int64_t groups,
-                                const TensorView& offs, const TensorView& values);
+                                std::span<const std::int64_t> ends, const TensorView& values);
 
 }  // namespace octavo

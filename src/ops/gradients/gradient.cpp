@@ -2,10 +2,8 @@
 // The entry points of gradients of products.
 #include "octavo/gradient.hpp"
 
-#include "backends/host/prologue.hpp"
 #include "core/error.hpp"
 #include "core/operand.hpp"
-#include "core/parallel.hpp"
 #include "ops/gradients/vjp_arguments.hpp"
 #include "ops/run.hpp"
 
@@ -13,13 +11,12 @@ namespace octavo {
 namespace {
 
 // A packed weight as the operand that it holds; everything else as it is.
-Result<Operand> plain_weight(const char* operation, const Operand& b, std::vector<Tensor>& owned,
-                             const ExecContext& context) {
+Result<Operand> plain_weight(const VjpCall& call, const Operand& b, std::vector<Tensor>& owned) {
   if (b.packed == nullptr || !b.packed->defined()) return b;
   const PackedWeightData& content = *b.packed->content();
-  OCTAVO_TRY_ASSIGN(const Tensor codes, plane(operation, content.dtype, content.n, content.k));
+  OCTAVO_TRY_ASSIGN(const Tensor codes, plane(call, content.dtype, content.n, content.k));
   Operand plain(codes.transposed());
-  OCTAVO_TRY(content.layout->unpack(content, plain.data, context));
+  OCTAVO_TRY(content.layout->unpack(content, plain.data, call.context));
   plain.scale = content.scale;
   plain.azp = content.azp.view();
   owned.push_back(codes);
@@ -29,15 +26,17 @@ Result<Operand> plain_weight(const char* operation, const Operand& b, std::vecto
 // The activations that the product saw: codes and scales, made as the forward call made them.
 Status quantise(const VjpCall& call, VjpMember& m, std::vector<Tensor>& owned) {
   OCTAVO_TRY_ASSIGN(const Backend* backend,
-                    backend_for(call.operation, m.grad.device, call.backend));
+                    backend_for(call.operation, call.place.device, call.backend));
+  const auto prologue = backend->passes.prologue;
   Member part = m.forward;
   Arena counting(nullptr);
-  OCTAVO_TRY(quantise_activations(*backend, part, counting, call.context));
+  OCTAVO_TRY(prologue(part, {}, counting, call.context));
   const std::array<std::int64_t, 1> bytes{static_cast<std::int64_t>(counting.used())};
-  OCTAVO_TRY_ASSIGN(const Tensor memory, Tensor::try_empty(call.operation, DType::uint8, bytes));
+  OCTAVO_TRY_ASSIGN(const Tensor memory,
+                    Tensor::try_empty(call.operation, DType::uint8, bytes, call.place));
   part = m.forward;
   Arena arena(memory.data());
-  OCTAVO_TRY(quantise_activations(*backend, part, arena, call.context));
+  OCTAVO_TRY(prologue(part, {}, arena, call.context));
   m.a = part.a;
   owned.push_back(memory);
   return {};
@@ -46,6 +45,7 @@ Status quantise(const VjpCall& call, VjpMember& m, std::vector<Tensor>& owned) {
 // What the gradients of one operation, or of one entry of a list, are asked with.
 struct Request {
   const Site& site;
+  VjpMemory memory;
   const MatmulWanted& wanted;
   const GradientOptions& options;
   bool optional = false;  // of lists: arguments that were not given have no gradient
@@ -59,10 +59,10 @@ Status lower_vjp(const Request& r, const TensorView& given_a, const Operand& a, 
                  const Options& shadow_options, const Lower& lower, VjpEntry& entry,
                  std::vector<VjpMember>& members) {
   OCTAVO_TRY_ASSIGN(entry.forward, lower(a, b, options));
-  OCTAVO_TRY(put_stand_ins(r.site, r.wanted, r.optional, shadow, entry.stand_ins));
+  OCTAVO_TRY(put_stand_ins(r.site, r.memory, r.wanted, r.optional, shadow, entry.stand_ins));
   OCTAVO_TRY_ASSIGN(const Lowered lowered, lower(shadow.a, shadow.b, shadow_options));
-  return add_members(r.site, r.wanted, r.options, given_a, b.data, c, lowered.problem, entry,
-                     members);
+  return add_members(r.site, r.memory, r.wanted, r.options, given_a, b.data, c, lowered.problem,
+                     entry, members);
 }
 
 // The same for options with every argument by its own name.
@@ -86,15 +86,14 @@ Status check_result_grad(const Site& site, const TensorView& grad, const Lowered
   return check_grad(site, grad, std::span(shape.data(), static_cast<std::size_t>(rank)));
 }
 
-VjpCall call_of(const char* operation, const MatmulOptions& matmul, const GradientOptions& o,
+VjpCall call_of(const VjpMemory& memory, const MatmulOptions& matmul, const GradientOptions& o,
                 const ExecContext& context, const char* backend) {
-  return {operation, matmul, o.float32, o.dequantized, context, backend, nullptr};
+  return {memory, matmul, o.float32, o.dequantized, context, backend, nullptr};
 }
 
 Status run_entry(const VjpCall& call, VjpEntry& entry, std::vector<VjpMember>& members) {
-  const FloatEnvironment environment;
   OCTAVO_TRY(run_vjp(call, members));
-  return finish_gradients(call.operation, entry);
+  return finish_gradients(call, entry);
 }
 
 // Under LLM.int8 the gradient of b is that of the values, and scales are no parameters.
@@ -130,8 +129,7 @@ Result<MatmulGradients> single(const Request& r, const TensorView& x, const Oper
     own.out = {};
     OCTAVO_TRY(lower(a, weight, own).status());
   }
-  OCTAVO_TRY_ASSIGN(const Operand b,
-                    plain_weight(site.operation, weight, entry.owned, call.context));
+  OCTAVO_TRY_ASSIGN(const Operand b, plain_weight(call, weight, entry.owned));
   OCTAVO_TRY(lower_vjp(r, x, a, b, forward, lower, entry, members));
   const bool llm_int8 = a.quantise != nullptr && a.quantise->vectorwise;
   if (llm_int8) OCTAVO_TRY(check_llm_int8(r));
@@ -148,8 +146,7 @@ Result<MatmulGradients> run_scaled_mm(const TensorView& grad, const Operand& a, 
   VjpEntry entry;
   entry.grad.view = grad;
   return single(r, a.data, a, b, forward,
-                call_of(r.site.operation, forward.matmul, r.options, context, forward.backend),
-                entry);
+                call_of(r.memory, forward.matmul, r.options, context, forward.backend), entry);
 }
 
 Result<MatmulGradients> run_linear(const TensorView& grad, const TensorView& x,
@@ -158,19 +155,21 @@ Result<MatmulGradients> run_linear(const TensorView& grad, const TensorView& x,
                                    const ExecContext& context) {
   const Site& site = r.site;
   VjpEntry entry;
-  OCTAVO_TRY_ASSIGN(LinearArguments arguments, linear_arguments(site, x, weight, rule, forward));
+  OCTAVO_TRY_ASSIGN(LinearArguments arguments,
+                    linear_arguments(site, x, weight, rule, forward, context));
   CallRule call;
   OCTAVO_TRY(extend_rule(site.operation, forward, x.shape[static_cast<std::size_t>(x.rank - 1)],
-                         call, arguments.a));
+                         context, call, arguments.a));
   entry.a = arguments.rows;
   std::array<std::int64_t, kMaxRank> shape = x.shape;
   shape[static_cast<std::size_t>(x.rank - 1)] = weight_columns(weight);
   OCTAVO_TRY(check_grad(site, grad, std::span(shape.data(), static_cast<std::size_t>(x.rank))));
-  OCTAVO_TRY_ASSIGN(entry.grad, flatten_rows(site.operation, grad));
+  OCTAVO_TRY_ASSIGN(entry.grad, flatten_rows(site.operation, grad, context));
   GradientOptions options = r.options;
   options.dequantized = true;
-  return single({site, r.wanted, options, r.optional}, x, arguments.a, weight, arguments.options,
-                call_of(site.operation, forward.matmul, options, context, forward.backend), entry);
+  return single({site, r.memory, r.wanted, options, r.optional}, x, arguments.a, weight,
+                arguments.options,
+                call_of(r.memory, forward.matmul, options, context, forward.backend), entry);
 }
 
 Result<MatmulGradients> run_grouped(const TensorView& grad, const Operand& a, const Operand& b,
@@ -180,7 +179,7 @@ Result<MatmulGradients> run_grouped(const TensorView& grad, const Operand& a, co
   GroupedOptions forward = given;
   Tensor offs;
   if (given.offs.defined()) {
-    OCTAVO_TRY_ASSIGN(offs, read_offsets(site, given.offs));
+    OCTAVO_TRY_ASSIGN(offs, host_offsets(site, given.offs, context));
     forward.offs = offs.view();
   }
   VjpEntry entry;
@@ -189,12 +188,13 @@ Result<MatmulGradients> run_grouped(const TensorView& grad, const Operand& a, co
   OCTAVO_TRY(check_gradient_options(site.operation, r.options));
   const auto lower = [&](const Operand& left, const Operand& right,
                          const GroupedOptions& o) -> Result<Lowered> {
-    OCTAVO_TRY_ASSIGN(Lowered lowered, lower_grouped(site, left, right, o, ScaleReading::rowwise));
+    OCTAVO_TRY_ASSIGN(Lowered lowered,
+                      lower_grouped(site, left, right, o, ScaleReading::rowwise, context));
     OCTAVO_TRY(check_result_grad(site, grad, lowered));
     return lowered;
   };
   OCTAVO_TRY(lower_vjp(r, a.data, a, b, forward, lower, entry, members));
-  OCTAVO_TRY(run_entry(call_of(site.operation, forward.matmul, r.options, context, forward.backend),
+  OCTAVO_TRY(run_entry(call_of(r.memory, forward.matmul, r.options, context, forward.backend),
                        entry, members));
   return std::move(entry.gradients);
 }
@@ -210,7 +210,7 @@ Result<MatmulGradients> run_batch(const TensorView& grad, const Operand& a, cons
   OCTAVO_TRY(check_gradient_options(site.operation, r.options));
   const auto lower = [&](const Operand& left, const Operand& right,
                          const ScaledGroupedMmOptions& o) -> Result<Lowered> {
-    OCTAVO_TRY_ASSIGN(Lowered lowered, lower_batch(site, left, right, o));
+    OCTAVO_TRY_ASSIGN(Lowered lowered, lower_batch(site, left, right, o, context));
     OCTAVO_TRY(check_result_grad(site, grad, lowered));
     return lowered;
   };
@@ -223,7 +223,7 @@ Result<MatmulGradients> run_batch(const TensorView& grad, const Operand& a, cons
   TensorView bias;
   const VjpArguments shadow{shadow_a, shadow_b, none_a, none_b, bias, s.scale, beta, result};
   OCTAVO_TRY(lower_vjp(r, a.data, a, b, options, shadow, {}, s, lower, entry, members));
-  OCTAVO_TRY(run_entry(call_of(site.operation, forward.matmul, r.options, context, forward.backend),
+  OCTAVO_TRY(run_entry(call_of(r.memory, forward.matmul, r.options, context, forward.backend),
                        entry, members));
   return std::move(entry.gradients);
 }
@@ -241,15 +241,18 @@ Result<std::vector<MatmulGradients>> run_list(std::span<const TensorView> grads,
     return fail(Code::invalid_argument, "{}: grads.size must equal inputs.size = {}; got {}", kName,
                 inputs.size(), grads.size());
   }
+  const Device device = grads.empty() ? Device{} : grads.front().device;
+  const VjpCall call =
+      call_of({kName, context.place(device)}, forward.matmul, o, context, forward.backend);
   std::vector<VjpEntry> entries(inputs.size());
   std::vector<VjpMember> members;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     VjpEntry& entry = entries[i];
     const Site site{kName, &kListVjpNames, static_cast<std::int64_t>(i)};
-    OCTAVO_TRY_ASSIGN(entry.a, flatten_input(site, inputs[i].data));
+    OCTAVO_TRY_ASSIGN(entry.a, flatten_input(site, inputs[i].data, context));
     Operand a = inputs[i];
     a.data = entry.a.view;
-    OCTAVO_TRY_ASSIGN(const Operand b, plain_weight(kName, weights[i], entry.owned, context));
+    OCTAVO_TRY_ASSIGN(const Operand b, plain_weight(call, weights[i], entry.owned));
     const auto lower = [&](const Operand& left, const Operand& right, const ScaledMmOptions& p) {
       return lower_product(site, left, right, p);
     };
@@ -259,18 +262,21 @@ Result<std::vector<MatmulGradients>> run_list(std::span<const TensorView> grads,
     const auto rank = static_cast<std::size_t>(inputs[i].data.rank);
     shape[rank - 1] = lowered.extents.n;
     OCTAVO_TRY(check_grad(site, grads[i], std::span(shape.data(), rank)));
-    OCTAVO_TRY_ASSIGN(entry.grad, flatten_rows(kName, grads[i]));
-    OCTAVO_TRY(
-        lower_vjp({site, wanted, o, true}, inputs[i].data, a, b, options, lower, entry, members));
+    OCTAVO_TRY_ASSIGN(entry.grad, flatten_rows(kName, grads[i], context));
+    OCTAVO_TRY(lower_vjp({site, call, wanted, o, true}, inputs[i].data, a, b, options, lower, entry,
+                         members));
   }
-  const FloatEnvironment environment;
-  OCTAVO_TRY(run_vjp(call_of(kName, forward.matmul, o, context, forward.backend), members));
+  OCTAVO_TRY(run_vjp(call, members));
   std::vector<MatmulGradients> gradients;
   for (VjpEntry& entry : entries) {
-    OCTAVO_TRY(finish_gradients(kName, entry));
+    OCTAVO_TRY(finish_gradients(call, entry));
     gradients.push_back(std::move(entry.gradients));
   }
   return gradients;
+}
+
+VjpMemory memory_of(const Site& site, const TensorView& grad, const ExecContext& context) {
+  return {site.operation, context.place(grad.device)};
 }
 
 }  // namespace
@@ -280,7 +286,8 @@ MatmulGradients scaled_mm_vjp(const TensorView& grad, const Operand& a, const Op
                               const GradientOptions& options, const ExecContext& context) {
   const Site site{"scaled_mm_vjp", &kPlainVjpNames};
   return at_edge(site.operation, [&] {
-    return run_scaled_mm(grad, a, b, forward, {site, wanted, options}, context);
+    return run_scaled_mm(grad, a, b, forward,
+                         {site, memory_of(site, grad, context), wanted, options}, context);
   });
 }
 
@@ -289,7 +296,8 @@ MatmulGradients grouped_mm_vjp(const TensorView& grad, const Operand& a, const O
                                const GradientOptions& options, const ExecContext& context) {
   const Site site{"grouped_mm_vjp", &kPlainVjpNames};
   return at_edge(site.operation, [&] {
-    return run_grouped(grad, a, b, forward, {site, wanted, options}, context);
+    return run_grouped(grad, a, b, forward, {site, memory_of(site, grad, context), wanted, options},
+                       context);
   });
 }
 
@@ -308,7 +316,8 @@ MatmulGradients scaled_grouped_mm_vjp(const TensorView& grad, const Operand& inp
                                       const ExecContext& context) {
   const Site site{"scaled_grouped_mm_vjp", &kBatchVjpNames};
   return at_edge(site.operation, [&] {
-    return run_batch(grad, input, weight, forward, {site, wanted, options}, context);
+    return run_batch(grad, input, weight, forward,
+                     {site, memory_of(site, grad, context), wanted, options}, context);
   });
 }
 
@@ -318,7 +327,8 @@ MatmulGradients linear_vjp(const TensorView& grad, const TensorView& x, const Pa
   const Site site{"linear_vjp", &kLinearVjpNames};
   const ActivationQuant* rule = weight.activation() ? &*weight.activation() : nullptr;
   return at_edge(site.operation, [&] {
-    return run_linear(grad, x, weight, rule, forward, {site, wanted, options}, context);
+    return run_linear(grad, x, weight, rule, forward,
+                      {site, memory_of(site, grad, context), wanted, options}, context);
   });
 }
 
@@ -328,7 +338,8 @@ MatmulGradients linear_vjp(const TensorView& grad, const TensorView& x, const Op
                            const ExecContext& context) {
   const Site site{"linear_vjp", &kLinearVjpNames};
   return at_edge(site.operation, [&] {
-    return run_linear(grad, x, weight, &rule, forward, {site, wanted, options}, context);
+    return run_linear(grad, x, weight, &rule, forward,
+                      {site, memory_of(site, grad, context), wanted, options}, context);
   });
 }
 

@@ -16,7 +16,8 @@ inline Status sum_cells(const char* operation, const Backend& backend, ReducePro
   const std::int64_t elements = x.shape[0] * x.shape[1];
   const std::int64_t row = std::max(x.shape[0], x.shape[1]);
   const std::array<std::int64_t, 1> count{std::max(row, std::min(elements, kScratch))};
-  OCTAVO_TRY_ASSIGN(const Tensor scratch, Tensor::try_empty(operation, DType::float64, count));
+  OCTAVO_TRY_ASSIGN(const Tensor scratch,
+                    Tensor::try_empty(operation, DType::float64, count, context.place(x.device)));
   problem.scratch = {scratch.data_as<double>(), static_cast<std::size_t>(scratch.numel())};
   return backend.passes.reduce(problem, context);
 }

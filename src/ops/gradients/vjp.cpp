@@ -3,14 +3,8 @@
 // saturated, and sums.
 #include "ops/gradients/vjp.hpp"
 
-#include <cmath>
-#include <cstring>
-
-#include "core/convert.hpp"
-#include "core/element.hpp"
 #include "core/error.hpp"
-#include "core/grid.hpp"
-#include "core/parallel.hpp"
+#include "core/quantize_rules.hpp"
 #include "ops/gradients/reduce.hpp"
 #include "ops/run.hpp"
 
@@ -43,7 +37,7 @@ Result<std::vector<Tensor>> forward_again(const VjpCall& call, std::span<const V
   for (std::size_t i = 0; i < members.size(); ++i) {
     const VjpMember& m = members[i];
     if (!needs(m, part)) continue;
-    OCTAVO_TRY_ASSIGN(outs[i], plane(call.operation, DType::float32, rows_of(m), columns_of(m)));
+    OCTAVO_TRY_ASSIGN(outs[i], plane(call, DType::float32, rows_of(m), columns_of(m)));
     Member& member = again.emplace_back(m.forward);
     member.out = outs[i];
     Epilogue& e = member.epilogue;
@@ -64,27 +58,17 @@ Result<std::vector<Tensor>> forward_again(const VjpCall& call, std::span<const V
 
 // grad where the result lies in its type's range, else 0.
 Status mask(const VjpCall& call, const TensorView& before_result, VjpMember& m, Tensor& masked) {
-  const std::int64_t rows = rows_of(m);
-  const std::int64_t columns = columns_of(m);
-  OCTAVO_TRY_ASSIGN(masked, plane(call.operation, m.grad.dtype, rows, columns));
-  const DTypeInfo& type = info(m.out_dtype);
-  const float high = m.out_dtype == DType::int32 ? 0x1p31F : type.max;
-  const float low = is_integer8(m.out_dtype) ? static_cast<float>(lowest_code(m.out_dtype)) : -high;
-  const Factor& scale = m.forward.epilogue.scale_result;
-  const TensorView from = m.grad;
-  const TensorView to = masked;
-  for_each_band(call.context, bands_of(call.context, rows, rows * columns), rows,
-                [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-                  for (std::int64_t i = begin; i < end; ++i) {
-                    for (std::int64_t j = 0; j < columns; ++j) {
-                      const float y = load_float(before_result, i, j) * factor_at(scale, j);
-                      const bool inside = y >= low && y <= high;
-                      store_float(to.dtype, to.data, i * columns + j,
-                                  inside ? load_float(from, i, j) : 0.0F, Overflow::saturate);
-                    }
-                  }
-                });
-  m.grad = to;
+  OCTAVO_TRY_ASSIGN(masked, plane(call, m.grad.dtype, rows_of(m), columns_of(m)));
+  const float high = m.out_dtype == DType::int32 ? 0x1p31F : info(m.out_dtype).max;
+  MaskProblem p;
+  p.grad = m.grad;
+  p.value = before_result;
+  p.scale = m.forward.epilogue.scale_result;
+  p.high = high;
+  p.low = is_integer8(m.out_dtype) ? static_cast<float>(lowest_code(m.out_dtype)) : -high;
+  p.out = masked;
+  OCTAVO_TRY(call.on->passes.mask(p, call.context));
+  m.grad = masked;
   return {};
 }
 
@@ -109,6 +93,11 @@ ScaleView over_columns(const Factor& factor) noexcept {
   s.data.strides = {0, v.strides[0]};
   s.cols = v.strides[0] == 0 ? kWholeExtent : 1;
   return s;
+}
+
+// beta over [M, N], 1 where it is absent.
+ScaleView everywhere(const Factor& factor) noexcept {
+  return factor.present() ? over_columns(factor) : one_number(1.0F);
 }
 
 Status sum_gradients(const VjpCall& call, const VjpMember& m, const TensorView& acc,
@@ -136,9 +125,9 @@ Status sum_gradients(const VjpCall& call, const VjpMember& m, const TensorView& 
 // dC = beta * g.
 Status scale_grad(const VjpCall& call, const VjpMember& m) noexcept {
   const Epilogue& e = m.forward.epilogue;
-  const float beta = e.c.defined() ? factor_at(e.beta, 0) : 0.0F;
-  return call.on->passes.rescale(
-      {m.grad, {}, {over_columns(e.scale_result), one_number(beta)}, m.grad_c}, call.context);
+  const ScaleView beta = e.c.defined() ? everywhere(e.beta) : one_number(0.0F);
+  return call.on->passes.rescale({m.grad, {}, {over_columns(e.scale_result), beta}, m.grad_c},
+                                 call.context);
 }
 
 VjpProduct product_for_a(const VjpMember& m) noexcept {
@@ -182,9 +171,8 @@ Status run_vjp(const VjpCall& given, std::span<VjpMember> members) {
     VjpMember& m = members[i];
     if (saturates(m.out_dtype)) OCTAVO_TRY(mask(call, before[i], m, masked[i]));
     if (constant(call, m)) {
-      OCTAVO_TRY_ASSIGN(masked[i], plane(call.operation, m.grad.dtype, rows_of(m), columns_of(m)));
-      std::memset(masked[i].data(), 0,
-                  static_cast<std::size_t>(masked[i].numel() * element_bytes(m.grad.dtype)));
+      OCTAVO_TRY_ASSIGN(masked[i], plane(call, m.grad.dtype, rows_of(m), columns_of(m)));
+      OCTAVO_TRY(call.on->passes.fill({masked[i], 0.0F}, call.context));
       m.grad = masked[i];
     }
     OCTAVO_TRY(sum_gradients(call, m, acc[i], before[i]));
@@ -201,9 +189,10 @@ Status run_vjp(const VjpCall& given, std::span<VjpMember> members) {
   return {};
 }
 
-Result<Tensor> plane(const char* operation, DType dtype, std::int64_t rows, std::int64_t columns) {
+Result<Tensor> plane(const VjpMemory& memory, DType dtype, std::int64_t rows,
+                     std::int64_t columns) {
   const std::array<std::int64_t, 2> shape{rows, columns};
-  return Tensor::try_empty(operation, dtype, shape);
+  return Tensor::try_empty(memory.operation, dtype, shape, memory.place);
 }
 
 }  // namespace octavo

@@ -17,9 +17,14 @@
 
 namespace octavo {
 
-/// What all members of a call share.
-struct VjpCall {
+/// Where a call's own tensors lie.
+struct VjpMemory {
   const char* operation;
+  Place place;
+};
+
+/// What all members of a call share.
+struct VjpCall : VjpMemory {
   MatmulOptions matmul;
   bool float32 = false;      ///< GradientOptions
   bool dequantized = false;  ///< GradientOptions
@@ -60,9 +65,9 @@ Status run_products(const VjpCall& call, std::span<const VjpProduct> products);
 Status llm_int8_weight_gradient(const VjpCall& call, const VjpMember& m, const ScaleView& result);
 
 /// A tensor without holes whose dimensions lie in memory in the order of `like`'s.
-Result<Tensor> empty_like(const char* operation, const TensorView& like, DType dtype);
+Result<Tensor> empty_like(const VjpMemory& memory, const TensorView& like, DType dtype);
 
 /// A row-major matrix that no caller sees.
-Result<Tensor> plane(const char* operation, DType dtype, std::int64_t rows, std::int64_t columns);
+Result<Tensor> plane(const VjpMemory& memory, DType dtype, std::int64_t rows, std::int64_t columns);
 
 }  // namespace octavo

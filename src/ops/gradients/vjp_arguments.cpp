@@ -5,15 +5,15 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
-#include <cstring>
 
 #include "core/error.hpp"
+#include "ops/values.hpp"
 
 namespace octavo {
 namespace {
 
-void fill_zero(const Tensor& t) noexcept {
-  std::memset(t.data(), 0, static_cast<std::size_t>(t.numel() * element_bytes(t.dtype())));
+Status fill_zero(const VjpMemory& memory, const Tensor& t) {
+  return fill_with(memory.operation, t, 0.0F, memory.place.stream);
 }
 
 Status missing(const Site& site, Arg arg) {
@@ -21,22 +21,21 @@ Status missing(const Site& site, Arg arg) {
               site(arg));
 }
 
-Status put_scale(const Site& site, Arg arg, bool optional, Scale& scale, ScaleView* carried,
-                 StandIn& stand_in) {
-  const char* operation = site.operation;
+Status put_scale(const Site& site, Arg arg, const VjpMemory& memory, bool optional, Scale& scale,
+                 ScaleView* carried, StandIn& stand_in) {
   if (scale.kind() == Scale::Kind::tensor) {
-    OCTAVO_TRY(stand_in.make(operation, scale.values()));
+    OCTAVO_TRY(stand_in.make(memory, scale.values()));
     scale = Scale(stand_in.argument(), scale.granularity());
     return {};
   }
   const bool follows = scale.kind() == Scale::Kind::undefined && carried != nullptr;
   if (follows && carried->kind == ScaleView::Kind::tensor) {
-    OCTAVO_TRY(stand_in.make(operation, carried->data));
+    OCTAVO_TRY(stand_in.make(memory, carried->data));
     carried->data = stand_in.argument();
     return {};
   }
   if (scale.kind() == Scale::Kind::number || (follows && carried->present())) {
-    OCTAVO_TRY(stand_in.make_number(operation));
+    OCTAVO_TRY(stand_in.make_number(memory));
     scale = Scale(stand_in.argument());
     return {};
   }
@@ -59,7 +58,7 @@ std::int64_t uncovered(const MatmulProblem& p) noexcept {
 
 }  // namespace
 
-Result<Tensor> empty_like(const char* operation, const TensorView& like, DType dtype) {
+Result<Tensor> empty_like(const VjpMemory& memory, const TensorView& like, DType dtype) {
   const auto rank = static_cast<std::size_t>(like.rank);
   std::array<std::size_t, kMaxRank> order{};
   for (std::size_t d = 0; d < rank; ++d) order[d] = d;
@@ -74,8 +73,9 @@ Result<Tensor> empty_like(const char* operation, const TensorView& like, DType d
   }
   std::array<std::int64_t, kMaxRank> shape{};
   for (std::size_t d = 0; d < rank; ++d) shape[d] = like.shape[order[d]];
-  OCTAVO_TRY_ASSIGN(const Tensor tensor,
-                    Tensor::try_empty(operation, dtype, std::span(shape.data(), rank)));
+  OCTAVO_TRY_ASSIGN(
+      const Tensor tensor,
+      Tensor::try_empty(memory.operation, dtype, std::span(shape.data(), rank), memory.place));
   TensorView view = tensor.view();
   for (std::size_t d = 0; d < rank; ++d) {
     view.shape[order[d]] = tensor.view().shape[d];
@@ -84,18 +84,18 @@ Result<Tensor> empty_like(const char* operation, const TensorView& like, DType d
   return Tensor::adopt(std::make_shared<Tensor>(tensor), view);
 }
 
-Status StandIn::make(const char* operation, const TensorView& argument) {
-  OCTAVO_TRY_ASSIGN(sums_, empty_like(operation, argument, DType::float64));
-  fill_zero(sums_);
+Status StandIn::make(const VjpMemory& memory, const TensorView& argument) {
+  OCTAVO_TRY_ASSIGN(sums_, empty_like(memory, argument, DType::float64));
+  OCTAVO_TRY(fill_zero(memory, sums_));
   argument_ = sums_.view();
   argument_.dtype = argument.dtype;
   return {};
 }
 
-Status StandIn::make_number(const char* operation) {
+Status StandIn::make_number(const VjpMemory& memory) {
   TensorView number;
   number.dtype = DType::float32;
-  return make(operation, number);
+  return make(memory, number);
 }
 
 TensorView StandIn::place(const TensorView& cut) const noexcept {
@@ -148,17 +148,15 @@ ScaleView StandIn::one(const TensorView& cut) const noexcept {
   return s;
 }
 
-Result<Tensor> StandIn::round(const char* operation) const {
+Result<Tensor> StandIn::round(const VjpMemory& memory) const {
   if (!wanted()) return Tensor();
-  OCTAVO_TRY_ASSIGN(const Tensor rounded, empty_like(operation, sums_, DType::float32));
-  const auto* from = sums_.data_as<double>();
-  std::transform(from, from + sums_.numel(), rounded.data_as<float>(),
-                 [](double sum) { return static_cast<float>(sum); });
+  OCTAVO_TRY_ASSIGN(const Tensor rounded, empty_like(memory, sums_, DType::float32));
+  OCTAVO_TRY(copy_to(memory.operation, sums_, rounded, memory.place.stream));
   return rounded;
 }
 
-Status put_stand_ins(const Site& site, const MatmulWanted& wanted, bool optional,
-                     const VjpArguments& x, StandIns& s) {
+Status put_stand_ins(const Site& site, const VjpMemory& memory, const MatmulWanted& wanted,
+                     bool optional, const VjpArguments& x, StandIns& s) {
   const struct {
     bool wanted;
     Arg arg;
@@ -174,11 +172,11 @@ Status put_stand_ins(const Site& site, const MatmulWanted& wanted, bool optional
   };
   for (const auto& row : rows) {
     if (!row.wanted) continue;
-    OCTAVO_TRY(put_scale(site, row.arg, optional, row.scale, row.carried, row.stand_in));
+    OCTAVO_TRY(put_scale(site, row.arg, memory, optional, row.scale, row.carried, row.stand_in));
   }
   if (!wanted.bias) return {};
   if (!x.bias.defined()) return optional ? Status{} : missing(site, Arg::bias);
-  OCTAVO_TRY(s.bias.make(site.operation, x.bias));
+  OCTAVO_TRY(s.bias.make(memory, x.bias));
   x.bias = s.bias.argument();
   return {};
 }
@@ -203,10 +201,10 @@ DType gradient_dtype(const GradientOptions& options, DType argument, DType grad)
   return is_wide(argument) ? argument : grad;
 }
 
-Status add_members(const Site& site, const MatmulWanted& wanted, const GradientOptions& options,
-                   const TensorView& a, const TensorView& b, const TensorView& c,
-                   const MatmulProblem& lowered, VjpEntry& entry, std::vector<VjpMember>& members) {
-  const char* operation = site.operation;
+Status add_members(const Site& site, const VjpMemory& memory, const MatmulWanted& wanted,
+                   const GradientOptions& options, const TensorView& a, const TensorView& b,
+                   const TensorView& c, const MatmulProblem& lowered, VjpEntry& entry,
+                   std::vector<VjpMember>& members) {
   const TensorView& grad = entry.grad.view;
   MatmulGradients& d = entry.gradients;
   MatmulProblem shadow = lowered;
@@ -215,27 +213,28 @@ Status add_members(const Site& site, const MatmulWanted& wanted, const GradientO
   if (wanted.a) {
     const DType dtype = gradient_dtype(options, a.dtype, grad.dtype);
     const bool matrix = a.rank == lowered.single.a.data.rank;
-    OCTAVO_TRY_ASSIGN(d.a, matrix ? empty_like(operation, a, dtype)
-                                  : Tensor::try_empty(operation, dtype, a.dims()));
+    OCTAVO_TRY_ASSIGN(d.a,
+                      matrix ? empty_like(memory, a, dtype)
+                             : Tensor::try_empty(memory.operation, dtype, a.dims(), memory.place));
     TensorView whole = d.a;
     if (!matrix) {
-      OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(operation, whole));
+      OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(memory.operation, whole, {}));
       whole = rows.view;
     }
     shadow.single.a.data = entry.transposed_a ? whole.transposed() : whole;
   }
   if (wanted.b) {
-    OCTAVO_TRY_ASSIGN(d.b, empty_like(operation, b, gradient_dtype(options, b.dtype, grad.dtype)));
+    OCTAVO_TRY_ASSIGN(d.b, empty_like(memory, b, gradient_dtype(options, b.dtype, grad.dtype)));
     shadow.single.b.data = entry.transposed_b ? d.b.view().transposed() : d.b.view();
   }
   if (wanted.c && !c.defined()) return missing(site, Arg::c);
   if (wanted.c) {
-    OCTAVO_TRY_ASSIGN(d.c, empty_like(operation, c, gradient_dtype(options, c.dtype, grad.dtype)));
+    OCTAVO_TRY_ASSIGN(d.c, empty_like(memory, c, gradient_dtype(options, c.dtype, grad.dtype)));
     addend.single.out = d.c;
   }
   if (uncovered(shadow) > 0) {
     for (const Tensor* t : {&d.a, &d.b, &d.c}) {
-      if (t->defined()) fill_zero(*t);
+      if (t->defined()) OCTAVO_TRY(fill_zero(memory, *t));
     }
   }
   const MatmulProblem& forward = entry.forward.problem;
@@ -268,14 +267,14 @@ Status add_members(const Site& site, const MatmulWanted& wanted, const GradientO
   return {};
 }
 
-Status finish_gradients(const char* operation, VjpEntry& entry) {
+Status finish_gradients(const VjpMemory& memory, VjpEntry& entry) {
   const StandIns& s = entry.stand_ins;
   MatmulGradients& d = entry.gradients;
   for (const auto& [stand_in, gradient] :
        {std::pair{&s.scale_a, &d.scale_a}, std::pair{&s.scale_b, &d.scale_b},
         std::pair{&s.bias, &d.bias}, std::pair{&s.alpha, &d.alpha}, std::pair{&s.beta, &d.beta},
         std::pair{&s.scale_result, &d.scale_result}}) {
-    OCTAVO_TRY_ASSIGN(*gradient, stand_in->round(operation));
+    OCTAVO_TRY_ASSIGN(*gradient, stand_in->round(memory));
   }
   return {};
 }

@@ -20,8 +20,8 @@ class StandIn {
  public:
   bool wanted() const noexcept { return sums_.defined(); }
   /// Zeroed sums like this argument. A number has no dimensions.
-  Status make(const char* operation, const TensorView& argument);
-  Status make_number(const char* operation);
+  Status make(const VjpMemory& memory, const TensorView& argument);
+  Status make_number(const VjpMemory& memory);
   /// What the lowering reads in the argument's place: its shape and type, never its elements.
   const TensorView& argument() const noexcept { return argument_; }
   /// The sums at what the lowering cut out of the argument.
@@ -29,13 +29,9 @@ class StandIn {
   ScaleView columns(const TensorView& cut) const noexcept;  ///< of a vector over columns
   ScaleView addend(const TensorView& cut) const noexcept;   ///< of a vector, or over all elements
   ScaleView one(const TensorView& cut) const noexcept;
-  /// Sum (i, j) of a matrix.
-  double* sum(std::int64_t i, std::int64_t j) const noexcept {
-    const TensorView& v = sums_;
-    return static_cast<double*>(v.at(i * v.strides[0] + j * v.strides[1]));
-  }
+  const TensorView& sums() const noexcept { return sums_; }
   /// The gradient: each sum rounded to float32 once.
-  Result<Tensor> round(const char* operation) const;
+  Result<Tensor> round(const VjpMemory& memory) const;
 
  private:
   TensorView place(const TensorView& cut) const noexcept;
@@ -57,8 +53,8 @@ struct VjpArguments {
 
 /// Puts stand-ins in the place of the arguments whose gradients are wanted. One that was not given
 /// is an error, or, in `optional` arguments of lists, has no gradient.
-Status put_stand_ins(const Site& site, const MatmulWanted& wanted, bool optional,
-                     const VjpArguments& arguments, StandIns& stand_ins);
+Status put_stand_ins(const Site& site, const VjpMemory& memory, const MatmulWanted& wanted,
+                     bool optional, const VjpArguments& arguments, StandIns& stand_ins);
 
 /// grad: float32, bfloat16 or float16, of that shape.
 Status check_grad(const Site& site, const TensorView& grad, std::span<const std::int64_t> shape);
@@ -78,11 +74,12 @@ struct VjpEntry {
 
 /// Allocates the gradients of a, b and c, and appends the operation's members. `shadow` is the
 /// operation lowered with stand-ins; `a` the operand as the caller gave it.
-Status add_members(const Site& site, const MatmulWanted& wanted, const GradientOptions& options,
-                   const TensorView& a, const TensorView& b, const TensorView& c,
-                   const MatmulProblem& shadow, VjpEntry& entry, std::vector<VjpMember>& members);
+Status add_members(const Site& site, const VjpMemory& memory, const MatmulWanted& wanted,
+                   const GradientOptions& options, const TensorView& a, const TensorView& b,
+                   const TensorView& c, const MatmulProblem& shadow, VjpEntry& entry,
+                   std::vector<VjpMember>& members);
 
 /// Rounds the sums to the gradients they are.
-Status finish_gradients(const char* operation, VjpEntry& entry);
+Status finish_gradients(const VjpMemory& memory, VjpEntry& entry);
 
 }  // namespace octavo

@@ -12,6 +12,7 @@
 #include "core/error.hpp"
 #include "ops/gradients/vjp.hpp"
 #include "ops/run.hpp"
+#include "ops/values.hpp"
 
 namespace octavo {
 namespace {
@@ -19,38 +20,46 @@ namespace {
 // Codes of a matrix by column into `codes`, of its shape; gives their scales absmax / 127, [C, 1].
 Result<Tensor> quantise_columns(const VjpCall& call, const TensorView& x, const TensorView& codes,
                                 float threshold) {
-  OCTAVO_TRY_ASSIGN(const Tensor scales, plane(call.operation, DType::float32, x.shape[1], 1));
+  OCTAVO_TRY_ASSIGN(const Tensor absmax, plane(call, DType::float32, x.shape[1], 1));
+  OCTAVO_TRY_ASSIGN(const Tensor scales, plane(call, DType::float32, x.shape[1], 1));
   VectorwiseProblem problem;
   problem.x = x.transposed();
   problem.threshold = threshold;
   problem.codes = codes.transposed();
-  problem.absmax = scales;
+  problem.absmax = absmax;
   OCTAVO_TRY(call.on->passes.vectorwise(problem, call.context));
-  for (std::int64_t c = 0; c < x.shape[1]; ++c) scales.data_as<float>()[c] /= 127.0F;
+  RescaleProblem quotient;
+  quotient.source = absmax.view().transposed();
+  quotient.divisor = 127.0F;
+  quotient.out = scales.view().transposed();
+  OCTAVO_TRY(call.on->passes.rescale(quotient, call.context));
   return scales;
 }
 
-// The columns of x that the forward product took in float.
+// The columns of x that the forward product took in float; the host waits for them.
 Result<std::vector<std::int64_t>> outlier_columns(const VjpCall& call, const TensorView& x,
                                                   const ActivationQuant& rule) {
-  std::vector<std::int64_t> columns;
-  if (rule.outlier_threshold <= 0.0F && !rule.outlier_columns.defined()) return columns;
-  const auto k = static_cast<std::size_t>(x.shape[1]);
-  std::vector<std::uint8_t> flags(k);
-  columns.resize(k);
-  std::int64_t count = 0;
-  OCTAVO_TRY_ASSIGN(const Tensor absmax, plane(call.operation, DType::float32, x.shape[0], 1));
+  if (rule.outlier_threshold <= 0.0F && !rule.outlier_columns.defined()) {
+    return std::vector<std::int64_t>();
+  }
+  const std::int64_t k = x.shape[1];
+  OCTAVO_TRY_ASSIGN(const Tensor flags, plane(call, DType::uint8, 1, k));
+  OCTAVO_TRY_ASSIGN(const Tensor columns, plane(call, DType::int64, 1, k));
+  OCTAVO_TRY_ASSIGN(const Tensor count, plane(call, DType::int64, 1, 1));
+  OCTAVO_TRY_ASSIGN(const Tensor absmax, plane(call, DType::float32, x.shape[0], 1));
   VectorwiseProblem problem;
   problem.x = x;
   problem.threshold = rule.outlier_threshold;
   problem.fixed_columns = rule.outlier_columns;
   problem.absmax = absmax;
-  problem.column_flags = flags.data();
-  problem.columns = columns.data();
-  problem.column_count = &count;
+  problem.column_flags = flags.data_as<std::uint8_t>();
+  problem.columns = columns.data_as<std::int64_t>();
+  problem.column_count = count.data_as<std::int64_t>();
   OCTAVO_TRY(call.on->passes.vectorwise(problem, call.context));
-  columns.resize(static_cast<std::size_t>(count));
-  return columns;
+  void* stream = call.place.stream;
+  OCTAVO_TRY_ASSIGN(const std::vector<std::int64_t> found,
+                    integers_of(call.operation, count, stream));
+  return integers_of(call.operation, columns.view().slice(1, 0, found.front()), stream);
 }
 
 ScaleView scale_of(const Tensor& scales) noexcept {
@@ -73,12 +82,12 @@ Status outlier_rows(const VjpCall& call, const VjpMember& m, const TensorView& g
   if (count == 0) return {};
   const bool same = grad.dtype == x.dtype;
   const DType type = same ? x.dtype : DType::float32;
-  OCTAVO_TRY_ASSIGN(const Tensor picked, plane(call.operation, type, count, x.shape[0]));
-  OCTAVO_TRY_ASSIGN(const Tensor rows, plane(call.operation, DType::float32, count, grad.shape[1]));
+  OCTAVO_TRY_ASSIGN(const Tensor picked, plane(call, type, count, x.shape[0]));
+  OCTAVO_TRY_ASSIGN(const Tensor rows, plane(call, DType::float32, count, grad.shape[1]));
   Tensor wide;
   TensorView g = grad;
   if (!same) {
-    OCTAVO_TRY_ASSIGN(wide, plane(call.operation, type, grad.shape[0], grad.shape[1]));
+    OCTAVO_TRY_ASSIGN(wide, plane(call, type, grad.shape[0], grad.shape[1]));
     OCTAVO_TRY(call.on->passes.rescale({grad, {}, {}, wide}, call.context));
     g = wide;
   }
@@ -109,14 +118,14 @@ Status llm_int8_weight_gradient(const VjpCall& call, const VjpMember& m, const S
   TensorView grad = m.grad;
   Tensor scaled;
   if (result.present()) {
-    OCTAVO_TRY_ASSIGN(scaled, plane(call.operation, grad.dtype, grad.shape[0], grad.shape[1]));
+    OCTAVO_TRY_ASSIGN(scaled, plane(call, grad.dtype, grad.shape[0], grad.shape[1]));
     OCTAVO_TRY(call.on->passes.rescale({grad, {}, {result}, scaled}, call.context));
     grad = scaled;
   }
   OCTAVO_TRY_ASSIGN(const std::vector<std::int64_t> columns, outlier_columns(call, x, rule));
   const std::int64_t rows = x.shape[0];
-  OCTAVO_TRY_ASSIGN(const Tensor x_codes, plane(call.operation, DType::int8, rows, x.shape[1]));
-  OCTAVO_TRY_ASSIGN(const Tensor g_codes, plane(call.operation, DType::int8, grad.shape[1], rows));
+  OCTAVO_TRY_ASSIGN(const Tensor x_codes, plane(call, DType::int8, rows, x.shape[1]));
+  OCTAVO_TRY_ASSIGN(const Tensor g_codes, plane(call, DType::int8, grad.shape[1], rows));
   OCTAVO_TRY_ASSIGN(const Tensor x_scales,
                     quantise_columns(call, x, x_codes, rule.outlier_threshold));
   OCTAVO_TRY_ASSIGN(const Tensor g_scales,

@@ -15,7 +15,6 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "core/element.hpp"
 #include "core/error.hpp"
 #include "ops/gradients/reduce.hpp"
 #include "ops/gradients/vjp.hpp"
@@ -122,8 +121,8 @@ struct Running {
 // A matrix of neighbours along its rows, or, turned, along its columns.
 Result<Tensor> make_plane(const VjpCall& call, bool turned, DType dtype, std::int64_t rows,
                           std::int64_t columns) {
-  if (!turned) return plane(call.operation, dtype, rows, columns);
-  OCTAVO_TRY_ASSIGN(const Tensor transposed, plane(call.operation, dtype, columns, rows));
+  if (!turned) return plane(call, dtype, rows, columns);
+  OCTAVO_TRY_ASSIGN(const Tensor transposed, plane(call, dtype, columns, rows));
   return transposed.transposed();
 }
 
@@ -140,10 +139,16 @@ bool separable(const Operand& x) noexcept {
 
 // The type of what is multiplied: bfloat16 where the other operand is no wider. A scale's gradient
 // is a sum over the product, whose terms cancel: a rounded grad would be all that is left of it.
-DType working_type(const VjpCall& call, const VjpProduct& p) noexcept {
+DType working_type(const VjpCall& call, const VjpProduct& p, bool near) noexcept {
   const DType x = p.x.data.dtype;
   const bool wide = call.float32 || p.sums.present() || x == DType::float32 || x == DType::float16;
-  return wide || (!near_zero_points(p.x) && !separable(p.x)) ? DType::float32 : DType::bfloat16;
+  return wide || (!near && !separable(p.x)) ? DType::float32 : DType::bfloat16;
+}
+
+// Zero points [S, 1] over [S, K].
+ScaleView of_rows(const TensorView& azp) noexcept {
+  if (!azp.defined()) return {};
+  return {ScaleView::Kind::tensor, 1.0F, azp, 1, kWholeExtent, 0, 0};
 }
 
 // The columns of grad and the rows of x that zero points far outside the codes add.
@@ -183,10 +188,10 @@ Status make_x(const VjpCall& call, const VjpProduct& p, const ScaleList<2>& scal
   const std::int64_t sums = x.shape[0];
   const std::int64_t all = sums + pieces_of(far);
   OCTAVO_TRY_ASSIGN(r.x, make_plane(call, columns, type, all, x.shape[1]));
-  const TensorView azp = far.present() ? far.near.view() : p.x.azp;
+  const ScaleView azp = of_rows(far.present() ? far.near.view() : p.x.azp);
   OCTAVO_TRY(call.on->passes.rescale(
       {x, azp, {scales.scales[0], scales.scales[1]}, r.x.view().slice(0, 0, sums)}, call.context));
-  fill_ones(r.x.view().slice(0, sums, all));
+  OCTAVO_TRY(call.on->passes.fill({r.x.view().slice(0, sums, all), 1.0F}, call.context));
   r.member.b = Operand(r.x);
   return {};
 }
@@ -206,12 +211,13 @@ Status make_result(const VjpCall& call, const VjpProduct& p, bool scaled, Runnin
 
 Status prepare(const VjpCall& call, const VjpProduct& p, Running& r) {
   const Places places = place_scales(p, call.dequantized);
-  const DType type = working_type(call, p);
+  OCTAVO_TRY_ASSIGN(const bool near, near_zero_points(call, p.x));
+  const DType type = working_type(call, p, near);
   // An output of neighbouring columns is the transposed product: x^T @ grad^T.
   r.turned = p.out.defined() && p.out.strides[0] == 1 && !neighbours_along_rows(p.out);
   FarZeroPoints far;
-  if (type == DType::bfloat16 && !near_zero_points(p.x)) {
-    OCTAVO_TRY_ASSIGN(far, split_zero_points(call.operation, p.x));
+  if (type == DType::bfloat16 && !near) {
+    OCTAVO_TRY_ASSIGN(far, split_zero_points(call, p.x));
   }
   OCTAVO_TRY(make_grad(call, p, places.into_grad, type, far, r));
   OCTAVO_TRY(make_x(call, p, places.into_x, type, far, r));

@@ -25,16 +25,14 @@ struct FarZeroPoints {
   bool present() const noexcept { return near.defined(); }
 };
 
-/// Is every code less its zero point an integer of magnitude 256 at most, exact in bfloat16?
-bool near_zero_points(const Operand& x) noexcept;
+/// Is every code less its zero point an integer of magnitude 256 at most, exact in bfloat16? The
+/// host waits for a device's.
+Result<bool> near_zero_points(const VjpCall& call, const Operand& x);
 
-Result<FarZeroPoints> split_zero_points(const char* operation, const Operand& x);
+Result<FarZeroPoints> split_zero_points(const VjpCall& call, const Operand& x);
 
 /// grad [R, S] times the rest, into the kRestPieces columns of `pieces` [R, kRestPieces].
 Status sum_rest(const VjpCall& call, const TensorView& grad, const Tensor& rest,
                 const TensorView& pieces);
-
-/// Rows of ones.
-void fill_ones(const TensorView& rows) noexcept;
 
 }  // namespace octavo

@@ -31,16 +31,18 @@ Status check_length(const char* operation, const char* word, std::span<const T> 
 }
 
 Status lower_one(std::size_t i, const Operand& input, const Operand& weight,
-                 const GroupedListOptions& o, Entry& entry, Member& member) {
+                 const GroupedListOptions& o, const ExecContext& context, Entry& entry,
+                 Member& member) {
   const Site site{"grouped_mm", &kListNames, static_cast<std::int64_t>(i)};
-  OCTAVO_TRY_ASSIGN(entry.input, flatten_input(site, input.data));
+  OCTAVO_TRY_ASSIGN(entry.input, flatten_input(site, input.data, context));
   Operand a = input;
   a.data = entry.input.view;
   OCTAVO_TRY_ASSIGN(const Lowered lowered, lower_product(site, a, weight, entry_options(o, i)));
   member = lowered.problem.single;
   const TensorView* supplied = entry_of(o.outs, i);
-  OCTAVO_TRY_ASSIGN(entry.out, flatten_out(site, input.data, lowered.extents.n, lowered.out_dtype,
-                                           supplied != nullptr ? *supplied : TensorView{}));
+  OCTAVO_TRY_ASSIGN(entry.out,
+                    flatten_out(site, input.data, lowered.extents.n, lowered.out_dtype,
+                                supplied != nullptr ? *supplied : TensorView{}, context));
   member.out = entry.out.rows.view;
   if (!entry.out.rows.copy.defined()) OCTAVO_TRY(check_no_overlap(site, member));
   return {};
@@ -88,7 +90,7 @@ Result<std::vector<Tensor>> run_list(std::span<const Operand> inputs,
   std::vector<Entry> entries(count);
   std::vector<Member> members(count);
   for (std::size_t i = 0; i < count; ++i) {
-    OCTAVO_TRY(lower_one(i, inputs[i], weights[i], o, entries[i], members[i]));
+    OCTAVO_TRY(lower_one(i, inputs[i], weights[i], o, context, entries[i], members[i]));
   }
   OCTAVO_TRY(check_outs_apart(o, inputs, weights));
   MatmulProblem problem;
@@ -101,7 +103,7 @@ Result<std::vector<Tensor>> run_list(std::span<const Operand> inputs,
   std::vector<Tensor> outs;
   outs.reserve(count);
   for (Entry& entry : entries) {
-    entry.out.finish();
+    OCTAVO_TRY(entry.out.finish(problem.operation, context));
     outs.push_back(std::move(entry.out.tensor));
   }
   return outs;
@@ -122,9 +124,10 @@ Status check_lists(const char* operation, std::span<const Operand> inputs,
   return check_length(operation, "scales_b", o.scales_b, count);
 }
 
-Result<FlatRows> flatten_input(const Site& site, const TensorView& input) {
+Result<FlatRows> flatten_input(const Site& site, const TensorView& input,
+                               const ExecContext& context) {
   OCTAVO_TRY(check_tensor(site, Arg::a, input));
-  if (input.rank >= 1) return flatten_rows(site.operation, input);
+  if (input.rank >= 1) return flatten_rows(site.operation, input, context);
   return fail(Code::invalid_argument, "{}.shape must have at least one dimension; got []",
               site(Arg::a));
 }
@@ -140,7 +143,7 @@ ScaledMmOptions entry_options(const GroupedListOptions& o, std::size_t i) {
 }
 
 Result<Lowered> lower_batch(const Site& site, const Operand& input, const Operand& weight,
-                            const ScaledGroupedMmOptions& o) {
+                            const ScaledGroupedMmOptions& o, const ExecContext& context) {
   for (const auto& [arg, operand] : {std::pair{Arg::a, &input}, std::pair{Arg::b, &weight}}) {
     OCTAVO_TRY(check_tensor(site, arg, operand->data));
     if (operand->data.rank == 3) continue;
@@ -163,7 +166,7 @@ Result<Lowered> lower_batch(const Site& site, const Operand& input, const Operan
   options.alpha = one ? Scale() : o.scale;
   options.out = o.out;
   options.matmul = o.matmul;
-  return lower_grouped(site, input, b, options, ScaleReading::rowwise);
+  return lower_grouped(site, input, b, options, ScaleReading::rowwise, context);
 }
 
 std::vector<Tensor> grouped_mm(std::span<const Operand> inputs, std::span<const Operand> weights,
@@ -175,7 +178,7 @@ Tensor grouped_mm(const Operand& a, const Operand& b, const GroupedOptions& opti
                   const ExecContext& context) {
   return at_edge("grouped_mm", [&]() -> Result<Tensor> {
     OCTAVO_TRY_ASSIGN(Lowered lowered,
-                      lower_grouped({"grouped_mm"}, a, b, options, ScaleReading::rowwise));
+                      lower_grouped({"grouped_mm"}, a, b, options, ScaleReading::rowwise, context));
     return run_lowered(lowered, context, options.backend);
   });
 }
@@ -184,7 +187,7 @@ MatmulProblem grouped_mm_problem(const Operand& a, const Operand& b,
                                  const GroupedOptions& options) {
   return at_edge("grouped_mm", [&]() -> Result<MatmulProblem> {
     OCTAVO_TRY_ASSIGN(Lowered lowered,
-                      lower_grouped({"grouped_mm"}, a, b, options, ScaleReading::rowwise));
+                      lower_grouped({"grouped_mm"}, a, b, options, ScaleReading::rowwise, {}));
     lowered.problem.groups.offs = options.offs;  // like every operand, the caller's
     return lowered.problem;
   });
@@ -194,7 +197,7 @@ Tensor scaled_grouped_mm(const Operand& input, const Operand& weight,
                          const ScaledGroupedMmOptions& o, const ExecContext& context) {
   return at_edge("scaled_grouped_mm", [&]() -> Result<Tensor> {
     OCTAVO_TRY_ASSIGN(Lowered lowered,
-                      lower_batch({"scaled_grouped_mm", &kBatchNames}, input, weight, o));
+                      lower_batch({"scaled_grouped_mm", &kBatchNames}, input, weight, o, context));
     return run_lowered(lowered, context, o.backend);
   });
 }

@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <array>
 
-#include "core/element.hpp"
 #include "core/error.hpp"
 #include "core/operand.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/run.hpp"
+#include "ops/values.hpp"
 
 namespace octavo {
 namespace {
@@ -30,8 +30,8 @@ Status check_x(const Site& site, const TensorView& x, const Operand& weight) {
 }
 
 // What a call says of LLM.int8's outliers.
-Status check_outliers(const Site& site, const Operand& weight, const ActivationQuant* rule,
-                      const LinearOptions& o) {
+Status check_outliers(const Site& site, const TensorView& x, const Operand& weight,
+                      const ActivationQuant* rule, const LinearOptions& o) {
   const bool llm_int8 = rule != nullptr && rule->vectorwise;
   const std::int64_t k = weight_rows(weight);
   const std::int64_t n = weight_columns(weight);
@@ -51,67 +51,79 @@ Status check_outliers(const Site& site, const Operand& weight, const ActivationQ
   ArgNames names = kLinearNames;
   names[static_cast<std::size_t>(Arg::b)] = "outlier_weight";
   OCTAVO_TRY(check_float({site.operation, &names}, Arg::b, w));
+  OCTAVO_TRY(
+      check_device_of(fmt::format("{}: outlier_weight", site.operation), w.device, "x", x.device));
   if (w.rank == 2 && w.shape[0] == k && w.shape[1] == n) return {};
   return fail(Code::invalid_argument, "{}: outlier_weight.shape must be [K = {}, N = {}]; got {}",
               site.operation, k, n, shape_string(w));
 }
 
 // The columns of both lists, ascending, each once.
-Result<Tensor> united(const char* operation, const TensorView& a, const TensorView& b) {
-  const auto at = [](const TensorView& v, std::int64_t i) {
-    return load_int(v.dtype, v.data, i * v.strides[0]);
-  };
+Result<std::vector<std::int64_t>> united(const char* operation, const TensorView& a,
+                                         const TensorView& b, void* stream) {
   std::vector<std::int64_t> all;
-  for (std::int64_t i = 0; i < a.shape[0]; ++i) all.push_back(at(a, i));
-  for (std::int64_t i = 0; i < b.shape[0]; ++i) all.push_back(at(b, i));
+  for (const TensorView* list : {&a, &b}) {
+    if (!list->defined()) continue;
+    OCTAVO_TRY_ASSIGN(const std::vector<std::int64_t> columns,
+                      integers_of(operation, *list, stream));
+    all.insert(all.end(), columns.begin(), columns.end());
+  }
   std::sort(all.begin(), all.end());
   all.erase(std::unique(all.begin(), all.end()), all.end());
-  const std::array<std::int64_t, 1> count{static_cast<std::int64_t>(all.size())};
-  OCTAVO_TRY_ASSIGN(Tensor list, Tensor::try_empty(operation, DType::int64, count));
-  std::copy(all.begin(), all.end(), list.data_as<std::int64_t>());
-  return list;
+  return all;
+}
+
+// How many columns a call found; the host waits for the number.
+Result<std::vector<std::int64_t>> found_columns(const char* operation, const CallRule& call,
+                                                void* stream) {
+  OCTAVO_TRY_ASSIGN(const std::vector<std::int64_t> count,
+                    integers_of(operation, call.count, stream));
+  return integers_of(operation, call.found.view().slice(0, 0, count.front()), stream);
 }
 
 Result<Tensor> run_linear(const TensorView& x, const Operand& weight, const ActivationQuant* rule,
                           const LinearOptions& o, const ExecContext& context) {
   const Site site{"linear", &kLinearNames};
   if (o.found_columns != nullptr) o.found_columns->clear();
-  OCTAVO_TRY_ASSIGN(LinearArguments arguments, linear_arguments(site, x, weight, rule, o));
+  OCTAVO_TRY_ASSIGN(LinearArguments arguments, linear_arguments(site, x, weight, rule, o, context));
   CallRule call;
-  OCTAVO_TRY(extend_rule(site.operation, o, weight_rows(weight), call, arguments.a));
+  OCTAVO_TRY(extend_rule(site.operation, o, weight_rows(weight), context, call, arguments.a));
   OCTAVO_TRY_ASSIGN(Lowered lowered, lower_product(site, arguments.a, weight, arguments.options));
   lowered.problem.single.epilogue.outliers.weight = o.outlier_weight;
 
   OCTAVO_TRY_ASSIGN(const FlatOut out,
-                    flatten_out(site, x, lowered.extents.n, lowered.out_dtype, o.out));
+                    flatten_out(site, x, lowered.extents.n, lowered.out_dtype, o.out, context));
   lowered.problem.single.out = out.rows.view;
   if (o.out.defined()) OCTAVO_TRY(check_no_overlap(site, lowered.problem.single));
   OCTAVO_TRY(run_problem(lowered.problem, context, o.backend));
-  out.finish();
+  OCTAVO_TRY(out.finish(site.operation, context));
   if (call.found.defined()) {
-    const auto* first = call.found.data_as<std::int64_t>();
-    o.found_columns->assign(first, first + call.count);
+    OCTAVO_TRY_ASSIGN(*o.found_columns, found_columns(site.operation, call, context.stream));
   }
   return out.tensor;
 }
 
 }  // namespace
 
-Status extend_rule(const char* operation, const LinearOptions& o, std::int64_t k, CallRule& call,
-                   Operand& a) {
+Status extend_rule(const char* operation, const LinearOptions& o, std::int64_t k,
+                   const ExecContext& context, CallRule& call, Operand& a) {
   if (a.quantise == nullptr) return {};
   const bool wanted = o.found_columns != nullptr && a.quantise->vectorwise;
   if (!wanted && !o.outlier_columns.defined()) return {};
+  const Place place = context.place(a.data.device);
   call.rule = *a.quantise;
   if (o.outlier_columns.defined()) {
-    OCTAVO_TRY_ASSIGN(call.rule.outlier_columns,
-                      united(operation, call.rule.outlier_columns, o.outlier_columns));
+    OCTAVO_TRY_ASSIGN(call.columns, united(operation, call.rule.outlier_columns, o.outlier_columns,
+                                           context.stream));
+    OCTAVO_TRY_ASSIGN(call.rule.outlier_columns, tensor_of(operation, call.columns, place));
   }
   if (wanted) {
     const std::array<std::int64_t, 1> room{k};
-    OCTAVO_TRY_ASSIGN(call.found, Tensor::try_empty(operation, DType::int64, room));
+    const std::array<std::int64_t, 1> one{1};
+    OCTAVO_TRY_ASSIGN(call.found, Tensor::try_empty(operation, DType::int64, room, place));
+    OCTAVO_TRY_ASSIGN(call.count, filled(operation, DType::int64, one, 0.0F, place));
     call.rule.found_columns = call.found;
-    call.rule.found_count = &call.count;
+    call.rule.found_count = call.count.data_as<std::int64_t>();
   }
   a.quantise = &call.rule;
   return {};
@@ -119,11 +131,11 @@ Status extend_rule(const char* operation, const LinearOptions& o, std::int64_t k
 
 Result<LinearArguments> linear_arguments(const Site& site, const TensorView& x,
                                          const Operand& weight, const ActivationQuant* rule,
-                                         const LinearOptions& o) {
+                                         const LinearOptions& o, const ExecContext& context) {
   OCTAVO_TRY(check_x(site, x, weight));
-  OCTAVO_TRY(check_outliers(site, weight, rule, o));
+  OCTAVO_TRY(check_outliers(site, x, weight, rule, o));
   LinearArguments arguments;
-  OCTAVO_TRY_ASSIGN(arguments.rows, flatten_rows(site.operation, x));
+  OCTAVO_TRY_ASSIGN(arguments.rows, flatten_rows(site.operation, x, context));
   arguments.a = Operand(arguments.rows.view);
   arguments.a.quantise = rule;
   arguments.options.bias = o.bias;

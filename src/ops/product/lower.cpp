@@ -3,11 +3,11 @@
 #include "ops/product/lower.hpp"
 
 #include "backends/backend.hpp"
-#include "core/convert.hpp"
 #include "core/error.hpp"
 #include "core/grid.hpp"
 #include "core/operand.hpp"
 #include "ops/run.hpp"
+#include "ops/values.hpp"
 
 namespace octavo {
 namespace {
@@ -97,6 +97,7 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
     p.out = o.out;
     OCTAVO_TRY(check_no_overlap(site, p));
   }
+  OCTAVO_TRY(check_one_device(site, p));
   return l;
 }
 
@@ -118,14 +119,16 @@ Result<Tensor> run_lowered(Lowered& l, const ExecContext& context, const char* b
     const std::array<std::int64_t, 3> shape = out_shape(l, &rank);
     OCTAVO_TRY_ASSIGN(out,
                       Tensor::try_empty(l.problem.operation, l.out_dtype,
-                                        std::span(shape.data(), static_cast<std::size_t>(rank))));
+                                        std::span(shape.data(), static_cast<std::size_t>(rank)),
+                                        context.place(l.problem.single.a.data.device)));
     l.problem.single.out = out.view();
   }
   OCTAVO_TRY(run_problem(l.problem, context, backend));
   return out;
 }
 
-Result<FlatRows> flatten_rows(const char* operation, const TensorView& view) {
+Result<FlatRows> flatten_rows(const char* operation, const TensorView& view,
+                              const ExecContext& context) {
   FlatRows flat;
   const std::int64_t last = view.rank > 0 ? view.shape[static_cast<std::size_t>(view.rank - 1)] : 1;
   std::int64_t rows = 1;
@@ -140,8 +143,7 @@ Result<FlatRows> flatten_rows(const char* operation, const TensorView& view) {
   }
   flat.view = view;
   if (!merges && rows != 0) {
-    OCTAVO_TRY_ASSIGN(flat.copy, Tensor::try_empty(operation, view.dtype, view.dims()));
-    copy_elements(view, flat.copy);
+    OCTAVO_TRY_ASSIGN(flat.copy, converted(operation, view, view.dtype, context));
     flat.view = flat.copy.view();
     step = last;
   }
@@ -153,12 +155,13 @@ Result<FlatRows> flatten_rows(const char* operation, const TensorView& view) {
   return flat;
 }
 
-void FlatOut::finish() const noexcept {
-  if (rows.copy.defined()) copy_elements(rows.copy, tensor);
+Status FlatOut::finish(const char* operation, const ExecContext& context) const {
+  if (!rows.copy.defined()) return {};
+  return copy_to(operation, rows.copy, tensor, context.stream);
 }
 
 Result<FlatOut> flatten_out(const Site& site, const TensorView& a, std::int64_t n, DType dtype,
-                            const TensorView& supplied) {
+                            const TensorView& supplied, const ExecContext& context) {
   std::array<std::int64_t, kMaxRank> shape = a.shape;
   const auto rank = static_cast<std::size_t>(a.rank);
   shape[rank - 1] = n;
@@ -168,9 +171,10 @@ Result<FlatOut> flatten_out(const Site& site, const TensorView& a, std::int64_t 
   if (supplied.defined()) {
     OCTAVO_TRY(check_out(site, supplied, dtype, dims));
   } else {
-    OCTAVO_TRY_ASSIGN(out.tensor, Tensor::try_empty(site.operation, dtype, dims));
+    OCTAVO_TRY_ASSIGN(out.tensor,
+                      Tensor::try_empty(site.operation, dtype, dims, context.place(a.device)));
   }
-  OCTAVO_TRY_ASSIGN(out.rows, flatten_rows(site.operation, out.tensor));
+  OCTAVO_TRY_ASSIGN(out.rows, flatten_rows(site.operation, out.tensor, context));
   return out;
 }
 

@@ -2,11 +2,11 @@
 // Lowering of the four tensor forms.
 #include <algorithm>
 
-#include "core/convert.hpp"
-#include "core/element.hpp"
+#include "core/devices.hpp"
 #include "core/error.hpp"
 #include "core/members.hpp"
 #include "ops/product/lower.hpp"
+#include "ops/values.hpp"
 
 namespace octavo {
 namespace {
@@ -66,12 +66,19 @@ Result<Extents> extents_of(const Site& site, const Form& form, const TensorView&
   return e;
 }
 
+Status check_offsets(const Site& site, const TensorView& offs) {
+  OCTAVO_TRY(check_tensor(site, Arg::offs, offs));
+  if (offs.dtype == DType::int32 || offs.dtype == DType::int64) return {};
+  return fail(Code::invalid_argument, "{}.dtype must be int32 or int64; got {}", site(Arg::offs),
+              name(offs.dtype));
+}
+
 // A call looks at every group; so many take seconds.
 constexpr std::int64_t kMostGroups = std::int64_t{1} << 24;
 
-// Host offsets are validated; kernels clamp all offsets as well.
+// Offsets on the host are validated; those of a device are never read here, and kernels clamp all.
 Status check_offs(const Site& site, const Form& form, const GroupedOptions& o, const Extents& e,
-                  Tensor& offs) {
+                  const ExecContext& context, Tensor& offs) {
   if (form.split == Split::batch) {
     if (!o.offs.defined()) return {};
     return fail(Code::invalid_argument, "{} must be undefined for two 3-D operands; got {}",
@@ -82,7 +89,7 @@ Status check_offs(const Site& site, const Form& form, const GroupedOptions& o, c
         Code::invalid_argument, "{} must be given when an operand is 2-D (it cuts {} {}); got none",
         site(Arg::offs), form.cut, site.bare(form.split == Split::columns ? Arg::b : Arg::a));
   }
-  OCTAVO_TRY_ASSIGN(offs, read_offsets(site, o.offs));
+  OCTAVO_TRY_ASSIGN(offs, read_offsets(site, o.offs, context));
   const std::int64_t length = e.g + (o.offs_prefix ? 1 : 0);
   if (o.offs.rank != 1 || o.offs.shape[0] != length) {
     return fail(Code::invalid_argument, "{}.shape must be [{}] ({}); got {}", site(Arg::offs),
@@ -92,9 +99,11 @@ Status check_offs(const Site& site, const Form& form, const GroupedOptions& o, c
   const std::int64_t extent = form.split == Split::rows      ? e.m
                               : form.split == Split::columns ? e.n
                                                              : e.k;
+  if (!on_host(offs)) return {};
+  const auto* ends = offs.data_as<std::int64_t>();
   std::int64_t previous = 0;
   for (std::int64_t i = 0; i < length; ++i) {
-    const std::int64_t end = load_int(offs.dtype(), offs.data(), i);
+    const std::int64_t end = ends[i];
     if (o.offs_prefix && i == 0 && end != 0) {
       return fail(Code::invalid_argument, "{}[0] of a prefix must be 0; got {}", site(Arg::offs),
                   end);
@@ -110,19 +119,23 @@ Status check_offs(const Site& site, const Form& form, const GroupedOptions& o, c
 
 }  // namespace
 
-Result<Tensor> read_offsets(const Site& site, const TensorView& offs) {
-  OCTAVO_TRY(check_tensor(site, Arg::offs, offs));
-  if (offs.dtype != DType::int32 && offs.dtype != DType::int64) {
-    return fail(Code::invalid_argument, "{}.dtype must be int32 or int64; got {}", site(Arg::offs),
-                name(offs.dtype));
-  }
-  OCTAVO_TRY_ASSIGN(Tensor own, Tensor::try_empty(site.operation, offs.dtype, offs.dims()));
-  copy_elements(offs, own);
+Result<Tensor> host_offsets(const Site& site, const TensorView& offs, const ExecContext& context) {
+  OCTAVO_TRY(check_offsets(site, offs));
+  OCTAVO_TRY_ASSIGN(const std::vector<std::int64_t> values,
+                    integers_of(site.operation, offs, context.stream));
+  OCTAVO_TRY_ASSIGN(Tensor own, Tensor::try_empty(site.operation, DType::int64, offs.dims(), {}));
+  std::copy(values.begin(), values.end(), own.data_as<std::int64_t>());
   return own;
 }
 
+Result<Tensor> read_offsets(const Site& site, const TensorView& offs, const ExecContext& context) {
+  OCTAVO_TRY(check_offsets(site, offs));
+  return converted(site.operation, offs, DType::int64, context);
+}
+
 Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand& b,
-                              const GroupedOptions& o, ScaleReading reading) {
+                              const GroupedOptions& o, ScaleReading reading,
+                              const ExecContext& context) {
   Lowered l;
   l.problem.operation = site.operation;
   l.problem.options = o.matmul;
@@ -142,11 +155,11 @@ Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand&
     return fail(Code::unsupported, "{}: groups must be at most {}; got {}", site.operation,
                 kMostGroups, e.g);
   }
-  OCTAVO_TRY(check_offs(site, form, o, e, l.offs));
+  OCTAVO_TRY(check_offs(site, form, o, e, context, l.offs));
   l.problem.groups = {form.split, {}, l.offs.view(), o.offs_prefix};
   p.a = a;
   p.b = b;
-  l.problem.groups.start_alignment = start_alignment(l.problem);
+  if (on_host(l.offs)) l.problem.groups.start_alignment = start_alignment(l.problem);
 
   const DType a_dtype = a.data.dtype;
   const DType b_dtype = b.data.dtype;
@@ -196,6 +209,7 @@ Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand&
     p.out = o.out;
     OCTAVO_TRY(check_no_overlap(site, p));
   }
+  OCTAVO_TRY(check_one_device(site, p));
   return l;
 }
 

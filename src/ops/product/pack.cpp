@@ -2,12 +2,11 @@
 // Packing and unpacking of weights.
 #include "ops/product/pack.hpp"
 
-#include <cstring>
-
 #include "core/cells.hpp"
 #include "core/error.hpp"
 #include "ops/rules.hpp"
 #include "ops/run.hpp"
+#include "ops/values.hpp"
 
 namespace octavo {
 namespace {
@@ -81,7 +80,8 @@ const std::optional<ActivationQuant>& PackedWeight::activation() const noexcept 
 }
 
 Result<std::shared_ptr<PackedWeightData>> outlined(const Site& site, const Operand& weight,
-                                                   const PackOptions& options) {
+                                                   const PackOptions& options,
+                                                   const ExecContext& context) {
   OCTAVO_TRY_ASSIGN(const Operand resolved, checked(site, weight, options.scale));
   if (options.activation) {
     const TensorView& columns = options.activation->outlier_columns;
@@ -97,10 +97,11 @@ Result<std::shared_ptr<PackedWeightData>> outlined(const Site& site, const Opera
   content->dtype = weight.data.dtype;
   content->k = weight.data.shape[0];
   content->n = weight.data.shape[1];
+  content->device = weight.data.device;
   content->activation = options.activation;
   if (content->activation && content->activation->outlier_columns.defined()) {
     Tensor& columns = content->activation->outlier_columns;
-    columns = copy(columns, DType::int64);  // nobody changes these
+    columns = copy(columns, context.place(content->device));  // nobody changes these
   }
   content->scale = resolved.scale;
   if (resolved.azp.defined()) {
@@ -108,7 +109,7 @@ Result<std::shared_ptr<PackedWeightData>> outlined(const Site& site, const Opera
     const bool of_cells = azp.shape[0] != 1 || azp.shape[1] != content->n;
     content->azp =
         copy(of_cells ? covering(azp, resolved.scale[0], content->k, content->n) : weight.azp,
-             DType::int32);
+             DType::int32, context.stream);
   }
   return content;
 }
@@ -117,13 +118,13 @@ Status fill(PackedWeightData& content, const TensorView& weight, const ExecConte
   if (weight.numel() > 0) {
     OCTAVO_TRY(content.layout->pack(weight, content.codes.data(), context));
   } else {  // nothing lies behind an empty weight: what every layout pads with
-    std::memset(content.codes.data(), 0, static_cast<std::size_t>(content.codes.numel()));
+    OCTAVO_TRY(fill_with("pack", content.codes, 0.0F, context.stream));
   }
   for (std::size_t level = 0; level < 2; ++level) {
     ScaleView& own = content.scale[level];
     if (own.kind != ScaleView::Kind::tensor) continue;
     own.data = covering(own.data, own, content.k, content.n);
-    content.scales[level] = copy(own.data, own.data.dtype);
+    content.scales[level] = copy(own.data, own.data.dtype, context.stream);
     own.data = content.scales[level].view();
   }
   return {};
@@ -132,11 +133,12 @@ Status fill(PackedWeightData& content, const TensorView& weight, const ExecConte
 PackedWeight pack(const Operand& weight, const PackOptions& options, const ExecContext& context) {
   return at_edge("pack", [&]() -> Result<PackedWeight> {
     OCTAVO_TRY_ASSIGN(const std::shared_ptr<PackedWeightData> content,
-                      outlined(kPack, weight, options));
+                      outlined(kPack, weight, options, context));
     const TensorView& v = weight.data;
     const std::array<std::int64_t, 1> bytes{
         static_cast<std::int64_t>(content->layout->bytes(v.dtype, content->k, content->n))};
-    OCTAVO_TRY_ASSIGN(content->codes, Tensor::try_empty("pack", DType::uint8, bytes));
+    OCTAVO_TRY_ASSIGN(content->codes,
+                      Tensor::try_empty("pack", DType::uint8, bytes, context.place(v.device)));
     OCTAVO_TRY(fill(*content, v, context));
     return PackedWeight(content);
   });
@@ -145,7 +147,7 @@ PackedWeight pack(const Operand& weight, const PackOptions& options, const ExecC
 PackedWeight outline(const Operand& weight, const PackOptions& options) {
   return at_edge("pack", [&]() -> Result<PackedWeight> {
     OCTAVO_TRY_ASSIGN(const std::shared_ptr<PackedWeightData> content,
-                      outlined(kPack, weight, options));
+                      outlined(kPack, weight, options, {}));
     return PackedWeight(content);
   });
 }
@@ -176,8 +178,10 @@ Quantized unpack(const PackedWeight& weight, const ExecContext& context) {
           "unpack: weight.scale must have one level (a Quantized holds no second); got two");
     }
     Quantized q;
+    const Place place = context.place(content->device);
     const std::array<std::int64_t, 2> shape{content->n, content->k};
-    OCTAVO_TRY_ASSIGN(const Tensor codes, Tensor::try_empty("unpack", content->dtype, shape));
+    OCTAVO_TRY_ASSIGN(const Tensor codes,
+                      Tensor::try_empty("unpack", content->dtype, shape, place));
     q.data = codes.transposed();
     OCTAVO_TRY(content->layout->unpack(*content, q.data, context));
     const ScaleView& scale = content->scale[0];
@@ -185,8 +189,8 @@ Quantized unpack(const PackedWeight& weight, const ExecContext& context) {
     q.scale = content->scales[0];
     q.azp = content->azp;
     if (scale.kind == ScaleView::Kind::number) {
-      q.scale = Tensor::empty(DType::float32, {1, 1});
-      *q.scale.data_as<float>() = scale.number;
+      const std::array<std::int64_t, 2> one{1, 1};
+      OCTAVO_TRY_ASSIGN(q.scale, filled("unpack", DType::float32, one, scale.number, place));
     }
     return q;
   });

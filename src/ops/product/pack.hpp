@@ -13,7 +13,8 @@ namespace octavo {
 
 /// Everything of a packed weight but its codes; its scales are the caller's.
 Result<std::shared_ptr<PackedWeightData>> outlined(const Site& site, const Operand& weight,
-                                                   const PackOptions& options);
+                                                   const PackOptions& options,
+                                                   const ExecContext& context);
 
 /// Packs the weight into `content.codes`, which have the layout's size, and takes copies of the
 /// scales that cover it. The memory of an empty weight is not read.

@@ -2,9 +2,9 @@
 // The entry points of single products.
 #include <algorithm>
 
+#include "core/devices.hpp"
 #include "core/error.hpp"
 #include "core/members.hpp"
-#include "core/parallel.hpp"
 #include "octavo/matmul.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/run.hpp"
@@ -30,11 +30,13 @@ MatmulProblem scaled_mm_problem(const Operand& a, const Operand& b,
 void run(const MatmulProblem& problem, const ExecContext& context, const char* backend) {
   at_edge(problem.operation, [&]() -> Status {
     if (!problem.groups.offs.defined()) return run_problem(problem, context, backend);
-    OCTAVO_TRY_ASSIGN(const Tensor offs, read_offsets({problem.operation}, problem.groups.offs));
+    OCTAVO_TRY_ASSIGN(const Tensor offs,
+                      read_offsets({problem.operation}, problem.groups.offs, context));
     MatmulProblem own = problem;
     own.groups.offs = offs.view();
     std::int64_t& alignment = own.groups.start_alignment;
-    alignment = std::min(alignment, start_alignment(own));  // what the caller says may be old
+    // What the caller says may be old.
+    alignment = on_host(offs) ? std::min(alignment, start_alignment(own)) : 1;
     return run_problem(own, context, backend);
   });
 }

@@ -3,10 +3,11 @@
 #include <cmath>
 
 #include "core/cells.hpp"
-#include "core/element.hpp"
+#include "core/devices.hpp"
 #include "core/error.hpp"
 #include "core/operand.hpp"
 #include "ops/rules.hpp"
+#include "ops/values.hpp"
 
 namespace octavo {
 namespace {
@@ -164,8 +165,12 @@ Status check_prologue(const Site& site, const Operand& a, std::int64_t m, std::i
   if (batch_invariant) OCTAVO_TRY(check_batch_invariant(site, rule));
   if (rule.vectorwise) {
     if (rule.outlier_columns.defined()) {
-      OCTAVO_TRY(check_columns(site.operation, site.bare(Arg::a) + ".quantise.outlier_columns",
-                               rule.outlier_columns, k, site.bare(Arg::a)));
+      const std::string argument = site.bare(Arg::a) + ".quantise.outlier_columns";
+      OCTAVO_TRY(
+          check_columns(site.operation, argument, rule.outlier_columns, k, site.bare(Arg::a)));
+      OCTAVO_TRY(check_device_of(fmt::format("{}: {}", site.operation, argument),
+                                 rule.outlier_columns.device(), site.bare(Arg::a).c_str(),
+                                 a.data.device));
     }
     return check_found_columns(site, rule.found_columns, k);
   }
@@ -183,9 +188,11 @@ Status check_columns(const char* operation, const std::string& argument, const T
     return fail(Code::invalid_argument, "{}: {} must be int64 1-D; got {} {}", operation, argument,
                 name(columns.dtype), shape_string(columns));
   }
+  if (!on_host(columns)) return {};
+  OCTAVO_TRY_ASSIGN(const std::vector<std::int64_t> list, integers_of(operation, columns, nullptr));
   std::int64_t previous = -1;
-  for (std::int64_t i = 0; i < columns.shape[0]; ++i) {
-    const std::int64_t c = load_int(columns.dtype, columns.data, i * columns.strides[0]);
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const std::int64_t c = list[i];
     if (c <= previous || c >= k) {
       return fail(Code::invalid_argument,
                   "{}: {}[{}] must be in ({}, {}) (ascending columns of {}); got {}", operation,

@@ -6,11 +6,8 @@
 #include <array>
 #include <string>
 
-#include "core/convert.hpp"
-#include "core/element.hpp"
 #include "core/error.hpp"
-#include "core/fp_env.hpp"
-#include "core/parallel.hpp"
+#include "core/matrix.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/quantize/llm_int8.hpp"
 #include "ops/run.hpp"
@@ -50,14 +47,22 @@ Status check_statistic(const char* operation, const char* argument, const Tensor
               operation, argument, count, name(v.dtype), shape_string(v));
 }
 
+TensorView as_row(const TensorView& vector) noexcept {
+  return matrix_view(vector.data, vector.dtype, 1, vector.numel(), vector.device);
+}
+
 // absmax / 127 as the scales of a product.
-Result<Tensor> scales_of(const char* operation, const TensorView& absmax) {
+Result<Tensor> scales_of(const char* operation, const TensorView& absmax,
+                         const ExecContext& context) {
   const std::array<std::int64_t, 1> shape{absmax.numel()};
-  OCTAVO_TRY_ASSIGN(const Tensor scale, Tensor::try_empty(operation, DType::float32, shape));
-  const FloatEnvironment environment;
-  for (std::int64_t i = 0; i < shape[0]; ++i) {
-    scale.data_as<float>()[i] = load_float(absmax.dtype, absmax.data, i) / 127.0F;
-  }
+  OCTAVO_TRY_ASSIGN(const Tensor scale, Tensor::try_empty(operation, DType::float32, shape,
+                                                          context.place(absmax.device)));
+  OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(operation, absmax.device, nullptr));
+  RescaleProblem r;
+  r.source = as_row(absmax);
+  r.divisor = 127.0F;
+  r.out = as_row(scale);
+  OCTAVO_TRY(backend->passes.rescale(r, context));
   return scale;
 }
 
@@ -70,7 +75,8 @@ struct Product {
   std::array<Tensor, 2> scales;  // what the problem refers to
 };
 Result<Product> product(const Site& site, const TensorView& codes, const TensorView& w,
-                        const ScaledMmOptions& options, const TensorView& out) {
+                        const ScaledMmOptions& options, const TensorView& out,
+                        const ExecContext& context) {
   const char* operation = site.operation;
   const std::string name_of_codes = site.bare(Arg::a);
   OCTAVO_TRY(check_codes(operation, name_of_codes.c_str(), codes, 0));
@@ -81,9 +87,9 @@ Result<Product> product(const Site& site, const TensorView& codes, const TensorV
   }
   Product p;
   p.site = site;
-  OCTAVO_TRY_ASSIGN(p.rows, flatten_rows(operation, codes));
+  OCTAVO_TRY_ASSIGN(p.rows, flatten_rows(operation, codes, context));
   OCTAVO_TRY_ASSIGN(p.lowered, lower_product(site, p.rows.view, w.transposed(), options));
-  OCTAVO_TRY_ASSIGN(p.out, flatten_out(site, codes, w.shape[0], p.lowered.out_dtype, out));
+  OCTAVO_TRY_ASSIGN(p.out, flatten_out(site, codes, w.shape[0], p.lowered.out_dtype, out, context));
   p.lowered.problem.single.out = p.out.rows.view;
   return p;
 }
@@ -91,14 +97,14 @@ Result<Product> product(const Site& site, const TensorView& codes, const TensorV
 Result<Tensor> finish(Product& p, const TensorView& out, const ExecContext& context) {
   if (out.defined()) OCTAVO_TRY(check_no_overlap(p.site, p.lowered.problem.single));
   OCTAVO_TRY(run_problem(p.lowered.problem, context, nullptr));
-  p.out.finish();
+  OCTAVO_TRY(p.out.finish(p.site.operation, context));
   return p.out.tensor;
 }
 
 // codes * row_absmax / 127 @ w^T * col_absmax / 127 + bias, lowered; the product keeps its scales.
 Result<Product> scaled_product(const Site& site, const TensorView& codes, const TensorView& w,
                                const TensorView& row_absmax, const TensorView& col_absmax,
-                               const MixedScaledMmOptions& o) {
+                               const MixedScaledMmOptions& o, const ExecContext& context) {
   const std::string name_of_codes = site.bare(Arg::a);
   OCTAVO_TRY(check_codes(site.operation, name_of_codes.c_str(), codes, 0));
   OCTAVO_TRY(check_codes(site.operation, "w", w, 2));
@@ -106,38 +112,16 @@ Result<Product> scaled_product(const Site& site, const TensorView& codes, const 
   const std::int64_t m = k > 0 ? codes.numel() / k : row_absmax.numel();
   OCTAVO_TRY(check_statistic(site.operation, "row_absmax", row_absmax, m));
   OCTAVO_TRY(check_statistic(site.operation, "col_absmax", col_absmax, w.shape[0]));
-  OCTAVO_TRY_ASSIGN(const Tensor sa, scales_of(site.operation, row_absmax));
-  OCTAVO_TRY_ASSIGN(const Tensor sb, scales_of(site.operation, col_absmax));
+  OCTAVO_TRY_ASSIGN(const Tensor sa, scales_of(site.operation, row_absmax, context));
+  OCTAVO_TRY_ASSIGN(const Tensor sb, scales_of(site.operation, col_absmax, context));
   ScaledMmOptions options;
   options.scale_a = {sa, per_token()};
   options.scale_b = {sb, per_channel()};
   options.bias = o.bias;
   options.out_dtype = o.out_dtype;
-  OCTAVO_TRY_ASSIGN(Product p, product(site, codes, w, options, o.out));
+  OCTAVO_TRY_ASSIGN(Product p, product(site, codes, w, options, o.out, context));
   p.scales = {sa, sb};
   return p;
-}
-
-// (acc * row) * cols + bias, each step rounded, of a row.
-void dequantise_row(const TensorView& acc, std::int64_t i, float row, const float* cols,
-                    const float* bias, const TensorView& out) noexcept {
-  std::array<float, 512> t;
-  const auto size = static_cast<std::int64_t>(t.size());
-  for (std::int64_t begin = 0; begin < acc.shape[1]; begin += size) {
-    const std::int64_t count = std::min(size, acc.shape[1] - begin);
-    load_row(acc.dtype, acc.at(i * acc.strides[0] + begin * acc.strides[1]), acc.strides[1], count,
-             t.data());
-    for (std::int64_t j = 0; j < count; ++j) {
-      float& x = t[static_cast<std::size_t>(j)];
-      x *= row;
-      x *= cols[begin + j];
-    }
-    if (bias != nullptr) {
-      for (std::int64_t j = 0; j < count; ++j) t[static_cast<std::size_t>(j)] += bias[begin + j];
-    }
-    store_row(out.dtype, t.data(), count, out.at(i * out.strides[0] + begin), 1,
-              Overflow::saturate);
-  }
 }
 
 Status check_originals(const char* operation, const TensorView& a, const TensorView& codes,
@@ -165,7 +149,7 @@ Tensor int8_linear_matmul(const TensorView& a, const TensorView& w, const Tensor
   return at_edge(kName, [&]() -> Result<Tensor> {
     ScaledMmOptions options;
     options.out_dtype = DType::int32;
-    OCTAVO_TRY_ASSIGN(Product p, product({kName, &kCodesNames}, a, w, options, out));
+    OCTAVO_TRY_ASSIGN(Product p, product({kName, &kCodesNames}, a, w, options, out, context));
     return finish(p, out, context);
   });
 }
@@ -181,26 +165,25 @@ Tensor int8_mm_dequant(const TensorView& acc, const TensorView& row_absmax,
                   "{}: acc must be int32 [..., N] and out_dtype a float type; got {} {} and {}",
                   kName, name(acc.dtype), shape_string(acc), name(out_dtype));
     }
-    OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kName, acc));
+    OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kName, acc, context));
     const std::int64_t m = rows.view.shape[0];
     const std::int64_t n = rows.view.shape[1];
     OCTAVO_TRY(check_statistic(kName, "row_absmax", row_absmax, m));
     OCTAVO_TRY(check_statistic(kName, "col_absmax", col_absmax, n));
     OCTAVO_TRY_ASSIGN(const TensorView b, resolve_bias({kName}, bias, {-1, m, n, 0}));
-    OCTAVO_TRY_ASSIGN(const Tensor sa, scales_of(kName, row_absmax));
-    OCTAVO_TRY_ASSIGN(const Tensor sb, scales_of(kName, col_absmax));
-    OCTAVO_TRY_ASSIGN(const Tensor out, Tensor::try_empty(kName, out_dtype, acc.dims()));
-    const std::array<std::int64_t, 1> width{b.defined() ? n : 0};
-    OCTAVO_TRY_ASSIGN(const Tensor added, Tensor::try_empty(kName, DType::float32, width));
-    if (b.defined()) load_row(b.dtype, b.data, b.strides[0], n, added.data_as<float>());
-    const TensorView target(out.data(), out_dtype, {m, n});
-    for_each_band(context, bands_of(context, m, m * n), m,
-                  [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-                    for (std::int64_t i = begin; i < end; ++i) {
-                      dequantise_row(rows.view, i, sa.data_as<float>()[i], sb.data_as<float>(),
-                                     b.defined() ? added.data_as<float>() : nullptr, target);
-                    }
-                  });
+    OCTAVO_TRY_ASSIGN(const Tensor sa, scales_of(kName, row_absmax, context));
+    OCTAVO_TRY_ASSIGN(const Tensor sb, scales_of(kName, col_absmax, context));
+    OCTAVO_TRY_ASSIGN(const Tensor out,
+                      Tensor::try_empty(kName, out_dtype, acc.dims(), context.place(acc.device)));
+    FinishProblem f;
+    f.sums = rows.view;
+    f.product.a.data = rows.view;
+    f.product.a.scale[0] = {ScaleView::Kind::tensor, 1.0F, as_column(sa), 1, kWholeExtent, 0, 0};
+    f.product.b.scale[0] = {ScaleView::Kind::tensor, 1.0F, as_row(sb), kWholeExtent, 1, 0, 0};
+    f.product.epilogue.bias = b;
+    f.product.out = matrix_view(out.data(), out_dtype, m, n, acc.device);
+    OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kName, acc.device, nullptr));
+    OCTAVO_TRY(backend->passes.finish(f, context));
     return out;
   });
 }
@@ -211,7 +194,7 @@ Tensor int8_scaled_mm(const TensorView& a, const TensorView& w, const TensorView
   constexpr const char* kName = "int8_scaled_mm";
   return at_edge(kName, [&]() -> Result<Tensor> {
     OCTAVO_TRY_ASSIGN(Product p, scaled_product({kName, &kCodesNames}, a, w, row_absmax, col_absmax,
-                                                {.bias = bias, .out_dtype = out_dtype}));
+                                                {.bias = bias, .out_dtype = out_dtype}, context));
     return finish(p, {}, context);
   });
 }
@@ -223,14 +206,21 @@ Tensor int8_mixed_scaled_mm(const TensorView& a, const TensorView& codes, const 
   return at_edge(kName, [&]() -> Result<Tensor> {
     MixedScaledMmOptions own = o;
     if (own.out_dtype == DType::undefined) own.out_dtype = a.dtype;
-    OCTAVO_TRY_ASSIGN(Product p,
-                      scaled_product({kName, &kMixedNames}, codes, w, row_absmax, col_absmax, own));
+    OCTAVO_TRY_ASSIGN(Product p, scaled_product({kName, &kMixedNames}, codes, w, row_absmax,
+                                                col_absmax, own, context));
     FlatRows original;
     if (o.outlier_cols.defined() && o.outlier_cols.numel() > 0) {
       OCTAVO_TRY(check_activations(kName, a));
       OCTAVO_TRY(check_columns(kName, "outlier_cols", o.outlier_cols, last_extent(codes), "a"));
+      for (const auto& [word, view] :
+           {std::pair{"a", &a}, std::pair{"outlier_cols", &o.outlier_cols},
+            std::pair{"original_weight", &o.original_weight}}) {
+        if (!view->defined()) continue;
+        OCTAVO_TRY(check_device_of(fmt::format("{}: {}", kName, word), view->device, "codes",
+                                   codes.device));
+      }
       OCTAVO_TRY(check_originals(kName, a, codes, o.original_weight, w));
-      OCTAVO_TRY_ASSIGN(original, flatten_rows(kName, a));
+      OCTAVO_TRY_ASSIGN(original, flatten_rows(kName, a, context));
       Outliers& outliers = p.lowered.problem.single.epilogue.outliers;
       outliers.a = original.view;
       outliers.columns = o.outlier_cols;
@@ -245,7 +235,7 @@ Quantized int8_rows(const TensorView& codes, const TensorView& row_absmax) {
   return at_edge(kName, [&]() -> Result<Quantized> {
     OCTAVO_TRY(check_codes(kName, "codes", codes, 2));
     OCTAVO_TRY(check_statistic(kName, "row_absmax", row_absmax, codes.shape[0]));
-    OCTAVO_TRY_ASSIGN(const Tensor scale, scales_of(kName, row_absmax));
+    OCTAVO_TRY_ASSIGN(const Tensor scale, scales_of(kName, row_absmax, {}));
     Quantized q;
     q.data = Tensor::adopt(nullptr, codes);
     q.scale = Tensor::adopt(std::make_shared<Tensor>(scale), as_column(scale));
@@ -259,15 +249,17 @@ Tensor int8_vectorwise_dequant(const TensorView& codes, const TensorView& row_ab
   constexpr const char* kName = "int8_vectorwise_dequant";
   return at_edge(kName, [&]() -> Result<Tensor> {
     OCTAVO_TRY(check_codes(kName, "codes", codes, 0));
-    OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kName, codes));
+    OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kName, codes, context));
     OCTAVO_TRY(check_statistic(kName, "row_absmax", row_absmax, rows.view.shape[0]));
-    OCTAVO_TRY_ASSIGN(const Tensor scale, scales_of(kName, row_absmax));
-    OCTAVO_TRY_ASSIGN(const Tensor out, Tensor::try_empty(kName, DType::float32, codes.dims()));
+    OCTAVO_TRY_ASSIGN(const Tensor scale, scales_of(kName, row_absmax, context));
+    OCTAVO_TRY_ASSIGN(const Tensor out, Tensor::try_empty(kName, DType::float32, codes.dims(),
+                                                          context.place(codes.device)));
     OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kName, codes.device, nullptr));
     RescaleProblem r;
     r.source = rows.view;
     r.scales[0] = {ScaleView::Kind::tensor, 1.0F, as_column(scale), 1, kWholeExtent, 0, 0};
-    r.out = TensorView(out.data(), DType::float32, {rows.view.shape[0], rows.view.shape[1]});
+    r.out = matrix_view(out.data(), DType::float32, rows.view.shape[0], rows.view.shape[1],
+                        codes.device);
     OCTAVO_TRY(backend->passes.rescale(r, context));
     return out;
   });

@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <vector>
 
-#include "core/element.hpp"
 #include "core/error.hpp"
 #include "octavo/llm_int8.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/quantize/llm_int8.hpp"
 #include "ops/run.hpp"
+#include "ops/values.hpp"
 
 namespace octavo {
 namespace {
@@ -17,23 +18,26 @@ namespace {
 // A call of a backend's quantiser, and what it is given to list columns in.
 struct VectorwiseRun {
   VectorwiseProblem q;
-  Tensor flags, columns;
-  std::int64_t count = 0;
+  Tensor flags, columns, count;
 
   Status run(const char* operation, const ExecContext& context) {
     OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(operation, q.x.device, nullptr));
     return backend->passes.vectorwise(q, context);
   }
-  /// The columns; undefined where none were asked for.
-  Tensor found() const {
-    if (!columns.defined()) return {};
-    return Tensor::adopt(std::make_shared<Tensor>(columns), columns.view().slice(0, 0, count));
+  /// The columns, whose number the host waits for; undefined where none were asked for.
+  Result<Tensor> found(const char* operation, const ExecContext& context) const {
+    if (!columns.defined()) return Tensor();
+    OCTAVO_TRY_ASSIGN(const std::vector<std::int64_t> found,
+                      integers_of(operation, count, context.stream));
+    return Tensor::adopt(std::make_shared<Tensor>(columns),
+                         columns.view().slice(0, 0, found.front()));
   }
 };
 
 // By row, as the options say.
 Status prepare(const char* operation, const TensorView& rows, const VectorwiseOptions& o,
-               const TensorView& codes, const TensorView& absmax, VectorwiseRun& run) {
+               const TensorView& codes, const TensorView& absmax, const ExecContext& context,
+               VectorwiseRun& run) {
   VectorwiseProblem& q = run.q;
   q.x = rows;
   q.threshold = o.threshold;
@@ -44,11 +48,14 @@ Status prepare(const char* operation, const TensorView& rows, const VectorwiseOp
   q.absmax = absmax;
   if (o.threshold == 0.0F && !o.outlier_columns.defined()) return {};
   const std::array<std::int64_t, 1> extent{rows.shape[1]};
-  OCTAVO_TRY_ASSIGN(run.flags, Tensor::try_empty(operation, DType::uint8, extent));
-  OCTAVO_TRY_ASSIGN(run.columns, Tensor::try_empty(operation, DType::int64, extent));
+  const std::array<std::int64_t, 1> one{1};
+  const Place place = context.place(rows.device);
+  OCTAVO_TRY_ASSIGN(run.flags, Tensor::try_empty(operation, DType::uint8, extent, place));
+  OCTAVO_TRY_ASSIGN(run.columns, Tensor::try_empty(operation, DType::int64, extent, place));
+  OCTAVO_TRY_ASSIGN(run.count, Tensor::try_empty(operation, DType::int64, one, place));
   q.column_flags = run.flags.data_as<std::uint8_t>();
   q.columns = run.columns.data_as<std::int64_t>();
-  q.column_count = &run.count;
+  q.column_count = run.count.data_as<std::int64_t>();
   return {};
 }
 
@@ -62,14 +69,6 @@ VectorwiseProblem by_column(const VectorwiseRun& by_row, const TensorView& codes
   q.absmax = absmax;
   q.zero_rows = by_row.q.column_flags;
   return q;
-}
-
-// Flags of the listed columns alone.
-void flag_listed(const VectorwiseRun& run, const TensorView& columns) {
-  std::fill_n(run.q.column_flags, run.q.x.shape[1], std::uint8_t{0});
-  for (std::int64_t i = 0; i < columns.shape[0]; ++i) {
-    run.q.column_flags[load_int(columns.dtype, columns.data, i * columns.strides[0])] = 1;
-  }
 }
 
 Status check_options(const char* operation, const VectorwiseOptions& o, const TensorView& a) {
@@ -86,9 +85,11 @@ struct CodesOut {
   Tensor tensor;
   TensorView matrix;
 };
-Result<CodesOut> codes_like(const char* operation, const TensorView& a, std::int64_t rows) {
+Result<CodesOut> codes_like(const char* operation, const TensorView& a, std::int64_t rows,
+                            const ExecContext& context) {
   CodesOut codes;
-  OCTAVO_TRY_ASSIGN(codes.tensor, Tensor::try_empty(operation, DType::int8, a.dims()));
+  OCTAVO_TRY_ASSIGN(codes.tensor,
+                    Tensor::try_empty(operation, DType::int8, a.dims(), context.place(a.device)));
   codes.matrix = codes.tensor.view();
   codes.matrix.rank = 2;
   codes.matrix.shape = {rows, last_extent(a)};
@@ -104,16 +105,17 @@ VectorwiseQuant int8_vectorwise_quant(const TensorView& a, const VectorwiseOptio
   return at_edge(kName, [&]() -> Result<VectorwiseQuant> {
     OCTAVO_TRY(check_activations(kName, a));
     OCTAVO_TRY(check_options(kName, o, a));
-    OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kName, a));
+    OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kName, a, context));
     VectorwiseQuant q;
-    OCTAVO_TRY_ASSIGN(const CodesOut codes, codes_like(kName, a, rows.view.shape[0]));
+    OCTAVO_TRY_ASSIGN(const CodesOut codes, codes_like(kName, a, rows.view.shape[0], context));
     q.codes = codes.tensor;
     OCTAVO_TRY_ASSIGN(q.row_absmax,
-                      Tensor::try_empty(kName, DType::float32, rows.view.dims().subspan(0, 1)));
+                      Tensor::try_empty(kName, DType::float32, rows.view.dims().subspan(0, 1),
+                                        context.place(a.device)));
     VectorwiseRun run;
-    OCTAVO_TRY(prepare(kName, rows.view, o, codes.matrix, as_column(q.row_absmax), run));
+    OCTAVO_TRY(prepare(kName, rows.view, o, codes.matrix, as_column(q.row_absmax), context, run));
     OCTAVO_TRY(run.run(kName, context));
-    q.outlier_cols = run.found();
+    OCTAVO_TRY_ASSIGN(q.outlier_cols, run.found(kName, context));
     return q;
   });
 }
@@ -124,20 +126,22 @@ DoubleQuant int8_double_quant(const TensorView& a, const VectorwiseOptions& o,
   return at_edge(kName, [&]() -> Result<DoubleQuant> {
     OCTAVO_TRY(check_activations(kName, a));
     OCTAVO_TRY(check_options(kName, o, a));
-    OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kName, a));
+    OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kName, a, context));
     DoubleQuant q;
-    OCTAVO_TRY_ASSIGN(const CodesOut by_row, codes_like(kName, a, rows.view.shape[0]));
-    OCTAVO_TRY_ASSIGN(const CodesOut by_col, codes_like(kName, a, rows.view.shape[0]));
+    OCTAVO_TRY_ASSIGN(const CodesOut by_row, codes_like(kName, a, rows.view.shape[0], context));
+    OCTAVO_TRY_ASSIGN(const CodesOut by_col, codes_like(kName, a, rows.view.shape[0], context));
     q.row_codes = by_row.tensor;
     q.col_codes = by_col.tensor;
     const std::span<const std::int64_t> dims = rows.view.dims();
-    OCTAVO_TRY_ASSIGN(q.row_absmax, Tensor::try_empty(kName, DType::float32, dims.subspan(0, 1)));
-    OCTAVO_TRY_ASSIGN(q.col_absmax, Tensor::try_empty(kName, DType::float32, dims.subspan(1, 1)));
+    const Place place = context.place(a.device);
+    OCTAVO_TRY_ASSIGN(q.row_absmax,
+                      Tensor::try_empty(kName, DType::float32, dims.subspan(0, 1), place));
+    OCTAVO_TRY_ASSIGN(q.col_absmax,
+                      Tensor::try_empty(kName, DType::float32, dims.subspan(1, 1), place));
     VectorwiseRun run;
-    OCTAVO_TRY(prepare(kName, rows.view, o, by_row.matrix, as_column(q.row_absmax), run));
+    OCTAVO_TRY(prepare(kName, rows.view, o, by_row.matrix, as_column(q.row_absmax), context, run));
     OCTAVO_TRY(run.run(kName, context));
-    q.outlier_cols = run.found();
-    if (o.by_element && run.flags.defined()) flag_listed(run, o.outlier_columns);
+    OCTAVO_TRY_ASSIGN(q.outlier_cols, run.found(kName, context));
     run.q = by_column(run, by_col.matrix, as_column(q.col_absmax));
     OCTAVO_TRY(run.run(kName, context));
     return q;

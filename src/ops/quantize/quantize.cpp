@@ -7,14 +7,11 @@
 #include <cmath>
 
 #include "core/cells.hpp"
-#include "core/element.hpp"
 #include "core/error.hpp"
-#include "core/grid.hpp"
-#include "core/parallel.hpp"
-#include "core/quantize_rules.hpp"
 #include "ops/quantize/quantize.hpp"
 #include "ops/rules.hpp"
 #include "ops/run.hpp"
+#include "ops/values.hpp"
 
 namespace octavo {
 namespace {
@@ -36,20 +33,22 @@ QuantizeSpec spec_of(const QuantizeOptions& o) {
 }
 
 // A matrix whose elements lie in the stride order of x.
-Result<Tensor> like(const TensorView& x, DType dtype) {
+Result<Tensor> like(const TensorView& x, DType dtype, const ExecContext& context) {
   const bool transposed = std::abs(x.strides[0]) < std::abs(x.strides[1]);
   const std::array<std::int64_t, 2> shape{x.shape[transposed ? 1 : 0], x.shape[transposed ? 0 : 1]};
-  OCTAVO_TRY_ASSIGN(const Tensor tensor, Tensor::try_empty(kQuantize, dtype, shape));
+  OCTAVO_TRY_ASSIGN(const Tensor tensor,
+                    Tensor::try_empty(kQuantize, dtype, shape, context.place(x.device)));
   return transposed ? tensor.transposed() : tensor;
 }
 
-Status allocate_scales(const TensorView& x, const QuantizeOptions& o, Quantized& q) {
+Status allocate_scales(const TensorView& x, const QuantizeOptions& o, const Place& place,
+                       Quantized& q) {
   q.grid = scale_grid(o.granularity, o.side);
   const std::array<std::int64_t, 2> shape{cells(x.shape[0], q.grid.rows),
                                           cells(x.shape[1], q.grid.cols)};
-  OCTAVO_TRY_ASSIGN(q.scale, Tensor::try_empty(kQuantize, o.scale_dtype, shape));
+  OCTAVO_TRY_ASSIGN(q.scale, Tensor::try_empty(kQuantize, o.scale_dtype, shape, place));
   if (o.azp) {
-    OCTAVO_TRY_ASSIGN(q.azp, Tensor::try_empty(kQuantize, DType::int32, shape));
+    OCTAVO_TRY_ASSIGN(q.azp, Tensor::try_empty(kQuantize, DType::int32, shape, place));
   }
   return {};
 }
@@ -65,20 +64,22 @@ Status run_on(const char* name, const TensorView& x, const QuantizeOptions& o, c
   problem.azp = q.azp.view();
   problem.static_scales = is_static;
   problem.codes = q.data.view();
+  if (o.non_finite == NonFinite::error) {
+    OCTAVO_TRY(backend->passes.check_finite({kQuantize, x}, context));
+  }
   return backend->passes.quantize(problem, context);
 }
 
 Result<Quantized> run_quantize(const TensorView& x, const QuantizeOptions& o, bool codes,
                                const ExecContext& context) {
   OCTAVO_TRY(check_quantize({kQuantize, &kQuantizeNames}, x, o));
-  if (o.non_finite == NonFinite::error) OCTAVO_TRY(check_finite(kQuantize, x, context));
   const bool is_static =
       o.scale.kind() == Scale::Kind::number || o.scale.kind() == Scale::Kind::tensor;
   Quantized q;
-  OCTAVO_TRY(is_static ? take_static({kQuantize, &kQuantizeNames}, x, o, q)
-                       : allocate_scales(x, o, q));
+  OCTAVO_TRY(is_static ? take_static({kQuantize, &kQuantizeNames}, x, o, context, q)
+                       : allocate_scales(x, o, context.place(x.device), q));
   if (codes) {
-    OCTAVO_TRY_ASSIGN(q.data, like(x, o.dtype));
+    OCTAVO_TRY_ASSIGN(q.data, like(x, o.dtype, context));
   }
   OCTAVO_TRY(run_on(nullptr, x, o, q, is_static, context));
   return q;
@@ -119,7 +120,6 @@ Status run_quantize_into(const TensorView& x, const QuantizeOptions& o, const Qu
                 "quantize: scale must be undefined where scales are written; got one");
   }
   OCTAVO_TRY(check_outputs(x, o, out));
-  if (o.non_finite == NonFinite::error) OCTAVO_TRY(check_finite(kQuantize, x, context));
   return run_on(backend, x, o, out, false, context);
 }
 
@@ -155,15 +155,20 @@ Result<ScaleView> static_scale(const Site& site, const TensorView& x, const Quan
   return resolve_scale(site, scale, {.side = o.side, .rows = x.shape[0], .cols = x.shape[1]});
 }
 
-Status take_static(const Site& site, const TensorView& x, const QuantizeOptions& o, Quantized& q) {
+Status take_static(const Site& site, const TensorView& x, const QuantizeOptions& o,
+                   const ExecContext& context, Quantized& q) {
   OCTAVO_TRY_ASSIGN(const ScaleView view, static_scale(site, x, o));
+  for (const auto& [arg, v] :
+       {std::pair{Arg::scale_a, &view.data}, std::pair{Arg::azp, &o.azp_in}}) {
+    if (v->defined()) OCTAVO_TRY(check_device_of(site(arg), v->device, "x", x.device));
+  }
   q.grid = {view.rows, view.cols};
   const std::array<std::int64_t, 2> one{1, 1};
   if (view.kind == ScaleView::Kind::tensor) {
-    q.scale = copy(view.data, view.data.dtype);
+    q.scale = copy(view.data, view.data.dtype, context.stream);
   } else {
-    OCTAVO_TRY_ASSIGN(q.scale, Tensor::try_empty(site.operation, DType::float32, one));
-    *q.scale.data_as<float>() = view.number;
+    OCTAVO_TRY_ASSIGN(
+        q.scale, filled(site.operation, DType::float32, one, view.number, context.place(x.device)));
   }
   if (!o.azp) return {};
   const TensorView& azp = o.azp_in;
@@ -173,7 +178,7 @@ Status take_static(const Site& site, const TensorView& x, const QuantizeOptions&
     return fail(Code::invalid_argument, "{} must be int32 with one element per scale {}; got {} {}",
                 site(Arg::azp), shape_string(q.scale.view()), name(azp.dtype), shape_string(azp));
   }
-  q.azp = copy(azp, DType::int32);
+  q.azp = copy(azp, DType::int32, context.stream);
   TensorView shaped = q.azp.view();
   shaped.rank = 2;
   shaped.shape = q.scale.view().shape;
@@ -250,20 +255,20 @@ Tensor dequantize(const Quantized& q, DType out_dtype, const ExecContext& contex
                   name(out_dtype));
     }
     const TensorView& codes = q.data;
-    OCTAVO_TRY_ASSIGN(const Tensor out, Tensor::try_empty("dequantize", out_dtype, codes.dims()));
+    OCTAVO_TRY_ASSIGN(const Tensor out, Tensor::try_empty("dequantize", out_dtype, codes.dims(),
+                                                          context.place(codes.device)));
+    OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for("dequantize", codes.device, nullptr));
     const ScaleView scale{
         ScaleView::Kind::tensor, 1.0F, q.scale.view(), q.grid.rows, q.grid.cols, 0, 0};
-    parallel_for(context, codes.shape[0], [&](std::int64_t i) {
-      for (std::int64_t j = 0; j < codes.shape[1]; ++j) {
-        float value = load_float(codes, i, j);
-        if (q.azp.defined()) {
-          const std::int64_t azp = load_int(q.azp.view(), i / q.grid.rows, j / q.grid.cols);
-          value = static_cast<float>(load_int(codes, i, j) - azp);
-        }
-        store_float(out_dtype, out.data(), i * codes.shape[1] + j, value * scale_at(scale, i, j),
-                    Overflow::saturate);
-      }
-    });
+    RescaleProblem r;
+    r.source = codes;
+    r.scales[0] = scale;
+    if (q.azp.defined()) {
+      r.azp = scale;
+      r.azp.data = q.azp.view();
+    }
+    r.out = out;
+    OCTAVO_TRY(backend->passes.rescale(r, context));
     return out;
   });
 }

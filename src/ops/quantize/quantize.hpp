@@ -15,7 +15,7 @@ Result<ScaleView> static_scale(const Site& site, const TensorView& x,
 
 /// Own copies of the static scales and zero points in their natural shape.
 Status take_static(const Site& site, const TensorView& x, const QuantizeOptions& options,
-                   Quantized& q);
+                   const ExecContext& context, Quantized& q);
 
 /// Callers build a Quantized by hand, from files for example.
 Status check_dequantize(const Site& site, const Quantized& q);

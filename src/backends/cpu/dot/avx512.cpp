@@ -5,7 +5,7 @@
 #include "backends/cpu/dot/driver.hpp"
 #include "backends/cpu/dot/float_layout.hpp"
 #include "backends/cpu/dot/int8_layout.hpp"
-#include "backends/cpu/passes/passes.hpp"
+#include "backends/cpu/passes.hpp"
 
 namespace octavo {
 namespace {

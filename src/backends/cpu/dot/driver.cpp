@@ -12,10 +12,9 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "backends/arena.hpp"
 #include "backends/cpu/dot/member.hpp"
 #include "backends/cpu/dot/worker.hpp"
-#include "backends/host/arena.hpp"
-#include "backends/host/prologue.hpp"
 #include "backends/host/zero.hpp"
 #include "core/error.hpp"
 #include "core/members.hpp"
@@ -157,7 +156,7 @@ Status Run::describe_one(const Member& given, Arena& arena, Member& own, DotMemb
   if (path_.made == nullptr) (void)find_path(given, problem_.options, machine_, d.path);
   if (is_tensor_form(problem_) || given.a.quantise != nullptr) {
     d.p = new (&own) Member(given);
-    OCTAVO_TRY(quantise_activations(backend_, own, arena, context_, problem_.options));
+    OCTAVO_TRY(backend_.passes.prologue(own, problem_.options, arena, context_));
   }
   describe(context_, arena, d);
   return {};
@@ -366,7 +365,7 @@ const char* plan_dot(const Backend& backend, const MatmulProblem& problem,
   }
   if (problem.groups.split == Split::list) path = {};
   plan.keep(path);
-  ThreadCount executor(threads);
+  PinnedExecutor executor(serial_executor(), threads);
   const ExecContext context{.executor = &executor};
   Arena arena(nullptr);
   (void)Run(backend, problem, machine, path, context).measure_or_run(arena).ok();

@@ -13,6 +13,7 @@
 #include "core/element.hpp"
 #include "core/grid.hpp"
 #include "core/operand.hpp"
+#include "core/scale_values.hpp"
 
 namespace octavo::cpu {
 namespace {

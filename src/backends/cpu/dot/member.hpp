@@ -4,11 +4,11 @@
 
 #include <cstdint>
 
+#include "backends/arena.hpp"
 #include "backends/backend.hpp"
 #include "backends/cpu/dot/path.hpp"
 #include "backends/cpu/finish/epilogue.hpp"
 #include "backends/cpu/finish/outliers.hpp"
-#include "backends/host/arena.hpp"
 
 namespace octavo::cpu {
 

@@ -5,9 +5,9 @@
 #include <array>
 #include <cstdint>
 
+#include "backends/arena.hpp"
 #include "backends/cpu/dot/member.hpp"
 #include "backends/cpu/dot/panels.hpp"
-#include "backends/host/arena.hpp"
 
 namespace octavo::cpu {
 

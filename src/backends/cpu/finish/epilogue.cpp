@@ -9,6 +9,7 @@
 #include "core/convert.hpp"
 #include "core/element.hpp"
 #include "core/grid.hpp"
+#include "core/scale_values.hpp"
 
 namespace octavo::cpu {
 namespace {

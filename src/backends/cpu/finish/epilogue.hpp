@@ -5,9 +5,9 @@
 #include <array>
 #include <cstdint>
 
+#include "backends/arena.hpp"
 #include "backends/backend.hpp"
 #include "backends/cpu/kernels.hpp"
-#include "backends/host/arena.hpp"
 
 namespace octavo::cpu {
 

@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
+#include "backends/arena.hpp"
 #include "backends/backend.hpp"
 #include "backends/cpu/kernels.hpp"
-#include "backends/host/arena.hpp"
 
 namespace octavo::cpu {
 

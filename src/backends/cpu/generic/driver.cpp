@@ -24,6 +24,7 @@
 #include "core/grid.hpp"
 #include "core/operand.hpp"
 #include "core/parallel.hpp"
+#include "core/scale_values.hpp"
 
 namespace octavo::cpu {
 namespace {

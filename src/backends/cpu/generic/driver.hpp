@@ -4,8 +4,8 @@
 
 #include <cstddef>
 
+#include "backends/arena.hpp"
 #include "backends/backend.hpp"
-#include "backends/host/arena.hpp"
 
 namespace octavo::cpu {
 

@@ -4,12 +4,11 @@
 
 #include <algorithm>
 
+#include "backends/arena.hpp"
 #include "backends/cpu/generic/driver.hpp"
 #include "backends/cpu/generic/element_layout.hpp"
 #include "backends/cpu/kernels.hpp"
-#include "backends/cpu/passes/passes.hpp"
-#include "backends/host/arena.hpp"
-#include "backends/host/prologue.hpp"
+#include "backends/cpu/passes.hpp"
 #include "backends/host/zero.hpp"
 #include "core/error.hpp"
 #include "core/members.hpp"
@@ -30,7 +29,7 @@ const char* how(const Member& first) noexcept {
 // One member behind the prologue of its activations; over no workspace it only measures.
 Status run_one(Member part, const MatmulOptions& options, const ExecContext& context,
                Arena& arena) noexcept {
-  OCTAVO_TRY(quantise_activations(kGenericBackend, part, arena, context, options));
+  OCTAVO_TRY(cpu::kPasses.prologue(part, options, arena, context));
   cpu::run_member(part, options, context, arena);
   return {};
 }
@@ -40,7 +39,7 @@ const char* plan(const MatmulProblem& problem, int threads, Plan& plan) noexcept
     plan.how = "no groups, nothing to multiply";
     return nullptr;
   }
-  ThreadCount executor(threads);
+  PinnedExecutor executor(serial_executor(), threads);
   Member cut;
   for (std::int64_t g = 0; g < distinct_members(problem); ++g) {
     const Member& part = planned_member(problem, g, cut);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every CPU backend does beside products: row-wise quantisers, what gradients and experts
-// need. All are bit-equal to the reference.
+// Passes by vector kernels and threads, bit-equal to the reference: row-wise quantisers, what
+// gradients and experts need.
 #pragma once
 
-#include "backends/backend.hpp"
+#include "backends/passes.hpp"
 
 namespace octavo::cpu {
 
@@ -13,7 +13,5 @@ Status rescale(const RescaleProblem& problem, const ExecContext& context) noexce
 Status reduce(const ReduceProblem& problem, const ExecContext& context) noexcept;
 Status silu_and_mul(const SiluProblem& problem, const ExecContext& context) noexcept;
 Status combine(const CombineProblem& problem, const ExecContext& context) noexcept;
-
-inline constexpr Passes kPasses{&quantize, &vectorwise, &rescale, &reduce, &silu_and_mul, &combine};
 
 }  // namespace octavo::cpu

@@ -23,10 +23,16 @@ bool walks_columns(const TensorView& v) noexcept {
   return std::abs(v.strides[0]) < std::abs(v.strides[1]) && v.strides[0] != 0 && v.shape[0] > 1;
 }
 
-void subtract(const TensorView& azp, std::int64_t row, std::int64_t count, float* x) noexcept {
-  const auto zero = static_cast<double>(load_int(azp, row, 0));
-  for (std::int64_t j = 0; j < count; ++j) {
-    x[j] = static_cast<float>(static_cast<double>(x[j]) - zero);
+// Zero points of columns [column, column + count) from a row's elements.
+void subtract(const ScaleView& azp, std::int64_t row, std::int64_t column, std::int64_t count,
+              float* x) noexcept {
+  for (std::int64_t j = 0; j < count;) {
+    const std::int64_t cell = (azp.col0 + column + j) / azp.cols;
+    const std::int64_t end = azp.cols == kWholeExtent
+                                 ? count
+                                 : std::min(count, (cell + 1) * azp.cols - azp.col0 - column);
+    const auto zero = static_cast<double>(load_int(azp.data, (azp.row0 + row) / azp.rows, cell));
+    for (; j < end; ++j) x[j] = static_cast<float>(static_cast<double>(x[j]) - zero);
   }
 }
 
@@ -42,7 +48,7 @@ void store_transposed(const Element* tile, std::int64_t rows, std::int64_t colum
 class Rescale {
  public:
   explicit Rescale(const RescaleProblem& p) noexcept : p_(p) {
-    if (p_.azp.defined() || !walks_columns(p_.source)) return;
+    if (p_.azp.present() || !walks_columns(p_.source)) return;
     p_.source = p_.source.transposed();
     p_.out = p_.out.transposed();
     for (ScaleView& scale : p_.scales) scale = scale.transposed();
@@ -88,7 +94,10 @@ class Rescale {
     for (std::int64_t i = tile.r0; i < tile.r1; ++i) {
       widen(best_kernels(), s.dtype, s.at(i * s.strides[0] + tile.c0 * s.strides[1]), s.strides[1],
             count, x.data());
-      if (p_.azp.defined()) subtract(p_.azp, i, count, x.data());
+      if (p_.azp.present()) subtract(p_.azp, i, tile.c0, count, x.data());
+      if (p_.divisor != 1.0F) {
+        for (std::int64_t j = 0; j < count; ++j) x[static_cast<std::size_t>(j)] /= p_.divisor;
+      }
       for (ScaleRows& scale : scales) {
         if (scale.present()) multiply(scale, i, count, x.data());
       }

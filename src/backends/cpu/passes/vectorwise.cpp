@@ -94,15 +94,23 @@ void walk(const VectorwiseCall& call, const VectorwisePass& pass) noexcept {
                 });
 }
 
+std::int64_t fixed_column(const VectorwiseProblem& q, std::int64_t i) noexcept {
+  const TensorView& fixed = q.fixed_columns;
+  return load_int(fixed.dtype, fixed.data, i * fixed.strides[0]);
+}
+
+// Flags of the fixed columns alone.
+void flag_fixed(const VectorwiseProblem& q) noexcept {
+  std::memset(q.column_flags, 0, static_cast<std::size_t>(q.x.shape[1]));
+  for (std::int64_t i = 0; i < q.fixed_columns.shape[0]; ++i)
+    q.column_flags[fixed_column(q, i)] = 1;
+}
+
 // Columns that are fixed: flagged and listed.
 std::span<const std::int64_t> list_fixed(const VectorwiseProblem& q) noexcept {
-  const TensorView& fixed = q.fixed_columns;
-  std::memset(q.column_flags, 0, static_cast<std::size_t>(q.x.shape[1]));
-  const std::int64_t count = fixed.shape[0];
-  for (std::int64_t i = 0; i < count; ++i) {
-    q.columns[i] = load_int(fixed.dtype, fixed.data, i * fixed.strides[0]);
-    q.column_flags[q.columns[i]] = 1;
-  }
+  flag_fixed(q);
+  const std::int64_t count = q.fixed_columns.shape[0];
+  for (std::int64_t i = 0; i < count; ++i) q.columns[i] = fixed_column(q, i);
   *q.column_count = count;
   return {q.columns, static_cast<std::size_t>(count)};
 }
@@ -159,7 +167,11 @@ Status vectorwise(const VectorwiseProblem& q, const ExecContext& context) noexce
   } else {
     walk(call, {.left_out = fixed, .finds = true});
     const std::span<const std::int64_t> all = list_flagged(q);
-    if (!q.by_element) clear_columns(call, all);
+    if (q.by_element) {
+      flag_fixed(q);
+    } else {
+      clear_columns(call, all);
+    }
   }
   return {};
 }

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// silu_and_mul and a quantiser behind it, a block of rows at a time where the rule allows it.
+#include <algorithm>
+#include <mutex>
+
+#include "backends/host/passes.hpp"
+#include "core/error.hpp"
+#include "core/element.hpp"
+#include "core/matrix.hpp"
+#include "core/parallel.hpp"
+#include "core/quantize_rules.hpp"
+
+namespace octavo::host {
+namespace {
+
+constexpr std::int64_t kBlockRows = 16;  // from float32 sums to codes inside a second-level cache
+
+class Activation {
+ public:
+  Activation(const Passes& passes, const ActivateProblem& problem) noexcept
+      : passes_(passes),
+        p_(problem),
+        rows_(problem.h.shape[0]),
+        inner_(problem.h.shape[1] / 2) {}
+
+  Status run(Rows& result, Arena& arena, const ExecContext& context) const noexcept {
+    if (p_.rule != nullptr && rows_apart(*p_.rule)) return by_blocks(result, arena, context);
+    const DType dtype = p_.rule != nullptr ? DType::float32 : p_.dtype;
+    const TensorView floats = matrix(arena, dtype, rows_, inner_);
+    if (!arena.counting()) {
+      OCTAVO_TRY(passes_.silu_and_mul({.x = p_.h, .out = floats}, context));
+    }
+    result = {floats, {}, {}};
+    if (p_.rule == nullptr) return {};
+    return quantise(*p_.rule, floats, result, arena, context);
+  }
+
+ private:
+  TensorView matrix(Arena& arena, DType dtype, std::int64_t rows, std::int64_t columns) const
+      noexcept {
+    void* data = arena.take<char>(rows * columns * element_bytes(dtype));
+    return matrix_view(data, dtype, rows, columns, p_.h.device);
+  }
+
+  Status quantise(const ActivationQuant& rule, const TensorView& floats, Rows& made, Arena& arena,
+                  const ExecContext& context) const noexcept {
+    Member member;
+    member.a.data = floats;
+    member.a.quantise = &rule;
+    OCTAVO_TRY(passes_.prologue(member, {}, arena, context));
+    made = {member.a.data, member.a.scale[0], member.a.azp};
+    return {};
+  }
+
+  // The shapes of what the rule makes are those that it would make of a block.
+  Status by_blocks(Rows& result, Arena& arena, const ExecContext& context) const noexcept {
+    const std::int64_t bands =
+        bands_of(context, (rows_ + kBlockRows - 1) / kBlockRows, rows_ * inner_ * 4);
+    Arena counter(nullptr);
+    Rows made;
+    OCTAVO_TRY(quantise(*p_.rule, matrix(counter, DType::float32, kBlockRows, inner_), made,
+                        counter, context));
+    const auto band_bytes = static_cast<std::int64_t>(counter.used());
+    auto* scratch = arena.take<char>(band_bytes * bands);
+    result.data = matrix(arena, made.data.dtype, rows_, inner_);
+    result.scale = made.scale;
+    result.scale.rows = 1;
+    const TensorView& cells = made.scale.data;
+    result.scale.data = matrix_view(arena.take<float>(rows_ * cells.shape[1]), cells.dtype, rows_,
+                                    cells.shape[1], p_.h.device);
+    result.azp = {};
+    if (made.azp.defined()) result.azp = matrix(arena, DType::int32, rows_, 1);
+    if (arena.counting()) return {};
+    Status first;
+    std::mutex joining;
+    for_each_band(
+        context, bands, rows_, [&](std::int64_t band, std::int64_t begin, std::int64_t end) {
+          for (std::int64_t r = begin; r < end; r += kBlockRows) {
+            Status status =
+                block(result, r, std::min(end, r + kBlockRows), scratch + band * band_bytes);
+            if (status.ok()) continue;
+            const std::lock_guard lock(joining);
+            first = std::move(status);
+          }
+        });
+    return first;
+  }
+
+  Status block(const Rows& result, std::int64_t begin, std::int64_t end,
+               char* scratch) const noexcept {
+    const ExecContext alone{.executor = &serial_executor()};
+    Arena arena(scratch);
+    const std::int64_t rows = end - begin;
+    TensorView floats = matrix(arena, DType::float32, kBlockRows, inner_);
+    floats.shape[0] = rows;
+    OCTAVO_TRY(passes_.silu_and_mul({.x = p_.h.slice(0, begin, end), .out = floats}, alone));
+    ActivationQuant rule = *p_.rule;
+    rule.codes = result.data.slice(0, begin, end);
+    rule.scales = {};
+    Rows made;
+    OCTAVO_TRY(quantise(rule, floats, made, arena, alone));
+    const bool own = made.scale.rows == 1;  // else one for all rows
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const std::int64_t cell = own ? r : 0;
+      const auto row = [](const TensorView& v, std::int64_t i) { return v.slice(0, i, i + 1); };
+      OCTAVO_TRY(convert({row(made.scale.data, cell), row(result.scale.data, begin + r)}, alone));
+      if (!result.azp.defined()) continue;
+      store_int32(result.azp.data, begin + r, static_cast<std::int32_t>(load_int(made.azp, r, 0)));
+    }
+    return {};
+  }
+
+  const Passes& passes_;
+  const ActivateProblem& p_;
+  std::int64_t rows_, inner_;
+};
+
+}  // namespace
+
+Status activate_by(const Passes& passes, const ActivateProblem& problem, Rows& result, Arena& arena,
+                   const ExecContext& context) noexcept {
+  return Activation(passes, problem).run(result, arena, context);
+}
+
+}  // namespace octavo::host

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Passes that every backend of host memory shares, in the words of `Passes`.
+#pragma once
+
+#include "backends/passes.hpp"
+
+namespace octavo::host {
+
+Status convert(const ConvertProblem& problem, const ExecContext& context) noexcept;
+Status fill(const FillProblem& problem, const ExecContext& context) noexcept;
+Status gather(const GatherProblem& problem, const ExecContext& context) noexcept;
+Status map_codes(const MapProblem& problem, const ExecContext& context) noexcept;
+Status unswizzle(const UnswizzleProblem& problem, const ExecContext& context) noexcept;
+Status check_finite(const FiniteProblem& problem, const ExecContext& context) noexcept;
+
+Status mask(const MaskProblem& problem, const ExecContext& context) noexcept;
+Status learned_step(const LearnedStepProblem& problem, const ExecContext& context) noexcept;
+Status dequantize_sums(const DequantizeSumsProblem& problem, const ExecContext& context) noexcept;
+Status split_zero_points(const SplitZeroPointsProblem& problem,
+                         const ExecContext& context) noexcept;
+Status split_sums(const SplitSumsProblem& problem, const ExecContext& context) noexcept;
+
+/// `prologue` and `activate` of a backend with these quantisers.
+Status prologue_by(const Passes& passes, Member& member, const MatmulOptions& options, Arena& arena,
+                   const ExecContext& context) noexcept;
+Status activate_by(const Passes& passes, const ActivateProblem& problem, Rows& result, Arena& arena,
+                   const ExecContext& context) noexcept;
+
+template <const Passes& passes>
+Status prologue(Member& member, const MatmulOptions& options, Arena& arena,
+                const ExecContext& context) noexcept {
+  return prologue_by(passes, member, options, arena, context);
+}
+template <const Passes& passes>
+Status activate(const ActivateProblem& problem, Rows& result, Arena& arena,
+                const ExecContext& context) noexcept {
+  return activate_by(passes, problem, result, arena, context);
+}
+
+}  // namespace octavo::host
