@@ -3,7 +3,6 @@
 #include "kit/element.hpp"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -25,33 +24,14 @@ void put(const TensorView& view, std::int64_t offset, V value) {
   std::memcpy(view.at(offset), &stored, sizeof(T));
 }
 
-// Significand bits (the hidden one included) and the smallest normal exponent.
-struct Precision {
-  DType dtype;
-  int bits, min_exponent;
-};
-constexpr std::array<Precision, 7> kPrecisions{{
-    {DType::float8_e4m3fn, 4, -6},
-    {DType::float8_e4m3fnuz, 4, -7},
-    {DType::float8_e5m2, 3, -14},
-    {DType::float8_e5m2fnuz, 3, -15},
-    {DType::bfloat16, 8, -126},
-    {DType::float16, 11, -14},
-    {DType::float32, 24, -126},
-}};
+constexpr auto kEncodeFloat8 = by_float8<std::uint32_t (*)(float, Overflow) noexcept>(
+    []<FloatFormat F>() { return &encode<F>; });
 
 }  // namespace
 
 double load(const TensorView& v, std::int64_t offset) {
+  if (is_float8(v.dtype)) return code_values(v.dtype)[raw<std::uint8_t>(v, offset)];
   switch (v.dtype) {
-    case DType::float8_e4m3fn:
-      return decode<kE4M3FN>(raw<std::uint8_t>(v, offset));
-    case DType::float8_e4m3fnuz:
-      return decode<kE4M3FNUZ>(raw<std::uint8_t>(v, offset));
-    case DType::float8_e5m2:
-      return decode<kE5M2>(raw<std::uint8_t>(v, offset));
-    case DType::float8_e5m2fnuz:
-      return decode<kE5M2FNUZ>(raw<std::uint8_t>(v, offset));
     case DType::float8_e8m0fnu:
       return decode_e8m0(raw<std::uint8_t>(v, offset));
     case DType::bfloat16:
@@ -79,15 +59,11 @@ double load(const TensorView& v, std::int64_t i, std::int64_t j) {
 
 void store(const TensorView& v, std::int64_t offset, double value) {
   const auto x = static_cast<float>(value);
+  if (is_float8(v.dtype)) {
+    const auto encoder = kEncodeFloat8[static_cast<std::size_t>(v.dtype)];
+    return put<std::uint8_t>(v, offset, encoder(x, Overflow::saturate));
+  }
   switch (v.dtype) {
-    case DType::float8_e4m3fn:
-      return put<std::uint8_t>(v, offset, encode<kE4M3FN>(x));
-    case DType::float8_e4m3fnuz:
-      return put<std::uint8_t>(v, offset, encode<kE4M3FNUZ>(x));
-    case DType::float8_e5m2:
-      return put<std::uint8_t>(v, offset, encode<kE5M2>(x));
-    case DType::float8_e5m2fnuz:
-      return put<std::uint8_t>(v, offset, encode<kE5M2FNUZ>(x));
     case DType::float8_e8m0fnu:
       return put<std::uint8_t>(v, offset, encode_e8m0(x));
     case DType::bfloat16:
@@ -110,13 +86,12 @@ void store(const TensorView& v, std::int64_t offset, double value) {
 }
 
 double half_ulp(DType dtype, double value) {
-  for (const Precision& p : kPrecisions) {
-    if (p.dtype != dtype) continue;
-    const int exponent =
-        value == 0.0 ? p.min_exponent : std::max(std::ilogb(value), p.min_exponent);
-    return std::ldexp(0.5, exponent - p.bits + 1);
-  }
-  return 0.5;
+  if (!is_floating(dtype)) return 0.5;
+  const FloatFormat& format = info(dtype).format;
+  const int mantissa_bits = dtype == DType::float32 ? 23 : format.mantissa_bits;
+  const int min_exponent = dtype == DType::float32 ? -126 : 1 - format.bias;
+  const int exponent = value == 0.0 ? min_exponent : std::max(std::ilogb(value), min_exponent);
+  return std::ldexp(0.5, exponent - mantissa_bits);
 }
 
 }  // namespace octavo::kit

@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <limits>
 #include <string_view>
+#include <utility>
 
 #include "octavo/export.hpp"
+#include "octavo/numeric.hpp"
 
 namespace octavo {
 
@@ -63,21 +65,38 @@ struct DTypeInfo {
   bool has_inf;
   bool has_nan;
   float max;  ///< largest finite value (rounded to float32 for 32-bit integers and wider)
+  FloatFormat format{};  ///< of float8 and 16-bit types
 };
+
+namespace detail {
+/// The row of a float type of 8 or 16 bits: what its format says is not said again.
+constexpr DTypeInfo float_row(DType dtype, std::string_view name, std::string_view short_name,
+                              std::string_view safetensors, std::uint8_t bits,
+                              std::uint8_t dlpack_code, const FloatFormat& format) noexcept {
+  return {dtype,       name,
+          short_name,  safetensors,
+          bits == 8 ? DTypeKind::float8 : DTypeKind::wide,
+          bits,        dlpack_code,
+          format.inf_code != 0,
+          true,        format.max(),
+          format};
+}
+}  // namespace detail
 
 inline constexpr std::array<DTypeInfo, 16> kDTypes{{
     {undefined, "undefined", "undefined", "", DTypeKind::none, 0, 0, false, false, 0.0F},
-    {float8_e4m3fn, "float8_e4m3fn", "e4m3fn", "F8_E4M3", DTypeKind::float8, 8, 10, false, true,
-     448.0F},
-    {float8_e4m3fnuz, "float8_e4m3fnuz", "e4m3fnuz", "F8_E4M3FNUZ", DTypeKind::float8, 8, 11, false,
-     true, 240.0F},
-    {float8_e5m2, "float8_e5m2", "e5m2", "F8_E5M2", DTypeKind::float8, 8, 12, true, true, 57344.0F},
-    {float8_e5m2fnuz, "float8_e5m2fnuz", "e5m2fnuz", "F8_E5M2FNUZ", DTypeKind::float8, 8, 13, false,
-     true, 57344.0F},
+    detail::float_row(float8_e4m3fn, "float8_e4m3fn", "e4m3fn", "F8_E4M3", 8, 10,
+                      {3, 7, 0x7E, 0, 0x7F, 0x80, false}),
+    detail::float_row(float8_e4m3fnuz, "float8_e4m3fnuz", "e4m3fnuz", "F8_E4M3FNUZ", 8, 11,
+                      {3, 8, 0x7F, 0, 0x80, 0x80, true}),
+    detail::float_row(float8_e5m2, "float8_e5m2", "e5m2", "F8_E5M2", 8, 12,
+                      {2, 15, 0x7B, 0x7C, 0x7E, 0x80, false}),
+    detail::float_row(float8_e5m2fnuz, "float8_e5m2fnuz", "e5m2fnuz", "F8_E5M2FNUZ", 8, 13,
+                      {2, 16, 0x7F, 0, 0x80, 0x80, true}),
     {float8_e8m0fnu, "float8_e8m0fnu", "e8m0fnu", "F8_E8M0", DTypeKind::scale8, 8, 14, false, true,
      0x1p127F},
-    {bfloat16, "bfloat16", "bf16", "BF16", DTypeKind::wide, 16, 4, true, true, 0x1.FEp127F},
-    {float16, "float16", "fp16", "F16", DTypeKind::wide, 16, 2, true, true, 65504.0F},
+    detail::float_row(bfloat16, "bfloat16", "bf16", "BF16", 16, 4, kBFloat16),
+    detail::float_row(float16, "float16", "fp16", "F16", 16, 2, kFloat16),
     {float32, "float32", "fp32", "F32", DTypeKind::wide, 32, 2, true, true,
      std::numeric_limits<float>::max()},
     {int8, "int8", "int8", "I8", DTypeKind::integer, 8, 0, false, false, 127.0F},
@@ -113,6 +132,55 @@ constexpr bool is_floating(DType dtype) noexcept { return is_float8(dtype) || is
 
 /// Bytes of one element. Every type of today's table fills whole bytes.
 constexpr std::int64_t element_bytes(DType dtype) noexcept { return (info(dtype).bits + 7) / 8; }
+
+/// A value for each data type: make.template operator()<F>() for every float8 type, F being its
+/// format, and T{} for all others. The one place that enumerates float8 types.
+template <class T, class Make>
+constexpr std::array<T, kDTypes.size()> by_float8(const Make& make) {
+  return [&]<std::size_t... i>(std::index_sequence<i...>) {
+    const auto value = [&]<std::size_t row>() -> T {
+      if constexpr (kDTypes[row].kind == DTypeKind::float8) {
+        return make.template operator()<kDTypes[row].format>();
+      } else {
+        return T{};
+      }
+    };
+    return std::array<T, kDTypes.size()>{value.template operator()<i>()...};
+  }(std::make_index_sequence<kDTypes.size()>());
+}
+
+namespace detail {
+constexpr auto float8_types() noexcept {
+  constexpr auto count = [] {
+    std::size_t n = 0;
+    for (const DTypeInfo& row : kDTypes) n += row.kind == DTypeKind::float8 ? 1 : 0;
+    return n;
+  }();
+  std::array<DType, count> types{};
+  std::size_t next = 0;
+  for (const DTypeInfo& row : kDTypes) {
+    if (row.kind == DTypeKind::float8) types[next++] = row.dtype;
+  }
+  return types;
+}
+}  // namespace detail
+
+/// The float8 types, in the table's order.
+inline constexpr auto kFloat8Types = detail::float8_types();
+
+namespace detail {
+inline constexpr auto kCodeValues =
+    by_float8<std::array<float, 256>>([]<FloatFormat F>() noexcept {
+      std::array<float, 256> table{};
+      for (std::uint32_t code = 0; code < 256; ++code) table[code] = decode<F>(code);
+      return table;
+    });
+}  // namespace detail
+
+/// The values of all 256 codes of a float8 type; zeros for others.
+constexpr const std::array<float, 256>& code_values(DType dtype) noexcept {
+  return detail::kCodeValues[static_cast<std::size_t>(dtype)];
+}
 
 /// The type of that full, short or safetensors name; `undefined` if there is none.
 OCTAVO_API DType dtype_from_name(std::string_view name) noexcept;

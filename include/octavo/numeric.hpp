@@ -29,12 +29,14 @@ struct FloatFormat {
   std::uint32_t nan_code;  ///< the NaN that conversion makes
   std::uint32_t sign_bit;  ///< 0: the format has no sign
   bool unsigned_zero;      ///< fnuz: -0 is not representable, its code means NaN
+
+  /// The largest finite value.
+  constexpr float max() const noexcept {
+    const auto rebias = static_cast<std::uint32_t>(127 - bias) << 23;
+    return std::bit_cast<float>((max_code << (23 - mantissa_bits)) + rebias);
+  }
 };
 
-inline constexpr FloatFormat kE4M3FN{3, 7, 0x7E, 0, 0x7F, 0x80, false};
-inline constexpr FloatFormat kE4M3FNUZ{3, 8, 0x7F, 0, 0x80, 0x80, true};
-inline constexpr FloatFormat kE5M2{2, 15, 0x7B, 0x7C, 0x7E, 0x80, false};
-inline constexpr FloatFormat kE5M2FNUZ{2, 16, 0x7F, 0, 0x80, 0x80, true};
 inline constexpr FloatFormat kFloat16{10, 15, 0x7BFF, 0x7C00, 0x7E00, 0x8000, false};
 inline constexpr FloatFormat kBFloat16{7, 127, 0x7F7F, 0x7F80, 0x7FC0, 0x8000, false};
 
@@ -147,12 +149,6 @@ constexpr std::int32_t round_to_int32(float x) noexcept {
 }
 
 namespace detail {
-template <FloatFormat F>
-constexpr std::array<float, 256> decode_table() noexcept {
-  std::array<float, 256> table{};
-  for (std::uint32_t code = 0; code < 256; ++code) table[code] = decode<F>(code);
-  return table;
-}
 constexpr std::array<float, 256> e8m0_table() noexcept {
   std::array<float, 256> table{};
   for (std::uint32_t code = 0; code < 256; ++code) table[code] = decode_e8m0(code);
@@ -160,11 +156,7 @@ constexpr std::array<float, 256> e8m0_table() noexcept {
 }
 }  // namespace detail
 
-/// The values of all 256 codes of each 8-bit format.
-inline constexpr std::array<float, 256> kE4M3FNValues = detail::decode_table<kE4M3FN>();
-inline constexpr std::array<float, 256> kE4M3FNUZValues = detail::decode_table<kE4M3FNUZ>();
-inline constexpr std::array<float, 256> kE5M2Values = detail::decode_table<kE5M2>();
-inline constexpr std::array<float, 256> kE5M2FNUZValues = detail::decode_table<kE5M2FNUZ>();
+/// The values of all 256 codes of float8_e8m0fnu; those of float8 types: `code_values`.
 inline constexpr std::array<float, 256> kE8M0Values = detail::e8m0_table();
 
 }  // namespace octavo

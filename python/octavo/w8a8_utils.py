@@ -21,8 +21,9 @@ import torch
 from . import _octavo
 from ._octavo import PackedWeight, backends
 from .torch import _straight_through, _w8a8
+from .torch._dtypes import FLOAT8, FLOAT8_MAX
 from .torch._library import WIDE
-from .torch._w8a8 import FP8, azp_product, product
+from .torch._w8a8 import azp_product, product
 
 __all__ = [
     "CUTLASS_BLOCK_FP8_SUPPORTED", "CUTLASS_FP8_SUPPORTED", "Fp8LinearOp", "GroupShape", "QuantFP8",
@@ -156,8 +157,7 @@ GroupShape.PER_TENSOR = GroupShape(-1, -1)
 GroupShape.PER_TOKEN = GroupShape(1, -1)
 
 # The magnitudes that scales aim at; e4m3fnuz reaches 240, but vLLM keeps to 224.
-_QMAX = {torch.float8_e4m3fn: 448.0, torch.float8_e4m3fnuz: 224.0, torch.float8_e5m2: 57344.0,
-         torch.float8_e5m2fnuz: 57344.0}
+_QMAX = {**FLOAT8_MAX, torch.float8_e4m3fnuz: 224.0}
 
 
 class QuantFP8(torch.nn.Module):
@@ -403,7 +403,7 @@ class Fp8LinearOp:
             bias: [N], any float type.
         """
         name = "Fp8LinearOp.apply"
-        quantised = input.dtype in FP8
+        quantised = input.dtype in FLOAT8
         if input.dim() < 1 or not (quantised or input.dtype in WIDE):
             raise ValueError(f"{name}: input must be [..., K] of float32, bfloat16, float16 or a float8 type; got "
                              f"{input.dtype} {list(input.shape)}")

@@ -31,6 +31,17 @@ void bind_settings(nb::module_& m) {
       nb::arg("value"), nb::arg("operation"), nb::arg("argument"),
       "The name of a data type that an argument names in any of its ways.");
   m.def(
+      "float8_types",
+      [] {
+        nb::dict largest;
+        for (const DType dtype : kFloat8Types) {
+          largest[std::string(name(dtype)).c_str()] = info(dtype).max;
+        }
+        return largest;
+      },
+      nb::sig("def float8_types() -> dict[str, float]"),
+      "The names of the float8 types, each with its largest finite value.");
+  m.def(
       "_acquire",
       [](const char* protocol, nb::handle value) {
         const In in = acquire_through(protocol, value);

@@ -5,6 +5,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "core/convert.hpp"
 
@@ -97,25 +98,36 @@ constexpr Functions functions_of() {
   return {&Codec::load, &Codec::store, &load_row_of<Codec>, &store_row_of<Codec>};
 }
 
-// In the order of DType.
-constexpr std::array<Functions, kDTypes.size()> kFunctions{{
-    functions_of<None>(),  // undefined
-    functions_of<SmallFloat<kE4M3FN, std::uint8_t>>(),
-    functions_of<SmallFloat<kE4M3FNUZ, std::uint8_t>>(),
-    functions_of<SmallFloat<kE5M2, std::uint8_t>>(),
-    functions_of<SmallFloat<kE5M2FNUZ, std::uint8_t>>(),
-    functions_of<E8M0>(),
-    functions_of<Float16Bit<kBFloat16>>(),
-    functions_of<Float16Bit<kFloat16>>(),
-    functions_of<Float32>(),
-    functions_of<Integer<std::int8_t, &round_to_int8>>(),
-    functions_of<Integer<std::uint8_t, &round_to_uint8>>(),
-    functions_of<Integer<std::int32_t, &round_to_int32>>(),
-    functions_of<None>(),  // int64: offsets and indices, read by load_int
-    functions_of<None>(),  // float64, int16, bool: refused before they get here
-    functions_of<None>(),
-    functions_of<None>(),
-}};
+// The codec of a row: from its format, or its own. int64 is read by load_int; foreign types are
+// refused before they get here.
+template <std::size_t row>
+constexpr Functions functions_of_row() {
+  constexpr const DTypeInfo& kRow = kDTypes[row];
+  if constexpr (kRow.kind == DTypeKind::float8) {
+    return functions_of<SmallFloat<kRow.format, std::uint8_t>>();
+  } else if constexpr (kRow.kind == DTypeKind::wide && kRow.bits == 16) {
+    return functions_of<Float16Bit<kRow.format>>();
+  } else if constexpr (kRow.dtype == DType::float32) {
+    return functions_of<Float32>();
+  } else if constexpr (kRow.dtype == DType::float8_e8m0fnu) {
+    return functions_of<E8M0>();
+  } else if constexpr (kRow.dtype == DType::int8) {
+    return functions_of<Integer<std::int8_t, &round_to_int8>>();
+  } else if constexpr (kRow.dtype == DType::uint8) {
+    return functions_of<Integer<std::uint8_t, &round_to_uint8>>();
+  } else if constexpr (kRow.dtype == DType::int32) {
+    return functions_of<Integer<std::int32_t, &round_to_int32>>();
+  } else {
+    static_assert(kRow.kind == DTypeKind::none || kRow.kind == DTypeKind::index ||
+                      kRow.kind == DTypeKind::foreign,
+                  "a type that is computed with needs a codec");
+    return functions_of<None>();
+  }
+}
+
+constexpr auto kFunctions = []<std::size_t... row>(std::index_sequence<row...>) {
+  return std::array<Functions, kDTypes.size()>{functions_of_row<row>()...};
+}(std::make_index_sequence<kDTypes.size()>());
 
 const Functions& functions(DType dtype) noexcept {
   return kFunctions[static_cast<std::size_t>(dtype)];

@@ -2,8 +2,14 @@
 // What C sees is what C++ and DLPack say.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstddef>
+#include <fstream>
+#include <map>
+#include <regex>
 #include <string>
+#include <utility>
 
 #include "octavo/octavo.h"
 #include "octavo/octavo.hpp"
@@ -37,32 +43,37 @@ static_assert(offsetof(octavo_view, strides) == offsetof(DLTensor, strides));
 static_assert(offsetof(octavo_view, byte_offset) == offsetof(DLTensor, byte_offset));
 static_assert(offsetof(octavo_dtype, lanes) == 2 && sizeof(octavo_device) == 8);
 
-TEST(CApiLayout, DataTypesAreThoseOfTheTable) {
-  const struct {
-    octavo_dtype c;
-    DType dtype;
-  } rows[] = {{OCTAVO_FLOAT8_E4M3FN, float8_e4m3fn},
-              {OCTAVO_FLOAT8_E4M3FNUZ, float8_e4m3fnuz},
-              {OCTAVO_FLOAT8_E5M2, float8_e5m2},
-              {OCTAVO_FLOAT8_E5M2FNUZ, float8_e5m2fnuz},
-              {OCTAVO_FLOAT8_E8M0FNU, float8_e8m0fnu},
-              {OCTAVO_BFLOAT16, bfloat16},
-              {OCTAVO_FLOAT16, float16},
-              {OCTAVO_FLOAT32, float32},
-              {OCTAVO_INT8, int8},
-              {OCTAVO_UINT8, uint8},
-              {OCTAVO_INT32, int32},
-              {OCTAVO_INT64, int64}};
-  for (const auto& row : rows) {
-    EXPECT_EQ(row.c.code, info(row.dtype).dlpack_code) << name(row.dtype);
-    EXPECT_EQ(row.c.bits, info(row.dtype).bits) << name(row.dtype);
-    EXPECT_EQ(octavo_dtype_name(row.c), name(row.dtype));
-    EXPECT_EQ(octavo_qmax(row.c), qmax(row.dtype)) << name(row.dtype);
-    octavo_dtype again{};
-    ASSERT_EQ(octavo_dtype_from_name(std::string(name(row.dtype)).c_str(), &again), OCTAVO_OK);
-    EXPECT_EQ(again.code, row.c.code);
-    EXPECT_EQ(again.bits, row.c.bits);
+// The types that octavo_base.h defines: OCTAVO_FLOAT8_E4M3FN and its kin.
+std::map<std::string, std::pair<int, int>> macros() {
+  std::ifstream in(OCTAVO_BASE_H);
+  EXPECT_TRUE(in) << OCTAVO_BASE_H;
+  static const std::regex define(R"(#define OCTAVO_(\w+) OCTAVO_DTYPE_\((\d+), (\d+)\))");
+  std::map<std::string, std::pair<int, int>> found;
+  std::smatch m;
+  for (std::string line; std::getline(in, line);) {
+    if (std::regex_match(line, m, define)) found[m[1]] = {std::stoi(m[2]), std::stoi(m[3])};
   }
+  return found;
+}
+
+TEST(CApiLayout, DataTypesAreThoseOfTheTable) {
+  std::map<std::string, std::pair<int, int>> defined = macros();
+  for (const DTypeInfo& row : kDTypes) {
+    if (row.kind == DTypeKind::none || row.kind == DTypeKind::foreign) continue;
+    std::string upper(row.name);
+    std::ranges::transform(upper, upper.begin(), [](char c) { return static_cast<char>(std::toupper(c)); });
+    EXPECT_EQ(defined.count(upper), 1U) << "octavo_base.h has no OCTAVO_" << upper;
+    EXPECT_EQ(defined[upper], (std::pair<int, int>{row.dlpack_code, row.bits})) << upper;
+    defined.erase(upper);
+    const octavo_dtype c{row.dlpack_code, row.bits, 1};
+    EXPECT_EQ(octavo_dtype_name(c), row.name);
+    EXPECT_EQ(octavo_qmax(c), qmax(row.dtype)) << row.name;
+    octavo_dtype again{};
+    ASSERT_EQ(octavo_dtype_from_name(std::string(row.name).c_str(), &again), OCTAVO_OK);
+    EXPECT_EQ(again.code, c.code);
+    EXPECT_EQ(again.bits, c.bits);
+  }
+  EXPECT_TRUE(defined.empty()) << defined.begin()->first << " is no type of the table";
   EXPECT_STREQ(octavo_dtype_name({0, 0, 0}), "undefined");
   EXPECT_STREQ(octavo_dtype_name({200, 8, 1}), "undefined");
 }

@@ -10,12 +10,14 @@ encode.txt   type float32-bits code         every midpoint between neighbouring 
 integer.txt  type float32-bits value        every k + 1/2 in range and beyond, NaN, infinities
 """
 import pathlib
+import re
 
 import ml_dtypes
 import numpy as np
 
 HERE = pathlib.Path(__file__).parent
-FLOAT8 = ["float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"]
+TABLE = (HERE.parent.parent / "include/octavo/dtype.hpp").read_text()
+FLOAT8 = [*re.findall(r"float_row\((float8_\w+),", TABLE), "float8_e8m0fnu"]
 
 
 def bits(value: np.float32) -> str:

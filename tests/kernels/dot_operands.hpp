@@ -43,8 +43,7 @@ inline std::vector<FloatTable> float_tables() {
   std::vector<FloatTable> tables;
   const cpu::DotMachine& machine = cpu::dot_machine();
   if (machine.float8 != nullptr) {
-    for (const DType b : {DType::float8_e4m3fn, DType::float8_e4m3fnuz, DType::float8_e5m2,
-                          DType::float8_e5m2fnuz}) {
+    for (const DType b : kFloat8Types) {
       tables.push_back({&machine.float8->dot, DType::bfloat16, b});
     }
   }

@@ -17,12 +17,7 @@ namespace {
 using cpu::kPanelVectors;
 using cpu::kVectorCols;
 
-constexpr DType kFloat8[] = {DType::float8_e4m3fn, DType::float8_e4m3fnuz, DType::float8_e5m2,
-                             DType::float8_e5m2fnuz};
-
-bool has_negative_zero(DType dtype) {
-  return dtype == DType::float8_e4m3fn || dtype == DType::float8_e5m2;
-}
+bool has_negative_zero(DType dtype) { return !info(dtype).format.unsigned_zero; }
 
 // The bfloat16 number of a code; NaN is any NaN.
 testing::AssertionResult is_code(std::uint16_t got, DType dtype, std::uint8_t code) {
@@ -35,7 +30,7 @@ testing::AssertionResult is_code(std::uint16_t got, DType dtype, std::uint8_t co
 }
 
 TEST(Float8Table, HoldsEveryCodeWithoutItsSign) {
-  for (const DType dtype : kFloat8) {
+  for (const DType dtype : kFloat8Types) {
     const cpu::Float8Table& table = cpu::float8_table(dtype);
     for (std::size_t code = 0; code < 128; ++code) {
       const auto bits = static_cast<std::uint16_t>(table.low[code] | table.high[code] << 8);
@@ -48,7 +43,7 @@ TEST(Float8Table, HoldsEveryCodeWithoutItsSign) {
 TEST(Float8Decode, GivesEveryCodeOfAnyCountAtAnyAddress) {
   const cpu::Float8Kernels* const kernels = cpu::dot_machine().float8;
   if (kernels == nullptr) GTEST_SKIP() << "this CPU does not decode fp8 by table";
-  for (const DType dtype : kFloat8) {
+  for (const DType dtype : kFloat8Types) {
     for (std::int64_t count = 0; count <= 330; ++count) {
       // Both ends at guard pages in turn; an even address at the end is an odd one where the count
       // is odd.
@@ -70,7 +65,7 @@ TEST(Float8Decode, ReadsAndWritesAtOddAddresses) {
   const cpu::Float8Kernels* const kernels = cpu::dot_machine().float8;
   if (kernels == nullptr) GTEST_SKIP() << "this CPU does not decode fp8 by table";
   constexpr std::int64_t kCount = 256;
-  for (const DType dtype : kFloat8) {
+  for (const DType dtype : kFloat8Types) {
     for (std::int64_t shift = 0; shift < 64; ++shift) {
       const Block<std::uint8_t> codes(kCount + shift, Side::left);
       const Block<char> out(2 * kCount + shift + 1, Side::left);
@@ -104,7 +99,7 @@ TEST(Float8Tiles, DecodeEveryCodeInEveryPlace) {
   if (kernels == nullptr) GTEST_SKIP() << "this CPU does not decode fp8 by table";
   constexpr std::int64_t kDepth = 4;
   constexpr std::uint16_t kOne = 0x3F80;
-  for (const DType dtype : kFloat8) {
+  for (const DType dtype : kFloat8Types) {
     for (std::int64_t k = 0; k < kDepth; ++k) {
       const Block<std::uint16_t> a(kDepth);
       for (std::int64_t i = 0; i < kDepth; ++i) a[i] = i == k ? kOne : std::uint16_t{0};

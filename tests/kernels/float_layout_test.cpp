@@ -150,8 +150,9 @@ TEST_P(FloatLayout, TellsWhichPanelsHoldCode0x80) {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const DType dtype : {DType::float8_e4m3fn, DType::float8_e4m3fnuz, DType::float8_e5m2,
-                            DType::float8_e5m2fnuz, DType::bfloat16, DType::float32}) {
+  std::vector<DType> types(kFloat8Types.begin(), kFloat8Types.end());
+  types.insert(types.end(), {DType::bfloat16, DType::float32});
+  for (const DType dtype : types) {
     for (const auto& [k, n] : {std::pair<std::int64_t, std::int64_t>{0, 0},
                                {0, 5},
                                {5, 0},
@@ -179,8 +180,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, FloatLayout, testing::ValuesIn(cases()), [](con
 });
 
 TEST(FloatForms, AreThoseOfTheTypesThatPanelsHold) {
-  for (const DType dtype :
-       {DType::float8_e4m3fn, DType::float8_e4m3fnuz, DType::float8_e5m2, DType::float8_e5m2fnuz}) {
+  for (const DType dtype : kFloat8Types) {
     EXPECT_EQ(cpu::float_form(dtype), &cpu::kFloat8Form);
   }
   EXPECT_EQ(cpu::float_form(DType::bfloat16), &cpu::kBf16Form);

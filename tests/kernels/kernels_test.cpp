@@ -107,9 +107,10 @@ std::vector<float> rounding_cases() {
                            std::nanf(""),
                            std::numeric_limits<float>::infinity(),
                            -std::numeric_limits<float>::infinity()};
-  for (const auto* values : {&kE4M3FNValues, &kE4M3FNUZValues, &kE5M2Values, &kE5M2FNUZValues}) {
-    for (std::size_t code = 0; code + 1 < values->size(); ++code) {
-      cases.push_back(((*values)[code] + (*values)[code + 1]) / 2.0F);
+  for (const DType dtype : kFloat8Types) {
+    const auto& values = code_values(dtype);
+    for (std::size_t code = 0; code + 1 < values.size(); ++code) {
+      cases.push_back((values[code] + values[code + 1]) / 2.0F);
       cases.push_back(std::nextafter(cases.back(), 0.0F));
     }
   }

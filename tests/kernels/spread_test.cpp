@@ -78,8 +78,9 @@ void expect_spread(const Spread& s, int first) {
 }
 
 void expect_every_spread(const DotKernels& kernels, DType to) {
-  for (const DType from : {DType::int8, DType::float8_e4m3fn, DType::float8_e4m3fnuz,
-                           DType::float8_e5m2, DType::float8_e5m2fnuz}) {
+  std::vector<DType> types(kFloat8Types.begin(), kFloat8Types.end());
+  types.push_back(DType::int8);
+  for (const DType from : types) {
     for (std::int64_t vectors = 1; vectors <= kPanelVectors; ++vectors) {
       const std::int64_t code_vectors = from == DType::int8 ? vectors : (vectors + 1) / 2 * 2;
       for (const std::int64_t steps : {0, 1, 2, 5}) {

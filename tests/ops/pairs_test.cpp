@@ -10,9 +10,15 @@
 namespace octavo::test {
 namespace {
 
-constexpr DType kOperands[] = {int8,        uint8,           float8_e4m3fn,
-                               float8_e5m2, float8_e4m3fnuz, float8_e5m2fnuz,
-                               bfloat16,    float16,         float32};
+// Every type that is multiplied.
+std::vector<DType> operand_types() {
+  std::vector<DType> types;
+  for (const DTypeInfo& row : kDTypes) {
+    if (is_floating(row.dtype) || is_integer8(row.dtype)) types.push_back(row.dtype);
+  }
+  return types;
+}
+const std::vector<DType> kOperands = operand_types();
 constexpr std::int64_t kRows = 11, kCols = 70, kDepth = 300;
 
 Tensor operand(DType dtype, const Shape& shape, unsigned seed) {

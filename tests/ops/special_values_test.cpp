@@ -49,8 +49,7 @@ struct Types {
 };
 
 TEST(SpecialValues, EveryCodeThatIsNotFiniteInTheWeight) {
-  const DType kinds[] = {float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz};
-  for (const DType b_type : kinds) {
+  for (const DType b_type : kFloat8Types) {
     for (const DType a_type : {float8_e4m3fn, bfloat16, float16}) {
       const Tensor a = numbers(a_type, {kRows, kDepth}, 1);
       const Tensor codes = numbers(b_type, {kDepth, kColumns}, 2);

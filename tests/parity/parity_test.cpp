@@ -33,8 +33,35 @@ struct Case {
 // gtest names a failing parameter with it.
 void PrintTo(const Case& c, std::ostream* out) { *out << c.line; }
 
-std::vector<Case> all_cases() {
+// What the table of types gives: every pair of operands with a float8 type, packed and not, every
+// output, every quantiser on the way.
+std::vector<Case> cases_of_types() {
   std::vector<Case> cases;
+  const auto add = [&](const std::string& line) { cases.push_back({"table", line}); };
+  const auto word = [](DType dtype) { return std::string(info(dtype).short_name); };
+  for (const DTypeInfo& row : kDTypes) {
+    const bool operand = is_floating(row.dtype) || is_integer8(row.dtype);
+    if (!operand) continue;
+    const std::string t = word(row.dtype);
+    add("scaled_mm int8:int8:" + t + " scale=token:channel 5x9x17");
+    if (!is_wide(row.dtype)) {
+      add("scaled_mm bf16:int8:bf16 scale=token:channel quantise=" + t +
+          (row.dtype == DType::uint8 ? " azp" : "") + " 7x70x64");
+    }
+    for (const DType other : kFloat8Types) {
+      const std::string f = word(other);
+      add("scaled_mm " + t + ":" + f + ":fp32 scale=tensor:tensor 7x19x33");
+      add("scaled_mm " + t + ":" + f + ":bf16 scale=token:channel prepacked 5x70x40");
+      if (!is_float8(row.dtype) && row.dtype != DType::uint8) {
+        add("scaled_mm " + f + ":" + t + ":fp32 scale=tensor:tensor 7x19x33");
+      }
+    }
+  }
+  return cases;
+}
+
+std::vector<Case> all_cases() {
+  std::vector<Case> cases = cases_of_types();
   for (const char* file :
        {"types", "scales", "epilogue", "grouped", "shapes", "layouts", "fused"}) {
     for (const std::string& line : lines_of(file)) cases.push_back({file, line});

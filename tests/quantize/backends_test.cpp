@@ -89,9 +89,10 @@ std::vector<QuantizeOptions> every_option() {
       {group(32), octavo::Side::b},    {block(128, 128), octavo::Side::a},
       {block(5, 33), octavo::Side::a}, {per_element(), octavo::Side::a}};
   for (const auto& [granularity, side] : grids) {
-    for (const DType dtype : {float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, float8_e5m2fnuz, int8}) {
+    for (const DType dtype : kFloat8Types) {
       all.push_back({.dtype = dtype, .granularity = granularity, .side = side});
     }
+    all.push_back({.dtype = int8, .granularity = granularity, .side = side});
     for (const DType dtype : {int8, uint8}) {
       all.push_back({.dtype = dtype, .granularity = granularity, .side = side, .azp = true});
     }

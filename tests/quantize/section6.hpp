@@ -11,39 +11,16 @@
 
 namespace octavo::test {
 
-/// The largest magnitude a scale aims at, written down again.
-inline double aim(DType dtype) {
-  switch (dtype) {
-    case float8_e4m3fn:
-      return 448.0;
-    case float8_e4m3fnuz:
-      return 240.0;
-    case float8_e5m2:
-    case float8_e5m2fnuz:
-      return 57344.0;
-    default:
-      return 127.0;
-  }
-}
+/// The largest magnitude a scale aims at.
+inline double aim(DType dtype) { return is_float8(dtype) ? double{info(dtype).max} : 127.0; }
 
-inline const std::array<float, 256>& decoded(DType dtype) {
-  switch (dtype) {
-    case float8_e4m3fn:
-      return kE4M3FNValues;
-    case float8_e4m3fnuz:
-      return kE4M3FNUZValues;
-    case float8_e5m2:
-      return kE5M2Values;
-    default:
-      return kE5M2FNUZValues;
-  }
-}
+inline const std::array<float, 256>& decoded(DType dtype) { return code_values(dtype); }
 
 /// The code nearest to x by searching all magnitudes; ties to the even code, beyond the end to the
 /// largest, infinities included; -1 for NaN.
 inline int nearest_float8(DType dtype, float x) {
   if (std::isnan(x)) return -1;
-  const bool fnuz = dtype == float8_e4m3fnuz || dtype == float8_e5m2fnuz;
+  const bool fnuz = info(dtype).format.unsigned_zero;
   const int sign = std::signbit(x) ? 0x80 : 0;
   const double magnitude = std::min(std::abs(static_cast<double>(x)), aim(dtype));
   int best = 0;

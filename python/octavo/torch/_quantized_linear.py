@@ -11,17 +11,13 @@ from .. import _octavo
 from .._explain import explain
 from .._octavo import Explanation, PackedWeight, Quantized, Weight
 from ._layer import EightBitModule, autocast, check_float, size_mismatch
+from ._dtypes import CODES
 from ._library import device_refusal
 from ._linear import handle_of, linear, linear_codes
 from ._schemes import SCHEMES
 from ._straight_through import quantize, straight_through_mm
 from ._versions import Version
 from ._weight import QuantizedWeight
-
-# Types of activations that are quantised already.
-_CODES = frozenset((torch.int8, torch.uint8, torch.float8_e4m3fn, torch.float8_e4m3fnuz,
-                    torch.float8_e5m2, torch.float8_e5m2fnuz))
-
 
 # Names of static activations in a state: the argument of octavo.pack, and the type.
 _STATIC = {"input_scale": ("static_scale", torch.float32), "input_zero_point": ("static_azp", torch.int32)}
@@ -188,7 +184,7 @@ class QuantizedLinear(EightBitModule):
         """x [..., in_features] of a float type; or, where the layer is frozen, its codes with x_scale
         (one element, or [..., 1] for each row, or [..., groups of K]) and zero points. A static layer's
         own scale is the default. No gradient flows from codes."""
-        if x.dtype in _CODES:
+        if x.dtype in CODES:
             return self._codes_forward(x, x_scale, x_azp)
         check_float(type(self).__name__, "x.dtype", x.dtype)
         x = autocast(x)
@@ -320,7 +316,7 @@ class QuantizedLinear(EightBitModule):
         codes, scale = given["weight"], given["weight_scale"]
         if codes.shape != (self.out_features, self.in_features):
             return size_mismatch(prefix + "weight", codes.shape, (self.out_features, self.in_features))
-        if codes.dtype not in _CODES:
+        if codes.dtype not in CODES:
             return f"{prefix}weight must be codes of 8 bits beside {prefix}weight_scale; got {codes.dtype}"
         cells = self._cells(codes, scale)
         if scale.shape != cells:

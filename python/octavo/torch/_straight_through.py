@@ -9,6 +9,7 @@ its gradient by learned step size quantisation (specification section 5).
 import torch
 
 from .. import _octavo
+from ._dtypes import FLOAT8_MAX
 from ._library import _library, as_gradient, define, differentiate_once
 
 # ---- codes and scales -----------------------------------------------------------------------------
@@ -140,7 +141,7 @@ def _backward(ctx, grad):
 
 
 _TRANSPOSED = {"channel": "token"}
-QMAX = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0, torch.float8_e5m2: 57344.0}
+QMAX = {torch.int8: 127.0, **FLOAT8_MAX}
 
 
 def _lsq_scale(codes, scale):

@@ -9,10 +9,8 @@ from .. import _octavo
 from .._octavo import PackedWeight
 from .._operations import scaled_mm as _packed_mm
 from . import _matmul
+from ._dtypes import FLOAT8
 from ._library import define, differentiate
-
-# What codes may be; activations that come as int8 are the caller's own affair (Fp8LinearOp makes fp8).
-FP8 = (torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz)
 
 
 def product(operation, qinput, weight, out_dtype, scale_a, scale_b, bias, input_2d, output_shape, group_size):
@@ -41,7 +39,7 @@ def product(operation, qinput, weight, out_dtype, scale_a, scale_b, bias, input_
 
 
 def _check_codes(operation, name, codes):
-    if codes.dim() != 2 or codes.dtype not in (torch.int8, *FP8):
+    if codes.dim() != 2 or codes.dtype not in (torch.int8, *FLOAT8):
         raise ValueError(f"{operation}: {name} must be 2-D of int8 or a float8 type; got {codes.dtype} {list(codes.shape)}")
 
 

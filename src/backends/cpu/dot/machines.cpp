@@ -52,18 +52,9 @@ constexpr Float8Table table_of() noexcept {
 }  // namespace
 
 const Float8Table& float8_table(DType dtype) noexcept {
-  static constexpr Float8Table kTables[] = {table_of<kE4M3FN>(), table_of<kE4M3FNUZ>(),
-                                            table_of<kE5M2>(), table_of<kE5M2FNUZ>()};
-  switch (dtype) {
-    case DType::float8_e4m3fnuz:
-      return kTables[1];
-    case DType::float8_e5m2:
-      return kTables[2];
-    case DType::float8_e5m2fnuz:
-      return kTables[3];
-    default:
-      return kTables[0];
-  }
+  static constexpr auto kTables =
+      by_float8<Float8Table>([]<FloatFormat F>() { return table_of<F>(); });
+  return kTables[static_cast<std::size_t>(dtype)];
 }
 
 const DotMachine& dot_machine() noexcept { return usable().machine; }

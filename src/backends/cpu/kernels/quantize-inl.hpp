@@ -355,20 +355,14 @@ struct Quantize : Statistics<lanes> {
 
   template <DType from, bool tame>
   static void codes_from(const RowCodes& row) {
+    static constexpr auto kFloat8 =
+        octavo::by_float8<void (*)(const RowCodes&)>([]<octavo::FloatFormat F>() {
+          return &codes_as<from, Float8Rule<from, tame, F>>;
+        });
     if (row.vectorwise) return codes_as<from, ToVectorwise>(row);
-    switch (row.to) {
-      case DType::float8_e4m3fn:
-        return codes_as<from, Float8Rule<from, tame, octavo::kE4M3FN>>(row);
-      case DType::float8_e4m3fnuz:
-        return codes_as<from, Float8Rule<from, tame, octavo::kE4M3FNUZ>>(row);
-      case DType::float8_e5m2:
-        return codes_as<from, Float8Rule<from, tame, octavo::kE5M2>>(row);
-      case DType::float8_e5m2fnuz:
-        return codes_as<from, Float8Rule<from, tame, octavo::kE5M2FNUZ>>(row);
-      default:
-        if (!row.near) return codes_as<from, ToShiftedInteger>(row);
-        return codes_as<from, ToInteger<tame>>(row);
-    }
+    if (octavo::is_float8(row.to)) return kFloat8[static_cast<std::size_t>(row.to)](row);
+    if (!row.near) return codes_as<from, ToShiftedInteger>(row);
+    return codes_as<from, ToInteger<tame>>(row);
   }
   template <DType from>
   static void codes_of(const RowCodes& row) {

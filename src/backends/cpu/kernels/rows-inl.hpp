@@ -64,16 +64,18 @@ void narrow_integer(const float* in, std::int64_t count, void* out) noexcept {
   }
 }
 
+constexpr auto kWidenFloat8 =
+    octavo::by_float8<void (*)(const void*, std::int64_t, float*) noexcept>(
+        []<octavo::FloatFormat F>() { return &widen_float<F, std::uint8_t>; });
+constexpr auto kNarrowFloat8 =
+    octavo::by_float8<void (*)(const float*, std::int64_t, void*, octavo::Overflow) noexcept>(
+        []<octavo::FloatFormat F>() { return &narrow_float8<F>; });
+
 void widen_row(octavo::DType dtype, const void* source, std::int64_t count, float* out) noexcept {
+  if (octavo::is_float8(dtype)) {
+    return kWidenFloat8[static_cast<std::size_t>(dtype)](source, count, out);
+  }
   switch (dtype) {
-    case octavo::DType::float8_e4m3fn:
-      return widen_float<octavo::kE4M3FN, std::uint8_t>(source, count, out);
-    case octavo::DType::float8_e4m3fnuz:
-      return widen_float<octavo::kE4M3FNUZ, std::uint8_t>(source, count, out);
-    case octavo::DType::float8_e5m2:
-      return widen_float<octavo::kE5M2, std::uint8_t>(source, count, out);
-    case octavo::DType::float8_e5m2fnuz:
-      return widen_float<octavo::kE5M2FNUZ, std::uint8_t>(source, count, out);
     case octavo::DType::bfloat16:
       return widen_float<octavo::kBFloat16, std::uint16_t>(source, count, out);
     case octavo::DType::float16:
@@ -82,22 +84,19 @@ void widen_row(octavo::DType dtype, const void* source, std::int64_t count, floa
       return widen_number<float>(source, count, out);
     case octavo::DType::int8:
       return widen_number<std::int8_t>(source, count, out);
-    default:
+    case octavo::DType::uint8:
       return widen_number<std::uint8_t>(source, count, out);
+    default:
+      __builtin_unreachable();
   }
 }
 
 void narrow_row(octavo::DType dtype, const float* in, std::int64_t count, void* out,
                 octavo::Overflow overflow) noexcept {
+  if (octavo::is_float8(dtype)) {
+    return kNarrowFloat8[static_cast<std::size_t>(dtype)](in, count, out, overflow);
+  }
   switch (dtype) {
-    case octavo::DType::float8_e4m3fn:
-      return narrow_float8<octavo::kE4M3FN>(in, count, out, overflow);
-    case octavo::DType::float8_e4m3fnuz:
-      return narrow_float8<octavo::kE4M3FNUZ>(in, count, out, overflow);
-    case octavo::DType::float8_e5m2:
-      return narrow_float8<octavo::kE5M2>(in, count, out, overflow);
-    case octavo::DType::float8_e5m2fnuz:
-      return narrow_float8<octavo::kE5M2FNUZ>(in, count, out, overflow);
     case octavo::DType::bfloat16:
       return narrow_float<octavo::kBFloat16, std::uint16_t, octavo::Overflow::ieee>(in, count, out);
     case octavo::DType::float16:
@@ -107,8 +106,10 @@ void narrow_row(octavo::DType dtype, const float* in, std::int64_t count, void* 
       return;
     case octavo::DType::int8:
       return narrow_integer<-128, 127>(in, count, out);
-    default:
+    case octavo::DType::uint8:
       return narrow_integer<0, 255>(in, count, out);
+    default:
+      __builtin_unreachable();
   }
 }
 
