@@ -29,17 +29,15 @@ std::vector<std::string> split(std::string_view text, char at) {
   return parts;
 }
 
-// A product's line has the same granularities.
+// "token:channel", either of them "none".
 bool granularities(std::string_view text, ExpertsLine& line) {
-  try {
-    const ProblemLine product =
-        parse_problem_line("scaled_mm int8:int8:fp32 scale=" + std::string(text) + " 1x1x1");
-    line.scale_a = product.scale_a;
-    line.scale_b = product.scale_b;
-  } catch (const Error&) {
-    return false;
-  }
-  return true;
+  const std::size_t colon = text.find(':');
+  if (colon == std::string_view::npos) return false;
+  const auto read = [](std::string_view name, Granularity& value) {
+    value = granularity_from_name(name);
+    return name == "none" || value.kind != Granularity::Kind::automatic;
+  };
+  return read(text.substr(0, colon), line.scale_a) && read(text.substr(colon + 1), line.scale_b);
 }
 
 constexpr LineWord<ExpertsLine> kWords[] = {

@@ -20,15 +20,8 @@ constexpr std::string_view kOperation = "quantize";
                      "quantize line: " + rule + "; got '" + std::string(got) + "'"));
 }
 
-// A product's line has the same granularities.
 bool granularity(std::string_view text, Granularity& value) {
-  try {
-    value =
-        parse_problem_line("scaled_mm int8:int8:fp32 scale=" + std::string(text) + ":none 1x1x1")
-            .scale_a;
-  } catch (const Error&) {
-    return false;
-  }
+  value = granularity_from_name(text);
   return value.kind != Granularity::Kind::automatic;
 }
 

@@ -73,17 +73,21 @@ namespace detail {
 constexpr DTypeInfo float_row(DType dtype, std::string_view name, std::string_view short_name,
                               std::string_view safetensors, std::uint8_t bits,
                               std::uint8_t dlpack_code, const FloatFormat& format) noexcept {
-  return {dtype,       name,
-          short_name,  safetensors,
+  return {dtype,
+          name,
+          short_name,
+          safetensors,
           bits == 8 ? DTypeKind::float8 : DTypeKind::wide,
-          bits,        dlpack_code,
+          bits,
+          dlpack_code,
           format.inf_code != 0,
-          true,        format.max(),
+          true,
+          format.max(),
           format};
 }
 }  // namespace detail
 
-inline constexpr std::array<DTypeInfo, 16> kDTypes{{
+inline constexpr auto kDTypes = std::to_array<DTypeInfo>({
     {undefined, "undefined", "undefined", "", DTypeKind::none, 0, 0, false, false, 0.0F},
     detail::float_row(float8_e4m3fn, "float8_e4m3fn", "e4m3fn", "F8_E4M3", 8, 10,
                       {3, 7, 0x7E, 0, 0x7F, 0x80, false}),
@@ -107,7 +111,7 @@ inline constexpr std::array<DTypeInfo, 16> kDTypes{{
      std::numeric_limits<float>::max()},
     {int16, "int16", "int16", "I16", DTypeKind::foreign, 16, 0, false, false, 32767.0F},
     {bool_, "bool", "bool", "BOOL", DTypeKind::foreign, 8, 6, false, false, 1.0F},
-}};
+});
 
 /// The table row of a data type.
 constexpr const DTypeInfo& info(DType dtype) noexcept {
@@ -146,7 +150,8 @@ constexpr std::array<T, kDTypes.size()> by_float8(const Make& make) {
       }
     };
     return std::array<T, kDTypes.size()>{value.template operator()<i>()...};
-  }(std::make_index_sequence<kDTypes.size()>());
+  }
+  (std::make_index_sequence<kDTypes.size()>());
 }
 
 namespace detail {
@@ -169,12 +174,11 @@ constexpr auto float8_types() noexcept {
 inline constexpr auto kFloat8Types = detail::float8_types();
 
 namespace detail {
-inline constexpr auto kCodeValues =
-    by_float8<std::array<float, 256>>([]<FloatFormat F>() noexcept {
-      std::array<float, 256> table{};
-      for (std::uint32_t code = 0; code < 256; ++code) table[code] = decode<F>(code);
-      return table;
-    });
+inline constexpr auto kCodeValues = by_float8<std::array<float, 256>>([]<FloatFormat F>() noexcept {
+  std::array<float, 256> table{};
+  for (std::uint32_t code = 0; code < 256; ++code) table[code] = decode<F>(code);
+  return table;
+});
 }  // namespace detail
 
 /// The values of all 256 codes of a float8 type; zeros for others.

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <string_view>
 
 #include "octavo/tensor.hpp"
 
@@ -58,9 +59,6 @@ constexpr Granularity block(std::int64_t rows, std::int64_t cols) noexcept {
 constexpr Granularity per_k() noexcept { return {Granularity::Kind::per_k, 0, 0}; }
 constexpr Granularity per_element() noexcept { return {Granularity::Kind::element, 0, 0}; }
 
-/// "token", "group128", "block128x128": the spelling of problem lines.
-OCTAVO_API std::string to_string(const Granularity& granularity);
-
 /// One scale covers the whole extent of that dimension, whatever it is.
 inline constexpr std::int64_t kWholeExtent = std::numeric_limits<std::int64_t>::max();
 
@@ -70,6 +68,69 @@ struct ScaleGrid {
   std::int64_t cols = kWholeExtent;
   friend bool operator==(const ScaleGrid&, const ScaleGrid&) = default;
 };
+
+/// One row of the table of granularities, from which names, grids, shapes and rules are made.
+struct GranularityInfo {
+  Granularity::Kind kind;
+  std::string_view name;  ///< its sizes follow it: "token", "group128", "block128x128"
+  int sizes;              ///< how many: the first is Granularity::rows, the second cols
+  ScaleGrid a, b;         ///< on either side; 0: the size, of two that of the dimension
+  bool vector;            ///< scales may be 1-D
+  const char* not_of_a;   ///< what would be right on a side that has none, null where it has
+  const char* not_of_b;
+};
+inline constexpr auto kGranularities = std::to_array<GranularityInfo>({
+    {Granularity::Kind::automatic, "automatic", 0, {}, {}, false, nullptr, nullptr},
+    {Granularity::Kind::tensor, "tensor", 0, {}, {}, false, nullptr, nullptr},
+    {Granularity::Kind::token,
+     "token",
+     0,
+     {1, kWholeExtent},
+     {1, kWholeExtent},
+     true,
+     nullptr,
+     "per_channel() for one scale per column"},
+    {Granularity::Kind::channel,
+     "channel",
+     0,
+     {kWholeExtent, 1},
+     {kWholeExtent, 1},
+     true,
+     "per_token() for one scale per row",
+     nullptr},
+    {Granularity::Kind::group, "group", 1, {1, 0}, {0, 1}, false, nullptr, nullptr},
+    {Granularity::Kind::block, "block", 2, {0, 0}, {0, 0}, false, nullptr, nullptr},
+    {Granularity::Kind::per_k,
+     "per_k",
+     0,
+     {kWholeExtent, 1},
+     {1, kWholeExtent},
+     true,
+     nullptr,
+     nullptr},
+    {Granularity::Kind::element, "element", 0, {1, 1}, {1, 1}, false, nullptr, nullptr},
+});
+
+namespace detail {
+constexpr bool granularity_rows_in_order() {
+  for (std::size_t i = 0; i < kGranularities.size(); ++i) {
+    if (static_cast<std::size_t>(kGranularities[i].kind) != i) return false;
+  }
+  return true;
+}
+static_assert(granularity_rows_in_order(), "kGranularities must have one row per Kind, in order");
+}  // namespace detail
+
+constexpr const GranularityInfo& info(const Granularity& granularity) noexcept {
+  return kGranularities[static_cast<std::size_t>(granularity.kind)];
+}
+
+/// "token", "group128", "block128x128": the spelling of problem lines, Python and files.
+OCTAVO_API std::string to_string(const Granularity& granularity);
+
+/// The granularity of that spelling, sizes of at least 1; "mx" is group(32). `automatic` for any
+/// other text.
+OCTAVO_API Granularity granularity_from_name(std::string_view name) noexcept;
 
 /// The grid of a declared granularity on that side. `automatic` has none: it depends on a shape.
 OCTAVO_API ScaleGrid scale_grid(const Granularity& granularity, Side side) noexcept;

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <string_view>
 #include <utility>
 
@@ -15,33 +14,28 @@ nb::handle undefined_object;
 
 namespace {
 
-// "128x64" or "128"; false if it is something else.
-bool parse_sizes(std::string_view text, std::int64_t* first, std::int64_t* second) {
-  const char* end = text.data() + text.size();
-  auto [at, bad] = std::from_chars(text.data(), end, *first);
-  if (bad != std::errc() || *first < 1) return false;
-  if (second == nullptr) return at == end;
-  if (at == end || *at != 'x') return false;
-  const auto [last, worse] = std::from_chars(at + 1, end, *second);
-  return worse == std::errc() && last == end && *second >= 1;
-}
-
+// Other names of granularities.
 struct NamedGranularity {
   std::string_view name;
   Granularity granularity;
 };
-constexpr std::array<NamedGranularity, 10> kNamed{{
+constexpr std::array<NamedGranularity, 4> kAliases{{
     {"auto", {}},
-    {"tensor", per_tensor()},
-    {"token", per_token()},
     {"row", per_token()},
-    {"channel", per_channel()},
     {"column", per_channel()},
     {"k", per_k()},
-    {"per_k", per_k()},
-    {"element", per_element()},
-    {"mx", group(32)},
 }};
+
+// "tensor, token, channel, group<g>, block<r>x<c>, ...".
+std::string granularity_names() {
+  std::string names;
+  for (const GranularityInfo& row : kGranularities) {
+    if (row.kind == Granularity::Kind::automatic) continue;
+    const char* sizes = row.sizes == 0 ? "" : row.sizes == 1 ? "<g>" : "<r>x<c>";
+    names += std::string(row.name) + sizes + ", ";
+  }
+  return names + "mx";
+}
 
 // The C++ object behind one of this module's classes, null for anything else.
 template <class T>
@@ -57,20 +51,13 @@ std::int64_t size_of(std::int64_t extent) noexcept { return extent == kWholeExte
 
 Granularity parse_granularity(const std::string& text, const char* operation,
                               const char* argument) {
-  for (const NamedGranularity& row : kNamed) {
+  for (const NamedGranularity& row : kAliases) {
     if (row.name == text) return row.granularity;
   }
-  const std::string_view all(text);
-  std::int64_t rows = 0;
-  std::int64_t cols = 0;
-  if (all.starts_with("group") && parse_sizes(all.substr(5), &rows, nullptr)) return group(rows);
-  if (all.starts_with("block") && parse_sizes(all.substr(5), &rows, &cols)) {
-    return block(rows, cols);
-  }
-  raise(Code::invalid_argument, std::string(operation) + ": " + argument +
-                                    " must be one of tensor, token, channel, group<g>, "
-                                    "block<r>x<c>, per_k, element, mx; got '" +
-                                    text + "'");
+  const Granularity found = granularity_from_name(text);
+  if (found.kind != Granularity::Kind::automatic) return found;
+  raise(Code::invalid_argument, std::string(operation) + ": " + argument + " must be one of " +
+                                    granularity_names() + "; got '" + text + "'");
 }
 
 namespace {

@@ -54,8 +54,8 @@ struct UnswizzleProblem {
   TensorView to;  ///< [R, C] of 8-bit scales
 };
 
-/// A matrix that has to be finite: `check_finite` fails with a sentence that names the first element
-/// that is not. On a device it waits.
+/// A matrix that has to be finite: `check_finite` fails with a sentence that names the first
+/// element that is not. On a device it waits.
 struct FiniteProblem {
   const char* operation;
   TensorView x;  ///< [R, C], a float type
@@ -124,7 +124,8 @@ struct ReduceProblem {
   std::span<double> scratch;          ///< at least one for each column of cells; more: more threads
 };
 
-/// Where a result lay inside its type's range: out = grad where low <= value * scale <= high, else 0.
+/// Where a result lay inside its type's range: out = grad where low <= value * scale <= high, else
+/// 0.
 struct MaskProblem {
   TensorView grad;   ///< [R, C], a float type
   TensorView value;  ///< [R, C], float32
@@ -138,8 +139,8 @@ struct MaskProblem {
 ///   grad_x[i, j] = grad[i, j] where q (+ azp) is in the codes' range, else 0
 ///   slopes[i, j] = code - azp - q there, code - azp elsewhere
 struct LearnedStepProblem {
-  TensorView x;                         ///< [R, C], a float type
-  DType dtype = DType::undefined;       ///< of the codes
+  TensorView x;                    ///< [R, C], a float type
+  DType dtype = DType::undefined;  ///< of the codes
   Overflow overflow = Overflow::saturate;
   ScaleView scale;
   TensorView azp;     ///< integers, one for each cell of the scale; undefined: none
@@ -168,8 +169,8 @@ struct SplitZeroPointsProblem {
   TensorView rest;  ///< float32 [S, 1]
 };
 
-/// Sums as several numbers of a narrower type, each what the ones before it left; what is not finite
-/// shows in the first.
+/// Sums as several numbers of a narrower type, each what the ones before it left; what is not
+/// finite shows in the first.
 struct SplitSumsProblem {
   TensorView sums;    ///< float64 [R, 1]
   TensorView pieces;  ///< [R, n], a float type

@@ -78,7 +78,7 @@ TensorView compact(const Place& place, const void* data, DType dtype,
 
 static_assert(OCTAVO_MAX_NDIM == kMaxRank && OCTAVO_CPU == static_cast<int>(DeviceType::cpu));
 static_assert(OCTAVO_INTERNAL == static_cast<int>(Code::internal));
-static_assert(OCTAVO_PER_ELEMENT == static_cast<int>(Granularity::Kind::element));
+static_assert(OCTAVO_PER_ELEMENT == static_cast<int>(kGranularities.back().kind));
 static_assert(OCTAVO_SCALE_TENSOR == static_cast<int>(Scale::Kind::tensor));
 static_assert(OCTAVO_WHOLE_EXTENT == kWholeExtent);
 
@@ -193,7 +193,7 @@ MatmulOptions matmul_from(std::uint64_t flags) noexcept {
 
 Granularity granularity_from(const Place& place, std::int32_t kind, std::int64_t rows,
                              std::int64_t cols) {
-  return {enum_from(place, kind, Granularity::Kind::element), rows, cols};
+  return {enum_from(place, kind, kGranularities.back().kind), rows, cols};
 }
 
 Scale scale_from(const Place& place, const octavo_scale& given) {

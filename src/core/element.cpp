@@ -127,7 +127,8 @@ constexpr Functions functions_of_row() {
 
 constexpr auto kFunctions = []<std::size_t... row>(std::index_sequence<row...>) {
   return std::array<Functions, kDTypes.size()>{functions_of_row<row>()...};
-}(std::make_index_sequence<kDTypes.size()>());
+}
+(std::make_index_sequence<kDTypes.size()>());
 
 const Functions& functions(DType dtype) noexcept {
   return kFunctions[static_cast<std::size_t>(dtype)];

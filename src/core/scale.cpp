@@ -4,50 +4,43 @@
 
 #include <fmt/format.h>
 
-#include <array>
+#include <charconv>
+#include <utility>
 
 namespace octavo {
-namespace {
-
-struct GranularityRow {
-  const char* name;
-  ScaleGrid a, b;  // for fixed granularities
-};
-
-constexpr std::int64_t kAll = kWholeExtent;
-
-// In the order of Granularity::Kind. group and block carry their own numbers.
-constexpr std::array<GranularityRow, 8> kGranularities{{
-    {"automatic", {kAll, kAll}, {kAll, kAll}},
-    {"tensor", {kAll, kAll}, {kAll, kAll}},
-    {"token", {1, kAll}, {1, kAll}},
-    {"channel", {kAll, 1}, {kAll, 1}},
-    {"group", {1, 0}, {0, 1}},
-    {"block", {0, 0}, {0, 0}},
-    {"per_k", {kAll, 1}, {1, kAll}},
-    {"element", {1, 1}, {1, 1}},
-}};
-
-}  // namespace
-
 ScaleGrid scale_grid(const Granularity& granularity, Side side) noexcept {
-  const GranularityRow& row = kGranularities[static_cast<std::size_t>(granularity.kind)];
+  const GranularityInfo& row = info(granularity);
   ScaleGrid grid = side == Side::a ? row.a : row.b;
-  const bool block = granularity.kind == Granularity::Kind::block;
   if (grid.rows == 0) grid.rows = granularity.rows;
-  if (grid.cols == 0) grid.cols = block ? granularity.cols : granularity.rows;
+  if (grid.cols == 0) grid.cols = row.sizes == 2 ? granularity.cols : granularity.rows;
   return grid;
 }
 
 std::string to_string(const Granularity& granularity) {
-  const GranularityRow& row = kGranularities[static_cast<std::size_t>(granularity.kind)];
-  if (granularity.kind == Granularity::Kind::group) {
-    return fmt::format("{}{}", row.name, granularity.rows);
+  const GranularityInfo& row = info(granularity);
+  if (row.sizes == 0) return std::string(row.name);
+  if (row.sizes == 1) return fmt::format("{}{}", row.name, granularity.rows);
+  return fmt::format("{}{}x{}", row.name, granularity.rows, granularity.cols);
+}
+
+Granularity granularity_from_name(std::string_view name) noexcept {
+  if (name == "mx") return group(32);
+  for (const GranularityInfo& row : kGranularities) {
+    if (!name.starts_with(row.name)) continue;
+    Granularity found{row.kind, 0, 0};
+    const char* at = name.data() + row.name.size();
+    const char* const end = name.data() + name.size();
+    bool good = true;
+    for (int i = 0; i < row.sizes && good; ++i) {
+      std::int64_t& size = i == 0 ? found.rows : found.cols;
+      if (i == 1) good = at != end && *at++ == 'x';
+      const auto [next, error] = std::from_chars(at, end, size);
+      good = good && error == std::errc() && size >= 1;
+      at = next;
+    }
+    if (good && at == end) return found;
   }
-  if (granularity.kind == Granularity::Kind::block) {
-    return fmt::format("{}{}x{}", row.name, granularity.rows, granularity.cols);
-  }
-  return row.name;
+  return {};
 }
 
 ScaleView ScaleView::transposed() const noexcept {

@@ -40,12 +40,7 @@ Result<StoredScale> stored_scale(const TensorView& weight, const Scale& scale) {
   const TensorView& s = scale.values();
   Granularity g = scale.granularity();
   if (g.kind == Kind::automatic) g = fits(s, experts, 1, 1) ? per_tensor() : per_channel();
-  const bool sized = g.kind == Kind::group || g.kind == Kind::block;
-  if (sized && (g.rows < 1 || (g.kind == Kind::block && g.cols < 1))) {
-    return fail(Code::invalid_argument,
-                "pack_experts: scale.granularity must have sizes of at least 1; got {}",
-                to_string(g));
-  }
+  OCTAVO_TRY(check_sizes("pack_experts: scale.", g));
   StoredScale stored{g};
   switch (g.kind) {
     case Kind::tensor:

@@ -40,15 +40,6 @@ constexpr std::array<Named<LineOutliers>, 3> kOutliers{{
     {"whole", LineOutliers::whole},
     {"elements", LineOutliers::elements},
 }};
-constexpr std::array<Named<Granularity>, 7> kFixedGranularities{{
-    {"none", {}},
-    {"tensor", per_tensor()},
-    {"token", per_token()},
-    {"channel", per_channel()},
-    {"per_k", per_k()},
-    {"element", per_element()},
-    {"mx", group(32)},
-}};
 
 Status bad(std::string_view word, const char* rule) {
   return fail(Code::invalid_argument, "problem line: {} must {}; got '{}'",
@@ -103,23 +94,8 @@ std::string_view name_of(const std::array<Named<T>, n>& table, T value) noexcept
 
 bool granularity(std::string_view text, Granularity& g, bool& present) {
   present = text != "none";
-  if (const Granularity* fixed = find(kFixedGranularities, text)) {
-    g = *fixed;
-    return true;
-  }
-  if (text.starts_with("group")) {
-    std::int64_t length = 0;
-    if (!number(text.substr(5), length) || length < 1) return false;
-    g = group(length);
-    return true;
-  }
-  std::array<std::string_view, 2> parts;
-  if (!text.starts_with("block") || !split(text.substr(5), 'x', parts)) return false;
-  std::int64_t rows = 0;
-  std::int64_t cols = 0;
-  if (!number(parts[0], rows) || !number(parts[1], cols) || rows < 1 || cols < 1) return false;
-  g = block(rows, cols);
-  return true;
+  g = present ? granularity_from_name(text) : Granularity{};
+  return !present || g.kind != Granularity::Kind::automatic;
 }
 
 bool float_type(std::string_view text, DType& dtype) {

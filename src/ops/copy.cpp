@@ -47,8 +47,7 @@ Result<Tensor> run_copy(const TensorView& source, const Place& place) {
   if (!source.contiguous()) {
     OCTAVO_TRY_ASSIGN(compact, run_convert(source, source.dtype, place.stream));
   }
-  OCTAVO_TRY_ASSIGN(Tensor target,
-                    Tensor::try_empty(kName, source.dtype, source.dims(), place));
+  OCTAVO_TRY_ASSIGN(Tensor target, Tensor::try_empty(kName, source.dtype, source.dims(), place));
   const Place far{to_host ? source.device : place.device, place.stream};
   const DeviceMemory& memory = *find_kind(far.device.type)->memory;
   const std::int64_t bytes = source.numel() * element_bytes(source.dtype);

@@ -85,6 +85,21 @@ Status check_float(const Site& site, Arg arg, const TensorView& view) {
   return {};
 }
 
+Status check_sizes(const std::string& subject, const Granularity& g) {
+  const int sizes = info(g).sizes;
+  if ((sizes < 1 || g.rows >= 1) && (sizes < 2 || g.cols >= 1)) return {};
+  return fail(Code::invalid_argument, "{}granularity must have sizes of at least 1; got {}",
+              subject, to_string(g));
+}
+
+Status check_granularity(const std::string& subject, const Granularity& g, Side side,
+                         const std::string& hint) {
+  const char* instead = side == Side::a ? info(g).not_of_a : info(g).not_of_b;
+  if (instead == nullptr) return check_sizes(subject, g);
+  return fail(Code::invalid_argument, "{}granularity must be {}{}; got {}", subject, instead, hint,
+              to_string(g));
+}
+
 Status check_pair(const Site& site, DType a, DType b) {
   for (const auto& [arg, dtype] : {std::pair{Arg::a, a}, std::pair{Arg::b, b}}) {
     if (operand_type(dtype)) continue;

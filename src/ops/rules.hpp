@@ -68,6 +68,12 @@ Result<ScaleView> resolve_scale(const Site& site, const Scale& scale, const Scal
 Status resolve_scales(const Site& site, Operand& operand, const Scale& scale,
                       const ScaleContext& context);
 
+/// A declared granularity: sizes of at least 1, and one that this side has. `hint` may follow the
+/// rule; `subject` begins each sentence.
+Status check_sizes(const std::string& subject, const Granularity& granularity);
+Status check_granularity(const std::string& subject, const Granularity& granularity, Side side,
+                         const std::string& hint = {});
+
 /// How a float operand is quantised on its way; `subject` begins each sentence ("quantize: ").
 Status check_spec(const std::string& subject, const QuantizeSpec& spec, Side side);
 

@@ -35,8 +35,7 @@ Result<std::vector<T>> values_of(const char* operation, const TensorView& view, 
   if (values.empty()) return values;
   TensorView to = host_view(values.data(), view.numel());
   if (!on_host(view)) {
-    OCTAVO_TRY_ASSIGN(const Tensor beside,
-                      converted(operation, view, dtype_of<T>, alone(stream)));
+    OCTAVO_TRY_ASSIGN(const Tensor beside, converted(operation, view, dtype_of<T>, alone(stream)));
     const DeviceMemory& memory = *find_kind(view.device.type)->memory;
     OCTAVO_TRY(memory.copy(beside, to, values.size() * sizeof(T), stream));
     OCTAVO_TRY(memory.wait({view.device, stream}));
@@ -58,8 +57,7 @@ Result<Tensor> tensor_of_values(const char* operation, std::span<const T> values
                                 const Place& place) {
   const TensorView from = host_view(values.data(), static_cast<std::int64_t>(values.size()));
   if (on_host(place.device)) return Tensor::adopt(nullptr, from);
-  OCTAVO_TRY_ASSIGN(const Tensor to,
-                    Tensor::try_empty(operation, from.dtype, from.dims(), place));
+  OCTAVO_TRY_ASSIGN(const Tensor to, Tensor::try_empty(operation, from.dtype, from.dims(), place));
   const DeviceMemory& memory = *find_kind(place.device.type)->memory;
   OCTAVO_TRY(memory.copy(from, to, values.size() * sizeof(T), place.stream));
   return to;
@@ -81,15 +79,14 @@ Result<Tensor> tensor_of(const char* operation, std::span<const std::int64_t> va
   return tensor_of_values(operation, values, place);
 }
 
-Result<Tensor> tensor_of(const char* operation, std::span<const float> values,
-                         const Place& place) {
+Result<Tensor> tensor_of(const char* operation, std::span<const float> values, const Place& place) {
   return tensor_of_values(operation, values, place);
 }
 
 Result<Tensor> converted(const char* operation, const TensorView& view, DType dtype,
                          const ExecContext& context) {
-  OCTAVO_TRY_ASSIGN(Tensor to, Tensor::try_empty(operation, dtype, view.dims(),
-                                                 context.place(view.device)));
+  OCTAVO_TRY_ASSIGN(Tensor to,
+                    Tensor::try_empty(operation, dtype, view.dims(), context.place(view.device)));
   OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(operation, view.device, nullptr));
   OCTAVO_TRY(backend->passes.convert({view, to}, context));
   return to;

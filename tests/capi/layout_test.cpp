@@ -61,7 +61,8 @@ TEST(CApiLayout, DataTypesAreThoseOfTheTable) {
   for (const DTypeInfo& row : kDTypes) {
     if (row.kind == DTypeKind::none || row.kind == DTypeKind::foreign) continue;
     std::string upper(row.name);
-    std::ranges::transform(upper, upper.begin(), [](char c) { return static_cast<char>(std::toupper(c)); });
+    std::ranges::transform(upper, upper.begin(),
+                           [](char c) { return static_cast<char>(std::toupper(c)); });
     EXPECT_EQ(defined.count(upper), 1U) << "octavo_base.h has no OCTAVO_" << upper;
     EXPECT_EQ(defined[upper], (std::pair<int, int>{row.dlpack_code, row.bits})) << upper;
     defined.erase(upper);

@@ -15,12 +15,11 @@ TEST(FarGradients, ScaledMm) {
     bool azp;
   };
   using enum DType;
-  for (const Case& c :
-       {Case{int8, int8, bfloat16, per_token(), per_channel(), false},
-        Case{int8, int8, int8, per_token(), per_channel(), true},
-        Case{float8_e4m3fn, float8_e4m3fn, float32, group(16), block(16, 4), false},
-        Case{bfloat16, bfloat16, bfloat16, per_tensor(), per_tensor(), false},
-        Case{float16, int8, float16, per_tensor(), per_channel(), false}}) {
+  for (const Case& c : {Case{int8, int8, bfloat16, per_token(), per_channel(), false},
+                        Case{int8, int8, int8, per_token(), per_channel(), true},
+                        Case{float8_e4m3fn, float8_e4m3fn, float32, group(16), block(16, 4), false},
+                        Case{bfloat16, bfloat16, bfloat16, per_tensor(), per_tensor(), false},
+                        Case{float16, int8, float16, per_tensor(), per_channel(), false}}) {
     SCOPED_TRACE(std::string(name(c.a)) + " " + std::string(name(c.out)));
     const Tensor a = gaussians(c.a, {kM, kK}, 1, is_integer8(c.a) ? 30.0 : 1.0);
     const Tensor b = gaussians(c.b, {kK, kN}, 2, is_integer8(c.b) ? 30.0 : 1.0);
@@ -54,8 +53,7 @@ TEST(FarGradients, ScaledMm) {
       o.scale_a = {where(sa), c.scale_a};
       o.scale_b = {where(sb), c.scale_b};
       if (c.azp) o.azp = where(azp);
-      return all_of(
-          scaled_mm_vjp(where(grad), where(a), where(b), o, {.a = true, .b = true}));
+      return all_of(scaled_mm_vjp(where(grad), where(a), where(b), o, {.a = true, .b = true}));
     });
   }
 }
@@ -66,10 +64,10 @@ TEST(FarGradients, GroupedForms) {
     bool offs;
   };
   const Tensor offs = values(int32, {3}, {2, 2, 5});
-  for (const Case& c : {Case{{kM, kK}, {3, kK, kN}, {kM, kN}, true},
-                        Case{{3, kM, kK}, {kK, kN}, {kM, kN}, true},
-                        Case{{kM, kK}, {kK, kN}, {3, kM, kN}, true},
-                        Case{{2, kM, kK}, {2, kK, kN}, {2, kM, kN}, false}}) {
+  for (const Case& c :
+       {Case{{kM, kK}, {3, kK, kN}, {kM, kN}, true}, Case{{3, kM, kK}, {kK, kN}, {kM, kN}, true},
+        Case{{kM, kK}, {kK, kN}, {3, kM, kN}, true},
+        Case{{2, kM, kK}, {2, kK, kN}, {2, kM, kN}, false}}) {
     const Tensor a = gaussians(bfloat16, c.a, 1);
     const Tensor b = gaussians(bfloat16, c.b, 2);
     const Tensor grad = gaussians(bfloat16, c.grad, 3);
@@ -125,8 +123,8 @@ TEST(FarGradients, Quantisers) {
       const QuantizeGradients d =
           quantize_vjp(where(grad), where(x), o, {.x = true, .scale = true}, 0.5F);
       const Quantized q = quantize(where(x), o);
-      const DequantizeGradients e = dequantize_vjp(
-          where(grad), q, {.data = true, .scale = true, .azp = azp});
+      const DequantizeGradients e =
+          dequantize_vjp(where(grad), q, {.data = true, .scale = true, .azp = azp});
       return {d.x, d.scale, e.data, e.scale, e.azp};
     });
   }

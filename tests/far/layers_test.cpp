@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Layers on a far device: checkpoints' W8A8 layers, experts, bitsandbytes' product, vLLM's helpers.
+#include "octavo/layers.hpp"
 #include "far/same.hpp"
 #include "octavo/bnb.hpp"
-#include "octavo/layers.hpp"
 #include "octavo/moe.hpp"
 #include "octavo/w8a8_utils.hpp"
 
@@ -21,9 +21,9 @@ TEST(FarLayers, W8A8) {
   expect_same_far([&](Where& where) -> Outputs {
     const Tensor w = where(weight(float8_e4m3fn));
     const Fp8Linear rows({w, where(uniforms(float32, {kN, 1}, 4)), where(bias)}, {});
-    const Fp8Linear shards({w, where(uniforms(float32, {2}, 4)), where(bias),
-                            where(uniforms(float32, {2}, 5))},
-                           {.logical_widths = widths, .requantize = true});
+    const Fp8Linear shards(
+        {w, where(uniforms(float32, {2}, 4)), where(bias), where(uniforms(float32, {2}, 5))},
+        {.logical_widths = widths, .requantize = true});
     return {rows(where(x)), shards(where(x))};
   });
   expect_same_far([&](Where& where) -> Outputs {
@@ -60,7 +60,8 @@ TEST(FarLayers, FusedExperts) {
       expect_same_far([&](Where& where) -> Outputs {
         PackExpertsOptions o;
         o.activation = rule;
-        if (kind != 0) o.scale = {where(uniforms(float32, {kExperts, 2 * kInner}, 5)), per_channel()};
+        if (kind != 0)
+          o.scale = {where(uniforms(float32, {kExperts, 2 * kInner}, 5)), per_channel()};
         const ExpertWeights first = pack_experts(where(w13), o);
         if (kind != 0) o.scale = {where(uniforms(float32, {kExperts, kN}, 6)), per_channel()};
         const ExpertWeights second = pack_experts(where(w2), o);
@@ -97,9 +98,8 @@ TEST(FarLayers, BitsAndBytes) {
       const Tensor weight = where(w);
       const Tensor y = bnb::matmul(where(x), weight, state, {}, 6.0F);
       const Tensor again = bnb::matmul(where(x), weight, state, {}, 6.0F);
-      const MatmulGradients d =
-          bnb::MatMul8bitLt::backward(where(grad), where(x), {}, state,
-                                      {.a = true, .b = trains}, DType::float16);
+      const MatmulGradients d = bnb::MatMul8bitLt::backward(
+          where(grad), where(x), {}, state, {.a = true, .b = trains}, DType::float16);
       const Tensor plain = bnb::MatMul8bitFp::forward(where(x), weight, {}, {}, state);
       return {y, again, d.a, d.b, plain};
     });
@@ -113,8 +113,7 @@ TEST(FarLayers, W8a8Utils) {
   const Tensor shards = uniforms(float32, {2}, 3);
   const std::vector<std::int64_t> widths{16, 8};
   expect_same_far([&](Where& where) -> Outputs {
-    const w8::Requantized one =
-        w8::requantize_with_max_scale(where(weight), where(shards), widths);
+    const w8::Requantized one = w8::requantize_with_max_scale(where(weight), where(shards), widths);
     const w8::NormalizedFnuz fnuz =
         w8::normalize_e4m3fn_to_e4m3fnuz(where(weight), where(shards), where(shards));
     return {one.weight,
@@ -125,8 +124,8 @@ TEST(FarLayers, W8a8Utils) {
             w8::convert_to_channelwise(where(shards), widths),
             w8::per_tensor_dequantize(where(weight), where(values(float32, {1}, {0.25})))};
   });
-  for (const w8::GroupShape& shape : {w8::GroupShape::PER_TENSOR, w8::GroupShape::PER_TOKEN,
-                                      w8::GroupShape{1, 16}}) {
+  for (const w8::GroupShape& shape :
+       {w8::GroupShape::PER_TENSOR, w8::GroupShape::PER_TOKEN, w8::GroupShape{1, 16}}) {
     for (const DType dtype : {DType::float8_e4m3fn, DType::float8_e4m3fnuz}) {
       expect_same_far([&](Where& where) -> Outputs {
         const w8::QuantFP8 quantiser(false, shape, 17, dtype);

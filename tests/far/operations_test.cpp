@@ -49,8 +49,8 @@ TEST(Far, Linear) {
   for (const LinearCase& c : linear_cases()) {
     SCOPED_TRACE(c.name);
     const Tensor w = gaussians(float32, {kK, kN}, 3);
-    const Quantized q = quantize(
-        w, {.dtype = c.weight, .granularity = per_channel(), .side = octavo::Side::b});
+    const Quantized q =
+        quantize(w, {.dtype = c.weight, .granularity = per_channel(), .side = octavo::Side::b});
     const Tensor bias = gaussians(float32, {kN}, 4);
     for (const bool packed : {true, false}) {
       expect_same_far([&](Where& where) -> Outputs {
@@ -186,10 +186,10 @@ TEST(Far, Quantisers) {
   }
   expect_same_far([&](Where& where) -> Outputs {
     const Quantized by_number = quantize(where(x), {.granularity = per_tensor(), .scale = 0.1F});
-    const QuantizeOptions o{
-        .granularity = per_token(), .azp = true,
-        .scale = {where(uniforms(float32, {kM, 1}, 1)), per_token()},
-        .azp_in = where(integers(int32, {kM, 1}, 2, -5, 5))};
+    const QuantizeOptions o{.granularity = per_token(),
+                            .azp = true,
+                            .scale = {where(uniforms(float32, {kM, 1}, 1)), per_token()},
+                            .azp_in = where(integers(int32, {kM, 1}, 2, -5, 5))};
     const Quantized by_tensor = quantize(where(x), o);
     const Quantized mx = quantize_mxfp8(where(x));
     return {by_number.data, by_number.scale, by_tensor.data, by_tensor.scale,
@@ -219,9 +219,8 @@ TEST(Far, LlmInt8) {
       const DoubleQuant d = int8_double_quant(where(x), o);
       const VectorwiseQuant b = int8_vectorwise_quant(where(w));
       const Tensor acc = int8_linear_matmul(a.codes, b.codes);
-      const Tensor y =
-          int8_mixed_scaled_mm(where(x), a.codes, b.codes, a.row_absmax, b.row_absmax,
-                               {.outlier_cols = a.outlier_cols, .bias = where(bias)});
+      const Tensor y = int8_mixed_scaled_mm(where(x), a.codes, b.codes, a.row_absmax, b.row_absmax,
+                                            {.outlier_cols = a.outlier_cols, .bias = where(bias)});
       return {a.codes,
               a.row_absmax,
               a.outlier_cols,
@@ -263,8 +262,11 @@ TEST(Far, CopiesAndConversions) {
   EXPECT_EQ(bytes_of(far.to(Place{kFar}).to(Place{})), bytes_of(x));
   const Tensor empty = Tensor::empty(float32, {0, 3}, Place{kFar});
   EXPECT_EQ(empty.to(Place{}).numel(), 0);
-  expect_error([] { (void)Tensor::empty(DType::float32, {2}, Place{{kFar.type, 3}}); },
-               Code::unavailable, "there is one far device");
+  expect_error(
+      [] {
+        (void)Tensor::empty(DType::float32, {2}, Place{{kFar.type, 3}});
+      },
+      Code::unavailable, "there is one far device");
 }
 
 TEST(Far, WorkIsLateAndInOrder) {
@@ -278,7 +280,7 @@ TEST(Far, WorkIsLateAndInOrder) {
     const Tensor far_a = copy(a, Place{kFar, &stream});
     const Tensor far_b = copy(b, Place{kFar, &stream});
     got = scaled_mm(far_a, far_b, {}, context);
-  }  // operands go before anything ran
+  }                                                      // operands go before anything ran
   (void)to_host(Tensor::empty(int8, {1}, Place{kFar}));  // another stream is no help
   const Tensor late = copy(got, Place{{}, &stream});
   expect_same_bits(late, want);
@@ -299,8 +301,7 @@ TEST(Far, DevicesDoNotMix) {
                "scaled_mm: b.device must be that of a, cpu; got far:0");
   const Tensor bias = gaussians(float32, {8}, 1);
   expect_error([&] { (void)scaled_mm(to_far(a), to_far(b), {.bias = bias}); },
-               Code::invalid_argument,
-               "scaled_mm: bias.device must be that of a, far:0; got cpu");
+               Code::invalid_argument, "scaled_mm: bias.device must be that of a, far:0; got cpu");
   expect_error([&] { (void)scaled_mm(to_far(a), to_far(b), {.backend = "generic"}); },
                Code::unsupported, "generic");
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every problem line on a far device: operands, scales, offsets, packed weights and workspaces there.
+// Every problem line on a far device: operands, scales, offsets, packed weights and workspaces
+// there.
 #include <gtest/gtest.h>
 
 #include "far/same.hpp"

@@ -62,8 +62,7 @@ TEST_P(Packed, MultipliesWithTheBitsOfTheWeightAsItWas) {
   expect_same_bits(scaled_mm(a, packed, {.scale_b = nullptr}), scaled_mm(a, w));
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, Packed,
-                         testing::ValuesIn([] {
+INSTANTIATE_TEST_SUITE_P(Types, Packed, testing::ValuesIn([] {
                            std::vector<DType> types{int8, bfloat16, float16, float32};
                            types.insert(types.end(), kFloat8Types.begin(), kFloat8Types.end());
                            return types;

@@ -229,5 +229,30 @@ TEST(Scale, ScaleResultMultipliesEveryOutputType) {
   }
 }
 
+TEST(Granularities, AreSpelledAsTheTableSays) {
+  for (const GranularityInfo& row : kGranularities) {
+    if (row.kind == Granularity::Kind::automatic) continue;
+    const Granularity g{row.kind, row.sizes > 0 ? 8 : 0, row.sizes > 1 ? 16 : 0};
+    EXPECT_EQ(granularity_from_name(to_string(g)), g) << to_string(g);
+    const std::string name(row.name);
+    for (const std::string& wrong : {name + "x", name + "0", name + "-1", name + "8x",
+                                     name + "8x16x2", " " + name, name + "99999999999999999999"}) {
+      EXPECT_EQ(granularity_from_name(wrong), Granularity{}) << wrong;
+    }
+    if (row.sizes > 0) {
+      EXPECT_EQ(granularity_from_name(name), Granularity{}) << name;
+      expect_error(
+          [&] {
+            const Tensor a = Tensor::empty(int8, {4, 8});
+            const Tensor scale = Tensor::empty(float32, {4, 8});
+            (void)scaled_mm(a, a.transposed(), {.scale_a = {scale, {row.kind, 0, 0}}});
+          },
+          Code::invalid_argument, "granularity must have sizes of at least 1; got " + name);
+    }
+  }
+  EXPECT_EQ(granularity_from_name("mx"), group(32));
+  EXPECT_EQ(granularity_from_name(""), Granularity{});
+}
+
 }  // namespace
 }  // namespace octavo::test

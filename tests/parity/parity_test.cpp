@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every backend on every problem line, held to both oracles, between guard pages.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <iomanip>
@@ -60,8 +61,26 @@ std::vector<Case> cases_of_types() {
   return cases;
 }
 
+// And the table of granularities: each on the sides that have it.
+std::vector<Case> cases_of_granularities() {
+  std::vector<Case> cases;
+  for (const GranularityInfo& row : kGranularities) {
+    if (row.kind == Granularity::Kind::automatic) continue;
+    const std::string name = to_string(Granularity{row.kind, 8, 16});
+    const std::string a = row.not_of_a == nullptr ? name : "tensor";
+    const std::string b = row.not_of_b == nullptr ? name : "tensor";
+    for (const char* types : {"int8:int8:bf16", "e4m3fn:e5m2:fp32", "bf16:int8:bf16"}) {
+      cases.push_back({"table", fmt::format("scaled_mm {} scale={}:{} 9x40x48", types, a, b)});
+      cases.push_back(
+          {"table", fmt::format("scaled_mm {} scale={}:{} prepacked 9x70x48", types, a, b)});
+    }
+  }
+  return cases;
+}
+
 std::vector<Case> all_cases() {
   std::vector<Case> cases = cases_of_types();
+  for (const Case& c : cases_of_granularities()) cases.push_back(c);
   for (const char* file :
        {"types", "scales", "epilogue", "grouped", "shapes", "layouts", "fused"}) {
     for (const std::string& line : lines_of(file)) cases.push_back({file, line});

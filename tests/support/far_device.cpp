@@ -128,28 +128,28 @@ constexpr DeviceMemory kMemory{
     .unavailable = [](std::int32_t index) noexcept -> const char* {
       return index == 0 ? nullptr : "there is one far device";
     },
-    .allocate = [](std::size_t bytes, const Place&) noexcept {
-      return FarMemory::get().allocate(bytes);
-    },
-    .release = [](void* memory, std::size_t bytes, const Place& place) noexcept {
-      (void)Streams::get().push(place.stream, [=] {
-        FarMemory::get().release(memory, bytes);
-        return Status();
-      });
-    },
-    .copy = [](const TensorView& from, const TensorView& to, std::size_t bytes,
-               void* stream) noexcept {
-      std::shared_ptr<char[]> staged;
-      if (on_host(from)) {
-        staged = std::shared_ptr<char[]>(new char[bytes + 1]);
-        std::memcpy(staged.get(), from.data, bytes);
-      }
-      return Streams::get().push(stream, [=, source = from.data, target = to.data] {
-        const void* near = staged != nullptr ? staged.get() : FarMemory::get().near(source);
-        std::memcpy(FarMemory::get().near(target), near, bytes);
-        return Status();
-      });
-    },
+    .allocate = [](std::size_t bytes,
+                   const Place&) noexcept { return FarMemory::get().allocate(bytes); },
+    .release =
+        [](void* memory, std::size_t bytes, const Place& place) noexcept {
+          (void)Streams::get().push(place.stream, [=] {
+            FarMemory::get().release(memory, bytes);
+            return Status();
+          });
+        },
+    .copy =
+        [](const TensorView& from, const TensorView& to, std::size_t bytes, void* stream) noexcept {
+          std::shared_ptr<char[]> staged;
+          if (on_host(from)) {
+            staged = std::shared_ptr<char[]>(new char[bytes + 1]);
+            std::memcpy(staged.get(), from.data, bytes);
+          }
+          return Streams::get().push(stream, [=, source = from.data, target = to.data] {
+            const void* near = staged != nullptr ? staged.get() : FarMemory::get().near(source);
+            std::memcpy(FarMemory::get().near(target), near, bytes);
+            return Status();
+          });
+        },
     .wait = [](const Place& place) noexcept { return Streams::get().wait(place.stream); },
 };
 

@@ -4,8 +4,8 @@
 #include <mutex>
 
 #include "backends/host/passes.hpp"
-#include "core/error.hpp"
 #include "core/element.hpp"
+#include "core/error.hpp"
 #include "core/matrix.hpp"
 #include "core/parallel.hpp"
 #include "core/quantize_rules.hpp"
@@ -18,10 +18,7 @@ constexpr std::int64_t kBlockRows = 16;  // from float32 sums to codes inside a 
 class Activation {
  public:
   Activation(const Passes& passes, const ActivateProblem& problem) noexcept
-      : passes_(passes),
-        p_(problem),
-        rows_(problem.h.shape[0]),
-        inner_(problem.h.shape[1] / 2) {}
+      : passes_(passes), p_(problem), rows_(problem.h.shape[0]), inner_(problem.h.shape[1] / 2) {}
 
   Status run(Rows& result, Arena& arena, const ExecContext& context) const noexcept {
     if (p_.rule != nullptr && rows_apart(*p_.rule)) return by_blocks(result, arena, context);
@@ -36,8 +33,8 @@ class Activation {
   }
 
  private:
-  TensorView matrix(Arena& arena, DType dtype, std::int64_t rows, std::int64_t columns) const
-      noexcept {
+  TensorView matrix(Arena& arena, DType dtype, std::int64_t rows,
+                    std::int64_t columns) const noexcept {
     void* data = arena.take<char>(rows * columns * element_bytes(dtype));
     return matrix_view(data, dtype, rows, columns, p_.h.device);
   }

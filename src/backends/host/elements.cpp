@@ -5,9 +5,9 @@
 #include <cstring>
 
 #include "backends/host/passes.hpp"
-#include "core/error.hpp"
 #include "core/convert.hpp"
 #include "core/element.hpp"
+#include "core/error.hpp"
 #include "core/parallel.hpp"
 #include "core/quantize_rules.hpp"
 #include "core/rows.hpp"

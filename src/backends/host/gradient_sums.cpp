@@ -4,10 +4,10 @@
 #include <cmath>
 
 #include "backends/host/passes.hpp"
-#include "core/error.hpp"
 #include "core/element.hpp"
-#include "core/scale_values.hpp"
+#include "core/error.hpp"
 #include "core/parallel.hpp"
+#include "core/scale_values.hpp"
 
 namespace octavo::host {
 namespace {

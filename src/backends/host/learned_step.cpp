@@ -4,9 +4,9 @@
 #include <array>
 
 #include "backends/host/passes.hpp"
-#include "core/error.hpp"
 #include "core/convert.hpp"
 #include "core/element.hpp"
+#include "core/error.hpp"
 #include "core/parallel.hpp"
 #include "core/quantize_rules.hpp"
 #include "core/scale_rows.hpp"

@@ -43,7 +43,7 @@ float code_of(const QuantizeSpec& spec, float x, float scale, std::int64_t azp) 
   if (!is_float8(spec.dtype)) return quotient;
   const float sign = std::signbit(quotient) ? -1.0F : 1.0F;
   if (std::isinf(x)) {
-    const bool keeps = spec.dtype == DType::float8_e5m2 || spec.non_finite == NonFinite::ignore;
+    const bool keeps = info(spec.dtype).has_inf || spec.non_finite == NonFinite::ignore;
     const float shown =
         keeps ? std::numeric_limits<float>::infinity() : std::numeric_limits<float>::quiet_NaN();
     return std::copysign(shown, sign);

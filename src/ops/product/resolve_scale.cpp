@@ -134,25 +134,8 @@ struct Natural {
 Natural natural(const Granularity& g, const ScaleGrid& grid, const ScaleContext& c) noexcept {
   const std::int64_t down = cells(c.rows, grid.rows);
   const std::int64_t across = cells(c.cols, grid.cols);
-  const bool vector = g.kind == Kind::token || g.kind == Kind::channel || g.kind == Kind::per_k;
+  const bool vector = info(g).vector;
   return {down, across, vector && grid.rows == kWholeExtent, vector && grid.cols == kWholeExtent};
-}
-
-Status check_declared(const Site& site, const Granularity& g, Side side) {
-  const bool wrong_side =
-      (g.kind == Kind::token && side == Side::b) || (g.kind == Kind::channel && side == Side::a);
-  if (wrong_side) {
-    return fail(Code::invalid_argument, "{}.granularity must be {}; got {}", site(scale_arg(side)),
-                side == Side::a ? "per_token() for one scale per row"
-                                : "per_channel() for one scale per column",
-                to_string(g));
-  }
-  const bool sized = g.kind == Kind::group || g.kind == Kind::block;
-  if (sized && (g.rows < 1 || (g.kind == Kind::block && g.cols < 1))) {
-    return fail(Code::invalid_argument, "{}.granularity must have sizes of at least 1; got {}",
-                site(scale_arg(side)), to_string(g));
-  }
-  return {};
 }
 
 // A declared shape in two dimensions of v starting at `first`, steps included.
@@ -175,7 +158,7 @@ bool match(const TensorView& v, std::size_t first, const Natural& n, std::int64_
 
 Result<ScaleView> declared(const Site& site, const TensorView& v, const Granularity& g,
                            const ScaleContext& c) {
-  OCTAVO_TRY(check_declared(site, g, c.side));
+  OCTAVO_TRY(check_granularity(site(scale_arg(c.side)) + ".", g, c.side));
   const ScaleGrid grid = scale_grid(g, c.side);
   if (g.kind == Kind::tensor) {
     if (v.numel() == 1) return scale_view(one_element(v), grid);

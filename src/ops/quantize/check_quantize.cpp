@@ -14,23 +14,6 @@ namespace {
 
 using Kind = Granularity::Kind;
 
-Status check_granularity(const std::string& subject, const Granularity& g, Side side) {
-  const bool sized = g.kind == Kind::group || g.kind == Kind::block;
-  if (sized && (g.rows < 1 || (g.kind == Kind::block && g.cols < 1))) {
-    return fail(Code::invalid_argument, "{}granularity must have sizes of at least 1; got {}",
-                subject, to_string(g));
-  }
-  const bool wrong_side =
-      (g.kind == Kind::token && side == Side::b) || (g.kind == Kind::channel && side == Side::a);
-  if (!wrong_side) return {};
-  return fail(Code::invalid_argument, "{}granularity must be {}; got {}", subject,
-              side == Side::a ? "per_token() for one scale per row (per_channel() needs side = "
-                                "Side::b)"
-                              : "per_channel() for one scale per column (per_token() needs side = "
-                                "Side::a)",
-              to_string(g));
-}
-
 // A place that the caller lends for codes or scales.
 Status check_place(const Site& site, const char* word, const TensorView& v, DType dtype,
                    std::int64_t rows, std::int64_t cols) {
@@ -113,7 +96,9 @@ Status check_spec(const std::string& subject, const QuantizeSpec& spec, Side sid
         "scale_dtype must be float32, or float8_e8m0fnu with power-of-two scales (rounding)",
         name(spec.scale_dtype));
   }
-  return check_granularity(subject, spec.granularity, side);
+  const char* hint = side == Side::a ? " (per_channel() needs side = Side::b)"
+                                     : " (per_token() needs side = Side::a)";
+  return check_granularity(subject, spec.granularity, side, hint);
 }
 
 Status check_static(const std::string& subject, const ActivationQuant& rule) {

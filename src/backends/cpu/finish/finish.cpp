@@ -2,7 +2,8 @@
 // Sums that lie in memory, finished as those in registers are:
 //
 //   for each block of 64 rows, in parallel
-//     for each 64 columns: their factors; for each 16 rows: sums into a tile, the tile to the output
+//     for each 64 columns: their factors; for each 16 rows: sums into a tile, the tile to the
+//     output
 #include "backends/cpu/finish/finish.hpp"
 
 #include <algorithm>
@@ -87,7 +88,7 @@ class Block {
   Arena arena_;
   EpilogueRows rows_;
   Finisher finisher_;
-  alignas(64) std::array<std::int32_t, static_cast<std::size_t>(kTileRows * kTileCols)> tile_{};
+  alignas(64) std::array<std::int32_t, static_cast<std::size_t>(kTileRows* kTileCols)> tile_{};
 };
 
 }  // namespace

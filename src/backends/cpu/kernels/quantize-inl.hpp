@@ -355,10 +355,8 @@ struct Quantize : Statistics<lanes> {
 
   template <DType from, bool tame>
   static void codes_from(const RowCodes& row) {
-    static constexpr auto kFloat8 =
-        octavo::by_float8<void (*)(const RowCodes&)>([]<octavo::FloatFormat F>() {
-          return &codes_as<from, Float8Rule<from, tame, F>>;
-        });
+    static constexpr auto kFloat8 = octavo::by_float8<void (*)(const RowCodes&)>(
+        []<octavo::FloatFormat F>() { return &codes_as<from, Float8Rule<from, tame, F>>; });
     if (row.vectorwise) return codes_as<from, ToVectorwise>(row);
     if (octavo::is_float8(row.to)) return kFloat8[static_cast<std::size_t>(row.to)](row);
     if (!row.near) return codes_as<from, ToShiftedInteger>(row);
