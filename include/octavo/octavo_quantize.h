@@ -117,7 +117,7 @@ typedef struct octavo_packed_info {
   size_t struct_size;
   int64_t k, n;
   size_t bytes;
-  const char* layout; /* the backend whose layout this is */
+  const char* layout; /* what the codes are in: "i8x4", "f8x2", ... */
   octavo_dtype dtype;
   int32_t has_activation; /* 1: octavo_linear quantises as octavo_packed_activation says */
 } octavo_packed_info;

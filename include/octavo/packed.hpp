@@ -26,7 +26,7 @@ class OCTAVO_API PackedWeight {
   std::int64_t k() const noexcept;
   std::int64_t n() const noexcept;
   DType dtype() const noexcept;
-  /// The backend whose layout this is, and that layout's version.
+  /// The name of the layout that the codes are in: "i8x4", "f8x2", "bf16x2", ...; "none".
   const char* layout() const noexcept;
   std::size_t bytes() const noexcept;
   /// How activations meet this weight in `linear`: quantised so, or as they are.

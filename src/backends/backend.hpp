@@ -23,7 +23,7 @@ struct PackedWeightData;
 
 /// How a packed weight lies in memory.
 struct WeightLayout {
-  const char* name;  ///< of the backend that it is made for
+  const char* name;  ///< what lies together: "i8x4", four int8 along K; "x16", sixteen columns
   int version;
   std::size_t (*bytes)(DType dtype, std::int64_t k, std::int64_t n) noexcept;
   Status (*pack)(const TensorView& weight, void* packed, const ExecContext& context) noexcept;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "block.hpp"
+#include "machines.hpp"
 #include "dot_runs.hpp"
 #include "octavo/octavo.hpp"
 
@@ -54,7 +55,7 @@ void expect_generic(const Shape& s, DType a_type, const std::vector<int>& thread
   const auto bytes = static_cast<std::size_t>(s.m * s.n) * sizeof(std::int32_t);
   const Block<std::int32_t> memory(s.m * s.n);
   const TensorView out(memory.data(), int32, {s.m, s.n});
-  for (const cpu::IntegerKernels* kernels : cpu::usable_integer_kernels()) {
+  for (const cpu::IntegerKernels* kernels : usable_integer_kernels()) {
     for (const bool is_packed : {false, true}) {
       const MatmulProblem problem = scaled_mm_problem(a, is_packed ? Operand(packed) : Operand(b),
                                                       {.out_dtype = int32, .out = out});
@@ -75,7 +76,7 @@ void expect_generic(const Shape& s, DType a_type, const std::vector<int>& thread
 std::int64_t enough(std::int64_t m, std::int64_t n) { return (7 << 19) / ((m + 6) * n) + 1; }
 
 TEST(DotDriver, SharesOutEveryRowAndPanelOnce) {
-  if (cpu::usable_integer_kernels().empty()) GTEST_SKIP() << "this CPU has no dot products";
+  if (usable_integer_kernels().empty()) GTEST_SKIP() << "this CPU has no dot products";
   for (const std::int64_t n : {64, 65, 129, 256, 257, 513}) {
     for (std::int64_t m = 1; m <= 30; ++m) {
       expect_generic({m, n, enough(m, n)}, m % 2 != 0 ? int8 : uint8, {1, 2, 3, 4, 5, 16});
@@ -89,12 +90,12 @@ TEST(DotDriver, SharesOutEveryRowAndPanelOnce) {
 }
 
 TEST(DotDriver, TakesOneByOneAndEveryNarrowPanel) {
-  if (cpu::usable_integer_kernels().empty()) GTEST_SKIP() << "this CPU has no dot products";
+  if (usable_integer_kernels().empty()) GTEST_SKIP() << "this CPU has no dot products";
   for (std::int64_t n = 1; n <= 70; ++n) expect_generic({1 + n % 27, n, 1 + n % 9}, int8, {1});
 }
 
 TEST(DotDriver, AddsUpChunksOfK) {
-  if (cpu::usable_integer_kernels().empty()) GTEST_SKIP() << "this CPU has no dot products";
+  if (usable_integer_kernels().empty()) GTEST_SKIP() << "this CPU has no dot products";
   for (const std::int64_t k : {4095, 4096, 4097, 4100, 8192, 8193, 12290, 65536}) {
     for (const std::int64_t m : {1, 6, 7, 24, 25}) expect_generic({m, 70, k}, int8, {1});
   }
@@ -140,7 +141,7 @@ void expect_even_shares(const Shape& s, std::size_t count, int threads) {
       std::memset(out.data(), kPoison, static_cast<std::size_t>(out.numel() * 4));
     }
     OneTask executor(threads, which);
-    run_alone({.integers = cpu::usable_integer_kernels().front()}, problem,
+    run_alone({.name = "one", .integers = usable_integer_kernels().front()}, problem,
               {.executor = &executor});
     std::int64_t written = 0;
     for (const Tensor& out : outs) {
@@ -154,7 +155,7 @@ void expect_even_shares(const Shape& s, std::size_t count, int threads) {
 }
 
 TEST(DotDriver, SharesAreEven) {
-  if (cpu::usable_integer_kernels().empty()) GTEST_SKIP() << "this CPU has no dot products";
+  if (usable_integer_kernels().empty()) GTEST_SKIP() << "this CPU has no dot products";
   for (const int threads : {2, 3, 4, 5, 16}) {
     expect_even_shares({100, 80, 501}, 1, threads);
     expect_even_shares({26, 144, 901}, 1, threads);

@@ -16,6 +16,7 @@
 #include "block.hpp"
 #include "kit/element.hpp"
 #include "kit/random.hpp"
+#include "machines.hpp"
 #include "octavo/tensor.hpp"
 #include "support/guard.hpp"
 
@@ -25,7 +26,7 @@ inline constexpr std::int64_t kCols = cpu::kPanelVectors * cpu::kVectorCols;
 
 inline std::vector<const cpu::DotKernels*> integer_tables() {
   std::vector<const cpu::DotKernels*> tables;
-  for (const cpu::IntegerKernels* kernels : cpu::usable_integer_kernels()) {
+  for (const cpu::IntegerKernels* kernels : usable_integer_kernels()) {
     tables.push_back(&kernels->dot);
   }
   return tables;

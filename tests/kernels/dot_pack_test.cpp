@@ -9,6 +9,7 @@
 
 #include "backends/cpu/kernels/dot.hpp"
 #include "block.hpp"
+#include "machines.hpp"
 
 namespace octavo::test {
 namespace {
@@ -102,7 +103,7 @@ void expect_packed(const IntegerKernels& kernels, const Strides& strides, std::i
 }
 
 TEST(DotPackers, GiveTheBytesAndSumsOfAScalarLoop) {
-  for (const IntegerKernels* kernels : cpu::usable_integer_kernels()) {
+  for (const IntegerKernels* kernels : usable_integer_kernels()) {
     for (const Strides& strides : kStrides) {
       for (std::int64_t columns = 1; columns <= kCols; ++columns) {
         for (const std::int64_t depth : {0, 1, 2, 3, 4, 7, 64, 65, 130}) {
@@ -122,7 +123,7 @@ TEST(DotPackers, SumExtremeColumns) {
                                      static_cast<std::int8_t>(code));
     const Block<std::int8_t> panel(kDepth * kCols);
     const Block<std::int32_t> sums(kCols);
-    for (const IntegerKernels* kernels : cpu::usable_integer_kernels()) {
+    for (const IntegerKernels* kernels : usable_integer_kernels()) {
       std::fill_n(sums.data(), kCols, 0);
       kernels->pack({.b = b.data(),
                      .stride_k = 1,

@@ -71,17 +71,18 @@ TEST_P(FinishPass, IsTheRestOfAProduct) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Shapes, FinishPass,
-    testing::Values(Case{1, 1, DType::float32, true, false}, Case{3, 64, DType::bfloat16, true, false},
-                    Case{16, 65, DType::float16, true, true},
-                    Case{70, 130, DType::bfloat16, true, false},
-                    Case{200, 300, DType::float8_e4m3fn, true, true},
-                    Case{65, 33, DType::int32, false, true}, Case{5, 128, DType::int8, true, false},
-                    Case{0, 8, DType::float32, true, false}),
-    [](const testing::TestParamInfo<Case>& test) {
-      return std::to_string(test.param.m) + "x" + std::to_string(test.param.n);
-    });
+INSTANTIATE_TEST_SUITE_P(Shapes, FinishPass,
+                         testing::Values(Case{1, 1, DType::float32, true, false},
+                                         Case{3, 64, DType::bfloat16, true, false},
+                                         Case{16, 65, DType::float16, true, true},
+                                         Case{70, 130, DType::bfloat16, true, false},
+                                         Case{200, 300, DType::float8_e4m3fn, true, true},
+                                         Case{65, 33, DType::int32, false, true},
+                                         Case{5, 128, DType::int8, true, false},
+                                         Case{0, 8, DType::float32, true, false}),
+                         [](const testing::TestParamInfo<Case>& test) {
+                           return std::to_string(test.param.m) + "x" + std::to_string(test.param.n);
+                         });
 
 }  // namespace
 }  // namespace octavo::test

@@ -16,8 +16,6 @@
 namespace octavo::test {
 namespace {
 
-using cpu::kFloatLayout;
-
 struct Case {
   DType dtype;
   std::int64_t k, n;
@@ -59,7 +57,8 @@ struct Lie {
 };
 
 TEST_P(FloatLayout, HoldsEveryByteAndGivesItBack) {
-  ASSERT_EQ(kFloatLayout.bytes(dtype, depth, columns), static_cast<std::size_t>(packed_bytes));
+  ASSERT_EQ(cpu::float_layout(dtype)->bytes(dtype, depth, columns),
+            static_cast<std::size_t>(packed_bytes));
   const Block<char> source(depth * columns * size);
   source.fill_random(1);
   const Block<char> packed(packed_bytes);
@@ -78,7 +77,7 @@ TEST_P(FloatLayout, HoldsEveryByteAndGivesItBack) {
     };
     if (source.size() > 0) weight.data = element(source, 0, 0);
     std::memset(packed.data(), 0xA5, static_cast<std::size_t>(packed.size()));
-    ASSERT_TRUE(kFloatLayout.pack(weight, packed.data(), {}).ok());
+    ASSERT_TRUE(cpu::float_layout(dtype)->pack(weight, packed.data(), {}).ok());
     std::vector<char> want(static_cast<std::size_t>(packed_bytes));
     for (std::int64_t k = 0; k < depth; ++k) {
       for (std::int64_t n = 0; n < columns; ++n) {
@@ -96,7 +95,7 @@ TEST_P(FloatLayout, HoldsEveryByteAndGivesItBack) {
     }
 
     PackedWeightData data;
-    data.layout = &kFloatLayout;
+    data.layout = cpu::float_layout(dtype);
     data.dtype = dtype;
     data.k = depth;
     data.n = columns;
@@ -107,7 +106,7 @@ TEST_P(FloatLayout, HoldsEveryByteAndGivesItBack) {
     const Block<char> back(source.size());
     TensorView target = weight;
     if (back.size() > 0) target.data = element(back, 0, 0);
-    ASSERT_TRUE(kFloatLayout.unpack(data, target, {}).ok());
+    ASSERT_TRUE(cpu::float_layout(dtype)->unpack(data, target, {}).ok());
     ASSERT_TRUE(std::equal(back.data(), back.data() + back.size(), source.data()));
 
     for (std::int64_t n0 = 0; n0 < columns; n0 += 16) {
@@ -116,7 +115,7 @@ TEST_P(FloatLayout, HoldsEveryByteAndGivesItBack) {
                                    {depth / 2, std::min(depth, depth / 2 + 1)},
                                    {depth, depth}}) {
         const Block<float> out((k1 - k0) * 16);
-        kFloatLayout.widen(data, k0, k1, n0, out.data());
+        cpu::float_layout(dtype)->widen(data, k0, k1, n0, out.data());
         for (std::int64_t i = 0; i < out.size(); ++i) {
           const std::int64_t n = n0 + i % 16;
           const float want_value = n < columns ? value(element(source, k0 + i / 16, n)) : 0.0F;
@@ -138,9 +137,9 @@ TEST_P(FloatLayout, TellsWhichPanelsHoldCode0x80) {
   const cpu::Panels layout(packed.data(), cpu::kFloat8Form, depth, columns);
   for (std::int64_t i = 0; i < source.size(); i += 1 + i % 13) {
     source[i] = static_cast<char>(0x80);
-    ASSERT_TRUE(
-        kFloatLayout.pack(TensorView(source.data(), dtype, {depth, columns}), packed.data(), {})
-            .ok());
+    ASSERT_TRUE(cpu::float_layout(dtype)
+                    ->pack(TensorView(source.data(), dtype, {depth, columns}), packed.data(), {})
+                    .ok());
     for (std::int64_t p = 0; p < panels; ++p) {
       ASSERT_EQ(cpu::holds_negative_zero(layout, p), p == i % columns / 64) << "panel " << p;
     }

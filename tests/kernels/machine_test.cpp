@@ -27,16 +27,8 @@ struct Machine {
 const std::vector<Machine>& machines() {
   static const std::vector<Machine> all = [] {
     std::vector<Machine> made;
-    const cpu::DotMachine& here = cpu::dot_machine();
-    if (here.integers == nullptr) return made;
-    made.push_back({"all kernels", here});
-    if (here.float8 != nullptr) {
-      made.push_back(
-          {"fp8 through bfloat16 panels", {here.integers, nullptr, here.pairs, here.floats}});
-    }
-    const cpu::IntegerKernels* last = cpu::usable_integer_kernels().back();
-    if (here.pairs != nullptr || last != here.integers) {
-      made.push_back({"AVX-512 F and BW alone", {last, nullptr, nullptr, here.floats}});
+    for (const cpu::DotMachine& machine : cpu::usable_dot_machines()) {
+      if (machine.integers != nullptr) made.push_back({machine.name, machine});
     }
     return made;
   }();

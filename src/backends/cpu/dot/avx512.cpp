@@ -26,7 +26,7 @@ Status run(const MatmulProblem& problem, const Plan& plan, const ExecContext& co
 
 const WeightLayout* layout(DType dtype) noexcept {
   if (dtype == DType::int8) return &cpu::kInt8Layout;
-  return cpu::float_form(dtype) != nullptr ? &cpu::kFloatLayout : nullptr;
+  return cpu::float_layout(dtype);
 }
 
 }  // namespace

@@ -133,13 +133,26 @@ const PanelForm* float_form(DType dtype) noexcept {
   return dtype == DType::float32 ? &kFloat32Form : nullptr;
 }
 
-const WeightLayout kFloatLayout{
-    .name = "avx512",
-    .version = 1,
-    .bytes = &bytes,
-    .pack = &pack,
-    .unpack = &unpack,
-    .widen = &widen,
-};
+namespace {
+
+constexpr WeightLayout layout_named(const char* name) noexcept {
+  return {.name = name,
+          .version = 1,
+          .bytes = &bytes,
+          .pack = &pack,
+          .unpack = &unpack,
+          .widen = &widen};
+}
+constexpr WeightLayout kFloat8Layout = layout_named("f8x2");
+constexpr WeightLayout kBf16Layout = layout_named("bf16x2");
+constexpr WeightLayout kFloat32Layout = layout_named("f32x1");
+
+}  // namespace
+
+const WeightLayout* float_layout(DType dtype) noexcept {
+  if (is_float8(dtype)) return &kFloat8Layout;
+  if (dtype == DType::bfloat16) return &kBf16Layout;
+  return dtype == DType::float32 ? &kFloat32Layout : nullptr;
+}
 
 }  // namespace octavo::cpu

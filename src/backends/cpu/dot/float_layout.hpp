@@ -9,11 +9,12 @@
 
 namespace octavo::cpu {
 
-/// Version 1, of fp8, bfloat16 and float32: panels in the form of their type; behind those of fp8
-/// one byte for each panel, not 0 where a code of the panel is 0x80.
-extern const WeightLayout kFloatLayout;
+/// The layout of fp8 ("f8x2"), bfloat16 ("bf16x2") or float32 ("f32x1") weights, null for other
+/// types. Version 1: panels in the form of the type; behind those of fp8 one byte for each panel,
+/// not 0 where a code of the panel is 0x80.
+const WeightLayout* float_layout(DType dtype) noexcept;
 
-/// The form of a type of that layout, null for other types.
+/// The form of those types, null for others.
 const PanelForm* float_form(DType dtype) noexcept;
 
 inline bool holds_negative_zero(const Panels& panels, std::int64_t panel) noexcept {

@@ -103,7 +103,7 @@ void widen(const PackedWeightData& packed, std::int64_t k0, std::int64_t k1, std
 }  // namespace
 
 const WeightLayout kInt8Layout{
-    .name = "avx512",
+    .name = "i8x4",
     .version = 1,
     .bytes = &bytes,
     .pack = &pack,

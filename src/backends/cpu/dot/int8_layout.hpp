@@ -9,7 +9,8 @@
 
 namespace octavo::cpu {
 
-/// Version 1: panels of kInt8Form; behind them one int32 sum for each column. One byte a weight.
+/// "i8x4", version 1: panels of kInt8Form; behind them one int32 sum for each column. One byte a
+/// weight.
 extern const WeightLayout kInt8Layout;
 
 inline Panels int8_panels(const void* packed, std::int64_t k, std::int64_t n) noexcept {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tables of dot-product kernels: what each needs, and how fp8 codes are decoded.
+// The table of machines: which dot-product kernels a CPU has; and how fp8 codes are decoded.
 #include <array>
 #include <bit>
 
@@ -9,31 +9,46 @@
 namespace octavo::cpu {
 namespace {
 
-struct Usable {
-  std::array<const IntegerKernels*, 2> integers{};
-  std::size_t integer_count = 0;
+struct Row {
   DotMachine machine;
+  bool (*runs_on)(const CpuFeatures& cpu) noexcept;  // all that its kernels' regions name
 };
 
-Usable find_usable() noexcept {
-  Usable usable;
+// Best first. A CPU that lacks what a row needs is one of the rows below it.
+constexpr std::array kDotMachines {
 #if defined(__x86_64__)
-  const CpuFeatures& cpu = this_cpu();
-  if (!cpu.avx512f || !cpu.avx512bw) return usable;
-  if (cpu.avx512_vnni) usable.integers[usable.integer_count++] = &kAvx512VnniDot;
-  usable.integers[usable.integer_count++] = &kAvx512BwDot;
-  usable.machine.integers = usable.integers.front();
-  usable.machine.floats = &kAvx512FmaDot;
-  if (cpu.avx512_bf16) {
-    usable.machine.pairs = &kAvx512Bf16Dot;
-    if (cpu.avx512_vbmi) usable.machine.float8 = &kAvx512Float8Dot;
-  }
+  Row{{"AVX-512 BF16, VBMI, VNNI", &kAvx512VnniDot, &kAvx512Float8Dot, &kAvx512Bf16Dot,
+       &kAvx512FmaDot},
+      [](const CpuFeatures& cpu) noexcept {
+        return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx512_bf16 && cpu.avx512_vbmi;
+      }},
+      Row{{"AVX-512 BF16, VNNI", &kAvx512VnniDot, nullptr, &kAvx512Bf16Dot, &kAvx512FmaDot},
+          [](const CpuFeatures& cpu) noexcept {
+            return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx512_bf16;
+          }},
+      Row{{"AVX-512 VNNI", &kAvx512VnniDot, nullptr, nullptr, &kAvx512FmaDot},
+          [](const CpuFeatures& cpu) noexcept {
+            return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni;
+          }},
+      Row{{"AVX-512 F, BW", &kAvx512BwDot, nullptr, nullptr, &kAvx512FmaDot},
+          [](const CpuFeatures& cpu) noexcept { return cpu.avx512f && cpu.avx512bw; }},
 #endif
-  return usable;
-}
+      Row{{"none"}, [](const CpuFeatures&) noexcept { return true; }},
+};
+
+struct Usable {
+  std::array<DotMachine, kDotMachines.size()> machines{};
+  std::size_t count = 0;
+};
 
 const Usable& usable() noexcept {
-  static const Usable found = find_usable();
+  static const Usable found = [] {
+    Usable all;
+    for (const Row& row : kDotMachines) {
+      if (row.runs_on(this_cpu())) all.machines[all.count++] = row.machine;
+    }
+    return all;
+  }();
   return found;
 }
 
@@ -57,10 +72,10 @@ const Float8Table& float8_table(DType dtype) noexcept {
   return kTables[static_cast<std::size_t>(dtype)];
 }
 
-const DotMachine& dot_machine() noexcept { return usable().machine; }
+const DotMachine& dot_machine() noexcept { return usable().machines.front(); }
 
-std::span<const IntegerKernels* const> usable_integer_kernels() noexcept {
-  return {usable().integers.data(), usable().integer_count};
+std::span<const DotMachine> usable_dot_machines() noexcept {
+  return {usable().machines.data(), usable().count};
 }
 
 }  // namespace octavo::cpu

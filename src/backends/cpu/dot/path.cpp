@@ -50,7 +50,7 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   }
   const WeightLayout* layout = p.b.packed->content()->layout;
   if (layout->widen == nullptr) return "the weight is packed for a device";
-  if (layout != &kFloatLayout) return nullptr;
+  if (layout != float_layout(b)) return nullptr;
   if (b == path.rows) path.direct = path.made;
   if (is_float8(b) && pairs && machine.float8 != nullptr) path.direct = &machine.float8->dot;
   return nullptr;

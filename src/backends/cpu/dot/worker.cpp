@@ -187,7 +187,7 @@ bool DotWorker::spread_chunk(std::int64_t k0, std::int64_t k1) noexcept {
   if (d_.p->b.packed == nullptr) return false;
   const PackedWeightData& w = *d_.p->b.packed->content();
   const bool integers = w.layout == &kInt8Layout;
-  if (!integers && !(w.layout == &kFloatLayout && is_float8(w.dtype))) return false;
+  if (!integers && !(is_float8(w.dtype) && w.layout == float_layout(w.dtype))) return false;
   const PanelForm& form = integers ? kInt8Form : kFloat8Form;
   if (k0 % form.step != 0) return false;
   const Panels panels(w.codes.data(), form, d_.k, d_.n);

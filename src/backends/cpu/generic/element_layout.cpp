@@ -80,7 +80,7 @@ void widen_panel(const PackedWeightData& w, std::int64_t k0, std::int64_t k1, st
 }  // namespace
 
 const WeightLayout kElementLayout{
-    .name = "generic",
+    .name = "x16",
     .version = 1,
     .bytes = &packed_bytes,
     .pack = &pack_weight,

@@ -162,15 +162,16 @@ extern const DotKernels kAvx512FmaDot;
 
 /// The kernels of one CPU; null where it has none.
 struct DotMachine {
+  const char* name = "none";
   const IntegerKernels* integers = nullptr;
   const Float8Kernels* float8 = nullptr;  ///< needs `pairs`
   const DotKernels* pairs = nullptr;      ///< bfloat16 by bfloat16
   const DotKernels* floats = nullptr;     ///< float32 by float32
 };
 
-/// The best ones that this CPU can run.
+/// The rows of `dot/machines.cpp` that this CPU can run, best first, the last without kernels; and
+/// the first of them.
+std::span<const DotMachine> usable_dot_machines() noexcept;
 const DotMachine& dot_machine() noexcept;
-/// All integer kernels that it can run, best first.
-std::span<const IntegerKernels* const> usable_integer_kernels() noexcept;
 
 }  // namespace octavo::cpu
