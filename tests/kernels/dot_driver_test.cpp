@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "block.hpp"
-#include "machines.hpp"
 #include "dot_runs.hpp"
+#include "machines.hpp"
 #include "octavo/octavo.hpp"
 
 namespace octavo::test {

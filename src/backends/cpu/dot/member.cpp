@@ -84,20 +84,23 @@ void load_segments(const Member& p, std::int64_t k, Arena& arena, DotMember& d) 
   }
 }
 
-// What is taken away of each row: 128 for a signed byte, and the zero point where no sum of codes
-// less zero points can leave int32; what sums are made of may wrap. Zero points that A's codes can
-// be never do.
+// What is taken away of each row: what the flip added to its bytes, and the zero point where no sum
+// of codes less zero points can leave int32; what sums are made of may wrap. Zero points that A's
+// codes can be never do.
 void load_shifts(const Member& p, Arena& arena, DotMember& d) noexcept {
   const bool asymmetric = p.a.azp.defined();
   auto* shift = arena.take<std::int32_t>(asymmetric ? d.m : 1);
   auto* azp = asymmetric ? arena.take<std::int32_t>(d.m) : nullptr;
-  d.flip = p.a.data.dtype == DType::int8 ? 0x80 : 0;
+  const bool is_signed = p.a.data.dtype == DType::int8;
+  const bool unsigned_a = d.path.integers->unsigned_a;
+  d.flip = is_signed == unsigned_a ? 0x80 : 0;
+  const std::int32_t added = d.flip == 0 ? 0 : unsigned_a ? 128 : -128;
   d.shift = shift;
   d.shift_stride = asymmetric ? 1 : 0;
   if (arena.counting()) return;
-  std::fill_n(shift, asymmetric ? d.m : 1, d.flip);
+  std::fill_n(shift, asymmetric ? d.m : 1, added);
   if (!asymmetric) return;
-  const std::int64_t low = -std::int64_t{d.flip};
+  const std::int64_t low = is_signed ? -128 : 0;
   const std::int64_t depth = std::max<std::int64_t>(d.k, 1);
   const std::int64_t furthest = kMostSum / kLargestWeight / depth;
   std::int64_t least = low, most = low;

@@ -71,9 +71,7 @@ inline bool any_greater(Lanes<std::int32_t, 8> a, Lanes<std::int32_t, 8> b) {
 #include "backends/cpu/kernels/experts-inl.hpp"
 #include "backends/cpu/kernels/outliers-inl.hpp"
 #include "backends/cpu/kernels/quantize-inl.hpp"
-using OutliersOf = Outliers<8, 0, 1, 2, 3>;
-
-void finish_tile(const FinishTile& tile) noexcept { finish<8>(tile); }
+#include "backends/cpu/kernels/table-inl.hpp"
 
 OCTAVO_KERNEL void tile_4x16(std::int64_t depth, const float* a, const float* b, float* c,
                              std::int64_t ldc) noexcept {
@@ -83,26 +81,9 @@ OCTAVO_ISA_END
 
 }  // namespace
 
-const Kernels kAvx2Kernels{"4x16 tile, AVX2, exact sums through float32 in steps of 512",
-                           "4x16 tile, AVX2, float32 sums in ascending k",
-                           4,
-                           &tile_4x16,
-                           &widen_row,
-                           &narrow_row,
-                           &multiply_row,
-                           &add_products,
-                           &shift_sums,
-                           &finish_tile,
-                           &Quantize<8>::codes,
-                           &Quantize<8>::absmax,
-                           &Quantize<8>::magnitudes,
-                           &Quantize<8>::ranges,
-                           &Experts<8>::silu_and_mul,
-                           &Experts<8>::add_scaled,
-                           &OutliersOf::find,
-                           &OutliersOf::scan_lines,
-                           &OutliersOf::add,
-                           &Transpose<32>::run};
+const Kernels kAvx2Kernels =
+    make_kernels<8>("4x16 tile, AVX2, exact sums through float32 in steps of 512",
+                    "4x16 tile, AVX2, float32 sums in ascending k", 4, &tile_4x16);
 
 }  // namespace octavo::cpu
 #endif

@@ -97,32 +97,13 @@ inline bool any_greater(Lanes<std::int32_t, 16> a, Lanes<std::int32_t, 16> b) {
 #include "backends/cpu/kernels/experts-inl.hpp"
 #include "backends/cpu/kernels/outliers-inl.hpp"
 #include "backends/cpu/kernels/quantize-inl.hpp"
-using OutliersOf = Outliers<16, 0, 1, 2, 3>;
-
-void finish_tile(const FinishTile& tile) noexcept { finish<16>(tile); }
+#include "backends/cpu/kernels/table-inl.hpp"
 
 OCTAVO_KERNEL void tile_8x16(std::int64_t depth, const float* a, const float* b, float* c,
                              std::int64_t ldc) noexcept {
   add_product<Vec16, 1>(depth, a, b, c, ldc, std::make_index_sequence<8>());
 }
 
-constexpr Kernels kTable{"8x16 tile, AVX-512, exact sums through float32 in steps of 512",
-                         "8x16 tile, AVX-512, float32 sums in ascending k",
-                         8,
-                         &tile_8x16,
-                         &widen_row,
-                         &narrow_row,
-                         &multiply_row,
-                         &add_products,
-                         &shift_sums,
-                         &finish_tile,
-                         &Quantize<16>::codes,
-                         &Quantize<16>::absmax,
-                         &Quantize<16>::magnitudes,
-                         &Quantize<16>::ranges,
-                         &Experts<16>::silu_and_mul,
-                         &Experts<16>::add_scaled,
-                         &OutliersOf::find,
-                         &OutliersOf::scan_lines,
-                         &OutliersOf::add,
-                         &Transpose<64>::run};
+constexpr Kernels kTable =
+    make_kernels<16>("8x16 tile, AVX-512, exact sums through float32 in steps of 512",
+                     "8x16 tile, AVX-512, float32 sums in ascending k", 8, &tile_8x16);

@@ -59,7 +59,7 @@ OCTAVO_ISA_END
 
 const DotKernels kAvx512FmaDot{
     "6x64 tile, AVX-512 FMA, float32 sums in ascending k",
-    "6x64 tile, AVX-512 FMA, float32 sums in ascending k, weights laid out on the way",
+    "6x64 tile, AVX-512 FMA, float32 sums in ascending k, weights packed on the way",
     kFloat32Form,
     kMaxRows,
     &find_dot_tile,

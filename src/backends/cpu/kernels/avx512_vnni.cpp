@@ -35,8 +35,9 @@ OCTAVO_ISA_END
 
 const IntegerKernels kAvx512VnniDot{
     {"6x64 tile, AVX-512 VNNI, exact int32 sums",
-     "6x64 tile, AVX-512 VNNI, exact int32 sums, weights laid out on the way", kInt8Form, kMaxRows,
+     "6x64 tile, AVX-512 VNNI, exact int32 sums, weights packed on the way", kInt8Form, kMaxRows,
      &find_dot_tile, nullptr, nullptr, nullptr, nullptr},
+    true,
     &pack_piece,
     &unpack_piece,
 };

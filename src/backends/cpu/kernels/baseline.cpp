@@ -79,9 +79,7 @@ inline bool any_greater(Lanes<std::int32_t, 4> a, Lanes<std::int32_t, 4> b) {
 #include "backends/cpu/kernels/experts-inl.hpp"
 #include "backends/cpu/kernels/outliers-inl.hpp"
 #include "backends/cpu/kernels/quantize-inl.hpp"
-using OutliersOf = Outliers<4, 0, 1, 2, 3>;
-
-void finish_tile(const FinishTile& tile) noexcept { finish<4>(tile); }
+#include "backends/cpu/kernels/table-inl.hpp"
 
 OCTAVO_KERNEL void tile_4x16(std::int64_t depth, const float* a, const float* b, float* c,
                              std::int64_t ldc) noexcept {
@@ -91,26 +89,8 @@ OCTAVO_KERNEL void tile_4x16(std::int64_t depth, const float* a, const float* b,
 
 }  // namespace
 
-const Kernels kBaselineKernels{
-    "4x16 tile in 4-wide vectors, exact sums through float32 in steps of 512",
-    "4x16 tile in 4-wide vectors, float32 sums in ascending k",
-    4,
-    &tile_4x16,
-    &widen_row,
-    &narrow_row,
-    &multiply_row,
-    &add_products,
-    &shift_sums,
-    &finish_tile,
-    &Quantize<4>::codes,
-    &Quantize<4>::absmax,
-    &Quantize<4>::magnitudes,
-    &Quantize<4>::ranges,
-    &Experts<4>::silu_and_mul,
-    &Experts<4>::add_scaled,
-    &OutliersOf::find,
-    &OutliersOf::scan_lines,
-    &OutliersOf::add,
-    &Transpose<16>::run};
+const Kernels kBaselineKernels =
+    make_kernels<4>("4x16 tile in 4-wide vectors, exact sums through float32 in steps of 512",
+                    "4x16 tile in 4-wide vectors, float32 sums in ascending k", 4, &tile_4x16);
 
 }  // namespace octavo::cpu

@@ -34,10 +34,14 @@ struct alignas(64) Float8Table {
 /// The table of an fp8 type.
 const Float8Table& float8_table(DType dtype) noexcept;
 
-/// Sums of rows x columns. Of integers: c[r][j] = the sum over k of u[r][k] * b[k][j], modulo 2^32,
-/// where u is the byte of A with the bits of `flip` inverted, unsigned. With 0x80 in `flip` u is a
-/// signed byte plus 128, which a shift of 128 takes away again, and a zero point with it. Of
-/// floats: one float32 accumulator for each element, which takes the steps in ascending order,
+/// Sums of rows x columns. Of integers, modulo 2^32:
+///
+///   u[r][k] = a[r][k] XOR flip, as unsigned or signed bytes (IntegerKernels::unsigned_a)
+///   c[r][j] = sum over k of u[r][k] * b[k][j]  -  shift[r] * column_sums[j]
+///
+/// A flip of 0x80 makes an unsigned byte of a signed one by adding 128, and a signed byte of an
+/// unsigned one by taking 128; a shift of 128 or -128 undoes it, and takes a zero point with it.
+/// Of floats: one float32 accumulator for each element, which takes the steps in ascending order,
 /// whatever the tile's size.
 struct DotTile {
   std::int64_t depth;  ///< bytes of a row of A along K; nothing past them is read
@@ -140,6 +144,9 @@ struct UnpackPiece {
 /// Integers: their products, their packer, and the way back.
 struct IntegerKernels {
   DotKernels dot;
+  /// The instruction takes bytes of A as unsigned (vpdpbusd) or as signed ones (sdot, tdpbssd); A
+  /// of the other kind is flipped into them, and 128 taken off or put on again.
+  bool unsigned_a;
   void (*pack)(const PackPiece& piece) noexcept;
   void (*unpack)(const UnpackPiece& piece) noexcept;
 };

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of an instruction set whose vectors hold `lanes` floats. Included inside its region,
+// after everything that it names.
+
+template <int lanes>
+constexpr octavo::cpu::Kernels make_kernels(const char* on_integers, const char* on_floats,
+                                            int rows, decltype(octavo::cpu::Kernels::tile) tile) {
+  using OutliersOf = Outliers<lanes, 0, 1, 2, 3>;
+  return {.on_integers = on_integers,
+          .on_floats = on_floats,
+          .rows = rows,
+          .tile = tile,
+          .widen = &widen_row,
+          .narrow = &narrow_row,
+          .multiply = &multiply_row,
+          .add_products = &add_products,
+          .shift_sums = &shift_sums,
+          .finish = &finish<lanes>,
+          .quantize = &Quantize<lanes>::codes,
+          .absmax = &Quantize<lanes>::absmax,
+          .magnitudes = &Quantize<lanes>::magnitudes,
+          .ranges = &Quantize<lanes>::ranges,
+          .silu_and_mul = &Experts<lanes>::silu_and_mul,
+          .add_scaled = &Experts<lanes>::add_scaled,
+          .find_outliers = &OutliersOf::find,
+          .scan_lines = &OutliersOf::scan_lines,
+          .add_outliers = &OutliersOf::add,
+          .transpose = &Transpose<4 * lanes>::run};
+}
