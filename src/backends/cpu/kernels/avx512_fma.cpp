@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// float32 by fused multiply-add.
+// float32 by fused multiply-add: sum[lane] = fma(a, b, sum[lane]), one product a lane and step.
 #include <immintrin.h>
 
 #include <cstring>

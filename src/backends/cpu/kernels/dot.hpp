@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // The contract of the dot-product kernels: tiles of sums, and what prepares their operands.
 //
+//   C[r][j] = sum over k of A[r][k] * B[k][j]
+//
 // Both sides step along K by four bytes of A: four int8, two bfloat16 or one float32. A lies in
-// rows; B is packed by panels of up to 64 columns, each [steps][columns][elements of a step],
-// columns in whole vectors of 16.
+// rows; B is packed (VNNI layout) in panels of up to 64 columns, whole vectors of 16:
+//
+//         A      step 0  step 1  ..          panel of B    v0               v1     v2     v3
+//      row 0     a a a a a a a a             step 0        [0][1] .. [15]  [16] ..
+//      row 1     a a a a a a a a             step 1        [0][1] .. [15]  [16] ..
+//
+// [j] is what column j has in a step: 4 int8, 2 bfloat16 or 1 float32, 4 bytes; of fp8 2 codes, 2
+// bytes. A step of a vector is one register: every lane of it meets the same four bytes of a row.
 #pragma once
 
 #include <array>

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Packing B into panels of [steps][columns][4] bytes, in AVX-512 F and BW. Included inside an
-// instruction-set region; every including file gets its own copy.
+// Packing B into panels of [steps][columns][4] bytes, and back, in AVX-512 F and BW:
+//
+//   panel[k / 4][j][k % 4] = b[k][j]            sums[j] += the sum over k of b[k][j]
+//
+// from whatever strides B has: columns whose elements are neighbours along k are transposed as
+// squares of 16 columns x 64 bytes, rows of neighbours along j are interleaved by fours.
+//
+// Included inside an instruction-set region; every including file gets its own copy.
 
 // The sums of 16 columns over one step.
 inline __m512i step_sums(__m512i codes) {

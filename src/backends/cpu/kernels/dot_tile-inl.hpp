@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tiles of sums. Included inside an instruction-set region after a `Dot` that says how four bytes
-// of A meet a step of B; every including file gets its own copy. A `Dot` has
+// Tiles of sums: for each step, each of `rows` rows and each of `vectors` vectors
+//
+//   sum[r][v] = add(sum[r][v], broadcast(A[r][step]), B[step][v])       16 columns a register
+//
+//              v0   v1   v2   v3     <- loaded once a step
+//   a[0] ->   s00  s01  s02  s03
+//   a[1] ->   s10  s11  s12  s13     accumulators, all in registers
+//    ..
+//
+// Scales along K: after each group total[r][v] += (sum[r][v] * sa[r]) * sb[v], and sums begin anew.
+//
+// Included inside an instruction-set region after a `Dot` that says how four bytes of A meet a step
+// of B; every including file gets its own copy. A `Dot` has
 //   kExact           whether sums may be taken in any order
 //   kLoadVectors     vectors of 16 columns that 64 bytes of B hold in a step
 //   Loaded, Right    such 64 bytes on their way, and one vector of them as add() wants it

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// From sums to output elements, in vectors of any width. Included after rows-inl.hpp inside an
-// instruction-set region; every including file gets its own copy.
+// From sums to output elements (specification section 3), rows of 64 columns:
+//
+//   t = float(sum); for each step: t = t * factor[r]  |  t = t * x[r][j]  |  t = t + x[r][j]
+//   out[r][j] = cast(t)
+//
+// each step rounded, in vectors of any width.
+//
+// Included after rows-inl.hpp inside an instruction-set region; every including file gets its own
+// copy.
 //
 // The file that includes this defines, for its width, what compilers do not find by themselves:
 //   put_high_halves(a, b, out)  the upper 16 bits of the lanes of two vectors, one after the other

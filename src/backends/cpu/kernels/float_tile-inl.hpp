@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// A tile of float32 sums in vectors of any width. Included inside an instruction-set region; every
-// including file gets its own copy.
+// A tile of float32 sums in vectors of any width, product and sum each rounded, k ascending:
+//
+//   c[r][j] = c[r][j] + a[k][r] * b[k][j]       a panel [depth][rows], b panel [depth][16]
+//
+// Included inside an instruction-set region; every including file gets its own copy.
 
 // Adds A B to rows x (vectors * lanes) of c; b and c begin at the tile's first column. Accumulators
 // are named by constants only, so that they stay in registers.

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// LLM.int8's outliers: finding them by row and by column, and their products. Included after
-// statistics-inl.hpp inside an instruction-set region.
+// LLM.int8's outliers (specification section 8): finding them by row and by column,
+//
+//   flags[c] = 1 where |x[r][c]| >= threshold for any r,    absmax[r] over the others
+//
+// and their products, which enter a tile of 64 columns beside its sums:
+//
+//   out[r][j] = sum over outlier columns c, ascending, of a[r][c] * w[c][j]      rounded each
+//
+// Included after statistics-inl.hpp inside an instruction-set region.
 //
 // The file that includes this defines any_greater(a, b): whether a lane of a is above b's.
 

@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of activations to 8-bit codes, straight from the row's own type. Included after
-// lanes-inl.hpp and statistics-inl.hpp inside an instruction-set region; every including file gets
-// its own copy.
+// Rows of activations to 8-bit codes, straight from the row's own type (specification section 6):
+//
+//   code[i] = cast(x[i] / scale)                            float8: to the nearest, ties to even
+//   code[i] = clamp(round(x[i] / scale) + azp, low, high)   integers
+//   code[i] = clamp(round(x[i] * (127 / absmax)), -127, 127), 0 for outliers      LLM.int8
+//
+// with a scale for each row, or for each `run` neighbours. 64 elements a step: four vectors of 16
+// floats, or as many narrower ones, become 64 bytes.
+//
+// Included after lanes-inl.hpp and statistics-inl.hpp inside an instruction-set region; every
+// including file gets its own copy.
 //
 // The file that includes this defines the changes of width that widths-inl.hpp has.
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of elements to and from float32, and their products and sums, for the instruction set of the
-// region that includes this.
+// Rows of elements to and from float32 (out[i] = decode(in[i]), out[i] = encode(in[i]); section 1),
+// and their products and sums, for the instruction set of the region that includes this.
 //
 // Conversions go through pieces of 32-bit codes, so that arithmetic and change of width are loops
 // of their own: compilers mix widths badly otherwise.

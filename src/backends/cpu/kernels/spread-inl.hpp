@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Panels of 8-bit weights as panels of wider elements. Included inside an instruction-set region
-// with AVX-512 BW, after `Spread`, which stores what one vector becomes:
+// Panels of 8-bit weights as panels of wider elements (float(code), exactly):
+//
+//   int8  [k / 4][j][4]  ->  bfloat16 [k / 2][j][2]  or  float32 [k][j]
+//   fp8   [k / 2][j][2]  ->  the same, by tables of bfloat16 bytes
+//   fp8   [k / 4][j][4]  ->  the same: weights that are packed during the call
+//
+// Included inside an instruction-set region with AVX-512 BW, after `Spread`, which stores what one
+// vector becomes:
 //   Spread::pairs(out, row_bytes, words)  bfloat16 of two rows of 16 columns, in pairs
 //   Spread::numbers(out, row_bytes, x)    float32 of four rows, x[0] to x[3]
 

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a row's elements reach: the first pass of every quantiser. Included after lanes-inl.hpp and
-// the changes of width (widths-inl.hpp) inside an instruction-set region.
+// What a row's elements reach, the first pass of every quantiser:
+//
+//   absmax = max |x[i]|          [low, high] = the range of finite x[i]
+//
+// of a row or of each `run` neighbours; magnitudes are compared as integers (the bits of |x|), so
+// that NaN is above infinity and no order of comparisons matters.
+//
+// Included after lanes-inl.hpp and the changes of width (widths-inl.hpp) inside an instruction-set
+// region.
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 
