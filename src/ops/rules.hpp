@@ -92,6 +92,9 @@ Status check_columns(const char* operation, const std::string& argument, const T
 Result<TensorView> resolve_weight_azp(const Site& site, const TensorView& azp, const Operand& b,
                                       DType dtype, std::int64_t n);
 
+/// B's codes are made before the product.
+Status check_no_quantiser(const Site& site, const Operand& b);
+
 /// The weights of tensor forms have no zero points.
 Status check_zero_points(const Site& site, const Operand& b);
 

@@ -151,6 +151,15 @@ std::vector<ErrorRow> grouped_errors() {
          a.quantise = &rule;
          tensor_form(a, ones(float32, {2, 3, 4}), {.offs = ends});
        }},
+      {"FusedQuantiserOfAWeight", Code::unsupported,
+       "grouped_mm: b must be quantised before the product (on the way a alone is); got a fused "
+       "quantiser",
+       [=] {
+         const ActivationQuant rule;
+         Operand b(ones(float32, {2, 3, 4}));
+         b.quantise = &rule;
+         tensor_form(a2, b, {.offs = ends});
+       }},
       {"ZeroPointsOfABatch", Code::unsupported,
        "grouped_mm: azp must be undefined for a 3-D operand; got [1]",
        [=] {

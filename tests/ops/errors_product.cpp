@@ -62,6 +62,15 @@ std::vector<ErrorRow> product_errors() {
        [=] {
          (void)copy(a, Place{{DeviceType::cuda, 0}});
        }},
+      {"FusedQuantiserOfB", Code::unsupported,
+       "scaled_mm: b must be quantised before the product (on the way a alone is); got a fused "
+       "quantiser",
+       [=] {
+         const ActivationQuant rule;
+         Operand right(w);
+         right.quantise = &rule;
+         mm(x, right);
+       }},
       {"NullMemory", kInvalid, "scaled_mm: b.data must not be null; got null for shape [3, 4]",
        [=] { mm(a, without_memory(b)); }},
       {"StridesBeyondAddresses", kInvalid,

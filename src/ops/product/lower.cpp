@@ -36,6 +36,7 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
   Member& p = l.problem.single;
 
   OCTAVO_TRY(check_matrix(site, Arg::a, a.data, o.trans_a ? "[K, M]" : "[M, K]"));
+  OCTAVO_TRY(check_no_quantiser(site, b));
   p.a = o.trans_a ? a.transposed() : a;
   if (b.packed != nullptr) {
     if (!b.packed->defined() || o.trans_b) {

@@ -183,6 +183,7 @@ Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand&
                              .inner_split = inner,
                              .reading = reading}));
   OCTAVO_TRY(check_zero_points(site, b));
+  OCTAVO_TRY(check_no_quantiser(site, b));
   if (a.quantise != nullptr) {
     return fail(Code::unsupported,
                 "{} must be quantised before a grouped tensor form; got a fused quantiser",

@@ -188,6 +188,14 @@ Status check_columns(const char* operation, const std::string& argument, const T
   return {};
 }
 
+Status check_no_quantiser(const Site& site, const Operand& b) {
+  if (b.quantise == nullptr) return {};
+  return fail(Code::unsupported,
+              "{} must be quantised before the product (on the way {} alone is); got a fused "
+              "quantiser",
+              site(Arg::b), site.bare(Arg::a));
+}
+
 Status check_zero_points(const Site& site, const Operand& b) {
   if (!b.azp.defined()) return {};
   return fail(Code::unsupported, "{}.azp must be undefined in a grouped tensor form; got {}",

@@ -39,8 +39,7 @@ Member rows_of(const Member& p, std::int64_t begin, std::int64_t end) noexcept {
 class Block {
  public:
   Block(const FinishProblem& p, std::int64_t begin, std::int64_t end) noexcept
-      : p_(p),
-        sums_(p.sums.slice(0, begin, end)),
+      : sums_(p.sums.slice(0, begin, end)),
         part_(rows_of(p.product, begin, end)),
         arena_(memory_.data()),
         rows_(load_rows(part_, arena_)),
@@ -81,7 +80,6 @@ class Block {
     finish_exact_row(part_, m, n, count, row.data());
   }
 
-  const FinishProblem& p_;
   TensorView sums_;
   Member part_;
   alignas(64) std::array<float, static_cast<std::size_t>(2 * kBlockRows)> memory_;
