@@ -13,12 +13,8 @@
 namespace octavo {
 namespace {
 
-constexpr ArgNames kNames13{
-    "x",    "w13", "scale_a",    "scale_b", "bias13",  "scale_result", "out_dtype", "topk_weights",
-    "beta", "c",   "expert_map", "out",     "topk_ids"};
-constexpr ArgNames kNames2{
-    "x",    "w2", "scale_a",    "scale_b", "bias2",   "scale_result", "out_dtype", "topk_weights",
-    "beta", "c",  "expert_map", "out",     "topk_ids"};
+constexpr ArgNames kNames13{.a = "x", .b = "w13", .bias = "bias13"};
+constexpr ArgNames kNames2{.a = "x", .b = "w2", .bias = "bias2"};
 constexpr Site kSite13{kFusedExperts, &kNames13};
 constexpr Site kSite2{kFusedExperts, &kNames2};
 
@@ -58,13 +54,13 @@ Status check_matrix(const Site& site, Arg arg, const TensorView& v, std::int64_t
 }
 
 Status check_routing(const ExpertTensors& t, std::int64_t rows) {
-  OCTAVO_TRY(check_matrix(kSite13, Arg::offs, t.ids, rows, -1));
+  OCTAVO_TRY(check_matrix(kSite13, Arg::route_ids, t.ids, rows, -1));
   if (t.ids.dtype != DType::int32 && t.ids.dtype != DType::int64) {
     return fail(Code::invalid_argument,
                 "fused_experts: topk_ids.dtype must be int32 or int64; got {}", name(t.ids.dtype));
   }
-  OCTAVO_TRY(check_float(kSite13, Arg::alpha, t.weights));
-  return check_matrix(kSite13, Arg::alpha, t.weights, rows, t.ids.shape[1]);
+  OCTAVO_TRY(check_float(kSite13, Arg::route_weights, t.weights));
+  return check_matrix(kSite13, Arg::route_weights, t.weights, rows, t.ids.shape[1]);
 }
 
 Status check_bias(const Site& site, const TensorView& bias, const ExpertWeights& w) {
@@ -75,7 +71,7 @@ Status check_bias(const Site& site, const TensorView& bias, const ExpertWeights&
 
 Status check_map(const TensorView& map) {
   if (!map.defined()) return {};
-  OCTAVO_TRY(check_tensor(kSite13, Arg::azp, map));
+  OCTAVO_TRY(check_tensor(kSite13, Arg::expert_map, map));
   if (map.rank == 1 && map.dtype == DType::int32) return {};
   return fail(Code::invalid_argument, "fused_experts: expert_map must be int32 [ids]; got {} {}",
               name(map.dtype), shape_string(map));

@@ -15,8 +15,8 @@ constexpr std::int64_t kNowhere = -1;
 Status check_map(const Site& site, const std::vector<std::int64_t>& map, std::int64_t experts) {
   for (std::size_t id = 0; id < map.size(); ++id) {
     if (map[id] >= kNowhere && map[id] < experts) continue;
-    return fail(Code::invalid_argument, "{}[{}] must be in [-1, {}); got {}", site(Arg::azp), id,
-                experts, map[id]);
+    return fail(Code::invalid_argument, "{}[{}] must be in [-1, {}); got {}", site(Arg::expert_map),
+                id, experts, map[id]);
   }
   return {};
 }
@@ -45,8 +45,8 @@ Result<Routing> find_routes(const Site& site, const RoutingTensors& t, std::int6
     const std::int64_t id = all_ids[route];
     if (id < kNowhere || id >= ids) {
       const auto at = static_cast<std::int64_t>(route);
-      return fail(Code::invalid_argument, "{}[{}, {}] must be in [-1, {}); got {}", site(Arg::offs),
-                  at / r.slots, at % r.slots, ids, id);
+      return fail(Code::invalid_argument, "{}[{}, {}] must be in [-1, {}); got {}",
+                  site(Arg::route_ids), at / r.slots, at % r.slots, ids, id);
     }
     const bool mapped = id != kNowhere && t.map.defined();
     const std::int64_t expert = mapped ? map[static_cast<std::size_t>(id)] : id;

@@ -21,7 +21,7 @@ QuantizeSpec activation_spec(const QuantFP8& quantiser, float scale_ub) noexcept
 bool aims_below_largest(DType dtype) noexcept;
 
 /// The upper bound of absmax: one positive element, infinity where none is given.
-Result<float> upper_bound(const Site& site, const char* argument, const TensorView& scale_ub);
+Result<float> upper_bound(const Site& site, const TensorView& scale_ub);
 
 /// A quantiser has a scale if and only if it is static.
 Status check_mode(const Site& site, bool is_static, const TensorView& scale);

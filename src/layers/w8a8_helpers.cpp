@@ -17,17 +17,10 @@
 namespace octavo::w8a8_utils {
 namespace {
 
-constexpr ArgNames named(const char* tensor, const char* scale, const char* input_scale) noexcept {
-  ArgNames names = kPlainNames;
-  names[static_cast<std::size_t>(Arg::a)] = tensor;
-  names[static_cast<std::size_t>(Arg::b)] = tensor;
-  names[static_cast<std::size_t>(Arg::scale_a)] = input_scale;
-  names[static_cast<std::size_t>(Arg::scale_b)] = scale;
-  return names;
-}
-constexpr ArgNames kWeightNames = named("weight", "weight_scale", "input_scale");
-constexpr ArgNames kDequantizeNames = named("tensor", "inv_scale", "inv_scale");
-constexpr ArgNames kCloseNames = named("x", "x", "x");
+constexpr ArgNames kWeightNames{
+    .a = "weight", .b = "weight", .scale_a = "input_scale", .scale_b = "weight_scale"};
+constexpr ArgNames kDequantizeNames{.a = "tensor", .scale_b = "inv_scale"};
+constexpr ArgNames kCloseNames = named("x");
 
 // ---- scales of shards --------------------------------------------------------------------------
 

@@ -16,12 +16,12 @@ namespace {
 
 constexpr std::int64_t kBlock = 128;  // of DeepSeek's weights, along both dimensions
 
-constexpr ArgNames kProductNames{
-    "qinput", "weight", "scale_a",        "scale_b", "bias",     "scale_result", "out_dtype",
-    "alpha",  "beta",   "input_scale_ub", "azp",     "input_2d", "offs"};
-constexpr ArgNames kLinearOpNames{
-    "input", "weight", "input_scale",    "weight_scale", "bias",     "scale_result", "out_dtype",
-    "alpha", "beta",   "input_scale_ub", "azp",          "input_2d", "offs"};
+constexpr ArgNames kProductNames{.a = "qinput", .b = "weight", .scale_ub = "input_scale_ub"};
+constexpr ArgNames kLinearOpNames{.a = "input",
+                                  .b = "weight",
+                                  .scale_a = "input_scale",
+                                  .scale_b = "weight_scale",
+                                  .scale_ub = "input_scale_ub"};
 
 bool is_code(DType dtype) noexcept { return dtype == DType::int8 || is_float8(dtype); }
 bool is_matrix(const TensorView& v, std::int64_t rows, std::int64_t cols) noexcept {
@@ -203,7 +203,7 @@ Status quantised_input(const Site& site, const TensorView& x, const TensorView& 
 Status quantise_input(const Site& site, const QuantFP8& quantiser, const TensorView& x,
                       const TensorView& scale, const TensorView& scale_ub, Activations& a,
                       const ExecContext& context) {
-  OCTAVO_TRY_ASSIGN(const float bound, upper_bound(site, "input_scale_ub", scale_ub));
+  OCTAVO_TRY_ASSIGN(const float bound, upper_bound(site, scale_ub));
   if (!quantiser.is_static() && !aims_below_largest(quantiser.dtype())) {
     OCTAVO_TRY(check_mode(site, false, scale));
     a.rule.spec = activation_spec(quantiser, bound);

@@ -95,18 +95,17 @@ QuantizeSpec activation_spec(const QuantFP8& quantiser, float scale_ub) noexcept
   return spec;
 }
 
-Result<float> upper_bound(const Site& site, const char* argument, const TensorView& scale_ub) {
+Result<float> upper_bound(const Site& site, const TensorView& scale_ub) {
   if (!scale_ub.defined()) return std::numeric_limits<float>::infinity();
-  OCTAVO_TRY(check_float(site, Arg::c, scale_ub));
+  OCTAVO_TRY(check_float(site, Arg::scale_ub, scale_ub));
   if (scale_ub.numel() != 1) {
-    return fail(Code::invalid_argument, "{}: {} must have one element; got {}", site.operation,
-                argument, shape_string(scale_ub));
+    return fail(Code::invalid_argument, "{} must have one element; got {}", site(Arg::scale_ub),
+                shape_string(scale_ub));
   }
   OCTAVO_TRY_ASSIGN(const std::vector<float> value, floats_of(site.operation, scale_ub, nullptr));
   const float bound = value.front();
   if (bound > 0.0F) return bound;
-  return fail(Code::invalid_argument, "{}: {} must be positive; got {}", site.operation, argument,
-              bound);
+  return fail(Code::invalid_argument, "{} must be positive; got {}", site(Arg::scale_ub), bound);
 }
 
 Status check_mode(const Site& site, bool is_static, const TensorView& scale) {
@@ -159,13 +158,8 @@ QuantFP8::Output QuantFP8::operator()(const TensorView& x, const TensorView& sca
                                       const TensorView& scale_ub,
                                       const ExecContext& context) const {
   return at_edge(kName, [&]() -> Result<Output> {
-    static constexpr ArgNames kNames = [] {
-      ArgNames names = kQuantizeNames;
-      names[static_cast<std::size_t>(Arg::c)] = "scale_ub";
-      return names;
-    }();
-    const Site site{kName, &kNames};
-    OCTAVO_TRY_ASSIGN(const float bound, upper_bound(site, "scale_ub", scale_ub));
+    const Site site{kName, &kQuantizeNames};
+    OCTAVO_TRY_ASSIGN(const float bound, upper_bound(site, scale_ub));
     OCTAVO_TRY_ASSIGN(Output output, quantize_activations(site, *this, x, scale, bound, context));
     return pad(*this, std::move(output), context);
   });

@@ -31,7 +31,7 @@ bool output_type(DType dtype) noexcept { return operand_type(dtype) || dtype == 
 }  // namespace
 
 std::string Site::bare(Arg arg) const {
-  const char* word = (*names)[static_cast<std::size_t>(arg)];
+  const char* word = (*names)[arg];
   return index < 0 ? std::string(word) : fmt::format("{}[{}]", word, index);
 }
 

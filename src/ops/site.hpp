@@ -9,11 +9,13 @@
 
 namespace octavo {
 
+/// The part that an argument plays, whatever an operation calls it.
 enum class Arg : std::uint8_t {
   a,
   b,
   scale_a,
   scale_b,
+  scale_ub,
   bias,
   scale_result,
   out_dtype,
@@ -22,51 +24,75 @@ enum class Arg : std::uint8_t {
   c,
   azp,
   out,
+  grad,
   offs,
+  route_weights,
+  route_ids,
+  expert_map,
 };
 
-using ArgNames = std::array<const char*, 13>;
+/// What an operation calls its arguments; scaled_mm's own names where it says nothing.
+struct ArgNames {
+  const char* a = "a";
+  const char* b = "b";
+  const char* scale_a = "scale_a";
+  const char* scale_b = "scale_b";
+  const char* scale_ub = "scale_ub";
+  const char* bias = "bias";
+  const char* scale_result = "scale_result";
+  const char* out_dtype = "out_dtype";
+  const char* alpha = "alpha";
+  const char* beta = "beta";
+  const char* c = "c";
+  const char* azp = "azp";
+  const char* out = "out";
+  const char* grad = "grad";
+  const char* offs = "offs";
+  const char* route_weights = "topk_weights";
+  const char* route_ids = "topk_ids";
+  const char* expert_map = "expert_map";
 
-inline constexpr ArgNames kPlainNames{
-    "a",     "b",    "scale_a", "scale_b", "bias", "scale_result", "out_dtype",
-    "alpha", "beta", "c",       "azp",     "out",  "offs"};
-inline constexpr ArgNames kListNames{"inputs",       "weights",   "scales_a", "scales_b", "biases",
-                                     "scale_result", "out_dtype", "alpha",    "beta",     "c",
-                                     "azp",          "outs",      "offs"};
-inline constexpr ArgNames kBatchNames{"input",        "weight",    "scale_a", "scale_b", "bias",
-                                      "scale_result", "out_dtype", "scale",   "beta",    "c",
-                                      "azp",          "out",       "offs"};
-inline constexpr ArgNames kFunctionalNames{
-    "mat_a", "mat_b", "scale_a", "scale_b", "bias", "scale_result", "output_dtype",
-    "alpha", "beta",  "c",       "azp",     "out",  "offs"};
-inline constexpr ArgNames kLinearNames{
-    "x",     "weight", "scale_a", "scale_b", "bias", "scale_result", "out_dtype",
-    "alpha", "beta",   "c",       "azp",     "out",  "offs"};
+  constexpr const char* operator[](Arg arg) const noexcept;
+};
 
-inline constexpr ArgNames kExpertNames{
-    "x",     "weight", "scale_a", "scale", "bias", "scale_result", "out_dtype",
-    "alpha", "beta",   "c",       "azp",   "out",  "offs"};
+namespace detail {
+// In the order of Arg.
+inline constexpr auto kArgMembers = std::to_array<const char * ArgNames::*>(
+    {&ArgNames::a, &ArgNames::b, &ArgNames::scale_a, &ArgNames::scale_b, &ArgNames::scale_ub,
+     &ArgNames::bias, &ArgNames::scale_result, &ArgNames::out_dtype, &ArgNames::alpha,
+     &ArgNames::beta, &ArgNames::c, &ArgNames::azp, &ArgNames::out, &ArgNames::grad,
+     &ArgNames::offs, &ArgNames::route_weights, &ArgNames::route_ids, &ArgNames::expert_map});
+static_assert(sizeof(ArgNames) == kArgMembers.size() * sizeof(const char*) &&
+              kArgMembers.size() == static_cast<std::size_t>(Arg::expert_map) + 1);
+}  // namespace detail
 
-inline constexpr ArgNames kQuantizeNames{
-    "x",     "x",    "scale", "scale",  "bias", "scale_result", "dtype",
-    "alpha", "beta", "c",     "azp_in", "out",  "offs"};
-
-inline constexpr ArgNames kDequantizeNames{
-    "q.data", "q.data", "q.scale", "q.scale", "bias", "scale_result", "out_dtype",
-    "alpha",  "beta",   "c",       "q.azp",   "out",  "offs"};
-
-/// The names of a gradient's arguments: those of the operation, and what takes its output's place.
-constexpr ArgNames with_grad(ArgNames names, const char* grad) noexcept {
-  names[static_cast<std::size_t>(Arg::out)] = grad;
-  return names;
+constexpr const char* ArgNames::operator[](Arg arg) const noexcept {
+  return this->*detail::kArgMembers[static_cast<std::size_t>(arg)];
 }
-inline constexpr ArgNames kPlainVjpNames = with_grad(kPlainNames, "grad");
-inline constexpr ArgNames kListVjpNames = with_grad(kListNames, "grads");
-inline constexpr ArgNames kBatchVjpNames = with_grad(kBatchNames, "grad");
-inline constexpr ArgNames kFunctionalVjpNames = with_grad(kFunctionalNames, "grad");
-inline constexpr ArgNames kLinearVjpNames = with_grad(kLinearNames, "grad");
-inline constexpr ArgNames kQuantizeVjpNames = with_grad(kQuantizeNames, "grad");
-inline constexpr ArgNames kDequantizeVjpNames = with_grad(kDequantizeNames, "grad");
+
+inline constexpr ArgNames kPlainNames{};
+inline constexpr ArgNames kListNames{.a = "inputs",
+                                     .b = "weights",
+                                     .scale_a = "scales_a",
+                                     .scale_b = "scales_b",
+                                     .bias = "biases",
+                                     .out = "outs",
+                                     .grad = "grads"};
+inline constexpr ArgNames kBatchNames{.a = "input", .b = "weight", .alpha = "scale"};
+inline constexpr ArgNames kFunctionalNames{.a = "mat_a", .b = "mat_b", .out_dtype = "output_dtype"};
+inline constexpr ArgNames kLinearNames{.a = "x", .b = "weight"};
+inline constexpr ArgNames kExpertNames{.a = "x", .b = "weight", .scale_b = "scale"};
+inline constexpr ArgNames kQuantizeNames{.a = "x",
+                                         .b = "x",
+                                         .scale_a = "scale",
+                                         .scale_b = "scale",
+                                         .out_dtype = "dtype",
+                                         .azp = "azp_in"};
+inline constexpr ArgNames kDequantizeNames{
+    .a = "q.data", .b = "q.data", .scale_a = "q.scale", .scale_b = "q.scale", .azp = "q.azp"};
+
+/// The names of a sentence about one tensor.
+constexpr ArgNames named(const char* tensor) noexcept { return {.a = tensor}; }
 
 /// The place an error speaks of: an operation, its argument names and, in lists, an entry.
 struct Site {

@@ -294,7 +294,7 @@ Result<std::vector<RecipeScale>> stand_in_scales(const Site& site, Arg arg, bool
 MatmulGradients run_vjp_of(const char* operation, const TensorView& grad, const Product& given,
                            const MatmulWanted& wanted, const GradientOptions& o) {
   return at_edge(operation, [&]() -> Result<MatmulGradients> {
-    const Site site{operation, &kFunctionalVjpNames};
+    const Site site{operation, &kFunctionalNames};
     OCTAVO_TRY(check_gradient_options(operation, o));
     Options options = given.options;
     options.out = {};

@@ -248,7 +248,7 @@ Result<std::vector<MatmulGradients>> run_list(std::span<const TensorView> grads,
   std::vector<VjpMember> members;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     VjpEntry& entry = entries[i];
-    const Site site{kName, &kListVjpNames, static_cast<std::int64_t>(i)};
+    const Site site{kName, &kListNames, static_cast<std::int64_t>(i)};
     OCTAVO_TRY_ASSIGN(entry.a, flatten_input(site, inputs[i].data, context));
     Operand a = inputs[i];
     a.data = entry.a.view;
@@ -284,7 +284,7 @@ VjpMemory memory_of(const Site& site, const TensorView& grad, const ExecContext&
 MatmulGradients scaled_mm_vjp(const TensorView& grad, const Operand& a, const Operand& b,
                               const ScaledMmOptions& forward, const MatmulWanted& wanted,
                               const GradientOptions& options, const ExecContext& context) {
-  const Site site{"scaled_mm_vjp", &kPlainVjpNames};
+  const Site site{"scaled_mm_vjp", &kPlainNames};
   return at_edge(site.operation, [&] {
     return run_scaled_mm(grad, a, b, forward,
                          {site, memory_of(site, grad, context), wanted, options}, context);
@@ -294,7 +294,7 @@ MatmulGradients scaled_mm_vjp(const TensorView& grad, const Operand& a, const Op
 MatmulGradients grouped_mm_vjp(const TensorView& grad, const Operand& a, const Operand& b,
                                const GroupedOptions& forward, const MatmulWanted& wanted,
                                const GradientOptions& options, const ExecContext& context) {
-  const Site site{"grouped_mm_vjp", &kPlainVjpNames};
+  const Site site{"grouped_mm_vjp", &kPlainNames};
   return at_edge(site.operation, [&] {
     return run_grouped(grad, a, b, forward, {site, memory_of(site, grad, context), wanted, options},
                        context);
@@ -314,7 +314,7 @@ MatmulGradients scaled_grouped_mm_vjp(const TensorView& grad, const Operand& inp
                                       const Operand& weight, const ScaledGroupedMmOptions& forward,
                                       const MatmulWanted& wanted, const GradientOptions& options,
                                       const ExecContext& context) {
-  const Site site{"scaled_grouped_mm_vjp", &kBatchVjpNames};
+  const Site site{"scaled_grouped_mm_vjp", &kBatchNames};
   return at_edge(site.operation, [&] {
     return run_batch(grad, input, weight, forward,
                      {site, memory_of(site, grad, context), wanted, options}, context);
@@ -324,7 +324,7 @@ MatmulGradients scaled_grouped_mm_vjp(const TensorView& grad, const Operand& inp
 MatmulGradients linear_vjp(const TensorView& grad, const TensorView& x, const PackedWeight& weight,
                            const LinearOptions& forward, const MatmulWanted& wanted,
                            const GradientOptions& options, const ExecContext& context) {
-  const Site site{"linear_vjp", &kLinearVjpNames};
+  const Site site{"linear_vjp", &kLinearNames};
   const ActivationQuant* rule = weight.activation() ? &*weight.activation() : nullptr;
   return at_edge(site.operation, [&] {
     return run_linear(grad, x, weight, rule, forward,
@@ -336,7 +336,7 @@ MatmulGradients linear_vjp(const TensorView& grad, const TensorView& x, const Op
                            const ActivationQuant& rule, const LinearOptions& forward,
                            const MatmulWanted& wanted, const GradientOptions& options,
                            const ExecContext& context) {
-  const Site site{"linear_vjp", &kLinearVjpNames};
+  const Site site{"linear_vjp", &kLinearNames};
   return at_edge(site.operation, [&] {
     return run_linear(grad, x, weight, &rule, forward,
                       {site, memory_of(site, grad, context), wanted, options}, context);

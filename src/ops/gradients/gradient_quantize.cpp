@@ -18,7 +18,7 @@ constexpr const char* kDequantize = "dequantize_vjp";
 Status learned_step(const TensorView& grad, const TensorView& x, const QuantizeOptions& o,
                     const QuantizeWanted& wanted, float gradient_scale, const ExecContext& context,
                     QuantizeGradients& d) {
-  const Site site{kQuantize, &kQuantizeVjpNames};
+  const Site site{kQuantize, &kQuantizeNames};
   const VjpMemory memory{kQuantize, context.place(x.device)};
   OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kQuantize, x.device, nullptr));
   Quantized q;
@@ -48,7 +48,7 @@ Status learned_step(const TensorView& grad, const TensorView& x, const QuantizeO
 Result<QuantizeGradients> run_quantize(const TensorView& grad, const TensorView& x,
                                        const QuantizeOptions& o, const QuantizeWanted& wanted,
                                        float gradient_scale, const ExecContext& context) {
-  const Site site{kQuantize, &kQuantizeVjpNames};
+  const Site site{kQuantize, &kQuantizeNames};
   OCTAVO_TRY(check_quantize(site, x, o));
   OCTAVO_TRY(check_grad(site, grad, x.dims()));
   const bool is_static = o.scale.kind() > Scale::Kind::null;
@@ -84,7 +84,7 @@ Status sum_grid(const Backend& backend, const std::array<TensorView, 3>& factors
 Result<DequantizeGradients> run_dequantize(const TensorView& grad, const Quantized& q,
                                            const DequantizeWanted& wanted,
                                            const ExecContext& context) {
-  const Site site{kDequantize, &kDequantizeVjpNames};
+  const Site site{kDequantize, &kDequantizeNames};
   OCTAVO_TRY(check_dequantize(site, q));
   OCTAVO_TRY(check_grad(site, grad, q.data.view().dims()));
   if (wanted.azp && !q.azp.defined()) {

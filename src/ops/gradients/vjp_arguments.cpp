@@ -182,11 +182,11 @@ Status put_stand_ins(const Site& site, const VjpMemory& memory, const MatmulWant
 }
 
 Status check_grad(const Site& site, const TensorView& grad, std::span<const std::int64_t> shape) {
-  OCTAVO_TRY(check_float(site, Arg::out, grad));
+  OCTAVO_TRY(check_float(site, Arg::grad, grad));
   const std::span<const std::int64_t> got = grad.dims();
   if (std::equal(got.begin(), got.end(), shape.begin(), shape.end())) return {};
   return fail(Code::invalid_argument, "{}.shape must be that of the result, [{}]; got {}",
-              site(Arg::out), fmt::join(shape, ", "), shape_string(grad));
+              site(Arg::grad), fmt::join(shape, ", "), shape_string(grad));
 }
 
 Status check_gradient_options(const char* operation, const GradientOptions& options) {

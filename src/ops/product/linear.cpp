@@ -48,9 +48,8 @@ Status check_outliers(const Site& site, const TensorView& x, const Operand& weig
   if (!o.outlier_weight.defined()) return {};
   if (!llm_int8) return refuse("outlier_weight", o.outlier_weight);
   const TensorView& w = o.outlier_weight;
-  ArgNames names = kLinearNames;
-  names[static_cast<std::size_t>(Arg::b)] = "outlier_weight";
-  OCTAVO_TRY(check_float({site.operation, &names}, Arg::b, w));
+  static constexpr ArgNames kNames = named("outlier_weight");
+  OCTAVO_TRY(check_float({site.operation, &kNames}, Arg::a, w));
   OCTAVO_TRY(
       check_device_of(fmt::format("{}: outlier_weight", site.operation), w.device, "x", x.device));
   if (w.rank == 2 && w.shape[0] == k && w.shape[1] == n) return {};

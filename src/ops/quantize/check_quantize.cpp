@@ -166,8 +166,7 @@ Status check_prologue(const Site& site, const Operand& a, std::int64_t m, std::i
 
 Status check_columns(const char* operation, const std::string& argument, const TensorView& columns,
                      std::int64_t k, const std::string& of) {
-  ArgNames names = kPlainNames;
-  names[static_cast<std::size_t>(Arg::a)] = argument.c_str();
+  const ArgNames names = named(argument.c_str());
   OCTAVO_TRY(check_tensor({operation, &names}, Arg::a, columns));
   if (columns.dtype != DType::int64 || columns.rank != 1) {
     return fail(Code::invalid_argument, "{}: {} must be int64 1-D; got {} {}", operation, argument,

@@ -16,17 +16,13 @@ namespace octavo {
 namespace {
 
 // bitsandbytes' names for the arguments of a product.
-constexpr ArgNames kCodesNames{
-    "a",     "w",    "row_absmax", "col_absmax", "bias", "scale_result", "out_dtype",
-    "alpha", "beta", "c",          "azp",        "out",  "offs"};
-constexpr ArgNames kMixedNames{"codes",        "w",         "row_absmax", "col_absmax", "bias",
-                               "scale_result", "out_dtype", "alpha",      "beta",       "c",
-                               "azp",          "out",       "offs"};
+constexpr ArgNames kCodesNames{.b = "w", .scale_a = "row_absmax", .scale_b = "col_absmax"};
+constexpr ArgNames kMixedNames{
+    .a = "codes", .b = "w", .scale_a = "row_absmax", .scale_b = "col_absmax"};
 
 // A defined tensor with memory, whatever its name.
 Status check_given(const char* operation, const char* argument, const TensorView& v) {
-  ArgNames names = kPlainNames;
-  names[static_cast<std::size_t>(Arg::a)] = argument;
+  const ArgNames names = named(argument);
   return check_tensor({operation, &names}, Arg::a, v);
 }
 
