@@ -52,6 +52,11 @@ std::vector<ErrorRow> product_errors() {
       {"OtherDevice", Code::unavailable,
        "scaled_mm: a.device must be cpu (no CUDA backend is built); got cuda:1",
        [=] { mm(on_cuda(a), b); }},
+      {"EmptyTensorOfManyRows", kInvalid,
+       "Tensor::empty: shape must count less than 2^63 bytes; got more",
+       [] {
+         (void)Tensor::empty(int8, {0, std::int64_t{1} << 62});
+       }},
       {"TensorOnOtherDevice", Code::unavailable,
        "Tensor::empty: device must be cpu (no CUDA backend is built); got cuda:1",
        [] {
