@@ -139,9 +139,10 @@ constexpr DeviceMemory kMemory{
         },
     .copy =
         [](const TensorView& from, const TensorView& to, std::size_t bytes, void* stream) noexcept {
+          if (bytes == 0) return Status();
           std::shared_ptr<char[]> staged;
           if (on_host(from)) {
-            staged = std::shared_ptr<char[]>(new char[bytes + 1]);
+            staged = std::shared_ptr<char[]>(new char[bytes]);
             std::memcpy(staged.get(), from.data, bytes);
           }
           return Streams::get().push(stream, [=, source = from.data, target = to.data] {
