@@ -134,7 +134,7 @@ Result<Tensor> Tensor::try_empty(const char* operation, DType dtype,
                 kMaxRank, shape.size());
   }
   const std::int64_t bytes = compact_bytes(dtype, shape);
-  if (bytes < 0 || !fits_padded(shape)) {  // an empty tensor's other extents are padded, too
+  if (bytes < 0 || (bytes == 0 && !fits_padded(shape))) {  // views pad an empty tensor's extents
     return fail(Code::invalid_argument, "{}: shape must count less than 2^63 bytes; got more",
                 operation);
   }

@@ -85,16 +85,33 @@ Status check_float(const Site& site, Arg arg, const TensorView& view) {
   return {};
 }
 
-Status check_sizes(const std::string& subject, const Granularity& g) {
+namespace {
+
+bool has_sizes(const Granularity& g) noexcept {
   const int sizes = info(g).sizes;
-  if ((sizes < 1 || g.rows >= 1) && (sizes < 2 || g.cols >= 1)) return {};
+  return (sizes < 1 || g.rows >= 1) && (sizes < 2 || g.cols >= 1);
+}
+
+// What would be right where a side has no such granularity, else null.
+const char* instead_of(const Granularity& g, Side side) noexcept {
+  return side == Side::a ? info(g).not_of_a : info(g).not_of_b;
+}
+
+}  // namespace
+
+bool suits(const Granularity& g, Side side) noexcept {
+  return instead_of(g, side) == nullptr && has_sizes(g);
+}
+
+Status check_sizes(const std::string& subject, const Granularity& g) {
+  if (has_sizes(g)) return {};
   return fail(Code::invalid_argument, "{}granularity must have sizes of at least 1; got {}",
               subject, to_string(g));
 }
 
 Status check_granularity(const std::string& subject, const Granularity& g, Side side,
                          const std::string& hint) {
-  const char* instead = side == Side::a ? info(g).not_of_a : info(g).not_of_b;
+  const char* instead = instead_of(g, side);
   if (instead == nullptr) return check_sizes(subject, g);
   return fail(Code::invalid_argument, "{}granularity must be {}{}; got {}", subject, instead, hint,
               to_string(g));
@@ -225,7 +242,8 @@ Status check_one_device(const Site& site, const Member& p) {
     return check_device_of(site(arg), of, site.bare(Arg::a).c_str(), device);
   };
   for (const Input& input : inputs_of(p)) {
-    if (input.view.defined()) OCTAVO_TRY(check(input.arg, input.view.device));
+    if (!input.view.defined() || same_device(input.view.device, device)) continue;
+    return check(input.arg, input.view.device);
   }
   if (p.out.defined()) OCTAVO_TRY(check(Arg::out, p.out.device));
   if (p.b.packed == nullptr) return {};

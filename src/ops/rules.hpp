@@ -68,8 +68,9 @@ Result<ScaleView> resolve_scale(const Site& site, const Scale& scale, const Scal
 Status resolve_scales(const Site& site, Operand& operand, const Scale& scale,
                       const ScaleContext& context);
 
-/// A declared granularity: sizes of at least 1, and one that this side has. `hint` may follow the
-/// rule; `subject` begins each sentence.
+/// A declared granularity: sizes of at least 1, and one that this side has.
+bool suits(const Granularity& granularity, Side side) noexcept;
+/// The same as sentences, which `subject` begins; `hint` may follow the rule.
 Status check_sizes(const std::string& subject, const Granularity& granularity);
 Status check_granularity(const std::string& subject, const Granularity& granularity, Side side,
                          const std::string& hint = {});

@@ -158,7 +158,9 @@ bool match(const TensorView& v, std::size_t first, const Natural& n, std::int64_
 
 Result<ScaleView> declared(const Site& site, const TensorView& v, const Granularity& g,
                            const ScaleContext& c) {
-  OCTAVO_TRY(check_granularity(site(scale_arg(c.side)) + ".", g, c.side));
+  if (!suits(g, c.side)) {
+    return check_granularity(site(scale_arg(c.side)) + ".", g, c.side);
+  }
   const ScaleGrid grid = scale_grid(g, c.side);
   if (g.kind == Kind::tensor) {
     if (v.numel() == 1) return scale_view(one_element(v), grid);
