@@ -11,6 +11,8 @@
 
 #include "backends/arena.hpp"
 #include "core/code_table.hpp"
+#include "core/error.hpp"
+#include "core/matrix.hpp"
 #include "octavo/context.hpp"
 #include "octavo/problem.hpp"
 #include "octavo/status.hpp"
@@ -252,5 +254,23 @@ struct Passes {
 
   Status (*finish)(const FinishProblem& problem, const ExecContext& context) noexcept;
 };
+
+/// A compact matrix in memory of `arena`; over a counting arena it has no address.
+inline TensorView take_matrix(Arena& arena, DType dtype, std::int64_t rows, std::int64_t columns,
+                              const Device& device) noexcept {
+  void* data = arena.take<char>(rows * columns * element_bytes(dtype));
+  return matrix_view(data, dtype, rows, columns, device);
+}
+
+/// Quantises x [R, K] by a rule in `arena`, through the products' own prologue; over a counting
+/// arena it only reserves.
+inline Result<Rows> quantise(const Passes& passes, const ActivationQuant& rule, const TensorView& x,
+                             Arena& arena, const ExecContext& context) noexcept {
+  Member member;
+  member.a.data = x;
+  member.a.quantise = &rule;
+  OCTAVO_TRY(passes.prologue(member, {}, arena, context));
+  return Rows{member.a.data, member.a.scale[0], member.a.azp};
+}
 
 }  // namespace octavo

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Quantising through the products' own prologue, and rows by their routes.
+// Rows of activations by their routes.
 #include "layers/activations.hpp"
 
 #include "core/error.hpp"
@@ -10,12 +10,6 @@ namespace {
 
 bool one_for_all_rows(const ScaleView& scale) noexcept {
   return scale.kind != ScaleView::Kind::tensor || scale.rows == kWholeExtent;
-}
-
-TensorView take_matrix(Arena& arena, DType dtype, std::int64_t rows, std::int64_t columns,
-                       const Device& device) noexcept {
-  void* data = arena.take<char>(rows * columns * element_bytes(dtype));
-  return matrix_view(data, dtype, rows, columns, device);
 }
 
 }  // namespace
@@ -42,15 +36,6 @@ void place(const Rows& rows, std::int64_t begin, Operand& a) noexcept {
     if (!own && scale.rows != kWholeExtent) a.scale[0].row0 = begin;
   }
   if (rows.azp.defined()) a.azp.data = rows.azp.at(begin * rows.azp.strides[0]);
-}
-
-Result<Rows> quantise(const Backend& backend, const ActivationQuant& rule, const TensorView& x,
-                      Arena& arena, const ExecContext& context) noexcept {
-  Member member;
-  member.a.data = x;
-  member.a.quantise = &rule;
-  OCTAVO_TRY(backend.passes.prologue(member, {}, arena, context));
-  return Rows{member.a.data, member.a.scale[0], member.a.azp};
 }
 
 Result<Rows> gather(const Backend& backend, const Rows& tokens, const Routing& routing,

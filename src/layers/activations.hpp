@@ -14,10 +14,6 @@ Operand outline(const Rows& rows, std::int64_t count) noexcept;
 /// Gives it rows [begin, ...).
 void place(const Rows& rows, std::int64_t begin, Operand& operand) noexcept;
 
-/// Quantises x [R, K] by a rule in `arena`; over a counting arena it only reserves.
-Result<Rows> quantise(const Backend& backend, const ActivationQuant& rule, const TensorView& x,
-                      Arena& arena, const ExecContext& context) noexcept;
-
 /// The rows of `tokens` that routes name, in memory of `arena`. What all rows share stays shared.
 Result<Rows> gather(const Backend& backend, const Rows& tokens, const Routing& routing,
                     Arena& arena, const ExecContext& context) noexcept;

@@ -123,7 +123,7 @@ class Experts {
   Result<Rows> first_rows(Arena& arena) {
     const ActivationQuant* rule = rule_of(*c_.w13);
     if (rule != nullptr && !c_.factors_on_input) {
-      OCTAVO_TRY_ASSIGN(const Rows codes, quantise(backend_, *rule, c_.x, arena, context_));
+      OCTAVO_TRY_ASSIGN(const Rows codes, quantise(backend_.passes, *rule, c_.x, arena, context_));
       return gather(backend_, codes, c_.routing, arena, context_);
     }
     OCTAVO_TRY_ASSIGN(Rows rows, gather(backend_, {c_.x, {}, {}}, c_.routing, arena, context_));
@@ -131,7 +131,7 @@ class Experts {
       OCTAVO_TRY_ASSIGN(rows.data, apply_factors(backend_, rows.data, c_.routing, arena, context_));
     }
     if (rule == nullptr) return rows;
-    return quantise(backend_, *rule, rows.data, arena, context_);
+    return quantise(backend_.passes, *rule, rows.data, arena, context_);
   }
 
   Result<Rows> activate(const TensorView& h, Arena& arena) {

@@ -6,7 +6,6 @@
 #include "backends/host/passes.hpp"
 #include "core/element.hpp"
 #include "core/error.hpp"
-#include "core/matrix.hpp"
 #include "core/parallel.hpp"
 #include "core/quantize_rules.hpp"
 
@@ -29,24 +28,14 @@ class Activation {
     }
     result = {floats, {}, {}};
     if (p_.rule == nullptr) return {};
-    return quantise(*p_.rule, floats, result, arena, context);
+    OCTAVO_TRY_ASSIGN(result, quantise(passes_, *p_.rule, floats, arena, context));
+    return {};
   }
 
  private:
   TensorView matrix(Arena& arena, DType dtype, std::int64_t rows,
                     std::int64_t columns) const noexcept {
-    void* data = arena.take<char>(rows * columns * element_bytes(dtype));
-    return matrix_view(data, dtype, rows, columns, p_.h.device);
-  }
-
-  Status quantise(const ActivationQuant& rule, const TensorView& floats, Rows& made, Arena& arena,
-                  const ExecContext& context) const noexcept {
-    Member member;
-    member.a.data = floats;
-    member.a.quantise = &rule;
-    OCTAVO_TRY(passes_.prologue(member, {}, arena, context));
-    made = {member.a.data, member.a.scale[0], member.a.azp};
-    return {};
+    return take_matrix(arena, dtype, rows, columns, p_.h.device);
   }
 
   // The shapes of what the rule makes are those that it would make of a block.
@@ -54,9 +43,8 @@ class Activation {
     const std::int64_t bands =
         bands_of(context, (rows_ + kBlockRows - 1) / kBlockRows, rows_ * inner_ * 4);
     Arena counter(nullptr);
-    Rows made;
-    OCTAVO_TRY(quantise(*p_.rule, matrix(counter, DType::float32, kBlockRows, inner_), made,
-                        counter, context));
+    const TensorView outline = matrix(counter, DType::float32, kBlockRows, inner_);
+    OCTAVO_TRY_ASSIGN(const Rows made, quantise(passes_, *p_.rule, outline, counter, context));
     const auto band_bytes = static_cast<std::int64_t>(counter.used());
     auto* scratch = arena.take<char>(band_bytes * bands);
     result.data = matrix(arena, made.data.dtype, rows_, inner_);
@@ -94,8 +82,7 @@ class Activation {
     ActivationQuant rule = *p_.rule;
     rule.codes = result.data.slice(0, begin, end);
     rule.scales = {};
-    Rows made;
-    OCTAVO_TRY(quantise(rule, floats, made, arena, alone));
+    OCTAVO_TRY_ASSIGN(const Rows made, quantise(passes_, rule, floats, arena, alone));
     const bool own = made.scale.rows == 1;  // else one for all rows
     for (std::int64_t r = 0; r < rows; ++r) {
       const std::int64_t cell = own ? r : 0;
