@@ -40,13 +40,21 @@ struct RecipeScale {
 };
 
 struct Options {
+  // api: Options, of api/operations.toml
+  /// [N], or [G, N]
   TensorView bias{};
   DType output_dtype = DType::bfloat16;
-  TensorView offs{};            ///< scaled_grouped_mm only: int32 cumulative ends [G]
-  bool use_fast_accum = false;  ///< no effect on a CPU
+  /// scaled_grouped_mm only: int32 or int64 cumulative ends [G]
+  TensorView offs{};
+  /// no effect on a CPU
+  bool use_fast_accum = false;
+  /// where the result goes; default: allocated by the call
   TensorView out{};
-  bool torch_compat = false;  ///< K = 0 gives zeros and no bias, as PyTorch does
+  /// K = 0 gives zeros and no bias, as PyTorch does
+  bool torch_compat = false;
+  /// force a backend by name; default: the best that accepts
   const char* backend = nullptr;
+  // api: end
 };
 
 /// torch.nn.functional.scaled_mm: mat_a [M, K], mat_b [K, N], scales by explicit recipe.

@@ -12,13 +12,20 @@ namespace octavo {
 /// The arguments of the list form beside inputs and weights. Every span is empty or as long as the
 /// inputs; an entry may be undefined (no bias, no scale, output allocated).
 struct GroupedListOptions {
+  // api: GroupedListOptions, of api/operations.toml
+  /// one for each entry, where it has one
   std::span<const TensorView> biases{};
+  /// of all results
   DType out_dtype = DType::undefined;
+  /// one for each entry
   std::span<const Scale> scales_a{};
   std::span<const Scale> scales_b{};
+  /// where results go; default: allocated by the call
   std::span<const TensorView> outs{};
   MatmulOptions matmul{};
+  /// force a backend by name; default: the best that accepts
   const char* backend = nullptr;
+  // api: end
 };
 
 /// outputs[i] = cast(inputs[i] @ weights[i] + biases[i])
@@ -34,20 +41,30 @@ OCTAVO_API std::vector<Tensor> grouped_mm(std::span<const Operand> inputs,
 
 /// The arguments of the tensor forms beside the two tensors.
 struct GroupedOptions {
-  TensorView offs{};  ///< int32 or int64 [G]: cumulative ends; [G + 1] with `offs_prefix`
+  // api: GroupedOptions, of api/operations.toml
+  /// int32 or int64 [G]: cumulative ends; [G + 1] from 0 with `offs_prefix`
+  TensorView offs{};
   bool offs_prefix = false;
-  TensorView bias{};  ///< [N] or [G, N]; 3-D x 2-D: [N_total]
+  /// [N] or [G, N]; 3-D by 2-D: [N] of the whole output
+  TensorView bias{};
+  /// default: as of scaled_mm
   DType out_dtype = DType::undefined;
-  Scale scale_a{};  ///< one element, [M] per row, or a declared granularity; see grouped_mm
+  /// one element, [M] per row, or what a granularity says
+  Scale scale_a{};
   Scale scale_b{};
+  /// a number or one element; beta needs c
   Scale alpha{};
-  Scale beta{};  ///< a number or one element; needs `c`
-  TensorView
-      c{};  ///< the shape of the output; without beta: beta = 1; not added past the last group
+  Scale beta{};
+  /// the shape of the output; without beta: beta = 1; not added past the last group
+  TensorView c{};
+  /// a number, one element or [N]; multiplies every output
   Scale scale_result{};
+  /// where the result goes; default: allocated by the call. No gradient flows through it
   TensorView out{};
   MatmulOptions matmul{};
+  /// force a backend by name; default: the best that accepts
   const char* backend = nullptr;
+  // api: end
 };
 
 /// One of four products, by the ranks of A and B:
@@ -74,12 +91,19 @@ OCTAVO_API Tensor grouped_mm(const Operand& a, const Operand& b, const GroupedOp
 ///
 /// `scale` is a number or a one-element tensor; scale = 1 skips the multiply.
 struct ScaledGroupedMmOptions {
+  // api: ScaledGroupedMmOptions, of api/operations.toml
+  /// a number or one element; 1 skips the multiply
   Scale scale{};
+  /// default: as of scaled_mm
   DType out_dtype = DType::undefined;
-  bool trans_b = false;  ///< weight is given as [batch, n, k] (attention: keys as they are)
+  /// weight is given as [batch, n, k] (attention: keys as they are)
+  bool trans_b = false;
+  /// where the result goes; default: allocated by the call. No gradient flows through it
   TensorView out{};
   MatmulOptions matmul{};
+  /// force a backend by name; default: the best that accepts
   const char* backend = nullptr;
+  // api: end
 };
 OCTAVO_API Tensor scaled_grouped_mm(const Operand& input, const Operand& weight,
                                     const ScaledGroupedMmOptions& options = {},

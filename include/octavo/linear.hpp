@@ -12,17 +12,23 @@
 namespace octavo {
 
 struct LinearOptions {
-  TensorView bias{};                   ///< float type, [N]
-  DType out_dtype = DType::undefined;  ///< undefined: x's type
-  TensorView out{};                    ///< [..., N]; undefined: allocated by the call
+  // api: LinearOptions, of api/operations.toml
+  /// float type, [N]
+  TensorView bias{};
+  /// default: x's type
+  DType out_dtype = DType::undefined;
+  /// [..., N]; default: allocated by the call
+  TensorView out{};
   MatmulOptions matmul{};
+  /// force a backend by name; default: the best that accepts
   const char* backend = nullptr;
-  /// LLM.int8: further outlier columns of this call (a pool's), int64 [count], ascending.
+  /// LLM.int8: further outlier columns of this call (a pool's), int64 [count], ascending
   TensorView outlier_columns{};
-  /// LLM.int8: the original weight [K, N], which outliers meet instead of the codes.
+  /// LLM.int8: the original weight [K, N], which outliers meet instead of the codes
   TensorView outlier_weight{};
-  /// LLM.int8: gets the outlier columns of this call, ascending; null: not wanted.
+  /// LLM.int8: gets the outlier columns of this call, ascending; null: not wanted
   std::vector<std::int64_t>* found_columns = nullptr;
+  // api: end
 };
 
 /// y = x @ W + bias for x [..., K] of bfloat16, float16 or float32 and a packed weight [K, N].

@@ -12,21 +12,37 @@ namespace octavo {
 
 /// The arguments of scaled_mm beside the two matrices, in the order of the operation's definition.
 struct ScaledMmOptions {
+  // api: ScaledMmOptions, of api/operations.toml
+  /// decode multipliers: undefined (the scale that the operand carries, else none), null
+  /// (explicitly none), a number, or a tensor (float32, bfloat16, float16, float8_e8m0fnu). Without
+  /// a granularity a tensor is broadcast: a 1-D scale_a has K elements, a 1-D scale_b N
   Scale scale_a{};
   Scale scale_b{};
-  TensorView bias{};                   ///< float type; [N], [1, N], one element, [M, 1] or [M, N]
-  Scale scale_result{};                ///< a number, one element or [N]; multiplies every output
-  DType out_dtype = DType::undefined;  ///< undefined: the default of the operand types
-
-  Scale alpha{};         ///< a number or one element
-  Scale beta{};          ///< a number or one element; needs `c`; the number 0: c is not read
-  TensorView c{};        ///< [M, N], any float type; without beta: beta = 1
-  TensorView azp{};      ///< zero points of an integer A: int32, int8 or uint8; one element or [M]
-  bool trans_a = false;  ///< A is given as [K, M]
-  bool trans_b = false;  ///< B is given as [N, K]
-  TensorView out{};      ///< where the result goes; undefined: allocated by the call
+  /// float type: N elements (or 1, or [1, N]), one for each row [M, 1], or [M, N]
+  TensorView bias{};
+  /// a number, one element or [N]; multiplies every output, whatever its type
+  Scale scale_result{};
+  /// default: that of a 16- or 32-bit float type with itself or with 8 bits, bfloat16 for fp8 with
+  /// fp8, else float32. int32: the exact sum of integers
+  DType out_dtype = DType::undefined;
+  /// a number or one element
+  Scale alpha{};
+  /// a number or one element; needs c; the number 0: c is not read
+  Scale beta{};
+  /// [M, N], any float type; without beta: beta = 1
+  TensorView c{};
+  /// zero points of an integer A: int32, int8 or uint8; one element or [M]
+  TensorView azp{};
+  /// A is given as [K, M]
+  bool trans_a = false;
+  /// B is given as [N, K]
+  bool trans_b = false;
+  /// where the result goes; default: allocated by the call. No gradient flows through it
+  TensorView out{};
   MatmulOptions matmul{};
-  const char* backend = nullptr;  ///< force a backend by name; null: the best that accepts
+  /// force a backend by name (reference, ...); default: the best that accepts
+  const char* backend = nullptr;
+  // api: end
 };
 
 /// out = cast(((A * scale_a) @ (B * scale_b) * alpha + beta * C + bias) * scale_result)

@@ -177,27 +177,47 @@ static inline octavo_scale octavo_scale_tensor(const octavo_view* values, int32_
 
 /* What `flags` fields are made of. Each struct names those it takes; others are refused. */
 enum {
-  OCTAVO_TRANS_A = 1 << 0,            /* A is given as [K, M] */
-  OCTAVO_TRANS_B = 1 << 1,            /* B is given as [N, K] */
-  OCTAVO_OFFS_PREFIX = 1 << 2,        /* offs has G + 1 elements and begins with 0 */
-  OCTAVO_FAST_ACCUMULATION = 1 << 3,  /* no effect on a CPU */
-  OCTAVO_BATCH_INVARIANT = 1 << 4,    /* a row's bits never depend on M; always so on a CPU */
-  OCTAVO_TORCH_COMPAT = 1 << 5,       /* K = 0 gives zeros */
-  OCTAVO_OVERFLOW_IEEE = 1 << 6,      /* fp8 overflow: infinity or NaN, not the largest finite */
-  OCTAVO_AZP = 1 << 7,                /* quantise with zero points */
-  OCTAVO_NON_FINITE_ERROR = 1 << 8,   /* quantisers refuse NaN and infinity */
-  OCTAVO_VECTORWISE = 1 << 9,         /* LLM.int8's statistics and codes */
-  OCTAVO_WHOLE_COLUMNS = 1 << 10,     /* leave whole outlier columns out of row_absmax */
-  OCTAVO_TRANSPOSED = 1 << 11,        /* an operand is used with rows and columns exchanged */
-  OCTAVO_FLOAT32_GRADIENTS = 1 << 12, /* scaled gradients enter products in float32 */
-  OCTAVO_DEQUANTIZED_GRADIENTS = 1 << 13, /* a's and b's lack their own scale as a factor */
-  OCTAVO_BY_ELEMENT = 1 << 14, /* LLM.int8: code 0 at outlier elements, not in their columns */
-  OCTAVO_NON_FINITE_IGNORE = 1 << 15, /* quantisers convert NaN and infinity; scales ignore them */
-  OCTAVO_WIDEN = 1 << 16,             /* with AZP: ranges include 0 */
-  OCTAVO_EXACT_SUBNORMALS = 1 << 17,  /* no path that counts numbers below 2^-126 as 0 */
-  /* what every product takes: */
-  OCTAVO_MATMUL_FLAGS = OCTAVO_FAST_ACCUMULATION | OCTAVO_BATCH_INVARIANT | OCTAVO_TORCH_COMPAT |
-                        OCTAVO_OVERFLOW_IEEE | OCTAVO_EXACT_SUBNORMALS
+  /* api: flags, of api/operations.toml */
+  /* A is given as [K, M] */
+  OCTAVO_TRANS_A = 1 << 0,
+  /* B is given as [N, K] */
+  OCTAVO_TRANS_B = 1 << 1,
+  /* offs has G + 1 elements and begins with 0 */
+  OCTAVO_OFFS_PREFIX = 1 << 2,
+  /* no effect on a CPU */
+  OCTAVO_FAST_ACCUMULATION = 1 << 3,
+  /* a row's bits never depend on M; always so on a CPU */
+  OCTAVO_BATCH_INVARIANT = 1 << 4,
+  /* K = 0 gives zeros */
+  OCTAVO_TORCH_COMPAT = 1 << 5,
+  /* fp8 overflow: infinity or NaN, not the largest finite */
+  OCTAVO_OVERFLOW_IEEE = 1 << 6,
+  /* quantise with zero points */
+  OCTAVO_AZP = 1 << 7,
+  /* quantisers refuse NaN and infinity */
+  OCTAVO_NON_FINITE_ERROR = 1 << 8,
+  /* LLM.int8's statistics and codes */
+  OCTAVO_VECTORWISE = 1 << 9,
+  /* leave whole outlier columns out of row_absmax */
+  OCTAVO_WHOLE_COLUMNS = 1 << 10,
+  /* an operand is used with rows and columns exchanged */
+  OCTAVO_TRANSPOSED = 1 << 11,
+  /* scaled gradients enter products in float32 */
+  OCTAVO_FLOAT32_GRADIENTS = 1 << 12,
+  /* a's and b's lack their own scale as a factor */
+  OCTAVO_DEQUANTIZED_GRADIENTS = 1 << 13,
+  /* LLM.int8: code 0 at outlier elements, not in their columns */
+  OCTAVO_BY_ELEMENT = 1 << 14,
+  /* quantisers convert NaN and infinity; scales ignore them */
+  OCTAVO_NON_FINITE_IGNORE = 1 << 15,
+  /* with AZP: ranges include 0 */
+  OCTAVO_WIDEN = 1 << 16,
+  /* no path that counts numbers below 2^-126 as 0 */
+  OCTAVO_EXACT_SUBNORMALS = 1 << 17,
+  /* what every product takes */
+  OCTAVO_MATMUL_FLAGS = OCTAVO_OVERFLOW_IEEE | OCTAVO_FAST_ACCUMULATION | OCTAVO_BATCH_INVARIANT |
+                        OCTAVO_TORCH_COMPAT | OCTAVO_EXACT_SUBNORMALS
+  /* api: end */
 };
 
 /* A lender of threads. `parallel` calls task(task_context, i) once for every i in [0, tasks), in

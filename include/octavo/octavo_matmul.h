@@ -12,17 +12,36 @@
 extern "C" {
 #endif
 
-/* flags: TRANS_A, TRANS_B, MATMUL_FLAGS */
 typedef struct octavo_scaled_mm_options {
   size_t struct_size;
-  octavo_scale scale_a, scale_b, scale_result, alpha, beta;
-  const octavo_view* bias; /* [N], [1, N] or one element */
-  const octavo_view* c;    /* [M, N] */
-  const octavo_view* azp;  /* zero points of A */
+  /* api: octavo_scaled_mm_options, of api/operations.toml */
+  /* decode multipliers: undefined (the scale that the operand carries, else none), null (explicitly
+   * none), a number, or a tensor (float32, bfloat16, float16, float8_e8m0fnu). Without a
+   * granularity a tensor is broadcast: a 1-D scale_a has K elements, a 1-D scale_b N */
+  octavo_scale scale_a;
+  octavo_scale scale_b;
+  /* float type: N elements (or 1, or [1, N]), one for each row [M, 1], or [M, N] */
+  const octavo_view* bias;
+  /* a number, one element or [N]; multiplies every output, whatever its type */
+  octavo_scale scale_result;
+  /* a number or one element */
+  octavo_scale alpha;
+  /* a number or one element; needs c; the number 0: c is not read */
+  octavo_scale beta;
+  /* [M, N], any float type; without beta: beta = 1 */
+  const octavo_view* c;
+  /* zero points of an integer A: int32, int8 or uint8; one element or [M] */
+  const octavo_view* azp;
+  /* where the result goes; default: allocated by the call. No gradient flows through it */
   const octavo_view* out;
-  octavo_dtype out_dtype; /* undefined: the default of the operands' types */
+  /* force a backend by name (reference, ...); default: the best that accepts */
+  const char* backend;
+  /* default: that of a 16- or 32-bit float type with itself or with 8 bits, bfloat16 for fp8 with
+   * fp8, else float32. int32: the exact sum of integers */
+  octavo_dtype out_dtype;
+  /* TRANS_A, TRANS_B, MATMUL_FLAGS */
   uint32_t flags;
-  const char* backend; /* force one by name; NULL: the best that accepts */
+  /* api: end */
 } octavo_scaled_mm_options;
 OCTAVO_INIT_FUNCTION_(octavo_scaled_mm_options);
 
@@ -38,20 +57,27 @@ OCTAVO_C_API octavo_code octavo_scaled_mm_workspace_bytes(const octavo_operand* 
                                                           const octavo_context* context,
                                                           size_t* result);
 
-/* flags: MATMUL_FLAGS */
 typedef struct octavo_linear_options {
   size_t struct_size;
+  /* api: octavo_linear_options, of api/operations.toml */
+  /* float type, [N] */
   const octavo_view* bias;
-  const octavo_view* out; /* [..., N] */
-  octavo_dtype out_dtype; /* undefined: x's type */
-  uint32_t flags;
+  /* [..., N]; default: allocated by the call */
+  const octavo_view* out;
+  /* force a backend by name; default: the best that accepts */
   const char* backend;
-  /* of a weight packed with VECTORWISE: */
-  const octavo_view* outlier_columns; /* further fixed columns of this call: int64, ascending */
-  const octavo_view* outlier_weight;  /* [K, N]: outliers meet this instead of the codes */
-  int64_t*
-      found_columns;    /* room for K: gets the call's outlier columns, ascending; NULL: unasked */
-  int64_t* found_count; /* how many they are */
+  /* LLM.int8: further outlier columns of this call (a pool's), int64 [count], ascending */
+  const octavo_view* outlier_columns;
+  /* LLM.int8: the original weight [K, N], which outliers meet instead of the codes */
+  const octavo_view* outlier_weight;
+  /* LLM.int8: gets the outlier columns of this call, ascending; null: not wanted */
+  int64_t* found_columns;
+  int64_t* found_count;
+  /* default: x's type */
+  octavo_dtype out_dtype;
+  /* MATMUL_FLAGS */
+  uint32_t flags;
+  /* api: end */
 } octavo_linear_options;
 OCTAVO_INIT_FUNCTION_(octavo_linear_options);
 
@@ -60,16 +86,24 @@ OCTAVO_C_API octavo_code octavo_linear(const octavo_view* x, const octavo_packed
                                        const octavo_linear_options* options,
                                        const octavo_context* context, octavo_tensor** result);
 
-/* Arrays are NULL or have `count` elements; biases and outs may hold NULL. flags: MATMUL_FLAGS */
+/* Arrays are NULL or have `count` elements; biases and outs may hold NULL. */
 typedef struct octavo_grouped_list_options {
   size_t struct_size;
+  /* api: octavo_grouped_list_options, of api/operations.toml */
+  /* one for each entry, where it has one */
   const octavo_view* const* biases;
-  const octavo_view* const* outs;
+  /* one for each entry */
   const octavo_scale* scales_a;
   const octavo_scale* scales_b;
-  octavo_dtype out_dtype;
-  uint32_t flags;
+  /* where results go; default: allocated by the call */
+  const octavo_view* const* outs;
+  /* force a backend by name; default: the best that accepts */
   const char* backend;
+  /* of all results */
+  octavo_dtype out_dtype;
+  /* MATMUL_FLAGS */
+  uint32_t flags;
+  /* api: end */
 } octavo_grouped_list_options;
 OCTAVO_INIT_FUNCTION_(octavo_grouped_list_options);
 
@@ -81,17 +115,32 @@ OCTAVO_C_API octavo_code octavo_grouped_mm_list(const octavo_operand* const* inp
                                                 const octavo_context* context,
                                                 octavo_tensor** results);
 
-/* flags: OFFS_PREFIX, MATMUL_FLAGS */
 typedef struct octavo_grouped_mm_options {
   size_t struct_size;
-  const octavo_view* offs; /* int32 or int64 [G]: cumulative ends */
+  /* api: octavo_grouped_mm_options, of api/operations.toml */
+  /* int32 or int64 [G]: cumulative ends; [G + 1] from 0 with `offs_prefix` */
+  const octavo_view* offs;
+  /* [N] or [G, N]; 3-D by 2-D: [N] of the whole output */
   const octavo_view* bias;
+  /* one element, [M] per row, or what a granularity says */
+  octavo_scale scale_a;
+  octavo_scale scale_b;
+  /* a number or one element; beta needs c */
+  octavo_scale alpha;
+  octavo_scale beta;
+  /* the shape of the output; without beta: beta = 1; not added past the last group */
   const octavo_view* c;
+  /* a number, one element or [N]; multiplies every output */
+  octavo_scale scale_result;
+  /* where the result goes; default: allocated by the call. No gradient flows through it */
   const octavo_view* out;
-  octavo_scale scale_a, scale_b, scale_result, alpha, beta;
-  octavo_dtype out_dtype;
-  uint32_t flags;
+  /* force a backend by name; default: the best that accepts */
   const char* backend;
+  /* default: as of scaled_mm */
+  octavo_dtype out_dtype;
+  /* OFFS_PREFIX, MATMUL_FLAGS */
+  uint32_t flags;
+  /* api: end */
 } octavo_grouped_mm_options;
 OCTAVO_INIT_FUNCTION_(octavo_grouped_mm_options);
 
@@ -105,14 +154,20 @@ OCTAVO_C_API octavo_code octavo_grouped_mm_workspace_bytes(const octavo_operand*
                                                            const octavo_context* context,
                                                            size_t* result);
 
-/* flags: TRANS_B, MATMUL_FLAGS */
 typedef struct octavo_scaled_grouped_mm_options {
   size_t struct_size;
-  octavo_scale scale; /* a number or one element */
+  /* api: octavo_scaled_grouped_mm_options, of api/operations.toml */
+  /* a number or one element; 1 skips the multiply */
+  octavo_scale scale;
+  /* where the result goes; default: allocated by the call. No gradient flows through it */
   const octavo_view* out;
-  octavo_dtype out_dtype;
-  uint32_t flags;
+  /* force a backend by name; default: the best that accepts */
   const char* backend;
+  /* default: as of scaled_mm */
+  octavo_dtype out_dtype;
+  /* TRANS_B, MATMUL_FLAGS */
+  uint32_t flags;
+  /* api: end */
 } octavo_scaled_grouped_mm_options;
 OCTAVO_INIT_FUNCTION_(octavo_scaled_grouped_mm_options);
 
@@ -139,15 +194,22 @@ typedef struct octavo_recipe_scale {
   int32_t swizzle;
 } octavo_recipe_scale;
 
-/* flags: FAST_ACCUMULATION, TORCH_COMPAT */
 typedef struct octavo_functional_options {
   size_t struct_size;
+  /* api: octavo_functional_options, of api/operations.toml */
+  /* [N], or [G, N] */
   const octavo_view* bias;
-  const octavo_view* offs; /* octavo_functional_scaled_grouped_mm only */
+  /* scaled_grouped_mm only: int32 or int64 cumulative ends [G] */
+  const octavo_view* offs;
+  /* where the result goes; default: allocated by the call */
   const octavo_view* out;
-  octavo_dtype output_dtype; /* undefined: bfloat16 */
-  uint32_t flags;
+  /* force a backend by name; default: the best that accepts */
   const char* backend;
+  /* undefined: bfloat16 */
+  octavo_dtype output_dtype;
+  /* FAST_ACCUMULATION, TORCH_COMPAT */
+  uint32_t flags;
+  /* api: end */
 } octavo_functional_options;
 OCTAVO_INIT_FUNCTION_(octavo_functional_options);
 

@@ -15,21 +15,35 @@ enum {
   OCTAVO_ROUNDING_MX_FLOOR = 2      /* OCP MX 1.0 */
 };
 
-/* flags: AZP, WIDEN, NON_FINITE_ERROR or NON_FINITE_IGNORE, OVERFLOW_IEEE */
 typedef struct octavo_quantize_options {
   size_t struct_size;
-  octavo_dtype dtype;       /* of the codes; undefined: int8 */
-  octavo_dtype scale_dtype; /* float32 (undefined), or float8_e8m0fnu with a rounding */
-  int32_t granularity;      /* 0: PER_TOKEN */
-  int32_t side;             /* how the granularity reads the matrix: [M,K] or [K,N] */
-  int64_t rows, cols;       /* of GROUP and BLOCK */
+  /* api: octavo_quantize_options, of api/operations.toml */
+  int64_t rows, cols; /* of GROUP and BLOCK */
+  /* the magnitude that scales aim at; 0: the type's largest */
+  double qmax;
+  /* static quantisation: this scale instead of a computed one */
+  octavo_scale scale;
+  /* static quantisation with azp: the zero points, int32 */
+  const octavo_view* azp_in;
+  /* of the codes: int8, uint8 (with azp), float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, ...;
+   * undefined: int8 */
+  octavo_dtype dtype;
+  /* tensor, token, channel, group128, block128x128; 0: PER_TOKEN */
+  int32_t granularity;
+  /* how granularities read the matrix: a as [M, K], b as [K, N] */
+  int32_t side;
+  /* upper bound of absmax; 0: none */
+  float scale_ub;
+  /* lower bound of the scale, and the scale of zeros */
+  float min_scale;
+  /* none, power_of_two (up, before quantising: DeepSeek) or mx_floor (OCP MX) */
   int32_t rounding;
+  /* float32, or float8_e8m0fnu for power-of-two scales; undefined: float32 */
+  octavo_dtype scale_dtype;
+  /* AZP, NON_FINITE_ERROR, NON_FINITE_IGNORE, OVERFLOW_IEEE, WIDEN */
   uint32_t flags;
-  float scale_ub;            /* upper bound of absmax; 0: none */
-  float min_scale;           /* lower bound of the scale */
-  octavo_scale scale;        /* static quantisation: this scale instead of a computed one */
-  const octavo_view* azp_in; /* static quantisation with AZP: the zero points, int32 */
-  double qmax; /* magnitude that scales aim at, rounded to float; 0: the type's largest */
+  uint32_t reserved;
+  /* api: end */
 } octavo_quantize_options;
 OCTAVO_INIT_FUNCTION_(octavo_quantize_options);
 

@@ -120,15 +120,21 @@ struct Groups {
 };
 
 struct MatmulOptions {
-  Overflow overflow = Overflow::saturate;  ///< fp8 output beyond the largest finite value
-  bool fast_accumulation =
-      false;                     ///< GPU: leave partial sums in the tensor core; no effect on a CPU
-  bool batch_invariant = false;  ///< a row's bits never depend on other rows. Products on a CPU are
-                                 ///< always so; LLM.int8's outliers become elements instead of
-                                 ///< columns; a prologue that cannot be is refused
-  bool torch_compat = false;     ///< K = 0 gives zeros, as PyTorch does
-  bool exact_subnormals = false;  ///< no path that counts bfloat16 elements, products and sums
-                                  ///< below 2^-126 as 0 (`explain` says where one does)
+  // api: MatmulOptions, of api/operations.toml
+  /// fp8 output beyond the largest finite value becomes that (else infinity or NaN)
+  Overflow overflow = Overflow::saturate;
+  /// GPU: leave partial sums in the tensor core; no effect on a CPU
+  bool fast_accumulation = false;
+  /// a row's bits never depend on other rows: rules are refused under which they do (a computed
+  /// scale that rows share), and LLM.int8's outliers become elements instead of columns. Products
+  /// on a CPU are always so
+  bool batch_invariant = false;
+  /// K = 0 gives zeros, as PyTorch does
+  bool torch_compat = false;
+  /// exact: no path that counts bfloat16 elements, products and sums below 2^-126 as 0 (`explain`
+  /// says where one does)
+  bool exact_subnormals = false;
+  // api: end
 };
 
 /// A product, single or grouped, ready to run.

@@ -69,20 +69,39 @@ struct Quantized {
 };
 
 struct QuantizeOptions {
+  // api: QuantizeOptions, of api/operations.toml
+  /// of the codes: int8, uint8 (with azp), float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, ...
   DType dtype = DType::int8;
+  /// tensor, token, channel, group128, block128x128
   Granularity granularity = per_token();
-  Side side = Side::a;  ///< how the granularity's names read the matrix: [M,K] or [K,N]
+  /// how granularities read the matrix: a as [M, K], b as [K, N]
+  Side side = Side::a;
+  /// with zero points, over the cell's own range; they may lie far outside the codes
   bool azp = false;
+  /// upper bound of absmax
   float scale_ub = std::numeric_limits<float>::infinity();
+  /// lower bound of the scale, and the scale of zeros
   float min_scale = 0.0F;
+  /// the magnitude that scales aim at; 0: the type's largest
   float qmax = 0.0F;
+  /// none, power_of_two (up, before quantising: DeepSeek) or mx_floor (OCP MX)
   ScaleRounding rounding = ScaleRounding::none;
+  /// float32, or float8_e8m0fnu for power-of-two scales
   DType scale_dtype = DType::float32;
+  /// propagate: NaN and infinity show. fp8 codes become NaN (infinity stays in e5m2); integer cells
+  /// with one get the scale NaN, codes and zero point 0. With a given scale integer codes cannot
+  /// show them: NaN is 0, infinities saturate. ignore: scales come from the finite elements,
+  /// infinities saturate where the type has none, NaN is 0 in integers. error: refused
   NonFinite non_finite = NonFinite::propagate;
+  /// fp8 codes beyond the range become its end (else infinity or NaN)
   Overflow overflow = Overflow::saturate;
-  bool widen = false;   ///< with azp: ranges include 0
-  Scale scale{};        ///< static quantisation: this scale instead of a computed one
-  TensorView azp_in{};  ///< static quantisation with azp: the zero points, int32
+  /// with azp, ranges include 0, so that zero points fit 8 bits (ONNX, compressed-tensors)
+  bool widen = false;
+  /// static quantisation: this scale instead of a computed one
+  Scale scale{};
+  /// static quantisation with azp: the zero points, int32
+  TensorView azp_in{};
+  // api: end
 };
 
 /// Quantises a matrix x [R, C] of bfloat16, float16 or float32, with any strides.

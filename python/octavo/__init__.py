@@ -43,9 +43,10 @@ from ._octavo import (
     set_num_threads,
     threads_reason,
 )
-from ._operations import grouped_mm, linear, pack, scaled_grouped_mm, scaled_mm
+from ._linear import linear, pack
+from ._operations import grouped_mm, quantize, scaled_grouped_mm, scaled_mm
 from ._packed import _restore_experts, _restore_packed
-from ._quantize import compute_scale, dequantize, quantize, quantize_mxfp8
+from ._quantize import compute_scale, dequantize, quantize_mxfp8
 
 try:
     __version__ = version("octavo")

@@ -47,7 +47,7 @@ def grouped_mm_vjp(grad: Tensor, input: Operand, mat2: Operand, offs: Tensor | N
     """The gradients of octavo.grouped_mm's tensor forms; arguments and result as scaled_mm_vjp."""
     return _named(wanted, _octavo.grouped_mm_vjp(
         grad, _mask("grouped_mm_vjp", wanted), (gradient_dtype, gradient_float32, dequantized),
-        input, mat2, offs, bias, out_dtype, **options))
+        input, mat2, offs, bias=bias, out_dtype=out_dtype, **options))
 
 
 def quantize_vjp(grad: Tensor, x: Tensor, scale: ScaleArgument, dtype: DTypeLike = "int8",

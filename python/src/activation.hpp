@@ -31,8 +31,6 @@ struct ActivationArguments {
   bool whole_columns = false;
   nb::handle outlier_columns;
 };
-/// None, or integers (a list, or a tensor of any framework), as an int64 tensor of its own.
-Tensor parse_columns(nb::handle columns, const char* operation);
 
 std::optional<ActivationQuant> parse_activation(const Call& call, const ActivationArguments& a);
 

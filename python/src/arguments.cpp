@@ -113,6 +113,14 @@ bool parse_subnormals(nb::handle value, const char* operation) {
         std::string(operation) + ": subnormals must be \"exact\" or None; got '" + text + "'");
 }
 
+Side parse_side(const Call& call, const std::string& side) {
+  if (side == "a") return Side::a;
+  if (side == "b") return Side::b;
+  raise(Code::invalid_argument, std::string(call.operation()) +
+                                    ": side must be \"a\" ([M, K]) or \"b\" ([K, N]); got '" +
+                                    side + "'");
+}
+
 void Call::keep(In& in) {
   if (in.framework == Framework::torch || framework_ == Framework::none) {
     if (in.framework != Framework::none) framework_ = in.framework;
@@ -131,6 +139,11 @@ TensorView Call::out(nb::handle value) {
   In in = acquire_out(value, operation_);
   keep(in);
   return in.view;
+}
+
+TensorView Call::columns(nb::handle value) {
+  columns_.push_back(parse_columns(value, operation_));
+  return columns_.back();
 }
 
 Quantized Call::quantized(nb::handle value, const char* argument) {

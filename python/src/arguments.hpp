@@ -41,6 +41,8 @@ class Call {
 
   TensorView tensor(nb::handle value, const char* argument);
   TensorView out(nb::handle value);
+  /// None, or integers: a list, or a tensor of any framework.
+  TensorView columns(nb::handle value);
   /// A tensor, an octavo.Quantized with its scale, or an octavo.PackedWeight.
   Operand operand(nb::handle value, const char* argument);
   /// UNDEFINED, None, a number or a tensor, with a granularity (see `granularity`).
@@ -65,10 +67,17 @@ class Call {
   const char* operation_;
   Framework framework_ = Framework::none;
   std::vector<nb::object> owners_;
+  std::vector<Tensor> columns_;
 };
 
 /// The name of a granularity on either side. Raises ValueError.
 Granularity parse_granularity(const std::string& text, const char* operation, const char* argument);
+
+/// "a" or "b". Raises ValueError.
+Side parse_side(const Call& call, const std::string& side);
+
+/// None, or integers (a list, or a tensor of any framework), as an int64 tensor of its own.
+Tensor parse_columns(nb::handle columns, const char* operation);
 
 /// "none", "power_of_two" or "mx_floor", and back. Raises ValueError.
 ScaleRounding parse_rounding(const std::string& text, const char* operation);
@@ -80,6 +89,17 @@ std::string non_finite_name(NonFinite rule);
 
 /// None, or "exact": no path that counts numbers below 2^-126 as 0. Raises ValueError.
 bool parse_subnormals(nb::handle value, const char* operation);
+
+/// Calls a function's body: with its arguments, and before them with what comes first in a function
+/// of its family (`head`), where something does.
+template <auto Body, class Arguments, class... Head>
+auto apply(const Arguments& arguments, Head... head) {
+  if constexpr (sizeof...(Head) == 0) {
+    return Body(arguments);
+  } else {
+    return Body({head...}, arguments);
+  }
+}
 
 /// Runs without the interpreter's lock.
 template <class Body>

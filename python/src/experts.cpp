@@ -8,13 +8,10 @@
 #include "activation.hpp"
 #include "bindings.hpp"
 #include "octavo/moe.hpp"
+#include "options.hpp"
 
 namespace octavo::python {
 namespace {
-
-using Name = std::optional<std::string>;
-
-const char* text_of(const Name& name) { return name ? name->c_str() : nullptr; }
 
 ExpertWeights packed(nb::handle weight, nb::handle scale, nb::handle granularity,
                      const ActivationArguments& activation, const Name& backend) {

@@ -20,17 +20,6 @@ struct GradientArguments {
   const nb::tuple& options;
 };
 
-/// Calls a function's body: with its arguments, and before them with what a gradient takes, where
-/// there is some (`head`).
-template <auto Body, class Arguments, class... Head>
-auto apply(const Arguments& arguments, Head... head) {
-  if constexpr (sizeof...(Head) == 0) {
-    return Body(arguments);
-  } else {
-    return Body({head...}, arguments);
-  }
-}
-
 MatmulWanted wanted_of(const char* operation, const std::vector<bool>& wanted);
 GradientOptions gradient_options(const Call& call, const nb::tuple& options);
 

@@ -2,7 +2,7 @@
 // Packed weights, and linear layers over them.
 #include "octavo/linear.hpp"
 
-#include <nanobind/stl/optional.h>
+#include <nanobind/stl/vector.h>
 
 #include <array>
 #include <string>
@@ -11,12 +11,11 @@
 #include "activation.hpp"
 #include "bindings.hpp"
 #include "gradients.hpp"
+#include "options.hpp"
 
 namespace octavo::python {
 
 namespace {
-
-using Name = std::optional<std::string>;
 
 PackedWeight packed(nb::handle weight, nb::handle scale, nb::handle granularity,
                     const ActivationArguments& activation, const Name& backend) {
@@ -25,7 +24,7 @@ PackedWeight packed(nb::handle weight, nb::handle scale, nb::handle granularity,
   PackOptions options;
   options.scale = call.scale(scale, granularity, "scale");
   options.activation = parse_activation(call, activation);
-  options.backend = backend ? backend->c_str() : nullptr;
+  options.backend = text_of(backend);
   return unlocked([&] { return pack(operand, options, context()); });
 }
 
@@ -35,35 +34,32 @@ nb::object unpacked(const PackedWeight& weight, nb::handle like) {
   return call.give(unlocked([&] { return unpack(weight, context()); }));
 }
 
-nb::object run(nb::handle x, const PackedWeight& weight, nb::handle bias, nb::handle out_dtype,
-               bool batch_invariant, nb::handle out, const Name& backend,
-               nb::handle outlier_columns, nb::handle outlier_weight, nb::handle columns) {
+nb::object run(const LinearArguments& given) {
   Call call("linear");
-  const TensorView view = call.tensor(x, "x");
-  LinearOptions o;
-  o.bias = call.tensor(bias, "bias");
-  o.out_dtype = call.dtype(out_dtype, "out_dtype");
-  o.matmul.batch_invariant = batch_invariant;
-  o.out = call.out(out);
-  o.backend = backend ? backend->c_str() : nullptr;
-  const Tensor further = parse_columns(outlier_columns, "linear");
-  o.outlier_columns = further;
-  o.outlier_weight = call.tensor(outlier_weight, "outlier_weight");
-  std::vector<std::int64_t> found;
-  if (!columns.is_none()) o.found_columns = &found;
-  nb::object result = nb::borrow(out);
-  if (result.is_none() && view.rank > 0) {
-    std::array<std::int64_t, kMaxRank> shape = view.shape;
-    shape[static_cast<std::size_t>(view.rank - 1)] = weight.n();
-    const DType dtype = o.out_dtype != DType::undefined ? o.out_dtype : view.dtype;
+  const TensorView x = call.tensor(given.x, "x");
+  LinearOptions o = options_of(call, given);
+  nb::object result = nb::borrow(given.out);
+  if (result.is_none() && x.rank > 0) {
+    std::array<std::int64_t, kMaxRank> shape = x.shape;
+    shape[static_cast<std::size_t>(x.rank - 1)] = given.weight.n();
+    const DType dtype = o.out_dtype != DType::undefined ? o.out_dtype : x.dtype;
     result =
-        call.make_small(dtype, std::span(shape.data(), static_cast<std::size_t>(view.rank)), o.out);
+        call.make_small(dtype, std::span(shape.data(), static_cast<std::size_t>(x.rank)), o.out);
   }
-  const Tensor tensor = unlocked([&] { return linear(view, weight, o, context()); });
-  if (!columns.is_none()) {
-    give_columns(found, columns);
-  }
+  const Tensor tensor = unlocked([&] { return linear(x, given.weight, o, context()); });
   return result.is_none() ? call.give(tensor) : result;
+}
+
+// The same, and LLM.int8()'s outlier columns of the call as a list.
+nb::tuple run_with_columns(const LinearArguments& given) {
+  Call call("linear");
+  const TensorView x = call.tensor(given.x, "x");
+  LinearOptions o = options_of(call, given);
+  std::vector<std::int64_t> found;
+  o.found_columns = &found;
+  const Tensor tensor = unlocked([&] { return linear(x, given.weight, o, context()); });
+  const nb::object result = given.out.is_none() ? call.give(tensor) : nb::borrow(given.out);
+  return nb::make_tuple(result, found);
 }
 
 // wanted: x, bias.
@@ -132,13 +128,9 @@ void bind_class(nb::module_& m) {
 void bind_linear(nb::module_& m) {
   bind_class(m);
   define_pack<packed>(m, "pack", "See octavo.pack.");
-  m.def("linear", run, nb::arg("x"), nb::arg("weight"), nb::arg("bias").none() = nb::none(),
-        nb::arg("out_dtype").none() = nb::none(), nb::kw_only(), nb::arg("batch_invariant") = false,
-        nb::arg("out").none() = nb::none(), nb::arg("backend").none() = nb::none(),
-        nb::arg("outlier_columns").none() = nb::none(),
-        nb::arg("outlier_weight").none() = nb::none(), nb::arg("columns").none() = nb::none(),
-        "See octavo.linear. `columns`: a list that becomes LLM.int8()'s outlier columns of the "
-        "call.");
+  define_linear<run>(m, "linear", "See octavo.linear.");
+  define_linear<run_with_columns>(m, "linear_with_columns",
+                                  "octavo.linear and LLM.int8()'s outlier columns of the call.");
   m.def("linear_vjp", gradients, nb::arg("grad"), nb::arg("wanted"), nb::arg("x"),
         nb::arg("weight"), nb::arg("bias").none() = nb::none(),
         nb::arg("out_dtype").none() = nb::none(), "See octavo.linear_vjp.");

@@ -2,88 +2,27 @@
 // Quantisers, octavo.Quantized, and back.
 #include "octavo/quantize.hpp"
 
-#include <array>
-#include <limits>
 #include <string>
-#include <string_view>
 
-#include "arguments.hpp"
 #include "bindings.hpp"
 #include "octavo/gradient.hpp"
+#include "options.hpp"
 
 namespace octavo::python {
 namespace {
 
-Side parse_side(const Call& call, const std::string& side) {
-  if (side == "a") return Side::a;
-  if (side == "b") return Side::b;
-  raise(Code::invalid_argument, std::string(call.operation()) +
-                                    ": side must be \"a\" ([M, K]) or \"b\" ([K, N]); got '" +
-                                    side + "'");
-}
-
-struct Arguments {
-  nb::handle x, dtype;
-  const std::string &granularity, &side;
-  bool azp;
-  double scale_ub, min_scale, qmax;
-  const std::string& rounding;
-  nb::handle scale_dtype;
-  const std::string& non_finite;
-  bool widen, saturate;
-  nb::handle scale, azp_in;
-};
-
-QuantizeOptions options_of(Call& call, const Arguments& a) {
-  QuantizeOptions o;
-  o.dtype = call.dtype(a.dtype, "dtype");
-  o.granularity = parse_granularity(a.granularity, call.operation(), "granularity");
-  o.side = parse_side(call, a.side);
-  o.azp = a.azp;
-  o.scale_ub = static_cast<float>(a.scale_ub);
-  o.min_scale = static_cast<float>(a.min_scale);
-  o.qmax = static_cast<float>(a.qmax);
-  o.rounding = parse_rounding(a.rounding, call.operation());
-  o.scale_dtype = call.dtype(a.scale_dtype, "scale_dtype");
-  o.non_finite = parse_non_finite(a.non_finite, call.operation());
-  o.widen = a.widen;
-  o.overflow = a.saturate ? Overflow::saturate : Overflow::ieee;
-  o.scale = call.scale(a.scale, nb::none(), "scale");
-  o.azp_in = call.tensor(a.azp_in, "azp_in");
-  return o;
-}
-
-nb::object quantized(const Arguments& arguments) {
+nb::object quantized(const QuantizeArguments& arguments) {
   Call call("quantize");
   const TensorView x = call.tensor(arguments.x, "x");
   const QuantizeOptions o = options_of(call, arguments);
   return call.give(unlocked([&] { return quantize(x, o, context()); }));
 }
 
-nb::object scales(const Arguments& arguments) {
+nb::object scales(const QuantizeArguments& arguments) {
   Call call("compute_scale");
   const TensorView x = call.tensor(arguments.x, "x");
   const QuantizeOptions o = options_of(call, arguments);
   return call.give(unlocked([&] { return compute_scale(x, o, context()); }));
-}
-
-template <auto Body>
-void define(nb::module_& m, const char* name, const char* doc) {
-  using H = nb::handle;
-  const auto call = [](H x, H dtype, const std::string& granularity, const std::string& side,
-                       bool azp, double scale_ub, double min_scale, double qmax,
-                       const std::string& rounding, H scale_dtype, const std::string& non_finite,
-                       bool widen, bool saturate, H scale, H azp_in) {
-    return Body({x, dtype, granularity, side, azp, scale_ub, min_scale, qmax, rounding, scale_dtype,
-                 non_finite, widen, saturate, scale, azp_in});
-  };
-  m.def(name, call, nb::arg("x"), nb::arg("dtype") = "int8", nb::arg("granularity") = "token",
-        nb::kw_only(), nb::arg("side") = "a", nb::arg("azp") = false,
-        nb::arg("scale_ub") = std::numeric_limits<double>::infinity(), nb::arg("min_scale") = 0.0,
-        nb::arg("qmax") = 0.0, nb::arg("rounding") = "none", nb::arg("scale_dtype") = "float32",
-        nb::arg("non_finite") = "propagate", nb::arg("widen") = false, nb::arg("saturate") = true,
-        nb::arg("scale") = nb::borrow(undefined_object), nb::arg("azp_in").none() = nb::none(),
-        doc);
 }
 
 // Learned step sizes: the gradients of x and of a static scale.
@@ -151,8 +90,8 @@ void bind_class(nb::module_& m) {
 
 void bind_quantize(nb::module_& m) {
   bind_class(m);
-  define<quantized>(m, "quantize", "See octavo.quantize.");
-  define<scales>(m, "compute_scale", "See octavo.compute_scale.");
+  define_quantize<quantized>(m, "quantize", "See octavo.quantize.");
+  define_quantize<scales>(m, "compute_scale", "See octavo.compute_scale.");
   m.def("quantize_vjp", gradients, nb::arg("grad"), nb::arg("x"), nb::arg("scale").none(),
         nb::arg("dtype") = "int8", nb::arg("granularity") = "token",
         nb::arg("gradient_scale") = 1.0, nb::arg("side") = "a", "See octavo.quantize_vjp.");

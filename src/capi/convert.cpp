@@ -7,31 +7,11 @@
 #include <string>
 #include <string_view>
 
+#include "capi/options.hpp"
 #include "octavo/backend.hpp"
 
 namespace octavo::capi {
 namespace {
-
-constexpr std::array<FlagName, 18> kFlags{{
-    {OCTAVO_TRANS_A, "TRANS_A"},
-    {OCTAVO_TRANS_B, "TRANS_B"},
-    {OCTAVO_OFFS_PREFIX, "OFFS_PREFIX"},
-    {OCTAVO_FAST_ACCUMULATION, "FAST_ACCUMULATION"},
-    {OCTAVO_BATCH_INVARIANT, "BATCH_INVARIANT"},
-    {OCTAVO_TORCH_COMPAT, "TORCH_COMPAT"},
-    {OCTAVO_OVERFLOW_IEEE, "OVERFLOW_IEEE"},
-    {OCTAVO_AZP, "AZP"},
-    {OCTAVO_NON_FINITE_ERROR, "NON_FINITE_ERROR"},
-    {OCTAVO_VECTORWISE, "VECTORWISE"},
-    {OCTAVO_WHOLE_COLUMNS, "WHOLE_COLUMNS"},
-    {OCTAVO_TRANSPOSED, "TRANSPOSED"},
-    {OCTAVO_FLOAT32_GRADIENTS, "FLOAT32_GRADIENTS"},
-    {OCTAVO_DEQUANTIZED_GRADIENTS, "DEQUANTIZED_GRADIENTS"},
-    {OCTAVO_BY_ELEMENT, "BY_ELEMENT"},
-    {OCTAVO_NON_FINITE_IGNORE, "NON_FINITE_IGNORE"},
-    {OCTAVO_WIDEN, "WIDEN"},
-    {OCTAVO_EXACT_SUBNORMALS, "EXACT_SUBNORMALS"},
-}};
 
 std::string names_of(std::uint64_t flags, std::span<const FlagName> table) {
   std::string names;
@@ -164,7 +144,7 @@ void check_bits(const Place& place, std::uint64_t given, std::uint64_t allowed,
 }
 
 void check_flags(const Place& place, std::uint64_t given, std::uint64_t allowed) {
-  check_bits(place.of("flags"), given, allowed, kFlags);
+  check_bits(place.of("flags"), given, allowed, flag_names());
 }
 
 NonFinite non_finite_from(const Place& place, std::uint64_t flags) {
@@ -181,14 +161,6 @@ NonFinite non_finite_from(const Place& place, std::uint64_t flags) {
 std::uint64_t non_finite_to(NonFinite rule) noexcept {
   if (rule == NonFinite::error) return OCTAVO_NON_FINITE_ERROR;
   return rule == NonFinite::ignore ? OCTAVO_NON_FINITE_IGNORE : 0;
-}
-
-MatmulOptions matmul_from(std::uint64_t flags) noexcept {
-  return {.overflow = overflow_from(flags),
-          .fast_accumulation = (flags & OCTAVO_FAST_ACCUMULATION) != 0,
-          .batch_invariant = (flags & OCTAVO_BATCH_INVARIANT) != 0,
-          .torch_compat = (flags & OCTAVO_TORCH_COMPAT) != 0,
-          .exact_subnormals = (flags & OCTAVO_EXACT_SUBNORMALS) != 0};
 }
 
 Granularity granularity_from(const Place& place, std::int32_t kind, std::int64_t rows,

@@ -48,7 +48,6 @@ void check_bits(const Place& place, std::uint64_t given, std::uint64_t allowed,
                 std::span<const FlagName> names);
 /// Refuses flags other than `allowed`.
 void check_flags(const Place& place, std::uint64_t given, std::uint64_t allowed);
-MatmulOptions matmul_from(std::uint64_t flags) noexcept;
 inline Overflow overflow_from(std::uint64_t flags) noexcept {
   return (flags & OCTAVO_OVERFLOW_IEEE) != 0 ? Overflow::ieee : Overflow::saturate;
 }

@@ -33,7 +33,7 @@ octavo_code octavo_scaled_mm_explain(const octavo_operand* a, const octavo_opera
     Slot slot({"scaled_mm", "result"}, result);
     const OperandArgument left({"scaled_mm", "a"}, a);
     const OperandArgument right({"scaled_mm", "b"}, b);
-    const octavo::ScaledMmOptions o = scaled_mm_options({"scaled_mm", "options"}, options);
+    const octavo::ScaledMmOptions o = options_from({"scaled_mm", "options"}, options);
     const Context run_on("scaled_mm", context);
     slot.fill(
         with_text(octavo::explain(octavo::scaled_mm_problem(left, right, o), run_on, o.backend)));
@@ -47,7 +47,7 @@ octavo_code octavo_grouped_mm_explain(const octavo_operand* a, const octavo_oper
     Slot slot({"grouped_mm", "result"}, result);
     const OperandArgument left({"grouped_mm", "a"}, a);
     const OperandArgument right({"grouped_mm", "b"}, b);
-    const octavo::GroupedOptions o = grouped_options({"grouped_mm", "options"}, options);
+    const octavo::GroupedOptions o = options_from({"grouped_mm", "options"}, options);
     const Context run_on("grouped_mm", context);
     slot.fill(
         with_text(octavo::explain(octavo::grouped_mm_problem(left, right, o), run_on, o.backend)));

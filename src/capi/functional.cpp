@@ -25,20 +25,6 @@ std::vector<F::RecipeScale> recipes_from(const Place& place, const octavo_recipe
   return scales;
 }
 
-F::Options options_from(const Place& place, const octavo_functional_options* given) {
-  const octavo_functional_options c = read_struct(place, given);
-  check_flags(place, c.flags, OCTAVO_FAST_ACCUMULATION | OCTAVO_TORCH_COMPAT);
-  F::Options o;
-  o.bias = optional_view(place.of("bias"), c.bias);
-  o.output_dtype = dtype_or(place.of("output_dtype"), c.output_dtype, o.output_dtype);
-  o.offs = optional_view(place.of("offs"), c.offs);
-  o.use_fast_accum = (c.flags & OCTAVO_FAST_ACCUMULATION) != 0;
-  o.out = optional_view(place.of("out"), c.out);
-  o.torch_compat = (c.flags & OCTAVO_TORCH_COMPAT) != 0;
-  o.backend = c.backend;
-  return o;
-}
-
 // Both entries take the same arguments.
 template <class Product>
 octavo_code run(const char* name, const RecipeCall& call, const octavo_context* context,

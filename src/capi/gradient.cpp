@@ -101,7 +101,7 @@ octavo_code octavo_scaled_mm_vjp(const octavo_view* grad, const octavo_operand* 
                const OperandArgument left({kName, "a"}, a);
                const OperandArgument right({kName, "b"}, b);
                return octavo::scaled_mm_vjp(g, left, right,
-                                            scaled_mm_options({kName, "forward"}, forward),
+                                            options_from({kName, "forward"}, forward),
                                             request.wanted, request.options, run_on);
              });
 }
@@ -115,8 +115,8 @@ octavo_code octavo_linear_vjp(const octavo_view* grad, const octavo_view* x,
              [&](const TensorView& g, const Request& request, const Context& run_on) {
                return octavo::linear_vjp(g, view_from({kName, "x"}, x),
                                          value_of({kName, "weight"}, weight),
-                                         linear_options({kName, "forward"}, forward),
-                                         request.wanted, request.options, run_on);
+                                         options_from({kName, "forward"}, forward), request.wanted,
+                                         request.options, run_on);
              });
 }
 
@@ -130,7 +130,7 @@ octavo_code octavo_grouped_mm_vjp(const octavo_view* grad, const octavo_operand*
                const OperandArgument left({kName, "a"}, a);
                const OperandArgument right({kName, "b"}, b);
                return octavo::grouped_mm_vjp(g, left, right,
-                                             grouped_options({kName, "forward"}, forward),
+                                             options_from({kName, "forward"}, forward),
                                              request.wanted, request.options, run_on);
              });
 }
@@ -177,7 +177,7 @@ octavo_code octavo_scaled_grouped_mm_vjp(const octavo_view* grad, const octavo_o
                const OperandArgument left({kName, "input"}, input);
                const OperandArgument right({kName, "weight"}, weight);
                return octavo::scaled_grouped_mm_vjp(g, left, right,
-                                                    batch_options({kName, "forward"}, forward),
+                                                    options_from({kName, "forward"}, forward),
                                                     request.wanted, request.options, run_on);
              });
 }

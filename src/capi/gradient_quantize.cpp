@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Gradients of quantisers.
 #include "capi/gradient.hpp"
-#include "capi/quantize.hpp"
+#include "capi/options.hpp"
 
 using namespace octavo::capi;
 using octavo::DequantizeGradients;
@@ -53,7 +53,7 @@ octavo_code octavo_quantize_vjp(const octavo_view* grad, const octavo_view* x,
     slots.prepare({kName, "result"}, wanted);
     const Context run_on(kName, context);
     slots.fill(octavo::quantize_vjp(view_from({kName, "grad"}, grad), view_from({kName, "x"}, x),
-                                    quantize_options({kName, "forward"}, forward), wanted,
+                                    options_from({kName, "forward"}, forward), wanted,
                                     c.gradient_scale != 0.0F ? c.gradient_scale : 1.0F, run_on));
   });
 }

@@ -51,53 +51,16 @@ ListArguments::ListArguments(const Place& place, const octavo_operand* const* in
                              const octavo_grouped_list_options* given)
     : inputs_({place.operation, "inputs"}, inputs, count),
       weights_({place.operation, "weights"}, weights, count) {
+  options_ = options_from(place, given);
   const octavo_grouped_list_options c = read_struct(place, given);
-  check_flags(place, c.flags, OCTAVO_MATMUL_FLAGS);
   biases_ = views_from({place.operation, "biases"}, c.biases, count);
   outs_ = views_from({place.operation, "outs"}, c.outs, count);
   scales_a_ = scales_from({place.operation, "scales_a"}, c.scales_a, count);
   scales_b_ = scales_from({place.operation, "scales_b"}, c.scales_b, count);
-  options_ = {.biases = biases_,
-              .out_dtype = dtype_from(place.of("out_dtype"), c.out_dtype),
-              .scales_a = scales_a_,
-              .scales_b = scales_b_,
-              .outs = outs_,
-              .matmul = matmul_from(c.flags),
-              .backend = c.backend};
-}
-
-GroupedOptions grouped_options(const Place& place, const octavo_grouped_mm_options* given) {
-  const octavo_grouped_mm_options c = read_struct(place, given);
-  check_flags(place, c.flags, OCTAVO_OFFS_PREFIX | OCTAVO_MATMUL_FLAGS);
-  GroupedOptions o;
-  o.offs = optional_view(place.of("offs"), c.offs);
-  o.offs_prefix = (c.flags & OCTAVO_OFFS_PREFIX) != 0;
-  o.bias = optional_view(place.of("bias"), c.bias);
-  o.out_dtype = dtype_from(place.of("out_dtype"), c.out_dtype);
-  o.scale_a = scale_from(place.of("scale_a"), c.scale_a);
-  o.scale_b = scale_from(place.of("scale_b"), c.scale_b);
-  o.alpha = scale_from(place.of("alpha"), c.alpha);
-  o.beta = scale_from(place.of("beta"), c.beta);
-  o.c = optional_view(place.of("c"), c.c);
-  o.scale_result = scale_from(place.of("scale_result"), c.scale_result);
-  o.out = optional_view(place.of("out"), c.out);
-  o.matmul = matmul_from(c.flags);
-  o.backend = c.backend;
-  return o;
-}
-
-ScaledGroupedMmOptions batch_options(const Place& place,
-                                     const octavo_scaled_grouped_mm_options* given) {
-  const octavo_scaled_grouped_mm_options c = read_struct(place, given);
-  check_flags(place, c.flags, OCTAVO_TRANS_B | OCTAVO_MATMUL_FLAGS);
-  ScaledGroupedMmOptions o;
-  o.scale = scale_from(place.of("scale"), c.scale);
-  o.out_dtype = dtype_from(place.of("out_dtype"), c.out_dtype);
-  o.trans_b = (c.flags & OCTAVO_TRANS_B) != 0;
-  o.out = optional_view(place.of("out"), c.out);
-  o.matmul = matmul_from(c.flags);
-  o.backend = c.backend;
-  return o;
+  options_.biases = biases_;
+  options_.outs = outs_;
+  options_.scales_a = scales_a_;
+  options_.scales_b = scales_b_;
 }
 
 }  // namespace octavo::capi
@@ -125,7 +88,7 @@ octavo_code octavo_grouped_mm(const octavo_operand* a, const octavo_operand* b,
                               const octavo_context* context, octavo_tensor** result) {
   return guarded(kGrouped, [&] {
     if (result != nullptr) *result = nullptr;
-    const octavo::GroupedOptions o = grouped_options({kGrouped, "options"}, options);
+    const octavo::GroupedOptions o = options_from({kGrouped, "options"}, options);
     Slot slot({kGrouped, "result"}, result, result_optional(o.out));
     const OperandArgument left({kGrouped, "a"}, a);
     const OperandArgument right({kGrouped, "b"}, b);
@@ -141,7 +104,7 @@ octavo_code octavo_grouped_mm_workspace_bytes(const octavo_operand* a, const oct
     give(kGrouped, result, size_t{0});
     const OperandArgument left({kGrouped, "a"}, a);
     const OperandArgument right({kGrouped, "b"}, b);
-    const octavo::GroupedOptions o = grouped_options({kGrouped, "options"}, options);
+    const octavo::GroupedOptions o = options_from({kGrouped, "options"}, options);
     const Context run_on(kGrouped, context);
     *result =
         octavo::workspace_bytes(octavo::grouped_mm_problem(left, right, o), run_on, o.backend);
@@ -154,7 +117,7 @@ octavo_code octavo_scaled_grouped_mm(const octavo_operand* input, const octavo_o
   constexpr const char* kName = "scaled_grouped_mm";
   return guarded(kName, [&] {
     if (result != nullptr) *result = nullptr;
-    const octavo::ScaledGroupedMmOptions o = batch_options({kName, "options"}, options);
+    const octavo::ScaledGroupedMmOptions o = options_from({kName, "options"}, options);
     Slot slot({kName, "result"}, result, result_optional(o.out));
     const OperandArgument left({kName, "input"}, input);
     const OperandArgument right({kName, "weight"}, weight);

@@ -9,34 +9,12 @@
 
 using namespace octavo::capi;
 
-octavo::ScaledMmOptions octavo::capi::scaled_mm_options(const Place& place,
-                                                        const octavo_scaled_mm_options* given) {
-  const octavo_scaled_mm_options c = read_struct(place, given);
-  check_flags(place, c.flags, OCTAVO_TRANS_A | OCTAVO_TRANS_B | OCTAVO_MATMUL_FLAGS);
-  ScaledMmOptions o;
-  o.scale_a = scale_from(place.of("scale_a"), c.scale_a);
-  o.scale_b = scale_from(place.of("scale_b"), c.scale_b);
-  o.bias = optional_view(place.of("bias"), c.bias);
-  o.scale_result = scale_from(place.of("scale_result"), c.scale_result);
-  o.out_dtype = dtype_from(place.of("out_dtype"), c.out_dtype);
-  o.alpha = scale_from(place.of("alpha"), c.alpha);
-  o.beta = scale_from(place.of("beta"), c.beta);
-  o.c = optional_view(place.of("c"), c.c);
-  o.azp = optional_view(place.of("azp"), c.azp);
-  o.trans_a = (c.flags & OCTAVO_TRANS_A) != 0;
-  o.trans_b = (c.flags & OCTAVO_TRANS_B) != 0;
-  o.out = optional_view(place.of("out"), c.out);
-  o.matmul = matmul_from(c.flags);
-  o.backend = c.backend;
-  return o;
-}
-
 octavo_code octavo_scaled_mm(const octavo_operand* a, const octavo_operand* b,
                              const octavo_scaled_mm_options* options, const octavo_context* context,
                              octavo_tensor** result) {
   return guarded("scaled_mm", [&] {
     if (result != nullptr) *result = nullptr;
-    const octavo::ScaledMmOptions o = scaled_mm_options({"scaled_mm", "options"}, options);
+    const octavo::ScaledMmOptions o = options_from({"scaled_mm", "options"}, options);
     Slot slot({"scaled_mm", "result"}, result, result_optional(o.out));
     const OperandArgument left({"scaled_mm", "a"}, a);
     const OperandArgument right({"scaled_mm", "b"}, b);
@@ -52,25 +30,10 @@ octavo_code octavo_scaled_mm_workspace_bytes(const octavo_operand* a, const octa
     give("scaled_mm", result, size_t{0});
     const OperandArgument left({"scaled_mm", "a"}, a);
     const OperandArgument right({"scaled_mm", "b"}, b);
-    const octavo::ScaledMmOptions o = scaled_mm_options({"scaled_mm", "options"}, options);
+    const octavo::ScaledMmOptions o = options_from({"scaled_mm", "options"}, options);
     const Context run_on("scaled_mm", context);
     *result = octavo::workspace_bytes(octavo::scaled_mm_problem(left, right, o), run_on, o.backend);
   });
-}
-
-octavo::LinearOptions octavo::capi::linear_options(const Place& place,
-                                                   const octavo_linear_options* given) {
-  const octavo_linear_options c = read_struct(place, given);
-  check_flags(place, c.flags, OCTAVO_MATMUL_FLAGS);
-  LinearOptions o;
-  o.bias = optional_view(place.of("bias"), c.bias);
-  o.out_dtype = dtype_from(place.of("out_dtype"), c.out_dtype);
-  o.out = optional_view(place.of("out"), c.out);
-  o.matmul = matmul_from(c.flags);
-  o.backend = c.backend;
-  o.outlier_columns = optional_view(place.of("outlier_columns"), c.outlier_columns);
-  o.outlier_weight = optional_view(place.of("outlier_weight"), c.outlier_weight);
-  return o;
 }
 
 octavo_code octavo_linear(const octavo_view* x, const octavo_packed* weight,
@@ -79,7 +42,7 @@ octavo_code octavo_linear(const octavo_view* x, const octavo_packed* weight,
   return guarded("linear", [&] {
     if (result != nullptr) *result = nullptr;
     const Place place{"linear", "options"};
-    octavo::LinearOptions o = linear_options(place, options);
+    octavo::LinearOptions o = options_from(place, options);
     const octavo_linear_options c = read_struct(place, options);
     std::vector<std::int64_t> found;
     if (c.found_columns != nullptr) {

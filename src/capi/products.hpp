@@ -7,20 +7,12 @@
 #include <vector>
 
 #include "capi/operand.hpp"
-#include "octavo/functional.hpp"
-#include "octavo/grouped.hpp"
-#include "octavo/linear.hpp"
+#include "capi/options.hpp"
 
 namespace octavo::capi {
 
 /// A supplied output makes the handle of the result optional.
 inline bool result_optional(const TensorView& out) noexcept { return out.defined(); }
-
-ScaledMmOptions scaled_mm_options(const Place& place, const octavo_scaled_mm_options* given);
-LinearOptions linear_options(const Place& place, const octavo_linear_options* given);
-GroupedOptions grouped_options(const Place& place, const octavo_grouped_mm_options* given);
-ScaledGroupedMmOptions batch_options(const Place& place,
-                                     const octavo_scaled_grouped_mm_options* given);
 
 /// The arguments of a list for the length of a call.
 class ListArguments {

@@ -4,8 +4,10 @@
 
 #include <functional>
 #include <limits>
+#include <string>
 #include <vector>
 
+#include "capi/options.hpp"
 #include "capi/sample.hpp"
 
 namespace octavo::test {
@@ -70,7 +72,7 @@ inline const std::vector<Fault>& faults() {
 
 /// A place for a descriptor: a good one for it, and the call with another in its stead.
 struct Argument {
-  const char* name;  ///< in the sentence
+  std::string name;  ///< in the sentence
   const octavo_view* good;
   std::function<octavo_code(const octavo_view*)> call;
 };
@@ -126,6 +128,23 @@ auto with(octavo_scale Options::*field, Options defaults,
     options.*field = octavo_scale_tensor(view, OCTAVO_AUTOMATIC);
     return call(&options);
   };
+}
+
+/// A place for each tensor among the options of an operation.
+template <class Options>
+std::vector<Argument> options_of(const std::string& operation, const Sample& s,
+                                 const std::function<octavo_code(const Options*)>& call) {
+  Options defaults{};
+  defaults.struct_size = sizeof defaults;
+  std::vector<Argument> arguments;
+  each_tensor(defaults, [&](const std::string& name, auto field) {
+    const bool integers = name.starts_with("azp") || name == "offs";
+    const octavo_view* good = integers                          ? s.azp
+                              : name.starts_with("outlier_col") ? s.columns
+                                                                : s.two;
+    arguments.push_back({operation + ": options." + name, good, with(field, defaults, call)});
+  });
+  return arguments;
 }
 
 }  // namespace octavo::test

@@ -20,7 +20,6 @@ TEST(CApiViews, OfTensorsAndQuantisers) {
   const std::function<octavo_code(const Q*)> quantise = [&](const Q* o) {
     return octavo_quantize(s.x, o, nullptr, &s.q);
   };
-  const Q q = octavo_quantize_options_init();
   const octavo_dtype none{};
   expect_faults_found({
       {"tensor_copy: source", s.x, [&](auto* v) { return octavo_tensor_copy(v, none, s.t); }},
@@ -34,9 +33,8 @@ TEST(CApiViews, OfTensorsAndQuantisers) {
        [&](auto* v) { return octavo_quantize_mxfp8(v, none, 0, nullptr, &s.q); }},
       {"compute_scale: x", s.x,
        [&](auto* v) { return octavo_compute_scale(v, nullptr, nullptr, &s.q); }},
-      {"quantize: options.scale", s.rows, with(&Q::scale, q, quantise)},
-      {"quantize: options.azp_in", s.azp, with(&Q::azp_in, q, quantise)},
   });
+  expect_faults_found(options_of("quantize", s, quantise));
   octavo_quantized_release(out);
 }
 
@@ -52,8 +50,6 @@ TEST(CApiViews, OfSingleProducts) {
   const std::function<octavo_code(const L*)> linear = [&](const L* o) {
     return octavo_linear(s.x, s.packed, o, nullptr, s.t);
   };
-  const M m = octavo_scaled_mm_options_init();
-  const L l = octavo_linear_options_init();
   const auto activation = [&](auto field) {
     return [&s, field](const octavo_view* v) {
       octavo_activation rule = octavo_activation_init();
@@ -74,21 +70,10 @@ TEST(CApiViews, OfSingleProducts) {
          const octavo_operand b = operand_of(v);
          return octavo_scaled_mm_explain(&s.a, &b, nullptr, nullptr, &s.explanation);
        }},
-      {"scaled_mm: options.scale_a", s.rows, with(&M::scale_a, m, product)},
-      {"scaled_mm: options.scale_b", s.two, with(&M::scale_b, m, product)},
-      {"scaled_mm: options.scale_result", s.two, with(&M::scale_result, m, product)},
-      {"scaled_mm: options.alpha", s.one, with(&M::alpha, m, product)},
-      {"scaled_mm: options.beta", s.one, with(&M::beta, m, product)},
-      {"scaled_mm: options.bias", s.two, with(&M::bias, m, product)},
-      {"scaled_mm: options.c", s.square, with(&M::c, m, product)},
-      {"scaled_mm: options.azp", s.azp, with(&M::azp, m, product)},
-      {"scaled_mm: options.out", s.square, with(&M::out, m, product)},
       {"scaled_mm: a.activation.codes", s.codes, activation(&octavo_activation::codes)},
       {"scaled_mm: a.activation.scales", s.rows, activation(&octavo_activation::scales)},
       {"linear: x", s.x,
        [&](auto* v) { return octavo_linear(v, s.packed, nullptr, nullptr, s.t); }},
-      {"linear: options.bias", s.two, with(&L::bias, l, linear)},
-      {"linear: options.out", s.square, with(&L::out, l, linear)},
       {"pack: weight.data", s.w,
        [&](auto* v) {
          const octavo_operand w = operand_of(v);
@@ -96,6 +81,8 @@ TEST(CApiViews, OfSingleProducts) {
          return octavo_pack(&w, nullptr, nullptr, &packed);
        }},
   });
+  expect_faults_found(options_of("scaled_mm", s, product));
+  expect_faults_found(options_of("linear", s, linear));
 }
 
 TEST(CApiViews, OfGroupedProducts) {
@@ -115,9 +102,6 @@ TEST(CApiViews, OfGroupedProducts) {
     return octavo_functional_scaled_grouped_mm(s.fp8, s.fp8_weight, &s.recipe, 1, &s.recipe, 1, o,
                                                nullptr, s.t);
   };
-  const G g = octavo_grouped_mm_options_init();
-  const S b = octavo_scaled_grouped_mm_options_init();
-  const F f = octavo_functional_options_init();
   const auto list = [&](auto field) {
     return [&, field](const octavo_view* v) {
       octavo_grouped_list_options o = octavo_grouped_list_options_init();
@@ -151,17 +135,6 @@ TEST(CApiViews, OfGroupedProducts) {
          const octavo_operand other = operand_of(v);
          return octavo_grouped_mm_workspace_bytes(&s.batch_a, &other, nullptr, nullptr, &s.bytes);
        }},
-      {"grouped_mm: options.offs", s.azp, with(&G::offs, g, grouped)},
-      {"grouped_mm: options.bias", s.two, with(&G::bias, g, grouped)},
-      {"grouped_mm: options.c", s.two, with(&G::c, g, grouped)},
-      {"grouped_mm: options.out", s.two, with(&G::out, g, grouped)},
-      {"grouped_mm: options.scale_a", s.one, with(&G::scale_a, g, grouped)},
-      {"grouped_mm: options.scale_b", s.one, with(&G::scale_b, g, grouped)},
-      {"grouped_mm: options.scale_result", s.one, with(&G::scale_result, g, grouped)},
-      {"grouped_mm: options.alpha", s.one, with(&G::alpha, g, grouped)},
-      {"grouped_mm: options.beta", s.one, with(&G::beta, g, grouped)},
-      {"scaled_grouped_mm: options.scale", s.one, with(&S::scale, b, batch)},
-      {"scaled_grouped_mm: options.out", s.one, with(&S::out, b, batch)},
       {"scaled_grouped_mm: input.data", s.batch,
        [&](auto* v) {
          const octavo_operand a = operand_of(v);
@@ -178,10 +151,10 @@ TEST(CApiViews, OfGroupedProducts) {
          return octavo_functional_scaled_mm(s.fp8, s.fp8_weight, &scale, 1, &s.recipe, 1, nullptr,
                                             nullptr, s.t);
        }},
-      {"scaled_grouped_mm: options.bias", s.two, with(&F::bias, f, recipes)},
-      {"scaled_grouped_mm: options.offs", s.azp, with(&F::offs, f, recipes)},
-      {"scaled_grouped_mm: options.out", s.square, with(&F::out, f, recipes)},
   });
+  expect_faults_found(options_of("grouped_mm", s, grouped));
+  expect_faults_found(options_of("scaled_grouped_mm", s, batch));
+  expect_faults_found(options_of("scaled_grouped_mm", s, recipes));
 }
 
 TEST(CApiViews, OfLlmInt8AndFiles) {

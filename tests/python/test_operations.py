@@ -288,6 +288,16 @@ def test_llm_int8(rng):
                           octavo.int8_scaled_mm(a_codes, w_codes, a_absmax, w_absmax))
 
 
+@pytest.mark.parametrize("option, value", [
+    ("offs", np.int32([1])), ("offs_prefix", True), ("alpha", 2.0), ("beta", 1.0), ("c", np.ones((1, 1), np.float32)),
+    ("scale_result", 2.0),
+])
+def test_lists_refuse_what_they_do_not_take(option, value):
+    x = np.ones((1, 1), np.float32)
+    with pytest.raises(ValueError, match=f"grouped_mm: {option} must be left out for lists of inputs; got one"):
+        octavo.grouped_mm([x], [x], **{option: value})
+
+
 def test_llm_int8_outliers_of_rules_and_calls(rng):
     x = rng.standard_normal((3, 64)).astype(np.float32)
     w = codes(rng, (64, 8))
@@ -296,8 +306,7 @@ def test_llm_int8_outliers_of_rules_and_calls(rng):
     assert fixed.activation["outlier_columns"] == [1, 5] and fixed.activation["whole_columns"]
     again = pickle.loads(pickle.dumps(fixed))
     assert again.activation == fixed.activation
-    found = [9]
-    y = octavo._octavo.linear(x, again, outlier_columns=np.array([7, 9]), columns=found)
+    y, found = octavo._octavo.linear_with_columns(x, again, outlier_columns=np.array([7, 9]))
     assert np.array_equal(y, octavo.linear(x, fixed, outlier_columns=[7, 9]))
     row_codes, _, columns = octavo.int8_vectorwise_quant(x, 2.0, True, outlier_columns=[1, 5, 7, 9])
     assert found == list(columns) and not row_codes[:, found].any()

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 
 import octavo  # noqa: E402
 import octavo.torch  # noqa: E402
-from octavo.torch import _grouped, _linear, _matmul, _straight_through  # noqa: E402
+from octavo.torch import _grouped_list, _linear, _products, _schemas, _straight_through  # noqa: E402
 from octavo.torch import functional as F  # noqa: E402
 
 FP8 = torch.float8_e4m3fn
@@ -29,38 +29,42 @@ def close(found, expected, tolerance):
 
 # ---- samples for PyTorch's own checks -------------------------------------------------------------
 
-MM = (None,) * 2 + (None, None, None, None, False, False, True, False, None, None)
+def arguments(schema, *inputs, **changes):
+    """Every argument of an operator: absent where it may be, false where it is a flag."""
+    values = {}
+    for argument in schema.arguments.split(", "):
+        kind, name = argument.split()
+        values[name] = None if kind.endswith("?") else name == "saturate"
+    values |= dict(zip(values, inputs)) | changes
+    return tuple(values.values())
 
 
 def mm_sample(grad=False, **changes):
-    names = ["input", "mat2", "scale_a", "scale_b", "bias", "scale_result", "out_dtype", "granularity_a",
-             "granularity_b", "alpha", "beta", "c", "azp", "trans_a", "trans_b", "saturate", "torch_compat", "subnormals",
-             "backend"]
-    values = dict.fromkeys(names) | dict(trans_a=False, trans_b=False, saturate=True, torch_compat=False)
-    values |= dict(input=gaussian(3, 8, grad=grad), mat2=gaussian(8, 5, seed=2, grad=grad))
-    return tuple((values | changes)[name] for name in names)
+    inputs = dict(input=gaussian(3, 8, grad=grad), mat2=gaussian(8, 5, seed=2, grad=grad))
+    return arguments(_schemas.SCALED_MM, **(inputs | changes))
 
 
 OFFS = torch.tensor([2, 2, 5], dtype=torch.int32)
-GROUPED = (None, None, None, None, None, None, None, None, None, None, False, None, None)
 
 SAMPLES = {
-    "scaled_mm": (_matmul.scaled_mm, mm_sample(grad=True)),
-    "scaled_mm, everything": (_matmul.scaled_mm, mm_sample(
+    "scaled_mm": (_products.scaled_mm, mm_sample(grad=True)),
+    "scaled_mm, everything": (_products.scaled_mm, mm_sample(
         grad=True, scale_a=positive(3, 1, grad=True), scale_b=positive(1, 5, grad=True),
         bias=gaussian(5, seed=3, grad=True), scale_result=positive(5, grad=True), alpha=positive(1, grad=True),
         beta=positive(1, seed=5, grad=True), c=gaussian(3, 5, seed=4, grad=True))),
-    "scaled_mm, int8": (_matmul.scaled_mm, mm_sample(
+    "scaled_mm, int8": (_products.scaled_mm, mm_sample(
         input=torch.ones(3, 8, dtype=torch.int8), mat2=torch.ones(8, 5, dtype=torch.int8), scale_a=positive(3, 1),
         granularity_a="token", out_dtype=torch.bfloat16)),
-    "scaled_mm, fp8, transposed": (_matmul.scaled_mm, mm_sample(
+    "scaled_mm, fp8, transposed": (_products.scaled_mm, mm_sample(
         input=gaussian(8, 3).to(FP8), mat2=gaussian(5, 8).to(FP8), trans_a=True, trans_b=True)),
-    "grouped_mm, rows": (_grouped.grouped_mm, (gaussian(6, 4, grad=True), gaussian(3, 4, 5, grad=True), OFFS, *GROUPED)),
-    "grouped_mm, K": (_grouped.grouped_mm, (gaussian(4, 6, grad=True), gaussian(6, 5, grad=True), OFFS, *GROUPED)),
-    "scaled_grouped_mm": (_grouped.scaled_grouped_mm,
-                          (gaussian(2, 3, 4, grad=True), gaussian(2, 4, 5, grad=True), positive(1, grad=True), None,
-                           False, None)),
-    "grouped_mm_list": (_grouped.grouped_mm_list,
+    "grouped_mm, rows": (_products.grouped_mm, arguments(
+        _schemas.GROUPED_MM, gaussian(6, 4, grad=True), gaussian(3, 4, 5, grad=True), OFFS)),
+    "grouped_mm, K": (_products.grouped_mm, arguments(
+        _schemas.GROUPED_MM, gaussian(4, 6, grad=True), gaussian(6, 5, grad=True), OFFS)),
+    "scaled_grouped_mm": (_products.scaled_grouped_mm, arguments(
+        _schemas.SCALED_GROUPED_MM, gaussian(2, 3, 4, grad=True), gaussian(2, 4, 5, grad=True),
+        positive(1, grad=True))),
+    "grouped_mm_list": (_grouped_list.grouped_mm_list,
                         ([gaussian(3, 4, grad=True), gaussian(5, grad=True)],
                          [gaussian(4, 2, grad=True), gaussian(5, 3, grad=True)], [gaussian(3, grad=True)], [], [],
                          [1], [], [], None, None, None, None, None)),

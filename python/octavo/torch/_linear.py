@@ -30,8 +30,7 @@ def handle_of(weight):
 
 
 def _kernel(x, bias, out_dtype, weight, n, batch_invariant, backend):
-    return _octavo.linear(x, _weights[weight], bias, out_dtype, batch_invariant=batch_invariant,
-                          backend=backend)
+    return _octavo.linear(x, _weights[weight], bias, out_dtype, batch_invariant, backend)
 
 
 def _fake(x, bias, out_dtype, weight, n, batch_invariant, backend):

@@ -7,8 +7,7 @@ import torch
 
 from .. import _octavo
 from .._octavo import PackedWeight
-from .._operations import scaled_mm as _packed_mm
-from . import _matmul
+from . import _routes
 from ._dtypes import FLOAT8
 from ._library import define, differentiate
 
@@ -30,11 +29,11 @@ def product(operation, qinput, weight, out_dtype, scale_a, scale_b, bias, input_
         qinput = qinput[:rows]
     if packed:
         carried = {} if scale_b is None else {"scale_b": scale_b, "granularity_b": granularity_b}
-        y = _packed_mm(qinput, weight, scale_a, bias=bias, out_dtype=out_dtype,
-                       granularity_a=granularity_a, **carried)
+        y = _routes.scaled_mm(qinput, weight, scale_a, bias=bias, out_dtype=out_dtype,
+                              granularity_a=granularity_a, **carried)
     else:
-        y = _matmul.scaled_mm(qinput, weight, scale_a, scale_b, bias, None, out_dtype, granularity_a,
-                              granularity_b, None, None, None, None, False, False, True, False, None, None)
+        y = _routes.scaled_mm(qinput, weight, scale_a, scale_b, bias, None, out_dtype,
+                              granularity_a=granularity_a, granularity_b=granularity_b)
     return y if output_shape is None else y.reshape(output_shape)
 
 
@@ -114,8 +113,7 @@ def azp_product(a, b, scale_a, scale_b, out_dtype, azp_adj, azp, bias):
     if granularity_b not in ("tensor", "channel"):
         raise ValueError(f"{name}: scale_b.shape must be one element, [{n}], [{n}, 1] or [1, {n}]; got {list(scale_b.shape)}")
     shift = azp_adj.reshape(1, n).long() * (1 if azp is None else azp.reshape(-1, 1).long())
-    sums = _matmul.scaled_mm(a, b, None, None, None, None, torch.int32, None, None, None, None, None, None, False, False,
-                             True, False, None, None)
+    sums = _routes.scaled_mm(a, b, out_dtype=torch.int32)
     y = (sums.long() - shift).float() * scale_a.reshape(-1, 1) * scale_b.reshape(1, -1)
     return (y if bias is None else y + bias.float()).to(out_dtype)
 

@@ -12,9 +12,9 @@ from typing import Any, Sequence
 import torch
 
 from .. import _octavo
-from . import _grouped, _matmul
+from . import _routes
+from ._arguments import as_dtype, as_tensors
 from ._library import define, differentiate
-from ._operations import _dtype, _tensors
 
 __all__ = ["_scaled_mm", "grouped_mm", "scaled_grouped_mm", "scaled_mm"]
 
@@ -33,7 +33,7 @@ def scaled_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales, scale_
     _check_contraction("scaled_mm", contraction_dim)
     return _recipe_scaled_mm(mat_a, mat_b, *_scales(scale_a, scale_recipe_a),
                              *_scales(scale_b, scale_recipe_b), _codes(swizzle_a), _codes(swizzle_b), bias,
-                             None, _dtype(output_dtype, "scaled_mm", "output_dtype"))
+                             None, as_dtype(output_dtype, "scaled_mm", "output_dtype"))
 
 
 def scaled_grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales,
@@ -50,7 +50,7 @@ def scaled_grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales
     _check_contraction("scaled_grouped_mm", contraction_dim)
     return _recipe_scaled_grouped_mm(mat_a, mat_b, *_scales(scale_a, scale_recipe_a),
                                      *_scales(scale_b, scale_recipe_b), _codes(swizzle_a),
-                                     _codes(swizzle_b), bias, offs, _dtype(output_dtype, "scaled_grouped_mm", "output_dtype"))
+                                     _codes(swizzle_b), bias, offs, as_dtype(output_dtype, "scaled_grouped_mm", "output_dtype"))
 
 
 def _scaled_mm(input: torch.Tensor, mat2: torch.Tensor, scale_a: torch.Tensor, scale_b: torch.Tensor,
@@ -75,8 +75,8 @@ def _scaled_mm(input: torch.Tensor, mat2: torch.Tensor, scale_a: torch.Tensor, s
     (m, k), n = input.shape, mat2.shape[1]
     a, granularity_a = _v1_scale("scale_a", scale_a, m, k, False)
     b, granularity_b = _v1_scale("scale_b", scale_b, n, k, True)
-    return _matmul.scaled_mm(input, mat2, a, b, bias, scale_result, _dtype(out_dtype, "_scaled_mm") or input.dtype, granularity_a,
-                             granularity_b, None, None, None, None, False, False, True, False, None, None)
+    return _routes.scaled_mm(input, mat2, a, b, bias, scale_result, as_dtype(out_dtype, "_scaled_mm") or input.dtype,
+                             granularity_a=granularity_a, granularity_b=granularity_b)
 
 
 # torch._scaled_mm's shapes [outer, K] of a scale, by what one of them covers; those of B are [K, outer].
@@ -113,14 +113,13 @@ def _natural_mx(name, scale, outer, k, transposed):
 def grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, *, offs: torch.Tensor | None = None,
                bias: torch.Tensor | None = None, out_dtype: torch.dtype | None = None) -> torch.Tensor:
     """torch.nn.functional.grouped_mm: the four tensor forms."""
-    return _grouped.grouped_mm(mat_a, mat_b, offs, bias, None, None, None, None, None, None,
-                               _dtype(out_dtype, "grouped_mm"), None, None, False, None, None)
+    return _routes.grouped_mm(mat_a, mat_b, offs, bias=bias, out_dtype=out_dtype)
 
 
 def _scales(scales, recipes):
     """Lists of scale tensors and of recipe values; a scale may be a number."""
     scales = scales if isinstance(scales, (list, tuple)) else [scales]
-    return _tensors(scales), _codes(recipes)
+    return as_tensors(scales), _codes(recipes)
 
 
 def _codes(values):

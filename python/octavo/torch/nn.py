@@ -16,7 +16,7 @@ from typing_extensions import Self
 from .. import _octavo
 from .._checkpoint import w8a8_weight
 from . import _int8
-from ._grouped import grouped_mm as _grouped_operator
+from . import _routes
 from ._layer import EightBitModule, autocast, check_float
 from ._quantized_linear import QuantizedLinear
 from ._schemes import SCHEMES
@@ -288,15 +288,15 @@ class _GroupedProduct(torch.autograd.Function):
         w_codes, w_scale = w_codes.view(groups, n, k), w_scale.view(groups, n)
         ctx.save_for_backward(x_codes, x_scale, w_codes, w_scale, bias, offs)
         ctx.dtype = x.dtype
-        return _grouped_operator(x_codes, w_codes.transpose(1, 2), offs, bias, x_scale.view(-1),
-                                 w_scale, None, None, None, None, x.dtype, None, None, False, None, None)
+        return _routes.grouped_mm(x_codes, w_codes.transpose(1, 2), offs, bias=bias, out_dtype=x.dtype,
+                                  scale_a=x_scale.view(-1), scale_b=w_scale)
 
     @staticmethod
     def backward(ctx, grad):
         x_codes, x_scale, w_codes, w_scale, bias, offs = ctx.saved_tensors
         wanted = list(ctx.needs_input_grad[:3]) + [False] * 6
         found = iter(_octavo.grouped_mm_vjp(grad, wanted, (ctx.dtype, False, True), x_codes,
-                                            w_codes.transpose(1, 2), offs, bias, ctx.dtype,
-                                            scale_a=x_scale.view(-1), scale_b=w_scale))
+                                            w_codes.transpose(1, 2), offs, bias=bias,
+                                            out_dtype=ctx.dtype, scale_a=x_scale.view(-1), scale_b=w_scale))
         dx, dw, db = (next(found) if want else None for want in wanted[:3])
         return dx, None if dw is None else dw.transpose(1, 2), db, None, None

@@ -76,9 +76,11 @@ def _multiply(A, B, codes: Codes, bias, out, state):
                                 outlier_weight=original, batch_invariant=state.batch_invariant,
                                 out=out, columns=columns)
     else:
-        y = _octavo.linear(A, codes.packed, bias, batch_invariant=state.batch_invariant, out=out,
-                           outlier_columns=pooled, columns=columns,
-                           outlier_weight=None if original is None else original.T)
+        linear = _octavo.linear if columns is None else _octavo.linear_with_columns
+        y = linear(A, codes.packed, bias, batch_invariant=state.batch_invariant, out=out,
+                   outlier_columns=pooled, outlier_weight=None if original is None else original.T)
+        if columns is not None:
+            y, columns = y
     if pool is not None:
         pool.add_outliers(columns, A.shape[-1])
     return y, None if columns is None else torch.tensor(columns, dtype=torch.int64)

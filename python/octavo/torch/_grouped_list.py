@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""octavo::grouped_mm (tensor forms), octavo::scaled_grouped_mm, octavo::grouped_mm_list; gradients."""
+"""octavo::grouped_mm_list and its gradient."""
 
 import torch
 
@@ -10,86 +10,12 @@ from ._library import (
     as_gradient,
     default_out_dtype,
     define,
-    differentiate,
     differentiate_once,
     gradient_dtype,
     no_gradients,
     save_inputs,
     saved_inputs,
 )
-
-# ---- the four tensor forms ------------------------------------------------------------------------
-
-_ARGUMENTS = (
-    "Tensor input, Tensor mat2, Tensor? offs, Tensor? bias, Tensor? scale_a, Tensor? scale_b, "
-    "Tensor? alpha, Tensor? beta, Tensor? c, Tensor? scale_result, ScalarType? out_dtype, "
-    "str? granularity_a, str? granularity_b, bool offs_prefix, str? subnormals, str? backend"
-)
-# Positions of input, mat2, bias, scale_a, scale_b, alpha, beta, c, scale_result.
-_SLOTS = (0, 1, 3, 4, 5, 6, 7, 8, 9)
-_TYPED = (0, 1, 8)
-
-
-def _kernel(input, mat2, offs, bias, scale_a, scale_b, alpha, beta, c, scale_result, out_dtype,
-            granularity_a, granularity_b, offs_prefix, subnormals, backend):
-    return _octavo.grouped_mm(input, mat2, offs, bias, out_dtype, scale_a=scale_a, scale_b=scale_b,
-                              granularity_a=granularity_a, granularity_b=granularity_b,
-                              alpha=alpha, beta=beta, c=c, scale_result=scale_result,
-                              offs_prefix=offs_prefix, subnormals=subnormals, backend=backend)
-
-
-def _fake(input, mat2, offs, bias, scale_a, scale_b, alpha, beta, c, scale_result, out_dtype,
-          granularity_a, granularity_b, offs_prefix, subnormals, backend):
-    torch._check(input.dim() in (2, 3) and mat2.dim() in (2, 3),
-                 lambda: "grouped_mm: input and mat2 must be 2-D or 3-D")
-    torch._check(input.shape[-1] == mat2.shape[-2],
-                 lambda: "grouped_mm: mat2.shape[-2] must equal input.shape[-1]")
-    shape = (input.shape[-2], mat2.shape[-1])
-    if input.dim() == 3 and mat2.dim() == 3:
-        shape = (input.shape[0], *shape)
-    elif input.dim() == 2 and mat2.dim() == 2:
-        shape = (offs.shape[0] - int(offs_prefix), *shape)
-    return input.new_empty(shape, dtype=out_dtype or default_out_dtype(input.dtype, mat2.dtype))
-
-
-def _vjp(grad, wanted, options, input, mat2, offs, bias, scale_a, scale_b, alpha, beta, c,
-         scale_result, out_dtype, granularity_a, granularity_b, offs_prefix, subnormals, backend):
-    return _octavo.grouped_mm_vjp(grad, wanted, options, input, mat2, offs, bias, out_dtype,
-                                  scale_a=scale_a, scale_b=scale_b, granularity_a=granularity_a,
-                                  granularity_b=granularity_b, alpha=alpha, beta=beta, c=c,
-                                  scale_result=scale_result, offs_prefix=offs_prefix,
-                                  subnormals=subnormals, backend=backend)
-
-
-grouped_mm = define(f"grouped_mm({_ARGUMENTS}) -> Tensor", _kernel, _fake)
-differentiate(grouped_mm, _ARGUMENTS, _vjp, _SLOTS, _TYPED)
-
-# ---- batches with one scale -----------------------------------------------------------------------
-
-_BATCH = "Tensor input, Tensor weight, Tensor? scale, ScalarType? out_dtype, bool trans_b, str? backend"
-
-
-def _batch_kernel(input, weight, scale, out_dtype, trans_b, backend):
-    return _octavo.scaled_grouped_mm(input, weight, scale, out_dtype, trans_b=trans_b,
-                                     backend=backend)
-
-
-def _batch_fake(input, weight, scale, out_dtype, trans_b, backend):
-    torch._check(input.dim() == 3 and weight.dim() == 3,
-                 lambda: "scaled_grouped_mm: input and weight must be 3-D")
-    return input.new_empty((*input.shape[:2], weight.shape[1 if trans_b else 2]),
-                           dtype=out_dtype or default_out_dtype(input.dtype, weight.dtype))
-
-
-def _batch_vjp(grad, wanted, options, input, weight, scale, out_dtype, trans_b, backend):
-    return _octavo.scaled_grouped_mm_vjp(grad, wanted, options, input, weight, scale, out_dtype,
-                                         trans_b=trans_b, backend=backend)
-
-
-scaled_grouped_mm = define(f"scaled_grouped_mm({_BATCH}) -> Tensor", _batch_kernel, _batch_fake)
-differentiate(scaled_grouped_mm, _BATCH, _batch_vjp, (0, 1, 2), (0, 1))
-
-# ---- lists ----------------------------------------------------------------------------------------
 
 # Optional entries come as the tensors that there are and the entries that they belong to.
 _LIST = (

@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""python3 api: writes what follows from api/operations.toml. --check: fails where something is not of it.
+
+Whole files are written, and in public headers what lies between `api: NAME` and `api: end`.
+"""
+
+import argparse
+import difflib
+import re
+import sys
+
+import capi
+import headers
+import module
+import public
+import pytorch
+from table import ROOT, TABLE, read_table
+
+
+def marked(text, name, lines):
+    """`text` with `lines` between the marks of `name`."""
+    pattern = rf"(^ *(?://|/\*) api: {re.escape(name)}\b[^\n]*\n).*?(^ *(?://|/\*) api: end)"
+    text, count = re.subn(pattern, lambda m: m[1] + "\n".join(lines) + "\n" + m[2], text, flags=re.M | re.S)
+    if count != 1:
+        sys.exit(f"api: a header must mark {name} once; found {count}")
+    return text
+
+
+def files():
+    """What every file has to be: {path: text}."""
+    flags, matmul, operations = read_table()
+    result = {}
+
+    def mark(path, name, lines):
+        result[path] = marked(result.get(path) or (ROOT / path).read_text(), name, lines)
+
+    mark("include/octavo/octavo_base.h", "flags", headers.flag_enumerators(flags, matmul))
+    mark(matmul.row["header"], matmul.row["cpp"], headers.cpp_fields(matmul))
+    for operation in operations:
+        mark(operation.row["header"], operation.row["cpp"], headers.cpp_fields(operation))
+        mark(operation.row["c_header"], operation.c, headers.c_fields(operation))
+    of_python = [o for o in operations if o.inputs]
+    public_ones = [o for o in operations if "positional" in o.row]
+    products = [o for o in operations if "gradients" in o.row]
+    return result | {
+        "src/capi/options.hpp": capi.header(operations),
+        "src/capi/options.cpp": capi.source(flags, matmul, operations),
+        "tests/capi/options.hpp": capi.tests([o for o in operations if o.name != "grouped_mm_list"]),
+        "python/src/options.hpp": module.header(of_python),
+        "python/octavo/_operations.py": public.module(public_ones),
+        "python/octavo/torch/_schemas.py": pytorch.schemas(products),
+        "python/octavo/torch/_routes.py": pytorch.routes(products),
+    }
+
+
+def main():
+    arguments = argparse.ArgumentParser(prog="python3 api", description=__doc__)
+    arguments.add_argument("--check", action="store_true")
+    check = arguments.parse_args().check
+    wrong = 0
+    for path, text in files().items():
+        file = ROOT / path
+        old = file.read_text() if file.exists() else ""
+        if old == text:
+            continue
+        wrong += 1
+        if check:
+            sys.stdout.writelines(difflib.unified_diff(old.splitlines(True), text.splitlines(True), path, TABLE))
+        else:
+            file.write_text(text)
+            print(f"api: wrote {path}")
+    if check and wrong:
+        sys.exit(f"api: {wrong} files are not of {TABLE}; run: python3 api")
+
+
+main()

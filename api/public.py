@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""python/octavo/_operations.py: the public functions."""
+
+import textwrap
+
+from table import NOTE, wrapped
+
+WIDTH = 116
+
+
+def renamed(operation, name, type):
+    """(name, type) in the public function."""
+    return tuple(operation.row.get("names", {}).get(name, (name, type)))
+
+
+def of_option(operation, o):
+    type = o.row.get("type", o.spelling.python)
+    if o.python_default != "None":
+        type = type.removesuffix(" | None")
+    return renamed(operation, o.python_name, type)
+
+
+def of_inputs(operation):
+    return [renamed(operation, name, row[0]) for name, row in operation.inputs.items()]
+
+
+def call(head, arguments, end=")"):
+    """`head` with its arguments, as many a line as fit."""
+    lines = [head]
+    for i, argument in enumerate(arguments):
+        text = argument + ("," if i + 1 < len(arguments) else end)
+        gap = "" if lines[-1].endswith("(") else " "
+        if len(lines[-1]) + len(gap + text) > WIDTH:
+            lines.append(" " * (head.index("(") + 1) + text)
+        else:
+            lines[-1] += gap + text
+    return "\n".join(lines) + "\n"
+
+
+def documentation(operation):
+    rows = [(name, row[1]) for (name, _), row in zip(of_inputs(operation), operation.inputs.values())]
+    rows += [(of_option(operation, o)[0], o.doc and o.doc + ".") for o in operation.arguments]
+    rows += [(name, row[1]) for name, row in operation.extra.items()]
+    lines = operation.row["doc"].splitlines() + ["", "Args:"]
+    while rows:
+        names, doc = [rows[0][0]], rows.pop(0)[1]
+        while rows and not rows[0][1]:  # shares the documentation
+            names.append(rows.pop(0)[0])
+        lines += wrapped(f"{', '.join(names)}: {doc}", "    ", WIDTH - 4, "        ")
+    lines += [""] + wrapped("Returns: " + operation.row["returns"], "", WIDTH - 4, "    ")
+    lines += ["Raises: ValueError, NotImplementedError, MemoryError, RuntimeError."]
+    text = "\n".join(("    " + line).rstrip() for line in lines)
+    return f'    """{text.strip()}\n    """\n'
+
+
+def function(operation):
+    name = operation.name
+    typed = {o.python_name: "{}: {} = {}".format(*of_option(operation, o), o.python_default)
+             for o in operation.arguments}
+    inputs = [input for input, _ in of_inputs(operation)]
+    positional = [f"{input}: {type}" for input, type in of_inputs(operation)]
+    positional += [typed.pop(option) for option in operation.row["positional"]]
+    keywords = ["*", *typed.values(), *(f"{extra}: {row[0]}" for extra, row in operation.extra.items())]
+    text = call(f"def {name}(", positional + keywords, f") -> {operation.row.get('result', 'Result')}:")
+    text += documentation(operation)
+    for row in operation.extra.values():
+        text += textwrap.indent(row[2], "    ") + "\n"
+    if "lists" in operation.row:
+        text += of_lists(operation, inputs[0])
+    run = f"_octavo.{name}"
+    if "gradients" in operation.row:
+        narrowed = ", ".join(f'narrow("{name}", "{input}", {input})' for input in inputs)
+        text += f"    {', '.join(inputs)} = {narrowed}\n"
+        text += f"    function = torch_operations().{name} if is_torch({inputs[0]}) else _octavo.{name}\n"
+        run = "function"
+    return text + call(f"    return {run}(", inputs + [of_option(operation, o)[0] for o in operation.arguments])
+
+
+def of_lists(operation, first):
+    """Lists are an operation of their own; what that does not take must not be given."""
+    taken = operation.row["lists"]
+    others = [(of_option(operation, o)[0], o.python_default) for o in operation.arguments]
+    others = [f'\n            ("{name}", {name} is not {default}),' for name, default in others if name not in taken]
+    return (f"    if isinstance({first}, (list, tuple)):\n"
+            f'        refuse_given("{operation.name}", ({"".join(others)}\n        ))\n'
+            + call(f"        return {operation.name}_list(", taken))
+
+
+def module(operations):
+    functions = "\n\n".join(function(operation) for operation in operations)
+    return f'''\
+# SPDX-License-Identifier: Apache-2.0
+# {NOTE}
+"""The operations: arguments and defaults here, the work in the extension module."""
+
+from typing import Sequence
+
+from . import _octavo
+from ._integers import narrow
+from ._lists import grouped_mm_list, refuse_given
+from ._octavo import UNDEFINED, Quantized
+from ._routing import is_torch, torch_operations
+from ._typing import (
+    DTypeLike, NonFinite, Operand, Result, Rounding, ScaleArgument, Side, Subnormals, Tensor, TensorList, Weight,
+)
+
+
+{functions}'''

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+// Written by api/ from api/operations.toml; `python3 api` writes it again.
+// clang-format off
+// The arguments of the operations' functions, and what C++'s options they are.
+//
+// define_<operation><Body, Head...>(m, name, doc, names...) defines a function with these arguments,
+// after those of `Head`, called `names`: it calls Body(arguments), or Body({head...}, arguments).
+#pragma once
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+
+#include <limits>
+#include <optional>
+#include <string>
+
+#include "arguments.hpp"
+#include "octavo/grouped.hpp"
+#include "octavo/linear.hpp"
+#include "octavo/matmul.hpp"
+#include "octavo/quantize.hpp"
+
+namespace octavo::python {
+
+using Name = std::optional<std::string>;
+inline const char* text_of(const Name& name) noexcept { return name ? name->c_str() : nullptr; }
+
+struct ScaledMmArguments {
+  nb::handle input;
+  nb::handle mat2;
+  nb::handle scale_a;
+  nb::handle scale_b;
+  nb::handle bias;
+  nb::handle scale_result;
+  nb::handle out_dtype;
+  nb::handle granularity_a;
+  nb::handle granularity_b;
+  nb::handle alpha;
+  nb::handle beta;
+  nb::handle c;
+  nb::handle azp;
+  bool trans_a;
+  bool trans_b;
+  bool saturate;
+  bool torch_compat;
+  nb::handle subnormals;
+  const Name& backend;
+  nb::handle out;
+};
+
+inline ScaledMmOptions options_of(Call& call, const ScaledMmArguments& a) {
+  ScaledMmOptions o;
+  o.scale_a = call.scale(a.scale_a, a.granularity_a, "scale_a");
+  o.scale_b = call.scale(a.scale_b, a.granularity_b, "scale_b");
+  o.bias = call.tensor(a.bias, "bias");
+  o.scale_result = call.scale(a.scale_result, nb::none(), "scale_result");
+  o.out_dtype = call.dtype(a.out_dtype, "out_dtype");
+  o.alpha = call.scale(a.alpha, nb::none(), "alpha");
+  o.beta = call.scale(a.beta, nb::none(), "beta");
+  o.c = call.tensor(a.c, "c");
+  o.azp = call.tensor(a.azp, "azp");
+  o.trans_a = a.trans_a;
+  o.trans_b = a.trans_b;
+  o.matmul.overflow = a.saturate ? Overflow::saturate : Overflow::ieee;
+  o.matmul.torch_compat = a.torch_compat;
+  o.matmul.exact_subnormals = parse_subnormals(a.subnormals, call.operation());
+  o.backend = text_of(a.backend);
+  o.out = call.out(a.out);
+  return o;
+}
+
+template <auto Body, class... Head, class... Names>
+void define_scaled_mm(nb::module_& m, const char* name, const char* doc, const Names&... names) {
+  const auto call = [](Head... head, nb::handle input, nb::handle mat2, nb::handle scale_a, nb::handle scale_b, nb::handle bias, nb::handle scale_result, nb::handle out_dtype, nb::handle granularity_a, nb::handle granularity_b, nb::handle alpha, nb::handle beta, nb::handle c, nb::handle azp, bool trans_a, bool trans_b, bool saturate, bool torch_compat, nb::handle subnormals, const Name& backend, nb::handle out) {
+    return apply<Body>(ScaledMmArguments{input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, granularity_a, granularity_b, alpha, beta, c, azp, trans_a, trans_b, saturate, torch_compat, subnormals, backend, out}, head...);
+  };
+  const nb::object undefined = nb::borrow(undefined_object);
+  m.def(name, call, names..., nb::arg("input"),
+        nb::arg("mat2"),
+        nb::arg("scale_a").none() = undefined,
+        nb::arg("scale_b").none() = undefined,
+        nb::arg("bias").none() = nb::none(),
+        nb::arg("scale_result").none() = undefined,
+        nb::arg("out_dtype").none() = nb::none(),
+        nb::arg("granularity_a").none() = nb::none(),
+        nb::arg("granularity_b").none() = nb::none(),
+        nb::arg("alpha").none() = undefined,
+        nb::arg("beta").none() = undefined,
+        nb::arg("c").none() = nb::none(),
+        nb::arg("azp").none() = nb::none(),
+        nb::arg("trans_a") = false,
+        nb::arg("trans_b") = false,
+        nb::arg("saturate") = true,
+        nb::arg("torch_compat") = false,
+        nb::arg("subnormals").none() = nb::none(),
+        nb::arg("backend").none() = nb::none(),
+        nb::arg("out").none() = nb::none(), doc);
+}
+
+struct LinearArguments {
+  nb::handle x;
+  const PackedWeight& weight;
+  nb::handle bias;
+  nb::handle out_dtype;
+  bool batch_invariant;
+  const Name& backend;
+  nb::handle outlier_columns;
+  nb::handle outlier_weight;
+  nb::handle out;
+};
+
+inline LinearOptions options_of(Call& call, const LinearArguments& a) {
+  LinearOptions o;
+  o.bias = call.tensor(a.bias, "bias");
+  o.out_dtype = call.dtype(a.out_dtype, "out_dtype");
+  o.matmul.batch_invariant = a.batch_invariant;
+  o.backend = text_of(a.backend);
+  o.outlier_columns = call.columns(a.outlier_columns);
+  o.outlier_weight = call.tensor(a.outlier_weight, "outlier_weight");
+  o.out = call.out(a.out);
+  return o;
+}
+
+template <auto Body, class... Head, class... Names>
+void define_linear(nb::module_& m, const char* name, const char* doc, const Names&... names) {
+  const auto call = [](Head... head, nb::handle x, const PackedWeight& weight, nb::handle bias, nb::handle out_dtype, bool batch_invariant, const Name& backend, nb::handle outlier_columns, nb::handle outlier_weight, nb::handle out) {
+    return apply<Body>(LinearArguments{x, weight, bias, out_dtype, batch_invariant, backend, outlier_columns, outlier_weight, out}, head...);
+  };
+  m.def(name, call, names..., nb::arg("x"),
+        nb::arg("weight"),
+        nb::arg("bias").none() = nb::none(),
+        nb::arg("out_dtype").none() = nb::none(),
+        nb::arg("batch_invariant") = false,
+        nb::arg("backend").none() = nb::none(),
+        nb::arg("outlier_columns").none() = nb::none(),
+        nb::arg("outlier_weight").none() = nb::none(),
+        nb::arg("out").none() = nb::none(), doc);
+}
+
+struct GroupedMmListArguments {
+  nb::handle inputs;
+  nb::handle weights;
+  nb::handle biases;
+  nb::handle out_dtype;
+  nb::handle scales_a;
+  nb::handle scales_b;
+  nb::handle granularity_a;
+  nb::handle granularity_b;
+  nb::handle outs;
+  nb::handle subnormals;
+  const Name& backend;
+};
+
+inline GroupedListOptions options_of(Call& call, const GroupedMmListArguments& a) {
+  GroupedListOptions o;
+  o.out_dtype = call.dtype(a.out_dtype, "out_dtype");
+  o.matmul.exact_subnormals = parse_subnormals(a.subnormals, call.operation());
+  o.backend = text_of(a.backend);
+  return o;
+}
+
+template <auto Body, class... Head, class... Names>
+void define_grouped_mm_list(nb::module_& m, const char* name, const char* doc, const Names&... names) {
+  const auto call = [](Head... head, nb::handle inputs, nb::handle weights, nb::handle biases, nb::handle out_dtype, nb::handle scales_a, nb::handle scales_b, nb::handle granularity_a, nb::handle granularity_b, nb::handle outs, nb::handle subnormals, const Name& backend) {
+    return apply<Body>(GroupedMmListArguments{inputs, weights, biases, out_dtype, scales_a, scales_b, granularity_a, granularity_b, outs, subnormals, backend}, head...);
+  };
+  m.def(name, call, names..., nb::arg("inputs"),
+        nb::arg("weights"),
+        nb::arg("biases").none() = nb::none(),
+        nb::arg("out_dtype").none() = nb::none(),
+        nb::arg("scales_a").none() = nb::none(),
+        nb::arg("scales_b").none() = nb::none(),
+        nb::arg("granularity_a").none() = nb::none(),
+        nb::arg("granularity_b").none() = nb::none(),
+        nb::arg("outs").none() = nb::none(),
+        nb::arg("subnormals").none() = nb::none(),
+        nb::arg("backend").none() = nb::none(), doc);
+}
+
+struct GroupedMmArguments {
+  nb::handle input;
+  nb::handle mat2;
+  nb::handle offs;
+  bool offs_prefix;
+  nb::handle bias;
+  nb::handle out_dtype;
+  nb::handle scale_a;
+  nb::handle scale_b;
+  nb::handle granularity_a;
+  nb::handle granularity_b;
+  nb::handle alpha;
+  nb::handle beta;
+  nb::handle c;
+  nb::handle scale_result;
+  nb::handle subnormals;
+  const Name& backend;
+  nb::handle out;
+};
+
+inline GroupedOptions options_of(Call& call, const GroupedMmArguments& a) {
+  GroupedOptions o;
+  o.offs = call.tensor(a.offs, "offs");
+  o.offs_prefix = a.offs_prefix;
+  o.bias = call.tensor(a.bias, "bias");
+  o.out_dtype = call.dtype(a.out_dtype, "out_dtype");
+  o.scale_a = call.scale(a.scale_a, a.granularity_a, "scale_a");
+  o.scale_b = call.scale(a.scale_b, a.granularity_b, "scale_b");
+  o.alpha = call.scale(a.alpha, nb::none(), "alpha");
+  o.beta = call.scale(a.beta, nb::none(), "beta");
+  o.c = call.tensor(a.c, "c");
+  o.scale_result = call.scale(a.scale_result, nb::none(), "scale_result");
+  o.matmul.exact_subnormals = parse_subnormals(a.subnormals, call.operation());
+  o.backend = text_of(a.backend);
+  o.out = call.out(a.out);
+  return o;
+}
+
+template <auto Body, class... Head, class... Names>
+void define_grouped_mm(nb::module_& m, const char* name, const char* doc, const Names&... names) {
+  const auto call = [](Head... head, nb::handle input, nb::handle mat2, nb::handle offs, bool offs_prefix, nb::handle bias, nb::handle out_dtype, nb::handle scale_a, nb::handle scale_b, nb::handle granularity_a, nb::handle granularity_b, nb::handle alpha, nb::handle beta, nb::handle c, nb::handle scale_result, nb::handle subnormals, const Name& backend, nb::handle out) {
+    return apply<Body>(GroupedMmArguments{input, mat2, offs, offs_prefix, bias, out_dtype, scale_a, scale_b, granularity_a, granularity_b, alpha, beta, c, scale_result, subnormals, backend, out}, head...);
+  };
+  const nb::object undefined = nb::borrow(undefined_object);
+  m.def(name, call, names..., nb::arg("input"),
+        nb::arg("mat2"),
+        nb::arg("offs").none() = nb::none(),
+        nb::arg("offs_prefix") = false,
+        nb::arg("bias").none() = nb::none(),
+        nb::arg("out_dtype").none() = nb::none(),
+        nb::arg("scale_a").none() = undefined,
+        nb::arg("scale_b").none() = undefined,
+        nb::arg("granularity_a").none() = nb::none(),
+        nb::arg("granularity_b").none() = nb::none(),
+        nb::arg("alpha").none() = undefined,
+        nb::arg("beta").none() = undefined,
+        nb::arg("c").none() = nb::none(),
+        nb::arg("scale_result").none() = undefined,
+        nb::arg("subnormals").none() = nb::none(),
+        nb::arg("backend").none() = nb::none(),
+        nb::arg("out").none() = nb::none(), doc);
+}
+
+struct ScaledGroupedMmArguments {
+  nb::handle input;
+  nb::handle weight;
+  nb::handle scale;
+  nb::handle out_dtype;
+  bool trans_b;
+  const Name& backend;
+  nb::handle out;
+};
+
+inline ScaledGroupedMmOptions options_of(Call& call, const ScaledGroupedMmArguments& a) {
+  ScaledGroupedMmOptions o;
+  o.scale = call.scale(a.scale, nb::none(), "scale");
+  o.out_dtype = call.dtype(a.out_dtype, "out_dtype");
+  o.trans_b = a.trans_b;
+  o.backend = text_of(a.backend);
+  o.out = call.out(a.out);
+  return o;
+}
+
+template <auto Body, class... Head, class... Names>
+void define_scaled_grouped_mm(nb::module_& m, const char* name, const char* doc, const Names&... names) {
+  const auto call = [](Head... head, nb::handle input, nb::handle weight, nb::handle scale, nb::handle out_dtype, bool trans_b, const Name& backend, nb::handle out) {
+    return apply<Body>(ScaledGroupedMmArguments{input, weight, scale, out_dtype, trans_b, backend, out}, head...);
+  };
+  m.def(name, call, names..., nb::arg("input"),
+        nb::arg("weight"),
+        nb::arg("scale").none() = 1.0,
+        nb::arg("out_dtype").none() = nb::none(),
+        nb::arg("trans_b") = false,
+        nb::arg("backend").none() = nb::none(),
+        nb::arg("out").none() = nb::none(), doc);
+}
+
+struct QuantizeArguments {
+  nb::handle x;
+  nb::handle dtype;
+  const std::string& granularity;
+  const std::string& side;
+  bool azp;
+  double scale_ub;
+  double min_scale;
+  double qmax;
+  const std::string& rounding;
+  nb::handle scale_dtype;
+  const std::string& non_finite;
+  bool saturate;
+  bool widen;
+  nb::handle scale;
+  nb::handle azp_in;
+};
+
+inline QuantizeOptions options_of(Call& call, const QuantizeArguments& a) {
+  QuantizeOptions o;
+  o.dtype = call.dtype(a.dtype, "dtype");
+  o.granularity = parse_granularity(a.granularity, call.operation(), "granularity");
+  o.side = parse_side(call, a.side);
+  o.azp = a.azp;
+  o.scale_ub = static_cast<float>(a.scale_ub);
+  o.min_scale = static_cast<float>(a.min_scale);
+  o.qmax = static_cast<float>(a.qmax);
+  o.rounding = parse_rounding(a.rounding, call.operation());
+  o.scale_dtype = call.dtype(a.scale_dtype, "scale_dtype");
+  o.non_finite = parse_non_finite(a.non_finite, call.operation());
+  o.overflow = a.saturate ? Overflow::saturate : Overflow::ieee;
+  o.widen = a.widen;
+  o.scale = call.scale(a.scale, nb::none(), "scale");
+  o.azp_in = call.tensor(a.azp_in, "azp_in");
+  return o;
+}
+
+template <auto Body, class... Head, class... Names>
+void define_quantize(nb::module_& m, const char* name, const char* doc, const Names&... names) {
+  const auto call = [](Head... head, nb::handle x, nb::handle dtype, const std::string& granularity, const std::string& side, bool azp, double scale_ub, double min_scale, double qmax, const std::string& rounding, nb::handle scale_dtype, const std::string& non_finite, bool saturate, bool widen, nb::handle scale, nb::handle azp_in) {
+    return apply<Body>(QuantizeArguments{x, dtype, granularity, side, azp, scale_ub, min_scale, qmax, rounding, scale_dtype, non_finite, saturate, widen, scale, azp_in}, head...);
+  };
+  const nb::object undefined = nb::borrow(undefined_object);
+  m.def(name, call, names..., nb::arg("x"),
+        nb::arg("dtype") = "int8",
+        nb::arg("granularity") = "token",
+        nb::arg("side") = "a",
+        nb::arg("azp") = false,
+        nb::arg("scale_ub") = std::numeric_limits<double>::infinity(),
+        nb::arg("min_scale") = 0.0,
+        nb::arg("qmax") = 0.0,
+        nb::arg("rounding").none() = "none",
+        nb::arg("scale_dtype") = "float32",
+        nb::arg("non_finite") = "propagate",
+        nb::arg("saturate") = true,
+        nb::arg("widen") = false,
+        nb::arg("scale").none() = undefined,
+        nb::arg("azp_in").none() = nb::none(), doc);
+}
+
+}  // namespace octavo::python

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Written by api/ from api/operations.toml; `python3 api` writes it again.
+// clang-format off
+// C's options as C++'s. Lists and places of further results are read where they are used.
+#pragma once
+
+#include "capi/convert.hpp"
+#include "octavo/functional.hpp"
+#include "octavo/grouped.hpp"
+#include "octavo/linear.hpp"
+#include "octavo/matmul.hpp"
+#include "octavo/quantize.hpp"
+
+namespace octavo::capi {
+
+/// The flags that every product takes.
+MatmulOptions matmul_from(std::uint64_t flags) noexcept;
+
+/// `place` is that of the options.
+ScaledMmOptions options_from(const Place& place, const octavo_scaled_mm_options* given);
+LinearOptions options_from(const Place& place, const octavo_linear_options* given);
+GroupedListOptions options_from(const Place& place, const octavo_grouped_list_options* given);
+GroupedOptions options_from(const Place& place, const octavo_grouped_mm_options* given);
+ScaledGroupedMmOptions options_from(const Place& place, const octavo_scaled_grouped_mm_options* given);
+functional::Options options_from(const Place& place, const octavo_functional_options* given);
+QuantizeOptions options_from(const Place& place, const octavo_quantize_options* given);
+
+/// All flags and their names in sentences.
+std::span<const FlagName> flag_names() noexcept;
+
+}  // namespace octavo::capi
