@@ -29,26 +29,30 @@ def marked(text, name, lines):
 
 def files():
     """What every file has to be: {path: text}."""
-    flags, matmul, operations = read_table()
+    flags, by_name = read_table()
+    operations = list(by_name.values())
     result = {}
 
     def mark(path, name, lines):
         result[path] = marked(result.get(path) or (ROOT / path).read_text(), name, lines)
 
-    mark("include/octavo/octavo_base.h", "flags", headers.flag_enumerators(flags, matmul))
-    mark(matmul.row["header"], matmul.row["cpp"], headers.cpp_fields(matmul))
+    mark("include/octavo/octavo_base.h", "flags", headers.flag_enumerators(flags, by_name["matmul"]))
     for operation in operations:
-        mark(operation.row["header"], operation.row["cpp"], headers.cpp_fields(operation))
-        mark(operation.row["c_header"], operation.c, headers.c_fields(operation))
-    of_python = [o for o in operations if o.inputs]
-    public_ones = [o for o in operations if "positional" in o.row]
-    products = [o for o in operations if "gradients" in o.row]
+        if "header" in operation.row:
+            mark(operation.row["header"], operation.row["cpp"], headers.cpp_fields(operation))
+        if "c_header" in operation.row:
+            mark(operation.row["c_header"], operation.c, headers.c_fields(operation))
+
+    def having(key):
+        return [operation for operation in operations if key in operation.row]
+
+    of_c, products = having("c_header"), having("gradients")
     return result | {
-        "src/capi/options.hpp": capi.header(operations),
-        "src/capi/options.cpp": capi.source(flags, matmul, operations),
-        "tests/capi/options.hpp": capi.tests([o for o in operations if o.name != "grouped_mm_list"]),
-        "python/src/options.hpp": module.header(of_python),
-        "python/octavo/_operations.py": public.module(public_ones),
+        "src/capi/options.hpp": capi.header(of_c),
+        "src/capi/options.cpp": capi.source(flags, by_name, of_c),
+        "tests/capi/options.hpp": capi.tests(of_c),
+        "python/src/options.hpp": module.header(having("inputs"), by_name["activation"]),
+        "python/octavo/_operations.py": public.module(having("positional")),
         "python/octavo/torch/_schemas.py": pytorch.schemas(products),
         "python/octavo/torch/_routes.py": pytorch.routes(products),
     }

@@ -29,13 +29,16 @@ def header(operations):
 // C's options as C++'s. Lists and places of further results are read where they are used.
 #pragma once
 
-#include "capi/convert.hpp"
+#include "capi/operand.hpp"
 {included(operations)}
 
 namespace octavo::capi {{
 
 /// The flags that every product takes.
 MatmulOptions matmul_from(std::uint64_t flags) noexcept;
+
+/// An activation rule in C. Its columns are the rule's.
+octavo_activation activation_to(const ActivationQuant& o) noexcept;
 
 /// `place` is that of the options.
 {readers}
@@ -46,15 +49,24 @@ std::span<const FlagName> flag_names() noexcept;
 """
 
 
-def source(flags, matmul, operations):
+def written(o):
+    """Back to C, where 0 is the default."""
+    text = o.text(o.spelling.write)
+    return f"if (!std::isinf({o.text('{o}')})) {text}" if o.default == "infinity" else text
+
+
+def source(flags, by_name, operations):
     names = "".join(f'      {{OCTAVO_{name}, "{name}"}},\n' for name in flags)
-    of_products = "".join(f"  {assignment(o)}\n" for o in matmul.options)
+    of_products = "".join(f"  {assignment(o)}\n" for o in by_name["matmul"].options)
+    back = "".join(f"  {written(o)}\n" for o in by_name["activation"].options if o.spelling.write)
     of_products = of_products.replace("c.flags", "flags").replace("o.matmul.", "o.")
     return f"""\
 // SPDX-License-Identifier: Apache-2.0
 // {NOTE}
 // clang-format off
 #include "capi/options.hpp"
+
+#include <cmath>
 
 namespace octavo::capi {{
 
@@ -68,19 +80,26 @@ MatmulOptions matmul_from(std::uint64_t flags) noexcept {{
   MatmulOptions o;
 {of_products}  return o;
 }}
+
+octavo_activation activation_to(const ActivationQuant& o) noexcept {{
+  octavo_activation c = octavo_activation_init();
+{back}  c.outlier_columns = o.outlier_columns.data_as<const std::int64_t>();
+  c.outlier_count = o.outlier_columns.view().shape[0];
+  return c;
+}}
 {"".join(definition(operation) for operation in operations)}
 }}  // namespace octavo::capi
 """
 
 
 def definition(operation):
-    allowed = " | ".join(f"OCTAVO_{flag}" for flag in flags_of(operation)) or "0"
+    allowed = " | ".join(f"OCTAVO_{flag}" for flag in flags_of(operation))
+    check = f"  check_flags(place, c.flags, {allowed});\n" if allowed else ""
     body = "".join(f"  {assignment(o)}\n" for o in operation.options if o.spelling.read)
     return f"""
 {reader(operation)} {{
   const {operation.c} c = read_struct(place, given);
-  check_flags(place, c.flags, {allowed});
-  {options_type(operation)} o;
+{check}  {options_type(operation)} o;
 {body}  return o;
 }}
 """

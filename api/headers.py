@@ -37,9 +37,9 @@ def c_fields(operation):
         to += c_comment(c_doc(o)) + [f"  {line}" for line in o.text(declaration).splitlines()]
         if o.kind == "grid":
             lines.append("  int64_t rows, cols; /* of GROUP and BLOCK */")
-    fours = 1 + sum(line.endswith(";") for line in small)
-    lines += small + c_comment(", ".join(flags_of(operation)) or "none")
-    return lines + ["  uint32_t flags;"] + ["  uint32_t reserved;"] * (fours % 2)
+    if flags := flags_of(operation):
+        small += c_comment(", ".join(flags)) + ["  uint32_t flags;"]
+    return lines + small + ["  uint32_t reserved;"] * (sum(line.endswith(";") for line in small) % 2)
 
 
 def flags_of(operation):

@@ -21,8 +21,10 @@ def argument(o):
 
 
 def bound(operation):
-    for o in operation.arguments:
-        if o.spelling.bind:
+    matmul = [o for o in operation.arguments if o.inside == "matmul."]
+    options = [row for o in operation.options for row in (matmul if o.kind == "matmul" else [o])]
+    for o in options:
+        if o.spelling.bind and o.python_name:
             named = operation.granularity_of(o)
             yield o.text(o.spelling.bind, granularity=f"a.{named.name}" if named else "nb::none()")
 
@@ -54,7 +56,15 @@ void define_{operation.name}(nb::module_& m, const char* name, const char* doc, 
 """
 
 
-def header(operations):
+def given(activation):
+    """An activation rule as pack's arguments."""
+    for o in activation.options:
+        if o.python_name and o.spelling.give:
+            yield f'  d["{o.python_name}"] = {o.text(o.spelling.give)};\n'
+
+
+def header(operations, activation):
+    rule = "".join(f"  {o.text(o.spelling.bind)}\n" for o in activation.options if o.python_name and o.spelling.bind)
     return f"""\
 // SPDX-License-Identifier: Apache-2.0
 // {NOTE}
@@ -79,6 +89,20 @@ namespace octavo::python {{
 
 using Name = std::optional<std::string>;
 inline const char* text_of(const Name& name) noexcept {{ return name ? name->c_str() : nullptr; }}
+
+/// The rule among the arguments of a function that packs.
+template <class Arguments>
+std::optional<ActivationQuant> parse_activation(Call& call, const Arguments& a) {{
+  if (a.activation.is_none()) return std::nullopt;
+  ActivationQuant o;
+{rule}  return o;
+}}
+
+/// The same as those arguments.
+inline nb::dict arguments_of(const ActivationQuant& o) {{
+  nb::dict d;
+{"".join(given(activation))}  return d;
+}}
 {"".join(part(operation) for operation in operations)}
 }}  // namespace octavo::python
 """

@@ -71,6 +71,7 @@ def function(operation):
     if "gradients" in operation.row:
         narrowed = ", ".join(f'narrow("{name}", "{input}", {input})' for input in inputs)
         text += f"    {', '.join(inputs)} = {narrowed}\n"
+    if "gradients" in operation.row or "routed" in operation.row:
         text += f"    function = torch_operations().{name} if is_torch({inputs[0]}) else _octavo.{name}\n"
         run = "function"
     return text + call(f"    return {run}(", inputs + [of_option(operation, o)[0] for o in operation.arguments])
@@ -93,12 +94,12 @@ def module(operations):
 # {NOTE}
 """The operations: arguments and defaults here, the work in the extension module."""
 
-from typing import Sequence
+from typing import Any, Sequence
 
 from . import _octavo
 from ._integers import narrow
 from ._lists import grouped_mm_list, refuse_given
-from ._octavo import UNDEFINED, Quantized
+from ._octavo import UNDEFINED, ExpertWeights, PackedWeight, Quantized
 from ._routing import is_torch, torch_operations
 from ._typing import (
     DTypeLike, NonFinite, Operand, Result, Rounding, ScaleArgument, Side, Subnormals, Tensor, TensorList, Weight,

@@ -16,7 +16,8 @@ class Kind:
     """How an option of a kind is spelt. {n}: its name, {d}: its default, {o}: where it lies in C++.
 
     cpp: its field. c, c_size: its fields in C and their alignment in bytes (None: a bit of flags).
-    read: from C's struct `c` to C++'s `o`. argument, bind, default: in the extension module.
+    read, write: from C's struct `c` to C++'s `o`, and back. argument, bind, default: in the extension
+    module; give: back to Python.
     python, schema, convert: the type in Python, in a schema of PyTorch's, and how a public argument
     becomes an operator's.
     """
@@ -25,8 +26,10 @@ class Kind:
     c: str | None = None
     c_size: int = 8
     read: str | None = None
+    write: str | None = None
     argument: str = "nb::handle"
     bind: str | None = None
+    give: str | None = None
     default: str = "None"
     python: str | None = None
     schema: str | None = None
@@ -36,16 +39,16 @@ class Kind:
 KINDS = {
     "scale": Kind(
         cpp="Scale {n}{{}};", c="octavo_scale {n};", read='{o} = scale_from(place.of("{n}"), c.{n});',
-        bind='{o} = call.scale(a.{n}, {granularity}, "{n}");', default="UNDEFINED", python="ScaleArgument",
+        bind='{o} = call.scale(a.{p}, {granularity}, "{n}");', default="UNDEFINED", python="ScaleArgument",
         schema="Tensor?", convert="None if {n} is UNDEFINED else as_tensor({n})"),
     "granularity": Kind(python="str | None", schema="str?"),
     "tensor": Kind(
         cpp="TensorView {n}{{}};", c="const octavo_view* {n};",
-        read='{o} = optional_view(place.of("{n}"), c.{n});', bind='{o} = call.tensor(a.{n}, "{n}");',
+        read='{o} = optional_view(place.of("{n}"), c.{n});', bind='{o} = call.tensor(a.{p}, "{n}");',
         python="Tensor | None", schema="Tensor?"),
     "out": Kind(
         cpp="TensorView {n}{{}};", c="const octavo_view* {n};",
-        read='{o} = optional_view(place.of("{n}"), c.{n});', bind="{o} = call.out(a.{n});",
+        read='{o} = optional_view(place.of("{n}"), c.{n});', bind="{o} = call.out(a.{p});",
         python="Tensor | None"),
     "tensors": Kind(
         cpp="std::span<const TensorView> {n}{{}};", c="const octavo_view* const* {n};",
@@ -54,13 +57,15 @@ KINDS = {
                    python="Sequence[ScaleArgument] | None"),
     "dtype": Kind(
         cpp="DType {n} = DType::{d};", c="octavo_dtype {n};", c_size=4,
-        read='{o} = dtype_or(place.of("{n}"), c.{n}, {o});', bind='{o} = call.dtype(a.{n}, "{n}");',
+        write="c.{n} = dtype_to({o});", give="std::string(name({o}))",
+        read='{o} = dtype_or(place.of("{n}"), c.{n}, {o});', bind='{o} = call.dtype(a.{p}, "{p}");',
         default="undefined", python="DTypeLike | None", schema="ScalarType?",
         convert='None if {n} is None else as_dtype({n}, "{operation}")'),
     "grid": Kind(
         cpp="Granularity {n} = per_{d}();", c="int32_t {n};", c_size=4,
+        write="c.{n} = static_cast<std::int32_t>({o}.kind), c.rows = {o}.rows, c.cols = {o}.cols;", give="to_string({o})",
         read='if (c.{n} != OCTAVO_AUTOMATIC) {{ {o} = granularity_from(place.of("{n}"), c.{n}, c.rows, c.cols); }}',
-        argument="const std::string&", bind='{o} = parse_granularity(a.{n}, call.operation(), "{n}");',
+        argument="const std::string&", bind='{o} = parse_granularity(a.{p}, call.operation(), "{p}");',
         python="str"),
     "side": Kind(
         cpp="Side {n} = Side::{d};", c="int32_t {n};", c_size=4,
@@ -68,34 +73,50 @@ KINDS = {
         bind="{o} = parse_side(call, a.{n});", default="a", python="Side"),
     "rounding": Kind(
         cpp="ScaleRounding {n} = ScaleRounding::{d};", c="int32_t {n};", c_size=4,
+        write="c.{n} = static_cast<std::int32_t>({o});", give="rounding_name({o})",
         read='{o} = enum_from(place.of("{n}"), c.{n}, ScaleRounding::mx_floor);',
-        argument="const std::string&", bind="{o} = parse_rounding(a.{n}, call.operation());",
+        argument="const std::string&", bind="{o} = parse_rounding(a.{p}, call.operation());",
         default="none", python="Rounding"),
     "non_finite": Kind(
-        cpp="NonFinite {n} = NonFinite::{d};", read="{o} = non_finite_from(place, c.flags);",
-        argument="const std::string&", bind="{o} = parse_non_finite(a.{n}, call.operation());",
+        cpp="NonFinite {n} = NonFinite::{d};", write="c.flags |= static_cast<std::uint32_t>(non_finite_to({o}));",
+        give="non_finite_name({o})", read="{o} = non_finite_from(place, c.flags);",
+        argument="const std::string&", bind="{o} = parse_non_finite(a.{p}, call.operation());",
         default="propagate", python="NonFinite"),
     "overflow": Kind(
-        cpp="Overflow {n} = Overflow::saturate;", read="{o} = overflow_from(c.flags);", argument="bool",
+        cpp="Overflow {n} = Overflow::saturate;", write="if ({o} == Overflow::ieee) c.flags |= OCTAVO_OVERFLOW_IEEE;",
+        read="{o} = overflow_from(c.flags);", argument="bool",
         bind="{o} = a.{p} ? Overflow::saturate : Overflow::ieee;", default="True", python="bool",
         schema="bool"),
     "flag": Kind(
-        cpp="bool {n} = false;", read="{o} = (c.flags & OCTAVO_{flag}) != 0;", argument="bool",
+        cpp="bool {n} = false;", write="if ({o}) c.flags |= OCTAVO_{flag};", give="{o}",
+        read="{o} = (c.flags & OCTAVO_{flag}) != 0;", argument="bool",
         bind="{o} = a.{p};", default="False", python="bool", schema="bool"),
     "subnormals": Kind(
         cpp="bool {n} = false;", read="{o} = (c.flags & OCTAVO_{flag}) != 0;",
         bind="{o} = parse_subnormals(a.{p}, call.operation());", python="Subnormals", schema="str?"),
     "float": Kind(
         cpp="float {n} = {d};", c="float {n};", c_size=4, read="{o} = static_cast<float>(c.{n});",
-        argument="double", bind="{o} = static_cast<float>(a.{n});", default="0.0", python="float"),
+        write="c.{n} = {o};", give="{o}",
+        argument="double", bind="{o} = static_cast<float>(a.{p});", default="0.0", python="float"),
+    "int": Kind(
+        cpp="std::int32_t {n} = {d};", c="int32_t {n};", c_size=4, read="{o} = c.{n};",
+        write="c.{n} = {o};", argument="std::int32_t", bind="{o} = a.{p};", give="{o}", default="0",
+        python="int"),
+    "column_list": Kind(
+        c="const int64_t* {n};\nint64_t outlier_count;", bind="{o} = parse_columns(a.{p}, call.operation());",
+        give="columns_of({o})", python="Any"),
     "columns": Kind(
         cpp="TensorView {n}{{}};", c="const octavo_view* {n};",
-        read='{o} = optional_view(place.of("{n}"), c.{n});', bind="{o} = call.columns(a.{n});", python="Any"),
+        read='{o} = optional_view(place.of("{n}"), c.{n});', bind="{o} = call.columns(a.{p});", python="Any"),
     "found": Kind(cpp="std::vector<std::int64_t>* {n} = nullptr;", c="int64_t* {n};\nint64_t* found_count;"),
+    "activation": Kind(
+        cpp="std::optional<ActivationQuant> {n}{{}};", c="const octavo_activation* {n};",
+        read='if (c.{n} != nullptr) {o} = activation_from(place.of("{n}"), c.{n});',
+        bind="{o} = parse_activation(call, a);"),
     "matmul": Kind(cpp="MatmulOptions {n}{{}};", read="{o} = matmul_from(c.flags);"),
     "backend": Kind(
         cpp="const char* {n} = nullptr;", c="const char* {n};", read="{o} = c.{n};",
-        argument="const Name&", bind="{o} = text_of(a.{n});", python="str | None", schema="str?"),
+        argument="const Name&", bind="{o} = text_of(a.{p});", python="str | None", schema="str?"),
 }
 # Kinds whose defaults are names.
 QUOTED = {"dtype", "grid", "side", "rounding", "non_finite"}
@@ -159,34 +180,41 @@ class Operation:
         return "".join(word.capitalize() for word in self.name.split("_")) + "Arguments"
 
     def granularity_of(self, option):
-        return next((g for g in self.arguments if g.row.get("of") == option.name), None)
+        return next((g for g in self.arguments if g.row.get("for") == option.name), None)
 
 
-def read_option(name, row, inside=""):
-    kind = next(key for key in row if key in KINDS)
-    return Option(name, kind, row[kind], row, inside)
+def read_options(table, name, inside=""):
+    """A row may be another operation's, in part."""
+    options = []
+    for option, row in table[name]["options"].items():
+        inner = inside
+        if "of" in row:
+            row = table[row["of"]]["options"][option] | row
+            inner += "spec." if name == "activation" else ""
+        kind = next(key for key in row if key in KINDS)
+        options.append(Option(option, kind, row[kind], row, inner))
+    return options
 
 
-def read_operation(name, row, matmul):
-    options = [read_option(*item) for item in row["options"].items()]
+def read_operation(table, name, shared):
+    options = read_options(table, name)
     arguments = []
     for o in options:
-        if o.kind == "matmul":
-            arguments += [m for m in matmul if m.python_name in o.row["python"]]
+        if o.kind in shared:
+            taken = o.row.get("python")
+            arguments += [m for m in shared[o.kind] if m.python_name and (taken is None or m.python_name in taken)]
         elif o.kind != "out" and o.spelling.python and o.python_name:
             arguments.append(o)
     arguments += [o for o in options if o.kind == "out"]
-    return Operation(name, row, options, arguments)
+    return Operation(name, table[name], options, arguments)
 
 
 def read_table():
-    """(flags, what every product takes, the operations)."""
+    """(flags, the operations by name)."""
     table = tomllib.loads((ROOT / TABLE).read_text())
     flags = table.pop("flags")
-    row = table.pop("matmul")
-    matmul = [read_option(*item, "matmul.") for item in row["options"].items()]
-    operations = [read_operation(name, row, matmul) for name, row in table.items()]
-    return flags, Operation("matmul", row, matmul, []), operations
+    shared = {"matmul": read_options(table, "matmul", "matmul."), "activation": read_options(table, "activation")}
+    return flags, {name: read_operation(table, name, shared) for name in table}
 
 
 def wrapped(text, first, width, rest=None):
@@ -196,5 +224,5 @@ def wrapped(text, first, width, rest=None):
 
 def included(operations):
     """#include lines of the headers that declare their options."""
-    headers = sorted({operation.row["header"] for operation in operations})
+    headers = sorted({operation.row["header"] for operation in operations if "header" in operation.row})
     return "\n".join(f'#include "{header.removeprefix("include/")}"' for header in headers)

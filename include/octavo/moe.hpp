@@ -54,10 +54,18 @@ class OCTAVO_API ExpertWeights {
 /// | group(g)    | [E, N, ceil(K / g)]                 |
 /// | block(r, c) | [E, ceil(N / r), ceil(K / c)]       |
 struct PackExpertsOptions {
-  Scale scale{};  ///< a tensor as above, or a number for all; undefined: none
-  std::optional<ActivationQuant> activation{};  ///< how activations meet the experts; none: as they
-                                                ///< are (W8A16, or experts of their own type)
-  const char* backend = nullptr;                ///< as PackOptions has it
+  // api: PackExpertsOptions, of api/operations.toml
+  /// [E] (one an expert), [E, N] or [E, N, 1] (one a row of N), or with a granularity group128 [E,
+  /// N, ceil(K/128)], block128x128 [E, ceil(N/128), ceil(K/128)]; or a number for all; default:
+  /// none
+  Scale scale{};
+  /// how activations meet the experts; default: as they are (bfloat16 or float16 by 8-bit experts,
+  /// or experts of their own type). A static scale is one for all experts; outlier columns are
+  /// refused
+  std::optional<ActivationQuant> activation{};
+  /// as of pack
+  const char* backend = nullptr;
+  // api: end
 };
 
 /// Packs experts [E, N, K] as checkpoints store them (any strides, any type that `pack` takes), a
@@ -76,9 +84,14 @@ OCTAVO_API UnpackedExperts unpack_experts(const ExpertWeights& weights,
                                           const ExecContext& context = {});
 
 struct SiluAndMulOptions {
-  DType out_dtype = DType::undefined;  ///< a float type; undefined: x's
-  TensorView out{};                    ///< [..., I]; undefined: allocated by the call
+  // api: SiluAndMulOptions, of api/operations.toml
+  /// a float type; default: x's
+  DType out_dtype = DType::undefined;
+  /// [..., I]; default: allocated by the call
+  TensorView out{};
+  /// force a backend by name; default: the best that accepts
   const char* backend = nullptr;
+  // api: end
 };
 
 /// y[i] = cast(silu(x[i]) * x[I + i]) for x [..., 2 I] of bfloat16, float16 or float32.
@@ -90,15 +103,23 @@ OCTAVO_API Tensor silu_and_mul(const TensorView& x, const SiluAndMulOptions& opt
                                const ExecContext& context = {});
 
 struct FusedExpertsOptions {
-  TensorView bias13{};  ///< float type, [E, 2 I]
-  TensorView bias2{};   ///< float type, [E, N of w2]
-  /// The weight multiplies x, in float32, rounded to x's type, instead of the expert's result.
+  // api: FusedExpertsOptions, of api/operations.toml
+  /// float type, [E, 2 I]
+  TensorView bias13{};
+  /// float type, [E, N]
+  TensorView bias2{};
+  /// the weight multiplies x, in float32, rounded to x's type, instead of the expert's result
   bool apply_router_weight_on_input = false;
-  TensorView expert_map{};             ///< int32: ids to experts of w13 and w2, or -1: not here
-  DType out_dtype = DType::undefined;  ///< a float type; undefined: x's
-  TensorView out{};                    ///< x's leading dimensions and N; undefined: allocated
-  MatmulOptions matmul{};  ///< batch_invariant refuses rules by which rows share a dynamic scale
+  /// int32: ids to experts of w13 and w2, or -1: not here
+  TensorView expert_map{};
+  /// a float type; default: x's
+  DType out_dtype = DType::undefined;
+  /// x's leading dimensions and N; default: allocated by the call
+  TensorView out{};
+  MatmulOptions matmul{};
+  /// force a backend by name; default: the best that accepts
   const char* backend = nullptr;
+  // api: end
 };
 
 /// y[m] = sum over slots t of topk_weights[m, t] * (W2[e] @ act(W13[e] @ x[m] + b13[e]) + b2[e]),

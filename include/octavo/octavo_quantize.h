@@ -73,28 +73,39 @@ OCTAVO_C_API octavo_code octavo_dequantize(const octavo_quantized* q, octavo_dty
                                            const octavo_context* context, octavo_tensor** result);
 
 /* How float activations are quantised on their way into a product.
- * flags: AZP, WIDEN, NON_FINITE_ERROR or NON_FINITE_IGNORE, OVERFLOW_IEEE, VECTORWISE,
- * WHOLE_COLUMNS */
+ */
 typedef struct octavo_activation {
   size_t struct_size;
-  octavo_dtype dtype;
-  octavo_dtype scale_dtype;
-  int32_t granularity; /* 0: PER_TOKEN */
-  int32_t rounding;
-  int64_t rows, cols;
-  uint32_t flags;
-  float scale_ub; /* 0: none */
-  float min_scale;
-  float outlier_threshold;  /* VECTORWISE: columns with |a| >= threshold stay in float; 0: off */
-  const octavo_view* codes; /* where codes and scales go; NULL: the workspace */
-  const octavo_view* scales;
-  float static_scale; /* this one scale (granularity PER_TENSOR); 0: computed */
-  int32_t static_azp; /* with a static scale and AZP: the zero point */
-  double qmax;        /* magnitude that scales aim at, rounded to float; 0: the type's largest */
-  /* VECTORWISE: columns that stay in float whatever they hold, ascending; 0: none. Copied; those
-   * that octavo_packed_activation gives live as long as the weight. */
+  /* api: octavo_activation, of api/operations.toml */
+  int64_t rows, cols; /* of GROUP and BLOCK */
+  double qmax;
+  /* LLM.int8: ascending columns that are float whatever they hold, with or without a threshold (a
+   * calibrated list) */
   const int64_t* outlier_columns;
   int64_t outlier_count;
+  /* where the codes go; default: the workspace */
+  const octavo_view* codes;
+  /* where the scales go; default: the workspace */
+  const octavo_view* scales;
+  /* the type that activations are quantised to */
+  octavo_dtype dtype;
+  /* "token", "tensor" or "group128"; 0: PER_TOKEN */
+  int32_t granularity;
+  /* of the activations' computed scales, as of quantize; 0: none */
+  float scale_ub;
+  float min_scale;
+  int32_t rounding;
+  /* float32, or float8_e8m0fnu for power-of-two scales; undefined: float32 */
+  octavo_dtype scale_dtype;
+  /* static quantisation by this one scale (and zero point), with a granularity of one for all; 0:
+   * computed ones */
+  float static_scale;
+  int32_t static_azp;
+  /* LLM.int8: columns with an element of this magnitude stay in float; 0: off */
+  float outlier_threshold;
+  /* AZP, NON_FINITE_ERROR, NON_FINITE_IGNORE, OVERFLOW_IEEE, WIDEN, VECTORWISE, WHOLE_COLUMNS */
+  uint32_t flags;
+  /* api: end */
 } octavo_activation;
 OCTAVO_INIT_FUNCTION_(octavo_activation);
 
@@ -115,9 +126,15 @@ OCTAVO_INIT_FUNCTION_(octavo_operand);
  * unpacked bit for bit. It owns its codes and scales. */
 typedef struct octavo_pack_options {
   size_t struct_size;
-  octavo_scale scale;                  /* the weight's scale; undefined: the one that it carries */
-  const octavo_activation* activation; /* the rule that octavo_linear will follow; NULL: none */
-  const char* backend;                 /* whose layout; NULL: the best that has one */
+  /* api: octavo_pack_options, of api/operations.toml */
+  /* the weight's scale, as scale_b of scaled_mm; default: the one that it carries */
+  octavo_scale scale;
+  /* the rule by which linear will quantise activations; default: none, they are multiplied as they
+   * are */
+  const octavo_activation* activation;
+  /* whose layout; default, or where that one has none: the first that has */
+  const char* backend;
+  /* api: end */
 } octavo_pack_options;
 OCTAVO_INIT_FUNCTION_(octavo_pack_options);
 OCTAVO_C_API octavo_code octavo_pack(const octavo_operand* weight,

@@ -38,9 +38,15 @@ class OCTAVO_API PackedWeight {
 };
 
 struct PackOptions {
-  Scale scale{};  ///< the weight's scale; undefined: the one that it carries
-  std::optional<ActivationQuant> activation{};  ///< the rule that `linear` will follow
-  const char* backend = nullptr;  ///< whose layout; null, or one that has none: the first that has
+  // api: PackOptions, of api/operations.toml
+  /// the weight's scale, as scale_b of scaled_mm; default: the one that it carries
+  Scale scale{};
+  /// the rule by which linear will quantise activations; default: none, they are multiplied as they
+  /// are
+  std::optional<ActivationQuant> activation{};
+  /// whose layout; default, or where that one has none: the first that has
+  const char* backend = nullptr;
+  // api: end
 };
 
 /// Packs a weight B [K, N] (any strides, any type, any scale). Throws Error.

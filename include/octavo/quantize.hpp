@@ -46,17 +46,33 @@ enum class NonFinite : std::uint8_t { propagate, error, ignore };
 /// is exact. Zero points may lie far outside the codes: `widen` includes 0 in the range, as ONNX
 /// and files that hold zero points in 8 bits want it.
 struct QuantizeSpec {
+  // api: QuantizeSpec, of api/operations.toml
+  /// of the codes: int8, uint8 (with azp), float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, ...
   DType dtype = DType::int8;
+  /// tensor, token, channel, group128, block128x128
   Granularity granularity = per_token();
+  /// with zero points, over the cell's own range; they may lie far outside the codes
   bool azp = false;
-  float scale_ub = std::numeric_limits<float>::infinity();  ///< upper bound of absmax
-  float min_scale = 0.0F;                                   ///< lower bound of the scale
-  float qmax = 0.0F;  ///< magnitude that the scale aims at; 0: the type's largest
+  /// upper bound of absmax
+  float scale_ub = std::numeric_limits<float>::infinity();
+  /// lower bound of the scale, and the scale of zeros
+  float min_scale = 0.0F;
+  /// the magnitude that scales aim at; 0: the type's largest
+  float qmax = 0.0F;
+  /// none, power_of_two (up, before quantising: DeepSeek) or mx_floor (OCP MX)
   ScaleRounding rounding = ScaleRounding::none;
-  DType scale_dtype = DType::float32;  ///< float32, or float8_e8m0fnu for power-of-two scales
+  /// float32, or float8_e8m0fnu for power-of-two scales
+  DType scale_dtype = DType::float32;
+  /// propagate: NaN and infinity show. fp8 codes become NaN (infinity stays in e5m2); integer cells
+  /// with one get the scale NaN, codes and zero point 0. With a given scale integer codes cannot
+  /// show them: NaN is 0, infinities saturate. ignore: scales come from the finite elements,
+  /// infinities saturate where the type has none, NaN is 0 in integers. error: refused
   NonFinite non_finite = NonFinite::propagate;
-  Overflow overflow = Overflow::saturate;  ///< fp8: what a finite value beyond the range becomes
-  bool widen = false;                      ///< with azp: ranges include 0
+  /// fp8 codes beyond the range become its end (else infinity or NaN)
+  Overflow overflow = Overflow::saturate;
+  /// with azp, ranges include 0, so that zero points fit 8 bits (ONNX, compressed-tensors)
+  bool widen = false;
+  // api: end
 };
 
 /// A quantised matrix: codes, scales and, where asked for, zero points.

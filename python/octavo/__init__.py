@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from ._checkpoint import (
     compare_weight, fuse, open_checkpoint, quantize_file, quantize_weight, w8a8_weight, write_checkpoint,
 )
-from ._experts import explain_fused_experts, fused_experts, pack_experts, silu_and_mul
+from ._experts import explain_fused_experts
 from ._explain import explain
 from ._gradients import grouped_mm_vjp, quantize_vjp, scaled_mm_vjp
 from ._octavo import (
@@ -43,8 +43,9 @@ from ._octavo import (
     set_num_threads,
     threads_reason,
 )
-from ._linear import linear, pack
-from ._operations import grouped_mm, quantize, scaled_grouped_mm, scaled_mm
+from ._operations import (
+    fused_experts, grouped_mm, linear, pack, pack_experts, quantize, scaled_grouped_mm, scaled_mm, silu_and_mul,
+)
 from ._packed import _restore_experts, _restore_packed
 from ._quantize import compute_scale, dequantize, quantize_mxfp8
 

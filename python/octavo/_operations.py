@@ -2,12 +2,12 @@
 # Written by api/ from api/operations.toml; `python3 api` writes it again.
 """The operations: arguments and defaults here, the work in the extension module."""
 
-from typing import Sequence
+from typing import Any, Sequence
 
 from . import _octavo
 from ._integers import narrow
 from ._lists import grouped_mm_list, refuse_given
-from ._octavo import UNDEFINED, Quantized
+from ._octavo import UNDEFINED, ExpertWeights, PackedWeight, Quantized
 from ._routing import is_torch, torch_operations
 from ._typing import (
     DTypeLike, NonFinite, Operand, Result, Rounding, ScaleArgument, Side, Subnormals, Tensor, TensorList, Weight,
@@ -58,6 +58,36 @@ def scaled_mm(input: Operand, mat2: Weight, scale_a: ScaleArgument = UNDEFINED, 
     function = torch_operations().scaled_mm if is_torch(input) else _octavo.scaled_mm
     return function(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, granularity_a, granularity_b,
                     alpha, beta, c, azp, trans_a, trans_b, saturate, torch_compat, subnormals, backend, out)
+
+
+def linear(x: Tensor, weight: PackedWeight, bias: Tensor | None = None, out_dtype: DTypeLike | None = None, *,
+           batch_invariant: bool = False, backend: str | None = None, outlier_columns: Any = None,
+           outlier_weight: Tensor | None = None, out: Tensor | None = None) -> Result:
+    """y = x @ W + bias for a packed weight.
+
+    The weight's activation rule decides: quantised on the way and multiplied in 8 bits, LLM.int8()
+    with float columns, or as they are. Bit-equal to octavo.quantize followed by octavo.scaled_mm.
+    With torch tensors a gradient flows to x (straight through the quantiser) and to bias, unless
+    the call has outlier_columns, outlier_weight or out.
+
+    Args:
+        x: [..., K], bfloat16, float16 or float32.
+        weight: [K, N].
+        bias: float type, [N].
+        out_dtype: default: x's type.
+        batch_invariant: a row's bits never depend on other rows: rules are refused under which they do (a computed
+            scale that rows share), and LLM.int8's outliers become elements instead of columns. Products on a CPU
+            are always so.
+        backend: force a backend by name; default: the best that accepts.
+        outlier_columns: LLM.int8: further outlier columns of this call (a pool's), int64 [count], ascending.
+        outlier_weight: LLM.int8: the original weight [K, N], which outliers meet instead of the codes.
+        out: [..., N]; default: allocated by the call.
+
+    Returns: [..., N] of out_dtype.
+    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    """
+    function = torch_operations().linear if is_torch(x) else _octavo.linear
+    return function(x, weight, bias, out_dtype, batch_invariant, backend, outlier_columns, outlier_weight, out)
 
 
 def grouped_mm(inputs: Operand | Sequence[Operand], weights: Weight | Sequence[Weight],
@@ -177,3 +207,131 @@ def quantize(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *
         non_finite = "error"
     return _octavo.quantize(x, dtype, granularity, side, azp, scale_ub, min_scale, qmax, rounding, scale_dtype,
                             non_finite, saturate, widen, scale, azp_in)
+
+
+def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str | None = None,
+         activation: DTypeLike | None = None, activation_granularity: str = "token", azp: bool = False,
+         scale_ub: float = float("inf"), min_scale: float = 0.0, qmax: float = 0.0, rounding: Rounding = "none",
+         non_finite: NonFinite = "propagate", widen: bool = False, static_scale: float = 0.0, static_azp: int = 0,
+         llm_int8: bool = False, outlier_threshold: float = 0.0, whole_columns: bool = False,
+         outlier_columns: Any = None, backend: str | None = None) -> PackedWeight:
+    """Packs a weight once for the kernels of this machine.
+
+    Args:
+        weight: [K, N] (a stored [N, K] weight goes in transposed), or an octavo.Quantized.
+        scale: the weight's scale, as scale_b of scaled_mm; default: the one that it carries.
+        granularity: of the scale, as granularity_b of octavo.scaled_mm.
+        activation: the type that activations are quantised to.
+        activation_granularity: "token", "tensor" or "group128".
+        azp: activations with zero points (dtype uint8 or int8).
+        scale_ub, min_scale, qmax, rounding: of the activations' computed scales, as of quantize.
+        non_finite: as of quantize; with propagate a row with NaN or infinity gives NaN, by a static scale, too.
+        widen: with azp, ranges include 0, so that zero points fit 8 bits (ONNX, compressed-tensors).
+        static_scale, static_azp: static quantisation by this one scale (and zero point), with a granularity of one
+            for all; 0: computed ones.
+        llm_int8: LLM.int8's statistics, and float columns where |x| >= outlier_threshold.
+        outlier_threshold: LLM.int8: columns with an element of this magnitude stay in float; 0: off.
+        whole_columns: LLM.int8: these columns stay out of row statistics.
+        outlier_columns: LLM.int8: ascending columns that are float whatever they hold, with or without a threshold
+            (a calibrated list).
+        backend: whose layout; default, or where that one has none: the first that has.
+
+    Returns: octavo.PackedWeight, which octavo.scaled_mm, octavo.linear and octavo.grouped_mm take.
+    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    """
+    return _octavo.pack(weight, scale, granularity, activation, activation_granularity, azp, scale_ub, min_scale,
+                        qmax, rounding, non_finite, widen, static_scale, static_azp, llm_int8, outlier_threshold,
+                        whole_columns, outlier_columns, backend)
+
+
+def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularity: str | None = None,
+                 activation: DTypeLike | None = None, activation_granularity: str = "token", azp: bool = False,
+                 scale_ub: float = float("inf"), min_scale: float = 0.0, qmax: float = 0.0,
+                 rounding: Rounding = "none", non_finite: NonFinite = "propagate", widen: bool = False,
+                 static_scale: float = 0.0, static_azp: int = 0, llm_int8: bool = False,
+                 outlier_threshold: float = 0.0, whole_columns: bool = False, outlier_columns: Any = None,
+                 backend: str | None = None) -> ExpertWeights:
+    """Packs the weights of all experts once, in one block.
+
+    Args:
+        weight: [E, N, K] as checkpoints store it: int8, any fp8, or a float type.
+        scale: [E] (one an expert), [E, N] or [E, N, 1] (one a row of N), or with a granularity group128 [E, N,
+            ceil(K/128)], block128x128 [E, ceil(N/128), ceil(K/128)]; or a number for all; default: none.
+        granularity: of the scale.
+        activation: the type that activations are quantised to.
+        activation_granularity: "token", "tensor" or "group128".
+        azp: activations with zero points (dtype uint8 or int8).
+        scale_ub, min_scale, qmax, rounding: of the activations' computed scales, as of quantize.
+        non_finite: as of quantize; with propagate a row with NaN or infinity gives NaN, by a static scale, too.
+        widen: with azp, ranges include 0, so that zero points fit 8 bits (ONNX, compressed-tensors).
+        static_scale, static_azp: static quantisation by this one scale (and zero point), with a granularity of one
+            for all; 0: computed ones.
+        llm_int8: LLM.int8's statistics, and float columns where |x| >= outlier_threshold.
+        outlier_threshold: LLM.int8: columns with an element of this magnitude stay in float; 0: off.
+        whole_columns: LLM.int8: these columns stay out of row statistics.
+        outlier_columns: LLM.int8: ascending columns that are float whatever they hold, with or without a threshold
+            (a calibrated list).
+        backend: as of pack.
+
+    Returns: octavo.ExpertWeights; `weights[g]` is an expert's octavo.PackedWeight.
+    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    """
+    return _octavo.pack_experts(weight, scale, granularity, activation, activation_granularity, azp, scale_ub,
+                                min_scale, qmax, rounding, non_finite, widen, static_scale, static_azp, llm_int8,
+                                outlier_threshold, whole_columns, outlier_columns, backend)
+
+
+def silu_and_mul(x: Tensor, out_dtype: DTypeLike | None = None, *, backend: str | None = None,
+                 out: Tensor | None = None) -> Result:
+    """silu(x[..., :I]) * x[..., I:] in float32, converted once.
+
+    The bits are the same on every machine; silu is within 4 ulp of its exact value. No gradient
+    flows through it.
+
+    Args:
+        x: [..., 2 I], bfloat16, float16 or float32.
+        out_dtype: a float type; default: x's.
+        backend: force a backend by name; default: the best that accepts.
+        out: [..., I]; default: allocated by the call.
+
+    Returns: [..., I] of out_dtype.
+    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    """
+    function = torch_operations().silu_and_mul if is_torch(x) else _octavo.silu_and_mul
+    return function(x, out_dtype, backend, out)
+
+
+def fused_experts(x: Tensor, w13: ExpertWeights, w2: ExpertWeights, topk_weights: Tensor, topk_ids: Tensor, *,
+                  bias13: Tensor | None = None, bias2: Tensor | None = None,
+                  apply_router_weight_on_input: bool = False, expert_map: Tensor | None = None,
+                  out_dtype: DTypeLike | None = None, batch_invariant: bool = False, backend: str | None = None,
+                  out: Tensor | None = None) -> Result:
+    """y[m] = sum over t of topk_weights[m, t] * (W2[e] @ act(W13[e] @ x[m] + b13[e]) + b2[e]), e = topk_ids[m, t].
+
+    act(h) = silu(h[:I]) * h[I:]. Everything between the products is float32; activations are
+    quantised by the weights' rules, those of x once per token. No gradient flows through it.
+
+    Args:
+        x: [..., K], M rows of bfloat16, float16 or float32.
+        w13: [E, 2 I, K], from octavo.pack_experts.
+        w2: [E, N, I], from octavo.pack_experts.
+        topk_weights: [M, T], a float type.
+        topk_ids: [M, T], int32 or int64; -1 contributes nothing.
+        bias13: float type, [E, 2 I].
+        bias2: float type, [E, N].
+        apply_router_weight_on_input: the weight multiplies x, in float32, rounded to x's type, instead of the
+            expert's result.
+        expert_map: int32: ids to experts of w13 and w2, or -1: not here.
+        out_dtype: a float type; default: x's.
+        batch_invariant: a row's bits never depend on other rows: rules are refused under which they do (a computed
+            scale that rows share), and LLM.int8's outliers become elements instead of columns. Products on a CPU
+            are always so.
+        backend: force a backend by name; default: the best that accepts.
+        out: x's leading dimensions and N; default: allocated by the call.
+
+    Returns: [..., N] of out_dtype.
+    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    """
+    function = torch_operations().fused_experts if is_torch(x) else _octavo.fused_experts
+    return function(x, w13, w2, topk_weights, topk_ids, bias13, bias2, apply_router_weight_on_input, expert_map,
+                    out_dtype, batch_invariant, backend, out)

@@ -206,4 +206,14 @@ nb::object Call::make_small(DType dtype, std::span<const std::int64_t> shape,
   return make(framework_, dtype, shape, view);
 }
 
+nb::object Call::make_small_rows(const TensorView& x, std::int64_t n, DType dtype,
+                                 TensorView& view) const {
+  if (x.rank == 0) return nb::none();
+  const auto rank = static_cast<std::size_t>(x.rank);
+  std::array<std::int64_t, kMaxRank> shape = x.shape;
+  shape[rank - 1] = n;
+  return make_small(dtype != DType::undefined ? dtype : x.dtype, std::span(shape.data(), rank),
+                    view);
+}
+
 }  // namespace octavo::python

@@ -59,6 +59,9 @@ class Call {
   /// A result of few bytes in the framework's own memory, which it has at hand; None for a large
   /// one, which the operation allocates (in large pages).
   nb::object make_small(DType dtype, std::span<const std::int64_t> shape, TensorView& view) const;
+  /// The same for rows of `n` elements in the place of x's, by default of x's type.
+  nb::object make_small_rows(const TensorView& x, std::int64_t n, DType dtype,
+                             TensorView& view) const;
   const char* operation() const noexcept { return operation_; }
 
  private:
@@ -78,6 +81,9 @@ Side parse_side(const Call& call, const std::string& side);
 
 /// None, or integers (a list, or a tensor of any framework), as an int64 tensor of its own.
 Tensor parse_columns(nb::handle columns, const char* operation);
+
+/// Outlier columns as a list; undefined: None.
+nb::object columns_of(const Tensor& columns);
 
 /// "none", "power_of_two" or "mx_floor", and back. Raises ValueError.
 ScaleRounding parse_rounding(const std::string& text, const char* operation);

@@ -13,15 +13,11 @@
 namespace octavo::python {
 namespace {
 
-ExpertWeights packed(nb::handle weight, nb::handle scale, nb::handle granularity,
-                     const ActivationArguments& activation, const Name& backend) {
+ExpertWeights packed(const PackExpertsArguments& given) {
   Call call("pack_experts");
-  const TensorView view = call.tensor(weight, "weight");
-  PackExpertsOptions options;
-  options.scale = call.scale(scale, granularity, "scale");
-  options.activation = parse_activation(call, activation);
-  options.backend = text_of(backend);
-  return unlocked([&] { return pack_experts(view, options, context()); });
+  const TensorView weight = call.tensor(given.weight, "weight");
+  const PackExpertsOptions options = options_of(call, given);
+  return unlocked([&] { return pack_experts(weight, options, context()); });
 }
 
 nb::object granularity_of(const ExpertWeights& w) {
@@ -38,71 +34,44 @@ nb::tuple unpacked(const ExpertWeights& weights, nb::handle like) {
   return nb::make_tuple(call.give(u.data), call.give(u.scale), granularity_of(weights));
 }
 
-// A result of few bytes in the framework's own memory.
-nb::object small_result(const Call& call, const TensorView& x, std::int64_t n, DType dtype,
-                        TensorView& out) {
-  if (x.rank == 0) return nb::none();
-  std::array<std::int64_t, kMaxRank> shape = x.shape;
-  shape[static_cast<std::size_t>(x.rank - 1)] = n;
-  return call.make_small(dtype != DType::undefined ? dtype : x.dtype,
-                         std::span(shape.data(), static_cast<std::size_t>(x.rank)), out);
-}
-
-// The arguments of fused_experts as C++ takes them.
-struct Arguments {
-  Arguments(nb::handle x_, nb::handle weights_, nb::handle ids_, nb::handle bias13,
-            nb::handle bias2, nb::handle map, nb::handle out_dtype, bool on_input,
-            bool batch_invariant, const Name& backend)
-      : call("fused_experts"),
-        x(call.tensor(x_, "x")),
-        weights(call.tensor(weights_, "topk_weights")),
-        ids(call.tensor(ids_, "topk_ids")) {
-    options.bias13 = call.tensor(bias13, "bias13");
-    options.bias2 = call.tensor(bias2, "bias2");
-    options.expert_map = call.tensor(map, "expert_map");
-    options.out_dtype = call.dtype(out_dtype, "out_dtype");
-    options.apply_router_weight_on_input = on_input;
-    options.matmul.batch_invariant = batch_invariant;
-    options.backend = text_of(backend);
-  }
-  Call call;
-  TensorView x, weights, ids;
+struct Prepared {
+  TensorView x, topk_weights, topk_ids;
   FusedExpertsOptions options;
+
+  Prepared(Call& call, const FusedExpertsArguments& given)
+      : x(call.tensor(given.x, "x")),
+        topk_weights(call.tensor(given.topk_weights, "topk_weights")),
+        topk_ids(call.tensor(given.topk_ids, "topk_ids")),
+        options(options_of(call, given)) {}
 };
 
-nb::object run(nb::handle x, const ExpertWeights& w13, const ExpertWeights& w2,
-               nb::handle topk_weights, nb::handle topk_ids, nb::handle bias13, nb::handle bias2,
-               bool on_input, nb::handle expert_map, nb::handle out_dtype, bool batch_invariant,
-               nb::handle out, const Name& backend) {
-  Arguments a(x, topk_weights, topk_ids, bias13, bias2, expert_map, out_dtype, on_input,
-              batch_invariant, backend);
-  a.options.out = a.call.out(out);
-  nb::object result = nb::borrow(out);
+nb::object run(const FusedExpertsArguments& given) {
+  Call call("fused_experts");
+  Prepared p(call, given);
+  nb::object result = nb::borrow(given.out);
   if (result.is_none()) {
-    result = small_result(a.call, a.x, w2.n(), a.options.out_dtype, a.options.out);
+    result = call.make_small_rows(p.x, given.w2.n(), p.options.out_dtype, p.options.out);
   }
-  const Tensor tensor =
-      unlocked([&] { return fused_experts(a.x, w13, w2, a.weights, a.ids, a.options, context()); });
-  return result.is_none() ? a.call.give(tensor) : result;
+  const Tensor tensor = unlocked([&] {
+    return fused_experts(p.x, given.w13, given.w2, p.topk_weights, p.topk_ids, p.options,
+                         context());
+  });
+  return result.is_none() ? call.give(tensor) : result;
 }
 
-FusedExpertsExplanation explained(nb::handle x, const ExpertWeights& w13, const ExpertWeights& w2,
-                                  nb::handle topk_weights, nb::handle topk_ids,
-                                  nb::handle expert_map, const Name& backend) {
-  const Arguments a(x, topk_weights, topk_ids, nb::none(), nb::none(), expert_map, nb::none(),
-                    false, false, backend);
-  return explain_fused_experts(a.x, w13, w2, a.weights, a.ids, a.options, context());
+FusedExpertsExplanation explained(const FusedExpertsArguments& given) {
+  Call call("fused_experts");
+  const Prepared p(call, given);
+  return explain_fused_experts(p.x, given.w13, given.w2, p.topk_weights, p.topk_ids, p.options,
+                               context());
 }
 
-nb::object silu(nb::handle x, nb::handle out_dtype, nb::handle out, const Name& backend) {
+nb::object silu(const SiluAndMulArguments& given) {
   Call call("silu_and_mul");
-  const TensorView view = call.tensor(x, "x");
-  SiluAndMulOptions o;
-  o.out_dtype = call.dtype(out_dtype, "out_dtype");
-  o.out = call.out(out);
-  o.backend = text_of(backend);
-  const Tensor tensor = unlocked([&] { return silu_and_mul(view, o, context()); });
-  return out.is_none() ? call.give(tensor) : nb::object(nb::borrow(out));
+  const TensorView x = call.tensor(given.x, "x");
+  const SiluAndMulOptions o = options_of(call, given);
+  const Tensor tensor = unlocked([&] { return silu_and_mul(x, o, context()); });
+  return given.out.is_none() ? call.give(tensor) : nb::object(nb::borrow(given.out));
 }
 
 PackedWeight expert_of(const ExpertWeights& w, std::int64_t expert) {
@@ -167,19 +136,10 @@ void bind_class(nb::module_& m) {
 
 void bind_experts(nb::module_& m) {
   bind_class(m);
-  define_pack<packed>(m, "pack_experts", "See octavo.pack_experts.");
-  m.def("fused_experts", run, nb::arg("x"), nb::arg("w13"), nb::arg("w2"), nb::arg("topk_weights"),
-        nb::arg("topk_ids"), nb::kw_only(), nb::arg("bias13").none() = nb::none(),
-        nb::arg("bias2").none() = nb::none(), nb::arg("apply_router_weight_on_input") = false,
-        nb::arg("expert_map").none() = nb::none(), nb::arg("out_dtype").none() = nb::none(),
-        nb::arg("batch_invariant") = false, nb::arg("out").none() = nb::none(),
-        nb::arg("backend").none() = nb::none(), "See octavo.fused_experts.");
-  m.def("explain_fused_experts", explained, nb::arg("x"), nb::arg("w13"), nb::arg("w2"),
-        nb::arg("topk_weights"), nb::arg("topk_ids"), nb::arg("expert_map").none() = nb::none(),
-        nb::arg("backend").none() = nb::none(), "See octavo.explain_fused_experts.");
-  m.def("silu_and_mul", silu, nb::arg("x"), nb::arg("out_dtype").none() = nb::none(), nb::kw_only(),
-        nb::arg("out").none() = nb::none(), nb::arg("backend").none() = nb::none(),
-        "See octavo.silu_and_mul.");
+  define_pack_experts<packed>(m, "pack_experts", "See octavo.pack_experts.");
+  define_fused_experts<run>(m, "fused_experts", "See octavo.fused_experts.");
+  define_fused_experts<explained>(m, "explain_fused_experts", "See octavo.explain_fused_experts.");
+  define_silu_and_mul<silu>(m, "silu_and_mul", "See octavo.silu_and_mul.");
 }
 
 }  // namespace octavo::python

@@ -17,15 +17,11 @@ namespace octavo::python {
 
 namespace {
 
-PackedWeight packed(nb::handle weight, nb::handle scale, nb::handle granularity,
-                    const ActivationArguments& activation, const Name& backend) {
+PackedWeight packed(const PackArguments& given) {
   Call call("pack");
-  const Operand operand = call.operand(weight, "weight");
-  PackOptions options;
-  options.scale = call.scale(scale, granularity, "scale");
-  options.activation = parse_activation(call, activation);
-  options.backend = text_of(backend);
-  return unlocked([&] { return pack(operand, options, context()); });
+  const Operand weight = call.operand(given.weight, "weight");
+  const PackOptions options = options_of(call, given);
+  return unlocked([&] { return pack(weight, options, context()); });
 }
 
 nb::object unpacked(const PackedWeight& weight, nb::handle like) {
@@ -39,13 +35,7 @@ nb::object run(const LinearArguments& given) {
   const TensorView x = call.tensor(given.x, "x");
   LinearOptions o = options_of(call, given);
   nb::object result = nb::borrow(given.out);
-  if (result.is_none() && x.rank > 0) {
-    std::array<std::int64_t, kMaxRank> shape = x.shape;
-    shape[static_cast<std::size_t>(x.rank - 1)] = given.weight.n();
-    const DType dtype = o.out_dtype != DType::undefined ? o.out_dtype : x.dtype;
-    result =
-        call.make_small(dtype, std::span(shape.data(), static_cast<std::size_t>(x.rank)), o.out);
-  }
+  if (result.is_none()) result = call.make_small_rows(x, given.weight.n(), o.out_dtype, o.out);
   const Tensor tensor = unlocked([&] { return linear(x, given.weight, o, context()); });
   return result.is_none() ? call.give(tensor) : result;
 }

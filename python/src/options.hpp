@@ -18,12 +18,58 @@
 #include "octavo/grouped.hpp"
 #include "octavo/linear.hpp"
 #include "octavo/matmul.hpp"
+#include "octavo/moe.hpp"
+#include "octavo/packed.hpp"
 #include "octavo/quantize.hpp"
 
 namespace octavo::python {
 
 using Name = std::optional<std::string>;
 inline const char* text_of(const Name& name) noexcept { return name ? name->c_str() : nullptr; }
+
+/// The rule among the arguments of a function that packs.
+template <class Arguments>
+std::optional<ActivationQuant> parse_activation(Call& call, const Arguments& a) {
+  if (a.activation.is_none()) return std::nullopt;
+  ActivationQuant o;
+  o.spec.dtype = call.dtype(a.activation, "activation");
+  o.spec.granularity = parse_granularity(a.activation_granularity, call.operation(), "activation_granularity");
+  o.spec.azp = a.azp;
+  o.spec.scale_ub = static_cast<float>(a.scale_ub);
+  o.spec.min_scale = static_cast<float>(a.min_scale);
+  o.spec.qmax = static_cast<float>(a.qmax);
+  o.spec.rounding = parse_rounding(a.rounding, call.operation());
+  o.spec.non_finite = parse_non_finite(a.non_finite, call.operation());
+  o.spec.widen = a.widen;
+  o.static_scale = static_cast<float>(a.static_scale);
+  o.static_azp = a.static_azp;
+  o.vectorwise = a.llm_int8;
+  o.outlier_threshold = static_cast<float>(a.outlier_threshold);
+  o.whole_columns = a.whole_columns;
+  o.outlier_columns = parse_columns(a.outlier_columns, call.operation());
+  return o;
+}
+
+/// The same as those arguments.
+inline nb::dict arguments_of(const ActivationQuant& o) {
+  nb::dict d;
+  d["activation"] = std::string(name(o.spec.dtype));
+  d["activation_granularity"] = to_string(o.spec.granularity);
+  d["azp"] = o.spec.azp;
+  d["scale_ub"] = o.spec.scale_ub;
+  d["min_scale"] = o.spec.min_scale;
+  d["qmax"] = o.spec.qmax;
+  d["rounding"] = rounding_name(o.spec.rounding);
+  d["non_finite"] = non_finite_name(o.spec.non_finite);
+  d["widen"] = o.spec.widen;
+  d["static_scale"] = o.static_scale;
+  d["static_azp"] = o.static_azp;
+  d["llm_int8"] = o.vectorwise;
+  d["outlier_threshold"] = o.outlier_threshold;
+  d["whole_columns"] = o.whole_columns;
+  d["outlier_columns"] = columns_of(o.outlier_columns);
+  return d;
+}
 
 struct ScaledMmArguments {
   nb::handle input;
@@ -61,11 +107,11 @@ inline ScaledMmOptions options_of(Call& call, const ScaledMmArguments& a) {
   o.azp = call.tensor(a.azp, "azp");
   o.trans_a = a.trans_a;
   o.trans_b = a.trans_b;
+  o.out = call.out(a.out);
   o.matmul.overflow = a.saturate ? Overflow::saturate : Overflow::ieee;
   o.matmul.torch_compat = a.torch_compat;
   o.matmul.exact_subnormals = parse_subnormals(a.subnormals, call.operation());
   o.backend = text_of(a.backend);
-  o.out = call.out(a.out);
   return o;
 }
 
@@ -113,11 +159,11 @@ inline LinearOptions options_of(Call& call, const LinearArguments& a) {
   LinearOptions o;
   o.bias = call.tensor(a.bias, "bias");
   o.out_dtype = call.dtype(a.out_dtype, "out_dtype");
+  o.out = call.out(a.out);
   o.matmul.batch_invariant = a.batch_invariant;
   o.backend = text_of(a.backend);
   o.outlier_columns = call.columns(a.outlier_columns);
   o.outlier_weight = call.tensor(a.outlier_weight, "outlier_weight");
-  o.out = call.out(a.out);
   return o;
 }
 
@@ -209,9 +255,9 @@ inline GroupedOptions options_of(Call& call, const GroupedMmArguments& a) {
   o.beta = call.scale(a.beta, nb::none(), "beta");
   o.c = call.tensor(a.c, "c");
   o.scale_result = call.scale(a.scale_result, nb::none(), "scale_result");
+  o.out = call.out(a.out);
   o.matmul.exact_subnormals = parse_subnormals(a.subnormals, call.operation());
   o.backend = text_of(a.backend);
-  o.out = call.out(a.out);
   return o;
 }
 
@@ -255,8 +301,8 @@ inline ScaledGroupedMmOptions options_of(Call& call, const ScaledGroupedMmArgume
   o.scale = call.scale(a.scale, nb::none(), "scale");
   o.out_dtype = call.dtype(a.out_dtype, "out_dtype");
   o.trans_b = a.trans_b;
-  o.backend = text_of(a.backend);
   o.out = call.out(a.out);
+  o.backend = text_of(a.backend);
   return o;
 }
 
@@ -332,6 +378,195 @@ void define_quantize(nb::module_& m, const char* name, const char* doc, const Na
         nb::arg("widen") = false,
         nb::arg("scale").none() = undefined,
         nb::arg("azp_in").none() = nb::none(), doc);
+}
+
+struct PackArguments {
+  nb::handle weight;
+  nb::handle scale;
+  nb::handle granularity;
+  nb::handle activation;
+  const std::string& activation_granularity;
+  bool azp;
+  double scale_ub;
+  double min_scale;
+  double qmax;
+  const std::string& rounding;
+  const std::string& non_finite;
+  bool widen;
+  double static_scale;
+  std::int32_t static_azp;
+  bool llm_int8;
+  double outlier_threshold;
+  bool whole_columns;
+  nb::handle outlier_columns;
+  const Name& backend;
+};
+
+inline PackOptions options_of(Call& call, const PackArguments& a) {
+  PackOptions o;
+  o.scale = call.scale(a.scale, a.granularity, "scale");
+  o.activation = parse_activation(call, a);
+  o.backend = text_of(a.backend);
+  return o;
+}
+
+template <auto Body, class... Head, class... Names>
+void define_pack(nb::module_& m, const char* name, const char* doc, const Names&... names) {
+  const auto call = [](Head... head, nb::handle weight, nb::handle scale, nb::handle granularity, nb::handle activation, const std::string& activation_granularity, bool azp, double scale_ub, double min_scale, double qmax, const std::string& rounding, const std::string& non_finite, bool widen, double static_scale, std::int32_t static_azp, bool llm_int8, double outlier_threshold, bool whole_columns, nb::handle outlier_columns, const Name& backend) {
+    return apply<Body>(PackArguments{weight, scale, granularity, activation, activation_granularity, azp, scale_ub, min_scale, qmax, rounding, non_finite, widen, static_scale, static_azp, llm_int8, outlier_threshold, whole_columns, outlier_columns, backend}, head...);
+  };
+  const nb::object undefined = nb::borrow(undefined_object);
+  m.def(name, call, names..., nb::arg("weight"),
+        nb::arg("scale").none() = undefined,
+        nb::arg("granularity").none() = nb::none(),
+        nb::arg("activation").none() = nb::none(),
+        nb::arg("activation_granularity") = "token",
+        nb::arg("azp") = false,
+        nb::arg("scale_ub") = std::numeric_limits<double>::infinity(),
+        nb::arg("min_scale") = 0.0,
+        nb::arg("qmax") = 0.0,
+        nb::arg("rounding").none() = "none",
+        nb::arg("non_finite") = "propagate",
+        nb::arg("widen") = false,
+        nb::arg("static_scale") = 0.0,
+        nb::arg("static_azp") = 0,
+        nb::arg("llm_int8") = false,
+        nb::arg("outlier_threshold") = 0.0,
+        nb::arg("whole_columns") = false,
+        nb::arg("outlier_columns").none() = nb::none(),
+        nb::arg("backend").none() = nb::none(), doc);
+}
+
+struct PackExpertsArguments {
+  nb::handle weight;
+  nb::handle scale;
+  nb::handle granularity;
+  nb::handle activation;
+  const std::string& activation_granularity;
+  bool azp;
+  double scale_ub;
+  double min_scale;
+  double qmax;
+  const std::string& rounding;
+  const std::string& non_finite;
+  bool widen;
+  double static_scale;
+  std::int32_t static_azp;
+  bool llm_int8;
+  double outlier_threshold;
+  bool whole_columns;
+  nb::handle outlier_columns;
+  const Name& backend;
+};
+
+inline PackExpertsOptions options_of(Call& call, const PackExpertsArguments& a) {
+  PackExpertsOptions o;
+  o.scale = call.scale(a.scale, a.granularity, "scale");
+  o.activation = parse_activation(call, a);
+  o.backend = text_of(a.backend);
+  return o;
+}
+
+template <auto Body, class... Head, class... Names>
+void define_pack_experts(nb::module_& m, const char* name, const char* doc, const Names&... names) {
+  const auto call = [](Head... head, nb::handle weight, nb::handle scale, nb::handle granularity, nb::handle activation, const std::string& activation_granularity, bool azp, double scale_ub, double min_scale, double qmax, const std::string& rounding, const std::string& non_finite, bool widen, double static_scale, std::int32_t static_azp, bool llm_int8, double outlier_threshold, bool whole_columns, nb::handle outlier_columns, const Name& backend) {
+    return apply<Body>(PackExpertsArguments{weight, scale, granularity, activation, activation_granularity, azp, scale_ub, min_scale, qmax, rounding, non_finite, widen, static_scale, static_azp, llm_int8, outlier_threshold, whole_columns, outlier_columns, backend}, head...);
+  };
+  const nb::object undefined = nb::borrow(undefined_object);
+  m.def(name, call, names..., nb::arg("weight"),
+        nb::arg("scale").none() = undefined,
+        nb::arg("granularity").none() = nb::none(),
+        nb::arg("activation").none() = nb::none(),
+        nb::arg("activation_granularity") = "token",
+        nb::arg("azp") = false,
+        nb::arg("scale_ub") = std::numeric_limits<double>::infinity(),
+        nb::arg("min_scale") = 0.0,
+        nb::arg("qmax") = 0.0,
+        nb::arg("rounding").none() = "none",
+        nb::arg("non_finite") = "propagate",
+        nb::arg("widen") = false,
+        nb::arg("static_scale") = 0.0,
+        nb::arg("static_azp") = 0,
+        nb::arg("llm_int8") = false,
+        nb::arg("outlier_threshold") = 0.0,
+        nb::arg("whole_columns") = false,
+        nb::arg("outlier_columns").none() = nb::none(),
+        nb::arg("backend").none() = nb::none(), doc);
+}
+
+struct SiluAndMulArguments {
+  nb::handle x;
+  nb::handle out_dtype;
+  const Name& backend;
+  nb::handle out;
+};
+
+inline SiluAndMulOptions options_of(Call& call, const SiluAndMulArguments& a) {
+  SiluAndMulOptions o;
+  o.out_dtype = call.dtype(a.out_dtype, "out_dtype");
+  o.out = call.out(a.out);
+  o.backend = text_of(a.backend);
+  return o;
+}
+
+template <auto Body, class... Head, class... Names>
+void define_silu_and_mul(nb::module_& m, const char* name, const char* doc, const Names&... names) {
+  const auto call = [](Head... head, nb::handle x, nb::handle out_dtype, const Name& backend, nb::handle out) {
+    return apply<Body>(SiluAndMulArguments{x, out_dtype, backend, out}, head...);
+  };
+  m.def(name, call, names..., nb::arg("x"),
+        nb::arg("out_dtype").none() = nb::none(),
+        nb::arg("backend").none() = nb::none(),
+        nb::arg("out").none() = nb::none(), doc);
+}
+
+struct FusedExpertsArguments {
+  nb::handle x;
+  const ExpertWeights& w13;
+  const ExpertWeights& w2;
+  nb::handle topk_weights;
+  nb::handle topk_ids;
+  nb::handle bias13;
+  nb::handle bias2;
+  bool apply_router_weight_on_input;
+  nb::handle expert_map;
+  nb::handle out_dtype;
+  bool batch_invariant;
+  const Name& backend;
+  nb::handle out;
+};
+
+inline FusedExpertsOptions options_of(Call& call, const FusedExpertsArguments& a) {
+  FusedExpertsOptions o;
+  o.bias13 = call.tensor(a.bias13, "bias13");
+  o.bias2 = call.tensor(a.bias2, "bias2");
+  o.apply_router_weight_on_input = a.apply_router_weight_on_input;
+  o.expert_map = call.tensor(a.expert_map, "expert_map");
+  o.out_dtype = call.dtype(a.out_dtype, "out_dtype");
+  o.out = call.out(a.out);
+  o.matmul.batch_invariant = a.batch_invariant;
+  o.backend = text_of(a.backend);
+  return o;
+}
+
+template <auto Body, class... Head, class... Names>
+void define_fused_experts(nb::module_& m, const char* name, const char* doc, const Names&... names) {
+  const auto call = [](Head... head, nb::handle x, const ExpertWeights& w13, const ExpertWeights& w2, nb::handle topk_weights, nb::handle topk_ids, nb::handle bias13, nb::handle bias2, bool apply_router_weight_on_input, nb::handle expert_map, nb::handle out_dtype, bool batch_invariant, const Name& backend, nb::handle out) {
+    return apply<Body>(FusedExpertsArguments{x, w13, w2, topk_weights, topk_ids, bias13, bias2, apply_router_weight_on_input, expert_map, out_dtype, batch_invariant, backend, out}, head...);
+  };
+  m.def(name, call, names..., nb::arg("x"),
+        nb::arg("w13"),
+        nb::arg("w2"),
+        nb::arg("topk_weights"),
+        nb::arg("topk_ids"),
+        nb::arg("bias13").none() = nb::none(),
+        nb::arg("bias2").none() = nb::none(),
+        nb::arg("apply_router_weight_on_input") = false,
+        nb::arg("expert_map").none() = nb::none(),
+        nb::arg("out_dtype").none() = nb::none(),
+        nb::arg("batch_invariant") = false,
+        nb::arg("backend").none() = nb::none(),
+        nb::arg("out").none() = nb::none(), doc);
 }
 
 }  // namespace octavo::python

@@ -3,7 +3,8 @@
 #include "capi/operand.hpp"
 
 #include <algorithm>
-#include <cmath>
+
+#include "capi/options.hpp"
 
 namespace octavo::capi {
 namespace {
@@ -23,58 +24,9 @@ Tensor columns_from(const Place& place, const octavo_activation& a) {
 
 ActivationQuant activation_from(const Place& place, const octavo_activation* given) {
   require(place, given);
-  const octavo_activation a = read_struct(place, given);
-  check_flags(place, a.flags, kQuantizeFlags | OCTAVO_VECTORWISE | OCTAVO_WHOLE_COLUMNS);
-  ActivationQuant rule;
-  QuantizeSpec& s = rule.spec;
-  s.dtype = dtype_or(place.of("dtype"), a.dtype, s.dtype);
-  s.scale_dtype = dtype_or(place.of("scale_dtype"), a.scale_dtype, s.scale_dtype);
-  if (a.granularity != OCTAVO_AUTOMATIC) {
-    s.granularity = granularity_from(place.of("granularity"), a.granularity, a.rows, a.cols);
-  }
-  s.rounding = enum_from(place.of("rounding"), a.rounding, ScaleRounding::mx_floor);
-  s.azp = (a.flags & OCTAVO_AZP) != 0;
-  s.widen = (a.flags & OCTAVO_WIDEN) != 0;
-  if (a.scale_ub != 0.0F) s.scale_ub = a.scale_ub;
-  s.min_scale = a.min_scale;
-  s.qmax = static_cast<float>(a.qmax);
-  s.non_finite = non_finite_from(place, a.flags);
-  s.overflow = overflow_from(a.flags);
-  rule.vectorwise = (a.flags & OCTAVO_VECTORWISE) != 0;
-  rule.outlier_threshold = a.outlier_threshold;
-  rule.whole_columns = (a.flags & OCTAVO_WHOLE_COLUMNS) != 0;
-  rule.outlier_columns = columns_from(place.of("outlier_columns"), a);
-  rule.static_scale = a.static_scale;
-  rule.static_azp = a.static_azp;
-  rule.codes = optional_view(place.of("codes"), a.codes);
-  rule.scales = optional_view(place.of("scales"), a.scales);
+  ActivationQuant rule = options_from(place, given);
+  rule.outlier_columns = columns_from(place.of("outlier_columns"), read_struct(place, given));
   return rule;
-}
-
-octavo_activation activation_to(const ActivationQuant& rule) noexcept {
-  const QuantizeSpec& s = rule.spec;
-  octavo_activation a = octavo_activation_init();
-  a.dtype = dtype_to(s.dtype);
-  a.scale_dtype = dtype_to(s.scale_dtype);
-  a.granularity = static_cast<std::int32_t>(s.granularity.kind);
-  a.rounding = static_cast<std::int32_t>(s.rounding);
-  a.rows = s.granularity.rows;
-  a.cols = s.granularity.cols;
-  if (s.azp) a.flags |= OCTAVO_AZP;
-  if (s.widen) a.flags |= OCTAVO_WIDEN;
-  a.flags |= static_cast<std::uint32_t>(non_finite_to(s.non_finite));
-  if (s.overflow == Overflow::ieee) a.flags |= OCTAVO_OVERFLOW_IEEE;
-  if (rule.vectorwise) a.flags |= OCTAVO_VECTORWISE;
-  if (rule.whole_columns) a.flags |= OCTAVO_WHOLE_COLUMNS;
-  a.outlier_columns = rule.outlier_columns.data_as<const std::int64_t>();
-  a.outlier_count = rule.outlier_columns.view().shape[0];
-  a.scale_ub = std::isinf(s.scale_ub) ? 0.0F : s.scale_ub;
-  a.min_scale = s.min_scale;
-  a.qmax = static_cast<double>(s.qmax);
-  a.outlier_threshold = rule.outlier_threshold;
-  a.static_scale = rule.static_scale;
-  a.static_azp = rule.static_azp;
-  return a;
 }
 
 void give_activation(const Place& place, const std::optional<ActivationQuant>& rule,

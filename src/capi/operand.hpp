@@ -11,7 +11,6 @@ namespace octavo::capi {
 
 /// How the flags, the types and the granularity of `given` quantise.
 ActivationQuant activation_from(const Place& place, const octavo_activation* given);
-octavo_activation activation_to(const ActivationQuant& rule) noexcept;
 
 /// Fills the caller's struct with a rule that may be missing.
 void give_activation(const Place& place, const std::optional<ActivationQuant>& rule,

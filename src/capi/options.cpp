@@ -3,6 +3,8 @@
 // clang-format off
 #include "capi/options.hpp"
 
+#include <cmath>
+
 namespace octavo::capi {
 
 std::span<const FlagName> flag_names() noexcept {
@@ -37,6 +39,29 @@ MatmulOptions matmul_from(std::uint64_t flags) noexcept {
   o.torch_compat = (flags & OCTAVO_TORCH_COMPAT) != 0;
   o.exact_subnormals = (flags & OCTAVO_EXACT_SUBNORMALS) != 0;
   return o;
+}
+
+octavo_activation activation_to(const ActivationQuant& o) noexcept {
+  octavo_activation c = octavo_activation_init();
+  c.dtype = dtype_to(o.spec.dtype);
+  c.granularity = static_cast<std::int32_t>(o.spec.granularity.kind), c.rows = o.spec.granularity.rows, c.cols = o.spec.granularity.cols;
+  if (o.spec.azp) c.flags |= OCTAVO_AZP;
+  if (!std::isinf(o.spec.scale_ub)) c.scale_ub = o.spec.scale_ub;
+  c.min_scale = o.spec.min_scale;
+  c.qmax = o.spec.qmax;
+  c.rounding = static_cast<std::int32_t>(o.spec.rounding);
+  c.scale_dtype = dtype_to(o.spec.scale_dtype);
+  c.flags |= static_cast<std::uint32_t>(non_finite_to(o.spec.non_finite));
+  if (o.spec.overflow == Overflow::ieee) c.flags |= OCTAVO_OVERFLOW_IEEE;
+  if (o.spec.widen) c.flags |= OCTAVO_WIDEN;
+  c.static_scale = o.static_scale;
+  c.static_azp = o.static_azp;
+  if (o.vectorwise) c.flags |= OCTAVO_VECTORWISE;
+  c.outlier_threshold = o.outlier_threshold;
+  if (o.whole_columns) c.flags |= OCTAVO_WHOLE_COLUMNS;
+  c.outlier_columns = o.outlier_columns.data_as<const std::int64_t>();
+  c.outlier_count = o.outlier_columns.view().shape[0];
+  return c;
 }
 
 ScaledMmOptions options_from(const Place& place, const octavo_scaled_mm_options* given) {
@@ -149,6 +174,40 @@ QuantizeOptions options_from(const Place& place, const octavo_quantize_options* 
   o.widen = (c.flags & OCTAVO_WIDEN) != 0;
   o.scale = scale_from(place.of("scale"), c.scale);
   o.azp_in = optional_view(place.of("azp_in"), c.azp_in);
+  return o;
+}
+
+ActivationQuant options_from(const Place& place, const octavo_activation* given) {
+  const octavo_activation c = read_struct(place, given);
+  check_flags(place, c.flags, OCTAVO_AZP | OCTAVO_NON_FINITE_ERROR | OCTAVO_NON_FINITE_IGNORE | OCTAVO_OVERFLOW_IEEE | OCTAVO_WIDEN | OCTAVO_VECTORWISE | OCTAVO_WHOLE_COLUMNS);
+  ActivationQuant o;
+  o.spec.dtype = dtype_or(place.of("dtype"), c.dtype, o.spec.dtype);
+  if (c.granularity != OCTAVO_AUTOMATIC) { o.spec.granularity = granularity_from(place.of("granularity"), c.granularity, c.rows, c.cols); }
+  o.spec.azp = (c.flags & OCTAVO_AZP) != 0;
+  if (c.scale_ub != 0) o.spec.scale_ub = static_cast<float>(c.scale_ub);
+  o.spec.min_scale = static_cast<float>(c.min_scale);
+  o.spec.qmax = static_cast<float>(c.qmax);
+  o.spec.rounding = enum_from(place.of("rounding"), c.rounding, ScaleRounding::mx_floor);
+  o.spec.scale_dtype = dtype_or(place.of("scale_dtype"), c.scale_dtype, o.spec.scale_dtype);
+  o.spec.non_finite = non_finite_from(place, c.flags);
+  o.spec.overflow = overflow_from(c.flags);
+  o.spec.widen = (c.flags & OCTAVO_WIDEN) != 0;
+  o.static_scale = static_cast<float>(c.static_scale);
+  o.static_azp = c.static_azp;
+  o.vectorwise = (c.flags & OCTAVO_VECTORWISE) != 0;
+  o.outlier_threshold = static_cast<float>(c.outlier_threshold);
+  o.whole_columns = (c.flags & OCTAVO_WHOLE_COLUMNS) != 0;
+  o.codes = optional_view(place.of("codes"), c.codes);
+  o.scales = optional_view(place.of("scales"), c.scales);
+  return o;
+}
+
+PackOptions options_from(const Place& place, const octavo_pack_options* given) {
+  const octavo_pack_options c = read_struct(place, given);
+  PackOptions o;
+  o.scale = scale_from(place.of("scale"), c.scale);
+  if (c.activation != nullptr) o.activation = activation_from(place.of("activation"), c.activation);
+  o.backend = c.backend;
   return o;
 }
 

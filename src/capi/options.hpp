@@ -4,17 +4,21 @@
 // C's options as C++'s. Lists and places of further results are read where they are used.
 #pragma once
 
-#include "capi/convert.hpp"
+#include "capi/operand.hpp"
 #include "octavo/functional.hpp"
 #include "octavo/grouped.hpp"
 #include "octavo/linear.hpp"
 #include "octavo/matmul.hpp"
+#include "octavo/packed.hpp"
 #include "octavo/quantize.hpp"
 
 namespace octavo::capi {
 
 /// The flags that every product takes.
 MatmulOptions matmul_from(std::uint64_t flags) noexcept;
+
+/// An activation rule in C. Its columns are the rule's.
+octavo_activation activation_to(const ActivationQuant& o) noexcept;
 
 /// `place` is that of the options.
 ScaledMmOptions options_from(const Place& place, const octavo_scaled_mm_options* given);
@@ -24,6 +28,8 @@ GroupedOptions options_from(const Place& place, const octavo_grouped_mm_options*
 ScaledGroupedMmOptions options_from(const Place& place, const octavo_scaled_grouped_mm_options* given);
 functional::Options options_from(const Place& place, const octavo_functional_options* given);
 QuantizeOptions options_from(const Place& place, const octavo_quantize_options* given);
+ActivationQuant options_from(const Place& place, const octavo_activation* given);
+PackOptions options_from(const Place& place, const octavo_pack_options* given);
 
 /// All flags and their names in sentences.
 std::span<const FlagName> flag_names() noexcept;

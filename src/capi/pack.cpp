@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Packed weights.
-#include "capi/operand.hpp"
+#include "capi/options.hpp"
 #include "octavo/packed.hpp"
 
 using namespace octavo::capi;
@@ -9,16 +9,9 @@ octavo_code octavo_pack(const octavo_operand* weight, const octavo_pack_options*
                         const octavo_context* context, octavo_packed** result) {
   return guarded("pack", [&] {
     Slot slot({"pack", "result"}, result);
-    const octavo_pack_options c = read_struct({"pack", "options"}, options);
     const Context run_on("pack", context);
     const OperandArgument operand({"pack", "weight"}, weight);
-    octavo::PackOptions o;
-    o.scale = scale_from(Place{"pack", "options"}.of("scale"), c.scale);
-    if (c.activation != nullptr) {
-      o.activation = activation_from(Place{"pack", "options"}.of("activation"), c.activation);
-    }
-    o.backend = c.backend;
-    slot.fill(octavo::pack(operand, o, run_on));
+    slot.fill(octavo::pack(operand, options_from({"pack", "options"}, options), run_on));
   });
 }
 

@@ -30,6 +30,10 @@ void each_tensor(const octavo_linear_options&, const Visit& visit) {
 }
 
 template <class Visit>
+void each_tensor(const octavo_grouped_list_options&, const Visit& visit) {
+}
+
+template <class Visit>
 void each_tensor(const octavo_grouped_mm_options&, const Visit& visit) {
   visit("offs", &octavo_grouped_mm_options::offs);
   visit("bias", &octavo_grouped_mm_options::bias);
@@ -59,6 +63,17 @@ template <class Visit>
 void each_tensor(const octavo_quantize_options&, const Visit& visit) {
   visit("scale", &octavo_quantize_options::scale);
   visit("azp_in", &octavo_quantize_options::azp_in);
+}
+
+template <class Visit>
+void each_tensor(const octavo_activation&, const Visit& visit) {
+  visit("codes", &octavo_activation::codes);
+  visit("scales", &octavo_activation::scales);
+}
+
+template <class Visit>
+void each_tensor(const octavo_pack_options&, const Visit& visit) {
+  visit("scale", &octavo_pack_options::scale);
 }
 
 }  // namespace octavo::test

@@ -13,10 +13,8 @@ _NO_GRADIENT = "{}: arguments must not need a gradient (for inference only); got
 
 def _kernel(x, topk_weights, topk_ids, bias13, bias2, expert_map, out_dtype, w13, w2, n,
             apply_router_weight_on_input, batch_invariant, backend):
-    return _octavo.fused_experts(x, _weights[w13], _weights[w2], topk_weights, topk_ids, bias13=bias13,
-                                 bias2=bias2, expert_map=expert_map, out_dtype=out_dtype,
-                                 apply_router_weight_on_input=apply_router_weight_on_input,
-                                 batch_invariant=batch_invariant, backend=backend)
+    return _octavo.fused_experts(x, _weights[w13], _weights[w2], topk_weights, topk_ids, bias13, bias2,
+                                 apply_router_weight_on_input, expert_map, out_dtype, batch_invariant, backend)
 
 
 def _fake(x, topk_weights, topk_ids, bias13, bias2, expert_map, out_dtype, w13, w2, n,

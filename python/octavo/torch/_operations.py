@@ -4,7 +4,6 @@
 import torch
 
 from .. import _octavo
-from .._octavo import UNDEFINED
 from . import _experts, _grouped_list
 from ._arguments import as_dtype, as_tensors, check_no_gradient
 from ._linear import handle_of
@@ -32,31 +31,30 @@ def grouped_mm_list(inputs, weights, biases, out_dtype, scales_a, scales_b, gran
                                          granularity_b, subnormals, backend)
 
 
-def linear(x, weight, bias, out_dtype, *, batch_invariant, out, backend):
+def linear(x, weight, bias, out_dtype, batch_invariant, backend, outlier_columns, outlier_weight, out):
     """octavo.linear."""
-    if out is not None:
-        check_no_gradient("linear", "out", x, bias)
-        return _octavo.linear(x, weight, bias, out_dtype, batch_invariant=batch_invariant, out=out,
-                              backend=backend)
+    for name, value in (("out", out), ("outlier_columns", outlier_columns), ("outlier_weight", outlier_weight)):
+        if value is not None:
+            check_no_gradient("linear", name, x, bias)
+            return _octavo.linear(x, weight, bias, out_dtype, batch_invariant, backend, outlier_columns,
+                                  outlier_weight, out)
     return _linear_operator(x, bias, as_dtype(out_dtype, "linear"), handle_of(weight), weight.n,
                             batch_invariant, backend)
 
 
-def fused_experts(x, w13, w2, topk_weights, topk_ids, *, bias13, bias2, apply_router_weight_on_input,
-                  expert_map, out_dtype, batch_invariant, out, backend):
+def fused_experts(x, w13, w2, topk_weights, topk_ids, bias13, bias2, on_input, expert_map, out_dtype,
+                  batch_invariant, backend, out):
     """octavo.fused_experts."""
     if out is not None:
         _experts.refuse_gradient("fused_experts", x, topk_weights, bias13, bias2)
-        return _octavo.fused_experts(x, w13, w2, topk_weights, topk_ids, bias13=bias13, bias2=bias2,
-                                     apply_router_weight_on_input=apply_router_weight_on_input,
-                                     expert_map=expert_map, out_dtype=out_dtype,
-                                     batch_invariant=batch_invariant, out=out, backend=backend)
-    return _experts.fused_experts(x, topk_weights, topk_ids, bias13, bias2, expert_map, as_dtype(out_dtype, "fused_experts"),
-                                  handle_of(w13), handle_of(w2), w2.n, apply_router_weight_on_input,
-                                  batch_invariant, backend)
+        return _octavo.fused_experts(x, w13, w2, topk_weights, topk_ids, bias13, bias2, on_input, expert_map,
+                                     out_dtype, batch_invariant, backend, out)
+    return _experts.fused_experts(x, topk_weights, topk_ids, bias13, bias2, expert_map,
+                                  as_dtype(out_dtype, "fused_experts"), handle_of(w13), handle_of(w2), w2.n,
+                                  on_input, batch_invariant, backend)
 
 
-def silu_and_mul(x, out_dtype, *, out, backend):
+def silu_and_mul(x, out_dtype, backend, out):
     """octavo.silu_and_mul."""
     _experts.refuse_gradient("silu_and_mul", x)
-    return _octavo.silu_and_mul(x, out_dtype, out=out, backend=backend)
+    return _octavo.silu_and_mul(x, out_dtype, backend, out)

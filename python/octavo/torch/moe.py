@@ -7,7 +7,7 @@ import torch
 from typing_extensions import Self
 
 from .. import _octavo
-from .._experts import pack_experts
+from .._operations import pack_experts
 from .._octavo import UNDEFINED, ExpertWeights
 from ._experts import fused_experts as _operator
 from ._layer import EightBitModule, autocast, check_float, size_mismatch
