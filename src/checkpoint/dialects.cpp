@@ -362,12 +362,12 @@ Weight read_layer(const Checkpoint& file, const Checkpoint::Impl& impl, const st
 }  // namespace
 
 Weight Checkpoint::weight(std::string_view prefix) const {
-  return checkpoint_edge("Checkpoint::weight",
-                         [&] { return read_layer(*this, *impl_, std::string(prefix)); });
+  return at_edge("Checkpoint::weight",
+                 [&] { return read_layer(*this, *impl_, std::string(prefix)); });
 }
 
 std::vector<std::string> Checkpoint::quantized_layers() const {
-  return checkpoint_edge("Checkpoint::quantized_layers", [&] {
+  return at_edge("Checkpoint::quantized_layers", [&] {
     std::set<std::string, std::less<>> layers;
     for (const TensorEntry& entry : entries()) {
       if (const auto layer = quantized_layer_of(entry)) layers.emplace(*layer);

@@ -148,7 +148,7 @@ std::optional<ActivationQuant> merged_rule(std::span<const Weight> weights) {
 }  // namespace
 
 Weight fuse(std::span<const Weight> weights) {
-  return checkpoint_edge(kFuse, [&] {
+  return at_edge(kFuse, [&] {
     if (weights.empty()) {
       refuse(Code::invalid_argument, "fuse: weights must have at least one entry; got none");
     }

@@ -142,7 +142,7 @@ class FileQuantizer {
 
 QuantizeReport quantize_file(const std::string& in, const std::string& out,
                              const QuantizeFileOptions& options) {
-  return checkpoint_edge("quantize_file", [&] { return FileQuantizer(in, options).run(out); });
+  return at_edge("quantize_file", [&] { return FileQuantizer(in, options).run(out); });
 }
 
 }  // namespace octavo

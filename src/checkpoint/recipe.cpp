@@ -98,9 +98,8 @@ ActivationQuant activation_rule(Scheme scheme) {
 Weight quantize_weight(const TensorView& weight, Scheme scheme) {
   const checkpoint::Recipe& recipe = checkpoint::recipe_of("quantize_weight", scheme);
   if (weight.rank != 2) {
-    checkpoint::refuse(Code::invalid_argument,
-                       "quantize_weight: weight.shape must be 2-D [N, K]; got {}",
-                       shape_string(weight));
+    refuse(Code::invalid_argument, "quantize_weight: weight.shape must be 2-D [N, K]; got {}",
+           shape_string(weight));
   }
   const checkpoint::Written written = recipe.quantise(weight);
   return {written.codes, recipe.rule(), std::string(scheme_name(scheme)),

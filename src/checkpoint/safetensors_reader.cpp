@@ -110,7 +110,7 @@ bool Checkpoint::contains(std::string_view name) const noexcept {
 }
 
 Tensor Checkpoint::tensor(std::string_view name) const {
-  return checkpoint_edge("Checkpoint::tensor", [&] {
+  return at_edge("Checkpoint::tensor", [&] {
     const TensorEntry& e = impl_->entry("Checkpoint::tensor", name);
     const DType dtype = dtype_of_name(e.dtype);
     if (dtype == DType::undefined) {
@@ -132,7 +132,7 @@ Tensor Checkpoint::tensor(std::string_view name) const {
 }
 
 std::vector<std::byte> Checkpoint::bytes(std::string_view name) const {
-  return checkpoint_edge("Checkpoint::bytes", [&] {
+  return at_edge("Checkpoint::bytes", [&] {
     const TensorEntry& e = impl_->entry("Checkpoint::bytes", name);
     std::vector<std::byte> result(static_cast<std::size_t>(e.end - e.begin));
     impl_->file.read(impl_->header.data_begin + e.begin, result);
@@ -141,7 +141,7 @@ std::vector<std::byte> Checkpoint::bytes(std::string_view name) const {
 }
 
 Checkpoint open_checkpoint(const std::string& path) {
-  return checkpoint_edge("open_checkpoint", [&] {
+  return at_edge("open_checkpoint", [&] {
     InputFile file(path);
     Header header = read_header(file);
     return Checkpoint(std::make_shared<const Checkpoint::Impl>(std::move(file), std::move(header)));

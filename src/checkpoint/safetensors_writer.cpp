@@ -164,7 +164,7 @@ void write_file(const std::string& path, std::vector<TensorToWrite> tensors,
 
 void write_safetensors(const std::string& path, std::vector<TensorToWrite> tensors,
                        const std::map<std::string, std::string>& metadata) {
-  checkpoint_edge("write_safetensors", [&] { write_file(path, std::move(tensors), metadata, {}); });
+  at_edge("write_safetensors", [&] { write_file(path, std::move(tensors), metadata, {}); });
 }
 
 }  // namespace octavo

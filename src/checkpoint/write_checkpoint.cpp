@@ -132,8 +132,8 @@ std::vector<std::string> write_checkpoint(const std::string& path,
                                           std::span<const LayerToWrite> layers,
                                           std::vector<TensorToWrite> others,
                                           const std::map<std::string, std::string>& metadata) {
-  return checkpoint_edge(
-      kWrite, [&] { return CheckpointWriter(layers).write(path, std::move(others), metadata); });
+  return at_edge(kWrite,
+                 [&] { return CheckpointWriter(layers).write(path, std::move(others), metadata); });
 }
 
 }  // namespace octavo

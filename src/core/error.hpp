@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include <new>
+#include <stdexcept>
+#include <type_traits>
 #include <utility>
 
 #include "octavo/status.hpp"
@@ -24,6 +26,13 @@ Status fail(Code code, fmt::format_string<Args...> sentence, Args&&... args) noe
 
 [[noreturn]] inline void throw_status(Status status) { throw Error(std::move(status)); }
 
+/// Throws the Error of a sentence, for the edge to pass on. Of readers and writers of files alone:
+/// everything else below an edge returns a Status.
+template <class... Args>
+[[noreturn]] void refuse(Code code, fmt::format_string<Args...> sentence, Args&&... args) {
+  throw_status(fail(code, sentence, std::forward<Args>(args)...));
+}
+
 inline void throw_if_failed(Status status) {
   if (!status.ok()) throw_status(std::move(status));
 }
@@ -35,16 +44,29 @@ T value_or_throw(Result<T>&& result) {
   return std::move(result).value();
 }
 inline void value_or_throw(Status&& status) { throw_if_failed(std::move(status)); }
+[[noreturn]] inline void no_memory(const char* operation) {
+  refuse(Code::out_of_memory, "{}: memory must be available; got none", operation);
+}
+template <class T>
+T value_or_throw(T&& value) {
+  return std::forward<T>(value);
+}
 }  // namespace detail
 
-/// Runs the body of a public entry point: its Status or Result becomes a return or an Error, and
-/// an allocation that failed in it becomes Error(out_of_memory).
+/// Runs the body of a public entry point: its Status or Result becomes a return or an Error, any
+/// other value is returned, and memory that could not be had becomes Error(out_of_memory).
 template <class Body>
 auto at_edge(const char* operation, Body&& body) {
   try {
-    return detail::value_or_throw(body());
+    if constexpr (std::is_void_v<decltype(body())>) {
+      body();
+    } else {
+      return detail::value_or_throw(body());
+    }
   } catch (const std::bad_alloc&) {
-    throw_status(fail(Code::out_of_memory, "{}: memory must be available; got none", operation));
+    detail::no_memory(operation);
+  } catch (const std::length_error&) {  // a container of more elements than any memory has
+    detail::no_memory(operation);
   }
 }
 

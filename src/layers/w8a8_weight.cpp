@@ -37,14 +37,15 @@ constexpr std::array<SchemeRule, 3> kSchemes{{
 }};
 
 template <class... Args>
-Status refuse(fmt::format_string<Args...> sentence, Args&&... args) {
+Status invalid(fmt::format_string<Args...> sentence, Args&&... args) {
   return fail(Code::invalid_argument, sentence, std::forward<Args>(args)...);
 }
 
 Result<SchemeRule> rule_of(std::string_view scheme) {
   const auto* row = std::ranges::find(kSchemes, scheme, &SchemeRule::name);
   if (row != kSchemes.end()) return *row;
-  return refuse("{}: scheme must be fp8-dynamic, int8-dynamic or fp8-block; got {}", kName, scheme);
+  return invalid("{}: scheme must be fp8-dynamic, int8-dynamic or fp8-block; got {}", kName,
+                 scheme);
 }
 
 Result<std::vector<std::int64_t>> widths_of(const LinearTensors& t, const W8A8Options& o) {
@@ -54,33 +55,33 @@ Result<std::vector<std::int64_t>> widths_of(const LinearTensors& t, const W8A8Op
   const bool good = std::ranges::all_of(widths, [](std::int64_t w) { return w >= 0; });
   const std::int64_t sum = std::accumulate(widths.begin(), widths.end(), std::int64_t{0});
   if (good && sum == n) return widths;
-  return refuse("{}: logical_widths must be at least 0 and add up to N = {}; got a sum of {}",
-                kName, n, sum);
+  return invalid("{}: logical_widths must be at least 0 and add up to N = {}; got a sum of {}",
+                 kName, n, sum);
 }
 
 Status check_tensors(const SchemeRule& scheme, const LinearTensors& t, const W8A8Options& o) {
   const TensorView& w = t.weight;
   if (w.rank != 2 || !scheme.codes(w.dtype)) {
-    return refuse("{}: weight must be {} [N, K]; got {} {}", kName, scheme.types, name(w.dtype),
-                  shape_string(w));
+    return invalid("{}: weight must be {} [N, K]; got {} {}", kName, scheme.types, name(w.dtype),
+                   shape_string(w));
   }
   const TensorView& s = t.weight_scale;
   if (!is_wide(s.dtype) && s.dtype != DType::float8_e8m0fnu) {
-    return refuse(
+    return invalid(
         "{}: weight_scale.dtype must be float32, bfloat16, float16 or float8_e8m0fnu; got {}",
         kName, name(s.dtype));
   }
   using Kind = Granularity::Kind;
   if (o.activation.kind != Kind::token && o.activation.kind != Kind::tensor) {
-    return refuse("{}: activation must be per_token() or per_tensor(); got {}", kName,
-                  to_string(o.activation));
+    return invalid("{}: activation must be per_token() or per_tensor(); got {}", kName,
+                   to_string(o.activation));
   }
   if (o.azp && !is_int8(w.dtype)) {
-    return refuse("{}: azp must come with an int8 weight; got {}", kName, name(w.dtype));
+    return invalid("{}: azp must come with an int8 weight; got {}", kName, name(w.dtype));
   }
   if (scheme.blocks && (o.block.rows < 1 || o.block.cols < 1)) {
-    return refuse("{}: block must have sizes of at least 1; got {} x {}", kName, o.block.rows,
-                  o.block.cols);
+    return invalid("{}: block must have sizes of at least 1; got {} x {}", kName, o.block.rows,
+                   o.block.cols);
   }
   return {};
 }
@@ -101,8 +102,9 @@ Result<Tensor> row_scales(const LinearTensors& t, std::span<const std::int64_t> 
     column.device = s.device;
     return Tensor::adopt(scale, column);
   }
-  return refuse("{}: weight_scale.shape must be [1], [{}] (shards), [{}] or [{}, 1] (rows); got {}",
-                kName, shards, n, n, shape_string(s));
+  return invalid(
+      "{}: weight_scale.shape must be [1], [{}] (shards), [{}] or [{}, 1] (rows); got {}", kName,
+      shards, n, n, shape_string(s));
 }
 
 Result<Tensor> block_scales(const LinearTensors& t, std::span<const std::int64_t> widths,
@@ -112,16 +114,16 @@ Result<Tensor> block_scales(const LinearTensors& t, std::span<const std::int64_t
   for (const std::int64_t width : widths) down += cells(width, block.rows);
   const std::int64_t across = cells(t.weight.shape[1], block.cols);
   if (s.rank == 2 && s.shape[0] == down && s.shape[1] == across) return copy(s, DType::float32);
-  return refuse("{}: weight_scale.shape must be [{}, {}] for blocks of {} x {}; got {}", kName,
-                down, across, block.rows, block.cols, shape_string(s));
+  return invalid("{}: weight_scale.shape must be [{}, {}] for blocks of {} x {}; got {}", kName,
+                 down, across, block.rows, block.cols, shape_string(s));
 }
 
 Status check_scales(const Tensor& scales) {
   OCTAVO_TRY_ASSIGN(const std::vector<float> values, floats_of(kName, scales, nullptr));
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (values[i] >= 0.0F && !std::isinf(values[i])) continue;
-    return refuse("{}: weight_scale must be loaded, finite and at least 0; got {} at element {}",
-                  kName, values[i], i);
+    return invalid("{}: weight_scale must be loaded, finite and at least 0; got {} at element {}",
+                   kName, values[i], i);
   }
   return {};
 }
@@ -143,18 +145,18 @@ Status check_static(const SchemeRule& scheme, const LinearTensors& t, std::size_
   const TensorView& z = t.input_zero_point;
   if (!s.defined()) {
     if (!z.defined()) return {};
-    return refuse("{}: input_zero_point must come with input_scale; got none", kName);
+    return invalid("{}: input_zero_point must come with input_scale; got none", kName);
   }
   const auto count = static_cast<std::size_t>(s.numel());
   if (scheme.blocks || !is_wide(s.dtype) || (count != 1 && count != shards)) {
-    return refuse(
+    return invalid(
         "{}: input_scale must be a float type of 1 or {} elements, without blocks; got {} "
         "{}{}",
         kName, shards, name(s.dtype), shape_string(s), scheme.blocks ? " with blocks" : "");
   }
   const bool integer = is_integer8(z.dtype) || z.dtype == DType::int32;
   if (!z.defined() || (integer && z.numel() == s.numel() && is_int8(t.weight.dtype))) return {};
-  return refuse(
+  return invalid(
       "{}: input_zero_point must be integers, as many as input_scale, beside an int8 "
       "weight; got {} {} beside {}",
       kName, name(z.dtype), shape_string(z), name(t.weight.dtype));
@@ -181,11 +183,12 @@ Result<std::vector<ActivationQuant>> rules_of(const SchemeRule& scheme, const Li
     if (!azps.empty()) rule.static_azp = static_cast<std::int32_t>(azps[at]);
     if (rule.static_scale == w8a8_utils::kUnsetScale) continue;
     if (!(rule.static_scale > 0.0F) || std::isinf(rule.static_scale)) {
-      return refuse("{}: input_scale must be finite and above 0; got {}", kName, rule.static_scale);
+      return invalid("{}: input_scale must be finite and above 0; got {}", kName,
+                     rule.static_scale);
     }
     loaded = &rule;
   }
-  if (loaded == nullptr) return refuse("{}: input_scale must be loaded; got none", kName);
+  if (loaded == nullptr) return invalid("{}: input_scale must be loaded; got none", kName);
   const ActivationQuant last = *loaded;
   for (ActivationQuant& rule : rules) {
     if (rule.static_scale == w8a8_utils::kUnsetScale) rule = last;
@@ -235,7 +238,7 @@ Result<Weight> run_on_host(std::string_view name, const LinearTensors& given,
   OCTAVO_TRY_ASSIGN(const std::vector<std::int64_t> widths, widths_of(given, o));
   if (!o.requantize) return fused(scheme, given, o, widths);
   if (scheme.blocks) {
-    return refuse("{}: requantize must be false with blocks of the weight; got true", kName);
+    return invalid("{}: requantize must be false with blocks of the weight; got true", kName);
   }
   const w8a8_utils::Requantized one =
       w8a8_utils::requantize_with_max_scale(given.weight, given.weight_scale, widths);

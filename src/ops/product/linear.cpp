@@ -35,18 +35,18 @@ Status check_outliers(const Site& site, const TensorView& x, const Operand& weig
   const bool llm_int8 = rule != nullptr && rule->vectorwise;
   const std::int64_t k = weight_rows(weight);
   const std::int64_t n = weight_columns(weight);
-  const auto refuse = [&](const char* argument, const TensorView& v) {
+  const auto invalid = [&](const char* argument, const TensorView& v) {
     return fail(Code::invalid_argument,
                 "{}: {} must come with LLM.int8's rule (activation.vectorwise); got "
                 "{} without",
                 site.operation, argument, shape_string(v));
   };
   if (o.outlier_columns.defined()) {
-    if (!llm_int8) return refuse("outlier_columns", o.outlier_columns);
+    if (!llm_int8) return invalid("outlier_columns", o.outlier_columns);
     OCTAVO_TRY(check_columns(site.operation, "outlier_columns", o.outlier_columns, k, "x"));
   }
   if (!o.outlier_weight.defined()) return {};
-  if (!llm_int8) return refuse("outlier_weight", o.outlier_weight);
+  if (!llm_int8) return invalid("outlier_weight", o.outlier_weight);
   const TensorView& w = o.outlier_weight;
   static constexpr ArgNames kNames = named("outlier_weight");
   OCTAVO_TRY(check_float({site.operation, &kNames}, Arg::a, w));

@@ -36,17 +36,17 @@ Status check_batch_invariant(const Site& site, const ActivationQuant& rule) {
 
 // What LLM.int8's rule alone has.
 Status check_not_vectorwise(const std::string& subject, const ActivationQuant& rule) {
-  const auto refuse = [&](const char* field, const auto& value) {
+  const auto invalid = [&](const char* field, const auto& value) {
     return fail(Code::invalid_argument, "{}{} must come with vectorwise (LLM.int8); got {} without",
                 subject, field, value);
   };
-  if (rule.outlier_threshold != 0.0F) return refuse("outlier_threshold", rule.outlier_threshold);
-  if (rule.whole_columns) return refuse("whole_columns", "true");
+  if (rule.outlier_threshold != 0.0F) return invalid("outlier_threshold", rule.outlier_threshold);
+  if (rule.whole_columns) return invalid("whole_columns", "true");
   if (rule.outlier_columns.defined()) {
-    return refuse("outlier_columns", shape_string(rule.outlier_columns));
+    return invalid("outlier_columns", shape_string(rule.outlier_columns));
   }
   if (!rule.found_columns.defined()) return {};
-  return refuse("found_columns", shape_string(rule.found_columns));
+  return invalid("found_columns", shape_string(rule.found_columns));
 }
 
 // Where the call's outlier columns are listed, if the caller lends a place.
@@ -62,37 +62,37 @@ Status check_found_columns(const Site& site, const TensorView& v, std::int64_t k
 }  // namespace
 
 Status check_spec(const std::string& subject, const QuantizeSpec& spec, Side side) {
-  const auto refuse = [&](const char* sentence, auto value) {
+  const auto invalid = [&](const char* sentence, auto value) {
     return fail(Code::invalid_argument, "{}{}; got {}", subject, sentence, value);
   };
   if (!is_float8(spec.dtype) && !is_integer8(spec.dtype)) {
-    return refuse("dtype must be a float8 type, int8 or uint8", name(spec.dtype));
+    return invalid("dtype must be a float8 type, int8 or uint8", name(spec.dtype));
   }
   if (spec.azp && !is_integer8(spec.dtype)) {
-    return refuse("azp must come with int8 or uint8", name(spec.dtype));
+    return invalid("azp must come with int8 or uint8", name(spec.dtype));
   }
   if (spec.dtype == DType::uint8 && !spec.azp) {
-    return refuse("dtype uint8 must come with azp = true (its codes are not symmetric)",
-                  "azp = false");
+    return invalid("dtype uint8 must come with azp = true (its codes are not symmetric)",
+                   "azp = false");
   }
-  if (spec.widen && !spec.azp) return refuse("widen must come with azp", "widen without");
-  if (!(spec.scale_ub > 0.0F)) return refuse("scale_ub must be positive", spec.scale_ub);
-  if (!(spec.min_scale >= 0.0F)) return refuse("min_scale must be at least 0", spec.min_scale);
+  if (spec.widen && !spec.azp) return invalid("widen must come with azp", "widen without");
+  if (!(spec.scale_ub > 0.0F)) return invalid("scale_ub must be positive", spec.scale_ub);
+  if (!(spec.min_scale >= 0.0F)) return invalid("min_scale must be at least 0", spec.min_scale);
   if (!(spec.qmax >= 0.0F && spec.qmax <= qmax(spec.dtype))) {
     return fail(Code::invalid_argument, "{}qmax must be in [0, {}]; got {}", subject,
                 qmax(spec.dtype), spec.qmax);
   }
   if (spec.qmax != 0.0F && (spec.azp || spec.rounding == ScaleRounding::mx_floor)) {
-    return refuse("qmax must come without azp and mx_floor", spec.qmax);
+    return invalid("qmax must come without azp and mx_floor", spec.qmax);
   }
   const bool powers = spec.rounding != ScaleRounding::none;
   if (spec.rounding == ScaleRounding::mx_floor && !is_float8(spec.dtype)) {
-    return refuse("rounding mx_floor must come with a float8 type", name(spec.dtype));
+    return invalid("rounding mx_floor must come with a float8 type", name(spec.dtype));
   }
-  if (powers && spec.azp) return refuse("rounding must be none with azp", "a power of two");
+  if (powers && spec.azp) return invalid("rounding must be none with azp", "a power of two");
   if (spec.scale_dtype != DType::float32 &&
       !(spec.scale_dtype == DType::float8_e8m0fnu && powers)) {
-    return refuse(
+    return invalid(
         "scale_dtype must be float32, or float8_e8m0fnu with power-of-two scales (rounding)",
         name(spec.scale_dtype));
   }
@@ -102,24 +102,24 @@ Status check_spec(const std::string& subject, const QuantizeSpec& spec, Side sid
 }
 
 Status check_static(const std::string& subject, const ActivationQuant& rule) {
-  const auto refuse = [&](const char* sentence, auto value) {
+  const auto invalid = [&](const char* sentence, auto value) {
     return fail(Code::invalid_argument, "{}{}; got {}", subject, sentence, value);
   };
   const float scale = rule.static_scale;
   if (!(scale >= 0.0F) || std::isinf(scale)) {
-    return refuse("static_scale must be finite and not below 0 (0: computed from the activations)",
-                  scale);
+    return invalid("static_scale must be finite and not below 0 (0: computed from the activations)",
+                   scale);
   }
   if (rule.static_azp != 0 && (scale == 0.0F || !rule.spec.azp)) {
-    return refuse("static_azp must come with static_scale and azp = true", rule.static_azp);
+    return invalid("static_azp must come with static_scale and azp = true", rule.static_azp);
   }
   if (scale == 0.0F) return {};
   if (rule.vectorwise || rule.spec.granularity.kind != Kind::tensor) {
-    return refuse("granularity must be per_tensor() with static_scale",
-                  rule.vectorwise ? "LLM.int8's" : to_string(rule.spec.granularity));
+    return invalid("granularity must be per_tensor() with static_scale",
+                   rule.vectorwise ? "LLM.int8's" : to_string(rule.spec.granularity));
   }
   if (rule.spec.scale_dtype == DType::float32) return {};
-  return refuse("scale_dtype must be float32 with static_scale", name(rule.spec.scale_dtype));
+  return invalid("scale_dtype must be float32 with static_scale", name(rule.spec.scale_dtype));
 }
 
 Status check_activation(const std::string& subject, const ActivationQuant& rule) {

@@ -126,22 +126,22 @@ Status run_quantize_into(const TensorView& x, const QuantizeOptions& o, const Qu
 }  // namespace
 
 Status check_quantize(const Site& site, const TensorView& x, const QuantizeOptions& o) {
-  const auto refuse = [&](const char* sentence, auto value) {
+  const auto invalid = [&](const char* sentence, auto value) {
     return fail(Code::invalid_argument, "{}: {}; got {}", site.operation, sentence, value);
   };
   OCTAVO_TRY(check_tensor(site, Arg::a, x));
-  if (x.rank != 2) return refuse("x.shape must be 2-D", shape_string(x));
+  if (x.rank != 2) return invalid("x.shape must be 2-D", shape_string(x));
   if (!is_wide(x.dtype)) {
-    return refuse("x.dtype must be float32, bfloat16 or float16", name(x.dtype));
+    return invalid("x.dtype must be float32, bfloat16 or float16", name(x.dtype));
   }
   OCTAVO_TRY(check_spec(fmt::format("{}: ", site.operation), spec_of(o), o.side));
   const bool given = o.scale.kind() == Scale::Kind::tensor &&
                      o.scale.granularity().kind != Granularity::Kind::automatic;
   if (o.granularity.kind == Granularity::Kind::automatic && !given) {
-    return refuse("granularity must be declared", "automatic");
+    return invalid("granularity must be declared", "automatic");
   }
   if (o.azp_in.defined() && (!o.azp || o.scale.kind() == Scale::Kind::undefined)) {
-    return refuse("azp_in must come with azp = true and a static scale", "less");
+    return invalid("azp_in must come with azp = true and a static scale", "less");
   }
   return {};
 }
