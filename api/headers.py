@@ -28,18 +28,21 @@ def c_doc(o):
 
 def c_fields(operation):
     """Fields of 8 bytes, then those of 4, which fill whole eights with `flags`: no size cuts a field."""
-    lines, small = [], []
+    lines, small, fours = [], [], 0
     for o in operation.options:
         declaration = o.row.get("c", o.spelling.c)
         if not declaration:
             continue
-        to = small if o.spelling.c_size == 4 and "c" not in o.row else lines
+        is_small = o.spelling.c_size == 4 and "c" not in o.row
+        to = small if is_small else lines
+        fours += is_small
         to += c_comment(c_doc(o)) + [f"  {line}" for line in o.text(declaration).splitlines()]
         if o.kind == "grid":
             lines.append("  int64_t rows, cols; /* of GROUP and BLOCK */")
     if flags := flags_of(operation):
         small += c_comment(", ".join(flags)) + ["  uint32_t flags;"]
-    return lines + small + ["  uint32_t reserved;"] * (sum(line.endswith(";") for line in small) % 2)
+        fours += 1
+    return lines + small + ["  uint32_t reserved;"] * (fours % 2)
 
 
 def flags_of(operation):

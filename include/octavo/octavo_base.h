@@ -138,7 +138,8 @@ enum {
   OCTAVO_GROUP = 4,
   OCTAVO_BLOCK = 5,
   OCTAVO_PER_K = 6,
-  OCTAVO_PER_ELEMENT = 7
+  OCTAVO_PER_ELEMENT = 7,
+  OCTAVO_GRANULARITIES /* how many this version knows */
 };
 /* Which operand of A[M,K] @ B[K,N] a matrix is. */
 enum { OCTAVO_SIDE_A = 0, OCTAVO_SIDE_B = 1 };

@@ -42,7 +42,6 @@ typedef struct octavo_quantize_options {
   octavo_dtype scale_dtype;
   /* AZP, NON_FINITE_ERROR, NON_FINITE_IGNORE, OVERFLOW_IEEE, WIDEN */
   uint32_t flags;
-  uint32_t reserved;
   /* api: end */
 } octavo_quantize_options;
 OCTAVO_INIT_FUNCTION_(octavo_quantize_options);

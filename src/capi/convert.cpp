@@ -58,7 +58,7 @@ TensorView compact(const Place& place, const void* data, DType dtype,
 
 static_assert(OCTAVO_MAX_NDIM == kMaxRank && OCTAVO_CPU == static_cast<int>(DeviceType::cpu));
 static_assert(OCTAVO_INTERNAL == static_cast<int>(Code::internal));
-static_assert(OCTAVO_PER_ELEMENT == static_cast<int>(kGranularities.back().kind));
+static_assert(OCTAVO_GRANULARITIES == kGranularities.size());
 static_assert(OCTAVO_SCALE_TENSOR == static_cast<int>(Scale::Kind::tensor));
 static_assert(OCTAVO_WHOLE_EXTENT == kWholeExtent);
 
