@@ -16,17 +16,11 @@ namespace {
 constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{12, 12, 8, 6};
 
 OCTAVO_ISA_BEGIN("avx512f,avx512bw,avx512bf16")
+#include "backends/cpu/kernels/vec_avx512-inl.hpp"
+
 #include "backends/cpu/kernels/float_dot-inl.hpp"
 struct Dot : FloatDot {
-  static constexpr int kLoadVectors = 1;
-  using Loaded = __m512i;
-  using Right = __m512i;
-  explicit Dot(const DotTile&) {}
-  static Loaded load(__m512i b) { return b; }
-  template <int>
-  static Right right(const Loaded& b) {
-    return b;
-  }
+  explicit Dot(const DotTile& t) : FloatDot(t) {}
   static Sum add(Sum sum, __m512i a, __m512i b) {
     return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
   }

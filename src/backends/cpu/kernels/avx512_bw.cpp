@@ -18,9 +18,11 @@ namespace {
 constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{12, 7, 6, 3};
 
 OCTAVO_ISA_BEGIN("avx512f,avx512bw")
+#include "backends/cpu/kernels/vec_avx512-inl.hpp"
+
 #include "backends/cpu/kernels/integer_dot-inl.hpp"
 struct Dot : IntegerDot {
-  using IntegerDot::IntegerDot;
+  explicit Dot(const DotTile& t) : IntegerDot(t) {}
   struct Halves {
     __m512i even, odd;
   };

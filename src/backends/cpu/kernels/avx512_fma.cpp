@@ -15,21 +15,10 @@ namespace {
 constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{12, 12, 8, 6};
 
 OCTAVO_ISA_BEGIN("avx512f,avx512bw")
-#include "backends/cpu/kernels/float_dot-inl.hpp"
-struct Dot : FloatDot {
-  static constexpr int kLoadVectors = 1;
-  using Loaded = __m512i;
-  using Right = __m512i;
-  explicit Dot(const DotTile&) {}
-  static Loaded load(__m512i b) { return b; }
-  template <int>
-  static Right right(const Loaded& b) {
-    return b;
-  }
-  static Sum add(Sum sum, __m512i a, __m512i b) {
-    return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum);
-  }
-};
+#include "backends/cpu/kernels/vec_avx512-inl.hpp"
+
+#include "backends/cpu/kernels/float32_dot-inl.hpp"
+
 #include "backends/cpu/kernels/dot_tile-inl.hpp"
 
 void lay_rows(const float* rows, std::int64_t depth, std::int64_t vectors, void* panel) noexcept {

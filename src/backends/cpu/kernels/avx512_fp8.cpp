@@ -17,6 +17,8 @@ namespace {
 constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{0, 12, 0, 5};
 
 OCTAVO_ISA_BEGIN("avx512f,avx512bw,avx512vbmi,avx512bf16")
+#include "backends/cpu/kernels/vec_avx512-inl.hpp"
+
 #include "backends/cpu/kernels/float_dot-inl.hpp"
 
 // The bytes of 64 codes as bfloat16.
@@ -45,8 +47,7 @@ struct Decoder {
 struct Dot : FloatDot {
   static constexpr int kLoadVectors = 2;
   using Loaded = Bytes;
-  using Right = __m512i;
-  explicit Dot(const DotTile& t) : decoder(*t.table) {}
+  explicit Dot(const DotTile& t) : FloatDot(t), decoder(*t.table) {}
   Loaded load(__m512i codes) const { return decoder.decode(codes); }
   template <int half>
   static Right right(const Loaded& b) {

@@ -17,17 +17,12 @@ namespace {
 constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{12, 12, 8, 6};
 
 OCTAVO_ISA_BEGIN("avx512f,avx512bw,avx512vnni")
+#include "backends/cpu/kernels/vec_avx512-inl.hpp"
+
 #include "backends/cpu/kernels/integer_dot-inl.hpp"
 struct Dot : IntegerDot {
-  using IntegerDot::IntegerDot;
-  using Loaded = __m512i;
-  using Right = __m512i;
-  static Loaded load(__m512i b) { return b; }
-  template <int>
-  static Right right(const Loaded& b) {
-    return b;
-  }
-  static __m512i add(__m512i sum, __m512i a, __m512i b) { return _mm512_dpbusd_epi32(sum, a, b); }
+  explicit Dot(const DotTile& t) : IntegerDot(t) {}
+  static Sum add(Sum sum, __m512i a, __m512i b) { return _mm512_dpbusd_epi32(sum, a, b); }
 };
 #include "backends/cpu/kernels/dot_pack-inl.hpp"
 #include "backends/cpu/kernels/dot_tile-inl.hpp"

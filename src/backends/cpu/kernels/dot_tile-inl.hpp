@@ -10,8 +10,9 @@
 //
 // Scales along K: after each group total[r][v] += (sum[r][v] * sa[r]) * sb[v], and sums begin anew.
 //
-// Included inside an instruction-set region after a `Dot` that says how four bytes of A meet a step
-// of B; every including file gets its own copy. A `Dot` has
+// Included inside an instruction-set region after a `Vec`, sixteen columns in registers, and a
+// `Dot`, which says how four bytes of A meet a step of B; every including file gets its own copy. A
+// `Dot` has
 //   kExact           whether sums may be taken in any order
 //   kLoadVectors     vectors of 16 columns that 64 bytes of B hold in a step
 //   Loaded, Right    such 64 bytes on their way, and one vector of them as add() wants it
@@ -22,79 +23,74 @@
 //
 // One flat loop along K a function, accumulators named by constants only, no clones: else g++ 12
 // keeps them on the stack.
-#define OCTAVO_DOT inline __attribute__((always_inline))
 
 // 64 bytes of B. g++ 12 would load them once more for every row of a low tile, and the loads would
 // be what such a tile waits for; in a high one the register is not to be spared.
 template <bool low>
-OCTAVO_DOT __m512i load_right(const char* p) {
-  __m512i b = _mm512_load_si512(p);
-  if constexpr (low) __asm__("" : "+v"(b));
+OCTAVO_INLINE Vec::Ints load_right(const char* p) {
+  Vec::Ints b = Vec::load_ints(p);
+  if constexpr (low) Vec::keep(b);
   return b;
 }
 
-// Four bytes of a row in every lane; those of a tail that do not exist are zero and not read.
-OCTAVO_DOT __m512i broadcast_step(const char* a) {
+// Four bytes of a row in every column.
+OCTAVO_INLINE Vec::Ints broadcast_step(const char* a) {
   std::int32_t bytes;
   std::memcpy(&bytes, a, sizeof(bytes));
-  return _mm512_set1_epi32(bytes);
-}
-OCTAVO_DOT __m512i broadcast_tail(const char* a, __mmask64 existing) {
-  const __m512i bytes = _mm512_maskz_loadu_epi8(existing, a);
-  return _mm512_broadcastd_epi32(_mm512_castsi512_si128(bytes));
+  return Vec::broadcast(bytes);
 }
 
 template <int lines>
-OCTAVO_DOT void prefetch(const char*& ahead, std::int64_t step) {
-  if constexpr (lines > 0) _mm_prefetch(ahead, _MM_HINT_T0);
-  if constexpr (lines > 1) _mm_prefetch(ahead + 64, _MM_HINT_T0);
-  if constexpr (lines > 2) _mm_prefetch(ahead + 128, _MM_HINT_T0);
-  if constexpr (lines > 2) _mm_prefetch(ahead + 192, _MM_HINT_T0);
+OCTAVO_INLINE void prefetch(const char*& ahead, std::int64_t step) {
+  if constexpr (lines > 0) __builtin_prefetch(ahead);
+  if constexpr (lines > 1) __builtin_prefetch(ahead + 64);
+  if constexpr (lines > 2) __builtin_prefetch(ahead + 128);
+  if constexpr (lines > 2) __builtin_prefetch(ahead + 192);
   if constexpr (lines > 0) ahead += step;
 }
 
-OCTAVO_DOT __m512i times(__m512i x, std::int32_t shift) {
-  return _mm512_mullo_epi32(x, _mm512_set1_epi32(shift));
+OCTAVO_INLINE Vec::Ints times(Vec::Ints x, std::int32_t shift) {
+  return Vec::multiply(x, Vec::broadcast(shift));
 }
 
 // The shifts times the columns' sums.
 template <int rows, int vectors, std::size_t... i, std::size_t... v>
-OCTAVO_DOT void take_away(__m512i (&sums)[rows * vectors], const octavo::cpu::DotTile& t,
-                          const std::int32_t* column_sums, std::index_sequence<i...>,
-                          std::index_sequence<v...>) {
-  const __m512i columns[] = {_mm512_loadu_si512(column_sums + v * 16)...};
+OCTAVO_INLINE void take_away(Vec::Ints (&sums)[rows * vectors], const octavo::cpu::DotTile& t,
+                             const std::int32_t* column_sums, std::index_sequence<i...>,
+                             std::index_sequence<v...>) {
+  const Vec::Ints columns[] = {Vec::load_unaligned_ints(column_sums + v * 16)...};
   if (t.shift_stride == 0) {
-    const __m512i same[] = {times(columns[v], *t.shift)...};
-    ((sums[i] = _mm512_sub_epi32(sums[i], same[i % vectors])), ...);
+    const Vec::Ints same[] = {times(columns[v], *t.shift)...};
+    ((sums[i] = Vec::subtract(sums[i], same[i % vectors])), ...);
   } else {
-    ((sums[i] = _mm512_sub_epi32(sums[i], times(columns[i % vectors], t.shift[i / vectors]))), ...);
+    ((sums[i] = Vec::subtract(sums[i], times(columns[i % vectors], t.shift[i / vectors]))), ...);
   }
 }
 
-OCTAVO_DOT void add_to(float* place, __m512 x) {
-  _mm512_store_ps(place, _mm512_add_ps(_mm512_load_ps(place), x));
+OCTAVO_INLINE void add_to(float* place, Vec::Floats x) {
+  Vec::store(place, Vec::add(Vec::load_floats(place), x));
 }
 
 // total += (sum * sa) * sb.
 template <int rows, int vectors, std::size_t... i, std::size_t... v>
-OCTAVO_DOT void add_scaled(const Dot::Sum (&sums)[rows * vectors], const octavo::cpu::DotTile& t,
-                           const float* scale_a, const float* scale_b, std::index_sequence<i...>,
-                           std::index_sequence<v...>) {
-  const __m512 columns[] = {_mm512_loadu_ps(scale_b + v * 16)...};
+OCTAVO_INLINE void add_scaled(const Dot::Sum (&sums)[rows * vectors], const octavo::cpu::DotTile& t,
+                              const float* scale_a, const float* scale_b, std::index_sequence<i...>,
+                              std::index_sequence<v...>) {
+  const Vec::Floats columns[] = {Vec::load_unaligned_floats(scale_b + v * 16)...};
   float* const total = t.total;
   const std::int64_t stride = t.scale_a_stride;
   const auto row = [&](std::size_t r) { return scale_a + static_cast<std::int64_t>(r) * stride; };
   (add_to(total + i / vectors * octavo::cpu::kRowSums + i % vectors * 16,
-          _mm512_mul_ps(_mm512_mul_ps(Dot::floats(sums[i]), _mm512_set1_ps(*row(i / vectors))),
+          Vec::multiply(Vec::multiply(Dot::floats(sums[i]), Vec::broadcast(*row(i / vectors))),
                         columns[i % vectors])),
    ...);
 }
 
 // One step of the tile: accumulator i belongs to row i / vectors and vector i % vectors.
 template <int rows, int vectors, std::size_t... i, std::size_t... v, std::size_t... l, class Load>
-OCTAVO_DOT void dot_step(const Dot& dot, Dot::Sum (&sums)[rows * vectors], const char* b,
-                         const Load& load, std::index_sequence<i...>, std::index_sequence<v...>,
-                         std::index_sequence<l...>) {
+OCTAVO_INLINE void dot_step(const Dot& dot, Dot::Sum (&sums)[rows * vectors], const char* b,
+                            const Load& load, std::index_sequence<i...>, std::index_sequence<v...>,
+                            std::index_sequence<l...>) {
   constexpr int kEach = Dot::kLoadVectors;
   const Dot::Loaded loaded[] = {
       dot.load(load_right<(rows > 1 && rows * vectors <= 12)>(b + l * 64))...};
@@ -110,9 +106,9 @@ struct DotCursor {
 
 // `steps` steps from the cursor on.
 template <int rows, int vectors, int lines, std::size_t... i>
-OCTAVO_DOT void dot_steps(const Dot& dot, Dot::Sum (&sums)[rows * vectors], DotCursor& at,
-                          std::int64_t lda, std::int64_t ldb, std::int64_t steps,
-                          std::index_sequence<i...> all) {
+OCTAVO_INLINE void dot_steps(const Dot& dot, Dot::Sum (&sums)[rows * vectors], DotCursor& at,
+                             std::int64_t lda, std::int64_t ldb, std::int64_t steps,
+                             std::index_sequence<i...> all) {
   constexpr std::make_index_sequence<vectors> kVectors;
   constexpr std::make_index_sequence<vectors / Dot::kLoadVectors> kLoads;
   const char* a = at.a;
@@ -135,7 +131,7 @@ OCTAVO_DOT void dot_steps(const Dot& dot, Dot::Sum (&sums)[rows * vectors], DotC
       b += ldb;
       prefetch<lines>(ahead, at.ahead_step);
     }
-    ((sums[i] = _mm512_add_epi32(sums[i], odd[i])), ...);
+    ((sums[i] = Vec::add(sums[i], odd[i])), ...);
   }
   OCTAVO_FLAT_LOOP
   for (; steps > 0; --steps) {
@@ -148,7 +144,7 @@ OCTAVO_DOT void dot_steps(const Dot& dot, Dot::Sum (&sums)[rows * vectors], DotC
 }
 
 template <int rows, int vectors, int lines, std::size_t... i>
-OCTAVO_DOT void dot_rows(const octavo::cpu::DotTile& t, std::index_sequence<i...> all) {
+OCTAVO_INLINE void dot_rows(const octavo::cpu::DotTile& t, std::index_sequence<i...> all) {
   constexpr std::make_index_sequence<vectors> kVectors;
   const std::int64_t lda = t.lda;
   const auto place = [&](std::size_t n) {
@@ -181,9 +177,8 @@ OCTAVO_DOT void dot_rows(const octavo::cpu::DotTile& t, std::index_sequence<i...
     }
   }
   if (const std::int64_t left = t.depth % octavo::cpu::kStepBytes; left != 0) {
-    const __mmask64 existing = (std::uint64_t{1} << left) - 1;
     const auto tail = [&](std::size_t r) {
-      return broadcast_tail(at.a + static_cast<std::int64_t>(r) * lda, existing);
+      return Vec::broadcast_tail(at.a + static_cast<std::int64_t>(r) * lda, left);
     };
     dot_step<rows, vectors>(dot, sums, at.b, tail, all, kVectors,
                             std::make_index_sequence<vectors / Dot::kLoadVectors>());
@@ -235,4 +230,3 @@ octavo::cpu::DotKernel find_dot_tile(std::int64_t rows, std::int64_t vectors,
   }
   return nullptr;
 }
-#undef OCTAVO_DOT

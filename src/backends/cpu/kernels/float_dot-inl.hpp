@@ -1,12 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the `Dot`s of floats share. Included inside an instruction-set region.
-
+// What the `Dot`s of floats share: sum[j] = add(sum[j], four bytes of A, a step of column j), where
+// both sides are used as they lie.
+//
+// Included inside an instruction-set region after a `Vec`; every including file gets its own copy.
 struct FloatDot {
   static constexpr bool kExact = false;
-  using Sum = __m512;
-  static Sum zero() { return _mm512_setzero_ps(); }
-  static Sum read(const void* p) { return _mm512_load_ps(p); }
-  static void write(void* p, Sum sum) { _mm512_store_ps(p, sum); }
-  static __m512 floats(Sum sum) { return sum; }
-  static __m512i left(__m512i a) { return a; }
+  static constexpr int kLoadVectors = 1;
+  using Loaded = Vec::Ints;
+  using Right = Vec::Ints;
+  using Sum = Vec::Floats;
+  explicit FloatDot(const octavo::cpu::DotTile&) {}
+  static Loaded load(Vec::Ints b) { return b; }
+  template <int>
+  static Right right(const Loaded& b) {
+    return b;
+  }
+  static Vec::Ints left(Vec::Ints a) { return a; }
+  static Sum zero() { return Vec::zero_floats(); }
+  static Sum read(const void* p) { return Vec::load_floats(p); }
+  static void write(void* p, Sum sum) { Vec::store(p, sum); }
+  static Vec::Floats floats(Sum sum) { return sum; }
 };

@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the `Dot`s of bytes share. Included inside an instruction-set region.
-
+// What the `Dot`s of bytes share: sum[j] = add(sum[j], u, a step of column j) with u the four bytes
+// of A, each XOR the tile's flip, which makes bytes of the kind that the instruction takes of them.
+//
+// Included inside an instruction-set region after a `Vec`; every including file gets its own copy.
 struct IntegerDot {
   static constexpr bool kExact = true;
   static constexpr int kLoadVectors = 1;
-  using Sum = __m512i;
-  explicit IntegerDot(const octavo::cpu::DotTile& t)
-      : flip(_mm512_set1_epi8(static_cast<char>(t.flip))) {}
-  static Sum zero() { return _mm512_setzero_si512(); }
-  static Sum read(const void* p) { return _mm512_load_si512(p); }
-  static void write(void* p, Sum sum) { _mm512_store_si512(p, sum); }
-  static __m512 floats(Sum sum) { return _mm512_cvtepi32_ps(sum); }
-  __m512i left(__m512i a) const { return _mm512_xor_si512(a, flip); }
+  using Loaded = Vec::Ints;
+  using Right = Vec::Ints;
+  using Sum = Vec::Ints;
+  explicit IntegerDot(const octavo::cpu::DotTile& t) : flip(Vec::broadcast_byte(t.flip)) {}
+  static Loaded load(Vec::Ints b) { return b; }
+  template <int>
+  static Right right(const Loaded& b) {
+    return b;
+  }
+  Vec::Ints left(Vec::Ints a) const { return Vec::exclusive_or(a, flip); }
+  static Sum zero() { return Vec::zero_ints(); }
+  static Sum read(const void* p) { return Vec::load_ints(p); }
+  static void write(void* p, Sum sum) { Vec::store(p, sum); }
+  static Vec::Floats floats(Sum sum) { return Vec::to_floats(sum); }
 
-  __m512i flip;
+  Vec::Ints flip;
 };

@@ -15,6 +15,9 @@
 #define OCTAVO_ISA_END OCTAVO_PRAGMA(GCC pop_options)
 #endif
 
+// What is never a call.
+#define OCTAVO_INLINE inline __attribute__((always_inline))
+
 // A loop whose body fills the registers already.
 #if defined(__clang__)
 #define OCTAVO_FLAT_LOOP OCTAVO_PRAGMA(clang loop unroll(disable))

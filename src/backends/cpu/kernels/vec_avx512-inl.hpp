@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// A vector of sixteen columns in one AVX-512 register:
+//
+//   column     0    1    2   ..   15
+//            [....][....][....] .. [....]    four bytes each: int32, float32, or a step of B
+//
+// The tiles are written on these names; another instruction set has a `Vec` of its own with the
+// same ones, of as many registers as sixteen columns take. Pointers are 64-byte aligned but where
+// a name says otherwise.
+//
+// Included inside an instruction-set region with AVX-512 F and BW; every including file gets its
+// own copy.
+struct Vec {
+  using Ints = __m512i;  // or the 64 bytes of a step
+  using Floats = __m512;
+
+  static Ints zero_ints() { return _mm512_setzero_si512(); }
+  static Floats zero_floats() { return _mm512_setzero_ps(); }
+  static Ints load_ints(const void* p) { return _mm512_load_si512(p); }
+  static Floats load_floats(const void* p) { return _mm512_load_ps(p); }
+  static Ints load_unaligned_ints(const void* p) { return _mm512_loadu_si512(p); }
+  static Floats load_unaligned_floats(const void* p) { return _mm512_loadu_ps(p); }
+  static void store(void* p, Ints x) { _mm512_store_si512(p, x); }
+  static void store(void* p, Floats x) { _mm512_store_ps(p, x); }
+
+  // One value, or one byte, everywhere.
+  static Ints broadcast(std::int32_t x) { return _mm512_set1_epi32(x); }
+  static Floats broadcast(float x) { return _mm512_set1_ps(x); }
+  static Ints broadcast_byte(std::uint8_t x) { return _mm512_set1_epi8(static_cast<char>(x)); }
+  // The first `count` < 4 bytes at any address and zeros, in every column; nothing more is read.
+  static Ints broadcast_tail(const void* p, std::int64_t count) {
+    const __mmask64 existing = (std::uint64_t{1} << count) - 1;
+    return _mm512_broadcastd_epi32(_mm512_castsi512_si128(_mm512_maskz_loadu_epi8(existing, p)));
+  }
+
+  // Integers modulo 2^32; floats rounded once for each operation, `fused`, a * b + c, once.
+  static Ints add(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
+  static Ints subtract(Ints a, Ints b) { return _mm512_sub_epi32(a, b); }
+  static Ints multiply(Ints a, Ints b) { return _mm512_mullo_epi32(a, b); }
+  static Ints exclusive_or(Ints a, Ints b) { return _mm512_xor_si512(a, b); }
+  static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
+  static Floats multiply(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
+  static Floats fused(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+
+  // The nearest floats; the same bits.
+  static Floats to_floats(Ints x) { return _mm512_cvtepi32_ps(x); }
+  static Floats as_floats(Ints x) { return _mm512_castsi512_ps(x); }
+
+  // The compiler may not load x again instead of keeping it.
+  static void keep(Ints& x) { __asm__("" : "+v"(x)); }
+};
