@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// fp8 codes as bfloat16, in rows and inside tiles, code by code; and floats laid into panels.
+// fp8 codes as bfloat16, in rows and inside tiles, code by code; and floats packed into panels.
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -135,7 +135,7 @@ TEST(Float8Tiles, DecodeEveryCodeInEveryPlace) {
 }
 
 // Rows of floats become a panel; the last step is padded, nothing is read or written outside.
-void expect_laid(const cpu::DotKernels& kernels, DType dtype) {
+void expect_packed(const cpu::DotKernels& kernels, DType dtype) {
   const std::int64_t size = element_bytes(dtype);
   for (std::int64_t vectors = 1; vectors <= kPanelVectors; ++vectors) {
     for (std::int64_t depth = 0; depth <= 9; ++depth) {
@@ -154,7 +154,7 @@ void expect_laid(const cpu::DotKernels& kernels, DType dtype) {
         const char* top = reinterpret_cast<const char*>(&bits) + sizeof(bits) - size;
         std::memcpy(want.at(k, j), top, static_cast<std::size_t>(size));
       }
-      kernels.lay(rows.data(), depth, vectors, panel.bytes().data());
+      kernels.pack_rows(rows.data(), depth, vectors, panel.bytes().data());
       ASSERT_EQ(std::memcmp(panel.bytes().data(), want.bytes().data(),
                             static_cast<std::size_t>(want.bytes().size())),
                 0)
@@ -163,10 +163,10 @@ void expect_laid(const cpu::DotKernels& kernels, DType dtype) {
   }
 }
 
-TEST(FloatPanels, AreLaidFromRows) {
+TEST(FloatPanels, ArePackedFromRows) {
   const cpu::DotMachine& machine = cpu::dot_machine();
-  if (machine.pairs != nullptr) expect_laid(*machine.pairs, DType::bfloat16);
-  if (machine.floats != nullptr) expect_laid(*machine.floats, DType::float32);
+  if (machine.pairs != nullptr) expect_packed(*machine.pairs, DType::bfloat16);
+  if (machine.floats != nullptr) expect_packed(*machine.floats, DType::float32);
 }
 
 }  // namespace

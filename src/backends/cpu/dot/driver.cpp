@@ -153,7 +153,7 @@ Status Run::describe_one(const Member& given, Arena& arena, Member& own, DotMemb
   d.m = given.a.data.shape[0];
   d.n = weight_columns(given.b);
   if (d.empty()) return {};
-  if (path_.made == nullptr) (void)find_path(given, problem_.options, machine_, d.path);
+  if (path_.on_the_fly == nullptr) (void)find_path(given, problem_.options, machine_, d.path);
   if (is_tensor_form(problem_) || given.a.quantise != nullptr) {
     d.p = new (&own) Member(given);
     OCTAVO_TRY(backend_.passes.prologue(own, problem_.options, arena, context_));
@@ -360,7 +360,8 @@ const char* plan_dot(const Backend& backend, const MatmulProblem& problem,
     const Member& part = planned_member(problem, g, cut);
     const char* why = find_path(part, problem.options, machine, path);
     if (why != nullptr) return why;
-    if (g == 0) plan.how = path.direct != nullptr ? path.direct->how : path.made->how_made;
+    if (g == 0)
+      plan.how = path.direct != nullptr ? path.direct->how : path.on_the_fly->how_on_the_fly;
     plan.flushes = plan.flushes || flushes(part, machine, path);
   }
   if (problem.groups.split == Split::list) path = {};

@@ -22,14 +22,14 @@ bool fits_bfloat16(DType dtype) noexcept {
 const char* integer_path(const Member& p, const DotMachine& machine, DType a,
                          DotPath& path) noexcept {
   path.integers = machine.integers;
-  path.made = &machine.integers->dot;
+  path.on_the_fly = &machine.integers->dot;
   path.rows = a;
   if (weight_dtype(p.b) != DType::int8) return "the dot products take signed weights only";
   if (p.a.data.shape[1] > kMostIntegerDepth) return "sums of more than 65536 products leave int32";
   if (p.b.packed == nullptr) return nullptr;
   if (p.b.packed->content()->layout != &kInt8Layout)
     return "the weight is packed for another backend";
-  path.direct = path.made;
+  path.direct = path.on_the_fly;
   return nullptr;
 }
 
@@ -41,7 +41,7 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
                        DType a, DType b, DotPath& path) noexcept {
   const bool kept = options.exact_subnormals && holds_bfloat16(a, b);
   const bool pairs = machine.pairs != nullptr && fits_bfloat16(a) && fits_bfloat16(b) && !kept;
-  path.made = pairs ? machine.pairs : machine.floats;
+  path.on_the_fly = pairs ? machine.pairs : machine.floats;
   path.rows = pairs ? DType::bfloat16 : DType::float32;
   if (is_float8(a) && pairs) path.float8 = machine.float8;
   if (p.b.packed == nullptr) {
@@ -51,7 +51,7 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   const WeightLayout* layout = p.b.packed->content()->layout;
   if (layout->widen == nullptr) return "the weight is packed for a device";
   if (layout != float_layout(b)) return nullptr;
-  if (b == path.rows) path.direct = path.made;
+  if (b == path.rows) path.direct = path.on_the_fly;
   if (is_float8(b) && pairs && machine.float8 != nullptr) path.direct = &machine.float8->dot;
   return nullptr;
 }
@@ -79,7 +79,7 @@ const char* check_scales(const Operand& operand, Side side, std::int64_t step) n
 }  // namespace
 
 bool flushes(const Member& p, const DotMachine& machine, const DotPath& path) noexcept {
-  return path.made == machine.pairs && path.made != nullptr &&
+  return path.on_the_fly == machine.pairs && path.on_the_fly != nullptr &&
          holds_bfloat16(product_dtype(p.a), weight_dtype(p.b));
 }
 
@@ -93,7 +93,7 @@ const char* find_path(const Member& p, const MatmulOptions& options, const DotMa
   const char* why =
       integers ? integer_path(p, machine, a, path) : float_path(p, options, machine, a, b, path);
   if (why != nullptr) return why;
-  const std::int64_t step = path.made->form.step;
+  const std::int64_t step = path.on_the_fly->form.step;
   why = check_scales(p.b, Side::b, step);
   if (why == nullptr) why = check_scales(p.a, Side::a, step);
   if (why == nullptr && p.a.quantise != nullptr && !p.a.quantise->vectorwise) {

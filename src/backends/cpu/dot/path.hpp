@@ -13,15 +13,17 @@ inline constexpr std::int64_t kMostIntegerDepth = 65536;
 
 struct DotPath {
   const DotKernels* direct = nullptr;  ///< read B where it is packed; null: it is not, or otherwise
-  const DotKernels* made = nullptr;    ///< read panels that are made on the way; the same bits
+  /// Read panels that are packed on the fly; the same bits.
+  const DotKernels* on_the_fly = nullptr;
   const IntegerKernels* integers = nullptr;  ///< null: floats
   const Float8Kernels* float8 = nullptr;     ///< decodes fp8 rows of A; null: another way
-  const IntegerKernels* quads = nullptr;     ///< lays 8-bit weights of a float path that are not
-                                             ///< packed by fours, to be spread; null: another way
-  DType rows = DType::undefined;             ///< what the rows of A hold: a type of 8 bits, as it
-                                             ///< is, bfloat16 or float32
+  /// Packs 8-bit weights of a float path, which are not packed, by fours, to be decoded; null:
+  /// another way.
+  const IntegerKernels* quads = nullptr;
+  /// What the rows of A hold: a type of 8 bits, as it is, bfloat16 or float32.
+  DType rows = DType::undefined;
 
-  const DotKernels& kernels() const noexcept { return direct != nullptr ? *direct : *made; }
+  const DotKernels& kernels() const noexcept { return direct != nullptr ? *direct : *on_the_fly; }
 };
 
 /// Null and the path of a member, or one sentence.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The loops inside a panel:
 //
-//   for each chunk of K                     (made on the way where B is not packed for the kernels)
+//   for each chunk of K                     (packed on the fly where B is not packed for the
+//   kernels)
 //     for each tile of rows                 (A from where it lies, or from converted rows)
 //       for each stretch between changes of scales
 //         for each width of vectors
@@ -27,8 +28,8 @@ constexpr std::int64_t kWideDepth = 128;  // a multiple of 4
 constexpr std::int64_t kStreamAhead = 8192;
 // Up to so many rows wait for what their epilogue reads.
 constexpr std::int64_t kPrefetchedRows = 32;
-// Rows that spreading a last step of 8-bit weights may write past a chunk.
-constexpr std::int64_t kSpreadRows = 3;
+// Rows that decoding a last step of 8-bit weights may write past a chunk.
+constexpr std::int64_t kDecodedRows = 3;
 // A tile's call fetches an eighth of what is read next, or more where there are fewer calls: memory
 // is to have work all the time.
 constexpr std::int64_t kMostFetchingCalls = 8;
@@ -78,7 +79,7 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   DotScratch w{};
   const std::int64_t tile = d.block_rows * kTileCols;
   const std::int64_t segments = d.segments.most * kTileCols;
-  const PanelForm& form = d.path.made->form;
+  const PanelForm& form = d.path.on_the_fly->form;
   w.sums = arena.take<float>(tile);
   if (d.segments.present()) {
     w.total = arena.take<float>(tile);
@@ -87,7 +88,7 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   if (d.p->a.azp.defined()) w.floats = arena.take<float>(tile);
   w.outliers = take_outlier_scratch(*d.p, d.outliers, d.block_rows, arena);
   if (d.path.direct == nullptr || has_negative_zeros(d)) {
-    w.panel = arena.take<char>((d.chunk + kSpreadRows) * form.vector_bytes * kPanelVectors);
+    w.panel = arena.take<char>((d.chunk + kDecodedRows) * form.vector_bytes * kPanelVectors);
     if (d.path.integers == nullptr) {
       w.wide = arena.take<float>(kWideDepth * kTileCols);
       w.line = arena.take<float>(std::max(kWideDepth, kTileCols));
@@ -119,7 +120,7 @@ void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
   column_ = panel * kTileCols;
   columns_ = std::min(kTileCols, d_.n - column_);
   kernels_ = &d_.path.kernels();
-  if (has_negative_zeros(d_) && holds_negative_zero(packed_, panel)) kernels_ = d_.path.made;
+  if (has_negative_zeros(d_) && holds_negative_zero(packed_, panel)) kernels_ = d_.path.on_the_fly;
   finisher_.set_columns(column_, columns_);
   outliers_.set_columns(column_, columns_);
   if (r1 - r0 <= kPrefetchedRows) finisher_.prefetch(r0, r1 - r0);
@@ -149,7 +150,7 @@ void DotWorker::block(std::int64_t r0, std::int64_t r1, const char* next) noexce
     chunk.last = chunk.end == d_.steps;
     chunk.k0 = chunk.step * depth;
     chunk.k1 = std::min(d_.k, chunk.end * depth);
-    chunk.b = direct() ? packed_.at(panel_, chunk.step) : make_chunk(chunk.k0, chunk.k1);
+    chunk.b = direct() ? packed_.at(panel_, chunk.step) : pack_chunk(chunk.k0, chunk.k1);
     chunk.next = chunk.last || !direct() ? next : packed_.at(panel_, chunk.end);
     if (w_.segment_sums != nullptr) sum_segments(chunk);
     run_chunk(r0, r1, chunk);
@@ -157,7 +158,7 @@ void DotWorker::block(std::int64_t r0, std::int64_t r1, const char* next) noexce
   } while (!chunk.last);
 }
 
-const char* DotWorker::make_chunk(std::int64_t k0, std::int64_t k1) noexcept {
+const char* DotWorker::pack_chunk(std::int64_t k0, std::int64_t k1) noexcept {
   if (d_.path.integers != nullptr) {
     const TensorView& b = d_.p->b.data;
     d_.path.integers->pack(
@@ -170,12 +171,13 @@ const char* DotWorker::make_chunk(std::int64_t k0, std::int64_t k1) noexcept {
          .sums = w_.panel_sums});
     return static_cast<const char*>(w_.panel);
   }
-  if (spread_chunk(k0, k1) || interleave_chunk(k0, k1)) return static_cast<const char*>(w_.panel);
+  if (decode_chunk(k0, k1) || pack_and_decode_chunk(k0, k1))
+    return static_cast<const char*>(w_.panel);
   const PanelForm& form = kernels_->form;
   for (std::int64_t k = k0; k < k1; k += kWideDepth) {
     const std::int64_t end = std::min(k1, k + kWideDepth);
     load_column_panels(best_kernels(), d_.p->b, k, end, column_, vectors_, w_.wide, w_.line);
-    kernels_->lay(
+    kernels_->pack_rows(
         w_.wide, end - k, vectors_,
         static_cast<char*>(w_.panel) + (k - k0) / form.step * vectors_ * form.vector_bytes);
   }
@@ -183,7 +185,7 @@ const char* DotWorker::make_chunk(std::int64_t k0, std::int64_t k1) noexcept {
 }
 
 // 8-bit weights in panels of our own, where a chunk begins with a step of theirs.
-bool DotWorker::spread_chunk(std::int64_t k0, std::int64_t k1) noexcept {
+bool DotWorker::decode_chunk(std::int64_t k0, std::int64_t k1) noexcept {
   if (d_.p->b.packed == nullptr) return false;
   const PackedWeightData& w = *d_.p->b.packed->content();
   const bool integers = w.layout == &kInt8Layout;
@@ -194,15 +196,15 @@ bool DotWorker::spread_chunk(std::int64_t k0, std::int64_t k1) noexcept {
   const char* codes = panels.at(panel_, k0 / form.step);
   const std::int64_t steps = (k1 - k0 + form.step - 1) / form.step;
   if (integers) {
-    kernels_->spread_int8(codes, steps, vectors_, w_.panel);
+    kernels_->decode_int8(codes, steps, vectors_, w_.panel);
   } else {
-    kernels_->spread_float8(table_, codes, steps, panels.vectors(panel_), vectors_, w_.panel);
+    kernels_->decode_float8(table_, codes, steps, panels.vectors(panel_), vectors_, w_.panel);
   }
   return true;
 }
 
-// 8-bit weights that are not packed: by fours, as int8 is packed, and spread from there.
-bool DotWorker::interleave_chunk(std::int64_t k0, std::int64_t k1) noexcept {
+// 8-bit weights that are not packed: by fours, as int8 is packed, and decoded from there.
+bool DotWorker::pack_and_decode_chunk(std::int64_t k0, std::int64_t k1) noexcept {
   if (d_.path.quads == nullptr) return false;
   const PanelForm& form = kernels_->form;
   const TensorView& b = d_.p->b.data;
@@ -221,9 +223,9 @@ bool DotWorker::interleave_chunk(std::int64_t k0, std::int64_t k1) noexcept {
     char* panel =
         static_cast<char*>(w_.panel) + (k - k0) / form.step * vectors_ * form.vector_bytes;
     if (b.dtype == DType::int8) {
-      kernels_->spread_int8(w_.wide, steps, vectors_, panel);
+      kernels_->decode_int8(w_.wide, steps, vectors_, panel);
     } else {
-      kernels_->spread_float8_quads(table_, w_.wide, steps, vectors_, panel);
+      kernels_->decode_float8_quads(table_, w_.wide, steps, vectors_, panel);
     }
   }
   return true;

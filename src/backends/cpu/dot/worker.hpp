@@ -17,11 +17,11 @@ struct DotScratch {
   float* total;   ///< the same: sums under K-varying scales
   float* floats;  ///< the same: integers that 32 bits have no room for
   OutlierScratch outliers;
-  void* panel;                 ///< one chunk of a panel, where it is made on the way
-  float* wide;                 ///< [4][kWideDepth][16], or codes by fours: on the way to it
-  float* line;                 ///< a row or column on its way there
-  std::int32_t* panel_sums;    ///< [64]: int8 columns, where they are not behind a packed weight
-  float* segment_scales;       ///< [segments][64]
+  void* panel;               ///< one chunk of a panel, where it is packed on the fly
+  float* wide;               ///< [4][kWideDepth][16], or codes by fours: what is packed or decoded
+  float* line;               ///< a row or column before it
+  std::int32_t* panel_sums;  ///< [64]: int8 columns, where they are not behind a packed weight
+  float* segment_scales;     ///< [segments][64]
   std::int32_t* segment_sums;  ///< [segments][64]: int8 columns of every segment
   std::uint8_t* ones;          ///< a row of as many ones as a chunk is deep
 };
@@ -73,9 +73,9 @@ class DotWorker {
   void run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) noexcept;
   void run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows, std::int64_t tile,
                 std::size_t taller, std::int64_t place) noexcept;
-  const char* make_chunk(std::int64_t k0, std::int64_t k1) noexcept;
-  bool spread_chunk(std::int64_t k0, std::int64_t k1) noexcept;
-  bool interleave_chunk(std::int64_t k0, std::int64_t k1) noexcept;
+  const char* pack_chunk(std::int64_t k0, std::int64_t k1) noexcept;
+  bool decode_chunk(std::int64_t k0, std::int64_t k1) noexcept;
+  bool pack_and_decode_chunk(std::int64_t k0, std::int64_t k1) noexcept;
   void sum_segments(const Chunk& chunk) noexcept;
   void finish(std::int64_t r0, std::int64_t r1, std::int64_t place) noexcept;
   bool widen_sums(std::int64_t r0, std::int64_t r1, const std::int32_t* sums) noexcept;

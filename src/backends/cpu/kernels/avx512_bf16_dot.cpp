@@ -28,7 +28,7 @@ struct Dot : FloatDot {
 #include "backends/cpu/kernels/dot_tile-inl.hpp"
 
 // Two rows of a vector as pairs: their upper halves are all they have.
-void lay_pairs(const float* rows, std::int64_t depth, std::int64_t vectors, void* panel) noexcept {
+void pack_pairs(const float* rows, std::int64_t depth, std::int64_t vectors, void* panel) noexcept {
   const std::int64_t vector_bytes = kBf16Form.vector_bytes;
   for (std::int64_t v = 0; v < vectors; ++v) {
     char* out = static_cast<char*>(panel) + v * vector_bytes;
@@ -44,11 +44,13 @@ void lay_pairs(const float* rows, std::int64_t depth, std::int64_t vectors, void
   }
 }
 
-struct Spread {
+struct Decoded {
   static constexpr std::int64_t kPairRows = 1;
-  static void pairs(char* out, std::int64_t, __m512i words) { _mm512_store_si512(out, words); }
+  static void store_pairs(char* out, std::int64_t, __m512i words) {
+    _mm512_store_si512(out, words);
+  }
   // Eight bits of a number lie in the upper half of its float32.
-  static void numbers(char* out, std::int64_t row_bytes, const __m512i (&x)[4]) {
+  static void store_numbers(char* out, std::int64_t row_bytes, const __m512i (&x)[4]) {
     constexpr __mmask32 kUpper = 0xAAAAAAAA;
     const auto bits = [&](int i) { return _mm512_castps_si512(_mm512_cvtepi32_ps(x[i])); };
     for (int i = 0; i < 4; i += 2, out += row_bytes) {
@@ -57,7 +59,7 @@ struct Spread {
     }
   }
 };
-#include "backends/cpu/kernels/spread-inl.hpp"
+#include "backends/cpu/kernels/decode_avx512-inl.hpp"
 OCTAVO_ISA_END
 
 }  // namespace
@@ -68,10 +70,10 @@ const DotKernels kAvx512Bf16Dot{
     kBf16Form,
     kMaxRows,
     &find_dot_tile,
-    &lay_pairs,
-    &spread_int8,
-    &spread_float8,
-    &spread_float8_quads,
+    &pack_pairs,
+    &decode_int8,
+    &decode_float8,
+    &decode_float8_quads,
 };
 
 }  // namespace octavo::cpu

@@ -44,8 +44,8 @@ struct Dot : IntegerDot {
     return _mm512_add_epi32(sum, _mm512_madd_epi16(a.odd, b.odd));
   }
 };
-#include "backends/cpu/kernels/dot_pack-inl.hpp"
 #include "backends/cpu/kernels/dot_tile-inl.hpp"
+#include "backends/cpu/kernels/pack_avx512-inl.hpp"
 OCTAVO_ISA_END
 
 }  // namespace

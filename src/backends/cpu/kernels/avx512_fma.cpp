@@ -21,7 +21,7 @@ OCTAVO_ISA_BEGIN("avx512f,avx512bw")
 
 #include "backends/cpu/kernels/dot_tile-inl.hpp"
 
-void lay_rows(const float* rows, std::int64_t depth, std::int64_t vectors, void* panel) noexcept {
+void pack_rows(const float* rows, std::int64_t depth, std::int64_t vectors, void* panel) noexcept {
   for (std::int64_t v = 0; v < vectors; ++v) {
     char* out = static_cast<char*>(panel) + v * kFloat32Form.vector_bytes;
     for (std::int64_t k = 0; k < depth; ++k, rows += kVectorCols) {
@@ -31,17 +31,17 @@ void lay_rows(const float* rows, std::int64_t depth, std::int64_t vectors, void*
   }
 }
 
-struct Spread {
+struct Decoded {
   static constexpr std::int64_t kPairRows = 2;
-  static void pairs(char* out, std::int64_t row_bytes, __m512i words) {
+  static void store_pairs(char* out, std::int64_t row_bytes, __m512i words) {
     _mm512_store_si512(out, _mm512_slli_epi32(words, 16));
     _mm512_store_si512(out + row_bytes, _mm512_and_si512(words, _mm512_set1_epi32(-0x10000)));
   }
-  static void numbers(char* out, std::int64_t row_bytes, const __m512i (&x)[4]) {
+  static void store_numbers(char* out, std::int64_t row_bytes, const __m512i (&x)[4]) {
     for (int i = 0; i < 4; ++i, out += row_bytes) _mm512_store_ps(out, _mm512_cvtepi32_ps(x[i]));
   }
 };
-#include "backends/cpu/kernels/spread-inl.hpp"
+#include "backends/cpu/kernels/decode_avx512-inl.hpp"
 OCTAVO_ISA_END
 
 }  // namespace
@@ -52,10 +52,10 @@ const DotKernels kAvx512FmaDot{
     kFloat32Form,
     kMaxRows,
     &find_dot_tile,
-    &lay_rows,
-    &spread_int8,
-    &spread_float8,
-    &spread_float8_quads,
+    &pack_rows,
+    &decode_int8,
+    &decode_float8,
+    &decode_float8_quads,
 };
 
 }  // namespace octavo::cpu

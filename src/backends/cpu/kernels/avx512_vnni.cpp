@@ -24,8 +24,8 @@ struct Dot : IntegerDot {
   explicit Dot(const DotTile& t) : IntegerDot(t) {}
   static Sum add(Sum sum, __m512i a, __m512i b) { return _mm512_dpbusd_epi32(sum, a, b); }
 };
-#include "backends/cpu/kernels/dot_pack-inl.hpp"
 #include "backends/cpu/kernels/dot_tile-inl.hpp"
+#include "backends/cpu/kernels/pack_avx512-inl.hpp"
 OCTAVO_ISA_END
 
 }  // namespace

@@ -105,8 +105,8 @@ inline constexpr PanelForm kFloat8Form{2, 32, 2};
 
 /// The kernels of one instruction set and one type of B.
 struct DotKernels {
-  const char* how;       ///< what explain says
-  const char* how_made;  ///< of panels that are made on the way
+  const char* how;             ///< what explain says
+  const char* how_on_the_fly;  ///< the same, of panels that are packed on the fly
   PanelForm form;
   /// The most rows that a tile of v + 1 vectors keeps in registers; 0: there is no such tile.
   std::array<std::int64_t, kPanelVectors> max_rows;
@@ -114,23 +114,24 @@ struct DotKernels {
   /// max_rows[3] and halves up to max_rows[1] with 1 line a step and with as many as a step of a
   /// whole panel, or of a half, has.
   DotKernel (*tile)(std::int64_t rows, std::int64_t vectors, int ahead_lines) noexcept;
-  /// Lays `depth` rows of floats that the form holds exactly, [vectors][depth][16], 64-byte
-  /// aligned, into a panel from the first of its steps on, a last step padded with zeros. Null
-  /// where B is packed otherwise.
-  void (*lay)(const float* rows, std::int64_t depth, std::int64_t vectors, void* panel) noexcept;
-  /// Panels of int8 and fp8 as panels of this form with `vectors` vectors, from the first of some
-  /// steps of theirs on: all rows of the last one are written. Null where `lay` is.
-  void (*spread_int8)(const void* codes, std::int64_t steps, std::int64_t vectors,
+  /// Packs `depth` rows of floats that the form holds exactly, [vectors][depth][16], 64-byte
+  /// aligned, from the first step of a panel on, a last step padded with zeros. Null where B is
+  /// packed otherwise.
+  void (*pack_rows)(const float* rows, std::int64_t depth, std::int64_t vectors,
+                    void* panel) noexcept;
+  /// Decodes packed int8 and fp8 into a panel of this form with `vectors` vectors, from the first
+  /// of some steps of theirs on: all rows of the last one are written. Null where `pack_rows` is.
+  void (*decode_int8)(const void* codes, std::int64_t steps, std::int64_t vectors,
                       void* panel) noexcept;
   /// `code_vectors` is `vectors` or one more.
-  void (*spread_float8)(const Float8Table& table, const void* codes, std::int64_t steps,
+  void (*decode_float8)(const Float8Table& table, const void* codes, std::int64_t steps,
                         std::int64_t code_vectors, std::int64_t vectors, void* panel) noexcept;
   /// fp8 in the form of int8, [4] for each column.
-  void (*spread_float8_quads)(const Float8Table& table, const void* codes, std::int64_t steps,
+  void (*decode_float8_quads)(const Float8Table& table, const void* codes, std::int64_t steps,
                               std::int64_t vectors, void* panel) noexcept;
 };
 
-/// A piece of int8 B on its way into a panel.
+/// A piece of int8 B to be packed.
 struct PackPiece {
   const std::int8_t* b;  ///< element (0, 0)
   std::int64_t stride_k, stride_n;
@@ -140,7 +141,7 @@ struct PackPiece {
   std::int32_t* sums;    ///< [vectors * 16]: the columns' sums over the piece are added
 };
 
-/// 16 neighbouring columns of a panel on their way back: each 64 * `squares` codes from k = 0 on.
+/// 16 neighbouring columns of a panel to be unpacked: each 64 * `squares` codes from k = 0 on.
 struct UnpackPiece {
   const void* panel;        ///< the first step's codes of these columns
   std::int64_t step_bytes;  ///< from one step to the next
@@ -149,7 +150,7 @@ struct UnpackPiece {
   std::int64_t stride_n;  ///< from one column to the next
 };
 
-/// Integers: their products, their packer, and the way back.
+/// Integers: their products, their packer and unpacker.
 struct IntegerKernels {
   DotKernels dot;
   /// The instruction takes bytes of A as unsigned (vpdpbusd) or as signed ones (sdot, tdpbssd); A

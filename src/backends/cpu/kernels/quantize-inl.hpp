@@ -34,7 +34,7 @@ struct Quantize : Statistics<lanes> {
 
   static constexpr std::int64_t kStep = 4 * lanes;  // elements of one turn of a loop
   static constexpr std::int64_t kLine = 64;         // bytes that a streaming store has to fill
-  static constexpr std::int64_t kPiece = 512;       // elements whose factors are spread at a time
+  static constexpr std::int64_t kPiece = 512;       // elements whose factors are repeated at a time
 
   // The rules of the specification: from elements and what their cell has to codes in lanes.
 
@@ -297,10 +297,10 @@ struct Quantize : Statistics<lanes> {
     if (i < count) edge<from>(rule, cells, i, place, count - i);
   }
 
-  // The values of `count` elements from element i on, each spread over its run; `out` has room for
-  // kStep more.
+  // The values of `count` elements from element i on, each repeated over its run; `out` has room
+  // for kStep more.
   template <class T>
-  static void spread(const T* values, std::int64_t run, std::int64_t i, std::int64_t count,
+  static void repeat(const T* values, std::int64_t run, std::int64_t i, std::int64_t count,
                      T* out) {
     std::int64_t j = i / run;
     for (std::int64_t at = 0, stop = (j + 1) * run - i; at < count; ++j, stop += run) {
@@ -315,16 +315,16 @@ struct Quantize : Statistics<lanes> {
 
   // Elements from i on, through copies of their factors.
   template <DType from, class Rule>
-  static __attribute__((noinline)) void spread_codes(const Rule& rule, const RowCodes& row,
-                                                     std::int64_t i, Place place) {
+  static __attribute__((noinline)) void codes_of_runs(const Rule& rule, const RowCodes& row,
+                                                      std::int64_t i, Place place) {
     constexpr std::int64_t kBytes = octavo::element_bytes(from);
     float factors[kPiece + kStep];
     std::int32_t azps[kPiece + kStep] = {};
     for (; i < row.count; i += kPiece, place.advance(kPiece, kBytes)) {
       const std::int64_t count = kPiece < row.count - i ? kPiece : row.count - i;
-      spread(row.factors, row.run, i, count, factors);
+      repeat(row.factors, row.run, i, count, factors);
       for (std::int64_t pad = count; pad < count + kStep; ++pad) factors[pad] = 1.0F;
-      if (row.azps != nullptr) spread(row.azps, row.run, i, count, azps);
+      if (row.azps != nullptr) repeat(row.azps, row.run, i, count, azps);
       along<from>(rule, Each{factors, azps}, place, count);
     }
   }
@@ -352,7 +352,7 @@ struct Quantize : Statistics<lanes> {
         if (done < count) edge<from>(rule, cell, done, place, count - done);
       }
     }
-    if (i < row.count) spread_codes<from>(rule, row, i, place);
+    if (i < row.count) codes_of_runs<from>(rule, row, i, place);
   }
 
   // Signs stay apart where that saves instructions: 2-byte elements in vectors that have the means.

@@ -5,13 +5,13 @@
 //   fp8   [k / 2][j][2]  ->  the same, by tables of bfloat16 bytes
 //   fp8   [k / 4][j][4]  ->  the same: weights that are packed during the call
 //
-// Included inside an instruction-set region with AVX-512 BW, after `Spread`, which stores what one
+// Included inside an instruction-set region with AVX-512 BW, after `Decoded`, which stores what one
 // vector becomes:
-//   Spread::pairs(out, row_bytes, words)  bfloat16 of two rows of 16 columns, in pairs
-//   Spread::numbers(out, row_bytes, x)    float32 of four rows, x[0] to x[3]
+//   Decoded::store_pairs(out, row_bytes, words)  bfloat16 of two rows of 16 columns, in pairs
+//   Decoded::store_numbers(out, row_bytes, x)    float32 of four rows, x[0] to x[3]
 
 // How far ahead codes are fetched: few rows of A leave them waiting for memory.
-constexpr std::int64_t kSpreadAhead = 4096;
+constexpr std::int64_t kDecodeAhead = 4096;
 
 // 32 codes, zero-extended to words, as bfloat16: 64 magnitudes in two registers, and 64 more.
 struct WordTable {
@@ -38,25 +38,26 @@ struct WordTable {
   __mmask32 nan;
 };
 
-void spread_float8(const octavo::cpu::Float8Table& table, const void* codes, std::int64_t steps,
+void decode_float8(const octavo::cpu::Float8Table& table, const void* codes, std::int64_t steps,
                    std::int64_t code_vectors, std::int64_t vectors, void* panel) noexcept {
   const WordTable words(table);
   const std::int64_t row_bytes = vectors * 64;
   const char* from = static_cast<const char*>(codes);
   char* out = static_cast<char*>(panel);
-  for (; steps > 0; --steps, out += Spread::kPairRows * row_bytes) {
+  for (; steps > 0; --steps, out += Decoded::kPairRows * row_bytes) {
     for (std::int64_t v = 0; v < code_vectors; v += 2, from += 64) {
-      _mm_prefetch(from + kSpreadAhead, _MM_HINT_T0);
+      _mm_prefetch(from + kDecodeAhead, _MM_HINT_T0);
       const __m512i both = _mm512_load_si512(from);
       const __m512i zero = _mm512_setzero_si512();
-      Spread::pairs(out + v * 64, row_bytes, words.decode(_mm512_unpacklo_epi8(both, zero)));
+      Decoded::store_pairs(out + v * 64, row_bytes, words.decode(_mm512_unpacklo_epi8(both, zero)));
       if (v + 1 == vectors) continue;
-      Spread::pairs(out + (v + 1) * 64, row_bytes, words.decode(_mm512_unpackhi_epi8(both, zero)));
+      Decoded::store_pairs(out + (v + 1) * 64, row_bytes,
+                           words.decode(_mm512_unpackhi_epi8(both, zero)));
     }
   }
 }
 
-void spread_float8_quads(const octavo::cpu::Float8Table& table, const void* codes,
+void decode_float8_quads(const octavo::cpu::Float8Table& table, const void* codes,
                          std::int64_t steps, std::int64_t vectors, void* panel) noexcept {
   const WordTable words(table);
   // Bytes 0 and 1 of each column as words; bytes 2 and 3. The high bit of an index makes a zero.
@@ -65,30 +66,31 @@ void spread_float8_quads(const octavo::cpu::Float8Table& table, const void* code
   const std::int64_t row_bytes = vectors * 64;
   const char* from = static_cast<const char*>(codes);
   char* out = static_cast<char*>(panel);
-  for (; steps > 0; --steps, out += 2 * Spread::kPairRows * row_bytes) {
-    char* behind = out + Spread::kPairRows * row_bytes;
+  for (; steps > 0; --steps, out += 2 * Decoded::kPairRows * row_bytes) {
+    char* behind = out + Decoded::kPairRows * row_bytes;
     for (std::int64_t v = 0; v < vectors; ++v, from += 64) {
       const __m512i four = _mm512_load_si512(from);
-      Spread::pairs(out + v * 64, row_bytes, words.decode(_mm512_shuffle_epi8(four, front)));
-      Spread::pairs(behind + v * 64, row_bytes, words.decode(_mm512_shuffle_epi8(four, back)));
+      Decoded::store_pairs(out + v * 64, row_bytes, words.decode(_mm512_shuffle_epi8(four, front)));
+      Decoded::store_pairs(behind + v * 64, row_bytes,
+                           words.decode(_mm512_shuffle_epi8(four, back)));
     }
   }
 }
 
-void spread_int8(const void* codes, std::int64_t steps, std::int64_t vectors,
+void decode_int8(const void* codes, std::int64_t steps, std::int64_t vectors,
                  void* panel) noexcept {
   const std::int64_t row_bytes = vectors * 64;
   const char* from = static_cast<const char*>(codes);
   char* out = static_cast<char*>(panel);
-  for (; steps > 0; --steps, out += 2 * Spread::kPairRows * row_bytes) {
+  for (; steps > 0; --steps, out += 2 * Decoded::kPairRows * row_bytes) {
     for (std::int64_t v = 0; v < vectors; ++v, from += 64) {
-      _mm_prefetch(from + kSpreadAhead, _MM_HINT_T0);
+      _mm_prefetch(from + kDecodeAhead, _MM_HINT_T0);
       const __m512i four = _mm512_load_si512(from);
       const __m512i x[] = {_mm512_srai_epi32(_mm512_slli_epi32(four, 24), 24),
                            _mm512_srai_epi32(_mm512_slli_epi32(four, 16), 24),
                            _mm512_srai_epi32(_mm512_slli_epi32(four, 8), 24),
                            _mm512_srai_epi32(four, 24)};
-      Spread::numbers(out + v * 64, row_bytes, x);
+      Decoded::store_numbers(out + v * 64, row_bytes, x);
     }
   }
 }

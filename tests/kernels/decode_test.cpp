@@ -18,8 +18,8 @@ using cpu::DotKernels;
 using cpu::kPanelVectors;
 using cpu::kVectorCols;
 
-// The panel that another panel becomes.
-struct Spread {
+// A panel, and what it is decoded to.
+struct Decoding {
   const DotKernels& kernels;
   DType from, to;
   std::int64_t steps, code_vectors, vectors;
@@ -40,7 +40,7 @@ float element_of(const Panel& panel, DType dtype, std::int64_t k, std::int64_t j
   return std::bit_cast<float>(bits);
 }
 
-void expect_spread(const Spread& s, int first) {
+void expect_decoded(const Decoding& s, int first) {
   const bool fours = s.from == DType::int8 || s.quads;
   const cpu::PanelForm& form = fours ? cpu::kInt8Form : cpu::kFloat8Form;
   const std::int64_t depth = s.steps * form.step;
@@ -56,12 +56,12 @@ void expect_spread(const Spread& s, int first) {
   const Panel panel(s.kernels.form, depth, s.vectors);
   std::memset(panel.bytes().data(), 0xA5, static_cast<std::size_t>(panel.bytes().size()));
   if (s.from == DType::int8) {
-    s.kernels.spread_int8(codes.bytes().data(), s.steps, s.vectors, panel.bytes().data());
+    s.kernels.decode_int8(codes.bytes().data(), s.steps, s.vectors, panel.bytes().data());
   } else if (s.quads) {
-    s.kernels.spread_float8_quads(cpu::float8_table(s.from), codes.bytes().data(), s.steps,
+    s.kernels.decode_float8_quads(cpu::float8_table(s.from), codes.bytes().data(), s.steps,
                                   s.vectors, panel.bytes().data());
   } else {
-    s.kernels.spread_float8(cpu::float8_table(s.from), codes.bytes().data(), s.steps,
+    s.kernels.decode_float8(cpu::float8_table(s.from), codes.bytes().data(), s.steps,
                             s.code_vectors, s.vectors, panel.bytes().data());
   }
   for (std::int64_t k = 0; k < depth; ++k) {
@@ -77,7 +77,7 @@ void expect_spread(const Spread& s, int first) {
   }
 }
 
-void expect_every_spread(const DotKernels& kernels, DType to) {
+void expect_every_code(const DotKernels& kernels, DType to) {
   std::vector<DType> types(kFloat8Types.begin(), kFloat8Types.end());
   types.push_back(DType::int8);
   for (const DType from : types) {
@@ -85,9 +85,9 @@ void expect_every_spread(const DotKernels& kernels, DType to) {
       const std::int64_t code_vectors = from == DType::int8 ? vectors : (vectors + 1) / 2 * 2;
       for (const std::int64_t steps : {0, 1, 2, 5}) {
         for (int first = 0; first < 256; first += steps == 1 ? 1 : 51) {
-          expect_spread({kernels, from, to, steps, code_vectors, vectors}, first);
+          expect_decoded({kernels, from, to, steps, code_vectors, vectors}, first);
           if (from != DType::int8) {
-            expect_spread({kernels, from, to, steps, vectors, vectors, true}, first);
+            expect_decoded({kernels, from, to, steps, vectors, vectors, true}, first);
           }
           if (testing::Test::HasFatalFailure()) return;
         }
@@ -96,20 +96,21 @@ void expect_every_spread(const DotKernels& kernels, DType to) {
   }
 }
 
-TEST(DotSpread, MakesWiderPanelsOfEveryCode) {
+TEST(DotDecode, MakesWiderPanelsOfEveryCode) {
   const cpu::DotMachine& machine = cpu::dot_machine();
-  if (machine.pairs != nullptr) expect_every_spread(*machine.pairs, DType::bfloat16);
-  if (machine.floats != nullptr) expect_every_spread(*machine.floats, DType::float32);
+  if (machine.pairs != nullptr) expect_every_code(*machine.pairs, DType::bfloat16);
+  if (machine.floats != nullptr) expect_every_code(*machine.floats, DType::float32);
 }
 
-// Whoever lays rows spreads codes as well.
-TEST(DotSpread, IsThereWhereRowsAreLaid) {
+// Whoever packs rows decodes codes as well.
+TEST(DotDecode, IsThereWhereRowsArePacked) {
   std::vector<const DotKernels*> tables = integer_tables();
   for (const FloatTable& table : float_tables()) tables.push_back(table.kernels);
   for (const DotKernels* kernels : tables) {
-    EXPECT_EQ(kernels->lay == nullptr, kernels->spread_int8 == nullptr) << kernels->how;
-    EXPECT_EQ(kernels->lay == nullptr, kernels->spread_float8 == nullptr) << kernels->how;
-    EXPECT_EQ(kernels->lay == nullptr, kernels->spread_float8_quads == nullptr) << kernels->how;
+    EXPECT_EQ(kernels->pack_rows == nullptr, kernels->decode_int8 == nullptr) << kernels->how;
+    EXPECT_EQ(kernels->pack_rows == nullptr, kernels->decode_float8 == nullptr) << kernels->how;
+    EXPECT_EQ(kernels->pack_rows == nullptr, kernels->decode_float8_quads == nullptr)
+        << kernels->how;
   }
 }
 
