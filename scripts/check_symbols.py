@@ -4,8 +4,9 @@
 """Usage: check_symbols.py [BUILD_DIR...] [--shared LIBRARY...]
 
 In each build directory (made by CMake for Ninja):
-  - every CPU kernel exports one strong symbol, as built and at -O0, and no weak one that needs
-    AVX: that is an inline function of a header, which the rest of the program would run as well;
+  - every CPU kernel is compiled, and a table names what it exports: one strong symbol, as built and
+    at -O0, and no weak one that needs AVX: that is an inline function of a header, which the rest of
+    the program would run as well;
   - no innermost loop of a kernel's tiles (tile_RxC, and every instance of dot_tile) loads or stores
     a vector on the stack (x86-64);
   - the library never ends the process, never writes to stdout, and to stderr in one place only.
@@ -25,6 +26,7 @@ from typing import Iterator, NamedTuple
 from object_code import (functions_of, innermost_loops, output_of, uses_avx,
                          vectors_on_stack_in_loops)
 
+ROOT = Path(__file__).resolve().parent.parent
 KERNELS = "src/backends/cpu/kernels/"
 # The functions that keep accumulators in registers: float tiles by name, dot products by their
 # template arguments, which are rows, vectors and prefetched lines.
@@ -123,6 +125,18 @@ def stack_findings(file: Path, what: str) -> Iterator[str]:
             yield f"{what}: an inner loop of {name} moves a vector to or from the stack: {first}"
 
 
+def forgotten_findings(kernels: list[Compilation], units: list[Compilation]) -> Iterator[str]:
+    compiled = {unit.source for unit in kernels}
+    for file in sorted((ROOT / KERNELS).glob("*.cpp")):
+        if KERNELS + file.name not in compiled:
+            yield f"{KERNELS}{file.name} is not compiled: src/CMakeLists.txt must name it"
+    named = {s.name for unit in units for s in symbols(unit.object, "--undefined-only")}
+    for unit in kernels:
+        for symbol in symbols(unit.object, "--extern-only", "--defined-only"):
+            if not symbol.weak and symbol.name not in named:
+                yield f"{unit.source} exports {symbol.name}, which no table of kernels names"
+
+
 def output_findings(unit: Compilation) -> Iterator[str]:
     for symbol in symbols(unit.object, "--undefined-only", "--demangle"):
         if symbol.name in ENDS_PROCESS:
@@ -142,6 +156,7 @@ def build_findings(build: Path) -> Iterator[str]:
     kernels = [u for u in units if u.source.startswith(KERNELS)]
     if not kernels:
         yield f"{build} compiles nothing from {KERNELS}"
+    yield from forgotten_findings(kernels, units)
     for unit in kernels:
         yield from export_findings(unit.object, unit.source)
         yield from unoptimised_findings(unit)

@@ -7,6 +7,15 @@
 #include "core/cpu_features.hpp"
 
 namespace octavo::cpu {
+
+#if defined(__x86_64__)
+extern const IntegerKernels kAvx512VnniDot;
+extern const IntegerKernels kAvx512BwDot;
+extern const Float8Kernels kAvx512Float8Dot;
+extern const DotKernels kAvx512Bf16Dot;
+extern const DotKernels kAvx512FmaDot;
+#endif
+
 namespace {
 
 struct Row {

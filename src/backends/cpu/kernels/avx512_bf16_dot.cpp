@@ -64,7 +64,7 @@ OCTAVO_ISA_END
 
 }  // namespace
 
-const DotKernels kAvx512Bf16Dot{
+extern const DotKernels kAvx512Bf16Dot{
     "6x64 tile, AVX-512 BF16, float32 sums in ascending k",
     "6x64 tile, AVX-512 BF16, float32 sums in ascending k, weights packed on the way",
     kBf16Form,

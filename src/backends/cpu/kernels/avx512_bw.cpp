@@ -50,7 +50,7 @@ OCTAVO_ISA_END
 
 }  // namespace
 
-const IntegerKernels kAvx512BwDot{
+extern const IntegerKernels kAvx512BwDot{
     {"3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums",
      "3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums, weights packed on the way", kInt8Form,
      kMaxRows, &find_dot_tile, nullptr, nullptr, nullptr, nullptr},

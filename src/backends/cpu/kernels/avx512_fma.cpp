@@ -46,7 +46,7 @@ OCTAVO_ISA_END
 
 }  // namespace
 
-const DotKernels kAvx512FmaDot{
+extern const DotKernels kAvx512FmaDot{
     "6x64 tile, AVX-512 FMA, float32 sums in ascending k",
     "6x64 tile, AVX-512 FMA, float32 sums in ascending k, weights packed on the way",
     kFloat32Form,

@@ -96,7 +96,7 @@ OCTAVO_ISA_END
 
 }  // namespace
 
-const Float8Kernels kAvx512Float8Dot{
+extern const Float8Kernels kAvx512Float8Dot{
     {"5x64 tile, fp8 by table, AVX-512 BF16, float32 sums in ascending k", nullptr, kFloat8Form,
      kMaxRows, &find_dot_tile, nullptr, nullptr, nullptr, nullptr},
     &decode_codes,

@@ -168,15 +168,8 @@ struct Float8Kernels {
                  void* out) noexcept;
 };
 
-#if defined(__x86_64__)
-extern const IntegerKernels kAvx512VnniDot;
-extern const IntegerKernels kAvx512BwDot;
-extern const Float8Kernels kAvx512Float8Dot;
-extern const DotKernels kAvx512Bf16Dot;
-extern const DotKernels kAvx512FmaDot;
-#endif
-
-/// The kernels of one CPU; null where it has none.
+/// The kernels of one CPU; null where it has none. Kernel files export them; the table of machines
+/// declares what its rows name.
 struct DotMachine {
   const char* name = "none";
   const IntegerKernels* integers = nullptr;
