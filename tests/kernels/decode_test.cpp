@@ -97,16 +97,17 @@ void expect_every_code(const DotKernels& kernels, DType to) {
 }
 
 TEST(DotDecode, MakesWiderPanelsOfEveryCode) {
-  const cpu::DotMachine& machine = cpu::dot_machine();
-  if (machine.pairs != nullptr) expect_every_code(*machine.pairs, DType::bfloat16);
-  if (machine.floats != nullptr) expect_every_code(*machine.floats, DType::float32);
+  for (const DotKernels* kernels : kernels_at(&cpu::DotMachine::pairs)) {
+    expect_every_code(*kernels, DType::bfloat16);
+  }
+  for (const DotKernels* kernels : kernels_at(&cpu::DotMachine::floats)) {
+    expect_every_code(*kernels, DType::float32);
+  }
 }
 
 // Whoever packs rows decodes codes as well.
 TEST(DotDecode, IsThereWhereRowsArePacked) {
-  std::vector<const DotKernels*> tables = integer_tables();
-  for (const FloatTable& table : float_tables()) tables.push_back(table.kernels);
-  for (const DotKernels* kernels : tables) {
+  for (const DotKernels* kernels : all_tables()) {
     EXPECT_EQ(kernels->pack_rows == nullptr, kernels->decode_int8 == nullptr) << kernels->how;
     EXPECT_EQ(kernels->pack_rows == nullptr, kernels->decode_float8 == nullptr) << kernels->how;
     EXPECT_EQ(kernels->pack_rows == nullptr, kernels->decode_float8_quads == nullptr)

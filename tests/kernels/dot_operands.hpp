@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tiles of dot products that this CPU can run, and their operands between guard pages.
+// The tiles of dot products that tests run, and their operands between guard pages.
 #pragma once
 
 #include <sys/mman.h>
@@ -24,14 +24,6 @@ namespace octavo::test {
 
 inline constexpr std::int64_t kCols = cpu::kPanelVectors * cpu::kVectorCols;
 
-inline std::vector<const cpu::DotKernels*> integer_tables() {
-  std::vector<const cpu::DotKernels*> tables;
-  for (const cpu::IntegerKernels* kernels : usable_integer_kernels()) {
-    tables.push_back(&kernels->dot);
-  }
-  return tables;
-}
-
 /// A table for floats, and the types that it multiplies.
 struct FloatTable {
   const cpu::DotKernels* kernels;
@@ -42,18 +34,23 @@ struct FloatTable {
 
 inline std::vector<FloatTable> float_tables() {
   std::vector<FloatTable> tables;
-  const cpu::DotMachine& machine = cpu::dot_machine();
-  if (machine.float8 != nullptr) {
-    for (const DType b : kFloat8Types) {
-      tables.push_back({&machine.float8->dot, DType::bfloat16, b});
-    }
+  for (const cpu::Float8Kernels* kernels : kernels_at(&cpu::DotMachine::float8)) {
+    for (const DType b : kFloat8Types) tables.push_back({&kernels->dot, DType::bfloat16, b});
   }
-  if (machine.pairs != nullptr) {
-    tables.push_back({machine.pairs, DType::bfloat16, DType::bfloat16});
+  for (const cpu::DotKernels* kernels : kernels_at(&cpu::DotMachine::pairs)) {
+    tables.push_back({kernels, DType::bfloat16, DType::bfloat16});
   }
-  if (machine.floats != nullptr) {
-    tables.push_back({machine.floats, DType::float32, DType::float32});
+  for (const cpu::DotKernels* kernels : kernels_at(&cpu::DotMachine::floats)) {
+    tables.push_back({kernels, DType::float32, DType::float32});
   }
+  return tables;
+}
+
+/// Every table of tiles, those of fp8 once for each type.
+inline std::vector<const cpu::DotKernels*> all_tables() {
+  std::vector<const cpu::DotKernels*> tables;
+  for (const cpu::IntegerKernels* kernels : integer_kernels()) tables.push_back(&kernels->dot);
+  for (const FloatTable& table : float_tables()) tables.push_back(table.kernels);
   return tables;
 }
 

@@ -103,13 +103,47 @@ void expect_packed(const IntegerKernels& kernels, const Strides& strides, std::i
 }
 
 TEST(DotPackers, GiveTheBytesAndSumsOfAScalarLoop) {
-  for (const IntegerKernels* kernels : usable_integer_kernels()) {
+  for (const IntegerKernels* kernels : integer_kernels()) {
     for (const Strides& strides : kStrides) {
       for (std::int64_t columns = 1; columns <= kCols; ++columns) {
         for (const std::int64_t depth : {0, 1, 2, 3, 4, 7, 64, 65, 130}) {
           expect_packed(*kernels, strides, depth, columns, Side::right);
         }
         expect_packed(*kernels, strides, 66, columns, Side::left);
+      }
+    }
+  }
+}
+
+TEST(DotPackers, GiveBackWhatTheyPacked) {
+  for (const IntegerKernels* kernels : integer_kernels()) {
+    for (const std::int64_t squares : {0, 1, 3}) {
+      for (const std::int64_t vectors : {1, 4}) {
+        const std::int64_t depth = 64 * squares;
+        const std::int64_t columns = vectors * kVectorCols;
+        const Block<std::int8_t> b(columns * depth);
+        b.fill_random(6);
+        const Block<std::int8_t> panel(columns * depth);
+        std::vector<std::int32_t> sums(static_cast<std::size_t>(columns));
+        kernels->pack({.b = b.data(),
+                       .stride_k = 1,
+                       .stride_n = depth,
+                       .depth = depth,
+                       .columns = columns,
+                       .panel = panel.data(),
+                       .sums = sums.data()});
+        // Columns on their own, the last ones before a guard page.
+        for (std::int64_t v = 0; v < vectors; ++v) {
+          const Block<std::int8_t> back(kVectorCols * depth);
+          kernels->unpack({.panel = panel.data() + v * kVectorCols * kStep,
+                           .step_bytes = columns * kStep,
+                           .squares = squares,
+                           .b = back.data(),
+                           .stride_n = depth});
+          EXPECT_TRUE(std::equal(back.data(), back.data() + back.size(),
+                                 b.data() + v * kVectorCols * depth))
+              << kernels->dot.how << ", " << depth << " rows, vector " << v;
+        }
       }
     }
   }
@@ -123,7 +157,7 @@ TEST(DotPackers, SumExtremeColumns) {
                                      static_cast<std::int8_t>(code));
     const Block<std::int8_t> panel(kDepth * kCols);
     const Block<std::int32_t> sums(kCols);
-    for (const IntegerKernels* kernels : usable_integer_kernels()) {
+    for (const IntegerKernels* kernels : integer_kernels()) {
       std::fill_n(sums.data(), kCols, 0);
       kernels->pack({.b = b.data(),
                      .stride_k = 1,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every int8 dot-product kernel that this CPU can run, alone: the exact sums of a scalar loop, the
-// exact bytes of a panel, nothing read or written outside. Where there are none the tests are
-// empty.
+// Every int8 dot-product kernel, alone: the exact sums of a scalar loop, nothing read or written
+// outside.
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <set>
 #include <string>
@@ -20,6 +20,7 @@ namespace {
 
 using cpu::DotKernel;
 using cpu::DotKernels;
+using cpu::IntegerKernels;
 using cpu::kPanelVectors;
 using cpu::kVectorCols;
 
@@ -43,18 +44,33 @@ class Codes : public Panel {
 
 using Sums = std::vector<std::uint32_t>;  // modulo 2^32
 
+// The byte that kernels make of one of A.
+int flipped(std::uint8_t byte, std::uint8_t flip, bool is_unsigned) {
+  const auto u = static_cast<std::uint8_t>(byte ^ flip);
+  return is_unsigned ? u : static_cast<std::int8_t>(u);
+}
+
 // [rows][64]: the definition in dot.hpp, before anything is taken away.
-Sums scalar_sums(const Rows& a, const Codes& b, std::int64_t depth, std::uint8_t flip) {
+Sums scalar_sums(const Rows& a, const Codes& b, std::int64_t depth, std::uint8_t flip,
+                 bool is_unsigned) {
   Sums sums(static_cast<std::size_t>(Rows::kMost * kCols));
   for (std::int64_t r = 0; r < Rows::kMost; ++r) {
     for (std::int64_t k = 0; k < depth; ++k) {
-      const int u = a.at(r, k) ^ flip;
+      const int u = flipped(a.at(r, k), flip, is_unsigned);
       std::uint32_t* row = sums.data() + r * kCols;
       for (std::int64_t j = 0; j < kCols; ++j) row[j] += static_cast<std::uint32_t>(u * b.at(k, j));
     }
   }
   return sums;
 }
+
+// Of signed bytes, and of unsigned ones: by IntegerKernels::unsigned_a.
+struct BothSums {
+  std::array<Sums, 2> sums;
+  BothSums(const Rows& a, const Codes& b, std::int64_t depth, std::uint8_t flip)
+      : sums{scalar_sums(a, b, depth, flip, false), scalar_sums(a, b, depth, flip, true)} {}
+  const Sums& of(const IntegerKernels& kernels) const { return sums[kernels.unsigned_a ? 1 : 0]; }
+};
 
 // One call of one kernel, and what it was asked for.
 struct Call {
@@ -113,9 +129,7 @@ void expect_exact(const Call& call, std::int64_t depth, const Rows& a, const Cod
 }
 
 TEST(DotKernelTable, HasWhatItsHeaderPromises) {
-  std::vector<const DotKernels*> tables = integer_tables();
-  for (const FloatTable& table : float_tables()) tables.push_back(table.kernels);
-  for (const DotKernels* kernels : tables) {
+  for (const DotKernels* kernels : all_tables()) {
     std::set<DotKernel> all;
     std::size_t count = 0;
     for (std::int64_t vectors = 1; vectors <= kPanelVectors; ++vectors) {
@@ -149,15 +163,15 @@ TEST(DotKernels, GiveTheSumsOfAScalarLoop) {
     const Rows a(Lie::ends_at_guards, depth);
     const Codes b(depth);
     for (const std::uint8_t flip : {std::uint8_t{0}, std::uint8_t{0x80}}) {
-      const Sums sums = scalar_sums(a, b, depth, flip);
-      for (const DotKernels* kernels : integer_tables()) {
-        for_each_tile(*kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
+      const BothSums sums(a, b, depth, flip);
+      for (const IntegerKernels* kernels : integer_kernels()) {
+        for_each_tile(kernels->dot, [&](std::int64_t rows, std::int64_t vectors, int lines) {
           for (const bool add : {false, true}) {
             for (const auto& [take_away, one] :
                  {std::pair(false, false), std::pair(true, false), std::pair(true, true)}) {
               const auto place = static_cast<std::int64_t>(turn) % (kPanelVectors - vectors + 1);
-              expect_exact({*kernels, rows, vectors, lines, place, flip, add, take_away, one},
-                           depth, a, b, sums, kAhead[++turn % std::size(kAhead)]);
+              expect_exact({kernels->dot, rows, vectors, lines, place, flip, add, take_away, one},
+                           depth, a, b, sums.of(*kernels), kAhead[++turn % std::size(kAhead)]);
             }
           }
         });
@@ -171,11 +185,11 @@ TEST(DotKernels, ReadRowsWhereverTheyLie) {
     const Codes b(depth);
     for (const Lie lie : {Lie::begins_at_guards, Lie::backwards, Lie::odd, Lie::tight, Lie::same}) {
       const Rows a(lie, depth);
-      const Sums sums = scalar_sums(a, b, depth, 0x80);
-      for (const DotKernels* kernels : integer_tables()) {
-        for_each_tile(*kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
-          expect_exact({*kernels, rows, vectors, lines, 0, 0x80, false, true, true}, depth, a, b,
-                       sums, b.vector(0));
+      const BothSums sums(a, b, depth, 0x80);
+      for (const IntegerKernels* kernels : integer_kernels()) {
+        for_each_tile(kernels->dot, [&](std::int64_t rows, std::int64_t vectors, int lines) {
+          expect_exact({kernels->dot, rows, vectors, lines, 0, 0x80, false, true, true}, depth, a,
+                       b, sums.of(*kernels), b.vector(0));
         });
       }
     }
@@ -188,7 +202,7 @@ TEST(DotKernels, TakeNarrowPanels) {
   constexpr std::int64_t kSteps = (kDepth + kStep - 1) / kStep;
   const Rows a(Lie::tight, kDepth);
   const Codes whole(kDepth);
-  const Sums sums = scalar_sums(a, whole, kDepth, 0);
+  const BothSums both(a, whole, kDepth, 0);
   for (std::int64_t vectors = 1; vectors < kPanelVectors; ++vectors) {
     const std::int64_t row_bytes = vectors * kVectorCols * kStep;
     const Block<std::int8_t> b(kSteps * row_bytes);
@@ -196,7 +210,9 @@ TEST(DotKernels, TakeNarrowPanels) {
       std::memcpy(b.data() + step * row_bytes, whole.vector(0) + step * kCols * kStep,
                   static_cast<std::size_t>(row_bytes));
     }
-    for (const DotKernels* kernels : integer_tables()) {
+    for (const IntegerKernels* table : integer_kernels()) {
+      const DotKernels* const kernels = &table->dot;
+      const Sums& sums = both.of(*table);
       const std::int64_t rows = max_rows(*kernels, vectors);
       const Block<std::int32_t> c((rows - 1) * kCols + vectors * kVectorCols);
       kernels->tile(rows, vectors, 0)({.depth = kDepth,
@@ -241,14 +257,16 @@ TEST(DotKernels, ExtremeCodesAddUpExactly) {
         std::fill_n(row.data(), kLongest, static_cast<std::uint8_t>(byte));
         const std::uint8_t* a = row.data() + kLongest - depth;
         for (const std::uint8_t flip : {std::uint8_t{0}, std::uint8_t{0x80}}) {
-          const int value = flip != 0 ? static_cast<std::int8_t>(byte) : byte;
-          const std::int64_t want = depth * value * code;
-          for (const DotKernels* kernels : integer_tables()) {
+          for (const IntegerKernels* table : integer_kernels()) {
+            const DotKernels* const kernels = &table->dot;
+            const bool is_signed = table->unsigned_a == (flip != 0);
+            const int value = is_signed ? static_cast<std::int8_t>(byte) : byte;
+            const std::int64_t want = depth * value * code;
+            const std::int32_t shift = table->unsigned_a ? flip : -flip;
             for (std::int64_t vectors = 1; vectors <= kPanelVectors; ++vectors) {
               for (const std::int64_t rows : {std::int64_t{1}, max_rows(*kernels, vectors)}) {
                 const Block<std::int32_t> c((rows - 1) * kCols + vectors * kVectorCols);
                 const std::vector<std::int32_t> sums(64, static_cast<std::int32_t>(depth * code));
-                const std::int32_t shift = flip;
                 kernels->tile(rows, vectors, 0)({.depth = depth,
                                                  .a = a,
                                                  .lda = 0,

@@ -173,7 +173,8 @@ void expect_totals(const Call& call, const DotTile& operands, const Depths& d,
 }
 
 TEST(DotTotals, OfIntegersAreBitForBitThoseOfTheirGroups) {
-  for (const DotKernels* kernels : integer_tables()) {
+  for (const cpu::IntegerKernels* integers : integer_kernels()) {
+    const DotKernels* const kernels = &integers->dot;
     for (const Depths& d : kDepths) {
       const Rows a(Lie::ends_at_guards, d.depth);
       const Panel b(kernels->form, d.depth);

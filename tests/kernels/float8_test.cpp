@@ -164,9 +164,12 @@ void expect_packed(const cpu::DotKernels& kernels, DType dtype) {
 }
 
 TEST(FloatPanels, ArePackedFromRows) {
-  const cpu::DotMachine& machine = cpu::dot_machine();
-  if (machine.pairs != nullptr) expect_packed(*machine.pairs, DType::bfloat16);
-  if (machine.floats != nullptr) expect_packed(*machine.floats, DType::float32);
+  for (const cpu::DotKernels* kernels : kernels_at(&cpu::DotMachine::pairs)) {
+    expect_packed(*kernels, DType::bfloat16);
+  }
+  for (const cpu::DotKernels* kernels : kernels_at(&cpu::DotMachine::floats)) {
+    expect_packed(*kernels, DType::float32);
+  }
 }
 
 }  // namespace

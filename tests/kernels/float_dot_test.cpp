@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every floating dot-product tile that this CPU can run, alone: sums within the bound of their
-// length, the same bits from a tile of any size, nothing read or written outside. Where there are
-// none the tests are empty.
+// Every floating dot-product tile, alone: sums within the bound of their length, the same bits from
+// a tile of any size, nothing read or written outside.
 #include <gtest/gtest.h>
 
 #include <algorithm>

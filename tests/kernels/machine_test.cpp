@@ -10,6 +10,7 @@
 
 #include "dot_runs.hpp"
 #include "kit/oracle.hpp"
+#include "machines.hpp"
 #include "support/lines.hpp"
 
 namespace octavo::test {
@@ -17,23 +18,6 @@ namespace {
 
 using kit::Content;
 using kit::Operands;
-
-struct Machine {
-  std::string what;
-  cpu::DotMachine machine;
-};
-
-// This CPU's kernels, and those of CPUs that lack some.
-const std::vector<Machine>& machines() {
-  static const std::vector<Machine> all = [] {
-    std::vector<Machine> made;
-    for (const cpu::DotMachine& machine : cpu::usable_dot_machines()) {
-      if (machine.integers != nullptr) made.push_back({machine.name, machine});
-    }
-    return made;
-  }();
-  return all;
-}
 
 // A problem line, packed or not, and its operands.
 class Made {
@@ -53,6 +37,13 @@ class Made {
   LineProblem made_;
 };
 
+// Nobody, and the backends that pack.
+std::vector<const char*> packers() {
+  std::vector<const char*> names{nullptr, "generic"};
+  if (packs_for_dot_products()) names.push_back("avx512");
+  return names;
+}
+
 bool integers(const MatmulProblem& problem) { return is_integer8(problem.single.a.data.dtype); }
 
 // Packed for another backend, int8 goes there.
@@ -62,26 +53,26 @@ bool runs(const MatmulProblem& problem, const char* packer) {
 
 void expect_one_answer(const std::string& line, const std::vector<int>& threads,
                        bool packable = true) {
-  for (const Machine& m : machines()) {
+  for (const cpu::DotMachine& m : tested_machines()) {
     const Made want(line, nullptr);
-    ASSERT_STREQ(refusal(want.problem(), m.machine), nullptr) << line << ", " << m.what;
+    ASSERT_STREQ(refusal(want.problem(), m), nullptr) << line << ", " << m.name;
     Pretender one(1);
-    run_alone(m.machine, want.problem(), {.executor = &one});
+    run_alone(m, want.problem(), {.executor = &one});
     const kit::Verdict verdict = kit::compare_exact(want.problem(), 8, 30);
-    EXPECT_LE(verdict.max_ratio, 1.0) << verdict.worst << '\n' << line << ", " << m.what;
+    EXPECT_LE(verdict.max_ratio, 1.0) << verdict.worst << '\n' << line << ", " << m.name;
     if (integers(want.problem())) {
       const Made generic(line, nullptr);
       run(generic.problem(), {}, "generic");
-      EXPECT_TRUE(same_bits(want.problem(), generic.problem())) << line << ", " << m.what;
+      EXPECT_TRUE(same_bits(want.problem(), generic.problem())) << line << ", " << m.name;
     }
-    for (const char* packer : {static_cast<const char*>(nullptr), "generic", "avx512"}) {
+    for (const char* packer : packers()) {
       if ((packer != nullptr && !packable) || !runs(want.problem(), packer)) continue;
       const Made got(line, packer);
       for (const int count : threads) {
         Pretender executor(count);
-        run_alone(m.machine, got.problem(), {.executor = &executor});
+        run_alone(m, got.problem(), {.executor = &executor});
         EXPECT_TRUE(same_bits(got.problem(), want.problem()))
-            << line << ", " << m.what << ", " << count << " threads, packed for "
+            << line << ", " << m.name << ", " << count << " threads, packed for "
             << (packer != nullptr ? packer : "nobody");
         EXPECT_TRUE(threads.size() == 1 || executor.most_tasks() == count)
             << line << ": too little work to be shared out";
@@ -166,12 +157,12 @@ TEST(DotMachines, TakeScalesOfSlices) {
 // What a step of the kernels cannot follow is refused with its reason.
 TEST(DotMachines, RefuseScalesThatTheirStepsCannotFollow) {
   const auto expect = [](const char* line, const char* why) {
-    for (const Machine& m : machines()) {
+    for (const cpu::DotMachine& m : tested_machines()) {
       const Made made(line, nullptr);
-      if (m.machine.pairs == nullptr && std::string(line).find("int8") == std::string::npos) {
+      if (m.pairs == nullptr && std::string(line).find("int8") == std::string::npos) {
         continue;  // steps of one element follow any
       }
-      EXPECT_STREQ(refusal(made.problem(), m.machine), why) << line << ", " << m.what;
+      EXPECT_STREQ(refusal(made.problem(), m), why) << line << ", " << m.name;
     }
   };
   const char* const inside =
@@ -190,14 +181,13 @@ TEST(DotMachines, RefuseScalesThatTheirStepsCannotFollow) {
          "zero points with scales that vary along K");
   expect("scaled_mm bf16:e4m3fn:fp32 quantise=e4m3fn scale=group9:none 3x5x40", inside);
   // Seven elements are too few, eight are not; groups of odd length follow steps of one.
-  for (const Machine& m : machines()) {
+  for (const cpu::DotMachine& m : tested_machines()) {
     for (const char* line : {"scaled_mm int8:int8:fp32 scale=group8:group8 3x5x40",
                              "scaled_mm fp16:fp16:fp32 scale=group9:group11 3x5x40"}) {
-      EXPECT_STREQ(refusal(Made(line, nullptr).problem(), m.machine), nullptr) << line;
+      EXPECT_STREQ(refusal(Made(line, nullptr).problem(), m), nullptr) << line;
     }
     EXPECT_STREQ(
-        refusal(Made("scaled_mm fp16:fp16:fp32 scale=group7:none 3x5x40", nullptr).problem(),
-                m.machine),
+        refusal(Made("scaled_mm fp16:fp16:fp32 scale=group7:none 3x5x40", nullptr).problem(), m),
         often);
   }
 }
@@ -230,13 +220,13 @@ TEST(DotMachines, FindTheNanOfFnuzWeights) {
       for (const Place& at : {Place{3, 70}, Place{kK - 1, 150}, Place{0, kN - 1}}) {
         b.data_as<std::uint8_t>()[at.k * kN + at.n] = 0x80;
       }
-      for (const Machine& m : machines()) {
+      for (const cpu::DotMachine& m : tested_machines()) {
         std::vector<Tensor> results;
-        for (const char* packer : {static_cast<const char*>(nullptr), "generic", "avx512"}) {
+        for (const char* packer : packers()) {
           PackedWeight packed;
           if (packer != nullptr) packed = pack(b, {.activation = {}, .backend = packer});
           results.push_back(Tensor::empty(float32, {kM, kN}));
-          run_alone(m.machine,
+          run_alone(m,
                     scaled_mm_problem(a, packer != nullptr ? Operand(packed) : Operand(b),
                                       {.out_dtype = float32, .out = results.back()}),
                     {});
@@ -247,7 +237,7 @@ TEST(DotMachines, FindTheNanOfFnuzWeights) {
             const std::int64_t n = i % kN;
             const bool nan = n == 70 || n == 150 || n == kN - 1;
             ASSERT_EQ(std::isnan(got), nan)
-                << m.what << ", " << name(a_type) << " by " << name(b_type) << ", packing " << r
+                << m.name << ", " << name(a_type) << " by " << name(b_type) << ", packing " << r
                 << ", row " << i / kN << ", column " << n;
             ASSERT_TRUE(nan || got == results[0].data_as<float>()[i]);
           }

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Panels of 8-bit weights, and rows of float32, as panels of float32 (float(code), exactly), in
+// plain C++:
+//
+//   float32  [vectors][k][16]  ->  [k][j]
+//   int8     [k / 4][j][4]     ->  [k][j]
+//   fp8      [k / 2][j][2]     ->  [k][j], its columns in the order of kFloat8Form
+//   fp8      [k / 4][j][4]     ->  [k][j]: weights that are packed during the call
+//
+// Included where its names are not taken; every including file gets its own copy.
+void pack_rows(const float* rows, std::int64_t depth, std::int64_t vectors, void* panel) noexcept {
+  for (std::int64_t v = 0; v < vectors; ++v) {
+    float* out = static_cast<float*>(panel) + v * 16;
+    for (std::int64_t k = 0; k < depth; ++k, rows += 16, out += vectors * 16) {
+      std::memcpy(out, rows, 64);
+    }
+  }
+}
+
+// The value of a code by the table of its type.
+struct Float8Values {
+  const octavo::cpu::Float8Table& table;
+  float operator()(std::int8_t code) const {
+    const bool nan = table.negative_zero_is_nan && code == -128;
+    const auto index = static_cast<std::size_t>(code & 0x7F);
+    const std::uint32_t sign = code < 0 ? 0x80000000U : 0U;
+    const auto magnitude = static_cast<std::uint32_t>(table.low[index] | table.high[index] << 8);
+    return std::bit_cast<float>(nan ? 0x7FC00000U : sign | magnitude << 16);
+  }
+};
+
+// Four codes of a column side by side.
+template <class Value>
+void decode_quads(const void* codes, std::int64_t steps, std::int64_t vectors, void* panel,
+                  const Value& value) {
+  const auto* from = static_cast<const std::int8_t*>(codes);
+  const std::int64_t columns = vectors * 16;
+  float* out = static_cast<float*>(panel);
+  for (; steps > 0; --steps, out += 4 * columns) {
+    for (std::int64_t j = 0; j < columns; ++j) {
+      for (std::int64_t k = 0; k < 4; ++k) out[k * columns + j] = value(*from++);
+    }
+  }
+}
+
+void decode_int8(const void* codes, std::int64_t steps, std::int64_t vectors,
+                 void* panel) noexcept {
+  decode_quads(codes, steps, vectors, panel,
+               [](std::int8_t code) { return static_cast<float>(code); });
+}
+
+void decode_float8_quads(const octavo::cpu::Float8Table& table, const void* codes,
+                         std::int64_t steps, std::int64_t vectors, void* panel) noexcept {
+  decode_quads(codes, steps, vectors, panel, Float8Values{table});
+}
+
+void decode_float8(const octavo::cpu::Float8Table& table, const void* codes, std::int64_t steps,
+                   std::int64_t code_vectors, std::int64_t vectors, void* panel) noexcept {
+  const Float8Values value{table};
+  const auto* from = static_cast<const std::int8_t*>(codes);
+  const std::int64_t columns = vectors * 16;
+  float* out = static_cast<float*>(panel);
+  for (; steps > 0; --steps, from += code_vectors * 32, out += 2 * columns) {
+    for (std::int64_t j = 0; j < columns; ++j) {
+      const std::int8_t* pair = from + j / 32 * 64 + j % 16 / 4 * 16 + j / 16 % 2 * 8 + j % 4 * 2;
+      out[j] = value(pair[0]);
+      out[columns + j] = value(pair[1]);
+    }
+  }
+}
