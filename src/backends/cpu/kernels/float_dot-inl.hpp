@@ -3,6 +3,8 @@
 // both sides are used as they lie.
 //
 // Included inside an instruction-set region after a `Vec`; every including file gets its own copy.
+// A `Dot` writes its constructor down: an inherited one would lie outside the region, where g++ 12
+// makes a call of it, and accumulators go to the stack around calls.
 struct FloatDot {
   static constexpr bool kExact = false;
   static constexpr int kLoadVectors = 1;

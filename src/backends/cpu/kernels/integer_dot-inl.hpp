@@ -3,6 +3,8 @@
 // of A, each XOR the tile's flip, which makes bytes of the kind that the instruction takes of them.
 //
 // Included inside an instruction-set region after a `Vec`; every including file gets its own copy.
+// A `Dot` writes its constructor down: an inherited one would lie outside the region, where g++ 12
+// makes a call of it, and accumulators go to the stack around calls.
 struct IntegerDot {
   static constexpr bool kExact = true;
   static constexpr int kLoadVectors = 1;
