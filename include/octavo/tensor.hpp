@@ -2,6 +2,7 @@
 // Tensors: a non-owning strided view, and an owning, 64-byte aligned tensor.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <initializer_list>
@@ -15,13 +16,22 @@
 namespace octavo {
 
 /// Where a tensor's memory lives; the values are DLPack's.
-enum class DeviceType : std::int32_t { cpu = 1, cuda = 2 };
+enum class DeviceType : std::int16_t { cpu = 1, cuda = 2 };
 
 struct Device {
   DeviceType type = DeviceType::cpu;
-  std::int32_t index = 0;
+  std::int16_t index = 0;
   friend bool operator==(const Device&, const Device&) = default;
 };
+
+/// A device by the numbers of other interfaces. Those that leave 16 bits become ones that no device
+/// has either.
+constexpr Device device_of(std::int32_t type, std::int32_t index) noexcept {
+  constexpr auto kept = [](std::int32_t number) {
+    return static_cast<std::int16_t>(std::clamp<std::int32_t>(number, INT16_MIN, INT16_MAX));
+  };
+  return {static_cast<DeviceType>(kept(type)), kept(index)};
+}
 
 /// Where memory lies, and the queue of work that it is made and used in.
 struct Place {

@@ -82,7 +82,7 @@ void fill(TensorView& view, const DLTensor& t, const Asker& asker) {
           asker(".shape must not be null; got null for " + std::to_string(t.ndim) + " dimensions"));
   }
   view.data = t.data == nullptr ? nullptr : static_cast<char*>(t.data) + t.byte_offset;
-  view.device = {static_cast<DeviceType>(t.device.device_type), t.device.device_id};
+  view.device = device_of(t.device.device_type, t.device.device_id);
   view.rank = t.ndim;
   std::int64_t step = 1;
   for (auto d = static_cast<std::size_t>(t.ndim); d-- > 0;) {

@@ -64,7 +64,7 @@ static_assert(OCTAVO_WHOLE_EXTENT == kWholeExtent);
 
 void check_device(const Place& place, octavo_device device) {
   if (device.type == OCTAVO_CPU || (device.type == 0 && device.index == 0)) return;
-  const std::string why = device_refusal({static_cast<DeviceType>(device.type), device.index});
+  const std::string why = device_refusal(device_of(device.type, device.index));
   if (!why.empty()) refuse(Code::unavailable, "{}.device {}", place.text(), why);
 }
 
