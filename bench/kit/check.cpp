@@ -41,9 +41,9 @@ bool integer_line(const ProblemLine& line) {
 std::vector<std::uint8_t> output_bytes(const MatmulProblem& p) {
   std::vector<std::uint8_t> bytes;
   if (p.groups.split != Split::list) {
-    append(p.single.out, bytes);
+    append(output(p), bytes);
   } else {
-    for (const Member& member : p.groups.list) append(member.out, bytes);
+    for (const Member& member : p.groups.list) append(static_cast<TensorView>(member.out), bytes);
   }
   return bytes;
 }

@@ -30,11 +30,8 @@ class Rows {
   // Seconds per call, the best of samples that take `seconds` together.
   double time(std::int64_t m, double seconds) const {
     MatmulProblem p = problem_.problem();
-    for (TensorView* view : {&p.single.a.data, &p.single.out, &p.single.epilogue.c}) {
+    for (MatrixView* view : {&p.single.a.data, &p.single.a.azp, &p.single.out}) {
       if (view->defined()) view->shape[0] = m;
-    }
-    if (p.single.a.azp.defined() && p.single.a.azp.rank == 2 && p.single.a.azp.shape[0] > 1) {
-      p.single.a.azp.shape[0] = m;
     }
     run(p, {}, backend_);
     // The least of several batches: whoever takes the processor away makes a step of his own.

@@ -13,9 +13,9 @@ namespace octavo::kit {
 namespace {
 
 template <class T>
-T raw(const TensorView& view, std::int64_t offset) {
+T raw(const void* data, std::int64_t offset) {
   T value;
-  std::memcpy(&value, view.at(offset), sizeof(T));
+  std::memcpy(&value, static_cast<const char*>(data) + offset * std::int64_t{sizeof(T)}, sizeof(T));
   return value;
 }
 template <class T, class V>
@@ -29,25 +29,25 @@ constexpr auto kEncodeFloat8 = by_float8<std::uint32_t (*)(float, Overflow) noex
 
 }  // namespace
 
-double load(const TensorView& v, std::int64_t offset) {
-  if (is_float8(v.dtype)) return code_values(v.dtype)[raw<std::uint8_t>(v, offset)];
-  switch (v.dtype) {
+double load(DType dtype, const void* data, std::int64_t offset) {
+  if (is_float8(dtype)) return code_values(dtype)[raw<std::uint8_t>(data, offset)];
+  switch (dtype) {
     case DType::float8_e8m0fnu:
-      return decode_e8m0(raw<std::uint8_t>(v, offset));
+      return decode_e8m0(raw<std::uint8_t>(data, offset));
     case DType::bfloat16:
-      return decode<kBFloat16>(raw<std::uint16_t>(v, offset));
+      return decode<kBFloat16>(raw<std::uint16_t>(data, offset));
     case DType::float16:
-      return decode<kFloat16>(raw<std::uint16_t>(v, offset));
+      return decode<kFloat16>(raw<std::uint16_t>(data, offset));
     case DType::float32:
-      return raw<float>(v, offset);
+      return raw<float>(data, offset);
     case DType::int8:
-      return raw<std::int8_t>(v, offset);
+      return raw<std::int8_t>(data, offset);
     case DType::uint8:
-      return raw<std::uint8_t>(v, offset);
+      return raw<std::uint8_t>(data, offset);
     case DType::int32:
-      return raw<std::int32_t>(v, offset);
+      return raw<std::int32_t>(data, offset);
     case DType::int64:
-      return static_cast<double>(raw<std::int64_t>(v, offset));
+      return static_cast<double>(raw<std::int64_t>(data, offset));
     default:
       return std::nan("");
   }

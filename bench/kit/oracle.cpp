@@ -18,11 +18,11 @@ namespace {
 
 constexpr double kUnit = 0x1p-24;
 
-double scale_of(const Operand& operand, std::int64_t i, std::int64_t j) {
+double scale_of(const OperandView& operand, std::int64_t i, std::int64_t j) {
   double product = 1.0;
   for (const ScaleView& s : operand.scale) {
-    if (s.kind == ScaleView::Kind::number) product *= static_cast<double>(s.number);
-    if (s.kind == ScaleView::Kind::tensor) {
+    if (s.kind == ScaleKind::number) product *= static_cast<double>(s.number);
+    if (s.kind == ScaleKind::tensor) {
       product *= load(s.data, (s.row0 + i) / s.rows, (s.col0 + j) / s.cols);
     }
   }
@@ -30,7 +30,7 @@ double scale_of(const Operand& operand, std::int64_t i, std::int64_t j) {
 }
 
 double factor_of(const Factor& f, std::int64_t n) {
-  if (f.kind == Factor::Kind::tensor) return load(f.data, n * f.data.strides[0]);
+  if (f.kind == Factor::Kind::tensor) return load(f.data, 0, n);
   return static_cast<double>(f.number);
 }
 
@@ -47,17 +47,17 @@ Indices spread(std::int64_t count, std::int64_t limit) {
 }
 
 // A's by row; B's by column, or one for each cell of its scale.
-double zero_point(const Operand& o, bool rows, std::int64_t i, std::int64_t j) {
-  const TensorView& v = o.azp;
+double zero_point(const OperandView& o, bool rows, std::int64_t i, std::int64_t j) {
+  const MatrixView& v = o.azp;
   if (!v.defined()) return 0.0;
-  if (rows) return load(v, i * v.strides[0]);
+  if (rows) return load(v, i, 0);
   if (v.shape[0] == 1) return load(v, 0, j);
   return load(v, i / o.scale[0].rows, j / o.scale[0].cols);
 }
 
 // Elements along K, dequantised: of rows of A, or of columns of B.
 template <class T>
-std::vector<T> dequantised(const Operand& o, const Indices& lines, bool rows, double divisor) {
+std::vector<T> dequantised(const OperandView& o, const Indices& lines, bool rows, double divisor) {
   const std::int64_t k = rows ? o.data.shape[1] : o.data.shape[0];
   const auto count = static_cast<std::int64_t>(lines.size());
   std::vector<T> values(static_cast<std::size_t>(k * count));
@@ -80,10 +80,10 @@ std::vector<T> dequantised(const Operand& o, const Indices& lines, bool rows, do
 std::int64_t shortest_group(const Member& m, std::int64_t k) {
   std::int64_t shortest = std::max<std::int64_t>(k, 1);
   for (const ScaleView& s : m.a.scale) {
-    if (s.kind == ScaleView::Kind::tensor) shortest = std::min(shortest, s.cols);
+    if (s.kind == ScaleKind::tensor) shortest = std::min(shortest, s.cols);
   }
   for (const ScaleView& s : m.b.scale) {
-    if (s.kind == ScaleView::Kind::tensor) shortest = std::min(shortest, s.rows);
+    if (s.kind == ScaleKind::tensor) shortest = std::min(shortest, s.rows);
   }
   return shortest;
 }
@@ -95,9 +95,9 @@ struct Terms {
   double flushed = 0;    // what elements, products and sums below 2^-126 add up to, before that
 };
 
-bool holds(const TensorView& columns, std::int64_t k) {
-  for (std::int64_t i = 0; i < columns.shape[0]; ++i) {
-    if (static_cast<std::int64_t>(load(columns, i * columns.strides[0])) == k) return true;
+bool holds(const ColumnList& columns, std::int64_t k) {
+  for (std::int64_t i = 0; i < columns.count; ++i) {
+    if (columns[i] == k) return true;
   }
   return false;
 }
@@ -114,14 +114,13 @@ class MemberOracle {
     a_ = dequantised<double>(p.a, rows_, true, statistics ? 127.0 : 1.0);
     b_ = dequantised<double>(p.b, columns_, false, 1.0);
     const std::int64_t group = shortest_group(p, k_);
-    const std::int64_t outliers =
-        p.epilogue.outliers.present() ? p.epilogue.outliers.columns.shape[0] : 0;
+    const std::int64_t outliers = p.epilogue.outliers.columns.count;
     const double steps = static_cast<double>(k_ + outliers + (k_ + group - 1) / group + 8);
     gamma_ = steps * kUnit / (1.0 - steps * kUnit);
   }
 
   void check(const MatmulOptions& options, std::int64_t g, Verdict& verdict) {
-    const TensorView& out = plain_.member.out;
+    const MatrixView& out = plain_.member.out;
     for (std::size_t row = 0; row < rows_.size(); ++row) {
       for (std::size_t column = 0; column < columns_.size(); ++column) {
         const std::int64_t i = rows_[row];
@@ -156,11 +155,7 @@ class MemberOracle {
     t.magnitude *= std::abs(alpha);
     t.flushed *= std::abs(alpha);
     if (e.c.defined()) add(t, factor_of(e.beta, 0) * load(e.c, i, j));
-    if (e.bias.rank == 2) {
-      add(t, load(e.bias, i, j));
-    } else if (e.bias.defined()) {
-      add(t, load(e.bias, j * e.bias.strides[0]));
-    }
+    if (e.bias.defined()) add(t, load(e.bias, i, j));
     t.factor = factor_of(e.scale_result, j);
     t.exact *= t.factor;
     t.factor = std::abs(t.factor);
@@ -174,9 +169,9 @@ class MemberOracle {
   }
 
   void add_outliers(const Outliers& o, std::int64_t i, std::int64_t j, Terms& t) const {
-    const Operand& b = plain_.member.b;
-    for (std::int64_t c = 0; c < o.columns.shape[0]; ++c) {
-      const auto k = static_cast<std::int64_t>(load(o.columns, c * o.columns.strides[0]));
+    const OperandView& b = plain_.member.b;
+    for (std::int64_t c = 0; c < o.columns.count; ++c) {
+      const std::int64_t k = o.columns[c];
       const double value = load(o.a, i, k);
       if (o.threshold > 0.0F && !(std::abs(value) >= static_cast<double>(o.threshold)) &&
           !holds(o.whole, k)) {
@@ -230,22 +225,20 @@ PlainMember plain_member(Member m, bool by_element) {
   PlainMember p;
   if (m.b.packed != nullptr) {
     p.weight = unpack(*m.b.packed);
-    m.b = Operand(p.weight);
+    m.b = p.weight;
   }
   if (m.a.quantise != nullptr) {
     const ActivationQuant& rule = *m.a.quantise;
     if (rule.vectorwise) {
-      p.vectorwise = int8_vectorwise_quant(m.a.data, {.threshold = rule.outlier_threshold,
-                                                      .whole_columns = rule.whole_columns,
-                                                      .by_element = by_element,
-                                                      .outlier_columns = rule.outlier_columns});
-      const TensorView original = m.a.data;
-      m.a = Operand(p.vectorwise.codes);
-      TensorView scale = p.vectorwise.row_absmax.view();
-      scale.rank = 2;
-      scale.shape = {scale.shape[0], 1};
-      scale.strides = {1, 0};
-      m.a.scale[0] = {ScaleView::Kind::tensor, 1.0F, scale, 1, kWholeExtent, 0, 0};
+      const MatrixView original = m.a.data;
+      p.vectorwise = int8_vectorwise_quant(static_cast<TensorView>(original),
+                                           {.threshold = rule.outlier_threshold,
+                                            .whole_columns = rule.whole_columns,
+                                            .by_element = by_element,
+                                            .outlier_columns = rule.outlier_columns});
+      m.a = p.vectorwise.codes;
+      const Elements absmax = Elements(p.vectorwise.row_absmax).transposed();
+      m.a.scale[0] = {ScaleKind::tensor, 1.0F, absmax, 1, kWholeExtent, 0, 0};
       if (p.vectorwise.outlier_cols.defined()) {
         Outliers& o = m.epilogue.outliers;
         o.a = original;
@@ -260,8 +253,8 @@ PlainMember plain_member(Member m, bool by_element) {
         o.scale = rule.static_scale;
         if (rule.spec.azp) o.azp_in = TensorView(&rule.static_azp, DType::int32, {1, 1});
       }
-      p.codes = quantize(m.a.data, o);
-      m.a = Operand(p.codes);
+      p.codes = quantize(static_cast<TensorView>(m.a.data), o);
+      m.a = p.codes;
       // One zero point for all rows.
       if (m.a.azp.defined() && p.codes.grid.rows == kWholeExtent) m.a.azp.strides[0] = 0;
     }

@@ -64,17 +64,17 @@ const char* refusal(const ProblemLine& line, const MatmulProblem& p, PeerOperand
 }
 
 // The scales of rows (of A) or columns (of B), one number each; none where there are none.
-std::vector<float> scales_of(const Operand& operand, std::int64_t count, bool rows) {
+std::vector<float> scales_of(const OperandView& operand, std::int64_t count, bool rows) {
   bool any = false;
   std::vector<double> factors(static_cast<std::size_t>(count), 1.0);
   for (const ScaleView& s : operand.scale) {
-    if (s.kind == ScaleView::Kind::none) continue;
+    if (s.kind == ScaleKind::none) continue;
     any = true;
     for (std::int64_t i = 0; i < count; ++i) {
       factors[static_cast<std::size_t>(i)] *=
-          s.kind == ScaleView::Kind::number ? static_cast<double>(s.number)
-          : rows                            ? load(s.data, (s.row0 + i) / s.rows, s.col0 / s.cols)
-                                            : load(s.data, s.row0 / s.rows, (s.col0 + i) / s.cols);
+          s.kind == ScaleKind::number ? static_cast<double>(s.number)
+          : rows                      ? load(s.data, (s.row0 + i) / s.rows, s.col0 / s.cols)
+                                      : load(s.data, s.row0 / s.rows, (s.col0 + i) / s.cols);
     }
   }
   if (!any) return {};
@@ -86,7 +86,7 @@ const float* data_or_null(const std::vector<float>& values) {
 }
 
 // A contiguous matrix of codes as bfloat16; one that is bfloat16 stays where it is.
-const void* as_bfloat16(const TensorView& codes, std::vector<std::uint16_t>& memory) {
+const void* as_bfloat16(const MatrixView& codes, std::vector<std::uint16_t>& memory) {
   if (codes.dtype == DType::bfloat16) return codes.data;
   std::array<std::uint16_t, 256> table{};
   for (std::size_t code = 0; code < table.size(); ++code) {
@@ -114,8 +114,8 @@ void set_operands(PeerMember& p, const Member& m, PeerOperands operands, bool wi
     return;
   }
   p.plain = plain_member(m);
-  const Operand& a = p.plain.member.a;
-  const Operand& b = p.plain.member.b;
+  const OperandView& a = p.plain.member.a;
+  const OperandView& b = p.plain.member.b;
   if (operands == PeerOperands::bfloat16) {
     product.a_type = product.b_type = peers::Type::bfloat16;
     product.a = as_bfloat16(a.data, p.a_bf16);
@@ -141,7 +141,7 @@ void fill(PeerMember& p, const Member& m, PeerOperands operands, bool with_scale
   set_operands(p, m, operands, with_scales);
   if (m.epilogue.bias.defined()) {
     for (std::int64_t j = 0; j < product.n; ++j) {
-      p.bias.push_back(static_cast<float>(load(m.epilogue.bias, j * m.epilogue.bias.strides[0])));
+      p.bias.push_back(static_cast<float>(load(m.epilogue.bias, 0, j)));
     }
     product.bias = p.bias.data();
   }

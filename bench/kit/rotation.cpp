@@ -59,7 +59,7 @@ void Rotation::add(LineProblem problem) {
 }
 
 const MatmulProblem& Rotation::next() {
-  for (Operand* slot : slots_) *slot = weights_[position_++ % weights_.size()];
+  for (OperandView* slot : slots_) *slot = weights_[position_++ % weights_.size()];
   return turn_;
 }
 

@@ -35,10 +35,10 @@ class Rotation {
   Operands operands_;
   std::deque<OtherWeights> others_;
   std::vector<LineProblem> problems_;  // keep the weights that `weights_` refers to
-  std::vector<Operand> weights_;       // those that the slots take turns on
+  std::vector<OperandView> weights_;   // those that the slots take turns on
   std::vector<Member> list_;           // the members of `turn_`
   MatmulProblem turn_;
-  std::vector<Operand*> slots_;  // of `turn_`: the operands B that take turns; none where warm
+  std::vector<OperandView*> slots_;  // of `turn_`: the operands B that take turns; none where warm
   std::size_t position_ = 0;
 };
 

@@ -11,29 +11,43 @@
 namespace octavo::kit {
 namespace {
 
-double view_bytes(const TensorView& v) {
+double view_bytes(const MatrixView& v) {
   if (!v.defined()) return 0.0;
   double bytes = static_cast<double>(element_bytes(v.dtype));
-  for (std::size_t d = 0; d < static_cast<std::size_t>(v.rank); ++d) {
+  for (std::size_t d = 0; d < 2; ++d) {
     bytes *= v.strides[d] == 0 ? 1.0 : static_cast<double>(v.shape[d]);
   }
   return bytes;
 }
 
+// The scales of an operand of so many rows and columns.
+double scale_bytes(const OperandView& operand, std::int64_t rows, std::int64_t columns) {
+  const auto cells = [](std::int64_t extent, std::int64_t cell) {
+    return cell == kWholeExtent ? 1 : (extent + cell - 1) / cell;
+  };
+  double bytes = 0.0;
+  for (const ScaleView& s : operand.scale) {
+    bytes += view_bytes({s.data, cells(rows, s.rows), cells(columns, s.cols)});
+  }
+  return bytes;
+}
+
 MemberWork member_work(const Member& m) {
+  const auto [rows, columns] = m.out.shape;
+  const std::int64_t k = m.a.data.shape[1];
   MemberWork work;
-  work.ops = 2.0 * static_cast<double>(m.a.data.shape[0]) * static_cast<double>(m.a.data.shape[1]) *
-             static_cast<double>(m.out.shape[1]);
+  work.ops = 2.0 * static_cast<double>(m.a.data.shape[0]) * static_cast<double>(k) *
+             static_cast<double>(columns);
   work.bytes = weight_bytes(m.b) + view_bytes(m.a.data) + view_bytes(m.out) +
-               view_bytes(m.epilogue.bias) + view_bytes(m.epilogue.c);
-  for (const ScaleView& s : m.a.scale) work.bytes += view_bytes(s.data);
-  for (const ScaleView& s : m.b.scale) work.bytes += view_bytes(s.data);
+               view_bytes({m.epilogue.bias, rows, columns}) +
+               view_bytes({m.epilogue.c, rows, columns}) + scale_bytes(m.a, rows, k) +
+               scale_bytes(m.b, k, columns);
   return work;
 }
 
 }  // namespace
 
-double weight_bytes(const Operand& b) {
+double weight_bytes(const OperandView& b) {
   if (b.packed == nullptr) return view_bytes(b.data);
   return static_cast<double>(b.packed->k() * b.packed->n() * element_bytes(b.packed->dtype()));
 }

@@ -35,6 +35,6 @@ struct Work {
 Work work_of(const MatmulProblem& problem);
 
 /// Bytes of an operand B's codes, packed or not.
-double weight_bytes(const Operand& b);
+double weight_bytes(const OperandView& b);
 
 }  // namespace octavo::kit

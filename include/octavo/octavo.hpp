@@ -14,6 +14,7 @@
 #include "octavo/linear.hpp"
 #include "octavo/llm_int8.hpp"
 #include "octavo/matmul.hpp"
+#include "octavo/matrix.hpp"
 #include "octavo/moe.hpp"
 #include "octavo/numeric.hpp"
 #include "octavo/packed.hpp"

@@ -6,9 +6,12 @@
 #pragma once
 
 #include <array>
+#include <concepts>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 
+#include "octavo/matrix.hpp"
 #include "octavo/numeric.hpp"
 #include "octavo/quantize.hpp"
 #include "octavo/scale.hpp"
@@ -40,24 +43,40 @@ struct ActivationQuant {
 };
 
 /// One side of a product: elements, and how to read them.
-struct OCTAVO_API Operand {
-  TensorView data;  ///< A [M,K] or B [K,N]; 3-D in tensor-form groups
-  std::array<ScaleView, 2>
-      scale;       ///< applied one after the other; the second is NVIDIA's tensor scale
-  TensorView azp;  ///< zero points. A: one element or [M, 1]. B: one element, [N], [1, N], or one
-                   ///< for each cell of its scale, inside the range of the codes
+template <class View, class Values>
+struct OperandOf {
+  View data;  ///< A [M, K] or B [K, N]
+  std::array<ScaleOf<Values>, 2>
+      scale;  ///< applied one after the other; the second is NVIDIA's tensor scale
+  View azp;   ///< zero points. A: one element or [M, 1]. B: one element, [N], [1, N], or one
+              ///< for each cell of its scale, inside the range of the codes
   const PackedWeight* packed = nullptr;  ///< B only: codes live here, `data` is undefined
   const ActivationQuant* quantise =
       nullptr;  ///< A only: `data` is float, codes are made on the way
+};
 
+/// As operations are given it: tensors of any rank, 3-D ones in tensor-form groups.
+struct OCTAVO_API Operand : OperandOf<TensorView, TensorView> {
   Operand() = default;
-  Operand(const TensorView& view) : data(view) {}         // NOLINT: implicit on purpose
-  Operand(const Tensor& tensor) : data(tensor.view()) {}  // NOLINT: implicit on purpose
-  Operand(const Quantized& quantized);                    // NOLINT: implicit on purpose
-  Operand(const PackedWeight& weight);                    // NOLINT: implicit on purpose
+  Operand(const TensorView& view) { data = view; }           // NOLINT: implicit on purpose
+  Operand(const Tensor& tensor) : Operand(tensor.view()) {}  // NOLINT: implicit on purpose
+  Operand(const Quantized& quantized);                       // NOLINT: implicit on purpose
+  Operand(const PackedWeight& weight) { packed = &weight; }  // NOLINT: implicit on purpose
 
   /// The same operand with rows and columns exchanged, scales included. Not for packed weights.
   Operand transposed() const noexcept;
+};
+
+/// As members hold it: matrices.
+struct OCTAVO_API OperandView : OperandOf<MatrixView, Elements> {
+  OperandView() = default;
+  OperandView(const MatrixView& view) { data = view; }  // NOLINT: implicit on purpose
+  OperandView(const Operand& operand) noexcept;         // NOLINT: implicit on purpose
+  template <class Given>
+  requires(std::convertible_to<const Given&, Operand>) OperandView(const Given& given)
+      : OperandView(Operand(given)) {}  // NOLINT: implicit on purpose
+
+  OperandView transposed() const noexcept;
 };
 
 /// A number, or an element or vector that lives where the tensors live (never read on the host when
@@ -66,38 +85,57 @@ struct Factor {
   enum class Kind : std::uint8_t { absent, number, tensor };
   Kind kind = Kind::absent;
   float number = 1.0F;
-  TensorView data;  ///< [N] (stride 0 for one element)
+  Elements data;  ///< one row: [N], or one element (strides 0)
 
   bool present() const noexcept { return kind != Kind::absent; }
 };
 
+/// A list of columns, ascending; empty: none.
+struct ColumnList {
+  const std::int64_t* data = nullptr;
+  std::int64_t count = 0;
+  std::int64_t stride = 1;
+
+  ColumnList() = default;
+  ColumnList(const std::int64_t* list, std::int64_t length) noexcept : data(list), count(length) {}
+  /// Of a vector of int64.
+  ColumnList(const TensorView& list) noexcept  // NOLINT: implicit on purpose
+      : data(static_cast<const std::int64_t*>(list.data)),
+        count(list.shape[0]),
+        stride(list.strides[0]) {}
+  ColumnList(const Tensor& list) noexcept : ColumnList(list.view()) {}  // NOLINT: the same
+
+  std::int64_t operator[](std::int64_t i) const noexcept { return data[i * stride]; }
+};
+
 /// LLM.int8: columns of A that are multiplied in float and enter before or after scale_b.
 struct Outliers {
-  TensorView a;        ///< the original activations [M, K]
-  TensorView columns;  ///< int64, ascending
-  TensorView weight;   ///< original weight [K, N]; undefined: the weight's codes
+  Elements a;  ///< the original activations [M, K]
+  ColumnList columns;
+  Elements weight;  ///< original weight [K, N]; undefined: the weight's codes
   /// Above 0: only elements of this magnitude and more, and all of the columns in `whole`, are
   /// multiplied, row by row; A's codes hold the others.
   float threshold = 0.0F;
-  TensorView whole{};  ///< int64, ascending, among `columns`; undefined: none
+  ColumnList whole;  ///< among `columns`
 
-  bool present() const noexcept { return columns.defined(); }
+  bool present() const noexcept { return columns.count > 0; }
 };
 
 /// What happens between the sum and the store; the order is the specification's section 3.
 struct Epilogue {
   Factor alpha, beta, scale_result;
-  TensorView c;     ///< [M, N]
-  TensorView bias;  ///< [N] (stride 0 for one element), or [M, N]
+  Elements c;     ///< [M, N]
+  Elements bias;  ///< [M, N]; stride 0 where rows or columns share it
   Outliers outliers;
 };
 
-/// One product: out[M,N] = epilogue(A[M,K] @ B[K,N]).
+/// One product: out[M,N] = epilogue(A[M,K] @ B[K,N]). Small enough to be an argument of a kernel.
 struct Member {
-  Operand a, b;
+  OperandView a, b;
   Epilogue epilogue;
-  TensorView out;
+  MatrixView out;
 };
+static_assert(sizeof(Member) < 900 && std::is_trivially_copyable_v<Member>);
 
 /// How a tensor-form grouped product is cut into members.
 enum class Split : std::uint8_t {
@@ -109,9 +147,18 @@ enum class Split : std::uint8_t {
   batch,    ///< A 3-D, B 3-D
 };
 
+/// How far apart in elements two groups lie in the tensors of a tensor form; 0: they share one.
+struct GroupSteps {
+  std::int64_t a = 0, b = 0;
+  std::array<std::int64_t, 2> scale_a{}, scale_b{};
+  std::int64_t c = 0, bias = 0, out = 0;
+};
+
 struct Groups {
   Split split = Split::none;
   std::span<const Member> list;  ///< Split::list
+  std::int64_t count = 0;        ///< of a tensor form
+  GroupSteps steps;              ///< the same
   TensorView offs;               ///< int32 or int64: cumulative ends [G], or a prefix [G + 1]
   bool prefix = false;
   /// All that a plan knows of offsets: a power of two, at most 64, that divides the start of every
@@ -138,9 +185,12 @@ struct MatmulOptions {
 };
 
 /// A product, single or grouped, ready to run.
+///
+/// A tensor form is the matrices of its first group, before offsets cut them, and the steps from
+/// each group to the next: member g is an addition to every address, and a cut.
 struct MatmulProblem {
   const char* operation = "scaled_mm";
-  Member single;  ///< for tensor-form groups: the uncut operands
+  Member single;
   Groups groups;
   MatmulOptions options;
 };
@@ -153,6 +203,11 @@ OCTAVO_API std::int64_t group_count(const MatmulProblem& problem) noexcept;
 OCTAVO_API Member member(const MatmulProblem& problem, std::int64_t g) noexcept;
 
 /// The part of the output past the last offset (it is zero), undefined where there is none.
-OCTAVO_API TensorView tail(const MatmulProblem& problem) noexcept;
+OCTAVO_API MatrixView tail(const MatmulProblem& problem) noexcept;
+
+/// The output of anything but a list as a tensor: 3-D where every group has its own.
+OCTAVO_API TensorView output(const MatmulProblem& problem) noexcept;
+/// Puts a tensor of the output's shape there.
+OCTAVO_API void set_output(MatmulProblem& problem, const TensorView& out) noexcept;
 
 }  // namespace octavo

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "octavo/matrix.hpp"
 #include "octavo/tensor.hpp"
 
 namespace octavo {
@@ -169,13 +170,16 @@ class OCTAVO_API Scale {
   Granularity granularity_;
 };
 
-/// A resolved scale: what kernels read. Element (i, j) of the operand is multiplied by
+enum class ScaleKind : std::uint8_t { none, number, tensor };
+
+/// A resolved scale. Element (i, j) of the operand is multiplied by
 /// `data[(row0 + i) / rows, (col0 + j) / cols]`, or by `number` when there is no tensor.
-struct ScaleView {
-  enum class Kind : std::uint8_t { none, number, tensor };
+template <class Values>
+struct ScaleOf {
+  using Kind = ScaleKind;
   Kind kind = Kind::none;
   float number = 1.0F;
-  TensorView data;  ///< 2-D; 3-D [G, ., .] in a tensor-form group, indexed within the group
+  Values data;
   std::int64_t rows = kWholeExtent;
   std::int64_t cols = kWholeExtent;
   std::int64_t row0 = 0;  ///< first row of a slice, counted in the operand the scales were made for
@@ -183,9 +187,24 @@ struct ScaleView {
 
   bool present() const noexcept { return kind != Kind::none; }
   /// The scales of the transposed operand.
-  OCTAVO_API ScaleView transposed() const noexcept;
+  ScaleOf transposed() const noexcept {
+    return {kind, number, data.transposed(), cols, rows, col0, row0};
+  }
   /// The scales of rows [row, ...) and columns [col, ...) of the operand.
-  OCTAVO_API ScaleView shifted(std::int64_t row, std::int64_t col) const noexcept;
+  ScaleOf shifted(std::int64_t row, std::int64_t col) const noexcept {
+    return {kind, number, data, rows, cols, row0 + row, col0 + col};
+  }
+  template <class Other>
+  requires(std::convertible_to<Values, Other> && !std::same_as<Values, Other>)
+  operator ScaleOf<Other>() const noexcept {  // NOLINT: implicit on purpose
+    return {kind, number, data, rows, cols, row0, col0};
+  }
 };
+
+/// As an operand carries it: 2-D, or 3-D [G, ., .] where the groups of a tensor form have their
+/// own.
+using CarriedScale = ScaleOf<TensorView>;
+/// What kernels read: of one member, or of all where offsets cut one matrix.
+using ScaleView = ScaleOf<Elements>;
 
 }  // namespace octavo

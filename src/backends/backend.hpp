@@ -26,8 +26,8 @@ struct WeightLayout {
   const char* name;  ///< what lies together: "i8x4", four int8 along K; "x16", sixteen columns
   int version;
   std::size_t (*bytes)(DType dtype, std::int64_t k, std::int64_t n) noexcept;
-  Status (*pack)(const TensorView& weight, void* packed, const ExecContext& context) noexcept;
-  Status (*unpack)(const PackedWeightData& packed, const TensorView& weight,
+  Status (*pack)(const MatrixView& weight, void* packed, const ExecContext& context) noexcept;
+  Status (*unpack)(const PackedWeightData& packed, const MatrixView& weight,
                    const ExecContext& context) noexcept;
   /// Rows [k0, k1) of the columns from n0 on, a multiple of 16, as [k1 - k0][16] floats; columns
   /// past the end are zero. Null where the host cannot read the layout.
@@ -93,10 +93,10 @@ struct PackedWeightData {
   DType dtype = DType::undefined;
   std::int64_t k = 0, n = 0;
   Device device;
-  Tensor codes;                    ///< in that layout, bytes
-  std::array<Tensor, 2> scales;    ///< own copies that `scale` looks at
-  std::array<ScaleView, 2> scale;  ///< of B [K, N]
-  Tensor azp;                      ///< zero points of B, as Operand has them
+  Tensor codes;                       ///< in that layout, bytes
+  std::array<Tensor, 2> scales;       ///< own copies that `scale` looks at
+  std::array<CarriedScale, 2> scale;  ///< of B [K, N]
+  Tensor azp;                         ///< zero points of B, as Operand has them
   std::optional<ActivationQuant> activation;
 };
 

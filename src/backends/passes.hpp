@@ -35,15 +35,15 @@ struct FillProblem {
 
 /// Rows of a matrix: to[i] = from[rows[i] / divisor].
 struct GatherProblem {
-  TensorView from;                     ///< [R, C]
+  MatrixView from;                     ///< [R, C]
   const std::int64_t* rows = nullptr;  ///< [n]
   std::int64_t divisor = 1;
-  TensorView to;  ///< [n, C], the same type
+  MatrixView to;  ///< [n, C], the same type
 };
 
 /// Codes of 8 bits through a table, in place.
 struct MapProblem {
-  TensorView codes;  ///< [R, C]
+  MatrixView codes;  ///< [R, C]
   CodeTable table;
 };
 
@@ -53,45 +53,44 @@ struct MapProblem {
 ///   tile = r / 128 * ceil(C / 4) + c / 4
 struct UnswizzleProblem {
   const void* tiles = nullptr;
-  TensorView to;  ///< [R, C] of 8-bit scales
+  MatrixView to;  ///< [R, C] of 8-bit scales
 };
 
 /// A matrix that has to be finite: `check_finite` fails with a sentence that names the first
 /// element that is not. On a device it waits.
 struct FiniteProblem {
   const char* operation;
-  TensorView x;  ///< [R, C], a float type
+  MatrixView x;  ///< [R, C], a float type
 };
 
 /// Section 6: codes, scales and zero points of a matrix, cell by cell of a grid.
 struct QuantizeProblem {
   const char* operation = "quantize";
-  TensorView x;  ///< [R, C], bfloat16, float16 or float32
+  MatrixView x;  ///< [R, C], bfloat16, float16 or float32
   QuantizeSpec spec;
   ScaleGrid grid;
-  TensorView scales;  ///< [cells down, cells across]; read when `static_scales`, else written
-  TensorView azp;     ///< int32, the same shape; undefined when symmetric; as `scales`
+  MatrixView scales;  ///< [cells down, cells across]; read when `static_scales`, else written
+  MatrixView azp;     ///< int32, the same shape; undefined when symmetric; as `scales`
   bool static_scales = false;
   /// With static scales: float32 of their shape, written: a cell's scale, or NaN where the cell has
   /// a NaN or an infinity. Undefined: not wanted.
-  TensorView shown_scales;
-  TensorView codes;  ///< [R, C]; undefined: only scales are wanted
+  MatrixView shown_scales;
+  MatrixView codes;  ///< [R, C]; undefined: only scales are wanted
 };
 
 /// Section 8: LLM.int8's statistics and codes by row. By column: the transposed views of x and of
 /// codes. A row with a NaN, or with an infinity that is no outlier, has the statistic NaN and codes
 /// of 0.
 struct VectorwiseProblem {
-  TensorView x;                ///< [R, C], bfloat16, float16 or float32
+  MatrixView x;                ///< [R, C], bfloat16, float16 or float32
   float threshold = 0.0F;      ///< 0: no outliers are looked for
   bool whole_columns = false;  ///< outlier columns stay out of the statistics altogether
   bool by_element = false;   ///< codes are 0 at outlier elements (and in fixed columns), not in all
                              ///< of a column that has one; whole_columns has no effect
-  TensorView fixed_columns;  ///< int64 [count], ascending: columns of code 0 that stay out of the
-                             ///< statistics; undefined: none
+  ColumnList fixed_columns;  ///< columns of code 0 that stay out of the statistics
   const std::uint8_t* zero_rows = nullptr;  ///< [R]: rows whose codes are 0 where not 0; null: none
-  TensorView codes;   ///< int8 [R, C]; undefined: only statistics and columns are wanted
-  TensorView absmax;  ///< float32 [R, 1]
+  MatrixView codes;   ///< int8 [R, C]; undefined: only statistics and columns are wanted
+  MatrixView absmax;  ///< float32 [R, 1]
   std::uint8_t* column_flags = nullptr;  ///< [C], written: not 0 for a column whose codes are all
                                          ///< 0; null: columns are not wanted, none are fixed,
                                          ///< outliers are elements
@@ -106,10 +105,10 @@ struct VectorwiseProblem {
 /// in float32, each step rounded by itself, by the scales in their order. Those of no kind are
 /// skipped, and so is a divisor of 1.
 struct RescaleProblem {
-  TensorView source;  ///< [R, C], an operand type
+  MatrixView source;  ///< [R, C], an operand type
   ScaleView azp;      ///< integers; no kind: none. The difference is rounded once
   std::array<ScaleView, 5> scales;
-  TensorView out;  ///< [R, C], any strides, apart from the source
+  MatrixView out;  ///< [R, C], any strides, apart from the source
   float divisor = 1.0F;
 };
 
@@ -119,8 +118,8 @@ struct RescaleProblem {
 ///
 /// in float64, in an order that depends on shapes and strides alone.
 struct ReduceProblem {
-  std::array<TensorView, 3> factors;  ///< [R, C], any strides, 0 repeats; the first is defined
-  TensorView azp;                     ///< [R, 1] of integers; undefined: none
+  std::array<MatrixView, 3> factors;  ///< [R, C], any strides, 0 repeats; the first is defined
+  MatrixView azp;                     ///< [R, 1] of integers; undefined: none
   ScaleView weight;                   ///< one more factor
   ScaleView sums;                     ///< float64: the cell that element (i, j) is added to
   std::span<double> scratch;          ///< at least one for each column of cells; more: more threads
@@ -129,11 +128,11 @@ struct ReduceProblem {
 /// Where a result lay inside its type's range: out = grad where low <= value * scale <= high, else
 /// 0.
 struct MaskProblem {
-  TensorView grad;   ///< [R, C], a float type
-  TensorView value;  ///< [R, C], float32
+  MatrixView grad;   ///< [R, C], a float type
+  MatrixView value;  ///< [R, C], float32
   Factor scale;      ///< of columns
   float low, high;
-  TensorView out;  ///< [R, C]
+  MatrixView out;  ///< [R, C]
 };
 
 /// What a static quantiser's gradients are made of, with q = x / scale, in float32:
@@ -141,71 +140,71 @@ struct MaskProblem {
 ///   grad_x[i, j] = grad[i, j] where q (+ azp) is in the codes' range, else 0
 ///   slopes[i, j] = code - azp - q there, code - azp elsewhere
 struct LearnedStepProblem {
-  TensorView x;                    ///< [R, C], a float type
+  MatrixView x;                    ///< [R, C], a float type
   DType dtype = DType::undefined;  ///< of the codes
   Overflow overflow = Overflow::saturate;
   ScaleView scale;
-  TensorView azp;     ///< integers, one for each cell of the scale; undefined: none
-  TensorView grad;    ///< [R, C]
-  TensorView grad_x;  ///< [R, C]; undefined: not wanted
-  TensorView slopes;  ///< float32 [R, C], row-major; undefined: not wanted
+  MatrixView azp;     ///< integers, one for each cell of the scale; undefined: none
+  MatrixView grad;    ///< [R, C]
+  MatrixView grad_x;  ///< [R, C]; undefined: not wanted
+  MatrixView slopes;  ///< float32 [R, C], row-major; undefined: not wanted
 };
 
 /// What a dequantiser's gradients are, from sums over the cells of its grid, [cells down, across]:
 ///
 ///   coded -= azp * plain        azp_gradient = -plain * scale
 struct DequantizeSumsProblem {
-  TensorView plain;  ///< float64: sums of grad
-  TensorView coded;  ///< float64: sums of grad * code; undefined: not wanted
-  TensorView azp;    ///< int32
-  TensorView scale;
-  TensorView azp_gradient;  ///< float32; undefined: not wanted
+  MatrixView plain;  ///< float64: sums of grad
+  MatrixView coded;  ///< float64: sums of grad * code; undefined: not wanted
+  MatrixView azp;    ///< int32
+  MatrixView scale;
+  MatrixView azp_gradient;  ///< float32; undefined: not wanted
 };
 
 /// Zero points of a matrix's rows in two parts: near = azp, cut to [low, low + 255], and
 /// rest = near - azp.
 struct SplitZeroPointsProblem {
-  TensorView azp;  ///< [S, 1] of integers
+  MatrixView azp;  ///< [S, 1] of integers
   std::int64_t low = 0;
-  TensorView near;  ///< int32 [S, 1]
-  TensorView rest;  ///< float32 [S, 1]
+  MatrixView near;  ///< int32 [S, 1]
+  MatrixView rest;  ///< float32 [S, 1]
 };
 
 /// Sums as several numbers of a narrower type, each what the ones before it left; what is not
 /// finite shows in the first.
 struct SplitSumsProblem {
-  TensorView sums;    ///< float64 [R, 1]
-  TensorView pieces;  ///< [R, n], a float type
+  MatrixView sums;    ///< float64 [R, 1]
+  MatrixView pieces;  ///< [R, n], a float type
 };
 
 /// Section 7: out[r, i] = cast(silu(x[r, i]) * x[r, I + i]).
 struct SiluProblem {
-  TensorView x;    ///< [R, 2 I], bfloat16, float16 or float32
-  TensorView out;  ///< [R, I], a float type; apart from x
+  MatrixView x;    ///< [R, 2 I], bfloat16, float16 or float32
+  MatrixView out;  ///< [R, I], a float type; apart from x
   Overflow overflow = Overflow::saturate;
 };
 
 /// Section 7: out[m] = cast(the sum over slots t of factors[m, t] * rows[places[m, t]]), from +0 in
 /// ascending t, in float32, each step rounded by itself.
 struct CombineProblem {
-  TensorView rows;  ///< float32 [R, N], neighbours along N
+  MatrixView rows;  ///< float32 [R, N], neighbours along N
   std::int64_t slots = 0;
   const std::int64_t* places = nullptr;  ///< [M][slots]; -1: no term
   const float* factors = nullptr;        ///< [M][slots]; null: all 1
-  TensorView out;                        ///< [M, N], a float type
+  MatrixView out;                        ///< [M, N], a float type
   Overflow overflow = Overflow::saturate;
 };
 
 /// Rows of a left operand: elements, scale, zero points ([R, 1], stride 0 for one).
 struct Rows {
-  TensorView data;
+  MatrixView data;
   ScaleView scale;
-  TensorView azp;
+  MatrixView azp;
 };
 
 /// Section 7: silu_and_mul of h, quantised by a rule on the way, or as it is.
 struct ActivateProblem {
-  TensorView h;                           ///< float32 [R, 2 I]
+  MatrixView h;                           ///< float32 [R, 2 I]
   const ActivationQuant* rule = nullptr;  ///< null: none
   DType dtype = DType::undefined;         ///< without a rule, of the result
 };
@@ -213,7 +212,7 @@ struct ActivateProblem {
 /// Section 3 from sums on: out = epilogue((sums * scale_a) * scale_b), what the product of two
 /// operands is finished by. Sums may be another machine's, or several machines'.
 struct FinishProblem {
-  TensorView sums;  ///< [M, N], int32 or float32
+  MatrixView sums;  ///< [M, N], int32 or float32
   /// Scales of A and B, constant along K; what is added and multiplied behind them; the output. Of
   /// the operands nothing else is read, and outliers are not among what is added.
   Member product;
@@ -256,7 +255,7 @@ struct Passes {
 };
 
 /// A compact matrix in memory of `arena`; over a counting arena it has no address.
-inline TensorView take_matrix(Arena& arena, DType dtype, std::int64_t rows, std::int64_t columns,
+inline MatrixView take_matrix(Arena& arena, DType dtype, std::int64_t rows, std::int64_t columns,
                               const Device& device) noexcept {
   void* data = arena.take<char>(rows * columns * element_bytes(dtype));
   return matrix_view(data, dtype, rows, columns, device);
@@ -264,7 +263,7 @@ inline TensorView take_matrix(Arena& arena, DType dtype, std::int64_t rows, std:
 
 /// Quantises x [R, K] by a rule in `arena`, through the products' own prologue; over a counting
 /// arena it only reserves.
-inline Result<Rows> quantise(const Passes& passes, const ActivationQuant& rule, const TensorView& x,
+inline Result<Rows> quantise(const Passes& passes, const ActivationQuant& rule, const MatrixView& x,
                              Arena& arena, const ExecContext& context) noexcept {
   Member member;
   member.a.data = x;

@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
+#include "octavo/matrix.hpp"
 #include "octavo/numeric.hpp"
-#include "octavo/tensor.hpp"
 
 namespace octavo {
 
@@ -19,5 +19,6 @@ void store_row(DType dtype, const float* in, std::int64_t n, void* base, std::in
 
 /// Copies raw elements between two views of equal shape and data type.
 void copy_elements(const TensorView& from, const TensorView& to) noexcept;
+void copy_elements(const MatrixView& from, const MatrixView& to) noexcept;
 
 }  // namespace octavo

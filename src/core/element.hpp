@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
+#include "octavo/matrix.hpp"
 #include "octavo/numeric.hpp"
-#include "octavo/tensor.hpp"
 
 namespace octavo {
 
@@ -23,11 +23,11 @@ void store_float(DType dtype, void* base, std::int64_t offset, float value,
 /// Stores an int32 element.
 void store_int32(void* base, std::int64_t offset, std::int32_t value) noexcept;
 
-/// Element (i, j) of a matrix view.
-inline float load_float(const TensorView& v, std::int64_t i, std::int64_t j) noexcept {
+/// Element (i, j).
+inline float load_float(const Elements& v, std::int64_t i, std::int64_t j) noexcept {
   return load_float(v.dtype, v.data, i * v.strides[0] + j * v.strides[1]);
 }
-inline std::int64_t load_int(const TensorView& v, std::int64_t i, std::int64_t j) noexcept {
+inline std::int64_t load_int(const Elements& v, std::int64_t i, std::int64_t j) noexcept {
   return load_int(v.dtype, v.data, i * v.strides[0] + j * v.strides[1]);
 }
 

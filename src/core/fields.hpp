@@ -33,8 +33,26 @@ void for_each_field(T& v, const Visit& visit) {
   visit("strides", strides);
 }
 
-template <FieldsOf<ScaleView> T, class Visit>
+template <FieldsOf<Elements> T, class Visit>
 void for_each_field(T& v, const Visit& visit) {
+  auto& [data, strides, dtype, device] = v;
+  visit("data", data);
+  visit("strides", strides);
+  visit("dtype", dtype);
+  visit("device", device);
+}
+
+// Two classes have no common bindings; the header holds its size.
+template <FieldsOf<MatrixView> T, class Visit>
+void for_each_field(T& v, const Visit& visit) {
+  using Base = std::conditional_t<std::is_const_v<T>, const Elements, Elements>;
+  for_each_field(static_cast<Base&>(v), visit);
+  visit("shape", v.shape);
+}
+
+template <class T, class Visit>
+requires(FieldsOf<T, ScaleView> ||
+         FieldsOf<T, CarriedScale>) void for_each_field(T& v, const Visit& visit) {
   auto& [kind, number, data, rows, cols, row0, col0] = v;
   visit("kind", kind);
   visit("number", number);
@@ -87,7 +105,7 @@ void for_each_field(T& v, const Visit& visit) {
   visit("found_count", found_count);
 }
 
-template <FieldsOf<Operand> T, class Visit>
+template <FieldsOf<OperandView> T, class Visit>
 void for_each_field(T& v, const Visit& visit) {
   auto& [data, scale, azp, packed, quantise] = v;
   visit("data", data);
@@ -103,6 +121,14 @@ void for_each_field(T& v, const Visit& visit) {
   visit("kind", kind);
   visit("number", number);
   visit("data", data);
+}
+
+template <FieldsOf<ColumnList> T, class Visit>
+void for_each_field(T& v, const Visit& visit) {
+  auto& [data, count, stride] = v;
+  visit("data", data);
+  visit("count", count);
+  visit("stride", stride);
 }
 
 template <FieldsOf<Outliers> T, class Visit>
@@ -135,11 +161,25 @@ void for_each_field(T& v, const Visit& visit) {
   visit("out", out);
 }
 
+template <FieldsOf<GroupSteps> T, class Visit>
+void for_each_field(T& v, const Visit& visit) {
+  auto& [a, b, scale_a, scale_b, c, bias, out] = v;
+  visit("a", a);
+  visit("b", b);
+  visit("scale_a", scale_a);
+  visit("scale_b", scale_b);
+  visit("c", c);
+  visit("bias", bias);
+  visit("out", out);
+}
+
 template <FieldsOf<Groups> T, class Visit>
 void for_each_field(T& v, const Visit& visit) {
-  auto& [split, list, offs, prefix, start_alignment] = v;
+  auto& [split, list, count, steps, offs, prefix, start_alignment] = v;
   visit("split", split);
   visit("list", list);
+  visit("count", count);
+  visit("steps", steps);
   visit("offs", offs);
   visit("prefix", prefix);
   visit("start_alignment", start_alignment);

@@ -9,11 +9,13 @@
 namespace octavo {
 
 /// True for a scale that has to be applied to partial sums.
-inline bool varies_along_k(const ScaleView& scale, Side side) noexcept {
-  return scale.kind == ScaleView::Kind::tensor &&
+template <class Values>
+bool varies_along_k(const ScaleOf<Values>& scale, Side side) noexcept {
+  return scale.kind == ScaleKind::tensor &&
          (side == Side::a ? scale.cols : scale.rows) != kWholeExtent;
 }
-inline bool varies_along_k(const Operand& operand, Side side) noexcept {
+template <class View, class Values>
+bool varies_along_k(const OperandOf<View, Values>& operand, Side side) noexcept {
   return varies_along_k(operand.scale[0], side) || varies_along_k(operand.scale[1], side);
 }
 

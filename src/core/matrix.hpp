@@ -4,18 +4,17 @@
 
 #include <cstdint>
 
-#include "octavo/tensor.hpp"
+#include "octavo/matrix.hpp"
 
 namespace octavo {
 
 /// A row-major matrix at that address.
-inline TensorView matrix_view(void* data, DType dtype, std::int64_t rows, std::int64_t cols,
+inline MatrixView matrix_view(void* data, DType dtype, std::int64_t rows, std::int64_t cols,
                               const Device& device) noexcept {
-  TensorView view;
+  MatrixView view;
   view.data = data;
   view.dtype = dtype;
   view.device = device;
-  view.rank = 2;
   view.shape = {rows, cols};
   view.strides = {cols, 1};
   return view;

@@ -26,6 +26,11 @@ inline bool has_offsets(const MatmulProblem& problem) noexcept {
   return split == Split::rows || split == Split::columns || split == Split::inner;
 }
 
+/// Whether the output is 3-D.
+inline bool has_own_outputs(const MatmulProblem& problem) noexcept {
+  return problem.groups.split == Split::inner || problem.groups.split == Split::batch;
+}
+
 /// The extent that offsets cut, [0, extent) in all.
 std::int64_t cut_extent(const MatmulProblem& problem) noexcept;
 
@@ -43,6 +48,14 @@ inline std::int64_t distinct_members(const MatmulProblem& problem) noexcept {
   const Split split = problem.groups.split;
   return split == Split::none || split == Split::list || count == 0 ? count : 1;
 }
+
+/// The step of a tensor whose groups have their own matrices, 0 of one that they share.
+inline std::int64_t group_step(const TensorView& view) noexcept {
+  return view.rank == 3 ? view.strides[0] : 0;
+}
+
+/// The matrices of all groups as a 3-D tensor.
+TensorView stacked(const MatrixView& matrix, const Groups& groups, std::int64_t step) noexcept;
 
 /// Those members.
 inline const Member& planned_member(const MatmulProblem& problem, std::int64_t i,

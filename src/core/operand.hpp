@@ -10,19 +10,23 @@
 namespace octavo {
 
 /// The type of A's elements as the product sees them.
-inline DType product_dtype(const Operand& a) noexcept {
+template <class View, class Values>
+DType product_dtype(const OperandOf<View, Values>& a) noexcept {
   if (a.quantise == nullptr) return a.data.dtype;
   return a.quantise->vectorwise ? DType::int8 : a.quantise->spec.dtype;
 }
 
 /// K, N and the type of a right operand [K, N].
-inline std::int64_t weight_rows(const Operand& b) noexcept {
+template <class View, class Values>
+std::int64_t weight_rows(const OperandOf<View, Values>& b) noexcept {
   return b.packed != nullptr ? b.packed->k() : b.data.shape[0];
 }
-inline std::int64_t weight_columns(const Operand& b) noexcept {
+template <class View, class Values>
+std::int64_t weight_columns(const OperandOf<View, Values>& b) noexcept {
   return b.packed != nullptr ? b.packed->n() : b.data.shape[1];
 }
-inline DType weight_dtype(const Operand& b) noexcept {
+template <class View, class Values>
+DType weight_dtype(const OperandOf<View, Values>& b) noexcept {
   return b.packed != nullptr ? b.packed->dtype() : b.data.dtype;
 }
 

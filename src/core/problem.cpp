@@ -31,85 +31,102 @@ Range cut(const MatmulProblem& p, std::int64_t g) noexcept {
   return {begin, std::clamp(last, begin, extent)};
 }
 
-// A 3-D scale belongs to one group and counts within it; a 2-D one covers the uncut operand.
-void cut_scales(Operand& operand, std::int64_t g, std::int64_t row, std::int64_t col) noexcept {
-  for (ScaleView& scale : operand.scale) {
-    if (scale.kind != ScaleView::Kind::tensor) continue;
-    if (scale.data.rank == 3) {
-      scale.data = scale.data[g];
-    } else {
-      scale = scale.shifted(row, col);
-    }
-  }
+template <class T>
+void advance(T& matrix, std::int64_t elements) noexcept {
+  matrix.data = matrix.at(elements);
 }
 
-TensorView group_part(const TensorView& view, int whole_rank, std::int64_t g) noexcept {
-  return view.defined() && view.rank > whole_rank ? view[g] : view;
+void advance(OperandView& operand, std::int64_t g, std::int64_t step,
+             const std::array<std::int64_t, 2>& scale_steps) noexcept {
+  advance(operand.data, g * step);
+  for (std::size_t i = 0; i < 2; ++i) advance(operand.scale[i].data, g * scale_steps[i]);
+}
+
+// Rows [row, ...) and columns [col, ...) of an operand. Scales of each group of what is cut, which
+// are of its own rows or columns or of all of them, are constant along the cut.
+void cut_scales(OperandView& operand, std::int64_t row, std::int64_t col) noexcept {
+  for (ScaleView& scale : operand.scale) {
+    if (scale.kind == ScaleKind::tensor) scale = scale.shifted(row, col);
+  }
 }
 
 // Group g of a tensor form, of this range of what is cut.
 Member part_of(const MatmulProblem& p, std::int64_t g, Range range) noexcept {
-  const Split split = p.groups.split;
+  const auto [begin, end] = range;
+  const GroupSteps& steps = p.groups.steps;
   Member part = p.single;
-  TensorView& a = part.a.data;
-  TensorView& b = part.b.data;
+  MatrixView& a = part.a.data;
+  MatrixView& b = part.b.data;
   Epilogue& e = part.epilogue;
-  const std::int64_t begin = range.begin;
-  const std::int64_t end = range.end;
-
-  a = a.rank == 3 ? a[g] : a;
-  b = b.rank == 3 ? b[g] : b;
-  part.out = part.out.rank == 3 ? part.out[g] : part.out;
-  e.c = group_part(e.c, 2, g);
-  e.bias = group_part(e.bias, 1, g);
-  if (split == Split::rows) {
-    a = a.slice(0, begin, end);
-    if (part.out.defined()) part.out = part.out.slice(0, begin, end);
-    if (e.c.defined()) e.c = e.c.slice(0, begin, end);
-    if (part.a.azp.defined()) part.a.azp = part.a.azp.slice(0, begin, end);
-    cut_scales(part.a, g, begin, 0);
-    cut_scales(part.b, g, 0, 0);
-  } else if (split == Split::columns) {
-    b = b.slice(1, begin, end);
-    if (part.out.defined()) part.out = part.out.slice(1, begin, end);
-    if (e.c.defined()) e.c = e.c.slice(1, begin, end);
-    if (e.bias.defined()) e.bias = e.bias.slice(0, begin, end);
-    if (e.scale_result.data.defined()) {
-      e.scale_result.data = e.scale_result.data.slice(0, begin, end);
-    }
-    cut_scales(part.a, g, 0, 0);
-    cut_scales(part.b, g, 0, begin);
-  } else if (split == Split::inner) {
-    a = a.slice(1, begin, end);
-    b = b.slice(0, begin, end);
-    cut_scales(part.a, g, 0, begin);
-    cut_scales(part.b, g, begin, 0);
-  } else {
-    cut_scales(part.a, g, 0, 0);
-    cut_scales(part.b, g, 0, 0);
+  advance(part.a, g, steps.a, steps.scale_a);
+  advance(part.b, g, steps.b, steps.scale_b);
+  advance(e.c, g * steps.c);
+  advance(e.bias, g * steps.bias);
+  advance(part.out, g * steps.out);
+  switch (p.groups.split) {
+    case Split::rows:
+      a = a.slice(0, begin, end);
+      part.out = part.out.slice(0, begin, end);
+      e.c = e.c.from(begin, 0);
+      if (part.a.azp.defined()) part.a.azp = part.a.azp.slice(0, begin, end);
+      cut_scales(part.a, begin, 0);
+      break;
+    case Split::columns:
+      b = b.slice(1, begin, end);
+      part.out = part.out.slice(1, begin, end);
+      e.c = e.c.from(0, begin);
+      e.bias = e.bias.from(0, begin);
+      e.scale_result.data = e.scale_result.data.from(0, begin);
+      cut_scales(part.b, 0, begin);
+      break;
+    case Split::inner:
+      a = a.slice(1, begin, end);
+      b = b.slice(0, begin, end);
+      cut_scales(part.a, 0, begin);
+      cut_scales(part.b, begin, 0);
+      break;
+    default:
+      break;
   }
   return part;
 }
 
 }  // namespace
 
-Operand::Operand(const Quantized& quantized) : data(quantized.data.view()) {
-  scale[0].kind = quantized.scale.defined() ? ScaleView::Kind::tensor : ScaleView::Kind::none;
+Operand::Operand(const Quantized& quantized) {
+  data = quantized.data.view();
+  scale[0].kind = quantized.scale.defined() ? ScaleKind::tensor : ScaleKind::none;
   scale[0].data = quantized.scale.view();
   scale[0].rows = quantized.grid.rows;
   scale[0].cols = quantized.grid.cols;
   azp = quantized.azp.view();
 }
 
-Operand::Operand(const PackedWeight& weight) : packed(&weight) {}
+OperandView::OperandView(const Operand& operand) noexcept {
+  data = operand.data;
+  for (std::size_t i = 0; i < 2; ++i) {
+    if (operand.scale[i].present()) scale[i] = operand.scale[i];
+  }
+  azp = operand.azp;
+  packed = operand.packed;
+  quantise = operand.quantise;
+}
 
-Operand Operand::transposed() const noexcept {
-  Operand t = *this;
-  t.data = data.transposed();
-  for (ScaleView& view : t.scale) view = view.transposed();
-  t.azp = azp.transposed();
+namespace {
+
+template <class T>
+T turned(const T& operand) noexcept {
+  T t = operand;
+  t.data = operand.data.transposed();
+  for (auto& scale : t.scale) scale = scale.transposed();
+  t.azp = operand.azp.transposed();
   return t;
 }
+
+}  // namespace
+
+Operand Operand::transposed() const noexcept { return turned(*this); }
+OperandView OperandView::transposed() const noexcept { return turned(*this); }
 
 std::int64_t group_count(const MatmulProblem& p) noexcept {
   switch (p.groups.split) {
@@ -117,15 +134,9 @@ std::int64_t group_count(const MatmulProblem& p) noexcept {
       return 1;
     case Split::list:
       return static_cast<std::int64_t>(p.groups.list.size());
-    case Split::rows:
-      return p.single.b.data.shape[0];
-    case Split::columns:
-    case Split::batch:
-      return p.single.a.data.shape[0];
-    case Split::inner:
-      return p.groups.offs.shape[0] - (p.groups.prefix ? 1 : 0);
+    default:
+      return p.groups.count;
   }
-  return 0;
 }
 
 std::int64_t cut_extent(const MatmulProblem& p) noexcept {
@@ -161,7 +172,7 @@ Member cut_to(const MatmulProblem& p, std::int64_t extent) noexcept {
   return part_of(p, 0, {begin, begin + extent});
 }
 
-TensorView tail(const MatmulProblem& p) noexcept {
+MatrixView tail(const MatmulProblem& p) noexcept {
   const Split split = p.groups.split;
   if (split != Split::rows && split != Split::columns) return {};
   const std::int64_t groups = group_count(p);
@@ -169,6 +180,25 @@ TensorView tail(const MatmulProblem& p) noexcept {
   const std::int64_t last = groups > 0 ? cut(p, groups - 1).end : 0;
   if (last == extent || !p.single.out.defined()) return {};
   return p.single.out.slice(split == Split::rows ? 0 : 1, last, extent);
+}
+
+TensorView stacked(const MatrixView& matrix, const Groups& groups, std::int64_t step) noexcept {
+  auto view = static_cast<TensorView>(matrix);
+  if (!view.defined()) return view;
+  view.rank = 3;
+  view.shape = {groups.count, matrix.shape[0], matrix.shape[1]};
+  view.strides = {step, matrix.strides[0], matrix.strides[1]};
+  return view;
+}
+
+TensorView output(const MatmulProblem& p) noexcept {
+  return has_own_outputs(p) ? stacked(p.single.out, p.groups, p.groups.steps.out)
+                            : static_cast<TensorView>(p.single.out);
+}
+
+void set_output(MatmulProblem& p, const TensorView& out) noexcept {
+  p.single.out = out;
+  p.groups.steps.out = group_step(out);
 }
 
 }  // namespace octavo

@@ -81,7 +81,7 @@ Element largest_magnitude(const void* elements, std::int64_t count) noexcept {
   return most;
 }
 
-bool finite_row(const TensorView& x, std::int64_t i) noexcept {
+bool finite_row(const MatrixView& x, std::int64_t i) noexcept {
   constexpr std::int64_t kPiece = 512;
   const std::int64_t cols = x.shape[1];
   const void* row = x.at(i * x.strides[0]);
@@ -140,7 +140,7 @@ float shifted_code(DType dtype, float quotient, std::int64_t azp) noexcept {
   return static_cast<float>(std::clamp(code, low, low + 255));
 }
 
-Status check_finite(const char* operation, const TensorView& x,
+Status check_finite(const char* operation, const MatrixView& x,
                     const ExecContext& context) noexcept {
   const std::int64_t rows = x.shape[0];
   const std::int64_t bands = std::clamp<std::int64_t>(executor_of(context).concurrency(), 1,

@@ -44,7 +44,7 @@ void symmetric_scales(const QuantizeSpec& spec, const float* absmax, std::int64_
 float shifted_code(DType dtype, float quotient, std::int64_t azp) noexcept;
 
 /// NonFinite::error: names the first element of a matrix x, row by row, that is NaN or infinite.
-Status check_finite(const char* operation, const TensorView& x,
+Status check_finite(const char* operation, const MatrixView& x,
                     const ExecContext& context) noexcept;
 
 /// Does the rule treat every row for itself?

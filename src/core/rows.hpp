@@ -10,8 +10,8 @@
 namespace octavo {
 
 /// Calls visit(offset of the row in a, offset in b) for each innermost row of a shape.
-template <class Visit>
-void for_each_row(const TensorView& a, const TensorView& b, const Visit& visit) noexcept {
+template <class View, class Visit>
+void for_each_row(const View& a, const View& b, const Visit& visit) noexcept {
   if (a.numel() == 0) return;
   std::array<std::int64_t, kMaxRank> index{};
   std::int64_t offset_a = 0;
@@ -38,7 +38,8 @@ struct InnerRow {
   std::int64_t stride_b = 1;
 };
 
-inline InnerRow innermost(const TensorView& a, const TensorView& b) noexcept {
+template <class View>
+InnerRow innermost(const View& a, const View& b) noexcept {
   if (a.rank == 0) return {};
   const auto last = static_cast<std::size_t>(a.rank - 1);
   return {a.shape[last], a.strides[last], b.strides[last]};

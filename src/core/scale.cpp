@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <charconv>
-#include <utility>
 
 namespace octavo {
 ScaleGrid scale_grid(const Granularity& granularity, Side side) noexcept {
@@ -41,21 +40,6 @@ Granularity granularity_from_name(std::string_view name) noexcept {
     if (good && at == end) return found;
   }
   return {};
-}
-
-ScaleView ScaleView::transposed() const noexcept {
-  ScaleView t = *this;
-  t.data = data.transposed();
-  std::swap(t.rows, t.cols);
-  std::swap(t.row0, t.col0);
-  return t;
-}
-
-ScaleView ScaleView::shifted(std::int64_t row, std::int64_t col) const noexcept {
-  ScaleView part = *this;
-  part.row0 += row;
-  part.col0 += col;
-  return part;
 }
 
 }  // namespace octavo

@@ -36,7 +36,7 @@ class ScaleRows {
 };
 
 inline const float* ScaleRows::row(std::int64_t row) noexcept {
-  const TensorView& v = scale_.data;
+  const Elements& v = scale_.data;
   const std::int64_t cell_row = (scale_.row0 + row) / scale_.rows;
   if (cell_row == loaded_) return factors_.data();
   loaded_ = cell_row;

@@ -10,7 +10,7 @@ float scale_at(const ScaleView& scale, std::int64_t i, std::int64_t j) noexcept 
   return load_float(scale.data, (scale.row0 + i) / scale.rows, (scale.col0 + j) / scale.cols);
 }
 
-std::int64_t weight_azp_at(const Operand& b, std::int64_t k, std::int64_t n) noexcept {
+std::int64_t weight_azp_at(const OperandView& b, std::int64_t k, std::int64_t n) noexcept {
   if (!b.azp.defined()) return 0;
   if (b.azp.shape[0] == 1) return load_int(b.azp, 0, n);
   const ScaleView& scale = b.scale[0];
@@ -19,7 +19,7 @@ std::int64_t weight_azp_at(const Operand& b, std::int64_t k, std::int64_t n) noe
 
 float factor_at(const Factor& factor, std::int64_t n) noexcept {
   if (factor.kind != Factor::Kind::tensor) return factor.number;
-  return load_float(factor.data.dtype, factor.data.data, n * factor.data.strides[0]);
+  return load_float(factor.data, 0, n);
 }
 
 }  // namespace octavo

@@ -16,6 +16,6 @@ float factor_at(const Factor& factor, std::int64_t n) noexcept;
 
 /// The zero point of element (k, n) of a right operand, 0 where it has none. They are [1, N], or
 /// one for each cell of its first scale.
-std::int64_t weight_azp_at(const Operand& b, std::int64_t k, std::int64_t n) noexcept;
+std::int64_t weight_azp_at(const OperandView& b, std::int64_t k, std::int64_t n) noexcept;
 
 }  // namespace octavo

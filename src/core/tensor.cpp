@@ -169,7 +169,10 @@ Tensor Tensor::adopt(std::shared_ptr<void> owner, const TensorView& view) noexce
   return tensor;
 }
 
-void copy_elements(const TensorView& from, const TensorView& to) noexcept {
+namespace {
+
+template <class View>
+void copy_rows(const View& from, const View& to) noexcept {
   const auto bytes = static_cast<std::size_t>(element_bytes(from.dtype));
   const InnerRow row = innermost(from, to);
   for_each_row(from, to, [&](std::int64_t source, std::int64_t target) {
@@ -182,6 +185,11 @@ void copy_elements(const TensorView& from, const TensorView& to) noexcept {
     }
   });
 }
+
+}  // namespace
+
+void copy_elements(const TensorView& from, const TensorView& to) noexcept { copy_rows(from, to); }
+void copy_elements(const MatrixView& from, const MatrixView& to) noexcept { copy_rows(from, to); }
 
 std::string shape_string(const TensorView& view) {
   return fmt::format("[{}]", fmt::join(view.dims(), ", "));

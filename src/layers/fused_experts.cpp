@@ -32,7 +32,7 @@ class ExpertProduct {
       Member& m = members_[i];
       m.a = octavo::outline(rows, t.rows());
       m.b.packed = &packed;
-      m.b.scale = packed.content()->scale;
+      std::ranges::copy(packed.content()->scale, m.b.scale.begin());
       if (bias.defined()) m.epilogue.bias = bias[t.expert];
       m.out = matrix_view(nullptr, DType::float32, t.rows(), weights.n(), rows.data.device);
     }
@@ -46,7 +46,7 @@ class ExpertProduct {
     OCTAVO_TRY_ASSIGN(plan_, make_plan(problem_, context, backend));
     return {};
   }
-  Status run(const Routing& routing, const Rows& rows, const TensorView& out,
+  Status run(const Routing& routing, const Rows& rows, const MatrixView& out,
              const ExecContext& context, void* workspace) {
     if (members_.empty()) return {};
     for (std::size_t i = 0; i < members_.size(); ++i) {
@@ -96,10 +96,10 @@ class Experts {
     Arena late(block + kept_bytes_);
     char* const workspace = block + own_bytes_;
     OCTAVO_TRY_ASSIGN(const Rows rows, first_rows(early));
-    const TensorView h = sums(early, *c_.w13);
+    const MatrixView h = sums(early, *c_.w13);
     OCTAVO_TRY(first_.run(c_.routing, rows, h, context_, workspace));
     OCTAVO_TRY_ASSIGN(const Rows activated, activate(h, kept));
-    const TensorView y = sums(late, *c_.w2);
+    const MatrixView y = sums(late, *c_.w2);
     OCTAVO_TRY(second_.run(c_.routing, activated, y, context_, workspace));
     return backend_.passes.combine(
         {.rows = y,
@@ -134,14 +134,14 @@ class Experts {
     return quantise(backend_.passes, *rule, rows.data, arena, context_);
   }
 
-  Result<Rows> activate(const TensorView& h, Arena& arena) {
+  Result<Rows> activate(const MatrixView& h, Arena& arena) {
     Rows activated;
     OCTAVO_TRY(
         backend_.passes.activate({h, rule_of(*c_.w2), c_.x.dtype}, activated, arena, context_));
     return activated;
   }
 
-  TensorView sums(Arena& arena, const ExpertWeights& weights) const noexcept {
+  MatrixView sums(Arena& arena, const ExpertWeights& weights) const noexcept {
     const std::int64_t rows = c_.routing.rows();
     return matrix_view(arena.take<float>(rows * weights.n()), DType::float32, rows, weights.n(),
                        c_.x.device);

@@ -152,9 +152,9 @@ Result<ExpertWeights> run_pack(const TensorView& weight, const PackExpertsOption
 Result<Tensor> gathered_scales(const ExpertWeightsData& w, const ExecContext& context) {
   const auto count = static_cast<std::int64_t>(w.experts.size());
   if (count == 0 || w.granularity.kind == Kind::automatic) return Tensor();
-  const ScaleView& first = w.experts.front().content()->scale[0];
+  const CarriedScale& first = w.experts.front().content()->scale[0];
   const Place place = context.place(w.device);
-  const bool number = first.kind == ScaleView::Kind::number;
+  const bool number = first.kind == ScaleKind::number;
   const TensorView cell = number ? TensorView() : first.data.transposed();
   const std::array<std::int64_t, 3> shape{count, number ? 1 : cell.shape[0],
                                           number ? 1 : cell.shape[1]};
@@ -165,7 +165,7 @@ Result<Tensor> gathered_scales(const ExpertWeightsData& w, const ExecContext& co
                     Tensor::try_empty("unpack_experts", number ? DType::float32 : cell.dtype,
                                       std::span(shape.data(), rank), place));
   for (std::int64_t e = 0; e < count; ++e) {
-    const ScaleView& own = w.experts[static_cast<std::size_t>(e)].content()->scale[0];
+    const CarriedScale& own = w.experts[static_cast<std::size_t>(e)].content()->scale[0];
     if (number) {
       OCTAVO_TRY(fill_with("unpack_experts", scales.view().slice(0, e, e + 1), own.number,
                            context.stream));

@@ -98,7 +98,7 @@ Status check_weight(const Site& site, const TensorView& weight, std::int64_t row
 }
 
 // Replaces the codes of rows by a table's.
-Status map_rows(const char* operation, const TensorView& codes, const CodeTable& table,
+Status map_rows(const char* operation, const MatrixView& codes, const CodeTable& table,
                 const ExecContext& context) {
   OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(operation, codes.device, nullptr));
   return backend->passes.map_codes({codes, table}, context);
@@ -142,7 +142,7 @@ Result<float> one_number(const Site& site, const Scale& scale) {
 }
 
 // All elements of a compact tensor as one row.
-TensorView as_row(const TensorView& v) noexcept {
+MatrixView as_row(const TensorView& v) noexcept {
   return matrix_view(v.data, v.dtype, 1, v.numel(), v.device);
 }
 
@@ -152,7 +152,7 @@ Status multiply(const char* operation, const TensorView& in, float factor, const
   OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(operation, in.device, nullptr));
   RescaleProblem r;
   r.source = as_row(in);
-  r.scales[0].kind = ScaleView::Kind::number;
+  r.scales[0].kind = ScaleKind::number;
   r.scales[0].number = factor;
   r.out = as_row(out);
   return backend->passes.rescale(r, context);

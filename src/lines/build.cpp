@@ -93,7 +93,7 @@ class Builder {
   Result<Operand> operand_b(const Shape& shape, std::int64_t entry) {
     Operand b(make(Role::b, line_.b, shape, entry));
     if (!line_.prepacked) return b;
-    OCTAVO_TRY_ASSIGN(const ScaleView view,
+    OCTAVO_TRY_ASSIGN(const CarriedScale view,
                       resolve_scale({"problem line"}, scale(Side::b, shape[0], shape[1], -1, entry),
                                     {.side = Side::b, .rows = shape[0], .cols = shape[1]}));
     b.scale[0] = view;
@@ -197,8 +197,8 @@ class Builder {
     impl_.problem.groups.offs = o.offs;
     int rank = 0;
     const std::array<std::int64_t, 3> shape = out_shape(lowered, &rank);
-    impl_.problem.single.out =
-        make(Role::out, lowered.out_dtype, Shape(shape.begin(), shape.begin() + rank));
+    set_output(impl_.problem,
+               make(Role::out, lowered.out_dtype, Shape(shape.begin(), shape.begin() + rank)));
     return {};
   }
 

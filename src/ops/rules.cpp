@@ -7,9 +7,11 @@
 #include <string_view>
 
 #include "backends/backend.hpp"
+#include "core/cells.hpp"
 #include "core/devices.hpp"
 #include "core/error.hpp"
 #include "core/extents.hpp"
+#include "core/members.hpp"
 #include "core/overlap.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/matmul.hpp"
@@ -202,11 +204,11 @@ Status check_out(const Site& site, const TensorView& out, DType dtype,
 namespace {
 
 struct Input {
-  const TensorView& view;
+  const Elements& elements;
   Arg arg;
 };
-// What a member reads.
-std::array<Input, 16> inputs_of(const Member& p) noexcept {
+// What lies somewhere of what a member reads.
+std::array<Input, 15> inputs_of(const Member& p) noexcept {
   const Epilogue& e = p.epilogue;
   return {{{p.a.data, Arg::a},
            {p.b.data, Arg::b},
@@ -222,7 +224,6 @@ std::array<Input, 16> inputs_of(const Member& p) noexcept {
            {e.beta.data, Arg::beta},
            {e.c, Arg::c},
            {e.outliers.a, Arg::a},
-           {e.outliers.columns, Arg::a},
            {e.outliers.weight, Arg::b}}};
 }
 
@@ -242,23 +243,67 @@ Status check_one_device(const Site& site, const Member& p) {
     return check_device_of(site(arg), of, site.bare(Arg::a).c_str(), device);
   };
   for (const Input& input : inputs_of(p)) {
-    if (!input.view.defined() || same_device(input.view.device, device)) continue;
-    return check(input.arg, input.view.device);
+    if (!input.elements.defined() || same_device(input.elements.device, device)) continue;
+    return check(input.arg, input.elements.device);
   }
   if (p.out.defined()) OCTAVO_TRY(check(Arg::out, p.out.device));
   if (p.b.packed == nullptr) return {};
   return check(Arg::b, p.b.packed->content()->device);
 }
 
-Status check_no_overlap(const Site& site, const Member& p) {
-  for (const Input& input : inputs_of(p)) {
-    if (!overlap(p.out, input.view)) continue;
-    if (input.arg == Arg::c && same_elements(p.out, input.view)) continue;
+namespace {
+
+MatrixView columns_view(const ColumnList& list) noexcept {
+  MatrixView view;
+  if (list.count == 0) return view;
+  view.data = const_cast<std::int64_t*>(list.data);  // NOLINT: only compared
+  view.dtype = DType::int64;
+  view.shape = {1, list.count};
+  view.strides = {0, list.stride};
+  return view;
+}
+
+}  // namespace
+
+Status check_no_overlap(const Site& site, const MatmulProblem& problem) {
+  const Member& p = problem.single;
+  const Epilogue& e = p.epilogue;
+  const GroupSteps& steps = problem.groups.steps;
+  const std::int64_t m = p.out.shape[0];
+  const std::int64_t n = p.out.shape[1];
+  const std::int64_t k = p.a.data.shape[1];
+  const TensorView out = output(problem);
+  const auto check = [&](Arg arg, const MatrixView& matrix, std::int64_t step) -> Status {
+    if (!matrix.defined()) return {};
+    const auto view =
+        step != 0 ? stacked(matrix, problem.groups, step) : static_cast<TensorView>(matrix);
+    if (!overlap(out, view)) return {};
+    const bool same =
+        arg == Arg::c && p.out.data == matrix.data && steps.out == step &&
+        same_elements(static_cast<TensorView>(p.out), static_cast<TensorView>(matrix));
+    if (same) return {};
     return fail(Code::invalid_argument,
                 "{} must not overlap {} (out may be exactly C); got shared memory", site(Arg::out),
-                site.bare(input.arg));
+                site.bare(arg));
+  };
+  OCTAVO_TRY(check(Arg::a, p.a.data, steps.a));
+  OCTAVO_TRY(check(Arg::b, p.b.data, steps.b));
+  for (std::size_t i = 0; i < 2; ++i) {
+    OCTAVO_TRY(check(Arg::scale_a, values_of(p.a.scale[i], m, k), steps.scale_a[i]));
   }
-  return {};
+  for (std::size_t i = 0; i < 2; ++i) {
+    OCTAVO_TRY(check(Arg::scale_b, values_of(p.b.scale[i], k, n), steps.scale_b[i]));
+  }
+  OCTAVO_TRY(check(Arg::azp, p.a.azp, 0));
+  OCTAVO_TRY(check(Arg::b, p.b.azp, 0));
+  OCTAVO_TRY(check(Arg::bias, {e.bias, m, n}, steps.bias));
+  OCTAVO_TRY(check(Arg::scale_result, {e.scale_result.data, 1, n}, 0));
+  OCTAVO_TRY(check(Arg::alpha, {e.alpha.data, 1, 1}, 0));
+  OCTAVO_TRY(check(Arg::beta, {e.beta.data, 1, 1}, 0));
+  OCTAVO_TRY(check(Arg::c, {e.c, m, n}, steps.c));
+  OCTAVO_TRY(check(Arg::a, {e.outliers.a, m, k}, 0));
+  OCTAVO_TRY(check(Arg::a, columns_view(e.outliers.columns), 0));
+  return check(Arg::b, {e.outliers.weight, k, n}, 0);
 }
 
 }  // namespace octavo

@@ -39,7 +39,7 @@ Status check_int32_output(const Site& site, const Member& member);
 /// A supplied output: shape, type, every element once, no overlap with what is read.
 Status check_out(const Site& site, const TensorView& out, DType dtype,
                  std::span<const std::int64_t> shape);
-Status check_no_overlap(const Site& site, const Member& member);
+Status check_no_overlap(const Site& site, const MatmulProblem& problem);
 
 /// Everything that a member reads and writes is on the device of its A.
 Status check_one_device(const Site& site, const Member& member);
@@ -62,7 +62,8 @@ struct ScaleContext {
   bool inner_split = false;  ///< the groups cut K
   ScaleReading reading = ScaleReading::broadcast;
 };
-Result<ScaleView> resolve_scale(const Site& site, const Scale& scale, const ScaleContext& context);
+Result<CarriedScale> resolve_scale(const Site& site, const Scale& scale,
+                                   const ScaleContext& context);
 
 /// Both levels: an undefined argument leaves what the operand carries, any other replaces it.
 Status resolve_scales(const Site& site, Operand& operand, const Scale& scale,
@@ -106,7 +107,7 @@ Result<Factor> resolve_factor(const Site& site, Arg arg, const Scale& value, std
 Status resolve_addend(const Site& site, const Scale& beta, const TensorView& c,
                       std::span<const std::int64_t> shape, Epilogue& epilogue);
 
-/// Bias as [N], or [G, N] when there are groups.
+/// Bias as [N], or [M, N]; [G, N] when there are groups.
 Result<TensorView> resolve_bias(const Site& site, const TensorView& bias, const Extents& extents);
 
 /// Zero points as [M, 1] (stride 0 for one element), for integer operands.

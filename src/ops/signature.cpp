@@ -156,9 +156,20 @@ class Walk {
       }
     });
   }
+  void field(Elements& elements) noexcept {
+    field(elements.dtype);
+    if (elements.defined()) fields(elements);
+  }
+  void field(MatrixView& matrix) noexcept {
+    field(matrix.dtype);
+    if (matrix.defined()) fields(matrix);
+  }
+  void field(const std::int64_t*& list) noexcept {
+    if constexpr (Archive::kReads) list = nullptr;
+  }
   void field(ScaleView& scale) noexcept {
     field(scale.kind);
-    if (scale.kind != ScaleView::Kind::none) fields(scale);
+    if (scale.kind != ScaleKind::none) fields(scale);
   }
   void field(Factor& factor) noexcept {
     field(factor.kind);

@@ -28,8 +28,9 @@ std::vector<Case> all_cases() {
 
 std::vector<Tensor> outputs(const MatmulProblem& problem) {
   std::vector<Tensor> outs;
-  if (problem.groups.split != Split::list) return {to_host(problem.single.out)};
-  for (const Member& member : problem.groups.list) outs.push_back(to_host(member.out));
+  if (problem.groups.split != Split::list) return {to_host(output(problem))};
+  for (const Member& member : problem.groups.list)
+    outs.push_back(to_host(static_cast<TensorView>(member.out)));
   return outs;
 }
 

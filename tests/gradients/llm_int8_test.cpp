@@ -27,7 +27,7 @@ struct Weight {
         scale(tensor_of(float32, {1, n},
                         [&](std::int64_t i) { return q.row_absmax.data_as<float>()[i] / 127.0F; })),
         operand(q.codes.transposed()) {
-    operand.scale[0] = {ScaleView::Kind::tensor, 1.0F, scale, kWholeExtent, 1, 0, 0};
+    operand.scale[0] = {ScaleKind::tensor, 1.0F, scale, kWholeExtent, 1, 0, 0};
   }
 };
 

@@ -14,31 +14,26 @@ struct Nudge {
   double delta = 0.0;
 };
 
-double value(const TensorView& v, std::int64_t offset, const Nudge& nudge) {
-  const double extra = nudge.delta != 0.0 && v.at(offset) == nudge.element ? nudge.delta : 0.0;
-  return kit::load(v, offset) + extra;
-}
-double value(const TensorView& v, std::int64_t i, std::int64_t j, const Nudge& nudge) {
-  return value(v, i * v.strides[0] + j * v.strides[1], nudge);
+double value(const Elements& v, std::int64_t i, std::int64_t j, const Nudge& nudge) {
+  const double extra = nudge.delta != 0.0 && v.at(i, j) == nudge.element ? nudge.delta : 0.0;
+  return kit::load(v, i, j) + extra;
 }
 
-std::int64_t place(const ScaleView& s, std::int64_t i, std::int64_t j) {
-  return (s.row0 + i) / s.rows * s.data.strides[0] + (s.col0 + j) / s.cols * s.data.strides[1];
-}
 double scale(const ScaleView& s, std::int64_t i, std::int64_t j, const Nudge& nudge) {
-  if (s.kind != ScaleView::Kind::tensor) return static_cast<double>(s.number);
-  return value(s.data, place(s, i, j), nudge);
+  if (s.kind != ScaleKind::tensor) return static_cast<double>(s.number);
+  return value(s.data, (s.row0 + i) / s.rows, (s.col0 + j) / s.cols, nudge);
 }
 const void* address(const ScaleView& s, std::int64_t i, std::int64_t j) {
-  return s.kind == ScaleView::Kind::tensor ? s.data.at(place(s, i, j)) : nullptr;
+  if (s.kind != ScaleKind::tensor) return nullptr;
+  return s.data.at((s.row0 + i) / s.rows, (s.col0 + j) / s.cols);
 }
 
 double factor(const Factor& f, std::int64_t n, const Nudge& nudge) {
   if (f.kind != Factor::Kind::tensor) return static_cast<double>(f.number);
-  return value(f.data, n * f.data.strides[0], nudge);
+  return value(f.data, 0, n, nudge);
 }
 const void* address(const Factor& f, std::int64_t n) {
-  return f.kind == Factor::Kind::tensor ? f.data.at(n * f.data.strides[0]) : nullptr;
+  return f.kind == Factor::Kind::tensor ? f.data.at(0, n) : nullptr;
 }
 
 // A member in float64.
@@ -50,7 +45,7 @@ struct Plain {
   std::int64_t k = p.a.data.shape[1];
 
   double shifted(std::int64_t i, std::int64_t x) const {
-    const double azp = p.a.azp.defined() ? value(p.a.azp, i * p.a.azp.strides[0], nudge) : 0.0;
+    const double azp = p.a.azp.defined() ? value(p.a.azp, i, 0, nudge) : 0.0;
     return value(p.a.data, i, x, nudge) - azp;
   }
   double sa(std::int64_t i, std::int64_t x) const {
@@ -72,13 +67,9 @@ struct Plain {
   double c(std::int64_t i, std::int64_t j) const {
     return p.epilogue.c.defined() ? value(p.epilogue.c, i, j, nudge) : 0.0;
   }
-  // The place of a bias in its memory: of a column, or of an element.
-  static std::int64_t bias_place(const TensorView& v, std::int64_t i, std::int64_t j) {
-    return v.rank == 2 ? i * v.strides[0] + j * v.strides[1] : j * v.strides[0];
-  }
   double bias(std::int64_t i, std::int64_t j) const {
-    const TensorView& v = p.epilogue.bias;
-    return v.defined() ? value(v, bias_place(v, i, j), nudge) : 0.0;
+    const Elements& v = p.epilogue.bias;
+    return v.defined() ? value(v, i, j, nudge) : 0.0;
   }
   Sum acc(std::int64_t i, std::int64_t j) const {
     Sum sum;
@@ -140,7 +131,7 @@ class MemberGradients {
 
   void for_elements() {
     const Epilogue& e = x_.p.epilogue;
-    const TensorView& grad = x_.p.out;
+    const MatrixView& grad = x_.p.out;
     const auto& sa = x_.p.a.scale;
     const auto& sb = x_.p.b.scale;
     const double n = steps(x_.k, std::min({sa[0].cols, sa[1].cols, sb[0].rows, sb[1].rows}));
@@ -154,7 +145,7 @@ class MemberGradients {
         const double gij = g(i, j) = dy * result;
         const double size = std::abs(gij);
         if (e.bias.defined()) {
-          add(all_.bias, e.bias.at(Plain::bias_place(e.bias, i, j)), gij, size, 8, false);
+          add(all_.bias, e.bias.at(i, j), gij, size, 8, false);
         }
         add(all_.alpha, address(e.alpha, 0), gij * acc.value, size * acc.magnitude, n, false);
         add(all_.beta, address(e.beta, 0), gij * x_.c(i, j), size * std::abs(x_.c(i, j)), 8, false);
@@ -169,7 +160,7 @@ class MemberGradients {
   }
 
   void for_a() {
-    const Operand& a = x_.p.a;
+    const OperandView& a = x_.p.a;
     const auto& sb = x_.p.b.scale;
     const double n = steps(x_.n, std::min(sb[0].cols, sb[1].cols));
     const bool rounded = rounds(x_.p.b.data.dtype);
@@ -189,7 +180,7 @@ class MemberGradients {
   }
 
   void for_b() {
-    const Operand& b = x_.p.b;
+    const OperandView& b = x_.p.b;
     const double n = steps(x_.m, std::min(x_.p.a.scale[0].rows, x_.p.a.scale[1].rows));
     const bool rounded = rounds(x_.p.a.data.dtype);
     for (std::int64_t k = 0; k < x_.k; ++k) {
@@ -217,7 +208,7 @@ class MemberGradients {
 
 ExactGradients exact_gradients(MatmulProblem problem, const TensorView& grad,
                                const OracleOptions& options) {
-  if (grad.defined()) problem.single.out = grad;
+  if (grad.defined()) set_output(problem, grad);
   ExactGradients all;
   for (std::int64_t g = 0; g < group_count(problem); ++g) {
     const Member part = member(problem, g);
@@ -228,7 +219,7 @@ ExactGradients exact_gradients(MatmulProblem problem, const TensorView& grad,
 
 double exact_loss(MatmulProblem problem, const TensorView& grad, const void* element,
                   double delta) {
-  if (grad.defined()) problem.single.out = grad;
+  if (grad.defined()) set_output(problem, grad);
   double loss = 0.0;
   for (std::int64_t g = 0; g < group_count(problem); ++g) {
     const Member part = member(problem, g);

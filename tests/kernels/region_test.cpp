@@ -62,7 +62,7 @@ void expect_as_if_alone(const std::vector<std::string>& lines, const std::vector
     EXPECT_LE(verdict.max_ratio, 1.0) << verdict.worst;
   }
   for (const int count : threads) {
-    for (const LineProblem& made : got.alone()) poison(made.problem().single.out);
+    for (const LineProblem& made : got.alone()) poison(output(made.problem()));
     Pretender executor(count);
     run_alone(cpu::dot_machine(), got.problem(), {.executor = &executor});
     for (std::size_t i = 0; i < lines.size(); ++i) {

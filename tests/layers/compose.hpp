@@ -56,7 +56,7 @@ class ComposedRows {
   Operand row(std::int64_t r) const {
     if (!q_.data.defined()) return x_.view().slice(0, r, r + 1);
     Operand a(q_.data.view().slice(0, r, r + 1));
-    a.scale[0] = {ScaleView::Kind::tensor, 1.0F, q_.scale.view(), q_.grid.rows, q_.grid.cols, r, 0};
+    a.scale[0] = {ScaleKind::tensor, 1.0F, q_.scale.view(), q_.grid.rows, q_.grid.cols, r, 0};
     if (q_.azp.defined()) {
       a.azp = q_.grid.rows == 1 ? q_.azp.view().slice(0, r, r + 1) : q_.azp.view();
     }

@@ -330,7 +330,7 @@ std::vector<ErrorRow> scale_errors() {
        "elements each",
        [=] {
          Operand carrying(a);
-         carrying.scale[0] = {ScaleView::Kind::tensor, 1.0F, ones(float32, {1, 1}), 1, 1, 0, 0};
+         carrying.scale[0] = {ScaleKind::tensor, 1.0F, ones(float32, {1, 1}), 1, 1, 0, 0};
          mm(carrying, b);
        }},
       {"ScaleOnAnotherDevice", Code::unavailable,

@@ -181,10 +181,10 @@ std::vector<ErrorRow> weight_errors() {
   QuantizeSpec checked;
   checked.non_finite = NonFinite::error;
   Operand shifted(w);
-  shifted.scale[0] = {ScaleView::Kind::tensor, 1.0F, ones(float32, {1, 8}), kWholeExtent, 1, 0, 2};
+  shifted.scale[0] = {ScaleKind::tensor, 1.0F, ones(float32, {1, 8}), kWholeExtent, 1, 0, 2};
   Operand two_levels(w);
-  two_levels.scale[0] = {ScaleView::Kind::tensor, 1.0F, ones(float32, {1, 4}), kWholeExtent, 1};
-  two_levels.scale[1] = {ScaleView::Kind::number, 2.0F, {}};
+  two_levels.scale[0] = {ScaleKind::tensor, 1.0F, ones(float32, {1, 4}), kWholeExtent, 1};
+  two_levels.scale[1] = {ScaleKind::number, 2.0F, {}};
   return {
       {"PackAPackedWeight", kInvalid, "pack: weight must be a tensor; got a packed weight",
        [=] { (void)pack(packed); }},

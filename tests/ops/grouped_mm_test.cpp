@@ -70,30 +70,33 @@ TEST_P(GroupedForms, RowsAreSplitAndRowsPastTheLastOffsetAreZero) {
 TEST_P(GroupedForms, ColumnsAreSplitAndColumnsPastTheLastOffsetAreZero) {
   const Tensor a = integers(GetParam(), {3, 6, 20}, 1, -8, 8);
   const Tensor b = integers(GetParam(), {20, 12}, 2, -8, 8);
-  const Tensor bias = gaussians(float32, {12}, 3);
+  const Tensor of_columns = gaussians(float32, {12}, 3);
+  const Tensor of_elements = gaussians(float32, {6, 12}, 5);
   const Tensor factor = uniforms(float32, {12}, 4, 0.5, 2.0);
   const std::vector<std::int64_t> ends{5, 5, 9};
   for (const char* backend : usable_backends()) {
-    const Tensor out = poisoned(float32, {6, 12});
-    grouped_mm(a, b,
-               {.offs = ends_of(ends),
-                .bias = bias,
-                .out_dtype = float32,
-                .scale_result = factor,
-                .out = out,
-                .backend = backend});
-    std::int64_t begin = 0;
-    for (std::size_t g = 0; g < 3; ++g) {
-      const Tensor want =
-          scaled_mm(a.view()[static_cast<std::int64_t>(g)], b.view().slice(1, begin, ends[g]),
-                    {.bias = bias.view().slice(0, begin, ends[g]),
-                     .scale_result = factor.view().slice(0, begin, ends[g]),
-                     .out_dtype = float32,
-                     .backend = backend});
-      expect_part(out, 1, begin, ends[g], want);
-      begin = ends[g];
+    for (const Tensor& bias : {of_columns, of_elements}) {
+      const Tensor out = poisoned(float32, {6, 12});
+      grouped_mm(a, b,
+                 {.offs = ends_of(ends),
+                  .bias = bias,
+                  .out_dtype = float32,
+                  .scale_result = factor,
+                  .out = out,
+                  .backend = backend});
+      std::int64_t begin = 0;
+      for (std::size_t g = 0; g < 3; ++g) {
+        const Tensor want =
+            scaled_mm(a.view()[static_cast<std::int64_t>(g)], b.view().slice(1, begin, ends[g]),
+                      {.bias = bias.view().slice(bias.rank() - 1, begin, ends[g]),
+                       .scale_result = factor.view().slice(0, begin, ends[g]),
+                       .out_dtype = float32,
+                       .backend = backend});
+        expect_part(out, 1, begin, ends[g], want);
+        begin = ends[g];
+      }
+      expect_zeros(out.view().slice(1, 9, 12));
     }
-    expect_zeros(out.view().slice(1, 9, 12));
   }
 }
 

@@ -117,7 +117,7 @@ class Linear : public testing::TestWithParam<Rule> {
 
   Operand weight() const {
     Operand b(codes_.transposed());
-    b.scale[0] = {ScaleView::Kind::tensor, 1.0F, scale_.view(), kWholeExtent, 1, 0, 0};
+    b.scale[0] = {ScaleKind::tensor, 1.0F, scale_.view(), kWholeExtent, 1, 0, 0};
     return b;
   }
   PackedWeight packed() const { return pack(weight(), {.activation = GetParam().activation}); }

@@ -49,7 +49,7 @@ TEST_P(Packed, MultipliesWithTheBitsOfTheWeightAsItWas) {
   const Tensor scale = uniforms(float32, {5, 19}, 3);  // groups of 16 along K
   const Tensor bias = gaussians(float32, {19}, 4);
   Operand weight(w);
-  weight.scale[0] = {ScaleView::Kind::tensor, 1.0F, scale.view(), 16, 1, 0, 0};
+  weight.scale[0] = {ScaleKind::tensor, 1.0F, scale.view(), 16, 1, 0, 0};
   const PackedWeight packed = pack(weight);
   for (const char* backend : usable_backends()) {
     const Tensor want = scaled_mm(a, weight, {.bias = bias, .backend = backend});
@@ -77,7 +77,7 @@ TEST(PackedWeight, OwnsWhatItPacked) {
     const Tensor w = integers(int8, {8, 5}, 2);
     const Tensor scale = uniforms(float32, {1, 5}, 3);
     Operand weight(w);
-    weight.scale[0] = {ScaleView::Kind::tensor, 1.0F, scale.view(), kWholeExtent, 1, 0, 0};
+    weight.scale[0] = {ScaleKind::tensor, 1.0F, scale.view(), kWholeExtent, 1, 0, 0};
     want = scaled_mm(a, weight);
     packed = pack(weight);
     std::memset(w.data(), 0, 40);
@@ -97,7 +97,7 @@ TEST(PackedWeight, KeepsTheScalesThatCoverIt) {
   const Tensor w = integers(int8, {40, 9}, 1);
   const Tensor scale = uniforms(float32, {3, 9}, 3);  // groups of 16 along K
   Operand weight(w.view().slice(0, 0, 20).slice(1, 0, 5));
-  weight.scale[0] = {ScaleView::Kind::tensor, 1.0F, scale.view(), 16, 1, 0, 0};
+  weight.scale[0] = {ScaleKind::tensor, 1.0F, scale.view(), 16, 1, 0, 0};
   const Quantized q = unpack(pack(weight));
   expect_same_bits(q.scale, copy(scale.view().slice(0, 0, 2).slice(1, 0, 5), float32));
   const Tensor a = integers(int8, {2, 20}, 2);
@@ -109,7 +109,7 @@ TEST(PackedWeight, KeepsTheZeroPointsThatCoverIt) {
   const Tensor scale = uniforms(float32, {3, 9}, 3);  // groups of 16 along K
   const Tensor azp = integers(int32, {3, 9}, 4);
   Operand weight(w.view().slice(0, 0, 20).slice(1, 0, 5));
-  weight.scale[0] = {ScaleView::Kind::tensor, 1.0F, scale.view(), 16, 1, 0, 0};
+  weight.scale[0] = {ScaleKind::tensor, 1.0F, scale.view(), 16, 1, 0, 0};
   weight.azp = azp.view();
   const PackedWeight packed = pack(weight);
   expect_same_bits(unpack(packed).azp, copy(azp.view().slice(0, 0, 2).slice(1, 0, 5), int32));
@@ -135,7 +135,7 @@ TEST_P(Packed, AnEmptyWeightHasNoMemory) {
 TEST(PackedWeight, CarriesANumberAsItsScale) {
   const Tensor w = integers(int8, {4, 3}, 1);
   Operand weight(w);
-  weight.scale[0].kind = ScaleView::Kind::number;
+  weight.scale[0].kind = ScaleKind::number;
   weight.scale[0].number = 0.25F;
   const PackedWeight packed = pack(weight);
   const Quantized q = unpack(packed);

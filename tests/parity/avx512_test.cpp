@@ -269,7 +269,7 @@ TEST(Avx512, QuantisesActivationsOnTheWay) {
   const Tensor scale = uniforms(float32, {1, 83}, 2);
   const Tensor bias = gaussians(float32, {83}, 3);
   Operand weight(w);
-  weight.scale[0] = {ScaleView::Kind::tensor, 1.0F, scale.view(), kWholeExtent, 1, 0, 0};
+  weight.scale[0] = {ScaleKind::tensor, 1.0F, scale.view(), kWholeExtent, 1, 0, 0};
   for (const DType from : {float32, bfloat16, float16}) {
     for (const std::int64_t m : {1, 9, 26, 530}) {
       const Tensor x = gaussians(from, {m, 130}, 4, 3.0);

@@ -50,8 +50,8 @@ TEST(Driver, BothScalesOfEachOperandCount) {
     kit::Operands operands(line, kit::Content::gaussian, guarded(Side::right));
     const LineProblem made = make_problem(line, operands);
     MatmulProblem problem = made.problem();
-    problem.single.a.scale[1] = {ScaleView::Kind::tensor, 1.0F, one_a, kWholeExtent, kWholeExtent};
-    problem.single.b.scale[1] = {ScaleView::Kind::tensor, 1.0F, one_b, kWholeExtent, kWholeExtent};
+    problem.single.a.scale[1] = {ScaleKind::tensor, 1.0F, one_a, kWholeExtent, kWholeExtent};
+    problem.single.b.scale[1] = {ScaleKind::tensor, 1.0F, one_b, kWholeExtent, kWholeExtent};
     for (const char* backend : kBackends) {
       run(problem, {}, backend);
       const kit::Verdict verdict = kit::compare_exact(problem);

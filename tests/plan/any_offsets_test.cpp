@@ -66,10 +66,10 @@ TEST(PlansOfGroups, HoldForAnyOffsets) {
           problem.groups.offs = offs.view();
           kit::poison_outputs(operands);
           run(problem, {.executor = &executor, .workspace = &workspace}, backend);
-          const std::vector<std::uint8_t> lent = bytes_of(problem.single.out);
+          const std::vector<std::uint8_t> lent = bytes_of(output(problem));
           kit::poison_outputs(operands);
           run(problem, context, backend);
-          EXPECT_EQ(lent, bytes_of(problem.single.out)) << text << " on " << backend;
+          EXPECT_EQ(lent, bytes_of(output(problem))) << text << " on " << backend;
           ++runs;
         }
       }

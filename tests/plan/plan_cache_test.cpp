@@ -52,11 +52,10 @@ class OneFieldAtATime {
 
   template <HasFields T>
   void walk(const std::string& path, T& value) {
-    if constexpr (std::is_same_v<T, TensorView>) {
+    if constexpr (std::is_same_v<T, TensorView> || std::is_base_of_v<Elements, T>) {
       if (!value.defined()) return;
     } else if constexpr (std::is_same_v<T, ScaleView>) {
-      if (value.kind == ScaleView::Kind::none)
-        return with(path + ".kind", value.kind, ScaleView::Kind::number);
+      if (value.kind == ScaleKind::none) return with(path + ".kind", value.kind, ScaleKind::number);
     } else if constexpr (std::is_same_v<T, Factor>) {
       if (value.kind == Factor::Kind::absent)
         return with(path + ".kind", value.kind, Factor::Kind::number);
@@ -90,7 +89,7 @@ class OneFieldAtATime {
   void walk(const std::string& path, T& value) {
     if constexpr (std::is_same_v<T, bool>) return with(path, value, !value);
     if (value == std::numeric_limits<T>::max()) return with(path, value, static_cast<T>(64));
-    for (const T other : {value + 1, value + 16, 2 * value + 1})
+    for (const auto other : {value + 1, value + 16, 2 * value + 1})
       with(path, value, static_cast<T>(other));
   }
   void walk(const std::string& path, float& value) {
@@ -176,6 +175,7 @@ TEST_P(PlanCache, TellsProblemsApartThatDifferInOneField) {
   };
   OneFieldAtATime fields(changed, moved);
   fields.walk("single", problem.single);
+  fields.walk("steps", problem.groups.steps);
   fields.walk("options", problem.options);
   EXPECT_GT(changes, 50);
   EXPECT_GE(addresses, 10);  // five of each view
@@ -217,15 +217,19 @@ void expect_whole(const char* name) {
 TEST(Fields, AreAllOfThem) {
   expect_whole<Device>("Device");
   expect_whole<TensorView>("TensorView");
+  expect_whole<Elements>("Elements");
+  expect_whole<MatrixView>("MatrixView");
   expect_whole<ScaleView>("ScaleView");
   expect_whole<Granularity>("Granularity");
   expect_whole<QuantizeSpec>("QuantizeSpec");
   expect_whole<ActivationQuant>("ActivationQuant");
-  expect_whole<Operand>("Operand");
+  expect_whole<OperandView>("OperandView");
   expect_whole<Factor>("Factor");
+  expect_whole<ColumnList>("ColumnList");
   expect_whole<Outliers>("Outliers");
   expect_whole<Epilogue>("Epilogue");
   expect_whole<Member>("Member");
+  expect_whole<GroupSteps>("GroupSteps");
   expect_whole<Groups>("Groups");
   expect_whole<MatmulOptions>("MatmulOptions");
 }

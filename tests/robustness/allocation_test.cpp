@@ -52,7 +52,7 @@ struct Arguments {
 
   Arguments() {
     Operand weight(b);
-    weight.scale[0] = {ScaleView::Kind::tensor, 1.0F, scale_b.view(), kWholeExtent, 1, 0, 0};
+    weight.scale[0] = {ScaleKind::tensor, 1.0F, scale_b.view(), kWholeExtent, 1, 0, 0};
     weight.scale[0].data.rank = 2;
     weight.scale[0].data.shape = {1, 7};
     weight.scale[0].data.strides = {7, 1};

@@ -136,7 +136,7 @@ TEST_F(Explain, NoBackendTakesTheMemoryOfAnotherDevice) {
   const Tensor out = Tensor::empty(float32, {20, 40});
   problem_.single.out = out;
   run(problem_);  // so that a plan is there
-  for (TensorView* v : {&problem_.single.a.data, &problem_.single.b.data, &problem_.single.out}) {
+  for (MatrixView* v : {&problem_.single.a.data, &problem_.single.b.data, &problem_.single.out}) {
     v->device = {DeviceType::cuda, 1};
   }
   for (const Candidate& c : explain(problem_).candidates) {

@@ -80,7 +80,7 @@ struct Operations {
 
   Operations() {
     Operand weight(b);
-    weight.scale[0].kind = ScaleView::Kind::number;
+    weight.scale[0].kind = ScaleKind::number;
     weight.scale[0].number = 0.01F;
     ActivationQuant rule;
     packed = pack(weight, {.activation = rule});

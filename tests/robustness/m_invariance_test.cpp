@@ -18,7 +18,7 @@ TEST_P(MInvariance, RowsOfOneTo160RowsHaveTheSameBits) {
   const Tensor sa = uniforms(float32, {kRows, 1}, 3);
   const Tensor sb = uniforms(float32, {3, kN}, 4);  // groups of 32 along K
   Operand weight(b);
-  weight.scale[0] = {ScaleView::Kind::tensor, 1.0F, sb.view(), 32, 1, 0, 0};
+  weight.scale[0] = {ScaleKind::tensor, 1.0F, sb.view(), 32, 1, 0, 0};
   const PackedWeight packed = pack(weight);
   for (const char* backend : usable_backends()) {
     for (const Operand& w : {weight, Operand(packed)}) {
@@ -83,7 +83,7 @@ TEST_P(MInvariance, OfEveryScheme) {
     const Tensor sb = uniforms(scheme.dtype, cells_of(scheme.b, Side::b, kDeep, kWide), 4);
     const ScaleGrid grid = scale_grid(scheme.b, Side::b);
     Operand weight(b);
-    weight.scale[0] = {ScaleView::Kind::tensor, 1.0F, sb.view(), grid.rows, grid.cols, 0, 0};
+    weight.scale[0] = {ScaleKind::tensor, 1.0F, sb.view(), grid.rows, grid.cols, 0, 0};
     const PackedWeight packed = pack(weight);
     const PackedWeight otherwise = pack(weight, {.activation = {}, .backend = "generic"});
     const auto rows = [&](const Operand& w, std::int64_t begin, std::int64_t end) {
@@ -163,7 +163,7 @@ TEST(MInvarianceOfLinear, QuantizedActivationsToo) {
     const Tensor sb = uniforms(rule.scale_dtype, cells_of(rule.scales, Side::b, kDeep, kWide), 4);
     const ScaleGrid grid = scale_grid(rule.scales, Side::b);
     Operand weight(codes);
-    weight.scale[0] = {ScaleView::Kind::tensor, 1.0F, sb.view(), grid.rows, grid.cols, 0, 0};
+    weight.scale[0] = {ScaleKind::tensor, 1.0F, sb.view(), grid.rows, grid.cols, 0, 0};
     ActivationQuant quant;
     quant.spec.dtype = rule.weight;
     quant.spec.granularity = rule.activation;

@@ -69,7 +69,7 @@ TEST(ChangingOffsets, AreReadOnce) {
         ends = kEven;
         MatmulProblem problem = grouped_mm_problem(a, b, options);
         const Tensor out = Tensor::empty(float32, want.view().dims());
-        problem.single.out = out;
+        set_output(problem, out);
         run(problem, {.executor = &writer}, backend);
         expect_same_bits(out, want);
       }

@@ -229,6 +229,7 @@ class Near {
     fix(view);
     tensor = Tensor::adopt(std::make_shared<Tensor>(tensor), view);
   }
+  void fix(Device& device) { device = {}; }
   void fix(const ActivationQuant*& rule) {
     if (rule == nullptr) return;
     rules_.push_back(std::make_unique<ActivationQuant>(*rule));
@@ -315,9 +316,9 @@ const WeightLayout& host_layout(DType dtype) {
   return *generic->layout(dtype);
 }
 
-Status pack(const TensorView& weight, void* packed, const ExecContext& context) noexcept {
+Status pack(const MatrixView& weight, void* packed, const ExecContext& context) noexcept {
   struct Packing {
-    TensorView weight;
+    MatrixView weight;
     void* packed;
   };
   const auto l = late(Packing{weight, packed});
@@ -326,11 +327,11 @@ Status pack(const TensorView& weight, void* packed, const ExecContext& context) 
   });
 }
 
-Status unpack(const PackedWeightData& packed, const TensorView& weight,
+Status unpack(const PackedWeightData& packed, const MatrixView& weight,
               const ExecContext& context) noexcept {
   struct Unpacking {
     PackedWeightData packed;
-    TensorView weight;
+    MatrixView weight;
   };
   const auto l = late(Unpacking{packed, weight});
   return Streams::get().push(context.stream, [l] {
@@ -445,7 +446,7 @@ void Near::fix(PackedWeightData& content) {
   fix(content.azp);
   fix(content.activation);
   for (Tensor& scale : content.scales) fix(scale);
-  for (ScaleView& scale : content.scale) fix(scale);
+  for (CarriedScale& scale : content.scale) fix(scale);
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ void scatter(const float* row, std::int64_t panels, std::int64_t depth, std::int
 
 }  // namespace
 
-void load_row_panel(const Kernels& kernel, const TensorView& a, std::int64_t row, float* panel,
+void load_row_panel(const Kernels& kernel, const MatrixView& a, std::int64_t row, float* panel,
                     float* scratch) noexcept {
   const std::int64_t rows = kernel.rows;
   const std::int64_t depth = a.shape[1];
@@ -39,8 +39,9 @@ void load_row_panel(const Kernels& kernel, const TensorView& a, std::int64_t row
   }
 }
 
-void load_column_panels(const Kernels& kernel, const Operand& b, std::int64_t k0, std::int64_t k1,
-                        std::int64_t n0, std::int64_t panels, float* out, float* scratch) noexcept {
+void load_column_panels(const Kernels& kernel, const OperandView& b, std::int64_t k0,
+                        std::int64_t k1, std::int64_t n0, std::int64_t panels, float* out,
+                        float* scratch) noexcept {
   const std::int64_t depth = k1 - k0;
   if (b.packed != nullptr) {
     const PackedWeightData& w = *b.packed->content();
@@ -49,7 +50,7 @@ void load_column_panels(const Kernels& kernel, const Operand& b, std::int64_t k0
     }
     return;
   }
-  const TensorView& v = b.data;
+  const MatrixView& v = b.data;
   const std::int64_t count = std::min(panels * kPanelCols, v.shape[1] - n0);
   if (std::abs(v.strides[1]) <= std::abs(v.strides[0])) {  // rows of B lie together
     std::fill(scratch, scratch + panels * kPanelCols, 0.0F);
@@ -72,7 +73,7 @@ void load_column_panels(const Kernels& kernel, const Operand& b, std::int64_t k0
   }
 }
 
-void subtract_weight_azp(const Operand& b, std::int64_t k0, std::int64_t k1, std::int64_t n0,
+void subtract_weight_azp(const OperandView& b, std::int64_t k0, std::int64_t k1, std::int64_t n0,
                          std::int64_t panels, float* out) noexcept {
   if (!b.azp.defined()) return;
   const std::int64_t depth = k1 - k0;
@@ -85,10 +86,10 @@ void subtract_weight_azp(const Operand& b, std::int64_t k0, std::int64_t k1, std
   }
 }
 
-void load_weight_row(const Operand& b, std::int64_t k, std::int64_t n0, std::int64_t count,
+void load_weight_row(const OperandView& b, std::int64_t k, std::int64_t n0, std::int64_t count,
                      float* out) noexcept {
   if (b.packed == nullptr) {
-    const TensorView& v = b.data;
+    const MatrixView& v = b.data;
     return widen(best_kernels(), v.dtype, v.at(k * v.strides[0] + n0 * v.strides[1]), v.strides[1],
                  count, out);
   }

@@ -4,6 +4,8 @@
 #include <mutex>
 
 #include "backends/host/passes.hpp"
+#include "core/cells.hpp"
+#include "core/convert.hpp"
 #include "core/element.hpp"
 #include "core/error.hpp"
 #include "core/parallel.hpp"
@@ -22,7 +24,7 @@ class Activation {
   Status run(Rows& result, Arena& arena, const ExecContext& context) const noexcept {
     if (p_.rule != nullptr && rows_apart(*p_.rule)) return by_blocks(result, arena, context);
     const DType dtype = p_.rule != nullptr ? DType::float32 : p_.dtype;
-    const TensorView floats = matrix(arena, dtype, rows_, inner_);
+    const MatrixView floats = matrix(arena, dtype, rows_, inner_);
     if (!arena.counting()) {
       OCTAVO_TRY(passes_.silu_and_mul({.x = p_.h, .out = floats}, context));
     }
@@ -33,7 +35,7 @@ class Activation {
   }
 
  private:
-  TensorView matrix(Arena& arena, DType dtype, std::int64_t rows,
+  MatrixView matrix(Arena& arena, DType dtype, std::int64_t rows,
                     std::int64_t columns) const noexcept {
     return take_matrix(arena, dtype, rows, columns, p_.h.device);
   }
@@ -43,16 +45,16 @@ class Activation {
     const std::int64_t bands =
         bands_of(context, (rows_ + kBlockRows - 1) / kBlockRows, rows_ * inner_ * 4);
     Arena counter(nullptr);
-    const TensorView outline = matrix(counter, DType::float32, kBlockRows, inner_);
+    const MatrixView outline = matrix(counter, DType::float32, kBlockRows, inner_);
     OCTAVO_TRY_ASSIGN(const Rows made, quantise(passes_, *p_.rule, outline, counter, context));
     const auto band_bytes = static_cast<std::int64_t>(counter.used());
     auto* scratch = arena.take<char>(band_bytes * bands);
     result.data = matrix(arena, made.data.dtype, rows_, inner_);
     result.scale = made.scale;
     result.scale.rows = 1;
-    const TensorView& cells = made.scale.data;
-    result.scale.data = matrix_view(arena.take<float>(rows_ * cells.shape[1]), cells.dtype, rows_,
-                                    cells.shape[1], p_.h.device);
+    const std::int64_t across = cells(inner_, made.scale.cols);
+    result.scale.data = matrix_view(arena.take<float>(rows_ * across), made.scale.data.dtype, rows_,
+                                    across, p_.h.device);
     result.azp = {};
     if (made.azp.defined()) result.azp = matrix(arena, DType::int32, rows_, 1);
     if (arena.counting()) return {};
@@ -76,18 +78,19 @@ class Activation {
     const ExecContext alone{.executor = &serial_executor()};
     Arena arena(scratch);
     const std::int64_t rows = end - begin;
-    TensorView floats = matrix(arena, DType::float32, kBlockRows, inner_);
+    MatrixView floats = matrix(arena, DType::float32, kBlockRows, inner_);
     floats.shape[0] = rows;
     OCTAVO_TRY(passes_.silu_and_mul({.x = p_.h.slice(0, begin, end), .out = floats}, alone));
     ActivationQuant rule = *p_.rule;
-    rule.codes = result.data.slice(0, begin, end);
+    rule.codes = static_cast<TensorView>(result.data.slice(0, begin, end));
     rule.scales = {};
     OCTAVO_TRY_ASSIGN(const Rows made, quantise(passes_, rule, floats, arena, alone));
     const bool own = made.scale.rows == 1;  // else one for all rows
+    const std::int64_t across = cells(inner_, made.scale.cols);
     for (std::int64_t r = 0; r < rows; ++r) {
       const std::int64_t cell = own ? r : 0;
-      const auto row = [](const TensorView& v, std::int64_t i) { return v.slice(0, i, i + 1); };
-      OCTAVO_TRY(convert({row(made.scale.data, cell), row(result.scale.data, begin + r)}, alone));
+      copy_elements({made.scale.data.from(cell, 0), 1, across},
+                    {result.scale.data.from(begin + r, 0), 1, across});
       if (!result.azp.defined()) continue;
       store_int32(result.azp.data, begin + r, static_cast<std::int32_t>(load_int(made.azp, r, 0)));
     }

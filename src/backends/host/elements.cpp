@@ -110,7 +110,7 @@ Status gather(const GatherProblem& p, const ExecContext& context) noexcept {
 }
 
 Status map_codes(const MapProblem& p, const ExecContext& context) noexcept {
-  const TensorView& codes = p.codes;
+  const MatrixView& codes = p.codes;
   const std::int64_t rows = codes.shape[0];
   const std::int64_t columns = codes.shape[1];
   for_each_band(context, bands_of(context, rows, rows * columns), rows,
@@ -128,7 +128,7 @@ Status map_codes(const MapProblem& p, const ExecContext& context) noexcept {
 
 Status unswizzle(const UnswizzleProblem& p, const ExecContext&) noexcept {
   const auto* tiles = static_cast<const std::uint8_t*>(p.tiles);
-  const TensorView& to = p.to;
+  const MatrixView& to = p.to;
   const std::int64_t across = (to.shape[1] + 3) / 4;
   for (std::int64_t r = 0; r < to.shape[0]; ++r) {
     auto* row = static_cast<std::uint8_t*>(to.at(r * to.strides[0]));

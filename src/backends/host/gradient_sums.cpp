@@ -12,15 +12,15 @@
 namespace octavo::host {
 namespace {
 
-std::int64_t place(const TensorView& v, std::int64_t i, std::int64_t j) noexcept {
+std::int64_t place(const MatrixView& v, std::int64_t i, std::int64_t j) noexcept {
   return i * v.strides[0] + j * v.strides[1];
 }
 
-double& sum_at(const TensorView& sums, std::int64_t i, std::int64_t j) noexcept {
+double& sum_at(const MatrixView& sums, std::int64_t i, std::int64_t j) noexcept {
   return *static_cast<double*>(sums.at(place(sums, i, j)));
 }
 
-void store(const TensorView& to, std::int64_t i, std::int64_t j, float value) noexcept {
+void store(const MatrixView& to, std::int64_t i, std::int64_t j, float value) noexcept {
   store_float(to.dtype, to.data, place(to, i, j), value, Overflow::saturate);
 }
 
@@ -71,7 +71,7 @@ Status split_zero_points(const SplitZeroPointsProblem& p, const ExecContext&) no
 
 Status split_sums(const SplitSumsProblem& p, const ExecContext&) noexcept {
   const FloatEnvironment environment;
-  const TensorView& pieces = p.pieces;
+  const MatrixView& pieces = p.pieces;
   for (std::int64_t i = 0; i < pieces.shape[0]; ++i) {
     double left = sum_at(p.sums, i, 0);
     for (std::int64_t j = 0; j < pieces.shape[1]; ++j) {

@@ -107,10 +107,10 @@ class StaticQuantiser {
     }
   }
 
-  TensorView x_;
+  MatrixView x_;
   DType dtype_;
   Overflow overflow_;
-  TensorView azp_;
+  MatrixView azp_;
   ScaleView scale_;
 };
 
@@ -123,7 +123,7 @@ Status learned_step(const LearnedStepProblem& p, const ExecContext& context) noe
       std::copy_n(piece.slope.data(), count,
                   static_cast<float*>(p.slopes.at(i * p.slopes.strides[0] + c)));
     }
-    const TensorView& to = p.grad_x;
+    const MatrixView& to = p.grad_x;
     if (!to.defined()) return;
     std::array<float, static_cast<std::size_t>(kPiece)> g;
     load_row(p.grad.dtype, p.grad.at(i * p.grad.strides[0] + c * p.grad.strides[1]),

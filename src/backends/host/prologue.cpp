@@ -12,17 +12,6 @@
 namespace octavo::host {
 namespace {
 
-TensorView vector(void* data, DType dtype, std::int64_t count, const Device& device) noexcept {
-  TensorView view;
-  view.data = data;
-  view.dtype = dtype;
-  view.device = device;
-  view.rank = 1;
-  view.shape = {count};
-  view.strides = {1};
-  return view;
-}
-
 // The one scale of a static rule, where the quantiser and the product read it; x may be empty.
 void fill_static(const ActivationQuant& rule, const QuantizeProblem& q) noexcept {
   if (q.scales.numel() == 0) return;
@@ -34,7 +23,7 @@ void fill_static(const ActivationQuant& rule, const QuantizeProblem& q) noexcept
 // which is NaN for a row with one. Its cells are the rows, all of one scale.
 void show_rows(QuantizeProblem& q, std::int64_t rows, Arena& arena) noexcept {
   q.grid = {1, kWholeExtent};
-  for (TensorView* v : {&q.scales, &q.azp}) {
+  for (MatrixView* v : {&q.scales, &q.azp}) {
     v->shape = {rows, 1};
     v->strides = {0, 0};
   }
@@ -44,7 +33,7 @@ void show_rows(QuantizeProblem& q, std::int64_t rows, Arena& arena) noexcept {
 Status section6(const Passes& passes, Member& member, Arena& arena,
                 const ExecContext& context) noexcept {
   const ActivationQuant& rule = *member.a.quantise;
-  const TensorView x = member.a.data;
+  const MatrixView x = member.a.data;
   const std::int64_t rows = x.shape[0];
   const std::int64_t cols = x.shape[1];
   QuantizeProblem q;
@@ -54,11 +43,11 @@ Status section6(const Passes& passes, Member& member, Arena& arena,
   q.grid = scale_grid(rule.spec.granularity, Side::a);
   const std::int64_t down = cells(rows, q.grid.rows);
   const std::int64_t across = cells(cols, q.grid.cols);
-  q.codes = rule.codes.defined() ? rule.codes
+  q.codes = rule.codes.defined() ? MatrixView(rule.codes)
                                  : matrix_view(arena.take<std::uint8_t>(rows * cols),
                                                rule.spec.dtype, rows, cols, x.device);
   const DType scale_dtype = rule.spec.scale_dtype;
-  q.scales = rule.scales.defined() ? rule.scales
+  q.scales = rule.scales.defined() ? MatrixView(rule.scales)
                                    : matrix_view(arena.take<float>(down * across), scale_dtype,
                                                  down, across, x.device);
   if (rule.spec.azp) {
@@ -75,21 +64,21 @@ Status section6(const Passes& passes, Member& member, Arena& arena,
       OCTAVO_TRY(passes.check_finite({q.operation, q.x}, context));
     OCTAVO_TRY(passes.quantize(q, context));
   }
-  const TensorView& scales = q.shown_scales.defined() ? q.shown_scales : q.scales;
+  const MatrixView& scales = q.shown_scales.defined() ? q.shown_scales : q.scales;
   member.a.data = q.codes;
-  member.a.scale[0] = {ScaleView::Kind::tensor, 1.0F, scales, q.grid.rows, q.grid.cols, 0, 0};
+  member.a.scale[0] = {ScaleKind::tensor, 1.0F, scales, q.grid.rows, q.grid.cols, 0, 0};
   member.a.azp = q.azp;
   if (q.azp.defined() && q.grid.rows == kWholeExtent) member.a.azp.strides[0] = 0;
   return {};
 }
 
 // The absolute maxima as the scales of the product.
-ScaleView scales_of(const TensorView& absmax, float* scale, bool counting) noexcept {
+ScaleView scales_of(const MatrixView& absmax, float* scale, bool counting) noexcept {
   const std::int64_t rows = absmax.shape[0];
   const FloatEnvironment environment;
   const auto* from = static_cast<const float*>(absmax.data);
   for (std::int64_t m = 0; m < rows && !counting; ++m) scale[m] = from[m] / 127.0F;
-  return {ScaleView::Kind::tensor,
+  return {ScaleKind::tensor,
           1.0F,
           matrix_view(scale, DType::float32, rows, 1, absmax.device),
           1,
@@ -101,7 +90,7 @@ ScaleView scales_of(const TensorView& absmax, float* scale, bool counting) noexc
 Status section8(const Passes& passes, Member& member, Arena& arena, const ExecContext& context,
                 const MatmulOptions& options) noexcept {
   const ActivationQuant& rule = *member.a.quantise;
-  const TensorView x = member.a.data;
+  const MatrixView x = member.a.data;
   const std::int64_t rows = x.shape[0];
   const std::int64_t cols = x.shape[1];
   VectorwiseProblem q;
@@ -110,14 +99,14 @@ Status section8(const Passes& passes, Member& member, Arena& arena, const ExecCo
   q.whole_columns = rule.whole_columns;
   q.by_element = options.batch_invariant;
   q.fixed_columns = rule.outlier_columns;
-  q.codes = rule.codes.defined() ? rule.codes
+  q.codes = rule.codes.defined() ? MatrixView(rule.codes)
                                  : matrix_view(arena.take<std::int8_t>(rows * cols), DType::int8,
                                                rows, cols, x.device);
   q.absmax = matrix_view(arena.take<float>(rows), DType::float32, rows, 1, x.device);
   float* scale = arena.take<float>(rows);
   // Before the columns are known, room has to be reserved for all that there may be.
   const bool finds = q.threshold > 0.0F;
-  std::int64_t count = finds ? cols : q.fixed_columns.shape[0];
+  std::int64_t count = finds ? cols : q.fixed_columns.count;
   const bool outliers = finds || count > 0;
   if (outliers) {
     q.column_flags = arena.take<std::uint8_t>(cols);
@@ -134,7 +123,7 @@ Status section8(const Passes& passes, Member& member, Arena& arena, const ExecCo
   if (count == 0) return {};
   Outliers& o = member.epilogue.outliers;
   o.a = x;
-  o.columns = vector(q.columns, DType::int64, count, x.device);
+  o.columns = {q.columns, count};
   if (q.by_element && finds) {
     o.threshold = q.threshold;
     o.whole = q.fixed_columns;

@@ -10,7 +10,7 @@
 namespace octavo {
 
 /// Writes the value 0 to every element of a matrix view; nothing to an undefined one.
-inline void fill_zero(const TensorView& v) noexcept {
+inline void fill_zero(const MatrixView& v) noexcept {
   if (!v.defined()) return;
   for (std::int64_t i = 0; i < v.shape[0]; ++i) {
     for (std::int64_t j = 0; j < v.shape[1]; ++j) {

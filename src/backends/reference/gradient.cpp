@@ -8,7 +8,7 @@
 namespace octavo::reference {
 namespace {
 
-double shifted(const TensorView& x, std::int64_t azp, std::int64_t i, std::int64_t j) {
+double shifted(const MatrixView& x, std::int64_t azp, std::int64_t i, std::int64_t j) {
   return static_cast<double>(load_float(x, i, j)) - static_cast<double>(azp);
 }
 
@@ -21,7 +21,7 @@ std::int64_t azp_at(const ScaleView& azp, std::int64_t i, std::int64_t j) {
 
 Status rescale(const RescaleProblem& p, const ExecContext&) noexcept {
   const FloatEnvironment environment;
-  const TensorView& out = p.out;
+  const MatrixView& out = p.out;
   for (std::int64_t i = 0; i < p.source.shape[0]; ++i) {
     for (std::int64_t j = 0; j < p.source.shape[1]; ++j) {
       auto x = static_cast<float>(shifted(p.source, azp_at(p.azp, i, j), i, j));
@@ -39,11 +39,11 @@ Status rescale(const RescaleProblem& p, const ExecContext&) noexcept {
 Status reduce(const ReduceProblem& p, const ExecContext&) noexcept {
   const FloatEnvironment environment;
   const ScaleView& s = p.sums;
-  const TensorView& first = p.factors[0];
+  const MatrixView& first = p.factors[0];
   for (std::int64_t i = 0; i < first.shape[0]; ++i) {
     for (std::int64_t j = 0; j < first.shape[1]; ++j) {
       double product = shifted(first, p.azp.defined() ? load_int(p.azp, i, 0) : 0, i, j);
-      for (const TensorView* factor : {&p.factors[1], &p.factors[2]}) {
+      for (const MatrixView* factor : {&p.factors[1], &p.factors[2]}) {
         if (factor->defined()) product *= static_cast<double>(load_float(*factor, i, j));
       }
       if (p.weight.present()) product *= static_cast<double>(scale_at(p.weight, i, j));

@@ -64,18 +64,18 @@ float accumulate(const Member& p, std::int64_t m, std::int64_t n, std::int64_t i
   return t;
 }
 
-bool holds(const TensorView& columns, std::int64_t k) noexcept {
-  for (std::int64_t i = 0; i < columns.shape[0]; ++i) {
-    if (load_int(columns.dtype, columns.data, i * columns.strides[0]) == k) return true;
+bool holds(const ColumnList& columns, std::int64_t k) noexcept {
+  for (std::int64_t i = 0; i < columns.count; ++i) {
+    if (columns[i] == k) return true;
   }
   return false;
 }
 
-float outlier_sum(const Outliers& o, const TensorView& weight, std::int64_t m,
+float outlier_sum(const Outliers& o, const Elements& weight, std::int64_t m,
                   std::int64_t n) noexcept {
   float sum = 0.0F;
-  for (std::int64_t i = 0; i < o.columns.shape[0]; ++i) {
-    const std::int64_t k = load_int(o.columns.dtype, o.columns.data, i * o.columns.strides[0]);
+  for (std::int64_t i = 0; i < o.columns.count; ++i) {
+    const std::int64_t k = o.columns[i];
     const float a = load_float(o.a, m, k);
     const bool in_codes = o.threshold > 0.0F && !(std::abs(a) >= o.threshold);
     if (in_codes && !holds(o.whole, k)) continue;
@@ -106,10 +106,7 @@ float scaled_sum(const Member& p, float t, std::int64_t m, std::int64_t n) noexc
 float epilogue(const Member& p, float t, std::int64_t m, std::int64_t n) noexcept {
   const Epilogue& e = p.epilogue;
   if (e.c.defined()) t += factor_at(e.beta, 0) * load_float(e.c, m, n);
-  if (e.bias.defined()) {
-    t += e.bias.rank == 2 ? load_float(e.bias, m, n)
-                          : load_float(e.bias.dtype, e.bias.data, n * e.bias.strides[0]);
-  }
+  if (e.bias.defined()) t += load_float(e.bias, m, n);
   if (e.scale_result.present()) t *= factor_at(e.scale_result, n);
   return t;
 }
@@ -118,8 +115,8 @@ float epilogue(const Member& p, float t, std::int64_t m, std::int64_t n) noexcep
 
 Status finish(const FinishProblem& p, const ExecContext&) noexcept {
   const FloatEnvironment environment;
-  const TensorView& sums = p.sums;
-  const TensorView& out = p.product.out;
+  const MatrixView& sums = p.sums;
+  const MatrixView& out = p.product.out;
   for (std::int64_t m = 0; m < out.shape[0]; ++m) {
     for (std::int64_t n = 0; n < out.shape[1]; ++n) {
       const std::int64_t place = m * out.strides[0] + n * out.strides[1];

@@ -18,7 +18,7 @@ struct Cell {
   std::int64_t r0, r1, c0, c1;
 };
 
-CellRange range_of(const TensorView& x, const Cell& cell) noexcept {
+CellRange range_of(const MatrixView& x, const Cell& cell) noexcept {
   CellRange range;
   for (std::int64_t r = cell.r0; r < cell.r1; ++r) {
     for (std::int64_t c = cell.c0; c < cell.c1; ++c) {
@@ -67,7 +67,7 @@ void quantize_cell(const QuantizeProblem& q, const Cell& cell, std::int64_t i,
   const std::int64_t azp = q.azp.defined() ? load_int(q.azp, i, j) : 0;
   if (q.shown_scales.defined()) {
     const bool shown = range_of(q.x, cell).shown;
-    const TensorView& v = q.shown_scales;
+    const MatrixView& v = q.shown_scales;
     store_float(v.dtype, v.data, i * v.strides[0] + j * v.strides[1],
                 shown ? std::numeric_limits<float>::quiet_NaN() : scale, Overflow::saturate);
   }
@@ -107,9 +107,8 @@ Status vectorwise(const VectorwiseProblem& q, const ExecContext&) noexcept {
 
   if (q.column_flags != nullptr) {
     std::fill_n(q.column_flags, cols, std::uint8_t{0});
-    for (std::int64_t i = 0; i < q.fixed_columns.shape[0]; ++i) {
-      const TensorView& v = q.fixed_columns;
-      q.column_flags[load_int(v.dtype, v.data, i * v.strides[0])] = kFixed;
+    for (std::int64_t i = 0; i < q.fixed_columns.count; ++i) {
+      q.column_flags[q.fixed_columns[i]] = kFixed;
     }
     *q.column_count = 0;
     for (std::int64_t c = 0; c < cols; ++c) {

@@ -21,9 +21,8 @@ Status resolve(Member& member, Arena& arena, const ExecContext& context,
   OCTAVO_TRY(reference::kPasses.prologue(member, options, arena, context));
   if (member.b.packed == nullptr) return {};
   const PackedWeightData& packed = *member.b.packed->content();
-  TensorView& codes = member.b.data;
+  MatrixView& codes = member.b.data;
   codes.dtype = packed.dtype;
-  codes.rank = 2;
   codes.shape = {packed.k, packed.n};
   codes.strides = {1, packed.k};
   codes.data = arena.take<char>(packed.k * packed.n * element_bytes(packed.dtype));

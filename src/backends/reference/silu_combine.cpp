@@ -45,7 +45,7 @@ float silu(float x) noexcept {
 
 Status silu_and_mul(const SiluProblem& p, const ExecContext&) noexcept {
   const FloatEnvironment environment;
-  const TensorView& out = p.out;
+  const MatrixView& out = p.out;
   const std::int64_t inner = out.shape[1];
   for (std::int64_t r = 0; r < out.shape[0]; ++r) {
     for (std::int64_t i = 0; i < inner; ++i) {
@@ -59,7 +59,7 @@ Status silu_and_mul(const SiluProblem& p, const ExecContext&) noexcept {
 
 Status combine(const CombineProblem& p, const ExecContext&) noexcept {
   const FloatEnvironment environment;
-  const TensorView& out = p.out;
+  const MatrixView& out = p.out;
   for (std::int64_t m = 0; m < out.shape[0]; ++m) {
     for (std::int64_t j = 0; j < out.shape[1]; ++j) {
       float t = 0.0F;

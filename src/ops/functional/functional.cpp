@@ -238,7 +238,7 @@ Tensor run(const char* operation, const Product& p) {
     const Site site{operation, &kFunctionalNames};
     std::vector<Tensor> owned;
     OCTAVO_TRY_ASSIGN(Lowered lowered, lower_recipes(site, p, owned));
-    if (p.options.out.defined()) OCTAVO_TRY(check_no_overlap(site, lowered.problem.single));
+    if (p.options.out.defined()) OCTAVO_TRY(check_no_overlap(site, lowered.problem));
     return run_lowered(lowered, p.context, p.options.backend);
   });
 }

@@ -37,7 +37,7 @@ Status learned_step(const TensorView& grad, const TensorView& x, const QuantizeO
   shadow.scale = Scale(stand_in.argument(), tensor ? o.scale.granularity() : per_tensor());
   OCTAVO_TRY_ASSIGN(const ScaleView cells, static_scale(site, x, shadow));
   ScaleView factor;
-  factor.kind = ScaleView::Kind::number;
+  factor.kind = ScaleKind::number;
   factor.number = gradient_scale;
   OCTAVO_TRY(sum_cells(kQuantize, *backend, {{grad, slopes}, {}, factor, stand_in.cells(cells), {}},
                        context));
@@ -72,7 +72,7 @@ Result<QuantizeGradients> run_quantize(const TensorView& grad, const TensorView&
 }
 
 // Sums over the cells of dequantize's grid.
-Status sum_grid(const Backend& backend, const std::array<TensorView, 3>& factors,
+Status sum_grid(const Backend& backend, const std::array<MatrixView, 3>& factors,
                 const ScaleView& grid, const Tensor& scale, StandIn& stand_in,
                 const ExecContext& context) {
   OCTAVO_TRY(stand_in.make({kDequantize, context.place(scale.device())}, scale));

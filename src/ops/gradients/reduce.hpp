@@ -11,7 +11,7 @@ namespace octavo {
 inline Status sum_cells(const char* operation, const Backend& backend, ReduceProblem problem,
                         const ExecContext& context) {
   constexpr std::int64_t kScratch = std::int64_t{1} << 17;  // 1 MB
-  const TensorView& x = problem.factors[0];
+  const MatrixView& x = problem.factors[0];
   // A row of cells has no more columns than the matrix, nor, transposed, than it has rows.
   const std::int64_t elements = x.shape[0] * x.shape[1];
   const std::int64_t row = std::max(x.shape[0], x.shape[1]);

@@ -57,7 +57,7 @@ Result<std::vector<Tensor>> forward_again(const VjpCall& call, std::span<const V
 }
 
 // grad where the result lies in its type's range, else 0.
-Status mask(const VjpCall& call, const TensorView& before_result, VjpMember& m, Tensor& masked) {
+Status mask(const VjpCall& call, const MatrixView& before_result, VjpMember& m, Tensor& masked) {
   OCTAVO_TRY_ASSIGN(masked, plane(call, m.grad.dtype, rows_of(m), columns_of(m)));
   const float high = m.out_dtype == DType::int32 ? 0x1p31F : info(m.out_dtype).max;
   MaskProblem p;
@@ -74,7 +74,7 @@ Status mask(const VjpCall& call, const TensorView& before_result, VjpMember& m, 
 
 ScaleView one_number(float number) noexcept {
   ScaleView s;
-  s.kind = ScaleView::Kind::number;
+  s.kind = ScaleKind::number;
   s.number = number;
   return s;
 }
@@ -84,14 +84,10 @@ ScaleView over_columns(const Factor& factor) noexcept {
   if (factor.kind != Factor::Kind::tensor) {
     return factor.present() ? one_number(factor.number) : ScaleView{};
   }
-  const TensorView& v = factor.data;
   ScaleView s;
-  s.kind = ScaleView::Kind::tensor;
-  s.data = v;
-  s.data.rank = 2;
-  s.data.shape = {1, v.shape[0]};
-  s.data.strides = {0, v.strides[0]};
-  s.cols = v.strides[0] == 0 ? kWholeExtent : 1;
+  s.kind = ScaleKind::tensor;
+  s.data = factor.data;
+  s.cols = factor.data.strides[1] == 0 ? kWholeExtent : 1;
   return s;
 }
 
@@ -100,13 +96,13 @@ ScaleView everywhere(const Factor& factor) noexcept {
   return factor.present() ? over_columns(factor) : one_number(1.0F);
 }
 
-Status sum_gradients(const VjpCall& call, const VjpMember& m, const TensorView& acc,
-                     const TensorView& before_result) {
+Status sum_gradients(const VjpCall& call, const VjpMember& m, const MatrixView& acc,
+                     const MatrixView& before_result) {
   const ScaleView result = over_columns(m.forward.epilogue.scale_result);
   const bool empty = m.a.data.shape[1] == 0;  // alpha does not enter, whatever grad is
   const struct {
     ScaleView sums;
-    const TensorView& factor;  // beside grad
+    const MatrixView& factor;  // beside grad
     ScaleView weight;
   } rows[] = {
       {m.bias, {}, result},
@@ -133,7 +129,7 @@ Status scale_grad(const VjpCall& call, const VjpMember& m) noexcept {
 VjpProduct product_for_a(const VjpMember& m) noexcept {
   const Epilogue& e = m.forward.epilogue;
   // Straight through a fused quantiser: the operand is what was quantised.
-  const Operand own = m.forward.a.quantise != nullptr ? Operand(m.forward.a.data) : m.a;
+  const OperandView own = m.forward.a.quantise != nullptr ? OperandView(m.forward.a.data) : m.a;
   return {m.grad,  m.b.transposed(), own,      over_columns(e.scale_result),
           e.alpha, m.grad_a,         m.scale_a};
 }

@@ -38,10 +38,10 @@ struct VjpCall : VjpMemory {
 struct VjpMember {
   Member forward;                      ///< as it ran; `out` is not used
   DType out_dtype = DType::undefined;  ///< of its result
-  Operand a, b;                        ///< what was multiplied: quantised, unpacked
-  TensorView grad;                     ///< [M, N]
-  TensorView c;                        ///< C, [M, N], even where beta is 0
-  TensorView grad_a, grad_b, grad_c;   ///< [M, K], [K, N], [M, N]
+  OperandView a, b;                    ///< what was multiplied: quantised, unpacked
+  MatrixView grad;                     ///< [M, N]
+  MatrixView c;                        ///< C, [M, N], even where beta is 0
+  MatrixView grad_a, grad_b, grad_c;   ///< [M, K], [K, N], [M, N]
   ScaleView scale_a, scale_b;          ///< sums over the grids of a.scale[0], b.scale[0]
   ScaleView bias, scale_result;        ///< sums over columns
   ScaleView alpha, beta;               ///< one sum
@@ -51,12 +51,12 @@ Status run_vjp(const VjpCall& call, std::span<VjpMember> members);
 /// One of the two products of a member: out[R, K] = (grad[R, S] * result) @ x[S, K] * own * alpha.
 /// For a: R = M, S = N, x = b transposed, own = a. For b, transposed: R = N, S = M, x = a.
 struct VjpProduct {
-  TensorView grad;
-  Operand x;         ///< with zero points, if it has any
-  Operand own;       ///< the operand whose gradient this is
+  MatrixView grad;
+  OperandView x;     ///< with zero points, if it has any
+  OperandView own;   ///< the operand whose gradient this is
   ScaleView result;  ///< scale_result over grad
   Factor alpha;
-  TensorView out;  ///< undefined: only the sums are wanted
+  MatrixView out;  ///< undefined: only the sums are wanted
   ScaleView sums;  ///< of own.scale[0]
 };
 Status run_products(const VjpCall& call, std::span<const VjpProduct> products);

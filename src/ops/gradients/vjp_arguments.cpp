@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "core/error.hpp"
+#include "core/members.hpp"
 #include "ops/values.hpp"
 
 namespace octavo {
@@ -22,14 +23,14 @@ Status missing(const Site& site, Arg arg) {
 }
 
 Status put_scale(const Site& site, Arg arg, const VjpMemory& memory, bool optional, Scale& scale,
-                 ScaleView* carried, StandIn& stand_in) {
+                 CarriedScale* carried, StandIn& stand_in) {
   if (scale.kind() == Scale::Kind::tensor) {
     OCTAVO_TRY(stand_in.make(memory, scale.values()));
     scale = Scale(stand_in.argument(), scale.granularity());
     return {};
   }
   const bool follows = scale.kind() == Scale::Kind::undefined && carried != nullptr;
-  if (follows && carried->kind == ScaleView::Kind::tensor) {
+  if (follows && carried->kind == ScaleKind::tensor) {
     OCTAVO_TRY(stand_in.make(memory, carried->data));
     carried->data = stand_in.argument();
     return {};
@@ -98,8 +99,8 @@ Status StandIn::make_number(const VjpMemory& memory) {
   return make(memory, number);
 }
 
-TensorView StandIn::place(const TensorView& cut) const noexcept {
-  TensorView at = cut;
+Elements StandIn::place(const Elements& cut) const noexcept {
+  Elements at = cut;
   const auto bytes = static_cast<const char*>(cut.data) - static_cast<const char*>(argument_.data);
   at.dtype = DType::float64;
   at.data = sums_.view().at(bytes / element_bytes(argument_.dtype));
@@ -113,39 +114,9 @@ ScaleView StandIn::cells(const ScaleView& cut) const noexcept {
   return s;
 }
 
-ScaleView StandIn::columns(const TensorView& cut) const noexcept {
-  if (!wanted()) return {};
-  ScaleView s;
-  s.kind = ScaleView::Kind::tensor;
-  s.data = place(cut);
-  s.data.rank = 2;
-  s.data.shape = {1, cut.shape[0]};
-  s.data.strides = {0, cut.strides[0]};
-  s.cols = cut.strides[0] == 0 ? kWholeExtent : 1;
-  return s;
-}
-
-ScaleView StandIn::addend(const TensorView& cut) const noexcept {
-  if (!wanted() || cut.rank != 2) return columns(cut);
-  ScaleView s;
-  s.kind = ScaleView::Kind::tensor;
-  s.data = place(cut);
-  s.rows = cut.strides[0] == 0 ? kWholeExtent : 1;
-  s.cols = cut.strides[1] == 0 ? kWholeExtent : 1;
-  if (s.rows != 1) s.data.shape[0] = 1;
-  if (s.cols != 1) s.data.shape[1] = 1;
-  return s;
-}
-
-ScaleView StandIn::one(const TensorView& cut) const noexcept {
-  if (!wanted()) return {};
-  ScaleView s;
-  s.kind = ScaleView::Kind::tensor;
-  s.data = place(cut);
-  s.data.rank = 2;
-  s.data.shape = {1, 1};
-  s.data.strides = {0, 0};
-  return s;
+ScaleView StandIn::cells(const Elements& cut) const noexcept {
+  const auto cell = [&](std::size_t d) { return cut.strides[d] == 0 ? kWholeExtent : 1; };
+  return cells({ScaleKind::tensor, 1.0F, cut, cell(0), cell(1), 0, 0});
 }
 
 Result<Tensor> StandIn::round(const VjpMemory& memory) const {
@@ -161,7 +132,7 @@ Status put_stand_ins(const Site& site, const VjpMemory& memory, const MatmulWant
     bool wanted;
     Arg arg;
     Scale& scale;
-    ScaleView* carried;
+    CarriedScale* carried;
     StandIn& stand_in;
   } rows[] = {
       {wanted.scale_a, Arg::scale_a, x.scale_a, x.a.scale.data(), s.scale_a},
@@ -209,10 +180,10 @@ Status add_members(const Site& site, const VjpMemory& memory, const MatmulWanted
   MatmulGradients& d = entry.gradients;
   MatmulProblem shadow = lowered;
   MatmulProblem addend = lowered;
-  shadow.single.out = grad;
+  set_output(shadow, grad);
   if (wanted.a) {
     const DType dtype = gradient_dtype(options, a.dtype, grad.dtype);
-    const bool matrix = a.rank == lowered.single.a.data.rank;
+    const bool matrix = a.rank == 2 || lowered.groups.split != Split::none;
     OCTAVO_TRY_ASSIGN(d.a,
                       matrix ? empty_like(memory, a, dtype)
                              : Tensor::try_empty(memory.operation, dtype, a.dims(), memory.place));
@@ -222,15 +193,17 @@ Status add_members(const Site& site, const VjpMemory& memory, const MatmulWanted
       whole = rows.view;
     }
     shadow.single.a.data = entry.transposed_a ? whole.transposed() : whole;
+    shadow.groups.steps.a = group_step(whole);
   }
   if (wanted.b) {
     OCTAVO_TRY_ASSIGN(d.b, empty_like(memory, b, gradient_dtype(options, b.dtype, grad.dtype)));
     shadow.single.b.data = entry.transposed_b ? d.b.view().transposed() : d.b.view();
+    shadow.groups.steps.b = group_step(d.b);
   }
   if (wanted.c && !c.defined()) return missing(site, Arg::c);
   if (wanted.c) {
     OCTAVO_TRY_ASSIGN(d.c, empty_like(memory, c, gradient_dtype(options, c.dtype, grad.dtype)));
-    addend.single.out = d.c;
+    set_output(addend, d.c);
   }
   if (uncovered(shadow) > 0) {
     for (const Tensor* t : {&d.a, &d.b, &d.c}) {
@@ -249,19 +222,19 @@ Status add_members(const Site& site, const VjpMemory& memory, const MatmulWanted
     if (m.b.azp.defined() && m.b.azp.shape[0] > 1) {
       return fail(Code::unsupported,
                   "{}.azp must not vary along K where gradients are wanted; got {}", site(Arg::b),
-                  shape_string(m.b.azp));
+                  shape_string(static_cast<TensorView>(m.b.azp)));
     }
     m.grad = part.out;
-    m.c = part.epilogue.c;
+    m.c = {part.epilogue.c, part.out.shape[0], part.out.shape[1]};
     if (wanted.a) m.grad_a = part.a.data;
     if (wanted.b) m.grad_b = part.b.data;
     if (wanted.c) m.grad_c = member(addend, g).out;
     m.scale_a = s.scale_a.cells(part.a.scale[0]);
     m.scale_b = s.scale_b.cells(part.b.scale[0]);
-    m.bias = s.bias.addend(part.epilogue.bias);
-    m.scale_result = s.scale_result.columns(part.epilogue.scale_result.data);
-    m.alpha = s.alpha.one(part.epilogue.alpha.data);
-    m.beta = s.beta.one(part.epilogue.beta.data);
+    m.bias = s.bias.cells(part.epilogue.bias);
+    m.scale_result = s.scale_result.cells(part.epilogue.scale_result.data);
+    m.alpha = s.alpha.cells(part.epilogue.alpha.data);
+    m.beta = s.beta.cells(part.epilogue.beta.data);
     members.push_back(m);
   }
   return {};

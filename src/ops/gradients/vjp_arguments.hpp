@@ -26,15 +26,13 @@ class StandIn {
   const TensorView& argument() const noexcept { return argument_; }
   /// The sums at what the lowering cut out of the argument.
   ScaleView cells(const ScaleView& cut) const noexcept;
-  ScaleView columns(const TensorView& cut) const noexcept;  ///< of a vector over columns
-  ScaleView addend(const TensorView& cut) const noexcept;   ///< of a vector, or over all elements
-  ScaleView one(const TensorView& cut) const noexcept;
+  ScaleView cells(const Elements& cut) const noexcept;  ///< one for each element, or shared
   const TensorView& sums() const noexcept { return sums_; }
   /// The gradient: each sum rounded to float32 once.
   Result<Tensor> round(const VjpMemory& memory) const;
 
  private:
-  TensorView place(const TensorView& cut) const noexcept;
+  Elements place(const Elements& cut) const noexcept;
   TensorView argument_;
   Tensor sums_;
 };

@@ -18,7 +18,7 @@ namespace octavo {
 namespace {
 
 // Codes of a matrix by column into `codes`, of its shape; gives their scales absmax / 127, [C, 1].
-Result<Tensor> quantise_columns(const VjpCall& call, const TensorView& x, const TensorView& codes,
+Result<Tensor> quantise_columns(const VjpCall& call, const MatrixView& x, const MatrixView& codes,
                                 float threshold) {
   OCTAVO_TRY_ASSIGN(const Tensor absmax, plane(call, DType::float32, x.shape[1], 1));
   OCTAVO_TRY_ASSIGN(const Tensor scales, plane(call, DType::float32, x.shape[1], 1));
@@ -37,7 +37,7 @@ Result<Tensor> quantise_columns(const VjpCall& call, const TensorView& x, const 
 }
 
 // The columns of x that the forward product took in float; the host waits for them.
-Result<std::vector<std::int64_t>> outlier_columns(const VjpCall& call, const TensorView& x,
+Result<std::vector<std::int64_t>> outlier_columns(const VjpCall& call, const MatrixView& x,
                                                   const ActivationQuant& rule) {
   if (rule.outlier_threshold <= 0.0F && !rule.outlier_columns.defined()) {
     return std::vector<std::int64_t>();
@@ -63,7 +63,7 @@ Result<std::vector<std::int64_t>> outlier_columns(const VjpCall& call, const Ten
 }
 
 ScaleView scale_of(const Tensor& scales) noexcept {
-  return {ScaleView::Kind::tensor, 1.0F, scales.view(), 1, kWholeExtent, 0, 0};
+  return {ScaleKind::tensor, 1.0F, scales.view(), 1, kWholeExtent, 0, 0};
 }
 
 Status multiply(const VjpCall& call, const Member& member) {
@@ -75,9 +75,9 @@ Status multiply(const VjpCall& call, const Member& member) {
 }
 
 // Rows `columns` of the gradient [K, N]: those columns of x, transposed, times the gradient.
-Status outlier_rows(const VjpCall& call, const VjpMember& m, const TensorView& grad,
+Status outlier_rows(const VjpCall& call, const VjpMember& m, const MatrixView& grad,
                     const std::vector<std::int64_t>& columns) {
-  const TensorView x = m.forward.a.data;
+  const MatrixView x = m.forward.a.data;
   const auto count = static_cast<std::int64_t>(columns.size());
   if (count == 0) return {};
   const bool same = grad.dtype == x.dtype;
@@ -85,21 +85,21 @@ Status outlier_rows(const VjpCall& call, const VjpMember& m, const TensorView& g
   OCTAVO_TRY_ASSIGN(const Tensor picked, plane(call, type, count, x.shape[0]));
   OCTAVO_TRY_ASSIGN(const Tensor rows, plane(call, DType::float32, count, grad.shape[1]));
   Tensor wide;
-  TensorView g = grad;
+  MatrixView g = grad;
   if (!same) {
     OCTAVO_TRY_ASSIGN(wide, plane(call, type, grad.shape[0], grad.shape[1]));
     OCTAVO_TRY(call.on->passes.rescale({grad, {}, {}, wide}, call.context));
     g = wide;
   }
-  const auto row = [](const TensorView& v, std::int64_t i) { return v.slice(0, i, i + 1); };
+  const auto row = [](const MatrixView& v, std::int64_t i) { return v.slice(0, i, i + 1); };
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t c = columns[static_cast<std::size_t>(i)];
     OCTAVO_TRY(
         call.on->passes.rescale({row(x.transposed(), c), {}, {}, row(picked, i)}, call.context));
   }
   Member product;
-  product.a = Operand(picked);
-  product.b = Operand(g);
+  product.a = OperandView(picked);
+  product.b = OperandView(g);
   product.epilogue.alpha = m.forward.epilogue.alpha;
   product.out = rows;
   OCTAVO_TRY(multiply(call, product));
@@ -114,8 +114,8 @@ Status outlier_rows(const VjpCall& call, const VjpMember& m, const TensorView& g
 
 Status llm_int8_weight_gradient(const VjpCall& call, const VjpMember& m, const ScaleView& result) {
   const ActivationQuant& rule = *m.forward.a.quantise;
-  const TensorView x = m.forward.a.data;
-  TensorView grad = m.grad;
+  const MatrixView x = m.forward.a.data;
+  MatrixView grad = m.grad;
   Tensor scaled;
   if (result.present()) {
     OCTAVO_TRY_ASSIGN(scaled, plane(call, grad.dtype, grad.shape[0], grad.shape[1]));
@@ -131,9 +131,9 @@ Status llm_int8_weight_gradient(const VjpCall& call, const VjpMember& m, const S
   OCTAVO_TRY_ASSIGN(const Tensor g_scales,
                     quantise_columns(call, grad, g_codes.transposed(), 0.0F));
   Member product;
-  product.a = Operand(g_codes);
+  product.a = OperandView(g_codes);
   product.a.scale[0] = scale_of(g_scales);
-  product.b = Operand(x_codes);
+  product.b = OperandView(x_codes);
   product.b.scale[0] = scale_of(x_scales).transposed();
   product.epilogue.alpha = m.forward.epilogue.alpha;
   product.out = m.grad_b.transposed();

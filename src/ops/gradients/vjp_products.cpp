@@ -28,10 +28,10 @@ namespace {
 constexpr std::int64_t kLeastGroup = 8;
 
 bool along_rows(const ScaleView& s) noexcept {
-  return s.kind == ScaleView::Kind::tensor && s.rows != kWholeExtent;
+  return s.kind == ScaleKind::tensor && s.rows != kWholeExtent;
 }
 bool along_columns(const ScaleView& s) noexcept {
-  return s.kind == ScaleView::Kind::tensor && s.cols != kWholeExtent;
+  return s.kind == ScaleKind::tensor && s.cols != kWholeExtent;
 }
 
 // A list of scales with room for so many.
@@ -112,7 +112,7 @@ Places place_scales(const VjpProduct& p, bool dequantized) noexcept {
 // One product on its way, with the tensors that were made for it.
 struct Running {
   Member member;
-  TensorView out;  // [R, K]: p.out, or a plane on the way there
+  MatrixView out;  // [R, K]: p.out, or a plane on the way there
   bool turned = false;
   std::array<ScaleView, 2> afterwards;
   Tensor grad, x, result;  // undefined: as given
@@ -126,13 +126,13 @@ Result<Tensor> make_plane(const VjpCall& call, bool turned, DType dtype, std::in
   return transposed.transposed();
 }
 
-bool neighbours_along_rows(const TensorView& v) noexcept {
+bool neighbours_along_rows(const MatrixView& v) noexcept {
   return v.strides[1] == 1 || v.shape[1] <= 1;
 }
 
 // Does no scale of x vary both with its zero points and along K? What zero points add is then the
 // same for every k but for a scale of the product's columns.
-bool separable(const Operand& x) noexcept {
+bool separable(const OperandView& x) noexcept {
   return std::none_of(x.scale.begin(), x.scale.end(),
                       [](const ScaleView& s) { return along_rows(s) && along_columns(s); });
 }
@@ -146,9 +146,9 @@ DType working_type(const VjpCall& call, const VjpProduct& p, bool near) noexcept
 }
 
 // Zero points [S, 1] over [S, K].
-ScaleView of_rows(const TensorView& azp) noexcept {
+ScaleView of_rows(const MatrixView& azp) noexcept {
   if (!azp.defined()) return {};
-  return {ScaleView::Kind::tensor, 1.0F, azp, 1, kWholeExtent, 0, 0};
+  return {ScaleKind::tensor, 1.0F, azp, 1, kWholeExtent, 0, 0};
 }
 
 // The columns of grad and the rows of x that zero points far outside the codes add.
@@ -158,8 +158,8 @@ std::int64_t pieces_of(const FarZeroPoints& far) noexcept {
 
 Status make_grad(const VjpCall& call, const VjpProduct& p, const ScaleList<5>& scales, DType type,
                  const FarZeroPoints& far, Running& r) {
-  const TensorView& g = p.grad;
-  r.member.a = Operand(g);
+  const MatrixView& g = p.grad;
+  r.member.a = OperandView(g);
   // The driver widens rows exactly, wherever they are neighbours; a right operand may lie anyhow.
   const bool rows = neighbours_along_rows(g) || (r.turned && g.strides[0] == 1);
   const bool typed = g.dtype == type || type == DType::float32;
@@ -167,19 +167,19 @@ Status make_grad(const VjpCall& call, const VjpProduct& p, const ScaleList<5>& s
   const std::int64_t sums = g.shape[1];
   const std::int64_t all = sums + pieces_of(far);
   OCTAVO_TRY_ASSIGN(r.grad, make_plane(call, r.turned, type, g.shape[0], all));
-  const TensorView scaled = r.grad.view().slice(1, 0, sums);
+  const MatrixView scaled = r.grad.view().slice(1, 0, sums);
   OCTAVO_TRY(call.on->passes.rescale({g, {}, scales.scales, scaled}, call.context));
   if (far.present()) {
     OCTAVO_TRY(sum_rest(call, scaled, far.rest, r.grad.view().slice(1, sums, all)));
   }
-  r.member.a = Operand(r.grad);
+  r.member.a = OperandView(r.grad);
   return {};
 }
 
 Status make_x(const VjpCall& call, const VjpProduct& p, const ScaleList<2>& scales, DType type,
               const FarZeroPoints& far, Running& r) {
-  const TensorView& x = p.x.data;
-  r.member.b = Operand(x);
+  const MatrixView& x = p.x.data;
+  r.member.b = OperandView(x);
   // uint8 is no right operand, and no type of 8 bits a left one beside bfloat16.
   const bool fits = r.turned ? is_wide(x.dtype) && neighbours_along_rows(x.transposed())
                              : x.dtype != DType::uint8;
@@ -188,17 +188,17 @@ Status make_x(const VjpCall& call, const VjpProduct& p, const ScaleList<2>& scal
   const std::int64_t sums = x.shape[0];
   const std::int64_t all = sums + pieces_of(far);
   OCTAVO_TRY_ASSIGN(r.x, make_plane(call, columns, type, all, x.shape[1]));
-  const ScaleView azp = of_rows(far.present() ? far.near.view() : p.x.azp);
+  const ScaleView azp = of_rows(far.present() ? MatrixView(far.near) : p.x.azp);
   OCTAVO_TRY(call.on->passes.rescale(
       {x, azp, {scales.scales[0], scales.scales[1]}, r.x.view().slice(0, 0, sums)}, call.context));
   OCTAVO_TRY(call.on->passes.fill({r.x.view().slice(0, sums, all), 1.0F}, call.context));
-  r.member.b = Operand(r.x);
+  r.member.b = OperandView(r.x);
   return {};
 }
 
 // The product's output: where it goes, or a plane on the way there.
 Status make_result(const VjpCall& call, const VjpProduct& p, bool scaled, Running& r) {
-  const TensorView& out = p.out;
+  const MatrixView& out = p.out;
   const DType dtype = scaled || p.sums.present() ? DType::float32 : out.dtype;
   const bool rows = out.defined() && neighbours_along_rows(r.turned ? out.transposed() : out);
   r.out = out;
@@ -229,7 +229,7 @@ Status prepare(const VjpCall& call, const VjpProduct& p, Running& r) {
   m.epilogue.alpha = p.alpha;
   r.afterwards = places.afterwards.scales;
   if (!r.turned) return {};
-  const Operand grad = m.a.transposed();
+  const OperandView grad = m.a.transposed();
   m.a = m.b.transposed();
   m.b = grad;
   m.out = r.out.transposed();

@@ -27,12 +27,12 @@ struct FarZeroPoints {
 
 /// Is every code less its zero point an integer of magnitude 256 at most, exact in bfloat16? The
 /// host waits for a device's.
-Result<bool> near_zero_points(const VjpCall& call, const Operand& x);
+Result<bool> near_zero_points(const VjpCall& call, const OperandView& x);
 
-Result<FarZeroPoints> split_zero_points(const VjpCall& call, const Operand& x);
+Result<FarZeroPoints> split_zero_points(const VjpCall& call, const OperandView& x);
 
 /// grad [R, S] times the rest, into the kRestPieces columns of `pieces` [R, kRestPieces].
-Status sum_rest(const VjpCall& call, const TensorView& grad, const Tensor& rest,
-                const TensorView& pieces);
+Status sum_rest(const VjpCall& call, const MatrixView& grad, const Tensor& rest,
+                const MatrixView& pieces);
 
 }  // namespace octavo

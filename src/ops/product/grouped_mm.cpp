@@ -37,14 +37,14 @@ Status lower_one(std::size_t i, const Operand& input, const Operand& weight,
   OCTAVO_TRY_ASSIGN(entry.input, flatten_input(site, input.data, context));
   Operand a = input;
   a.data = entry.input.view;
-  OCTAVO_TRY_ASSIGN(const Lowered lowered, lower_product(site, a, weight, entry_options(o, i)));
-  member = lowered.problem.single;
+  OCTAVO_TRY_ASSIGN(Lowered lowered, lower_product(site, a, weight, entry_options(o, i)));
   const TensorView* supplied = entry_of(o.outs, i);
   OCTAVO_TRY_ASSIGN(entry.out,
                     flatten_out(site, input.data, lowered.extents.n, lowered.out_dtype,
                                 supplied != nullptr ? *supplied : TensorView{}, context));
-  member.out = entry.out.rows.view;
-  if (!entry.out.rows.copy.defined()) OCTAVO_TRY(check_no_overlap(site, member));
+  lowered.problem.single.out = entry.out.rows.view;
+  if (!entry.out.rows.copy.defined()) OCTAVO_TRY(check_no_overlap(site, lowered.problem));
+  member = lowered.problem.single;
   return {};
 }
 

@@ -93,7 +93,7 @@ Result<Tensor> run_linear(const TensorView& x, const Operand& weight, const Acti
   OCTAVO_TRY_ASSIGN(const FlatOut out,
                     flatten_out(site, x, lowered.extents.n, lowered.out_dtype, o.out, context));
   lowered.problem.single.out = out.rows.view;
-  if (o.out.defined()) OCTAVO_TRY(check_no_overlap(site, lowered.problem.single));
+  if (o.out.defined()) OCTAVO_TRY(check_no_overlap(site, lowered.problem));
   OCTAVO_TRY(run_problem(lowered.problem, context, o.backend));
   OCTAVO_TRY(out.finish(site.operation, context));
   if (call.found.defined()) {

@@ -37,28 +37,27 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
 
   OCTAVO_TRY(check_matrix(site, Arg::a, a.data, o.trans_a ? "[K, M]" : "[M, K]"));
   OCTAVO_TRY(check_no_quantiser(site, b));
-  p.a = o.trans_a ? a.transposed() : a;
+  Operand left = o.trans_a ? a.transposed() : a;
+  Operand right = o.trans_b ? b.transposed() : b;
   if (b.packed != nullptr) {
     if (!b.packed->defined() || o.trans_b) {
       return fail(Code::invalid_argument,
                   "{} must be a packed weight [K, N] without trans_b; got {}", site(Arg::b),
                   o.trans_b ? "trans_b" : "an empty one");
     }
-    p.b = b;
-    p.b.scale = b.packed->content()->scale;
+    right.scale = b.packed->content()->scale;
   } else {
     OCTAVO_TRY(check_matrix(site, Arg::b, b.data, o.trans_b ? "[N, K]" : "[K, N]"));
-    p.b = o.trans_b ? b.transposed() : b;
   }
-  l.extents = {-1, p.a.data.shape[0], weight_columns(p.b), p.a.data.shape[1]};
+  l.extents = {-1, left.data.shape[0], weight_columns(right), left.data.shape[1]};
   const Extents& e = l.extents;
-  OCTAVO_TRY(check_inner(site, e, weight_rows(p.b), e.n));
+  OCTAVO_TRY(check_inner(site, e, weight_rows(right), e.n));
   const std::array<std::int64_t, 2> shape{e.m, e.n};
   OCTAVO_TRY(check_padded(site, Arg::out, shape));
 
-  const bool quantised = p.a.quantise != nullptr;
+  const bool quantised = left.quantise != nullptr;
   if (quantised) {
-    OCTAVO_TRY(check_prologue(site, p.a, e.m, e.k, o.matmul.batch_invariant));
+    OCTAVO_TRY(check_prologue(site, left, e.m, e.k, o.matmul.batch_invariant));
     if (o.azp.defined() || o.scale_a.kind() > Scale::Kind::null) {
       return fail(Code::invalid_argument,
                   "{} must be undefined when {} is quantised on the way (codes bring their own); "
@@ -66,26 +65,28 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
                   site(o.azp.defined() ? Arg::azp : Arg::scale_a), site.bare(Arg::a));
     }
   }
-  const DType a_dtype = product_dtype(p.a);
+  const DType a_dtype = product_dtype(left);
   const DType b_dtype = weight_dtype(b);
   OCTAVO_TRY(check_pair(site, a_dtype, b_dtype));
   OCTAVO_TRY_ASSIGN(l.out_dtype, resolve_out_dtype(site, a_dtype, b_dtype, o.out_dtype));
 
-  OCTAVO_TRY(resolve_scales(site, p.a, o.scale_a, {.side = Side::a, .rows = e.m, .cols = e.k}));
-  OCTAVO_TRY(resolve_scales(site, p.b, o.scale_b, {.side = Side::b, .rows = e.k, .cols = e.n}));
-  const TensorView weight_azp = b.packed != nullptr ? b.packed->content()->azp.view() : p.b.azp;
-  OCTAVO_TRY_ASSIGN(p.b.azp, resolve_weight_azp(site, weight_azp, p.b, b_dtype, e.n));
-  if (quantised && p.a.quantise->vectorwise && p.b.azp.defined()) {
+  OCTAVO_TRY(resolve_scales(site, left, o.scale_a, {.side = Side::a, .rows = e.m, .cols = e.k}));
+  OCTAVO_TRY(resolve_scales(site, right, o.scale_b, {.side = Side::b, .rows = e.k, .cols = e.n}));
+  const TensorView weight_azp = b.packed != nullptr ? b.packed->content()->azp.view() : right.azp;
+  OCTAVO_TRY_ASSIGN(right.azp, resolve_weight_azp(site, weight_azp, right, b_dtype, e.n));
+  if (quantised && left.quantise->vectorwise && right.azp.defined()) {
     return fail(Code::unsupported, "{}.azp must be undefined for LLM.int8; got {}", site(Arg::b),
-                shape_string(p.b.azp));
+                shape_string(right.azp));
   }
-  if (quantised && p.a.quantise->vectorwise && varies_along_k(p.b, Side::b)) {
+  if (quantised && left.quantise->vectorwise && varies_along_k(right, Side::b)) {
     return fail(Code::unsupported,
                 "{}.granularity must be per_channel() or per_tensor() for LLM.int8; got one that "
                 "varies along K",
                 site(Arg::scale_b));
   }
-  OCTAVO_TRY_ASSIGN(p.a.azp, resolve_azp(site, o.azp, p.a, a_dtype, b_dtype, e.m));
+  OCTAVO_TRY_ASSIGN(left.azp, resolve_azp(site, o.azp, left, a_dtype, b_dtype, e.m));
+  p.a = left;
+  p.b = right;
   Epilogue& epilogue = p.epilogue;
   OCTAVO_TRY_ASSIGN(epilogue.bias, resolve_bias(site, o.bias, e));
   OCTAVO_TRY_ASSIGN(epilogue.alpha, resolve_factor(site, Arg::alpha, o.alpha, -1));
@@ -95,8 +96,9 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
   if (l.out_dtype == DType::int32) OCTAVO_TRY(check_int32_output(site, p));
   if (o.out.defined()) {
     OCTAVO_TRY(check_out(site, o.out, l.out_dtype, shape));
+    l.out = o.out;
     p.out = o.out;
-    OCTAVO_TRY(check_no_overlap(site, p));
+    OCTAVO_TRY(check_no_overlap(site, l.problem));
   }
   OCTAVO_TRY(check_one_device(site, p));
   return l;
@@ -114,7 +116,7 @@ std::array<std::int64_t, 3> out_shape(const Lowered& l, int* rank) noexcept {
 }
 
 Result<Tensor> run_lowered(Lowered& l, const ExecContext& context, const char* backend) {
-  Tensor out = Tensor::adopt(nullptr, l.problem.single.out);
+  Tensor out = Tensor::adopt(nullptr, l.out);
   if (!out.defined()) {
     int rank = 0;
     const std::array<std::int64_t, 3> shape = out_shape(l, &rank);
@@ -122,7 +124,7 @@ Result<Tensor> run_lowered(Lowered& l, const ExecContext& context, const char* b
                       Tensor::try_empty(l.problem.operation, l.out_dtype,
                                         std::span(shape.data(), static_cast<std::size_t>(rank)),
                                         context.place(l.problem.single.a.data.device)));
-    l.problem.single.out = out.view();
+    set_output(l.problem, out);
   }
   OCTAVO_TRY(run_problem(l.problem, context, backend));
   return out;

@@ -11,15 +11,17 @@
 
 namespace octavo {
 
-/// A single product. `problem.single.out` is options.out, undefined if the call is to allocate;
-/// its type and shape are in `out_dtype` and `extents`.
+/// A problem on its way. Its output is undefined where the call is to allocate it; type and shape
+/// are in `out_dtype` and `extents`.
 struct Lowered {
   MatmulProblem problem;
   Extents extents;
   DType out_dtype = DType::undefined;
-  Tensor offs;  ///< what problem.groups.offs looks at
+  TensorView out;  ///< options.out
+  Tensor offs;     ///< what problem.groups.offs looks at
 };
 
+/// A single product.
 Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand& b,
                               const ScaledMmOptions& options);
 

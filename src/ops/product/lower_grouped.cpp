@@ -156,17 +156,23 @@ Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand&
                 kMostGroups, e.g);
   }
   OCTAVO_TRY(check_offs(site, form, o, e, context, l.offs));
-  l.problem.groups = {form.split, {}, l.offs.view(), o.offs_prefix};
-  p.a = a;
-  p.b = b;
-  if (on_host(l.offs)) l.problem.groups.start_alignment = start_alignment(l.problem);
+  Groups& groups = l.problem.groups;
+  groups.split = form.split;
+  groups.count = e.g;
+  groups.offs = l.offs.view();
+  groups.prefix = o.offs_prefix;
+  p.a.data = a.data;
+  p.b.data = b.data;
+  if (on_host(l.offs)) groups.start_alignment = start_alignment(l.problem);
 
   const DType a_dtype = a.data.dtype;
   const DType b_dtype = b.data.dtype;
   OCTAVO_TRY(check_pair(site, a_dtype, b_dtype));
   OCTAVO_TRY_ASSIGN(l.out_dtype, resolve_out_dtype(site, a_dtype, b_dtype, o.out_dtype));
   const bool inner = form.split == Split::inner;
-  OCTAVO_TRY(resolve_scales(site, p.a, o.scale_a,
+  Operand left = a;
+  Operand right = b;
+  OCTAVO_TRY(resolve_scales(site, left, o.scale_a,
                             {.side = Side::a,
                              .rows = e.m,
                              .cols = e.k,
@@ -174,7 +180,7 @@ Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand&
                              .operand_3d = form.rank_a == 3,
                              .inner_split = inner,
                              .reading = reading}));
-  OCTAVO_TRY(resolve_scales(site, p.b, o.scale_b,
+  OCTAVO_TRY(resolve_scales(site, right, o.scale_b,
                             {.side = Side::b,
                              .rows = e.k,
                              .cols = e.n,
@@ -193,10 +199,20 @@ Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand&
     return fail(Code::unsupported, "{} must be undefined for a 3-D operand; got {}", site(Arg::azp),
                 shape_string(a.azp));
   }
-  OCTAVO_TRY_ASSIGN(p.a.azp, resolve_azp(site, {}, p.a, a_dtype, b_dtype, e.m));
+  OCTAVO_TRY_ASSIGN(left.azp, resolve_azp(site, {}, left, a_dtype, b_dtype, e.m));
+  p.a = left;
+  p.b = right;
+  GroupSteps& steps = groups.steps;
+  steps.a = group_step(a.data);
+  steps.b = group_step(b.data);
+  for (std::size_t i = 0; i < 2; ++i) {
+    steps.scale_a[i] = group_step(left.scale[i].data);
+    steps.scale_b[i] = group_step(right.scale[i].data);
+  }
   Extents bias_extents = e;
   if (form.split == Split::columns) bias_extents.g = -1;
   OCTAVO_TRY_ASSIGN(p.epilogue.bias, resolve_bias(site, o.bias, bias_extents));
+  if (bias_extents.g >= 0) std::swap(steps.bias, p.epilogue.bias.strides[0]);  // a row of [G, N]
   OCTAVO_TRY_ASSIGN(p.epilogue.alpha, resolve_factor(site, Arg::alpha, o.alpha, -1));
   OCTAVO_TRY_ASSIGN(p.epilogue.scale_result,
                     resolve_factor(site, Arg::scale_result, o.scale_result, e.n));
@@ -204,11 +220,13 @@ Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand&
   const std::array<std::int64_t, 3> whole = out_shape(l, &rank);
   const std::span shape(whole.data(), static_cast<std::size_t>(rank));
   OCTAVO_TRY(resolve_addend(site, o.beta, o.c, shape, p.epilogue));
+  if (p.epilogue.c.defined()) steps.c = group_step(o.c);
   if (l.out_dtype == DType::int32) OCTAVO_TRY(check_int32_output(site, p));
   if (o.out.defined()) {
     OCTAVO_TRY(check_out(site, o.out, l.out_dtype, shape));
-    p.out = o.out;
-    OCTAVO_TRY(check_no_overlap(site, p));
+    l.out = o.out;
+    set_output(l.problem, o.out);
+    OCTAVO_TRY(check_no_overlap(site, l.problem));
   }
   OCTAVO_TRY(check_one_device(site, p));
   return l;

@@ -42,7 +42,7 @@ Result<Operand> checked(const Site& site, const Operand& weight, const Scale& sc
                 "{}.dtype must be int8, a float8 type, float32, bfloat16 or float16; got {}",
                 site(Arg::b), name(v.dtype));
   }
-  for (const ScaleView& carried : weight.scale) {
+  for (const CarriedScale& carried : weight.scale) {
     if (carried.row0 == 0 && carried.col0 == 0) continue;
     return fail(Code::unsupported,
                 "{}.scale must begin at the weight's first element; got [{}, {}]", site(Arg::b),
@@ -58,7 +58,7 @@ Result<Operand> checked(const Site& site, const Operand& weight, const Scale& sc
 
 // Of what a larger matrix has for each cell of its scales, the part of its first k rows and n
 // columns.
-TensorView covering(const TensorView& of_cells, const ScaleView& scale, std::int64_t k,
+TensorView covering(const TensorView& of_cells, const CarriedScale& scale, std::int64_t k,
                     std::int64_t n) noexcept {
   return of_cells.slice(0, 0, cells(k, scale.rows)).slice(1, 0, cells(n, scale.cols));
 }
@@ -121,8 +121,8 @@ Status fill(PackedWeightData& content, const TensorView& weight, const ExecConte
     OCTAVO_TRY(fill_with("pack", content.codes, 0.0F, context.stream));
   }
   for (std::size_t level = 0; level < 2; ++level) {
-    ScaleView& own = content.scale[level];
-    if (own.kind != ScaleView::Kind::tensor) continue;
+    CarriedScale& own = content.scale[level];
+    if (own.kind != ScaleKind::tensor) continue;
     own.data = covering(own.data, own, content.k, content.n);
     content.scales[level] = copy(own.data, own.data.dtype, context.stream);
     own.data = content.scales[level].view();
@@ -184,11 +184,11 @@ Quantized unpack(const PackedWeight& weight, const ExecContext& context) {
                       Tensor::try_empty("unpack", content->dtype, shape, place));
     q.data = codes.transposed();
     OCTAVO_TRY(content->layout->unpack(*content, q.data, context));
-    const ScaleView& scale = content->scale[0];
+    const CarriedScale& scale = content->scale[0];
     q.grid = {scale.rows, scale.cols};
     q.scale = content->scales[0];
     q.azp = content->azp;
-    if (scale.kind == ScaleView::Kind::number) {
+    if (scale.kind == ScaleKind::number) {
       const std::array<std::int64_t, 2> one{1, 1};
       OCTAVO_TRY_ASSIGN(q.scale, filled("unpack", DType::float32, one, scale.number, place));
     }

@@ -69,7 +69,6 @@ Result<Factor> resolve_factor(const Site& site, Arg arg, const Scale& value, std
   }
   factor.kind = Factor::Kind::tensor;
   factor.data = as_vector(v, one ? 1 : n, one ? 0 : vector_step(v));
-  factor.data.shape[0] = n >= 0 ? n : 1;
   return factor;
 }
 

@@ -40,9 +40,9 @@ TensorView grouped_view(const TensorView& v, std::int64_t groups, std::int64_t d
   return view;
 }
 
-ScaleView scale_view(const TensorView& data, const ScaleGrid& grid) noexcept {
-  ScaleView view;
-  view.kind = ScaleView::Kind::tensor;
+CarriedScale scale_view(const TensorView& data, const ScaleGrid& grid) noexcept {
+  CarriedScale view;
+  view.kind = ScaleKind::tensor;
   view.data = data;
   view.rows = grid.rows;
   view.cols = grid.cols;
@@ -58,7 +58,7 @@ TensorView one_element(const TensorView& v) noexcept { return cells_view(v, 1, 1
 
 // Without a declared granularity: one element, or the operand's own shape with 1 where a scale is
 // shared. A 1-D scale belongs to the last dimension, as in broadcasting.
-Result<ScaleView> broadcast(const Site& site, const TensorView& v, const ScaleContext& c) {
+Result<CarriedScale> broadcast(const Site& site, const TensorView& v, const ScaleContext& c) {
   if (v.numel() == 1) return scale_view(one_element(v), {});
   const std::int64_t down = v.rank == 2 ? v.shape[0] : 1;
   const std::int64_t across = v.rank == 2 ? v.shape[1] : v.shape[0];
@@ -83,7 +83,7 @@ Result<ScaleView> broadcast(const Site& site, const TensorView& v, const ScaleCo
 // PyTorch's grouped shapes: [M], [G, M], [G * M] for A and the same with N for B; and vLLM's, which
 // keep the operand's own dimensions: [M, 1], [G, M, 1], [1, N], [G, 1, N], and [G, 1] for a scale
 // of each group.
-Result<ScaleView> rowwise(const Site& site, const TensorView& v, const ScaleContext& c) {
+Result<CarriedScale> rowwise(const Site& site, const TensorView& v, const ScaleContext& c) {
   if (v.numel() == 1) return scale_view(one_element(v), {});
   const bool a = c.side == Side::a;
   const std::int64_t outer = a ? c.rows : c.cols;  // M or N
@@ -156,8 +156,8 @@ bool match(const TensorView& v, std::size_t first, const Natural& n, std::int64_
   return true;
 }
 
-Result<ScaleView> declared(const Site& site, const TensorView& v, const Granularity& g,
-                           const ScaleContext& c) {
+Result<CarriedScale> declared(const Site& site, const TensorView& v, const Granularity& g,
+                              const ScaleContext& c) {
   if (!suits(g, c.side)) {
     return check_granularity(site(scale_arg(c.side)) + ".", g, c.side);
   }
@@ -188,8 +188,8 @@ Result<ScaleView> declared(const Site& site, const TensorView& v, const Granular
 }
 
 // What an operand carries must fit it: the caller may have built it by hand.
-Status check_carried(const Site& site, const ScaleView& scale, const ScaleContext& c) {
-  if (scale.kind != ScaleView::Kind::tensor) return {};
+Status check_carried(const Site& site, const CarriedScale& scale, const ScaleContext& c) {
+  if (scale.kind != ScaleKind::tensor) return {};
   OCTAVO_TRY(check_tensor(site, scale_arg(c.side), scale.data));
   const auto first = static_cast<std::size_t>(scale.data.rank == 3 ? 1 : 0);
   const bool fits = scale.rows > 0 && scale.cols > 0 && scale.row0 >= 0 && scale.col0 >= 0 &&
@@ -206,14 +206,14 @@ Status check_carried(const Site& site, const ScaleView& scale, const ScaleContex
 
 }  // namespace
 
-Result<ScaleView> resolve_scale(const Site& site, const Scale& scale, const ScaleContext& c) {
+Result<CarriedScale> resolve_scale(const Site& site, const Scale& scale, const ScaleContext& c) {
   switch (scale.kind()) {
     case Scale::Kind::undefined:
     case Scale::Kind::null:
-      return ScaleView{};
+      return CarriedScale{};
     case Scale::Kind::number: {
-      ScaleView view;
-      view.kind = ScaleView::Kind::number;
+      CarriedScale view;
+      view.kind = ScaleKind::number;
       view.number = scale.number();
       return view;
     }
@@ -238,7 +238,7 @@ Result<ScaleView> resolve_scale(const Site& site, const Scale& scale, const Scal
 Status resolve_scales(const Site& site, Operand& operand, const Scale& scale,
                       const ScaleContext& c) {
   if (scale.kind() == Scale::Kind::undefined) {
-    for (const ScaleView& carried : operand.scale) OCTAVO_TRY(check_carried(site, carried, c));
+    for (const CarriedScale& carried : operand.scale) OCTAVO_TRY(check_carried(site, carried, c));
     return {};
   }
   operand.scale = {};

@@ -43,7 +43,7 @@ Status check_statistic(const char* operation, const char* argument, const Tensor
               operation, argument, count, name(v.dtype), shape_string(v));
 }
 
-TensorView as_row(const TensorView& vector) noexcept {
+MatrixView as_row(const TensorView& vector) noexcept {
   return matrix_view(vector.data, vector.dtype, 1, vector.numel(), vector.device);
 }
 
@@ -91,7 +91,7 @@ Result<Product> product(const Site& site, const TensorView& codes, const TensorV
 }
 
 Result<Tensor> finish(Product& p, const TensorView& out, const ExecContext& context) {
-  if (out.defined()) OCTAVO_TRY(check_no_overlap(p.site, p.lowered.problem.single));
+  if (out.defined()) OCTAVO_TRY(check_no_overlap(p.site, p.lowered.problem));
   OCTAVO_TRY(run_problem(p.lowered.problem, context, nullptr));
   OCTAVO_TRY(p.out.finish(p.site.operation, context));
   return p.out.tensor;
@@ -174,8 +174,8 @@ Tensor int8_mm_dequant(const TensorView& acc, const TensorView& row_absmax,
     FinishProblem f;
     f.sums = rows.view;
     f.product.a.data = rows.view;
-    f.product.a.scale[0] = {ScaleView::Kind::tensor, 1.0F, as_column(sa), 1, kWholeExtent, 0, 0};
-    f.product.b.scale[0] = {ScaleView::Kind::tensor, 1.0F, as_row(sb), kWholeExtent, 1, 0, 0};
+    f.product.a.scale[0] = {ScaleKind::tensor, 1.0F, as_column(sa), 1, kWholeExtent, 0, 0};
+    f.product.b.scale[0] = {ScaleKind::tensor, 1.0F, as_row(sb), kWholeExtent, 1, 0, 0};
     f.product.epilogue.bias = b;
     f.product.out = matrix_view(out.data(), out_dtype, m, n, acc.device);
     OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kName, acc.device, nullptr));
@@ -253,7 +253,7 @@ Tensor int8_vectorwise_dequant(const TensorView& codes, const TensorView& row_ab
     OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kName, codes.device, nullptr));
     RescaleProblem r;
     r.source = rows.view;
-    r.scales[0] = {ScaleView::Kind::tensor, 1.0F, as_column(scale), 1, kWholeExtent, 0, 0};
+    r.scales[0] = {ScaleKind::tensor, 1.0F, as_column(scale), 1, kWholeExtent, 0, 0};
     r.out = matrix_view(out.data(), DType::float32, rows.view.shape[0], rows.view.shape[1],
                         codes.device);
     OCTAVO_TRY(backend->passes.rescale(r, context));

@@ -147,7 +147,7 @@ Status check_quantize(const Site& site, const TensorView& x, const QuantizeOptio
 }
 
 // Static quantisation: own copies of the given scales and zero points in their natural shape.
-Result<ScaleView> static_scale(const Site& site, const TensorView& x, const QuantizeOptions& o) {
+Result<CarriedScale> static_scale(const Site& site, const TensorView& x, const QuantizeOptions& o) {
   const Scale scale = o.scale.kind() == Scale::Kind::tensor &&
                               o.scale.granularity().kind == Granularity::Kind::automatic
                           ? Scale(o.scale.values(), o.granularity)
@@ -157,7 +157,7 @@ Result<ScaleView> static_scale(const Site& site, const TensorView& x, const Quan
 
 Status take_static(const Site& site, const TensorView& x, const QuantizeOptions& o,
                    const ExecContext& context, Quantized& q) {
-  OCTAVO_TRY_ASSIGN(const ScaleView view, static_scale(site, x, o));
+  OCTAVO_TRY_ASSIGN(const CarriedScale view, static_scale(site, x, o));
   for (const auto& [arg, v] :
        {std::pair{Arg::scale_a, &view.data}, std::pair{Arg::azp, &o.azp_in}}) {
     if (v->defined()) OCTAVO_TRY(check_device_of(site(arg), v->device, "x", x.device));

@@ -10,8 +10,8 @@ namespace octavo {
 Status check_quantize(const Site& site, const TensorView& x, const QuantizeOptions& options);
 
 /// The static scale of `options` over x.
-Result<ScaleView> static_scale(const Site& site, const TensorView& x,
-                               const QuantizeOptions& options);
+Result<CarriedScale> static_scale(const Site& site, const TensorView& x,
+                                  const QuantizeOptions& options);
 
 /// Own copies of the static scales and zero points in their natural shape.
 Status take_static(const Site& site, const TensorView& x, const QuantizeOptions& options,

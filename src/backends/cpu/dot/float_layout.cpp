@@ -34,7 +34,7 @@ std::size_t bytes(DType dtype, std::int64_t k, std::int64_t n) noexcept {
 
 // Calls visit(packed element, element of the weight's) for the elements of a panel.
 template <class Visit>
-void for_each_element(const Panels& panels, DType dtype, const TensorView& weight,
+void for_each_element(const Panels& panels, DType dtype, const MatrixView& weight,
                       std::int64_t panel, const Visit& visit) noexcept {
   constexpr std::int64_t kBlock = 256;  // along K: a block of packed lines stays in the cache
   const Place place(dtype);
@@ -59,7 +59,7 @@ void for_each_element(const Panels& panels, DType dtype, const TensorView& weigh
 }
 
 template <std::size_t size>
-void pack_panel(const Panels& panels, const TensorView& weight, std::int64_t panel) noexcept {
+void pack_panel(const Panels& panels, const MatrixView& weight, std::int64_t panel) noexcept {
   bool negative_zero = false;
   for_each_element(panels, weight.dtype, weight, panel, [&](const char* packed, const char* from) {
     std::memcpy(const_cast<char*>(packed), from, size);  // NOLINT: the block is ours to write
@@ -70,7 +70,7 @@ void pack_panel(const Panels& panels, const TensorView& weight, std::int64_t pan
   }
 }
 
-Status pack(const TensorView& weight, void* packed, const ExecContext& context) noexcept {
+Status pack(const MatrixView& weight, void* packed, const ExecContext& context) noexcept {
   const std::int64_t k = weight.shape[0];
   const std::int64_t n = weight.shape[1];
   const Panels panels(packed, *float_form(weight.dtype), k, n);
@@ -84,7 +84,7 @@ Status pack(const TensorView& weight, void* packed, const ExecContext& context) 
   return {};
 }
 
-Status unpack(const PackedWeightData& packed, const TensorView& weight,
+Status unpack(const PackedWeightData& packed, const MatrixView& weight,
               const ExecContext& context) noexcept {
   const Panels panels(packed.codes.data(), *float_form(packed.dtype), packed.k, packed.n);
   const auto size = static_cast<std::size_t>(element_bytes(packed.dtype));

@@ -18,7 +18,7 @@ std::size_t bytes(DType, std::int64_t k, std::int64_t n) noexcept {
   return static_cast<std::size_t>(panels.bytes() + panels.vectors() * kVectorCols * 4);
 }
 
-Status pack(const TensorView& weight, void* packed, const ExecContext& context) noexcept {
+Status pack(const MatrixView& weight, void* packed, const ExecContext& context) noexcept {
   const std::int64_t k = weight.shape[0];
   const std::int64_t n = weight.shape[1];
   const Panels panels = int8_panels(packed, k, n);
@@ -45,7 +45,7 @@ const char* place(const Panels& panels, std::int64_t k, std::int64_t n) noexcept
   return panels.at(n / kPanelWidth, k / kStep) + n % kPanelWidth * kStep + k % kStep;
 }
 
-Status unpack(const PackedWeightData& packed, const TensorView& weight,
+Status unpack(const PackedWeightData& packed, const MatrixView& weight,
               const ExecContext& context) noexcept {
   const Panels panels = int8_panels(packed.codes.data(), packed.k, packed.n);
   const std::int64_t vectors = (packed.n + kVectorCols - 1) / kVectorCols;

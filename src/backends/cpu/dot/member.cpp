@@ -31,14 +31,14 @@ constexpr std::int64_t kLargestWeight = 128;                   // of int8, in ma
 constexpr std::int64_t kExactProduct = std::int64_t{1} << 52;  // of a zero point and a column's sum
 
 // The scale of an operand that varies along K, if one does.
-const ScaleView& varying_scale(const Operand& operand, Side side) noexcept {
+const ScaleView& varying_scale(const OperandView& operand, Side side) noexcept {
   return operand.scale[varies_along_k(operand.scale[0], side) ? 0 : 1];
 }
 
 // One scale for each of `count` rows at column k of A.
 void load_scale_column(const ScaleView& scale, std::int64_t k, std::int64_t count,
                        float* out) noexcept {
-  const TensorView& v = scale.data;
+  const Elements& v = scale.data;
   if (scale.rows == 1) {
     const std::int64_t cell = (scale.col0 + k) / scale.cols;
     const void* first = v.at(scale.row0 * v.strides[0] + cell * v.strides[1]);
@@ -120,7 +120,7 @@ void load_shifts(const Member& p, Arena& arena, DotMember& d) noexcept {
 // is the row of scales.
 void load_scale_row(const ScaleView& scale, std::int64_t row, std::int64_t first,
                     std::int64_t count, float* out) noexcept {
-  const TensorView& v = scale.data;
+  const Elements& v = scale.data;
   if (scale.cols == 1) {
     const void* at = v.at(row * v.strides[0] + first * v.strides[1]);
     load_row(v.dtype, at, v.strides[1], count, out);
@@ -173,7 +173,7 @@ void describe(const ExecContext& context, Arena& arena, DotMember& d) noexcept {
   d.outliers = gather_outliers(p, arena, context);
   load_segments(p, d.k, arena, d);
   if (d.path.integers != nullptr) load_shifts(p, arena, d);
-  const TensorView& a = p.a.data;
+  const MatrixView& a = p.a.data;
   d.converted = a.dtype != d.path.rows || (a.strides[1] != 1 && d.k > 1);
   const std::int64_t size = element_bytes(d.path.rows);
   // An odd number of lines: the rows of a tile do not meet in one set of the first-level cache.
@@ -187,10 +187,10 @@ std::int64_t converted_bytes(const DotMember& d, std::int64_t rows) noexcept {
 }
 
 void convert_row(const DotMember& d, std::int64_t row, void* out) noexcept {
-  const TensorView& a = d.p->a.data;
-  const TensorView from = a.slice(0, row, row + 1);
+  const MatrixView& a = d.p->a.data;
+  const MatrixView from = a.slice(0, row, row + 1);
   if (a.dtype == d.path.rows) {
-    TensorView to = from;
+    MatrixView to = from;
     to.data = out;
     to.strides = {d.k, 1};
     return copy_elements(from, to);

@@ -64,7 +64,7 @@ const char* check_group(std::int64_t length, std::int64_t origin, std::int64_t s
   return "a group of scales ends inside a step of the kernels (4 of int8, 2 of fp8 and bfloat16)";
 }
 
-const char* check_scales(const Operand& operand, Side side, std::int64_t step) noexcept {
+const char* check_scales(const OperandView& operand, Side side, std::int64_t step) noexcept {
   int varying = 0;
   for (const ScaleView& scale : operand.scale) {
     if (!varies_along_k(scale, side)) continue;

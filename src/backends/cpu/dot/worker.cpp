@@ -160,7 +160,7 @@ void DotWorker::block(std::int64_t r0, std::int64_t r1, const char* next) noexce
 
 const char* DotWorker::pack_chunk(std::int64_t k0, std::int64_t k1) noexcept {
   if (d_.path.integers != nullptr) {
-    const TensorView& b = d_.p->b.data;
+    const MatrixView& b = d_.p->b.data;
     d_.path.integers->pack(
         {.b = static_cast<const std::int8_t*>(b.at(k0 * b.strides[0] + column_ * b.strides[1])),
          .stride_k = b.strides[0],
@@ -207,7 +207,7 @@ bool DotWorker::decode_chunk(std::int64_t k0, std::int64_t k1) noexcept {
 bool DotWorker::pack_and_decode_chunk(std::int64_t k0, std::int64_t k1) noexcept {
   if (d_.path.quads == nullptr) return false;
   const PanelForm& form = kernels_->form;
-  const TensorView& b = d_.p->b.data;
+  const MatrixView& b = d_.p->b.data;
   std::array<std::int32_t, static_cast<std::size_t>(kTileCols)> sums{};  // nobody reads them
   for (std::int64_t k = k0; k < k1; k += kWideDepth) {
     const std::int64_t depth = std::min(k1 - k, kWideDepth);

@@ -21,7 +21,7 @@ bool constant_scale(const ScaleView& scale, Side side) noexcept {
 }
 
 bool is_single(const ScaleView& scale, std::int64_t cell) noexcept {
-  return scale.kind != ScaleView::Kind::tensor || cell == kWholeExtent;
+  return scale.kind != ScaleKind::tensor || cell == kWholeExtent;
 }
 
 bool whole_floats(const void* data) noexcept {
@@ -36,7 +36,7 @@ const float* padded(Row& row, std::int64_t count) noexcept {
 
 const float* load_scale_b(const ScaleView& scale, std::int64_t n0, std::int64_t count,
                           Row& row) noexcept {
-  const TensorView& v = scale.data;
+  const Elements& v = scale.data;
   if (is_single(scale, scale.cols)) {
     row.fill(scale_at(scale, 0, n0));
     return row.data();
@@ -54,26 +54,25 @@ const float* load_scale_b(const ScaleView& scale, std::int64_t n0, std::int64_t 
   return padded(row, count);
 }
 
-const float* load_bias(const TensorView& bias, std::int64_t n0, std::int64_t count,
+const float* load_bias(const Elements& bias, std::int64_t n0, std::int64_t count,
                        Row& row) noexcept {
-  const void* first = bias.at(n0 * bias.strides[0]);
-  if (bias.dtype == DType::float32 && bias.strides[0] == 1 && count == kTileCols &&
+  const void* first = bias.at(0, n0);
+  if (bias.dtype == DType::float32 && bias.strides[1] == 1 && count == kTileCols &&
       whole_floats(first)) {
     return static_cast<const float*>(first);
   }
-  widen(best_kernels(), bias.dtype, first, bias.strides[0], count, row.data());
+  widen(best_kernels(), bias.dtype, first, bias.strides[1], count, row.data());
   return padded(row, count);
 }
 
-void copy_out(const char* staged, std::int64_t rows, std::int64_t count, const TensorView& out,
+void copy_out(const char* staged, std::int64_t rows, std::int64_t count, const MatrixView& out,
               void* first) noexcept {
-  TensorView from;
+  MatrixView from;
   from.data = const_cast<char*>(staged);  // NOLINT: only read
   from.dtype = out.dtype;
-  from.rank = 2;
   from.shape = {rows, count};
   from.strides = {kTileCols, 1};
-  TensorView to = from;
+  MatrixView to = from;
   to.data = first;
   to.strides = out.strides;
   copy_elements(from, to);
@@ -87,11 +86,11 @@ EpilogueRows load_rows(const Member& p, Arena& arena) noexcept {
   for (std::size_t level = 0; level < 2; ++level) {
     const ScaleView& scale = p.a.scale[level];
     if (!constant_scale(scale, Side::a)) continue;
-    const TensorView& v = scale.data;
+    const Elements& v = scale.data;
     const bool single = is_single(scale, scale.rows);
     const std::int64_t distinct = single ? std::min<std::int64_t>(count, 1) : count;
-    const bool floats_lie_there = scale.kind == ScaleView::Kind::tensor &&
-                                  v.dtype == DType::float32 && (scale.rows == 1 || single);
+    const bool floats_lie_there =
+        scale.kind == ScaleKind::tensor && v.dtype == DType::float32 && (scale.rows == 1 || single);
     // Room for a copy is there at any address: plans do not know them.
     auto* floats = arena.take<float>(distinct);
     if (floats_lie_there && whole_floats(v.data)) {
@@ -168,7 +167,7 @@ void Finisher::prefetch(std::int64_t m0, std::int64_t rows) const noexcept {
     const auto* first = reinterpret_cast<const char*>(steps_[i].data);
     for (std::int64_t b = 0; b < count_ * 4; b += kLine) __builtin_prefetch(first + b);
   }
-  const TensorView& out = member_.out;
+  const MatrixView& out = member_.out;
   if (out.strides[1] != 1) return;
   for (std::int64_t r = 0; r < rows; ++r) {
     const auto* first =
@@ -179,9 +178,9 @@ void Finisher::prefetch(std::int64_t m0, std::int64_t rows) const noexcept {
   }
 }
 
-void Finisher::stage(const TensorView& addend, float factor, std::int64_t m, std::int64_t rows,
+void Finisher::stage(const Elements& addend, float factor, std::int64_t m, std::int64_t rows,
                      std::array<Row, kStagedRows>& out) const noexcept {
-  const TensorView& v = addend;
+  const Elements& v = addend;
   for (std::int64_t r = 0; r < rows; ++r) {
     Row& row = out[static_cast<std::size_t>(r)];
     widen(best_kernels(), v.dtype, v.at((m + r) * v.strides[0] + n0_ * v.strides[1]), v.strides[1],
@@ -192,7 +191,7 @@ void Finisher::stage(const TensorView& addend, float factor, std::int64_t m, std
 }
 
 void Finisher::finish(const TileSums& sums) noexcept {
-  const TensorView& out = member_.out;
+  const MatrixView& out = member_.out;
   const Epilogue& e = member_.epilogue;
   const bool staged = e.c.defined() || bias_by_rows();
   const std::int64_t bytes = element_bytes(out.dtype);
@@ -225,7 +224,7 @@ void Finisher::finish(const TileSums& sums) noexcept {
 
 void finish_exact_row(const Member& p, std::int64_t m, std::int64_t n0, std::int64_t count,
                       const std::int64_t* sums) noexcept {
-  const TensorView& out = p.out;
+  const MatrixView& out = p.out;
   for (std::int64_t j = 0; j < count; ++j) {
     const auto saturated = static_cast<std::int32_t>(
         std::clamp<std::int64_t>(sums[j], std::numeric_limits<std::int32_t>::min(),

@@ -50,9 +50,9 @@ class Finisher {
 
   void add_step(FinishStep::Kind kind, const float* data, std::int64_t stride) noexcept;
   /// Rows [m, m + rows) of a matrix that is added, times a factor.
-  void stage(const TensorView& addend, float factor, std::int64_t m, std::int64_t rows,
+  void stage(const Elements& addend, float factor, std::int64_t m, std::int64_t rows,
              std::array<Row, kStagedRows>& out) const noexcept;
-  bool bias_by_rows() const noexcept { return member_.epilogue.bias.rank == 2; }
+  bool bias_by_rows() const noexcept { return member_.epilogue.bias.strides[0] != 0; }
 
   const Kernels& kernels_ = best_kernels();
   const Member& member_;

@@ -27,12 +27,12 @@ Member rows_of(const Member& p, std::int64_t begin, std::int64_t end) noexcept {
   Member part = p;
   part.a.data.shape[0] = end - begin;
   for (ScaleView& scale : part.a.scale) {
-    if (scale.kind == ScaleView::Kind::tensor) scale = scale.shifted(begin, 0);
+    if (scale.kind == ScaleKind::tensor) scale = scale.shifted(begin, 0);
   }
   part.out = p.out.slice(0, begin, end);
   Epilogue& e = part.epilogue;
-  if (e.c.defined()) e.c = e.c.slice(0, begin, end);
-  if (e.bias.rank == 2) e.bias = e.bias.slice(0, begin, end);
+  e.c = e.c.from(begin, 0);
+  e.bias = e.bias.from(begin, 0);
   return part;
 }
 
@@ -62,7 +62,7 @@ class Block {
 
  private:
   void tile(std::int64_t m, std::int64_t rows, std::int64_t n, std::int64_t count) noexcept {
-    TensorView to = matrix_view(tile_.data(), sums_.dtype, rows, count, {});
+    MatrixView to = matrix_view(tile_.data(), sums_.dtype, rows, count, {});
     to.strides[0] = kTileCols;
     copy_elements(sums_.slice(0, m, m + rows).slice(1, n, n + count), to);
     const bool integers = sums_.dtype == DType::int32;
@@ -80,7 +80,7 @@ class Block {
     finish_exact_row(part_, m, n, count, row.data());
   }
 
-  TensorView sums_;
+  MatrixView sums_;
   Member part_;
   alignas(64) std::array<float, static_cast<std::size_t>(2 * kBlockRows)> memory_;
   Arena arena_;

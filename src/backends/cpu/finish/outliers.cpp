@@ -11,6 +11,7 @@
 #include "backends/cpu/rows.hpp"
 #include "backends/cpu/weight_rows.hpp"
 #include "core/element.hpp"
+#include "core/operand.hpp"
 #include "core/parallel.hpp"
 
 namespace octavo::cpu {
@@ -35,23 +36,20 @@ std::int64_t longest_chunk(const Member& p) noexcept {
   return std::clamp(p.a.data.shape[1] / 4, kLeastOutliers, kMostOutliers);
 }
 
-Operand original_of(const Member& p) noexcept {
-  const TensorView& weight = p.epilogue.outliers.weight;
-  return weight.defined() ? Operand(weight) : p.b;
+OperandView original_of(const Member& p) noexcept {
+  const Elements& weight = p.epilogue.outliers.weight;
+  if (!weight.defined()) return p.b;
+  return MatrixView(weight, p.a.data.shape[1], weight_columns(p.b));
 }
 
-bool lies_along_k(const Operand& b) noexcept {
+bool lies_along_k(const OperandView& b) noexcept {
   return b.packed == nullptr && std::abs(b.data.strides[0]) < std::abs(b.data.strides[1]);
-}
-
-std::int64_t column(const TensorView& columns, std::int64_t i) noexcept {
-  return load_int(columns.dtype, columns.data, i * columns.strides[0]);
 }
 
 // The values of all columns of the list in row m.
 void gather_row(const Outliers& o, std::int64_t m, float* values) noexcept {
-  for (std::int64_t i = 0; i < o.columns.shape[0]; ++i) {
-    values[i] = load_float(o.a, m, column(o.columns, i));
+  for (std::int64_t i = 0; i < o.columns.count; ++i) {
+    values[i] = load_float(o.a, m, o.columns[i]);
   }
 }
 
@@ -60,10 +58,10 @@ std::int32_t list_row(const Outliers& o, std::int64_t m, float* values,
                       std::uint16_t* places) noexcept {
   std::int32_t taken = 0;
   std::int64_t next = 0;  // of the columns that every row takes
-  for (std::int64_t i = 0; i < o.columns.shape[0]; ++i) {
-    const std::int64_t k = column(o.columns, i);
-    while (next < o.whole.shape[0] && column(o.whole, next) < k) ++next;
-    const bool whole = next < o.whole.shape[0] && column(o.whole, next) == k;
+  for (std::int64_t i = 0; i < o.columns.count; ++i) {
+    const std::int64_t k = o.columns[i];
+    while (next < o.whole.count && o.whole[next] < k) ++next;
+    const bool whole = next < o.whole.count && o.whole[next] == k;
     const float value = load_float(o.a, m, k);
     if (!whole && !(std::abs(value) >= o.threshold)) continue;
     values[taken] = value;
@@ -79,7 +77,7 @@ OutlierTerms gather_outliers(const Member& p, Arena& arena, const ExecContext& c
   OutlierTerms terms;
   if (!o.present()) return terms;
   const std::int64_t rows = p.a.data.shape[0];
-  const std::int64_t all = o.columns.shape[0];
+  const std::int64_t all = o.columns.count;
   const bool listed = o.threshold > 0.0F;
   const std::int64_t longest = longest_chunk(p);
   terms.wanted = true;
@@ -136,7 +134,7 @@ void OutlierSums::load_gathered() noexcept {
       original_.packed != nullptr ? original_.packed->content() : nullptr;
   float* row = w_.weights;
   for (std::int64_t i = 0; i < terms_.count; ++i, row += kTileCols) {
-    const std::int64_t k = column(o.columns, i);
+    const std::int64_t k = o.columns[i];
     std::int64_t done = 0;
     for (; packed != nullptr && done < columns_; done += kPanelCols) {
       packed->layout->widen(*packed, k, k + 1, n0_ + done, row + done);
@@ -151,12 +149,12 @@ void OutlierSums::pick_columns(std::int64_t k0, std::int64_t k1) noexcept {
   const Outliers& o = member_.epilogue.outliers;
   picked_ = 0;
   for (; next_ < terms_.count; ++next_) {
-    const std::int64_t k = column(o.columns, next_);
+    const std::int64_t k = o.columns[next_];
     if (k >= k1) return;
     w_.picks[picked_] = static_cast<std::uint16_t>(k - k0);
     if (w_.limits != nullptr) {
-      while (whole_ < o.whole.shape[0] && column(o.whole, whole_) < k) ++whole_;
-      const bool whole = whole_ < o.whole.shape[0] && column(o.whole, whole_) == k;
+      while (whole_ < o.whole.count && o.whole[whole_] < k) ++whole_;
+      const bool whole = whole_ < o.whole.count && o.whole[whole_] == k;
       w_.limits[picked_] = whole ? 0 : std::bit_cast<std::uint32_t>(o.threshold);
     }
     ++picked_;
@@ -188,7 +186,7 @@ void OutlierSums::load_stretch(std::int64_t k0, std::int64_t k1) noexcept {
 // Row m's part of a stretch as row i of values: the whole of it, or a list of what the row takes.
 void OutlierSums::widen_row(std::int64_t m, std::int64_t k0, std::int64_t k1,
                             std::int64_t i) noexcept {
-  const TensorView& a = member_.epilogue.outliers.a;
+  const Elements& a = member_.epilogue.outliers.a;
   const std::int64_t to = i * (terms_.chunk + kRowGap);
   float* values = w_.values + to;
   float* line = w_.counts != nullptr ? w_.line : values;
@@ -212,7 +210,7 @@ void OutlierSums::widen_row(std::int64_t m, std::int64_t k0, std::int64_t k1,
 void OutlierSums::set_rows(std::int64_t m0, std::int64_t rows) noexcept {
   m0_ = m0;
   if (!terms_.stretches) return;
-  const std::int64_t k = member_.epilogue.outliers.a.shape[1];
+  const std::int64_t k = member_.a.data.shape[1];
   OutlierTile tile{.values = w_.values,
                    .stride = terms_.chunk + kRowGap,
                    .counts = w_.counts,

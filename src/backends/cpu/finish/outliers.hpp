@@ -72,7 +72,7 @@ class OutlierSums {
   const Member& member_;
   const OutlierTerms& terms_;
   const OutlierScratch& w_;
-  const Operand original_;  // the weight that outliers meet
+  const OperandView original_;  // the weight that outliers meet
   std::int64_t n0_ = 0, columns_ = 0;
   bool loaded_ = false;                // weights of gathered columns
   std::int64_t m0_ = 0;                // of set_rows

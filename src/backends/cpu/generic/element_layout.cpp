@@ -15,7 +15,7 @@ std::int64_t panels_of(std::int64_t n) noexcept { return (n + kPanelCols - 1) / 
 
 // Calls visit(address in the packed block, k, n) for every element.
 template <class Visit>
-void for_each_packed(const TensorView& weight, const ExecContext& context,
+void for_each_packed(const MatrixView& weight, const ExecContext& context,
                      const Visit& visit) noexcept {
   const std::int64_t depth = weight.shape[0];
   const std::int64_t cols = weight.shape[1];
@@ -32,7 +32,7 @@ void for_each_packed(const TensorView& weight, const ExecContext& context,
 }
 
 template <std::size_t bytes>
-void pack_as(const TensorView& weight, char* packed, const ExecContext& context) noexcept {
+void pack_as(const MatrixView& weight, char* packed, const ExecContext& context) noexcept {
   const char* source = static_cast<const char*>(weight.data);
   for_each_packed(weight, context, [=](std::int64_t to, std::int64_t from) {
     std::memcpy(packed + to * std::int64_t{bytes}, source + from * std::int64_t{bytes}, bytes);
@@ -40,7 +40,7 @@ void pack_as(const TensorView& weight, char* packed, const ExecContext& context)
 }
 
 template <std::size_t bytes>
-void unpack_as(const char* packed, const TensorView& weight, const ExecContext& context) noexcept {
+void unpack_as(const char* packed, const MatrixView& weight, const ExecContext& context) noexcept {
   char* target = static_cast<char*>(weight.data);
   for_each_packed(weight, context, [=](std::int64_t from, std::int64_t to) {
     std::memcpy(target + to * std::int64_t{bytes}, packed + from * std::int64_t{bytes}, bytes);
@@ -56,7 +56,7 @@ std::size_t packed_bytes(DType dtype, std::int64_t k, std::int64_t n) noexcept {
   return static_cast<std::size_t>(panels_of(n) * k * kPanelCols * element_bytes(dtype));
 }
 
-Status pack_weight(const TensorView& weight, void* packed, const ExecContext& context) noexcept {
+Status pack_weight(const MatrixView& weight, void* packed, const ExecContext& context) noexcept {
   std::memset(packed, 0, packed_bytes(weight.dtype, weight.shape[0], weight.shape[1]));
   char* block = static_cast<char*>(packed);
   const std::int64_t size = element_bytes(weight.dtype);
@@ -64,7 +64,7 @@ Status pack_weight(const TensorView& weight, void* packed, const ExecContext& co
   return {};
 }
 
-Status unpack_weight(const PackedWeightData& packed, const TensorView& weight,
+Status unpack_weight(const PackedWeightData& packed, const MatrixView& weight,
                      const ExecContext& context) noexcept {
   const char* block = packed.codes.data_as<const char>();
   const std::int64_t size = element_bytes(weight.dtype);

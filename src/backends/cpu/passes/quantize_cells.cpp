@@ -152,7 +152,7 @@ void Cells::store_scales(const CellStretch& s, const CellRanges& ranges,
       if (ranges.most[j] >= kInfinite) factors.scale[j] = std::numeric_limits<float>::quiet_NaN();
     }
   }
-  const TensorView& scales = q_.scales;
+  const MatrixView& scales = q_.scales;
   void* place = scales.at(s.i * scales.strides[0] + s.j0 * scales.strides[1]);
   store_row(scales.dtype, factors.scale.data(), s.count(), place, scales.strides[1],
             Overflow::saturate);
@@ -170,7 +170,7 @@ void Cells::show_scales(const CellStretch& s, const CellRanges& ranges,
                         CellFactors& factors) const noexcept {
   load_scales(s, factors);
   factors.tame = are_tame(ranges, factors, s.count());
-  const TensorView& v = q_.shown_scales;
+  const MatrixView& v = q_.shown_scales;
   for (std::int64_t j = 0; j < s.count(); ++j) {
     const auto at = static_cast<std::size_t>(j);
     const bool shown = ranges.most[at] >= kInfinite;
@@ -181,7 +181,7 @@ void Cells::show_scales(const CellStretch& s, const CellRanges& ranges,
 }
 
 void Cells::load_scales(const CellStretch& s, CellFactors& factors) const noexcept {
-  const TensorView& scales = q_.scales;
+  const MatrixView& scales = q_.scales;
   const void* place = scales.at(s.i * scales.strides[0] + s.j0 * scales.strides[1]);
   load_row(scales.dtype, place, scales.strides[1], s.count(), factors.scale.data());
   factors.near = factors.wide = true;

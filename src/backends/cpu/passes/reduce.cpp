@@ -27,7 +27,7 @@ using Doubles = std::array<double, static_cast<std::size_t>(kColumns)>;
 
 ReduceProblem transposed(const ReduceProblem& p) noexcept {
   ReduceProblem t = p;
-  for (TensorView& factor : t.factors) factor = factor.transposed();
+  for (MatrixView& factor : t.factors) factor = factor.transposed();
   t.weight = p.weight.transposed();
   t.sums = p.sums.transposed();
   return t;
@@ -125,7 +125,7 @@ class Reduce {
       std::array<const float*, 4> factors{};
       std::size_t given = 0;
       for (std::size_t f = 0; f < p_.factors.size(); ++f) {
-        const TensorView& v = p_.factors[f];
+        const MatrixView& v = p_.factors[f];
         if (!v.defined()) continue;
         widen(kernels, v.dtype, v.at(i * v.strides[0] + column * v.strides[1]), v.strides[1], count,
               x[f].data());
@@ -168,7 +168,7 @@ class Reduce {
 }  // namespace
 
 Status reduce(const ReduceProblem& problem, const ExecContext& context) noexcept {
-  const TensorView& first = problem.factors[0];
+  const MatrixView& first = problem.factors[0];
   const bool columns_together =
       std::abs(first.strides[0]) < std::abs(first.strides[1]) && first.strides[0] != 0;
   if (columns_together && !problem.azp.defined()) {

@@ -19,7 +19,7 @@ constexpr std::int64_t kColumns = ScaleRows::kMostColumns;
 using Floats = std::array<float, static_cast<std::size_t>(kColumns)>;
 
 // Do columns lie together, so that the transposed matrix is the one to walk?
-bool walks_columns(const TensorView& v) noexcept {
+bool walks_columns(const MatrixView& v) noexcept {
   return std::abs(v.strides[0]) < std::abs(v.strides[1]) && v.strides[0] != 0 && v.shape[0] > 1;
 }
 
@@ -85,7 +85,7 @@ class Rescale {
   template <class Visit>
   void each_row(const Tile& tile, const Visit& visit) const noexcept {
     const std::int64_t count = tile.count();
-    const TensorView& s = p_.source;
+    const MatrixView& s = p_.source;
     std::array<ScaleRows, 5> scales{
         ScaleRows{p_.scales[0], tile.c0, count}, ScaleRows{p_.scales[1], tile.c0, count},
         ScaleRows{p_.scales[2], tile.c0, count}, ScaleRows{p_.scales[3], tile.c0, count},
@@ -115,7 +115,7 @@ class Rescale {
   }
 
   void pass(const Tile& tile) const noexcept {
-    const TensorView& o = p_.out;
+    const MatrixView& o = p_.out;
     each_row(tile, [&](std::int64_t i, const float* x) {
       narrow(best_kernels(), o.dtype, x, tile.count(),
              o.at(i * o.strides[0] + tile.c0 * o.strides[1]), o.strides[1], Overflow::saturate);
@@ -123,7 +123,7 @@ class Rescale {
   }
 
   void turn(const Tile& tile) const noexcept {
-    const TensorView& o = p_.out;
+    const MatrixView& o = p_.out;
     const std::int64_t bytes = element_bytes(o.dtype);
     alignas(64) std::array<char, static_cast<std::size_t>(kTileRows * kSquareColumns * 4)> square;
     each_row(tile, [&](std::int64_t i, const float* x) {

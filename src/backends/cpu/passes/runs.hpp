@@ -18,7 +18,7 @@ inline constexpr std::int64_t kGathered = 512;
 /// Calls visit(type, source, column, count) for the neighbours that make up columns [c0, c1) of
 /// row r: the row as it lies, or pieces of it gathered as float32.
 template <class Visit>
-void for_each_run(const TensorView& x, std::int64_t r, std::int64_t c0, std::int64_t c1,
+void for_each_run(const MatrixView& x, std::int64_t r, std::int64_t c0, std::int64_t c1,
                   const Visit& visit) noexcept {
   if (c0 >= c1) return;
   const auto at = [&](std::int64_t c) { return x.at(r * x.strides[0] + c * x.strides[1]); };
@@ -33,7 +33,7 @@ void for_each_run(const TensorView& x, std::int64_t r, std::int64_t c0, std::int
 
 /// Writes the codes of a run that begins at column c of row r. Codes that are no neighbours take
 /// one factor, or one for each element.
-inline void quantize_run(RowCodes run, const TensorView& codes, std::int64_t r,
+inline void quantize_run(RowCodes run, const MatrixView& codes, std::int64_t r,
                          std::int64_t c) noexcept {
   auto* target = static_cast<std::uint8_t*>(codes.at(r * codes.strides[0] + c * codes.strides[1]));
   run.codes = target;

@@ -17,13 +17,13 @@ using Piece = std::array<float, static_cast<std::size_t>(kPieceColumns)>;
 // A silu costs about as much as moving so many elements.
 constexpr std::int64_t kSiluElements = 4;
 
-bool whole_floats(const TensorView& v, const void* address) noexcept {
+bool whole_floats(const MatrixView& v, const void* address) noexcept {
   return v.dtype == DType::float32 && v.strides[1] == 1 &&
          reinterpret_cast<std::uintptr_t>(address) % alignof(float) == 0;
 }
 
 // A row's elements as float32: where they lie, or widened into `piece`.
-const float* floats_of(const TensorView& x, std::int64_t row, std::int64_t column,
+const float* floats_of(const MatrixView& x, std::int64_t row, std::int64_t column,
                        std::int64_t count, Piece& piece) noexcept {
   const void* first = x.at(row * x.strides[0] + column * x.strides[1]);
   if (whole_floats(x, first)) return static_cast<const float*>(first);
@@ -33,7 +33,7 @@ const float* floats_of(const TensorView& x, std::int64_t row, std::int64_t colum
 
 // `ahead`: the bytes from this row of x to one that is read soon.
 void silu_row(const SiluProblem& p, std::int64_t row, std::int64_t ahead) noexcept {
-  const TensorView& out = p.out;
+  const MatrixView& out = p.out;
   const std::int64_t inner = out.shape[1];
   const bool in_place = whole_floats(out, out.at(row * out.strides[0]));
   Piece gates;
@@ -51,7 +51,7 @@ void silu_row(const SiluProblem& p, std::int64_t row, std::int64_t ahead) noexce
 }
 
 void combine_row(const CombineProblem& p, std::int64_t m) noexcept {
-  const TensorView& out = p.out;
+  const MatrixView& out = p.out;
   const std::int64_t columns = out.shape[1];
   const std::int64_t routes = out.shape[0] * p.slots;
   const auto row_of = [&](std::int64_t route) {

@@ -94,23 +94,17 @@ void walk(const VectorwiseCall& call, const VectorwisePass& pass) noexcept {
                 });
 }
 
-std::int64_t fixed_column(const VectorwiseProblem& q, std::int64_t i) noexcept {
-  const TensorView& fixed = q.fixed_columns;
-  return load_int(fixed.dtype, fixed.data, i * fixed.strides[0]);
-}
-
 // Flags of the fixed columns alone.
 void flag_fixed(const VectorwiseProblem& q) noexcept {
   std::memset(q.column_flags, 0, static_cast<std::size_t>(q.x.shape[1]));
-  for (std::int64_t i = 0; i < q.fixed_columns.shape[0]; ++i)
-    q.column_flags[fixed_column(q, i)] = 1;
+  for (std::int64_t i = 0; i < q.fixed_columns.count; ++i) q.column_flags[q.fixed_columns[i]] = 1;
 }
 
 // Columns that are fixed: flagged and listed.
 std::span<const std::int64_t> list_fixed(const VectorwiseProblem& q) noexcept {
   flag_fixed(q);
-  const std::int64_t count = q.fixed_columns.shape[0];
-  for (std::int64_t i = 0; i < count; ++i) q.columns[i] = fixed_column(q, i);
+  const std::int64_t count = q.fixed_columns.count;
+  for (std::int64_t i = 0; i < count; ++i) q.columns[i] = q.fixed_columns[i];
   *q.column_count = count;
   return {q.columns, static_cast<std::size_t>(count)};
 }
