@@ -42,8 +42,8 @@ void advance(OperandView& operand, std::int64_t g, std::int64_t step,
   for (std::size_t i = 0; i < 2; ++i) advance(operand.scale[i].data, g * scale_steps[i]);
 }
 
-// Rows [row, ...) and columns [col, ...) of an operand. Scales of each group of what is cut, which
-// are of its own rows or columns or of all of them, are constant along the cut.
+// Scales count from row `row` and column `col` of the uncut operand. Those that a group of what is
+// cut has for itself do not change along the cut.
 void cut_scales(OperandView& operand, std::int64_t row, std::int64_t col) noexcept {
   for (ScaleView& scale : operand.scale) {
     if (scale.kind == ScaleKind::tensor) scale = scale.shifted(row, col);
@@ -68,7 +68,7 @@ Member part_of(const MatmulProblem& p, std::int64_t g, Range range) noexcept {
       a = a.slice(0, begin, end);
       part.out = part.out.slice(0, begin, end);
       e.c = e.c.from(begin, 0);
-      if (part.a.azp.defined()) part.a.azp = part.a.azp.slice(0, begin, end);
+      part.a.azp = part.a.azp.slice(0, begin, end);
       cut_scales(part.a, begin, 0);
       break;
     case Split::columns:
@@ -91,6 +91,15 @@ Member part_of(const MatmulProblem& p, std::int64_t g, Range range) noexcept {
   return part;
 }
 
+template <class T>
+T turned(const T& operand) noexcept {
+  T t = operand;
+  t.data = operand.data.transposed();
+  for (auto& scale : t.scale) scale = scale.transposed();
+  t.azp = operand.azp.transposed();
+  return t;
+}
+
 }  // namespace
 
 Operand::Operand(const Quantized& quantized) {
@@ -102,28 +111,12 @@ Operand::Operand(const Quantized& quantized) {
   azp = quantized.azp.view();
 }
 
-OperandView::OperandView(const Operand& operand) noexcept {
-  data = operand.data;
-  for (std::size_t i = 0; i < 2; ++i) {
-    if (operand.scale[i].present()) scale[i] = operand.scale[i];
-  }
-  azp = operand.azp;
-  packed = operand.packed;
-  quantise = operand.quantise;
-}
-
-namespace {
-
-template <class T>
-T turned(const T& operand) noexcept {
-  T t = operand;
-  t.data = operand.data.transposed();
-  for (auto& scale : t.scale) scale = scale.transposed();
-  t.azp = operand.azp.transposed();
-  return t;
-}
-
-}  // namespace
+OperandView::OperandView(const Operand& operand) noexcept
+    : OperandOf<MatrixView, Elements>{operand.data,
+                                      {{operand.scale[0], operand.scale[1]}},
+                                      operand.azp,
+                                      operand.packed,
+                                      operand.quantise} {}
 
 Operand Operand::transposed() const noexcept { return turned(*this); }
 OperandView OperandView::transposed() const noexcept { return turned(*this); }

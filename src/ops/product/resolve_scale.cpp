@@ -241,8 +241,8 @@ Status resolve_scales(const Site& site, Operand& operand, const Scale& scale,
     for (const CarriedScale& carried : operand.scale) OCTAVO_TRY(check_carried(site, carried, c));
     return {};
   }
-  operand.scale = {};
   OCTAVO_TRY_ASSIGN(operand.scale[0], resolve_scale(site, scale, c));
+  if (operand.scale[1].present()) operand.scale[1] = {};
   return {};
 }
 
