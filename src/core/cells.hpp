@@ -16,8 +16,10 @@ constexpr std::int64_t cells(std::int64_t extent, std::int64_t cell) noexcept {
   return extent / cell + (extent % cell != 0 ? 1 : 0);
 }
 
-/// The values of a scale that cover so many rows and columns of its operand.
+/// The values of a scale that cover so many rows and columns of its operand; undefined where it has
+/// none.
 inline MatrixView values_of(const ScaleView& scale, std::int64_t rows, std::int64_t cols) noexcept {
+  if (scale.kind != ScaleKind::tensor) return {};
   return {scale.data, cells(scale.row0 + rows, scale.rows), cells(scale.col0 + cols, scale.cols)};
 }
 
