@@ -27,7 +27,7 @@ class OCTAVO_API QuantizedLinear {
   const Tensor& bias() const noexcept { return bias_; }
   const std::string& scheme() const noexcept { return scheme_; }
 
-  /// x [..., in_features] of bfloat16, float16 or float32, quantised on the way as the weight's
+  /// x [..., in_features] of bfloat16, float16 or float32, quantised on the fly as the weight's
   /// rule says. `options.bias`, where given, takes the place of the layer's. Throws Error.
   Tensor operator()(const TensorView& x, const LinearOptions& options = {},
                     const ExecContext& context = {}) const;

@@ -81,7 +81,7 @@ typedef struct octavo_linear_options {
 } octavo_linear_options;
 OCTAVO_INIT_FUNCTION_(octavo_linear_options);
 
-/* y = x @ W + bias for x [..., K], quantised on the way as the weight's rule says; linear.hpp */
+/* y = x @ W + bias for x [..., K], quantised on the fly as the weight's rule says; linear.hpp */
 OCTAVO_C_API octavo_code octavo_linear(const octavo_view* x, const octavo_packed* weight,
                                        const octavo_linear_options* options,
                                        const octavo_context* context, octavo_tensor** result);

@@ -109,7 +109,7 @@ typedef struct octavo_activation {
 OCTAVO_INIT_FUNCTION_(octavo_activation);
 
 /* One side of a product: exactly one of data, quantized and packed (B only). `activation` (A only):
- * `data` is float and is quantised on the way. flags: TRANSPOSED (not of a packed weight) */
+ * `data` is float and is quantised on the fly. flags: TRANSPOSED (not of a packed weight) */
 typedef struct octavo_packed octavo_packed;
 typedef struct octavo_operand {
   size_t struct_size;
@@ -121,7 +121,7 @@ typedef struct octavo_operand {
 } octavo_operand;
 OCTAVO_INIT_FUNCTION_(octavo_operand);
 
-/* A weight laid out once for the kernels of this machine: immutable, shared between threads,
+/* A weight packed once for the kernels of this machine: immutable, shared between threads,
  * unpacked bit for bit. It owns its codes and scales. */
 typedef struct octavo_pack_options {
   size_t struct_size;

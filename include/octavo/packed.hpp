@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prepacked weights: an operand B laid out once for the kernels of this machine.
+// Prepacked weights: an operand B packed once for the kernels of this machine.
 #pragma once
 
 #include <cstddef>

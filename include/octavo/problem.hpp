@@ -52,7 +52,7 @@ struct OperandOf {
               ///< for each cell of its scale, inside the range of the codes
   const PackedWeight* packed = nullptr;  ///< B only: codes live here, `data` is undefined
   const ActivationQuant* quantise =
-      nullptr;  ///< A only: `data` is float, codes are made on the way
+      nullptr;  ///< A only: `data` is float, codes are made on the fly
 };
 
 /// As operations are given it: tensors of any rank, 3-D ones in tensor-form groups.

@@ -65,7 +65,7 @@ def linear(x: Tensor, weight: PackedWeight, bias: Tensor | None = None, out_dtyp
            outlier_weight: Tensor | None = None, out: Tensor | None = None) -> Result:
     """y = x @ W + bias for a packed weight.
 
-    The weight's activation rule decides: quantised on the way and multiplied in 8 bits, LLM.int8()
+    The weight's activation rule decides: quantised on the fly and multiplied in 8 bits, LLM.int8()
     with float columns, or as they are. Bit-equal to octavo.quantize followed by octavo.scaled_mm.
     With torch tensors a gradient flows to x (straight through the quantiser) and to bias, unless
     the call has outlier_columns, outlier_weight or out.

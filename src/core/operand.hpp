@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a product asks of its operands, packed, quantised on the way or neither.
+// What a product asks of its operands, packed, quantised on the fly or neither.
 #pragma once
 
 #include <cstdint>

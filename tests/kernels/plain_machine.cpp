@@ -52,7 +52,7 @@ namespace floats {
 
 constexpr cpu::IntegerKernels kBytes{
     {"2x64 tile, plain C++, signed bytes, exact int32 sums",
-     "2x64 tile, plain C++, signed bytes, exact int32 sums, weights packed on the way",
+     "2x64 tile, plain C++, signed bytes, exact int32 sums, weights packed on the fly",
      cpu::kInt8Form, kMaxRows, &bytes::find_dot_tile, nullptr, nullptr, nullptr, nullptr},
     false,
     &pack_piece,
@@ -61,7 +61,7 @@ constexpr cpu::IntegerKernels kBytes{
 
 constexpr cpu::DotKernels kFloats{
     "2x64 tile, plain C++, FMA, float32 sums in ascending k",
-    "2x64 tile, plain C++, FMA, float32 sums in ascending k, weights packed on the way",
+    "2x64 tile, plain C++, FMA, float32 sums in ascending k, weights packed on the fly",
     cpu::kFloat32Form,
     kMaxRows,
     &floats::find_dot_tile,

@@ -161,7 +161,7 @@ std::vector<ErrorRow> call_errors() {
          g.options.matmul.batch_invariant = true;
        })},
       {"ExpertsNonFinite", kUnsupported,
-       "fused_experts: w2.activation.non_finite must be propagate (its rows are made on the way); "
+       "fused_experts: w2.activation.non_finite must be propagate (its rows are made on the fly); "
        "got error",
        calling([](Good& g) {
          ActivationQuant rule = int8_rule();

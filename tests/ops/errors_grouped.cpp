@@ -152,7 +152,7 @@ std::vector<ErrorRow> grouped_errors() {
          tensor_form(a, ones(float32, {2, 3, 4}), {.offs = ends});
        }},
       {"FusedQuantiserOfAWeight", Code::unsupported,
-       "grouped_mm: b must be quantised before the product (on the way a alone is); got a fused "
+       "grouped_mm: b must be quantised before the product (on the fly a alone is); got a fused "
        "quantiser",
        [=] {
          const ActivationQuant rule;

@@ -68,7 +68,7 @@ std::vector<ErrorRow> product_errors() {
          (void)copy(a, Place{{DeviceType::cuda, 0}});
        }},
       {"FusedQuantiserOfB", Code::unsupported,
-       "scaled_mm: b must be quantised before the product (on the way a alone is); got a fused "
+       "scaled_mm: b must be quantised before the product (on the fly a alone is); got a fused "
        "quantiser",
        [=] {
          const ActivationQuant rule;

@@ -340,7 +340,7 @@ std::vector<ErrorRow> weight_errors() {
          (void)scaled_mm(a, w, {.scale_b = {ones(float32, {2, 4}), group(2)}});
        }},
       {"PrologueWithAScale", kInvalid,
-       "scaled_mm: scale_a must be undefined when a is quantised on the way (codes bring their "
+       "scaled_mm: scale_a must be undefined when a is quantised on the fly (codes bring their "
        "own); got a value",
        [=] {
          const ActivationQuant rule;

@@ -263,7 +263,7 @@ TEST(Avx512, NothingToAddUpGivesTheBias) {
   }
 }
 
-// Activations quantised on the way, with zero points, and LLM.int8 with columns that stay floats.
+// Activations quantised on the fly, with zero points, and LLM.int8 with columns that stay floats.
 TEST(Avx512, QuantisesActivationsOnTheWay) {
   const Tensor w = integers(int8, {130, 83}, 1);
   const Tensor scale = uniforms(float32, {1, 83}, 2);

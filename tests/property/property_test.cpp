@@ -65,7 +65,7 @@ void draw_types(ProblemLine& line) {
       line.a = one_of(wides());
       line.b = sometimes() ? one_of(float8s()) : int8;
       break;
-    default:  // activations quantised on the way
+    default:  // activations quantised on the fly
       line.a = one_of(wides());
       line.b = sometimes() ? one_of(float8s()) : int8;
       line.quantise = line.b == int8 ? one_of<DType>({int8, uint8}) : one_of(float8s());

@@ -144,7 +144,7 @@ INSTANTIATE_TEST_SUITE_P(
       return std::string(name(test.param.a)) + "_" + std::string(name(test.param.b));
     });
 
-// Activations quantised on the way, row by row, and those that stay as they are.
+// Activations quantised on the fly, row by row, and those that stay as they are.
 TEST(MInvarianceOfLinear, QuantizedActivationsToo) {
   struct Rule {
     const char* name;

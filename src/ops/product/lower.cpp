@@ -60,7 +60,7 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
     OCTAVO_TRY(check_prologue(site, left, e.m, e.k, o.matmul.batch_invariant));
     if (o.azp.defined() || o.scale_a.kind() > Scale::Kind::null) {
       return fail(Code::invalid_argument,
-                  "{} must be undefined when {} is quantised on the way (codes bring their own); "
+                  "{} must be undefined when {} is quantised on the fly (codes bring their own); "
                   "got a value",
                   site(o.azp.defined() ? Arg::azp : Arg::scale_a), site.bare(Arg::a));
     }

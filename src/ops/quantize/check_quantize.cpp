@@ -190,7 +190,7 @@ Status check_columns(const char* operation, const std::string& argument, const T
 Status check_no_quantiser(const Site& site, const Operand& b) {
   if (b.quantise == nullptr) return {};
   return fail(Code::unsupported,
-              "{} must be quantised before the product (on the way {} alone is); got a fused "
+              "{} must be quantised before the product (on the fly {} alone is); got a fused "
               "quantiser",
               site(Arg::b), site.bare(Arg::a));
 }

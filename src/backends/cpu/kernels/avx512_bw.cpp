@@ -52,7 +52,7 @@ OCTAVO_ISA_END
 
 extern const IntegerKernels kAvx512BwDot{
     {"3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums",
-     "3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums, weights packed on the way", kInt8Form,
+     "3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums, weights packed on the fly", kInt8Form,
      kMaxRows, &find_dot_tile, nullptr, nullptr, nullptr, nullptr},
     true,
     &pack_piece,

@@ -32,7 +32,7 @@ OCTAVO_ISA_END
 
 extern const IntegerKernels kAvx512VnniDot{
     {"6x64 tile, AVX-512 VNNI, exact int32 sums",
-     "6x64 tile, AVX-512 VNNI, exact int32 sums, weights packed on the way", kInt8Form, kMaxRows,
+     "6x64 tile, AVX-512 VNNI, exact int32 sums, weights packed on the fly", kInt8Form, kMaxRows,
      &find_dot_tile, nullptr, nullptr, nullptr, nullptr},
     true,
     &pack_piece,
