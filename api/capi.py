@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """src/capi/options.*: C's options as C++'s."""
 
-from headers import flags_of
+from headers import flags_of, has_flags
 from table import NOTE, included
 
 
@@ -93,8 +93,8 @@ octavo_activation activation_to(const ActivationQuant& o) noexcept {{
 
 
 def definition(operation):
-    allowed = " | ".join(f"OCTAVO_{flag}" for flag in flags_of(operation))
-    check = f"  check_flags(place, c.flags, {allowed});\n" if allowed else ""
+    allowed = " | ".join(f"OCTAVO_{flag}" for flag in flags_of(operation)) or "0"
+    check = f"  check_flags(place, c.flags, {allowed});\n" if has_flags(operation) else ""
     body = "".join(f"  {assignment(o)}\n" for o in operation.options if o.spelling.read)
     return f"""
 {reader(operation)} {{

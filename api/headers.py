@@ -26,21 +26,30 @@ def c_doc(o):
     return "; ".join(filter(None, (o.doc, zero)))
 
 
+def is_small(o):
+    """Whether its field in C has 4 bytes."""
+    return bool(o.spelling.c) and o.spelling.c_size == 4 and "c" not in o.row
+
+
+def has_flags(operation):
+    """Whether C's struct has `flags`: for its bits, or to fill whole eights of bytes."""
+    return bool(flags_of(operation)) or sum(map(is_small, operation.options)) % 2 == 1
+
+
 def c_fields(operation):
-    """Fields of 8 bytes, then those of 4, which fill whole eights with `flags`: no size cuts a field."""
-    lines, small, fours = [], [], 0
+    """Fields of 8 bytes, then those of 4, which fill whole eights: no size cuts a field."""
+    lines, small = [], []
     for o in operation.options:
         declaration = o.row.get("c", o.spelling.c)
         if not declaration:
             continue
-        is_small = o.spelling.c_size == 4 and "c" not in o.row
-        to = small if is_small else lines
-        fours += is_small
+        to = small if is_small(o) else lines
         to += c_comment(c_doc(o)) + [f"  {line}" for line in o.text(declaration).splitlines()]
         if o.kind == "grid":
             lines.append("  int64_t rows, cols; /* of GROUP and BLOCK */")
-    if flags := flags_of(operation):
-        small += c_comment(", ".join(flags)) + ["  uint32_t flags;"]
+    fours = sum(map(is_small, operation.options))
+    if has_flags(operation):
+        small += c_comment(", ".join(flags_of(operation)) or "none") + ["  uint32_t flags;"]
         fours += 1
     return lines + small + ["  uint32_t reserved;"] * (fours % 2)
 

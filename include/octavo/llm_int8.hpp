@@ -19,13 +19,17 @@ struct VectorwiseQuant {
 };
 
 struct VectorwiseOptions {
-  float threshold = 0.0F;      ///< |a| >= threshold is an outlier; 0: off
-  bool whole_columns = false;  ///< leave whole outlier columns out of row_absmax
-  /// Codes are 0 at outlier elements alone, so that no row depends on another; whole_columns has no
-  /// effect.
+  // api: VectorwiseOptions, of api/operations.toml
+  /// |a| >= threshold is an outlier; 0: off
+  float threshold = 0.0F;
+  /// leave whole outlier columns out of row_absmax
+  bool whole_columns = false;
+  /// codes are 0 at outlier elements alone, so that no row depends on another; whole_columns has no
+  /// effect
   bool by_element = false;
-  /// int64, ascending: columns of code 0 whatever they hold, left out of row_absmax.
+  /// int64, ascending: columns of code 0 whatever they hold, left out of row_absmax
   TensorView outlier_columns{};
+  // api: end
 };
 
 /// Row-wise int8 codes of A [..., K] (bfloat16, float16 or float32, from its own precision):
@@ -61,11 +65,18 @@ OCTAVO_API Tensor int8_scaled_mm(const TensorView& a, const TensorView& w,
                                  const ExecContext& context = {});
 
 struct MixedScaledMmOptions {
-  TensorView outlier_cols{};  ///< int64, ascending; undefined or empty: no outliers
+  // api: MixedScaledMmOptions, of api/operations.toml
+  /// int64, ascending; undefined or empty: no outliers
+  TensorView outlier_cols{};
+  /// float type, [N]
   TensorView bias{};
-  TensorView original_weight{};        ///< [N, K]: outliers meet this instead of the weight's codes
-  DType out_dtype = DType::undefined;  ///< undefined: A's type
+  /// [N, K]: outliers meet this instead of the weight's codes
+  TensorView original_weight{};
+  /// default: A's type
+  DType out_dtype = DType::undefined;
+  /// [M, N]; default: allocated by the call
   TensorView out{};
+  // api: end
 };
 
 /// y = (acc_int32 * row_absmax/127 + acc_outlier) * col_absmax/127 + bias, where acc_outlier sums

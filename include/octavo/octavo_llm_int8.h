@@ -8,12 +8,16 @@
 extern "C" {
 #endif
 
-/* flags: WHOLE_COLUMNS, BY_ELEMENT */
 typedef struct octavo_vectorwise_options {
   size_t struct_size;
-  float threshold; /* |a| >= threshold is an outlier; 0: off */
+  /* api: octavo_vectorwise_options, of api/operations.toml */
+  /* int64, ascending: columns of code 0 whatever they hold, left out of row_absmax */
+  const octavo_view* outlier_columns;
+  /* |a| >= threshold is an outlier; 0: off */
+  float threshold;
+  /* WHOLE_COLUMNS, BY_ELEMENT */
   uint32_t flags;
-  const octavo_view* outlier_columns; /* columns of code 0 whatever they hold: int64, ascending */
+  /* api: end */
 } octavo_vectorwise_options;
 OCTAVO_INIT_FUNCTION_(octavo_vectorwise_options);
 
@@ -54,12 +58,20 @@ OCTAVO_C_API octavo_code octavo_int8_scaled_mm(const octavo_view* a, const octav
 
 typedef struct octavo_mixed_scaled_mm_options {
   size_t struct_size;
-  const octavo_view* outlier_cols; /* int64, ascending; NULL: no outliers */
+  /* api: octavo_mixed_scaled_mm_options, of api/operations.toml */
+  /* int64, ascending; undefined or empty: no outliers */
+  const octavo_view* outlier_cols;
+  /* float type, [N] */
   const octavo_view* bias;
-  const octavo_view* original_weight; /* [N, K]: outliers meet this instead of the codes */
-  const octavo_view* out;             /* `result` may be NULL where this is given */
-  octavo_dtype out_dtype;             /* undefined: a's type */
-  uint32_t flags;                     /* none yet */
+  /* [N, K]: outliers meet this instead of the weight's codes */
+  const octavo_view* original_weight;
+  /* [M, N]; default: allocated by the call */
+  const octavo_view* out;
+  /* default: A's type */
+  octavo_dtype out_dtype;
+  /* none */
+  uint32_t flags;
+  /* api: end */
 } octavo_mixed_scaled_mm_options;
 OCTAVO_INIT_FUNCTION_(octavo_mixed_scaled_mm_options);
 

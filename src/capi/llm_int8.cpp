@@ -11,16 +11,6 @@ using octavo::DType;
 
 namespace {
 
-octavo::VectorwiseOptions options_from(const char* name, const octavo_vectorwise_options* given) {
-  const octavo_vectorwise_options c = read_struct({name, "options"}, given);
-  check_flags({name, "options"}, c.flags, OCTAVO_WHOLE_COLUMNS | OCTAVO_BY_ELEMENT);
-  const Place place{name, "options"};
-  return {.threshold = c.threshold,
-          .whole_columns = (c.flags & OCTAVO_WHOLE_COLUMNS) != 0,
-          .by_element = (c.flags & OCTAVO_BY_ELEMENT) != 0,
-          .outlier_columns = optional_view(place.of("outlier_columns"), c.outlier_columns)};
-}
-
 using TensorSlot = Slot<octavo_tensor>;
 
 // Outlier columns that were not looked for have no handle.
@@ -40,8 +30,8 @@ octavo_code octavo_int8_vectorwise_quant(const octavo_view* a,
     TensorSlot to_rows({kName, "row_absmax"}, row_absmax);
     TensorSlot to_columns({kName, "outlier_cols"}, outlier_cols);
     const Context run_on(kName, context);
-    octavo::VectorwiseQuant q = octavo::int8_vectorwise_quant(view_from({kName, "a"}, a),
-                                                              options_from(kName, options), run_on);
+    octavo::VectorwiseQuant q = octavo::int8_vectorwise_quant(
+        view_from({kName, "a"}, a), options_from({kName, "options"}, options), run_on);
     to_codes.fill(std::move(q.codes));
     to_rows.fill(std::move(q.row_absmax));
     fill_if_defined(to_columns, q.outlier_cols);
@@ -60,8 +50,8 @@ octavo_code octavo_int8_double_quant(const octavo_view* a, const octavo_vectorwi
     TensorSlot to_cols({kName, "col_absmax"}, col_absmax);
     TensorSlot to_columns({kName, "outlier_cols"}, outlier_cols);
     const Context run_on(kName, context);
-    octavo::DoubleQuant q =
-        octavo::int8_double_quant(view_from({kName, "a"}, a), options_from(kName, options), run_on);
+    octavo::DoubleQuant q = octavo::int8_double_quant(
+        view_from({kName, "a"}, a), options_from({kName, "options"}, options), run_on);
     to_row_codes.fill(std::move(q.row_codes));
     to_col_codes.fill(std::move(q.col_codes));
     to_rows.fill(std::move(q.row_absmax));
@@ -121,15 +111,7 @@ octavo_code octavo_int8_mixed_scaled_mm(const octavo_view* a, const octavo_view*
   constexpr const char* kName = "int8_mixed_scaled_mm";
   return guarded(kName, [&] {
     if (result != nullptr) *result = nullptr;
-    const Place place{kName, "options"};
-    const octavo_mixed_scaled_mm_options c = read_struct(place, options);
-    check_flags(place, c.flags, 0);
-    octavo::MixedScaledMmOptions o;
-    o.outlier_cols = optional_view(place.of("outlier_cols"), c.outlier_cols);
-    o.bias = optional_view(place.of("bias"), c.bias);
-    o.original_weight = optional_view(place.of("original_weight"), c.original_weight);
-    o.out_dtype = dtype_from(place.of("out_dtype"), c.out_dtype);
-    o.out = optional_view(place.of("out"), c.out);
+    const octavo::MixedScaledMmOptions o = options_from({kName, "options"}, options);
     TensorSlot slot({kName, "result"}, result, result_optional(o.out));
     const Context run_on(kName, context);
     slot.fill(octavo::int8_mixed_scaled_mm(

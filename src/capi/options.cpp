@@ -211,4 +211,27 @@ PackOptions options_from(const Place& place, const octavo_pack_options* given) {
   return o;
 }
 
+VectorwiseOptions options_from(const Place& place, const octavo_vectorwise_options* given) {
+  const octavo_vectorwise_options c = read_struct(place, given);
+  check_flags(place, c.flags, OCTAVO_WHOLE_COLUMNS | OCTAVO_BY_ELEMENT);
+  VectorwiseOptions o;
+  o.threshold = static_cast<float>(c.threshold);
+  o.whole_columns = (c.flags & OCTAVO_WHOLE_COLUMNS) != 0;
+  o.by_element = (c.flags & OCTAVO_BY_ELEMENT) != 0;
+  o.outlier_columns = optional_view(place.of("outlier_columns"), c.outlier_columns);
+  return o;
+}
+
+MixedScaledMmOptions options_from(const Place& place, const octavo_mixed_scaled_mm_options* given) {
+  const octavo_mixed_scaled_mm_options c = read_struct(place, given);
+  check_flags(place, c.flags, 0);
+  MixedScaledMmOptions o;
+  o.outlier_cols = optional_view(place.of("outlier_cols"), c.outlier_cols);
+  o.bias = optional_view(place.of("bias"), c.bias);
+  o.original_weight = optional_view(place.of("original_weight"), c.original_weight);
+  o.out_dtype = dtype_or(place.of("out_dtype"), c.out_dtype, o.out_dtype);
+  o.out = optional_view(place.of("out"), c.out);
+  return o;
+}
+
 }  // namespace octavo::capi

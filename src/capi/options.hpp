@@ -8,6 +8,7 @@
 #include "octavo/functional.hpp"
 #include "octavo/grouped.hpp"
 #include "octavo/linear.hpp"
+#include "octavo/llm_int8.hpp"
 #include "octavo/matmul.hpp"
 #include "octavo/packed.hpp"
 #include "octavo/quantize.hpp"
@@ -30,6 +31,8 @@ functional::Options options_from(const Place& place, const octavo_functional_opt
 QuantizeOptions options_from(const Place& place, const octavo_quantize_options* given);
 ActivationQuant options_from(const Place& place, const octavo_activation* given);
 PackOptions options_from(const Place& place, const octavo_pack_options* given);
+VectorwiseOptions options_from(const Place& place, const octavo_vectorwise_options* given);
+MixedScaledMmOptions options_from(const Place& place, const octavo_mixed_scaled_mm_options* given);
 
 /// All flags and their names in sentences.
 std::span<const FlagName> flag_names() noexcept;

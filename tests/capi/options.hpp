@@ -76,4 +76,17 @@ void each_tensor(const octavo_pack_options&, const Visit& visit) {
   visit("scale", &octavo_pack_options::scale);
 }
 
+template <class Visit>
+void each_tensor(const octavo_vectorwise_options&, const Visit& visit) {
+  visit("outlier_columns", &octavo_vectorwise_options::outlier_columns);
+}
+
+template <class Visit>
+void each_tensor(const octavo_mixed_scaled_mm_options&, const Visit& visit) {
+  visit("outlier_cols", &octavo_mixed_scaled_mm_options::outlier_cols);
+  visit("bias", &octavo_mixed_scaled_mm_options::bias);
+  visit("original_weight", &octavo_mixed_scaled_mm_options::original_weight);
+  visit("out", &octavo_mixed_scaled_mm_options::out);
+}
+
 }  // namespace octavo::test
