@@ -66,6 +66,11 @@ bool addressable(const TensorView& view) noexcept {
   return true;
 }
 
+AddressRange address_range(const TensorView& view) noexcept {
+  const Layout l = layout_of(view);
+  return {l.begin, l.begin + static_cast<std::uintptr_t>(l.span)};
+}
+
 bool overlap(const TensorView& a, const TensorView& b) noexcept {
   if (!a.defined() || !b.defined() || a.numel() == 0 || b.numel() == 0) return false;
   const Layout x = layout_of(a);

@@ -128,7 +128,7 @@ Result<ExpertCall> expert_call(const ExpertTensors& t, const ExpertWeights& w13,
     return fail(
         Code::unsupported,
         "fused_experts: w2.activation.non_finite must be propagate (its rows are made on the "
-        "way); got error");
+        "fly); got error");
   }
   OCTAVO_TRY(check_bias(kSite13, o.bias13, w13));
   OCTAVO_TRY(check_bias(kSite2, o.bias2, w2));

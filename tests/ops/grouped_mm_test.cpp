@@ -323,5 +323,52 @@ TEST(GroupedMm, PackedWeightsInALists) {
   expect_same_bits(got[0], got[1]);
 }
 
+// What entry 1 has lies at every distance from the output of entry 0: it is refused where they
+// share a byte, and nowhere else.
+TEST(GroupedMm, OutputsOfAListMayLieBesideAnythingAndOnNothing) {
+  const Tensor x = gaussians(float32, {1, 4}, 1);
+  const Tensor w = gaussians(float32, {4, 4}, 2);
+  const Tensor arena = Tensor::empty(float32, {64});
+  std::memset(arena.data(), 0, 256);
+  constexpr std::int64_t kOut = 28;
+  const TensorView out(arena.view().at(kOut), float32, {1, 4});
+  struct Place {
+    const char* word;
+    Shape shape;
+    void (*put)(std::vector<Operand>& inputs, std::vector<Operand>& weights,
+                std::vector<TensorView>& biases, std::vector<Scale>& scales,
+                std::vector<TensorView>& outs, const TensorView& view);
+  };
+  const Place places[] = {
+      {"outs", {1, 4}, [](auto&, auto&, auto&, auto&, auto& outs, auto& v) { outs[1] = v; }},
+      {"inputs", {1, 4}, [](auto& inputs, auto&, auto&, auto&, auto&, auto& v) { inputs[1] = v; }},
+      {"weights",
+       {4, 4},
+       [](auto&, auto& weights, auto&, auto&, auto&, auto& v) { weights[1] = v; }},
+      {"biases", {4}, [](auto&, auto&, auto& biases, auto&, auto&, auto& v) { biases[1] = v; }},
+      {"scales_b", {4}, [](auto&, auto&, auto&, auto& scales, auto&, auto& v) { scales[1] = v; }},
+  };
+  for (const Place& place : places) {
+    const std::int64_t size = place.shape.size() > 1 ? place.shape[0] * place.shape[1] : 4;
+    for (std::int64_t at = kOut - size - 2; at <= kOut + 6; ++at) {
+      SCOPED_TRACE(place.word + std::string(" at ") + std::to_string(at));
+      std::vector<Operand> inputs{x, x}, weights{w, w};
+      std::vector<TensorView> biases(2), outs{out, {}};
+      std::vector<Scale> scales(2);
+      const TensorView view(arena.view().at(at), float32, place.shape);
+      place.put(inputs, weights, biases, scales, outs, view);
+      const auto call = [&] {
+        (void)grouped_mm(inputs, weights, {.biases = biases, .scales_b = scales, .outs = outs});
+      };
+      if (at + size <= kOut || at >= kOut + 4) {
+        EXPECT_NO_THROW(call());
+      } else {
+        expect_error(call, Code::invalid_argument,
+                     std::string("grouped_mm: outs[0] must not overlap ") + place.word + "[1]");
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace octavo::test

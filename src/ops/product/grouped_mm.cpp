@@ -2,6 +2,9 @@
 // Grouped products: the list form, the four tensor forms, and batches with one scale.
 #include "octavo/grouped.hpp"
 
+#include <algorithm>
+#include <cstdint>
+
 #include "core/error.hpp"
 #include "core/overlap.hpp"
 #include "ops/product/lower.hpp"
@@ -67,9 +70,45 @@ const char* touched(const GroupedListOptions& o, std::span<const Operand> inputs
   return touches(o.scales_b, values) ? "scales_b" : nullptr;
 }
 
+// How many of some address ranges a range meets.
+class Ranges {
+ public:
+  void add(const TensorView& view) {
+    if (!view.defined() || view.numel() == 0) return;
+    const AddressRange range = address_range(view);
+    begins_.push_back(range.begin);
+    ends_.push_back(range.end);
+  }
+  void sort() {
+    std::ranges::sort(begins_);
+    std::ranges::sort(ends_);
+  }
+  std::ptrdiff_t met_by(const TensorView& view) const {
+    if (!view.defined() || view.numel() == 0) return 0;
+    const AddressRange range = address_range(view);
+    const auto begun = std::ranges::lower_bound(begins_, range.end) - begins_.begin();
+    const auto over = std::ranges::upper_bound(ends_, range.begin) - ends_.begin();
+    return begun - over;
+  }
+
+ private:
+  std::vector<std::uintptr_t> begins_, ends_;
+};
+
+// Looks closely only where more than an output itself lies within its range.
 Status check_outs_apart(const GroupedListOptions& o, std::span<const Operand> inputs,
                         std::span<const Operand> weights) {
+  if (o.outs.empty()) return {};
+  Ranges ranges;
+  for (const TensorView& out : o.outs) ranges.add(out);
+  for (const Operand& input : inputs) ranges.add(input.data);
+  for (const Operand& weight : weights) ranges.add(weight.data);
+  for (const TensorView& bias : o.biases) ranges.add(bias);
+  for (const Scale& scale : o.scales_a) ranges.add(scale.values());
+  for (const Scale& scale : o.scales_b) ranges.add(scale.values());
+  ranges.sort();
   for (std::size_t i = 0; i < o.outs.size(); ++i) {
+    if (ranges.met_by(o.outs[i]) <= 1) continue;
     for (std::size_t j = 0; j < o.outs.size(); ++j) {
       const char* word = touched(o, inputs, weights, i, j);
       if (word == nullptr) continue;
