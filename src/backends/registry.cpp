@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one table of backends. Its order is the order of preference.
+#include <algorithm>
 #include <array>
 #include <string_view>
 
@@ -11,10 +12,15 @@
 namespace octavo {
 namespace {
 
+constexpr std::array kBuilt{&kAvx512Backend, &kGenericBackend, &kReferenceBackend};
+
 // Behind those that are built there is room for one more.
-constinit std::array<const Backend*, 4> backends{&kAvx512Backend, &kGenericBackend,
-                                                 &kReferenceBackend, nullptr};
-constinit std::size_t count = 3;
+constinit auto backends = [] {
+  std::array<const Backend*, kBuilt.size() + 1> all{};
+  std::ranges::copy(kBuilt, all.begin());
+  return all;
+}();
+constinit std::size_t count = kBuilt.size();
 
 }  // namespace
 
