@@ -117,7 +117,7 @@ def tests(operations):
 template <class Visit>
 void each_tensor(const {operation.c}&, const Visit& visit) {{
 {"".join(fields(operation))}}}
-""" for operation in operations)
+""" for operation in operations if any(fields(operation)))
     return f"""\
 // SPDX-License-Identifier: Apache-2.0
 // {NOTE}

@@ -30,10 +30,6 @@ void each_tensor(const octavo_linear_options&, const Visit& visit) {
 }
 
 template <class Visit>
-void each_tensor(const octavo_grouped_list_options&, const Visit& visit) {
-}
-
-template <class Visit>
 void each_tensor(const octavo_grouped_mm_options&, const Visit& visit) {
   visit("offs", &octavo_grouped_mm_options::offs);
   visit("bias", &octavo_grouped_mm_options::bias);
