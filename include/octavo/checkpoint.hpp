@@ -156,6 +156,7 @@ struct QuantizeReport {
 struct QuantizeFileOptions {
   Scheme scheme = Scheme::int8_dynamic;
   /// Layers to leave alone: exact names, or regular expressions as "re:..." matched at the start.
+  /// Each has to match one.
   std::vector<std::string> ignore{};
   /// LLM.int8, by layer (without ".weight"): columns of its activations that stay in float whatever
   /// they hold, ascending. A calibrated list makes a row's result independent of other rows.

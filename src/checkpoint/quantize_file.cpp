@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // quantize_file: reads one tensor, quantises it or not, writes it, and goes on.
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -41,6 +42,14 @@ class FileQuantizer {
     for (const TensorEntry& entry : in_.entries()) {
       total_ += entry.end - entry.begin;
       plan(entry);
+    }
+    check_ignored();
+    if (quantized_.empty()) {
+      refuse(Code::invalid_argument,
+             "quantize_file: file {} must hold linear layers to quantise (float tensors [N, K] "
+             "named *.weight that are no embeddings, norms or output heads); got none among {} "
+             "tensors, {} of them ignored",
+             in_quotes(in), in_.entries().size(), kept_.size());
     }
     plan_outliers();
   }
@@ -85,6 +94,22 @@ class FileQuantizer {
     for (TensorToWrite& beside : tensors_beside(recipe_, layer, entry.shape[0], entry.shape[1],
                                                 [scale] { return *scale; })) {
       tensors_.push_back(std::move(beside));
+    }
+  }
+
+  // A pattern that matches nothing is a misspelt one, and a layer would be quantised for it.
+  void check_ignored() const {
+    std::vector<std::string> layers;
+    for (const TensorEntry& entry : in_.entries()) {
+      if (const auto layer = layer_of(entry.name)) layers.emplace_back(*layer);
+    }
+    for (const std::string& pattern : options_.ignore) {
+      const NamePatterns one("quantize_file", Code::invalid_argument, {pattern});
+      if (std::ranges::any_of(layers, [&](const std::string& name) { return one.match(name); })) {
+        continue;
+      }
+      refuse(Code::invalid_argument, "quantize_file: ignore must name layers of the file; got {}{}",
+             in_quotes(pattern), nearest_name(layers, pattern));
     }
   }
 

@@ -172,14 +172,8 @@ TEST_F(QuantizeFile, IgnoreTakesExactNamesAndExpressionsAnchoredAtTheStart) {
     std::vector<std::string> left;
   };
   const Row rows[] = {
-      {{}, {gate, up}},
-      {{up}, {gate}},
-      {{"up"}, {gate, up}},
-      {{"re:up"}, {gate, up}},
-      {{"re:.*up$"}, {gate}},
-      {{"re:model\\.layers\\.0\\.mlp"}, {}},
-      {{"re:model.layers.0.mlp.ga"}, {up}},
-      {{"re:.*gate$", up}, {}},
+      {{}, {gate, up}},          {{up}, {gate}},
+      {{"re:.*up$"}, {gate}},    {{"re:model.layers.0.mlp.ga"}, {up}},
       {{"lm_head"}, {gate, up}},
   };
   for (const Row& row : rows) {
@@ -188,6 +182,25 @@ TEST_F(QuantizeFile, IgnoreTakesExactNamesAndExpressionsAnchoredAtTheStart) {
   }
   expect_error(Code::invalid_argument, "pattern 're:(' must be a regular expression",
                [&] { run(Scheme::int8_dynamic, {"re:("}); });
+}
+
+TEST_F(QuantizeFile, WhatIsMisspeltOrLeavesNoLayerIsRefusedBeforeAnythingIsWritten) {
+  for (const char* unknown : {"up", "re:up", "re:gate$", "model.layers.0.mlp.upp", ""}) {
+    expect_error(Code::invalid_argument,
+                 std::string("quantize_file: ignore must name layers of the file; got '") + unknown,
+                 [&] {
+                   run(Scheme::int8_dynamic, {"re:.*gate$", unknown});
+                 });
+  }
+  expect_error(Code::invalid_argument, "(nearest: 'model.layers.0.mlp.up')",
+               [&] { run(Scheme::fp8_block, {"model.layers.0.mlp.upp"}); });
+  for (const std::vector<std::string>& all :
+       {std::vector<std::string>{"re:model\\.layers\\.0\\.mlp"},
+        std::vector<std::string>{"re:.*gate$", "model.layers.0.mlp.up"}}) {
+    expect_error(Code::invalid_argument, "must hold linear layers to quantise",
+                 [&] { run(Scheme::int8_dynamic, all); });
+  }
+  EXPECT_FALSE(std::filesystem::exists(path("out")));
 }
 
 TEST_F(QuantizeFile, TheConfigurationNamesTheMethodAndTheLayersLeftAlone) {
