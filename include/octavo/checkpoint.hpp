@@ -148,8 +148,9 @@ struct QuantizeReport {
   std::vector<LayerReport> layers;
   std::int64_t file_bytes_before = 0, file_bytes_after = 0;
   std::int64_t tensors_copied = 0;
-  /// Sentences about what other programs will not understand: a config.json in the file's folder
-  /// that does not declare its quantisation, with what to add to it.
+  /// Sentences about what other programs will not understand (a config.json in the file's folder
+  /// that does not declare its quantisation, with what to add to it), and about tensors that may be
+  /// linear layers and stay in float.
   std::vector<std::string> warnings{};
 };
 

@@ -123,4 +123,12 @@ Treatment treatment(const TensorEntry& entry, const NamePatterns& ignored) {
   return left_alone(*layer) || ignored.match(*layer) ? Treatment::keep_layer : Treatment::quantise;
 }
 
+bool looks_linear(const TensorEntry& entry) {
+  constexpr std::int64_t kSmallest = 32;  // of both extents: tables and convolutions have less
+  const std::size_t rank = entry.shape.size();
+  if ((rank != 2 && rank != 3) || !is_wide(dtype_of_name(entry.dtype))) return false;
+  return std::min(entry.shape[rank - 1], entry.shape[rank - 2]) >= kSmallest &&
+         !left_alone(entry.name);
+}
+
 }  // namespace octavo::checkpoint

@@ -53,4 +53,8 @@ enum class Treatment : std::uint8_t {
 };
 Treatment treatment(const TensorEntry& entry, const NamePatterns& ignored);
 
+/// Whether a tensor that is copied may be what other tools quantise: a float matrix without the
+/// suffix, or a stack of them such as fused experts [E, N, K].
+bool looks_linear(const TensorEntry& entry);
+
 }  // namespace octavo::checkpoint

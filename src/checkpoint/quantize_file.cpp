@@ -60,6 +60,12 @@ class FileQuantizer {
     report_.file_bytes_before = in_.file_bytes();
     report_.warnings =
         declaration_warnings("quantize_file", out, options_.scheme, metadata[kConfigKey]);
+    if (!left_.empty()) {
+      report_.warnings.push_back(fmt::format(
+          "quantize_file: linear layers must be 2-D tensors named *.weight to be quantised; got {} "
+          "that may be some and stay in float, the first {} {}",
+          left_.size(), in_quotes(left_[0]->name), shape_text(left_[0]->shape)));
+    }
     write_file(out, std::move(tensors_), metadata, options_.temporary);
     report_.file_bytes_after = file_bytes(out.c_str());  // the file is in place: nothing may fail
     return std::move(report_);
@@ -70,6 +76,7 @@ class FileQuantizer {
     const Treatment treated = treatment(entry, ignore_);
     if (treated == Treatment::quantise) return plan_layer(entry);
     if (treated == Treatment::keep_layer) kept_.emplace_back(*layer_of(entry.name));
+    if (treated == Treatment::copy && looks_linear(entry)) left_.push_back(&entry);
     ++report_.tensors_copied;
     tensors_.push_back({entry.name, entry.dtype, entry.shape, [this, &entry] {
                           std::vector<std::byte> bytes = in_.bytes(entry.name);
@@ -157,6 +164,7 @@ class FileQuantizer {
   NamePatterns ignore_;
   std::vector<TensorToWrite> tensors_;
   std::vector<std::string> kept_;                  ///< layers left alone
+  std::vector<const TensorEntry*> left_;           ///< what may be layers, too
   std::map<std::string, std::int64_t> quantized_;  ///< the others, and their K
   OutlierConfig outliers_;
   QuantizeReport report_;

@@ -203,6 +203,26 @@ TEST_F(QuantizeFile, WhatIsMisspeltOrLeavesNoLayerIsRefusedBeforeAnythingIsWritt
   EXPECT_FALSE(std::filesystem::exists(path("out")));
 }
 
+TEST_F(QuantizeFile, WhatMayBeALayerAndStaysInFloatIsAWarning) {
+  const auto floats = [](std::int64_t count) {
+    return std::vector<float>(static_cast<std::size_t>(count), 0.5F);
+  };
+  write_safetensors(path("in"), {stored("a.weight", "F32", {64, 64}, floats(4096)),
+                                 stored("conv.weight", "F32", {64, 1, 4}, floats(256)),
+                                 stored("embed.stack", "F32", {2, 64, 64}, floats(8192)),
+                                 stored("h.bias", "F32", {64}, floats(64)),
+                                 stored("mlp.experts.down_proj", "F32", {2, 64, 32}, floats(4096)),
+                                 stored("o.kernel", "F32", {64, 64}, floats(4096)),
+                                 stored("table", "F32", {64, 8}, floats(512))});
+  const QuantizeReport report = run(Scheme::int8_dynamic);
+  EXPECT_EQ(report.layers.size(), 1U);
+  ASSERT_EQ(report.warnings.size(), 1U);
+  EXPECT_NE(report.warnings[0].find("got 2 that may be some and stay in float, the first "
+                                    "'mlp.experts.down_proj' [2, 64, 32]"),
+            std::string::npos)
+      << report.warnings[0];
+}
+
 TEST_F(QuantizeFile, TheConfigurationNamesTheMethodAndTheLayersLeftAlone) {
   const char* const methods[] = {"compressed-tensors", "compressed-tensors", "\"fp8\"",
                                  "bitsandbytes"};
