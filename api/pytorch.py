@@ -76,7 +76,7 @@ def route(operation):
         if o in scales:  # tested in place where most calls answer it: this is the way of small calls
             convert = "{n} if type({n}) is Tensor else as_tensor({n})"
         elif o.kind == "scale" and o.default != "UNDEFINED":
-            convert = "None if type({n}) in (int, float) and {n} == 1 else as_tensor({n})"
+            convert = "None if isinstance({n}, (int, float)) and {n} == 1 else as_tensor({n})"
         converted.append(convert.format(n=o.python_name, operation=operation.name))
     return text + call(f"    return _products.{operation.name}(", inputs + converted)
 

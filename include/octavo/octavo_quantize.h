@@ -71,8 +71,7 @@ OCTAVO_C_API octavo_code octavo_compute_scale(const octavo_view* x,
 OCTAVO_C_API octavo_code octavo_dequantize(const octavo_quantized* q, octavo_dtype out_dtype,
                                            const octavo_context* context, octavo_tensor** result);
 
-/* How float activations are quantised on their way into a product.
- */
+/* How float activations are quantised on their way into a product. */
 typedef struct octavo_activation {
   size_t struct_size;
   /* api: octavo_activation, of api/operations.toml */

@@ -48,7 +48,7 @@ class FileQuantizer {
       refuse(Code::invalid_argument,
              "quantize_file: file {} must hold linear layers to quantise (float tensors [N, K] "
              "named *.weight that are no embeddings, norms or output heads); got none among {} "
-             "tensors, {} of them ignored",
+             "tensors, {} of them left alone",
              in_quotes(in), in_.entries().size(), kept_.size());
     }
     plan_outliers();

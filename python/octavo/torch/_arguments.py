@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import _octavo
-from .._octavo import UNDEFINED, Quantized
+from .._octavo import UNDEFINED
 
 
 def as_tensor(value):
@@ -45,9 +45,7 @@ def as_dtype(value, operation, argument="out_dtype"):
 
 
 def parts(value, scale, granularity, side):
-    """(data, scale, granularity, zero points) of a tensor or an octavo.Quantized."""
-    if type(value) is not Quantized:
-        return value, as_tensor(scale), granularity, None
+    """(data, scale, granularity, zero points) of an octavo.Quantized."""
     if scale is UNDEFINED:
         scale = value.scale
         granularity = _granularity(value.rows, value.cols, side)

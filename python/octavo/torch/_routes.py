@@ -63,6 +63,6 @@ def scaled_grouped_mm(input, weight, scale=1.0, out_dtype=None, trans_b=False, b
         check_no_gradient("scaled_grouped_mm", "out", input, weight, scale)
         return _octavo.scaled_grouped_mm(input, weight, scale, out_dtype, trans_b, backend, out)
     return _products.scaled_grouped_mm(input, weight,
-                                       None if type(scale) in (int, float) and scale == 1 else as_tensor(scale),
+                                       None if isinstance(scale, (int, float)) and scale == 1 else as_tensor(scale),
                                        None if out_dtype is None else as_dtype(out_dtype, "scaled_grouped_mm"),
                                        trans_b, backend)
