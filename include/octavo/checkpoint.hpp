@@ -25,7 +25,21 @@ struct TensorEntry {
   std::string name;
   std::string dtype;  ///< safetensors spelling; all 22 types are known by name and size
   std::vector<std::int64_t> shape;
-  std::int64_t begin = 0, end = 0;  ///< byte offsets in the data section
+  std::int64_t begin = 0, end = 0;  ///< byte offsets in the data section of its file
+  std::size_t file = 0;             ///< index in Checkpoint::files()
+};
+
+/// One of the files that a checkpoint's tensors lie in.
+struct CheckpointFile {
+  std::string name;  ///< without its folder
+  std::int64_t bytes = 0;
+  std::map<std::string, std::string> metadata;
+};
+
+/// Where a checkpoint says how it is quantised.
+struct Declaration {
+  std::string where;  ///< "config.json", "metadata of model.safetensors", ...
+  std::string text;   ///< JSON: what config.json has as "quantization_config"
 };
 
 /// The canonical form of a linear layer's weight: codes, float32 scales, granularity and activation
@@ -39,15 +53,23 @@ struct Weight {
   Tensor absmax{};
 };
 
-/// A safetensors file, opened and validated. Reading copies into owned, aligned memory.
+/// A safetensors file, or all those of a model's folder, opened and validated. Reading copies into
+/// owned, aligned memory.
 class OCTAVO_API Checkpoint {
  public:
   struct Impl;
   explicit Checkpoint(std::shared_ptr<const Impl> impl) noexcept : impl_(std::move(impl)) {}
 
-  const std::vector<TensorEntry>& entries() const noexcept;  ///< in file order
+  const std::vector<TensorEntry>& entries() const noexcept;  ///< file by file, in file order
+  /// Of a folder: that of the first file that has the key.
   const std::map<std::string, std::string>& metadata() const noexcept;
-  std::int64_t file_bytes() const noexcept;
+  const std::vector<CheckpointFile>& files() const noexcept;
+  std::int64_t file_bytes() const noexcept;    ///< of all files
+  const std::string& path() const noexcept;    ///< as opened
+  const std::string& folder() const noexcept;  ///< empty where a file was opened
+  /// What says how the checkpoint is quantised, the one that counts first: config.json,
+  /// hf_quant_config.json, quantize_config.json, the files' metadata "quantization_config".
+  const std::vector<Declaration>& declarations() const noexcept;
   bool contains(std::string_view name) const noexcept;
   /// A tensor by name. Throws Error (invalid_argument: no such tensor, with the nearest name;
   /// unsupported: a type Octavo does not carry; io).
@@ -63,8 +85,11 @@ class OCTAVO_API Checkpoint {
   std::shared_ptr<const Impl> impl_;
 };
 
-/// Opens and validates a file by the rules of the reference reader. Throws Error: unavailable (no
-/// such file), io, corrupt_data (what is malformed, in which tensor, at which offset).
+/// Opens and validates a file by the rules of the reference reader, or a model's folder in Hugging
+/// Face's layout: model.safetensors, or the files that *.safetensors.index.json names, beside
+/// config.json. A file without "quantization_config" in its metadata takes that of the config.json
+/// in its folder. Throws Error: unavailable (no such file), io, corrupt_data (what is malformed, in
+/// which file and tensor, at which offset).
 OCTAVO_API Checkpoint open_checkpoint(const std::string& path);
 
 /// Weights of layers that read the same activations (query, key and value; gate and up), stacked

@@ -124,7 +124,7 @@ std::optional<ActivationQuant> with_input_scale(const Layer& layer,
   if (!rule || !layer.config.static_activations.value_or(there)) return rule;
   if (!there) {
     refuse(Code::corrupt_data,
-           "Checkpoint::weight: tensor {} must be there, since metadata '{}' says that activations "
+           "Checkpoint::weight: tensor {} must be there, since '{}' says that activations "
            "are static; got none",
            in_quotes(scale), kConfigKey);
   }
@@ -228,8 +228,8 @@ ActivationQuant llm_int8_rule_of(const Layer& layer) {
   rule.whole_columns = layer.config.whole_columns;
   rule.outlier_columns = outlier_column_tensor(
       Code::corrupt_data,
-      fmt::format("Checkpoint::weight: metadata '{}'.llm_int8_outlier_columns of layer {}",
-                  kConfigKey, in_quotes(layer.prefix)),
+      fmt::format("Checkpoint::weight: '{}'.llm_int8_outlier_columns of layer {}", kConfigKey,
+                  in_quotes(layer.prefix)),
       layer.config.outlier_columns, layer.k());
   return rule;
 }

@@ -2,11 +2,14 @@
 // What an open checkpoint holds.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "checkpoint/file.hpp"
@@ -17,20 +20,33 @@
 namespace octavo {
 
 struct Checkpoint::Impl {
-  Impl(checkpoint::InputFile opened, checkpoint::Header parsed) noexcept
-      : file(std::move(opened)), header(std::move(parsed)) {}
+  /// Throws Error, as open_checkpoint.
+  explicit Impl(const std::string& path);
 
   /// The entry of that name. Throws Error (invalid_argument) with the nearest name.
   const TensorEntry& entry(const char* operation, std::string_view name) const;
+  /// Fills `into` with a tensor's bytes from `offset` on. Throws Error (io).
+  void read(const TensorEntry& entry, std::int64_t offset, std::span<std::byte> into) const;
+  /// The text of a file beside the tensors, such as config.json; nothing where there is none.
+  /// Throws Error (io, corrupt_data: too long).
+  std::optional<std::string> text(std::string_view name) const;
 
-  /// What metadata "quantization_config" declares; read at the first call, by one thread. Throws
-  /// Error (corrupt_data), at every call the same.
+  /// What the first declaration declares; read at the first call, by one thread. Throws Error
+  /// (corrupt_data: malformed, or another one says something else), at every call the same.
   const checkpoint::QuantizationConfig& config() const;
 
-  checkpoint::InputFile file;
-  checkpoint::Header header;
+  std::string path;    ///< as opened
+  std::string folder;  ///< empty where a file was opened
+  std::string beside;  ///< the folder that the files lie in
+  std::vector<checkpoint::InputFile> inputs;
+  std::vector<std::int64_t> data_begin;  ///< of each file
+  std::vector<CheckpointFile> files;
+  checkpoint::Header header;  ///< of all files as if they were one
+  std::vector<Declaration> declarations;
 
  private:
+  void add_file(const std::string& name, checkpoint::Header read);
+
   mutable std::mutex config_mutex_;
   mutable std::unique_ptr<const checkpoint::QuantizationConfig> config_;
   mutable Status config_refusal_;  ///< why it cannot be had

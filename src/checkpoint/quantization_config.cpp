@@ -15,8 +15,8 @@ namespace {
 using Json = JsonValue;
 
 [[noreturn]] void reject(std::string_view property, std::string_view rule, const Json& got) {
-  refuse(Code::corrupt_data, "Checkpoint::weight: metadata '{}'.{} must {}; got {}", kConfigKey,
-         property, rule, in_quotes(got.spelled()));
+  refuse(Code::corrupt_data, "Checkpoint::weight: '{}'.{} must {}; got {}", kConfigKey, property,
+         rule, in_quotes(got.spelled()));
 }
 
 // What a text must do, by what is wrong with it.
@@ -44,8 +44,8 @@ JsonTree parse(const std::string& text) {
   JsonTree config;
   const JsonTree::Problem problem = config.parse(text, QuantizationConfig::kLimits);
   if (problem == JsonTree::Problem::none && config.root().is_object()) return config;
-  refuse(Code::corrupt_data, "Checkpoint::weight: metadata '{}' must {}; got {} bytes, {}",
-         kConfigKey, rule_broken(problem), text.size(), in_quotes(text));
+  refuse(Code::corrupt_data, "Checkpoint::weight: '{}' must {}; got {} bytes, {}", kConfigKey,
+         rule_broken(problem), text.size(), in_quotes(text));
 }
 
 std::int64_t positive(const Json& value, std::string_view property) {
@@ -88,7 +88,7 @@ std::optional<ActivationQuant> activation_rule(const Json& activations) {
   const Json bits = activations["num_bits"];
   if (bits.integer() != 8 || (type != "int" && type != "float")) {
     refuse(Code::unsupported,
-           "Checkpoint::weight: metadata '{}'.input_activations must be of 8 bits; got {} of type "
+           "Checkpoint::weight: '{}'.input_activations must be of 8 bits; got {} of type "
            "{}",
            kConfigKey, bits.is_integer() ? bits.spelled() : in_quotes(bits.spelled()),
            in_quotes(type));

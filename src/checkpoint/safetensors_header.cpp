@@ -70,19 +70,13 @@ void check_type_and_size(const TensorEntry& e, const Header& header, const Sourc
   }
 }
 
-// Sorts the names and finds the one that is there twice.
-void index_names(Header& header, const Source& source) {
-  header.by_name.resize(header.entries.size());
-  std::iota(header.by_name.begin(), header.by_name.end(), std::size_t{0});
-  const auto name = [&](std::size_t i) -> const std::string& { return header.entries[i].name; };
-  std::ranges::sort(header.by_name, {}, name);
-  const auto twin = std::ranges::adjacent_find(header.by_name, {}, name);
-  if (twin != header.by_name.end()) {
-    refuse(Code::corrupt_data,
-           "open_checkpoint: tensor {} must be in the header once; got it twice (file {}, offset "
-           "{})",
-           in_quotes(name(*twin)), in_quotes(source.file), kLengthBytes);
-  }
+void check_names(Header& header, const Source& source) {
+  const std::size_t twin = header.index_names();
+  if (twin == header.entries.size()) return;
+  refuse(Code::corrupt_data,
+         "open_checkpoint: tensor {} must be in the header once; got it twice (file {}, offset "
+         "{})",
+         in_quotes(header.entries[twin].name), in_quotes(source.file), kLengthBytes);
 }
 
 }  // namespace
@@ -92,6 +86,15 @@ const TensorEntry* Header::find(std::string_view name) const noexcept {
       by_name, name, {}, [&](std::size_t i) { return std::string_view(entries[i].name); });
   if (found == by_name.end() || entries[*found].name != name) return nullptr;
   return &entries[*found];
+}
+
+std::size_t Header::index_names() {
+  by_name.resize(entries.size());
+  std::iota(by_name.begin(), by_name.end(), std::size_t{0});
+  const auto name = [&](std::size_t i) -> const std::string& { return entries[i].name; };
+  std::ranges::sort(by_name, {}, name);
+  const auto twin = std::ranges::adjacent_find(by_name, {}, name);
+  return twin == by_name.end() ? entries.size() : *twin;
 }
 
 bool tensor_bits(const std::vector<std::int64_t>& shape, std::uint64_t element_bits,
@@ -132,7 +135,7 @@ Header parse_header(std::string_view text, const Source& source) {
   header.data_begin = static_cast<std::int64_t>(kLengthBytes + text.size());
   std::ranges::stable_sort(header.entries, {},
                            [](const TensorEntry& e) { return std::tuple(e.begin, e.end); });
-  index_names(header, source);
+  check_names(header, source);
   check_offsets(header, source);
   for (const TensorEntry& e : header.entries) check_type_and_size(e, header, source);
   return header;

@@ -24,10 +24,12 @@ struct Header {
   std::vector<TensorEntry> entries;  ///< by offset
   std::vector<std::size_t> by_name;  ///< indices of `entries`, by name
   std::map<std::string, std::string> metadata;
-  std::int64_t data_begin = 0;  ///< file offset of the data section
+  std::int64_t data_begin = 0;  ///< file offset of the data section; of the first of several files
 
   /// The entry of that name, or null.
   const TensorEntry* find(std::string_view name) const noexcept;
+  /// Sorts the names. Returns the index of an entry whose name is there twice, or entries.size().
+  std::size_t index_names();
 };
 
 /// Where a header comes from, for the end of every sentence.

@@ -2,9 +2,13 @@
 // Opening a file and reading its tensors.
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <functional>
+#include <utility>
 
+#include "checkpoint/declared.hpp"
 #include "checkpoint/file.hpp"
+#include "checkpoint/folder.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/sentence.hpp"
@@ -70,24 +74,65 @@ std::string nearest_name(const std::vector<std::string>& names, std::string_view
 
 }  // namespace checkpoint
 
+Checkpoint::Impl::Impl(const std::string& opened) : path(opened) {
+  const Layout layout = layout_of(path);
+  folder = layout.folder;
+  beside = layout.beside;
+  for (const std::string& name : layout.files) {
+    InputFile& file = inputs.emplace_back(
+        folder.empty() ? path : (std::filesystem::path(beside) / name).string());
+    add_file(name, read_header(file));
+  }
+  const std::size_t twin = header.index_names();
+  if (twin != header.entries.size()) {
+    refuse(
+        Code::corrupt_data, "open_checkpoint: tensor {} must be in one file; got it twice, in {}",
+        in_quotes(header.entries[twin].name), in_quotes(inputs[header.entries[twin].file].path()));
+  }
+  check_index(layout, header.entries);
+  declarations = find_declarations(beside, !folder.empty(), files);
+}
+
+void Checkpoint::Impl::add_file(const std::string& name, Header read) {
+  const std::size_t number = files.size();
+  files.push_back({name, inputs.back().bytes(), read.metadata});
+  data_begin.push_back(read.data_begin);
+  header.metadata.merge(std::move(read.metadata));
+  for (TensorEntry& entry : read.entries) {
+    entry.file = number;
+    header.entries.push_back(std::move(entry));
+  }
+}
+
 const TensorEntry& Checkpoint::Impl::entry(const char* operation, std::string_view name) const {
   const TensorEntry* found = header.find(name);
   if (found == nullptr) {
-    refuse(Code::invalid_argument, "{}: name must be a tensor of file {}; got {}{}", operation,
-           in_quotes(file.path()), in_quotes(name), nearest_name(header, name));
+    refuse(Code::invalid_argument, "{}: name must be a tensor of {} {}; got {}{}", operation,
+           folder.empty() ? "file" : "folder", in_quotes(path), in_quotes(name),
+           nearest_name(header, name));
   }
   return *found;
+}
+
+void Checkpoint::Impl::read(const TensorEntry& entry, std::int64_t offset,
+                            std::span<std::byte> into) const {
+  inputs[entry.file].read(data_begin[entry.file] + entry.begin + offset, into);
+}
+
+std::optional<std::string> Checkpoint::Impl::text(std::string_view name) const {
+  return small_text((std::filesystem::path(beside) / name).string(),
+                    QuantizationConfig::kLimits.bytes);
 }
 
 const QuantizationConfig& Checkpoint::Impl::config() const {
   const std::lock_guard lock(config_mutex_);
   throw_if_failed(config_refusal_);
   if (config_ != nullptr) return *config_;
-  const auto text = header.metadata.find(kConfigKey);
   try {
-    config_ = text == header.metadata.end()
+    check_agreement(declarations);
+    config_ = declarations.empty()
                   ? std::make_unique<const QuantizationConfig>()
-                  : std::make_unique<const QuantizationConfig>(text->second);
+                  : std::make_unique<const QuantizationConfig>(declarations[0].text);
   } catch (const Error& error) {
     config_refusal_ = error.status();
     throw;
@@ -103,7 +148,21 @@ const std::map<std::string, std::string>& Checkpoint::metadata() const noexcept 
   return impl_->header.metadata;
 }
 
-std::int64_t Checkpoint::file_bytes() const noexcept { return impl_->file.bytes(); }
+const std::vector<CheckpointFile>& Checkpoint::files() const noexcept { return impl_->files; }
+
+std::int64_t Checkpoint::file_bytes() const noexcept {
+  std::int64_t sum = 0;
+  for (const CheckpointFile& file : impl_->files) sum += file.bytes;
+  return sum;
+}
+
+const std::string& Checkpoint::path() const noexcept { return impl_->path; }
+
+const std::string& Checkpoint::folder() const noexcept { return impl_->folder; }
+
+const std::vector<Declaration>& Checkpoint::declarations() const noexcept {
+  return impl_->declarations;
+}
 
 bool Checkpoint::contains(std::string_view name) const noexcept {
   return impl_->header.find(name) != nullptr;
@@ -126,7 +185,7 @@ Tensor Checkpoint::tensor(std::string_view name) const {
              in_quotes(name), kMaxRank, e.shape.size());
     }
     const Tensor result = Tensor::empty(dtype, e.shape);
-    impl_->file.read(impl_->header.data_begin + e.begin, memory(result));
+    impl_->read(e, 0, memory(result));
     return result;
   });
 }
@@ -135,17 +194,14 @@ std::vector<std::byte> Checkpoint::bytes(std::string_view name) const {
   return at_edge("Checkpoint::bytes", [&] {
     const TensorEntry& e = impl_->entry("Checkpoint::bytes", name);
     std::vector<std::byte> result(static_cast<std::size_t>(e.end - e.begin));
-    impl_->file.read(impl_->header.data_begin + e.begin, result);
+    impl_->read(e, 0, result);
     return result;
   });
 }
 
 Checkpoint open_checkpoint(const std::string& path) {
-  return at_edge("open_checkpoint", [&] {
-    InputFile file(path);
-    Header header = read_header(file);
-    return Checkpoint(std::make_shared<const Checkpoint::Impl>(std::move(file), std::move(header)));
-  });
+  return at_edge("open_checkpoint",
+                 [&] { return Checkpoint(std::make_shared<const Checkpoint::Impl>(path)); });
 }
 
 }  // namespace octavo

@@ -396,7 +396,7 @@ std::vector<Wrong> wrong() {
        {codes("I8"), scale({kN, 1}, 3)},
        "{",
        corrupt,
-       "metadata 'quantization_config' must be a JSON object"},
+       "'quantization_config' must be a JSON object"},
       {"config is an array",
        {codes("I8"), scale({kN, 1}, 3)},
        "[]",

@@ -236,11 +236,10 @@ TEST_F(Malformed, AFileThatShrinksWhileItIsOpenIsAnIoError) {
   expect_error(Code::io, "must keep its 4101 bytes while it is open", [&] { file.tensor("b"); });
 }
 
-TEST_F(Malformed, AMissingFileIsUnavailableAndAFolderIsNoFile) {
+TEST_F(Malformed, AMissingFileIsUnavailable) {
   expect_error(Code::unavailable, "cannot open file", [&] { open_checkpoint(path("none")); });
   write_file(path("file"), "");
   expect_error(Code::unavailable, "cannot open", [&] { open_checkpoint(path("file/below")); });
-  expect_error(Code::io, "which is a directory", [&] { open_checkpoint(folder_.string()); });
 }
 
 }  // namespace

@@ -131,7 +131,7 @@ TEST_F(OutlierColumns, OfAConfigurationThatIsWrongAreCorrupt) {
        "['p'] must hold integers; got '18446744073709551615'"},
       {R"("llm_int8_outlier_columns":{"p":["1"]})", "['p'] must hold integers; got '1'"},
       {R"("llm_int8_outlier_columns":{"p":[0,4]})",
-       "metadata 'quantization_config'.llm_int8_outlier_columns of layer 'p' must ascend in [0, "
+       "'quantization_config'.llm_int8_outlier_columns of layer 'p' must ascend in [0, "
        "4); got 4 behind 0"},
       {R"("llm_int8_outlier_columns":{"p":[2,1]})", "got 1 behind 2"},
       {R"("llm_int8_outlier_columns":{"p":[-3]})", "got -3"},

@@ -40,7 +40,7 @@ TEST_F(Configuration, BeyondALimitIsRefusedWithIt) {
     const char* fragment;
   } rows[] = {
       {"{\"a\":" + std::string(100000, '['),
-       "metadata 'quantization_config' must nest at most 32 levels; got 100005 bytes, '{\"a\":[["},
+       "'quantization_config' must nest at most 32 levels; got 100005 bytes, '{\"a\":[["},
       {"{}" + std::string(std::size_t{64} << 20, ' '),
        "must have at most 67108864 bytes; got 67108866 bytes, '{}   "},
       {"{\"a\":[0" + times(8'000'000, ",0") + "]}", "must hold at most 8000000 values; got "},

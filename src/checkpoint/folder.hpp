@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model's folder in Hugging Face's layout: which files hold its tensors.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "octavo/checkpoint.hpp"
+
+namespace octavo::checkpoint {
+
+/// Which files a checkpoint is made of.
+struct Layout {
+  std::string folder;              ///< of a folder: its path; else empty
+  std::string beside;              ///< the folder that all files lie in
+  std::vector<std::string> files;  ///< without their folder; sorted where an index names them
+  std::string index;               ///< the index file without its folder; empty: none
+  std::map<std::string, std::string, std::less<>> file_of;  ///< by tensor, as the index says
+};
+
+/// The layout of a file, an index (*.safetensors.index.json) or a folder. A folder has an index or
+/// one file: model.safetensors, or the only one named *.safetensors. Names of files in an index are
+/// untrusted: they have to be names, not paths. Throws Error: unavailable, io, corrupt_data.
+Layout layout_of(const std::string& path);
+
+/// Whether the index names each tensor of the files, and nothing else. `header` has the entries of
+/// all files. Throws Error (corrupt_data) naming tensor and file.
+void check_index(const Layout& layout, const std::vector<TensorEntry>& entries);
+
+/// The text of a file of at most `most_bytes`; nothing where there is none. Throws Error (io,
+/// corrupt_data: a longer one).
+std::optional<std::string> small_text(const std::string& path, std::size_t most_bytes);
+
+}  // namespace octavo::checkpoint

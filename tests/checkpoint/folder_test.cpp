@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// Folders: one file or an index with many, what declares their quantisation, and all that is wrong
+// with either.
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "support.hpp"
+
+namespace octavo::test {
+namespace {
+
+using Folder = Scratch;
+
+constexpr const char* kIndex = "model.safetensors.index.json";
+constexpr const char* kChannel =
+    R"({"quant_method":"compressed-tensors","format":"int-quantized","config_groups":{"group_0":{)"
+    R"("targets":["Linear"],"weights":{"num_bits":8,"type":"int","strategy":"channel"},)"
+    R"("input_activations":{"num_bits":8,"type":"int","strategy":"token","dynamic":true}}}})";
+
+std::vector<TensorToWrite> codes(const std::string& layer) {
+  return {stored<std::int8_t>(layer + ".weight", "I8", {2, 2}, {1, 2, 3, 4})};
+}
+std::vector<TensorToWrite> scale(const std::string& layer) {
+  return {stored<float>(layer + ".weight_scale", "F32", {2, 1}, {0.5F, 0.25F})};
+}
+
+std::string index_of(const std::string& map) {
+  return R"({"metadata":{"total_size":12},"weight_map":{)" + map + "}}";
+}
+
+/// Codes in one file, their scales in the other.
+void write_two(const Folder&, const std::string& folder) {
+  write_safetensors(folder + "/a.safetensors", codes("p"));
+  write_safetensors(folder + "/b.safetensors", scale("p"));
+  write_file(folder + "/" + kIndex,
+             index_of(R"("p.weight":"a.safetensors","p.weight_scale":"b.safetensors")"));
+}
+
+TEST_F(Folder, ScalesAreFoundInAnotherFile) {
+  write_two(*this, folder_.string());
+  for (const std::string& opened : {folder_.string(), path(kIndex), folder_.string() + "/"}) {
+    SCOPED_TRACE(opened);
+    const Checkpoint model = open_checkpoint(opened);
+    EXPECT_EQ(2U, model.files().size());
+    EXPECT_EQ(std::vector<std::string>{"p"}, model.quantized_layers());
+    const Weight weight = model.weight("p");
+    EXPECT_EQ(0.25F, weight.codes.scale.data_as<float>()[1]);
+    EXPECT_EQ(4, weight.codes.data.data_as<std::int8_t>()[3]);
+    EXPECT_EQ(1U, model.entries()[1].file);
+    EXPECT_FALSE(model.folder().empty());
+  }
+  const Checkpoint one = open_checkpoint(path("a.safetensors"));
+  EXPECT_TRUE(one.folder().empty());
+  expect_error(Code::corrupt_data, "must have its scale beside it", [&] { (void)one.weight("p"); });
+}
+
+TEST_F(Folder, OneFileNeedsNoIndex) {
+  write_safetensors(path("adapter_model.safetensors"), codes("p"));
+  EXPECT_EQ(1U, open_checkpoint(folder_.string()).files().size());
+  write_safetensors(path("model.safetensors"), scale("p"));
+  EXPECT_TRUE(open_checkpoint(folder_.string()).contains("p.weight_scale"));
+}
+
+TEST_F(Folder, LinksAreFollowedAsHubCachesHaveThem) {
+  std::filesystem::create_directories(path("blobs"));
+  std::filesystem::create_directories(path("snapshots/x"));
+  write_two(*this, path("blobs"));
+  for (const char* name : {"a.safetensors", "b.safetensors", kIndex}) {
+    std::filesystem::create_symlink("../../blobs/" + std::string(name),
+                                    path("snapshots/x/" + std::string(name)));
+  }
+  EXPECT_EQ("int8-dynamic", open_checkpoint(path("snapshots/x")).weight("p").scheme);
+}
+
+TEST_F(Folder, WhatIsWrongIsNamed) {
+  const struct {
+    const char* index;
+    Code code;
+    const char* fragment;
+  } rows[] = {
+      {"", Code::corrupt_data, "must be JSON"},
+      {"[]", Code::corrupt_data, "must have an object 'weight_map'"},
+      {"{}", Code::corrupt_data, "must have an object 'weight_map'"},
+      {R"({"weight_map":[]})", Code::corrupt_data, "must have an object 'weight_map'"},
+      {R"({"weight_map":{}})", Code::corrupt_data, "at least one file"},
+      {R"({"weight_map":{"p.weight":7}})", Code::corrupt_data, "got '7' for tensor 'p.weight'"},
+      {R"({"weight_map":{"p.weight":""}})", Code::corrupt_data, "names of files|without folders"},
+      {R"({"weight_map":{"p.weight":"../a.safetensors"}})", Code::corrupt_data, "without folders"},
+      {R"({"weight_map":{"p.weight":"/etc/passwd"}})", Code::corrupt_data, "without folders"},
+      {R"({"weight_map":{"p.weight":".."}})", Code::corrupt_data, "without folders"},
+      {R"({"weight_map":{"p.weight":"a\u0000b"}})", Code::corrupt_data, "without folders"},
+      {R"({"weight_map":{"p.weight":"a\\b"}})", Code::corrupt_data, "without folders"},
+      {R"({"weight_map":{"p.weight":"none.safetensors"}})", Code::unavailable,
+       "says that it holds tensor 'p.weight'"},
+      {R"({"weight_map":{"p.weight":"a.safetensors","p.weight":"b.safetensors"}})",
+       Code::corrupt_data, "with each key once"},
+      {R"({"weight_map":{"p.weight":"b.safetensors","p.weight_scale":"b.safetensors"}})",
+       Code::corrupt_data, "tensor 'p.weight', which 'b.safetensors' does not hold"},
+      {R"({"weight_map":{"p.weight":"b.safetensors","p.weight_scale":"a.safetensors"}})",
+       Code::corrupt_data, "must name the file that a tensor is in"},
+      {R"({"weight_map":{"p.weight":"a.safetensors"}})", Code::corrupt_data, ""},
+      {R"({"weight_map":{"q":"a.safetensors"}})", Code::corrupt_data,
+       "tensor 'p.weight' of 'a.safetensors' unnamed"},
+      {R"({"weight_map":{"p.weight":"a.safetensors","p.weight_scale":"b.safetensors","z":"a.safetensors"}})",
+       Code::corrupt_data, "tensor 'z', which 'a.safetensors' does not hold"},
+  };
+  write_two(*this, folder_.string());
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.index);
+    write_file(path(kIndex), row.index);
+    const std::string fragment(row.fragment);
+    if (fragment.empty()) {  // fewer files than lie there: those of an older model
+      EXPECT_EQ(1U, open_checkpoint(folder_.string()).files().size());
+      continue;
+    }
+    expect_error(row.code, fragment.substr(fragment.find('|') + 1),
+                 [&] { open_checkpoint(folder_.string()); });
+  }
+  std::filesystem::remove(path(kIndex));
+  expect_error(Code::corrupt_data, "must have one *.safetensors.index.json for its 2",
+               [&] { open_checkpoint(folder_.string()); });
+  expect_error(Code::unavailable, "cannot open index", [&] { open_checkpoint(path(kIndex)); });
+}
+
+TEST_F(Folder, WithoutSafetensorsSaysWhatItHolds) {
+  expect_error(Code::unavailable, "got none", [&] { open_checkpoint(folder_.string()); });
+  write_file(path("pytorch_model.bin"), "x");
+  expect_error(Code::unavailable, "'pytorch_model.bin': save the model as safetensors first",
+               [&] { open_checkpoint(folder_.string()); });
+  write_two(*this, folder_.string());
+  write_safetensors(path("model.safetensors"), codes("p"));
+  expect_error(Code::corrupt_data, "got both", [&] { open_checkpoint(folder_.string()); });
+}
+
+TEST_F(Folder, ATensorInTwoFilesIsRefused) {
+  write_safetensors(path("a.safetensors"), codes("p"));
+  write_safetensors(path("b.safetensors"), codes("p"));
+  write_file(path(kIndex), index_of(R"("p.weight":"a.safetensors","q":"b.safetensors")"));
+  expect_error(Code::corrupt_data, "must be in one file",
+               [&] { open_checkpoint(folder_.string()); });
+}
+
+TEST_F(Folder, EveryPlaceThatDeclaresTheQuantisationIsRead) {
+  const std::string zero_points =
+      R"({"quant_method":"compressed-tensors","config_groups":{"group_0":{"targets":["Linear"],)"
+      R"("weights":{"num_bits":8,"type":"int","strategy":"channel"},"input_activations":null}}})";
+  const auto rule = [&] { return open_checkpoint(folder_.string()).weight("p").activation; };
+  write_two(*this, folder_.string());
+  EXPECT_TRUE(rule().has_value());
+  for (const std::string& config :
+       {R"({"a":[NaN,{"b":"}"}],"quantization_config":)" + zero_points + "}",
+        R"({"compression_config":)" + zero_points + R"(,"z":Infinity})",
+        R"({"text_config":{"quantization_config":)" + zero_points + "}}"}) {
+    SCOPED_TRACE(config);
+    write_file(path("config.json"), config);
+    EXPECT_FALSE(rule().has_value());
+    EXPECT_EQ("config.json", open_checkpoint(folder_.string()).declarations().at(0).where);
+  }
+  write_file(path("config.json"), R"({"quantization_config":null})");
+  EXPECT_TRUE(rule().has_value());
+  write_file(path("config.json"), "{");
+  expect_error(Code::corrupt_data, "config.json' must be a JSON object",
+               [&] { open_checkpoint(folder_.string()); });
+}
+
+TEST_F(Folder, AFileTakesTheDeclarationBesideIt) {
+  auto both = codes("p");
+  both.push_back(scale("p")[0]);
+  const std::string file = path("model.safetensors");
+  const std::string weight_only =
+      R"({"quantization_config":{"quant_method":"compressed-tensors","config_groups":{"group_0":{)"
+      R"("targets":["Linear"],"weights":{"num_bits":8,"type":"int","strategy":"channel"}}}}})";
+  write_safetensors(file, both);
+  write_file(path("config.json"), weight_only);
+  EXPECT_FALSE(open_checkpoint(file).weight("p").activation.has_value());
+  write_safetensors(file, both, {{"quantization_config", kChannel}});
+  EXPECT_TRUE(open_checkpoint(file).weight("p").activation.has_value()) << "its own counts alone";
+}
+
+TEST_F(Folder, DeclarationsThatContradictAreRefused) {
+  const auto block = [](int size) {
+    return R"({"quant_method":"fp8","weight_block_size":[128,)" + std::to_string(size) +
+           R"(],"modules_to_not_convert":["l)" + std::to_string(size) + R"("]})";
+  };
+  const struct {
+    std::string config, metadata;
+    const char* fragment;
+  } rows[] = {
+      {block(128), block(128), ""},
+      {R"({"quant_method":"fp8"})", R"({"quant_method":"fp8","ignored_layers":["a"]})", ""},
+      {R"({"quant_method":"fp8","ignored_layers":["b"]})",
+       R"({"quant_method":"fp8","ignored_layers":["a"]})", ""},
+      {block(128), block(64), "'weight_block_size'"},
+      {kChannel, block(128), "'quant_method': 'compressed-tensors' and 'fp8'"},
+  };
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.config + row.metadata);
+    auto both = codes("p");
+    both.push_back(scale("p")[0]);
+    write_safetensors(path("model.safetensors"), both, {{"quantization_config", row.metadata}});
+    write_file(path("config.json"), R"({"quantization_config":)" + row.config + "}");
+    const Checkpoint model = open_checkpoint(folder_.string());
+    EXPECT_EQ(2U, model.declarations().size());
+    try {
+      (void)model.weight("p");
+      EXPECT_EQ("", std::string(row.fragment));
+    } catch (const Error& error) {
+      const std::string what = error.what();
+      const bool contradiction = what.find("must agree") != std::string::npos;
+      EXPECT_EQ(contradiction, row.fragment[0] != '\0') << what;
+      EXPECT_NE(std::string::npos, what.find(row.fragment)) << what;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace octavo::test
