@@ -6,9 +6,12 @@ the linear layers of any model. CPU tensors; a CUDA tensor is refused with a sen
 """
 
 from . import functional, nn
-from ._quantize import LayerError, quantize_
+from ._linear_modules import LeftLayer
+from ._names import LEFT_IN_FLOAT
+from ._quantize import quantize_
+from ._report import LayerError, Report
 from ._threads import use_torch_threads
 
 use_torch_threads()
 
-__all__ = ["LayerError", "functional", "nn", "quantize_"]
+__all__ = ["LEFT_IN_FLOAT", "LayerError", "LeftLayer", "Report", "functional", "nn", "quantize_"]

@@ -1,100 +1,128 @@
 # SPDX-License-Identifier: Apache-2.0
-"""quantize_: the linear layers of any model, in place."""
+"""quantize_: the linear layers and experts of any model, in place."""
 
-import re
 import sys
-from typing import NamedTuple, Sequence
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import torch
 
 from .. import _octavo
 from . import nn
-from ._undeclared import refuse_undeclared
+from ._linear_modules import LeftLayer, candidates, is_conv1d
+from ._names import LEFT_IN_FLOAT, check_patterns
+from ._report import LayerError, Report, experts_error
+from ._routed_experts import RoutedExperts
+from ._saving import watch_transformers
+from ._schemes import SchemeName
 
-_LAYERS = {
+LAYERS = {
     "int8-dynamic": nn.Int8Linear,
     "fp8-dynamic": nn.Fp8Linear,
     "fp8-block": nn.BlockFp8Linear,
     "llm-int8": nn.Linear8bitLt,
 }
+_NAMED = 4  # layers that a warning names
+
+_Item = TypeVar("_Item")
 
 
-class LayerError(NamedTuple):
-    """What quantising did to one layer's weight."""
-
-    name: str
-    shape: tuple[int, ...]  # (out_features, in_features)
-    sqnr_db: float  # 10 log10(sum w^2 / sum (w - w')^2)
-    max_error: float  # largest |w - w'|
-    saturated: int  # codes at the type's largest magnitude
-
-
-class Report(list[LayerError]):
-    """The layers that quantize_ swapped, each a LayerError; prints as a table, worst first."""
-
-    def __str__(self) -> str:
-        rows = [f"{'layer':<48} {'shape':>14} {'SQNR, dB':>9} {'max error':>10} {'saturated':>9}"]
-        for row in sorted(self, key=lambda row: row.sqnr_db):
-            shape = f"{row.shape[0]}x{row.shape[1]}"
-            rows.append(f"{row.name:<48} {shape:>14} {row.sqnr_db:>9.2f} {row.max_error:>10.3g} "
-                        f"{row.saturated:>9}")
-        return "\n".join(rows)
-
-
-def quantize_(model: torch.nn.Module, scheme: str = "int8-dynamic", *,
-              ignore: Sequence[str] = ("lm_head",), freeze: bool = True,
+def quantize_(model: torch.nn.Module, scheme: SchemeName = "int8-dynamic", *,
+              ignore: Sequence[str] | None = None, freeze: bool = True,
               progress: bool | None = None) -> Report:
-    """Swaps the torch.nn.Linear layers of a model for layers in 8 bits, in place.
+    """Swaps the linear layers and experts of a model for layers in 8 bits, in place.
+
+    torch.nn.Linear, the Conv1D of transformers (GPT-2), and the experts of transformers' mixtures (Mixtral, Qwen-MoE,
+    DeepSeek: tensors [E, N, K]), whose activation is silu(gate) * up.
 
     Args:
         model: any torch.nn.Module on the CPU, float32, bfloat16 or float16.
         scheme: "int8-dynamic", "fp8-dynamic", "fp8-block" or "llm-int8" (also "W8A8", "FP8_DYNAMIC", ...).
         ignore: layers to leave alone: names, their last parts ("lm_head"), or regular expressions
-            as "re:...", matched from the start of the name.
+            as "re:...", matched from the start of the name. None: octavo.torch.LEFT_IN_FLOAT (output heads and
+            routers) and the model's output embeddings; a list of your own stands in its place.
         freeze: drop the float weights. False keeps them, for training on.
         progress: True or False; None shows a bar on a terminal.
 
-    Returns: the per-layer error table, a list of LayerError that prints as one. A model of transformers with
-        frozen layers is refused by its save_pretrained (NotImplementedError), since its config.json cannot
-        declare them.
-    Raises: ValueError (an unknown scheme, a model that is a linear layer itself), RuntimeError (a weight
-        that is not finite); layers before it are swapped by then.
+    Returns: the per-layer error table, a list of LayerError that prints as one; its `left` names every product that
+        stays in float, and why. A UserWarning names those that nobody asked to leave.
+    Raises: ValueError (an unknown scheme, a model that is a linear layer itself, a pattern of `ignore` that matches
+        nothing), RuntimeError (a weight that is not finite); layers before it are swapped by then.
     """
     name = _octavo.canonical_scheme(scheme)
-    make = _LAYERS[name]
-    if isinstance(model, torch.nn.Linear):
+    make = LAYERS[name]
+    if isinstance(model, torch.nn.Linear) or is_conv1d(model):
         raise ValueError("quantize_: model must contain linear layers; got one itself (use "
                          f"octavo.torch.nn.{make.__name__}.from_float)")
-    refuse_undeclared()
-    report = Report()
-    made = {}  # by the float layer: one that stands in two places stays one
-    layers = [(path, layer) for path, layer in model.named_modules(remove_duplicate=False)
-              if type(layer) is torch.nn.Linear and not _ignored(path, ignore)]
-    for path, layer in _with_bar(layers, name, progress):
+    patterns = patterns_of("quantize_", model, ignore)
+    watch_transformers()
+    linear, experts, left = candidates(model, name, patterns, freeze)
+    report = Report(left=left)
+    made: dict[torch.nn.Module, torch.nn.Module] = {}  # by the float layer: one that stands in two places stays one
+    for path, layer in _with_bar([*linear, *experts], name, progress):
+        if layer not in made:
+            made[layer], errors = _experts_of(path, layer, name) if "down_proj" in layer._parameters else \
+                _linear_of(path, layer, name, freeze)
+            report.extend(errors)
         parent, _, child = path.rpartition(".")
-        if layer in made:
-            setattr(model.get_submodule(parent), child, made[layer])
-            continue
-        quantized = _octavo.quantize_weight(layer.weight.detach(), name)
-        error = _octavo.compare_weight(path, layer.weight.detach(), quantized)
-        report.append(LayerError(path, tuple(layer.weight.shape), error.sqnr_db, error.max_error,
-                                 error.saturated))
-        made[layer] = make.from_float(layer, freeze, quantized)
         setattr(model.get_submodule(parent), child, made[layer])
+    warn_of_left("quantize_", left)
     return report
 
 
-def _ignored(path, patterns):
-    for pattern in patterns:
-        if pattern.startswith("re:"):
-            if re.match(pattern[3:], path):
-                return True
-        elif path == pattern or path.endswith("." + pattern):
-            return True
-    return False
+def patterns_of(operation: str, model: torch.nn.Module, ignore: Sequence[str] | None) -> tuple[str, ...]:
+    """The layers to leave: a caller's, each of which has to match something, or Octavo's own."""
+    names = [path for path, _ in model.named_modules(remove_duplicate=False) if path]
+    if ignore is not None:
+        if isinstance(ignore, str):
+            raise ValueError(f"{operation}: ignore must be a list of patterns; got the string {ignore!r}")
+        check_patterns(operation, ignore, names)
+        return tuple(ignore)
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    return (*LEFT_IN_FLOAT, *(path for path, module in model.named_modules() if head is not None and module is head))
 
 
-def _with_bar(layers, scheme, progress):
+def warn_of_left(operation: str, left: Iterable[LeftLayer]) -> None:
+    """A UserWarning of products that stay in float though nobody asked for it."""
+    rows = [row for row in left if not row.asked]
+    if not rows:
+        return
+    named = "; ".join(f"{row.name} {'x'.join(map(str, row.shape))} ({row.reason})" for row in rows[:_NAMED])
+    more = f"; and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
+    warnings.warn(f"{operation}: {len(rows)} weights that may be products stay in float: {named}{more}", stacklevel=3)
+
+
+def float_linear(layer: torch.nn.Module) -> torch.nn.Linear:
+    """The layer as a torch.nn.Linear [N, K] on the same memory."""
+    if type(layer) is torch.nn.Linear:
+        return layer
+    k, n = layer.weight.shape
+    linear = torch.nn.Linear(k, n, layer.bias is not None, device="meta")
+    linear.weight = torch.nn.Parameter(layer.weight.detach().T, layer.weight.requires_grad)
+    linear.bias = layer.bias
+    linear.training = layer.training
+    return linear
+
+
+def _linear_of(path, layer, scheme, freeze):
+    linear = float_linear(layer)
+    weight = linear.weight.detach()
+    quantized = _octavo.quantize_weight(weight, scheme)
+    error = _octavo.compare_weight(path, weight, quantized)
+    row = LayerError(path, tuple(weight.shape), error.sqnr_db, error.max_error, error.saturated)
+    return LAYERS[scheme].from_float(linear, freeze, quantized), [row]
+
+
+def _experts_of(path, module, scheme):
+    layer = RoutedExperts.empty_like(module, scheme)
+    weights = {name: module._parameters[name] for name in ("gate_up_proj", "down_proj")}
+    rows = [experts_error(f"{path}.{name}", layer.take(name, weight)) for name, weight in weights.items()]
+    layer.take_biases()
+    return layer, rows
+
+
+def _with_bar(layers: list[_Item], scheme: str, progress: bool | None) -> Iterable[_Item]:
     if progress is None:
         progress = sys.stderr.isatty()
     if not progress:

@@ -8,19 +8,19 @@ from typing_extensions import Self
 
 from .. import _octavo
 from .._operations import pack_experts
-from .._octavo import UNDEFINED, ExpertWeights
+from .._octavo import UNDEFINED, ExpertWeights, Weight
+from ._dtypes import from_numpy
 from ._experts import fused_experts as _operator
 from ._layer import EightBitModule, autocast, check_float, size_mismatch
 from ._linear import handle_of
 
 __all__ = ["FusedMoE", "fused_topk"]
 
-# scheme: type of codes, granularity of a stored expert [N, K], activation rule.
-_SCHEMES: dict[str, tuple[torch.dtype, str, dict[str, Any]]] = {
-    "fp8-dynamic": (torch.float8_e4m3fn, "channel", dict(activation=torch.float8_e4m3fn)),
-    "int8-dynamic": (torch.int8, "channel", dict(activation=torch.int8)),
-    "fp8-block": (torch.float8_e4m3fn, "block128x128",
-                  dict(activation=torch.float8_e4m3fn, activation_granularity="group128")),
+# scheme: granularity of a stored expert [N, K], activation rule.
+SCHEMES: dict[str, tuple[str, dict[str, Any]]] = {
+    "fp8-dynamic": ("channel", dict(activation=torch.float8_e4m3fn)),
+    "int8-dynamic": ("channel", dict(activation=torch.int8)),
+    "fp8-block": ("block128x128", dict(activation=torch.float8_e4m3fn, activation_granularity="group128")),
 }
 
 
@@ -66,12 +66,9 @@ class FusedMoE(EightBitModule):
     def from_float(cls, w13: torch.Tensor, w2: torch.Tensor, bias13: torch.Tensor | None = None,
                    bias2: torch.Tensor | None = None, scheme: str = "fp8-dynamic") -> Self:
         """Quantises experts w13 [E, 2 I, H] and w2 [E, H, I]: "fp8-dynamic", "int8-dynamic" or "fp8-block"."""
-        if scheme not in _SCHEMES:
-            raise ValueError(f"FusedMoE: scheme must be one of {', '.join(_SCHEMES)}; got {scheme!r}")
-        dtype, granularity, rule = _SCHEMES[scheme]
-        codes13, scale13 = _quantized(w13, dtype, granularity)
-        codes2, scale2 = _quantized(w2, dtype, granularity)
-        return cls.from_quantized(codes13, scale13, codes2, scale2, bias13, bias2, granularity=granularity, **rule)
+        if scheme not in SCHEMES:
+            raise ValueError(f"FusedMoE: scheme must be one of {', '.join(SCHEMES)}; got {scheme!r}")
+        return cls(quantized_experts(w13, scheme)[0], quantized_experts(w2, scheme)[0], bias13, bias2)
 
     @classmethod
     def from_quantized(cls, w13: torch.Tensor, w13_scale: torch.Tensor | None, w2: torch.Tensor,
@@ -160,10 +157,10 @@ class FusedMoE(EightBitModule):
                 f"granularity={self.w13.granularity}, bias={self.bias13 is not None}")
 
 
-def _quantized(weight, dtype, granularity):
-    """Codes and scales of stored experts [E, N, K]."""
-    name = "token" if granularity == "channel" else granularity  # a row of a stored expert
-    experts = [_octavo.quantize(expert, dtype, name) for expert in weight.detach()]
-    codes = torch.stack([q.data for q in experts])
-    scales = torch.stack([q.scale for q in experts])
-    return codes, scales
+def quantized_experts(weight: torch.Tensor, scheme: str) -> tuple[ExpertWeights, list[Weight]]:
+    """Experts [E, N, K] in one of SCHEMES: packed, and each in canonical form."""
+    granularity, rule = SCHEMES[scheme]
+    made = [_octavo.quantize_weight(expert, scheme) for expert in weight.detach()]
+    codes = torch.stack([from_numpy(one.quantized.data) for one in made])
+    scales = torch.stack([from_numpy(one.quantized.scale) for one in made])
+    return pack_experts(codes, scales, granularity=granularity, **rule), made

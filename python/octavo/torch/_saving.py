@@ -11,7 +11,7 @@ import sys
 from ._quantized_linear import QuantizedLinear
 
 
-def refuse_undeclared() -> None:
+def watch_transformers() -> None:
     """Makes save_pretrained of transformers' models look for layers of quantize_; once, where there is transformers."""
     modeling = sys.modules.get("transformers.modeling_utils")
     model = getattr(modeling, "PreTrainedModel", None)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What in a model is a product with a weight: linear layers of every class, experts, and what only looks like one."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+
+from ._layer import FLOATS, EightBitModule
+from ._names import first_match
+from ._routed_experts import experts_refusal, is_experts
+
+_LEAST = 16  # rows and columns from which a parameter counts as a matrix
+_NO_PRODUCTS = (torch.nn.Embedding, torch.nn.EmbeddingBag, torch.nn.modules.conv._ConvNd, torch.nn.LayerNorm,
+                torch.nn.GroupNorm, torch.nn.modules.batchnorm._NormBase, EightBitModule)
+
+
+class LeftLayer(NamedTuple):
+    """A product that stays in float."""
+
+    name: str
+    shape: tuple[int, ...]  # of the weight as the model stores it
+    reason: str
+    asked: bool  # by the list of layers to leave; others are in the warning
+
+
+class Candidates(NamedTuple):
+    linear: list[tuple[str, torch.nn.Module]]  # torch.nn.Linear, and transformers' Conv1D
+    experts: list[tuple[str, torch.nn.Module]]
+    left: list[LeftLayer]
+
+
+def is_conv1d(module: torch.nn.Module) -> bool:
+    """Whether it is the linear layer of GPT-2 in transformers, whose weight is stored as [K, N]."""
+    return type(module).__name__ == "Conv1D" and type(module).__module__ == "transformers.pytorch_utils"
+
+
+def candidates(model: torch.nn.Module, scheme: str, patterns: Sequence[str], freeze: bool) -> Candidates:
+    """All products of a model: those to quantise, and those that stay with the reason.
+
+    A module that stands in two places is named twice.
+    """
+    found = Candidates([], [], [])
+    for path, module in model.named_modules(remove_duplicate=False):
+        pattern = first_match(path, patterns)
+        if type(module) is torch.nn.Linear or is_conv1d(module):
+            kind, why = found.linear, _linear_refusal(module, freeze)
+        elif is_experts(module):
+            kind, why = found.experts, experts_refusal(module, scheme, freeze)
+        else:
+            found.left.extend(_others(path, module, pattern))
+            continue
+        if pattern is None and why is None:
+            kind.append((path, module))
+            continue
+        reason = f'ignored by "{pattern}"' if pattern is not None else f"{type(module).__name__}: {why}"
+        for name, weight in _matrices(module):
+            found.left.append(LeftLayer(_joined(path, name), tuple(weight.shape), reason, pattern is not None))
+    return found
+
+
+def _linear_refusal(module, freeze):
+    if module.weight.dtype not in FLOATS:
+        return f"its weight is {module.weight.dtype}"
+    if not freeze and is_conv1d(module):
+        return "its weight is stored as [K, N], which trains only as it is (freeze=True)"
+    return None
+
+
+def _matrices(module) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    for name, parameter in module.named_parameters(recurse=False):
+        if parameter.ndim in (2, 3) and parameter.is_floating_point() and "bias" not in name:
+            yield name, parameter
+
+
+def _others(path, module, pattern):
+    """Parameters of other modules that look like weights of products."""
+    if isinstance(module, _NO_PRODUCTS):
+        return
+    for name, parameter in _matrices(module):
+        if min(parameter.shape[-2:]) < _LEAST and pattern is None:
+            continue
+        if parameter.shape[0] == 1 or "embed" in name or "pos" in name:  # tokens and positions
+            continue
+        own = first_match(_joined(path, name), () if pattern is None else (pattern,)) or pattern
+        reason = f'ignored by "{own}"' if own else f"{type(module).__name__} is no linear layer that quantise knows"
+        yield LeftLayer(_joined(path, name), tuple(parameter.shape), reason, own is not None)
+
+
+def _joined(path, name):
+    if name == "weight":
+        return path
+    return f"{path}.{name}" if path else name

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers by name: what quantise leaves in float, and what a list of patterns means."""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+
+__all__ = ["LEFT_IN_FLOAT", "check_patterns", "first_match"]
+
+# What stays in float unless a caller gives a list of their own: output heads, and what routes tokens to experts.
+# Embeddings and norms are no linear layers.
+LEFT_IN_FLOAT = ("lm_head", "embed_out", "score", "classifier", "qa_outputs", "cls.predictions.decoder",
+                 "router", "gate", "shared_expert_gate", r"re:.*\brouter\.(classifier|layer|proj)$", r"re:.*\bgate\.wg$")
+
+
+def first_match(path: str, patterns: Iterable[str]) -> str | None:
+    """The first pattern that a layer's name matches: the name itself, its last parts, or "re:..." matched from
+    the start of the name."""
+    for pattern in patterns:
+        if pattern.startswith("re:"):
+            if re.match(pattern[3:], path):
+                return pattern
+        elif path == pattern or path.endswith("." + pattern):
+            return pattern
+    return None
+
+
+def check_patterns(operation: str, patterns: Sequence[str], names: Sequence[str]) -> None:
+    """ValueError where a pattern matches none of the names, with the nearest one that exists."""
+    for i, pattern in enumerate(patterns):
+        if pattern.startswith("re:"):
+            try:
+                re.compile(pattern[3:])
+            except re.error as error:
+                raise ValueError(f"{operation}: ignore[{i}] must be a regular expression behind 're:' ({error}); "
+                                 f"got {pattern!r}") from None
+        if any(first_match(name, (pattern,)) for name in names):
+            continue
+        near = _nearest(pattern, names)
+        hint = f" (nearest: {near!r})" if near else ""
+        raise ValueError(f"{operation}: ignore[{i}] must match a layer; got {pattern!r}{hint}")
+
+
+def _nearest(pattern, names):
+    parts = pattern.count(".") + 1
+    ends = {".".join(name.split(".")[-parts:]) for name in names} | set(names)
+    found = difflib.get_close_matches(pattern.removeprefix("re:"), sorted(ends), 1, 0.5)
+    return found[0] if found else None

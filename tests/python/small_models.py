@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small transformers of known architectures, made on the spot."""
+
+import torch
+import transformers as hf
+
+VOCABULARY = 96
+SIZES = dict(vocab_size=VOCABULARY, hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4)
+GROUPED = dict(SIZES, num_key_value_heads=2)
+
+
+def llama():
+    return hf.LlamaForCausalLM(hf.LlamaConfig(**GROUPED))
+
+
+def qwen2():
+    return hf.Qwen2ForCausalLM(hf.Qwen2Config(**GROUPED))
+
+
+def mixtral():
+    return hf.MixtralForCausalLM(hf.MixtralConfig(**GROUPED, num_local_experts=4))
+
+
+def bert():
+    return hf.BertModel(hf.BertConfig(**SIZES))
+
+
+def gpt2():
+    return hf.GPT2LMHeadModel(hf.GPT2Config(vocab_size=VOCABULARY, n_positions=64, n_embd=128, n_layer=2, n_head=4))
+
+
+def qwen3_moe():
+    return hf.Qwen3MoeForCausalLM(hf.Qwen3MoeConfig(**GROUPED, num_experts=4, num_experts_per_tok=2,
+                                                    moe_intermediate_size=128, head_dim=32))
+
+
+def deepseek_v3():
+    sizes = dict(SIZES, num_key_value_heads=4)
+    return hf.DeepseekV3ForCausalLM(hf.DeepseekV3Config(
+        **sizes, moe_intermediate_size=128, n_routed_experts=8, num_experts_per_tok=2, n_group=2, topk_group=1,
+        first_k_dense_replace=1, kv_lora_rank=64, q_lora_rank=64, qk_rope_head_dim=32, v_head_dim=32,
+        qk_nope_head_dim=32))
+
+
+def gpt_oss():
+    sizes = dict(GROUPED, intermediate_size=128)
+    return hf.GptOssForCausalLM(hf.GptOssConfig(**sizes, head_dim=32, num_local_experts=4, num_experts_per_tok=2))
+
+
+FIVE = (llama, qwen2, mixtral, bert, gpt2)
+
+
+def made(maker, seed=0):
+    torch.manual_seed(seed)
+    return maker().eval()
+
+
+def tokens(seed=0, rows=2, length=24):
+    return torch.randint(0, VOCABULARY, (rows, length), generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def outputs(model, ids):
+    """Logits, or the last hidden states of a model without a head."""
+    return model(ids)[0]
+
+
+def cosine(a, b):
+    return float(torch.nn.functional.cosine_similarity(a.double().flatten(), b.double().flatten(), 0))
