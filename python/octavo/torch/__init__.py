@@ -2,16 +2,35 @@
 """Octavo in PyTorch: operators that autograd and torch.compile see, layers, and quantize_.
 
 `octavo.torch.functional` has PyTorch's own signatures, `octavo.torch.nn` the layers; quantize_ swaps
-the linear layers of any model. CPU tensors; a CUDA tensor is refused with a sentence.
+the linear layers of any model, `OctavoConfig` while transformers loads it; from_pretrained and load_ read quantised folders. CPU tensors; a CUDA tensor is refused with a sentence.
 """
+
+from typing import TYPE_CHECKING
 
 from . import functional, nn
 from ._linear_modules import LeftLayer
 from ._names import LEFT_IN_FLOAT
 from ._quantize import quantize_
 from ._report import LayerError, Report
+from ._loading import from_pretrained, load_
+from ._register import register
 from ._threads import use_torch_threads
 
-use_torch_threads()
+if TYPE_CHECKING:
+    from ._quantizer import OctavoConfig
 
-__all__ = ["LEFT_IN_FLOAT", "LayerError", "LeftLayer", "Report", "functional", "nn", "quantize_"]
+use_torch_threads()
+register()
+
+__all__ = ["LEFT_IN_FLOAT", "LayerError", "LeftLayer", "OctavoConfig", "Report", "from_pretrained", "functional", "load_",
+           "nn", "quantize_"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "OctavoConfig":
+        import transformers.quantizers.auto  # noqa: F401  # registers, which imports the module below
+
+        from ._quantizer import OctavoConfig
+
+        return OctavoConfig
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -36,13 +36,15 @@ def check_patterns(operation: str, patterns: Sequence[str], names: Sequence[str]
                                  f"got {pattern!r}") from None
         if any(first_match(name, (pattern,)) for name in names):
             continue
-        near = _nearest(pattern, names)
+        near = nearest(pattern, names)
         hint = f" (nearest: {near!r})" if near else ""
         raise ValueError(f"{operation}: ignore[{i}] must match a layer; got {pattern!r}{hint}")
 
 
-def _nearest(pattern, names):
+def nearest(pattern: str, names: Iterable[str]) -> str | None:
+    """The name, or end of one, that is spelt most like a pattern; None where none comes near."""
     parts = pattern.count(".") + 1
+    names = list(names)
     ends = {".".join(name.split(".")[-parts:]) for name in names} | set(names)
     found = difflib.get_close_matches(pattern.removeprefix("re:"), sorted(ends), 1, 0.5)
     return found[0] if found else None

@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 
 from .. import _octavo
-from . import nn
+from ._canonical import LAYERS
 from ._linear_modules import LeftLayer, candidates, is_conv1d
 from ._names import LEFT_IN_FLOAT, check_patterns
 from ._report import LayerError, Report, experts_error
@@ -17,12 +17,6 @@ from ._routed_experts import RoutedExperts
 from ._saving import watch_transformers
 from ._schemes import SchemeName
 
-LAYERS = {
-    "int8-dynamic": nn.Int8Linear,
-    "fp8-dynamic": nn.Fp8Linear,
-    "fp8-block": nn.BlockFp8Linear,
-    "llm-int8": nn.Linear8bitLt,
-}
 _NAMED = 4  # layers that a warning names
 
 _Item = TypeVar("_Item")
@@ -111,7 +105,9 @@ def _linear_of(path, layer, scheme, freeze):
     quantized = _octavo.quantize_weight(weight, scheme)
     error = _octavo.compare_weight(path, weight, quantized)
     row = LayerError(path, tuple(weight.shape), error.sqnr_db, error.max_error, error.saturated)
-    return LAYERS[scheme].from_float(linear, freeze, quantized), [row]
+    made = LAYERS[scheme].from_float(linear, freeze, quantized)
+    made.stands_for_conv1d = is_conv1d(layer)
+    return made, [row]
 
 
 def _experts_of(path, module, scheme):

@@ -42,6 +42,7 @@ class QuantizedLinear(EightBitModule):
 
     scheme: str = ""
     batch_invariant: bool = False
+    stands_for_conv1d: bool = False  # of transformers, whose own weight is [in_features, out_features]
     _loads_static: tuple[str, ...] = ()  # static activations that a state may bring
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
@@ -106,7 +107,7 @@ class QuantizedLinear(EightBitModule):
         check_float(f"{cls.__name__}.from_weight", "dtype", dtype)
         out_features, in_features = weight.quantized.data.shape
         layer = cls._new(in_features, out_features, {})
-        layer._rule = weight.activation
+        layer._rule = weight.activation or {}  # without one: W8A16
         if bias is None:
             layer.register_parameter("bias", None)
         else:

@@ -1,38 +1,204 @@
 # SPDX-License-Identifier: Apache-2.0
-"""transformers' save_pretrained of a model that quantize_ has changed.
+"""transformers' save_pretrained and get_memory_footprint of models that have Octavo's layers.
 
-It would write codes beside a config.json that does not declare them, which loads as nonsense or not at all.
-Until such a folder can declare itself, saving is an error.
+The folder is written in a dialect that others read: compressed-tensors, fp8 (blocks) or bitsandbytes; experts one by one,
+under the names that the model's files have. config.json declares it.
 """
 
 import functools
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+import torch
+
+from ._checkpoint_names import transforms
+from ._dialect import Json, Kind, kind_of, quantization_config, row_maxima
+from ._layer import EightBitModule
+from ._linear_modules import is_conv1d
 from ._quantized_linear import QuantizedLinear
+from ._routed_experts import RoutedExperts
+from .moe import FusedMoE
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_SUFFIX = {"bitsandbytes": "SCB", "fp8": "weight_scale_inv", "compressed-tensors": "weight_scale"}
+_ABSENT = object()
 
 
 def watch_transformers() -> None:
-    """Makes save_pretrained of transformers' models look for layers of quantize_; once, where there is transformers."""
+    """Makes transformers' models save and count Octavo's layers; once, where there is transformers."""
     modeling = sys.modules.get("transformers.modeling_utils")
     model = getattr(modeling, "PreTrainedModel", None)
     if model is None or hasattr(model.save_pretrained, "_octavo"):
         return
-    original = model.save_pretrained
+    save, footprint = model.save_pretrained, model.get_memory_footprint
 
-    @functools.wraps(original)
-    def save_pretrained(self, *args, **options):
+    @functools.wraps(save)
+    def save_pretrained(self, save_directory, *args, state_dict=None, **options):
         # Of a model with PEFT's adapters only these are written.
-        if not getattr(self, "_hf_peft_config_loaded", False):
-            _check(self, options.get("state_dict"))
-        return original(self, *args, **options)
+        layers = {} if getattr(self, "_hf_peft_config_loaded", False) else frozen_layers(self)
+        if state_dict is not None:
+            layers = {name: layer for name, layer in layers.items() if _has_codes(name, state_dict)}
+        if not layers:
+            if state_dict is not None:
+                options["state_dict"] = state_dict
+            return save(self, save_directory, *args, **options)
+        state, config = declared_state(self, layers, self.state_dict() if state_dict is None else dict(state_dict))
+        with _declaring(self, config):
+            return save(self, save_directory, *args, state_dict=state, **options)
+
+    @functools.wraps(footprint)
+    def get_memory_footprint(self, *args, **options):
+        return footprint(self, *args, **options) + sum(_packed_bytes(layer) for layer in self.modules())
 
     save_pretrained._octavo = True  # type: ignore[attr-defined]
     model.save_pretrained = save_pretrained
+    model.get_memory_footprint = get_memory_footprint
 
 
-def _check(model, state):
+def frozen_layers(model: torch.nn.Module) -> dict[str, EightBitModule]:
+    """Layers whose state is codes, by name. Raises: NotImplementedError (experts that no dialect has)."""
+    found: dict[str, EightBitModule] = {}
     for name, layer in model.named_modules():
-        if isinstance(layer, QuantizedLinear) and layer.frozen and (state is None or f"{name}.weight_scale" in state):
-            raise NotImplementedError(f"save_pretrained: model must have no frozen layers of quantize_ (config.json cannot "
-                                      f"declare them yet; octavo.quantize_file writes files, torch.save(model.state_dict()) "
-                                      f"keeps codes); got {name!r}, {layer.scheme}")
+        if isinstance(layer, QuantizedLinear) and layer.frozen:
+            found[name] = layer
+        elif isinstance(layer, FusedMoE):
+            if not isinstance(layer, RoutedExperts):
+                raise NotImplementedError(f"save_pretrained: model must have experts that stand for transformers' own; got "
+                                          f"{name!r}, {type(layer).__name__}")
+            found[name] = layer
+    return found
+
+
+def declared_state(model: "PreTrainedModel", layers: dict[str, EightBitModule],
+                   state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], Json]:
+    """The state in its dialect, under the model's names, and the quantization_config that declares it.
+
+    Raises: ValueError, NotImplementedError (what no dialect can say).
+    """
+    kinds = {name: kind_of(layer) for name, layer in layers.items()}
+    dialects = {kind.dialect for kind in kinds.values()}
+    dialect = dialects.pop() if len(dialects) == 1 else "compressed-tensors"
+    if dialect == "fp8" and not all(_divisible(layer) for layer in layers.values()):
+        dialect = "compressed-tensors"  # transformers' fp8 has no blocks that are cut
+    for name, layer in layers.items():
+        if isinstance(layer, RoutedExperts):
+            _experts_state(name, layer, state, dialect)
+        else:
+            _linear_state(name, state, dialect)
+    in_files = _names_in_files(model, [*kinds, *_left(model)])
+    others = dialect == "bitsandbytes" or not any(getattr(layer, "stands_for_conv1d", False) for layer in layers.values())
+    schemes = [layer.scheme for layer in layers.values() if isinstance(layer, QuantizedLinear)]
+    scheme = schemes[0] if schemes else "int8-dynamic"
+    left = sorted({alias for name in _left(model) for alias in (name, in_files[name])})
+    config = quantization_config("save_pretrained", {in_files[name]: kind for name, kind in kinds.items()}, left, scheme,
+                                 others, dialect)
+    return state, config
+
+
+def _linear_state(name, state, dialect):
+    scale = state.pop(f"{name}.weight_scale")
+    if dialect == "bitsandbytes":
+        state[f"{name}.weight_format"] = torch.tensor(0, dtype=torch.uint8)
+        scale = row_maxima(scale).reshape(-1)
+    state[f"{name}.{_SUFFIX[dialect]}"] = scale
+
+
+def _experts_state(name, layer, state, dialect):
+    """Names of transformers, and scales that are split as their weights are."""
+    if any(f"{name}.{bias}" in state for bias in ("bias13", "bias2")):
+        raise NotImplementedError(f"save_pretrained: experts must have no biases; got {name!r}")
+    for ours, theirs in (("w13", "gate_up_proj"), ("w2", "down_proj")):
+        if f"{name}.{ours}_input_scale" in state:
+            raise NotImplementedError(f"save_pretrained: experts must have dynamic activations; got {name!r}, static ones")
+        codes, scale = state.pop(f"{name}.{ours}"), state.pop(f"{name}.{ours}_scale")
+        state[f"{name}.{theirs}"] = codes
+        state[f"{name}.{theirs}_{_SUFFIX[dialect].removeprefix('weight_')}"] = scale.reshape(*scale.shape[:2], -1)
+
+
+def _divisible(layer):
+    sizes = (layer.w13.n // 2, layer.w13.k, layer.w2.n) if isinstance(layer, RoutedExperts) else \
+        (layer.in_features, layer.out_features)
+    return all(size % 128 == 0 for size in sizes)
+
+
+def _left(model):
+    """Linear layers and routers in float."""
+    for name, module in model.named_modules():
+        if type(module) is torch.nn.Linear or is_conv1d(module):
+            yield name
+        elif not isinstance(module, (torch.nn.Embedding, EightBitModule)):
+            weight = module._parameters.get("weight")
+            if weight is not None and weight.ndim == 2:
+                yield name
+
+
+def _names_in_files(model, names):
+    """What the files call layers, where transformers renames them."""
+    from transformers.core_model_loading import WeightConverter, WeightRenaming, apply_renamings
+
+    table = [t.reverse_transform() for t in _table(model)[::-1] if not isinstance(t, WeightConverter)]
+    renamings = [t for t in table if isinstance(t, WeightRenaming)]
+    return {name: apply_renamings(f"{name}.weight", renamings).removesuffix(".weight") for name in names}
+
+
+def _table(model):
+    own = getattr(model, "_weight_conversions", None)
+    if own is not None:
+        return own
+    from transformers.core_model_loading import PrefixChange
+
+    return [t for t in transforms(model, legacy=False) if not isinstance(t, PrefixChange)]
+
+
+@contextmanager
+def _declaring(model: "PreTrainedModel", config: Json) -> Iterator[None]:
+    """The model as save_pretrained has to see it: what it splits and renames, and what its config.json says."""
+    from transformers.core_model_loading import WeightConverter
+
+    table = list(_table(model))
+    for transform in list(table):
+        if isinstance(transform, WeightConverter) and all(s.endswith(".weight") for s in transform._original_source_patterns):
+            for suffix in ("_scale", "_scale_inv"):
+                table.append(transform.copy([s + suffix for s in transform._original_source_patterns],
+                                            [t + suffix for t in transform._original_target_patterns],
+                                            operations=list(transform.operations)))
+    changes: list[tuple[Any, str, Any]] = [(model, "_weight_conversions", table), (model, "hf_quantizer", None),
+                                           (model.config, "quantization_config", config)]
+    if _untied(model):
+        changes.append((model.config, "tie_word_embeddings", False))
+    before = [(owner, name, vars(owner).get(name, _ABSENT)) for owner, name, _ in changes]
+    for owner, name, value in changes:
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for owner, name, value in before:
+            if value is _ABSENT:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, value)
+
+
+def _untied(model):
+    """Whether an output head that was tied to the embeddings has codes of its own."""
+    head = model.get_output_embeddings()
+    return isinstance(head, QuantizedLinear) and head.frozen
+
+
+def _has_codes(name, state):
+    return f"{name}.weight_scale" in state or f"{name}.w13_scale" in state
+
+
+def _packed_bytes(layer):
+    if isinstance(layer, QuantizedLinear) and layer.frozen:
+        return layer._packed.nbytes
+    if isinstance(layer, FusedMoE):
+        return sum(vars(layer)[name].nbytes for name in ("w13", "w2") if name in vars(layer))
+    return 0
+
+
+__all__ = ["Kind", "declared_state", "frozen_layers", "watch_transformers"]

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers of weights in canonical form (octavo.Weight), whatever scheme and activation rule they have."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from .._octavo import ExpertWeights, Quantized, Weight
+from .._operations import pack_experts
+from . import nn
+from ._dtypes import from_numpy
+from ._quantized_linear import QuantizedLinear
+from ._routed_experts import RoutedExperts
+
+LAYERS: dict[str, type[QuantizedLinear]] = {
+    "int8-dynamic": nn.Int8Linear,
+    "fp8-dynamic": nn.Fp8Linear,
+    "fp8-block": nn.BlockFp8Linear,
+    "llm-int8": nn.Linear8bitLt,
+}
+
+
+def layer_of(weight: Weight, bias: torch.Tensor | None, dtype: torch.dtype) -> QuantizedLinear:
+    """The frozen layer of a weight; without an activation rule it multiplies activations as they are (W8A16).
+
+    dtype: of the float weight that the layer stands for. Raises: ValueError (a scheme without a layer).
+    """
+    if weight.scheme not in LAYERS:
+        raise ValueError(f"layer_of: weight.scheme must be one of {', '.join(LAYERS)}; got {weight.scheme}")
+    return LAYERS[weight.scheme].from_weight(weight, bias, dtype)
+
+
+def experts_of(gate_up: Sequence[Weight], down: Sequence[Weight]) -> RoutedExperts:
+    """The layer of experts: for each one gate above up [2 I, H], and down [H, I]. Raises: ValueError."""
+    return RoutedExperts(_packed(gate_up), _packed(down))
+
+
+def _packed(weights: Sequence[Weight]) -> ExpertWeights:
+    first = weights[0]
+    codes = torch.stack([from_numpy(weight.quantized.data) for weight in weights])
+    grids = [_grid(weight.quantized) for weight in weights]
+    if any(grid[0] != grids[0][0] for grid in grids):
+        raise ValueError("experts_of: weights of experts must have scales of one granularity; got "
+                         f"{', '.join(sorted({grid[0] for grid in grids}))}")
+    scales = torch.stack([scale for _, scale in grids])
+    return pack_experts(codes, scales, granularity=grids[0][0], **_rule(first, weights))
+
+
+def _rule(first: Weight, weights: Sequence[Weight]) -> dict[str, Any]:
+    """The experts' activation rule; of static scales the largest."""
+    if first.activation is None:
+        return {}
+    rules = [weight.activation or {} for weight in weights]
+    static = max(rule.get("static_scale", 0.0) for rule in rules)
+    if any({**rule, "static_scale": static} != {**rules[0], "static_scale": static} for rule in rules):
+        raise ValueError("experts_of: weights of experts must have one activation rule; got several")
+    return {**rules[0], "static_scale": static}
+
+
+def _grid(quantized: Quantized) -> tuple[str, torch.Tensor]:
+    """The granularity of a stored expert [N, K] by name, and its scales as octavo.pack_experts takes them."""
+    n, k = quantized.data.shape
+    rows, cols = quantized.rows or n, quantized.cols or k
+    scale = from_numpy(quantized.scale).reshape(-(-n // rows), -(-k // cols))
+    if cols >= k:
+        return "channel", scale.repeat_interleave(rows, 0)[:n]
+    if rows == 1:
+        return f"group{cols}", scale
+    return f"block{rows}x{cols}", scale

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of a checkpoint's tensors and what a model calls them.
+
+transformers renames some tensors when it loads a model (block_sparse_moe.experts.3.w1 of Mixtral's files is a part of
+mlp.experts.gate_up_proj), by a table of its own. Other models have the names of their files.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers.core_model_loading import WeightTransform
+
+
+class Part(NamedTuple):
+    """A layer of a checkpoint that becomes a part of a model's parameter."""
+
+    layer: str  # in the checkpoint, without ".weight"
+    source: str  # which of the parameter's parts it belongs to, in their order: "0000", "0001"
+
+
+class CheckpointNames:
+    """What a model calls the tensors of its checkpoint."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._transforms = transforms(model)
+        self._prefix = getattr(model, "base_model_prefix", None)
+        self._own = model.state_dict()
+
+    def of(self, key: str) -> tuple[str, str | None]:
+        """The model's name of a tensor, and the pattern of the part that it is; None where it is the whole."""
+        if self._prefix is None:
+            return key, None
+        from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
+
+        renamings = [t for t in self._transforms if isinstance(t, WeightRenaming)]
+        converters = [t for t in self._transforms if isinstance(t, WeightConverter)]
+        name, pattern = rename_source_key(key, renamings, converters, self._prefix, self._own)
+        if name not in self._own and key in self._own:
+            return key, None
+        return name, pattern
+
+    def parts(self, layers: Iterable[str]) -> dict[str, list[Part]]:
+        """Layers of a checkpoint by the model's parameter; parts in the order of rows."""
+        found: dict[str, list[Part]] = defaultdict(list)
+        for layer in layers:
+            name, pattern = self.of(layer + ".weight")
+            found[name].append(Part(layer, "" if pattern is None else f"{self._order(pattern):04}"))
+        return {name: sorted(parts, key=lambda part: (part.source, _natural(part.layer))) for name, parts in found.items()}
+
+    def _order(self, pattern):
+        for transform in self._transforms:
+            if pattern in transform.source_patterns:
+                return transform.source_patterns.index(pattern)
+        return 0
+
+
+def transforms(model: torch.nn.Module, legacy: bool = True) -> "list[WeightTransform]":
+    """transformers' table of what it renames and merges when it loads the model; of other models none."""
+    if not hasattr(model, "base_model_prefix"):
+        return []
+    from transformers.conversion_mapping import get_model_conversion_mapping
+
+    return get_model_conversion_mapping(model, add_legacy=legacy)
+
+
+def _natural(name):
+    """Experts in the order of their numbers."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in name.split(".")]

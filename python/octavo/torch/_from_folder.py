@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quantised layers of a checkpoint in the places of a model's float layers."""
+
+import re
+from collections.abc import Iterable
+
+import torch
+
+from .._checkpoint import fuse
+from .._octavo import Checkpoint
+from ._canonical import experts_of, layer_of
+from ._checkpoint_names import CheckpointNames, Part
+from ._layer import FLOATS
+from ._linear_modules import is_conv1d
+from ._names import nearest
+from ._quantized_linear import QuantizedLinear
+from ._routed_experts import experts_refusal, is_experts
+
+
+class Awaiting(torch.nn.Module):
+    """Stands where a layer of a checkpoint will be: it has the float layer's bias, and for code that looks at weights
+    (transformers, which makes up what is missing) names of weights without memory."""
+
+    def __init__(self, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.register_parameter("bias", layer._parameters.get("bias"))
+        self.stands_for_conv1d = is_conv1d(layer)
+        for name in ("weight", "gate_up_proj", "down_proj"):
+            if name in layer._parameters:
+                nothing = torch.empty(0, device="meta")
+                nothing._is_hf_initialized = True  # type: ignore[attr-defined]
+                object.__setattr__(self, name, nothing)
+
+
+class FolderLayers:
+    """The quantised layers of an open checkpoint, and where in a model they belong.
+
+    Raises: ValueError (nothing is quantised; a layer that the model has no place for).
+    """
+
+    def __init__(self, operation: str, file: Checkpoint, model: torch.nn.Module) -> None:
+        self._operation = operation
+        self._file = file
+        self.layers = file.quantized_layers()
+        if not self.layers:
+            raise ValueError(f"{operation}: folder must have quantised layers; got {file.path}, which has none")
+        self.names = names = CheckpointNames(model)
+        self._linear: dict[str, str] = {}  # layers of the file by the model's module
+        self._experts: dict[str, dict[str, list[Part]]] = {}  # by module, then gate_up_proj and down_proj
+        for name, parts in names.parts(self.layers).items():
+            self._place(model, name, parts)
+        self.own_keys = [names.of(key)[0] for key in self.keys()]
+
+    def keys(self) -> list[str]:
+        """Tensors of the file that belong to quantised layers; biases do not."""
+        layers = set(self.layers)
+        return [key for key in self._file.keys()
+                if not key.endswith(".bias") and (key.rpartition(".")[0] in layers or _of_experts(key, layers))]
+
+    def _place(self, model, name, parts):
+        path, _, parameter = name.rpartition(".")
+        module = _module(model, path)
+        if parameter == "weight" and (isinstance(module, (torch.nn.Linear, QuantizedLinear)) or is_conv1d(module)):
+            self._linear[path] = parts[0].layer
+        elif module is not None and is_experts(module) and parameter in ("gate_up_proj", "down_proj"):
+            if why := experts_refusal(module, "int8-dynamic", True):
+                raise NotImplementedError(f"{self._operation}: experts {path!r} must be silu(gate) * up ({why}); got "
+                                          f"{type(module).__name__}")
+            self._experts.setdefault(path, {})[parameter] = parts
+        else:
+            names = [key.rpartition(".")[0] for key in model.state_dict()]
+            near = nearest(path, names)
+            hint = f" (nearest: {near!r})" if near else ""
+            got = "none" if module is None else type(module).__name__
+            raise ValueError(f"{self._operation}: layer {parts[0].layer!r} of the folder must be a linear layer of the model"
+                             f"{hint}; got {got} at {path!r}")
+
+    def make_room(self, model: torch.nn.Module) -> None:
+        """Float weights that the layers replace go; a model on the meta device never has them."""
+        for path in (*self._linear, *self._experts):
+            _set(model, path, Awaiting(model.get_submodule(path)))
+
+    def fill(self, model: torch.nn.Module, dtype: torch.dtype) -> None:
+        """Reads and packs one layer after the other. dtype: of the float weights that they stand for."""
+        for path, layer in self._linear.items():
+            old = model.get_submodule(path)
+            bias = old._parameters.get("bias")
+            own = bias.dtype if bias is not None and bias.dtype in FLOATS else dtype
+            made = layer_of(self._file.weight(layer), None if bias is None else bias.detach(), own)
+            made.training = old.training
+            made.stands_for_conv1d = getattr(old, "stands_for_conv1d", False)
+            _set(model, path, made)
+        for path, weights in self._experts.items():
+            both = [self._stacked(weights[name], path) for name in ("gate_up_proj", "down_proj")]
+            made = experts_of(*both)
+            made.training = model.get_submodule(path).training
+            _set(model, path, made)
+
+    def _stacked(self, parts, path):
+        """The weight of each expert, from its parts (gate, up) in the order of rows."""
+        by_source: dict[str, list[str]] = {}
+        for part in parts:
+            by_source.setdefault(part.source, []).append(part.layer)
+        sources = list(by_source.values())
+        if len({len(layers) for layers in sources}) != 1:
+            raise ValueError(f"{self._operation}: experts of {path!r} must all be quantised; got "
+                             f"{' and '.join(str(len(layers)) for layers in sources)} of them")
+        return [fuse([self._file.weight(layer) for layer in layers]) if len(layers) > 1 else self._file.weight(layers[0])
+                for layers in zip(*sources)]
+
+
+def unexpected_patterns(names: Iterable[str]) -> set[str]:
+    """Regular expressions of names, one for all layers that differ by their number."""
+    return {"^" + re.sub(r"\d+", r"\\d+", re.escape(name)) + "$" for name in names}
+
+
+def _of_experts(key, layers):
+    """Whether a tensor is the scale of experts that are one tensor: experts.gate_up_proj_scale."""
+    return any(key.startswith(layer + "_") for layer in layers) if "experts" in key else False
+
+
+def _module(model, path):
+    try:
+        return model.get_submodule(path)
+    except AttributeError:
+        return None
+
+
+def _set(model, path, module):
+    parent, _, child = path.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quantised folders into models: from_pretrained for transformers' models, load_ for one's own."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .._checkpoint import open_checkpoint
+from ._dtypes import from_numpy
+from ._from_folder import FolderLayers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, **options: Any) -> "PreTrainedModel":
+    """A model of transformers from a quantised folder of any dialect that Octavo reads, on Octavo's layers.
+
+    The model is made on the meta device; layers are read and packed one after the other. Activations are quantised as the
+    folder says: static scales and zero points are used, and layers of a weight-only dialect multiply activations as they
+    are.
+
+    Args:
+        path: the folder, or a model's name on the hub.
+        model_class: transformers' class, or AutoModelFor...; None: the one that config.json names.
+        options: of transformers' from_pretrained (dtype, attn_implementation, ...).
+
+    Returns: the model, in eval mode. Raises: ValueError (nothing is quantised, a layer without a place in the model),
+        RuntimeError (what is malformed), ImportError (no transformers).
+    """
+    import transformers
+
+    from ._quantizer import OctavoConfig
+
+    config = options.pop("config", None) or transformers.AutoConfig.from_pretrained(path)
+    declared = vars(config).pop("quantization_config", None)
+    named = getattr(config, "architectures", None) or ["AutoModel"]
+    chosen = model_class or getattr(transformers, named[0], transformers.AutoModel)
+    if "dtype" not in options:
+        options["dtype"] = getattr(config, "dtype", None) or torch.float32
+    return chosen.from_pretrained(path, config=config, quantization_config=OctavoConfig.of_folder(declared), **options)
+
+
+def load_(model: torch.nn.Module, path: str | os.PathLike[str], strict: bool = True) -> torch.nn.Module:
+    """Loads a quantised file or folder into a model of one's own, in place: its quantised layers become Octavo's.
+
+    The model may be on the meta device. Layers have the names of the file's (transformers' models: those that
+    transformers gives them).
+
+    Args:
+        model: whose torch.nn.Linear layers are named as the file's.
+        path: a safetensors file or a folder, of any dialect that Octavo reads.
+        strict: whether every tensor has to have its place, and every place its tensor.
+
+    Returns: model. Raises: ValueError (nothing is quantised, a layer without a place), RuntimeError (missing or
+        unexpected names as torch.nn.Module.load_state_dict says them; what is malformed).
+    """
+    file = open_checkpoint(path)
+    layers = FolderLayers("load_", file, model)
+    own = set(layers.keys())
+    floats = [p.dtype for p in model.parameters() if p.is_floating_point()]
+    layers.make_room(model)
+    rest = {layers.names.of(key)[0]: from_numpy(file.tensor(key)) for key in file.keys() if key not in own}
+    missing, unexpected = model.load_state_dict(rest, strict=False, assign=True)
+    if strict and (missing or unexpected):
+        raise RuntimeError(f"load_: tensors must be those of the model; missing: {', '.join(missing) or 'none'}; "
+                           f"unexpected: {', '.join(unexpected) or 'none'}")
+    layers.fill(model, floats[0] if floats else torch.float32)
+    return model

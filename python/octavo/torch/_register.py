@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Octavo among the quantisers of transformers, from whichever of the two imports comes second.
+
+A folder that Octavo's save_pretrained wrote declares itself in a dialect that others read, with a field "octavo"; of
+such a folder, and of no other, Octavo is the quantiser.
+"""
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+_MODULE = "transformers.quantizers.auto"
+_DIALECTS = ("compressed-tensors", "fp8", "bitsandbytes_8bit")  # in transformers' words
+
+
+def register() -> None:
+    """Registers OctavoConfig where transformers is there, or when it is imported."""
+    if _MODULE in sys.modules:
+        _register(sys.modules[_MODULE])
+    elif not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+
+
+def _register(auto: ModuleType) -> None:
+    if "octavo" in auto.AUTO_QUANTIZER_MAPPING:
+        return
+    from ._quantizer import OctavoConfig, OctavoQuantizer
+
+    auto.register_quantization_config("octavo")(OctavoConfig)
+    auto.register_quantizer("octavo")(OctavoQuantizer)
+    configs = auto.AUTO_QUANTIZATION_CONFIG_MAPPING
+    for method in _DIALECTS:
+        if method in configs:
+            configs[method] = _or_octavo(configs[method], OctavoConfig)
+
+
+def _or_octavo(theirs: Any, ours: Any) -> type:
+    """The class of a dialect's configuration, which makes Octavo's of what Octavo declared."""
+
+    class Configuration(theirs):  # type: ignore[misc]
+        @classmethod
+        def from_dict(cls, config_dict: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+            chosen = ours if "octavo" in config_dict else theirs
+            return chosen.from_dict(config_dict, *args, **kwargs)
+
+    Configuration.__name__ = theirs.__name__
+    Configuration.__qualname__ = theirs.__qualname__
+    return Configuration
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Registers as soon as transformers' table of quantisers is there."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None,
+                  target: ModuleType | None = None) -> importlib.machinery.ModuleSpec | None:
+        if name != _MODULE:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+class _Loader(importlib.abc.Loader):
+    def __init__(self, loader: importlib.abc.Loader) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._loader.exec_module(module)
+        _register(module)
