@@ -63,7 +63,7 @@ def _grid(quantized: Quantized) -> tuple[str, torch.Tensor]:
     n, k = quantized.data.shape
     rows, cols = quantized.rows or n, quantized.cols or k
     scale = from_numpy(quantized.scale).reshape(-(-n // rows), -(-k // cols))
-    if cols >= k:
+    if not quantized.cols:
         return "channel", scale.repeat_interleave(rows, 0)[:n]
     if rows == 1:
         return f"group{cols}", scale

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 import torch
 
-from .._checkpoint import fuse
-from .._octavo import Checkpoint
+from .._checkpoint import fuse, open_checkpoint
 from ._canonical import experts_of, layer_of
 from ._checkpoint_names import CheckpointNames, Part
 from ._layer import FLOATS
@@ -33,17 +32,17 @@ class Awaiting(torch.nn.Module):
 
 
 class FolderLayers:
-    """The quantised layers of an open checkpoint, and where in a model they belong.
+    """The quantised layers of a file or folder, and where in a model they belong.
 
     Raises: ValueError (nothing is quantised; a layer that the model has no place for).
     """
 
-    def __init__(self, operation: str, file: Checkpoint, model: torch.nn.Module) -> None:
+    def __init__(self, operation: str, path: str, model: torch.nn.Module) -> None:
         self._operation = operation
-        self._file = file
-        self.layers = file.quantized_layers()
+        self.file = open_checkpoint(path)
+        self.layers = self.file.quantized_layers()
         if not self.layers:
-            raise ValueError(f"{operation}: folder must have quantised layers; got {file.path}, which has none")
+            raise ValueError(f"{operation}: folder must have quantised layers; got {path}, which has none")
         self.names = names = CheckpointNames(model)
         self._linear: dict[str, str] = {}  # layers of the file by the model's module
         self._experts: dict[str, dict[str, list[Part]]] = {}  # by module, then gate_up_proj and down_proj
@@ -54,7 +53,7 @@ class FolderLayers:
     def keys(self) -> list[str]:
         """Tensors of the file that belong to quantised layers; biases do not."""
         layers = set(self.layers)
-        return [key for key in self._file.keys()
+        return [key for key in self.file.keys()
                 if not key.endswith(".bias") and (key.rpartition(".")[0] in layers or _of_experts(key, layers))]
 
     def _place(self, model, name, parts):
@@ -75,6 +74,12 @@ class FolderLayers:
             raise ValueError(f"{self._operation}: layer {parts[0].layer!r} of the folder must be a linear layer of the model"
                              f"{hint}; got {got} at {path!r}")
 
+    def float_places(self, model: torch.nn.Module) -> set[str]:
+        """Names in the model's state that its quantised layers do not replace."""
+        paths = (*self._linear, *self._experts)
+        gone = {key for path in paths for key in _state_names(model.get_submodule(path), path)}
+        return set(model.state_dict()) - gone
+
     def make_room(self, model: torch.nn.Module) -> None:
         """Float weights that the layers replace go; a model on the meta device never has them."""
         for path in (*self._linear, *self._experts):
@@ -86,7 +91,7 @@ class FolderLayers:
             old = model.get_submodule(path)
             bias = old._parameters.get("bias")
             own = bias.dtype if bias is not None and bias.dtype in FLOATS else dtype
-            made = layer_of(self._file.weight(layer), None if bias is None else bias.detach(), own)
+            made = layer_of(self.file.weight(layer), None if bias is None else bias.detach(), own)
             made.training = old.training
             made.stands_for_conv1d = getattr(old, "stands_for_conv1d", False)
             _set(model, path, made)
@@ -105,7 +110,7 @@ class FolderLayers:
         if len({len(layers) for layers in sources}) != 1:
             raise ValueError(f"{self._operation}: experts of {path!r} must all be quantised; got "
                              f"{' and '.join(str(len(layers)) for layers in sources)} of them")
-        return [fuse([self._file.weight(layer) for layer in layers]) if len(layers) > 1 else self._file.weight(layers[0])
+        return [fuse([self.file.weight(layer) for layer in layers]) if len(layers) > 1 else self.file.weight(layers[0])
                 for layers in zip(*sources)]
 
 
@@ -117,6 +122,10 @@ def unexpected_patterns(names: Iterable[str]) -> set[str]:
 def _of_experts(key, layers):
     """Whether a tensor is the scale of experts that are one tensor: experts.gate_up_proj_scale."""
     return any(key.startswith(layer + "_") for layer in layers) if "experts" in key else False
+
+
+def _state_names(module, path):
+    return [f"{path}.{name}" for name in module.state_dict() if name != "bias"]
 
 
 def _module(model, path):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .._checkpoint import open_checkpoint
 from ._dtypes import from_numpy
 from ._from_folder import FolderLayers
 
@@ -56,15 +55,21 @@ def load_(model: torch.nn.Module, path: str | os.PathLike[str], strict: bool = T
     Returns: model. Raises: ValueError (nothing is quantised, a layer without a place), RuntimeError (missing or
         unexpected names as torch.nn.Module.load_state_dict says them; what is malformed).
     """
-    file = open_checkpoint(path)
-    layers = FolderLayers("load_", file, model)
+    layers = FolderLayers("load_", os.fspath(path), model)
+    file = layers.file
     own = set(layers.keys())
     floats = [p.dtype for p in model.parameters() if p.is_floating_point()]
+    rest = {layers.names.of(key)[0]: key for key in file.keys() if key not in own}
+    places = layers.float_places(model)
+    if strict and rest.keys() != places:
+        raise RuntimeError(f"load_: tensors must be those of the model; missing: {_listed(places - rest.keys())}; "
+                           f"unexpected: {_listed(rest.keys() - places)}")
     layers.make_room(model)
-    rest = {layers.names.of(key)[0]: from_numpy(file.tensor(key)) for key in file.keys() if key not in own}
-    missing, unexpected = model.load_state_dict(rest, strict=False, assign=True)
-    if strict and (missing or unexpected):
-        raise RuntimeError(f"load_: tensors must be those of the model; missing: {', '.join(missing) or 'none'}; "
-                           f"unexpected: {', '.join(unexpected) or 'none'}")
+    state = {name: from_numpy(file.tensor(key)) for name, key in rest.items() if name in places}
+    model.load_state_dict(state, strict=False, assign=True)
     layers.fill(model, floats[0] if floats else torch.float32)
     return model
+
+
+def _listed(names):
+    return ", ".join(sorted(names)) or "none"

@@ -14,7 +14,6 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from .. import _octavo
-from .._checkpoint import open_checkpoint
 from ._canonical import LAYERS
 from ._from_folder import FolderLayers, unexpected_patterns
 from ._linear_modules import candidates, is_conv1d
@@ -106,7 +105,7 @@ class OctavoQuantizer(HfQuantizer):
         if not files:
             raise ValueError("from_pretrained: a quantised model must come from files; got a state_dict")
         folder = Path(files[0]).parent if len(files) > 1 or Path(files[0]).name == "model.safetensors" else Path(files[0])
-        self._folder = FolderLayers("from_pretrained", open_checkpoint(folder), model)
+        self._folder = FolderLayers("from_pretrained", str(folder), model)
         self._folder.make_room(model)
         known = model._keys_to_ignore_on_load_unexpected or set()
         model._keys_to_ignore_on_load_unexpected = set(known) | unexpected_patterns(self._folder.own_keys)
