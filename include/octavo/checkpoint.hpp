@@ -80,6 +80,7 @@ class OCTAVO_API Checkpoint {
   Weight weight(std::string_view prefix) const;
   /// The prefixes of all layers whose weight is quantised.
   std::vector<std::string> quantized_layers() const;
+  const Impl& impl() const noexcept { return *impl_; }  ///< for the library itself
 
  private:
   std::shared_ptr<const Impl> impl_;
@@ -192,15 +193,22 @@ struct QuantizeFileOptions {
   std::optional<float> outlier_threshold{};
   /// LLM.int8: all of an outlier column stays out of row statistics.
   bool whole_columns = false;
-  /// Called after each tensor with (done, total) bytes of input.
+  int threads = 0;  ///< 0: as many as default_executor() has
+  /// Called in the caller's thread, now and then, with (done, total) bytes of input.
   std::function<void(std::int64_t, std::int64_t)> progress{};
   /// Called with the path of the temporary file before it is there, and with "" once it is gone or
   /// in place: what a program's signal handlers have to remove. Must not throw.
   std::function<void(const std::string&)> temporary{};
 };
 
-/// Quantises every linear layer's weight (2-D floating "*.weight" that is no embedding, norm or
-/// output head) of a file and copies the rest. Throws Error.
+/// Quantises every linear layer's weight (2-D floating "*.weight" that is no embedding, norm,
+/// router or output head; experts stacked as [E, N, K], each of which becomes a layer) of a file or
+/// a model's folder, and copies the rest.
+///
+/// A folder goes into a new or empty one: the same files with the quantised tensors, the index, all
+/// else that is no weight, and config.json with "quantization_config". A run that was ended is
+/// taken up by the next one with the same arguments. Bytes do not depend on threads. A few MiB for
+/// each thread are in memory at a time. Throws Error.
 OCTAVO_API QuantizeReport quantize_file(const std::string& in, const std::string& out,
                                         const QuantizeFileOptions& options);
 

@@ -13,6 +13,7 @@
 #include "core/code_table.hpp"
 #include "core/error.hpp"
 #include "core/matrix.hpp"
+#include "octavo/code_errors.hpp"
 #include "octavo/context.hpp"
 #include "octavo/problem.hpp"
 #include "octavo/status.hpp"
@@ -76,6 +77,17 @@ struct QuantizeProblem {
   /// a NaN or an infinity. Undefined: not wanted.
   MatrixView shown_scales;
   MatrixView codes;  ///< [R, C]; undefined: only scales are wanted
+};
+
+/// What codes lose of the values that they stand for, in one thread: who has many pieces of work
+/// shares them out. On a device it waits.
+struct CodeErrorsProblem {
+  MatrixView values;  ///< [R, C], bfloat16, float16 or float32; rows of neighbours
+  MatrixView codes;   ///< [R, C], 8 bits; rows of neighbours
+  MatrixView scales;  ///< float32, one for each cell of the grid, without zero points
+  ScaleGrid grid;
+  float largest;                 ///< the magnitude from which a code counts as saturated
+  CodeErrors* errors = nullptr;  ///< on the host, added to
 };
 
 /// Section 8: LLM.int8's statistics and codes by row. By column: the transposed views of x and of
@@ -229,6 +241,7 @@ struct Passes {
   Status (*check_finite)(const FiniteProblem& problem, const ExecContext& context) noexcept;
 
   Status (*quantize)(const QuantizeProblem& problem, const ExecContext& context) noexcept;
+  Status (*code_errors)(const CodeErrorsProblem& problem, const ExecContext& context) noexcept;
   Status (*vectorwise)(const VectorwiseProblem& problem, const ExecContext& context) noexcept;
   /// The quantiser that a member's A carries, in place of it: codes and scales in `arena`'s memory
   /// or where the rule says. Over an arena that only counts or outlines nothing runs.

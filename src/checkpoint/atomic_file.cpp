@@ -143,7 +143,8 @@ void AtomicFile::forget() noexcept {
   if (listener_) listener_(temporary_);
 }
 
-AtomicFile::AtomicFile(const std::string& target, std::int64_t bytes, TemporaryListener listener)
+AtomicFile::AtomicFile(const std::string& target, std::int64_t bytes, Space space,
+                       TemporaryListener listener)
     : listener_(std::move(listener)) {
   check_path("write_safetensors", target);
   const std::filesystem::path resolved = follow_links(target);
@@ -160,7 +161,9 @@ AtomicFile::AtomicFile(const std::string& target, std::int64_t bytes, TemporaryL
   try {
     int error = 0;
     do {
-      error = ::posix_fallocate(fd_.get(), 0, static_cast<off_t>(bytes));
+      error = space == Space::reserved ? ::posix_fallocate(fd_.get(), 0, static_cast<off_t>(bytes))
+              : ::ftruncate(fd_.get(), static_cast<off_t>(bytes)) != 0 ? errno
+                                                                       : 0;
     } while (error == EINTR);
     if (error != 0) refuse_io(fmt::format("reserve {} bytes", bytes).c_str(), error);
     if (old) keep_identity(*old);
@@ -192,11 +195,16 @@ AtomicFile::~AtomicFile() {
 
 void AtomicFile::write(std::int64_t offset, std::span<const std::byte> from) {
   constexpr std::size_t kChunk = std::size_t{1} << 30;
+  constexpr ssize_t kFlushed = ssize_t{1} << 19;
   while (!from.empty()) {
     const ssize_t put =
         ::pwrite(fd_.get(), from.data(), std::min(from.size(), kChunk), static_cast<off_t>(offset));
     if (put < 0 && errno == EINTR) continue;
     if (put <= 0) refuse_io("write", put < 0 ? errno : EIO);
+    // Flushing at the end then finds little left to do. A file system that cannot is no error.
+    if (put >= kFlushed) {
+      (void)::sync_file_range(fd_.get(), offset, static_cast<off_t>(put), SYNC_FILE_RANGE_WRITE);
+    }
     from = from.subspan(static_cast<std::size_t>(put));
     offset += put;
   }

@@ -44,11 +44,16 @@ class InputFile {
   std::int64_t bytes() const noexcept { return bytes_; }
   /// Fills `into` from `offset`, to the last byte. Throws Error (io).
   void read(std::int64_t offset, std::span<std::byte> into) const;
+  /// Asks the operating system to have those bytes at hand soon.
+  void announce(std::int64_t offset, std::int64_t bytes) const noexcept;
+  /// Whether the file has holes, that is takes less of the disk than its size.
+  bool sparse() const noexcept { return sparse_; }
 
  private:
   std::string path_;
   Descriptor fd_;
   std::int64_t bytes_ = 0;
+  bool sparse_ = false;
 };
 
 /// The size of a file, 0 where there is none. Allocates nothing.
@@ -62,6 +67,9 @@ void check_path(const char* operation, std::string_view path);
 /// has to be removed if the process ends in between. Must not throw.
 using TemporaryListener = std::function<void(const std::string& path)>;
 
+/// Whether a file's space is taken from the disk before it is written.
+enum class Space : std::uint8_t { reserved, holes };
+
 /// A file written beside its target and moved over it in one step. Until `commit` returns the
 /// target is untouched; without it the temporary file is removed. A replaced file's owner, group
 /// and permissions are kept.
@@ -72,13 +80,15 @@ using TemporaryListener = std::function<void(const std::string& path)>;
 /// A symbolic link as target stays a link: the file that it points to is replaced.
 class AtomicFile {
  public:
-  /// Reserves `bytes` of disk, so that a full disk is noticed before any work is done.
+  /// A file of `bytes`, reserved so that a full disk is noticed before any work is done.
   /// Throws Error (invalid_argument: path; io).
-  AtomicFile(const std::string& target, std::int64_t bytes, TemporaryListener listener = {});
+  AtomicFile(const std::string& target, std::int64_t bytes, Space space,
+             TemporaryListener listener = {});
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
   ~AtomicFile();
 
+  /// Any number of threads may write at once. What is written goes on to the disk meanwhile.
   void write(std::int64_t offset, std::span<const std::byte> from);
   void commit();
 

@@ -38,6 +38,7 @@ struct Checkpoint::Impl {
   std::string path;    ///< as opened
   std::string folder;  ///< empty where a file was opened
   std::string beside;  ///< the folder that the files lie in
+  std::string index;   ///< the name of the index; empty: none
   std::vector<checkpoint::InputFile> inputs;
   std::vector<std::int64_t> data_begin;  ///< of each file
   std::vector<CheckpointFile> files;

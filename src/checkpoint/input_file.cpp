@@ -54,7 +54,14 @@ InputFile::InputFile(std::string path) : path_(std::move(path)) {
     refuse(Code::io, "open_checkpoint: path must name a regular file; got {}, which is {}",
            in_quotes(path_), S_ISDIR(status.st_mode) ? "a directory" : "a special file");
   }
+  constexpr std::int64_t kDiskBlock = 512;  // of st_blocks, whatever the file system's
   bytes_ = status.st_size;
+  sparse_ = status.st_blocks > 0 && status.st_blocks * kDiskBlock < bytes_;
+}
+
+void InputFile::announce(std::int64_t offset, std::int64_t bytes) const noexcept {
+  (void)::posix_fadvise(fd_.get(), static_cast<off_t>(offset), static_cast<off_t>(bytes),
+                        POSIX_FADV_WILLNEED);
 }
 
 void InputFile::read(std::int64_t offset, std::span<std::byte> into) const {

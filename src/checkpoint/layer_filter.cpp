@@ -24,6 +24,8 @@ enum class Where : std::uint8_t {
   in_any_part,   ///< some dotted part of the name contains the text
   in_last_part,  ///< the last dotted part contains the text
   any_part,      ///< some dotted part of the name is the text
+  last_part,     ///< the last dotted part is the text
+  whole_name,
 };
 
 struct LeftAlone {
@@ -31,12 +33,20 @@ struct LeftAlone {
   Where where;
 };
 
-constexpr std::array<LeftAlone, 5> kLeftAlone{{
+constexpr std::array<LeftAlone, 13> kLeftAlone{{
     {"embed", Where::in_any_part},  // embed_tokens, embeddings.word_embeddings, embed_out
     {"wte", Where::any_part},       // GPT-2's embeddings
     {"wpe", Where::any_part},
     {"norm", Where::in_last_part},  // LayerNorm, q_norm
     {"lm_head", Where::any_part},
+    {"output", Where::whole_name},  // Llama's own files
+    {"cls", Where::any_part},       // BERT's heads
+    {"score", Where::whole_name},   // heads of classifiers
+    {"classifier", Where::any_part},
+    {"router", Where::in_any_part},  // of experts
+    {"gate", Where::last_part},      // the same in Mixtral, Qwen, DeepSeek
+    {"shared_expert_gate", Where::last_part},
+    {"wg", Where::last_part},
 }};
 
 bool left_alone(std::string_view layer) {
@@ -53,6 +63,10 @@ bool left_alone(std::string_view layer) {
         return last.find(row.text) != std::string_view::npos;
       case Where::any_part:
         return dotted.find(fmt::format(".{}.", row.text)) != std::string::npos;
+      case Where::last_part:
+        return last == row.text;
+      case Where::whole_name:
+        return name == row.text;
     }
     return false;
   });

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// What quantising did to one weight.
+// What quantising did to a weight.
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 #include "octavo/checkpoint.hpp"
+#include "octavo/code_errors.hpp"
 
 namespace octavo::checkpoint {
 
-/// Compares the weight [N, K] of that layer with its codes. Throws Error (corrupt_data) for a
-/// weight that is not finite.
+/// The report of a layer, but for the bytes that it takes.
+LayerReport report_of(std::string_view layer, std::int64_t n, std::int64_t k,
+                      const CodeErrors& error);
+
+/// All of it. Throws Error (corrupt_data) for a weight that is not finite.
 LayerReport measure(const char* operation, std::string_view layer, const TensorView& weight,
                     const Quantized& quantized);
 

@@ -15,26 +15,30 @@ namespace octavo {
 namespace checkpoint {
 namespace {
 
-Written per_channel(const TensorView& weight, DType dtype) {
-  Quantized q = quantize(weight, {.dtype = dtype, .granularity = per_token()});
+Written per_channel(const TensorView& weight, DType dtype, const ExecContext& context) {
+  Quantized q = quantize(weight, {.dtype = dtype, .granularity = per_token()}, context);
   Tensor scale = q.scale;
   return {std::move(q), std::move(scale)};
 }
 
-Written int8_rows(const TensorView& weight) { return per_channel(weight, DType::int8); }
-Written fp8_rows(const TensorView& weight) { return per_channel(weight, DType::float8_e4m3fn); }
+Written int8_rows(const TensorView& weight, const ExecContext& context) {
+  return per_channel(weight, DType::int8, context);
+}
+Written fp8_rows(const TensorView& weight, const ExecContext& context) {
+  return per_channel(weight, DType::float8_e4m3fn, context);
+}
 
-Written fp8_blocks(const TensorView& weight) {
-  Quantized q =
-      quantize(weight, {.dtype = DType::float8_e4m3fn, .granularity = block(kBlock, kBlock)});
+Written fp8_blocks(const TensorView& weight, const ExecContext& context) {
+  Quantized q = quantize(
+      weight, {.dtype = DType::float8_e4m3fn, .granularity = block(kBlock, kBlock)}, context);
   Tensor scale = q.scale;
   return {std::move(q), std::move(scale)};
 }
 
 // The file holds the absolute maxima; the report needs the scales.
-Written llm_int8_rows(const TensorView& weight) {
+Written llm_int8_rows(const TensorView& weight, const ExecContext& context) {
   constexpr float kQmax = 127.0F;
-  const VectorwiseQuant rows = int8_vectorwise_quant(weight);
+  const VectorwiseQuant rows = int8_vectorwise_quant(weight, {}, context);
   const std::int64_t n = weight.shape[0];
   const Tensor scale = Tensor::empty(DType::float32, {n, 1});
   for (std::int64_t i = 0; i < n; ++i) {
@@ -65,13 +69,19 @@ std::vector<std::byte> bytes_of(const Tensor& tensor) {
   return bytes;
 }
 
+TensorShape scale_shape(const Recipe& recipe, const std::string& layer, std::int64_t n,
+                        std::int64_t k) {
+  std::vector<std::int64_t> shape{n};
+  if (!recipe.bitsandbytes) shape = {cells(n, recipe.grid.rows), cells(k, recipe.grid.cols)};
+  return {layer + "." + recipe.scale, "F32", std::move(shape)};
+}
+
 std::vector<TensorToWrite> tensors_beside(const Recipe& recipe, const std::string& layer,
                                           std::int64_t n, std::int64_t k,
                                           std::function<Tensor()> scale) {
-  std::vector<std::int64_t> shape{n};
-  if (!recipe.bitsandbytes) shape = {cells(n, recipe.grid.rows), cells(k, recipe.grid.cols)};
+  TensorShape shape = scale_shape(recipe, layer, n, k);
   std::vector<TensorToWrite> beside;
-  beside.push_back({layer + "." + recipe.scale, "F32", std::move(shape),
+  beside.push_back({std::move(shape.name), std::move(shape.dtype), std::move(shape.shape),
                     [scale = std::move(scale)] { return bytes_of(scale()); }});
   if (recipe.bitsandbytes) {
     beside.push_back({layer + ".weight_format", "U8", {}, [] {
@@ -101,7 +111,7 @@ Weight quantize_weight(const TensorView& weight, Scheme scheme) {
     refuse(Code::invalid_argument, "quantize_weight: weight.shape must be 2-D [N, K]; got {}",
            shape_string(weight));
   }
-  const checkpoint::Written written = recipe.quantise(weight);
+  const checkpoint::Written written = recipe.quantise(weight, {});
   return {written.codes, recipe.rule(), std::string(scheme_name(scheme)),
           recipe.bitsandbytes ? written.scale : Tensor()};
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/safetensors_writer.hpp"
 #include "octavo/checkpoint.hpp"
 
 namespace octavo::checkpoint {
@@ -21,7 +22,7 @@ struct Written {
 /// One row per scheme.
 struct Recipe {
   Scheme scheme;
-  Written (*quantise)(const TensorView& weight);
+  Written (*quantise)(const TensorView& weight, const ExecContext& context);
   ActivationQuant (*rule)();
   const char* code_type;
   const char* scale;  ///< the tensor beside "weight"
@@ -31,6 +32,10 @@ struct Recipe {
 
 /// The bytes of a row-major tensor.
 std::vector<std::byte> bytes_of(const Tensor& tensor);
+
+/// The scales of a layer [n, k] in a file of that scheme.
+TensorShape scale_shape(const Recipe& recipe, const std::string& layer, std::int64_t n,
+                        std::int64_t k);
 
 /// What a file of that scheme holds beside the codes [n, k] of a layer; `scale` gives what
 /// Written::scale is when its turn comes.

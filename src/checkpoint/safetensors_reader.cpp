@@ -78,6 +78,7 @@ Checkpoint::Impl::Impl(const std::string& opened) : path(opened) {
   const Layout layout = layout_of(path);
   folder = layout.folder;
   beside = layout.beside;
+  index = layout.index;
   for (const std::string& name : layout.files) {
     InputFile& file = inputs.emplace_back(
         folder.empty() ? path : (std::filesystem::path(beside) / name).string());

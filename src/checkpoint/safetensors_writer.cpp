@@ -6,7 +6,6 @@
 #include <numeric>
 #include <utility>
 
-#include "checkpoint/file.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/safetensors_header.hpp"
 #include "checkpoint/safetensors_writer.hpp"
@@ -20,12 +19,7 @@ using namespace checkpoint;
 /// Data begins at a multiple of this many bytes, so that a reader may map it.
 constexpr std::size_t kDataAlignment = 4096;
 
-struct Placed {
-  TensorToWrite* tensor;
-  std::int64_t begin, end;
-};
-
-std::int64_t checked_bytes(const TensorToWrite& tensor) {
+std::int64_t checked_bytes(const TensorShape& tensor) {
   const SafetensorsType* type = find_type(tensor.dtype);
   if (type == nullptr) {
     refuse(Code::invalid_argument,
@@ -51,7 +45,7 @@ std::int64_t checked_bytes(const TensorToWrite& tensor) {
 
 /// The reference writer's order: type descending, then name. Every tensor is then aligned to its
 /// element size, whatever the shapes.
-std::vector<std::size_t> file_order(const std::vector<TensorToWrite>& tensors) {
+std::vector<std::size_t> file_order(std::span<const TensorShape> tensors) {
   std::vector<std::size_t> order(tensors.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::sort(order, [&](std::size_t a, std::size_t b) {
@@ -62,10 +56,10 @@ std::vector<std::size_t> file_order(const std::vector<TensorToWrite>& tensors) {
   return order;
 }
 
-void check_unique(const std::vector<TensorToWrite>& tensors) {
+void check_unique(std::span<const TensorShape> tensors) {
   std::vector<std::string_view> names;
   names.reserve(tensors.size());
-  for (const TensorToWrite& tensor : tensors) names.emplace_back(tensor.name);
+  for (const TensorShape& tensor : tensors) names.emplace_back(tensor.name);
   std::ranges::sort(names);
   const auto twin = std::ranges::adjacent_find(names);
   if (twin != names.end()) {
@@ -74,24 +68,23 @@ void check_unique(const std::vector<TensorToWrite>& tensors) {
   }
 }
 
-/// Where each tensor goes in the data section, in the caller's order.
-std::vector<Placed> place(std::vector<TensorToWrite>& tensors,
-                          const std::vector<std::size_t>& order) {
-  std::vector<Placed> placed(tensors.size());
-  std::int64_t cursor = 0;
+/// Where each tensor begins and ends in the data section.
+void place(std::span<const TensorShape> tensors, const std::vector<std::size_t>& order,
+           FileLayout& layout) {
+  layout.begins.resize(tensors.size());
+  layout.ends.resize(tensors.size());
   for (const std::size_t i : order) {
-    std::int64_t end = 0;
-    if (__builtin_add_overflow(cursor, checked_bytes(tensors[i]), &end)) {
+    layout.begins[i] = layout.bytes;
+    if (__builtin_add_overflow(layout.bytes, checked_bytes(tensors[i]), &layout.bytes)) {
       refuse(Code::invalid_argument,
              "write_safetensors: tensors must count less than 2^63 bytes; got more");
     }
-    placed[i] = {&tensors[i], cursor, end};
-    cursor = end;
+    layout.ends[i] = layout.bytes;
   }
-  return placed;
 }
 
-std::string header_json(const std::vector<Placed>& placed, const std::vector<std::size_t>& order,
+std::string header_json(std::span<const TensorShape> tensors, const FileLayout& layout,
+                        const std::vector<std::size_t>& order,
                         const std::map<std::string, std::string>& metadata) {
   std::string json = "{";
   if (!metadata.empty()) {
@@ -104,10 +97,9 @@ std::string header_json(const std::vector<Placed>& placed, const std::vector<std
     json += ',';
   }
   for (const std::size_t i : order) {
-    const auto& [tensor, begin, end] = placed[i];
     json += fmt::format(R"({}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}},)",
-                        json_string("write_safetensors", tensor->name), tensor->dtype,
-                        fmt::join(tensor->shape, ","), begin, end);
+                        json_string("write_safetensors", tensors[i].name), tensors[i].dtype,
+                        fmt::join(tensors[i].shape, ","), layout.begins[i], layout.ends[i]);
   }
   if (json.back() == ',') json.pop_back();
   json += '}';
@@ -120,43 +112,71 @@ std::string header_json(const std::vector<Placed>& placed, const std::vector<std
   return json;
 }
 
-void write_header(AtomicFile& file, const std::string& json) {
-  const std::uint64_t length = json.size();
-  file.write(0, std::as_bytes(std::span(&length, 1)));
-  file.write(kLengthBytes, std::as_bytes(std::span(json)));
+bool all_zero(std::span<const std::byte> bytes) {
+  return std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
 }
 
-void write_tensor(AtomicFile& file, const Placed& placed, std::int64_t data_begin) {
-  // Moved out, so that whatever the producer keeps alive goes with it.
-  const auto produce = std::move(placed.tensor->bytes);
+// Moved out, so that whatever the producer keeps alive goes with it.
+void write_tensor(SafetensorsOutput& file, std::size_t i, TensorToWrite& tensor) {
+  const auto produce = std::move(tensor.bytes);
   const std::vector<std::byte> bytes = produce();
-  const std::int64_t expected = placed.end - placed.begin;
+  const std::int64_t expected = file.layout().ends[i] - file.layout().begins[i];
   if (static_cast<std::int64_t>(bytes.size()) != expected) {
     refuse(Code::invalid_argument,
            "write_safetensors: tensor {}.bytes must give the {} bytes of {} {}; got {}",
-           in_quotes(placed.tensor->name), expected, placed.tensor->dtype,
-           shape_text(placed.tensor->shape), bytes.size());
+           in_quotes(tensor.name), expected, tensor.dtype, shape_text(tensor.shape), bytes.size());
   }
-  file.write(data_begin + placed.begin, bytes);
+  file.write(i, 0, bytes);
 }
 
 }  // namespace
 
 namespace checkpoint {
 
-void write_file(const std::string& path, std::vector<TensorToWrite> tensors,
-                const std::map<std::string, std::string>& metadata, TemporaryListener listener) {
-  for (const TensorToWrite& tensor : tensors) checked_bytes(tensor);
+FileLayout lay_out(std::span<const TensorShape> tensors,
+                   const std::map<std::string, std::string>& metadata) {
+  for (const TensorShape& tensor : tensors) checked_bytes(tensor);
   check_unique(tensors);
   const std::vector<std::size_t> order = file_order(tensors);
-  const std::vector<Placed> placed = place(tensors, order);
-  const std::string json = header_json(placed, order, metadata);
-  const auto data_begin = static_cast<std::int64_t>(kLengthBytes + json.size());
-  const std::int64_t data_bytes = order.empty() ? 0 : placed[order.back()].end;
+  FileLayout layout;
+  place(tensors, order, layout);
+  layout.header = header_json(tensors, layout, order, metadata);
+  const auto data = static_cast<std::int64_t>(kLengthBytes + layout.header.size());
+  for (std::int64_t& begin : layout.begins) begin += data;
+  for (std::int64_t& end : layout.ends) end += data;
+  layout.bytes += data;
+  return layout;
+}
 
-  AtomicFile file(path, data_begin + data_bytes, std::move(listener));
-  write_header(file, json);
-  for (const Placed& tensor : placed) write_tensor(file, tensor, data_begin);
+SafetensorsOutput::SafetensorsOutput(const std::string& path, FileLayout layout, bool sparse,
+                                     TemporaryListener listener)
+    : layout_(std::move(layout)),
+      file_(path, layout_.bytes, sparse ? Space::holes : Space::reserved, std::move(listener)),
+      sparse_(sparse) {
+  const std::uint64_t length = layout_.header.size();
+  file_.write(0, std::as_bytes(std::span(&length, 1)));
+  file_.write(kLengthBytes, std::as_bytes(std::span(layout_.header)));
+}
+
+void SafetensorsOutput::write(std::size_t tensor, std::int64_t offset,
+                              std::span<const std::byte> bytes) {
+  constexpr std::size_t kHole = std::size_t{64} << 10;
+  std::int64_t at = layout_.begins[tensor] + offset;
+  if (!sparse_) return file_.write(at, bytes);
+  while (!bytes.empty()) {
+    const auto part = bytes.first(std::min(kHole, bytes.size()));
+    if (!all_zero(part)) file_.write(at, part);
+    at += static_cast<std::int64_t>(part.size());
+    bytes = bytes.subspan(part.size());
+  }
+}
+
+void write_file(const std::string& path, std::vector<TensorToWrite> tensors,
+                const std::map<std::string, std::string>& metadata, TemporaryListener listener) {
+  std::vector<TensorShape> shapes;
+  for (const TensorToWrite& t : tensors) shapes.push_back({t.name, t.dtype, t.shape});
+  SafetensorsOutput file(path, lay_out(shapes, metadata), false, std::move(listener));
+  for (std::size_t i = 0; i < tensors.size(); ++i) write_tensor(file, i, tensors[i]);
   file.commit();
 }
 

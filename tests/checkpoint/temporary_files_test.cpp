@@ -229,7 +229,7 @@ TEST_F(TemporaryFiles, TheListenerKnowsThePathAsLongAsItIsThere) {
     EXPECT_TRUE(std::filesystem::exists(told.back()));
   };
   quantize_file(path("in"), path("out"), options);
-  EXPECT_EQ(1U, midway);
+  EXPECT_LE(1U, midway);
   ASSERT_EQ(2U, told.size());
   EXPECT_EQ("", told.back());
   EXPECT_EQ(folder_, std::filesystem::path(told[0]).parent_path());

@@ -352,10 +352,12 @@ Status queue(const Problem& problem, const ExecContext& context) noexcept {
   return Streams::get().push(context.stream, [l] { return (host().passes.*pass)(l->problem, {}); });
 }
 
-Status check_finite(const FiniteProblem& problem, const ExecContext& context) noexcept {
+// A pass of the reference whose result the host looks at, once all before it has run.
+template <auto pass, class Problem>
+Status waited(const Problem& problem, const ExecContext& context) noexcept {
   if (Status status = Streams::get().wait(context.stream); !status.ok()) return status;
   const auto l = late(problem);
-  return host().passes.check_finite(l->problem, {});
+  return (host().passes.*pass)(l->problem, {});
 }
 
 // What takes its memory from an arena says at once where it will be.
@@ -421,8 +423,9 @@ constexpr Backend kBackend{
             .gather = &queue<&Passes::gather>,
             .map_codes = &queue<&Passes::map_codes>,
             .unswizzle = &queue<&Passes::unswizzle>,
-            .check_finite = &check_finite,
+            .check_finite = &waited<&Passes::check_finite>,
             .quantize = &queue<&Passes::quantize>,
+            .code_errors = &waited<&Passes::code_errors>,
             .vectorwise = &queue<&Passes::vectorwise>,
             .prologue = &prologue,
             .rescale = &queue<&Passes::rescale>,

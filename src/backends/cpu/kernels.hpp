@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "octavo/code_errors.hpp"
 #include "octavo/dtype.hpp"
 #include "octavo/numeric.hpp"
 
@@ -116,6 +117,17 @@ struct OutlierTile {
   float* sums = nullptr;  ///< [rows][kTileCols]
 };
 
+/// Neighbouring elements and the 8-bit codes that stand for them under one scale.
+struct CodeRow {
+  DType from = DType::float32;  ///< bfloat16, float16 or float32
+  const void* values = nullptr;
+  DType to = DType::int8;  ///< int8, uint8 or an fp8 type
+  const void* codes = nullptr;
+  std::int64_t count = 0;
+  float scale = 1.0F;
+  float largest = 0.0F;  ///< the magnitude from which a code counts as saturated
+};
+
 /// The functions of one instruction set. All of them give the same bits on every one.
 struct Kernels {
   const char* on_integers;  ///< what explain says of the tile
@@ -167,6 +179,10 @@ struct Kernels {
   /// The same for ranges: [low[j], high[j]] grows to hold the finite elements of cell j.
   void (*ranges)(DType from, const void* row, std::int64_t count, std::int64_t run, float* low,
                  float* high) noexcept;
+
+  /// Adds the errors of a row's codes. Each sum is that of float64 but for a relative error of 18
+  /// roundings to float32.
+  void (*code_errors)(const CodeRow& row, CodeErrors& sums) noexcept;
 
   /// out[i] = silu(gate[i]) * up[i] (specification section 7). `out` may be one of the two. What
   /// lies `ahead` bytes behind gate and up is fetched into the cache meanwhile.

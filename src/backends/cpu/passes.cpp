@@ -9,13 +9,14 @@
 namespace octavo::cpu {
 
 constinit const Passes kPasses{
-    .convert = &host::convert,
+    .convert = &convert,
     .fill = &host::fill,
     .gather = &host::gather,
     .map_codes = &host::map_codes,
     .unswizzle = &host::unswizzle,
     .check_finite = &host::check_finite,
     .quantize = &quantize,
+    .code_errors = &code_errors,
     .vectorwise = &vectorwise,
     .prologue = &host::prologue<kPasses>,
     .rescale = &rescale,

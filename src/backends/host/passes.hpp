@@ -6,6 +6,7 @@
 
 namespace octavo::host {
 
+Status code_errors(const CodeErrorsProblem& problem, const ExecContext& context) noexcept;
 Status convert(const ConvertProblem& problem, const ExecContext& context) noexcept;
 Status fill(const FillProblem& problem, const ExecContext& context) noexcept;
 Status gather(const GatherProblem& problem, const ExecContext& context) noexcept;

@@ -71,6 +71,7 @@ constinit const Passes reference::kPasses{
     .unswizzle = &host::unswizzle,
     .check_finite = &host::check_finite,
     .quantize = &quantize,
+    .code_errors = &host::code_errors,
     .vectorwise = &vectorwise,
     .prologue = &host::prologue<kPasses>,
     .rescale = &rescale,

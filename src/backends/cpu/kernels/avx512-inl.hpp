@@ -94,6 +94,7 @@ inline constexpr int kLanesWithSigns = 16;
 inline bool any_greater(Lanes<std::int32_t, 16> a, Lanes<std::int32_t, 16> b) {
   return _mm512_cmpgt_epi32_mask(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)) != 0;
 }
+#include "backends/cpu/kernels/errors-inl.hpp"
 #include "backends/cpu/kernels/experts-inl.hpp"
 #include "backends/cpu/kernels/outliers-inl.hpp"
 #include "backends/cpu/kernels/quantize-inl.hpp"

@@ -20,6 +20,7 @@ constexpr octavo::cpu::Kernels make_kernels(const char* on_integers, const char*
           .absmax = &Quantize<lanes>::absmax,
           .magnitudes = &Quantize<lanes>::magnitudes,
           .ranges = &Quantize<lanes>::ranges,
+          .code_errors = &Errors<lanes>::add,
           .silu_and_mul = &Experts<lanes>::silu_and_mul,
           .add_scaled = &Experts<lanes>::add_scaled,
           .find_outliers = &OutliersOf::find,

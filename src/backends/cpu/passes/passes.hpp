@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Passes by vector kernels and threads, bit-equal to the reference: row-wise quantisers, what
-// gradients and experts need.
+// Passes by vector kernels and threads, bit-equal to the reference: conversions, row-wise
+// quantisers, what gradients and experts need.
 #pragma once
 
 #include "backends/passes.hpp"
 
 namespace octavo::cpu {
 
+Status convert(const ConvertProblem& problem, const ExecContext& context) noexcept;
 Status quantize(const QuantizeProblem& problem, const ExecContext& context) noexcept;
+Status code_errors(const CodeErrorsProblem& problem, const ExecContext& context) noexcept;
 Status vectorwise(const VectorwiseProblem& problem, const ExecContext& context) noexcept;
 Status rescale(const RescaleProblem& problem, const ExecContext& context) noexcept;
 Status reduce(const ReduceProblem& problem, const ExecContext& context) noexcept;

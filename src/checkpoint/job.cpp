@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint/job.hpp"
+
+#include <sys/stat.h>
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "checkpoint/folder.hpp"
+#include "checkpoint/impl.hpp"
+#include "checkpoint/json_tree.hpp"
+#include "checkpoint/sentence.hpp"
+
+namespace octavo::checkpoint {
+namespace {
+
+constexpr std::string_view kName = ".octavo-job.json";
+constexpr JsonTree::Limits kLimits{.bytes = std::size_t{1} << 30,
+                                   .levels = 6,
+                                   .values = 80'000'000,
+                                   .key_bytes = std::size_t{64} << 10};
+
+// Sizes and times tell inputs apart that have been written anew.
+std::string identity(const Checkpoint& in, std::string_view config) {
+  std::string all(config);
+  for (const InputFile& file : in.impl().inputs) {
+    struct stat status {};
+    (void)::stat(file.path().c_str(), &status);
+    all += fmt::format("\n{} {} {}.{}", file.path(), file.bytes(), status.st_mtim.tv_sec,
+                       status.st_mtim.tv_nsec);
+  }
+  return all;
+}
+
+// An infinite SQNR (an exact layer) is null.
+std::string layer_text(const LayerReport& layer) {
+  return fmt::format(R"({{"name":{},"counts":[{},{},{},{},{}],"sqnr_db":{},"max_error":{}}})",
+                     json_string("quantize_file", layer.name), layer.n, layer.k, layer.bytes_before,
+                     layer.bytes_after, layer.saturated,
+                     std::isfinite(layer.sqnr_db) ? json_number(layer.sqnr_db) : "null",
+                     json_number(layer.max_error));
+}
+
+LayerReport layer_of(const JsonValue& value) {
+  LayerReport layer;
+  layer.name = value["name"].text();
+  std::int64_t* const counts[]{&layer.n, &layer.k, &layer.bytes_before, &layer.bytes_after,
+                               &layer.saturated};
+  std::size_t i = 0;
+  for (const JsonValue count : value["counts"].items()) {
+    if (i < std::size(counts)) *counts[i++] = count.integer();
+  }
+  const JsonValue sqnr = value["sqnr_db"];
+  layer.sqnr_db = sqnr.is_null() ? std::numeric_limits<double>::infinity() : sqnr.number();
+  layer.max_error = value["max_error"].number();
+  return layer;
+}
+
+}  // namespace
+
+Job::Job(const OutputFolder& out, const Checkpoint& in, std::string_view config)
+    : out_(out), identity_(identity(in, config)) {
+  const std::vector<std::string> there = out.names();
+  if (there.empty()) return;
+  if (const auto text = small_text(out.at(kName), kLimits.bytes)) {
+    read(*text);
+    return;
+  }
+  refuse(Code::invalid_argument,
+         "quantize_file: folder {} must be new or empty; got {} files, the first {}",
+         in_quotes(out.path()), there.size(), in_quotes(there[0]));
+}
+
+void Job::read(const std::string& text) {
+  JsonTree tree;
+  if (tree.parse(text, kLimits) != JsonTree::Problem::none ||
+      tree.root()["identity"].text() != identity_) {
+    refuse(Code::invalid_argument,
+           "quantize_file: folder {} must be new or empty, or hold what a run with the same input "
+           "and options has begun; got another one's: remove the folder",
+           in_quotes(out_.path()));
+  }
+  for (const JsonValue file : tree.root()["files"].items()) {
+    std::vector<LayerReport> layers;
+    for (const JsonValue layer : file.items()) layers.push_back(layer_of(layer));
+    done_.emplace(file.key(), std::move(layers));
+  }
+}
+
+std::string Job::text() const {
+  std::string files;
+  for (const auto& [name, layers] : done_) {
+    files += fmt::format("{}{}:[", files.empty() ? "" : ",", json_string("quantize_file", name));
+    for (const LayerReport& layer : layers) {
+      files += layer_text(layer);
+      files += ',';
+    }
+    if (!layers.empty()) files.pop_back();
+    files += ']';
+  }
+  return fmt::format(R"({{"identity":{},"files":{{{}}}}})", json_string("quantize_file", identity_),
+                     files);
+}
+
+void Job::save() const { out_.write(kName, text()); }
+
+void Job::begin() const { save(); }
+
+std::optional<std::vector<LayerReport>> Job::finished(std::string_view file) const {
+  const auto found = done_.find(file);
+  if (found == done_.end() || !out_.has(file)) return std::nullopt;
+  return found->second;
+}
+
+void Job::finish(std::string_view file, std::span<const LayerReport> layers) {
+  done_.emplace(file, std::vector<LayerReport>(layers.begin(), layers.end()));
+  save();
+}
+
+void Job::end() const noexcept { out_.remove(kName); }
+
+}  // namespace octavo::checkpoint

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// The work of quantising one file: blocks of rows of its layers, and blocks of bytes of the rest.
+#pragma once
+
+#include <deque>
+#include <vector>
+
+#include "checkpoint/impl.hpp"
+#include "checkpoint/pieces.hpp"
+#include "checkpoint/quantize_plan.hpp"
+#include "checkpoint/recipe.hpp"
+#include "checkpoint/safetensors_writer.hpp"
+#include "octavo/code_errors.hpp"
+
+namespace octavo::checkpoint {
+
+/// Pieces take at most this many bytes of input, unless one block of rows is longer: what a run
+/// holds in memory does not grow with tensors.
+inline constexpr std::int64_t kPieceBytes = std::int64_t{2} << 20;
+
+/// The pieces of a file, and what they found. Lives as long as they run.
+class FileWork {
+ public:
+  FileWork(const Checkpoint::Impl& in, const Recipe& recipe, const FilePlan& plan,
+           SafetensorsOutput& out);
+  FileWork(const FileWork&) = delete;
+  FileWork& operator=(const FileWork&) = delete;
+
+  const std::vector<Piece>& pieces() const noexcept { return pieces_; }
+  /// Once all have run: a report for each layer, in the plan's order.
+  std::vector<LayerReport> reports() const;
+
+ private:
+  struct Layer {
+    const LayerPlan* plan;
+    std::deque<CodeErrors> blocks;  ///< of the pieces, whose addresses stay
+  };
+  void add_layer(const LayerPlan& layer);
+  void add_copy(const CopyPlan& copy);
+
+  const Checkpoint::Impl& in_;
+  const Recipe& recipe_;
+  SafetensorsOutput& out_;
+  std::vector<Piece> pieces_;
+  std::deque<Layer> layers_;
+};
+
+}  // namespace octavo::checkpoint

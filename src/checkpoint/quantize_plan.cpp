@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint/quantize_plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "checkpoint/experts_layout.hpp"
+#include "checkpoint/impl.hpp"
+#include "checkpoint/outlier_columns.hpp"
+#include "checkpoint/quantization_config.hpp"
+#include "checkpoint/sentence.hpp"
+
+namespace octavo::checkpoint {
+namespace {
+
+constexpr const char* kQuantize = "quantize_file";
+
+class Planner {
+ public:
+  Planner(const Checkpoint& in, const Recipe& recipe, const QuantizeFileOptions& options)
+      : in_(in),
+        recipe_(recipe),
+        options_(options),
+        ignore_(kQuantize, Code::invalid_argument, options.ignore) {}
+
+  QuantizePlan plan() {
+    refuse_quantised();
+    for (const CheckpointFile& file : in_.files()) plan_.files.push_back({.name = file.name});
+    for (const TensorEntry& entry : in_.entries()) add(entry);
+    check_ignored();
+    refuse_nothing();
+    plan_outliers();
+    if (!left_.empty()) {
+      plan_.warnings.push_back(
+          fmt::format("quantize_file: linear layers must be 2-D tensors named *.weight, or experts "
+                      "[E, N, K], to "
+                      "be quantised; got {} that may be some and stay in float, the first {} {}",
+                      left_.size(), in_quotes(left_[0]->name), shape_text(left_[0]->shape)));
+    }
+    return std::move(plan_);
+  }
+
+ private:
+  void refuse_quantised() const {
+    const std::vector<std::string> quantized = in_.quantized_layers();
+    if (quantized.empty()) return;
+    refuse(Code::invalid_argument,
+           "quantize_file: {} {} must hold float weights; got {} quantised layers, the first {}",
+           in_.folder().empty() ? "file" : "folder", in_quotes(in_.path()), quantized.size(),
+           in_quotes(quantized[0]));
+  }
+
+  void refuse_nothing() const {
+    if (!quantized_.empty()) return;
+    refuse(Code::invalid_argument,
+           "quantize_file: {} {} must hold linear layers to quantise (float tensors [N, K] named "
+           "*.weight that are no embeddings, norms, routers or output heads); got none among {} "
+           "tensors, {} of them left alone",
+           in_.folder().empty() ? "file" : "folder", in_quotes(in_.path()), in_.entries().size(),
+           plan_.kept.size());
+  }
+
+  void add(const TensorEntry& entry) {
+    FilePlan& file = plan_.files[entry.file];
+    const Treatment treated = treatment(entry, ignore_);
+    if (treated == Treatment::quantise) {
+      return add_layer(file, {.name = std::string(*layer_of(entry.name)),
+                              .entry = &entry,
+                              .n = entry.shape[0],
+                              .k = entry.shape[1]});
+    }
+    if (treated == Treatment::copy && add_experts(file, entry)) return;
+    if (treated == Treatment::keep_layer) plan_.kept.emplace_back(*layer_of(entry.name));
+    if (treated == Treatment::copy && looks_linear(entry)) left_.push_back(&entry);
+    ++plan_.tensors_copied;
+    file.copies.push_back({&entry, file.outputs.size()});
+    file.outputs.push_back({entry.name, entry.dtype, entry.shape});
+  }
+
+  void add_layer(FilePlan& file, LayerPlan layer) {
+    quantized_.emplace(layer.name, layer.k);
+    layer.codes = file.outputs.size();
+    file.outputs.push_back({layer.name + ".weight", recipe_.code_type, {layer.n, layer.k}});
+    layer.scale = file.outputs.size();
+    file.outputs.push_back(scale_shape(recipe_, layer.name, layer.n, layer.k));
+    if (recipe_.bitsandbytes) {
+      file.zero_bytes.push_back(file.outputs.size());
+      file.outputs.push_back({layer.name + ".weight_format", "U8", {}});
+    }
+    file.layers.push_back(std::move(layer));
+  }
+
+  // Stacked experts go out as one linear layer each, which is how checkpoints in 8 bits have them.
+  bool add_experts(FilePlan& file, const TensorEntry& entry) {
+    const std::vector<ExpertRows> layers = expert_layers(in_, entry);
+    if (layers.empty() || ignore_.match(entry.name)) return false;
+    for (const ExpertRows& rows : layers) {
+      if (ignore_.match(rows.layer)) return false;
+    }
+    for (const ExpertRows& rows : layers) {
+      add_layer(file, {.name = rows.layer,
+                       .entry = &entry,
+                       .first_row = rows.first_row,
+                       .n = rows.rows,
+                       .k = entry.shape[2]});
+    }
+    return true;
+  }
+
+  // A pattern that matches nothing is a misspelt one, and a layer would be quantised for it.
+  void check_ignored() const {
+    std::vector<std::string> layers;
+    for (const TensorEntry& entry : in_.entries()) {
+      if (const auto layer = layer_of(entry.name)) layers.emplace_back(*layer);
+      if (entry.shape.size() == 3) layers.push_back(entry.name);
+    }
+    for (const auto& [layer, k] : quantized_) layers.push_back(layer);
+    for (const std::string& pattern : options_.ignore) {
+      const NamePatterns one(kQuantize, Code::invalid_argument, {pattern});
+      if (std::ranges::any_of(layers, [&](const std::string& name) { return one.match(name); })) {
+        continue;
+      }
+      refuse(Code::invalid_argument, "quantize_file: ignore must name layers of the {}; got {}{}",
+             in_.folder().empty() ? "file" : "folder", in_quotes(pattern),
+             nearest_name(layers, pattern));
+    }
+  }
+
+  void plan_outliers() {
+    const auto& lists = options_.outlier_columns;
+    const auto& threshold = options_.outlier_threshold;
+    if (!recipe_.bitsandbytes && (!lists.empty() || threshold || options_.whole_columns)) {
+      refuse(Code::invalid_argument,
+             "quantize_file: scheme must be llm-int8 for outlier_columns, outlier_threshold or "
+             "whole_columns; got {}",
+             scheme_name(options_.scheme));
+    }
+    if (threshold && !(*threshold >= 0.0F && std::isfinite(*threshold))) {
+      refuse(Code::invalid_argument,
+             "quantize_file: outlier_threshold must be a finite number not below 0; got {}",
+             *threshold);
+    }
+    for (const auto& [layer, columns] : lists) check_list(layer, columns);
+    plan_.outliers = {threshold.value_or(kOutlierThreshold), options_.whole_columns, lists};
+  }
+
+  void check_list(const std::string& layer, const std::vector<std::int64_t>& columns) const {
+    const auto found = quantized_.find(layer);
+    if (found == quantized_.end()) {
+      std::vector<std::string> names;
+      for (const auto& row : quantized_) names.push_back(row.first);
+      refuse(Code::invalid_argument,
+             "quantize_file: outlier_columns must name layers that are quantised; got {}{}",
+             in_quotes(layer), nearest_name(names, layer));
+    }
+    outlier_column_tensor(
+        Code::invalid_argument,
+        fmt::format("quantize_file: outlier_columns of layer {}", in_quotes(layer)), columns,
+        found->second);
+  }
+
+  const Checkpoint& in_;
+  const Recipe& recipe_;
+  const QuantizeFileOptions& options_;
+  NamePatterns ignore_;
+  QuantizePlan plan_;
+  std::vector<const TensorEntry*> left_;           ///< what may be layers and is copied
+  std::map<std::string, std::int64_t> quantized_;  ///< layers, and their K
+};
+
+}  // namespace
+
+QuantizePlan plan_quantisation(const Checkpoint& in, const Recipe& recipe,
+                               const QuantizeFileOptions& options) {
+  return Planner(in, recipe, options).plan();
+}
+
+}  // namespace octavo::checkpoint
