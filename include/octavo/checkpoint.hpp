@@ -47,10 +47,15 @@ struct Declaration {
 struct Weight {
   Quantized codes;  ///< [N, K] as stored; scale grid relative to [N, K]
   std::optional<ActivationQuant> activation;
-  std::string scheme;  ///< "int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8" or "none"
+  /// "int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8", "mxfp8", "int8-weight-only",
+  /// "fp8-weight-only" or "none".
+  std::string scheme;
   /// "llm-int8": the rows' absolute maxima [N], float32, 127 times the scales. Kept, since the
   /// division may round two of them to one scale. Others: undefined.
   Tensor absmax{};
+  /// Act-order files, whose groups' columns lie apart: int64 [K]. Column j of the codes multiplies
+  /// column columns[j] of the activations. Undefined: in order.
+  Tensor columns{};
 };
 
 /// A safetensors file, or all those of a model's folder, opened and validated. Reading copies into
@@ -101,8 +106,11 @@ OCTAVO_API Checkpoint open_checkpoint(const std::string& path);
 /// or activation rule.
 OCTAVO_API Weight fuse(std::span<const Weight> weights);
 
-/// Packs a canonical weight; its activation rule travels with it.
-OCTAVO_API PackedWeight pack(const Weight& weight, const char* backend = nullptr);
+/// Packs a canonical weight; its activation rule travels with it. Throws Error: invalid_argument,
+/// too, for a weight with `columns`, unless `gathered` says that the activations will come in that
+/// order.
+OCTAVO_API PackedWeight pack(const Weight& weight, const char* backend = nullptr,
+                             bool gathered = false);
 
 /// A tensor to be written.
 struct TensorToWrite {

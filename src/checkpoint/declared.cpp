@@ -56,7 +56,8 @@ void add_config(const std::string& beside, bool is_folder, std::vector<Declarati
 }
 
 /// Files that say nothing else.
-constexpr std::array<const char*, 2> kOwnFiles{"hf_quant_config.json", "quantize_config.json"};
+constexpr std::array<const char*, 3> kOwnFiles{"hf_quant_config.json", "quantize_config.json",
+                                              "quanto_qmap.json"};
 
 void add_own_files(const std::string& beside, std::vector<Declaration>& all) {
   for (const char* name : kOwnFiles) {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The JSON object that model repositories keep in config.json as "quantization_config". Octavo
-// keeps it in the file it describes: metadata "quantization_config", with the same fields.
+// What model repositories declare of how their weights are quantised: config.json's
+// "quantization_config", or a file that says the same in another form.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <optional>
@@ -13,6 +14,7 @@
 
 #include "checkpoint/json_tree.hpp"
 #include "checkpoint/layer_filter.hpp"
+#include "checkpoint/layer_list.hpp"
 #include "octavo/checkpoint.hpp"
 
 namespace octavo::checkpoint {
@@ -22,9 +24,20 @@ inline constexpr const char* kConfigKey = "quantization_config";
 inline constexpr const char* kWholeColumns = "llm_int8_whole_columns";
 inline constexpr const char* kOutlierColumns = "llm_int8_outlier_columns";
 
+/// What a configuration says of a layer by its name.
+enum class Listed : std::uint8_t {
+  no,
+  left_alone,  ///< among those that stay in float
+  quantised,   ///< by its own name, not by a pattern or a class
+};
+
 /// What a configuration declares of one layer; everything that it leaves open is nullopt.
 struct LayerConfig {
+  Listed listed = Listed::no;
   std::optional<ScaleGrid> grid;  ///< weight elements under one scale, relative to [N, K]
+  std::optional<bool> symmetric;  ///< codes have no zero points
+  std::optional<bool> integers;   ///< codes are integers; false: floats
+  std::optional<DType> codes;     ///< what the codes' bytes are, whatever the file calls them
   std::optional<float> outlier_threshold;
   bool whole_columns = false;                 ///< LLM.int8: as ActivationQuant's
   std::vector<std::int64_t> outlier_columns;  ///< LLM.int8: as the file lists them
@@ -32,6 +45,8 @@ struct LayerConfig {
   std::optional<std::optional<ActivationQuant>> activation;
   /// Whether activations are quantised by the file's input_scale.
   std::optional<bool> static_activations;
+  /// GPTQ: what a zero point is more than its stored byte; nullopt: no GPTQ declared.
+  std::optional<int> zero_point_offset;
 };
 
 /// What a configuration declares of every layer of a file, read once.
@@ -45,33 +60,38 @@ class QuantizationConfig {
 
   /// Nothing is declared.
   QuantizationConfig() = default;
-  /// Parses metadata "quantization_config". Throws Error (corrupt_data).
+  /// Parses config.json's "quantization_config", or the whole of hf_quant_config.json,
+  /// quantize_config.json or quanto_qmap.json. Throws Error (corrupt_data).
   explicit QuantizationConfig(const std::string& text);
 
-  /// What is declared of that layer. Throws Error (unsupported, corrupt_data): what is wrong in a
-  /// group of layers stops nobody who reads others.
+  /// What is declared of that layer. Throws Error (unsupported: a method or rule that Octavo does
+  /// not read, by name; corrupt_data): what is wrong in a group of layers stops nobody who reads
+  /// others.
   LayerConfig layer(std::string_view name) const;
+  /// Throws Error (unsupported) where the declared method is not read at all.
+  void check_method() const;
 
  private:
-  struct Method;
+  friend class ConfigReader;
   /// What holds for a group of layers, or why it cannot be had.
   struct Group {
     LayerConfig rule;
     Status refusal;
   };
-  void read_compressed_tensors(JsonValue config);
-  void read_fp8(JsonValue config);
-  void read_bitsandbytes(JsonValue config);
 
+  Status refusal_;             ///< why no layer can be had
   LayerConfig common_;         ///< of layers in no group
   std::vector<Group> groups_;  ///< in the configuration's order; the first that fits holds
   std::optional<NamePatterns> targets_;
   std::vector<std::size_t> group_of_target_;
   std::size_t group_of_all_ = 0;  ///< the group that any layer fits; groups_.size(): none
+  std::map<std::string, std::size_t, std::less<>> group_of_name_;  ///< layers by their own names
+  std::optional<LayerList> left_alone_;
   std::map<std::string, std::vector<std::int64_t>, std::less<>> outlier_columns_;  ///< by layer
 };
 
 inline constexpr std::int64_t kBlock = 128;       ///< DeepSeek's block and group length
+inline constexpr std::int64_t kMxGroup = 32;      ///< of MX formats
 inline constexpr float kOutlierThreshold = 6.0F;  ///< bitsandbytes' default
 
 /// Whether two rules quantise alike. May differ: the values of a static scale and zero point, which
@@ -84,5 +104,7 @@ ActivationQuant per_token_rule(DType dtype);
 ActivationQuant llm_int8_rule(float outlier_threshold);
 /// The rule for activations quantised in groups of `length` along K.
 ActivationQuant group_rule(DType dtype, std::int64_t length);
+/// The rule of MX formats: groups of 32, scales that are powers of two.
+ActivationQuant mx_rule(DType dtype);
 
 }  // namespace octavo::checkpoint

@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: Apache-2.0
+// Folders that other tools wrote (tests/checkpoint/data, and the scripts that made them): each is
+// read into the values that its tool computes, multiplied within section 9's bound, and read to the
+// same bits where its tensors lie in two files.
+#include <cmath>
+#include <optional>
+#include <set>
+
+#include "ops/helpers.hpp"
+#include "support.hpp"
+
+namespace octavo::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kData = OCTAVO_TEST_FILES;
+
+/// What has to be read of a folder.
+struct Folder {
+  const char* name;
+  const char* scheme;
+  std::size_t layers = 7;
+  std::optional<Granularity> activation = std::nullopt;  ///< nullopt: activations stay
+  bool is_static = false;
+  bool azp = false;                    ///< of activations
+  bool weight_azp = false;             ///< of the weight
+  bool columns = false;                ///< in another order
+  std::optional<ScaleGrid> grid = {};  ///< of each layer
+};
+
+const ScaleGrid kRow{1, kWholeExtent}, kWhole{};
+
+const std::vector<Folder>& folders() {
+  static const std::vector<Folder> all{
+      {.name = "auto-gptq-act-order",
+       .scheme = "int8-weight-only",
+       .weight_azp = true,
+       .columns = true,
+       .grid = ScaleGrid{1, 16}},
+      {.name = "auto-gptq-groups", .scheme = "int8-weight-only", .grid = ScaleGrid{1, 16}},
+      {.name = "auto-gptq-one-group-asymmetric",
+       .scheme = "int8-weight-only",
+       .weight_azp = true,
+       .grid = kRow},
+      {.name = "auto-gptq-v2-act-order",
+       .scheme = "int8-weight-only",
+       .weight_azp = true,
+       .columns = true,
+       .grid = ScaleGrid{1, 16}},
+      {.name = "bitsandbytes-int8", .scheme = "llm-int8", .activation = per_token(), .grid = kRow},
+      {.name = "comfyui-fp8", .scheme = "fp8-weight-only", .layers = 2, .grid = kWhole},
+      {.name = "comfyui-int8", .scheme = "int8-dynamic", .layers = 2, .activation = per_token()},
+      {.name = "comfyui-metadata-u8", .scheme = "fp8-weight-only", .layers = 2, .grid = kWhole},
+      {.name = "comfyui-scaled-fp8", .scheme = "fp8-weight-only", .layers = 2, .grid = kWhole},
+      {.name = "deepseek-v3",
+       .scheme = "fp8-block",
+       .activation = group(128),
+       .grid = ScaleGrid{128, 128}},
+      {.name = "deepseek-v4",
+       .scheme = "fp8-block",
+       .activation = group(128),
+       .grid = ScaleGrid{128, 128}},
+      {.name = "llm-compressor-fp8-block",
+       .scheme = "fp8-block",
+       .activation = group(128),
+       .grid = ScaleGrid{128, 128}},
+      {.name = "llm-compressor-fp8-channel",
+       .scheme = "fp8-dynamic",
+       .activation = per_token(),
+       .grid = kRow},
+      {.name = "llm-compressor-fp8-tensor-static",
+       .scheme = "fp8-dynamic",
+       .activation = per_tensor(),
+       .is_static = true,
+       .grid = kWhole},
+      {.name = "llm-compressor-int8-asymmetric",
+       .scheme = "int8-dynamic",
+       .activation = per_token(),
+       .azp = true,
+       .weight_azp = true,
+       .grid = kRow},
+      {.name = "llm-compressor-int8-channel",
+       .scheme = "int8-dynamic",
+       .activation = per_token(),
+       .grid = kRow},
+      {.name = "llm-compressor-int8-group",
+       .scheme = "int8-dynamic",
+       .activation = per_token(),
+       .grid = ScaleGrid{1, 16}},
+      {.name = "llm-compressor-int8-static-asymmetric",
+       .scheme = "int8-dynamic",
+       .activation = per_tensor(),
+       .is_static = true,
+       .azp = true,
+       .grid = kRow},
+      {.name = "llm-compressor-int8-tensor-static",
+       .scheme = "int8-dynamic",
+       .activation = per_tensor(),
+       .is_static = true,
+       .grid = kWhole},
+      {.name = "llm-compressor-mxfp8",
+       .scheme = "mxfp8",
+       .activation = group(32),
+       .grid = ScaleGrid{1, 32}},
+      {.name = "llm-compressor-naive-fp8-weight-only", .scheme = "fp8-weight-only", .grid = kRow},
+      {.name = "llm-compressor-pack-w8a16-asymmetric-group",
+       .scheme = "int8-weight-only",
+       .weight_azp = true,
+       .grid = ScaleGrid{1, 16}},
+      {.name = "llm-compressor-pack-w8a16-channel", .scheme = "int8-weight-only", .grid = kRow},
+      {.name = "modelopt-fp8",
+       .scheme = "fp8-dynamic",
+       .activation = per_tensor(),
+       .is_static = true,
+       .grid = kWhole},
+      {.name = "modelopt-fp8-block-weight-only",
+       .scheme = "fp8-weight-only",
+       .layers = 1,
+       .grid = ScaleGrid{128, 128}},
+      {.name = "modelopt-fp8-per-channel-per-token",
+       .scheme = "fp8-dynamic",
+       .activation = per_token(),
+       .grid = kRow},
+      {.name = "modelopt-int8-weight-only", .scheme = "int8-weight-only", .grid = kRow},
+      {.name = "quanto-float8", .scheme = "fp8-weight-only", .grid = kRow},
+      {.name = "quanto-int8", .scheme = "int8-weight-only", .grid = kRow},
+      {.name = "quanto-int8-activations",
+       .scheme = "int8-dynamic",
+       .activation = per_tensor(),
+       .is_static = true,
+       .grid = kRow},
+      {.name = "torchao-float8-dynamic-row",
+       .scheme = "fp8-dynamic",
+       .activation = per_token(),
+       .grid = kRow},
+      {.name = "torchao-float8-dynamic-tensor",
+       .scheme = "fp8-dynamic",
+       .activation = per_tensor(),
+       .grid = kWhole},
+      {.name = "torchao-float8-weight-only", .scheme = "fp8-weight-only", .grid = kRow},
+      {.name = "torchao-int8-dynamic",
+       .scheme = "int8-dynamic",
+       .activation = per_token(),
+       .grid = kRow},
+      {.name = "torchao-int8-weight-only", .scheme = "int8-weight-only", .grid = kRow},
+      {.name = "torchao-intx-int8-group", .scheme = "int8-weight-only", .weight_azp = true},
+      {.name = "transformers-fp8-block",
+       .scheme = "fp8-block",
+       .activation = group(32),
+       .grid = ScaleGrid{16, 32}},
+      {.name = "transformers-fp8-block-ue8m0",
+       .scheme = "fp8-block",
+       .activation = group(32),
+       .grid = ScaleGrid{16, 32}},
+      {.name = "vllm-fp8-dynamic",
+       .scheme = "fp8-dynamic",
+       .activation = per_token(),
+       .grid = kWhole},
+      {.name = "vllm-fp8-static",
+       .scheme = "fp8-dynamic",
+       .activation = per_tensor(),
+       .is_static = true,
+       .grid = kWhole},
+  };
+  return all;
+}
+
+/// Read for its refusal alone.
+constexpr const char* kRotated = "comfyui-int8-rotated";
+
+std::int64_t cell(std::int64_t index, std::int64_t size) {
+  return size == kWholeExtent ? 0 : index / size;
+}
+
+/// (code - zero point) * scale: exact in float64, since a code has 8 bits and a scale 24.
+double value(const Quantized& q, std::int64_t i, std::int64_t j) {
+  const std::int64_t row = cell(i, q.grid.rows);
+  const std::int64_t col = cell(j, q.grid.cols);
+  const double azp = q.azp.defined() ? at(q.azp, row, col) : 0.0;
+  return (at(q.data, i, j) - azp) * at(q.scale, row, col);
+}
+
+/// The stored order of columns: column j of the file's matrix is column order[j] of the weight's.
+std::vector<std::int64_t> stored_order(const Weight& w) {
+  std::vector<std::int64_t> order(static_cast<std::size_t>(w.codes.data.size(1)));
+  for (std::size_t j = 0; j < order.size(); ++j) {
+    const auto from = static_cast<std::int64_t>(j);
+    order[static_cast<std::size_t>(w.columns.defined() ? w.columns.data_as<std::int64_t>()[j]
+                                                       : from)] = from;
+  }
+  return order;
+}
+
+/// A number rounded to a type, to the nearest even.
+double rounded(DType dtype, double number) {
+  const Tensor one = Tensor::empty(dtype, {1});
+  kit::store(one, 0, number);
+  return at(one, 0);
+}
+
+/// A tool rounds the product of code and scale to its type, at once or through float32.
+void expect_tools_value(DType dtype, double want, double exact) {
+  const bool once = want == rounded(dtype, exact);
+  const bool twice = want == rounded(dtype, static_cast<double>(static_cast<float>(exact)));
+  EXPECT_TRUE(once || twice) << want << " against " << exact;
+}
+
+void expect_tools_weight(const Weight& w, const Tensor& want) {
+  const std::int64_t n = w.codes.data.size(0);
+  const std::int64_t k = w.codes.data.size(1);
+  ASSERT_EQ(k, want.size(1));
+  const std::int64_t step = n / want.size(0);
+  ASSERT_EQ(4, step);  // every fourth row is kept
+  const std::vector<std::int64_t> order = stored_order(w);
+  for (std::int64_t i = 0; i < want.size(0); ++i) {
+    for (std::int64_t j = 0; j < k; ++j) {
+      if (w.absmax.defined()) {  // bitsandbytes: the maximum first, then a 127th, each rounded
+        const float product = float_at(w.codes.data, i * step, j) * float_at(w.absmax, i * step);
+        ASSERT_EQ(float_at(want, i, j), product * 7.874015718698502e-3F);
+        continue;
+      }
+      expect_tools_value(want.dtype(), at(want, i, j),
+                         value(w.codes, i * step, order[static_cast<std::size_t>(j)]));
+      if (testing::Test::HasFailure()) return;
+    }
+  }
+}
+
+/// Activations by the weight's rule.
+Quantized quantised(const Tensor& x, const ActivationQuant& rule) {
+  QuantizeOptions o{.dtype = rule.spec.dtype, .granularity = rule.spec.granularity};
+  o.azp = rule.spec.azp;
+  o.rounding = rule.spec.rounding;
+  o.scale_ub = rule.spec.scale_ub;
+  const Tensor azp = values(int32, {1, 1}, {static_cast<double>(rule.static_azp)});
+  if (rule.static_scale > 0.0F) {
+    o.scale = rule.static_scale;
+    if (rule.spec.azp) o.azp_in = azp;
+  }
+  return quantize(x, o);
+}
+
+/// Bit for bit where scales are the file's or the largest magnitude's; else both are within half a
+/// step of x, whose size is this row's scale but for the tools' 127.5 in place of 127.
+void expect_tools_activations(const ActivationQuant& rule, const Tensor& x, const Tensor& want) {
+  const Quantized q = quantised(x, rule);
+  const bool exact = rule.static_scale > 0.0F || rule.spec.dtype != int8;
+  for (std::int64_t i = 0; i < x.size(0); ++i) {
+    for (std::int64_t j = 0; j < x.size(1); ++j) {
+      const double mine = value(q, i, j);
+      if (exact) {
+        expect_tools_value(want.dtype(), at(want, i, j), mine);
+      } else {
+        EXPECT_LE(std::abs(at(want, i, j) - mine), at(q.scale, cell(i, q.grid.rows), 0));
+      }
+      if (testing::Test::HasFailure()) return;
+    }
+  }
+}
+
+/// What the product multiplies, row by row: x itself, or x by the rule.
+std::vector<double> effective(const Tensor& x, const Weight& w) {
+  const std::int64_t k = x.size(1);
+  const auto each = [&](const auto& element) {
+    std::vector<double> all;
+    for (std::int64_t i = 0; i < x.numel(); ++i) all.push_back(element(i));
+    return all;
+  };
+  if (!w.activation) return each([&](std::int64_t i) { return at(x, i / k, i % k); });
+  if (w.activation->vectorwise) {  // no element is an outlier here
+    const VectorwiseQuant rows = int8_vectorwise_quant(x);
+    return each([&](std::int64_t i) {
+      const float scale = rows.row_absmax.data_as<float>()[i / k] / 127.0F;
+      return at(rows.codes, i / k, i % k) * static_cast<double>(scale);
+    });
+  }
+  const Quantized q = quantised(x, *w.activation);
+  return each([&](std::int64_t i) { return value(q, i / k, i % k); });
+}
+
+Tensor gathered(const Tensor& x, const Tensor& columns) {
+  if (!columns.defined()) return x;
+  const std::int64_t k = x.size(1);
+  return tensor_of(x.dtype(), {x.size(0), k}, [&](std::int64_t i) {
+    return at(x, i / k, columns.data_as<std::int64_t>()[i % k]);
+  });
+}
+
+void expect_product(const Weight& w) {
+  const std::int64_t k = w.codes.data.size(1);
+  const Tensor x = gathered(gaussians(float32, {3, k}, 11, 0.7), w.columns);
+  const Tensor y = linear(x, pack(w, nullptr, w.columns.defined()), {.out_dtype = float32});
+  const std::vector<double> a = effective(x, w);
+  const auto length = [&](const ScaleGrid& grid) {
+    return grid.cols == kWholeExtent ? 1 : (k + grid.cols - 1) / grid.cols;
+  };
+  std::int64_t groups = length(w.codes.grid);
+  if (w.activation) groups = std::max(groups, length(quantised(x, *w.activation).grid));
+  expect_near(
+      y, k,
+      [&](std::int64_t i, std::int64_t j) {
+        Sum sum;
+        for (std::int64_t c = 0; c < k; ++c) {
+          sum.add(a[static_cast<std::size_t>(i * k + c)] * value(w.codes, j, c));
+        }
+        return sum;
+      },
+      groups);
+}
+
+void expect_same_weight(const Weight& got, const Weight& want) {
+  EXPECT_EQ(want.scheme, got.scheme);
+  EXPECT_EQ(want.codes.grid, got.codes.grid);
+  expect_same_bits(got.codes.data, want.codes.data);
+  expect_same_bits(got.codes.scale, want.codes.scale);
+  EXPECT_EQ(want.codes.azp.defined(), got.codes.azp.defined());
+  if (want.codes.azp.defined()) expect_same_bits(got.codes.azp, want.codes.azp);
+  ASSERT_EQ(want.activation.has_value(), got.activation.has_value());
+  if (!want.activation) return;
+  EXPECT_EQ(want.activation->spec.granularity, got.activation->spec.granularity);
+  EXPECT_EQ(want.activation->static_scale, got.activation->static_scale);
+  EXPECT_EQ(want.activation->static_azp, got.activation->static_azp);
+  EXPECT_EQ(want.activation->outlier_threshold, got.activation->outlier_threshold);
+}
+
+class RealFiles : public Scratch {
+ protected:
+  /// The folder's tensors in two files: codes in the second, all else in the first.
+  std::string in_two_files(const Folder& row, const Checkpoint& file) const {
+    const fs::path folder = folder_ / row.name;
+    fs::create_directory(folder);
+    for (const auto& entry : fs::directory_iterator(kData / row.name)) {
+      if (entry.path().extension() == ".json") {
+        fs::copy_file(entry.path(), folder / entry.path().filename());
+      }
+    }
+    constexpr const char* kNames[] = {"model-00001-of-00002.safetensors",
+                                      "model-00002-of-00002.safetensors"};
+    std::vector<TensorToWrite> parts[2];
+    std::string map;
+    for (const TensorEntry& e : file.entries()) {
+      const bool codes = e.name.ends_with("weight") || e.name.ends_with("weight_packed") ||
+                         e.name.ends_with("qdata") || e.name.ends_with("._data");
+      parts[codes ? 1 : 0].push_back(
+          {e.name, e.dtype, e.shape, [&file, name = e.name] { return file.bytes(name); }});
+      map += std::string(map.empty() ? "" : ",") + '"' + e.name + "\":\"" + kNames[codes ? 1 : 0] +
+             '"';
+    }
+    for (int i = 0; i < 2; ++i) {
+      write_safetensors((folder / kNames[i]).string(), parts[i], file.metadata());
+    }
+    write_file((folder / "model.safetensors.index.json").string(),
+               R"({"metadata":{"total_size":0},"weight_map":{)" + map + "}}");
+    return folder.string();
+  }
+};
+
+TEST_F(RealFiles, EveryFolderHasARow) {
+  std::set<std::string> there, listed{kRotated};
+  for (const auto& entry : fs::directory_iterator(kData)) {
+    if (entry.is_directory() && entry.path().filename() != "__pycache__") {
+      there.insert(entry.path().filename().string());
+    }
+  }
+  for (const Folder& row : folders()) listed.insert(row.name);
+  EXPECT_EQ(listed, there);
+}
+
+TEST_F(RealFiles, AreReadIntoTheCanonicalForm) {
+  for (const Folder& row : folders()) {
+    SCOPED_TRACE(row.name);
+    const Checkpoint file = open_checkpoint((kData / row.name).string());
+    const std::vector<std::string> layers = file.quantized_layers();
+    EXPECT_EQ(row.layers, layers.size());
+    for (const std::string& layer : layers) {
+      SCOPED_TRACE(layer);
+      const Weight w = file.weight(layer);
+      // ComfyUI decides by layer whether it quantises activations.
+      const bool has_input = row.scheme == std::string("fp8-weight-only") && w.activation;
+      EXPECT_EQ(has_input ? "fp8-dynamic" : row.scheme, w.scheme);
+      EXPECT_TRUE(!has_input || w.activation->static_scale > 0.0F);
+      EXPECT_EQ(row.grid.value_or(w.codes.grid), w.codes.grid);
+      EXPECT_EQ(row.weight_azp, w.codes.azp.defined());
+      EXPECT_EQ(row.columns, w.columns.defined());
+      if (has_input) continue;
+      ASSERT_EQ(row.activation.has_value(), w.activation.has_value());
+      if (!w.activation) continue;
+      EXPECT_EQ(*row.activation, w.activation->spec.granularity);
+      EXPECT_EQ(row.is_static, w.activation->static_scale > 0.0F);
+      EXPECT_EQ(row.azp, w.activation->spec.azp);
+    }
+  }
+}
+
+TEST_F(RealFiles, HaveTheValuesThatTheirToolsCompute) {
+  for (const Folder& row : folders()) {
+    SCOPED_TRACE(row.name);
+    const Checkpoint file = open_checkpoint((kData / row.name).string());
+    const Checkpoint expected =
+        open_checkpoint((kData / (std::string(row.name) + ".expected.safetensors")).string());
+    int weights = 0;
+    for (const TensorEntry& e : expected.entries()) {
+      const std::size_t dot = e.name.rfind('.');
+      const std::string layer = e.name.substr(0, dot);
+      SCOPED_TRACE(layer);
+      const Weight w = file.weight(layer);
+      if (e.name.substr(dot) == ".weight") {
+        expect_tools_weight(w, expected.tensor(e.name));
+        ++weights;
+      } else if (e.name.substr(dot) == ".x_quantised") {
+        ASSERT_TRUE(w.activation);
+        expect_tools_activations(*w.activation, expected.tensor(layer + ".x"),
+                                 expected.tensor(e.name));
+      }
+      if (HasFailure()) return;
+    }
+    EXPECT_GT(weights, 0);
+  }
+}
+
+TEST_F(RealFiles, AreMultipliedWithinTheBound) {
+  for (const Folder& row : folders()) {
+    SCOPED_TRACE(row.name);
+    const Checkpoint file = open_checkpoint((kData / row.name).string());
+    for (const std::string& layer : file.quantized_layers()) {
+      SCOPED_TRACE(layer);
+      expect_product(file.weight(layer));
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST_F(RealFiles, AreTheSameWithScalesInAnotherFile) {
+  for (const Folder& row : folders()) {
+    SCOPED_TRACE(row.name);
+    const Checkpoint file = open_checkpoint((kData / row.name).string());
+    const Checkpoint sharded = open_checkpoint(in_two_files(row, file));
+    ASSERT_EQ(2U, sharded.files().size());
+    ASSERT_EQ(file.quantized_layers(), sharded.quantized_layers());
+    for (const std::string& layer : file.quantized_layers()) {
+      SCOPED_TRACE(layer);
+      expect_same_weight(sharded.weight(layer), file.weight(layer));
+    }
+  }
+}
+
+TEST_F(RealFiles, ColumnsInAnotherOrderHaveToBeGathered) {
+  const Checkpoint file = open_checkpoint((kData / "auto-gptq-act-order").string());
+  const Weight w = file.weight(file.quantized_layers()[0]);
+  expect_error(Code::invalid_argument, "pack: weight.columns must be applied to the activations",
+               [&] { pack(w); });
+}
+
+TEST_F(RealFiles, RotatedWeightsAreRefused) {
+  const Checkpoint file = open_checkpoint((kData / kRotated).string());
+  ASSERT_EQ(2U, file.quantized_layers().size());
+  expect_error(Code::unsupported, "got ComfyUI's convrot, weights rotated in groups of K",
+               [&] { file.weight(file.quantized_layers()[0]); });
+}
+
+}  // namespace
+}  // namespace octavo::test
