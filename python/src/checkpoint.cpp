@@ -151,13 +151,22 @@ void bind_weight(nb::module_& m) {
       .def_prop_ro(
           "activation", [](const Weight& w) { return activation_of(w.activation); },
           "How activations are quantised, as octavo.pack's arguments, or None.")
+      .def_prop_ro(
+          "columns",
+          [](const Weight& w) -> nb::object {
+            return w.columns.defined() ? give(w.columns, Framework::numpy) : nb::none();
+          },
+          "int64 [K]: column j of the codes multiplies column columns[j] of the activations; None: "
+          "in order.")
       .def(
           "pack",
-          [](const Weight& w, const std::optional<std::string>& backend) {
-            return unlocked([&] { return pack(w, backend ? backend->c_str() : nullptr); });
+          [](const Weight& w, const std::optional<std::string>& backend, bool gathered) {
+            return unlocked(
+                [&] { return pack(w, backend ? backend->c_str() : nullptr, gathered); });
           },
-          nb::arg("backend").none() = nb::none(),
-          "The octavo.PackedWeight [K, N] for octavo.linear; its activation rule travels with it.");
+          nb::arg("backend").none() = nb::none(), nb::kw_only(), nb::arg("gathered") = false,
+          "The octavo.PackedWeight [K, N] for octavo.linear; its activation rule travels with it. "
+          "gathered: activations will come as x[..., columns], which a weight with columns needs.");
   nb::class_<LayerReport>(m, "LayerReport", "What quantising did to one weight.")
       .def_ro("name", &LayerReport::name)
       .def_ro("n", &LayerReport::n)
