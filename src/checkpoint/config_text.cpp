@@ -64,8 +64,6 @@ std::string outlier_fields(const char* operation, const OutlierConfig& outliers)
 
 }  // namespace
 
-std::string scheme_config(Scheme scheme) { return row_of("scheme_config", scheme).json; }
-
 std::string config_text(const char* operation, Scheme scheme,
                         const std::vector<std::string>& ignored, const OutlierConfig& outliers) {
   const SchemeConfig& row = row_of(operation, scheme);

@@ -19,9 +19,6 @@ struct OutlierConfig {
   std::map<std::string, std::vector<std::int64_t>> columns{};  ///< by layer
 };
 
-/// What a scheme's configurations have in common, a JSON object. Throws Error (invalid_argument).
-std::string scheme_config(Scheme scheme);
-
 /// The configuration of a file quantised by that scheme; `ignored` names the layers left alone.
 /// `operation` begins the sentence for names that are not UTF-8.
 std::string config_text(const char* operation, Scheme scheme,

@@ -5,9 +5,10 @@
 #include <span>
 #include <string_view>
 
-#include "checkpoint/config_text.hpp"
 #include "checkpoint/file.hpp"
+#include "checkpoint/json_text.hpp"
 #include "checkpoint/json_tree.hpp"
+#include "checkpoint/quantization_config.hpp"
 #include "checkpoint/sentence.hpp"
 
 namespace octavo::checkpoint {
@@ -41,8 +42,17 @@ std::string text_of(const std::string& path) {
   return text;
 }
 
+/// A declaration without what differs from file to file.
+std::string method_of(std::string config) {
+  for (const std::string_view field :
+       {"ignore", "modules_to_not_convert", "llm_int8_skip_modules", "llm_int8_threshold"}) {
+    config = without_json_field(config, field);
+  }
+  return without_json_field(without_json_field(config, kOutlierColumns), kWholeColumns);
+}
+
 /// What is wrong with a config.json; empty: nothing.
-std::string_view lacking(const std::string& path, Scheme scheme) {
+std::string_view lacking(const std::string& path, const std::string& config) {
   JsonTree found, asked;
   try {
     if (found.parse(text_of(path), QuantizationConfig::kLimits) != JsonTree::Problem::none) {
@@ -53,19 +63,19 @@ std::string_view lacking(const std::string& path, Scheme scheme) {
   }
   const JsonValue declared = found.root()[kConfigKey];
   if (declared.is_null()) return "no such field";
-  (void)asked.parse(scheme_config(scheme), QuantizationConfig::kLimits);
+  (void)asked.parse(method_of(config), QuantizationConfig::kLimits);
   return covers(declared, asked.root()) ? "" : "one of another method";
 }
 
 }  // namespace
 
 std::vector<std::string> declaration_warnings(const char* operation, const std::string& path,
-                                              Scheme scheme, const std::string& config) {
+                                              const std::string& config) {
   constexpr std::size_t kLongest = 2000;
   const std::filesystem::path beside = std::filesystem::path(path).parent_path() / "config.json";
   std::error_code error;
   if (!std::filesystem::exists(beside, error)) return {};
-  const std::string_view got = lacking(beside.string(), scheme);
+  const std::string_view got = lacking(beside.string(), config);
   if (got.empty()) return {};
   const std::string value = config.size() <= kLongest
                                 ? config

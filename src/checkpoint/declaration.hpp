@@ -9,10 +9,10 @@
 
 namespace octavo::checkpoint {
 
-/// A sentence for a config.json in the folder of `path` that does not declare that scheme, with
-/// what to add: `config`, the text of the file's own metadata. Nothing where there is no
-/// config.json.
+/// A sentence for a config.json in the folder of `path` that does not declare what `config`
+/// does (lists of layers aside), the text of the file's own metadata, with what to add. Nothing
+/// where there is no config.json.
 std::vector<std::string> declaration_warnings(const char* operation, const std::string& path,
-                                              Scheme scheme, const std::string& config);
+                                              const std::string& config);
 
 }  // namespace octavo::checkpoint

@@ -57,12 +57,13 @@ void add_config(const std::string& beside, bool is_folder, std::vector<Declarati
 
 /// Files that say nothing else.
 constexpr std::array<const char*, 3> kOwnFiles{"hf_quant_config.json", "quantize_config.json",
-                                              "quanto_qmap.json"};
+                                               "quanto_qmap.json"};
 
 void add_own_files(const std::string& beside, std::vector<Declaration>& all) {
-  for (const char* name : kOwnFiles) {
+  for (const std::string_view name : kOwnFiles) {
     const std::string path = (std::filesystem::path(beside) / name).string();
-    if (auto text = small_text(path, kMostBytes)) all.push_back({name, std::move(*text)});
+    if (auto text = small_text(path, kMostBytes))
+      all.push_back({std::string(name), std::move(*text)});
   }
 }
 
@@ -139,6 +140,23 @@ std::vector<Declaration> find_declarations(const std::string& beside, bool is_fo
   if (is_folder) add_own_files(beside, all);
   all.insert(all.end(), own.begin(), own.end());
   return all;
+}
+
+bool is_declaration(std::string_view name) noexcept {
+  return name == kConfigFile || name == "quantization_map.json" ||
+         std::ranges::find(kOwnFiles, name) != kOwnFiles.end();
+}
+
+std::string without_declarations(std::string config) {
+  for (const std::string_view part : kParts) {
+    const auto object =
+        part.empty() ? std::optional<std::string_view>(config) : json_field(config, part);
+    if (!object) continue;
+    std::string text(*object);
+    for (const std::string_view field : kFields) text = without_json_field(text, field);
+    if (text != *object) config = part.empty() ? text : with_json_field(config, part, text);
+  }
+  return config;
 }
 
 void check_agreement(const std::vector<Declaration>& declarations) {

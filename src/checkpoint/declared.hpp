@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "octavo/checkpoint.hpp"
@@ -14,6 +15,12 @@ namespace octavo::checkpoint {
 /// JSON).
 std::vector<Declaration> find_declarations(const std::string& beside, bool is_folder,
                                            const std::vector<CheckpointFile>& files);
+
+/// Whether a file of that name says how a model is quantised: what is written has another.
+bool is_declaration(std::string_view name) noexcept;
+
+/// config.json without what it says of quantisation.
+std::string without_declarations(std::string config);
 
 /// Throws Error (corrupt_data) where two of them differ in a field that both have. Lists of layers
 /// may differ: each file's may list its own.

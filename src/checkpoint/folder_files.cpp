@@ -9,6 +9,7 @@
 #include <span>
 #include <system_error>
 
+#include "checkpoint/declared.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/sentence.hpp"
 
@@ -20,7 +21,6 @@ namespace fs = std::filesystem;
 /// Weights in forms that would say something else than the quantised ones.
 constexpr std::array<std::string_view, 9> kWeightForms{
     ".safetensors", ".bin", ".pt", ".pth", ".gguf", ".ckpt", ".h5", ".msgpack", ".onnx"};
-/// What safetensors files and declarations are written anew for.
 constexpr std::string_view kIndex = ".safetensors.index.json";
 
 bool is_inside(const fs::path& inner, const fs::path& outer) {
@@ -42,7 +42,7 @@ void add(const fs::path& folder, const std::string& prefix, const Checkpoint& in
     if (!it->is_regular_file(status)) continue;
     const bool own = prefix.empty() &&
                      std::ranges::find(in.files(), file, &CheckpointFile::name) != in.files().end();
-    if (own || name == "config.json" || file.ends_with(kIndex)) continue;
+    if (own || is_declaration(name) || file.ends_with(kIndex)) continue;
     const bool weights = std::ranges::any_of(
         kWeightForms, [&](std::string_view form) { return file.ends_with(form); });
     if (weights) {
@@ -53,7 +53,7 @@ void add(const fs::path& folder, const std::string& prefix, const Checkpoint& in
     }
   }
   if (error) {
-    refuse(Code::io, "quantize_file: cannot read folder {}: {}", in_quotes(folder.string()),
+    refuse(Code::io, "open_checkpoint: cannot read folder {}: {}", in_quotes(folder.string()),
            error.message());
   }
 }
@@ -76,7 +76,7 @@ OutputFolder::OutputFolder(const char* operation, const std::string& in, const s
   fs::create_directories(path_, error);
   if (error || !fs::is_directory(path_)) {
     refuse(Code::io, "{}: cannot make folder {}: {}", operation, in_quotes(out),
-           error ? error.message() : "there is a file of that name");
+           error ? error.message() : "there is something else of that name");
   }
 }
 

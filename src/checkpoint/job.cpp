@@ -15,15 +15,19 @@
 namespace octavo::checkpoint {
 namespace {
 
-constexpr std::string_view kName = ".octavo-job.json";
+constexpr std::string_view kName = ".octavo-job.json", kUnfinished = ".octavo-";
 constexpr JsonTree::Limits kLimits{.bytes = std::size_t{1} << 30,
                                    .levels = 6,
                                    .values = 80'000'000,
                                    .key_bytes = std::size_t{64} << 10};
 
 // Sizes and times tell inputs apart that have been written anew.
-std::string identity(const Checkpoint& in, std::string_view config) {
-  std::string all(config);
+std::string identity(const Checkpoint& in, const Plan& plan) {
+  std::string all = plan.operation;
+  all += plan.config.value_or("");
+  for (const FilePlan& file : plan.files) {
+    for (const TensorShape& output : file.outputs) all += output.dtype;
+  }
   for (const InputFile& file : in.impl().inputs) {
     struct stat status {};
     (void)::stat(file.path().c_str(), &status);
@@ -59,17 +63,19 @@ LayerReport layer_of(const JsonValue& value) {
 
 }  // namespace
 
-Job::Job(const OutputFolder& out, const Checkpoint& in, std::string_view config)
-    : out_(out), identity_(identity(in, config)) {
-  const std::vector<std::string> there = out.names();
+Job::Job(const OutputFolder& out, const Checkpoint& in, const Plan& plan)
+    : operation_(plan.operation), out_(out), identity_(identity(in, plan)) {
+  std::vector<std::string> there = out.names();
+  std::erase_if(there, [](const std::string& name) {  // what a writer left that was killed
+    return name.starts_with(kUnfinished) && name != kName;
+  });
   if (there.empty()) return;
   if (const auto text = small_text(out.at(kName), kLimits.bytes)) {
     read(*text);
     return;
   }
-  refuse(Code::invalid_argument,
-         "quantize_file: folder {} must be new or empty; got {} files, the first {}",
-         in_quotes(out.path()), there.size(), in_quotes(there[0]));
+  refuse(Code::invalid_argument, "{}: folder {} must be new or empty; got {} files, the first {}",
+         operation_, in_quotes(out.path()), there.size(), in_quotes(there[0]));
 }
 
 void Job::read(const std::string& text) {
@@ -77,9 +83,9 @@ void Job::read(const std::string& text) {
   if (tree.parse(text, kLimits) != JsonTree::Problem::none ||
       tree.root()["identity"].text() != identity_) {
     refuse(Code::invalid_argument,
-           "quantize_file: folder {} must be new or empty, or hold what a run with the same input "
+           "{}: folder {} must be new or empty, or hold what a run with the same input "
            "and options has begun; got another one's: remove the folder",
-           in_quotes(out_.path()));
+           operation_, in_quotes(out_.path()));
   }
   for (const JsonValue file : tree.root()["files"].items()) {
     std::vector<LayerReport> layers;

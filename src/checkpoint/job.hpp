@@ -11,15 +11,16 @@
 #include <vector>
 
 #include "checkpoint/folder_files.hpp"
+#include "checkpoint/plan.hpp"
 #include "octavo/checkpoint.hpp"
 
 namespace octavo::checkpoint {
 
 class Job {
  public:
-  /// The job of making `out` of `in` by `config`. Throws Error (invalid_argument) where the folder
+  /// The job of making `out` of `in` by a plan. Throws Error (invalid_argument) where the folder
   /// holds something that is not of this job.
-  Job(const OutputFolder& out, const Checkpoint& in, std::string_view config);
+  Job(const OutputFolder& out, const Checkpoint& in, const Plan& plan);
 
   void begin() const;
   /// The layers of a file that an earlier run of the same job has written whole.
@@ -32,6 +33,7 @@ class Job {
   std::string text() const;
   void save() const;
 
+  const char* operation_;
   const OutputFolder& out_;
   std::string identity_;
   std::map<std::string, std::vector<LayerReport>, std::less<>> done_;

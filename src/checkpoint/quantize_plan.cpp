@@ -5,8 +5,10 @@
 #include <cmath>
 #include <utility>
 
+#include "checkpoint/config_text.hpp"
 #include "checkpoint/experts_layout.hpp"
 #include "checkpoint/impl.hpp"
+#include "checkpoint/layer_filter.hpp"
 #include "checkpoint/outlier_columns.hpp"
 #include "checkpoint/quantization_config.hpp"
 #include "checkpoint/sentence.hpp"
@@ -18,19 +20,19 @@ constexpr const char* kQuantize = "quantize_file";
 
 class Planner {
  public:
-  Planner(const Checkpoint& in, const Recipe& recipe, const QuantizeFileOptions& options)
+  Planner(const Checkpoint& in, const QuantizeFileOptions& options)
       : in_(in),
-        recipe_(recipe),
+        recipe_(recipe_of(kQuantize, options.scheme)),
         options_(options),
         ignore_(kQuantize, Code::invalid_argument, options.ignore) {}
 
-  QuantizePlan plan() {
+  Plan plan() {
     refuse_quantised();
     for (const CheckpointFile& file : in_.files()) plan_.files.push_back({.name = file.name});
     for (const TensorEntry& entry : in_.entries()) add(entry);
     check_ignored();
     refuse_nothing();
-    plan_outliers();
+    plan_.config = config_text(kQuantize, options_.scheme, kept_, outliers());
     if (!left_.empty()) {
       plan_.warnings.push_back(
           fmt::format("quantize_file: linear layers must be 2-D tensors named *.weight, or experts "
@@ -58,7 +60,7 @@ class Planner {
            "*.weight that are no embeddings, norms, routers or output heads); got none among {} "
            "tensors, {} of them left alone",
            in_.folder().empty() ? "file" : "folder", in_quotes(in_.path()), in_.entries().size(),
-           plan_.kept.size());
+           kept_.size());
   }
 
   void add(const TensorEntry& entry) {
@@ -71,22 +73,19 @@ class Planner {
                               .k = entry.shape[1]});
     }
     if (treated == Treatment::copy && add_experts(file, entry)) return;
-    if (treated == Treatment::keep_layer) plan_.kept.emplace_back(*layer_of(entry.name));
+    if (treated == Treatment::keep_layer) kept_.emplace_back(*layer_of(entry.name));
     if (treated == Treatment::copy && looks_linear(entry)) left_.push_back(&entry);
     ++plan_.tensors_copied;
-    file.copies.push_back({&entry, file.outputs.size()});
-    file.outputs.push_back({entry.name, entry.dtype, entry.shape});
+    file.copy(entry);
   }
 
   void add_layer(FilePlan& file, LayerPlan layer) {
     quantized_.emplace(layer.name, layer.k);
-    layer.codes = file.outputs.size();
-    file.outputs.push_back({layer.name + ".weight", recipe_.code_type, {layer.n, layer.k}});
-    layer.scale = file.outputs.size();
-    file.outputs.push_back(scale_shape(recipe_, layer.name, layer.n, layer.k));
+    layer.recipe = &recipe_;
+    layer.codes = file.add({layer.name + ".weight", recipe_.code_type, {layer.n, layer.k}});
+    layer.scale = file.add(scale_shape(recipe_, layer.name, layer.n, layer.k));
     if (recipe_.bitsandbytes) {
-      file.zero_bytes.push_back(file.outputs.size());
-      file.outputs.push_back({layer.name + ".weight_format", "U8", {}});
+      file.zero_bytes.push_back(file.add({layer.name + ".weight_format", "U8", {}}));
     }
     file.layers.push_back(std::move(layer));
   }
@@ -127,7 +126,7 @@ class Planner {
     }
   }
 
-  void plan_outliers() {
+  OutlierConfig outliers() const {
     const auto& lists = options_.outlier_columns;
     const auto& threshold = options_.outlier_threshold;
     if (!recipe_.bitsandbytes && (!lists.empty() || threshold || options_.whole_columns)) {
@@ -142,7 +141,7 @@ class Planner {
              *threshold);
     }
     for (const auto& [layer, columns] : lists) check_list(layer, columns);
-    plan_.outliers = {threshold.value_or(kOutlierThreshold), options_.whole_columns, lists};
+    return {threshold.value_or(kOutlierThreshold), options_.whole_columns, lists};
   }
 
   void check_list(const std::string& layer, const std::vector<std::int64_t>& columns) const {
@@ -164,16 +163,16 @@ class Planner {
   const Recipe& recipe_;
   const QuantizeFileOptions& options_;
   NamePatterns ignore_;
-  QuantizePlan plan_;
+  Plan plan_{.operation = kQuantize};
+  std::vector<std::string> kept_;                  ///< layers that stay in float
   std::vector<const TensorEntry*> left_;           ///< what may be layers and is copied
   std::map<std::string, std::int64_t> quantized_;  ///< layers, and their K
 };
 
 }  // namespace
 
-QuantizePlan plan_quantisation(const Checkpoint& in, const Recipe& recipe,
-                               const QuantizeFileOptions& options) {
-  return Planner(in, recipe, options).plan();
+Plan plan_quantisation(const Checkpoint& in, const QuantizeFileOptions& options) {
+  return Planner(in, options).plan();
 }
 
 }  // namespace octavo::checkpoint

@@ -67,8 +67,7 @@ class CheckpointWriter {
     }
     const Scheme scheme = recipe_of_layer(*first_).scheme;
     metadata[kConfigKey] = config_text(kWrite, scheme, kept, outliers_);
-    std::vector<std::string> warnings =
-        declaration_warnings(kWrite, path, scheme, metadata[kConfigKey]);
+    std::vector<std::string> warnings = declaration_warnings(kWrite, path, metadata[kConfigKey]);
     write_safetensors(path, std::move(tensors_), metadata);
     return warnings;
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The work of quantising one file: blocks of rows of its layers, and blocks of bytes of the rest.
+// The work on one file: blocks of rows of layers that are quantised, layers that are made whole,
+// and blocks of bytes of the rest.
 #pragma once
 
 #include <deque>
@@ -7,8 +8,7 @@
 
 #include "checkpoint/impl.hpp"
 #include "checkpoint/pieces.hpp"
-#include "checkpoint/quantize_plan.hpp"
-#include "checkpoint/recipe.hpp"
+#include "checkpoint/plan.hpp"
 #include "checkpoint/safetensors_writer.hpp"
 #include "octavo/code_errors.hpp"
 
@@ -21,7 +21,7 @@ inline constexpr std::int64_t kPieceBytes = std::int64_t{2} << 20;
 /// The pieces of a file, and what they found. Lives as long as they run.
 class FileWork {
  public:
-  FileWork(const Checkpoint::Impl& in, const Recipe& recipe, const FilePlan& plan,
+  FileWork(const char* operation, const Checkpoint::Impl& in, const FilePlan& plan,
            SafetensorsOutput& out);
   FileWork(const FileWork&) = delete;
   FileWork& operator=(const FileWork&) = delete;
@@ -37,9 +37,11 @@ class FileWork {
   };
   void add_layer(const LayerPlan& layer);
   void add_copy(const CopyPlan& copy);
+  void add_made(const MadePlan& made);
+  void quantise(const LayerPlan& plan, std::int64_t row, std::int64_t rows, CodeErrors& errors);
 
+  const char* operation_;
   const Checkpoint::Impl& in_;
-  const Recipe& recipe_;
   SafetensorsOutput& out_;
   std::vector<Piece> pieces_;
   std::deque<Layer> layers_;

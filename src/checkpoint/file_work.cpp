@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "checkpoint/quantize_pieces.hpp"
+#include "checkpoint/file_work.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -41,10 +41,11 @@ std::int64_t rows_of_piece(const Recipe& recipe, std::int64_t row_bytes) {
 
 }  // namespace
 
-FileWork::FileWork(const Checkpoint::Impl& in, const Recipe& recipe, const FilePlan& plan,
+FileWork::FileWork(const char* operation, const Checkpoint::Impl& in, const FilePlan& plan,
                    SafetensorsOutput& out)
-    : in_(in), recipe_(recipe), out_(out) {
+    : operation_(operation), in_(in), out_(out) {
   for (const LayerPlan& layer : plan.layers) add_layer(layer);
+  for (const MadePlan& made : plan.made) add_made(made);
   for (const CopyPlan& copy : plan.copies) add_copy(copy);
   // In the order of the file: disks read on.
   std::ranges::stable_sort(pieces_, {}, &Piece::offset);
@@ -54,6 +55,17 @@ FileWork::FileWork(const Checkpoint::Impl& in, const Recipe& recipe, const FileP
       out_.write(output, 0, std::span(&zero, 1));
     }});
   }
+}
+
+void FileWork::add_made(const MadePlan& made) {
+  const TensorEntry& entry = *made.entry;
+  pieces_.push_back({&in_.inputs[entry.file], in_.data_begin[entry.file] + entry.begin,
+                     entry.end - entry.begin, [this, &made] {
+                       const std::vector<Tensor> tensors = made.make();
+                       for (std::size_t i = 0; i < tensors.size(); ++i) {
+                         out_.write(made.outputs[i], 0, bytes_in(tensors[i]));
+                       }
+                     }});
 }
 
 void FileWork::add_copy(const CopyPlan& copy) {
@@ -73,37 +85,38 @@ void FileWork::add_copy(const CopyPlan& copy) {
 void FileWork::add_layer(const LayerPlan& plan) {
   Layer& layer = layers_.emplace_back(Layer{&plan, {}});
   const TensorEntry& entry = *plan.entry;
-  const DType dtype = dtype_of_name(entry.dtype);
-  const std::int64_t row_bytes = plan.k * element_bytes(dtype);
-  const std::int64_t step = rows_of_piece(recipe_, row_bytes);
+  const std::int64_t row_bytes = plan.k * element_bytes(dtype_of_name(entry.dtype));
+  const std::int64_t step = rows_of_piece(*plan.recipe, row_bytes);
   for (std::int64_t row = 0; row < plan.n; row += step) {
     const std::int64_t rows = std::min(step, plan.n - row);
-    const std::int64_t begin = (plan.first_row + row) * row_bytes;
-    CodeErrors& error = layer.blocks.emplace_back();
+    CodeErrors& errors = layer.blocks.emplace_back();
     pieces_.push_back(
-        {&in_.inputs[entry.file], in_.data_begin[entry.file] + entry.begin + begin,
-         rows * row_bytes, [this, &plan, &entry, &error, dtype, row, rows, begin] {
-           const Tensor weight = Tensor::empty(dtype, {rows, plan.k});
-           in_.read(entry, begin, bytes_in(weight));
-           const Written written =
-               recipe_.quantise(weight, ExecContext{.executor = &serial_executor()});
-           error = code_errors(weight, written.codes);
-           if (!error.finite) {
-             const auto [i, j] = not_finite(weight);
-             refuse(
-                 Code::corrupt_data,
-                 "quantize_file: tensor {} must be finite; got NaN or infinity at [{}, {}] (file "
-                 "{})",
-                 in_quotes(entry.name), plan.first_row + row + i, j,
-                 in_quotes(in_.files[entry.file].name));
-           }
-           const std::int64_t scale_row = row / recipe_.grid.rows *
-                                          cells(plan.k, recipe_.grid.cols) *
-                                          element_bytes(written.scale.dtype());
-           out_.write(plan.codes, row * plan.k, bytes_in(written.codes.data));
-           out_.write(plan.scale, scale_row, bytes_in(written.scale));
-         }});
+        {&in_.inputs[entry.file],
+         in_.data_begin[entry.file] + entry.begin + (plan.first_row + row) * row_bytes,
+         rows * row_bytes,
+         [this, &plan, row, rows, &errors] { quantise(plan, row, rows, errors); }});
   }
+}
+
+void FileWork::quantise(const LayerPlan& plan, std::int64_t row, std::int64_t rows,
+                        CodeErrors& errors) {
+  const TensorEntry& entry = *plan.entry;
+  const Recipe& recipe = *plan.recipe;
+  const Tensor weight = Tensor::empty(dtype_of_name(entry.dtype), {rows, plan.k});
+  const std::int64_t first = plan.first_row + row;
+  in_.read(entry, first * plan.k * element_bytes(weight.dtype()), bytes_in(weight));
+  const Written written = recipe.quantise(weight, ExecContext{.executor = &serial_executor()});
+  errors = code_errors(weight, written.codes);
+  if (!errors.finite) {
+    const auto [i, j] = not_finite(weight);
+    refuse(Code::corrupt_data,
+           "{}: tensor {} must be finite; got NaN or infinity at [{}, {}] (file {})", operation_,
+           in_quotes(entry.name), first + i, j, in_quotes(in_.files[entry.file].name));
+  }
+  const std::int64_t scale = row / recipe.grid.rows * cells(plan.k, recipe.grid.cols) *
+                             element_bytes(written.scale.dtype());
+  out_.write(plan.codes, row * plan.k, bytes_in(written.codes.data));
+  out_.write(plan.scale, scale, bytes_in(written.scale));
 }
 
 std::vector<LayerReport> FileWork::reports() const {

@@ -4,14 +4,15 @@
 
 #include <string>
 
+#include "checkpoint/plan.hpp"
 #include "octavo/checkpoint.hpp"
 
 namespace octavo::checkpoint {
 
-/// Writes the quantised files, the index, everything else that the folder holds, and config.json
+/// Writes the files of a plan, the index, everything else that the folder holds, and config.json
 /// last: a folder that is not whole has none. What a run that was ended has finished is taken over
 /// by the next one of the same job.
-QuantizeReport quantize_folder(const Checkpoint& in, const std::string& out,
-                               const QuantizeFileOptions& options);
+QuantizeReport write_folder(const Checkpoint& in, const std::string& out, Plan plan,
+                            const RunOptions& options);
 
 }  // namespace octavo::checkpoint

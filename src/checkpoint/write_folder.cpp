@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "checkpoint/quantize_folder.hpp"
+#include "checkpoint/write_folder.hpp"
 
 #include <filesystem>
 #include <utility>
 
+#include "checkpoint/declared.hpp"
 #include "checkpoint/folder_files.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/job.hpp"
 #include "checkpoint/json_text.hpp"
 #include "checkpoint/quantization_config.hpp"
-#include "checkpoint/quantize_run.hpp"
+#include "checkpoint/run.hpp"
 #include "checkpoint/sentence.hpp"
 
 namespace octavo::checkpoint {
@@ -19,27 +20,27 @@ namespace fs = std::filesystem;
 
 constexpr const char* kConfigFile = "config.json";
 
-class FolderQuantizer {
+class FolderWriter {
  public:
-  FolderQuantizer(const Checkpoint& in, const std::string& out, const QuantizeFileOptions& options)
+  FolderWriter(const Checkpoint& in, const std::string& out, Plan plan, const RunOptions& options)
       : in_(in),
-        out_("quantize_file", in.folder(), out),
-        run_(in, options),
-        job_(out_, in, run_.config()) {}
+        out_(plan.operation, in.folder(), out),
+        run_(in, std::move(plan), options),
+        job_(out_, in, run_.plan()) {}
 
   QuantizeReport run() {
     const OtherFiles others = other_files(in_);
     for (const std::string& name : others.left_out) {
-      run_.report().warnings.push_back(fmt::format(
-          "quantize_file: folder {} must not need {}, which holds weights in another form and is "
-          "not copied",
-          in_quotes(out_.path()), in_quotes(name)));
+      run_.report().warnings.push_back(
+          fmt::format("{}: folder {} must not need {}, which holds weights in another form and is "
+                      "not copied",
+                      operation(), in_quotes(out_.path()), in_quotes(name)));
     }
     reserve(others);
     job_.begin();
-    for (std::size_t i = 0; i < run_.plan().files.size(); ++i) quantise(i);
+    for (std::size_t i = 0; i < run_.plan().files.size(); ++i) write(i);
     for (const std::string& name : others.names) {
-      copy_file(in_.impl().beside, name, out_, run_options().temporary);
+      copy_file(in_.impl().beside, name, out_, run_.options().temporary);
     }
     write_index();
     write_config();
@@ -50,7 +51,7 @@ class FolderQuantizer {
   }
 
  private:
-  const QuantizeFileOptions& run_options() const noexcept { return run_.options(); }
+  const char* operation() const noexcept { return run_.plan().operation; }
 
   std::map<std::string, std::string> metadata(std::size_t file) const {
     std::map<std::string, std::string> kept = in_.files()[file].metadata;
@@ -67,14 +68,14 @@ class FolderQuantizer {
     out_.need(bytes);
   }
 
-  void quantise(std::size_t file) {
+  void write(std::size_t file) {
     const std::string& name = in_.files()[file].name;
     if (auto layers = job_.finished(name)) {
       run_.take_over(file, std::move(*layers));
       return;
     }
     const std::size_t before = run_.report().layers.size();
-    run_.quantise(file, out_.at(name), metadata(file));
+    run_.write(file, out_.at(name), metadata(file));
     job_.finish(name, std::span(run_.report().layers).subspan(before));
   }
 
@@ -87,8 +88,8 @@ class FolderQuantizer {
       const FileLayout layout = lay_out(file.outputs, {});
       for (std::size_t i = 0; i < file.outputs.size(); ++i) {
         map += fmt::format("{}{}:{}", map.empty() ? "" : ",",
-                           json_string("quantize_file", file.outputs[i].name),
-                           json_string("quantize_file", file.name));
+                           json_string(operation(), file.outputs[i].name),
+                           json_string(operation(), file.name));
         bytes += layout.ends[i] - layout.begins[i];
       }
     }
@@ -101,29 +102,33 @@ class FolderQuantizer {
             "\n");
   }
 
+  // What the input declares is not what the output is.
   void write_config() {
-    const auto config = in_.impl().text(kConfigFile);
-    if (!config) {
+    const auto text = in_.impl().text(kConfigFile);
+    const auto& declared = run_.plan().config;
+    if (!text && !declared) return;
+    if (!text) {
       run_.report().warnings.push_back(fmt::format(
-          "quantize_file: folder {} must hold config.json for other programs to know how the model "
-          "is quantised; got none, so one is written with \"{}\" alone",
-          in_quotes(in_.folder()), kConfigKey));
+          "{}: folder {} must hold config.json for other programs to know how the model is "
+          "quantised; got none, so one is written with \"{}\" alone",
+          operation(), in_quotes(in_.folder()), kConfigKey));
     }
-    out_.write(kConfigFile,
-               with_json_field(config.value_or("{}"), kConfigKey, indented_json(run_.config(), 1)));
+    std::string config = without_declarations(text.value_or("{}"));
+    if (declared) config = with_json_field(config, kConfigKey, indented_json(*declared, 1));
+    out_.write(kConfigFile, config);
   }
 
   const Checkpoint& in_;
   OutputFolder out_;
-  QuantizeRun run_;
+  Run run_;
   Job job_;
 };
 
 }  // namespace
 
-QuantizeReport quantize_folder(const Checkpoint& in, const std::string& out,
-                               const QuantizeFileOptions& options) {
-  return FolderQuantizer(in, out, options).run();
+QuantizeReport write_folder(const Checkpoint& in, const std::string& out, Plan plan,
+                            const RunOptions& options) {
+  return FolderWriter(in, out, std::move(plan), options).run();
 }
 
 }  // namespace octavo::checkpoint

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// What becomes of each tensor of a checkpoint, decided before anything is read or written.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "checkpoint/recipe.hpp"
+#include "checkpoint/safetensors_writer.hpp"
+#include "octavo/checkpoint.hpp"
+
+namespace octavo::checkpoint {
+
+/// A tensor that goes over as it is.
+struct CopyPlan {
+  const TensorEntry* entry = nullptr;
+  std::size_t output = 0;  ///< in FilePlan::outputs
+};
+
+/// A weight [n, k] that is quantised: all of a tensor, or some rows of it.
+struct LayerPlan {
+  std::string name;
+  const Recipe* recipe = nullptr;
+  const TensorEntry* entry = nullptr;
+  std::int64_t first_row = 0;  ///< of the tensor, read as a matrix of rows of k
+  std::int64_t n = 0, k = 0;
+  std::size_t codes = 0, scale = 0;  ///< in FilePlan::outputs
+};
+
+/// Tensors that are made of a whole layer.
+struct MadePlan {
+  const TensorEntry* entry = nullptr;  ///< the largest that is read
+  std::vector<std::size_t> outputs;    ///< in FilePlan::outputs
+  std::function<std::vector<Tensor>()> make;
+};
+
+struct FilePlan {
+  std::string name;  ///< without its folder; of input and output
+  std::vector<TensorShape> outputs{};
+  std::vector<CopyPlan> copies{};
+  std::vector<LayerPlan> layers{};
+  std::vector<MadePlan> made{};
+  std::vector<std::size_t> zero_bytes{};  ///< outputs of one byte, 0
+
+  std::size_t add(TensorShape output) {
+    outputs.push_back(std::move(output));
+    return outputs.size() - 1;
+  }
+  void copy(const TensorEntry& entry) {
+    copies.push_back({&entry, add({entry.name, entry.dtype, entry.shape})});
+  }
+};
+
+struct Plan {
+  const char* operation;          ///< begins sentences
+  std::vector<FilePlan> files{};  ///< one for each input file
+  /// "quantization_config" of what is written; nothing: it is not quantised.
+  std::optional<std::string> config{};
+  std::vector<std::string> warnings{};
+  std::int64_t tensors_copied = 0;
+};
+
+/// How a plan is carried out.
+struct RunOptions {
+  int threads = 0;
+  const std::function<void(std::int64_t, std::int64_t)>& progress;
+  const std::function<void(const std::string&)>& temporary;
+};
+
+}  // namespace octavo::checkpoint

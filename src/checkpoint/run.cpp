@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint/run.hpp"
+
+#include <iterator>
+#include <utility>
+
+#include "checkpoint/declaration.hpp"
+#include "checkpoint/file.hpp"
+#include "checkpoint/file_work.hpp"
+#include "checkpoint/quantization_config.hpp"
+#include "checkpoint/write_folder.hpp"
+#include "octavo/context.hpp"
+
+namespace octavo::checkpoint {
+namespace {
+
+QuantizeReport write_one(const Checkpoint& in, const std::string& out, Plan plan,
+                         const RunOptions& options) {
+  Run run(in, std::move(plan), options);
+  std::map<std::string, std::string> metadata = in.metadata();
+  metadata.erase(kConfigKey);
+  const auto& config = run.plan().config;
+  if (config) {
+    metadata[kConfigKey] = *config;
+    for (std::string& warning : declaration_warnings(run.plan().operation, out, *config)) {
+      run.report().warnings.push_back(std::move(warning));
+    }
+  }
+  run.write(0, out, metadata);
+  run.report().file_bytes_after = file_bytes(out.c_str());  // in place: nothing may fail
+  return std::move(run.report());
+}
+
+}  // namespace
+
+Run::Run(const Checkpoint& in, Plan plan, const RunOptions& options)
+    : in_(in), plan_(std::move(plan)), options_(options) {
+  for (const TensorEntry& entry : in.entries()) total_ += entry.end - entry.begin;
+  report_.file_bytes_before = in.file_bytes();
+  report_.tensors_copied = plan_.tensors_copied;
+  report_.warnings = plan_.warnings;
+}
+
+FileLayout Run::layout(std::size_t file, const std::map<std::string, std::string>& metadata) const {
+  return lay_out(plan_.files[file].outputs, metadata);
+}
+
+void Run::write(std::size_t file, const std::string& path,
+                const std::map<std::string, std::string>& metadata) {
+  SafetensorsOutput out(path, layout(file, metadata), in_.impl().inputs[file].sparse(),
+                        options_.temporary);
+  const FileWork work(plan_.operation, in_.impl(), plan_.files[file], out);
+  const int threads = options_.threads > 0 ? options_.threads : default_executor().concurrency();
+  run_pieces(work.pieces(), threads, [&](std::int64_t bytes) {
+    if (options_.progress) options_.progress(done_ + bytes, total_);
+  });
+  out.commit();
+  take_over(file, work.reports());
+}
+
+void Run::take_over(std::size_t file, std::vector<LayerReport> layers) {
+  for (const TensorEntry& entry : in_.entries()) {
+    if (entry.file == file) done_ += entry.end - entry.begin;
+  }
+  report_.layers.insert(report_.layers.end(), std::move_iterator(layers.begin()),
+                        std::move_iterator(layers.end()));
+}
+
+QuantizeReport carry_out(const Checkpoint& in, const std::string& out, Plan plan,
+                         const RunOptions& options) {
+  return in.folder().empty() ? write_one(in, out, std::move(plan), options)
+                             : write_folder(in, out, std::move(plan), options);
+}
+
+}  // namespace octavo::checkpoint
