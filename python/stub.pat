@@ -17,6 +17,12 @@ _octavo\.(PackedWeight|Weight)\.activation$:
     def activation(self) -> dict[str, Any] | None:
         \doc
 
+_octavo\.Weight\.columns$:
+    \from typing import Any
+    @property
+    def columns(self) -> Any | None:
+        \doc
+
 _octavo\.PackedWeight\.unpack$:
     \from octavo._typing import Tensor
     def unpack(self, like: Tensor | None = None) -> Quantized:

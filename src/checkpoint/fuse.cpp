@@ -28,6 +28,12 @@ bool alike(const std::optional<ActivationQuant>& a, const std::optional<Activati
   return a && b ? same_rule(*a, *b) : a.has_value() == b.has_value();
 }
 
+bool same_columns(const Tensor& a, const Tensor& b) {
+  if (!a.defined() || !b.defined()) return a.defined() == b.defined();
+  const auto* first = a.data_as<std::int64_t>();
+  return a.numel() == b.numel() && std::equal(first, first + a.numel(), b.data_as<std::int64_t>());
+}
+
 void check_alike(const Weight& first, const Weight& other, std::size_t index) {
   struct Row {
     const char* what;
@@ -43,7 +49,8 @@ void check_alike(const Weight& first, const Weight& other, std::size_t index) {
                 first.codes.scale.defined() == other.codes.scale.defined()},
         Row{"have the first one's activation rule", alike(first.activation, other.activation)},
         Row{"have row maxima (absmax) where the first one has",
-            first.absmax.defined() == other.absmax.defined()}}) {
+            first.absmax.defined() == other.absmax.defined()},
+        Row{"have the first one's order of columns", same_columns(first.columns, other.columns)}}) {
     if (row.same) continue;
     refuse(Code::invalid_argument, "fuse: weights[{}] must {}; got {} {} of {}", index, row.what,
            name(other.codes.data.dtype()), shape_string(other.codes.data), other.scheme);
@@ -76,16 +83,21 @@ Tensor stacked_codes(std::span<const Weight> weights, std::int64_t rows) {
   return all;
 }
 
-// Every scale repeated over the rows that it covers.
-Tensor stacked_scales(std::span<const Weight> weights, std::int64_t rows, const ScaleGrid& grid) {
+// What a shard has for each cell of its scales, repeated over the rows that a cell covers; zeros
+// for a shard that has none.
+template <class T>
+Tensor stacked_cells(std::span<const Weight> weights, std::int64_t rows, const ScaleGrid& grid,
+                     DType dtype, Tensor Quantized::*part) {
   const std::int64_t across = cells(cols_of(weights[0]), grid.cols);
-  const Tensor all = Tensor::empty(DType::float32, {cells(rows, grid.rows), across});
-  float* to = all.data_as<float>();
+  const Tensor all = Tensor::empty(dtype, {cells(rows, grid.rows), across});
+  T* to = all.data_as<T>();
   for (const Weight& w : weights) {
-    const Tensor scale = copy(w.codes.scale, DType::float32);
+    const bool there = (w.codes.*part).defined();
+    const Tensor own = there ? copy(w.codes.*part, dtype) : Tensor();
     for (std::int64_t i = 0; i < rows_of(w); i += grid.rows) {
       const std::int64_t cell = w.codes.grid.rows == kWholeExtent ? 0 : i / w.codes.grid.rows;
-      to = std::copy_n(scale.data_as<float>() + cell * across, across, to);
+      to = there ? std::copy_n(own.data_as<T>() + cell * across, across, to)
+                 : std::fill_n(to, across, T{});
     }
   }
   return all;
@@ -161,11 +173,19 @@ Weight fuse(std::span<const Weight> weights) {
     Weight all;
     all.scheme = weights[0].scheme;
     all.activation = merged_rule(weights);
+    all.columns = weights[0].columns;
     all.codes.data = stacked_codes(weights, rows);
     if (weights[0].absmax.defined()) all.absmax = stacked_maxima(weights, rows);
     if (!weights[0].codes.scale.defined()) return all;
     all.codes.grid = {common_rows(weights), weights[0].codes.grid.cols};
-    all.codes.scale = stacked_scales(weights, rows, all.codes.grid);
+    all.codes.scale =
+        stacked_cells<float>(weights, rows, all.codes.grid, DType::float32, &Quantized::scale);
+    const bool azp =
+        std::ranges::any_of(weights, [](const Weight& w) { return w.codes.azp.defined(); });
+    if (azp) {
+      all.codes.azp =
+          stacked_cells<std::int32_t>(weights, rows, all.codes.grid, DType::int32, &Quantized::azp);
+    }
     return all;
   });
 }

@@ -91,6 +91,42 @@ TEST(Fuse, MergesStaticScales) {
   EXPECT_EQ(-56, fuse(std::vector<Weight>{d, c}).activation->static_azp);
 }
 
+// A shard without zero points beside one that has some has zeros.
+TEST(Fuse, OfZeroPoints) {
+  const auto asymmetric = [](const Granularity& granularity, std::int64_t n, unsigned seed) {
+    Weight w = made(int8, per_token(), n, 8, seed);
+    const Tensor x = tensor_of(float32, {n, 8},
+                               [&](std::int64_t i) { return 0.1 * static_cast<double>(i) + seed; });
+    w.codes = quantize(x, {.dtype = int8, .granularity = granularity, .azp = true, .widen = true});
+    return w;
+  };
+  const Weight a = asymmetric(per_token(), 5, 1);
+  const Weight b = made(int8, per_token(), 3, 8, 2);
+  const Weight c = asymmetric(per_tensor(), 4, 3);
+  expect_shards({a, b, c});
+  expect_shards({b, c});
+  const Weight all = fuse(std::vector<Weight>{a, b});
+  EXPECT_EQ(at(a.codes.azp, 4, 0), at(all.codes.azp, 4, 0));
+  EXPECT_NE(0.0, at(all.codes.azp, 4, 0));
+  EXPECT_EQ(0.0, at(all.codes.azp, 5, 0));
+}
+
+TEST(Fuse, OfColumnsInOneOrder) {
+  Weight a = made(int8, per_token(), 5, 8, 1);
+  a.columns = values(int64, {8}, {7, 6, 5, 4, 3, 2, 1, 0});
+  Weight b = made(int8, per_token(), 3, 8, 2);
+  b.columns = a.columns;
+  expect_same_bits(fuse(std::vector<Weight>{a, b}).columns, a.columns);
+  b.columns = values(int64, {8}, {6, 7, 5, 4, 3, 2, 1, 0});
+  expect_error(Code::invalid_argument, "must have the first one's order of columns", [&] {
+    fuse(std::vector<Weight>{a, b});
+  });
+  b.columns = {};
+  expect_error(Code::invalid_argument, "must have the first one's order of columns", [&] {
+    fuse(std::vector<Weight>{a, b});
+  });
+}
+
 TEST(Fuse, OfOneOrOfFloats) {
   const Weight one = made(int8, per_token(), 5, 8, 1);
   expect_same_bits(fuse(std::vector<Weight>{one}).codes.data, one.codes.data);

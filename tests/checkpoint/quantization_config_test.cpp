@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Configurations from untrusted files: the limits, each in a sentence; groups and their targets.
+#include <limits>
+#include <optional>
+
 #include "support.hpp"
 
 namespace octavo::test {
@@ -106,6 +109,164 @@ TEST_F(Configuration, TheFirstGroupThatALayerFitsHolds) {
       file(groups(before + R"("b":{"input_activations":null},)" + group("c", "\"m.e\"", by_tensor)),
            layers);
   EXPECT_FALSE(without_targets.weight("m.e").activation);
+}
+
+// What a configuration says of layers by their names, against what the file holds.
+TEST_F(Configuration, AListedLayerThatIsQuantisedIsAnErrorThatNamesIt) {
+  const struct {
+    const char* config;
+    const char* layer;
+    bool left;
+  } rows[] = {
+      {R"({"quant_method":"compressed-tensors","ignore":["m.a"]})", "m.a", true},
+      {R"({"quant_method":"compressed-tensors","ignore":["m.a"]})", "m.ab", false},
+      {R"({"quant_method":"compressed-tensors","ignore":["m"]})", "m.a", false},
+      {R"({"quant_method":"compressed-tensors","ignore":["re:.*gate$"]})", "m.gate", true},
+      {R"({"quant_method":"compressed-tensors","ignore":["re:gate$"]})", "m.gate", false},
+      {R"({"quant_method":"compressed-tensors","ignore":["Linear"]})", "m.a", false},
+      {R"({"quant_method":"fp8","ignored_layers":["m"]})", "m.a", true},
+      {R"({"quant_method":"fp8","modules_to_not_convert":["gate"]})", "m.gate", true},
+      {R"({"quant_method":"fp8","modules_to_not_convert":["gate"]})", "m.gate_proj", false},
+      {R"({"quant_method":"fp8","modules_to_not_convert":["m.1"]})", "m.10.a", false},
+      {R"({"quant_method":"modelopt","quant_algo":"W8A16","ignore":["m.*"]})", "m.a", true},
+      {R"({"quant_method":"modelopt","quant_algo":"W8A16","exclude_modules":["m.?"]})", "m.a.b",
+       true},
+      {R"({"quant_method":"modelopt","quant_algo":"W8A16","ignore":["*.[!b]"]})", "m.a", true},
+      {R"({"quant_method":"modelopt","quant_algo":"W8A16","ignore":["*.[!a]"]})", "m.a", false},
+      {R"({"quantization":{"quant_algo":"W8A16","exclude_modules":["m.a"]}})", "m.a", true},
+      {R"({"quantization":{"quant_algo":"W8A16","exclude_modules":["a"]}})", "m.a", false},
+  };
+  for (const auto& row : rows) {
+    SCOPED_TRACE(std::string(row.config) + " " + row.layer);
+    const bool fp8 = std::string_view(row.config).find("fp8") != std::string_view::npos;
+    const std::string layer = row.layer;
+    write_safetensors(
+        path("x"),
+        {stored<std::uint8_t>(layer + ".weight", fp8 ? "F8_E4M3" : "I8", {1, 4}, {1, 2, 3, 4}),
+         stored<float>(layer + ".weight_scale", "F32", {1}, {1})},
+        {{"quantization_config", row.config}});
+    const Checkpoint file = open_checkpoint(path("x"));
+    if (!row.left) {
+      EXPECT_TRUE(file.weight(layer).codes.scale.defined());
+      continue;
+    }
+    expect_error(Code::corrupt_data,
+                 "tensor '" + layer +
+                     ".weight' must be a float weight, since "
+                     "'quantization_config' leaves layer '" +
+                     layer + "' alone; got codes with scale '" + layer + ".weight_scale'",
+                 [&] { file.weight(layer); });
+  }
+}
+
+TEST_F(Configuration, ALayerThatIsListedAsQuantisedAndIsNotIsAnErrorThatNamesIt) {
+  const char* const rows[] = {
+      R"({"quant_method":"compressed-tensors","config_groups":{"g":{"targets":["p"]}}})",
+      R"({"p":{"weights":"qint8","activations":"none"}})",
+      R"({"quantization":{"quant_algo":"MIXED_PRECISION",
+          "quantized_layers":{"p":{"quant_algo":"FP8"}}}})",
+  };
+  for (const char* row : rows) {
+    SCOPED_TRACE(row);
+    write_safetensors(path("x"),
+                      {stored<float>("p.weight", "F32", {1, 2}, {1, 2}),
+                       stored<float>("q.weight", "F32", {1, 2}, {1, 2})},
+                      {{"quantization_config", row}});
+    const Checkpoint file = open_checkpoint(path("x"));
+    EXPECT_EQ("none", file.weight("q").scheme);
+    expect_error(Code::corrupt_data,
+                 "tensor 'p.weight' must be quantised, since the file declares layer 'p' so; got "
+                 "F32 without a scale",
+                 [&] { file.weight("p"); });
+  }
+}
+
+TEST_F(Configuration, AMethodThatIsNotReadIsNamed) {
+  const struct {
+    const char* config;
+    const char* fragment;
+  } rows[] = {
+      {R"({"quant_method":"awq","bits":4})", "got 'awq': its codes have 4 bits"},
+      {R"({"w_bit":4,"q_group_size":128})", "got 'awq': its codes have 4 bits"},
+      {R"({"quant_method":"gguf"})", "got 'gguf': its blocks belong to GGUF files"},
+      {R"({"quant_method":"new\u0001one"})", "must be one that Octavo reads; got 'new"},
+      {R"({"quant_method":"gptq","bits":4})", "'quantization_config'.bits must be 8; got '4'"},
+      {R"({"bits":3,"group_size":128,"desc_act":false})", ".bits must be 8; got '3'"},
+      {R"({"quant_method":"gptq","bits":8,"checkpoint_format":"marlin"})",
+       "checkpoint_format must be gptq or gptq_v2; got 'marlin'"},
+      {R"({"quant_method":"modelopt","quant_algo":"NVFP4"})",
+       "quant_algo must be one with codes of 8 bits that Octavo reads; got 'NVFP4'"},
+      {R"({"p":{"weights":"qint4"}})", "weights must be a type of 8 bits; got 'qint4'"},
+      {R"({"quant_method":"compressed-tensors","sparsity_config":{"format":"sparse-24-bitmask"}})",
+       "sparsity_config.format must be dense, since sparse weights are not read"},
+      {R"({"quant_method":"compressed-tensors",
+           "transform_config":{"config_groups":{"R1":{"type":"hadamard"}}}})",
+       "transform_config must be empty, since layers with rotations are not read"},
+  };
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.config);
+    expect_error(Code::unsupported, row.fragment, [&] { file(row.config).weight("p"); });
+  }
+}
+
+// A layer in float needs no configuration; what a method that is not read calls a layer does.
+TEST_F(Configuration, AMethodThatIsNotReadIsNamedWhereNoTensorIsKnown) {
+  write_safetensors(path("x"),
+                    {stored<std::uint8_t>("p.W_q", "U8", {1, 2}, {1, 2}),
+                     stored<float>("embed.weight", "F32", {1, 2}, {1, 2}),
+                     stored<std::int8_t>("e.weight", "I8", {1, 2}, {1, 2}),
+                     stored<float>("e.weight_scales", "F32", {1}, {1})},
+                    {{"quantization_config", R"({"quant_method":"hqq"})"}});
+  const Checkpoint file = open_checkpoint(path("x"));
+  for (const char* layer : {"p", "e"}) {
+    expect_error(Code::unsupported, "got 'hqq': its codes are packed by layer",
+                 [&] { file.weight(layer); });
+  }
+}
+
+TEST_F(Configuration, RulesOfActivationsAreTheDeclaredOnes) {
+  const struct {
+    const char* config;
+    const char* scheme;
+    std::optional<Granularity> granularity;
+    float bound = std::numeric_limits<float>::infinity();
+    ScaleRounding rounding = ScaleRounding::none;
+  } rows[] = {
+      {R"({"quant_method":"compressed-tensors","config_groups":{"g":{"targets":["Linear"],
+           "weights":{"num_bits":8,"type":"float","strategy":"tensor"},
+           "input_activations":null}}})",
+       "fp8-weight-only", std::nullopt},
+      {R"({"quant_method":"compressed-tensors","config_groups":{"g":{"targets":["Linear"],
+           "weights":{"num_bits":8,"type":"float","strategy":"tensor"},
+           "input_activations":{"num_bits":8,"type":"float","strategy":"tensor","dynamic":true}}}})",
+       "fp8-dynamic", per_tensor()},
+      {R"({"quant_method":"fbgemm_fp8","activation_scale_ub":1200.0})", "fp8-dynamic", per_token(),
+       1200.0F},
+      {R"({"quant_method":"fp8","activation_scheme":"dynamic","weight_block_size":[4,4],
+           "scale_fmt":"ue8m0"})",
+       "fp8-block", group(4), std::numeric_limits<float>::infinity(), ScaleRounding::power_of_two},
+      {R"({"quant_method":"modelopt","quant_algo":"fp8_pc_pt"})", "fp8-dynamic", per_token()},
+  };
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.config);
+    write_safetensors(path("x"),
+                      {stored<std::uint8_t>("p.weight", "F8_E4M3", {1, 4}, {1, 2, 3, 4}),
+                       stored<float>("p.weight_scale", "F32", {1}, {1})},
+                      {{"quantization_config", row.config}});
+    const Weight w = open_checkpoint(path("x")).weight("p");
+    EXPECT_EQ(row.scheme, w.scheme);
+    ASSERT_EQ(row.granularity.has_value(), w.activation.has_value());
+    if (!w.activation) continue;
+    EXPECT_EQ(*row.granularity, w.activation->spec.granularity);
+    EXPECT_EQ(row.bound, w.activation->spec.scale_ub);
+    EXPECT_EQ(row.rounding, w.activation->spec.rounding);
+  }
+}
+
+TEST_F(Configuration, TheKindOfCodesIsTheDeclaredOne) {
+  expect_error(Code::corrupt_data,
+               "tensor 'p.weight' must hold floats, as 'quantization_config' declares; got int8",
+               [&] { file(R"({"quant_method":"fp8"})").weight("p"); });
 }
 
 }  // namespace
