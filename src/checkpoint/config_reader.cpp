@@ -127,6 +127,7 @@ void ConfigReader::read(Json root) {
   if (name.empty()) name = unnamed_method(root);
   if (name.empty()) {
     if (is_quanto_map(root)) quanto_map(root);
+    if (root["layers"].is_object()) comfy(root);  // metadata "_quantization_metadata"
     return;
   }
   const auto method = std::ranges::find(kMethods, name, &Method::name);
@@ -139,6 +140,11 @@ void ConfigReader::read(Json root) {
 }
 
 std::size_t ConfigReader::add_group(Group group) {
+  if (config_.groups_.size() == QuantizationConfig::kMostGroups) {
+    refuse(Code::corrupt_data,
+           "Checkpoint::weight: '{}' must have at most {} groups of layers; got more", kConfigKey,
+           QuantizationConfig::kMostGroups);
+  }
   config_.groups_.push_back(std::move(group));
   config_.group_of_all_ = config_.groups_.size();
   return config_.groups_.size() - 1;

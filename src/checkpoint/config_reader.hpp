@@ -30,6 +30,7 @@ class ConfigReader {
   void torchao(JsonValue config);
   void quanto(JsonValue config);
   void quanto_map(JsonValue map);
+  void comfy(JsonValue config);
 
  private:
   using Group = QuantizationConfig::Group;
@@ -50,6 +51,9 @@ class ConfigReader {
 
   QuantizationConfig& config_;
 };
+
+/// What ComfyUI says of a layer, {"format": ...}. Throws Error.
+LayerConfig comfy_rule(const JsonValue& format);
 
 /// Throws Error (corrupt_data): "'quantization_config'.property must rule; got ...".
 [[noreturn]] void reject_config(std::string_view property, std::string_view rule,

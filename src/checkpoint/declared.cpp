@@ -55,6 +55,9 @@ void add_config(const std::string& beside, bool is_folder, std::vector<Declarati
   if (const auto found = in_config(*text)) all.push_back({kConfigFile, std::string(*found)});
 }
 
+/// Octavo's own, and ComfyUI's.
+constexpr std::array<const char*, 2> kMetadata{kConfigKey, "_quantization_metadata"};
+
 /// Files that say nothing else.
 constexpr std::array<const char*, 3> kOwnFiles{"hf_quant_config.json", "quantize_config.json",
                                                "quanto_qmap.json"};
@@ -130,10 +133,11 @@ std::vector<Declaration> find_declarations(const std::string& beside, bool is_fo
                                            const std::vector<CheckpointFile>& files) {
   std::vector<Declaration> own, all;
   for (const CheckpointFile& file : files) {
-    const auto text = file.metadata.find(kConfigKey);
-    if (text == file.metadata.end()) continue;
-    own.push_back(
-        {fmt::format("metadata '{}' of {}", kConfigKey, in_quotes(file.name)), text->second});
+    for (const char* key : kMetadata) {
+      const auto text = file.metadata.find(key);
+      if (text == file.metadata.end()) continue;
+      own.push_back({fmt::format("metadata '{}' of {}", key, in_quotes(file.name)), text->second});
+    }
   }
   if (!is_folder && !own.empty()) return own;
   add_config(beside, is_folder, all);

@@ -98,9 +98,8 @@ Weight read_gptq(const Layer& layer);
 Weight read_torchao(const Layer& layer);
 Weight read_quanto(const Layer& layer);
 
-/// What the file itself says of a layer in ComfyUI's way, in place of a configuration: a tensor
-/// ".comfy_quant" or metadata "_quantization_metadata". Nothing where it says nothing. Throws
-/// Error.
+/// What ".comfy_quant" beside a layer says of it, in place of a configuration; nothing where there
+/// is none. Throws Error.
 std::optional<LayerConfig> comfy_config(const Checkpoint& file, const std::string& prefix);
 
 }  // namespace octavo::checkpoint

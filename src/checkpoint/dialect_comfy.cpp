@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <map>
 #include <optional>
-#include <utility>
+#include <string>
 #include <vector>
 
+#include "checkpoint/config_reader.hpp"
 #include "checkpoint/dialect.hpp"
 #include "checkpoint/json_tree.hpp"
 #include "checkpoint/sentence.hpp"
@@ -16,13 +18,12 @@ namespace {
 
 using Json = JsonValue;
 
-constexpr std::string_view kBeside = ".comfy_quant";
-constexpr const char* kMetadata = "_quantization_metadata";
-
 LayerConfig floats(DType codes) {
   LayerConfig rule;
   rule.codes = codes;
   rule.grid = ScaleGrid{};
+  rule.activation = per_token_rule(DType::float8_e4m3fn);
+  rule.activations_by_scale = true;
   return rule;
 }
 
@@ -61,60 +62,56 @@ constexpr std::array<Format, 4> kFormats{{
     {"int8_blockwise", int8_blocks},
 }};
 
-LayerConfig rule_of(const std::string& prefix, const Json& format) {
+}  // namespace
+
+LayerConfig comfy_rule(const Json& format) {
   const Json name = format["format"];
   const auto row = std::ranges::find(kFormats, name.text(), &Format::name);
   if (row == kFormats.end()) {
     refuse(Code::unsupported,
-           "Checkpoint::weight: layer {} must be of ComfyUI's format float8_e4m3fn, float8_e5m2, "
+           "Checkpoint::weight: ComfyUI's format must be float8_e4m3fn, float8_e5m2, "
            "int8_tensorwise or int8_blockwise; got {}",
-           in_quotes(prefix), in_quotes(name.spelled()));
+           in_quotes(name.spelled()));
   }
   if (format["convrot"].is(true)) {
-    refuse(Code::unsupported,
-           "Checkpoint::weight: layer {} must hold weights as they are; got ComfyUI's convrot, "
-           "weights rotated in groups of K, whose activations would have to be rotated, too",
-           in_quotes(prefix));
+    refuse(
+        Code::unsupported,
+        "Checkpoint::weight: weights must be as they are; got ComfyUI's convrot, weights rotated "
+        "in groups of K, whose activations would have to be rotated, too");
   }
   LayerConfig rule = row->rule(format);
   rule.listed = Listed::quantised;
   return rule;
 }
 
-JsonTree parse(std::string_view where, const std::string& text) {
-  JsonTree tree;
-  if (tree.parse(text, QuantizationConfig::kLimits) == JsonTree::Problem::none &&
-      tree.root().is_object()) {
-    return tree;
+// "layers" of metadata "_quantization_metadata"; most are alike.
+void ConfigReader::comfy(Json config) {
+  std::map<std::string, std::size_t> groups;
+  for (const Json layer : config["layers"].items()) {
+    std::string said;
+    for (const Json field : layer.items()) {
+      said += fmt::format("{}={};", field.key(), field.spelled());
+    }
+    auto group = groups.find(said);
+    if (group == groups.end()) {
+      group = groups.emplace(said, add_group(group_of([&] { return comfy_rule(layer); }))).first;
+    }
+    config_.group_of_name_.emplace(layer.key(), group->second);
   }
-  refuse(Code::corrupt_data, "Checkpoint::weight: {} must be a JSON object; got {}", where,
-         in_quotes(text));
 }
 
-}  // namespace
-
 std::optional<LayerConfig> comfy_config(const Checkpoint& file, const std::string& prefix) {
-  const std::string beside = prefix + std::string(kBeside);
-  const auto with_activations = [&](LayerConfig rule) {
-    if (rule.activation)
-      return rule;  // floats are multiplied by floats but for a scale of their own
-    rule.static_activations = file.contains(prefix + ".input_scale");
-    rule.activation = std::optional<ActivationQuant>();
-    if (*rule.static_activations) rule.activation = per_token_rule(DType::float8_e4m3fn);
-    return rule;
-  };
-  if (file.contains(beside)) {
-    const std::vector<std::byte> bytes = file.bytes(beside);
-    const JsonTree tree = parse(fmt::format("tensor {}", in_quotes(beside)),
-                                {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-    return with_activations(rule_of(prefix, tree.root()));
+  const std::string beside = prefix + ".comfy_quant";
+  if (!file.contains(beside)) return std::nullopt;
+  const std::vector<std::byte> bytes = file.bytes(beside);
+  const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  JsonTree tree;
+  if (tree.parse(text, QuantizationConfig::kLimits) != JsonTree::Problem::none ||
+      !tree.root().is_object()) {
+    refuse(Code::corrupt_data, "Checkpoint::weight: tensor {} must be a JSON object; got {}",
+           in_quotes(beside), in_quotes(text));
   }
-  const auto text = file.metadata().find(kMetadata);
-  if (text == file.metadata().end()) return std::nullopt;
-  const JsonTree tree = parse(fmt::format("metadata '{}'", kMetadata), text->second);
-  const Json layer = tree.root()["layers"][prefix];
-  if (layer.is_null()) return std::nullopt;
-  return with_activations(rule_of(prefix, layer));
+  return comfy_rule(tree.root());
 }
 
 }  // namespace octavo::checkpoint

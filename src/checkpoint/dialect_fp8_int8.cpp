@@ -43,9 +43,9 @@ Weight read_scaled(const Layer& layer) {
                        });
 }
 
-// A multiplier, despite "_inv".
+// A multiplier, despite "_inv": of a block, or where transformers' block size is null of all.
 Weight read_block_fp8(const Layer& layer) {
-  constexpr std::array<ScaleGrid, 1> kDeepSeek{{{kBlock, kBlock}}};
+  constexpr std::array<ScaleGrid, 2> kDeepSeek{{{kBlock, kBlock}, {}}};
   return scaled_weight(layer, {read_codes(layer), layer.tensor(layer.dialect.scale), {}}, kDeepSeek,
                        activations_follow);
 }

@@ -28,7 +28,7 @@ constexpr std::array<Dialect, 10> kDialects{{
      ".weight_zero_point", ".input_scale", ".input_zero_point", is_code, read_scaled},
     {"ComfyUI, in a container of bytes", ".weight", ".weight_scale", "", ".input_scale", "",
      is_uint8, read_scaled},
-    {"transformers, DeepSeek", ".weight", ".weight_scale_inv", "", ".input_scale", "", is_fp8,
+    {"transformers, DeepSeek", ".weight", ".weight_scale_inv", "", ".activation_scale", "", is_fp8,
      read_block_fp8},
     {"DeepSeek V4", ".weight", ".scale", "", "", "", is_fp8, read_block_fp8, false},
     {"ComfyUI's scaled_fp8", ".weight", ".scale_weight", "", ".scale_input", "", is_fp8,
@@ -102,14 +102,13 @@ std::optional<std::string_view> quantized_layer_of(const TensorEntry& entry) noe
          in_quotes(weight), nearest_name(impl.header, weight));
 }
 
-/// What the file declares of the layer: itself, in ComfyUI's way, or its configuration.
+/// What is declared of the layer, beside it or by the configuration.
 LayerConfig config_of(const Checkpoint& file, const Checkpoint::Impl& impl,
                       const std::string& prefix) {
   if (auto own = comfy_config(file, prefix)) return *own;
   return impl.config().layer(prefix);
 }
 
-/// `scales`: those that any dialect could have beside such codes.
 Weight read_plain(const Checkpoint& file, const Checkpoint::Impl& impl, const std::string& prefix,
                   const TensorEntry& entry) {
   const DType dtype = dtype_of_name(entry.dtype);

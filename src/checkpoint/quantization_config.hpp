@@ -45,6 +45,8 @@ struct LayerConfig {
   std::optional<std::optional<ActivationQuant>> activation;
   /// Whether activations are quantised by the file's input_scale.
   std::optional<bool> static_activations;
+  /// They are quantised by it where it is there, and stay as they are where it is not.
+  bool activations_by_scale = false;
   /// GPTQ: what a zero point is more than its stored byte; nullopt: no GPTQ declared.
   std::optional<int> zero_point_offset;
 };
@@ -57,6 +59,9 @@ class QuantizationConfig {
  public:
   static constexpr JsonTree::Limits kLimits{
       .bytes = std::size_t{64} << 20, .levels = 32, .values = 8'000'000, .key_bytes = 65536};
+
+  /// Of layers that differ in their rules.
+  static constexpr std::size_t kMostGroups = 10'000;
 
   /// Nothing is declared.
   QuantizationConfig() = default;

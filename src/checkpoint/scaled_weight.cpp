@@ -108,6 +108,7 @@ std::optional<ActivationQuant> with_input_scale(const Layer& layer,
                                                 std::optional<ActivationQuant> rule) {
   const std::string_view scale = layer.dialect.input_scale;
   const bool there = layer.has(scale);
+  if (layer.config.activations_by_scale && !there) return std::nullopt;
   if (!rule || !layer.config.static_activations.value_or(there)) return rule;
   if (!there) {
     refuse(Code::corrupt_data,

@@ -37,6 +37,12 @@ std::string times(std::size_t n, const std::string& text) {
   return all;
 }
 
+std::string many_groups(int count) {
+  std::string all;
+  for (int i = 0; i < count; ++i) all += ",\"" + std::to_string(i) + "\":{\"targets\":[]}";
+  return all;
+}
+
 TEST_F(Configuration, BeyondALimitIsRefusedWithIt) {
   const struct {
     std::string config;
@@ -59,6 +65,8 @@ TEST_F(Configuration, BeyondALimitIsRefusedWithIt) {
        "must have at most 1000 bytes behind 're:'; got 1001"},
       {targets(R"("re:((a{100}){100}){100}")"),
        "pattern 're:((a{100}){100}){100}' must be a regular expression; got "},
+      {groups("\"g\":{\"targets\":[]}" + many_groups(10'000)),
+       "'quantization_config' must have at most 10000 groups of layers; got more"},
       {targets("\"p\",1"), "config_groups.targets must hold strings; got '1'"},
   };
   for (const auto& row : rows) {
@@ -74,6 +82,7 @@ TEST_F(Configuration, AtALimitIsRead) {
   const std::string rows[] = {
       "{\"a\":" + std::string(31, '[') + std::string(31, ']') + "}",
       "{\"" + std::string(65536, 'k') + "\":0}",
+      groups("\"g\":{\"targets\":[]}" + many_groups(9'999)),
       targets("\"re:q\"" + times(999, ",\"re:q\"")),
       targets("\"re:" + std::string(1000, 'x') + "\""),
   };

@@ -4,6 +4,7 @@
 // same bits where its tensors lie in two files.
 #include <cmath>
 #include <optional>
+#include <random>
 #include <set>
 
 #include "ops/helpers.hpp"
@@ -443,6 +444,46 @@ TEST_F(RealFiles, AreTheSameWithScalesInAnotherFile) {
       expect_same_weight(sharded.weight(layer), file.weight(layer));
     }
   }
+}
+
+// A byte of the header or of config.json is another one: a weight, or an error, and nothing else.
+TEST_F(RealFiles, AChangedByteIsReadOrRefused) {
+  std::mt19937 bits(29);
+  int read = 0, refused = 0;
+  for (const Folder& row : folders()) {
+    SCOPED_TRACE(row.name);
+    const fs::path folder = folder_ / row.name;
+    fs::copy(kData / row.name, folder);
+    const std::string model = read_file((folder / "model.safetensors").string());
+    std::uint64_t header = 0;
+    std::memcpy(&header, model.data(), sizeof header);
+    const fs::path config = folder / "config.json";
+    const std::string declared = fs::exists(config) ? read_file(config.string()) : "";
+    for (int i = 0; i < 40; ++i) {
+      const bool in_config = !declared.empty() && i % 4 == 0;
+      std::string bytes = in_config ? declared : model;
+      const std::size_t end = in_config ? declared.size() : 8 + header;
+      bytes[in_config ? bits() % end : 8 + bits() % (end - 8)] = static_cast<char>(bits() % 128);
+      write_file((in_config ? config : folder / "model.safetensors").string(), bytes);
+      try {
+        const Checkpoint file = open_checkpoint(folder.string());
+        for (const std::string& layer : file.quantized_layers()) {
+          const Weight w = file.weight(layer);
+          ASSERT_EQ(2, w.codes.data.rank());
+          ++read;
+        }
+      } catch (const Error& error) {
+        EXPECT_TRUE(error.code() == Code::corrupt_data || error.code() == Code::unsupported ||
+                    error.code() == Code::invalid_argument)
+            << error.what();
+        ++refused;
+      }
+      write_file((folder / "model.safetensors").string(), model);
+      if (!declared.empty()) write_file(config.string(), declared);
+    }
+  }
+  EXPECT_GT(read, 1000);
+  EXPECT_GT(refused, 100);
 }
 
 TEST_F(RealFiles, ColumnsInAnotherOrderHaveToBeGathered) {

@@ -149,6 +149,20 @@ TEST_F(Traps, FnuzCodesMeanHalf) {
   EXPECT_TRUE(std::isnan(at(fnuz, 0, 3)));
 }
 
+// transformers writes "_inv" without blocks, too, and its static scale has a name of its own.
+TEST_F(Traps, OneInverseScaleIsAMultiplierOfAll) {
+  write_safetensors(path("x"),
+                    {stored("p.weight", "F8_E4M3", {200, 200}, Bytes(40000, 0x38)),
+                     stored<float>("p.weight_scale_inv", "F32", {}, {0.5F}),
+                     stored<float>("p.activation_scale", "F32", {}, {0.25F})},
+                    declared(R"({"quant_method":"fp8","activation_scheme":"static",
+                                 "weight_block_size":null})"));
+  const Weight w = open_checkpoint(path("x")).weight("p");
+  EXPECT_EQ("fp8-dynamic", w.scheme);
+  EXPECT_EQ(0.5, at(dequantised(w), 199, 199));
+  EXPECT_EQ(0.25F, w.activation->static_scale);
+}
+
 // GPTQ's first form stores a zero point less one, as a byte: 0 is 255.
 TEST_F(Traps, ZeroPointsOfGptqAreOneMoreInTheFirstFormAndWrap) {
   const auto word = [](int a, int b, int c, int d) {
@@ -344,8 +358,9 @@ TEST_F(Traps, PartsThatDoNotFitAreErrors) {
       {{weight, one, text(R"({"format":"nvfp4"})")},
        {},
        Code::unsupported,
-       "layer 'p' must be of ComfyUI's format float8_e4m3fn, float8_e5m2, int8_tensorwise or "
-       "int8_blockwise; got 'nvfp4'"},
+       "ComfyUI's format must be float8_e4m3fn, float8_e5m2, int8_tensorwise or int8_blockwise; "
+       "got "
+       "'nvfp4'"},
       {{weight, one, text(R"({"format":"float8_e5m2"})")},
        {},
        Code::corrupt_data,
@@ -361,7 +376,7 @@ TEST_F(Traps, PartsThatDoNotFitAreErrors) {
       {{weight, one},
        {{"_quantization_metadata", "[]"}},
        Code::corrupt_data,
-       "metadata '_quantization_metadata' must be a JSON object; got '[]'"},
+       "'quantization_config' must be a JSON object; got 2 bytes, '[]'"},
   };
   for (const auto& row : rows) {
     SCOPED_TRACE(row.fragment);
