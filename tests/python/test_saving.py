@@ -187,7 +187,7 @@ def test_layers_count_in_the_footprint(floats):
 
 
 @pytest.mark.parametrize("code", ["import octavo.torch, sys; assert 'transformers' not in sys.modules; import transformers",
-                                  "import transformers.quantizers.auto, octavo.torch"])
+                                  "import octavo.torch; octavo.torch.OctavoConfig", "import transformers.quantizers.auto, octavo.torch"])
 def test_the_order_of_imports_makes_no_difference(code):
     code += "; from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING as m; print(m['octavo'].__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -8,12 +8,16 @@ the linear layers of any model, `OctavoConfig` while transformers loads it; from
 from typing import TYPE_CHECKING
 
 from . import functional, nn
+from ._calibrate import calibrate
+from ._calibration import Calibration, LayerCalibration
+from ._evaluate import Evaluation, LayerDrift, evaluate
 from ._linear_modules import LeftLayer
 from ._names import LEFT_IN_FLOAT
 from ._quantize import quantize_
 from ._report import LayerError, Report
 from ._loading import from_pretrained, load_
 from ._register import register
+from ._smooth import Smoothed, smooth_
 from ._threads import use_torch_threads
 
 if TYPE_CHECKING:
@@ -22,14 +26,13 @@ if TYPE_CHECKING:
 use_torch_threads()
 register()
 
-__all__ = ["LEFT_IN_FLOAT", "LayerError", "LeftLayer", "OctavoConfig", "Report", "from_pretrained", "functional", "load_",
-           "nn", "quantize_"]
+__all__ = ["LEFT_IN_FLOAT", "Calibration", "Evaluation", "LayerCalibration", "LayerDrift", "LayerError", "LeftLayer",
+           "OctavoConfig", "Report", "Smoothed", "calibrate", "evaluate", "from_pretrained", "functional", "load_", "nn",
+           "quantize_", "smooth_"]
 
 
 def __getattr__(name: str) -> object:
-    if name == "OctavoConfig":
-        import transformers.quantizers.auto  # noqa: F401  # registers, which imports the module below
-
+    if name == "OctavoConfig":  # needs transformers
         from ._quantizer import OctavoConfig
 
         return OctavoConfig

@@ -67,6 +67,28 @@ def transforms(model: torch.nn.Module, legacy: bool = True) -> "list[WeightTrans
     return get_model_conversion_mapping(model, add_legacy=legacy)
 
 
+def table_of(model: torch.nn.Module) -> "list[WeightTransform]":
+    """What transformers takes back when it saves the model: what it did when it loaded it, else the model's table."""
+    own = getattr(model, "_weight_conversions", None)
+    if own is not None or not hasattr(model, "base_model_prefix"):
+        return own or []
+    from transformers.core_model_loading import PrefixChange
+
+    return [t for t in transforms(model, legacy=False) if not isinstance(t, PrefixChange)]
+
+
+def names_in_files(model: torch.nn.Module, layers: Iterable[str]) -> dict[str, str]:
+    """What the files call a model's layers, where transformers renames them."""
+    table = table_of(model)
+    if not table:
+        return {name: name for name in layers}
+    from transformers.core_model_loading import WeightConverter, WeightRenaming, apply_renamings
+
+    backwards = [t.reverse_transform() for t in table[::-1] if not isinstance(t, WeightConverter)]
+    renamings = [t for t in backwards if isinstance(t, WeightRenaming)]
+    return {name: apply_renamings(f"{name}.weight", renamings).removesuffix(".weight") for name in layers}
+
+
 def _natural(name):
     """Experts in the order of their numbers."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in name.split(".")]

@@ -10,12 +10,14 @@ import torch
 
 from .. import _octavo
 from ._canonical import LAYERS
+from ._calibration import Calibration
+from ._checkpoint_names import names_in_files
 from ._linear_modules import LeftLayer, candidates, is_conv1d
 from ._names import LEFT_IN_FLOAT, check_patterns
 from ._report import LayerError, Report, experts_error
 from ._routed_experts import RoutedExperts
 from ._saving import watch_transformers
-from ._schemes import SchemeName
+from ._schemes import SCHEMES, SchemeName
 
 _NAMED = 4  # layers that a warning names
 
@@ -24,7 +26,7 @@ _Item = TypeVar("_Item")
 
 def quantize_(model: torch.nn.Module, scheme: SchemeName = "int8-dynamic", *,
               ignore: Sequence[str] | None = None, freeze: bool = True,
-              progress: bool | None = None) -> Report:
+              progress: bool | None = None, calibration: Calibration | None = None) -> Report:
     """Swaps the linear layers and experts of a model for layers in 8 bits, in place.
 
     torch.nn.Linear, the Conv1D of transformers (GPT-2), and the experts of transformers' mixtures (Mixtral, Qwen-MoE,
@@ -38,11 +40,13 @@ def quantize_(model: torch.nn.Module, scheme: SchemeName = "int8-dynamic", *,
             routers) and the model's output embeddings; a list of your own stands in its place.
         freeze: drop the float weights. False keeps them, for training on.
         progress: True or False; None shows a bar on a terminal.
+        calibration: of the model (octavo.torch.calibrate): activations get its static scales, and layers of "llm-int8" its
+            outlier columns; experts and layers without a row stay dynamic.
 
     Returns: the per-layer error table, a list of LayerError that prints as one; its `left` names every product that
         stays in float, and why. A UserWarning names those that nobody asked to leave.
     Raises: ValueError (an unknown scheme, a model that is a linear layer itself, a pattern of `ignore` that matches
-        nothing), RuntimeError (a weight that is not finite); layers before it are swapped by then.
+        nothing, a calibration for other codes), RuntimeError (a weight that is not finite); layers before it are swapped by then.
     """
     name = _octavo.canonical_scheme(scheme)
     make = LAYERS[name]
@@ -50,6 +54,7 @@ def quantize_(model: torch.nn.Module, scheme: SchemeName = "int8-dynamic", *,
         raise ValueError("quantize_: model must contain linear layers; got one itself (use "
                          f"octavo.torch.nn.{make.__name__}.from_float)")
     patterns = patterns_of("quantize_", model, ignore)
+    rows = _calibrated(model, name, freeze, calibration)
     watch_transformers()
     linear, experts, left = candidates(model, name, patterns, freeze)
     report = Report(left=left)
@@ -57,7 +62,7 @@ def quantize_(model: torch.nn.Module, scheme: SchemeName = "int8-dynamic", *,
     for path, layer in _with_bar([*linear, *experts], name, progress):
         if layer not in made:
             made[layer], errors = _experts_of(path, layer, name) if "down_proj" in layer._parameters else \
-                _linear_of(path, layer, name, freeze)
+                _linear_of(path, layer, name, freeze, rows.get(path))
             report.extend(errors)
         parent, _, child = path.rpartition(".")
         setattr(model.get_submodule(parent), child, made[layer])
@@ -99,13 +104,40 @@ def float_linear(layer: torch.nn.Module) -> torch.nn.Linear:
     return linear
 
 
-def _linear_of(path, layer, scheme, freeze):
+def _calibrated(model, scheme, freeze, calibration):
+    """Rows of a calibration by the model's names, which may be under those of its files."""
+    if calibration is None:
+        return {}
+    if not freeze or scheme == "fp8-block":
+        raise ValueError("quantize_: calibration must be None for layers that train and for fp8-block, whose activations have "
+                         f"a scale for each group; got one of {len(calibration)} layers")
+    names = [path for path, _ in model.named_modules()]
+    in_files = names_in_files(model, names)
+    rows = {path: calibration.get(path, calibration.get(in_files[path])) for path in names}
+    found = {path: row for path, row in rows.items() if row is not None}
+    code = str(SCHEMES[scheme].dtype).removeprefix("torch.")
+    if others := sorted({row.code for row in found.values()} - {code}):
+        raise ValueError(f"quantize_: calibration must be for {code}, as {scheme} is; got {', '.join(others)}")
+    if len(found) != len(calibration):
+        lost = sorted(set(calibration) - set(found) - {in_files[path] for path in found})
+        raise ValueError(f"quantize_: calibration must be of this model; got layers that it has not: {', '.join(lost[:4])}")
+    return found
+
+
+def _linear_of(path, layer, scheme, freeze, calibrated):
     linear = float_linear(layer)
     weight = linear.weight.detach()
     quantized = _octavo.quantize_weight(weight, scheme)
     error = _octavo.compare_weight(path, weight, quantized)
     row = LayerError(path, tuple(weight.shape), error.sqnr_db, error.max_error, error.saturated)
-    made = LAYERS[scheme].from_float(linear, freeze, quantized)
+    if calibrated is not None and calibrated.smooth.numel() != weight.shape[1]:
+        raise ValueError(f"quantize_: calibration must have {weight.shape[1]} columns for {path!r}; got "
+                         f"{calibrated.smooth.numel()}")
+    made = LAYERS[scheme].from_float(linear, False)
+    if calibrated is not None:
+        made.use_calibration(calibrated.input_scale, calibrated.outlier_columns, calibrated.threshold)
+    if freeze:
+        made.freeze(quantized)
     made.stands_for_conv1d = is_conv1d(layer)
     return made, [row]
 

@@ -2,6 +2,7 @@
 """What the linear layers in 8 bits share: a float weight that trains, or packed codes that stay."""
 
 import threading
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -117,6 +118,10 @@ class QuantizedLinear(EightBitModule):
 
     def _configure(self):
         self._rule = SCHEMES[self.scheme].rule()
+
+    def use_calibration(self, input_scale: float, outlier_columns: Sequence[int], threshold: float) -> None:
+        """One static scale for all activations, before the layer is frozen."""
+        self._rule = {**self._rule, "activation_granularity": "tensor", "static_scale": input_scale}
 
     def freeze(self, quantized: Weight | None = None) -> Self:
         """Packs the weight and drops its float form. Returns self."""

@@ -19,6 +19,7 @@ from ._from_folder import FolderLayers, unexpected_patterns
 from ._linear_modules import candidates, is_conv1d
 from ._quantize import float_linear, patterns_of, warn_of_left
 from ._quantized_linear import QuantizedLinear
+from ._register import register
 from ._report import LayerError, Report, experts_error
 from ._routed_experts import RoutedExperts
 from ._saving import watch_transformers
@@ -164,3 +165,6 @@ class OctavoQuantizer(HfQuantizer):
             if isinstance(layer, RoutedExperts):
                 layer.take_biases()
         return model
+
+
+register()  # where this module was what imported transformers' table

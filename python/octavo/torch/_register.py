@@ -26,10 +26,11 @@ def register() -> None:
 
 
 def _register(auto: ModuleType) -> None:
-    if "octavo" in auto.AUTO_QUANTIZER_MAPPING:
-        return
-    from ._quantizer import OctavoConfig, OctavoQuantizer
+    from . import _quantizer  # registers at its end; while it is being imported itself there is nothing to register
 
+    if "octavo" in auto.AUTO_QUANTIZER_MAPPING or not hasattr(_quantizer, "OctavoQuantizer"):
+        return
+    OctavoConfig, OctavoQuantizer = _quantizer.OctavoConfig, _quantizer.OctavoQuantizer
     auto.register_quantization_config("octavo")(OctavoConfig)
     auto.register_quantizer("octavo")(OctavoQuantizer)
     configs = auto.AUTO_QUANTIZATION_CONFIG_MAPPING

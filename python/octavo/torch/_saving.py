@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ._checkpoint_names import transforms
+from ._checkpoint_names import names_in_files, table_of
 from ._dialect import Json, Kind, kind_of, quantization_config, row_maxima
 from ._layer import EightBitModule
 from ._linear_modules import is_conv1d
@@ -89,14 +89,25 @@ def declared_state(model: "PreTrainedModel", layers: dict[str, EightBitModule],
             _experts_state(name, layer, state, dialect)
         else:
             _linear_state(name, state, dialect)
-    in_files = _names_in_files(model, [*kinds, *_left(model)])
+    in_files = names_in_files(model, [*kinds, *_left(model)])
     others = dialect == "bitsandbytes" or not any(getattr(layer, "stands_for_conv1d", False) for layer in layers.values())
     schemes = [layer.scheme for layer in layers.values() if isinstance(layer, QuantizedLinear)]
     scheme = schemes[0] if schemes else "int8-dynamic"
     left = sorted({alias for name in _left(model) for alias in (name, in_files[name])})
     config = quantization_config("save_pretrained", {in_files[name]: kind for name, kind in kinds.items()}, left, scheme,
                                  others, dialect)
+    if dialect == "bitsandbytes":
+        columns = {in_files[name]: _columns(layer) for name, layer in layers.items() if _columns(layer)}
+        config.update({"llm_int8_outlier_columns": columns} if columns else {})
+        if any(isinstance(layer, QuantizedLinear) and layer._rule.get("whole_columns") for layer in layers.values()):
+            config["llm_int8_whole_columns"] = True
     return state, config
+
+
+def _columns(layer):
+    """LLM.int8()'s fixed outlier columns."""
+    columns = layer._rule.get("outlier_columns") if isinstance(layer, QuantizedLinear) else None
+    return [] if columns is None else [int(column) for column in columns]
 
 
 def _linear_state(name, state, dialect):
@@ -136,30 +147,12 @@ def _left(model):
                 yield name
 
 
-def _names_in_files(model, names):
-    """What the files call layers, where transformers renames them."""
-    from transformers.core_model_loading import WeightConverter, WeightRenaming, apply_renamings
-
-    table = [t.reverse_transform() for t in _table(model)[::-1] if not isinstance(t, WeightConverter)]
-    renamings = [t for t in table if isinstance(t, WeightRenaming)]
-    return {name: apply_renamings(f"{name}.weight", renamings).removesuffix(".weight") for name in names}
-
-
-def _table(model):
-    own = getattr(model, "_weight_conversions", None)
-    if own is not None:
-        return own
-    from transformers.core_model_loading import PrefixChange
-
-    return [t for t in transforms(model, legacy=False) if not isinstance(t, PrefixChange)]
-
-
 @contextmanager
 def _declaring(model: "PreTrainedModel", config: Json) -> Iterator[None]:
     """The model as save_pretrained has to see it: what it splits and renames, and what its config.json says."""
     from transformers.core_model_loading import WeightConverter
 
-    table = list(_table(model))
+    table = list(table_of(model))
     for transform in list(table):
         if isinstance(transform, WeightConverter) and all(s.endswith(".weight") for s in transform._original_source_patterns):
             for suffix in ("_scale", "_scale_inv"):

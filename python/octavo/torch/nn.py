@@ -171,6 +171,11 @@ class Linear8bitLt(QuantizedLinear):
         if self.frozen:
             self._keep(self._packed.with_llm_int8(threshold, outlier_columns=columns))
 
+    def use_calibration(self, input_scale: float, outlier_columns: Sequence[int], threshold: float) -> None:
+        """Outlier columns that stay in float whatever they hold, beside those that reach the threshold."""
+        columns = torch.tensor(outlier_columns, dtype=torch.int64) if outlier_columns else None
+        self.set_outlier_columns(columns, threshold)
+
     def _training_forward(self, x):
         codes, absmax, _ = _int8.vectorwise_quant(self.weight.detach())
         return _int8.linear(x, self.weight, codes, absmax, self.bias, self.threshold, False,

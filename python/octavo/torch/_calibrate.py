@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""calibrate: what the inputs of a model's linear layers look like on real data."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import torch
+
+from .. import _octavo
+from ._calibration import Calibration, Code, LayerCalibration
+from ._checkpoint_names import names_in_files
+from ._linear_modules import is_conv1d
+from ._names import first_match
+from ._quantize import patterns_of
+from ._quantized_linear import QuantizedLinear
+from ._schemes import SCHEMES, SchemeName
+
+_Item = TypeVar("_Item")
+_HELD = 8  # inputs kept to find layers that read the same one
+
+
+def calibrate(model: torch.nn.Module, batches: Iterable[Any], scheme: SchemeName = "int8-dynamic", *,
+              ignore: Iterable[str] | None = None, threshold: float = 6.0, alpha: float = 0.5,
+              progress: bool | None = None) -> Calibration:
+    """Runs a model on batches and notes the least and the largest input of every column of its linear layers.
+
+    Static scales, LLM.int8()'s outlier columns and SmoothQuant's factors (Xiao et al., arXiv 2211.10438) follow from them:
+    s = max|x|^alpha / max|w|^(1 - alpha) for each column, of layers that read the same input together.
+
+    Args:
+        model: a float model, in eval mode.
+        batches: what the model is called with: tensors, tuples of arguments, or mappings of named ones.
+        scheme: whose codes static scales are for.
+        ignore: layers that are not calibrated, as quantize_ takes them.
+        threshold: magnitude from which a column is an outlier column.
+        alpha: 0..1, how much of the range goes from activations to weights.
+        progress: True or False; None shows a bar on a terminal.
+
+    Returns: Calibration, by layer. Raises: ValueError (no batches, no linear layers, a column that is not finite).
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"calibrate: alpha must be in 0..1; got {alpha}")
+    code: Code = "int8" if SCHEMES[_octavo.canonical_scheme(scheme)].dtype == torch.int8 else "float8_e4m3fn"
+    patterns = patterns_of("calibrate", model, None if ignore is None else tuple(ignore))
+    layers = {name: layer for name, layer in model.named_modules()
+              if (type(layer) is torch.nn.Linear or is_conv1d(layer) or isinstance(layer, QuantizedLinear))
+              and first_match(name, patterns) is None}
+    if not layers:
+        raise ValueError("calibrate: model must have linear layers; got none but those to ignore")
+    seen = _Seen()
+    hooks = [layer.register_forward_pre_hook(seen.hook(name)) for name, layer in layers.items()]
+    count = 0
+    try:
+        with torch.no_grad():
+            for batch in with_bar(batches, "octavo calibrate", progress):
+                call(model, batch)
+                seen.end_of_batch()
+                count += 1
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not count:
+        raise ValueError("calibrate: batches must hold at least one; got none")
+    factors = _factors(seen, layers, alpha)
+    made = {}
+    for name in layers:
+        if name not in seen.low:
+            continue  # never called on these batches
+        low, high = seen.low[name], seen.high[name]
+        if not (low.isfinite().all() and high.isfinite().all()):
+            raise ValueError(f"calibrate: inputs must be finite; got NaN or infinity in layer {name!r}")
+        made[name] = LayerCalibration(low, high, factors[name], threshold, code)
+    return Calibration(made, names_in_files(model, made))
+
+
+def call(model: torch.nn.Module, batch: Any) -> Any:
+    """The model on a batch: a tensor, a tuple of arguments, or named ones."""
+    if isinstance(batch, Mapping):
+        return model(**batch)
+    return model(*batch) if isinstance(batch, (tuple, list)) else model(batch)
+
+
+def with_bar(items: Iterable[_Item], what: str, progress: bool | None) -> Iterable[_Item]:
+    """The items, with a bar where one is wanted and tqdm is there."""
+    if progress is None:
+        progress = sys.stderr.isatty()
+    if not progress:
+        return items
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:  # only a bar
+        return items
+    return tqdm(items, desc=what, unit="batch")
+
+
+class _Seen:
+    """Least and largest of each column, and which layers read the same tensor."""
+
+    def __init__(self) -> None:
+        self.low: dict[str, torch.Tensor] = {}
+        self.high: dict[str, torch.Tensor] = {}
+        self.readers: dict[str, set[str]] = {}
+        self._held: list[tuple[torch.Tensor, set[str]]] = []
+
+    def hook(self, name):
+        def note(layer, arguments):
+            x = arguments[0].detach()
+            rows = x.reshape(-1, x.shape[-1]).float()
+            if not rows.shape[0]:
+                return
+            low, high = torch.aminmax(rows, dim=0)
+            self.low[name] = torch.minimum(self.low[name], low) if name in self.low else low
+            self.high[name] = torch.maximum(self.high[name], high) if name in self.high else high
+            self._share(name, x)
+
+        return note
+
+    def _share(self, name, x):
+        for tensor, names in self._held:
+            if tensor.data_ptr() == x.data_ptr() and tensor.shape == x.shape and tensor._version == x._version:
+                names.add(name)
+                self.readers.setdefault(name, set()).update(names)
+                return
+        self._held = [*self._held[1 - _HELD:], (x, {name})]
+        self.readers.setdefault(name, set()).add(name)
+
+    def end_of_batch(self):
+        self._held = []
+
+
+def _factors(seen, layers, alpha):
+    """SmoothQuant's factors, the same for all layers that read one input."""
+    groups: dict[str, set[str]] = {name: {name} for name in layers}
+    for name, others in seen.readers.items():
+        merged = set().union(*(groups[other] for other in others), groups[name])
+        for member in merged:
+            groups[member] = merged
+    made: dict[str, torch.Tensor] = {}
+    for name in seen.low:
+        if name in made:
+            continue
+        members = [member for member in groups[name] if member in seen.low]
+        inputs = torch.stack([torch.maximum(seen.low[m].abs(), seen.high[m].abs()) for m in members]).amax(0)
+        weights = torch.stack([_column_absmax(layers[m]) for m in members]).amax(0)
+        factor = inputs**alpha / weights ** (1 - alpha)
+        usable = (inputs > 0) & (weights > 0) & factor.isfinite() & (factor > 0)
+        factor = torch.where(usable, factor, torch.ones(()))
+        made.update(dict.fromkeys(members, factor))
+    return made
+
+
+def _column_absmax(layer):
+    weight = layer.weight.detach().float()
+    return weight.abs().amax(1 if is_conv1d(layer) else 0)
