@@ -64,7 +64,7 @@ def public_functions():
         import octavo.torch as package
     except ImportError:
         return
-    yield package.quantize_
+    yield from (package.quantize_, package.load_, package.from_pretrained, package.calibrate, package.smooth_, package.evaluate)
     yield from (getattr(package.functional, name) for name in package.functional.__all__)
     import octavo.w8a8_utils as w8a8
     yield from (getattr(w8a8, name) for name in w8a8.__all__ if inspect.isfunction(getattr(w8a8, name)))

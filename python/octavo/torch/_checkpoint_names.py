@@ -64,7 +64,7 @@ def transforms(model: torch.nn.Module, legacy: bool = True) -> "list[WeightTrans
         return []
     from transformers.conversion_mapping import get_model_conversion_mapping
 
-    return get_model_conversion_mapping(model, add_legacy=legacy)
+    return get_model_conversion_mapping(model, add_legacy=legacy)  # type: ignore[arg-type]
 
 
 def table_of(model: torch.nn.Module) -> "list[WeightTransform]":

@@ -43,7 +43,7 @@ class Evaluation:
 
     def __str__(self) -> str:
         rows = [f"tokens {self.tokens}   cosine {self.cosine:.6f}"]
-        if self.perplexity is not None:
+        if self.perplexity is not None and self.kl is not None and self.agreement is not None:
             rows.append(f"perplexity {self.perplexity:.4f}   of the float model {self.float_perplexity:.4f}")
             rows.append(f"KL {self.kl:.3e} nats   same next token {100 * self.agreement:.2f} %")
         rows.append(f"{'layer':<56} {'cosine':>10} {'SQNR, dB':>9}")

@@ -97,9 +97,9 @@ class FolderLayers:
             _set(model, path, made)
         for path, weights in self._experts.items():
             both = [self._stacked(weights[name], path) for name in ("gate_up_proj", "down_proj")]
-            made = experts_of(*both)
-            made.training = model.get_submodule(path).training
-            _set(model, path, made)
+            experts = experts_of(*both)
+            experts.training = model.get_submodule(path).training
+            _set(model, path, experts)
 
     def _stacked(self, parts, path):
         """The weight of each expert, from its parts (gate, up) in the order of rows."""

@@ -78,7 +78,8 @@ def patterns_of(operation: str, model: torch.nn.Module, ignore: Sequence[str] | 
             raise ValueError(f"{operation}: ignore must be a list of patterns; got the string {ignore!r}")
         check_patterns(operation, ignore, names)
         return tuple(ignore)
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    outputs = getattr(model, "get_output_embeddings", None)
+    head = outputs() if callable(outputs) else None
     return (*LEFT_IN_FLOAT, *(path for path, module in model.named_modules() if head is not None and module is head))
 
 
@@ -96,10 +97,11 @@ def float_linear(layer: torch.nn.Module) -> torch.nn.Linear:
     """The layer as a torch.nn.Linear [N, K] on the same memory."""
     if type(layer) is torch.nn.Linear:
         return layer
-    k, n = layer.weight.shape
-    linear = torch.nn.Linear(k, n, layer.bias is not None, device="meta")
-    linear.weight = torch.nn.Parameter(layer.weight.detach().T, layer.weight.requires_grad)
-    linear.bias = layer.bias
+    weight = layer.get_parameter("weight")
+    k, n = weight.shape
+    linear = torch.nn.Linear(k, n, device="meta")
+    linear.weight = torch.nn.Parameter(weight.detach().T, weight.requires_grad)
+    linear.register_parameter("bias", layer._parameters.get("bias"))
     linear.training = layer.training
     return linear
 

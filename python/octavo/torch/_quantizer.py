@@ -37,7 +37,7 @@ class OctavoConfig(QuantizationConfigMixin):
     """
 
     def __init__(self, scheme: SchemeName = "int8-dynamic", ignore: Sequence[str] | None = None) -> None:
-        self.quant_method = "octavo"
+        self.quant_method = "octavo"  # type: ignore[assignment]
         self.scheme = _octavo.canonical_scheme(scheme)
         self.ignore = None if ignore is None else list(ignore)
         self._declared: dict[str, Any] | None = None  # a quantised folder's own quantization_config
@@ -152,7 +152,7 @@ class OctavoQuantizer(HfQuantizer):
             self.report.append(LayerError(path, tuple(weight.shape), error.sqnr_db, error.max_error, error.saturated))
             layer.weight = torch.nn.Parameter(weight, False)
             layer.freeze(quantized)
-            layer.weight._is_hf_initialized = True  # transformers makes up what has no such mark
+            setattr(layer.weight, "_is_hf_initialized", True)  # transformers makes up what has no such mark
         self._pending.discard(name)
 
     def _process_model_after_weight_loading(self, model: Any, **options: Any) -> Any:

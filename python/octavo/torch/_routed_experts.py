@@ -51,6 +51,10 @@ class RoutedExperts(FusedMoE):
     down_proj on the meta device, which `take` replaces by packed codes one after the other.
     """
 
+    _scheme: str
+    _transposed: bool
+    _interleaved: bool
+
     @classmethod
     def empty_like(cls, module: torch.nn.Module, scheme: str) -> "RoutedExperts":
         """The layer before its weights: parameters of the module's shapes, on whatever device they are."""
@@ -60,9 +64,10 @@ class RoutedExperts(FusedMoE):
         layer._transposed = bool(getattr(module, "is_transposed", False))
         layer._interleaved = not getattr(module, "is_concatenated", True)
         layer.training = module.training
-        layer.out_features = module.down_proj.shape[2 if layer._transposed else 1]
-        layer.gate_up_proj = module.gate_up_proj
-        layer.down_proj = module.down_proj
+        down = module.get_parameter("down_proj")
+        layer.out_features = down.shape[2 if layer._transposed else 1]
+        layer.register_parameter("gate_up_proj", module.get_parameter("gate_up_proj"))
+        layer.register_parameter("down_proj", down)
         for ours, theirs in (("bias13", "gate_up_proj_bias"), ("bias2", "down_proj_bias")):
             layer.register_buffer(ours, None)
             if theirs in module._parameters:
@@ -85,9 +90,9 @@ class RoutedExperts(FusedMoE):
     def take_biases(self) -> None:
         """Biases of the module, in the order of the packed rows."""
         for ours, theirs in (("bias13", "gate_up_proj_bias"), ("bias2", "down_proj_bias")):
-            bias = self._parameters.pop(theirs, None)
-            if bias is not None:
-                bias = bias.detach()
+            parameter = self._parameters.pop(theirs, None)
+            if parameter is not None:
+                bias = parameter.detach()
                 setattr(self, ours, self._halves(bias, 1) if ours == "bias13" else bias)
 
     @property

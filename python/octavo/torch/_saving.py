@@ -59,9 +59,9 @@ def watch_transformers() -> None:
     model.get_memory_footprint = get_memory_footprint
 
 
-def frozen_layers(model: torch.nn.Module) -> dict[str, EightBitModule]:
+def frozen_layers(model: torch.nn.Module) -> dict[str, QuantizedLinear | RoutedExperts]:
     """Layers whose state is codes, by name. Raises: NotImplementedError (experts that no dialect has)."""
-    found: dict[str, EightBitModule] = {}
+    found: dict[str, QuantizedLinear | RoutedExperts] = {}
     for name, layer in model.named_modules():
         if isinstance(layer, QuantizedLinear) and layer.frozen:
             found[name] = layer
@@ -73,7 +73,7 @@ def frozen_layers(model: torch.nn.Module) -> dict[str, EightBitModule]:
     return found
 
 
-def declared_state(model: "PreTrainedModel", layers: dict[str, EightBitModule],
+def declared_state(model: "PreTrainedModel", layers: dict[str, QuantizedLinear | RoutedExperts],
                    state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], Json]:
     """The state in its dialect, under the model's names, and the quantization_config that declares it.
 

@@ -53,6 +53,8 @@ class FusedMoE(EightBitModule):
     """
 
     batch_invariant: bool = False
+    w13: ExpertWeights
+    w2: ExpertWeights
 
     def __init__(self, w13: ExpertWeights, w2: ExpertWeights, bias13: torch.Tensor | None = None,
                  bias2: torch.Tensor | None = None) -> None:
