@@ -57,6 +57,12 @@ _octavo\.ExpertWeights\.__copy__$:
 _octavo\.ExpertWeights\.__deepcopy__$:
     def __deepcopy__(self, memo: object) -> ExpertWeights: ...
 
+_octavo\.Weight\.columns$:
+    \from typing import Any
+    @property
+    def columns(self) -> Any:
+        \doc
+
 _octavo\.Weight\.quantized$:
     @property
     def quantized(self) -> Quantized:

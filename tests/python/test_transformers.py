@@ -170,7 +170,7 @@ def test_static_scales_and_zero_points_are_honoured(folders, symmetric, tmp_path
 def test_weight_only_layers_multiply_activations_as_they_are(folders, tmp_path):
     model = foreign(tmp_path, folders(small.llama)[1], None)
     layer = model.model.layers[0].mlp.up_proj
-    assert layer.scheme == "int8-dynamic" and layer._rule == {}
+    assert type(layer) is octavo.torch.nn.CheckpointLinear and layer._rule == {}
     x = torch.randn(5, 128).bfloat16().float()
     expected = x.double() @ dequantised(layer).T
     assert float((layer(x) - expected).abs().max()) <= 2e-6 * float((x.abs().double() @ dequantised(layer).abs().T).max())

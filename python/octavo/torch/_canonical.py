@@ -24,11 +24,13 @@ LAYERS: dict[str, type[QuantizedLinear]] = {
 def layer_of(weight: Weight, bias: torch.Tensor | None, dtype: torch.dtype) -> QuantizedLinear:
     """The frozen layer of a weight; without an activation rule it multiplies activations as they are (W8A16).
 
-    dtype: of the float weight that the layer stands for. Raises: ValueError (a scheme without a layer).
+    dtype: of the float weight that the layer stands for. Raises: ValueError (a weight that is not quantised).
     """
-    if weight.scheme not in LAYERS:
-        raise ValueError(f"layer_of: weight.scheme must be one of {', '.join(LAYERS)}; got {weight.scheme}")
-    return LAYERS[weight.scheme].from_weight(weight, bias, dtype)
+    if weight.scheme == "none":
+        raise ValueError("layer_of: weight.scheme must be that of codes; got none, a float weight")
+    usual = weight.quantized.azp is None and (not weight.quantized.cols or weight.scheme == "fp8-block")
+    made = LAYERS.get(weight.scheme, nn.CheckpointLinear) if usual else nn.CheckpointLinear
+    return made.from_weight(weight, bias, dtype)
 
 
 def experts_of(gate_up: Sequence[Weight], down: Sequence[Weight]) -> RoutedExperts:

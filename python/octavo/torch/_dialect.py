@@ -58,11 +58,10 @@ def _granularity(weight: Quantized) -> str:
 
 
 def quantization_config(operation: str, layers: Mapping[str, Kind], left: Sequence[str], scheme: str,
-                        others_read_it: bool, dialect: str) -> Json:
+                        dialect: str) -> Json:
     """The configuration of layers by their names in the files. left: linear layers that stay in float.
 
-    dialect: in which the tensors are written. others_read_it: False where the files hold what the dialect's own tools cannot put into a model; they are told by
-    a method of Octavo's own. Raises: ValueError (LLM.int8() beside other schemes, several thresholds).
+    dialect: in which the tensors are written. Raises: ValueError (LLM.int8() beside other schemes, several thresholds).
     """
     kinds = sorted(set(layers.values()), key=str)
     dialects = {kind.dialect for kind in kinds}
@@ -76,8 +75,6 @@ def quantization_config(operation: str, layers: Mapping[str, Kind], left: Sequen
                   "modules_to_not_convert": list(left)}
     else:
         config = _compressed_tensors(layers, kinds, left)
-    if not others_read_it:
-        config["quant_method"] = "octavo"
     return {**config, "octavo": {"scheme": scheme}}
 
 

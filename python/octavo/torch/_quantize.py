@@ -128,7 +128,7 @@ def _calibrated(model, scheme, freeze, calibration):
 
 def _linear_of(path, layer, scheme, freeze, calibrated):
     linear = float_linear(layer)
-    weight = linear.weight.detach()
+    weight = linear.weight.detach().contiguous()
     quantized = _octavo.quantize_weight(weight, scheme)
     error = _octavo.compare_weight(path, weight, quantized)
     row = LayerError(path, tuple(weight.shape), error.sqnr_db, error.max_error, error.saturated)

@@ -64,6 +64,7 @@ class QuantizedLinear(EightBitModule):
         self.in_features = in_features
         self.out_features = out_features
         self.frozen = False  # whether the float weight is gone
+        self._columns = None  # int64 [K]: code column j multiplies x[..., columns[j]]; None: in order
         self._packed = None  # codes and scales for kernels, where the layer is frozen
         self._cached = None  # those of the float weight, in eval mode: _Cached
         self._rule = {}  # how activations are quantised, as arguments of octavo.pack
@@ -105,6 +106,10 @@ class QuantizedLinear(EightBitModule):
         if weight.scheme != cls.scheme:
             raise ValueError(f"{cls.__name__}.from_weight: weight.scheme must be {cls.scheme}; got "
                              f"{weight.scheme}")
+        return cls._from_weight(weight, bias, dtype)
+
+    @classmethod
+    def _from_weight(cls, weight, bias, dtype):
         check_float(f"{cls.__name__}.from_weight", "dtype", dtype)
         out_features, in_features = weight.quantized.data.shape
         layer = cls._new(in_features, out_features, {})
@@ -113,7 +118,9 @@ class QuantizedLinear(EightBitModule):
             layer.register_parameter("bias", None)
         else:
             layer.bias = torch.nn.Parameter(bias)
-        layer._freeze(weight.pack(), dtype)
+        if weight.columns is not None:
+            layer._columns = torch.from_numpy(weight.columns)
+        layer._freeze(weight.pack(gathered=weight.columns is not None), dtype)
         return layer
 
     def _configure(self):
@@ -143,7 +150,7 @@ class QuantizedLinear(EightBitModule):
 
     def _show_weight(self, dtype):
         self._dtype = dtype
-        object.__setattr__(self, "weight", QuantizedWeight(self._packed, dtype))
+        object.__setattr__(self, "weight", QuantizedWeight(self._packed, dtype, self._columns))
 
     def _quantized_weight(self):
         return _octavo.quantize_weight(self.weight.detach(), self.scheme)
@@ -181,7 +188,8 @@ class QuantizedLinear(EightBitModule):
         return super().train(mode)
 
     def quantized_weight(self) -> Quantized:
-        """Codes [out_features, in_features] and scales, as an octavo.Quantized of torch tensors."""
+        """Codes [out_features, in_features] and scales, as an octavo.Quantized of torch tensors. Where a state has
+        `columns` (GPTQ's act-order), column j is that of the activations' column columns[j]."""
         packed = self._packed if self.frozen else self._pack(self._quantized_weight())
         return packed.unpack(torch.empty(0)).T
 
@@ -217,6 +225,8 @@ class QuantizedLinear(EightBitModule):
 
     def _packed_forward(self, x, packed, handle):
         """packed: whose handle it is; it has to live as long as the call."""
+        if self._columns is not None:
+            x = x.index_select(-1, self._columns)
         return linear(x, self.bias, None, handle, self.out_features, self.batch_invariant, None)
 
     def _codes_forward(self, x, scale, azp):
@@ -229,6 +239,8 @@ class QuantizedLinear(EightBitModule):
         if scale is None:
             raise ValueError(f"{name}: x_scale must come with quantised activations (the layer has no "
                              "static scale); got None")
+        if self._columns is not None:
+            x = x.index_select(-1, self._columns)
         if not isinstance(scale, torch.Tensor):
             scale = torch.tensor(scale)
         if azp is not None and not isinstance(azp, torch.Tensor):
@@ -282,6 +294,8 @@ class QuantizedLinear(EightBitModule):
         q = self.quantized_weight()
         destination[prefix + "weight"] = q.data
         destination[prefix + "weight_scale"] = q.scale
+        if self._columns is not None:
+            destination[prefix + "columns"] = self._columns
         for name in self._static_names():
             value, dtype = _STATIC[name]
             destination[prefix + name] = torch.tensor([self._rule[value]], dtype=dtype)
@@ -294,14 +308,14 @@ class QuantizedLinear(EightBitModule):
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected,
                               errors):
-        given = {name: state_dict[prefix + name] for name in ("weight", "weight_scale", *_STATIC)
+        given = {name: state_dict[prefix + name] for name in ("weight", "weight_scale", "columns", *_STATIC)
                  if prefix + name in state_dict}
         quantised = "weight" in given and "weight_scale" in given
         if not (quantised or self.frozen):
             super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
             return
         static = self._loads_static if "input_scale" in given else self._static_names()
-        own = ("weight", "weight_scale", *static)
+        own = ("weight", "weight_scale", "columns", *static)
         given = {name: value for name, value in given.items() if name in own}
         if ("weight" in given) != ("weight_scale" in given):
             errors.append(f"{prefix}weight must come with {prefix}weight_scale (the layer is frozen); got one of them")
@@ -335,13 +349,20 @@ class QuantizedLinear(EightBitModule):
             rule.update(activation_granularity="tensor", static_scale=float(given["input_scale"]))
         if "input_zero_point" in given and rule.get("static_scale"):
             rule.update(azp=True, static_azp=int(given["input_zero_point"]))
+        columns = given.get("columns")
+        if columns is not None and not self._is_order(columns):
+            return f"{prefix}columns must be the numbers 0 to {self.in_features - 1} (int64) in some order; got others"
         try:
             packed = self._restored(codes, scale, rule)
         except (ValueError, RuntimeError) as error:
             return f"{prefix}weight must be codes that {type(self).__name__} can pack; got {codes.dtype} ({error})"
         self._rule = rule
+        self._columns = columns
         self._freeze(packed, self.weight.dtype)
         return None
+
+    def _is_order(self, columns):
+        return columns.dtype == torch.int64 and torch.equal(columns.sort().values, torch.arange(self.in_features))
 
     def _cells(self, codes, scale):
         rows, cols = self._grid(codes, scale)
@@ -353,7 +374,7 @@ class QuantizedLinear(EightBitModule):
 
     def _grid(self, codes, scale):
         """Rows and columns of the weight under one scale; 0: all."""
-        return 1, 0
+        return (codes.shape[0] if scale.shape == (1, 1) else 1), 0
 
     def extra_repr(self):
         return (f"in_features={self.in_features}, out_features={self.out_features}, "

@@ -146,7 +146,7 @@ class OctavoQuantizer(HfQuantizer):
             self.report.append(experts_error(name, layer.take(parameter, weight)))
         else:
             assert isinstance(layer, QuantizedLinear)
-            weight = weight.T if layer.stands_for_conv1d else weight
+            weight = weight.T.contiguous() if layer.stands_for_conv1d else weight
             quantized = _octavo.quantize_weight(weight, self.quantization_config.scheme)
             error = _octavo.compare_weight(path, weight, quantized)
             self.report.append(LayerError(path, tuple(weight.shape), error.sqnr_db, error.max_error, error.saturated))

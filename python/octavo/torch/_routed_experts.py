@@ -79,7 +79,7 @@ class RoutedExperts(FusedMoE):
 
         Returns: for each expert the sum of its weight's squares, and what quantising did to it.
         """
-        stored = self._stored(name, weight.detach())
+        stored = self._stored(name, weight.detach()).contiguous()
         packed, made = quantized_experts(stored, self._scheme)
         errors = [(float(expert.double().square().sum()), _octavo.compare_weight(name, expert, one))
                   for expert, one in zip(stored, made)]

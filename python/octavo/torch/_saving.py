@@ -64,6 +64,10 @@ def frozen_layers(model: torch.nn.Module) -> dict[str, QuantizedLinear | RoutedE
     found: dict[str, QuantizedLinear | RoutedExperts] = {}
     for name, layer in model.named_modules():
         if isinstance(layer, QuantizedLinear) and layer.frozen:
+            if layer._columns is not None:
+                raise NotImplementedError(f"save_pretrained: model must have layers whose columns are in order; got {name!r}, "
+                                          "whose columns are those of GPTQ's act-order")
+            _check_sayable(name, layer)
             found[name] = layer
         elif isinstance(layer, FusedMoE):
             if not isinstance(layer, RoutedExperts):
@@ -71,6 +75,17 @@ def frozen_layers(model: torch.nn.Module) -> dict[str, QuantizedLinear | RoutedE
                                           f"{name!r}, {type(layer).__name__}")
             found[name] = layer
     return found
+
+
+def _check_sayable(name, layer):
+    """NotImplementedError for weights that this package's folders have no words for."""
+    weight = layer.quantized_weight()
+    what = ("zero points" if weight.azp is not None else "codes of uint8" if weight.data.dtype == torch.uint8 else
+            f"scales of {weight.scale.dtype}" if weight.scale.dtype != torch.float32 else
+            "activations with scales of powers of two" if layer._rule.get("rounding", "none") != "none" else None)
+    if what:
+        raise NotImplementedError(f"save_pretrained: model must have weights without zero points and scales of float32; "
+                                  f"got {name!r}, which has {what}")
 
 
 def declared_state(model: "PreTrainedModel", layers: dict[str, QuantizedLinear | RoutedExperts],
@@ -90,12 +105,11 @@ def declared_state(model: "PreTrainedModel", layers: dict[str, QuantizedLinear |
         else:
             _linear_state(name, state, dialect)
     in_files = names_in_files(model, [*kinds, *_left(model)])
-    others = dialect == "bitsandbytes" or not any(getattr(layer, "stands_for_conv1d", False) for layer in layers.values())
     schemes = [layer.scheme for layer in layers.values() if isinstance(layer, QuantizedLinear)]
     scheme = schemes[0] if schemes else "int8-dynamic"
     left = sorted({alias for name in _left(model) for alias in (name, in_files[name])})
     config = quantization_config("save_pretrained", {in_files[name]: kind for name, kind in kinds.items()}, left, scheme,
-                                 others, dialect)
+                                 dialect)
     if dialect == "bitsandbytes":
         columns = {in_files[name]: _columns(layer) for name, layer in layers.items() if _columns(layer)}
         config.update({"llm_int8_outlier_columns": columns} if columns else {})

@@ -15,9 +15,10 @@ class QuantizedWeight(torch.Tensor):
     """
 
     @staticmethod
-    def __new__(cls, packed, dtype):
+    def __new__(cls, packed, dtype, columns=None):
         weight = torch.Tensor._make_wrapper_subclass(cls, (packed.n, packed.k), dtype=dtype)
         weight.packed = packed
+        weight.columns = columns  # of the float weight, in the order of the codes'; None: the same
         return weight
 
     def __repr__(self):
@@ -33,4 +34,5 @@ class QuantizedWeight(torch.Tensor):
     def values(self):
         """The dequantised weight."""
         quantized = self.packed.unpack(torch.empty(0)).T
-        return _octavo.dequantize(quantized, self.dtype)
+        values = _octavo.dequantize(quantized, self.dtype)
+        return values if self.columns is None else torch.empty_like(values).index_copy_(1, self.columns, values)

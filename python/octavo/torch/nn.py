@@ -14,16 +14,17 @@ import torch
 from typing_extensions import Self
 
 from .. import _octavo
+from .._octavo import Quantized, Weight
 from .._checkpoint import w8a8_weight
 from . import _int8
 from . import _routes
-from ._layer import EightBitModule, autocast, check_float
+from ._layer import EightBitModule, autocast, check_float, size_mismatch
 from ._quantized_linear import QuantizedLinear
 from ._schemes import SCHEMES
 from ._straight_through import QMAX, quantize, straight_through_mm
 from .moe import FusedMoE, fused_topk
 
-__all__ = ["BlockFp8Linear", "Fp8Linear", "FusedMoE", "GroupedLinear", "Int8Linear", "Linear8bitLt", "QatLinear",
+__all__ = ["BlockFp8Linear", "CheckpointLinear", "Fp8Linear", "FusedMoE", "GroupedLinear", "Int8Linear", "Linear8bitLt", "QatLinear",
            "fused_topk"]
 
 
@@ -134,6 +135,60 @@ class BlockFp8Linear(QuantizedLinear):
         halves = (cell >> i for i in range(cell.bit_length()))
         rows = next((r for r in halves if -(-codes.shape[0] // r) == scale.shape[0]), cell)
         return rows, cell
+
+
+class CheckpointLinear(QuantizedLinear):
+    """A frozen layer of whatever codes and scales a checkpoint has: weight-only ones, MX blocks, groups with zero points.
+
+    Without an activation rule bfloat16, float16 and float32 activations meet 8-bit weights (W8A16). Made by `from_weight`.
+    """
+
+    scheme = "checkpoint"
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        raise ValueError("CheckpointLinear: layer must be made by from_weight; got a call of its class")
+
+    @classmethod
+    def from_weight(cls, weight: Weight, bias: torch.Tensor | None = None,
+                    dtype: torch.dtype = torch.bfloat16) -> Self:
+        """A frozen layer of an octavo.Weight of any scheme. dtype: of the float weight that it stands for."""
+        return cls._from_weight(weight, bias, dtype)
+
+    def _configure(self):
+        self._rule = {}
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        zero_points = self.quantized_weight().azp
+        if zero_points is not None:
+            destination[prefix + "weight_zero_point"] = zero_points
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors):
+        own = self.state_dict()
+        lost = [name for name in own if prefix + name not in state_dict]
+        if strict:
+            missing.extend(prefix + name for name in lost)
+        elif lost and len(lost) < len(own):
+            errors.append(f"{prefix}{lost[0]} must come with the layer's other tensors; got some of them")
+        if lost:
+            return
+        other = [name for name, value in own.items() if state_dict[prefix + name].shape != value.shape
+                 or state_dict[prefix + name].dtype != value.dtype and name != "bias"]
+        if other:
+            errors.append(size_mismatch(prefix + other[0], state_dict[prefix + other[0]].shape, own[other[0]].shape))
+            return
+        old = self.quantized_weight()
+        made = Quantized(state_dict[prefix + "weight"], state_dict[prefix + "weight_scale"],
+                         state_dict.get(prefix + "weight_zero_point"), old.rows, old.cols)
+        columns = state_dict.get(prefix + "columns")
+        if columns is not None and not self._is_order(columns):
+            errors.append(f"{prefix}columns must be the numbers 0 to {self.in_features - 1} (int64) in some order; got others")
+            return
+        if self.bias is not None:
+            with torch.no_grad():
+                self.bias.copy_(state_dict[prefix + "bias"])
+        self._columns = columns
+        self._freeze(_octavo.pack(made.T, **self._rule), self.weight.dtype)
 
 
 class Linear8bitLt(QuantizedLinear):
