@@ -153,3 +153,22 @@ def test_conv1d_trains_only_as_it_is():
     model = small.made(small.gpt2)
     with pytest.warns(UserWarning, match=r"8 weights .*Conv1D: its weight is stored as \[K, N\]"):
         assert octavo.torch.quantize_(model, freeze=False) == []
+
+
+def test_experts_with_outlier_columns_run_one_by_one(tmp_path):
+    """Bit for bit what each layer gives for its rows."""
+    from octavo.torch._canonical import experts_of
+
+    torch.manual_seed(0)
+    float_experts = Experts(False, False, False)
+    weights = [[octavo.quantize_weight(w, "llm-int8") for w in p.detach()] for p in (float_experts.gate_up_proj,
+                                                                                    float_experts.down_proj)]
+    experts = experts_of(*weights, torch.float32)
+    x, routes = torch.randn(7, 64), torch.rand(7, 2)
+    ids = torch.randint(0, 4, (7, 2))  # 3: no expert
+    with torch.no_grad():
+        assert small.cosine(experts(x, ids, routes), float_experts(x, ids, routes)) >= 0.999
+    model = small.made(small.llama)
+    model.model.extra = experts
+    with pytest.raises(NotImplementedError, match="save_pretrained: model must have no experts of llm-int8"):
+        model.save_pretrained(tmp_path)

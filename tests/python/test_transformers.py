@@ -181,6 +181,32 @@ def test_weight_only_layers_multiply_activations_as_they_are(folders, tmp_path):
                        small.outputs(model, small.tokens()))
 
 
+@pytest.mark.filterwarnings("ignore:.*stay in float")
+@pytest.mark.parametrize("maker", [small.llama, small.mixtral, small.bert, small.qwen3_moe], ids=lambda maker: maker.__name__)
+@pytest.mark.parametrize("scheme", ["int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8"])
+def test_a_folder_of_quantize_file_is_the_model_of_quantize_(folders, maker, scheme, tmp_path):
+    """Bit for bit; experts of llm-int8, which the file has and quantize_ leaves, to the issue's bound."""
+    folder, float_model = folders(maker)
+    octavo.quantize_file(folder, tmp_path / "out", scheme)
+    model, ids = octavo.torch.from_pretrained(tmp_path / "out"), small.tokens()
+    expected = copy.deepcopy(float_model)
+    report = octavo.torch.quantize_(expected, scheme)
+    if all(row.asked for row in report.left):
+        assert torch.equal(small.outputs(model, ids), small.outputs(expected, ids))
+    assert small.cosine(small.outputs(model, ids), small.outputs(float_model, ids)) >= 0.99
+
+
+def test_a_weight_of_another_shape_is_refused(folders, tmp_path):
+    model = copy.deepcopy(folders(small.llama)[1])
+    octavo.torch.quantize_(model)
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "intermediate_size": 128}))
+    with pytest.raises(ValueError, match=r"layer 'model.layers.0.mlp.down_proj' of the folder must have a weight \[N, K\] of "
+                                         r"\[128, 128\]; got \[128, 256\]"):
+        octavo.torch.from_pretrained(tmp_path)
+
+
 def test_a_folder_without_codes_is_refused(folders):
     with pytest.raises(ValueError, match="from_pretrained: folder must have quantised layers"):
         octavo.torch.from_pretrained(folders(small.llama)[0])

@@ -11,7 +11,7 @@ from .._operations import pack_experts
 from . import nn
 from ._dtypes import from_numpy
 from ._quantized_linear import QuantizedLinear
-from ._routed_experts import RoutedExperts
+from ._routed_experts import RoutedExperts, SeparateExperts
 
 LAYERS: dict[str, type[QuantizedLinear]] = {
     "int8-dynamic": nn.Int8Linear,
@@ -33,8 +33,12 @@ def layer_of(weight: Weight, bias: torch.Tensor | None, dtype: torch.dtype) -> Q
     return made.from_weight(weight, bias, dtype)
 
 
-def experts_of(gate_up: Sequence[Weight], down: Sequence[Weight]) -> RoutedExperts:
-    """The layer of experts: for each one gate above up [2 I, H], and down [H, I]. Raises: ValueError."""
+def experts_of(gate_up: Sequence[Weight], down: Sequence[Weight], dtype: torch.dtype) -> RoutedExperts | SeparateExperts:
+    """The layer of experts: for each one gate above up [2 I, H], and down [H, I]; one by one where their outlier columns
+    depend on all rows (LLM.int8()). dtype: of the float weights that they stand for. Raises: ValueError."""
+    if any((weight.activation or {}).get("outlier_threshold") for weight in (*gate_up, *down)):
+        return SeparateExperts([layer_of(weight, None, dtype) for weight in gate_up],
+                               [layer_of(weight, None, dtype) for weight in down])
     return RoutedExperts(_packed(gate_up), _packed(down))
 
 

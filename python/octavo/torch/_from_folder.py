@@ -45,6 +45,7 @@ class FolderLayers:
             raise ValueError(f"{operation}: folder must have quantised layers; got {path}, which has none")
         self.names = names = CheckpointNames(model)
         self._linear: dict[str, str] = {}  # layers of the file by the model's module
+        self._shapes: dict[str, tuple[int, ...]] = {}  # [N, K] by the model's module
         self._experts: dict[str, dict[str, list[Part]]] = {}  # by module, then gate_up_proj and down_proj
         for name, parts in names.parts(self.layers).items():
             self._place(model, name, parts)
@@ -61,6 +62,8 @@ class FolderLayers:
         module = _module(model, path)
         if parameter == "weight" and (isinstance(module, (torch.nn.Linear, QuantizedLinear)) or is_conv1d(module)):
             self._linear[path] = parts[0].layer
+            shape = tuple(module.weight.shape)
+            self._shapes[path] = shape[::-1] if is_conv1d(module) else shape
         elif module is not None and is_experts(module) and parameter in ("gate_up_proj", "down_proj"):
             if why := experts_refusal(module, "int8-dynamic", True):
                 raise NotImplementedError(f"{self._operation}: experts {path!r} must be silu(gate) * up ({why}); got "
@@ -90,14 +93,18 @@ class FolderLayers:
         for path, layer in self._linear.items():
             old = model.get_submodule(path)
             bias = old._parameters.get("bias")
+            weight = self.file.weight(layer)
+            if tuple(weight.quantized.data.shape) != self._shapes[path]:
+                raise ValueError(f"{self._operation}: layer {layer!r} of the folder must have a weight [N, K] of "
+                                 f"{list(self._shapes[path])}; got {list(weight.quantized.data.shape)}")
             own = bias.dtype if bias is not None and bias.dtype in FLOATS else dtype
-            made = layer_of(self.file.weight(layer), None if bias is None else bias.detach(), own)
+            made = layer_of(weight, None if bias is None else bias.detach(), own)
             made.training = old.training
             made.stands_for_conv1d = getattr(old, "stands_for_conv1d", False)
             _set(model, path, made)
         for path, weights in self._experts.items():
             both = [self._stacked(weights[name], path) for name in ("gate_up_proj", "down_proj")]
-            experts = experts_of(*both)
+            experts = experts_of(*both, dtype)
             experts.training = model.get_submodule(path).training
             _set(model, path, experts)
 

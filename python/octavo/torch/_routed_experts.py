@@ -5,6 +5,8 @@ transformers keeps all experts of a layer as two parameters: gate_up_proj [E, 2 
 transposed, or with gate and up interleaved; attributes of the module say which.
 """
 
+from collections.abc import Sequence
+
 import torch
 
 from .. import _octavo
@@ -125,3 +127,24 @@ class RoutedExperts(FusedMoE):
         """hidden_states [M, H]; top_k_index [M, T], where E and more mean no expert; top_k_weights [M, T]."""
         ids = torch.where(top_k_index < self.w13.experts, top_k_index, -1).to(torch.int32)
         return super().forward(hidden_states, top_k_weights.float(), ids)
+
+
+class SeparateExperts(torch.nn.Module):
+    """Experts as layers of their own, called one after the other with the rows that are routed to them."""
+
+    def __init__(self, gate_up: Sequence[torch.nn.Module], down: Sequence[torch.nn.Module]) -> None:
+        super().__init__()
+        self.gate_up = torch.nn.ModuleList(gate_up)
+        self.down = torch.nn.ModuleList(down)
+
+    def forward(self, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor) -> torch.Tensor:
+        """hidden_states [M, H]; top_k_index [M, T], where E and more mean no expert; top_k_weights [M, T]."""
+        y = torch.zeros_like(hidden_states, dtype=torch.float32)
+        for expert, (gate_up, down) in enumerate(zip(self.gate_up, self.down)):
+            rows, slots = torch.where(top_k_index == expert)
+            if not rows.numel():
+                continue
+            gate, up = gate_up(hidden_states[rows]).chunk(2, -1)
+            found = down(torch.nn.functional.silu(gate) * up)
+            y.index_add_(0, rows, found.float() * top_k_weights[rows, slots, None].float())
+        return y.to(hidden_states.dtype)

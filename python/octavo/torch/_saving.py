@@ -18,7 +18,7 @@ from ._dialect import Json, Kind, kind_of, quantization_config, row_maxima
 from ._layer import EightBitModule
 from ._linear_modules import is_conv1d
 from ._quantized_linear import QuantizedLinear
-from ._routed_experts import RoutedExperts
+from ._routed_experts import RoutedExperts, SeparateExperts
 from .moe import FusedMoE
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def frozen_layers(model: torch.nn.Module) -> dict[str, QuantizedLinear | RoutedE
     """Layers whose state is codes, by name. Raises: NotImplementedError (experts that no dialect has)."""
     found: dict[str, QuantizedLinear | RoutedExperts] = {}
     for name, layer in model.named_modules():
+        if isinstance(layer, SeparateExperts):
+            raise NotImplementedError(f"save_pretrained: model must have no experts of llm-int8 (bitsandbytes has none); got {name!r}")
         if isinstance(layer, QuantizedLinear) and layer.frozen:
             if layer._columns is not None:
                 raise NotImplementedError(f"save_pretrained: model must have layers whose columns are in order; got {name!r}, "
