@@ -2,7 +2,8 @@
 """Octavo in PyTorch: operators that autograd and torch.compile see, layers, and quantize_.
 
 `octavo.torch.functional` has PyTorch's own signatures, `octavo.torch.nn` the layers; quantize_ swaps
-the linear layers of any model, `OctavoConfig` while transformers loads it; from_pretrained and load_ read quantised folders. CPU tensors; a CUDA tensor is refused with a sentence.
+the linear layers of any model, `OctavoConfig` while transformers loads it; from_pretrained and load_ read
+quantised folders. CPU tensors; a CUDA tensor is refused with a sentence.
 """
 
 from typing import TYPE_CHECKING

@@ -127,12 +127,12 @@ def _compare(ours, theirs, windows):
     all_sums, tokens, predicted = _Sums(), 0, 0
     losses = {"float": 0.0, "ours": 0.0}
     kl = agree = 0.0
-    has_logits = False
+    head = theirs.get_output_embeddings()
+    has_logits = head is not None
     for ids in windows:
         expected, got = theirs(ids)[0].float(), ours(ids)[0].float()
         all_sums.add(expected, got)
         tokens += ids.numel()
-        has_logits = theirs.get_output_embeddings() is not None and expected.shape[-1] == theirs.get_output_embeddings().weight.shape[0]
         if not has_logits:
             continue
         before, after = (logits[:, :-1].log_softmax(-1) for logits in (expected, got))
