@@ -204,6 +204,8 @@ struct QuantizeFileOptions {
   int threads = 0;  ///< 0: as many as default_executor() has
   /// Called in the caller's thread, now and then, with (done, total) bytes of input.
   std::function<void(std::int64_t, std::int64_t)> progress{};
+  /// Called before `progress` with the tensor at hand.
+  std::function<void(std::string_view)> at{};
   /// Called with the path of the temporary file before it is there, and with "" once it is gone or
   /// in place: what a program's signal handlers have to remove. Must not throw.
   std::function<void(const std::string&)> temporary{};
@@ -219,5 +221,46 @@ struct QuantizeFileOptions {
 /// each thread are in memory at a time. Throws Error.
 OCTAVO_API QuantizeReport quantize_file(const std::string& in, const std::string& out,
                                         const QuantizeFileOptions& options);
+
+struct DequantizeFileOptions {
+  /// float32, bfloat16 or float16; undefined: what config.json says that the model had, else
+  /// bfloat16.
+  DType dtype = DType::undefined;
+  int threads = 0;  ///< this and the others as QuantizeFileOptions'
+  std::function<void(std::int64_t, std::int64_t)> progress{};
+  std::function<void(std::string_view)> at{};
+  std::function<void(const std::string&)> temporary{};
+};
+
+/// Writes every quantised layer of a file or folder, of any dialect, as the float matrix that it
+/// stands for, and copies the rest. Throws Error (invalid_argument: no quantised layer).
+OCTAVO_API QuantizeReport dequantize_file(const std::string& in, const std::string& out,
+                                          const DequantizeFileOptions& options = {});
+
+/// How quantised layers are written.
+enum class Format : std::uint8_t {
+  compressed_tensors,  ///< int8 and fp8 of every granularity, zero points, static activations
+  fp8,                 ///< vLLM's and AutoFP8's: e4m3fn, one scale for each layer
+  fp8_block,           ///< transformers' and DeepSeek's: e4m3fn in blocks of 128 x 128
+  bitsandbytes,        ///< int8 rows, activations by LLM.int8()
+};
+/// "compressed-tensors", "fp8", "fp8-block", "bitsandbytes"
+OCTAVO_API std::string_view format_name(Format format) noexcept;
+OCTAVO_API std::optional<Format> format_from_name(std::string_view name) noexcept;
+
+struct ConvertFileOptions {
+  Format format = Format::compressed_tensors;
+  int threads = 0;  ///< this and the others as QuantizeFileOptions'
+  std::function<void(std::int64_t, std::int64_t)> progress{};
+  std::function<void(std::string_view)> at{};
+  std::function<void(const std::string&)> temporary{};
+};
+
+/// Writes the quantised layers of a file or folder, of any dialect, in the terms of a format. Codes
+/// and scales that the format can say stay as they are, bit for bit; what it cannot say is made
+/// anew of the dequantised values, and the report's warnings say of how many layers and what is
+/// lost. Throws Error (invalid_argument: no quantised layer).
+OCTAVO_API QuantizeReport convert_file(const std::string& in, const std::string& out,
+                                       const ConvertFileOptions& options);
 
 }  // namespace octavo

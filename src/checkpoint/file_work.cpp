@@ -59,7 +59,7 @@ FileWork::FileWork(const char* operation, const Checkpoint::Impl& in, const File
 
 void FileWork::add_made(const MadePlan& made) {
   const TensorEntry& entry = *made.entry;
-  pieces_.push_back({&in_.inputs[entry.file], in_.data_begin[entry.file] + entry.begin,
+  pieces_.push_back({entry.name, &in_.inputs[entry.file], in_.data_begin[entry.file] + entry.begin,
                      entry.end - entry.begin, [this, &made] {
                        const std::vector<Tensor> tensors = made.make();
                        for (std::size_t i = 0; i < tensors.size(); ++i) {
@@ -73,8 +73,9 @@ void FileWork::add_copy(const CopyPlan& copy) {
   const std::int64_t bytes = entry.end - entry.begin;
   for (std::int64_t begin = 0; begin < bytes; begin += kPieceBytes) {
     const std::int64_t count = std::min(kPieceBytes, bytes - begin);
-    pieces_.push_back({&in_.inputs[entry.file], in_.data_begin[entry.file] + entry.begin + begin,
-                       count, [this, &entry, output = copy.output, begin, count] {
+    pieces_.push_back({entry.name, &in_.inputs[entry.file],
+                       in_.data_begin[entry.file] + entry.begin + begin, count,
+                       [this, &entry, output = copy.output, begin, count] {
                          std::vector<std::byte> buffer(static_cast<std::size_t>(count));
                          in_.read(entry, begin, buffer);
                          out_.write(output, begin, buffer);
@@ -91,7 +92,7 @@ void FileWork::add_layer(const LayerPlan& plan) {
     const std::int64_t rows = std::min(step, plan.n - row);
     CodeErrors& errors = layer.blocks.emplace_back();
     pieces_.push_back(
-        {&in_.inputs[entry.file],
+        {entry.name, &in_.inputs[entry.file],
          in_.data_begin[entry.file] + entry.begin + (plan.first_row + row) * row_bytes,
          rows * row_bytes,
          [this, &plan, row, rows, &errors] { quantise(plan, row, rows, errors); }});

@@ -22,10 +22,10 @@ class Run {
     for (std::size_t i = 0; i < std::min(kAhead, pieces.size()); ++i) announce(i);
   }
 
-  /// Takes one piece; false where none is left.
-  bool step() noexcept {
+  /// Takes one piece; null where none is left.
+  const Piece* step() noexcept {
     const std::size_t i = next_++;
-    if (i >= pieces_.size()) return false;
+    if (i >= pieces_.size()) return nullptr;
     if (i + kAhead < pieces_.size()) announce(i + kAhead);
     try {
       pieces_[i].run();
@@ -33,7 +33,7 @@ class Run {
     } catch (...) {
       fail(i, std::current_exception());
     }
-    return true;
+    return &pieces_[i];
   }
   void fail(std::size_t piece, std::exception_ptr error) noexcept {
     next_ = pieces_.size();
@@ -69,7 +69,7 @@ class Helpers {
     try {
       while (threads_.size() < count) {
         threads_.emplace_back([&run] {
-          while (run.step()) {
+          while (run.step() != nullptr) {
           }
         });
       }
@@ -89,21 +89,21 @@ class Helpers {
 }  // namespace
 
 void run_pieces(const std::vector<Piece>& pieces, int threads,
-                const std::function<void(std::int64_t)>& done) {
+                const std::function<void(std::string_view, std::int64_t)>& done) {
   Run run(pieces);
   {
     const std::size_t most = std::max<std::size_t>(pieces.size(), 1) - 1;
     const Helpers helpers(run, std::min(static_cast<std::size_t>(std::max(threads, 1)) - 1, most));
-    while (run.step()) {
+    while (const Piece* piece = run.step()) {
       try {
-        if (done) done(run.done());
+        if (done) done(piece->name, run.done());
       } catch (...) {
         run.fail(0, std::current_exception());
       }
     }
   }
   run.rethrow();
-  if (done) done(run.done());
+  if (done) done("", run.done());
 }
 
 }  // namespace octavo::checkpoint

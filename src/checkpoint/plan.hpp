@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "checkpoint/recipe.hpp"
@@ -68,6 +69,7 @@ struct Plan {
 struct RunOptions {
   int threads = 0;
   const std::function<void(std::int64_t, std::int64_t)>& progress;
+  const std::function<void(std::string_view)>& at;
   const std::function<void(const std::string&)>& temporary;
 };
 

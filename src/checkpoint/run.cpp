@@ -51,7 +51,8 @@ void Run::write(std::size_t file, const std::string& path,
                         options_.temporary);
   const FileWork work(plan_.operation, in_.impl(), plan_.files[file], out);
   const int threads = options_.threads > 0 ? options_.threads : default_executor().concurrency();
-  run_pieces(work.pieces(), threads, [&](std::int64_t bytes) {
+  run_pieces(work.pieces(), threads, [&](std::string_view name, std::int64_t bytes) {
+    if (options_.at && !name.empty()) options_.at(name);
     if (options_.progress) options_.progress(done_ + bytes, total_);
   });
   out.commit();

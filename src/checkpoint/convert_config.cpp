@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint/convert_config.hpp"
+
+#include <fmt/ranges.h>
+
+#include "checkpoint/config_text.hpp"
+#include "checkpoint/outlier_columns.hpp"
+#include "checkpoint/quantization_config.hpp"
+#include "checkpoint/sentence.hpp"
+
+namespace octavo::checkpoint {
+namespace {
+
+constexpr const char* kConvert = "convert_file";
+
+std::string strings(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) {
+    text += fmt::format("{}{}", text.empty() ? "" : ",", json_string(kConvert, name));
+  }
+  return "[" + text + "]";
+}
+
+const char* type_of(DType dtype) { return is_float8(dtype) ? "float" : "int"; }
+
+/// compressed-tensors' arguments of weights.
+std::string weight_arguments(const Weight& weight) {
+  const ScaleGrid& grid = weight.codes.grid;
+  std::string strategy = R"("strategy":"channel")";
+  if (grid == ScaleGrid{kWholeExtent, kWholeExtent}) strategy = R"("strategy":"tensor")";
+  if (grid.rows == 1 && grid.cols != kWholeExtent) {
+    strategy = fmt::format(R"("strategy":"group","group_size":{})", grid.cols);
+  } else if (grid.cols != kWholeExtent) {
+    strategy = fmt::format(R"("strategy":"block","block_structure":[{},{}])", grid.rows, grid.cols);
+  }
+  return fmt::format(R"({{"num_bits":8,"type":"{}",{},"symmetric":{},"dynamic":false{}}})",
+                     type_of(weight.codes.data.dtype()), strategy, !weight.codes.azp.defined(),
+                     weight.scheme == "mxfp8" ? R"(,"scale_dtype":"torch.uint8")" : "");
+}
+
+std::string activation_arguments(const Weight& weight) {
+  if (!weight.activation) return "null";
+  const ActivationQuant& rule = *weight.activation;
+  const Granularity& granularity = rule.spec.granularity;
+  std::string strategy = R"("strategy":"token")";
+  if (granularity == per_tensor()) strategy = R"("strategy":"tensor")";
+  if (granularity.kind == Granularity::Kind::group) {
+    strategy = fmt::format(R"("strategy":"group","group_size":{})", granularity.rows);
+  }
+  return fmt::format(R"({{"num_bits":8,"type":"{}",{},"symmetric":{},"dynamic":{}{}}})",
+                     type_of(rule.spec.dtype), strategy, !rule.spec.azp, rule.static_scale == 0.0F,
+                     weight.scheme == "mxfp8" ? R"(,"scale_dtype":"torch.uint8")" : "");
+}
+
+const char* format_of(const Weight& weight) {
+  if (weight.scheme == "mxfp8") return "mxfp8-quantized";
+  return is_float8(weight.codes.data.dtype()) ? "float-quantized" : "int-quantized";
+}
+
+}  // namespace
+
+void ConvertedConfig::add(const std::string& layer, const Weight& weight) {
+  ++layers_;
+  const bool is_static = weight.activation && weight.activation->static_scale > 0.0F;
+  static_layers_ += is_static ? 1 : 0;
+  const std::string key =
+      fmt::format(R"("weights":{},"input_activations":{},"output_activations":null,"format":"{}")",
+                  weight_arguments(weight), activation_arguments(weight), format_of(weight));
+  Group& group = groups_[key];
+  group.layers.push_back(layer);
+  group.format = format_of(weight);
+  group.rule = weight.activation;
+  if (weight.activation) {
+    const auto list = outlier_column_list(weight.activation->outlier_columns);
+    if (!list.empty()) columns_[layer] = {list.begin(), list.end()};
+  }
+}
+
+std::string ConvertedConfig::text(const std::vector<std::string>& kept) const {
+  const std::string ignored = strings(kept);
+  switch (format_) {
+    case Format::compressed_tensors:
+      return compressed_tensors(ignored);
+    case Format::fp8:
+    case Format::fp8_block:
+      return fp8(ignored);
+    case Format::bitsandbytes:
+      break;
+  }
+  return bitsandbytes(ignored);
+}
+
+// A single group takes the class, as other tools write it; several name their layers.
+std::string ConvertedConfig::compressed_tensors(const std::string& kept) const {
+  std::string groups, format;
+  int number = 0;
+  for (const auto& [key, group] : groups_) {
+    const std::string targets = groups_.size() == 1 ? R"(["Linear"])" : strings(group.layers);
+    groups += fmt::format(R"({}"group_{}":{{"targets":{},{}}})", number == 0 ? "" : ",", number,
+                          targets, key);
+    format = number == 0 || format == group.format ? group.format : "mixed-precision";
+    ++number;
+  }
+  return fmt::format(
+      R"({{"quant_method":"compressed-tensors","format":"{}","quantization_status":"compressed",)"
+      R"("config_groups":{{{}}},"ignore":{}}})",
+      format, groups, kept);
+}
+
+std::string ConvertedConfig::fp8(const std::string& kept) const {
+  const bool block = format_ == Format::fp8_block;
+  return fmt::format(R"({{"quant_method":"fp8","activation_scheme":"{}"{},"{}":{}}})",
+                     static_layers_ > 0 ? "static" : "dynamic",
+                     block ? R"(,"weight_block_size":[128,128])" : "",
+                     block ? "modules_to_not_convert" : "ignored_layers", kept);
+}
+
+std::string ConvertedConfig::bitsandbytes(const std::string& kept) const {
+  OutlierConfig outliers{.columns = columns_};
+  bool any = false;
+  for (const auto& [key, group] : groups_) {
+    const ActivationQuant& rule = *group.rule;
+    if (any && rule.outlier_threshold != outliers.threshold) {
+      refuse(Code::invalid_argument,
+             "convert_file: format bitsandbytes must have one threshold; got {} and {}",
+             outliers.threshold, rule.outlier_threshold);
+    }
+    outliers.threshold = rule.outlier_threshold;
+    outliers.whole_columns = rule.whole_columns;
+    any = true;
+  }
+  std::string config = config_text(kConvert, Scheme::llm_int8, {}, outliers);
+  const std::string_view empty = R"("llm_int8_skip_modules":[])";
+  return config.replace(config.find(empty), empty.size(), R"("llm_int8_skip_modules":)" + kept);
+}
+
+}  // namespace octavo::checkpoint

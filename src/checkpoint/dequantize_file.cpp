@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// dequantize_file: every quantised layer as the float matrix that it stands for.
+#include <array>
+#include <optional>
+#include <string>
+
+#include "checkpoint/float_weight.hpp"
+#include "checkpoint/impl.hpp"
+#include "checkpoint/json_text.hpp"
+#include "checkpoint/layer_tensors.hpp"
+#include "checkpoint/run.hpp"
+#include "checkpoint/safetensors_dtype.hpp"
+#include "checkpoint/sentence.hpp"
+
+namespace octavo {
+namespace {
+
+using namespace checkpoint;
+
+constexpr const char* kDequantize = "dequantize_file";
+
+/// What config.json says that the model was before; bfloat16 where it says nothing.
+DType model_dtype(const Checkpoint& in) {
+  struct Name {
+    std::string_view json;
+    DType dtype;
+  };
+  constexpr std::array<Name, 3> kNames{{{"\"float32\"", DType::float32},
+                                        {"\"float16\"", DType::float16},
+                                        {"\"bfloat16\"", DType::bfloat16}}};
+  const std::string config = in.impl().text("config.json").value_or("{}");
+  for (const std::string_view key : {"dtype", "torch_dtype"}) {
+    const auto said = json_field(config, key);
+    for (const Name& name : kNames) {
+      if (said == name.json) return name.dtype;
+    }
+  }
+  return DType::bfloat16;
+}
+
+Plan plan_of(const Checkpoint& in, DType dtype) {
+  const LayerTensors tensors(in);
+  if (tensors.layers().empty()) {
+    refuse(Code::invalid_argument, "{}: {} must hold quantised layers; got none among {} tensors",
+           kDequantize, in_quotes(in.path()), in.entries().size());
+  }
+  Plan plan{.operation = kDequantize};
+  for (const CheckpointFile& file : in.files()) plan.files.push_back({.name = file.name});
+  for (const TensorEntry& entry : in.entries()) {
+    if (tensors.is_part(entry)) continue;
+    plan.files[entry.file].copy(entry);
+    ++plan.tensors_copied;
+  }
+  for (const StoredLayer& layer : tensors.layers()) {
+    const TensorView codes = in.weight(layer.name).codes.data;
+    FilePlan& file = plan.files[layer.codes->file];
+    const std::size_t output = file.add({layer.name + ".weight",
+                                         std::string(info(dtype).safetensors),
+                                         {codes.shape[0], codes.shape[1]}});
+    file.made.push_back({layer.codes, {output}, [&in, name = layer.name, dtype] {
+                           return std::vector<Tensor>{float_weight(in.weight(name), dtype)};
+                         }});
+  }
+  return plan;
+}
+
+}  // namespace
+
+QuantizeReport dequantize_file(const std::string& in, const std::string& out,
+                               const DequantizeFileOptions& options) {
+  return at_edge(kDequantize, [&] {
+    const Checkpoint opened = open_checkpoint(in);
+    const DType dtype = options.dtype == DType::undefined ? model_dtype(opened) : options.dtype;
+    if (!is_wide(dtype)) {
+      refuse(Code::invalid_argument, "{}: dtype must be float32, bfloat16 or float16; got {}",
+             kDequantize, name(dtype));
+    }
+    return carry_out(opened, out, plan_of(opened, dtype),
+                     {options.threads, options.progress, options.at, options.temporary});
+  });
+}
+
+}  // namespace octavo

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint/float_weight.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "octavo/context.hpp"
+
+namespace octavo::checkpoint {
+
+Tensor float_weight(const Weight& weight, DType dtype) {
+  const ExecContext serial{.executor = &serial_executor()};
+  const Tensor values = weight.codes.scale.defined() ? dequantize(weight.codes, dtype, serial)
+                                                     : copy(weight.codes.data, dtype);
+  if (!weight.columns.defined()) return values;
+  const std::int64_t n = values.size(0), k = values.size(1);
+  const Tensor ordered = Tensor::empty(dtype, {n, k});
+  const auto bytes = static_cast<std::size_t>(element_bytes(dtype));
+  const auto* columns = weight.columns.data_as<std::int64_t>();
+  const auto* from = values.data_as<std::byte>();
+  auto* to = ordered.data_as<std::byte>();
+  for (std::int64_t i = 0; i < n; ++i) {
+    for (std::int64_t j = 0; j < k; ++j) {
+      const auto target = static_cast<std::size_t>(i * k + columns[j]) * bytes;
+      std::copy_n(from + static_cast<std::size_t>(i * k + j) * bytes, bytes, to + target);
+    }
+  }
+  return ordered;
+}
+
+}  // namespace octavo::checkpoint

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// convert_file and dequantize_file, on every folder of another tool and on those of our own
+// schemes.
+#include <cmath>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "kit/random.hpp"
+#include "support.hpp"
+
+namespace octavo::test {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr Format kFormats[] = {Format::compressed_tensors, Format::fp8, Format::fp8_block,
+                               Format::bitsandbytes};
+
+std::string content(const Tensor& tensor) {
+  if (!tensor.defined()) return {};
+  return {tensor.data_as<char>(),
+          static_cast<std::size_t>(tensor.numel() * element_bytes(tensor.dtype()))};
+}
+
+/// Codes, scales, zero points, granularity and rule, to the bit.
+void expect_same(const Weight& a, const Weight& b) {
+  EXPECT_EQ(content(a.codes.data), content(b.codes.data));
+  EXPECT_EQ(content(copy(a.codes.scale, DType::float32)),
+            content(copy(b.codes.scale, DType::float32)));
+  EXPECT_EQ(content(a.codes.azp), content(b.codes.azp));
+  EXPECT_EQ(a.codes.grid, b.codes.grid);
+  ASSERT_EQ(a.activation.has_value(), b.activation.has_value());
+  if (!a.activation) return;
+  EXPECT_EQ(a.activation->static_scale, b.activation->static_scale);
+  EXPECT_EQ(a.activation->static_azp, b.activation->static_azp);
+  EXPECT_EQ(a.activation->spec.granularity, b.activation->spec.granularity);
+  EXPECT_EQ(a.activation->spec.azp, b.activation->spec.azp);
+  EXPECT_EQ(a.activation->outlier_threshold, b.activation->outlier_threshold);
+}
+
+/// The folders that other tools wrote and that are read.
+std::vector<std::string> foreign() {
+  std::vector<std::string> all;
+  for (const auto& entry : fs::directory_iterator(OCTAVO_TEST_FILES)) {
+    if (!entry.is_directory()) continue;
+    try {
+      const Checkpoint in = open_checkpoint(entry.path().string());
+      for (const std::string& layer : in.quantized_layers()) (void)in.weight(layer);
+    } catch (const Error&) {
+      continue;  // RealFiles says which those are, and why
+    }
+    all.push_back(entry.path().string());
+  }
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+class Convert : public Scratch {
+ protected:
+  void reset() const { fs::remove_all(path("out")); }
+  QuantizeReport convert(const std::string& in, const std::string& out, Format format) const {
+    return convert_file(in, path(out), {.format = format});
+  }
+};
+
+TEST_F(Convert, ReadsAsItWasWhereNothingIsSaidToBeLost) {
+  const auto folders = foreign();
+  ASSERT_LT(20U, folders.size());
+  int lossless = 0;
+  for (const std::string& folder : folders) {
+    for (const Format format : kFormats) {
+      SCOPED_TRACE(folder + " " + std::string(format_name(format)));
+      reset();
+      const QuantizeReport report = convert(folder, "out", format);
+      const Checkpoint in = open_checkpoint(folder), out = open_checkpoint(path("out"));
+      EXPECT_EQ(in.quantized_layers(), out.quantized_layers());
+      bool lost = false;
+      for (const std::string& warning : report.warnings) {
+        lost = lost || warning.find("are not as they were") != std::string::npos;
+      }
+      for (const std::string& layer : in.quantized_layers()) {
+        const Weight a = in.weight(layer), b = out.weight(layer);
+        if (!lost) expect_same(a, b);
+      }
+      lossless += lost ? 0 : 1;
+    }
+  }
+  EXPECT_LT(15, lossless);
+}
+
+TEST_F(Convert, CompressedTensorsKeepsEveryGranularityZeroPointAndStaticScale) {
+  for (const std::string& folder : foreign()) {
+    const Checkpoint in = open_checkpoint(folder);
+    bool keeps = true;
+    for (const std::string& layer : in.quantized_layers()) {
+      const Weight weight = in.weight(layer);
+      keeps = keeps && !weight.columns.defined() && weight.scheme != "llm-int8";
+    }
+    reset();
+    const QuantizeReport report = convert(folder, "out", Format::compressed_tensors);
+    EXPECT_EQ(keeps, report.warnings.empty() ||
+                         report.warnings[0].find("are not as they were") == std::string::npos)
+        << folder << ": " << (report.warnings.empty() ? "" : report.warnings[0]);
+  }
+}
+
+TEST_F(Convert, ThereAndBackIsBitEqual) {
+  const kit::Random random(5);
+  std::vector<float> values(256 * 384);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<float>(random.uniform(i) - 0.5);
+  fs::create_directories(path("in"));
+  write_safetensors(path("in/model.safetensors"), {stored("a.weight", "F32", {256, 384}, values)});
+  write_file(path("in/config.json"), "{\"dtype\": \"float32\"}\n");
+  const struct {
+    Scheme scheme;
+    Format there, back;
+  } rows[] = {{Scheme::int8_dynamic, Format::bitsandbytes, Format::compressed_tensors},
+              {Scheme::fp8_block, Format::compressed_tensors, Format::fp8_block},
+              {Scheme::fp8_dynamic, Format::compressed_tensors, Format::compressed_tensors},
+              {Scheme::llm_int8, Format::bitsandbytes, Format::bitsandbytes}};
+  for (const auto& row : rows) {
+    SCOPED_TRACE(scheme_name(row.scheme));
+    for (const char* name : {"q", "there", "back", "float"}) fs::remove_all(path(name));
+    quantize_file(path("in"), path("q"), {.scheme = row.scheme});
+    convert_file(path("q"), path("there"), {.format = row.there});
+    convert_file(path("there"), path("back"), {.format = row.back});
+    const Weight a = open_checkpoint(path("q")).weight("a");
+    const Weight b = open_checkpoint(path("back")).weight("a");
+    EXPECT_EQ(content(a.codes.data), content(b.codes.data));
+    EXPECT_EQ(content(a.codes.scale), content(b.codes.scale));
+    EXPECT_EQ(a.scheme, b.scheme);
+    dequantize_file(path("back"), path("float"));
+    const Checkpoint plain = open_checkpoint(path("float"));
+    EXPECT_EQ(content(dequantize(a.codes)), content(plain.tensor("a.weight")));
+    EXPECT_TRUE(plain.declarations().empty());
+    EXPECT_EQ("{\"dtype\": \"float32\"}\n", read_file(path("float/config.json")));
+  }
+}
+
+TEST_F(Convert, DequantisingGivesTheValuesInTheOrderOfActivations) {
+  for (const std::string& folder : foreign()) {
+    SCOPED_TRACE(folder);
+    reset();
+    dequantize_file(folder, path("out"), {.dtype = DType::float32});
+    const Checkpoint in = open_checkpoint(folder), out = open_checkpoint(path("out"));
+    EXPECT_EQ(0U, out.quantized_layers().size());
+    for (const std::string& layer : in.quantized_layers()) {
+      const Weight weight = in.weight(layer);
+      const Tensor want = dequantize(weight.codes), got = out.tensor(layer + ".weight");
+      const std::int64_t k = want.size(1);
+      for (std::int64_t i = 0; i < want.numel(); ++i) {
+        const std::int64_t column =
+            weight.columns.defined() ? weight.columns.data_as<std::int64_t>()[i % k] : i % k;
+        ASSERT_EQ(want.data_as<float>()[i], got.data_as<float>()[i / k * k + column]) << layer;
+      }
+    }
+    for (const TensorEntry& entry : out.entries()) {
+      for (const char* part : {"scale", "zero_point", "SCB", "qzeros", "g_idx", "comfy"}) {
+        EXPECT_EQ(std::string::npos, entry.name.find(part)) << entry.name;
+      }
+    }
+  }
+}
+
+TEST_F(Convert, RefusesWhatHoldsNoQuantisedLayer) {
+  write_safetensors(path("plain"), {stored<float>("a.weight", "F32", {1, 2}, {1, 2})});
+  expect_error(Code::invalid_argument, "must hold quantised layers; got none among 1 tensors",
+               [&] { dequantize_file(path("plain"), path("out")); });
+  expect_error(Code::invalid_argument, "must hold quantised layers; got none among 1 tensors",
+               [&] { convert_file(path("plain"), path("out"), {}); });
+  EXPECT_FALSE(fs::exists(path("out")));
+  for (const Format format : kFormats) EXPECT_EQ(format, format_from_name(format_name(format)));
+  EXPECT_EQ(std::nullopt, format_from_name("fp9"));
+}
+
+}  // namespace
+}  // namespace octavo::test
