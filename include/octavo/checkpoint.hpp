@@ -106,6 +106,10 @@ OCTAVO_API Checkpoint open_checkpoint(const std::string& path);
 /// or activation rule.
 OCTAVO_API Weight fuse(std::span<const Weight> weights);
 
+/// The float matrix [N, K] that a canonical weight stands for, its columns in the order of the
+/// activations. Throws Error.
+OCTAVO_API Tensor float_values(const Weight& weight, DType dtype = DType::float32);
+
 /// Packs a canonical weight; its activation rule travels with it. Throws Error: invalid_argument,
 /// too, for a weight with `columns`, unless `gathered` says that the activations will come in that
 /// order.

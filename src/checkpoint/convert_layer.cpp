@@ -6,7 +6,6 @@
 #include <cmath>
 #include <utility>
 
-#include "checkpoint/float_weight.hpp"
 #include "checkpoint/quantization_config.hpp"
 #include "checkpoint/recipe.hpp"
 #include "checkpoint/sentence.hpp"
@@ -25,7 +24,7 @@ bool is_static(const Weight& weight) {
 
 /// Codes made anew from the values, in the form of a scheme.
 void requantise(Weight& weight, Scheme scheme, std::vector<std::string>& lost) {
-  const Tensor values = float_weight(weight, DType::float32);
+  const Tensor values = float_values(weight, DType::float32);
   lost.push_back(fmt::format("codes of {} are made anew in the form of {}", weight.scheme,
                              scheme_name(scheme)));
   weight = quantize_weight(values, scheme);
@@ -33,7 +32,7 @@ void requantise(Weight& weight, Scheme scheme, std::vector<std::string>& lost) {
 
 /// One scale for the whole of an fp8 weight.
 void requantise_tensor(Weight& weight, std::vector<std::string>& lost) {
-  const Tensor values = float_weight(weight, DType::float32);
+  const Tensor values = float_values(weight, DType::float32);
   lost.push_back(fmt::format("codes of {} are made anew with one scale", weight.scheme));
   weight.codes = quantize(values, {.dtype = DType::float8_e4m3fn, .granularity = per_tensor()});
   weight.columns = {};

@@ -4,7 +4,6 @@
 #include <optional>
 #include <string>
 
-#include "checkpoint/float_weight.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/json_text.hpp"
 #include "checkpoint/layer_tensors.hpp"
@@ -58,7 +57,7 @@ Plan plan_of(const Checkpoint& in, DType dtype) {
                                          std::string(info(dtype).safetensors),
                                          {codes.shape[0], codes.shape[1]}});
     file.made.push_back({layer.codes, {output}, [&in, name = layer.name, dtype] {
-                           return std::vector<Tensor>{float_weight(in.weight(name), dtype)};
+                           return std::vector<Tensor>{float_values(in.weight(name), dtype)};
                          }});
   }
   return plan;

@@ -22,9 +22,14 @@ using Run = std::function<int()>;
 // Each adds its options to `command`. What they are parsed into lives as long as the Run.
 Run add_quantize(CLI::App& command);
 Run add_inspect(CLI::App& command);
+Run add_verify(CLI::App& command);
+Run add_compare(CLI::App& command);
+Run add_convert(CLI::App& command);
+Run add_dequantize(CLI::App& command);
 Run add_explain(CLI::App& command);
 Run add_info(CLI::App& command);
 Run add_bench(CLI::App& command);
 Run add_try(CLI::App& command);
+Run add_completion(CLI::App& command);
 
 }  // namespace octavo::cli

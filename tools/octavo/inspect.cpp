@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// octavo inspect FILE: tensors, quantised layers, metadata and totals of a safetensors file.
+// octavo inspect PATH: tensors, quantised layers, metadata and totals of a file or folder.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <iterator>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "commands.hpp"
 #include "octavo/checkpoint.hpp"
@@ -35,12 +36,20 @@ LayerText describe(const Checkpoint& file, const std::string& layer) {
           .scales = weight.codes.scale.numel()};
 }
 
+/// The places that say how it is quantised, the one that counts first.
+std::vector<std::string> declared_in(const Checkpoint& file) {
+  std::vector<std::string> places;
+  for (const Declaration& declaration : file.declarations()) places.push_back(declaration.where);
+  return places;
+}
+
 void inspect_json(const Arguments& arguments, const Checkpoint& file) {
   for (const TensorEntry& e : file.entries()) {
     print_json({{"type", "tensor"},
                 {"name", e.name},
                 {"dtype", e.dtype},
                 {"shape", e.shape},
+                {"file", file.files()[e.file].name},
                 {"begin", e.begin},
                 {"bytes", e.end - e.begin}});
   }
@@ -59,6 +68,8 @@ void inspect_json(const Arguments& arguments, const Checkpoint& file) {
               {"bytes", file.file_bytes()},
               {"tensors", file.entries().size()},
               {"quantized_layers", layers.size()},
+              {"files", file.files().size()},
+              {"declared_in", declared_in(file)},
               {"metadata", file.metadata()}});
 }
 
@@ -90,7 +101,11 @@ void inspect(const Arguments& arguments, const Checkpoint& file) {
   for (const auto& [key, value] : file.metadata()) {
     fmt::print("  {}: {}\n", printable(key), printable(value));
   }
-  fmt::print("\n{}: {}, {}, {}\n", printable(arguments.file), size_text(file.file_bytes()),
+  for (const std::string& place : declared_in(file)) {
+    fmt::print("\nquantisation declared in {}\n", printable(place));
+  }
+  fmt::print("\n{}: {}, {}, {}, {}\n", printable(arguments.file), size_text(file.file_bytes()),
+             count_text(std::ssize(file.files()), "file"),
              count_text(std::ssize(file.entries()), "tensor"),
              count_text(std::ssize(layers), "quantised layer"));
 }
@@ -99,7 +114,8 @@ void inspect(const Arguments& arguments, const Checkpoint& file) {
 
 Run add_inspect(CLI::App& command) {
   const auto arguments = std::make_shared<Arguments>();
-  command.add_option("FILE", arguments->file, "The safetensors file to look into")->required();
+  command.add_option("PATH", arguments->file, "A safetensors file, its index, or a model's folder")
+      ->required();
   command.add_flag("--json", arguments->json,
                    "Print one JSON object per tensor, per quantised layer and for the file");
   command.footer("A quantised layer that is not whole ends with exit code 3 and says which it is.");

@@ -15,6 +15,8 @@
 
 #include "commands.hpp"
 #include "octavo/status.hpp"
+#include "output.hpp"
+#include "words.hpp"
 
 namespace octavo::cli {
 namespace {
@@ -25,13 +27,18 @@ struct Command {
   Run (*add)(CLI::App& command);
 };
 
-constexpr std::array<Command, 6> kCommands{{
-    {"quantize", "Quantise the linear layers of a safetensors file", add_quantize},
-    {"inspect", "Show what a safetensors file holds", add_inspect},
+constexpr std::array<Command, 11> kCommands{{
+    {"quantize", "Quantise the linear layers of a model's folder or file", add_quantize},
+    {"inspect", "Show what a model's folder or file holds", add_inspect},
+    {"verify", "Check that a model is whole and finite", add_verify},
+    {"compare", "Show how far apart the weights of two models are", add_compare},
+    {"convert", "Write quantised layers in another tool's format", add_convert},
+    {"dequantize", "Write quantised layers as float weights", add_dequantize},
     {"explain", "Say what would run a problem, and why", add_explain},
     {"bench", "Time problems beside the machine's peaks, or check them", add_bench},
     {"try", "See this machine's int8 products beside its peaks, in less than a minute", add_try},
     {"info", "Show this build, this processor and the backends usable on it", add_info},
+    {"completion", "Print a script that completes this command line in a shell", add_completion},
 }};
 
 struct ExitRow {
@@ -75,6 +82,35 @@ int run(const std::function<int()>& body) {
   }
 }
 
+/// What was written that is none, by what is there.
+std::string unknown(const CLI::App& app, const std::vector<std::string>& words) {
+  const CLI::App* command = &app;
+  for (const CLI::App* used : app.get_subcommands()) command = used;
+  for (const std::string& word : words) {
+    const bool option = word.starts_with("-");
+    const std::string name = word.substr(0, word.find('='));
+    const std::string near = nearest(name, option ? option_names(*command) : command_names(app));
+    return fmt::format("{} {} is unknown{} (octavo {}--help says more)",
+                       option            ? "option"
+                       : command == &app ? "command"
+                                         : "argument",
+                       printable(name), near.empty() ? "" : fmt::format(": did you mean {}?", near),
+                       command == &app ? "" : command->get_name() + " ");
+  }
+  return {};
+}
+
+/// "help VERB" is "VERB --help".
+std::vector<std::string> words_of(int argc, char** argv) {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  if (!words.empty() && words[0] == "help") {
+    words.erase(words.begin());
+    words.emplace_back("--help");
+  }
+  std::ranges::reverse(words);  // as CLI11 takes them
+  return words;
+}
+
 int dispatch(int argc, char** argv) {
   CLI::App app("8-bit matrix multiplication: quantise checkpoints, look into them, ask what runs.",
                "octavo");
@@ -89,10 +125,15 @@ int dispatch(int argc, char** argv) {
     commands.emplace_back(command, row.add(*command));
   }
   try {
-    app.parse(argc, argv);
+    app.parse(words_of(argc, argv));
   } catch (const CLI::Success& request) {
     return app.exit(request);  // --help or --version
+  } catch (const CLI::ExtrasError&) {
+    return complain(unknown(app, app.remaining(true)), kUsage);
   } catch (const CLI::ParseError& error) {
+    if (const std::string why = unknown(app, app.remaining(true)); !why.empty()) {
+      return complain(why, kUsage);
+    }
     return complain(fmt::format("{} (octavo --help says more)", error.what()), kUsage);
   }
   const auto chosen =

@@ -79,27 +79,4 @@ void Table::print() const {
   }
 }
 
-ProgressBar::ProgressBar(bool wanted) : shown_(wanted && ::isatty(STDERR_FILENO) != 0) {}
-
-ProgressBar::~ProgressBar() { clear(); }
-
-void ProgressBar::clear() {
-  if (shown_ && percent_ >= 0) (void)std::fputs("\r\x1B[K", stderr);
-  percent_ = -1;
-}
-
-void ProgressBar::update(std::int64_t done, std::int64_t total) {
-  constexpr std::int64_t kAll = 100;
-  constexpr std::size_t kWidth = 40;
-  const auto percent = static_cast<int>(
-      total > 0 ? static_cast<double>(done) / static_cast<double>(total) * kAll : kAll);
-  if (!shown_ || percent == percent_) return;
-  percent_ = percent;
-  const std::size_t full = kWidth * static_cast<std::size_t>(percent) / kAll;
-  const std::string text =
-      fmt::format("\r[{}{}] {:3d}%  {} of {}\x1B[K", std::string(full, '#'),
-                  std::string(kWidth - full, '.'), percent, size_text(done), size_text(total));
-  (void)std::fputs(text.c_str(), stderr);
-}
-
 }  // namespace octavo::cli

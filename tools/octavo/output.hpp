@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the subcommands print with: sizes, shapes, tables, JSON lines and a progress bar.
+// What the subcommands print with: sizes, shapes, tables, JSON lines.
 #pragma once
 
 #include <cstdint>
@@ -49,22 +49,6 @@ class Table {
  private:
   std::vector<Column> columns_;
   std::vector<std::vector<std::string>> rows_;
-};
-
-/// A bar on standard error, where that is a terminal; elsewhere nothing.
-class ProgressBar {
- public:
-  explicit ProgressBar(bool wanted);
-  ProgressBar(const ProgressBar&) = delete;
-  ProgressBar& operator=(const ProgressBar&) = delete;
-  ~ProgressBar();
-  void update(std::int64_t done, std::int64_t total);
-  /// Leaves a clean line behind; the destructor does it, too.
-  void clear();
-
- private:
-  bool shown_;
-  int percent_ = -1;
 };
 
 }  // namespace octavo::cli

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// octavo quantize IN OUT --scheme NAME: quantises the linear layers of a file.
+// octavo quantize IN OUT --scheme NAME: quantises the linear layers of a file or folder.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -19,9 +19,10 @@
 #include <vector>
 
 #include "commands.hpp"
-#include "interruption.hpp"
 #include "octavo/checkpoint.hpp"
 #include "output.hpp"
+#include "transfer.hpp"
+#include "words.hpp"
 
 namespace octavo::cli {
 namespace {
@@ -30,15 +31,12 @@ constexpr std::array<Scheme, 4> kSchemes{Scheme::int8_dynamic, Scheme::fp8_dynam
                                          Scheme::fp8_block, Scheme::llm_int8};
 constexpr std::size_t kWorst = 5;
 
-struct Arguments {
-  std::string in, out;
+struct Arguments : TransferArguments {
   std::string scheme;
   std::vector<std::string> ignore;
   std::string outlier_columns;  ///< a file
   std::optional<float> threshold;
   bool whole_columns = false;
-  bool json = false;
-  bool quiet = false;
 };
 
 /// Sums over the layers of a report.
@@ -79,6 +77,14 @@ std::string known_schemes() {
     text += fmt::format("{}{}", text.empty() ? "" : ", ", scheme_name(scheme));
   }
   return text;
+}
+
+std::string unknown_scheme(const std::string& name) {
+  std::vector<std::string> known;
+  for (const Scheme scheme : kSchemes) known.emplace_back(scheme_name(scheme));
+  const std::string near = nearest(name, known);
+  return fmt::format("must be one of {}; got {}{}", known_schemes(), printable(name),
+                     near.empty() ? "" : fmt::format(": did you mean {}?", near));
 }
 
 Json layer_json(const LayerReport& layer) {
@@ -202,22 +208,17 @@ std::map<std::string, std::vector<std::int64_t>> read_outlier_columns(const std:
 }
 
 int run(const Arguments& arguments) {
+  check_files("quantize", arguments);
   const Scheme scheme = *scheme_from_name(arguments.scheme);
-  ProgressBar bar(!arguments.quiet);
-  Interruption interruption;
-  const QuantizeFileOptions options{
-      .scheme = scheme,
-      .ignore = arguments.ignore,
-      .outlier_columns = read_outlier_columns(arguments.outlier_columns),
-      .outlier_threshold = arguments.threshold,
-      .whole_columns = arguments.whole_columns,
-      .progress = [&bar](std::int64_t done, std::int64_t total) { bar.update(done, total); },
-      .temporary = [&](const std::string& path) { interruption.set_temporary(path); }};
+  QuantizeFileOptions options{.scheme = scheme,
+                              .ignore = arguments.ignore,
+                              .outlier_columns = read_outlier_columns(arguments.outlier_columns),
+                              .outlier_threshold = arguments.threshold,
+                              .whole_columns = arguments.whole_columns};
+  Transfer transfer(arguments);
+  transfer.watch(options, arguments);
   const QuantizeReport report = quantize_file(arguments.in, arguments.out, options);
-  bar.clear();
-  for (const std::string& warning : report.warnings) {
-    fmt::print(stderr, "octavo: warning: {}\n", printable(warning));
-  }
+  transfer.end(report);
   if (arguments.json) {
     print_report_json(arguments, scheme, report);
   } else if (!arguments.quiet) {
@@ -230,18 +231,14 @@ int run(const Arguments& arguments) {
 
 Run add_quantize(CLI::App& command) {
   const auto arguments = std::make_shared<Arguments>();
-  command.add_option("IN", arguments->in, "The safetensors file to read")->required();
-  command.add_option("OUT", arguments->out, "The file to write, in one step; may be IN")
-      ->required();
+  add_transfer_options(command, *arguments);
   command
       .add_option("--scheme", arguments->scheme,
                   fmt::format("One of {}; FP8_DYNAMIC, FP8_BLOCK and W8A8 are understood, too",
                               known_schemes()))
       ->required()
       ->check([](const std::string& name) {
-        return scheme_from_name(name)
-                   ? std::string()
-                   : fmt::format("must be one of {}; got {}", known_schemes(), printable(name));
+        return scheme_from_name(name) ? std::string() : unknown_scheme(name);
       });
   command
       .add_option("--ignore", arguments->ignore,
@@ -258,12 +255,10 @@ Run add_quantize(CLI::App& command) {
       "those of --outlier-columns");
   command.add_flag("--whole-columns", arguments->whole_columns,
                    "llm-int8: all of an outlier column stays out of the statistics of rows");
-  command.add_flag("--json", arguments->json, "Print one JSON object per layer and a summary");
-  command.add_flag("--quiet", arguments->quiet, "No progress bar and no summary");
   command.footer(
-      "Embeddings, norms and the output head (lm_head) are always left alone.\n"
-      "Example: octavo quantize model.safetensors model-fp8.safetensors --scheme fp8-dynamic "
-      "--ignore 're:.*gate$'");
+      "Embeddings, norms, routers of experts and output heads are always left alone.\n"
+      "Example: octavo quantize Llama-3-8B Llama-3-8B-fp8 --scheme fp8-dynamic --ignore "
+      "'re:.*down_proj$'");
   return [arguments] { return run(*arguments); };
 }
 

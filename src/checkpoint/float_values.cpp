@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "checkpoint/float_weight.hpp"
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
+#include "core/error.hpp"
+#include "octavo/checkpoint.hpp"
 #include "octavo/context.hpp"
 
-namespace octavo::checkpoint {
+namespace octavo {
+namespace {
 
-Tensor float_weight(const Weight& weight, DType dtype) {
+Tensor values_of(const Weight& weight, DType dtype) {
   const ExecContext serial{.executor = &serial_executor()};
   const Tensor values = weight.codes.scale.defined() ? dequantize(weight.codes, dtype, serial)
                                                      : copy(weight.codes.data, dtype);
@@ -29,4 +30,10 @@ Tensor float_weight(const Weight& weight, DType dtype) {
   return ordered;
 }
 
-}  // namespace octavo::checkpoint
+}  // namespace
+
+Tensor float_values(const Weight& weight, DType dtype) {
+  return at_edge("float_values", [&] { return values_of(weight, dtype); });
+}
+
+}  // namespace octavo

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the commands share that write a file or folder of another one: arguments, progress, signals.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <functional>
+#include <string>
+
+#include "interruption.hpp"
+#include "octavo/checkpoint.hpp"
+#include "progress.hpp"
+
+namespace octavo::cli {
+
+struct TransferArguments {
+  std::string in, out;
+  int threads = 0;
+  std::string progress = "auto";
+  bool json = false;
+  bool quiet = false;
+};
+
+void add_transfer_options(CLI::App& command, TransferArguments& arguments);
+
+/// Throws Error (invalid_argument) for "-": files are written in one step, which a stream is not.
+void check_files(const char* operation, const TransferArguments& arguments);
+
+/// Progress and signal handlers while a file is written.
+class Transfer {
+ public:
+  explicit Transfer(const TransferArguments& arguments);
+
+  /// Sets what the library calls meanwhile.
+  template <class Options>
+  void watch(Options& options, const TransferArguments& arguments) {
+    options.threads = arguments.threads;
+    options.at = [this](std::string_view name) { progress_.at(name); };
+    options.progress = [this](std::int64_t done, std::int64_t total) {
+      progress_.update(done, total);
+    };
+    options.temporary = [this](const std::string& path) { interruption_.set_temporary(path); };
+  }
+  /// Ends the progress and prints the warnings.
+  void end(const QuantizeReport& report);
+
+ private:
+  Progress progress_;
+  Interruption interruption_;
+};
+
+}  // namespace octavo::cli

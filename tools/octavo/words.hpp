@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// The words of the command line, and the one that somebody may have meant.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace octavo::cli {
+
+std::vector<std::string> command_names(const CLI::App& app);
+/// "--scheme", ...: all spellings of a command's options.
+std::vector<std::string> option_names(const CLI::App& command);
+
+/// The name that is at most a third of its letters away; empty where none is.
+std::string nearest(std::string_view word, const std::vector<std::string>& names);
+
+}  // namespace octavo::cli
