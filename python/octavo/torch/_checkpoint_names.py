@@ -68,13 +68,18 @@ def transforms(model: torch.nn.Module, legacy: bool = True) -> "list[WeightTrans
 
 
 def table_of(model: torch.nn.Module) -> "list[WeightTransform]":
-    """What transformers takes back when it saves the model: what it did when it loaded it, else the model's table."""
-    own = getattr(model, "_weight_conversions", None)
-    if own is not None or not hasattr(model, "base_model_prefix"):
-        return own or []
-    from transformers.core_model_loading import PrefixChange
+    """What transformers takes back when it saves the model: what it did when it loaded it, and merges of experts that
+    it did not see, since the files' experts were packed; of a model that was not loaded, the model's table."""
+    if not hasattr(model, "base_model_prefix"):
+        return []
+    from transformers.core_model_loading import PrefixChange, WeightConverter
 
-    return [t for t in transforms(model, legacy=False) if not isinstance(t, PrefixChange)]
+    table = [t for t in transforms(model, legacy=False) if not isinstance(t, PrefixChange)]
+    own = getattr(model, "_weight_conversions", None)
+    if own is None:
+        return table
+    known = [t.target_patterns for t in own]
+    return [*own, *(t for t in table if isinstance(t, WeightConverter) and t.target_patterns not in known)]
 
 
 def names_in_files(model: torch.nn.Module, layers: Iterable[str]) -> dict[str, str]:

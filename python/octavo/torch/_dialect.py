@@ -12,6 +12,7 @@ from ._routed_experts import RoutedExperts
 
 Json = dict[str, Any]
 _BLOCK = 128
+_EXPERTS = r"re:.*\.experts\..*"  # as transformers looks for the group of experts
 
 
 class Kind(NamedTuple):
@@ -22,6 +23,7 @@ class Kind(NamedTuple):
     activation: str | None  # None: as they are; "token", "tensor", "group128", "static", "llm-int8"
     zero_points: bool
     threshold: float  # of LLM.int8()
+    packed: bool = False  # int8 experts: four codes in an int32, the one form of them that transformers reads
 
     @property
     def dialect(self) -> str:
@@ -35,7 +37,8 @@ class Kind(NamedTuple):
 def kind_of(layer: QuantizedLinear | RoutedExperts) -> Kind:
     """How a frozen layer is quantised; of experts how both weights are."""
     if isinstance(layer, RoutedExperts):
-        return _kind(layer.w13.dtype, layer.w13.granularity or "tensor", layer.w13.activation or {})
+        kind = _kind(layer.w13.dtype, layer.w13.granularity or "tensor", layer.w13.activation or {})
+        return kind._replace(packed=kind.code == "int8" and layer.w13.k % 4 == 0 and layer.w2.k % 4 == 0)
     weight = layer.quantized_weight()
     return _kind(str(weight.data.dtype).removeprefix("torch."), _granularity(weight), layer._rule)
 
@@ -63,7 +66,7 @@ def quantization_config(operation: str, layers: Mapping[str, Kind], left: Sequen
 
     dialect: in which the tensors are written. Raises: ValueError (LLM.int8() beside other schemes, several thresholds).
     """
-    kinds = sorted(set(layers.values()), key=str)
+    kinds = sorted(set(layers.values()), key=lambda kind: (not kind.packed, str(kind)))  # names before classes
     dialects = {kind.dialect for kind in kinds}
     if "bitsandbytes" in dialects and len(kinds) > 1:
         raise ValueError(f"{operation}: model must have layers of one threshold and no other scheme beside llm-int8; got "
@@ -87,14 +90,18 @@ def _bitsandbytes(kind, left):
 def _compressed_tensors(layers, kinds, left):
     groups = {}
     for number, kind in enumerate(kinds):
-        targets = ["Linear"] if len(kinds) == 1 else sorted(name for name, own in layers.items() if own == kind)
+        alone = sum(other.packed == kind.packed for other in kinds) == 1
+        every = [_EXPERTS] if kind.packed else ["Linear"]
+        targets = every if alone else sorted(name for name, own in layers.items() if own == kind)
         groups[f"group_{number}"] = {"targets": targets, "weights": _weights(kind), "input_activations": _activations(kind),
-                                     "output_activations": None}
-    ints = all(kind.code == "int8" for kind in kinds)
-    floats = all(kind.code != "int8" for kind in kinds)
+                                     "output_activations": None, "format": _format(kind)}
+    formats = {_format(kind) for kind in kinds}
     return {"quant_method": "compressed-tensors", "quantization_status": "compressed",
-            "format": "int-quantized" if ints else "float-quantized" if floats else "mixed-precision",
-            "config_groups": groups, "ignore": list(left)}
+            "format": formats.pop() if len(formats) == 1 else "mixed-precision", "config_groups": groups, "ignore": list(left)}
+
+
+def _format(kind):
+    return "pack-quantized" if kind.packed else "int-quantized" if kind.code == "int8" else "float-quantized"
 
 
 def _type(kind):
@@ -117,6 +124,11 @@ def _activations(kind):
     if kind.activation.startswith("group"):
         return {**rule, "strategy": "group", "group_size": int(kind.activation[5:])}
     return {**rule, "strategy": "tensor" if kind.activation == "static" else kind.activation}
+
+
+def packed_codes(codes: torch.Tensor) -> torch.Tensor:
+    """int8 codes [..., K] as compressed-tensors packs them: int32 [..., K / 4], each code + 128, the first lowest."""
+    return (codes.view(torch.uint8) ^ 128).contiguous().view(torch.int32)
 
 
 def row_maxima(scale: torch.Tensor) -> torch.Tensor:

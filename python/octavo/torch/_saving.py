@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ._checkpoint_names import names_in_files, table_of
-from ._dialect import Json, Kind, kind_of, quantization_config, row_maxima
+from ._dialect import Json, Kind, kind_of, packed_codes, quantization_config, row_maxima
 from ._layer import EightBitModule
 from ._linear_modules import is_conv1d
 from ._quantized_linear import QuantizedLinear
@@ -103,7 +103,7 @@ def declared_state(model: "PreTrainedModel", layers: dict[str, QuantizedLinear |
         dialect = "compressed-tensors"  # transformers' fp8 has no blocks that are cut
     for name, layer in layers.items():
         if isinstance(layer, RoutedExperts):
-            _experts_state(name, layer, state, dialect)
+            _experts_state(name, state, dialect, kinds[name].packed)
         else:
             _linear_state(name, state, dialect)
     in_files = names_in_files(model, [*kinds, *_left(model)])
@@ -134,7 +134,7 @@ def _linear_state(name, state, dialect):
     state[f"{name}.{_SUFFIX[dialect]}"] = scale
 
 
-def _experts_state(name, layer, state, dialect):
+def _experts_state(name, state, dialect, packed):
     """Names of transformers, and scales that are split as their weights are."""
     if any(f"{name}.{bias}" in state for bias in ("bias13", "bias2")):
         raise NotImplementedError(f"save_pretrained: experts must have no biases; got {name!r}")
@@ -142,7 +142,12 @@ def _experts_state(name, layer, state, dialect):
         if f"{name}.{ours}_input_scale" in state:
             raise NotImplementedError(f"save_pretrained: experts must have dynamic activations; got {name!r}, static ones")
         codes, scale = state.pop(f"{name}.{ours}"), state.pop(f"{name}.{ours}_scale")
-        state[f"{name}.{theirs}"] = codes
+        if packed:
+            rows = codes.shape[1] // 2 if ours == "w13" else codes.shape[1]
+            state[f"{name}.{theirs}_packed"] = packed_codes(codes)
+            state[f"{name}.{theirs}_shape"] = torch.tensor([[rows, codes.shape[2]]]).repeat(codes.shape[0], 1)
+        else:
+            state[f"{name}.{theirs}"] = codes
         state[f"{name}.{theirs}_{_SUFFIX[dialect].removeprefix('weight_')}"] = scale.reshape(*scale.shape[:2], -1)
 
 
@@ -168,13 +173,15 @@ def _declaring(model: "PreTrainedModel", config: Json) -> Iterator[None]:
     """The model as save_pretrained has to see it: what it splits and renames, and what its config.json says."""
     from transformers.core_model_loading import WeightConverter
 
+    from ._spread import OfEachExpert
+
     table = list(table_of(model))
     for transform in list(table):
         if isinstance(transform, WeightConverter) and all(s.endswith(".weight") for s in transform._original_source_patterns):
-            for suffix in ("_scale", "_scale_inv"):
+            for suffix in ("_scale", "_scale_inv", "_packed", "_shape"):
+                operations = [OfEachExpert()] if suffix == "_shape" else list(transform.operations)
                 table.append(transform.copy([s + suffix for s in transform._original_source_patterns],
-                                            [t + suffix for t in transform._original_target_patterns],
-                                            operations=list(transform.operations)))
+                                            [t + suffix for t in transform._original_target_patterns], operations=operations))
     changes: list[tuple[Any, str, Any]] = [(model, "_weight_conversions", table), (model, "hf_quantizer", None),
                                            (model.config, "quantization_config", config)]
     if _untied(model):
