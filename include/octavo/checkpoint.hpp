@@ -205,6 +205,9 @@ struct QuantizeFileOptions {
   std::optional<float> outlier_threshold{};
   /// LLM.int8: all of an outlier column stays out of row statistics.
   bool whole_columns = false;
+  /// Quantise layers that are quantised already, too, by the values that they stand for. Without it
+  /// such a checkpoint is refused.
+  bool requantize = false;
   int threads = 0;  ///< 0: as many as default_executor() has
   /// Called in the caller's thread, now and then, with (done, total) bytes of input.
   std::function<void(std::int64_t, std::int64_t)> progress{};
@@ -225,6 +228,20 @@ struct QuantizeFileOptions {
 /// each thread are in memory at a time. Throws Error.
 OCTAVO_API QuantizeReport quantize_file(const std::string& in, const std::string& out,
                                         const QuantizeFileOptions& options);
+
+/// What quantize_file would do.
+struct QuantizeEstimate {
+  std::int64_t layers = 0;
+  std::int64_t bytes_before = 0, bytes_after = 0;  ///< of all files with tensors
+  std::int64_t memory_bytes = 0;  ///< what it holds at once beyond what the process does
+  /// By the time that a piece of the largest layer takes here, reading included, writing left out.
+  double seconds = 0;
+  std::vector<std::string> warnings{};
+};
+
+/// Plans quantize_file, and writes nothing. Throws what it would throw before it writes.
+OCTAVO_API QuantizeEstimate estimate_quantization(const std::string& in,
+                                                  const QuantizeFileOptions& options);
 
 struct DequantizeFileOptions {
   /// float32, bfloat16 or float16; undefined: what config.json says that the model had, else

@@ -62,7 +62,7 @@ Plan plan_of(const Checkpoint& in, Format format, bool keep_static) {
     plan_of_layer.entry = layer.codes;
     for (TensorShape& shape : made.shapes)
       plan_of_layer.outputs.push_back(file.add(std::move(shape)));
-    plan_of_layer.make = [&in, name = layer.name, format, keep_static] {
+    plan_of_layer.make = [&in, name = layer.name, format, keep_static](LayerReport&) {
       return convert_layer(name, in.weight(name), format, keep_static).tensors;
     };
   }

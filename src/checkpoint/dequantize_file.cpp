@@ -56,7 +56,7 @@ Plan plan_of(const Checkpoint& in, DType dtype) {
     const std::size_t output = file.add({layer.name + ".weight",
                                          std::string(info(dtype).safetensors),
                                          {codes.shape[0], codes.shape[1]}});
-    file.made.push_back({layer.codes, {output}, [&in, name = layer.name, dtype] {
+    file.made.push_back({layer.codes, {output}, [&in, name = layer.name, dtype](LayerReport&) {
                            return std::vector<Tensor>{float_values(in.weight(name), dtype)};
                          }});
   }

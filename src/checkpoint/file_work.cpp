@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "checkpoint/layer_report.hpp"
+#include "checkpoint/rows.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/sentence.hpp"
 #include "core/cells.hpp"
@@ -17,26 +18,9 @@
 namespace octavo::checkpoint {
 namespace {
 
-std::span<std::byte> bytes_in(const Tensor& tensor) {
+std::span<const std::byte> view_of(const Tensor& tensor) {
   return {tensor.data_as<std::byte>(),
           static_cast<std::size_t>(tensor.numel() * element_bytes(tensor.dtype()))};
-}
-
-/// The first element that is NaN or infinite: there is one.
-std::pair<std::int64_t, std::int64_t> not_finite(const Tensor& rows) {
-  const Tensor wide = copy(rows, DType::float32);
-  const std::int64_t k = rows.size(1);
-  const std::span values(wide.data_as<float>(), static_cast<std::size_t>(wide.numel()));
-  const auto found = std::ranges::find_if(values, [](float v) { return !std::isfinite(v); });
-  const auto i = static_cast<std::int64_t>(found - values.begin());
-  return {i / k, i % k};
-}
-
-/// Rows under one scale are never cut.
-std::int64_t rows_of_piece(const Recipe& recipe, std::int64_t row_bytes) {
-  const std::int64_t least = recipe.grid.rows;
-  return std::max<std::int64_t>(1, kPieceBytes / std::max<std::int64_t>(1, row_bytes * least)) *
-         least;
 }
 
 }  // namespace
@@ -59,11 +43,12 @@ FileWork::FileWork(const char* operation, const Checkpoint::Impl& in, const File
 
 void FileWork::add_made(const MadePlan& made) {
   const TensorEntry& entry = *made.entry;
+  LayerReport& report = made_.emplace_back(Made{&made, {}}).report;
   pieces_.push_back({entry.name, &in_.inputs[entry.file], in_.data_begin[entry.file] + entry.begin,
-                     entry.end - entry.begin, [this, &made] {
-                       const std::vector<Tensor> tensors = made.make();
+                     entry.end - entry.begin, [this, &made, &report] {
+                       const std::vector<Tensor> tensors = made.make(report);
                        for (std::size_t i = 0; i < tensors.size(); ++i) {
-                         out_.write(made.outputs[i], 0, bytes_in(tensors[i]));
+                         out_.write(made.outputs[i], 0, view_of(tensors[i]));
                        }
                      }});
 }
@@ -87,7 +72,7 @@ void FileWork::add_layer(const LayerPlan& plan) {
   Layer& layer = layers_.emplace_back(Layer{&plan, {}});
   const TensorEntry& entry = *plan.entry;
   const std::int64_t row_bytes = plan.k * element_bytes(dtype_of_name(entry.dtype));
-  const std::int64_t step = rows_of_piece(*plan.recipe, row_bytes);
+  const std::int64_t step = rows_of_piece(plan);
   for (std::int64_t row = 0; row < plan.n; row += step) {
     const std::int64_t rows = std::min(step, plan.n - row);
     CodeErrors& errors = layer.blocks.emplace_back();
@@ -101,23 +86,13 @@ void FileWork::add_layer(const LayerPlan& plan) {
 
 void FileWork::quantise(const LayerPlan& plan, std::int64_t row, std::int64_t rows,
                         CodeErrors& errors) {
-  const TensorEntry& entry = *plan.entry;
+  const QuantisedRows made = quantise_rows(in_, plan, row, rows, operation_);
   const Recipe& recipe = *plan.recipe;
-  const Tensor weight = Tensor::empty(dtype_of_name(entry.dtype), {rows, plan.k});
-  const std::int64_t first = plan.first_row + row;
-  in_.read(entry, first * plan.k * element_bytes(weight.dtype()), bytes_in(weight));
-  const Written written = recipe.quantise(weight, ExecContext{.executor = &serial_executor()});
-  errors = code_errors(weight, written.codes);
-  if (!errors.finite) {
-    const auto [i, j] = not_finite(weight);
-    refuse(Code::corrupt_data,
-           "{}: tensor {} must be finite; got NaN or infinity at [{}, {}] (file {})", operation_,
-           in_quotes(entry.name), first + i, j, in_quotes(in_.files[entry.file].name));
-  }
+  errors = made.errors;
   const std::int64_t scale = row / recipe.grid.rows * cells(plan.k, recipe.grid.cols) *
-                             element_bytes(written.scale.dtype());
-  out_.write(plan.codes, row * plan.k, bytes_in(written.codes.data));
-  out_.write(plan.scale, scale, bytes_in(written.scale));
+                             element_bytes(made.written.scale.dtype());
+  out_.write(plan.codes, row * plan.k, view_of(made.written.codes.data));
+  out_.write(plan.scale, scale, view_of(made.written.scale));
 }
 
 std::vector<LayerReport> FileWork::reports() const {
@@ -132,6 +107,9 @@ std::vector<LayerReport> FileWork::reports() const {
     report.bytes_after =
         elements + out_.layout().ends[plan.scale] - out_.layout().begins[plan.scale];
     reports.push_back(std::move(report));
+  }
+  for (const Made& made : made_) {
+    if (made.plan->reports) reports.push_back(made.report);
   }
   return reports;
 }

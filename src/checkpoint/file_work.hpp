@@ -14,10 +14,6 @@
 
 namespace octavo::checkpoint {
 
-/// Pieces take at most this many bytes of input, unless one block of rows is longer: what a run
-/// holds in memory does not grow with tensors.
-inline constexpr std::int64_t kPieceBytes = std::int64_t{2} << 20;
-
 /// The pieces of a file, and what they found. Lives as long as they run.
 class FileWork {
  public:
@@ -27,13 +23,17 @@ class FileWork {
   FileWork& operator=(const FileWork&) = delete;
 
   const std::vector<Piece>& pieces() const noexcept { return pieces_; }
-  /// Once all have run: a report for each layer, in the plan's order.
+  /// Once all have run: a report for each layer that is quantised, in the plan's order.
   std::vector<LayerReport> reports() const;
 
  private:
   struct Layer {
     const LayerPlan* plan;
     std::deque<CodeErrors> blocks;  ///< of the pieces, whose addresses stay
+  };
+  struct Made {
+    const MadePlan* plan;
+    LayerReport report;
   };
   void add_layer(const LayerPlan& layer);
   void add_copy(const CopyPlan& copy);
@@ -45,6 +45,7 @@ class FileWork {
   SafetensorsOutput& out_;
   std::vector<Piece> pieces_;
   std::deque<Layer> layers_;
+  std::deque<Made> made_;
 };
 
 }  // namespace octavo::checkpoint

@@ -35,8 +35,10 @@ struct LayerPlan {
 /// Tensors that are made of a whole layer.
 struct MadePlan {
   const TensorEntry* entry = nullptr;  ///< the largest that is read
-  std::vector<std::size_t> outputs;    ///< in FilePlan::outputs
-  std::function<std::vector<Tensor>()> make;
+  std::vector<std::size_t> outputs{};  ///< in FilePlan::outputs
+  /// Fills the report where `reports`.
+  std::function<std::vector<Tensor>(LayerReport&)> make{};
+  bool reports = false;
 };
 
 struct FilePlan {

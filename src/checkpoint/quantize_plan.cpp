@@ -9,9 +9,12 @@
 #include "checkpoint/experts_layout.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/layer_filter.hpp"
+#include "checkpoint/layer_report.hpp"
+#include "checkpoint/layer_tensors.hpp"
 #include "checkpoint/outlier_columns.hpp"
 #include "checkpoint/quantization_config.hpp"
 #include "checkpoint/sentence.hpp"
+#include "octavo/context.hpp"
 
 namespace octavo::checkpoint {
 namespace {
@@ -24,12 +27,16 @@ class Planner {
       : in_(in),
         recipe_(recipe_of(kQuantize, options.scheme)),
         options_(options),
+        stored_(in),
         ignore_(kQuantize, Code::invalid_argument, options.ignore) {}
 
   Plan plan() {
     refuse_quantised();
     for (const CheckpointFile& file : in_.files()) plan_.files.push_back({.name = file.name});
-    for (const TensorEntry& entry : in_.entries()) add(entry);
+    for (const TensorEntry& entry : in_.entries()) {
+      if (!stored_.is_part(entry)) add(entry);
+    }
+    for (const StoredLayer& layer : stored_.layers()) add_again(layer);
     check_ignored();
     refuse_nothing();
     plan_.config = config_text(kQuantize, options_.scheme, kept_, outliers());
@@ -45,12 +52,13 @@ class Planner {
 
  private:
   void refuse_quantised() const {
-    const std::vector<std::string> quantized = in_.quantized_layers();
-    if (quantized.empty()) return;
+    const std::vector<StoredLayer>& layers = stored_.layers();
+    if (layers.empty() || options_.requantize) return;
     refuse(Code::invalid_argument,
-           "quantize_file: {} {} must hold float weights; got {} quantised layers, the first {}",
-           in_.folder().empty() ? "file" : "folder", in_quotes(in_.path()), quantized.size(),
-           in_quotes(quantized[0]));
+           "quantize_file: {} {} must hold float weights; got {} quantised layers, the first {} "
+           "(requantize makes codes anew of what they stand for)",
+           in_.folder().empty() ? "file" : "folder", in_quotes(in_.path()), layers.size(),
+           in_quotes(layers[0].name));
   }
 
   void refuse_nothing() const {
@@ -88,6 +96,37 @@ class Planner {
       file.zero_bytes.push_back(file.add({layer.name + ".weight_format", "U8", {}}));
     }
     file.layers.push_back(std::move(layer));
+  }
+
+  // A layer that is quantised already: codes anew of the values that it stands for, or, where it is
+  // to be left alone, the values.
+  void add_again(const StoredLayer& layer) {
+    FilePlan& file = plan_.files[layer.codes->file];
+    const TensorView codes = in_.weight(layer.name).codes.data;
+    const std::int64_t n = codes.shape[0], k = codes.shape[1];
+    MadePlan made{.entry = layer.codes};
+    if (ignore_.match(layer.name)) {
+      kept_.push_back(layer.name);
+      made.outputs.push_back(file.add({layer.name + ".weight", "BF16", {n, k}}));
+      made.make = [&in = in_, name = layer.name](LayerReport&) {
+        return std::vector<Tensor>{float_values(in.weight(name), DType::bfloat16)};
+      };
+    } else {
+      quantized_.emplace(layer.name, k);
+      made.reports = true;
+      made.outputs = {file.add({layer.name + ".weight", recipe_.code_type, {n, k}}),
+                      file.add(scale_shape(recipe_, layer.name, n, k))};
+      made.make = [&in = in_, &recipe = recipe_, name = layer.name](LayerReport& report) {
+        const Tensor values = float_values(in.weight(name));
+        const Written written = recipe.quantise(values, {.executor = &serial_executor()});
+        report = measure(kQuantize, name, values, written.codes);
+        return std::vector<Tensor>{written.codes.data, written.scale};
+      };
+      if (recipe_.bitsandbytes) {
+        file.zero_bytes.push_back(file.add({layer.name + ".weight_format", "U8", {}}));
+      }
+    }
+    file.made.push_back(std::move(made));
   }
 
   // Stacked experts go out as one linear layer each, which is how checkpoints in 8 bits have them.
@@ -162,6 +201,7 @@ class Planner {
   const Checkpoint& in_;
   const Recipe& recipe_;
   const QuantizeFileOptions& options_;
+  LayerTensors stored_;  ///< layers that are quantised already
   NamePatterns ignore_;
   Plan plan_{.operation = kQuantize};
   std::vector<std::string> kept_;                  ///< layers that stay in float

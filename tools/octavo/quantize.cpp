@@ -37,6 +37,8 @@ struct Arguments : TransferArguments {
   std::string outlier_columns;  ///< a file
   std::optional<float> threshold;
   bool whole_columns = false;
+  bool requantize = false;
+  bool dry_run = false;
 };
 
 /// Sums over the layers of a report.
@@ -207,6 +209,29 @@ std::map<std::string, std::vector<std::int64_t>> read_outlier_columns(const std:
   return lists;
 }
 
+int predict(const Arguments& arguments, QuantizeFileOptions options) {
+  options.threads = arguments.threads;
+  const QuantizeEstimate estimate = estimate_quantization(arguments.in, options);
+  for (const std::string& warning : estimate.warnings) {
+    fmt::print(stderr, "octavo: warning: {}\n", printable(warning));
+  }
+  if (arguments.json) {
+    print_json({{"type", "estimate"},
+                {"in", arguments.in},
+                {"scheme", arguments.scheme},
+                {"layers", estimate.layers},
+                {"file_bytes_before", estimate.bytes_before},
+                {"file_bytes_after", estimate.bytes_after},
+                {"memory_bytes", estimate.memory_bytes},
+                {"seconds", estimate.seconds}});
+  } else {
+    fmt::print("{} would be quantised: {} -> {}, about {} of memory and {:.1f} s beside writing\n",
+               count_text(estimate.layers, "layer"), size_text(estimate.bytes_before),
+               size_text(estimate.bytes_after), size_text(estimate.memory_bytes), estimate.seconds);
+  }
+  return kGood;
+}
+
 int run(const Arguments& arguments) {
   check_files("quantize", arguments);
   const Scheme scheme = *scheme_from_name(arguments.scheme);
@@ -214,7 +239,9 @@ int run(const Arguments& arguments) {
                               .ignore = arguments.ignore,
                               .outlier_columns = read_outlier_columns(arguments.outlier_columns),
                               .outlier_threshold = arguments.threshold,
-                              .whole_columns = arguments.whole_columns};
+                              .whole_columns = arguments.whole_columns,
+                              .requantize = arguments.requantize};
+  if (arguments.dry_run) return predict(arguments, options);
   Transfer transfer(arguments);
   transfer.watch(options, arguments);
   const QuantizeReport report = quantize_file(arguments.in, arguments.out, options);
@@ -255,6 +282,10 @@ Run add_quantize(CLI::App& command) {
       "those of --outlier-columns");
   command.add_flag("--whole-columns", arguments->whole_columns,
                    "llm-int8: all of an outlier column stays out of the statistics of rows");
+  command.add_flag("--requantize", arguments->requantize,
+                   "Quantise layers that are quantised already by the values that they stand for");
+  command.add_flag("--dry-run", arguments->dry_run,
+                   "Write nothing: say how large the output would be, and what it would take");
   command.footer(
       "Embeddings, norms, routers of experts and output heads are always left alone.\n"
       "Example: octavo quantize Llama-3-8B Llama-3-8B-fp8 --scheme fp8-dynamic --ignore "

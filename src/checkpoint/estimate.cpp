@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// estimate_quantization: the plan's sizes, and the time of one piece.
+#include <algorithm>
+#include <chrono>
+
+#include "checkpoint/impl.hpp"
+#include "checkpoint/quantize_plan.hpp"
+#include "checkpoint/rows.hpp"
+#include "checkpoint/safetensors_dtype.hpp"
+#include "core/error.hpp"
+#include "octavo/context.hpp"
+
+namespace octavo {
+namespace {
+
+using namespace checkpoint;
+
+const LayerPlan* largest(const Plan& plan) {
+  const LayerPlan* most = nullptr;
+  for (const FilePlan& file : plan.files) {
+    for (const LayerPlan& layer : file.layers) {
+      if (most == nullptr || layer.n * layer.k > most->n * most->k) most = &layer;
+    }
+  }
+  return most;
+}
+
+/// Seconds for a byte of input in one thread: the least of several pieces, so that the first one's
+/// page faults do not count for all.
+double seconds_of_byte(const Checkpoint::Impl& in, const LayerPlan& layer) {
+  using Clock = std::chrono::steady_clock;
+  constexpr int kPieces = 4;
+  double least = 0;
+  for (int i = 0; i < kPieces; ++i) {
+    const Clock::time_point begin = Clock::now();
+    const std::int64_t bytes = quantise_rows(in, layer, 0, rows_of_piece(layer)).bytes;
+    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    const double each = seconds / static_cast<double>(std::max<std::int64_t>(bytes, 1));
+    least = i == 0 ? each : std::min(least, each);
+  }
+  return least;
+}
+
+QuantizeEstimate estimate(const Checkpoint& in, const QuantizeFileOptions& options) {
+  const Plan plan = plan_quantisation(in, options);
+  const int threads = options.threads > 0 ? options.threads : default_executor().concurrency();
+  QuantizeEstimate result{.bytes_before = in.file_bytes(), .warnings = plan.warnings};
+  for (const FilePlan& file : plan.files) {
+    result.layers += std::ssize(file.layers) + std::ssize(file.made);
+    result.bytes_after += lay_out(file.outputs, {}).bytes;
+  }
+  // A piece's input, its codes, their scales; and the headers.
+  constexpr std::int64_t kHeaderShare = 64;
+  std::int64_t piece = kPieceBytes;
+  if (const LayerPlan* layer = largest(plan)) {
+    piece = std::max(piece, rows_of_piece(*layer) * layer->k *
+                                element_bytes(dtype_of_name(layer->entry->dtype)));
+    result.seconds =
+        seconds_of_byte(in.impl(), *layer) * static_cast<double>(in.file_bytes()) / threads;
+  }
+  result.memory_bytes = 2 * piece * threads + kHeaderShare * 16 * std::ssize(in.entries());
+  return result;
+}
+
+}  // namespace
+
+QuantizeEstimate estimate_quantization(const std::string& in, const QuantizeFileOptions& options) {
+  return at_edge("quantize_file", [&] { return estimate(open_checkpoint(in), options); });
+}
+
+}  // namespace octavo

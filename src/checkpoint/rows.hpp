@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// A block of rows of a layer, read and quantised.
+#pragma once
+
+#include <cstdint>
+
+#include "checkpoint/impl.hpp"
+#include "checkpoint/plan.hpp"
+#include "checkpoint/recipe.hpp"
+#include "octavo/code_errors.hpp"
+
+namespace octavo::checkpoint {
+
+/// Pieces of work take at most this many bytes of input, unless one block of rows is longer: what a
+/// run holds in memory does not grow with tensors.
+inline constexpr std::int64_t kPieceBytes = std::int64_t{2} << 20;
+
+/// Rows of a layer in one piece: rows under one scale are never cut.
+std::int64_t rows_of_piece(const LayerPlan& layer);
+
+struct QuantisedRows {
+  Written written;
+  CodeErrors errors;
+  std::int64_t bytes = 0;  ///< of input
+};
+
+/// `operation` begins sentences. Throws Error (corrupt_data: an element that is not finite, with
+/// its place; io).
+QuantisedRows quantise_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int64_t first,
+                            std::int64_t rows, const char* operation = "quantize_file");
+
+}  // namespace octavo::checkpoint
