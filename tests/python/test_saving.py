@@ -163,7 +163,7 @@ def test_what_has_no_codes_is_saved_as_ever(floats, tmp_path):
     model.save_pretrained(tmp_path / "trains")
     again = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "trains").state_dict()
     assert all(torch.equal(again[name], t) for name, t in values.items())
-    other.save_pretrained(tmp_path / "own", state_dict=values)
+    other.save_pretrained(tmp_path / "own", True, values)
     for name in ("plain", "trains", "own"):
         assert "quantization_config" not in json.loads((tmp_path / name / "config.json").read_text())
 
@@ -187,11 +187,32 @@ def test_layers_count_in_the_footprint(floats):
 
 
 @pytest.mark.parametrize("code", ["import octavo.torch, sys; assert 'transformers' not in sys.modules; import transformers",
-                                  "import octavo.torch; octavo.torch.OctavoConfig", "import transformers.quantizers.auto, octavo.torch"])
+                                  "import octavo.torch; octavo.torch.OctavoConfig"])
 def test_the_order_of_imports_makes_no_difference(code):
     code += "; from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING as m; print(m['octavo'].__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "OctavoQuantizer\n", done.stderr
+
+
+WITHOUT = """
+import sys
+sys.modules["transformers"] = None
+import torch, octavo.torch
+model = torch.nn.Sequential(torch.nn.Linear(8, 8))
+found = octavo.torch.calibrate(model, [torch.ones(2, 8)])
+octavo.torch.quantize_(model, calibration=found)
+for call in (lambda: octavo.torch.OctavoConfig, lambda: octavo.torch.from_pretrained("."), lambda: octavo.torch.evaluate(".", ".", [])):
+    try:
+        call()
+    except ImportError as error:
+        print(error)
+"""
+
+
+def test_transformers_is_no_requirement():
+    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True)
+    sentence = ("{}: transformers must be installed, version 5 or later (pip install transformers); got none or an older one\n")
+    assert done.stdout == "".join(map(sentence.format, ("OctavoConfig", "from_pretrained", "evaluate"))), done.stderr
 
 
 def test_folders_of_others_are_theirs():

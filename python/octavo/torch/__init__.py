@@ -18,6 +18,7 @@ from ._quantize import quantize_
 from ._report import LayerError, Report
 from ._loading import from_pretrained, load_
 from ._register import register
+from ._requirement import need_transformers
 from ._smooth import Smoothed, smooth_
 from ._threads import use_torch_threads
 
@@ -34,6 +35,7 @@ __all__ = ["LEFT_IN_FLOAT", "Calibration", "Evaluation", "LayerCalibration", "La
 
 def __getattr__(name: str) -> object:
     if name == "OctavoConfig":  # needs transformers
+        need_transformers("OctavoConfig")
         from ._quantizer import OctavoConfig
 
         return OctavoConfig

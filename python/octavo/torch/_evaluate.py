@@ -11,6 +11,7 @@ import torch
 
 from ._calibrate import with_bar
 from ._loading import from_pretrained
+from ._requirement import need_transformers
 from ._saving import frozen_layers
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def evaluate(model: "PreTrainedModel | str | os.PathLike[str]", against: "PreTra
 
     Returns: Evaluation. Raises: ValueError (nothing to compare, no tokenizer), as from_pretrained.
     """
+    need_transformers("evaluate")
     import transformers
 
     ours = model if isinstance(model, torch.nn.Module) else from_pretrained(model)

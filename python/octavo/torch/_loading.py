@@ -8,6 +8,7 @@ import torch
 
 from ._dtypes import from_numpy
 from ._from_folder import FolderLayers
+from ._requirement import need_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -28,17 +29,19 @@ def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, **opt
     Returns: the model, in eval mode. Raises: ValueError (nothing is quantised, a layer without a place in the model),
         RuntimeError (what is malformed), ImportError (no transformers).
     """
+    need_transformers("from_pretrained")
     import transformers
 
     from ._quantizer import OctavoConfig
 
     config = options.pop("config", None) or transformers.AutoConfig.from_pretrained(path)
-    declared = vars(config).pop("quantization_config", None)
+    inner = config.get_text_config(decoder=True)
+    declared = [vars(part).pop("quantization_config", None) for part in (config, inner)]
     named = getattr(config, "architectures", None) or ["AutoModel"]
     chosen = model_class or getattr(transformers, named[0], transformers.AutoModel)
     if "dtype" not in options:
         options["dtype"] = getattr(config, "dtype", None) or torch.float32
-    return chosen.from_pretrained(path, config=config, quantization_config=OctavoConfig.of_folder(declared), **options)
+    return chosen.from_pretrained(path, config=config, quantization_config=OctavoConfig.of_folder(declared[0] or declared[1]), **options)
 
 
 def load_(model: torch.nn.Module, path: str | os.PathLike[str], strict: bool = True) -> torch.nn.Module:

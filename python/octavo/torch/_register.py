@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+from ._requirement import has_transformers
+
 _MODULE = "transformers.quantizers.auto"
 _DIALECTS = ("compressed-tensors", "fp8", "bitsandbytes_8bit")  # in transformers' words
 
@@ -26,6 +28,8 @@ def register() -> None:
 
 
 def _register(auto: ModuleType) -> None:
+    if not has_transformers():  # an older one, whose loading is another
+        return
     from . import _quantizer  # registers at its end; while it is being imported itself there is nothing to register
 
     if "octavo" in auto.AUTO_QUANTIZER_MAPPING or not hasattr(_quantizer, "OctavoQuantizer"):

@@ -18,6 +18,7 @@ from ._dialect import Json, Kind, kind_of, packed_codes, quantization_config, ro
 from ._layer import EightBitModule
 from ._linear_modules import is_conv1d
 from ._quantized_linear import QuantizedLinear
+from ._requirement import need_transformers
 from ._routed_experts import RoutedExperts, SeparateExperts
 from .moe import FusedMoE
 
@@ -38,10 +39,17 @@ def watch_transformers() -> None:
 
     @functools.wraps(save)
     def save_pretrained(self, save_directory, *args, state_dict=None, **options):
+        if len(args) > 1:  # is_main_process, state_dict
+            state_dict, args = args[1], (args[0], *args[2:])
+            if args[1:]:
+                raise TypeError("save_pretrained: arguments behind state_dict must be named; got "
+                                f"{len(args) - 1} by their place")
         # Of a model with PEFT's adapters only these are written.
         layers = {} if getattr(self, "_hf_peft_config_loaded", False) else frozen_layers(self)
         if state_dict is not None:
             layers = {name: layer for name, layer in layers.items() if _has_codes(name, state_dict)}
+        if layers:
+            need_transformers("save_pretrained")
         if not layers:
             if state_dict is not None:
                 options["state_dict"] = state_dict

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = evaluate(options.folder, options.against, [text], length=options.length)
         if options.json:
             Path(options.json).write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
-    except (OSError, ValueError, RuntimeError) as error:
+    except (ImportError, OSError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
     print(found)
