@@ -58,6 +58,15 @@ struct Weight {
   Tensor columns{};
 };
 
+/// Quantised experts that a file holds in one tensor, in the form that pack_experts takes.
+struct ExpertStack {
+  Tensor codes;  ///< [E, N, K]
+  Tensor scale;  ///< float32: [E, ...], as PackExpertsOptions says for the granularity
+  Granularity granularity;
+  std::optional<ActivationQuant> activation{};
+  std::string scheme;  ///< as Weight's
+};
+
 /// A safetensors file, or all those of a model's folder, opened and validated. Reading copies into
 /// owned, aligned memory.
 class OCTAVO_API Checkpoint {
@@ -85,6 +94,11 @@ class OCTAVO_API Checkpoint {
   Weight weight(std::string_view prefix) const;
   /// The prefixes of all layers whose weight is quantised.
   std::vector<std::string> quantized_layers() const;
+  /// Experts stored in one tensor, such as "x.experts.gate_up_proj" with its "_scale_inv". Experts
+  /// with a tensor each are layers.
+  ExpertStack experts(std::string_view prefix) const;
+  /// The prefixes of all tensors of quantised experts.
+  std::vector<std::string> quantized_experts() const;
   const Impl& impl() const noexcept { return *impl_; }  ///< for the library itself
 
  private:

@@ -11,6 +11,7 @@
 
 #include "checkpoint/impl.hpp"
 #include "checkpoint/quantization_config.hpp"
+#include "checkpoint/scale_rules.hpp"
 #include "octavo/checkpoint.hpp"
 
 namespace octavo::checkpoint {
@@ -45,13 +46,6 @@ struct Dialect {
   bool proof = true;  ///< the scale's name alone says "quantised"; norms have a ".scale", too
 };
 
-inline constexpr std::array<ScaleGrid, 4> kUndeclaredGrids{{
-    {1, kWholeExtent},
-    {kWholeExtent, kWholeExtent},
-    {kBlock, kBlock},
-    {1, kBlock},
-}};
-
 /// Codes, their scales and, where there are some other than zero, zero points.
 struct ScaledCodes {
   Tensor codes;  ///< [N, K]
@@ -75,9 +69,6 @@ Tensor wide_scale(const Layer& layer, const Tensor& stored, const TensorView& co
 Weight scaled_weight(const Layer& layer, ScaledCodes parts, std::span<const ScaleGrid> undeclared,
                      std::optional<ActivationQuant> (*rule)(DType codes, const ScaleGrid& grid));
 
-/// int8 per token; fp8 per token where K is whole, in groups as long as the weight's where it is
-/// cut.
-std::optional<ActivationQuant> activations_follow(DType codes, const ScaleGrid& grid);
 /// Activations as they are.
 std::optional<ActivationQuant> activations_stay(DType codes, const ScaleGrid& grid);
 

@@ -127,15 +127,6 @@ std::optional<ActivationQuant> with_input_scale(const Layer& layer,
   return rule;
 }
 
-const char* scheme_of(DType codes, const ScaleGrid& grid, bool exponents,
-                      const std::optional<ActivationQuant>& activation) {
-  const bool integers = codes == DType::int8;
-  if (!activation) return integers ? "int8-weight-only" : "fp8-weight-only";
-  if (integers) return "int8-dynamic";
-  if (exponents && grid == ScaleGrid{1, kMxGroup}) return "mxfp8";
-  return grid.cols == kWholeExtent ? "fp8-dynamic" : "fp8-block";
-}
-
 /// Tensors that change what codes and scales mean.
 struct Beside {
   std::string_view suffix;
@@ -162,9 +153,11 @@ void check_beside(const Layer& layer) {
 Tensor Layer::matrix() const {
   Tensor stored = tensor(dialect.codes);
   if (stored.rank() == 2) return stored;
-  refuse(Code::invalid_argument,
-         "Checkpoint::weight: tensor {}.shape must be 2-D, [N, K]; got {}: read it with tensor()",
-         in_quotes(name(dialect.codes)), shape_string(stored));
+  refuse(
+      Code::invalid_argument,
+      "Checkpoint::weight: tensor {}.shape must be 2-D, [N, K]; got {}: read it with tensor(), or "
+      "experts with experts()",
+      in_quotes(name(dialect.codes)), shape_string(stored));
 }
 
 ScaleGrid grid_of(const Layer& layer, const TensorView& codes, const TensorView& scale,
@@ -185,20 +178,33 @@ ScaleGrid grid_of(const Layer& layer, const TensorView& codes, const TensorView&
          shape_string(scale), kConfigKey);
 }
 
-Tensor wide_scale(const Layer& layer, const Tensor& stored, const TensorView& codes,
-                  const ScaleGrid& grid) {
+Tensor widened(const std::string& tensor, const Tensor& stored, DType codes) {
   TensorView view = stored.view();
-  if (view.dtype == DType::uint8 && is_float8(codes.dtype)) view.dtype = DType::float8_e8m0fnu;
+  if (view.dtype == DType::uint8 && is_float8(codes)) view.dtype = DType::float8_e8m0fnu;
   if (!is_wide(view.dtype) && view.dtype != DType::float8_e8m0fnu) {
     refuse(Code::corrupt_data,
            "Checkpoint::weight: tensor {}.dtype must be F32, BF16, F16 or F8_E8M0; got {}",
-           in_quotes(layer.name(layer.dialect.scale)), name(stored.dtype()));
+           in_quotes(tensor), name(stored.dtype()));
   }
   const FloatEnvironment environment;  // byte 0 of E8M0 is a subnormal
-  const Tensor wide = copy(view, DType::float32);
+  return copy(view, DType::float32);
+}
+
+Tensor wide_scale(const Layer& layer, const Tensor& stored, const TensorView& codes,
+                  const ScaleGrid& grid) {
+  const Tensor wide = widened(layer.name(layer.dialect.scale), stored, codes.dtype);
   const TensorView matrix(wide.data(), DType::float32,
                           {cells(codes.shape[0], grid.rows), cells(codes.shape[1], grid.cols)});
   return Tensor::adopt(std::make_shared<Tensor>(wide), matrix);
+}
+
+const char* scheme_of(DType codes, const ScaleGrid& grid, bool exponents,
+                      const std::optional<ActivationQuant>& activation) {
+  const bool integers = codes == DType::int8;
+  if (!activation) return integers ? "int8-weight-only" : "fp8-weight-only";
+  if (integers) return "int8-dynamic";
+  if (exponents && grid == ScaleGrid{1, kMxGroup}) return "mxfp8";
+  return grid.cols == kWholeExtent ? "fp8-dynamic" : "fp8-block";
 }
 
 Tensor read_number(const Layer& layer, std::string_view suffix, DType dtype) {
@@ -246,8 +252,7 @@ Weight scaled_weight(const Layer& layer, ScaledCodes parts, std::span<const Scal
   weight.codes = {parts.codes, wide_scale(layer, parts.scale, parts.codes, grid), grid,
                   checked_zero_points(layer, parts, grid)};
   weight.activation = with_input_scale(layer, layer.config.activation.value_or(rule(codes, grid)));
-  const bool exponents = scales == DType::uint8 || scales == DType::float8_e8m0fnu;
-  weight.scheme = scheme_of(codes, grid, exponents, weight.activation);
+  weight.scheme = scheme_of(codes, grid, is_exponent(scales), weight.activation);
   return weight;
 }
 

@@ -7,6 +7,7 @@
 #include <random>
 #include <set>
 
+#include "octavo/moe.hpp"
 #include "ops/helpers.hpp"
 #include "support.hpp"
 
@@ -167,8 +168,9 @@ const std::vector<Folder>& folders() {
   return all;
 }
 
-/// Read for its refusal alone.
+/// Read for its refusal alone, and with experts in one tensor.
 constexpr const char* kRotated = "comfyui-int8-rotated";
+constexpr const char* kExperts = "transformers-fp8-experts";
 
 std::int64_t cell(std::int64_t index, std::int64_t size) {
   return size == kWholeExtent ? 0 : index / size;
@@ -358,7 +360,7 @@ class RealFiles : public Scratch {
 };
 
 TEST_F(RealFiles, EveryFolderHasARow) {
-  std::set<std::string> there, listed{kRotated};
+  std::set<std::string> there, listed{kRotated, kExperts};
   for (const auto& entry : fs::directory_iterator(kData)) {
     if (entry.is_directory() && entry.path().filename() != "__pycache__") {
       there.insert(entry.path().filename().string());
@@ -491,6 +493,109 @@ TEST_F(RealFiles, ColumnsInAnotherOrderHaveToBeGathered) {
   const Weight w = file.weight(file.quantized_layers()[0]);
   expect_error(Code::invalid_argument, "pack: weight.columns must be applied to the activations",
                [&] { pack(w); });
+}
+
+/// Expert e of a stack as a weight.
+Weight expert(const ExpertStack& stack, std::int64_t e, const ScaleGrid& grid) {
+  const auto slice = [e](const Tensor& all) {
+    TensorView part = all.view().slice(0, e, e + 1);
+    part.rank = 2;
+    for (std::size_t i = 0; i < 2; ++i) {
+      part.shape[i] = part.shape[i + 1];
+      part.strides[i] = part.strides[i + 1];
+    }
+    return copy(part, all.dtype());
+  };
+  Weight w;
+  w.codes = {slice(stack.codes), slice(stack.scale), grid, {}};
+  w.activation = stack.activation;
+  w.scheme = stack.scheme;
+  return w;
+}
+
+TEST_F(RealFiles, ExpertsInOneTensorAreRead) {
+  const Checkpoint file = open_checkpoint((kData / kExperts).string());
+  const Checkpoint expected =
+      open_checkpoint((kData / (std::string(kExperts) + ".expected.safetensors")).string());
+  EXPECT_TRUE(file.quantized_layers().empty());
+  const std::vector<std::string> stacks = file.quantized_experts();
+  ASSERT_EQ(4U, stacks.size());
+  for (const std::string& name : stacks) {
+    SCOPED_TRACE(name);
+    const bool swapped = name.find("layers.1") != std::string::npos;  // stored as [E, K, N]
+    const ScaleGrid grid = swapped ? ScaleGrid{32, 16} : ScaleGrid{16, 32};
+    const ExpertStack stack = file.experts(name);
+    EXPECT_EQ("fp8-block", stack.scheme);
+    EXPECT_EQ(block(grid.rows, grid.cols), stack.granularity);
+    ASSERT_TRUE(stack.activation);
+    EXPECT_EQ(group(grid.cols), stack.activation->spec.granularity);
+    ASSERT_EQ(4, stack.codes.size(0));
+    ASSERT_EQ(name.ends_with("down_proj") ? 32 : 64, stack.codes.size(1));
+    ASSERT_EQ(32, stack.codes.size(2));
+    const Tensor want = expected.tensor(name);
+    const ExpertWeights packed = pack_experts(
+        stack.codes,
+        {.scale = Scale(stack.scale, stack.granularity), .activation = stack.activation});
+    for (std::int64_t e = 0; e < 4; ++e) {
+      const Weight w = expert(stack, e, grid);
+      for (std::int64_t i = 0; i < want.size(1); ++i) {
+        for (std::int64_t j = 0; j < want.size(2); ++j) {
+          const double exact = swapped ? value(w.codes, j, i * 8) : value(w.codes, i * 8, j);
+          expect_tools_value(want.dtype(), at(want, (e * want.size(1) + i) * want.size(2) + j),
+                             exact);
+        }
+      }
+      expect_product(w);
+      const Tensor x = gaussians(float32, {3, 32}, 5);
+      expect_same_bits(linear(x, packed[e]), linear(x, pack(w)));
+      if (HasFailure()) return;
+    }
+  }
+}
+
+TEST_F(RealFiles, ExpertsThatDoNotFitAreErrors) {
+  const auto stack = [](const char* name, const std::vector<std::int64_t>& shape) {
+    std::size_t count = 1;
+    for (const std::int64_t extent : shape) count *= static_cast<std::size_t>(extent);
+    return stored(name, "F8_E4M3", shape, std::vector<std::uint8_t>(count, 1));
+  };
+  const auto scale = [](const char* name, const std::vector<std::int64_t>& shape, std::size_t n) {
+    return stored(name, "F32", shape, std::vector<float>(n, 1.0F));
+  };
+  const auto both = stack("x.gate_up_proj", {2, 8, 4});
+  const struct {
+    std::vector<TensorToWrite> tensors;
+    Code code;
+    const char* fragment;
+  } rows[] = {
+      {{both}, Code::invalid_argument, "prefix must name quantised experts [E, N, K]"},
+      {{both, scale("x.gate_up_proj_scale", {2}, 2)},
+       Code::corrupt_data,
+       "tensor 'x.gate_up_proj' must have tensor 'x.down_proj' of as many experts beside it; got "
+       "none"},
+      {{both, scale("x.gate_up_proj_scale", {2}, 2), stack("x.down_proj", {3, 4, 4})},
+       Code::corrupt_data,
+       "of as many experts beside it; got [3, 4, 4]"},
+      {{both, scale("x.gate_up_proj_scale", {2}, 2), stack("x.down_proj", {2, 4, 5})},
+       Code::corrupt_data,
+       "must be [E, 2 I, H] and [E, H, I], or [E, H, 2 I] and [E, I, H]; got [2, 8, 4] and [2, 4, "
+       "5]"},
+      {{both, scale("x.gate_up_proj_scale", {2, 3}, 6), stack("x.down_proj", {2, 4, 4})},
+       Code::corrupt_data,
+       "tensor 'x.gate_up_proj_scale' must have a scale for each cell of a granularity of the "
+       "experts [2, 8, 4]; got [2, 3]"},
+  };
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.fragment);
+    write_safetensors(path("x"), row.tensors);
+    expect_error(row.code, row.fragment,
+                 [&] { open_checkpoint(path("x")).experts("x.gate_up_proj"); });
+  }
+  write_safetensors(path("x"), {both, stack("x.down_proj", {2, 4, 4}),
+                                scale("x.gate_up_proj_scale", {2, 8}, 16)});
+  const ExpertStack rows_of_n = open_checkpoint(path("x")).experts("x.gate_up_proj");
+  EXPECT_EQ(per_channel(), rows_of_n.granularity);
+  EXPECT_EQ("fp8-dynamic", rows_of_n.scheme);
 }
 
 TEST_F(RealFiles, RotatedWeightsAreRefused) {

@@ -94,7 +94,30 @@ def deepseek(scale_name: str):
     return layer
 
 
+def experts() -> None:
+    """Experts stacked in one tensor; in the second layer as [E, K, N], as Qwen publishes some."""
+    rules = Rules(weight_block_size=(16, 32), scale_fmt="float")
+    folder = fresh("transformers-fp8-experts")
+    torch.manual_seed(7)
+    tensors, expected = {}, {}
+    for layer, swapped in enumerate((False, True)):
+        for name, shape in (("gate_up_proj", (4, 64, 32)), ("down_proj", (4, 32, 32))):
+            key = f"model.layers.{layer}.mlp.experts.{name}"
+            weight = torch.randn(shape) * torch.exp(torch.randn(4, shape[1], 1))
+            if swapped:
+                weight = weight.transpose(1, 2).contiguous()
+            made = Fp8Quantize(rules).convert({key: weight})
+            tensors |= made
+            back = Fp8Dequantize(rules)._dequantize_one(made[key], made[key + "_scale_inv"])
+            expected[key] = back[:, ::8]  # every eighth row as stored
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    declared = FineGrainedFP8Config(weight_block_size=(16, 32)).to_dict()
+    (folder / "config.json").write_text(json.dumps({"quantization_config": declared}, indent=2))
+    keep(folder.name, expected, "transformers")
+
+
 def main() -> None:
+    experts()
     declared = {"quant_method": "fp8", "ignored_layers": ["lm_head"]}
     store("vllm-fp8-static", llama(), vllm(True), {**declared, "activation_scheme": "static"})
     store("vllm-fp8-dynamic", llama(), vllm(False), {**declared, "activation_scheme": "dynamic"})
