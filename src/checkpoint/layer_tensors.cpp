@@ -3,6 +3,8 @@
 
 #include <map>
 
+#include "checkpoint/sentence.hpp"
+
 namespace octavo::checkpoint {
 namespace {
 
@@ -19,6 +21,14 @@ bool is_mark(std::string_view tensor) { return tensor.ends_with("scaled_fp8"); }
 }  // namespace
 
 LayerTensors::LayerTensors(const Checkpoint& in) {
+  const std::vector<std::string> stacks = in.quantized_experts();
+  if (!stacks.empty()) {
+    refuse(
+        Code::unsupported,
+        "Checkpoint: quantised experts must have a tensor each to be written in another form; got "
+        "{} with all of them",
+        in_quotes(stacks[0]));
+  }
   for (std::string& name : in.quantized_layers()) names_.insert(std::move(name));
   std::map<std::string_view, const TensorEntry*> largest;
   for (const TensorEntry& entry : in.entries()) {

@@ -21,6 +21,7 @@ struct StoredLayer {
 
 class LayerTensors {
  public:
+  /// Throws Error (unsupported) where several layers share a tensor: experts in one stack.
   explicit LayerTensors(const Checkpoint& in);
 
   const std::vector<StoredLayer>& layers() const noexcept { return layers_; }

@@ -46,6 +46,7 @@ std::vector<std::string> foreign() {
     try {
       const Checkpoint in = open_checkpoint(entry.path().string());
       for (const std::string& layer : in.quantized_layers()) (void)in.weight(layer);
+      if (!in.quantized_experts().empty()) continue;  // in one tensor: not converted
     } catch (const Error&) {
       continue;  // RealFiles says which those are, and why
     }
@@ -161,6 +162,16 @@ TEST_F(Convert, DequantisingGivesTheValuesInTheOrderOfActivations) {
       }
     }
   }
+}
+
+TEST_F(Convert, RefusesExpertsInOneTensor) {
+  const std::string in = std::string(OCTAVO_TEST_FILES) + "/transformers-fp8-experts";
+  constexpr const char* kFragment =
+      "quantised experts must have a tensor each to be written in another form; got "
+      "'model.layers.0.mlp.experts.down_proj' with all of them";
+  expect_error(Code::unsupported, kFragment, [&] { convert_file(in, path("out"), {}); });
+  expect_error(Code::unsupported, kFragment, [&] { dequantize_file(in, path("out")); });
+  EXPECT_FALSE(fs::exists(path("out")));
 }
 
 TEST_F(Convert, RefusesWhatHoldsNoQuantisedLayer) {
