@@ -16,6 +16,7 @@
 #include "activation.hpp"
 #include "bindings.hpp"
 #include "octavo/layers.hpp"
+#include "octavo/moe.hpp"
 
 namespace octavo::python {
 namespace {
@@ -209,7 +210,21 @@ void bind_file(nb::module_& m) {
           },
           nb::arg("prefix"), "The weight of a layer (its name without \".weight\").")
       .def("quantized_layers", &Checkpoint::quantized_layers,
-           "Names of all layers whose weight is quantised.");
+           "Names of all layers whose weight is quantised.")
+      .def(
+          "experts",
+          [](const Checkpoint& file, const std::string& prefix) {
+            return unlocked([&] {
+              const ExpertStack stack = file.experts(prefix);
+              return pack_experts(stack.codes, {.scale = Scale(stack.scale, stack.granularity),
+                                                .activation = stack.activation});
+            });
+          },
+          nb::arg("prefix"),
+          "The octavo.ExpertWeights of quantised experts that lie in one tensor, such as "
+          "\"x.experts.gate_up_proj\"; their activation rule travels with them.")
+      .def("quantized_experts", &Checkpoint::quantized_experts,
+           "Names of all tensors of quantised experts.");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 """Checkpoints from Python."""
 
 import os
+import pathlib
 import signal
 
 import numpy as np
@@ -64,3 +65,20 @@ def test_a_malformed_file_gets_a_sentence(tmp_path):
     path.write_bytes(b"\xff" * 64)
     with pytest.raises(RuntimeError, match="bad.safetensors|header"):
         octavo.open_checkpoint(path)
+
+
+def test_a_weight_in_the_order_of_its_groups_and_experts_in_one_tensor():
+    data = pathlib.Path(__file__).parent.parent / "checkpoint" / "data"
+    weight = octavo.open_checkpoint(data / "auto-gptq-act-order").weight("model.layers.0.mlp.down_proj")
+    x = np.eye(64, dtype=np.float32)
+    with pytest.raises(ValueError, match="weight.columns must be applied"):
+        weight.pack()
+    y = octavo.linear(x[:, weight.columns], weight.pack(gathered=True))
+    expected = safetensors.load_file(data / "auto-gptq-act-order.expected.safetensors")["model.layers.0.mlp.down_proj.weight"]
+    assert np.array_equal(y.T[::4], expected)
+    assert octavo.open_checkpoint(data / "auto-gptq-groups").weight("model.layers.0.mlp.down_proj").columns is None
+
+    file = octavo.open_checkpoint(data / "transformers-fp8-experts")
+    assert len(file.quantized_experts()) == 4 and not file.quantized_layers()
+    experts = file.experts("model.layers.0.mlp.experts.gate_up_proj")
+    assert (experts.experts, experts.n, experts.k) == (4, 64, 32)
