@@ -101,7 +101,7 @@ def test_transformers_alone_loads_it(floats, tmp_path):
     """Without Octavo, by bitsandbytes and transformers' own fp8 blocks. compressed-tensors is no requirement of ours."""
     pytest.importorskip("bitsandbytes")
     cases = [(small.llama, "llm-int8"), (small.mixtral, "llm-int8"), (small.gpt2, "llm-int8"), (small.bert, "llm-int8"),
-             (small.qwen2, "llm-int8"), (small.bert, "fp8-block")]
+             (small.qwen2, "llm-int8"), (small.bert, "fp8-block"), (small.mixtral, "fp8-block")]
     torch.save(small.tokens(), tmp_path / "ids.pt")
     arguments = []
     for maker, scheme in cases:
@@ -114,6 +114,18 @@ def test_transformers_alone_loads_it(floats, tmp_path):
     for maker, scheme in cases:
         outputs = torch.load(tmp_path / f"{maker.__name__}-{scheme}" / "out.pt")
         assert small.cosine(outputs, floats(maker)[1]) >= 0.99, (maker.__name__, scheme)
+
+
+def test_blocks_that_do_not_divide_are_no_fp8_folder(tmp_path):
+    """transformers' fp8 takes 192 rows of two blocks for blocks of 96."""
+    for size, method in ((64, "fp8"), (192, "compressed-tensors")):
+        torch.manual_seed(0)
+        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**{**small.SIZES, "intermediate_size": size})).eval()
+        octavo.torch.quantize_(model, "fp8-block")
+        model.save_pretrained(tmp_path / method)
+        assert declared(tmp_path / method)["quant_method"] == method
+        again = type(model).from_pretrained(tmp_path / method)
+        assert torch.equal(small.outputs(again, small.tokens()), small.outputs(model, small.tokens()))
 
 
 def test_shards(floats, tmp_path):

@@ -103,8 +103,8 @@ class FolderLayers:
             made.stands_for_conv1d = getattr(old, "stands_for_conv1d", False)
             _set(model, path, made)
         for path, weights in self._experts.items():
-            both = [self._stacked(weights[name], path) for name in ("gate_up_proj", "down_proj")]
-            experts = experts_of(*both, dtype)
+            gate_up, down = (self._stacked(weights[name], path) for name in ("gate_up_proj", "down_proj"))
+            experts = experts_of(gate_up, down, dtype)
             experts.training = model.get_submodule(path).training
             _set(model, path, experts)
 

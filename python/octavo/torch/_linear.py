@@ -14,8 +14,8 @@ from .. import _octavo
 from .._octavo import UNDEFINED
 from ._library import define, differentiate
 
-_weights = weakref.WeakValueDictionary()
-_handles = weakref.WeakKeyDictionary()
+_weights: "weakref.WeakValueDictionary[int, object]" = weakref.WeakValueDictionary()
+_handles: "weakref.WeakKeyDictionary[object, int]" = weakref.WeakKeyDictionary()
 _next = itertools.count(1)
 
 

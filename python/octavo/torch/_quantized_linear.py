@@ -58,7 +58,7 @@ class QuantizedLinear(EightBitModule):
             self.bias = torch.nn.Parameter(torch.empty(out_features, device=device, dtype=dtype))
         else:
             self.register_parameter("bias", None)
-        self.reset_parameters()
+        self.reset_parameters()  # type: ignore[misc]
 
     def _start(self, in_features, out_features):
         self.in_features = in_features

@@ -84,11 +84,11 @@ class FusedMoE(EightBitModule):
         w13_input_scale, w2_input_scale: static activations; of one for each expert the largest counts.
         rule: octavo.pack_experts's activation, activation_granularity, azp; none for W8A16.
         """
-        packed = [pack_experts(codes, UNDEFINED if scale is None else scale, granularity=granularity,
-                               **{**rule, **_static(input_scale)})
-                  for codes, scale, input_scale in ((w13, w13_scale, w13_input_scale),
-                                                    (w2, w2_scale, w2_input_scale))]
-        return cls(*packed, bias13, bias2)
+        first, second = (pack_experts(codes, UNDEFINED if scale is None else scale, granularity=granularity,
+                                      **{**rule, **_static(input_scale)})
+                         for codes, scale, input_scale in ((w13, w13_scale, w13_input_scale),
+                                                           (w2, w2_scale, w2_input_scale)))
+        return cls(first, second, bias13, bias2)
 
     def _pack(self, **weights):
         for name, weight in weights.items():
