@@ -164,31 +164,37 @@ class CheckpointLinear(QuantizedLinear):
             destination[prefix + "weight_zero_point"] = zero_points
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors):
-        own = self.state_dict()
-        lost = [name for name in own if prefix + name not in state_dict]
+        own = {name: value for name, value in self.state_dict().items() if name != "bias"}
+        given = {name: state_dict[prefix + name] for name in own if prefix + name in state_dict}
+        self._load_others(own, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
         if strict:
-            missing.extend(prefix + name for name in lost)
-        elif lost and len(lost) < len(own):
-            errors.append(f"{prefix}{lost[0]} must come with the layer's other tensors; got some of them")
-        if lost:
-            return
-        other = [name for name, value in own.items() if state_dict[prefix + name].shape != value.shape
-                 or state_dict[prefix + name].dtype != value.dtype and name != "bias"]
-        if other:
-            errors.append(size_mismatch(prefix + other[0], state_dict[prefix + other[0]].shape, own[other[0]].shape))
-            return
-        old = self.quantized_weight()
-        made = Quantized(state_dict[prefix + "weight"], state_dict[prefix + "weight_scale"],
-                         state_dict.get(prefix + "weight_zero_point"), old.rows, old.cols)
-        columns = state_dict.get(prefix + "columns")
+            missing.extend(prefix + name for name in own if name not in given)
+        if given and (sentence := self._take(prefix, own, given)):
+            errors.append(sentence)
+
+    def _take(self, prefix, own, given):
+        """Takes codes and scales; or leaves the layer as it was, and says why."""
+        if lost := [name for name in own if name not in given]:
+            return f"{prefix}{lost[0]} must come with the layer's other tensors; got {', '.join(given)} alone"
+        for name, value in given.items():
+            if value.shape != own[name].shape:
+                return size_mismatch(prefix + name, value.shape, own[name].shape)
+            if value.dtype != own[name].dtype:
+                return f"{prefix}{name} must be {own[name].dtype}; got {value.dtype}"
+        columns = given.get("columns")
         if columns is not None and not self._is_order(columns):
-            errors.append(f"{prefix}columns must be the numbers 0 to {self.in_features - 1} (int64) in some order; got others")
-            return
-        if self.bias is not None:
-            with torch.no_grad():
-                self.bias.copy_(state_dict[prefix + "bias"])
+            return f"{prefix}columns must be the numbers 0 to {self.in_features - 1} (int64) in some order; got others"
+        old = self.quantized_weight()
+        made = Quantized(given["weight"], given["weight_scale"], given.get("weight_zero_point"), old.rows, old.cols)
         self._columns = columns
-        self._freeze(_octavo.pack(made.T, **self._rule), self.weight.dtype)
+        rule = dict(self._rule)
+        if "input_scale" in given:
+            rule["static_scale"] = float(given["input_scale"])
+        if "input_zero_point" in given:
+            rule["static_azp"] = int(given["input_zero_point"])
+        self._rule = rule
+        self._freeze(_octavo.pack(made.T, **rule), self.weight.dtype)
+        return None
 
 
 class Linear8bitLt(QuantizedLinear):
