@@ -42,6 +42,25 @@ constexpr std::array<SchemeConfig, 4> kSchemeConfigs{{
      R"("llm_int8_has_fp16_weight":false,"llm_int8_enable_fp32_cpu_offload":false})"},
 }};
 
+#define OCTAVO_INT8_GROUP                                                                           \
+  R"("weights":{"num_bits":8,"type":"int","strategy":"channel","symmetric":true,"dynamic":false},)" \
+  R"("input_activations":{"num_bits":8,"type":"int","strategy":"token","symmetric":true,)"          \
+  R"("dynamic":true},"output_activations":null)"
+
+// int8-dynamic with packed experts: a group by name, which counts before the class behind it.
+constexpr const char* kPackedExperts =
+    R"({"quant_method":"compressed-tensors","format":"mixed-precision",)"
+    R"("quantization_status":"compressed","config_groups":{)"
+    R"("group_0":{"targets":["re:.*\\.experts\\..*"],)" OCTAVO_INT8_GROUP
+    R"(,"format":"pack-quantized"},)"
+    R"("group_1":{"targets":["Linear"],)" OCTAVO_INT8_GROUP R"(,"format":"int-quantized"}}})";
+constexpr const char* kPackedAll =
+    R"({"quant_method":"compressed-tensors","format":"pack-quantized",)"
+    R"("quantization_status":"compressed","config_groups":{)"
+    R"("group_0":{"targets":["re:.*\\.experts\\..*"],)" OCTAVO_INT8_GROUP
+    R"(,"format":"pack-quantized"}}})";
+#undef OCTAVO_INT8_GROUP
+
 const SchemeConfig& row_of(const char* operation, Scheme scheme) {
   const auto row = std::ranges::find(kSchemeConfigs, scheme, &SchemeConfig::scheme);
   if (row != kSchemeConfigs.end()) return *row;
@@ -65,9 +84,12 @@ std::string outlier_fields(const char* operation, const OutlierConfig& outliers)
 }  // namespace
 
 std::string config_text(const char* operation, Scheme scheme,
-                        const std::vector<std::string>& ignored, const OutlierConfig& outliers) {
+                        const std::vector<std::string>& ignored, const OutlierConfig& outliers,
+                        Packed packed) {
   const SchemeConfig& row = row_of(operation, scheme);
-  std::string config(row.json);
+  std::string config(packed == Packed::none      ? row.json
+                     : packed == Packed::experts ? kPackedExperts
+                                                 : kPackedAll);
   config.pop_back();  // the object's end
   config += fmt::format(",\"{}\":[", row.ignore_field);
   for (const std::string& layer : ignored) {

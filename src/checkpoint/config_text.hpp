@@ -19,9 +19,14 @@ struct OutlierConfig {
   std::map<std::string, std::vector<std::int64_t>> columns{};  ///< by layer
 };
 
+/// Which layers have their codes four in an int32 (int8-dynamic): the one form of int8 experts that
+/// transformers reads.
+enum class Packed : std::uint8_t { none, experts, all };
+
 /// The configuration of a file quantised by that scheme; `ignored` names the layers left alone.
 /// `operation` begins the sentence for names that are not UTF-8.
 std::string config_text(const char* operation, Scheme scheme,
-                        const std::vector<std::string>& ignored, const OutlierConfig& outliers);
+                        const std::vector<std::string>& ignored, const OutlierConfig& outliers,
+                        Packed packed = Packed::none);
 
 }  // namespace octavo::checkpoint

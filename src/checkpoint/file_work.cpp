@@ -23,6 +23,11 @@ std::span<const std::byte> view_of(const Tensor& tensor) {
           static_cast<std::size_t>(tensor.numel() * element_bytes(tensor.dtype()))};
 }
 
+void add_128(const Tensor& codes) {
+  auto* bytes = codes.data_as<std::uint8_t>();
+  for (std::int64_t i = 0; i < codes.numel(); ++i) bytes[i] ^= 0x80U;
+}
+
 }  // namespace
 
 FileWork::FileWork(const char* operation, const Checkpoint::Impl& in, const FilePlan& plan,
@@ -33,11 +38,9 @@ FileWork::FileWork(const char* operation, const Checkpoint::Impl& in, const File
   for (const CopyPlan& copy : plan.copies) add_copy(copy);
   // In the order of the file: disks read on.
   std::ranges::stable_sort(pieces_, {}, &Piece::offset);
-  for (const std::size_t output : plan.zero_bytes) {
-    pieces_.push_back({.run = [this, output] {
-      const std::byte zero{0};
-      out_.write(output, 0, std::span(&zero, 1));
-    }});
+  for (const ConstantPlan& constant : plan.constants) {
+    pieces_.push_back(
+        {.run = [this, &constant] { out_.write(constant.output, 0, constant.bytes); }});
   }
 }
 
@@ -91,6 +94,7 @@ void FileWork::quantise(const LayerPlan& plan, std::int64_t row, std::int64_t ro
   errors = made.errors;
   const std::int64_t scale = row / recipe.grid.rows * cells(plan.k, recipe.grid.cols) *
                              element_bytes(made.written.scale.dtype());
+  if (plan.packed) add_128(made.written.codes.data);
   out_.write(plan.codes, row * plan.k, view_of(made.written.codes.data));
   out_.write(plan.scale, scale, view_of(made.written.scale));
 }

@@ -30,6 +30,7 @@ struct LayerPlan {
   std::int64_t first_row = 0;  ///< of the tensor, read as a matrix of rows of k
   std::int64_t n = 0, k = 0;
   std::size_t codes = 0, scale = 0;  ///< in FilePlan::outputs
+  bool packed = false;               ///< codes + 128, four in an int32 (compressed-tensors)
 };
 
 /// Tensors that are made of a whole layer.
@@ -41,13 +42,19 @@ struct MadePlan {
   bool reports = false;
 };
 
+/// A small tensor that is known beforehand.
+struct ConstantPlan {
+  std::size_t output = 0;
+  std::vector<std::byte> bytes;
+};
+
 struct FilePlan {
   std::string name;  ///< without its folder; of input and output
   std::vector<TensorShape> outputs{};
   std::vector<CopyPlan> copies{};
   std::vector<LayerPlan> layers{};
   std::vector<MadePlan> made{};
-  std::vector<std::size_t> zero_bytes{};  ///< outputs of one byte, 0
+  std::vector<ConstantPlan> constants{};
 
   std::size_t add(TensorShape output) {
     outputs.push_back(std::move(output));

@@ -2,10 +2,13 @@
 #include "checkpoint/quantize_plan.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <span>
 #include <utility>
 
 #include "checkpoint/config_text.hpp"
+#include "checkpoint/conv1d.hpp"
 #include "checkpoint/experts_layout.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/layer_filter.hpp"
@@ -20,6 +23,9 @@ namespace octavo::checkpoint {
 namespace {
 
 constexpr const char* kQuantize = "quantize_file";
+constexpr std::int64_t kPack = 4;  // codes in an int32
+
+bool is_expert(std::string_view layer) { return layer.find(".experts.") != std::string_view::npos; }
 
 class Planner {
  public:
@@ -28,6 +34,7 @@ class Planner {
         recipe_(recipe_of(kQuantize, options.scheme)),
         options_(options),
         stored_(in),
+        has_conv1d_(has_conv1d(in.impl().text("config.json").value_or("{}"))),
         ignore_(kQuantize, Code::invalid_argument, options.ignore) {}
 
   Plan plan() {
@@ -39,7 +46,16 @@ class Planner {
     for (const StoredLayer& layer : stored_.layers()) add_again(layer);
     check_ignored();
     refuse_nothing();
-    plan_.config = config_text(kQuantize, options_.scheme, kept_, outliers());
+    plan_.config = config_text(kQuantize, options_.scheme, kept_, outliers(),
+                               !packed_ ? Packed::none
+                               : plain_ ? Packed::experts
+                                        : Packed::all);
+    if (experts_left_ > 0) {
+      plan_.warnings.push_back(fmt::format(
+          "quantize_file: experts must be quantised by another scheme than llm-int8, whose layers "
+          "transformers does not use for them; got {} tensors of experts that stay in float",
+          experts_left_));
+    }
     if (!left_.empty()) {
       plan_.warnings.push_back(
           fmt::format("quantize_file: linear layers must be 2-D tensors named *.weight, or experts "
@@ -73,7 +89,11 @@ class Planner {
 
   void add(const TensorEntry& entry) {
     FilePlan& file = plan_.files[entry.file];
-    const Treatment treated = treatment(entry, ignore_);
+    Treatment treated = treatment(entry, ignore_);
+    if (treated == Treatment::quantise && stays(*layer_of(entry.name))) {
+      treated = Treatment::keep_layer;
+    }
+    if (treated == Treatment::quantise && is_transposed(entry)) return add_transposed(file, entry);
     if (treated == Treatment::quantise) {
       return add_layer(file, {.name = std::string(*layer_of(entry.name)),
                               .entry = &entry,
@@ -90,12 +110,64 @@ class Planner {
   void add_layer(FilePlan& file, LayerPlan layer) {
     quantized_.emplace(layer.name, layer.k);
     layer.recipe = &recipe_;
-    layer.codes = file.add({layer.name + ".weight", recipe_.code_type, {layer.n, layer.k}});
-    layer.scale = file.add(scale_shape(recipe_, layer.name, layer.n, layer.k));
-    if (recipe_.bitsandbytes) {
-      file.zero_bytes.push_back(file.add({layer.name + ".weight_format", "U8", {}}));
+    const bool expert = is_expert(layer.name);
+    layer.packed = expert && options_.scheme == Scheme::int8_dynamic && layer.k % kPack == 0;
+    (layer.packed ? packed_ : plain_) = true;
+    if (layer.packed) {
+      layer.codes = file.add({layer.name + ".weight_packed", "I32", {layer.n, layer.k / kPack}});
+      const std::array<std::int64_t, 2> shape{layer.n, layer.k};
+      const auto bytes = std::as_bytes(std::span(shape));
+      file.constants.push_back(
+          {file.add({layer.name + ".weight_shape", "I64", {2}}), {bytes.begin(), bytes.end()}});
+    } else {
+      layer.codes = file.add({layer.name + ".weight", recipe_.code_type, {layer.n, layer.k}});
     }
+    layer.scale = file.add(scale_shape(recipe_, layer.name, layer.n, layer.k));
+    add_format(file, layer.name);
     file.layers.push_back(std::move(layer));
+  }
+
+  // bitsandbytes' byte that says "row-major".
+  void add_format(FilePlan& file, const std::string& layer) const {
+    if (!recipe_.bitsandbytes) return;
+    file.constants.push_back({file.add({layer + ".weight_format", "U8", {}}), {std::byte{0}}});
+  }
+
+  // bitsandbytes' layers are Linear modules, and transformers has experts in modules of their own.
+  bool stays(std::string_view layer) {
+    if (!recipe_.bitsandbytes || !is_expert(layer)) return false;
+    ++experts_left_;
+    return true;
+  }
+
+  // The weight [K, N] of transformers' Conv1D goes out as [N, K].
+  void add_transposed(FilePlan& file, const TensorEntry& entry) {
+    const std::string layer(*layer_of(entry.name));
+    if (!recipe_.bitsandbytes) {
+      refuse(Code::invalid_argument,
+             "quantize_file: scheme must be llm-int8 for tensor {}, which is a Conv1D's [K, N] as "
+             "config.json's model_type says: the formats of the others have no such layers; got {} "
+             "(or --ignore it)",
+             in_quotes(entry.name), scheme_name(options_.scheme));
+    }
+    const std::int64_t k = entry.shape[0], n = entry.shape[1];
+    MadePlan made{.entry = &entry, .reports = true};
+    quantized_.emplace(layer, k);
+    made.outputs = {file.add({layer + ".weight", recipe_.code_type, {n, k}}),
+                    file.add(scale_shape(recipe_, layer, n, k))};
+    made.make = [&in = in_, &recipe = recipe_, &entry, layer](LayerReport& report) {
+      const Tensor stored = in.tensor(entry.name);
+      const Tensor weight = copy(stored.view().transposed(), stored.dtype());
+      const Written written = recipe.quantise(weight, {.executor = &serial_executor()});
+      report = measure(kQuantize, layer, weight, written.codes);
+      return std::vector<Tensor>{written.codes.data, written.scale};
+    };
+    add_format(file, layer);
+    file.made.push_back(std::move(made));
+  }
+
+  bool is_transposed(const TensorEntry& entry) const {
+    return has_conv1d_ && is_conv1d(*layer_of(entry.name));
   }
 
   // A layer that is quantised already: codes anew of the values that it stands for, or, where it is
@@ -122,9 +194,8 @@ class Planner {
         report = measure(kQuantize, name, values, written.codes);
         return std::vector<Tensor>{written.codes.data, written.scale};
       };
-      if (recipe_.bitsandbytes) {
-        file.zero_bytes.push_back(file.add({layer.name + ".weight_format", "U8", {}}));
-      }
+      plain_ = true;
+      add_format(file, layer.name);
     }
     file.made.push_back(std::move(made));
   }
@@ -132,7 +203,7 @@ class Planner {
   // Stacked experts go out as one linear layer each, which is how checkpoints in 8 bits have them.
   bool add_experts(FilePlan& file, const TensorEntry& entry) {
     const std::vector<ExpertRows> layers = expert_layers(in_, entry);
-    if (layers.empty() || ignore_.match(entry.name)) return false;
+    if (layers.empty() || ignore_.match(entry.name) || stays(layers[0].layer)) return false;
     for (const ExpertRows& rows : layers) {
       if (ignore_.match(rows.layer)) return false;
     }
@@ -202,6 +273,9 @@ class Planner {
   const Recipe& recipe_;
   const QuantizeFileOptions& options_;
   LayerTensors stored_;  ///< layers that are quantised already
+  bool has_conv1d_;
+  bool packed_ = false, plain_ = false;  ///< whether layers are packed, whether others are not
+  std::int64_t experts_left_ = 0;
   NamePatterns ignore_;
   Plan plan_{.operation = kQuantize};
   std::vector<std::string> kept_;                  ///< layers that stay in float

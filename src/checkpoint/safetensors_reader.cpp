@@ -4,6 +4,7 @@
 #include <array>
 #include <filesystem>
 #include <functional>
+#include <system_error>
 #include <utility>
 
 #include "checkpoint/declared.hpp"
@@ -121,8 +122,11 @@ void Checkpoint::Impl::read(const TensorEntry& entry, std::int64_t offset,
 }
 
 std::optional<std::string> Checkpoint::Impl::text(std::string_view name) const {
-  return small_text((std::filesystem::path(beside) / name).string(),
-                    QuantizationConfig::kLimits.bytes);
+  const std::filesystem::path wanted = std::filesystem::path(beside) / name;
+  std::error_code error;
+  // What lies beside a single file may be anything.
+  if (folder.empty() && !std::filesystem::is_regular_file(wanted, error)) return std::nullopt;
+  return small_text(wanted.string(), QuantizationConfig::kLimits.bytes);
 }
 
 const QuantizationConfig& Checkpoint::Impl::config() const {

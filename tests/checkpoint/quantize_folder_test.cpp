@@ -102,7 +102,9 @@ TEST_F(QuantizeFolder, HasTheSameFilesAndDeclaresItselfInConfigJson) {
     EXPECT_EQ("config.json", out.declarations().at(0).where);
     EXPECT_EQ(1U, out.declarations().size());
     EXPECT_EQ("pt", out.metadata().at("format"));
-    EXPECT_EQ(12U, out.quantized_layers().size());
+    const bool experts = scheme != Scheme::llm_int8;  // bitsandbytes has no layers for them
+    EXPECT_EQ(experts ? 12U : 3U, out.quantized_layers().size());
+    EXPECT_EQ(scheme == Scheme::int8_dynamic, out.contains("l.1.experts.2.up_proj.weight_packed"));
     for (const char* layer : {"l.0.up", "l.0.down", "l.1.up"}) {
       const Weight want = quantize_weight(in.tensor(std::string(layer) + ".weight"), scheme);
       const Weight got = out.weight(layer);
@@ -115,13 +117,42 @@ TEST_F(QuantizeFolder, HasTheSameFilesAndDeclaresItselfInConfigJson) {
     }
     // Expert 2's rows of the stack: gate, then up.
     const Tensor stack = in.tensor("l.1.experts.gate_up_proj");
-    const Weight up = out.weight("l.1.experts.2.up_proj");
-    const TensorView rows(stack.data_as<float>() + (2 * 64 + 32) * 32, DType::float32, {32, 32});
-    EXPECT_EQ(content(quantize_weight(rows, scheme).codes.data), content(up.codes.data));
-    EXPECT_EQ(12U, report.layers.size());
-    ASSERT_EQ(1U, report.warnings.size());
-    EXPECT_NE(std::string::npos, report.warnings[0].find("'pytorch_model.bin'"));
+    if (experts) {
+      const Weight up = out.weight("l.1.experts.2.up_proj");
+      const TensorView rows(stack.data_as<float>() + (2 * 64 + 32) * 32, DType::float32, {32, 32});
+      EXPECT_EQ(content(quantize_weight(rows, scheme).codes.data), content(up.codes.data));
+      EXPECT_EQ(quantize_weight(rows, scheme).scheme, up.scheme);
+    } else {
+      EXPECT_EQ(content(stack), content(out.tensor("l.1.experts.gate_up_proj")));
+    }
+    EXPECT_EQ(experts ? 12U : 3U, report.layers.size());
+    std::string warnings;
+    for (const std::string& warning : report.warnings) warnings += warning;
+    EXPECT_NE(std::string::npos, warnings.find("'pytorch_model.bin'"));
+    EXPECT_EQ(!experts, warnings.find("experts that stay in float") != std::string::npos);
     EXPECT_THROW(quantize_file(path("out"), path("twice"), {.scheme = scheme}), Error);
+  }
+}
+
+// GPT-2's layers keep [K, N].
+TEST_F(QuantizeFolder, Conv1DsAreTransposedOrRefused) {
+  fs::remove_all(path("in"));
+  fs::create_directories(path("in"));
+  const auto weight = values(64 * 192, 9);
+  write_safetensors(path("in/model.safetensors"),
+                    {stored("h.0.attn.c_attn.weight", "F32", {64, 192}, weight)});
+  test::write_file(path("in/config.json"), R"({"model_type": "gpt2"})");
+  run("out", {.scheme = Scheme::llm_int8});
+  const Weight got = open_checkpoint(path("out")).weight("h.0.attn.c_attn");
+  const TensorView stored_weight(weight.data(), DType::float32, {64, 192});
+  const Tensor transposed = copy(stored_weight.transposed(), DType::float32);
+  const Weight want = quantize_weight(transposed, Scheme::llm_int8);
+  EXPECT_EQ(content(want.codes.data), content(got.codes.data));
+  EXPECT_EQ(content(want.absmax), content(got.absmax));
+  for (const Scheme scheme : {Scheme::int8_dynamic, Scheme::fp8_dynamic, Scheme::fp8_block}) {
+    expect_error(Code::invalid_argument, "which is a Conv1D's [K, N]",
+                 [&] { run("other", {.scheme = scheme}); });
+    EXPECT_EQ(0U, contents("other").size());
   }
 }
 
