@@ -50,6 +50,12 @@ class Planner {
                                !packed_ ? Packed::none
                                : plain_ ? Packed::experts
                                         : Packed::all);
+    if (uneven_ > 0) {
+      plan_.warnings.push_back(fmt::format(
+          "quantize_file: sizes of layers must be below {} or multiples of it for transformers to "
+          "read fp8-block; got {} that stay in float, the first {}",
+          kBlock, uneven_, first_uneven_));
+    }
     if (experts_left_ > 0) {
       plan_.warnings.push_back(fmt::format(
           "quantize_file: experts must be quantised by another scheme than llm-int8, whose layers "
@@ -90,10 +96,11 @@ class Planner {
   void add(const TensorEntry& entry) {
     FilePlan& file = plan_.files[entry.file];
     Treatment treated = treatment(entry, ignore_);
-    if (treated == Treatment::quantise && stays(*layer_of(entry.name))) {
+    if (treated == Treatment::quantise && is_transposed(entry)) return add_transposed(file, entry);
+    if (treated == Treatment::quantise &&
+        (stays(*layer_of(entry.name)) || !blocks_fit(entry.name, entry.shape[0], entry.shape[1]))) {
       treated = Treatment::keep_layer;
     }
-    if (treated == Treatment::quantise && is_transposed(entry)) return add_transposed(file, entry);
     if (treated == Treatment::quantise) {
       return add_layer(file, {.name = std::string(*layer_of(entry.name)),
                               .entry = &entry,
@@ -131,6 +138,15 @@ class Planner {
   void add_format(FilePlan& file, const std::string& layer) const {
     if (!recipe_.bitsandbytes) return;
     file.constants.push_back({file.add({layer + ".weight_format", "U8", {}}), {std::byte{0}}});
+  }
+
+  // transformers takes the length of a block from the number of scales, so that the last one of a
+  // size that 128 does not divide would be read wrong; it loads folders.
+  bool blocks_fit(const std::string& name, std::int64_t n, std::int64_t k) {
+    const auto fits = [](std::int64_t extent) { return extent < kBlock || extent % kBlock == 0; };
+    if (recipe_.grid.rows != kBlock || in_.folder().empty() || (fits(n) && fits(k))) return true;
+    if (uneven_++ == 0) first_uneven_ = fmt::format("{} [{}, {}]", in_quotes(name), n, k);
+    return false;
   }
 
   // bitsandbytes' layers are Linear modules, and transformers has experts in modules of their own.
@@ -203,7 +219,10 @@ class Planner {
   // Stacked experts go out as one linear layer each, which is how checkpoints in 8 bits have them.
   bool add_experts(FilePlan& file, const TensorEntry& entry) {
     const std::vector<ExpertRows> layers = expert_layers(in_, entry);
-    if (layers.empty() || ignore_.match(entry.name) || stays(layers[0].layer)) return false;
+    if (layers.empty() || ignore_.match(entry.name) || stays(layers[0].layer) ||
+        !blocks_fit(entry.name, layers[0].rows, entry.shape[2])) {
+      return false;
+    }
     for (const ExpertRows& rows : layers) {
       if (ignore_.match(rows.layer)) return false;
     }
@@ -275,7 +294,8 @@ class Planner {
   LayerTensors stored_;  ///< layers that are quantised already
   bool has_conv1d_;
   bool packed_ = false, plain_ = false;  ///< whether layers are packed, whether others are not
-  std::int64_t experts_left_ = 0;
+  std::int64_t experts_left_ = 0, uneven_ = 0;
+  std::string first_uneven_;
   NamePatterns ignore_;
   Plan plan_{.operation = kQuantize};
   std::vector<std::string> kept_;                  ///< layers that stay in float

@@ -42,13 +42,13 @@ class QuantizeFolder : public Scratch {
       return stored(name, "F32", {n, k}, values(n * k, std::hash<std::string>()(name)));
     };
     write_safetensors(path("in/a.safetensors"),
-                      {weight("l.0.up.weight", 300, 256), weight("l.0.mlp.gate.weight", 8, 256),
-                       stored("l.0.up.bias", "F32", {300}, values(300, 1)),
+                      {weight("l.0.up.weight", 384, 256), weight("l.0.mlp.gate.weight", 8, 256),
+                       stored("l.0.up.bias", "F32", {384}, values(384, 1)),
                        weight("model.embed_tokens.weight", 50, 256)},
                       {{"format", "pt"}});
     write_safetensors(
         path("in/b.safetensors"),
-        {weight("l.0.down.weight", 256, 300), weight("l.1.up.weight", 128, 128),
+        {weight("l.0.down.weight", 256, 384), weight("l.1.up.weight", 128, 128),
          stored("l.1.experts.gate_up_proj", "F32", {3, 64, 32}, values(3 * 64 * 32, 5)),
          stored("l.1.experts.down_proj", "F32", {3, 32, 32}, values(3 * 32 * 32, 6))},
         {{"format", "pt"}});
@@ -132,6 +132,24 @@ TEST_F(QuantizeFolder, HasTheSameFilesAndDeclaresItselfInConfigJson) {
     EXPECT_EQ(!experts, warnings.find("experts that stay in float") != std::string::npos);
     EXPECT_THROW(quantize_file(path("out"), path("twice"), {.scheme = scheme}), Error);
   }
+}
+
+// transformers would read the last block of such a size wrong.
+TEST_F(QuantizeFolder, BlocksThatDoNotFitStayInFloat) {
+  fs::remove_all(path("in"));
+  fs::create_directories(path("in"));
+  write_safetensors(path("in/model.safetensors"),
+                    {stored("a.weight", "F32", {192, 128}, values(192 * 128, 1)),
+                     stored("b.weight", "F32", {128, 130}, values(128 * 130, 2)),
+                     stored("c.weight", "F32", {64, 256}, values(64 * 256, 3))});
+  const QuantizeReport report = run("out", {.scheme = Scheme::fp8_block});
+  EXPECT_EQ(std::vector<std::string>{"c"}, open_checkpoint(path("out")).quantized_layers());
+  EXPECT_NE(std::string::npos, report.warnings.at(0).find("got 2 that stay in float, the first "
+                                                          "'a.weight' [192, 128]"));
+  EXPECT_NE(std::string::npos, read_file(path("out/config.json")).find("\"a\",\n      \"b\""))
+      << read_file(path("out/config.json"));
+  quantize_file(path("in/model.safetensors"), path("file"), {.scheme = Scheme::fp8_block});
+  EXPECT_EQ(3U, open_checkpoint(path("file")).quantized_layers().size());
 }
 
 // GPT-2's layers keep [K, N].
