@@ -11,6 +11,7 @@
 #include "checkpoint/conv1d.hpp"
 #include "checkpoint/experts_layout.hpp"
 #include "checkpoint/impl.hpp"
+#include "checkpoint/json_text.hpp"
 #include "checkpoint/layer_filter.hpp"
 #include "checkpoint/layer_report.hpp"
 #include "checkpoint/layer_tensors.hpp"
@@ -46,6 +47,7 @@ class Planner {
     for (const StoredLayer& layer : stored_.layers()) add_again(layer);
     check_ignored();
     refuse_nothing();
+    if (has_tied_head()) kept_.emplace_back("lm_head");
     plan_.config = config_text(kQuantize, options_.scheme, kept_, outliers(),
                                !packed_ ? Packed::none
                                : plain_ ? Packed::experts
@@ -138,6 +140,19 @@ class Planner {
   void add_format(FilePlan& file, const std::string& layer) const {
     if (!recipe_.bitsandbytes) return;
     file.constants.push_back({file.add({layer + ".weight_format", "U8", {}}), {std::byte{0}}});
+  }
+
+  // A head that shares the embeddings' weight is in no file, and other programs would make a
+  // quantised layer of it.
+  bool has_tied_head() const {
+    const std::string config = in_.impl().text("config.json").value_or("{}");
+    const std::string_view classes = json_field(config, "architectures").value_or("");
+    const bool has_head = classes.find("CausalLM") != std::string_view::npos ||
+                          classes.find("LMHead") != std::string_view::npos ||
+                          classes.find("ConditionalGeneration") != std::string_view::npos;
+    return has_head && std::ranges::none_of(in_.entries(), [](const TensorEntry& entry) {
+             return entry.name.ends_with("lm_head.weight");
+           });
   }
 
   // transformers takes the length of a block from the number of scales, so that the last one of a

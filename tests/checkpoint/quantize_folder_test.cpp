@@ -134,6 +134,20 @@ TEST_F(QuantizeFolder, HasTheSameFilesAndDeclaresItselfInConfigJson) {
   }
 }
 
+// Its weight is the embeddings': no file holds it, and it is no layer to be quantised.
+TEST_F(QuantizeFolder, AHeadThatSharesTheEmbeddingsIsLeftAlone) {
+  for (const char* classes : {"LlamaForCausalLM", "GPT2LMHeadModel"}) {
+    test::write_file(path("in/config.json"),
+                     std::string("{\"architectures\": [\"") + classes + "\"]}");
+    for (const Scheme scheme : kSchemes) {
+      fs::remove_all(path("out"));
+      run("out", {.scheme = scheme});
+      EXPECT_NE(std::string::npos, read_file(path("out/config.json")).find("\"lm_head\""))
+          << classes;
+    }
+  }
+}
+
 // transformers would read the last block of such a size wrong.
 TEST_F(QuantizeFolder, BlocksThatDoNotFitStayInFloat) {
   fs::remove_all(path("in"));
