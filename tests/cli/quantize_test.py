@@ -160,6 +160,36 @@ class Quantize(unittest.TestCase):
         self.assertGreater(got.returncode, 0, got.stderr)
         self.assertTrue(got.stderr)
 
+    def test_a_full_disk_is_asked_before_anything_is_written(self):
+        disk = self.folder / "disk"
+        disk.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", disk], capture_output=True).returncode != 0:
+            self.skipTest("no right to mount a small disk")
+        self.addCleanup(subprocess.run, ["umount", disk], check=True)
+        source = self.folder / "in"
+        source.mkdir()
+        write_model(source / "model.safetensors", 2)
+        with open(source / "model.safetensors", "r+b") as file:  # without holes
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        done = self.octavo(source, disk / "out", *SCHEME)
+        self.assertEqual(4, done.returncode)
+        self.assertRegex(done.stderr, r"must be on a disk with \d+ bytes free; got \d+")
+        self.assertEqual([], list((disk / "out").iterdir()))
+
+    def test_memory_does_not_grow_with_tensors_and_holes_stay_holes(self):
+        source, out = self.folder / "in", self.folder / "out"
+        source.mkdir()
+        write_model(source / "model.safetensors", 1, rows=16384, columns=32768)  # 1 GiB
+        code = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True);"
+                "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
+        done = subprocess.run([sys.executable, "-c", code, OCTAVO, "quantize", "--quiet", str(source), str(out), *SCHEME],
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual(0, done.returncode, done.stderr)
+        self.assertLess(int(done.stdout), 256 * 1024)  # KiB
+        status = os.stat(out / "model.safetensors")
+        self.assertGreater(status.st_size, 2 ** 29)
+        self.assertLess(status.st_blocks * 512, 2 ** 20)
+
 
 if __name__ == "__main__":
     unittest.main()
