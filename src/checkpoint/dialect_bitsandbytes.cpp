@@ -94,10 +94,12 @@ Weight read_bitsandbytes(const Layer& layer) {
     absmax.data_as<float>()[i] = scale.data_as<float>()[i];
     scale.data_as<float>()[i] /= kQmax;
   }
-  return {.codes = {codes, scale, kRows, {}},
-          .activation = rule_of(layer, codes.size(1)),
-          .scheme = "llm-int8",
-          .absmax = absmax};
+  Weight weight;  // not one aggregate: g++ 12 destroys members twice where a later one throws
+  weight.activation = rule_of(layer, codes.size(1));
+  weight.codes = {codes, scale, kRows, {}};
+  weight.scheme = "llm-int8";
+  weight.absmax = absmax;
+  return weight;
 }
 
 }  // namespace octavo::checkpoint
