@@ -97,7 +97,7 @@ Weight read_bitsandbytes(const Layer& layer) {
   Weight weight;  // not one aggregate: g++ 12 destroys members twice where a later one throws
   weight.activation = rule_of(layer, codes.size(1));
   weight.codes = {codes, scale, kRows, {}};
-  weight.scheme = "llm-int8";
+  weight.scheme = std::string("llm-int8");
   weight.absmax = absmax;
   return weight;
 }

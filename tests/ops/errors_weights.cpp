@@ -54,6 +54,10 @@ std::vector<ErrorRow> quantize_errors() {
   return {
       {"QuantizeUndefined", kInvalid, "quantize: x must be a tensor; got an undefined one",
        quantizing({}, {})},
+      {"CodeErrorsShape", kInvalid,
+       "code_errors: quantized must be codes of the values, row by row, with float32 scales; got "
+       "int8 [4, 6] of float32 [3, 6]",
+       [=] { (void)code_errors(x.slice(0, 0, 3), quantize(x)); }},
       {"QuantizeRank", kInvalid, "quantize: x.shape must be 2-D; got [4]",
        quantizing(ones(float32, {4}), {})},
       {"QuantizeInputType", kInvalid,

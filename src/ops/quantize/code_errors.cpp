@@ -21,7 +21,8 @@ Result<CodeErrors> run(const TensorView& values, const Quantized& quantized,
                     values.shape[1] == codes.shape[1] &&
                     scales.shape[0] == cells(codes.shape[0], quantized.grid.rows) &&
                     scales.shape[1] == cells(codes.shape[1], quantized.grid.cols);
-  if (!fits || !is_wide(values.dtype) || scales.dtype != DType::float32) {
+  const bool coded = is_float8(codes.dtype) || is_integer8(codes.dtype);
+  if (!fits || !coded || !is_wide(values.dtype) || scales.dtype != DType::float32) {
     return fail(Code::invalid_argument,
                 "code_errors: quantized must be codes of the values, row by row, with float32 "
                 "scales; got {} {} of {} {}",
