@@ -13,20 +13,24 @@ NotImplementedError, MemoryError, OSError or RuntimeError.
 from importlib.metadata import PackageNotFoundError, version
 
 from ._checkpoint import (
-    compare_weight, fuse, open_checkpoint, quantize_file, quantize_weight, w8a8_weight, write_checkpoint,
+    compare_weight, fuse, open_checkpoint, quantize_weight, w8a8_weight, write_checkpoint,
 )
 from ._experts import explain_fused_experts
 from ._explain import explain
+from ._files import convert_file, dequantize_file, estimate_quantization, quantize_file
 from ._gradients import grouped_mm_vjp, quantize_vjp, scaled_mm_vjp
 from ._octavo import (
     UNDEFINED,
     Checkpoint,
+    CheckpointFile,
+    Declaration,
     ExpertWeights,
     Explanation,
     FusedExpertsExplanation,
     LayerReport,
     PackedWeight,
     Quantized,
+    QuantizeEstimate,
     QuantizeReport,
     Weight,
     backends,
@@ -55,9 +59,9 @@ except PackageNotFoundError:  # a build tree on the path
     __version__ = "0"
 
 __all__ = [
-    "UNDEFINED", "Checkpoint", "ExpertWeights", "Explanation", "FusedExpertsExplanation", "LayerReport", "PackedWeight", "Quantized",
-    "QuantizeReport", "Weight", "backends", "compare_weight", "compute_scale", "cpu_features",
-    "cpu_name", "dequantize", "explain", "explain_fused_experts", "fuse", "fused_experts", "get_num_threads",
+    "UNDEFINED", "Checkpoint", "CheckpointFile", "Declaration", "ExpertWeights", "Explanation", "FusedExpertsExplanation", "LayerReport", "PackedWeight", "Quantized",
+    "QuantizeEstimate", "QuantizeReport", "Weight", "backends", "compare_weight", "compute_scale", "convert_file", "cpu_features",
+    "cpu_name", "dequantize", "dequantize_file", "estimate_quantization", "explain", "explain_fused_experts", "fuse", "fused_experts", "get_num_threads",
     "grouped_mm", "grouped_mm_vjp", "int8_double_quant", "int8_linear_matmul", "int8_mixed_scaled_mm",
     "int8_mm_dequant", "int8_scaled_mm", "int8_vectorwise_dequant", "int8_vectorwise_quant", "linear",
     "open_checkpoint", "pack", "pack_experts", "quantize", "quantize_file", "quantize_mxfp8", "quantize_vjp",

@@ -2,57 +2,21 @@
 """Checkpoints: safetensors files and the schemes in them."""
 
 import os
-import warnings
 from typing import Mapping, Sequence
 
 from . import _octavo
-from ._octavo import Checkpoint, LayerReport, QuantizeReport, Weight
-from ._typing import Progress, Tensor
+from ._files import warn_of
+from ._octavo import Checkpoint, LayerReport, Weight
+from ._typing import Scheme, Tensor
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Opens and validates a safetensors file by the rules of the reference reader.
+    """Opens and validates a safetensors file by the rules of the reference reader, or a model's folder.
 
     Returns: octavo.Checkpoint. Raises: FileNotFoundError, OSError, RuntimeError (what is malformed, in
     which tensor, at which offset).
     """
     return _octavo.open_checkpoint(os.fspath(path))
-
-
-def _warn(sentences: Sequence[str]) -> None:
-    for sentence in sentences:
-        warnings.warn(sentence, stacklevel=3)
-
-
-def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
-                  scheme: str = "int8-dynamic", ignore: Sequence[str] = (),
-                  progress: Progress | None = None, *,
-                  outlier_columns: Mapping[str, Sequence[int]] | None = None,
-                  threshold: float | None = None, whole_columns: bool = False) -> QuantizeReport:
-    """Quantises every linear layer's weight of a safetensors file and copies the rest.
-
-    Args:
-        scheme: "int8-dynamic", "fp8-dynamic", "fp8-block" or "llm-int8".
-        ignore: layers to leave alone: names, or regular expressions as "re:...".
-        progress: called as progress(done_bytes, total_bytes) after each tensor. Ctrl-C leaves the
-            output untouched.
-        outlier_columns: "llm-int8" only, by layer (without ".weight"): columns of its activations
-            that stay in float whatever they hold, ascending in [0, K).
-        threshold: "llm-int8" only: columns with an element of that magnitude stay in float, too; 0:
-            only those listed. None: 6, bitsandbytes' default.
-        whole_columns: "llm-int8" only: all of an outlier column stays out of row statistics.
-
-    Returns: octavo.QuantizeReport. Raises: ValueError (an unknown scheme, outlier columns of a layer
-        that is not quantised), FileNotFoundError, OSError, RuntimeError (a weight that is not finite).
-        Warns (UserWarning) of a config.json beside the output that does not declare it.
-    """
-    lists = {layer: [int(column) for column in columns]
-             for layer, columns in (outlier_columns or {}).items()}
-    report = _octavo.quantize_file(os.fspath(input), os.fspath(output), scheme, list(ignore), progress,
-                                   outlier_columns=lists, threshold=threshold,
-                                   whole_columns=whole_columns)
-    _warn(report.warnings)
-    return report
 
 
 def write_checkpoint(path: str | os.PathLike[str], layers: Mapping[str, Weight],
@@ -72,10 +36,10 @@ def write_checkpoint(path: str | os.PathLike[str], layers: Mapping[str, Weight],
         as static activation scales), OSError. Warns (UserWarning) of a config.json beside the file that
         does not declare it.
     """
-    _warn(_octavo.write_checkpoint(os.fspath(path), dict(layers), dict(tensors or {}), dict(metadata or {})))
+    warn_of(_octavo.write_checkpoint(os.fspath(path), dict(layers), dict(tensors or {}), dict(metadata or {})))
 
 
-def quantize_weight(weight: Tensor, scheme: str = "int8-dynamic") -> Weight:
+def quantize_weight(weight: Tensor, scheme: Scheme = "int8-dynamic") -> Weight:
     """Quantises a weight [N, K], as layers store it. Returns: octavo.Weight."""
     return _octavo.quantize_weight(weight, scheme)
 

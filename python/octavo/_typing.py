@@ -47,5 +47,9 @@ Side: TypeAlias = Literal["a", "b"]
 NonFinite: TypeAlias = Literal["propagate", "ignore", "error"]
 Subnormals: TypeAlias = Union[Literal["exact"], None]
 Rounding: TypeAlias = Literal["none", "power_of_two", "mx_floor"]
+# A scheme's own name first, then those of llm-compressor's presets and of bitsandbytes.
+Scheme: TypeAlias = Literal["int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8", "INT8", "W8A8", "W8A8_INT8", "FP8_DYNAMIC",
+                            "W8A8_FP8", "FP8_BLOCK", "LLM.int8", "bitsandbytes"]
+Format: TypeAlias = Literal["compressed-tensors", "fp8", "fp8-block", "bitsandbytes"]
 Progress: TypeAlias = Callable[[int, int], object]  # (done bytes, total bytes)
 TensorList: TypeAlias = Sequence[Union[Tensor, None]]

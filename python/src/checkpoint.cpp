@@ -3,7 +3,6 @@
 #include "octavo/checkpoint.hpp"
 
 #include <nanobind/stl/array.h>
-#include <nanobind/stl/function.h>
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
@@ -15,55 +14,16 @@
 
 #include "activation.hpp"
 #include "bindings.hpp"
+#include "files.hpp"
 #include "octavo/layers.hpp"
 #include "octavo/moe.hpp"
 
 namespace octavo::python {
 namespace {
 
-// A file that is not there is an OSError in Python, whatever its code.
-template <class Body>
-auto with_file(const Body& body) {
-  try {
-    return unlocked(body);
-  } catch (const Error& error) {
-    if (error.code() != Code::unavailable) throw;
-    PyErr_SetString(PyExc_FileNotFoundError, error.what());
-    throw nb::python_error();
-  }
-}
-
-Scheme parse_scheme(const char* operation, const std::string& text) {
-  if (const std::optional<Scheme> scheme = scheme_from_name(text)) return *scheme;
-  raise(Code::invalid_argument,
-        std::string(operation) +
-            ": scheme must be int8-dynamic, fp8-dynamic, fp8-block or llm-int8; got '" + text +
-            "'");
-}
-
 nb::object tensor_of(const Checkpoint& file, const std::string& name) {
   const Tensor tensor = unlocked([&] { return file.tensor(name); });
   return give(tensor, Framework::numpy);
-}
-
-using OutlierLists = std::map<std::string, std::vector<std::int64_t>>;
-
-QuantizeReport quantize_file_with(const std::string& in, const std::string& out,
-                                  const std::string& scheme, std::vector<std::string> ignore,
-                                  const nb::object& progress, OutlierLists outlier_columns,
-                                  std::optional<float> threshold, bool whole_columns) {
-  QuantizeFileOptions o;
-  o.scheme = parse_scheme("quantize_file", scheme);
-  o.ignore = std::move(ignore);
-  o.outlier_columns = std::move(outlier_columns);
-  o.outlier_threshold = threshold;
-  o.whole_columns = whole_columns;
-  o.progress = [&progress](std::int64_t done, std::int64_t total) {
-    const nb::gil_scoped_acquire lock;
-    if (PyErr_CheckSignals() != 0) throw nb::python_error();  // Ctrl-C: the target stays untouched
-    if (!progress.is_none()) progress(done, total);
-  };
-  return with_file([&] { return quantize_file(in, out, o); });
 }
 
 // Tensors that others own live as long as the call; each is copied when its turn comes.
@@ -168,26 +128,21 @@ void bind_weight(nb::module_& m) {
           nb::arg("backend").none() = nb::none(), nb::kw_only(), nb::arg("gathered") = false,
           "The octavo.PackedWeight [K, N] for octavo.linear; its activation rule travels with it. "
           "gathered: activations will come as x[..., columns], which a weight with columns needs.");
-  nb::class_<LayerReport>(m, "LayerReport", "What quantising did to one weight.")
-      .def_ro("name", &LayerReport::name)
-      .def_ro("n", &LayerReport::n)
-      .def_ro("k", &LayerReport::k)
-      .def_ro("bytes_before", &LayerReport::bytes_before)
-      .def_ro("bytes_after", &LayerReport::bytes_after)
-      .def_ro("sqnr_db", &LayerReport::sqnr_db, "10 log10(sum w^2 / sum (w - w')^2).")
-      .def_ro("max_error", &LayerReport::max_error, "Largest |w - w'|.")
-      .def_ro("saturated", &LayerReport::saturated, "Codes at the type's largest magnitude.");
-  nb::class_<QuantizeReport>(m, "QuantizeReport", "What quantize_file did.")
-      .def_ro("layers", &QuantizeReport::layers)
-      .def_ro("file_bytes_before", &QuantizeReport::file_bytes_before)
-      .def_ro("file_bytes_after", &QuantizeReport::file_bytes_after)
-      .def_ro("tensors_copied", &QuantizeReport::tensors_copied)
-      .def_ro("warnings", &QuantizeReport::warnings,
-              "What other programs will not understand, and what to add.");
+}
+
+void bind_parts(nb::module_& m) {
+  nb::class_<CheckpointFile>(m, "CheckpointFile", "A file that tensors of a checkpoint lie in.")
+      .def_ro("name", &CheckpointFile::name, "Without its folder.")
+      .def_ro("nbytes", &CheckpointFile::bytes, "Size in bytes.")
+      .def_ro("metadata", &CheckpointFile::metadata);
+  nb::class_<Declaration>(m, "Declaration", "Where a checkpoint says how it is quantised.")
+      .def_ro("where", &Declaration::where, "\"config.json\", \"metadata of ...\", ...")
+      .def_ro("text", &Declaration::text, "JSON: what config.json has as \"quantization_config\".");
 }
 
 void bind_file(nb::module_& m) {
-  nb::class_<Checkpoint>(m, "Checkpoint", "A safetensors file, opened and validated.")
+  nb::class_<Checkpoint>(m, "Checkpoint",
+                         "A safetensors file, or a model's folder, opened and validated.")
       .def(
           "keys",
           [](const Checkpoint& file) {
@@ -197,7 +152,11 @@ void bind_file(nb::module_& m) {
           },
           "Names of the tensors, in file order.")
       .def_prop_ro("metadata", &Checkpoint::metadata)
-      .def_prop_ro("nbytes", &Checkpoint::file_bytes, "Size of the file.")
+      .def_prop_ro("nbytes", &Checkpoint::file_bytes, "Size of all files, in bytes.")
+      .def_prop_ro("files", &Checkpoint::files, "The files with tensors: octavo.CheckpointFile.")
+      .def_prop_ro("folder", &Checkpoint::folder, "Empty where a file was opened.")
+      .def_prop_ro("declarations", &Checkpoint::declarations,
+                   "What says how the checkpoint is quantised, the one that counts first.")
       .def(
           "__contains__",
           [](const Checkpoint& file, const std::string& name) { return file.contains(name); },
@@ -232,16 +191,12 @@ void bind_file(nb::module_& m) {
 void bind_checkpoint(nb::module_& m) {
   bind_weight(m);
   bind_weights(m);
+  bind_parts(m);
   bind_file(m);
   m.def(
       "open_checkpoint",
       [](const std::string& path) { return with_file([&] { return open_checkpoint(path); }); },
       nb::arg("path"), "See octavo.open_checkpoint.");
-  m.def("quantize_file", quantize_file_with, nb::arg("input"), nb::arg("output"),
-        nb::arg("scheme") = "int8-dynamic", nb::arg("ignore") = std::vector<std::string>{},
-        nb::arg("progress").none() = nb::none(), nb::kw_only(),
-        nb::arg("outlier_columns") = OutlierLists{}, nb::arg("threshold").none() = nb::none(),
-        nb::arg("whole_columns") = false, "See octavo.quantize_file.");
   m.def("write_checkpoint", write_checkpoint_with, nb::arg("path"), nb::arg("layers"),
         nb::arg("tensors"), nb::arg("metadata"), "See octavo.write_checkpoint.");
   m.def(

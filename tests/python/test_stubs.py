@@ -97,6 +97,11 @@ many = octavo.grouped_mm([x, x[0]], [x.T, x.T], [None, np.ones(4, np.float32)])
 found: dict[str, object] = octavo.scaled_mm_vjp(x, x, x, wanted=("input",))
 codes, absmax, outliers = octavo.int8_vectorwise_quant(x, threshold=6.0)
 report = octavo.quantize_file("a", "b", progress=lambda done, total: print(done / total))
+estimate = octavo.estimate_quantization("a", "fp8-dynamic")
+print(estimate.seconds / 60, estimate.warnings[0].upper(), octavo.convert_file("a", "b", "fp8-block").file_bytes_after + 1)
+octavo.dequantize_file("a", "b", ml_dtypes.bfloat16, threads=2)
+file = octavo.open_checkpoint("a")
+print(file.files[0].name.upper(), file.files[0].metadata["a"].upper(), file.declarations[0].text.upper(), file.folder.upper())
 print(report.layers[0].sqnr_db + 1, octavo.explain("...").candidates[0].reason.upper(), codes.dtype)
 '''
 
@@ -111,6 +116,9 @@ WRONG = [
     ("octavo.quantize(x).date", "attr-defined"),
     ('octavo.set_num_threads("2")', "arg-type"),
     ("octavo.open_checkpoint(3)", "arg-type"),
+    ('octavo.quantize_file("a", "b", "int4")', "arg-type"),
+    ('octavo.convert_file("a", "b", "gguf")', "arg-type"),
+    ('octavo.open_checkpoint("a").files[0].size', "attr-defined"),
 ]
 
 

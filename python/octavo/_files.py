@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations from a safetensors file, or a model's folder, to another."""
+
+import os
+import warnings
+from typing import Mapping, Sequence
+
+from . import _octavo
+from ._octavo import QuantizeEstimate, QuantizeReport
+from ._typing import DTypeLike, Format, Progress, Scheme
+
+
+def warn_of(sentences: Sequence[str]) -> None:
+    """Warns the caller of the public function that calls this."""
+    for sentence in sentences:
+        warnings.warn(sentence, stacklevel=3)
+
+
+def _lists(outlier_columns: Mapping[str, Sequence[int]] | None) -> dict[str, list[int]]:
+    return {layer: [int(column) for column in columns] for layer, columns in (outlier_columns or {}).items()}
+
+
+def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
+                  scheme: Scheme = "int8-dynamic", ignore: Sequence[str] = (),
+                  progress: Progress | None = None, *,
+                  outlier_columns: Mapping[str, Sequence[int]] | None = None,
+                  threshold: float | None = None, whole_columns: bool = False, threads: int = 0,
+                  requantize: bool = False) -> QuantizeReport:
+    """Quantises every linear layer's weight [N, K] of a safetensors file, or of a model's folder
+    (Hugging Face's layout, sharded or not), and copies the rest.
+
+    A folder goes into a new or empty one, whose config.json says how it is quantised. A run that was
+    ended is taken up by the next one with the same arguments.
+
+    Args:
+        scheme: "int8-dynamic", "fp8-dynamic", "fp8-block" or "llm-int8".
+        ignore: layers to leave alone: names, or regular expressions as "re:..."; each has to match one.
+        progress: called as progress(done_bytes, total_bytes) of the input, now and then, in the
+            caller's thread. What it raises, and Ctrl-C, leave the output untouched.
+        outlier_columns: "llm-int8" only, by layer (without ".weight"): columns of its activations
+            that stay in float whatever they hold, ascending in [0, K).
+        threshold: "llm-int8" only: columns with an element of that magnitude stay in float, too; 0:
+            only those listed. None: 6, bitsandbytes' default.
+        whole_columns: "llm-int8" only: all of an outlier column stays out of row statistics.
+        threads: 0: as many as octavo.get_num_threads() says. The output does not depend on it.
+        requantize: quantise layers that are quantised already, too, by the values that they stand for.
+
+    Returns: octavo.QuantizeReport. Raises: ValueError (an unknown scheme, a layer to be ignored that
+        is not there, outlier columns of a layer that is not quantised, a checkpoint that is quantised
+        already), FileNotFoundError, OSError, RuntimeError (a malformed file, a weight that is not
+        finite). Warns (UserWarning) of what other programs will not understand and of what stayed in
+        float.
+    """
+    report = _octavo.quantize_file(os.fspath(input), os.fspath(output), scheme, list(ignore), progress,
+                                   outlier_columns=_lists(outlier_columns), threshold=threshold,
+                                   whole_columns=whole_columns, threads=threads, requantize=requantize)
+    warn_of(report.warnings)
+    return report
+
+
+def estimate_quantization(input: str | os.PathLike[str], scheme: Scheme = "int8-dynamic",
+                          ignore: Sequence[str] = (), *,
+                          outlier_columns: Mapping[str, Sequence[int]] | None = None,
+                          threshold: float | None = None, whole_columns: bool = False, threads: int = 0,
+                          requantize: bool = False) -> QuantizeEstimate:
+    """Plans quantize_file and writes nothing. Arguments are quantize_file's.
+
+    Returns: octavo.QuantizeEstimate: sizes and memory in bytes, time in seconds, and the warnings, of
+        which it does not warn. Raises what quantize_file would raise before it writes.
+    """
+    return _octavo.estimate_quantization(os.fspath(input), scheme, list(ignore),
+                                         outlier_columns=_lists(outlier_columns), threshold=threshold,
+                                         whole_columns=whole_columns, threads=threads, requantize=requantize)
+
+
+def convert_file(input: str | os.PathLike[str], output: str | os.PathLike[str], format: Format,
+                 progress: Progress | None = None, *, threads: int = 0) -> QuantizeReport:
+    """Writes the quantised layers of a file or folder, of any dialect, in the terms of a format.
+
+    Codes [N, K] and scales that the format can say stay as they are, bit for bit.
+
+    Args:
+        format: "compressed-tensors" (int8 and fp8 of every granularity), "fp8" (vLLM's: one scale for
+            each layer), "fp8-block" (blocks of 128 x 128) or "bitsandbytes" (int8 rows).
+        progress, threads: as quantize_file's.
+
+    Returns: octavo.QuantizeReport. Raises: ValueError (an unknown format, no quantised layer),
+        FileNotFoundError, OSError, RuntimeError. Warns (UserWarning) of how many layers lose what.
+    """
+    report = _octavo.convert_file(os.fspath(input), os.fspath(output), format, progress, threads=threads)
+    warn_of(report.warnings)
+    return report
+
+
+def dequantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
+                    dtype: DTypeLike | None = None, progress: Progress | None = None, *,
+                    threads: int = 0) -> QuantizeReport:
+    """Writes every quantised layer of a file or folder, of any dialect, as the float matrix [N, K] that
+    it stands for, and copies the rest.
+
+    Args:
+        dtype: float32, bfloat16 or float16. None: what config.json says that the model had, else
+            bfloat16.
+        progress, threads: as quantize_file's.
+
+    Returns: octavo.QuantizeReport. Raises: ValueError (another type, no quantised layer),
+        FileNotFoundError, OSError, RuntimeError.
+    """
+    report = _octavo.dequantize_file(os.fspath(input), os.fspath(output), dtype, progress, threads=threads)
+    warn_of(report.warnings)
+    return report

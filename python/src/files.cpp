@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// Operations from files or folders to files or folders, and what they report.
+#include "files.hpp"
+
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bindings.hpp"
+#include "dtypes.hpp"
+
+namespace octavo::python {
+
+Scheme parse_scheme(const char* operation, const std::string& text) {
+  if (const std::optional<Scheme> scheme = scheme_from_name(text)) return *scheme;
+  raise(Code::invalid_argument,
+        std::string(operation) +
+            ": scheme must be int8-dynamic, fp8-dynamic, fp8-block or llm-int8; got '" + text +
+            "'");
+}
+
+namespace {
+
+using OutlierLists = std::map<std::string, std::vector<std::int64_t>>;
+
+Format parse_format(const std::string& text) {
+  if (const std::optional<Format> format = format_from_name(text)) return *format;
+  raise(Code::invalid_argument,
+        "convert_file: format must be compressed-tensors, fp8, fp8-block or bitsandbytes; got '" +
+            text + "'");
+}
+
+int parse_threads(const char* operation, int threads) {
+  if (threads >= 0) return threads;
+  raise(Code::invalid_argument, std::string(operation) +
+                                    ": threads must be positive, or 0 for all; got " +
+                                    std::to_string(threads));
+}
+
+// `progress` in Python, and Ctrl-C: what raises ends the operation before its target is touched.
+// Called in the thread that called the operation.
+std::function<void(std::int64_t, std::int64_t)> progress_of(const nb::object& progress) {
+  return [&progress](std::int64_t done, std::int64_t total) {
+    const nb::gil_scoped_acquire lock;
+    if (PyErr_CheckSignals() != 0) throw nb::python_error();
+    if (!progress.is_none()) progress(done, total);
+  };
+}
+
+struct QuantizeArguments {
+  const std::string& scheme;
+  std::vector<std::string> ignore;
+  OutlierLists outlier_columns;
+  std::optional<float> threshold;
+  bool whole_columns;
+  bool requantize;
+  int threads;
+};
+
+QuantizeFileOptions options_of(const char* operation, QuantizeArguments a) {
+  QuantizeFileOptions o;
+  o.scheme = parse_scheme(operation, a.scheme);
+  o.ignore = std::move(a.ignore);
+  o.outlier_columns = std::move(a.outlier_columns);
+  o.outlier_threshold = a.threshold;
+  o.whole_columns = a.whole_columns;
+  o.requantize = a.requantize;
+  o.threads = parse_threads(operation, a.threads);
+  return o;
+}
+
+QuantizeReport quantize_file_with(const std::string& in, const std::string& out,
+                                  const std::string& scheme, std::vector<std::string> ignore,
+                                  const nb::object& progress, OutlierLists outlier_columns,
+                                  std::optional<float> threshold, bool whole_columns, int threads,
+                                  bool requantize) {
+  QuantizeFileOptions o =
+      options_of("quantize_file", {scheme, std::move(ignore), std::move(outlier_columns), threshold,
+                                   whole_columns, requantize, threads});
+  o.progress = progress_of(progress);
+  return with_file([&] { return quantize_file(in, out, o); });
+}
+
+QuantizeEstimate estimate_with(const std::string& in, const std::string& scheme,
+                               std::vector<std::string> ignore, OutlierLists outlier_columns,
+                               std::optional<float> threshold, bool whole_columns, int threads,
+                               bool requantize) {
+  const QuantizeFileOptions o =
+      options_of("estimate_quantization", {scheme, std::move(ignore), std::move(outlier_columns),
+                                           threshold, whole_columns, requantize, threads});
+  return with_file([&] { return estimate_quantization(in, o); });
+}
+
+QuantizeReport convert_file_with(const std::string& in, const std::string& out,
+                                 const std::string& format, const nb::object& progress,
+                                 int threads) {
+  ConvertFileOptions o;
+  o.format = parse_format(format);
+  o.threads = parse_threads("convert_file", threads);
+  o.progress = progress_of(progress);
+  return with_file([&] { return convert_file(in, out, o); });
+}
+
+QuantizeReport dequantize_file_with(const std::string& in, const std::string& out, nb::handle dtype,
+                                    const nb::object& progress, int threads) {
+  DequantizeFileOptions o;
+  o.dtype = dtype_argument(dtype, "dequantize_file", "dtype");
+  o.threads = parse_threads("dequantize_file", threads);
+  o.progress = progress_of(progress);
+  return with_file([&] { return dequantize_file(in, out, o); });
+}
+
+void bind_reports(nb::module_& m) {
+  nb::class_<LayerReport>(m, "LayerReport", "What became of one weight.")
+      .def_ro("name", &LayerReport::name)
+      .def_ro("n", &LayerReport::n)
+      .def_ro("k", &LayerReport::k)
+      .def_ro("bytes_before", &LayerReport::bytes_before)
+      .def_ro("bytes_after", &LayerReport::bytes_after)
+      .def_ro("sqnr_db", &LayerReport::sqnr_db, "10 log10(sum w^2 / sum (w - w')^2).")
+      .def_ro("max_error", &LayerReport::max_error, "Largest |w - w'|.")
+      .def_ro("saturated", &LayerReport::saturated, "Codes at the type's largest magnitude.");
+  nb::class_<QuantizeReport>(m, "QuantizeReport",
+                             "What quantize_file, convert_file or dequantize_file did.")
+      .def_ro("layers", &QuantizeReport::layers)
+      .def_ro("file_bytes_before", &QuantizeReport::file_bytes_before)
+      .def_ro("file_bytes_after", &QuantizeReport::file_bytes_after)
+      .def_ro("tensors_copied", &QuantizeReport::tensors_copied)
+      .def_ro("warnings", &QuantizeReport::warnings,
+              "What other programs will not understand, what is lost, what stayed in float.");
+  nb::class_<QuantizeEstimate>(m, "QuantizeEstimate", "What quantize_file would do.")
+      .def_ro("layers", &QuantizeEstimate::layers, "How many it would quantise.")
+      .def_ro("bytes_before", &QuantizeEstimate::bytes_before, "Of all files with tensors.")
+      .def_ro("bytes_after", &QuantizeEstimate::bytes_after, "Of all files with tensors.")
+      .def_ro("memory_bytes", &QuantizeEstimate::memory_bytes,
+              "Held at once, beyond what the process holds.")
+      .def_ro("seconds", &QuantizeEstimate::seconds,
+              "Reading and computing, by a piece of the largest layer; writing left out.")
+      .def_ro("warnings", &QuantizeEstimate::warnings);
+}
+
+}  // namespace
+
+void bind_files(nb::module_& m) {
+  bind_reports(m);
+  m.def("quantize_file", quantize_file_with, nb::arg("input"), nb::arg("output"),
+        nb::arg("scheme") = "int8-dynamic", nb::arg("ignore") = std::vector<std::string>{},
+        nb::arg("progress").none() = nb::none(), nb::kw_only(),
+        nb::arg("outlier_columns") = OutlierLists{}, nb::arg("threshold").none() = nb::none(),
+        nb::arg("whole_columns") = false, nb::arg("threads") = 0, nb::arg("requantize") = false,
+        "See octavo.quantize_file.");
+  m.def("estimate_quantization", estimate_with, nb::arg("input"),
+        nb::arg("scheme") = "int8-dynamic", nb::arg("ignore") = std::vector<std::string>{},
+        nb::kw_only(), nb::arg("outlier_columns") = OutlierLists{},
+        nb::arg("threshold").none() = nb::none(), nb::arg("whole_columns") = false,
+        nb::arg("threads") = 0, nb::arg("requantize") = false, "See octavo.estimate_quantization.");
+  m.def("convert_file", convert_file_with, nb::arg("input"), nb::arg("output"), nb::arg("format"),
+        nb::arg("progress").none() = nb::none(), nb::kw_only(), nb::arg("threads") = 0,
+        "See octavo.convert_file.");
+  m.def("dequantize_file", dequantize_file_with, nb::arg("input"), nb::arg("output"),
+        nb::arg("dtype").none() = nb::none(), nb::arg("progress").none() = nb::none(),
+        nb::kw_only(), nb::arg("threads") = 0, "See octavo.dequantize_file.");
+}
+
+}  // namespace octavo::python
