@@ -12,6 +12,7 @@
 #include "octavo/grouped.hpp"
 #include "octavo/layers.hpp"
 #include "octavo/linear.hpp"
+#include "octavo/linear_layers.hpp"
 #include "octavo/llm_int8.hpp"
 #include "octavo/matmul.hpp"
 #include "octavo/matrix.hpp"

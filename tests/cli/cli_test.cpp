@@ -351,6 +351,66 @@ TEST_F(Cli, CompareNamesWhatOneOfThemLacks) {
   EXPECT_NE(std::string::npos, got.out.find("up.weight: no such tensor in")) << got.out;
 }
 
+TEST_F(Cli, ReportSaysWhatEachSchemeWouldDo) {
+  const Outcome got = octavo({"report", model()});
+  ASSERT_EQ(0, got.exit) << got.err;
+  const json report = json::parse(got.out);
+  EXPECT_EQ((std::vector<std::string>{"against", "cpu", "file_bytes", "layers", "least_sqnr_db",
+                                      "octavo", "path", "schemes", "speed", "threads", "type"}),
+            fields(report));
+  ASSERT_EQ(2U, report.at("layers").size());
+  for (const json& layer : report.at("layers")) {
+    EXPECT_EQ((std::vector<std::string>{"bytes", "columns", "dtype", "error", "histogram", "name",
+                                        "recommendation", "scheme", "schemes", "shape"}),
+              fields(layer));
+    EXPECT_EQ("none", layer.at("scheme"));
+    EXPECT_EQ(512, layer.at("bytes"));
+    ASSERT_EQ(4U, layer.at("schemes").size());
+    EXPECT_EQ(
+        (std::vector<std::string>{"bytes_after", "max_error", "saturated", "scheme", "sqnr_db"}),
+        fields(layer.at("schemes")[0]));
+    int weights = 0;
+    for (const int count : layer.at("histogram")) weights += count;
+    EXPECT_EQ(32U, layer.at("histogram").size());
+    EXPECT_EQ(128, weights);
+    EXPECT_EQ(8U, layer.at("columns").at("top").size());
+  }
+  ASSERT_EQ(2U, report.at("speed").size());  // a row for each shape
+  EXPECT_EQ(12U, report.at("speed")[0].at("times").size());
+}
+
+TEST_F(Cli, ReportRecommendsByTheThreshold) {
+  const auto choices = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments{"report", path("model"), "--no-speed"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome got = octavo(arguments);
+    EXPECT_EQ(0, got.exit) << got.err;
+    const json report = json::parse(got.out);
+    EXPECT_TRUE(report.at("speed").is_null());
+    return report.at("layers")[0].at("recommendation");
+  };
+  model();
+  EXPECT_EQ("int8-dynamic", choices({"--scheme", "int8-dynamic"}).at("choice"));
+  const json none = choices({"--scheme", "int8-dynamic", "--least-sqnr", "200"});
+  EXPECT_EQ("float", none.at("choice"));
+  EXPECT_NE(std::string::npos, none.at("reason").get<std::string>().find("no scheme reaches"));
+}
+
+TEST_F(Cli, ReportMeasuresAQuantisedModelAgainstItsFloatOne) {
+  ASSERT_EQ(0, octavo({"quantize", model(), path("q"), "--scheme", "fp8-dynamic", "--quiet"}).exit);
+  const Outcome alone = octavo({"report", path("q"), "--no-speed"});
+  ASSERT_EQ(0, alone.exit) << alone.err;
+  EXPECT_TRUE(json::parse(alone.out).at("layers")[0].at("error").is_null());
+  const Outcome got = octavo({"report", path("q"), "--against", path("model"), "--no-speed"});
+  ASSERT_EQ(0, got.exit) << got.err;
+  for (const json& layer : json::parse(got.out).at("layers")) {
+    EXPECT_EQ("fp8-dynamic", layer.at("scheme"));
+    EXPECT_EQ(layer.at("schemes")[1].at("max_error"), layer.at("error").at("max_error"));
+  }
+  expect_failure(3, "must hold a float layer",
+                 {"report", path("q"), "--against", path("q"), "--no-speed"});
+}
+
 TEST_F(Cli, HelpAndCompletionKnowEveryCommand) {
   const Outcome all = octavo({"help"}), one = octavo({"help", "convert"});
   EXPECT_EQ(0, all.exit);

@@ -24,6 +24,7 @@ Run add_quantize(CLI::App& command);
 Run add_inspect(CLI::App& command);
 Run add_verify(CLI::App& command);
 Run add_compare(CLI::App& command);
+Run add_report(CLI::App& command);
 Run add_convert(CLI::App& command);
 Run add_dequantize(CLI::App& command);
 Run add_explain(CLI::App& command);

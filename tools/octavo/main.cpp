@@ -27,11 +27,12 @@ struct Command {
   Run (*add)(CLI::App& command);
 };
 
-constexpr std::array<Command, 11> kCommands{{
+constexpr std::array<Command, 12> kCommands{{
     {"quantize", "Quantise the linear layers of a model's folder or file", add_quantize},
     {"inspect", "Show what a model's folder or file holds", add_inspect},
     {"verify", "Check that a model is whole and finite", add_verify},
     {"compare", "Show how far apart the weights of two models are", add_compare},
+    {"report", "Say what each scheme would do to each layer, as JSON", add_report},
     {"convert", "Write quantised layers in another tool's format", add_convert},
     {"dequantize", "Write quantised layers as float weights", add_dequantize},
     {"explain", "Say what would run a problem, and why", add_explain},
