@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One HTML page of a report, which refers to nothing outside itself."""
+
+from html import escape
+from typing import Any
+
+from octavo.report import _charts
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1f2328; --paper: #fff; --line: #d0d7de; }
+@media (prefers-color-scheme: dark) { :root { --ink: #d8dee4; --paper: #0d1117; --line: #3d444d; } }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem;
+  margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
+svg { display: block; width: 100%; height: auto; }
+.chart, .table { overflow-x: auto; }
+.chart svg { min-width: 34rem; }
+table { border-collapse: collapse; font-size: 0.85rem; }
+th, td { padding: 0.3rem 0.6rem; border-bottom: 1px solid var(--line); text-align: left; overflow-wrap: normal; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
+"""
+
+HEAD = ("layer", "[N, K]", "type", "scheme", "bytes", "recommended", "why")
+
+
+def _row(layer: dict[str, Any]) -> str:
+    n, k = layer["shape"]
+    advice = layer["recommendation"]
+    cells = [layer["name"], f"[{n}, {k}]", layer["dtype"], layer["scheme"]]
+    text = "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
+    return (f"<tr>{text}<td class=\"number\">{layer['bytes']:,}</td><td>{escape(advice['choice'])}</td>"
+            f"<td>{escape(advice['reason'])}</td></tr>")
+
+
+def _section(title: str, svg: str, absent: str) -> str:
+    content = f'<div class="chart">{svg}</div>' if svg else f"<p>{escape(absent)}</p>"
+    return f"<section><h2>{escape(title)}</h2>\n{content}</section>"
+
+
+def page(report: dict[str, Any]) -> str:
+    """The page of what `octavo report` printed. ValueError for anything else."""
+    if not isinstance(report, dict) or report.get("type") != "report":
+        raise ValueError("report must be what `octavo report` prints; got something else")
+    layers, speed = report["layers"], report["speed"]
+    known = any(layer["schemes"] for layer in layers)
+    unknown = "Not known: the model is quantised, and the report was made without --against."
+    head = "".join(f"<th>{escape(title)}</th>" for title in HEAD)
+    sections = [
+        _section("Error of each layer", _charts.errors(layers, report["least_sqnr_db"]) if known else "", unknown),
+        _section("Size", _charts.sizes(layers), ""),
+        *[_section(f"Speed with {m} row{'s' if m > 1 else ''}", _charts.speeds(speed, m) if speed else "",
+                   "Not measured (--no-speed).") for m in (1, 16)],
+        _section("Where columns stand out", _charts.outliers(layers), unknown),
+        _section("How weights are spread", _charts.histograms(layers), unknown),
+    ]
+    title = escape(f"Octavo report: {report['path']}")
+    machine = escape(f"{report['cpu']}, {report['threads']} threads, Octavo {report['octavo']}; {len(layers)} layers")
+    rows = "\n".join(map(_row, layers))
+    body = "\n".join(sections)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><style>{STYLE}</style></head>
+<body><h1>{title}</h1><p>{machine}</p>
+{body}
+<section><h2>Layers</h2><div class="table"><table><thead><tr>{head}</tr></thead>
+<tbody>
+{rows}
+</tbody></table></div></section>
+</body></html>
+"""
