@@ -55,8 +55,10 @@ void Run::write(std::size_t file, const std::string& path,
     if (options_.at && !name.empty()) options_.at(name);
     if (options_.progress) options_.progress(done_ + bytes, total_);
   });
-  out.commit();
-  take_over(file, work.reports());
+  std::vector<LayerReport> layers = work.reports();
+  report_.layers.reserve(report_.layers.size() + layers.size());
+  out.commit();  // nothing may fail from here on
+  take_over(file, std::move(layers));
 }
 
 void Run::take_over(std::size_t file, std::vector<LayerReport> layers) {
