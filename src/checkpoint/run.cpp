@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/run.hpp"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -31,6 +32,15 @@ QuantizeReport write_one(const Checkpoint& in, const std::string& out, Plan plan
   return std::move(run.report());
 }
 
+/// As many as were asked for; else one for each MiB, up to those that the executor has: starting a
+/// thread costs more than a small file.
+int threads_for(int wanted, std::int64_t bytes) {
+  constexpr std::int64_t kEach = std::int64_t{1} << 20;
+  if (wanted > 0) return wanted;
+  return static_cast<int>(
+      std::min<std::int64_t>(default_executor().concurrency(), 1 + bytes / kEach));
+}
+
 }  // namespace
 
 Run::Run(const Checkpoint& in, Plan plan, const RunOptions& options)
@@ -50,11 +60,11 @@ void Run::write(std::size_t file, const std::string& path,
   SafetensorsOutput out(path, layout(file, metadata), in_.impl().inputs[file].sparse(),
                         options_.temporary);
   const FileWork work(plan_.operation, in_.impl(), plan_.files[file], out);
-  const int threads = options_.threads > 0 ? options_.threads : default_executor().concurrency();
-  run_pieces(work.pieces(), threads, [&](std::string_view name, std::int64_t bytes) {
-    if (options_.at && !name.empty()) options_.at(name);
-    if (options_.progress) options_.progress(done_ + bytes, total_);
-  });
+  run_pieces(work.pieces(), threads_for(options_.threads, out.layout().bytes),
+             [&](std::string_view name, std::int64_t bytes) {
+               if (options_.at && !name.empty()) options_.at(name);
+               if (options_.progress) options_.progress(done_ + bytes, total_);
+             });
   std::vector<LayerReport> layers = work.reports();
   report_.layers.reserve(report_.layers.size() + layers.size());
   out.commit();  // nothing may fail from here on
