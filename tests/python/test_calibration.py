@@ -229,11 +229,11 @@ def test_evaluation_from_the_command_line(tmp_path):
     octavo.torch.quantize_(model)
     model.save_pretrained(tmp_path / "int8")
     (tmp_path / "text").write_text(" ".join(f"w{i * 7 % 96}" for i in range(70)))
-    command = [sys.executable, "-m", "octavo.torch.evaluate", str(tmp_path / "int8"), "--against", str(tmp_path / "float"),
+    command = [sys.executable, "-m", "octavo.evaluate", str(tmp_path / "int8"), "--against", str(tmp_path / "float"),
                "--text", str(tmp_path / "text"), "--length", "32", "--json", str(tmp_path / "out.json")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and "RuntimeWarning" not in done.stderr, done.stderr
     assert done.stdout.startswith("tokens 70   cosine 0.99") and json.loads((tmp_path / "out.json").read_text())["tokens"] == 70
-    from octavo.torch.evaluate import main
+    from octavo.evaluate import main
 
     assert main([*command[3:6], "--text", str(tmp_path / "none")]) == 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""python -m octavo.torch.evaluate: what quantising a folder cost, on a text."""
+"""python -m octavo.evaluate: what quantising a folder cost, on a text."""
 
 import argparse
 import json
@@ -7,14 +7,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ._evaluate import evaluate
+from .torch import evaluate
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns: its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m octavo.torch.evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m octavo.evaluate", description=__doc__)
     parser.add_argument("folder", help="the quantised folder, of any dialect that Octavo reads")
     parser.add_argument("--against", required=True, metavar="DIR", help="the float folder")
     parser.add_argument("--text", required=True, metavar="FILE", help="UTF-8 text")
