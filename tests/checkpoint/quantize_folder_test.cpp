@@ -188,6 +188,24 @@ TEST_F(QuantizeFolder, Conv1DsAreTransposedOrRefused) {
   }
 }
 
+// Layers of several pieces, each of whose rows and scales have to get to their places.
+TEST_F(QuantizeFolder, LargeLayersAreWrittenPieceByPiece) {
+  constexpr std::int64_t n = 1536, k = 640;
+  fs::remove_all(path("in"));
+  fs::create_directories(path("in"));
+  const auto weight = values(n * k, 11);
+  write_safetensors(path("in/model.safetensors"), {stored("a.weight", "F32", {n, k}, weight)});
+  for (const Scheme scheme : kSchemes) {
+    SCOPED_TRACE(scheme_name(scheme));
+    fs::remove_all(path("out"));
+    run("out", {.scheme = scheme, .threads = 2});
+    const Weight want = quantize_weight(TensorView(weight.data(), DType::float32, {n, k}), scheme);
+    const Weight got = open_checkpoint(path("out")).weight("a");
+    EXPECT_TRUE(content(want.codes.data) == content(got.codes.data));
+    EXPECT_TRUE(content(want.codes.scale) == content(got.codes.scale));
+  }
+}
+
 TEST_F(QuantizeFolder, BytesDoNotDependOnThreads) {
   run("one", {.threads = 1});
   for (const int threads : {2, 3, 16}) {
@@ -242,6 +260,10 @@ TEST_F(QuantizeFolder, ARunWithOtherOptionsIsNotTakenUp) {
   expect_error(Code::invalid_argument, "remove the folder",
                [&] { run("out", {.ignore = {"l.0.up"}}); });
   run("out");
+  // What differs in config.json alone.
+  EXPECT_THROW(run("llm", {.scheme = Scheme::llm_int8, .progress = stopped}), Stop);
+  expect_error(Code::invalid_argument, "remove the folder",
+               [&] { run("llm", {.scheme = Scheme::llm_int8, .outlier_threshold = 3.0F}); });
   run("whole");
   EXPECT_EQ(contents("whole"), contents("out"));
 }
