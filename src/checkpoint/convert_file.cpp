@@ -38,18 +38,12 @@ void warn_of_losses(const std::map<std::string, std::vector<std::string>>& losse
 
 Plan plan_of(const Checkpoint& in, Format format, bool keep_static) {
   const LayerTensors tensors(in);
-  if (tensors.layers().empty()) {
-    refuse(Code::invalid_argument, "{}: {} must hold quantised layers; got none among {} tensors",
-           kConvert, in_quotes(in.path()), in.entries().size());
-  }
-  Plan plan{.operation = kConvert};
+  Plan plan = plan_of_others(kConvert, in, tensors);
   std::vector<std::string> kept;
-  for (const CheckpointFile& file : in.files()) plan.files.push_back({.name = file.name});
   for (const TensorEntry& entry : in.entries()) {
-    if (tensors.is_part(entry)) continue;
-    if (stays_in_float(entry)) kept.emplace_back(*layer_of(entry.name));
-    plan.files[entry.file].copy(entry);
-    ++plan.tensors_copied;
+    if (!tensors.is_part(entry) && stays_in_float(entry)) {
+      kept.emplace_back(*layer_of(entry.name));
+    }
   }
   ConvertedConfig config(format);
   std::map<std::string, std::vector<std::string>> losses;

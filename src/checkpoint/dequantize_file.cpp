@@ -39,17 +39,7 @@ DType model_dtype(const Checkpoint& in) {
 
 Plan plan_of(const Checkpoint& in, DType dtype) {
   const LayerTensors tensors(in);
-  if (tensors.layers().empty()) {
-    refuse(Code::invalid_argument, "{}: {} must hold quantised layers; got none among {} tensors",
-           kDequantize, in_quotes(in.path()), in.entries().size());
-  }
-  Plan plan{.operation = kDequantize};
-  for (const CheckpointFile& file : in.files()) plan.files.push_back({.name = file.name});
-  for (const TensorEntry& entry : in.entries()) {
-    if (tensors.is_part(entry)) continue;
-    plan.files[entry.file].copy(entry);
-    ++plan.tensors_copied;
-  }
+  Plan plan = plan_of_others(kDequantize, in, tensors);
   for (const StoredLayer& layer : tensors.layers()) {
     const TensorView codes = in.weight(layer.name).codes.data;
     FilePlan& file = plan.files[layer.codes->file];

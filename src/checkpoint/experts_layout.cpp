@@ -3,20 +3,15 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <string_view>
 
+#include "checkpoint/impl.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
 
 namespace octavo::checkpoint {
 namespace {
 
 constexpr std::string_view kBoth = "gate_up_proj", kDown = "down_proj";
-
-const TensorEntry* find(const Checkpoint& in, const std::string& name) {
-  const auto found = std::ranges::find(in.entries(), name, &TensorEntry::name);
-  return found == in.entries().end() ? nullptr : &*found;
-}
 
 /// [E, 2 I, H] beside [E, H, I]; the other order is [E, H, 2 I] beside [E, I, H].
 bool rows_are_outputs(const TensorEntry& both, const TensorEntry& down) {
@@ -35,8 +30,8 @@ std::vector<ExpertRows> expert_layers(const Checkpoint& in, const TensorEntry& e
   const std::string stem = entry.name.substr(0, dot);
   const std::string_view part = std::string_view(entry.name).substr(dot + 1);
   if (part != kBoth && part != kDown) return {};
-  const TensorEntry* both = find(in, fmt::format("{}.{}", stem, kBoth));
-  const TensorEntry* down = find(in, fmt::format("{}.{}", stem, kDown));
+  const TensorEntry* both = in.impl().header.find(fmt::format("{}.{}", stem, kBoth));
+  const TensorEntry* down = in.impl().header.find(fmt::format("{}.{}", stem, kDown));
   if (both == nullptr || down == nullptr || !rows_are_outputs(*both, *down)) return {};
   std::vector<ExpertRows> layers;
   const std::int64_t rows = entry.shape[1];

@@ -2,9 +2,6 @@
 #include "checkpoint/file_work.hpp"
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
-#include <numeric>
 #include <span>
 #include <utility>
 

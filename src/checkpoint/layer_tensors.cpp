@@ -50,4 +50,19 @@ std::optional<std::string_view> LayerTensors::layer_with(std::string_view tensor
   return std::nullopt;
 }
 
+Plan plan_of_others(const char* operation, const Checkpoint& in, const LayerTensors& tensors) {
+  if (tensors.layers().empty()) {
+    refuse(Code::invalid_argument, "{}: {} must hold quantised layers; got none among {} tensors",
+           operation, in_quotes(in.path()), in.entries().size());
+  }
+  Plan plan{.operation = operation};
+  for (const CheckpointFile& file : in.files()) plan.files.push_back({.name = file.name});
+  for (const TensorEntry& entry : in.entries()) {
+    if (tensors.is_part(entry)) continue;
+    plan.files[entry.file].copy(entry);
+    ++plan.tensors_copied;
+  }
+  return plan;
+}
+
 }  // namespace octavo::checkpoint

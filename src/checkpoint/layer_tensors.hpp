@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "checkpoint/plan.hpp"
 #include "octavo/checkpoint.hpp"
 
 namespace octavo::checkpoint {
@@ -35,5 +36,9 @@ class LayerTensors {
   std::set<std::string, std::less<>> names_;
   std::vector<StoredLayer> layers_;
 };
+
+/// A plan that copies what is part of no quantised layer. Throws Error (invalid_argument) where
+/// there is none.
+Plan plan_of_others(const char* operation, const Checkpoint& in, const LayerTensors& tensors);
 
 }  // namespace octavo::checkpoint

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <span>
 #include <utility>
 
@@ -35,7 +36,8 @@ class Planner {
         recipe_(recipe_of(kQuantize, options.scheme)),
         options_(options),
         stored_(in),
-        has_conv1d_(has_conv1d(in.impl().text("config.json").value_or("{}"))),
+        config_(in.impl().text("config.json").value_or("{}")),
+        has_conv1d_(has_conv1d(config_)),
         ignore_(kQuantize, Code::invalid_argument, options.ignore) {}
 
   Plan plan() {
@@ -145,8 +147,7 @@ class Planner {
   // A head that shares the embeddings' weight is in no file, and other programs would make a
   // quantised layer of it.
   bool has_tied_head() const {
-    const std::string config = in_.impl().text("config.json").value_or("{}");
-    const std::string_view classes = json_field(config, "architectures").value_or("");
+    const std::string_view classes = json_field(config_, "architectures").value_or("");
     const bool has_head = classes.find("CausalLM") != std::string_view::npos ||
                           classes.find("LMHead") != std::string_view::npos ||
                           classes.find("ConditionalGeneration") != std::string_view::npos;
@@ -182,19 +183,29 @@ class Planner {
              in_quotes(entry.name), scheme_name(options_.scheme));
     }
     const std::int64_t k = entry.shape[0], n = entry.shape[1];
-    MadePlan made{.entry = &entry, .reports = true};
+    add_whole(file, entry, layer, n, k, [&in = in_, &entry] {
+      const Tensor stored = in.tensor(entry.name);
+      return copy(stored.view().transposed(), stored.dtype());
+    });
+  }
+
+  // A layer that is quantised in one piece, of the float weight [n, k] that `values` gives.
+  void add_whole(FilePlan& file, const TensorEntry& entry, const std::string& layer, std::int64_t n,
+                 std::int64_t k, std::function<Tensor()> values) {
     quantized_.emplace(layer, k);
+    plain_ = true;
+    MadePlan& made = file.made.emplace_back();
+    made.entry = &entry;
+    made.reports = true;
     made.outputs = {file.add({layer + ".weight", recipe_.code_type, {n, k}}),
                     file.add(scale_shape(recipe_, layer, n, k))};
-    made.make = [&in = in_, &recipe = recipe_, &entry, layer](LayerReport& report) {
-      const Tensor stored = in.tensor(entry.name);
-      const Tensor weight = copy(stored.view().transposed(), stored.dtype());
+    made.make = [&recipe = recipe_, layer, values = std::move(values)](LayerReport& report) {
+      const Tensor weight = values();
       const Written written = recipe.quantise(weight, {.executor = &serial_executor()});
       report = measure(kQuantize, layer, weight, written.codes);
       return std::vector<Tensor>{written.codes.data, written.scale};
     };
     add_format(file, layer);
-    file.made.push_back(std::move(made));
   }
 
   bool is_transposed(const TensorEntry& entry) const {
@@ -207,28 +218,16 @@ class Planner {
     FilePlan& file = plan_.files[layer.codes->file];
     const TensorView codes = in_.weight(layer.name).codes.data;
     const std::int64_t n = codes.shape[0], k = codes.shape[1];
-    MadePlan made{.entry = layer.codes};
-    if (ignore_.match(layer.name)) {
-      kept_.push_back(layer.name);
-      made.outputs.push_back(file.add({layer.name + ".weight", "BF16", {n, k}}));
-      made.make = [&in = in_, name = layer.name](LayerReport&) {
-        return std::vector<Tensor>{float_values(in.weight(name), DType::bfloat16)};
-      };
-    } else {
-      quantized_.emplace(layer.name, k);
-      made.reports = true;
-      made.outputs = {file.add({layer.name + ".weight", recipe_.code_type, {n, k}}),
-                      file.add(scale_shape(recipe_, layer.name, n, k))};
-      made.make = [&in = in_, &recipe = recipe_, name = layer.name](LayerReport& report) {
-        const Tensor values = float_values(in.weight(name));
-        const Written written = recipe.quantise(values, {.executor = &serial_executor()});
-        report = measure(kQuantize, name, values, written.codes);
-        return std::vector<Tensor>{written.codes.data, written.scale};
-      };
-      plain_ = true;
-      add_format(file, layer.name);
+    if (!ignore_.match(layer.name)) {
+      return add_whole(file, *layer.codes, layer.name, n, k,
+                       [&in = in_, name = layer.name] { return float_values(in.weight(name)); });
     }
-    file.made.push_back(std::move(made));
+    kept_.push_back(layer.name);
+    const std::size_t output = file.add({layer.name + ".weight", "BF16", {n, k}});
+    file.made.push_back({layer.codes, {output}, [&in = in_, name = layer.name](LayerReport&) {
+                           return std::vector<Tensor>{
+                               float_values(in.weight(name), DType::bfloat16)};
+                         }});
   }
 
   // Stacked experts go out as one linear layer each, which is how checkpoints in 8 bits have them.
@@ -307,6 +306,7 @@ class Planner {
   const Recipe& recipe_;
   const QuantizeFileOptions& options_;
   LayerTensors stored_;  ///< layers that are quantised already
+  std::string config_;   ///< config.json
   bool has_conv1d_;
   bool packed_ = false, plain_ = false;  ///< whether layers are packed, whether others are not
   std::int64_t experts_left_ = 0, uneven_ = 0;

@@ -84,8 +84,6 @@ Row row_of(const std::string& name, const Tensor& a, const Tensor& b) {
   return row;
 }
 
-std::string db_text(double db) { return std::isfinite(db) ? fmt::format("{:.2f}", db) : "exact"; }
-
 class Comparison {
  public:
   explicit Comparison(const Arguments& arguments)

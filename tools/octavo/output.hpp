@@ -22,6 +22,9 @@ void print_json(const Json& object);
 /// "123 B", "4.56 MiB"
 std::string size_text(std::int64_t bytes);
 
+/// "31.57"; "exact" of an infinite SQNR.
+std::string db_text(double db);
+
 /// "1 layer", "2 layers"
 std::string count_text(std::int64_t count, std::string_view noun);
 

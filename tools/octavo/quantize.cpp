@@ -71,8 +71,6 @@ Totals totals(const std::vector<LayerReport>& layers) {
   return sums;
 }
 
-std::string db_text(double db) { return std::isfinite(db) ? fmt::format("{:.2f}", db) : "exact"; }
-
 std::string known_schemes() {
   std::string text;
   for (const Scheme scheme : kSchemes) {
