@@ -10,15 +10,26 @@
 
 namespace octavo {
 
-/// A linear layer whose weight [n, k] is in float: a tensor of its own, or rows of a stack of
-/// experts, read as a matrix of rows of k.
+/// Where a matrix [n, k] lies in a tensor: element (i, j) is number begin + i * row_step +
+/// j * column_step of it.
+struct MatrixPlace {
+  std::int64_t n = 0, k = 0;
+  std::int64_t begin = 0, row_step = 0, column_step = 1;
+};
+
+/// A linear layer whose weight [N, K] is in float: a tensor of its own, or a part of a stack of
+/// experts.
 struct LinearLayer {
   std::string name;    ///< without ".weight"
   std::string tensor;  ///< where the weight is stored
-  std::int64_t first_row = 0, n = 0, k = 0;
+  MatrixPlace at;
 };
 
 /// The float layers that quantize_file quantises where nothing is ignored, in file order.
 OCTAVO_API std::vector<LinearLayer> linear_layers(const Checkpoint& model);
+
+/// The weight of such a layer, [N, K], in the type that it is stored in. Reads no other's. Throws
+/// Error (io; invalid_argument: no such tensor, or a place outside it).
+OCTAVO_API Tensor float_weight(const Checkpoint& model, const LinearLayer& layer);
 
 }  // namespace octavo

@@ -38,7 +38,7 @@ void warn_of_losses(const std::map<std::string, std::vector<std::string>>& losse
 
 Plan plan_of(const Checkpoint& in, Format format, bool keep_static) {
   const LayerTensors tensors(in);
-  Plan plan = plan_of_others(kConvert, in, tensors);
+  Plan plan = plan_of_others(kConvert, in, tensors, Stacks::are_cut);
   std::vector<std::string> kept;
   for (const TensorEntry& entry : in.entries()) {
     if (!tensors.is_part(entry) && stays_in_float(entry)) {
@@ -54,6 +54,8 @@ Plan plan_of(const Checkpoint& in, Format format, bool keep_static) {
     FilePlan& file = plan.files[layer.codes->file];
     MadePlan& plan_of_layer = file.made.emplace_back();
     plan_of_layer.entry = layer.codes;
+    plan_of_layer.begin = layer.begin;
+    plan_of_layer.bytes = layer.bytes;
     for (TensorShape& shape : made.shapes)
       plan_of_layer.outputs.push_back(file.add(std::move(shape)));
     plan_of_layer.make = [&in, name = layer.name, format, keep_static](LayerReport&) {

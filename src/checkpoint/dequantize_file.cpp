@@ -37,18 +37,43 @@ DType model_dtype(const Checkpoint& in) {
   return DType::bfloat16;
 }
 
-Plan plan_of(const Checkpoint& in, DType dtype) {
-  const LayerTensors tensors(in);
-  Plan plan = plan_of_others(kDequantize, in, tensors);
-  for (const StoredLayer& layer : tensors.layers()) {
+/// A stack stays one tensor as it lies, each expert written into its part.
+void add_stack(FilePlan& file, const Checkpoint& in, const StoredStack& stack, DType dtype) {
+  const TensorEntry& codes = *stack.codes;
+  const std::size_t output =
+      file.add({codes.name, std::string(info(dtype).safetensors), codes.shape});
+  const std::int64_t elements = codes.shape[1] * codes.shape[2];
+  for (std::int64_t expert = 0; expert < codes.shape[0]; ++expert) {
+    MadePlan& made = file.made.emplace_back();
+    made.entry = &codes;
+    made.begin = expert * elements;
+    made.bytes = elements;
+    made.outputs = {output};
+    made.output_begin = expert * elements * element_bytes(dtype);
+    made.make = [&in, &stack, expert, dtype](LayerReport&) {
+      return std::vector<Tensor>{float_values(stored_expert(in.impl(), stack, expert), dtype)};
+    };
+  }
+}
+
+Plan plan_of(const Checkpoint& in, const LayerTensors& tensors, DType dtype) {
+  Plan plan = plan_of_others(kDequantize, in, tensors, Stacks::stay);
+  for (const StoredLayer& layer : tensors.alone()) {
     const TensorView codes = in.weight(layer.name).codes.data;
     FilePlan& file = plan.files[layer.codes->file];
     const std::size_t output = file.add({layer.name + ".weight",
                                          std::string(info(dtype).safetensors),
                                          {codes.shape[0], codes.shape[1]}});
-    file.made.push_back({layer.codes, {output}, [&in, name = layer.name, dtype](LayerReport&) {
-                           return std::vector<Tensor>{float_values(in.weight(name), dtype)};
-                         }});
+    MadePlan& made = file.made.emplace_back();
+    made.entry = layer.codes;
+    made.bytes = layer.bytes;
+    made.outputs = {output};
+    made.make = [&in, name = layer.name, dtype](LayerReport&) {
+      return std::vector<Tensor>{float_values(in.weight(name), dtype)};
+    };
+  }
+  for (const StoredStack& stack : tensors.stacks()) {
+    add_stack(plan.files[stack.codes->file], in, stack, dtype);
   }
   return plan;
 }
@@ -64,7 +89,8 @@ QuantizeReport dequantize_file(const std::string& in, const std::string& out,
       refuse(Code::invalid_argument, "{}: dtype must be float32, bfloat16 or float16; got {}",
              kDequantize, name(dtype));
     }
-    return carry_out(opened, out, plan_of(opened, dtype),
+    const LayerTensors tensors(opened);
+    return carry_out(opened, out, plan_of(opened, tensors, dtype),
                      {options.threads, options.progress, options.at, options.temporary});
   });
 }

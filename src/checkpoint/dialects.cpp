@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "checkpoint/dialect.hpp"
+#include "checkpoint/expert_stack.hpp"
 #include "checkpoint/layer_filter.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/sentence.hpp"
@@ -156,7 +157,10 @@ Weight read_quantised(const Checkpoint& file, const Checkpoint::Impl& impl, cons
 Weight read_layer(const Checkpoint& file, const Checkpoint::Impl& impl, const std::string& prefix) {
   const Header& header = impl.header;
   const Found found = find(header, prefix);
-  if (found.codes.empty()) refuse_without_codes(impl, prefix, found.scales);
+  if (found.codes.empty()) {
+    if (auto weight = stacked_weight(impl, prefix)) return *std::move(weight);
+    refuse_without_codes(impl, prefix, found.scales);
+  }
   if (found.codes.size() > 1) {
     refuse(Code::corrupt_data, "Checkpoint::weight: layer {} must have one weight; got {} and {}",
            in_quotes(prefix), in_quotes(found.codes[0]), in_quotes(found.codes[1]));
@@ -192,6 +196,10 @@ std::vector<std::string> Checkpoint::quantized_layers() const {
     std::set<std::string, std::less<>> layers;
     for (const TensorEntry& entry : entries()) {
       if (const auto layer = quantized_layer_of(entry)) layers.emplace(*layer);
+    }
+    for (const StoredStack& stack : stored_stacks(impl_->header)) {
+      layers.erase(stack.prefix);
+      for (std::string& name : names_in_stack(stack)) layers.insert(std::move(name));
     }
     return std::vector<std::string>(layers.begin(), layers.end());
   });

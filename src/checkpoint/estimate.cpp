@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "checkpoint/impl.hpp"
+#include "checkpoint/matrix_place.hpp"
 #include "checkpoint/quantize_plan.hpp"
 #include "checkpoint/rows.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
@@ -19,10 +20,17 @@ const LayerPlan* largest(const Plan& plan) {
   const LayerPlan* most = nullptr;
   for (const FilePlan& file : plan.files) {
     for (const LayerPlan& layer : file.layers) {
-      if (most == nullptr || layer.n * layer.k > most->n * most->k) most = &layer;
+      if (most == nullptr || layer.at.n * layer.at.k > most->at.n * most->at.k) most = &layer;
     }
   }
   return most;
+}
+
+/// Of input, in memory.
+std::int64_t piece_bytes(const LayerPlan& layer) {
+  const std::int64_t element = element_bytes(dtype_of_name(layer.entry->dtype));
+  const MatrixPlace piece = rows_of(layer.at, 0, rows_of_piece(layer));
+  return piece.n * piece.k * element + extra_bytes(piece, element);
 }
 
 /// Seconds for a byte of input in one thread: the least of several pieces, so that the first one's
@@ -53,8 +61,7 @@ QuantizeEstimate estimate(const Checkpoint& in, const QuantizeFileOptions& optio
   constexpr std::int64_t kHeaderShare = 64;
   std::int64_t piece = kPieceBytes;
   if (const LayerPlan* layer = largest(plan)) {
-    piece = std::max(piece, rows_of_piece(*layer) * layer->k *
-                                element_bytes(dtype_of_name(layer->entry->dtype)));
+    piece = std::max(piece, piece_bytes(*layer));
     result.seconds =
         seconds_of_byte(in.impl(), *layer) * static_cast<double>(in.file_bytes()) / threads;
   }

@@ -20,11 +20,6 @@ std::span<const std::byte> view_of(const Tensor& tensor) {
           static_cast<std::size_t>(tensor.numel() * element_bytes(tensor.dtype()))};
 }
 
-void add_128(const Tensor& codes) {
-  auto* bytes = codes.data_as<std::uint8_t>();
-  for (std::int64_t i = 0; i < codes.numel(); ++i) bytes[i] ^= 0x80U;
-}
-
 }  // namespace
 
 FileWork::FileWork(const char* operation, const Checkpoint::Impl& in, const FilePlan& plan,
@@ -44,11 +39,12 @@ FileWork::FileWork(const char* operation, const Checkpoint::Impl& in, const File
 void FileWork::add_made(const MadePlan& made) {
   const TensorEntry& entry = *made.entry;
   LayerReport& report = made_.emplace_back(Made{&made, {}}).report;
-  pieces_.push_back({entry.name, &in_.inputs[entry.file], in_.data_begin[entry.file] + entry.begin,
-                     entry.end - entry.begin, [this, &made, &report] {
+  pieces_.push_back({entry.name, &in_.inputs[entry.file],
+                     in_.data_begin[entry.file] + entry.begin + made.begin, made.bytes,
+                     [this, &made, &report] {
                        const std::vector<Tensor> tensors = made.make(report);
                        for (std::size_t i = 0; i < tensors.size(); ++i) {
-                         out_.write(made.outputs[i], 0, view_of(tensors[i]));
+                         out_.write(made.outputs[i], made.output_begin, view_of(tensors[i]));
                        }
                      }});
 }
@@ -71,16 +67,16 @@ void FileWork::add_copy(const CopyPlan& copy) {
 void FileWork::add_layer(const LayerPlan& plan) {
   Layer& layer = layers_.emplace_back(Layer{&plan, {}});
   const TensorEntry& entry = *plan.entry;
-  const std::int64_t row_bytes = plan.k * element_bytes(dtype_of_name(entry.dtype));
+  const std::int64_t element = element_bytes(dtype_of_name(entry.dtype));
   const std::int64_t step = rows_of_piece(plan);
-  for (std::int64_t row = 0; row < plan.n; row += step) {
-    const std::int64_t rows = std::min(step, plan.n - row);
+  for (std::int64_t row = 0; row < plan.at.n; row += step) {
+    const std::int64_t rows = std::min(step, plan.at.n - row);
     CodeErrors& errors = layer.blocks.emplace_back();
-    pieces_.push_back(
-        {entry.name, &in_.inputs[entry.file],
-         in_.data_begin[entry.file] + entry.begin + (plan.first_row + row) * row_bytes,
-         rows * row_bytes,
-         [this, &plan, row, rows, &errors] { quantise(plan, row, rows, errors); }});
+    pieces_.push_back({entry.name, &in_.inputs[entry.file],
+                       in_.data_begin[entry.file] + entry.begin +
+                           (plan.at.begin + row * plan.at.row_step) * element,
+                       rows * plan.at.k * element,
+                       [this, &plan, row, rows, &errors] { quantise(plan, row, rows, errors); }});
   }
 }
 
@@ -89,10 +85,10 @@ void FileWork::quantise(const LayerPlan& plan, std::int64_t row, std::int64_t ro
   const QuantisedRows made = quantise_rows(in_, plan, row, rows, operation_);
   const Recipe& recipe = *plan.recipe;
   errors = made.errors;
-  const std::int64_t scale = row / recipe.grid.rows * cells(plan.k, recipe.grid.cols) *
+  const std::int64_t scale = row / recipe.grid.rows * cells(plan.at.k, recipe.grid.cols) *
                              element_bytes(made.written.scale.dtype());
   if (plan.packed) add_128(made.written.codes.data);
-  out_.write(plan.codes, row * plan.k, view_of(made.written.codes.data));
+  out_.write(plan.codes, row * plan.at.k, view_of(made.written.codes.data));
   out_.write(plan.scale, scale, view_of(made.written.scale));
 }
 
@@ -102,8 +98,8 @@ std::vector<LayerReport> FileWork::reports() const {
     const LayerPlan& plan = *layer.plan;
     CodeErrors sum;
     for (const CodeErrors& block : layer.blocks) sum += block;
-    LayerReport report = report_of(plan.name, plan.n, plan.k, sum);
-    const std::int64_t elements = plan.n * plan.k;
+    LayerReport report = report_of(plan.name, plan.at.n, plan.at.k, sum);
+    const std::int64_t elements = plan.at.n * plan.at.k;
     report.bytes_before = elements * element_bytes(dtype_of_name(plan.entry->dtype));
     report.bytes_after =
         elements + out_.layout().ends[plan.scale] - out_.layout().begins[plan.scale];

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "checkpoint/file.hpp"
+#include "checkpoint/model_layout.hpp"
 #include "checkpoint/quantization_config.hpp"
 #include "checkpoint/safetensors_header.hpp"
 #include "octavo/checkpoint.hpp"
@@ -34,6 +35,8 @@ struct Checkpoint::Impl {
   /// What the first declaration declares; read at the first call, by one thread. Throws Error
   /// (corrupt_data: malformed, or another one says something else), at every call the same.
   const checkpoint::QuantizationConfig& config() const;
+  /// How weights lie by config.json; read at the first call. Throws Error (io, corrupt_data).
+  checkpoint::ModelLayout layout() const;
 
   std::string path;    ///< as opened
   std::string folder;  ///< empty where a file was opened
@@ -51,6 +54,7 @@ struct Checkpoint::Impl {
   mutable std::mutex config_mutex_;
   mutable std::unique_ptr<const checkpoint::QuantizationConfig> config_;
   mutable Status config_refusal_;  ///< why it cannot be had
+  mutable std::optional<checkpoint::ModelLayout> layout_;
 };
 
 namespace checkpoint {

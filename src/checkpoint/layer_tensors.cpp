@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "checkpoint/matrix_place.hpp"
 #include "checkpoint/sentence.hpp"
 
 namespace octavo::checkpoint {
@@ -20,15 +21,7 @@ bool is_mark(std::string_view tensor) { return tensor.ends_with("scaled_fp8"); }
 
 }  // namespace
 
-LayerTensors::LayerTensors(const Checkpoint& in) {
-  const std::vector<std::string> stacks = in.quantized_experts();
-  if (!stacks.empty()) {
-    refuse(
-        Code::unsupported,
-        "Checkpoint: quantised experts must have a tensor each to be written in another form; got "
-        "{} with all of them",
-        in_quotes(stacks[0]));
-  }
+LayerTensors::LayerTensors(const Checkpoint& in) : stacks_(stored_stacks(in.impl().header)) {
   for (std::string& name : in.quantized_layers()) names_.insert(std::move(name));
   std::map<std::string_view, const TensorEntry*> largest;
   for (const TensorEntry& entry : in.entries()) {
@@ -37,7 +30,24 @@ LayerTensors::LayerTensors(const Checkpoint& in) {
     const TensorEntry*& most = largest[*names_.find(*layer)];
     if (most == nullptr || entry.end - entry.begin > most->end - most->begin) most = &entry;
   }
-  for (const auto& [name, codes] : largest) layers_.push_back({std::string(name), codes});
+  for (const auto& [name, codes] : largest) {
+    layers_.push_back({std::string(name), codes, 0, codes->end - codes->begin});
+  }
+  alone_ = layers_.size();
+  for (const StoredStack& stack : stacks_) add(stack);
+}
+
+void LayerTensors::add(const StoredStack& stack) {
+  of_stacks_.insert({stack.codes, stack.scale});
+  if (stack.input_scale != nullptr) of_stacks_.insert(stack.input_scale);
+  std::vector<std::string> names = names_in_stack(stack);
+  const std::int64_t bytes =
+      (stack.codes->end - stack.codes->begin) / static_cast<std::int64_t>(names.size());
+  std::int64_t begin = 0;
+  for (std::string& name : names) {
+    layers_.push_back({std::move(name), stack.codes, begin, bytes});
+    begin += bytes;
+  }
 }
 
 std::optional<std::string_view> LayerTensors::layer_with(std::string_view tensor) const {
@@ -50,19 +60,46 @@ std::optional<std::string_view> LayerTensors::layer_with(std::string_view tensor
   return std::nullopt;
 }
 
-Plan plan_of_others(const char* operation, const Checkpoint& in, const LayerTensors& tensors) {
+Plan plan_of_others(const char* operation, const Checkpoint& in, const LayerTensors& tensors,
+                    Stacks stacks) {
   if (tensors.layers().empty()) {
     refuse(Code::invalid_argument, "{}: {} must hold quantised layers; got none among {} tensors",
            operation, in_quotes(in.path()), in.entries().size());
   }
+  std::set<std::string_view> prefixes;
+  for (const StoredStack& stack : tensors.stacks()) prefixes.insert(stack.prefix);
   Plan plan{.operation = operation};
   for (const CheckpointFile& file : in.files()) plan.files.push_back({.name = file.name});
   for (const TensorEntry& entry : in.entries()) {
     if (tensors.is_part(entry)) continue;
-    plan.files[entry.file].copy(entry);
     ++plan.tensors_copied;
+    FilePlan& file = plan.files[entry.file];
+    std::string stack;
+    std::vector<ExpertLayer> biases = expert_biases(in, entry, stack);
+    if (stacks == Stacks::are_cut && !biases.empty() && prefixes.contains(stack)) {
+      cut_biases(file, in, entry, std::move(biases));
+    } else {
+      file.copy(entry);
+    }
   }
   return plan;
+}
+
+void cut_biases(FilePlan& file, const Checkpoint& in, const TensorEntry& entry,
+                std::vector<ExpertLayer> biases) {
+  MadePlan& made = file.made.emplace_back();
+  made.entry = &entry;
+  made.bytes = entry.end - entry.begin;
+  for (const ExpertLayer& bias : biases) {
+    made.outputs.push_back(file.add({bias.layer + ".bias", entry.dtype, {bias.at.k}}));
+  }
+  made.make = [&in, &entry, biases = std::move(biases)](LayerReport&) {
+    std::vector<Tensor> parts;
+    for (const ExpertLayer& bias : biases) {
+      parts.push_back(read_matrix(in.impl(), entry, bias.at));
+    }
+    return parts;
+  };
 }
 
 }  // namespace octavo::checkpoint

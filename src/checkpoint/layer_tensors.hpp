@@ -5,40 +5,64 @@
 #include <cstddef>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "checkpoint/expert_layers.hpp"
+#include "checkpoint/expert_stack.hpp"
 #include "checkpoint/plan.hpp"
 #include "octavo/checkpoint.hpp"
 
 namespace octavo::checkpoint {
 
-/// A quantised layer, and the largest of its tensors: its codes.
+/// A quantised layer, and the largest of its tensors: its codes, or its part of a stack of experts.
 struct StoredLayer {
   std::string name;
   const TensorEntry* codes = nullptr;
+  std::int64_t begin = 0, bytes = 0;  ///< of the codes
 };
 
 class LayerTensors {
  public:
-  /// Throws Error (unsupported) where several layers share a tensor: experts in one stack.
   explicit LayerTensors(const Checkpoint& in);
 
+  /// Those with tensors of their own, then those that lie in stacks.
   const std::vector<StoredLayer>& layers() const noexcept { return layers_; }
+  /// The former.
+  std::span<const StoredLayer> alone() const noexcept { return std::span(layers_).first(alone_); }
+  const std::vector<StoredStack>& stacks() const noexcept { return stacks_; }
   /// Whether a tensor is part of a quantised layer's weight: its codes, scales, zero points or
   /// activation scales, not its bias.
-  bool is_part(const TensorEntry& entry) const { return layer_with(entry.name).has_value(); }
+  bool is_part(const TensorEntry& entry) const {
+    return of_stacks_.contains(&entry) || layer_with(entry.name).has_value();
+  }
 
  private:
+  void add(const StoredStack& stack);
   std::optional<std::string_view> layer_with(std::string_view tensor) const;
 
   std::set<std::string, std::less<>> names_;
+  std::vector<StoredStack> stacks_;
+  std::set<const TensorEntry*> of_stacks_;
   std::vector<StoredLayer> layers_;
+  std::size_t alone_ = 0;
+};
+
+/// What becomes of experts that are stored in one tensor.
+enum class Stacks : std::uint8_t {
+  stay,     ///< one tensor
+  are_cut,  ///< a layer for each, which takes its part of the stack's biases
 };
 
 /// A plan that copies what is part of no quantised layer. Throws Error (invalid_argument) where
 /// there is none.
-Plan plan_of_others(const char* operation, const Checkpoint& in, const LayerTensors& tensors);
+Plan plan_of_others(const char* operation, const Checkpoint& in, const LayerTensors& tensors,
+                    Stacks stacks);
+
+/// Adds a bias for each layer of a stack whose biases [E, N] are one tensor.
+void cut_biases(FilePlan& file, const Checkpoint& in, const TensorEntry& entry,
+                std::vector<ExpertLayer> biases);
 
 }  // namespace octavo::checkpoint

@@ -1,15 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "octavo/linear_layers.hpp"
 
-#include "checkpoint/experts_layout.hpp"
+#include <optional>
+#include <utility>
+
+#include "checkpoint/expert_layers.hpp"
+#include "checkpoint/impl.hpp"
 #include "checkpoint/layer_filter.hpp"
 #include "checkpoint/layer_tensors.hpp"
-#include "core/error.hpp"
+#include "checkpoint/matrix_place.hpp"
+#include "checkpoint/safetensors_dtype.hpp"
+#include "checkpoint/sentence.hpp"
 
 namespace octavo {
 
+namespace {
+
+using namespace checkpoint;
+
+MatrixPlace place_of(const Checkpoint& model, const TensorEntry& entry) {
+  const MatrixPlace stored = whole_matrix(entry);
+  const bool turned = model.impl().layout().conv1d && is_conv1d(*layer_of(entry.name));
+  return turned ? transposed(stored) : stored;
+}
+
+/// The number of its last element; nothing where a number is negative or too large.
+std::optional<std::int64_t> last_element(const MatrixPlace& at) {
+  std::int64_t rows = 0, columns = 0, last = 0;
+  const bool counts =
+      at.n > 0 && at.k > 0 && at.begin >= 0 && at.row_step >= 0 && at.column_step >= 0;
+  if (!counts || __builtin_mul_overflow(at.n - 1, at.row_step, &rows) ||
+      __builtin_mul_overflow(at.k - 1, at.column_step, &columns) ||
+      __builtin_add_overflow(rows, columns, &last) ||
+      __builtin_add_overflow(last, at.begin, &last)) {
+    return std::nullopt;
+  }
+  return last;
+}
+
+}  // namespace
+
 std::vector<LinearLayer> linear_layers(const Checkpoint& model) {
-  using namespace checkpoint;
   return at_edge("linear_layers", [&] {
     const NamePatterns ignored("linear_layers", Code::invalid_argument, {});
     const LayerTensors stored(model);
@@ -18,17 +49,32 @@ std::vector<LinearLayer> linear_layers(const Checkpoint& model) {
       if (stored.is_part(entry)) continue;
       const Treatment treated = treatment(entry, ignored);
       if (treated == Treatment::quantise) {
-        layers.push_back({.name = std::string(*layer_of(entry.name)),
-                          .tensor = entry.name,
-                          .n = entry.shape[0],
-                          .k = entry.shape[1]});
+        layers.push_back({std::string(*layer_of(entry.name)), entry.name, place_of(model, entry)});
       } else if (treated == Treatment::copy) {
-        for (const ExpertRows& rows : expert_layers(model, entry)) {
-          layers.push_back({rows.layer, entry.name, rows.first_row, rows.rows, entry.shape[2]});
+        for (ExpertLayer& layer : float_experts(model, entry)) {
+          layers.push_back({std::move(layer.layer), entry.name, layer.at});
         }
       }
     }
     return layers;
+  });
+}
+
+Tensor float_weight(const Checkpoint& model, const LinearLayer& layer) {
+  constexpr const char* kName = "float_weight";
+  return at_edge(kName, [&] {
+    const TensorEntry& entry = model.impl().entry(kName, layer.tensor);
+    const DType dtype = dtype_of_name(entry.dtype);
+    const std::int64_t elements = (entry.end - entry.begin) / element_bytes(dtype);
+    const auto last = last_element(layer.at);
+    if (is_wide(dtype) && last && *last < elements) {
+      return read_matrix(model.impl(), entry, layer.at);
+    }
+    refuse(Code::invalid_argument,
+           "{}: layer.at must be a matrix inside tensor {} of {} floats; got [{}, {}] from {} in "
+           "steps of {} and {}",
+           kName, in_quotes(layer.tensor), elements, layer.at.n, layer.at.k, layer.at.begin,
+           layer.at.row_step, layer.at.column_step);
   });
 }
 

@@ -13,6 +13,7 @@
 #include "checkpoint/recipe.hpp"
 #include "checkpoint/safetensors_writer.hpp"
 #include "octavo/checkpoint.hpp"
+#include "octavo/linear_layers.hpp"
 
 namespace octavo::checkpoint {
 
@@ -22,13 +23,12 @@ struct CopyPlan {
   std::size_t output = 0;  ///< in FilePlan::outputs
 };
 
-/// A weight [n, k] that is quantised: all of a tensor, or some rows of it.
+/// A weight that is quantised: all of a tensor, or a part of it.
 struct LayerPlan {
   std::string name;
   const Recipe* recipe = nullptr;
   const TensorEntry* entry = nullptr;
-  std::int64_t first_row = 0;  ///< of the tensor, read as a matrix of rows of k
-  std::int64_t n = 0, k = 0;
+  MatrixPlace at;                    ///< in the tensor
   std::size_t codes = 0, scale = 0;  ///< in FilePlan::outputs
   bool packed = false;               ///< codes + 128, four in an int32 (compressed-tensors)
 };
@@ -36,7 +36,9 @@ struct LayerPlan {
 /// Tensors that are made of a whole layer.
 struct MadePlan {
   const TensorEntry* entry = nullptr;  ///< the largest that is read
+  std::int64_t begin = 0, bytes = 0;   ///< of it
   std::vector<std::size_t> outputs{};  ///< in FilePlan::outputs
+  std::int64_t output_begin = 0;       ///< the byte of the outputs at which it writes
   /// Fills the report where `reports`.
   std::function<std::vector<Tensor>(LayerReport&)> make{};
   bool reports = false;

@@ -4,20 +4,20 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <functional>
 #include <span>
 #include <utility>
 
 #include "checkpoint/config_text.hpp"
-#include "checkpoint/conv1d.hpp"
-#include "checkpoint/experts_layout.hpp"
+#include "checkpoint/expert_layers.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/json_text.hpp"
 #include "checkpoint/layer_filter.hpp"
 #include "checkpoint/layer_report.hpp"
 #include "checkpoint/layer_tensors.hpp"
+#include "checkpoint/matrix_place.hpp"
 #include "checkpoint/outlier_columns.hpp"
 #include "checkpoint/quantization_config.hpp"
+#include "checkpoint/rows.hpp"
 #include "checkpoint/sentence.hpp"
 #include "octavo/context.hpp"
 
@@ -29,6 +29,16 @@ constexpr std::int64_t kPack = 4;  // codes in an int32
 
 bool is_expert(std::string_view layer) { return layer.find(".experts.") != std::string_view::npos; }
 
+/// Codes as written, and scales.
+std::vector<Tensor> quantised_again(const Checkpoint& in, const Recipe& recipe,
+                                    const std::string& layer, bool packed, LayerReport& report) {
+  const Tensor weight = float_values(in.weight(layer));
+  const Written written = recipe.quantise(weight, {.executor = &serial_executor()});
+  report = measure(kQuantize, layer, weight, written.codes);
+  if (packed) add_128(written.codes.data);
+  return {written.codes.data, written.scale};
+}
+
 class Planner {
  public:
   Planner(const Checkpoint& in, const QuantizeFileOptions& options)
@@ -37,7 +47,7 @@ class Planner {
         options_(options),
         stored_(in),
         config_(in.impl().text("config.json").value_or("{}")),
-        has_conv1d_(has_conv1d(config_)),
+        has_conv1d_(in.impl().layout().conv1d),
         ignore_(kQuantize, Code::invalid_argument, options.ignore) {}
 
   Plan plan() {
@@ -59,6 +69,13 @@ class Planner {
           "quantize_file: sizes of layers must be below {} or multiples of it for transformers to "
           "read fp8-block; got {} that stay in float, the first {}",
           kBlock, uneven_, first_uneven_));
+    }
+    if (cut_ != nullptr) {
+      plan_.warnings.push_back(fmt::format(
+          "quantize_file: experts must be stored as [E, N, K], gate before up, for transformers' "
+          "own class to load them as layers; got {} {} (octavo.torch.from_pretrained loads them, "
+          "and llm-compressor writes such layers for vLLM)",
+          in_quotes(cut_->name), shape_text(cut_->shape)));
     }
     if (experts_left_ > 0) {
       plan_.warnings.push_back(fmt::format(
@@ -100,18 +117,15 @@ class Planner {
   void add(const TensorEntry& entry) {
     FilePlan& file = plan_.files[entry.file];
     Treatment treated = treatment(entry, ignore_);
-    if (treated == Treatment::quantise && is_transposed(entry)) return add_transposed(file, entry);
-    if (treated == Treatment::quantise &&
-        (stays(*layer_of(entry.name)) || !blocks_fit(entry.name, entry.shape[0], entry.shape[1]))) {
+    if (treated == Treatment::quantise) {
+      const MatrixPlace at = place_of(entry);
+      std::string layer(*layer_of(entry.name));
+      if (!stays(layer) && blocks_fit(entry.name, at.n, at.k)) {
+        return add_layer(file, {.name = std::move(layer), .entry = &entry, .at = at});
+      }
       treated = Treatment::keep_layer;
     }
-    if (treated == Treatment::quantise) {
-      return add_layer(file, {.name = std::string(*layer_of(entry.name)),
-                              .entry = &entry,
-                              .n = entry.shape[0],
-                              .k = entry.shape[1]});
-    }
-    if (treated == Treatment::copy && add_experts(file, entry)) return;
+    if (treated == Treatment::copy && (add_experts(file, entry) || add_biases(file, entry))) return;
     if (treated == Treatment::keep_layer) kept_.emplace_back(*layer_of(entry.name));
     if (treated == Treatment::copy && looks_linear(entry)) left_.push_back(&entry);
     ++plan_.tensors_copied;
@@ -119,23 +133,37 @@ class Planner {
   }
 
   void add_layer(FilePlan& file, LayerPlan layer) {
-    quantized_.emplace(layer.name, layer.k);
     layer.recipe = &recipe_;
-    const bool expert = is_expert(layer.name);
-    layer.packed = expert && options_.scheme == Scheme::int8_dynamic && layer.k % kPack == 0;
-    (layer.packed ? packed_ : plain_) = true;
-    if (layer.packed) {
-      layer.codes = file.add({layer.name + ".weight_packed", "I32", {layer.n, layer.k / kPack}});
-      const std::array<std::int64_t, 2> shape{layer.n, layer.k};
+    const Outputs outputs = add_outputs(file, layer.name, layer.at.n, layer.at.k);
+    layer.codes = outputs.codes;
+    layer.scale = outputs.scale;
+    layer.packed = outputs.packed;
+    file.layers.push_back(std::move(layer));
+  }
+
+  struct Outputs {
+    std::size_t codes = 0, scale = 0;  ///< in FilePlan::outputs
+    bool packed = false;               ///< as LayerPlan's
+  };
+
+  // What a layer [n, k] is in the file that is written.
+  Outputs add_outputs(FilePlan& file, const std::string& layer, std::int64_t n, std::int64_t k) {
+    quantized_.emplace(layer, k);
+    Outputs made;
+    made.packed = is_expert(layer) && options_.scheme == Scheme::int8_dynamic && k % kPack == 0;
+    (made.packed ? packed_ : plain_) = true;
+    if (made.packed) {
+      made.codes = file.add({layer + ".weight_packed", "I32", {n, k / kPack}});
+      const std::array<std::int64_t, 2> shape{n, k};
       const auto bytes = std::as_bytes(std::span(shape));
       file.constants.push_back(
-          {file.add({layer.name + ".weight_shape", "I64", {2}}), {bytes.begin(), bytes.end()}});
+          {file.add({layer + ".weight_shape", "I64", {2}}), {bytes.begin(), bytes.end()}});
     } else {
-      layer.codes = file.add({layer.name + ".weight", recipe_.code_type, {layer.n, layer.k}});
+      made.codes = file.add({layer + ".weight", recipe_.code_type, {n, k}});
     }
-    layer.scale = file.add(scale_shape(recipe_, layer.name, layer.n, layer.k));
-    add_format(file, layer.name);
-    file.layers.push_back(std::move(layer));
+    made.scale = file.add(scale_shape(recipe_, layer, n, k));
+    add_format(file, layer);
+    return made;
   }
 
   // bitsandbytes' byte that says "row-major".
@@ -158,9 +186,13 @@ class Planner {
 
   // transformers takes the length of a block from the number of scales, so that the last one of a
   // size that 128 does not divide would be read wrong; it loads folders.
-  bool blocks_fit(const std::string& name, std::int64_t n, std::int64_t k) {
+  bool sizes_fit(std::int64_t n, std::int64_t k) const {
     const auto fits = [](std::int64_t extent) { return extent < kBlock || extent % kBlock == 0; };
-    if (recipe_.grid.rows != kBlock || in_.folder().empty() || (fits(n) && fits(k))) return true;
+    return recipe_.grid.rows != kBlock || in_.folder().empty() || (fits(n) && fits(k));
+  }
+
+  bool blocks_fit(const std::string& name, std::int64_t n, std::int64_t k) {
+    if (sizes_fit(n, k)) return true;
     if (uneven_++ == 0) first_uneven_ = fmt::format("{} [{}, {}]", in_quotes(name), n, k);
     return false;
   }
@@ -173,43 +205,15 @@ class Planner {
   }
 
   // The weight [K, N] of transformers' Conv1D goes out as [N, K].
-  void add_transposed(FilePlan& file, const TensorEntry& entry) {
-    const std::string layer(*layer_of(entry.name));
-    if (!recipe_.bitsandbytes) {
-      refuse(Code::invalid_argument,
-             "quantize_file: scheme must be llm-int8 for tensor {}, which is a Conv1D's [K, N] as "
-             "config.json's model_type says: the formats of the others have no such layers; got {} "
-             "(or --ignore it)",
-             in_quotes(entry.name), scheme_name(options_.scheme));
-    }
-    const std::int64_t k = entry.shape[0], n = entry.shape[1];
-    add_whole(file, entry, layer, n, k, [&in = in_, &entry] {
-      const Tensor stored = in.tensor(entry.name);
-      return copy(stored.view().transposed(), stored.dtype());
-    });
-  }
-
-  // A layer that is quantised in one piece, of the float weight [n, k] that `values` gives.
-  void add_whole(FilePlan& file, const TensorEntry& entry, const std::string& layer, std::int64_t n,
-                 std::int64_t k, std::function<Tensor()> values) {
-    quantized_.emplace(layer, k);
-    plain_ = true;
-    MadePlan& made = file.made.emplace_back();
-    made.entry = &entry;
-    made.reports = true;
-    made.outputs = {file.add({layer + ".weight", recipe_.code_type, {n, k}}),
-                    file.add(scale_shape(recipe_, layer, n, k))};
-    made.make = [&recipe = recipe_, layer, values = std::move(values)](LayerReport& report) {
-      const Tensor weight = values();
-      const Written written = recipe.quantise(weight, {.executor = &serial_executor()});
-      report = measure(kQuantize, layer, weight, written.codes);
-      return std::vector<Tensor>{written.codes.data, written.scale};
-    };
-    add_format(file, layer);
-  }
-
-  bool is_transposed(const TensorEntry& entry) const {
-    return has_conv1d_ && is_conv1d(*layer_of(entry.name));
+  MatrixPlace place_of(const TensorEntry& entry) const {
+    const MatrixPlace stored = whole_matrix(entry);
+    if (!has_conv1d_ || !is_conv1d(*layer_of(entry.name))) return stored;
+    if (recipe_.bitsandbytes) return transposed(stored);
+    refuse(Code::invalid_argument,
+           "quantize_file: scheme must be llm-int8 for tensor {}, which is a Conv1D's [K, N] as "
+           "config.json's model_type says: the formats of the others have no such layers; got {} "
+           "(or --ignore it)",
+           in_quotes(entry.name), scheme_name(options_.scheme));
   }
 
   // A layer that is quantised already: codes anew of the values that it stands for, or, where it is
@@ -218,36 +222,68 @@ class Planner {
     FilePlan& file = plan_.files[layer.codes->file];
     const TensorView codes = in_.weight(layer.name).codes.data;
     const std::int64_t n = codes.shape[0], k = codes.shape[1];
-    if (!ignore_.match(layer.name)) {
-      return add_whole(file, *layer.codes, layer.name, n, k,
-                       [&in = in_, name = layer.name] { return float_values(in.weight(name)); });
+    MadePlan made{.entry = layer.codes, .begin = layer.begin, .bytes = layer.bytes};
+    if (ignore_.match(layer.name)) {
+      kept_.push_back(layer.name);
+      made.outputs = {file.add({layer.name + ".weight", "BF16", {n, k}})};
+      made.make = [&in = in_, name = layer.name](LayerReport&) {
+        return std::vector<Tensor>{float_values(in.weight(name), DType::bfloat16)};
+      };
+    } else {
+      const Outputs outputs = add_outputs(file, layer.name, n, k);
+      made.outputs = {outputs.codes, outputs.scale};
+      made.reports = true;
+      made.make = [&in = in_, &recipe = recipe_, name = layer.name,
+                   packed = outputs.packed](LayerReport& report) {
+        return quantised_again(in, recipe, name, packed, report);
+      };
     }
-    kept_.push_back(layer.name);
-    const std::size_t output = file.add({layer.name + ".weight", "BF16", {n, k}});
-    file.made.push_back({layer.codes, {output}, [&in = in_, name = layer.name](LayerReport&) {
-                           return std::vector<Tensor>{
-                               float_values(in.weight(name), DType::bfloat16)};
-                         }});
+    file.made.push_back(std::move(made));
   }
 
   // Stacked experts go out as one linear layer each, which is how checkpoints in 8 bits have them.
   bool add_experts(FilePlan& file, const TensorEntry& entry) {
-    const std::vector<ExpertRows> layers = expert_layers(in_, entry);
-    if (layers.empty() || ignore_.match(entry.name) || stays(layers[0].layer) ||
-        !blocks_fit(entry.name, layers[0].rows, entry.shape[2])) {
+    std::vector<ExpertLayer> layers = float_experts(in_, entry);
+    if (layers.empty() || ignores(entry.name, layers) || stays(layers[0].layer) ||
+        !blocks_fit(entry.name, layers[0].at.n, layers[0].at.k)) {
       return false;
     }
-    for (const ExpertRows& rows : layers) {
-      if (ignore_.match(rows.layer)) return false;
+    if ((layers[0].at.column_step != 1 || layers[0].rows.step != 1) && cut_ == nullptr) {
+      cut_ = &entry;
     }
-    for (const ExpertRows& rows : layers) {
-      add_layer(file, {.name = rows.layer,
-                       .entry = &entry,
-                       .first_row = rows.first_row,
-                       .n = rows.rows,
-                       .k = entry.shape[2]});
+    for (ExpertLayer& layer : layers) {
+      add_layer(file, {.name = std::move(layer.layer), .entry = &entry, .at = layer.at});
     }
     return true;
+  }
+
+  bool ignores(const std::string& stack, const std::vector<ExpertLayer>& layers) const {
+    return ignore_.match(stack) || std::ranges::any_of(layers, [&](const ExpertLayer& layer) {
+             return ignore_.match(layer.layer);
+           });
+  }
+
+  // Biases of stacked experts go with their layers.
+  bool add_biases(FilePlan& file, const TensorEntry& entry) {
+    std::string stack;
+    std::vector<ExpertLayer> biases = expert_biases(in_, entry, stack);
+    if (biases.empty() || !is_cut(stack)) return false;
+    cut_biases(file, in_, entry, std::move(biases));
+    ++plan_.tensors_copied;
+    return true;
+  }
+
+  // Whether a stack's layers are written one by one: those that are quantised, now or before.
+  bool is_cut(const std::string& stack) const {
+    if (std::ranges::find(stored_.stacks(), stack, &StoredStack::prefix) !=
+        stored_.stacks().end()) {
+      return true;
+    }
+    const TensorEntry* entry = in_.impl().header.find(stack);
+    if (entry == nullptr) return false;
+    const std::vector<ExpertLayer> layers = float_experts(in_, *entry);
+    return !layers.empty() && !ignores(stack, layers) && !recipe_.bitsandbytes &&
+           sizes_fit(layers[0].at.n, layers[0].at.k);
   }
 
   // A pattern that matches nothing is a misspelt one, and a layer would be quantised for it.
@@ -309,6 +345,7 @@ class Planner {
   std::string config_;   ///< config.json
   bool has_conv1d_;
   bool packed_ = false, plain_ = false;  ///< whether layers are packed, whether others are not
+  const TensorEntry* cut_ = nullptr;     ///< experts whose class in transformers reads no layers
   std::int64_t experts_left_ = 0, uneven_ = 0;
   std::string first_uneven_;
   NamePatterns ignore_;

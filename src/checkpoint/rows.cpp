@@ -4,8 +4,11 @@
 #include <algorithm>
 #include <cmath>
 #include <span>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "checkpoint/matrix_place.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/sentence.hpp"
 #include "octavo/context.hpp"
@@ -24,30 +27,42 @@ std::pair<std::int64_t, std::int64_t> not_finite(const Tensor& rows) {
   return {i / k, i % k};
 }
 
+/// "[3, 7]", of the element of that number.
+std::string index_text(const std::vector<std::int64_t>& shape, std::int64_t element) {
+  std::vector<std::int64_t> index(shape.size());
+  for (std::size_t i = shape.size(); i-- > 0; element /= shape[i]) index[i] = element % shape[i];
+  return shape_text(index);
+}
+
 }  // namespace
 
 std::int64_t rows_of_piece(const LayerPlan& layer) {
   const std::int64_t block = layer.recipe->grid.rows;
-  const std::int64_t bytes = block * layer.k * element_bytes(dtype_of_name(layer.entry->dtype));
-  return std::max<std::int64_t>(1, kPieceBytes / std::max<std::int64_t>(1, bytes)) * block;
+  const std::int64_t element = element_bytes(dtype_of_name(layer.entry->dtype));
+  const std::int64_t bytes = std::max<std::int64_t>(1, block * layer.at.k * element);
+  const std::int64_t least = (least_rows(layer.at, element) + block - 1) / block;
+  return std::max({std::int64_t{1}, kPieceBytes / bytes, least}) * block;
+}
+
+void add_128(const Tensor& codes) noexcept {
+  auto* bytes = codes.data_as<std::uint8_t>();
+  for (std::int64_t i = 0; i < codes.numel(); ++i) bytes[i] ^= 0x80U;
 }
 
 QuantisedRows quantise_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int64_t first,
                             std::int64_t rows, const char* operation) {
   const TensorEntry& entry = *layer.entry;
-  const Tensor weight =
-      Tensor::empty(dtype_of_name(entry.dtype), {std::min(rows, layer.n - first), layer.k});
-  const std::int64_t row = layer.first_row + first;
+  const MatrixPlace place = rows_of(layer.at, first, rows);
+  const Tensor weight = read_matrix(in, entry, place);
   const std::int64_t bytes = weight.numel() * element_bytes(weight.dtype());
-  in.read(entry, row * layer.k * element_bytes(weight.dtype()),
-          {weight.data_as<std::byte>(), static_cast<std::size_t>(bytes)});
   QuantisedRows made{layer.recipe->quantise(weight, {.executor = &serial_executor()}), {}, bytes};
   made.errors = code_errors(weight, made.written.codes);
   if (made.errors.finite) return made;
   const auto [i, j] = not_finite(weight);
-  refuse(Code::corrupt_data,
-         "{}: tensor {} must be finite; got NaN or infinity at [{}, {}] (file {})", operation,
-         in_quotes(entry.name), row + i, j, in_quotes(in.files[entry.file].name));
+  refuse(Code::corrupt_data, "{}: tensor {} must be finite; got NaN or infinity at {} (file {})",
+         operation, in_quotes(entry.name),
+         index_text(entry.shape, place.begin + i * place.row_step + j * place.column_step),
+         in_quotes(in.files[entry.file].name));
 }
 
 }  // namespace octavo::checkpoint

@@ -24,6 +24,9 @@ struct QuantisedRows {
   std::int64_t bytes = 0;  ///< of input
 };
 
+/// Adds 128 to int8 codes, which makes them the bytes that compressed-tensors packs in fours.
+void add_128(const Tensor& codes) noexcept;
+
 /// `operation` begins sentences. Throws Error (corrupt_data: an element that is not finite, with
 /// its place; io).
 QuantisedRows quantise_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int64_t first,

@@ -129,6 +129,12 @@ std::optional<std::string> Checkpoint::Impl::text(std::string_view name) const {
   return small_text(wanted.string(), QuantizationConfig::kLimits.bytes);
 }
 
+ModelLayout Checkpoint::Impl::layout() const {
+  const std::lock_guard lock(config_mutex_);
+  if (!layout_) layout_ = model_layout(text("config.json").value_or("{}"));
+  return *layout_;
+}
+
 const QuantizationConfig& Checkpoint::Impl::config() const {
   const std::lock_guard lock(config_mutex_);
   throw_if_failed(config_refusal_);

@@ -3,10 +3,12 @@
 // schemes.
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "kit/random.hpp"
+#include "octavo/linear_layers.hpp"
 #include "support.hpp"
 
 namespace octavo::test {
@@ -46,7 +48,6 @@ std::vector<std::string> foreign() {
     try {
       const Checkpoint in = open_checkpoint(entry.path().string());
       for (const std::string& layer : in.quantized_layers()) (void)in.weight(layer);
-      if (!in.quantized_experts().empty()) continue;  // in one tensor: not converted
     } catch (const Error&) {
       continue;  // RealFiles says which those are, and why
     }
@@ -146,9 +147,16 @@ TEST_F(Convert, DequantisingGivesTheValuesInTheOrderOfActivations) {
     dequantize_file(folder, path("out"), {.dtype = DType::float32});
     const Checkpoint in = open_checkpoint(folder), out = open_checkpoint(path("out"));
     EXPECT_EQ(0U, out.quantized_layers().size());
+    std::map<std::string, LinearLayer> stacked;  // experts stay in one tensor
+    for (LinearLayer& layer : linear_layers(out)) {
+      if (!out.contains(layer.name + ".weight")) stacked.emplace(layer.name, std::move(layer));
+    }
     for (const std::string& layer : in.quantized_layers()) {
       const Weight weight = in.weight(layer);
-      const Tensor want = dequantize(weight.codes), got = out.tensor(layer + ".weight");
+      const Tensor want = dequantize(weight.codes);
+      const auto expert = stacked.find(layer);
+      const Tensor got = expert == stacked.end() ? out.tensor(layer + ".weight")
+                                                 : float_weight(out, expert->second);
       const std::int64_t k = want.size(1);
       for (std::int64_t i = 0; i < want.numel(); ++i) {
         const std::int64_t column =
@@ -162,16 +170,6 @@ TEST_F(Convert, DequantisingGivesTheValuesInTheOrderOfActivations) {
       }
     }
   }
-}
-
-TEST_F(Convert, RefusesExpertsInOneTensor) {
-  const std::string in = std::string(OCTAVO_TEST_FILES) + "/transformers-fp8-experts";
-  constexpr const char* kFragment =
-      "quantised experts must have a tensor each to be written in another form; got "
-      "'model.layers.0.mlp.experts.down_proj' with all of them";
-  expect_error(Code::unsupported, kFragment, [&] { convert_file(in, path("out"), {}); });
-  expect_error(Code::unsupported, kFragment, [&] { dequantize_file(in, path("out")); });
-  EXPECT_FALSE(fs::exists(path("out")));
 }
 
 TEST_F(Convert, RefusesWhatHoldsNoQuantisedLayer) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -13,6 +14,7 @@
 
 #include "commands.hpp"
 #include "octavo/checkpoint.hpp"
+#include "octavo/linear_layers.hpp"
 #include "output.hpp"
 
 namespace octavo::cli {
@@ -33,16 +35,24 @@ struct Row {
   double cosine = 1, sqnr_db = 0, max_error = 0;
 };
 
-/// The values of a tensor by its name in a float model: a layer's weight is dequantised.
+/// The values of a tensor by its name in a float model: a layer's weight is dequantised, and
+/// stacked experts are layers.
 class Values {
  public:
   explicit Values(const Checkpoint& model) : model_(model) {
     for (std::string& layer : model.quantized_layers()) layers_.insert(std::move(layer));
+    for (const std::string& stack : model.quantized_experts()) stacks_.insert(stack);
+    for (LinearLayer& layer : linear_layers(model)) {
+      if (layer.tensor == layer.name + ".weight") continue;
+      stacks_.insert(layer.tensor);
+      experts_.emplace(layer.name, std::move(layer));
+    }
   }
   /// The names that both kinds of models have: weights of layers, and all float tensors.
   std::set<std::string> names() const {
     std::set<std::string> all;
     for (const std::string& layer : layers_) all.insert(layer + ".weight");
+    for (const auto& [name, layer] : experts_) all.insert(name + ".weight");
     for (const TensorEntry& entry : model_.entries()) {
       const bool is_float = entry.dtype == "F32" || entry.dtype == "BF16" || entry.dtype == "F16";
       if (is_float && !is_part(entry.name)) all.insert(entry.name);
@@ -51,6 +61,9 @@ class Values {
   }
   Tensor get(const std::string& name) const {
     const std::string layer = name.substr(0, name.rfind('.'));
+    if (const auto expert = experts_.find(layer); expert != experts_.end()) {
+      return copy(float_weight(model_, expert->second), DType::float32);
+    }
     if (!layers_.contains(layer) || !name.ends_with(".weight"))
       return copy(model_.tensor(name), DType::float32);
     return float_values(model_.weight(layer));
@@ -58,6 +71,11 @@ class Values {
 
  private:
   bool is_part(const std::string& name) const {
+    if (std::ranges::any_of(stacks_, [&](const std::string& stack) {
+          return name == stack || (name.starts_with(stack + "_") && !name.ends_with("_bias"));
+        })) {
+      return true;
+    }
     const std::size_t dot = name.rfind('.');
     return dot != std::string::npos && layers_.contains(name.substr(0, dot)) &&
            name.substr(dot + 1) != "bias";
@@ -65,6 +83,8 @@ class Values {
 
   const Checkpoint& model_;
   std::set<std::string> layers_;
+  std::map<std::string, LinearLayer> experts_;  ///< float layers that lie in stacks
+  std::set<std::string> stacks_;
 };
 
 Row row_of(const std::string& name, const Tensor& a, const Tensor& b) {

@@ -47,7 +47,7 @@ struct Layer {
   std::optional<LinearLayer> in_float;
 };
 
-/// The float weights of a model by layer; the tensor that was read last stays, for its experts.
+/// The float weights of a model by layer.
 class FloatWeights {
  public:
   explicit FloatWeights(const std::string& path) : model_(open_checkpoint(path)) {
@@ -57,23 +57,12 @@ class FloatWeights {
     const auto found = layers_.find(name);
     return found == layers_.end() ? nullptr : &found->second;
   }
-  Tensor get(const LinearLayer& layer) {
-    if (name_ != layer.tensor) {
-      tensor_ = {};
-      tensor_ = model_.tensor(layer.tensor);
-      name_ = layer.tensor;
-    }
-    const TensorView& all = tensor_.view();
-    const TensorView rows(all.data, all.dtype, {all.numel() / layer.k, layer.k});
-    return copy(rows.slice(0, layer.first_row, layer.first_row + layer.n), all.dtype);
-  }
+  Tensor get(const LinearLayer& layer) const { return float_weight(model_, layer); }
   const Checkpoint& model() const noexcept { return model_; }
 
  private:
   Checkpoint model_;
   std::map<std::string, LinearLayer> layers_;
-  std::string name_;
-  Tensor tensor_;
 };
 
 Json advice(const std::string& choice, const std::string& reason) {
@@ -153,7 +142,7 @@ class Reporter {
     const Checkpoint& model = weights_.model();
     for (const LinearLayer& layer : linear_layers(model)) {
       layers_.push_back({layer.name, layer});
-      shapes_.insert({layer.n, layer.k});
+      shapes_.insert({layer.at.n, layer.at.k});
     }
     for (const std::string& name : model.quantized_layers()) {
       layers_.push_back({name, std::nullopt});
@@ -252,14 +241,15 @@ class Reporter {
 
   Tensor float_weight(const std::string& layer, const Tensor& values) {
     const LinearLayer* there = against_->find(layer);
-    if (there != nullptr && there->n == values.size(0) && there->k == values.size(1)) {
+    if (there != nullptr && there->at.n == values.size(0) && there->at.k == values.size(1)) {
       return against_->get(*there);
     }
-    throw Error(Status(
-        Code::invalid_argument,
-        fmt::format("report: '{}' must hold a float layer '{}' {}; got {}",
-                    printable(arguments_.against), printable(layer), shape_string(values),
-                    there == nullptr ? "none" : fmt::format("[{}, {}]", there->n, there->k))));
+    throw Error(
+        Status(Code::invalid_argument,
+               fmt::format(
+                   "report: '{}' must hold a float layer '{}' {}; got {}",
+                   printable(arguments_.against), printable(layer), shape_string(values),
+                   there == nullptr ? "none" : fmt::format("[{}, {}]", there->at.n, there->at.k))));
   }
 
   const Arguments& arguments_;
