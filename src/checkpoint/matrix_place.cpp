@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "checkpoint/safetensors_dtype.hpp"
-#include "core/convert.hpp"
 
 namespace octavo::checkpoint {
 namespace {
@@ -27,6 +26,37 @@ struct Lines {
   bool are_rows;
   std::int64_t count, distance, step, length;
 };
+
+constexpr std::int64_t kPanel = 64;  // lines that are in the cache while they are exchanged
+
+/// Panel by panel: the lines are read, then their elements go where they belong.
+template <class T>
+void read_lines(const Checkpoint::Impl& in, const TensorEntry& entry, const MatrixPlace& place,
+                const Tensor& matrix) {
+  const Lines lines(place);
+  const std::int64_t elements = lines.are_rows ? place.k : place.n;
+  const std::int64_t line_step = lines.are_rows ? place.k : 1;
+  const std::int64_t element_step = lines.are_rows ? 1 : place.k;
+  // Lines of a page each would meet in one set of the cache.
+  const std::int64_t pitch = lines.length + std::int64_t{64 / sizeof(T)};
+  std::vector<T> panel(static_cast<std::size_t>(std::min(kPanel, lines.count) * pitch));
+  for (std::int64_t first = 0; first < lines.count; first += kPanel) {
+    const std::int64_t count = std::min(kPanel, lines.count - first);
+    for (std::int64_t line = 0; line < count; ++line) {
+      const std::span own = std::span(panel).subspan(static_cast<std::size_t>(line * pitch),
+                                                     static_cast<std::size_t>(lines.length));
+      in.read(entry, (place.begin + (first + line) * lines.distance) * std::int64_t{sizeof(T)},
+              std::as_writable_bytes(own));
+    }
+    T* to = matrix.data_as<T>() + first * line_step;
+    for (std::int64_t i = 0; i < elements; ++i) {
+      const T* from = panel.data() + i * lines.step;
+      for (std::int64_t line = 0; line < count; ++line) {
+        to[i * element_step + line * line_step] = from[line * pitch];
+      }
+    }
+  }
+}
 
 }  // namespace
 
@@ -54,30 +84,24 @@ std::int64_t least_rows(const MatrixPlace& place, std::int64_t element_bytes) {
 std::int64_t extra_bytes(const MatrixPlace& place, std::int64_t element_bytes) {
   if (place.n == 0 || place.k == 0 || is_dense(place)) return 0;
   const Lines lines(place);
-  return lines.count * lines.length * element_bytes;
+  return std::min(kPanel, lines.count) * lines.length * element_bytes;
 }
 
 Tensor read_matrix(const Checkpoint::Impl& in, const TensorEntry& entry, const MatrixPlace& place) {
   const DType dtype = dtype_of_name(entry.dtype);
-  const std::int64_t bytes = element_bytes(dtype);
   const Tensor matrix = Tensor::empty(dtype, {place.n, place.k});
   if (matrix.numel() == 0) return matrix;
+  const std::int64_t bytes = element_bytes(dtype);
   if (is_dense(place)) {
     in.read(entry, place.begin * bytes,
             {matrix.data_as<std::byte>(), static_cast<std::size_t>(matrix.numel() * bytes)});
-    return matrix;
+  } else if (bytes == 1) {
+    read_lines<std::uint8_t>(in, entry, place, matrix);
+  } else if (bytes == 2) {
+    read_lines<std::uint16_t>(in, entry, place, matrix);
+  } else {
+    read_lines<std::uint32_t>(in, entry, place, matrix);
   }
-  const Lines lines(place);
-  const auto line_bytes = static_cast<std::size_t>(lines.length * bytes);
-  std::vector<std::byte> stored(static_cast<std::size_t>(lines.count) * line_bytes);
-  for (std::int64_t line = 0; line < lines.count; ++line) {
-    in.read(entry, (place.begin + line * lines.distance) * bytes,
-            std::span(stored).subspan(static_cast<std::size_t>(line) * line_bytes, line_bytes));
-  }
-  TensorView view(stored.data(), dtype, {place.n, place.k});
-  view.strides[lines.are_rows ? 0 : 1] = lines.length;
-  view.strides[lines.are_rows ? 1 : 0] = lines.step;
-  copy_elements(view, matrix);
   return matrix;
 }
 
