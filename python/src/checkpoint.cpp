@@ -183,7 +183,15 @@ void bind_file(nb::module_& m) {
           "The octavo.ExpertWeights of quantised experts that lie in one tensor, such as "
           "\"x.experts.gate_up_proj\"; their activation rule travels with them.")
       .def("quantized_experts", &Checkpoint::quantized_experts,
-           "Names of all tensors of quantised experts.");
+           "Names of all tensors of quantised experts.")
+      .def(
+          "layers_of_experts",
+          [](const Checkpoint& file, const std::string& prefix) {
+            return file.layers_of_experts(prefix);
+          },
+          nb::arg("prefix"),
+          "The layers that quantised experts in one tensor are, expert by expert, gate before up. "
+          "They are among quantized_layers().");
 }
 
 }  // namespace

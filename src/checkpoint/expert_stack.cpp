@@ -349,6 +349,15 @@ ExpertStack Checkpoint::experts(std::string_view prefix) const {
   });
 }
 
+std::vector<std::string> Checkpoint::layers_of_experts(std::string_view prefix) const {
+  return at_edge("Checkpoint::experts", [&] {
+    const std::string name(prefix);
+    const auto stored = find_stack(impl_->header, name);
+    if (!stored) refuse_prefix(impl_->header, name);
+    return names_in_stack(*stored);
+  });
+}
+
 std::vector<std::string> Checkpoint::quantized_experts() const {
   return at_edge("Checkpoint::quantized_experts", [&] {
     std::vector<std::string> prefixes;

@@ -47,6 +47,12 @@ def gpt_oss():
     return hf.GptOssForCausalLM(hf.GptOssConfig(**sizes, head_dim=32, num_local_experts=4, num_experts_per_tok=2))
 
 
+def llama4():
+    return hf.Llama4ForCausalLM(hf.Llama4TextConfig(**dict(GROUPED, intermediate_size=128), intermediate_size_mlp=256,
+                                                    head_dim=32, num_local_experts=4, num_experts_per_tok=1,
+                                                    interleave_moe_layer_step=1))
+
+
 FIVE = (llama, qwen2, mixtral, bert, gpt2)
 
 

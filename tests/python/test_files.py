@@ -88,7 +88,7 @@ def test_a_weight_in_the_order_of_its_groups_and_experts_in_one_tensor():
     assert octavo.open_checkpoint(data / "auto-gptq-groups").weight("model.layers.0.mlp.down_proj").columns is None
 
     file = octavo.open_checkpoint(data / "transformers-fp8-experts")
-    assert len(file.quantized_experts()) == 4 and not file.quantized_layers()
+    assert len(file.quantized_experts()) == 4 and len(file.quantized_layers()) == 24
     experts = file.experts("model.layers.0.mlp.experts.gate_up_proj")
     assert (experts.experts, experts.n, experts.k) == (4, 64, 32)
 

@@ -104,15 +104,18 @@ def test_every_layout_of_experts(transposed, interleaved, bias):
         assert small.cosine(model["experts"](x, ids, weights), expected) >= 0.999
 
 
-def test_experts_of_another_activation_stay_and_it_says_so():
-    float_model, ids = small.made(small.gpt_oss), small.tokens()
-    model, report = quantised(float_model, "int8-dynamic", r"4 weights .*GptOssExperts: its activation is "
-                                                           r"GptOssExperts._apply_gate, not silu\(gate\) \* up")
-    assert len(report) == 8 and {row.asked for row in report.left} == {False, True}
-    model = torch.nn.ModuleDict({"experts": Experts(False, False, False, torch.nn.GELU)})
-    with pytest.warns(UserWarning, match="its activation is GELU"):
-        report = octavo.torch.quantize_(model)
-    assert report == [] and "stays in float: Experts: its activation is GELU" in str(report)
+@pytest.mark.parametrize("transposed, interleaved, bias", [(False, False, True), (True, True, False)])
+def test_experts_of_another_activation_are_called_one_by_one(transposed, interleaved, bias):
+    torch.manual_seed(0)
+    experts = Experts(transposed, interleaved, bias, torch.nn.GELU)
+    model = torch.nn.ModuleDict({"experts": experts})
+    x, weights, ids = torch.randn(7, 64), torch.rand(7, 2), torch.randint(0, 4, (7, 2))  # 3: no expert
+    with torch.no_grad():
+        expected = experts(x, ids, weights)
+        octavo.torch.quantize_(model, "int8-dynamic")
+        assert small.cosine(model["experts"](x, ids, weights), expected) >= 0.999
+        again = copy.deepcopy(model)
+        assert torch.equal(again["experts"](x, ids, weights), model["experts"](x, ids, weights))
 
 
 def test_routers_and_heads_stay_by_default():
@@ -157,13 +160,13 @@ def test_conv1d_trains_only_as_it_is():
 
 def test_experts_with_outlier_columns_run_one_by_one(tmp_path):
     """Bit for bit what each layer gives for its rows."""
-    from octavo.torch._canonical import experts_of
+    from octavo.torch._canonical import ExpertParts, experts_of
 
     torch.manual_seed(0)
     float_experts = Experts(False, False, False)
     weights = [[octavo.quantize_weight(w, "llm-int8") for w in p.detach()] for p in (float_experts.gate_up_proj,
                                                                                     float_experts.down_proj)]
-    experts = experts_of(*weights, torch.float32)
+    experts = experts_of(float_experts, *(ExpertParts(parts, None) for parts in weights), torch.float32)
     x, routes = torch.randn(7, 64), torch.rand(7, 2)
     ids = torch.randint(0, 4, (7, 2))  # 3: no expert
     with torch.no_grad():

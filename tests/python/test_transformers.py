@@ -93,13 +93,6 @@ def test_layers_to_leave(folders):
         type(float_model).from_pretrained(folder, quantization_config=OctavoConfig(), device_map={"": "cuda"})
 
 
-def test_experts_of_another_activation_stay_while_loading(folders):
-    folder, float_model = folders(small.gpt_oss)
-    with pytest.warns(UserWarning, match="OctavoConfig: 4 weights .*GptOssExperts"):
-        model = type(float_model).from_pretrained(folder, quantization_config=OctavoConfig())
-    assert small.cosine(small.outputs(model, small.tokens()), small.outputs(float_model, small.tokens())) >= 0.99
-
-
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.filterwarnings("ignore:.*stay in float")
 def test_routes_of_a_mixtral(seed, record_property):

@@ -2,7 +2,7 @@
 """Layers of weights in canonical form (octavo.Weight), whatever scheme and activation rule they have."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -10,8 +10,9 @@ from .._octavo import ExpertWeights, Quantized, Weight
 from .._operations import pack_experts
 from . import nn
 from ._dtypes import from_numpy
+from ._expert_gate import ExpertGate, is_fused
 from ._quantized_linear import QuantizedLinear
-from ._routed_experts import RoutedExperts, SeparateExperts
+from ._routed_experts import RoutedExperts, SeparateExperts, takes_all_rows
 
 LAYERS: dict[str, type[QuantizedLinear]] = {
     "int8-dynamic": nn.Int8Linear,
@@ -33,13 +34,30 @@ def layer_of(weight: Weight, bias: torch.Tensor | None, dtype: torch.dtype) -> Q
     return made.from_weight(weight, bias, dtype)
 
 
-def experts_of(gate_up: Sequence[Weight], down: Sequence[Weight], dtype: torch.dtype) -> RoutedExperts | SeparateExperts:
-    """The layer of experts: for each one gate above up [2 I, H], and down [H, I]; one by one where their outlier columns
-    depend on all rows (LLM.int8()). dtype: of the float weights that they stand for. Raises: ValueError."""
-    if any((weight.activation or {}).get("outlier_threshold") for weight in (*gate_up, *down)):
-        return SeparateExperts([layer_of(weight, None, dtype) for weight in gate_up],
-                               [layer_of(weight, None, dtype) for weight in down])
-    return RoutedExperts(_packed(gate_up), _packed(down))
+class ExpertParts(NamedTuple):
+    """One product of all experts: a weight [N, K] for each one, and biases [E, N]."""
+
+    weights: Sequence[Weight]
+    bias: torch.Tensor | None
+
+
+def experts_of(module: torch.nn.Module, gate_up: ExpertParts, down: ExpertParts,
+               dtype: torch.dtype) -> RoutedExperts | SeparateExperts:
+    """The layer in the place of a module of experts: for each one gate above up [2 I, H], and down [H, I]; one by one where
+    their outlier columns depend on all rows (LLM.int8()). dtype: of the float weights that they stand for.
+
+    Raises: ValueError, NotImplementedError.
+    """
+    if any((weight.activation or {}).get("outlier_threshold") for weight in (*gate_up.weights, *down.weights)):
+        if takes_all_rows(module):
+            raise NotImplementedError("experts_of: experts of llm-int8 must be called with rows and the experts they go to; got "
+                                      f"{type(module).__name__}")
+        first, second = ([layer_of(weight, None if parts.bias is None else parts.bias[expert], dtype)
+                          for expert, weight in enumerate(parts.weights)] for parts in (gate_up, down))
+        return SeparateExperts(first, second, None if is_fused(module) else ExpertGate(module))
+    layer = RoutedExperts(_packed(gate_up.weights), _packed(down.weights), gate_up.bias, down.bias)
+    layer.stand_for(module)
+    return layer
 
 
 def _packed(weights: Sequence[Weight]) -> ExpertWeights:

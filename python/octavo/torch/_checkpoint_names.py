@@ -5,6 +5,7 @@ transformers renames some tensors when it loads a model (block_sparse_moe.expert
 mlp.experts.gate_up_proj), by a table of its own. Other models have the names of their files.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +21,16 @@ class Part(NamedTuple):
 
     layer: str  # in the checkpoint, without ".weight"
     source: str  # which of the parameter's parts it belongs to, in their order: "0000", "0001"
+
+
+class _Place(NamedTuple):
+    parameter: str
+    source: str
+
+
+_PARTS = {"gate_proj": _Place("gate_up_proj", "0000"), "up_proj": _Place("gate_up_proj", "0001"),
+          "down_proj": _Place("down_proj", "")}
+_EXPERT = re.compile(rf"(.*)\.\d+\.({'|'.join(_PARTS)})")
 
 
 class CheckpointNames:
@@ -44,11 +55,21 @@ class CheckpointNames:
         return name, pattern
 
     def parts(self, layers: Iterable[str]) -> dict[str, list[Part]]:
-        """Layers of a checkpoint by the model's parameter; parts in the order of rows."""
+        """Layers of a checkpoint by the model's parameter; parts in the order of rows.
+
+        Layers "x.3.up_proj" of a model that keeps "x.gate_up_proj" and merges nothing are parts of it.
+        """
         found: dict[str, list[Part]] = defaultdict(list)
         for layer in layers:
             name, pattern = self.of(layer + ".weight")
-            found[name].append(Part(layer, "" if pattern is None else f"{self._order(pattern):04}"))
+            source = "" if pattern is None else f"{self._order(pattern):04}"
+            stacked = _EXPERT.fullmatch(name.removesuffix(".weight"))
+            if name not in self._own and stacked:
+                stem, part = stacked.groups()
+                both = self.of(f"{stem}.{_PARTS[part].parameter}")[0]
+                if both in self._own:
+                    name, source = both, _PARTS[part].source
+            found[name].append(Part(layer, source))
         return {name: sorted(parts, key=lambda part: (part.source, _natural(part.layer))) for name, parts in found.items()}
 
     def _order(self, pattern):

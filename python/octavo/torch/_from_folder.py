@@ -7,8 +7,10 @@ from collections.abc import Iterable
 import torch
 
 from .._checkpoint import fuse, open_checkpoint
-from ._canonical import experts_of, layer_of
+from ._canonical import ExpertParts, experts_of, layer_of
 from ._checkpoint_names import CheckpointNames, Part
+from ._dtypes import from_numpy
+from ._expert_gate import interleaves, without_weights
 from ._layer import FLOATS
 from ._linear_modules import is_conv1d
 from ._names import nearest
@@ -24,6 +26,8 @@ class Awaiting(torch.nn.Module):
         super().__init__()
         self.register_parameter("bias", layer._parameters.get("bias"))
         self.stands_for_conv1d = is_conv1d(layer)
+        if is_experts(layer):
+            object.__setattr__(self, "experts", without_weights(layer))
         for name in ("weight", "gate_up_proj", "down_proj"):
             if name in layer._parameters:
                 nothing = torch.empty(0, device="meta")
@@ -49,13 +53,16 @@ class FolderLayers:
         self._experts: dict[str, dict[str, list[Part]]] = {}  # by module, then gate_up_proj and down_proj
         for name, parts in names.parts(self.layers).items():
             self._place(model, name, parts)
-        self.own_keys = [names.of(key)[0] for key in self.keys()]
+        self.own_keys = [name for key in self.keys() for name in {key, names.of(key)[0]}]
 
     def keys(self) -> list[str]:
         """Tensors of the file that belong to quantised layers; biases do not."""
         layers = set(self.layers)
+        experts = {part.layer for weights in self._experts.values() for parts in weights.values() for part in parts}
+        stacks = tuple(self.file.quantized_experts())
         return [key for key in self.file.keys()
-                if not key.endswith(".bias") and (key.rpartition(".")[0] in layers or _of_experts(key, layers))]
+                if (key.rpartition(".")[0] in (experts if key.endswith(".bias") else layers))
+                or key.startswith(stacks) or _of_experts(key, layers)]
 
     def _place(self, model, name, parts):
         path, _, parameter = name.rpartition(".")
@@ -66,7 +73,7 @@ class FolderLayers:
             self._shapes[path] = shape[::-1] if is_conv1d(module) else shape
         elif module is not None and is_experts(module) and parameter in ("gate_up_proj", "down_proj"):
             if why := experts_refusal(module, "int8-dynamic", True):
-                raise NotImplementedError(f"{self._operation}: experts {path!r} must be silu(gate) * up ({why}); got "
+                raise NotImplementedError(f"{self._operation}: experts {path!r} must be gate, up and down ({why}); got "
                                           f"{type(module).__name__}")
             self._experts.setdefault(path, {})[parameter] = parts
         else:
@@ -103,13 +110,18 @@ class FolderLayers:
             made.stands_for_conv1d = getattr(old, "stands_for_conv1d", False)
             _set(model, path, made)
         for path, weights in self._experts.items():
-            gate_up, down = (self._stacked(weights[name], path) for name in ("gate_up_proj", "down_proj"))
-            experts = experts_of(gate_up, down, dtype)
-            experts.training = model.get_submodule(path).training
+            old = model.get_submodule(path)
+            gate_up, down = (self._stacked(weights[name], path, interleaves(old.experts) and name == "gate_up_proj")
+                             for name in ("gate_up_proj", "down_proj"))
+            experts = experts_of(old.experts, gate_up, down, dtype)
+            experts.training = old.training
             _set(model, path, experts)
 
-    def _stacked(self, parts, path):
-        """The weight of each expert, from its parts (gate, up) in the order of rows."""
+    def _stacked(self, parts, path, interleaved):
+        """The weight and the bias of each expert, from its parts (gate, up) in the order of rows.
+
+        interleaved: whether a bias of the stack has gate and up in turn.
+        """
         by_source: dict[str, list[str]] = {}
         for part in parts:
             by_source.setdefault(part.source, []).append(part.layer)
@@ -117,8 +129,26 @@ class FolderLayers:
         if len({len(layers) for layers in sources}) != 1:
             raise ValueError(f"{self._operation}: experts of {path!r} must all be quantised; got "
                              f"{' and '.join(str(len(layers)) for layers in sources)} of them")
-        return [fuse([self.file.weight(layer) for layer in layers]) if len(layers) > 1 else self.file.weight(layers[0])
+        made = [fuse([self.file.weight(layer) for layer in layers]) if len(layers) > 1 else self.file.weight(layers[0])
                 for layers in zip(*sources)]
+        return ExpertParts(made, self._bias(sources, path, interleaved))
+
+    def _bias(self, sources, path, interleaved):
+        """Biases [E, N] of experts, which lie beside the layers or in one tensor beside their stack."""
+        for stack in self.file.quantized_experts():
+            if sources[0][0] in self.file.layers_of_experts(stack):
+                if f"{stack}_bias" not in self.file.keys():
+                    return None
+                bias = from_numpy(self.file.tensor(f"{stack}_bias"))
+                return torch.cat((bias[:, ::2], bias[:, 1::2]), 1) if interleaved else bias
+        keys = set(self.file.keys())
+        there = {f"{layer}.bias" in keys for layers in sources for layer in layers}
+        if there == {True, False}:
+            raise ValueError(f"{self._operation}: experts of {path!r} must all have a bias, or none; got some with one")
+        if there == {False}:
+            return None
+        return torch.stack([torch.cat([from_numpy(self.file.tensor(f"{layer}.bias")) for layer in layers])
+                            for layers in zip(*sources)])
 
 
 def unexpected_patterns(names: Iterable[str]) -> set[str]:

@@ -5,17 +5,16 @@ transformers keeps all experts of a layer as two parameters: gate_up_proj [E, 2 
 transposed, or with gate and up interleaved; attributes of the module say which.
 """
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 
 import torch
 
 from .. import _octavo
-from .._octavo import LayerReport
+from .._octavo import ExpertWeights, LayerReport
+from ._expert_gate import ExpertGate, gate_refusal, interleaves, is_fused
+from ._linear import handle_of, linear
 from .moe import SCHEMES, FusedMoE, quantized_experts
-
-_SILU = ("SiLU", "SiLUActivation")
-# What transformers' modules say of their layout, and what it is where a module does not say.
-_LAYOUT = {"has_gate": True, "is_concatenated": True, "is_transposed": False, "has_post_expert_norm": False}
 
 
 def is_experts(module: torch.nn.Module) -> bool:
@@ -26,29 +25,40 @@ def is_experts(module: torch.nn.Module) -> bool:
 
 def experts_refusal(module: torch.nn.Module, scheme: str, freeze: bool) -> str | None:
     """Why these experts cannot be a RoutedExperts; None where they can."""
-    layout = {name: getattr(module, name, default) for name, default in _LAYOUT.items()}
+    both = module._parameters.get("gate_up_proj")
     if not freeze:
         return "experts in 8 bits are for inference (freeze=True)"
     if scheme not in SCHEMES:
         return f"{scheme} has no experts (its outlier columns depend on all rows)"
-    if not layout["has_gate"] or module._parameters.get("gate_up_proj") is None:
+    if not getattr(module, "has_gate", True) or both is None:
         return "its experts have no gate"
-    if layout["has_post_expert_norm"]:
+    if getattr(module, "has_post_expert_norm", False):
         return "a norm follows each of its experts"
-    gate = getattr(type(module), "_apply_gate", None)
-    if gate is not None and gate.__name__ != "_default_apply_gate":
-        return f"its activation is {gate.__qualname__}, not silu(gate) * up"
-    activation = type(getattr(module, "act_fn", None)).__name__
-    if activation not in _SILU:
-        return f"its activation is {activation}, not silu(gate) * up"
-    if module.gate_up_proj.ndim != 3:
-        return f"gate_up_proj has {module.gate_up_proj.ndim} dimensions, not 3"
-    return None
+    if both.ndim != 3:
+        return f"gate_up_proj has {both.ndim} dimensions, not 3"
+    if _rows_are_inputs(both.shape, module.get_parameter("down_proj").shape) is None:
+        return (f"gate_up_proj and down_proj are {list(both.shape)} and {list(module.get_parameter('down_proj').shape)}, not "
+                "[E, 2 I, H] and [E, H, I] or [E, H, 2 I] and [E, I, H]")
+    return gate_refusal(module)
+
+
+def _rows_are_inputs(both, down):
+    """Whether stacks are stored as [E, K, N], by their shapes; None where they do not fit."""
+    if both[0] == down[0] and both[1] == 2 * down[2] and both[2] == down[1]:
+        return False
+    return True if both[0] == down[0] and both[2] == 2 * down[1] and both[1] == down[2] else None
+
+
+def takes_all_rows(module: torch.nn.Module) -> bool:
+    """Whether it is called with E times the rows, a share for each expert (Llama 4), and with nothing else."""
+    return len(inspect.signature(type(module).forward).parameters) == 2
 
 
 class RoutedExperts(FusedMoE):
-    """FusedMoE in the place of a mixture's experts in transformers: called with hidden states, ids and weights.
+    """FusedMoE in the place of a mixture's experts in transformers: called with hidden states, ids and weights; in the place
+    of Llama 4's with as many rows for each expert as there are tokens.
 
+    Where something else than silu(gate) * up stands between the products (gpt-oss), experts are multiplied one by one.
     The router stays what it was. A layer that is made for loading (`empty_like`) has parameters gate_up_proj and
     down_proj on the meta device, which `take` replaces by packed codes one after the other.
     """
@@ -56,6 +66,8 @@ class RoutedExperts(FusedMoE):
     _scheme: str
     _transposed: bool
     _interleaved: bool
+    _all_rows: bool = False
+    gate: ExpertGate | None = None  # None: fused_experts' own
 
     @classmethod
     def empty_like(cls, module: torch.nn.Module, scheme: str) -> "RoutedExperts":
@@ -63,10 +75,11 @@ class RoutedExperts(FusedMoE):
         layer = cls.__new__(cls)
         torch.nn.Module.__init__(layer)
         layer._scheme = scheme
-        layer._transposed = bool(getattr(module, "is_transposed", False))
-        layer._interleaved = not getattr(module, "is_concatenated", True)
-        layer.training = module.training
         down = module.get_parameter("down_proj")
+        layer._transposed = bool(_rows_are_inputs(module.get_parameter("gate_up_proj").shape, down.shape))
+        layer._interleaved = interleaves(module)
+        layer.stand_for(module)
+        layer.training = module.training
         layer.out_features = down.shape[2 if layer._transposed else 1]
         layer.register_parameter("gate_up_proj", module.get_parameter("gate_up_proj"))
         layer.register_parameter("down_proj", down)
@@ -75,6 +88,11 @@ class RoutedExperts(FusedMoE):
             if theirs in module._parameters:
                 layer.register_parameter(theirs, module._parameters[theirs])
         return layer
+
+    def stand_for(self, module: torch.nn.Module) -> None:
+        """Takes over how the module is called and what it does between its products."""
+        self.gate = None if is_fused(module) else ExpertGate(module)
+        self._all_rows = takes_all_rows(module)
 
     def take(self, name: str, weight: torch.Tensor) -> list[tuple[float, LayerReport]]:
         """Quantises and packs gate_up_proj or down_proj as the module stored it, and drops the parameter.
@@ -122,29 +140,63 @@ class RoutedExperts(FusedMoE):
     def extra_repr(self) -> str:
         return super().extra_repr() if self.complete else f"scheme={self._scheme}, without weights"
 
-    def forward(self, hidden_states: torch.Tensor, top_k_index: torch.Tensor,  # type: ignore[override]
-                top_k_weights: torch.Tensor) -> torch.Tensor:
-        """hidden_states [M, H]; top_k_index [M, T], where E and more mean no expert; top_k_weights [M, T]."""
+    def forward(self, hidden_states: torch.Tensor, top_k_index: torch.Tensor | None = None,  # type: ignore[override]
+                top_k_weights: torch.Tensor | None = None) -> torch.Tensor:
+        """hidden_states [M, H]; top_k_index [M, T], where E and more mean no expert; top_k_weights [M, T].
+
+        In the place of Llama 4's experts hidden_states [E * M, H] alone, whose first M rows are expert 0's.
+        """
+        if self._all_rows:
+            rows = hidden_states.reshape(self.w13.experts, -1, self.w13.k)
+            found = [self._expert(x, expert) for expert, x in enumerate(rows)]
+            return torch.cat(found).reshape(-1, self.out_features)
+        assert top_k_index is not None and top_k_weights is not None
+        if self.gate is not None:
+            return one_by_one(hidden_states, top_k_index, top_k_weights, self.w13.experts, self._expert)
         ids = torch.where(top_k_index < self.w13.experts, top_k_index, -1).to(torch.int32)
         return super().forward(hidden_states, top_k_weights.float(), ids)
 
+    def _expert(self, x, expert):
+        gate_up = self._product(x, self.w13, self.bias13, expert)
+        gate, up = gate_up.chunk(2, -1)
+        inner = torch.nn.functional.silu(gate) * up if self.gate is None else self.gate(gate_up)
+        return self._product(inner, self.w2, self.bias2, expert)
+
+    def _product(self, x, weights: ExpertWeights, biases, expert):
+        weight = weights[expert]
+        return linear(x, None if biases is None else biases[expert].to(x.dtype), None, handle_of(weight), weights.n,
+                      self.batch_invariant, None)
+
 
 class SeparateExperts(torch.nn.Module):
-    """Experts as layers of their own, called one after the other with the rows that are routed to them."""
+    """Experts as layers of their own, called one after the other with the rows that are routed to them.
 
-    def __init__(self, gate_up: Sequence[torch.nn.Module], down: Sequence[torch.nn.Module]) -> None:
+    gate: from gate and up [..., 2 I] to [..., I]; None: silu(gate) * up.
+    """
+
+    def __init__(self, gate_up: Sequence[torch.nn.Module], down: Sequence[torch.nn.Module],
+                 gate: Callable[[torch.Tensor], torch.Tensor] | None = None) -> None:
         super().__init__()
         self.gate_up = torch.nn.ModuleList(gate_up)
         self.down = torch.nn.ModuleList(down)
+        self.gate = gate
 
     def forward(self, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor) -> torch.Tensor:
         """hidden_states [M, H]; top_k_index [M, T], where E and more mean no expert; top_k_weights [M, T]."""
-        y = torch.zeros_like(hidden_states, dtype=torch.float32)
-        for expert, (gate_up, down) in enumerate(zip(self.gate_up, self.down)):
-            rows, slots = torch.where(top_k_index == expert)
-            if not rows.numel():
-                continue
-            gate, up = gate_up(hidden_states[rows]).chunk(2, -1)
-            found = down(torch.nn.functional.silu(gate) * up)
-            y.index_add_(0, rows, found.float() * top_k_weights[rows, slots, None].float())
-        return y.to(hidden_states.dtype)
+        return one_by_one(hidden_states, top_k_index, top_k_weights, len(self.down), self._expert)
+
+    def _expert(self, x, expert):
+        gate_up = self.gate_up[expert](x)
+        gate, up = gate_up.chunk(2, -1)
+        return self.down[expert](torch.nn.functional.silu(gate) * up if self.gate is None else self.gate(gate_up))
+
+
+def one_by_one(x: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor, experts: int,
+               expert: Callable[[torch.Tensor, int], torch.Tensor]) -> torch.Tensor:
+    """sum over t of weights[m, t] * expert(x[m], ids[m, t]) in float32, then x's type; ids from `experts` on are none."""
+    y = torch.zeros_like(x, dtype=torch.float32)
+    for number in range(experts):
+        rows, slots = torch.where(ids == number)
+        if rows.numel():
+            y.index_add_(0, rows, expert(x[rows], number).float() * weights[rows, slots, None].float())
+    return y.to(x.dtype)
