@@ -193,6 +193,9 @@ struct LayerReport {
   double sqnr_db = 0;                              ///< 10 log10(sum w^2 / sum (w - w')^2)
   double max_error = 0;                            ///< largest |w - w'|
   std::int64_t saturated = 0;                      ///< codes at the type's largest magnitude
+  /// GPTQ: the mean of |(w - w') x|^2 over the calibration's inputs x, of codes rounded to nearest
+  /// and of those that are written; nullopt: not GPTQ.
+  std::optional<double> nearest_output_error{}, output_error{};
 };
 /// Measures a weight [N, K] against its quantised form. Throws Error (corrupt_data) for a weight
 /// that is not finite.
@@ -207,6 +210,10 @@ struct QuantizeReport {
   /// that does not declare its quantisation, with what to add to it), and about tensors that may be
   /// linear layers and stay in float.
   std::vector<std::string> warnings{};
+  /// Norms that took SmoothQuant's factors, in the calibration's order.
+  std::vector<std::string> smoothed_norms{};
+  /// With SmoothQuant: quantised layers behind no such norm.
+  std::vector<std::string> unsmoothed_layers{};
 };
 
 struct QuantizeFileOptions {
@@ -214,8 +221,23 @@ struct QuantizeFileOptions {
   /// Layers to leave alone: exact names, or regular expressions as "re:..." matched at the start.
   /// Each has to match one.
   std::vector<std::string> ignore{};
+  /// A calibration file (docs/calibration.md), which `octavo.torch.calibrate` writes; empty: none.
+  /// LLM.int8's outlier columns come from it; the four options below need it.
+  std::string calibration{};
+  /// Divides norms by SmoothQuant's factors and multiplies the columns of the weights behind them
+  /// (Xiao et al., arXiv 2211.10438) before they are quantised.
+  bool smoothquant = false;
+  /// Factors max|x|^alpha / max|w|^(1 - alpha) anew, 0..1; nullopt: those of the file.
+  std::optional<double> smooth_alpha{};
+  /// int8: codes by GPTQ (Frantar et al., arXiv 2210.17323) from the file's Hessians, with LAPACK.
+  bool gptq = false;
+  /// GPTQ: what is added to the Hessian's diagonal, in units of its mean; above 0. nullopt: 0.01.
+  std::optional<double> damp{};
+  /// int8-dynamic, fp8-dynamic: one static scale for a layer's activations instead of one a token.
+  bool static_scales = false;
   /// LLM.int8, by layer (without ".weight"): columns of its activations that stay in float whatever
-  /// they hold, ascending. A calibrated list makes a row's result independent of other rows.
+  /// they hold, ascending; not beside a calibration. A fixed list makes a row's result independent
+  /// of other rows.
   std::map<std::string, std::vector<std::int64_t>> outlier_columns{};
   /// LLM.int8: columns with an element of that magnitude stay in float, too; 0: only those listed.
   /// nullopt: bitsandbytes' 6.
@@ -242,7 +264,9 @@ struct QuantizeFileOptions {
 /// A folder goes into a new or empty one: the same files with the quantised tensors, the index, all
 /// else that is no weight, and config.json with "quantization_config". A run that was ended is
 /// taken up by the next one with the same arguments. Bytes do not depend on threads. A few MiB for
-/// each thread are in memory at a time. Throws Error.
+/// each thread are in memory at a time; with GPTQ a layer's Hessian in float64 and its weight in
+/// float32, too, one layer after the other. Throws Error (unsupported, too: no LAPACK;
+/// out_of_memory, too: not enough memory for GPTQ).
 OCTAVO_API QuantizeReport quantize_file(const std::string& in, const std::string& out,
                                         const QuantizeFileOptions& options);
 

@@ -20,12 +20,22 @@ def _lists(outlier_columns: Mapping[str, Sequence[int]] | None) -> dict[str, lis
     return {layer: [int(column) for column in columns] for layer, columns in (outlier_columns or {}).items()}
 
 
+def _calibration(path: str | os.PathLike[str] | None, smoothquant: bool | float, gptq: bool, damp: float | None,
+                 static_scales: bool) -> tuple[str, bool, float | None, bool, float | None, bool]:
+    """The arguments of a calibration as the binding takes them."""
+    alpha = None if isinstance(smoothquant, bool) else float(smoothquant)
+    return ("" if path is None else os.fspath(path), alpha is not None or bool(smoothquant), alpha, gptq, damp,
+            static_scales)
+
+
 def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
                   scheme: Scheme = "int8-dynamic", ignore: Sequence[str] = (),
                   progress: Progress | None = None, *,
                   outlier_columns: Mapping[str, Sequence[int]] | None = None,
                   threshold: float | None = None, whole_columns: bool = False, threads: int = 0,
-                  requantize: bool = False) -> QuantizeReport:
+                  requantize: bool = False, calibration: str | os.PathLike[str] | None = None,
+                  smoothquant: bool | float = False, gptq: bool = False, damp: float | None = None,
+                  static_scales: bool = False) -> QuantizeReport:
     """Quantises every linear layer's weight [N, K] of a safetensors file, or of a model's folder
     (Hugging Face's layout, sharded or not), and copies the rest.
 
@@ -44,16 +54,26 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
         whole_columns: "llm-int8" only: all of an outlier column stays out of row statistics.
         threads: 0: as many as octavo.get_num_threads() says. The output does not depend on it.
         requantize: quantise layers that are quantised already, too, by the values that they stand for.
+        calibration: a file of octavo.torch.Calibration.save. "llm-int8" takes its outlier columns; the
+            following arguments need it.
+        smoothquant: SmoothQuant (Xiao et al., arXiv 2211.10438): norms are divided by the file's
+            factors and the columns of weights behind them multiplied. A number in 0..1 is alpha, by which
+            factors are made anew.
+        gptq: int8 codes by GPTQ (Frantar et al., arXiv 2210.17323) from the file's Hessians
+            (calibrate(..., hessian=True)). Needs LAPACK (apt-get install libopenblas0) and 8 K^2 bytes.
+        damp: GPTQ: what is added to a Hessian's diagonal, in units of its mean. None: 0.01.
+        static_scales: "int8-dynamic" and "fp8-dynamic": one static scale for a layer's activations.
 
     Returns: octavo.QuantizeReport. Raises: ValueError (an unknown scheme, a layer to be ignored that
         is not there, outlier columns of a layer that is not quantised, a checkpoint that is quantised
-        already), FileNotFoundError, OSError, RuntimeError (a malformed file, a weight that is not
-        finite). Warns (UserWarning) of what other programs will not understand and of what stayed in
+        already, a calibration of another model), FileNotFoundError, OSError, MemoryError (less is free
+        than GPTQ takes), RuntimeError (a malformed file, a weight that is not finite, no LAPACK). Warns (UserWarning) of what other programs will not understand and of what stayed in
         float.
     """
     report = _octavo.quantize_file(os.fspath(input), os.fspath(output), scheme, list(ignore), progress,
                                    outlier_columns=_lists(outlier_columns), threshold=threshold,
-                                   whole_columns=whole_columns, threads=threads, requantize=requantize)
+                                   whole_columns=whole_columns, threads=threads, requantize=requantize,
+                                   calibration=_calibration(calibration, smoothquant, gptq, damp, static_scales))
     warn_of(report.warnings)
     return report
 
@@ -62,7 +82,9 @@ def estimate_quantization(input: str | os.PathLike[str], scheme: Scheme = "int8-
                           ignore: Sequence[str] = (), *,
                           outlier_columns: Mapping[str, Sequence[int]] | None = None,
                           threshold: float | None = None, whole_columns: bool = False, threads: int = 0,
-                          requantize: bool = False) -> QuantizeEstimate:
+                          requantize: bool = False, calibration: str | os.PathLike[str] | None = None,
+                          smoothquant: bool | float = False, gptq: bool = False, damp: float | None = None,
+                          static_scales: bool = False) -> QuantizeEstimate:
     """Plans quantize_file and writes nothing. Arguments are quantize_file's.
 
     Returns: octavo.QuantizeEstimate: sizes and memory in bytes, time in seconds, and the warnings, of
@@ -70,7 +92,8 @@ def estimate_quantization(input: str | os.PathLike[str], scheme: Scheme = "int8-
     """
     return _octavo.estimate_quantization(os.fspath(input), scheme, list(ignore),
                                          outlier_columns=_lists(outlier_columns), threshold=threshold,
-                                         whole_columns=whole_columns, threads=threads, requantize=requantize)
+                                         whole_columns=whole_columns, threads=threads, requantize=requantize,
+                                         calibration=_calibration(calibration, smoothquant, gptq, damp, static_scales))
 
 
 def convert_file(input: str | os.PathLike[str], output: str | os.PathLike[str], format: Format,

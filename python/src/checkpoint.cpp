@@ -27,6 +27,24 @@ nb::object tensor_of(const Checkpoint& file, const std::string& name) {
 }
 
 // Tensors that others own live as long as the call; each is copied when its turn comes.
+std::vector<TensorToWrite> tensors_to_write(Call& call, const nb::dict& tensors) {
+  std::vector<TensorToWrite> all;
+  for (const auto& [key, value] : tensors) {
+    const auto name = nb::cast<std::string>(key);
+    const TensorView view = call.tensor(value, ("tensors['" + name + "']").c_str());
+    all.push_back({name,
+                   std::string(info(view.dtype).safetensors),
+                   {view.dims().begin(), view.dims().end()},
+                   [view] {
+                     const Tensor row_major = copy(view, view.dtype);
+                     const auto* bytes = static_cast<const std::byte*>(row_major.data());
+                     return std::vector<std::byte>(
+                         bytes, bytes + row_major.numel() * element_bytes(view.dtype));
+                   }});
+  }
+  return all;
+}
+
 std::vector<std::string> write_checkpoint_with(const std::string& path,
                                                const std::map<std::string, Weight>& layers,
                                                const nb::dict& tensors,
@@ -34,21 +52,18 @@ std::vector<std::string> write_checkpoint_with(const std::string& path,
   Call call("write_checkpoint");
   std::vector<LayerToWrite> quantized;
   for (const auto& [name, weight] : layers) quantized.push_back({name, weight});
-  std::vector<TensorToWrite> others;
-  for (const auto& [key, value] : tensors) {
-    const auto name = nb::cast<std::string>(key);
-    const TensorView view = call.tensor(value, ("tensors['" + name + "']").c_str());
-    others.push_back({name,
-                      std::string(info(view.dtype).safetensors),
-                      {view.dims().begin(), view.dims().end()},
-                      [view] {
-                        const Tensor row_major = copy(view, view.dtype);
-                        const auto* bytes = static_cast<const std::byte*>(row_major.data());
-                        return std::vector<std::byte>(
-                            bytes, bytes + row_major.numel() * element_bytes(view.dtype));
-                      }});
-  }
+  std::vector<TensorToWrite> others = tensors_to_write(call, tensors);
   return with_file([&] { return write_checkpoint(path, quantized, std::move(others), metadata); });
+}
+
+void write_tensors(const std::string& path, const nb::dict& tensors,
+                   const std::map<std::string, std::string>& metadata) {
+  Call call("write_tensors");
+  std::vector<TensorToWrite> all = tensors_to_write(call, tensors);
+  with_file([&] {
+    write_safetensors(path, std::move(all), metadata);
+    return true;
+  });
 }
 
 struct TensorArguments {
@@ -207,6 +222,8 @@ void bind_checkpoint(nb::module_& m) {
       nb::arg("path"), "See octavo.open_checkpoint.");
   m.def("write_checkpoint", write_checkpoint_with, nb::arg("path"), nb::arg("layers"),
         nb::arg("tensors"), nb::arg("metadata"), "See octavo.write_checkpoint.");
+  m.def("write_tensors", write_tensors, nb::arg("path"), nb::arg("tensors"), nb::arg("metadata"),
+        "Writes a safetensors file of tensors by name, in one step.");
   m.def(
       "quantize_weight",
       [](nb::handle weight, const std::string& scheme) {

@@ -5,6 +5,7 @@
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -56,6 +58,10 @@ std::function<void(std::int64_t, std::int64_t)> progress_of(const nb::object& pr
   };
 }
 
+/// calibration, smoothquant, alpha, gptq, damp, static_scales of octavo.quantize_file.
+using CalibrationArguments =
+    std::tuple<std::string, bool, std::optional<double>, bool, std::optional<double>, bool>;
+
 struct QuantizeArguments {
   const std::string& scheme;
   std::vector<std::string> ignore;
@@ -64,6 +70,7 @@ struct QuantizeArguments {
   bool whole_columns;
   bool requantize;
   int threads;
+  CalibrationArguments calibration;
 };
 
 QuantizeFileOptions options_of(const char* operation, QuantizeArguments a) {
@@ -75,6 +82,8 @@ QuantizeFileOptions options_of(const char* operation, QuantizeArguments a) {
   o.whole_columns = a.whole_columns;
   o.requantize = a.requantize;
   o.threads = parse_threads(operation, a.threads);
+  std::tie(o.calibration, o.smoothquant, o.smooth_alpha, o.gptq, o.damp, o.static_scales) =
+      std::move(a.calibration);
   return o;
 }
 
@@ -82,10 +91,10 @@ QuantizeReport quantize_file_with(const std::string& in, const std::string& out,
                                   const std::string& scheme, std::vector<std::string> ignore,
                                   const nb::object& progress, OutlierLists outlier_columns,
                                   std::optional<float> threshold, bool whole_columns, int threads,
-                                  bool requantize) {
+                                  bool requantize, const CalibrationArguments& calibration) {
   QuantizeFileOptions o =
       options_of("quantize_file", {scheme, std::move(ignore), std::move(outlier_columns), threshold,
-                                   whole_columns, requantize, threads});
+                                   whole_columns, requantize, threads, calibration});
   o.progress = progress_of(progress);
   return with_file([&] { return quantize_file(in, out, o); });
 }
@@ -93,10 +102,10 @@ QuantizeReport quantize_file_with(const std::string& in, const std::string& out,
 QuantizeEstimate estimate_with(const std::string& in, const std::string& scheme,
                                std::vector<std::string> ignore, OutlierLists outlier_columns,
                                std::optional<float> threshold, bool whole_columns, int threads,
-                               bool requantize) {
-  const QuantizeFileOptions o =
-      options_of("estimate_quantization", {scheme, std::move(ignore), std::move(outlier_columns),
-                                           threshold, whole_columns, requantize, threads});
+                               bool requantize, const CalibrationArguments& calibration) {
+  const QuantizeFileOptions o = options_of(
+      "estimate_quantization", {scheme, std::move(ignore), std::move(outlier_columns), threshold,
+                                whole_columns, requantize, threads, calibration});
   return with_file([&] { return estimate_quantization(in, o); });
 }
 
@@ -128,7 +137,12 @@ void bind_reports(nb::module_& m) {
       .def_ro("bytes_after", &LayerReport::bytes_after)
       .def_ro("sqnr_db", &LayerReport::sqnr_db, "10 log10(sum w^2 / sum (w - w')^2).")
       .def_ro("max_error", &LayerReport::max_error, "Largest |w - w'|.")
-      .def_ro("saturated", &LayerReport::saturated, "Codes at the type's largest magnitude.");
+      .def_ro("saturated", &LayerReport::saturated, "Codes at the type's largest magnitude.")
+      .def_ro("nearest_output_error", &LayerReport::nearest_output_error,
+              "GPTQ: mean |(w - w') x|^2 over the calibration's inputs x, of codes rounded to "
+              "nearest; None: not GPTQ.")
+      .def_ro("output_error", &LayerReport::output_error,
+              "The same of the codes that are written.");
   nb::class_<QuantizeReport>(m, "QuantizeReport",
                              "What quantize_file, convert_file or dequantize_file did.")
       .def_ro("layers", &QuantizeReport::layers)
@@ -136,7 +150,11 @@ void bind_reports(nb::module_& m) {
       .def_ro("file_bytes_after", &QuantizeReport::file_bytes_after)
       .def_ro("tensors_copied", &QuantizeReport::tensors_copied)
       .def_ro("warnings", &QuantizeReport::warnings,
-              "What other programs will not understand, what is lost, what stayed in float.");
+              "What other programs will not understand, what is lost, what stayed in float.")
+      .def_ro("smoothed_norms", &QuantizeReport::smoothed_norms,
+              "Norms that took SmoothQuant's factors.")
+      .def_ro("unsmoothed_layers", &QuantizeReport::unsmoothed_layers,
+              "With SmoothQuant: quantised layers behind no such norm.");
   nb::class_<QuantizeEstimate>(m, "QuantizeEstimate", "What quantize_file would do.")
       .def_ro("layers", &QuantizeEstimate::layers, "How many it would quantise.")
       .def_ro("bytes_before", &QuantizeEstimate::bytes_before, "Of all files with tensors.")
@@ -157,12 +175,13 @@ void bind_files(nb::module_& m) {
         nb::arg("progress").none() = nb::none(), nb::kw_only(),
         nb::arg("outlier_columns") = OutlierLists{}, nb::arg("threshold").none() = nb::none(),
         nb::arg("whole_columns") = false, nb::arg("threads") = 0, nb::arg("requantize") = false,
-        "See octavo.quantize_file.");
+        nb::arg("calibration") = CalibrationArguments{}, "See octavo.quantize_file.");
   m.def("estimate_quantization", estimate_with, nb::arg("input"),
         nb::arg("scheme") = "int8-dynamic", nb::arg("ignore") = std::vector<std::string>{},
         nb::kw_only(), nb::arg("outlier_columns") = OutlierLists{},
         nb::arg("threshold").none() = nb::none(), nb::arg("whole_columns") = false,
-        nb::arg("threads") = 0, nb::arg("requantize") = false, "See octavo.estimate_quantization.");
+        nb::arg("threads") = 0, nb::arg("requantize") = false,
+        nb::arg("calibration") = CalibrationArguments{}, "See octavo.estimate_quantization.");
   m.def("convert_file", convert_file_with, nb::arg("input"), nb::arg("output"), nb::arg("format"),
         nb::arg("progress").none() = nb::none(), nb::kw_only(), nb::arg("threads") = 0,
         "See octavo.convert_file.");

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string_view>
 
 #include "checkpoint/sentence.hpp"
 
@@ -61,6 +62,10 @@ constexpr const char* kPackedAll =
     R"(,"format":"pack-quantized"}}})";
 #undef OCTAVO_INT8_GROUP
 
+// What a configuration says of activations with a scale for each token, and with a static one.
+constexpr std::string_view kTokens = R"("strategy":"token","symmetric":true,"dynamic":true)";
+constexpr std::string_view kTensor = R"("strategy":"tensor","symmetric":true,"dynamic":false)";
+
 const SchemeConfig& row_of(const char* operation, Scheme scheme) {
   const auto row = std::ranges::find(kSchemeConfigs, scheme, &SchemeConfig::scheme);
   if (row != kSchemeConfigs.end()) return *row;
@@ -85,11 +90,16 @@ std::string outlier_fields(const char* operation, const OutlierConfig& outliers)
 
 std::string config_text(const char* operation, Scheme scheme,
                         const std::vector<std::string>& ignored, const OutlierConfig& outliers,
-                        Packed packed) {
+                        Packed packed, Activations activations) {
   const SchemeConfig& row = row_of(operation, scheme);
   std::string config(packed == Packed::none      ? row.json
                      : packed == Packed::experts ? kPackedExperts
                                                  : kPackedAll);
+  if (activations == Activations::tensor) {
+    for (std::size_t at = 0; (at = config.find(kTokens, at)) != std::string::npos;) {
+      config.replace(at, kTokens.size(), kTensor);
+    }
+  }
   config.pop_back();  // the object's end
   config += fmt::format(",\"{}\":[", row.ignore_field);
   for (const std::string& layer : ignored) {

@@ -23,10 +23,13 @@ struct OutlierConfig {
 /// transformers reads.
 enum class Packed : std::uint8_t { none, experts, all };
 
+/// What activations of int8-dynamic and fp8-dynamic have their scales for.
+enum class Activations : std::uint8_t { token, tensor };  ///< computed; static, as input_scale
+
 /// The configuration of a file quantised by that scheme; `ignored` names the layers left alone.
 /// `operation` begins the sentence for names that are not UTF-8.
 std::string config_text(const char* operation, Scheme scheme,
                         const std::vector<std::string>& ignored, const OutlierConfig& outliers,
-                        Packed packed = Packed::none);
+                        Packed packed = Packed::none, Activations activations = Activations::token);
 
 }  // namespace octavo::checkpoint

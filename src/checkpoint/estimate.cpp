@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <chrono>
 
+#include "checkpoint/gptq_layer.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/matrix_place.hpp"
 #include "checkpoint/quantize_plan.hpp"
 #include "checkpoint/rows.hpp"
-#include "checkpoint/safetensors_dtype.hpp"
+#include "checkpoint/run.hpp"
 #include "core/error.hpp"
-#include "octavo/context.hpp"
 
 namespace octavo {
 namespace {
@@ -28,7 +28,7 @@ const LayerPlan* largest(const Plan& plan) {
 
 /// Of input, in memory.
 std::int64_t piece_bytes(const LayerPlan& layer) {
-  const std::int64_t element = element_bytes(dtype_of_name(layer.entry->dtype));
+  const std::int64_t element = element_bytes(dtype_before(layer));
   const MatrixPlace piece = rows_of(layer.at, 0, rows_of_piece(layer));
   return piece.n * piece.k * element + extra_bytes(piece, element);
 }
@@ -51,7 +51,7 @@ double seconds_of_byte(const Checkpoint::Impl& in, const LayerPlan& layer) {
 
 QuantizeEstimate estimate(const Checkpoint& in, const QuantizeFileOptions& options) {
   const Plan plan = plan_quantisation(in, options);
-  const int threads = options.threads > 0 ? options.threads : default_executor().concurrency();
+  const int threads = most_threads(options.threads);
   QuantizeEstimate result{.bytes_before = in.file_bytes(), .warnings = plan.warnings};
   for (const FilePlan& file : plan.files) {
     result.layers += std::ssize(file.layers) + std::ssize(file.made);
@@ -65,7 +65,8 @@ QuantizeEstimate estimate(const Checkpoint& in, const QuantizeFileOptions& optio
     result.seconds =
         seconds_of_byte(in.impl(), *layer) * static_cast<double>(in.file_bytes()) / threads;
   }
-  result.memory_bytes = 2 * piece * threads + kHeaderShare * 16 * std::ssize(in.entries());
+  result.memory_bytes = 2 * piece * threads + kHeaderShare * 16 * std::ssize(in.entries()) +
+                        gptq_memory(plan, threads);
   return result;
 }
 

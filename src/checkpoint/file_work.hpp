@@ -4,6 +4,8 @@
 #pragma once
 
 #include <deque>
+#include <mutex>
+#include <optional>
 #include <vector>
 
 #include "checkpoint/impl.hpp"
@@ -17,8 +19,9 @@ namespace octavo::checkpoint {
 /// The pieces of a file, and what they found. Lives as long as they run.
 class FileWork {
  public:
+  /// threads: of a piece that has work for several.
   FileWork(const char* operation, const Checkpoint::Impl& in, const FilePlan& plan,
-           SafetensorsOutput& out);
+           SafetensorsOutput& out, int threads);
   FileWork(const FileWork&) = delete;
   FileWork& operator=(const FileWork&) = delete;
 
@@ -29,20 +32,25 @@ class FileWork {
  private:
   struct Layer {
     const LayerPlan* plan;
-    std::deque<CodeErrors> blocks;  ///< of the pieces, whose addresses stay
+    std::deque<CodeErrors> blocks{};  ///< of the pieces, whose addresses stay
+    std::optional<double> nearest_output_error{}, output_error{};
   };
   struct Made {
     const MadePlan* plan;
     LayerReport report;
   };
   void add_layer(const LayerPlan& layer);
+  void add_gptq(std::vector<const LayerPlan*> layers);
   void add_copy(const CopyPlan& copy);
   void add_made(const MadePlan& made);
   void quantise(const LayerPlan& plan, std::int64_t row, std::int64_t rows, CodeErrors& errors);
+  void write(const LayerPlan& plan, std::int64_t row, const Written& written);
 
   const char* operation_;
   const Checkpoint::Impl& in_;
   SafetensorsOutput& out_;
+  int threads_;
+  std::mutex gptq_;  ///< one Hessian is in memory at a time
   std::vector<Piece> pieces_;
   std::deque<Layer> layers_;
   std::deque<Made> made_;

@@ -25,6 +25,7 @@ constexpr JsonTree::Limits kLimits{.bytes = std::size_t{1} << 30,
 std::string identity(const Checkpoint& in, const Plan& plan) {
   std::string all = plan.operation;
   all += plan.config.value_or("");
+  all += plan.identity;
   for (const FilePlan& file : plan.files) {
     for (const TensorShape& output : file.outputs) all += output.dtype;
   }
@@ -39,11 +40,17 @@ std::string identity(const Checkpoint& in, const Plan& plan) {
 
 // An infinite SQNR (an exact layer) is null.
 std::string layer_text(const LayerReport& layer) {
-  return fmt::format(R"({{"name":{},"counts":[{},{},{},{},{}],"sqnr_db":{},"max_error":{}}})",
-                     json_string("quantize_file", layer.name), layer.n, layer.k, layer.bytes_before,
-                     layer.bytes_after, layer.saturated,
-                     std::isfinite(layer.sqnr_db) ? json_number(layer.sqnr_db) : "null",
-                     json_number(layer.max_error));
+  std::string output_errors = "[]";
+  if (layer.output_error) {
+    output_errors = fmt::format("[{},{}]", json_number(layer.nearest_output_error.value_or(0)),
+                                json_number(*layer.output_error));
+  }
+  return fmt::format(
+      R"({{"name":{},"counts":[{},{},{},{},{}],"sqnr_db":{},"max_error":{},"output_errors":{}}})",
+      json_string("quantize_file", layer.name), layer.n, layer.k, layer.bytes_before,
+      layer.bytes_after, layer.saturated,
+      std::isfinite(layer.sqnr_db) ? json_number(layer.sqnr_db) : "null",
+      json_number(layer.max_error), output_errors);
 }
 
 LayerReport layer_of(const JsonValue& value) {
@@ -58,6 +65,9 @@ LayerReport layer_of(const JsonValue& value) {
   const JsonValue sqnr = value["sqnr_db"];
   layer.sqnr_db = sqnr.is_null() ? std::numeric_limits<double>::infinity() : sqnr.number();
   layer.max_error = value["max_error"].number();
+  for (const JsonValue error : value["output_errors"].items()) {
+    (layer.nearest_output_error ? layer.output_error : layer.nearest_output_error) = error.number();
+  }
   return layer;
 }
 

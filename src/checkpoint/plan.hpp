@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,20 +18,32 @@
 
 namespace octavo::checkpoint {
 
+class SmoothFactors;
+struct GptqHessian;
+
 /// A tensor that goes over as it is.
 struct CopyPlan {
   const TensorEntry* entry = nullptr;
   std::size_t output = 0;  ///< in FilePlan::outputs
 };
 
-/// A weight that is quantised: all of a tensor, or a part of it.
+/// A layer's weight where it is no float tensor's elements: quantised already.
+struct StoredValues {
+  std::function<Tensor()> make{};     ///< float32 [n, k]
+  std::int64_t begin = 0, bytes = 0;  ///< of the entry: what is read, mostly
+};
+
+/// A weight that is quantised: all of a tensor, or a part of it, or what `values` makes.
 struct LayerPlan {
   std::string name;
   const Recipe* recipe = nullptr;
   const TensorEntry* entry = nullptr;
-  MatrixPlace at;                    ///< in the tensor
+  MatrixPlace at;                    ///< in the tensor; of `values` n and k
   std::size_t codes = 0, scale = 0;  ///< in FilePlan::outputs
   bool packed = false;               ///< codes + 128, four in an int32 (compressed-tensors)
+  std::optional<StoredValues> values{};
+  std::shared_ptr<const SmoothFactors> smooth{};  ///< null: none
+  std::shared_ptr<const GptqHessian> hessian{};   ///< null: codes are rounded to nearest
 };
 
 /// Tensors that are made of a whole layer.
@@ -74,6 +87,9 @@ struct Plan {
   std::optional<std::string> config{};
   std::vector<std::string> warnings{};
   std::int64_t tensors_copied = 0;
+  std::vector<std::string> smoothed_norms{}, unsmoothed_layers{};
+  /// What else the bytes follow from: a run with another one is another job.
+  std::string identity{};
 };
 
 /// How a plan is carried out.

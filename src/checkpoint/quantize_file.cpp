@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <utility>
+
+#include "checkpoint/gptq_layer.hpp"
 #include "checkpoint/quantize_plan.hpp"
 #include "checkpoint/run.hpp"
 #include "core/error.hpp"
@@ -9,8 +12,10 @@ QuantizeReport quantize_file(const std::string& in, const std::string& out,
                              const QuantizeFileOptions& options) {
   return at_edge("quantize_file", [&] {
     const Checkpoint opened = open_checkpoint(in);
+    checkpoint::Plan plan = checkpoint::plan_quantisation(opened, options);
+    checkpoint::check_gptq(plan, checkpoint::most_threads(options.threads));
     return checkpoint::carry_out(
-        opened, out, checkpoint::plan_quantisation(opened, options),
+        opened, out, std::move(plan),
         {options.threads, options.progress, options.at, options.temporary});
   });
 }

@@ -7,19 +7,17 @@
 #include <span>
 #include <utility>
 
+#include "checkpoint/calibrated_plan.hpp"
 #include "checkpoint/config_text.hpp"
 #include "checkpoint/expert_layers.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/json_text.hpp"
 #include "checkpoint/layer_filter.hpp"
-#include "checkpoint/layer_report.hpp"
 #include "checkpoint/layer_tensors.hpp"
 #include "checkpoint/matrix_place.hpp"
 #include "checkpoint/outlier_columns.hpp"
 #include "checkpoint/quantization_config.hpp"
-#include "checkpoint/rows.hpp"
 #include "checkpoint/sentence.hpp"
-#include "octavo/context.hpp"
 
 namespace octavo::checkpoint {
 namespace {
@@ -28,16 +26,6 @@ constexpr const char* kQuantize = "quantize_file";
 constexpr std::int64_t kPack = 4;  // codes in an int32
 
 bool is_expert(std::string_view layer) { return layer.find(".experts.") != std::string_view::npos; }
-
-/// Codes as written, and scales.
-std::vector<Tensor> quantised_again(const Checkpoint& in, const Recipe& recipe,
-                                    const std::string& layer, bool packed, LayerReport& report) {
-  const Tensor weight = float_values(in.weight(layer));
-  const Written written = recipe.quantise(weight, {.executor = &serial_executor()});
-  report = measure(kQuantize, layer, weight, written.codes);
-  if (packed) add_128(written.codes.data);
-  return {written.codes.data, written.scale};
-}
 
 class Planner {
  public:
@@ -48,6 +36,7 @@ class Planner {
         stored_(in),
         config_(in.impl().text("config.json").value_or("{}")),
         has_conv1d_(in.impl().layout().conv1d),
+        calibration_(calibration_of(recipe_, options)),
         ignore_(kQuantize, Code::invalid_argument, options.ignore) {}
 
   Plan plan() {
@@ -60,10 +49,14 @@ class Planner {
     check_ignored();
     refuse_nothing();
     if (has_tied_head()) kept_.emplace_back("lm_head");
+    if (calibration_ != nullptr) {
+      calibrate(plan_, in_, calibration_, options_);
+    }
     plan_.config = config_text(kQuantize, options_.scheme, kept_, outliers(),
                                !packed_ ? Packed::none
                                : plain_ ? Packed::experts
-                                        : Packed::all);
+                                        : Packed::all,
+                               options_.static_scales ? Activations::tensor : Activations::token);
     if (uneven_ > 0) {
       plan_.warnings.push_back(fmt::format(
           "quantize_file: sizes of layers must be below {} or multiples of it for transformers to "
@@ -222,22 +215,20 @@ class Planner {
     FilePlan& file = plan_.files[layer.codes->file];
     const TensorView codes = in_.weight(layer.name).codes.data;
     const std::int64_t n = codes.shape[0], k = codes.shape[1];
-    MadePlan made{.entry = layer.codes, .begin = layer.begin, .bytes = layer.bytes};
-    if (ignore_.match(layer.name)) {
-      kept_.push_back(layer.name);
-      made.outputs = {file.add({layer.name + ".weight", "BF16", {n, k}})};
-      made.make = [&in = in_, name = layer.name](LayerReport&) {
-        return std::vector<Tensor>{float_values(in.weight(name), DType::bfloat16)};
-      };
-    } else {
-      const Outputs outputs = add_outputs(file, layer.name, n, k);
-      made.outputs = {outputs.codes, outputs.scale};
-      made.reports = true;
-      made.make = [&in = in_, &recipe = recipe_, name = layer.name,
-                   packed = outputs.packed](LayerReport& report) {
-        return quantised_again(in, recipe, name, packed, report);
-      };
+    if (!ignore_.match(layer.name)) {
+      const auto values = [&in = in_, name = layer.name] { return float_values(in.weight(name)); };
+      add_layer(file, {.name = layer.name,
+                       .entry = layer.codes,
+                       .at = {.n = n, .k = k},
+                       .values = StoredValues{values, layer.begin, layer.bytes}});
+      return;
     }
+    kept_.push_back(layer.name);
+    MadePlan made{.entry = layer.codes, .begin = layer.begin, .bytes = layer.bytes};
+    made.outputs = {file.add({layer.name + ".weight", "BF16", {n, k}})};
+    made.make = [&in = in_, name = layer.name](LayerReport&) {
+      return std::vector<Tensor>{float_values(in.weight(name), DType::bfloat16)};
+    };
     file.made.push_back(std::move(made));
   }
 
@@ -320,7 +311,9 @@ class Planner {
              *threshold);
     }
     for (const auto& [layer, columns] : lists) check_list(layer, columns);
-    return {threshold.value_or(kOutlierThreshold), options_.whole_columns, lists};
+    const bool calibrated = calibration_ != nullptr && recipe_.bitsandbytes;
+    return {threshold.value_or(kOutlierThreshold), options_.whole_columns,
+            calibrated ? calibrated_columns(plan_, *calibration_, threshold) : lists};
   }
 
   void check_list(const std::string& layer, const std::vector<std::int64_t>& columns) const {
@@ -344,6 +337,7 @@ class Planner {
   LayerTensors stored_;  ///< layers that are quantised already
   std::string config_;   ///< config.json
   bool has_conv1d_;
+  std::shared_ptr<const Calibration> calibration_;  ///< null: none
   bool packed_ = false, plain_ = false;  ///< whether layers are packed, whether others are not
   const TensorEntry* cut_ = nullptr;     ///< experts whose class in transformers reads no layers
   std::int64_t experts_left_ = 0, uneven_ = 0;

@@ -9,6 +9,7 @@
 #include "checkpoint/quantization_config.hpp"
 #include "checkpoint/sentence.hpp"
 #include "core/cells.hpp"
+#include "core/quantize_rules.hpp"
 #include "octavo/llm_int8.hpp"
 
 namespace octavo {
@@ -52,12 +53,17 @@ ActivationQuant fp8_tokens() { return per_token_rule(DType::float8_e4m3fn); }
 ActivationQuant fp8_groups() { return group_rule(DType::float8_e4m3fn, kBlock); }
 ActivationQuant llm_int8_tokens() { return llm_int8_rule(kOutlierThreshold); }
 
+float int8_code(float weight, float scale) { return shifted_code(DType::int8, weight / scale, 0); }
+float llm_int8_code(float weight, float absmax) {
+  return shifted_code(DType::int8, weight * vectorwise_factor(absmax), 0);
+}
+
 constexpr ScaleGrid kRows{1, kWholeExtent};
 constexpr std::array<Recipe, 4> kRecipes{{
-    {Scheme::int8_dynamic, int8_rows, int8_tokens, "I8", "weight_scale", kRows},
+    {Scheme::int8_dynamic, int8_rows, int8_tokens, "I8", "weight_scale", kRows, int8_code},
     {Scheme::fp8_dynamic, fp8_rows, fp8_tokens, "F8_E4M3", "weight_scale", kRows},
     {Scheme::fp8_block, fp8_blocks, fp8_groups, "F8_E4M3", "weight_scale_inv", {kBlock, kBlock}},
-    {Scheme::llm_int8, llm_int8_rows, llm_int8_tokens, "I8", "SCB", kRows, true},
+    {Scheme::llm_int8, llm_int8_rows, llm_int8_tokens, "I8", "SCB", kRows, llm_int8_code, true},
 }};
 
 }  // namespace

@@ -27,6 +27,8 @@ struct Recipe {
   const char* code_type;
   const char* scale;  ///< the tensor beside "weight"
   ScaleGrid grid;
+  /// int8: the code of a weight beside what the file stores for its row; null for others.
+  float (*code)(float weight, float stored) = nullptr;
   bool bitsandbytes = false;  ///< a scale of shape [N], and a byte that says "row-major"
 };
 

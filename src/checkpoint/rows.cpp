@@ -11,6 +11,7 @@
 #include "checkpoint/matrix_place.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/sentence.hpp"
+#include "checkpoint/smooth.hpp"
 #include "octavo/context.hpp"
 #include "octavo/quantize.hpp"
 
@@ -36,9 +37,14 @@ std::string index_text(const std::vector<std::int64_t>& shape, std::int64_t elem
 
 }  // namespace
 
+DType dtype_before(const LayerPlan& layer) {
+  return layer.values ? DType::float32 : dtype_of_name(layer.entry->dtype);
+}
+
 std::int64_t rows_of_piece(const LayerPlan& layer) {
+  if (layer.values) return std::max<std::int64_t>(1, layer.at.n);
   const std::int64_t block = layer.recipe->grid.rows;
-  const std::int64_t element = element_bytes(dtype_of_name(layer.entry->dtype));
+  const std::int64_t element = element_bytes(dtype_before(layer));
   const std::int64_t bytes = std::max<std::int64_t>(1, block * layer.at.k * element);
   const std::int64_t least = (least_rows(layer.at, element) + block - 1) / block;
   return std::max({std::int64_t{1}, kPieceBytes / bytes, least}) * block;
@@ -49,19 +55,42 @@ void add_128(const Tensor& codes) noexcept {
   for (std::int64_t i = 0; i < codes.numel(); ++i) bytes[i] ^= 0x80U;
 }
 
+Tensor weight_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int64_t first,
+                   std::int64_t rows) {
+  const Tensor stored = layer.values
+                            ? layer.values->make()
+                            : read_matrix(in, *layer.entry, rows_of(layer.at, first, rows));
+  if (layer.smooth == nullptr) return stored;
+  const Tensor smoothed = copy(stored, DType::float32);
+  auto* value = smoothed.data_as<float>();
+  for (std::int64_t i = 0; i < smoothed.size(0); ++i) {
+    for (const float factor : layer.smooth->values()) *value++ *= factor;
+  }
+  return smoothed;
+}
+
 QuantisedRows quantise_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int64_t first,
                             std::int64_t rows, const char* operation) {
+  return quantise_rows(in, layer, first, weight_rows(in, layer, first, rows), operation);
+}
+
+QuantisedRows quantise_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int64_t first,
+                            const Tensor& weight, const char* operation) {
   const TensorEntry& entry = *layer.entry;
-  const MatrixPlace place = rows_of(layer.at, first, rows);
-  const Tensor weight = read_matrix(in, entry, place);
-  const std::int64_t bytes = weight.numel() * element_bytes(weight.dtype());
-  QuantisedRows made{layer.recipe->quantise(weight, {.executor = &serial_executor()}), {}, bytes};
+  QuantisedRows made{layer.recipe->quantise(weight, {.executor = &serial_executor()}), {}};
+  made.bytes = weight.numel() * element_bytes(dtype_before(layer));
   made.errors = code_errors(weight, made.written.codes);
   if (made.errors.finite) return made;
+  const char* const smoothed = layer.smooth == nullptr ? "" : " times its smoothing factors";
+  if (layer.values) {
+    refuse(Code::corrupt_data, "{}: the weight of layer {} must be finite{}; got NaN or infinity",
+           operation, in_quotes(layer.name), smoothed);
+  }
   const auto [i, j] = not_finite(weight);
-  refuse(Code::corrupt_data, "{}: tensor {} must be finite; got NaN or infinity at {} (file {})",
-         operation, in_quotes(entry.name),
-         index_text(entry.shape, place.begin + i * place.row_step + j * place.column_step),
+  const std::int64_t element =
+      layer.at.begin + (first + i) * layer.at.row_step + j * layer.at.column_step;
+  refuse(Code::corrupt_data, "{}: tensor {} must be finite{}; got NaN or infinity at {} (file {})",
+         operation, in_quotes(entry.name), smoothed, index_text(entry.shape, element),
          in_quotes(in.files[entry.file].name));
 }
 

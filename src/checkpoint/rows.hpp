@@ -15,8 +15,16 @@ namespace octavo::checkpoint {
 /// run holds in memory does not grow with tensors.
 inline constexpr std::int64_t kPieceBytes = std::int64_t{2} << 20;
 
+/// The type of a layer's weight before it is quantised.
+DType dtype_before(const LayerPlan& layer);
+
 /// Rows of a layer in one piece: rows under one scale are never cut.
 std::int64_t rows_of_piece(const LayerPlan& layer);
+
+/// Rows of a layer's weight, up to `rows` of them: as stored, or in float32 times the layer's
+/// smoothing factors. Throws Error (io).
+Tensor weight_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int64_t first,
+                   std::int64_t rows);
 
 struct QuantisedRows {
   Written written;
@@ -31,5 +39,8 @@ void add_128(const Tensor& codes) noexcept;
 /// its place; io).
 QuantisedRows quantise_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int64_t first,
                             std::int64_t rows, const char* operation = "quantize_file");
+/// The same of rows that weight_rows has given.
+QuantisedRows quantise_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int64_t first,
+                            const Tensor& weight, const char* operation = "quantize_file");
 
 }  // namespace octavo::checkpoint

@@ -43,12 +43,16 @@ int threads_for(int wanted, std::int64_t bytes) {
 
 }  // namespace
 
+int most_threads(int wanted) { return wanted > 0 ? wanted : default_executor().concurrency(); }
+
 Run::Run(const Checkpoint& in, Plan plan, const RunOptions& options)
     : in_(in), plan_(std::move(plan)), options_(options) {
   for (const TensorEntry& entry : in.entries()) total_ += entry.end - entry.begin;
   report_.file_bytes_before = in.file_bytes();
   report_.tensors_copied = plan_.tensors_copied;
   report_.warnings = plan_.warnings;
+  report_.smoothed_norms = plan_.smoothed_norms;
+  report_.unsmoothed_layers = plan_.unsmoothed_layers;
 }
 
 FileLayout Run::layout(std::size_t file, const std::map<std::string, std::string>& metadata) const {
@@ -59,12 +63,12 @@ void Run::write(std::size_t file, const std::string& path,
                 const std::map<std::string, std::string>& metadata) {
   SafetensorsOutput out(path, layout(file, metadata), in_.impl().inputs[file].sparse(),
                         options_.temporary);
-  const FileWork work(plan_.operation, in_.impl(), plan_.files[file], out);
-  run_pieces(work.pieces(), threads_for(options_.threads, out.layout().bytes),
-             [&](std::string_view name, std::int64_t bytes) {
-               if (options_.at && !name.empty()) options_.at(name);
-               if (options_.progress) options_.progress(done_ + bytes, total_);
-             });
+  const int threads = threads_for(options_.threads, out.layout().bytes);
+  const FileWork work(plan_.operation, in_.impl(), plan_.files[file], out, threads);
+  run_pieces(work.pieces(), threads, [&](std::string_view name, std::int64_t bytes) {
+    if (options_.at && !name.empty()) options_.at(name);
+    if (options_.progress) options_.progress(done_ + bytes, total_);
+  });
   std::vector<LayerReport> layers = work.reports();
   report_.layers.reserve(report_.layers.size() + layers.size());
   out.commit();  // nothing may fail from here on

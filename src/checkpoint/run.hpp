@@ -14,6 +14,9 @@
 
 namespace octavo::checkpoint {
 
+/// As many as were asked for; else those that the default executor has.
+int most_threads(int wanted);
+
 /// The files of a plan, one after the other.
 class Run {
  public:

@@ -28,4 +28,7 @@ inline int num_threads() noexcept {
   return threads;
 }
 
+/// OCTAVO_LAPACK: the library that GPTQ takes LAPACK from, empty for the system's.
+inline std::string_view lapack() noexcept { return get("OCTAVO_LAPACK"); }
+
 }  // namespace octavo::env

@@ -5,13 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,11 +24,16 @@ namespace {
 constexpr std::array<Scheme, 4> kSchemes{Scheme::int8_dynamic, Scheme::fp8_dynamic,
                                          Scheme::fp8_block, Scheme::llm_int8};
 constexpr std::size_t kWorst = 5;
+constexpr const char* kOfTheFile = "file";  // --smoothquant without a value
 
 struct Arguments : TransferArguments {
   std::string scheme;
   std::vector<std::string> ignore;
-  std::string outlier_columns;  ///< a file
+  std::string calibration;  ///< a file
+  std::string smoothquant;  ///< empty: no; kOfTheFile; or an alpha
+  bool gptq = false;
+  std::optional<double> damp;
+  bool static_scales = false;
   std::optional<float> threshold;
   bool whole_columns = false;
   bool requantize = false;
@@ -46,6 +45,9 @@ struct Totals {
   std::int64_t bytes_before = 0, bytes_after = 0, elements = 0, saturated = 0;
   double mean_sqnr_db = 0;  ///< of the layers that are not exact
   double max_error = 0;
+  /// GPTQ: the mean over layers of output_error / nearest_output_error, and how many exceed 1.
+  std::optional<double> output_error{};
+  std::int64_t worse = 0;
 
   double bits_per_weight() const noexcept {
     return elements == 0 ? 0.0
@@ -56,18 +58,26 @@ struct Totals {
 Totals totals(const std::vector<LayerReport>& layers) {
   Totals sums;
   double sqnr = 0;
-  int inexact = 0;
+  int inexact = 0, by_gptq = 0;
+  double ratios = 0;
   for (const LayerReport& layer : layers) {
     sums.bytes_before += layer.bytes_before;
     sums.bytes_after += layer.bytes_after;
     sums.elements += layer.n * layer.k;
     sums.saturated += layer.saturated;
     sums.max_error = std::max(sums.max_error, layer.max_error);
+    if (layer.output_error && layer.nearest_output_error.value_or(0) > 0) {
+      const double ratio = *layer.output_error / *layer.nearest_output_error;
+      ratios += ratio;
+      ++by_gptq;
+      sums.worse += ratio > 1 ? 1 : 0;
+    }
     if (!std::isfinite(layer.sqnr_db)) continue;
     sqnr += layer.sqnr_db;
     ++inexact;
   }
   sums.mean_sqnr_db = inexact == 0 ? INFINITY : sqnr / inexact;
+  if (by_gptq > 0) sums.output_error = ratios / by_gptq;
   return sums;
 }
 
@@ -88,15 +98,20 @@ std::string unknown_scheme(const std::string& name) {
 }
 
 Json layer_json(const LayerReport& layer) {
-  return {{"type", "layer"},
-          {"name", layer.name},
-          {"n", layer.n},
-          {"k", layer.k},
-          {"bytes_before", layer.bytes_before},
-          {"bytes_after", layer.bytes_after},
-          {"sqnr_db", layer.sqnr_db},
-          {"max_error", layer.max_error},
-          {"saturated", layer.saturated}};
+  Json json{{"type", "layer"},
+            {"name", layer.name},
+            {"n", layer.n},
+            {"k", layer.k},
+            {"bytes_before", layer.bytes_before},
+            {"bytes_after", layer.bytes_after},
+            {"sqnr_db", layer.sqnr_db},
+            {"max_error", layer.max_error},
+            {"saturated", layer.saturated}};
+  if (layer.output_error) {
+    json["nearest_output_error"] = layer.nearest_output_error.value_or(0);
+    json["output_error"] = *layer.output_error;
+  }
+  return json;
 }
 
 void print_report_json(const Arguments& arguments, Scheme scheme, const QuantizeReport& report) {
@@ -116,6 +131,8 @@ void print_report_json(const Arguments& arguments, Scheme scheme, const Quantize
               {"mean_sqnr_db", sums.mean_sqnr_db},
               {"max_error", sums.max_error},
               {"saturated", sums.saturated},
+              {"smoothed_norms", report.smoothed_norms},
+              {"unsmoothed_layers", report.unsmoothed_layers},
               {"warnings", report.warnings}});
 }
 
@@ -135,6 +152,15 @@ void print_report(const Arguments& arguments, Scheme scheme, const QuantizeRepor
   fmt::print("file           {} -> {}\n", size_text(report.file_bytes_before),
              size_text(report.file_bytes_after));
   if (report.layers.empty()) return;
+  if (!report.smoothed_norms.empty()) {
+    fmt::print("SmoothQuant    {} took factors; {} behind no such norm\n",
+               count_text(std::ssize(report.smoothed_norms), "norm"),
+               count_text(std::ssize(report.unsmoothed_layers), "layer"));
+  }
+  if (sums.output_error) {
+    fmt::print("GPTQ           output error {:.3g} of that of rounding to nearest, {} larger\n",
+               *sums.output_error, count_text(sums.worse, "layer"));
+  }
   fmt::print("mean SQNR      {} dB, largest error {:.3g}\n\n", db_text(sums.mean_sqnr_db),
              sums.max_error);
 
@@ -148,63 +174,6 @@ void print_report(const Arguments& arguments, Scheme scheme, const QuantizeRepor
                fmt::format("{}", layer.saturated)});
   }
   table.print();
-}
-
-[[noreturn]] void refuse_lists(const std::string& path, Code code, std::string_view rule,
-                               std::string_view got) {
-  throw Error(Status(code, fmt::format("quantize: file '{}' must {}; got {}", printable(path), rule,
-                                       printable(got))));
-}
-
-/// A list of columns for each layer has two levels; whoever nests deeper has another file.
-Json parse_lists(const std::string& path, std::istream& file) {
-  constexpr int kDeepest = 2;
-  const auto check = [&](int depth, Json::parse_event_t, const Json&) {
-    if (depth > kDeepest) {
-      refuse_lists(path, Code::corrupt_data, "hold a JSON object with a list for each layer",
-                   "arrays inside each other");
-    }
-    return true;
-  };
-  return Json::parse(file, check, false);
-}
-
-/// {"layer": [columns], ...}; whether the layers are there is quantize_file's to say.
-std::map<std::string, std::vector<std::int64_t>> read_outlier_columns(const std::string& path) {
-  std::map<std::string, std::vector<std::int64_t>> lists;
-  if (path.empty()) return lists;
-  constexpr std::uintmax_t kMostBytes = std::uintmax_t{64} << 20;
-  std::error_code error;
-  const std::filesystem::file_status status = std::filesystem::status(path, error);
-  if (!std::filesystem::exists(status)) {
-    refuse_lists(path, Code::unavailable, "be readable", error ? error.message() : "no such file");
-  }
-  if (!std::filesystem::is_regular_file(status)) {  // reading a pipe could wait for ever
-    refuse_lists(path, Code::invalid_argument, "be a regular file",
-                 std::filesystem::is_directory(status) ? "a directory" : "something else");
-  }
-  if (const std::uintmax_t bytes = std::filesystem::file_size(path, error); bytes > kMostBytes) {
-    refuse_lists(path, Code::corrupt_data, "have at most 64 MB", fmt::format("{} bytes", bytes));
-  }
-  std::ifstream file(path);
-  if (!file) refuse_lists(path, Code::unavailable, "be readable", std::strerror(errno));
-  const Json json = parse_lists(path, file);
-  if (!json.is_object()) {
-    refuse_lists(path, Code::corrupt_data, "hold a JSON object with a list for each layer",
-                 json.is_discarded() ? "text that is no JSON" : json.type_name());
-  }
-  for (const auto& [layer, columns] : json.items()) {
-    const bool integers = columns.is_array() && std::ranges::all_of(columns, [](const Json& value) {
-                            return value.is_number_integer();
-                          });
-    if (!integers) {
-      refuse_lists(path, Code::corrupt_data,
-                   fmt::format("hold a list of integers for layer '{}'", printable(layer)),
-                   columns.dump());
-    }
-    columns.get_to(lists[layer]);
-  }
-  return lists;
 }
 
 int predict(const Arguments& arguments, QuantizeFileOptions options) {
@@ -230,12 +199,30 @@ int predict(const Arguments& arguments, QuantizeFileOptions options) {
   return kGood;
 }
 
+/// The number behind --smoothquant=; nothing without one. The parser has checked it.
+std::optional<double> alpha_of(const std::string& text) {
+  if (text.empty() || text == kOfTheFile) return std::nullopt;
+  return std::stod(text);
+}
+
+std::string check_alpha(const std::string& text) {
+  double alpha = 0;
+  if (text == kOfTheFile) return {};
+  if (CLI::detail::lexical_cast(text, alpha) && alpha >= 0 && alpha <= 1) return {};
+  return fmt::format("must be a number in 0..1; got {}", printable(text));
+}
+
 int run(const Arguments& arguments) {
   check_files("quantize", arguments);
   const Scheme scheme = *scheme_from_name(arguments.scheme);
   QuantizeFileOptions options{.scheme = scheme,
                               .ignore = arguments.ignore,
-                              .outlier_columns = read_outlier_columns(arguments.outlier_columns),
+                              .calibration = arguments.calibration,
+                              .smoothquant = !arguments.smoothquant.empty(),
+                              .smooth_alpha = alpha_of(arguments.smoothquant),
+                              .gptq = arguments.gptq,
+                              .damp = arguments.damp,
+                              .static_scales = arguments.static_scales,
                               .outlier_threshold = arguments.threshold,
                               .whole_columns = arguments.whole_columns,
                               .requantize = arguments.requantize};
@@ -271,13 +258,23 @@ Run add_quantize(CLI::App& command) {
                   "name; may be given again")
       ->take_all()
       ->expected(1);
-  command.add_option("--outlier-columns", arguments->outlier_columns,
-                     "llm-int8: a JSON file {\"layer\": [columns], ...} of activation columns that "
-                     "stay in float whatever they hold");
-  command.add_option(
-      "--threshold", arguments->threshold,
-      "llm-int8: columns with an element of that magnitude stay in float (6); 0: only "
-      "those of --outlier-columns");
+  command.add_option("--calibration", arguments->calibration,
+                     "A file of octavo.torch.calibrate(...).save: outlier columns of llm-int8, and "
+                     "what the next five options need");
+  command
+      .add_flag(fmt::format("--smoothquant{{{}}}", kOfTheFile), arguments->smoothquant,
+                "Divide norms by the calibration's factors and multiply the weights behind them; "
+                "--smoothquant=ALPHA (0..1) makes the factors anew")
+      ->check(check_alpha);
+  command.add_flag("--gptq", arguments->gptq,
+                   "int8: codes by GPTQ from the calibration's Hessians (needs LAPACK)");
+  command.add_option("--damp", arguments->damp,
+                     "GPTQ: added to a Hessian's diagonal, in units of its mean (0.01)");
+  command.add_flag("--static", arguments->static_scales,
+                   "int8-dynamic, fp8-dynamic: one static scale for a layer's activations");
+  command.add_option("--threshold", arguments->threshold,
+                     "llm-int8: columns with an element of that magnitude stay in float (6); 0: "
+                     "only those of the calibration");
   command.add_flag("--whole-columns", arguments->whole_columns,
                    "llm-int8: all of an outlier column stays out of the statistics of rows");
   command.add_flag("--requantize", arguments->requantize,

@@ -15,6 +15,7 @@ from ._names import first_match
 from ._quantize import patterns_of
 from ._quantized_linear import QuantizedLinear
 from ._schemes import SCHEMES, SchemeName
+from ._smooth import fed_layers
 
 _Item = TypeVar("_Item")
 _HELD = 8  # inputs kept to find layers that read the same one
@@ -22,7 +23,7 @@ _HELD = 8  # inputs kept to find layers that read the same one
 
 def calibrate(model: torch.nn.Module, batches: Iterable[Any], scheme: SchemeName = "int8-dynamic", *,
               ignore: Iterable[str] | None = None, threshold: float = 6.0, alpha: float = 0.5,
-              progress: bool | None = None) -> Calibration:
+              progress: bool | None = None, hessian: bool = False) -> Calibration:
     """Runs a model on batches and notes the least and the largest input of every column of its linear layers.
 
     Static scales, LLM.int8()'s outlier columns and SmoothQuant's factors (Xiao et al., arXiv 2211.10438) follow from them:
@@ -36,8 +37,11 @@ def calibrate(model: torch.nn.Module, batches: Iterable[Any], scheme: SchemeName
         threshold: magnitude from which a column is an outlier column.
         alpha: 0..1, how much of the range goes from activations to weights.
         progress: True or False; None shows a bar on a terminal.
+        hessian: note 2/n X^T X of the n inputs X [n, K] of each layer, too, which GPTQ (`octavo quantize --gptq`) goes by:
+            4 K^2 bytes for each input that layers read.
 
-    Returns: Calibration, by layer. Raises: ValueError (no batches, no linear layers, a column that is not finite).
+    Returns: Calibration, by layer. Raises: ValueError (no batches, no linear layers, a column that is not finite, with
+        hessian layers that read one input in some calls and several in others).
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"calibrate: alpha must be in 0..1; got {alpha}")
@@ -48,7 +52,7 @@ def calibrate(model: torch.nn.Module, batches: Iterable[Any], scheme: SchemeName
               and first_match(name, patterns) is None}
     if not layers:
         raise ValueError("calibrate: model must have linear layers; got none but those to ignore")
-    seen = _Seen()
+    seen = _Seen(hessian)
     hooks = [layer.register_forward_pre_hook(seen.hook(name)) for name, layer in layers.items()]
     count = 0
     try:
@@ -70,8 +74,9 @@ def calibrate(model: torch.nn.Module, batches: Iterable[Any], scheme: SchemeName
         low, high = seen.low[name], seen.high[name]
         if not (low.isfinite().all() and high.isfinite().all()):
             raise ValueError(f"calibrate: inputs must be finite; got NaN or infinity in layer {name!r}")
-        made[name] = LayerCalibration(low, high, factors[name], threshold, code)
-    return Calibration(made, names_in_files(model, made))
+        made[name] = LayerCalibration(low, high, factors[name], threshold, code, seen.hessian_of(name))
+    norms = {norm: behind for norm, behind in fed_layers(model).items() if all(name in made for name in behind)}
+    return Calibration(made, names_in_files(model, [*made, *norms]), norms)
 
 
 def call(model: torch.nn.Module, batch: Any) -> Any:
@@ -95,13 +100,16 @@ def with_bar(items: Iterable[_Item], what: str, progress: bool | None) -> Iterab
 
 
 class _Seen:
-    """Least and largest of each column, and which layers read the same tensor."""
+    """Least and largest of each column, sums of products of columns, and which layers read the same tensor."""
 
-    def __init__(self) -> None:
+    def __init__(self, hessian: bool) -> None:
         self.low: dict[str, torch.Tensor] = {}
         self.high: dict[str, torch.Tensor] = {}
         self.readers: dict[str, set[str]] = {}
-        self._held: list[tuple[torch.Tensor, set[str]]] = []
+        self._hessian = hessian
+        self._means: dict[str, tuple[torch.Tensor, int]] = {}  # by the first reader: 2/n X^T X and n
+        self._first: dict[str, str] = {}  # of the layers that read what a layer reads
+        self._held: list[tuple[torch.Tensor, list[str]]] = []
 
     def hook(self, name):
         def note(layer, arguments):
@@ -112,18 +120,38 @@ class _Seen:
             low, high = torch.aminmax(rows, dim=0)
             self.low[name] = torch.minimum(self.low[name], low) if name in self.low else low
             self.high[name] = torch.maximum(self.high[name], high) if name in self.high else high
-            self._share(name, x)
+            first = self._share(name, x)
+            if self._hessian:
+                self._add_products(name, first, rows)
 
         return note
 
+    def hessian_of(self, name):
+        """2/n X^T X of a layer's inputs: the same tensor for all that read them."""
+        return self._means[self._first[name]][0] if self._hessian else None
+
     def _share(self, name, x):
+        """The first layer that reads the tensor."""
         for tensor, names in self._held:
             if tensor.data_ptr() == x.data_ptr() and tensor.shape == x.shape and tensor._version == x._version:
-                names.add(name)
+                if name in names:  # called again with it
+                    break
+                names.append(name)
                 self.readers.setdefault(name, set()).update(names)
-                return
-        self._held = [*self._held[1 - _HELD:], (x, {name})]
+                return names[0]
+        self._held = [*self._held[1 - _HELD:], (x, [name])]
         self.readers.setdefault(name, set()).add(name)
+        return name
+
+    def _add_products(self, name, first, rows):
+        if self._first.setdefault(name, first) != first:
+            raise ValueError(f"calibrate: layers must read one input in every call to have a Hessian; got {name!r}, which reads "
+                             f"that of {first!r} now and that of {self._first[name]!r} before")
+        if name != first:
+            return
+        mean, count = self._means.get(name, (torch.zeros(()), 0))
+        total = count + rows.shape[0]
+        self._means[name] = (mean * (count / total) + rows.T @ rows * (2 / total), total)
 
     def end_of_batch(self):
         self._held = []

@@ -17,6 +17,16 @@ _BLOCKS = {"LlamaDecoderLayer": _LLAMA, "MistralDecoderLayer": _LLAMA, "Qwen2Dec
            "Qwen3MoeDecoderLayer": _ATTENTION, "GPT2Block": (("ln_1", ("attn.c_attn",)), ("ln_2", ("mlp.c_fc",)))}
 
 
+def fed_layers(model: torch.nn.Module) -> dict[str, tuple[str, ...]]:
+    """The norms of a model that feed linear layers and nothing else, and those layers."""
+    found: dict[str, tuple[str, ...]] = {}
+    for path, block in model.named_modules():
+        prefix = f"{path}." if path else ""
+        for norm, names in _BLOCKS.get(type(block).__name__, ()):
+            found[prefix + norm] = tuple(prefix + name for name in names)
+    return found
+
+
 class Smoothed(NamedTuple):
     """A norm that took the factors of the layers behind it."""
 
@@ -41,25 +51,22 @@ def smooth_(model: torch.nn.Module, calibration: Calibration) -> tuple[Calibrati
     """
     done: list[Smoothed] = []
     rows = dict(calibration)
-    for path, block in model.named_modules():
-        for norm_name, names in _BLOCKS.get(type(block).__name__, ()):
-            prefix = f"{path}." if path else ""
-            layers = [prefix + name for name in names]
-            if not all(layer in rows for layer in layers) or not all(_is_float(model, layer) for layer in layers):
-                continue
-            factors = rows[layers[0]].smooth
-            if any(not torch.equal(rows[layer].smooth, factors) for layer in layers):
-                raise ValueError(f"smooth_: calibration must have one list of factors for layers that read one input; got "
-                                 f"several for {', '.join(layers)}")
-            _divide(block.get_submodule(norm_name), factors, prefix + norm_name)
-            for layer in layers:
-                _multiply(model.get_submodule(layer), factors, layer)
-                rows[layer] = rows[layer].smoothed()
-            done.append(Smoothed(prefix + norm_name, tuple(layers)))
+    for norm, layers in fed_layers(model).items():
+        if not all(layer in rows for layer in layers) or not all(_is_float(model, layer) for layer in layers):
+            continue
+        factors = rows[layers[0]].smooth
+        if any(not torch.equal(rows[layer].smooth, factors) for layer in layers):
+            raise ValueError(f"smooth_: calibration must have one list of factors for layers that read one input; got "
+                             f"several for {', '.join(layers)}")
+        _divide(model.get_submodule(norm), factors, norm)
+        for layer in layers:
+            _multiply(model.get_submodule(layer), factors, layer)
+            rows[layer] = rows[layer].smoothed()
+        done.append(Smoothed(norm, layers))
     if not done:
         raise ValueError(f"smooth_: model must have calibrated float layers behind norms that feed nothing else (blocks: "
                          f"{', '.join(sorted(_BLOCKS))}); got {type(model).__name__}")
-    return Calibration(rows, calibration.in_files), done
+    return Calibration(rows, calibration.in_files, calibration.norms), done
 
 
 def _is_float(model, name):
