@@ -71,7 +71,7 @@ LAYERS = (
     Layer("what operations share", "src/ops/", OPERATION),
     Layer("problem lines", "src/lines/", (*OPERATION, "ops/product/*", "lines/*")),
     Layer("checkpoint", "src/checkpoint/",
-          ("octavo/*", "core/*", "checkpoint/*", "fmt/*", "nlohmann/*", "re2/*", *SYSTEM)),
+          ("octavo/*", "core/*", "checkpoint/*", "fmt/*", "nlohmann/*", "re2/*", "dlfcn.h", *SYSTEM)),
     Layer("the C ABI", "src/capi/", ("octavo/*", "capi/*", "fmt/*")),
     Layer("layers", "src/layers/",
           ("octavo/*", "core/*", *NO_ELEMENTS, "ops/*", "layers/*", *CONTRACT, "fmt/*")),

@@ -130,10 +130,9 @@ class Quantize(unittest.TestCase):
         fifo = self.folder / "fifo"
         os.mkfifo(fifo)
         missing = self.folder / "missing"
-        deep = self.folder / "deep.json"
-        deep.write_text("[" * 200_000)
-        nested = self.folder / "nested.json"
-        nested.write_text('{"layers.0": ' + "[" * 200_000 + "]" * 200_000 + "}")
+        deep = self.folder / "deep"  # brackets inside each other where a calibration has its layers
+        text = json.dumps({"__metadata__": {"octavo_calibration": "[" * 200_000}}).encode()
+        deep.write_bytes(struct.pack("<Q", len(text)) + text)
         llm = ("--scheme", "llm-int8")
         for what, arguments in {
             "an empty output": (self.model, "", *SCHEME),
@@ -144,8 +143,8 @@ class Quantize(unittest.TestCase):
             "a pipe to read": (fifo, self.out, *SCHEME),
             "no file": (missing, self.out, *SCHEME),
             "no folder": (self.model, missing / "out", *SCHEME),
-            **{f"lists in {path.name}": (self.model, self.out, *llm, "--outlier-columns", path)
-               for path in (directory, fifo, missing, deep, nested, self.model)},
+            **{f"a calibration in {path.name}": (self.model, self.out, *llm, "--calibration", path)
+               for path in (directory, fifo, missing, deep, self.model)},
         }.items():
             with self.subTest(what):
                 got = self.octavo(*arguments)

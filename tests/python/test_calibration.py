@@ -139,28 +139,81 @@ def test_smoothing_says_what_it_cannot():
         octavo.torch.smooth_(model, found)
 
 
-def test_a_calibration_is_a_file(tmp_path):
-    model, ids = small.made(small.mixtral), small.tokens()
-    found = octavo.torch.calibrate(model, [ids])
-    found.save(tmp_path / "c.json")
-    written = json.loads((tmp_path / "c.json").read_text())
-    row = written["model.layers.0.self_attn.q_proj"]
-    assert {"input_scale", "outlier_columns", "smooth"} <= set(row) and len(row["smooth"]) == 128
-    again = octavo.torch.Calibration.load(tmp_path / "c.json")
-    assert again.to_dict() == found.to_dict() == written
+@pytest.mark.parametrize("maker", [small.mixtral, small.gpt2], ids=lambda maker: maker.__name__)
+def test_a_calibration_is_a_file(maker, tmp_path):
+    model, ids = small.made(maker), small.tokens()
+    found = octavo.torch.calibrate(model, [ids], hessian=True)
+    found.save(tmp_path / "c.safetensors")
+    again = octavo.torch.Calibration.load(tmp_path / "c.safetensors")
+    in_files = found.in_files
+    assert list(again) == [in_files[name] for name in found]
+    assert again.norms == {in_files[norm]: tuple(in_files[name] for name in behind) for norm, behind in found.norms.items()}
+    for name, row in found.items():
+        read = again[in_files[name]]
+        assert (read.threshold, read.code) == (row.threshold, row.code)
+        for field in ("column_min", "column_max", "smooth", "hessian"):
+            assert torch.equal(getattr(read, field), getattr(row, field)), field
+    assert len({row.hessian.data_ptr() for row in again.values()}) == len({row.hessian.data_ptr() for row in found.values()})
     octavo.torch.quantize_(model, "int8-dynamic", calibration=again)
 
 
-@pytest.mark.parametrize("text, hint", [("[]", "must hold an object of layers; got list"), ("{", "must be JSON"),
-                                        ('{"a": {}}', "column_min"), ('{"a": 3}', "column_min"),
-                                        ('{"a": {"column_min": [2], "column_max": [1], "smooth": [1], "threshold": 6, "code": "int8"}}',
-                                         "got 'a'"),
-                                        ('{"a": {"column_min": [0], "column_max": [1], "smooth": [0], "threshold": 6, "code": "int8"}}',
-                                         "factors above 0")])
-def test_a_malformed_calibration_is_refused(text, hint, tmp_path):
-    (tmp_path / "c.json").write_text(text)
+def test_hessians_are_those_of_all_inputs():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
+    batches = [torch.randn(5, 8), torch.randn(2, 3, 8) * 2, torch.randn(1, 8)]
+    found = octavo.torch.calibrate(model, batches, hessian=True)
+    rows = torch.cat([batch.reshape(-1, 8) for batch in batches])
+    for name, x in (("0", rows), ("2", model[1](model[0](rows)).detach())):
+        expected = 2 / len(x) * (x.double().T @ x.double())
+        # A sum of 12 products and three means in float32, each rounded by 2^-24 of the largest.
+        assert float((found[name].hessian - expected).abs().max()) <= 2 * 16 * 2**-24 * float(expected.abs().max())
+    assert octavo.torch.calibrate(model, batches)["0"].hessian is None
+
+
+def test_layers_that_read_one_input_share_their_hessian():
+    model = small.made(small.llama)
+    found = octavo.torch.calibrate(model, [small.tokens(), small.tokens(1)], hessian=True)
+    prefix = "model.layers.1."
+    q, k, o = (found[f"{prefix}self_attn.{name}_proj"].hessian for name in "qko")
+    assert q is k and q is not o
+    assert found[prefix + "mlp.gate_proj"].hessian is found[prefix + "mlp.up_proj"].hessian
+
+
+def test_layers_that_share_an_input_now_and_then_have_no_hessian():
+    class Fork(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+
+        def forward(self, x, apart):
+            return self.a(x) + self.b(x.clone() if apart else x)
+
+    batches = [(torch.randn(2, 4), apart) for apart in (False, True)]
+    assert set(octavo.torch.calibrate(Fork(), batches)) == {"a", "b"}
+    with pytest.raises(ValueError, match="calibrate: layers must read one input in every call to have a Hessian; got 'b'"):
+        octavo.torch.calibrate(Fork(), batches, hessian=True)
+
+
+ROW = '"threshold": 6, "code": "int8"'
+
+
+@pytest.mark.parametrize("text, columns, hint", [
+    (None, {}, "must be JSON"), ("{", {}, "must be JSON"), ("[]", {}, "must hold version 1"), ('{"version": 2}', {}, "must hold version 1"),
+    ('{"version": 1, "layers": {"a": {}}, "norms": {}}', {}, "threshold"),
+    ('{"version": 1, "layers": {"a": 3}, "norms": {}}', {}, "got 'a'"),
+    ('{"version": 1, "layers": {"b": {%s}}, "norms": {}}' % ROW, {}, "got 'b'"),
+    ('{"version": 1, "layers": {}, "norms": {"n": ["c"]}}', {}, "norms must name layers that are there; got .'c'"),
+    ('{"version": 1, "layers": {"a": {%s}}, "norms": {}}' % ROW, {"column_min": [2.0]}, "got 'a'"),
+    ('{"version": 1, "layers": {"a": {%s}}, "norms": {}}' % ROW, {"smooth": [0.0]}, "factors above 0"),
+    ('{"version": 1, "layers": {"a": {%s}}, "norms": {}}' % ROW, {"column_max": [float("nan")]}, "finite"),
+    ('{"version": 1, "layers": {"a": {%s, "hessian": "h"}}, "norms": {}}' % ROW, {}, r"hessian must be finite \[1, 1\]; got \[2\]")])
+def test_a_malformed_calibration_is_refused(text, columns, hint, tmp_path):
+    good = {"column_min": [0.0], "column_max": [1.0], "smooth": [1.0]}
+    tensors = {f"a.{field}": torch.tensor(value) for field, value in (good | columns).items()} | {"h": torch.zeros(2)}
+    safetensors = pytest.importorskip("safetensors.torch")
+    safetensors.save_file(tensors, tmp_path / "c", {} if text is None else {"octavo_calibration": text})
     with pytest.raises(ValueError, match="^Calibration.load: .*" + hint):
-        octavo.torch.Calibration.load(tmp_path / "c.json")
+        octavo.torch.Calibration.load(tmp_path / "c")
 
 
 def test_calibrations_that_do_not_fit_are_refused():
