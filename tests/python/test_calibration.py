@@ -246,6 +246,12 @@ def test_evaluation_is_what_its_words_say():
     for logits, value in ((a, found.float_perplexity), (b, found.perplexity)):
         loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
         assert value == pytest.approx(float(loss.exp()), rel=1e-5)
+    rows = (p - q).gather(-1, ids[:, 1:, None])[..., 0]  # of each token, three windows
+    assert found.loss_increase == pytest.approx(float(rows.mean()), abs=1e-7)
+    sums = rows.sum(1)
+    assert found.loss_increase_error == pytest.approx(float(sums.std() * 3**0.5 / rows.numel()), rel=1e-4)
+    alone = octavo.torch.evaluate(model, float_model, ids[:1], layers=False)
+    assert alone.loss_increase_error is None and alone.layers == [] and "SQNR" not in str(alone)
     assert found.kl == pytest.approx(float((p.exp() * (p - q)).sum(-1).mean()), rel=1e-2)
     assert found.agreement == pytest.approx(float((p.argmax(-1) == q.argmax(-1)).double().mean()))
     assert len(found.layers) == 14 and all(row.sqnr_db > 20 for row in found.layers)

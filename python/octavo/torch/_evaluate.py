@@ -11,8 +11,10 @@ import torch
 
 from ._calibrate import with_bar
 from ._loading import from_pretrained
+from ._quantized_linear import QuantizedLinear
 from ._requirement import need_transformers
-from ._saving import frozen_layers
+from ._routed_experts import SeparateExperts
+from .moe import FusedMoE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,6 +36,8 @@ class Evaluation:
     cosine: float  # of all logits, flattened
     perplexity: float | None
     float_perplexity: float | None
+    loss_increase: float | None  # mean over tokens of the cross entropy less the float model's, in nats
+    loss_increase_error: float | None  # its standard error, from the windows' sums; None of a single window
     kl: float | None  # mean over tokens of KL(float || quantised), in nats
     agreement: float | None  # share of tokens whose most likely next token is the float model's
     layers: list[LayerDrift] = field(default_factory=list)
@@ -46,11 +50,45 @@ class Evaluation:
         rows = [f"tokens {self.tokens}   cosine {self.cosine:.6f}"]
         if self.perplexity is not None and self.kl is not None and self.agreement is not None:
             rows.append(f"perplexity {self.perplexity:.4f}   of the float model {self.float_perplexity:.4f}")
+            spread = "" if self.loss_increase_error is None else f" +- {self.loss_increase_error:.1e} (standard error)"
+            rows.append(f"loss {self.loss_increase:+.2e}{spread} nats a token")
             rows.append(f"KL {self.kl:.3e} nats   same next token {100 * self.agreement:.2f} %")
-        rows.append(f"{'layer':<56} {'cosine':>10} {'SQNR, dB':>9}")
+        if self.layers:
+            rows.append(f"{'layer':<56} {'cosine':>10} {'SQNR, dB':>9}")
         rows += [f"{row.name:<56} {row.cosine:>10.6f} {row.sqnr_db:>9.2f}" for row in
                  sorted(self.layers, key=lambda row: row.sqnr_db)]
         return "\n".join(rows)
+
+
+class _Paired:
+    """The mean of a difference over tokens, and its standard error.
+
+    Tokens of one window share their context, so windows are the units: with d_w the sum and n_w the tokens of window w,
+    mean m = sum d_w / sum n_w and error^2 = W / (W - 1) sum (d_w - m n_w)^2 / (sum n_w)^2 (the ratio estimator of cluster
+    sampling: Cochran, Sampling Techniques, 1977, section 9A.1).
+    """
+
+    def __init__(self) -> None:
+        self._windows: list[tuple[float, int]] = []
+
+    def add(self, total: float, tokens: int) -> None:
+        self._windows.append((total, tokens))
+
+    @property
+    def tokens(self) -> int:
+        return sum(tokens for _, tokens in self._windows)
+
+    @property
+    def mean(self) -> float:
+        return sum(total for total, _ in self._windows) / self.tokens
+
+    @property
+    def error(self) -> float | None:
+        count = len(self._windows)
+        if count < 2:
+            return None
+        squares = sum((total - self.mean * tokens) ** 2 for total, tokens in self._windows)
+        return math.sqrt(count / (count - 1) * squares) / self.tokens
 
 
 class _Sums:
@@ -79,11 +117,11 @@ class _Sums:
 
 def evaluate(model: "PreTrainedModel | str | os.PathLike[str]", against: "PreTrainedModel | str | os.PathLike[str]",
              texts: Sequence[str] | torch.Tensor, *, tokenizer: Any = None, length: int = 512,
-             progress: bool | None = None) -> Evaluation:
+             layers: bool = True, progress: bool | None = None) -> Evaluation:
     """Compares a quantised model with its float model: perplexity, cosine and KL divergence of logits, and each layer.
 
     Layers are compared on the activations that the float model has at their place, so that each row is that layer's own
-    error.
+    error. A model that smooth_ changed has other activations there: its layers compare with those of the smoothed float model.
 
     Args:
         model: a model of transformers with Octavo's layers, or a quantised folder of any dialect.
@@ -91,6 +129,7 @@ def evaluate(model: "PreTrainedModel | str | os.PathLike[str]", against: "PreTra
         texts: texts, or token ids [rows, length].
         tokenizer: of the texts; None: the one in the float model's folder.
         length: tokens at a time; texts are joined and cut.
+        layers: whether layers are compared one by one; False takes about half the time.
         progress: True or False; None shows a bar on a terminal.
 
     Returns: Evaluation. Raises: ValueError (nothing to compare, no tokenizer), as from_pretrained.
@@ -110,9 +149,12 @@ def evaluate(model: "PreTrainedModel | str | os.PathLike[str]", against: "PreTra
     windows = list(_windows(texts, tokenizer, min(length, getattr(theirs.config, "max_position_embeddings", length))))
     if not windows:
         raise ValueError("evaluate: texts must hold at least two tokens; got none")
-    drifts = {name: _Sums() for name in frozen_layers(ours)}
-    if not drifts:
+    frozen = {name: layer for name, layer in ours.named_modules()
+              if isinstance(layer, (FusedMoE, SeparateExperts)) or isinstance(layer, QuantizedLinear) and layer.frozen}
+    if not frozen:
         raise ValueError(f"evaluate: model must have Octavo's layers; got {type(ours).__name__} without any")
+    names = {name for name, _ in theirs.named_modules()}  # experts that are layers of their own stand inside one of its
+    drifts = {name: _Sums() for name in frozen if layers and name in names}
     hooks = [theirs.get_submodule(name).register_forward_hook(_comparing(ours.get_submodule(name), sums))
              for name, sums in drifts.items()]
     try:
@@ -126,7 +168,7 @@ def evaluate(model: "PreTrainedModel | str | os.PathLike[str]", against: "PreTra
 
 @torch.no_grad()
 def _compare(ours, theirs, windows):
-    all_sums, tokens, predicted = _Sums(), 0, 0
+    all_sums, increase, tokens = _Sums(), _Paired(), 0
     losses = {"float": 0.0, "ours": 0.0}
     kl = agree = 0.0
     head = theirs.get_output_embeddings()
@@ -139,15 +181,17 @@ def _compare(ours, theirs, windows):
             continue
         before, after = (logits[:, :-1].log_softmax(-1) for logits in (expected, got))
         target = ids[:, 1:, None]
-        losses["float"] -= float(before.gather(-1, target).double().sum())
-        losses["ours"] -= float(after.gather(-1, target).double().sum())
+        first, second = (-float(logs.gather(-1, target).double().sum()) for logs in (before, after))
+        losses["float"] += first
+        losses["ours"] += second
+        increase.add(second - first, target.numel())
         kl += float((before.exp() * (before - after)).double().sum())
         agree += float((before.argmax(-1) == after.argmax(-1)).sum())
-        predicted += target.numel()
-    if not has_logits or not predicted:
-        return Evaluation(tokens, all_sums.cosine, None, None, None, None)
+    predicted = increase.tokens
+    if not predicted:
+        return Evaluation(tokens, all_sums.cosine, None, None, None, None, None, None)
     return Evaluation(tokens, all_sums.cosine, math.exp(losses["ours"] / predicted), math.exp(losses["float"] / predicted),
-                      kl / predicted, agree / predicted)
+                      increase.mean, increase.error, kl / predicted, agree / predicted)
 
 
 def _comparing(layer, sums):
