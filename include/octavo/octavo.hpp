@@ -25,4 +25,5 @@
 #include "octavo/scale.hpp"
 #include "octavo/status.hpp"
 #include "octavo/tensor.hpp"
+#include "octavo/unapplied.hpp"
 #include "octavo/w8a8_utils.hpp"

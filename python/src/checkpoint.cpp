@@ -17,6 +17,7 @@
 #include "files.hpp"
 #include "octavo/layers.hpp"
 #include "octavo/moe.hpp"
+#include "octavo/unapplied.hpp"
 
 namespace octavo::python {
 namespace {
@@ -185,6 +186,9 @@ void bind_file(nb::module_& m) {
           nb::arg("prefix"), "The weight of a layer (its name without \".weight\").")
       .def("quantized_layers", &Checkpoint::quantized_layers,
            "Names of all layers whose weight is quantised.")
+      .def("unapplied_rules", &unapplied_rules,
+           "Rules for layers' outputs that the files declare and nothing applies: a sentence for "
+           "each kind, with the number of layers and the first.")
       .def(
           "experts",
           [](const Checkpoint& file, const std::string& prefix) {

@@ -47,6 +47,7 @@ struct LayerConfig {
   std::optional<bool> static_activations;
   /// They are quantised by it where it is there, and stay as they are where it is not.
   bool activations_by_scale = false;
+  bool quantised_output = false;  ///< what the layer gives has a rule, too, which is not applied
   /// GPTQ: what a zero point is more than its stored byte; nullopt: no GPTQ declared.
   std::optional<int> zero_point_offset;
 };

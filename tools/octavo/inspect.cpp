@@ -10,6 +10,7 @@
 
 #include "commands.hpp"
 #include "octavo/checkpoint.hpp"
+#include "octavo/unapplied.hpp"
 #include "output.hpp"
 
 namespace octavo::cli {
@@ -70,6 +71,7 @@ void inspect_json(const Arguments& arguments, const Checkpoint& file) {
               {"quantized_layers", layers.size()},
               {"files", file.files().size()},
               {"declared_in", declared_in(file)},
+              {"warnings", unapplied_rules(file)},
               {"metadata", file.metadata()}});
 }
 
@@ -121,6 +123,9 @@ Run add_inspect(CLI::App& command) {
   command.footer("A quantised layer that is not whole ends with exit code 3 and says which it is.");
   return [arguments] {
     const Checkpoint file = open_checkpoint(arguments->file);
+    for (const std::string& rule : unapplied_rules(file)) {
+      fmt::print(stderr, "octavo: warning: inspect: {}\n", printable(rule));
+    }
     arguments->json ? inspect_json(*arguments, file) : inspect(*arguments, file);
     return static_cast<int>(kGood);
   };
