@@ -7,7 +7,7 @@ from typing import Mapping, Sequence
 from . import _octavo
 from ._files import warn_of
 from ._octavo import Checkpoint, LayerReport, Weight
-from ._typing import Scheme, Tensor
+from ._typing import Scheme, StoredScheme, Tensor
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -44,7 +44,7 @@ def quantize_weight(weight: Tensor, scheme: Scheme = "int8-dynamic") -> Weight:
     return _octavo.quantize_weight(weight, scheme)
 
 
-def w8a8_weight(scheme: str, weight: Tensor, weight_scale: Tensor, *, input_scale: Tensor | None = None,
+def w8a8_weight(scheme: StoredScheme, weight: Tensor, weight_scale: Tensor, *, input_scale: Tensor | None = None,
                 input_zero_point: Tensor | None = None, logical_widths: Sequence[int] = (),
                 requantize: bool = False, activation: str = "token", azp: bool = False,
                 input_scale_ub: float = float("inf"), block: tuple[int, int] = (128, 128)) -> Weight:

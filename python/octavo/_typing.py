@@ -47,9 +47,13 @@ Side: TypeAlias = Literal["a", "b"]
 NonFinite: TypeAlias = Literal["propagate", "ignore", "error"]
 Subnormals: TypeAlias = Union[Literal["exact"], None]
 Rounding: TypeAlias = Literal["none", "power_of_two", "mx_floor"]
-# A scheme's own name first, then those of llm-compressor's presets and of bitsandbytes.
-Scheme: TypeAlias = Literal["int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8", "INT8", "W8A8", "W8A8_INT8", "FP8_DYNAMIC",
-                            "W8A8_FP8", "FP8_BLOCK", "LLM.int8", "bitsandbytes"]
+# Octavo's own names first, then those of llm-compressor's presets and of bitsandbytes; capitals and underscores make no
+# difference to Octavo.
+Scheme: TypeAlias = Literal["int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8", "int8", "INT8", "W8A8", "w8a8", "W8A8_INT8",
+                            "w8a8-int8", "FP8_DYNAMIC", "W8A8_FP8", "w8a8-fp8", "FP8_BLOCK", "LLM.int8", "llm.int8",
+                            "bitsandbytes"]
+# Schemes of a layer that stores codes and their scales.
+StoredScheme: TypeAlias = Literal["int8-dynamic", "fp8-dynamic", "fp8-block"]
 Format: TypeAlias = Literal["compressed-tensors", "fp8", "fp8-block", "bitsandbytes"]
 Progress: TypeAlias = Callable[[int, int], object]  # (done bytes, total bytes)
 TensorList: TypeAlias = Sequence[Union[Tensor, None]]

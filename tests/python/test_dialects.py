@@ -94,3 +94,20 @@ def test_every_way_to_say_it_is_here():
     methods = {json.loads((DATA / name / "config.json").read_text()).get("quantization_config", {}).get("quant_method")
                for name in FOLDERS}
     assert {"compressed-tensors", "fp8", "bitsandbytes", "gptq", "torchao"} <= methods
+
+
+@pytest.mark.parametrize("reads", ["from_pretrained", "load_"])
+def test_rules_for_outputs_are_a_warning(reads, tmp_path):
+    """They are declared for every layer, and nothing applies them."""
+    model = small.made(small.llama)
+    octavo.torch.quantize_(model, "int8-dynamic")
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    group = config["quantization_config"]["config_groups"]["group_0"]
+    group["output_activations"] = {**group["input_activations"], "dynamic": True}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    first = "'model.layers.0.mlp.down_proj'"
+    with pytest.warns(UserWarning, match=f"{reads}: 14 layers have rules for their outputs .*the first: {first}"):
+        again = octavo.torch.from_pretrained(tmp_path) if reads == "from_pretrained" else \
+            octavo.torch.load_(small.made(small.llama), tmp_path)
+    assert torch.equal(small.outputs(again, small.tokens()), small.outputs(model, small.tokens()))

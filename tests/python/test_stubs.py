@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
 
@@ -65,6 +66,7 @@ def public_functions():
     except ImportError:
         return
     yield from (package.quantize_, package.load_, package.from_pretrained, package.calibrate, package.smooth_, package.evaluate)
+    yield from (package.OctavoConfig.__init__, package.nn.FusedMoE.from_float)
     yield from (getattr(package.functional, name) for name in package.functional.__all__)
     import octavo.w8a8_utils as w8a8
     yield from (getattr(w8a8, name) for name in w8a8.__all__ if inspect.isfunction(getattr(w8a8, name)))
@@ -80,6 +82,21 @@ def test_public_functions_say_their_types(function):
     assert signature.return_annotation is not inspect.Signature.empty
     for parameter in list(signature.parameters.values()):
         assert parameter.name == "self" or parameter.annotation is not inspect.Parameter.empty, parameter
+
+
+def test_schemes_are_named_by_their_type():
+    """Every `scheme` of a public function is a Literal, whose names Octavo knows; all of Octavo's own are in the widest."""
+    found = [(function, parameter.annotation) for function in public_functions()
+             if (parameter := inspect.signature(function).parameters.get("scheme")) is not None]
+    assert len(found) >= 4
+    for function, annotation in found:
+        assert get_origin(annotation) is Literal, function.__qualname__
+        assert all(_octavo.canonical_scheme(name) for name in get_args(annotation)), function.__qualname__
+    own = {"int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8"}
+    assert own == {_octavo.canonical_scheme(name) for name in get_args(octavo._typing.Scheme)}
+    for name in ("quantize_", "OctavoConfig.__init__", "calibrate", "quantize_file", "estimate_quantization", "quantize_weight"):
+        assert all(get_args(annotation) == get_args(octavo._typing.Scheme) for function, annotation in found
+                   if function.__qualname__ == name), name
 
 
 RIGHT = '''

@@ -2,6 +2,7 @@
 """Quantised layers of a checkpoint in the places of a model's float layers."""
 
 import re
+import warnings
 from collections.abc import Iterable
 
 import torch
@@ -11,6 +12,7 @@ from ._canonical import ExpertParts, experts_of, layer_of
 from ._checkpoint_names import CheckpointNames, Part
 from ._dtypes import from_numpy
 from ._expert_gate import interleaves, without_weights
+from ._fuse import fuse_layers
 from ._layer import FLOATS
 from ._linear_modules import is_conv1d
 from ._names import nearest
@@ -47,6 +49,8 @@ class FolderLayers:
         self.layers = self.file.quantized_layers()
         if not self.layers:
             raise ValueError(f"{operation}: folder must have quantised layers; got {path}, which has none")
+        for rule in self.file.unapplied_rules():
+            warnings.warn(f"{operation}: {rule}", stacklevel=3)
         self.names = names = CheckpointNames(model)
         self._linear: dict[str, str] = {}  # layers of the file by the model's module
         self._shapes: dict[str, tuple[int, ...]] = {}  # [N, K] by the model's module
@@ -116,6 +120,10 @@ class FolderLayers:
             experts = experts_of(old.experts, gate_up, down, dtype)
             experts.training = old.training
             _set(model, path, experts)
+
+    def fuse(self, model: torch.nn.Module) -> None:
+        """Makes layers that read the same activations one product where that changes no bit; after `fill`."""
+        fuse_layers(self._operation, model, lambda path: self.file.weight(self._linear[path]))
 
     def _stacked(self, parts, path, interleaved):
         """The weight and the bias of each expert, from its parts (gate, up) in the order of rows.

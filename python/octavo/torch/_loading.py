@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, **options: Any) -> "PreTrainedModel":
+def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, *, fuse: bool = False,
+                    **options: Any) -> "PreTrainedModel":
     """A model of transformers from a quantised folder of any dialect that Octavo reads, on Octavo's layers.
 
     The model is made on the meta device; layers are read and packed one after the other. Activations are quantised as the
@@ -24,6 +25,9 @@ def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, **opt
     Args:
         path: the folder, or a model's name on the hub.
         model_class: transformers' class, or AutoModelFor...; None: the one that config.json names.
+        fuse: whether layers that read the same activations (query, key and value; gate and up) become one product, which has
+            the same bits and takes less time for few rows. They stay modules with their names, states and biases. A
+            UserWarning names layers that differ in scheme, activation rule or bias and stay products of their own.
         options: of transformers' from_pretrained (dtype, attn_implementation, ...).
 
     Returns: the model, in eval mode. Raises: ValueError (nothing is quantised, a layer without a place in the model),
@@ -41,10 +45,11 @@ def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, **opt
     chosen = model_class or getattr(transformers, named[0], transformers.AutoModel)
     if "dtype" not in options:
         options["dtype"] = getattr(config, "dtype", None) or torch.float32
-    return chosen.from_pretrained(path, config=config, quantization_config=OctavoConfig.of_folder(declared[0] or declared[1]), **options)
+    quantized = OctavoConfig.of_folder(declared[0] or declared[1], fuse)
+    return chosen.from_pretrained(path, config=config, quantization_config=quantized, **options)
 
 
-def load_(model: torch.nn.Module, path: str | os.PathLike[str], strict: bool = True) -> torch.nn.Module:
+def load_(model: torch.nn.Module, path: str | os.PathLike[str], strict: bool = True, *, fuse: bool = False) -> torch.nn.Module:
     """Loads a quantised file or folder into a model of one's own, in place: its quantised layers become Octavo's.
 
     The model may be on the meta device. Layers have the names of the file's (transformers' models: those that
@@ -54,6 +59,7 @@ def load_(model: torch.nn.Module, path: str | os.PathLike[str], strict: bool = T
         model: whose torch.nn.Linear layers are named as the file's.
         path: a safetensors file or a folder, of any dialect that Octavo reads.
         strict: whether every tensor has to have its place, and every place its tensor.
+        fuse: as from_pretrained's, in modules of transformers.
 
     Returns: model. Raises: ValueError (nothing is quantised, a layer without a place), RuntimeError (missing or
         unexpected names as torch.nn.Module.load_state_dict says them; what is malformed).
@@ -71,6 +77,8 @@ def load_(model: torch.nn.Module, path: str | os.PathLike[str], strict: bool = T
     state = {name: from_numpy(file.tensor(key)) for name, key in rest.items() if name in places}
     model.load_state_dict(state, strict=False, assign=True)
     layers.fill(model, floats[0] if floats else torch.float32)
+    if fuse:
+        layers.fuse(model)
     return model
 
 

@@ -67,6 +67,7 @@ class QuantizedLinear(EightBitModule):
         self._columns = None  # int64 [K]: code column j multiplies x[..., columns[j]]; None: in order
         self._packed = None  # codes and scales for kernels, where the layer is frozen
         self._cached = None  # those of the float weight, in eval mode: _Cached
+        self._shared = None  # the product that computes for this layer, too, and its place there
         self._rule = {}  # how activations are quantised, as arguments of octavo.pack
 
     # As torch.nn.Linear: uniform in +-1/sqrt(in_features).
@@ -160,7 +161,14 @@ class QuantizedLinear(EightBitModule):
 
     def _keep(self, packed):
         self._packed = packed
+        self._shared = None  # a weight of its own again
         self._handle = handle_of(packed)
+
+    def _share(self, product, place, rows):
+        """Computes from now on by a product of several layers, of whose weight `rows` are this layer's."""
+        self._packed, self._handle = rows, None
+        self._shared = product, place
+        self._show_weight(self._dtype)
 
     def __getstate__(self):
         state = {**self.__dict__, "_cached": None}
@@ -171,7 +179,8 @@ class QuantizedLinear(EightBitModule):
     def __setstate__(self, state):
         super().__setstate__(state)
         if self.frozen:
-            self._handle = handle_of(self._packed)  # of this process
+            if self._shared is None:
+                self._handle = handle_of(self._packed)  # of this process
             self._show_weight(self.__dict__["weight"])
 
     def _apply(self, fn, recurse=True):
@@ -201,6 +210,9 @@ class QuantizedLinear(EightBitModule):
         if x.dtype in CODES:
             return self._codes_forward(x, x_scale, x_azp)
         check_float(type(self).__name__, "x.dtype", x.dtype)
+        if self._shared is not None:
+            product, place = self._shared
+            return product.columns(place, x, self.batch_invariant)
         x = autocast(x)
         if self.frozen:
             return self._packed_forward(x, self._packed, self._handle)
@@ -245,9 +257,12 @@ class QuantizedLinear(EightBitModule):
             scale = torch.tensor(scale)
         if azp is not None and not isinstance(azp, torch.Tensor):
             azp = torch.tensor(azp, dtype=torch.int32)
-        bias = self.bias.detach() if self.bias is not None and torch.is_grad_enabled() else self.bias
-        return linear_codes(x, scale, self._codes_granularity(scale), azp, bias, self._dtype,
-                            self._handle, self.out_features, None)
+        shared, place = self._shared or (None, 0)
+        bias = shared.bias() if shared else self.bias
+        bias = bias.detach() if bias is not None and torch.is_grad_enabled() else bias
+        handle, n = (shared.handle, shared.n) if shared else (self._handle, self.out_features)
+        y = linear_codes(x, scale, self._codes_granularity(scale), azp, bias, self._dtype, handle, n, None)
+        return shared.of(place, y) if shared else y
 
     def _codes_granularity(self, scale):
         if scale.numel() == 1:
@@ -280,6 +295,8 @@ class QuantizedLinear(EightBitModule):
     def explain(self, x: torch.Tensor) -> Explanation:
         """What runs a frozen layer's product for activations like x, and why: octavo.Explanation."""
         packed = self._packed if self.frozen else self._cached and self._cached.packed
+        if self._shared is not None:
+            packed = self._shared[0].packed
         if packed is None:
             raise ValueError(f"{type(self).__name__}.explain: the layer must be frozen or in eval mode and have "
                              "run; got a layer without a packed weight")

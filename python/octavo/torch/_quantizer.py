@@ -41,11 +41,13 @@ class OctavoConfig(QuantizationConfigMixin):
         self.scheme = _octavo.canonical_scheme(scheme)
         self.ignore = None if ignore is None else list(ignore)
         self._declared: dict[str, Any] | None = None  # a quantised folder's own quantization_config
+        self._fuse = False
 
     @classmethod
-    def of_folder(cls, declared: dict[str, Any] | None) -> "OctavoConfig":
-        """That of a folder which is quantised already."""
+    def of_folder(cls, declared: dict[str, Any] | None, fuse: bool = False) -> "OctavoConfig":
+        """That of a folder which is quantised already. fuse: as octavo.torch.from_pretrained takes it."""
         config = cls()
+        config._fuse = fuse
         config._declared = dict(declared or {})
         config.scheme = config._declared.get("octavo", {}).get("scheme", config.scheme)
         return config
@@ -158,6 +160,8 @@ class OctavoQuantizer(HfQuantizer):
     def _process_model_after_weight_loading(self, model: Any, **options: Any) -> Any:
         if self._folder is not None:
             self._folder.fill(model, self._dtype)
+            if self.quantization_config._fuse:
+                self._folder.fuse(model)
             self._folder = None
         for name in sorted(self._pending):  # not in the files: transformers has told, and made some up
             self.take(model, name, model.get_parameter(name).detach())

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The schemes of linear layers: types and granularities of weight [N, K] and activations [M, K]."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
-# Names of schemes, Octavo's own and the ecosystem's; capitals and underscores make no difference to Octavo.
-SchemeName = Literal["int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8", "int8", "INT8", "W8A8", "w8a8", "w8a8-int8",
-                     "W8A8_INT8", "FP8_DYNAMIC", "w8a8-fp8", "W8A8_FP8", "FP8_BLOCK", "llm.int8", "bitsandbytes"]
+from .._typing import Scheme as SchemeName  # what quantize_ takes
+
+__all__ = ["SCHEMES", "Scheme", "SchemeName"]
 
 
 class Scheme(NamedTuple):

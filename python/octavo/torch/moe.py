@@ -9,6 +9,7 @@ from typing_extensions import Self
 from .. import _octavo
 from .._operations import pack_experts
 from .._octavo import UNDEFINED, ExpertWeights, Weight
+from .._typing import StoredScheme
 from ._dtypes import from_numpy
 from ._experts import fused_experts as _operator
 from ._layer import EightBitModule, autocast, check_float, size_mismatch
@@ -66,7 +67,7 @@ class FusedMoE(EightBitModule):
 
     @classmethod
     def from_float(cls, w13: torch.Tensor, w2: torch.Tensor, bias13: torch.Tensor | None = None,
-                   bias2: torch.Tensor | None = None, scheme: str = "fp8-dynamic") -> Self:
+                   bias2: torch.Tensor | None = None, scheme: StoredScheme = "fp8-dynamic") -> Self:
         """Quantises experts w13 [E, 2 I, H] and w2 [E, H, I]: "fp8-dynamic", "int8-dynamic" or "fp8-block"."""
         if scheme not in SCHEMES:
             raise ValueError(f"FusedMoE: scheme must be one of {', '.join(SCHEMES)}; got {scheme!r}")

@@ -8,7 +8,7 @@ make a frozen layer of a checkpoint's tensors. In eval mode a layer with a float
 each version of it.
 """
 
-from typing import Any, Sequence
+from typing import Any, Literal, Sequence
 
 import torch
 from typing_extensions import Self
@@ -229,7 +229,10 @@ class Linear8bitLt(QuantizedLinear):
         they have an element of `threshold` and more, with 0 none."""
         self._rule = {**self._rule, "outlier_columns": columns, "outlier_threshold": threshold}
         self._cached = None
-        if self.frozen:
+        if self._shared is not None:
+            self._keep(_octavo.pack(self.quantized_weight().T, **self._rule))
+            self._show_weight(self._dtype)
+        elif self.frozen:
             self._keep(self._packed.with_llm_int8(threshold, outlier_columns=columns))
 
     def use_calibration(self, input_scale: float, outlier_columns: Sequence[int], threshold: float) -> None:
@@ -308,7 +311,7 @@ class GroupedLinear(EightBitModule):
     """
 
     def __init__(self, groups: int, in_features: int, out_features: int, bias: bool = True,
-                 scheme: str = "fp8-dynamic", device: Any = None,
+                 scheme: Literal["fp8-dynamic", "int8-dynamic"] = "fp8-dynamic", device: Any = None,
                  dtype: torch.dtype | None = None) -> None:
         super().__init__()
         check_float("GroupedLinear", "dtype", dtype)
