@@ -5,6 +5,7 @@ import copy
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ def test_transformers_alone_loads_it(floats, tmp_path):
     """Without Octavo, by bitsandbytes and transformers' own fp8 blocks. compressed-tensors is no requirement of ours."""
     pytest.importorskip("bitsandbytes")
     cases = [(small.llama, "llm-int8"), (small.mixtral, "llm-int8"), (small.gpt2, "llm-int8"), (small.bert, "llm-int8"),
-             (small.qwen2, "llm-int8"), (small.bert, "fp8-block"), (small.mixtral, "fp8-block")]
+             (small.qwen2, "llm-int8"), (small.bert, "fp8-block"), (small.mixtral, "fp8-block"), (small.deepseek_v3, "fp8-block")]
     torch.save(small.tokens(), tmp_path / "ids.pt")
     arguments = []
     for maker, scheme in cases:
@@ -114,6 +115,26 @@ def test_transformers_alone_loads_it(floats, tmp_path):
     for maker, scheme in cases:
         outputs = torch.load(tmp_path / f"{maker.__name__}-{scheme}" / "out.pt")
         assert small.cosine(outputs, floats(maker)[1]) >= 0.99, (maker.__name__, scheme)
+
+
+@pytest.mark.filterwarnings("ignore:.*stay in float")
+def test_what_bitsandbytes_cannot_multiply_is_a_warning(floats, tmp_path):
+    """DeepSeek-V3 expands latents of four dimensions; with that layer in float, bitsandbytes runs the folder."""
+    pytest.importorskip("bitsandbytes")
+    torch.save(small.tokens(), tmp_path / "ids.pt")
+    left = ["lm_head", "re:.*mlp.gate$", "kv_b_proj"]
+    for folder, ignore in (("all", left[:2]), ("but-one", left)):
+        model = copy.deepcopy(floats(small.deepseek_v3)[0])
+        octavo.torch.quantize_(model, "llm-int8", ignore=ignore)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            model.save_pretrained(tmp_path / folder)
+        said = [str(warning.message) for warning in seen if "four dimensions" in str(warning.message)]
+        assert len(said) == (folder == "all")
+        command = [sys.executable, "-c", PLAIN, tmp_path / "ids.pt", f"{tmp_path / folder}={type(model).__name__}"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert (done.returncode == 0) == (folder == "but-one"), done.stderr
+    assert said == [] and small.cosine(torch.load(tmp_path / "but-one" / "out.pt"), floats(small.deepseek_v3)[1]) >= 0.99
 
 
 def test_blocks_that_do_not_divide_are_no_fp8_folder(tmp_path):

@@ -7,6 +7,7 @@ under the names that the model's files have. config.json declares it.
 
 import functools
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -121,11 +122,23 @@ def declared_state(model: "PreTrainedModel", layers: dict[str, QuantizedLinear |
     config = quantization_config("save_pretrained", {in_files[name]: kind for name, kind in kinds.items()}, left, scheme,
                                  dialect)
     if dialect == "bitsandbytes":
+        _warn_of_four_dimensions(model, layers)
         columns = {in_files[name]: _columns(layer) for name, layer in layers.items() if _columns(layer)}
         config.update({"llm_int8_outlier_columns": columns} if columns else {})
         if any(isinstance(layer, QuantizedLinear) and layer._rule.get("whole_columns") for layer in layers.values()):
             config["llm_int8_whole_columns"] = True
     return state, config
+
+
+def _warn_of_four_dimensions(model, layers):
+    """bitsandbytes (0.50, MatMul8bitLt) multiplies inputs of two and three dimensions. transformers 5.23 calls the layer that
+    expands latent keys and values (DeepSeek-V3 and its relatives) with [batch, 1, tokens, rank]."""
+    named = [name for name in layers if name.endswith(".kv_b_proj")
+             and hasattr(model.get_submodule(name.rpartition(".")[0]), "expand_kv")]
+    if named:
+        warnings.warn(f"save_pretrained: {len(named)} layers of llm-int8 get inputs of four dimensions, which bitsandbytes "
+                      "cannot multiply: Octavo runs this folder, bitsandbytes only one that was quantised with "
+                      f"ignore=[\"kv_b_proj\", ...] (the first: {named[0]!r})", stacklevel=4)
 
 
 def _columns(layer):
