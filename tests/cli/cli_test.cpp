@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -435,6 +436,35 @@ TEST_F(Cli, ReportSaysWhatEachSchemeWouldDo) {
   }
   ASSERT_EQ(2U, report.at("speed").size());  // a row for each shape
   EXPECT_EQ(12U, report.at("speed")[0].at("times").size());
+}
+
+// The geometric mean of a form's times over the numbers of rows.
+double typical_us(const json& times, const std::string& form) {
+  double logs = 0;
+  int count = 0;
+  for (const json& time : times) {
+    if (time.at("form") != form) continue;
+    logs += std::log(time.at("median_us").get<double>());
+    ++count;
+  }
+  return std::exp(logs / count);
+}
+
+TEST_F(Cli, ReportSaysWhereItsChoiceIsSlowerThanBfloat16) {
+  const Outcome got = octavo({"report", model(), "--least-sqnr", "0"});
+  ASSERT_EQ(0, got.exit) << got.err;
+  const json report = json::parse(got.out);
+  for (const json& layer : report.at("layers")) {
+    const json& choice = layer.at("recommendation");
+    for (const json& speed : report.at("speed")) {
+      if (speed.at("shape") != layer.at("shape")) continue;
+      const json& times = speed.at("times");
+      const bool slower =
+          typical_us(times, "bfloat16") < typical_us(times, choice.at("choice").get<std::string>());
+      EXPECT_EQ(slower, choice.at("reason").get<std::string>().starts_with("slower than bfloat16"))
+          << choice;
+    }
+  }
 }
 
 TEST_F(Cli, ReportRecommendsByTheThreshold) {

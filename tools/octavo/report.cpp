@@ -96,10 +96,15 @@ Json recommend(const std::vector<SchemeResult>& results, double least_db, const 
                                     "measured",
                                     least_db, error));
   }
-  const double half = speed->typical_us("bfloat16");
+  const double ratio = speed->typical_us("bfloat16") / ours;
+  if (ratio < 1.0) {
+    return advice(name, fmt::format("slower than bfloat16 here ({:.2f} times as fast), it saves "
+                                    "memory alone: no scheme with at least {:g} dB is faster ({})",
+                                    ratio, least_db, error));
+  }
   return advice(name, fmt::format("the fastest with at least {:g} dB ({}): {:.2f} times as fast as "
                                   "bfloat16 here",
-                                  least_db, error, half / ours));
+                                  least_db, error, ratio));
 }
 
 class Reporter {
