@@ -338,7 +338,7 @@ TEST_F(Cli, InspectSpeaksJson) {
             fields(objects[6]));
   EXPECT_EQ("channel", objects[6].at("granularity"));
   EXPECT_EQ((std::vector<std::string>{"bytes", "declared_in", "files", "metadata", "path",
-                                      "quantized_layers", "tensors", "type"}),
+                                      "quantized_layers", "tensors", "type", "warnings"}),
             fields(objects[8]));
   EXPECT_EQ("pt", objects[8].at("metadata").at("format"));
 }
