@@ -65,6 +65,7 @@ QuantizeEstimate estimate(const Checkpoint& in, const QuantizeFileOptions& optio
     result.seconds =
         seconds_of_byte(in.impl(), *layer) * static_cast<double>(in.file_bytes()) / threads;
   }
+  result.seconds += gptq_seconds(plan);
   result.memory_bytes = 2 * piece * threads + kHeaderShare * 16 * std::ssize(in.entries()) +
                         gptq_memory(plan, threads);
   return result;

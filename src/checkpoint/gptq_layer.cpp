@@ -2,10 +2,13 @@
 #include "checkpoint/gptq_layer.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <limits>
 #include <numeric>
 #include <optional>
+#include <set>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -31,6 +34,9 @@ const LayerPlan* largest(const Plan& plan, int threads) noexcept {
   }
   return most;
 }
+
+/// Operations of Cholesky's factor (twice) and of the inverse.
+double factoring(double k) noexcept { return 4.0 / 3.0 * k * k * k; }
 
 /// Bytes that Linux can give without swapping (MemAvailable); nothing where it does not say.
 std::optional<std::int64_t> free_memory() {
@@ -92,6 +98,37 @@ GptqLayer quantise_gptq(const Checkpoint::Impl& in, const LayerPlan& layer,
 std::int64_t gptq_memory(const Plan& plan, int threads) noexcept {
   const LayerPlan* layer = largest(plan, threads);
   return layer == nullptr ? 0 : gptq_memory(layer->at.n, layer->at.k, threads);
+}
+
+double gptq_seconds(const Plan& plan) {
+  double operations = 0;
+  std::set<std::pair<const FilePlan*, std::string_view>> factored;
+  for (const FilePlan& file : plan.files) {
+    for (const LayerPlan& layer : file.layers) {
+      if (layer.hessian == nullptr) continue;
+      const auto n = static_cast<double>(layer.at.n), k = static_cast<double>(layer.at.k);
+      // An update of the columns behind each block, and two products with the Hessian.
+      operations += 3 * n * k * k;
+      if (factored.emplace(&file, layer.hessian->tensor).second) operations += factoring(k);
+    }
+  }
+  if (operations == 0) return 0;
+  constexpr std::int64_t kSmall = 512;
+  const auto unit = [] {
+    std::vector<double> identity(kSmall * kSmall);
+    for (std::size_t i = 0; i < identity.size(); i += kSmall + 1) identity[i] = 1;
+    return identity;
+  };
+  using Clock = std::chrono::steady_clock;
+  lapack();
+  double seconds = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < 3; ++i) {  // the first one wakes LAPACK's threads
+    std::vector<double> lower = unit();
+    const Clock::time_point begin = Clock::now();
+    const InputHessian small(std::move(lower), kSmall, 1, "");
+    seconds = std::min(seconds, std::chrono::duration<double>(Clock::now() - begin).count());
+  }
+  return operations * seconds / factoring(kSmall);
 }
 
 void check_gptq(const Plan& plan, int threads) {
