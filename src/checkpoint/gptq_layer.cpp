@@ -113,7 +113,7 @@ double gptq_seconds(const Plan& plan) {
     }
   }
   if (operations == 0) return 0;
-  constexpr std::int64_t kSmall = 512;
+  constexpr std::int64_t kSmall = 1024;
   const auto unit = [] {
     std::vector<double> identity(kSmall * kSmall);
     for (std::size_t i = 0; i < identity.size(); i += kSmall + 1) identity[i] = 1;
