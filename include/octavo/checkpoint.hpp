@@ -99,8 +99,9 @@ class OCTAVO_API Checkpoint {
   ExpertStack experts(std::string_view prefix) const;
   /// The prefixes of all tensors of quantised experts.
   std::vector<std::string> quantized_experts() const;
-  /// The layers that quantised experts in one tensor are, expert by expert: "x.experts.0.gate_proj",
-  /// "x.experts.0.up_proj", "x.experts.1.gate_proj", ... They are among quantized_layers().
+  /// The layers that quantised experts in one tensor are, expert by expert:
+  /// "x.experts.0.gate_proj", "x.experts.0.up_proj", "x.experts.1.gate_proj", ... They are among
+  /// quantized_layers().
   std::vector<std::string> layers_of_experts(std::string_view prefix) const;
   const Impl& impl() const noexcept { return *impl_; }  ///< for the library itself
 
