@@ -95,6 +95,36 @@ OCTAVO_NOIPA void fma_512(std::int64_t rounds, std::index_sequence<i...>) {
 
 #if defined(__clang__)
 #pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("amx-tile,amx-int8"))), apply_to = function)
+#else
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("amx-tile,amx-int8")
+#endif
+
+// The operand of ldtilecfg: eight registers of 16 rows of 64 bytes.
+struct alignas(64) TileShapes {
+  std::uint8_t palette = 1, start_row = 0;
+  std::array<std::uint8_t, 14> reserved{};
+  std::array<std::uint16_t, 16> row_bytes{64, 64, 64, 64, 64, 64, 64, 64};
+  std::array<std::uint8_t, 16> rows{16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+// Four registers of sums, as a 32x32 tile has.
+OCTAVO_NOIPA void tdpbssd_tiles(std::int64_t rounds, std::index_sequence<0, 1, 2, 3>) {
+  const TileShapes shapes;
+  _tile_loadconfig(&shapes);
+  for (std::int64_t r = 0; r < rounds; ++r) {
+    _tile_dpbssd(0, 4, 6);
+    _tile_dpbssd(1, 4, 7);
+    _tile_dpbssd(2, 5, 6);
+    _tile_dpbssd(3, 5, 7);
+  }
+  _tile_release();
+}
+
+#if defined(__clang__)
+#pragma clang attribute pop
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #else
 #pragma GCC pop_options
@@ -158,7 +188,8 @@ OCTAVO_NOIPA void mul_add(std::int64_t rounds, std::index_sequence<i...>) {
 // Fastest first within a kind; loops of the first feature that is present are measured.
 constexpr std::array kLoops {
 #if defined(__x86_64__)
-  LoopRow{PeakKind::int8, "avx512_vnni", "vpdpbusd zmm", OCTAVO_LOOP(dpbusd_512, 24), 128},
+  LoopRow{PeakKind::int8, "amx_int8", "tdpbssd", OCTAVO_LOOP(tdpbssd_tiles, 4), 32768},
+      LoopRow{PeakKind::int8, "avx512_vnni", "vpdpbusd zmm", OCTAVO_LOOP(dpbusd_512, 24), 128},
       LoopRow{PeakKind::int8, "avx512_vnni", "vpdpbusd zmm", OCTAVO_LOOP(dpbusd_512, 28), 128},
       LoopRow{PeakKind::int8, "avx2", "vpmaddwd ymm", OCTAVO_LOOP(madd_256, 12), 32},
       LoopRow{PeakKind::bf16, "avx512_bf16", "vdpbf16ps zmm", OCTAVO_LOOP(dpbf16_512, 24), 64},

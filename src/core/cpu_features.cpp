@@ -12,6 +12,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #elif defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -67,6 +69,12 @@ std::uint64_t saved_states() noexcept {
   return (static_cast<std::uint64_t>(high) << 32) | low;
 }
 
+/// Linux gives a process the tile registers of AMX when it asks for them.
+bool may_use_tiles() noexcept {
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
+  return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
 CpuFeatures detect() noexcept {
   CpuFeatures f;
   const auto bit = [](unsigned value, int index) { return ((value >> index) & 1U) != 0; };
@@ -78,7 +86,7 @@ CpuFeatures detect() noexcept {
   const std::uint64_t states = saved_states();
   const bool ymm = (states & 0x6U) == 0x6U;
   const bool zmm = ymm && (states & 0xE0U) == 0xE0U;
-  const bool tiles = (states & 0x60000U) == 0x60000U;
+  const bool tiles = (states & 0x60000U) == 0x60000U && bit(seven.edx, 24) && may_use_tiles();
   f.avx2 = ymm && bit(seven.ebx, 5);
   f.fma = ymm && bit(one.ecx, 12);
   f.f16c = ymm && bit(one.ecx, 29);

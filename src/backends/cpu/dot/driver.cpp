@@ -347,6 +347,9 @@ void Run::run_share(std::int64_t index) const noexcept {
       worker.run(panel, s.begin + r0, s.begin + r1, more ? panel + 1 : -1);
     }
   }
+  if (machine_.integers != nullptr && machine_.integers->leave != nullptr) {
+    machine_.integers->leave();
+  }
 }
 
 }  // namespace

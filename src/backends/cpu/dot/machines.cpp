@@ -9,6 +9,7 @@
 namespace octavo::cpu {
 
 #if defined(__x86_64__)
+extern const IntegerKernels kAmxInt8Dot;
 extern const IntegerKernels kAvx512VnniDot;
 extern const IntegerKernels kAvx512BwDot;
 extern const Float8Kernels kAvx512Float8Dot;
@@ -26,11 +27,18 @@ struct Row {
 // Best first. A CPU that lacks what a row needs is one of the rows below it.
 constexpr std::array kDotMachines {
 #if defined(__x86_64__)
-  Row{{"AVX-512 BF16, VBMI, VNNI", &kAvx512VnniDot, &kAvx512Float8Dot, &kAvx512Bf16Dot,
+  Row{{"AMX INT8, AVX-512 BF16, VBMI", &kAmxInt8Dot, &kAvx512Float8Dot, &kAvx512Bf16Dot,
        &kAvx512FmaDot},
       [](const CpuFeatures& cpu) noexcept {
-        return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx512_bf16 && cpu.avx512_vbmi;
+        return cpu.amx_tile && cpu.amx_int8 && cpu.avx512f && cpu.avx512bw && cpu.avx512_bf16 &&
+               cpu.avx512_vbmi;
       }},
+      Row{{"AVX-512 BF16, VBMI, VNNI", &kAvx512VnniDot, &kAvx512Float8Dot, &kAvx512Bf16Dot,
+           &kAvx512FmaDot},
+          [](const CpuFeatures& cpu) noexcept {
+            return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx512_bf16 &&
+                   cpu.avx512_vbmi;
+          }},
       Row{{"AVX-512 BF16, VNNI", &kAvx512VnniDot, nullptr, &kAvx512Bf16Dot, &kAvx512FmaDot},
           [](const CpuFeatures& cpu) noexcept {
             return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx512_bf16;

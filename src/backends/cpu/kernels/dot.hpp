@@ -158,6 +158,9 @@ struct IntegerKernels {
   bool unsigned_a;
   void (*pack)(const PackPiece& piece) noexcept;
   void (*unpack)(const UnpackPiece& piece) noexcept;
+  /// Called by a thread after its last tile of a product: gives up what its tiles keep in the
+  /// processor (AMX's registers). Null: nothing.
+  void (*leave)() noexcept = nullptr;
 };
 
 /// Products of fp8 weights by bfloat16, decoded inside the tile.
