@@ -28,10 +28,10 @@ struct Row {
 constexpr std::array kDotMachines {
 #if defined(__x86_64__)
   Row{{"AMX INT8, AVX-512 BF16, VBMI", &kAmxInt8Dot, &kAvx512Float8Dot, &kAvx512Bf16Dot,
-       &kAvx512FmaDot},
+       &kAvx512FmaDot, &kAvx512VnniDot},
       [](const CpuFeatures& cpu) noexcept {
-        return cpu.amx_tile && cpu.amx_int8 && cpu.avx512f && cpu.avx512bw && cpu.avx512_bf16 &&
-               cpu.avx512_vbmi;
+        return cpu.amx_tile && cpu.amx_int8 && cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni &&
+               cpu.avx512_bf16 && cpu.avx512_vbmi;
       }},
       Row{{"AVX-512 BF16, VBMI, VNNI", &kAvx512VnniDot, &kAvx512Float8Dot, &kAvx512Bf16Dot,
            &kAvx512FmaDot},

@@ -15,14 +15,18 @@ namespace {
 // Scales that change more often cost more than the products between them.
 constexpr std::int64_t kShortestGroup = 8;
 
+// Rows that machines' `few_rows` are for: sums are exact, whatever adds them.
+constexpr std::int64_t kFewIntegerRows = 8;
+
 bool fits_bfloat16(DType dtype) noexcept {
   return is_float8(dtype) || dtype == DType::int8 || dtype == DType::bfloat16;
 }
 
 const char* integer_path(const Member& p, const DotMachine& machine, DType a,
                          DotPath& path) noexcept {
-  path.integers = machine.integers;
-  path.on_the_fly = &machine.integers->dot;
+  const bool few = machine.few_rows != nullptr && p.a.data.shape[0] <= kFewIntegerRows;
+  path.integers = few ? machine.few_rows : machine.integers;
+  path.on_the_fly = &path.integers->dot;
   path.rows = a;
   if (weight_dtype(p.b) != DType::int8) return "the dot products take signed weights only";
   if (p.a.data.shape[1] > kMostIntegerDepth) return "sums of more than 65536 products leave int32";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which dot-product kernels a product takes. The choice depends on types, scales and the CPU alone,
-// never on M, threads or packing, so that neither do the bits of a floating product.
+// never on M, threads or packing, so that neither do the bits of a floating product; integers,
+// whose sums are exact, may take others for few rows.
 #pragma once
 
 #include "backends/backend.hpp"

@@ -179,6 +179,8 @@ struct DotMachine {
   const Float8Kernels* float8 = nullptr;  ///< needs `pairs`
   const DotKernels* pairs = nullptr;      ///< bfloat16 by bfloat16
   const DotKernels* floats = nullptr;     ///< float32 by float32
+  /// Integers of so few rows that reading the weight is what takes time; null: `integers`.
+  const IntegerKernels* few_rows = nullptr;
 };
 
 /// The rows of `dot/machines.cpp` that this CPU can run, best first, the last without kernels; and
