@@ -35,7 +35,7 @@ constexpr std::array<Dialect, 10> kDialects{{
     {"ComfyUI's scaled_fp8", ".weight", ".scale_weight", "", ".scale_input", "", is_fp8,
      read_comfy_scaled},
     {"compressed-tensors' pack-quantized", ".weight_packed", ".weight_scale", ".weight_zero_point",
-     "", "", is_int32, read_pack_quantized},
+     ".input_scale", ".input_zero_point", is_int32, read_pack_quantized},
     {"GPTQ", ".qweight", ".scales", ".qzeros", "", "", is_int32, read_gptq, false},
     {"torchao", "._weight_qdata", "._weight_scale", "._weight_zero_point",
      "._weight_act_quant_scale", "._weight_act_quant_zero_point", is_code, read_torchao},
