@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/calibrated_plan.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "checkpoint/gptq_layer.hpp"
@@ -24,15 +27,57 @@ float column_absmax(const LayerPlan& layer, const CalibratedLayer& calibrated, s
   return most / layer.smooth->values()[static_cast<std::size_t>(i)];
 }
 
+/// What is known of the layer's input: one row, or those of the other experts that stand in for it.
+using Known = std::vector<const CalibratedLayer*>;
+
 /// Largest magnitude over the largest code; 1 where all inputs were 0.
-float input_scale(const LayerPlan& layer, const CalibratedLayer& calibrated) {
+float input_scale(const LayerPlan& layer, const Known& known) {
   float most = 0;
-  for (std::int64_t i = 0; i < layer.at.k; ++i) {
-    most = std::max(most, column_absmax(layer, calibrated, i));
+  for (const CalibratedLayer* calibrated : known) {
+    for (std::int64_t i = 0; i < layer.at.k; ++i) {
+      most = std::max(most, column_absmax(layer, *calibrated, i));
+    }
   }
   const auto scale =
       static_cast<float>(static_cast<double>(most) / info(layer.recipe->rule().spec.dtype).max);
   return scale > 0.0F ? scale : 1.0F;
+}
+
+void warn_of_unrouted(Plan& plan, const std::vector<std::string_view>& layers) {
+  if (layers.empty()) return;
+  constexpr std::size_t kNamed = 6;  // two experts
+  const std::span named(layers.data(), std::min(kNamed, layers.size()));
+  plan.warnings.push_back(fmt::format(
+      "quantize_file: experts must get rows of the calibration's text for gptq and a static scale "
+      "of their own; got {} layers without, {}{} (gptq rounds them to nearest; their static scale "
+      "is the largest of the module's other experts)",
+      layers.size(), fmt::join(named, ", "), layers.size() > kNamed ? ", ..." : ""));
+}
+
+/// Hessians and static scales.
+void take_layers(Plan& plan, const std::shared_ptr<const Calibration>& calibration,
+                 const QuantizeFileOptions& options, double damp) {
+  std::vector<std::string_view> unrouted;
+  for (FilePlan& file : plan.files) {
+    for (LayerPlan& layer : file.layers) {
+      Known known = calibration->stand_ins(layer.name, layer.at.k);
+      const bool routed = known.empty();
+      if (!routed) unrouted.emplace_back(layer.name);
+      if (options.gptq && routed) {
+        const std::string& hessian = calibration->hessian(layer.name, layer.at.k);
+        layer.hessian =
+            std::make_shared<const GptqHessian>(GptqHessian{calibration, hessian, damp});
+      }
+      if (options.static_scales) {
+        if (routed) known.push_back(&calibration->layer(layer.name, layer.at.k));
+        const float scale = input_scale(layer, known);
+        const auto bytes = std::as_bytes(std::span(&scale, 1));
+        file.constants.push_back(
+            {file.add({layer.name + ".input_scale", "F32", {1}}), {bytes.begin(), bytes.end()}});
+      }
+    }
+  }
+  warn_of_unrouted(plan, unrouted);
 }
 
 void refuse_unless(bool good, const char* rule, std::string_view got) {
@@ -80,21 +125,7 @@ void calibrate(Plan& plan, const Checkpoint& in,
                const QuantizeFileOptions& options) {
   const double damp = options.damp.value_or(kDamp);
   if (options.smoothquant) smooth_plan(plan, in, *calibration, options.smooth_alpha);
-  for (FilePlan& file : plan.files) {
-    for (LayerPlan& layer : file.layers) {
-      if (options.gptq) {
-        const std::string& hessian = calibration->hessian(layer.name, layer.at.k);
-        layer.hessian =
-            std::make_shared<const GptqHessian>(GptqHessian{calibration, hessian, damp});
-      }
-      if (options.static_scales) {
-        const float scale = input_scale(layer, calibration->layer(layer.name, layer.at.k));
-        const auto bytes = std::as_bytes(std::span(&scale, 1));
-        file.constants.push_back(
-            {file.add({layer.name + ".input_scale", "F32", {1}}), {bytes.begin(), bytes.end()}});
-      }
-    }
-  }
+  if (options.gptq || options.static_scales) take_layers(plan, calibration, options, damp);
   plan.identity = fmt::format(
       "\nsmoothquant {} {} gptq {} {} static_scales {} calibration{}", options.smoothquant,
       options.smooth_alpha ? fmt::format("{}", *options.smooth_alpha) : std::string("of the file"),

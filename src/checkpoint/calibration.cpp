@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <set>
 #include <span>
 #include <utility>
 
+#include "checkpoint/expert_layers.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/json_tree.hpp"
 #include "checkpoint/sentence.hpp"
@@ -23,6 +25,14 @@ constexpr JsonTree::Limits kLimits{
 
 bool all_finite(const std::vector<float>& values) {
   return std::ranges::all_of(values, [](float v) { return std::isfinite(v); });
+}
+
+/// "x.experts.up_proj" of "x.experts.3.up_proj"; nothing for a layer that is no expert's.
+std::optional<std::string> all_experts(const std::string& layer) {
+  for (StackOfLayer& place : stacks_of_layer(layer)) {
+    if (place.stack.find(".experts.") != std::string::npos) return std::move(place.stack);
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -146,6 +156,7 @@ void Calibration::add_layer(const std::string& name, float threshold, std::strin
                               entry.dtype, shape_text(entry.shape)));
     }
   }
+  if (const auto experts = all_experts(name)) experts_[*experts].push_back(name);
   layers_.emplace(name, std::move(layer));
 }
 
@@ -187,6 +198,17 @@ const CalibratedLayer& Calibration::layer(const std::string& name, std::int64_t 
            in_quotes(path()), k, in_quotes(name), found->second.k());
   }
   return found->second;
+}
+
+std::vector<const CalibratedLayer*> Calibration::stand_ins(const std::string& name,
+                                                           std::int64_t k) const {
+  if (layers_.contains(name)) return {};
+  const auto experts = all_experts(name);
+  const auto found = experts ? experts_.find(*experts) : experts_.end();
+  if (found == experts_.end()) return {};
+  std::vector<const CalibratedLayer*> others;
+  for (const std::string& other : found->second) others.push_back(&layer(other, k));
+  return others;
 }
 
 const std::string& Calibration::hessian(const std::string& name, std::int64_t k) const {

@@ -40,6 +40,9 @@ class Calibration {
   /// What is known of a layer of the model with K columns. Throws Error (invalid_argument):
   /// nothing, or another K.
   const CalibratedLayer& layer(const std::string& name, std::int64_t k) const;
+  /// The layers of the other experts in the place of a layer "x.experts.3.up_proj" of which nothing
+  /// is known, since no row was routed to it; none for any other layer. Throws as `layer`.
+  std::vector<const CalibratedLayer*> stand_ins(const std::string& name, std::int64_t k) const;
   /// Throws Error (invalid_argument) where that layer has none.
   const std::string& hessian(const std::string& name, std::int64_t k) const;
   /// The lower triangle of a Hessian in float64 [K, K], row by row; what is above it is 0. Throws
@@ -59,6 +62,8 @@ class Calibration {
 
   Checkpoint file_;
   std::map<std::string, CalibratedLayer, std::less<>> layers_;
+  /// Names of experts, by that without the expert's number: "x.experts.up_proj".
+  std::map<std::string, std::vector<std::string>, std::less<>> experts_;
   std::vector<FedLayers> norms_;
 };
 
