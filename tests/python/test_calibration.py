@@ -85,6 +85,8 @@ def test_static_scales_go_into_layers_and_folders(maker, scheme, tmp_path):
     expected = small.outputs(model, ids)
     octavo.torch.quantize_(model, scheme, calibration=found)
     for name, row in found.items():
+        if ".experts." in name:  # experts stay dynamic
+            continue
         assert model.get_submodule(name)._rule["static_scale"] == pytest.approx(row.input_scale, rel=1e-7)
     assert small.cosine(small.outputs(model, ids), expected) >= 0.99
     model.save_pretrained(tmp_path)

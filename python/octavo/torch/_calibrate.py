@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""calibrate: what the inputs of a model's linear layers look like on real data."""
+"""calibrate: what the inputs of a model's linear layers and experts look like on real data."""
 
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import torch
 
 from .. import _octavo
+from ._calibrated_experts import experts_to_calibrate, layers_of_experts, note_inputs
 from ._calibration import Calibration, Code, LayerCalibration
 from ._checkpoint_names import names_in_files
 from ._linear_modules import is_conv1d
@@ -24,10 +26,14 @@ _HELD = 8  # inputs kept to find layers that read the same one
 def calibrate(model: torch.nn.Module, batches: Iterable[Any], scheme: SchemeName = "int8-dynamic", *,
               ignore: Iterable[str] | None = None, threshold: float = 6.0, alpha: float = 0.5,
               progress: bool | None = None, hessian: bool = False) -> Calibration:
-    """Runs a model on batches and notes the least and the largest input of every column of its linear layers.
+    """Runs a model on batches and notes the least and the largest input of every column of its linear layers and experts.
 
     Static scales, LLM.int8()'s outlier columns and SmoothQuant's factors (Xiao et al., arXiv 2211.10438) follow from them:
     s = max|x|^alpha / max|w|^(1 - alpha) for each column, of layers that read the same input together.
+
+    Experts of a mixture in transformers (Mixtral, Qwen-MoE, DeepSeek, Llama 4, gpt-oss) are layers "x.experts.3.gate_proj",
+    "x.experts.3.up_proj" and "x.experts.3.down_proj", each with the rows that are routed to it; their factors are 1. A
+    UserWarning says how many experts got no row, which have no calibration, and names experts whose gate is not known.
 
     Args:
         model: a float model, in eval mode.
@@ -38,9 +44,9 @@ def calibrate(model: torch.nn.Module, batches: Iterable[Any], scheme: SchemeName
         alpha: 0..1, how much of the range goes from activations to weights.
         progress: True or False; None shows a bar on a terminal.
         hessian: note 2/n X^T X of the n inputs X [n, K] of each layer, too, which GPTQ (`octavo quantize --gptq`) goes by:
-            4 K^2 bytes for each input that layers read.
+            4 K^2 bytes for each input that layers read, and each expert has two of its own.
 
-    Returns: Calibration, by layer. Raises: ValueError (no batches, no linear layers, a column that is not finite, with
+    Returns: Calibration, by layer. Raises: ValueError (no batches, no linear layers or experts, a column that is not finite, with
         hessian layers that read one input in some calls and several in others).
     """
     if not 0 <= alpha <= 1:
@@ -50,10 +56,12 @@ def calibrate(model: torch.nn.Module, batches: Iterable[Any], scheme: SchemeName
     layers = {name: layer for name, layer in model.named_modules()
               if (type(layer) is torch.nn.Linear or is_conv1d(layer) or isinstance(layer, QuantizedLinear))
               and first_match(name, patterns) is None}
-    if not layers:
-        raise ValueError("calibrate: model must have linear layers; got none but those to ignore")
+    experts = {path: module for path, module in _experts_of(model).items() if first_match(path, patterns) is None}
+    if not layers and not experts:
+        raise ValueError("calibrate: model must have linear layers or experts; got none but those to ignore")
     seen = _Seen(hessian)
     hooks = [layer.register_forward_pre_hook(seen.hook(name)) for name, layer in layers.items()]
+    hooks += [note_inputs(path, module, seen.note) for path, module in experts.items()]
     count = 0
     try:
         with torch.no_grad():
@@ -66,17 +74,36 @@ def calibrate(model: torch.nn.Module, batches: Iterable[Any], scheme: SchemeName
             hook.remove()
     if not count:
         raise ValueError("calibrate: batches must hold at least one; got none")
+    of_experts = [each for path, module in experts.items() for each in layers_of_experts(path, module)]
+    _warn_of_unrouted([each for each in of_experts if each[0] not in seen.low], len(of_experts))
     factors = _factors(seen, layers, alpha)
     made = {}
-    for name in layers:
+    for name in [*layers, *(name for each in of_experts for name in each)]:
         if name not in seen.low:
             continue  # never called on these batches
         low, high = seen.low[name], seen.high[name]
         if not (low.isfinite().all() and high.isfinite().all()):
             raise ValueError(f"calibrate: inputs must be finite; got NaN or infinity in layer {name!r}")
-        made[name] = LayerCalibration(low, high, factors[name], threshold, code, seen.hessian_of(name))
+        factor = factors.get(name, torch.ones_like(low))  # no norm feeds an expert alone
+        made[name] = LayerCalibration(low, high, factor, threshold, code, seen.hessian_of(name))
     norms = {norm: behind for norm, behind in fed_layers(model).items() if all(name in made for name in behind)}
     return Calibration(made, names_in_files(model, [*made, *norms]), norms)
+
+
+def _experts_of(model):
+    """Modules of experts by their path; a UserWarning names those of which not enough is known."""
+    found = experts_to_calibrate(model)
+    if found.refused:
+        path, why = next(iter(found.refused.items()))
+        warnings.warn(f"calibrate: experts must have a gate that is known to be calibrated; got {len(found.refused)} modules that "
+                      f"are left out, the first {path!r} ({why})", stacklevel=3)
+    return found.known
+
+
+def _warn_of_unrouted(unrouted, experts):
+    if unrouted:
+        warnings.warn(f"calibrate: experts must get rows to be calibrated; got {len(unrouted)} of {experts} without one, which are "
+                      f"left out, the first {unrouted[0][0].rpartition('.')[0]!r} (more batches may reach them)", stacklevel=3)
 
 
 def call(model: torch.nn.Module, batch: Any) -> Any:
@@ -112,19 +139,19 @@ class _Seen:
         self._held: list[tuple[torch.Tensor, list[str]]] = []
 
     def hook(self, name):
-        def note(layer, arguments):
-            x = arguments[0].detach()
-            rows = x.reshape(-1, x.shape[-1]).float()
-            if not rows.shape[0]:
-                return
-            low, high = torch.aminmax(rows, dim=0)
-            self.low[name] = torch.minimum(self.low[name], low) if name in self.low else low
-            self.high[name] = torch.maximum(self.high[name], high) if name in self.high else high
-            first = self._share(name, x)
-            if self._hessian:
-                self._add_products(name, first, rows)
+        return lambda layer, arguments: self.note(name, arguments[0].detach())
 
-        return note
+    def note(self, name, x, first=None):
+        """That the layer reads x [..., K]. first: of the layers that read what it reads, where that is known."""
+        rows = x.reshape(-1, x.shape[-1]).float()
+        if not rows.shape[0]:
+            return
+        low, high = torch.aminmax(rows, dim=0)
+        self.low[name] = torch.minimum(self.low[name], low) if name in self.low else low
+        self.high[name] = torch.maximum(self.high[name], high) if name in self.high else high
+        first = first or self._share(name, x)
+        if self._hessian:
+            self._add_products(name, first, rows)
 
     def hessian_of(self, name):
         """2/n X^T X of a layer's inputs: the same tensor for all that read them."""
@@ -166,7 +193,7 @@ def _factors(seen, layers, alpha):
             groups[member] = merged
     made: dict[str, torch.Tensor] = {}
     for name in seen.low:
-        if name in made:
+        if name in made or name not in layers:
             continue
         members = [member for member in groups[name] if member in seen.low]
         inputs = torch.stack([torch.maximum(seen.low[m].abs(), seen.high[m].abs()) for m in members]).amax(0)

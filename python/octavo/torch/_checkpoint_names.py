@@ -104,7 +104,11 @@ def table_of(model: torch.nn.Module) -> "list[WeightTransform]":
 
 
 def names_in_files(model: torch.nn.Module, layers: Iterable[str]) -> dict[str, str]:
-    """What the files call a model's layers, where transformers renames them."""
+    """What the files call a model's layers, where transformers renames them.
+
+    Expert 3 of a stack, layers "x.3.gate_proj", "x.3.up_proj" and "x.3.down_proj", is what the files keep apart
+    (block_sparse_moe.experts.3.w1 of Mixtral's), or that name under the stack's where they keep the stack.
+    """
     table = table_of(model)
     if not table:
         return {name: name for name in layers}
@@ -112,7 +116,26 @@ def names_in_files(model: torch.nn.Module, layers: Iterable[str]) -> dict[str, s
 
     backwards = [t.reverse_transform() for t in table[::-1] if not isinstance(t, WeightConverter)]
     renamings = [t for t in backwards if isinstance(t, WeightRenaming)]
-    return {name: apply_renamings(f"{name}.weight", renamings).removesuffix(".weight") for name in layers}
+    own = getattr(model, "_weight_conversions", None)  # of a model that was loaded: what its files needed
+    merges = [t for t in (table if own is None else own) if isinstance(t, WeightConverter)]
+    return {name: apply_renamings(f"{_apart(name, merges)}.weight", renamings).removesuffix(".weight") for name in layers}
+
+
+def _apart(name, merges):
+    """The name of a stack's expert before experts were merged."""
+    stacked = _EXPERT.fullmatch(name)
+    if stacked is None:
+        return name
+    stem, part = stacked.groups()
+    parameter, source = _PARTS[part]
+    stack = f"{stem}.{parameter}"
+    for merge in merges:
+        target = merge.target_patterns[0]
+        pattern = merge.source_patterns[min(int(source or 0), len(merge.source_patterns) - 1)]
+        if stack.endswith(target) and pattern.count("*") == 1:
+            expert = name[len(stem) + 1:].partition(".")[0]
+            return stack.removesuffix(target) + pattern.removesuffix(".weight").replace("*", expert)
+    return name
 
 
 def _natural(name):

@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 
 from .. import _octavo
+from ._calibrated_experts import experts_to_calibrate, layers_of_experts
 from ._canonical import LAYERS
 from ._calibration import Calibration
 from ._checkpoint_names import names_in_files
@@ -41,7 +42,8 @@ def quantize_(model: torch.nn.Module, scheme: SchemeName = "int8-dynamic", *,
         freeze: drop the float weights. False keeps them, for training on.
         progress: True or False; None shows a bar on a terminal.
         calibration: of the model (octavo.torch.calibrate): activations get its static scales, and layers of "llm-int8" its
-            outlier columns; experts and layers without a row stay dynamic.
+            outlier columns; experts and layers without a row stay dynamic (folders that `octavo quantize --static` writes
+            have static experts).
 
     Returns: the per-layer error table, a list of LayerError that prints as one; its `left` names every product that
         stays in float, and why. A UserWarning names those that nobody asked to leave.
@@ -120,8 +122,10 @@ def _calibrated(model, scheme, freeze, calibration):
     code = str(SCHEMES[scheme].dtype).removeprefix("torch.")
     if others := sorted({row.code for row in found.values()} - {code}):
         raise ValueError(f"quantize_: calibration must be for {code}, as {scheme} is; got {', '.join(others)}")
-    if len(found) != len(calibration):
-        lost = sorted(set(calibration) - set(found) - {in_files[path] for path in found})
+    experts = [name for path, module in experts_to_calibrate(model).known.items()
+               for each in layers_of_experts(path, module) for name in each]
+    known = {*found, *(in_files[path] for path in found), *experts, *names_in_files(model, experts).values()}
+    if lost := sorted(set(calibration) - known):
         raise ValueError(f"quantize_: calibration must be of this model; got layers that it has not: {', '.join(lost[:4])}")
     return found
 

@@ -36,13 +36,13 @@ def experts_refusal(module: torch.nn.Module, scheme: str, freeze: bool) -> str |
         return "a norm follows each of its experts"
     if both.ndim != 3:
         return f"gate_up_proj has {both.ndim} dimensions, not 3"
-    if _rows_are_inputs(both.shape, module.get_parameter("down_proj").shape) is None:
+    if rows_are_inputs(both.shape, module.get_parameter("down_proj").shape) is None:
         return (f"gate_up_proj and down_proj are {list(both.shape)} and {list(module.get_parameter('down_proj').shape)}, not "
                 "[E, 2 I, H] and [E, H, I] or [E, H, 2 I] and [E, I, H]")
     return gate_refusal(module)
 
 
-def _rows_are_inputs(both, down):
+def rows_are_inputs(both: Sequence[int], down: Sequence[int]) -> bool | None:
     """Whether stacks are stored as [E, K, N], by their shapes; None where they do not fit."""
     if both[0] == down[0] and both[1] == 2 * down[2] and both[2] == down[1]:
         return False
@@ -76,7 +76,7 @@ class RoutedExperts(FusedMoE):
         torch.nn.Module.__init__(layer)
         layer._scheme = scheme
         down = module.get_parameter("down_proj")
-        layer._transposed = bool(_rows_are_inputs(module.get_parameter("gate_up_proj").shape, down.shape))
+        layer._transposed = bool(rows_are_inputs(module.get_parameter("gate_up_proj").shape, down.shape))
         layer._interleaved = interleaves(module)
         layer.stand_for(module)
         layer.training = module.training
