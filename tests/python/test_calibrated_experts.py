@@ -197,8 +197,8 @@ def test_logits_stay_near_with_static_experts(maker, tmp_path):
 def test_experts_without_rows_are_rounded_to_nearest_and_take_the_largest_scale(tmp_path):
     model = made(small.mixtral)
     model.save_pretrained(tmp_path / "float")
-    with pytest.warns(UserWarning, match="calibrate: experts must get rows to be calibrated; got 4 of 8 without one, .* the first "
-                                         r"'model\.layers\.0\.mlp\.experts\.\d'"):
+    with pytest.warns(UserWarning, match="calibrate: experts must get rows to be calibrated; got 4 of 8 without one, .* the "
+                                         r"first 'model\.layers\.0\.mlp\.experts\.\d'"):
         found = octavo.torch.calibrate(model, [small.tokens(rows=1, length=1)], hessian=True)
     found.save(tmp_path / "calibration")
     report = octavo.quantize_file(tmp_path / "float", tmp_path / "out", calibration=tmp_path / "calibration", gptq=True,

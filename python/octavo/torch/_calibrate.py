@@ -95,15 +95,15 @@ def _experts_of(model):
     found = experts_to_calibrate(model)
     if found.refused:
         path, why = next(iter(found.refused.items()))
-        warnings.warn(f"calibrate: experts must have a gate that is known to be calibrated; got {len(found.refused)} modules that "
-                      f"are left out, the first {path!r} ({why})", stacklevel=3)
+        warnings.warn(f"calibrate: experts must have a gate that is known to be calibrated; got {len(found.refused)} modules "
+                      f"that are left out, the first {path!r} ({why})", stacklevel=3)
     return found.known
 
 
 def _warn_of_unrouted(unrouted, experts):
     if unrouted:
-        warnings.warn(f"calibrate: experts must get rows to be calibrated; got {len(unrouted)} of {experts} without one, which are "
-                      f"left out, the first {unrouted[0][0].rpartition('.')[0]!r} (more batches may reach them)", stacklevel=3)
+        warnings.warn(f"calibrate: experts must get rows to be calibrated; got {len(unrouted)} of {experts} without one, which "
+                      f"are left out, the first {unrouted[0][0].rpartition('.')[0]!r} (more batches may reach them)", stacklevel=3)
 
 
 def call(model: torch.nn.Module, batch: Any) -> Any:
