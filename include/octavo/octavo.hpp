@@ -4,6 +4,7 @@
 
 #include "octavo/backend.hpp"
 #include "octavo/bnb.hpp"
+#include "octavo/calibrated_inputs.hpp"
 #include "octavo/checkpoint.hpp"
 #include "octavo/context.hpp"
 #include "octavo/dtype.hpp"

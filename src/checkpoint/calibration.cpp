@@ -42,7 +42,8 @@ float CalibratedLayer::absmax(std::int64_t column) const noexcept {
   return std::max(std::fabs(low[i]), std::fabs(high[i]));
 }
 
-Calibration::Calibration(const std::string& path) : file_(open_checkpoint(path)) {
+Calibration::Calibration(const std::string& path, std::string operation)
+    : operation_(std::move(operation)), file_(open_checkpoint(path)) {
   const auto text = file_.metadata().find(kKey);
   if (text == file_.metadata().end()) {
     refuse_file(
@@ -97,7 +98,7 @@ Calibration::Calibration(const std::string& path) : file_(open_checkpoint(path))
 }
 
 void Calibration::refuse_file(const std::string& what) const {
-  refuse(Code::corrupt_data, "quantize_file: calibration {} must {}", in_quotes(path()), what);
+  refuse(Code::corrupt_data, "{}: calibration {} must {}", operation_, in_quotes(path()), what);
 }
 
 std::vector<float> Calibration::columns(const std::string& layer, const char* field) const {
@@ -105,7 +106,7 @@ std::vector<float> Calibration::columns(const std::string& layer, const char* fi
   if (!file_.contains(name)) {
     refuse_file(fmt::format("have tensor {}; got none", in_quotes(name)));
   }
-  const TensorEntry& entry = file_.impl().entry("quantize_file", name);
+  const TensorEntry& entry = file_.impl().entry(operation_.c_str(), name);
   if (entry.dtype != "F32" || entry.shape.size() != 1 || entry.shape[0] == 0) {
     refuse_file(fmt::format("have F32 [K] as tensor {}; got {} {}", in_quotes(name), entry.dtype,
                             shape_text(entry.shape)));
@@ -148,7 +149,7 @@ void Calibration::add_layer(const std::string& name, float threshold, std::strin
       refuse_file(fmt::format("have tensor {}, the Hessian of layer {}; got none",
                               in_quotes(layer.hessian), in_quotes(name)));
     }
-    const TensorEntry& entry = file_.impl().entry("quantize_file", layer.hessian);
+    const TensorEntry& entry = file_.impl().entry(operation_.c_str(), layer.hessian);
     const std::vector<std::int64_t> square{layer.k(), layer.k()};
     if (entry.dtype != "F32" || entry.shape != square) {
       refuse_file(fmt::format("have F32 {} as tensor {}, the Hessian of layer {}; got {} {}",
@@ -188,14 +189,12 @@ const CalibratedLayer& Calibration::layer(const std::string& name, std::int64_t 
     std::vector<std::string> names;
     for (const auto& row : layers_) names.push_back(row.first);
     refuse(Code::invalid_argument,
-           "quantize_file: calibration {} must have layer {}, which is quantised; got none{} (or "
-           "--ignore it)",
-           in_quotes(path()), in_quotes(name), nearest_name(names, name));
+           "{}: calibration {} must have layer {}, which is quantised; got none{} (or --ignore it)",
+           operation_, in_quotes(path()), in_quotes(name), nearest_name(names, name));
   }
   if (found->second.k() != k) {
-    refuse(Code::invalid_argument,
-           "quantize_file: calibration {} must have {} columns for layer {}; got {}",
-           in_quotes(path()), k, in_quotes(name), found->second.k());
+    refuse(Code::invalid_argument, "{}: calibration {} must have {} columns for layer {}; got {}",
+           operation_, in_quotes(path()), k, in_quotes(name), found->second.k());
   }
   return found->second;
 }
@@ -215,15 +214,15 @@ const std::string& Calibration::hessian(const std::string& name, std::int64_t k)
   const std::string& tensor = layer(name, k).hessian;
   if (tensor.empty()) {
     refuse(Code::invalid_argument,
-           "quantize_file: calibration {} must have the Hessian of layer {} for gptq "
+           "{}: calibration {} must have the Hessian of layer {} "
            "(octavo.torch.calibrate(..., hessian=True)); got none",
-           in_quotes(path()), in_quotes(name));
+           operation_, in_quotes(path()), in_quotes(name));
   }
   return tensor;
 }
 
 std::vector<double> Calibration::read_hessian(const std::string& tensor, std::int64_t k) const {
-  const TensorEntry& entry = file_.impl().entry("quantize_file", tensor);
+  const TensorEntry& entry = file_.impl().entry(operation_.c_str(), tensor);
   const auto width = static_cast<std::size_t>(k);
   std::vector<double> lower(width * width);
   std::vector<float> row(width);

@@ -34,8 +34,11 @@ struct FedLayers {
 
 class Calibration {
  public:
-  /// Reads all but the Hessians. Throws Error (unavailable, io, corrupt_data: tensor and rule).
-  explicit Calibration(const std::string& path);
+  /// Reads all but the Hessians. `operation` begins the sentences. Throws Error (unavailable, io,
+  /// corrupt_data: tensor and rule).
+  explicit Calibration(const std::string& path, std::string operation = "quantize_file");
+
+  bool contains(std::string_view layer) const { return layers_.contains(layer); }
 
   /// What is known of a layer of the model with K columns. Throws Error (invalid_argument):
   /// nothing, or another K.
@@ -60,6 +63,7 @@ class Calibration {
   void add_norm(FedLayers fed);
   [[noreturn]] void refuse_file(const std::string& what) const;
 
+  std::string operation_;
   Checkpoint file_;
   std::map<std::string, CalibratedLayer, std::less<>> layers_;
   /// Names of experts, by that without the expert's number: "x.experts.up_proj".

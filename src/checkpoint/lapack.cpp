@@ -20,7 +20,7 @@ bool find(void* library, const char* name, Function& function) {
 }
 
 /// Stays open as long as the process: its threads may not be ended from here.
-Lapack open_library() {
+Lapack open_library(std::string_view what) {
   std::vector<std::string> names{"liblapack.so.3", "libopenblas.so.0"};
   if (const std::string_view named = env::lapack(); !named.empty()) {
     names.assign(1, std::string(named));
@@ -41,15 +41,15 @@ Lapack open_library() {
     why = name + " without dpotrf_, dpotri_, dgemm_ and dtrmm_";
   }
   refuse(Code::unsupported,
-         "quantize_file: gptq must have LAPACK (apt-get install libopenblas0, or liblapack3; "
-         "OCTAVO_LAPACK names another library); got {}",
-         in_quotes(why));
+         "{} must have LAPACK (apt-get install libopenblas0, or liblapack3; OCTAVO_LAPACK names "
+         "another library); got {}",
+         what, in_quotes(why));
 }
 
 }  // namespace
 
-const Lapack& lapack() {
-  static const Lapack library = open_library();
+const Lapack& lapack(std::string_view what) {
+  static const Lapack library = open_library(what);
   return library;
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string_view>
 
 namespace octavo::checkpoint {
 
@@ -30,7 +31,8 @@ struct Lapack {
 };
 
 /// The library: what OCTAVO_LAPACK names, else liblapack.so.3, else libopenblas.so.0. Opened once.
-/// Throws Error (unsupported) where there is none, with the Debian package that has it.
-const Lapack& lapack();
+/// Throws Error (unsupported) where there is none, with the Debian package that has it; `what`,
+/// that which needs it, begins the sentence.
+const Lapack& lapack(std::string_view what = "quantize_file: gptq");
 
 }  // namespace octavo::checkpoint

@@ -156,7 +156,7 @@ TEST_F(CalibrationFiles, OfAnotherModelAreRefusedByTheLayerOrNorm) {
   narrow.add("m.k", 7, ones(7));
   expect("must have 8 columns for layer 'm.k'; got 7", narrow, fixed);
   expect("must have 8 columns for layer 'm.q'; got 7", narrow, smooth());
-  expect("must have the Hessian of layer 'm.k' for gptq", good(),
+  expect("must have the Hessian of layer 'm.k'", good(),
          {.calibration = path("calibration"), .gptq = true});
   CalibrationFile other = good();
   other.norms = R"("m.nrm":["m.q","m.k"])";

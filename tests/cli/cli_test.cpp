@@ -414,20 +414,21 @@ TEST_F(Cli, ReportSaysWhatEachSchemeWouldDo) {
   const Outcome got = octavo({"report", model()});
   ASSERT_EQ(0, got.exit) << got.err;
   const json report = json::parse(got.out);
-  EXPECT_EQ((std::vector<std::string>{"against", "cpu", "file_bytes", "layers", "least_sqnr_db",
-                                      "octavo", "path", "schemes", "speed", "threads", "type"}),
+  EXPECT_EQ((std::vector<std::string>{"against", "calibration", "cpu", "file_bytes", "layers",
+                                      "least_sqnr_db", "octavo", "path", "schemes", "speed",
+                                      "threads", "type"}),
             fields(report));
   ASSERT_EQ(2U, report.at("layers").size());
   for (const json& layer : report.at("layers")) {
-    EXPECT_EQ((std::vector<std::string>{"bytes", "columns", "dtype", "error", "histogram", "name",
-                                        "recommendation", "scheme", "schemes", "shape"}),
+    EXPECT_EQ((std::vector<std::string>{"bytes", "columns", "dtype", "error", "histogram", "input",
+                                        "name", "recommendation", "scheme", "schemes", "shape"}),
               fields(layer));
     EXPECT_EQ("none", layer.at("scheme"));
     EXPECT_EQ(512, layer.at("bytes"));
     ASSERT_EQ(4U, layer.at("schemes").size());
-    EXPECT_EQ(
-        (std::vector<std::string>{"bytes_after", "max_error", "saturated", "scheme", "sqnr_db"}),
-        fields(layer.at("schemes")[0]));
+    EXPECT_EQ((std::vector<std::string>{"bytes_after", "max_error", "output_sqnr_db", "saturated",
+                                        "scheme", "sqnr_db"}),
+              fields(layer.at("schemes")[0]));
     int weights = 0;
     for (const int count : layer.at("histogram")) weights += count;
     EXPECT_EQ(32U, layer.at("histogram").size());

@@ -17,10 +17,12 @@
 
 #include "commands.hpp"
 #include "octavo/backend.hpp"
+#include "octavo/calibrated_inputs.hpp"
 #include "octavo/context.hpp"
 #include "octavo/linear_layers.hpp"
 #include "output.hpp"
 #include "progress.hpp"
+#include "report_input.hpp"
 #include "report_layer.hpp"
 #include "report_speed.hpp"
 
@@ -32,7 +34,7 @@ constexpr std::array<Scheme, 4> kSchemes{Scheme::int8_dynamic, Scheme::fp8_dynam
 constexpr double kSpeedSeconds = 15;  // of timing; making the weights comes on top
 
 struct Arguments {
-  std::string path, against;
+  std::string path, against, calibration;
   std::vector<std::string> schemes;
   double least_db = 28;
   bool no_speed = false;
@@ -44,6 +46,7 @@ using Shape = std::pair<std::int64_t, std::int64_t>;
 /// A layer of the model: quantised, or in float.
 struct Layer {
   std::string name;
+  std::int64_t k;
   std::optional<LinearLayer> in_float;
 };
 
@@ -112,6 +115,7 @@ class Reporter {
   explicit Reporter(const Arguments& arguments)
       : arguments_(arguments), weights_(arguments.path), progress_(arguments.progress) {
     if (!arguments.against.empty()) against_.emplace(arguments.against);
+    if (!arguments.calibration.empty()) inputs_.emplace(arguments.calibration, "report");
     for (const std::string& name : arguments.schemes) schemes_.push_back(*scheme_from_name(name));
     if (schemes_.empty()) schemes_.assign(kSchemes.begin(), kSchemes.end());
   }
@@ -131,6 +135,7 @@ class Reporter {
     print_json({{"type", "report"},
                 {"path", arguments_.path},
                 {"against", against_ ? Json(arguments_.against) : Json(nullptr)},
+                {"calibration", inputs_ ? Json(arguments_.calibration) : Json(nullptr)},
                 {"octavo", OCTAVO_VERSION},
                 {"cpu", cpu_name()},
                 {"threads", default_executor().concurrency()},
@@ -146,19 +151,36 @@ class Reporter {
   void find_layers() {
     const Checkpoint& model = weights_.model();
     for (const LinearLayer& layer : linear_layers(model)) {
-      layers_.push_back({layer.name, layer});
+      layers_.push_back({layer.name, layer.at.k, layer});
       shapes_.insert({layer.at.n, layer.at.k});
     }
     for (const std::string& name : model.quantized_layers()) {
-      layers_.push_back({name, std::nullopt});
       const TensorView codes = model.weight(name).codes.data;
+      layers_.push_back({name, codes.shape[1], std::nullopt});
       shapes_.insert({codes.shape[0], codes.shape[1]});
     }
-    if (!layers_.empty()) return;
+    if (layers_.empty()) {
+      throw Error(
+          Status(Code::invalid_argument,
+                 fmt::format("report: '{}' must hold linear layers; got none among {} tensors",
+                             printable(arguments_.path), model.entries().size())));
+    }
+    const auto has_input = [&](const Layer& layer) { return input_of(layer).has_value(); };
+    if (!inputs_ || std::ranges::any_of(layers_, has_input)) return;
     throw Error(
         Status(Code::invalid_argument,
-               fmt::format("report: '{}' must hold linear layers; got none among {} tensors",
-                           printable(arguments_.path), model.entries().size())));
+               fmt::format("report: calibration '{}' must have layers of '{}'; got none of its {}",
+                           printable(arguments_.calibration), printable(arguments_.path),
+                           layers_.size())));
+  }
+
+  std::optional<CalibratedInput> input_of(const Layer& layer) const {
+    return inputs_ ? inputs_->find(layer.name, layer.k) : std::nullopt;
+  }
+
+  Json input_of_json(const Layer& layer) const {
+    const std::optional<CalibratedInput> input = input_of(layer);
+    return input ? input_json(*input) : Json(nullptr);
   }
 
   /// The times of a shape, measured with the first layer that has it.
@@ -173,15 +195,24 @@ class Reporter {
     return &found->second;
   }
 
-  std::vector<SchemeResult> add_schemes(Json& object, const std::string& name,
-                                        const Tensor& weight) const {
+  std::vector<SchemeResult> add_schemes(Json& object, const Layer& layer, const Tensor& weight,
+                                        const Tensor* stored) const {
     const Tensor values = weight.to(DType::float32);
+    const std::optional<CalibratedInput> input = input_of(layer);
+    std::optional<OutputErrors> outputs;
+    if (input && !input->hessian.empty()) outputs.emplace(*inputs_, *input, layer.name, values);
+    const auto output_db = [&](const Tensor& got, bool keeps_outliers) {
+      return outputs ? Json(outputs->sqnr_db(got, keeps_outliers)) : Json(nullptr);
+    };
     std::vector<SchemeResult> results;
     Json list = Json::array();
     for (const Scheme scheme : schemes_) {
-      results.push_back(try_scheme(name, weight, scheme));
+      results.push_back(try_scheme(layer.name, weight, scheme));
       list.push_back(scheme_json(results.back()));
+      list.back()["output_sqnr_db"] =
+          output_db(float_values(results.back().weight), scheme == Scheme::llm_int8);
     }
+    if (stored != nullptr) object["error"]["output_sqnr_db"] = output_db(*stored, false);
     object["schemes"] = std::move(list);
     object["histogram"] = histogram_json(values);
     object["columns"] = columns_json(values);
@@ -197,8 +228,9 @@ class Reporter {
                 {"dtype", name(weight.dtype())},
                 {"scheme", "none"},
                 {"bytes", bytes},
-                {"error", nullptr}};
-    const std::vector<SchemeResult> results = add_schemes(object, layer.name, weight);
+                {"error", nullptr},
+                {"input", input_of_json(layer)}};
+    const std::vector<SchemeResult> results = add_schemes(object, layer, weight, nullptr);
     object["recommendation"] = recommend(results, arguments_.least_db, speed(weight, results));
     return object;
   }
@@ -214,7 +246,8 @@ class Reporter {
                 {"dtype", name(codes.data.dtype())},
                 {"scheme", stored.scheme},
                 {"bytes", bytes},
-                {"error", nullptr}};
+                {"error", nullptr},
+                {"input", input_of_json(layer)}};
     const Tensor values = float_values(stored);
     if (!against_) {
       object["schemes"] = object["histogram"] = object["columns"] = nullptr;
@@ -226,7 +259,7 @@ class Reporter {
     const Tensor right = float_weight(layer.name, values);
     const Tensor wide = right.to(DType::float32);
     object["error"] = distance_json(wide, values);
-    const std::vector<SchemeResult> results = add_schemes(object, layer.name, right);
+    const std::vector<SchemeResult> results = add_schemes(object, layer, right, &values);
     const ShapeSpeed* times = speed(right, results);
     const double db = sqnr_db(wide, values);
     object["recommendation"] = db >= arguments_.least_db
@@ -260,6 +293,7 @@ class Reporter {
   const Arguments& arguments_;
   FloatWeights weights_;
   std::optional<FloatWeights> against_;
+  std::optional<CalibratedInputs> inputs_;
   std::vector<Scheme> schemes_;
   std::vector<Layer> layers_;
   std::set<Shape> shapes_;
@@ -276,6 +310,9 @@ Run add_report(CLI::App& command) {
       ->required();
   command.add_option("--against", arguments->against,
                      "The float model that a quantised one was made of");
+  command.add_option("--calibration", arguments->calibration,
+                     "What octavo.torch.calibrate saved: what inputs look like, and with Hessians "
+                     "the error of outputs");
   command
       .add_option("--scheme", arguments->schemes,
                   "A scheme to look at (default: all four); may be given again")

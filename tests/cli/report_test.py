@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""octavo report: what it says of inputs and outputs by a calibration file, and of experts."""
+import json
+import math
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+OCTAVO = sys.argv.pop(1)
+EXPERTS = Path(__file__).resolve().parent.parent / "checkpoint" / "data" / "transformers-fp8-experts"
+N, K = 5, 7
+COLUMN_MAX = [1.0, 4.0, 0.5, 0.0, 8.0, 0.03, 0.001]  # 8 / 127 / 2 = 0.0315: the last two are code 0 of int8
+SCHEMES = ["int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8"]
+
+
+def write(path, tensors, metadata=None):
+    """Float32 tensors {name: (shape, values)} as a safetensors file."""
+    header, data = {"__metadata__": metadata or {}}, b""
+    for name, (shape, values) in tensors.items():
+        begin = len(data)
+        data += struct.pack(f"<{len(values)}f", *values)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, len(data)]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def read(path, name):
+    raw = path.read_bytes()
+    size, = struct.unpack_from("<Q", raw)
+    begin, end = json.loads(raw[8:8 + size])[name]["data_offsets"]
+    return struct.unpack_from(f"<{(end - begin) // 4}f", raw, 8 + size + begin)
+
+
+def hessian(rows, k=K):
+    """2/n X^T X."""
+    return [2 / len(rows) * math.fsum(row[i] * row[j] for row in rows) for i in range(k) for j in range(k)]
+
+
+def power(matrix, h, magnitudes=False):
+    """tr(M H M^T) of a matrix [N, K], or the same sum of magnitudes."""
+    of = abs if magnitudes else float
+    return math.fsum(of(row[i]) * of(h[i * K + j]) * of(row[j]) for row in matrix for i in range(K) for j in range(K))
+
+
+def rows_of(values):
+    return [values[i:i + K] for i in range(0, len(values), K)]
+
+
+class Report(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.model = self.folder / "model.safetensors"
+        self.calibration = self.folder / "calibration.safetensors"
+        draw = random.Random(5)
+        write(self.model, {"up.weight": ([N, K], [draw.gauss(0, 1) for _ in range(N * K)]),
+                           "lone.weight": ([N, K], [draw.gauss(0, 1) for _ in range(N * K)])})
+        inputs = [[draw.uniform(-1, 1) * most for most in COLUMN_MAX] for _ in range(20)]
+        self.h = list(struct.unpack(f"<{K * K}f", struct.pack(f"<{K * K}f", *hessian(inputs))))
+
+    def calibrate(self, layer="up", with_hessian=True, k=K, h=None):
+        most = (COLUMN_MAX * 2)[:k]
+        row = {"threshold": 4.0, "code": "int8"}
+        tensors = {f"{layer}.column_min": ([k], [-m for m in most]), f"{layer}.column_max": ([k], most),
+                   f"{layer}.smooth": ([k], [1.0] * k)}
+        if with_hessian:
+            row["hessian"] = "h"
+            tensors["h"] = ([k, k], h or self.h)
+        text = json.dumps({"version": 1, "layers": {layer: row}, "norms": {}})
+        write(self.calibration, tensors, {"octavo_calibration": text})
+
+    def octavo(self, *arguments, **options):
+        return subprocess.run([OCTAVO, *map(str, arguments)], capture_output=True, text=True, timeout=60, **options)
+
+    def report(self, *arguments):
+        got = self.octavo("report", "--no-speed", *arguments)
+        self.assertEqual(got.returncode, 0, got.stderr)
+        report = json.loads(got.stdout)
+        return report, {layer["name"]: layer for layer in report["layers"]}
+
+    def values_of(self, scheme):
+        """The floats of up that a scheme's codes stand for."""
+        for name in ("q", "f"):
+            (self.folder / name).unlink(missing_ok=True)
+        for words in (["quantize", self.model, self.folder / "q", "--scheme", scheme],
+                      ["dequantize", self.folder / "q", self.folder / "f", "--dtype", "float32"]):
+            got = self.octavo(*words)
+            self.assertEqual(got.returncode, 0, got.stderr)
+        return rows_of(read(self.folder / "f", "up.weight"))
+
+    def test_a_calibration_says_how_far_columns_are_apart(self):
+        self.calibrate(with_hessian=False)
+        report, layers = self.report(self.model, "--calibration", self.calibration)
+        self.assertEqual(report["calibration"], str(self.calibration))
+        given = layers["up"]["input"]
+        self.assertEqual(given.pop("lost_columns"), {"int8": 2, "float8_e4m3fn": 0})
+        self.assertEqual(given, {"absmax": 8.0, "median_absmax": 0.5, "threshold": 4.0, "outlier_columns": 2,
+                                 "hessian": False})
+        self.assertIsNone(layers["lone"]["input"])  # the file has no row of it
+        self.assertTrue(all(scheme["output_sqnr_db"] is None for scheme in layers["up"]["schemes"]))
+        _, without = self.report(self.model)
+        self.assertIsNone(without["up"]["input"])
+
+    def test_a_hessian_gives_the_error_of_outputs(self):
+        self.calibrate()
+        _, layers = self.report(self.model, "--calibration", self.calibration)
+        weight = rows_of(read(self.model, "up.weight"))
+        self.assertEqual([row["scheme"] for row in layers["up"]["schemes"]], SCHEMES)
+        for row in layers["up"]["schemes"]:
+            with self.subTest(scheme=row["scheme"]):
+                kept = [row["scheme"] == "llm-int8" and most >= 4.0 for most in COLUMN_MAX]
+                error = [[0.0 if keep else w - v for keep, w, v in zip(kept, *pair, strict=True)]
+                         for pair in zip(weight, self.values_of(row["scheme"]), strict=True)]
+                noise = power(error, self.h)
+                # Each w - v is rounded to float32 once, by 2^-24 of it at most; all else is float64.
+                relative = 2.1 * 2.0 ** -24 * power(error, self.h, magnitudes=True) / noise
+                self.assertAlmostEqual(row["output_sqnr_db"], 10 * math.log10(power(weight, self.h) / noise),
+                                       delta=-10 * math.log10(1 - relative))
+        for row in layers["lone"]["schemes"]:
+            self.assertIsNone(row["output_sqnr_db"])
+
+    def test_stored_codes_have_the_error_of_their_scheme(self):
+        self.calibrate()
+        self.values_of("int8-dynamic")
+        _, layers = self.report(self.folder / "q", "--against", self.model, "--calibration", self.calibration)
+        up = layers["up"]
+        self.assertEqual(up["error"]["output_sqnr_db"], up["schemes"][0]["output_sqnr_db"])
+        self.assertIsNotNone(up["error"]["output_sqnr_db"])
+        _, alone = self.report(self.folder / "q", "--calibration", self.calibration)
+        self.assertEqual(alone["up"]["input"], up["input"])
+
+    def test_a_calibration_of_something_else_is_refused(self):
+        nan = [math.nan] * (K * K)
+        for fragment, options in (
+                ("report: calibration '", {"layer": "other"}),
+                ("must have 7 columns for layer 'up'; got 8", {"k": 8, "h": [1.0] * 64}),
+                ("finite values and a diagonal not below 0 in tensor 'h'", {"h": nan})):
+            with self.subTest(fragment=fragment):
+                self.calibrate(**options)
+                got = self.octavo("report", "--no-speed", self.model, "--calibration", self.calibration)
+                self.assertNotEqual(got.returncode, 0)
+                self.assertEqual(got.stdout, "")
+                self.assertIn("octavo: report: calibration '", got.stderr)
+                self.assertIn(fragment, got.stderr)
+
+    def test_hessians_need_lapack(self):
+        self.calibrate()
+        got = self.octavo("report", "--no-speed", self.model, "--calibration", self.calibration,
+                          env={"OCTAVO_LAPACK": "libnone.so"})
+        self.assertEqual(got.returncode, 3)
+        self.assertIn("report: calibration with Hessians must have LAPACK (apt-get install", got.stderr)
+
+    def test_quantised_experts_are_layers(self):
+        _, layers = self.report(EXPERTS)
+        names = [name for name in layers if ".experts." in name]
+        self.assertTrue(names)
+        for name in names:
+            self.assertRegex(name, r"\.experts\.\d+\.(gate|up|down)_proj$")
+            self.assertNotEqual(layers[name]["scheme"], "none")
+            self.assertGreater(layers[name]["bytes"], 0)
+
+    def test_stacked_experts_are_measured_before_and_after(self):
+        e, hidden, width = 2, 8, 6
+        draw = random.Random(6)
+        prefix = "model.layers.0.mlp.experts"
+        shapes = {f"{prefix}.gate_up_proj": [e, 2 * width, hidden], f"{prefix}.down_proj": [e, hidden, width]}
+        tensors = {name: (shape, [draw.gauss(0, 1) for _ in range(math.prod(shape))]) for name, shape in shapes.items()}
+        source, made = self.folder / "mixture", self.folder / "mixture-int8"
+        source.mkdir()
+        write(source / "model.safetensors", tensors)
+        config = {"model_type": "mixtral", "architectures": ["MixtralForCausalLM"]}
+        (source / "config.json").write_text(json.dumps(config))
+        got = self.octavo("quantize", source, made, "--scheme", "int8-dynamic")
+        self.assertEqual(got.returncode, 0, got.stderr)
+        _, before = self.report(source)
+        _, after = self.report(made, "--against", source)
+        self.assertEqual({f"{prefix}.{i}.{part}_proj" for i in range(e) for part in ("gate", "up", "down")}, set(before))
+        self.assertEqual(set(before), set(after))
+        for name, layer in after.items():
+            self.assertEqual(layer["scheme"], "int8-dynamic")
+            self.assertEqual(layer["shape"], before[name]["shape"])
+            self.assertEqual(layer["error"]["sqnr_db"], before[name]["schemes"][0]["sqnr_db"])
+
+
+if __name__ == "__main__":
+    unittest.main()
