@@ -2,8 +2,10 @@
 """The charts of a report, as SVG elements that take their text's colour from the page."""
 
 import io
+import math
 import re
-from typing import Any, Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 try:
     import matplotlib
@@ -14,11 +16,15 @@ except ImportError as error:
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from octavo.report._blocks import MANY, Blocks, blocks
+
 # One colour for each name in all charts, and a mark whose rings show where two lie on one point.
 COLOURS = {"int8-dynamic": "#d9480f", "fp8-dynamic": "#2f7fc1", "fp8-block": "#159a80", "llm-int8": "#8467c7",
-           "float32": "#7d8590", "as stored": "#b3892b"}
+           "float32": "#7d8590", "as stored": "#b3892b", "outlier columns": "#8467c7", "lost in int8": "#d9480f",
+           "lost in float8_e4m3fn": "#2f7fc1"}
 MARKS = {"int8-dynamic": ("o", 60), "fp8-dynamic": ("s", 22), "fp8-block": ("^", 22), "llm-int8": ("D", 14),
-         "as stored": ("v", 30)}
+         "as stored": ("v", 30), "outlier columns": ("D", 22), "lost in int8": ("o", 60),
+         "lost in float8_e4m3fn": ("s", 22)}
 INK = "#010203"  # stands for currentColor until the SVG is written
 WIDTH = 7.5
 LONGEST = 40
@@ -35,9 +41,13 @@ def short(name: str) -> str:
 
 
 def _svg(height: float, draw: Callable[[Axes], None]) -> str:
+    return _figure(height, lambda figure: draw(figure.add_subplot()))
+
+
+def _figure(height: float, draw: Callable[[Figure], None]) -> str:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        draw(figure.add_subplot())
+        draw(figure)
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None,
                                                                       "Type": None})
@@ -53,25 +63,100 @@ def _layers(axes: Axes, layers: list[dict[str, Any]]) -> None:
     axes.set_ylim(len(layers) - 0.5, -0.5)
 
 
-def errors(layers: list[dict[str, Any]], least: float) -> str:
-    """The SQNR of every layer in every scheme, beside the least that is wanted."""
+Series = dict[str, list[float | None]]  # of each name a value for each layer; None: not known
+
+
+def _points(layers: list[dict[str, Any]], series: Series, label: str, worst: Callable[[list[float]], float],
+            least: float | None) -> str:
     def draw(axes: Axes) -> None:
-        points: dict[str, list[tuple[float, int]]] = {}
-        for row, layer in enumerate(layers):
-            for scheme in layer["schemes"] or []:
-                if scheme["sqnr_db"] is not None:
-                    points.setdefault(scheme["scheme"], []).append((scheme["sqnr_db"], row))
-            if layer["error"] and layer["error"]["sqnr_db"] is not None:
-                points.setdefault("as stored", []).append((layer["error"]["sqnr_db"], row))
-        for name, of in points.items():
+        for name, values in series.items():
             mark, size = MARKS[name]
-            axes.scatter([db for db, _ in of], [row for _, row in of], label=name, color=COLOURS[name], marker=mark,
-                         s=size)
-        axes.axvline(least, color=INK, linestyle=":", label=f"{least:g} dB wanted")
-        axes.set_xlabel("SQNR of the weight, dB (right is better)")
+            known = [(value, row) for row, value in enumerate(values) if value is not None]
+            axes.scatter([value for value, _ in known], [row for _, row in known], label=name, color=COLOURS[name],
+                         marker=mark, s=size)
+        if least is not None:
+            axes.axvline(least, color=INK, linestyle=":", label=f"{least:g} dB wanted")
+        axes.set_xlabel(f"{label} ({'more' if worst is min else 'less'} is better)")
         axes.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
         _layers(axes, layers)
     return _svg(1.2 + 0.2 * len(layers), draw)
+
+
+def _tables(table: Blocks, series: Series, label: str, worst: Callable[[list[float]], float], least: float | None) -> str:
+    """A heat map of blocks and kinds for each name, on one scale of colours."""
+    import numpy as np
+
+    images = {name: np.array(table.values(values, worst)) for name, values in series.items()}
+    known = np.concatenate([image[np.isfinite(image)] for image in images.values()])
+    step = max(1, math.ceil(len(table.columns) / 16))
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(len(images), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, (name, image) in zip(panels, images.items(), strict=True):
+            shown = axes.imshow(image, aspect="auto", cmap="viridis", interpolation="nearest", vmin=known.min(),
+                                vmax=known.max())
+            axes.set_yticks(range(len(table.kinds)), [short(kind) for kind in table.kinds])
+            if least is not None:
+                rows, columns = np.nonzero(image < least)
+                axes.scatter(columns, rows, marker="x", s=12, linewidth=1.0, color="#ff5c5c")
+            axes.set_title(name, loc="left", fontsize=9)
+        panels[-1].set_xticks(range(0, len(table.columns), step), table.columns[::step])
+        panels[-1].set_xlabel("block" if least is None else f"block (x: less than the {least:g} dB wanted)")
+        figure.colorbar(shown, ax=list(panels), label=label, fraction=0.04)
+    return _figure(0.8 + len(images) * (0.4 + 0.2 * len(table.kinds)), draw)
+
+
+def _by_layer(layers: list[dict[str, Any]], series: Series, label: str, worst: Callable[[list[float]], float],
+              least: float | None = None) -> str:
+    """Every layer's values: marks in a row for each layer, or of many layers a heat map of their blocks with the worst
+    of a block's experts. Empty where nothing is known."""
+    series = {name: values for name, values in series.items() if any(value is not None for value in values)}
+    if not series:
+        return ""
+    if len(layers) <= MANY:
+        return _points(layers, series, label, worst, least)
+    return _tables(blocks([layer["name"] for layer in layers]), series, label, worst, least)
+
+
+def _sqnr(layers: list[dict[str, Any]], field: str) -> Series:
+    series: Series = {}
+    for row, layer in enumerate(layers):
+        of_layer = [(scheme["scheme"], scheme) for scheme in layer["schemes"] or []]
+        if layer["error"]:
+            of_layer.append(("as stored", layer["error"]))
+        for name, found in of_layer:
+            series.setdefault(name, [None] * len(layers))[row] = found.get(field)
+    return series
+
+
+def errors(layers: list[dict[str, Any]], least: float) -> str:
+    """The SQNR of every layer in every scheme, beside the least that is wanted."""
+    return _by_layer(layers, _sqnr(layers, "sqnr_db"), "SQNR of the weight, dB", min, least)
+
+
+def outputs(layers: list[dict[str, Any]]) -> str:
+    """What quantised weights do to the outputs of the calibration's inputs."""
+    return _by_layer(layers, _sqnr(layers, "output_sqnr_db"), "SQNR of the output, dB", min)
+
+
+def inputs(layers: list[dict[str, Any]]) -> str:
+    """How many columns of each layer's input stand out, and how many one static scale makes zeros."""
+    series: Series = {name: [None] * len(layers) for name in
+                      ("outlier columns", "lost in int8", "lost in float8_e4m3fn")}
+    for row, layer in enumerate(layers):
+        if seen := layer.get("input"):
+            columns = layer["shape"][1]
+            counts = {"outlier columns": seen["outlier_columns"],
+                      **{f"lost in {code}": lost for code, lost in seen["lost_columns"].items()}}
+            for name, count in counts.items():
+                series[name][row] = 100.0 * count / columns
+    return _by_layer(layers, series, "% of the input's columns", max)
+
+
+def measured(rows: Sequence[dict[str, Any]]) -> str:
+    """The SQNR of each layer's output that octavo.torch.evaluate found."""
+    values = [row["sqnr_db"] if row["sqnr_db"] is not None and math.isfinite(row["sqnr_db"]) else None for row in rows]
+    return _by_layer(list(rows), {"as stored": values}, "SQNR of the output, dB", min)
 
 
 def sizes(layers: list[dict[str, Any]]) -> str:
@@ -107,16 +192,26 @@ def _heat(layers: list[dict[str, Any]], rows: list[list[float]], label: str, bar
 
 
 def histograms(layers: list[dict[str, Any]]) -> str:
-    """How each layer's weights are spread below the largest of their rows."""
+    """How each layer's weights are spread below the largest of their rows; of many layers, those of one kind together."""
     seen = [layer for layer in layers if layer["histogram"]]
+    if len(seen) > MANY:
+        table = blocks([layer["name"] for layer in seen])
+        sums = [[0] * len(seen[0]["histogram"]) for _ in table.kinds]
+        for (kind, _), members in table.cells.items():
+            for member in members:
+                sums[kind] = [a + b for a, b in zip(sums[kind], seen[member]["histogram"], strict=True)]
+        seen = [{"name": kind, "histogram": counts} for kind, counts in zip(table.kinds, sums, strict=True)]
     rows = [[100.0 * count / (sum(layer["histogram"]) or 1) for count in layer["histogram"]] for layer in seen]
     return _heat(seen, rows, "|w| over the row's largest: 0 to 1", "% of weights") if seen else ""
 
 
 def outliers(layers: list[dict[str, Any]]) -> str:
-    """Where columns stand out: the largest of each slice over the median column."""
+    """Where columns stand out: the largest of each slice over the median column; of many layers, the largest of all."""
     seen = [layer for layer in layers if layer["columns"] and layer["columns"]["slices"]]
     rows = [[value or 0.0 for value in layer["columns"]["slices"]] for layer in seen]
+    if len(seen) > MANY:
+        table = blocks([layer["name"] for layer in seen])
+        return _tables(table, {"largest column": [max(row) for row in rows]}, "times the median column", max, None)
     return _heat(seen, rows, "columns, first to last", "times the median column") if seen else ""
 
 

@@ -12,7 +12,9 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem;
   margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
 svg { display: block; width: 100%; height: auto; }
-.chart, .table { overflow-x: auto; }
+.chart { overflow-x: auto; }
+.table { overflow: auto; max-height: 80vh; }
+th { position: sticky; top: 0; background: var(--paper); }
 .chart svg { min-width: 34rem; }
 table { border-collapse: collapse; font-size: 0.85rem; }
 th, td { padding: 0.3rem 0.6rem; border-bottom: 1px solid var(--line); text-align: left; overflow-wrap: normal; }
@@ -36,16 +38,33 @@ def _section(title: str, svg: str, absent: str) -> str:
     return f"<section><h2>{escape(title)}</h2>\n{content}</section>"
 
 
-def page(report: dict[str, Any]) -> str:
-    """The page of what `octavo report` printed. ValueError for anything else."""
+def _evaluation(found: dict[str, Any]) -> str:
+    """What octavo.evaluate measured of the model's text, and of each layer alone."""
+    if not isinstance(found, dict) or not {"layers", "tokens", "cosine"} <= found.keys():
+        raise ValueError("evaluation must be what `python -m octavo.evaluate --json` writes; got something else")
+    words = [f"{found['tokens']:,} tokens; cosine {found['cosine']:.6f}"]
+    if found.get("perplexity") is not None:
+        words.append(f"perplexity {found['perplexity']:.4f}, of the float model {found['float_perplexity']:.4f}")
+    title = "Error of each layer on text, weights and activations quantised"
+    return f"{_section(title, _charts.measured(found['layers']), 'No layer was compared alone.')}<p>{'; '.join(words)}</p>"
+
+
+def page(report: dict[str, Any], evaluation: dict[str, Any] | None = None) -> str:
+    """The page of what `octavo report` printed, and of what `python -m octavo.evaluate --json` wrote of the same model.
+    ValueError for anything else."""
     if not isinstance(report, dict) or report.get("type") != "report":
         raise ValueError("report must be what `octavo report` prints; got something else")
     layers, speed = report["layers"], report["speed"]
     known = any(layer["schemes"] for layer in layers)
     unknown = "Not known: the model is quantised, and the report was made without --against."
+    unseen = "Not known: the report was made without --calibration, or its layers are not in the file."
     head = "".join(f"<th>{escape(title)}</th>" for title in HEAD)
     sections = [
         _section("Error of each layer", _charts.errors(layers, report["least_sqnr_db"]) if known else "", unknown),
+        *([_evaluation(evaluation)] if evaluation is not None else []),
+        _section("Error of each layer's output, weights quantised", _charts.outputs(layers),
+                 "Not known: it takes --calibration with Hessians, and the float weights."),
+        _section("Inputs: outlier columns, and columns that one static scale makes zeros", _charts.inputs(layers), unseen),
         _section("Size", _charts.sizes(layers), ""),
         *[_section(f"Speed with {m} row{'s' if m > 1 else ''}", _charts.speeds(speed, m) if speed else "",
                    "Not measured (--no-speed).") for m in (1, 16)],
