@@ -1,34 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An SVG of lines over a logarithmic axis: panels side by side, one legend, readable on dark and on light pages."""
+"""An SVG of lines over a logarithmic axis, by matplotlib: panels side by side, one legend, readable on dark and on light
+pages."""
 
+import io
 import math
-from typing import NamedTuple, Sequence
+import re
+from typing import Any, NamedTuple, Sequence
 from xml.sax.saxutils import escape
 
-WIDTH = 1000
-PANEL_TOP = 56
-PANEL_HEIGHT = 300
-LEFT = 52
-RIGHT = 24
-GAP = 40
-LEGEND_ROW = 20
+try:
+    import matplotlib
+except ImportError as error:
+    raise ImportError("matplotlib must be installed (Debian's python3-matplotlib); got none") from error
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 # Told apart by hue, by lightness and, for float32, by dashes.
 OURS = "#d9480f"
 HUES = ("#2f7fc1", "#159a80", "#8467c7", "#b3892b", "#c2589b", "#7d8590")
-
-STYLE = """
-  text { font: 12px system-ui, sans-serif; fill: #3d444d; }
-  .title { font-size: 14px; font-weight: 600; }
-  .value { font-size: 10.5px; font-weight: 600; fill: #d9480f; }
-  .small { font-size: 10.5px; }
-  .grid { stroke: #8b949e; stroke-opacity: 0.3; stroke-width: 1; }
-  .bound { stroke: #8b949e; stroke-width: 1.2; stroke-dasharray: 2 3; }
-  @media (prefers-color-scheme: dark) {
-    text { fill: #c9d1d9; }
-    .value { fill: #f5813f; }
-  }
-"""
+COLUMNS = 3  # of the legend
+INK = "#010203"  # stands for currentColor until the SVG is written
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none", "svg.hashsalt": "octavo", "text.parse_math": False, "font.size": 9, "text.color": INK,
+    "axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.grid": True, "axes.grid.axis": "y", "grid.color": "#8b949e", "grid.alpha": 0.3}
+# The colour of an image's text is no page's: it follows the reader's own choice.
+COLOURS = "<style>svg { color: #3d444d; } @media (prefers-color-scheme: dark) { svg { color: #c9d1d9; } }</style>"
 
 
 class Point(NamedTuple):
@@ -97,99 +95,57 @@ def colours(panels: Sequence[Panel]) -> dict[str, str]:
     return chosen
 
 
-class Scale(NamedTuple):
-    """From values to pixels of one panel."""
-
-    left: float
-    width: float
-    x_low: float
-    x_high: float
-    axis: Axis
-
-    def x(self, value: float) -> float:
-        span = math.log2(self.x_high / self.x_low) or 1.0
-        return self.left + self.width * math.log2(value / self.x_low) / span
-
-    def y(self, value: float) -> float:
-        low, high, at = self.axis.low, self.axis.high, max(min(value, self.axis.high), self.axis.low)
-        if self.axis.logarithmic:
-            low, high, at = math.log2(low), math.log2(high), math.log2(at)
-        return PANEL_TOP + PANEL_HEIGHT * (1.0 - (at - low) / (high - low))
+def curve(axes: Axes, series: Series, colour: str) -> None:
+    xs, ys = [p.x for p in series.points], [p.y for p in series.points]
+    low, high = [p.low for p in series.points], [p.high for p in series.points]
+    if series.ours and xs and None not in low and None not in high:
+        axes.fill_between(xs, low, high, color=colour, alpha=0.18, linewidth=0)  # type: ignore[arg-type]
+    axes.plot(xs, ys, label=series.name, color=colour, marker="o", markersize=4.5 if series.ours else 3.5,
+              linewidth=2.4 if series.ours else 1.4, linestyle="--" if series.dashed else "-",
+              zorder=3 if series.ours else 2)
+    for x, y in zip(xs, ys) if series.values else ():
+        axes.annotate(f"{y:.2f}", (x, y), (0, 6), textcoords="offset points", ha="center", color=colour, fontsize=8,
+                      fontweight="bold", annotation_clip=True)
 
 
-def text(x: float, y: float, words: str, anchor: str = "middle", kind: str = "", extra: str = "") -> str:
-    of_kind = f' class="{kind}"' if kind else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{of_kind}{extra}>{escape(words)}</text>'
-
-
-def across(scale: Scale, y: float, kind: str) -> str:
-    right = scale.left + scale.width
-    return f'<line class="{kind}" x1="{scale.left:.1f}" y1="{y:.1f}" x2="{right:.1f}" y2="{y:.1f}"/>'
-
-
-def axes(scale: Scale, panel: Panel, ticks: Sequence[float], x_label: str) -> list[str]:
-    right, bottom = scale.left + scale.width, PANEL_TOP + PANEL_HEIGHT
-    out = [text(scale.left, PANEL_TOP - 16, panel.title, "start", "title")]
-    for tick in scale.axis.ticks:
-        y = scale.y(tick)
-        out += [across(scale, y, "grid"), text(scale.left - 8, y + 4, f"{tick:g}", "end")]
+def fill(axes: Axes, panel: Panel, x_label: str, axis: Axis, chosen: dict[str, str], ticks: Sequence[float]) -> None:
+    axes.set_xscale("log", base=2)
+    if axis.logarithmic:
+        axes.set_yscale("log", base=2)
+    for along, marks in ((axes.xaxis, ticks), (axes.yaxis, axis.ticks)):
+        along.set_major_locator(FixedLocator(list(marks)))
+        along.set_minor_locator(NullLocator())
+        along.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_ylim(axis.low, axis.high)
+    axes.set_title(panel.title, loc="left", fontsize=10, fontweight="bold")
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(axis.label)
+    for series in panel.series:
+        curve(axes, series, chosen[series.name])
     for bound in panel.bounds:
-        y = scale.y(bound.y)
-        out.append(across(scale, y, "bound"))
+        axes.axhline(bound.y, color="#8b949e", linestyle=":", linewidth=1.2)
         if bound.word:
-            out.append(text(scale.left + 6, y - 5, bound.word, "start", "small"))
-    out += [text(scale.x(t), bottom + 18, f"{t:g}") for t in ticks]
-    out.append(text((scale.left + right) / 2, bottom + 38, x_label))
-    middle = PANEL_TOP + PANEL_HEIGHT / 2
-    turned = f' transform="rotate(-90 {scale.left - 38:.1f} {middle:.1f})"'
-    out.append(text(scale.left - 38, middle, scale.axis.label, extra=turned))
-    return out
-
-
-def curve(scale: Scale, series: Series, colour: str) -> list[str]:
-    if not series.points:
-        return []
-    out = []
-    where = [(scale.x(p.x), scale.y(p.y)) for p in series.points]
-    if series.ours and all(p.low is not None for p in series.points):
-        edge = [(scale.x(p.x), scale.y(p.high)) for p in series.points]
-        edge += [(scale.x(p.x), scale.y(p.low)) for p in reversed(series.points)]
-        band = " ".join(f"{x:.1f},{y:.1f}" for x, y in edge)
-        out.append(f'<polygon points="{band}" fill="{colour}" fill-opacity="0.18"/>')
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in where)
-    dashes = ' stroke-dasharray="6 4"' if series.dashed else ""
-    out.append(f'<polyline points="{line}" fill="none" stroke="{colour}" '
-               f'stroke-width="{3 if series.ours else 1.8}"{dashes}/>')
-    for point, (x, y) in zip(series.points, where):
-        out.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{3.6 if series.ours else 2.6}" fill="{colour}">'
-                   f"<title>{escape(series.name)}: {point.y:.4g} at {point.x:g}</title></circle>")
-        if series.values:
-            out.append(text(x, y - 9, f"{point.y:.2f}", kind="value"))
-    return out
+            axes.annotate(bound.word, (0.01, bound.y), (0, 3), xycoords=("axes fraction", "data"),
+                          textcoords="offset points", fontsize=8)
 
 
 def draw(title: str, panels: Sequence[Panel], x_label: str, axis: Axis) -> str:
-    """The whole picture."""
+    """The whole picture. Its bytes depend on nothing but the arguments and matplotlib."""
     chosen = colours(panels)
-    values = [p for panel in panels for s in panel.series for p in s.points]
-    ticks = sorted({p.x for p in values}) or [1.0]
-    width = (WIDTH - RIGHT - (LEFT + GAP) * len(panels) + GAP) / len(panels)
-    body: list[str] = []
-    for i, panel in enumerate(panels):
-        scale = Scale(LEFT + i * (width + LEFT + GAP), width, ticks[0], ticks[-1], axis)
-        body += axes(scale, panel, ticks, x_label)
-        for series in sorted(panel.series, key=lambda s: s.ours):
-            body += curve(scale, series, chosen[series.name])
-    every = {s.name: s for p in panels for s in p.series}
-    y = PANEL_TOP + PANEL_HEIGHT + 66
-    for i, series in enumerate(every.values()):
-        x, row = LEFT + (i % 2) * (WIDTH - LEFT) / 2, y + LEGEND_ROW * (i // 2)
-        dashes = ' stroke-dasharray="6 4"' if series.dashed else ""
-        body.append(f'<line x1="{x:.1f}" y1="{row - 4:.1f}" x2="{x + 28:.1f}" y2="{row - 4:.1f}" '
-                    f'stroke="{chosen[series.name]}" stroke-width="3"{dashes}/>')
-        body.append(text(x + 36, row, series.name, "start"))
-    height = y + LEGEND_ROW * ((len(every) + 1) // 2) + 4
-    content = "\n".join(body)
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
-            f'aria-label="{escape(title)}">\n<title>{escape(title)}</title>\n<style>{STYLE}</style>\n'
-            f'{text(LEFT, 20, title, "start", "title")}\n{content}\n</svg>\n')
+    ticks = sorted({p.x for panel in panels for s in panel.series for p in s.points}) or [1.0]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(10, 4.9), layout="constrained")
+        every = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axes, panel in zip(every, panels, strict=True):
+            fill(axes, panel, x_label, axis, chosen, ticks)
+        named = {name: line for axes in every for line, name in zip(*axes.get_legend_handles_labels())}
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        figure.legend(named.values(), named.keys(), loc="lower left", ncols=COLUMNS, frameon=False)
+        legend = 0.04 + 0.042 * math.ceil(len(named) / COLUMNS)  # of the height
+        figure.get_layout_engine().set(rect=(0, legend, 1, 1 - legend))  # type: ignore[union-attr]
+        out = io.StringIO()
+        figure.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    text = out.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg"):], flags=re.DOTALL).replace(INK, "currentColor")
+    head = f'<svg role="img" aria-label="{escape(title, {chr(34): "&quot;"})}"'
+    return re.sub(r">", f">\n<title>{escape(title)}</title>\n{COLOURS}", text.replace("<svg", head, 1), count=1)
