@@ -12,7 +12,6 @@
 #include "checkpoint/run.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/sentence.hpp"
-#include "octavo/unapplied.hpp"
 
 namespace octavo {
 namespace {
@@ -40,9 +39,6 @@ void warn_of_losses(const std::map<std::string, std::vector<std::string>>& losse
 Plan plan_of(const Checkpoint& in, Format format, bool keep_static) {
   const LayerTensors tensors(in);
   Plan plan = plan_of_others(kConvert, in, tensors, Stacks::are_cut);
-  for (const std::string& rule : unapplied_rules(in)) {
-    plan.warnings.push_back(fmt::format("{}: {}", kConvert, rule));
-  }
   std::vector<std::string> kept;
   for (const TensorEntry& entry : in.entries()) {
     if (!tensors.is_part(entry) && stays_in_float(entry)) {

@@ -10,7 +10,6 @@
 #include "checkpoint/run.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/sentence.hpp"
-#include "octavo/unapplied.hpp"
 
 namespace octavo {
 namespace {
@@ -59,9 +58,6 @@ void add_stack(FilePlan& file, const Checkpoint& in, const StoredStack& stack, D
 
 Plan plan_of(const Checkpoint& in, const LayerTensors& tensors, DType dtype) {
   Plan plan = plan_of_others(kDequantize, in, tensors, Stacks::stay);
-  for (const std::string& rule : unapplied_rules(in)) {
-    plan.warnings.push_back(fmt::format("{}: {}", kDequantize, rule));
-  }
   for (const StoredLayer& layer : tensors.alone()) {
     const TensorView codes = in.weight(layer.name).codes.data;
     FilePlan& file = plan.files[layer.codes->file];

@@ -5,6 +5,7 @@
 
 #include "checkpoint/matrix_place.hpp"
 #include "checkpoint/sentence.hpp"
+#include "octavo/unapplied.hpp"
 
 namespace octavo::checkpoint {
 namespace {
@@ -69,6 +70,9 @@ Plan plan_of_others(const char* operation, const Checkpoint& in, const LayerTens
   std::set<std::string_view> prefixes;
   for (const StoredStack& stack : tensors.stacks()) prefixes.insert(stack.prefix);
   Plan plan{.operation = operation};
+  for (const std::string& rule : unapplied_rules(in)) {
+    plan.warnings.push_back(fmt::format("{}: {}", operation, rule));
+  }
   for (const CheckpointFile& file : in.files()) plan.files.push_back({.name = file.name});
   for (const TensorEntry& entry : in.entries()) {
     if (tensors.is_part(entry)) continue;

@@ -56,7 +56,8 @@ enum class Stacks : std::uint8_t {
   are_cut,  ///< a layer for each, which takes its part of the stack's biases
 };
 
-/// A plan that copies what is part of no quantised layer. Throws Error (invalid_argument) where
+/// A plan that copies what is part of no quantised layer, with warnings of rules that nothing
+/// applies. Throws Error (invalid_argument) where
 /// there is none.
 Plan plan_of_others(const char* operation, const Checkpoint& in, const LayerTensors& tensors,
                     Stacks stacks);

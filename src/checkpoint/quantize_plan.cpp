@@ -191,8 +191,9 @@ class Planner {
   }
 
   // bitsandbytes' layers are Linear modules, and transformers has experts in modules of their own.
+  bool is_left(std::string_view layer) const { return recipe_.bitsandbytes && is_expert(layer); }
   bool stays(std::string_view layer) {
-    if (!recipe_.bitsandbytes || !is_expert(layer)) return false;
+    if (!is_left(layer)) return false;
     ++experts_left_;
     return true;
   }
@@ -273,7 +274,7 @@ class Planner {
     const TensorEntry* entry = in_.impl().header.find(stack);
     if (entry == nullptr) return false;
     const std::vector<ExpertLayer> layers = float_experts(in_, *entry);
-    return !layers.empty() && !ignores(stack, layers) && !recipe_.bitsandbytes &&
+    return !layers.empty() && !ignores(stack, layers) && !is_left(layers[0].layer) &&
            sizes_fit(layers[0].at.n, layers[0].at.k);
   }
 
