@@ -52,6 +52,8 @@ class FolderLayers:
         for rule in self.file.unapplied_rules():
             warnings.warn(f"{operation}: {rule}", stacklevel=3)
         self.names = names = CheckpointNames(model)
+        self._keys = set(self.file.keys())
+        self._stacks = {self.file.layers_of_experts(stack)[0]: stack for stack in self.file.quantized_experts()}
         self._linear: dict[str, str] = {}  # layers of the file by the model's module
         self._shapes: dict[str, tuple[int, ...]] = {}  # [N, K] by the model's module
         self._experts: dict[str, dict[str, list[Part]]] = {}  # by module, then gate_up_proj and down_proj
@@ -63,7 +65,7 @@ class FolderLayers:
         """Tensors of the file that belong to quantised layers; biases do not."""
         layers = set(self.layers)
         experts = {part.layer for weights in self._experts.values() for parts in weights.values() for part in parts}
-        stacks = tuple(self.file.quantized_experts())
+        stacks = tuple(self._stacks.values())
         return [key for key in self.file.keys()
                 if (key.rpartition(".")[0] in (experts if key.endswith(".bias") else layers))
                 or key.startswith(stacks) or _of_experts(key, layers)]
@@ -143,14 +145,12 @@ class FolderLayers:
 
     def _bias(self, sources, path, interleaved):
         """Biases [E, N] of experts, which lie beside the layers or in one tensor beside their stack."""
-        for stack in self.file.quantized_experts():
-            if sources[0][0] in self.file.layers_of_experts(stack):
-                if f"{stack}_bias" not in self.file.keys():
-                    return None
-                bias = from_numpy(self.file.tensor(f"{stack}_bias"))
-                return torch.cat((bias[:, ::2], bias[:, 1::2]), 1) if interleaved else bias
-        keys = set(self.file.keys())
-        there = {f"{layer}.bias" in keys for layers in sources for layer in layers}
+        if stack := self._stacks.get(sources[0][0]):
+            if f"{stack}_bias" not in self._keys:
+                return None
+            bias = from_numpy(self.file.tensor(f"{stack}_bias"))
+            return torch.cat((bias[:, ::2], bias[:, 1::2]), 1) if interleaved else bias
+        there = {f"{layer}.bias" in self._keys for layers in sources for layer in layers}
         if there == {True, False}:
             raise ValueError(f"{self._operation}: experts of {path!r} must all have a bias, or none; got some with one")
         if there == {False}:

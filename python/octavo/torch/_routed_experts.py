@@ -158,9 +158,7 @@ class RoutedExperts(FusedMoE):
 
     def _expert(self, x, expert):
         gate_up = self._product(x, self.w13, self.bias13, expert)
-        gate, up = gate_up.chunk(2, -1)
-        inner = torch.nn.functional.silu(gate) * up if self.gate is None else self.gate(gate_up)
-        return self._product(inner, self.w2, self.bias2, expert)
+        return self._product(gated(self.gate, gate_up), self.w2, self.bias2, expert)
 
     def _product(self, x, weights: ExpertWeights, biases, expert):
         weight = weights[expert]
@@ -186,9 +184,15 @@ class SeparateExperts(torch.nn.Module):
         return one_by_one(hidden_states, top_k_index, top_k_weights, len(self.down), self._expert)
 
     def _expert(self, x, expert):
-        gate_up = self.gate_up[expert](x)
-        gate, up = gate_up.chunk(2, -1)
-        return self.down[expert](torch.nn.functional.silu(gate) * up if self.gate is None else self.gate(gate_up))
+        return self.down[expert](gated(self.gate, self.gate_up[expert](x)))
+
+
+def gated(gate: Callable[[torch.Tensor], torch.Tensor] | None, gate_up: torch.Tensor) -> torch.Tensor:
+    """[..., I] of gate before up [..., 2 I]; None: silu(gate) * up."""
+    if gate is not None:
+        return gate(gate_up)
+    rows, up = gate_up.chunk(2, -1)
+    return torch.nn.functional.silu(rows) * up
 
 
 def one_by_one(x: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor, experts: int,
