@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 try:
     import matplotlib
 except ImportError as error:
-    raise ImportError("matplotlib must be installed (Debian's python3-matplotlib); got none") from error
+    raise ImportError("matplotlib must be installed (pip install matplotlib); got none") from error
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator

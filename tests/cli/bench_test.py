@@ -16,6 +16,7 @@ from pathlib import Path
 
 OCTAVO, FAKE_PEER, REPOSITORY = (Path(word).resolve() for word in sys.argv[1:4])
 LINE = "scaled_mm int8:int8:fp32 scale=token:channel bias prepacked 5x33x65"
+PLOTS = os.environ.get("OCTAVO_PLOT_PYTHON", sys.executable)  # a Python that has matplotlib
 QUICK = ("--rounds=3", "--seconds=0.001")
 
 
@@ -183,6 +184,8 @@ class Bench(unittest.TestCase):
             self.assertEqual(3, done.returncode, done.stderr)
             self.assertIn(sentence, done.stderr)
 
+    @unittest.skipIf(subprocess.run([PLOTS, "-c", "import matplotlib"], capture_output=True, check=False).returncode,
+                     "matplotlib is not there; ./dev test installs it and names its Python in OCTAVO_PLOT_PYTHON")
     def test_the_report_is_whole(self) -> None:
         (self.peers / "made-up.so").symlink_to(FAKE_PEER)
         large = "scaled_mm int8:int8:fp32 scale=token:channel prepacked 1x512x512"
@@ -201,7 +204,7 @@ class Bench(unittest.TestCase):
         (shapes / "grouped.txt").write_text(
             f"grouped_mm int8:int8:fp32 split=list groups={many} scale=token:channel prepacked 2x64x512\n")
         (shapes / "quantize.txt").write_text("quantize nothing 1x1\n")
-        out = self.run_it(sys.executable, str(REPOSITORY / "bench" / "report.py"), f"--octavo={OCTAVO}",
+        out = self.run_it(PLOTS, str(REPOSITORY / "bench" / "report.py"), f"--octavo={OCTAVO}",
                           f"--out={self.folder}", f"--shapes={shapes}",
                           "--cliffs=scaled_mm int8:int8:bf16 scale=token:channel prepacked 3x64x64", *QUICK)
         page = Path(out.strip())
