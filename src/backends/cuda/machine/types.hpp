@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// The machine that Hopper kernels are written against: what both of its forms share.
+//
+// A kernel is `template <class Machine> run(Machine m, const Params<typename Machine::TensorMap>&
+// p)`: one thread's program. Everything that plain C++ cannot say goes through `m`, a primitive a
+// PTX instruction. `device/device.cuh` is those instructions; `simulator/machine.hpp` runs the same
+// threads on the host, where asynchronous work takes its time and every rule of PTX is checked.
+//
+//   who am I       tid lane warp block blocks cta_rank shared_base
+//   shared         load_shared<T> store_shared<T> stmatrix4 stmatrix4_transposed ldmatrix4
+//                  cp_async16 cp_async_commit cp_async_wait<N>
+//   global         load_global<T> load_global_stream<T> store_global<T> add_release load_acquire
+//   other CTAs     load_cluster<T> store_cluster<T>
+//   meetings       shuffle elect sync_warp sync_named cluster_sync
+//   mbarriers      mbarrier_init fence_mbarrier_init mbarrier_arrive mbarrier_arrive_cluster
+//                  mbarrier_arrive_cluster_release mbarrier_expect mbarrier_wait
+//   TMA            tma_load (2-D, 3-D, multicast) tma_store tma_store_commit tma_store_wait_read<N>
+//                  fence_async
+//   tensor cores   wgmma_fence wgmma<type, n> wgmma_commit wgmma_wait<N> mma_sync<type>
+//   a launch       grid_wait grid_launch registers_increase<N> registers_decrease<N>
+//   the clock      work(slots): no instruction; what plain code costs in the simulator
+//
+// Shared addresses are 32 bits, as in PTX. Each form's comments name the instruction.
+#pragma once
+
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define OCTAVO_DEVICE __device__ __forceinline__
+#define OCTAVO_HOST_DEVICE __host__ __device__ __forceinline__
+#else
+#define OCTAVO_DEVICE inline
+#define OCTAVO_HOST_DEVICE inline
+#endif
+
+namespace octavo::cuda {
+
+/// Types of the elements of A and of B in a tensor-core instruction.
+enum class MmaType : std::uint8_t {
+  s8_s8,
+  u8_s8,
+  e4m3_e4m3,
+  e4m3_e5m2,
+  e5m2_e4m3,
+  e5m2_e5m2,
+  bf16_bf16,
+  f16_f16,
+};
+
+constexpr bool is_integer(MmaType type) { return type == MmaType::s8_s8 || type == MmaType::u8_s8; }
+constexpr bool is_half(MmaType type) {
+  return type == MmaType::bf16_bf16 || type == MmaType::f16_f16;
+}
+
+/// Every instruction multiplies 32 bytes along K.
+constexpr int kStepBytes = 32;
+constexpr int element_bytes(MmaType type) { return is_half(type) ? 2 : 1; }
+constexpr int step_k(MmaType type) { return kStepBytes / element_bytes(type); }
+
+template <bool integer>
+struct AccumulatorOf {
+  using Type = float;
+};
+template <>
+struct AccumulatorOf<true> {
+  using Type = std::int32_t;
+};
+/// What a sum of products is kept in.
+template <MmaType type>
+using Accumulator = typename AccumulatorOf<is_integer(type)>::Type;
+
+/// A tensor map's swizzle of 16-byte pieces inside a box.
+enum class Swizzle : std::uint8_t { none, bytes_128 };
+
+/// A tensor in global memory and a box of it, as cuTensorMapEncodeTiled is told: dimension 0 is
+/// contiguous. The simulator takes it as it is; a launch on a device encodes it.
+struct TensorMap {
+  static constexpr int kMostRank = 3;
+
+  void* base = nullptr;  ///< a multiple of 16
+  int rank = 2;
+  std::int64_t extent[kMostRank] = {1, 1, 1};  ///< in elements
+  std::int64_t pitch[kMostRank] = {0, 0, 0};   ///< in bytes, multiples of 16; of dimension 0 unused
+  std::int32_t box[kMostRank] = {1, 1, 1};     ///< in elements, at most 256
+  std::int32_t element_bytes = 1;
+  Swizzle swizzle = Swizzle::bytes_128;
+};
+
+}  // namespace octavo::cuda
