@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a kernel is launched and in which order the simulator lets things happen; what it counted.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+namespace octavo::cuda::simulator {
+
+/// When asynchronous work takes place: at once, some time, or when nothing else can go on.
+enum class Landing : std::uint8_t { eager, random, late };
+
+/// The simulator's clock, in cycles of the multiprocessor. The first six are to be fitted to
+/// figures of a device (docs/design/cuda.md says from where each stands so far).
+struct ClockModel {
+  double l2_bytes = 46.6;       ///< from L2 to a multiprocessor, a cycle
+  double hbm_bytes = 18.6;      ///< from memory to a multiprocessor's share of L2, a cycle
+  double tma_latency = 700;     ///< from a load's turn at L2 to its landing
+  double remote_latency = 200;  ///< of an arrival at another CTA
+  double barrier_latency = 20;  ///< from the last arrival to the waiting threads
+  double wgmma_latency = 16;    ///< from the last product to the thread that waits for it
+  double store_latency = 300;   ///< until a TMA store has read its source
+  double store_bytes = 64;      ///< that it reads a cycle
+  double meeting = 4;           ///< cycles that a collective costs its warps
+  double barrier_slots = 10;    ///< that a wait or an arrival costs
+  double tma_slots = 20;        ///< that issuing a copy costs
+  double wgmma_slots = 8;       ///< that issuing a product costs
+};
+
+struct Options {
+  std::uint64_t seed = 1;
+  Landing landing = Landing::late;
+  bool timed = false;        ///< the earliest thing happens first, by the clock
+  bool arithmetic = true;    ///< false: products are not computed, for the clock alone
+  bool count_banks = false;  ///< wavefronts of shared memory, by source line
+  ClockModel clock;
+};
+
+struct Launch {
+  std::uint32_t blocks = 1;
+  std::uint32_t cluster = 1;    ///< CTAs a cluster; `blocks` is a multiple of it
+  std::uint32_t threads = 384;  ///< of a CTA, a multiple of 32
+  std::uint32_t shared_bytes = 0;
+  std::uint32_t registers = 168;    ///< of a thread at the start
+  std::uint32_t first_cluster = 0;  ///< simulated are `clusters` from this one on
+  std::uint32_t clusters = ~0U;
+  std::uint32_t resident = 1;  ///< clusters that run at the same time
+};
+
+/// Wavefronts of shared memory that accesses at a source line took, and the least that could do.
+struct BankUse {
+  std::uint64_t wavefronts = 0, ideal = 0;
+};
+
+struct Counters {
+  std::uint64_t switches = 0;
+  std::uint64_t wgmmas = 0;  ///< of warps: a warpgroup's instruction counts four
+  std::uint64_t tma_loads = 0, tma_stores = 0;
+  double cycles = 0;         ///< until the last thread of the slowest cluster ended
+  double tensor_cycles = 0;  ///< that the busiest tensor core multiplied
+  std::map<std::string, BankUse> banks;
+};
+
+}  // namespace octavo::cuda::simulator
