@@ -63,7 +63,7 @@ LAYERS = (
     Layer("that machine on a device", "src/backends/cuda/device/",
           ("backends/cuda/machine/*", "backends/cuda/device/*", *CUDA)),
     Layer("that machine in software", "src/backends/cuda/simulator/",
-          ("backends/cuda/machine/*", "backends/cuda/simulator/*", "octavo/numeric.hpp", "fmt/*", "ucontext.h",
+          ("backends/cuda/machine/*", "backends/cuda/simulator/*", "octavo/numeric.hpp", "fmt/*", "ucontext.h", "sys/mman.h",
            "sanitizer/*")),
     Layer("a CUDA kernel", "src/backends/cuda/kernels/",
           ("backends/cuda/machine/*", "backends/cuda/device/*", "backends/cuda/kernels/*")),
