@@ -10,6 +10,7 @@
 //   shared         load_shared<T> store_shared<T> stmatrix4 stmatrix4_transposed ldmatrix4
 //                  cp_async16 cp_async_commit cp_async_wait<N>
 //   global         load_global<T> load_global_stream<T> store_global<T> add_release load_acquire
+//   conversion     pack_bf16 pack_f16: two floats as 16-bit elements, the first in the low half
 //   other CTAs     load_cluster<T> store_cluster<T>
 //   meetings       shuffle elect sync_warp sync_named cluster_sync
 //   mbarriers      mbarrier_init fence_mbarrier_init mbarrier_arrive mbarrier_arrive_cluster
@@ -28,9 +29,11 @@
 #if defined(__CUDACC__)
 #define OCTAVO_DEVICE __device__ __forceinline__
 #define OCTAVO_HOST_DEVICE __host__ __device__ __forceinline__
+#define OCTAVO_UNROLL _Pragma("unroll")
 #else
 #define OCTAVO_DEVICE inline
 #define OCTAVO_HOST_DEVICE inline
+#define OCTAVO_UNROLL
 #endif
 
 namespace octavo::cuda {

@@ -10,14 +10,14 @@
 
 #include "backends/cuda/machine/types.hpp"
 #include "backends/cuda/simulator/simulation.hpp"
+#include "octavo/numeric.hpp"
 
 namespace octavo::cuda::simulator {
 
 class Machine {
+ public:
   using u32 = std::uint32_t;
   using u64 = std::uint64_t;
-
- public:
   using TensorMap = octavo::cuda::TensorMap;
   static constexpr bool simulated = true;
 
@@ -30,6 +30,10 @@ class Machine {
   u32 blocks() const { return s_.launch.blocks; }
   u32 cta_rank() const { return t_.cta->rank; }
   u32 shared_base() const { return 0; }
+
+  // --- two floats as 16-bit elements, the first in the low half ---
+  u32 pack_bf16(float low, float high) const { return pack<kBFloat16>(low, high); }
+  u32 pack_f16(float low, float high) const { return pack<kFloat16>(low, high); }
 
   // --- memory (machine_memory.cpp) ---
   template <class T>
@@ -150,8 +154,14 @@ class Machine {
   }
 
  private:
-  using Place = std::array<int, 3>;
+  using Coordinates = std::array<int, 3>;
 
+  // cvt.rn: beyond the largest is infinite, every NaN 0x7FFF.
+  template <FloatFormat format>
+  static u32 pack(float low, float high) {
+    const auto code = [](float x) { return x == x ? encode<format>(x, Overflow::ieee) : 0x7FFFU; };
+    return code(low) | code(high) << 16;
+  }
   template <class T>
   T load(Cta& cta, u32 address, const Where& where) {
     static_assert((sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 16) &&
@@ -177,7 +187,7 @@ class Machine {
   MBarrier& barrier(Cta& cta, u32 address, const Where& where);
   void arrive_at(u32 address, u32 rank, bool releases, const Where& where);
   void wait_for(u32 address, u32 parity, bool cluster, const Where& where);
-  void load_box(const TensorMap& map, int rank, u32 destination, u32 barrier, Place from,
+  void load_box(const TensorMap& map, int rank, u32 destination, u32 barrier, Coordinates from,
                 u32 cta_mask, const Where& where);
   void tma_store_wait_until(u32 groups, const Where& where);
   void issue(MmaType type, u32 columns, void* sums, u64 a, u64 b, bool accumulate,

@@ -18,7 +18,7 @@ namespace octavo::cuda::simulator {
 namespace {
 
 using u32 = std::uint32_t;
-using Place = std::array<int, 3>;
+using Coordinates = std::array<int, 3>;
 
 u32 row_bytes(const TensorMap& map) { return static_cast<u32>(map.box[0] * map.element_bytes); }
 u32 box_bytes(const TensorMap& map) {
@@ -58,7 +58,7 @@ void check_map(const TensorMap& map, int rank, u32 shared, const Where& where) {
 
 /// Calls f(shared address, global address or null) for every 16 bytes or less of a box.
 template <class F>
-void walk(const TensorMap& map, u32 shared, const Place& from, const F& f) {
+void walk(const TensorMap& map, u32 shared, const Coordinates& from, const F& f) {
   const auto element = static_cast<u32>(map.element_bytes);
   const int planes = map.rank > 2 ? map.box[2] : 1;
   const int rows = map.rank > 1 ? map.box[1] : 1;
@@ -86,7 +86,7 @@ void walk(const TensorMap& map, u32 shared, const Place& from, const F& f) {
 }  // namespace
 
 void Machine::load_box(const TensorMap& map, int rank, u32 destination, u32 barrier_address,
-                       Place from, u32 cta_mask, const Where& where) {
+                       Coordinates from, u32 cta_mask, const Where& where) {
   check_map(map, rank, destination, where);
   const ClockModel& clock = s_.options.clock;
   const u32 bytes = box_bytes(map);
@@ -148,7 +148,7 @@ void Machine::tma_store(const TensorMap& map, u32 source, int x, int y, Where wh
   t_.open_stores.push_back(store);
   const ClockModel& clock = s_.options.clock;
   s_.later("a TMA store", t_.time + bytes / clock.store_bytes + clock.store_latency,
-           [this_simulation = &s_, &cta, map, source, store, from = Place{x, y, 0}] {
+           [this_simulation = &s_, &cta, map, source, store, from = Coordinates{x, y, 0}] {
              walk(map, source, from, [&](u32 address, std::uint8_t* element) {
                if (element != nullptr)
                  std::memcpy(element, cta.shared.at(address),

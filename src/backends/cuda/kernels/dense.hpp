@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dense products on Hopper: out[M, N] = cast(float(A[M, K] B[N, K]^T) sa sb + bias), 16-bit
+// outputs.
+//
+// Persistent clusters of two CTAs. A cluster's tile is 256 rows by 256 columns: each CTA has its
+// 128 rows of A, and half of B's 256, which it sends to both (multicast).
+//
+//     CTA 0: A rows 0-127    x B 256 columns = [ from CTA 0 | from CTA 1 ]
+//     CTA 1: A rows 128-255  x the same B
+//
+// A CTA is three warpgroups. The first gives up registers: its warp 0 issues copies, its warp 1
+// brings the factors of columns. The others multiply 64 rows each, 128 bytes of K a step, and
+// finish: registers -> two panels of 64 columns in shared memory, in turn -> TMA store.
+//
+//     shared memory   4 stages of [ A 128 x 128 bytes | B 256 x 128 bytes ]      196608
+//                     2 warpgroups x 2 panels of 64 rows x 128 bytes              32768
+//                     256 columns' factors                                         2048
+//                     barriers: full and empty of each stage, of the factors         80
+//
+// All tiles are K-major and swizzled (machine/layout.hpp). Rows, columns and K beyond the matrices
+// are zeros by TMA, and clipped when stored.
+#pragma once
+
+#include "backends/cuda/kernels/epilogue.hpp"
+#include "backends/cuda/kernels/ring.hpp"
+#include "backends/cuda/kernels/tiles.hpp"
+#include "backends/cuda/machine/layout.hpp"
+#include "backends/cuda/machine/types.hpp"
+
+namespace octavo::cuda {
+
+/// Type of the output's 16-bit elements.
+enum class HalfType : std::uint8_t { bf16, f16 };
+
+template <class Map>
+struct DenseParams {
+  Map a, b;  ///< boxes of 128 bytes of K: 128 rows of A, 128 of B
+  Map out;   ///< boxes of 64 columns by 64 rows
+  std::int32_t m, n;
+  std::int32_t k_bytes;
+  HalfType out_type;
+  EpilogueParams epilogue;
+};
+
+template <MmaType type>
+struct Dense {
+  using u32 = std::uint32_t;
+  using Sum = Accumulator<type>;
+
+  static constexpr int kRows = 128, kColumns = 256;  // of a CTA's tile
+  static constexpr int kCluster = 2, kStages = 4;
+  static constexpr int kWarpgroupRows = 64, kWarpgroups = kRows / kWarpgroupRows;
+  static constexpr int kPanelColumns = kRowBytes / 2, kPanels = kColumns / kPanelColumns;
+  static constexpr u32 kThreads = 128 * (1 + kWarpgroups);
+  static constexpr u32 kRegisters = 168, kFewRegisters = 40, kManyRegisters = 232;
+
+  static constexpr u32 kBytesA = kRows * kRowBytes, kBytesB = kColumns * kRowBytes;
+  static constexpr u32 kStageBytes = kBytesA + kBytesB;
+  static constexpr u32 kPanelBytes = kWarpgroupRows * kRowBytes;
+  static constexpr u32 kStaging = kStages * kStageBytes;  // two panels a warpgroup
+  static constexpr u32 kFactors = kStaging + 2 * kWarpgroups * kPanelBytes;
+  static constexpr u32 kBarriers = kFactors + kColumns * sizeof(ColumnFactors);
+  static constexpr u32 kSharedBytes =
+      kBarriers + Ring<kStages>::kBarrierBytes + Ring<1>::kBarrierBytes;
+  static_assert(kSharedBytes <= 227 * 1024, "a CTA has 227 KiB of shared memory");
+
+  template <class Machine>
+  OCTAVO_DEVICE static void run(Machine m, const DenseParams<typename Machine::TensorMap>& p) {
+    const u32 base = m.shared_base(), warp = m.shuffle(m.warp(), 0);
+    const Work work{TileOrder{(p.m + kRows * kCluster - 1) / (kRows * kCluster),
+                              (p.n + kColumns - 1) / kColumns},
+                    static_cast<int>(m.block()) / kCluster,
+                    static_cast<int>(m.blocks()) / kCluster,
+                    (p.k_bytes + static_cast<int>(kRowBytes) - 1) / static_cast<int>(kRowBytes),
+                    Ring<kStages>{base + kBarriers},
+                    Ring<1>{base + kBarriers + Ring<kStages>::kBarrierBytes},
+                    base};
+    if (warp == 0 && m.elect()) make_barriers(m, work);
+    m.cluster_sync();
+    if (warp >= 4) {
+      m.template registers_increase<kManyRegisters>();
+      multiply_tiles(m, p, work, warp - 4);
+    } else {
+      m.template registers_decrease<kFewRegisters>();
+      if (warp == 0 && m.elect()) load_operands(m, p, work);
+      if (warp == 1) load_factors(m, p, work);
+    }
+  }
+
+ private:
+  /// What all roles of a CTA know.
+  struct Work {
+    TileOrder tiles;
+    int first, step;  // of the cluster's tiles
+    int k_steps;      // of 128 bytes
+    Ring<kStages> operands;
+    Ring<1> factors;
+    u32 base;  // of shared memory
+
+    OCTAVO_DEVICE u32 a_of(u32 stage) const { return base + stage * kStageBytes; }
+    OCTAVO_DEVICE u32 b_of(u32 stage) const { return a_of(stage) + kBytesA; }
+  };
+
+  template <class Machine>
+  OCTAVO_DEVICE static void make_barriers(Machine& m, const Work& work) {
+    for (u32 s = 0; s < kStages; ++s) {
+      m.mbarrier_init(work.operands.full(s), 1);
+      m.mbarrier_init(work.operands.empty(s), kCluster * kWarpgroups * 4);  // every warp of both
+    }
+    m.mbarrier_init(work.factors.full(0), 1);
+    m.mbarrier_init(work.factors.empty(0), kWarpgroups * 4);
+    m.fence_mbarrier_init();
+  }
+
+  // One thread. A stage is filled when this CTA's and its peer's multiplying warps have left it.
+  template <class Machine>
+  OCTAVO_DEVICE static void load_operands(Machine& m,
+                                          const DenseParams<typename Machine::TensorMap>& p,
+                                          const Work& work) {
+    constexpr u32 kShareB = kBytesB / kCluster;
+    const int rank = static_cast<int>(m.cta_rank());
+    RingPlace<kStages> place;
+    for (int index = work.first; index < work.tiles.count(); index += work.step) {
+      const TilePlace tile = work.tiles.at(index);
+      const int row = (tile.row * kCluster + rank) * kRows;
+      const int column = tile.column * kColumns + rank * (kColumns / kCluster);
+      for (int k = 0; k < work.k_steps; ++k, place.advance()) {
+        const u32 full = work.operands.full(place.stage);
+        const int byte = k * static_cast<int>(kRowBytes) / element_bytes(type);
+        m.mbarrier_wait(work.operands.empty(place.stage), place.phase ^ 1);
+        m.mbarrier_expect(full, kStageBytes);
+        m.tma_load(p.a, work.a_of(place.stage), full, byte, row);
+        m.tma_load(p.b, work.b_of(place.stage) + static_cast<u32>(rank) * kShareB, full, byte,
+                   column, (1U << kCluster) - 1);
+      }
+    }
+    // The peer's last arrivals must find this CTA alive.
+    for (int s = 0; s < kStages; ++s, place.advance())
+      m.mbarrier_wait(work.operands.empty(place.stage), place.phase ^ 1);
+  }
+
+  // One warp: eight columns a lane.
+  template <class Machine>
+  OCTAVO_DEVICE static void load_factors(Machine& m,
+                                         const DenseParams<typename Machine::TensorMap>& p,
+                                         const Work& work) {
+    RingPlace<1> place;
+    for (int index = work.first; index < work.tiles.count(); index += work.step, place.advance()) {
+      const int column = work.tiles.at(index).column * kColumns;
+      m.mbarrier_wait(work.factors.empty(0), place.phase ^ 1);
+      for (u32 i = m.lane(); i < kColumns; i += 32) {
+        const int n = column + static_cast<int>(i);
+        const ColumnFactors factors{p.epilogue.scale_b.at(m, n, p.n, 1.0F),
+                                    p.epilogue.bias.at(m, n, p.n, -0.0F)};
+        m.store_shared(work.base + kFactors + i * static_cast<u32>(sizeof(ColumnFactors)), factors);
+      }
+      m.sync_warp();
+      if (m.lane() == 0) m.mbarrier_arrive(work.factors.full(0));
+    }
+  }
+
+  // Warps of two warpgroups, by their number among these.
+  template <class Machine>
+  OCTAVO_DEVICE static void multiply_tiles(Machine& m,
+                                           const DenseParams<typename Machine::TensorMap>& p,
+                                           const Work& work, u32 warp) {
+    const u32 group = warp / 4, rank = m.cta_rank();
+    RingPlace<kStages> place;
+    RingPlace<1> factors_place;
+    for (int index = work.first; index < work.tiles.count();
+         index += work.step, factors_place.advance()) {
+      const TilePlace tile = work.tiles.at(index);
+      const int row = (tile.row * kCluster + static_cast<int>(rank)) * kRows +
+                      static_cast<int>(group) * kWarpgroupRows;
+      Sum sums[kColumns / 2];
+      multiply_tile(m, work, group, place, sums);
+      m.mbarrier_wait(work.factors.full(0), factors_place.phase);
+      store_tile(m, p, work, warp, row, tile.column * kColumns, sums);
+      m.sync_warp();
+      if (m.lane() == 0) m.mbarrier_arrive(work.factors.empty(0));
+    }
+    if (warp % 4 == 0 && m.lane() == 0) m.template tma_store_wait_read<0>();
+  }
+
+  // A stage is left one step late, when the products that read it are done.
+  template <class Machine>
+  OCTAVO_DEVICE static void multiply_tile(Machine& m, const Work& work, u32 group,
+                                          RingPlace<kStages>& place, Sum (&sums)[kColumns / 2]) {
+    u32 before = 0;
+    const auto leave = [&](u32 stage) {
+      if (m.lane() < kCluster) m.mbarrier_arrive_cluster(work.operands.empty(stage), m.lane());
+    };
+    for (int k = 0; k < work.k_steps; ++k, place.advance()) {
+      m.mbarrier_wait(work.operands.full(place.stage), place.phase);
+      const std::uint64_t a =
+          tile_descriptor(work.a_of(place.stage) + group * kWarpgroupRows * kRowBytes);
+      const std::uint64_t b = tile_descriptor(work.b_of(place.stage));
+      m.wgmma_fence();
+      OCTAVO_UNROLL
+      for (u32 i = 0; i < kRowBytes / kStepBytes; ++i) {
+        m.template wgmma<type, kColumns>(sums, a + i * kDescriptorStep, b + i * kDescriptorStep,
+                                         k > 0 || i > 0);
+      }
+      m.wgmma_commit();
+      m.template wgmma_wait<1>(sums);
+      if (k > 0) leave(before);
+      before = place.stage;
+    }
+    m.template wgmma_wait<0>(sums);
+    leave(before);
+  }
+
+  // Panel after panel through two places in shared memory: the store before the last must have read
+  // its own.
+  template <class Machine>
+  OCTAVO_DEVICE static void store_tile(Machine& m,
+                                       const DenseParams<typename Machine::TensorMap>& p,
+                                       const Work& work, u32 warp, int row, int column,
+                                       const Sum (&sums)[kColumns / 2]) {
+    const u32 group = warp / 4, lane = m.lane(), in_group = warp % 4;
+    const bool stores = in_group == 0 && lane == 0;
+    const int first_row = row + static_cast<int>(in_group * 16 + lane / 4);
+    const float scale_0 = p.epilogue.scale_a.at(m, first_row, p.m, 1.0F);
+    const float scale_1 = p.epilogue.scale_a.at(m, first_row + 8, p.m, 1.0F);
+    // stmatrix: lanes 0-7 give rows 0-7 of eight columns, 8-15 rows 8-15, 16-31 those of the next
+    // eight columns.
+    const u32 matrix_row = in_group * 16 + lane % 16, matrix_half = lane / 16;
+    OCTAVO_UNROLL
+    for (u32 panel = 0; panel < kPanels; ++panel) {
+      const u32 staging = work.base + kStaging + (group * 2 + panel % 2) * kPanelBytes;
+      if (stores) m.template tma_store_wait_read<1>();
+      m.sync_named(1 + group, 128);
+      OCTAVO_UNROLL
+      for (u32 piece = 0; piece < 8; piece += 2) {
+        u32 r[4];
+        OCTAVO_UNROLL
+        for (u32 half = 0; half < 2; ++half) {
+          const u32 eight = panel * 8 + piece + half;  // columns of the tile
+          const u32 address = work.base + kFactors +
+                              (eight * 8 + lane % 4 * 2) * static_cast<u32>(sizeof(ColumnFactors));
+          const auto c = m.template load_shared<ColumnPair>(address);
+          const Sum* s = sums + eight * 4;
+          r[half * 2] = pack(m, p.out_type, finish(static_cast<float>(s[0]), scale_0, c.first),
+                             finish(static_cast<float>(s[1]), scale_0, c.second));
+          r[half * 2 + 1] = pack(m, p.out_type, finish(static_cast<float>(s[2]), scale_1, c.first),
+                                 finish(static_cast<float>(s[3]), scale_1, c.second));
+        }
+        m.work(kPieceSlots);
+        m.stmatrix4(swizzle_128(staging + matrix_row * kRowBytes + (piece + matrix_half) * 16),
+                    r[0], r[1], r[2], r[3]);
+      }
+      m.fence_async();
+      m.sync_named(1 + group, 128);
+      if (stores) {
+        m.tma_store(p.out, staging, column + static_cast<int>(panel) * kPanelColumns, row);
+        m.tma_store_commit();
+      }
+    }
+  }
+
+  struct alignas(16) ColumnPair {
+    ColumnFactors first, second;
+  };
+  /// What 16 x 16 outputs of a warp cost to issue, from the listing of its machine code.
+  static constexpr int kPieceSlots = 44;
+
+  template <class Machine>
+  OCTAVO_DEVICE static u32 pack(Machine& m, HalfType to, float low, float high) {
+    return to == HalfType::bf16 ? m.pack_bf16(low, high) : m.pack_f16(low, high);
+  }
+};
+
+}  // namespace octavo::cuda

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// From sums to the output: section 3's steps, each rounded by itself.
+//
+//     t = float(acc);  t *= sa;  t *= sb;  t += bias;  out = cast(t)
+//
+// A factor that is absent is 1, a bias that is absent -0: neither changes a bit of any value.
+// Compiled with -fmad=false, so that no step is fused.
+#pragma once
+
+#include "backends/cuda/machine/types.hpp"
+
+namespace octavo::cuda {
+
+/// What the host passes for one vector: null, one value (step 0) or one for each row or column.
+struct Factors {
+  const float* values = nullptr;
+  std::int32_t step = 0;
+
+  template <class Machine>
+  OCTAVO_DEVICE float at(Machine& m, int index, int count, float absent) const {
+    return values != nullptr && index < count ? m.load_global(values + index * step) : absent;
+  }
+};
+
+/// Vectors of an epilogue, in float32.
+struct EpilogueParams {
+  Factors scale_a;  ///< of rows
+  Factors scale_b;  ///< of columns
+  Factors bias;     ///< of columns
+};
+
+/// scale_b and bias of a tile's columns, in shared memory: one pair a column.
+struct ColumnFactors {
+  float scale, bias;
+};
+
+OCTAVO_HOST_DEVICE float finish(float sum, float scale_a, const ColumnFactors& column) {
+  float t = sum * scale_a;
+  t = t * column.scale;
+  return t + column.bias;
+}
+
+}  // namespace octavo::cuda

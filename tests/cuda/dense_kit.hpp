@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// A dense product through the simulator, and what it must give.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "backends/cuda/kernels/dense.hpp"
+#include "backends/cuda/simulator/arithmetic.hpp"
+#include "octavo/numeric.hpp"
+#include "simulator_kit.hpp"
+
+namespace octavo::test {
+
+using cuda::Dense;
+using cuda::DenseParams;
+using cuda::HalfType;
+using cuda::MmaType;
+
+/// Operands, factors and output of out[M, N] = A[M, K] B[N, K]^T, in elements of one byte.
+template <MmaType type>
+struct DenseProblem {
+  DenseProblem(int m_, int n_, int k_, std::uint32_t seed = 1)
+      : m(m_), n(n_), k(k_), a(m_, k_), b(n_, k_), out(m_, 2 * std::int64_t{n_}) {
+    std::mt19937 random(seed * 7919 + static_cast<std::uint32_t>(m * 31 + n * 7 + k));
+    const auto code = [&] {
+      const auto byte = static_cast<std::uint8_t>(random());
+      if (cuda::is_integer(type)) return byte;
+      // Finite codes of magnitudes that sums of thousands hold well.
+      return static_cast<std::uint8_t>((byte & 0x80) | (byte & 0x1F) | 0x20);
+    };
+    for (int r = 0; r < m; ++r)
+      for (int c = 0; c < k; ++c) a.at(r, c) = code();
+    for (int r = 0; r < n; ++r)
+      for (int c = 0; c < k; ++c) b.at(r, c) = code();
+    std::uniform_real_distribution<float> factor(0.001F, 0.02F);
+    for (int r = 0; r < m; ++r) scale_a.push_back(factor(random));
+    for (int r = 0; r < n; ++r) scale_b.push_back(factor(random));
+    for (int r = 0; r < n; ++r) bias.push_back(factor(random) * 100 - 1);
+  }
+
+  DenseParams<TensorMap> params() {
+    DenseParams<TensorMap> p;
+    p.a = a.map(128);
+    p.b = b.map(128);
+    p.out = out.map(64, Swizzle::bytes_128, 64);
+    p.out.element_bytes = 2;
+    p.out.extent[0] = n;
+    p.m = m;
+    p.n = n;
+    p.k_bytes = k;
+    p.out_type = HalfType::bf16;
+    p.epilogue.scale_a = {scale_a.data(), 1};
+    p.epilogue.scale_b = {scale_b.data(), 1};
+    p.epilogue.bias = {bias.data(), 1};
+    return p;
+  }
+
+  /// Section 3 written down plainly, on sums of the tensor cores' arithmetic.
+  std::uint16_t expected(int row, int column) {
+    std::vector<std::uint8_t> x(static_cast<std::size_t>(k + 31) / 32 * 32), y(x.size());
+    std::memcpy(x.data(), a.row(row), static_cast<std::size_t>(k));
+    std::memcpy(y.data(), b.row(column), static_cast<std::size_t>(k));
+    std::uint32_t bits = 0;
+    for (std::size_t step = 0; step < x.size(); step += 32)
+      cuda::simulator::multiply_step(cuda::simulator::TensorUnit::wgmma, type, &x[step], 1,
+                                     &y[step], 1, &bits);
+    cuda::Accumulator<type> sum;
+    std::memcpy(&sum, &bits, 4);
+    volatile float t = static_cast<float>(sum);  // each step is rounded by itself
+    t = t * scale_a[static_cast<std::size_t>(row)];
+    t = t * scale_b[static_cast<std::size_t>(column)];
+    t = t + bias[static_cast<std::size_t>(column)];
+    return static_cast<std::uint16_t>(encode<kBFloat16>(t, Overflow::ieee));
+  }
+  std::uint16_t got(int row, int column) {
+    std::uint16_t bits;
+    std::memcpy(&bits, out.row(row) + 2 * column, 2);
+    return bits;
+  }
+  void poison() {
+    for (int r = 0; r < m; ++r) std::memset(out.row(r), 0xEE, 2 * static_cast<std::size_t>(n));
+  }
+
+  static Launch launch(std::uint32_t clusters) {
+    Launch launch;
+    launch.cluster = Dense<type>::kCluster;
+    launch.blocks = clusters * launch.cluster;
+    launch.threads = Dense<type>::kThreads;
+    launch.registers = Dense<type>::kRegisters;
+    launch.shared_bytes = Dense<type>::kSharedBytes;
+    return launch;
+  }
+
+  int m, n, k;
+  ByteMatrix a, b, out;
+  std::vector<float> scale_a, scale_b, bias;
+};
+
+}  // namespace octavo::test
