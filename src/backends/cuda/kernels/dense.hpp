@@ -126,11 +126,11 @@ struct Dense {
       const int column = tile.column * kColumns + rank * (kColumns / kCluster);
       for (int k = 0; k < work.k_steps; ++k, place.advance()) {
         const u32 full = work.operands.full(place.stage);
-        const int byte = k * static_cast<int>(kRowBytes) / element_bytes(type);
+        const int element = k * static_cast<int>(kRowBytes) / element_bytes(type);
         m.mbarrier_wait(work.operands.empty(place.stage), place.phase ^ 1);
         m.mbarrier_expect(full, kStageBytes);
-        m.tma_load(p.a, work.a_of(place.stage), full, byte, row);
-        m.tma_load(p.b, work.b_of(place.stage) + static_cast<u32>(rank) * kShareB, full, byte,
+        m.tma_load(p.a, work.a_of(place.stage), full, element, row);
+        m.tma_load(p.b, work.b_of(place.stage) + static_cast<u32>(rank) * kShareB, full, element,
                    column, (1U << kCluster) - 1);
       }
     }

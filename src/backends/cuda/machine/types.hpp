@@ -50,15 +50,17 @@ enum class MmaType : std::uint8_t {
   f16_f16,
 };
 
-constexpr bool is_integer(MmaType type) { return type == MmaType::s8_s8 || type == MmaType::u8_s8; }
-constexpr bool is_half(MmaType type) {
+OCTAVO_HOST_DEVICE constexpr bool is_integer(MmaType type) {
+  return type == MmaType::s8_s8 || type == MmaType::u8_s8;
+}
+OCTAVO_HOST_DEVICE constexpr bool is_half(MmaType type) {
   return type == MmaType::bf16_bf16 || type == MmaType::f16_f16;
 }
 
 /// Every instruction multiplies 32 bytes along K.
 constexpr int kStepBytes = 32;
-constexpr int element_bytes(MmaType type) { return is_half(type) ? 2 : 1; }
-constexpr int step_k(MmaType type) { return kStepBytes / element_bytes(type); }
+OCTAVO_HOST_DEVICE constexpr int element_bytes(MmaType type) { return is_half(type) ? 2 : 1; }
+OCTAVO_HOST_DEVICE constexpr int step_k(MmaType type) { return kStepBytes / element_bytes(type); }
 
 template <bool integer>
 struct AccumulatorOf {
