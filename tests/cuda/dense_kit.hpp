@@ -2,7 +2,7 @@
 // A dense product through the simulator, and what it must give.
 #pragma once
 
-#include <cmath>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <random>
@@ -19,10 +19,13 @@ using cuda::Dense;
 using cuda::DenseParams;
 using cuda::HalfType;
 using cuda::MmaType;
+using cuda::Summing;
 
 /// Operands, factors and output of out[M, N] = A[M, K] B[N, K]^T, in elements of one byte.
-template <MmaType type>
+template <MmaType type, Summing summing = Summing::plain>
 struct DenseProblem {
+  using Kernel = Dense<type, summing>;
+
   DenseProblem(int m_, int n_, int k_, std::uint32_t seed = 1)
       : m(m_), n(n_), k(k_), a(m_, k_), b(n_, k_), out(m_, 2 * std::int64_t{n_}) {
     std::mt19937 random(seed * 7919 + static_cast<std::uint32_t>(m * 31 + n * 7 + k));
@@ -44,9 +47,9 @@ struct DenseProblem {
 
   DenseParams<TensorMap> params() {
     DenseParams<TensorMap> p;
-    p.a = a.map(128);
-    p.b = b.map(128);
-    p.out = out.map(64, Swizzle::bytes_128, 64);
+    p.a = a.map(Kernel::kRows);
+    p.b = b.map(Kernel::kRowsOfB);
+    p.out = out.map(Kernel::kWarpgroupRows, Swizzle::bytes_128, Kernel::kPanelColumns);
     p.out.element_bytes = 2;
     p.out.extent[0] = n;
     p.m = m;
@@ -65,11 +68,16 @@ struct DenseProblem {
     std::memcpy(x.data(), a.row(row), static_cast<std::size_t>(k));
     std::memcpy(y.data(), b.row(column), static_cast<std::size_t>(k));
     std::uint32_t bits = 0;
-    for (std::size_t step = 0; step < x.size(); step += 32)
+    float total = 0;
+    for (std::size_t step = 0; step < x.size(); step += 32) {
+      if (summing == Summing::promoted && step % 128 == 0) bits = 0;
       cuda::simulator::multiply_step(cuda::simulator::TensorUnit::wgmma, type, &x[step], 1,
                                      &y[step], 1, &bits);
+      if (step % 128 == 96 || step + 32 == x.size()) total += std::bit_cast<float>(bits);
+    }
     cuda::Accumulator<type> sum;
     std::memcpy(&sum, &bits, 4);
+    if constexpr (summing == Summing::promoted) sum = total;
     volatile float t = static_cast<float>(sum);  // each step is rounded by itself
     t = t * scale_a[static_cast<std::size_t>(row)];
     t = t * scale_b[static_cast<std::size_t>(column)];
@@ -87,11 +95,11 @@ struct DenseProblem {
 
   static Launch launch(std::uint32_t clusters) {
     Launch launch;
-    launch.cluster = Dense<type>::kCluster;
+    launch.cluster = Kernel::kCluster;
     launch.blocks = clusters * launch.cluster;
-    launch.threads = Dense<type>::kThreads;
-    launch.registers = Dense<type>::kRegisters;
-    launch.shared_bytes = Dense<type>::kSharedBytes;
+    launch.threads = Kernel::kThreads;
+    launch.registers = Kernel::kRegisters;
+    launch.shared_bytes = Kernel::kSharedBytes;
     return launch;
   }
 

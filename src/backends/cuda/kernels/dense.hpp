@@ -2,8 +2,9 @@
 // Dense products on Hopper: out[M, N] = cast(float(A[M, K] B[N, K]^T) sa sb + bias), 16-bit
 // outputs.
 //
-// Persistent clusters of two CTAs. A cluster's tile is 256 rows by 256 columns: each CTA has its
-// 128 rows of A, and half of B's 256, which it sends to both (multicast).
+// Persistent clusters of two CTAs. A cluster's tile is 256 rows by 256 columns (128 where sums are
+// promoted): each CTA has its 128 rows of A, and half of B's columns, which it sends to both
+// (multicast).
 //
 //     CTA 0: A rows 0-127    x B 256 columns = [ from CTA 0 | from CTA 1 ]
 //     CTA 1: A rows 128-255  x the same B
@@ -12,10 +13,15 @@
 // brings the factors of columns. The others multiply 64 rows each, 128 bytes of K a step, and
 // finish: registers -> two panels of 64 columns in shared memory, in turn -> TMA store.
 //
-//     shared memory   4 stages of [ A 128 x 128 bytes | B 256 x 128 bytes ]      196608
-//                     2 warpgroups x 2 panels of 64 rows x 128 bytes              32768
-//                     256 columns' factors                                         2048
-//                     barriers: full and empty of each stage, of the factors         80
+//     shared memory                                                        plain   promoted
+//     4 (6) stages of [ A 128 x 128 bytes | B 256 (128) x 128 bytes ]     196608     196608
+//     2 warpgroups x 2 panels of 64 rows x 128 bytes                       32768      32768
+//     256 (128) columns' factors                                            2048       1024
+//     barriers: full and empty of each stage, of the factors                  80        112
+//
+// Promoted: tensor cores add fp8 products with 13 fractional bits, so that long sums lose some.
+// Sums of 128 elements, from multiples of 128 of K, are added in float32 in registers beside them:
+// bits that depend on nothing but the row, the column and K.
 //
 // All tiles are K-major and swizzled (machine/layout.hpp). Rows, columns and K beyond the matrices
 // are zeros by TMA, and clipped when stored.
@@ -34,7 +40,7 @@ enum class HalfType : std::uint8_t { bf16, f16 };
 
 template <class Map>
 struct DenseParams {
-  Map a, b;  ///< boxes of 128 bytes of K: 128 rows of A, 128 of B
+  Map a, b;  ///< boxes of 128 bytes of K by kRows of A, kRowsOfB of B
   Map out;   ///< boxes of 64 columns by 64 rows
   std::int32_t m, n;
   std::int32_t k_bytes;
@@ -42,13 +48,22 @@ struct DenseParams {
   EpilogueParams epilogue;
 };
 
-template <MmaType type>
+/// How sums are kept along K.
+enum class Summing : std::uint8_t {
+  plain,     ///< in the tensor cores: exact for integers, fast accumulation for fp8
+  promoted,  ///< by 128 elements there, then in float32
+};
+
+template <MmaType type, Summing summing = Summing::plain>
 struct Dense {
   using u32 = std::uint32_t;
   using Sum = Accumulator<type>;
 
-  static constexpr int kRows = 128, kColumns = 256;  // of a CTA's tile
-  static constexpr int kCluster = 2, kStages = 4;
+  static constexpr bool kPromoted = summing == Summing::promoted;
+  static constexpr int kRows = 128, kColumns = kPromoted ? 128 : 256;  // of a CTA's tile
+  static constexpr int kCluster = 2, kStages = kPromoted ? 6 : 4;
+  static constexpr int kRowsOfB = kColumns / kCluster;  // that a CTA brings
+  static_assert(!kPromoted || element_bytes(type) == 1, "promotion is every 128 bytes of K");
   static constexpr int kWarpgroupRows = 64, kWarpgroups = kRows / kWarpgroupRows;
   static constexpr int kPanelColumns = kRowBytes / 2, kPanels = kColumns / kPanelColumns;
   static constexpr u32 kThreads = 128 * (1 + kWarpgroups);
@@ -123,7 +138,7 @@ struct Dense {
     for (int index = work.first; index < work.tiles.count(); index += work.step) {
       const TilePlace tile = work.tiles.at(index);
       const int row = (tile.row * kCluster + rank) * kRows;
-      const int column = tile.column * kColumns + rank * (kColumns / kCluster);
+      const int column = tile.column * kColumns + rank * kRowsOfB;
       for (int k = 0; k < work.k_steps; ++k, place.advance()) {
         const u32 full = work.operands.full(place.stage);
         const int element = k * static_cast<int>(kRowBytes) / element_bytes(type);
@@ -173,7 +188,11 @@ struct Dense {
       const int row = (tile.row * kCluster + static_cast<int>(rank)) * kRows +
                       static_cast<int>(group) * kWarpgroupRows;
       Sum sums[kColumns / 2];
-      multiply_tile(m, work, group, place, sums);
+      if constexpr (kPromoted) {
+        multiply_promoting(m, work, group, place, sums);
+      } else {
+        multiply_tile(m, work, group, place, sums);
+      }
       m.mbarrier_wait(work.factors.full(0), factors_place.phase);
       store_tile(m, p, work, warp, row, tile.column * kColumns, sums);
       m.sync_warp();
@@ -182,32 +201,61 @@ struct Dense {
     if (warp % 4 == 0 && m.lane() == 0) m.template tma_store_wait_read<0>();
   }
 
+  // This warp has left the stage: both CTAs' producers may fill it.
+  template <class Machine>
+  OCTAVO_DEVICE static void leave(Machine& m, const Work& work, u32 stage) {
+    if (m.lane() < kCluster) m.mbarrier_arrive_cluster(work.operands.empty(stage), m.lane());
+  }
+
+  // Products of a stage's 128 bytes of K, once it is filled.
+  template <class Machine>
+  OCTAVO_DEVICE static void multiply_stage(Machine& m, const Work& work, u32 group,
+                                           const RingPlace<kStages>& place, bool accumulate,
+                                           Sum (&sums)[kColumns / 2]) {
+    m.mbarrier_wait(work.operands.full(place.stage), place.phase);
+    const std::uint64_t a =
+        tile_descriptor(work.a_of(place.stage) + group * kWarpgroupRows * kRowBytes);
+    const std::uint64_t b = tile_descriptor(work.b_of(place.stage));
+    m.wgmma_fence();
+    OCTAVO_UNROLL
+    for (u32 i = 0; i < kRowBytes / kStepBytes; ++i) {
+      m.template wgmma<type, kColumns>(sums, a + i * kDescriptorStep, b + i * kDescriptorStep,
+                                       accumulate || i > 0);
+    }
+    m.wgmma_commit();
+  }
+
   // A stage is left one step late, when the products that read it are done.
   template <class Machine>
   OCTAVO_DEVICE static void multiply_tile(Machine& m, const Work& work, u32 group,
                                           RingPlace<kStages>& place, Sum (&sums)[kColumns / 2]) {
     u32 before = 0;
-    const auto leave = [&](u32 stage) {
-      if (m.lane() < kCluster) m.mbarrier_arrive_cluster(work.operands.empty(stage), m.lane());
-    };
     for (int k = 0; k < work.k_steps; ++k, place.advance()) {
-      m.mbarrier_wait(work.operands.full(place.stage), place.phase);
-      const std::uint64_t a =
-          tile_descriptor(work.a_of(place.stage) + group * kWarpgroupRows * kRowBytes);
-      const std::uint64_t b = tile_descriptor(work.b_of(place.stage));
-      m.wgmma_fence();
-      OCTAVO_UNROLL
-      for (u32 i = 0; i < kRowBytes / kStepBytes; ++i) {
-        m.template wgmma<type, kColumns>(sums, a + i * kDescriptorStep, b + i * kDescriptorStep,
-                                         k > 0 || i > 0);
-      }
-      m.wgmma_commit();
+      multiply_stage(m, work, group, place, k > 0, sums);
       m.template wgmma_wait<1>(sums);
-      if (k > 0) leave(before);
+      if (k > 0) leave(m, work, before);
       before = place.stage;
     }
     m.template wgmma_wait<0>(sums);
-    leave(before);
+    leave(m, work, before);
+  }
+
+  // The two warpgroups take turns by themselves: one adds while the other multiplies.
+  template <class Machine>
+  OCTAVO_DEVICE static void multiply_promoting(Machine& m, const Work& work, u32 group,
+                                               RingPlace<kStages>& place,
+                                               Sum (&totals)[kColumns / 2]) {
+    OCTAVO_UNROLL
+    for (int i = 0; i < kColumns / 2; ++i) totals[i] = 0;
+    for (int k = 0; k < work.k_steps; ++k, place.advance()) {
+      Sum sums[kColumns / 2];
+      multiply_stage(m, work, group, place, false, sums);
+      m.template wgmma_wait<0>(sums);
+      leave(m, work, place.stage);
+      m.work(kColumns / 2);
+      OCTAVO_UNROLL
+      for (int i = 0; i < kColumns / 2; ++i) totals[i] += sums[i];
+    }
   }
 
   // Panel after panel through two places in shared memory: the store before the last must have read
