@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Reading x86-64 object code: functions, their innermost loops, vectors that live on the stack.
+# Reading object code: loops, and of x86-64's functions vectors that live on the stack.
 
 import re
 import subprocess
@@ -41,23 +41,30 @@ class Flow(NamedTuple):
     successors: dict[int, list[int]]
 
 
-def flow_of(body: list[Instruction]) -> Flow:
-    index = {instruction.address: i for i, instruction in enumerate(body)}
-    jumps: dict[int, int | None] = {}  # None: out of the function
-    for i, instruction in enumerate(body):
-        if re.match(r"(j\w+|ret\w*)\b", instruction.text):
-            target = re.match(r"j\w+\s+(?:\S+,)?([0-9a-f]+) <", instruction.text)
-            jumps[i] = index.get(int(target[1], 16)) if target else None
-    starts = sorted({0} | {i + 1 for i in jumps if i + 1 < len(body)}
-                    | {target for target in jumps.values() if target is not None})
-    blocks = {first: range(first, after) for first, after in zip(starts, starts[1:] + [len(body)])}
+def flow_through(count: int, jumps: dict[int, tuple[int | None, bool]]) -> Flow:
+    """The flow through so many instructions; of each that jumps: where to (None: out of the function),
+    and whether the next may follow it."""
+    starts = sorted({0} | {i + 1 for i in jumps if i + 1 < count}
+                    | {target for target, _ in jumps.values() if target is not None})
+    blocks = {first: range(first, after) for first, after in zip(starts, starts[1:] + [count])}
     successors = {}
     for first, block in blocks.items():
         last = block[-1]
-        falls = not re.match(r"(jmp|ret)", body[last].text) and last + 1 < len(body)
-        target = jumps.get(last)
-        successors[first] = ([last + 1] if falls else []) + ([] if target is None else [target])
+        target, falls = jumps.get(last, (None, True))
+        successors[first] = (([last + 1] if falls and last + 1 < count else [])
+                             + ([] if target is None else [target]))
     return Flow(blocks, successors)
+
+
+def flow_of(body: list[Instruction]) -> Flow:
+    index = {instruction.address: i for i, instruction in enumerate(body)}
+    jumps: dict[int, tuple[int | None, bool]] = {}
+    for i, instruction in enumerate(body):
+        if re.match(r"(j\w+|ret\w*)\b", instruction.text):
+            target = re.match(r"j\w+\s+(?:\S+,)?([0-9a-f]+) <", instruction.text)
+            jumps[i] = (index.get(int(target[1], 16)) if target else None,
+                        not re.match(r"(jmp|ret)", instruction.text))
+    return flow_through(len(body), jumps)
 
 
 def dominators_of(flow: Flow) -> dict[int, set[int]]:
@@ -81,11 +88,10 @@ def dominators_of(flow: Flow) -> dict[int, set[int]]:
     return dominators
 
 
-def innermost_loops(body: list[Instruction]) -> list[set[int]]:
-    """The addresses of each natural loop that holds no other one."""
-    flow = flow_of(body)
+def natural_loops(flow: Flow) -> dict[int, set[int]]:
+    """The blocks of each loop, by its first one."""
     dominators = dominators_of(flow)
-    loops: dict[int, set[int]] = {}  # by their first block
+    loops: dict[int, set[int]] = {}
     for first, targets in flow.successors.items():
         for head in targets:
             if head not in dominators[first]:
@@ -98,6 +104,13 @@ def innermost_loops(body: list[Instruction]) -> list[set[int]]:
                     continue
                 loop.add(block)
                 waiting += [p for p, to in flow.successors.items() if block in to]
+    return loops
+
+
+def innermost_loops(body: list[Instruction]) -> list[set[int]]:
+    """The addresses of each natural loop that holds no other one."""
+    flow = flow_of(body)
+    loops = natural_loops(flow)
     return [{body[i].address for block in loop for i in flow.blocks[block]}
             for head, loop in loops.items()
             if not any(other != head and other in loop for other in loops)]
