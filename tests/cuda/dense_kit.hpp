@@ -16,8 +16,8 @@
 namespace octavo::test {
 
 using cuda::Dense;
+using cuda::DenseOut;
 using cuda::DenseParams;
-using cuda::HalfType;
 using cuda::MmaType;
 using cuda::Summing;
 
@@ -55,7 +55,7 @@ struct DenseProblem {
     p.m = m;
     p.n = n;
     p.k_bytes = k;
-    p.out_type = HalfType::bf16;
+    p.out_type = DenseOut::bf16;
     p.epilogue.scale_a = {scale_a.data(), 1};
     p.epilogue.scale_b = {scale_b.data(), 1};
     p.epilogue.bias = {bias.data(), 1};

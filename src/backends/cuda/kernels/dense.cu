@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Instances of the dense kernel for sm_90a.
+// Instances of the dense kernel for sm_90a: octavo_dense_<name>_<bits of an output>.
 #include "backends/cuda/device/device.cuh"
 #include "backends/cuda/kernels/dense.hpp"
 
@@ -11,10 +11,9 @@ namespace octavo::cuda {
           name(const __grid_constant__ DenseParams<device::Machine::TensorMap> p) { \
     Dense<__VA_ARGS__>::run(device::Machine(), p);                                  \
   }
-
-OCTAVO_DENSE(octavo_dense_s8, MmaType::s8_s8)
-OCTAVO_DENSE(octavo_dense_u8_s8, MmaType::u8_s8)
-OCTAVO_DENSE(octavo_dense_e4m3, MmaType::e4m3_e4m3, Summing::promoted)
-OCTAVO_DENSE(octavo_dense_e4m3_fast, MmaType::e4m3_e4m3)
+#define OCTAVO_DENSE_INSTANCE(name, type, summing)                           \
+  OCTAVO_DENSE(octavo_dense_##name##_16, MmaType::type, Summing::summing, 2) \
+  OCTAVO_DENSE(octavo_dense_##name##_32, MmaType::type, Summing::summing, 4)
+#include "backends/cuda/kernels/dense_instances.inc"
 
 }  // namespace octavo::cuda

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Dense products on Hopper: out[M, N] = cast(float(A[M, K] B[N, K]^T) sa sb + bias), 16-bit
-// outputs.
+// Dense products on Hopper: out[M, N] = cast(float(A[M, K] B[N, K]^T) sa sb + bias), or the sums.
 //
 // Persistent clusters of two CTAs. A cluster's tile is 256 rows by 256 columns (128 where sums are
 // promoted): each CTA has its 128 rows of A, and half of B's columns, which it sends to both
@@ -11,7 +10,7 @@
 //
 // A CTA is three warpgroups. The first gives up registers: its warp 0 issues copies, its warp 1
 // brings the factors of columns. The others multiply 64 rows each, 128 bytes of K a step, and
-// finish: registers -> two panels of 64 columns in shared memory, in turn -> TMA store.
+// finish: registers -> two panels of 128 bytes of columns in shared memory, in turn -> TMA store.
 //
 //     shared memory                                                        plain   promoted
 //     4 (6) stages of [ A 128 x 128 bytes | B 256 (128) x 128 bytes ]     196608     196608
@@ -27,6 +26,8 @@
 // are zeros by TMA, and clipped when stored.
 #pragma once
 
+#include <string.h>
+
 #include "backends/cuda/kernels/epilogue.hpp"
 #include "backends/cuda/kernels/ring.hpp"
 #include "backends/cuda/kernels/tiles.hpp"
@@ -35,16 +36,21 @@
 
 namespace octavo::cuda {
 
-/// Type of the output's 16-bit elements.
-enum class HalfType : std::uint8_t { bf16, f16 };
+/// What is stored: finished values, or what they are made from.
+enum class DenseOut : std::uint8_t {
+  bf16,
+  f16,
+  f32,   ///< finished; where there are no factors and no bias, float sums as they are
+  sums,  ///< int32
+};
 
 template <class Map>
 struct DenseParams {
   Map a, b;  ///< boxes of 128 bytes of K by kRows of A, kRowsOfB of B
-  Map out;   ///< boxes of 64 columns by 64 rows
+  Map out;   ///< boxes of 128 bytes of columns by 64 rows
   std::int32_t m, n;
   std::int32_t k_bytes;
-  HalfType out_type;
+  DenseOut out_type;
   EpilogueParams epilogue;
 };
 
@@ -54,7 +60,7 @@ enum class Summing : std::uint8_t {
   promoted,  ///< by 128 elements there, then in float32
 };
 
-template <MmaType type, Summing summing = Summing::plain>
+template <MmaType type, Summing summing = Summing::plain, int out_bytes = 2>
 struct Dense {
   using u32 = std::uint32_t;
   using Sum = Accumulator<type>;
@@ -65,7 +71,7 @@ struct Dense {
   static constexpr int kRowsOfB = kColumns / kCluster;  // that a CTA brings
   static_assert(!kPromoted || element_bytes(type) == 1, "promotion is every 128 bytes of K");
   static constexpr int kWarpgroupRows = 64, kWarpgroups = kRows / kWarpgroupRows;
-  static constexpr int kPanelColumns = kRowBytes / 2, kPanels = kColumns / kPanelColumns;
+  static constexpr int kPanelColumns = kRowBytes / out_bytes, kPanels = kColumns / kPanelColumns;
   static constexpr u32 kThreads = 128 * (1 + kWarpgroups);
   static constexpr u32 kRegisters = 168, kFewRegisters = 40, kManyRegisters = 232;
 
@@ -165,8 +171,8 @@ struct Dense {
       m.mbarrier_wait(work.factors.empty(0), place.phase ^ 1);
       for (u32 i = m.lane(); i < kColumns; i += 32) {
         const int n = column + static_cast<int>(i);
-        const ColumnFactors factors{p.epilogue.scale_b.at(m, n, p.n, 1.0F),
-                                    p.epilogue.bias.at(m, n, p.n, -0.0F)};
+        const ColumnFactors factors{p.epilogue.scale_b.at(m, n, p.n),
+                                    p.epilogue.bias.at(m, n, p.n)};
         m.store_shared(work.base + kFactors + i * static_cast<u32>(sizeof(ColumnFactors)), factors);
       }
       m.sync_warp();
@@ -268,34 +274,36 @@ struct Dense {
     const u32 group = warp / 4, lane = m.lane(), in_group = warp % 4;
     const bool stores = in_group == 0 && lane == 0;
     const int first_row = row + static_cast<int>(in_group * 16 + lane / 4);
-    const float scale_0 = p.epilogue.scale_a.at(m, first_row, p.m, 1.0F);
-    const float scale_1 = p.epilogue.scale_a.at(m, first_row + 8, p.m, 1.0F);
-    // stmatrix: lanes 0-7 give rows 0-7 of eight columns, 8-15 rows 8-15, 16-31 those of the next
-    // eight columns.
-    const u32 matrix_row = in_group * 16 + lane % 16, matrix_half = lane / 16;
+    const float scale_0 = p.epilogue.scale_a.at(m, first_row, p.m);
+    const float scale_1 = p.epilogue.scale_a.at(m, first_row + 8, p.m);
     OCTAVO_UNROLL
     for (u32 panel = 0; panel < kPanels; ++panel) {
       const u32 staging = work.base + kStaging + (group * 2 + panel % 2) * kPanelBytes;
       if (stores) m.template tma_store_wait_read<1>();
       m.sync_named(1 + group, 128);
       OCTAVO_UNROLL
-      for (u32 piece = 0; piece < 8; piece += 2) {
-        u32 r[4];
-        OCTAVO_UNROLL
-        for (u32 half = 0; half < 2; ++half) {
-          const u32 eight = panel * 8 + piece + half;  // columns of the tile
-          const u32 address = work.base + kFactors +
-                              (eight * 8 + lane % 4 * 2) * static_cast<u32>(sizeof(ColumnFactors));
-          const auto c = m.template load_shared<ColumnPair>(address);
-          const Sum* s = sums + eight * 4;
-          r[half * 2] = pack(m, p.out_type, finish(static_cast<float>(s[0]), scale_0, c.first),
-                             finish(static_cast<float>(s[1]), scale_0, c.second));
-          r[half * 2 + 1] = pack(m, p.out_type, finish(static_cast<float>(s[2]), scale_1, c.first),
-                                 finish(static_cast<float>(s[3]), scale_1, c.second));
-        }
+      for (u32 piece = 0; piece < kPanelColumns / 8; piece += 2) {
+        const u32 eight = panel * (kPanelColumns / 8) + piece;  // columns of the tile
+        const ColumnPair near = column_pair(m, work, eight), far = column_pair(m, work, eight + 1);
+        const Sum* s = sums + eight * 4;
         m.work(kPieceSlots);
-        m.stmatrix4(swizzle_128(staging + matrix_row * kRowBytes + (piece + matrix_half) * 16),
-                    r[0], r[1], r[2], r[3]);
+        if constexpr (out_bytes == 2) {
+          // stmatrix: lanes 0-7 give rows 0-7 of eight columns, 8-15 rows 8-15, 16-31 those of the
+          // next eight columns.
+          const u32 at =
+              staging + (in_group * 16 + lane % 16) * kRowBytes + (piece + lane / 16) * 16;
+          m.stmatrix4(swizzle_128(at), half_pair(m, p, s, scale_0, near),
+                      half_pair(m, p, s + 2, scale_1, near), half_pair(m, p, s + 4, scale_0, far),
+                      half_pair(m, p, s + 6, scale_1, far));
+        } else {
+          const u32 at =
+              staging + (in_group * 16 + lane / 4) * kRowBytes + piece * 32 + lane % 4 * 8;
+          constexpr u32 kEightRows = 8 * kRowBytes, kEightColumns = 32;
+          store_words(m, p, at, s, scale_0, near);
+          store_words(m, p, at + kEightRows, s + 2, scale_1, near);
+          store_words(m, p, at + kEightColumns, s + 4, scale_0, far);
+          store_words(m, p, at + kEightRows + kEightColumns, s + 6, scale_1, far);
+        }
       }
       m.fence_async();
       m.sync_named(1 + group, 128);
@@ -306,15 +314,48 @@ struct Dense {
     }
   }
 
-  struct alignas(16) ColumnPair {
-    ColumnFactors first, second;
-  };
   /// What 16 x 16 outputs of a warp cost to issue, from the listing of its machine code.
   static constexpr int kPieceSlots = 44;
 
+  struct alignas(16) ColumnPair {
+    ColumnFactors first, second;
+  };
+  struct alignas(8) WordPair {
+    u32 first, second;
+  };
+
+  // Factors of a lane's two columns of eight.
   template <class Machine>
-  OCTAVO_DEVICE static u32 pack(Machine& m, HalfType to, float low, float high) {
-    return to == HalfType::bf16 ? m.pack_bf16(low, high) : m.pack_f16(low, high);
+  OCTAVO_DEVICE static ColumnPair column_pair(Machine& m, const Work& work, u32 eight) {
+    return m.template load_shared<ColumnPair>(work.base + kFactors +
+                                              (eight * 8 + m.lane() % 4 * 2) *
+                                                  static_cast<u32>(sizeof(ColumnFactors)));
+  }
+
+  template <class Machine, class Params>
+  OCTAVO_DEVICE static u32 half_pair(Machine& m, const Params& p, const Sum* s, float scale,
+                                     const ColumnPair& columns) {
+    const float first = finish(static_cast<float>(s[0]), scale, columns.first);
+    const float second = finish(static_cast<float>(s[1]), scale, columns.second);
+    return p.out_type == DenseOut::bf16 ? m.pack_bf16(first, second) : m.pack_f16(first, second);
+  }
+
+  template <class Machine, class Params>
+  OCTAVO_DEVICE static void store_words(Machine& m, const Params& p, u32 address, const Sum* s,
+                                        float scale, const ColumnPair& columns) {
+    const float first = finish(static_cast<float>(s[0]), scale, columns.first);
+    const float second = finish(static_cast<float>(s[1]), scale, columns.second);
+    WordPair words{bits_of(first), bits_of(second)};
+    if (is_integer(type) && p.out_type == DenseOut::sums) words = {bits_of(s[0]), bits_of(s[1])};
+    m.store_shared(swizzle_128(address), words);
+  }
+
+  template <class T>
+  OCTAVO_DEVICE static u32 bits_of(T value) {
+    static_assert(sizeof(T) == sizeof(u32));
+    u32 bits;
+    memcpy(&bits, &value, sizeof(bits));
+    return bits;
   }
 };
 

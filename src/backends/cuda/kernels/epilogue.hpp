@@ -11,22 +11,25 @@
 
 namespace octavo::cuda {
 
-/// What the host passes for one vector: null, one value (step 0) or one for each row or column.
+/// What the host passes for one vector: a number, one value (step 0), or one for each row or
+/// column.
 struct Factors {
-  const float* values = nullptr;
+  const float* values = nullptr;  ///< null: the number
   std::int32_t step = 0;
+  float number = 1.0F;
 
   template <class Machine>
-  OCTAVO_DEVICE float at(Machine& m, int index, int count, float absent) const {
-    return values != nullptr && index < count ? m.load_global(values + index * step) : absent;
+  OCTAVO_DEVICE float at(Machine& m, int index, int count) const {
+    return values != nullptr && index < count ? m.load_global(values + std::int64_t{index} * step)
+                                              : number;
   }
 };
 
 /// Vectors of an epilogue, in float32.
 struct EpilogueParams {
-  Factors scale_a;  ///< of rows
-  Factors scale_b;  ///< of columns
-  Factors bias;     ///< of columns
+  Factors scale_a;                  ///< of rows
+  Factors scale_b;                  ///< of columns
+  Factors bias{nullptr, 0, -0.0F};  ///< of columns
 };
 
 /// scale_b and bias of a tile's columns, in shared memory: one pair a column.

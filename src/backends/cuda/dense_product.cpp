@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/dense_product.hpp"
+
+#include <array>
+#include <cstdint>
+#include <limits>
+
+#include "backends/backend.hpp"
+#include "core/error.hpp"
+#include "core/extents.hpp"
+#include "core/grid.hpp"
+#include "core/operand.hpp"
+
+namespace octavo::cuda {
+namespace {
+
+constexpr std::int64_t kAlignment = 16;            // of addresses and pitches that TMA takes
+constexpr std::int64_t kMostIntegerDepth = 65536;  // sums of more products may leave int32
+
+struct TypePair {
+  DType a, b;
+  DensePath path, fast;
+};
+constexpr const char* kExact = "dense 128x256 tiles, clusters of 2: exact integer sums";
+constexpr const char* kPromoted =
+    "dense 128x128 tiles, clusters of 2: fp8 sums promoted every 128 of K";
+constexpr const char* kFast = "dense 128x256 tiles, clusters of 2: fp8 sums in the tensor cores";
+constexpr const char* kHalf = "dense 128x256 tiles, clusters of 2: 16-bit operands";
+
+constexpr TypePair fp8(DType a, DType b, MmaType type) {
+  return {a, b, {type, Summing::promoted, kPromoted}, {type, Summing::plain, kFast}};
+}
+constexpr TypePair plain(DType a, DType b, MmaType type, const char* how) {
+  return {a, b, {type, Summing::plain, how}, {type, Summing::plain, how}};
+}
+constexpr std::array kTypePairs{
+    plain(DType::int8, DType::int8, MmaType::s8_s8, kExact),
+    plain(DType::uint8, DType::int8, MmaType::u8_s8, kExact),
+    fp8(DType::float8_e4m3fn, DType::float8_e4m3fn, MmaType::e4m3_e4m3),
+    fp8(DType::float8_e4m3fn, DType::float8_e5m2, MmaType::e4m3_e5m2),
+    fp8(DType::float8_e5m2, DType::float8_e4m3fn, MmaType::e5m2_e4m3),
+    fp8(DType::float8_e5m2, DType::float8_e5m2, MmaType::e5m2_e5m2),
+    plain(DType::bfloat16, DType::bfloat16, MmaType::bf16_bf16, kHalf),
+    plain(DType::float16, DType::float16, MmaType::f16_f16, kHalf),
+};
+
+std::int64_t rounded_up(std::int64_t n, std::int64_t to) noexcept { return (n + to - 1) / to * to; }
+
+// A matrix of rows that lie as TMA takes them.
+bool is_tiled(const MatrixView& x) noexcept {
+  const std::int64_t bytes = element_bytes(x.dtype);
+  return (x.strides[1] == 1 || x.shape[1] == 1) && x.strides[0] * bytes % kAlignment == 0 &&
+         x.strides[0] >= x.shape[1] && reinterpret_cast<std::uintptr_t>(x.data) % kAlignment == 0;
+}
+
+// Room for a matrix whose rows begin at multiples of 16 bytes.
+MatrixView take_tiled(Arena& arena, DType dtype, std::int64_t rows, std::int64_t columns,
+                      const Device& device) noexcept {
+  const std::int64_t pitch = rounded_up(columns, kAlignment / element_bytes(dtype));
+  MatrixView all = take_matrix(arena, dtype, rows, pitch, device);
+  all.shape[1] = columns;
+  return all;
+}
+
+// A map of `rows` rows of x, and 128 bytes of its columns.
+TensorMap map_of(const MatrixView& x, int rows) noexcept {
+  TensorMap map;
+  const auto bytes = static_cast<std::int32_t>(element_bytes(x.dtype));
+  map.base = x.data;
+  map.extent[0] = x.shape[1];
+  map.extent[1] = x.shape[0];
+  map.pitch[1] = x.strides[0] * bytes;
+  map.box[0] = static_cast<std::int32_t>(kRowBytes) / bytes;
+  map.box[1] = rows;
+  map.element_bytes = bytes;
+  return map;
+}
+
+// Operands as rows of K: as they are, or in the arena.
+class Operands {
+ public:
+  Operands(const DenseRunner& runner, Arena& arena, const ExecContext& context) noexcept
+      : runner_(runner), arena_(arena), context_(context) {}
+
+  // Room is taken whether it is needed or not: a plan knows no addresses.
+  Status tiled(const MatrixView& x, MatrixView& out) noexcept {
+    out = take_tiled(arena_, x.dtype, x.shape[0], x.shape[1], x.device);
+    if (arena_.counting()) return {};
+    if (is_tiled(x)) {
+      out = x;
+      return {};
+    }
+    return runner_.passes->convert(
+        {.from = static_cast<TensorView>(x), .to = static_cast<TensorView>(out)}, context_);
+  }
+
+  Status weight(const OperandView& b, MatrixView& out) noexcept {
+    if (b.packed == nullptr) return tiled(b.data.transposed(), out);
+    const PackedWeightData& packed = *b.packed->content();
+    out = take_tiled(arena_, packed.dtype, packed.n, packed.k, packed.device);
+    if (arena_.counting()) return {};
+    return packed.layout->unpack(packed, out.transposed(), context_);
+  }
+
+ private:
+  const DenseRunner& runner_;
+  Arena& arena_;
+  const ExecContext& context_;
+};
+
+// A scale of one value, or one for each row (of A; of B's transpose: column), as kernels read it.
+bool to_factors(const ScaleView& scale, Factors& out) noexcept {
+  if (scale.kind == ScaleKind::none) return true;
+  if (scale.kind == ScaleKind::number) {
+    out.number = scale.number;
+    return true;
+  }
+  if (scale.data.dtype != DType::float32 || scale.data.data == nullptr) return false;
+  const bool one = scale.rows == kWholeExtent;
+  if (!one && scale.rows != 1) return false;
+  const std::int64_t step = one ? 0 : scale.data.strides[0];
+  if (step > std::numeric_limits<std::int32_t>::max() || step < 0) return false;
+  out.values = static_cast<const float*>(scale.data.at(one ? 0 : scale.row0, 0));
+  out.step = static_cast<std::int32_t>(step);
+  return true;
+}
+
+bool to_bias(const Elements& bias, Factors& out) noexcept {
+  if (!bias.defined()) return true;
+  const std::int64_t step = bias.strides[1];
+  if (bias.dtype != DType::float32 || bias.strides[0] != 0 || step < 0 ||
+      step > std::numeric_limits<std::int32_t>::max())
+    return false;
+  out.values = static_cast<const float*>(bias.data);
+  out.step = static_cast<std::int32_t>(step);
+  return true;
+}
+
+// Whether the kernel finishes the member by itself, and how. A number as scale_result or alpha is
+// none of its steps.
+bool finishes(const Member& p, EpilogueParams& epilogue, DenseOut& out) noexcept {
+  const Epilogue& e = p.epilogue;
+  if (p.out.dtype == DType::bfloat16) {
+    out = DenseOut::bf16;
+  } else if (p.out.dtype == DType::float16) {
+    out = DenseOut::f16;
+  } else if (p.out.dtype == DType::float32) {
+    out = DenseOut::f32;
+  } else {
+    return false;
+  }
+  const bool plain = !e.alpha.present() && !e.beta.present() && !e.scale_result.present() &&
+                     !e.c.defined() && !p.a.scale[1].present() && !p.b.scale[1].present();
+  return plain && is_tiled(p.out) && to_factors(p.a.scale[0], epilogue.scale_a) &&
+         to_factors(p.b.scale[0].transposed(), epilogue.scale_b) && to_bias(e.bias, epilogue.bias);
+}
+
+Status launch(const DenseRunner& runner, const DensePath& path, const MatrixView& a,
+              const MatrixView& b, const MatrixView& out, DenseOut kind,
+              const EpilogueParams& epilogue, const ExecContext& context) noexcept {
+  DenseCall call;
+  call.path = path;
+  call.out_bytes = static_cast<int>(element_bytes(out.dtype));
+  const int rows_of_b = path.summing == Summing::promoted
+                            ? Dense<MmaType::e4m3_e4m3, Summing::promoted>::kRowsOfB
+                            : Dense<MmaType::s8_s8>::kRowsOfB;
+  call.params.a = map_of(a, Dense<MmaType::s8_s8>::kRows);
+  call.params.b = map_of(b, rows_of_b);
+  call.params.out = map_of(out, Dense<MmaType::s8_s8>::kWarpgroupRows);
+  call.params.m = static_cast<std::int32_t>(out.shape[0]);
+  call.params.n = static_cast<std::int32_t>(out.shape[1]);
+  call.params.k_bytes = static_cast<std::int32_t>(a.shape[1] * element_bytes(a.dtype));
+  call.params.out_type = kind;
+  call.params.epilogue = epilogue;
+  return runner.launch(call, context);
+}
+
+}  // namespace
+
+const char* find_dense_path(const Member& p, const MatmulOptions& options,
+                            DensePath& path) noexcept {
+  const TypePair* found = nullptr;
+  for (const TypePair& pair : kTypePairs)
+    if (pair.a == product_dtype(p.a) && pair.b == weight_dtype(p.b)) found = &pair;
+  if (found == nullptr)
+    return "the tensor cores take int8 or uint8 by int8, OCP fp8 by fp8, and 16-bit floats of one "
+           "type";
+  path = options.fast_accumulation ? found->fast : found->path;
+  const std::int64_t k = weight_rows(p.b);
+  if (is_integer(path.type) && k > kMostIntegerDepth)
+    return "sums of more than 65536 products leave int32";
+  if (k > std::numeric_limits<std::int32_t>::max() / 2 ||
+      weight_columns(p.b) > std::numeric_limits<std::int32_t>::max() / 2 ||
+      p.out.shape[0] > std::numeric_limits<std::int32_t>::max() / 2)
+    return "an extent beyond 2^30";
+  if (varies_along_k(p.a, Side::a) || varies_along_k(p.b, Side::b))
+    return "scales that vary along K";
+  if (p.a.azp.defined() || p.b.azp.defined()) return "zero points";
+  if (p.epilogue.outliers.present()) return "outlier columns";
+  if (p.a.quantise != nullptr) {
+    const ActivationQuant& rule = *p.a.quantise;
+    if (rule.spec.azp) return "zero points";
+    if (rule.vectorwise && (rule.outlier_threshold > 0 || rule.outlier_columns.defined()))
+      return "outlier columns";
+    if (!rule.vectorwise && scale_grid(rule.spec.granularity, Side::a).cols != kWholeExtent)
+      return "scales that vary along K";
+  }
+  if (options.exact_subnormals && is_half(path.type))
+    return "whether the tensor cores keep subnormal 16-bit operands is not written down";
+  return nullptr;
+}
+
+Status run_dense(Member p, const MatmulOptions& options, const DensePath& path,
+                 const DenseRunner& runner, Arena& arena, const ExecContext& context) noexcept {
+  OCTAVO_TRY(runner.passes->prologue(p, options, arena, context));
+  MatrixView a, b;
+  Operands operands(runner, arena, context);
+  OCTAVO_TRY(operands.tiled(p.a.data, a));
+  OCTAVO_TRY(operands.weight(p.b, b));
+  // A plan knows no addresses: the sums' place is taken where the output may not lie as TMA takes
+  // it.
+  MatrixView sums = take_tiled(arena, is_integer(path.type) ? DType::int32 : DType::float32,
+                               p.out.shape[0], p.out.shape[1], p.out.device);
+  if (arena.counting() || p.out.numel() == 0) return {};
+
+  EpilogueParams epilogue;
+  DenseOut kind{};
+  if (a.shape[1] > 0 && finishes(p, epilogue, kind))
+    return launch(runner, path, a, b, p.out, kind, epilogue, context);
+  if (a.shape[1] > 0) {
+    OCTAVO_TRY(launch(runner, path, a, b, sums,
+                      is_integer(path.type) ? DenseOut::sums : DenseOut::f32, {}, context));
+  } else {
+    OCTAVO_TRY(runner.passes->fill({static_cast<TensorView>(sums), 0.0F}, context));
+  }
+  p.a.data = a;
+  return runner.passes->finish({sums, p, options}, context);
+}
+
+}  // namespace octavo::cuda
