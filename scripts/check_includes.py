@@ -97,7 +97,7 @@ LAYERS = (
           (*EDGE, "gtest/*", "kit/*", "support/*", "backends/cpu/*", *CONTRACT, "core/*",
            "ops/helpers.hpp")),
     Layer("tests of CUDA kernels", "tests/cuda/",
-          (*EDGE, "gtest/*", "kit/*", "support/*", "backends/cuda/*", *CUDA)),
+          (*EDGE, "gtest/*", "kit/*", "support/*", "backends/backend.hpp", "backends/cuda/*", *CUDA)),
     Layer("the far device", "tests/support/far_device.",
           (*EDGE, "kit/*", "support/*", *CONTRACT, "core/*")),
     Layer("tests of the C ABI", "tests/capi/",
