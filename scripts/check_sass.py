@@ -171,6 +171,19 @@ def all_primitives(kernels: dict[str, Kernel], rows: dict[str, list[str]], unuse
 
 # --- all of it ---
 
+def read_rows(text: str) -> dict[str, Row]:
+    """A row a kernel: what its family asks, and its tensor-core instructions."""
+    families = tomllib.loads(text).values()
+    return {name: family | {"tensor": tensor} for family in families for name, tensor in family["kernels"].items()}
+
+
+def written(kernels: dict[str, Kernel], release: str) -> str:
+    """sass_steps.json, a line a kernel."""
+    lines = [f"  {json.dumps(name)}: {json.dumps([step._asdict() for step in sass.main_loops(kernels[name].body)])}"
+             for name in sorted(kernels)]
+    return f'{{"nvcc": {json.dumps(release)}, "kernels": {{\n' + ",\n".join(lines) + "\n}}\n"
+
+
 def read_steps(text: str, release: str) -> dict[str, list[Step]] | None:
     """None where another compiler made them."""
     table = json.loads(text)
@@ -180,10 +193,17 @@ def read_steps(text: str, release: str) -> dict[str, list[Step]] | None:
     return {name: [Step(**step) for step in steps] for name, steps in table["kernels"].items()}
 
 
-def print_steps(name: str, kernel: Kernel) -> None:
-    for step in sass.main_loops(kernel.body):
+def print_steps(kernels: dict[str, Kernel]) -> None:
+    """Each distinct step once."""
+    names: dict[str, list[str]] = {}
+    steps: dict[str, Step] = {}
+    for name, kernel in sorted(kernels.items()):
+        for step in sass.main_loops(kernel.body):
+            names.setdefault(str(step), []).append(name)
+            steps[str(step)] = step
+    for key, step in steps.items():
         pipes = ", ".join(f"{count} {pipe}" for pipe, count in step.pipes.items())
-        print(f"{name}: {step.instructions} instructions a step ({pipes}), issued in {step.stall} clocks; tensor cores "
+        print(f"{', '.join(names[key])}: {step.instructions} instructions a step ({pipes}), issued in {step.stall} clocks; tensor cores "
               f"{step.tensor:.0f}: two warpgroups issue {step.instructions / step.tensor:.2f} of the time")
 
 
@@ -192,7 +212,7 @@ def run(write: bool) -> list[str]:
     if nvcc is None or nvdisasm is None:
         print(f"check_sass: skipped: {'nvcc' if nvcc is None else 'nvdisasm'} was not found")
         return []
-    rows = {row["name"]: row for row in tomllib.loads(KERNELS.read_text(encoding="utf-8")).get("kernel", [])}
+    rows = read_rows(KERNELS.read_text(encoding="utf-8"))
     sources = sorted((ROOT / "src/backends/cuda/kernels").glob("*.cu"))
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(lambda source: sass.compile_kernels(source, ROOT / "build/cuda", nvcc, nvdisasm),
@@ -203,14 +223,12 @@ def run(write: bool) -> list[str]:
     found += [f"{name} has no row in kernels.toml" for name in sorted(kernels.keys() - rows.keys())]
     release = sass.release_of(nvcc)
     if write:
-        table = {name: [step._asdict() for step in sass.main_loops(kernels[name].body)] for name in sorted(kernels)}
-        STEPS.write_text(json.dumps({"nvcc": release, "kernels": table}, indent=1) + "\n")
+        STEPS.write_text(written(kernels, release))
+    print_steps(kernels)
     steps = read_steps(STEPS.read_text(), release)
     for name, row in sorted(rows.items()):
-        kernel = kernels.get(name, Kernel())
-        print_steps(name, kernel)
         committed = None if steps is None else steps.get(name, [])
-        found += [f"{name} {sentence}" for _, sentence in failures(kernel, row, committed)]
+        found += [f"{name} {sentence}" for _, sentence in failures(kernels.get(name, Kernel()), row, committed)]
     return found
 
 
@@ -223,7 +241,7 @@ ptxas info    : Used 168 registers, used 1 barriers
 """
 GOOD_CODE = ("MEMBAR.ALL.GPU", "USETMAXREG", ".L_x_1:", "UTMALDG.2D", "WARPGROUP.ARRIVE", "IGMMA.64x256x32.S8.S8", "FFMA",
              "@P0 BRA `(.L_x_1)", "I2FP.F32.S32", "FMUL", "STSM.16.M88.4", "EXIT")
-GOOD_ROW: Row = {"name": "k", "registers": 168, "tensor": ["IGMMA.64x256x32.S8.S8"],
+GOOD_ROW: Row = {"registers": 168, "tensor": ["IGMMA.64x256x32.S8.S8"],
                  "contains": ["UTMALDG.2D", "STSM*", "USETMAXREG*"], "issue": 0.1}
 
 
@@ -282,6 +300,11 @@ def self_test() -> Findings:
         failed = failed_gates(made_up(log, code), row, instructions)
         if failed != [gate.__name__]:
             yield f"self-test: what {gate.__name__} should find is found by {failed}"
+    family = '[dense]\nregisters = 168\n[dense.kernels]\nk = ["IGMMA"]\n'
+    if read_rows(family)["k"] | {"kernels": {}} != {"registers": 168, "tensor": ["IGMMA"], "kernels": {}}:
+        yield "self-test: rows are not made of their families"
+    if read_steps(written({"k": good}, "13.0"), "13.0") != {"k": sass.main_loops(good.body)}:
+        yield "self-test: steps are not read as they are written"
     rows = read_primitives("k USETMAXREG UTMALDG.2D IGMMA* MEMBAR.ALL.GPU  # a comment")
     if not list(primitive_findings("k", good, rows["k"])):
         yield "self-test: instructions in another order should be a finding"

@@ -158,6 +158,8 @@ def tensor_clocks(opcode: str) -> float:
 
 def main_loops(body: list[Instruction]) -> list[Step]:
     """The innermost loops around wgmma, in the order of the code."""
+    if not body:
+        return []
     jumps: dict[int, tuple[int | None, bool]] = {}
     for i, instruction in enumerate(body):
         kind = instruction.opcode.split(".")[0]

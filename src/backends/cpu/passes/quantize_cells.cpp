@@ -237,9 +237,7 @@ void Cells::write_codes(const CellStretch& s, const CellFactors& factors, const 
                                    .shows_infinities = q_.spec.non_finite != NonFinite::ignore,
                                    .tame = factors.tame,
                                    .streamed = streamed,
-                                   .next = flat_ ? ahead : nullptr,
-                                   .errors = q_.errors,
-                                   .largest = qmax(q_.spec.dtype)},
+                                   .next = flat_ ? ahead : nullptr},
                                   q_.codes, r, c);
                    });
   }

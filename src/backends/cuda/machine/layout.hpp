@@ -15,7 +15,13 @@
 //
 //      register 4j + i of lane l:  row 16w + l / 4 + 8 (i / 2), column 8j + 2 (l % 4) + i % 2
 //
-// The swizzle, the descriptor and the map are held against CuTe's by tests/cuda/cute_test.cpp.
+// mma_sync multiplies 16 rows by 8 columns in a warp, 32 bytes of K in registers of four bytes; its
+// sums lie as those of warp 0 above:
+//
+//      register i of lane l:  A  row l / 4 + 8 (i % 2), bytes 4 (l % 4) + 16 (i / 2) on
+//                             B  column l / 4,          bytes 4 (l % 4) + 16 i on
+//
+// All of this is held against CuTe's by tests/cuda/cute_test.cpp.
 #pragma once
 
 #include "backends/cuda/machine/types.hpp"
@@ -46,6 +52,19 @@ OCTAVO_HOST_DEVICE constexpr int accumulator_row(int thread, int index) {
 }
 OCTAVO_HOST_DEVICE constexpr int accumulator_column(int thread, int index) {
   return index / 4 * 8 + thread % 4 * 2 + index % 2;
+}
+
+/// Row of A, first byte of K: of register `index`, 0 to 3, of mma_sync's a.
+OCTAVO_HOST_DEVICE constexpr int fragment_a_row(int lane, int index) {
+  return lane / 4 + index % 2 * 8;
+}
+OCTAVO_HOST_DEVICE constexpr int fragment_a_byte(int lane, int index) {
+  return lane % 4 * 4 + index / 2 * 16;
+}
+/// Column of B, first byte of K: of register `index`, 0 or 1, of mma_sync's b.
+OCTAVO_HOST_DEVICE constexpr int fragment_b_column(int lane, int /*index*/) { return lane / 4; }
+OCTAVO_HOST_DEVICE constexpr int fragment_b_byte(int lane, int index) {
+  return lane % 4 * 4 + index * 16;
 }
 
 }  // namespace octavo::cuda
