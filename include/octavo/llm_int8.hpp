@@ -38,6 +38,11 @@ OCTAVO_API VectorwiseQuant int8_vectorwise_quant(const TensorView& a,
                                                  const VectorwiseOptions& options = {},
                                                  const ExecContext& context = {});
 
+/// The same without outliers of a matrix [R, K], and what codes * (row_absmax / 127) lose of it is
+/// added to `errors` in the same reading, as octavo::code_errors says of it. Throws Error.
+OCTAVO_API VectorwiseQuant int8_vectorwise_quant(const TensorView& a, CodeErrors& errors,
+                                                 const ExecContext& context = {});
+
 struct DoubleQuant {
   Tensor row_codes, col_codes;    ///< int8, shape of the input
   Tensor row_absmax, col_absmax;  ///< float32 [rows], [K]

@@ -130,6 +130,11 @@ struct QuantizeOptions {
 OCTAVO_API Quantized quantize(const TensorView& x, const QuantizeOptions& options = {},
                               const ExecContext& context = {});
 
+/// The same, and what the codes lose of x is added to `errors` in the same reading, as code_errors
+/// below says of it. Throws Error (invalid_argument), too, where code_errors does.
+OCTAVO_API Quantized quantize(const TensorView& x, const QuantizeOptions& options,
+                              CodeErrors& errors, const ExecContext& context = {});
+
 /// The same into memory of the caller: `out` has codes [R, C] and scales (and zero points) in the
 /// shapes and types that `quantize` gives, with any strides. `backend` forces one by name. Throws
 /// Error: invalid_argument, too, where `out` does not fit or a static scale is given.

@@ -77,6 +77,9 @@ struct QuantizeProblem {
   /// a NaN or an infinity. Undefined: not wanted.
   MatrixView shown_scales;
   MatrixView codes;  ///< [R, C]; undefined: only scales are wanted
+  /// Not null, which only operands in the host's memory have: what the codes lose is added, as
+  /// CodeErrorsProblem says, of rows of neighbours and float32 scales without zero points.
+  CodeErrors* errors = nullptr;
 };
 
 /// What codes lose of the values that they stand for, in one thread: who has many pieces of work
@@ -108,6 +111,8 @@ struct VectorwiseProblem {
                                          ///< outliers are elements
   std::int64_t* columns = nullptr;       ///< room for C indices: fixed and found ones, ascending
   std::int64_t* column_count = nullptr;  ///< how many were written
+  /// As QuantizeProblem's, by scales of absmax / 127, where no columns are wanted.
+  CodeErrors* errors = nullptr;
 };
 
 /// Elements times scales, what gradients need around their products:

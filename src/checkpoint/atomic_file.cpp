@@ -195,7 +195,7 @@ AtomicFile::~AtomicFile() {
 
 void AtomicFile::write(std::int64_t offset, std::span<const std::byte> from) {
   constexpr std::size_t kChunk = std::size_t{1} << 30;
-  constexpr ssize_t kFlushed = ssize_t{1} << 19;
+  constexpr ssize_t kFlushed = ssize_t{1} << 17;
   while (!from.empty()) {
     const ssize_t put =
         ::pwrite(fd_.get(), from.data(), std::min(from.size(), kChunk), static_cast<off_t>(offset));

@@ -14,7 +14,7 @@
 namespace octavo::checkpoint {
 namespace {
 
-constexpr std::size_t kAhead = 8;  // pieces that are being read while one is worked on
+constexpr std::size_t kAhead = 32;  // pieces that are being read while one is worked on
 
 class Run {
  public:

@@ -16,30 +16,30 @@ namespace octavo {
 namespace checkpoint {
 namespace {
 
-Written per_channel(const TensorView& weight, DType dtype, const ExecContext& context) {
-  Quantized q = quantize(weight, {.dtype = dtype, .granularity = per_token()}, context);
+Written by_cells(const TensorView& weight, DType dtype, const Granularity& granularity,
+                 CodeErrors* errors, const ExecContext& context) {
+  const QuantizeOptions options{.dtype = dtype, .granularity = granularity};
+  Quantized q = errors == nullptr ? quantize(weight, options, context)
+                                  : quantize(weight, options, *errors, context);
   Tensor scale = q.scale;
   return {std::move(q), std::move(scale)};
 }
 
-Written int8_rows(const TensorView& weight, const ExecContext& context) {
-  return per_channel(weight, DType::int8, context);
+Written int8_rows(const TensorView& weight, CodeErrors* errors, const ExecContext& context) {
+  return by_cells(weight, DType::int8, per_token(), errors, context);
 }
-Written fp8_rows(const TensorView& weight, const ExecContext& context) {
-  return per_channel(weight, DType::float8_e4m3fn, context);
+Written fp8_rows(const TensorView& weight, CodeErrors* errors, const ExecContext& context) {
+  return by_cells(weight, DType::float8_e4m3fn, per_token(), errors, context);
 }
-
-Written fp8_blocks(const TensorView& weight, const ExecContext& context) {
-  Quantized q = quantize(
-      weight, {.dtype = DType::float8_e4m3fn, .granularity = block(kBlock, kBlock)}, context);
-  Tensor scale = q.scale;
-  return {std::move(q), std::move(scale)};
+Written fp8_blocks(const TensorView& weight, CodeErrors* errors, const ExecContext& context) {
+  return by_cells(weight, DType::float8_e4m3fn, block(kBlock, kBlock), errors, context);
 }
 
 // The file holds the absolute maxima; the report needs the scales.
-Written llm_int8_rows(const TensorView& weight, const ExecContext& context) {
+Written llm_int8_rows(const TensorView& weight, CodeErrors* errors, const ExecContext& context) {
   constexpr float kQmax = 127.0F;
-  const VectorwiseQuant rows = int8_vectorwise_quant(weight, {}, context);
+  const VectorwiseQuant rows = errors == nullptr ? int8_vectorwise_quant(weight, {}, context)
+                                                 : int8_vectorwise_quant(weight, *errors, context);
   const std::int64_t n = weight.shape[0];
   const Tensor scale = Tensor::empty(DType::float32, {n, 1});
   for (std::int64_t i = 0; i < n; ++i) {
@@ -117,7 +117,7 @@ Weight quantize_weight(const TensorView& weight, Scheme scheme) {
     refuse(Code::invalid_argument, "quantize_weight: weight.shape must be 2-D [N, K]; got {}",
            shape_string(weight));
   }
-  const checkpoint::Written written = recipe.quantise(weight, {});
+  const checkpoint::Written written = recipe.quantise(weight, nullptr, {});
   return {written.codes, recipe.rule(), std::string(scheme_name(scheme)),
           recipe.bitsandbytes ? written.scale : Tensor()};
 }

@@ -22,7 +22,8 @@ struct Written {
 /// One row per scheme.
 struct Recipe {
   Scheme scheme;
-  Written (*quantise)(const TensorView& weight, const ExecContext& context);
+  /// What codes lose is added to `errors`, of a weight in the host's memory; null: unasked.
+  Written (*quantise)(const TensorView& weight, CodeErrors* errors, const ExecContext& context);
   ActivationQuant (*rule)();
   const char* code_type;
   const char* scale;  ///< the tensor beside "weight"

@@ -77,9 +77,9 @@ QuantisedRows quantise_rows(const Checkpoint::Impl& in, const LayerPlan& layer, 
 QuantisedRows quantise_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int64_t first,
                             const Tensor& weight, const char* operation) {
   const TensorEntry& entry = *layer.entry;
-  QuantisedRows made{layer.recipe->quantise(weight, {.executor = &serial_executor()}), {}};
+  QuantisedRows made;
+  made.written = layer.recipe->quantise(weight, &made.errors, {.executor = &serial_executor()});
   made.bytes = weight.numel() * element_bytes(dtype_before(layer));
-  made.errors = code_errors(weight, made.written.codes);
   if (made.errors.finite) return made;
   const char* const smoothed = layer.smooth == nullptr ? "" : " times its smoothing factors";
   if (layer.values) {

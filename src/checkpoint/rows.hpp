@@ -13,7 +13,7 @@ namespace octavo::checkpoint {
 
 /// Pieces of work take at most this many bytes of input, unless one block of rows is longer: what a
 /// run holds in memory does not grow with tensors.
-inline constexpr std::int64_t kPieceBytes = std::int64_t{2} << 20;
+inline constexpr std::int64_t kPieceBytes = std::int64_t{512} << 10;
 
 /// The type of a layer's weight before it is quantised.
 DType dtype_before(const LayerPlan& layer);

@@ -370,6 +370,13 @@ std::vector<ErrorRow> llm_int8_errors() {
       {"VectorwiseScalar", kInvalid,
        "int8_vectorwise_quant: a.shape must have at least one dimension; got []",
        [=] { (void)int8_vectorwise_quant(scalar); }},
+      {"VectorwiseErrors", kInvalid,
+       "int8_vectorwise_quant: a must be a matrix in the host's memory, row by row, for its errors; "
+       "got float32 [2, 3, 4]",
+       [] {
+         CodeErrors errors;
+         (void)int8_vectorwise_quant(ones(float32, {2, 3, 4}), errors);
+       }},
       {"VectorwiseThreshold", kInvalid, "int8_double_quant: threshold must be at least 0; got -2",
        [=] { (void)int8_double_quant(x, {.threshold = -2}); }},
       {"VectorwiseColumns", kInvalid,

@@ -70,6 +70,12 @@ struct RowCodes {
   /// Codes go past the caches where they fill whole lines. The caller ends with a store fence.
   bool streamed = false;
   const void* next = nullptr;  ///< as many bytes as `source`, fetched into the cache meanwhile
+
+  /// Not null: what the codes lose is added, of one cell the same bits as by Kernels::code_errors.
+  /// Codes saturate, without zero points, and are not streamed.
+  CodeErrors* errors = nullptr;
+  float scale = 1.0F;    ///< section 8, for errors: what a code of 1 stands for
+  float largest = 0.0F;  ///< for errors: the magnitude from which a code counts as saturated
 };
 
 /// Bits of float32 without a sign: infinity, and the least NaN.

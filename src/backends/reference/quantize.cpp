@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "backends/host/code_error.hpp"
 #include "backends/reference/reference.hpp"
 #include "core/cells.hpp"
 #include "core/element.hpp"
@@ -74,8 +75,11 @@ void quantize_cell(const QuantizeProblem& q, const Cell& cell, std::int64_t i,
   for (std::int64_t r = cell.r0; r < cell.r1 && q.codes.defined(); ++r) {
     for (std::int64_t c = cell.c0; c < cell.c1; ++c) {
       const std::int64_t place = r * q.codes.strides[0] + c * q.codes.strides[1];
-      store_float(q.codes.dtype, q.codes.data, place,
-                  code_of(q.spec, load_float(q.x, r, c), scale, azp), q.spec.overflow);
+      const float x = load_float(q.x, r, c);
+      store_float(q.codes.dtype, q.codes.data, place, code_of(q.spec, x, scale, azp),
+                  q.spec.overflow);
+      if (q.errors == nullptr) continue;
+      host::add_code_error(x, load_float(q.codes, r, c), scale, qmax(q.spec.dtype), *q.errors);
     }
   }
 }
@@ -143,6 +147,8 @@ Status vectorwise(const VectorwiseProblem& q, const ExecContext&) noexcept {
       const float code = zero ? 0.0F : std::clamp(v * factor, -127.0F, 127.0F);
       store_float(DType::int8, q.codes.data, r * q.codes.strides[0] + c * q.codes.strides[1], code,
                   Overflow::saturate);
+      if (q.errors == nullptr) continue;
+      host::add_code_error(v, load_float(q.codes, r, c), absmax / 127.0F, 127.0F, *q.errors);
     }
   }
   for (std::int64_t c = 0; q.column_flags != nullptr && c < cols; ++c) {

@@ -4,6 +4,7 @@
 #include "backends/backend.hpp"
 #include "core/cells.hpp"
 #include "core/error.hpp"
+#include "ops/quantize/quantize.hpp"
 #include "ops/run.hpp"
 
 namespace octavo {
@@ -11,10 +12,10 @@ namespace {
 
 constexpr const char* kName = "code_errors";
 
-bool has_rows(const TensorView& v) { return v.rank == 2 && (v.strides[1] == 1 || v.shape[1] <= 1); }
+}  // namespace
 
-Result<CodeErrors> run(const TensorView& values, const Quantized& quantized,
-                       const ExecContext& context) {
+Result<CodeErrors> try_code_errors(const TensorView& values, const Quantized& quantized,
+                                   const ExecContext& context) {
   const TensorView codes = quantized.data, scales = quantized.scale;
   const bool fits = !quantized.azp.defined() && has_rows(values) && has_rows(codes) &&
                     scales.rank == 2 && values.shape[0] == codes.shape[0] &&
@@ -35,11 +36,9 @@ Result<CodeErrors> run(const TensorView& values, const Quantized& quantized,
   return errors;
 }
 
-}  // namespace
-
 CodeErrors code_errors(const TensorView& values, const Quantized& quantized,
                        const ExecContext& context) {
-  return at_edge(kName, [&] { return run(values, quantized, context); });
+  return at_edge(kName, [&] { return try_code_errors(values, quantized, context); });
 }
 
 }  // namespace octavo

@@ -5,10 +5,12 @@
 #include <memory>
 #include <vector>
 
+#include "core/devices.hpp"
 #include "core/error.hpp"
 #include "octavo/llm_int8.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/quantize/llm_int8.hpp"
+#include "ops/quantize/quantize.hpp"
 #include "ops/run.hpp"
 #include "ops/values.hpp"
 
@@ -97,27 +99,44 @@ Result<CodesOut> codes_like(const char* operation, const TensorView& a, std::int
   return codes;
 }
 
+constexpr const char* kVectorwise = "int8_vectorwise_quant";
+
+Result<VectorwiseQuant> run_vectorwise(const TensorView& a, const VectorwiseOptions& o,
+                                       CodeErrors* errors, const ExecContext& context) {
+  OCTAVO_TRY(check_activations(kVectorwise, a));
+  OCTAVO_TRY(check_options(kVectorwise, o, a));
+  if (errors != nullptr && !(on_host(a) && has_rows(a))) {
+    return fail(Code::invalid_argument,
+                "int8_vectorwise_quant: a must be a matrix in the host's memory, row by row, for "
+                "its errors; got {} {}",
+                name(a.dtype), shape_string(a));
+  }
+  OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kVectorwise, a, context));
+  VectorwiseQuant q;
+  OCTAVO_TRY_ASSIGN(const CodesOut codes, codes_like(kVectorwise, a, rows.view.shape[0], context));
+  q.codes = codes.tensor;
+  OCTAVO_TRY_ASSIGN(q.row_absmax,
+                    Tensor::try_empty(kVectorwise, DType::float32, rows.view.dims().subspan(0, 1),
+                                      context.place(a.device)));
+  VectorwiseRun run;
+  OCTAVO_TRY(
+      prepare(kVectorwise, rows.view, o, codes.matrix, as_column(q.row_absmax), context, run));
+  run.q.errors = errors;
+  OCTAVO_TRY(run.run(kVectorwise, context));
+  OCTAVO_TRY_ASSIGN(q.outlier_cols, run.found(kVectorwise, context));
+  return q;
+}
+
 }  // namespace
 
 VectorwiseQuant int8_vectorwise_quant(const TensorView& a, const VectorwiseOptions& o,
                                       const ExecContext& context) {
-  constexpr const char* kName = "int8_vectorwise_quant";
-  return at_edge(kName, [&]() -> Result<VectorwiseQuant> {
-    OCTAVO_TRY(check_activations(kName, a));
-    OCTAVO_TRY(check_options(kName, o, a));
-    OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kName, a, context));
-    VectorwiseQuant q;
-    OCTAVO_TRY_ASSIGN(const CodesOut codes, codes_like(kName, a, rows.view.shape[0], context));
-    q.codes = codes.tensor;
-    OCTAVO_TRY_ASSIGN(q.row_absmax,
-                      Tensor::try_empty(kName, DType::float32, rows.view.dims().subspan(0, 1),
-                                        context.place(a.device)));
-    VectorwiseRun run;
-    OCTAVO_TRY(prepare(kName, rows.view, o, codes.matrix, as_column(q.row_absmax), context, run));
-    OCTAVO_TRY(run.run(kName, context));
-    OCTAVO_TRY_ASSIGN(q.outlier_cols, run.found(kName, context));
-    return q;
-  });
+  return at_edge(kVectorwise, [&] { return run_vectorwise(a, o, nullptr, context); });
+}
+
+VectorwiseQuant int8_vectorwise_quant(const TensorView& a, CodeErrors& errors,
+                                      const ExecContext& context) {
+  return at_edge(kVectorwise, [&] { return run_vectorwise(a, {}, &errors, context); });
 }
 
 DoubleQuant int8_double_quant(const TensorView& a, const VectorwiseOptions& o,

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "core/cells.hpp"
+#include "core/devices.hpp"
 #include "core/error.hpp"
 #include "ops/quantize/quantize.hpp"
 #include "ops/rules.hpp"
@@ -54,7 +55,7 @@ Status allocate_scales(const TensorView& x, const QuantizeOptions& o, const Plac
 }
 
 Status run_on(const char* name, const TensorView& x, const QuantizeOptions& o, const Quantized& q,
-              bool is_static, const ExecContext& context) {
+              bool is_static, const ExecContext& context, CodeErrors* errors = nullptr) {
   OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kQuantize, x.device, name));
   QuantizeProblem problem;
   problem.x = x;
@@ -64,6 +65,7 @@ Status run_on(const char* name, const TensorView& x, const QuantizeOptions& o, c
   problem.azp = q.azp.view();
   problem.static_scales = is_static;
   problem.codes = q.data.view();
+  problem.errors = errors;
   if (o.non_finite == NonFinite::error) {
     OCTAVO_TRY(backend->passes.check_finite({kQuantize, x}, context));
   }
@@ -71,7 +73,7 @@ Status run_on(const char* name, const TensorView& x, const QuantizeOptions& o, c
 }
 
 Result<Quantized> run_quantize(const TensorView& x, const QuantizeOptions& o, bool codes,
-                               const ExecContext& context) {
+                               const ExecContext& context, CodeErrors* errors = nullptr) {
   OCTAVO_TRY(check_quantize({kQuantize, &kQuantizeNames}, x, o));
   const bool is_static =
       o.scale.kind() == Scale::Kind::number || o.scale.kind() == Scale::Kind::tensor;
@@ -81,7 +83,21 @@ Result<Quantized> run_quantize(const TensorView& x, const QuantizeOptions& o, bo
   if (codes) {
     OCTAVO_TRY_ASSIGN(q.data, like(x, o.dtype, context));
   }
-  OCTAVO_TRY(run_on(nullptr, x, o, q, is_static, context));
+  OCTAVO_TRY(run_on(nullptr, x, o, q, is_static, context, errors));
+  return q;
+}
+
+// Those of a weight are summed while its codes are made.
+Result<Quantized> run_measured(const TensorView& x, const QuantizeOptions& o, CodeErrors& errors,
+                               const ExecContext& context) {
+  const bool at_once = on_host(x) && has_rows(x) && o.scale.kind() == Scale::Kind::undefined &&
+                       o.scale_dtype == DType::float32 && !o.azp &&
+                       o.overflow == Overflow::saturate;
+  OCTAVO_TRY_ASSIGN(Quantized q, run_quantize(x, o, true, context, at_once ? &errors : nullptr));
+  if (!at_once) {
+    OCTAVO_TRY_ASSIGN(const CodeErrors own, try_code_errors(x, q, context));
+    errors += own;
+  }
   return q;
 }
 
@@ -224,6 +240,11 @@ Status check_dequantize(const Site& site, const Quantized& q) {
 Quantized quantize(const TensorView& x, const QuantizeOptions& options,
                    const ExecContext& context) {
   return at_edge(kQuantize, [&] { return run_quantize(x, options, true, context); });
+}
+
+Quantized quantize(const TensorView& x, const QuantizeOptions& options, CodeErrors& errors,
+                   const ExecContext& context) {
+  return at_edge(kQuantize, [&] { return run_measured(x, options, errors, context); });
 }
 
 void quantize_into(const TensorView& x, const QuantizeOptions& options, const Quantized& out,

@@ -20,4 +20,13 @@ Status take_static(const Site& site, const TensorView& x, const QuantizeOptions&
 /// Callers build a Quantized by hand, from files for example.
 Status check_dequantize(const Site& site, const Quantized& q);
 
+/// Are a row's elements neighbours?
+inline bool has_rows(const TensorView& v) {
+  return v.rank == 2 && (v.strides[1] == 1 || v.shape[1] <= 1);
+}
+
+/// What code_errors gives.
+Result<CodeErrors> try_code_errors(const TensorView& values, const Quantized& quantized,
+                                   const ExecContext& context);
+
 }  // namespace octavo

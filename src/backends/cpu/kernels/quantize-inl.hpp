@@ -6,10 +6,11 @@
 //   code[i] = clamp(round(x[i] * (127 / absmax)), -127, 127), 0 for outliers      LLM.int8
 //
 // with a scale for each row, or for each `run` neighbours. 64 elements a step: four vectors of 16
-// floats, or as many narrower ones, become 64 bytes.
+// floats, or as many narrower ones, become 64 bytes. Where errors are asked for (errors-inl.hpp),
+// the codes that files hold are measured in the registers that they are made in.
 //
-// Included after lanes-inl.hpp and statistics-inl.hpp inside an instruction-set region; every
-// including file gets its own copy.
+// Included after lanes-inl.hpp and errors-inl.hpp inside an instruction-set region; every including
+// file gets its own copy.
 //
 // The file that includes this defines the changes of width that widths-inl.hpp has.
 
@@ -31,12 +32,15 @@ struct Quantize : Statistics<lanes> {
   using typename Base::Ints;
   using typename Base::Words;
   using RowCodes = octavo::cpu::RowCodes;
+  using ErrorsOf = Errors<lanes>;
 
   static constexpr std::int64_t kStep = 4 * lanes;  // elements of one turn of a loop
   static constexpr std::int64_t kLine = 64;         // bytes that a streaming store has to fill
   static constexpr std::int64_t kPiece = 512;       // elements whose factors are repeated at a time
 
-  // The rules of the specification: from elements and what their cell has to codes in lanes.
+  // The rules of the specification: from elements and what their cell has to codes in lanes, and,
+  // where errors may be asked for, to the numbers that these are (kMagnitudes: without their
+  // signs).
 
   // How codes leave their lanes.
   enum class Put {
@@ -50,8 +54,15 @@ struct Quantize : Statistics<lanes> {
   template <bool tame>
   struct ToInteger {
     static constexpr Put kPut = tame ? Put::saturated : Put::low_bytes;
+    static constexpr bool kMagnitudes = false;
     bool to_signed;
     explicit ToInteger(const RowCodes& row) : to_signed(row.to == DType::int8) {}
+    OCTAVO_INLINE Words operator()(Floats x, Floats divisor, Floats& number) const {
+      const Floats aligned = x / divisor + kAlign;
+      const Floats low = Floats{} + (to_signed ? -128.0F : 0.0F);
+      number = smaller(larger(aligned - kAlign, low), low + 255.0F);
+      return words(aligned) - kAlignBits;
+    }
     OCTAVO_INLINE Words operator()(Floats x, Floats divisor, Ints azp) const {
       const Floats quotient = x / divisor;
       const Words shift = reinterpret_cast<const Words&>(azp);
@@ -87,14 +98,20 @@ struct Quantize : Statistics<lanes> {
   // Section 8: a product, symmetric; 0 for outliers.
   struct ToVectorwise {
     static constexpr Put kPut = Put::low_bytes;
+    static constexpr bool kMagnitudes = false;
     std::int32_t limit;
     explicit ToVectorwise(const RowCodes& row) : limit(static_cast<std::int32_t>(row.limit)) {}
-    OCTAVO_INLINE Words operator()(Floats x, Floats factor, Ints /*azp*/) const {
+    OCTAVO_INLINE Words operator()(Floats x, Floats factor, Floats& number) const {
       const Floats product = x * factor;  // NaN for an infinity and the factor 0
       const Ints kept = (ints(words(x) & 0x7FFFFFFFU) < limit) & (product == product);
       const Floats inside = floats(where(kept, words(product)));
-      const Floats code = smaller(larger(inside, Floats{} - 127.0F), Floats{} + 127.0F);
-      return words(code + kAlign) - kAlignBits;
+      const Floats aligned = smaller(larger(inside, Floats{} - 127.0F), Floats{} + 127.0F) + kAlign;
+      number = aligned - kAlign;
+      return words(aligned) - kAlignBits;
+    }
+    OCTAVO_INLINE Words operator()(Floats x, Floats factor, Ints /*azp*/) const {
+      Floats number;
+      return (*this)(x, factor, number);
     }
   };
 
@@ -107,6 +124,7 @@ struct Quantize : Statistics<lanes> {
   template <octavo::FloatFormat F, bool tame, bool signs>
   struct ToFloat8 {
     static constexpr Put kPut = signs ? Put::signs : Put::low_bytes;
+    static constexpr bool kMagnitudes = true;
     static constexpr int kShift = 23 - F.mantissa_bits;
     static constexpr std::uint32_t kMinNormal = static_cast<std::uint32_t>(128 - F.bias) << 23;
     static constexpr std::uint32_t kConstant =
@@ -131,6 +149,11 @@ struct Quantize : Statistics<lanes> {
                                          (static_cast<std::uint32_t>(127 - F.bias) << 23))),
           infinity(infinite(row)) {}
     OCTAVO_INLINE Words operator()(Floats x, Floats divisor, Ints /*azp*/) const {
+      Floats number;
+      return (*this)(x, divisor, number);
+    }
+    // The number: of tame quotients that saturate.
+    OCTAVO_INLINE Words operator()(Floats x, Floats divisor, Floats& number) const {
       const Words bits = words(x / divisor);
       const Words all = bits & 0x7FFFFFFFU;
       const Words magnitude = words_of(smaller(ints(all), Ints{} + most));
@@ -139,10 +162,14 @@ struct Quantize : Statistics<lanes> {
       if constexpr (signs) {
         // As below, in two steps. The code times 2^8: the constant makes the lower half negative.
         const Floats power = Floats{} + std::bit_cast<float>(kAddend + (127U << 23));
-        return sum_of_halves(words(fused(floats(binade), power, floats(magnitude))), 256,
-                             2 << F.mantissa_bits);
+        const Floats sum = fused(floats(binade), power, floats(magnitude));
+        number = fused(-floats(binade), power, sum);
+        return sum_of_halves(words(sum), 256, 2 << F.mantissa_bits);
       } else {
-        const Words sum = words(floats(magnitude) + floats(binade + kAddend));
+        const Floats addend = floats(binade + kAddend);
+        const Floats total = floats(magnitude) + addend;
+        number = total - addend;
+        const Words sum = words(total);
         Words code = (sum >> kShift) + sum;
         if constexpr (!tame) {  // by the element: a quotient may overflow
           code = choose(ints(words(x) & 0x7FFFFFFFU) == 0x7F800000, Words{} + infinity, code);
@@ -206,16 +233,40 @@ struct Quantize : Statistics<lanes> {
     }
   };
 
+  // Cells whose codes are measured under one scale: `scale` is the factor but in section 8.
+  struct MeasuredCell : One {
+    Floats scale;
+    float largest;
+    typename ErrorsOf::Piece& piece;
+    OCTAVO_INLINE MeasuredCell(const One& cell, const RowCodes& row, typename ErrorsOf::Piece& into)
+        : One(cell),
+          scale(row.vectorwise ? Floats{} + row.scale : cell.factor),
+          largest(row.largest),
+          piece(into) {}
+  };
+
   template <DType from, class Rule, class Cells>
   static OCTAVO_INLINE Words code(const Rule& rule, const Cells& cells, std::int64_t i,
                                   const char* source) {
     return rule(Base::template load<from>(source), cells.factors(i), cells.azps(i));
   }
+  template <DType from, class Rule>
+  static OCTAVO_INLINE Words code(const Rule& rule, const MeasuredCell& cell, std::int64_t i,
+                                  const char* source) {
+    const Floats x = Base::template load<from>(source);
+    Floats number;
+    const Words code = rule(x, cell.factor, number);
+    const Floats w = Rule::kMagnitudes ? floats(words(x) & 0x7FFFFFFFU) : x;
+    cell.piece.add(static_cast<int>(i / lanes % ErrorsOf::kParts), w, number, cell.scale,
+                   cell.largest);
+    return code;
+  }
   template <DType from, class Rule, class Cells>
   static OCTAVO_INLINE void step(const Rule& rule, const Cells& cells, std::int64_t i,
                                  const char* source, std::uint8_t* codes, bool streamed) {
     constexpr std::int64_t kBytes = lanes * octavo::element_bytes(from);
-    if constexpr (Rule::kPut == Put::signs && from == DType::bfloat16 && Cells::kAlike) {
+    if constexpr (Rule::kPut == Put::signs && from == DType::bfloat16 && Cells::kAlike &&
+                  !std::is_same_v<Cells, MeasuredCell>) {
       // Magnitudes of even and odd elements take fewer steps than those of neighbours.
       Words front;  // pairs of elements, at any address
       Words back;
@@ -371,10 +422,71 @@ struct Quantize : Statistics<lanes> {
     return codes_as<from, ToInteger<tame>>(row);
   }
   template <DType from>
-  static void codes_of(const RowCodes& row) {
+  static void unmeasured_of(const RowCodes& row) {
     return row.tame ? codes_from<from, true>(row) : codes_from<from, false>(row);
   }
 
+  // Codes of cells that whole steps make, and their errors.
+  template <DType from, class Rule>
+  static void measured_as(const RowCodes& row) {
+    const Rule rule(row);
+    typename ErrorsOf::Row errors(*row.errors);
+    const auto* source = static_cast<const char*>(row.source);
+    Place place{source, row.next == nullptr ? source : static_cast<const char*>(row.next),
+                static_cast<std::uint8_t*>(row.codes), false};
+    const std::int64_t run = row.factors == nullptr ? row.count : row.run;
+    for (std::int64_t begin = 0, j = 0; begin < row.count; begin += run, ++j) {
+      const One cell = row.factors == nullptr ? One(row) : One(row, j);
+      const std::int64_t end = run < row.count - begin ? begin + run : row.count;
+      for (std::int64_t i = begin; i < end; i += ErrorsOf::kPieceElements) {
+        const std::int64_t rest = end - i;
+        const Place first = place;
+        typename ErrorsOf::Piece piece;
+        const std::int64_t count =
+            rest < ErrorsOf::kPieceElements ? rest : ErrorsOf::kPieceElements;
+        whole_steps<from>(rule, MeasuredCell(cell, row, piece), 0, place, count);
+        if (!errors.take(piece)) errors.read(written(row, j, first.source, first.codes, count));
+      }
+    }
+  }
+
+  // Codes of cell j that are in memory.
+  static octavo::cpu::CodeRow written(const RowCodes& row, std::int64_t j, const void* values,
+                                      const void* codes, std::int64_t count) {
+    const float factor = row.factors == nullptr ? row.factor : row.factors[j];
+    return {.from = row.from,
+            .values = values,
+            .to = row.to,
+            .codes = codes,
+            .count = count,
+            .scale = row.vectorwise ? row.scale : factor,
+            .largest = row.largest};
+  }
+
+  template <DType from>
+  static void measured_of(const RowCodes& row) {
+    const std::int64_t run = row.factors == nullptr ? row.count : row.run;
+    if (run % kStep == 0 && row.count % kStep == 0) {
+      if (row.vectorwise) return measured_as<from, ToVectorwise>(row);
+      if (row.tame && row.to == DType::int8) return measured_as<from, ToInteger<true>>(row);
+      if (row.tame && row.to == DType::float8_e4m3fn) {
+        constexpr octavo::FloatFormat kFormat = octavo::info(DType::float8_e4m3fn).format;
+        return measured_as<from, Float8Rule<from, true, kFormat>>(row);
+      }
+    }
+    unmeasured_of<from>(row);
+    typename ErrorsOf::Row errors(*row.errors);
+    for (std::int64_t i = 0, j = 0; i < row.count; i += run, ++j) {
+      errors.read(written(
+          row, j, static_cast<const char*>(row.source) + i * octavo::element_bytes(from),
+          static_cast<const char*>(row.codes) + i, run < row.count - i ? run : row.count - i));
+    }
+  }
+
+  template <DType from>
+  static void codes_of(const RowCodes& row) {
+    return row.errors == nullptr ? unmeasured_of<from>(row) : measured_of<from>(row);
+  }
   static void codes(const RowCodes& row) noexcept {
     if (row.from == DType::float32) return codes_of<DType::float32>(row);
     if (row.from == DType::bfloat16) return codes_of<DType::bfloat16>(row);

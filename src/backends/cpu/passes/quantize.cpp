@@ -161,12 +161,14 @@ Status quantize(const QuantizeProblem& problem, const ExecContext& context) noex
   const std::int64_t elements = q.x.shape[0] * q.x.shape[1];
   const std::int64_t workers = std::max(1, executor_of(context).concurrency());
   const Stretches stretches(cells, workers);
-  const Call call{q, context, cells, elements >= kStreamedBytes};
-  if (stretches.count() < workers) {
+  // Codes whose errors are wanted are read again soon; their sums are those of one thread.
+  const Call call{q, context, cells, elements >= kStreamedBytes && q.errors == nullptr};
+  if (stretches.count() < workers && q.errors == nullptr) {
     for (std::int64_t i = 0; i < stretches.count(); ++i) quantize_together(call, stretches[i]);
     return {};
   }
-  const std::int64_t bands = bands_of(context, stretches.count(), elements);
+  const std::int64_t bands =
+      q.errors == nullptr ? bands_of(context, stretches.count(), elements) : 1;
   const std::int64_t distance = stretches.distance();
   for_each_band(context, bands, stretches.count(),
                 [&](std::int64_t, std::int64_t begin, std::int64_t end) {

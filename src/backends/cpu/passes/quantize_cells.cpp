@@ -237,7 +237,9 @@ void Cells::write_codes(const CellStretch& s, const CellFactors& factors, const 
                                    .shows_infinities = q_.spec.non_finite != NonFinite::ignore,
                                    .tame = factors.tame,
                                    .streamed = streamed,
-                                   .next = flat_ ? ahead : nullptr},
+                                   .next = flat_ ? ahead : nullptr,
+                                   .errors = q_.errors,
+                                   .largest = qmax(q_.spec.dtype)},
                                   q_.codes, r, c);
                    });
   }

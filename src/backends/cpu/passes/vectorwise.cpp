@@ -24,6 +24,7 @@ namespace {
 
 // What clearing a code in another line of memory costs, in elements that are read in a row.
 constexpr std::int64_t kClearCost = 8;
+constexpr float kMost = 127.0F;  // of codes
 
 void clear_codes(const VectorwiseProblem& q, std::int64_t r,
                  std::span<const std::int64_t> columns) noexcept {
@@ -41,7 +42,7 @@ class RowWalk {
     if (!pass_.rows) return;
     const float absmax = call_.store_absmax(r, reached);
     if (!q_.codes.defined()) return;
-    write_codes(r, call_.is_zero_row(r) ? 0.0F : vectorwise_factor(absmax));
+    write_codes(r, call_.is_zero_row(r) ? 0.0F : vectorwise_factor(absmax), absmax / kMost);
     clear_codes(q_, r, pass_.left_out);
   }
 
@@ -66,7 +67,7 @@ class RowWalk {
     return std::bit_cast<float>(most);
   }
 
-  void write_codes(std::int64_t r, float factor) const noexcept {
+  void write_codes(std::int64_t r, float factor, float scale) const noexcept {
     for_each_run(q_.x, r, 0, q_.x.shape[1],
                  [&](DType from, const void* row, std::int64_t c, std::int64_t count) {
                    quantize_run({.from = from,
@@ -74,7 +75,10 @@ class RowWalk {
                                  .count = count,
                                  .factor = factor,
                                  .vectorwise = true,
-                                 .limit = call_.limit},
+                                 .limit = call_.limit,
+                                 .errors = q_.errors,
+                                 .scale = scale,
+                                 .largest = kMost},
                                 q_.codes, r, c);
                  });
   }
@@ -88,10 +92,11 @@ void walk(const VectorwiseCall& call, const VectorwisePass& pass) noexcept {
   if (walks_columns(call.q)) return walk_columns(call, pass);
   const std::int64_t rows = call.q.x.shape[0];
   const RowWalk all(call, pass);
-  for_each_band(call.context, bands_of(call.context, rows, rows * call.q.x.shape[1]), rows,
-                [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-                  for (std::int64_t r = begin; r < end; ++r) all.row(r);
-                });
+  const bool alone = call.q.errors != nullptr;
+  const std::int64_t bands = alone ? 1 : bands_of(call.context, rows, rows * call.q.x.shape[1]);
+  for_each_band(call.context, bands, rows, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) all.row(r);
+  });
 }
 
 // Flags of the fixed columns alone.
