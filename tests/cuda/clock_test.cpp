@@ -8,12 +8,15 @@
 namespace octavo::test {
 namespace {
 
-// Of every tensor core's time, how much it multiplied. Of the launch's clusters `readers` times as
-// many as here read a box while it is in L2: its way from memory is shared by them.
-template <MmaType type, Summing summing>
-double busy(int m, int n, int k, std::uint32_t clusters, int readers) {
-  using Problem = DenseProblem<type, summing>;
-  Problem problem(m, n, k);
+struct Clocked {
+  double busy;  // of the tensor cores' time
+  double cycles;
+};
+
+// Clusters of a launch, which are `readers` times as many in all: so many read a box while it is in
+// L2, and share its way from memory.
+template <class Problem>
+Clocked run(const char* what, Problem problem, std::uint32_t clusters, double readers) {
   const auto params = problem.params();
   Options options;
   options.timed = true;
@@ -23,16 +26,30 @@ double busy(int m, int n, int k, std::uint32_t clusters, int readers) {
   launch.resident = clusters;
   const Counters counters = cuda::simulator::simulate(
       launch, options, [&](Machine machine) { Problem::Kernel::run(machine, params); });
-  const double share = counters.tensor_cycles / counters.cycles;
-  std::printf("dense %dx%dx%d on %u clusters: %.0f cycles, tensor cores busy %.3f\n", m, n, k,
-              clusters, counters.cycles, share);
-  return share;
+  const Clocked clocked{counters.tensor_cycles / counters.cycles, counters.cycles};
+  std::printf("%s, %dx%dx%d on %u clusters: %.0f cycles, tensor cores busy %.3f\n", what, problem.m,
+              problem.n, problem.k, clusters, clocked.cycles, clocked.busy);
+  return clocked;
 }
 
+using Int8 = DenseProblem<MmaType::s8_s8>;
+using Promoted = DenseProblem<MmaType::e4m3_e4m3, Summing::promoted>;
+using Int8Cut = DenseProblem<MmaType::s8_s8, Summing::plain, 2, 2>;
+using PromotedCut = DenseProblem<MmaType::e4m3_e4m3, Summing::promoted, 2, 2>;
+
 TEST(Clock, LargeProductsKeepTensorCoresBusy) {
-  // Tiles of 8192^3: a cluster takes sixteen there, three here.
-  EXPECT_GE((busy<MmaType::s8_s8, Summing::plain>(1024, 768, 8192, 4, 8)), 0.93);
-  EXPECT_GE((busy<MmaType::e4m3_e4m3, Summing::promoted>(1024, 384, 8192, 4, 8)), 0.93);
+  // Tiles of 8192^3: a cluster takes sixteen there, three here; eight read each box.
+  EXPECT_GE(run("int8", Int8(1024, 768, 8192), 4, 8).busy, 0.93);
+  EXPECT_GE(run("fp8 promoted", Promoted(1024, 384, 8192), 4, 8).busy, 0.93);
+}
+
+// 256x4096x14336: thirty-two clusters have a tile each; here four, of 512 columns. All of them read
+// A, one each box of B: a byte of eight comes from memory once for all.
+TEST(Clock, FewRowsFillTheDevice) {
+  constexpr double kMicroseconds = 1750;  // cycles
+  EXPECT_LE(run("int8, K cut", Int8Cut(256, 512, 14336), 4, 1).cycles, 25 * kMicroseconds);
+  EXPECT_LE(run("fp8 promoted, K cut", PromotedCut(256, 512, 14336), 4, 1).cycles,
+            25 * kMicroseconds);
 }
 
 }  // namespace

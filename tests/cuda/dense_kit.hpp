@@ -2,6 +2,7 @@
 // A dense product through the simulator, and what it must give.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -22,9 +23,9 @@ using cuda::MmaType;
 using cuda::Summing;
 
 /// Operands, factors and output of out[M, N] = A[M, K] B[N, K]^T, in elements of one byte.
-template <MmaType type, Summing summing = Summing::plain>
+template <MmaType type, Summing summing = Summing::plain, int cluster_rows = 2, int parts = 1>
 struct DenseProblem {
-  using Kernel = Dense<type, summing>;
+  using Kernel = Dense<type, summing, 2, cluster_rows, parts>;
 
   DenseProblem(int m_, int n_, int k_, std::uint32_t seed = 1)
       : m(m_), n(n_), k(k_), a(m_, k_), b(n_, k_), out(m_, 2 * std::int64_t{n_}) {
@@ -32,8 +33,8 @@ struct DenseProblem {
     const auto code = [&] {
       const auto byte = static_cast<std::uint8_t>(random());
       if (cuda::is_integer(type)) return byte;
-      // Finite codes of magnitudes that sums of thousands hold well.
-      return static_cast<std::uint8_t>((byte & 0x80) | (byte & 0x1F) | 0x20);
+      // Finite codes of both types, of every magnitude.
+      return static_cast<std::uint8_t>((byte & 0x7C) == 0x7C ? byte ^ 0x40 : byte);
     };
     for (int r = 0; r < m; ++r)
       for (int c = 0; c < k; ++c) a.at(r, c) = code();
@@ -55,6 +56,7 @@ struct DenseProblem {
     p.m = m;
     p.n = n;
     p.k_bytes = k;
+    p.chunk_steps = chunk_steps();
     p.out_type = DenseOut::bf16;
     p.epilogue.scale_a = {scale_a.data(), 1};
     p.epilogue.scale_b = {scale_b.data(), 1};
@@ -62,22 +64,32 @@ struct DenseProblem {
     return p;
   }
 
-  /// Section 3 written down plainly, on sums of the tensor cores' arithmetic.
-  std::uint16_t expected(int row, int column) {
+  /// The tensor cores' arithmetic, written down plainly.
+  cuda::Accumulator<type> sum_of(int row, int column) {
     std::vector<std::uint8_t> x(static_cast<std::size_t>(k + 31) / 32 * 32), y(x.size());
     std::memcpy(x.data(), a.row(row), static_cast<std::size_t>(k));
     std::memcpy(y.data(), b.row(column), static_cast<std::size_t>(k));
-    std::uint32_t bits = 0;
-    float total = 0;
-    for (std::size_t step = 0; step < x.size(); step += 32) {
-      if (summing == Summing::promoted && step % 128 == 0) bits = 0;
-      cuda::simulator::multiply_step(cuda::simulator::TensorUnit::wgmma, type, &x[step], 1,
-                                     &y[step], 1, &bits);
-      if (step % 128 == 96 || step + 32 == x.size()) total += std::bit_cast<float>(bits);
+    // Chains of steps: of 128 elements where sums are promoted, else of a chunk; chunks in order.
+    const std::size_t chunk = static_cast<std::size_t>(chunk_steps()) * 128;
+    const std::size_t chain = summing == Summing::promoted ? 128 : chunk;
+    using Sum = cuda::Accumulator<type>;
+    Sum sum = 0;
+    for (std::size_t begin = 0; begin < x.size(); begin += chunk) {
+      Sum of_chunk = 0;
+      for (std::size_t link = begin; link < std::min(begin + chunk, x.size()); link += chain) {
+        std::uint32_t bits = 0;
+        for (std::size_t step = link; step < std::min(link + chain, x.size()); step += 32)
+          cuda::simulator::multiply_step(cuda::simulator::TensorUnit::wgmma, type, &x[step], 1,
+                                         &y[step], 1, &bits);
+        of_chunk += std::bit_cast<Sum>(bits);
+      }
+      sum += of_chunk;
     }
-    cuda::Accumulator<type> sum;
-    std::memcpy(&sum, &bits, 4);
-    if constexpr (summing == Summing::promoted) sum = total;
+    return sum;
+  }
+  /// Section 3 of such a sum.
+  std::uint16_t expected(int row, int column) {
+    const auto sum = sum_of(row, column);
     volatile float t = static_cast<float>(sum);  // each step is rounded by itself
     t = t * scale_a[static_cast<std::size_t>(row)];
     t = t * scale_b[static_cast<std::size_t>(column)];
@@ -103,7 +115,13 @@ struct DenseProblem {
     return launch;
   }
 
+  int chunk_steps() const {
+    const int steps = (k + 127) / 128, chunks = parts > 1 ? parts : chunks_of_k;
+    return (steps + chunks - 1) / chunks;
+  }
+
   int m, n, k;
+  int chunks_of_k = 1;  ///< of a kernel that does not cut K
   ByteMatrix a, b, out;
   std::vector<float> scale_a, scale_b, bias;
 };

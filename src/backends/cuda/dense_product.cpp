@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "backends/backend.hpp"
+#include "backends/cuda/kernels/chunks.hpp"
 #include "core/error.hpp"
 #include "core/extents.hpp"
 #include "core/grid.hpp"
@@ -155,21 +156,35 @@ bool finishes(const Member& p, EpilogueParams& epilogue, DenseOut& out) noexcept
          to_factors(p.b.scale[0].transposed(), epilogue.scale_b) && to_bias(e.bias, epilogue.bias);
 }
 
+using Plain = Dense<MmaType::s8_s8>;
+using Promoted = Dense<MmaType::e4m3_e4m3, Summing::promoted>;
+
+// Rows up to which tiles of N do not fill the device, and CTAs take chunks of K side by side.
+constexpr std::int64_t kMostCutRows = 512;
+
+// Sums that are exact, or whose chunks are added in order by every kernel.
+bool is_cut(const DensePath& path) noexcept {
+  return is_integer(path.type) || path.summing == Summing::promoted;
+}
+
 Status launch(const DenseRunner& runner, const DensePath& path, const MatrixView& a,
               const MatrixView& b, const MatrixView& out, DenseOut kind,
               const EpilogueParams& epilogue, const ExecContext& context) noexcept {
   DenseCall call;
   call.path = path;
   call.out_bytes = static_cast<int>(element_bytes(out.dtype));
-  const int rows_of_b = path.summing == Summing::promoted
-                            ? Dense<MmaType::e4m3_e4m3, Summing::promoted>::kRowsOfB
-                            : Dense<MmaType::s8_s8>::kRowsOfB;
-  call.params.a = map_of(a, Dense<MmaType::s8_s8>::kRows);
+  const std::int64_t k_bytes = a.shape[1] * element_bytes(a.dtype);
+  const bool promoted = path.summing == Summing::promoted;
+  const bool chunks = chunks_of(out.shape[1], k_bytes) > 1;
+  call.parts = chunks && out.shape[0] <= kMostCutRows && is_cut(path) ? 2 : 1;
+  const int rows_of_b = promoted || call.parts > 1 ? Promoted::kRowsOfB : Plain::kRowsOfB;
+  call.params.a = map_of(a, Plain::kRows);
   call.params.b = map_of(b, rows_of_b);
-  call.params.out = map_of(out, Dense<MmaType::s8_s8>::kWarpgroupRows);
+  call.params.out = map_of(out, Plain::kWarpgroupRows);
   call.params.m = static_cast<std::int32_t>(out.shape[0]);
   call.params.n = static_cast<std::int32_t>(out.shape[1]);
-  call.params.k_bytes = static_cast<std::int32_t>(a.shape[1] * element_bytes(a.dtype));
+  call.params.k_bytes = static_cast<std::int32_t>(k_bytes);
+  call.params.chunk_steps = chunk_steps(out.shape[1], k_bytes);
   call.params.out_type = kind;
   call.params.epilogue = epilogue;
   return runner.launch(call, context);

@@ -31,6 +31,7 @@ const char* find_dense_path(const Member& member, const MatmulOptions& options,
 struct DenseCall {
   DensePath path;
   int out_bytes = 2;
+  int parts = 1;  ///< of K, in a cluster
   DenseParams<TensorMap> params;
 };
 

@@ -15,17 +15,15 @@ namespace {
 
 constexpr std::uint32_t kMostClusters = 2;  // two of them share the tiles, one after the other
 
-template <MmaType type, Summing summing, int out_bytes>
+template <class Kernel>
 void simulate(const DenseParams<TensorMap>& params) {
-  using Kernel = Dense<type, summing, out_bytes>;
   const auto tiles = [](std::int32_t extent, int tile) {
     return static_cast<std::uint32_t>((extent + tile - 1) / tile);
   };
   simulator::Launch launch;
   launch.cluster = Kernel::kCluster;
-  launch.blocks =
-      launch.cluster * std::min(kMostClusters, tiles(params.m, Kernel::kRows * Kernel::kCluster) *
-                                                   tiles(params.n, Kernel::kColumns));
+  launch.blocks = launch.cluster * std::min(kMostClusters, tiles(params.m, Kernel::kClusterTile) *
+                                                               tiles(params.n, Kernel::kColumns));
   launch.threads = Kernel::kThreads;
   launch.registers = Kernel::kRegisters;
   launch.shared_bytes = Kernel::kSharedBytes;
@@ -35,13 +33,15 @@ void simulate(const DenseParams<TensorMap>& params) {
 struct Instance {
   MmaType type;
   Summing summing;
-  int out_bytes;
+  int out_bytes, parts;
   void (*run)(const DenseParams<TensorMap>&);
 };
 constexpr Instance kInstances[] = {
-#define OCTAVO_DENSE_INSTANCE(name, type, summing)                                     \
-  {MmaType::type, Summing::summing, 2, &simulate<MmaType::type, Summing::summing, 2>}, \
-      {MmaType::type, Summing::summing, 4, &simulate<MmaType::type, Summing::summing, 4>},
+#define OCTAVO_DENSE_INSTANCE(name, type, summing, rows, parts)        \
+  {MmaType::type, Summing::summing, 2, parts,                          \
+   &simulate<Dense<MmaType::type, Summing::summing, 2, rows, parts>>}, \
+      {MmaType::type, Summing::summing, 4, parts,                      \
+       &simulate<Dense<MmaType::type, Summing::summing, 4, rows, parts>>},
 #include "backends/cuda/kernels/dense_instances.inc"
 #undef OCTAVO_DENSE_INSTANCE
 };
@@ -50,7 +50,7 @@ Status launch(const DenseCall& call, const ExecContext&) noexcept {
   try {
     for (const Instance& instance : kInstances) {
       if (instance.type == call.path.type && instance.summing == call.path.summing &&
-          instance.out_bytes == call.out_bytes) {
+          instance.out_bytes == call.out_bytes && instance.parts == call.parts) {
         instance.run(call.params);
         return {};
       }

@@ -12,15 +12,21 @@
 // brings the factors of columns. The others multiply 64 rows each, 128 bytes of K a step, and
 // finish: registers -> two panels of 128 bytes of columns in shared memory, in turn -> TMA store.
 //
-//     shared memory                                                        plain   promoted
-//     4 (6) stages of [ A 128 x 128 bytes | B 256 (128) x 128 bytes ]     196608     196608
-//     2 warpgroups x 2 panels of 64 rows x 128 bytes                       32768      32768
-//     256 (128) columns' factors                                            2048       1024
-//     barriers: full and empty of each stage, of the factors                  80        112
+//     shared memory                                              plain   promoted        cut
+//     stages of [ A 128 x 128 bytes | B columns x 128 bytes ]   4 196608   6 196608   5 163840
+//     2 warpgroups x 2 panels of 64 rows x 128 bytes              32768      32768      32768
+//     columns' factors                                             2048       1024       1024
+//     the other half's sums                                                            32768
+//     barriers: stages, factors, exchange                            96        128        112
 //
 // Promoted: tensor cores add fp8 products with 13 fractional bits, so that long sums lose some.
-// Sums of 128 elements, from multiples of 128 of K, are added in float32 in registers beside them:
-// bits that depend on nothing but the row, the column and K.
+// Sums of 128 elements, from multiples of 128 of K, are added in float32 in registers beside them;
+// those of a chunk of K by themselves, and chunks in order: bits that depend on nothing but the
+// row, the column, K and N (chunks.hpp).
+//
+// Cut: where a product has too few tiles to fill the device, a cluster is two CTAs by two: each
+// pair of rows has half of K, and the halves are added through distributed shared memory
+// (exchange.hpp).
 //
 // All tiles are K-major and swizzled (machine/layout.hpp). Rows, columns and K beyond the matrices
 // are zeros by TMA, and clipped when stored.
@@ -29,6 +35,7 @@
 #include <string.h>
 
 #include "backends/cuda/kernels/epilogue.hpp"
+#include "backends/cuda/kernels/exchange.hpp"
 #include "backends/cuda/kernels/ring.hpp"
 #include "backends/cuda/kernels/tiles.hpp"
 #include "backends/cuda/machine/layout.hpp"
@@ -50,6 +57,7 @@ struct DenseParams {
   Map out;   ///< boxes of 128 bytes of columns by 64 rows
   std::int32_t m, n;
   std::int32_t k_bytes;
+  std::int32_t chunk_steps;  ///< of 128 bytes of K: chunks whose sums are added in order
   DenseOut out_type;
   EpilogueParams epilogue;
 };
@@ -60,18 +68,23 @@ enum class Summing : std::uint8_t {
   promoted,  ///< by 128 elements there, then in float32
 };
 
-template <MmaType type, Summing summing = Summing::plain, int out_bytes = 2>
+template <MmaType type, Summing summing = Summing::plain, int out_bytes = 2, int cluster_rows = 2,
+          int parts = 1>
 struct Dense {
   using u32 = std::uint32_t;
   using Sum = Accumulator<type>;
 
   static constexpr bool kPromoted = summing == Summing::promoted;
-  static constexpr int kRows = 128, kColumns = kPromoted ? 128 : 256;  // of a CTA's tile
-  static constexpr int kCluster = 2, kStages = kPromoted ? 6 : 4;
-  static constexpr int kRowsOfB = kColumns / kCluster;  // that a CTA brings
+  static constexpr bool kSplit = parts > 1;
+  static constexpr int kRows = 128, kColumns = kPromoted || kSplit ? 128 : 256;  // of a CTA's tile
+  static constexpr int kStages = kColumns == 256 ? 4 : kSplit ? 5 : 6;
+  static constexpr int kCluster = cluster_rows * parts, kClusterTile = kRows * cluster_rows;
+  static constexpr int kRowsOfB = kColumns / cluster_rows;  // that a CTA brings
+  static constexpr int kOwnColumns = kColumns / parts;      // that a CTA finishes
+  static_assert(parts == 1 || parts == 2);
   static_assert(!kPromoted || element_bytes(type) == 1, "promotion is every 128 bytes of K");
   static constexpr int kWarpgroupRows = 64, kWarpgroups = kRows / kWarpgroupRows;
-  static constexpr int kPanelColumns = kRowBytes / out_bytes, kPanels = kColumns / kPanelColumns;
+  static constexpr int kPanelColumns = kRowBytes / out_bytes, kPanels = kOwnColumns / kPanelColumns;
   static constexpr u32 kThreads = 128 * (1 + kWarpgroups);
   static constexpr u32 kRegisters = 168, kFewRegisters = 40, kManyRegisters = 232;
 
@@ -80,22 +93,34 @@ struct Dense {
   static constexpr u32 kPanelBytes = kWarpgroupRows * kRowBytes;
   static constexpr u32 kStaging = kStages * kStageBytes;  // two panels a warpgroup
   static constexpr u32 kFactors = kStaging + 2 * kWarpgroups * kPanelBytes;
-  static constexpr u32 kBarriers = kFactors + kColumns * sizeof(ColumnFactors);
+  static constexpr u32 kExchanged = kFactors + kColumns * sizeof(ColumnFactors);
+  using Parts = Exchange<Sum, kColumns / 2, kWarpgroups * 128>;
+  static constexpr u32 kBarriers = kExchanged + (kSplit ? Parts::kBytes : 0);
   static constexpr u32 kSharedBytes =
-      kBarriers + Ring<kStages>::kBarrierBytes + Ring<1>::kBarrierBytes;
+      kBarriers + Ring<kStages>::kBarrierBytes + Ring<1>::kBarrierBytes + Parts::kBarrierBytes;
   static_assert(kSharedBytes <= 227 * 1024, "a CTA has 227 KiB of shared memory");
 
   template <class Machine>
   OCTAVO_DEVICE static void run(Machine m, const DenseParams<typename Machine::TensorMap>& p) {
     const u32 base = m.shared_base(), warp = m.shuffle(m.warp(), 0);
-    const Work work{TileOrder{(p.m + kRows * kCluster - 1) / (kRows * kCluster),
-                              (p.n + kColumns - 1) / kColumns},
-                    static_cast<int>(m.block()) / kCluster,
-                    static_cast<int>(m.blocks()) / kCluster,
-                    (p.k_bytes + static_cast<int>(kRowBytes) - 1) / static_cast<int>(kRowBytes),
-                    Ring<kStages>{base + kBarriers},
-                    Ring<1>{base + kBarriers + Ring<kStages>::kBarrierBytes},
-                    base};
+    constexpr u32 kAfterStages = kBarriers + Ring<kStages>::kBarrierBytes;
+    constexpr int kStep = static_cast<int>(kRowBytes);
+    Work work{TileOrder{(p.m + kClusterTile - 1) / kClusterTile, (p.n + kColumns - 1) / kColumns},
+              static_cast<int>(m.block()) / kCluster,
+              static_cast<int>(m.blocks()) / kCluster,
+              m.cta_rank() % cluster_rows,
+              m.cta_rank() / cluster_rows,
+              0,
+              (p.k_bytes + kStep - 1) / kStep,
+              p.chunk_steps,
+              Ring<kStages>{base + kBarriers},
+              Ring<1>{base + kAfterStages},
+              Parts{base + kExchanged, base + kAfterStages + Ring<1>::kBarrierBytes},
+              base};
+    if constexpr (kSplit) {
+      work.k_first = static_cast<int>(work.part) * p.chunk_steps;
+      work.k_steps = work.part == 0 ? p.chunk_steps : work.k_steps - p.chunk_steps;
+    }
     if (warp == 0 && m.elect()) make_barriers(m, work);
     m.cluster_sync();
     if (warp >= 4) {
@@ -112,10 +137,12 @@ struct Dense {
   /// What all roles of a CTA know.
   struct Work {
     TileOrder tiles;
-    int first, step;  // of the cluster's tiles
-    int k_steps;      // of 128 bytes
+    int first, step;                    // of the cluster's tiles
+    u32 row, part;                      // this CTA's in the cluster: of rows, of K
+    int k_first, k_steps, chunk_steps;  // of 128 bytes
     Ring<kStages> operands;
     Ring<1> factors;
+    Parts parts_of_k;
     u32 base;  // of shared memory
 
     OCTAVO_DEVICE u32 a_of(u32 stage) const { return base + stage * kStageBytes; }
@@ -126,10 +153,11 @@ struct Dense {
   OCTAVO_DEVICE static void make_barriers(Machine& m, const Work& work) {
     for (u32 s = 0; s < kStages; ++s) {
       m.mbarrier_init(work.operands.full(s), 1);
-      m.mbarrier_init(work.operands.empty(s), kCluster * kWarpgroups * 4);  // every warp of both
+      m.mbarrier_init(work.operands.empty(s), cluster_rows * kWarpgroups * 4);  // every warp
     }
     m.mbarrier_init(work.factors.full(0), 1);
     m.mbarrier_init(work.factors.empty(0), kWarpgroups * 4);
+    if constexpr (kSplit) work.parts_of_k.make_barriers(m);
     m.fence_mbarrier_init();
   }
 
@@ -138,21 +166,22 @@ struct Dense {
   OCTAVO_DEVICE static void load_operands(Machine& m,
                                           const DenseParams<typename Machine::TensorMap>& p,
                                           const Work& work) {
-    constexpr u32 kShareB = kBytesB / kCluster;
-    const int rank = static_cast<int>(m.cta_rank());
+    constexpr u32 kShareB = kBytesB / cluster_rows;
+    constexpr u32 kAllRows = (1U << cluster_rows) - 1;
+    const int rank = static_cast<int>(work.row);
     RingPlace<kStages> place;
     for (int index = work.first; index < work.tiles.count(); index += work.step) {
       const TilePlace tile = work.tiles.at(index);
-      const int row = (tile.row * kCluster + rank) * kRows;
+      const int row = (tile.row * cluster_rows + rank) * kRows;
       const int column = tile.column * kColumns + rank * kRowsOfB;
       for (int k = 0; k < work.k_steps; ++k, place.advance()) {
         const u32 full = work.operands.full(place.stage);
-        const int element = k * static_cast<int>(kRowBytes) / element_bytes(type);
+        const int element = (work.k_first + k) * static_cast<int>(kRowBytes) / element_bytes(type);
         m.mbarrier_wait(work.operands.empty(place.stage), place.phase ^ 1);
         m.mbarrier_expect(full, kStageBytes);
         m.tma_load(p.a, work.a_of(place.stage), full, element, row);
-        m.tma_load(p.b, work.b_of(place.stage) + static_cast<u32>(rank) * kShareB, full, element,
-                   column, (1U << kCluster) - 1);
+        m.tma_load(p.b, work.b_of(place.stage) + work.row * kShareB, full, element, column,
+                   kAllRows << work.part * cluster_rows);
       }
     }
     // The peer's last arrivals must find this CTA alive.
@@ -185,32 +214,41 @@ struct Dense {
   OCTAVO_DEVICE static void multiply_tiles(Machine& m,
                                            const DenseParams<typename Machine::TensorMap>& p,
                                            const Work& work, u32 warp) {
-    const u32 group = warp / 4, rank = m.cta_rank();
+    const u32 group = warp / 4;
     RingPlace<kStages> place;
-    RingPlace<1> factors_place;
-    for (int index = work.first; index < work.tiles.count();
-         index += work.step, factors_place.advance()) {
+    RingPlace<1> once;  // of what is used once a tile
+    for (int index = work.first; index < work.tiles.count(); index += work.step, once.advance()) {
       const TilePlace tile = work.tiles.at(index);
-      const int row = (tile.row * kCluster + static_cast<int>(rank)) * kRows +
+      const int row = (tile.row * cluster_rows + static_cast<int>(work.row)) * kRows +
                       static_cast<int>(group) * kWarpgroupRows;
+      const int own = static_cast<int>(work.part) * kOwnColumns;
       Sum sums[kColumns / 2];
       if constexpr (kPromoted) {
         multiply_promoting(m, work, group, place, sums);
       } else {
         multiply_tile(m, work, group, place, sums);
       }
-      m.mbarrier_wait(work.factors.full(0), factors_place.phase);
-      store_tile(m, p, work, warp, row, tile.column * kColumns, sums);
+      m.mbarrier_wait(work.factors.full(0), once.phase);
+      if constexpr (kSplit) {
+        Sum half[Parts::kHalf];
+        add_parts(m, work, warp, once.phase, sums, half);
+        store_tile(m, p, work, warp, row, tile.column * kColumns, own, once.phase, half);
+      } else {
+        store_tile(m, p, work, warp, row, tile.column * kColumns, own, once.phase, sums);
+      }
       m.sync_warp();
       if (m.lane() == 0) m.mbarrier_arrive(work.factors.empty(0));
     }
+    if constexpr (kSplit) work.parts_of_k.finish(m, once.phase);
     if (warp % 4 == 0 && m.lane() == 0) m.template tma_store_wait_read<0>();
   }
 
   // This warp has left the stage: both CTAs' producers may fill it.
   template <class Machine>
   OCTAVO_DEVICE static void leave(Machine& m, const Work& work, u32 stage) {
-    if (m.lane() < kCluster) m.mbarrier_arrive_cluster(work.operands.empty(stage), m.lane());
+    if (m.lane() < cluster_rows) {
+      m.mbarrier_arrive_cluster(work.operands.empty(stage), work.part * cluster_rows + m.lane());
+    }
   }
 
   // Products of a stage's 128 bytes of K, once it is filled.
@@ -246,21 +284,43 @@ struct Dense {
     leave(m, work, before);
   }
 
-  // The two warpgroups take turns by themselves: one adds while the other multiplies.
+  // The two warpgroups take turns by themselves: one adds while the other multiplies. Chunks of K
+  // are summed by themselves, and then in order: what CTAs give that have a chunk each.
   template <class Machine>
   OCTAVO_DEVICE static void multiply_promoting(Machine& m, const Work& work, u32 group,
                                                RingPlace<kStages>& place,
                                                Sum (&totals)[kColumns / 2]) {
     OCTAVO_UNROLL
     for (int i = 0; i < kColumns / 2; ++i) totals[i] = 0;
-    for (int k = 0; k < work.k_steps; ++k, place.advance()) {
-      Sum sums[kColumns / 2];
-      multiply_stage(m, work, group, place, false, sums);
-      m.template wgmma_wait<0>(sums);
-      leave(m, work, place.stage);
-      m.work(kColumns / 2);
+    for (int begin = 0; begin < work.k_steps; begin += work.chunk_steps) {
+      const int end =
+          begin + work.chunk_steps < work.k_steps ? begin + work.chunk_steps : work.k_steps;
+      Sum chunk[kColumns / 2];
       OCTAVO_UNROLL
-      for (int i = 0; i < kColumns / 2; ++i) totals[i] += sums[i];
+      for (int i = 0; i < kColumns / 2; ++i) chunk[i] = 0;
+      for (int k = begin; k < end; ++k, place.advance()) {
+        Sum sums[kColumns / 2];
+        multiply_stage(m, work, group, place, false, sums);
+        m.template wgmma_wait<0>(sums);
+        leave(m, work, place.stage);
+        m.work(kColumns / 2);
+        OCTAVO_UNROLL
+        for (int i = 0; i < kColumns / 2; ++i) chunk[i] += sums[i];
+      }
+      OCTAVO_UNROLL
+      for (int i = 0; i < kColumns / 2; ++i) totals[i] += chunk[i];
+    }
+  }
+
+  // The own half of the columns, of both parts of K.
+  template <class Machine>
+  OCTAVO_DEVICE static void add_parts(Machine& m, const Work& work, u32 warp, u32 phase,
+                                      const Sum (&sums)[kColumns / 2], Sum (&half)[Parts::kHalf]) {
+    const u32 thread = warp * 32 + m.lane();
+    if (work.part == 0) {
+      work.parts_of_k.template run<0>(m, cluster_rows + work.row, thread, phase, sums, half);
+    } else {
+      work.parts_of_k.template run<1>(m, work.row, thread, phase, sums, half);
     }
   }
 
@@ -269,22 +329,25 @@ struct Dense {
   template <class Machine>
   OCTAVO_DEVICE static void store_tile(Machine& m,
                                        const DenseParams<typename Machine::TensorMap>& p,
-                                       const Work& work, u32 warp, int row, int column,
-                                       const Sum (&sums)[kColumns / 2]) {
+                                       const Work& work, u32 warp, int row, int column, int own,
+                                       u32 turn, const Sum (&sums)[kOwnColumns / 2]) {
     const u32 group = warp / 4, lane = m.lane(), in_group = warp % 4;
     const bool stores = in_group == 0 && lane == 0;
     const int first_row = row + static_cast<int>(in_group * 16 + lane / 4);
     const float scale_0 = p.epilogue.scale_a.at(m, first_row, p.m);
     const float scale_1 = p.epilogue.scale_a.at(m, first_row + 8, p.m);
+    const u32 first = kPanels % 2 == 0 ? 0 : turn;  // the place that the tile before did not end in
     OCTAVO_UNROLL
     for (u32 panel = 0; panel < kPanels; ++panel) {
-      const u32 staging = work.base + kStaging + (group * 2 + panel % 2) * kPanelBytes;
+      const u32 staging = work.base + kStaging + (group * 2 + (first + panel) % 2) * kPanelBytes;
       if (stores) m.template tma_store_wait_read<1>();
       m.sync_named(1 + group, 128);
       OCTAVO_UNROLL
       for (u32 piece = 0; piece < kPanelColumns / 8; piece += 2) {
         const u32 eight = panel * (kPanelColumns / 8) + piece;  // columns of the tile
-        const ColumnPair near = column_pair(m, work, eight), far = column_pair(m, work, eight + 1);
+        const u32 factors = static_cast<u32>(own) + eight * 8 + lane % 4 * 2;
+        const ColumnPair near = column_pair(m, work, factors);
+        const ColumnPair far = column_pair(m, work, factors + 8);
         const Sum* s = sums + eight * 4;
         m.work(kPieceSlots);
         if constexpr (out_bytes == 2) {
@@ -308,7 +371,7 @@ struct Dense {
       m.fence_async();
       m.sync_named(1 + group, 128);
       if (stores) {
-        m.tma_store(p.out, staging, column + static_cast<int>(panel) * kPanelColumns, row);
+        m.tma_store(p.out, staging, column + own + static_cast<int>(panel) * kPanelColumns, row);
         m.tma_store_commit();
       }
     }
@@ -324,12 +387,11 @@ struct Dense {
     u32 first, second;
   };
 
-  // Factors of a lane's two columns of eight.
+  // Factors of a column of the tile and the next.
   template <class Machine>
-  OCTAVO_DEVICE static ColumnPair column_pair(Machine& m, const Work& work, u32 eight) {
+  OCTAVO_DEVICE static ColumnPair column_pair(Machine& m, const Work& work, u32 column) {
     return m.template load_shared<ColumnPair>(work.base + kFactors +
-                                              (eight * 8 + m.lane() % 4 * 2) *
-                                                  static_cast<u32>(sizeof(ColumnFactors)));
+                                              column * static_cast<u32>(sizeof(ColumnFactors)));
   }
 
   template <class Machine, class Params>
