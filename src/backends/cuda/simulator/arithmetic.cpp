@@ -115,15 +115,19 @@ Real scale_of(int exponent) {
 
 // sum * 2^(exponent - F) as float32, cut toward zero behind M bits.
 template <Adder adder>
-std::uint32_t cut(std::int64_t sum, int exponent) {
+std::uint32_t cut(double sum, int exponent) {
   constexpr std::uint64_t kBelow = (std::uint64_t{1} << (52 - adder.result_bits)) - 1U;
-  double result = static_cast<double>(sum) * power_of_two(exponent - adder.sum_bits);
+  double result = sum * power_of_two(exponent - adder.sum_bits);
   result = std::bit_cast<double>(std::bit_cast<std::uint64_t>(result) & ~kBelow);
-  if (std::abs(result) < 0x1p-126) {  // float32's subnormals end sooner
-    result = static_cast<double>(static_cast<std::int64_t>(result * 0x1p149)) * 0x1p-149;
+  if constexpr (126 + adder.sum_bits > 149) {  // float32's subnormals end sooner
+    const bool subnormal = std::abs(result) < 0x1p-126;
+    const double units = subnormal ? result * 0x1p149 : 0.0;
+    const double kept = static_cast<double>(static_cast<std::int32_t>(units)) * 0x1p-149;
+    result = subnormal ? kept : result;
   }
-  if (std::abs(result) >= 0x1p128) return result < 0.0 ? 0xFF800000U : 0x7F800000U;
-  return std::bit_cast<std::uint32_t>(static_cast<float>(result));
+  const bool beyond = std::abs(result) >= 0x1p128;
+  const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(beyond ? 0.0 : result));
+  return beyond ? (result < 0.0 ? 0xFF800000U : 0x7F800000U) : bits;
 }
 
 // One fused sum of a row and every column, of the products from `first` on.
@@ -162,7 +166,7 @@ void add_products(const Panel<Real, 1>& a, const Panel<Real, width>& b, int firs
     }
   }
   for (int j = 0; j < width; ++j) {
-    d[j] = cut<adder>(std::int64_t{fixed[0][j]} + fixed[1][j], largest[j]);
+    d[j] = cut<adder>(static_cast<double>(fixed[0][j]) + fixed[1][j], largest[j]);
   }
 }
 
