@@ -208,6 +208,20 @@ TEST(TensorArithmetic, AddsHostileSumsAsPublished) {
   }
 }
 
+// Every significand all ones, every exponent 0: no sum in fixed point is larger.
+TEST(TensorArithmetic, AddsTheFullestSumsAsPublished) {
+  for_each_float([](TensorUnit unit, const MmaCase& mma) {
+    Bytes a(2 * kStepBytes, 0x3F);
+    if (cuda::is_half(mma.type)) {
+      for (std::size_t at = 0; at < a.size(); at += 2) a[at] = 0xFF;
+    }
+    const Bytes b(a.begin(), a.begin() + kStepBytes);
+    const auto bytes = static_cast<std::size_t>(cuda::element_bytes(mma.type));
+    for (std::size_t at = kStepBytes + bytes - 1; at < a.size(); at += bytes) a[at] |= 0x80U;
+    expect_published(unit, mma, a, b, {0x3FFFFFFFU, 0xBFFFFFFFU});
+  });
+}
+
 // What a result keeps of an accumulator that fits its 23 or 13 fractional bits.
 std::uint32_t kept(TensorUnit unit, MmaType type, std::uint32_t c) {
   return unit == TensorUnit::wgmma && is_float8(type) ? c & ~0x3FFU : c;
