@@ -55,20 +55,38 @@ TEST(Dense, KCutInsideACluster) {
 }
 
 // A row's bits depend on neither the kernel nor the batch: who does not cut K sums the same chunks.
+// One large step before small ones, so that the order of float32 sums shows.
+template <class Problem>
+Problem uneven() {
+  Problem problem(200, 136, 1100);
+  for (int r = 0; r < problem.m; ++r) {
+    for (int c = 0; c < problem.k; ++c) {
+      std::uint8_t& code = problem.a.at(r, c);
+      code = static_cast<std::uint8_t>(c < 128 ? (code & 0x87) | 0x70 : code & 0x8F);
+    }
+  }
+  return problem;
+}
+
 TEST(Dense, ChunksOfKGiveTheBitsOfTheKernelThatCutsIt) {
   using Cut = DenseProblem<MmaType::e4m3_e4m3, Summing::promoted, 2, 2>;
   using Whole = DenseProblem<MmaType::e4m3_e4m3, Summing::promoted>;
-  Whole whole(200, 136, 1100);
+  Cut cut = uneven<Cut>();
+  Whole whole = uneven<Whole>();
   whole.chunks_of_k = 2;
-  const Cut cut(200, 136, 1100);
   ASSERT_EQ(cut.chunk_steps(), whole.chunk_steps());
   expect_exact(whole, 1);
-  // That the two chunks matter at all: summed as one, some element differs.
-  Whole one(200, 136, 1100);
-  int differing = 0;
-  for (int r = 0; r < 200; ++r)
-    for (int c = 0; c < 136; ++c) differing += one.sum_of(r, c) != whole.sum_of(r, c) ? 1 : 0;
-  EXPECT_GT(differing, 0);
+  expect_exact(cut, 1);
+  Whole one = uneven<Whole>();
+  int differing = 0, same = 0;
+  for (int r = 0; r < whole.m; ++r) {
+    for (int c = 0; c < whole.n; ++c) {
+      differing += one.sum_of(r, c) != whole.sum_of(r, c) ? 1 : 0;
+      same += cut.sum_of(r, c) == whole.sum_of(r, c) ? 1 : 0;
+    }
+  }
+  EXPECT_GT(differing, 0);  // that chunks matter
+  EXPECT_EQ(whole.m * whole.n, same);
 }
 
 }  // namespace
