@@ -148,6 +148,7 @@ class Step(NamedTuple):
     stall: float         # clocks that one warp takes to issue it
     tensor: float        # clocks that the tensor cores take for a warpgroup's step
     fused: int           # FFMA in all of the loop
+    fences: int = 0      # of the whole GPU, there
 
 
 def tensor_clocks(opcode: str) -> float:
@@ -180,5 +181,6 @@ def main_loops(body: list[Instruction]) -> list[Step]:
                           {name: round(n / count, 1) for name, n in sorted(pipes.items())},
                           round(sum(max(1, i.stall) for i in loop) / count, 1),
                           sum(tensor_clocks(i.opcode) for i in loop) / count,
-                          sum(i.opcode.split(".")[0] == "FFMA" for i in loop)))
+                          sum(i.opcode.split(".")[0] == "FFMA" for i in loop),
+                          sum(bool(re.fullmatch(r"MEMBAR\..*\.GPU", i.opcode)) for i in loop)))
     return steps
