@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small transformers of known architectures, made on the spot."""
 
+import octavo.torch
 import torch
 import transformers as hf
 
@@ -73,3 +74,15 @@ def outputs(model, ids):
 
 def cosine(a, b):
     return float(torch.nn.functional.cosine_similarity(a.double().flatten(), b.double().flatten(), 0))
+
+
+def save_and_load_bit_equal(model, folder):
+    """What save_pretrained wrote of a quantised model, and Octavo reads, is its state and its logits, bit for bit."""
+    model.save_pretrained(folder)
+    loaded = octavo.torch.from_pretrained(folder)
+    state, found = model.state_dict(), loaded.state_dict()
+    assert state.keys() == found.keys()
+    for name, value in state.items():
+        assert torch.equal(value, found[name]), name
+    with torch.no_grad():
+        assert torch.equal(outputs(model, tokens()), outputs(loaded, tokens()))

@@ -185,6 +185,7 @@ def test_static_scales_of_experts_are_loaded(maker, scheme, tmp_path):
             largest = max(found[f"{name}.{expert}.{part}"].input_scale for expert in range(weights.experts))
             assert weights.activation["static_scale"] == pytest.approx(largest, rel=2**-22)  # float32's rounding
         assert small.cosine(module(*calls[name]), case.model.get_submodule(name)(*calls[name])) >= 0.99
+    small.save_and_load_bit_equal(loaded, tmp_path / "saved")
 
 
 @pytest.mark.parametrize("maker", [small.mixtral, small.qwen3_moe], ids=lambda maker: maker.__name__)

@@ -69,6 +69,7 @@ def test_three_ways_to_the_same_codes(case, scheme):
             assert torch.equal(found[0], other)
     logits = [small.outputs(way, small.tokens()) for way in ways]
     assert torch.equal(logits[0], logits[1]) and torch.equal(logits[0], logits[2])
+    small.save_and_load_bit_equal(in_place, folder / f"{scheme}-saved")
 
 
 def stacked_fp8(folder: Path, out: Path, interleaved: bool) -> None:

@@ -110,9 +110,10 @@ def declared_state(model: "PreTrainedModel", layers: dict[str, QuantizedLinear |
     dialect = dialects.pop() if len(dialects) == 1 else "compressed-tensors"
     if dialect == "fp8" and not all(_divisible(layer) for layer in layers.values()):
         dialect = "compressed-tensors"  # transformers' fp8 has no blocks that are cut
+    experts_state = _stacked_state if _splits_experts(model) else _separate_state
     for name, layer in layers.items():
         if isinstance(layer, RoutedExperts):
-            _experts_state(name, state, dialect, kinds[name].packed)
+            experts_state(name, state, dialect, kinds[name].packed)
         else:
             _linear_state(name, state, dialect)
     in_files = names_in_files(model, [*kinds, *_left(model)])
@@ -155,14 +156,19 @@ def _linear_state(name, state, dialect):
     state[f"{name}.{_SUFFIX[dialect]}"] = scale
 
 
-def _experts_state(name, state, dialect, packed):
+def _splits_experts(model):
+    """Whether transformers writes the model's stacks expert by expert."""
+    return any(target.endswith("gate_up_proj") for transform in table_of(model)
+               for target in getattr(transform, "_original_target_patterns", ()))
+
+
+def _stacked_state(name, state, dialect, packed):
     """Names of transformers, and scales that are split as their weights are."""
-    if any(f"{name}.{bias}" in state for bias in ("bias13", "bias2")):
-        raise NotImplementedError(f"save_pretrained: experts must have no biases; got {name!r}")
     for ours, theirs in (("w13", "gate_up_proj"), ("w2", "down_proj")):
-        if f"{name}.{ours}_input_scale" in state:
-            raise NotImplementedError(f"save_pretrained: experts must have dynamic activations; got {name!r}, static ones")
         codes, scale = state.pop(f"{name}.{ours}"), state.pop(f"{name}.{ours}_scale")
+        static = state.pop(f"{name}.{ours}_input_scale", None)
+        if static is not None:
+            state[f"{name}.{theirs}_input_scale"] = static.repeat(codes.shape[0], 1)
         if packed:
             rows = codes.shape[1] // 2 if ours == "w13" else codes.shape[1]
             state[f"{name}.{theirs}_packed"] = packed_codes(codes)
@@ -170,6 +176,37 @@ def _experts_state(name, state, dialect, packed):
         else:
             state[f"{name}.{theirs}"] = codes
         state[f"{name}.{theirs}_{_SUFFIX[dialect].removeprefix('weight_')}"] = scale.reshape(*scale.shape[:2], -1)
+
+
+def _separate_state(name, state, dialect, packed):
+    """A layer for each expert, as `octavo quantize` writes them, of stacks that transformers keeps whole."""
+    for ours, bias, parts in (("w13", "bias13", ("gate_proj", "up_proj")), ("w2", "bias2", ("down_proj",))):
+        codes, scale = state.pop(f"{name}.{ours}"), state.pop(f"{name}.{ours}_scale")
+        beside = {"input_scale": state.pop(f"{name}.{ours}_input_scale", None), "bias": state.pop(f"{name}.{bias}", None)}
+        scale = scale.reshape(*scale.shape[:2], -1)
+        rows = codes.shape[1] // len(parts)
+        if scale.shape[1] != 1 and rows % -(-codes.shape[1] // scale.shape[1]):
+            raise NotImplementedError(f"save_pretrained: experts must have blocks of scales that gate and up do not share; got "
+                                      f"{name!r}, {rows} rows each")
+        scales = scale.chunk(len(parts), 1) if scale.shape[1] != 1 else [scale] * len(parts)
+        for part, all_codes, all_scales, biases in zip(parts, codes.chunk(len(parts), 1), scales,
+                                                       _chunks(beside["bias"], len(parts))):
+            for expert in range(codes.shape[0]):
+                layer = f"{name}.{expert}.{part}."
+                if packed:
+                    state[f"{layer}weight_packed"] = packed_codes(all_codes[expert])
+                    state[f"{layer}weight_shape"] = torch.tensor(all_codes.shape[1:])
+                else:
+                    state[f"{layer}weight"] = all_codes[expert].clone()
+                state[layer + _SUFFIX[dialect]] = all_scales[expert].clone()
+                if beside["input_scale"] is not None:
+                    state[f"{layer}input_scale"] = beside["input_scale"].reshape(1).clone()
+                if biases is not None:
+                    state[f"{layer}bias"] = biases[expert].clone()
+
+
+def _chunks(tensor, count):
+    return [None] * count if tensor is None else tensor.chunk(count, 1)
 
 
 def _divisible(layer):
@@ -199,9 +236,12 @@ def _declaring(model: "PreTrainedModel", config: Json) -> Iterator[None]:
     table = list(table_of(model))
     for transform in list(table):
         if isinstance(transform, WeightConverter) and all(s.endswith(".weight") for s in transform._original_source_patterns):
-            for suffix in ("_scale", "_scale_inv", "_packed", "_shape"):
-                operations = [OfEachExpert()] if suffix == "_shape" else list(transform.operations)
-                table.append(transform.copy([s + suffix for s in transform._original_source_patterns],
+            for suffix in ("_scale", "_scale_inv", "_packed", "_shape", "_input_scale"):
+                small = suffix in ("_shape", "_input_scale")
+                operations = [OfEachExpert()] if small else list(transform.operations)
+                sources = [s.removesuffix("weight") + "input_scale" if suffix == "_input_scale" else s + suffix
+                           for s in transform._original_source_patterns]
+                table.append(transform.copy(sources,
                                             [t + suffix for t in transform._original_target_patterns], operations=operations))
     changes: list[tuple[Any, str, Any]] = [(model, "_weight_conversions", table), (model, "hf_quantizer", None),
                                            (model.config, "quantization_config", config)]
