@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/calibration.hpp"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cmath>
 #include <optional>
@@ -242,12 +240,7 @@ std::vector<double> Calibration::read_hessian(const std::string& tensor, std::in
 
 std::string Calibration::identity() const {
   std::string all;
-  for (const InputFile& file : file_.impl().inputs) {
-    struct stat status {};
-    (void)::stat(file.path().c_str(), &status);
-    all += fmt::format("\n{} {} {}.{}", file.path(), file.bytes(), status.st_mtim.tv_sec,
-                       status.st_mtim.tv_nsec);
-  }
+  for (const InputFile& file : file_.impl().inputs) all += file.identity();
   return all;
 }
 

@@ -48,6 +48,8 @@ class InputFile {
   void announce(std::int64_t offset, std::int64_t bytes) const noexcept;
   /// Whether the file has holes, that is takes less of the disk than its size.
   bool sparse() const noexcept { return sparse_; }
+  /// A line of its path, size and time of change, which tells it from one that is written anew.
+  std::string identity() const;
 
  private:
   std::string path_;

@@ -59,6 +59,12 @@ InputFile::InputFile(std::string path) : path_(std::move(path)) {
   sparse_ = status.st_blocks > 0 && status.st_blocks * kDiskBlock < bytes_;
 }
 
+std::string InputFile::identity() const {
+  struct stat status {};
+  (void)::fstat(fd_.get(), &status);
+  return fmt::format("\n{} {} {}.{}", path_, bytes_, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+}
+
 void InputFile::announce(std::int64_t offset, std::int64_t bytes) const noexcept {
   (void)::posix_fadvise(fd_.get(), static_cast<off_t>(offset), static_cast<off_t>(bytes),
                         POSIX_FADV_WILLNEED);

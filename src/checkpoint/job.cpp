@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/job.hpp"
 
-#include <sys/stat.h>
-
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -21,7 +19,6 @@ constexpr JsonTree::Limits kLimits{.bytes = std::size_t{1} << 30,
                                    .values = 80'000'000,
                                    .key_bytes = std::size_t{64} << 10};
 
-// Sizes and times tell inputs apart that have been written anew.
 std::string identity(const Checkpoint& in, const Plan& plan) {
   std::string all = plan.operation;
   all += plan.config.value_or("");
@@ -29,12 +26,7 @@ std::string identity(const Checkpoint& in, const Plan& plan) {
   for (const FilePlan& file : plan.files) {
     for (const TensorShape& output : file.outputs) all += output.dtype;
   }
-  for (const InputFile& file : in.impl().inputs) {
-    struct stat status {};
-    (void)::stat(file.path().c_str(), &status);
-    all += fmt::format("\n{} {} {}.{}", file.path(), file.bytes(), status.st_mtim.tv_sec,
-                       status.st_mtim.tv_nsec);
-  }
+  for (const InputFile& file : in.impl().inputs) all += file.identity();
   return all;
 }
 
