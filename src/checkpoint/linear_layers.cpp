@@ -20,8 +20,7 @@ using namespace checkpoint;
 
 MatrixPlace place_of(const Checkpoint& model, const TensorEntry& entry) {
   const MatrixPlace stored = whole_matrix(entry);
-  const bool turned = model.impl().layout().conv1d && is_conv1d(*layer_of(entry.name));
-  return turned ? transposed(stored) : stored;
+  return model.impl().layout().is_conv1d(*layer_of(entry.name)) ? transposed(stored) : stored;
 }
 
 /// The number of its last element; nothing where a number is negative or too large.

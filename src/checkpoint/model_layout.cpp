@@ -30,8 +30,8 @@ ModelLayout model_layout(std::string_view config) {
   return row == kModels.end() ? ModelLayout{} : row->layout;
 }
 
-bool is_conv1d(std::string_view layer) noexcept {
-  return std::ranges::find(kLayers, layer.substr(layer.rfind('.') + 1)) != kLayers.end();
+bool ModelLayout::is_conv1d(std::string_view layer) const noexcept {
+  return conv1d && std::ranges::find(kLayers, layer.substr(layer.rfind('.') + 1)) != kLayers.end();
 }
 
 }  // namespace octavo::checkpoint

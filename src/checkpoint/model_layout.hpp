@@ -10,12 +10,12 @@ struct ModelLayout {
   bool conv1d = false;  ///< linear layers are transformers' Conv1D, which keeps [K, N]
   /// Rows of gate and up alternate in stacked experts; else all of gate comes first.
   bool interleaved_experts = false;
+
+  /// Whether that linear layer's weight is stored as [K, N].
+  bool is_conv1d(std::string_view layer) const noexcept;
 };
 
 /// `config`: the text of config.json.
 ModelLayout model_layout(std::string_view config);
-
-/// Whether a linear layer of a model with Conv1D is one, by its name.
-bool is_conv1d(std::string_view layer) noexcept;
 
 }  // namespace octavo::checkpoint

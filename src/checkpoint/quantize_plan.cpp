@@ -35,7 +35,7 @@ class Planner {
         options_(options),
         stored_(in),
         config_(in.impl().text("config.json").value_or("{}")),
-        has_conv1d_(in.impl().layout().conv1d),
+        layout_(in.impl().layout()),
         calibration_(calibration_of(recipe_, options)),
         ignore_(kQuantize, Code::invalid_argument, options.ignore) {}
 
@@ -201,7 +201,7 @@ class Planner {
   // The weight [K, N] of transformers' Conv1D goes out as [N, K].
   MatrixPlace place_of(const TensorEntry& entry) const {
     const MatrixPlace stored = whole_matrix(entry);
-    if (!has_conv1d_ || !is_conv1d(*layer_of(entry.name))) return stored;
+    if (!layout_.is_conv1d(*layer_of(entry.name))) return stored;
     if (recipe_.bitsandbytes) return transposed(stored);
     refuse(Code::invalid_argument,
            "quantize_file: scheme must be llm-int8 for tensor {}, which is a Conv1D's [K, N] as "
@@ -337,7 +337,7 @@ class Planner {
   const QuantizeFileOptions& options_;
   LayerTensors stored_;  ///< layers that are quantised already
   std::string config_;   ///< config.json
-  bool has_conv1d_;
+  ModelLayout layout_;
   std::shared_ptr<const Calibration> calibration_;  ///< null: none
   bool packed_ = false, plain_ = false;  ///< whether layers are packed, whether others are not
   const TensorEntry* cut_ = nullptr;     ///< experts whose class in transformers reads no layers
