@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <memory>
+#include <numeric>
 #include <utility>
 
 #include "checkpoint/matrix_place.hpp"
@@ -156,12 +158,15 @@ Stack stack_of(const Checkpoint::Impl& in, const StoredStack& stored) {
   return stack;
 }
 
+std::int64_t elements_of(const TensorEntry& entry) {
+  return std::accumulate(entry.shape.begin(), entry.shape.end(), std::int64_t{1},
+                         std::multiplies<>());
+}
+
 /// Elements of one expert [rows, cols] of a tensor that has an equal share for each.
 Tensor share(const Checkpoint::Impl& in, const TensorEntry& entry, std::int64_t experts,
              std::int64_t expert, std::int64_t rows, std::int64_t cols) {
-  std::int64_t elements = 1;
-  for (const std::int64_t extent : entry.shape) elements *= extent;
-  const std::int64_t each = elements / experts;
+  const std::int64_t each = elements_of(entry) / experts;
   return read_matrix(in, entry, {rows, cols, expert * each, cols, 1});
 }
 
@@ -177,8 +182,7 @@ Tensor stored_scale(const Checkpoint::Impl& in, const Stack& stack, std::int64_t
 /// The static scale of an expert's activations.
 float input_scale(const Checkpoint::Impl& in, const Stack& stack, std::int64_t expert) {
   const TensorEntry& entry = *stack.stored.input_scale;
-  std::int64_t elements = 1;
-  for (const std::int64_t extent : entry.shape) elements *= extent;
+  const std::int64_t elements = elements_of(entry);
   if (!is_wide(dtype_of_name(entry.dtype)) || (elements != 1 && elements != stack.experts())) {
     refuse(Code::corrupt_data,
            "Checkpoint::experts: tensor {} must have one float, or one for each of {} experts; got "
