@@ -2,10 +2,9 @@
 #include "checkpoint/declaration.hpp"
 
 #include <filesystem>
-#include <span>
 #include <string_view>
 
-#include "checkpoint/file.hpp"
+#include "checkpoint/folder.hpp"
 #include "checkpoint/json_text.hpp"
 #include "checkpoint/json_tree.hpp"
 #include "checkpoint/quantization_config.hpp"
@@ -34,14 +33,6 @@ bool covers(const JsonValue& there, const JsonValue& asked) {
   return asked.is_text() == there.is_text() && asked.spelled() == there.spelled();
 }
 
-std::string text_of(const std::string& path) {
-  const InputFile file(path);
-  if (file.bytes() > static_cast<std::int64_t>(QuantizationConfig::kLimits.bytes)) return {};
-  std::string text(static_cast<std::size_t>(file.bytes()), '\0');
-  file.read(0, std::as_writable_bytes(std::span(text)));
-  return text;
-}
-
 /// A declaration without what differs from file to file.
 std::string method_of(std::string config) {
   for (const std::string_view field :
@@ -55,7 +46,8 @@ std::string method_of(std::string config) {
 std::string_view lacking(const std::string& path, const std::string& config) {
   JsonTree found, asked;
   try {
-    if (found.parse(text_of(path), QuantizationConfig::kLimits) != JsonTree::Problem::none) {
+    const auto text = small_text(path, QuantizationConfig::kLimits.bytes);
+    if (found.parse(text.value_or(""), QuantizationConfig::kLimits) != JsonTree::Problem::none) {
       return "a file that is no JSON";
     }
   } catch (const Error&) {
