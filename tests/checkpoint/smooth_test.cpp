@@ -216,5 +216,44 @@ TEST_F(Smooth, OutlierColumnsAreThoseOfTheSmoothedInputs) {
   EXPECT_FALSE(open_checkpoint(path("above")).weight("m.o").activation->outlier_columns.defined());
 }
 
+// Expert 1 got no row of the text: its static scale is the largest of the other experts' same
+// layer, and not of another layer. Experts are pack-quantized, whose static scales are read back.
+TEST_F(Smooth, AnExpertWithoutRowsTakesTheLargestStaticScaleOfTheOthers) {
+  constexpr std::int64_t kRows = 4, kColumns = 8;
+  std::vector<TensorToWrite> weights;
+  CalibrationFile calibration;
+  for (const std::string expert : {"0", "1", "2", "3"}) {
+    for (const std::string layer : {"gate_proj", "up_proj"}) {
+      const std::string name = "m.experts." + expert + "." + layer;
+      const float high = (layer == "up_proj" ? 100.0F : 10.0F) - std::stof(expert);
+      weights.push_back(stored(name + ".weight", "F32", {kRows, kColumns},
+                               gaussians(kRows * kColumns, static_cast<unsigned>(name.size()))));
+      if (expert != "1") calibration.add(name, kColumns, ones(kColumns), "", high);
+    }
+  }
+  write_safetensors(path("experts"), std::move(weights));
+  calibration.write(path("calibration"));
+  QuantizeFileOptions how;
+  how.scheme = Scheme::int8_dynamic;
+  how.calibration = path("calibration");
+  how.static_scales = true;
+  const QuantizeReport report = quantize_file(path("experts"), path("out"), how);
+  const Checkpoint out = open_checkpoint(path("out"));
+  EXPECT_TRUE(out.contains("m.experts.1.gate_proj.weight_packed"));
+  const std::map<std::string, float> highest{
+      {"0.gate_proj", 10}, {"1.gate_proj", 10}, {"2.gate_proj", 8}, {"3.gate_proj", 7},
+      {"0.up_proj", 100},  {"1.up_proj", 100},  {"2.up_proj", 98},  {"3.up_proj", 97}};
+  for (const auto& [layer, high] : highest) {
+    const Weight weight = out.weight("m.experts." + layer);
+    ASSERT_TRUE(weight.activation);
+    EXPECT_EQ(weight.activation->static_scale, high / 127.0F) << layer;
+  }
+  EXPECT_EQ(1, std::ranges::count_if(report.warnings, [](const std::string& warning) {
+              return warning.find(
+                         "got 2 layers without, m.experts.1.gate_proj, "
+                         "m.experts.1.up_proj") != std::string::npos;
+            }));
+}
+
 }  // namespace
 }  // namespace octavo::test
