@@ -69,6 +69,7 @@ def report(known=True, speed=True):
 @pytest.mark.parametrize("speed", [True, False])
 def test_the_page_is_whole_and_stands_alone(known, speed):
     text = page(report(known, speed))
+    assert text.count('<div class="wide">') == text.count('<div class="narrow">') == text.count("<svg") / 2 > 0
     parser = Nesting()
     parser.feed(text)
     parser.close()

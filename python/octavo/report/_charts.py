@@ -3,9 +3,10 @@
 
 import io
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 try:
     import matplotlib
@@ -26,28 +27,47 @@ MARKS = {"int8-dynamic": ("o", 60), "fp8-dynamic": ("s", 22), "fp8-block": ("^",
          "as stored": ("v", 30), "outlier columns": ("D", 22), "lost in int8": ("o", 60),
          "lost in float8_e4m3fn": ("s", 22)}
 INK = "#010203"  # stands for currentColor until the SVG is written
-WIDTH = 7.5
-LONGEST = 40
+
+
+class Sheet(NamedTuple):
+    """What a chart is drawn for: its text is as large on all of them."""
+
+    kind: str  # the class of its element
+    width: float  # inches
+    more: float  # inches of height beside those of the widest
+    longest: int  # characters of a name
+    names: int  # in a line of a legend
+    ticks: int  # blocks with a number
+    drops_prefix: bool  # "model.layers.", which all names have
+
+
+SHEETS = (Sheet("wide", 7.5, 0.0, 40, 3, 16, False), Sheet("narrow", 3.8, 0.4, 20, 2, 6, True))
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none", "text.parse_math": False, "text.color": INK, "axes.edgecolor": INK,
     "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "font.size": 9, "axes.spines.top": False,
-    "axes.spines.right": False, "svg.hashsalt": "octavo"}
+    "axes.spines.right": False}
 
 
-def short(name: str) -> str:
+def short(name: str, longest: int) -> str:
     """A name that fits beside a chart."""
-    return name if len(name) <= LONGEST else "..." + name[3 - LONGEST:]
+    return name if len(name) <= longest else "..." + name[3 - longest:]
 
 
-def _svg(height: float, draw: Callable[[Axes], None]) -> str:
-    return _figure(height, lambda figure: draw(figure.add_subplot()))
+def _svg(height: float, draw: Callable[[Axes, Sheet], None]) -> str:
+    return _figure(height, lambda figure, sheet: draw(figure.add_subplot(), sheet))
 
 
-def _figure(height: float, draw: Callable[[Figure], None]) -> str:
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        draw(figure)
+def _figure(height: float, draw: Callable[[Figure, Sheet], None]) -> str:
+    """The chart on every sheet, of which the page shows the one that fits."""
+    return "".join(f'<div class="{sheet.kind}">{_drawn(height, draw, sheet)}</div>' for sheet in SHEETS)
+
+
+def _drawn(height: float, draw: Callable[[Figure, Sheet], None], sheet: Sheet) -> str:
+    # Ids of one sheet are not those of the other, which the page hides.
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"octavo {sheet.kind}"}):
+        figure = Figure(figsize=(sheet.width, height + sheet.more), layout="constrained")
+        draw(figure, sheet)
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None,
                                                                       "Type": None})
@@ -58,8 +78,12 @@ def _figure(height: float, draw: Callable[[Figure], None]) -> str:
     return re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2).replace("xlink:href", "href")
 
 
-def _layers(axes: Axes, layers: list[dict[str, Any]]) -> None:
-    axes.set_yticks(range(len(layers)), [short(layer["name"]) for layer in layers])
+def _layers(axes: Axes, layers: list[dict[str, Any]], sheet: Sheet) -> None:
+    names = [layer["name"] for layer in layers]
+    if sheet.drops_prefix:
+        common = os.path.commonprefix(names).rpartition(".")[0]
+        names = [name.removeprefix(common + ".") for name in names]
+    axes.set_yticks(range(len(layers)), [short(name, sheet.longest) for name in names])
     axes.set_ylim(len(layers) - 0.5, -0.5)
 
 
@@ -68,7 +92,7 @@ Series = dict[str, list[float | None]]  # of each name a value for each layer; N
 
 def _points(layers: list[dict[str, Any]], series: Series, label: str, worst: Callable[[list[float]], float],
             least: float | None) -> str:
-    def draw(axes: Axes) -> None:
+    def draw(axes: Axes, sheet: Sheet) -> None:
         for name, values in series.items():
             mark, size = MARKS[name]
             known = [(value, row) for row, value in enumerate(values) if value is not None]
@@ -77,8 +101,8 @@ def _points(layers: list[dict[str, Any]], series: Series, label: str, worst: Cal
         if least is not None:
             axes.axvline(least, color=INK, linestyle=":", label=f"{least:g} dB wanted")
         axes.set_xlabel(f"{label} ({'more' if worst is min else 'less'} is better)")
-        axes.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
-        _layers(axes, layers)
+        axes.figure.legend(ncols=sheet.names, loc="outside upper left", frameon=False)
+        _layers(axes, layers, sheet)
     return _svg(1.2 + 0.2 * len(layers), draw)
 
 
@@ -88,14 +112,14 @@ def _tables(table: Blocks, series: Series, label: str, worst: Callable[[list[flo
 
     images = {name: np.array(table.values(values, worst)) for name, values in series.items()}
     known = np.concatenate([image[np.isfinite(image)] for image in images.values()])
-    step = max(1, math.ceil(len(table.columns) / 16))
 
-    def draw(figure: Figure) -> None:
+    def draw(figure: Figure, sheet: Sheet) -> None:
+        step = max(1, math.ceil(len(table.columns) / sheet.ticks))
         panels = figure.subplots(len(images), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (name, image) in zip(panels, images.items(), strict=True):
             shown = axes.imshow(image, aspect="auto", cmap="viridis", interpolation="nearest", vmin=known.min(),
                                 vmax=known.max())
-            axes.set_yticks(range(len(table.kinds)), [short(kind) for kind in table.kinds])
+            axes.set_yticks(range(len(table.kinds)), [short(kind, sheet.longest) for kind in table.kinds])
             if least is not None:
                 rows, columns = np.nonzero(image < least)
                 axes.scatter(columns, rows, marker="x", s=12, linewidth=1.0, color="#ff5c5c")
@@ -166,7 +190,7 @@ def sizes(layers: list[dict[str, Any]]) -> str:
         for scheme in layer["schemes"] or []:
             sums[scheme["scheme"]] = sums.get(scheme["scheme"], 0.0) + scheme["bytes_after"]
 
-    def draw(axes: Axes) -> None:
+    def draw(axes: Axes, sheet: Sheet) -> None:
         bars = axes.barh(list(sums), [value / 2 ** 20 for value in sums.values()],
                          color=[COLOURS[name] for name in sums])
         axes.bar_label(bars, fmt="%.1f", padding=3)
@@ -182,12 +206,12 @@ def _heat(layers: list[dict[str, Any]], rows: list[list[float]], label: str, bar
     # Layers with fewer slices are stretched to the widest.
     image = np.array([[row[i * len(row) // width] for i in range(width)] for row in rows])
 
-    def draw(axes: Axes) -> None:
+    def draw(axes: Axes, sheet: Sheet) -> None:
         shown = axes.imshow(image, aspect="auto", cmap="viridis", interpolation="nearest")
         axes.figure.colorbar(shown, ax=axes, label=bar, fraction=0.04)
         axes.set_xlabel(label)
         axes.set_xticks([])
-        _layers(axes, layers)
+        _layers(axes, layers, sheet)
     return _svg(1.0 + 0.2 * len(layers), draw)
 
 
@@ -221,7 +245,7 @@ def speeds(speed: list[dict[str, Any]], m: int) -> str:
               for entry in speed]
     forms = [form for form in dict.fromkeys(form for _, times in groups for form in times) if form != "bfloat16"]
 
-    def draw(axes: Axes) -> None:
+    def draw(axes: Axes, sheet: Sheet) -> None:
         height = 0.8 / max(1, len(forms))
         for i, form in enumerate(forms):
             values = [times["bfloat16"] / times[form] if times.get(form) and times.get("bfloat16") else 0.0
@@ -232,5 +256,5 @@ def speeds(speed: list[dict[str, Any]], m: int) -> str:
         axes.set_yticks(range(len(groups)), [name for name, _ in groups])
         axes.invert_yaxis()
         axes.set_xlabel(f"times as fast as bfloat16, {m} row{'s' if m > 1 else ''}")
-        axes.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+        axes.figure.legend(ncols=sheet.names, loc="outside upper left", frameon=False)
     return _svg(1.2 + 0.6 * len(groups), draw)

@@ -12,10 +12,10 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem;
   margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
 svg { display: block; width: 100%; height: auto; }
-.chart { overflow-x: auto; }
+.narrow { display: none; }
+@media (max-width: 36rem) { .wide { display: none; } .narrow { display: block; } }
 .table { overflow: auto; max-height: 80vh; }
 th { position: sticky; top: 0; background: var(--paper); }
-.chart svg { min-width: 34rem; }
 table { border-collapse: collapse; font-size: 0.85rem; }
 th, td { padding: 0.3rem 0.6rem; border-bottom: 1px solid var(--line); text-align: left; overflow-wrap: normal; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
@@ -34,7 +34,7 @@ def _row(layer: dict[str, Any]) -> str:
 
 
 def _section(title: str, svg: str, absent: str) -> str:
-    content = f'<div class="chart">{svg}</div>' if svg else f"<p>{escape(absent)}</p>"
+    content = svg if svg else f"<p>{escape(absent)}</p>"
     return f"<section><h2>{escape(title)}</h2>\n{content}</section>"
 
 
