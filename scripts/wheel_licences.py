@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Puts the licences of what a wheel contains beside its own: wheel_licences.py WHEEL OUT_DIR.
 
-auditwheel put oneTBB, RE2 and fmt into the wheel; nlohmann_json's headers are compiled in. Their terms are
+auditwheel put oneTBB and RE2 into the wheel; fmt and nlohmann_json are headers that were compiled in. Their terms are
 those of the Debian packages that they were built from.
 """
 
