@@ -32,10 +32,10 @@ Clocked run(const char* what, Problem problem, std::uint32_t clusters, double re
   return clocked;
 }
 
-using Int8 = DenseProblem<MmaType::s8_s8>;
-using Promoted = DenseProblem<MmaType::e4m3_e4m3, Summing::promoted>;
-using Int8Cut = DenseProblem<MmaType::s8_s8, Summing::plain, 2, 2>;
-using PromotedCut = DenseProblem<MmaType::e4m3_e4m3, Summing::promoted, 2, 2>;
+using Int8 = DenseProblem<Dense<MmaType::s8_s8>>;
+using Promoted = DenseProblem<Dense<MmaType::e4m3_e4m3, Summing::promoted>>;
+using Int8Cut = DenseProblem<Dense<MmaType::s8_s8, Summing::plain, 2, 2, 2>>;
+using PromotedCut = DenseProblem<Dense<MmaType::e4m3_e4m3, Summing::promoted, 2, 2, 2>>;
 
 TEST(Clock, LargeProductsKeepTensorCoresBusy) {
   // Tiles of 8192^3: a cluster takes sixteen there, three here; eight read each box.

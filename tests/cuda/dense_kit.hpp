@@ -22,42 +22,53 @@ using cuda::DenseParams;
 using cuda::MmaType;
 using cuda::Summing;
 
-/// Operands, factors and output of out[M, N] = A[M, K] B[N, K]^T, in elements of one byte.
-template <MmaType type, Summing summing = Summing::plain, int cluster_rows = 2, int parts = 1>
+/// Operands, factors and output of out[M, N] = A[M, K] B[N, K]^T for an instance of the kernel.
+template <class Kernel_>
 struct DenseProblem {
-  using Kernel = Dense<type, summing, 2, cluster_rows, parts>;
+  using Kernel = Kernel_;
+  using Sum = typename Kernel::Sum;
+  static constexpr MmaType kType = Kernel::kType;
+  static constexpr int kBytes = cuda::element_bytes(kType);  // of an element of K
 
   DenseProblem(int m_, int n_, int k_, std::uint32_t seed = 1)
-      : m(m_), n(n_), k(k_), a(m_, k_), b(n_, k_), out(m_, 2 * std::int64_t{n_}) {
+      : m(m_),
+        n(n_),
+        k(k_),
+        a(m_, std::int64_t{k_} * kBytes),
+        b(n_, std::int64_t{k_} * kBytes),
+        out(m_, std::int64_t{Kernel::kOutBytes} * n_) {
     std::mt19937 random(seed * 7919 + static_cast<std::uint32_t>(m * 31 + n * 7 + k));
-    const auto code = [&] {
-      const auto byte = static_cast<std::uint8_t>(random());
-      if (cuda::is_integer(type)) return byte;
-      // Finite codes of both types, of every magnitude.
-      return static_cast<std::uint8_t>((byte & 0x7C) == 0x7C ? byte ^ 0x40 : byte);
+    const auto fill = [&](ByteMatrix& matrix, int rows) {
+      for (int r = 0; r < rows; ++r) {
+        for (int c = 0; c < k * kBytes; ++c) {
+          const auto byte = static_cast<std::uint8_t>(random());
+          const bool high = kBytes == 1 || c % 2 == 1;  // sign and exponent
+          const bool finite = cuda::is_integer(kType) || !high || (byte & 0x7C) != 0x7C;
+          // 16-bit elements: of magnitudes about 1.
+          const int code = kBytes == 2 && high ? (byte & 0x81) | 0x3C : finite ? byte : byte ^ 0x40;
+          matrix.at(r, c) = static_cast<std::uint8_t>(code);
+        }
+      }
     };
-    for (int r = 0; r < m; ++r)
-      for (int c = 0; c < k; ++c) a.at(r, c) = code();
-    for (int r = 0; r < n; ++r)
-      for (int c = 0; c < k; ++c) b.at(r, c) = code();
+    fill(a, m);
+    fill(b, n);
     std::uniform_real_distribution<float> factor(0.001F, 0.02F);
     for (int r = 0; r < m; ++r) scale_a.push_back(factor(random));
     for (int r = 0; r < n; ++r) scale_b.push_back(factor(random));
     for (int r = 0; r < n; ++r) bias.push_back(factor(random) * 100 - 1);
   }
 
-  DenseParams<TensorMap> params() {
+  DenseParams<TensorMap> params(DenseOut type = Kernel::kOutBytes == 2 ? DenseOut::bf16
+                                                                       : DenseOut::f32) {
     DenseParams<TensorMap> p;
-    p.a = a.map(Kernel::kRows);
-    p.b = b.map(Kernel::kRowsOfB);
-    p.out = out.map(Kernel::kWarpgroupRows, Swizzle::bytes_128, Kernel::kPanelColumns);
-    p.out.element_bytes = 2;
-    p.out.extent[0] = n;
+    p.a = map_of(a, Kernel::kRows, m, k, kBytes);
+    p.b = map_of(b, Kernel::kRowsOfB, n, k, kBytes);
+    p.out = map_of(out, Kernel::kWarpgroupRows, m, n, Kernel::kOutBytes);
     p.m = m;
     p.n = n;
-    p.k_bytes = k;
+    p.k_bytes = k * kBytes;
     p.chunk_steps = chunk_steps();
-    p.out_type = DenseOut::bf16;
+    p.out_type = type;
     p.epilogue.scale_a = {scale_a.data(), 1};
     p.epilogue.scale_b = {scale_b.data(), 1};
     p.epilogue.bias = {bias.data(), 1};
@@ -65,21 +76,21 @@ struct DenseProblem {
   }
 
   /// The tensor cores' arithmetic, written down plainly.
-  cuda::Accumulator<type> sum_of(int row, int column) {
-    std::vector<std::uint8_t> x(static_cast<std::size_t>(k + 31) / 32 * 32), y(x.size());
-    std::memcpy(x.data(), a.row(row), static_cast<std::size_t>(k));
-    std::memcpy(y.data(), b.row(column), static_cast<std::size_t>(k));
+  Sum sum_of(int row, int column) {
+    const auto bytes = static_cast<std::size_t>(k * kBytes);
+    std::vector<std::uint8_t> x((bytes + 31) / 32 * 32), y(x.size());
+    std::memcpy(x.data(), a.row(row), bytes);
+    std::memcpy(y.data(), b.row(column), bytes);
     // Chains of steps: of 128 elements where sums are promoted, else of a chunk; chunks in order.
     const std::size_t chunk = static_cast<std::size_t>(chunk_steps()) * 128;
-    const std::size_t chain = summing == Summing::promoted ? 128 : chunk;
-    using Sum = cuda::Accumulator<type>;
+    const std::size_t chain = Kernel::kPromoted ? 128 : chunk;
     Sum sum = 0;
     for (std::size_t begin = 0; begin < x.size(); begin += chunk) {
       Sum of_chunk = 0;
       for (std::size_t link = begin; link < std::min(begin + chunk, x.size()); link += chain) {
         std::uint32_t bits = 0;
         for (std::size_t step = link; step < std::min(link + chain, x.size()); step += 32)
-          cuda::simulator::multiply_step(cuda::simulator::TensorUnit::wgmma, type, &x[step], 1,
+          cuda::simulator::multiply_step(cuda::simulator::TensorUnit::wgmma, kType, &x[step], 1,
                                          &y[step], 1, &bits);
         of_chunk += std::bit_cast<Sum>(bits);
       }
@@ -87,22 +98,26 @@ struct DenseProblem {
     }
     return sum;
   }
-  /// Section 3 of such a sum.
-  std::uint16_t expected(int row, int column) {
-    const auto sum = sum_of(row, column);
+  /// The bits of section 3 of such a sum.
+  std::uint32_t expected(int row, int column, DenseOut type = DenseOut::bf16) {
+    const Sum sum = sum_of(row, column);
+    if (type == DenseOut::sums) return std::bit_cast<std::uint32_t>(sum);
     volatile float t = static_cast<float>(sum);  // each step is rounded by itself
     t = t * scale_a[static_cast<std::size_t>(row)];
     t = t * scale_b[static_cast<std::size_t>(column)];
     t = t + bias[static_cast<std::size_t>(column)];
-    return static_cast<std::uint16_t>(encode<kBFloat16>(t, Overflow::ieee));
+    if (type == DenseOut::f32) return std::bit_cast<std::uint32_t>(static_cast<float>(t));
+    return type == DenseOut::bf16 ? encode<kBFloat16>(t, Overflow::ieee)
+                                  : encode<kFloat16>(t, Overflow::ieee);
   }
-  std::uint16_t got(int row, int column) {
-    std::uint16_t bits;
-    std::memcpy(&bits, out.row(row) + 2 * column, 2);
+  std::uint32_t got(int row, int column) {
+    std::uint32_t bits = 0;
+    std::memcpy(&bits, out.row(row) + Kernel::kOutBytes * column, Kernel::kOutBytes);
     return bits;
   }
   void poison() {
-    for (int r = 0; r < m; ++r) std::memset(out.row(r), 0xEE, 2 * static_cast<std::size_t>(n));
+    for (int r = 0; r < m; ++r)
+      std::memset(out.row(r), 0xEE, static_cast<std::size_t>(Kernel::kOutBytes * n));
   }
 
   static Launch launch(std::uint32_t clusters) {
@@ -116,7 +131,7 @@ struct DenseProblem {
   }
 
   int chunk_steps() const {
-    const int steps = (k + 127) / 128, chunks = parts > 1 ? parts : chunks_of_k;
+    const int steps = (k * kBytes + 127) / 128, chunks = std::max(Kernel::kParts, chunks_of_k);
     return (steps + chunks - 1) / chunks;
   }
 
@@ -124,6 +139,39 @@ struct DenseProblem {
   int chunks_of_k = 1;  ///< of a kernel that does not cut K
   ByteMatrix a, b, out;
   std::vector<float> scale_a, scale_b, bias;
+
+ private:
+  static TensorMap map_of(ByteMatrix& matrix, int box_rows, int rows, int columns, int bytes) {
+    TensorMap map = matrix.map(box_rows, Swizzle::bytes_128, 128 / bytes);
+    map.element_bytes = bytes;
+    map.extent[0] = columns;
+    map.extent[1] = rows;
+    return map;
+  }
 };
+
+/// Bit for bit what it must be, in three landings and so many seeds of each.
+template <class Problem>
+void expect_exact(Problem problem, std::uint32_t clusters, std::uint64_t seeds = 1,
+                  DenseOut type = Problem::Kernel::kOutBytes == 2 ? DenseOut::bf16
+                                                                  : DenseOut::f32) {
+  const auto params = problem.params(type);
+  const int m = problem.m, n = problem.n;
+  std::vector<std::uint32_t> want;
+  for (int r = 0; r < m; ++r)
+    for (int c = 0; c < n; ++c) want.push_back(problem.expected(r, c, type));
+  for (const Options& options : schedules(seeds)) {
+    problem.poison();
+    ASSERT_EQ("", fault_of(problem.launch(clusters), options,
+                           [&](Machine machine) { Problem::Kernel::run(machine, params); }));
+    for (int r = 0; r < m; ++r) {
+      for (int c = 0; c < n; ++c) {
+        ASSERT_EQ(want[static_cast<std::size_t>(r * n + c)], problem.got(r, c))
+            << m << 'x' << n << 'x' << problem.k << " at " << r << ", " << c << ", seed "
+            << options.seed;
+      }
+    }
+  }
+}
 
 }  // namespace octavo::test

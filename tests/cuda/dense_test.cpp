@@ -6,29 +6,8 @@
 namespace octavo::test {
 namespace {
 
-template <class Problem>
-void expect_exact(Problem problem, std::uint32_t clusters) {
-  const auto params = problem.params();
-  const int m = problem.m, n = problem.n;
-  std::vector<std::uint16_t> want;
-  for (int r = 0; r < m; ++r)
-    for (int c = 0; c < n; ++c) want.push_back(problem.expected(r, c));
-  for (const Options& options : schedules(1)) {
-    problem.poison();
-    ASSERT_EQ("", fault_of(problem.launch(clusters), options,
-                           [&](Machine machine) { Problem::Kernel::run(machine, params); }));
-    for (int r = 0; r < m; ++r) {
-      for (int c = 0; c < n; ++c) {
-        ASSERT_EQ(want[static_cast<std::size_t>(r * n + c)], problem.got(r, c))
-            << m << 'x' << n << 'x' << problem.k << " at " << r << ", " << c << ", seed "
-            << options.seed;
-      }
-    }
-  }
-}
-
 TEST(Dense, Int8OfEveryKindOfShape) {
-  using Int8 = DenseProblem<MmaType::s8_s8>;
+  using Int8 = DenseProblem<Dense<MmaType::s8_s8>>;
   expect_exact(Int8(256, 256, 512), 1);
   expect_exact(Int8(300, 520, 400), 2);   // ragged: two rows, three columns of tiles
   expect_exact(Int8(1, 8, 16), 1);        // one row, one step
@@ -36,22 +15,23 @@ TEST(Dense, Int8OfEveryKindOfShape) {
 }
 
 TEST(Dense, Fp8Promoted) {
-  using Fp8 = DenseProblem<MmaType::e4m3_e4m3, Summing::promoted>;
+  using Fp8 = DenseProblem<Dense<MmaType::e4m3_e4m3, Summing::promoted>>;
   expect_exact(Fp8(260, 136, 1040), 1);
-  expect_exact(DenseProblem<MmaType::e4m3_e5m2, Summing::promoted>(1, 8, 16), 1);
+  expect_exact(DenseProblem<Dense<MmaType::e4m3_e5m2, Summing::promoted>>(1, 8, 16), 1);
 }
 
 TEST(Dense, Fp8Fast) {
-  expect_exact(DenseProblem<MmaType::e4m3_e4m3>(130, 264, 400), 1);
-  expect_exact(DenseProblem<MmaType::e5m2_e5m2>(70, 72, 272), 1);
+  expect_exact(DenseProblem<Dense<MmaType::e4m3_e4m3>>(130, 264, 400), 1);
+  expect_exact(DenseProblem<Dense<MmaType::e5m2_e5m2>>(70, 72, 272), 1);
 }
 
 // Two CTAs of a cluster with half of K each, with one row of CTAs and with two; more tiles than
 // clusters.
 TEST(Dense, KCutInsideACluster) {
-  expect_exact(DenseProblem<MmaType::s8_s8, Summing::plain, 2, 2>(300, 264, 900), 1);
-  expect_exact(DenseProblem<MmaType::s8_s8, Summing::plain, 1, 2>(100, 300, 400), 2);
-  expect_exact(DenseProblem<MmaType::e4m3_e4m3, Summing::promoted, 2, 2>(200, 136, 1100), 1);
+  expect_exact(DenseProblem<Dense<MmaType::s8_s8, Summing::plain, 2, 2, 2>>(300, 264, 900), 1);
+  expect_exact(DenseProblem<Dense<MmaType::s8_s8, Summing::plain, 2, 1, 2>>(100, 300, 400), 2);
+  expect_exact(DenseProblem<Dense<MmaType::e4m3_e4m3, Summing::promoted, 2, 2, 2>>(200, 136, 1100),
+               1);
 }
 
 // A row's bits depend on neither the kernel nor the batch: who does not cut K sums the same chunks.
@@ -69,8 +49,8 @@ Problem uneven() {
 }
 
 TEST(Dense, ChunksOfKGiveTheBitsOfTheKernelThatCutsIt) {
-  using Cut = DenseProblem<MmaType::e4m3_e4m3, Summing::promoted, 2, 2>;
-  using Whole = DenseProblem<MmaType::e4m3_e4m3, Summing::promoted>;
+  using Cut = DenseProblem<Dense<MmaType::e4m3_e4m3, Summing::promoted, 2, 2, 2>>;
+  using Whole = DenseProblem<Dense<MmaType::e4m3_e4m3, Summing::promoted>>;
   Cut cut = uneven<Cut>();
   Whole whole = uneven<Whole>();
   whole.chunks_of_k = 2;

@@ -208,8 +208,8 @@ class FaultyMachine : public Machine {
 };
 
 /// Empty where the output is right and nothing was reported.
-std::string found(DenseProblem<MmaType::s8_s8>& problem, const std::vector<std::uint16_t>& want,
-                  const Options& options, Bug bug) {
+std::string found(DenseProblem<Dense<MmaType::s8_s8>>& problem,
+                  const std::vector<std::uint32_t>& want, const Options& options, Bug bug) {
   problem.poison();
   const auto params = problem.params();
   // Loads of A by a producer: two tiles of columns on one cluster, each of three steps.
@@ -227,8 +227,8 @@ std::string found(DenseProblem<MmaType::s8_s8>& problem, const std::vector<std::
 TEST(Planted, EveryBugIsFound) {
   // Seven steps of K through four stages, two tiles: rings turn, factors and staging are used
   // again.
-  DenseProblem<MmaType::s8_s8> problem(200, 272, 880);
-  std::vector<std::uint16_t> want;
+  DenseProblem<Dense<MmaType::s8_s8>> problem(200, 272, 880);
+  std::vector<std::uint32_t> want;
   for (int r = 0; r < problem.m; ++r)
     for (int c = 0; c < problem.n; ++c) want.push_back(problem.expected(r, c));
   for (int b = 0; b < static_cast<int>(Bug::count); ++b) {

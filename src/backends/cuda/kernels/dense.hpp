@@ -74,6 +74,8 @@ struct Dense {
   using u32 = std::uint32_t;
   using Sum = Accumulator<type>;
 
+  static constexpr MmaType kType = type;
+  static constexpr int kOutBytes = out_bytes, kParts = parts;
   static constexpr bool kPromoted = summing == Summing::promoted;
   static constexpr bool kSplit = parts > 1;
   static constexpr int kRows = 128, kColumns = kPromoted || kSplit ? 128 : 256;  // of a CTA's tile

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every instance of the dense kernel on every kind of shape, with every output, in three landings
+// of three seeds each.
+#include "dense_kit.hpp"
+
+namespace octavo::test {
+namespace {
+
+template <class Kernel>
+void every_shape() {
+  constexpr int kBytes = cuda::element_bytes(Kernel::kType);
+  constexpr int kLeast = Kernel::kParts * 128 / kBytes;  // K of which each part has some
+  struct Shape {
+    int m, n, k;
+    std::uint32_t clusters;
+  };
+  const Shape shapes[] = {
+      {256, 256, 2 * kLeast, 1},       // aligned
+      {300, 280, 3 * kLeast + 16, 2},  // ragged, more tiles than one
+      {1, 8, kLeast + 16, 1},          // one row
+      {33, 72, kLeast / 2 + 16, 1},    // K short of a step, or of one a part
+  };
+  for (const Shape& s : shapes) {
+    const DenseProblem<Kernel> problem(s.m, s.n, s.k);
+    if constexpr (Kernel::kOutBytes == 2) {
+      expect_exact(problem, s.clusters, 3, DenseOut::bf16);
+      expect_exact(problem, s.clusters, 1, DenseOut::f16);
+    } else {
+      expect_exact(problem, s.clusters, 3, DenseOut::f32);
+      if constexpr (cuda::is_integer(Kernel::kType))
+        expect_exact(problem, s.clusters, 1, DenseOut::sums);
+    }
+  }
+}
+
+#define OCTAVO_DENSE_INSTANCE(name, type, summing, rows, parts)                  \
+  TEST(Instances, name##_16) {                                                   \
+    every_shape<cuda::Dense<MmaType::type, Summing::summing, 2, rows, parts>>(); \
+  }                                                                              \
+  TEST(Instances, name##_32) {                                                   \
+    every_shape<cuda::Dense<MmaType::type, Summing::summing, 4, rows, parts>>(); \
+  }
+#include "backends/cuda/kernels/dense_instances.inc"
+
+}  // namespace
+}  // namespace octavo::test
