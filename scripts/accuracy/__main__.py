@@ -78,7 +78,9 @@ def _measure(options, results, names, file):
     float_model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
     ids = texts.windows(options.texts, texts.MEASURED, tokenizer, options.tokens)
     other = texts.windows(options.texts, texts.CALIBRATED, tokenizer, options.calibration_tokens)
-    found = octavo.torch.calibrate(float_model, other.split(1))
+    found = octavo.torch.calibrate(float_model, other.split(1), hessian=True)
+    hessians = options.folder / "calibration.safetensors"
+    found.save(hessians)
     smoothed = copy.deepcopy(float_model)
     after, _ = octavo.torch.smooth_(smoothed, found)
     expected = model.Remembered(float_model)
@@ -88,7 +90,10 @@ def _measure(options, results, names, file):
                 continue
             key = page.key(variant.name, smooth)
             made = options.folder / "quantised"
-            variants.write(variant, smoothed if smooth else float_model, after if smooth else found, made)
+            if variant.gptq:
+                variants.write_gptq(variant, folder, hessians, smooth, made)
+            else:
+                variants.write(variant, smoothed if smooth else float_model, after if smooth else found, made)
             row = octavo.torch.evaluate(made, expected, ids, length=texts.WINDOW, layers=False).to_dict()
             results["rows"][key] = row
             print(f"{key}: perplexity {row['perplexity']:.4f}, float32 {row['float_perplexity']:.4f}", flush=True)

@@ -37,7 +37,9 @@ def _model_text(about, rows):
             "paired\n  difference (windows are the units). Perplexity is the float32 model's times e to its power.\n"
             "- **KL**: mean over tokens of KL(float32 || quantised), in nats. **Same token**: how often the most likely next "
             "token is the same.\n- **SmoothQuant**: `calibrate`, then `smooth_` before quantising (alpha 0.5): factors in norms, of "
-            "q, k, v, gate\n  and up. Calibrated scales are the largest magnitude seen.\n")
+            "q, k, v, gate\n  and up. Calibrated scales are the largest magnitude seen.\n"
+            "- **GPTQ**: `octavo quantize --gptq` with the Hessians of the same calibration (docs/calibration.md), after "
+            "SmoothQuant\n  where both are used.\n")
 
 
 def _model_table(rows):

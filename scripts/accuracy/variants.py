@@ -4,6 +4,7 @@
 import copy
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
@@ -24,6 +25,7 @@ class Variant(NamedTuple):
     static: bool = False  # activations by a calibration's scales, or its outlier columns
     finish: Callable[[Path], None] | None = None  # what is done to the folder that was saved
     smooths: bool = True  # whether SmoothQuant can change anything: activations are quantised
+    gptq: bool = False  # codes of the float folder by a calibration's Hessians, as octavo.quantize_file makes them
 
 
 def _weight_only(folder: Path) -> None:
@@ -40,6 +42,7 @@ def _config(folder: Path) -> Any:
 
 VARIANTS = (
     Variant("int8-dynamic", "int8-dynamic", "int8 per channel; int8 per token"),
+    Variant("int8-dynamic, GPTQ", "int8-dynamic", "int8 per channel by GPTQ; int8 per token", gptq=True),
     Variant("int8-static", "int8-dynamic", "int8 per channel; int8, one calibrated scale a layer", static=True),
     Variant("int8 weight-only", "int8-dynamic", "int8 per channel; as they are", finish=_weight_only, smooths=False),
     Variant("fp8-dynamic", "fp8-dynamic", "e4m3fn per channel; e4m3fn per token"),
@@ -62,6 +65,12 @@ def write(variant: Variant, model: Any, calibration: Calibration, folder: Path) 
     model.save_pretrained(folder)
     if variant.finish:
         variant.finish(folder)
+
+
+def write_gptq(variant: Variant, source: Path, calibration: Path, smooth: bool, folder: Path) -> None:
+    """The folder of a float folder in this form. calibration: a file with Hessians of that model."""
+    shutil.rmtree(folder, ignore_errors=True)
+    octavo.quantize_file(source, folder, variant.scheme, calibration=calibration, gptq=True, smoothquant=smooth)
 
 
 def _for_codes(calibration, scheme):
