@@ -4,15 +4,25 @@
 of sums, whose operands are as many as a thread's sums. --check: fails where the file is not that."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
 FILE = Path(__file__).resolve().parent.parent / "src/backends/cuda/device/wgmma.cuh"
 
-# PTX has every multiple of 8 for floats; for integers of those up to 256 not the odd multiples of 8
-# but 8 and 24.
-WIDTHS = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256)
-FLOATS_ONLY = (40, 56)
+MACHINE = FILE.parent.parent / "machine/types.hpp"
+
+
+def table(name):
+    """The numbers of a table of machine/types.hpp, which the simulator goes by, too."""
+    found = re.search(rf"{name}\[\] = {{([0-9, \n]+)}}", MACHINE.read_text())
+    if not found:
+        sys.exit(f"make_wgmma: {MACHINE.name} must have a table {name}")
+    return tuple(map(int, found[1].split(",")))
+
+
+WIDTHS = table("kWgmmaWidths")
+FLOATS_ONLY = table("kWgmmaFloatWidths")
 
 HEAD = """\
 // SPDX-License-Identifier: Apache-2.0
@@ -69,19 +79,7 @@ OCTAVO_DEVICE void multiply({element} (&d)[{count}], std::uint64_t a, std::uint6
 
 
 def text():
-    widths = ", ".join(map(str, WIDTHS))
-    odd = " && ".join(f"n != {width}" for width in FLOATS_ONLY)
-    parts = [HEAD, f"""\
-constexpr std::uint32_t kWgmmaWidths[] = {{{widths}}};
-
-OCTAVO_HOST_DEVICE constexpr bool is_wgmma_width(std::uint32_t n, bool integer) {{
-  for (const std::uint32_t width : kWgmmaWidths) {{
-    if (n == width) return !integer || ({odd});
-  }}
-  return false;
-}}
-
-"""]
+    parts = [HEAD]
     for width in WIDTHS:
         parts.append(overload(width, "float", "f"))
         if width not in FLOATS_ONLY:

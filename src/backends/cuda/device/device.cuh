@@ -297,8 +297,7 @@ class Machine {
   }
   template <MmaType type, u32 n>
   static OCTAVO_DEVICE void wgmma(Accumulator<type> (&sums)[n / 2], u64 a, u64 b, bool accumulate) {
-    static_assert(is_wgmma_width(n, is_integer(type)),
-                  "scripts/make_wgmma.py writes no wgmma of this width and type");
+    static_assert(is_wgmma_width(n, type), "a width of wgmma that kWgmmaWidths has for the type");
     multiply<Ptx<type>::wgmma, Ptx<type>::wgmma_tail>(sums, a, b, accumulate ? 1U : 0U);
   }
   static OCTAVO_DEVICE void wgmma_commit() {

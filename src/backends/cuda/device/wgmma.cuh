@@ -9,15 +9,6 @@
 
 namespace octavo::cuda::device {
 
-constexpr std::uint32_t kWgmmaWidths[] = {8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256};
-
-OCTAVO_HOST_DEVICE constexpr bool is_wgmma_width(std::uint32_t n, bool integer) {
-  for (const std::uint32_t width : kWgmmaWidths) {
-    if (n == width) return !integer || (n != 40 && n != 56);
-  }
-  return false;
-}
-
 template <const char* types, const char* tail>
 OCTAVO_DEVICE void multiply(float (&d)[4], std::uint64_t a, std::uint64_t b, std::uint32_t accumulate) {
   asm volatile(

@@ -62,6 +62,20 @@ constexpr int kStepBytes = 32;
 OCTAVO_HOST_DEVICE constexpr int element_bytes(MmaType type) { return is_half(type) ? 2 : 1; }
 OCTAVO_HOST_DEVICE constexpr int step_k(MmaType type) { return kStepBytes / element_bytes(type); }
 
+/// Columns of wgmma that the machine has. PTX has every multiple of 8 for floats; for integers not
+/// the odd ones but 8 and 24.
+constexpr std::uint32_t kWgmmaWidths[] = {8,  16, 24,  32,  40,  48,  56,  64,
+                                          80, 96, 112, 128, 160, 192, 224, 256};
+constexpr std::uint32_t kWgmmaFloatWidths[] = {40, 56};
+
+OCTAVO_HOST_DEVICE constexpr bool is_wgmma_width(std::uint32_t n, MmaType type) {
+  for (const std::uint32_t width : kWgmmaFloatWidths)
+    if (n == width && is_integer(type)) return false;
+  for (const std::uint32_t width : kWgmmaWidths)
+    if (n == width) return true;
+  return false;
+}
+
 template <bool integer>
 struct AccumulatorOf {
   using Type = float;

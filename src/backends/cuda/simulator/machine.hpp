@@ -139,7 +139,7 @@ class Machine {
   template <MmaType type, u32 n>
   void wgmma(Accumulator<type> (&sums)[n / 2], u64 a, u64 b, bool accumulate,
              Where where = Where::current()) {
-    static_assert(n % 8 == 0 && n >= 8 && n <= 256, "wgmma has 8 to 256 columns, a multiple of 8");
+    static_assert(is_wgmma_width(n, type), "a width of wgmma that kWgmmaWidths has for the type");
     issue(type, n, sums, a, b, accumulate, where);
   }
   void wgmma_commit(Where where = Where::current());

@@ -190,8 +190,7 @@ void Machine::wgmma_wait_until(u32 groups, const Where& where) {
   });
 }
 
-// Fragments of 16 x 8 sums, machine/layout.hpp's of one warp; a: registers of rows l / 4 and l / 4
-// + 8, bytes 4 (l % 4) and 16 on; b: column l / 4, the same bytes.
+// 16 x 8 sums, by machine/layout.hpp's maps of one warp.
 void Machine::multiply_fragments(MmaType type, void* sums, const u32* a, const u32* b,
                                  const Where& where) {
   struct Lane {
@@ -214,13 +213,16 @@ void Machine::multiply_fragments(MmaType type, void* sums, const u32* a, const u
         }
       }
     };
-    for (u32 l = 0; l < kWarpThreads; ++l) {
-      const u32 row = l / 4, byte = l % 4 * 4;
-      for (u32 i = 0; i < 4; ++i)
-        std::memcpy(&rows[(row + i % 2 * 8) * kStepBytes + byte + i / 2 * 16], &lane_of(l)->a[i],
-                    4);
-      for (u32 i = 0; i < 2; ++i)
-        std::memcpy(&columns[row * kStepBytes + byte + i * 16], &lane_of(l)->b[i], 4);
+    for (int l = 0; l < static_cast<int>(kWarpThreads); ++l) {
+      const Lane& lane = *lane_of(static_cast<u32>(l));
+      for (int i = 0; i < 4; ++i) {
+        const int at = fragment_a_row(l, i) * kStepBytes + fragment_a_byte(l, i);
+        std::memcpy(&rows[static_cast<std::size_t>(at)], &lane.a[i], 4);
+      }
+      for (int i = 0; i < 2; ++i) {
+        const int at = fragment_b_column(l, i) * kStepBytes + fragment_b_byte(l, i);
+        std::memcpy(&columns[static_cast<std::size_t>(at)], &lane.b[i], 4);
+      }
     }
     each_sum([](const char* in_register, u32& sum) { std::memcpy(&sum, in_register, 4); });
     if (s_.options.arithmetic) {
