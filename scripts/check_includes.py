@@ -83,7 +83,7 @@ LAYERS = (
     Layer("the C ABI", "src/capi/", ("octavo/*", "capi/*", "fmt/*")),
     Layer("layers", "src/layers/",
           ("octavo/*", "core/*", *NO_ELEMENTS, "ops/*", "layers/*", *CONTRACT, "fmt/*")),
-    Layer("the command line", "tools/*/", (*EDGE, "kit/*", "unistd.h")),
+    Layer("the command line", "tools/*/", (*EDGE, "kit/*")),
     Layer("a peer", "bench/peers/",
           ("peers/*", "dlfcn.h", "sys/mman.h", "oneapi/*", "cblas.h", "aocl_dlp*.h")),
     Layer("the kit", "bench/", (*EDGE, "kit/*", "peers/peer.hpp", "dlfcn.h", *CPU)),

@@ -188,5 +188,38 @@ class Report(unittest.TestCase):
             self.assertEqual(layer["error"]["sqnr_db"], before[name]["schemes"][0]["sqnr_db"])
 
 
+    def html(self, python3):
+        """octavo report --html with that script as the only python3."""
+        programs = self.folder / "programs"
+        programs.mkdir()
+        if python3:
+            (programs / "python3").write_text(f"#!/bin/sh\n{python3}\n")
+            (programs / "python3").chmod(0o755)
+        write(self.model, {"layer.weight": ((N, K), [0.5] * (N * K))})
+        return subprocess.run([OCTAVO, "report", str(self.model), "--no-speed", "--html", str(self.folder / "page.html")],
+                              capture_output=True, text=True, env={"PATH": f"{programs}"}, check=False)
+
+    def test_a_page_is_made_of_the_same_object(self):
+        done = self.html('[ "$1" = -c ] && exit 0; [ "$1 $2 $3" = "-m octavo.report -" ] && exec /bin/cat > "$4"')
+        self.assertEqual((0, "", ""), (done.returncode, done.stdout, done.stderr))
+        page = json.loads((self.folder / "page.html").read_text())
+        printed = subprocess.run([OCTAVO, "report", str(self.model), "--no-speed"], capture_output=True, text=True, check=True)
+        self.assertEqual(json.loads(printed.stdout), page)
+
+    def test_a_page_that_cannot_be_made_is_said_before_anything_is_measured(self):
+        for python3, got in (("", "no python3"), ("exit 1", "one that cannot import it")):
+            with self.subTest(python3):
+                self.setUp()
+                done = self.html(python3)
+                self.assertEqual((4, ""), (done.returncode, done.stdout))
+                self.assertIn("report: --html must have python3 with the package octavo[report] (pip install "
+                              f"'octavo[report]'); got {got}", done.stderr)
+
+    def test_a_page_that_is_not_written_is_an_error(self):
+        done = self.html('[ "$1" = -c ] && exit 0; exit 7')
+        self.assertNotEqual(0, done.returncode)
+        self.assertIn("page.html' must be written; got exit code 7 of python3", done.stderr)
+
+
 if __name__ == "__main__":
     unittest.main()

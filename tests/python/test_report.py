@@ -139,6 +139,9 @@ def test_the_command_takes_both_files(tmp_path):
     subprocess.run([sys.executable, "-m", "octavo.report", "report.json", "out.html", "--evaluation", "evaluation.json"],
                    cwd=tmp_path, check=True, timeout=120)
     assert "64 tokens" in whole((tmp_path / "out.html").read_text(encoding="utf-8"))
+    subprocess.run([sys.executable, "-m", "octavo.report", "-", "piped.html", "--evaluation", "evaluation.json"],
+                   cwd=tmp_path, check=True, timeout=120, input=json.dumps(report()), text=True)
+    assert (tmp_path / "piped.html").read_bytes() == (tmp_path / "out.html").read_bytes()
 
 
 def test_what_is_no_evaluation_is_refused():

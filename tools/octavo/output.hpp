@@ -16,7 +16,9 @@ namespace octavo::cli {
 /// JSON objects keep the order in which their fields are documented.
 using Json = nlohmann::ordered_json;
 
-/// One object on a line of its own. Numbers that JSON lacks (infinite, NaN) become null.
+/// An object on one line. Numbers that JSON lacks (infinite, NaN) become null.
+std::string json_text(const Json& object);
+/// The same, printed.
 void print_json(const Json& object);
 
 /// "123 B", "4.56 MiB"

@@ -24,6 +24,7 @@
 #include "progress.hpp"
 #include "report_input.hpp"
 #include "report_layer.hpp"
+#include "report_page.hpp"
 #include "report_speed.hpp"
 
 namespace octavo::cli {
@@ -34,7 +35,7 @@ constexpr std::array<Scheme, 4> kSchemes{Scheme::int8_dynamic, Scheme::fp8_dynam
 constexpr double kSpeedSeconds = 15;  // of timing; making the weights comes on top
 
 struct Arguments {
-  std::string path, against, calibration;
+  std::string path, against, calibration, html;
   std::vector<std::string> schemes;
   double least_db = 28;
   bool no_speed = false;
@@ -121,6 +122,7 @@ class Reporter {
   }
 
   int run() {
+    if (!arguments_.html.empty()) require_page_maker();
     find_layers();
     Json list = Json::array();
     for (std::size_t i = 0; i < layers_.size(); ++i) {
@@ -132,18 +134,23 @@ class Reporter {
     Json names = Json::array(), speed = Json::array();
     for (const Scheme scheme : schemes_) names.push_back(scheme_name(scheme));
     for (const auto& [shape, times] : speeds_) speed.push_back(times.json());
-    print_json({{"type", "report"},
-                {"path", arguments_.path},
-                {"against", against_ ? Json(arguments_.against) : Json(nullptr)},
-                {"calibration", inputs_ ? Json(arguments_.calibration) : Json(nullptr)},
-                {"octavo", OCTAVO_VERSION},
-                {"cpu", cpu_name()},
-                {"threads", default_executor().concurrency()},
-                {"least_sqnr_db", arguments_.least_db},
-                {"schemes", std::move(names)},
-                {"file_bytes", weights_.model().file_bytes()},
-                {"layers", std::move(list)},
-                {"speed", arguments_.no_speed ? Json(nullptr) : std::move(speed)}});
+    const Json report{{"type", "report"},
+                      {"path", arguments_.path},
+                      {"against", against_ ? Json(arguments_.against) : Json(nullptr)},
+                      {"calibration", inputs_ ? Json(arguments_.calibration) : Json(nullptr)},
+                      {"octavo", OCTAVO_VERSION},
+                      {"cpu", cpu_name()},
+                      {"threads", default_executor().concurrency()},
+                      {"least_sqnr_db", arguments_.least_db},
+                      {"schemes", std::move(names)},
+                      {"file_bytes", weights_.model().file_bytes()},
+                      {"layers", std::move(list)},
+                      {"speed", arguments_.no_speed ? Json(nullptr) : std::move(speed)}};
+    if (arguments_.html.empty()) {
+      print_json(report);
+    } else {
+      write_page(report, arguments_.html);
+    }
     return kGood;
   }
 
@@ -324,6 +331,9 @@ Run add_report(CLI::App& command) {
   command.add_option("--least-sqnr", arguments->least_db,
                      "The SQNR that a recommended scheme has at least, in dB (default 28)");
   command.add_flag("--no-speed", arguments->no_speed, "Measure no times");
+  command.add_option(
+      "--html", arguments->html,
+      "Write a page there instead of printing JSON, by python3's package octavo[report]");
   command
       .add_option("--progress", arguments->progress,
                   "auto: a bar where standard error is a terminal; never; json: a line for each "
@@ -331,8 +341,9 @@ Run add_report(CLI::App& command) {
       ->check(CLI::IsMember({"auto", "never", "json"}));
   command.footer(
       "Prints one JSON object, of which `python -m octavo.report REPORT.json OUT.html` makes a "
-      "page.\n"
-      "Example: octavo report Llama-3-8B > report.json");
+      "page, too.\n"
+      "Example: octavo report Llama-3-8B > report.json\n"
+      "         octavo report Llama-3-8B --html report.html");
   return [arguments] { return Reporter(*arguments).run(); };
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m octavo.report", description="Make a page of a report.")
-    parser.add_argument("report", type=Path, metavar="REPORT.json", help="what `octavo report` printed")
+    parser.add_argument("report", type=Path, metavar="REPORT.json", help="what `octavo report` printed; -: standard input")
     parser.add_argument("out", type=Path, metavar="OUT.html", help="the page to write")
     parser.add_argument("--evaluation", type=Path, metavar="FILE",
                         help="what `python -m octavo.evaluate --json FILE` wrote of the model: each layer's error on text")
@@ -17,7 +17,8 @@ def main() -> int:
     try:
         from octavo.report import page
 
-        read = [json.loads(path.read_text(encoding="utf-8")) for path in (arguments.report, arguments.evaluation) if path]
+        read = [json.loads(sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8"))
+                for path in (arguments.report, arguments.evaluation) if path]
         text = page(*read)
         arguments.out.write_text(text, encoding="utf-8")
     except (ImportError, OSError, ValueError) as error:
