@@ -15,6 +15,7 @@
 //   meetings       shuffle elect sync_warp sync_named cluster_sync
 //   mbarriers      mbarrier_init fence_mbarrier_init mbarrier_arrive mbarrier_arrive_cluster
 //                  mbarrier_arrive_cluster_release mbarrier_expect mbarrier_wait
+//                  mbarrier_wait_cluster
 //   TMA            tma_load (2-D, 3-D, multicast) tma_store tma_store_commit tma_store_wait_read<N>
 //                  fence_async
 //   tensor cores   wgmma_fence wgmma<type, n> wgmma_commit wgmma_wait<N> mma_sync<type>
