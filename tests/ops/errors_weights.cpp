@@ -371,7 +371,8 @@ std::vector<ErrorRow> llm_int8_errors() {
        "int8_vectorwise_quant: a.shape must have at least one dimension; got []",
        [=] { (void)int8_vectorwise_quant(scalar); }},
       {"VectorwiseErrors", kInvalid,
-       "int8_vectorwise_quant: a must be a matrix in the host's memory, row by row, for its errors; "
+       "int8_vectorwise_quant: a must be a matrix in the host's memory, row by row, for its "
+       "errors; "
        "got float32 [2, 3, 4]",
        [] {
          CodeErrors errors;
