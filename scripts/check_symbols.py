@@ -38,6 +38,9 @@ WRITES_STDOUT = {"printf", "vprintf", "__printf_chk", "__vprintf_chk", "puts", "
 WRITES_STDERR = {"fprintf", "vfprintf", "__fprintf_chk", "__vfprintf_chk", "fputs", "fputc",
                  "fwrite", "perror", "stderr", "std::cerr", "std::clog"}
 MAY_WRITE_STDERR = ("src/ops/run.cpp",)  # OCTAVO_VERBOSE=dispatch
+# It compiles all of fmt's functions, those that print among them; nothing may call these.
+FMT_FUNCTIONS = "src/core/fmt_functions.cpp"
+FMT_PRINTS = re.compile(r"fmt::v\d+::(detail::)?v?print\(")
 
 OWN_EXPORT = re.compile(r"_Z(T[VISTC]|GV|T[hv][n0-9_]+)?(N[KVRO]*)?6octavo|octavo_\w+$")
 LINKER_EXPORT = {"_init", "_fini", "_edata", "_end", "__bss_start"}
@@ -138,11 +141,15 @@ def forgotten_findings(kernels: list[Compilation], units: list[Compilation]) -> 
 
 
 def output_findings(unit: Compilation) -> Iterator[str]:
+    if unit.source == FMT_FUNCTIONS:
+        return
     for symbol in symbols(unit.object, "--undefined-only", "--demangle"):
         if symbol.name in ENDS_PROCESS:
             yield f"{unit.source} calls {symbol.name}: the library must not end the process"
         if symbol.name in WRITES_STDOUT:
             yield f"{unit.source} uses {symbol.name}: stdout belongs to the program"
+        if FMT_PRINTS.match(symbol.name):
+            yield f"{unit.source} calls {symbol.name}: the library must not print"
         if symbol.name in WRITES_STDERR and unit.source not in MAY_WRITE_STDERR:
             yield f"{unit.source} uses {symbol.name}: only {MAY_WRITE_STDERR[0]} writes to stderr"
 
