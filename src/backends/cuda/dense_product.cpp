@@ -8,7 +8,6 @@
 #include "backends/backend.hpp"
 #include "backends/cuda/kernels/chunks.hpp"
 #include "core/error.hpp"
-#include "core/extents.hpp"
 #include "core/grid.hpp"
 #include "core/operand.hpp"
 

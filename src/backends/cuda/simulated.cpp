@@ -62,7 +62,9 @@ Status launch(const DenseCall& call, const ExecContext&) noexcept {
 }
 
 // Passes on host memory are any host backend's.
-DenseRunner runner() noexcept { return {&find_backend("generic")->passes, &launch}; }
+const Passes& host_passes() noexcept { return find_backend("generic")->passes; }
+
+DenseRunner runner() noexcept { return {&host_passes(), &launch}; }
 
 const char* unavailable() noexcept { return nullptr; }
 
@@ -94,8 +96,6 @@ Status run(const MatmulProblem& problem, const Plan&, const ExecContext& context
   return {};
 }
 
-const Backend& host() noexcept { return *find_backend("generic"); }
-
 }  // namespace
 
 const Backend kSimulatedBackend{
@@ -105,7 +105,7 @@ const Backend kSimulatedBackend{
     .unavailable = &unavailable,
     .plan = &plan,
     .run = &run,
-    .passes = host().passes,
+    .passes = host_passes(),
     .layout = [](DType) noexcept -> const WeightLayout* { return nullptr; },
 };
 

@@ -106,14 +106,12 @@ void Machine::arrive_at(u32 address, u32 rank, bool releases, const Where& where
   } else {
     s_.release_finished_reads(*t_.warp, *carried);
   }
-  s_.later("arrival", t_.time + s_.options.clock.remote_latency,
-           [this_simulation = &s_, &cta, &there, address, carried, releases, where] {
-             if (cta.running == 0)
-               fault(where, "an arrival reaches CTA {} after it has ended", cta.rank);
-             (releases ? there.cluster_gathering : there.gathering).join(*carried);
-             arrive_at_barrier(*this_simulation, there, address, this_simulation->event_time(),
-                               where);
-           });
+  s_.later(t_.time + s_.options.clock.remote_latency, [this_simulation = &s_, &cta, &there, address,
+                                                       carried, releases, where] {
+    if (cta.running == 0) fault(where, "an arrival reaches CTA {} after it has ended", cta.rank);
+    (releases ? there.cluster_gathering : there.gathering).join(*carried);
+    arrive_at_barrier(*this_simulation, there, address, this_simulation->event_time(), where);
+  });
   s_.yield(t_);
 }
 

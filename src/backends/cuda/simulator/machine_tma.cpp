@@ -109,29 +109,26 @@ void Machine::load_box(const TensorMap& map, int rank, u32 destination, u32 barr
       fault(where, "TMA signals the mbarrier at {:#x} of CTA {} without fence.mbarrier_init",
             barrier_address, r);
     cta.shared.begin_landing(destination, bytes, SharedMemory::Copier::tma, s_.actor(t_), where);
-    s_.later("a TMA load", landing,
-             [this_simulation = &s_, &cta, &told, map, destination, from, bytes, barrier_address,
-              where, actor = s_.actor(t_)] {
-               walk(map, destination, from, [&](u32 address, const std::uint8_t* element) {
-                 if (element != nullptr) {
-                   std::memcpy(cta.shared.at(address), element,
-                               static_cast<std::size_t>(map.element_bytes));
-                 } else {
-                   std::memset(cta.shared.at(address), 0,
-                               static_cast<std::size_t>(map.element_bytes));
-                 }
-               });
-               // Who waits for the phase that these bytes are counted in knows of them.
-               Actor lander = actor;
-               lander.now = {told.agent, static_cast<u32>(told.phases + 1)};
-               cta.shared.end_landing(destination, bytes, SharedMemory::Copier::tma, lander);
-               told.expected_bytes -= bytes;
-               if (std::abs(told.expected_bytes) >= 1 << 20)
-                 fault(where, "the mbarrier at {:#x} is told of 2^20 bytes more than it expects",
-                       barrier_address);
-               told.time = std::max(told.time, this_simulation->event_time());
-               complete_phase(*this_simulation, told);
-             });
+    s_.later(landing, [this_simulation = &s_, &cta, &told, map, destination, from, bytes,
+                       barrier_address, where, actor = s_.actor(t_)] {
+      walk(map, destination, from, [&](u32 address, const std::uint8_t* element) {
+        if (element != nullptr) {
+          std::memcpy(cta.shared.at(address), element, static_cast<std::size_t>(map.element_bytes));
+        } else {
+          std::memset(cta.shared.at(address), 0, static_cast<std::size_t>(map.element_bytes));
+        }
+      });
+      // Who waits for the phase that these bytes are counted in knows of them.
+      Actor lander = actor;
+      lander.now = {told.agent, static_cast<u32>(told.phases + 1)};
+      cta.shared.end_landing(destination, bytes, SharedMemory::Copier::tma, lander);
+      told.expected_bytes -= bytes;
+      if (std::abs(told.expected_bytes) >= 1 << 20)
+        fault(where, "the mbarrier at {:#x} is told of 2^20 bytes more than it expects",
+              barrier_address);
+      told.time = std::max(told.time, this_simulation->event_time());
+      complete_phase(*this_simulation, told);
+    });
   }
   s_.yield(t_);
 }
@@ -147,7 +144,7 @@ void Machine::tma_store(const TensorMap& map, u32 source, int x, int y, Where wh
   store->bytes = bytes;
   t_.open_stores.push_back(store);
   const ClockModel& clock = s_.options.clock;
-  s_.later("a TMA store", t_.time + bytes / clock.store_bytes + clock.store_latency,
+  s_.later(t_.time + bytes / clock.store_bytes + clock.store_latency,
            [this_simulation = &s_, &cta, map, source, store, from = Coordinates{x, y, 0}] {
              walk(map, source, from, [&](u32 address, std::uint8_t* element) {
                if (element != nullptr)

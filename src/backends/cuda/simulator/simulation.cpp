@@ -79,8 +79,7 @@ void Simulation::start(std::uint32_t first_cluster, std::uint32_t clusters,
       for (Warp& warp : cta.warps) {
         warp.agent = add_agent();
         warp.registers = launch.registers;
-        warp.knows.writes.raise({warp.agent, warp.clock});
-        warp.knows.reads.raise({warp.agent, warp.clock});
+        warp.know_itself();
       }
       for (std::uint32_t tid = 0; tid < launch.threads; ++tid) {
         threads_.push_back(std::make_unique<Thread>());
@@ -191,13 +190,13 @@ void Simulation::happen(std::size_t index) {
   event.happens();
 }
 
-void Simulation::later(const char* what, double time, std::function<void()> happens) {
+void Simulation::later(double time, std::function<void()> happens) {
   if (!options.timed && options.landing == Landing::eager) {
     event_time_ = time;
     happens();
     return;
   }
-  events_.push_back({what, time, events_made_++, std::move(happens)});
+  events_.push_back({time, events_made_++, std::move(happens)});
 }
 
 Actor Simulation::actor(const Thread& thread) const {
@@ -229,18 +228,14 @@ void Simulation::wake(WaitingList& list, double time) {
 
 void Simulation::release(Warp& warp, Knowledge& object) {
   object.join(warp.knows);
-  ++warp.clock;
-  warp.knows.writes.raise({warp.agent, warp.clock});
-  warp.knows.reads.raise({warp.agent, warp.clock});
+  warp.advance();
 }
 
 void Simulation::release_finished_reads(Warp& warp, Knowledge& object) {
   const auto warps =
       static_cast<Agent>(launch.cluster * launch.threads / kWarpThreads * clusters_.size());
   object.join_finished_reads(warp.knows, warps);
-  ++warp.clock;
-  warp.knows.writes.raise({warp.agent, warp.clock});
-  warp.knows.reads.raise({warp.agent, warp.clock});
+  warp.advance();
 }
 
 void Simulation::meet(Thread& thread, Meeting& meeting, std::uint32_t needed, const char* what,

@@ -13,7 +13,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <queue>
 #include <random>
 #include <set>
 #include <string>
@@ -56,6 +55,16 @@ struct Warp {
   std::uint32_t registers = 0;  // of a thread, as setmaxnreg left them
   Knowledge knows;
   Meeting meeting;
+
+  /// What it does from now on is later than what it has told.
+  void advance() {
+    ++clock;
+    know_itself();
+  }
+  void know_itself() {
+    knows.writes.raise({agent, clock});
+    knows.reads.raise({agent, clock});
+  }
 };
 
 struct MBarrier {
@@ -157,7 +166,7 @@ class Simulation {
   void wait(Thread& thread, WaitingList& list, std::string what, const Where& where);
   void wake(WaitingList& list, double time);
   /// Something that happens later by itself: at once, some time, or last, as the landing says.
-  void later(const char* what, double time, std::function<void()> happens);
+  void later(double time, std::function<void()> happens);
   /// The time of the event that happens.
   double event_time() const { return event_time_; }
 
@@ -174,7 +183,6 @@ class Simulation {
   void release_finished_reads(Warp& warp, Knowledge& object);
 
   Agent add_agent() { return agents_++; }
-  ReadSets& sets() { return sets_; }
 
   /// Counters in global memory that order what CTAs do (add_release, load_acquire).
   struct GlobalFlag {
@@ -193,7 +201,6 @@ class Simulation {
 
  private:
   struct Event {
-    const char* what;
     double time;
     std::uint64_t order;
     std::function<void()> happens;
