@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+// All kernels of passes: what pass_instances.inc names.
+#pragma once
+
+#include "backends/cuda/kernels/passes/convert.hpp"

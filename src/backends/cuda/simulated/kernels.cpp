@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/simulated/kernels.hpp"
+
+#include <array>
+
+#include "backends/cuda/kernels/dense.hpp"
+#include "backends/cuda/kernels/passes.hpp"
+#include "backends/cuda/simulator/machine.hpp"
+
+namespace octavo::cuda::simulated {
+namespace {
+
+using simulator::Machine;
+
+template <class Kernel, class Params>
+simulator::Counters run(const simulator::Launch& launch, const simulator::Options& options,
+                        const void* params) {
+  return simulator::simulate(launch, options, [params](Machine m) {
+    Kernel::run(m, *static_cast<const Params*>(params));
+  });
+}
+
+template <class Kernel>
+constexpr KernelRow dense_row() {
+  using Params = DenseParams<TensorMap>;
+  return {sizeof(Params),       Kernel::kCluster,   Kernel::kThreads,
+          Kernel::kSharedBytes, Kernel::kRegisters, &run<Kernel, Params>};
+}
+template <class Kernel>
+constexpr KernelRow pass_row() {
+  using Params = typename Kernel::Params;
+  constexpr std::uint32_t kRegisters = 32;  // of no consequence: none of them changes it
+  return {sizeof(Params),       1,          Kernel::kThreads,
+          Kernel::kSharedBytes, kRegisters, &run<Kernel, Params>};
+}
+
+constexpr std::array kRows{
+#define OCTAVO_DENSE_INSTANCE(name, type, summing, rows, parts)        \
+  dense_row<Dense<MmaType::type, Summing::summing, 2, rows, parts>>(), \
+      dense_row<Dense<MmaType::type, Summing::summing, 4, rows, parts>>(),
+#include "backends/cuda/kernels/dense_instances.inc"
+#undef OCTAVO_DENSE_INSTANCE
+#define OCTAVO_PASS_KERNEL(name, kernel) pass_row<kernel>(),
+#include "backends/cuda/kernels/pass_instances.inc"
+#undef OCTAVO_PASS_KERNEL
+};
+static_assert(kRows.size() == static_cast<std::size_t>(KernelId::count));
+
+}  // namespace
+
+const KernelRow& kernel_row(KernelId kernel) noexcept {
+  return kRows[static_cast<std::size_t>(kernel)];
+}
+
+}  // namespace octavo::cuda::simulated
