@@ -135,11 +135,22 @@ OCTAVO_DEVICE void write_float(Machine& m, const Elements& x, std::int64_t i, st
   write_float(m, x.dtype, x.data, i * x.strides[0] + j * x.strides[1], value, overflow);
 }
 
+/// Which cell of so many elements holds element i. Most cells are single elements or whole extents,
+/// and a division of 64 bits is a hundred instructions.
+OCTAVO_HOST_DEVICE std::int64_t cell_of(std::int64_t i, std::int64_t size) {
+  if (size == 1) return i;
+  if (i < size) return 0;
+  if ((i | size) >> 32 == 0)
+    return static_cast<std::uint32_t>(i) / static_cast<std::uint32_t>(size);
+  return i / size;
+}
+
 /// What element (i, j) of an operand is multiplied by; 1 where there is no scale.
 template <class Machine>
 OCTAVO_DEVICE float read_scale(Machine& m, const ScaleView& scale, std::int64_t i, std::int64_t j) {
   if (scale.kind != ScaleKind::tensor) return scale.number;
-  return read_float(m, scale.data, (scale.row0 + i) / scale.rows, (scale.col0 + j) / scale.cols);
+  return read_float(m, scale.data, cell_of(scale.row0 + i, scale.rows),
+                    cell_of(scale.col0 + j, scale.cols));
 }
 
 /// A factor of column n; 1 where it is absent.

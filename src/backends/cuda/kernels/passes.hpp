@@ -3,3 +3,4 @@
 #pragma once
 
 #include "backends/cuda/kernels/passes/convert.hpp"
+#include "backends/cuda/kernels/passes/finish.hpp"

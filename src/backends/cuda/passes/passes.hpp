@@ -11,4 +11,7 @@ namespace octavo::cuda {
 Status convert(const ConvertProblem& problem, const ExecContext& context) noexcept;
 Status fill(const FillProblem& problem, const ExecContext& context) noexcept;
 
+// finish.cpp
+Status finish(const FinishProblem& problem, const ExecContext& context) noexcept;
+
 }  // namespace octavo::cuda
