@@ -43,7 +43,7 @@ class Layer(NamedTuple):
 
 LAYERS = (
     Layer("public headers", "include/octavo/", ("octavo/*",)),
-    Layer("core", "src/core/", ("octavo/*", "core/*", "fmt/*", "oneapi/tbb/*", *SYSTEM, *CPU)),
+    Layer("core", "src/core/", ("octavo/*", "core/*", "fmt/*", "oneapi/tbb/*", "dlfcn.h", *SYSTEM, *CPU)),
     Layer("the registry", "src/backends/registry.cpp", ("octavo/*", "core/*", "backends/*")),
     Layer("a kernel", "src/backends/cpu/kernels/",
           ("backends/cpu/kernels.hpp", "backends/cpu/kernels/*", "octavo/dtype.hpp",
@@ -101,6 +101,8 @@ LAYERS = (
            "backends/cuda/*", *CUDA)),
     Layer("the far device", "tests/support/far_device.",
           (*EDGE, "kit/*", "support/*", *CONTRACT, "core/*")),
+    Layer("the simulated driver", "tests/support/simulated_driver.",
+          (*EDGE, "kit/*", "support/*", "core/*", "backends/cuda/*")),
     Layer("tests of the C ABI", "tests/capi/",
           ("octavo/*", "./*", "capi/*", "gtest/*", "support/*")),
     Layer("tests of the command line", "tests/cli/", (*EDGE, "gtest/*", "peers/peer.hpp")),

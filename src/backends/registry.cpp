@@ -7,12 +7,14 @@
 #include "backends/backend.hpp"
 #include "backends/cpu/dot/avx512.hpp"
 #include "backends/cpu/generic/generic.hpp"
+#include "backends/cuda/backends.hpp"
 #include "backends/reference/reference.hpp"
 
 namespace octavo {
 namespace {
 
-constexpr std::array kBuilt{&kAvx512Backend, &kGenericBackend, &kReferenceBackend};
+constexpr std::array kBuilt{&cuda::kSm90Backend, &cuda::kCudaBackend, &kAvx512Backend,
+                            &kGenericBackend, &kReferenceBackend};
 
 // Behind those that are built there is room for one more.
 constinit auto backends = [] {

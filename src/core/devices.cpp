@@ -8,6 +8,7 @@
 #include <cstring>
 #include <new>
 
+#include "core/cuda/devices.hpp"
 #include "core/pages.hpp"
 
 namespace octavo {
@@ -43,7 +44,7 @@ constexpr DeviceMemory kHostMemory{
 };
 
 constexpr DeviceKind kHost{DeviceType::cpu, "cpu", "CPU", &kHostMemory};
-constexpr DeviceKind kCuda{DeviceType::cuda, "cuda", "CUDA", nullptr};
+constexpr DeviceKind kCuda{DeviceType::cuda, "cuda", "CUDA", &cuda::kCudaMemory};
 
 constinit std::array<const DeviceKind*, 3> kinds{&kHost, &kCuda, nullptr};
 constinit std::size_t kind_count = 2;

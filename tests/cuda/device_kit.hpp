@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tensors of the device that tests of the CUDA backend run on.
+// Tensors of the device that tests of the CUDA backend run on: the simulated driver's.
 #pragma once
 
-#include "octavo/tensor.hpp"
+#include "support/placed.hpp"
+#include "support/simulated_driver.hpp"
 
 namespace octavo::test {
 
+inline const bool kInstalled = (install_simulated_driver(), true);
+
 /// A view's copy there, with its strides.
-inline Tensor to_device(const TensorView& view) { return Tensor::adopt(nullptr, view); }
-/// A row-major copy on the host.
-inline Tensor to_host(const TensorView& view) { return copy(view, view.dtype); }
+inline Tensor to_device(const TensorView& view) { return to_device(view, kHopper); }
 
 }  // namespace octavo::test

@@ -2,11 +2,7 @@
 // Far memory, streams that run when they are waited for, and a backend that translates addresses.
 #include "support/far_device.hpp"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <array>
-#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <functional>
@@ -17,77 +13,15 @@
 #include "backends/backend.hpp"
 #include "core/devices.hpp"
 #include "core/fields.hpp"
+#include "support/far_memory.hpp"
 
 namespace octavo::test {
 namespace {
 
-// ---- memory ------------------------------------------------------------------------------------
-
-class FarMemory {
- public:
-  static FarMemory& get() {
-    static FarMemory memory;
-    return memory;
-  }
-
-  void* allocate(std::size_t bytes) {
-    const std::lock_guard lock(mutex_);
-    const std::size_t size = rounded(bytes);
-    for (auto block = free_.begin(); block != free_.end(); ++block) {
-      if (block->second < size) continue;
-      const auto [at, whole] = *block;
-      free_.erase(block);
-      if (whole > size) free_[at + size] = whole - size;
-      return far_ + at;
-    }
-    return nullptr;
-  }
-  void release(void* memory, std::size_t bytes) {
-    const std::lock_guard lock(mutex_);
-    std::memset(near(memory), 0xA5, bytes);  // whoever reads it afterwards shows
-    auto at = static_cast<std::size_t>(static_cast<char*>(memory) - far_);
-    std::size_t size = rounded(bytes);
-    auto next = free_.lower_bound(at);
-    if (next != free_.end() && at + size == next->first) {
-      size += next->second;
-      next = free_.erase(next);
-    }
-    if (next != free_.begin()) {
-      const auto before = std::prev(next);
-      if (before->first + before->second == at) {
-        before->second += size;
-        return;
-      }
-    }
-    free_[at] = size;
-  }
-
-  // The address that works, for one of tensors; any other as it is.
-  template <class T>
-  T* near(T* address) const {
-    const auto* bytes = reinterpret_cast<const char*>(address);
-    if (bytes < far_ || bytes > far_ + kBytes) return address;
-    return reinterpret_cast<T*>(const_cast<char*>(near_ + (bytes - far_)));
-  }
-
- private:
-  static constexpr std::size_t kBytes = std::size_t{4} << 30;  // of addresses
-  static std::size_t rounded(std::size_t bytes) { return (bytes + 127) / 64 * 64; }
-
-  FarMemory() {
-    const int file = memfd_create("far", MFD_CLOEXEC);
-    if (file < 0 || ftruncate(file, kBytes) != 0) std::abort();
-    far_ = static_cast<char*>(mmap(nullptr, kBytes, PROT_NONE, MAP_SHARED, file, 0));
-    near_ = static_cast<char*>(mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0));
-    if (far_ == MAP_FAILED || near_ == MAP_FAILED) std::abort();
-    close(file);
-    free_[0] = kBytes;
-  }
-
-  std::mutex mutex_;
-  char *far_ = nullptr, *near_ = nullptr;
-  std::map<std::size_t, std::size_t> free_;
-};
+FarMemory& far() {
+  static FarMemory memory;
+  return memory;
+}
 
 // ---- streams -----------------------------------------------------------------------------------
 
@@ -129,11 +63,11 @@ constexpr DeviceMemory kMemory{
       return index == 0 ? nullptr : "there is one far device";
     },
     .allocate = [](std::size_t bytes,
-                   const Place&) noexcept { return FarMemory::get().allocate(bytes); },
+                   const Place&) noexcept { return far().allocate(bytes); },
     .release =
-        [](void* memory, std::size_t bytes, const Place& place) noexcept {
+        [](void* block, std::size_t, const Place& place) noexcept {
           (void)Streams::get().push(place.stream, [=] {
-            FarMemory::get().release(memory, bytes);
+            (void)far().release(block);
             return Status();
           });
         },
@@ -146,15 +80,16 @@ constexpr DeviceMemory kMemory{
             std::memcpy(staged.get(), from.data, bytes);
           }
           return Streams::get().push(stream, [=, source = from.data, target = to.data] {
-            const void* near = staged != nullptr ? staged.get() : FarMemory::get().near(source);
-            std::memcpy(FarMemory::get().near(target), near, bytes);
+            const void* near = staged != nullptr ? staged.get() : far().near(source);
+            std::memcpy(far().near(target), near, bytes);
             return Status();
           });
         },
     .wait = [](const Place& place) noexcept { return Streams::get().wait(place.stream); },
 };
 
-constexpr DeviceKind kKind{kFar.type, "far", "far", &kMemory};
+constexpr DeviceType kType = static_cast<DeviceType>(12);  // of DLPack's extension devices
+constexpr DeviceKind kKind{kType, "far", "far", &kMemory};
 
 // ---- addresses ---------------------------------------------------------------------------------
 
@@ -221,7 +156,7 @@ void each_field(T& v, const Visit& visit) {
 class Near {
  public:
   void fix(TensorView& view) {
-    view.data = FarMemory::get().near(view.data);
+    view.data = far().near(view.data);
     view.device = {};
   }
   void fix(Tensor& tensor) {
@@ -259,11 +194,11 @@ class Near {
     fix(groups.list);
   }
   void fix(std::span<double>& memory) {
-    memory = {FarMemory::get().near(memory.data()), memory.size()};
+    memory = {far().near(memory.data()), memory.size()};
   }
   template <class T>
   void fix(T*& pointer) {
-    pointer = FarMemory::get().near(pointer);
+    pointer = far().near(pointer);
   }
   template <class T>
   void fix(std::optional<T>& value) {
@@ -371,7 +306,7 @@ Status prologue(Member& member, const MatmulOptions& options, Arena& arena,
   (void)arena.take<char>(static_cast<std::int64_t>(outline.used()));
   if (!status.ok() || arena.counting()) return status;
   return Streams::get().push(context.stream, [=] {
-    Arena near(FarMemory::get().near(block));
+    Arena near(far().near(block));
     return host().passes.prologue(given->problem, options, near, serial);
   });
 }
@@ -386,7 +321,7 @@ Status activate(const ActivateProblem& problem, Rows& result, Arena& arena,
   (void)arena.take<char>(static_cast<std::int64_t>(outline.used()));
   if (!status.ok() || arena.counting()) return status;
   return Streams::get().push(context.stream, [=] {
-    Arena near(FarMemory::get().near(block));
+    Arena near(far().near(block));
     Rows made;
     return host().passes.activate(given->problem, made, near, serial);
   });
@@ -412,7 +347,7 @@ Status run(const MatmulProblem& problem, const Plan& plan, const ExecContext& co
 constexpr Backend kBackend{
     .name = "far",
     .summary = "the reference, far away and late",
-    .device = kFar.type,
+    .device = kType,
     .unavailable = []() noexcept -> const char* { return nullptr; },
     .plan = &plan,
     .run = &run,
@@ -454,6 +389,8 @@ void Near::fix(PackedWeightData& content) {
 
 }  // namespace
 
+const Device kFar{kType, 0};
+
 void install_far_device() {
   static const bool installed = [] {
     add_device(kKind);
@@ -464,33 +401,5 @@ void install_far_device() {
 }
 
 std::int64_t far_work() { return Streams::get().count(); }
-
-Tensor to_far(const TensorView& view) {
-  if (!view.defined()) return {};
-  install_far_device();
-  // Everything between the first and the last element, so that strides stay.
-  std::int64_t low = 0;
-  std::int64_t high = 0;
-  for (std::size_t d = 0; d < static_cast<std::size_t>(view.rank); ++d) {
-    const std::int64_t reach = (view.shape[d] - 1) * view.strides[d];
-    (reach < 0 ? low : high) += reach;
-  }
-  const bool empty = view.numel() == 0;
-  const std::int64_t bytes = element_bytes(view.dtype);
-  const std::int64_t span = empty ? 0 : (high - low + 1) * bytes;
-  const TensorView all(empty ? view.data : view.at(low), DType::uint8, {span});
-  const auto copied = std::make_shared<Tensor>(copy(all, Place{kFar}));
-  TensorView far = view;
-  far.device = kFar;
-  far.data = static_cast<char*>(copied->data()) - (empty ? 0 : low) * bytes;
-  return Tensor::adopt(copied, far);
-}
-
-Tensor to_host(const TensorView& view) { return view.defined() ? copy(view, Place{}) : Tensor(); }
-
-TensorView FarSource::make(Role role, std::int64_t entry, DType dtype,
-                           std::span<const std::int64_t> shape) {
-  return tensors_.emplace_back(to_far(source_.make(role, entry, dtype, shape))).view();
-}
 
 }  // namespace octavo::test

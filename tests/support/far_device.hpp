@@ -1,49 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 // A device of the tests' own: what the host must not touch dies when it does, and work is late.
 //
-//   tensors carry    +----------------+
-//   these addresses  |   no access    | ---+
-//                    +----------------+    |  one file in memory, mapped twice
-//   its backend and  +----------------+    |
-//   copies use these |  read, write   | ---+
-//                    +----------------+
+// Tensors carry addresses of far_memory.hpp; its backend and copies use those that work. Nothing
+// that is queued on a stream runs before somebody waits for it: releasing memory, copies, passes
+// and products, in their order.
 //
-// Nothing that is queued on a stream runs before somebody waits for it: releasing memory, copies,
-// passes and products, in their order. The backend is the reference.
+// There are two, of which a test program links one: far_device.cpp, whose backend is the reference,
+// and far_cuda.cpp, which is the CUDA backend on a simulated device.
 #pragma once
 
-#include <memory>
-#include <vector>
+#include <cstdint>
 
-#include "kit/operands.hpp"
 #include "octavo/octavo.hpp"
+#include "support/placed.hpp"
 
 namespace octavo::test {
 
-/// The number of DLPack's extension devices.
-inline constexpr Device kFar{static_cast<DeviceType>(12), 0};
+extern const Device kFar;
 
-/// Adds the device and its backend "far" to this process, once.
+/// Adds the device and its backend to this process, once.
 void install_far_device();
 
 /// How many pieces of work were ever queued: none, where nothing ran on the device.
 std::int64_t far_work();
 
 /// A view's copy in far memory, with its strides; the tensor keeps it alive.
-Tensor to_far(const TensorView& view);
-/// A row-major copy on the host.
-Tensor to_host(const TensorView& view);
+inline Tensor to_far(const TensorView& view) {
+  install_far_device();
+  return to_device(view, kFar);
+}
 
 /// The tensors of a source, in far memory.
-class FarSource final : public TensorSource {
+class FarSource final : public DeviceSource {
  public:
-  explicit FarSource(TensorSource& source) : source_(source) { install_far_device(); }
-  TensorView make(Role role, std::int64_t entry, DType dtype,
-                  std::span<const std::int64_t> shape) override;
-
- private:
-  TensorSource& source_;
-  std::vector<Tensor> tensors_;
+  explicit FarSource(TensorSource& source) : DeviceSource(source, kFar) { install_far_device(); }
 };
 
 }  // namespace octavo::test

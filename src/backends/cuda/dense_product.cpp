@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/dense_product.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <limits>
 
-#include "backends/backend.hpp"
 #include "backends/cuda/kernels/chunks.hpp"
+#include "backends/cuda/launch.hpp"
+#include "backends/cuda/passes/passes.hpp"
+#include "backends/cuda/rows_layout.hpp"
+#include "backends/cuda/scratch.hpp"
+#include "backends/cuda/tensor_maps.hpp"
 #include "core/error.hpp"
 #include "core/grid.hpp"
 #include "core/operand.hpp"
@@ -14,7 +19,6 @@
 namespace octavo::cuda {
 namespace {
 
-constexpr std::int64_t kAlignment = 16;            // of addresses and pitches that TMA takes
 constexpr std::int64_t kMostIntegerDepth = 65536;  // sums of more products may leave int32
 
 struct TypePair {
@@ -44,22 +48,11 @@ constexpr std::array kTypePairs{
     plain(DType::float16, DType::float16, MmaType::f16_f16, kHalf),
 };
 
-std::int64_t rounded_up(std::int64_t n, std::int64_t to) noexcept { return (n + to - 1) / to * to; }
-
 // A matrix of rows that lie as TMA takes them.
 bool is_tiled(const MatrixView& x) noexcept {
   const std::int64_t bytes = element_bytes(x.dtype);
-  return (x.strides[1] == 1 || x.shape[1] == 1) && x.strides[0] * bytes % kAlignment == 0 &&
-         x.strides[0] >= x.shape[1] && reinterpret_cast<std::uintptr_t>(x.data) % kAlignment == 0;
-}
-
-// Room for a matrix whose rows begin at multiples of 16 bytes.
-MatrixView take_tiled(Arena& arena, DType dtype, std::int64_t rows, std::int64_t columns,
-                      const Device& device) noexcept {
-  const std::int64_t pitch = rounded_up(columns, kAlignment / element_bytes(dtype));
-  MatrixView all = take_matrix(arena, dtype, rows, pitch, device);
-  all.shape[1] = columns;
-  return all;
+  return (x.strides[1] == 1 || x.shape[1] == 1) && x.strides[0] * bytes % kMapAlignment == 0 &&
+         x.strides[0] >= x.shape[1] && reinterpret_cast<std::uintptr_t>(x.data) % kMapAlignment == 0;
 }
 
 // A map of `rows` rows of x, and 128 bytes of its columns.
@@ -76,37 +69,27 @@ TensorMap map_of(const MatrixView& x, int rows) noexcept {
   return map;
 }
 
-// Operands as rows of K: as they are, or in the arena.
-class Operands {
- public:
-  Operands(const DenseRunner& runner, Arena& arena, const ExecContext& context) noexcept
-      : runner_(runner), arena_(arena), context_(context) {}
+// A matrix that TMA takes, in memory of its own.
+Status take_tiled(Scratch& memory, DType dtype, std::int64_t rows, std::int64_t columns,
+                  const Device& device, MatrixView& out) noexcept {
+  const std::int64_t pitch = row_pitch(dtype, columns);
+  OCTAVO_TRY(memory.take("dense product",
+                         static_cast<std::size_t>(rows * pitch * element_bytes(dtype))));
+  out = matrix_view(memory.data(), dtype, rows, pitch, device);
+  out.shape[1] = columns;
+  return {};
+}
 
-  // Room is taken whether it is needed or not: a plan knows no addresses.
-  Status tiled(const MatrixView& x, MatrixView& out) noexcept {
-    out = take_tiled(arena_, x.dtype, x.shape[0], x.shape[1], x.device);
-    if (arena_.counting()) return {};
-    if (is_tiled(x)) {
-      out = x;
-      return {};
-    }
-    return runner_.passes->convert(
-        {.from = static_cast<TensorView>(x), .to = static_cast<TensorView>(out)}, context_);
-  }
-
-  Status weight(const OperandView& b, MatrixView& out) noexcept {
-    if (b.packed == nullptr) return tiled(b.data.transposed(), out);
-    const PackedWeightData& packed = *b.packed->content();
-    out = take_tiled(arena_, packed.dtype, packed.n, packed.k, packed.device);
-    if (arena_.counting()) return {};
-    return packed.layout->unpack(packed, out.transposed(), context_);
-  }
-
- private:
-  const DenseRunner& runner_;
-  Arena& arena_;
-  const ExecContext& context_;
-};
+// An operand as rows of K: as it is, or in `memory`.
+Status to_tiled(MatrixView& x, Scratch& memory, const ExecContext& context) noexcept {
+  if (is_tiled(x) || x.numel() == 0) return {};
+  MatrixView rows;
+  OCTAVO_TRY(take_tiled(memory, x.dtype, x.shape[0], x.shape[1], x.device, rows));
+  OCTAVO_TRY(convert({.from = static_cast<TensorView>(x), .to = static_cast<TensorView>(rows)},
+                     context));
+  x = rows;
+  return {};
+}
 
 // A scale of one value, or one for each row (of A; of B's transpose: column), as kernels read it.
 bool to_factors(const ScaleView& scale, Factors& out) noexcept {
@@ -155,8 +138,44 @@ bool finishes(const Member& p, EpilogueParams& epilogue, DenseOut& out) noexcept
          to_factors(p.b.scale[0].transposed(), epilogue.scale_b) && to_bias(e.bias, epilogue.bias);
 }
 
-using Plain = Dense<MmaType::s8_s8>;
-using Promoted = Dense<MmaType::e4m3_e4m3, Summing::promoted>;
+// ---- launches ----------------------------------------------------------------------------------
+
+struct Instance {
+  MmaType type;
+  Summing summing;
+  int out_bytes, parts;
+  KernelId kernel;
+  std::int32_t rows_of_a, rows_of_b, rows_of_out;  // of boxes
+  std::int32_t tile_rows, tile_columns;            // of a cluster
+  std::uint32_t cluster, threads, shared_bytes;
+};
+
+template <class Kernel>
+constexpr Instance instance(Summing summing, KernelId kernel) {
+  return {Kernel::kType,        summing,          Kernel::kOutBytes,      Kernel::kParts,
+          kernel,               Kernel::kRows,    Kernel::kRowsOfB,       Kernel::kWarpgroupRows,
+          Kernel::kClusterTile, Kernel::kColumns, Kernel::kCluster,       Kernel::kThreads,
+          Kernel::kSharedBytes};
+}
+
+constexpr Instance kInstances[] = {
+#define OCTAVO_DENSE_INSTANCE(name, type, summing, rows, parts)                      \
+  instance<Dense<MmaType::type, Summing::summing, 2, rows, parts>>(Summing::summing, \
+                                                                   KernelId::dense_##name##_16), \
+      instance<Dense<MmaType::type, Summing::summing, 4, rows, parts>>(              \
+          Summing::summing, KernelId::dense_##name##_32),
+#include "backends/cuda/kernels/dense_instances.inc"
+#undef OCTAVO_DENSE_INSTANCE
+};
+
+const Instance* find_instance(const DensePath& path, int out_bytes, int parts) noexcept {
+  for (const Instance& row : kInstances) {
+    if (row.type == path.type && row.summing == path.summing && row.out_bytes == out_bytes &&
+        row.parts == parts)
+      return &row;
+  }
+  return nullptr;
+}
 
 // Rows up to which tiles of N do not fill the device, and CTAs take chunks of K side by side.
 constexpr std::int64_t kMostCutRows = 512;
@@ -166,27 +185,39 @@ bool is_cut(const DensePath& path) noexcept {
   return is_integer(path.type) || path.summing == Summing::promoted;
 }
 
-Status launch(const DenseRunner& runner, const DensePath& path, const MatrixView& a,
-              const MatrixView& b, const MatrixView& out, DenseOut kind,
-              const EpilogueParams& epilogue, const ExecContext& context) noexcept {
-  DenseCall call;
-  call.path = path;
-  call.out_bytes = static_cast<int>(element_bytes(out.dtype));
+// As many clusters as tiles, or as the device runs at a time: those take tiles in turn.
+std::uint32_t blocks_of(const Instance& row, const MatrixView& out, const Place& place) noexcept {
+  const auto tiles = [](std::int64_t extent, std::int32_t tile) {
+    return (extent + tile - 1) / tile;
+  };
+  const std::int64_t all =
+      tiles(out.shape[0], row.tile_rows) * tiles(out.shape[1], row.tile_columns);
+  const std::int64_t most = std::max<std::int64_t>(multiprocessors(place) / row.cluster, 1);
+  return static_cast<std::uint32_t>(std::min(all, most)) * row.cluster;
+}
+
+Status launch_dense(const DensePath& path, const MatrixView& a, const MatrixView& b,
+                    const MatrixView& out, DenseOut kind, const EpilogueParams& epilogue,
+                    const ExecContext& context) noexcept {
   const std::int64_t k_bytes = a.shape[1] * element_bytes(a.dtype);
-  const bool promoted = path.summing == Summing::promoted;
   const bool chunks = chunks_of(out.shape[1], k_bytes) > 1;
-  call.parts = chunks && out.shape[0] <= kMostCutRows && is_cut(path) ? 2 : 1;
-  const int rows_of_b = promoted || call.parts > 1 ? Promoted::kRowsOfB : Plain::kRowsOfB;
-  call.params.a = map_of(a, Plain::kRows);
-  call.params.b = map_of(b, rows_of_b);
-  call.params.out = map_of(out, Plain::kWarpgroupRows);
-  call.params.m = static_cast<std::int32_t>(out.shape[0]);
-  call.params.n = static_cast<std::int32_t>(out.shape[1]);
-  call.params.k_bytes = static_cast<std::int32_t>(k_bytes);
-  call.params.chunk_steps = chunk_steps(out.shape[1], k_bytes);
-  call.params.out_type = kind;
-  call.params.epilogue = epilogue;
-  return runner.launch(call, context);
+  const int parts = chunks && out.shape[0] <= kMostCutRows && is_cut(path) ? 2 : 1;
+  const Instance* row =
+      find_instance(path, static_cast<int>(element_bytes(out.dtype)), parts);
+  if (row == nullptr) return fail(Code::internal, "dense product: no kernel of that type");
+  DenseParams<EncodedMap> params;
+  params.m = static_cast<std::int32_t>(out.shape[0]);
+  params.n = static_cast<std::int32_t>(out.shape[1]);
+  params.k_bytes = static_cast<std::int32_t>(k_bytes);
+  params.chunk_steps = chunk_steps(out.shape[1], k_bytes);
+  params.out_type = kind;
+  params.epilogue = epilogue;
+  OCTAVO_TRY(encode_map(map_of(a, row->rows_of_a), params.a));
+  OCTAVO_TRY(encode_map(map_of(b, row->rows_of_b), params.b));
+  OCTAVO_TRY(encode_map(map_of(out, row->rows_of_out), params.out));
+  const Place place = context.place(out.device);
+  return launch(row->kernel, {blocks_of(*row, out, place), row->threads, row->shared_bytes},
+                &params, place);
 }
 
 }  // namespace
@@ -224,31 +255,30 @@ const char* find_dense_path(const Member& p, const MatmulOptions& options,
   return nullptr;
 }
 
-Status run_dense(Member p, const MatmulOptions& options, const DensePath& path,
-                 const DenseRunner& runner, Arena& arena, const ExecContext& context) noexcept {
-  OCTAVO_TRY(runner.passes->prologue(p, options, arena, context));
-  MatrixView a, b;
-  Operands operands(runner, arena, context);
-  OCTAVO_TRY(operands.tiled(p.a.data, a));
-  OCTAVO_TRY(operands.weight(p.b, b));
-  // A plan knows no addresses: the sums' place is taken where the output may not lie as TMA takes
-  // it.
-  MatrixView sums = take_tiled(arena, is_integer(path.type) ? DType::int32 : DType::float32,
-                               p.out.shape[0], p.out.shape[1], p.out.device);
-  if (arena.counting() || p.out.numel() == 0) return {};
+Status run_dense(const Member& p, const MatmulOptions& options, const DensePath& path,
+                 const ExecContext& context) noexcept {
+  if (p.out.numel() == 0) return {};
+  const Place place = context.place(p.out.device);
+  Scratch copied_a(place), copied_b(place), summed(place);
+  MatrixView a = p.a.data;
+  MatrixView b = p.b.data.transposed();
+  OCTAVO_TRY(to_tiled(a, copied_a, context));
+  OCTAVO_TRY(to_tiled(b, copied_b, context));
 
   EpilogueParams epilogue;
   DenseOut kind{};
   if (a.shape[1] > 0 && finishes(p, epilogue, kind))
-    return launch(runner, path, a, b, p.out, kind, epilogue, context);
+    return launch_dense(path, a, b, p.out, kind, epilogue, context);
+  MatrixView sums;
+  OCTAVO_TRY(take_tiled(summed, is_integer(path.type) ? DType::int32 : DType::float32,
+                        p.out.shape[0], p.out.shape[1], p.out.device, sums));
   if (a.shape[1] > 0) {
-    OCTAVO_TRY(launch(runner, path, a, b, sums,
-                      is_integer(path.type) ? DenseOut::sums : DenseOut::f32, {}, context));
+    OCTAVO_TRY(launch_dense(path, a, b, sums,
+                            is_integer(path.type) ? DenseOut::sums : DenseOut::f32, {}, context));
   } else {
-    OCTAVO_TRY(runner.passes->fill({static_cast<TensorView>(sums), 0.0F}, context));
+    OCTAVO_TRY(fill({static_cast<TensorView>(sums), 0.0F}, context));
   }
-  p.a.data = a;
-  return runner.passes->finish({sums, p, options}, context);
+  return finish({sums, p, options}, context);
 }
 
 }  // namespace octavo::cuda

@@ -35,6 +35,9 @@ struct LaunchShape {
 Status launch(KernelId kernel, const LaunchShape& shape, const void* params,
               const Place& place) noexcept;
 
+/// Those of the device; 1 where it cannot be used.
+std::uint32_t multiprocessors(const Place& place) noexcept;
+
 /// CTAs for so many pieces of work: at most as many as keep the device busy.
 std::uint32_t blocks_for(std::int64_t pieces, const Place& place) noexcept;
 

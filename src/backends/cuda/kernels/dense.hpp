@@ -51,15 +51,19 @@ enum class DenseOut : std::uint8_t {
   sums,  ///< int32
 };
 
+/// What a launch is told beside the matrices.
+struct DenseShape {
+  std::int32_t m = 0, n = 0;
+  std::int32_t k_bytes = 0;
+  std::int32_t chunk_steps = 0;  ///< of 128 bytes of K: chunks whose sums are added in order
+  DenseOut out_type{};
+  EpilogueParams epilogue;
+};
+
 template <class Map>
-struct DenseParams {
+struct DenseParams : DenseShape {
   Map a, b;  ///< boxes of 128 bytes of K by kRows of A, kRowsOfB of B
   Map out;   ///< boxes of 128 bytes of columns by 64 rows
-  std::int32_t m, n;
-  std::int32_t k_bytes;
-  std::int32_t chunk_steps;  ///< of 128 bytes of K: chunks whose sums are added in order
-  DenseOut out_type;
-  EpilogueParams epilogue;
 };
 
 /// How sums are kept along K.

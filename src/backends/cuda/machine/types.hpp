@@ -93,8 +93,8 @@ using Accumulator = typename AccumulatorOf<is_integer(type)>::Type;
 enum class Swizzle : std::uint8_t { none, bytes_128 };
 
 /// A tensor in global memory and a box of it, as cuTensorMapEncodeTiled is told: dimension 0 is
-/// contiguous. The simulator takes it as it is; a launch on a device encodes it.
-struct TensorMap {
+/// contiguous. The simulator takes it as it is; a launch on a device encodes it into as many bytes.
+struct alignas(64) TensorMap {
   static constexpr int kMostRank = 3;
 
   void* base = nullptr;  ///< a multiple of 16
@@ -104,6 +104,9 @@ struct TensorMap {
   std::int32_t box[kMostRank] = {1, 1, 1};     ///< in elements, at most 256
   std::int32_t element_bytes = 1;
   Swizzle swizzle = Swizzle::bytes_128;
+
+  friend bool operator==(const TensorMap&, const TensorMap&) = default;
 };
+static_assert(sizeof(TensorMap) == 128, "what an encoded map has");
 
 }  // namespace octavo::cuda

@@ -23,15 +23,25 @@ simulator::Counters run(const simulator::Launch& launch, const simulator::Option
 template <class Kernel>
 constexpr KernelRow dense_row() {
   using Params = DenseParams<TensorMap>;
-  return {sizeof(Params),       Kernel::kCluster,   Kernel::kThreads,
-          Kernel::kSharedBytes, Kernel::kRegisters, &run<Kernel, Params>};
+  return {true,
+          sizeof(Params),
+          Kernel::kCluster,
+          Kernel::kThreads,
+          Kernel::kSharedBytes,
+          Kernel::kRegisters,
+          &run<Kernel, Params>};
 }
 template <class Kernel>
 constexpr KernelRow pass_row() {
   using Params = typename Kernel::Params;
   constexpr std::uint32_t kRegisters = 32;  // of no consequence: none of them changes it
-  return {sizeof(Params),       1,          Kernel::kThreads,
-          Kernel::kSharedBytes, kRegisters, &run<Kernel, Params>};
+  return {false,
+          sizeof(Params),
+          1,
+          Kernel::kThreads,
+          Kernel::kSharedBytes,
+          kRegisters,
+          &run<Kernel, Params>};
 }
 
 constexpr std::array kRows{

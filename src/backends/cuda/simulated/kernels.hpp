@@ -10,6 +10,7 @@
 namespace octavo::cuda::simulated {
 
 struct KernelRow {
+  bool hopper;  ///< needs sm_90a
   std::size_t params_bytes;
   std::uint32_t cluster, threads, shared_bytes, registers;  ///< as its launch bounds say
   simulator::Counters (*run)(const simulator::Launch& launch, const simulator::Options& options,

@@ -63,18 +63,20 @@ class Machine {
     cp_async_wait_until(n, where);
   }
   template <class T>
-  T load_global(const T* from) {
-    return *from;
+  T load_global(const T* from, Where where = Where::current()) {
+    T value;
+    std::memcpy(&value, s_.global(from, sizeof(T), where), sizeof(T));
+    return value;
   }
   template <class T>
-  T load_global_stream(const T* from) {
-    return *from;
+  T load_global_stream(const T* from, Where where = Where::current()) {
+    return load_global(from, where);
   }
   template <class T>
-  void store_global(T* to, T value) {
-    *to = value;
+  void store_global(T* to, T value, Where where = Where::current()) {
+    std::memcpy(s_.global(to, sizeof(T), where), &value, sizeof(T));
   }
-  u32 add_release(u32* counter, u32 value);
+  u32 add_release(u32* counter, u32 value, Where where = Where::current());
   u32 load_acquire(const u32* counter, Where where = Where::current());
 
   // --- meetings (machine_meetings.cpp) ---

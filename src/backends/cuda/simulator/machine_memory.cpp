@@ -87,10 +87,11 @@ void Machine::cp_async16(u32 address, const void* global, u32 bytes, Where where
           bytes, address);
   SharedMemory& shared = t_.cta->shared;
   shared.begin_landing(address, 16, SharedMemory::Copier::thread, s_.actor(t_), where);
-  t_.open_copies.copies.push_back([this_simulation = &s_, thread = &t_, &shared, address, global,
+  const void* from = bytes > 0 ? s_.global(global, bytes, where) : nullptr;
+  t_.open_copies.copies.push_back([this_simulation = &s_, thread = &t_, &shared, address, from,
                                    bytes] {
     std::memset(shared.at(address), 0, 16);
-    std::memcpy(shared.at(address), global, bytes);
+    if (bytes > 0) std::memcpy(shared.at(address), from, bytes);
     shared.end_landing(address, 16, SharedMemory::Copier::thread, this_simulation->actor(*thread));
   });
 }
@@ -109,11 +110,12 @@ void Machine::cp_async_wait_until(u32 groups, const Where& where) {
   }
 }
 
-u32 Machine::add_release(u32* counter, u32 value) {
+u32 Machine::add_release(u32* counter, u32 value, Where where) {
   Simulation::GlobalFlag& flag = s_.global_flag(counter);
   s_.release(*t_.warp, flag.released);
-  const u32 before = *counter;
-  *counter += value;
+  u32& count = *static_cast<u32*>(s_.global(counter, sizeof(u32), where));
+  const u32 before = count;
+  count += value;
   s_.wake(flag.waiting, t_.time);
   s_.yield(t_);
   return before;
@@ -124,12 +126,13 @@ u32 Machine::add_release(u32* counter, u32 value) {
 u32 Machine::load_acquire(const u32* counter, Where where) {
   s_.yield(t_);
   Simulation::GlobalFlag& flag = s_.global_flag(counter);
+  const u32& count = *static_cast<const u32*>(s_.global(counter, sizeof(u32), where));
   const auto last = t_.polled.find(counter);
-  while (last != t_.polled.end() && last->second == *counter)
-    s_.wait(t_, flag.waiting, fmt::format("a counter to leave {}", *counter), where);
-  t_.polled[counter] = *counter;
+  while (last != t_.polled.end() && last->second == count)
+    s_.wait(t_, flag.waiting, fmt::format("a counter to leave {}", count), where);
+  t_.polled[counter] = count;
   t_.warp->knows.join(flag.released);
-  return *counter;
+  return count;
 }
 
 }  // namespace octavo::cuda::simulator

@@ -111,11 +111,12 @@ void Machine::load_box(const TensorMap& map, int rank, u32 destination, u32 barr
     cta.shared.begin_landing(destination, bytes, SharedMemory::Copier::tma, s_.actor(t_), where);
     s_.later(landing, [this_simulation = &s_, &cta, &told, map, destination, from, bytes,
                        barrier_address, where, actor = s_.actor(t_)] {
+      const auto size = static_cast<std::size_t>(map.element_bytes);
       walk(map, destination, from, [&](u32 address, const std::uint8_t* element) {
         if (element != nullptr) {
-          std::memcpy(cta.shared.at(address), element, static_cast<std::size_t>(map.element_bytes));
+          std::memcpy(cta.shared.at(address), this_simulation->global(element, size, where), size);
         } else {
-          std::memset(cta.shared.at(address), 0, static_cast<std::size_t>(map.element_bytes));
+          std::memset(cta.shared.at(address), 0, size);
         }
       });
       // Who waits for the phase that these bytes are counted in knows of them.
@@ -145,11 +146,12 @@ void Machine::tma_store(const TensorMap& map, u32 source, int x, int y, Where wh
   t_.open_stores.push_back(store);
   const ClockModel& clock = s_.options.clock;
   s_.later(t_.time + bytes / clock.store_bytes + clock.store_latency,
-           [this_simulation = &s_, &cta, map, source, store, from = Coordinates{x, y, 0}] {
+           [this_simulation = &s_, &cta, map, source, store, where, from = Coordinates{x, y, 0}] {
+             const auto size = static_cast<std::size_t>(map.element_bytes);
              walk(map, source, from, [&](u32 address, std::uint8_t* element) {
                if (element != nullptr)
-                 std::memcpy(element, cta.shared.at(address),
-                             static_cast<std::size_t>(map.element_bytes));
+                 std::memcpy(this_simulation->global(element, size, where),
+                             cta.shared.at(address), size);
              });
              store->read = true;
              this_simulation->wake(store->waiting, this_simulation->event_time());

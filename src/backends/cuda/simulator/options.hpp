@@ -2,6 +2,7 @@
 // How a kernel is launched and in which order the simulator lets things happen; what it counted.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -28,6 +29,14 @@ struct ClockModel {
   double wgmma_slots = 8;       ///< that issuing a product costs
 };
 
+/// Memory whose addresses kernels have, where these are none of the host's.
+class GlobalMemory {
+ public:
+  virtual ~GlobalMemory() = default;
+  /// Where `bytes` at such an address lie on the host; null where no allocation has them all.
+  virtual void* find(const void* address, std::size_t bytes) noexcept = 0;
+};
+
 struct Options {
   std::uint64_t seed = 1;
   Landing landing = Landing::late;
@@ -35,6 +44,7 @@ struct Options {
   bool arithmetic = true;    ///< false: products are not computed, for the clock alone
   bool count_banks = false;  ///< wavefronts of shared memory, by source line
   ClockModel clock;
+  GlobalMemory* memory = nullptr;  ///< null: addresses are the host's
 };
 
 struct Launch {

@@ -324,6 +324,15 @@ void Simulation::stop_all() {
   stopping_ = false;
 }
 
+void* Simulation::global(const void* address, std::size_t bytes, const Where& where) const {
+  if (options.memory == nullptr) return const_cast<void*>(address);
+  void* found = options.memory->find(address, bytes);
+  if (found == nullptr)
+    fault(where, "{} bytes of global memory at {} are in no allocation", bytes,
+          fmt::ptr(address));
+  return found;
+}
+
 double Simulation::from_memory(const void* base, std::uint64_t box, double bytes, double begin) {
   if (!options.timed || !in_l2_.insert({base, box}).second) return begin;
   const auto multiprocessors = static_cast<double>(clusters_.size() * launch.cluster);

@@ -191,6 +191,9 @@ class Simulation {
   };
   GlobalFlag& global_flag(const void* address) { return flags_[address]; }
 
+  /// Global memory at an address of the kernel's; a fault where it is in no allocation.
+  void* global(const void* address, std::size_t bytes, const Where& where) const;
+
   /// When a box that comes from memory the first time has arrived in L2; `begin` for others.
   double from_memory(const void* base, std::uint64_t box, double bytes, double begin);
 

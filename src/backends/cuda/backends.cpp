@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/backends.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "backends/cuda/dense_product.hpp"
+#include "backends/cuda/general_product.hpp"
+#include "backends/cuda/images.hpp"
+#include "backends/cuda/passes/passes.hpp"
+#include "backends/cuda/rows_layout.hpp"
+#include "backends/cuda/scratch.hpp"
+#include "core/cuda/devices.hpp"
+#include "core/error.hpp"
+#include "core/members.hpp"
+#include "core/operand.hpp"
+
+namespace octavo::cuda {
+namespace {
+
+// ---- which devices ------------------------------------------------------------------------------
+
+const char* unavailable() noexcept {
+  if (const char* why = device_missing(0); why != nullptr) return why;
+  const bool built = driver_is_given() || image_data(Image::portable) != nullptr;
+  return built ? nullptr : "this build has no CUDA kernels: it was made without nvcc";
+}
+
+const char* no_hopper(const Device& device) noexcept {
+  const CudaDevice* found = find_device(device.index);
+  if (found == nullptr) return device_missing(device.index);
+  return found->major == 9 && found->minor == 0 ? nullptr
+                                                : "the device's compute capability is not 9.0";
+}
+
+// ---- members ------------------------------------------------------------------------------------
+
+// Offsets that a device has come to the host: who cuts members has to know them.
+class NearOffsets {
+ public:
+  Status take(MatmulProblem& problem, const ExecContext& context) noexcept {
+    TensorView& offsets = problem.groups.offs;
+    if (!offsets.defined() || on_host(offsets)) return {};
+    const std::int64_t count = offsets.shape[0];
+    const auto bytes = static_cast<std::size_t>(count * element_bytes(offsets.dtype));
+    const std::array<std::int64_t, 1> shape{count};
+    OCTAVO_TRY_ASSIGN(values_, Tensor::try_empty(problem.operation, offsets.dtype, shape, {}));
+    const Place place = context.place(offsets.device);
+    Scratch row(place);
+    TensorView source = offsets;
+    if (!offsets.contiguous()) {
+      OCTAVO_TRY(row.take(problem.operation, bytes));
+      source.data = row.data();
+      source.strides[0] = 1;
+      OCTAVO_TRY(convert({.from = offsets, .to = source}, context));
+    }
+    OCTAVO_TRY(kCudaMemory.copy(source, values_, bytes, context.stream));
+    OCTAVO_TRY(kCudaMemory.wait(place));
+    offsets = values_;
+    return {};
+  }
+
+ private:
+  Tensor values_;
+};
+
+// The weight as a matrix: one that is packed lies as rows of K.
+Status unpack(Member& p, Scratch& memory, const ExecContext& context) noexcept {
+  if (p.b.packed == nullptr) return {};
+  const PackedWeightData& packed = *p.b.packed->content();
+  p.b.packed = nullptr;
+  if (packed.layout == &kRowsLayout) {
+    p.b.data = packed_rows(packed).transposed();
+    return {};
+  }
+  OCTAVO_TRY(memory.take("unpack", static_cast<std::size_t>(packed.k * packed.n *
+                                                            element_bytes(packed.dtype))));
+  p.b.data = matrix_view(memory.data(), packed.dtype, packed.k, packed.n, packed.device);
+  return packed.layout->unpack(packed, p.b.data, context);
+}
+
+// Every member, its A quantised and its B a matrix, through `multiply(member)`; and what no member
+// has of the output.
+template <class Multiply>
+Status run_members(const MatmulProblem& given, const ExecContext& context, void* workspace,
+                   const Multiply& multiply) noexcept {
+  MatmulProblem problem = given;
+  NearOffsets offsets;
+  OCTAVO_TRY(offsets.take(problem, context));
+  for (std::int64_t g = 0; g < group_count(problem); ++g) {
+    Member part = member(problem, g);
+    Arena arena(workspace);
+    OCTAVO_TRY(prologue(part, problem.options, arena, context));
+    Scratch unpacked(context.place(part.out.device));
+    OCTAVO_TRY(unpack(part, unpacked, context));
+    OCTAVO_TRY(multiply(part));
+  }
+  const MatrixView rest = tail(problem);
+  if (rest.numel() == 0) return {};
+  return fill({static_cast<TensorView>(rest), 0.0F}, context);
+}
+
+// What quantised activations take, one member after the other in the same place.
+void reserve_member(const Member& given, const MatmulOptions& options, Plan& plan) noexcept {
+  Member part = given;
+  Arena arena(nullptr);
+  (void)prologue(part, options, arena, {}).ok();
+  plan.workspace_bytes = std::max(plan.workspace_bytes, arena.used());
+}
+
+// ---- sm90 ---------------------------------------------------------------------------------------
+
+const char* plan_sm90(const MatmulProblem& problem, int, Plan& plan) noexcept {
+  plan.how = "no groups, nothing to multiply";
+  Member cut;
+  for (std::int64_t g = 0; g < distinct_members(problem); ++g) {
+    const Member& part = planned_member(problem, g, cut);
+    if (const char* why = no_hopper(part.out.device); why != nullptr) return why;
+    DensePath path;
+    if (const char* why = find_dense_path(part, problem.options, path); why != nullptr) return why;
+    plan.how = path.how;
+    reserve_member(part, problem.options, plan);
+  }
+  return nullptr;
+}
+
+Status run_sm90(const MatmulProblem& problem, const Plan&, const ExecContext& context,
+                void* workspace) noexcept {
+  return run_members(problem, context, workspace, [&](const Member& part) {
+    DensePath path;
+    if (const char* why = find_dense_path(part, problem.options, path); why != nullptr)
+      return fail(Code::internal, "{}: sm90 was not to run: {}", problem.operation, why);
+    return run_dense(part, problem.options, path, context);
+  });
+}
+
+// ---- cuda ---------------------------------------------------------------------------------------
+
+const char* plan_general(const MatmulProblem& problem, int, Plan& plan) noexcept {
+  plan.how = has_offsets(problem)
+                 ? "general kernel: float32 products in ascending k; offsets come to the host"
+                 : "general kernel: float32 products in ascending k";
+  Member cut;
+  for (std::int64_t g = 0; g < distinct_members(problem); ++g)
+    reserve_member(planned_member(problem, g, cut), problem.options, plan);
+  return nullptr;
+}
+
+Status run_cuda(const MatmulProblem& problem, const Plan&, const ExecContext& context,
+                void* workspace) noexcept {
+  return run_members(problem, context, workspace, [&](const Member& part) {
+    return run_general(part, problem.options, context.place(part.out.device));
+  });
+}
+
+const WeightLayout* layout(DType) noexcept { return &kRowsLayout; }
+
+constexpr Passes kPasses{
+    .convert = &convert,
+    .fill = &fill,
+    .gather = &gather,
+    .map_codes = &map_codes,
+    .unswizzle = &unswizzle,
+    .check_finite = &check_finite,
+    .quantize = &quantize,
+    .code_errors = &code_errors,
+    .vectorwise = &vectorwise,
+    .prologue = &prologue,
+    .rescale = &rescale,
+    .reduce = &reduce,
+    .mask = &mask,
+    .learned_step = &learned_step,
+    .dequantize_sums = &dequantize_sums,
+    .split_zero_points = &split_zero_points,
+    .split_sums = &split_sums,
+    .silu_and_mul = &silu_and_mul,
+    .combine = &combine,
+    .activate = &activate,
+    .finish = &finish,
+};
+
+}  // namespace
+
+constinit const Backend kSm90Backend{
+    .name = "sm90",
+    .summary = "Hopper's tensor cores: wgmma fed by TMA",
+    .device = DeviceType::cuda,
+    .unavailable = &unavailable,
+    .plan = &plan_sm90,
+    .run = &run_sm90,
+    .passes = kPasses,
+    .layout = &layout,
+};
+
+constinit const Backend kCudaBackend{
+    .name = "cuda",
+    .summary = "any CUDA device from 8.0 on: the reference's arithmetic",
+    .device = DeviceType::cuda,
+    .unavailable = &unavailable,
+    .plan = &plan_general,
+    .run = &run_cuda,
+    .passes = kPasses,
+    .layout = &layout,
+};
+
+}  // namespace octavo::cuda

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernels' machine code, a part of the library where it was built with nvcc.
+#pragma once
+
+#include <cstddef>
+
+namespace octavo::cuda {
+
+/// What the driver loads together.
+enum class Image : unsigned char {
+  hopper,    ///< for sm_90a
+  portable,  ///< for sm_90a, and as PTX for every device from sm_80 on
+};
+constexpr std::size_t kImages = 2;
+
+/// Null where this build has none.
+const void* image_data(Image image) noexcept;
+
+}  // namespace octavo::cuda

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Weights packed for CUDA's kernels: rows of K, one for each column, that begin at multiples of 16
+// bytes. What TMA reads as it is.
+#pragma once
+
+#include "backends/arena.hpp"
+#include "backends/backend.hpp"
+
+namespace octavo::cuda {
+
+/// Of addresses and pitches that TMA takes.
+constexpr std::int64_t kMapAlignment = 16;
+
+extern const WeightLayout kRowsLayout;
+
+/// A packed weight as it lies: [N, K].
+MatrixView packed_rows(const PackedWeightData& packed) noexcept;
+
+/// Elements from one row to the next.
+std::int64_t row_pitch(DType dtype, std::int64_t columns) noexcept;
+
+}  // namespace octavo::cuda

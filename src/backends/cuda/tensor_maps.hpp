@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tensor maps as TMA reads them, made by the driver and kept.
+#pragma once
+
+#include "backends/cuda/machine/types.hpp"
+#include "core/cuda/driver.hpp"
+#include "octavo/status.hpp"
+
+namespace octavo::cuda {
+
+/// The map that the driver makes of a description. A thread keeps the last ones that it has asked
+/// for: a weight's is made once.
+Status encode_map(const TensorMap& map, EncodedMap& encoded) noexcept;
+
+}  // namespace octavo::cuda

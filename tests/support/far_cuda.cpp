@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// The far device that is CUDA's: the simulated device that has no Hopper kernels, so that its bits
+// are the reference's.
+#include "support/far_device.hpp"
+#include "support/simulated_driver.hpp"
+
+namespace octavo::test {
+
+const Device kFar = kOlder;
+
+void install_far_device() {
+  static const bool installed = [] {
+    install_simulated_driver();
+    return true;
+  }();
+  (void)installed;
+}
+
+std::int64_t far_work() {
+  std::int64_t count = 0;
+  for (const auto& [kernel, times] : launches()) count += times;
+  return count;
+}
+
+}  // namespace octavo::test
