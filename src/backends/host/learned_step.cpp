@@ -7,6 +7,7 @@
 #include "core/convert.hpp"
 #include "core/element.hpp"
 #include "core/error.hpp"
+#include "core/learned_step.hpp"
 #include "core/parallel.hpp"
 #include "core/quantize_rules.hpp"
 #include "core/scale_rows.hpp"
@@ -68,8 +69,9 @@ class StaticQuantiser {
     load_row(dtype_, codes.data(), 1, count, piece.slope.data());
     const float most = info(dtype_).max;
     for (std::size_t j = 0; j < static_cast<std::size_t>(count); ++j) {
-      piece.inside[j] = quotient[j] >= -most && quotient[j] <= most;
-      piece.slope[j] -= piece.inside[j] ? quotient[j] : 0.0F;
+      const LearnedStep step = float_step(quotient[j], piece.slope[j], most);
+      piece.inside[j] = step.inside;
+      piece.slope[j] = step.slope;
     }
   }
 
@@ -85,25 +87,14 @@ class StaticQuantiser {
     integers(quotient, count, azp, piece);
   }
 
-  // Section 6 in float64, where every step is exact.
   template <class ZeroPoint>
   void integers(const Floats& quotient, std::int64_t count, const ZeroPoint& azp_of,
                 Piece& piece) const noexcept {
-    constexpr double kAlign = 0x1.8p52;
     const double low = lowest_code(dtype_);
-    const double high = low + 255.0;
     for (std::size_t j = 0; j < static_cast<std::size_t>(count); ++j) {
-      const auto q = static_cast<double>(quotient[j]);
-      double near = q > -0x1p31 ? q : -0x1p31;
-      near = near < 0x1p31 - 1.0 ? near : 0x1p31 - 1.0;
-      near = q == q ? near + kAlign - kAlign : 0.0;
-      const double azp = azp_of(j);
-      const double wish = near + azp;
-      double code = wish > low ? wish : low;
-      code = (code < high ? code : high) - azp;
-      const bool inside = q == q && wish >= low && wish <= high;
-      piece.inside[j] = inside;
-      piece.slope[j] = static_cast<float>(inside ? code - q : code);
+      const LearnedStep step = integer_step(quotient[j], azp_of(j), low);
+      piece.inside[j] = step.inside;
+      piece.slope[j] = step.slope;
     }
   }
 
