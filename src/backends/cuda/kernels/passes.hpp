@@ -2,5 +2,9 @@
 // All kernels of passes: what pass_instances.inc names.
 #pragma once
 
+#include "backends/cuda/kernels/passes/codes.hpp"
 #include "backends/cuda/kernels/passes/convert.hpp"
 #include "backends/cuda/kernels/passes/finish.hpp"
+#include "backends/cuda/kernels/passes/gather.hpp"
+#include "backends/cuda/kernels/passes/gradient_sums.hpp"
+#include "backends/cuda/kernels/passes/gradients.hpp"

@@ -10,6 +10,9 @@ namespace octavo::cuda {
 // elements.cpp
 Status convert(const ConvertProblem& problem, const ExecContext& context) noexcept;
 Status fill(const FillProblem& problem, const ExecContext& context) noexcept;
+Status gather(const GatherProblem& problem, const ExecContext& context) noexcept;
+Status map_codes(const MapProblem& problem, const ExecContext& context) noexcept;
+Status unswizzle(const UnswizzleProblem& problem, const ExecContext& context) noexcept;
 
 // pending
 Status gather(const GatherProblem&, const ExecContext&) noexcept;
@@ -33,5 +36,14 @@ Status activate(const ActivateProblem&, Rows&, Arena&, const ExecContext&) noexc
 
 // finish.cpp
 Status finish(const FinishProblem& problem, const ExecContext& context) noexcept;
+
+// gradients.cpp
+Status rescale(const RescaleProblem& problem, const ExecContext& context) noexcept;
+Status mask(const MaskProblem& problem, const ExecContext& context) noexcept;
+Status learned_step(const LearnedStepProblem& problem, const ExecContext& context) noexcept;
+Status dequantize_sums(const DequantizeSumsProblem& problem, const ExecContext& context) noexcept;
+Status split_zero_points(const SplitZeroPointsProblem& problem,
+                         const ExecContext& context) noexcept;
+Status split_sums(const SplitSumsProblem& problem, const ExecContext& context) noexcept;
 
 }  // namespace octavo::cuda

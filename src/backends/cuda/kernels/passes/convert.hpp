@@ -7,6 +7,7 @@
 
 #include "backends/cuda/kernels/elements.hpp"
 #include "backends/cuda/kernels/passes/pass.hpp"
+#include "backends/cuda/kernels/passes/units.hpp"
 
 namespace octavo::cuda {
 
@@ -15,6 +16,7 @@ struct ConvertKernel {
     TensorView from, to;  ///< of one shape
     Overflow overflow = Overflow::saturate;
     std::int64_t count = 0;  ///< of elements
+    std::int64_t bytes = 0;  ///< of an element of either, where they have one type: it is copied
   };
   static constexpr std::uint32_t kThreads = 256, kSharedBytes = 0;
 
@@ -29,14 +31,19 @@ struct ConvertKernel {
         source += index * p.from.strides[at];
         target += index * p.to.strides[at];
       }
+      if (p.bytes != 0)
+        return with_unit(p.bytes, [&]<class Unit>(Unit) {
+          m.store_global(static_cast<Unit*>(p.to.data) + target,
+                         m.load_global(static_cast<const Unit*>(p.from.data) + source));
+        });
+      if (p.from.dtype == DType::float64) {
+        const double wide = m.load_global(static_cast<const double*>(p.from.data) + source);
+        return write_float(m, p.to.dtype, p.to.data, target, static_cast<float>(wide), p.overflow);
+      }
       with_codec(p.from.dtype, [&]<std::size_t row>(Codec<row>) {
         using Raw = typename Codec<row>::Raw;
-        const Raw raw = m.load_global(static_cast<const Raw*>(p.from.data) + source);
-        if (p.to.dtype == p.from.dtype) {
-          m.store_global(static_cast<Raw*>(p.to.data) + target, raw);
-        } else {
-          store(m, p, Codec<row>(), raw, target);
-        }
+        store(m, p, Codec<row>(), m.load_global(static_cast<const Raw*>(p.from.data) + source),
+              target);
       });
     });
   }
@@ -51,7 +58,7 @@ struct ConvertKernel {
         return m.store_global(static_cast<std::int64_t*>(p.to.data) + target,
                               static_cast<std::int64_t>(raw));
       }
-      if (p.to.dtype == DType::int32 && sizeof(raw) < 8) {
+      if (p.to.dtype == DType::int32) {
         return m.store_global(static_cast<std::int32_t*>(p.to.data) + target,
                               static_cast<std::int32_t>(raw));
       }
@@ -77,6 +84,12 @@ struct FillKernel {
         target += i % p.to.shape[at] * p.to.strides[at];
         i /= p.to.shape[at];
       }
+      if (p.to.dtype == DType::float64)
+        return m.store_global(static_cast<double*>(p.to.data) + target,
+                              static_cast<double>(p.value));
+      if (p.to.dtype == DType::int64)
+        return m.store_global(static_cast<std::int64_t*>(p.to.data) + target,
+                              static_cast<std::int64_t>(p.value));
       write_float(m, p.to.dtype, p.to.data, target, p.value, Overflow::saturate);
     });
   }

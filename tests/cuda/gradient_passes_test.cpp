@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// Passes of gradients against the reference's.
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "backends/cuda/passes/passes.hpp"
+#include "cuda/two_places.hpp"
+
+namespace octavo::test {
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr DType kWide[] = {DType::float32, DType::bfloat16, DType::float16};
+
+// Gaussians, and every thirteenth element something that is none.
+Tensor floats(DType dtype, const Shape& shape, unsigned seed, double spread = 1.0) {
+  constexpr float kOdd[] = {kNan, kInf, -kInf, 0x1p-140F, -0.0F, 0x1p127F, -500.0F};
+  const Tensor t = gaussians(float32, shape, seed, spread);
+  for (std::int64_t i = 4; i < t.numel(); i += 13) t.data_as<float>()[i] = kOdd[i % 7];
+  return t.to(dtype);
+}
+Tensor doubles(const Shape& shape, unsigned seed) {
+  const Tensor t = Tensor::empty(float64, std::span(shape));
+  std::mt19937_64 bits(seed);
+  for (std::int64_t i = 0; i < t.numel(); ++i)
+    t.data_as<double>()[i] = (static_cast<double>(bits() >> 11) * 0x1p-53 - 0.5) * 1000.0;
+  if (t.numel() > 3) t.data_as<double>()[2] = std::numeric_limits<double>::infinity();
+  return t;
+}
+
+// Scales of cells of a matrix.
+ScaleView scale_of(TensorsOf& tensors, DType dtype, const Shape& matrix, ScaleGrid grid,
+                   unsigned seed, std::int64_t row0 = 0) {
+  const auto count = [](std::int64_t extent, std::int64_t cell) {
+    return cell == kWholeExtent ? 1 : (extent + cell - 1) / cell;
+  };
+  const Tensor values = uniforms(
+      dtype, {count(matrix[0] + row0, grid.rows), count(matrix[1], grid.cols)}, seed, 0.5, 1.5);
+  return {ScaleKind::tensor, 1.0F, tensors(values), grid.rows, grid.cols, row0, 0};
+}
+
+TEST(CudaGradientPasses, RescaleEveryType) {
+  const Shape shape{21, 37};
+  for (const DTypeInfo& from : kDTypes) {
+    if (!is_floating(from.dtype) && !is_integer8(from.dtype)) continue;
+    for (const DType to : {DType::float32, DType::bfloat16, DType::float8_e4m3fn, DType::int8}) {
+      for (const bool all : {false, true}) {
+        expect_same_pass<RescaleProblem>(
+            reference_passes().rescale, &cuda::rescale, [&](TensorsOf& tensors) {
+              RescaleProblem p;
+              p.source = tensors(floats(from.dtype, {37, 21}, 1, 30.0).transposed());
+              p.out = tensors.out(all ? Tensor::empty(to, {37, 21}).transposed()
+                                      : Tensor::empty(to, {21, 37}));
+              p.scales[0] = scale_of(tensors, float32, shape, {1, kWholeExtent}, 2);
+              if (!all) return p;
+              p.divisor = 3.0F;
+              p.azp = scale_of(tensors, int32, shape, {4, 16}, 3, 2);
+              p.azp.data = tensors(integers(int32, {6, 3}, 4, -1000, 1000));
+              p.scales[1] = scale_of(tensors, bfloat16, shape, {kWholeExtent, 1}, 5);
+              p.scales[2].kind = ScaleKind::number;
+              p.scales[2].number = 0.3F;
+              p.scales[4] = scale_of(tensors, float16, shape, {8, 5}, 6, 3);
+              return p;
+            });
+      }
+    }
+  }
+}
+
+TEST(CudaGradientPasses, Mask) {
+  for (const DType grad : kWide) {
+    for (const DType out : kWide) {
+      for (const bool tensor : {false, true}) {
+        expect_same_pass<MaskProblem>(
+            reference_passes().mask, &cuda::mask, [&](TensorsOf& tensors) {
+              MaskProblem p;
+              p.grad = tensors(floats(grad, {11, 30}, 1));
+              p.value = tensors(floats(float32, {30, 11}, 2, 3.0).transposed());
+              p.scale.kind = tensor ? Factor::Kind::tensor : Factor::Kind::number;
+              p.scale.number = 1.5F;
+              if (tensor) p.scale.data = tensors(uniforms(float32, {30}, 3, 0.5, 1.5));
+              p.low = -2.0F;
+              p.high = 3.0F;
+              p.out = tensors.out(Tensor::empty(out, {11, 30}));
+              return p;
+            });
+      }
+    }
+  }
+}
+
+TEST(CudaGradientPasses, LearnedStep) {
+  const Shape shape{13, 40};
+  for (const DTypeInfo& codes : kDTypes) {
+    if (!is_float8(codes.dtype) && !is_integer8(codes.dtype)) continue;
+    for (const ScaleGrid grid : {ScaleGrid{}, ScaleGrid{1, kWholeExtent}, ScaleGrid{4, 16}}) {
+      for (const bool azp : {false, true}) {
+        for (const Overflow overflow : {Overflow::saturate, Overflow::ieee}) {
+          if (azp && is_float8(codes.dtype)) continue;
+          expect_same_pass<LearnedStepProblem>(
+              reference_passes().learned_step, &cuda::learned_step, [&](TensorsOf& tensors) {
+                LearnedStepProblem p;
+                p.x = tensors(floats(bfloat16, shape, 1, 100.0));
+                p.dtype = codes.dtype;
+                p.overflow = overflow;
+                p.scale = scale_of(tensors, float32, shape, grid, 2);
+                const MatrixView values(p.scale.data,
+                                        grid.rows == kWholeExtent ? 1 : 13 / grid.rows + 1, 3);
+                if (azp) p.azp = tensors(integers(int32, {values.shape[0], 3}, 3, -300, 300));
+                p.grad = tensors(floats(float32, shape, 4));
+                p.grad_x = tensors.out(Tensor::empty(float16, {40, 13}).transposed());
+                p.slopes = tensors.out(Tensor::empty(float32, {13, 40}));
+                return p;
+              });
+        }
+      }
+    }
+  }
+}
+
+TEST(CudaGradientPasses, SumsOfDequantisers) {
+  for (const bool coded : {false, true}) {
+    for (const bool gradient : {false, true}) {
+      expect_same_pass<DequantizeSumsProblem>(
+          reference_passes().dequantize_sums, &cuda::dequantize_sums, [&](TensorsOf& tensors) {
+            DequantizeSumsProblem p;
+            p.plain = tensors(doubles({5, 9}, 1));
+            if (coded) p.coded = tensors.out(doubles({9, 5}, 2).transposed());
+            p.azp = tensors(integers(int32, {5, 9}, 3, -200, 200));
+            p.scale = tensors(uniforms(float32, {5, 9}, 4));
+            if (gradient) p.azp_gradient = tensors.out(Tensor::empty(float32, {5, 9}));
+            return p;
+          });
+    }
+  }
+}
+
+TEST(CudaGradientPasses, SplitZeroPoints) {
+  for (const std::int64_t low : {-128, 0}) {
+    expect_same_pass<SplitZeroPointsProblem>(
+        reference_passes().split_zero_points, &cuda::split_zero_points, [&](TensorsOf& tensors) {
+          SplitZeroPointsProblem p;
+          p.azp = tensors(integers(int32, {300, 1}, 1, -2000000000, 2000000000));
+          p.low = low;
+          p.near = tensors.out(Tensor::empty(int32, {300, 1}));
+          p.rest = tensors.out(Tensor::empty(float32, {300, 1}));
+          return p;
+        });
+  }
+}
+
+TEST(CudaGradientPasses, SplitSums) {
+  for (const DType dtype : kWide) {
+    expect_same_pass<SplitSumsProblem>(
+        reference_passes().split_sums, &cuda::split_sums, [&](TensorsOf& tensors) {
+          SplitSumsProblem p;
+          p.sums = tensors(doubles({150, 1}, 7));
+          p.pieces = tensors.out(Tensor::empty(dtype, {3, 150}).transposed());
+          return p;
+        });
+  }
+}
+
+}  // namespace
+}  // namespace octavo::test
