@@ -5,13 +5,9 @@
 
 namespace octavo {
 
-struct LearnedStep {
-  bool inside;  ///< q (+ azp) lies in the codes' range
-  float slope;  ///< code - azp - q there, code - azp elsewhere
-};
-
-/// Of integer codes [low, low + 255]. Section 6 in float64, where every step is exact.
-constexpr LearnedStep integer_step(float quotient, double azp, double low) noexcept {
+/// Of integer codes [low, low + 255]: whether q + azp lies in their range; the slope is code - azp
+/// - q there, code - azp elsewhere. Section 6 in float64, where every step is exact.
+constexpr bool integer_step(float quotient, double azp, double low, float& slope) noexcept {
   constexpr double kAlign = 0x1.8p52;
   const double high = low + 255.0;
   const auto q = static_cast<double>(quotient);
@@ -22,13 +18,15 @@ constexpr LearnedStep integer_step(float quotient, double azp, double low) noexc
   double code = wish > low ? wish : low;
   code = (code < high ? code : high) - azp;
   const bool inside = q == q && wish >= low && wish <= high;
-  return {inside, static_cast<float>(inside ? code - q : code)};
+  slope = static_cast<float>(inside ? code - q : code);
+  return inside;
 }
 
-/// Of a float8 type with that largest value, `code` being what the quotient became.
-constexpr LearnedStep float_step(float quotient, float code, float most) noexcept {
+/// The same of a float8 type with that largest value, `code` being what the quotient became.
+constexpr bool float_step(float quotient, float code, float most, float& slope) noexcept {
   const bool inside = quotient >= -most && quotient <= most;
-  return {inside, code - (inside ? quotient : 0.0F)};
+  slope = code - (inside ? quotient : 0.0F);
+  return inside;
 }
 
 }  // namespace octavo

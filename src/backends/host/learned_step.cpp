@@ -69,9 +69,7 @@ class StaticQuantiser {
     load_row(dtype_, codes.data(), 1, count, piece.slope.data());
     const float most = info(dtype_).max;
     for (std::size_t j = 0; j < static_cast<std::size_t>(count); ++j) {
-      const LearnedStep step = float_step(quotient[j], piece.slope[j], most);
-      piece.inside[j] = step.inside;
-      piece.slope[j] = step.slope;
+      piece.inside[j] = float_step(quotient[j], piece.slope[j], most, piece.slope[j]);
     }
   }
 
@@ -92,9 +90,7 @@ class StaticQuantiser {
                 Piece& piece) const noexcept {
     const double low = lowest_code(dtype_);
     for (std::size_t j = 0; j < static_cast<std::size_t>(count); ++j) {
-      const LearnedStep step = integer_step(quotient[j], azp_of(j), low);
-      piece.inside[j] = step.inside;
-      piece.slope[j] = step.slope;
+      piece.inside[j] = integer_step(quotient[j], azp_of(j), low, piece.slope[j]);
     }
   }
 

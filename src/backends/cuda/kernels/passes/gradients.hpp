@@ -79,23 +79,23 @@ struct LearnedStepKernel {
   OCTAVO_DEVICE static void run(Machine m, const Params& p) {
     each_place(m, kThreads, p.plane, [&](std::int64_t i, std::int64_t j) {
       const float q = read_float(m, p.x, i, j) / read_scale(m, p.scale, i, j);
-      LearnedStep step{};
+      bool inside = false;
+      float slope = 0.0F;
       with_codec(p.dtype, [&]<std::size_t row>(Codec<row>) {
         if constexpr (Codec<row>::kKind == DTypeKind::float8) {
           const float code = Codec<row>::decode(Codec<row>::encode(q, p.overflow));
-          step = float_step(q, code, Codec<row>::kFormat.max());
+          inside = float_step(q, code, Codec<row>::kFormat.max(), slope);
         } else if constexpr (Codec<row>::kKind == DTypeKind::integer) {
           std::int64_t azp = 0;
           if (p.azp.dtype != DType::undefined)
             azp = read_int(m, p.azp, cell_of(i, p.scale.rows), cell_of(j, p.scale.cols));
-          step = integer_step(q, static_cast<double>(azp), lowest_code(Codec<row>::kType));
+          inside = integer_step(q, static_cast<double>(azp), lowest_code(Codec<row>::kType), slope);
         }
       });
       if (p.slopes.dtype != DType::undefined)
-        m.store_global(static_cast<float*>(p.slopes.data) + i * p.slopes.strides[0] + j,
-                       step.slope);
+        m.store_global(static_cast<float*>(p.slopes.data) + i * p.slopes.strides[0] + j, slope);
       if (p.grad_x.dtype != DType::undefined)
-        write_float(m, p.grad_x, i, j, step.inside ? read_float(m, p.grad, i, j) : 0.0F);
+        write_float(m, p.grad_x, i, j, inside ? read_float(m, p.grad, i, j) : 0.0F);
     });
   }
 
