@@ -8,3 +8,4 @@
 #include "backends/cuda/kernels/passes/gather.hpp"
 #include "backends/cuda/kernels/passes/gradient_sums.hpp"
 #include "backends/cuda/kernels/passes/gradients.hpp"
+#include "backends/cuda/kernels/passes/reduce.hpp"

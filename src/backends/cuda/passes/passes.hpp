@@ -46,4 +46,7 @@ Status split_zero_points(const SplitZeroPointsProblem& problem,
                          const ExecContext& context) noexcept;
 Status split_sums(const SplitSumsProblem& problem, const ExecContext& context) noexcept;
 
+// reduce.cpp
+Status reduce(const ReduceProblem& problem, const ExecContext& context) noexcept;
+
 }  // namespace octavo::cuda

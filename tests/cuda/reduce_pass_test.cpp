@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sums over cells on the device against the reference's: equal where every sum is exact, else
+// inside the bound of sums in any order; the same bits twice.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "backends/cuda/passes/passes.hpp"
+#include "cuda/two_places.hpp"
+
+namespace octavo::test {
+namespace {
+
+struct Case {
+  std::int64_t m, n;
+  ScaleGrid grid;
+  std::int64_t row0 = 0, col0 = 0;
+  bool down = false;      // columns of the factors lie together
+  bool factors = true;    // three of them, zero points and a weight; else one
+  bool repeated = false;  // the second factor repeats a row
+};
+
+class CudaReduce : public testing::TestWithParam<Case> {
+ protected:
+  const Case& c = GetParam();
+
+  static std::int64_t cells(std::int64_t extent, std::int64_t cell) {
+    return cell == kWholeExtent ? 1 : (extent + cell - 1) / cell;
+  }
+  // A matrix [m, n] in the layout of the case.
+  TensorView matrix(TensorsOf& tensors, const Tensor& values) const {
+    if (!c.down) return tensors(values);
+    const Tensor turned = Tensor::empty(values.view().dtype, {c.n, c.m}).transposed();
+    EXPECT_TRUE(reference_passes().convert({values, turned}, {}).ok());
+    return tensors(turned);
+  }
+  // With small integers, or without; `magnitudes`: of absolute values.
+  ReduceProblem problem(TensorsOf& tensors, bool exact, bool magnitudes) const {
+    const auto some = [&](DType dtype, const Shape& shape, unsigned seed) {
+      Tensor t = exact ? integers(dtype, shape, seed, -8, 8) : gaussians(dtype, shape, seed);
+      if (!magnitudes) return t;
+      t = t.to(float32);
+      for (std::int64_t i = 0; i < t.numel(); ++i)
+        t.data_as<float>()[i] = std::abs(t.data_as<float>()[i]);
+      return t;
+    };
+    ReduceProblem p;
+    p.factors[0] = matrix(tensors, some(bfloat16, {c.m, c.n}, 1));
+    if (c.factors) {
+      const Tensor second = some(float32, {c.repeated ? 1 : c.m, c.n}, 2);
+      if (c.repeated) {
+        p.factors[1] = tensors(second);
+        p.factors[1].shape = {c.m, c.n};
+        p.factors[1].strides[0] = 0;
+      } else {
+        p.factors[1] = matrix(tensors, second);
+      }
+      p.factors[2] = matrix(tensors, some(float16, {c.m, c.n}, 3));
+      p.azp = tensors(integers(int32, {c.m, 1}, 4, -5, magnitudes ? -5 : 5));
+      p.weight = {ScaleKind::tensor, 1.0F, tensors(some(float32, {1, c.n}, 5)), kWholeExtent, 1};
+    }
+    const Tensor sums = Tensor::empty(
+        float64, {cells(c.m + c.row0, c.grid.rows), cells(c.n + c.col0, c.grid.cols)});
+    for (std::int64_t i = 0; i < sums.numel(); ++i) sums.data_as<double>()[i] = i % 5;
+    p.sums = {ScaleKind::tensor, 1.0F, tensors.out(sums), c.grid.rows, c.grid.cols, c.row0, c.col0};
+    return p;
+  }
+  Tensor on_device(bool exact) const {
+    TensorsOf there(true);
+    const Status status = cuda::reduce(problem(there, exact, false), {});
+    EXPECT_TRUE(status.ok()) << status.message();
+    return to_host(there.outs().front()).to(float64);
+  }
+  Tensor on_host(bool exact, bool magnitudes) const {
+    TensorsOf here(false);
+    EXPECT_TRUE(reference_passes().reduce(problem(here, exact, magnitudes), {}).ok());
+    return copy(here.outs().front(), float64);
+  }
+};
+
+TEST_P(CudaReduce, AddsEveryProductOnceToItsCell) {
+  expect_same_bits(on_device(true), on_host(true, false));
+}
+
+TEST_P(CudaReduce, StaysInsideTheBound) {
+  const Tensor got = on_device(false), want = on_host(false, false), most = on_host(false, true);
+  expect_same_bits(on_device(false), got);
+  // Two sums of n terms, each of which four factors round three times.
+  const double gamma = 2.0 * (static_cast<double>(c.m * c.n) + 5.0) * 0x1p-53;
+  for (std::int64_t i = 0; i < got.numel(); ++i)
+    EXPECT_NEAR(got.data_as<double>()[i], want.data_as<double>()[i],
+                gamma * most.data_as<double>()[i]);
+}
+
+constexpr std::int64_t kAll = kWholeExtent;
+
+INSTANTIATE_TEST_SUITE_P(
+    Cells, CudaReduce,
+    testing::Values(Case{1, 1, {}}, Case{0, 5, {}}, Case{5, 0, {kAll, 1}}, Case{7, 300, {}},
+                    Case{70, 300, {}, 0, 0, true}, Case{3, 9000, {}, 0, 0, false, false},
+                    Case{300, 70, {1, kAll}}, Case{300, 70, {1, kAll}, 0, 0, true},
+                    Case{200, 270, {kAll, 1}}, Case{200, 270, {kAll, 1}, 0, 0, true},
+                    Case{200, 270, {kAll, 1}, 0, 0, false, false}, Case{33, 200, {1, 128}, 0, 64},
+                    Case{33, 200, {4, 16}, 3, 5}, Case{150, 260, {128, 128}, 100, 7},
+                    Case{150, 260, {128, 128}, 100, 7, true}, Case{9, 40, {1, 1}},
+                    Case{20, 33, {1, 32}, 0, 0, false, true, true},
+                    Case{40, 9, {kAll, 1}, 0, 0, true, true, true}),
+    [](const testing::TestParamInfo<Case>& test) {
+      return std::to_string(test.param.m) + "x" + std::to_string(test.param.n) + "_" +
+             std::to_string(test.index);
+    });
+
+}  // namespace
+}  // namespace octavo::test
