@@ -15,21 +15,11 @@ Status map_codes(const MapProblem& problem, const ExecContext& context) noexcept
 Status unswizzle(const UnswizzleProblem& problem, const ExecContext& context) noexcept;
 
 // pending
-Status gather(const GatherProblem&, const ExecContext&) noexcept;
-Status map_codes(const MapProblem&, const ExecContext&) noexcept;
-Status unswizzle(const UnswizzleProblem&, const ExecContext&) noexcept;
 Status check_finite(const FiniteProblem&, const ExecContext&) noexcept;
 Status quantize(const QuantizeProblem&, const ExecContext&) noexcept;
 Status code_errors(const CodeErrorsProblem&, const ExecContext&) noexcept;
 Status vectorwise(const VectorwiseProblem&, const ExecContext&) noexcept;
 Status prologue(Member&, const MatmulOptions&, Arena&, const ExecContext&) noexcept;
-Status rescale(const RescaleProblem&, const ExecContext&) noexcept;
-Status reduce(const ReduceProblem&, const ExecContext&) noexcept;
-Status mask(const MaskProblem&, const ExecContext&) noexcept;
-Status learned_step(const LearnedStepProblem&, const ExecContext&) noexcept;
-Status dequantize_sums(const DequantizeSumsProblem&, const ExecContext&) noexcept;
-Status split_zero_points(const SplitZeroPointsProblem&, const ExecContext&) noexcept;
-Status split_sums(const SplitSumsProblem&, const ExecContext&) noexcept;
 Status silu_and_mul(const SiluProblem&, const ExecContext&) noexcept;
 Status combine(const CombineProblem&, const ExecContext&) noexcept;
 Status activate(const ActivateProblem&, Rows&, Arena&, const ExecContext&) noexcept;

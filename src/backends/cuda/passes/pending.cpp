@@ -4,21 +4,11 @@
 #include "core/error.hpp"
 namespace octavo::cuda {
 namespace { Status no() noexcept { return fail(Code::unsupported, "pending"); } }
-Status gather(const GatherProblem&, const ExecContext&) noexcept { return no(); }
-Status map_codes(const MapProblem&, const ExecContext&) noexcept { return no(); }
-Status unswizzle(const UnswizzleProblem&, const ExecContext&) noexcept { return no(); }
 Status check_finite(const FiniteProblem&, const ExecContext&) noexcept { return no(); }
 Status quantize(const QuantizeProblem&, const ExecContext&) noexcept { return no(); }
 Status code_errors(const CodeErrorsProblem&, const ExecContext&) noexcept { return no(); }
 Status vectorwise(const VectorwiseProblem&, const ExecContext&) noexcept { return no(); }
 Status prologue(Member& m, const MatmulOptions&, Arena&, const ExecContext&) noexcept { return m.a.quantise != nullptr ? no() : Status(); }
-Status rescale(const RescaleProblem&, const ExecContext&) noexcept { return no(); }
-Status reduce(const ReduceProblem&, const ExecContext&) noexcept { return no(); }
-Status mask(const MaskProblem&, const ExecContext&) noexcept { return no(); }
-Status learned_step(const LearnedStepProblem&, const ExecContext&) noexcept { return no(); }
-Status dequantize_sums(const DequantizeSumsProblem&, const ExecContext&) noexcept { return no(); }
-Status split_zero_points(const SplitZeroPointsProblem&, const ExecContext&) noexcept { return no(); }
-Status split_sums(const SplitSumsProblem&, const ExecContext&) noexcept { return no(); }
 Status silu_and_mul(const SiluProblem&, const ExecContext&) noexcept { return no(); }
 Status combine(const CombineProblem&, const ExecContext&) noexcept { return no(); }
 Status activate(const ActivateProblem&, Rows&, Arena&, const ExecContext&) noexcept { return no(); }
