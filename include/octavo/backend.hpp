@@ -21,8 +21,8 @@ struct BackendInfo {
 };
 OCTAVO_API std::vector<BackendInfo> backends();
 
-/// Why tensors cannot be on a device, for a sentence: "must be cpu (no CUDA backend is built); got
-/// cuda:1". Empty: they can. `name` is PyTorch's name of the device's type.
+/// Why tensors cannot be on a device, for a sentence: "must be cpu (no xpu backend is built); got
+/// xpu:1". Empty: they can. `name` is PyTorch's name of the device's type.
 OCTAVO_API std::string device_refusal(std::string_view name, int index);
 OCTAVO_API std::string device_refusal(Device device);
 

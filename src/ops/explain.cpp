@@ -124,6 +124,8 @@ Explanation explain(const MatmulProblem& problem, const ExecContext& context,
     for (const Backend* backend : registry()) {
       Plan plan;
       const char* why = ask(*backend, outline.problem(), threads, plan);
+      // Of another device's backend what is wanting tells more than that it is another's.
+      if (const char* missing = backend->unavailable(); missing != nullptr) why = missing;
       e.candidates.push_back(judge(plan, why, forced, first));
       const Candidate& c = e.candidates.back();
       if (c.accepts && first.empty()) first = c.backend;

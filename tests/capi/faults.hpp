@@ -9,6 +9,7 @@
 
 #include "capi/options.hpp"
 #include "capi/sample.hpp"
+#include "octavo/backend.hpp"
 
 namespace octavo::test {
 
@@ -58,8 +59,10 @@ inline const std::vector<Fault>& faults() {
        [](octavo_view& v) {
          v.dtype = {0, 0, 0};
        }},
-      {"device must be cpu (no CUDA backend is built); got cuda:0", OCTAVO_UNAVAILABLE,
-       [](octavo_view& v) { v.device.type = OCTAVO_CUDA; }},
+      {"device " + octavo::device_refusal("cuda", 64), OCTAVO_UNAVAILABLE,
+       [](octavo_view& v) {
+         v.device = {OCTAVO_CUDA, 64};
+       }},
       {"device must be cpu (no type 77 backend is built); got type 77", OCTAVO_UNAVAILABLE,
        [](octavo_view& v) { v.device.type = 77; }},
       {"device must be set (type 1 is the CPU); got type 0", OCTAVO_INVALID_ARGUMENT,

@@ -63,7 +63,8 @@ class CudaReduce : public testing::TestWithParam<Case> {
     }
     const Tensor sums = Tensor::empty(
         float64, {cells(c.m + c.row0, c.grid.rows), cells(c.n + c.col0, c.grid.cols)});
-    for (std::int64_t i = 0; i < sums.numel(); ++i) sums.data_as<double>()[i] = i % 5;
+    for (std::int64_t i = 0; i < sums.numel(); ++i)
+      sums.data_as<double>()[i] = static_cast<double>(i % 5);
     p.sums = {ScaleKind::tensor, 1.0F, tensors.out(sums), c.grid.rows, c.grid.cols, c.row0, c.col0};
     return p;
   }

@@ -58,6 +58,8 @@ const char* const kUnreachable[] = {
     "{}: backend must be for the tensors' device; got {}",      // far: forced backends
     "{}.device must be that of {}, {}; got {}",                 // far: devices do not mix
     "copy: place.device must be the source's or the host",      // needs two devices
+    "{}: device must be usable; got cuda:{}: {}",               // cuda: a driver that fails
+    "copy: stream must not be captured where memory",           // cuda: captured streams
     "{}: a backend must have a packed layout; got none",        // the generic one has
     "{}: backend must accept the problem; got {}, which",       // only one backend packs
     "{}: context.workspace.bytes must be at least {}",          // robustness: workspaces

@@ -103,7 +103,7 @@ class Handmade:
 def test_handmade_tensors():
     one = np.ones((1, 1), np.float32)
     assert octavo.scaled_mm(Handmade(), one)[0, 0] == 1  # null strides: compact
-    with pytest.raises(RuntimeError, match=r"a\.device must be cpu \(no CUDA backend is built\); got cuda:0"):
+    with pytest.raises(RuntimeError, match=r"a\.device must be cpu \(.*\); got cuda:0"):
         octavo.scaled_mm(Handmade(device=2), one)
     with pytest.raises(NotImplementedError, match="DLPack 1"):
         octavo.scaled_mm(Handmade(major=2), one)

@@ -137,21 +137,22 @@ TEST_F(Explain, NoBackendTakesTheMemoryOfAnotherDevice) {
   problem_.single.out = out;
   run(problem_);  // so that a plan is there
   for (MatrixView* v : {&problem_.single.a.data, &problem_.single.b.data, &problem_.single.out}) {
-    v->device = {DeviceType::cuda, 1};
+    v->device = {DeviceType::cuda, 64};  // one more than the driver counts to
   }
   for (const Candidate& c : explain(problem_).candidates) {
     EXPECT_FALSE(c.accepts);
-    EXPECT_EQ(c.reason, "the operands are on another device");
+    EXPECT_FALSE(c.reason.empty());
   }
   expect_error([&] { run(problem_); }, Code::unavailable,
-               "scaled_mm: operands.device must be cpu (no CUDA backend is built); got cuda:1",
-               true);
+               "scaled_mm: operands.device " + device_refusal("cuda", 64), true);
 }
 
 TEST(Devices, AreRefusedByTheirNames) {
   EXPECT_EQ(device_refusal("cpu", 0), "");
   EXPECT_EQ(device_refusal(Device{}), "");
-  EXPECT_EQ(device_refusal("cuda", 3), "must be cpu (no CUDA backend is built); got cuda:3");
+  const std::string cuda = device_refusal("cuda", 64);
+  EXPECT_EQ(cuda.find("must be cpu"), 0U) << cuda;
+  EXPECT_NE(cuda.find("; got cuda:64"), std::string::npos) << cuda;
   EXPECT_EQ(device_refusal("xpu", 0), "must be cpu (no xpu backend is built); got xpu:0");
   EXPECT_EQ(device_refusal(Device{static_cast<DeviceType>(77), 0}),
             "must be cpu (no type 77 backend is built); got type 77:0");

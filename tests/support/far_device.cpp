@@ -62,8 +62,7 @@ constexpr DeviceMemory kMemory{
     .unavailable = [](std::int32_t index) noexcept -> const char* {
       return index == 0 ? nullptr : "there is one far device";
     },
-    .allocate = [](std::size_t bytes,
-                   const Place&) noexcept { return far().allocate(bytes); },
+    .allocate = [](std::size_t bytes, const Place&) noexcept { return far().allocate(bytes); },
     .release =
         [](void* block, std::size_t, const Place& place) noexcept {
           (void)Streams::get().push(place.stream, [=] {
@@ -193,9 +192,7 @@ class Near {
     }
     fix(groups.list);
   }
-  void fix(std::span<double>& memory) {
-    memory = {far().near(memory.data()), memory.size()};
-  }
+  void fix(std::span<double>& memory) { memory = {far().near(memory.data()), memory.size()}; }
   template <class T>
   void fix(T*& pointer) {
     pointer = far().near(pointer);

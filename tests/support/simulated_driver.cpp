@@ -135,14 +135,29 @@ DriverResult failed(const char* symbol) {
 DriverResult init(unsigned) { return kSuccess; }
 DriverResult error_name(DriverResult result, const char** name) {
   switch (result) {
-    case kInvalidValue: *name = "CUDA_ERROR_INVALID_VALUE"; break;
-    case kOutOfMemory: *name = "CUDA_ERROR_OUT_OF_MEMORY"; break;
-    case kInvalidContext: *name = "CUDA_ERROR_INVALID_CONTEXT"; break;
-    case kNoBinary: *name = "CUDA_ERROR_NO_BINARY_FOR_GPU"; break;
-    case kNotFound: *name = "CUDA_ERROR_NOT_FOUND"; break;
-    case kLaunchFailed: *name = "CUDA_ERROR_LAUNCH_FAILED"; break;
-    case kCaptureUnsupported: *name = "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"; break;
-    default: return kInvalidValue;
+    case kInvalidValue:
+      *name = "CUDA_ERROR_INVALID_VALUE";
+      break;
+    case kOutOfMemory:
+      *name = "CUDA_ERROR_OUT_OF_MEMORY";
+      break;
+    case kInvalidContext:
+      *name = "CUDA_ERROR_INVALID_CONTEXT";
+      break;
+    case kNoBinary:
+      *name = "CUDA_ERROR_NO_BINARY_FOR_GPU";
+      break;
+    case kNotFound:
+      *name = "CUDA_ERROR_NOT_FOUND";
+      break;
+    case kLaunchFailed:
+      *name = "CUDA_ERROR_LAUNCH_FAILED";
+      break;
+    case kCaptureUnsupported:
+      *name = "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED";
+      break;
+    default:
+      return kInvalidValue;
   }
   return kSuccess;
 }
@@ -165,9 +180,15 @@ DriverResult device_name(char* name, int bytes, DriverDevice device) {
 DriverResult device_attribute(int* value, DeviceAttribute attribute, DriverDevice device) {
   const DeviceRow& row = kDevices[device];
   switch (attribute) {
-    case DeviceAttribute::major: *value = row.major; return kSuccess;
-    case DeviceAttribute::minor: *value = row.minor; return kSuccess;
-    case DeviceAttribute::multiprocessors: *value = row.multiprocessors; return kSuccess;
+    case DeviceAttribute::major:
+      *value = row.major;
+      return kSuccess;
+    case DeviceAttribute::minor:
+      *value = row.minor;
+      return kSuccess;
+    case DeviceAttribute::multiprocessors:
+      *value = row.multiprocessors;
+      return kSuccess;
   }
   return kInvalidValue;
 }
@@ -268,8 +289,8 @@ DriverResult set_kernel(KernelAttribute, int value, DriverKernel* kernel, Driver
 }
 
 DriverResult launch(DriverKernel* kernel, unsigned blocks, unsigned blocks_y, unsigned blocks_z,
-                    unsigned threads, unsigned threads_y, unsigned threads_z,
-                    unsigned shared_bytes, void* stream, void** params, void**) {
+                    unsigned threads, unsigned threads_y, unsigned threads_z, unsigned shared_bytes,
+                    void* stream, void** params, void**) {
   const std::lock_guard lock(state().mutex);
   if (const DriverResult result = failed("cuLaunchKernel"); result != kSuccess) return result;
   const auto id = static_cast<KernelId>(number_of(kernel));
@@ -320,11 +341,11 @@ DriverResult encode_map(EncodedMap* encoded, MapElement element, std::uint32_t r
   map.rank = static_cast<int>(rank);
   map.element_bytes = 1 << static_cast<int>(element);
   map.swizzle = swizzle == MapSwizzle::bytes_128 ? Swizzle::bytes_128 : Swizzle::none;
-  bool right = rank >= 1 && rank <= TensorMap::kMostRank && interleave == 0 && fill == 0 &&
-               reinterpret_cast<std::uintptr_t>(base) % 16 == 0 &&
-               box[0] * static_cast<unsigned>(map.element_bytes) % 16 == 0 &&
-               (swizzle == MapSwizzle::none ||
-                box[0] * static_cast<unsigned>(map.element_bytes) <= 128);
+  bool right =
+      rank >= 1 && rank <= TensorMap::kMostRank && interleave == 0 && fill == 0 &&
+      reinterpret_cast<std::uintptr_t>(base) % 16 == 0 &&
+      box[0] * static_cast<unsigned>(map.element_bytes) % 16 == 0 &&
+      (swizzle == MapSwizzle::none || box[0] * static_cast<unsigned>(map.element_bytes) <= 128);
   for (std::uint32_t d = 0; right && d < rank; ++d) {
     right = extents[d] >= 1 && extents[d] <= std::uint64_t{1} << 32 && box[d] >= 1 &&
             box[d] <= 256 && steps[d] == 1;

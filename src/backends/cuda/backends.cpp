@@ -73,8 +73,8 @@ Status unpack(Member& p, Scratch& memory, const ExecContext& context) noexcept {
     p.b.data = packed_rows(packed).transposed();
     return {};
   }
-  OCTAVO_TRY(memory.take("unpack", static_cast<std::size_t>(packed.k * packed.n *
-                                                            element_bytes(packed.dtype))));
+  OCTAVO_TRY(memory.take(
+      "unpack", static_cast<std::size_t>(packed.k * packed.n * element_bytes(packed.dtype))));
   p.b.data = matrix_view(memory.data(), packed.dtype, packed.k, packed.n, packed.device);
   return packed.layout->unpack(packed, p.b.data, context);
 }
@@ -115,7 +115,7 @@ const char* plan_sm90(const MatmulProblem& problem, int, Plan& plan) noexcept {
   Member cut;
   for (std::int64_t g = 0; g < distinct_members(problem); ++g) {
     const Member& part = planned_member(problem, g, cut);
-    if (const char* why = no_hopper(part.out.device); why != nullptr) return why;
+    if (const char* why = no_hopper(part.a.data.device); why != nullptr) return why;
     DensePath path;
     if (const char* why = find_dense_path(part, problem.options, path); why != nullptr) return why;
     plan.how = path.how;

@@ -52,7 +52,8 @@ constexpr std::array kTypePairs{
 bool is_tiled(const MatrixView& x) noexcept {
   const std::int64_t bytes = element_bytes(x.dtype);
   return (x.strides[1] == 1 || x.shape[1] == 1) && x.strides[0] * bytes % kMapAlignment == 0 &&
-         x.strides[0] >= x.shape[1] && reinterpret_cast<std::uintptr_t>(x.data) % kMapAlignment == 0;
+         x.strides[0] >= x.shape[1] &&
+         reinterpret_cast<std::uintptr_t>(x.data) % kMapAlignment == 0;
 }
 
 // A map of `rows` rows of x, and 128 bytes of its columns.
@@ -73,8 +74,8 @@ TensorMap map_of(const MatrixView& x, int rows) noexcept {
 Status take_tiled(Scratch& memory, DType dtype, std::int64_t rows, std::int64_t columns,
                   const Device& device, MatrixView& out) noexcept {
   const std::int64_t pitch = row_pitch(dtype, columns);
-  OCTAVO_TRY(memory.take("dense product",
-                         static_cast<std::size_t>(rows * pitch * element_bytes(dtype))));
+  OCTAVO_TRY(
+      memory.take("dense product", static_cast<std::size_t>(rows * pitch * element_bytes(dtype))));
   out = matrix_view(memory.data(), dtype, rows, pitch, device);
   out.shape[1] = columns;
   return {};
@@ -85,8 +86,8 @@ Status to_tiled(MatrixView& x, Scratch& memory, const ExecContext& context) noex
   if (is_tiled(x) || x.numel() == 0) return {};
   MatrixView rows;
   OCTAVO_TRY(take_tiled(memory, x.dtype, x.shape[0], x.shape[1], x.device, rows));
-  OCTAVO_TRY(convert({.from = static_cast<TensorView>(x), .to = static_cast<TensorView>(rows)},
-                     context));
+  OCTAVO_TRY(
+      convert({.from = static_cast<TensorView>(x), .to = static_cast<TensorView>(rows)}, context));
   x = rows;
   return {};
 }
@@ -152,17 +153,26 @@ struct Instance {
 
 template <class Kernel>
 constexpr Instance instance(Summing summing, KernelId kernel) {
-  return {Kernel::kType,        summing,          Kernel::kOutBytes,      Kernel::kParts,
-          kernel,               Kernel::kRows,    Kernel::kRowsOfB,       Kernel::kWarpgroupRows,
-          Kernel::kClusterTile, Kernel::kColumns, Kernel::kCluster,       Kernel::kThreads,
+  return {Kernel::kType,
+          summing,
+          Kernel::kOutBytes,
+          Kernel::kParts,
+          kernel,
+          Kernel::kRows,
+          Kernel::kRowsOfB,
+          Kernel::kWarpgroupRows,
+          Kernel::kClusterTile,
+          Kernel::kColumns,
+          Kernel::kCluster,
+          Kernel::kThreads,
           Kernel::kSharedBytes};
 }
 
 constexpr Instance kInstances[] = {
-#define OCTAVO_DENSE_INSTANCE(name, type, summing, rows, parts)                      \
-  instance<Dense<MmaType::type, Summing::summing, 2, rows, parts>>(Summing::summing, \
+#define OCTAVO_DENSE_INSTANCE(name, type, summing, rows, parts)                                  \
+  instance<Dense<MmaType::type, Summing::summing, 2, rows, parts>>(Summing::summing,             \
                                                                    KernelId::dense_##name##_16), \
-      instance<Dense<MmaType::type, Summing::summing, 4, rows, parts>>(              \
+      instance<Dense<MmaType::type, Summing::summing, 4, rows, parts>>(                          \
           Summing::summing, KernelId::dense_##name##_32),
 #include "backends/cuda/kernels/dense_instances.inc"
 #undef OCTAVO_DENSE_INSTANCE
@@ -202,8 +212,7 @@ Status launch_dense(const DensePath& path, const MatrixView& a, const MatrixView
   const std::int64_t k_bytes = a.shape[1] * element_bytes(a.dtype);
   const bool chunks = chunks_of(out.shape[1], k_bytes) > 1;
   const int parts = chunks && out.shape[0] <= kMostCutRows && is_cut(path) ? 2 : 1;
-  const Instance* row =
-      find_instance(path, static_cast<int>(element_bytes(out.dtype)), parts);
+  const Instance* row = find_instance(path, static_cast<int>(element_bytes(out.dtype)), parts);
   if (row == nullptr) return fail(Code::internal, "dense product: no kernel of that type");
   DenseParams<EncodedMap> params;
   params.m = static_cast<std::int32_t>(out.shape[0]);

@@ -4,9 +4,9 @@
 #if OCTAVO_CUDA_IMAGES
 // Read by the assembler from the build folder: OCTAVO_CUDA_HOPPER and OCTAVO_CUDA_PORTABLE are
 // their paths.
-#define OCTAVO_IMAGE(name, path)                                         \
-  asm(".section .rodata\n.balign 64\n.global " name "\n.hidden " name    \
-      "\n" name ":\n.incbin \"" path "\"\n.balign 64\n.previous\n")
+#define OCTAVO_IMAGE(name, path)                                                \
+  asm(".section .rodata\n.balign 64\n.global " name "\n.hidden " name "\n" name \
+      ":\n.incbin \"" path "\"\n.balign 64\n.previous\n")
 OCTAVO_IMAGE("octavo_cuda_hopper", OCTAVO_CUDA_HOPPER);
 OCTAVO_IMAGE("octavo_cuda_portable", OCTAVO_CUDA_PORTABLE);
 extern "C" const unsigned char octavo_cuda_hopper[], octavo_cuda_portable[];

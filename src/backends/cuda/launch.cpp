@@ -72,10 +72,10 @@ Status find_kernel(KernelId id, const CudaDevice& device, std::uint32_t shared_b
   }
   const std::uint64_t bit = std::uint64_t{1} << (static_cast<unsigned>(device.handle) % 64U);
   if ((entry.ready_on.load(std::memory_order_acquire) & bit) != 0) return {};
-  OCTAVO_TRY(driver_status(
-      driver()->set_kernel(KernelAttribute::most_shared_bytes, static_cast<int>(shared_bytes),
-                           kernel, device.handle),
-      kernel_name(id), "must find as much shared memory as it asks for"));
+  OCTAVO_TRY(
+      driver_status(driver()->set_kernel(KernelAttribute::most_shared_bytes,
+                                         static_cast<int>(shared_bytes), kernel, device.handle),
+                    kernel_name(id), "must find as much shared memory as it asks for"));
   entry.ready_on.fetch_or(bit, std::memory_order_release);
   return {};
 }
@@ -89,7 +89,9 @@ const char* kernel_name(KernelId kernel) noexcept {
 Status launch(KernelId kernel, const LaunchShape& shape, const void* params,
               const Place& place) noexcept {
   const CudaDevice* device = find_device(place.device.index);
-  if (device == nullptr) return fail(Code::unavailable, "{}", device_missing(place.device.index));
+  if (device == nullptr)
+    return fail(Code::unavailable, "{}: device must be usable; got cuda:{}: {}",
+                kernel_name(kernel), place.device.index, device_missing(place.device.index));
   const CurrentContext current(*device);
   DriverKernel* function = nullptr;
   OCTAVO_TRY(find_kernel(kernel, *device, shape.shared_bytes, function));
@@ -99,7 +101,7 @@ Status launch(KernelId kernel, const LaunchShape& shape, const void* params,
                        place.stream, arguments, nullptr);
   if (result == kSuccess) return {};
   const Status why = driver_status(result, "launch", "must be accepted");
-  return fail(why.code(), "{}: {}; {} blocks of {} threads, {} bytes of shared memory, cuda:{}",
+  return fail(why.code(), "{}: {} ({} blocks of {} threads, {} bytes of shared memory, cuda:{})",
               kernel_name(kernel), why.message(), shape.blocks, shape.threads, shape.shared_bytes,
               place.device.index);
 }

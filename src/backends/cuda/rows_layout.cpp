@@ -25,9 +25,9 @@ std::size_t packed_bytes(DType dtype, std::int64_t k, std::int64_t n) noexcept {
 Status pack(const MatrixView& weight, void* packed, const ExecContext& context) noexcept {
   const MatrixView rows =
       rows_at(packed, weight.dtype, weight.shape[0], weight.shape[1], weight.device);
-  return convert({.from = static_cast<TensorView>(weight.transposed()),
-                  .to = static_cast<TensorView>(rows)},
-                 context);
+  return convert(
+      {.from = static_cast<TensorView>(weight.transposed()), .to = static_cast<TensorView>(rows)},
+      context);
 }
 
 Status unpack(const PackedWeightData& packed, const MatrixView& weight,

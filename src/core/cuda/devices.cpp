@@ -77,6 +77,11 @@ void release(void* memory, std::size_t, const Place& place) noexcept {
   (void)driver()->release(pointer(memory), place.stream);
 }
 
+Status unusable(const char* operation, std::int32_t index) noexcept {
+  return fail(Code::unavailable, "{}: device must be usable; got cuda:{}: {}", operation, index,
+              device_missing(index));
+}
+
 // The driver may read memory that its owner has pinned later, so that copies from the host are
 // waited for: a stream that is captured cannot be.
 Status copy(const TensorView& from, const TensorView& to, std::size_t bytes,
@@ -84,12 +89,13 @@ Status copy(const TensorView& from, const TensorView& to, std::size_t bytes,
   if (bytes == 0) return {};
   const bool upload = on_host(from);
   const CudaDevice* device = find_device(upload ? to.device.index : from.device.index);
-  if (device == nullptr) return fail(Code::unavailable, "copy: device must be usable");
+  if (device == nullptr) return unusable("copy", upload ? to.device.index : from.device.index);
   const CurrentContext current(*device);
   int capturing = 0;
   if (upload && driver()->is_capturing(stream, &capturing) == kSuccess && capturing != 0)
     return fail(Code::unsupported,
-                "copy: stream must not be captured while memory of the host is read");
+                "copy: stream must not be captured where memory of the host is read; got one "
+                "that is");
   OCTAVO_TRY(driver_status(driver()->copy(pointer(to.data), pointer(from.data), bytes, stream),
                            "copy: stream", "must take a copy"));
   if (!upload) return {};
@@ -98,7 +104,7 @@ Status copy(const TensorView& from, const TensorView& to, std::size_t bytes,
 
 Status wait(const Place& place) noexcept {
   const CudaDevice* device = find_device(place.device.index);
-  if (device == nullptr) return fail(Code::unavailable, "wait: device must be usable");
+  if (device == nullptr) return unusable("wait", place.device.index);
   const CurrentContext current(*device);
   return driver_status(driver()->wait(place.stream), "wait: stream", "must run without a failure");
 }

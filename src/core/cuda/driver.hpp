@@ -53,44 +53,43 @@ struct alignas(64) EncodedMap {
 };
 
 /// The functions, each with the name that the library exports it by.
-#define OCTAVO_DRIVER_FUNCTIONS(X)                                                              \
-  X(init, "cuInit", (unsigned flags))                                                           \
-  X(error_name, "cuGetErrorName", (DriverResult result, const char** name))                     \
-  X(error_string, "cuGetErrorString", (DriverResult result, const char** text))                 \
-  X(device_count, "cuDeviceGetCount", (int* count))                                             \
-  X(device, "cuDeviceGet", (DriverDevice * device, int index))                                  \
-  X(device_name, "cuDeviceGetName", (char* name, int bytes, DriverDevice device))               \
-  X(device_attribute, "cuDeviceGetAttribute",                                                   \
-    (int* value, DeviceAttribute attribute, DriverDevice device))                               \
-  X(retain_context, "cuDevicePrimaryCtxRetain",                                                 \
-    (DriverContext * *context, DriverDevice device))                                            \
-  X(current_context, "cuCtxGetCurrent", (DriverContext * *context))                             \
-  X(push_context, "cuCtxPushCurrent_v2", (DriverContext * context))                             \
-  X(pop_context, "cuCtxPopCurrent_v2", (DriverContext * *context))                              \
-  X(create_pool, "cuMemPoolCreate", (DriverPool * *pool, const PoolProperties* properties))     \
+#define OCTAVO_DRIVER_FUNCTIONS(X)                                                                \
+  X(init, "cuInit", (unsigned flags))                                                             \
+  X(error_name, "cuGetErrorName", (DriverResult result, const char** name))                       \
+  X(error_string, "cuGetErrorString", (DriverResult result, const char** text))                   \
+  X(device_count, "cuDeviceGetCount", (int* count))                                               \
+  X(device, "cuDeviceGet", (DriverDevice * device, int index))                                    \
+  X(device_name, "cuDeviceGetName", (char* name, int bytes, DriverDevice device))                 \
+  X(device_attribute, "cuDeviceGetAttribute",                                                     \
+    (int* value, DeviceAttribute attribute, DriverDevice device))                                 \
+  X(retain_context, "cuDevicePrimaryCtxRetain", (DriverContext * *context, DriverDevice device))  \
+  X(current_context, "cuCtxGetCurrent", (DriverContext * *context))                               \
+  X(push_context, "cuCtxPushCurrent_v2", (DriverContext * context))                               \
+  X(pop_context, "cuCtxPopCurrent_v2", (DriverContext * *context))                                \
+  X(create_pool, "cuMemPoolCreate", (DriverPool * *pool, const PoolProperties* properties))       \
   X(set_pool, "cuMemPoolSetAttribute", (DriverPool * pool, PoolAttribute attribute, void* value)) \
-  X(allocate, "cuMemAllocFromPoolAsync",                                                        \
-    (DevicePointer * memory, std::size_t bytes, DriverPool* pool, void* stream))                \
-  X(release, "cuMemFreeAsync", (DevicePointer memory, void* stream))                            \
-  X(copy, "cuMemcpyAsync",                                                                      \
-    (DevicePointer to, DevicePointer from, std::size_t bytes, void* stream))                    \
-  X(wait, "cuStreamSynchronize", (void* stream))                                                \
-  X(is_capturing, "cuStreamIsCapturing", (void* stream, int* status))                           \
-  X(load_library, "cuLibraryLoadData",                                                          \
-    (DriverLibrary * *library, const void* image, void* options, void** values, unsigned count, \
-     void* library_options, void** library_values, unsigned library_count))                     \
-  X(kernel, "cuLibraryGetKernel",                                                               \
-    (DriverKernel * *kernel, DriverLibrary* library, const char* name))                         \
-  X(set_kernel, "cuKernelSetAttribute",                                                         \
-    (KernelAttribute attribute, int value, DriverKernel* kernel, DriverDevice device))          \
-  X(launch, "cuLaunchKernel",                                                                   \
-    (DriverKernel * kernel, unsigned blocks_x, unsigned blocks_y, unsigned blocks_z,            \
-     unsigned threads_x, unsigned threads_y, unsigned threads_z, unsigned shared_bytes,         \
-     void* stream, void** params, void** extra))                                                \
-  X(encode_map, "cuTensorMapEncodeTiled",                                                       \
-    (EncodedMap * map, MapElement element, std::uint32_t rank, void* base,                      \
-     const std::uint64_t* extents, const std::uint64_t* pitches, const std::uint32_t* box,      \
-     const std::uint32_t* element_steps, int interleave, MapSwizzle swizzle,                    \
+  X(allocate, "cuMemAllocFromPoolAsync",                                                          \
+    (DevicePointer * memory, std::size_t bytes, DriverPool * pool, void* stream))                 \
+  X(release, "cuMemFreeAsync", (DevicePointer memory, void* stream))                              \
+  X(copy, "cuMemcpyAsync",                                                                        \
+    (DevicePointer to, DevicePointer from, std::size_t bytes, void* stream))                      \
+  X(wait, "cuStreamSynchronize", (void* stream))                                                  \
+  X(is_capturing, "cuStreamIsCapturing", (void* stream, int* status))                             \
+  X(load_library, "cuLibraryLoadData",                                                            \
+    (DriverLibrary * *library, const void* image, void* options, void** values, unsigned count,   \
+     void* library_options, void** library_values, unsigned library_count))                       \
+  X(kernel, "cuLibraryGetKernel",                                                                 \
+    (DriverKernel * *kernel, DriverLibrary * library, const char* name))                          \
+  X(set_kernel, "cuKernelSetAttribute",                                                           \
+    (KernelAttribute attribute, int value, DriverKernel* kernel, DriverDevice device))            \
+  X(launch, "cuLaunchKernel",                                                                     \
+    (DriverKernel * kernel, unsigned blocks_x, unsigned blocks_y, unsigned blocks_z,              \
+     unsigned threads_x, unsigned threads_y, unsigned threads_z, unsigned shared_bytes,           \
+     void* stream, void** params, void** extra))                                                  \
+  X(encode_map, "cuTensorMapEncodeTiled",                                                         \
+    (EncodedMap * map, MapElement element, std::uint32_t rank, void* base,                        \
+     const std::uint64_t* extents, const std::uint64_t* pitches, const std::uint32_t* box,        \
+     const std::uint32_t* element_steps, int interleave, MapSwizzle swizzle,                      \
      MapPromotion promotion, int fill))
 
 struct Driver {

@@ -35,13 +35,8 @@ template <class Kernel>
 constexpr KernelRow pass_row() {
   using Params = typename Kernel::Params;
   constexpr std::uint32_t kRegisters = 32;  // of no consequence: none of them changes it
-  return {false,
-          sizeof(Params),
-          1,
-          Kernel::kThreads,
-          Kernel::kSharedBytes,
-          kRegisters,
-          &run<Kernel, Params>};
+  return {false,      sizeof(Params),      1, Kernel::kThreads, Kernel::kSharedBytes,
+          kRegisters, &run<Kernel, Params>};
 }
 
 constexpr std::array kRows{

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <new>
 #include <utility>
+#include <vector>
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -22,6 +23,7 @@
 #endif
 
 #if defined(OCTAVO_FIBER_ASAN)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 #if defined(OCTAVO_FIBER_TSAN)
@@ -37,13 +39,8 @@ namespace {
 /// A stack with a page below it that faults.
 class Stack {
  public:
-  Stack() {
-    memory_ = mmap(nullptr, Fiber::kStackBytes, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-    if (memory_ == MAP_FAILED) throw std::bad_alloc();
-    mprotect(memory_, kGuardBytes, PROT_NONE);
-  }
-  ~Stack() { munmap(memory_, Fiber::kStackBytes); }
+  Stack() : memory_(pool().take()) {}
+  ~Stack() { pool().give(memory_); }
   Stack(const Stack&) = delete;
   Stack& operator=(const Stack&) = delete;
   char* base() const { return static_cast<char*>(memory_) + kGuardBytes; }
@@ -51,6 +48,41 @@ class Stack {
 
  private:
   static constexpr std::size_t kGuardBytes = 4096;
+
+  // Stacks of fibers that ended serve those to come: the system's part of a launch is as long as
+  // the rest of it.
+  class Pool {
+   public:
+    ~Pool() {
+      for (void* memory : free_) munmap(memory, Fiber::kStackBytes);
+    }
+    void* take() {
+      if (!free_.empty()) {
+        void* memory = free_.back();
+        free_.pop_back();
+        return memory;
+      }
+      void* memory = mmap(nullptr, Fiber::kStackBytes, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+      if (memory == MAP_FAILED) throw std::bad_alloc();
+      mprotect(memory, kGuardBytes, PROT_NONE);
+      return memory;
+    }
+    void give(void* memory) {
+#if defined(OCTAVO_FIBER_ASAN)
+      __asan_unpoison_memory_region(memory, Fiber::kStackBytes);
+#endif
+      free_.push_back(memory);
+    }
+
+   private:
+    std::vector<void*> free_;
+  };
+  static Pool& pool() {
+    thread_local Pool pool;
+    return pool;
+  }
+
   void* memory_;
 };
 

@@ -150,8 +150,8 @@ void Machine::tma_store(const TensorMap& map, u32 source, int x, int y, Where wh
              const auto size = static_cast<std::size_t>(map.element_bytes);
              walk(map, source, from, [&](u32 address, std::uint8_t* element) {
                if (element != nullptr)
-                 std::memcpy(this_simulation->global(element, size, where),
-                             cta.shared.at(address), size);
+                 std::memcpy(this_simulation->global(element, size, where), cta.shared.at(address),
+                             size);
              });
              store->read = true;
              this_simulation->wake(store->waiting, this_simulation->event_time());

@@ -328,8 +328,7 @@ void* Simulation::global(const void* address, std::size_t bytes, const Where& wh
   if (options.memory == nullptr) return const_cast<void*>(address);
   void* found = options.memory->find(address, bytes);
   if (found == nullptr)
-    fault(where, "{} bytes of global memory at {} are in no allocation", bytes,
-          fmt::ptr(address));
+    fault(where, "{} bytes of global memory at {} are in no allocation", bytes, fmt::ptr(address));
   return found;
 }
 

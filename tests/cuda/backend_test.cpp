@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the CUDA backend does on the host: launches, tensor maps, streams, memory, captured graphs,
+// and sentences for what a driver may refuse.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "core/cuda/devices.hpp"
+#include "cuda/device_kit.hpp"
+#include "octavo/octavo.hpp"
+#include "ops/helpers.hpp"
+
+namespace octavo::test {
+namespace {
+
+class CudaBackend : public testing::Test {
+ protected:
+  void SetUp() override {
+    reset_simulated_driver();
+    used_ = allocated_bytes();
+  }
+  void TearDown() override { reset_simulated_driver(); }
+
+  static constexpr std::int64_t kM = 20, kN = 48, kK = 64;
+  Tensor a_ = integers(int8, {kM, kK}, 1);
+  Tensor b_ = integers(int8, {kN, kK}, 2);  // rows of K: what TMA takes
+  std::size_t used_ = 0;
+
+  Tensor want() const { return scaled_mm(a_, b_.transposed(), {.scale_a = 0.5}); }
+  // One call on a device, with the weight there as rows of K.
+  static Tensor multiply(const Tensor& a, const Tensor& b, const ExecContext& context = {}) {
+    return scaled_mm(a, b.transposed(), {.scale_a = 0.5}, context);
+  }
+};
+
+// The sentence that a call fails with; empty where it does not.
+template <class Call>
+std::string failure(const Call& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+void expect_part(const std::string& sentence, const std::string& part) {
+  EXPECT_NE(sentence.find(part), std::string::npos) << sentence << "\nhas no: " << part;
+}
+
+TEST_F(CudaBackend, AProductIsOneLaunchAndAWeightsMapIsKept) {
+  const Tensor a = to_device(a_), b = to_device(b_);
+  const Tensor first = multiply(a, b);
+  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_dense_s8_32", 1}}));
+  EXPECT_EQ(encoded_maps(), 3);
+  const Tensor other = to_device(a_);
+  const Tensor second = multiply(other, b);
+  EXPECT_EQ(encoded_maps(), 5);  // of A and of the output
+  EXPECT_EQ(first.device(), kHopper);
+  expect_same_bits(to_host(first), want());
+  expect_same_bits(to_host(second), want());
+}
+
+TEST_F(CudaBackend, OperandsThatTmaCannotTakeAreCopied) {
+  const Tensor a = to_device(integers(int8, {kK, kM}, 1).transposed());  // rows lie together
+  const Tensor b = to_device(b_);
+  const Tensor out = multiply(a, b);
+  EXPECT_EQ(launches()["octavo_convert"], 1);
+  expect_same_bits(to_host(out), scaled_mm(to_host(a), b_.transposed(), {.scale_a = 0.5}));
+}
+
+TEST_F(CudaBackend, WorkWaitsForItsOwnStreamAndTheCallersContextStays) {
+  auto* const context = reinterpret_cast<cuda::DriverContext*>(0x77);
+  ASSERT_EQ(cuda::driver()->push_context(context), cuda::kSuccess);
+  int one = 0, two = 0;
+  const Tensor a = to_device(a_), b = to_device(b_);
+  const Tensor first = multiply(a, b, {.stream = &one});
+  const Tensor second = multiply(a, b, {.stream = &two});
+  const Tensor near = copy(first, Place{{}, &one});
+  expect_same_bits(near, want());
+  expect_same_bits(copy(second, Place{{}, &two}), want());
+  cuda::DriverContext* current = nullptr;
+  ASSERT_EQ(cuda::driver()->pop_context(&current), cuda::kSuccess);
+  EXPECT_EQ(current, context);
+}
+
+TEST_F(CudaBackend, MemoryIsGivenBack) {
+  {
+    const Tensor a = to_device(a_), b = to_device(integers(int8, {kK, kN}, 3));
+    const Tensor out = scaled_mm(a, b, {.out_dtype = float8_e4m3fn});  // copies, sums, finish
+    (void)to_host(out);
+    EXPECT_GT(allocated_bytes(), used_);
+  }
+  ASSERT_TRUE(find_kind(DeviceType::cuda)->memory->wait({kHopper, nullptr}).ok());
+  EXPECT_EQ(allocated_bytes(), used_);
+}
+
+TEST_F(CudaBackend, AGraphRunsAgainOnNewValues) {
+  int stream = 0;
+  const Place place{kHopper, &stream};
+  const Tensor a = to_device(a_), b = to_device(integers(int8, {kK, kN}, 3));
+  const Tensor out = Tensor::empty(bfloat16, {kM, kN}, place);
+  const auto call = [&] {
+    (void)scaled_mm(a, b, {.scale_a = 0.5, .out_dtype = bfloat16, .out = out},
+                    {.device = kHopper, .stream = &stream});
+  };
+  call();  // what is made once is made before
+  begin_capture(&stream);
+  call();
+  const int graph = end_capture(&stream);
+  for (unsigned seed = 5; seed < 8; ++seed) {
+    const Tensor values = integers(int8, {kM, kK}, seed);
+    ASSERT_TRUE(cuda::kCudaMemory.copy(values, a, kM * kK, &stream).ok());
+    launch_graph(graph, &stream);
+    expect_same_bits(
+        copy(out, Place{{}, &stream}),
+        scaled_mm(values, integers(int8, {kK, kN}, 3), {.scale_a = 0.5, .out_dtype = bfloat16}));
+  }
+}
+
+TEST_F(CudaBackend, WhatWaitsIsRefusedInACapturedStream) {
+  int stream = 0;
+  const Tensor a = to_device(a_);
+  begin_capture(&stream);
+  const std::string sentence = failure([&] { (void)copy(a_, Place{kHopper, &stream}); });
+  (void)end_capture(&stream);
+  expect_part(sentence, "stream must not be captured");
+}
+
+TEST_F(CudaBackend, FailuresOfTheDriverSayWhereAndWhat) {
+  const Tensor a = to_device(a_), b = to_device(b_);
+  (void)multiply(a, b);
+  fail_driver("cuLaunchKernel", 1);
+  const std::string launch = failure([&] { (void)multiply(a, b); });
+  expect_part(launch, "octavo_dense_s8_32: launch must be accepted; got CUDA_ERROR_INVALID_VALUE");
+  expect_part(launch, "blocks of 384 threads");
+  fail_driver("cuMemAllocFromPoolAsync", 2);
+  expect_part(failure([&] { (void)multiply(a, b); }), "must be available");
+  fail_driver("cuMemcpyAsync", 719);
+  expect_part(failure([&] { (void)to_host(a); }), "CUDA_ERROR_LAUNCH_FAILED");
+  expect_same_bits(to_host(multiply(a, b)), want());  // none of them stays
+}
+
+TEST_F(CudaBackend, AKernelThatLeavesItsMemoryShowsWhenItIsWaitedFor) {
+  const Tensor a = to_device(a_), b = to_device(b_);
+  TensorView longer = a;
+  longer.shape[0] = 2 * kM;
+  const Tensor out = scaled_mm(longer, b.transposed());
+  const std::string sentence = failure([&] { (void)to_host(out); });
+  expect_part(sentence, "CUDA_ERROR_LAUNCH_FAILED");
+  expect_part(sentence, "are in no allocation");
+}
+
+TEST_F(CudaBackend, AnOlderDeviceRunsTheGeneralKernel) {
+  const Tensor a = to_device(a_, kOlder), b = to_device(b_, kOlder);
+  const MatmulProblem problem = scaled_mm_problem(a, b.transposed(), {.scale_a = 0.5});
+  const Explanation e = explain(problem);
+  EXPECT_EQ(e.candidates[0].backend, "sm90");
+  EXPECT_FALSE(e.candidates[0].accepts);
+  EXPECT_EQ(e.candidates[0].reason, "the device's compute capability is not 9.0");
+  EXPECT_EQ(e.candidates[1].backend, "cuda");
+  EXPECT_TRUE(e.candidates[1].chosen);
+  expect_same_bits(to_host(multiply(a, b)), want());
+}
+
+TEST_F(CudaBackend, APackedWeightIsReadAsItLies) {
+  const PackedWeight packed = pack(to_device(integers(int8, {kK, kN}, 3)));
+  const Tensor a = to_device(a_);
+  reset_simulated_driver();
+  const Tensor out = scaled_mm(a, packed);
+  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_dense_s8_32", 1}}));
+  expect_same_bits(to_host(out), scaled_mm(a_, integers(int8, {kK, kN}, 3)));
+  expect_same_bits(to_host(unpack(packed).data), integers(int8, {kK, kN}, 3));
+}
+
+}  // namespace
+}  // namespace octavo::test
