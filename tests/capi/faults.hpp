@@ -19,7 +19,7 @@ inline constexpr std::int64_t kTooLarge[] = {kHuge, kHuge};
 
 /// What is wrong with a descriptor.
 struct Fault {
-  const char* sentence;
+  std::string sentence;
   octavo_code code;
   std::function<void(octavo_view&)> spoil;
 };

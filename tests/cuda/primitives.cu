@@ -11,7 +11,7 @@ using u32 = std::uint32_t;
 using u64 = std::uint64_t;
 
 struct Params {
-  CUtensorMap map;
+  octavo::cuda::device::TensorMap map;
   u32* out;
   const u32* in;
   u32 address, rank, parity, bytes;

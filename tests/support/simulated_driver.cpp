@@ -311,10 +311,10 @@ DriverResult launch(DriverKernel* kernel, unsigned blocks, unsigned blocks_y, un
   shape.threads = threads;
   shape.shared_bytes = shared_bytes;
   shape.registers = row.registers;
-  struct alignas(64) Line {
-    std::array<char, 64> bytes;
+  struct alignas(TensorMap) Line {
+    std::array<char, alignof(TensorMap)> bytes;
   };
-  auto lines = std::make_shared<std::vector<Line>>((row.params_bytes + 63) / 64);
+  auto lines = std::make_shared<std::vector<Line>>((row.params_bytes + sizeof(Line) - 1) / sizeof(Line));
   std::memcpy(lines->data(), params[0], row.params_bytes);
   return queue(stream, [shape, lines, on, &row] {
     DeviceAddresses addresses(on);

@@ -47,8 +47,8 @@ struct PoolProperties {
   std::array<unsigned char, 54> reserved{};
 };
 
-/// CUtensorMap: opaque.
-struct alignas(64) EncodedMap {
+/// CUtensorMap: opaque. (Toolkits before 13 align it to 64.)
+struct alignas(128) EncodedMap {
   std::array<unsigned char, 128> bytes;
 };
 

@@ -8,8 +8,6 @@
 // gives them: nothing that reads them can be moved before it.
 #pragma once
 
-#include <cuda.h>
-
 #include "backends/cuda/device/wgmma.cuh"
 #include "backends/cuda/device/words.cuh"
 #include "backends/cuda/machine/types.hpp"
@@ -49,6 +47,11 @@ OCTAVO_DEVICE void hold(T (&values)[n]) {
   for (std::size_t i = 0; i < n; ++i) hold(values[i]);
 }
 
+/// A tensor map as the driver encodes it.
+struct alignas(octavo::cuda::TensorMap) TensorMap {
+  unsigned char bytes[sizeof(octavo::cuda::TensorMap)];
+};
+
 /// Instructions that load_words and store_words take.
 struct Names {
   static constexpr char load_shared[] = "ld.shared";
@@ -63,7 +66,7 @@ class Machine {
   using u64 = std::uint64_t;
 
  public:
-  using TensorMap = CUtensorMap;
+  using TensorMap = device::TensorMap;
   static constexpr bool simulated = false;
 
   static OCTAVO_DEVICE u32 tid() { return threadIdx.x; }

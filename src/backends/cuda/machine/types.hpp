@@ -94,7 +94,7 @@ enum class Swizzle : std::uint8_t { none, bytes_128 };
 
 /// A tensor in global memory and a box of it, as cuTensorMapEncodeTiled is told: dimension 0 is
 /// contiguous. The simulator takes it as it is; a launch on a device encodes it into as many bytes.
-struct alignas(64) TensorMap {
+struct alignas(128) TensorMap {
   static constexpr int kMostRank = 3;
 
   void* base = nullptr;  ///< a multiple of 16

@@ -1,0 +1,49 @@
+# The machine code of CUDA kernels, which the library carries (images.cpp): compiled by nvcc ahead of
+# time. Without it everything else of the CUDA backend is built, and says that it has no kernels.
+set(OCTAVO_CUDA "auto" CACHE STRING
+    "Compile CUDA kernels: on, off, or auto, where nvcc is found")
+set_property(CACHE OCTAVO_CUDA PROPERTY STRINGS auto on off)
+string(TOLOWER "${OCTAVO_CUDA}" octavo_cuda)
+if(NOT octavo_cuda MATCHES "^(auto|on|off)$")
+  message(FATAL_ERROR "OCTAVO_CUDA must be auto, on or off; got ${OCTAVO_CUDA}")
+endif()
+
+if(octavo_cuda STREQUAL "off")
+  return()
+endif()
+file(GLOB octavo_cuda_bins /usr/local/cuda*/bin)
+find_program(OCTAVO_NVCC nvcc HINTS ENV CUDA_PATH PATHS ${octavo_cuda_bins} PATH_SUFFIXES bin
+             DOC "NVIDIA's compiler, for OCTAVO_CUDA")
+if(NOT OCTAVO_NVCC)
+  if(octavo_cuda STREQUAL "on")
+    message(FATAL_ERROR "OCTAVO_CUDA=on must find nvcc; name it by -DOCTAVO_NVCC=")
+  endif()
+  message(STATUS "Octavo has no CUDA kernels: nvcc was not found")
+  return()
+endif()
+
+# octavo_cuda_image(name source architectures...): build/cuda/<name>.fatbin.
+function(octavo_cuda_image name source)
+  set(image ${CMAKE_BINARY_DIR}/cuda/${name}.fatbin)
+  set(architectures ${ARGN})
+  list(TRANSFORM architectures PREPEND "-gencode=")
+  add_custom_command(
+    OUTPUT ${image}
+    COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/cuda
+    COMMAND ${OCTAVO_NVCC} -std=c++20 -fmad=false --expt-relaxed-constexpr --diag-suppress=445
+            -I${PROJECT_SOURCE_DIR}/src -I${PROJECT_SOURCE_DIR}/include ${architectures}
+            -fatbin -Xfatbin -compress-all -MD -MF ${image}.d -MT ${image}
+            ${CMAKE_CURRENT_SOURCE_DIR}/backends/cuda/kernels/${source} -o ${image}
+    DEPENDS backends/cuda/kernels/${source}
+    DEPFILE ${image}.d
+    COMMENT "Compiling CUDA kernels: ${source}"
+    VERBATIM)
+  string(TOUPPER ${name} upper)
+  set_property(SOURCE backends/cuda/images.cpp APPEND PROPERTY OBJECT_DEPENDS ${image})
+  set_property(SOURCE backends/cuda/images.cpp APPEND PROPERTY
+               COMPILE_DEFINITIONS "OCTAVO_CUDA_${upper}=\"${image}\"")
+endfunction()
+
+octavo_cuda_image(hopper dense.cu "arch=compute_90a,code=sm_90a")
+octavo_cuda_image(portable passes.cu "arch=compute_90a,code=sm_90a" "arch=compute_80,code=compute_80")
+set_property(SOURCE backends/cuda/images.cpp APPEND PROPERTY COMPILE_DEFINITIONS OCTAVO_CUDA_IMAGES=1)
