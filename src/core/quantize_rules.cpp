@@ -24,47 +24,11 @@ constexpr float kSmallestScale = 0x1p-126F;
 // The exponent of the largest normal number: OCP MX 1.0, table 1.
 int max_exponent(DType dtype) noexcept { return std::ilogb(qmax(dtype)); }
 
-// The smallest power of two that is at least x, from the exponent bits. x is positive and normal.
-float power_of_two_above(float x) noexcept {
-  const auto bits = std::bit_cast<std::uint32_t>(x);
-  return std::bit_cast<float>((bits + 0x007FFFFFU) & 0x7F800000U);
-}
-
-// 2^(floor(log2 absmax) - exponent), at least 2^-126, from the exponent bits.
-float mx_scale(float absmax, std::int32_t exponent) noexcept {
-  const std::int32_t biased = (std::bit_cast<std::int32_t>(absmax) >> 23) - exponent;
-  return std::bit_cast<float>((biased > 1 ? biased : 1) << 23);
-}
-
-template <class Rule>
-void each_scale(const QuantizeSpec& spec, const float* absmax, std::int64_t count, float* scales,
-                const Rule& rule) noexcept {
-  const float bound = spec.scale_ub;
-  const float of_zero = spec.min_scale > 0.0F ? rule(0.0F) : 1.0F;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float most = bound < absmax[i] ? bound : absmax[i];
-    const float scale = rule(most);
-    scales[i] = most == 0.0F ? of_zero : scale;
-  }
-}
-
-// The range's own length in 255 steps; steps so short that a zero point would leave 32 bits are
-// not.
-CellScale affine_scale(const QuantizeSpec& spec, const CellRange& range) noexcept {
-  float low = range.min;
-  float high = range.max;
-  const std::int32_t qmin = lowest_code(spec.dtype);
-  if (!(low <= high) || (low == 0.0F && high == 0.0F)) return {1.0F, qmin};
-  if (spec.widen) {
-    low = std::min(low, 0.0F);
-    high = std::max(high, 0.0F);
-  }
-  const float least = std::max(spec.min_scale, kSmallestScale);
-  if (low == high && std::abs(low) >= least) return {std::abs(low), low > 0.0F ? qmin : qmin + 1};
-  float scale = (high - low) / 255.0F;
-  if (std::isinf(scale)) scale = high / 255.0F - low / 255.0F;
-  scale = std::max({scale, std::max(std::abs(low), std::abs(high)) * 0x1p-30F, least});
-  return {scale, round_to_int32(static_cast<float>(qmin) - low / scale)};
+template <ScaleRounding rounding>
+void each_scale(const ScaleRule& given, const float* absmax, std::int64_t count,
+                float* scales) noexcept {
+  const ScaleRule rule = given;  // which no scale can overwrite
+  for (std::int64_t i = 0; i < count; ++i) scales[i] = symmetric_scale<rounding>(rule, absmax[i]);
 }
 
 // The largest magnitude of neighbours, as an integer of their width: NaN is above infinity.
@@ -104,40 +68,44 @@ bool finite_row(const MatrixView& x, std::int64_t i) noexcept {
 
 float qmax(DType dtype) noexcept { return info(dtype).max; }
 
+ScaleRule scale_rule(const QuantizeSpec& spec) noexcept {
+  ScaleRule rule;
+  rule.rounding = spec.rounding;
+  rule.aim = spec.qmax > 0.0F ? spec.qmax : qmax(spec.dtype);
+  rule.exponent = max_exponent(spec.dtype);
+  rule.bound = spec.scale_ub;
+  rule.least = std::max(spec.min_scale, kSmallestScale);
+  rule.lowest = lowest_code(spec.dtype);
+  rule.azp = spec.azp;
+  rule.widen = spec.widen;
+  rule.shows = scale_shows_non_finite(spec);
+  if (spec.min_scale > 0.0F) {
+    rule.of_zero = spec.rounding == ScaleRounding::mx_floor       ? mx_scale(0.0F, rule.exponent)
+                   : spec.rounding == ScaleRounding::power_of_two ? power_of_two_above(rule.least)
+                                                                  : rule.least;
+  }
+  return rule;
+}
+
 void symmetric_scales(const QuantizeSpec& spec, const float* absmax, std::int64_t count,
                       float* scales) noexcept {
-  if (spec.rounding == ScaleRounding::mx_floor) {
-    const std::int32_t exponent = max_exponent(spec.dtype);
-    return each_scale(spec, absmax, count, scales,
-                      [=](float most) { return mx_scale(most, exponent); });
+  const ScaleRule rule = scale_rule(spec);
+  switch (spec.rounding) {
+    case ScaleRounding::mx_floor:
+      return each_scale<ScaleRounding::mx_floor>(rule, absmax, count, scales);
+    case ScaleRounding::power_of_two:
+      return each_scale<ScaleRounding::power_of_two>(rule, absmax, count, scales);
+    case ScaleRounding::none:
+      return each_scale<ScaleRounding::none>(rule, absmax, count, scales);
   }
-  const float aim = spec.qmax > 0.0F ? spec.qmax : qmax(spec.dtype);
-  const float least = std::max(spec.min_scale, kSmallestScale);
-  const auto quotient = [=](float most) {
-    const float scale = most / aim;
-    return scale < least ? least : scale;
-  };
-  if (spec.rounding == ScaleRounding::none) {
-    return each_scale(spec, absmax, count, scales, quotient);
-  }
-  each_scale(spec, absmax, count, scales,
-             [=](float most) { return power_of_two_above(quotient(most)); });
 }
 
 CellScale cell_scale(const QuantizeSpec& spec, const CellRange& range) noexcept {
-  if (range.shown && scale_shows_non_finite(spec)) {
-    return {std::numeric_limits<float>::quiet_NaN(), 0};
-  }
-  if (spec.azp) return affine_scale(spec, range);
-  CellScale cell;
-  symmetric_scales(spec, &range.absmax, 1, &cell.scale);
-  return cell;
+  return cell_scale(scale_rule(spec), range);
 }
 
 float shifted_code(DType dtype, float quotient, std::int64_t azp) noexcept {
-  const std::int64_t low = lowest_code(dtype);
-  const std::int64_t code = std::int64_t{round_to_int32(quotient)} + azp;
-  return static_cast<float>(std::clamp(code, low, low + 255));
+  return static_cast<float>(shifted_code(lowest_code(dtype), quotient, azp));
 }
 
 Status check_finite(const char* operation, const MatrixView& x,
@@ -168,10 +136,6 @@ Status check_finite(const char* operation, const MatrixView& x,
 bool rows_apart(const ActivationQuant& rule) noexcept {
   return rule.vectorwise || rule.static_scale > 0.0F ||
          scale_grid(rule.spec.granularity, Side::a).rows == 1;
-}
-
-float vectorwise_factor(float absmax) noexcept {
-  return absmax < 0x1p-121F ? 0.0F : 127.0F / absmax;
 }
 
 }  // namespace octavo

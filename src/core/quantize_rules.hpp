@@ -3,8 +3,8 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 
+#include "core/scale_rule.hpp"
 #include "octavo/context.hpp"
 #include "octavo/problem.hpp"
 #include "octavo/quantize.hpp"
@@ -15,23 +15,13 @@ namespace octavo {
 /// The least code of an 8-bit integer type; the greatest is 255 more.
 constexpr std::int32_t lowest_code(DType dtype) noexcept { return dtype == DType::int8 ? -128 : 0; }
 
-/// What a cell's finite elements reach; min > max for a cell without any.
-struct CellRange {
-  float absmax = 0.0F;
-  float min = std::numeric_limits<float>::infinity();
-  float max = -std::numeric_limits<float>::infinity();
-  bool shown = false;  ///< a NaN or an infinity is among the elements
-};
-
-struct CellScale {
-  float scale = 1.0F;
-  std::int32_t azp = 0;
-};
-
 /// Whether a cell's scale becomes NaN for a NaN or an infinity in it: integer codes cannot show it.
 inline bool scale_shows_non_finite(const QuantizeSpec& spec) noexcept {
   return is_integer8(spec.dtype) && spec.non_finite != NonFinite::ignore;
 }
+
+/// The rule of a spec's scales.
+ScaleRule scale_rule(const QuantizeSpec& spec) noexcept;
 
 /// The scale (and zero point) of a cell.
 CellScale cell_scale(const QuantizeSpec& spec, const CellRange& range) noexcept;
@@ -49,8 +39,5 @@ Status check_finite(const char* operation, const MatrixView& x,
 
 /// Does the rule treat every row for itself?
 bool rows_apart(const ActivationQuant& rule) noexcept;
-
-/// 127 / absmax, and 0 where absmax < 2^-121 (the factor would be infinite or imprecise).
-float vectorwise_factor(float absmax) noexcept;
 
 }  // namespace octavo

@@ -133,9 +133,10 @@ void Cells::store_scales(const CellStretch& s, const CellRanges& ranges,
   for (std::size_t j = 0; j < count; ++j) most = std::max(most, ranges.most[j]);
   const bool tame = most < kInfinite;
   if (q_.spec.azp) {
+    const ScaleRule rule = scale_rule(q_.spec);
     for (std::size_t j = 0; j < count; ++j) {
       const CellScale one =
-          cell_scale(q_.spec, {0.0F, ranges.low[j], ranges.high[j], ranges.most[j] >= kInfinite});
+          cell_scale(rule, {0.0F, ranges.low[j], ranges.high[j], ranges.most[j] >= kInfinite});
       factors.scale[j] = one.scale;
       factors.azp[j] = one.azp;
     }
