@@ -9,3 +9,5 @@
 #include "backends/cuda/kernels/passes/gradient_sums.hpp"
 #include "backends/cuda/kernels/passes/gradients.hpp"
 #include "backends/cuda/kernels/passes/reduce.hpp"
+#include "backends/cuda/kernels/passes/quantize.hpp"
+#include "backends/cuda/kernels/passes/quantize_tall.hpp"

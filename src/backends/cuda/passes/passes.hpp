@@ -16,7 +16,6 @@ Status unswizzle(const UnswizzleProblem& problem, const ExecContext& context) no
 
 // pending
 Status check_finite(const FiniteProblem&, const ExecContext&) noexcept;
-Status quantize(const QuantizeProblem&, const ExecContext&) noexcept;
 Status code_errors(const CodeErrorsProblem&, const ExecContext&) noexcept;
 Status vectorwise(const VectorwiseProblem&, const ExecContext&) noexcept;
 Status prologue(Member&, const MatmulOptions&, Arena&, const ExecContext&) noexcept;
@@ -38,5 +37,8 @@ Status split_sums(const SplitSumsProblem& problem, const ExecContext& context) n
 
 // reduce.cpp
 Status reduce(const ReduceProblem& problem, const ExecContext& context) noexcept;
+
+// quantize.cpp
+Status quantize(const QuantizeProblem& problem, const ExecContext& context) noexcept;
 
 }  // namespace octavo::cuda
