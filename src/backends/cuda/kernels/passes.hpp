@@ -11,3 +11,4 @@
 #include "backends/cuda/kernels/passes/reduce.hpp"
 #include "backends/cuda/kernels/passes/quantize.hpp"
 #include "backends/cuda/kernels/passes/quantize_tall.hpp"
+#include "backends/cuda/kernels/passes/vectorwise.hpp"

@@ -17,7 +17,6 @@ Status unswizzle(const UnswizzleProblem& problem, const ExecContext& context) no
 // pending
 Status check_finite(const FiniteProblem&, const ExecContext&) noexcept;
 Status code_errors(const CodeErrorsProblem&, const ExecContext&) noexcept;
-Status vectorwise(const VectorwiseProblem&, const ExecContext&) noexcept;
 Status prologue(Member&, const MatmulOptions&, Arena&, const ExecContext&) noexcept;
 Status silu_and_mul(const SiluProblem&, const ExecContext&) noexcept;
 Status combine(const CombineProblem&, const ExecContext&) noexcept;
@@ -40,5 +39,8 @@ Status reduce(const ReduceProblem& problem, const ExecContext& context) noexcept
 
 // quantize.cpp
 Status quantize(const QuantizeProblem& problem, const ExecContext& context) noexcept;
+
+// vectorwise.cpp: what follows the last of `columns` becomes -1
+Status vectorwise(const VectorwiseProblem& problem, const ExecContext& context) noexcept;
 
 }  // namespace octavo::cuda

@@ -6,7 +6,6 @@ namespace octavo::cuda {
 namespace { Status no() noexcept { return fail(Code::unsupported, "pending"); } }
 Status check_finite(const FiniteProblem&, const ExecContext&) noexcept { return no(); }
 Status code_errors(const CodeErrorsProblem&, const ExecContext&) noexcept { return no(); }
-Status vectorwise(const VectorwiseProblem&, const ExecContext&) noexcept { return no(); }
 Status prologue(Member& m, const MatmulOptions&, Arena&, const ExecContext&) noexcept { return m.a.quantise != nullptr ? no() : Status(); }
 Status silu_and_mul(const SiluProblem&, const ExecContext&) noexcept { return no(); }
 Status combine(const CombineProblem&, const ExecContext&) noexcept { return no(); }
