@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// silu_and_mul and a quantiser behind it, a block of rows at a time where the rule allows it.
+// silu_and_mul and a quantiser behind it, a block of rows at a time where the rule allows
+// it and memory is the host's.
 #include <algorithm>
 #include <mutex>
 
@@ -18,11 +19,16 @@ constexpr std::int64_t kBlockRows = 16;  // from float32 sums to codes inside a 
 
 class Activation {
  public:
-  Activation(const Passes& passes, const ActivateProblem& problem) noexcept
-      : passes_(passes), p_(problem), rows_(problem.h.shape[0]), inner_(problem.h.shape[1] / 2) {}
+  Activation(const Passes& passes, const ActivateProblem& problem, Memory memory) noexcept
+      : passes_(passes),
+        p_(problem),
+        memory_(memory),
+        rows_(problem.h.shape[0]),
+        inner_(problem.h.shape[1] / 2) {}
 
   Status run(Rows& result, Arena& arena, const ExecContext& context) const noexcept {
-    if (p_.rule != nullptr && rows_apart(*p_.rule)) return by_blocks(result, arena, context);
+    if (memory_ == Memory::host && p_.rule != nullptr && rows_apart(*p_.rule))
+      return by_blocks(result, arena, context);
     const DType dtype = p_.rule != nullptr ? DType::float32 : p_.dtype;
     const MatrixView floats = matrix(arena, dtype, rows_, inner_);
     if (!arena.counting()) {
@@ -99,14 +105,15 @@ class Activation {
 
   const Passes& passes_;
   const ActivateProblem& p_;
+  Memory memory_;
   std::int64_t rows_, inner_;
 };
 
 }  // namespace
 
 Status activate_by(const Passes& passes, const ActivateProblem& problem, Rows& result, Arena& arena,
-                   const ExecContext& context) noexcept {
-  return Activation(passes, problem).run(result, arena, context);
+                   const ExecContext& context, Memory memory) noexcept {
+  return Activation(passes, problem, memory).run(result, arena, context);
 }
 
 }  // namespace octavo::host

@@ -2,6 +2,8 @@
 // Passes that every backend of host memory shares, in the words of `Passes`.
 #pragma once
 
+#include <cstdint>
+
 #include "backends/passes.hpp"
 
 namespace octavo::host {
@@ -21,11 +23,15 @@ Status split_zero_points(const SplitZeroPointsProblem& problem,
                          const ExecContext& context) noexcept;
 Status split_sums(const SplitSumsProblem& problem, const ExecContext& context) noexcept;
 
-/// `prologue` and `activate` of a backend with these quantisers.
+/// Whose memory passes work in: a device's is left to them.
+enum class Memory : std::uint8_t { host, device };
+
+/// `prologue` and `activate` of a backend with these quantisers. On a device the columns that are
+/// found stay there: an outlier's list is as long as there are columns, and -1 behind the last.
 Status prologue_by(const Passes& passes, Member& member, const MatmulOptions& options, Arena& arena,
-                   const ExecContext& context) noexcept;
+                   const ExecContext& context, Memory memory = Memory::host) noexcept;
 Status activate_by(const Passes& passes, const ActivateProblem& problem, Rows& result, Arena& arena,
-                   const ExecContext& context) noexcept;
+                   const ExecContext& context, Memory memory = Memory::host) noexcept;
 
 template <const Passes& passes>
 Status prologue(Member& member, const MatmulOptions& options, Arena& arena,

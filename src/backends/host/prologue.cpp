@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Quantising activations on their way into a product.
 #include <array>
+#include <cstdlib>
 
 #include "backends/host/passes.hpp"
 #include "core/cells.hpp"
+#include "core/devices.hpp"
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
 #include "core/matrix.hpp"
@@ -12,11 +14,32 @@
 namespace octavo::host {
 namespace {
 
+constexpr std::int32_t kExactInteger = 1 << 24;  // in float32, and all that are nearer to 0
+
+// One number of a device's matrix, in its stream: `integer` where float32 has no such value.
+Status fill_first(const Passes& passes, const MatrixView& matrix, float value, std::int32_t integer,
+                  const ExecContext& context) noexcept {
+  const auto first =
+      static_cast<TensorView>(matrix_view(matrix.data, matrix.dtype, 1, 1, matrix.device));
+  const bool exact = std::abs(std::int64_t{integer}) <= kExactInteger;
+  if (exact) return passes.fill({first, value}, context);
+  const TensorView here(&integer, DType::int32, {1, 1});
+  const DeviceKind& kind = *find_kind(matrix.device.type);
+  return kind.memory->copy(here, first, sizeof(integer), context.stream);
+}
+
 // The one scale of a static rule, where the quantiser and the product read it; x may be empty.
-void fill_static(const ActivationQuant& rule, const QuantizeProblem& q) noexcept {
-  if (q.scales.numel() == 0) return;
-  *static_cast<float*>(q.scales.data) = rule.static_scale;
-  if (q.azp.defined()) *static_cast<std::int32_t*>(q.azp.data) = rule.static_azp;
+Status fill_static(const Passes& passes, const ActivationQuant& rule, const QuantizeProblem& q,
+                   Memory memory, const ExecContext& context) noexcept {
+  if (q.scales.numel() == 0) return {};
+  if (memory == Memory::host) {
+    *static_cast<float*>(q.scales.data) = rule.static_scale;
+    if (q.azp.defined()) *static_cast<std::int32_t*>(q.azp.data) = rule.static_azp;
+    return {};
+  }
+  OCTAVO_TRY(fill_first(passes, q.scales, rule.static_scale, 0, context));
+  if (!q.azp.defined()) return {};
+  return fill_first(passes, q.azp, static_cast<float>(rule.static_azp), rule.static_azp, context);
 }
 
 // Integer codes cannot tell a NaN, and a static scale does not: each row gets a scale of its own,
@@ -30,7 +53,7 @@ void show_rows(QuantizeProblem& q, std::int64_t rows, Arena& arena) noexcept {
   q.shown_scales = matrix_view(arena.take<float>(rows), DType::float32, rows, 1, q.x.device);
 }
 
-Status section6(const Passes& passes, Member& member, Arena& arena,
+Status section6(const Passes& passes, Member& member, Arena& arena, Memory memory,
                 const ExecContext& context) noexcept {
   const ActivationQuant& rule = *member.a.quantise;
   const MatrixView x = member.a.data;
@@ -59,7 +82,7 @@ Status section6(const Passes& passes, Member& member, Arena& arena,
     show_rows(q, rows, arena);
   }
   if (!arena.counting()) {
-    if (q.static_scales) fill_static(rule, q);
+    if (q.static_scales) OCTAVO_TRY(fill_static(passes, rule, q, memory, context));
     if (rule.spec.non_finite == NonFinite::error)
       OCTAVO_TRY(passes.check_finite({q.operation, q.x}, context));
     OCTAVO_TRY(passes.quantize(q, context));
@@ -73,22 +96,25 @@ Status section6(const Passes& passes, Member& member, Arena& arena,
 }
 
 // The absolute maxima as the scales of the product.
-ScaleView scales_of(const MatrixView& absmax, float* scale, bool counting) noexcept {
-  const std::int64_t rows = absmax.shape[0];
+Status make_scales(const Passes& passes, const MatrixView& absmax, const MatrixView& scales,
+                   Memory memory, const ExecContext& context) noexcept {
+  if (memory == Memory::device) {
+    return passes.rescale({absmax, {}, {}, scales, 127.0F}, context);
+  }
   const FloatEnvironment environment;
   const auto* from = static_cast<const float*>(absmax.data);
-  for (std::int64_t m = 0; m < rows && !counting; ++m) scale[m] = from[m] / 127.0F;
-  return {ScaleKind::tensor,
-          1.0F,
-          matrix_view(scale, DType::float32, rows, 1, absmax.device),
-          1,
-          kWholeExtent,
-          0,
-          0};
+  auto* to = static_cast<float*>(scales.data);
+  for (std::int64_t m = 0; m < absmax.shape[0]; ++m) to[m] = from[m] / 127.0F;
+  return {};
 }
 
-Status section8(const Passes& passes, Member& member, Arena& arena, const ExecContext& context,
-                const MatmulOptions& options) noexcept {
+// Where a device counts the columns that it finds.
+std::int64_t* count_on_device(const ActivationQuant& rule, Arena& arena) noexcept {
+  return rule.found_count != nullptr ? rule.found_count : arena.take<std::int64_t>(1);
+}
+
+Status section8(const Passes& passes, Member& member, Arena& arena, Memory memory,
+                const ExecContext& context, const MatmulOptions& options) noexcept {
   const ActivationQuant& rule = *member.a.quantise;
   const MatrixView x = member.a.data;
   const std::int64_t rows = x.shape[0];
@@ -103,23 +129,26 @@ Status section8(const Passes& passes, Member& member, Arena& arena, const ExecCo
                                  : matrix_view(arena.take<std::int8_t>(rows * cols), DType::int8,
                                                rows, cols, x.device);
   q.absmax = matrix_view(arena.take<float>(rows), DType::float32, rows, 1, x.device);
-  float* scale = arena.take<float>(rows);
-  // Before the columns are known, room has to be reserved for all that there may be.
+  const MatrixView scales = matrix_view(arena.take<float>(rows), DType::float32, rows, 1, x.device);
+  // Before the columns are known, room has to be reserved for all that there may be. On a device
+  // they never are: what follows the last of them is -1.
   const bool finds = q.threshold > 0.0F;
+  const bool here = memory == Memory::host;
   std::int64_t count = finds ? cols : q.fixed_columns.count;
   const bool outliers = finds || count > 0;
   if (outliers) {
     q.column_flags = arena.take<std::uint8_t>(cols);
     q.columns = rule.found_columns.defined() ? static_cast<std::int64_t*>(rule.found_columns.data)
                                              : arena.take<std::int64_t>(cols);
-    q.column_count = &count;
+    q.column_count = here ? &count : count_on_device(rule, arena);
   }
   if (!arena.counting()) {
     OCTAVO_TRY(passes.vectorwise(q, context));
-    if (rule.found_count != nullptr) *rule.found_count = count;
+    if (here && rule.found_count != nullptr) *rule.found_count = count;
+    OCTAVO_TRY(make_scales(passes, q.absmax, scales, memory, context));
   }
   member.a.data = q.codes;
-  member.a.scale[0] = scales_of(q.absmax, scale, arena.counting());
+  member.a.scale[0] = {ScaleKind::tensor, 1.0F, scales, 1, kWholeExtent, 0, 0};
   if (count == 0) return {};
   Outliers& o = member.epilogue.outliers;
   o.a = x;
@@ -134,11 +163,11 @@ Status section8(const Passes& passes, Member& member, Arena& arena, const ExecCo
 }  // namespace
 
 Status prologue_by(const Passes& passes, Member& member, const MatmulOptions& options, Arena& arena,
-                   const ExecContext& context) noexcept {
+                   const ExecContext& context, Memory memory) noexcept {
   if (member.a.quantise == nullptr) return {};
   const bool vectorwise = member.a.quantise->vectorwise;
-  OCTAVO_TRY(vectorwise ? section8(passes, member, arena, context, options)
-                        : section6(passes, member, arena, context));
+  OCTAVO_TRY(vectorwise ? section8(passes, member, arena, memory, context, options)
+                        : section6(passes, member, arena, memory, context));
   member.a.quantise = nullptr;
   return {};
 }
