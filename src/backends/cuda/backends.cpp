@@ -155,6 +155,8 @@ Status run_cuda(const MatmulProblem& problem, const Plan&, const ExecContext& co
 
 const WeightLayout* layout(DType) noexcept { return &kRowsLayout; }
 
+}  // namespace
+
 constexpr Passes kPasses{
     .convert = &convert,
     .fill = &fill,
@@ -178,8 +180,6 @@ constexpr Passes kPasses{
     .activate = &activate,
     .finish = &finish,
 };
-
-}  // namespace
 
 constinit const Backend kSm90Backend{
     .name = "sm90",

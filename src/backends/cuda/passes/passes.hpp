@@ -14,14 +14,6 @@ Status gather(const GatherProblem& problem, const ExecContext& context) noexcept
 Status map_codes(const MapProblem& problem, const ExecContext& context) noexcept;
 Status unswizzle(const UnswizzleProblem& problem, const ExecContext& context) noexcept;
 
-// pending
-Status check_finite(const FiniteProblem&, const ExecContext&) noexcept;
-Status code_errors(const CodeErrorsProblem&, const ExecContext&) noexcept;
-Status prologue(Member&, const MatmulOptions&, Arena&, const ExecContext&) noexcept;
-Status silu_and_mul(const SiluProblem&, const ExecContext&) noexcept;
-Status combine(const CombineProblem&, const ExecContext&) noexcept;
-Status activate(const ActivateProblem&, Rows&, Arena&, const ExecContext&) noexcept;
-
 // finish.cpp
 Status finish(const FinishProblem& problem, const ExecContext& context) noexcept;
 
@@ -42,5 +34,22 @@ Status quantize(const QuantizeProblem& problem, const ExecContext& context) noex
 
 // vectorwise.cpp: what follows the last of `columns` becomes -1
 Status vectorwise(const VectorwiseProblem& problem, const ExecContext& context) noexcept;
+
+// experts.cpp
+Status silu_and_mul(const SiluProblem& problem, const ExecContext& context) noexcept;
+Status combine(const CombineProblem& problem, const ExecContext& context) noexcept;
+
+// reports.cpp
+Status check_finite(const FiniteProblem& problem, const ExecContext& context) noexcept;
+Status code_errors(const CodeErrorsProblem& problem, const ExecContext& context) noexcept;
+
+// prologue.cpp
+Status prologue(Member& member, const MatmulOptions& options, Arena& arena,
+                const ExecContext& context) noexcept;
+Status activate(const ActivateProblem& problem, Rows& result, Arena& arena,
+                const ExecContext& context) noexcept;
+
+/// All of them (backends.cpp).
+extern const Passes kPasses;
 
 }  // namespace octavo::cuda
