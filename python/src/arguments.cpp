@@ -126,6 +126,17 @@ void Call::keep(In& in) {
     if (in.framework != Framework::none) framework_ = in.framework;
   }
   if (in.owner.is_valid()) owners_.push_back(std::move(in.owner));
+  const Device device = in.view.device;
+  if (!in.defined() || device.type == DeviceType::cpu || device_.type != DeviceType::cpu) return;
+  device_ = device;
+  stream_ = current_stream(in.framework, device);
+}
+
+ExecContext Call::context() const noexcept {
+  ExecContext context = python::context();
+  context.device = device_;
+  context.stream = stream_;
+  return context;
 }
 
 TensorView Call::tensor(nb::handle value, const char* argument) {
@@ -203,7 +214,7 @@ nb::object Call::make_small(DType dtype, std::span<const std::int64_t> shape,
     elements *= extent;
   }
   if (elements * element_bytes(dtype) > kSmall) return nb::none();
-  return make(framework_, dtype, shape, view);
+  return make(framework_, dtype, shape, device_, view);
 }
 
 nb::object Call::make_small_rows(const TensorView& x, std::int64_t n, DType dtype,

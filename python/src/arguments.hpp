@@ -63,12 +63,17 @@ class Call {
   nb::object make_small_rows(const TensorView& x, std::int64_t n, DType dtype,
                              TensorView& view) const;
   const char* operation() const noexcept { return operation_; }
+  /// What the call runs on: of tensors on a device, that and the stream that their framework works
+  /// on.
+  ExecContext context() const noexcept;
 
  private:
   void keep(In& in);
 
   const char* operation_;
   Framework framework_ = Framework::none;
+  Device device_{};         // the first one that is not the CPU
+  void* stream_ = nullptr;  // there
   std::vector<nb::object> owners_;
   std::vector<Tensor> columns_;
 };

@@ -17,7 +17,7 @@ ExpertWeights packed(const PackExpertsArguments& given) {
   Call call("pack_experts");
   const TensorView weight = call.tensor(given.weight, "weight");
   const PackExpertsOptions options = options_of(call, given);
-  return unlocked([&] { return pack_experts(weight, options, context()); });
+  return unlocked([&] { return pack_experts(weight, options, call.context()); });
 }
 
 nb::object granularity_of(const ExpertWeights& w) {
@@ -30,7 +30,7 @@ nb::object granularity_of(const ExpertWeights& w) {
 nb::tuple unpacked(const ExpertWeights& weights, nb::handle like) {
   Call call("unpack_experts");
   call.tensor(like, "like");
-  const UnpackedExperts u = unlocked([&] { return unpack_experts(weights, context()); });
+  const UnpackedExperts u = unlocked([&] { return unpack_experts(weights, call.context()); });
   return nb::make_tuple(call.give(u.data), call.give(u.scale), granularity_of(weights));
 }
 
@@ -54,7 +54,7 @@ nb::object run(const FusedExpertsArguments& given) {
   }
   const Tensor tensor = unlocked([&] {
     return fused_experts(p.x, given.w13, given.w2, p.topk_weights, p.topk_ids, p.options,
-                         context());
+                         call.context());
   });
   return result.is_none() ? call.give(tensor) : result;
 }
@@ -63,14 +63,14 @@ FusedExpertsExplanation explained(const FusedExpertsArguments& given) {
   Call call("fused_experts");
   const Prepared p(call, given);
   return explain_fused_experts(p.x, given.w13, given.w2, p.topk_weights, p.topk_ids, p.options,
-                               context());
+                               call.context());
 }
 
 nb::object silu(const SiluAndMulArguments& given) {
   Call call("silu_and_mul");
   const TensorView x = call.tensor(given.x, "x");
   const SiluAndMulOptions o = options_of(call, given);
-  const Tensor tensor = unlocked([&] { return silu_and_mul(x, o, context()); });
+  const Tensor tensor = unlocked([&] { return silu_and_mul(x, o, call.context()); });
   return given.out.is_none() ? call.give(tensor) : nb::object(nb::borrow(given.out));
 }
 

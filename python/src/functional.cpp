@@ -99,7 +99,7 @@ nb::object run(const Arguments& arguments) {
   Call call(Operation::name);
   const Prepared p = prepare(call, arguments);
   const Tensor result = unlocked(
-      [&] { return Operation::run(p.a, p.b, p.scale_a, p.scale_b, p.options, context()); });
+      [&] { return Operation::run(p.a, p.b, p.scale_a, p.scale_b, p.options, call.context()); });
   return arguments.out.is_none() ? call.give(result) : nb::borrow(arguments.out);
 }
 
@@ -109,7 +109,7 @@ nb::list gradients(const GradientArguments& g, const Arguments& arguments) {
   const Prepared p = prepare(call, arguments);
   return run_vjp(call, g, [&](auto& grad, auto& wanted, auto& options) {
     return Operation::vjp(grad, p.a, p.b, p.scale_a, p.scale_b, p.options, wanted, options,
-                          context());
+                          call.context());
   });
 }
 

@@ -73,7 +73,7 @@ nb::list list_form(const GroupedMmListArguments& arguments) {
   Call call("grouped_mm");
   const Lists l(call, arguments);
   const std::vector<Tensor> results =
-      unlocked([&] { return grouped_mm(l.a, l.b, l.options, context()); });
+      unlocked([&] { return grouped_mm(l.a, l.b, l.options, call.context()); });
   const std::vector<nb::object> supplied = entries(arguments.outs, "outs");
   nb::list given;
   for (std::size_t i = 0; i < results.size(); ++i) {
@@ -92,7 +92,7 @@ nb::list list_gradients(const GradientArguments& g, const GroupedMmListArguments
   const MatmulWanted wanted = wanted_of(call.operation(), g.wanted);
   const GradientOptions options = gradient_options(call, g.options);
   const std::vector<MatmulGradients> gradients = unlocked(
-      [&] { return grouped_mm_vjp(grads, l.a, l.b, l.options, wanted, options, context()); });
+      [&] { return grouped_mm_vjp(grads, l.a, l.b, l.options, wanted, options, call.context()); });
   nb::list given;
   for (const MatmulGradients& entry : gradients) append(call, entry, given);
   return given;
@@ -113,7 +113,7 @@ Prepared<GroupedOptions> prepare(Call& call, const GroupedMmArguments& t) {
 nb::object tensor_form(const GroupedMmArguments& arguments) {
   Call call("grouped_mm");
   const auto p = prepare(call, arguments);
-  const Tensor result = unlocked([&] { return grouped_mm(p.a, p.b, p.options, context()); });
+  const Tensor result = unlocked([&] { return grouped_mm(p.a, p.b, p.options, call.context()); });
   return arguments.out.is_none() ? call.give(result) : nb::borrow(arguments.out);
 }
 
@@ -121,7 +121,7 @@ nb::list tensor_gradients(const GradientArguments& g, const GroupedMmArguments& 
   Call call("grouped_mm_vjp");
   const auto p = prepare(call, arguments);
   return run_vjp(call, g, [&](auto& grad, auto& wanted, auto& options) {
-    return grouped_mm_vjp(grad, p.a, p.b, p.options, wanted, options, context());
+    return grouped_mm_vjp(grad, p.a, p.b, p.options, wanted, options, call.context());
   });
 }
 
@@ -134,7 +134,8 @@ Prepared<ScaledGroupedMmOptions> prepare(Call& call, const ScaledGroupedMmArgume
 nb::object batch_form(const ScaledGroupedMmArguments& arguments) {
   Call call("scaled_grouped_mm");
   const auto p = prepare(call, arguments);
-  const Tensor result = unlocked([&] { return scaled_grouped_mm(p.a, p.b, p.options, context()); });
+  const Tensor result =
+      unlocked([&] { return scaled_grouped_mm(p.a, p.b, p.options, call.context()); });
   return arguments.out.is_none() ? call.give(result) : nb::borrow(arguments.out);
 }
 
@@ -150,7 +151,8 @@ nb::list batch_gradients(const GradientArguments& g, const ScaledGroupedMmArgume
   wanted.alpha = entry(2);
   const GradientOptions options = gradient_options(call, g.options);
   return give(call, unlocked([&] {
-                return scaled_grouped_mm_vjp(grad, p.a, p.b, p.options, wanted, options, context());
+                return scaled_grouped_mm_vjp(grad, p.a, p.b, p.options, wanted, options,
+                                             call.context());
               }));
 }
 

@@ -21,13 +21,13 @@ PackedWeight packed(const PackArguments& given) {
   Call call("pack");
   const Operand weight = call.operand(given.weight, "weight");
   const PackOptions options = options_of(call, given);
-  return unlocked([&] { return pack(weight, options, context()); });
+  return unlocked([&] { return pack(weight, options, call.context()); });
 }
 
 nb::object unpacked(const PackedWeight& weight, nb::handle like) {
   Call call("unpack");
   call.tensor(like, "like");
-  return call.give(unlocked([&] { return unpack(weight, context()); }));
+  return call.give(unlocked([&] { return unpack(weight, call.context()); }));
 }
 
 nb::object run(const LinearArguments& given) {
@@ -36,7 +36,7 @@ nb::object run(const LinearArguments& given) {
   LinearOptions o = options_of(call, given);
   nb::object result = nb::borrow(given.out);
   if (result.is_none()) result = call.make_small_rows(x, given.weight.n(), o.out_dtype, o.out);
-  const Tensor tensor = unlocked([&] { return linear(x, given.weight, o, context()); });
+  const Tensor tensor = unlocked([&] { return linear(x, given.weight, o, call.context()); });
   return result.is_none() ? call.give(tensor) : result;
 }
 
@@ -47,7 +47,7 @@ nb::tuple run_with_columns(const LinearArguments& given) {
   LinearOptions o = options_of(call, given);
   std::vector<std::int64_t> found;
   o.found_columns = &found;
-  const Tensor tensor = unlocked([&] { return linear(x, given.weight, o, context()); });
+  const Tensor tensor = unlocked([&] { return linear(x, given.weight, o, call.context()); });
   const nb::object result = given.out.is_none() ? call.give(tensor) : nb::borrow(given.out);
   return nb::make_tuple(result, found);
 }
@@ -65,7 +65,7 @@ nb::list gradients(nb::handle grad, const std::vector<bool>& asked, nb::handle x
   wanted.a = !asked.empty() && asked[0];
   wanted.bias = asked.size() > 1 && asked[1];
   return give(call,
-              unlocked([&] { return linear_vjp(g, view, weight, o, wanted, {}, context()); }));
+              unlocked([&] { return linear_vjp(g, view, weight, o, wanted, {}, call.context()); }));
 }
 
 PackedWeight with_llm_int8(const PackedWeight& weight, double threshold, bool whole_columns,

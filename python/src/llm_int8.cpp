@@ -33,7 +33,7 @@ nb::tuple vectorwise_quant(nb::handle a, double threshold, bool whole_columns, b
   const TensorView view = call.tensor(a, "a");
   const Options o(call, threshold, whole_columns, by_element, outlier_columns);
   const VectorwiseQuant q =
-      unlocked([&] { return int8_vectorwise_quant(view, o.options, context()); });
+      unlocked([&] { return int8_vectorwise_quant(view, o.options, call.context()); });
   return nb::make_tuple(call.give(q.codes), call.give(q.row_absmax), call.give(q.outlier_cols));
 }
 
@@ -42,7 +42,8 @@ nb::tuple double_quant(nb::handle a, double threshold, bool whole_columns, bool 
   Call call("int8_double_quant");
   const TensorView view = call.tensor(a, "a");
   const Options o(call, threshold, whole_columns, by_element, outlier_columns);
-  const DoubleQuant q = unlocked([&] { return int8_double_quant(view, o.options, context()); });
+  const DoubleQuant q =
+      unlocked([&] { return int8_double_quant(view, o.options, call.context()); });
   return nb::make_tuple(call.give(q.row_codes), call.give(q.col_codes), call.give(q.row_absmax),
                         call.give(q.col_absmax), call.give(q.outlier_cols));
 }
@@ -52,7 +53,7 @@ nb::object linear_matmul(nb::handle a, nb::handle w, nb::handle out) {
   const TensorView x = call.tensor(a, "a");
   const TensorView weight = call.tensor(w, "w");
   const TensorView to = call.out(out);
-  const Tensor y = unlocked([&] { return int8_linear_matmul(x, weight, to, context()); });
+  const Tensor y = unlocked([&] { return int8_linear_matmul(x, weight, to, call.context()); });
   return out.is_none() ? call.give(y) : nb::borrow(out);
 }
 
@@ -64,7 +65,8 @@ nb::object mm_dequant(nb::handle acc, nb::handle row_absmax, nb::handle col_absm
   const TensorView cols = call.tensor(col_absmax, "col_absmax");
   const TensorView b = call.tensor(bias, "bias");
   const DType type = call.dtype(out_dtype, "out_dtype");
-  return call.give(unlocked([&] { return int8_mm_dequant(sums, rows, cols, b, type, context()); }));
+  return call.give(
+      unlocked([&] { return int8_mm_dequant(sums, rows, cols, b, type, call.context()); }));
 }
 
 nb::object scaled_product(nb::handle a, nb::handle w, nb::handle row_absmax, nb::handle col_absmax,
@@ -77,7 +79,7 @@ nb::object scaled_product(nb::handle a, nb::handle w, nb::handle row_absmax, nb:
   const TensorView b = call.tensor(bias, "bias");
   const DType type = call.dtype(out_dtype, "out_dtype");
   return call.give(
-      unlocked([&] { return int8_scaled_mm(x, weight, rows, cols, b, type, context()); }));
+      unlocked([&] { return int8_scaled_mm(x, weight, rows, cols, b, type, call.context()); }));
 }
 
 nb::object mixed_scaled_mm(nb::handle a, nb::handle codes, nb::handle w, nb::handle row_absmax,
@@ -96,7 +98,7 @@ nb::object mixed_scaled_mm(nb::handle a, nb::handle codes, nb::handle w, nb::han
   o.out_dtype = call.dtype(out_dtype, "out_dtype");
   o.out = call.out(out);
   const Tensor y = unlocked(
-      [&] { return int8_mixed_scaled_mm(x, quantised, weight, rows, cols, o, context()); });
+      [&] { return int8_mixed_scaled_mm(x, quantised, weight, rows, cols, o, call.context()); });
   return out.is_none() ? call.give(y) : nb::borrow(out);
 }
 
@@ -130,7 +132,8 @@ nb::object rows_linear(nb::handle x, nb::handle codes, nb::handle absmax, nb::ha
   r.options.out = r.call.out(out);
   std::vector<std::int64_t> found;
   if (!columns.is_none()) r.options.found_columns = &found;
-  const Tensor y = unlocked([&] { return linear(r.x, r.operand(), r.rule, r.options, context()); });
+  const Tensor y =
+      unlocked([&] { return linear(r.x, r.operand(), r.rule, r.options, r.call.context()); });
   if (!columns.is_none()) give_columns(found, columns);
   return out.is_none() ? r.call.give(y) : nb::borrow(out);
 }
@@ -145,7 +148,7 @@ nb::list rows_linear_vjp(nb::handle grad, const std::vector<bool>& asked, nb::ha
   const GradientOptions of_weight{.dtype = r.call.dtype(weight_dtype, "weight_dtype")};
   MatmulGradients d = unlocked([&] {
     const auto vjp = [&](const MatmulWanted& some, const GradientOptions& o) {
-      return linear_vjp(g, r.x, r.operand(), r.rule, r.options, some, o, context());
+      return linear_vjp(g, r.x, r.operand(), r.rule, r.options, some, o, r.call.context());
     };
     MatmulGradients own = vjp({.a = wanted.a, .bias = wanted.bias}, {});
     if (wanted.b) own.b = vjp({.b = true}, of_weight).b.transposed();
@@ -158,7 +161,7 @@ nb::object vectorwise_dequant(nb::handle codes, nb::handle row_absmax) {
   Call call("int8_vectorwise_dequant");
   const TensorView c = call.tensor(codes, "codes");
   const TensorView rows = call.tensor(row_absmax, "row_absmax");
-  return call.give(unlocked([&] { return int8_vectorwise_dequant(c, rows, context()); }));
+  return call.give(unlocked([&] { return int8_vectorwise_dequant(c, rows, call.context()); }));
 }
 
 }  // namespace

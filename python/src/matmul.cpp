@@ -46,14 +46,14 @@ nb::object run(const Arguments& arguments) {
   Call call("scaled_mm");
   Prepared p(call, arguments);
   nb::object result = arguments.out.is_none() ? small_result(call, p) : nb::borrow(arguments.out);
-  const Tensor tensor = unlocked([&] { return scaled_mm(p.a, p.b, p.options, context()); });
+  const Tensor tensor = unlocked([&] { return scaled_mm(p.a, p.b, p.options, call.context()); });
   return result.is_none() ? call.give(tensor) : result;
 }
 
 Explanation explained(const Arguments& arguments) {
   Call call("scaled_mm");
   const Prepared p(call, arguments);
-  return explain(scaled_mm_problem(p.a, p.b, p.options), context(), p.options.backend);
+  return explain(scaled_mm_problem(p.a, p.b, p.options), call.context(), p.options.backend);
 }
 
 // Seconds of `loops` calls in C++, without the interpreter: the floor of a call from Python.
@@ -62,7 +62,7 @@ double timed(const std::int64_t loops, const Arguments& arguments) {
   const Prepared p(call, arguments);
   return unlocked([&] {
     const auto start = std::chrono::steady_clock::now();
-    for (std::int64_t i = 0; i < loops; ++i) (void)scaled_mm(p.a, p.b, p.options, context());
+    for (std::int64_t i = 0; i < loops; ++i) (void)scaled_mm(p.a, p.b, p.options, call.context());
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   });
 }
@@ -71,7 +71,7 @@ nb::list gradients(const GradientArguments& g, const Arguments& arguments) {
   Call call("scaled_mm_vjp");
   const Prepared p(call, arguments);
   return run_vjp(call, g, [&](auto& grad, auto& wanted, auto& options) {
-    return scaled_mm_vjp(grad, p.a, p.b, p.options, wanted, options, context());
+    return scaled_mm_vjp(grad, p.a, p.b, p.options, wanted, options, call.context());
   });
 }
 

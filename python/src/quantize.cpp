@@ -15,14 +15,14 @@ nb::object quantized(const QuantizeArguments& arguments) {
   Call call("quantize");
   const TensorView x = call.tensor(arguments.x, "x");
   const QuantizeOptions o = options_of(call, arguments);
-  return call.give(unlocked([&] { return quantize(x, o, context()); }));
+  return call.give(unlocked([&] { return quantize(x, o, call.context()); }));
 }
 
 nb::object scales(const QuantizeArguments& arguments) {
   Call call("compute_scale");
   const TensorView x = call.tensor(arguments.x, "x");
   const QuantizeOptions o = options_of(call, arguments);
-  return call.give(unlocked([&] { return compute_scale(x, o, context()); }));
+  return call.give(unlocked([&] { return compute_scale(x, o, call.context()); }));
 }
 
 // Learned step sizes: the gradients of x and of a static scale.
@@ -39,7 +39,7 @@ nb::tuple gradients(nb::handle grad, nb::handle x, nb::handle scale, nb::handle 
   o.scale = call.scale(scale, nb::none(), "scale");
   const QuantizeWanted wanted{true, o.scale.kind() == Scale::Kind::tensor};
   const QuantizeGradients q = unlocked([&] {
-    return quantize_vjp(g, view, o, wanted, static_cast<float>(gradient_scale), context());
+    return quantize_vjp(g, view, o, wanted, static_cast<float>(gradient_scale), call.context());
   });
   return nb::make_tuple(call.give(q.x), call.give(q.scale));
 }
@@ -102,7 +102,8 @@ void bind_quantize(nb::module_& m) {
         const TensorView view = call.tensor(x, "x");
         const DType type = call.dtype(dtype, "dtype");
         const Side operand = parse_side(call, side);
-        return call.give(unlocked([&] { return quantize_mxfp8(view, type, operand, context()); }));
+        return call.give(
+            unlocked([&] { return quantize_mxfp8(view, type, operand, call.context()); }));
       },
       nb::arg("x"), nb::arg("dtype") = "float8_e4m3fn", nb::arg("side") = "a",
       "See octavo.quantize_mxfp8.");
@@ -112,7 +113,7 @@ void bind_quantize(nb::module_& m) {
         Call call("dequantize");
         const Quantized quantized = call.quantized(q, "q");
         const DType type = call.dtype(out_dtype, "out_dtype");
-        return call.give(unlocked([&] { return dequantize(quantized, type, context()); }));
+        return call.give(unlocked([&] { return dequantize(quantized, type, call.context()); }));
       },
       nb::arg("q"), nb::arg("out_dtype") = "float32", "See octavo.dequantize.");
 }

@@ -116,6 +116,21 @@ const DLPackExchangeApi* torch_api() {
   return api;
 }
 
+void* current_stream(Framework framework, const Device& device) {
+  if (framework != Framework::torch) return nullptr;
+  const DLPackExchangeApi* api = torch_api();
+  if (api != nullptr && api->current_work_stream != nullptr) {
+    void* stream = nullptr;
+    if (api->current_work_stream(static_cast<std::int32_t>(device.type), device.index, &stream) ==
+        0)
+      return stream;
+    PyErr_Clear();
+  }
+  const nb::object current =
+      nb::module_::import_("torch").attr("cuda").attr("current_stream")(device.index);
+  return reinterpret_cast<void*>(nb::cast<std::uintptr_t>(current.attr("cuda_stream")));
+}
+
 namespace {
 
 std::optional<In> from_exchange(nb::handle value, const Asker& asker) {
@@ -141,7 +156,7 @@ std::optional<In> from_attributes(nb::handle value, const Asker& asker) {
   const auto kind = text_of(nb::object(device.attr("type")));
   In in;
   if (kind == "cuda") {
-    in.view.device.type = DeviceType::cuda;
+    in.view.device = {DeviceType::cuda, nb::cast<std::int32_t>(device.attr("index"))};
   } else if (kind != "cpu") {
     raise(Code::unavailable, asker(".device must be cpu; got " + kind));
   }

@@ -33,6 +33,9 @@ In acquire(nb::handle value, const char* operation, const char* argument);
 /// DLPack's exchange interface of torch.Tensor; null where torch is not imported or older than it.
 const DLPackExchangeApi* torch_api();
 
+/// The stream that a framework works on there: PyTorch's current one, of others the default one.
+void* current_stream(Framework framework, const Device& device);
+
 /// The same through one named protocol ("exchange", "attributes", "array", "dlpack", "asarray"),
 /// for tests of each. Raises ValueError if the object does not speak it.
 In acquire_through(const char* protocol, nb::handle value);

@@ -81,6 +81,24 @@ nb::object make_numpy(DType dtype, std::span<const std::int64_t> shape, TensorVi
   return array;
 }
 
+// ---- devices
+
+DLDevice dlpack_device(const Device& device) noexcept {
+  return {static_cast<std::int32_t>(device.type), device.index};
+}
+
+std::string device_name(const Device& device) {
+  return device.type == DeviceType::cpu ? "cpu" : "cuda:" + std::to_string(device.index);
+}
+
+// NumPy's arrays are of the host.
+void check_host(const Device& device) {
+  if (device.type == DeviceType::cpu) return;
+  raise(Code::unsupported,
+        "results: out must be given where tensors of a device are not PyTorch's; got " +
+            device_name(device) + " without out");
+}
+
 // ---- PyTorch
 
 // What torch's tensor keeps: the owner and the sizes that the structure points to.
@@ -101,13 +119,8 @@ nb::object to_torch(const Tensor& tensor) {
     delete static_cast<Exported*>(self->manager_ctx);
   };
   TensorView& v = exported->view;
-  m.dl_tensor = {v.data,
-                 {static_cast<std::int32_t>(DeviceType::cpu), 0},
-                 v.rank,
-                 dlpack_dtype(v.dtype),
-                 v.shape.data(),
-                 v.strides.data(),
-                 0};
+  m.dl_tensor = {v.data,         dlpack_device(v.device), v.rank, dlpack_dtype(v.dtype),
+                 v.shape.data(), v.strides.data(),        0};
   const nb::object capsule = nb::steal(PyCapsule_New(&m, "dltensor_versioned", nullptr));
   if (!capsule.is_valid()) nb::raise_python_error();
   static const nb::handle from_dlpack = function_of("torch.utils.dlpack", "from_dlpack");
@@ -117,15 +130,13 @@ nb::object to_torch(const Tensor& tensor) {
 
 // By the exchange interface, without a call of a Python function.
 nb::object make_by_exchange(const DLPackExchangeApi& api, DType dtype,
-                            std::span<const std::int64_t> shape, TensorView& view) {
+                            std::span<const std::int64_t> shape, const Device& device,
+                            TensorView& view) {
   view = TensorView(nullptr, dtype, shape);
-  DLTensor prototype{nullptr,
-                     {static_cast<std::int32_t>(DeviceType::cpu), 0},
-                     view.rank,
-                     dlpack_dtype(dtype),
-                     view.shape.data(),
-                     nullptr,
-                     0};
+  view.device = device;
+  DLTensor prototype{
+      nullptr, dlpack_device(device), view.rank, dlpack_dtype(dtype), view.shape.data(), nullptr,
+      0};
   const auto set_error = [](void*, const char*, const char* message) {
     PyErr_SetString(PyExc_MemoryError, message);
   };
@@ -137,15 +148,17 @@ nb::object make_by_exchange(const DLPackExchangeApi& api, DType dtype,
   return nb::steal(static_cast<PyObject*>(tensor));
 }
 
-nb::object make_torch(DType dtype, std::span<const std::int64_t> shape, TensorView& view) {
+nb::object make_torch(DType dtype, std::span<const std::int64_t> shape, const Device& device,
+                      TensorView& view) {
   if (const DLPackExchangeApi* api = torch_api()) {
-    return make_by_exchange(*api, dtype, shape, view);
+    return make_by_exchange(*api, dtype, shape, device, view);
   }
   static std::array<nb::handle, kDTypes.size()> dtypes{};
   nb::handle& type = dtypes[static_cast<std::size_t>(dtype)];
   if (!type.is_valid()) type = function_of("torch", std::string(name(dtype)).c_str());
   static const nb::handle empty = function_of("torch", "empty");
-  nb::object tensor = empty(tuple_of(shape), nb::arg("dtype") = type);
+  nb::object tensor =
+      empty(tuple_of(shape), nb::arg("dtype") = type, nb::arg("device") = device_name(device));
   view = acquire(tensor, "octavo", "out").view;
   return tensor;
 }
@@ -154,13 +167,16 @@ nb::object make_torch(DType dtype, std::span<const std::int64_t> shape, TensorVi
 
 nb::object give(const Tensor& tensor, Framework framework) {
   if (!tensor.defined()) return nb::none();
-  return framework == Framework::torch ? to_torch(tensor) : to_numpy(tensor);
+  if (framework == Framework::torch) return to_torch(tensor);
+  check_host(tensor.device());
+  return to_numpy(tensor);
 }
 
 nb::object make(Framework framework, DType dtype, std::span<const std::int64_t> shape,
-                TensorView& view) {
-  return framework == Framework::torch ? make_torch(dtype, shape, view)
-                                       : make_numpy(dtype, shape, view);
+                const Device& device, TensorView& view) {
+  if (framework == Framework::torch) return make_torch(dtype, shape, device, view);
+  check_host(device);
+  return make_numpy(dtype, shape, view);
 }
 
 void register_memory(nb::module_& module) {

@@ -18,7 +18,7 @@ nb::object give(const Tensor& tensor, Framework framework);
 /// A new, uninitialised tensor of that framework; `view` becomes its memory. Cheaper than `give`
 /// for small results, whose memory the framework has at hand.
 nb::object make(Framework framework, DType dtype, std::span<const std::int64_t> shape,
-                TensorView& view);
+                const Device& device, TensorView& view);
 
 /// Registers the class that keeps memory alive behind a NumPy array.
 void register_memory(nb::module_& module);

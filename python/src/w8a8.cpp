@@ -23,7 +23,8 @@ nb::tuple requantize(nb::handle weight, nb::handle weight_scale, const Widths& l
   const TensorView codes = in_place ? call.out(weight) : call.tensor(weight, "weight");
   const TensorView scale = call.tensor(weight_scale, "weight_scale");
   const w8a8_utils::Requantized r = unlocked([&] {
-    return w8a8_utils::requantize_with_max_scale(codes, scale, logical_widths, in_place, context());
+    return w8a8_utils::requantize_with_max_scale(codes, scale, logical_widths, in_place,
+                                                 call.context());
   });
   return nb::make_tuple(call.give(r.scale), in_place ? nb::borrow(weight) : call.give(r.weight));
 }
@@ -33,7 +34,7 @@ nb::object dequantized(nb::handle tensor, nb::handle inv_scale) {
   const TensorView codes = call.tensor(tensor, "tensor");
   const Scale scale = call.scale(inv_scale, nb::none(), "inv_scale");
   return call.give(
-      unlocked([&] { return w8a8_utils::per_tensor_dequantize(codes, scale, context()); }));
+      unlocked([&] { return w8a8_utils::per_tensor_dequantize(codes, scale, call.context()); }));
 }
 
 bool all_close(nb::handle x) {
@@ -46,8 +47,9 @@ nb::tuple normalized(nb::handle weight, nb::handle weight_scale, nb::handle inpu
   const TensorView codes = call.tensor(weight, "weight");
   const TensorView scale = call.tensor(weight_scale, "weight_scale");
   const TensorView input = call.tensor(input_scale, "input_scale");
-  const w8a8_utils::NormalizedFnuz n = unlocked(
-      [&] { return w8a8_utils::normalize_e4m3fn_to_e4m3fnuz(codes, scale, input, context()); });
+  const w8a8_utils::NormalizedFnuz n = unlocked([&] {
+    return w8a8_utils::normalize_e4m3fn_to_e4m3fnuz(codes, scale, input, call.context());
+  });
   return nb::make_tuple(call.give(n.weight), call.give(n.weight_scale), call.give(n.input_scale));
 }
 

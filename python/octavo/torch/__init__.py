@@ -3,7 +3,8 @@
 
 `octavo.torch.functional` has PyTorch's own signatures, `octavo.torch.nn` the layers; quantize_ swaps
 the linear layers of any model, `OctavoConfig` while transformers loads it; from_pretrained and load_ read
-quantised folders. CPU tensors; a CUDA tensor is refused with a sentence.
+quantised folders. Tensors are the CPU's, or CUDA devices' where the build has kernels and the machine a
+driver; others are refused with a sentence.
 """
 
 from typing import TYPE_CHECKING

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an operator is registered: schema, CPU kernel, fake kernel, gradient.
+"""How an operator is registered: schema, kernel of CPUs and CUDA devices, fake kernel, gradient.
 
 Nothing is compiled against PyTorch: kernels are Python functions over the extension module, put into
 the dispatcher by torch.library. Gradients are operators themselves, so that torch.compile traces
@@ -18,7 +18,8 @@ def define(schema, kernel, fake):
     name = schema[: schema.index("(")]
     packet, _, overload = name.partition(".")
     _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
-    _library.impl(name, kernel, "CPU")
+    for device in ("CPU", "CUDA"):
+        _library.impl(name, kernel, device)
     _library.impl(name, _refusal(name), "CompositeExplicitAutograd")
     torch.library.register_fake(f"octavo::{name}", fake, lib=_library)
     return getattr(getattr(torch.ops.octavo, packet), overload or "default")
@@ -40,7 +41,7 @@ def _refusal(name):
                 raise RuntimeError(f"{name}: tensors.device {why}")
             if value.layout != torch.strided:
                 raise RuntimeError(f"{name}: tensors.layout must be torch.strided; got {value.layout}")
-        raise RuntimeError(f"{name}: arguments must have a tensor of the CPU; got none")
+        raise RuntimeError(f"{name}: arguments must have a tensor of the CPU or a CUDA device; got none")
 
     return refuse
 
