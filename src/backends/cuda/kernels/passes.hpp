@@ -16,3 +16,4 @@
 #include "backends/cuda/kernels/passes/reduce.hpp"
 #include "backends/cuda/kernels/passes/silu.hpp"
 #include "backends/cuda/kernels/passes/vectorwise.hpp"
+#include "backends/cuda/kernels/product.hpp"
