@@ -46,8 +46,9 @@ class ProductTile {
   using Shared = ProductShared;
   static constexpr std::uint32_t kEach = 4;  // rows, and columns, of a thread
   static constexpr std::uint32_t kLoads = Shared::kTile * Shared::kStage / Shared::kThreads;
-  // int32 sums of products of 8-bit differences stay exact for 33025 of them.
-  static constexpr std::int64_t kMostNarrow = 32768;
+  // Products that int32 sums take before they are added to wider ones: 33025 of 8-bit differences
+  // would stay exact.
+  static constexpr std::int64_t kMostNarrow = 4096;
 
  public:
   OCTAVO_DEVICE ProductTile(Machine& m, const ProductParams& p, std::int64_t row,
