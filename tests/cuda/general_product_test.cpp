@@ -57,7 +57,8 @@ std::vector<std::string> lines() {
       "scaled_mm int8:int8:fp32 scale=group16:block32x8 azp bias 70x133x75",
       "scaled_mm e4m3fn:int8:bf16 scale=block128x128:group16 bias 130x66x300",
   };
-  for (const char* file : {"types", "scales", "epilogue", "grouped", "shapes", "layouts"}) {
+  for (const char* file :
+       {"types", "scales", "epilogue", "grouped", "shapes", "layouts", "fused"}) {
     for (const std::string& text : lines_of(file)) {
       Operands operands(parse_problem_line(text), Content::gaussian);
       const LineProblem made = make_problem(parse_problem_line(text), operands);
@@ -155,10 +156,10 @@ TEST(GeneralProductMembers, ExactSumsSaturate) {
 }
 
 TEST(GeneralProductMembers, OutliersOfColumnsAndOfElements) {
-  const Tensor columns = Tensor::empty(int64, {3});
-  columns.data_as<std::int64_t>()[0] = 2;
-  columns.data_as<std::int64_t>()[1] = 17;
-  columns.data_as<std::int64_t>()[2] = 49;
+  // Behind the last that a device has found there is -1.
+  const Tensor columns = Tensor::empty(int64, {5});
+  constexpr std::int64_t kColumns[] = {2, 17, 49, -1, -1};
+  std::copy_n(kColumns, 5, columns.data_as<std::int64_t>());
   for (const bool original : {false, true}) {
     for (const float threshold : {0.0F, 1.0F}) {
       for (const bool whole : {false, true}) {
@@ -171,6 +172,7 @@ TEST(GeneralProductMembers, OutliersOfColumnsAndOfElements) {
           Outliers& o = p.epilogue.outliers;
           o.a = tensors(gaussians(float16, {70, 50}, 5));
           o.columns = ColumnList(tensors(columns));
+          if (!tensors.on_device()) o.columns.count = 3;
           if (original) o.weight = tensors(gaussians(bfloat16, {50, 30}, 6));
           o.threshold = threshold;
           if (whole) o.whole = ColumnList(tensors(columns).slice(0, 1, 2));
@@ -181,6 +183,24 @@ TEST(GeneralProductMembers, OutliersOfColumnsAndOfElements) {
       }
     }
   }
+}
+
+// Where none was found there is nothing to add, not even 0 to -0.
+TEST(GeneralProductMembers, NoOutliersChangeNothing) {
+  const Tensor none = Tensor::empty(int64, {50});
+  std::fill_n(none.data_as<std::int64_t>(), 50, -1);
+  expect_same_member([&](TensorsOf& tensors) {
+    Member p;
+    p.a.data = tensors(integers(int8, {7, 50}, 1, 0, 0));
+    p.b.data = tensors(integers(int8, {50, 3}, 2));
+    p.a.scale[0].kind = ScaleKind::number;
+    p.a.scale[0].number = -1.0F;
+    Outliers& o = p.epilogue.outliers;
+    o.a = tensors(gaussians(float16, {7, 50}, 5));
+    if (tensors.on_device()) o.columns = ColumnList(tensors(none));
+    p.out = tensors.out(Tensor::empty(float32, {7, 3}));
+    return p;
+  });
 }
 
 TEST(GeneralProductMembers, AnEmptySumMeetsNoScale) {

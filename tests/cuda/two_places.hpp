@@ -26,6 +26,7 @@ class TensorsOf {
   /// The same, to be compared when the pass has run.
   TensorView out(const Tensor& given) { return outs_.emplace_back((*this)(given)); }
   const std::vector<TensorView>& outs() const { return outs_; }
+  bool on_device() const { return on_device_; }
 
  private:
   bool on_device_;

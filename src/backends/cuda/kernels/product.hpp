@@ -81,15 +81,17 @@ struct ProductKernel {
     const bool original = o.weight.dtype != DType::undefined;
     const Elements& weight = original ? o.weight : p.product.b.data;
     float sum = 0.0F;
-    for (std::int64_t index = 0; index < o.columns.count; ++index) {
+    std::int64_t index = 0;
+    for (; index < o.columns.count; ++index) {
       const std::int64_t k = m.load_global(o.columns.data + index * o.columns.stride);
+      if (k < 0) break;  // a list that a device found ends before its room does
       const float a = read_float(m, o.a, i, k);
       const float magnitude = a < 0.0F ? -a : a;
       const bool in_codes = o.threshold > 0.0F && !(magnitude >= o.threshold);
       if (in_codes && !holds(m, o.whole, k)) continue;
       sum += a * read_float(m, weight, k, j);
     }
-    (original ? sums.original : sums.codes) = sum;
+    if (index > 0) (original ? sums.original : sums.codes) = sum;
     return sums;
   }
 
