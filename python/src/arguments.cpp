@@ -208,6 +208,7 @@ nb::object give(const Quantized& quantized, Framework framework) {
 nb::object Call::make_small(DType dtype, std::span<const std::int64_t> shape,
                             TensorView& view) const {
   constexpr std::int64_t kSmall = std::int64_t{1} << 20;
+  if (framework_ != Framework::torch && device_.type != DeviceType::cpu) return nb::none();
   std::int64_t elements = 1;
   for (const std::int64_t extent : shape) {
     if (extent < 0 || elements > kSmall) return nb::none();

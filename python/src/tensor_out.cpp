@@ -174,9 +174,8 @@ nb::object give(const Tensor& tensor, Framework framework) {
 
 nb::object make(Framework framework, DType dtype, std::span<const std::int64_t> shape,
                 const Device& device, TensorView& view) {
-  if (framework == Framework::torch) return make_torch(dtype, shape, device, view);
-  check_host(device);
-  return make_numpy(dtype, shape, view);
+  return framework == Framework::torch ? make_torch(dtype, shape, device, view)
+                                       : make_numpy(dtype, shape, view);
 }
 
 void register_memory(nb::module_& module) {

@@ -16,7 +16,7 @@ namespace nb = nanobind;
 nb::object give(const Tensor& tensor, Framework framework);
 
 /// A new, uninitialised tensor of that framework; `view` becomes its memory. Cheaper than `give`
-/// for small results, whose memory the framework has at hand.
+/// for small results, whose memory the framework has at hand. On a device: PyTorch's alone.
 nb::object make(Framework framework, DType dtype, std::span<const std::int64_t> shape,
                 const Device& device, TensorView& view);
 
