@@ -8,6 +8,7 @@
 #include <string>
 
 #include "backends/backend.hpp"
+#include "backends/cuda/kernels/passes/quantize_rules.hpp"
 #include "backends/cuda/passes/passes.hpp"
 #include "core/cells.hpp"
 #include "cuda/device_kit.hpp"
@@ -272,6 +273,32 @@ TEST(CudaQuantize, DrawnCases) {
     expect_all(c);
     if (testing::Test::HasFailure()) return;
   }
+}
+
+// Wherever a code could depend on the last bit.
+TEST(CudaQuantize, QuotientsByReciprocalsAreRoundedCorrectly) {
+  std::mt19937_64 bits(1);
+  std::int64_t checked = 0;
+  for (int i = 0; i < 2'000'000; ++i) {
+    const std::uint64_t drawn = bits();
+    auto x = static_cast<std::uint32_t>(drawn), scale = static_cast<std::uint32_t>(drawn >> 33);
+    if (i % 4 == 1) x |= 0x007FFF00U, scale &= 0x7F8000FFU;  // quotients near powers of two
+    if (i % 4 == 2) scale |= 0x007FFFF0U;
+    if (i % 4 == 3)
+      x = (x & 0x807FFFFFU) | 0x3F800000U, scale = (scale & 0x007FFFFFU) | 0x3B000000U;
+    const float a = std::bit_cast<float>(x), b = std::bit_cast<float>(scale);
+    const cuda::Divisor by = cuda::divisor_of({b, 0}, x & 0x7FFFFFFFU);
+    if (!by.near) continue;
+    ++checked;
+    const float got = cuda::near_quotient(a, by), want = a / b;
+    ASSERT_EQ(std::signbit(got), std::signbit(want)) << a << " / " << b;
+    if (std::abs(want) >= 0x1p-20F) {
+      ASSERT_EQ(got, want) << a << " / " << b;
+    } else {
+      ASSERT_LT(std::abs(got), 0x1.1p-20F) << a << " / " << b;
+    }
+  }
+  EXPECT_GT(checked, 500'000);
 }
 
 }  // namespace

@@ -53,18 +53,18 @@ struct QuantizeCells {
       }
       join_team<kThreads>(m, p.team, turn, range);
       if (!active) return;
-      const CellScale scale = settle(m, g, i, j, range, rank == 0);
+      const Divisor by = divisor_of(settle(m, g, i, j, range, rank == 0), range.all);
       if (g.codes.dtype == DType::undefined) return;
       OCTAVO_UNROLL
       for (int k = 0; k < kKept; ++k) {
         const std::int64_t t = rank + std::int64_t{p.team} * k;
-        if (t < octets.count) octets.write(m, g, t, x[k], scale);
+        if (t < octets.count) octets.write(m, g, t, x[k], by);
       }
       for (std::int64_t t = more; rest && t < octets.count; t += p.team) {
         float again[kOctet];
         Range unused;
         octets.read(m, g, t, again, unused);
-        octets.write(m, g, t, again, scale);
+        octets.write(m, g, t, again, by);
       }
     });
   }
@@ -89,17 +89,13 @@ struct QuantizeCells {
                             Range& range) const {
       const std::int64_t r = row_of(t), c = (t - r * per_row) * kOctet;
       load_octet(m, g.x, g.input_words, row + r, column + c, width - c, x);
-      OCTAVO_UNROLL
-      for (int e = 0; e < kOctet; ++e)
-        if (e < width - c) range.add(x[e]);
+      range.add(x, width - c, g.rule.azp);
     }
     template <class Machine>
     OCTAVO_DEVICE void write(Machine& m, const CellGrid& g, std::int64_t t,
-                             const float (&x)[kOctet], const CellScale& scale) const {
+                             const float (&x)[kOctet], const Divisor& by) const {
       const std::int64_t r = row_of(t), c = (t - r * per_row) * kOctet;
-      const Words2 codes = codes_of(
-          g, x, [&](int) { return scale.scale; }, [&](int) { return scale.azp; });
-      store_octet(m, g.codes, g.code_words, row + r, column + c, width - c, codes);
+      store_octet(m, g.codes, g.code_words, row + r, column + c, width - c, codes_of(g, x, by));
     }
   };
 };

@@ -5,6 +5,8 @@
 //     code  = cast(x / scale) or saturate(RNE(x / scale) + azp)
 #pragma once
 
+#include <cmath>
+
 #include "backends/cuda/kernels/passes/octet.hpp"
 #include "core/scale_rule.hpp"
 
@@ -26,6 +28,31 @@ struct Range {
     most = finite && magnitude > most ? magnitude : most;
     low = finite && x < low ? x : low;
     high = finite && x > high ? x : high;
+  }
+  /// The first `count` of eight elements; the others are 0. `ends`: low and high are wanted.
+  OCTAVO_HOST_DEVICE constexpr void add(const float (&x)[kOctet], std::int64_t count, bool ends) {
+    std::uint32_t largest = 0;
+    OCTAVO_UNROLL
+    for (int e = 0; e < kOctet; ++e) {
+      const std::uint32_t magnitude = std::bit_cast<std::uint32_t>(x[e]) & 0x7FFFFFFFU;
+      largest = magnitude > largest ? magnitude : largest;
+    }
+    all = largest > all ? largest : all;
+    if (largest >= kInfiniteBits) {
+      largest = 0;
+      for (const float one : x) {
+        const std::uint32_t magnitude = std::bit_cast<std::uint32_t>(one) & 0x7FFFFFFFU;
+        if (magnitude < kInfiniteBits && magnitude > largest) largest = magnitude;
+      }
+    }
+    most = largest > most ? largest : most;
+    if (!ends) return;
+    OCTAVO_UNROLL
+    for (int e = 0; e < kOctet; ++e) {
+      const bool finite = (std::bit_cast<std::uint32_t>(x[e]) & 0x7FFFFFFFU) < kInfiniteBits;
+      low = finite && e < count && x[e] < low ? x[e] : low;
+      high = finite && e < count && x[e] > high ? x[e] : high;
+    }
   }
   OCTAVO_HOST_DEVICE constexpr void join(const Range& other) {
     most = other.most > most ? other.most : most;
@@ -116,13 +143,37 @@ OCTAVO_HOST_DEVICE constexpr float shown_quotient(float x, float quotient, bool 
   return infinite ? std::bit_cast<float>(sign | 0x7F7FFFFFU) : quotient;
 }
 
-/// Codes of eight elements by scale(e) and azp(e).
-template <class ScaleOf, class AzpOf>
-OCTAVO_DEVICE Words2 codes_of(const CellGrid& g, const float (&x)[kOctet], const ScaleOf& scale,
-                              const AzpOf& azp) {
-  float quotient[kOctet];
-  OCTAVO_UNROLL
-  for (int e = 0; e < kOctet; ++e) quotient[e] = code_quotient(x[e], scale(e));
+/// A scale that whole octets are divided by.
+struct Divisor {
+  float scale = 1.0F;
+  std::int32_t azp = 0;
+  float reciprocal = 1.0F;
+  bool near = false;  ///< near_quotient takes it, and elements up to a magnitude
+};
+
+/// `most`: the largest magnitude of the elements, as bits.
+OCTAVO_HOST_DEVICE constexpr Divisor divisor_of(const CellScale& cell, std::uint32_t most) {
+  Divisor by{cell.scale, cell.azp, 1.0F / cell.scale, false};
+  by.near = cell.scale > 0x1p-80F && cell.scale < 0x1p80F && most < kInfiniteBits &&
+            std::bit_cast<float>(most) * by.reciprocal < 0x1p60F;
+  return by;
+}
+
+/// x / scale, correctly rounded where it is 2^-20 or more, and of its sign and less below that:
+/// Markstein's division by a correctly rounded reciprocal. The first correction leaves less than an
+/// ulp, whose remainder is exact; the second rounds.
+OCTAVO_HOST_DEVICE float near_quotient(float x, const Divisor& by) {
+  const float first = x * by.reciprocal;
+  const float second = fmaf(fmaf(-first, by.scale, x), by.reciprocal, first);
+  const float third = fmaf(fmaf(-second, by.scale, x), by.reciprocal, second);
+  return std::bit_cast<float>((std::bit_cast<std::uint32_t>(third) & 0x7FFFFFFFU) |
+                              (std::bit_cast<std::uint32_t>(x) & 0x80000000U));
+}
+
+/// Codes of eight quotients of elements x.
+OCTAVO_DEVICE Words2 encode_octet(const CellGrid& g, const float (&x)[kOctet],
+                                  const float (&quotient)[kOctet],
+                                  const std::int32_t (&azp)[kOctet], bool near) {
   Words2 codes{};
   const auto put = [&](int e, std::uint32_t code) {
     codes.word[e / 4] |= (code & 0xFFU) << (e % 4 * 8);
@@ -131,7 +182,7 @@ OCTAVO_DEVICE Words2 codes_of(const CellGrid& g, const float (&x)[kOctet], const
     OCTAVO_UNROLL
     for (int e = 0; e < kOctet; ++e) {
       put(e, static_cast<std::uint32_t>(
-                 octavo::shifted_code(g.rule.lowest, quotient[e], std::int64_t{azp(e)})));
+                 octavo::shifted_code(g.rule.lowest, quotient[e], std::int64_t{azp[e]})));
     }
     return codes;
   }
@@ -140,9 +191,10 @@ OCTAVO_DEVICE Words2 codes_of(const CellGrid& g, const float (&x)[kOctet], const
     if constexpr (Type::kKind == DTypeKind::float8) {
       OCTAVO_UNROLL
       for (int e = 0; e < kOctet; ++e) {
-        put(e,
-            Type::encode(shown_quotient<Type::kFormat.inf_code != 0>(x[e], quotient[e], g.ignores),
-                         g.overflow));
+        const float shown =
+            near ? quotient[e]
+                 : shown_quotient<Type::kFormat.inf_code != 0>(x[e], quotient[e], g.ignores);
+        put(e, Type::encode(shown, g.overflow));
       }
     } else if constexpr (Type::kKind == DTypeKind::integer) {
       OCTAVO_UNROLL
@@ -151,6 +203,18 @@ OCTAVO_DEVICE Words2 codes_of(const CellGrid& g, const float (&x)[kOctet], const
     }
   });
   return codes;
+}
+
+/// Codes of eight elements by one scale.
+OCTAVO_DEVICE Words2 codes_of(const CellGrid& g, const float (&x)[kOctet], const Divisor& by) {
+  float quotient[kOctet];
+  std::int32_t azp[kOctet];
+  OCTAVO_UNROLL
+  for (int e = 0; e < kOctet; ++e) {
+    quotient[e] = by.near ? near_quotient(x[e], by) : code_quotient(x[e], by.scale);
+    azp[e] = by.azp;
+  }
+  return encode_octet(g, x, quotient, azp, by.near);
 }
 
 }  // namespace octavo::cuda

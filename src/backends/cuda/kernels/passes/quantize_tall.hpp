@@ -67,6 +67,10 @@ struct QuantizeRanges {
     for (std::int64_t r = first + m.warp(); r < last && c < g.x.shape[1]; r += kWarps) {
       float x[kOctet];
       load_octet(m, g.x, g.input_words, r, c, g.x.shape[1] - c, x);
+      if (to.width > 1) {  // whose columns are joined anyway
+        ranges[0].add(x, g.x.shape[1] - c, g.rule.azp);
+        continue;
+      }
       OCTAVO_UNROLL
       for (int e = 0; e < kOctet; ++e)
         if (c + e < g.x.shape[1]) ranges[e].add(x[e]);
@@ -145,22 +149,27 @@ struct QuantizeCodes {
       const std::int64_t i = quotient_of(r, g.height), count = g.x.shape[1] - c;
       float x[kOctet];
       load_octet(m, g.x, g.input_words, r, c, count, x);
-      CellScale scales[kOctet];
+      const auto cell = [&](std::int64_t j) {
+        CellScale scale{read_float(m, g.scales, i, j), 0};
+        if (g.azp.dtype != DType::undefined)
+          scale.azp = static_cast<std::int32_t>(read_int(m, g.azp, i, j));
+        return scale;
+      };
+      if (one) {
+        Range range;
+        range.add(x, count, false);
+        const Divisor by = divisor_of(cell(quotient_of(c, g.width)), range.all);
+        return store_octet(m, g.codes, g.code_words, r, c, count, codes_of(g, x, by));
+      }
+      float quotient[kOctet];
+      std::int32_t azp[kOctet];
       OCTAVO_UNROLL
       for (int e = 0; e < kOctet; ++e) {
-        if (e > 0 && (one || e >= count)) {
-          scales[e] = scales[0];
-          continue;
-        }
-        const std::int64_t j = quotient_of(c + e, g.width);
-        scales[e].scale = read_float(m, g.scales, i, j);
-        if (g.azp.dtype != DType::undefined)
-          scales[e].azp = static_cast<std::int32_t>(read_int(m, g.azp, i, j));
+        const CellScale own = cell(e < count ? quotient_of(c + e, g.width) : 0);
+        quotient[e] = code_quotient(x[e], own.scale);
+        azp[e] = own.azp;
       }
-      store_octet(
-          m, g.codes, g.code_words, r, c, count,
-          codes_of(
-              g, x, [&](int e) { return scales[e].scale; }, [&](int e) { return scales[e].azp; }));
+      store_octet(m, g.codes, g.code_words, r, c, count, encode_octet(g, x, quotient, azp, false));
     });
   }
 };
