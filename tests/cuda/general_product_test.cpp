@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <string>
 #include <vector>
@@ -12,8 +11,8 @@
 #include "backends/cuda/general_product.hpp"
 #include "cuda/device_kit.hpp"
 #include "cuda/two_places.hpp"
-#include "kit/element.hpp"
 #include "support/lines.hpp"
+#include "support/same_numbers.hpp"
 
 namespace octavo::test {
 namespace {
@@ -84,13 +83,7 @@ void expect_same_member(const Make& make, const MatmulOptions& options = {}) {
   const Member got = make(there);
   const Status status = cuda::run_general(got, options, {kHopper, nullptr});
   ASSERT_TRUE(status.ok()) << status.message();
-  const Tensor have = to_host(there.outs()[0]), expected = to_host(here.outs()[0]);
-  ASSERT_EQ(have.numel(), expected.numel());
-  for (std::int64_t i = 0; i < have.numel(); ++i) {
-    const double x = kit::load(have, i), y = kit::load(expected, i);
-    const bool same = x == y ? std::signbit(x) == std::signbit(y) : std::isnan(x) && std::isnan(y);
-    ASSERT_TRUE(same) << "element " << i << ": " << x << ", the reference has " << y;
-  }
+  expect_same_numbers(to_host(there.outs()[0]), to_host(here.outs()[0]));
 }
 
 ScaleView scale(const TensorView& values, std::int64_t rows, std::int64_t cols) {

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Results of two machines: the same bits, but for those of a NaN, which each machine makes its own.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "kit/element.hpp"
+#include "octavo/tensor.hpp"
+
+namespace octavo::test {
+
+/// Of row-major tensors.
+inline void expect_same_numbers(const Tensor& got, const Tensor& want) {
+  ASSERT_EQ(got.dtype(), want.dtype());
+  ASSERT_EQ(shape_string(got), shape_string(want));
+  const auto bytes = static_cast<std::size_t>(element_bytes(want.dtype()));
+  for (std::int64_t i = 0; i < want.numel(); ++i) {
+    if (std::memcmp(got.view().at(i), want.view().at(i), bytes) == 0) continue;
+    const double x = kit::load(got, i), y = kit::load(want, i);
+    ASSERT_TRUE(std::isnan(x) && std::isnan(y))
+        << "element " << i << " of " << want.numel() << " is " << x << ", not " << y;
+  }
+}
+
+}  // namespace octavo::test
