@@ -35,8 +35,9 @@ struct ProductShared {
   static constexpr std::uint32_t kA = 0, kB = kA + kStage * kPitch * 4;
   static constexpr std::uint32_t kFactors = kB + kStage * kPitch * 4;  // [A, A, B, B][64]
   static constexpr std::uint32_t kZeroPoints = kFactors + 4 * kTile * 4;
-  static constexpr std::uint32_t kSums = kZeroPoints + kTile * 8;  // [64 rows][kPitch]
-  static constexpr std::uint32_t kBytes = kSums + kTile * kPitch * 4;
+  static constexpr std::uint32_t kWide = kZeroPoints + kTile * 8;  // [64 rows][64] of 64 bits
+  static constexpr std::uint32_t kSums = kWide;                    // afterwards: [64 rows][kPitch]
+  static constexpr std::uint32_t kBytes = kWide + kTile * kTile * 8;
 };
 
 /// One thread's part of a tile.
@@ -128,6 +129,9 @@ class ProductTile {
   OCTAVO_DEVICE void load(const MatrixView& x, const Place& place, std::int64_t first,
                           std::int64_t lines, std::int64_t k, std::int64_t line_stride,
                           std::int64_t k_stride, Value (&to)[kLoads]) {
+    const std::int64_t line = first + place.line, step = k + place.step;
+    const std::int64_t at = line * line_stride + step * k_stride;
+    const std::int64_t apart = place.line_apart * line_stride + place.step_apart * k_stride;
     with_codec(x.dtype, [&]<std::size_t row>(Codec<row>) {
       using Raw = typename Codec<row>::Raw;
       constexpr DTypeKind kKind = Codec<row>::kKind;
@@ -135,12 +139,9 @@ class ProductTile {
                     (!integers && (kKind == DTypeKind::float8 || kKind == DTypeKind::wide))) {
         OCTAVO_UNROLL
         for (std::uint32_t i = 0; i < kLoads; ++i) {
-          const std::int64_t line = first + place.line + i * place.line_apart;
-          const std::int64_t at = k + place.step + i * place.step_apart;
           to[i] = 0;
-          if (line >= lines || at >= p_.k) continue;
-          const Raw raw =
-              m_.load_global(static_cast<const Raw*>(x.data) + line * line_stride + at * k_stride);
+          if (line + i * place.line_apart >= lines || step + i * place.step_apart >= p_.k) continue;
+          const Raw raw = m_.load_global(static_cast<const Raw*>(x.data) + at + i * apart);
           if constexpr (integers) {
             to[i] = raw;
           } else {
@@ -212,21 +213,37 @@ class ProductTile {
     }
   }
 
+  // The cell's exact sum so far, A's zero points taken off.
+  OCTAVO_DEVICE std::int64_t exact(std::uint32_t r, std::uint32_t c, std::int64_t azp) {
+    const std::int64_t sum = sums_[r][c] - azp * column_sums_[c];
+    return widened_ ? sum + m_.template load_shared<std::int64_t>(wide(r, c)) : sum;
+  }
+  OCTAVO_DEVICE std::int64_t zero_point_of_row(std::uint32_t r) {
+    return m_.template load_shared<std::int64_t>(shared_ + Shared::kZeroPoints + (down_ + r) * 8);
+  }
+  OCTAVO_DEVICE std::uint32_t wide(std::uint32_t r, std::uint32_t c) const {
+    return shared_ + Shared::kWide + ((down_ + r) * Shared::kTile + across_ + c) * 8;
+  }
+
+  // To 64 bits, which lie in shared memory.
   OCTAVO_DEVICE void widen() {
     if constexpr (integers) {
       OCTAVO_UNROLL
       for (std::uint32_t r = 0; r < kEach; ++r) {
-        const auto azp =
-            m_.template load_shared<std::int64_t>(shared_ + Shared::kZeroPoints + (down_ + r) * 8);
+        const std::int64_t azp = zero_point_of_row(r);
         OCTAVO_UNROLL
         for (std::uint32_t c = 0; c < kEach; ++c) {
-          wide_[r][c] += sums_[r][c] - azp * column_sums_[c];
+          m_.store_shared(wide(r, c), exact(r, c, azp));
           sums_[r][c] = 0;
         }
       }
-      OCTAVO_UNROLL
-      for (std::uint32_t c = 0; c < kEach; ++c) column_sums_[c] = 0;
+      clear_column_sums();
+      widened_ = true;
     }
+  }
+  OCTAVO_DEVICE void clear_column_sums() {
+    OCTAVO_UNROLL
+    for (std::uint32_t c = 0; c < kEach; ++c) column_sums_[c] = 0;
   }
 
   // ---- cells of K
@@ -264,19 +281,29 @@ class ProductTile {
     m_.sync_named(1, Shared::kThreads);
   }
 
-  // t += part * scales, and the sums begin again.
+  // t += part * scales, and the sums begin again. An exact sum is the output's bits.
   OCTAVO_DEVICE void finish_cell(std::int64_t k) {
-    widen();
     float part[kEach][kEach];
-    each([&](std::uint32_t r, std::uint32_t c) {
-      if constexpr (integers) {
-        part[r][c] = static_cast<float>(wide_[r][c]);
-        if (!p_.exact) wide_[r][c] = 0;
-      } else {
-        part[r][c] = sums_[r][c];
+    OCTAVO_UNROLL
+    for (std::uint32_t r = 0; r < kEach; ++r) {
+      const std::int64_t azp = integers ? zero_point_of_row(r) : 0;
+      OCTAVO_UNROLL
+      for (std::uint32_t c = 0; c < kEach; ++c) {
+        if constexpr (integers) {
+          const std::int64_t sum = exact(r, c, azp);
+          part[r][c] = p_.exact ? std::bit_cast<float>(saturated(sum)) : static_cast<float>(sum);
+        } else {
+          part[r][c] = sums_[r][c];
+        }
         sums_[r][c] = 0;
       }
-    });
+    }
+    clear_column_sums();
+    widened_ = false;
+    if (p_.exact) {
+      each([&](std::uint32_t r, std::uint32_t c) { total_[r][c] = part[r][c]; });
+      return;
+    }
     if (p_.varies) {
       put_factors(k);
       OCTAVO_UNROLL
@@ -296,10 +323,9 @@ class ProductTile {
   OCTAVO_DEVICE void put_sums() {
     OCTAVO_UNROLL
     for (std::uint32_t r = 0; r < kEach; ++r) {
-      Four<std::uint32_t> line;
+      Four<float> line;
       OCTAVO_UNROLL
-      for (std::uint32_t c = 0; c < kEach; ++c)
-        line.at[c] = p_.exact ? saturated(wide_[r][c]) : std::bit_cast<std::uint32_t>(total_[r][c]);
+      for (std::uint32_t c = 0; c < kEach; ++c) line.at[c] = total_[r][c];
       m_.store_shared(shared_ + Shared::kSums + ((down_ + r) * Shared::kPitch + across_) * 4, line);
     }
   }
@@ -317,8 +343,8 @@ class ProductTile {
   Place place_a_, place_b_;
   Value sums_[kEach][kEach] = {};  // of the cell so far
   std::int32_t column_sums_[kEach] = {};
-  std::int64_t wide_[kEach][kEach] = {};
-  float total_[kEach][kEach] = {};
+  bool widened_ = false;            // part of the cell's sums lies in shared memory
+  float total_[kEach][kEach] = {};  // or the exact sum's bits
 };
 
 }  // namespace octavo::cuda
