@@ -117,6 +117,7 @@ Status finish(const FinishProblem& p, const ExecContext&) noexcept {
   const FloatEnvironment environment;
   const MatrixView& sums = p.sums;
   const MatrixView& out = p.product.out;
+  const bool empty = p.product.a.data.shape[1] == 0;
   for (std::int64_t m = 0; m < out.shape[0]; ++m) {
     for (std::int64_t n = 0; n < out.shape[1]; ++n) {
       const std::int64_t place = m * out.strides[0] + n * out.strides[1];
@@ -124,8 +125,10 @@ Status finish(const FinishProblem& p, const ExecContext&) noexcept {
         store_int32(out.data, place, static_cast<std::int32_t>(load_int(sums, m, n)));
         continue;
       }
-      const float t = scaled_sum(p.product, load_float(sums, m, n), m, n);
-      store_float(out.dtype, out.data, place, epilogue(p.product, t, m, n), p.options.overflow);
+      const float sum = load_float(sums, m, n);
+      const float t = empty ? sum : scaled_sum(p.product, sum, m, n);
+      const float y = empty && p.options.torch_compat ? 0.0F : epilogue(p.product, t, m, n);
+      store_float(out.dtype, out.data, place, y, p.options.overflow);
     }
   }
   return {};
