@@ -36,29 +36,29 @@ constexpr bool called_alike<DriverResult (*)(Ours...), CUresult (*)(Theirs...)> 
 }();
 
 // A row for each function of the table; a field without one does not compile below.
-#define OCTAVO_ROWS(X)                            \
-  X(init, cuInit)                                 \
-  X(error_name, cuGetErrorName)                   \
-  X(error_string, cuGetErrorString)               \
-  X(device_count, cuDeviceGetCount)               \
-  X(device, cuDeviceGet)                          \
-  X(device_name, cuDeviceGetName)                 \
-  X(device_attribute, cuDeviceGetAttribute)       \
-  X(retain_context, cuDevicePrimaryCtxRetain)     \
-  X(current_context, cuCtxGetCurrent)             \
-  X(push_context, cuCtxPushCurrent)               \
-  X(pop_context, cuCtxPopCurrent)                 \
-  X(create_pool, cuMemPoolCreate)                 \
-  X(set_pool, cuMemPoolSetAttribute)              \
-  X(allocate, cuMemAllocFromPoolAsync)            \
-  X(release, cuMemFreeAsync)                      \
-  X(copy, cuMemcpyAsync)                          \
-  X(wait, cuStreamSynchronize)                    \
-  X(is_capturing, cuStreamIsCapturing)            \
-  X(load_library, cuLibraryLoadData)              \
-  X(kernel, cuLibraryGetKernel)                   \
-  X(set_kernel, cuKernelSetAttribute)             \
-  X(launch, cuLaunchKernel)                       \
+#define OCTAVO_ROWS(X)                        \
+  X(init, cuInit)                             \
+  X(error_name, cuGetErrorName)               \
+  X(error_string, cuGetErrorString)           \
+  X(device_count, cuDeviceGetCount)           \
+  X(device, cuDeviceGet)                      \
+  X(device_name, cuDeviceGetName)             \
+  X(device_attribute, cuDeviceGetAttribute)   \
+  X(retain_context, cuDevicePrimaryCtxRetain) \
+  X(current_context, cuCtxGetCurrent)         \
+  X(push_context, cuCtxPushCurrent)           \
+  X(pop_context, cuCtxPopCurrent)             \
+  X(create_pool, cuMemPoolCreate)             \
+  X(set_pool, cuMemPoolSetAttribute)          \
+  X(allocate, cuMemAllocFromPoolAsync)        \
+  X(release, cuMemFreeAsync)                  \
+  X(copy, cuMemcpyAsync)                      \
+  X(wait, cuStreamSynchronize)                \
+  X(is_capturing, cuStreamIsCapturing)        \
+  X(load_library, cuLibraryLoadData)          \
+  X(kernel, cuLibraryGetKernel)               \
+  X(set_kernel, cuKernelSetAttribute)         \
+  X(launch, cuLaunchKernel)                   \
   X(encode_map, cuTensorMapEncodeTiled)
 
 #define OCTAVO_ALIKE(field, function) \
@@ -80,8 +80,7 @@ constexpr int number(Ours value) {
   return static_cast<int>(value);
 }
 static_assert(kSuccess == CUDA_SUCCESS && kOutOfMemory == CUDA_ERROR_OUT_OF_MEMORY);
-static_assert(number(DeviceAttribute::multiprocessors) ==
-              CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+static_assert(number(DeviceAttribute::multiprocessors) == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
 static_assert(number(DeviceAttribute::major) == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
 static_assert(number(DeviceAttribute::minor) == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
 static_assert(number(KernelAttribute::most_shared_bytes) ==

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The general product on a device, as the backend "cuda" runs it: the reference's bits for every
-// problem line.
+// The general product on a device: members that problem lines do not spell, with the reference's
+// bits (the lines themselves: cuda_far_test).
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,66 +11,13 @@
 #include "backends/cuda/general_product.hpp"
 #include "cuda/device_kit.hpp"
 #include "cuda/two_places.hpp"
-#include "support/lines.hpp"
 #include "support/same_numbers.hpp"
 
 namespace octavo::test {
 namespace {
 
-using kit::Content;
-using kit::Operands;
-
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
-std::vector<Tensor> outputs(const MatmulProblem& problem) {
-  if (problem.groups.split != Split::list) return {to_host(output(problem))};
-  std::vector<Tensor> outs;
-  for (const Member& member : problem.groups.list)
-    outs.push_back(to_host(static_cast<TensorView>(member.out)));
-  return outs;
-}
-
-class GeneralProduct : public testing::TestWithParam<std::string> {};
-
-TEST_P(GeneralProduct, HasTheReferencesBits) {
-  const ProblemLine line = parse_problem_line(GetParam());
-  Operands operands(line, Content::gaussian);
-  const LineProblem want = make_problem(line, operands);
-  run(want.problem(), {}, "reference");
-  Operands again(line, Content::gaussian);
-  DeviceSource source(again, kHopper);
-  const LineProblem got = make_problem(line, source);
-  run(got.problem(), {}, "cuda");
-  const std::vector<Tensor> have = outputs(got.problem()), expected = outputs(want.problem());
-  ASSERT_EQ(have.size(), expected.size());
-  for (std::size_t i = 0; i < have.size(); ++i) expect_same_bits(have[i], expected[i]);
-}
-
-// Lines of more of K than these take seconds in the simulator.
-constexpr std::int64_t kMostDepth = 10000;
-
-std::vector<std::string> lines() {
-  std::vector<std::string> all{
-      // Tiles at every edge, and cells that end inside stages of K.
-      "scaled_mm int8:int8:fp32 scale=group16:block32x8 azp bias 70x133x75",
-      "scaled_mm e4m3fn:int8:bf16 scale=block128x128:group16 bias 130x66x300",
-  };
-  for (const char* file :
-       {"types", "scales", "epilogue", "grouped", "shapes", "layouts", "fused"}) {
-    for (const std::string& text : lines_of(file)) {
-      Operands operands(parse_problem_line(text), Content::gaussian);
-      const LineProblem made = make_problem(parse_problem_line(text), operands);
-      std::int64_t depth = 0;
-      for (std::int64_t g = 0; g < group_count(made.problem()); ++g)
-        depth = std::max(depth, member(made.problem(), g).a.data.shape[1]);
-      if (depth <= kMostDepth) all.push_back(text);
-    }
-  }
-  return all;
-}
-
-INSTANTIATE_TEST_SUITE_P(Lines, GeneralProduct, testing::ValuesIn(lines()));
 
 // A member here for the reference, and there.
 template <class Make>

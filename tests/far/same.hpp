@@ -10,6 +10,7 @@
 
 #include "ops/helpers.hpp"
 #include "support/far_device.hpp"
+#include "support/same_numbers.hpp"
 
 namespace octavo::test {
 
@@ -53,7 +54,7 @@ void expect_same_far(const Call& call) {
     ASSERT_EQ(got[i].defined(), want[i].defined());
     if (!want[i].defined()) continue;
     EXPECT_TRUE(got[i].device() == kFar);
-    expect_same_bits(to_host(got[i]), want[i]);
+    expect_same_numbers(to_host(got[i]), want[i]);
   }
 }
 

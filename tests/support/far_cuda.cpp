@@ -7,6 +7,8 @@
 namespace octavo::test {
 
 const Device kFar = kOlder;
+const std::string kFarName = "cuda:1";
+const std::int64_t kFarDepth = 2048;
 
 void install_far_device() {
   static const bool installed = [] {

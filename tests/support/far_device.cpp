@@ -6,6 +6,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -387,6 +388,8 @@ void Near::fix(PackedWeightData& content) {
 }  // namespace
 
 const Device kFar{kType, 0};
+const std::string kFarName = "far:0";
+const std::int64_t kFarDepth = std::numeric_limits<std::int64_t>::max();
 
 void install_far_device() {
   static const bool installed = [] {

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "octavo/octavo.hpp"
 #include "support/placed.hpp"
@@ -17,6 +18,9 @@
 namespace octavo::test {
 
 extern const Device kFar;
+extern const std::string kFarName;  ///< in sentences
+/// K of the problem lines that run there in seconds.
+extern const std::int64_t kFarDepth;
 
 /// Adds the device and its backend to this process, once.
 void install_far_device();

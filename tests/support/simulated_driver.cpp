@@ -314,7 +314,8 @@ DriverResult launch(DriverKernel* kernel, unsigned blocks, unsigned blocks_y, un
   struct alignas(TensorMap) Line {
     std::array<char, alignof(TensorMap)> bytes;
   };
-  auto lines = std::make_shared<std::vector<Line>>((row.params_bytes + sizeof(Line) - 1) / sizeof(Line));
+  auto lines =
+      std::make_shared<std::vector<Line>>((row.params_bytes + sizeof(Line) - 1) / sizeof(Line));
   std::memcpy(lines->data(), params[0], row.params_bytes);
   return queue(stream, [shape, lines, on, &row] {
     DeviceAddresses addresses(on);
