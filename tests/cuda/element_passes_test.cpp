@@ -2,7 +2,7 @@
 // Passes that move and look up elements, against the reference's.
 #include <gtest/gtest.h>
 
-#include <numeric>
+#include <string>
 
 #include "backends/cuda/passes/passes.hpp"
 #include "cuda/two_places.hpp"
@@ -31,6 +31,27 @@ TEST(CudaElementPasses, CopyWhatHasOneType) {
           return ConvertProblem{tensors(any_bytes(dtype, {9, 31}, 1).transposed()),
                                 tensors.out(Tensor::empty(dtype, {31, 9}))};
         });
+  }
+}
+
+// By way of tiles, at whose edges both matrices end.
+TEST(CudaElementPasses, TurnMatrices) {
+  for (const DType from : {int8, float8_e5m2, bfloat16, float32, int32}) {
+    for (const DType to : {int8, float8_e4m3fn, float16, float32, int32, int64}) {
+      if (is_floating(from) && to == int64) continue;  // nobody converts so
+      for (const bool down : {false, true}) {
+        SCOPED_TRACE(std::string(name(from)) + " to " + std::string(name(to)));
+        expect_same_pass<ConvertProblem>(
+            reference_passes().convert, &cuda::convert, [&](TensorsOf& tensors) {
+              const Tensor x = is_floating(from) ? gaussians(from, {70, 133}, 1, 90.0)
+                                                 : integers(from, {70, 133}, 1);
+              return down ? ConvertProblem{tensors(x),
+                                           tensors.out(Tensor::empty(to, {133, 70}).transposed())}
+                          : ConvertProblem{tensors(x.transposed()),
+                                           tensors.out(Tensor::empty(to, {133, 70}))};
+            });
+      }
+    }
   }
 }
 

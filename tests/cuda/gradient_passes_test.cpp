@@ -69,6 +69,23 @@ TEST(CudaGradientPasses, RescaleEveryType) {
   }
 }
 
+TEST(CudaGradientPasses, RescaleAndTurn) {
+  const Shape shape{70, 133};
+  for (const bool down : {false, true}) {
+    expect_same_pass<RescaleProblem>(
+        reference_passes().rescale, &cuda::rescale, [&](TensorsOf& tensors) {
+          RescaleProblem p;
+          p.source = down ? tensors(floats(bfloat16, {70, 133}, 1))
+                          : tensors(floats(bfloat16, {133, 70}, 1).transposed());
+          p.out = tensors.out(down ? Tensor::empty(float16, {133, 70}).transposed()
+                                   : Tensor::empty(float16, {70, 133}));
+          p.scales[0] = scale_of(tensors, float32, shape, {1, kWholeExtent}, 2);
+          p.scales[1] = scale_of(tensors, bfloat16, shape, {kWholeExtent, 1}, 5);
+          return p;
+        });
+  }
+}
+
 TEST(CudaGradientPasses, Mask) {
   for (const DType grad : kWide) {
     for (const DType out : kWide) {

@@ -6,6 +6,7 @@
 #include "backends/cuda/kernels/passes/codes.hpp"
 #include "backends/cuda/kernels/passes/combine.hpp"
 #include "backends/cuda/kernels/passes/convert.hpp"
+#include "backends/cuda/kernels/passes/convert_turned.hpp"
 #include "backends/cuda/kernels/passes/finish.hpp"
 #include "backends/cuda/kernels/passes/finite.hpp"
 #include "backends/cuda/kernels/passes/gather.hpp"

@@ -3,18 +3,35 @@
 
 #include "backends/cuda/kernels/passes/codes.hpp"
 #include "backends/cuda/kernels/passes/convert.hpp"
+#include "backends/cuda/kernels/passes/convert_turned.hpp"
 #include "backends/cuda/kernels/passes/gather.hpp"
 #include "backends/cuda/launch.hpp"
 #include "backends/cuda/passes/passes.hpp"
 
 namespace octavo::cuda {
+namespace {
+
+// Matrices whose neighbours lie along different dimensions, of elements that 32 bits hold.
+bool converts_by_tiles(const ConvertProblem& p) noexcept {
+  const auto fits = [](DType dtype) { return element_bytes(dtype) <= 4; };
+  const bool exact = p.from.dtype == p.to.dtype || p.from.dtype != DType::int32;
+  return p.to.rank == 2 && fits(p.from.dtype) && fits(p.to.dtype) && exact &&
+         is_turned(p.from, p.to);
+}
+
+}  // namespace
 
 Status convert(const ConvertProblem& p, const ExecContext& context) noexcept {
   const std::int64_t count = p.to.numel();
   const std::int64_t bytes = p.from.dtype == p.to.dtype ? element_bytes(p.to.dtype) : 0;
+  const Place place = context.place(p.to.device);
+  if (converts_by_tiles(p)) {
+    const Plane plane = plane_of(p.to);
+    return launch_pass<ConvertTurnedKernel>(KernelId::convert_turned, turned_pieces(plane),
+                                            {p.from, p.to, plane, p.overflow, bytes}, place);
+  }
   return launch_elements<ConvertKernel>(KernelId::convert, count,
-                                        {p.from, p.to, p.overflow, count, bytes},
-                                        context.place(p.to.device));
+                                        {p.from, p.to, p.overflow, count, bytes}, place);
 }
 
 Status fill(const FillProblem& p, const ExecContext& context) noexcept {

@@ -8,9 +8,11 @@
 #pragma once
 
 #include <array>
+#include <bit>
 
 #include "backends/cuda/kernels/elements.hpp"
 #include "backends/cuda/kernels/passes/places.hpp"
+#include "backends/cuda/kernels/passes/turned.hpp"
 #include "core/learned_step.hpp"
 
 namespace octavo::cuda {
@@ -29,18 +31,40 @@ struct RescaleKernel {
   template <class Machine>
   OCTAVO_DEVICE static void run(Machine m, const Params& p) {
     each_place(m, kThreads, p.plane, [&](std::int64_t i, std::int64_t j) {
-      float x = read_float(m, p.source, i, j);
-      if (p.azp.kind != ScaleKind::none) {
-        const std::int64_t azp = read_int(m, p.azp.data, cell_of(p.azp.row0 + i, p.azp.rows),
-                                          cell_of(p.azp.col0 + j, p.azp.cols));
-        x = static_cast<float>(static_cast<double>(x) - static_cast<double>(azp));
-      }
-      if (p.divisor != 1.0F) x /= p.divisor;
-
-      for (const ScaleView& scale : p.scales)
-        if (scale.kind != ScaleKind::none) x *= read_scale(m, scale, i, j);
-      write_float(m, p.out, i, j, x);
+      write_float(m, p.out, i, j, value(m, p, i, j));
     });
+  }
+
+  template <class Machine>
+  OCTAVO_DEVICE static float value(Machine& m, const Params& p, std::int64_t i, std::int64_t j) {
+    float x = read_float(m, p.source, i, j);
+    if (p.azp.kind != ScaleKind::none) {
+      const std::int64_t azp = read_int(m, p.azp.data, cell_of(p.azp.row0 + i, p.azp.rows),
+                                        cell_of(p.azp.col0 + j, p.azp.cols));
+      x = static_cast<float>(static_cast<double>(x) - static_cast<double>(azp));
+    }
+    if (p.divisor != 1.0F) x /= p.divisor;
+    for (const ScaleView& scale : p.scales)
+      if (scale.kind != ScaleKind::none) x *= read_scale(m, scale, i, j);
+    return x;
+  }
+};
+
+/// Of a source and an output whose neighbours lie along different dimensions.
+struct RescaleTurnedKernel {
+  using Params = RescaleKernel::Params;
+  static constexpr std::uint32_t kThreads = TurnedTile::kThreads;
+  static constexpr std::uint32_t kSharedBytes = TurnedTile::kSharedBytes;
+
+  template <class Machine>
+  OCTAVO_DEVICE static void run(Machine m, const Params& p) {
+    const auto read = [&](std::int64_t i, std::int64_t j) {
+      return std::bit_cast<std::uint32_t>(RescaleKernel::value(m, p, i, j));
+    };
+    const auto write = [&](std::int64_t i, std::int64_t j, std::uint32_t word) {
+      write_float(m, p.out, i, j, std::bit_cast<float>(word));
+    };
+    each_turned(m, p.plane, read, write);
   }
 };
 
