@@ -35,6 +35,12 @@ PRIMITIVE(pack_bf16) {
 PRIMITIVE(pack_f16) {
   p.out[0] = Machine::pack_f16(__uint_as_float(p.in[0]), __uint_as_float(p.in[1]));
 }
+PRIMITIVE(pack_e4m3) {
+  p.out[0] = Machine::pack_e4m3(__uint_as_float(p.in[0]), __uint_as_float(p.in[1]));
+}
+PRIMITIVE(pack_e5m2) {
+  p.out[0] = Machine::pack_e5m2(__uint_as_float(p.in[0]), __uint_as_float(p.in[1]));
+}
 
 PRIMITIVE(load_shared) {
   p.out[0] = Machine::load_shared<u32>(p.address);

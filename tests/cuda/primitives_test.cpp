@@ -2,6 +2,7 @@
 // Every primitive of the simulated machine does what PTX says, in every schedule.
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <numeric>
 #include <random>
 #include <vector>
@@ -53,6 +54,20 @@ TEST(Primitives, ShufflesAndElection) {
               m.shuffle(m.lane() + 100 * m.warp(), (m.lane() + 3) % 32));
     EXPECT_EQ(1.5F * 7, m.shuffle(1.5F * static_cast<float>(m.lane()), 7));
     EXPECT_EQ(m.lane() == 0, m.elect());
+  });
+}
+
+TEST(Primitives, EightBitFloatsSaturate) {
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  expect_right(threads(32), [](Machine m) {
+    EXPECT_EQ(0xB87EU, m.pack_e4m3(1000.0F, -1.0F));
+    EXPECT_EQ(0xFE7EU, m.pack_e4m3(kInf, -kInf));
+    EXPECT_EQ(0x807FU, m.pack_e4m3(-kNan, -0.0F));
+    EXPECT_EQ(0x0001U, m.pack_e4m3(0x1.8p-10F, 0x1p-10F));  // half of the least goes to even
+    EXPECT_EQ(0xBC7BU, m.pack_e5m2(1e6F, -1.0F));
+    EXPECT_EQ(0xFB7BU, m.pack_e5m2(kInf, -kInf));
+    EXPECT_EQ(0x807FU, m.pack_e5m2(kNan, -0.0F));
   });
 }
 

@@ -209,7 +209,7 @@ TEST(CudaQuantize, EveryGridInEveryLayout) {
 }
 
 TEST(CudaQuantize, LargeCellsAreSharedOut) {
-  for (const auto& shape : {Shape{70, 300}, {5000, 3}, {1, 9000}}) {
+  for (const auto& shape : {Shape{70, 300}, {5000, 3}, {1, 20000}}) {
     for (const ScaleGrid& grid :
          {ScaleGrid{}, ScaleGrid{kWholeExtent, 1}, ScaleGrid{1, kWholeExtent},
           ScaleGrid{kWholeExtent, 40}, ScaleGrid{100, kWholeExtent}}) {
@@ -225,6 +225,35 @@ TEST(CudaQuantize, LargeCellsAreSharedOut) {
       c.static_scales = c.shown = true;
       c.layout = Case::Layout::columns;
       expect_all(c);
+    }
+  }
+}
+
+// What has a kernel of its own: elements and codes that are words.
+TEST(CudaQuantize, WholeOctetsOfRows) {
+  for (const DType from : kFrom) {
+    for (const DType to : kTo) {
+      for (const bool plain : {false, true}) {
+        for (const auto& shape : {Shape{9, 512}, {5, 1024}, {3, 4096}}) {
+          for (const std::int64_t width : {std::int64_t{32}, std::int64_t{128}, kWholeExtent}) {
+            Case c;
+            c.rows = shape[0];
+            c.columns = shape[1];
+            c.from = from;
+            c.grid = {1, width};
+            c.odd_elements = !plain;
+            c.spec.dtype = to;
+            c.spec.non_finite = shape[0] == 5 ? NonFinite::ignore : NonFinite::propagate;
+            c.spec.overflow = plain && width == 128 ? Overflow::ieee : Overflow::saturate;
+            if (width == 32) {
+              c.spec.rounding = plain ? ScaleRounding::mx_floor : ScaleRounding::power_of_two;
+              c.spec.scale_dtype = float8_e8m0fnu;
+            }
+            if (shape[0] == 3) c.spec.scale_ub = 2.0F;
+            expect_all(c);
+          }
+        }
+      }
     }
   }
 }

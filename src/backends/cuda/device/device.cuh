@@ -94,6 +94,21 @@ class Machine {
     asm("cvt.rn.f16x2.f32 %0, %2, %1;" : "=r"(pair) : "f"(low), "f"(high));
     return pair;
   }
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 890
+  static constexpr bool has_fp8 = true;
+  static OCTAVO_DEVICE u32 pack_e4m3(float low, float high) {
+    std::uint16_t pair;
+    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %2, %1;" : "=h"(pair) : "f"(low), "f"(high));
+    return pair;
+  }
+  static OCTAVO_DEVICE u32 pack_e5m2(float low, float high) {
+    std::uint16_t pair;
+    asm("cvt.rn.satfinite.e5m2x2.f32 %0, %2, %1;" : "=h"(pair) : "f"(low), "f"(high));
+    return pair;
+  }
+#else
+  static constexpr bool has_fp8 = false;
+#endif
 
   // --- shared memory ---
   template <class T>

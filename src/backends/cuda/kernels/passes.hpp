@@ -13,6 +13,7 @@
 #include "backends/cuda/kernels/passes/gradient_sums.hpp"
 #include "backends/cuda/kernels/passes/gradients.hpp"
 #include "backends/cuda/kernels/passes/quantize.hpp"
+#include "backends/cuda/kernels/passes/quantize_rows.hpp"
 #include "backends/cuda/kernels/passes/quantize_tall.hpp"
 #include "backends/cuda/kernels/passes/reduce.hpp"
 #include "backends/cuda/kernels/passes/silu.hpp"

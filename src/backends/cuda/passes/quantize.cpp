@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "backends/cuda/kernels/passes/quantize.hpp"
+#include "backends/cuda/kernels/passes/quantize_rows.hpp"
 #include "backends/cuda/kernels/passes/quantize_tall.hpp"
 #include "backends/cuda/launch.hpp"
 #include "backends/cuda/passes/passes.hpp"
@@ -16,8 +17,11 @@
 namespace octavo::cuda {
 namespace {
 
-/// Elements of a cell from which several CTAs share it where cells are few.
+/// Elements of a cell beyond which several CTAs share it where cells are few: of rows as many as a
+/// CTA keeps.
 constexpr std::int64_t kTallElements = 4096;
+constexpr std::int64_t kLongElements =
+    kOctet * QuantizeLongRows::kThreads * QuantizeLongRows::kKept;
 /// Rows of a band, of those that CTAs share: one for each warp.
 constexpr std::int64_t kLeastBandRows = QuantizeRanges::kWarps;
 constexpr std::int64_t kManyCells = 1024;  ///< narrow ones: a thread for each reads neighbours
@@ -80,6 +84,35 @@ Status launch_cells(const CellsKernel& kernel, const CellGrid& g, const Place& p
                              {g, static_cast<std::uint32_t>(kernel.team)}, place);
 }
 
+// Whole octets of rows that lie as words, symmetric: what activations mostly are.
+bool are_rows(const CellGrid& g) noexcept {
+  constexpr std::int64_t kMostOctets = QuantizeLongRows::kThreads * QuantizeLongRows::kKept;
+  return g.x.shape[0] > 0 && g.height == 1 && !g.rule.azp && !g.static_scales && g.input_words &&
+         g.code_words && g.width % kOctet == 0 && g.x.shape[1] % g.width == 0 && g.width > 0 &&
+         g.width / kOctet <= kMostOctets && g.scales.numel() <= std::int64_t{1} << 30;
+}
+
+template <class Kernel>
+Status launch_rows(KernelId id, const CellGrid& g, std::int64_t team, const Place& place) noexcept {
+  typename Kernel::Params p;
+  p.grid = g;
+  p.cells = static_cast<std::uint32_t>(g.scales.numel());
+  p.across = static_cast<std::uint32_t>(g.scales.shape[1]);
+  p.octets = static_cast<std::uint32_t>(g.width / kOctet);
+  p.team = static_cast<std::uint32_t>(team);
+  return launch_pass<Kernel>(id, pieces_of<Kernel>(g.scales.numel(), team), p, place);
+}
+
+Status by_rows_of_words(const CellGrid& g, const Place& place) noexcept {
+  const std::int64_t octets = g.width / kOctet;
+  std::int64_t team = 1;
+  while (team < octets && team < 32) team *= 2;
+  if (octets <= team * QuantizeShortRows::kKept)
+    return launch_rows<QuantizeShortRows>(KernelId::quantize_short_rows, g, team, place);
+  if (octets > team * QuantizeLongRows::kKept) team = QuantizeLongRows::kThreads;
+  return launch_rows<QuantizeLongRows>(KernelId::quantize_long_rows, g, team, place);
+}
+
 // By cells: octets begin where cells do.
 Status by_cells(CellGrid g, const CellsKernel& kernel, const Place& place) noexcept {
   const bool starts = g.scales.shape[1] <= 1 || g.width % kOctet == 0;
@@ -133,8 +166,9 @@ Status quantize(const QuantizeProblem& problem, const ExecContext& context) noex
   const CellsKernel kernel = kernel_of(g);
   const std::int64_t ctas = g.scales.numel() * kernel.team / QuantizeSmallCells::kThreads;
   const bool few = ctas < blocks_for(std::numeric_limits<std::int32_t>::max(), place);
-  if (few && g.height * g.width > kTallElements) return by_bands(problem.operation, g, place);
-  return by_cells(g, kernel, place);
+  const std::int64_t most = g.height > 1 ? kTallElements : kLongElements;
+  if (few && g.height * g.width > most) return by_bands(problem.operation, g, place);
+  return are_rows(g) ? by_rows_of_words(g, place) : by_cells(g, kernel, place);
 }
 
 }  // namespace octavo::cuda

@@ -34,6 +34,9 @@ class Machine {
   // --- two floats as 16-bit elements, the first in the low half ---
   u32 pack_bf16(float low, float high) const { return pack<kBFloat16>(low, high); }
   u32 pack_f16(float low, float high) const { return pack<kFloat16>(low, high); }
+  static constexpr bool has_fp8 = true;
+  u32 pack_e4m3(float low, float high) const { return pack_saturated<kE4M3>(low, high); }
+  u32 pack_e5m2(float low, float high) const { return pack_saturated<kE5M2>(low, high); }
 
   // --- memory (machine_memory.cpp) ---
   template <class T>
@@ -157,12 +160,24 @@ class Machine {
 
  private:
   using Coordinates = std::array<int, 3>;
+  static constexpr FloatFormat kE4M3{3, 7, 0x7E, 0, 0x7F, 0x80, false};
+  static constexpr FloatFormat kE5M2{2, 15, 0x7B, 0x7C, 0x7E, 0x80, false};
 
   // cvt.rn: beyond the largest is infinite, every NaN 0x7FFF.
   template <FloatFormat format>
   static u32 pack(float low, float high) {
     const auto code = [](float x) { return x == x ? encode<format>(x, Overflow::ieee) : 0x7FFFU; };
     return code(low) | code(high) << 16;
+  }
+  // cvt.rn.satfinite: beyond the largest and infinite is the largest, every NaN 0x7F.
+  template <FloatFormat format>
+  static u32 pack_saturated(float low, float high) {
+    const auto code = [](float x) {
+      if (x != x) return 0x7FU;
+      const float bounded = x > format.max() ? format.max() : x < -format.max() ? -format.max() : x;
+      return encode<format>(bounded);
+    };
+    return code(low) | code(high) << 8;
   }
   template <class T>
   T load(Cta& cta, u32 address, const Where& where) {

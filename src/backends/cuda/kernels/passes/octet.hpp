@@ -57,17 +57,11 @@ OCTAVO_DEVICE float read_wide(Machine& m, DType dtype, const void* base, std::in
   return dtype == DType::bfloat16 ? decode<kBFloat16>(code) : decode<kFloat16>(code);
 }
 
-/// The first eight of the elements [column, column + count) of a row; those that are not there
-/// become 0. `words`: those are whole words where there are eight.
+/// Eight elements that are whole words, from an offset on.
 template <class Machine>
-OCTAVO_DEVICE void load_octet(Machine& m, const MatrixView& x, bool words, std::int64_t row,
-                              std::int64_t column, std::int64_t count, float (&value)[kOctet]) {
-  const std::int64_t offset = row * x.strides[0] + column * x.strides[1];
-  if (!words || count < kOctet) {
-    OCTAVO_UNROLL
-    for (int e = 0; e < kOctet; ++e)
-      value[e] = e < count ? read_wide(m, x.dtype, x.data, offset + e * x.strides[1]) : 0.0F;
-  } else if (x.dtype == DType::float32) {
+OCTAVO_DEVICE void load_words(Machine& m, const Elements& x, std::int64_t offset,
+                              float (&value)[kOctet]) {
+  if (x.dtype == DType::float32) {
     const float* from = static_cast<const float*>(x.data) + offset;
     OCTAVO_UNROLL
     for (int half = 0; half < 2; ++half) {
@@ -75,19 +69,31 @@ OCTAVO_DEVICE void load_octet(Machine& m, const MatrixView& x, bool words, std::
       OCTAVO_UNROLL
       for (int e = 0; e < 4; ++e) value[half * 4 + e] = std::bit_cast<float>(bits.word[e]);
     }
-  } else {
-    const std::uint16_t* from = static_cast<const std::uint16_t*>(x.data) + offset;
-    const Words4 bits = m.load_global(reinterpret_cast<const Words4*>(from));
-    if (x.dtype == DType::bfloat16) {
-      OCTAVO_UNROLL
-      for (int e = 0; e < kOctet; ++e)
-        value[e] = widened_bf16(bits.word[e / 2] >> (e % 2 * 16) & 0xFFFFU);
-    } else {
-      OCTAVO_UNROLL
-      for (int e = 0; e < kOctet; ++e)
-        value[e] = widened_f16(bits.word[e / 2] >> (e % 2 * 16) & 0xFFFFU);
-    }
+    return;
   }
+  const std::uint16_t* from = static_cast<const std::uint16_t*>(x.data) + offset;
+  const Words4 bits = m.load_global(reinterpret_cast<const Words4*>(from));
+  if (x.dtype == DType::bfloat16) {
+    OCTAVO_UNROLL
+    for (int e = 0; e < kOctet; ++e)
+      value[e] = widened_bf16(bits.word[e / 2] >> (e % 2 * 16) & 0xFFFFU);
+  } else {
+    OCTAVO_UNROLL
+    for (int e = 0; e < kOctet; ++e)
+      value[e] = widened_f16(bits.word[e / 2] >> (e % 2 * 16) & 0xFFFFU);
+  }
+}
+
+/// The first eight of the elements [column, column + count) of a row; those that are not there
+/// become 0. `words`: those are whole words where there are eight.
+template <class Machine>
+OCTAVO_DEVICE void load_octet(Machine& m, const MatrixView& x, bool words, std::int64_t row,
+                              std::int64_t column, std::int64_t count, float (&value)[kOctet]) {
+  const std::int64_t offset = row * x.strides[0] + column * x.strides[1];
+  if (words && count >= kOctet) return load_words(m, x, offset, value);
+  OCTAVO_UNROLL
+  for (int e = 0; e < kOctet; ++e)
+    value[e] = e < count ? read_wide(m, x.dtype, x.data, offset + e * x.strides[1]) : 0.0F;
 }
 
 /// Codes of a row to [column, column + count), as load_octet reads.

@@ -96,12 +96,13 @@ OCTAVO_DEVICE CellScale settle(Machine& m, const CellGrid& g, std::int64_t i, st
   if (!g.static_scales) {
     cell = cell_scale(g.rule, range.cell());
     const std::int64_t place = i * g.scales.strides[0] + j * g.scales.strides[1];
-    with_codec(g.scales.dtype, [&]<std::size_t row>(Codec<row>) {
-      using Raw = typename Codec<row>::Raw;
-      const Raw raw = Codec<row>::encode(cell.scale, Overflow::saturate);
-      if (writes) m.store_global(static_cast<Raw*>(g.scales.data) + place, raw);
-      cell.scale = Codec<row>::decode(raw);
-    });
+    if (g.scales.dtype == DType::float32) {  // computed ones have one of two types
+      if (writes) m.store_global(static_cast<float*>(g.scales.data) + place, cell.scale);
+    } else {
+      const auto code = static_cast<std::uint8_t>(encode_e8m0(cell.scale));
+      if (writes) m.store_global(static_cast<std::uint8_t*>(g.scales.data) + place, code);
+      cell.scale = decode_e8m0(code);
+    }
     if (writes && g.azp.dtype != DType::undefined) {
       m.store_global(
           static_cast<std::int32_t*>(g.azp.data) + i * g.azp.strides[0] + j * g.azp.strides[1],
