@@ -42,6 +42,7 @@ struct CodeErrorsKernel {
     });
     store(m, m.tid(), own);
     for (std::uint32_t step = kThreads / 2; step > 0; step /= 2) {
+      m.sync_warp();  // whose lanes may have parted
       m.sync_named(1, kThreads);
       if (m.tid() >= step) continue;
       join(own, load(m, m.tid() + step));

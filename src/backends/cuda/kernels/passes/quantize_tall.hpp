@@ -75,6 +75,7 @@ struct QuantizeRanges {
       for (int e = 0; e < kOctet; ++e)
         if (c + e < g.x.shape[1]) ranges[e].add(x[e]);
     }
+    m.sync_warp();  // lanes without columns have not waited
     // Neighbouring lanes write neighbouring words: column e of lane l is at e * 32 + l.
     const std::uint32_t base = m.shared_base();
     OCTAVO_UNROLL
