@@ -97,6 +97,8 @@ LAYERS = (
     Layer("tests of the kernels", "tests/kernels/",
           (*EDGE, "gtest/*", "kit/*", "support/*", "backends/cpu/*", *CONTRACT, "core/*",
            "ops/helpers.hpp")),
+    Layer("what a device is asked", "tests/gpu/",
+          (*EDGE, "gtest/*", "kit/*", "support/*", "gpu/*", "cuda/*", "core/*", "ops/helpers.hpp", "backends/cuda/*")),
     Layer("tests of CUDA kernels", "tests/cuda/",
           (*EDGE, "gtest/*", "kit/*", "support/*", "cuda/*", "core/*", "ops/helpers.hpp", *CONTRACT,
            "backends/cuda/*", *CUDA)),

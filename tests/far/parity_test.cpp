@@ -46,7 +46,7 @@ TEST_P(FarParity, HasTheReferencesBits) {
     FarSource source(same);
     const LineProblem far = make_problem(line, source);
     run(near.problem(), {}, "reference");
-    run(far.problem());
+    run(far.problem(), {}, kFarBackend);
     const std::vector<Tensor> want = outputs(near.problem());
     const std::vector<Tensor> got = outputs(far.problem());
     ASSERT_EQ(got.size(), want.size());

@@ -8,6 +8,7 @@ namespace octavo::test {
 
 const Device kFar = kOlder;
 const std::string kFarName = "cuda:1";
+const char* const kFarBackend = nullptr;
 const std::int64_t kFarDepth = 2048;
 
 void install_far_device() {

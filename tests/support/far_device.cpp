@@ -389,6 +389,7 @@ void Near::fix(PackedWeightData& content) {
 
 const Device kFar{kType, 0};
 const std::string kFarName = "far:0";
+const char* const kFarBackend = nullptr;
 const std::int64_t kFarDepth = std::numeric_limits<std::int64_t>::max();
 
 void install_far_device() {

@@ -19,6 +19,8 @@ namespace octavo::test {
 
 extern const Device kFar;
 extern const std::string kFarName;  ///< in sentences
+/// That it is asked for by name; null: whichever comes first.
+extern const char* const kFarBackend;
 /// K of the problem lines that run there in seconds.
 extern const std::int64_t kFarDepth;
 

@@ -43,6 +43,6 @@ void launch_graph(int graph, void* stream);
 /// not.
 void fail_driver(const std::string& symbol, int result, int calls = 0);
 
-inline constexpr Device kHopper{DeviceType::cuda, 0}, kOlder{DeviceType::cuda, 1};
+inline constexpr Device kOlder{DeviceType::cuda, 1};
 
 }  // namespace octavo::test

@@ -22,6 +22,9 @@ if(NOT OCTAVO_NVCC)
   return()
 endif()
 
+set(OCTAVO_NVCC_OPTIONS -std=c++20 -fmad=false --expt-relaxed-constexpr --diag-suppress=445
+    -I${PROJECT_SOURCE_DIR}/src -I${PROJECT_SOURCE_DIR}/include CACHE INTERNAL "Of all CUDA kernels")
+
 # octavo_cuda_image(name source architectures...): build/cuda/<name>.fatbin.
 function(octavo_cuda_image name source)
   set(image ${CMAKE_BINARY_DIR}/cuda/${name}.fatbin)
@@ -30,8 +33,7 @@ function(octavo_cuda_image name source)
   add_custom_command(
     OUTPUT ${image}
     COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/cuda
-    COMMAND ${OCTAVO_NVCC} -std=c++20 -fmad=false --expt-relaxed-constexpr --diag-suppress=445
-            -I${PROJECT_SOURCE_DIR}/src -I${PROJECT_SOURCE_DIR}/include ${architectures}
+    COMMAND ${OCTAVO_NVCC} ${OCTAVO_NVCC_OPTIONS} ${architectures}
             -fatbin -Xfatbin -compress-all -MD -MF ${image}.d -MT ${image}
             ${CMAKE_CURRENT_SOURCE_DIR}/backends/cuda/kernels/${source} -o ${image}
     DEPENDS backends/cuda/kernels/${source}
