@@ -4,7 +4,7 @@
 
 The README shows code that is compiled and output that is printed: compares the C++ block with
 examples/first_product.cpp, and the console block with what each `octavo explain` in it prints now
-(the lines about threads and workspace aside, which are the machine's; on a CPU that would answer
+(the lines about threads, workspace and devices aside, which are the machine's; on a CPU that would answer
 otherwise nothing of it). Exit status 1 and the first
 difference of each, if there is one.
 """
@@ -16,13 +16,14 @@ import textwrap
 from pathlib import Path
 
 
+MACHINE = ("threads", "workspace", "sm90 ", "cuda ")  # lines that are of the machine
 SHOWN_WITHOUT = {"amx_int8"}  # what it has not
 SHOWN_ON = {"avx512_vnni", "avx512_bf16", "avx512_vbmi"}  # what the CPU has whose answers the README shows
 
 
 def compare(what: str, shown: str, real: str) -> bool:
     for number, (left, right) in enumerate(zip(shown.splitlines(), real.splitlines()), 1):
-        if left.rstrip() != right.rstrip() and not left.startswith(("threads", "workspace")):
+        if left.rstrip() != right.rstrip() and not left.startswith(MACHINE):
             print(f"README: {what} must be current; line {number} is {left!r}, should be {right!r}")
             return False
     if len(shown.splitlines()) != len(real.splitlines()):
