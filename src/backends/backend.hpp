@@ -42,6 +42,8 @@ struct Plan {
   const Backend* backend = nullptr;
   std::size_t workspace_bytes = 0;  ///< that `run` needs, 64-byte aligned
   const char* how = "";             ///< for explain
+  double sum_error = 0;  ///< of a floating sum, relative to sum |A||B|, where it is more than that
+                         ///< of float32 sums in ascending k
   bool flushes = false;  ///< elements, products or sums below 2^-126 count as 0 in this problem
 
   /// What the backend itself keeps: the kernels, tiles or descriptors that it chose.

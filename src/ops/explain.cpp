@@ -132,13 +132,14 @@ Explanation explain(const MatmulProblem& problem, const ExecContext& context,
       if (!c.chosen) continue;
       e.workspace_bytes = plan.workspace_bytes;
       e.flushes_subnormals = plan.flushes;
+      e.error_bound = plan.sum_error;
     }
     e.executor =
         context.executor != nullptr
             ? fmt::format("{} threads of the caller's executor", context.executor->concurrency())
             : fmt::format("{} threads, {}", default_executor().concurrency(),
                           default_executor_reason());
-    e.error_bound = error_bound(problem);
+    e.error_bound = std::max(e.error_bound, error_bound(problem));
     e.outliers = outliers_of(problem);
     return e;
   });

@@ -3,10 +3,16 @@
 // and sentences for what a driver may refuse.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
+#include <cmath>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "core/cuda/devices.hpp"
 #include "cuda/device_kit.hpp"
+#include "kit/element.hpp"
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"
 #include "support/simulated_driver.hpp"
@@ -86,6 +92,21 @@ TEST_F(CudaBackend, WorkWaitsForItsOwnStreamAndTheCallersContextStays) {
   EXPECT_EQ(current, context);
 }
 
+TEST_F(CudaBackend, ThreadsCallOnStreamsOfTheirOwn) {
+  const Tensor a = to_device(a_), b = to_device(b_), expected = want();
+  std::array<int, 4> streams{};
+  std::array<Tensor, 4> results;
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < streams.size(); ++i) {
+    threads.emplace_back([&, i] {
+      for (int turn = 0; turn < 5; ++turn)
+        results[i] = copy(multiply(a, b, {.stream = &streams[i]}), Place{{}, &streams[i]});
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const Tensor& result : results) expect_same_bits(result, expected);
+}
+
 TEST_F(CudaBackend, MemoryIsGivenBack) {
   {
     const Tensor a = to_device(a_), b = to_device(integers(int8, {kK, kN}, 3));
@@ -163,6 +184,39 @@ TEST_F(CudaBackend, AnOlderDeviceRunsTheGeneralKernel) {
   EXPECT_EQ(e.candidates[1].backend, "cuda");
   EXPECT_TRUE(e.candidates[1].chosen);
   expect_same_bits(to_host(multiply(a, b)), want());
+}
+
+// Of positive operands, whose sums lose the most: what explain says bounds what comes out.
+TEST_F(CudaBackend, Fp8SumsStayWithinWhatExplainSays) {
+  constexpr std::int64_t kDepth = 4500;  // two chunks
+  const Tensor a = uniforms(float32, {3, kDepth}, 1).to(float8_e4m3fn);
+  const Tensor b = uniforms(float32, {9, kDepth}, 2).to(float8_e4m3fn);
+  const Tensor there_a = to_device(a), there_b = to_device(b);
+  for (const bool fast : {false, true}) {
+    MatmulProblem problem =
+        scaled_mm_problem(there_a, there_b.transposed(), {.out_dtype = float32});
+    problem.options.fast_accumulation = fast;
+    const Tensor out = Tensor::empty(float32, {3, 9}, {kHopper, nullptr});
+    set_output(problem, out);
+    const Explanation e = explain(problem);
+    EXPECT_GT(e.error_bound, error_bound(problem));
+    run(problem);
+    const Tensor got = to_host(out);
+    double worst = 0;
+    for (std::int64_t m = 0; m < 3; ++m) {
+      for (std::int64_t n = 0; n < 9; ++n) {
+        double exact = 0, all = 0;
+        for (std::int64_t k = 0; k < kDepth; ++k) {
+          const double term = kit::load(a, m * kDepth + k) * kit::load(b, n * kDepth + k);
+          exact += term;
+          all += std::abs(term);
+        }
+        worst = std::max(worst, std::abs(kit::load(got, m * 9 + n) - exact) / all);
+      }
+    }
+    EXPECT_LE(worst, e.error_bound);
+    EXPECT_TRUE(!fast || worst > error_bound(problem)) << "then float32's bound would do";
+  }
 }
 
 TEST_F(CudaBackend, APackedWeightIsReadAsItLies) {

@@ -119,6 +119,7 @@ const char* plan_sm90(const MatmulProblem& problem, int, Plan& plan) noexcept {
     DensePath path;
     if (const char* why = find_dense_path(part, problem.options, path); why != nullptr) return why;
     plan.how = path.how;
+    plan.sum_error = std::max(plan.sum_error, sum_error(path, weight_rows(part.b)));
     reserve_member(part, problem.options, plan);
   }
   return nullptr;

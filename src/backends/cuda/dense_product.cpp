@@ -264,6 +264,20 @@ const char* find_dense_path(const Member& p, const MatmulOptions& options,
   return nullptr;
 }
 
+// A step's products and what is summed so far are cut at F bits behind the largest, their sum at M
+// (simulator/arithmetic.hpp): each step errs by ((products + 1) 2^-F + 2^-M) sum |A||B| at most.
+double sum_error(const DensePath& path, std::int64_t k) noexcept {
+  constexpr double kUnit = 0x1p-24;  // float32's unit roundoff
+  constexpr double kEpilogue = 8 * kUnit;
+  const auto steps = [k](std::int64_t of) { return static_cast<double>((k + of - 1) / of); };
+  if (is_integer(path.type)) return 0;
+  if (is_half(path.type)) return steps(16) * (17 * 0x1p-25 + 0x1p-23) + kEpilogue;
+  constexpr double kStep = 34 * 0x1p-13;
+  if (path.summing == Summing::plain) return steps(32) * kStep + kEpilogue;
+  // Sums of 128 by themselves, then in float32, two chunks of K at most.
+  return 4 * kStep + (steps(128) + 2) * kUnit + kEpilogue;
+}
+
 Status run_dense(const Member& p, const MatmulOptions& options, const DensePath& path,
                  const ExecContext& context) noexcept {
   if (p.out.numel() == 0) return {};

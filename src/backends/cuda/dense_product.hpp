@@ -24,6 +24,9 @@ struct DensePath {
 const char* find_dense_path(const Member& member, const MatmulOptions& options,
                             DensePath& path) noexcept;
 
+/// Section 9's gamma of a sum of k products: 0 of integers.
+double sum_error(const DensePath& path, std::int64_t k) noexcept;
+
 /// Multiplies one member, whose A is quantised.
 Status run_dense(const Member& member, const MatmulOptions& options, const DensePath& path,
                  const ExecContext& context) noexcept;
