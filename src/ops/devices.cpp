@@ -42,11 +42,12 @@ std::string reason(std::string_view name, std::int32_t index) {
 }  // namespace
 
 std::string device_refusal(std::string_view name, int index) {
+  for (const DeviceKind* kind : device_kinds()) {
+    if (kind->name == name && why_not(*kind, index) == nullptr) return {};
+  }
   std::string names;
   for (const DeviceKind* kind : device_kinds()) {
-    const bool asked = kind->name == name;
-    if (why_not(*kind, asked ? index : 0) != nullptr) continue;
-    if (asked) return {};
+    if (kind->name == name || why_not(*kind, 0) != nullptr) continue;
     names += fmt::format("{}{}", names.empty() ? "" : " or ", kind->name);
   }
   return fmt::format("must be {} ({}); got {}:{}", names, reason(name, index), name, index);
