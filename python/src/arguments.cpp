@@ -207,14 +207,14 @@ nb::object give(const Quantized& quantized, Framework framework) {
 
 nb::object Call::make_small(DType dtype, std::span<const std::int64_t> shape,
                             TensorView& view) const {
-  constexpr std::int64_t kSmall = std::int64_t{1} << 20;
-  if (framework_ != Framework::torch && device_.type != DeviceType::cpu) return nb::none();
-  std::int64_t elements = 1;
+  const bool on_device = device_.type != DeviceType::cpu;
+  if (framework_ != Framework::torch && on_device) return nb::none();
+  const std::int64_t most = std::int64_t{1} << (on_device ? 50 : 20);
+  std::int64_t bytes = element_bytes(dtype);
   for (const std::int64_t extent : shape) {
-    if (extent < 0 || elements > kSmall) return nb::none();
-    elements *= extent;
+    if (extent < 0 || __builtin_mul_overflow(bytes, extent, &bytes) || bytes > most)
+      return nb::none();
   }
-  if (elements * element_bytes(dtype) > kSmall) return nb::none();
   return make(framework_, dtype, shape, device_, view);
 }
 
