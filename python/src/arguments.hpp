@@ -57,8 +57,8 @@ class Call {
   nb::object give(const Tensor& tensor) const { return python::give(tensor, framework_); }
   nb::object give(const Quantized& quantized) const { return python::give(quantized, framework_); }
   /// A result of few bytes in the framework's own memory, which it has at hand; None for a large
-  /// one, which the operation allocates (in large pages). On a device, of any size: a framework that
-  /// captures a graph has to know its memory.
+  /// one, which the operation allocates (in large pages). On a device, of any size: a framework
+  /// that captures a graph has to know its memory.
   nb::object make_small(DType dtype, std::span<const std::int64_t> shape, TensorView& view) const;
   /// The same for rows of `n` elements in the place of x's, by default of x's type.
   nb::object make_small_rows(const TensorView& x, std::int64_t n, DType dtype,
