@@ -14,6 +14,7 @@
 #include <bit>
 
 #include "backends/cuda/kernels/finishing.hpp"
+#include "backends/cuda/kernels/outlier_terms.hpp"
 #include "backends/cuda/kernels/product_tile.hpp"
 
 namespace octavo::cuda {
@@ -54,6 +55,7 @@ struct ProductKernel {
     const auto distance = [](std::int64_t stride) { return stride < 0 ? -stride : stride; };
     const bool down = distance(out.strides[0]) < distance(out.strides[1]);
     const Finishing finishing(m, p.product, p.k == 0, p.torch_compat);
+    const OutlierTerms terms(p.product, p.k == 0);
     for (std::uint32_t e = m.tid(); e < Shared::kTile * Shared::kTile; e += kThreads) {
       const std::uint32_t outer = e / Shared::kTile, inner = e % Shared::kTile;
       const std::uint32_t r = down ? inner : outer, c = down ? outer : inner;
@@ -67,39 +69,19 @@ struct ProductKernel {
         continue;
       }
       const float y = finishing.finish(m, std::bit_cast<float>(sum), finishing.row(m, i),
-                                       finishing.column(m, j), outliers(m, p, i, j), i, j);
+                                       finishing.column(m, j), outliers(m, terms, i, j), i, j);
       write_float(m, out, i, j, y, p.overflow);
     }
   }
 
   template <class Machine>
-  OCTAVO_DEVICE static OutlierSums outliers(Machine& m, const Params& p, std::int64_t i,
+  OCTAVO_DEVICE static OutlierSums outliers(Machine& m, const OutlierTerms& terms, std::int64_t i,
                                             std::int64_t j) {
-    OutlierSums sums;
-    const Outliers& o = p.product.epilogue.outliers;
-    if (o.columns.count <= 0 || p.k == 0) return sums;
-    const bool original = o.weight.dtype != DType::undefined;
-    const Elements& weight = original ? o.weight : p.product.b.data;
     float sum = 0.0F;
-    std::int64_t index = 0;
-    for (; index < o.columns.count; ++index) {
-      const std::int64_t k = m.load_global(o.columns.data + index * o.columns.stride);
-      if (k < 0) break;  // a list that a device found ends before its room does
-      const float a = read_float(m, o.a, i, k);
-      const float magnitude = a < 0.0F ? -a : a;
-      const bool in_codes = o.threshold > 0.0F && !(magnitude >= o.threshold);
-      if (in_codes && !holds(m, o.whole, k)) continue;
-      sum += a * read_float(m, weight, k, j);
-    }
-    if (index > 0) (original ? sums.original : sums.codes) = sum;
-    return sums;
-  }
-
-  template <class Machine>
-  OCTAVO_DEVICE static bool holds(Machine& m, const ColumnList& columns, std::int64_t k) {
-    for (std::int64_t i = 0; i < columns.count; ++i)
-      if (m.load_global(columns.data + i * columns.stride) == k) return true;
-    return false;
+    const bool any = terms.each(m, [&](std::int64_t k, bool all) {
+      terms.add(terms.left(m, i, k), all, terms.right(m, k, j), sum);
+    });
+    return terms.sums(any, sum);
   }
 };
 

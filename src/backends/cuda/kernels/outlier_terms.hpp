@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// LLM.int8's outlier term of one output:
+//
+//   sum over the listed columns k, ascending, of a[i, k] * w[k, j]
+//
+// in float32 from +0, each product and each addition rounded by itself. With a threshold, columns
+// that are not in `whole` have a term only in rows where a[i, k] reaches it. A list that a device
+// has found ends at its first -1, before its room does; without a column there is no term at all.
+#pragma once
+
+#include "backends/cuda/kernels/finishing.hpp"
+
+namespace octavo::cuda {
+
+class OutlierTerms {
+ public:
+  /// `empty`: a product with K = 0, which has none.
+  OCTAVO_DEVICE OutlierTerms(const Member& p, bool empty)
+      : o_(p.epilogue.outliers),
+        original_(o_.weight.dtype != DType::undefined),
+        weight_(original_ ? o_.weight : p.b.data),
+        count_(empty ? 0 : o_.columns.count) {}
+
+  /// visit(k, all) for the listed columns in their order, `all`: every row has a term there.
+  /// Whether there was one.
+  template <class Machine, class Visit>
+  OCTAVO_DEVICE bool each(Machine& m, const Visit& visit) const {
+    std::int64_t index = 0;
+    for (; index < count_; ++index) {
+      const std::int64_t k = m.load_global(o_.columns.data + index * o_.columns.stride);
+      if (k < 0) break;
+      visit(k, !(o_.threshold > 0.0F) || is_whole(m, k));
+    }
+    return index > 0;
+  }
+
+  template <class Machine>
+  OCTAVO_DEVICE float left(Machine& m, std::int64_t i, std::int64_t k) const {
+    return read_float(m, o_.a, i, k);
+  }
+  template <class Machine>
+  OCTAVO_DEVICE float right(Machine& m, std::int64_t k, std::int64_t j) const {
+    return read_float(m, weight_, k, j);
+  }
+  OCTAVO_DEVICE void add(float left, bool all, float right, float& sum) const {
+    const float magnitude = left < 0.0F ? -left : left;
+    if (!all && !(magnitude >= o_.threshold)) return;
+    sum += left * right;
+  }
+
+  /// The sum where section 3 adds it.
+  OCTAVO_DEVICE OutlierSums sums(bool any, float sum) const {
+    OutlierSums sums;
+    if (any) (original_ ? sums.original : sums.codes) = sum;
+    return sums;
+  }
+
+ private:
+  template <class Machine>
+  OCTAVO_DEVICE bool is_whole(Machine& m, std::int64_t k) const {
+    for (std::int64_t i = 0; i < o_.whole.count; ++i)
+      if (m.load_global(o_.whole.data + i * o_.whole.stride) == k) return true;
+    return false;
+  }
+
+  const Outliers& o_;
+  bool original_;
+  const Elements& weight_;
+  std::int64_t count_;
+};
+
+}  // namespace octavo::cuda
