@@ -229,5 +229,32 @@ TEST_F(CudaBackend, APackedWeightIsReadAsItLies) {
   expect_same_bits(to_host(unpack(packed).data), integers(int8, {kK, kN}, 3));
 }
 
+TEST_F(CudaBackend, SumsOfLinesAreMadeOnlyWhereZeroPointsNeedThem) {
+  using Launches = std::map<std::string, int>;
+  const Tensor a = to_device(a_), b = to_device(b_);
+  const Tensor azp = to_device(integers(int32, {kM}, 5)),
+               azp_b = to_device(integers(int8, {kN}, 6));
+  const Operand weight(b.transposed());
+  Operand asymmetric = weight;
+  asymmetric.azp = azp_b;
+  ScaledMmOptions with;
+  with.azp = azp;
+  const auto launched = [&](const Operand& right, const ScaledMmOptions& options) {
+    reset_simulated_driver();
+    (void)scaled_mm(a, right, options);
+    return launches();
+  };
+  const PackedWeight packed = pack(weight), packed_asymmetric = pack(asymmetric);
+  const Launches plain{{"octavo_dense_s8_32", 1}, {"octavo_finish_sums", 1}};
+  Launches one = plain, two = plain;
+  one["octavo_line_sums"] = 1;
+  two["octavo_line_sums"] = 2;
+  EXPECT_EQ(launched(packed, with), plain);  // the columns' sums lie behind the codes
+  EXPECT_EQ(launched(weight, with), one);
+  EXPECT_EQ(launched(asymmetric, {}), one);  // of A's rows
+  EXPECT_EQ(launched(packed_asymmetric, with), one);
+  EXPECT_EQ(launched(asymmetric, with), two);
+}
+
 }  // namespace
 }  // namespace octavo::test

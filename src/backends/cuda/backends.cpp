@@ -64,13 +64,16 @@ class NearOffsets {
   Tensor values_;
 };
 
-// The weight as a matrix: one that is packed lies as rows of K.
-Status unpack(Member& p, Scratch& memory, const ExecContext& context) noexcept {
+// The weight as a matrix: one that is packed lies as rows of K, and may have its columns' sums.
+Status unpack(Member& p, Scratch& memory, const std::int32_t*& column_sums,
+              const ExecContext& context) noexcept {
+  column_sums = nullptr;
   if (p.b.packed == nullptr) return {};
   const PackedWeightData& packed = *p.b.packed->content();
   p.b.packed = nullptr;
   if (packed.layout == &kRowsLayout) {
     p.b.data = packed_rows(packed).transposed();
+    column_sums = packed_sums(packed);
     return {};
   }
   OCTAVO_TRY(memory.take(
@@ -79,8 +82,8 @@ Status unpack(Member& p, Scratch& memory, const ExecContext& context) noexcept {
   return packed.layout->unpack(packed, p.b.data, context);
 }
 
-// Every member, its A quantised and its B a matrix, through `multiply(member)`; and what no member
-// has of the output.
+// Every member, its A quantised and its B a matrix, through `multiply(member, sums of B's columns
+// that a packed weight has)`; and what no member has of the output.
 template <class Multiply>
 Status run_members(const MatmulProblem& given, const ExecContext& context, void* workspace,
                    const Multiply& multiply) noexcept {
@@ -92,8 +95,9 @@ Status run_members(const MatmulProblem& given, const ExecContext& context, void*
     Arena arena(workspace);
     OCTAVO_TRY(prologue(part, problem.options, arena, context));
     Scratch unpacked(context.place(part.out.device));
-    OCTAVO_TRY(unpack(part, unpacked, context));
-    OCTAVO_TRY(multiply(part));
+    const std::int32_t* column_sums = nullptr;
+    OCTAVO_TRY(unpack(part, unpacked, column_sums, context));
+    OCTAVO_TRY(multiply(part, column_sums));
   }
   const MatrixView rest = tail(problem);
   if (rest.numel() == 0) return {};
@@ -127,12 +131,13 @@ const char* plan_sm90(const MatmulProblem& problem, int, Plan& plan) noexcept {
 
 Status run_sm90(const MatmulProblem& problem, const Plan&, const ExecContext& context,
                 void* workspace) noexcept {
-  return run_members(problem, context, workspace, [&](const Member& part) {
+  const auto multiply = [&](const Member& part, const std::int32_t* column_sums) {
     DensePath path;
     if (const char* why = find_dense_path(part, problem.options, path); why != nullptr)
       return fail(Code::internal, "{}: sm90 was not to run: {}", problem.operation, why);
-    return run_dense(part, problem.options, path, context);
-  });
+    return run_dense(part, problem.options, path, column_sums, context);
+  };
+  return run_members(problem, context, workspace, multiply);
 }
 
 // ---- cuda ---------------------------------------------------------------------------------------
@@ -149,7 +154,7 @@ const char* plan_general(const MatmulProblem& problem, int, Plan& plan) noexcept
 
 Status run_cuda(const MatmulProblem& problem, const Plan&, const ExecContext& context,
                 void* workspace) noexcept {
-  return run_members(problem, context, workspace, [&](const Member& part) {
+  return run_members(problem, context, workspace, [&](const Member& part, const std::int32_t*) {
     return run_general(part, problem.options, context.place(part.out.device));
   });
 }

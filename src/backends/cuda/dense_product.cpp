@@ -26,6 +26,13 @@ struct TypePair {
   DensePath path, fast;
 };
 constexpr const char* kExact = "dense 128x256 tiles, clusters of 2: exact integer sums";
+// [zero points][outliers]
+constexpr const char* kExactWith[2][2] = {
+    {kExact, "dense 128x256 tiles, clusters of 2: exact integer sums; outlier columns in float32"},
+    {"dense 128x256 tiles, clusters of 2: exact integer sums; zero points by sums of lines",
+     "dense 128x256 tiles, clusters of 2: exact integer sums; zero points by sums of lines; "
+     "outlier "
+     "columns in float32"}};
 constexpr const char* kPromoted =
     "dense 128x128 tiles, clusters of 2: fp8 sums promoted every 128 of K";
 constexpr const char* kFast = "dense 128x256 tiles, clusters of 2: fp8 sums in the tensor cores";
@@ -90,6 +97,16 @@ Status to_tiled(MatrixView& x, Scratch& memory, const ExecContext& context) noex
       convert({.from = static_cast<TensorView>(x), .to = static_cast<TensorView>(rows)}, context));
   x = rows;
   return {};
+}
+
+// Sums of an operand's rows of K, in `memory`.
+Status sum_lines(const MatrixView& x, Scratch& memory, const std::int32_t*& out,
+                 const ExecContext& context) noexcept {
+  OCTAVO_TRY(
+      memory.take("dense product", static_cast<std::size_t>(x.shape[0]) * sizeof(std::int32_t)));
+  auto* sums = static_cast<std::int32_t*>(memory.data());
+  out = sums;
+  return line_sums(x, sums, context);
 }
 
 // A scale of one value, or one for each row (of A; of B's transpose: column), as kernels read it.
@@ -249,15 +266,19 @@ const char* find_dense_path(const Member& p, const MatmulOptions& options,
     return "an extent beyond 2^30";
   if (varies_along_k(p.a, Side::a) || varies_along_k(p.b, Side::b))
     return "scales that vary along K";
-  if (p.a.azp.defined() || p.b.azp.defined()) return "zero points";
-  if (p.epilogue.outliers.present()) return "outlier columns";
+  if (p.b.azp.defined() && p.b.azp.shape[0] != 1) return "zero points that vary along K";
+  bool zero_points = p.a.azp.defined() || p.b.azp.defined();
+  bool outliers = p.epilogue.outliers.present();
   if (p.a.quantise != nullptr) {
     const ActivationQuant& rule = *p.a.quantise;
-    if (rule.spec.azp) return "zero points";
-    if (rule.vectorwise && (rule.outlier_threshold > 0 || rule.outlier_columns.defined()))
-      return "outlier columns";
+    zero_points |= rule.spec.azp;
+    outliers |= rule.vectorwise && (rule.outlier_threshold > 0 || rule.outlier_columns.defined());
     if (!rule.vectorwise && scale_grid(rule.spec.granularity, Side::a).cols != kWholeExtent)
       return "scales that vary along K";
+  }
+  if (zero_points || outliers) {
+    if (!is_integer(path.type)) return "zero points or outlier columns beside floats";
+    path.how = kExactWith[zero_points ? 1 : 0][outliers ? 1 : 0];
   }
   if (options.exact_subnormals && is_half(path.type))
     return "whether the tensor cores keep subnormal 16-bit operands is not written down";
@@ -279,7 +300,7 @@ double sum_error(const DensePath& path, std::int64_t k) noexcept {
 }
 
 Status run_dense(const Member& p, const MatmulOptions& options, const DensePath& path,
-                 const ExecContext& context) noexcept {
+                 const std::int32_t* column_sums, const ExecContext& context) noexcept {
   if (p.out.numel() == 0) return {};
   const Place place = context.place(p.out.device);
   Scratch copied_a(place), copied_b(place), summed(place);
@@ -290,7 +311,8 @@ Status run_dense(const Member& p, const MatmulOptions& options, const DensePath&
 
   EpilogueParams epilogue;
   DenseOut kind{};
-  if (a.shape[1] > 0 && finishes(p, epilogue, kind))
+  const bool with_terms = p.a.azp.defined() || p.b.azp.defined() || p.epilogue.outliers.present();
+  if (a.shape[1] > 0 && !with_terms && finishes(p, epilogue, kind))
     return launch_dense(path, a, b, p.out, kind, epilogue, context);
   MatrixView sums;
   OCTAVO_TRY(take_tiled(summed, is_integer(path.type) ? DType::int32 : DType::float32,
@@ -301,7 +323,14 @@ Status run_dense(const Member& p, const MatmulOptions& options, const DensePath&
   } else {
     OCTAVO_TRY(fill({static_cast<TensorView>(sums), 0.0F}, context));
   }
-  return finish({sums, p, options}, context);
+  if (!with_terms) return finish({sums, p, options}, context);
+  Scratch sums_a(place), sums_b(place);
+  CodeSums codes;
+  if (p.b.azp.defined()) OCTAVO_TRY(sum_lines(a, sums_a, codes.of_rows, context));
+  if (p.a.azp.defined()) codes.of_columns = column_sums;
+  if (p.a.azp.defined() && column_sums == nullptr)
+    OCTAVO_TRY(sum_lines(b, sums_b, codes.of_columns, context));
+  return finish_sums({sums, p, options}, codes, context);
 }
 
 }  // namespace octavo::cuda

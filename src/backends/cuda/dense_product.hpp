@@ -3,7 +3,8 @@
 //
 // Operands that TMA cannot take (K not contiguous, rows or addresses not at multiples of 16) are
 // copied. The kernel finishes what it can: scales of rows and columns, a bias of columns, 16-bit
-// and float32 outputs; of all else it stores the sums, and the `finish` pass does the rest.
+// and float32 outputs; of all else it stores the sums, and the `finish` pass does the rest. Zero
+// points and outliers are for `finish_sums`, by sums of A's rows and B's columns.
 #pragma once
 
 #include "backends/cuda/kernels/dense.hpp"
@@ -27,8 +28,9 @@ const char* find_dense_path(const Member& member, const MatmulOptions& options,
 /// Section 9's gamma of a sum of k products: 0 of integers.
 double sum_error(const DensePath& path, std::int64_t k) noexcept;
 
-/// Multiplies one member, whose A is quantised.
+/// Multiplies one member, whose A is quantised and whose B is a matrix. `column_sums`: those of B,
+/// int32 [N]; null: they are made where they are needed.
 Status run_dense(const Member& member, const MatmulOptions& options, const DensePath& path,
-                 const ExecContext& context) noexcept;
+                 const std::int32_t* column_sums, const ExecContext& context) noexcept;
 
 }  // namespace octavo::cuda

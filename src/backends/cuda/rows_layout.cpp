@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/rows_layout.hpp"
 
+#include <cstddef>
+
 #include "backends/cuda/passes/passes.hpp"
 
 namespace octavo::cuda {
@@ -17,17 +19,30 @@ MatrixView rows_at(void* data, DType dtype, std::int64_t k, std::int64_t n,
   return rows;
 }
 
+std::int64_t bytes_of_rows(DType dtype, std::int64_t k, std::int64_t n) noexcept {
+  return n * row_pitch(dtype, k) * element_bytes(dtype);
+}
+bool has_sums(DType dtype) noexcept { return is_integer8(dtype); }
+
 std::size_t packed_bytes(DType dtype, std::int64_t k, std::int64_t n) noexcept {
-  return static_cast<std::size_t>(n * row_pitch(dtype, k) * element_bytes(dtype));
+  const std::int64_t sums = has_sums(dtype) ? n * std::int64_t{sizeof(std::int32_t)} : 0;
+  return static_cast<std::size_t>(bytes_of_rows(dtype, k, n) + sums);
+}
+
+std::int32_t* sums_at(void* packed, DType dtype, std::int64_t k, std::int64_t n) noexcept {
+  return reinterpret_cast<std::int32_t*>(static_cast<std::byte*>(packed) +
+                                         bytes_of_rows(dtype, k, n));
 }
 
 // What lies behind a row's end is never read: maps end where K does.
 Status pack(const MatrixView& weight, void* packed, const ExecContext& context) noexcept {
   const MatrixView rows =
       rows_at(packed, weight.dtype, weight.shape[0], weight.shape[1], weight.device);
-  return convert(
+  OCTAVO_TRY(convert(
       {.from = static_cast<TensorView>(weight.transposed()), .to = static_cast<TensorView>(rows)},
-      context);
+      context));
+  if (!has_sums(weight.dtype)) return {};
+  return line_sums(rows, sums_at(packed, weight.dtype, weight.shape[0], weight.shape[1]), context);
 }
 
 Status unpack(const PackedWeightData& packed, const MatrixView& weight,
@@ -48,6 +63,11 @@ MatrixView packed_rows(const PackedWeightData& packed) noexcept {
   return rows_at(packed.codes.data(), packed.dtype, packed.k, packed.n, packed.device);
 }
 
-const WeightLayout kRowsLayout{"rows16", 1, &packed_bytes, &pack, &unpack, nullptr};
+const std::int32_t* packed_sums(const PackedWeightData& packed) noexcept {
+  if (!has_sums(packed.dtype)) return nullptr;
+  return sums_at(packed.codes.data(), packed.dtype, packed.k, packed.n);
+}
+
+const WeightLayout kRowsLayout{"rows16", 2, &packed_bytes, &pack, &unpack, nullptr};
 
 }  // namespace octavo::cuda

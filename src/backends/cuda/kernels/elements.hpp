@@ -120,6 +120,13 @@ OCTAVO_DEVICE void write_float(Machine& m, DType dtype, void* base, std::int64_t
   });
 }
 
+/// The int32 nearest to an exact sum.
+OCTAVO_HOST_DEVICE std::int32_t saturated_int32(std::int64_t sum) {
+  constexpr std::int64_t kMost = 2147483647;
+  sum = sum < kMost ? sum : kMost;
+  return static_cast<std::int32_t>(sum > -kMost - 1 ? sum : -kMost - 1);
+}
+
 /// Element (i, j).
 template <class Machine>
 OCTAVO_DEVICE float read_float(Machine& m, const Elements& x, std::int64_t i, std::int64_t j) {

@@ -291,7 +291,8 @@ class ProductTile {
       for (std::uint32_t c = 0; c < kEach; ++c) {
         if constexpr (integers) {
           const std::int64_t sum = exact(r, c, azp);
-          part[r][c] = p_.exact ? std::bit_cast<float>(saturated(sum)) : static_cast<float>(sum);
+          part[r][c] =
+              p_.exact ? std::bit_cast<float>(saturated_int32(sum)) : static_cast<float>(sum);
         } else {
           part[r][c] = sums_[r][c];
         }
@@ -328,11 +329,6 @@ class ProductTile {
       for (std::uint32_t c = 0; c < kEach; ++c) line.at[c] = total_[r][c];
       m_.store_shared(shared_ + Shared::kSums + ((down_ + r) * Shared::kPitch + across_) * 4, line);
     }
-  }
-  OCTAVO_DEVICE static std::uint32_t saturated(std::int64_t sum) {
-    constexpr std::int64_t kMost = 2147483647;
-    sum = sum < kMost ? sum : kMost;
-    return static_cast<std::uint32_t>(sum > -kMost - 1 ? sum : -kMost - 1);
   }
 
   Machine& m_;

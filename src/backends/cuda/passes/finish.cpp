@@ -2,6 +2,8 @@
 #include <algorithm>
 
 #include "backends/cuda/kernels/passes/finish.hpp"
+#include "backends/cuda/kernels/passes/finish_sums.hpp"
+#include "backends/cuda/kernels/passes/line_sums.hpp"
 #include "backends/cuda/launch.hpp"
 #include "backends/cuda/passes/passes.hpp"
 
@@ -12,10 +14,8 @@ namespace {
 constexpr std::int64_t kEnoughPieces = 2048;
 constexpr std::int64_t kMostDepth = 16;
 
-}  // namespace
-
-Status finish(const FinishProblem& p, const ExecContext& context) noexcept {
-  FinishKernel::Params params;
+template <class Params>
+void fill_in(const FinishProblem& p, Params& params) noexcept {
   params.sums = p.sums;
   params.product = p.product;
   params.product.a.quantise = nullptr;  // the host's, like the packed weight's
@@ -26,9 +26,39 @@ Status finish(const FinishProblem& p, const ExecContext& context) noexcept {
   params.torch_compat = p.options.torch_compat;
   params.depth = std::clamp<std::int64_t>(FinishKernel::pieces(params.plane, 1) / kEnoughPieces, 1,
                                           kMostDepth);
+}
+
+}  // namespace
+
+Status finish(const FinishProblem& p, const ExecContext& context) noexcept {
+  FinishKernel::Params params;
+  fill_in(p, params);
   return launch_pass<FinishKernel>(KernelId::finish,
                                    FinishKernel::pieces(params.plane, params.depth), params,
                                    context.place(p.product.out.device));
+}
+
+Status finish_sums(const FinishProblem& p, const CodeSums& codes,
+                   const ExecContext& context) noexcept {
+  static_assert(kMostDepth <= FinishSumsKernel::kMostDepth);
+  FinishSumsKernel::Params params;
+  fill_in(p, params);
+  params.codes = codes;
+  return launch_pass<FinishSumsKernel>(KernelId::finish_sums,
+                                       FinishKernel::pieces(params.plane, params.depth), params,
+                                       context.place(p.product.out.device));
+}
+
+Status line_sums(const MatrixView& codes, std::int32_t* sums, const ExecContext& context) noexcept {
+  LineSumsKernel::Params params;
+  params.codes = static_cast<const std::uint8_t*>(codes.data);
+  params.rows = codes.shape[0];
+  params.columns = codes.shape[1];
+  params.pitch = codes.strides[0];
+  params.flip = codes.dtype == DType::int8 ? 0x80 : 0;
+  params.sums = sums;
+  return launch_pass<LineSumsKernel>(KernelId::line_sums, LineSumsKernel::pieces(params), params,
+                                     context.place(codes.device));
 }
 
 }  // namespace octavo::cuda

@@ -3,6 +3,7 @@
 // memory they need beside the arena's they allocate in the stream's order (scratch.hpp).
 #pragma once
 
+#include "backends/cuda/kernels/zero_point_terms.hpp"
 #include "backends/passes.hpp"
 
 namespace octavo::cuda {
@@ -16,6 +17,14 @@ Status unswizzle(const UnswizzleProblem& problem, const ExecContext& context) no
 
 // finish.cpp
 Status finish(const FinishProblem& problem, const ExecContext& context) noexcept;
+/// From exact sums of products of codes on: `problem.sums` are int32, and zero points and outliers
+/// of its product, whose B is a matrix, are added where section 3 has them. `codes`: those of A's
+/// rows where B has zero points, of B's columns where A has.
+Status finish_sums(const FinishProblem& problem, const CodeSums& codes,
+                   const ExecContext& context) noexcept;
+/// Sums of the rows of a matrix of int8 or uint8, modulo 2^32: rows of neighbours that begin at
+/// multiples of 16 bytes.
+Status line_sums(const MatrixView& codes, std::int32_t* sums, const ExecContext& context) noexcept;
 
 // gradients.cpp
 Status rescale(const RescaleProblem& problem, const ExecContext& context) noexcept;
