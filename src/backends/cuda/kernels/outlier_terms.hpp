@@ -21,17 +21,15 @@ class OutlierTerms {
         weight_(original_ ? o_.weight : p.b.data),
         count_(empty ? 0 : o_.columns.count) {}
 
-  /// visit(k, all) for the listed columns in their order, `all`: every row has a term there.
-  /// Whether there was one.
-  template <class Machine, class Visit>
-  OCTAVO_DEVICE bool each(Machine& m, const Visit& visit) const {
-    std::int64_t index = 0;
-    for (; index < count_; ++index) {
-      const std::int64_t k = m.load_global(o_.columns.data + index * o_.columns.stride);
-      if (k < 0) break;
-      visit(k, !(o_.threshold > 0.0F) || is_whole(m, k));
-    }
-    return index > 0;
+  /// The listed columns in their order; -1 behind the last.
+  template <class Machine>
+  OCTAVO_DEVICE std::int64_t column(Machine& m, std::int64_t index) const {
+    return index < count_ ? m.load_global(o_.columns.data + index * o_.columns.stride) : -1;
+  }
+  /// Whether every row has a term in column k.
+  template <class Machine>
+  OCTAVO_DEVICE bool in_all_rows(Machine& m, std::int64_t k) const {
+    return !(o_.threshold > 0.0F) || is_whole(m, k);
   }
 
   template <class Machine>

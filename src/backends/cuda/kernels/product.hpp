@@ -78,10 +78,10 @@ struct ProductKernel {
   OCTAVO_DEVICE static OutlierSums outliers(Machine& m, const OutlierTerms& terms, std::int64_t i,
                                             std::int64_t j) {
     float sum = 0.0F;
-    const bool any = terms.each(m, [&](std::int64_t k, bool all) {
-      terms.add(terms.left(m, i, k), all, terms.right(m, k, j), sum);
-    });
-    return terms.sums(any, sum);
+    std::int64_t index = 0;
+    for (std::int64_t k = 0; (k = terms.column(m, index)) >= 0; ++index)
+      terms.add(terms.left(m, i, k), terms.in_all_rows(m, k), terms.right(m, k, j), sum);
+    return terms.sums(index > 0, sum);
   }
 };
 

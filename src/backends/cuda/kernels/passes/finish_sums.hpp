@@ -5,14 +5,15 @@
 //   out[i, j] = cast(epilogue(float(s) ...)) with the outlier term        (finishing.hpp,
 //               or s itself, saturated to int32                            outlier_terms.hpp)
 //
-//   a piece as FinishKernel's. Outlier terms of a thread's outputs come first, a listed column at a
-//   time: what the outputs share of it (an element of B, or of A) is read once
+//   a piece as FinishKernel's, `depth` outputs of a thread. Their outlier sums come first, 16
+//   listed columns at a time:
 //
-//        thread ->            shared memory: [kMostDepth][256 threads] outlier sums, each thread's
-//        own
-//      +-----------------+
-//      | | | | | | | | | |    depth
-//      v                 v
+//     thread t brings what line t % 16 has of listed column t / 16 (an element of A; of B, where
+//     neighbours are rows) to shared memory; each thread brings its own place's, and adds 16
+//     products
+//
+//   shared memory:   kStaged [16 columns][16 lines]       kOutliers [16 lines][256 threads], in the
+//                    of which all threads read the same   end: each thread's own sums
 #pragma once
 
 #include "backends/cuda/kernels/outlier_terms.hpp"
@@ -33,7 +34,9 @@ struct FinishSumsKernel {
     bool torch_compat = false;
   };
   static constexpr int kMostDepth = 16;
-  static constexpr std::uint32_t kThreads = 256, kSharedBytes = kMostDepth * kThreads * 4;
+  static constexpr std::uint32_t kThreads = 256;
+  static constexpr std::uint32_t kStaged = 0, kOutliers = kThreads * 4;
+  static constexpr std::uint32_t kSharedBytes = kOutliers + kMostDepth * kThreads * 4;
 
   template <class Machine>
   OCTAVO_DEVICE static void run(Machine m, const Params& p) {
@@ -47,10 +50,11 @@ struct FinishSumsKernel {
     const OutlierTerms outliers(p.product, p.empty);
     each_piece(m, across * deep, [&](std::int64_t piece) {
       const std::int64_t place = piece % across * kThreads + m.tid();
-      if (place >= length) return;
       const std::int64_t begin = piece / across * p.depth;
       const std::int64_t end = begin + p.depth < lines ? begin + p.depth : lines;
-      const bool any = put_outliers(m, outliers, plane.down, place, begin, end);
+      const bool inside = place < length;
+      const bool any = put_outliers(m, outliers, plane.down, {inside ? place : 0, begin, end});
+      if (!inside) return;
       const auto outlier = [&](std::int64_t line) {
         return outliers.sums(any, any ? m.template load_shared<float>(at(m, line - begin)) : 0.0F);
       };
@@ -73,32 +77,72 @@ struct FinishSumsKernel {
   }
 
  private:
+  // A thread's outputs: of one place along the neighbours, lines [begin, end).
+  struct Outputs {
+    std::int64_t place, begin, end;
+  };
+  struct alignas(16) Four {
+    float of_line[4];
+  };
+  static constexpr int kLines = kMostDepth, kColumns = kThreads / kLines;
+
   // Where the thread keeps the outlier sum of one of its outputs.
   template <class Machine>
   OCTAVO_DEVICE static std::uint32_t at(Machine& m, std::int64_t line) {
-    return m.shared_base() + (static_cast<std::uint32_t>(line) * kThreads + m.tid()) * 4;
+    return m.shared_base() + kOutliers +
+           (static_cast<std::uint32_t>(line) * kThreads + m.tid()) * 4;
+  }
+
+  // All threads together. Whether there are any.
+  template <class Machine>
+  OCTAVO_DEVICE static bool put_outliers(Machine& m, const OutlierTerms& terms, bool down,
+                                         const Outputs& outputs) {
+    if (terms.column(m, 0) < 0) return false;
+    float sums[kLines] = {};
+    bool more = true;
+    for (std::int64_t first = 0; more; first += kColumns) {
+      stage(m, terms, down, outputs, first);
+      for (int c = 0; c < kColumns && more; ++c) {
+        const std::int64_t k = terms.column(m, first + c);
+        more = k >= 0;
+        if (more) add_column(m, terms, down, outputs.place, k, c, sums);
+      }
+    }
+    OCTAVO_UNROLL
+    for (int line = 0; line < kLines; ++line) m.store_shared(at(m, line), sums[line]);
+    return true;
+  }
+
+  // What lines have of the listed columns from `first` on; 0 where there is none.
+  template <class Machine>
+  OCTAVO_DEVICE static void stage(Machine& m, const OutlierTerms& terms, bool down,
+                                  const Outputs& outputs, std::int64_t first) {
+    const std::int64_t k = terms.column(m, first + m.tid() / kLines);
+    const std::int64_t line = outputs.begin + m.tid() % kLines;
+    float value = 0.0F;
+    if (k >= 0 && line < outputs.end)
+      value = down ? terms.right(m, k, line) : terms.left(m, line, k);
+    m.sync_named(1, kThreads);  // those before have been read
+    m.store_shared(m.shared_base() + kStaged + m.tid() * 4, value);
+    m.sync_named(1, kThreads);
   }
 
   template <class Machine>
-  OCTAVO_DEVICE static bool put_outliers(Machine& m, const OutlierTerms& terms, bool down,
-                                         std::int64_t place, std::int64_t begin, std::int64_t end) {
-    float sums[kMostDepth] = {};
-    const bool any = terms.each(m, [&](std::int64_t k, bool all) {
-      const float shared = down ? terms.left(m, place, k) : terms.right(m, k, place);
-      OCTAVO_UNROLL
-      for (int d = 0; d < kMostDepth; ++d) {
-        if (begin + d >= end) continue;
-        if (down) {
-          terms.add(shared, all, terms.right(m, k, begin + d), sums[d]);
-        } else {
-          terms.add(terms.left(m, begin + d, k), all, shared, sums[d]);
-        }
-      }
-    });
-    if (!any) return false;
+  OCTAVO_DEVICE static void add_column(Machine& m, const OutlierTerms& terms, bool down,
+                                       std::int64_t place, std::int64_t k, int column,
+                                       float (&sums)[kLines]) {
+    const bool all = terms.in_all_rows(m, k);
+    const float own = down ? terms.left(m, place, k) : terms.right(m, k, place);
     OCTAVO_UNROLL
-    for (int d = 0; d < kMostDepth; ++d) m.store_shared(at(m, d), sums[d]);
-    return true;
+    for (int line = 0; line < kLines; line += 4) {
+      const auto staged = m.template load_shared<Four>(
+          m.shared_base() + kStaged + static_cast<std::uint32_t>(column * kLines + line) * 4);
+      OCTAVO_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        const float other = staged.of_line[i];
+        terms.add(down ? own : other, all, down ? other : own, sums[line + i]);
+      }
+    }
   }
 
   template <class Machine>
