@@ -51,7 +51,7 @@ double zero_point(const OperandView& o, bool rows, std::int64_t i, std::int64_t 
   const MatrixView& v = o.azp;
   if (!v.defined()) return 0.0;
   if (rows) return load(v, i, 0);
-  if (v.shape[0] == 1) return load(v, 0, j);
+  if (v.shape[0] == 1 && v.shape[1] >= o.data.shape[1]) return load(v, 0, j);
   return load(v, i / o.scale[0].rows, j / o.scale[0].cols);
 }
 

@@ -30,4 +30,10 @@ DType weight_dtype(const OperandOf<View, Values>& b) noexcept {
   return b.packed != nullptr ? b.packed->dtype() : b.data.dtype;
 }
 
+/// Whether B's zero points are one for each cell of its first scale; else [1, N], one for each
+/// column or the same for all.
+inline bool azp_by_cells(const OperandView& b) noexcept {
+  return b.azp.defined() && (b.azp.shape[0] != 1 || b.azp.shape[1] < weight_columns(b));
+}
+
 }  // namespace octavo

@@ -2,6 +2,7 @@
 #include "core/scale_values.hpp"
 
 #include "core/element.hpp"
+#include "core/operand.hpp"
 
 namespace octavo {
 
@@ -12,7 +13,7 @@ float scale_at(const ScaleView& scale, std::int64_t i, std::int64_t j) noexcept 
 
 std::int64_t weight_azp_at(const OperandView& b, std::int64_t k, std::int64_t n) noexcept {
   if (!b.azp.defined()) return 0;
-  if (b.azp.shape[0] == 1) return load_int(b.azp, 0, n);
+  if (!azp_by_cells(b)) return load_int(b.azp, 0, n);
   const ScaleView& scale = b.scale[0];
   return load_int(b.azp, k / scale.rows, n / scale.cols);
 }

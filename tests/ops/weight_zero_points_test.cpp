@@ -21,7 +21,8 @@ std::vector<Weight> weights() {
   });
   std::vector<Weight> all;
   for (const DType dtype : {int8, uint8}) {
-    for (const Granularity& g : {per_tensor(), per_channel(), group(kGroup), block(kGroup, 16)}) {
+    for (const Granularity& g :
+         {per_tensor(), per_channel(), group(kGroup), block(kGroup, 16), block(kDepth, 16)}) {
       all.push_back({g == per_tensor() ? "tensor" : "channel or group",
                      quantize(w.transposed(), {.dtype = dtype,
                                                .granularity = g,

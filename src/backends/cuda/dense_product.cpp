@@ -266,7 +266,7 @@ const char* find_dense_path(const Member& p, const MatmulOptions& options,
     return "an extent beyond 2^30";
   if (varies_along_k(p.a, Side::a) || varies_along_k(p.b, Side::b))
     return "scales that vary along K";
-  if (p.b.azp.defined() && p.b.azp.shape[0] != 1) return "zero points that vary along K";
+  if (azp_by_cells(p.b)) return "zero points of the weight by cells of its scale";
   bool zero_points = p.a.azp.defined() || p.b.azp.defined();
   bool outliers = p.epilogue.outliers.present();
   if (p.a.quantise != nullptr) {

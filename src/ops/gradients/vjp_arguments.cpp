@@ -8,6 +8,7 @@
 
 #include "core/error.hpp"
 #include "core/members.hpp"
+#include "core/operand.hpp"
 #include "ops/values.hpp"
 
 namespace octavo {
@@ -219,10 +220,10 @@ Status add_members(const Site& site, const VjpMemory& memory, const MatmulWanted
     m.out_dtype = entry.forward.out_dtype;
     m.a = m.forward.a;
     m.b = m.forward.b;
-    if (m.b.azp.defined() && m.b.azp.shape[0] > 1) {
+    if (azp_by_cells(m.b)) {
       return fail(Code::unsupported,
-                  "{}.azp must not vary along K where gradients are wanted; got {}", site(Arg::b),
-                  shape_string(static_cast<TensorView>(m.b.azp)));
+                  "{}.azp must be one element, [N] or [1, N] where gradients are wanted; got {}",
+                  site(Arg::b), shape_string(static_cast<TensorView>(m.b.azp)));
     }
     m.grad = part.out;
     m.c = {part.epilogue.c, part.out.shape[0], part.out.shape[1]};
