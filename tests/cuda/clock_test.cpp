@@ -3,6 +3,7 @@
 // share L2 and memory as all would.
 #include <cstdio>
 
+#include "backends/cuda/kernels/few_rows.hpp"
 #include "dense_kit.hpp"
 
 namespace octavo::test {
@@ -50,6 +51,37 @@ TEST(Clock, FewRowsFillTheDevice) {
   EXPECT_LE(run("int8, K cut", Int8Cut(256, 512, 14336), 4, 1).cycles, 25 * kMicroseconds);
   EXPECT_LE(run("fp8 promoted, K cut", PromotedCut(256, 512, 14336), 4, 1).cycles,
             25 * kMicroseconds);
+}
+
+// Of the time that memory takes for both operands, once.
+template <class Problem>
+double fraction_of_memory(const char* what, const Problem& problem, std::uint32_t clusters) {
+  const Clocked clocked = run(what, problem, clusters, 1);
+  const double bytes = (problem.m + problem.n) * static_cast<double>(problem.k * Problem::kBytes);
+  const double rate =
+      cuda::simulator::ClockModel().hbm_bytes * clusters * Problem::Kernel::kCluster;
+  std::printf("%s: %.3f of memory's time\n", what, bytes / rate / clocked.cycles);
+  return bytes / rate / clocked.cycles;
+}
+
+using cuda::FewRows;
+template <int rows>
+using Int8Few = DenseProblem<FewRows<MmaType::s8_s8, Summing::plain, 2, rows>>;
+template <int rows, int parts = 1>
+using PromotedFew = DenseProblem<FewRows<MmaType::e4m3_e4m3, Summing::promoted, 2, rows, parts>>;
+
+// Mx28672x4096: 448 tiles for 132 CTAs; here 17 for five. Every box of B comes from memory.
+TEST(Clock, DecodeStepsReadWeightsAtTheSpeedOfMemory) {
+  constexpr int kColumns = 17 * 64, kDepth = 4096;
+  EXPECT_GE(fraction_of_memory("int8, 1 row", Int8Few<16>(1, kColumns, kDepth), 5), 0.95);
+  EXPECT_GE(fraction_of_memory("int8, 16 rows", Int8Few<16>(16, kColumns, kDepth), 5), 0.95);
+  EXPECT_GE(fraction_of_memory("int8, 64 rows", Int8Few<64>(64, kColumns, kDepth), 5), 0.9);
+  EXPECT_GE(fraction_of_memory("fp8, 1 row", PromotedFew<16>(1, kColumns, kDepth), 5), 0.95);
+  EXPECT_GE(fraction_of_memory("fp8, 16 rows", PromotedFew<16>(16, kColumns, kDepth), 5), 0.95);
+  EXPECT_GE(fraction_of_memory("fp8, 64 rows", PromotedFew<64>(64, kColumns, kDepth), 5), 0.9);
+  // Mx4096x4096: 64 tiles, of two CTAs each; here eight.
+  EXPECT_GE(fraction_of_memory("fp8, 64 rows, K cut", PromotedFew<64, 2>(64, 512, kDepth), 8),
+            0.75);
 }
 
 }  // namespace

@@ -63,7 +63,7 @@ struct DenseProblem {
     DenseParams<TensorMap> p;
     p.a = map_of(a, Kernel::kRows, m, k, kBytes);
     p.b = map_of(b, Kernel::kRowsOfB, n, k, kBytes);
-    p.out = map_of(out, Kernel::kWarpgroupRows, m, n, Kernel::kOutBytes);
+    p.out = map_of(out, Kernel::kRowsOfOut, m, n, Kernel::kOutBytes);
     p.m = m;
     p.n = n;
     p.k_bytes = k * kBytes;

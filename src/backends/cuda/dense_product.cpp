@@ -7,6 +7,8 @@
 #include <limits>
 
 #include "backends/cuda/kernels/chunks.hpp"
+#include "backends/cuda/kernels/dense.hpp"
+#include "backends/cuda/kernels/few_rows.hpp"
 #include "backends/cuda/launch.hpp"
 #include "backends/cuda/passes/passes.hpp"
 #include "backends/cuda/rows_layout.hpp"
@@ -21,28 +23,44 @@ namespace {
 
 constexpr std::int64_t kMostIntegerDepth = 65536;  // sums of more products may leave int32
 
+/// Rows that the kernel of few takes.
+constexpr std::int64_t kFewRows = 64;
+
+/// For explain: of many rows, and of few.
+struct How {
+  const char *many, *few;
+};
+constexpr How kExact{"dense 128x256 tiles, clusters of 2: exact integer sums",
+                     "few rows, 64 columns a tile: exact integer sums"};
+// [zero points][outliers]
+constexpr How kExactWith[2][2] = {
+    {kExact,
+     {"dense 128x256 tiles, clusters of 2: exact integer sums; outlier columns in float32",
+      "few rows, 64 columns a tile: exact integer sums; outlier columns in float32"}},
+    {{"dense 128x256 tiles, clusters of 2: exact integer sums; zero points by sums of lines",
+      "few rows, 64 columns a tile: exact integer sums; zero points by sums of lines"},
+     {"dense 128x256 tiles, clusters of 2: exact integer sums; zero points by sums of lines; "
+      "outlier columns in float32",
+      "few rows, 64 columns a tile: exact integer sums; zero points by sums of lines; outlier "
+      "columns in float32"}}};
+constexpr How kPromoted{"dense 128x128 tiles, clusters of 2: fp8 sums promoted every 128 of K",
+                        "few rows, 64 columns a tile: fp8 sums promoted every 128 of K"};
+constexpr How kFast{"dense 128x256 tiles, clusters of 2: fp8 sums in the tensor cores",
+                    "few rows, 64 columns a tile: fp8 sums in the tensor cores"};
+constexpr How kHalf{"dense 128x256 tiles, clusters of 2: 16-bit operands",
+                    "few rows, 64 columns a tile: 16-bit operands"};
+
 struct TypePair {
   DType a, b;
-  DensePath path, fast;
+  MmaType type;
+  Summing summing;  // unless it is fast
+  How how, fast;
 };
-constexpr const char* kExact = "dense 128x256 tiles, clusters of 2: exact integer sums";
-// [zero points][outliers]
-constexpr const char* kExactWith[2][2] = {
-    {kExact, "dense 128x256 tiles, clusters of 2: exact integer sums; outlier columns in float32"},
-    {"dense 128x256 tiles, clusters of 2: exact integer sums; zero points by sums of lines",
-     "dense 128x256 tiles, clusters of 2: exact integer sums; zero points by sums of lines; "
-     "outlier "
-     "columns in float32"}};
-constexpr const char* kPromoted =
-    "dense 128x128 tiles, clusters of 2: fp8 sums promoted every 128 of K";
-constexpr const char* kFast = "dense 128x256 tiles, clusters of 2: fp8 sums in the tensor cores";
-constexpr const char* kHalf = "dense 128x256 tiles, clusters of 2: 16-bit operands";
-
 constexpr TypePair fp8(DType a, DType b, MmaType type) {
-  return {a, b, {type, Summing::promoted, kPromoted}, {type, Summing::plain, kFast}};
+  return {a, b, type, Summing::promoted, kPromoted, kFast};
 }
-constexpr TypePair plain(DType a, DType b, MmaType type, const char* how) {
-  return {a, b, {type, Summing::plain, how}, {type, Summing::plain, how}};
+constexpr TypePair plain(DType a, DType b, MmaType type, const How& how) {
+  return {a, b, type, Summing::plain, how, how};
 }
 constexpr std::array kTypePairs{
     plain(DType::int8, DType::int8, MmaType::s8_s8, kExact),
@@ -162,6 +180,7 @@ struct Instance {
   MmaType type;
   Summing summing;
   int out_bytes, parts;
+  std::int64_t most_rows;  // of the output
   KernelId kernel;
   std::int32_t rows_of_a, rows_of_b, rows_of_out;  // of boxes
   std::int32_t tile_rows, tile_columns;            // of a cluster
@@ -169,36 +188,41 @@ struct Instance {
 };
 
 template <class Kernel>
-constexpr Instance instance(Summing summing, KernelId kernel) {
-  return {Kernel::kType,
-          summing,
-          Kernel::kOutBytes,
-          Kernel::kParts,
-          kernel,
-          Kernel::kRows,
-          Kernel::kRowsOfB,
-          Kernel::kWarpgroupRows,
-          Kernel::kClusterTile,
-          Kernel::kColumns,
-          Kernel::kCluster,
-          Kernel::kThreads,
-          Kernel::kSharedBytes};
+constexpr Instance instance(Summing summing, std::int64_t most_rows, KernelId kernel) {
+  return {Kernel::kType,      summing,
+          Kernel::kOutBytes,  Kernel::kParts,
+          most_rows,          kernel,
+          Kernel::kRows,      Kernel::kRowsOfB,
+          Kernel::kRowsOfOut, Kernel::kClusterTile,
+          Kernel::kColumns,   Kernel::kCluster,
+          Kernel::kThreads,   Kernel::kSharedBytes};
 }
 
+constexpr std::int64_t kAnyRows = std::numeric_limits<std::int64_t>::max();
+
+// Those of fewer rows first.
 constexpr Instance kInstances[] = {
+#define OCTAVO_FEW_ROWS_INSTANCE(name, type, summing, rows, parts)        \
+  instance<FewRows<MmaType::type, Summing::summing, 2, rows, parts>>(     \
+      Summing::summing, rows, KernelId::few_rows_##name##_16),            \
+      instance<FewRows<MmaType::type, Summing::summing, 4, rows, parts>>( \
+          Summing::summing, rows, KernelId::few_rows_##name##_32),
+#include "backends/cuda/kernels/few_rows_instances.inc"
+#undef OCTAVO_FEW_ROWS_INSTANCE
 #define OCTAVO_DENSE_INSTANCE(name, type, summing, rows, parts)                                  \
-  instance<Dense<MmaType::type, Summing::summing, 2, rows, parts>>(Summing::summing,             \
+  instance<Dense<MmaType::type, Summing::summing, 2, rows, parts>>(Summing::summing, kAnyRows,   \
                                                                    KernelId::dense_##name##_16), \
       instance<Dense<MmaType::type, Summing::summing, 4, rows, parts>>(                          \
-          Summing::summing, KernelId::dense_##name##_32),
+          Summing::summing, kAnyRows, KernelId::dense_##name##_32),
 #include "backends/cuda/kernels/dense_instances.inc"
 #undef OCTAVO_DENSE_INSTANCE
 };
 
-const Instance* find_instance(const DensePath& path, int out_bytes, int parts) noexcept {
+const Instance* find_instance(const DensePath& path, std::int64_t rows, int out_bytes,
+                              int parts) noexcept {
   for (const Instance& row : kInstances) {
     if (row.type == path.type && row.summing == path.summing && row.out_bytes == out_bytes &&
-        row.parts == parts)
+        row.parts == parts && rows <= row.most_rows)
       return &row;
   }
   return nullptr;
@@ -210,6 +234,19 @@ constexpr std::int64_t kMostCutRows = 512;
 // Sums that are exact, or whose chunks are added in order by every kernel.
 bool is_cut(const DensePath& path) noexcept {
   return is_integer(path.type) || path.summing == Summing::promoted;
+}
+
+// Into how many parts the CTAs of a cluster cut K: where chunks may be summed apart, and tiles are
+// too few for the device. Of few rows the tiles are narrow, and each brings B twice as fast as its
+// share of memory: they are cut only where all parts run at the same time.
+int parts_of(const DensePath& path, const MatrixView& out, std::int64_t k_bytes,
+             const Place& place) noexcept {
+  const std::int64_t rows = out.shape[0], columns = out.shape[1];
+  if (!is_cut(path) || chunks_of(columns, k_bytes) == 1) return 1;
+  constexpr std::int64_t kFewColumns = 64;  // of a tile of few rows
+  if (rows > kFewRows) return rows <= kMostCutRows ? 2 : 1;
+  const std::int64_t tiles = (columns + kFewColumns - 1) / kFewColumns;
+  return 2 * tiles <= std::int64_t{multiprocessors(place)} ? 2 : 1;
 }
 
 // As many clusters as tiles, or as the device runs at a time: those take tiles in turn.
@@ -227,9 +264,10 @@ Status launch_dense(const DensePath& path, const MatrixView& a, const MatrixView
                     const MatrixView& out, DenseOut kind, const EpilogueParams& epilogue,
                     const ExecContext& context) noexcept {
   const std::int64_t k_bytes = a.shape[1] * element_bytes(a.dtype);
-  const bool chunks = chunks_of(out.shape[1], k_bytes) > 1;
-  const int parts = chunks && out.shape[0] <= kMostCutRows && is_cut(path) ? 2 : 1;
-  const Instance* row = find_instance(path, static_cast<int>(element_bytes(out.dtype)), parts);
+  const Place place = context.place(out.device);
+  const Instance* row =
+      find_instance(path, out.shape[0], static_cast<int>(element_bytes(out.dtype)),
+                    parts_of(path, out, k_bytes, place));
   if (row == nullptr) return fail(Code::internal, "dense product: no kernel of that type");
   DenseParams<EncodedMap> params;
   params.m = static_cast<std::int32_t>(out.shape[0]);
@@ -241,7 +279,6 @@ Status launch_dense(const DensePath& path, const MatrixView& a, const MatrixView
   OCTAVO_TRY(encode_map(map_of(a, row->rows_of_a), params.a));
   OCTAVO_TRY(encode_map(map_of(b, row->rows_of_b), params.b));
   OCTAVO_TRY(encode_map(map_of(out, row->rows_of_out), params.out));
-  const Place place = context.place(out.device);
   return launch(row->kernel, {blocks_of(*row, out, place), row->threads, row->shared_bytes},
                 &params, place);
 }
@@ -256,7 +293,9 @@ const char* find_dense_path(const Member& p, const MatmulOptions& options,
   if (found == nullptr)
     return "the tensor cores take int8 or uint8 by int8, OCP fp8 by fp8, and 16-bit floats of one "
            "type";
-  path = options.fast_accumulation ? found->fast : found->path;
+  const bool fast = options.fast_accumulation, few = p.out.shape[0] <= kFewRows;
+  const How& how = fast ? found->fast : found->how;
+  path = {found->type, fast ? Summing::plain : found->summing, few ? how.few : how.many};
   const std::int64_t k = weight_rows(p.b);
   if (is_integer(path.type) && k > kMostIntegerDepth)
     return "sums of more than 65536 products leave int32";
@@ -278,7 +317,8 @@ const char* find_dense_path(const Member& p, const MatmulOptions& options,
   }
   if (zero_points || outliers) {
     if (!is_integer(path.type)) return "zero points or outlier columns beside floats";
-    path.how = kExactWith[zero_points ? 1 : 0][outliers ? 1 : 0];
+    const How& with = kExactWith[zero_points ? 1 : 0][outliers ? 1 : 0];
+    path.how = few ? with.few : with.many;
   }
   if (options.exact_subnormals && is_half(path.type))
     return "whether the tensor cores keep subnormal 16-bit operands is not written down";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a member to a launch of the dense Hopper kernel.
+// From a member to a launch of a dense Hopper kernel: that of few rows, or that of many.
 //
 // Operands that TMA cannot take (K not contiguous, rows or addresses not at multiples of 16) are
 // copied. The kernel finishes what it can: scales of rows and columns, a bias of columns, 16-bit
@@ -7,7 +7,7 @@
 // points and outliers are for `finish_sums`, by sums of A's rows and B's columns.
 #pragma once
 
-#include "backends/cuda/kernels/dense.hpp"
+#include "backends/cuda/kernels/dense_params.hpp"
 #include "octavo/context.hpp"
 #include "octavo/problem.hpp"
 #include "octavo/status.hpp"

@@ -46,6 +46,7 @@ function(octavo_cuda_image name source)
                COMPILE_DEFINITIONS "OCTAVO_CUDA_${upper}=\"${image}\"")
 endfunction()
 
-octavo_cuda_image(hopper dense.cu "arch=compute_90a,code=sm_90a")
+octavo_cuda_image(dense dense.cu "arch=compute_90a,code=sm_90a")
+octavo_cuda_image(few_rows few_rows.cu "arch=compute_90a,code=sm_90a")
 octavo_cuda_image(portable passes.cu "arch=compute_90a,code=sm_90a" "arch=compute_80,code=compute_80")
 set_property(SOURCE backends/cuda/images.cpp APPEND PROPERTY COMPILE_DEFINITIONS OCTAVO_CUDA_IMAGES=1)

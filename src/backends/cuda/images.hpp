@@ -8,10 +8,11 @@ namespace octavo::cuda {
 
 /// What the driver loads together.
 enum class Image : unsigned char {
-  hopper,    ///< for sm_90a
+  dense,     ///< for sm_90a
+  few_rows,  ///< for sm_90a
   portable,  ///< for sm_90a, and as PTX for every device from sm_80 on
 };
-constexpr std::size_t kImages = 2;
+constexpr std::size_t kImages = 3;
 
 /// Null where this build has none.
 const void* image_data(Image image) noexcept;

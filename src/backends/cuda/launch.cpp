@@ -19,19 +19,30 @@ constexpr std::array<const char*, kKernels> kNames{
 #define OCTAVO_DENSE_INSTANCE(name, ...) "octavo_dense_" #name "_16", "octavo_dense_" #name "_32",
 #include "backends/cuda/kernels/dense_instances.inc"
 #undef OCTAVO_DENSE_INSTANCE
+#define OCTAVO_FEW_ROWS_INSTANCE(name, ...) \
+  "octavo_few_rows_" #name "_16", "octavo_few_rows_" #name "_32",
+#include "backends/cuda/kernels/few_rows_instances.inc"
+#undef OCTAVO_FEW_ROWS_INSTANCE
 #define OCTAVO_PASS_KERNEL(name, kernel) "octavo_" #name,
 #include "backends/cuda/kernels/pass_instances.inc"
 #undef OCTAVO_PASS_KERNEL
 };
 
-// Which image has a kernel: those of pass_instances.inc are the portable ones.
-constexpr std::size_t kHopperKernels = 0
+// Which image has a kernel, by how many each table has, in the order of KernelId.
+constexpr std::size_t kDense = 0
 #define OCTAVO_DENSE_INSTANCE(...) +2
 #include "backends/cuda/kernels/dense_instances.inc"
 #undef OCTAVO_DENSE_INSTANCE
     ;
+constexpr std::size_t kFewRows = 0
+#define OCTAVO_FEW_ROWS_INSTANCE(...) +2
+#include "backends/cuda/kernels/few_rows_instances.inc"
+#undef OCTAVO_FEW_ROWS_INSTANCE
+    ;
 Image image_of(KernelId kernel) noexcept {
-  return static_cast<std::size_t>(kernel) < kHopperKernels ? Image::hopper : Image::portable;
+  const auto index = static_cast<std::size_t>(kernel);
+  if (index < kDense) return Image::dense;
+  return index < kDense + kFewRows ? Image::few_rows : Image::portable;
 }
 
 struct Library {

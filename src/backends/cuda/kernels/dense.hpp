@@ -32,8 +32,7 @@
 // are zeros by TMA, and clipped when stored.
 #pragma once
 
-#include <string.h>
-
+#include "backends/cuda/kernels/dense_params.hpp"
 #include "backends/cuda/kernels/epilogue.hpp"
 #include "backends/cuda/kernels/exchange.hpp"
 #include "backends/cuda/kernels/ring.hpp"
@@ -42,35 +41,6 @@
 #include "backends/cuda/machine/types.hpp"
 
 namespace octavo::cuda {
-
-/// What is stored: finished values, or what they are made from.
-enum class DenseOut : std::uint8_t {
-  bf16,
-  f16,
-  f32,   ///< finished; where there are no factors and no bias, float sums as they are
-  sums,  ///< int32
-};
-
-/// What a launch is told beside the matrices.
-struct DenseShape {
-  std::int32_t m = 0, n = 0;
-  std::int32_t k_bytes = 0;
-  std::int32_t chunk_steps = 0;  ///< of 128 bytes of K: chunks whose sums are added in order
-  DenseOut out_type{};
-  EpilogueParams epilogue;
-};
-
-template <class Map>
-struct DenseParams : DenseShape {
-  Map a, b;  ///< boxes of 128 bytes of K by kRows of A, kRowsOfB of B
-  Map out;   ///< boxes of 128 bytes of columns by 64 rows
-};
-
-/// How sums are kept along K.
-enum class Summing : std::uint8_t {
-  plain,     ///< in the tensor cores: exact for integers, fast accumulation for fp8
-  promoted,  ///< by 128 elements there, then in float32
-};
 
 template <MmaType type, Summing summing = Summing::plain, int out_bytes = 2, int cluster_rows = 2,
           int parts = 1>
@@ -90,6 +60,7 @@ struct Dense {
   static_assert(parts == 1 || parts == 2);
   static_assert(!kPromoted || element_bytes(type) == 1, "promotion is every 128 bytes of K");
   static constexpr int kWarpgroupRows = 64, kWarpgroups = kRows / kWarpgroupRows;
+  static constexpr int kRowsOfOut = kWarpgroupRows;  // of a box that is stored
   static constexpr int kPanelColumns = kRowBytes / out_bytes, kPanels = kOwnColumns / kPanelColumns;
   static constexpr u32 kThreads = 128 * (1 + kWarpgroups);
   static constexpr u32 kRegisters = 168, kFewRegisters = 40, kManyRegisters = 232;
@@ -416,14 +387,6 @@ struct Dense {
     WordPair words{bits_of(first), bits_of(second)};
     if (is_integer(type) && p.out_type == DenseOut::sums) words = {bits_of(s[0]), bits_of(s[1])};
     m.store_shared(swizzle_128(address), words);
-  }
-
-  template <class T>
-  OCTAVO_DEVICE static u32 bits_of(T value) {
-    static_assert(sizeof(T) == sizeof(u32));
-    u32 bits;
-    memcpy(&bits, &value, sizeof(bits));
-    return bits;
   }
 };
 

@@ -7,6 +7,8 @@
 // Compiled with -fmad=false, so that no step is fused.
 #pragma once
 
+#include <string.h>
+
 #include "backends/cuda/machine/types.hpp"
 
 namespace octavo::cuda {
@@ -36,6 +38,15 @@ struct EpilogueParams {
 struct ColumnFactors {
   float scale, bias;
 };
+
+/// A float's or an integer's bits.
+template <class T>
+OCTAVO_HOST_DEVICE std::uint32_t bits_of(T value) {
+  static_assert(sizeof(T) == sizeof(std::uint32_t));
+  std::uint32_t bits;
+  memcpy(&bits, &value, sizeof(bits));
+  return bits;
+}
 
 OCTAVO_HOST_DEVICE float finish(float sum, float scale_a, const ColumnFactors& column) {
   float t = sum * scale_a;

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "backends/cuda/kernels/dense.hpp"
+#include "backends/cuda/kernels/few_rows.hpp"
 #include "backends/cuda/kernels/passes.hpp"
 #include "backends/cuda/simulator/machine.hpp"
 
@@ -45,6 +46,11 @@ constexpr std::array kRows{
       dense_row<Dense<MmaType::type, Summing::summing, 4, rows, parts>>(),
 #include "backends/cuda/kernels/dense_instances.inc"
 #undef OCTAVO_DENSE_INSTANCE
+#define OCTAVO_FEW_ROWS_INSTANCE(name, type, summing, rows, parts)       \
+  dense_row<FewRows<MmaType::type, Summing::summing, 2, rows, parts>>(), \
+      dense_row<FewRows<MmaType::type, Summing::summing, 4, rows, parts>>(),
+#include "backends/cuda/kernels/few_rows_instances.inc"
+#undef OCTAVO_FEW_ROWS_INSTANCE
 #define OCTAVO_PASS_KERNEL(name, kernel) pass_row<kernel>(),
 #include "backends/cuda/kernels/pass_instances.inc"
 #undef OCTAVO_PASS_KERNEL

@@ -225,7 +225,7 @@ void widen(const std::uint8_t* from, std::int16_t (&to)[kStepBytes]) {
   for (int k = 0; k < kStepBytes; ++k) to[k] = static_cast<Code>(from[k]);
 }
 
-template <class CodeA>
+template <class CodeA, class CodeB>
 void multiply_integers(const std::uint8_t* a, int rows, const std::uint8_t* b, int columns,
                        std::uint32_t* d) {
   constexpr int kRows = 16;  // at a time
@@ -235,7 +235,7 @@ void multiply_integers(const std::uint8_t* a, int rows, const std::uint8_t* b, i
     for (int i = 0; i < count; ++i) widen<CodeA>(a + (first + i) * kStepBytes, left[i]);
     for (int j = 0; j < columns; ++j) {
       std::int16_t column[kStepBytes];
-      widen<std::int8_t>(b + j * kStepBytes, column);
+      widen<CodeB>(b + j * kStepBytes, column);
       for (int i = 0; i < count; ++i) {
         std::int32_t sum = 0;
         for (int k = 0; k < kStepBytes; ++k) sum += left[i][k] * column[k];
@@ -266,8 +266,11 @@ void multiply_floats(TensorUnit unit, MmaType type, const std::uint8_t* a, int r
 
 void multiply_step(TensorUnit unit, MmaType type, const std::uint8_t* a, int rows,
                    const std::uint8_t* b, int columns, std::uint32_t* d) noexcept {
-  if (type == MmaType::s8_s8) return multiply_integers<std::int8_t>(a, rows, b, columns, d);
-  if (type == MmaType::u8_s8) return multiply_integers<std::uint8_t>(a, rows, b, columns, d);
+  using Signed = std::int8_t;
+  using Unsigned = std::uint8_t;
+  if (type == MmaType::s8_s8) return multiply_integers<Signed, Signed>(a, rows, b, columns, d);
+  if (type == MmaType::u8_s8) return multiply_integers<Unsigned, Signed>(a, rows, b, columns, d);
+  if (type == MmaType::s8_u8) return multiply_integers<Signed, Unsigned>(a, rows, b, columns, d);
   if (is_half(type)) return multiply_floats<double>(unit, type, a, rows, b, columns, d);
   multiply_floats<float>(unit, type, a, rows, b, columns, d);
 }

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every instance of the kernel of few rows on every kind of shape, with every output, in three
+// landings of three seeds each.
+#include "backends/cuda/kernels/few_rows.hpp"
+#include "dense_kit.hpp"
+
+namespace octavo::test {
+namespace {
+
+template <class Kernel>
+void every_shape() {
+  constexpr int kBytes = cuda::element_bytes(Kernel::kType);
+  constexpr int kLeast = Kernel::kParts * 128 / kBytes;  // K of which each part has some
+  constexpr int kMost = Kernel::kRows;
+  struct Shape {
+    int m, n, k;
+    std::uint32_t clusters;
+  };
+  const Shape shapes[] = {
+      {kMost, 64, 2 * kLeast, 1},                       // aligned
+      {kMost - 3, 136, 3 * kLeast + 16, 2},             // ragged, more tiles than clusters
+      {1, 8, kLeast + 16, 1},                           // one row
+      {2, 72, kLeast / 2 + 16, 1},                      // K short of a step, or of one a part
+      {3, 72, (Kernel::kStages + 1) * kLeast + 16, 1},  // every stage again and again
+  };
+  for (const Shape& s : shapes) {
+    const DenseProblem<Kernel> problem(s.m, s.n, s.k);
+    if constexpr (Kernel::kOutBytes == 2) {
+      expect_exact(problem, s.clusters, 3, DenseOut::bf16);
+      expect_exact(problem, s.clusters, 1, DenseOut::f16);
+    } else {
+      expect_exact(problem, s.clusters, 3, DenseOut::f32);
+      if constexpr (cuda::is_integer(Kernel::kType))
+        expect_exact(problem, s.clusters, 1, DenseOut::sums);
+    }
+  }
+}
+
+#define OCTAVO_FEW_ROWS_INSTANCE(name, type, summing, rows, parts)                 \
+  TEST(FewRowsInstances, name##_16) {                                              \
+    every_shape<cuda::FewRows<MmaType::type, Summing::summing, 2, rows, parts>>(); \
+  }                                                                                \
+  TEST(FewRowsInstances, name##_32) {                                              \
+    every_shape<cuda::FewRows<MmaType::type, Summing::summing, 4, rows, parts>>(); \
+  }
+#include "backends/cuda/kernels/few_rows_instances.inc"
+
+}  // namespace
+}  // namespace octavo::test
