@@ -22,10 +22,10 @@
 //     barriers                                            368        304        224
 //
 // (of 16-bit outputs; twice the panels of 32-bit ones, and room for the other part's sums where K
-// is cut.) stmatrix with .trans turns 16-bit outputs into rows; a TMA store takes the
-// panels from there. Sums are those of dense.hpp, bit for bit: chains of the same steps, promoted
-// or not, and the same chunks of K; K cut between the two CTAs of a cluster (handover.hpp) where
-// tiles are too few for the device.
+// is cut.) stmatrix with .trans turns 16-bit outputs into rows; a TMA store takes the panels from
+// there. Sums are those of dense.hpp, bit for bit: chains of the same steps, promoted or not, and
+// the same chunks of K; K cut between the two CTAs of a cluster (handover.hpp) where tiles are too
+// few for the device.
 #pragma once
 
 #include "backends/cuda/kernels/dense_params.hpp"
@@ -262,6 +262,7 @@ struct FewRows {
     const u32 lane = m.lane(), staging = work.base + kStaging;
     const bool stores = warp == 0 && lane == 0;
     if (stores) m.template tma_store_wait_read<0>();
+    m.sync_warp();
     m.sync_named(1, kMultiplying);
     OCTAVO_UNROLL
     for (u32 first = 0; first < rows; first += 16) {
@@ -297,6 +298,7 @@ struct FewRows {
       }
       m.tma_store_commit();
     }
+    m.sync_warp();  // the next tile's products are issued by all lanes together
   }
 
   /// What 16 x 16 outputs of a warp cost to issue: those of dense.hpp.
