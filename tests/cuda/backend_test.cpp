@@ -8,6 +8,7 @@
 #include <cmath>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/cuda/devices.hpp"
@@ -57,7 +58,7 @@ void expect_part(const std::string& sentence, const std::string& part) {
 TEST_F(CudaBackend, AProductIsOneLaunchAndAWeightsMapIsKept) {
   const Tensor a = to_device(a_), b = to_device(b_);
   const Tensor first = multiply(a, b);
-  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_dense_s8_32", 1}}));
+  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_few_rows_s8_of32_32", 1}}));
   EXPECT_EQ(encoded_maps(), 3);
   const Tensor other = to_device(a_);
   const Tensor second = multiply(other, b);
@@ -67,13 +68,29 @@ TEST_F(CudaBackend, AProductIsOneLaunchAndAWeightsMapIsKept) {
   expect_same_bits(to_host(second), want());
 }
 
+TEST_F(CudaBackend, RowsDecideWhichKernelMultiplies) {
+  const Tensor b = to_device(b_);
+  for (const auto& [rows, kernel] : {std::pair{std::int64_t{16}, "octavo_few_rows_s8_of16_32"},
+                                     {std::int64_t{64}, "octavo_few_rows_s8_of64_32"},
+                                     {std::int64_t{65}, "octavo_dense_s8_32"}}) {
+    const Tensor near = integers(int8, {rows, kK}, 1);
+    const Tensor a = to_device(near);
+    reset_simulated_driver();
+    const Tensor out = multiply(a, b);
+    EXPECT_EQ(launches(), (std::map<std::string, int>{{kernel, 1}}));
+    expect_same_bits(to_host(out), scaled_mm(near, b_.transposed(), {.scale_a = 0.5}));
+    const Explanation e = explain(scaled_mm_problem(a, b.transposed(), {}));
+    expect_part(e.to_string(), rows <= 64 ? "few rows" : "128x256 tiles");
+  }
+}
+
 TEST_F(CudaBackend, OperandsThatTmaCannotTakeAreCopied) {
   const Tensor a = to_device(integers(int8, {kK, kM}, 1).transposed());  // rows lie together
   const Tensor b = to_device(b_);
   reset_simulated_driver();
   const Tensor out = multiply(a, b);
-  EXPECT_EQ(launches(),
-            (std::map<std::string, int>{{"octavo_convert_turned", 1}, {"octavo_dense_s8_32", 1}}));
+  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_convert_turned", 1},
+                                                    {"octavo_few_rows_s8_of32_32", 1}}));
   expect_same_bits(to_host(out), scaled_mm(to_host(a), b_.transposed(), {.scale_a = 0.5}));
 }
 
@@ -155,8 +172,9 @@ TEST_F(CudaBackend, FailuresOfTheDriverSayWhereAndWhat) {
   (void)multiply(a, b);
   fail_driver("cuLaunchKernel", 1);
   const std::string launch = failure([&] { (void)multiply(a, b); });
-  expect_part(launch, "octavo_dense_s8_32: launch must be accepted; got CUDA_ERROR_INVALID_VALUE");
-  expect_part(launch, "blocks of 384 threads");
+  expect_part(launch,
+              "octavo_few_rows_s8_of32_32: launch must be accepted; got CUDA_ERROR_INVALID_VALUE");
+  expect_part(launch, "blocks of 160 threads");
   fail_driver("cuMemAllocFromPoolAsync", 2);
   expect_part(failure([&] { (void)multiply(a, b); }), "must be available");
   fail_driver("cuMemcpyAsync", 719);
@@ -224,7 +242,7 @@ TEST_F(CudaBackend, APackedWeightIsReadAsItLies) {
   const Tensor a = to_device(a_);
   reset_simulated_driver();
   const Tensor out = scaled_mm(a, packed);
-  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_dense_s8_32", 1}}));
+  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_few_rows_s8_of32_32", 1}}));
   expect_same_bits(to_host(out), scaled_mm(a_, integers(int8, {kK, kN}, 3)));
   expect_same_bits(to_host(unpack(packed).data), integers(int8, {kK, kN}, 3));
 }

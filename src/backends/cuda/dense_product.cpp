@@ -293,7 +293,7 @@ const char* find_dense_path(const Member& p, const MatmulOptions& options,
   if (found == nullptr)
     return "the tensor cores take int8 or uint8 by int8, OCP fp8 by fp8, and 16-bit floats of one "
            "type";
-  const bool fast = options.fast_accumulation, few = p.out.shape[0] <= kFewRows;
+  const bool fast = options.fast_accumulation, few = p.a.data.shape[0] <= kFewRows;
   const How& how = fast ? found->fast : found->how;
   path = {found->type, fast ? Summing::plain : found->summing, few ? how.few : how.many};
   const std::int64_t k = weight_rows(p.b);

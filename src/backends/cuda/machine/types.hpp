@@ -64,11 +64,16 @@ OCTAVO_HOST_DEVICE constexpr bool is_half(MmaType type) {
 /// The type of B A^T, where A and B have this one: products and their sums are the same.
 OCTAVO_HOST_DEVICE constexpr MmaType exchanged(MmaType type) {
   switch (type) {
-    case MmaType::u8_s8: return MmaType::s8_u8;
-    case MmaType::s8_u8: return MmaType::u8_s8;
-    case MmaType::e4m3_e5m2: return MmaType::e5m2_e4m3;
-    case MmaType::e5m2_e4m3: return MmaType::e4m3_e5m2;
-    default: return type;
+    case MmaType::u8_s8:
+      return MmaType::s8_u8;
+    case MmaType::s8_u8:
+      return MmaType::u8_s8;
+    case MmaType::e4m3_e5m2:
+      return MmaType::e5m2_e4m3;
+    case MmaType::e5m2_e4m3:
+      return MmaType::e4m3_e5m2;
+    default:
+      return type;
   }
 }
 
