@@ -48,7 +48,8 @@ std::vector<ErrorRow> gradient_errors() {
        "trans_b = true)",
        [=] { (void)scaled_mm_vjp(g, a, a, {}, {.a = true}); }},
       {"GradientsOfGroupedZeroPoints", Code::unsupported,
-       "scaled_mm_vjp: b.azp must be one element, [N] or [1, N] where gradients are wanted; got [3, 4]",
+       "scaled_mm_vjp: b.azp must be one element, [N] or [1, N] where gradients are wanted; got "
+       "[3, 4]",
        [=] {
          Operand weight(ones(int8, {3, 4}));
          weight.azp = ones(int32, {3, 4});

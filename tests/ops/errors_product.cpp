@@ -52,24 +52,17 @@ std::vector<ErrorRow> product_errors() {
        [=] { mm(a, with_rank(b, 9)); }},
       {"NegativeExtent", kInvalid, "scaled_mm: a.shape must not be negative; got [-1, 3]",
        [=] { mm(negative(a), b); }},
-      {"OtherDevice", Code::unavailable,
-       "scaled_mm: a.device " + device_refusal(kNoCuda),
+      {"OtherDevice", Code::unavailable, "scaled_mm: a.device " + device_refusal(kNoCuda),
        [=] { mm(on_cuda(a), b); }},
       {"EmptyTensorOfManyRows", kInvalid,
        "Tensor::empty: shape must count less than 2^63 bytes; got more",
        [] {
          (void)Tensor::empty(int8, {0, std::int64_t{1} << 62});
        }},
-      {"TensorOnOtherDevice", Code::unavailable,
-       "Tensor::empty: device " + device_refusal(kNoCuda),
-       [] {
-         (void)Tensor::empty(int8, {2}, Place{kNoCuda});
-       }},
-      {"CopyToOtherDevice", Code::unavailable,
-       "copy: device " + device_refusal(kNoCuda),
-       [=] {
-         (void)copy(a, Place{kNoCuda});
-       }},
+      {"TensorOnOtherDevice", Code::unavailable, "Tensor::empty: device " + device_refusal(kNoCuda),
+       [] { (void)Tensor::empty(int8, {2}, Place{kNoCuda}); }},
+      {"CopyToOtherDevice", Code::unavailable, "copy: device " + device_refusal(kNoCuda),
+       [=] { (void)copy(a, Place{kNoCuda}); }},
       {"FusedQuantiserOfB", Code::unsupported,
        "scaled_mm: b must be quantised before the product (on the fly a alone is); got a fused "
        "quantiser",
@@ -89,11 +82,8 @@ std::vector<ErrorRow> product_errors() {
          far.strides[1] = std::int64_t{1} << 62;
          mm(far, b);
        }},
-      {"ContextDevice", Code::unavailable,
-       "scaled_mm: context.device " + device_refusal(kNoCuda),
-       [=] {
-         (void)scaled_mm(a, b, {}, {.device = kNoCuda});
-       }},
+      {"ContextDevice", Code::unavailable, "scaled_mm: context.device " + device_refusal(kNoCuda),
+       [=] { (void)scaled_mm(a, b, {}, {.device = kNoCuda}); }},
       {"DeviceOfAProblemMadeByHand", Code::unavailable,
        "scaled_mm: operands.device " + device_refusal(kNoCuda),
        [=] {

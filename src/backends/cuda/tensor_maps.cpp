@@ -16,8 +16,9 @@ struct Kept {
 };
 constexpr std::size_t kKept = 64;  // a power of two; 16 KiB a thread
 
-static_assert(sizeof(TensorMap) == sizeof(EncodedMap) && alignof(TensorMap) == alignof(EncodedMap),
-              "kernels' parameters are laid out alike on the host, on a device and in the simulator");
+static_assert(
+    sizeof(TensorMap) == sizeof(EncodedMap) && alignof(TensorMap) == alignof(EncodedMap),
+    "kernels' parameters are laid out alike on the host, on a device and in the simulator");
 
 // Maps differ by address, extent or box.
 std::size_t place_of(const TensorMap& map) noexcept {
