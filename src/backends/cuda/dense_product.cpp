@@ -21,8 +21,6 @@
 namespace octavo::cuda {
 namespace {
 
-constexpr std::int64_t kMostIntegerDepth = 65536;  // sums of more products may leave int32
-
 /// Rows that the kernel of few takes.
 constexpr std::int64_t kFewRows = 64;
 

@@ -9,9 +9,6 @@
 
 namespace octavo::cpu {
 
-/// The longest sum that stays in int32 whatever the codes are: 65536 * 255 * 128 < 2^31.
-inline constexpr std::int64_t kMostIntegerDepth = 65536;
-
 struct DotPath {
   const DotKernels* direct = nullptr;  ///< read B where it is packed; null: it is not, or otherwise
   /// Read panels that are packed on the fly; the same bits.
