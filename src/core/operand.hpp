@@ -9,8 +9,8 @@
 
 namespace octavo {
 
-/// The longest sum of products of 8-bit integers that stays in int32 whatever the codes are: 65536 *
-/// 255 * 128 < 2^31.
+/// The longest sum of products of 8-bit integers that stays in int32 whatever the codes are: 65536
+/// * 255 * 128 < 2^31.
 inline constexpr std::int64_t kMostIntegerDepth = 65536;
 
 /// The type of A's elements as the product sees them.
