@@ -37,7 +37,7 @@ inline Tensor values(DType dtype, const Shape& shape, const std::vector<double>&
 inline Tensor integers(DType dtype, const Shape& shape, unsigned seed, int low = -128,
                        int high = 127) {
   std::mt19937 bits(seed);
-  const auto count = static_cast<std::uint32_t>(high - low + 1);
+  const auto count = static_cast<std::uint32_t>(std::int64_t{high} - low + 1);
   return tensor_of(dtype, shape,
                    [&](std::int64_t) { return low + static_cast<double>(bits() % count); });
 }
