@@ -92,7 +92,7 @@ struct Dense {
               p.chunk_steps,
               Ring<kStages>{base + kBarriers},
               Ring<1>{base + kAfterStages},
-              Parts{base + kExchanged, base + kAfterStages + Ring<1>::kBarrierBytes},
+              Parts{{base + kExchanged, base + kAfterStages + Ring<1>::kBarrierBytes}},
               base};
     if constexpr (kSplit) {
       work.k_first = static_cast<int>(work.part) * p.chunk_steps;

@@ -30,10 +30,9 @@ struct Handover {
     m.mbarrier_init(free(), threads / 32);
   }
 
-  /// Part 1. `phase` alternates from call to call, in both CTAs.
+  /// Part 1: `count` sums. `phase` alternates from call to call, in both CTAs.
   template <class Machine>
-  OCTAVO_DEVICE void give(Machine& m, u32 peer, u32 thread, u32 phase,
-                          const Sum (&from)[count]) const {
+  OCTAVO_DEVICE void give(Machine& m, u32 peer, u32 thread, u32 phase, const Sum* from) const {
     m.mbarrier_wait(free(), phase ^ 1);  // the peer has read what this CTA gave before
     OCTAVO_UNROLL
     for (int i = 0; i < count; i += 4)
