@@ -174,4 +174,17 @@ void expect_exact(Problem problem, std::uint32_t clusters, std::uint64_t seeds =
   }
 }
 
+/// Every output that a kernel has: the usual one in three seeds of each landing, the other in one.
+template <class Kernel>
+void expect_every_output(const DenseProblem<Kernel>& problem, std::uint32_t clusters) {
+  if constexpr (Kernel::kOutBytes == 2) {
+    expect_exact(problem, clusters, 3, DenseOut::bf16);
+    expect_exact(problem, clusters, 1, DenseOut::f16);
+  } else {
+    expect_exact(problem, clusters, 3, DenseOut::f32);
+    if constexpr (cuda::is_integer(Kernel::kType))
+      expect_exact(problem, clusters, 1, DenseOut::sums);
+  }
+}
+
 }  // namespace octavo::test

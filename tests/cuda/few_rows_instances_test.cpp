@@ -23,17 +23,8 @@ void every_shape() {
       {2, 72, kLeast / 2 + 16, 1},                      // K short of a step, or of one a part
       {3, 72, (Kernel::kStages + 1) * kLeast + 16, 1},  // every stage again and again
   };
-  for (const Shape& s : shapes) {
-    const DenseProblem<Kernel> problem(s.m, s.n, s.k);
-    if constexpr (Kernel::kOutBytes == 2) {
-      expect_exact(problem, s.clusters, 3, DenseOut::bf16);
-      expect_exact(problem, s.clusters, 1, DenseOut::f16);
-    } else {
-      expect_exact(problem, s.clusters, 3, DenseOut::f32);
-      if constexpr (cuda::is_integer(Kernel::kType))
-        expect_exact(problem, s.clusters, 1, DenseOut::sums);
-    }
-  }
+  for (const Shape& s : shapes)
+    expect_every_output(DenseProblem<Kernel>(s.m, s.n, s.k), s.clusters);
 }
 
 #define OCTAVO_FEW_ROWS_INSTANCE(name, type, summing, rows, parts)                 \

@@ -20,17 +20,8 @@ void every_shape() {
       {1, 8, kLeast + 16, 1},          // one row
       {33, 72, kLeast / 2 + 16, 1},    // K short of a step, or of one a part
   };
-  for (const Shape& s : shapes) {
-    const DenseProblem<Kernel> problem(s.m, s.n, s.k);
-    if constexpr (Kernel::kOutBytes == 2) {
-      expect_exact(problem, s.clusters, 3, DenseOut::bf16);
-      expect_exact(problem, s.clusters, 1, DenseOut::f16);
-    } else {
-      expect_exact(problem, s.clusters, 3, DenseOut::f32);
-      if constexpr (cuda::is_integer(Kernel::kType))
-        expect_exact(problem, s.clusters, 1, DenseOut::sums);
-    }
-  }
+  for (const Shape& s : shapes)
+    expect_every_output(DenseProblem<Kernel>(s.m, s.n, s.k), s.clusters);
 }
 
 #define OCTAVO_DENSE_INSTANCE(name, type, summing, rows, parts)                  \
