@@ -24,7 +24,7 @@ void fill_in(const FinishProblem& p, Params& params) noexcept {
   params.overflow = p.options.overflow;
   params.empty = p.product.a.data.shape[1] == 0;
   params.torch_compat = p.options.torch_compat;
-  params.depth = std::clamp<std::int64_t>(FinishKernel::pieces(params.plane, 1) / kEnoughPieces, 1,
+  params.depth = std::clamp<std::int64_t>(FinishPieces(params.plane, 1).count() / kEnoughPieces, 1,
                                           kMostDepth);
 }
 
@@ -34,7 +34,7 @@ Status finish(const FinishProblem& p, const ExecContext& context) noexcept {
   FinishKernel::Params params;
   fill_in(p, params);
   return launch_pass<FinishKernel>(KernelId::finish,
-                                   FinishKernel::pieces(params.plane, params.depth), params,
+                                   FinishPieces(params.plane, params.depth).count(), params,
                                    context.place(p.product.out.device));
 }
 
@@ -45,7 +45,7 @@ Status finish_sums(const FinishProblem& p, const CodeSums& codes,
   fill_in(p, params);
   params.codes = codes;
   return launch_pass<FinishSumsKernel>(KernelId::finish_sums,
-                                       FinishKernel::pieces(params.plane, params.depth), params,
+                                       FinishPieces(params.plane, params.depth).count(), params,
                                        context.place(p.product.out.device));
 }
 

@@ -16,6 +16,29 @@
 
 namespace octavo::cuda {
 
+/// How a plane is cut into pieces, for the host and the kernels that finish sums.
+struct FinishPieces {
+  static constexpr std::uint32_t kThreads = 256;
+  std::int64_t length, lines;  ///< along the neighbours, and across them
+  std::int64_t depth, across;  ///< lines of a piece; pieces along the neighbours
+
+  OCTAVO_HOST_DEVICE FinishPieces(const Plane& plane, std::int64_t deep)
+      : length(plane.down ? plane.rows : plane.columns),
+        lines(plane.down ? plane.columns : plane.rows),
+        depth(deep),
+        across((length + kThreads - 1) / kThreads) {}
+
+  OCTAVO_HOST_DEVICE std::int64_t count() const { return across * ((lines + depth - 1) / depth); }
+  /// A thread's place along the neighbours, which may lie beyond `length`.
+  OCTAVO_HOST_DEVICE std::int64_t place(std::int64_t piece, std::uint32_t thread) const {
+    return piece % across * kThreads + thread;
+  }
+  OCTAVO_HOST_DEVICE std::int64_t begin(std::int64_t piece) const { return piece / across * depth; }
+  OCTAVO_HOST_DEVICE std::int64_t end(std::int64_t piece) const {
+    return begin(piece) + depth < lines ? begin(piece) + depth : lines;
+  }
+};
+
 struct FinishKernel {
   struct Params {
     MatrixView sums;  ///< int32 or float32
@@ -26,30 +49,17 @@ struct FinishKernel {
     bool empty = false;  ///< K = 0
     bool torch_compat = false;
   };
-  static constexpr std::uint32_t kThreads = 256, kSharedBytes = 0;
-
-  /// Pieces along the neighbours, and those of all.
-  static std::int64_t across(const Plane& plane) noexcept {
-    return ((plane.down ? plane.rows : plane.columns) + kThreads - 1) / kThreads;
-  }
-  static std::int64_t pieces(const Plane& plane, std::int64_t depth) noexcept {
-    const std::int64_t lines = plane.down ? plane.columns : plane.rows;
-    return across(plane) * ((lines + depth - 1) / depth);
-  }
+  static constexpr std::uint32_t kThreads = FinishPieces::kThreads, kSharedBytes = 0;
 
   template <class Machine>
   OCTAVO_DEVICE static void run(Machine m, const Params& p) {
     const Plane& plane = p.plane;
-    const std::int64_t length = plane.down ? plane.rows : plane.columns;
-    const std::int64_t lines = plane.down ? plane.columns : plane.rows;
-    const std::int64_t across = (length + kThreads - 1) / kThreads;
-    const std::int64_t deep = (lines + p.depth - 1) / p.depth;
+    const FinishPieces pieces(plane, p.depth);
     const Finishing finishing(m, p.product, p.empty, p.torch_compat);
-    each_piece(m, across * deep, [&](std::int64_t piece) {
-      const std::int64_t place = piece % across * kThreads + m.tid();
-      if (place >= length) return;
-      const std::int64_t begin = piece / across * p.depth;
-      const std::int64_t end = begin + p.depth < lines ? begin + p.depth : lines;
+    each_piece(m, pieces.count(), [&](std::int64_t piece) {
+      const std::int64_t place = pieces.place(piece, m.tid());
+      if (place >= pieces.length) return;
+      const std::int64_t begin = pieces.begin(piece), end = pieces.end(piece);
       if (plane.down) {
         const RowTerms row = finishing.row(m, place);
         for (std::int64_t j = begin; j < end; ++j)

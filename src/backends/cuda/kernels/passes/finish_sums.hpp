@@ -17,7 +17,7 @@
 #pragma once
 
 #include "backends/cuda/kernels/outlier_terms.hpp"
-#include "backends/cuda/kernels/passes/places.hpp"
+#include "backends/cuda/kernels/passes/finish.hpp"
 #include "backends/cuda/kernels/zero_point_terms.hpp"
 
 namespace octavo::cuda {
@@ -34,25 +34,21 @@ struct FinishSumsKernel {
     bool torch_compat = false;
   };
   static constexpr int kMostDepth = 16;
-  static constexpr std::uint32_t kThreads = 256;
+  static constexpr std::uint32_t kThreads = FinishPieces::kThreads;
   static constexpr std::uint32_t kStaged = 0, kOutliers = kThreads * 4;
   static constexpr std::uint32_t kSharedBytes = kOutliers + kMostDepth * kThreads * 4;
 
   template <class Machine>
   OCTAVO_DEVICE static void run(Machine m, const Params& p) {
     const Plane& plane = p.plane;
-    const std::int64_t length = plane.down ? plane.rows : plane.columns;
-    const std::int64_t lines = plane.down ? plane.columns : plane.rows;
-    const std::int64_t across = (length + kThreads - 1) / kThreads;
-    const std::int64_t deep = (lines + p.depth - 1) / p.depth;
+    const FinishPieces pieces(plane, p.depth);
     const Finishing finishing(m, p.product, p.empty, p.torch_compat);
     const ZeroPointTerms zero_points(p.product, p.codes);
     const OutlierTerms outliers(p.product, p.empty);
-    each_piece(m, across * deep, [&](std::int64_t piece) {
-      const std::int64_t place = piece % across * kThreads + m.tid();
-      const std::int64_t begin = piece / across * p.depth;
-      const std::int64_t end = begin + p.depth < lines ? begin + p.depth : lines;
-      const bool inside = place < length;
+    each_piece(m, pieces.count(), [&](std::int64_t piece) {
+      const std::int64_t place = pieces.place(piece, m.tid());
+      const std::int64_t begin = pieces.begin(piece), end = pieces.end(piece);
+      const bool inside = place < pieces.length;
       const bool any = put_outliers(m, outliers, plane.down, {inside ? place : 0, begin, end});
       if (!inside) return;
       const auto outlier = [&](std::int64_t line) {
