@@ -7,6 +7,7 @@
 // squares of 16 columns x 64 bytes, rows of neighbours along j are interleaved by fours.
 //
 // Included inside an instruction-set region; every including file gets its own copy.
+#include "backends/cpu/kernels/transpose_avx512-inl.hpp"
 
 // The sums of 16 columns over one step.
 inline __m512i step_sums(__m512i codes) {
@@ -85,33 +86,6 @@ inline void pack_elements(const octavo::cpu::PackPiece& p) {
     interleave(row, vectors, p.panel + step * vectors * 64, sums);
   }
   for (std::int64_t v = 0; v < vectors; ++v) add_sums(p.sums + v * 16, sums[v]);
-}
-
-// Element (i, j) of 16 x 16 dwords goes to (j, i).
-inline __attribute__((always_inline)) void transpose(__m512i (&m)[16]) {
-  __m512i t[16];
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(m[i], m[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(m[i], m[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    m[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    m[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    m[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    m[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-  // m[4 g + c], lane l: rows 4 g to 4 g + 3 of column 4 l + c.
-  for (int c = 0; c < 4; ++c) {
-    const __m512i even01 = _mm512_shuffle_i32x4(m[c], m[4 + c], 0x88);
-    const __m512i even23 = _mm512_shuffle_i32x4(m[8 + c], m[12 + c], 0x88);
-    const __m512i odd01 = _mm512_shuffle_i32x4(m[c], m[4 + c], 0xDD);
-    const __m512i odd23 = _mm512_shuffle_i32x4(m[8 + c], m[12 + c], 0xDD);
-    t[c] = _mm512_shuffle_i32x4(even01, even23, 0x88);
-    t[8 + c] = _mm512_shuffle_i32x4(even01, even23, 0xDD);
-    t[4 + c] = _mm512_shuffle_i32x4(odd01, odd23, 0x88);
-    t[12 + c] = _mm512_shuffle_i32x4(odd01, odd23, 0xDD);
-  }
-  for (int i = 0; i < 16; ++i) m[i] = t[i];
 }
 
 // Columns of B lie together: stride_k is 1. 64 bytes of 16 columns become 16 steps.
