@@ -25,6 +25,9 @@ constexpr std::int64_t kChunkBytes = std::int64_t{256} << 10;
 constexpr std::int64_t kOnTheFlyBytes = std::int64_t{16} << 10;
 constexpr std::int64_t kBlockRows = 512;
 constexpr float kOne = 1.0F;
+// Rows that far apart share few sets of the first-level cache: where a weight passes through it
+// beside them, they are copied to where they do not.
+constexpr std::int64_t kMeetingRows = 1024;
 
 constexpr std::int64_t kMostSum = (std::int64_t{1} << 31) - 1;
 constexpr std::int64_t kLargestWeight = 128;                   // of int8, in magnitude
@@ -146,9 +149,21 @@ std::int64_t longest_chunk(const DotMember& d) noexcept {
   return bytes / (form.vector_bytes * kPanelVectors);
 }
 
+// What reads B where it lies, if there is such a thing.
+PlainKernel plain_kernel(const DotMember& d) noexcept {
+  const MatrixView& b = d.p->b.data;
+  if (d.p->b.packed != nullptr || d.path.plain == nullptr) return nullptr;
+  if (b.strides[0] != 1 && b.strides[1] != 1) return nullptr;
+  return d.path.plain({.weight = b.dtype,
+                       .order = b.strides[0] == 1 ? PlainOrder::along_k : PlainOrder::along_n,
+                       .rows = d.m,
+                       .grouped = d.segments.present()});
+}
+
 }  // namespace
 
 void lengthen_chunk(DotMember& d) noexcept {
+  if (d.plain != nullptr) return;
   const std::int64_t whole = (d.steps + kInt8Form.step - 1) / kInt8Form.step * kInt8Form.step;
   d.chunk = std::min(whole, longest_chunk(d));
 }
@@ -173,9 +188,15 @@ void describe(const ExecContext& context, Arena& arena, DotMember& d) noexcept {
   d.outliers = gather_outliers(p, arena, context);
   load_segments(p, d.k, arena, d);
   if (d.path.integers != nullptr) load_shifts(p, arena, d);
+  d.plain = plain_kernel(d);
+  if (d.plain != nullptr) {
+    d.chunk = d.steps;
+    d.single_chunk = true;
+  }
   const MatrixView& a = p.a.data;
-  d.converted = a.dtype != d.path.rows || (a.strides[1] != 1 && d.k > 1);
   const std::int64_t size = element_bytes(d.path.rows);
+  const bool meet = d.plain != nullptr && d.m > 1 && a.strides[0] * size % kMeetingRows == 0;
+  d.converted = a.dtype != d.path.rows || (a.strides[1] != 1 && d.k > 1) || meet;
   // An odd number of lines: the rows of a tile do not meet in one set of the first-level cache.
   d.row_bytes = d.converted ? (d.k * size + 63) / 64 * 64 | 64 : a.strides[0] * size;
   if (!d.converted) d.rows = a.data;

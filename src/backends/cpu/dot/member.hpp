@@ -31,6 +31,7 @@ struct DotMember {
   std::int64_t chunk = 0;       ///< steps at a time
   std::int64_t block_rows = 0;  ///< rows whose sums wait for the next chunk, at most
   bool single_chunk = false;
+  PlainKernel plain = nullptr;  ///< reads B where it lies; null: it is packed, here or before
 
   EpilogueRows row_scales{};
   OutlierTerms outliers{};

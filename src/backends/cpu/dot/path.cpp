@@ -30,7 +30,10 @@ const char* integer_path(const Member& p, const DotMachine& machine, DType a,
   path.rows = a;
   if (weight_dtype(p.b) != DType::int8) return "the dot products take signed weights only";
   if (p.a.data.shape[1] > kMostIntegerDepth) return "sums of more than 65536 products leave int32";
-  if (p.b.packed == nullptr) return nullptr;
+  if (p.b.packed == nullptr) {
+    path.plain = path.integers->dot.plain;
+    return nullptr;
+  }
   if (p.b.packed->content()->layout != &kInt8Layout)
     return "the weight is packed for another backend";
   path.direct = path.on_the_fly;
@@ -50,6 +53,8 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   if (is_float8(a) && pairs) path.float8 = machine.float8;
   if (p.b.packed == nullptr) {
     if (is_float8(b) || b == DType::int8) path.quads = machine.integers;
+    const bool decodes = is_float8(b) && pairs && machine.float8 != nullptr;
+    path.plain = decodes ? machine.float8->dot.plain : path.on_the_fly->plain;
     return nullptr;
   }
   const WeightLayout* layout = p.b.packed->content()->layout;

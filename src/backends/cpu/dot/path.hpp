@@ -18,6 +18,8 @@ struct DotPath {
   /// Packs 8-bit weights of a float path, which are not packed, by fours, to be decoded; null:
   /// another way.
   const IntegerKernels* quads = nullptr;
+  /// Reads B where it lies, for a few rows; null: nothing does. The same bits.
+  PlainKernel (*plain)(const PlainWanted& wanted) noexcept = nullptr;
   /// What the rows of A hold: a type of 8 bits, as it is, bfloat16 or float32.
   DType rows = DType::undefined;
 

@@ -87,7 +87,7 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   }
   if (d.p->a.azp.defined()) w.floats = arena.take<float>(tile);
   w.outliers = take_outlier_scratch(*d.p, d.outliers, d.block_rows, arena);
-  if (d.path.direct == nullptr || has_negative_zeros(d)) {
+  if ((d.path.direct == nullptr && d.plain == nullptr) || has_negative_zeros(d)) {
     w.panel = arena.take<char>((d.chunk + kDecodedRows) * form.vector_bytes * kPanelVectors);
     if (d.path.integers == nullptr) {
       w.wide = arena.take<float>(kWideDepth * kTileCols);
@@ -96,7 +96,7 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   }
   if (d.path.integers == nullptr) return w;
   w.panel_sums = arena.take<std::int32_t>(kTileCols);
-  if (d.segments.present() && d.flip != 0) {
+  if (d.segments.present() && d.flip != 0 && d.plain == nullptr) {
     w.segment_sums = arena.take<std::int32_t>(segments);
     w.ones = arena.take<std::uint8_t>(d.chunk * form.step);
   }
@@ -136,6 +136,10 @@ void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
     // next.
     const bool again = end < r1 && d_.single_chunk;
     const std::int64_t after = end < r1 ? panel : next;
+    if (d_.plain != nullptr) {
+      read_plain(r, end);
+      continue;
+    }
     block(r, end, again || after < 0 || !direct() ? nullptr : packed_.at(after, 0));
   }
 }
@@ -156,6 +160,47 @@ void DotWorker::block(std::int64_t r0, std::int64_t r1, const char* next) noexce
     run_chunk(r0, r1, chunk);
     chunk.step = chunk.end;
   } while (!chunk.last);
+}
+
+// All of K, from where the weight lies.
+void DotWorker::read_plain(std::int64_t r0, std::int64_t r1) noexcept {
+  outliers_.set_rows(r0, r1 - r0);
+  const MatrixView& b = d_.p->b.data;
+  const Segments& segments = d_.segments;
+  const bool varies = segments.present();
+  if (varies) std::fill_n(w_.total, (r1 - r0) * kTileCols, 0.0F);
+  const Chunk all{0, d_.steps, nullptr, nullptr, 0, d_.k, true};
+  const std::int64_t neighbours = b.strides[0] == 1 ? b.strides[1] : b.strides[0];
+  std::int64_t k = 0;
+  do {
+    const Piece piece = piece_at(k, all);
+    const std::int64_t segment = piece.segment;
+    d_.plain(
+        {.tile = {.depth = (piece.k1 - k) * element_,
+                  .a = static_cast<const char*>(d_.rows) + r0 * d_.row_bytes + k * element_,
+                  .lda = d_.row_bytes,
+                  .b = b.at(k * b.strides[0] + column_ * b.strides[1]),
+                  .ldb = neighbours * element_bytes(b.dtype),
+                  .c = w_.sums,
+                  .add = false,
+                  .ahead = nullptr,
+                  .total = varies ? w_.total : nullptr,
+                  .group = piece.group * element_,
+                  .scale_a = varies ? segments.scale_a + segment * segments.stride +
+                                          r0 * segments.row_stride
+                                    : nullptr,
+                  .scale_a_stride = segments.row_stride,
+                  .scale_a_group_stride = segments.stride,
+                  .scale_b = varies ? w_.segment_scales + segment * kTileCols : nullptr,
+                  .shift = d_.shift + r0 * d_.shift_stride,
+                  .shift_stride = d_.shift_stride,
+                  .flip = d_.flip,
+                  .table = &table_},
+         .columns = columns_,
+         .sums_out = w_.panel_sums});
+    k = piece.k1;
+  } while (k < d_.k);
+  finish(r0, r1, 0);
 }
 
 const char* DotWorker::pack_chunk(std::int64_t k0, std::int64_t k1) noexcept {

@@ -70,6 +70,7 @@ class DotWorker {
   bool direct() const noexcept { return kernels_ == d_.path.direct; }
   Piece piece_at(std::int64_t k, const Chunk& chunk) const noexcept;
   void block(std::int64_t r0, std::int64_t r1, const char* next) noexcept;
+  void read_plain(std::int64_t r0, std::int64_t r1) noexcept;
   void run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) noexcept;
   void run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows, std::int64_t tile,
                 std::size_t taller, std::int64_t place) noexcept;

@@ -60,6 +60,15 @@ struct Decoded {
   }
 };
 #include "backends/cpu/kernels/decode_avx512-inl.hpp"
+
+#include "backends/cpu/kernels/transpose_avx512-inl.hpp"
+
+#include "backends/cpu/kernels/plain_columns-inl.hpp"
+
+PlainKernel find_plain(const PlainWanted& wanted) noexcept {
+  if (wanted.weight != DType::bfloat16 || wanted.order != PlainOrder::along_k) return nullptr;
+  return find_plain_columns<WordSource>(wanted.rows);
+}
 OCTAVO_ISA_END
 
 }  // namespace
@@ -74,6 +83,7 @@ extern const DotKernels kAvx512Bf16Dot{
     &decode_int8,
     &decode_float8,
     &decode_float8_quads,
+    &find_plain,
 };
 
 }  // namespace octavo::cpu

@@ -26,6 +26,8 @@ struct Dot : IntegerDot {
 };
 #include "backends/cpu/kernels/dot_tile-inl.hpp"
 #include "backends/cpu/kernels/pack_avx512-inl.hpp"
+#include "backends/cpu/kernels/plain_columns-inl.hpp"
+#include "backends/cpu/kernels/plain_along-inl.hpp"
 OCTAVO_ISA_END
 
 }  // namespace
@@ -33,7 +35,7 @@ OCTAVO_ISA_END
 extern const IntegerKernels kAvx512VnniDot{
     {"6x64 tile, AVX-512 VNNI, exact int32 sums",
      "6x64 tile, AVX-512 VNNI, exact int32 sums, weights packed on the fly", kInt8Form, kMaxRows,
-     &find_dot_tile, nullptr, nullptr, nullptr, nullptr},
+     &find_dot_tile, nullptr, nullptr, nullptr, nullptr, &find_plain},
     true,
     &pack_piece,
     &unpack_piece,

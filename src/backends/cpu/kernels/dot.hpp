@@ -103,6 +103,34 @@ inline constexpr PanelForm kBf16Form{2, 64, 1};
 inline constexpr PanelForm kFloat32Form{1, 64, 1};
 inline constexpr PanelForm kFloat8Form{2, 32, 2};
 
+/// Sums of a few rows by a weight that is not packed, read once where it lies: those of a DotTile
+/// over all of K, with the same bits.
+struct PlainTile {
+  /// `b` is element (0, 0), at any address; `ldb`: bytes from one column to the next, or from one
+  /// row of K to the next (PlainOrder). `add` is false, `column_sums` null, nothing is `ahead`. `c`,
+  /// `total` and `scale_b` are those of the first panel.
+  DotTile tile;
+  std::int64_t columns;              ///< of all panels, 64 each but the last one
+  std::int64_t panel_sums = 0;       ///< of c and total, from one panel to the next
+  std::int64_t panel_scales = 0;     ///< of scale_b
+  std::int32_t* sums_out = nullptr;  ///< [panels][64]: int8 columns' sums; null: not wanted
+};
+using PlainKernel = void (*)(const PlainTile&) noexcept;
+
+/// Which elements of a weight are neighbours in memory.
+enum class PlainOrder : std::uint8_t {
+  along_k,  ///< [N, K], as linear layers keep it
+  along_n,  ///< [K, N]
+};
+
+/// What a plain kernel is asked for.
+struct PlainWanted {
+  DType weight;
+  PlainOrder order;
+  std::int64_t rows;
+  bool grouped;  ///< `total` is not null
+};
+
 /// The kernels of one instruction set and one type of B.
 struct DotKernels {
   const char* how;             ///< what explain says
@@ -129,6 +157,8 @@ struct DotKernels {
   /// fp8 in the form of int8, [4] for each column.
   void (*decode_float8_quads)(const Float8Table& table, const void* codes, std::int64_t steps,
                               std::int64_t vectors, void* panel) noexcept;
+  /// The kernel of such a product, null where none is built: the weight is packed on the fly then.
+  PlainKernel (*plain)(const PlainWanted& wanted) noexcept = nullptr;
 };
 
 /// A piece of int8 B to be packed.

@@ -18,6 +18,8 @@ struct IntegerDot {
     return b;
   }
   Vec::Ints left(Vec::Ints a) const { return Vec::exclusive_or(a, flip); }
+  // What left() makes ones of.
+  Vec::Ints one() const { return Vec::exclusive_or(Vec::broadcast_byte(1), flip); }
   static Sum zero() { return Vec::zero_ints(); }
   static Sum read(const void* p) { return Vec::load_ints(p); }
   static void write(void* p, Sum sum) { Vec::store(p, sum); }

@@ -28,6 +28,7 @@
 // g++ 12 takes the undefined values that its own intrinsics start from for mistakes of ours.
 #if !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
 
 // g++ 12's constant-propagated clones of a kernel spill its accumulators; noipa forbids them.

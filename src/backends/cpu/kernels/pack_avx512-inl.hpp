@@ -102,7 +102,7 @@ inline void pack_columns(const octavo::cpu::PackPiece& p) {
                    ? _mm512_maskz_loadu_epi8(inside, p.b + k + (v * 16 + j) * p.stride_n)
                    : _mm512_setzero_si512();
       }
-      transpose(m);
+      turn(m);
       std::int8_t* out = p.panel + (k / 4 * vectors + v) * 64;
       __m512i sums = _mm512_setzero_si512();
       for (std::int64_t step = 0; step < 16; ++step) {
@@ -128,7 +128,7 @@ void unpack_piece(const octavo::cpu::UnpackPiece& p) noexcept {
       step = _mm512_load_si512(from);
       from += p.step_bytes;
     }
-    transpose(m);
+    turn(m);
     for (std::int64_t j = 0; j < 16; ++j) {
       _mm512_storeu_si512(p.b + square * 64 + j * p.stride_n, m[j]);
     }

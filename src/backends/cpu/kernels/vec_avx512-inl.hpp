@@ -33,6 +33,36 @@ struct Vec {
     return _mm512_broadcastd_epi32(_mm512_castsi512_si128(_mm512_maskz_loadu_epi8(existing, p)));
   }
 
+  // The first `count` < 64 bytes at any address and zeros; nothing more is read.
+  static Ints load_part(const void* p, std::int64_t count) {
+    return _mm512_maskz_loadu_epi8((std::uint64_t{1} << count) - 1, p);
+  }
+
+  // Lane i < count: the sum of the lanes of vector i of neighbouring ones.
+  template <int count>
+  static Ints totals(const std::int32_t* p) {
+    const Ints low = add_lanes(quad_totals<count>(p), quad_totals<count - 4>(p + 64));
+    if constexpr (count <= 8) return add_lanes(low, low);
+    const Ints high = add_lanes(quad_totals<count - 8>(p + 128), quad_totals<count - 12>(p + 192));
+    return add_lanes(low, high);
+  }
+  // 128-bit lanes of what four vectors have there, added up: one number of each.
+  template <int count>
+  static Ints quad_totals(const std::int32_t* p) {
+    const Ints zero = zero_ints();
+    const Ints v0 = count > 0 ? load_ints(p) : zero;
+    const Ints v1 = count > 1 ? load_ints(p + 16) : zero;
+    const Ints v2 = count > 2 ? load_ints(p + 32) : zero;
+    const Ints v3 = count > 3 ? load_ints(p + 48) : zero;
+    const Ints even = add(_mm512_unpacklo_epi32(v0, v1), _mm512_unpackhi_epi32(v0, v1));
+    const Ints odd = add(_mm512_unpacklo_epi32(v2, v3), _mm512_unpackhi_epi32(v2, v3));
+    return add(_mm512_unpacklo_epi64(even, odd), _mm512_unpackhi_epi64(even, odd));
+  }
+  // The sums of neighbouring 128-bit lanes of a, then of b.
+  static Ints add_lanes(Ints a, Ints b) {
+    return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xDD));
+  }
+
   // Integers modulo 2^32; floats rounded once for each operation, `fused`, a * b + c, once.
   static Ints add(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
   static Ints subtract(Ints a, Ints b) { return _mm512_sub_epi32(a, b); }
