@@ -65,9 +65,33 @@ struct Decoded {
 
 #include "backends/cpu/kernels/plain_columns-inl.hpp"
 
+// Four bytes of a column in a word: numbers of 8 bits, whose bits lie in the upper half of a float32.
+struct PairsOfBytes {
+  __m512i first, second;
+};
+struct Int8Source {
+  static constexpr int kSteps = 2, kUnit = 32;
+  static __m512i pair(__m512i first, __m512i second) {
+    constexpr __mmask32 kUpper = 0xAAAAAAAA;
+    const __m512i lower = _mm512_castps_si512(_mm512_cvtepi32_ps(first));
+    const __m512i upper = _mm512_castps_si512(_mm512_cvtepi32_ps(second));
+    return _mm512_mask_mov_epi16(_mm512_srli_epi32(lower, 16), kUpper, upper);
+  }
+  static PairsOfBytes load(const Dot&, __m512i word) {
+    return {pair(_mm512_srai_epi32(_mm512_slli_epi32(word, 24), 24),
+                 _mm512_srai_epi32(_mm512_slli_epi32(word, 16), 24)),
+            pair(_mm512_srai_epi32(_mm512_slli_epi32(word, 8), 24), _mm512_srai_epi32(word, 24))};
+  }
+  template <int i>
+  static __m512i step(const PairsOfBytes& pairs) {
+    return i == 0 ? pairs.first : pairs.second;
+  }
+};
+
 PlainKernel find_plain(const PlainWanted& wanted) noexcept {
-  if (wanted.weight != DType::bfloat16 || wanted.order != PlainOrder::along_k) return nullptr;
-  return find_plain_columns<WordSource>(wanted.rows);
+  if (wanted.order != PlainOrder::along_k) return nullptr;
+  if (wanted.weight == DType::int8) return find_plain_columns<Int8Source>(wanted.rows);
+  return wanted.weight == DType::bfloat16 ? find_plain_columns<WordSource>(wanted.rows) : nullptr;
 }
 OCTAVO_ISA_END
 

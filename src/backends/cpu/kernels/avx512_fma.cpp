@@ -42,6 +42,47 @@ struct Decoded {
   }
 };
 #include "backends/cpu/kernels/decode_avx512-inl.hpp"
+
+#include "backends/cpu/kernels/transpose_avx512-inl.hpp"
+
+#include "backends/cpu/kernels/plain_columns-inl.hpp"
+
+// Two elements of 16 bits of a column in a word: two steps.
+struct PairOfFloats {
+  __m512i first, second;
+};
+struct PairSource {
+  static constexpr int kSteps = 2;
+  template <int i>
+  static __m512i step(const PairOfFloats& pair) {
+    return i == 0 ? pair.first : pair.second;
+  }
+};
+struct Bf16Source : PairSource {
+  static constexpr int kUnit = 32;
+  static PairOfFloats load(const Dot&, __m512i word) {
+    return {_mm512_slli_epi32(word, 16), _mm512_and_si512(word, _mm512_set1_epi32(-0x10000))};
+  }
+};
+// vcvtph2ps takes 16 neighbours: the first halves of all columns, then the second ones.
+struct HalfSource : PairSource {
+  static constexpr int kUnit = 16;
+  static PairOfFloats load(const Dot&, __m512i word) {
+    const __m512i halves = _mm512_permutexvar_epi64(_mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0), word);
+    return {_mm512_castps_si512(_mm512_cvtph_ps(_mm512_castsi512_si256(halves))),
+            _mm512_castps_si512(_mm512_cvtph_ps(_mm512_extracti64x4_epi64(halves, 1)))};
+  }
+};
+
+PlainKernel find_plain(const PlainWanted& wanted) noexcept {
+  if (wanted.order != PlainOrder::along_k) return nullptr;
+  switch (wanted.weight) {
+    case DType::float32: return find_plain_columns<WordSource>(wanted.rows);
+    case DType::float16: return find_plain_columns<HalfSource>(wanted.rows);
+    case DType::bfloat16: return find_plain_columns<Bf16Source>(wanted.rows);
+    default: return nullptr;
+  }
+}
 OCTAVO_ISA_END
 
 }  // namespace
@@ -56,6 +97,7 @@ extern const DotKernels kAvx512FmaDot{
     &decode_int8,
     &decode_float8,
     &decode_float8_quads,
+    &find_plain,
 };
 
 }  // namespace octavo::cpu

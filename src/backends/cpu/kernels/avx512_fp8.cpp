@@ -60,18 +60,40 @@ struct Dot : FloatDot {
 };
 #include "backends/cpu/kernels/dot_tile-inl.hpp"
 
+// Writes NaN over some numbers.
+inline Bytes with_nan(Bytes bytes, __mmask64 nan) {
+  return {_mm512_mask_blend_epi8(nan, bytes.low, _mm512_set1_epi8(static_cast<char>(0xC0))),
+          _mm512_mask_blend_epi8(nan, bytes.high, _mm512_set1_epi8(0x7F))};
+}
+
 // 64 codes in their order.
 inline void decode_step(const Decoder& decoder, __m512i codes, __mmask64 nan, __m512i& front,
                         __m512i& back) {
-  Bytes bytes = decoder.decode(codes);
-  bytes.low = _mm512_mask_blend_epi8(nan, bytes.low, _mm512_set1_epi8(static_cast<char>(0xC0)));
-  bytes.high = _mm512_mask_blend_epi8(nan, bytes.high, _mm512_set1_epi8(0x7F));
+  const Bytes bytes = with_nan(decoder.decode(codes), nan);
   const __m512i even = _mm512_unpacklo_epi8(bytes.low, bytes.high);
   const __m512i odd = _mm512_unpackhi_epi8(bytes.low, bytes.high);
   const __m512i lower = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0);
   const __m512i upper = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
   front = _mm512_permutex2var_epi64(even, lower, odd);
   back = _mm512_permutex2var_epi64(even, upper, odd);
+}
+
+#include "backends/cpu/kernels/transpose_avx512-inl.hpp"
+
+#include "backends/cpu/kernels/plain_columns-inl.hpp"
+
+// Of codes 0x80 that are NaN.
+struct NanSource : WordSource {
+  static Bytes load(const Dot& dot, __m512i codes) {
+    return with_nan(dot.load(codes), _mm512_cmpeq_epi8_mask(codes, dot.decoder.sign));
+  }
+};
+
+PlainKernel find_plain(const PlainWanted& wanted) noexcept {
+  if (!is_float8(wanted.weight) || wanted.order != PlainOrder::along_k) return nullptr;
+  return float8_table(wanted.weight).negative_zero_is_nan
+             ? find_plain_columns<NanSource>(wanted.rows)
+             : find_plain_columns<WordSource>(wanted.rows);
 }
 
 void decode_codes(const Float8Table& table, const void* codes, std::int64_t count,
@@ -98,7 +120,7 @@ OCTAVO_ISA_END
 
 extern const Float8Kernels kAvx512Float8Dot{
     {"5x64 tile, fp8 by table, AVX-512 BF16, float32 sums in ascending k", nullptr, kFloat8Form,
-     kMaxRows, &find_dot_tile, nullptr, nullptr, nullptr, nullptr},
+     kMaxRows, &find_dot_tile, nullptr, nullptr, nullptr, nullptr, &find_plain},
     &decode_codes,
 };
 

@@ -13,24 +13,23 @@
 //
 // Included inside an instruction-set region after dot_tile-inl.hpp and what turns squares; every
 // including file gets its own copy. A `Source` says what a word of the weight becomes:
-//   kSteps        steps of the `Dot` in a word
-//   kUnit         bits that stay together in a turned word: 32, or 16: then each 128-bit lane holds
-//                 the first halves of four columns, then their second ones
-//   turned(word)  what the steps of a word share; step<i>(that)
+//   kSteps             steps of the `Dot` in a word
+//   kUnit              bits that stay together in a turned word: 32, or 16: then each 128-bit lane
+//                      holds the first halves of four columns, then their second ones
+//   load(dot, word)    what the steps of a word share; step<i>(that): a step as Dot::add takes it
 
 constexpr std::int64_t kSquareColumns = 16;
 constexpr std::int64_t kSquareBytes = 64;  // of a column
 // Of a column, ahead of what is read.
-constexpr std::int64_t kColumnAhead = 512;
+constexpr std::int64_t kColumnAhead = 2048;
 
-// Words that are steps.
+// Words that the `Dot` loads itself.
 struct WordSource {
-  static constexpr int kSteps = 1, kUnit = 32;
-  explicit WordSource(const octavo::cpu::DotTile&) {}
-  static Vec::Ints turned(Vec::Ints word) { return word; }
-  template <int>
-  static Vec::Ints step(const Vec::Ints& word) {
-    return word;
+  static constexpr int kSteps = Dot::kLoadVectors, kUnit = 32 / kSteps;
+  static Dot::Loaded load(const Dot& dot, Vec::Ints word) { return dot.load(word); }
+  template <int i>
+  static Dot::Right step(const Dot::Loaded& word) {
+    return Dot::right<i>(word);
   }
 };
 
@@ -49,36 +48,33 @@ struct Square {
   std::int64_t lda;
 };
 
-template <class Source, int rows, int i, std::size_t... r>
+template <int rows, std::size_t... r>
 OCTAVO_INLINE void plain_step(const Dot& dot, Dot::Sum (&sums)[rows], const char* a,
-                              std::int64_t lda, const Vec::Ints& step, std::index_sequence<r...>) {
-  const typename Dot::Loaded loaded = dot.load(step);
+                              std::int64_t lda, const Dot::Right& step,
+                              std::index_sequence<r...>) {
   ((sums[r] = Dot::add(
-        sums[r],
-        dot.left(broadcast_step(a + static_cast<std::int64_t>(r) * lda + i * 4)),
-        Dot::template right<0>(loaded))),
+        sums[r], dot.left(broadcast_step(a + static_cast<std::int64_t>(r) * lda)), step)),
    ...);
 }
 
 template <class Source, int rows, int word, std::size_t... s>
-OCTAVO_INLINE void plain_word(const Dot& dot, const Source& source, Dot::Sum (&sums)[rows],
-                              Dot::Sum& ones, const Square& at, Vec::Ints m,
-                              std::index_sequence<s...>) {
-  const auto turned = source.turned(m);
-  (plain_step<Source, rows, word * Source::kSteps + static_cast<int>(s)>(
-       dot, sums, at.a, at.lda, source.template step<static_cast<int>(s)>(turned),
-       std::make_index_sequence<rows>()),
+OCTAVO_INLINE void plain_word(const Dot& dot, Dot::Sum (&sums)[rows], Dot::Sum& ones,
+                              const Square& at, Vec::Ints m, std::index_sequence<s...>) {
+  const auto loaded = Source::load(dot, m);
+  (plain_step<rows>(dot, sums, at.a + (word * Source::kSteps + static_cast<int>(s)) * 4, at.lda,
+                    Source::template step<static_cast<int>(s)>(loaded),
+                    std::make_index_sequence<rows>()),
    ...);
   if constexpr (Dot::kExact) ones = plain_ones(dot, ones, m);
 }
 
 template <class Source, int rows, std::size_t... w>
-OCTAVO_INLINE void plain_square(const Dot& dot, const Source& source, Dot::Sum (&sums)[rows],
-                                Dot::Sum& ones, const Square& at, std::index_sequence<w...>) {
+OCTAVO_INLINE void plain_square(const Dot& dot, Dot::Sum (&sums)[rows], Dot::Sum& ones,
+                                const Square& at, std::index_sequence<w...>) {
   Vec::Ints m[] = {
       Vec::load_unaligned_ints(at.b + static_cast<std::int64_t>(w) * at.ldb)...};
   turn<Source::kUnit>(m);
-  (plain_word<Source, rows, static_cast<int>(w)>(dot, source, sums, ones, at, m[w],
+  (plain_word<Source, rows, static_cast<int>(w)>(dot, sums, ones, at, m[w],
                                                  std::make_index_sequence<Source::kSteps>()),
    ...);
 }
@@ -102,9 +98,9 @@ struct StagedSquare {
 
 // `depth` bytes of the rows by up to 16 columns; goes on behind them.
 template <class Source, int rows>
-OCTAVO_INLINE void plain_depth(const Dot& dot, const Source& source, Dot::Sum (&sums)[rows],
-                               Dot::Sum& ones, Square& at, std::int64_t columns,
-                               std::int64_t depth, const char*& ahead, const char* wrap) {
+OCTAVO_INLINE void plain_depth(const Dot& dot, Dot::Sum (&sums)[rows], Dot::Sum& ones, Square& at,
+                               std::int64_t columns, std::int64_t depth, const char* ahead,
+                               const char* wrap) {
   constexpr std::make_index_sequence<16> kWords;
   constexpr std::int64_t kRowBytes = kSquareBytes * Source::kSteps;  // of A beside a square
   if (columns == kSquareColumns) {
@@ -112,8 +108,10 @@ OCTAVO_INLINE void plain_depth(const Dot& dot, const Source& source, Dot::Sum (&
     for (; depth >= kRowBytes; depth -= kRowBytes) {
       const char* next = at.b + kColumnAhead;
       if (next >= ahead) next += wrap - ahead;
-      for (std::int64_t j = 0; j < kSquareColumns; ++j) __builtin_prefetch(next + j * at.ldb);
-      plain_square<Source, rows>(dot, source, sums, ones, at, kWords);
+      for (std::int64_t j = 0; j < kSquareColumns; ++j) {
+        __builtin_prefetch(next + j * at.ldb, 0, 2);  // further ahead than the first level holds
+      }
+      plain_square<Source, rows>(dot, sums, ones, at, kWords);
       at.b += kSquareBytes;
       at.a += kRowBytes;
     }
@@ -122,7 +120,7 @@ OCTAVO_INLINE void plain_depth(const Dot& dot, const Source& source, Dot::Sum (&
     const std::int64_t a_size = depth < kRowBytes ? depth : kRowBytes;
     StagedSquare<rows, kRowBytes> staged;
     const Square square = staged.of(at, columns, a_size / Source::kSteps, a_size);
-    plain_square<Source, rows>(dot, source, sums, ones, square, kWords);
+    plain_square<Source, rows>(dot, sums, ones, square, kWords);
     at.b += a_size / Source::kSteps;
     at.a += a_size;
   }
@@ -146,7 +144,6 @@ OCTAVO_INLINE void plain_block(const octavo::cpu::PlainTile& p, std::int64_t fir
   const char* b = static_cast<const char*>(t.b) + first * t.ldb;
   if (t.total != nullptr) t.total += first;
   const Dot dot(t);
-  const Source source(t);
   Square at{b, t.ldb, static_cast<const char*>(t.a), t.lda};
   const char* ahead = b + t.depth / Source::kSteps;
   const char* wrap = b + kSquareColumns * t.ldb;
@@ -156,7 +153,7 @@ OCTAVO_INLINE void plain_block(const octavo::cpu::PlainTile& p, std::int64_t fir
     const std::int64_t part = t.total == nullptr || depth <= t.group ? depth : t.group;
     Dot::Sum sums[] = {((void)r, Dot::zero())...};
     Dot::Sum ones = Dot::zero();
-    plain_depth<Source, rows>(dot, source, sums, ones, at, columns, part, ahead, wrap);
+    plain_depth<Source, rows>(dot, sums, ones, at, columns, part, ahead, wrap);
     if constexpr (Dot::kExact) {
       plain_take_away<rows>(sums, ones, t, all);
       if (p.sums_out != nullptr) Vec::store(p.sums_out + first, ones);
