@@ -208,11 +208,14 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
   const auto bytes_of_least = static_cast<std::int64_t>(of_least.used());
   (void)arena.take<char>(static_cast<std::int64_t>(of_whole.used()));
   (void)arena.take<char>(saturating_product(3 * count_, bytes_of_least));
-  for (const std::int64_t extent : {all, std::min(all, kFewRows)}) {
+  // Of few rows, that what is read side by side takes most for one of these numbers is all that is
+  // known.
+  for (const std::int64_t most : {all, kFewRows, std::int64_t{4}, std::int64_t{3}, std::int64_t{2}, std::int64_t{1}}) {
+    const std::int64_t extent = std::min(all, most);
     DotMember d;
     Arena counter(nullptr);
     OCTAVO_TRY(describe_one(cut_to(problem_, extent), counter, own, d));
-    lengthen_chunk(d);
+    lengthen(d);
     reserve_scratch(d);
   }
   if (work_of(whole) + static_cast<double>(count_) * work_of(least) >= kSerialWork) {
@@ -339,10 +342,17 @@ void Run::run_share(std::int64_t index) const noexcept {
     Arena own(scratch_ + index * scratch_bytes_);
     const DotScratch w = take_scratch(*s.member, own);
     DotWorker worker(*s.member, problem_.options, w);
-    for (std::int64_t panel = from.panel; panel <= to.panel; ++panel) {
+    for (std::int64_t panel = from.panel, count = 1; panel <= to.panel; panel += count) {
       const std::int64_t r0 = panel == from.panel ? from.row : 0;
       const std::int64_t r1 = panel == to.panel ? to.row : s.rows();
+      count = 1;
       if (r0 >= r1) continue;
+      if (s.member->plain != nullptr) {
+        const bool whole = r0 == 0 && panel < to.panel;
+        if (whole) count = std::min(s.member->strip, to.panel - panel);
+        worker.run_plain(panel, count, s.begin + r0, s.begin + r1);
+        continue;
+      }
       const bool more = panel + 1 < to.panel || (panel + 1 == to.panel && to.row > 0);
       worker.run(panel, s.begin + r0, s.begin + r1, more ? panel + 1 : -1);
     }

@@ -24,6 +24,8 @@ constexpr std::int64_t kChunkBytes = std::int64_t{256} << 10;
 // Of a panel that is packed on the fly for a few rows: it is read from the first-level cache.
 constexpr std::int64_t kOnTheFlyBytes = std::int64_t{16} << 10;
 constexpr std::int64_t kBlockRows = 512;
+// Sums of panels that are read side by side.
+constexpr std::int64_t kStripSums = 4 << 10;
 constexpr float kOne = 1.0F;
 // Rows that far apart share few sets of the first-level cache: where a weight passes through it
 // beside them, they are copied to where they do not.
@@ -149,6 +151,15 @@ std::int64_t longest_chunk(const DotMember& d) noexcept {
   return bytes / (form.vector_bytes * kPanelVectors);
 }
 
+// Panels whose sums, and scales of so many segments, stay in the caches.
+std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
+  if (d.plain == nullptr || d.p->b.data.strides[0] == 1) return 1;
+  const std::int64_t sums = kStripSums / (d.m * kPanelWidth);
+  const std::int64_t scales = kStripScales / (std::max<std::int64_t>(segments, 1) * kPanelWidth);
+  const std::int64_t panels = (d.n + kPanelWidth - 1) / kPanelWidth;
+  return std::clamp<std::int64_t>(std::min(sums, scales), 1, panels);
+}
+
 // What reads B where it lies, if there is such a thing.
 PlainKernel plain_kernel(const DotMember& d) noexcept {
   const MatrixView& b = d.p->b.data;
@@ -162,8 +173,11 @@ PlainKernel plain_kernel(const DotMember& d) noexcept {
 
 }  // namespace
 
-void lengthen_chunk(DotMember& d) noexcept {
-  if (d.plain != nullptr) return;
+void lengthen(DotMember& d) noexcept {
+  if (d.plain != nullptr) {
+    d.strip = strip_panels(d, 1);
+    return;
+  }
   const std::int64_t whole = (d.steps + kInt8Form.step - 1) / kInt8Form.step * kInt8Form.step;
   d.chunk = std::min(whole, longest_chunk(d));
 }
@@ -192,6 +206,7 @@ void describe(const ExecContext& context, Arena& arena, DotMember& d) noexcept {
   if (d.plain != nullptr) {
     d.chunk = d.steps;
     d.single_chunk = true;
+    d.strip = strip_panels(d, d.segments.most);
   }
   const MatrixView& a = p.a.data;
   const std::int64_t size = element_bytes(d.path.rows);

@@ -32,6 +32,7 @@ struct DotMember {
   std::int64_t block_rows = 0;  ///< rows whose sums wait for the next chunk, at most
   bool single_chunk = false;
   PlainKernel plain = nullptr;  ///< reads B where it lies; null: it is packed, here or before
+  std::int64_t strip = 1;       ///< panels that it reads side by side
 
   EpilogueRows row_scales{};
   OutlierTerms outliers{};
@@ -57,8 +58,10 @@ void describe(const ExecContext& context, Arena& arena, DotMember& d) noexcept;
 
 /// The most rows of a member for which chunks of panels are shorter.
 inline constexpr std::int64_t kFewRows = 24;
-/// A chunk of a member as long as one of as many rows and any K can be.
-void lengthen_chunk(DotMember& member) noexcept;
+/// Scales along K of panels that are read side by side, unless one panel has more.
+inline constexpr std::int64_t kStripScales = std::int64_t{32} << 10;
+/// A chunk, or strip, of a member as long as one of as many rows and any K can be.
+void lengthen(DotMember& member) noexcept;
 
 /// Bytes of rows [begin, end) as the kernels read them, 0 where A has them already.
 std::int64_t converted_bytes(const DotMember& member, std::int64_t rows) noexcept;

@@ -77,8 +77,9 @@ Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vect
 
 DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   DotScratch w{};
-  const std::int64_t tile = d.block_rows * kTileCols;
-  const std::int64_t segments = d.segments.most * kTileCols;
+  const std::int64_t tile = d.strip * d.block_rows * kTileCols;
+  const std::int64_t of_panel = d.segments.most * kTileCols;
+  const std::int64_t segments = std::min(d.strip * of_panel, std::max(of_panel, kStripScales));
   const PanelForm& form = d.path.on_the_fly->form;
   w.sums = arena.take<float>(tile);
   if (d.segments.present()) {
@@ -95,7 +96,7 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
     }
   }
   if (d.path.integers == nullptr) return w;
-  w.panel_sums = arena.take<std::int32_t>(kTileCols);
+  w.panel_sums = arena.take<std::int32_t>(d.strip * kTileCols);
   if (d.segments.present() && d.flip != 0 && d.plain == nullptr) {
     w.segment_sums = arena.take<std::int32_t>(segments);
     w.ones = arena.take<std::uint8_t>(d.chunk * form.step);
@@ -136,10 +137,6 @@ void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
     // next.
     const bool again = end < r1 && d_.single_chunk;
     const std::int64_t after = end < r1 ? panel : next;
-    if (d_.plain != nullptr) {
-      read_plain(r, end);
-      continue;
-    }
     block(r, end, again || after < 0 || !direct() ? nullptr : packed_.at(after, 0));
   }
 }
@@ -162,45 +159,63 @@ void DotWorker::block(std::int64_t r0, std::int64_t r1, const char* next) noexce
   } while (!chunk.last);
 }
 
-// All of K, from where the weight lies.
-void DotWorker::read_plain(std::int64_t r0, std::int64_t r1) noexcept {
-  outliers_.set_rows(r0, r1 - r0);
+void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r0,
+                          std::int64_t r1) noexcept {
   const MatrixView& b = d_.p->b.data;
   const Segments& segments = d_.segments;
   const bool varies = segments.present();
-  if (varies) std::fill_n(w_.total, (r1 - r0) * kTileCols, 0.0F);
+  const std::int64_t column = first * kTileCols;
+  const std::int64_t panel_sums = (r1 - r0) * kTileCols;
+  const std::int64_t panel_scales = segments.count * kTileCols;
+  if (varies) std::fill_n(w_.total, count * panel_sums, 0.0F);
+  for (std::int64_t i = 0; i < count && varies; ++i) {
+    (void)load_segment_scales(d_, column + i * kTileCols, -1, w_.segment_scales + i * panel_scales);
+  }
+  if (count == 1) {
+    finisher_.set_columns(column, std::min(kTileCols, d_.n - column));
+    finisher_.prefetch(r0, r1 - r0);
+  }
   const Chunk all{0, d_.steps, nullptr, nullptr, 0, d_.k, true};
   const std::int64_t neighbours = b.strides[0] == 1 ? b.strides[1] : b.strides[0];
   std::int64_t k = 0;
   do {
     const Piece piece = piece_at(k, all);
     const std::int64_t segment = piece.segment;
-    d_.plain(
-        {.tile = {.depth = (piece.k1 - k) * element_,
-                  .a = static_cast<const char*>(d_.rows) + r0 * d_.row_bytes + k * element_,
-                  .lda = d_.row_bytes,
-                  .b = b.at(k * b.strides[0] + column_ * b.strides[1]),
-                  .ldb = neighbours * element_bytes(b.dtype),
-                  .c = w_.sums,
-                  .add = false,
-                  .ahead = nullptr,
-                  .total = varies ? w_.total : nullptr,
-                  .group = piece.group * element_,
-                  .scale_a = varies ? segments.scale_a + segment * segments.stride +
-                                          r0 * segments.row_stride
-                                    : nullptr,
-                  .scale_a_stride = segments.row_stride,
-                  .scale_a_group_stride = segments.stride,
-                  .scale_b = varies ? w_.segment_scales + segment * kTileCols : nullptr,
-                  .shift = d_.shift + r0 * d_.shift_stride,
-                  .shift_stride = d_.shift_stride,
-                  .flip = d_.flip,
-                  .table = &table_},
-         .columns = columns_,
-         .sums_out = w_.panel_sums});
+    d_.plain({.tile = {.depth = (piece.k1 - k) * element_,
+                       .a = static_cast<const char*>(d_.rows) + r0 * d_.row_bytes + k * element_,
+                       .lda = d_.row_bytes,
+                       .b = b.at(k * b.strides[0] + column * b.strides[1]),
+                       .ldb = neighbours * element_bytes(b.dtype),
+                       .c = w_.sums,
+                       .add = false,
+                       .ahead = nullptr,
+                       .total = varies ? w_.total : nullptr,
+                       .group = piece.group * element_,
+                       .scale_a = varies ? segments.scale_a + segment * segments.stride +
+                                               r0 * segments.row_stride
+                                         : nullptr,
+                       .scale_a_stride = segments.row_stride,
+                       .scale_a_group_stride = segments.stride,
+                       .scale_b = varies ? w_.segment_scales + segment * kTileCols : nullptr,
+                       .shift = d_.shift + r0 * d_.shift_stride,
+                       .shift_stride = d_.shift_stride,
+                       .flip = d_.flip,
+                       .table = &table_},
+              .columns = std::min(count * kTileCols, d_.n - column),
+              .panel_sums = panel_sums,
+              .panel_scales = panel_scales,
+              .sums_out = w_.panel_sums});
     k = piece.k1;
   } while (k < d_.k);
-  finish(r0, r1, 0);
+  for (std::int64_t i = 0; i < count; ++i) {
+    column_ = column + i * kTileCols;
+    columns_ = std::min(kTileCols, d_.n - column_);
+    column_sums_ = w_.panel_sums + i * kTileCols;
+    finisher_.set_columns(column_, columns_);
+    outliers_.set_columns(column_, columns_);
+    outliers_.set_rows(r0, r1 - r0);
+    finish(r0, r1, i * panel_sums);
+  }
 }
 
 const char* DotWorker::pack_chunk(std::int64_t k0, std::int64_t k1) noexcept {

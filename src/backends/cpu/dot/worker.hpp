@@ -13,15 +13,15 @@ namespace octavo::cpu {
 
 /// What a thread computes in.
 struct DotScratch {
-  void* sums;     ///< [block_rows][64] int32 or float
+  void* sums;     ///< [strip][block_rows][64] int32 or float
   float* total;   ///< the same: sums under K-varying scales
   float* floats;  ///< the same: integers that 32 bits have no room for
   OutlierScratch outliers;
   void* panel;               ///< one chunk of a panel, where it is packed on the fly
   float* wide;               ///< [4][kWideDepth][16], or codes by fours: what is packed or decoded
   float* line;               ///< a row or column before it
-  std::int32_t* panel_sums;  ///< [64]: int8 columns, where they are not behind a packed weight
-  float* segment_scales;     ///< [segments][64]
+  std::int32_t* panel_sums;  ///< [strip][64]: int8 columns, where they are not behind a packed weight
+  float* segment_scales;     ///< [strip][segments][64]
   std::int32_t* segment_sums;  ///< [segments][64]: int8 columns of every segment
   std::uint8_t* ones;          ///< a row of as many ones as a chunk is deep
 };
@@ -49,6 +49,9 @@ class DotWorker {
 
   /// Rows [r0, r1) of a panel. `next` is the panel that this thread reads after it, -1: none.
   void run(std::int64_t panel, std::int64_t r0, std::int64_t r1, std::int64_t next) noexcept;
+  /// The same of `count` panels of a weight that is read where it lies, a member's strip at most.
+  void run_plain(std::int64_t first, std::int64_t count, std::int64_t r0,
+                 std::int64_t r1) noexcept;
 
  private:
   // A stretch of K inside a chunk: segments of one length, the last one perhaps shorter, or a part
@@ -70,7 +73,6 @@ class DotWorker {
   bool direct() const noexcept { return kernels_ == d_.path.direct; }
   Piece piece_at(std::int64_t k, const Chunk& chunk) const noexcept;
   void block(std::int64_t r0, std::int64_t r1, const char* next) noexcept;
-  void read_plain(std::int64_t r0, std::int64_t r1) noexcept;
   void run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) noexcept;
   void run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows, std::int64_t tile,
                 std::size_t taller, std::int64_t place) noexcept;

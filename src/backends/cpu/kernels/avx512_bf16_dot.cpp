@@ -64,6 +64,7 @@ struct Decoded {
 #include "backends/cpu/kernels/transpose_avx512-inl.hpp"
 
 #include "backends/cpu/kernels/plain_columns-inl.hpp"
+#include "backends/cpu/kernels/plain_rows-inl.hpp"
 
 // Four bytes of a column in a word: numbers of 8 bits, whose bits lie in the upper half of a float32.
 struct PairsOfBytes {
@@ -88,10 +89,49 @@ struct Int8Source {
   }
 };
 
+// Two rows of 32 bfloat16.
+struct PairLines {
+  static constexpr int kRows = 2, kVectors = 2;
+  static constexpr bool kOrdered = false;
+  static void join(const Dot&, const char* b, std::int64_t ldb, __m512i (&out)[2]) {
+    const __m512i row0 = _mm512_loadu_si512(b);
+    const __m512i row1 = _mm512_loadu_si512(b + ldb);
+    out[0] = _mm512_unpacklo_epi16(row0, row1);
+    out[1] = _mm512_unpackhi_epi16(row0, row1);
+  }
+};
+
+// Two rows of 64 int8.
+struct Int8Lines {
+  static constexpr int kRows = 2, kVectors = 4;
+  static constexpr bool kOrdered = false;
+  static __m512i pair(__m512i bytes) {  // the lower two of every word
+    return Int8Source::pair(_mm512_srai_epi32(_mm512_slli_epi32(bytes, 24), 24),
+                            _mm512_srai_epi32(_mm512_slli_epi32(bytes, 16), 24));
+  }
+  static void join(const Dot&, const char* b, std::int64_t ldb, __m512i (&out)[4]) {
+    const __m512i row0 = _mm512_loadu_si512(b);
+    const __m512i row1 = _mm512_loadu_si512(b + ldb);
+    const __m512i low = _mm512_unpacklo_epi8(row0, row1);
+    const __m512i high = _mm512_unpackhi_epi8(row0, row1);
+    out[0] = pair(_mm512_unpacklo_epi16(low, low));
+    out[1] = pair(_mm512_unpackhi_epi16(low, low));
+    out[2] = pair(_mm512_unpacklo_epi16(high, high));
+    out[3] = pair(_mm512_unpackhi_epi16(high, high));
+  }
+};
+
 PlainKernel find_plain(const PlainWanted& wanted) noexcept {
-  if (wanted.order != PlainOrder::along_k) return nullptr;
-  if (wanted.weight == DType::int8) return find_plain_columns<Int8Source>(wanted.rows);
-  return wanted.weight == DType::bfloat16 ? find_plain_columns<WordSource>(wanted.rows) : nullptr;
+  const bool along_k = wanted.order == PlainOrder::along_k;
+  switch (wanted.weight) {
+    case DType::bfloat16:
+      return along_k ? find_plain_columns<WordSource>(wanted.rows)
+                     : find_plain_rows<PairLines>(wanted.rows);
+    case DType::int8:
+      return along_k ? find_plain_columns<Int8Source>(wanted.rows)
+                     : find_plain_rows<Int8Lines>(wanted.rows);
+    default: return nullptr;
+  }
 }
 OCTAVO_ISA_END
 

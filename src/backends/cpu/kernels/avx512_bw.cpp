@@ -46,6 +46,7 @@ struct Dot : IntegerDot {
 };
 #include "backends/cpu/kernels/dot_tile-inl.hpp"
 #include "backends/cpu/kernels/pack_avx512-inl.hpp"
+#include "backends/cpu/kernels/plain_int8_avx512-inl.hpp"
 OCTAVO_ISA_END
 
 }  // namespace
@@ -53,7 +54,7 @@ OCTAVO_ISA_END
 extern const IntegerKernels kAvx512BwDot{
     {"3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums",
      "3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums, weights packed on the fly", kInt8Form,
-     kMaxRows, &find_dot_tile, nullptr, nullptr, nullptr, nullptr},
+     kMaxRows, &find_dot_tile, nullptr, nullptr, nullptr, nullptr, &find_plain},
     true,
     &pack_piece,
     &unpack_piece,

@@ -46,6 +46,7 @@ struct Decoded {
 #include "backends/cpu/kernels/transpose_avx512-inl.hpp"
 
 #include "backends/cpu/kernels/plain_columns-inl.hpp"
+#include "backends/cpu/kernels/plain_rows-inl.hpp"
 
 // Two elements of 16 bits of a column in a word: two steps.
 struct PairOfFloats {
@@ -74,12 +75,47 @@ struct HalfSource : PairSource {
   }
 };
 
+// A row of 16 float32, or of 32 elements of 16 bits.
+struct FloatLines {
+  static constexpr int kRows = 1, kVectors = 1;
+  static constexpr bool kOrdered = true;
+  static void join(const Dot&, const char* b, std::int64_t, __m512i (&out)[1]) {
+    out[0] = _mm512_loadu_si512(b);
+  }
+};
+struct Bf16Lines {
+  static constexpr int kRows = 1, kVectors = 2;
+  static constexpr bool kOrdered = false;
+  static void join(const Dot&, const char* b, std::int64_t, __m512i (&out)[2]) {
+    const __m512i row = _mm512_loadu_si512(b);
+    out[0] = _mm512_unpacklo_epi16(_mm512_setzero_si512(), row);
+    out[1] = _mm512_unpackhi_epi16(_mm512_setzero_si512(), row);
+  }
+};
+struct HalfLines {
+  static constexpr int kRows = 1, kVectors = 2;
+  static constexpr bool kOrdered = true;
+  static __m512i widen(const char* b) {
+    const auto halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b));
+    return _mm512_castps_si512(_mm512_cvtph_ps(halves));
+  }
+  static void join(const Dot&, const char* b, std::int64_t, __m512i (&out)[2]) {
+    out[0] = widen(b);
+    out[1] = widen(b + 32);
+  }
+};
+
+template <class Source, class Lines>
+PlainKernel find_either(const PlainWanted& wanted) noexcept {
+  return wanted.order == PlainOrder::along_k ? find_plain_columns<Source>(wanted.rows)
+                                             : find_plain_rows<Lines>(wanted.rows);
+}
+
 PlainKernel find_plain(const PlainWanted& wanted) noexcept {
-  if (wanted.order != PlainOrder::along_k) return nullptr;
   switch (wanted.weight) {
-    case DType::float32: return find_plain_columns<WordSource>(wanted.rows);
-    case DType::float16: return find_plain_columns<HalfSource>(wanted.rows);
-    case DType::bfloat16: return find_plain_columns<Bf16Source>(wanted.rows);
+    case DType::float32: return find_either<WordSource, FloatLines>(wanted);
+    case DType::float16: return find_either<HalfSource, HalfLines>(wanted);
+    case DType::bfloat16: return find_either<Bf16Source, Bf16Lines>(wanted);
     default: return nullptr;
   }
 }

@@ -81,6 +81,7 @@ inline void decode_step(const Decoder& decoder, __m512i codes, __mmask64 nan, __
 #include "backends/cpu/kernels/transpose_avx512-inl.hpp"
 
 #include "backends/cpu/kernels/plain_columns-inl.hpp"
+#include "backends/cpu/kernels/plain_rows-inl.hpp"
 
 // Of codes 0x80 that are NaN.
 struct NanSource : WordSource {
@@ -89,11 +90,33 @@ struct NanSource : WordSource {
   }
 };
 
+// Two rows of 64 codes.
+template <class Codes>
+struct CodeLines {
+  static constexpr int kRows = 2, kVectors = 4;
+  static constexpr bool kOrdered = false;
+  static void join(const Dot& dot, const char* b, std::int64_t ldb, __m512i (&out)[4]) {
+    const __m512i row0 = _mm512_loadu_si512(b);
+    const __m512i row1 = _mm512_loadu_si512(b + ldb);
+    const Bytes low = Codes::load(dot, _mm512_unpacklo_epi8(row0, row1));
+    const Bytes high = Codes::load(dot, _mm512_unpackhi_epi8(row0, row1));
+    out[0] = Dot::right<0>(low);
+    out[1] = Dot::right<1>(low);
+    out[2] = Dot::right<0>(high);
+    out[3] = Dot::right<1>(high);
+  }
+};
+
+template <class Codes>
+PlainKernel find_codes(const PlainWanted& wanted) noexcept {
+  return wanted.order == PlainOrder::along_k ? find_plain_columns<Codes>(wanted.rows)
+                                             : find_plain_rows<CodeLines<Codes>>(wanted.rows);
+}
+
 PlainKernel find_plain(const PlainWanted& wanted) noexcept {
-  if (!is_float8(wanted.weight) || wanted.order != PlainOrder::along_k) return nullptr;
-  return float8_table(wanted.weight).negative_zero_is_nan
-             ? find_plain_columns<NanSource>(wanted.rows)
-             : find_plain_columns<WordSource>(wanted.rows);
+  if (!is_float8(wanted.weight)) return nullptr;
+  return float8_table(wanted.weight).negative_zero_is_nan ? find_codes<NanSource>(wanted)
+                                                          : find_codes<WordSource>(wanted);
 }
 
 void decode_codes(const Float8Table& table, const void* codes, std::int64_t count,

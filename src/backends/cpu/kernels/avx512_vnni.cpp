@@ -26,8 +26,7 @@ struct Dot : IntegerDot {
 };
 #include "backends/cpu/kernels/dot_tile-inl.hpp"
 #include "backends/cpu/kernels/pack_avx512-inl.hpp"
-#include "backends/cpu/kernels/plain_columns-inl.hpp"
-#include "backends/cpu/kernels/plain_along-inl.hpp"
+#include "backends/cpu/kernels/plain_int8_avx512-inl.hpp"
 OCTAVO_ISA_END
 
 }  // namespace

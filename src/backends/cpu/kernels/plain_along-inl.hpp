@@ -83,8 +83,7 @@ void copy_lines(const char* a, std::int64_t lda, std::int64_t depth, char* out) 
   for (std::int64_t k = 0; k < depth; k += kSquareBytes) {
     for (int r = 0; r < rows; ++r, out += kSquareBytes) {
       const char* line = a + r * lda + k;
-      Vec::store(out, depth - k < kSquareBytes ? Vec::load_part(line, depth - k)
-                                               : Vec::load_unaligned_ints(line));
+      Vec::store(out, Vec::load_part(line, depth - k));
     }
   }
 }
@@ -140,10 +139,4 @@ constexpr auto along_kernels(std::index_sequence<row...>) {
 octavo::cpu::PlainKernel find_plain_along(std::int64_t rows) noexcept {
   static constexpr auto kKernels = along_kernels(std::make_index_sequence<kAlongRows>());
   return rows < 1 || rows > kAlongRows ? nullptr : kKernels[static_cast<std::size_t>(rows - 1)];
-}
-
-octavo::cpu::PlainKernel find_plain(const octavo::cpu::PlainWanted& wanted) noexcept {
-  if (wanted.order != octavo::cpu::PlainOrder::along_k) return nullptr;
-  return wanted.grouped ? find_plain_columns<WordSource>(wanted.rows)
-                        : find_plain_along(wanted.rows);
 }

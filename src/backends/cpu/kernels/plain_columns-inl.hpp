@@ -36,8 +36,8 @@ struct WordSource {
 // Adds the bytes of a step, each once.
 template <class Integers>
 OCTAVO_INLINE typename Integers::Sum plain_ones(const Integers& dot, typename Integers::Sum sum,
-                                                const Vec::Ints& step) {
-  return Integers::add(sum, dot.left(dot.one()), Integers::template right<0>(dot.load(step)));
+                                                const typename Integers::Right& step) {
+  return Integers::add(sum, dot.left(dot.one()), step);
 }
 
 // Where a square of a weight and the rows beside it lie.
@@ -65,7 +65,7 @@ OCTAVO_INLINE void plain_word(const Dot& dot, Dot::Sum (&sums)[rows], Dot::Sum& 
                     Source::template step<static_cast<int>(s)>(loaded),
                     std::make_index_sequence<rows>()),
    ...);
-  if constexpr (Dot::kExact) ones = plain_ones(dot, ones, m);
+  if constexpr (Dot::kExact) ones = plain_ones(dot, ones, Source::template step<0>(loaded));
 }
 
 template <class Source, int rows, std::size_t... w>

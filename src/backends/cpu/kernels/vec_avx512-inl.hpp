@@ -33,9 +33,38 @@ struct Vec {
     return _mm512_broadcastd_epi32(_mm512_castsi512_si128(_mm512_maskz_loadu_epi8(existing, p)));
   }
 
-  // The first `count` < 64 bytes at any address and zeros; nothing more is read.
+  // The first `count` bytes, or 64, at any address and zeros; nothing more is read.
   static Ints load_part(const void* p, std::int64_t count) {
-    return _mm512_maskz_loadu_epi8((std::uint64_t{1} << count) - 1, p);
+    const std::uint64_t existing =
+        count >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1;
+    return _mm512_maskz_loadu_epi8(existing, p);
+  }
+
+  // Columns in their order, in memory: vector i's lane l holds columns 4 (l * vectors + i) to the
+  // third after it.
+  template <int vectors>
+  static void order(void* p) {
+    static_assert(vectors == 2 || vectors == 4);
+    char* at = static_cast<char*>(p);
+    const Ints v0 = load_ints(at);
+    const Ints v1 = load_ints(at + 64);
+    if constexpr (vectors == 2) {
+      const Ints low = _mm512_shuffle_i32x4(v0, v1, 0x44);
+      const Ints high = _mm512_shuffle_i32x4(v0, v1, 0xEE);
+      store(at, _mm512_shuffle_i32x4(low, low, 0xD8));
+      store(at + 64, _mm512_shuffle_i32x4(high, high, 0xD8));
+    } else {
+      const Ints v2 = load_ints(at + 128);
+      const Ints v3 = load_ints(at + 192);
+      const Ints low01 = _mm512_shuffle_i32x4(v0, v1, 0x44);
+      const Ints low23 = _mm512_shuffle_i32x4(v2, v3, 0x44);
+      const Ints high01 = _mm512_shuffle_i32x4(v0, v1, 0xEE);
+      const Ints high23 = _mm512_shuffle_i32x4(v2, v3, 0xEE);
+      store(at, _mm512_shuffle_i32x4(low01, low23, 0x88));
+      store(at + 64, _mm512_shuffle_i32x4(low01, low23, 0xDD));
+      store(at + 128, _mm512_shuffle_i32x4(high01, high23, 0x88));
+      store(at + 192, _mm512_shuffle_i32x4(high01, high23, 0xDD));
+    }
   }
 
   // Lane i < count: the sum of the lanes of vector i of neighbouring ones.

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// A few rows by a weight [K, N], whose rows lie along N, interleaved in registers:
+//
+//                64 bytes along N
+//   row k      [b0 b1 b2 ..]                 q0       q1   ..       what columns have in a step:
+//   row k + 1  [b0 b1 b2 ..]  -- join -->  [b0 b1]  ..              vector i, lane l of 4 columns:
+//     ..                                                            columns 4 (l * vectors + i) on
+//
+// A strip of columns goes through some rows of K, then through the next ones: what a row has of a
+// strip is read in one go, and the sums of the strip wait in the first-level cache, in the order
+// that joining leaves. They are put in theirs at the end of K, or of a group.
+//
+// Included inside an instruction-set region after plain_columns-inl.hpp; every including file gets
+// its own copy. A `Lines` says what rows of the weight become:
+//   kRows       rows of K in a step
+//   kVectors    of 16 columns in a line of 64 bytes
+//   kOrdered    they are in the order of columns already
+//   join(dot, b, ldb, out)  the step of each vector, as Dot::add takes it
+
+// Rows of K that a strip goes through at a time, and how many further rows are fetched meanwhile.
+constexpr std::int64_t kRowsTogether = 16;
+
+// The lines of one step beside the rows of A.
+struct LineCursor {
+  const char* b;
+  std::int64_t ldb;
+  const char* a;
+  std::int64_t lda;
+};
+
+template <class Lines, int rows, std::size_t... i, std::size_t... v>
+OCTAVO_INLINE void line_step(const Dot& dot, Dot::Sum (&sums)[rows * Lines::kVectors],
+                             Dot::Sum (&ones)[Lines::kVectors], const LineCursor& at,
+                             std::index_sequence<i...>, std::index_sequence<v...>) {
+  typename Dot::Right step[Lines::kVectors];
+  Lines::join(dot, at.b, at.ldb, step);
+  ((sums[i] = Dot::add(
+        sums[i],
+        dot.left(broadcast_step(at.a + static_cast<std::int64_t>(i / Lines::kVectors) * at.lda)),
+        step[i % Lines::kVectors])),
+   ...);
+  if constexpr (Dot::kExact) {
+    ((ones[v] = plain_ones(dot, ones[v], step[v])), ...);
+  }
+}
+
+// `steps` steps of a line's columns; sums lie kRowSums apart, ones beside them.
+template <class Lines, int rows, std::size_t... i, std::size_t... v>
+OCTAVO_INLINE void line_steps(const Dot& dot, LineCursor at, std::int64_t steps,
+                              const char* ahead, float* c, std::int32_t* ones,
+                              std::index_sequence<i...> all, std::index_sequence<v...> vectors) {
+  constexpr std::size_t kVectors = Lines::kVectors;
+  Dot::Sum sums[] = {
+      Dot::read(c + i / kVectors * octavo::cpu::kRowSums + i % kVectors * 16)...};
+  Dot::Sum bytes[] = {((void)v, Dot::zero())...};
+  if constexpr (Dot::kExact) ((bytes[v] = Dot::read(ones + v * 16)), ...);
+  OCTAVO_FLAT_LOOP
+  for (; steps > 0; --steps) {
+    for (int r = 0; r < Lines::kRows; ++r) __builtin_prefetch(ahead + r * at.ldb, 0, 2);
+    line_step<Lines, rows>(dot, sums, bytes, at, all, vectors);
+    at.b += Lines::kRows * at.ldb;
+    at.a += octavo::cpu::kStepBytes;
+    ahead += Lines::kRows * at.ldb;
+  }
+  (Dot::write(c + i / kVectors * octavo::cpu::kRowSums + i % kVectors * 16, sums[i]), ...);
+  if constexpr (Dot::kExact) (Dot::write(ones + v * 16, bytes[v]), ...);
+}
+
+// The columns of a line, from column `first` of the strip on.
+template <class Lines, int rows>
+struct LineSums {
+  static constexpr std::int64_t kColumns = Lines::kVectors * 16;
+  const octavo::cpu::PlainTile& p;
+  float* c;  // or int32
+  std::int32_t* ones;
+
+  LineSums(const octavo::cpu::PlainTile& tile, std::int64_t first)
+      : p(tile),
+        c(static_cast<float*>(tile.tile.c) + first / octavo::cpu::kRowSums * tile.panel_sums +
+          first % octavo::cpu::kRowSums),
+        ones(Dot::kExact ? tile.sums_out + first : nullptr) {}
+
+  // Whole steps.
+  void add(const Dot& dot, const LineCursor& at, std::int64_t steps, const char* ahead) const {
+    line_steps<Lines, rows>(dot, at, steps, ahead, c, ones,
+                            std::make_index_sequence<rows * Lines::kVectors>(),
+                            std::make_index_sequence<Lines::kVectors>());
+  }
+  // Fewer columns, or rows of K, than a step has: with zeros.
+  void add_part(const Dot& dot, const LineCursor& at, std::int64_t depth,
+                std::int64_t line_bytes) const {
+    constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / Lines::kRows;  // of A, for one k
+    for (std::int64_t k = 0; k < depth; k += Lines::kRows) {
+      alignas(64) char lines[Lines::kRows * kSquareBytes] = {};
+      alignas(64) char a[rows * octavo::cpu::kStepBytes] = {};
+      const std::int64_t some = depth - k < Lines::kRows ? depth - k : Lines::kRows;
+      for (std::int64_t i = 0; i < some; ++i) {
+        Vec::store(lines + i * kSquareBytes, Vec::load_part(at.b + (k + i) * at.ldb, line_bytes));
+      }
+      for (std::int64_t r = 0; r < rows; ++r) {
+        std::memcpy(a + r * octavo::cpu::kStepBytes, at.a + r * at.lda + k * kRowBytes,
+                    static_cast<std::size_t>(some * kRowBytes));
+      }
+      add(dot, {lines, kSquareBytes, a, octavo::cpu::kStepBytes}, 1, lines);
+    }
+  }
+};
+
+// All columns through `depth` rows of K, at most kRowsTogether.
+template <class Lines, int rows>
+OCTAVO_INLINE void plain_lines(const Dot& dot, const octavo::cpu::PlainTile& p, LineCursor at,
+                               std::int64_t depth) {
+  constexpr std::int64_t kColumns = LineSums<Lines, rows>::kColumns;
+  constexpr std::int64_t kElement = kSquareBytes / kColumns;
+  constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / Lines::kRows;
+  const std::int64_t whole = depth / Lines::kRows * Lines::kRows;
+  LineCursor end = at;
+  end.b += whole * at.ldb;
+  end.a += whole * kRowBytes;
+  for (std::int64_t j = 0; j < p.columns; j += kColumns) {
+    const LineSums<Lines, rows> sums(p, j);
+    const std::int64_t left = p.columns - j;
+    if (left < kColumns) return sums.add_part(dot, at, depth, left * kElement);
+    sums.add(dot, at, whole / Lines::kRows, at.b + kRowsTogether * at.ldb);
+    if (whole < depth) sums.add_part(dot, end, depth - whole, kSquareBytes);
+    at.b += kSquareBytes;
+    end.b += kSquareBytes;
+  }
+}
+
+// Puts the sums of each line in the order of columns.
+template <class Lines>
+OCTAVO_INLINE void order_sums(float* sums) {
+  if constexpr (!Lines::kOrdered) {
+    for (int i = 0; i < 4; i += Lines::kVectors) Vec::order<Lines::kVectors>(sums + i * 16);
+  }
+}
+
+// What a group, or all of K, summed up goes where it belongs.
+template <class Lines, int rows, std::size_t... r>
+OCTAVO_INLINE void finish_lines(const octavo::cpu::PlainTile& p, std::int64_t group,
+                                std::index_sequence<r...>) {
+  for (std::int64_t j = 0, panel = 0; j < p.columns; j += octavo::cpu::kRowSums, ++panel) {
+    octavo::cpu::DotTile t = p.tile;
+    auto* c = static_cast<float*>(t.c) + panel * p.panel_sums;
+    if constexpr (Dot::kExact) order_sums<Lines>(reinterpret_cast<float*>(p.sums_out + j));
+    (order_sums<Lines>(c + r * octavo::cpu::kRowSums), ...);
+    if (t.total != nullptr) {
+      t.total += panel * p.panel_sums;
+      t.scale_b += panel * p.panel_scales + group * octavo::cpu::kRowSums;
+    }
+    for (std::int64_t v = 0; v < octavo::cpu::kRowSums; v += 16) {
+      Dot::Sum sums[] = {Dot::read(c + r * octavo::cpu::kRowSums + v)...};
+      if constexpr (Dot::kExact) {
+        plain_take_away<rows>(sums, Dot::read(p.sums_out + j + v), t,
+                              std::make_index_sequence<rows>());
+      }
+      if (t.total == nullptr) {
+        (Dot::write(c + r * octavo::cpu::kRowSums + v, sums[r]), ...);
+        continue;
+      }
+      add_scaled<rows, 1>(sums, t, t.scale_a + group * t.scale_a_group_stride, t.scale_b,
+                          std::make_index_sequence<rows>(), std::index_sequence<0>());
+      t.total += 16;
+      t.scale_b += 16;
+    }
+  }
+}
+
+template <class Lines, int rows>
+OCTAVO_KERNEL void plain_rows(const octavo::cpu::PlainTile& p) noexcept {
+  constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / Lines::kRows;
+  const octavo::cpu::DotTile& t = p.tile;
+  const Dot dot(t);
+  const std::int64_t depth = t.depth / kRowBytes;
+  const std::int64_t panels =
+      (p.columns + octavo::cpu::kRowSums - 1) / octavo::cpu::kRowSums;
+  const std::int64_t group_depth = t.total == nullptr ? depth : t.group / kRowBytes;
+  for (std::int64_t begin = 0, group = 0; begin < depth || group == 0; ++group) {
+    const std::int64_t end = depth - begin < group_depth ? depth : begin + group_depth;
+    for (std::int64_t i = 0; i < panels; ++i) {
+      std::memset(static_cast<float*>(t.c) + i * p.panel_sums, 0,
+                  rows * octavo::cpu::kRowSums * sizeof(float));
+    }
+    if constexpr (Dot::kExact) {
+      std::memset(p.sums_out, 0,
+                  static_cast<std::size_t>(panels * octavo::cpu::kRowSums) * sizeof(std::int32_t));
+    }
+    for (; begin < end; begin += kRowsTogether) {
+      const LineCursor at{static_cast<const char*>(t.b) + begin * t.ldb, t.ldb,
+                          static_cast<const char*>(t.a) + begin * kRowBytes, t.lda};
+      const std::int64_t left = end - begin;
+      plain_lines<Lines, rows>(dot, p, at, left < kRowsTogether ? left : kRowsTogether);
+    }
+    begin = end;
+    finish_lines<Lines, rows>(p, group, std::make_index_sequence<rows>());
+  }
+}
+
+template <class Lines>
+octavo::cpu::PlainKernel find_plain_rows(std::int64_t rows) noexcept {
+  static constexpr std::array kKernels{&plain_rows<Lines, 1>, &plain_rows<Lines, 2>,
+                                       &plain_rows<Lines, 3>, &plain_rows<Lines, 4>};
+  return rows < 1 || rows > 4 ? nullptr : kKernels[static_cast<std::size_t>(rows - 1)];
+}
