@@ -18,6 +18,7 @@ from ._names import LEFT_IN_FLOAT
 from ._quantize import quantize_
 from ._report import LayerError, Report
 from ._loading import from_pretrained, load_
+from ._override import Override, OverrideCalls, override
 from ._register import register
 from ._requirement import need_transformers
 from ._smooth import Smoothed, smooth_
@@ -30,8 +31,8 @@ use_torch_threads()
 register()
 
 __all__ = ["LEFT_IN_FLOAT", "Calibration", "Evaluation", "LayerCalibration", "LayerDrift", "LayerError", "LeftLayer",
-           "OctavoConfig", "Report", "Smoothed", "calibrate", "evaluate", "from_pretrained", "functional", "load_", "nn",
-           "quantize_", "smooth_"]
+           "OctavoConfig", "Override", "OverrideCalls", "Report", "Smoothed", "calibrate", "evaluate", "from_pretrained",
+           "functional", "load_", "nn", "override", "quantize_", "smooth_"]
 
 
 def __getattr__(name: str) -> object:

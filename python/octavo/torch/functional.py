@@ -30,7 +30,7 @@ def scaled_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales, scale_
               output_dtype: torch.dtype | None = torch.bfloat16,
               contraction_dim: Sequence[int] = (), use_fast_accum: bool = False) -> torch.Tensor:
     """torch.nn.functional.scaled_mm: mat_a [M, K], mat_b [K, N], scales by explicit recipe."""
-    _check_contraction("scaled_mm", contraction_dim)
+    check_contraction("scaled_mm", contraction_dim)
     return _recipe_scaled_mm(mat_a, mat_b, *_scales(scale_a, scale_recipe_a),
                              *_scales(scale_b, scale_recipe_b), _codes(swizzle_a), _codes(swizzle_b), bias,
                              None, as_dtype(output_dtype, "scaled_mm", "output_dtype"))
@@ -47,7 +47,7 @@ def scaled_grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales
 
     offs: int32 or int64 cumulative ends [G]. Rows past the last one are zero.
     """
-    _check_contraction("scaled_grouped_mm", contraction_dim)
+    check_contraction("scaled_grouped_mm", contraction_dim)
     return _recipe_scaled_grouped_mm(mat_a, mat_b, *_scales(scale_a, scale_recipe_a),
                                      *_scales(scale_b, scale_recipe_b), _codes(swizzle_a),
                                      _codes(swizzle_b), bias, offs, as_dtype(output_dtype, "scaled_grouped_mm", "output_dtype"))
@@ -73,8 +73,8 @@ def _scaled_mm(input: torch.Tensor, mat2: torch.Tensor, scale_a: torch.Tensor, s
     if input.dim() != 2 or mat2.dim() != 2 or input.shape[1] != mat2.shape[0]:
         raise ValueError(names.format(list(input.shape), list(mat2.shape)))
     (m, k), n = input.shape, mat2.shape[1]
-    a, granularity_a = _v1_scale("scale_a", scale_a, m, k, False)
-    b, granularity_b = _v1_scale("scale_b", scale_b, n, k, True)
+    a, granularity_a = v1_scale("scale_a", scale_a, m, k, False)
+    b, granularity_b = v1_scale("scale_b", scale_b, n, k, True)
     return _routes.scaled_mm(input, mat2, a, b, bias, scale_result, as_dtype(out_dtype, "_scaled_mm") or input.dtype,
                              granularity_a=granularity_a, granularity_b=granularity_b)
 
@@ -83,7 +83,7 @@ def _scaled_mm(input: torch.Tensor, mat2: torch.Tensor, scale_a: torch.Tensor, s
 _V1_SHAPES = {"token": (1, 0), "group128": (1, 128), "block128x128": (128, 128)}
 
 
-def _v1_scale(name, scale, outer, k, transposed):
+def v1_scale(name, scale, outer, k, transposed):
     """A scale for octavo.scaled_mm, and its granularity."""
     if scale.dtype is torch.float8_e8m0fnu:
         return _natural_mx(name, scale, outer, k, transposed)
@@ -129,7 +129,7 @@ def _codes(values):
     return [int(getattr(value, "value", value)) for value in values]
 
 
-def _check_contraction(operation, contraction_dim):
+def check_contraction(operation, contraction_dim):
     """Only the product of rows by columns exists; torch ignored other axes for some versions."""
     if tuple(contraction_dim) in ((), (1, 0), (-1, -2), (1, -2), (-1, 0)):
         return
