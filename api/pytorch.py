@@ -78,7 +78,7 @@ def route(operation):
         elif o.kind == "scale" and o.default != "UNDEFINED":
             convert = "None if isinstance({n}, (int, float)) and {n} == 1 else as_tensor({n})"
         converted.append(convert.format(n=o.python_name, operation=operation.name))
-    return text + call(f"    return _products.{operation.name}(", inputs + converted)
+    return text + call(f"    return _products.call_{operation.name}(", inputs + converted)
 
 
 def routes(operations):

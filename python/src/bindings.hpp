@@ -18,6 +18,7 @@ void bind_llm_int8(nb::module_& m);
 void bind_checkpoint(nb::module_& m);
 void bind_files(nb::module_& m);
 void bind_explain(nb::module_& m);
+void bind_plain(nb::module_& m);
 void bind_w8a8(nb::module_& m);
 
 }  // namespace octavo::python

@@ -76,6 +76,7 @@ NB_MODULE(_octavo, m) {
   bind_checkpoint(m);
   bind_files(m);
   bind_explain(m);
+  bind_plain(m);
   bind_w8a8(m);
   bind_experts(m);
 }

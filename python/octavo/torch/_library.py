@@ -6,6 +6,8 @@ the dispatcher by torch.library. Gradients are operators themselves, so that tor
 them.
 """
 
+import functools
+
 import torch
 
 from .. import _octavo
@@ -22,7 +24,50 @@ def define(schema, kernel, fake):
         _library.impl(name, kernel, device)
     _library.impl(name, _refusal(name), "CompositeExplicitAutograd")
     torch.library.register_fake(f"octavo::{name}", fake, lib=_library)
-    return getattr(getattr(torch.ops.octavo, packet), overload or "default")
+    operator = getattr(getattr(torch.ops.octavo, packet), overload or "default")
+    _kernels[operator.name()] = kernel
+    return operator
+
+
+_kernels = {}  # by operators' names
+
+
+def direct(operator):
+    """The operator as a function, which calls its kernel at once where nothing would happen between the two.
+
+    The dispatcher costs as much as a small product: it converts arguments and results twice.
+    """
+    kernel = _kernels[operator.name()]
+
+    def call(*arguments):
+        if not torch.compiler.is_compiling() and _nothing_between(arguments):
+            return kernel(*arguments)
+        return operator(*arguments)
+
+    return call
+
+
+def _nothing_between(arguments):
+    """Whether the dispatcher has nothing to do for a call: no gradient, mode, transformation, tracer or profiler, and
+    plain tensors of the CPU, the first of them with its own memory and sign."""
+    first = arguments[0]
+    return (_octavo._all_plain(arguments, _TENSORS, _PLAIN, torch.is_grad_enabled()) and first.is_cpu
+            and not first.is_neg() and torch._C._dispatch_tls_local_include_set().raw_repr() in _QUIET
+            and not torch._C._is_torch_function_mode_enabled() and not torch.autograd._profiler_enabled())
+
+
+_TENSORS = (torch.Tensor, torch.nn.Parameter)
+_PLAIN = frozenset((type(None), bool, int, float, str, torch.dtype))
+_keys = torch._C.DispatchKey
+
+
+def _key_sets(*sets):
+    return frozenset(functools.reduce(torch._C.DispatchKeySet.add, rest, torch._C.DispatchKeySet(first)).raw_repr()
+                     for first, *rest in sets)
+
+
+# What a thread adds to every call's keys, in inference_mode and without.
+_QUIET = _key_sets((_keys.BackendSelect,), (_keys.BackendSelect, _keys.ADInplaceOrView))
 
 
 def device_refusal(device):
@@ -90,6 +135,26 @@ def differentiate(operator, arguments, vjp, slots, typed, keep=None):
     gradient = define(f"{name}_vjp(Tensor grad, {arguments}, bool[] wanted) -> Tensor[]", kernel, fake)
     differentiate_once(gradient, name)
     torch.library.register_autograd(operator.name(), backward, setup_context=save, lib=_library)
+    _skip_gradient(operator)
+
+
+def _skip_gradient(operator):
+    """Calls that need no gradient go from the dispatcher straight to their kernel: PyTorch's way there is long."""
+    if not hasattr(torch.library, "get_kernel"):  # older than 2.9
+        return
+    kernel = _kernels[operator.name()]
+    theirs = torch.library.get_kernel(operator, "AutogradCPU").call_boxed
+
+    def autograd(keys, *arguments):
+        if keys.raw_repr() in _NO_MORE and not (torch.is_grad_enabled() and torch._C._any_requires_grad(*arguments)):
+            return kernel(*arguments)
+        return theirs(keys, *arguments)
+
+    _library.impl(operator.name().removeprefix("octavo::"), autograd, "AutogradCPU", with_keyset=True)
+
+
+# The keys of a call that has a gradient and a kernel before it, and nothing else.
+_NO_MORE = _key_sets((_keys.CPU, _keys.AutogradCPU), (_keys.CPU, _keys.AutogradCPU, _keys.ADInplaceOrView))
 
 
 def differentiate_once(gradient, name):

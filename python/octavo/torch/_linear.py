@@ -12,7 +12,7 @@ import torch
 
 from .. import _octavo
 from .._octavo import UNDEFINED
-from ._library import define, differentiate
+from ._library import define, differentiate, direct
 
 _weights: "weakref.WeakValueDictionary[int, object]" = weakref.WeakValueDictionary()
 _handles: "weakref.WeakKeyDictionary[object, int]" = weakref.WeakKeyDictionary()
@@ -67,3 +67,5 @@ _ARGUMENTS = ("Tensor x, Tensor? bias, ScalarType? out_dtype, int weight, SymInt
 linear = define(f"linear({_ARGUMENTS}) -> Tensor", _kernel, _fake)
 # The weight may be a temporary of the forward call: octavo.linear(x, octavo.pack(...)).
 differentiate(linear, _ARGUMENTS, _vjp, (0, 1), (0,), keep=lambda inputs: _weights.get(inputs[3]))
+
+call_linear, call_linear_codes = direct(linear), direct(linear_codes)

@@ -6,8 +6,7 @@ import torch
 from .. import _octavo
 from . import _experts, _grouped_list
 from ._arguments import as_dtype, as_tensors, check_no_gradient
-from ._linear import handle_of
-from ._linear import linear as _linear_operator
+from ._linear import call_linear, handle_of
 from ._routes import grouped_mm, scaled_grouped_mm, scaled_mm  # noqa: F401
 
 
@@ -38,8 +37,8 @@ def linear(x, weight, bias, out_dtype, batch_invariant, backend, outlier_columns
             check_no_gradient("linear", name, x, bias)
             return _octavo.linear(x, weight, bias, out_dtype, batch_invariant, backend, outlier_columns,
                                   outlier_weight, out)
-    return _linear_operator(x, bias, as_dtype(out_dtype, "linear"), handle_of(weight), weight.n,
-                            batch_invariant, backend)
+    return call_linear(x, bias, as_dtype(out_dtype, "linear"), handle_of(weight), weight.n, batch_invariant,
+                       backend)
 
 
 def fused_experts(x, w13, w2, topk_weights, topk_ids, bias13, bias2, on_input, expert_map, out_dtype,

@@ -11,7 +11,7 @@ import torch
 
 from .. import _octavo
 from . import _schemas
-from ._library import default_out_dtype, define, differentiate
+from ._library import default_out_dtype, define, differentiate, direct
 
 
 def _product(schema, shape, kernel, vjp):
@@ -60,3 +60,6 @@ scaled_mm = _product(_schemas.SCALED_MM, _of_two, _octavo.scaled_mm, _octavo.sca
 grouped_mm = _product(_schemas.GROUPED_MM, _of_groups, _octavo.grouped_mm, _octavo.grouped_mm_vjp)
 scaled_grouped_mm = _product(_schemas.SCALED_GROUPED_MM, _of_batches, _octavo.scaled_grouped_mm,
                              _octavo.scaled_grouped_mm_vjp)
+
+# What the routes call.
+call_scaled_mm, call_grouped_mm, call_scaled_grouped_mm = map(direct, (scaled_mm, grouped_mm, scaled_grouped_mm))

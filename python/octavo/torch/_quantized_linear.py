@@ -14,7 +14,7 @@ from .._octavo import Explanation, PackedWeight, Quantized, Weight
 from ._layer import EightBitModule, autocast, check_float, size_mismatch
 from ._dtypes import CODES
 from ._library import device_refusal
-from ._linear import handle_of, linear, linear_codes
+from ._linear import call_linear, call_linear_codes, handle_of
 from ._schemes import SCHEMES
 from ._straight_through import quantize, straight_through_mm
 from ._versions import Version
@@ -239,7 +239,7 @@ class QuantizedLinear(EightBitModule):
         """packed: whose handle it is; it has to live as long as the call."""
         if self._columns is not None:
             x = x.index_select(-1, self._columns)
-        return linear(x, self.bias, None, handle, self.out_features, self.batch_invariant, None)
+        return call_linear(x, self.bias, None, handle, self.out_features, self.batch_invariant, None)
 
     def _codes_forward(self, x, scale, azp):
         name = type(self).__name__
@@ -261,7 +261,7 @@ class QuantizedLinear(EightBitModule):
         bias = shared.bias() if shared else self.bias
         bias = bias.detach() if bias is not None and torch.is_grad_enabled() else bias
         handle, n = (shared.handle, shared.n) if shared else (self._handle, self.out_features)
-        y = linear_codes(x, scale, self._codes_granularity(scale), azp, bias, self._dtype, handle, n, None)
+        y = call_linear_codes(x, scale, self._codes_granularity(scale), azp, bias, self._dtype, handle, n, None)
         return shared.of(place, y) if shared else y
 
     def _codes_granularity(self, scale):

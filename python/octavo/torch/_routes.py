@@ -26,13 +26,13 @@ def scaled_mm(input, mat2, scale_a=UNDEFINED, scale_b=UNDEFINED, bias=None, scal
         azp = carried if azp is None else azp
     if type(mat2) is Quantized:
         mat2, scale_b, granularity_b, _ = parts(mat2, scale_b, granularity_b, "b")
-    return _products.scaled_mm(input, mat2, scale_a if type(scale_a) is Tensor else as_tensor(scale_a),
-                               scale_b if type(scale_b) is Tensor else as_tensor(scale_b), bias,
-                               None if scale_result is UNDEFINED else as_tensor(scale_result),
-                               None if out_dtype is None else as_dtype(out_dtype, "scaled_mm"), granularity_a,
-                               granularity_b, None if alpha is UNDEFINED else as_tensor(alpha),
-                               None if beta is UNDEFINED else as_tensor(beta), c, azp, trans_a, trans_b, saturate,
-                               torch_compat, subnormals, backend)
+    return _products.call_scaled_mm(input, mat2, scale_a if type(scale_a) is Tensor else as_tensor(scale_a),
+                                    scale_b if type(scale_b) is Tensor else as_tensor(scale_b), bias,
+                                    None if scale_result is UNDEFINED else as_tensor(scale_result),
+                                    None if out_dtype is None else as_dtype(out_dtype, "scaled_mm"), granularity_a,
+                                    granularity_b, None if alpha is UNDEFINED else as_tensor(alpha),
+                                    None if beta is UNDEFINED else as_tensor(beta), c, azp, trans_a, trans_b,
+                                    saturate, torch_compat, subnormals, backend)
 
 
 def grouped_mm(input, mat2, offs=None, offs_prefix=False, bias=None, out_dtype=None, scale_a=UNDEFINED,
@@ -48,13 +48,14 @@ def grouped_mm(input, mat2, offs=None, offs_prefix=False, bias=None, out_dtype=N
         input, scale_a, granularity_a, _ = parts(input, scale_a, granularity_a, "a")
     if type(mat2) is Quantized:
         mat2, scale_b, granularity_b, _ = parts(mat2, scale_b, granularity_b, "b")
-    return _products.grouped_mm(input, mat2, offs, offs_prefix, bias,
-                                None if out_dtype is None else as_dtype(out_dtype, "grouped_mm"),
-                                scale_a if type(scale_a) is Tensor else as_tensor(scale_a),
-                                scale_b if type(scale_b) is Tensor else as_tensor(scale_b), granularity_a,
-                                granularity_b, None if alpha is UNDEFINED else as_tensor(alpha),
-                                None if beta is UNDEFINED else as_tensor(beta), c,
-                                None if scale_result is UNDEFINED else as_tensor(scale_result), subnormals, backend)
+    return _products.call_grouped_mm(input, mat2, offs, offs_prefix, bias,
+                                     None if out_dtype is None else as_dtype(out_dtype, "grouped_mm"),
+                                     scale_a if type(scale_a) is Tensor else as_tensor(scale_a),
+                                     scale_b if type(scale_b) is Tensor else as_tensor(scale_b), granularity_a,
+                                     granularity_b, None if alpha is UNDEFINED else as_tensor(alpha),
+                                     None if beta is UNDEFINED else as_tensor(beta), c,
+                                     None if scale_result is UNDEFINED else as_tensor(scale_result), subnormals,
+                                     backend)
 
 
 def scaled_grouped_mm(input, weight, scale=1.0, out_dtype=None, trans_b=False, backend=None, out=None):
@@ -62,7 +63,7 @@ def scaled_grouped_mm(input, weight, scale=1.0, out_dtype=None, trans_b=False, b
     if out is not None:
         check_no_gradient("scaled_grouped_mm", "out", input, weight, scale)
         return _octavo.scaled_grouped_mm(input, weight, scale, out_dtype, trans_b, backend, out)
-    return _products.scaled_grouped_mm(input, weight,
-                                       None if isinstance(scale, (int, float)) and scale == 1 else as_tensor(scale),
-                                       None if out_dtype is None else as_dtype(out_dtype, "scaled_grouped_mm"),
-                                       trans_b, backend)
+    return _products.call_scaled_grouped_mm(input, weight,
+                                            None if isinstance(scale, (int, float)) and scale == 1 else as_tensor(scale),
+                                            None if out_dtype is None else as_dtype(out_dtype, "scaled_grouped_mm"),
+                                            trans_b, backend)

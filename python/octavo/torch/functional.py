@@ -87,8 +87,11 @@ def v1_scale(name, scale, outer, k, transposed):
     """A scale for octavo.scaled_mm, and its granularity."""
     if scale.dtype is torch.float8_e8m0fnu:
         return _natural_mx(name, scale, outer, k, transposed)
+    shape = tuple(scale.shape)
+    if shape == ((1, outer) if transposed else (outer, 1)) and outer != 1:
+        return scale, "channel" if transposed else "token"
     if scale.numel() == 1:
-        return scale.reshape(1, 1), "tensor"
+        return scale.reshape(1, 1) if shape != (1, 1) else scale, "tensor"
     shapes = {}
     for granularity, (rows, columns) in _V1_SHAPES.items():
         shape = -(-outer // rows), -(-k // columns) if columns else 1
