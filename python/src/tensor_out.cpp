@@ -167,7 +167,11 @@ nb::object make_torch(DType dtype, std::span<const std::int64_t> shape, const De
 
 nb::object give(const Tensor& tensor, Framework framework) {
   if (!tensor.defined()) return nb::none();
-  if (framework == Framework::torch) return to_torch(tensor);
+  if (framework == Framework::torch) {
+    if (tensor.view().numel() > 0) return to_torch(tensor);
+    TensorView view;  // without elements: with the strides that PyTorch gives such a tensor
+    return make_torch(tensor.dtype(), tensor.view().dims(), tensor.device(), view);
+  }
   check_host(tensor.device());
   return to_numpy(tensor);
 }

@@ -84,22 +84,21 @@ _V1_SHAPES = {"token": (1, 0), "group128": (1, 128), "block128x128": (128, 128)}
 
 
 def v1_scale(name, scale, outer, k, transposed):
-    """A scale for octavo.scaled_mm, and its granularity."""
+    """A scale for octavo.scaled_mm, and its granularity; None where it broadcasts."""
     if scale.dtype is torch.float8_e8m0fnu:
         return _natural_mx(name, scale, outer, k, transposed)
-    shape = tuple(scale.shape)
-    if shape == ((1, outer) if transposed else (outer, 1)) and outer != 1:
-        return scale, "channel" if transposed else "token"
     if scale.numel() == 1:
-        return scale.reshape(1, 1) if shape != (1, 1) else scale, "tensor"
-    shapes = {}
+        return scale if scale.dim() <= 2 else scale.reshape(1, 1), None
+    given, shapes = scale.shape, {}
+    if given == ((1, outer) if transposed else (outer, 1)):
+        return scale, None
     for granularity, (rows, columns) in _V1_SHAPES.items():
         shape = -(-outer // rows), -(-k // columns) if columns else 1
         shapes[granularity] = shape[::-1] if transposed else shape
-        if tuple(scale.shape) == shapes[granularity]:
-            return scale, "channel" if transposed and granularity == "token" else granularity
+        if given == shapes[granularity]:
+            return scale, granularity
     known = ", ".join(str(list(shape)) for shape in shapes.values())
-    raise ValueError(f"_scaled_mm: {name}.shape must be one element or one of {known}; got {list(scale.shape)}")
+    raise ValueError(f"_scaled_mm: {name}.shape must be one element or one of {known}; got {list(given)}")
 
 
 def _natural_mx(name, scale, outer, k, transposed):
