@@ -170,6 +170,25 @@ def test_grouped_mm(form, dtype):
         assert ((peer.float() - y.float()).abs() <= eps * y.float().abs() + 48 * 2.0**-24 * spread + 2.0**-24).all()
 
 
+def test_rows_of_groups_begin_at_multiples_of_16_bytes():
+    """As PyTorch's, whose compiler counts on it."""
+    offs = torch.tensor([3, 3, 10], dtype=torch.int32)
+    for dtype, shape, stride in ((BF16, (10, 12), (16, 1)), (F32, (10, 11), (12, 1))):
+        x, w = gaussian(10, 16, seed=1).to(dtype), gaussian(3, shape[1], 16, seed=2).to(dtype).transpose(1, 2)
+        peer, found = theirs.grouped_mm(x, w, offs=offs), inside(lambda: theirs.grouped_mm(x, w, offs=offs), "_grouped_mm")
+        assert peer.shape == found.shape == shape and peer.stride() == found.stride() == stride
+        assert torch.equal(found, F.grouped_mm(x, w, offs=offs))
+        batches = x[None].expand(3, -1, -1).contiguous(), w
+        assert inside(lambda: theirs.grouped_mm(*batches)).stride() == theirs.grouped_mm(*batches).stride()
+        if dtype is BF16:
+            function = compiled(lambda x, w: theirs.grouped_mm(x, w, offs=offs) + 0, "inductor")
+            try:
+                assert torch.equal(inside(lambda: function(x, w), "_grouped_mm"), found)
+            except Exception as error:
+                if not without_compiler(error):
+                    raise
+
+
 @pytest.mark.parametrize("form", ["rows", "batches", "columns", "k"])
 def test_scaled_grouped_mm(form):
     x, w, offs = groups(form, F32)

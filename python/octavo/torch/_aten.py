@@ -92,15 +92,16 @@ def _grouped_shape(self, mat2, offs):
 
 
 def _grouped_strides(shape, dtype):
-    """Rows of whole 16 bytes where PyTorch is built for CUDA, as its kernels of shapes say: else contiguous."""
-    unit = 16 // dtype.itemsize if torch.version.cuda else 1
+    """PyTorch's: rows begin at multiples of 16 bytes, which its compiler counts on."""
+    unit = 16 // dtype.itemsize
     row = -(-shape[-1] // unit) * unit
     return (shape[-2] * row, row, 1)[-len(shape):]
 
 
 def _grouped_out(operation, self, mat2, offs, dtype):
     """Where a grouped result goes; None: wherever Octavo puts it."""
-    if torch.version.cuda is None:
+    unit = 16 // dtype.itemsize
+    if mat2.shape[-1] % unit == 0:
         return None
     if self.dim() not in (2, 3) or mat2.dim() not in (2, 3) or (self.dim() == mat2.dim() == 2 and offs is None):
         raise ValueError(f"{operation}: self and mat2 must be 2-D or 3-D, with offs where both are 2-D; got "
