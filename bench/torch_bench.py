@@ -192,11 +192,11 @@ ROWS: list[Callable[[], Row]] = [
 
 def empty_operator() -> Callable[..., torch.Tensor]:
     """A custom operator with octavo::scaled_mm's schema that only allocates its result."""
-    schema = octavo.torch._matmul.scaled_mm._schema
+    schema = octavo.torch._products.scaled_mm._schema
     library = torch.library.Library("octavo_bench", "DEF")
     library.define(str(schema).replace("octavo::scaled_mm", "empty"))
     library.impl("empty", lambda *arguments: torch.empty((1, 64)), "CPU")
-    torch.library.register_autograd("octavo_bench::empty", lambda ctx, grad: (None,) * 18, lib=library)
+    torch.library.register_autograd("octavo_bench::empty", lambda ctx, grad: (None,) * 19, lib=library)
     empty_operator.library = library  # operators live as long as their library
     return torch.ops.octavo_bench.empty.default
 
@@ -210,8 +210,8 @@ def overhead(rounds: int, least: float) -> list[list[str]]:
     arguments = (x.data, packed, x.scale)
     scale_b = np.ascontiguousarray(weight.scale.T)
     torch_arguments = [torch.from_numpy(a) for a in (x.data, weight.data.T, x.scale, scale_b, bias)]
-    operator = octavo.torch._matmul.scaled_mm
-    rest = (None,) * 8 + (False, False, True, False, None)
+    operator = octavo.torch._products.scaled_mm
+    rest = (None,) * 8 + (False, False, True, False, None, None)
     a, b, sa, sb, t_bias = torch_arguments
     empty = empty_operator()
     loops = 1000
