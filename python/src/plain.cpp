@@ -5,21 +5,31 @@
 namespace octavo::python {
 namespace {
 
-// Raises what an attribute raises.
-bool needs_gradient(PyObject* tensor) {
-  static PyObject* const name = PyUnicode_InternFromString("requires_grad");
-  const nb::object found = nb::steal(PyObject_GetAttr(tensor, name));
+// Raises what the attribute raises.
+nb::object get(nb::handle value, PyObject* name) {
+  const nb::object found = nb::steal(PyObject_GetAttr(value.ptr(), name));
   if (!found.is_valid()) nb::raise_python_error();
-  return found.ptr() == Py_True;
+  return found;
+}
+
+// A tensor of the CPU whose memory holds its elements; with `gradients`, one that needs none.
+bool plain_tensor(nb::handle tensor, nb::handle strided, bool gradients) {
+  static PyObject* const is_cpu = PyUnicode_InternFromString("is_cpu");
+  static PyObject* const layout = PyUnicode_InternFromString("layout");
+  static PyObject* const is_neg = PyUnicode_InternFromString("is_neg");
+  static PyObject* const requires_grad = PyUnicode_InternFromString("requires_grad");
+  if (gradients && get(tensor, requires_grad).is(Py_True)) return false;
+  return get(tensor, is_cpu).is(Py_True) && get(tensor, layout).is(strided) &&
+         get(tensor, is_neg)().is(Py_False);
 }
 
 bool all_plain(const nb::tuple& arguments, const nb::tuple& tensors, const nb::frozenset& others,
-               bool gradients) {
+               nb::handle strided, bool gradients) {
   for (const nb::handle argument : arguments) {
     const nb::handle type = argument.type();
     bool tensor = false;
     for (const nb::handle known : tensors) tensor = tensor || type.is(known);
-    if (tensor ? gradients && needs_gradient(argument.ptr())
+    if (tensor ? !plain_tensor(argument, strided, gradients)
                : PySet_Contains(others.ptr(), type.ptr()) != 1) {
       return false;
     }
@@ -31,9 +41,10 @@ bool all_plain(const nb::tuple& arguments, const nb::tuple& tensors, const nb::f
 
 void bind_plain(nb::module_& m) {
   m.def("_all_plain", all_plain, nb::arg("arguments"), nb::arg("tensors"), nb::arg("others"),
-        nb::arg("gradients"),
-        "Whether every argument is of one of these types, subclasses left out; with `gradients`, "
-        "and no tensor needs one.");
+        nb::arg("strided"), nb::arg("gradients"),
+        "Whether every argument is of one of these types (subclasses are not), tensors of the CPU "
+        "and of this layout, with memory that holds their elements; with `gradients`, and none "
+        "of them needs one.");
 }
 
 }  // namespace octavo::python

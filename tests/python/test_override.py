@@ -270,6 +270,62 @@ def test_a_graph_runs_what_is_in_place_when_it_runs(backend):
             same(x, y)
 
 
+class Dense(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w_int = torch.nn.Parameter(bytes_of(48, 64, dtype=torch.int8, seed=2), requires_grad=False)
+        self.w_scale = torch.nn.Parameter(positive(48, seed=3), requires_grad=False)
+        self.w = torch.nn.Parameter(codes(48, 64, seed=4), requires_grad=False)
+
+    def forward(self, q, x, scale):
+        return (torch._int_mm(q, self.w_int.t()).float() * scale * self.w_scale,
+                torch._scaled_mm(x, self.w.t(), scale, self.w_scale[None], out_dtype=BF16))
+
+
+@pytest.mark.parametrize("option", ["freezing", "cpp_wrapper", "max_autotune"])
+def test_inductor_has_no_way_round(option):
+    """Frozen products of oneDNN, kernels of PyTorch's by name, choices by measuring."""
+    import torch._inductor.config as config
+
+    given = bytes_of(33, 64, dtype=torch.int8, seed=1), codes(33, 64, seed=3), positive(33, 1, seed=5)
+    model = Dense().eval()
+    with torch.no_grad(), config.patch({option: True}):
+        wanted = inside(lambda: model(*given), "_int_mm", "_scaled_mm")
+        function = compiled(model, "inductor")
+        try:
+            with override() as handle:
+                function(*given)
+                found = function(*given)
+        except Exception as error:
+            if without_compiler(error):
+                pytest.skip("inductor found no C++ compiler")
+            raise
+        assert handle.calls["_int_mm"].octavo >= 2 and handle.calls["_scaled_mm"].octavo >= 2, str(handle)
+        for x, y in zip(found, wanted):
+            assert torch.equal(x, y)
+        outside = function(*given)
+        assert torch.allclose(outside[0], wanted[0])
+
+
+def test_passes_of_others_stay():
+    import torch._inductor.config as config
+
+    seen = []
+
+    def theirs_too(graph):
+        seen.append(graph)
+
+    with config.patch(joint_custom_pre_pass=theirs_too):
+        with override(), override():
+            assert config.joint_custom_pre_pass is not theirs_too
+            try:
+                compiled(lambda x: x + 1, "inductor")(torch.ones(3))
+            except Exception as error:
+                if not without_compiler(error):
+                    raise
+        assert config.joint_custom_pre_pass is theirs_too and seen
+
+
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
 def test_modes_without_gradients(mode):
     given = arguments()

@@ -315,3 +315,79 @@ def test_scaled_grouped_mm_by_recipe():
         expected[start:end] = (a[start:end].double() * sa[start:end, None]) @ (b[g].double() * sb[g])
         start = end
     assert close(y, expected, 2**-8) and (y[8:] == 0).all()
+
+
+# ---- past the dispatcher --------------------------------------------------------------------------
+
+
+class Operators(torch.utils._python_dispatch.TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+class Functions(torch.overrides.TorchFunctionMode):
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        self.names.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+def calls_of(function):
+    """How often octavo::scaled_mm goes to the dispatcher."""
+    seen = []
+    operator = _products.scaled_mm
+    before = type(operator).__call__
+    type(operator).__call__ = lambda self, *a, **k: (seen.append(self) if self is operator else None, before(self, *a, **k))[1]
+    try:
+        function()
+    finally:
+        type(operator).__call__ = before
+    return len(seen)
+
+
+def test_plain_calls_go_past_the_dispatcher():
+    a, b, needs = gaussian(3, 8), gaussian(8, 5, seed=2), gaussian(8, 5, seed=2, grad=True)
+    product = lambda b=b: octavo.scaled_mm(a, b, 0.5)  # noqa: E731
+    assert calls_of(product) == 0 and calls_of(lambda: product(torch.nn.Parameter(b, requires_grad=False))) == 0
+    with torch.inference_mode():
+        assert calls_of(product) == 0
+    with torch.no_grad():
+        assert calls_of(lambda: product(needs)) == 0
+    assert calls_of(lambda: product(needs)) == 1
+
+
+def test_what_the_dispatcher_has_to_do_it_does():
+    a, b = gaussian(3, 8), gaussian(8, 5, seed=2)
+    product = lambda b=b: octavo.scaled_mm(a, b, 0.5)  # noqa: E731
+    wanted = product()
+    for mode in (Operators(), Functions()):
+        with mode:
+            assert torch.equal(product(), wanted)
+        assert any("octavo.scaled_mm" in name for name in mode.names)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        product()
+    assert "octavo::scaled_mm" in {event.name for event in profile.events()}
+    with torch._subclasses.FakeTensorMode() as fake:
+        y = octavo.scaled_mm(fake.from_tensor(a), fake.from_tensor(b), 0.5)
+    assert y.shape == (3, 5) and isinstance(y, torch._subclasses.FakeTensor)
+    traced = torch.jit.trace(product, (b,), check_trace=False)
+    assert torch.equal(traced(2 * b), 2 * wanted)
+    graph = torch.fx.experimental.proxy_tensor.make_fx(lambda a, b: octavo.scaled_mm(a, b, backend="generic"))(a, b)
+    assert torch.equal(graph(a, 2 * b), octavo.scaled_mm(a, 2 * b, backend="generic"))
+
+    class Named(torch.Tensor):
+        pass
+
+    assert isinstance(product(b.as_subclass(Named)), Named)
+    negative = torch.complex(b, b).conj().imag
+    assert negative.is_neg() and torch.equal(product(negative), -wanted)
+    assert torch.equal(octavo.scaled_mm(negative.t(), a.t()), octavo.scaled_mm(-b.t(), a.t()))
+    assert octavo.scaled_mm(a.to("meta"), b.to("meta")).device.type == "meta"

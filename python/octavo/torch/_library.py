@@ -49,10 +49,9 @@ def direct(operator):
 
 def _nothing_between(arguments):
     """Whether the dispatcher has nothing to do for a call: no gradient, mode, transformation, tracer or profiler, and
-    plain tensors of the CPU, the first of them with its own memory and sign."""
-    first = arguments[0]
-    return (_octavo._all_plain(arguments, _TENSORS, _PLAIN, torch.is_grad_enabled()) and first.is_cpu
-            and not first.is_neg() and torch._C._dispatch_tls_local_include_set().raw_repr() in _QUIET
+    plain tensors of the CPU."""
+    return (_octavo._all_plain(arguments, _TENSORS, _PLAIN, torch.strided, torch.is_grad_enabled())
+            and torch._C._dispatch_tls_local_include_set().raw_repr() in _QUIET
             and not torch._C._is_torch_function_mode_enabled() and not torch.autograd._profiler_enabled())
 
 

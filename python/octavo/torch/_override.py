@@ -15,7 +15,7 @@ from typing import Any, Callable
 
 import torch
 
-from . import _aten
+from . import _aten, _dispatched
 
 _OPERATORS: dict[str, Callable[..., torch.Tensor]] = {
     "_int_mm": _aten.int_mm,
@@ -139,12 +139,14 @@ def _install() -> None:
             if _overload(name) is not None and not torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{name}", "Meta"):
                 library.impl(name, shape, "Meta")
     _library = library
+    _dispatched.enable()
 
 
 def _uninstall() -> None:
     global _library
     library, _library = _library, None
     if library is not None:
+        _dispatched.disable()
         library._destroy()  # as torch.library._scoped_library does
         torch._subclasses.FakeTensorMode.cache_clear()  # it may know shapes that are no longer to be had
 

@@ -5,15 +5,11 @@ A folder that Octavo's save_pretrained wrote declares itself in a dialect that o
 such a folder, and of no other, Octavo is the quantiser.
 """
 
-import importlib.abc
-import importlib.machinery
-import importlib.util
-import sys
-from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 from ._requirement import has_transformers
+from ._when_imported import when_imported
 
 _MODULE = "transformers.quantizers.auto"
 _DIALECTS = ("compressed-tensors", "fp8", "bitsandbytes_8bit")  # in transformers' words
@@ -21,10 +17,7 @@ _DIALECTS = ("compressed-tensors", "fp8", "bitsandbytes_8bit")  # in transformer
 
 def register() -> None:
     """Registers OctavoConfig where transformers is there, or when it is imported."""
-    if _MODULE in sys.modules:
-        _register(sys.modules[_MODULE])
-    elif not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
+    when_imported(_MODULE, _register)
 
 
 def _register(auto: ModuleType) -> None:
@@ -55,29 +48,3 @@ def _or_octavo(theirs: Any, ours: Any) -> type:
     Configuration.__name__ = theirs.__name__
     Configuration.__qualname__ = theirs.__qualname__
     return Configuration
-
-
-class _Finder(importlib.abc.MetaPathFinder):
-    """Registers as soon as transformers' table of quantisers is there."""
-
-    def find_spec(self, name: str, path: Sequence[str] | None,
-                  target: ModuleType | None = None) -> importlib.machinery.ModuleSpec | None:
-        if name != _MODULE:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
-        return spec
-
-
-class _Loader(importlib.abc.Loader):
-    def __init__(self, loader: importlib.abc.Loader) -> None:
-        self._loader = loader
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        self._loader.exec_module(module)
-        _register(module)

@@ -10,26 +10,26 @@ from types import ModuleType
 
 
 def when_imported(name: str, then: Callable[[ModuleType], None]) -> None:
-    """Calls `then` with the module: now if it is there, else when it is imported."""
+    """Calls `then` with the module: now if it is there, else once it is imported, however often this was said before."""
     if name in sys.modules:
         then(sys.modules[name])
-    else:
+    elif (name, then) not in [finder.waits for finder in sys.meta_path if isinstance(finder, _Finder)]:
         sys.meta_path.insert(0, _Finder(name, then))
 
 
 class _Finder(importlib.abc.MetaPathFinder):
     def __init__(self, name: str, then: Callable[[ModuleType], None]) -> None:
-        self._name = name
-        self._then = then
+        self.waits = name, then
 
     def find_spec(self, name: str, path: Sequence[str] | None,
                   target: ModuleType | None = None) -> importlib.machinery.ModuleSpec | None:
-        if name != self._name:
+        awaited, then = self.waits
+        if name != awaited:
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self._then)
+            spec.loader = _Loader(spec.loader, then)
         return spec
 
 
