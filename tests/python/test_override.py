@@ -452,7 +452,8 @@ def test_other_devices_are_pytorchs():
 
 
 def state():
-    names = [f"aten::{name}{out}" for name in OPERATORS for out in ("", ".out") if hasattr(getattr(torch.ops.aten, name), out[1:] or "default")]
+    packets = [getattr(torch.ops.aten, name) for name in OPERATORS]
+    names = [getattr(packet, overload).name() for packet in packets for overload in packet.overloads()]
     return [(torch._C._dispatch_dump(name), torch._C._dispatch_dump_table(name)) for name in names]
 
 
