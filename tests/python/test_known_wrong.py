@@ -282,6 +282,15 @@ def test_int_mm_saturates_without_vnni():
     return Found(theirs != mine[0, 0].item(), code(theirs), f"{code(mine[0, 0].item())}, every backend")
 
 
+@defect("integer", "`_int_mm` of one column by one row that is a transposed view: products of 2 * 3")
+def test_int_mm_of_one_column():
+    a, b = full(4, 1, 2, torch.int8), full(3, 1, 3, torch.int8).t()
+    theirs, mine = torch._int_mm(a, b), octavo.scaled_mm(a, b, out_dtype=torch.int32)
+    assert torch.equal(mine.double(), exact(a, b))
+    wrong = not torch.equal(theirs, mine)
+    return Found(wrong, "uninitialised" if wrong else number(theirs), number(mine))
+
+
 @defect("integer", "float32 to int8: 300, -129, 2.5, 3.5, inf, NaN", "ao#1912")
 def test_casts_to_int8_wrap_and_truncate():
     x = torch.tensor([[300.0, -129.0, 2.5, 3.5, torch.inf, torch.nan]])

@@ -396,9 +396,11 @@ def test_what_octavo_refuses_is_pytorchs():
                        lambda: torch._scaled_mm(a, b, one, one, bias=torch.ones(4, 16)),
                        lambda: torch._scaled_mm(a, b, one, one, out_dtype=torch.int64)],
         "_scaled_mm_v2": [lambda: theirs.scaled_mm(a, b, one, Kind.TensorWise, one, Kind.TensorWise, contraction_dim=(0, 1)),
+                          lambda: theirs.scaled_mm(a, one, one, Kind.TensorWise, one, Kind.TensorWise, bias=one),
                           lambda: theirs.scaled_mm(a, b, torch.ones(3, 3), Kind.RowWise, one, Kind.TensorWise)],
         "_grouped_mm": [lambda: torch._grouped_mm(x, experts[:2], offs), lambda: torch._grouped_mm(q, w),
-                        lambda: torch._grouped_mm(x, experts)],
+                        lambda: torch._grouped_mm(x, experts), lambda: torch._grouped_mm(x, one), lambda: torch._grouped_mm(x[0], experts),
+                        lambda: torch._grouped_mm(x, x.t()[:, :9], one.int())],
         "_scaled_grouped_mm": [lambda: torch._scaled_grouped_mm(a, b, one, one)],
     }
     for operator, rows in calls.items():

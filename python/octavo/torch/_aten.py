@@ -10,6 +10,9 @@ from .. import _octavo
 from ._library import WIDE
 from .functional import check_contraction, v1_scale
 
+# The operators, by their names in torch.ops.aten.
+NAMES = ("_int_mm", "_scaled_mm", "_scaled_mm_v2", "_grouped_mm", "_scaled_grouped_mm", "_scaled_grouped_mm_v2")
+
 # torch.nn.functional.ScalingType and SwizzleType, by their values.
 _ROW_WISE, _BLOCK_WISE_1X32 = 1, 3
 _SWIZZLE_32_4_4 = 1
@@ -80,8 +83,8 @@ def scaled_grouped_mm_v2_shape(self, mat2, scale_a, recipe_a, swizzle_a, scale_b
 
 def _check_bias(operation, bias, mat2):
     """Octavo takes biases of more shapes than PyTorch: they would mean other sums."""
-    if bias is not None and tuple(bias.shape) != (mat2.shape[-1],):
-        raise ValueError(f"{operation}: bias.shape must be [{mat2.shape[-1]}]; got {list(bias.shape)}")
+    if bias is not None and bias.shape != mat2.shape[-1:]:
+        raise ValueError(f"{operation}: bias.shape must be {list(mat2.shape[-1:])}; got {list(bias.shape)}")
 
 
 def _grouped_shape(self, mat2, offs):
@@ -100,11 +103,11 @@ def _grouped_strides(shape, dtype):
 
 def _grouped_out(operation, self, mat2, offs, dtype):
     """Where a grouped result goes; None: wherever Octavo puts it."""
-    unit = 16 // dtype.itemsize
-    if mat2.shape[-1] % unit == 0:
+    if self.dim() not in (2, 3) or mat2.dim() not in (2, 3):
+        raise ValueError(f"{operation}: self and mat2 must be 2-D or 3-D; got {self.dim()}-D and {mat2.dim()}-D")
+    if mat2.shape[-1] % (16 // dtype.itemsize) == 0:
         return None
-    if self.dim() not in (2, 3) or mat2.dim() not in (2, 3) or (self.dim() == mat2.dim() == 2 and offs is None):
-        raise ValueError(f"{operation}: self and mat2 must be 2-D or 3-D, with offs where both are 2-D; got "
-                         f"{self.dim()}-D and {mat2.dim()}-D")
+    if self.dim() == mat2.dim() == 2 and (offs is None or offs.dim() != 1):
+        raise ValueError(f"{operation}: offs must be 1-D where self and mat2 are 2-D; got {offs}")
     shape = _grouped_shape(self, mat2, offs)
     return torch.empty_strided(shape, _grouped_strides(shape, dtype), dtype=dtype, device="cpu")

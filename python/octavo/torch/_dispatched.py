@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ._aten import NAMES
 from ._library import define
 from ._when_imported import when_imported
 
@@ -80,5 +81,4 @@ def _dispatched(name: str) -> Any:
 
 
 # By PyTorch's operators, those that this version has.
-_OPERATORS = dict(_dispatched(name) for name in ("_int_mm", "_scaled_mm", "_scaled_mm_v2", "_grouped_mm", "_scaled_grouped_mm",
-                                                 "_scaled_grouped_mm_v2") if hasattr(torch.ops.aten, name))
+_OPERATORS = dict(_dispatched(name) for name in NAMES if hasattr(torch.ops.aten, name))
