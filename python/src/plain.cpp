@@ -12,24 +12,22 @@ nb::object get(nb::handle value, PyObject* name) {
   return found;
 }
 
-// A tensor of the CPU whose memory holds its elements; with `gradients`, one that needs none.
-bool plain_tensor(nb::handle tensor, nb::handle strided, bool gradients) {
-  static PyObject* const is_cpu = PyUnicode_InternFromString("is_cpu");
-  static PyObject* const layout = PyUnicode_InternFromString("layout");
+// A tensor whose memory holds its elements, not their negatives; with `gradients`, one that needs
+// none.
+bool plain_tensor(nb::handle tensor, bool gradients) {
   static PyObject* const is_neg = PyUnicode_InternFromString("is_neg");
   static PyObject* const requires_grad = PyUnicode_InternFromString("requires_grad");
   if (gradients && get(tensor, requires_grad).is(Py_True)) return false;
-  return get(tensor, is_cpu).is(Py_True) && get(tensor, layout).is(strided) &&
-         get(tensor, is_neg)().is(Py_False);
+  return get(tensor, is_neg)().is(Py_False);
 }
 
 bool all_plain(const nb::tuple& arguments, const nb::tuple& tensors, const nb::frozenset& others,
-               nb::handle strided, bool gradients) {
+               bool gradients) {
   for (const nb::handle argument : arguments) {
     const nb::handle type = argument.type();
     bool tensor = false;
     for (const nb::handle known : tensors) tensor = tensor || type.is(known);
-    if (tensor ? !plain_tensor(argument, strided, gradients)
+    if (tensor ? !plain_tensor(argument, gradients)
                : PySet_Contains(others.ptr(), type.ptr()) != 1) {
       return false;
     }
@@ -41,10 +39,9 @@ bool all_plain(const nb::tuple& arguments, const nb::tuple& tensors, const nb::f
 
 void bind_plain(nb::module_& m) {
   m.def("_all_plain", all_plain, nb::arg("arguments"), nb::arg("tensors"), nb::arg("others"),
-        nb::arg("strided"), nb::arg("gradients"),
-        "Whether every argument is of one of these types (subclasses are not), tensors of the CPU "
-        "and of this layout, with memory that holds their elements; with `gradients`, and none "
-        "of them needs one.");
+        nb::arg("gradients"),
+        "Whether every argument is of one of these types (subclasses are not), and tensors hold "
+        "their elements and not these' negatives; with `gradients`, and none needs one.");
 }
 
 }  // namespace octavo::python

@@ -27,10 +27,12 @@ def int_mm(self, mat2, *, out=None):
 
 def scaled_mm(self, mat2, scale_a, scale_b, bias=None, scale_result=None, out_dtype=None, use_fast_accum=False, *,
               out=None):
-    if self.dim() != 2 or mat2.dim() != 2:
-        raise ValueError(f"_scaled_mm: self and mat2 must be 2-D; got {self.dim()}-D and {mat2.dim()}-D")
-    _check_bias("_scaled_mm", bias, mat2)
-    (m, k), n = self.shape, mat2.shape[1]
+    left, right = self.shape, mat2.shape
+    if len(left) != 2 or len(right) != 2:
+        raise ValueError(f"_scaled_mm: self and mat2 must be 2-D; got {len(left)}-D and {len(right)}-D")
+    if bias is not None:
+        _check_bias("_scaled_mm", bias, mat2)
+    (m, k), n = left, right[1]
     scale_a, granularity_a = v1_scale("scale_a", scale_a, m, k, False)
     scale_b, granularity_b = v1_scale("scale_b", scale_b, n, k, True)
     return _octavo.scaled_mm(self, mat2, scale_a, scale_b, bias, scale_result, out_dtype or self.dtype, granularity_a,

@@ -40,20 +40,27 @@ def direct(operator):
     kernel = _kernels[operator.name()]
 
     def call(*arguments):
-        if not torch.compiler.is_compiling() and _nothing_between(arguments):
-            return kernel(*arguments)
+        if not _is_compiling() and _nothing_between(arguments):
+            try:
+                return kernel(*arguments)
+            except (ValueError, RuntimeError):  # of another device or layout, perhaps, which the dispatcher knows
+                pass
         return operator(*arguments)
 
     return call
 
 
 def _nothing_between(arguments):
-    """Whether the dispatcher has nothing to do for a call: no gradient, mode, transformation, tracer or profiler, and
-    plain tensors of the CPU."""
-    return (_octavo._all_plain(arguments, _TENSORS, _PLAIN, torch.strided, torch.is_grad_enabled())
-            and torch._C._dispatch_tls_local_include_set().raw_repr() in _QUIET
-            and not torch._C._is_torch_function_mode_enabled() and not torch.autograd._profiler_enabled())
+    """Whether the dispatcher has nothing to do for a call on a CPU: no gradient, mode, transformation, tracer or
+    profiler, and plain tensors."""
+    return (_all_plain(arguments, _TENSORS, _PLAIN, _is_grad_enabled()) and _added_keys().raw_repr() in _QUIET
+            and not _is_torch_function_mode_enabled() and not _profiler_enabled())
 
+
+# Looked up once: attributes of modules are a tenth of a call.
+_all_plain, _added_keys = _octavo._all_plain, torch._C._dispatch_tls_local_include_set
+_is_grad_enabled, _is_torch_function_mode_enabled = torch.is_grad_enabled, torch._C._is_torch_function_mode_enabled
+_is_compiling, _profiler_enabled = torch.compiler.is_compiling, torch.autograd._profiler_enabled
 
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
 _PLAIN = frozenset((type(None), bool, int, float, str, torch.dtype))

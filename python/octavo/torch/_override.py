@@ -46,7 +46,8 @@ class Override:
     """What `override` returns: a handle, and a context manager that removes it at its end."""
 
     def __init__(self) -> None:
-        self._calls: dict[str, OverrideCalls] = {}
+        self._taken = dict.fromkeys(_aten.NAMES, 0)
+        self._passed: dict[str, Counter[str]] = {}  # by reason
 
     @property
     def active(self) -> bool:
@@ -57,8 +58,9 @@ class Override:
     def calls(self) -> dict[str, OverrideCalls]:
         """What has run since: each operator that was called, by its name in torch.ops.aten."""
         with _lock:
-            return {name: OverrideCalls(row.octavo, row.torch, Counter(row.reasons))
-                    for name, row in sorted(self._calls.items())}
+            rows = {name: (taken, Counter(self._passed.get(name, ()))) for name, taken in sorted(self._taken.items())}
+        return {name: OverrideCalls(taken, sum(reasons.values()), reasons)
+                for name, (taken, reasons) in rows.items() if taken or reasons}
 
     def remove(self) -> None:
         """Ends it; PyTorch's kernels run again where no other handle is active. A second time does nothing."""
@@ -86,18 +88,12 @@ class Override:
             lines += [f"{'':{width}}  {count:>17}  {reason}" for reason, count in row.reasons.most_common()]
         return "\n".join(lines)
 
-    def _count(self, name: str, refusal: Exception | None) -> None:
-        row = self._calls.get(name)
-        if row is None:
-            row = self._calls[name] = OverrideCalls()
-        if refusal is None:
-            row.octavo += 1
-            return
-        row.torch += 1
+    def _pass(self, name: str, refusal: Exception) -> None:
+        reasons = self._passed.setdefault(name, Counter())
         reason = str(refusal).partition("; got ")[0]  # the rule; what was given differs from call to call
-        if reason not in row.reasons and len(row.reasons) >= _REASONS:
+        if reason not in reasons and len(reasons) >= _REASONS:
             reason = "other reasons"
-        row.reasons[reason] += 1
+        reasons[reason] += 1
 
 
 def override() -> Override:
@@ -166,9 +162,13 @@ def _kernel(name: str, compute: Callable[..., torch.Tensor]) -> Callable[..., to
         try:
             result = compute(*arguments, **named)
         except (ValueError, NotImplementedError) as refusal:
-            _count(operator, refusal)
+            with _lock:
+                for handle in _active:
+                    handle._pass(operator, refusal)
         else:
-            _count(operator, None)
+            with _lock:
+                for handle in _active:
+                    handle._taken[operator] += 1
             return result
         return theirs(keys, *arguments, **named)
 
@@ -184,9 +184,3 @@ def _their_kernel(name: str) -> Callable[..., torch.Tensor]:
         raise NotImplementedError(f"Could not run 'aten::{name}' with arguments from the 'CPU' backend.")
 
     return missing
-
-
-def _count(operator: str, refusal: Exception | None) -> None:
-    with _lock:
-        for handle in _active:
-            handle._count(operator, refusal)

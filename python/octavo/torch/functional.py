@@ -79,19 +79,21 @@ def _scaled_mm(input: torch.Tensor, mat2: torch.Tensor, scale_a: torch.Tensor, s
                              granularity_a=granularity_a, granularity_b=granularity_b)
 
 
+_E8M0 = torch.float8_e8m0fnu
+
 # torch._scaled_mm's shapes [outer, K] of a scale, by what one of them covers; those of B are [K, outer].
 _V1_SHAPES = {"token": (1, 0), "group128": (1, 128), "block128x128": (128, 128)}
 
 
 def v1_scale(name, scale, outer, k, transposed):
     """A scale for octavo.scaled_mm, and its granularity; None where it broadcasts."""
-    if scale.dtype is torch.float8_e8m0fnu:
+    if scale.dtype is _E8M0:
         return _natural_mx(name, scale, outer, k, transposed)
-    if scale.numel() == 1:
-        return scale if scale.dim() <= 2 else scale.reshape(1, 1), None
     given, shapes = scale.shape, {}
-    if given == ((1, outer) if transposed else (outer, 1)):
+    if not given or given == ((1, outer) if transposed else (outer, 1)):
         return scale, None
+    if scale.numel() == 1:
+        return scale.reshape(1, 1), None
     for granularity, (rows, columns) in _V1_SHAPES.items():
         shape = -(-outer // rows), -(-k // columns) if columns else 1
         shapes[granularity] = shape[::-1] if transposed else shape
