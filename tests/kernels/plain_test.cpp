@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every kernel that reads a weight where it lies: bit for bit what tiles compute of the same weight
+// in panels, whatever its type, order, extents, groups and shifts; nothing read or written outside.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "dot_operands.hpp"
+
+namespace octavo::test {
+namespace {
+
+using cpu::DotKernels;
+using cpu::DotTile;
+using cpu::kRowSums;
+using cpu::PlainKernel;
+using cpu::PlainOrder;
+
+// What reads weights of a type where they lie, and the tiles of the same rows of A.
+struct PlainTable {
+  const DotKernels* plain;
+  const DotKernels* tiles;
+  DType a, weight;
+  bool unsigned_a = false;
+};
+
+std::vector<PlainTable> plain_tables() {
+  std::vector<PlainTable> tables;
+  for (const cpu::DotMachine& machine : tested_machines()) {
+    for (const cpu::IntegerKernels* k : {machine.integers, machine.few_rows}) {
+      if (k != nullptr) tables.push_back({&k->dot, &k->dot, DType::int8, DType::int8, k->unsigned_a});
+    }
+    for (const DTypeInfo& info : kDTypes) {
+      const DType b = info.dtype;
+      if (machine.float8 != nullptr) {
+        tables.push_back({&machine.float8->dot, machine.pairs, DType::bfloat16, b});
+      }
+      if (machine.pairs != nullptr) {
+        tables.push_back({machine.pairs, machine.pairs, DType::bfloat16, b});
+      }
+      if (machine.floats != nullptr) {
+        tables.push_back({machine.floats, machine.floats, DType::float32, b});
+      }
+    }
+  }
+  std::erase_if(tables, [](const PlainTable& t) { return t.plain->plain == nullptr; });
+  return tables;
+}
+
+struct Shape {
+  std::int64_t rows, columns, depth;  // elements
+  std::int64_t group;                 // of elements; 0: none
+  bool shifts;                        // one for each row
+
+  std::int64_t groups() const { return group == 0 ? 1 : (depth + group - 1) / group; }
+  std::int64_t panels() const { return (columns + kCols - 1) / kCols; }
+};
+
+// A weight where it lies, right before a guard page, or right behind one.
+class Weight {
+ public:
+  Weight(DType dtype, PlainOrder order, const Shape& s, std::int64_t gap, Side side)
+      : dtype_(dtype),
+        along_k_(order == PlainOrder::along_k),
+        lines_(along_k_ ? s.columns : s.depth),
+        size_(element_bytes(dtype)),
+        ldb_(((along_k_ ? s.depth : s.columns) + gap) * size_),
+        bytes_((lines_ - 1) * ldb_ + (along_k_ ? s.depth : s.columns) * size_, side) {
+    const kit::Random random(static_cast<std::uint64_t>(s.columns * 1000 + s.depth));
+    for (std::int64_t i = 0; i < bytes_.size(); ++i) bytes_[i] = static_cast<char>(byte_of(random, i));
+    for (std::int64_t k = 0; k < s.depth; ++k) {
+      for (std::int64_t j = 0; j < s.columns; ++j) put(random, k, j);
+    }
+  }
+  const char* at(std::int64_t k, std::int64_t j) const {
+    return bytes_.data() + (along_k_ ? j * ldb_ + k * size_ : k * ldb_ + j * size_);
+  }
+  const void* data() const { return bytes_.data(); }
+  std::int64_t ldb() const { return ldb_; }
+  DType dtype() const { return dtype_; }
+  float value(std::int64_t k, std::int64_t j) const {
+    const void* place = at(k, j);
+    return static_cast<float>(kit::load(TensorView(place, dtype_, {1}), 0));
+  }
+
+ private:
+  // Codes of 8 bits are any; wider elements are numbers, and any bits now and then.
+  void put(const kit::Random& random, std::int64_t k, std::int64_t j) const {
+    const std::int64_t index = k * 1031 + j;
+    if (size_ == 1 || random.bits(static_cast<std::uint64_t>(index)) % 97 == 0) return;
+    put_gaussian(random, index, dtype_, const_cast<char*>(at(k, j)));  // NOLINT
+  }
+  DType dtype_;
+  bool along_k_;
+  std::int64_t lines_, size_, ldb_;
+  Block<char> bytes_;
+};
+
+// The rows of A, scales and shifts of a shape.
+struct Beside {
+  Rows a;
+  Block<float> scale_a, scale_b;
+  Block<std::int32_t> shift;
+
+  Beside(DType dtype, const Shape& s)
+      : a(Lie::ends_at_guards, s.depth * element_bytes(dtype)),
+        scale_a(s.groups() * s.rows),
+        scale_b(s.panels() * s.groups() * kCols),
+        shift(s.shifts ? s.rows : 1) {
+    const kit::Random random(21);
+    for (std::int64_t r = 0; r < s.rows && dtype != DType::int8; ++r) {
+      for (std::int64_t k = 0; k < s.depth; ++k) {
+        put_gaussian(random, r * s.depth + k, dtype, a.row(r) + k * element_bytes(dtype));
+      }
+    }
+    const auto number = [&](std::int64_t i) {
+      return static_cast<float>(random.gauss(static_cast<std::uint64_t>(i)));
+    };
+    for (std::int64_t i = 0; i < scale_a.size(); ++i) scale_a[i] = number(i);
+    for (std::int64_t i = 0; i < scale_b.size(); ++i) scale_b[i] = number(i + 777);
+    shift.fill_random(22);
+  }
+};
+
+// What both ways say of operands; sums and B are theirs.
+DotTile common(const PlainTable& table, const Shape& s, const Beside& x, std::uint8_t flip) {
+  const std::int64_t size = element_bytes(table.a);
+  const bool grouped = s.group > 0;
+  return {.depth = s.depth * size,
+          .a = x.a.first(),
+          .lda = x.a.lda(),
+          .b = nullptr,
+          .ldb = 0,
+          .c = nullptr,
+          .add = false,
+          .ahead = nullptr,
+          .group = s.group * size,
+          .scale_a = grouped ? x.scale_a.data() : nullptr,
+          .scale_a_stride = 1,
+          .scale_a_group_stride = s.rows,
+          .scale_b = grouped ? x.scale_b.data() : nullptr,
+          .shift = x.shift.data(),
+          .shift_stride = s.shifts ? 1 : 0,
+          .flip = flip,
+          .table = is_float8(table.weight) ? &cpu::float8_table(table.weight) : nullptr};
+}
+
+// [panels][rows][64] sums, or totals, in the bits of float32; and the sums of columns.
+struct Sums {
+  std::vector<std::uint32_t> sums;
+  std::vector<std::int32_t> columns;
+};
+
+// By tiles of one row and vector on a panel, whose elements are converted one by one.
+Sums by_tiles(const PlainTable& table, const Shape& s, const Weight& w, const Beside& x,
+              std::uint8_t flip) {
+  Sums out{std::vector<std::uint32_t>(static_cast<std::size_t>(s.panels() * s.rows * kCols)),
+           std::vector<std::int32_t>(static_cast<std::size_t>(s.panels() * kCols))};
+  for (std::int64_t p = 0; p < s.panels(); ++p) {
+    const std::int64_t columns = std::min(kCols, s.columns - p * kCols);
+    const Panel panel(table.tiles->form, s.depth);
+    std::vector<std::int32_t> column_sums(static_cast<std::size_t>(s.groups() * kCols));
+    for (std::int64_t k = 0; k < s.depth; ++k) {
+      for (std::int64_t j = 0; j < columns; ++j) {
+        if (table.a != DType::int8) {
+          const TensorView place(panel.at(k, j), table.a, {1});
+          kit::store(place, 0, static_cast<double>(w.value(k, p * kCols + j)));
+          continue;
+        }
+        const char code = *w.at(k, p * kCols + j);
+        *panel.at(k, j) = code;
+        const std::int64_t group = s.group == 0 ? 0 : k / s.group;
+        column_sums[static_cast<std::size_t>(group * kCols + j)] += static_cast<std::int8_t>(code);
+        out.columns[static_cast<std::size_t>(p * kCols + j)] += static_cast<std::int8_t>(code);
+      }
+    }
+    for (std::int64_t r = 0; r < s.rows; ++r) {
+      alignas(64) std::array<float, kCols> c{};
+      alignas(64) std::array<float, kCols> total{};
+      for (std::int64_t v = 0; v < cpu::kPanelVectors; ++v) {
+        DotTile t = common(table, s, x, flip);
+        t.a = x.a.row(r);
+        t.b = panel.vector(v);
+        t.ldb = panel.ldb();
+        t.c = c.data() + v * 16;
+        t.shift += r * t.shift_stride;
+        if (table.a == DType::int8) t.column_sums = column_sums.data() + v * 16;
+        if (s.group > 0) {
+          t.total = total.data() + v * 16;
+          t.scale_a += r;
+          t.scale_b += p * s.groups() * kCols + v * 16;
+        }
+        table.tiles->tile(1, 1, 0)(t);
+      }
+      std::memcpy(out.sums.data() + (p * s.rows + r) * kCols, s.group > 0 ? total.data() : c.data(),
+                  sizeof(c));
+    }
+  }
+  return out;
+}
+
+bool same(std::uint32_t a, std::uint32_t b, bool floats) {
+  return a == b || (floats && std::isnan(std::bit_cast<float>(a)) &&
+                    std::isnan(std::bit_cast<float>(b)));
+}
+
+void expect_same(const PlainTable& table, PlainOrder order, const Shape& s, std::int64_t gap,
+                 Side side, std::uint8_t flip) {
+  const PlainKernel kernel = table.plain->plain(
+      {.weight = table.weight, .order = order, .rows = s.rows, .grouped = s.group > 0});
+  if (kernel == nullptr) return;
+  const Weight w(table.weight, order, s, gap, side);
+  const Beside x(table.a, s);
+  const Sums want = by_tiles(table, s, w, x, flip);
+  const Block<float> c(s.panels() * s.rows * kCols);
+  const Block<float> total(c.size());
+  std::fill_n(total.data(), total.size(), 0.0F);
+  const Block<std::int32_t> columns(s.panels() * kCols);
+  DotTile t = common(table, s, x, flip);
+  t.b = w.data();
+  t.ldb = w.ldb();
+  t.c = c.data();
+  t.total = s.group > 0 ? total.data() : nullptr;
+  kernel({.tile = t,
+          .columns = s.columns,
+          .panel_sums = s.rows * kCols,
+          .panel_scales = s.groups() * kCols,
+          .sums_out = columns.data()});
+  const auto* got = reinterpret_cast<const std::uint32_t*>(s.group > 0 ? total.data() : c.data());
+  for (std::int64_t p = 0; p < s.panels(); ++p) {
+    for (std::int64_t j = 0; j < std::min(kCols, s.columns - p * kCols); ++j) {
+      const std::string where =
+          std::string(table.plain->how) + ", weight " + std::string(name(table.weight)) +
+          (order == PlainOrder::along_k ? " [N, K]" : " [K, N]") + ", " + std::to_string(s.rows) +
+          " x " + std::to_string(s.columns) + " x " + std::to_string(s.depth) + ", group " +
+          std::to_string(s.group) + ", column " + std::to_string(p * kCols + j);
+      for (std::int64_t r = 0; r < s.rows; ++r) {
+        const std::int64_t i = (p * s.rows + r) * kCols + j;
+        const bool floats = table.a != DType::int8 || s.group > 0;
+        ASSERT_TRUE(same(got[i], want.sums[static_cast<std::size_t>(i)], floats))
+            << where << ", row " << r;
+      }
+      if (table.a != DType::int8 || s.group > 0) continue;
+      ASSERT_EQ(columns[p * kCols + j], want.columns[static_cast<std::size_t>(p * kCols + j)])
+          << where;
+    }
+  }
+}
+
+constexpr std::int64_t kMostRows = 9;  // one more than any kernel takes
+
+// Calls visit(table, order, rows) for every kernel that is built.
+template <class Visit>
+void for_each_kernel(bool grouped, const Visit& visit) {
+  for (const PlainTable& table : plain_tables()) {
+    for (const PlainOrder order : {PlainOrder::along_k, PlainOrder::along_n}) {
+      for (std::int64_t rows = 1; rows <= kMostRows; ++rows) {
+        const bool built = table.plain->plain({table.weight, order, rows, grouped}) != nullptr;
+        if (built) visit(table, order, rows);
+        if (::testing::Test::HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+TEST(PlainKernels, AreBuiltForEveryRowUpToAFew) {
+  for (const PlainTable& table : plain_tables()) {
+    for (const PlainOrder order : {PlainOrder::along_k, PlainOrder::along_n}) {
+      for (const bool grouped : {false, true}) {
+        const auto built = [&](std::int64_t rows) {
+          return table.plain->plain({table.weight, order, rows, grouped}) != nullptr;
+        };
+        EXPECT_FALSE(built(0));
+        EXPECT_FALSE(built(kMostRows));
+        // What reads many rows reads fewer: workspaces are measured by that.
+        for (std::int64_t rows = 2; rows < kMostRows; ++rows) {
+          EXPECT_LE(built(rows), built(rows - 1)) << table.plain->how << ", " << rows;
+        }
+      }
+    }
+  }
+}
+
+TEST(PlainKernels, GiveTheBitsOfTilesAtTheEndsOfEveryExtent) {
+  std::int64_t turn = 0;
+  for_each_kernel(false, [&](const PlainTable& table, PlainOrder order, std::int64_t rows) {
+    for (const std::int64_t columns : {1, 15, 16, 17, 31, 33, 63, 64, 65, 130, 200}) {
+      if (order == PlainOrder::along_k && columns > kCols) continue;  // a panel at a time
+      for (const std::int64_t depth : {1, 2, 3, 4, 5, 15, 16, 17, 31, 33, 63, 64, 65, 127, 130}) {
+        ++turn;
+        if ((turn + rows) % 4 != 0 && depth > 5) continue;
+        expect_same(table, order, {rows, columns, depth, 0, turn % 3 == 0}, turn % 5,
+                    turn % 2 == 0 ? Side::left : Side::right, turn % 2 == 0 ? 0x80 : 0);
+        if (::testing::Test::HasFatalFailure()) return;
+      }
+    }
+  });
+}
+
+TEST(PlainKernels, GiveTheBitsOfTilesAtAnyDepth) {
+  std::int64_t turn = 0;
+  for_each_kernel(false, [&](const PlainTable& table, PlainOrder order, std::int64_t rows) {
+    // Beyond what is copied, fetched and taken together.
+    for (const std::int64_t depth : {512, 1029, 4160, 20003}) {
+      if (++turn % 3 != 0) continue;
+      expect_same(table, order, {rows, 40, depth, 0, false}, 0, Side::right, 0x80);
+    }
+  });
+}
+
+TEST(PlainKernels, GiveTheBitsOfTilesUnderScalesAlongK) {
+  std::int64_t turn = 0;
+  for_each_kernel(true, [&](const PlainTable& table, PlainOrder order, std::int64_t rows) {
+    for (const std::int64_t group : {8, 16, 32, 40, 128}) {
+      for (const std::int64_t depth : {group - 4, group, group + 4, 3 * group, 5 * group + 4}) {
+        const std::int64_t columns = order == PlainOrder::along_k ? 64 - ++turn % 40 : 30 + ++turn % 200;
+        expect_same(table, order, {rows, columns, depth, group, turn % 3 == 0}, turn % 4,
+                    Side::right, turn % 2 == 0 ? 0x80 : 0);
+        if (::testing::Test::HasFatalFailure()) return;
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace octavo::test
