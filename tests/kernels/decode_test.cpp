@@ -23,12 +23,11 @@ struct Decoding {
   const DotKernels& kernels;
   DType from, to;
   std::int64_t steps, code_vectors, vectors;
-  bool quads = false;  // fp8 by fours
 
   std::string to_string() const {
     return std::string(kernels.how) + ", " + std::string(name(from)) + ", " +
            std::to_string(steps) + " steps, " + std::to_string(code_vectors) + " vectors to " +
-           std::to_string(vectors) + (quads ? ", by fours" : "");
+           std::to_string(vectors);
   }
 };
 
@@ -41,8 +40,7 @@ float element_of(const Panel& panel, DType dtype, std::int64_t k, std::int64_t j
 }
 
 void expect_decoded(const Decoding& s, int first) {
-  const bool fours = s.from == DType::int8 || s.quads;
-  const cpu::PanelForm& form = fours ? cpu::kInt8Form : cpu::kFloat8Form;
+  const cpu::PanelForm& form = s.from == DType::int8 ? cpu::kInt8Form : cpu::kFloat8Form;
   const std::int64_t depth = s.steps * form.step;
   const Panel codes(form, depth, s.code_vectors);
   const auto code_of = [&](std::int64_t k, std::int64_t j) {
@@ -57,9 +55,6 @@ void expect_decoded(const Decoding& s, int first) {
   std::memset(panel.bytes().data(), 0xA5, static_cast<std::size_t>(panel.bytes().size()));
   if (s.from == DType::int8) {
     s.kernels.decode_int8(codes.bytes().data(), s.steps, s.vectors, panel.bytes().data());
-  } else if (s.quads) {
-    s.kernels.decode_float8_quads(cpu::float8_table(s.from), codes.bytes().data(), s.steps,
-                                  s.vectors, panel.bytes().data());
   } else {
     s.kernels.decode_float8(cpu::float8_table(s.from), codes.bytes().data(), s.steps,
                             s.code_vectors, s.vectors, panel.bytes().data());
@@ -86,9 +81,6 @@ void expect_every_code(const DotKernels& kernels, DType to) {
       for (const std::int64_t steps : {0, 1, 2, 5}) {
         for (int first = 0; first < 256; first += steps == 1 ? 1 : 51) {
           expect_decoded({kernels, from, to, steps, code_vectors, vectors}, first);
-          if (from != DType::int8) {
-            expect_decoded({kernels, from, to, steps, vectors, vectors, true}, first);
-          }
           if (testing::Test::HasFatalFailure()) return;
         }
       }
@@ -110,8 +102,6 @@ TEST(DotDecode, IsThereWhereRowsArePacked) {
   for (const DotKernels* kernels : all_tables()) {
     EXPECT_EQ(kernels->pack_rows == nullptr, kernels->decode_int8 == nullptr) << kernels->how;
     EXPECT_EQ(kernels->pack_rows == nullptr, kernels->decode_float8 == nullptr) << kernels->how;
-    EXPECT_EQ(kernels->pack_rows == nullptr, kernels->decode_float8_quads == nullptr)
-        << kernels->how;
   }
 }
 

@@ -53,9 +53,8 @@ namespace floats {
 constexpr cpu::IntegerKernels kBytes{
     {"2x64 tile, plain C++, signed bytes, exact int32 sums",
      "2x64 tile, plain C++, signed bytes, exact int32 sums, weights packed on the fly",
-     cpu::kInt8Form, kMaxRows, &bytes::find_dot_tile, nullptr, nullptr, nullptr, nullptr},
+     cpu::kInt8Form, kMaxRows, &bytes::find_dot_tile, &pack_codes, nullptr, nullptr, nullptr},
     false,
-    &pack_piece,
     &unpack_piece,
 };
 
@@ -65,10 +64,10 @@ constexpr cpu::DotKernels kFloats{
     cpu::kFloat32Form,
     kMaxRows,
     &floats::find_dot_tile,
+    &pack_floats,
     &pack_rows,
     &decode_int8,
     &decode_float8,
-    &decode_float8_quads,
 };
 
 }  // namespace

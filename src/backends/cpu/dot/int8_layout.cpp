@@ -28,14 +28,14 @@ Status pack(const MatrixView& weight, void* packed, const ExecContext& context) 
     auto* sums = const_cast<std::int32_t*>(column_sums(panels, panel));  // NOLINT
     char* codes = const_cast<char*>(panels.at(panel, 0));                // NOLINT
     std::fill_n(sums, panels.vectors(panel) * kVectorCols, 0);
-    dot_machine().integers->pack(
-        {.b = static_cast<const std::int8_t*>(weight.at(column * weight.strides[1])),
-         .stride_k = weight.strides[0],
-         .stride_n = weight.strides[1],
-         .depth = k,
-         .columns = std::min(kPanelWidth, n - column),
-         .panel = reinterpret_cast<std::int8_t*>(codes),
-         .sums = sums});
+    dot_machine().integers->dot.pack({.dtype = DType::int8,
+                                      .b = weight.at(column * weight.strides[1]),
+                                      .stride_k = weight.strides[0],
+                                      .stride_n = weight.strides[1],
+                                      .depth = k,
+                                      .columns = std::min(kPanelWidth, n - column),
+                                      .panel = codes,
+                                      .sums = sums});
   });
   return {};
 }

@@ -21,8 +21,6 @@ namespace {
 // Of a panel, in a second-level cache of 1 MB; half of it for a few rows, whose own bytes then stay
 // in the first-level cache from one half of the panel to the other.
 constexpr std::int64_t kChunkBytes = std::int64_t{256} << 10;
-// Of a panel that is packed on the fly for a few rows: it is read from the first-level cache.
-constexpr std::int64_t kOnTheFlyBytes = std::int64_t{16} << 10;
 constexpr std::int64_t kBlockRows = 512;
 // Sums of panels that are read side by side.
 constexpr std::int64_t kStripSums = 4 << 10;
@@ -144,10 +142,7 @@ void load_scale_row(const ScaleView& scale, std::int64_t row, std::int64_t first
 // In steps of K.
 std::int64_t longest_chunk(const DotMember& d) noexcept {
   const PanelForm& form = d.path.kernels().form;
-  const bool on_the_fly = d.path.direct == nullptr && d.path.integers == nullptr;
-  const std::int64_t bytes = d.m > kFewRows ? kChunkBytes
-                             : on_the_fly   ? kOnTheFlyBytes
-                                            : kChunkBytes / 2;
+  const std::int64_t bytes = d.m > kFewRows ? kChunkBytes : kChunkBytes / 2;
   return bytes / (form.vector_bytes * kPanelVectors);
 }
 

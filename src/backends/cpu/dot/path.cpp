@@ -32,6 +32,7 @@ const char* integer_path(const Member& p, const DotMachine& machine, DType a,
   if (p.a.data.shape[1] > kMostIntegerDepth) return "sums of more than 65536 products leave int32";
   if (p.b.packed == nullptr) {
     path.plain = path.integers->dot.plain;
+    path.pack = path.on_the_fly->pack;
     return nullptr;
   }
   if (p.b.packed->content()->layout != &kInt8Layout)
@@ -52,7 +53,8 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   path.rows = pairs ? DType::bfloat16 : DType::float32;
   if (is_float8(a) && pairs) path.float8 = machine.float8;
   if (p.b.packed == nullptr) {
-    if (is_float8(b) || b == DType::int8) path.quads = machine.integers;
+    if (holds(path.on_the_fly->form, b)) path.pack = path.on_the_fly->pack;
+    if (is_float8(b) && pairs && machine.float8 != nullptr) path.pack = machine.float8->pack_pairs;
     const bool decodes = is_float8(b) && pairs && machine.float8 != nullptr;
     path.plain = decodes ? machine.float8->dot.plain : path.on_the_fly->plain;
     return nullptr;

@@ -15,9 +15,9 @@ struct DotPath {
   const DotKernels* on_the_fly = nullptr;
   const IntegerKernels* integers = nullptr;  ///< null: floats
   const Float8Kernels* float8 = nullptr;     ///< decodes fp8 rows of A; null: another way
-  /// Packs 8-bit weights of a float path, which are not packed, by fours, to be decoded; null:
-  /// another way.
-  const IntegerKernels* quads = nullptr;
+  /// Packs a weight of any strides into the panels of `on_the_fly`; null: it is packed, or of a
+  /// type that goes through floats.
+  void (*pack)(const PackPiece& piece) noexcept = nullptr;
   /// Reads B where it lies, for a few rows; null: nothing does. The same bits.
   PlainKernel (*plain)(const PlainWanted& wanted) noexcept = nullptr;
   /// What the rows of A hold: a type of 8 bits, as it is, bfloat16 or float32.

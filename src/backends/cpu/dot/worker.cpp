@@ -136,12 +136,11 @@ void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
     // The first chunk of what follows: this panel once more, unless it is in the cache, or the
     // next.
     const bool again = end < r1 && d_.single_chunk;
-    const std::int64_t after = end < r1 ? panel : next;
-    block(r, end, again || after < 0 || !direct() ? nullptr : packed_.at(after, 0));
+    block(r, end, again ? -1 : end < r1 ? panel : next);
   }
 }
 
-void DotWorker::block(std::int64_t r0, std::int64_t r1, const char* next) noexcept {
+void DotWorker::block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexcept {
   if (!direct() && d_.path.integers != nullptr) std::fill_n(w_.panel_sums, kTileCols, 0);
   outliers_.set_rows(r0, r1 - r0);
   const std::int64_t depth = kernels_->form.step;
@@ -151,8 +150,13 @@ void DotWorker::block(std::int64_t r0, std::int64_t r1, const char* next) noexce
     chunk.last = chunk.end == d_.steps;
     chunk.k0 = chunk.step * depth;
     chunk.k1 = std::min(d_.k, chunk.end * depth);
-    chunk.b = direct() ? packed_.at(panel_, chunk.step) : pack_chunk(chunk.k0, chunk.k1);
-    chunk.next = chunk.last || !direct() ? next : packed_.at(panel_, chunk.end);
+    const std::int64_t panel = chunk.last ? next : panel_;
+    const std::int64_t step = chunk.last ? 0 : chunk.end;
+    chunk.next = panel >= 0 && direct() ? packed_.at(panel, step) : nullptr;
+    chunk.next_weight = panel >= 0 && d_.path.pack != nullptr && d_.k > 0
+                            ? weight_at(step * depth, panel * kTileCols)
+                            : nullptr;
+    chunk.b = direct() ? packed_.at(panel_, chunk.step) : pack_chunk(chunk);
     if (w_.segment_sums != nullptr) sum_segments(chunk);
     run_chunk(r0, r1, chunk);
     chunk.step = chunk.end;
@@ -175,7 +179,7 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
     finisher_.set_columns(column, std::min(kTileCols, d_.n - column));
     finisher_.prefetch(r0, r1 - r0);
   }
-  const Chunk all{0, d_.steps, nullptr, nullptr, 0, d_.k, true};
+  const Chunk all{0, d_.steps, nullptr, nullptr, nullptr, 0, d_.k, true};
   const std::int64_t neighbours = b.strides[0] == 1 ? b.strides[1] : b.strides[0];
   std::int64_t k = 0;
   do {
@@ -218,21 +222,29 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
   }
 }
 
-const char* DotWorker::pack_chunk(std::int64_t k0, std::int64_t k1) noexcept {
-  if (d_.path.integers != nullptr) {
+const void* DotWorker::weight_at(std::int64_t k, std::int64_t column) const noexcept {
+  const MatrixView& b = d_.p->b.data;
+  return b.at(k * b.strides[0] + column * b.strides[1]);
+}
+
+const char* DotWorker::pack_chunk(const Chunk& chunk) noexcept {
+  const std::int64_t k0 = chunk.k0, k1 = chunk.k1;
+  const auto* panel = static_cast<const char*>(w_.panel);
+  if (d_.path.pack != nullptr) {
     const MatrixView& b = d_.p->b.data;
-    d_.path.integers->pack(
-        {.b = static_cast<const std::int8_t*>(b.at(k0 * b.strides[0] + column_ * b.strides[1])),
-         .stride_k = b.strides[0],
-         .stride_n = b.strides[1],
-         .depth = k1 - k0,
-         .columns = columns_,
-         .panel = static_cast<std::int8_t*>(w_.panel),
-         .sums = w_.panel_sums});
-    return static_cast<const char*>(w_.panel);
+    d_.path.pack({.dtype = b.dtype,
+                  .b = weight_at(k0, column_),
+                  .stride_k = b.strides[0],
+                  .stride_n = b.strides[1],
+                  .depth = k1 - k0,
+                  .columns = columns_,
+                  .panel = w_.panel,
+                  .sums = w_.panel_sums,
+                  .table = &table_,
+                  .next = chunk.next_weight});
+    return panel;
   }
-  if (decode_chunk(k0, k1) || pack_and_decode_chunk(k0, k1))
-    return static_cast<const char*>(w_.panel);
+  if (decode_chunk(k0, k1)) return panel;
   const PanelForm& form = kernels_->form;
   for (std::int64_t k = k0; k < k1; k += kWideDepth) {
     const std::int64_t end = std::min(k1, k + kWideDepth);
@@ -241,7 +253,7 @@ const char* DotWorker::pack_chunk(std::int64_t k0, std::int64_t k1) noexcept {
         w_.wide, end - k, vectors_,
         static_cast<char*>(w_.panel) + (k - k0) / form.step * vectors_ * form.vector_bytes);
   }
-  return static_cast<const char*>(w_.panel);
+  return panel;
 }
 
 // 8-bit weights in panels of our own, where a chunk begins with a step of theirs.
@@ -259,34 +271,6 @@ bool DotWorker::decode_chunk(std::int64_t k0, std::int64_t k1) noexcept {
     kernels_->decode_int8(codes, steps, vectors_, w_.panel);
   } else {
     kernels_->decode_float8(table_, codes, steps, panels.vectors(panel_), vectors_, w_.panel);
-  }
-  return true;
-}
-
-// 8-bit weights that are not packed: by fours, as int8 is packed, and decoded from there.
-bool DotWorker::pack_and_decode_chunk(std::int64_t k0, std::int64_t k1) noexcept {
-  if (d_.path.quads == nullptr) return false;
-  const PanelForm& form = kernels_->form;
-  const MatrixView& b = d_.p->b.data;
-  std::array<std::int32_t, static_cast<std::size_t>(kTileCols)> sums{};  // nobody reads them
-  for (std::int64_t k = k0; k < k1; k += kWideDepth) {
-    const std::int64_t depth = std::min(k1 - k, kWideDepth);
-    d_.path.quads->pack(
-        {.b = static_cast<const std::int8_t*>(b.at(k * b.strides[0] + column_ * b.strides[1])),
-         .stride_k = b.strides[0],
-         .stride_n = b.strides[1],
-         .depth = depth,
-         .columns = columns_,
-         .panel = reinterpret_cast<std::int8_t*>(w_.wide),
-         .sums = sums.data()});
-    const std::int64_t steps = (depth + kInt8Form.step - 1) / kInt8Form.step;
-    char* panel =
-        static_cast<char*>(w_.panel) + (k - k0) / form.step * vectors_ * form.vector_bytes;
-    if (b.dtype == DType::int8) {
-      kernels_->decode_int8(w_.wide, steps, vectors_, panel);
-    } else {
-      kernels_->decode_float8_quads(table_, w_.wide, steps, vectors_, panel);
-    }
   }
   return true;
 }

@@ -18,7 +18,7 @@ struct DotScratch {
   float* floats;  ///< the same: integers that 32 bits have no room for
   OutlierScratch outliers;
   void* panel;               ///< one chunk of a panel, where it is packed on the fly
-  float* wide;               ///< [4][kWideDepth][16], or codes by fours: what is packed or decoded
+  float* wide;               ///< [4][kWideDepth][16]: what is packed by rows
   float* line;               ///< a row or column before it
   std::int32_t* panel_sums;  ///< [strip][64]: int8 columns, where they are not behind a packed weight
   float* segment_scales;     ///< [strip][segments][64]
@@ -65,20 +65,21 @@ class DotWorker {
   struct Chunk {
     std::int64_t step, end;
     const char* b;
-    const char* next;  // null: nothing to prefetch
+    const char* next;         // null: nothing to prefetch
+    const void* next_weight;  // the same, of a weight that is packed
     std::int64_t k0, k1;
     bool last;
   };
 
   bool direct() const noexcept { return kernels_ == d_.path.direct; }
   Piece piece_at(std::int64_t k, const Chunk& chunk) const noexcept;
-  void block(std::int64_t r0, std::int64_t r1, const char* next) noexcept;
+  void block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexcept;
   void run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) noexcept;
   void run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows, std::int64_t tile,
                 std::size_t taller, std::int64_t place) noexcept;
-  const char* pack_chunk(std::int64_t k0, std::int64_t k1) noexcept;
+  const char* pack_chunk(const Chunk& chunk) noexcept;
   bool decode_chunk(std::int64_t k0, std::int64_t k1) noexcept;
-  bool pack_and_decode_chunk(std::int64_t k0, std::int64_t k1) noexcept;
+  const void* weight_at(std::int64_t k, std::int64_t column) const noexcept;
   void sum_segments(const Chunk& chunk) noexcept;
   void finish(std::int64_t r0, std::int64_t r1, std::int64_t place) noexcept;
   bool widen_sums(std::int64_t r0, std::int64_t r1, const std::int32_t* sums) noexcept;

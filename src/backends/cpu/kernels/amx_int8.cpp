@@ -17,6 +17,7 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -46,7 +47,7 @@ static_assert(sizeof(Shapes) == 64);
 thread_local std::int64_t shaped_for = 0;  // rows; 0: the registers are not in use
 
 OCTAVO_ISA_BEGIN("avx512f,avx512bw,amx-tile,amx-int8")
-#include "backends/cpu/kernels/pack_avx512-inl.hpp"
+#include "backends/cpu/kernels/pack_codes_avx512-inl.hpp"
 
 void shape(std::int64_t rows) {
   if (shaped_for == rows) return;
@@ -339,9 +340,8 @@ DotKernel find_amx_tile(std::int64_t rows, std::int64_t vectors, int ahead_lines
 extern const IntegerKernels kAmxInt8Dot{
     {"32x32 tile, AMX, exact int32 sums",
      "32x32 tile, AMX, exact int32 sums, weights packed on the fly", kInt8Form, kMaxRows,
-     &find_amx_tile, nullptr, nullptr, nullptr, nullptr},
+     &find_amx_tile, &pack_codes, nullptr, nullptr, nullptr},
     false,
-    &pack_piece,
     &unpack_piece,
     &leave,
 };

@@ -3,6 +3,7 @@
 // sums for zero and rounds to nearest even whatever the environment says.
 #include <immintrin.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -60,8 +61,13 @@ struct Decoded {
   }
 };
 #include "backends/cpu/kernels/decode_avx512-inl.hpp"
+#include "backends/cpu/kernels/pack_avx512-inl.hpp"
 
-#include "backends/cpu/kernels/transpose_avx512-inl.hpp"
+void pack(const PackPiece& p) noexcept {
+  if (p.dtype == DType::bfloat16) return pack_piece(p, SameElements<2, false>());
+  if (p.dtype == DType::int8) return pack_piece(p, Int8Codes());
+  pack_piece(p, Float8Codes(*p.table));
+}
 
 #include "backends/cpu/kernels/plain_columns-inl.hpp"
 #include "backends/cpu/kernels/plain_rows-inl.hpp"
@@ -143,10 +149,10 @@ extern const DotKernels kAvx512Bf16Dot{
     kBf16Form,
     kMaxRows,
     &find_dot_tile,
+    &pack,
     &pack_pairs,
     &decode_int8,
     &decode_float8,
-    &decode_float8_quads,
     &find_plain,
 };
 

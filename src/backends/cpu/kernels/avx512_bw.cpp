@@ -4,6 +4,7 @@
 // shorter, but it saturates.
 #include <immintrin.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -45,7 +46,7 @@ struct Dot : IntegerDot {
   }
 };
 #include "backends/cpu/kernels/dot_tile-inl.hpp"
-#include "backends/cpu/kernels/pack_avx512-inl.hpp"
+#include "backends/cpu/kernels/pack_codes_avx512-inl.hpp"
 #include "backends/cpu/kernels/plain_int8_avx512-inl.hpp"
 OCTAVO_ISA_END
 
@@ -54,9 +55,8 @@ OCTAVO_ISA_END
 extern const IntegerKernels kAvx512BwDot{
     {"3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums",
      "3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums, weights packed on the fly", kInt8Form,
-     kMaxRows, &find_dot_tile, nullptr, nullptr, nullptr, nullptr, &find_plain},
+     kMaxRows, &find_dot_tile, &pack_codes, nullptr, nullptr, nullptr, &find_plain},
     true,
-    &pack_piece,
     &unpack_piece,
 };
 

@@ -2,6 +2,7 @@
 // float32 by fused multiply-add: sum[lane] = fma(a, b, sum[lane]), one product a lane and step.
 #include <immintrin.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -42,8 +43,33 @@ struct Decoded {
   }
 };
 #include "backends/cpu/kernels/decode_avx512-inl.hpp"
+#include "backends/cpu/kernels/pack_avx512-inl.hpp"
 
-#include "backends/cpu/kernels/transpose_avx512-inl.hpp"
+// Pairs of 16 bits.
+struct BFloat16Pairs {
+  static constexpr std::int64_t kSize = 2, kRows = 2;
+  static constexpr bool kSums = false;
+  OCTAVO_INLINE void put(char* out, std::int64_t row_bytes, __m512i pairs) const {
+    Decoded::store_pairs(out, row_bytes, pairs);
+  }
+};
+struct Float16Pairs {
+  static constexpr std::int64_t kSize = 2, kRows = 2;
+  static constexpr bool kSums = false;
+  OCTAVO_INLINE void put(char* out, std::int64_t row_bytes, __m512i pairs) const {
+    _mm512_store_ps(out, _mm512_cvtph_ps(_mm512_cvtepi32_epi16(pairs)));
+    _mm512_store_ps(out + row_bytes,
+                    _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(pairs, 16))));
+  }
+};
+
+void pack(const PackPiece& p) noexcept {
+  if (p.dtype == DType::float32) return pack_piece(p, SameElements<4, false>());
+  if (p.dtype == DType::float16) return pack_piece(p, Float16Pairs());
+  if (p.dtype == DType::bfloat16) return pack_piece(p, BFloat16Pairs());
+  if (p.dtype == DType::int8) return pack_piece(p, Int8Codes());
+  pack_piece(p, Float8Codes(*p.table));
+}
 
 #include "backends/cpu/kernels/plain_columns-inl.hpp"
 #include "backends/cpu/kernels/plain_rows-inl.hpp"
@@ -129,10 +155,10 @@ extern const DotKernels kAvx512FmaDot{
     kFloat32Form,
     kMaxRows,
     &find_dot_tile,
+    &pack,
     &pack_rows,
     &decode_int8,
     &decode_float8,
-    &decode_float8_quads,
     &find_plain,
 };
 

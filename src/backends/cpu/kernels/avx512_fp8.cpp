@@ -4,6 +4,7 @@
 // 24 accumulators and what is being decoded fit 32 registers in 12 rows by 2 vectors.
 #include <immintrin.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -78,7 +79,7 @@ inline void decode_step(const Decoder& decoder, __m512i codes, __mmask64 nan, __
   back = _mm512_permutex2var_epi64(even, upper, odd);
 }
 
-#include "backends/cpu/kernels/transpose_avx512-inl.hpp"
+#include "backends/cpu/kernels/pack_avx512-inl.hpp"
 
 #include "backends/cpu/kernels/plain_columns-inl.hpp"
 #include "backends/cpu/kernels/plain_rows-inl.hpp"
@@ -137,14 +138,78 @@ void decode_codes(const Float8Table& table, const void* codes, std::int64_t coun
     _mm512_mask_storeu_epi16(to + 64, static_cast<__mmask32>(some >> 32), back);
   }
 }
+
+// Four codes of 16 columns as pairs of bfloat16.
+template <bool has_nan>
+struct CodePairs {
+  static constexpr std::int64_t kSize = 1, kRows = 2;
+  static constexpr bool kSums = false;
+  explicit CodePairs(const Float8Table& table) : decoder(table) {}
+  OCTAVO_INLINE void put(char* out, std::int64_t row_bytes, __m512i codes) const {
+    // In each 128 bits the first two codes of its four columns, then the last two.
+    const __m512i order = _mm512_set4_epi32(0x0F0E0B0A, 0x07060302, 0x0D0C0908, 0x05040100);
+    const __m512i pairs = _mm512_shuffle_epi8(codes, order);
+    Bytes bytes = decoder.decode(pairs);
+    if constexpr (has_nan) {
+      const __m512i negative_zero = _mm512_set1_epi8(static_cast<char>(0x80));
+      bytes = with_nan(bytes, _mm512_cmpeq_epi8_mask(pairs, negative_zero));
+    }
+    _mm512_store_si512(out, _mm512_unpacklo_epi8(bytes.low, bytes.high));
+    _mm512_store_si512(out + row_bytes, _mm512_unpackhi_epi8(bytes.low, bytes.high));
+  }
+  Decoder decoder;
+};
+
+void pack_pairs(const PackPiece& p) noexcept {
+  if (p.table->negative_zero_is_nan) return pack_piece(p, CodePairs<true>(*p.table));
+  pack_piece(p, CodePairs<false>(*p.table));
+}
+
+// Codes in the form of int8, a few squares at a time, and their order in a step of 32 columns.
+void pack(const PackPiece& p) noexcept {
+  constexpr std::int64_t kDepth = 128;
+  const std::int64_t vectors = (p.columns + 31) / 32 * 2;
+  alignas(64) char quads[kDepth / 4 * kPanelVectors * 64];
+  PackPiece part = p;
+  part.panel = quads;
+  char* out = static_cast<char*>(p.panel);
+  const __m512i order = _mm512_set4_epi32(0x0F0E0B0A, 0x07060302, 0x0D0C0908, 0x05040100);
+  for (std::int64_t k = 0; k < p.depth; k += kDepth) {
+    const auto at = [&](std::int64_t row) {
+      return static_cast<const char*>(p.b) + row * p.stride_k;
+    };
+    const bool last = p.depth - k <= kDepth;
+    part.b = at(k);
+    part.depth = last ? p.depth - k : kDepth;
+    part.next = last ? p.next : at(k + kDepth);
+    pack_piece(part, SameElements<1, false>());
+    const std::int64_t given = (p.columns + 15) / 16;
+    const char* from = quads;
+    for (std::int64_t step = 0; step < (part.depth + 1) / 2; step += 2) {
+      const bool whole = step + 1 < (part.depth + 1) / 2;
+      for (std::int64_t v = 0; v < vectors; v += 2, out += 64) {
+        const __m512i even = _mm512_load_si512(from + v * 64);
+        const __m512i odd =
+            v + 1 < given ? _mm512_load_si512(from + (v + 1) * 64) : _mm512_setzero_si512();
+        const __m512i x = _mm512_shuffle_epi8(even, order);
+        const __m512i y = _mm512_shuffle_epi8(odd, order);
+        _mm512_store_si512(out, _mm512_unpacklo_epi64(x, y));
+        if (whole) _mm512_store_si512(out + vectors * 32, _mm512_unpackhi_epi64(x, y));
+      }
+      from += given * 64;
+      if (whole) out += vectors * 32;
+    }
+  }
+}
 OCTAVO_ISA_END
 
 }  // namespace
 
 extern const Float8Kernels kAvx512Float8Dot{
     {"5x64 tile, fp8 by table, AVX-512 BF16, float32 sums in ascending k", nullptr, kFloat8Form,
-     kMaxRows, &find_dot_tile, nullptr, nullptr, nullptr, nullptr, &find_plain},
+     kMaxRows, &find_dot_tile, &pack, nullptr, nullptr, nullptr, &find_plain},
     &decode_codes,
+    &pack_pairs,
 };
 
 }  // namespace octavo::cpu

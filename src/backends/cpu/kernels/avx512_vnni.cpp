@@ -4,6 +4,7 @@
 // and one of A fit 32 registers.
 #include <immintrin.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -25,7 +26,7 @@ struct Dot : IntegerDot {
   static Sum add(Sum sum, __m512i a, __m512i b) { return _mm512_dpbusd_epi32(sum, a, b); }
 };
 #include "backends/cpu/kernels/dot_tile-inl.hpp"
-#include "backends/cpu/kernels/pack_avx512-inl.hpp"
+#include "backends/cpu/kernels/pack_codes_avx512-inl.hpp"
 #include "backends/cpu/kernels/plain_int8_avx512-inl.hpp"
 OCTAVO_ISA_END
 
@@ -34,9 +35,8 @@ OCTAVO_ISA_END
 extern const IntegerKernels kAvx512VnniDot{
     {"6x64 tile, AVX-512 VNNI, exact int32 sums",
      "6x64 tile, AVX-512 VNNI, exact int32 sums, weights packed on the fly", kInt8Form, kMaxRows,
-     &find_dot_tile, nullptr, nullptr, nullptr, nullptr, &find_plain},
+     &find_dot_tile, &pack_codes, nullptr, nullptr, nullptr, &find_plain},
     true,
-    &pack_piece,
     &unpack_piece,
 };
 

@@ -3,7 +3,8 @@
 //
 //   int8  [k / 4][j][4]  ->  bfloat16 [k / 2][j][2]  or  float32 [k][j]
 //   fp8   [k / 2][j][2]  ->  the same, by tables of bfloat16 bytes
-//   fp8   [k / 4][j][4]  ->  the same: weights that are packed during the call
+//
+// and the targets of a packer (pack_avx512-inl.hpp) that makes such panels of weights.
 //
 // Included inside an instruction-set region with AVX-512 BW, after `Decoded`, which stores what one
 // vector becomes:
@@ -57,25 +58,32 @@ void decode_float8(const octavo::cpu::Float8Table& table, const void* codes, std
   }
 }
 
-void decode_float8_quads(const octavo::cpu::Float8Table& table, const void* codes,
-                         std::int64_t steps, std::int64_t vectors, void* panel) noexcept {
-  const WordTable words(table);
-  // Bytes 0 and 1 of each column as words; bytes 2 and 3. The high bit of an index makes a zero.
-  const __m512i front = _mm512_set4_epi32(-0x7FF27FF4, -0x7FF67FF8, -0x7FFA7FFC, -0x7FFE8000);
-  const __m512i back = _mm512_add_epi32(front, _mm512_set1_epi32(0x00020002));
-  const std::int64_t row_bytes = vectors * 64;
-  const char* from = static_cast<const char*>(codes);
-  char* out = static_cast<char*>(panel);
-  for (; steps > 0; --steps, out += 2 * Decoded::kPairRows * row_bytes) {
-    char* behind = out + Decoded::kPairRows * row_bytes;
-    for (std::int64_t v = 0; v < vectors; ++v, from += 64) {
-      const __m512i four = _mm512_load_si512(from);
-      Decoded::store_pairs(out + v * 64, row_bytes, words.decode(_mm512_shuffle_epi8(four, front)));
-      Decoded::store_pairs(behind + v * 64, row_bytes,
-                           words.decode(_mm512_shuffle_epi8(four, back)));
-    }
+// Weights that are packed during the call: four codes of 16 columns.
+struct Float8Codes {
+  static constexpr std::int64_t kSize = 1, kRows = 2 * Decoded::kPairRows;
+  static constexpr bool kSums = false;
+  explicit Float8Codes(const octavo::cpu::Float8Table& table) : words(table) {}
+  OCTAVO_INLINE void put(char* out, std::int64_t row_bytes, __m512i codes) const {
+    // Bytes 0 and 1 of each column as words; bytes 2 and 3. The high bit of an index makes a zero.
+    const __m512i front = _mm512_set4_epi32(-0x7FF27FF4, -0x7FF67FF8, -0x7FFA7FFC, -0x7FFE8000);
+    const __m512i back = _mm512_add_epi32(front, _mm512_set1_epi32(0x00020002));
+    Decoded::store_pairs(out, row_bytes, words.decode(_mm512_shuffle_epi8(codes, front)));
+    Decoded::store_pairs(out + Decoded::kPairRows * row_bytes, row_bytes,
+                         words.decode(_mm512_shuffle_epi8(codes, back)));
   }
-}
+  WordTable words;
+};
+struct Int8Codes {
+  static constexpr std::int64_t kSize = 1, kRows = 2 * Decoded::kPairRows;
+  static constexpr bool kSums = false;
+  OCTAVO_INLINE void put(char* out, std::int64_t row_bytes, __m512i codes) const {
+    const __m512i x[] = {_mm512_srai_epi32(_mm512_slli_epi32(codes, 24), 24),
+                         _mm512_srai_epi32(_mm512_slli_epi32(codes, 16), 24),
+                         _mm512_srai_epi32(_mm512_slli_epi32(codes, 8), 24),
+                         _mm512_srai_epi32(codes, 24)};
+    Decoded::store_numbers(out, row_bytes, x);
+  }
+};
 
 void decode_int8(const void* codes, std::int64_t steps, std::int64_t vectors,
                  void* panel) noexcept {
@@ -85,12 +93,7 @@ void decode_int8(const void* codes, std::int64_t steps, std::int64_t vectors,
   for (; steps > 0; --steps, out += 2 * Decoded::kPairRows * row_bytes) {
     for (std::int64_t v = 0; v < vectors; ++v, from += 64) {
       _mm_prefetch(from + kDecodeAhead, _MM_HINT_T0);
-      const __m512i four = _mm512_load_si512(from);
-      const __m512i x[] = {_mm512_srai_epi32(_mm512_slli_epi32(four, 24), 24),
-                           _mm512_srai_epi32(_mm512_slli_epi32(four, 16), 24),
-                           _mm512_srai_epi32(_mm512_slli_epi32(four, 8), 24),
-                           _mm512_srai_epi32(four, 24)};
-      Decoded::store_numbers(out + v * 64, row_bytes, x);
+      Int8Codes().put(out + v * 64, row_bytes, _mm512_load_si512(from));
     }
   }
 }

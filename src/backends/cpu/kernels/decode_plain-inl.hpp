@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Panels of 8-bit weights, and rows of float32, as panels of float32 (float(code), exactly), in
-// plain C++:
+// plain C++, and weights of any strides as the latter:
 //
 //   float32  [vectors][k][16]  ->  [k][j]
 //   int8     [k / 4][j][4]     ->  [k][j]
 //   fp8      [k / 2][j][2]     ->  [k][j], its columns in the order of kFloat8Form
-//   fp8      [k / 4][j][4]     ->  [k][j]: weights that are packed during the call
 //
 // Included where its names are not taken; every including file gets its own copy.
 void pack_rows(const float* rows, std::int64_t depth, std::int64_t vectors, void* panel) noexcept {
@@ -29,29 +28,16 @@ struct Float8Values {
   }
 };
 
-// Four codes of a column side by side.
-template <class Value>
-void decode_quads(const void* codes, std::int64_t steps, std::int64_t vectors, void* panel,
-                  const Value& value) {
+void decode_int8(const void* codes, std::int64_t steps, std::int64_t vectors,
+                 void* panel) noexcept {
   const auto* from = static_cast<const std::int8_t*>(codes);
   const std::int64_t columns = vectors * 16;
   float* out = static_cast<float*>(panel);
   for (; steps > 0; --steps, out += 4 * columns) {
     for (std::int64_t j = 0; j < columns; ++j) {
-      for (std::int64_t k = 0; k < 4; ++k) out[k * columns + j] = value(*from++);
+      for (std::int64_t k = 0; k < 4; ++k) out[k * columns + j] = static_cast<float>(*from++);
     }
   }
-}
-
-void decode_int8(const void* codes, std::int64_t steps, std::int64_t vectors,
-                 void* panel) noexcept {
-  decode_quads(codes, steps, vectors, panel,
-               [](std::int8_t code) { return static_cast<float>(code); });
-}
-
-void decode_float8_quads(const octavo::cpu::Float8Table& table, const void* codes,
-                         std::int64_t steps, std::int64_t vectors, void* panel) noexcept {
-  decode_quads(codes, steps, vectors, panel, Float8Values{table});
 }
 
 void decode_float8(const octavo::cpu::Float8Table& table, const void* codes, std::int64_t steps,
@@ -66,5 +52,41 @@ void decode_float8(const octavo::cpu::Float8Table& table, const void* codes, std
       out[j] = value(pair[0]);
       out[columns + j] = value(pair[1]);
     }
+  }
+}
+
+// Elements of B as floats, [k][j].
+template <class Element, class Value>
+void pack_elements(const octavo::cpu::PackPiece& p, const Value& value) {
+  const std::int64_t padded = (p.columns + 15) / 16 * 16;
+  constexpr auto kSize = static_cast<std::int64_t>(sizeof(Element));
+  const std::int64_t rows = kSize < 4 ? (p.depth * kSize + 3) / 4 * 4 / kSize : p.depth;
+  const auto* b = static_cast<const char*>(p.b);
+  float* out = static_cast<float*>(p.panel);
+  for (std::int64_t k = 0; k < rows; ++k) {
+    for (std::int64_t j = 0; j < padded; ++j, ++out) {
+      *out = 0.0F;
+      if (k >= p.depth || j >= p.columns) continue;
+      Element element;  // at any address
+      std::memcpy(&element, b + (k * p.stride_k + j * p.stride_n) * kSize, sizeof(element));
+      *out = value(element);
+    }
+  }
+}
+
+void pack_floats(const octavo::cpu::PackPiece& p) noexcept {
+  using octavo::DType;
+  switch (p.dtype) {
+    case DType::float32:
+      return pack_elements<float>(p, [](float element) { return element; });
+    case DType::bfloat16:
+      return pack_elements<std::uint16_t>(p, octavo::decode<octavo::kBFloat16>);
+    case DType::float16:
+      return pack_elements<std::uint16_t>(p, octavo::decode<octavo::kFloat16>);
+    case DType::int8:
+      return pack_elements<std::int8_t>(
+          p, [](std::int8_t element) { return static_cast<float>(element); });
+    default:
+      return pack_elements<std::int8_t>(p, Float8Values{*p.table});
   }
 }

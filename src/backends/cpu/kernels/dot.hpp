@@ -103,6 +103,20 @@ inline constexpr PanelForm kBf16Form{2, 64, 1};
 inline constexpr PanelForm kFloat32Form{1, 64, 1};
 inline constexpr PanelForm kFloat8Form{2, 32, 2};
 
+/// A piece of B to be packed.
+struct PackPiece {
+  DType dtype;                      ///< of B
+  const void* b;                    ///< element (0, 0)
+  std::int64_t stride_k, stride_n;  ///< in elements
+  std::int64_t depth;               ///< along K; the last step is padded with zeros
+  std::int64_t columns;             ///< 1 to 64; padded with zeros to whole vectors
+  void* panel;                      ///< from its first step on, 64-byte aligned
+  std::int32_t* sums = nullptr;  ///< int8 form, [vectors * 16]: the piece's sums are added to them
+  const Float8Table* table = nullptr;  ///< fp8 that becomes wider
+  /// Element (0, 0) of what is packed after this, a piece that lies like it; null: nothing.
+  const void* next = nullptr;
+};
+
 /// Sums of a few rows by a weight that is not packed, read once where it lies: those of a DotTile
 /// over all of K, with the same bits.
 struct PlainTile {
@@ -142,6 +156,10 @@ struct DotKernels {
   /// max_rows[3] and halves up to max_rows[1] with 1 line a step and with as many as a step of a
   /// whole panel, or of a half, has.
   DotKernel (*tile)(std::int64_t rows, std::int64_t vectors, int ahead_lines) noexcept;
+  /// Packs elements of any type that the form holds exactly: int8 into bytes; 8 bits and bfloat16
+  /// into bfloat16; these, float16 and float32 into float32; fp8 into its own form. Where elements
+  /// become wider, all rows of a last step of int8, or of bfloat16, are written.
+  void (*pack)(const PackPiece& piece) noexcept;
   /// Packs `depth` rows of floats that the form holds exactly, [vectors][depth][16], 64-byte
   /// aligned, from the first step of a panel on, a last step padded with zeros. Null where B is
   /// packed otherwise.
@@ -154,22 +172,19 @@ struct DotKernels {
   /// `code_vectors` is `vectors` or one more.
   void (*decode_float8)(const Float8Table& table, const void* codes, std::int64_t steps,
                         std::int64_t code_vectors, std::int64_t vectors, void* panel) noexcept;
-  /// fp8 in the form of int8, [4] for each column.
-  void (*decode_float8_quads)(const Float8Table& table, const void* codes, std::int64_t steps,
-                              std::int64_t vectors, void* panel) noexcept;
   /// The kernel of such a product, null where none is built: the weight is packed on the fly then.
   PlainKernel (*plain)(const PlainWanted& wanted) noexcept = nullptr;
 };
 
-/// A piece of int8 B to be packed.
-struct PackPiece {
-  const std::int8_t* b;  ///< element (0, 0)
-  std::int64_t stride_k, stride_n;
-  std::int64_t depth;    ///< along K; the last step is padded with zeros
-  std::int64_t columns;  ///< 1 to 64; padded with zeros to whole vectors
-  std::int8_t* panel;    ///< [steps][vectors * 16][4], 64-byte aligned
-  std::int32_t* sums;    ///< [vectors * 16]: the columns' sums over the piece are added
-};
+/// Does a form hold the elements of a type exactly?
+constexpr bool holds(const PanelForm& form, DType dtype) noexcept {
+  const bool codes = is_float8(dtype) || dtype == DType::int8;
+  if (form.step == kInt8Form.step) return dtype == DType::int8;
+  if (form.grain == kFloat8Form.grain) return is_float8(dtype);
+  if (codes || dtype == DType::bfloat16) return true;
+  const bool wider = dtype == DType::float16 || dtype == DType::float32;
+  return form.step == kFloat32Form.step && wider;
+}
 
 /// 16 neighbouring columns of a panel to be unpacked: each 64 * `squares` codes from k = 0 on.
 struct UnpackPiece {
@@ -180,13 +195,12 @@ struct UnpackPiece {
   std::int64_t stride_n;  ///< from one column to the next
 };
 
-/// Integers: their products, their packer and unpacker.
+/// Integers: their products and their unpacker.
 struct IntegerKernels {
   DotKernels dot;
   /// The instruction takes bytes of A as unsigned (vpdpbusd) or as signed ones (sdot, tdpbssd); A
   /// of the other kind is flipped into them, and 128 taken off or put on again.
   bool unsigned_a;
-  void (*pack)(const PackPiece& piece) noexcept;
   void (*unpack)(const UnpackPiece& piece) noexcept;
   /// Called by a thread after its last tile of a product: gives up what its tiles keep in the
   /// processor (AMX's registers). Null: nothing.
@@ -199,6 +213,8 @@ struct Float8Kernels {
   /// `count` neighbouring fp8 codes as bfloat16, exactly. Any alignment.
   void (*decode)(const Float8Table& table, const void* codes, std::int64_t count,
                  void* out) noexcept;
+  /// `pack` of fp8 into bfloat16, faster than that of the bfloat16 kernels.
+  void (*pack_pairs)(const PackPiece& piece) noexcept;
 };
 
 /// The kernels of one CPU; null where it has none. Kernel files export them; the table of machines

@@ -8,15 +8,16 @@
 //   step 1    b40 b50 b60 b70    ..
 //
 // Included where its names are not taken; every including file gets its own copy.
-void pack_piece(const octavo::cpu::PackPiece& p) noexcept {
+void pack_codes(const octavo::cpu::PackPiece& p) noexcept {
   const std::int64_t padded = (p.columns + 15) / 16 * 16;
-  std::int8_t* out = p.panel;
+  const auto* b = static_cast<const std::int8_t*>(p.b);
+  auto* out = static_cast<std::int8_t*>(p.panel);
   for (std::int64_t step = 0; step < p.depth; step += 4) {
     for (std::int64_t j = 0; j < padded; ++j) {
       std::uint32_t sum = 0;
       for (std::int64_t k = step; k < step + 4; ++k, ++out) {
         const bool inside = k < p.depth && j < p.columns;
-        *out = inside ? p.b[k * p.stride_k + j * p.stride_n] : std::int8_t{0};
+        *out = inside ? b[k * p.stride_k + j * p.stride_n] : std::int8_t{0};
         sum += static_cast<std::uint32_t>(*out);
       }
       p.sums[j] = static_cast<std::int32_t>(static_cast<std::uint32_t>(p.sums[j]) + sum);
