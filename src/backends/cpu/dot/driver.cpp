@@ -321,7 +321,8 @@ Place Run::begin_of(std::int64_t worker) const noexcept {
   const std::int64_t rows = s.rows();
   const std::int64_t inside = (position - s.before) / s.unit;  // vectors x rows
   const std::int64_t panel = std::min(inside / (kPanelVectors * rows), panels.count() - 1);
-  const bool few = region_panels_ < 4 * workers_;
+  // Kernels that read a weight where it lies take all rows at once.
+  const bool few = region_panels_ < 4 * workers_ && s.member->plain == nullptr;
   const std::int64_t grain = rows > 24 ? 6 : few ? 4 : rows;
   const std::int64_t exact = (inside - panel * kPanelVectors * rows) / panels.vectors(panel);
   const std::int64_t cut = (exact + grain / 2) / grain * grain;

@@ -21,6 +21,10 @@ namespace {
 // Of a panel, in a second-level cache of 1 MB; half of it for a few rows, whose own bytes then stay
 // in the first-level cache from one half of the panel to the other.
 constexpr std::int64_t kChunkBytes = std::int64_t{256} << 10;
+// The same, packed on the fly: what is packed next is fetched between the calls of tiles, which are
+// few and must be short then.
+constexpr std::int64_t kPackedBytes = std::int64_t{64} << 10;
+constexpr std::int64_t kManyRows = 128;
 constexpr std::int64_t kBlockRows = 512;
 // Sums of panels that are read side by side.
 constexpr std::int64_t kStripSums = 4 << 10;
@@ -142,7 +146,11 @@ void load_scale_row(const ScaleView& scale, std::int64_t row, std::int64_t first
 // In steps of K.
 std::int64_t longest_chunk(const DotMember& d) noexcept {
   const PanelForm& form = d.path.kernels().form;
-  const std::int64_t bytes = d.m > kFewRows ? kChunkBytes : kChunkBytes / 2;
+  const std::int64_t whole = d.m > kFewRows ? kChunkBytes : kChunkBytes / 2;
+  const std::int64_t on_the_fly = d.m > kManyRows  ? kChunkBytes
+                                  : d.m > kFewRows ? kPackedBytes
+                                                   : kPackedBytes / 2;
+  const std::int64_t bytes = d.path.pack != nullptr ? on_the_fly : whole;
   return bytes / (form.vector_bytes * kPanelVectors);
 }
 

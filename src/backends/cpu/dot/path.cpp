@@ -18,6 +18,10 @@ constexpr std::int64_t kShortestGroup = 8;
 // Rows that machines' `few_rows` are for: sums are exact, whatever adds them.
 constexpr std::int64_t kFewIntegerRows = 8;
 
+// Rows for which tiles decode fp8 weights that are packed on the fly: more would decode them too
+// often.
+constexpr std::int64_t kDecodingRows = 24;
+
 bool fits_bfloat16(DType dtype) noexcept {
   return is_float8(dtype) || dtype == DType::int8 || dtype == DType::bfloat16;
 }
@@ -54,9 +58,14 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   if (is_float8(a) && pairs) path.float8 = machine.float8;
   if (p.b.packed == nullptr) {
     if (holds(path.on_the_fly->form, b)) path.pack = path.on_the_fly->pack;
-    if (is_float8(b) && pairs && machine.float8 != nullptr) path.pack = machine.float8->pack_pairs;
-    const bool decodes = is_float8(b) && pairs && machine.float8 != nullptr;
-    path.plain = decodes ? machine.float8->dot.plain : path.on_the_fly->plain;
+    path.plain = path.on_the_fly->plain;
+    if (!is_float8(b) || !pairs || machine.float8 == nullptr) return nullptr;
+    path.pack = machine.float8->pack_pairs;
+    path.plain = machine.float8->dot.plain;
+    if (p.a.data.shape[0] <= kDecodingRows && !float8_table(b).negative_zero_is_nan) {
+      path.on_the_fly = &machine.float8->dot;
+      path.pack = path.on_the_fly->pack;
+    }
     return nullptr;
   }
   const WeightLayout* layout = p.b.packed->content()->layout;
@@ -90,7 +99,7 @@ const char* check_scales(const OperandView& operand, Side side, std::int64_t ste
 }  // namespace
 
 bool flushes(const Member& p, const DotMachine& machine, const DotPath& path) noexcept {
-  return path.on_the_fly == machine.pairs && path.on_the_fly != nullptr &&
+  return path.on_the_fly != nullptr && path.on_the_fly != machine.floats &&
          holds_bfloat16(product_dtype(p.a), weight_dtype(p.b));
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which dot-product kernels a product takes. The choice depends on types, scales and the CPU alone,
 // never on M, threads or packing, so that neither do the bits of a floating product; integers,
-// whose sums are exact, may take others for few rows.
+// whose sums are exact, may take others for few rows, as may weights that other kernels decode to
+// the same elements.
 #pragma once
 
 #include "backends/backend.hpp"

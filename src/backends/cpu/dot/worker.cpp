@@ -90,7 +90,7 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   w.outliers = take_outlier_scratch(*d.p, d.outliers, d.block_rows, arena);
   if ((d.path.direct == nullptr && d.plain == nullptr) || has_negative_zeros(d)) {
     w.panel = arena.take<char>((d.chunk + kDecodedRows) * form.vector_bytes * kPanelVectors);
-    if (d.path.integers == nullptr) {
+    if (d.path.pack == nullptr && d.path.integers == nullptr) {
       w.wide = arena.take<float>(kWideDepth * kTileCols);
       w.line = arena.take<float>(std::max(kWideDepth, kTileCols));
     }
@@ -141,7 +141,9 @@ void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
 }
 
 void DotWorker::block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexcept {
-  if (!direct() && d_.path.integers != nullptr) std::fill_n(w_.panel_sums, kTileCols, 0);
+  const bool packed = packed_panel_ == panel_;
+  packed_panel_ = d_.single_chunk && !direct() ? panel_ : -1;
+  if (w_.panel_sums != nullptr && !packed) std::fill_n(w_.panel_sums, kTileCols, 0);
   outliers_.set_rows(r0, r1 - r0);
   const std::int64_t depth = kernels_->form.step;
   Chunk chunk{};
@@ -153,10 +155,16 @@ void DotWorker::block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexc
     const std::int64_t panel = chunk.last ? next : panel_;
     const std::int64_t step = chunk.last ? 0 : chunk.end;
     chunk.next = panel >= 0 && direct() ? packed_.at(panel, step) : nullptr;
-    chunk.next_weight = panel >= 0 && d_.path.pack != nullptr && d_.k > 0
-                            ? weight_at(step * depth, panel * kTileCols)
-                            : nullptr;
-    chunk.b = direct() ? packed_.at(panel_, chunk.step) : pack_chunk(chunk);
+    chunk.next_weight = nullptr;
+    ahead_ = {};
+    if (panel >= 0 && d_.path.pack != nullptr && d_.k > 0) {
+      chunk.next_weight = weight_at(step * depth, panel * kTileCols);
+      ahead_ = {d_.p->b.data, step * depth, std::min(d_.k, (step + d_.chunk) * depth),
+                panel * kTileCols, std::min(d_.n, (panel + 1) * kTileCols)};
+    }
+    chunk.b = direct() ? packed_.at(panel_, chunk.step)
+              : packed ? static_cast<const char*>(w_.panel)
+                       : pack_chunk(chunk);
     if (w_.segment_sums != nullptr) sum_segments(chunk);
     run_chunk(r0, r1, chunk);
     chunk.step = chunk.end;
@@ -342,6 +350,7 @@ void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows
   const auto* a = static_cast<const char*>(d_.rows) + row * d_.row_bytes;
   auto* sums = static_cast<float*>(w_.sums) + place;  // or int32
   const std::int64_t first_call = tile * (vectors_ / t.width);
+  const std::int64_t fetched = (ahead_.pairs() + t.calls - 1) / t.calls;
   std::int64_t k = chunk.k0;
   do {
     const Piece piece = piece_at(k, chunk);
@@ -385,6 +394,7 @@ void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows
            .shift_stride = d_.shift_stride,
            .flip = d_.flip,
            .table = &table_});
+      ahead_.fetch(fetched);
     }
     k = piece.k1;
   } while (k < chunk.k1);

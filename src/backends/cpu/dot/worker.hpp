@@ -8,6 +8,7 @@
 #include "backends/arena.hpp"
 #include "backends/cpu/dot/member.hpp"
 #include "backends/cpu/dot/panels.hpp"
+#include "backends/cpu/dot/weight_ahead.hpp"
 
 namespace octavo::cpu {
 
@@ -97,6 +98,8 @@ class DotWorker {
   std::int64_t panel_ = 0, vectors_ = 0, column_ = 0, columns_ = 0;
   const std::int32_t* column_sums_ = nullptr;
   std::int64_t loaded_scales_ = -1;  // load_segment_scales'
+  std::int64_t packed_panel_ = -1;   // whose only chunk w_.panel holds
+  WeightAhead ahead_;                // what is packed after the chunk at hand
 };
 
 }  // namespace octavo::cpu

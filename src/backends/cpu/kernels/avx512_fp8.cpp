@@ -167,7 +167,7 @@ void pack_pairs(const PackPiece& p) noexcept {
 
 // Codes in the form of int8, a few squares at a time, and their order in a step of 32 columns.
 void pack(const PackPiece& p) noexcept {
-  constexpr std::int64_t kDepth = 128;
+  constexpr std::int64_t kDepth = 256;
   const std::int64_t vectors = (p.columns + 31) / 32 * 2;
   alignas(64) char quads[kDepth / 4 * kPanelVectors * 64];
   PackPiece part = p;
@@ -206,8 +206,10 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const Float8Kernels kAvx512Float8Dot{
-    {"5x64 tile, fp8 by table, AVX-512 BF16, float32 sums in ascending k", nullptr, kFloat8Form,
-     kMaxRows, &find_dot_tile, &pack, nullptr, nullptr, nullptr, &find_plain},
+    {"5x64 tile, fp8 by table, AVX-512 BF16, float32 sums in ascending k",
+     "5x64 tile, fp8 by table, AVX-512 BF16, float32 sums in ascending k, weights packed on the "
+     "fly",
+     kFloat8Form, kMaxRows, &find_dot_tile, &pack, nullptr, nullptr, nullptr, &find_plain},
     &decode_codes,
     &pack_pairs,
 };

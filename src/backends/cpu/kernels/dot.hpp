@@ -121,8 +121,8 @@ struct PackPiece {
 /// over all of K, with the same bits.
 struct PlainTile {
   /// `b` is element (0, 0), at any address; `ldb`: bytes from one column to the next, or from one
-  /// row of K to the next (PlainOrder). `add` is false, `column_sums` null, nothing is `ahead`. `c`,
-  /// `total` and `scale_b` are those of the first panel.
+  /// row of K to the next (PlainOrder). `add` is false, `column_sums` null, nothing is `ahead`.
+  /// `c`, `total` and `scale_b` are those of the first panel.
   DotTile tile;
   std::int64_t columns;              ///< of all panels, 64 each but the last one
   std::int64_t panel_sums = 0;       ///< of c and total, from one panel to the next
