@@ -34,7 +34,8 @@ std::vector<PlainTable> plain_tables() {
   std::vector<PlainTable> tables;
   for (const cpu::DotMachine& machine : tested_machines()) {
     for (const cpu::IntegerKernels* k : {machine.integers, machine.few_rows}) {
-      if (k != nullptr) tables.push_back({&k->dot, &k->dot, DType::int8, DType::int8, k->unsigned_a});
+      if (k != nullptr)
+        tables.push_back({&k->dot, &k->dot, DType::int8, DType::int8, k->unsigned_a});
     }
     for (const DTypeInfo& info : kDTypes) {
       const DType b = info.dtype;
@@ -73,7 +74,8 @@ class Weight {
         ldb_(((along_k_ ? s.depth : s.columns) + gap) * size_),
         bytes_((lines_ - 1) * ldb_ + (along_k_ ? s.depth : s.columns) * size_, side) {
     const kit::Random random(static_cast<std::uint64_t>(s.columns * 1000 + s.depth));
-    for (std::int64_t i = 0; i < bytes_.size(); ++i) bytes_[i] = static_cast<char>(byte_of(random, i));
+    for (std::int64_t i = 0; i < bytes_.size(); ++i)
+      bytes_[i] = static_cast<char>(byte_of(random, i));
     for (std::int64_t k = 0; k < s.depth; ++k) {
       for (std::int64_t j = 0; j < s.columns; ++j) put(random, k, j);
     }
@@ -206,8 +208,8 @@ Sums by_tiles(const PlainTable& table, const Shape& s, const Weight& w, const Be
 }
 
 bool same(std::uint32_t a, std::uint32_t b, bool floats) {
-  return a == b || (floats && std::isnan(std::bit_cast<float>(a)) &&
-                    std::isnan(std::bit_cast<float>(b)));
+  return a == b ||
+         (floats && std::isnan(std::bit_cast<float>(a)) && std::isnan(std::bit_cast<float>(b)));
 }
 
 void expect_same(const PlainTable& table, PlainOrder order, const Shape& s, std::int64_t gap,
@@ -319,7 +321,8 @@ TEST(PlainKernels, GiveTheBitsOfTilesUnderScalesAlongK) {
   for_each_kernel(true, [&](const PlainTable& table, PlainOrder order, std::int64_t rows) {
     for (const std::int64_t group : {8, 16, 32, 40, 128}) {
       for (const std::int64_t depth : {group - 4, group, group + 4, 3 * group, 5 * group + 4}) {
-        const std::int64_t columns = order == PlainOrder::along_k ? 64 - ++turn % 40 : 30 + ++turn % 200;
+        const std::int64_t columns =
+            order == PlainOrder::along_k ? 64 - ++turn % 40 : 30 + ++turn % 200;
         expect_same(table, order, {rows, columns, depth, group, turn % 3 == 0}, turn % 4,
                     Side::right, turn % 2 == 0 ? 0x80 : 0);
         if (::testing::Test::HasFatalFailure()) return;

@@ -18,11 +18,12 @@ struct DotScratch {
   float* total;   ///< the same: sums under K-varying scales
   float* floats;  ///< the same: integers that 32 bits have no room for
   OutlierScratch outliers;
-  void* panel;               ///< one chunk of a panel, where it is packed on the fly
-  float* wide;               ///< [4][kWideDepth][16]: what is packed by rows
-  float* line;               ///< a row or column before it
-  std::int32_t* panel_sums;  ///< [strip][64]: int8 columns, where they are not behind a packed weight
-  float* segment_scales;     ///< [strip][segments][64]
+  void* panel;  ///< one chunk of a panel, where it is packed on the fly
+  float* wide;  ///< [4][kWideDepth][16]: what is packed by rows
+  float* line;  ///< a row or column before it
+  std::int32_t*
+      panel_sums;         ///< [strip][64]: int8 columns, where they are not behind a packed weight
+  float* segment_scales;  ///< [strip][segments][64]
   std::int32_t* segment_sums;  ///< [segments][64]: int8 columns of every segment
   std::uint8_t* ones;          ///< a row of as many ones as a chunk is deep
 };
@@ -51,8 +52,7 @@ class DotWorker {
   /// Rows [r0, r1) of a panel. `next` is the panel that this thread reads after it, -1: none.
   void run(std::int64_t panel, std::int64_t r0, std::int64_t r1, std::int64_t next) noexcept;
   /// The same of `count` panels of a weight that is read where it lies, a member's strip at most.
-  void run_plain(std::int64_t first, std::int64_t count, std::int64_t r0,
-                 std::int64_t r1) noexcept;
+  void run_plain(std::int64_t first, std::int64_t count, std::int64_t r0, std::int64_t r1) noexcept;
 
  private:
   // A stretch of K inside a chunk: segments of one length, the last one perhaps shorter, or a part

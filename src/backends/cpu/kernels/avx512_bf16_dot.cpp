@@ -72,7 +72,8 @@ void pack(const PackPiece& p) noexcept {
 #include "backends/cpu/kernels/plain_columns-inl.hpp"
 #include "backends/cpu/kernels/plain_rows-inl.hpp"
 
-// Four bytes of a column in a word: numbers of 8 bits, whose bits lie in the upper half of a float32.
+// Four bytes of a column in a word: numbers of 8 bits, whose bits lie in the upper half of a
+// float32.
 struct PairsOfBytes {
   __m512i first, second;
 };
@@ -136,7 +137,8 @@ PlainKernel find_plain(const PlainWanted& wanted) noexcept {
     case DType::int8:
       return along_k ? find_plain_columns<Int8Source>(wanted.rows)
                      : find_plain_rows<Int8Lines>(wanted.rows);
-    default: return nullptr;
+    default:
+      return nullptr;
   }
 }
 OCTAVO_ISA_END

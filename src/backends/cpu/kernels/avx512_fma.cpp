@@ -139,10 +139,14 @@ PlainKernel find_either(const PlainWanted& wanted) noexcept {
 
 PlainKernel find_plain(const PlainWanted& wanted) noexcept {
   switch (wanted.weight) {
-    case DType::float32: return find_either<WordSource, FloatLines>(wanted);
-    case DType::float16: return find_either<HalfSource, HalfLines>(wanted);
-    case DType::bfloat16: return find_either<Bf16Source, Bf16Lines>(wanted);
-    default: return nullptr;
+    case DType::float32:
+      return find_either<WordSource, FloatLines>(wanted);
+    case DType::float16:
+      return find_either<HalfSource, HalfLines>(wanted);
+    case DType::bfloat16:
+      return find_either<Bf16Source, Bf16Lines>(wanted);
+    default:
+      return nullptr;
   }
 }
 OCTAVO_ISA_END

@@ -10,14 +10,15 @@
 //
 //   [k 0 .. 63: row 0, row 1, ..][k 64 .. 127: row 0, row 1, ..] ..      in the first-level cache
 //
-// More rows than these are faster packed: every line of theirs is loaded for every line of a column.
+// More rows than these are faster packed: every line of theirs is loaded for every line of a
+// column.
 //
 // Included inside an instruction-set region after plain_columns-inl.hpp; every including file gets
 // its own copy.
 
-constexpr int kAlongRows = 8;                   // at most
-constexpr std::int64_t kAlongCopy = 16 << 10;   // bytes of rows in a stretch of K
-constexpr std::int64_t kAlongAhead = 8 << 10;   // of the weight
+constexpr int kAlongRows = 8;                  // at most
+constexpr std::int64_t kAlongCopy = 16 << 10;  // bytes of rows in a stretch of K
+constexpr std::int64_t kAlongAhead = 8 << 10;  // of the weight
 
 // A column over a stretch of K beside the rows' lines, and what is fetched: `ahead` bytes further
 // on, from where `wrapped` bytes are to be added.
@@ -127,7 +128,8 @@ OCTAVO_KERNEL void plain_along(const octavo::cpu::PlainTile& p) noexcept {
   for (int r = 0; r < rows; ++r) {
     auto* c = static_cast<std::uint32_t*>(t.c) + r * octavo::cpu::kRowSums;
     const auto shift = static_cast<std::uint32_t>(t.shift[r * t.shift_stride]);
-    for (std::int64_t j = 0; j < p.columns; ++j) c[j] -= shift * static_cast<std::uint32_t>(ones[j]);
+    for (std::int64_t j = 0; j < p.columns; ++j)
+      c[j] -= shift * static_cast<std::uint32_t>(ones[j]);
   }
 }
 

@@ -50,10 +50,9 @@ struct Square {
 
 template <int rows, std::size_t... r>
 OCTAVO_INLINE void plain_step(const Dot& dot, Dot::Sum (&sums)[rows], const char* a,
-                              std::int64_t lda, const Dot::Right& step,
-                              std::index_sequence<r...>) {
-  ((sums[r] = Dot::add(
-        sums[r], dot.left(broadcast_step(a + static_cast<std::int64_t>(r) * lda)), step)),
+                              std::int64_t lda, const Dot::Right& step, std::index_sequence<r...>) {
+  ((sums[r] =
+        Dot::add(sums[r], dot.left(broadcast_step(a + static_cast<std::int64_t>(r) * lda)), step)),
    ...);
 }
 
@@ -71,8 +70,7 @@ OCTAVO_INLINE void plain_word(const Dot& dot, Dot::Sum (&sums)[rows], Dot::Sum& 
 template <class Source, int rows, std::size_t... w>
 OCTAVO_INLINE void plain_square(const Dot& dot, Dot::Sum (&sums)[rows], Dot::Sum& ones,
                                 const Square& at, std::index_sequence<w...>) {
-  Vec::Ints m[] = {
-      Vec::load_unaligned_ints(at.b + static_cast<std::int64_t>(w) * at.ldb)...};
+  Vec::Ints m[] = {Vec::load_unaligned_ints(at.b + static_cast<std::int64_t>(w) * at.ldb)...};
   turn<Source::kUnit>(m);
   (plain_word<Source, rows, static_cast<int>(w)>(dot, sums, ones, at, m[w],
                                                  std::make_index_sequence<Source::kSteps>()),
@@ -130,8 +128,8 @@ OCTAVO_INLINE void plain_depth(const Dot& dot, Dot::Sum (&sums)[rows], Dot::Sum&
 template <int rows, class Sum, std::size_t... r>
 OCTAVO_INLINE void plain_take_away(Sum (&sums)[rows], const Sum& ones,
                                    const octavo::cpu::DotTile& t, std::index_sequence<r...>) {
-  ((sums[r] = Vec::subtract(
-        sums[r], times(ones, t.shift[static_cast<std::int64_t>(r) * t.shift_stride]))),
+  ((sums[r] = Vec::subtract(sums[r],
+                            times(ones, t.shift[static_cast<std::int64_t>(r) * t.shift_stride]))),
    ...);
 }
 

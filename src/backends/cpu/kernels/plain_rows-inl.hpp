@@ -46,12 +46,11 @@ OCTAVO_INLINE void line_step(const Dot& dot, Dot::Sum (&sums)[rows * Lines::kVec
 
 // `steps` steps of a line's columns; sums lie kRowSums apart, ones beside them.
 template <class Lines, int rows, std::size_t... i, std::size_t... v>
-OCTAVO_INLINE void line_steps(const Dot& dot, LineCursor at, std::int64_t steps,
-                              const char* ahead, float* c, std::int32_t* ones,
-                              std::index_sequence<i...> all, std::index_sequence<v...> vectors) {
+OCTAVO_INLINE void line_steps(const Dot& dot, LineCursor at, std::int64_t steps, const char* ahead,
+                              float* c, std::int32_t* ones, std::index_sequence<i...> all,
+                              std::index_sequence<v...> vectors) {
   constexpr std::size_t kVectors = Lines::kVectors;
-  Dot::Sum sums[] = {
-      Dot::read(c + i / kVectors * octavo::cpu::kRowSums + i % kVectors * 16)...};
+  Dot::Sum sums[] = {Dot::read(c + i / kVectors * octavo::cpu::kRowSums + i % kVectors * 16)...};
   Dot::Sum bytes[] = {((void)v, Dot::zero())...};
   if constexpr (Dot::kExact) ((bytes[v] = Dot::read(ones + v * 16)), ...);
   OCTAVO_FLAT_LOOP
@@ -173,8 +172,7 @@ OCTAVO_KERNEL void plain_rows(const octavo::cpu::PlainTile& p) noexcept {
   const octavo::cpu::DotTile& t = p.tile;
   const Dot dot(t);
   const std::int64_t depth = t.depth / kRowBytes;
-  const std::int64_t panels =
-      (p.columns + octavo::cpu::kRowSums - 1) / octavo::cpu::kRowSums;
+  const std::int64_t panels = (p.columns + octavo::cpu::kRowSums - 1) / octavo::cpu::kRowSums;
   const std::int64_t group_depth = t.total == nullptr ? depth : t.group / kRowBytes;
   for (std::int64_t begin = 0, group = 0; begin < depth || group == 0; ++group) {
     const std::int64_t end = depth - begin < group_depth ? depth : begin + group_depth;
