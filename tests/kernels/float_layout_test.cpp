@@ -33,6 +33,8 @@ class FloatLayout : public testing::TestWithParam<Case> {
   const std::int64_t code_bytes = steps * padded * (size == 4 ? 4 : 2 * size);
   const std::int64_t panels = (columns + 63) / 64;
   const std::int64_t packed_bytes = code_bytes + (float8 ? panels : 0);
+  // Packed codes begin with a line, so that blocks of them are whole lines.
+  const std::int64_t packed_lines = (packed_bytes + 63) / 64 * 64;
 
   // The weight's element (k, n), from its first byte.
   std::int64_t place(std::int64_t k, std::int64_t n) const {
@@ -61,7 +63,7 @@ TEST_P(FloatLayout, HoldsEveryByteAndGivesItBack) {
             static_cast<std::size_t>(packed_bytes));
   const Block<char> source(depth * columns * size);
   source.fill_random(1);
-  const Block<char> packed(packed_bytes);
+  const Block<char> packed(packed_lines);
   const std::int64_t last = depth * columns - 1;
   const Lie lies[] = {{"rows", columns, 1, 0},
                       {"columns", 1, depth, 0},
@@ -89,6 +91,7 @@ TEST_P(FloatLayout, HoldsEveryByteAndGivesItBack) {
       }
     }
     ASSERT_TRUE(std::equal(want.begin(), want.begin() + code_bytes, packed.data()));
+    for (std::int64_t i = packed_bytes; i < packed_lines; ++i) ASSERT_EQ(packed[i], '\xA5');
     for (std::int64_t p = 0; p < panels && float8; ++p) {
       ASSERT_EQ(packed[code_bytes + p] != 0, want[static_cast<std::size_t>(code_bytes + p)] != 0)
           << "the flag of panel " << p;
@@ -133,7 +136,7 @@ TEST_P(FloatLayout, TellsWhichPanelsHoldCode0x80) {
   if (!float8 || depth == 0 || columns == 0) return;
   const Block<char> source(depth * columns);
   std::fill_n(source.data(), source.size(), static_cast<char>(0x81));
-  const Block<char> packed(packed_bytes);
+  const Block<char> packed(packed_lines);
   const cpu::Panels layout(packed.data(), cpu::kFloat8Form, depth, columns);
   for (std::int64_t i = 0; i < source.size(); i += 1 + i % 13) {
     source[i] = static_cast<char>(0x80);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 
 #include "backends/cpu/kernels.hpp"
@@ -32,17 +33,41 @@ std::size_t bytes(DType dtype, std::int64_t k, std::int64_t n) noexcept {
   return static_cast<std::size_t>(panels.bytes() + (is_float8(dtype) ? panels.count() : 0));
 }
 
-// Calls visit(packed element, element of the weight's) for the elements of a panel.
+// What packs a type into its own form; null: this CPU has no such kernels.
+const DotKernels* kernels_of(DType dtype) noexcept {
+  const DotMachine& machine = dot_machine();
+  if (is_float8(dtype)) return machine.float8 != nullptr ? &machine.float8->dot : nullptr;
+  return dtype == DType::bfloat16 ? machine.pairs : machine.floats;
+}
+
+// Calls visit(packed element, element of the weight's) for the elements of a panel from row `first`
+// on, where a step begins.
 template <class Visit>
 void for_each_element(const Panels& panels, DType dtype, const MatrixView& weight,
-                      std::int64_t panel, const Visit& visit) noexcept {
-  constexpr std::int64_t kBlock = 256;  // along K: a block of packed lines stays in the cache
+                      std::int64_t panel, std::int64_t first, const Visit& visit) noexcept {
   const Place place(dtype);
   const std::int64_t k = weight.shape[0];
   const std::int64_t column0 = panel * kPanelWidth;
   const std::int64_t columns = std::min(kPanelWidth, weight.shape[1] - column0);
   const std::int64_t step_bytes = panels.step_bytes(panel);
-  for (std::int64_t k0 = 0; k0 < k; k0 += kBlock) {
+  if (std::abs(weight.strides[1]) < std::abs(weight.strides[0])) {
+    std::array<std::int64_t, static_cast<std::size_t>(kPanelWidth)> places;
+    for (std::int64_t j = 0; j < columns; ++j)
+      places[static_cast<std::size_t>(j)] = place.column(j);
+    const std::int64_t stride = weight.strides[1] * place.element;
+    for (std::int64_t i = first; i < k; ++i) {
+      const char* step =
+          panels.at(panel, i / place.form.step) + i % place.form.step * place.element;
+      char* element =
+          static_cast<char*>(weight.at(i * weight.strides[0] + column0 * weight.strides[1]));
+      for (std::int64_t j = 0; j < columns; ++j, element += stride) {
+        visit(step + places[static_cast<std::size_t>(j)], element);
+      }
+    }
+    return;
+  }
+  constexpr std::int64_t kBlock = 256;  // along K: a block of packed lines stays in the cache
+  for (std::int64_t k0 = first; k0 < k; k0 += kBlock) {
     const std::int64_t end = std::min(k, k0 + kBlock);
     for (std::int64_t j = 0; j < columns; ++j) {
       const char* at = panels.at(panel, k0 / place.form.step) + place.column(j);
@@ -61,10 +86,11 @@ void for_each_element(const Panels& panels, DType dtype, const MatrixView& weigh
 template <std::size_t size>
 void pack_panel(const Panels& panels, const MatrixView& weight, std::int64_t panel) noexcept {
   bool negative_zero = false;
-  for_each_element(panels, weight.dtype, weight, panel, [&](const char* packed, const char* from) {
+  const auto put = [&](const char* packed, const char* from) {
     std::memcpy(const_cast<char*>(packed), from, size);  // NOLINT: the block is ours to write
     if constexpr (size == 1) negative_zero |= *from == static_cast<char>(0x80);
-  });
+  };
+  for_each_element(panels, weight.dtype, weight, panel, 0, put);
   if constexpr (size == 1) {
     const_cast<char*>(panels.end())[panel] = negative_zero ? 1 : 0;  // NOLINT
   }
@@ -75,8 +101,25 @@ Status pack(const MatrixView& weight, void* packed, const ExecContext& context) 
   const std::int64_t n = weight.shape[1];
   const Panels panels(packed, *float_form(weight.dtype), k, n);
   const std::int64_t size = element_bytes(weight.dtype);
+  const DotKernels* kernels = kernels_of(weight.dtype);
   parallel_for(context, panels.count(), [&](std::int64_t panel) {
     char* codes = const_cast<char*>(panels.at(panel, 0));  // NOLINT
+    if (kernels != nullptr) {
+      const std::int64_t column = panel * kPanelWidth;
+      const std::int64_t next = column + kPanelWidth;
+      bool negative_zero = false;
+      kernels->pack({.dtype = weight.dtype,
+                     .b = weight.at(column * weight.strides[1]),
+                     .stride_k = weight.strides[0],
+                     .stride_n = weight.strides[1],
+                     .depth = k,
+                     .columns = std::min(kPanelWidth, n - column),
+                     .panel = codes,
+                     .negative_zero = &negative_zero,
+                     .next = next < n ? weight.at(next * weight.strides[1]) : nullptr});
+      if (size == 1) const_cast<char*>(panels.end())[panel] = negative_zero ? 1 : 0;  // NOLINT
+      return;
+    }
     std::memset(codes, 0, static_cast<std::size_t>(panels.steps() * panels.step_bytes(panel)));
     if (size == 1) return pack_panel<1>(panels, weight, panel);
     return size == 2 ? pack_panel<2>(panels, weight, panel) : pack_panel<4>(panels, weight, panel);
@@ -84,13 +127,47 @@ Status pack(const MatrixView& weight, void* packed, const ExecContext& context) 
   return {};
 }
 
+template <std::size_t size>
+void unpack_panel(const Panels& panels, DType dtype, const MatrixView& weight, std::int64_t panel,
+                  std::int64_t first) noexcept {
+  for_each_element(panels, dtype, weight, panel, first,
+                   [](const char* from, char* element) { std::memcpy(element, from, size); });
+}
+
+// Unpacks whole squares of 64 bytes of a panel's columns, whose elements lie together, as far as
+// there are such; returns the first row that is left.
+std::int64_t unpack_squares(const Panels& panels, const PackedWeightData& packed,
+                            const MatrixView& weight, std::int64_t panel) noexcept {
+  const DotMachine& machine = dot_machine();
+  const Place place(packed.dtype);
+  const std::int64_t columns = std::min(kPanelWidth, packed.n - panel * kPanelWidth);
+  const std::int64_t width = kVectorCols * place.form.grain;
+  if (weight.strides[0] != 1 || columns % width != 0 || kernels_of(packed.dtype) == nullptr) {
+    return 0;
+  }
+  const std::int64_t squares = packed.k * place.element / 64;
+  void (*unpack)(const UnpackPiece&) noexcept =
+      place.form.grain == 1 ? machine.integers->unpack : machine.float8->unpack;
+  for (std::int64_t j = 0; j < columns; j += width) {
+    unpack(
+        {.panel = panels.at(panel, 0) + place.column(j),
+         .step_bytes = panels.step_bytes(panel),
+         .squares = squares,
+         .b = static_cast<std::int8_t*>(weight.at((panel * kPanelWidth + j) * weight.strides[1])),
+         .stride_n = weight.strides[1] * place.element});
+  }
+  return squares * 64 / place.element;
+}
+
 Status unpack(const PackedWeightData& packed, const MatrixView& weight,
               const ExecContext& context) noexcept {
   const Panels panels(packed.codes.data(), *float_form(packed.dtype), packed.k, packed.n);
-  const auto size = static_cast<std::size_t>(element_bytes(packed.dtype));
+  const std::int64_t size = element_bytes(packed.dtype);
   parallel_for(context, panels.count(), [&](std::int64_t panel) {
-    for_each_element(panels, packed.dtype, weight, panel,
-                     [&](const char* from, char* element) { std::memcpy(element, from, size); });
+    const std::int64_t left = unpack_squares(panels, packed, weight, panel);
+    if (size == 1) return unpack_panel<1>(panels, packed.dtype, weight, panel, left);
+    return size == 2 ? unpack_panel<2>(panels, packed.dtype, weight, panel, left)
+                     : unpack_panel<4>(panels, packed.dtype, weight, panel, left);
   });
   return {};
 }

@@ -3,6 +3,7 @@
 #include "backends/cpu/dot/int8_layout.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "backends/cpu/kernels.hpp"
@@ -62,6 +63,14 @@ Status unpack(const PackedWeightData& packed, const MatrixView& weight,
            .squares = k0 / kSquare,
            .b = static_cast<std::int8_t*>(weight.at(n0 * weight.strides[1])),
            .stride_n = weight.strides[1]});
+    }
+    if (std::abs(weight.strides[1]) < std::abs(weight.strides[0])) {
+      for (std::int64_t k = k0; k < packed.k; ++k) {
+        const char* codes = place(panels, k, n0);
+        auto* row = static_cast<char*>(weight.at(k * weight.strides[0] + n0 * weight.strides[1]));
+        for (std::int64_t j = 0; j < n1 - n0; ++j) row[j * weight.strides[1]] = codes[j * kStep];
+      }
+      return;
     }
     for (std::int64_t n = n0; n < n1; ++n) {
       for (std::int64_t k = k0; k < packed.k; ++k) {

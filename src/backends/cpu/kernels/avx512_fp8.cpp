@@ -173,6 +173,8 @@ void pack(const PackPiece& p) noexcept {
   PackPiece part = p;
   part.panel = quads;
   char* out = static_cast<char*>(p.panel);
+  const __m512i code = _mm512_set1_epi8(static_cast<char>(0x80));
+  __mmask64 found = 0;
   const __m512i order = _mm512_set4_epi32(0x0F0E0B0A, 0x07060302, 0x0D0C0908, 0x05040100);
   for (std::int64_t k = 0; k < p.depth; k += kDepth) {
     const auto at = [&](std::int64_t row) {
@@ -191,6 +193,7 @@ void pack(const PackPiece& p) noexcept {
         const __m512i even = _mm512_load_si512(from + v * 64);
         const __m512i odd =
             v + 1 < given ? _mm512_load_si512(from + (v + 1) * 64) : _mm512_setzero_si512();
+        found |= _mm512_cmpeq_epi8_mask(even, code) | _mm512_cmpeq_epi8_mask(odd, code);
         const __m512i x = _mm512_shuffle_epi8(even, order);
         const __m512i y = _mm512_shuffle_epi8(odd, order);
         _mm512_store_si512(out, _mm512_unpacklo_epi64(x, y));
@@ -198,6 +201,29 @@ void pack(const PackPiece& p) noexcept {
       }
       from += given * 64;
       if (whole) out += vectors * 32;
+    }
+  }
+  if (p.negative_zero != nullptr && found != 0) *p.negative_zero = true;
+}
+
+void unpack(const UnpackPiece& p) noexcept {
+  const __m512i order = _mm512_set4_epi32(0x0F0E0706, 0x0D0C0504, 0x0B0A0302, 0x09080100);
+  for (std::int64_t square = 0; square < p.squares; ++square) {
+    for (std::int64_t v = 0; v < 2; ++v) {
+      const char* from = static_cast<const char*>(p.panel) + square * 32 * p.step_bytes;
+      __m512i m[16];
+      for (__m512i& codes : m) {
+        const __m512i first = _mm512_load_si512(from);
+        const __m512i second = _mm512_load_si512(from + p.step_bytes);
+        from += 2 * p.step_bytes;
+        const __m512i both =
+            v == 0 ? _mm512_unpacklo_epi64(first, second) : _mm512_unpackhi_epi64(first, second);
+        codes = _mm512_shuffle_epi8(both, order);
+      }
+      turn(m);
+      for (std::int64_t j = 0; j < 16; ++j) {
+        _mm512_storeu_si512(p.b + square * 64 + (v * 16 + j) * p.stride_n, m[j]);
+      }
     }
   }
 }
@@ -212,6 +238,7 @@ extern const Float8Kernels kAvx512Float8Dot{
      kFloat8Form, kMaxRows, &find_dot_tile, &pack, nullptr, nullptr, nullptr, &find_plain},
     &decode_codes,
     &pack_pairs,
+    &unpack,
 };
 
 }  // namespace octavo::cpu

@@ -113,6 +113,8 @@ struct PackPiece {
   void* panel;                      ///< from its first step on, 64-byte aligned
   std::int32_t* sums = nullptr;  ///< int8 form, [vectors * 16]: the piece's sums are added to them
   const Float8Table* table = nullptr;  ///< fp8 that becomes wider
+  bool* negative_zero =
+      nullptr;  ///< fp8 in its own form: set where a code is 0x80; null: no matter
   /// Element (0, 0) of what is packed after this, a piece that lies like it; null: nothing.
   const void* next = nullptr;
 };
@@ -186,13 +188,13 @@ constexpr bool holds(const PanelForm& form, DType dtype) noexcept {
   return form.step == kFloat32Form.step && wider;
 }
 
-/// 16 neighbouring columns of a panel to be unpacked: each 64 * `squares` codes from k = 0 on.
+/// 16 neighbouring columns of a panel to be unpacked: each 64 * `squares` bytes from k = 0 on.
 struct UnpackPiece {
-  const void* panel;        ///< the first step's codes of these columns
+  const void* panel;        ///< the first step of these columns
   std::int64_t step_bytes;  ///< from one step to the next
   std::int64_t squares;
   std::int8_t* b;         ///< element (0, 0) of these columns, neighbours along k; any alignment
-  std::int64_t stride_n;  ///< from one column to the next
+  std::int64_t stride_n;  ///< bytes from one column to the next
 };
 
 /// Integers: their products and their unpacker.
@@ -201,7 +203,7 @@ struct IntegerKernels {
   /// The instruction takes bytes of A as unsigned (vpdpbusd) or as signed ones (sdot, tdpbssd); A
   /// of the other kind is flipped into them, and 128 taken off or put on again.
   bool unsigned_a;
-  void (*unpack)(const UnpackPiece& piece) noexcept;
+  void (*unpack)(const UnpackPiece& piece) noexcept;  ///< of any form of 4 bytes a column
   /// Called by a thread after its last tile of a product: gives up what its tiles keep in the
   /// processor (AMX's registers). Null: nothing.
   void (*leave)() noexcept = nullptr;
@@ -215,6 +217,8 @@ struct Float8Kernels {
                  void* out) noexcept;
   /// `pack` of fp8 into bfloat16, faster than that of the bfloat16 kernels.
   void (*pack_pairs)(const PackPiece& piece) noexcept;
+  /// Of 32 columns.
+  void (*unpack)(const UnpackPiece& piece) noexcept;
 };
 
 /// The kernels of one CPU; null where it has none. Kernel files export them; the table of machines
