@@ -43,7 +43,14 @@ TEST(PlansOfGroups, HoldForAnyOffsets) {
       "grouped_mm e4m3fn:e4m3fn:fp32 layout=strided split=inner groups=3+3+3+3+3+3+3+3+3+3 "
       "700x11x30",
       "grouped_mm fp32:fp32:fp32 split=columns layout=strided groups=64+64 30x128x100",
-      "grouped_mm bf16:int8:fp32 split=columns scale=none:channel groups=1+100+27 300x128x70"};
+      "grouped_mm bf16:int8:fp32 split=columns scale=none:channel groups=1+100+27 300x128x70",
+      // Weights that few rows read where they lie: the fewer they are, the more panels at once.
+      "grouped_mm int8:int8:fp32 scale=token:channel azp layout=row groups=1+3+0+6 10x1500x300",
+      "grouped_mm e4m3fn:e4m3fn:fp32 scale=group16:block16x16 layout=row groups=1+2+5 8x2500x320",
+      "grouped_mm bf16:bf16:fp32 layout=row groups=2+2 4x4500x50",
+      "grouped_mm int8:int8:fp32 scale=group32:none split=inner layout=row groups=64+64+64 "
+      "3x2000x192",
+      "grouped_mm bf16:bf16:fp32 split=columns layout=row groups=64+1000 3x1064x100"};
   for (const std::string& line : lines_of("grouped")) all.push_back(line);
   int runs = 0;
   for (const std::string& text : all) {
