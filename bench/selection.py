@@ -10,7 +10,8 @@ COLD, CODES, WARM = ("--cold",), ("--cold", "--no-float32"), ("--no-float32",)
 # File of bench/shapes: options of `octavo bench`.
 FILES: dict[str, tuple[str, ...]] = {
     "curve": COLD, "curve_fp8": CODES, "curve_bf16": CODES, "fp8": CODES, "pairs_block": ("--cold", "--no-peers"),
-    "pairs_fused": ("--cold", "--no-peers"), "grouped": CODES, "quantize": (), "experts": (), "layers": WARM,
+    "pairs_fused": ("--cold", "--no-peers"), "plain": CODES, "pairs_plain": ("--cold", "--no-peers"),
+    "attention": WARM, "grouped": CODES, "quantize": (), "experts": (), "layers": WARM,
     "cold": CODES, "selection": WARM,
 }
 

@@ -51,6 +51,7 @@ struct Explanation {
   std::string outliers;  ///< LLM.int8: which elements are multiplied in float; empty: none
   bool flushes_subnormals = false;  ///< bfloat16 elements, products and sums below 2^-126 count as
                                     ///< 0; MatmulOptions::exact_subnormals takes another path
+  std::string weight;  ///< how a weight that is not packed is read; empty: it is, or is copied
   OCTAVO_API std::string to_string() const;
 };
 

@@ -42,6 +42,7 @@ struct Plan {
   const Backend* backend = nullptr;
   std::size_t workspace_bytes = 0;  ///< that `run` needs, 64-byte aligned
   const char* how = "";             ///< for explain
+  const char* weight = nullptr;     ///< for explain: how it is read; null: as it was packed
   double sum_error = 0;  ///< of a floating sum, relative to sum |A||B|, where it is more than that
                          ///< of float32 sums in ascending k
   bool flushes = false;  ///< elements, products or sums below 2^-126 count as 0 in this problem

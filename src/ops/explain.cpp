@@ -133,6 +133,7 @@ Explanation explain(const MatmulProblem& problem, const ExecContext& context,
       e.workspace_bytes = plan.workspace_bytes;
       e.flushes_subnormals = plan.flushes;
       e.error_bound = plan.sum_error;
+      if (plan.weight != nullptr) e.weight = plan.weight;
     }
     e.executor =
         context.executor != nullptr
@@ -164,6 +165,7 @@ std::string Explanation::to_string() const {
         "flushes    bfloat16 elements, products and sums below 2^-126 (not with "
         "subnormals=exact)\n";
   }
+  if (!weight.empty()) text += fmt::format("weight     {}\n", weight);
   if (!outliers.empty()) text += fmt::format("outliers   {}\n", outliers);
   text += fmt::format("workspace  {} bytes\n", workspace_bytes);
   text += fmt::format("threads    {}\n", executor);

@@ -51,16 +51,15 @@ namespace floats {
 }  // namespace floats
 
 constexpr cpu::IntegerKernels kBytes{
-    {"2x64 tile, plain C++, signed bytes, exact int32 sums",
-     "2x64 tile, plain C++, signed bytes, exact int32 sums, weights packed on the fly",
-     cpu::kInt8Form, kMaxRows, &bytes::find_dot_tile, &pack_codes, nullptr, nullptr, nullptr},
+    {"2x64 tile, plain C++, signed bytes, exact int32 sums", nullptr, cpu::kInt8Form, kMaxRows,
+     &bytes::find_dot_tile, &pack_codes, nullptr, nullptr, nullptr},
     false,
     &unpack_piece,
 };
 
 constexpr cpu::DotKernels kFloats{
     "2x64 tile, plain C++, FMA, float32 sums in ascending k",
-    "2x64 tile, plain C++, FMA, float32 sums in ascending k, weights packed on the fly",
+    nullptr,
     cpu::kFloat32Form,
     kMaxRows,
     &floats::find_dot_tile,

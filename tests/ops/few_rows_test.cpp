@@ -35,7 +35,8 @@ TEST(FewRows, HaveTheBitsThatTheyHaveAmongMany) {
         const std::string words = std::string("scaled_mm ") + types + layout;
         const std::vector<std::uint8_t> all = rows_of(words, kMost, extents, true, 1);
         for (std::int64_t m = 1; m <= kMost; ++m) {
-          const std::vector<std::uint8_t> few = rows_of(words, m, extents, false, static_cast<int>(m % 3 + 1));
+          const std::vector<std::uint8_t> few =
+              rows_of(words, m, extents, false, static_cast<int>(m % 3 + 1));
           const bool same = std::equal(few.begin(), few.end(), all.begin());
           EXPECT_TRUE(same) << words << ' ' << m << extents;
         }

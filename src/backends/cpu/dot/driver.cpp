@@ -364,6 +364,21 @@ void Run::run_share(std::int64_t index) const noexcept {
   }
 }
 
+// For explain.
+void say_how(const Member& p, const DotPath& path, Plan& plan) noexcept {
+  const DotKernels& kernels = path.kernels();
+  plan.how = kernels.how;
+  if (path.direct != nullptr) return;
+  if (p.b.packed != nullptr) {
+    plan.weight = "packed otherwise; every call turns it into the panels of these kernels";
+  } else if (plain_kernel(p, path) == nullptr) {
+    plan.weight = "packed by every call; pack() does it once";
+  } else {
+    plan.how = kernels.how_plain;
+    plan.weight = "read where it lies, once; pack() makes one stream of it";
+  }
+}
+
 }  // namespace
 
 const char* plan_dot(const Backend& backend, const MatmulProblem& problem,
@@ -375,8 +390,7 @@ const char* plan_dot(const Backend& backend, const MatmulProblem& problem,
     const Member& part = planned_member(problem, g, cut);
     const char* why = find_path(part, problem.options, machine, path);
     if (why != nullptr) return why;
-    if (g == 0)
-      plan.how = path.direct != nullptr ? path.direct->how : path.on_the_fly->how_on_the_fly;
+    if (g == 0) say_how(part, path, plan);
     plan.flushes = plan.flushes || flushes(part, machine, path);
   }
   if (problem.groups.split == Split::list) path = {};

@@ -163,18 +163,17 @@ std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
   return std::clamp<std::int64_t>(std::min(sums, scales), 1, panels);
 }
 
-// What reads B where it lies, if there is such a thing.
-PlainKernel plain_kernel(const DotMember& d) noexcept {
-  const MatrixView& b = d.p->b.data;
-  if (d.p->b.packed != nullptr || d.path.plain == nullptr) return nullptr;
-  if (b.strides[0] != 1 && b.strides[1] != 1) return nullptr;
-  return d.path.plain({.weight = b.dtype,
-                       .order = b.strides[0] == 1 ? PlainOrder::along_k : PlainOrder::along_n,
-                       .rows = d.m,
-                       .grouped = d.segments.present()});
-}
-
 }  // namespace
+
+PlainKernel plain_kernel(const Member& p, const DotPath& path) noexcept {
+  const MatrixView& b = p.b.data;
+  if (p.b.packed != nullptr || path.plain == nullptr) return nullptr;
+  if (b.strides[0] != 1 && b.strides[1] != 1) return nullptr;
+  return path.plain({.weight = b.dtype,
+                     .order = b.strides[0] == 1 ? PlainOrder::along_k : PlainOrder::along_n,
+                     .rows = p.a.data.shape[0],
+                     .grouped = varies_along_k(p.a, Side::a) || varies_along_k(p.b, Side::b)});
+}
 
 void lengthen(DotMember& d) noexcept {
   if (d.plain != nullptr) {
@@ -205,7 +204,7 @@ void describe(const ExecContext& context, Arena& arena, DotMember& d) noexcept {
   d.outliers = gather_outliers(p, arena, context);
   load_segments(p, d.k, arena, d);
   if (d.path.integers != nullptr) load_shifts(p, arena, d);
-  d.plain = plain_kernel(d);
+  d.plain = plain_kernel(p, d.path);
   if (d.plain != nullptr) {
     d.chunk = d.steps;
     d.single_chunk = true;

@@ -51,6 +51,9 @@ struct DotMember {
   bool empty() const noexcept { return m == 0 || n == 0; }
 };
 
+/// What reads a member's weight where it lies, if there is such a thing.
+PlainKernel plain_kernel(const Member& member, const DotPath& path) noexcept;
+
 /// Describes the member `*d.p`, which has rows and columns and whose activations are quantised, on
 /// its path, and loads what belongs to its rows into the arena; over a counting arena it only
 /// reserves.

@@ -338,9 +338,8 @@ DotKernel find_amx_tile(std::int64_t rows, std::int64_t vectors, int ahead_lines
 }  // namespace
 
 extern const IntegerKernels kAmxInt8Dot{
-    {"32x32 tile, AMX, exact int32 sums",
-     "32x32 tile, AMX, exact int32 sums, weights packed on the fly", kInt8Form, kMaxRows,
-     &find_amx_tile, &pack_codes, nullptr, nullptr, nullptr},
+    {"32x32 tile, AMX, exact int32 sums", nullptr, kInt8Form, kMaxRows, &find_amx_tile, &pack_codes,
+     nullptr, nullptr, nullptr},
     false,
     &unpack_piece,
     &leave,

@@ -147,7 +147,7 @@ OCTAVO_ISA_END
 
 extern const DotKernels kAvx512Bf16Dot{
     "6x64 tile, AVX-512 BF16, float32 sums in ascending k",
-    "6x64 tile, AVX-512 BF16, float32 sums in ascending k, weights packed on the fly",
+    "few rows, AVX-512 BF16, float32 sums in ascending k",
     kBf16Form,
     kMaxRows,
     &find_dot_tile,

@@ -54,8 +54,8 @@ OCTAVO_ISA_END
 
 extern const IntegerKernels kAvx512BwDot{
     {"3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums",
-     "3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums, weights packed on the fly", kInt8Form,
-     kMaxRows, &find_dot_tile, &pack_codes, nullptr, nullptr, nullptr, &find_plain},
+     "few rows, AVX-512 BW (vpmaddwd), exact int32 sums", kInt8Form, kMaxRows, &find_dot_tile,
+     &pack_codes, nullptr, nullptr, nullptr, &find_plain},
     true,
     &unpack_piece,
 };

@@ -155,7 +155,7 @@ OCTAVO_ISA_END
 
 extern const DotKernels kAvx512FmaDot{
     "6x64 tile, AVX-512 FMA, float32 sums in ascending k",
-    "6x64 tile, AVX-512 FMA, float32 sums in ascending k, weights packed on the fly",
+    "few rows, AVX-512 FMA, float32 sums in ascending k",
     kFloat32Form,
     kMaxRows,
     &find_dot_tile,

@@ -233,9 +233,8 @@ OCTAVO_ISA_END
 
 extern const Float8Kernels kAvx512Float8Dot{
     {"5x64 tile, fp8 by table, AVX-512 BF16, float32 sums in ascending k",
-     "5x64 tile, fp8 by table, AVX-512 BF16, float32 sums in ascending k, weights packed on the "
-     "fly",
-     kFloat8Form, kMaxRows, &find_dot_tile, &pack, nullptr, nullptr, nullptr, &find_plain},
+     "few rows, fp8 by table, AVX-512 BF16, float32 sums in ascending k", kFloat8Form, kMaxRows,
+     &find_dot_tile, &pack, nullptr, nullptr, nullptr, &find_plain},
     &decode_codes,
     &pack_pairs,
     &unpack,

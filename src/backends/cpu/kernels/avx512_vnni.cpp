@@ -33,9 +33,8 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const IntegerKernels kAvx512VnniDot{
-    {"6x64 tile, AVX-512 VNNI, exact int32 sums",
-     "6x64 tile, AVX-512 VNNI, exact int32 sums, weights packed on the fly", kInt8Form, kMaxRows,
-     &find_dot_tile, &pack_codes, nullptr, nullptr, nullptr, &find_plain},
+    {"6x64 tile, AVX-512 VNNI, exact int32 sums", "few rows, AVX-512 VNNI, exact int32 sums",
+     kInt8Form, kMaxRows, &find_dot_tile, &pack_codes, nullptr, nullptr, nullptr, &find_plain},
     true,
     &unpack_piece,
 };

@@ -149,8 +149,8 @@ struct PlainWanted {
 
 /// The kernels of one instruction set and one type of B.
 struct DotKernels {
-  const char* how;             ///< what explain says
-  const char* how_on_the_fly;  ///< the same, of panels that are packed on the fly
+  const char* how;        ///< what explain says
+  const char* how_plain;  ///< the same, of what `plain` finds; null: nothing
   PanelForm form;
   /// The most rows that a tile of v + 1 vectors keeps in registers; 0: there is no such tile.
   std::array<std::int64_t, kPanelVectors> max_rows;
