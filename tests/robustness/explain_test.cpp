@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // explain and the choice of a backend: forced by argument, forced by environment, unknown.
+#include <algorithm>
+#include <string_view>
+
+#include "kit/operands.hpp"
 #include "ops/helpers.hpp"
 
 namespace octavo::test {
@@ -123,11 +127,30 @@ TEST_F(Explain, TheTextHasOneLinePerBackendThenErrorWorkspaceAndThreads) {
   const Explanation e = explain(problem_);
   const std::string text = e.to_string();
   const auto lines = static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
-  EXPECT_EQ(lines, backends().size() + 3);
+  EXPECT_EQ(lines, backends().size() + 3 + (e.weight.empty() ? 0 : 1));
   EXPECT_NE(text.find("error      the sum is exact"), std::string::npos);
   EXPECT_NE(text.find("workspace  " + std::to_string(e.workspace_bytes) + " bytes\n"),
             std::string::npos);
   EXPECT_NE(text.find("threads    "), std::string::npos);
+}
+
+// What a call does to a weight depends on its packing and on how many rows there are for it.
+TEST_F(Explain, SaysHowAWeightIsRead) {
+  const auto weight_of = [](const std::string& words) {
+    const ProblemLine line = parse_problem_line("scaled_mm int8:int8:fp32 " + words);
+    kit::Operands operands(line, kit::Content::gaussian);
+    const LineProblem made = make_problem(line, operands);
+    const Explanation e = explain(made.problem());
+    EXPECT_EQ(e.to_string().find("\nweight ") != std::string::npos, !e.weight.empty()) << words;
+    return e.weight;
+  };
+  EXPECT_EQ(weight_of("prepacked 1x100x100"), "");
+  const auto is_avx512 = [](const char* name) { return std::string_view(name) == "avx512"; };
+  if (std::ranges::none_of(usable_backends(), is_avx512)) GTEST_SKIP();
+  EXPECT_NE(weight_of("1x100x100").find("where it lies"), std::string::npos);
+  EXPECT_NE(weight_of("layout=row 4x100x100").find("where it lies"), std::string::npos);
+  EXPECT_NE(weight_of("100x100x100").find("packed by every call"), std::string::npos);
+  EXPECT_NE(weight_of("layout=strided 1x100x100").find("packed by every call"), std::string::npos);
 }
 
 // Section 9: gamma = n u / (1 - n u), n = K + ceil(K / g) + 8; integer sums are exact.
