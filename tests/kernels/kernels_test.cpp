@@ -210,7 +210,9 @@ TEST(Kernels, ReduceRowsOfEveryLengthAndFindEveryPlace) {
           EXPECT_EQ(kernels->absmax(from, row.get(), n, cpu::kNotFinite), 3.0F);
           float least = std::numeric_limits<float>::infinity();
           float most = -least;
-          kernels->ranges(from, row.get(), n, n, &least, &most);
+          std::int32_t magnitude = 0;
+          kernels->ranges(from, row.get(), n, n, &least, &most, &magnitude);
+          EXPECT_EQ(magnitude > 0x7F800000, count > 1);
           const bool negative = place % 2 == 0;
           EXPECT_EQ(least, negative ? -3.0F : count > 2 ? 0.25F : 3.0F);
           EXPECT_EQ(most, !negative ? 3.0F : count > 2 ? 0.25F : -3.0F);
@@ -396,7 +398,8 @@ TEST(Kernels, QuantizeTiesOfTameRows) {
 TEST(Kernels, FindWhatCellsReach) {
   for (const Kernels* kernels : cpu::usable_kernels()) {
     for (const DType from : kQuantizedFrom) {
-      for (const std::size_t count : {std::size_t{1}, std::size_t{70}, std::size_t{333}}) {
+      for (const std::size_t count :
+           {std::size_t{1}, std::size_t{70}, std::size_t{333}, std::size_t{1200}}) {
         std::vector<float> x;
         for (std::size_t i = 0; i < count; ++i) {
           x.push_back(static_cast<float>(static_cast<int>(i * 37 % 101) - 50));
@@ -406,6 +409,7 @@ TEST(Kernels, FindWhatCellsReach) {
         for (const std::size_t run : {1U, 2U, 16U, 31U, 32U, 33U, 64U, 128U, 500U}) {
           const std::size_t cells = (count + run - 1) / run;
           std::vector<std::int32_t> most(cells, std::bit_cast<std::int32_t>(7.0F));
+          std::vector<std::int32_t> beside = most;
           std::vector<float> low(cells, -2.0F);
           std::vector<float> high(cells, 3.0F);
           std::vector<std::int32_t> want = most;
@@ -423,12 +427,16 @@ TEST(Kernels, FindWhatCellsReach) {
             want_high[j] = std::max(want_high[j], x[i]);
           }
           const auto n = static_cast<std::int64_t>(count);
-          kernels->magnitudes(from, row.get(), n, static_cast<std::int64_t>(run), most.data());
+          kernels->magnitudes(from, row.get(), n, static_cast<std::int64_t>(run), most.data(),
+                              count % 2 == 0 ? nullptr : row.get());
           kernels->ranges(from, row.get(), n, static_cast<std::int64_t>(run), low.data(),
-                          high.data());
-          for (std::int32_t& bits : most) {
-            if (bits > 0x7F800000) bits = 0x7FFFFFFF;
+                          high.data(), beside.data());
+          for (std::vector<std::int32_t>* found : {&most, &beside}) {
+            for (std::int32_t& bits : *found) {
+              if (bits > 0x7F800000) bits = 0x7FFFFFFF;
+            }
           }
+          EXPECT_EQ(beside, want) << kernels->on_floats << ", " << name(from) << ", " << run;
           EXPECT_EQ(most, want) << kernels->on_floats << ", " << name(from) << ", runs of " << run;
           EXPECT_EQ(low, want_low) << kernels->on_floats << ", " << name(from) << ", " << run;
           EXPECT_EQ(high, want_high) << kernels->on_floats << ", " << name(from) << ", " << run;

@@ -67,6 +67,9 @@ struct RowCodes {
   std::uint32_t limit = 0;                 ///< section 8: magnitudes, as bits, from here on give 0
   /// Section 6: the factors are positive, every quotient is a number below 2^20 in magnitude.
   bool tame = false;
+  /// Not null: what Kernels::invert made of the factor, or of `factors`. Only of tame rows.
+  const float* inverses = nullptr;
+  const float* inverse_rests = nullptr;
   /// Codes go past the caches where they fill whole lines. The caller ends with a store fence.
   bool streamed = false;
   const void* next = nullptr;  ///< as many bytes as `source`, fetched into the cache meanwhile
@@ -173,18 +176,25 @@ struct Kernels {
   /// The codes of a row. Every step is rounded by itself.
   void (*quantize)(const RowCodes& row) noexcept;
 
+  /// 1 / factor in two parts, by which tame rows get the codes that divisions give them. False
+  /// where they might get others, or where divisions cost no more. `tie_bits`: bits of the longest
+  /// number halfway between two codes that a quotient may come near to.
+  bool (*invert)(const float* factors, std::int64_t count, int tie_bits, float* inverses,
+                 float* rests) noexcept;
+
   /// Of `count` neighbouring bfloat16, float16 or float32 elements, the largest magnitude that is
   /// not left out, 0 if there is none. NaN is above infinity.
   float (*absmax)(DType from, const void* row, std::int64_t count, Magnitudes left_out) noexcept;
 
   /// Cells of `run` such elements, the last one perhaps of fewer: raises most[j] to the largest
-  /// magnitude of cell j as float32 bits, NaN above infinity.
+  /// magnitude of cell j as float32 bits, NaN above infinity. Of whole cells or single columns as
+  /// many elements of `next`, if not null, are fetched into a cache meanwhile.
   void (*magnitudes)(DType from, const void* row, std::int64_t count, std::int64_t run,
-                     std::int32_t* most) noexcept;
+                     std::int32_t* most, const void* next) noexcept;
 
-  /// The same for ranges: [low[j], high[j]] grows to hold the finite elements of cell j.
+  /// The same, and ranges: [low[j], high[j]] grows to hold the finite elements of cell j.
   void (*ranges)(DType from, const void* row, std::int64_t count, std::int64_t run, float* low,
-                 float* high) noexcept;
+                 float* high, std::int32_t* most) noexcept;
 
   /// Adds the errors of a row's codes. Each sum is that of float64 but for a relative error of 18
   /// roundings to float32.

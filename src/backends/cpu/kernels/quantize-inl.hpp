@@ -9,27 +9,30 @@
 // floats, or as many narrower ones, become 64 bytes. Where errors are asked for (errors-inl.hpp),
 // the codes that files hold are measured in the registers that they are made in.
 //
-// Included after lanes-inl.hpp and errors-inl.hpp inside an instruction-set region; every including
-// file gets its own copy.
+// Included after lanes-inl.hpp, errors-inl.hpp and inverses-inl.hpp inside an instruction-set
+// region; every including file gets its own copy.
 //
 // The file that includes this defines the changes of width that widths-inl.hpp has.
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 
 template <int lanes>
-struct Quantize : Statistics<lanes> {
-  using Base = Statistics<lanes>;
+struct Quantize : Inverting<lanes> {
+  using Base = Inverting<lanes>;
   using Base::choose;
   using Base::floats;
   using Base::ints;
+  using Base::kHasInverses;
   using Base::larger;
   using Base::load;
+  using Base::quotient_of;
   using Base::smaller;
   using Base::where;
   using Base::words;
   using typename Base::DType;
   using typename Base::Floats;
   using typename Base::Ints;
+  using typename Base::Inverse;
   using typename Base::Words;
   using RowCodes = octavo::cpu::RowCodes;
   using ErrorsOf = Errors<lanes>;
@@ -55,6 +58,7 @@ struct Quantize : Statistics<lanes> {
   struct ToInteger {
     static constexpr Put kPut = tame ? Put::saturated : Put::low_bytes;
     static constexpr bool kMagnitudes = false;
+    static constexpr bool kInverts = tame;
     bool to_signed;
     explicit ToInteger(const RowCodes& row) : to_signed(row.to == DType::int8) {}
     OCTAVO_INLINE Words operator()(Floats x, Floats divisor, Floats& number) const {
@@ -63,8 +67,9 @@ struct Quantize : Statistics<lanes> {
       number = smaller(larger(aligned - kAlign, low), low + 255.0F);
       return words(aligned) - kAlignBits;
     }
-    OCTAVO_INLINE Words operator()(Floats x, Floats divisor, Ints azp) const {
-      const Floats quotient = x / divisor;
+    template <class Divisor>
+    OCTAVO_INLINE Words operator()(Floats x, Divisor divisor, Ints azp) const {
+      const Floats quotient = quotient_of(x, divisor);
       const Words shift = reinterpret_cast<const Words&>(azp);
       if constexpr (tame) return words(quotient + kAlign) - kAlignBits + shift;
       const Floats number = floats(where(quotient == quotient, words(quotient)));
@@ -75,6 +80,7 @@ struct Quantize : Statistics<lanes> {
   // The same for zero points up to kWideAzp, whose shift takes integers of 32 bits.
   struct ToShiftedInteger {
     static constexpr Put kPut = Put::low_bytes;
+    static constexpr bool kInverts = false;
     std::int32_t low;
     explicit ToShiftedInteger(const RowCodes& row) : low(row.to == DType::int8 ? -128 : 0) {}
     OCTAVO_INLINE Words operator()(Floats x, Floats divisor, Ints azp) const {
@@ -99,6 +105,7 @@ struct Quantize : Statistics<lanes> {
   struct ToVectorwise {
     static constexpr Put kPut = Put::low_bytes;
     static constexpr bool kMagnitudes = false;
+    static constexpr bool kInverts = false;
     std::int32_t limit;
     explicit ToVectorwise(const RowCodes& row) : limit(static_cast<std::int32_t>(row.limit)) {}
     OCTAVO_INLINE Words operator()(Floats x, Floats factor, Floats& number) const {
@@ -125,6 +132,7 @@ struct Quantize : Statistics<lanes> {
   struct ToFloat8 {
     static constexpr Put kPut = signs ? Put::signs : Put::low_bytes;
     static constexpr bool kMagnitudes = true;
+    static constexpr bool kInverts = tame;
     static constexpr int kShift = 23 - F.mantissa_bits;
     static constexpr std::uint32_t kMinNormal = static_cast<std::uint32_t>(128 - F.bias) << 23;
     static constexpr std::uint32_t kConstant =
@@ -148,13 +156,15 @@ struct Quantize : Statistics<lanes> {
         : most(static_cast<std::int32_t>((overflown(row) << kShift) +
                                          (static_cast<std::uint32_t>(127 - F.bias) << 23))),
           infinity(infinite(row)) {}
-    OCTAVO_INLINE Words operator()(Floats x, Floats divisor, Ints /*azp*/) const {
+    template <class Divisor>
+    OCTAVO_INLINE Words operator()(Floats x, Divisor divisor, Ints /*azp*/) const {
       Floats number;
       return (*this)(x, divisor, number);
     }
     // The number: of tame quotients that saturate.
-    OCTAVO_INLINE Words operator()(Floats x, Floats divisor, Floats& number) const {
-      const Words bits = words(x / divisor);
+    template <class Divisor>
+    OCTAVO_INLINE Words operator()(Floats x, Divisor divisor, Floats& number) const {
+      const Words bits = words(quotient_of(x, divisor));
       const Words all = bits & 0x7FFFFFFFU;
       const Words magnitude = words_of(smaller(ints(all), Ints{} + most));
       const Words binade = words_of(
@@ -175,7 +185,8 @@ struct Quantize : Statistics<lanes> {
           code = choose(ints(words(x) & 0x7FFFFFFFU) == 0x7F800000, Words{} + infinity, code);
           code = choose(ints(all) > 0x7F800000, Words{} + F.nan_code, code);
         }
-        const Words sign = (bits >> 24) & 0x80U;
+        // Tame divisors are positive; products by halves of an inverse lose the sign of a zero.
+        const Words sign = ((tame ? words(x) : bits) >> 24) & 0x80U;
         if constexpr (F.unsigned_zero) return code | where(ints(code << 24) != 0, sign);
         return code | sign;
       }
@@ -183,38 +194,62 @@ struct Quantize : Statistics<lanes> {
     static OCTAVO_INLINE Words words_of(Ints x) { return reinterpret_cast<const Words&>(x); }
   };
 
+  // Factors as they are given, and as inverses: the same for a vector, or one for each lane.
+  struct Factors {
+    const float* at;
+    explicit OCTAVO_INLINE Factors(const RowCodes& row)
+        : at(row.factors == nullptr ? &row.factor : row.factors) {}
+    explicit OCTAVO_INLINE Factors(const float* given) : at(given) {}
+    OCTAVO_INLINE Floats same(std::int64_t j) const { return Floats{} + at[j]; }
+    OCTAVO_INLINE Floats each(std::int64_t i) const {
+      return *reinterpret_cast<const Floats*>(at + i);
+    }
+  };
+  struct Inverses {
+    const float* most;
+    const float* rest;
+    explicit OCTAVO_INLINE Inverses(const RowCodes& row)
+        : most(row.inverses), rest(row.inverse_rests) {}
+    OCTAVO_INLINE Inverse same(std::int64_t j) const {
+      return {Floats{} + most[j], Floats{} + rest[j]};
+    }
+    OCTAVO_INLINE Inverse each(std::int64_t i) const {
+      return {*reinterpret_cast<const Floats*>(most + i),
+              *reinterpret_cast<const Floats*>(rest + i)};
+    }
+  };
+
   // Where the factors (and zero points) of elements are: one for all, one for a number of them that
   // is known here, or one for each.
+  template <class Divisors>
   struct One {
     static constexpr bool kAlike =
         true;  // the same for two neighbouring vectors, from an even one on
-    Floats factor;
+    decltype(std::declval<Divisors>().same(0)) factor;
     Ints azp;
-    explicit OCTAVO_INLINE One(const RowCodes& row)
-        : factor(Floats{} + row.factor), azp(Ints{} + row.azp) {}
-    OCTAVO_INLINE One(const RowCodes& row, std::int64_t j)
-        : factor(Floats{} + row.factors[j]),
-          azp(Ints{} + (row.azps == nullptr ? 0 : row.azps[j])) {}
-    OCTAVO_INLINE Floats factors(std::int64_t /*i*/) const { return factor; }
+    OCTAVO_INLINE One(const Divisors& divisors, const RowCodes& row)
+        : factor(divisors.same(0)), azp(Ints{} + row.azp) {}
+    OCTAVO_INLINE One(const Divisors& divisors, const RowCodes& row, std::int64_t j)
+        : factor(divisors.same(j)), azp(Ints{} + (row.azps == nullptr ? 0 : row.azps[j])) {}
+    OCTAVO_INLINE auto factors(std::int64_t /*i*/) const { return factor; }
     OCTAVO_INLINE Ints azps(std::int64_t /*i*/) const { return azp; }
   };
-  template <std::int64_t run>
+  template <class Divisors, std::int64_t run>
   struct Every {
     static constexpr bool kAlike = run % (2 * lanes) == 0;
-    const float* factor;
+    Divisors divisors;
     const std::int32_t* azp;
-    OCTAVO_INLINE Floats factors(std::int64_t i) const { return Floats{} + factor[i / run]; }
+    OCTAVO_INLINE auto factors(std::int64_t i) const { return divisors.same(i / run); }
     OCTAVO_INLINE Ints azps(std::int64_t i) const {
       return azp == nullptr ? Ints{} : Ints{} + azp[i / run];
     }
   };
+  template <class Divisors>
   struct Each {
     static constexpr bool kAlike = false;
-    const float* factor;
+    Divisors divisors;
     const std::int32_t* azp;
-    OCTAVO_INLINE Floats factors(std::int64_t i) const {
-      return *reinterpret_cast<const Floats*>(factor + i);
-    }
+    OCTAVO_INLINE auto factors(std::int64_t i) const { return divisors.each(i); }
     OCTAVO_INLINE Ints azps(std::int64_t i) const {
       return azp == nullptr ? Ints{} : *reinterpret_cast<const Ints*>(azp + i);
     }
@@ -234,12 +269,13 @@ struct Quantize : Statistics<lanes> {
   };
 
   // Cells whose codes are measured under one scale: `scale` is the factor but in section 8.
-  struct MeasuredCell : One {
+  struct MeasuredCell : One<Factors> {
     Floats scale;
     float largest;
     typename ErrorsOf::Piece& piece;
-    OCTAVO_INLINE MeasuredCell(const One& cell, const RowCodes& row, typename ErrorsOf::Piece& into)
-        : One(cell),
+    OCTAVO_INLINE MeasuredCell(const One<Factors>& cell, const RowCodes& row,
+                               typename ErrorsOf::Piece& into)
+        : One<Factors>(cell),
           scale(row.vectorwise ? Floats{} + row.scale : cell.factor),
           largest(row.largest),
           piece(into) {}
@@ -376,34 +412,44 @@ struct Quantize : Statistics<lanes> {
       repeat(row.factors, row.run, i, count, factors);
       for (std::int64_t pad = count; pad < count + kStep; ++pad) factors[pad] = 1.0F;
       if (row.azps != nullptr) repeat(row.azps, row.run, i, count, azps);
-      along<from>(rule, Each{factors, azps}, place, count);
+      along<from>(rule, Each<Factors>{Factors(factors), azps}, place, count);
     }
   }
 
-  template <DType from, class Rule>
-  static void codes_as(const RowCodes& row) {
+  template <DType from, class Rule, class Divisors>
+  static void codes_by(const Divisors& divisors, const RowCodes& row) {
     constexpr std::int64_t kHalfStep = kStep / 2;
     const Rule rule(row);
     const auto* source = static_cast<const char*>(row.source);
     Place place{source, row.next == nullptr ? source : static_cast<const char*>(row.next),
                 static_cast<std::uint8_t*>(row.codes), row.streamed};
-    if (row.factors == nullptr) return along<from>(rule, One(row), place, row.count);
+    if (row.factors == nullptr) {
+      return along<from>(rule, One<Divisors>(divisors, row), place, row.count);
+    }
     // Runs that do not begin with a line would leave none whole.
     if ((reinterpret_cast<std::uintptr_t>(place.codes) & (kLine - 1)) != 0) place.streamed = false;
     std::int64_t i = 0;
     if (row.run == 1) {
-      i = whole_steps<from>(rule, Each{row.factors, row.azps}, 0, place, row.count);
+      i = whole_steps<from>(rule, Each<Divisors>{divisors, row.azps}, 0, place, row.count);
     } else if (row.run == kHalfStep) {
-      i = whole_steps<from>(rule, Every<kHalfStep>{row.factors, row.azps}, 0, place, row.count);
+      i = whole_steps<from>(rule, Every<Divisors, kHalfStep>{divisors, row.azps}, 0, place,
+                            row.count);
     } else if (row.run % kStep == 0) {
       for (std::int64_t j = 0; i < row.count; ++j, i += row.run) {
-        const One cell(row, j);
+        const One<Divisors> cell(divisors, row, j);
         const std::int64_t count = row.run < row.count - i ? row.run : row.count - i;
         const std::int64_t done = whole_steps<from>(rule, cell, 0, place, count);
         if (done < count) edge<from>(rule, cell, done, place, count - done);
       }
     }
     if (i < row.count) codes_of_runs<from>(rule, row, i, place);
+  }
+  template <DType from, class Rule>
+  static void codes_as(const RowCodes& row) {
+    if constexpr (kHasInverses && Rule::kInverts) {
+      if (row.inverses != nullptr) return codes_by<from, Rule>(Inverses(row), row);
+    }
+    return codes_by<from, Rule>(Factors(row), row);
   }
 
   // Signs stay apart where that saves instructions: 2-byte elements in vectors that have the means.
@@ -436,7 +482,9 @@ struct Quantize : Statistics<lanes> {
                 static_cast<std::uint8_t*>(row.codes), false};
     const std::int64_t run = row.factors == nullptr ? row.count : row.run;
     for (std::int64_t begin = 0, j = 0; begin < row.count; begin += run, ++j) {
-      const One cell = row.factors == nullptr ? One(row) : One(row, j);
+      const Factors factors(row);
+      const One<Factors> cell =
+          row.factors == nullptr ? One<Factors>(factors, row) : One<Factors>(factors, row, j);
       const std::int64_t end = run < row.count - begin ? begin + run : row.count;
       for (std::int64_t i = begin; i < end; i += ErrorsOf::kPieceElements) {
         const std::int64_t rest = end - i;

@@ -139,14 +139,28 @@ struct Statistics {
     }
   };
 
+  // Into the second-level cache, unless null: what is fetched is not read before the row at hand
+  // has been.
+  template <std::int64_t bytes>
+  static OCTAVO_INLINE void fetch(const char* next) {
+    if (next == nullptr) return;
+    for (std::int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(next + line, 0, 2);
+  }
+
+  static OCTAVO_INLINE const char* behind(const char* next, std::int64_t bytes) {
+    return next == nullptr ? nullptr : next + bytes;
+  }
+
   // The largest magnitude as an integer of the element's own width, NaN above infinity.
   template <class Element>
-  static OCTAVO_INLINE Element largest(const char* source, std::int64_t count) {
+  static OCTAVO_INLINE Element largest(const char* source, std::int64_t count, const char* next) {
     using Of = Raw<Element>;
     typename Of::Vector a{}, b{}, c{}, d{};
     std::int64_t bytes = count * static_cast<std::int64_t>(sizeof(Element));
     const bool overlap = bytes >= Of::kBytes;
     for (; bytes >= 4 * Of::kBytes; bytes -= 4 * Of::kBytes, source += 4 * Of::kBytes) {
+      fetch<4 * Of::kBytes>(next);
+      next = behind(next, 4 * Of::kBytes);
       a = larger(a, Of::magnitudes(source));
       b = larger(b, Of::magnitudes(source + Of::kBytes));
       c = larger(c, Of::magnitudes(source + 2 * Of::kBytes));
@@ -167,18 +181,66 @@ struct Statistics {
 
   // Raises most[0] to the largest magnitude of a run.
   template <DType from>
-  static OCTAVO_INLINE void raise(const char* source, std::int64_t count, std::int32_t* most) {
+  static OCTAVO_INLINE void raise(const char* source, std::int64_t count, std::int32_t* most,
+                                  const char* next) {
     std::int32_t bits = 0;
     if constexpr (from == DType::float32) {
-      bits = largest<std::int32_t>(source, count);
+      bits = largest<std::int32_t>(source, count, next);
     } else {
-      const std::int16_t magnitude = largest<std::int16_t>(source, count);
+      const std::int16_t magnitude = largest<std::int16_t>(source, count, next);
       Halves halves{};
       halves[0] = static_cast<std::uint16_t>(magnitude);
       const Words value = words(load<from>(reinterpret_cast<const char*>(&halves)));
       bits = static_cast<std::int32_t>(value[0]);
     }
     *most = bits > *most ? bits : *most;
+  }
+
+  // Integers as wide as the elements of a type.
+  template <DType from>
+  using RawOf = Raw<std::conditional_t<from == DType::float32, std::int32_t, std::int16_t>>;
+
+  template <class Vector, std::size_t... i>
+  static OCTAVO_INLINE Vector larger_of_pairs(Vector a, Vector b, std::index_sequence<i...>) {
+    return larger(__builtin_shufflevector(a, b, (2 * static_cast<int>(i))...),
+                  __builtin_shufflevector(a, b, (2 * static_cast<int>(i) + 1)...));
+  }
+  // The largest magnitudes of neighbouring cells, `vectors` vectors each, as raw bits: of one cell
+  // what its lanes hold together, of `lanes` cells one in each lane.
+  template <DType from, int cells>
+  static OCTAVO_INLINE Ints largest_of_cells(const char* source, std::int64_t vectors) {
+    using Of = RawOf<from>;
+    if constexpr (cells == 1) {
+      auto most = Of::magnitudes(source);
+      for (std::int64_t i = 1; i < vectors; ++i) {
+        most = larger(most, Of::magnitudes(source + i * Of::kBytes));
+      }
+      if constexpr (from == DType::float32) {
+        return most;
+      } else {
+        const Words pairs = reinterpret_cast<const Words&>(most);
+        return larger(ints(pairs & 0xFFFFU), ints(pairs >> 16));
+      }
+    } else {
+      const Ints front = largest_of_cells<from, cells / 2>(source, vectors);
+      const Ints back =
+          largest_of_cells<from, cells / 2>(source + cells / 2 * vectors * Of::kBytes, vectors);
+      return larger_of_pairs(front, back, std::make_index_sequence<lanes>());
+    }
+  }
+  // Raises most[j] of `lanes` cells.
+  template <DType from>
+  static OCTAVO_INLINE void raise_cells(const char* source, std::int64_t vectors,
+                                        std::int32_t* most) {
+    const Ints raw = largest_of_cells<from, lanes>(source, vectors);
+    Ints bits = raw;
+    if constexpr (from == DType::bfloat16) {
+      bits = raw << 16;
+    } else if constexpr (from == DType::float16) {
+      bits = ints(words(half_to_float(__builtin_convertvector(raw, Halves))));
+    }
+    Ints& known = *reinterpret_cast<Ints*>(most);
+    known = larger(known, bits);
   }
 
   template <DType from>
@@ -201,44 +263,123 @@ struct Statistics {
 
   template <DType from>
   static void magnitudes_from(const char* source, std::int64_t count, std::int64_t run,
-                              std::int32_t* most) {
+                              std::int32_t* most, const char* next) {
     constexpr std::int64_t kBytes = octavo::element_bytes(from);
     std::int64_t i = 0;
     if (run == 1) {
+      constexpr std::int64_t kFetched = 4 * lanes;
+      for (; i + kFetched <= count; i += kFetched) {
+        fetch<kFetched * kBytes>(behind(next, i * kBytes));
+        for (std::int64_t k = i; k < i + kFetched; k += lanes) raise_each<from>(source, k, most);
+      }
       for (; i + lanes <= count; i += lanes) raise_each<from>(source, i, most);
+    } else if (run % RawOf<from>::kLanes == 0) {
+      const std::int64_t vectors = run / RawOf<from>::kLanes;
+      for (; i + lanes * run <= count; i += lanes * run) {
+        raise_cells<from>(source + i * kBytes, vectors, most + i / run);
+      }
     }
     for (; i < count; i += run) {
-      raise<from>(source + i * kBytes, run < count - i ? run : count - i, most + i / run);
+      raise<from>(source + i * kBytes, run < count - i ? run : count - i, most + i / run,
+                  behind(next, i * kBytes));
     }
   }
   static void magnitudes(DType from, const void* row, std::int64_t count, std::int64_t run,
-                         std::int32_t* most) noexcept {
+                         std::int32_t* most, const void* next) noexcept {
     const auto* source = static_cast<const char*>(row);
-    if (from == DType::float32) return magnitudes_from<DType::float32>(source, count, run, most);
-    if (from == DType::bfloat16) return magnitudes_from<DType::bfloat16>(source, count, run, most);
-    return magnitudes_from<DType::float16>(source, count, run, most);
+    const auto* ahead = static_cast<const char*>(next);
+    if (from == DType::float32) {
+      return magnitudes_from<DType::float32>(source, count, run, most, ahead);
+    }
+    if (from == DType::bfloat16) {
+      return magnitudes_from<DType::bfloat16>(source, count, run, most, ahead);
+    }
+    return magnitudes_from<DType::float16>(source, count, run, most, ahead);
+  }
+
+  // Elements as integers in the same order: -NaN, -inf, ..., -0, 0, ..., inf, NaN. Its own inverse.
+  template <class Integers>
+  static OCTAVO_INLINE Integers ordered(Integers bits) {
+    using Integer = std::remove_cvref_t<decltype(bits[0])>;
+    constexpr int kSign = std::numeric_limits<Integer>::digits;
+    return bits ^ ((bits >> kSign) & std::numeric_limits<Integer>::max());
+  }
+
+  template <class Of>
+  static OCTAVO_INLINE void stretch(typename Of::Vector x, typename Of::Vector& least,
+                                    typename Of::Vector& last) {
+    least = smaller(least, x);
+    last = larger(last, x);
+  }
+
+  // Widens a range to that of a run, and raises its magnitude: in the elements' own width where all
+  // are finite, which the ends of their order show.
+  template <DType from>
+  static OCTAVO_INLINE void widen(const char* source, std::int64_t count, float* low, float* high,
+                                  std::int32_t* most) {
+    using Of = RawOf<from>;
+    using Vector = typename Of::Vector;
+    std::int64_t bytes = count * octavo::element_bytes(from);
+    if (bytes >= Of::kBytes) {
+      const char* at = source;
+      Vector least = ordered(vector_at<Vector>(at)), last = least;
+      Vector other_least = least, other_last = least;
+      for (; bytes >= 2 * Of::kBytes; bytes -= 2 * Of::kBytes, at += 2 * Of::kBytes) {
+        stretch<Of>(ordered(vector_at<Vector>(at)), least, last);
+        stretch<Of>(ordered(vector_at<Vector>(at + Of::kBytes)), other_least, other_last);
+      }
+      if (bytes >= Of::kBytes) stretch<Of>(ordered(vector_at<Vector>(at)), least, last);
+      at += bytes - Of::kBytes;  // some of them once more
+      stretch<Of>(ordered(vector_at<Vector>(at)), other_least, other_last);
+      // Complements are in the opposite order.
+      least = ~largest_lane<Of::kLanes / 2>(~smaller(least, other_least));
+      last = largest_lane<Of::kLanes / 2>(larger(last, other_last));
+      const Vector first = ordered(least), final = ordered(last);
+      const Floats ends[] = {load<from>(reinterpret_cast<const char*>(&first)),
+                             load<from>(reinterpret_cast<const char*>(&final))};
+      const float begin = ends[0][0], end = ends[1][0];
+      const std::int32_t front = std::bit_cast<std::int32_t>(begin) & 0x7FFFFFFF;
+      const std::int32_t back = std::bit_cast<std::int32_t>(end) & 0x7FFFFFFF;
+      const std::int32_t magnitude = front > back ? front : back;
+      if (magnitude < 0x7F800000) {
+        *low = begin < *low ? begin : *low;
+        *high = end > *high ? end : *high;
+        *most = magnitude > *most ? magnitude : *most;
+        return;
+      }
+    }
+    Range range;
+    reduce_as<from>(source, count, range);
+    range.result(*low, *high);
+    raise<from>(source, count, most, nullptr);
   }
 
   template <DType from>
   static void ranges_from(const char* source, std::int64_t count, std::int64_t run, float* low,
-                          float* high) {
+                          float* high, std::int32_t* most) {
     constexpr std::int64_t kBytes = octavo::element_bytes(from);
     std::int64_t i = 0;
     if (run == 1) {
-      for (; i + lanes <= count; i += lanes) widen_each<from>(source, i, low, high);
+      for (; i + lanes <= count; i += lanes) {
+        widen_each<from>(source, i, low, high);
+        raise_each<from>(source, i, most);
+      }
     }
     for (; i < count; i += run) {
-      Range range;
-      reduce_as<from>(source + i * kBytes, run < count - i ? run : count - i, range);
-      range.result(low[i / run], high[i / run]);
+      widen<from>(source + i * kBytes, run < count - i ? run : count - i, low + i / run,
+                  high + i / run, most + i / run);
     }
   }
   static void ranges(DType from, const void* row, std::int64_t count, std::int64_t run, float* low,
-                     float* high) noexcept {
+                     float* high, std::int32_t* most) noexcept {
     const auto* source = static_cast<const char*>(row);
-    if (from == DType::float32) return ranges_from<DType::float32>(source, count, run, low, high);
-    if (from == DType::bfloat16) return ranges_from<DType::bfloat16>(source, count, run, low, high);
-    return ranges_from<DType::float16>(source, count, run, low, high);
+    if (from == DType::float32) {
+      return ranges_from<DType::float32>(source, count, run, low, high, most);
+    }
+    if (from == DType::bfloat16) {
+      return ranges_from<DType::bfloat16>(source, count, run, low, high, most);
+    }
+    return ranges_from<DType::float16>(source, count, run, low, high, most);
   }
 };
 #undef OCTAVO_INLINE

@@ -21,15 +21,16 @@ std::int64_t begin_of(std::int64_t extent, std::int64_t cell, std::int64_t index
   return index == 0 ? 0 : cell_end(extent, cell, index - 1);
 }
 
-// Every quotient is a number below 2^20, by positive scales: of bits without a sign, negative
-// quotients, infinities and NaN are the largest.
-bool are_tame(const CellRanges& ranges, const CellFactors& factors, std::int64_t count) noexcept {
+// The largest quotient, by its bits: of those without a sign, negative quotients, infinities and
+// NaN are the largest.
+std::uint32_t steepest_of(const CellRanges& ranges, const CellFactors& factors,
+                          std::int64_t count) noexcept {
   std::uint32_t steepest = 0;
   for (std::size_t j = 0; j < static_cast<std::size_t>(count); ++j) {
     const float quotient = std::bit_cast<float>(ranges.most[j]) / factors.scale[j];
     steepest = std::max(steepest, std::bit_cast<std::uint32_t>(quotient));
   }
-  return steepest < std::bit_cast<std::uint32_t>(0x1p20F);
+  return steepest;
 }
 
 }  // namespace
@@ -102,14 +103,18 @@ void Cells::for_each_piece(const CellStretch& s, std::int64_t r,
 void Cells::find(const CellStretch& s, CellRanges& ranges) const noexcept {
   const Kernels& kernels = best_kernels();
   for (std::int64_t r = s.r0; r < s.r1; ++r) {
+    const void* ahead = nullptr;
+    if (flat_ && r + kRowsAhead < s.r1) {
+      ahead = q_.x.at((r + kRowsAhead) * q_.x.strides[0] + s.c0 * q_.x.strides[1]);
+    }
     for_each_piece(s, r,
                    [&](DType from, const void* row, std::int64_t, std::int64_t count,
                        std::int64_t run, std::int64_t j) {
                      if (q_.spec.azp) {
-                       kernels.ranges(from, row, count, run, ranges.low.data() + j,
-                                      ranges.high.data() + j);
+                       return kernels.ranges(from, row, count, run, ranges.low.data() + j,
+                                             ranges.high.data() + j, ranges.most.data() + j);
                      }
-                     kernels.magnitudes(from, row, count, run, ranges.most.data() + j);
+                     kernels.magnitudes(from, row, count, run, ranges.most.data() + j, ahead);
                    });
   }
 }
@@ -164,13 +169,13 @@ void Cells::store_scales(const CellStretch& s, const CellRanges& ranges,
     }
   }
   load_scales(s, factors);
-  factors.tame = are_tame(ranges, factors, s.count());
+  tame_factors(ranges, s.count(), factors);
 }
 
 void Cells::show_scales(const CellStretch& s, const CellRanges& ranges,
                         CellFactors& factors) const noexcept {
   load_scales(s, factors);
-  factors.tame = are_tame(ranges, factors, s.count());
+  tame_factors(ranges, s.count(), factors);
   const MatrixView& v = q_.shown_scales;
   for (std::int64_t j = 0; j < s.count(); ++j) {
     const auto at = static_cast<std::size_t>(j);
@@ -181,12 +186,27 @@ void Cells::show_scales(const CellStretch& s, const CellRanges& ranges,
   }
 }
 
+// Every quotient is a number below 2^20, by positive scales; below 2^9 their inverses may serve.
+void Cells::tame_factors(const CellRanges& ranges, std::int64_t count,
+                         CellFactors& factors) const noexcept {
+  constexpr int kIntegerTieBits = 10;  // halves up to 511.5
+  constexpr int kFloat8TieBits = 6;    // a mantissa of 4 bits with its first, and one more
+  const std::uint32_t steepest = steepest_of(ranges, factors, count);
+  factors.tame = steepest < std::bit_cast<std::uint32_t>(0x1p20F);
+  int tie_bits = kIntegerTieBits;
+  if (is_float8(q_.spec.dtype)) tie_bits = kFloat8TieBits;
+  if (q_.spec.dtype == DType::int8 && !q_.azp.defined()) tie_bits = 8;  // halves up to 127.5
+  factors.inverted = steepest < std::bit_cast<std::uint32_t>(0x1p9F) &&
+                     best_kernels().invert(factors.scale.data(), count, tie_bits,
+                                           factors.inverse.data(), factors.inverse_rest.data());
+}
+
 void Cells::load_scales(const CellStretch& s, CellFactors& factors) const noexcept {
   const MatrixView& scales = q_.scales;
   const void* place = scales.at(s.i * scales.strides[0] + s.j0 * scales.strides[1]);
   load_row(scales.dtype, place, scales.strides[1], s.count(), factors.scale.data());
   factors.near = factors.wide = true;
-  factors.tame = false;
+  factors.tame = factors.inverted = false;
   if (!q_.azp.defined()) return;
   for (std::int64_t j = 0; j < s.count(); ++j) {
     const std::int64_t azp = load_int(q_.azp, s.i, s.j0 + j);
@@ -219,30 +239,34 @@ void Cells::write_codes(const CellStretch& s, const CellFactors& factors, const 
     } else if (next != nullptr && r - s.r0 < next->r1 - next->r0) {
       ahead = q_.x.at((next->r0 + r - s.r0) * q_.x.strides[0] + next->c0 * q_.x.strides[1]);
     }
-    for_each_piece(s, r,
-                   [&](DType from, const void* row, std::int64_t c, std::int64_t count,
-                       std::int64_t run, std::int64_t j) {
-                     const bool one = run >= count;
-                     const auto first = static_cast<std::size_t>(j);
-                     quantize_run({.from = from,
-                                   .source = row,
-                                   .count = count,
-                                   .factor = factors.scale[first],
-                                   .factors = one ? nullptr : factors.scale.data() + j,
-                                   .azps = q_.azp.defined() ? factors.azp.data() + j : nullptr,
-                                   .run = run,
-                                   .to = q_.spec.dtype,
-                                   .azp = q_.azp.defined() ? factors.azp[first] : 0,
-                                   .near = factors.near,
-                                   .overflow = q_.spec.overflow,
-                                   .shows_infinities = q_.spec.non_finite != NonFinite::ignore,
-                                   .tame = factors.tame,
-                                   .streamed = streamed,
-                                   .next = flat_ ? ahead : nullptr,
-                                   .errors = q_.errors,
-                                   .largest = qmax(q_.spec.dtype)},
-                                  q_.codes, r, c);
-                   });
+    for_each_piece(
+        s, r,
+        [&](DType from, const void* row, std::int64_t c, std::int64_t count, std::int64_t run,
+            std::int64_t j) {
+          const bool one = run >= count;
+          const auto first = static_cast<std::size_t>(j);
+          quantize_run(
+              {.from = from,
+               .source = row,
+               .count = count,
+               .factor = factors.scale[first],
+               .factors = one ? nullptr : factors.scale.data() + j,
+               .azps = q_.azp.defined() ? factors.azp.data() + j : nullptr,
+               .run = run,
+               .to = q_.spec.dtype,
+               .azp = q_.azp.defined() ? factors.azp[first] : 0,
+               .near = factors.near,
+               .overflow = q_.spec.overflow,
+               .shows_infinities = q_.spec.non_finite != NonFinite::ignore,
+               .tame = factors.tame,
+               .inverses = factors.inverted ? factors.inverse.data() + j : nullptr,
+               .inverse_rests = factors.inverted ? factors.inverse_rest.data() + j : nullptr,
+               .streamed = streamed,
+               .next = flat_ ? ahead : nullptr,
+               .errors = q_.errors,
+               .largest = qmax(q_.spec.dtype)},
+              q_.codes, r, c);
+        });
   }
 }
 

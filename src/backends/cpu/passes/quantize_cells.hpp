@@ -37,9 +37,11 @@ struct CellRanges {
 struct CellFactors {
   alignas(64) std::array<float, kMostCells> scale;
   alignas(64) std::array<std::int32_t, kMostCells> azp;
-  bool near = true;   ///< zero points are below kNearAzp
-  bool wide = true;   ///< and below kWideAzp: the kernels take them
-  bool tame = false;  ///< as RowCodes has it
+  alignas(64) std::array<float, kMostCells> inverse, inverse_rest;  ///< where `inverted`
+  bool near = true;       ///< zero points are below kNearAzp
+  bool wide = true;       ///< and below kWideAzp: the kernels take them
+  bool tame = false;      ///< as RowCodes has it
+  bool inverted = false;  ///< Kernels::invert took them
 };
 
 /// The cells of a problem. Rows are read and codes written in whole stretches.
@@ -77,6 +79,8 @@ class Cells {
                       const Visit& visit) const noexcept;
   CellStretch cell(const CellStretch& stretch, std::int64_t j) const noexcept;
   float finite_absmax(const CellStretch& cell) const noexcept;
+  void tame_factors(const CellRanges& ranges, std::int64_t count,
+                    CellFactors& factors) const noexcept;
   void write_far_codes(const CellStretch& stretch, const CellFactors& factors) const noexcept;
 
   const QuantizeProblem& q_;

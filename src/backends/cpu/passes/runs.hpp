@@ -51,6 +51,10 @@ inline void quantize_run(RowCodes run, const MatrixView& codes, std::int64_t r,
     }
     run.source = static_cast<const char*>(run.source) + run.count * bytes;
     if (run.factors != nullptr) run.factors += run.count;
+    if (run.factors != nullptr && run.inverses != nullptr) {
+      run.inverses += run.count;
+      run.inverse_rests += run.count;
+    }
     if (run.azps != nullptr) run.azps += run.count;
   }
 }
