@@ -27,7 +27,7 @@ constexpr std::int64_t kPackedBytes = std::int64_t{64} << 10;
 constexpr std::int64_t kManyRows = 128;
 constexpr std::int64_t kBlockRows = 512;
 // Sums of panels that are read side by side.
-constexpr std::int64_t kStripSums = 4 << 10;
+constexpr std::int64_t kStripSums = 8 << 10;
 constexpr float kOne = 1.0F;
 // Rows that far apart share few sets of the first-level cache: where a weight passes through it
 // beside them, they are copied to where they do not.
