@@ -214,8 +214,10 @@ bool same(std::uint32_t a, std::uint32_t b, bool floats) {
 
 void expect_same(const PlainTable& table, PlainOrder order, const Shape& s, std::int64_t gap,
                  Side side, std::uint8_t flip) {
-  const PlainKernel kernel = table.plain->plain(
-      {.weight = table.weight, .order = order, .rows = s.rows, .grouped = s.group > 0});
+  const PlainKernel kernel = table.plain->plain({.weight = table.weight,
+                                                 .order = order,
+                                                 .rows = s.rows,
+                                                 .group = s.group * element_bytes(table.a)});
   if (kernel == nullptr) return;
   const Weight w(table.weight, order, s, gap, side);
   const Beside x(table.a, s);
@@ -257,13 +259,14 @@ void expect_same(const PlainTable& table, PlainOrder order, const Shape& s, std:
 
 constexpr std::int64_t kMostRows = 9;  // one more than any kernel takes
 
-// Calls visit(table, order, rows) for every kernel that is built.
+// Calls visit(table, order, rows) for every kernel that is built for groups of so many elements.
 template <class Visit>
-void for_each_kernel(bool grouped, const Visit& visit) {
+void for_each_kernel(std::int64_t group, const Visit& visit) {
   for (const PlainTable& table : plain_tables()) {
     for (const PlainOrder order : {PlainOrder::along_k, PlainOrder::along_n}) {
       for (std::int64_t rows = 1; rows <= kMostRows; ++rows) {
-        const bool built = table.plain->plain({table.weight, order, rows, grouped}) != nullptr;
+        const std::int64_t bytes = group * element_bytes(table.a);
+        const bool built = table.plain->plain({table.weight, order, rows, bytes}) != nullptr;
         if (built) visit(table, order, rows);
         if (::testing::Test::HasFatalFailure()) return;
       }
@@ -274,9 +277,9 @@ void for_each_kernel(bool grouped, const Visit& visit) {
 TEST(PlainKernels, AreBuiltForEveryRowUpToAFew) {
   for (const PlainTable& table : plain_tables()) {
     for (const PlainOrder order : {PlainOrder::along_k, PlainOrder::along_n}) {
-      for (const bool grouped : {false, true}) {
+      for (const std::int64_t group : {0, 256, 12}) {
         const auto built = [&](std::int64_t rows) {
-          return table.plain->plain({table.weight, order, rows, grouped}) != nullptr;
+          return table.plain->plain({table.weight, order, rows, group}) != nullptr;
         };
         EXPECT_FALSE(built(0));
         EXPECT_FALSE(built(kMostRows));
@@ -291,7 +294,7 @@ TEST(PlainKernels, AreBuiltForEveryRowUpToAFew) {
 
 TEST(PlainKernels, GiveTheBitsOfTilesAtTheEndsOfEveryExtent) {
   std::int64_t turn = 0;
-  for_each_kernel(false, [&](const PlainTable& table, PlainOrder order, std::int64_t rows) {
+  for_each_kernel(0, [&](const PlainTable& table, PlainOrder order, std::int64_t rows) {
     for (const std::int64_t columns : {1, 15, 16, 17, 31, 33, 63, 64, 65, 130, 200}) {
       if (order == PlainOrder::along_k && columns > kCols) continue;  // a panel at a time
       for (const std::int64_t depth : {1, 2, 3, 4, 5, 15, 16, 17, 31, 33, 63, 64, 65, 127, 130}) {
@@ -307,7 +310,7 @@ TEST(PlainKernels, GiveTheBitsOfTilesAtTheEndsOfEveryExtent) {
 
 TEST(PlainKernels, GiveTheBitsOfTilesAtAnyDepth) {
   std::int64_t turn = 0;
-  for_each_kernel(false, [&](const PlainTable& table, PlainOrder order, std::int64_t rows) {
+  for_each_kernel(0, [&](const PlainTable& table, PlainOrder order, std::int64_t rows) {
     // Beyond what is copied, fetched and taken together.
     for (const std::int64_t depth : {512, 1029, 4160, 20003}) {
       if (++turn % 3 != 0) continue;
@@ -318,8 +321,8 @@ TEST(PlainKernels, GiveTheBitsOfTilesAtAnyDepth) {
 
 TEST(PlainKernels, GiveTheBitsOfTilesUnderScalesAlongK) {
   std::int64_t turn = 0;
-  for_each_kernel(true, [&](const PlainTable& table, PlainOrder order, std::int64_t rows) {
-    for (const std::int64_t group : {8, 16, 32, 40, 128}) {
+  for (const std::int64_t group : {8, 16, 32, 40, 64, 128, 192}) {
+    for_each_kernel(group, [&](const PlainTable& table, PlainOrder order, std::int64_t rows) {
       for (const std::int64_t depth : {group - 4, group, group + 4, 3 * group, 5 * group + 4}) {
         const std::int64_t columns =
             order == PlainOrder::along_k ? 64 - ++turn % 40 : 30 + ++turn % 200;
@@ -327,8 +330,8 @@ TEST(PlainKernels, GiveTheBitsOfTilesUnderScalesAlongK) {
                     Side::right, turn % 2 == 0 ? 0x80 : 0);
         if (::testing::Test::HasFatalFailure()) return;
       }
-    }
-  });
+    });
+  }
 }
 
 }  // namespace

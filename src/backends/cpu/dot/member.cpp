@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <numeric>
 
 #include "backends/cpu/dot/panels.hpp"
 #include "backends/cpu/rows.hpp"
@@ -169,10 +170,18 @@ PlainKernel plain_kernel(const Member& p, const DotPath& path) noexcept {
   const MatrixView& b = p.b.data;
   if (p.b.packed != nullptr || path.plain == nullptr) return nullptr;
   if (b.strides[0] != 1 && b.strides[1] != 1) return nullptr;
+  // Lengths alone decide, not where groups begin: a workspace is reserved for any member.
+  std::int64_t group = 0;
+  for (const ScaleView& scale : p.a.scale) {
+    if (varies_along_k(scale, Side::a)) group = std::gcd(group, scale.cols);
+  }
+  for (const ScaleView& scale : p.b.scale) {
+    if (varies_along_k(scale, Side::b)) group = std::gcd(group, scale.rows);
+  }
   return path.plain({.weight = b.dtype,
                      .order = b.strides[0] == 1 ? PlainOrder::along_k : PlainOrder::along_n,
                      .rows = p.a.data.shape[0],
-                     .grouped = varies_along_k(p.a, Side::a) || varies_along_k(p.b, Side::b)});
+                     .group = group * element_bytes(path.rows)});
 }
 
 void lengthen(DotMember& d) noexcept {

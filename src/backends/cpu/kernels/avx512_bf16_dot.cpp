@@ -132,10 +132,10 @@ PlainKernel find_plain(const PlainWanted& wanted) noexcept {
   const bool along_k = wanted.order == PlainOrder::along_k;
   switch (wanted.weight) {
     case DType::bfloat16:
-      return along_k ? find_plain_columns<WordSource>(wanted.rows)
+      return along_k ? find_plain_columns<WordSource>(wanted)
                      : find_plain_rows<PairLines>(wanted.rows);
     case DType::int8:
-      return along_k ? find_plain_columns<Int8Source>(wanted.rows)
+      return along_k ? find_plain_columns<Int8Source>(wanted)
                      : find_plain_rows<Int8Lines>(wanted.rows);
     default:
       return nullptr;

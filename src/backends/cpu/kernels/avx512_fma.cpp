@@ -133,7 +133,7 @@ struct HalfLines {
 
 template <class Source, class Lines>
 PlainKernel find_either(const PlainWanted& wanted) noexcept {
-  return wanted.order == PlainOrder::along_k ? find_plain_columns<Source>(wanted.rows)
+  return wanted.order == PlainOrder::along_k ? find_plain_columns<Source>(wanted)
                                              : find_plain_rows<Lines>(wanted.rows);
 }
 

@@ -110,7 +110,7 @@ struct CodeLines {
 
 template <class Codes>
 PlainKernel find_codes(const PlainWanted& wanted) noexcept {
-  return wanted.order == PlainOrder::along_k ? find_plain_columns<Codes>(wanted.rows)
+  return wanted.order == PlainOrder::along_k ? find_plain_columns<Codes>(wanted)
                                              : find_plain_rows<CodeLines<Codes>>(wanted.rows);
 }
 

@@ -144,7 +144,7 @@ struct PlainWanted {
   DType weight;
   PlainOrder order;
   std::int64_t rows;
-  bool grouped;  ///< `total` is not null
+  std::int64_t group;  ///< bytes of A that all groups are multiples of, but for ends; 0: no groups
 };
 
 /// The kernels of one instruction set and one type of B.

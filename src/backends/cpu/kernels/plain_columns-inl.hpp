@@ -178,8 +178,11 @@ OCTAVO_KERNEL void plain_columns(const octavo::cpu::PlainTile& p) noexcept {
   }
 }
 
+// Groups that end inside a square would stage all of it.
 template <class Source>
-octavo::cpu::PlainKernel find_plain_columns(std::int64_t rows) noexcept {
+octavo::cpu::PlainKernel find_plain_columns(const octavo::cpu::PlainWanted& wanted) noexcept {
+  const std::int64_t rows = wanted.rows;
+  if (wanted.group % (kSquareBytes * Source::kSteps) != 0) return nullptr;
   static constexpr std::array kKernels{&plain_columns<Source, 1>, &plain_columns<Source, 2>,
                                        &plain_columns<Source, 3>, &plain_columns<Source, 4>};
   return rows < 1 || rows > 4 ? nullptr : kKernels[static_cast<std::size_t>(rows - 1)];

@@ -32,6 +32,5 @@ octavo::cpu::PlainKernel find_plain(const octavo::cpu::PlainWanted& wanted) noex
   if (wanted.order == octavo::cpu::PlainOrder::along_n) {
     return find_plain_rows<ByteLines>(wanted.rows);
   }
-  return wanted.grouped ? find_plain_columns<WordSource>(wanted.rows)
-                        : find_plain_along(wanted.rows);
+  return wanted.group > 0 ? find_plain_columns<WordSource>(wanted) : find_plain_along(wanted.rows);
 }
