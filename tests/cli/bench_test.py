@@ -197,7 +197,8 @@ class Bench(unittest.TestCase):
             (shapes / f"{name}.txt").write_text("# M\n" + "".join(
                 f"scaled_mm {types} {scale}prepacked {m}x512x512\n" for m in (2, 16)))
         for name, lines in (("fp8", f"{large}\n"), ("cold", f"{large}\n"), ("layers", f"{LINE}\n"),
-                            ("selection", f"{LINE}\n"), ("pairs_block", f"{large}\n{large}\n"),
+                            ("selection", f"{LINE}\n"), ("plain", f"{LINE}\n"), ("attention", f"{LINE}\n"),
+                            ("pairs_plain", f"{large}\n{large}\n"), ("pairs_block", f"{large}\n{large}\n"),
                             ("pairs_fused", f"{large}\n{large}\n")):
             (shapes / f"{name}.txt").write_text(lines)
         many = "+".join(["2", *["0"] * 40])
@@ -211,7 +212,7 @@ class Bench(unittest.TestCase):
         text = page.read_text(encoding="utf-8")
         for part in ("not run: it was not found", "right 1.2.3", "wrong results", "Cliffs", "A/A noise", LINE,
                      "| int8 |", "read bandwidth", f"({page.stem}.svg)", f"({page.stem}-types.svg)",
-                     "right 1.2.3 as bf16", "Block scales against per-channel", "groups=(41, 1 with rows)",
+                     "right 1.2.3 as bf16", "Block scales against per-channel", "Plain weights against packed ones", "groups=(41, 1 with rows)",
                      "failed: octavo: "):
             self.assertIn(part, text)
         for line in (line for line in text.splitlines() if line.startswith("| ")):
