@@ -181,7 +181,10 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
   const std::int64_t panel_scales = segments.count * kTileCols;
   if (varies) std::fill_n(w_.total, count * panel_sums, 0.0F);
   for (std::int64_t i = 0; i < count && varies; ++i) {
-    (void)load_segment_scales(d_, column + i * kTileCols, -1, w_.segment_scales + i * panel_scales);
+    const std::int64_t loaded =
+        load_segment_scales(d_, column + i * kTileCols, i == 0 ? loaded_scales_ : -1,
+                            w_.segment_scales + i * panel_scales);
+    if (i == 0) loaded_scales_ = loaded;
   }
   if (count == 1) {
     finisher_.set_columns(column, std::min(kTileCols, d_.n - column));
@@ -196,7 +199,7 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
     d_.plain({.tile = {.depth = (piece.k1 - k) * element_,
                        .a = static_cast<const char*>(d_.rows) + r0 * d_.row_bytes + k * element_,
                        .lda = d_.row_bytes,
-                       .b = b.at(k * b.strides[0] + column * b.strides[1]),
+                       .b = weight_at(k, column),
                        .ldb = neighbours * element_bytes(b.dtype),
                        .c = w_.sums,
                        .add = false,
@@ -223,7 +226,7 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
     column_ = column + i * kTileCols;
     columns_ = std::min(kTileCols, d_.n - column_);
     column_sums_ = w_.panel_sums + i * kTileCols;
-    finisher_.set_columns(column_, columns_);
+    if (count > 1) finisher_.set_columns(column_, columns_);
     outliers_.set_columns(column_, columns_);
     outliers_.set_rows(r0, r1 - r0);
     finish(r0, r1, i * panel_sums);
