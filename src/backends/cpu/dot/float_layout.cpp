@@ -105,18 +105,12 @@ Status pack(const MatrixView& weight, void* packed, const ExecContext& context) 
   parallel_for(context, panels.count(), [&](std::int64_t panel) {
     char* codes = const_cast<char*>(panels.at(panel, 0));  // NOLINT
     if (kernels != nullptr) {
-      const std::int64_t column = panel * kPanelWidth;
-      const std::int64_t next = column + kPanelWidth;
+      const std::int64_t next = (panel + 1) * kPanelWidth;
       bool negative_zero = false;
-      kernels->pack({.dtype = weight.dtype,
-                     .b = weight.at(column * weight.strides[1]),
-                     .stride_k = weight.strides[0],
-                     .stride_n = weight.strides[1],
-                     .depth = k,
-                     .columns = std::min(kPanelWidth, n - column),
-                     .panel = codes,
-                     .negative_zero = &negative_zero,
-                     .next = next < n ? weight.at(next * weight.strides[1]) : nullptr});
+      PackPiece piece = panel_piece(weight, panel, codes);
+      piece.negative_zero = &negative_zero;
+      if (next < n) piece.next = weight.at(next * weight.strides[1]);
+      kernels->pack(piece);
       if (size == 1) const_cast<char*>(panels.end())[panel] = negative_zero ? 1 : 0;  // NOLINT
       return;
     }

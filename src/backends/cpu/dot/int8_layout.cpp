@@ -24,19 +24,13 @@ Status pack(const MatrixView& weight, void* packed, const ExecContext& context) 
   const std::int64_t n = weight.shape[1];
   const Panels panels = int8_panels(packed, k, n);
   parallel_for(context, panels.count(), [&](std::int64_t panel) {
-    const std::int64_t column = panel * kPanelWidth;
     // The block is ours to write; Panels reads.
     auto* sums = const_cast<std::int32_t*>(column_sums(panels, panel));  // NOLINT
     char* codes = const_cast<char*>(panels.at(panel, 0));                // NOLINT
     std::fill_n(sums, panels.vectors(panel) * kVectorCols, 0);
-    dot_machine().integers->dot.pack({.dtype = DType::int8,
-                                      .b = weight.at(column * weight.strides[1]),
-                                      .stride_k = weight.strides[0],
-                                      .stride_n = weight.strides[1],
-                                      .depth = k,
-                                      .columns = std::min(kPanelWidth, n - column),
-                                      .panel = codes,
-                                      .sums = sums});
+    PackPiece piece = panel_piece(weight, panel, codes);
+    piece.sums = sums;
+    dot_machine().integers->dot.pack(piece);
   });
   return {};
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "backends/cpu/kernels/dot.hpp"
+#include "octavo/matrix.hpp"
 
 namespace octavo::cpu {
 
@@ -44,5 +45,17 @@ class Panels {
   const char* base_;
   std::int64_t vector_bytes_, steps_, vectors_;
 };
+
+/// What packs all of a panel of a weight to `out`: its codes alone.
+inline PackPiece panel_piece(const MatrixView& weight, std::int64_t panel, void* out) noexcept {
+  const std::int64_t column = panel * kPanelWidth;
+  return {.dtype = weight.dtype,
+          .b = weight.at(column * weight.strides[1]),
+          .stride_k = weight.strides[0],
+          .stride_n = weight.strides[1],
+          .depth = weight.shape[0],
+          .columns = std::min(kPanelWidth, weight.shape[1] - column),
+          .panel = out};
+}
 
 }  // namespace octavo::cpu
