@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "backends/backend.hpp"
-#include "backends/cpu/dot/avx512.hpp"
+#include "backends/cpu/dot/backends.hpp"
 #include "backends/cpu/generic/generic.hpp"
 #include "backends/cuda/backends.hpp"
 #include "backends/reference/reference.hpp"
@@ -14,7 +14,7 @@ namespace octavo {
 namespace {
 
 constexpr std::array kBuilt{&cuda::kSm90Backend, &cuda::kCudaBackend, &kAvx512Backend,
-                            &kGenericBackend, &kReferenceBackend};
+                            &kAvx2Backend,       &kGenericBackend,    &kReferenceBackend};
 
 // Behind those that are built there is room for one more.
 constinit auto backends = [] {

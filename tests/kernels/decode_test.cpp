@@ -32,6 +32,11 @@ struct Decoding {
 };
 
 float element_of(const Panel& panel, DType dtype, std::int64_t k, std::int64_t j) {
+  if (dtype == DType::int16) {
+    std::int16_t word;
+    std::memcpy(&word, panel.at(k, j), sizeof(word));
+    return word;
+  }
   std::uint32_t bits = 0;
   const std::int64_t size = element_bytes(dtype);
   std::memcpy(reinterpret_cast<char*>(&bits) + sizeof(bits) - size, panel.at(k, j),
@@ -73,8 +78,10 @@ void expect_decoded(const Decoding& s, int first) {
 }
 
 void expect_every_code(const DotKernels& kernels, DType to) {
-  std::vector<DType> types(kFloat8Types.begin(), kFloat8Types.end());
-  types.push_back(DType::int8);
+  std::vector<DType> types{DType::int8};
+  if (kernels.decode_float8 != nullptr) {
+    types.insert(types.end(), kFloat8Types.begin(), kFloat8Types.end());
+  }
   for (const DType from : types) {
     for (std::int64_t vectors = 1; vectors <= kPanelVectors; ++vectors) {
       const std::int64_t code_vectors = from == DType::int8 ? vectors : (vectors + 1) / 2 * 2;
@@ -89,6 +96,9 @@ void expect_every_code(const DotKernels& kernels, DType to) {
 }
 
 TEST(DotDecode, MakesWiderPanelsOfEveryCode) {
+  for (const cpu::IntegerKernels* kernels : integer_kernels()) {
+    if (kernels->dot.decode_int8 != nullptr) expect_every_code(kernels->dot, DType::int16);
+  }
   for (const DotKernels* kernels : kernels_at(&cpu::DotMachine::pairs)) {
     expect_every_code(*kernels, DType::bfloat16);
   }
@@ -97,9 +107,13 @@ TEST(DotDecode, MakesWiderPanelsOfEveryCode) {
   }
 }
 
-// Whoever packs rows decodes codes as well.
+// Whoever packs rows decodes codes as well, as does who takes int8 as words.
 TEST(DotDecode, IsThereWhereRowsArePacked) {
-  for (const DotKernels* kernels : all_tables()) {
+  for (const cpu::IntegerKernels* kernels : integer_kernels()) {
+    EXPECT_NE(kernels->unpack == nullptr, kernels->dot.decode_int8 == nullptr) << kernels->dot.how;
+  }
+  for (const FloatTable& table : float_tables()) {
+    const DotKernels* const kernels = table.kernels;
     EXPECT_EQ(kernels->pack_rows == nullptr, kernels->decode_int8 == nullptr) << kernels->how;
     EXPECT_EQ(kernels->pack_rows == nullptr, kernels->decode_float8 == nullptr) << kernels->how;
   }

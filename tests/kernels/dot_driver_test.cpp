@@ -50,7 +50,7 @@ void expect_generic(const Shape& s, DType a_type, const std::vector<int>& thread
                                       : matrix<std::uint8_t>(uint8, s.m, s.k, 2);
   const TensorView b = matrix<std::int8_t>(int8, s.n, s.k, 1).transposed();
   PackedWeight packed;
-  if (packs_for_dot_products()) packed = pack(b, {.activation = {}, .backend = "avx512"});
+  if (dot_packer() != nullptr) packed = pack(b, {.activation = {}, .backend = dot_packer()});
   const ScaledMmOptions exact{.out_dtype = int32, .backend = "generic"};
   const Tensor want = scaled_mm(a, b, exact);
   const auto bytes = static_cast<std::size_t>(s.m * s.n) * sizeof(std::int32_t);

@@ -63,6 +63,7 @@ inline std::int64_t max_rows(const cpu::DotKernels& kernels, std::int64_t vector
 inline bool is_built(const cpu::DotKernels& kernels, std::int64_t vectors, int lines) {
   if (vectors % kernels.form.grain != 0) return false;
   const std::int64_t in_step = vectors * kernels.form.vector_bytes / 64;
+  if (vectors == 1) return lines == 0 || (lines == 1 && kernels.width == 1);
   return lines == 0 || (vectors % 2 == 0 && (lines == 1 || lines == in_step));
 }
 
@@ -82,6 +83,11 @@ inline std::string tile_name(const cpu::DotKernels& kernels, std::int64_t rows,
                              std::int64_t vectors, int lines) {
   return std::string(kernels.how) + ": " + std::to_string(rows) + " rows, " +
          std::to_string(vectors) + " vectors, " + std::to_string(lines) + " lines";
+}
+
+/// Bytes of an element of A as integer kernels take it.
+inline std::int64_t row_element(const cpu::IntegerKernels& kernels) {
+  return kernels.rows == cpu::ARows::words ? 2 : 1;
 }
 
 /// How the rows of A lie.
@@ -157,6 +163,15 @@ class Panel {
     // second, a pair each.
     const std::int64_t vector = j / 16 % 2;
     return step + j / 32 * 64 + j % 16 / 4 * 16 + vector * 8 + j % 4 * 2 + inside;
+  }
+  /// An int8 code at (k, j), as a word where elements are words.
+  void put_code(std::int64_t k, std::int64_t j, std::int8_t code) const {
+    const std::int16_t word = code;
+    if (form_.step == cpu::kInt8Form.step) {
+      *at(k, j) = static_cast<char>(code);
+    } else {
+      std::memcpy(at(k, j), &word, sizeof(word));
+    }
   }
   const char* vector(std::int64_t v) const { return bytes_.data() + v * form_.vector_bytes; }
   const Block<char>& bytes() const { return bytes_; }

@@ -27,7 +27,7 @@ struct Packer {
   cpu::PanelForm form;
   DType from, to;
 
-  bool has_sums() const { return to == DType::int8; }
+  bool has_sums() const { return to == DType::int8 || to == DType::int16; }
   // Rows whose elements are packed together, and written together where they become wider.
   std::int64_t rows() const {
     return from == to ? form.step : std::max(cpu::kStepBytes / element_bytes(from), form.step);
@@ -47,7 +47,10 @@ void add_packers(const cpu::DotKernels& kernels, DType to, std::vector<Packer>& 
 const std::vector<Packer>& packers() {
   static const std::vector<Packer> found = [] {
     std::vector<Packer> all;
-    for (const IntegerKernels* k : integer_kernels()) add_packers(k->dot, DType::int8, all);
+    for (const IntegerKernels* k : integer_kernels()) {
+      const DType to = k->dot.form.step == kStep ? DType::int8 : DType::int16;
+      all.push_back({k->dot.how, k->dot.pack, k->dot.form, DType::int8, to});
+    }
     for (const auto* k : kernels_at(&cpu::DotMachine::pairs)) add_packers(*k, DType::bfloat16, all);
     for (const auto* k : kernels_at(&cpu::DotMachine::floats)) add_packers(*k, DType::float32, all);
     for (const cpu::Float8Kernels* k : kernels_at(&cpu::DotMachine::float8)) {
@@ -94,6 +97,11 @@ const Strides kStrides[] = {
 
 // The float32 bits of an element, NaN as one.
 std::uint32_t value_bits(DType dtype, const char* element) {
+  if (dtype == DType::int16) {
+    std::int16_t word;
+    std::memcpy(&word, element, sizeof(word));
+    return std::bit_cast<std::uint32_t>(static_cast<float>(word));
+  }
   const auto value = static_cast<float>(kit::load(dtype, element, 0));
   return value != value ? 0x7FC00000U : std::bit_cast<std::uint32_t>(value);
 }
@@ -136,10 +144,11 @@ void expect_packed(const Packer& packer, const Strides& strides, const Piece& pi
   const Block<std::int32_t> sums(packer.has_sums() ? padded : 0);
   sums.fill_random(2);
   std::vector<std::uint32_t> want_sums(sums.data(), sums.data() + sums.size());
-  for (std::int64_t k = 0; k < depth && packer.from == packer.to; ++k) {
+  for (std::int64_t k = 0; k < depth && (packer.from == packer.to || packer.has_sums()); ++k) {
     for (std::int64_t j = 0; j < columns; ++j) {
       const char* code = element(k, j);
-      std::memcpy(want.at(k, j), code, static_cast<std::size_t>(size));
+      if (packer.from == packer.to)
+        std::memcpy(want.at(k, j), code, static_cast<std::size_t>(size));
       if (!packer.has_sums()) continue;
       want_sums[static_cast<std::size_t>(j)] +=
           static_cast<std::uint32_t>(static_cast<std::int8_t>(*code));
@@ -200,6 +209,7 @@ TEST(DotPackers, GiveTheBytesAndSumsOfAScalarLoop) {
 
 TEST(DotPackers, GiveBackWhatTheyPacked) {
   for (const IntegerKernels* kernels : integer_kernels()) {
+    if (kernels->unpack == nullptr) continue;
     for (const std::int64_t squares : {0, 1, 3}) {
       for (const std::int64_t vectors : {1, 4}) {
         const std::int64_t depth = 64 * squares;
@@ -239,7 +249,7 @@ TEST(DotPackers, SumExtremeColumns) {
   for (const int code : {-128, 127}) {
     const std::vector<std::int8_t> b(static_cast<std::size_t>(kDepth),
                                      static_cast<std::int8_t>(code));
-    const Block<std::int8_t> panel(kDepth * kCols);
+    const Block<std::int16_t> panel(kDepth * kCols);  // words at most
     const Block<std::int32_t> sums(kCols);
     for (const IntegerKernels* kernels : integer_kernels()) {
       std::fill_n(sums.data(), kCols, 0);

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "backends/cpu/dot/avx512.hpp"
+#include "backends/cpu/dot/backends.hpp"
 #include "backends/cpu/dot/driver.hpp"
 #include "block.hpp"
 #include "core/members.hpp"

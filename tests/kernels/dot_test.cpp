@@ -24,52 +24,63 @@ using cpu::IntegerKernels;
 using cpu::kPanelVectors;
 using cpu::kVectorCols;
 
-constexpr std::int64_t kStep = cpu::kInt8Form.step;
-
 // A whole panel of B, in kernels' order, right before a guard page.
 class Codes : public Panel {
  public:
-  explicit Codes(std::int64_t depth) : Panel(cpu::kInt8Form, depth) {
+  Codes(const IntegerKernels& kernels, std::int64_t depth)
+      : Panel(kernels.dot.form, depth), codes_(static_cast<std::size_t>(depth * kCols)) {
     const kit::Random random(static_cast<std::uint64_t>(depth) + 77);
-    for (std::int64_t k = 0; k < depth; ++k) {
-      for (std::int64_t j = 0; j < kCols; ++j) {
-        *Panel::at(k, j) = static_cast<char>(byte_of(random, k * kCols + j));
-      }
+    for (std::int64_t i = 0; i < depth * kCols; ++i) {
+      codes_[static_cast<std::size_t>(i)] = static_cast<std::int8_t>(byte_of(random, i));
+      put_code(i / kCols, i % kCols, codes_[static_cast<std::size_t>(i)]);
     }
   }
   std::int8_t at(std::int64_t k, std::int64_t j) const {
-    return static_cast<std::int8_t>(*Panel::at(k, j));
+    return codes_[static_cast<std::size_t>(k * kCols + j)];
   }
+
+ private:
+  std::vector<std::int8_t> codes_;
 };
 
 using Sums = std::vector<std::uint32_t>;  // modulo 2^32
 
-// The byte that kernels make of one of A.
-int flipped(std::uint8_t byte, std::uint8_t flip, bool is_unsigned) {
-  const auto u = static_cast<std::uint8_t>(byte ^ flip);
-  return is_unsigned ? u : static_cast<std::int8_t>(u);
-}
-
-// [rows][64]: the definition in dot.hpp, before anything is taken away.
-Sums scalar_sums(const Rows& a, const Codes& b, std::int64_t depth, std::uint8_t flip,
-                 bool is_unsigned) {
-  Sums sums(static_cast<std::size_t>(Rows::kMost * kCols));
-  for (std::int64_t r = 0; r < Rows::kMost; ++r) {
-    for (std::int64_t k = 0; k < depth; ++k) {
-      const int u = flipped(a.at(r, k), flip, is_unsigned);
-      std::uint32_t* row = sums.data() + r * kCols;
-      for (std::int64_t j = 0; j < kCols; ++j) row[j] += static_cast<std::uint32_t>(u * b.at(k, j));
-    }
+// What kernels make of an element of A, byte or word.
+int element_of(const IntegerKernels& kernels, const Rows& a, std::int64_t r, std::int64_t k,
+               std::uint8_t flip) {
+  if (kernels.rows == cpu::ARows::words) {
+    std::int16_t word;
+    std::memcpy(&word, a.row(r) + 2 * k, sizeof(word));
+    return word;
   }
-  return sums;
+  const auto u = static_cast<std::uint8_t>(a.at(r, k) ^ flip);
+  return kernels.rows == cpu::ARows::unsigned_bytes ? u : static_cast<std::int8_t>(u);
 }
 
-// Of signed bytes, and of unsigned ones: by IntegerKernels::unsigned_a.
-struct BothSums {
-  std::array<Sums, 2> sums;
-  BothSums(const Rows& a, const Codes& b, std::int64_t depth, std::uint8_t flip)
-      : sums{scalar_sums(a, b, depth, flip, false), scalar_sums(a, b, depth, flip, true)} {}
-  const Sums& of(const IntegerKernels& kernels) const { return sums[kernels.unsigned_a ? 1 : 0]; }
+// The operands of one table of kernels.
+struct Operands {
+  const IntegerKernels& kernels;
+  std::int64_t depth;
+  Rows a;
+  Codes b;
+
+  Operands(const IntegerKernels& k, Lie lie, std::int64_t d)
+      : kernels(k), depth(d), a(lie, d * row_element(k)), b(k, d) {}
+
+  // [rows][64]: the definition in dot.hpp, before anything is taken away.
+  Sums sums(std::uint8_t flip) const {
+    Sums all(static_cast<std::size_t>(Rows::kMost * kCols));
+    for (std::int64_t r = 0; r < Rows::kMost; ++r) {
+      std::uint32_t* row = all.data() + r * kCols;
+      for (std::int64_t k = 0; k < depth; ++k) {
+        const int u = element_of(kernels, a, r, k, flip);
+        for (std::int64_t j = 0; j < kCols; ++j) {
+          row[j] += static_cast<std::uint32_t>(u * b.at(k, j));
+        }
+      }
+    }
+    return all;
+  }
 };
 
 // One call of one kernel, and what it was asked for.
@@ -89,8 +100,8 @@ struct Call {
   }
 };
 
-void expect_exact(const Call& call, std::int64_t depth, const Rows& a, const Codes& b,
-                  const Sums& sums, const char* ahead) {
+void expect_exact(const Call& call, const Operands& x, const Sums& sums, const char* ahead) {
+  const Rows& a = x.a;
   const std::int64_t columns = call.vectors * kVectorCols;
   Block<std::int32_t> c((call.rows - 1) * kCols + columns);
   c.fill_random(3);
@@ -112,11 +123,11 @@ void expect_exact(const Call& call, std::int64_t depth, const Rows& a, const Cod
     }
   }
   call.kernels.tile(call.rows, call.vectors,
-                    call.lines)({.depth = depth,
+                    call.lines)({.depth = x.depth * row_element(x.kernels),
                                  .a = a.first(),
                                  .lda = a.lda(),
-                                 .b = b.vector(call.first_vector),
-                                 .ldb = kCols * kStep,
+                                 .b = x.b.vector(call.first_vector),
+                                 .ldb = x.b.ldb(),
                                  .c = c.data(),
                                  .add = call.add,
                                  .ahead = ahead,
@@ -125,7 +136,7 @@ void expect_exact(const Call& call, std::int64_t depth, const Rows& a, const Cod
                                  .shift_stride = call.one_shift ? 0 : 1,
                                  .flip = call.flip});
   EXPECT_TRUE(std::equal(want.begin(), want.end(), c.data()))
-      << call.to_string() << ", depth " << depth << ", lda " << a.lda();
+      << call.to_string() << ", depth " << x.depth << ", lda " << a.lda();
 }
 
 TEST(DotKernelTable, HasWhatItsHeaderPromises) {
@@ -160,18 +171,17 @@ TEST(DotKernels, GiveTheSumsOfAScalarLoop) {
                                 reinterpret_cast<const char*>(std::uintptr_t{4096})};
   std::size_t turn = 0;
   for (const std::int64_t depth : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 66, 255}) {
-    const Rows a(Lie::ends_at_guards, depth);
-    const Codes b(depth);
-    for (const std::uint8_t flip : {std::uint8_t{0}, std::uint8_t{0x80}}) {
-      const BothSums sums(a, b, depth, flip);
-      for (const IntegerKernels* kernels : integer_kernels()) {
+    for (const IntegerKernels* kernels : integer_kernels()) {
+      const Operands x(*kernels, Lie::ends_at_guards, depth);
+      for (const std::uint8_t flip : {std::uint8_t{0}, std::uint8_t{0x80}}) {
+        const Sums sums = x.sums(flip);
         for_each_tile(kernels->dot, [&](std::int64_t rows, std::int64_t vectors, int lines) {
           for (const bool add : {false, true}) {
             for (const auto& [take_away, one] :
                  {std::pair(false, false), std::pair(true, false), std::pair(true, true)}) {
               const auto place = static_cast<std::int64_t>(turn) % (kPanelVectors - vectors + 1);
               expect_exact({kernels->dot, rows, vectors, lines, place, flip, add, take_away, one},
-                           depth, a, b, sums.of(*kernels), kAhead[++turn % std::size(kAhead)]);
+                           x, sums, kAhead[++turn % std::size(kAhead)]);
             }
           }
         });
@@ -182,14 +192,13 @@ TEST(DotKernels, GiveTheSumsOfAScalarLoop) {
 
 TEST(DotKernels, ReadRowsWhereverTheyLie) {
   for (const std::int64_t depth : {1, 6, 67}) {
-    const Codes b(depth);
     for (const Lie lie : {Lie::begins_at_guards, Lie::backwards, Lie::odd, Lie::tight, Lie::same}) {
-      const Rows a(lie, depth);
-      const BothSums sums(a, b, depth, 0x80);
       for (const IntegerKernels* kernels : integer_kernels()) {
+        const Operands x(*kernels, lie, depth);
+        const Sums sums = x.sums(0x80);
         for_each_tile(kernels->dot, [&](std::int64_t rows, std::int64_t vectors, int lines) {
-          expect_exact({kernels->dot, rows, vectors, lines, 0, 0x80, false, true, true}, depth, a,
-                       b, sums.of(*kernels), b.vector(0));
+          expect_exact({kernels->dot, rows, vectors, lines, 0, 0x80, false, true, true}, x, sums,
+                       x.b.vector(0));
         });
       }
     }
@@ -199,25 +208,23 @@ TEST(DotKernels, ReadRowsWhereverTheyLie) {
 // A panel that is no wider than the tile, before a guard page.
 TEST(DotKernels, TakeNarrowPanels) {
   constexpr std::int64_t kDepth = 23;
-  constexpr std::int64_t kSteps = (kDepth + kStep - 1) / kStep;
-  const Rows a(Lie::tight, kDepth);
-  const Codes whole(kDepth);
-  const BothSums both(a, whole, kDepth, 0);
-  for (std::int64_t vectors = 1; vectors < kPanelVectors; ++vectors) {
-    const std::int64_t row_bytes = vectors * kVectorCols * kStep;
-    const Block<std::int8_t> b(kSteps * row_bytes);
-    for (std::int64_t step = 0; step < kSteps; ++step) {
-      std::memcpy(b.data() + step * row_bytes, whole.vector(0) + step * kCols * kStep,
-                  static_cast<std::size_t>(row_bytes));
-    }
-    for (const IntegerKernels* table : integer_kernels()) {
-      const DotKernels* const kernels = &table->dot;
-      const Sums& sums = both.of(*table);
+  for (const IntegerKernels* table : integer_kernels()) {
+    const DotKernels* const kernels = &table->dot;
+    const Operands x(*table, Lie::tight, kDepth);
+    const Sums sums = x.sums(0);
+    const std::int64_t steps = (kDepth + kernels->form.step - 1) / kernels->form.step;
+    for (std::int64_t vectors = 1; vectors < kPanelVectors; ++vectors) {
+      const std::int64_t row_bytes = vectors * kernels->form.vector_bytes;
+      const Block<std::int8_t> b(steps * row_bytes);
+      for (std::int64_t step = 0; step < steps; ++step) {
+        std::memcpy(b.data() + step * row_bytes, x.b.vector(0) + step * x.b.ldb(),
+                    static_cast<std::size_t>(row_bytes));
+      }
       const std::int64_t rows = max_rows(*kernels, vectors);
       const Block<std::int32_t> c((rows - 1) * kCols + vectors * kVectorCols);
-      kernels->tile(rows, vectors, 0)({.depth = kDepth,
-                                       .a = a.first(),
-                                       .lda = a.lda(),
+      kernels->tile(rows, vectors, 0)({.depth = kDepth * row_element(*table),
+                                       .a = x.a.first(),
+                                       .lda = x.a.lda(),
                                        .b = b.data(),
                                        .ldb = row_bytes,
                                        .c = c.data(),
@@ -241,37 +248,39 @@ TEST(DotKernels, TakeNarrowPanels) {
 // The longest sum that stays in int32, of the extreme codes, over odd depths nearby too.
 TEST(DotKernels, ExtremeCodesAddUpExactly) {
   constexpr std::int64_t kLongest = 65536;
-  const Block<std::uint8_t> row(kLongest);
-  const Block<std::int8_t> b(kLongest * kCols);
-  for (const int code : {-128, 127}) {
-    std::fill_n(b.data(), b.size(), static_cast<std::int8_t>(code));
-    for (const std::int64_t depth : {kLongest, kLongest - 3}) {
-      // Nothing after `depth` counts: the panel's padding would be zero, here A's bytes are not
-      // read; the last step's codes are zero where A ends.
-      const std::int64_t tail = depth % kStep;
-      for (std::int64_t j = 0; j < kCols && tail != 0; ++j) {
-        std::int8_t* last = b.data() + depth / kStep * kCols * kStep + j * kStep;
-        std::fill(last + tail, last + kStep, std::int8_t{0});
-      }
-      for (const int byte : {0, 127, 128, 255}) {
-        std::fill_n(row.data(), kLongest, static_cast<std::uint8_t>(byte));
-        const std::uint8_t* a = row.data() + kLongest - depth;
-        for (const std::uint8_t flip : {std::uint8_t{0}, std::uint8_t{0x80}}) {
-          for (const IntegerKernels* table : integer_kernels()) {
-            const DotKernels* const kernels = &table->dot;
-            const bool is_signed = table->unsigned_a == (flip != 0);
+  for (const IntegerKernels* table : integer_kernels()) {
+    const DotKernels* const kernels = &table->dot;
+    const bool words = table->rows == cpu::ARows::words;
+    const bool unsigned_a = table->rows == cpu::ARows::unsigned_bytes;
+    for (const int code : {-128, 127}) {
+      for (const std::int64_t depth : {kLongest, kLongest - 3}) {
+        // What pads the last step is zero.
+        const Panel b(kernels->form, depth);
+        for (std::int64_t k = 0; k < depth; ++k) {
+          for (std::int64_t j = 0; j < kCols; ++j) b.put_code(k, j, static_cast<std::int8_t>(code));
+        }
+        const std::vector<std::int32_t> sums(64, static_cast<std::int32_t>(depth * code));
+        for (const int byte : {0, 127, 128, 255}) {
+          for (const std::uint8_t flip : {std::uint8_t{0}, std::uint8_t{0x80}}) {
+            // A of words may be either kind of bytes.
+            const bool is_signed = words ? flip != 0 : unsigned_a == (flip != 0);
             const int value = is_signed ? static_cast<std::int8_t>(byte) : byte;
+            const Block<char> row(depth * row_element(*table));
+            for (std::int64_t k = 0; k < depth; ++k) {
+              const auto word = static_cast<std::int16_t>(words ? value : byte);
+              std::memcpy(row.data() + k * row_element(*table), &word,
+                          static_cast<std::size_t>(row_element(*table)));
+            }
             const std::int64_t want = depth * value * code;
-            const std::int32_t shift = table->unsigned_a ? flip : -flip;
+            const std::int32_t shift = words ? 0 : unsigned_a ? flip : -flip;
             for (std::int64_t vectors = 1; vectors <= kPanelVectors; ++vectors) {
               for (const std::int64_t rows : {std::int64_t{1}, max_rows(*kernels, vectors)}) {
                 const Block<std::int32_t> c((rows - 1) * kCols + vectors * kVectorCols);
-                const std::vector<std::int32_t> sums(64, static_cast<std::int32_t>(depth * code));
-                kernels->tile(rows, vectors, 0)({.depth = depth,
-                                                 .a = a,
+                kernels->tile(rows, vectors, 0)({.depth = depth * row_element(*table),
+                                                 .a = row.data(),
                                                  .lda = 0,
-                                                 .b = b.data(),
-                                                 .ldb = kCols * kStep,
+                                                 .b = b.vector(0),
+                                                 .ldb = b.ldb(),
                                                  .c = c.data(),
                                                  .add = false,
                                                  .ahead = nullptr,

@@ -71,14 +71,15 @@ struct Scales {
 // The sum of a group as the same kernels give it: each row alone, as a call of its own.
 struct GroupSums {
   const DotKernels& kernels;
-  DotTile plain;  // row 0, the tile's first vector; without total
+  std::int64_t step_bytes;  // of a row of A
+  DotTile plain;            // row 0, the tile's first vector; without total
 
   // Of row r and the grain of vectors from v on; `c` holds what is added to.
   void operator()(std::int64_t r, std::int64_t v, const Depths& d, std::int64_t g, void* c) const {
     DotTile tile = plain;
     tile.a = static_cast<const char*>(plain.a) + r * plain.lda + g * d.group;
     tile.depth = std::min(d.group, d.depth - g * d.group);
-    tile.b = static_cast<const char*>(plain.b) + g * d.group / kStepBytes * plain.ldb +
+    tile.b = static_cast<const char*>(plain.b) + g * d.group / step_bytes * plain.ldb +
              v * kernels.form.vector_bytes;
     tile.c = c;
     tile.add = plain.add && g == 0;
@@ -103,7 +104,8 @@ struct Call {
   std::int64_t rows, vectors;
   int lines;
   bool add;
-  bool take_away;  // of integers
+  bool take_away;                        // of integers
+  std::int64_t step_bytes = kStepBytes;  // of a row of A
 };
 
 template <class Sum>
@@ -128,7 +130,7 @@ void expect_totals(const Call& call, const DotTile& operands, const Depths& d,
   std::vector<float> want(total.data(), total.data() + total.size());
   DotTile plain = operands;
   plain.add = call.add;
-  const GroupSums group_sums{call.kernels, plain};
+  const GroupSums group_sums{call.kernels, call.step_bytes, plain};
   const std::int64_t grain = call.kernels.form.grain;
   const Block<Sum> part(grain * kVectorCols);
   for (std::int64_t r = 0; r < call.rows; ++r) {
@@ -175,13 +177,15 @@ void expect_totals(const Call& call, const DotTile& operands, const Depths& d,
 TEST(DotTotals, OfIntegersAreBitForBitThoseOfTheirGroups) {
   for (const cpu::IntegerKernels* integers : integer_kernels()) {
     const DotKernels* const kernels = &integers->dot;
-    for (const Depths& d : kDepths) {
+    const std::int64_t size = row_element(*integers);
+    for (const Depths& elements : kDepths) {
+      const Depths d{elements.depth * size, elements.group * size};
       const Rows a(Lie::ends_at_guards, d.depth);
-      const Panel b(kernels->form, d.depth);
+      const Panel b(kernels->form, elements.depth);
       std::int64_t turn = 0;
       const kit::Random random(3);
-      for (std::int64_t i = 0; i < d.depth * kCols; ++i) {
-        *b.at(i / kCols, i % kCols) = static_cast<char>(byte_of(random, i));
+      for (std::int64_t i = 0; i < elements.depth * kCols; ++i) {
+        b.put_code(i / kCols, i % kCols, static_cast<std::int8_t>(byte_of(random, i)));
       }
       for_each_tile(*kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
         const std::int64_t v = ++turn % (kPanelVectors - vectors + 1);
@@ -189,8 +193,9 @@ TEST(DotTotals, OfIntegersAreBitForBitThoseOfTheirGroups) {
         operands.flip = static_cast<std::uint8_t>(turn % 2 * 0x80);
         const Scales scales(rows, vectors * kVectorCols, d.groups(), turn % 3, turn % 4 < 2);
         for (const bool take_away : {false, true}) {
-          expect_totals<std::int32_t>({*kernels, rows, vectors, lines, turn % 5 < 2, take_away},
-                                      operands, d, scales);
+          expect_totals<std::int32_t>(
+              {*kernels, rows, vectors, lines, turn % 5 < 2, take_away, kernels->form.step * size},
+              operands, d, scales);
         }
       });
       if (HasFatalFailure()) return;

@@ -34,7 +34,7 @@ struct Case {
 class Int8Layout : public testing::TestWithParam<Case> {};
 
 TEST_P(Int8Layout, HoldsEveryByteAndGivesItBack) {
-  if (!packs_for_dot_products()) GTEST_SKIP() << "this CPU has no dot products";
+  if (dot_packer() == nullptr) GTEST_SKIP() << "this CPU has no dot products";
   const auto [depth, columns] = GetParam();
   const std::int64_t padded = (columns + 15) / 16 * 16;
   const std::int64_t code_bytes = (depth + 3) / 4 * 4 * padded;

@@ -26,11 +26,20 @@ std::vector<const Kernels*> kernels_at(const Kernels* cpu::DotMachine::*place) {
 }
 
 inline const std::vector<const cpu::IntegerKernels*>& integer_kernels() {
-  static const auto all = kernels_at(&cpu::DotMachine::integers);
+  static const auto all = [] {
+    auto found = kernels_at(&cpu::DotMachine::integers);
+    for (const cpu::IntegerKernels* few : kernels_at(&cpu::DotMachine::few_rows)) {
+      if (std::find(found.begin(), found.end(), few) == found.end()) found.push_back(few);
+    }
+    return found;
+  }();
   return all;
 }
 
-/// Does this CPU pack weights for dot products? Else nobody does for the machines of tests either.
-inline bool packs_for_dot_products() { return cpu::dot_machine().integers != nullptr; }
+/// The backend that packs weights for dot products here, for the machines of tests too; null: none.
+inline const char* dot_packer() {
+  if (cpu::dot_machine(cpu::DotRegisters::zmm).integers != nullptr) return "avx512";
+  return cpu::dot_machine().integers != nullptr ? "avx2" : nullptr;
+}
 
 }  // namespace octavo::test

@@ -26,6 +26,7 @@ constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{4, 4, 3, 2};
 #include "backends/cpu/kernels/vec_plain-inl.hpp"
 
 namespace bytes {
+constexpr std::int64_t kWidth = kPanelVectors;
 #include "backends/cpu/kernels/integer_dot-inl.hpp"
 struct Dot : IntegerDot {
   explicit Dot(const DotTile& t) : IntegerDot(t) {}
@@ -45,6 +46,7 @@ struct Dot : IntegerDot {
 }  // namespace bytes
 
 namespace floats {
+constexpr std::int64_t kWidth = 1;  // as where registers hold few sums
 #include "backends/cpu/kernels/float32_dot-inl.hpp"
 
 #include "backends/cpu/kernels/dot_tile-inl.hpp"
@@ -53,7 +55,7 @@ namespace floats {
 constexpr cpu::IntegerKernels kBytes{
     {"2x64 tile, plain C++, signed bytes, exact int32 sums", nullptr, cpu::kInt8Form, kMaxRows,
      &bytes::find_dot_tile, &pack_codes, nullptr, nullptr, nullptr},
-    false,
+    cpu::ARows::signed_bytes,
     &unpack_piece,
 };
 
@@ -67,6 +69,8 @@ constexpr cpu::DotKernels kFloats{
     &pack_rows,
     &decode_int8,
     &decode_float8,
+    nullptr,
+    floats::kWidth,
 };
 
 }  // namespace

@@ -35,7 +35,8 @@ std::vector<PlainTable> plain_tables() {
   for (const cpu::DotMachine& machine : tested_machines()) {
     for (const cpu::IntegerKernels* k : {machine.integers, machine.few_rows}) {
       if (k != nullptr)
-        tables.push_back({&k->dot, &k->dot, DType::int8, DType::int8, k->unsigned_a});
+        tables.push_back(
+            {&k->dot, &k->dot, DType::int8, DType::int8, k->rows == cpu::ARows::unsigned_bytes});
     }
     for (const DTypeInfo& info : kDTypes) {
       const DType b = info.dtype;

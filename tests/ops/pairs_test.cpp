@@ -42,7 +42,7 @@ TEST(Pairs, OfEveryTwoTypesStayInsideTheBound) {
                                    .scale_b = {scale_b, per_channel()},
                                    .out_dtype = float32};
         Tensor reference;
-        for (const char* backend : {"reference", "generic", "avx512"}) {
+        for (const char* backend : {"reference", "generic", "avx512", "avx2"}) {
           ScaledMmOptions o = base;
           const Tensor y = Tensor::empty(float32, {kRows, kCols});
           o.out = y;

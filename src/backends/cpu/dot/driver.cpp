@@ -13,6 +13,8 @@
 #include <type_traits>
 
 #include "backends/arena.hpp"
+#include "backends/cpu/dot/float_layout.hpp"
+#include "backends/cpu/dot/int8_layout.hpp"
 #include "backends/cpu/dot/member.hpp"
 #include "backends/cpu/dot/worker.hpp"
 #include "backends/host/zero.hpp"
@@ -370,7 +372,10 @@ void say_how(const Member& p, const DotPath& path, Plan& plan) noexcept {
   plan.how = kernels.how;
   if (path.direct != nullptr) return;
   if (p.b.packed != nullptr) {
-    plan.weight = "packed otherwise; every call turns it into the panels of these kernels";
+    const WeightLayout* layout = p.b.packed->content()->layout;
+    const bool own = layout == &kInt8Layout || layout == float_layout(weight_dtype(p.b));
+    plan.weight = own ? "packed; every call widens it, a part of a panel at a time"
+                      : "packed otherwise; every call turns it into the panels of these kernels";
   } else if (plain_kernel(p, path) == nullptr) {
     plan.weight = "packed by every call; pack() does it once";
   } else {
@@ -393,7 +398,8 @@ const char* plan_dot(const Backend& backend, const MatmulProblem& problem,
     if (g == 0) say_how(part, path, plan);
     plan.flushes = plan.flushes || flushes(part, machine, path);
   }
-  if (problem.groups.split == Split::list) path = {};
+  const bool groups = problem.groups.split != Split::none;
+  if (problem.groups.split == Split::list || (groups && path.of_rows)) path = {};
   plan.keep(path);
   PinnedExecutor executor(serial_executor(), threads);
   const ExecContext context{.executor = &executor};

@@ -141,7 +141,7 @@ std::int64_t unpack_squares(const Panels& panels, const PackedWeightData& packed
   }
   const std::int64_t squares = packed.k * place.element / 64;
   void (*unpack)(const UnpackPiece&) noexcept =
-      place.form.grain == 1 ? machine.integers->unpack : machine.float8->unpack;
+      place.form.grain == 1 ? packer_of_int8(machine)->unpack : machine.float8->unpack;
   for (std::int64_t j = 0; j < columns; j += width) {
     unpack(
         {.panel = panels.at(panel, 0) + place.column(j),

@@ -30,7 +30,7 @@ Status pack(const MatrixView& weight, void* packed, const ExecContext& context) 
     std::fill_n(sums, panels.vectors(panel) * kVectorCols, 0);
     PackPiece piece = panel_piece(weight, panel, codes);
     piece.sums = sums;
-    dot_machine().integers->dot.pack(piece);
+    packer_of_int8(dot_machine())->dot.pack(piece);
   });
   return {};
 }
@@ -51,12 +51,12 @@ Status unpack(const PackedWeightData& packed, const MatrixView& weight,
     std::int64_t k0 = 0;
     if (n1 - n0 == kVectorCols && weight.strides[0] == 1) {
       k0 = packed.k / kSquare * kSquare;
-      dot_machine().integers->unpack(
-          {.panel = place(panels, 0, n0),
-           .step_bytes = panels.step_bytes(n0 / kPanelWidth),
-           .squares = k0 / kSquare,
-           .b = static_cast<std::int8_t*>(weight.at(n0 * weight.strides[1])),
-           .stride_n = weight.strides[1]});
+      packer_of_int8(dot_machine())
+          ->unpack({.panel = place(panels, 0, n0),
+                    .step_bytes = panels.step_bytes(n0 / kPanelWidth),
+                    .squares = k0 / kSquare,
+                    .b = static_cast<std::int8_t*>(weight.at(n0 * weight.strides[1])),
+                    .stride_n = weight.strides[1]});
     }
     if (std::abs(weight.strides[1]) < std::abs(weight.strides[0])) {
       for (std::int64_t k = k0; k < packed.k; ++k) {

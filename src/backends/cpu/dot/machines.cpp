@@ -15,11 +15,15 @@ extern const IntegerKernels kAvx512BwDot;
 extern const Float8Kernels kAvx512Float8Dot;
 extern const DotKernels kAvx512Bf16Dot;
 extern const DotKernels kAvx512FmaDot;
+extern const IntegerKernels kAvx2WordsDot;
+extern const IntegerKernels kAvx2BytesDot;
+extern const DotKernels kAvx2FmaDot;
 #endif
 
 namespace {
 
 struct Row {
+  DotRegisters registers;
   DotMachine machine;
   bool (*runs_on)(const CpuFeatures& cpu) noexcept;  // all that its kernels' regions name
 };
@@ -27,34 +31,43 @@ struct Row {
 // Best first. A CPU that lacks what a row needs is one of the rows below it.
 constexpr std::array kDotMachines {
 #if defined(__x86_64__)
-  Row{{"AMX INT8, AVX-512 BF16, VBMI", &kAmxInt8Dot, &kAvx512Float8Dot, &kAvx512Bf16Dot,
+  Row{DotRegisters::zmm,
+      {"AMX INT8, AVX-512 BF16, VBMI", &kAmxInt8Dot, &kAvx512Float8Dot, &kAvx512Bf16Dot,
        &kAvx512FmaDot, &kAvx512VnniDot},
       [](const CpuFeatures& cpu) noexcept {
         return cpu.amx_tile && cpu.amx_int8 && cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni &&
                cpu.avx512_bf16 && cpu.avx512_vbmi;
       }},
-      Row{{"AVX-512 BF16, VBMI, VNNI", &kAvx512VnniDot, &kAvx512Float8Dot, &kAvx512Bf16Dot,
+      Row{DotRegisters::zmm,
+          {"AVX-512 BF16, VBMI, VNNI", &kAvx512VnniDot, &kAvx512Float8Dot, &kAvx512Bf16Dot,
            &kAvx512FmaDot},
           [](const CpuFeatures& cpu) noexcept {
             return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx512_bf16 &&
                    cpu.avx512_vbmi;
           }},
-      Row{{"AVX-512 BF16, VNNI", &kAvx512VnniDot, nullptr, &kAvx512Bf16Dot, &kAvx512FmaDot},
+      Row{DotRegisters::zmm,
+          {"AVX-512 BF16, VNNI", &kAvx512VnniDot, nullptr, &kAvx512Bf16Dot, &kAvx512FmaDot},
           [](const CpuFeatures& cpu) noexcept {
             return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx512_bf16;
           }},
-      Row{{"AVX-512 VNNI", &kAvx512VnniDot, nullptr, nullptr, &kAvx512FmaDot},
+      Row{DotRegisters::zmm,
+          {"AVX-512 VNNI", &kAvx512VnniDot, nullptr, nullptr, &kAvx512FmaDot},
           [](const CpuFeatures& cpu) noexcept {
             return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni;
           }},
-      Row{{"AVX-512 F, BW", &kAvx512BwDot, nullptr, nullptr, &kAvx512FmaDot},
+      Row{DotRegisters::zmm,
+          {"AVX-512 F, BW", &kAvx512BwDot, nullptr, nullptr, &kAvx512FmaDot},
           [](const CpuFeatures& cpu) noexcept { return cpu.avx512f && cpu.avx512bw; }},
+      Row{DotRegisters::ymm,
+          {"AVX2, FMA", &kAvx2WordsDot, nullptr, nullptr, &kAvx2FmaDot, &kAvx2BytesDot},
+          [](const CpuFeatures& cpu) noexcept { return cpu.avx2 && cpu.fma && cpu.f16c; }},
 #endif
-      Row{{"none"}, [](const CpuFeatures&) noexcept { return true; }},
+      Row{DotRegisters::none, {"none"}, [](const CpuFeatures&) noexcept { return true; }},
 };
 
 struct Usable {
   std::array<DotMachine, kDotMachines.size()> machines{};
+  std::array<DotRegisters, kDotMachines.size()> registers{};
   std::size_t count = 0;
 };
 
@@ -62,7 +75,9 @@ const Usable& usable() noexcept {
   static const Usable found = [] {
     Usable all;
     for (const Row& row : kDotMachines) {
-      if (row.runs_on(this_cpu())) all.machines[all.count++] = row.machine;
+      if (!row.runs_on(this_cpu())) continue;
+      all.machines[all.count] = row.machine;
+      all.registers[all.count++] = row.registers;
     }
     return all;
   }();
@@ -78,6 +93,9 @@ constexpr Float8Table table_of() noexcept {
     table.high[code] = static_cast<std::uint8_t>(bits >> 24);
   }
   table.negative_zero_is_nan = decode<F>(0x80U) != decode<F>(0x80U);
+  table.last_finite = static_cast<std::uint8_t>(F.max_code);
+  table.mantissa_bits = F.mantissa_bits;
+  table.unit = std::bit_cast<float>(static_cast<std::uint32_t>(254 - F.bias) << 23);
   return table;
 }
 
@@ -90,6 +108,13 @@ const Float8Table& float8_table(DType dtype) noexcept {
 }
 
 const DotMachine& dot_machine() noexcept { return usable().machines.front(); }
+
+const DotMachine& dot_machine(DotRegisters registers) noexcept {
+  const Usable& all = usable();
+  std::size_t i = 0;
+  while (all.registers[i] != registers && i + 1 < all.count) ++i;
+  return all.machines[i];
+}
 
 std::span<const DotMachine> usable_dot_machines() noexcept {
   return {usable().machines.data(), usable().count};

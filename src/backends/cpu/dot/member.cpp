@@ -100,8 +100,9 @@ void load_shifts(const Member& p, Arena& arena, DotMember& d) noexcept {
   auto* shift = arena.take<std::int32_t>(asymmetric ? d.m : 1);
   auto* azp = asymmetric ? arena.take<std::int32_t>(d.m) : nullptr;
   const bool is_signed = p.a.data.dtype == DType::int8;
-  const bool unsigned_a = d.path.integers->unsigned_a;
-  d.flip = is_signed == unsigned_a ? 0x80 : 0;
+  const ARows rows = d.path.integers->rows;
+  const bool unsigned_a = rows == ARows::unsigned_bytes;
+  d.flip = rows != ARows::words && is_signed == unsigned_a ? 0x80 : 0;
   const std::int32_t added = d.flip == 0 ? 0 : unsigned_a ? 128 : -128;
   d.shift = shift;
   d.shift_stride = asymmetric ? 1 : 0;
@@ -233,9 +234,32 @@ std::int64_t converted_bytes(const DotMember& d, std::int64_t rows) noexcept {
   return d.converted ? (rows * d.row_bytes + 63) / 64 * 64 : 0;
 }
 
+namespace {
+
+// Bytes, strided ones a piece at a time.
+void widen_row(const DotMember& d, const MatrixView& from, std::int16_t* out) noexcept {
+  const auto widen = d.path.integers->widen;
+  const bool is_signed = from.dtype == DType::int8;
+  if (from.strides[1] == 1) return widen(from.data, is_signed, d.k, out);
+  std::array<std::int8_t, 256> piece;
+  const auto size = static_cast<std::int64_t>(piece.size());
+  for (std::int64_t k = 0; k < d.k; k += size) {
+    const std::int64_t count = std::min(size, d.k - k);
+    MatrixView some = from.slice(1, k, k + count);
+    MatrixView to = some;
+    to.data = piece.data();
+    to.strides = {count, 1};
+    copy_elements(some, to);
+    widen(piece.data(), is_signed, count, out + k);
+  }
+}
+
+}  // namespace
+
 void convert_row(const DotMember& d, std::int64_t row, void* out) noexcept {
   const MatrixView& a = d.p->a.data;
   const MatrixView from = a.slice(0, row, row + 1);
+  if (d.path.rows == DType::int16) return widen_row(d, from, static_cast<std::int16_t*>(out));
   if (a.dtype == d.path.rows) {
     MatrixView to = from;
     to.data = out;

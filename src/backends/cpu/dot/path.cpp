@@ -31,7 +31,8 @@ const char* integer_path(const Member& p, const DotMachine& machine, DType a,
   const bool few = machine.few_rows != nullptr && p.a.data.shape[0] <= kFewIntegerRows;
   path.integers = few ? machine.few_rows : machine.integers;
   path.on_the_fly = &path.integers->dot;
-  path.rows = a;
+  path.rows = path.integers->rows == ARows::words ? DType::int16 : a;
+  path.of_rows = machine.few_rows != nullptr;
   if (weight_dtype(p.b) != DType::int8) return "the dot products take signed weights only";
   if (p.a.data.shape[1] > kMostIntegerDepth) return "sums of more than 65536 products leave int32";
   if (p.b.packed == nullptr) {
@@ -41,7 +42,7 @@ const char* integer_path(const Member& p, const DotMachine& machine, DType a,
   }
   if (p.b.packed->content()->layout != &kInt8Layout)
     return "the weight is packed for another backend";
-  path.direct = path.on_the_fly;
+  if (path.on_the_fly->form.step == kInt8Form.step) path.direct = path.on_the_fly;
   return nullptr;
 }
 
@@ -113,7 +114,7 @@ const char* find_path(const Member& p, const MatmulOptions& options, const DotMa
   const char* why =
       integers ? integer_path(p, machine, a, path) : float_path(p, options, machine, a, b, path);
   if (why != nullptr) return why;
-  const std::int64_t step = path.on_the_fly->form.step;
+  const std::int64_t step = integers ? kInt8Form.step : path.on_the_fly->form.step;
   why = check_scales(p.b, Side::b, step);
   if (why == nullptr) why = check_scales(p.a, Side::a, step);
   if (why == nullptr && p.a.quantise != nullptr && !p.a.quantise->vectorwise) {

@@ -54,11 +54,15 @@ Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vect
   const bool halves =
       vectors == kPanelVectors && rows > most[3] && rows <= 2 * most[1] && !(fill && fetch);
   t.width = halves ? 2 : vectors;
+  // Registers that hold few sums: a tile of the whole panel has fewer rows.
+  if (kernels.width < kPanelVectors && rows > most[static_cast<std::size_t>(vectors - 1)]) {
+    t.width = vectors % 2 == 0 && rows <= most[1] ? 2 : kernels.width;
+  }
   const std::int64_t limit = most[static_cast<std::size_t>(t.width - 1)];
   t.tiles = (rows + limit - 1) / limit;
   t.height = rows / t.tiles;
   t.taller = rows % t.tiles;
-  t.calls = t.tiles * (halves ? 2 : 1);
+  t.calls = t.tiles * (vectors / t.width);
   t.fetching_calls = static_cast<std::int64_t>(
       std::bit_floor(static_cast<std::uint64_t>(std::min(t.calls, kMostFetchingCalls))));
   t.fetched_bytes = kPanelVectors * kernels.form.vector_bytes / t.fetching_calls;
@@ -129,7 +133,10 @@ void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
     loaded_scales_ = load_segment_scales(d_, column_, loaded_scales_, w_.segment_scales);
   }
   if (d_.path.integers != nullptr) {
-    column_sums_ = direct() ? column_sums(packed_, panel) : w_.panel_sums;
+    column_sums_ =
+        d_.p->b.packed != nullptr
+            ? column_sums(int8_panels(d_.p->b.packed->content()->codes.data(), d_.k, d_.n), panel)
+            : w_.panel_sums;
   }
   for (std::int64_t r = r0; r < r1; r += d_.block_rows) {
     const std::int64_t end = std::min(r1, r + d_.block_rows);

@@ -47,7 +47,11 @@ static_assert(sizeof(Shapes) == 64);
 thread_local std::int64_t shaped_for = 0;  // rows; 0: the registers are not in use
 
 OCTAVO_ISA_BEGIN("avx512f,avx512bw,amx-tile,amx-int8")
-#include "backends/cpu/kernels/pack_codes_avx512-inl.hpp"
+#include "backends/cpu/kernels/vec_avx512-inl.hpp"
+
+#include "backends/cpu/kernels/transpose_avx512-inl.hpp"
+
+#include "backends/cpu/kernels/pack_codes-inl.hpp"
 
 void shape(std::int64_t rows) {
   if (shaped_for == rows) return;
@@ -340,8 +344,9 @@ DotKernel find_amx_tile(std::int64_t rows, std::int64_t vectors, int ahead_lines
 extern const IntegerKernels kAmxInt8Dot{
     {"32x32 tile, AMX, exact int32 sums", nullptr, kInt8Form, kMaxRows, &find_amx_tile, &pack_codes,
      nullptr, nullptr, nullptr},
-    false,
+    ARows::signed_bytes,
     &unpack_piece,
+    nullptr,
     &leave,
 };
 

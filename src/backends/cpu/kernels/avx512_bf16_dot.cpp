@@ -15,6 +15,7 @@ namespace octavo::cpu {
 namespace {
 
 constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{12, 12, 8, 6};
+constexpr std::int64_t kWidth = kPanelVectors;
 
 OCTAVO_ISA_BEGIN("avx512f,avx512bw,avx512bf16")
 #include "backends/cpu/kernels/vec_avx512-inl.hpp"
@@ -61,7 +62,9 @@ struct Decoded {
   }
 };
 #include "backends/cpu/kernels/decode_avx512-inl.hpp"
-#include "backends/cpu/kernels/pack_avx512-inl.hpp"
+#include "backends/cpu/kernels/transpose_avx512-inl.hpp"
+
+#include "backends/cpu/kernels/pack-inl.hpp"
 
 void pack(const PackPiece& p) noexcept {
   if (p.dtype == DType::bfloat16) return pack_piece(p, SameElements<2, false>());

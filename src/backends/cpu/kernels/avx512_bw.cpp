@@ -17,6 +17,7 @@ namespace {
 
 // Both halves of B's vectors are kept, so fewer accumulators fit.
 constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{12, 7, 6, 3};
+constexpr std::int64_t kWidth = kPanelVectors;
 
 OCTAVO_ISA_BEGIN("avx512f,avx512bw")
 #include "backends/cpu/kernels/vec_avx512-inl.hpp"
@@ -46,7 +47,9 @@ struct Dot : IntegerDot {
   }
 };
 #include "backends/cpu/kernels/dot_tile-inl.hpp"
-#include "backends/cpu/kernels/pack_codes_avx512-inl.hpp"
+#include "backends/cpu/kernels/transpose_avx512-inl.hpp"
+
+#include "backends/cpu/kernels/pack_codes-inl.hpp"
 #include "backends/cpu/kernels/plain_int8_avx512-inl.hpp"
 OCTAVO_ISA_END
 
@@ -56,7 +59,7 @@ extern const IntegerKernels kAvx512BwDot{
     {"3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums",
      "few rows, AVX-512 BW (vpmaddwd), exact int32 sums", kInt8Form, kMaxRows, &find_dot_tile,
      &pack_codes, nullptr, nullptr, nullptr, &find_plain},
-    true,
+    ARows::unsigned_bytes,
     &unpack_piece,
 };
 

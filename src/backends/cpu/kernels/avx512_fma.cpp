@@ -14,6 +14,7 @@ namespace octavo::cpu {
 namespace {
 
 constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{12, 12, 8, 6};
+constexpr std::int64_t kWidth = kPanelVectors;
 
 OCTAVO_ISA_BEGIN("avx512f,avx512bw")
 #include "backends/cpu/kernels/vec_avx512-inl.hpp"
@@ -43,7 +44,9 @@ struct Decoded {
   }
 };
 #include "backends/cpu/kernels/decode_avx512-inl.hpp"
-#include "backends/cpu/kernels/pack_avx512-inl.hpp"
+#include "backends/cpu/kernels/transpose_avx512-inl.hpp"
+
+#include "backends/cpu/kernels/pack-inl.hpp"
 
 // Pairs of 16 bits.
 struct BFloat16Pairs {

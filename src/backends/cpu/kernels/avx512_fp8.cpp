@@ -16,6 +16,7 @@ namespace octavo::cpu {
 namespace {
 
 constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{0, 12, 0, 5};
+constexpr std::int64_t kWidth = kPanelVectors;
 
 OCTAVO_ISA_BEGIN("avx512f,avx512bw,avx512vbmi,avx512bf16")
 #include "backends/cpu/kernels/vec_avx512-inl.hpp"
@@ -79,7 +80,9 @@ inline void decode_step(const Decoder& decoder, __m512i codes, __mmask64 nan, __
   back = _mm512_permutex2var_epi64(even, upper, odd);
 }
 
-#include "backends/cpu/kernels/pack_avx512-inl.hpp"
+#include "backends/cpu/kernels/transpose_avx512-inl.hpp"
+
+#include "backends/cpu/kernels/pack-inl.hpp"
 
 #include "backends/cpu/kernels/plain_columns-inl.hpp"
 #include "backends/cpu/kernels/plain_rows-inl.hpp"

@@ -16,6 +16,7 @@ namespace octavo::cpu {
 namespace {
 
 constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{12, 12, 8, 6};
+constexpr std::int64_t kWidth = kPanelVectors;
 
 OCTAVO_ISA_BEGIN("avx512f,avx512bw,avx512vnni")
 #include "backends/cpu/kernels/vec_avx512-inl.hpp"
@@ -26,7 +27,9 @@ struct Dot : IntegerDot {
   static Sum add(Sum sum, __m512i a, __m512i b) { return _mm512_dpbusd_epi32(sum, a, b); }
 };
 #include "backends/cpu/kernels/dot_tile-inl.hpp"
-#include "backends/cpu/kernels/pack_codes_avx512-inl.hpp"
+#include "backends/cpu/kernels/transpose_avx512-inl.hpp"
+
+#include "backends/cpu/kernels/pack_codes-inl.hpp"
 #include "backends/cpu/kernels/plain_int8_avx512-inl.hpp"
 OCTAVO_ISA_END
 
@@ -35,7 +38,7 @@ OCTAVO_ISA_END
 extern const IntegerKernels kAvx512VnniDot{
     {"6x64 tile, AVX-512 VNNI, exact int32 sums", "few rows, AVX-512 VNNI, exact int32 sums",
      kInt8Form, kMaxRows, &find_dot_tile, &pack_codes, nullptr, nullptr, nullptr, &find_plain},
-    true,
+    ARows::unsigned_bytes,
     &unpack_piece,
 };
 

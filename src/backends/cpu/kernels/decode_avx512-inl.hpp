@@ -4,7 +4,7 @@
 //   int8  [k / 4][j][4]  ->  bfloat16 [k / 2][j][2]  or  float32 [k][j]
 //   fp8   [k / 2][j][2]  ->  the same, by tables of bfloat16 bytes
 //
-// and the targets of a packer (pack_avx512-inl.hpp) that makes such panels of weights.
+// and the targets of a packer (pack-inl.hpp) that makes such panels of weights.
 //
 // Included inside an instruction-set region with AVX-512 BW, after `Decoded`, which stores what one
 // vector becomes:

@@ -3,8 +3,9 @@
 //
 //   C[r][j] = sum over k of A[r][k] * B[k][j]
 //
-// Both sides step along K by four bytes of A: four int8, two bfloat16 or one float32. A lies in
-// rows; B is packed (VNNI layout) in panels of up to 64 columns, whole vectors of 16:
+// Both sides step along K by four bytes of A: four int8, two int16 or bfloat16, or one float32;
+// where the tile itself widens B, a step of B meets eight bytes of A. A lies in rows; B is packed
+// (VNNI layout) in panels of up to 64 columns, whole vectors of 16:
 //
 //         A      step 0  step 1  ..          panel of B    v0               v1     v2     v3
 //      row 0     a a a a a a a a             step 0        [0][1] .. [15]  [16] ..
@@ -38,13 +39,16 @@ struct alignas(64) Float8Table {
   std::array<std::uint8_t, 128> low, high;
   /// What code 0x80 means: NaN in the fnuz types, which a table without signs cannot say.
   bool negative_zero_is_nan;
+  std::uint8_t last_finite;  ///< the largest magnitude's code
+  int mantissa_bits;
+  float unit;  ///< what numbers are multiplied by whose exponents are read with float32's bias
 };
 /// The table of an fp8 type.
 const Float8Table& float8_table(DType dtype) noexcept;
 
 /// Sums of rows x columns. Of integers, modulo 2^32:
 ///
-///   u[r][k] = a[r][k] XOR flip, as unsigned or signed bytes (IntegerKernels::unsigned_a)
+///   u[r][k] = a[r][k] XOR flip, as unsigned or signed bytes, or a word (IntegerKernels::rows)
 ///   c[r][j] = sum over k of u[r][k] * b[k][j]  -  shift[r] * column_sums[j]
 ///
 /// A flip of 0x80 makes an unsigned byte of a signed one by adding 128, and a signed byte of an
@@ -95,23 +99,25 @@ struct PanelForm {
   std::int64_t vector_bytes;  ///< of a vector in a step
   std::int64_t grain;         ///< a panel holds a multiple of so many vectors
 };
-/// int8: [4] for each column. bfloat16: [2] for each column. float32. fp8: 32 columns in 64 bytes,
+/// int8: [4] for each column. bfloat16, and int8 as words: [2] for each column. float32. fp8: 32
+/// columns in 64 bytes,
 /// 16 bytes for columns 4q .. 4q + 3 (q = 0 .. 3), [2] each, of the first vector, then of the
 /// second: what unpacking the halves of 128-bit lanes puts in order.
 inline constexpr PanelForm kInt8Form{4, 64, 1};
 inline constexpr PanelForm kBf16Form{2, 64, 1};
+inline constexpr PanelForm kWordsForm{2, 64, 1};
 inline constexpr PanelForm kFloat32Form{1, 64, 1};
 inline constexpr PanelForm kFloat8Form{2, 32, 2};
 
 /// A piece of B to be packed.
 struct PackPiece {
-  DType dtype;                      ///< of B
-  const void* b;                    ///< element (0, 0)
-  std::int64_t stride_k, stride_n;  ///< in elements
-  std::int64_t depth;               ///< along K; the last step is padded with zeros
-  std::int64_t columns;             ///< 1 to 64; padded with zeros to whole vectors
-  void* panel;                      ///< from its first step on, 64-byte aligned
-  std::int32_t* sums = nullptr;  ///< int8 form, [vectors * 16]: the piece's sums are added to them
+  DType dtype;                         ///< of B
+  const void* b;                       ///< element (0, 0)
+  std::int64_t stride_k, stride_n;     ///< in elements
+  std::int64_t depth;                  ///< along K; the last step is padded with zeros
+  std::int64_t columns;                ///< 1 to 64; padded with zeros to whole vectors
+  void* panel;                         ///< from its first step on, 64-byte aligned
+  std::int32_t* sums = nullptr;        ///< int8, [vectors * 16]: the piece's sums are added to them
   const Float8Table* table = nullptr;  ///< fp8 that becomes wider
   bool* negative_zero =
       nullptr;  ///< fp8 in its own form: set where a code is 0x80; null: no matter
@@ -156,7 +162,7 @@ struct DotKernels {
   std::array<std::int64_t, kPanelVectors> max_rows;
   /// Null where no such kernel is built: every tile exists without prefetching; whole panels up to
   /// max_rows[3] and halves up to max_rows[1] with 1 line a step and with as many as a step of a
-  /// whole panel, or of a half, has.
+  /// whole panel, or of a half, has; single vectors, if that is the width, with 1 line.
   DotKernel (*tile)(std::int64_t rows, std::int64_t vectors, int ahead_lines) noexcept;
   /// Packs elements of any type that the form holds exactly: int8 into bytes; 8 bits and bfloat16
   /// into bfloat16; these, float16 and float32 into float32; fp8 into its own form. Where elements
@@ -176,6 +182,9 @@ struct DotKernels {
                         std::int64_t code_vectors, std::int64_t vectors, void* panel) noexcept;
   /// The kernel of such a product, null where none is built: the weight is packed on the fly then.
   PlainKernel (*plain)(const PlainWanted& wanted) noexcept = nullptr;
+  /// Vectors of the tiles that many rows take: a whole panel's, or what registers hold sums of
+  /// beside enough rows.
+  std::int64_t width = kPanelVectors;
 };
 
 /// Does a form hold the elements of a type exactly?
@@ -197,13 +206,20 @@ struct UnpackPiece {
   std::int64_t stride_n;  ///< bytes from one column to the next
 };
 
+/// What an instruction takes of A: bytes as unsigned (vpdpbusd) or as signed ones (sdot, tdpbssd),
+/// where A of the other kind is flipped into them, and 128 taken off or put on again; or words, to
+/// which both kinds are widened ahead.
+enum class ARows : std::uint8_t { unsigned_bytes, signed_bytes, words };
+
 /// Integers: their products and their unpacker.
 struct IntegerKernels {
   DotKernels dot;
-  /// The instruction takes bytes of A as unsigned (vpdpbusd) or as signed ones (sdot, tdpbssd); A
-  /// of the other kind is flipped into them, and 128 taken off or put on again.
-  bool unsigned_a;
-  void (*unpack)(const UnpackPiece& piece) noexcept;  ///< of any form of 4 bytes a column
+  ARows rows;
+  /// Of any form of 4 bytes a column; null where `dot` has another.
+  void (*unpack)(const UnpackPiece& piece) noexcept;
+  /// A row of `count` bytes as words, at any address; null: bytes stay what they are.
+  void (*widen)(const void* codes, bool is_signed, std::int64_t count,
+                std::int16_t* out) noexcept = nullptr;
   /// Called by a thread after its last tile of a product: gives up what its tiles keep in the
   /// processor (AMX's registers). Null: nothing.
   void (*leave)() noexcept = nullptr;
@@ -233,9 +249,19 @@ struct DotMachine {
   const IntegerKernels* few_rows = nullptr;
 };
 
-/// The rows of `dot/machines.cpp` that this CPU can run, best first, the last without kernels; and
-/// the first of them.
+/// What packs and unpacks int8 weights.
+inline const IntegerKernels* packer_of_int8(const DotMachine& machine) noexcept {
+  const bool other = machine.integers->dot.form.step != kInt8Form.step;
+  return other ? machine.few_rows : machine.integers;
+}
+
+/// Registers that machines' vectors lie in; a backend each.
+enum class DotRegisters : std::uint8_t { zmm, ymm, none };
+
+/// The rows of `dot/machines.cpp` that this CPU can run, best first, the last without kernels; the
+/// first of them; and the first in some registers, or the one without kernels.
 std::span<const DotMachine> usable_dot_machines() noexcept;
 const DotMachine& dot_machine() noexcept;
+const DotMachine& dot_machine(DotRegisters registers) noexcept;
 
 }  // namespace octavo::cpu

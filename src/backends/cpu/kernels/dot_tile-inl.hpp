@@ -15,7 +15,9 @@
 // `Dot` has
 //   kExact           whether sums may be taken in any order
 //   kLoadVectors     vectors of 16 columns that 64 bytes of B hold in a step
-//   Loaded, Right    such 64 bytes on their way, and one vector of them as add() wants it
+//   kSteps           fours of bytes of A that meet a step of B: 1, or 2
+//   Loaded, Right    such 64 bytes on their way, and one vector of them as add() wants it, for one
+//                    four of bytes of A: right<vector>(loaded), or right<vector, step>(loaded)
 //   Sum              an accumulator; zero(), read(), write() and floats() of it
 //   left(a)          four bytes of a row in every lane as add() wants them
 //   add(sum, a, b)
@@ -86,17 +88,54 @@ OCTAVO_INLINE void add_scaled(const Dot::Sum (&sums)[rows * vectors], const octa
    ...);
 }
 
-// One step of the tile: accumulator i belongs to row i / vectors and vector i % vectors.
-template <int rows, int vectors, std::size_t... i, std::size_t... v, std::size_t... l, class Load>
+// One vector of B and one of its steps of A: accumulator i belongs to row i / vectors and vector
+// i % vectors.
+template <int rows, int vectors, int vector, int step, class Load, std::size_t... r>
+OCTAVO_INLINE void dot_column(const Dot& dot, Dot::Sum (&sums)[rows * vectors],
+                              const Dot::Loaded& loaded, const Load& load,
+                              std::index_sequence<r...>) {
+  const Dot::Right right = Dot::template right<vector % Dot::kLoadVectors, step>(loaded);
+  ((sums[r * vectors + vector] =
+        Dot::add(sums[r * vectors + vector], dot.left(load(r, step)), right)),
+   ...);
+}
+
+// What the tile itself widens: 64 bytes of B at a time, step by step, so that little of it is in
+// registers at once.
+template <int rows, int vectors, int first, int steps, class Load, std::size_t... v>
+OCTAVO_INLINE void dot_widened(const Dot& dot, Dot::Sum (&sums)[rows * vectors], const char* b,
+                               const Load& load, std::index_sequence<v...>) {
+  constexpr std::make_index_sequence<rows> kRows;
+  const Dot::Loaded loaded = dot.load(load_right<false>(b));
+  (dot_column<rows, vectors, first + static_cast<int>(v), 0>(dot, sums, loaded, load, kRows), ...);
+  if constexpr (steps > 1) {
+    (dot_column<rows, vectors, first + static_cast<int>(v), 1>(dot, sums, loaded, load, kRows),
+     ...);
+  }
+}
+
+// One step of B, or the first `steps` of A beside it.
+template <int rows, int vectors, int steps = Dot::kSteps, std::size_t... i, std::size_t... v,
+          std::size_t... l, class Load>
 OCTAVO_INLINE void dot_step(const Dot& dot, Dot::Sum (&sums)[rows * vectors], const char* b,
                             const Load& load, std::index_sequence<i...>, std::index_sequence<v...>,
                             std::index_sequence<l...>) {
   constexpr int kEach = Dot::kLoadVectors;
-  const Dot::Loaded loaded[] = {
-      dot.load(load_right<(rows > 1 && rows * vectors <= 12)>(b + l * 64))...};
-  const Dot::Right right[] = {Dot::right<v % kEach>(loaded[v / kEach])...};
-  ((sums[i] = Dot::add(sums[i], dot.left(load(i / vectors)), right[i % vectors])), ...);
+  if constexpr (Dot::kSteps == 1) {
+    constexpr bool kLow = rows > 1 && rows * vectors * Vec::kRegisters <= 12;
+    const Dot::Loaded loaded[] = {dot.load(load_right<kLow>(b + l * 64))...};
+    const Dot::Right right[] = {Dot::template right<v % kEach>(loaded[v / kEach])...};
+    ((sums[i] = Dot::add(sums[i], dot.left(load(i / vectors, 0)), right[i % vectors])), ...);
+  } else {
+    constexpr std::make_index_sequence<kEach> kVectors;
+    (dot_widened<rows, vectors, static_cast<int>(l) * kEach, steps>(dot, sums, b + l * 64, load,
+                                                                    kVectors),
+     ...);
+  }
 }
+
+// Bytes of a row of A beside a step of B.
+constexpr std::int64_t kDotBytes = Dot::kSteps * octavo::cpu::kStepBytes;
 
 // Places along K in A and B, and what is prefetched.
 struct DotCursor {
@@ -114,20 +153,20 @@ OCTAVO_INLINE void dot_steps(const Dot& dot, Dot::Sum (&sums)[rows * vectors], D
   const char* a = at.a;
   const char* b = at.b;
   const char* ahead = at.ahead;
-  const auto row = [&](std::size_t r) {
-    return broadcast_step(a + static_cast<std::int64_t>(r) * lda);
+  const auto row = [&](std::size_t r, std::int64_t step) {
+    return broadcast_step(a + static_cast<std::int64_t>(r) * lda + step * octavo::cpu::kStepBytes);
   };
   // Few accumulators wait for each other: where order is free, a second set takes every other step.
-  if constexpr (Dot::kExact && rows * vectors <= 4) {
+  if constexpr (Dot::kExact && rows * vectors <= Vec::kSpareSums) {
     Dot::Sum odd[] = {((void)i, Dot::zero())...};
     OCTAVO_FLAT_LOOP
     for (; steps >= 2; steps -= 2) {
       dot_step<rows, vectors>(dot, sums, b, row, all, kVectors, kLoads);
-      a += octavo::cpu::kStepBytes;
+      a += kDotBytes;
       b += ldb;
       prefetch<lines>(ahead, at.ahead_step);
       dot_step<rows, vectors>(dot, odd, b, row, all, kVectors, kLoads);
-      a += octavo::cpu::kStepBytes;
+      a += kDotBytes;
       b += ldb;
       prefetch<lines>(ahead, at.ahead_step);
     }
@@ -136,7 +175,7 @@ OCTAVO_INLINE void dot_steps(const Dot& dot, Dot::Sum (&sums)[rows * vectors], D
   OCTAVO_FLAT_LOOP
   for (; steps > 0; --steps) {
     dot_step<rows, vectors>(dot, sums, b, row, all, kVectors, kLoads);
-    a += octavo::cpu::kStepBytes;
+    a += kDotBytes;
     b += ldb;
     prefetch<lines>(ahead, at.ahead_step);
   }
@@ -165,7 +204,7 @@ OCTAVO_INLINE void dot_rows(const octavo::cpu::DotTile& t, std::index_sequence<i
     if constexpr (Dot::kExact) {
       if (column_sums != nullptr) take_away<rows, vectors>(sums, t, column_sums, all, kVectors);
     }
-    dot_steps<rows, vectors, lines>(dot, sums, at, lda, t.ldb, part / octavo::cpu::kStepBytes, all);
+    dot_steps<rows, vectors, lines>(dot, sums, at, lda, t.ldb, part / kDotBytes, all);
     if (last) break;
     add_scaled<rows, vectors>(sums, t, scale_a, scale_b, all, kVectors);
     ((sums[i] = Dot::zero()), ...);
@@ -176,12 +215,18 @@ OCTAVO_INLINE void dot_rows(const octavo::cpu::DotTile& t, std::index_sequence<i
       if (column_sums != nullptr) column_sums += octavo::cpu::kRowSums;
     }
   }
-  if (const std::int64_t left = t.depth % octavo::cpu::kStepBytes; left != 0) {
-    const auto tail = [&](std::size_t r) {
-      return Vec::broadcast_tail(at.a + static_cast<std::int64_t>(r) * lda, left);
+  if (const std::int64_t left = t.depth % kDotBytes; left != 0) {
+    const auto tail = [&](std::size_t r, std::int64_t step) {
+      const char* a = at.a + static_cast<std::int64_t>(r) * lda + step * octavo::cpu::kStepBytes;
+      const std::int64_t bytes = left - step * octavo::cpu::kStepBytes;
+      return bytes < octavo::cpu::kStepBytes ? Vec::broadcast_tail(a, bytes) : broadcast_step(a);
     };
-    dot_step<rows, vectors>(dot, sums, at.b, tail, all, kVectors,
-                            std::make_index_sequence<vectors / Dot::kLoadVectors>());
+    constexpr std::make_index_sequence<vectors / Dot::kLoadVectors> kLoads;
+    if (left <= octavo::cpu::kStepBytes) {
+      dot_step<rows, vectors, 1>(dot, sums, at.b, tail, all, kVectors, kLoads);
+    } else {
+      dot_step<rows, vectors>(dot, sums, at.b, tail, all, kVectors, kLoads);
+    }
   }
   if (t.total != nullptr) {
     return add_scaled<rows, vectors>(sums, t, scale_a, scale_b, all, kVectors);
@@ -219,6 +264,9 @@ octavo::cpu::DotKernel find_dot_tile(std::int64_t rows, std::int64_t vectors,
       if (vectors == 3) return find_tile<3, 0, kMaxRows[2]>(rows);
     }
     return vectors == 2 ? find_tile<2, 0, kMaxRows[1]>(rows) : find_tile<4, 0, kMaxRows[3]>(rows);
+  }
+  if constexpr (kWidth == 1) {
+    if (vectors == 1 && ahead_lines == 1) return find_tile<1, 1, kMaxRows[0]>(rows);
   }
   if (vectors == 2) {
     if (ahead_lines == 1) return find_tile<2, 1, kMaxRows[1]>(rows);

@@ -8,16 +8,17 @@
 struct FloatDot {
   static constexpr bool kExact = false;
   static constexpr int kLoadVectors = 1;
+  static constexpr int kSteps = 1;
   using Loaded = Vec::Ints;
   using Right = Vec::Ints;
   using Sum = Vec::Floats;
   explicit FloatDot(const octavo::cpu::DotTile&) {}
-  static Loaded load(Vec::Ints b) { return b; }
+  static Loaded load(const Vec::Ints& b) { return b; }
   template <int>
   static Right right(const Loaded& b) {
     return b;
   }
-  static Vec::Ints left(Vec::Ints a) { return a; }
+  static Vec::Ints left(const Vec::Ints& a) { return a; }
   static Sum zero() { return Vec::zero_floats(); }
   static Sum read(const void* p) { return Vec::load_floats(p); }
   static void write(void* p, Sum sum) { Vec::store(p, sum); }

@@ -8,16 +8,17 @@
 struct IntegerDot {
   static constexpr bool kExact = true;
   static constexpr int kLoadVectors = 1;
+  static constexpr int kSteps = 1;
   using Loaded = Vec::Ints;
   using Right = Vec::Ints;
   using Sum = Vec::Ints;
   explicit IntegerDot(const octavo::cpu::DotTile& t) : flip(Vec::broadcast_byte(t.flip)) {}
-  static Loaded load(Vec::Ints b) { return b; }
+  static Loaded load(const Vec::Ints& b) { return b; }
   template <int>
   static Right right(const Loaded& b) {
     return b;
   }
-  Vec::Ints left(Vec::Ints a) const { return Vec::exclusive_or(a, flip); }
+  Vec::Ints left(const Vec::Ints& a) const { return Vec::exclusive_or(a, flip); }
   // What left() makes ones of.
   Vec::Ints one() const { return Vec::exclusive_or(Vec::broadcast_byte(1), flip); }
   static Sum zero() { return Vec::zero_ints(); }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sixteen vectors of 64 bytes, turned in registers by 64 shuffles: what 16 columns have in 64 bytes
-// along K becomes 16 vectors of those columns.
+// What makes vectors of columns of a weight, in AVX-512 F and BW: sixteen vectors of 64 bytes,
+// turned in registers by 64 shuffles, so that what 16 columns have in 64 bytes along K becomes 16
+// vectors of those columns; rows of neighbouring columns, joined; and the sums of a step's bytes.
 //
 // Included inside an instruction-set region with AVX-512 F and BW; every including file gets its
 // own copy.
@@ -44,4 +45,49 @@ inline __attribute__((always_inline)) void turn(__m512i (&m)[16]) {
     t[12 + c] = _mm512_shuffle_i32x4(odd01, odd23, 0xDD);
   }
   for (int i = 0; i < 16; ++i) m[i] = t[i];
+}
+
+// Lane l of q[i] holds columns 16 l + 4 i and the three after it; afterwards vector v columns 16 v
+// to 16 v + 15.
+inline void put_lanes_together(__m512i (&q)[4]) {
+  const __m512i front01 = _mm512_shuffle_i32x4(q[0], q[1], 0x44);
+  const __m512i front23 = _mm512_shuffle_i32x4(q[2], q[3], 0x44);
+  const __m512i back01 = _mm512_shuffle_i32x4(q[0], q[1], 0xEE);
+  const __m512i back23 = _mm512_shuffle_i32x4(q[2], q[3], 0xEE);
+  q[0] = _mm512_shuffle_i32x4(front01, front23, 0x88);
+  q[1] = _mm512_shuffle_i32x4(front01, front23, 0xDD);
+  q[2] = _mm512_shuffle_i32x4(back01, back23, 0x88);
+  q[3] = _mm512_shuffle_i32x4(back01, back23, 0xDD);
+}
+
+// 256 bytes of rows, 64 columns each, as vectors of 16 columns: four rows of bytes, two of
+// halfwords, the front of each before its back, or one of words.
+template <std::int64_t size>
+inline void interleave(__m512i (&x)[4]) {
+  if constexpr (size == 1) {
+    const __m512i low01 = _mm512_unpacklo_epi8(x[0], x[1]);
+    const __m512i high01 = _mm512_unpackhi_epi8(x[0], x[1]);
+    const __m512i low23 = _mm512_unpacklo_epi8(x[2], x[3]);
+    const __m512i high23 = _mm512_unpackhi_epi8(x[2], x[3]);
+    x[0] = _mm512_unpacklo_epi16(low01, low23);
+    x[1] = _mm512_unpackhi_epi16(low01, low23);
+    x[2] = _mm512_unpacklo_epi16(high01, high23);
+    x[3] = _mm512_unpackhi_epi16(high01, high23);
+    put_lanes_together(x);
+  } else if constexpr (size == 2) {
+    const __m512i first = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0);
+    const __m512i second = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
+    const __m512i low[] = {_mm512_unpacklo_epi16(x[0], x[2]), _mm512_unpacklo_epi16(x[1], x[3])};
+    const __m512i high[] = {_mm512_unpackhi_epi16(x[0], x[2]), _mm512_unpackhi_epi16(x[1], x[3])};
+    for (int half = 0; half < 2; ++half) {
+      x[2 * half] = _mm512_permutex2var_epi64(low[half], first, high[half]);
+      x[2 * half + 1] = _mm512_permutex2var_epi64(low[half], second, high[half]);
+    }
+  }
+}
+
+// The sums of 16 columns over one step of bytes.
+inline __m512i step_sums(__m512i codes) {
+  const __m512i pairs = _mm512_maddubs_epi16(_mm512_set1_epi8(1), codes);
+  return _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
 }

@@ -13,6 +13,8 @@
 struct Vec {
   using Ints = __m512i;  // or the 64 bytes of a step
   using Floats = __m512;
+  static constexpr int kRegisters = 1;
+  static constexpr int kSpareSums = 4;  // so many may have a second set beside them
 
   static Ints zero_ints() { return _mm512_setzero_si512(); }
   static Floats zero_floats() { return _mm512_setzero_ps(); }
@@ -22,6 +24,7 @@ struct Vec {
   static Floats load_unaligned_floats(const void* p) { return _mm512_loadu_ps(p); }
   static void store(void* p, Ints x) { _mm512_store_si512(p, x); }
   static void store(void* p, Floats x) { _mm512_store_ps(p, x); }
+  static void store_unaligned(void* p, Ints x) { _mm512_storeu_si512(p, x); }
 
   // One value, or one byte, everywhere.
   static Ints broadcast(std::int32_t x) { return _mm512_set1_epi32(x); }

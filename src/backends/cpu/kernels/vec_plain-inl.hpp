@@ -15,6 +15,8 @@ struct Vec {
   struct Floats {
     Lanes<float, 4> part[4];
   };
+  static constexpr int kRegisters = 4;
+  static constexpr int kSpareSums = 4;
 
   static Ints zero_ints() { return {}; }
   static Floats zero_floats() { return {}; }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The avx512 backend where problem lines cannot reach: the longest sums, zero points outside the
-// range of A's type, operands and outputs that lie anyhow. Without AVX-512 the chosen backend is
-// held to the same.
+// The backends of dot products where problem lines cannot reach: the longest sums, zero points
+// outside the range of A's type, operands and outputs that lie anyhow. Without any of them the
+// chosen backend is held to the same.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -14,17 +14,28 @@
 namespace octavo::test {
 namespace {
 
-bool runs_here() {
-  return std::ranges::any_of(
-      backends(), [](const BackendInfo& row) { return row.name == "avx512" && row.usable; });
+std::vector<std::string> dot_backends() {
+  std::vector<std::string> names;
+  for (const BackendInfo& row : backends()) {
+    if (row.usable && (row.name == "avx512" || row.name == "avx2")) names.push_back(row.name);
+  }
+  return names.empty() ? std::vector<std::string>{""} : names;
 }
-const char* dot_backend() { return runs_here() ? "avx512" : ""; }
+
+class DotBackends : public testing::TestWithParam<std::string> {
+ protected:
+  const char* dot_backend() const { return GetParam().c_str(); }
+  void expect_zero_points(DType type, const std::vector<std::int32_t>& zeros, std::int64_t k) const;
+};
+
+INSTANTIATE_TEST_SUITE_P(Usable, DotBackends, testing::ValuesIn(dot_backends()),
+                         [](const auto& test) { return test.param.empty() ? "none" : test.param; });
 
 constexpr std::int32_t kLeast = std::numeric_limits<std::int32_t>::min();
 constexpr std::int32_t kMost = std::numeric_limits<std::int32_t>::max();
 
 // One code everywhere in A, one in B.
-TEST(Avx512, TheLongestSumsOfExtremeCodesAreExact) {
+TEST_P(DotBackends, TheLongestSumsOfExtremeCodesAreExact) {
   constexpr std::int64_t kLongest = 65536;
   struct Codes {
     DType a;
@@ -63,7 +74,7 @@ TEST(Avx512, TheLongestSumsOfExtremeCodesAreExact) {
 }
 
 // The zero point at the other end of the range makes the largest differences: 255 * 128 * 65536.
-TEST(Avx512, TheLongestSumsLessTheirZeroPointsAreExact) {
+TEST_P(DotBackends, TheLongestSumsLessTheirZeroPointsAreExact) {
   constexpr std::int64_t kLongest = 65536;
   struct Ends {
     DType type;
@@ -92,7 +103,7 @@ TEST(Avx512, TheLongestSumsLessTheirZeroPointsAreExact) {
   }
 }
 
-TEST(Avx512, RefusesLongerSumsAndTheChosenBackendIsRight) {
+TEST_P(DotBackends, RefusesLongerSumsAndTheChosenBackendIsRight) {
   constexpr std::int64_t kTooLong = 65537;
   const Tensor a = tensor_of(uint8, {2, kTooLong}, [](std::int64_t) { return 255; });
   const Tensor b = tensor_of(int8, {3, kTooLong}, [](std::int64_t) { return -128; });
@@ -102,16 +113,17 @@ TEST(Avx512, RefusesLongerSumsAndTheChosenBackendIsRight) {
             static_cast<std::int32_t>(std::max<std::int64_t>(kExact, kLeast)));
   EXPECT_EQ(*scaled_mm(a, weight, {}).data_as<float>(), static_cast<float>(kExact));
   EXPECT_EQ(*scaled_mm(a, pack(weight), {}).data_as<float>(), static_cast<float>(kExact));
-  if (!runs_here()) return;
+  if (GetParam().empty()) return;
   const PackedWeight packed = pack(weight);
   for (const Operand& operand : {Operand(weight), Operand(packed)}) {
-    expect_error([&] { (void)scaled_mm(a, operand, {.backend = "avx512"}); }, Code::unsupported,
-                 "sums of more than 65536 products leave int32");
+    expect_error([&] { (void)scaled_mm(a, operand, {.backend = dot_backend()}); },
+                 Code::unsupported, "sums of more than 65536 products leave int32");
   }
 }
 
 // Rows of one product with all these zero points, one of them wild or all of them.
-void expect_zero_points(DType type, const std::vector<std::int32_t>& zeros, std::int64_t k) {
+void DotBackends::expect_zero_points(DType type, const std::vector<std::int32_t>& zeros,
+                                     std::int64_t k) const {
   const auto m = static_cast<std::int64_t>(zeros.size());
   const Tensor a = integers(type, {m, k}, 1, type == int8 ? -128 : 0, type == int8 ? 127 : 255);
   const Tensor b = integers(int8, {k, 70}, 2);
@@ -141,7 +153,7 @@ const std::vector<std::int32_t> kZeroPoints{
     -129,  129,    254,       255,        256,    1 << 23, -(1 << 24) - 1,
     kMost, kLeast, kMost - 1, kLeast + 1, 1 << 30};
 
-TEST(Avx512, ZeroPointsOfAnySizeAreExact) {
+TEST_P(DotBackends, ZeroPointsOfAnySizeAreExact) {
   for (const DType type : {int8, uint8}) {
     for (const std::int32_t zero : kZeroPoints) {
       expect_zero_points(type, std::vector<std::int32_t>(2, zero), 100);  // all the same
@@ -154,7 +166,7 @@ TEST(Avx512, ZeroPointsOfAnySizeAreExact) {
   }
 }
 
-TEST(Avx512, ZeroPointsOfEveryTypeAndStride) {
+TEST_P(DotBackends, ZeroPointsOfEveryTypeAndStride) {
   const Tensor a = integers(uint8, {9, 50}, 1, 0, 255);
   const Tensor b = integers(int8, {50, 21}, 2);
   const Tensor zeros[] = {integers(uint8, {9}, 3, 0, 255), integers(int8, {9}, 4),
@@ -173,7 +185,7 @@ TEST(Avx512, ZeroPointsOfEveryTypeAndStride) {
 }
 
 // Every way for A, B and the output to lie, over whole panels and a tail.
-TEST(Avx512, OperandsAndOutputsLieAnyhow) {
+TEST_P(DotBackends, OperandsAndOutputsLieAnyhow) {
   constexpr std::int64_t kM = 26, kN = 83, kK = 70;
   const Tensor a = integers(int8, {kM, kK}, 1);
   const Tensor b = integers(int8, {kK, kN}, 2);
@@ -211,7 +223,7 @@ TEST(Avx512, OperandsAndOutputsLieAnyhow) {
   }
 }
 
-TEST(Avx512, BroadcastRowsAndColumnsAreRead) {
+TEST_P(DotBackends, BroadcastRowsAndColumnsAreRead) {
   const Tensor a = integers(uint8, {1, 77}, 1, 0, 255);
   const Tensor b = integers(int8, {77, 1}, 2);
   TensorView rows = a;
@@ -226,7 +238,7 @@ TEST(Avx512, BroadcastRowsAndColumnsAreRead) {
 }
 
 // bfloat16, float16 and 8-bit rows of an output that begins at any byte.
-TEST(Avx512, OutputsBeginAtAnyByte) {
+TEST_P(DotBackends, OutputsBeginAtAnyByte) {
   constexpr std::int64_t kM = 9, kN = 128;
   const Tensor a = integers(int8, {kM, 40}, 1);
   const Tensor b = integers(int8, {40, kN}, 2);
@@ -246,7 +258,7 @@ TEST(Avx512, OutputsBeginAtAnyByte) {
 }
 
 // Weights and activations of no extent at all.
-TEST(Avx512, NothingToAddUpGivesTheBias) {
+TEST_P(DotBackends, NothingToAddUpGivesTheBias) {
   const Tensor a = Tensor::empty(int8, {30, 0});
   const Tensor b = Tensor::empty(int8, {0, 70});
   const Tensor bias = gaussians(float32, {70}, 1);
@@ -264,7 +276,7 @@ TEST(Avx512, NothingToAddUpGivesTheBias) {
 }
 
 // Activations quantised on the fly, with zero points, and LLM.int8 with columns that stay floats.
-TEST(Avx512, QuantisesActivationsOnTheWay) {
+TEST_P(DotBackends, QuantisesActivationsOnTheWay) {
   const Tensor w = integers(int8, {130, 83}, 1);
   const Tensor scale = uniforms(float32, {1, 83}, 2);
   const Tensor bias = gaussians(float32, {83}, 3);

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rows of the dot-product backends.
+#include "backends/cpu/dot/backends.hpp"
+
+#include "backends/cpu/dot/driver.hpp"
+#include "backends/cpu/dot/float_layout.hpp"
+#include "backends/cpu/dot/int8_layout.hpp"
+#include "backends/cpu/passes.hpp"
+
+namespace octavo {
+namespace {
+
+using cpu::dot_machine;
+using cpu::DotRegisters;
+
+const WeightLayout* layout(DType dtype) noexcept {
+  if (dtype == DType::int8) return &cpu::kInt8Layout;
+  return cpu::float_layout(dtype);
+}
+
+template <const Backend& backend, DotRegisters registers>
+const char* plan(const MatmulProblem& problem, int threads, Plan& plan) noexcept {
+  return cpu::plan_dot(backend, problem, dot_machine(registers), threads, plan);
+}
+
+template <const Backend& backend, DotRegisters registers>
+Status run(const MatmulProblem& problem, const Plan& plan, const ExecContext& context,
+           void* workspace) noexcept {
+  std::size_t used = 0;
+  return cpu::run_dot(backend, problem, dot_machine(registers), plan, context, workspace, used);
+}
+
+const char* no_avx512() noexcept {
+  if (dot_machine(DotRegisters::zmm).integers != nullptr) return nullptr;
+  return "this CPU has no AVX-512 F and BW";
+}
+
+const char* no_avx2() noexcept {
+  if (dot_machine(DotRegisters::ymm).integers != nullptr) return nullptr;
+  return "this CPU has no AVX2, FMA and F16C";
+}
+
+}  // namespace
+
+const Backend kAvx512Backend{
+    .name = "avx512",
+    .summary = "x86-64 with AVX-512: dot products of int8 (exact), fp8 and bfloat16",
+    .device = DeviceType::cpu,
+    .unavailable = &no_avx512,
+    .plan = &plan<kAvx512Backend, DotRegisters::zmm>,
+    .run = &run<kAvx512Backend, DotRegisters::zmm>,
+    .passes = cpu::kPasses,
+    .layout = &layout,
+};
+
+const Backend kAvx2Backend{
+    .name = "avx2",
+    .summary = "x86-64 with AVX2: dot products of int8 (exact), floats by FMA",
+    .device = DeviceType::cpu,
+    .unavailable = &no_avx2,
+    .plan = &plan<kAvx2Backend, DotRegisters::ymm>,
+    .run = &run<kAvx2Backend, DotRegisters::ymm>,
+    .passes = cpu::kPasses,
+    .layout = &layout,
+};
+
+}  // namespace octavo

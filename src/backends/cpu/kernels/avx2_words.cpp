@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// int8 on AVX2, of many rows: panels of words, widened once for all rows of a chunk. 12 registers
+// of sums, two of B, one of A and a product are all sixteen.
+#include <immintrin.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/kernels/isa_region.hpp"
+
+#if defined(__x86_64__)
+namespace octavo::cpu {
+namespace {
+
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{6, 2, 1, 1};
+constexpr std::int64_t kWidth = 1;
+
+OCTAVO_ISA_BEGIN("avx2,fma")
+#include "backends/cpu/kernels/vec_avx2-inl.hpp"
+
+#include "backends/cpu/kernels/words_dot-inl.hpp"
+
+struct Dot : WordsDot {
+  static constexpr int kSteps = 1;
+  explicit Dot(const DotTile&) {}
+  template <int>
+  static OCTAVO_INLINE const Right& right(const Loaded& words) {
+    return words;
+  }
+};
+#include "backends/cpu/kernels/dot_tile-inl.hpp"
+#include "backends/cpu/kernels/transpose_avx2-inl.hpp"
+
+#include "backends/cpu/kernels/pack-inl.hpp"
+
+#include "backends/cpu/kernels/pack_words-inl.hpp"
+#include "backends/cpu/kernels/widen_rows-inl.hpp"
+OCTAVO_ISA_END
+
+}  // namespace
+
+extern const IntegerKernels kAvx2WordsDot{
+    {"6x16 tile, AVX2 (vpmaddwd), exact int32 sums", nullptr, kWordsForm, kMaxRows, &find_dot_tile,
+     &pack_words, nullptr, &decode_words, nullptr, nullptr, kWidth},
+    ARows::words,
+    nullptr,
+    &widen_rows,
+};
+
+}  // namespace octavo::cpu
+#endif

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// What makes vectors of columns of a weight, in AVX2; the names are those of
+// transpose_avx512-inl.hpp.
+//
+// Included inside an instruction-set region after vec_avx2-inl.hpp; every including file gets its
+// own copy.
+
+// Dword (i, j) of 8 x 8 goes to (j, i).
+OCTAVO_INLINE void turn_quarter(__m256i (&m)[8]) {
+  __m256i t[8];
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm256_unpacklo_epi32(m[i], m[i + 1]);
+    t[i + 1] = _mm256_unpackhi_epi32(m[i], m[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    m[i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
+    m[i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
+    m[i + 2] = _mm256_unpacklo_epi64(t[i + 1], t[i + 3]);
+    m[i + 3] = _mm256_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+  // m[4 g + c], lane l: rows 4 g to 4 g + 3 of dword 4 l + c.
+  for (int c = 0; c < 4; ++c) {
+    t[c] = _mm256_permute2x128_si256(m[c], m[4 + c], 0x20);
+    t[4 + c] = _mm256_permute2x128_si256(m[c], m[4 + c], 0x31);
+  }
+  for (int i = 0; i < 8; ++i) m[i] = t[i];
+}
+
+// Dword (i, j) of 16 x 16 goes to (j, i): its quarters one by one, since sixteen registers hold no
+// more.
+inline void turn(Vec::Ints (&m)[16]) {
+  __m256i upper[8],
+      lower[8];  // the second half of the first rows, the first half of the second ones
+  __m256i quarter[8];
+  for (int i = 0; i < 8; ++i) quarter[i] = m[i].low;
+  turn_quarter(quarter);
+  for (int i = 0; i < 8; ++i) lower[i] = m[8 + i].low;
+  for (int i = 0; i < 8; ++i) m[i].low = quarter[i];
+  turn_quarter(lower);
+  for (int i = 0; i < 8; ++i) upper[i] = m[i].high;
+  for (int i = 0; i < 8; ++i) m[i].high = lower[i];
+  turn_quarter(upper);
+  for (int i = 0; i < 8; ++i) quarter[i] = m[8 + i].high;
+  for (int i = 0; i < 8; ++i) m[8 + i].low = upper[i];
+  turn_quarter(quarter);
+  for (int i = 0; i < 8; ++i) m[8 + i].high = quarter[i];
+}
+
+// 256 bytes of rows, 64 columns each, as vectors of 16 columns: four rows of bytes, two of
+// halfwords, the front of each before its back, or one of words.
+template <std::int64_t size>
+OCTAVO_INLINE void interleave(Vec::Ints (&x)[4]) {
+  // Lane l of the first two holds columns 16 l to 16 l + 7, of the last two the eight after them.
+  const auto halves = [](__m256i a, __m256i b) -> Vec::Ints {
+    return {_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31)};
+  };
+  if constexpr (size == 1) {
+    const auto quads = [&](__m256i r0, __m256i r1, __m256i r2, __m256i r3, Vec::Ints& first,
+                           Vec::Ints& second) {
+      const __m256i low01 = _mm256_unpacklo_epi8(r0, r1);
+      const __m256i high01 = _mm256_unpackhi_epi8(r0, r1);
+      const __m256i low23 = _mm256_unpacklo_epi8(r2, r3);
+      const __m256i high23 = _mm256_unpackhi_epi8(r2, r3);
+      const Vec::Ints front =
+          halves(_mm256_unpacklo_epi16(low01, low23), _mm256_unpackhi_epi16(low01, low23));
+      const Vec::Ints back =
+          halves(_mm256_unpacklo_epi16(high01, high23), _mm256_unpackhi_epi16(high01, high23));
+      first = {front.low, back.low};
+      second = {front.high, back.high};
+    };
+    const Vec::Ints rows[] = {x[0], x[1], x[2], x[3]};
+    quads(rows[0].low, rows[1].low, rows[2].low, rows[3].low, x[0], x[1]);
+    quads(rows[0].high, rows[1].high, rows[2].high, rows[3].high, x[2], x[3]);
+  } else if constexpr (size == 2) {
+    const auto pairs = [&](__m256i r0, __m256i r1) -> Vec::Ints {
+      return halves(_mm256_unpacklo_epi16(r0, r1), _mm256_unpackhi_epi16(r0, r1));
+    };
+    const Vec::Ints rows[] = {x[0], x[1], x[2], x[3]};
+    x[0] = pairs(rows[0].low, rows[2].low);
+    x[1] = pairs(rows[0].high, rows[2].high);
+    x[2] = pairs(rows[1].low, rows[3].low);
+    x[3] = pairs(rows[1].high, rows[3].high);
+  }
+}
+
+// The sums of 16 columns over one step of bytes.
+OCTAVO_INLINE __m256i half_step_sums(__m256i codes) {
+  const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), codes);
+  return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+OCTAVO_INLINE Vec::Ints step_sums(const Vec::Ints& codes) {
+  return {half_step_sums(codes.low), half_step_sums(codes.high)};
+}
