@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("include", "src", "tools", "bench", "examples", "tests", "python")
 SUFFIXES = {".c", ".h", ".hpp", ".cpp", ".cu", ".cuh", ".inc"}
 
-SYSTEM = ("unistd.h", "dirent.h", "fcntl.h", "pthread.h", "spawn.h", "sys/*.h", "asm/hwcap.h")
+SYSTEM = ("unistd.h", "dirent.h", "fcntl.h", "pthread.h", "sched.h", "spawn.h", "sys/*.h", "asm/hwcap.h")
 C_STANDARD = {"stddef.h", "stdint.h", "stdio.h", "stdlib.h", "string.h"}
 CPU = ("cpuid.h", "*mmintrin.h", "immintrin.h", "arm_neon.h")
 CUDA = ("cuda*", "cub/*", "cute/*", "cutlass/*", "cublas*", "nv/*", "mma.h")

@@ -28,6 +28,18 @@ inline int num_threads() noexcept {
   return threads;
 }
 
+/// OCTAVO_SPIN: whether threads stay awake for a moment after a call; 1 where it is not set. Read
+/// once.
+enum class Spin : unsigned char { off, on, wrong };
+inline Spin spin() noexcept {
+  static const Spin read = [] {
+    const std::string_view value = get("OCTAVO_SPIN");
+    if (value.empty() || value == "1") return Spin::on;
+    return value == "0" ? Spin::off : Spin::wrong;
+  }();
+  return read;
+}
+
 /// OCTAVO_LAPACK: the library that GPTQ takes LAPACK from, empty for the system's.
 inline std::string_view lapack() noexcept { return get("OCTAVO_LAPACK"); }
 

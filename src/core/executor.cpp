@@ -35,15 +35,28 @@ struct Choice {
   const char* reason;
 };
 
+// Variables are read once, as the executor itself does.
+const char* tbb_reason() noexcept {
+  static const bool limited = env::num_threads() != 0;
+  switch (env::spin()) {
+    case env::Spin::on:
+      return limited ? "oneTBB, at most OCTAVO_NUM_THREADS threads, awake for 20 us after a call"
+                     : "oneTBB in the caller's arena, awake for 20 us after a call";
+    case env::Spin::off:
+      return limited ? "oneTBB, at most OCTAVO_NUM_THREADS threads, asleep after a call"
+                     : "oneTBB in the caller's arena, asleep after a call";
+    case env::Spin::wrong:
+      break;
+  }
+  return "oneTBB, but OCTAVO_SPIN must be 0 or 1";
+}
+
 Choice choose() noexcept {
   watch_forks();
   if (in_forked_child.load(std::memory_order_relaxed)) {
     return {&serial_executor(), "serial: this process was forked and has no pool of its own"};
   }
-  if (Executor* tbb = tbb_executor(); tbb != nullptr) {
-    if (env::num_threads() != 0) return {tbb, "oneTBB, at most OCTAVO_NUM_THREADS threads"};
-    return {tbb, "oneTBB in the caller's arena"};
-  }
+  if (Executor* tbb = tbb_executor(); tbb != nullptr) return {tbb, tbb_reason()};
   return {&serial_executor(), "serial: this build has no oneTBB"};
 }
 

@@ -2,6 +2,7 @@
 // Parallel loops on oneTBB: static partition, in the caller's arena unless a limit is set.
 #include "core/executor_tbb.hpp"
 
+#include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/task_arena.h>
 
@@ -12,15 +13,31 @@
 
 #include "core/env.hpp"
 #include "core/fp_env.hpp"
+#include "core/helper_team.hpp"
 
 namespace octavo {
 namespace {
 
-constexpr std::size_t kMaxWorkers = 512;  // of one loop
+constexpr std::size_t kMaxWorkers = HelperTeam::kMostShares;  // of one loop
+
+constinit HelperTeam team;
+
+// By a task in the caller's arena. Where the program allows oneTBB no other thread, a task that is
+// enqueued would bring one in spite of that.
+bool send_helper(HelperTeam& helpers) noexcept {
+  using tbb::global_control;
+  if (global_control::active_value(global_control::max_allowed_parallelism) <= 1) return false;
+  try {
+    tbb::this_task_arena::enqueue([&helpers] { helpers.help(); });
+    return true;
+  } catch (const std::exception&) {
+    return false;  // no memory
+  }
+}
 
 class TbbExecutor final : public Executor {
  public:
-  TbbExecutor() noexcept : limit_(env::num_threads()) {}
+  TbbExecutor() noexcept : limit_(env::num_threads()), spins_(env::spin() == env::Spin::on) {}
 
   int concurrency() const noexcept override {
     const FloatEnvironment environment;  // the first call computes, which raises flags
@@ -35,6 +52,8 @@ class TbbExecutor final : public Executor {
       for (std::int64_t i = 0; i < tasks; ++i) task(context, i);
       return;
     }
+    if (spins_ && team.run(tasks, workers, task, context, send_helper)) return;
+    const HelperTeam::Outsider outsider(team);
     // One share per worker keeps each on neighbouring tasks, limit or not. A share is begun once:
     // where oneTBB runs out of memory, the shares that it did not begin run here.
     std::array<std::atomic<bool>, kMaxWorkers> begun{};
@@ -55,6 +74,7 @@ class TbbExecutor final : public Executor {
 
  private:
   int limit_;
+  bool spins_;
 };
 
 }  // namespace

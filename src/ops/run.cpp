@@ -90,6 +90,10 @@ const char* ask(const Backend& backend, const MatmulProblem& problem, int thread
 }
 
 Result<const Backend*> forced_backend(const char* operation, const char* argument) {
+  if (env::spin() == env::Spin::wrong) {
+    return fail(Code::invalid_argument, "{}: OCTAVO_SPIN must be 0 or 1; got '{}'", operation,
+                env::get("OCTAVO_SPIN"));
+  }
   const bool by_argument = argument != nullptr && *argument != '\0';
   const std::string_view wanted = by_argument ? std::string_view(argument) : env::backend();
   if (wanted.empty()) return static_cast<const Backend*>(nullptr);

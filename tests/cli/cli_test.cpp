@@ -566,5 +566,28 @@ TEST_F(Cli, InfoNamesTheBuildAndTheBackends) {
             fields(*backend));
 }
 
+// Variables are read once, so every value has a process of its own.
+TEST_F(Cli, InfoSaysWhetherThreadsStayAwakeAndAnotherValueIsRefused) {
+  if (octavo({"info"}).out.find("oneTBB") == std::string::npos) GTEST_SKIP() << "no oneTBB";
+  const struct {
+    const char* value;
+    const char* text;
+  } rows[] = {{"", "arena, awake for 20 us after a call"},
+              {"1", "arena, awake for 20 us after a call"},
+              {"0", "arena, asleep after a call"},
+              {"yes", "oneTBB, but OCTAVO_SPIN must be 0 or 1"}};
+  for (const auto& row : rows) {
+    ::setenv("OCTAVO_SPIN", row.value, 1);  // NOLINT: one thread
+    EXPECT_NE(octavo({"info"}).out.find(row.text), std::string::npos) << row.value;
+  }
+  for (const char* verb : {"explain", "bench"}) {
+    expect_failure(3,
+                   std::string(verb[0] == 'e' ? "explain" : "scaled_mm") +
+                       ": OCTAVO_SPIN must be 0 or 1; got 'yes'",
+                   {verb, "scaled_mm int8:int8:int32 2x3x4"});
+  }
+  ::unsetenv("OCTAVO_SPIN");  // NOLINT: one thread
+}
+
 }  // namespace
 }  // namespace octavo::test

@@ -6,21 +6,10 @@
 #include <cstdio>
 
 #include "ops/helpers.hpp"
+#include "support/sanitizers.hpp"
 
 namespace octavo::test {
 namespace {
-
-#if defined(__SANITIZE_THREAD__)
-constexpr bool kThreadSanitizer = true;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-constexpr bool kThreadSanitizer = true;
-#else
-constexpr bool kThreadSanitizer = false;
-#endif
-#else
-constexpr bool kThreadSanitizer = false;
-#endif
 
 TEST(Fork, TheChildRunsSeriallyWithTheSameBitsAndExplainSaysSo) {
   if (kThreadSanitizer) GTEST_SKIP() << "ThreadSanitizer does not follow a multithreaded fork";
