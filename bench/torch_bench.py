@@ -180,7 +180,7 @@ ROWS: list[Callable[[], Row]] = [
       for m, bar in ((1, 1.7), (16, math.nan), (256, 1.6))),
     *(lambda m=m, bar=bar: layer(octavo.torch.nn.Fp8Linear, m, bar)
       for m, bar in ((1, 1.7), (16, math.nan), (256, math.nan))),
-    lambda: training_step(0.95),
+    lambda: training_step(1.08),
     *w8a8_rows.ROWS,
     *llm_int8_rows.ROWS,
     *(lambda scheme=scheme, m=m: experts(scheme, m, 3.0)

@@ -7,27 +7,29 @@
 #include <array>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "core/cuda/devices.hpp"
-#include "core/pages.hpp"
+#include "core/large_blocks.hpp"
 
 namespace octavo {
 namespace {
 
-// A large block lies in large pages where the system gives them.
-std::align_val_t alignment_of(std::size_t bytes) noexcept {
-  constexpr std::size_t kAlignment = 64;
-  return std::align_val_t{bytes >= kLargePage ? kLargePage : kAlignment};
-}
+constexpr std::align_val_t kAlignment{64};
 
+// Large tensors keep to blocks of their own length: a loop that makes the same ones again finds
+// those of the time before, whose pages are there.
 void* allocate(std::size_t bytes, const Place&) noexcept {
-  void* memory = ::operator new(bytes, alignment_of(bytes), std::nothrow);
-  if (memory != nullptr && bytes >= kLargePage) prefer_large_pages(memory, bytes);
-  return memory;
+  if (bytes < kLargePage) return ::operator new(bytes, kAlignment, std::nothrow);
+  return take_large_block(bytes, large_block_bytes(bytes)).data.release();
 }
 
 void release(void* memory, std::size_t bytes, const Place&) noexcept {
-  ::operator delete(memory, alignment_of(bytes));
+  if (bytes < kLargePage) return ::operator delete(memory, kAlignment);
+  LargeBlock block;
+  block.data.reset(static_cast<char*>(memory));
+  block.bytes = large_block_bytes(bytes);
+  keep_large_block(std::move(block));
 }
 
 Status copy(const TensorView& from, const TensorView& to, std::size_t bytes, void*) noexcept {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <new>
 
+#include "core/large_blocks.hpp"
 #include "octavo/context.hpp"
 #include "octavo/status.hpp"
 #include "octavo/tensor.hpp"
@@ -15,8 +16,9 @@ namespace octavo {
 inline constexpr std::size_t kScratchAlignment = 64;
 
 struct ScratchFree {
-  std::align_val_t alignment{kScratchAlignment};
-  void operator()(char* memory) const noexcept { ::operator delete(memory, alignment); }
+  void operator()(char* memory) const noexcept {
+    ::operator delete (memory, std::align_val_t{kScratchAlignment});
+  }
 };
 
 /// A block of a call: of the caller, or its own.
@@ -24,6 +26,7 @@ struct Scratch {
   char* data = nullptr;
   std::unique_ptr<char, ScratchFree> own;
   std::size_t own_bytes = 0;
+  LargeBlock large;  ///< its own as well
   Tensor on_device;  ///< a device's own
 };
 
