@@ -6,9 +6,9 @@
 //   row k + 1  [b0 b1 b2 ..]  -- join -->  [b0 b1]  ..              vector i, lane l of 4 columns:
 //     ..                                                            columns 4 (l * vectors + i) on
 //
-// A strip of columns goes through some rows of K, then through the next ones: what a row has of a
-// strip is read in one go, and the sums of the strip wait in the first-level cache, in the order
-// that joining leaves. They are put in theirs at the end of K, or of a group.
+// A strip of columns goes through some rows of K, then through the next ones, which are fetched
+// meanwhile. The sums of the strip wait in the first-level cache, in the order that joining leaves.
+// They are put in theirs at the end of K, or of a group.
 //
 // Included inside an instruction-set region after plain_columns-inl.hpp; every including file gets
 // its own copy. A `Lines` says what rows of the weight become:
@@ -17,8 +17,35 @@
 //   kOrdered    they are in the order of columns already
 //   join(dot, b, ldb, out)  the step of each vector, as Dot::add takes it
 
-// Rows of K that a strip goes through at a time, and how many further rows are fetched meanwhile.
-constexpr std::int64_t kRowsTogether = 16;
+// A strip goes through so many bytes at a time, in so many rows, while as many rows are fetched
+// into the second-level cache.
+constexpr std::int64_t kBytesTogether = 128 << 10;
+constexpr std::int64_t kLeastTogether = 16, kMostTogether = 64;
+
+OCTAVO_INLINE std::int64_t rows_together(std::int64_t strip_bytes) {
+  const std::int64_t rows = kBytesTogether / strip_bytes / 4 * 4;
+  return rows < kLeastTogether ? kLeastTogether : rows > kMostTogether ? kMostTogether : rows;
+}
+
+// What is fetched: rows of a strip one after the other, since memory gives neighbouring lines
+// faster than lines of many rows in turn.
+struct RowsAhead {
+  const char* at;
+  std::int64_t left;      // bytes of the row
+  std::int64_t strip;     // bytes of a row
+  std::int64_t next_row;  // bytes from the end of a row to the next one
+
+  template <int lines>
+  OCTAVO_INLINE void fetch() {
+    for (int i = 0; i < lines; ++i) __builtin_prefetch(at + i * kSquareBytes, 0, 2);
+    at += lines * kSquareBytes;
+    left -= lines * kSquareBytes;
+    if (left <= 0) {
+      at += next_row + left;
+      left += strip;
+    }
+  }
+};
 
 // The lines of one step beside the rows of A.
 struct LineCursor {
@@ -46,7 +73,7 @@ OCTAVO_INLINE void line_step(const Dot& dot, Dot::Sum (&sums)[rows * Lines::kVec
 
 // `steps` steps of a line's columns; sums lie kRowSums apart, ones beside them.
 template <class Lines, int rows, std::size_t... i, std::size_t... v>
-OCTAVO_INLINE void line_steps(const Dot& dot, LineCursor at, std::int64_t steps, const char* ahead,
+OCTAVO_INLINE void line_steps(const Dot& dot, LineCursor at, std::int64_t steps, RowsAhead& ahead,
                               float* c, std::int32_t* ones, std::index_sequence<i...> all,
                               std::index_sequence<v...> vectors) {
   constexpr std::size_t kVectors = Lines::kVectors;
@@ -55,11 +82,10 @@ OCTAVO_INLINE void line_steps(const Dot& dot, LineCursor at, std::int64_t steps,
   if constexpr (Dot::kExact) ((bytes[v] = Dot::read(ones + v * 16)), ...);
   OCTAVO_FLAT_LOOP
   for (; steps > 0; --steps) {
-    for (int r = 0; r < Lines::kRows; ++r) __builtin_prefetch(ahead + r * at.ldb, 0, 2);
+    ahead.fetch<Lines::kRows>();
     line_step<Lines, rows>(dot, sums, bytes, at, all, vectors);
     at.b += Lines::kRows * at.ldb;
     at.a += octavo::cpu::kStepBytes;
-    ahead += Lines::kRows * at.ldb;
   }
   (Dot::write(c + i / kVectors * octavo::cpu::kRowSums + i % kVectors * 16, sums[i]), ...);
   if constexpr (Dot::kExact) (Dot::write(ones + v * 16, bytes[v]), ...);
@@ -80,7 +106,7 @@ struct LineSums {
         ones(Dot::kExact ? tile.sums_out + first : nullptr) {}
 
   // Whole steps.
-  void add(const Dot& dot, const LineCursor& at, std::int64_t steps, const char* ahead) const {
+  void add(const Dot& dot, const LineCursor& at, std::int64_t steps, RowsAhead& ahead) const {
     line_steps<Lines, rows>(dot, at, steps, ahead, c, ones,
                             std::make_index_sequence<rows * Lines::kVectors>(),
                             std::make_index_sequence<Lines::kVectors>());
@@ -100,15 +126,16 @@ struct LineSums {
         std::memcpy(a + r * octavo::cpu::kStepBytes, at.a + r * at.lda + k * kRowBytes,
                     static_cast<std::size_t>(some * kRowBytes));
       }
-      add(dot, {lines, kSquareBytes, a, octavo::cpu::kStepBytes}, 1, lines);
+      RowsAhead none{lines, kSquareBytes, kSquareBytes, -kSquareBytes};
+      add(dot, {lines, kSquareBytes, a, octavo::cpu::kStepBytes}, 1, none);
     }
   }
 };
 
-// All columns through `depth` rows of K, at most kRowsTogether.
+// All columns through `depth` rows of K, while those from `next` on are fetched.
 template <class Lines, int rows>
 OCTAVO_INLINE void plain_lines(const Dot& dot, const octavo::cpu::PlainTile& p, LineCursor at,
-                               std::int64_t depth) {
+                               std::int64_t depth, const char* next) {
   constexpr std::int64_t kColumns = LineSums<Lines, rows>::kColumns;
   constexpr std::int64_t kElement = kSquareBytes / kColumns;
   constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / Lines::kRows;
@@ -116,11 +143,13 @@ OCTAVO_INLINE void plain_lines(const Dot& dot, const octavo::cpu::PlainTile& p, 
   LineCursor end = at;
   end.b += whole * at.ldb;
   end.a += whole * kRowBytes;
+  const std::int64_t strip = p.columns * kElement;
+  RowsAhead ahead{next, strip, strip, at.ldb - strip};
   for (std::int64_t j = 0; j < p.columns; j += kColumns) {
     const LineSums<Lines, rows> sums(p, j);
     const std::int64_t left = p.columns - j;
     if (left < kColumns) return sums.add_part(dot, at, depth, left * kElement);
-    sums.add(dot, at, whole / Lines::kRows, at.b + kRowsTogether * at.ldb);
+    sums.add(dot, at, whole / Lines::kRows, ahead);
     if (whole < depth) sums.add_part(dot, end, depth - whole, kSquareBytes);
     at.b += kSquareBytes;
     end.b += kSquareBytes;
@@ -174,6 +203,8 @@ OCTAVO_KERNEL void plain_rows(const octavo::cpu::PlainTile& p) noexcept {
   const std::int64_t depth = t.depth / kRowBytes;
   const std::int64_t panels = (p.columns + octavo::cpu::kRowSums - 1) / octavo::cpu::kRowSums;
   const std::int64_t group_depth = t.total == nullptr ? depth : t.group / kRowBytes;
+  const std::int64_t strip = p.columns * kSquareBytes / (Lines::kVectors * 16);
+  const std::int64_t together = rows_together(strip);
   for (std::int64_t begin = 0, group = 0; begin < depth || group == 0; ++group) {
     const std::int64_t end = depth - begin < group_depth ? depth : begin + group_depth;
     for (std::int64_t i = 0; i < panels; ++i) {
@@ -184,13 +215,16 @@ OCTAVO_KERNEL void plain_rows(const octavo::cpu::PlainTile& p) noexcept {
       std::memset(p.sums_out, 0,
                   static_cast<std::size_t>(panels * octavo::cpu::kRowSums) * sizeof(std::int32_t));
     }
-    for (; begin < end; begin += kRowsTogether) {
+    while (begin < end) {
+      const std::int64_t some = end - begin < together ? end - begin : together;
       const LineCursor at{static_cast<const char*>(t.b) + begin * t.ldb, t.ldb,
                           static_cast<const char*>(t.a) + begin * kRowBytes, t.lda};
-      const std::int64_t left = end - begin;
-      plain_lines<Lines, rows>(dot, p, at, left < kRowsTogether ? left : kRowsTogether);
+      begin += some;
+      // After K, the next strip.
+      const char* next =
+          begin < depth ? at.b + some * t.ldb : static_cast<const char*>(t.b) + strip;
+      plain_lines<Lines, rows>(dot, p, at, some, next);
     }
-    begin = end;
     finish_lines<Lines, rows>(p, group, std::make_index_sequence<rows>());
   }
 }
