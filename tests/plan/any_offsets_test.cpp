@@ -50,7 +50,11 @@ TEST(PlansOfGroups, HoldForAnyOffsets) {
       "grouped_mm bf16:bf16:fp32 layout=row groups=2+2 4x4500x50",
       "grouped_mm int8:int8:fp32 scale=group32:none split=inner layout=row groups=64+64+64 "
       "3x2000x192",
-      "grouped_mm bf16:bf16:fp32 split=columns layout=row groups=64+1000 3x1064x100"};
+      "grouped_mm bf16:bf16:fp32 split=columns layout=row groups=64+1000 3x1064x100",
+      // Few rows a power of two apart are copied, many are not.
+      "grouped_mm int8:int8:fp32 scale=token:channel groups=2+3+9+5+20 39x70x4096",
+      "grouped_mm bf16:bf16:fp32 groups=2+3+4+30 39x70x2048",
+      "grouped_mm e4m3fn:e4m3fn:fp32 scale=token:channel layout=row groups=2+3+4+30 39x70x4096"};
   for (const std::string& line : lines_of("grouped")) all.push_back(line);
   int runs = 0;
   for (const std::string& text : all) {

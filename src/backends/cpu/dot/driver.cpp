@@ -211,7 +211,8 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
   (void)arena.take<char>(static_cast<std::int64_t>(of_whole.used()));
   (void)arena.take<char>(saturating_product(3 * count_, bytes_of_least));
   // Of few rows, that what is read side by side takes most for one of these numbers is all that is
-  // known.
+  // known, and whether any of them are converted.
+  bool few_converted = false;
   for (const std::int64_t most :
        {all, kFewRows, std::int64_t{4}, std::int64_t{3}, std::int64_t{2}, std::int64_t{1}}) {
     const std::int64_t extent = std::min(all, most);
@@ -220,13 +221,16 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
     OCTAVO_TRY(describe_one(cut_to(problem_, extent), counter, own, d));
     lengthen(d);
     reserve_scratch(d);
+    few_converted = few_converted || d.converted;
   }
   if (work_of(whole) + static_cast<double>(count_) * work_of(least) >= kSerialWork) {
     workers_ = std::max(1, executor_of(context_).concurrency());
   }
-  if (!whole.converted) return {};
+  if (!whole.converted && !few_converted) return {};
   const std::int64_t row = std::max<std::int64_t>(whole.k * element_bytes(whole.path.rows), 1);
-  const std::int64_t rows = cuts_rows ? whole.m : saturating_product(whole.m, count_);
+  const std::int64_t all_rows = cuts_rows ? whole.m : saturating_product(whole.m, count_);
+  const std::int64_t few_rows = saturating_product(kFewRows, count_);
+  const std::int64_t rows = whole.converted ? all_rows : std::min(all_rows, few_rows);
   const std::int64_t bytes = saturating_product(cuts_inner ? whole.m : rows, row);
   const std::int64_t most_bytes =
       std::min(bytes, std::max(kCachedRowBytes, saturating_product(kLeastCachedRows, row)));
