@@ -132,13 +132,24 @@ OCTAVO_NOIPA void tdpbssd_tiles(std::int64_t rounds, std::index_sequence<0, 1, 2
 #pragma GCC target("avx2,fma")
 #endif
 
-template <std::size_t... i>
-OCTAVO_NOIPA void madd_256(std::int64_t rounds, std::index_sequence<i...>) {
+// A product of words and its sum: what int8 takes without VNNI.
+inline void issue_madd(__m256i& acc, __m256i a, __m256i b) {
+  __asm__("vpmaddwd %2, %1, %%ymm15\n\tvpaddd %%ymm15, %0, %0"
+          : "+x"(acc)
+          : "x"(b), "x"(a)
+          : "xmm15");
+}
+inline void issue_dpbusd(__m256i& acc, __m256i a, __m256i b) {
+  __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(b), "x"(a));
+}
+template <bool vnni, std::size_t... i>
+OCTAVO_NOIPA void integers_256(std::int64_t rounds, std::index_sequence<i...>) {
   const int start = source;
   __m256i acc[sizeof...(i)] = {_mm256_set1_epi32(start + static_cast<int>(i))...};
-  __m256i a = _mm256_set1_epi16(3);
+  const __m256i a = _mm256_set1_epi32(0x01020304);
+  const __m256i b = _mm256_set1_epi32(0x01010101);
   for (std::int64_t r = 0; r < rounds; ++r) {
-    ((acc[i] = _mm256_add_epi32(acc[i], _mm256_madd_epi16(_mm256_xor_si256(a, acc[i]), a))), ...);
+    ((vnni ? issue_dpbusd(acc[i], a, b) : issue_madd(acc[i], a, b)), ...);
   }
   __m256i sum = _mm256_setzero_si256();
   ((sum = _mm256_add_epi32(sum, acc[i])), ...);
@@ -191,7 +202,9 @@ constexpr std::array kLoops {
   LoopRow{PeakKind::int8, "amx_int8", "tdpbssd", OCTAVO_LOOP(tdpbssd_tiles, 4), 32768},
       LoopRow{PeakKind::int8, "avx512_vnni", "vpdpbusd zmm", OCTAVO_LOOP(dpbusd_512, 24), 128},
       LoopRow{PeakKind::int8, "avx512_vnni", "vpdpbusd zmm", OCTAVO_LOOP(dpbusd_512, 28), 128},
-      LoopRow{PeakKind::int8, "avx2", "vpmaddwd ymm", OCTAVO_LOOP(madd_256, 12), 32},
+      LoopRow{PeakKind::int8, "avx_vnni", "vpdpbusd ymm", OCTAVO_LOOP(integers_256<true>, 12), 64},
+      LoopRow{PeakKind::int8, "avx2", "vpmaddwd, vpaddd ymm", OCTAVO_LOOP(integers_256<false>, 12),
+              32},
       LoopRow{PeakKind::bf16, "avx512_bf16", "vdpbf16ps zmm", OCTAVO_LOOP(dpbf16_512, 24), 64},
       LoopRow{PeakKind::bf16, "avx512_bf16", "vdpbf16ps zmm", OCTAVO_LOOP(dpbf16_512, 28), 64},
       LoopRow{PeakKind::bf16, "fma", "vfmadd ymm", OCTAVO_LOOP(fma_256, 12), 16},

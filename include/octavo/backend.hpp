@@ -18,6 +18,8 @@ struct BackendInfo {
   std::string summary;      ///< what it is, in one sentence
   bool usable = false;      ///< on this machine, now
   std::string unavailable;  ///< why not, if not
+  std::string uses;         ///< the CPU's extensions that its kernels were chosen for; may be empty
+  std::string more;         ///< those that the best kernels would need besides; empty: they run
 };
 OCTAVO_API std::vector<BackendInfo> backends();
 
@@ -29,7 +31,8 @@ OCTAVO_API std::string device_refusal(Device device);
 /// One instruction-set extension that kernels may use.
 struct CpuFeature {
   std::string name;
-  bool present = false;  ///< the processor has it and the operating system keeps its registers
+  bool present = false;   ///< the processor has it and the operating system keeps its registers
+  bool left_out = false;  ///< it would be present, but OCTAVO_ISA caps what is used
 };
 OCTAVO_API std::vector<CpuFeature> cpu_features();
 OCTAVO_API std::string cpu_name();

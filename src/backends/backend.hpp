@@ -67,6 +67,12 @@ struct Plan {
 };
 
 /// One way to run problems. The registry holds them best first.
+/// Extensions of a CPU that a backend has kernels for.
+struct Extensions {
+  const char* used = "";  ///< those of the kernels that run here
+  const char* more = "";  ///< those of the best ones, if they do not run here
+};
+
 struct Backend {
   const char* name;
   const char* summary;
@@ -88,6 +94,9 @@ struct Backend {
 
   /// The layout of weights of a type, null where the backend packs none.
   const WeightLayout* (*layout)(DType dtype) noexcept;
+
+  /// Null where there is nothing to choose among.
+  Extensions (*extensions)() noexcept = nullptr;
 };
 
 /// What a PackedWeight owns.

@@ -2,12 +2,15 @@
 // CPU detection: CPUID and XGETBV on x86-64, the auxiliary vector on Arm.
 #include "core/cpu_features.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "core/env.hpp"
 #include "octavo/backend.hpp"
 
 #if defined(__x86_64__)
@@ -22,32 +25,52 @@
 namespace octavo {
 namespace {
 
+// Instruction sets by which OCTAVO_ISA caps what is used, the least first. Each has all features of
+// those before it.
+constexpr std::array kIsas {
+#if defined(__x86_64__)
+  std::string_view("baseline"), std::string_view("avx2"), std::string_view("avx_vnni"),
+      std::string_view("avx512"), std::string_view("avx512_vnni"), std::string_view("avx512_bf16"),
+      std::string_view("amx"),
+#elif defined(__aarch64__)
+  std::string_view("baseline"), std::string_view("neon_dotprod"), std::string_view("neon_i8mm"),
+      std::string_view("neon_bf16"),
+#else
+  std::string_view("baseline"),
+#endif
+};
+
 struct FeatureRow {
   const char* name;
   bool CpuFeatures::*flag;
+  std::string_view isa;  // the first one that has it
 };
 
 constexpr std::array<FeatureRow, 19> kFeatures{{
-    {"sse4_1", &CpuFeatures::sse4_1},
-    {"avx2", &CpuFeatures::avx2},
-    {"fma", &CpuFeatures::fma},
-    {"f16c", &CpuFeatures::f16c},
-    {"avx_vnni", &CpuFeatures::avx_vnni},
-    {"avx512f", &CpuFeatures::avx512f},
-    {"avx512bw", &CpuFeatures::avx512bw},
-    {"avx512vl", &CpuFeatures::avx512vl},
-    {"avx512dq", &CpuFeatures::avx512dq},
-    {"avx512_vnni", &CpuFeatures::avx512_vnni},
-    {"avx512_bf16", &CpuFeatures::avx512_bf16},
-    {"avx512_vbmi", &CpuFeatures::avx512_vbmi},
-    {"avx512_fp16", &CpuFeatures::avx512_fp16},
-    {"amx_tile", &CpuFeatures::amx_tile},
-    {"amx_int8", &CpuFeatures::amx_int8},
-    {"amx_bf16", &CpuFeatures::amx_bf16},
-    {"neon_dotprod", &CpuFeatures::neon_dotprod},
-    {"neon_i8mm", &CpuFeatures::neon_i8mm},
-    {"neon_bf16", &CpuFeatures::neon_bf16},
+    {"sse4_1", &CpuFeatures::sse4_1, "avx2"},
+    {"avx2", &CpuFeatures::avx2, "avx2"},
+    {"fma", &CpuFeatures::fma, "avx2"},
+    {"f16c", &CpuFeatures::f16c, "avx2"},
+    {"avx_vnni", &CpuFeatures::avx_vnni, "avx_vnni"},
+    {"avx512f", &CpuFeatures::avx512f, "avx512"},
+    {"avx512bw", &CpuFeatures::avx512bw, "avx512"},
+    {"avx512vl", &CpuFeatures::avx512vl, "avx512"},
+    {"avx512dq", &CpuFeatures::avx512dq, "avx512"},
+    {"avx512_vnni", &CpuFeatures::avx512_vnni, "avx512_vnni"},
+    {"avx512_bf16", &CpuFeatures::avx512_bf16, "avx512_bf16"},
+    {"avx512_vbmi", &CpuFeatures::avx512_vbmi, "avx512_bf16"},
+    {"avx512_fp16", &CpuFeatures::avx512_fp16, "avx512_bf16"},
+    {"amx_tile", &CpuFeatures::amx_tile, "amx"},
+    {"amx_int8", &CpuFeatures::amx_int8, "amx"},
+    {"amx_bf16", &CpuFeatures::amx_bf16, "amx"},
+    {"neon_dotprod", &CpuFeatures::neon_dotprod, "neon_dotprod"},
+    {"neon_i8mm", &CpuFeatures::neon_i8mm, "neon_i8mm"},
+    {"neon_bf16", &CpuFeatures::neon_bf16, "neon_bf16"},
 }};
+
+std::size_t place_of(std::string_view isa) noexcept {
+  return static_cast<std::size_t>(std::ranges::find(kIsas, isa) - kIsas.begin());
+}
 
 #if defined(__x86_64__)
 
@@ -138,14 +161,46 @@ std::string brand() { return "unknown"; }
 
 }  // namespace
 
-const CpuFeatures& this_cpu() noexcept {
+const CpuFeatures& uncapped_cpu() noexcept {
   static const CpuFeatures features = detect();
   return features;
 }
 
+namespace {
+
+CpuFeatures capped() noexcept {
+  CpuFeatures features = uncapped_cpu();
+  const std::size_t cap = place_of(env::isa());
+  for (const FeatureRow& row : kFeatures) {
+    if (place_of(row.isa) > cap) features.*row.flag = false;
+  }
+  return features;
+}
+
+}  // namespace
+
+const CpuFeatures& this_cpu() noexcept {
+  static const CpuFeatures features = capped();
+  return features;
+}
+
+std::string names_of_isas() {
+  std::string names;
+  for (const std::string_view isa : kIsas) {
+    if (!names.empty()) names += ", ";
+    names += isa;
+  }
+  return names;
+}
+
+bool isa_is_known() noexcept { return env::isa().empty() || place_of(env::isa()) < kIsas.size(); }
+
 std::vector<CpuFeature> cpu_features() {
   std::vector<CpuFeature> features;
-  for (const FeatureRow& row : kFeatures) features.push_back({row.name, this_cpu().*row.flag});
+  for (const FeatureRow& row : kFeatures) {
+    const bool present = this_cpu().*row.flag;
+    features.push_back({row.name, present, !present && uncapped_cpu().*row.flag});
+  }
   return features;
 }
 

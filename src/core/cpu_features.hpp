@@ -2,9 +2,12 @@
 // Instruction-set extensions, found once.
 #pragma once
 
+#include <string>
+
 namespace octavo {
 
-/// True where the processor has the extension and the operating system keeps its registers.
+/// True where the processor has the extension, the operating system keeps its registers and
+/// OCTAVO_ISA does not leave it out.
 struct CpuFeatures {
   bool sse4_1 = false, avx2 = false, fma = false, f16c = false, avx_vnni = false;
   bool avx512f = false, avx512bw = false, avx512vl = false, avx512dq = false;
@@ -14,5 +17,12 @@ struct CpuFeatures {
 };
 
 const CpuFeatures& this_cpu() noexcept;
+/// The same with what OCTAVO_ISA leaves out.
+const CpuFeatures& uncapped_cpu() noexcept;
+
+/// What OCTAVO_ISA may name, the least first: "baseline, avx2, ..".
+std::string names_of_isas();
+/// Is OCTAVO_ISA one of them, or empty? Another leaves nothing out.
+bool isa_is_known() noexcept;
 
 }  // namespace octavo

@@ -15,6 +15,9 @@ inline std::string_view get(const char* variable) noexcept {
 /// OCTAVO_BACKEND: the backend that every call is forced to, empty for none.
 inline std::string_view backend() noexcept { return get("OCTAVO_BACKEND"); }
 
+/// OCTAVO_ISA: the instruction set above which no extension is used, empty for all of the CPU's.
+inline std::string_view isa() noexcept { return get("OCTAVO_ISA"); }
+
 /// OCTAVO_VERBOSE=dispatch: each choice of a backend is written to stderr.
 inline bool verbose_dispatch() noexcept { return get("OCTAVO_VERBOSE") == "dispatch"; }
 

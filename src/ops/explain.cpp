@@ -108,7 +108,10 @@ std::vector<BackendInfo> backends() {
   std::vector<BackendInfo> rows;
   for (const Backend* backend : registry()) {
     const char* why = backend->unavailable();
-    rows.push_back({backend->name, backend->summary, why == nullptr, why != nullptr ? why : ""});
+    const bool chosen = why == nullptr && backend->extensions != nullptr;
+    const Extensions extensions = chosen ? backend->extensions() : Extensions{};
+    rows.push_back({backend->name, backend->summary, why == nullptr, why != nullptr ? why : "",
+                    extensions.used, extensions.more});
   }
   return rows;
 }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <new>
 
+#include "core/cpu_features.hpp"
 #include "core/env.hpp"
 #include "core/error.hpp"
 #include "octavo/backend.hpp"
@@ -93,6 +94,10 @@ Result<const Backend*> forced_backend(const char* operation, const char* argumen
   if (env::spin() == env::Spin::wrong) {
     return fail(Code::invalid_argument, "{}: OCTAVO_SPIN must be 0 or 1; got '{}'", operation,
                 env::get("OCTAVO_SPIN"));
+  }
+  if (!isa_is_known()) {
+    return fail(Code::invalid_argument, "{}: OCTAVO_ISA must be one of {}; got '{}'", operation,
+                names_of_isas(), env::isa());
   }
   const bool by_argument = argument != nullptr && *argument != '\0';
   const std::string_view wanted = by_argument ? std::string_view(argument) : env::backend();

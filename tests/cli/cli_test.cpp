@@ -562,7 +562,8 @@ TEST_F(Cli, InfoNamesTheBuildAndTheBackends) {
   const auto backend = std::find_if(objects.begin(), objects.end(),
                                     [](const json& o) { return o.at("type") == "backend"; });
   ASSERT_NE(objects.end(), backend);
-  EXPECT_EQ((std::vector<std::string>{"name", "summary", "type", "unavailable", "usable"}),
+  EXPECT_EQ((std::vector<std::string>{"more", "name", "summary", "type", "unavailable", "usable",
+                                      "uses"}),
             fields(*backend));
 }
 
@@ -587,6 +588,21 @@ TEST_F(Cli, InfoSaysWhetherThreadsStayAwakeAndAnotherValueIsRefused) {
                    {verb, "scaled_mm int8:int8:int32 2x3x4"});
   }
   ::unsetenv("OCTAVO_SPIN");  // NOLINT: one thread
+}
+
+TEST_F(Cli, IsaCapsWhatIsUsedAndAnotherNameIsRefused) {
+  ::setenv("OCTAVO_ISA", "baseline", 1);  // NOLINT: one thread
+  for (const json& object : lines(octavo({"info", "--json"}).out)) {
+    if (object.at("type") == "cpu_feature") {
+      EXPECT_FALSE(object.at("present")) << object;
+    } else if (object.at("type") == "backend" && object.at("usable")) {
+      EXPECT_EQ("", object.at("uses")) << object;
+    }
+  }
+  ::setenv("OCTAVO_ISA", "avx9", 1);  // NOLINT: one thread
+  expect_failure(3, "explain: OCTAVO_ISA must be one of baseline",
+                 {"explain", "scaled_mm int8:int8:int32 2x3x4"});
+  ::unsetenv("OCTAVO_ISA");  // NOLINT: one thread
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ struct FloatTable {
 inline std::vector<FloatTable> float_tables() {
   std::vector<FloatTable> tables;
   for (const cpu::Float8Kernels* kernels : kernels_at(&cpu::DotMachine::float8)) {
-    for (const DType b : kFloat8Types) tables.push_back({&kernels->dot, DType::bfloat16, b});
+    for (const DType b : kFloat8Types) tables.push_back({&kernels->dot, kernels->rows, b});
   }
   for (const cpu::DotKernels* kernels : kernels_at(&cpu::DotMachine::pairs)) {
     tables.push_back({kernels, DType::bfloat16, DType::bfloat16});

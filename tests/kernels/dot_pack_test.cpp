@@ -56,6 +56,7 @@ const std::vector<Packer>& packers() {
     for (const cpu::Float8Kernels* k : kernels_at(&cpu::DotMachine::float8)) {
       add_packers(k->dot, DType::undefined, all);
       for (const DType from : kFloat8Types) {
+        if (k->pack_pairs == nullptr) continue;
         all.push_back({k->dot.how, k->pack_pairs, cpu::kBf16Form, from, DType::bfloat16});
       }
     }

@@ -206,8 +206,10 @@ TEST(DotTotals, OfIntegersAreBitForBitThoseOfTheirGroups) {
 TEST(DotTotals, OfFloatsAreBitForBitThoseOfTheirGroups) {
   for (const FloatTable& table : float_tables()) {
     const DotKernels& kernels = *table.kernels;
-    for (const Depths& d : kDepths) {
+    for (const Depths& bytes : kDepths) {
       const std::int64_t size = element_bytes(table.a);
+      const std::int64_t fours = kernels.form.step * size / kStepBytes;
+      const Depths d{bytes.depth * fours, bytes.group * fours};
       if (d.depth % size != 0) continue;
       const FloatOperands x(table, Lie::ends_at_guards, d.depth / size);
       std::int64_t turn = 0;
@@ -218,7 +220,9 @@ TEST(DotTotals, OfFloatsAreBitForBitThoseOfTheirGroups) {
         operands.table = &cpu::float8_table(table.b);
         const Scales scales(rows, vectors * kVectorCols, d.groups(), turn % 3, true);
         for (const bool add : {false, true}) {
-          expect_totals<float>({kernels, rows, vectors, lines, add, false}, operands, d, scales);
+          expect_totals<float>(
+              {kernels, rows, vectors, lines, add, false, kernels.form.step * size}, operands, d,
+              scales);
         }
       });
       if (HasFatalFailure()) return;

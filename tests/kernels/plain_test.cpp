@@ -41,7 +41,7 @@ std::vector<PlainTable> plain_tables() {
     for (const DTypeInfo& info : kDTypes) {
       const DType b = info.dtype;
       if (machine.float8 != nullptr) {
-        tables.push_back({&machine.float8->dot, machine.pairs, DType::bfloat16, b});
+        tables.push_back({&machine.float8->dot, machine.pairs, machine.float8->rows, b});
       }
       if (machine.pairs != nullptr) {
         tables.push_back({machine.pairs, machine.pairs, DType::bfloat16, b});

@@ -63,6 +63,7 @@ const char* const kUnreachable[] = {
     "{}: a backend must have a packed layout; got none",        // the generic one has
     "{}: backend must accept the problem; got {}, which",       // only one backend packs
     "{}: OCTAVO_SPIN must be 0 or 1; got '{}'",                 // cli: a process for each value
+    "{}: OCTAVO_ISA must be one of {}; got '{}'",               // cli: a process for each value
     "{}: context.workspace.bytes must be at least {}",          // robustness: workspaces
     "{}: workspace must count less than 2^63 bytes; got more",  // robustness: extents
 };

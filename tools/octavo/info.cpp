@@ -30,13 +30,18 @@ std::vector<int> thread_counts() {
 
 void print_info_json(bool peaks) {
   for (const CpuFeature& feature : cpu_features()) {
-    print_json({{"type", "cpu_feature"}, {"name", feature.name}, {"present", feature.present}});
+    print_json({{"type", "cpu_feature"},
+                {"name", feature.name},
+                {"present", feature.present},
+                {"left_out", feature.left_out}});
   }
   for (const BackendInfo& backend : backends()) {
     print_json({{"type", "backend"},
                 {"name", backend.name},
                 {"summary", backend.summary},
                 {"usable", backend.usable},
+                {"uses", backend.uses},
+                {"more", backend.more},
                 {"unavailable", backend.unavailable}});
   }
   if (peaks) {
@@ -71,21 +76,24 @@ void print_peaks() {
 }
 
 void print_info() {
-  std::string present, absent;
+  std::string present, absent, left_out;
   for (const CpuFeature& feature : cpu_features()) {
-    std::string& list = feature.present ? present : absent;
+    std::string& list = feature.present ? present : feature.left_out ? left_out : absent;
     list += (list.empty() ? "" : " ") + feature.name;
   }
   fmt::print("octavo    {}, compiled by {}\n", OCTAVO_VERSION, kCompiler);
   fmt::print("cpu       {}\n", cpu_name());
   fmt::print("has       {}\n", present.empty() ? "-" : present);
   fmt::print("has not   {}\n", absent.empty() ? "-" : absent);
+  if (!left_out.empty()) fmt::print("left out  {} (OCTAVO_ISA)\n", left_out);
   fmt::print("executor  {} threads: {}\n\n", default_executor().concurrency(),
              default_executor_reason());
   Table table({{"backend"}, {"usable"}, {"what it is, or why it is not usable"}});
   for (const BackendInfo& backend : backends()) {
-    table.add({backend.name, backend.usable ? "yes" : "no",
-               backend.usable ? backend.summary : backend.unavailable});
+    std::string what = backend.usable ? backend.summary : backend.unavailable;
+    if (!backend.uses.empty()) what += "; here by " + backend.uses;
+    if (!backend.more.empty()) what += "; could use " + backend.more;
+    table.add({backend.name, backend.usable ? "yes" : "no", what});
   }
   table.print();
 }

@@ -2,10 +2,13 @@
 // The rows of the dot-product backends.
 #include "backends/cpu/dot/backends.hpp"
 
+#include <string_view>
+
 #include "backends/cpu/dot/driver.hpp"
 #include "backends/cpu/dot/float_layout.hpp"
 #include "backends/cpu/dot/int8_layout.hpp"
 #include "backends/cpu/passes.hpp"
+#include "core/cpu_features.hpp"
 
 namespace octavo {
 namespace {
@@ -32,12 +35,23 @@ Status run(const MatmulProblem& problem, const Plan& plan, const ExecContext& co
 
 const char* no_avx512() noexcept {
   if (dot_machine(DotRegisters::zmm).integers != nullptr) return nullptr;
-  return "this CPU has no AVX-512 F and BW";
+  const CpuFeatures& cpu = uncapped_cpu();
+  return cpu.avx512f && cpu.avx512bw ? "OCTAVO_ISA leaves AVX-512 out"
+                                     : "this CPU has no AVX-512 F and BW";
 }
 
 const char* no_avx2() noexcept {
   if (dot_machine(DotRegisters::ymm).integers != nullptr) return nullptr;
-  return "this CPU has no AVX2, FMA and F16C";
+  const CpuFeatures& cpu = uncapped_cpu();
+  return cpu.avx2 && cpu.fma && cpu.f16c ? "OCTAVO_ISA leaves AVX2 out"
+                                         : "this CPU has no AVX2, FMA and F16C";
+}
+
+template <DotRegisters registers>
+Extensions extensions() noexcept {
+  const char* used = dot_machine(registers).name;
+  const char* best = cpu::best_dot_machine(registers).name;
+  return {used, std::string_view(used) == best ? "" : best};
 }
 
 }  // namespace
@@ -51,6 +65,7 @@ const Backend kAvx512Backend{
     .run = &run<kAvx512Backend, DotRegisters::zmm>,
     .passes = cpu::kPasses,
     .layout = &layout,
+    .extensions = &extensions<DotRegisters::zmm>,
 };
 
 const Backend kAvx2Backend{
@@ -62,6 +77,7 @@ const Backend kAvx2Backend{
     .run = &run<kAvx2Backend, DotRegisters::ymm>,
     .passes = cpu::kPasses,
     .layout = &layout,
+    .extensions = &extensions<DotRegisters::ymm>,
 };
 
 }  // namespace octavo

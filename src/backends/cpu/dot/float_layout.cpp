@@ -83,16 +83,22 @@ void for_each_element(const Panels& panels, DType dtype, const MatrixView& weigh
   }
 }
 
+[[maybe_unused]] bool is_finite(const Float8Table& table, char code) noexcept {
+  const bool nan = table.negative_zero_is_nan && code == static_cast<char>(0x80);
+  return !nan && (code & 0x7F) <= table.last_finite;
+}
+
 template <std::size_t size>
 void pack_panel(const Panels& panels, const MatrixView& weight, std::int64_t panel) noexcept {
-  bool negative_zero = false;
+  const Float8Table& table = float8_table(weight.dtype);
+  bool not_finite = false;
   const auto put = [&](const char* packed, const char* from) {
     std::memcpy(const_cast<char*>(packed), from, size);  // NOLINT: the block is ours to write
-    if constexpr (size == 1) negative_zero |= *from == static_cast<char>(0x80);
+    if constexpr (size == 1) not_finite |= !is_finite(table, *from);
   };
   for_each_element(panels, weight.dtype, weight, panel, 0, put);
   if constexpr (size == 1) {
-    const_cast<char*>(panels.end())[panel] = negative_zero ? 1 : 0;  // NOLINT
+    const_cast<char*>(panels.end())[panel] = not_finite ? 1 : 0;  // NOLINT
   }
 }
 
@@ -106,12 +112,13 @@ Status pack(const MatrixView& weight, void* packed, const ExecContext& context) 
     char* codes = const_cast<char*>(panels.at(panel, 0));  // NOLINT
     if (kernels != nullptr) {
       const std::int64_t next = (panel + 1) * kPanelWidth;
-      bool negative_zero = false;
+      bool not_finite = false;
       PackPiece piece = panel_piece(weight, panel, codes);
-      piece.negative_zero = &negative_zero;
+      piece.table = &float8_table(weight.dtype);
+      piece.not_finite = &not_finite;
       if (next < n) piece.next = weight.at(next * weight.strides[1]);
       kernels->pack(piece);
-      if (size == 1) const_cast<char*>(panels.end())[panel] = negative_zero ? 1 : 0;  // NOLINT
+      if (size == 1) const_cast<char*>(panels.end())[panel] = not_finite ? 1 : 0;  // NOLINT
       return;
     }
     std::memset(codes, 0, static_cast<std::size_t>(panels.steps() * panels.step_bytes(panel)));

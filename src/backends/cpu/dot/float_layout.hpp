@@ -11,13 +11,13 @@ namespace octavo::cpu {
 
 /// The layout of fp8 ("f8x2"), bfloat16 ("bf16x2") or float32 ("f32x1") weights, null for other
 /// types. Version 1: panels in the form of the type; behind those of fp8 one byte for each panel,
-/// not 0 where a code of the panel is 0x80.
+/// not 0 where a code of the panel is no finite number.
 const WeightLayout* float_layout(DType dtype) noexcept;
 
 /// The form of those types, null for others.
 const PanelForm* float_form(DType dtype) noexcept;
 
-inline bool holds_negative_zero(const Panels& panels, std::int64_t panel) noexcept {
+inline bool holds_other_codes(const Panels& panels, std::int64_t panel) noexcept {
   return panels.end()[panel] != 0;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The table of machines: which dot-product kernels a CPU has; and how fp8 codes are decoded.
+#include <algorithm>
 #include <array>
 #include <bit>
 
@@ -15,8 +16,10 @@ extern const IntegerKernels kAvx512BwDot;
 extern const Float8Kernels kAvx512Float8Dot;
 extern const DotKernels kAvx512Bf16Dot;
 extern const DotKernels kAvx512FmaDot;
+extern const IntegerKernels kAvxVnniDot;
 extern const IntegerKernels kAvx2WordsDot;
 extern const IntegerKernels kAvx2BytesDot;
+extern const Float8Kernels kAvx2Float8Dot;
 extern const DotKernels kAvx2FmaDot;
 #endif
 
@@ -59,7 +62,12 @@ constexpr std::array kDotMachines {
           {"AVX-512 F, BW", &kAvx512BwDot, nullptr, nullptr, &kAvx512FmaDot},
           [](const CpuFeatures& cpu) noexcept { return cpu.avx512f && cpu.avx512bw; }},
       Row{DotRegisters::ymm,
-          {"AVX2, FMA", &kAvx2WordsDot, nullptr, nullptr, &kAvx2FmaDot, &kAvx2BytesDot},
+          {"AVX-VNNI, AVX2, FMA", &kAvxVnniDot, &kAvx2Float8Dot, nullptr, &kAvx2FmaDot},
+          [](const CpuFeatures& cpu) noexcept {
+            return cpu.avx_vnni && cpu.avx2 && cpu.fma && cpu.f16c;
+          }},
+      Row{DotRegisters::ymm,
+          {"AVX2, FMA", &kAvx2WordsDot, &kAvx2Float8Dot, nullptr, &kAvx2FmaDot, &kAvx2BytesDot},
           [](const CpuFeatures& cpu) noexcept { return cpu.avx2 && cpu.fma && cpu.f16c; }},
 #endif
       Row{DotRegisters::none, {"none"}, [](const CpuFeatures&) noexcept { return true; }},
@@ -94,8 +102,9 @@ constexpr Float8Table table_of() noexcept {
   }
   table.negative_zero_is_nan = decode<F>(0x80U) != decode<F>(0x80U);
   table.last_finite = static_cast<std::uint8_t>(F.max_code);
-  table.mantissa_bits = F.mantissa_bits;
-  table.unit = std::bit_cast<float>(static_cast<std::uint32_t>(254 - F.bias) << 23);
+  table.down.fill(static_cast<std::uint16_t>(1 << (15 - F.mantissa_bits)));
+  table.kept.fill(static_cast<std::uint16_t>(0x8000 | 0x7F00 >> (1 + F.mantissa_bits)));
+  table.unit.fill(std::bit_cast<float>(static_cast<std::uint32_t>(254 - F.bias) << 23));
   return table;
 }
 
@@ -114,6 +123,12 @@ const DotMachine& dot_machine(DotRegisters registers) noexcept {
   std::size_t i = 0;
   while (all.registers[i] != registers && i + 1 < all.count) ++i;
   return all.machines[i];
+}
+
+const DotMachine& best_dot_machine(DotRegisters registers) noexcept {
+  const auto in_them = [&](const Row& row) { return row.registers == registers; };
+  const auto* row = std::ranges::find_if(kDotMachines, in_them);
+  return row != kDotMachines.end() ? row->machine : kDotMachines.back().machine;
 }
 
 std::span<const DotMachine> usable_dot_machines() noexcept {

@@ -56,11 +56,12 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   const bool pairs = machine.pairs != nullptr && fits_bfloat16(a) && fits_bfloat16(b) && !kept;
   path.on_the_fly = pairs ? machine.pairs : machine.floats;
   path.rows = pairs ? DType::bfloat16 : DType::float32;
-  if (is_float8(a) && pairs) path.float8 = machine.float8;
+  const bool beside = machine.float8 != nullptr && machine.float8->rows == path.rows;
+  if (is_float8(a) && pairs && beside) path.float8 = machine.float8;
   if (p.b.packed == nullptr) {
     if (holds(path.on_the_fly->form, b)) path.pack = path.on_the_fly->pack;
     path.plain = path.on_the_fly->plain;
-    if (!is_float8(b) || !pairs || machine.float8 == nullptr) return nullptr;
+    if (!is_float8(b) || !pairs || !beside) return nullptr;
     path.pack = machine.float8->pack_pairs;
     path.plain = machine.float8->dot.plain;
     if (p.a.data.shape[0] <= kDecodingRows && !float8_table(b).negative_zero_is_nan) {
@@ -73,7 +74,12 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   if (layout->widen == nullptr) return "the weight is packed for a device";
   if (layout != float_layout(b)) return nullptr;
   if (b == path.rows) path.direct = path.on_the_fly;
-  if (is_float8(b) && pairs && machine.float8 != nullptr) path.direct = &machine.float8->dot;
+  if (!is_float8(b) || !beside) return nullptr;
+  const std::int64_t most = machine.float8->most_rows;
+  path.of_rows = most > 0;
+  if (most > 0 && p.a.data.shape[0] > most) return nullptr;
+  path.direct = &machine.float8->dot;
+  path.finite_only = machine.float8->finite_only;
   return nullptr;
 }
 
@@ -85,7 +91,7 @@ const char* check_group(std::int64_t length, std::int64_t origin, std::int64_t s
   return "a group of scales ends inside a step of the kernels (4 of int8, 2 of fp8 and bfloat16)";
 }
 
-const char* check_scales(const OperandView& operand, Side side, std::int64_t step) noexcept {
+const char* check_operand(const OperandView& operand, Side side, std::int64_t step) noexcept {
   int varying = 0;
   for (const ScaleView& scale : operand.scale) {
     if (!varies_along_k(scale, side)) continue;
@@ -95,6 +101,15 @@ const char* check_scales(const OperandView& operand, Side side, std::int64_t ste
     ++varying;
   }
   return varying > 1 ? "two scales of one operand vary along K" : nullptr;
+}
+
+const char* check_scales(const Member& p, std::int64_t step) noexcept {
+  const char* why = check_operand(p.b, Side::b, step);
+  if (why == nullptr) why = check_operand(p.a, Side::a, step);
+  if (why == nullptr && p.a.quantise != nullptr && !p.a.quantise->vectorwise) {
+    why = check_group(scale_grid(p.a.quantise->spec.granularity, Side::a).cols, 0, step);
+  }
+  return why;
 }
 
 }  // namespace
@@ -115,10 +130,10 @@ const char* find_path(const Member& p, const MatmulOptions& options, const DotMa
       integers ? integer_path(p, machine, a, path) : float_path(p, options, machine, a, b, path);
   if (why != nullptr) return why;
   const std::int64_t step = integers ? kInt8Form.step : path.on_the_fly->form.step;
-  why = check_scales(p.b, Side::b, step);
-  if (why == nullptr) why = check_scales(p.a, Side::a, step);
-  if (why == nullptr && p.a.quantise != nullptr && !p.a.quantise->vectorwise) {
-    why = check_group(scale_grid(p.a.quantise->spec.granularity, Side::a).cols, 0, step);
+  why = check_scales(p, step);
+  // Kernels of a longer step leave it to those that read panels made on the fly.
+  if (path.direct != nullptr && check_scales(p, path.direct->form.step) != why) {
+    path.direct = nullptr;
   }
   const bool zero_points = p.a.azp.defined() || (p.a.quantise != nullptr && p.a.quantise->spec.azp);
   if (why != nullptr || !integers || !zero_points) return why;

@@ -23,7 +23,8 @@ struct DotPath {
   PlainKernel (*plain)(const PlainWanted& wanted) noexcept = nullptr;
   /// What the rows of A hold: a type of 8 bits, as it is, int16, bfloat16 or float32.
   DType rows = DType::undefined;
-  bool of_rows = false;  ///< other numbers of rows may have another one
+  bool of_rows = false;      ///< other numbers of rows may have another one
+  bool finite_only = false;  ///< `direct` decodes finite codes only
 
   const DotKernels& kernels() const noexcept { return direct != nullptr ? *direct : *on_the_fly; }
 };

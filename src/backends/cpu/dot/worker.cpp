@@ -34,10 +34,11 @@ constexpr std::int64_t kDecodedRows = 3;
 // is to have work all the time.
 constexpr std::int64_t kMostFetchingCalls = 8;
 
-// Weights whose code 0x80 the tiles do not decode.
-bool has_negative_zeros(const DotMember& d) noexcept {
+// May a weight have codes that the tiles do not decode?
+bool may_have_others(const DotMember& d) noexcept {
   const DType b = weight_dtype(d.p->b);
-  return d.path.direct != nullptr && is_float8(b) && float8_table(b).negative_zero_is_nan;
+  return d.path.direct != nullptr && is_float8(b) &&
+         (d.path.finite_only || float8_table(b).negative_zero_is_nan);
 }
 
 Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vectors) noexcept {
@@ -92,8 +93,9 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   }
   if (d.p->a.azp.defined()) w.floats = arena.take<float>(tile);
   w.outliers = take_outlier_scratch(*d.p, d.outliers, d.block_rows, arena);
-  if ((d.path.direct == nullptr && d.plain == nullptr) || has_negative_zeros(d)) {
-    w.panel = arena.take<char>((d.chunk + kDecodedRows) * form.vector_bytes * kPanelVectors);
+  if ((d.path.direct == nullptr && d.plain == nullptr) || may_have_others(d)) {
+    const std::int64_t steps = d.chunk * d.path.kernels().form.step / form.step;
+    w.panel = arena.take<char>((steps + kDecodedRows) * form.vector_bytes * kPanelVectors);
     if (d.path.pack == nullptr && d.path.integers == nullptr) {
       w.wide = arena.take<float>(kWideDepth * kTileCols);
       w.line = arena.take<float>(std::max(kWideDepth, kTileCols));
@@ -125,7 +127,7 @@ void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
   column_ = panel * kTileCols;
   columns_ = std::min(kTileCols, d_.n - column_);
   kernels_ = &d_.path.kernels();
-  if (has_negative_zeros(d_) && holds_negative_zero(packed_, panel)) kernels_ = d_.path.on_the_fly;
+  if (may_have_others(d_) && holds_other_codes(packed_, panel)) kernels_ = d_.path.on_the_fly;
   finisher_.set_columns(column_, columns_);
   outliers_.set_columns(column_, columns_);
   if (r1 - r0 <= kPrefetchedRows) finisher_.prefetch(r0, r1 - r0);
@@ -152,7 +154,7 @@ void DotWorker::block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexc
   packed_panel_ = d_.single_chunk && !direct() ? panel_ : -1;
   if (w_.panel_sums != nullptr && !packed) std::fill_n(w_.panel_sums, kTileCols, 0);
   outliers_.set_rows(r0, r1 - r0);
-  const std::int64_t depth = kernels_->form.step;
+  const std::int64_t depth = d_.path.kernels().form.step;
   Chunk chunk{};
   do {
     chunk.end = std::min(d_.steps, chunk.step + d_.chunk);

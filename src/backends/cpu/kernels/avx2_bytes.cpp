@@ -31,9 +31,14 @@ struct Dot : WordsDot {
     Vec::keep(more);
     return more;
   }
-  template <int, int step>
-  static OCTAVO_INLINE Right right(const Loaded& bytes) {
+  using Part = Vec::Ints;
+  template <int step>
+  static OCTAVO_INLINE Part part(const Loaded& bytes) {
     return widened_pairs<step>(bytes);
+  }
+  template <int>
+  static OCTAVO_INLINE const Right& right(const Part& words) {
+    return words;
   }
 };
 #include "backends/cpu/kernels/dot_tile-inl.hpp"

@@ -168,6 +168,21 @@ void pack_pairs(const PackPiece& p) noexcept {
   pack_piece(p, CodePairs<false>(*p.table));
 }
 
+// Codes that are no finite numbers.
+struct OtherCodes {
+  explicit OtherCodes(const Float8Table& t)
+      : nan(t.negative_zero_is_nan ? ~__mmask64{0} : __mmask64{0}),
+        last(_mm512_set1_epi8(static_cast<char>(t.last_finite))) {}
+  OCTAVO_INLINE __mmask64 in(__m512i codes) const {
+    const __m512i magnitudes = _mm512_and_si512(codes, _mm512_set1_epi8(0x7F));
+    const __m512i negative_zero = _mm512_set1_epi8(static_cast<char>(0x80));
+    return _mm512_cmpgt_epi8_mask(magnitudes, last) |
+           _mm512_mask_cmpeq_epi8_mask(nan, codes, negative_zero);
+  }
+  __mmask64 nan;
+  __m512i last;
+};
+
 // Codes in the form of int8, a few squares at a time, and their order in a step of 32 columns.
 void pack(const PackPiece& p) noexcept {
   constexpr std::int64_t kDepth = 256;
@@ -176,7 +191,7 @@ void pack(const PackPiece& p) noexcept {
   PackPiece part = p;
   part.panel = quads;
   char* out = static_cast<char*>(p.panel);
-  const __m512i code = _mm512_set1_epi8(static_cast<char>(0x80));
+  const OtherCodes other(*p.table);
   __mmask64 found = 0;
   const __m512i order = _mm512_set4_epi32(0x0F0E0B0A, 0x07060302, 0x0D0C0908, 0x05040100);
   for (std::int64_t k = 0; k < p.depth; k += kDepth) {
@@ -196,7 +211,7 @@ void pack(const PackPiece& p) noexcept {
         const __m512i even = _mm512_load_si512(from + v * 64);
         const __m512i odd =
             v + 1 < given ? _mm512_load_si512(from + (v + 1) * 64) : _mm512_setzero_si512();
-        found |= _mm512_cmpeq_epi8_mask(even, code) | _mm512_cmpeq_epi8_mask(odd, code);
+        found |= other.in(even) | other.in(odd);
         const __m512i x = _mm512_shuffle_epi8(even, order);
         const __m512i y = _mm512_shuffle_epi8(odd, order);
         _mm512_store_si512(out, _mm512_unpacklo_epi64(x, y));
@@ -206,7 +221,7 @@ void pack(const PackPiece& p) noexcept {
       if (whole) out += vectors * 32;
     }
   }
-  if (p.negative_zero != nullptr && found != 0) *p.negative_zero = true;
+  if (p.not_finite != nullptr && found != 0) *p.not_finite = true;
 }
 
 void unpack(const UnpackPiece& p) noexcept {
@@ -238,6 +253,7 @@ extern const Float8Kernels kAvx512Float8Dot{
     {"5x64 tile, fp8 by table, AVX-512 BF16, float32 sums in ascending k",
      "few rows, fp8 by table, AVX-512 BF16, float32 sums in ascending k", kFloat8Form, kMaxRows,
      &find_dot_tile, &pack, nullptr, nullptr, nullptr, &find_plain},
+    DType::bfloat16,
     &decode_codes,
     &pack_pairs,
     &unpack,

@@ -40,8 +40,11 @@ struct alignas(64) Float8Table {
   /// What code 0x80 means: NaN in the fnuz types, which a table without signs cannot say.
   bool negative_zero_is_nan;
   std::uint8_t last_finite;  ///< the largest magnitude's code
-  int mantissa_bits;
-  float unit;  ///< what numbers are multiplied by whose exponents are read with float32's bias
+  /// The factor whose products' upper halves are codes, in the upper bytes of words, shifted down
+  /// to where bfloat16 has an exponent; what is kept of them; each sixteen times.
+  alignas(32) std::array<std::uint16_t, 16> down, kept;
+  /// What numbers are multiplied by whose exponents are read with float32's bias, eight times.
+  alignas(32) std::array<float, 8> unit;
 };
 /// The table of an fp8 type.
 const Float8Table& float8_table(DType dtype) noexcept;
@@ -119,8 +122,8 @@ struct PackPiece {
   void* panel;                         ///< from its first step on, 64-byte aligned
   std::int32_t* sums = nullptr;        ///< int8, [vectors * 16]: the piece's sums are added to them
   const Float8Table* table = nullptr;  ///< fp8 that becomes wider
-  bool* negative_zero =
-      nullptr;  ///< fp8 in its own form: set where a code is 0x80; null: no matter
+  /// fp8 in its own form: set where a code is no finite number; null: no matter.
+  bool* not_finite = nullptr;
   /// Element (0, 0) of what is packed after this, a piece that lies like it; null: nothing.
   const void* next = nullptr;
 };
@@ -225,16 +228,22 @@ struct IntegerKernels {
   void (*leave)() noexcept = nullptr;
 };
 
-/// Products of fp8 weights by bfloat16, decoded inside the tile.
+/// Products of fp8 weights, decoded inside the tile.
 struct Float8Kernels {
   DotKernels dot;
-  /// `count` neighbouring fp8 codes as bfloat16, exactly. Any alignment.
+  DType rows;  ///< of A: bfloat16, beside DotMachine::pairs, or float32, beside `floats`
+  /// `count` neighbouring fp8 codes as bfloat16, exactly. Any alignment. Null beside `floats`.
   void (*decode)(const Float8Table& table, const void* codes, std::int64_t count,
                  void* out) noexcept;
-  /// `pack` of fp8 into bfloat16, faster than that of the bfloat16 kernels.
+  /// `pack` of fp8 into bfloat16, faster than that of the bfloat16 kernels. Null beside `floats`.
   void (*pack_pairs)(const PackPiece& piece) noexcept;
   /// Of 32 columns.
   void (*unpack)(const UnpackPiece& piece) noexcept;
+  /// The most rows for which decoding inside the tile is faster than once, ahead; 0: any number.
+  std::int64_t most_rows = 0;
+  /// Whether tiles decode finite codes only; else all but a 0x80 that is NaN. Panels with others
+  /// are decoded ahead.
+  bool finite_only = false;
 };
 
 /// The kernels of one CPU; null where it has none. Kernel files export them; the table of machines
@@ -242,9 +251,9 @@ struct Float8Kernels {
 struct DotMachine {
   const char* name = "none";
   const IntegerKernels* integers = nullptr;
-  const Float8Kernels* float8 = nullptr;  ///< needs `pairs`
-  const DotKernels* pairs = nullptr;      ///< bfloat16 by bfloat16
-  const DotKernels* floats = nullptr;     ///< float32 by float32
+  const Float8Kernels* float8 = nullptr;
+  const DotKernels* pairs = nullptr;   ///< bfloat16 by bfloat16
+  const DotKernels* floats = nullptr;  ///< float32 by float32
   /// Integers of so few rows that reading the weight is what takes time; null: `integers`.
   const IntegerKernels* few_rows = nullptr;
 };
@@ -263,5 +272,7 @@ enum class DotRegisters : std::uint8_t { zmm, ymm, none };
 std::span<const DotMachine> usable_dot_machines() noexcept;
 const DotMachine& dot_machine() noexcept;
 const DotMachine& dot_machine(DotRegisters registers) noexcept;
+/// The first row of all in some registers, whether this CPU can run it or not.
+const DotMachine& best_dot_machine(DotRegisters registers) noexcept;
 
 }  // namespace octavo::cpu

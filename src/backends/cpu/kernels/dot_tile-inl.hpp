@@ -16,11 +16,10 @@
 //   kExact           whether sums may be taken in any order
 //   kLoadVectors     vectors of 16 columns that 64 bytes of B hold in a step
 //   kSteps           fours of bytes of A that meet a step of B: 1, or 2
-//   Loaded, Right    such 64 bytes on their way, and one vector of them as add() wants it, for one
-//                    four of bytes of A: right<vector>(loaded), or right<vector, step>(loaded)
-//   Sum              an accumulator; zero(), read(), write() and floats() of it
-//   left(a)          four bytes of a row in every lane as add() wants them
-//   add(sum, a, b)
+//   Loaded, Right    such 64 bytes on their way, and one vector of them as add() wants it
+//   Part             where kSteps is 2, what part<step>() makes of Loaded, and right<vector>() of
+//   it Sum              an accumulator; zero(), read(), write() and floats() of it left(a) four
+//   bytes of a row in every lane as add() wants them add(sum, a, b)
 // and is made from the tile, so that it can hold what it decodes with.
 //
 // One flat loop along K a function, accumulators named by constants only, no clones: else g++ 12
@@ -88,30 +87,32 @@ OCTAVO_INLINE void add_scaled(const Dot::Sum (&sums)[rows * vectors], const octa
    ...);
 }
 
-// One vector of B and one of its steps of A: accumulator i belongs to row i / vectors and vector
-// i % vectors.
-template <int rows, int vectors, int vector, int step, class Load, std::size_t... r>
-OCTAVO_INLINE void dot_column(const Dot& dot, Dot::Sum (&sums)[rows * vectors],
-                              const Dot::Loaded& loaded, const Load& load,
+// What a tile widens itself: 64 bytes of B at a time, step by step, so that little of it is in
+// registers at once. Accumulator i belongs to row i / vectors and vector i % vectors.
+template <int rows, int vectors, int vector, int step, class Widening, class Load, std::size_t... r>
+OCTAVO_INLINE void dot_column(const Widening& dot, Dot::Sum (&sums)[rows * vectors],
+                              const typename Widening::Part& part, const Load& load,
                               std::index_sequence<r...>) {
-  const Dot::Right right = Dot::template right<vector % Dot::kLoadVectors, step>(loaded);
+  const Dot::Right right = dot.template right<vector % Dot::kLoadVectors>(part);
   ((sums[r * vectors + vector] =
         Dot::add(sums[r * vectors + vector], dot.left(load(r, step)), right)),
    ...);
 }
-
-// What the tile itself widens: 64 bytes of B at a time, step by step, so that little of it is in
-// registers at once.
-template <int rows, int vectors, int first, int steps, class Load, std::size_t... v>
-OCTAVO_INLINE void dot_widened(const Dot& dot, Dot::Sum (&sums)[rows * vectors], const char* b,
-                               const Load& load, std::index_sequence<v...>) {
+template <int rows, int vectors, int first, int step, class Widening, class Load, std::size_t... v>
+OCTAVO_INLINE void dot_widened(const Widening& dot, Dot::Sum (&sums)[rows * vectors],
+                               const Dot::Loaded& loaded, const Load& load,
+                               std::index_sequence<v...>) {
   constexpr std::make_index_sequence<rows> kRows;
+  const auto part = dot.template part<step>(loaded);
+  (dot_column<rows, vectors, first + static_cast<int>(v), step>(dot, sums, part, load, kRows), ...);
+}
+template <int rows, int vectors, int first, int steps, class Widening, class Load>
+OCTAVO_INLINE void dot_load(const Widening& dot, Dot::Sum (&sums)[rows * vectors], const char* b,
+                            const Load& load) {
+  constexpr std::make_index_sequence<Dot::kLoadVectors> kVectors;
   const Dot::Loaded loaded = dot.load(load_right<false>(b));
-  (dot_column<rows, vectors, first + static_cast<int>(v), 0>(dot, sums, loaded, load, kRows), ...);
-  if constexpr (steps > 1) {
-    (dot_column<rows, vectors, first + static_cast<int>(v), 1>(dot, sums, loaded, load, kRows),
-     ...);
-  }
+  dot_widened<rows, vectors, first, 0>(dot, sums, loaded, load, kVectors);
+  if constexpr (steps > 1) dot_widened<rows, vectors, first, 1>(dot, sums, loaded, load, kVectors);
 }
 
 // One step of B, or the first `steps` of A beside it.
@@ -124,13 +125,10 @@ OCTAVO_INLINE void dot_step(const Dot& dot, Dot::Sum (&sums)[rows * vectors], co
   if constexpr (Dot::kSteps == 1) {
     constexpr bool kLow = rows > 1 && rows * vectors * Vec::kRegisters <= 12;
     const Dot::Loaded loaded[] = {dot.load(load_right<kLow>(b + l * 64))...};
-    const Dot::Right right[] = {Dot::template right<v % kEach>(loaded[v / kEach])...};
+    const Dot::Right right[] = {dot.template right<v % kEach>(loaded[v / kEach])...};
     ((sums[i] = Dot::add(sums[i], dot.left(load(i / vectors, 0)), right[i % vectors])), ...);
   } else {
-    constexpr std::make_index_sequence<kEach> kVectors;
-    (dot_widened<rows, vectors, static_cast<int>(l) * kEach, steps>(dot, sums, b + l * 64, load,
-                                                                    kVectors),
-     ...);
+    (dot_load<rows, vectors, static_cast<int>(l) * kEach, steps>(dot, sums, b + l * 64, load), ...);
   }
 }
 

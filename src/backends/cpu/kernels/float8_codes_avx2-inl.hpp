@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// fp8 codes as float32, exactly, in AVX2. A code in the upper byte of a word, shifted down until
+// its exponent begins where that of a bfloat16 does, is a bfloat16 of its number but for a power of
+// two:
+//
+//   e4m3    [s eeee mmm 00000000]  ->  [s 0000eeee mmm0000]  =  number * 2^(bias - 127)
+//   e5m2    [s eeeee mm 00000000]  ->  [s 000eeeee mm00000]
+//
+// Subnormal codes become subnormal numbers, which the product with that power makes normal.
+//
+// Included inside an instruction-set region with AVX2; every including file gets its own copy.
+
+// Codes that are finite numbers, at the least. Sums need the registers, so that constants stay in
+// memory.
+struct FiniteCodes {
+  explicit FiniteCodes(const octavo::cpu::Float8Table& t) : table(&t) {}
+  // Of words: what they have below the code does not matter. A product's upper half is a shift.
+  OCTAVO_INLINE __m256i words(__m256i codes) const {
+    const octavo::cpu::Float8Table* t = hidden(table);
+    return _mm256_and_si256(_mm256_mulhi_epi16(codes, all_of(t->down)), all_of(t->kept));
+  }
+  // Of numbers in the upper halves of dwords.
+  OCTAVO_INLINE __m256 floats(__m256i words) const {
+    return _mm256_mul_ps(_mm256_castsi256_ps(words), _mm256_load_ps(hidden(table)->unit.data()));
+  }
+  static OCTAVO_INLINE __m256i all_of(const std::array<std::uint16_t, 16>& words) {
+    return _mm256_load_si256(reinterpret_cast<const __m256i*>(words.data()));
+  }
+  // Not kept in registers; clang would decode more at a time, too, than fits them.
+  static OCTAVO_INLINE const octavo::cpu::Float8Table* hidden(const octavo::cpu::Float8Table* t) {
+#if defined(__clang__)
+    __asm__ volatile("" : "+r"(t));
+#else
+    __asm__("" : "+r"(t));
+#endif
+    return t;
+  }
+  static OCTAVO_INLINE __m256i word(int bits) {
+    return _mm256_set1_epi16(static_cast<std::int16_t>(bits));
+  }
+  const octavo::cpu::Float8Table* table;
+};
+
+// All codes: those that are none of the numbers get the exponent of infinity, or are NaN.
+struct AllCodes : FiniteCodes {
+  explicit AllCodes(const octavo::cpu::Float8Table& t)
+      : FiniteCodes(t),
+        looked_at(word(t.negative_zero_is_nan ? 0xFF00 : 0x7F00)),
+        turned(word(t.negative_zero_is_nan ? 0xFF00 : 0)),
+        last(word(t.negative_zero_is_nan ? 0x7E00 : t.last_finite << 8)),
+        other(word(t.negative_zero_is_nan ? 0x7FC0 : 0x7F80)) {}
+  OCTAVO_INLINE __m256i words(__m256i codes) const {
+    // Code 0x80 alone turned is the largest number; or magnitudes behind the last finite one.
+    const __m256i place = _mm256_xor_si256(_mm256_and_si256(codes, looked_at), turned);
+    const __m256i special = _mm256_and_si256(_mm256_cmpgt_epi16(place, last), other);
+    return _mm256_or_si256(FiniteCodes::words(codes), special);
+  }
+  __m256i looked_at, turned, last, other;
+};
