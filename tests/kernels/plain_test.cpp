@@ -258,7 +258,7 @@ void expect_same(const PlainTable& table, PlainOrder order, const Shape& s, std:
   }
 }
 
-constexpr std::int64_t kMostRows = 9;  // one more than any kernel takes
+constexpr std::int64_t kMostRows = 17;  // one more than any kernel takes
 
 // Calls visit(table, order, rows) for every kernel that is built for groups of so many elements.
 template <class Visit>

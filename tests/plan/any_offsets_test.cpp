@@ -48,6 +48,8 @@ TEST(PlansOfGroups, HoldForAnyOffsets) {
       "grouped_mm int8:int8:fp32 scale=token:channel azp layout=row groups=1+3+0+6 10x1500x300",
       "grouped_mm e4m3fn:e4m3fn:fp32 scale=group16:block16x16 layout=row groups=1+2+5 8x2500x320",
       "grouped_mm bf16:bf16:fp32 layout=row groups=2+2 4x4500x50",
+      "grouped_mm int8:int8:fp32 scale=token:channel layout=row groups=8+5+3 32x2500x300",
+      "grouped_mm e4m3fn:e4m3fn:fp32 scale=token:channel layout=row groups=16+3+9 40x2500x300",
       "grouped_mm int8:int8:fp32 scale=group32:none split=inner layout=row groups=64+64+64 "
       "3x2000x192",
       "grouped_mm bf16:bf16:fp32 split=columns layout=row groups=64+1000 3x1064x100",

@@ -213,8 +213,8 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
   // Of few rows, that what is read side by side takes most for one of these numbers is all that is
   // known, and whether any of them are converted.
   bool few_converted = false;
-  for (const std::int64_t most :
-       {all, kFewRows, std::int64_t{4}, std::int64_t{3}, std::int64_t{2}, std::int64_t{1}}) {
+  for (const std::int64_t most : {all, kFewRows, std::int64_t{16}, std::int64_t{8}, std::int64_t{4},
+                                  std::int64_t{3}, std::int64_t{2}, std::int64_t{1}}) {
     const std::int64_t extent = std::min(all, most);
     DotMember d;
     Arena counter(nullptr);

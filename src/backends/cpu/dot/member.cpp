@@ -27,8 +27,9 @@ constexpr std::int64_t kChunkBytes = std::int64_t{256} << 10;
 constexpr std::int64_t kPackedBytes = std::int64_t{64} << 10;
 constexpr std::int64_t kManyRows = 128;
 constexpr std::int64_t kBlockRows = 512;
-// Sums of panels that are read side by side.
+// Sums of panels that are read side by side, of as many rows as go through them at once.
 constexpr std::int64_t kStripSums = 8 << 10;
+constexpr std::int64_t kRowsAtOnce = 4;
 constexpr float kOne = 1.0F;
 // Rows that far apart share few sets of the first-level cache: where a weight passes through it
 // beside them, they are copied to where they do not.
@@ -159,7 +160,7 @@ std::int64_t longest_chunk(const DotMember& d) noexcept {
 // Panels whose sums, and scales of so many segments, stay in the caches.
 std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
   if (d.plain == nullptr || d.p->b.data.strides[0] == 1) return 1;
-  const std::int64_t sums = kStripSums / (d.m * kPanelWidth);
+  const std::int64_t sums = kStripSums / (std::min(d.m, kRowsAtOnce) * kPanelWidth);
   const std::int64_t scales = kStripScales / (std::max<std::int64_t>(segments, 1) * kPanelWidth);
   const std::int64_t panels = (d.n + kPanelWidth - 1) / kPanelWidth;
   return std::clamp<std::int64_t>(std::min(sums, scales), 1, panels);

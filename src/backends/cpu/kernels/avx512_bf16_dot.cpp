@@ -103,6 +103,7 @@ struct Int8Source {
 struct PairLines {
   static constexpr int kRows = 2, kVectors = 2;
   static constexpr bool kOrdered = false;
+  static constexpr int kMostRows = 8;
   static void join(const Dot&, const char* b, std::int64_t ldb, __m512i (&out)[2]) {
     const __m512i row0 = _mm512_loadu_si512(b);
     const __m512i row1 = _mm512_loadu_si512(b + ldb);
@@ -115,6 +116,7 @@ struct PairLines {
 struct Int8Lines {
   static constexpr int kRows = 2, kVectors = 4;
   static constexpr bool kOrdered = false;
+  static constexpr int kMostRows = 8;
   static __m512i pair(__m512i bytes) {  // the lower two of every word
     return Int8Source::pair(_mm512_srai_epi32(_mm512_slli_epi32(bytes, 24), 24),
                             _mm512_srai_epi32(_mm512_slli_epi32(bytes, 16), 24));

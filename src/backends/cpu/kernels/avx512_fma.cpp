@@ -108,6 +108,7 @@ struct HalfSource : PairSource {
 struct FloatLines {
   static constexpr int kRows = 1, kVectors = 1;
   static constexpr bool kOrdered = true;
+  static constexpr int kMostRows = 8;
   static void join(const Dot&, const char* b, std::int64_t, __m512i (&out)[1]) {
     out[0] = _mm512_loadu_si512(b);
   }
@@ -115,6 +116,7 @@ struct FloatLines {
 struct Bf16Lines {
   static constexpr int kRows = 1, kVectors = 2;
   static constexpr bool kOrdered = false;
+  static constexpr int kMostRows = 8;
   static void join(const Dot&, const char* b, std::int64_t, __m512i (&out)[2]) {
     const __m512i row = _mm512_loadu_si512(b);
     out[0] = _mm512_unpacklo_epi16(_mm512_setzero_si512(), row);
@@ -124,6 +126,7 @@ struct Bf16Lines {
 struct HalfLines {
   static constexpr int kRows = 1, kVectors = 2;
   static constexpr bool kOrdered = true;
+  static constexpr int kMostRows = 8;
   static __m512i widen(const char* b) {
     const auto halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b));
     return _mm512_castps_si512(_mm512_cvtph_ps(halves));

@@ -99,6 +99,7 @@ template <class Codes>
 struct CodeLines {
   static constexpr int kRows = 2, kVectors = 4;
   static constexpr bool kOrdered = false;
+  static constexpr int kMostRows = 16;
   static void join(const Dot& dot, const char* b, std::int64_t ldb, __m512i (&out)[4]) {
     const __m512i row0 = _mm512_loadu_si512(b);
     const __m512i row1 = _mm512_loadu_si512(b + ldb);

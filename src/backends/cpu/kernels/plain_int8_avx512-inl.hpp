@@ -12,6 +12,7 @@
 struct ByteLines {
   static constexpr int kRows = 4, kVectors = 4;
   static constexpr bool kOrdered = false;
+  static constexpr int kMostRows = 8;
   static void join(const Dot& dot, const char* b, std::int64_t ldb, Dot::Right (&out)[4]) {
     const __m512i row0 = _mm512_loadu_si512(b);
     const __m512i row1 = _mm512_loadu_si512(b + ldb);

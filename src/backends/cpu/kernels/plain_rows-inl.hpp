@@ -8,13 +8,15 @@
 //
 // A strip of columns goes through some rows of K, then through the next ones, which are fetched
 // meanwhile. The sums of the strip wait in the first-level cache, in the order that joining leaves.
-// They are put in theirs at the end of K, or of a group.
+// They are put in theirs at the end of K, or of a group. More than four rows of A go through what
+// the second-level cache holds by fours; the first four fetch, and add up the columns.
 //
 // Included inside an instruction-set region after plain_columns-inl.hpp; every including file gets
 // its own copy. A `Lines` says what rows of the weight become:
 //   kRows       rows of K in a step
 //   kVectors    of 16 columns in a line of 64 bytes
 //   kOrdered    they are in the order of columns already
+//   kMostRows   of A; for more of them a packed panel is faster
 //   join(dot, b, ldb, out)  the step of each vector, as Dot::add takes it
 
 // A strip goes through so many bytes at a time, in so many rows, while as many rows are fetched
@@ -55,10 +57,11 @@ struct LineCursor {
   std::int64_t lda;
 };
 
-template <class Lines, int rows, std::size_t... i, std::size_t... v>
+template <class Lines, int rows, bool first, std::size_t... i, std::size_t... v>
 OCTAVO_INLINE void line_step(const Dot& dot, Dot::Sum (&sums)[rows * Lines::kVectors],
-                             Dot::Sum (&ones)[Lines::kVectors], const LineCursor& at,
-                             std::index_sequence<i...>, std::index_sequence<v...>) {
+                             [[maybe_unused]] Dot::Sum (&ones)[Lines::kVectors],
+                             const LineCursor& at, std::index_sequence<i...>,
+                             std::index_sequence<v...>) {
   typename Dot::Right step[Lines::kVectors];
   Lines::join(dot, at.b, at.ldb, step);
   ((sums[i] = Dot::add(
@@ -66,50 +69,50 @@ OCTAVO_INLINE void line_step(const Dot& dot, Dot::Sum (&sums)[rows * Lines::kVec
         dot.left(broadcast_step(at.a + static_cast<std::int64_t>(i / Lines::kVectors) * at.lda)),
         step[i % Lines::kVectors])),
    ...);
-  if constexpr (Dot::kExact) {
+  if constexpr (Dot::kExact && first) {
     ((ones[v] = plain_ones(dot, ones[v], step[v])), ...);
   }
 }
 
 // `steps` steps of a line's columns; sums lie kRowSums apart, ones beside them.
-template <class Lines, int rows, std::size_t... i, std::size_t... v>
+template <class Lines, int rows, bool first, std::size_t... i, std::size_t... v>
 OCTAVO_INLINE void line_steps(const Dot& dot, LineCursor at, std::int64_t steps, RowsAhead& ahead,
-                              float* c, std::int32_t* ones, std::index_sequence<i...> all,
-                              std::index_sequence<v...> vectors) {
+                              float* c, [[maybe_unused]] std::int32_t* ones,
+                              std::index_sequence<i...> all, std::index_sequence<v...> vectors) {
   constexpr std::size_t kVectors = Lines::kVectors;
   Dot::Sum sums[] = {Dot::read(c + i / kVectors * octavo::cpu::kRowSums + i % kVectors * 16)...};
   Dot::Sum bytes[] = {((void)v, Dot::zero())...};
-  if constexpr (Dot::kExact) ((bytes[v] = Dot::read(ones + v * 16)), ...);
+  if constexpr (Dot::kExact && first) ((bytes[v] = Dot::read(ones + v * 16)), ...);
   OCTAVO_FLAT_LOOP
   for (; steps > 0; --steps) {
-    ahead.fetch<Lines::kRows>();
-    line_step<Lines, rows>(dot, sums, bytes, at, all, vectors);
+    if constexpr (first) ahead.fetch<Lines::kRows>();
+    line_step<Lines, rows, first>(dot, sums, bytes, at, all, vectors);
     at.b += Lines::kRows * at.ldb;
     at.a += octavo::cpu::kStepBytes;
   }
   (Dot::write(c + i / kVectors * octavo::cpu::kRowSums + i % kVectors * 16, sums[i]), ...);
-  if constexpr (Dot::kExact) (Dot::write(ones + v * 16, bytes[v]), ...);
+  if constexpr (Dot::kExact && first) (Dot::write(ones + v * 16, bytes[v]), ...);
 }
 
-// The columns of a line, from column `first` of the strip on.
-template <class Lines, int rows>
+// The columns of a line, from column `column` of the strip on.
+template <class Lines, int rows, bool first>
 struct LineSums {
   static constexpr std::int64_t kColumns = Lines::kVectors * 16;
   const octavo::cpu::PlainTile& p;
   float* c;  // or int32
   std::int32_t* ones;
 
-  LineSums(const octavo::cpu::PlainTile& tile, std::int64_t first)
+  LineSums(const octavo::cpu::PlainTile& tile, std::int64_t column)
       : p(tile),
-        c(static_cast<float*>(tile.tile.c) + first / octavo::cpu::kRowSums * tile.panel_sums +
-          first % octavo::cpu::kRowSums),
-        ones(Dot::kExact ? tile.sums_out + first : nullptr) {}
+        c(static_cast<float*>(tile.tile.c) + column / octavo::cpu::kRowSums * tile.panel_sums +
+          column % octavo::cpu::kRowSums),
+        ones(Dot::kExact ? tile.sums_out + column : nullptr) {}
 
   // Whole steps.
   void add(const Dot& dot, const LineCursor& at, std::int64_t steps, RowsAhead& ahead) const {
-    line_steps<Lines, rows>(dot, at, steps, ahead, c, ones,
-                            std::make_index_sequence<rows * Lines::kVectors>(),
-                            std::make_index_sequence<Lines::kVectors>());
+    line_steps<Lines, rows, first>(dot, at, steps, ahead, c, ones,
+                                   std::make_index_sequence<rows * Lines::kVectors>(),
+                                   std::make_index_sequence<Lines::kVectors>());
   }
   // Fewer columns, or rows of K, than a step has: with zeros.
   void add_part(const Dot& dot, const LineCursor& at, std::int64_t depth,
@@ -133,10 +136,11 @@ struct LineSums {
 };
 
 // All columns through `depth` rows of K, while those from `next` on are fetched.
-template <class Lines, int rows>
-OCTAVO_INLINE void plain_lines(const Dot& dot, const octavo::cpu::PlainTile& p, LineCursor at,
-                               std::int64_t depth, const char* next) {
-  constexpr std::int64_t kColumns = LineSums<Lines, rows>::kColumns;
+template <class Lines, int rows, bool first>
+OCTAVO_KERNEL void plain_lines(const Dot& dot, const octavo::cpu::PlainTile& p, LineCursor at,
+                               std::int64_t depth, const char* next) noexcept {
+  using Sums = LineSums<Lines, rows, first>;
+  constexpr std::int64_t kColumns = Sums::kColumns;
   constexpr std::int64_t kElement = kSquareBytes / kColumns;
   constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / Lines::kRows;
   const std::int64_t whole = depth / Lines::kRows * Lines::kRows;
@@ -146,7 +150,7 @@ OCTAVO_INLINE void plain_lines(const Dot& dot, const octavo::cpu::PlainTile& p, 
   const std::int64_t strip = p.columns * kElement;
   RowsAhead ahead{next, strip, strip, at.ldb - strip};
   for (std::int64_t j = 0; j < p.columns; j += kColumns) {
-    const LineSums<Lines, rows> sums(p, j);
+    const Sums sums(p, j);
     const std::int64_t left = p.columns - j;
     if (left < kColumns) return sums.add_part(dot, at, depth, left * kElement);
     sums.add(dot, at, whole / Lines::kRows, ahead);
@@ -165,13 +169,15 @@ OCTAVO_INLINE void order_sums(float* sums) {
 }
 
 // What a group, or all of K, summed up goes where it belongs.
-template <class Lines, int rows, std::size_t... r>
+template <class Lines, int rows, bool first, std::size_t... r>
 OCTAVO_INLINE void finish_lines(const octavo::cpu::PlainTile& p, std::int64_t group,
                                 std::index_sequence<r...>) {
   for (std::int64_t j = 0, panel = 0; j < p.columns; j += octavo::cpu::kRowSums, ++panel) {
     octavo::cpu::DotTile t = p.tile;
     auto* c = static_cast<float*>(t.c) + panel * p.panel_sums;
-    if constexpr (Dot::kExact) order_sums<Lines>(reinterpret_cast<float*>(p.sums_out + j));
+    if constexpr (Dot::kExact && first) {
+      order_sums<Lines>(reinterpret_cast<float*>(p.sums_out + j));
+    }
     (order_sums<Lines>(c + r * octavo::cpu::kRowSums), ...);
     if (t.total != nullptr) {
       t.total += panel * p.panel_sums;
@@ -192,6 +198,27 @@ OCTAVO_INLINE void finish_lines(const octavo::cpu::PlainTile& p, std::int64_t gr
       t.total += 16;
       t.scale_b += 16;
     }
+  }
+}
+
+// Rows `row` on of A.
+OCTAVO_INLINE octavo::cpu::PlainTile from_row(octavo::cpu::PlainTile p, std::int64_t row) {
+  octavo::cpu::DotTile& t = p.tile;
+  t.a = static_cast<const char*>(t.a) + row * t.lda;
+  t.c = static_cast<float*>(t.c) + row * octavo::cpu::kRowSums;
+  t.shift += row * t.shift_stride;
+  if (t.total == nullptr) return p;
+  t.total += row * octavo::cpu::kRowSums;
+  t.scale_a += row * t.scale_a_stride;
+  return p;
+}
+
+// each<rows, row>() for four rows after the other, and for those that are left.
+template <int rows, int row = 0, class Each>
+OCTAVO_INLINE void by_fours(const Each& each) {
+  if constexpr (row < rows) {
+    each.template operator()<(rows - row < 4 ? rows - row : 4), row>();
+    by_fours<rows, row + 4>(each);
   }
 }
 
@@ -223,15 +250,26 @@ OCTAVO_KERNEL void plain_rows(const octavo::cpu::PlainTile& p) noexcept {
       // After K, the next strip.
       const char* next =
           begin < depth ? at.b + some * t.ldb : static_cast<const char*>(t.b) + strip;
-      plain_lines<Lines, rows>(dot, p, at, some, next);
+      by_fours<rows>([&]<int some_rows, int row>() {
+        LineCursor rows_at = at;
+        rows_at.a += row * at.lda;
+        plain_lines<Lines, some_rows, row == 0>(dot, from_row(p, row), rows_at, some, next);
+      });
     }
-    finish_lines<Lines, rows>(p, group, std::make_index_sequence<rows>());
+    by_fours<rows>([&]<int some_rows, int row>() {
+      finish_lines<Lines, some_rows, row == 0>(from_row(p, row), group,
+                                               std::make_index_sequence<some_rows>());
+    });
   }
 }
 
+template <class Lines, std::size_t... i>
+octavo::cpu::PlainKernel plain_rows_of(std::int64_t rows, std::index_sequence<i...>) noexcept {
+  static constexpr std::array kKernels{&plain_rows<Lines, static_cast<int>(i) + 1>...};
+  constexpr auto kMost = static_cast<std::int64_t>(sizeof...(i));
+  return rows < 1 || rows > kMost ? nullptr : kKernels[static_cast<std::size_t>(rows - 1)];
+}
 template <class Lines>
 octavo::cpu::PlainKernel find_plain_rows(std::int64_t rows) noexcept {
-  static constexpr std::array kKernels{&plain_rows<Lines, 1>, &plain_rows<Lines, 2>,
-                                       &plain_rows<Lines, 3>, &plain_rows<Lines, 4>};
-  return rows < 1 || rows > 4 ? nullptr : kKernels[static_cast<std::size_t>(rows - 1)];
+  return plain_rows_of<Lines>(rows, std::make_index_sequence<Lines::kMostRows>());
 }
