@@ -71,84 +71,42 @@ OCTAVO_INLINE __m256i quads_together(__m256i pairs) {
   return _mm256_shuffle_epi8(pairs, order);
 }
 
-// Whether there are codes that are no finite numbers.
-struct OtherCodes {
-  explicit OtherCodes(const Float8Table& t)
+struct CodeOrder {
+  explicit CodeOrder(const Float8Table& t)
       : looked_at(_mm256_set1_epi8(static_cast<char>(t.negative_zero_is_nan ? 0xFF : 0x7F))),
         turned(_mm256_set1_epi8(static_cast<char>(t.negative_zero_is_nan ? 0xFF : 0))),
-        last(_mm256_set1_epi8(static_cast<char>(t.negative_zero_is_nan ? 0x7E : t.last_finite))) {}
-  OCTAVO_INLINE __m256i in(__m256i codes) const {
-    return _mm256_cmpgt_epi8(_mm256_xor_si256(_mm256_and_si256(codes, looked_at), turned), last);
+        last(_mm256_set1_epi8(static_cast<char>(t.negative_zero_is_nan ? 0x7E : t.last_finite))),
+        others(_mm256_setzero_si256()) {}
+  OCTAVO_INLINE void look(const Vec::Ints& even, const Vec::Ints& odd) {
+    for (const __m256i codes : {even.low, even.high, odd.low, odd.high}) {
+      others = _mm256_or_si256(
+          others,
+          _mm256_cmpgt_epi8(_mm256_xor_si256(_mm256_and_si256(codes, looked_at), turned), last));
+    }
   }
-  __m256i looked_at, turned, last;
+  OCTAVO_INLINE bool found() const { return _mm256_movemask_epi8(others) != 0; }
+  static OCTAVO_INLINE Vec::Ints first(const Vec::Ints& even, const Vec::Ints& odd) {
+    return {_mm256_unpacklo_epi64(pairs_together(even.low), pairs_together(odd.low)),
+            _mm256_unpacklo_epi64(pairs_together(even.high), pairs_together(odd.high))};
+  }
+  static OCTAVO_INLINE Vec::Ints second(const Vec::Ints& even, const Vec::Ints& odd) {
+    return {_mm256_unpackhi_epi64(pairs_together(even.low), pairs_together(odd.low)),
+            _mm256_unpackhi_epi64(pairs_together(even.high), pairs_together(odd.high))};
+  }
+  template <int v>
+  static OCTAVO_INLINE Vec::Ints columns(const Vec::Ints& first, const Vec::Ints& second) {
+    const auto both = [&](__m256i a, __m256i b) {
+      return quads_together(v == 0 ? _mm256_unpacklo_epi64(a, b) : _mm256_unpackhi_epi64(a, b));
+    };
+    return {both(first.low, second.low), both(first.high, second.high)};
+  }
+  __m256i looked_at, turned, last, others;
 };
 
-// Codes in the form of int8, a few squares at a time, and their order in a step of 32 columns.
-void pack(const PackPiece& p) noexcept {
-  constexpr std::int64_t kDepth = 256;
-  const std::int64_t vectors = (p.columns + 31) / 32 * 2;
-  alignas(64) char quads[kDepth / 4 * kPanelVectors * 64];
-  PackPiece part = p;
-  part.panel = quads;
-  char* out = static_cast<char*>(p.panel);
-  const OtherCodes other(*p.table);
-  __m256i found = _mm256_setzero_si256();
-  for (std::int64_t k = 0; k < p.depth; k += kDepth) {
-    const auto at = [&](std::int64_t row) {
-      return static_cast<const char*>(p.b) + row * p.stride_k;
-    };
-    const bool last = p.depth - k <= kDepth;
-    part.b = at(k);
-    part.depth = last ? p.depth - k : kDepth;
-    part.next = last ? p.next : at(k + kDepth);
-    pack_piece(part, SameElements<1, false>());
-    const std::int64_t given = (p.columns + 15) / 16;
-    const char* from = quads;
-    for (std::int64_t step = 0; step < (part.depth + 1) / 2; step += 2) {
-      const bool whole = step + 1 < (part.depth + 1) / 2;
-      for (std::int64_t v = 0; v < vectors; v += 2, out += 64) {
-        const Vec::Ints even = Vec::load_ints(from + v * 64);
-        const Vec::Ints odd =
-            v + 1 < given ? Vec::load_ints(from + (v + 1) * 64) : Vec::zero_ints();
-        for (const __m256i codes : {even.low, even.high, odd.low, odd.high}) {
-          found = _mm256_or_si256(found, other.in(codes));
-        }
-        const Vec::Ints x{pairs_together(even.low), pairs_together(even.high)};
-        const Vec::Ints y{pairs_together(odd.low), pairs_together(odd.high)};
-        Vec::store(out, Vec::Ints{_mm256_unpacklo_epi64(x.low, y.low),
-                                  _mm256_unpacklo_epi64(x.high, y.high)});
-        if (!whole) continue;
-        Vec::store(out + vectors * 32, Vec::Ints{_mm256_unpackhi_epi64(x.low, y.low),
-                                                 _mm256_unpackhi_epi64(x.high, y.high)});
-      }
-      from += given * 64;
-      if (whole) out += vectors * 32;
-    }
-  }
-  if (p.not_finite != nullptr && _mm256_movemask_epi8(found) != 0) *p.not_finite = true;
-}
+#include "backends/cpu/kernels/pack_float8-inl.hpp"
 
-void unpack(const UnpackPiece& p) noexcept {
-  for (std::int64_t square = 0; square < p.squares; ++square) {
-    for (std::int64_t v = 0; v < 2; ++v) {
-      const char* from = static_cast<const char*>(p.panel) + square * 32 * p.step_bytes;
-      Vec::Ints m[16];
-      for (Vec::Ints& codes : m) {
-        const Vec::Ints first = Vec::load_ints(from);
-        const Vec::Ints second = Vec::load_ints(from + p.step_bytes);
-        from += 2 * p.step_bytes;
-        const auto both = [&](__m256i a, __m256i b) {
-          return quads_together(v == 0 ? _mm256_unpacklo_epi64(a, b) : _mm256_unpackhi_epi64(a, b));
-        };
-        codes = {both(first.low, second.low), both(first.high, second.high)};
-      }
-      turn(m);
-      for (std::int64_t j = 0; j < 16; ++j) {
-        Vec::store_unaligned(p.b + square * 64 + (v * 16 + j) * p.stride_n, m[j]);
-      }
-    }
-  }
-}
+void pack(const PackPiece& p) noexcept { pack_float8<CodeOrder>(p); }
+void unpack(const UnpackPiece& p) noexcept { unpack_float8<CodeOrder>(p); }
 OCTAVO_ISA_END
 
 }  // namespace

@@ -143,6 +143,12 @@ void decode_codes(const Float8Table& table, const void* codes, std::int64_t coun
   }
 }
 
+// In each 128 bits the first two codes of its four columns, then the last two.
+OCTAVO_INLINE __m512i pairs_together(__m512i quads) {
+  const __m512i order = _mm512_set4_epi32(0x0F0E0B0A, 0x07060302, 0x0D0C0908, 0x05040100);
+  return _mm512_shuffle_epi8(quads, order);
+}
+
 // Four codes of 16 columns as pairs of bfloat16.
 template <bool has_nan>
 struct CodePairs {
@@ -150,9 +156,7 @@ struct CodePairs {
   static constexpr bool kSums = false;
   explicit CodePairs(const Float8Table& table) : decoder(table) {}
   OCTAVO_INLINE void put(char* out, std::int64_t row_bytes, __m512i codes) const {
-    // In each 128 bits the first two codes of its four columns, then the last two.
-    const __m512i order = _mm512_set4_epi32(0x0F0E0B0A, 0x07060302, 0x0D0C0908, 0x05040100);
-    const __m512i pairs = _mm512_shuffle_epi8(codes, order);
+    const __m512i pairs = pairs_together(codes);
     Bytes bytes = decoder.decode(pairs);
     if constexpr (has_nan) {
       const __m512i negative_zero = _mm512_set1_epi8(static_cast<char>(0x80));
@@ -169,83 +173,40 @@ void pack_pairs(const PackPiece& p) noexcept {
   pack_piece(p, CodePairs<false>(*p.table));
 }
 
-// Codes that are no finite numbers.
-struct OtherCodes {
-  explicit OtherCodes(const Float8Table& t)
+struct CodeOrder {
+  explicit CodeOrder(const Float8Table& t)
       : nan(t.negative_zero_is_nan ? ~__mmask64{0} : __mmask64{0}),
         last(_mm512_set1_epi8(static_cast<char>(t.last_finite))) {}
-  OCTAVO_INLINE __mmask64 in(__m512i codes) const {
+  OCTAVO_INLINE __mmask64 others_in(__m512i codes) const {
     const __m512i magnitudes = _mm512_and_si512(codes, _mm512_set1_epi8(0x7F));
     const __m512i negative_zero = _mm512_set1_epi8(static_cast<char>(0x80));
     return _mm512_cmpgt_epi8_mask(magnitudes, last) |
            _mm512_mask_cmpeq_epi8_mask(nan, codes, negative_zero);
   }
+  OCTAVO_INLINE void look(__m512i even, __m512i odd) { others |= others_in(even) | others_in(odd); }
+  OCTAVO_INLINE bool found() const { return others != 0; }
+  static OCTAVO_INLINE __m512i first(__m512i even, __m512i odd) {
+    return _mm512_unpacklo_epi64(pairs_together(even), pairs_together(odd));
+  }
+  static OCTAVO_INLINE __m512i second(__m512i even, __m512i odd) {
+    return _mm512_unpackhi_epi64(pairs_together(even), pairs_together(odd));
+  }
+  template <int v>
+  static OCTAVO_INLINE __m512i columns(__m512i first, __m512i second) {
+    const __m512i order = _mm512_set4_epi32(0x0F0E0706, 0x0D0C0504, 0x0B0A0302, 0x09080100);
+    return _mm512_shuffle_epi8(
+        v == 0 ? _mm512_unpacklo_epi64(first, second) : _mm512_unpackhi_epi64(first, second),
+        order);
+  }
   __mmask64 nan;
   __m512i last;
+  __mmask64 others = 0;
 };
 
-// Codes in the form of int8, a few squares at a time, and their order in a step of 32 columns.
-void pack(const PackPiece& p) noexcept {
-  constexpr std::int64_t kDepth = 256;
-  const std::int64_t vectors = (p.columns + 31) / 32 * 2;
-  alignas(64) char quads[kDepth / 4 * kPanelVectors * 64];
-  PackPiece part = p;
-  part.panel = quads;
-  char* out = static_cast<char*>(p.panel);
-  const OtherCodes other(*p.table);
-  __mmask64 found = 0;
-  const __m512i order = _mm512_set4_epi32(0x0F0E0B0A, 0x07060302, 0x0D0C0908, 0x05040100);
-  for (std::int64_t k = 0; k < p.depth; k += kDepth) {
-    const auto at = [&](std::int64_t row) {
-      return static_cast<const char*>(p.b) + row * p.stride_k;
-    };
-    const bool last = p.depth - k <= kDepth;
-    part.b = at(k);
-    part.depth = last ? p.depth - k : kDepth;
-    part.next = last ? p.next : at(k + kDepth);
-    pack_piece(part, SameElements<1, false>());
-    const std::int64_t given = (p.columns + 15) / 16;
-    const char* from = quads;
-    for (std::int64_t step = 0; step < (part.depth + 1) / 2; step += 2) {
-      const bool whole = step + 1 < (part.depth + 1) / 2;
-      for (std::int64_t v = 0; v < vectors; v += 2, out += 64) {
-        const __m512i even = _mm512_load_si512(from + v * 64);
-        const __m512i odd =
-            v + 1 < given ? _mm512_load_si512(from + (v + 1) * 64) : _mm512_setzero_si512();
-        found |= other.in(even) | other.in(odd);
-        const __m512i x = _mm512_shuffle_epi8(even, order);
-        const __m512i y = _mm512_shuffle_epi8(odd, order);
-        _mm512_store_si512(out, _mm512_unpacklo_epi64(x, y));
-        if (whole) _mm512_store_si512(out + vectors * 32, _mm512_unpackhi_epi64(x, y));
-      }
-      from += given * 64;
-      if (whole) out += vectors * 32;
-    }
-  }
-  if (p.not_finite != nullptr && found != 0) *p.not_finite = true;
-}
+#include "backends/cpu/kernels/pack_float8-inl.hpp"
 
-void unpack(const UnpackPiece& p) noexcept {
-  const __m512i order = _mm512_set4_epi32(0x0F0E0706, 0x0D0C0504, 0x0B0A0302, 0x09080100);
-  for (std::int64_t square = 0; square < p.squares; ++square) {
-    for (std::int64_t v = 0; v < 2; ++v) {
-      const char* from = static_cast<const char*>(p.panel) + square * 32 * p.step_bytes;
-      __m512i m[16];
-      for (__m512i& codes : m) {
-        const __m512i first = _mm512_load_si512(from);
-        const __m512i second = _mm512_load_si512(from + p.step_bytes);
-        from += 2 * p.step_bytes;
-        const __m512i both =
-            v == 0 ? _mm512_unpacklo_epi64(first, second) : _mm512_unpackhi_epi64(first, second);
-        codes = _mm512_shuffle_epi8(both, order);
-      }
-      turn(m);
-      for (std::int64_t j = 0; j < 16; ++j) {
-        _mm512_storeu_si512(p.b + square * 64 + (v * 16 + j) * p.stride_n, m[j]);
-      }
-    }
-  }
-}
+void pack(const PackPiece& p) noexcept { pack_float8<CodeOrder>(p); }
+void unpack(const UnpackPiece& p) noexcept { unpack_float8<CodeOrder>(p); }
 OCTAVO_ISA_END
 
 }  // namespace
