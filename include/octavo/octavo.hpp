@@ -24,6 +24,7 @@
 #include "octavo/problem_line.hpp"
 #include "octavo/quantize.hpp"
 #include "octavo/scale.hpp"
+#include "octavo/shard.hpp"
 #include "octavo/status.hpp"
 #include "octavo/tensor.hpp"
 #include "octavo/unapplied.hpp"
