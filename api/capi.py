@@ -34,8 +34,8 @@ def header(operations):
 
 namespace octavo::capi {{
 
-/// The flags that every product takes.
-MatmulOptions matmul_from(std::uint64_t flags) noexcept;
+/// What every product takes.
+MatmulOptions matmul_from(std::uint64_t flags, std::int32_t k_chunks) noexcept;
 
 /// An activation rule in C. Its columns are the rule's.
 octavo_activation activation_to(const ActivationQuant& o) noexcept;
@@ -59,7 +59,7 @@ def source(flags, by_name, operations):
     names = "".join(f'      {{OCTAVO_{name}, "{name}"}},\n' for name in flags)
     of_products = "".join(f"  {assignment(o)}\n" for o in by_name["matmul"].options)
     back = "".join(f"  {written(o)}\n" for o in by_name["activation"].options if o.spelling.write)
-    of_products = of_products.replace("c.flags", "flags").replace("o.matmul.", "o.")
+    of_products = of_products.replace("c.", "").replace("o.matmul.", "o.")
     return f"""\
 // SPDX-License-Identifier: Apache-2.0
 // {NOTE}
@@ -76,7 +76,7 @@ std::span<const FlagName> flag_names() noexcept {{
   return kNames;
 }}
 
-MatmulOptions matmul_from(std::uint64_t flags) noexcept {{
+MatmulOptions matmul_from(std::uint64_t flags, std::int32_t k_chunks) noexcept {{
   MatmulOptions o;
 {of_products}  return o;
 }}

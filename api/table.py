@@ -102,6 +102,9 @@ KINDS = {
         cpp="std::int32_t {n} = {d};", c="int32_t {n};", c_size=4, read="{o} = c.{n};",
         write="c.{n} = {o};", argument="std::int32_t", bind="{o} = a.{p};", give="{o}", default="0",
         python="int"),
+    "chunks": Kind(
+        cpp="std::int32_t {n} = 0;", read="{o} = c.{n};", argument="std::int32_t", bind="{o} = a.{p};",
+        default="0", python="int", schema="int"),
     "column_list": Kind(
         c="const int64_t* {n};\nint64_t outlier_count;", bind="{o} = parse_columns(a.{p}, call.operation());",
         give="columns_of({o})", python="Any"),
@@ -113,7 +116,9 @@ KINDS = {
         cpp="std::optional<ActivationQuant> {n}{{}};", c="const octavo_activation* {n};",
         read='if (c.{n} != nullptr) {o} = activation_from(place.of("{n}"), c.{n});',
         bind="{o} = parse_activation(call, a);"),
-    "matmul": Kind(cpp="MatmulOptions {n}{{}};", read="{o} = matmul_from(c.flags);"),
+    "matmul": Kind(
+        cpp="MatmulOptions {n}{{}};", c="int32_t k_chunks; /* as MatmulOptions has it */", c_size=4,
+        read="{o} = matmul_from(c.flags, c.k_chunks);"),
     "backend": Kind(
         cpp="const char* {n} = nullptr;", c="const char* {n};", read="{o} = c.{n};",
         argument="const Name&", bind="{o} = text_of(a.{p});", python="str | None", schema="str?"),

@@ -104,7 +104,8 @@ bool holds(const ColumnList& columns, std::int64_t k) {
 
 class MemberOracle {
  public:
-  MemberOracle(const Member& m, bool by_element, std::int64_t rows, std::int64_t columns)
+  MemberOracle(const Member& m, bool by_element, std::int64_t k_chunks, std::int64_t rows,
+               std::int64_t columns)
       : plain_(plain_member(m, by_element)) {
     const Member& p = plain_.member;
     k_ = p.a.data.shape[1];
@@ -115,7 +116,8 @@ class MemberOracle {
     b_ = dequantised<double>(p.b, columns_, false, 1.0);
     const std::int64_t group = shortest_group(p, k_);
     const std::int64_t outliers = p.epilogue.outliers.columns.count;
-    const double steps = static_cast<double>(k_ + outliers + (k_ + group - 1) / group + 8);
+    const double steps =
+        static_cast<double>(k_ + outliers + (k_ + group - 1) / group + 2 * k_chunks + 8);
     gamma_ = steps * kUnit / (1.0 - steps * kUnit);
   }
 
@@ -266,7 +268,8 @@ PlainMember plain_member(Member m, bool by_element) {
 Verdict compare_exact(const MatmulProblem& problem, std::int64_t rows, std::int64_t columns) {
   Verdict verdict;
   for (std::int64_t g = 0; g < group_count(problem); ++g) {
-    MemberOracle(member(problem, g), problem.options.batch_invariant, rows, columns)
+    MemberOracle(member(problem, g), problem.options.batch_invariant, problem.options.k_chunks,
+                 rows, columns)
         .check(problem.options, g, verdict);
   }
   return verdict;

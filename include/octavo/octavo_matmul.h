@@ -39,8 +39,10 @@ typedef struct octavo_scaled_mm_options {
   /* default: that of a 16- or 32-bit float type with itself or with 8 bits, bfloat16 for fp8 with
    * fp8, else float32. int32: the exact sum of integers */
   octavo_dtype out_dtype;
+  int32_t k_chunks; /* as MatmulOptions has it */
   /* TRANS_A, TRANS_B, MATMUL_FLAGS */
   uint32_t flags;
+  uint32_t reserved;
   /* api: end */
 } octavo_scaled_mm_options;
 OCTAVO_INIT_FUNCTION_(octavo_scaled_mm_options);
@@ -75,8 +77,10 @@ typedef struct octavo_linear_options {
   int64_t* found_count;
   /* default: x's type */
   octavo_dtype out_dtype;
+  int32_t k_chunks; /* as MatmulOptions has it */
   /* MATMUL_FLAGS */
   uint32_t flags;
+  uint32_t reserved;
   /* api: end */
 } octavo_linear_options;
 OCTAVO_INIT_FUNCTION_(octavo_linear_options);
@@ -101,8 +105,10 @@ typedef struct octavo_grouped_list_options {
   const char* backend;
   /* of all results */
   octavo_dtype out_dtype;
+  int32_t k_chunks; /* as MatmulOptions has it */
   /* MATMUL_FLAGS */
   uint32_t flags;
+  uint32_t reserved;
   /* api: end */
 } octavo_grouped_list_options;
 OCTAVO_INIT_FUNCTION_(octavo_grouped_list_options);
@@ -138,8 +144,10 @@ typedef struct octavo_grouped_mm_options {
   const char* backend;
   /* default: as of scaled_mm */
   octavo_dtype out_dtype;
+  int32_t k_chunks; /* as MatmulOptions has it */
   /* OFFS_PREFIX, MATMUL_FLAGS */
   uint32_t flags;
+  uint32_t reserved;
   /* api: end */
 } octavo_grouped_mm_options;
 OCTAVO_INIT_FUNCTION_(octavo_grouped_mm_options);
@@ -165,8 +173,10 @@ typedef struct octavo_scaled_grouped_mm_options {
   const char* backend;
   /* default: as of scaled_mm */
   octavo_dtype out_dtype;
+  int32_t k_chunks; /* as MatmulOptions has it */
   /* TRANS_B, MATMUL_FLAGS */
   uint32_t flags;
+  uint32_t reserved;
   /* api: end */
 } octavo_scaled_grouped_mm_options;
 OCTAVO_INIT_FUNCTION_(octavo_scaled_grouped_mm_options);

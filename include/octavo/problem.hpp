@@ -178,6 +178,10 @@ struct MatmulOptions {
   bool batch_invariant = false;
   /// K = 0 gives zeros, as PyTorch does
   bool torch_compat = false;
+  /// floating sums, those under scales along K and LLM.int8's outlier sums are taken over so many
+  /// parts of K, by shard_range, and added in order: what a row-parallel layer on that many ranks,
+  /// or on a divisor of it, gives. 0 or 1: one
+  std::int32_t k_chunks = 0;
   /// exact: no path that counts bfloat16 elements, products and sums below 2^-126 as 0 (`explain`
   /// says where one does)
   bool exact_subnormals = false;

@@ -63,6 +63,7 @@ struct ProblemLine {
   LineOutliers outliers = LineOutliers::columns;
   std::vector<std::int64_t> outlier_columns;  ///< outlier_columns=3+17: fixed ones of LLM.int8
   bool exact_subnormals = false;              ///< subnormals=exact
+  std::int32_t k_chunks = 0;                  ///< k_chunks=24
   LineLayout layout = LineLayout::natural;
   std::uint64_t seed = 1;  ///< seed=7
 };

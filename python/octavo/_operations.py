@@ -19,7 +19,7 @@ def scaled_mm(input: Operand, mat2: Weight, scale_a: ScaleArgument = UNDEFINED, 
               out_dtype: DTypeLike | None = None, *, granularity_a: str | None = None,
               granularity_b: str | None = None, alpha: ScaleArgument = UNDEFINED, beta: ScaleArgument = UNDEFINED,
               c: Tensor | None = None, azp: Tensor | None = None, trans_a: bool = False, trans_b: bool = False,
-              saturate: bool = True, torch_compat: bool = False, subnormals: Subnormals = None,
+              saturate: bool = True, torch_compat: bool = False, k_chunks: int = 0, subnormals: Subnormals = None,
               backend: str | None = None, out: Tensor | None = None) -> Result:
     """out = cast(((input * scale_a) @ (mat2 * scale_b) * alpha + beta * c + bias) * scale_result)
 
@@ -45,6 +45,9 @@ def scaled_mm(input: Operand, mat2: Weight, scale_a: ScaleArgument = UNDEFINED, 
         trans_b: B is given as [N, K].
         saturate: fp8 output beyond the largest finite value becomes that (else infinity or NaN).
         torch_compat: K = 0 gives zeros, as PyTorch does.
+        k_chunks: floating sums, those under scales along K and LLM.int8's outlier sums are taken over so many parts
+            of K, by shard_range, and added in order: what a row-parallel layer on that many ranks, or on a divisor
+            of it, gives. 0 or 1: one.
         subnormals: exact: no path that counts bfloat16 elements, products and sums below 2^-126 as 0 (`explain`
             says where one does).
         backend: force a backend by name (reference, ...); default: the best that accepts.
@@ -57,7 +60,8 @@ def scaled_mm(input: Operand, mat2: Weight, scale_a: ScaleArgument = UNDEFINED, 
     input, mat2 = narrow("scaled_mm", "input", input), narrow("scaled_mm", "mat2", mat2)
     function = torch_operations().scaled_mm if is_torch(input) else _octavo.scaled_mm
     return function(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, granularity_a, granularity_b,
-                    alpha, beta, c, azp, trans_a, trans_b, saturate, torch_compat, subnormals, backend, out)
+                    alpha, beta, c, azp, trans_a, trans_b, saturate, torch_compat, k_chunks, subnormals, backend,
+                    out)
 
 
 def linear(x: Tensor, weight: PackedWeight, bias: Tensor | None = None, out_dtype: DTypeLike | None = None, *,

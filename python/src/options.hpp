@@ -89,6 +89,7 @@ struct ScaledMmArguments {
   bool trans_b;
   bool saturate;
   bool torch_compat;
+  std::int32_t k_chunks;
   nb::handle subnormals;
   const Name& backend;
   nb::handle out;
@@ -110,6 +111,7 @@ inline ScaledMmOptions options_of(Call& call, const ScaledMmArguments& a) {
   o.out = call.out(a.out);
   o.matmul.overflow = a.saturate ? Overflow::saturate : Overflow::ieee;
   o.matmul.torch_compat = a.torch_compat;
+  o.matmul.k_chunks = a.k_chunks;
   o.matmul.exact_subnormals = parse_subnormals(a.subnormals, call.operation());
   o.backend = text_of(a.backend);
   return o;
@@ -117,8 +119,8 @@ inline ScaledMmOptions options_of(Call& call, const ScaledMmArguments& a) {
 
 template <auto Body, class... Head, class... Names>
 void define_scaled_mm(nb::module_& m, const char* name, const char* doc, const Names&... names) {
-  const auto call = [](Head... head, nb::handle input, nb::handle mat2, nb::handle scale_a, nb::handle scale_b, nb::handle bias, nb::handle scale_result, nb::handle out_dtype, nb::handle granularity_a, nb::handle granularity_b, nb::handle alpha, nb::handle beta, nb::handle c, nb::handle azp, bool trans_a, bool trans_b, bool saturate, bool torch_compat, nb::handle subnormals, const Name& backend, nb::handle out) {
-    return apply<Body>(ScaledMmArguments{input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, granularity_a, granularity_b, alpha, beta, c, azp, trans_a, trans_b, saturate, torch_compat, subnormals, backend, out}, head...);
+  const auto call = [](Head... head, nb::handle input, nb::handle mat2, nb::handle scale_a, nb::handle scale_b, nb::handle bias, nb::handle scale_result, nb::handle out_dtype, nb::handle granularity_a, nb::handle granularity_b, nb::handle alpha, nb::handle beta, nb::handle c, nb::handle azp, bool trans_a, bool trans_b, bool saturate, bool torch_compat, std::int32_t k_chunks, nb::handle subnormals, const Name& backend, nb::handle out) {
+    return apply<Body>(ScaledMmArguments{input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, granularity_a, granularity_b, alpha, beta, c, azp, trans_a, trans_b, saturate, torch_compat, k_chunks, subnormals, backend, out}, head...);
   };
   const nb::object undefined = nb::borrow(undefined_object);
   m.def(name, call, names..., nb::arg("input"),
@@ -138,6 +140,7 @@ void define_scaled_mm(nb::module_& m, const char* name, const char* doc, const N
         nb::arg("trans_b") = false,
         nb::arg("saturate") = true,
         nb::arg("torch_compat") = false,
+        nb::arg("k_chunks") = 0,
         nb::arg("subnormals").none() = nb::none(),
         nb::arg("backend").none() = nb::none(),
         nb::arg("out").none() = nb::none(), doc);

@@ -31,12 +31,13 @@ std::span<const FlagName> flag_names() noexcept {
   return kNames;
 }
 
-MatmulOptions matmul_from(std::uint64_t flags) noexcept {
+MatmulOptions matmul_from(std::uint64_t flags, std::int32_t k_chunks) noexcept {
   MatmulOptions o;
   o.overflow = overflow_from(flags);
   o.fast_accumulation = (flags & OCTAVO_FAST_ACCUMULATION) != 0;
   o.batch_invariant = (flags & OCTAVO_BATCH_INVARIANT) != 0;
   o.torch_compat = (flags & OCTAVO_TORCH_COMPAT) != 0;
+  o.k_chunks = k_chunks;
   o.exact_subnormals = (flags & OCTAVO_EXACT_SUBNORMALS) != 0;
   return o;
 }
@@ -80,7 +81,7 @@ ScaledMmOptions options_from(const Place& place, const octavo_scaled_mm_options*
   o.trans_a = (c.flags & OCTAVO_TRANS_A) != 0;
   o.trans_b = (c.flags & OCTAVO_TRANS_B) != 0;
   o.out = optional_view(place.of("out"), c.out);
-  o.matmul = matmul_from(c.flags);
+  o.matmul = matmul_from(c.flags, c.k_chunks);
   o.backend = c.backend;
   return o;
 }
@@ -92,7 +93,7 @@ LinearOptions options_from(const Place& place, const octavo_linear_options* give
   o.bias = optional_view(place.of("bias"), c.bias);
   o.out_dtype = dtype_or(place.of("out_dtype"), c.out_dtype, o.out_dtype);
   o.out = optional_view(place.of("out"), c.out);
-  o.matmul = matmul_from(c.flags);
+  o.matmul = matmul_from(c.flags, c.k_chunks);
   o.backend = c.backend;
   o.outlier_columns = optional_view(place.of("outlier_columns"), c.outlier_columns);
   o.outlier_weight = optional_view(place.of("outlier_weight"), c.outlier_weight);
@@ -104,7 +105,7 @@ GroupedListOptions options_from(const Place& place, const octavo_grouped_list_op
   check_flags(place, c.flags, OCTAVO_MATMUL_FLAGS);
   GroupedListOptions o;
   o.out_dtype = dtype_or(place.of("out_dtype"), c.out_dtype, o.out_dtype);
-  o.matmul = matmul_from(c.flags);
+  o.matmul = matmul_from(c.flags, c.k_chunks);
   o.backend = c.backend;
   return o;
 }
@@ -124,7 +125,7 @@ GroupedOptions options_from(const Place& place, const octavo_grouped_mm_options*
   o.c = optional_view(place.of("c"), c.c);
   o.scale_result = scale_from(place.of("scale_result"), c.scale_result);
   o.out = optional_view(place.of("out"), c.out);
-  o.matmul = matmul_from(c.flags);
+  o.matmul = matmul_from(c.flags, c.k_chunks);
   o.backend = c.backend;
   return o;
 }
@@ -137,7 +138,7 @@ ScaledGroupedMmOptions options_from(const Place& place, const octavo_scaled_grou
   o.out_dtype = dtype_or(place.of("out_dtype"), c.out_dtype, o.out_dtype);
   o.trans_b = (c.flags & OCTAVO_TRANS_B) != 0;
   o.out = optional_view(place.of("out"), c.out);
-  o.matmul = matmul_from(c.flags);
+  o.matmul = matmul_from(c.flags, c.k_chunks);
   o.backend = c.backend;
   return o;
 }

@@ -15,8 +15,8 @@
 
 namespace octavo::capi {
 
-/// The flags that every product takes.
-MatmulOptions matmul_from(std::uint64_t flags) noexcept;
+/// What every product takes.
+MatmulOptions matmul_from(std::uint64_t flags, std::int32_t k_chunks) noexcept;
 
 /// An activation rule in C. Its columns are the rule's.
 octavo_activation activation_to(const ActivationQuant& o) noexcept;

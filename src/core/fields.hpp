@@ -187,11 +187,13 @@ void for_each_field(T& v, const Visit& visit) {
 
 template <FieldsOf<MatmulOptions> T, class Visit>
 void for_each_field(T& v, const Visit& visit) {
-  auto& [overflow, fast_accumulation, batch_invariant, torch_compat, exact_subnormals] = v;
+  auto& [overflow, fast_accumulation, batch_invariant, torch_compat, k_chunks, exact_subnormals] =
+      v;
   visit("overflow", overflow);
   visit("fast_accumulation", fast_accumulation);
   visit("batch_invariant", batch_invariant);
   visit("torch_compat", torch_compat);
+  visit("k_chunks", k_chunks);
   visit("exact_subnormals", exact_subnormals);
 }
 

@@ -45,6 +45,7 @@ class Builder {
     impl_.rule.vectorwise = line.threshold > 0.0F || !line.outlier_columns.empty();
     impl_.rule.outlier_threshold = line.threshold;
     impl_.rule.whole_columns = line.outliers == LineOutliers::whole;
+    impl_.problem.options.k_chunks = line.k_chunks;
     impl_.problem.options.exact_subnormals = line.exact_subnormals;
     impl_.problem.options.batch_invariant = line.outliers == LineOutliers::elements;
   }

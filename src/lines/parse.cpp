@@ -110,7 +110,7 @@ struct Word {
   bool (*read)(std::string_view value, ProblemLine& line);
 };
 
-constexpr std::array<Word, 19> kWords{{
+constexpr std::array<Word, 20> kWords{{
     {"scale",
      "be scale=A:B with none, tensor, token, channel, group<g>, block<r>x<c>, per_k, element or mx",
      [](std::string_view v, ProblemLine& l) {
@@ -181,6 +181,8 @@ constexpr std::array<Word, 19> kWords{{
      [](std::string_view v, ProblemLine& l) { return numbers(v, l.outlier_columns); }},
     {"subnormals", "be exact",
      [](std::string_view v, ProblemLine& l) { return l.exact_subnormals = v == "exact"; }},
+    {"k_chunks", "be a whole number of at least 2",
+     [](std::string_view v, ProblemLine& l) { return number(v, l.k_chunks) && l.k_chunks >= 2; }},
     {"layout", "be natural, row, strided, reversed or broadcast",
      [](std::string_view v, ProblemLine& l) {
        const LineLayout* layout = find(kLayouts, v);
@@ -399,6 +401,7 @@ std::string to_string(const ProblemLine& l) {
     add(fmt::format("outlier_columns={}", fmt::join(l.outlier_columns, "+")));
   }
   if (l.exact_subnormals) add("subnormals=exact");
+  if (l.k_chunks != 0) add(fmt::format("k_chunks={}", l.k_chunks));
   if (l.layout != LineLayout::natural) {
     add(fmt::format("layout={}", name_of(kLayouts, l.layout)));
   }

@@ -34,13 +34,13 @@ std::int64_t shortest_group(const Member& p, std::int64_t inner) noexcept {
   return std::max<std::int64_t>(shortest, 1);
 }
 
-double member_bound(const Member& p) noexcept {
+double member_bound(const Member& p, const MatmulOptions& options) noexcept {
   const std::int64_t inner = p.a.data.shape[1];
   const DType b = weight_dtype(p.b);
   const bool integer = is_integer8(product_dtype(p.a)) && is_integer8(b);
   const std::int64_t group = shortest_group(p, inner);
   if (integer && group >= inner) return 0.0;
-  const std::int64_t groups = cells(inner, group);
+  const std::int64_t groups = cells(inner, group) + sum_chunks(p, options).count - 1;
   const double n = static_cast<double>((integer ? 0 : inner) + groups + 8);
   // As many roundings as float32 has steps in a unit: the sum may have lost every digit.
   if (n * kUnit >= 1.0) return std::numeric_limits<double>::infinity();
@@ -96,12 +96,12 @@ double error_bound(const MatmulProblem& problem) noexcept {
   Member cut;
   if (split == Split::list || inner) {
     for (std::int64_t g = 0; g < count; ++g) {
-      most = std::max(most, member_bound(member_in(problem, g, cut)));
+      most = std::max(most, member_bound(member_in(problem, g, cut), problem.options));
     }
     return most;
   }
   // Members that are alike in K and along it, or that a device cuts: none exceeds the whole.
-  return count == 0 ? most : member_bound(planned_member(problem, 0, cut));
+  return count == 0 ? most : member_bound(planned_member(problem, 0, cut), problem.options);
 }
 
 std::vector<BackendInfo> backends() {

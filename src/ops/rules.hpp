@@ -21,6 +21,9 @@ struct Extents {
 /// A tensor argument: defined, on a device that is built, with memory behind its elements.
 Status check_tensor(const Site& site, Arg arg, const TensorView& view);
 
+/// A number of chunks of a K that no offsets cut.
+Status check_chunks(const char* operation, const MatmulOptions& options, Split split);
+
 /// No product of these extents leaves 64 bits, however an operation pads and widens them.
 Status check_padded(const Site& site, Arg arg, std::span<const std::int64_t> shape);
 

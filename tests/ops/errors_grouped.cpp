@@ -55,6 +55,11 @@ std::vector<ErrorRow> grouped_errors() {
          weight.azp = ones(int32, {4});
          tensor_form(a3, weight, {});
        }},
+      {"ChunksOfCutK", Code::unsupported,
+       "grouped_mm: k_chunks must be 0 or 1 where offsets cut K; got 2",
+       [=] {
+         tensor_form(a2, ones(int8, {3, 4}), {.offs = offsets({1, 3}), .matmul = {.k_chunks = 2}});
+       }},
       {"TooManyGroups", Code::unsupported,
        "grouped_mm: groups must be at most 16777216; got 16777217",
        [=] {

@@ -48,6 +48,8 @@ std::vector<ErrorRow> product_errors() {
   return {
       {"UndefinedOperand", kInvalid, "scaled_mm: a must be a tensor; got an undefined one",
        [=] { mm(TensorView(), b); }},
+      {"NegativeChunks", kInvalid, "scaled_mm: k_chunks must be in [0, 1048576]; got -1",
+       [=] { mm(a, b, {.matmul = {.k_chunks = -1}}); }},
       {"RankBeyondLimit", kInvalid, "scaled_mm: b.rank must be in [0, 8]; got 9",
        [=] { mm(a, with_rank(b, 9)); }},
       {"NegativeExtent", kInvalid, "scaled_mm: a.shape must not be negative; got [-1, 3]",

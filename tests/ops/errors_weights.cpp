@@ -433,7 +433,7 @@ std::vector<ErrorRow> line_errors() {
       "words must be among scale, scale_dtype, bias, azp, alpha, beta, scale_result, groups, "
       "split, batch, prepacked, quantise, static, threshold, outliers, outlier_columns, "
       "subnormals, "
-      "layout, seed; got 'scales=a:b'";
+      "k_chunks, layout, seed; got 'scales=a:b'";
   return {
       row("LineTooShort",
           "words must be an operation, A:B:out types, options and MxNxK; got 2 words",
@@ -499,6 +499,8 @@ std::vector<ErrorRow> line_errors() {
           "scaled_mm int8:int8:fp32 static=0.5 1x2x3"),
       row("LineThresholdAlone", "threshold must come with quantise=int8; got threshold=6",
           "scaled_mm fp32:int8:fp32 threshold=6 1x1x1"),
+      row("LineChunks", "k_chunks must be a whole number of at least 2; got 'k_chunks=1'",
+          "scaled_mm int8:int8:fp32 k_chunks=1 1x1x1"),
       row("LineLayout",
           "layout must be natural, row, strided, reversed or broadcast; got 'layout=col'",
           "scaled_mm int8:int8:fp32 layout=col 1x1x1"),

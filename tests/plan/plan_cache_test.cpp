@@ -143,7 +143,7 @@ class OneFieldAtATime {
 std::vector<std::string> lines() {
   std::vector<std::string> all;
   for (const char* file :
-       {"types", "scales", "epilogue", "shapes", "layouts", "fused", "grouped"}) {
+       {"types", "scales", "epilogue", "shapes", "layouts", "fused", "grouped", "chunks"}) {
     for (const std::string& line : lines_of(file)) {
       if (parse_problem_line(line).split != Split::list) all.push_back(line);
     }

@@ -18,7 +18,7 @@ std::vector<std::string> lines() {
       "scaled_mm fp32:int8:fp32 quantise=int8 threshold=1 scale=token:channel 300x200x100",
       "grouped_mm int8:int8:fp32 split=list groups=5+300+0+7 312x70x40",
   };
-  for (const char* file : {"fused", "grouped"}) {
+  for (const char* file : {"fused", "grouped", "chunks"}) {
     for (const std::string& line : lines_of(file)) all.push_back(line);
   }
   return all;

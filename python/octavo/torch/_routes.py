@@ -12,15 +12,15 @@ from ._arguments import as_dtype, as_tensor, check_no_gradient, parts
 
 def scaled_mm(input, mat2, scale_a=UNDEFINED, scale_b=UNDEFINED, bias=None, scale_result=UNDEFINED, out_dtype=None,
               granularity_a=None, granularity_b=None, alpha=UNDEFINED, beta=UNDEFINED, c=None, azp=None,
-              trans_a=False, trans_b=False, saturate=True, torch_compat=False, subnormals=None, backend=None,
-              out=None):
+              trans_a=False, trans_b=False, saturate=True, torch_compat=False, k_chunks=0, subnormals=None,
+              backend=None, out=None):
     """octavo.scaled_mm."""
     if out is not None or type(mat2) is PackedWeight:
         check_no_gradient("scaled_mm", "out" if out is not None else "a packed weight", input, mat2, scale_a,
                           scale_b, bias, scale_result, alpha, beta, c, azp)
         return _octavo.scaled_mm(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, granularity_a,
                                  granularity_b, alpha, beta, c, azp, trans_a, trans_b, saturate, torch_compat,
-                                 subnormals, backend, out)
+                                 k_chunks, subnormals, backend, out)
     if type(input) is Quantized:
         input, scale_a, granularity_a, carried = parts(input, scale_a, granularity_a, "a")
         azp = carried if azp is None else azp
@@ -32,7 +32,7 @@ def scaled_mm(input, mat2, scale_a=UNDEFINED, scale_b=UNDEFINED, bias=None, scal
                                     None if out_dtype is None else as_dtype(out_dtype, "scaled_mm"), granularity_a,
                                     granularity_b, None if alpha is UNDEFINED else as_tensor(alpha),
                                     None if beta is UNDEFINED else as_tensor(beta), c, azp, trans_a, trans_b,
-                                    saturate, torch_compat, subnormals, backend)
+                                    saturate, torch_compat, k_chunks, subnormals, backend)
 
 
 def grouped_mm(input, mat2, offs=None, offs_prefix=False, bias=None, out_dtype=None, scale_a=UNDEFINED,

@@ -16,8 +16,8 @@ SCALED_MM = Schema(
     "scaled_mm",
     "Tensor input, Tensor mat2, Tensor? scale_a, Tensor? scale_b, Tensor? bias, Tensor? scale_result, "
     "ScalarType? out_dtype, str? granularity_a, str? granularity_b, Tensor? alpha, Tensor? beta, Tensor? "
-    "c, Tensor? azp, bool trans_a, bool trans_b, bool saturate, bool torch_compat, str? subnormals, str? "
-    "backend",
+    "c, Tensor? azp, bool trans_a, bool trans_b, bool saturate, bool torch_compat, int k_chunks, str? "
+    "subnormals, str? backend",
     slots=(0, 1, 4, 2, 3, 9, 10, 11, 5), typed=(0, 1, 11))
 
 GROUPED_MM = Schema(

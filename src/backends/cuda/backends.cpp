@@ -143,6 +143,7 @@ Status run_sm90(const MatmulProblem& problem, const Plan&, const ExecContext& co
 // ---- cuda ---------------------------------------------------------------------------------------
 
 const char* plan_general(const MatmulProblem& problem, int, Plan& plan) noexcept {
+  if (problem.options.k_chunks > 1) return kInChunks;
   plan.how = has_offsets(problem)
                  ? "general kernel: float32 products in ascending k; offsets come to the host"
                  : "general kernel: float32 products in ascending k";

@@ -313,6 +313,7 @@ const char* find_dense_path(const Member& p, const MatmulOptions& options,
     if (!rule.vectorwise && scale_grid(rule.spec.granularity, Side::a).cols != kWholeExtent)
       return "scales that vary along K";
   }
+  if (sum_chunks(p, options).several() || (outliers && options.k_chunks > 1)) return kInChunks;
   if (zero_points || outliers) {
     if (!is_integer(path.type)) return "zero points or outlier columns beside floats";
     const How& with = kExactWith[zero_points ? 1 : 0][outliers ? 1 : 0];

@@ -21,6 +21,9 @@ struct DensePath {
   const char* how = "";  ///< for explain
 };
 
+/// Why no kernel of a device takes problems whose sums are those of several chunks of K.
+inline constexpr const char* kInChunks = "sums of several chunks of K (k_chunks)";
+
 /// Null and the path where the dense kernel multiplies such members, else one static sentence.
 const char* find_dense_path(const Member& member, const MatmulOptions& options,
                             DensePath& path) noexcept;

@@ -5,6 +5,7 @@
 //   t *= alpha; t += beta * C; t += bias; t *= scale_result; out = cast(t)
 //
 // Scales that vary along K: t = t + (part * sa) * sb over their common refinement, from t = +0.
+// With k_chunks (section 11), over each chunk of K apart, and the chunks are added in order.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -45,13 +46,14 @@ float part(const Member& p, std::int64_t m, std::int64_t n, std::int64_t k0,
   return acc;
 }
 
-float accumulate(const Member& p, std::int64_t m, std::int64_t n, std::int64_t inner) noexcept {
+float scaled_parts(const Member& p, std::int64_t m, std::int64_t n,
+                   const ShardRange& range) noexcept {
   if (!varies_along_k(p.a, Side::a) && !varies_along_k(p.b, Side::b)) {
-    return part(p, m, n, 0, inner);
+    return part(p, m, n, range.begin, range.end);
   }
   float t = 0.0F;
-  for (std::int64_t k = 0, end = 0; k < inner; k = end) {
-    end = next_boundary(p, k, inner);
+  for (std::int64_t k = range.begin, end = 0; k < range.end; k = end) {
+    end = next_boundary(p, k, range.end);
     float term = part(p, m, n, k, end);
     for (const ScaleView& sa : p.a.scale) {
       if (varies_along_k(sa, Side::a)) term *= scale_at(sa, m, k);
@@ -64,6 +66,15 @@ float accumulate(const Member& p, std::int64_t m, std::int64_t n, std::int64_t i
   return t;
 }
 
+// From +0, the sums over chunks of K in their order.
+template <class Sum>
+float in_chunks(const KChunks& chunks, const Sum& sum) noexcept {
+  if (!chunks.several()) return sum(chunks[0]);
+  float t = 0.0F;
+  for (std::int64_t c = 0; c < chunks.count; ++c) t += sum(chunks[c]);
+  return t;
+}
+
 bool holds(const ColumnList& columns, std::int64_t k) noexcept {
   for (std::int64_t i = 0; i < columns.count; ++i) {
     if (columns[i] == k) return true;
@@ -71,11 +82,12 @@ bool holds(const ColumnList& columns, std::int64_t k) noexcept {
   return false;
 }
 
-float outlier_sum(const Outliers& o, const Elements& weight, std::int64_t m,
-                  std::int64_t n) noexcept {
+float outlier_part(const Outliers& o, const Elements& weight, std::int64_t m, std::int64_t n,
+                   const ShardRange& range) noexcept {
   float sum = 0.0F;
   for (std::int64_t i = 0; i < o.columns.count; ++i) {
     const std::int64_t k = o.columns[i];
+    if (k < range.begin || k >= range.end) continue;
     const float a = load_float(o.a, m, k);
     const bool in_codes = o.threshold > 0.0F && !(std::abs(a) >= o.threshold);
     if (in_codes && !holds(o.whole, k)) continue;
@@ -85,19 +97,25 @@ float outlier_sum(const Outliers& o, const Elements& weight, std::int64_t m,
 }
 
 // What the sum itself meets; an empty one meets nothing.
-float scaled_sum(const Member& p, float t, std::int64_t m, std::int64_t n) noexcept {
+float scaled_sum(const Member& p, const MatmulOptions& options, float t, std::int64_t m,
+                 std::int64_t n) noexcept {
   const Epilogue& e = p.epilogue;
+  const auto outlier_sum = [&](const Elements& weight) {
+    return in_chunks(k_chunks(p, options), [&](const ShardRange& range) {
+      return outlier_part(e.outliers, weight, m, n, range);
+    });
+  };
   for (const ScaleView& sa : p.a.scale) {
     if (sa.present() && !varies_along_k(sa, Side::a)) t *= scale_at(sa, m, 0);
   }
   if (e.outliers.present() && !e.outliers.weight.defined()) {
-    t += outlier_sum(e.outliers, p.b.data, m, n);
+    t += outlier_sum(p.b.data);
   }
   for (const ScaleView& sb : p.b.scale) {
     if (sb.present() && !varies_along_k(sb, Side::b)) t *= scale_at(sb, 0, n);
   }
   if (e.outliers.present() && e.outliers.weight.defined()) {
-    t += outlier_sum(e.outliers, e.outliers.weight, m, n);
+    t += outlier_sum(e.outliers.weight);
   }
   if (e.alpha.present()) t *= factor_at(e.alpha, 0);
   return t;
@@ -126,7 +144,7 @@ Status finish(const FinishProblem& p, const ExecContext&) noexcept {
         continue;
       }
       const float sum = load_float(sums, m, n);
-      const float t = empty ? sum : scaled_sum(p.product, sum, m, n);
+      const float t = empty ? sum : scaled_sum(p.product, p.options, sum, m, n);
       const float y = empty && p.options.torch_compat ? 0.0F : epilogue(p.product, t, m, n);
       store_float(out.dtype, out.data, place, y, p.options.overflow);
     }
@@ -138,6 +156,7 @@ void matmul(const Member& p, const MatmulOptions& options) noexcept {
   const std::int64_t inner = p.a.data.shape[1];
   const std::int64_t rows = p.out.shape[0];
   const std::int64_t cols = p.out.shape[1];
+  const KChunks chunks = sum_chunks(p, options);
   for (std::int64_t m = 0; m < rows; ++m) {
     for (std::int64_t n = 0; n < cols; ++n) {
       const std::int64_t place = m * p.out.strides[0] + n * p.out.strides[1];
@@ -148,7 +167,8 @@ void matmul(const Member& p, const MatmulOptions& options) noexcept {
         store_int32(p.out.data, place, acc);
         continue;
       }
-      const float acc = inner == 0 ? 0.0F : scaled_sum(p, accumulate(p, m, n, inner), m, n);
+      const auto sum = [&](const ShardRange& range) { return scaled_parts(p, m, n, range); };
+      const float acc = inner == 0 ? 0.0F : scaled_sum(p, options, in_chunks(chunks, sum), m, n);
       float y = epilogue(p, acc, m, n);
       if (options.torch_compat && inner == 0) y = 0.0F;
       store_float(p.out.dtype, p.out.data, place, y, options.overflow);

@@ -88,7 +88,9 @@ Status check_result_grad(const Site& site, const TensorView& grad, const Lowered
 
 VjpCall call_of(const VjpMemory& memory, const MatmulOptions& matmul, const GradientOptions& o,
                 const ExecContext& context, const char* backend) {
-  return {memory, matmul, o.float32, o.dequantized, context, backend, nullptr};
+  VjpCall call{memory, matmul, o.float32, o.dequantized, context, backend, nullptr};
+  call.matmul.k_chunks = 0;  // those of another K
+  return call;
 }
 
 Status run_entry(const VjpCall& call, VjpEntry& entry, std::vector<VjpMember>& members) {

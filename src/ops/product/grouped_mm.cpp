@@ -124,6 +124,7 @@ Result<std::vector<Tensor>> run_list(std::span<const Operand> inputs,
                                      const ExecContext& context) {
   const std::size_t count = inputs.size();
   OCTAVO_TRY(check_lists("grouped_mm", inputs, weights, o));
+  OCTAVO_TRY(check_chunks("grouped_mm", o.matmul, Split::list));
   OCTAVO_TRY(check_length("grouped_mm", "outs", o.outs, count));
 
   std::vector<Entry> entries(count);

@@ -33,6 +33,7 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
   Lowered l;
   l.problem.operation = site.operation;
   l.problem.options = o.matmul;
+  OCTAVO_TRY(check_chunks(site.operation, o.matmul, Split::none));
   Member& p = l.problem.single;
 
   OCTAVO_TRY(check_matrix(site, Arg::a, a.data, o.trans_a ? "[K, M]" : "[M, K]"));

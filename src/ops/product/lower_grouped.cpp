@@ -147,6 +147,7 @@ Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand&
   }
   OCTAVO_TRY(check_tensor(site, Arg::b, b.data));
   OCTAVO_TRY_ASSIGN(const Form form, form_of(site, a.data, b.data));
+  OCTAVO_TRY(check_chunks(site.operation, o.matmul, form.split));
   OCTAVO_TRY_ASSIGN(l.extents, extents_of(site, form, a.data, b.data, o));
   const Extents& e = l.extents;
   const std::array<std::int64_t, 3> out_extents{e.g, e.m, e.n};

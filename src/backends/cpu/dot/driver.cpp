@@ -160,7 +160,7 @@ Status Run::describe_one(const Member& given, Arena& arena, Member& own, DotMemb
     d.p = new (&own) Member(given);
     OCTAVO_TRY(backend_.passes.prologue(own, problem_.options, arena, context_));
   }
-  describe(context_, arena, d);
+  describe(problem_.options, context_, arena, d);
   return {};
 }
 
@@ -371,7 +371,8 @@ void Run::run_share(std::int64_t index) const noexcept {
 }
 
 // For explain.
-void say_how(const Member& p, const DotPath& path, Plan& plan) noexcept {
+void say_how(const Member& p, const MatmulOptions& options, const DotPath& path,
+             Plan& plan) noexcept {
   const DotKernels& kernels = path.kernels();
   plan.how = kernels.how;
   if (path.direct != nullptr) return;
@@ -380,7 +381,7 @@ void say_how(const Member& p, const DotPath& path, Plan& plan) noexcept {
     const bool own = layout == &kInt8Layout || layout == float_layout(weight_dtype(p.b));
     plan.weight = own ? "packed; every call widens it, a part of a panel at a time"
                       : "packed otherwise; every call turns it into the panels of these kernels";
-  } else if (plain_kernel(p, path) == nullptr) {
+  } else if (plain_kernel(p, options, path) == nullptr) {
     plan.weight = "packed by every call; pack() does it once";
   } else {
     plan.how = kernels.how_plain;
@@ -399,7 +400,7 @@ const char* plan_dot(const Backend& backend, const MatmulProblem& problem,
     const Member& part = planned_member(problem, g, cut);
     const char* why = find_path(part, problem.options, machine, path);
     if (why != nullptr) return why;
-    if (g == 0) say_how(part, path, plan);
+    if (g == 0) say_how(part, problem.options, path, plan);
     plan.flushes = plan.flushes || flushes(part, machine, path);
   }
   const bool groups = problem.groups.split != Split::none;

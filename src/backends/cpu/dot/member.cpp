@@ -57,8 +57,9 @@ void load_scale_column(const ScaleView& scale, std::int64_t k, std::int64_t coun
 }
 
 // How many segments there are, at most: those of the finer grid where its cells make up the
-// other's, else those of both. Counting them one by one would take as long as K is.
-std::int64_t segment_count(const Member& p, std::int64_t k) noexcept {
+// other's, else those of both, and those that chunks cut. Counting them one by one would take as
+// long as K is.
+std::int64_t segment_count(const Member& p, std::int64_t k, const KChunks& chunks) noexcept {
   const ScaleView& a = varying_scale(p.a, Side::a);
   const ScaleView& b = varying_scale(p.b, Side::b);
   const bool varies_a = varies_along_k(a, Side::a);
@@ -70,15 +71,20 @@ std::int64_t segment_count(const Member& p, std::int64_t k) noexcept {
   const std::int64_t of_b = varies_b ? grid(b.rows, b.row0) : 0;
   const bool nested = varies_a && varies_b && (a.col0 - b.row0) % std::min(a.cols, b.rows) == 0 &&
                       std::max(a.cols, b.rows) % std::min(a.cols, b.rows) == 0;
-  return nested ? std::max(of_a, of_b) : of_a + of_b;
+  const std::int64_t cut = chunks.several() ? chunks.count : 0;
+  return (nested ? std::max(of_a, of_b) : of_a + of_b) + cut;
 }
 
-void load_segments(const Member& p, std::int64_t k, Arena& arena, DotMember& d) noexcept {
+void load_segments(const Member& p, std::int64_t k, const KChunks& chunks, Arena& arena,
+                   DotMember& d) noexcept {
   const bool varies_a = varies_along_k(p.a, Side::a);
-  if (k == 0 || (!varies_a && !varies_along_k(p.b, Side::b))) return;
+  const bool varies = varies_a || varies_along_k(p.b, Side::b);
+  if (k == 0 || !(varies || chunks.several())) return;
   Segments& s = d.segments;
-  s.most = segment_count(p, k);
+  s.most = segment_count(p, k, chunks);
   auto* ends = arena.take<std::int64_t>(s.most);
+  auto* ends_chunk = varies && chunks.several() ? arena.take<bool>(s.most) : nullptr;
+  s.ends_chunk = ends_chunk;
   float* scales = varies_a ? arena.take<float>(s.most * d.m) : nullptr;
   s.ends = ends;
   s.scale_a = varies_a ? scales : &kOne;
@@ -86,10 +92,13 @@ void load_segments(const Member& p, std::int64_t k, Arena& arena, DotMember& d) 
   s.row_stride = varies_a ? 1 : 0;
   if (arena.counting()) return;
   const ScaleView& a = varying_scale(p.a, Side::a);
+  std::int64_t chunk = 0;
   for (std::int64_t at = 0; at < k; scales += s.stride, ++s.count) {
+    while (chunks[chunk].end <= at) ++chunk;
     if (varies_a) load_scale_column(a, at, d.m, scales);
-    at = next_boundary(p, at, k);
+    at = next_boundary(p, at, chunks[chunk].end);
     *ends++ = at;
+    if (ends_chunk != nullptr) *ends_chunk++ = at == chunks[chunk].end;
   }
 }
 
@@ -168,7 +177,8 @@ std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
 
 }  // namespace
 
-PlainKernel plain_kernel(const Member& p, const DotPath& path) noexcept {
+PlainKernel plain_kernel(const Member& p, const MatmulOptions& options,
+                         const DotPath& path) noexcept {
   const MatrixView& b = p.b.data;
   if (p.b.packed != nullptr || path.plain == nullptr) return nullptr;
   if (b.strides[0] != 1 && b.strides[1] != 1) return nullptr;
@@ -180,6 +190,8 @@ PlainKernel plain_kernel(const Member& p, const DotPath& path) noexcept {
   for (const ScaleView& scale : p.b.scale) {
     if (varies_along_k(scale, Side::b)) group = std::gcd(group, scale.rows);
   }
+  const KChunks chunks = sum_chunks(p, options);
+  if (chunks.several()) group = std::gcd(group, shard_unit(chunks.inner, chunks.cell));
   return path.plain({.weight = b.dtype,
                      .order = b.strides[0] == 1 ? PlainOrder::along_k : PlainOrder::along_n,
                      .rows = p.a.data.shape[0],
@@ -195,7 +207,8 @@ void lengthen(DotMember& d) noexcept {
   d.chunk = std::min(whole, longest_chunk(d));
 }
 
-void describe(const ExecContext& context, Arena& arena, DotMember& d) noexcept {
+void describe(const MatmulOptions& options, const ExecContext& context, Arena& arena,
+              DotMember& d) noexcept {
   const Member& p = *d.p;
   d.m = p.a.data.shape[0];
   d.k = p.a.data.shape[1];
@@ -204,7 +217,10 @@ void describe(const ExecContext& context, Arena& arena, DotMember& d) noexcept {
   d.steps = (d.k + form.step - 1) / form.step;
   const std::int64_t most = longest_chunk(d);
   // A chunk ends where a group of scales does, if that is how long groups are.
-  const std::int64_t group = std::max<std::int64_t>(next_boundary(p, 0, d.k) / form.step, 1);
+  const KChunks sums = sum_chunks(p, options);
+  const std::int64_t unit = sums.several() ? shard_unit(d.k, sums.cell) : d.k;
+  const std::int64_t boundary = std::min(next_boundary(p, 0, d.k), unit);
+  const std::int64_t group = std::max<std::int64_t>(boundary / form.step, 1);
   const std::int64_t whole = d.steps > most && group <= most ? group : kInt8Form.step;
   const std::int64_t fitting = most / whole * whole;
   const std::int64_t chunks = std::max<std::int64_t>((d.steps + fitting - 1) / fitting, 1);
@@ -212,10 +228,10 @@ void describe(const ExecContext& context, Arena& arena, DotMember& d) noexcept {
   d.single_chunk = chunks == 1;
   d.block_rows = std::min(d.m, kBlockRows);
   d.row_scales = load_rows(p, arena);
-  d.outliers = gather_outliers(p, arena, context);
-  load_segments(p, d.k, arena, d);
+  d.outliers = gather_outliers(p, options, arena, context);
+  load_segments(p, d.k, sums, arena, d);
   if (d.path.integers != nullptr) load_shifts(p, arena, d);
-  d.plain = plain_kernel(p, d.path);
+  d.plain = plain_kernel(p, options, d.path);
   if (d.plain != nullptr) {
     d.chunk = d.steps;
     d.single_chunk = true;

@@ -12,13 +12,17 @@
 
 namespace octavo::cpu {
 
-/// Stretches of K over which no scale changes. Without K-varying scales there are none.
+/// Stretches of K over which no scale changes and no chunk of sums ends (k_chunks). There are none
+/// where neither is the case.
 struct Segments {
   std::int64_t most = 0;   ///< how many there are at most, which workspaces have room for
   std::int64_t count = 0;  ///< how many there are; known once their ends are
   const std::int64_t* ends = nullptr;       ///< [count], ascending; the last one is K
   const float* scale_a = nullptr;           ///< [count][m], or one 1 for all
   std::int64_t stride = 0, row_stride = 0;  ///< of scale_a, from segment to segment, row to row
+  /// [count]: with which segments a chunk of sums ends, where chunks have several. Null: a total of
+  /// all segments is the sum.
+  const bool* ends_chunk = nullptr;
 
   bool present() const noexcept { return most > 0; }
 };
@@ -52,12 +56,14 @@ struct DotMember {
 };
 
 /// What reads a member's weight where it lies, if there is such a thing.
-PlainKernel plain_kernel(const Member& member, const DotPath& path) noexcept;
+PlainKernel plain_kernel(const Member& member, const MatmulOptions& options,
+                         const DotPath& path) noexcept;
 
 /// Describes the member `*d.p`, which has rows and columns and whose activations are quantised, on
 /// its path, and loads what belongs to its rows into the arena; over a counting arena it only
 /// reserves.
-void describe(const ExecContext& context, Arena& arena, DotMember& d) noexcept;
+void describe(const MatmulOptions& options, const ExecContext& context, Arena& arena,
+              DotMember& d) noexcept;
 
 /// The most rows of a member for which chunks of panels are shorter.
 inline constexpr std::int64_t kFewRows = 24;

@@ -103,6 +103,9 @@ const char* check_operand(const OperandView& operand, Side side, std::int64_t st
   return varying > 1 ? "two scales of one operand vary along K" : nullptr;
 }
 
+// Chunks of K begin at multiples of this, or of groups of scales, which are looked at anyway.
+static_assert(kLeastShardUnit % kInt8Form.step == 0);
+
 const char* check_scales(const Member& p, std::int64_t step) noexcept {
   const char* why = check_operand(p.b, Side::b, step);
   if (why == nullptr) why = check_operand(p.a, Side::a, step);

@@ -89,6 +89,7 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   w.sums = arena.take<float>(tile);
   if (d.segments.present()) {
     w.total = arena.take<float>(tile);
+    if (d.segments.ends_chunk != nullptr) w.chunks = arena.take<float>(tile);
     w.segment_scales = arena.take<float>(segments);
   }
   if (d.p->a.azp.defined()) w.floats = arena.take<float>(tile);
@@ -189,6 +190,7 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
   const std::int64_t panel_sums = (r1 - r0) * kTileCols;
   const std::int64_t panel_scales = segments.count * kTileCols;
   if (varies) std::fill_n(w_.total, count * panel_sums, 0.0F);
+  if (w_.chunks != nullptr) std::fill_n(w_.chunks, count * panel_sums, 0.0F);
   for (std::int64_t i = 0; i < count && varies; ++i) {
     const std::int64_t loaded =
         load_segment_scales(d_, column + i * kTileCols, i == 0 ? loaded_scales_ : -1,
@@ -229,6 +231,7 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
               .panel_sums = panel_sums,
               .panel_scales = panel_scales,
               .sums_out = w_.panel_sums});
+    if (piece.ends_chunk) add_chunk(0, count * panel_sums);
     k = piece.k1;
   } while (k < d_.k);
   for (std::int64_t i = 0; i < count; ++i) {
@@ -297,20 +300,32 @@ bool DotWorker::decode_chunk(std::int64_t k0, std::int64_t k1) noexcept {
 
 DotWorker::Piece DotWorker::piece_at(std::int64_t k, const Chunk& chunk) const noexcept {
   const Segments& s = d_.segments;
-  if (!s.present()) return {chunk.k0, chunk.k1, 0, 0, chunk.step > 0};
+  if (!s.present()) return {chunk.k0, chunk.k1, 0, 0, chunk.step > 0, false};
   const std::int64_t* end = std::upper_bound(s.ends, s.ends + s.count, k);
   const std::int64_t begin = end == s.ends ? 0 : end[-1];
-  Piece piece{k, std::min(*end, chunk.k1), 0, end - s.ends, k > begin};
+  Piece piece{k, std::min(*end, chunk.k1), 0, end - s.ends, k > begin, false};
   if (piece.k1 < *end) return piece;
   piece.group = piece.k1 - k;
+  const auto ends_chunk = [&] { return s.ends_chunk != nullptr && s.ends_chunk[end - s.ends]; };
   // The next ones, as long as their length is the same.
-  for (bool same = true; same && piece.k1 < chunk.k1 && end[1] <= chunk.k1;) {
+  for (bool same = true; same && !ends_chunk() && piece.k1 < chunk.k1 && end[1] <= chunk.k1;) {
     const std::int64_t next = end[1] - piece.k1;
     if (next > piece.group) break;
     same = next == piece.group;
     piece.k1 = *++end;
   }
+  piece.ends_chunk = ends_chunk();
   return piece;
+}
+
+// The total of a chunk of K to those before it; the next one's begins.
+void DotWorker::add_chunk(std::int64_t place, std::int64_t count) noexcept {
+  float* total = w_.total + place;
+  float* chunks = w_.chunks + place;
+  for (std::int64_t i = 0; i < count; ++i) {
+    chunks[i] += total[i];
+    total[i] = 0.0F;
+  }
 }
 
 // Sums of int8 columns, segment by segment: the product with a row of ones.
@@ -359,6 +374,9 @@ void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows
   const Segments& segments = d_.segments;
   const bool varies = segments.present();
   if (varies && chunk.step == 0) std::fill_n(w_.total + place, rows * kTileCols, 0.0F);
+  if (w_.chunks != nullptr && chunk.step == 0) {
+    std::fill_n(w_.chunks + place, rows * kTileCols, 0.0F);
+  }
   const auto* a = static_cast<const char*>(d_.rows) + row * d_.row_bytes;
   auto* sums = static_cast<float*>(w_.sums) + place;  // or int32
   const std::int64_t first_call = tile * (vectors_ / t.width);
@@ -408,6 +426,7 @@ void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows
            .table = &table_});
       ahead_.fetch(fetched);
     }
+    if (piece.ends_chunk) add_chunk(place, rows * kTileCols);
     k = piece.k1;
   } while (k < chunk.k1);
 }
@@ -416,8 +435,11 @@ void DotWorker::finish(std::int64_t r0, std::int64_t r1, std::int64_t place) noe
   TileSums tile{.m0 = r0, .rows = r1 - r0};
   const bool floats = d_.segments.present() || d_.path.integers == nullptr;
   if (floats) {
-    tile.floats =
-        d_.segments.present() ? w_.total + place : static_cast<const float*>(w_.sums) + place;
+    const float* sums = static_cast<const float*>(w_.sums);
+    tile.floats = (w_.chunks != nullptr    ? w_.chunks
+                   : d_.segments.present() ? w_.total
+                                           : sums) +
+                  place;
   } else {
     tile.integers = static_cast<const std::int32_t*>(w_.sums) + place;
   }

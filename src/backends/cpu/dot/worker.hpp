@@ -16,6 +16,7 @@ namespace octavo::cpu {
 struct DotScratch {
   void* sums;     ///< [strip][block_rows][64] int32 or float
   float* total;   ///< the same: sums under K-varying scales
+  float* chunks;  ///< the same: totals of several chunks of K
   float* floats;  ///< the same: integers that 32 bits have no room for
   OutlierScratch outliers;
   void* panel;  ///< one chunk of a panel, where it is packed on the fly
@@ -62,6 +63,7 @@ class DotWorker {
     std::int64_t group;    // the length; 0: the sums are not complete
     std::int64_t segment;  // the first one
     bool add;              // its sums go on
+    bool ends_chunk;       // the total is that of a chunk
   };
   struct Chunk {
     std::int64_t step, end;
@@ -80,6 +82,7 @@ class DotWorker {
                 std::size_t taller, std::int64_t place) noexcept;
   const char* pack_chunk(const Chunk& chunk) noexcept;
   bool decode_chunk(std::int64_t k0, std::int64_t k1) noexcept;
+  void add_chunk(std::int64_t place, std::int64_t count) noexcept;
   const void* weight_at(std::int64_t k, std::int64_t column) const noexcept;
   void sum_segments(const Chunk& chunk) noexcept;
   void finish(std::int64_t r0, std::int64_t r1, std::int64_t place) noexcept;

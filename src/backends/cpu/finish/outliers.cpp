@@ -72,7 +72,8 @@ std::int32_t list_row(const Outliers& o, std::int64_t m, float* values,
 
 }  // namespace
 
-OutlierTerms gather_outliers(const Member& p, Arena& arena, const ExecContext& context) noexcept {
+OutlierTerms gather_outliers(const Member& p, const MatmulOptions& options, Arena& arena,
+                             const ExecContext& context) noexcept {
   const Outliers& o = p.epilogue.outliers;
   OutlierTerms terms;
   if (!o.present()) return terms;
@@ -82,7 +83,8 @@ OutlierTerms gather_outliers(const Member& p, Arena& arena, const ExecContext& c
   const std::int64_t longest = longest_chunk(p);
   terms.wanted = true;
   terms.count = all;
-  terms.stretches = all > longest;
+  terms.chunks = k_chunks(p, options);
+  terms.stretches = all > longest || terms.chunks.several();
   terms.chunk = std::min(all, longest);
   auto* values = arena.take<float>(rows * terms.chunk);
   auto* counts = listed ? arena.take<std::int32_t>(rows) : nullptr;
@@ -111,6 +113,7 @@ OutlierScratch take_outlier_scratch(const Member& p, const OutlierTerms& terms, 
   if (!terms.wanted) return w;
   w.weights = arena.take<float>((terms.chunk + 1) * kTileCols);
   w.sums = arena.take<float>(rows * kTileCols);
+  if (terms.chunks.several()) w.totals = arena.take<float>(rows * kTileCols);
   if (!terms.stretches) return w;
   w.values = arena.take<float>(kOutlierRows * (terms.chunk + kRowGap));
   w.line = arena.take<float>(std::max(terms.chunk, kTileCols));
@@ -210,7 +213,16 @@ void OutlierSums::widen_row(std::int64_t m, std::int64_t k0, std::int64_t k1,
 void OutlierSums::set_rows(std::int64_t m0, std::int64_t rows) noexcept {
   m0_ = m0;
   if (!terms_.stretches) return;
-  const std::int64_t k = member_.a.data.shape[1];
+  next_ = whole_ = 0;
+  if (!terms_.chunks.several()) return add_stretches(terms_.chunks[0], rows);
+  std::fill_n(w_.totals, rows * kTileCols, 0.0F);
+  for (std::int64_t c = 0; c < terms_.chunks.count && next_ < terms_.count; ++c) {
+    add_stretches(terms_.chunks[c], rows);
+    for (std::int64_t i = 0; i < rows * kTileCols; ++i) w_.totals[i] += w_.sums[i];
+  }
+}
+
+void OutlierSums::add_stretches(const ShardRange& chunk, std::int64_t rows) noexcept {
   OutlierTile tile{.values = w_.values,
                    .stride = terms_.chunk + kRowGap,
                    .counts = w_.counts,
@@ -218,18 +230,17 @@ void OutlierSums::set_rows(std::int64_t m0, std::int64_t rows) noexcept {
                    .weights = w_.weights,
                    .weight_step = weight_step(),
                    .weight_row = kPanelCols};
-  next_ = whole_ = 0;
-  for (std::int64_t k0 = 0; next_ < terms_.count; k0 += terms_.chunk) {
-    const std::int64_t k1 = std::min(k, k0 + terms_.chunk);
+  for (std::int64_t k0 = chunk.begin; k0 < chunk.end && next_ < terms_.count; k0 += terms_.chunk) {
+    const std::int64_t k1 = std::min(chunk.end, k0 + terms_.chunk);
     pick_columns(k0, k1);
     load_stretch(k0, k1);
     tile.count = picked_;
     tile.picks = picked_ < k1 - k0 ? w_.picks : nullptr;
-    tile.first = k0 == 0;
+    tile.first = k0 == chunk.begin;
     for (std::int64_t r = 0; r < rows; r += kOutlierRows) {
       tile.rows = std::min(kOutlierRows, rows - r);
       tile.sums = w_.sums + r * kTileCols;
-      for (std::int64_t i = 0; i < tile.rows; ++i) widen_row(m0 + r + i, k0, k1, i);
+      for (std::int64_t i = 0; i < tile.rows; ++i) widen_row(m0_ + r + i, k0, k1, i);
       best_kernels().add_outliers(tile);
     }
   }
@@ -237,7 +248,10 @@ void OutlierSums::set_rows(std::int64_t m0, std::int64_t rows) noexcept {
 
 const float* OutlierSums::of(std::int64_t m0, std::int64_t rows) noexcept {
   if (!terms_.wanted) return nullptr;
-  if (terms_.stretches) return w_.sums + (m0 - m0_) * kTileCols;
+  if (terms_.stretches) {
+    const float* sums = terms_.chunks.several() ? w_.totals : w_.sums;
+    return sums + (m0 - m0_) * kTileCols;
+  }
   load_gathered();
   const std::int64_t first = m0 * terms_.chunk;
   best_kernels().add_outliers({.rows = rows,

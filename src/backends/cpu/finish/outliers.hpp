@@ -7,15 +7,17 @@
 #include "backends/arena.hpp"
 #include "backends/backend.hpp"
 #include "backends/cpu/kernels.hpp"
+#include "core/grid.hpp"
 
 namespace octavo::cpu {
 
 /// The outliers of a member. Few columns are gathered once for all rows. Of more, stretches of K
 /// are widened as they lie, for a few rows at a time, and columns picked out of them: a workspace
-/// is reserved before they are known.
+/// is reserved before they are known. So are those whose sums are taken over several chunks of K.
 struct OutlierTerms {
   bool wanted = false;
   bool stretches = false;                 ///< else gathered
+  KChunks chunks{};                       ///< which no stretch crosses the border of
   std::int64_t count = 0;                 ///< columns
   std::int64_t chunk = 0;                 ///< gathered columns, or the length of a stretch
   const float* values = nullptr;          ///< [m][chunk]: gathered
@@ -25,14 +27,15 @@ struct OutlierTerms {
 
 /// Gathers the outliers of a member whose activations are quantised; over a counting arena it only
 /// reserves.
-OutlierTerms gather_outliers(const Member& member, Arena& arena,
+OutlierTerms gather_outliers(const Member& member, const MatmulOptions& options, Arena& arena,
                              const ExecContext& context) noexcept;
 
 /// What a thread computes in.
 struct OutlierScratch {
   /// [chunk][kTileCols], of a stretch [kTileCols / kPanelCols][chunk and one more][kPanelCols].
   float* weights = nullptr;
-  float* sums = nullptr;  ///< [rows][kTileCols]
+  float* sums = nullptr;    ///< [rows][kTileCols]
+  float* totals = nullptr;  ///< the same, of several chunks
   // Of a stretch.
   float* values = nullptr;          ///< [kOutlierRows][chunk], with gaps between rows
   float* line = nullptr;            ///< [chunk]
@@ -64,6 +67,7 @@ class OutlierSums {
 
  private:
   void load_gathered() noexcept;
+  void add_stretches(const ShardRange& chunk, std::int64_t rows) noexcept;
   void load_stretch(std::int64_t k0, std::int64_t k1) noexcept;
   void pick_columns(std::int64_t k0, std::int64_t k1) noexcept;
   void widen_row(std::int64_t m, std::int64_t k0, std::int64_t k1, std::int64_t i) noexcept;

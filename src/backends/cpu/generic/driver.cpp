@@ -8,6 +8,7 @@
 //           for each row panel, each 16 columns    the tile kernel
 //         float sums stay in one tile; integer sums move to int32, then int64
 //         K-varying scales: t = t + (part * sa) * sb
+//       sums of several chunks of K (k_chunks) are added in their order
 //       epilogue, row by row
 //
 // 256 products of 8-bit integers stay below 2^24: float32 carries their sum exactly. A panel of B
@@ -49,6 +50,7 @@ struct Scratch {
   float* row;     // one row or column on its way into a panel
   float* sum;     // [rows][kTileCols]: the tile of the kernel
   float* total;   // the same: K-varying scales
+  float* chunks;  // the same: several chunks of K
   OutlierScratch outliers;
   std::int32_t* narrow;       // the same: integer sums of up to kNarrowDepth products
   std::int64_t* exact;        // the same: integer sums
@@ -65,9 +67,10 @@ struct Shape {
   std::int64_t workers;
   std::int64_t exact_depth;  // integer products that float32 sums exactly
   bool integer, varying;
+  KChunks chunks;  // of the sums
 };
 
-Shape shape_of(const Member& p, const ExecContext& context) noexcept {
+Shape shape_of(const Member& p, const MatmulOptions& options, const ExecContext& context) noexcept {
   Shape s{};
   s.kernel = &best_kernels();
   s.panel_rows = s.kernel->rows;
@@ -78,6 +81,7 @@ Shape shape_of(const Member& p, const ExecContext& context) noexcept {
   const bool wide_b = weight_dtype(p.b) == DType::uint8 || p.b.azp.defined();
   s.exact_depth = p.a.data.dtype == DType::uint8 && wide_b ? kUnsignedDepth : kExactDepth;
   s.varying = varies_along_k(p.a, Side::a) || varies_along_k(p.b, Side::b);
+  s.chunks = sum_chunks(p, options);
   const std::int64_t fitting = kBlockFloats / std::max<std::int64_t>(s.k, 1) / s.panel_rows;
   const std::int64_t most = kMaxBlockRows / s.panel_rows;  // whole panels, whatever the kernel
   // Room grows with M, N and K, as rows of a block do not: what is enough for the largest member is
@@ -100,6 +104,7 @@ Scratch take_scratch(const Member& p, const Shape& s, const OutlierTerms& outlie
   w.row = arena.take<float>(std::max(kDepth, kTileCols));
   w.sum = arena.take<float>(tile);
   if (s.varying) w.total = arena.take<float>(tile);
+  if (s.chunks.several()) w.chunks = arena.take<float>(tile);
   w.outliers = take_outlier_scratch(p, outliers, s.tile_rows, arena);
   if (s.integer) {
     w.narrow = arena.take<std::int32_t>(tile);
@@ -130,20 +135,30 @@ class Unit {
         tile_(round_up(rows_, s.panel_rows) * kTileCols) {}
 
   void run() noexcept {
-    if (s_.varying) {
-      std::fill(w_.total, w_.total + tile_, 0.0F);
-      for (std::int64_t k = 0, end = 0; k < s_.k; k = end) {
-        end = next_boundary(p_, k, s_.k);
-        sum_range(k, end);
-        add_scaled(k);
-      }
-    } else {
-      sum_range(0, s_.k);
+    if (!s_.chunks.several()) return finish(sum_chunk(s_.chunks[0]));
+    std::fill(w_.chunks, w_.chunks + tile_, 0.0F);
+    for (std::int64_t c = 0; c < s_.chunks.count; ++c) {
+      const float* sums = sum_chunk(s_.chunks[c]);
+      for (std::int64_t i = 0; i < tile_; ++i) w_.chunks[i] += sums[i];
     }
-    finish(s_.varying ? w_.total : w_.sum);
+    finish(w_.chunks);
   }
 
  private:
+  const float* sum_chunk(const ShardRange& range) noexcept {
+    if (!s_.varying) {
+      sum_range(range.begin, range.end);
+      return w_.sum;
+    }
+    std::fill(w_.total, w_.total + tile_, 0.0F);
+    for (std::int64_t k = range.begin, end = 0; k < range.end; k = end) {
+      end = next_boundary(p_, k, range.end);
+      sum_range(k, end);
+      add_scaled(k);
+    }
+    return w_.total;
+  }
+
   // w.sum = the sums over [k0, k1), as floats; integer ones in w.exact as well where it is needed.
   void sum_range(std::int64_t k0, std::int64_t k1) noexcept {
     std::fill(w_.sum, w_.sum + tile_, 0.0F);
@@ -278,11 +293,11 @@ class Unit {
 
 void run_member(const Member& p, const MatmulOptions& options, const ExecContext& context,
                 Arena& arena) noexcept {
-  const Shape s = shape_of(p, context);
+  const Shape s = shape_of(p, options, context);
   if (s.m == 0 || s.n == 0) return;
   const std::int64_t column_units = (s.n + kTileCols - 1) / kTileCols;
   const EpilogueRows row_terms = load_rows(p, arena);
-  const OutlierTerms outliers = gather_outliers(p, arena, context);
+  const OutlierTerms outliers = gather_outliers(p, options, arena, context);
   float* a_panels = arena.take<float>(s.panel_floats);
   // A worker's scratch: measured once, then taken at fixed distances.
   Arena counter(nullptr);
