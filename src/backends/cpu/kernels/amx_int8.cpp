@@ -14,7 +14,9 @@
 //
 // Registers are shaped for the rows at hand. A thread keeps them shaped from one tile to the next;
 // whoever runs tiles calls `leave` at the end, since other code would be slowed down by them.
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #include <algorithm>
 #include <cstdlib>

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // 4 x 16 in 8-wide vectors: 8 accumulators, 2 of B, 1 of A fit 16 registers.
+#if defined(__x86_64__)
 #include <immintrin.h>
-#include <bit>
+#endif
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // int8 on AVX2, of few rows: a step of four bytes of B becomes two of words inside the tile, so
 // that a weight passes once, as it is packed.
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #include <cstdlib>
 #include <cstring>

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // float32 by fused multiply-add on AVX2: sum[lane] = fma(a, b, sum[lane]), one product a lane and
 // step. 12 registers of sums, two of B and one of A fit sixteen.
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #include <cstdlib>
 #include <cstring>

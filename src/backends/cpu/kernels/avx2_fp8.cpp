@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // fp8 by float32 on AVX2, of one row: codes become floats inside the tile, so that a weight passes
 // once, as it is packed. Finite codes only: a panel that holds another is decoded ahead.
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #include <cstdlib>
 #include <cstring>

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // int8 on AVX2, of many rows: panels of words, widened once for all rows of a chunk. 12 registers
 // of sums, two of B, one of A and a product are all sixteen.
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #include <cstdlib>
 #include <cstring>

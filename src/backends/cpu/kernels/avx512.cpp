@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // 8 x 16 in 16-wide vectors: 8 accumulators hide the latency of an addition.
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #include <bit>
 #include <cstddef>

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The AVX-512 kernels with the instruction that rounds to bfloat16.
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #include <bit>
 #include <cstddef>

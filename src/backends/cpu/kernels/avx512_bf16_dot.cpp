@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // bfloat16 by vdpbf16ps: two products a lane and step. The instruction takes subnormal operands and
 // sums for zero and rounds to nearest even whatever the environment says.
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #include <cstdlib>
 #include <cstring>

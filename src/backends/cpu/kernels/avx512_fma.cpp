@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // float32 by fused multiply-add: sum[lane] = fma(a, b, sum[lane]), one product a lane and step.
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #include <cstdlib>
 #include <cstring>

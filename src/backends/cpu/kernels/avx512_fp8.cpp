@@ -2,7 +2,9 @@
 // fp8 weights by vdpbf16ps, looked up in tables on their way into the tile: two registers for the
 // high bytes of bfloat16, one and a place in memory for the low ones, one for the sign. With them
 // 24 accumulators and what is being decoded fit 32 registers in 12 rows by 2 vectors.
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #include <cstdlib>
 #include <cstring>

@@ -2,7 +2,9 @@
 // int8 by vpdpbusd, sum[lane] += u[0] s[0] + u[1] s[1] + u[2] s[2] + u[3] s[3] with u the unsigned
 // bytes of A and s the signed ones of B, exact modulo 2^32: 24 accumulators, up to 4 vectors of B
 // and one of A fit 32 registers.
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #include <cstdlib>
 #include <cstring>
