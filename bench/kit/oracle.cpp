@@ -52,7 +52,8 @@ double zero_point(const OperandView& o, bool rows, std::int64_t i, std::int64_t 
   if (!v.defined()) return 0.0;
   if (rows) return load(v, i, 0);
   if (v.shape[0] == 1 && v.shape[1] >= o.data.shape[1]) return load(v, 0, j);
-  return load(v, i / o.scale[0].rows, j / o.scale[0].cols);
+  const ScaleView& scale = o.scale[0];
+  return load(v, (scale.row0 + i) / scale.rows, (scale.col0 + j) / scale.cols);
 }
 
 // Elements along K, dequantised: of rows of A, or of columns of B.

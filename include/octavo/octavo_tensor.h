@@ -37,12 +37,22 @@ OCTAVO_C_API octavo_code octavo_quantized_create(const octavo_view* data, const 
                                                  const octavo_view* azp, int64_t grid_rows,
                                                  int64_t grid_cols, octavo_quantized** result);
 
+/* A slice of a quantised matrix: the same, beginning at row row0 and column col0 of the first of
+ * the cells that `scale` and `azp` have. */
+OCTAVO_C_API octavo_code octavo_quantized_create_slice(const octavo_view* data,
+                                                       const octavo_view* scale,
+                                                       const octavo_view* azp, int64_t grid_rows,
+                                                       int64_t grid_cols, int64_t row0,
+                                                       int64_t col0, octavo_quantized** result);
+
 /* The parts of a quantised matrix; a part that is not there has a NULL shape, no dimensions and the
- * undefined type. Pointers are good as long as the handle. */
+ * undefined type. Pointers are good as long as the handle. A slice is refused to a caller whose
+ * struct ends before row0. */
 typedef struct octavo_quantized_info {
   size_t struct_size;
   octavo_view data, scale, azp;
   int64_t grid_rows, grid_cols;
+  int64_t row0, col0; /* of the first cell, where `data` begins */
 } octavo_quantized_info;
 OCTAVO_INIT_FUNCTION_(octavo_quantized_info);
 OCTAVO_C_API octavo_code octavo_quantized_describe(const octavo_quantized* quantized,

@@ -77,12 +77,17 @@ struct QuantizeSpec {
 };
 
 /// A quantised matrix: codes, scales and, where asked for, zero points.
-/// Dequantised element (i, j) = (codes[i,j] - azp) * scale of its cell.
+/// Dequantised element (i, j) = (codes[i,j] - azp) * scale of the cell of (row0 + i, col0 + j).
+///
+/// A slice of a matrix keeps the cells that it touches, and where in the first of them it begins:
+/// scales are neither repeated nor cut, so that sums over K are taken in the steps of the whole.
 struct Quantized {
   Tensor data;   ///< [R, C] codes, in the stride order of the input
-  Tensor scale;  ///< 2-D, one element per cell of `grid`
+  Tensor scale;  ///< 2-D, one element per cell of `grid`, of which there are row0 + R by col0 + C
   ScaleGrid grid;
   Tensor azp;  ///< int32, shape of `scale`; undefined when symmetric
+  /// The first row and column of `data`, counted from the first of the first cell.
+  std::int64_t row0 = 0, col0 = 0;
 };
 
 struct QuantizeOptions {

@@ -45,17 +45,40 @@ octavo_code octavo_tensor_view(const octavo_tensor* tensor, octavo_view* result)
 octavo_tensor* octavo_tensor_retain(octavo_tensor* tensor) { return retain(tensor); }
 void octavo_tensor_release(octavo_tensor* tensor) { release(tensor); }
 
+namespace {
+
+octavo::Quantized over(const char* name, const octavo_view* data, const octavo_view* scale,
+                       const octavo_view* azp, int64_t grid_rows, int64_t grid_cols) {
+  octavo::Quantized q;
+  q.data = Tensor::adopt(nullptr, view_from({name, "data"}, data));
+  q.scale = Tensor::adopt(nullptr, optional_view({name, "scale"}, scale));
+  q.azp = Tensor::adopt(nullptr, optional_view({name, "azp"}, azp));
+  q.grid = {grid_rows, grid_cols};
+  return q;
+}
+
+}  // namespace
+
 octavo_code octavo_quantized_create(const octavo_view* data, const octavo_view* scale,
                                     const octavo_view* azp, int64_t grid_rows, int64_t grid_cols,
                                     octavo_quantized** result) {
   constexpr const char* kName = "quantized_create";
   return guarded(kName, [&] {
     Slot slot({kName, "result"}, result);
-    octavo::Quantized q;
-    q.data = Tensor::adopt(nullptr, view_from({kName, "data"}, data));
-    q.scale = Tensor::adopt(nullptr, optional_view({kName, "scale"}, scale));
-    q.azp = Tensor::adopt(nullptr, optional_view({kName, "azp"}, azp));
-    q.grid = {grid_rows, grid_cols};
+    slot.fill(over(kName, data, scale, azp, grid_rows, grid_cols));
+  });
+}
+
+octavo_code octavo_quantized_create_slice(const octavo_view* data, const octavo_view* scale,
+                                          const octavo_view* azp, int64_t grid_rows,
+                                          int64_t grid_cols, int64_t row0, int64_t col0,
+                                          octavo_quantized** result) {
+  constexpr const char* kName = "quantized_create_slice";
+  return guarded(kName, [&] {
+    Slot slot({kName, "result"}, result);
+    octavo::Quantized q = over(kName, data, scale, azp, grid_rows, grid_cols);
+    q.row0 = row0;
+    q.col0 = col0;
     slot.fill(std::move(q));
   });
 }
@@ -71,6 +94,14 @@ octavo_code octavo_quantized_describe(const octavo_quantized* quantized,
     info.azp = view_to(q.azp.view());
     info.grid_rows = q.grid.rows;
     info.grid_cols = q.grid.cols;
+    info.row0 = q.row0;
+    info.col0 = q.col0;
+    if ((q.row0 != 0 || q.col0 != 0) &&
+        checked_output_size({kName, "result"}, result) < sizeof(octavo_quantized_info)) {
+      refuse(Code::unsupported,
+             "{}: result must have room for row0 and col0 of a slice; got a struct of {} bytes",
+             kName, result->struct_size);
+    }
     write_struct({kName, "result"}, info, result);
   });
 }

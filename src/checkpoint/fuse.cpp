@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "checkpoint/outlier_columns.hpp"
@@ -46,6 +47,7 @@ void check_alike(const Weight& first, const Weight& other, std::size_t index) {
         Row{"have the first one's scheme", first.scheme == other.scheme},
         Row{"have scales over as many columns as the first one",
             first.codes.grid.cols == other.codes.grid.cols &&
+                first.codes.col0 == other.codes.col0 &&
                 first.codes.scale.defined() == other.codes.scale.defined()},
         Row{"have the first one's activation rule", alike(first.activation, other.activation)},
         Row{"have row maxima (absmax) where the first one has",
@@ -57,17 +59,30 @@ void check_alike(const Weight& first, const Weight& other, std::size_t index) {
   }
 }
 
-// The tallest cells that no shard's border cuts: those of one shard begin at its first row.
-std::int64_t common_rows(std::span<const Weight> weights) {
-  std::int64_t rows = 0;
+// The rows of the stack's scales: how many one covers, and where in one it begins.
+struct CommonRows {
+  std::int64_t cell = 1;
+  std::int64_t row0 = 0;
+};
+
+// The tallest cells that no shard's border cuts, beginning in one where the first shard does.
+CommonRows common_rows(std::span<const Weight> weights) {
+  std::int64_t cell = 0;
   std::int64_t begin = 0;
+  std::int64_t first = 0;
   for (const Weight& w : weights) {
     if (rows_of(w) == 0) continue;
-    if (w.codes.grid.rows == kWholeExtent) return 1;
-    rows = std::gcd(std::gcd(rows, w.codes.grid.rows), begin);
+    if (w.codes.grid.rows == kWholeExtent) return {};
+    if (begin == 0) {
+      first = w.codes.row0;
+    } else {
+      cell = std::gcd(std::gcd(cell, w.codes.row0), first + begin);
+    }
+    cell = std::gcd(cell, w.codes.grid.rows);
     begin += rows_of(w);
   }
-  return std::max<std::int64_t>(rows, 1);
+  if (cell == 0) return {};
+  return {cell, first % cell};
 }
 
 Tensor stacked_codes(std::span<const Weight> weights, std::int64_t rows) {
@@ -86,16 +101,19 @@ Tensor stacked_codes(std::span<const Weight> weights, std::int64_t rows) {
 // What a shard has for each cell of its scales, repeated over the rows that a cell covers; zeros
 // for a shard that has none.
 template <class T>
-Tensor stacked_cells(std::span<const Weight> weights, std::int64_t rows, const ScaleGrid& grid,
+Tensor stacked_cells(std::span<const Weight> weights, std::int64_t rows, const Quantized& stack,
                      DType dtype, Tensor Quantized::*part) {
-  const std::int64_t across = cells(cols_of(weights[0]), grid.cols);
-  const Tensor all = Tensor::empty(dtype, {cells(rows, grid.rows), across});
+  const std::int64_t across = cells(stack.col0 + cols_of(weights[0]), stack.grid.cols);
+  const Tensor all = Tensor::empty(dtype, {cells(stack.row0 + rows, stack.grid.rows), across});
   T* to = all.data_as<T>();
+  std::int64_t inside = stack.row0;  // of the stack's cell, where a shard begins
   for (const Weight& w : weights) {
-    const bool there = (w.codes.*part).defined();
-    const Tensor own = there ? copy(w.codes.*part, dtype) : Tensor();
-    for (std::int64_t i = 0; i < rows_of(w); i += grid.rows) {
-      const std::int64_t cell = w.codes.grid.rows == kWholeExtent ? 0 : i / w.codes.grid.rows;
+    const Quantized& codes = w.codes;
+    const bool there = (codes.*part).defined();
+    const Tensor own = there ? copy(codes.*part, dtype) : Tensor();
+    for (std::int64_t i = 0; i < rows_of(w); i += stack.grid.rows - std::exchange(inside, 0)) {
+      const std::int64_t cell =
+          codes.grid.rows == kWholeExtent ? 0 : (codes.row0 + i) / codes.grid.rows;
       to = there ? std::copy_n(own.data_as<T>() + cell * across, across, to)
                  : std::fill_n(to, across, T{});
     }
@@ -177,14 +195,17 @@ Weight fuse(std::span<const Weight> weights) {
     all.codes.data = stacked_codes(weights, rows);
     if (weights[0].absmax.defined()) all.absmax = stacked_maxima(weights, rows);
     if (!weights[0].codes.scale.defined()) return all;
-    all.codes.grid = {common_rows(weights), weights[0].codes.grid.cols};
+    const auto [cell, row0] = common_rows(weights);
+    all.codes.grid = {cell, weights[0].codes.grid.cols};
+    all.codes.row0 = row0;
+    all.codes.col0 = weights[0].codes.col0;
     all.codes.scale =
-        stacked_cells<float>(weights, rows, all.codes.grid, DType::float32, &Quantized::scale);
+        stacked_cells<float>(weights, rows, all.codes, DType::float32, &Quantized::scale);
     const bool azp =
         std::ranges::any_of(weights, [](const Weight& w) { return w.codes.azp.defined(); });
     if (azp) {
       all.codes.azp =
-          stacked_cells<std::int32_t>(weights, rows, all.codes.grid, DType::int32, &Quantized::azp);
+          stacked_cells<std::int32_t>(weights, rows, all.codes, DType::int32, &Quantized::azp);
     }
     return all;
   });

@@ -36,6 +36,7 @@ bool can_say(const Recipe& recipe, const Weight& weight) {
   const Quantized& codes = weight.codes;
   if (codes.data.rank() != 2 || codes.data.dtype() != dtype_of_name(recipe.code_type)) return false;
   if (codes.grid != recipe.grid || codes.azp.defined() || weight.columns.defined()) return false;
+  if (codes.row0 != 0 || codes.col0 != 0) return false;
   if (!weight.activation) return false;
   const ActivationQuant& rule = *weight.activation;
   ActivationQuant known = recipe.rule();

@@ -16,6 +16,11 @@ constexpr std::int64_t cells(std::int64_t extent, std::int64_t cell) noexcept {
   return extent / cell + (extent % cell != 0 ? 1 : 0);
 }
 
+/// Whether a slice of a matrix can begin there in the first of the cells that it keeps.
+constexpr bool in_first_cell(std::int64_t origin, std::int64_t cell) noexcept {
+  return origin >= 0 && origin < cell && origin < kWholeExtent / 2;
+}
+
 /// The values of a scale that cover so many rows and columns of its operand; undefined where it has
 /// none.
 inline MatrixView values_of(const ScaleView& scale, std::int64_t rows, std::int64_t cols) noexcept {

@@ -104,11 +104,10 @@ T turned(const T& operand) noexcept {
 
 Operand::Operand(const Quantized& quantized) {
   data = quantized.data.view();
-  scale[0].kind = quantized.scale.defined() ? ScaleKind::tensor : ScaleKind::none;
-  scale[0].data = quantized.scale.view();
-  scale[0].rows = quantized.grid.rows;
-  scale[0].cols = quantized.grid.cols;
   azp = quantized.azp.view();
+  if (!quantized.scale.defined()) return;
+  scale[0] = {ScaleKind::tensor,   1.0F,           quantized.scale, quantized.grid.rows,
+              quantized.grid.cols, quantized.row0, quantized.col0};
 }
 
 OperandView::OperandView(const Operand& operand) noexcept

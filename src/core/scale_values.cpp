@@ -15,7 +15,7 @@ std::int64_t weight_azp_at(const OperandView& b, std::int64_t k, std::int64_t n)
   if (!b.azp.defined()) return 0;
   if (!azp_by_cells(b)) return load_int(b.azp, 0, n);
   const ScaleView& scale = b.scale[0];
-  return load_int(b.azp, k / scale.rows, n / scale.cols);
+  return load_int(b.azp, (scale.row0 + k) / scale.rows, (scale.col0 + n) / scale.cols);
 }
 
 float factor_at(const Factor& factor, std::int64_t n) noexcept {

@@ -2,7 +2,9 @@
 // The C ABI gives the bits of the C++ interface.
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "capi/compare.hpp"
@@ -123,6 +125,33 @@ TEST(CApiEquality, QuantisersOfEveryOption) {
     expect_same_bits(code, y, dequantize(want, float16));
     octavo_quantized_release(q);
   }
+}
+
+TEST(CApiEquality, SlicesBeginInsideACell) {
+  const Quantized whole = quantize(random(bfloat16, {6, 10}, 1), {.granularity = block(4, 4)});
+  TensorView part = whole.data.view().slice(0, 1, 6).slice(1, 3, 10);
+  const octavo_view data = describe(Tensor::adopt(nullptr, part));
+  const octavo_view scale = describe(whole.scale);
+  octavo_quantized* q = nullptr;
+  ASSERT_EQ(octavo_quantized_create_slice(&data, &scale, nullptr, 4, 4, 1, 3, &q), OCTAVO_OK);
+  octavo_tensor* values = nullptr;
+  ASSERT_EQ(octavo_dequantize(q, octavo_dtype{}, nullptr, &values), OCTAVO_OK);
+  const Tensor want = dequantize(whole);
+  octavo_view got;
+  ASSERT_EQ(octavo_tensor_view(values, &got), OCTAVO_OK);
+  const Tensor expected = copy(want.view().slice(0, 1, 6).slice(1, 3, 10), float32);
+  EXPECT_EQ(0, std::memcmp(got.data, expected.data(), sizeof(float) * 5 * 7));
+  octavo_quantized_info parts = octavo_quantized_info_init();
+  ASSERT_EQ(octavo_quantized_describe(q, &parts), OCTAVO_OK);
+  EXPECT_EQ(parts.row0, 1);
+  EXPECT_EQ(parts.col0, 3);
+  // A program of an older version would take the slice for a whole.
+  parts.struct_size = offsetof(octavo_quantized_info, row0);
+  EXPECT_EQ(octavo_quantized_describe(q, &parts), OCTAVO_UNSUPPORTED);
+  EXPECT_NE(std::string(octavo_last_error()).find("must have room for row0 and col0 of a slice"),
+            std::string::npos);
+  octavo_tensor_release(values);
+  octavo_quantized_release(q);
 }
 
 TEST(CApiEquality, LinearByEveryRule) {

@@ -16,6 +16,9 @@ TEST(CApiViews, OfTensorsAndQuantisers) {
   const auto create = [&](const octavo_view* d, const octavo_view* sc, const octavo_view* z) {
     return octavo_quantized_create(d, sc, z, 1, OCTAVO_WHOLE_EXTENT, &s.q);
   };
+  const auto slice = [&](const octavo_view* d, const octavo_view* sc, const octavo_view* z) {
+    return octavo_quantized_create_slice(d, sc, z, 1, OCTAVO_WHOLE_EXTENT, 0, 0, &s.q);
+  };
   using Q = octavo_quantize_options;
   const std::function<octavo_code(const Q*)> quantise = [&](const Q* o) {
     return octavo_quantize(s.x, o, nullptr, &s.q);
@@ -26,6 +29,10 @@ TEST(CApiViews, OfTensorsAndQuantisers) {
       {"quantized_create: data", s.codes, [&](auto* v) { return create(v, s.rows, nullptr); }},
       {"quantized_create: scale", s.rows, [&](auto* v) { return create(s.codes, v, nullptr); }},
       {"quantized_create: azp", s.azp, [&](auto* v) { return create(s.codes, s.rows, v); }},
+      {"quantized_create_slice: data", s.codes, [&](auto* v) { return slice(v, s.rows, nullptr); }},
+      {"quantized_create_slice: scale", s.rows,
+       [&](auto* v) { return slice(s.codes, v, nullptr); }},
+      {"quantized_create_slice: azp", s.azp, [&](auto* v) { return slice(s.codes, s.rows, v); }},
       {"quantize: x", s.x, [&](auto* v) { return octavo_quantize(v, nullptr, nullptr, &s.q); }},
       {"quantize: x", s.x,
        [&](auto* v) { return octavo_quantize_into(v, nullptr, out, nullptr, nullptr); }},

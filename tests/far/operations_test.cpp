@@ -252,6 +252,29 @@ TEST(Far, PackingAndUnpacking) {
   });
 }
 
+TEST(Far, SlicesThatBeginInsideACell) {
+  for (const Granularity& g : {group(16), block(10, 7), block(200, 6)}) {
+    for (const bool azp : {false, true}) {
+      SCOPED_TRACE(to_string(g) + (azp ? ", zero points" : ""));
+      Quantized part =
+          quantize(gaussians(float32, {kK, kN}, 3),
+                   {.granularity = g, .side = octavo::Side::b, .azp = azp, .widen = azp});
+      const std::int64_t row = 3, col = std::min<std::int64_t>(part.grid.cols - 1, 2);
+      part.data = copy(part.data.view().slice(0, row, kK).slice(1, col, kN), int8);
+      part.row0 = row;
+      part.col0 = col;
+      const Tensor x = integers(int8, {5, kK - row}, 1);
+      expect_same_far([&](Where& where) -> Outputs {
+        const Quantized slice = where(part);
+        Outputs out{scaled_mm(where(x), slice, {.out_dtype = float32}), dequantize(slice)};
+        const Quantized back = unpack(pack(slice));
+        out.insert(out.end(), {back.data, back.scale, back.azp});
+        return out;
+      });
+    }
+  }
+}
+
 TEST(Far, CopiesAndConversions) {
   const Tensor x = gaussians(float32, {5, 6}, 1);
   const TensorView turned = x.view().transposed();

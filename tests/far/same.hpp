@@ -26,7 +26,7 @@ class Where {
     return tensors_.emplace_back(far_ ? to_far(v) : Tensor::adopt(nullptr, v));
   }
   Quantized operator()(const Quantized& q) {
-    return {(*this)(q.data), (*this)(q.scale), q.grid, (*this)(q.azp)};
+    return {(*this)(q.data), (*this)(q.scale), q.grid, (*this)(q.azp), q.row0, q.col0};
   }
 
  private:

@@ -60,6 +60,14 @@ std::vector<ErrorRow> grouped_errors() {
        [=] {
          tensor_form(a2, ones(int8, {3, 4}), {.offs = offsets({1, 3}), .matmul = {.k_chunks = 2}});
        }},
+      {"SliceOfScalesWhereKIsCut", Code::unsupported,
+       "grouped_mm: scale_b carried by the operand must begin with a cell where offsets cut K; got "
+       "element 1 of one",
+       [=] {
+         Operand weight(b2);
+         weight.scale[0] = {ScaleKind::tensor, 1.0F, ones(float32, {2, 4}), 2, 1, 1, 0};
+         tensor_form(ones(int8, {6, 3}), weight, {.offs = offsets({1, 3})});
+       }},
       {"TooManyGroups", Code::unsupported,
        "grouped_mm: groups must be at most 16777216; got 16777217",
        [=] {

@@ -206,6 +206,15 @@ std::vector<ErrorRow> product_errors() {
          weight.azp = ones(int32, {3});
          mm(a, weight);
        }},
+      {"AzpOfBBeyondACell", kInvalid,
+       "scaled_mm: b.scale must begin in the cell of the first element where zero points are one "
+       "for each; got [2, 0] of cells of 2 x 1",
+       [=] {
+         Operand weight(b);
+         weight.scale[0] = {ScaleKind::tensor, 1.0F, ones(float32, {3, 4}), 2, 1, 2, 0};
+         weight.azp = ones(int32, {3, 4});
+         mm(a, weight);
+       }},
       {"AzpOfBFar", kInvalid,
        "scaled_mm: b.azp[0, 0] must be in the range of the codes, [-128, 127] (quantise with "
        "widen); "

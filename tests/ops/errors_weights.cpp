@@ -49,6 +49,8 @@ std::vector<ErrorRow> quantize_errors() {
   no_grid.grid = {0, 1};
   Quantized azp = good;
   azp.azp = Tensor::adopt(nullptr, ones(int8, {4, 1}));
+  Quantized beyond = good;
+  beyond.row0 = 1;
   const TensorView nan = ones(float32, {1, 2});
   static_cast<float*>(nan.data)[1] = std::nanf("");
   return {
@@ -131,6 +133,16 @@ std::vector<ErrorRow> quantize_errors() {
        [=] {
          quantize_into(x, {}, {good.data, good.scale, {1, 6}, {}});
        }},
+      {"IntoOrigin", kInvalid,
+       "quantize: out.row0 and out.col0 must be 0, since scales are those of the whole; got 0 and "
+       "2",
+       [=] {
+         quantize_into(x, {}, {good.data, good.scale, good.grid, {}, 0, 2});
+       }},
+      {"DequantizeOrigin", kInvalid,
+       "dequantize: q.row0 and q.col0 must lie in the first cell of 1 x 9223372036854775807; got 1 "
+       "and 0",
+       dequantizing(beyond)},
       {"DequantizeFloats", kInvalid,
        "dequantize: q.data must be 2-D codes of a float8 type, int8 or uint8; got float32 [4, 6]",
        dequantizing(floats)},
@@ -184,8 +196,6 @@ std::vector<ErrorRow> weight_errors() {
   undeclared.granularity = {};
   QuantizeSpec checked;
   checked.non_finite = NonFinite::error;
-  Operand shifted(w);
-  shifted.scale[0] = {ScaleKind::tensor, 1.0F, ones(float32, {1, 8}), kWholeExtent, 1, 0, 2};
   Operand two_levels(w);
   two_levels.scale[0] = {ScaleKind::tensor, 1.0F, ones(float32, {1, 4}), kWholeExtent, 1};
   two_levels.scale[1] = {ScaleKind::number, 2.0F, {}};
@@ -199,9 +209,6 @@ std::vector<ErrorRow> weight_errors() {
        [=] {
          (void)pack(ones(uint8, {3, 4}));
        }},
-      {"PackShiftedScales", Code::unsupported,
-       "pack: weight.scale must begin at the weight's first element; got [0, 2]",
-       [=] { (void)pack(shifted); }},
       {"PackRuleUndeclared", kInvalid,
        "pack: activation.granularity must be declared; got automatic",
        packing(w, rule_of(undeclared))},

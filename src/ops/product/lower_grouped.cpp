@@ -4,6 +4,7 @@
 
 #include "core/devices.hpp"
 #include "core/error.hpp"
+#include "core/grid.hpp"
 #include "core/members.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/values.hpp"
@@ -117,6 +118,19 @@ Status check_offs(const Site& site, const Form& form, const GroupedOptions& o, c
   return {};
 }
 
+// Plans know where groups begin in K, not where a slice does in the first cell of its scales.
+Status check_starts(const Site& site, Arg arg, const Operand& operand, Side side) {
+  for (const CarriedScale& scale : operand.scale) {
+    const std::int64_t origin = side == Side::a ? scale.col0 : scale.row0;
+    if (!varies_along_k(scale, side) || origin == 0) continue;
+    return fail(Code::unsupported,
+                "{} carried by the operand must begin with a cell where offsets cut K; got element "
+                "{} of one",
+                site(arg), origin);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Tensor> host_offsets(const Site& site, const TensorView& offs, const ExecContext& context) {
@@ -189,6 +203,10 @@ Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand&
                              .operand_3d = form.rank_b == 3,
                              .inner_split = inner,
                              .reading = reading}));
+  if (inner) {
+    OCTAVO_TRY(check_starts(site, Arg::scale_a, left, Side::a));
+    OCTAVO_TRY(check_starts(site, Arg::scale_b, right, Side::b));
+  }
   OCTAVO_TRY(check_zero_points(site, b));
   OCTAVO_TRY(check_no_quantiser(site, b));
   if (a.quantise != nullptr) {

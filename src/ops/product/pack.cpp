@@ -42,12 +42,6 @@ Result<Operand> checked(const Site& site, const Operand& weight, const Scale& sc
                 "{}.dtype must be int8, a float8 type, float32, bfloat16 or float16; got {}",
                 site(Arg::b), name(v.dtype));
   }
-  for (const CarriedScale& carried : weight.scale) {
-    if (carried.row0 == 0 && carried.col0 == 0) continue;
-    return fail(Code::unsupported,
-                "{}.scale must begin at the weight's first element; got [{}, {}]", site(Arg::b),
-                carried.row0, carried.col0);
-  }
   Operand resolved = weight;
   OCTAVO_TRY(resolve_scales(site, resolved, scale,
                             {.side = Side::b, .rows = v.shape[0], .cols = v.shape[1]}));
@@ -56,11 +50,15 @@ Result<Operand> checked(const Site& site, const Operand& weight, const Scale& sc
   return resolved;
 }
 
-// Of what a larger matrix has for each cell of its scales, the part of its first k rows and n
-// columns.
+// Of what a larger matrix has for each cell of its scales, the part of the k rows and n columns
+// that begin where the scale says.
 TensorView covering(const TensorView& of_cells, const CarriedScale& scale, std::int64_t k,
                     std::int64_t n) noexcept {
-  return of_cells.slice(0, 0, cells(k, scale.rows)).slice(1, 0, cells(n, scale.cols));
+  const auto part = [](const TensorView& v, int dim, std::int64_t begin, std::int64_t extent,
+                       std::int64_t cell) {
+    return v.slice(dim, begin / cell, cells(begin + extent, cell));
+  };
+  return part(part(of_cells, 0, scale.row0, k, scale.rows), 1, scale.col0, n, scale.cols);
 }
 
 }  // namespace
@@ -124,6 +122,8 @@ Status fill(PackedWeightData& content, const TensorView& weight, const ExecConte
     CarriedScale& own = content.scale[level];
     if (own.kind != ScaleKind::tensor) continue;
     own.data = covering(own.data, own, content.k, content.n);
+    own.row0 %= own.rows;
+    own.col0 %= own.cols;
     content.scales[level] = copy(own.data, own.data.dtype, context.stream);
     own.data = content.scales[level].view();
   }
@@ -186,6 +186,8 @@ Quantized unpack(const PackedWeight& weight, const ExecContext& context) {
     OCTAVO_TRY(content->layout->unpack(*content, q.data, context));
     const CarriedScale& scale = content->scale[0];
     q.grid = {scale.rows, scale.cols};
+    q.row0 = scale.row0;
+    q.col0 = scale.col0;
     q.scale = content->scales[0];
     q.azp = content->azp;
     if (scale.kind == ScaleKind::number) {

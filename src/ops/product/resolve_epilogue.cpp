@@ -2,8 +2,10 @@
 // Factors, bias and zero points.
 #include <algorithm>
 
+#include "core/cells.hpp"
 #include "core/devices.hpp"
 #include "core/error.hpp"
+#include "core/operand.hpp"
 #include "core/quantize_rules.hpp"
 #include "ops/rules.hpp"
 #include "ops/values.hpp"
@@ -122,17 +124,26 @@ Result<TensorView> resolve_weight_azp(const Site& site, const TensorView& azp, c
                 "{}.azp must be int32, int8 or uint8 beside int8 or uint8 codes; got {} beside {}",
                 site(Arg::b), name(azp.dtype), name(dtype));
   }
-  const TensorView& cells = b.scale[0].data;
+  const CarriedScale& scale = b.scale[0];
+  const TensorView& of_cells = scale.data;
   TensorView view = azp;
   if (azp.numel() == 1 || row_like(azp, n)) {
     view.rank = 2;
     view.shape = {1, n};
     view.strides = {0, azp.numel() == 1 ? 0 : vector_step(azp)};
-  } else if (azp.rank != 2 || cells.rank != 2 || azp.shape[0] != cells.shape[0] ||
-             azp.shape[1] != cells.shape[1] || b.scale[0].row0 != 0 || b.scale[0].col0 != 0) {
+  } else if (azp.rank != 2 || of_cells.rank != 2 || azp.shape[0] != of_cells.shape[0] ||
+             azp.shape[1] != of_cells.shape[1]) {
     return fail(Code::invalid_argument,
                 "{}.azp.shape must be one element, [{}], [1, {}] or that of the scale; got {}",
                 site(Arg::b), n, n, shape_string(azp));
+  } else if (scale.row0 >= scale.rows || scale.col0 >= scale.cols) {
+    return fail(Code::invalid_argument,
+                "{}.scale must begin in the cell of the first element where zero points are one "
+                "for each; got [{}, {}] of cells of {} x {}",
+                site(Arg::b), scale.row0, scale.col0, scale.rows, scale.cols);
+  } else {  // as many as there are cells: a row of more would be read as [1, N]
+    view = azp.slice(0, 0, cells(scale.row0 + weight_rows(b), scale.rows))
+               .slice(1, 0, cells(scale.col0 + n, scale.cols));
   }
   if (b.packed == nullptr) OCTAVO_TRY(check_range_of_azp(site, view, lowest_code(dtype)));
   return view;

@@ -123,9 +123,15 @@ Status check_outputs(const TensorView& x, const QuantizeOptions& o, const Quanti
     return fail(Code::invalid_argument, "quantize: out.{} must be {} [{}, {}]; got {} {}", row.name,
                 name(row.dtype), row.shape[0], row.shape[1], name(t.dtype), shape_string(t));
   }
-  if (q.grid == grid) return {};
-  return fail(Code::invalid_argument, "quantize: out.grid must be {} x {}; got {} x {}", grid.rows,
-              grid.cols, q.grid.rows, q.grid.cols);
+  if (q.grid != grid) {
+    return fail(Code::invalid_argument, "quantize: out.grid must be {} x {}; got {} x {}",
+                grid.rows, grid.cols, q.grid.rows, q.grid.cols);
+  }
+  if (q.row0 == 0 && q.col0 == 0) return {};
+  return fail(Code::invalid_argument,
+              "quantize: out.row0 and out.col0 must be 0, since scales are those of the whole; got "
+              "{} and {}",
+              q.row0, q.col0);
 }
 
 Status run_quantize_into(const TensorView& x, const QuantizeOptions& o, const Quantized& out,
@@ -218,8 +224,13 @@ Status check_dequantize(const Site& site, const Quantized& q) {
     return fail(Code::invalid_argument, "{}: q.grid must have sizes of at least 1; got {} x {}",
                 site.operation, q.grid.rows, q.grid.cols);
   }
-  const std::int64_t down = cells(codes.shape[0], q.grid.rows);
-  const std::int64_t across = cells(codes.shape[1], q.grid.cols);
+  if (!in_first_cell(q.row0, q.grid.rows) || !in_first_cell(q.col0, q.grid.cols)) {
+    return fail(Code::invalid_argument,
+                "{}: q.row0 and q.col0 must lie in the first cell of {} x {}; got {} and {}",
+                site.operation, q.grid.rows, q.grid.cols, q.row0, q.col0);
+  }
+  const std::int64_t down = cells(q.row0 + codes.shape[0], q.grid.rows);
+  const std::int64_t across = cells(q.col0 + codes.shape[1], q.grid.cols);
   const auto covers = [&](const TensorView& v) {
     return v.rank == 2 && v.shape[0] == down && v.shape[1] == across;
   };
@@ -279,8 +290,7 @@ Tensor dequantize(const Quantized& q, DType out_dtype, const ExecContext& contex
     OCTAVO_TRY_ASSIGN(const Tensor out, Tensor::try_empty("dequantize", out_dtype, codes.dims(),
                                                           context.place(codes.device)));
     OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for("dequantize", codes.device, nullptr));
-    const ScaleView scale{
-        ScaleView::Kind::tensor, 1.0F, q.scale.view(), q.grid.rows, q.grid.cols, 0, 0};
+    const ScaleView scale = Operand(q).scale[0];
     RescaleProblem r;
     r.source = codes;
     r.scales[0] = scale;

@@ -156,7 +156,9 @@ class ProductTile {
   OCTAVO_DEVICE std::int64_t zero_point(std::int64_t k, std::int64_t n) {
     const OperandView& b = p_.product.b;
     if (b.azp.shape[0] == 1 && b.azp.shape[1] >= p_.n) return read_int(m_, b.azp, 0, n);
-    return read_int(m_, b.azp, cell_of(k, b.scale[0].rows), cell_of(n, b.scale[0].cols));
+    const ScaleView& scale = b.scale[0];
+    return read_int(m_, b.azp, cell_of(scale.row0 + k, scale.rows),
+                    cell_of(scale.col0 + n, scale.cols));
   }
 
   OCTAVO_DEVICE void put(std::uint32_t to, const Place& place, const Value (&from)[kLoads]) {
