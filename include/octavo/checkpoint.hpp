@@ -54,7 +54,8 @@ struct Weight {
   /// division may round two of them to one scale. Others: undefined.
   Tensor absmax{};
   /// Act-order files, whose groups' columns lie apart: int64 [K]. Column j of the codes multiplies
-  /// column columns[j] of the activations. Undefined: in order.
+  /// column columns[j] of the activations. Undefined: in order. A slice along K (sharding.hpp) has
+  /// its part of the list, of columns of the whole activations.
   Tensor columns{};
 };
 
@@ -125,7 +126,8 @@ OCTAVO_API Checkpoint open_checkpoint(const std::string& path);
 OCTAVO_API Weight fuse(std::span<const Weight> weights);
 
 /// The float matrix [N, K] that a canonical weight stands for, its columns in the order of the
-/// activations. Throws Error.
+/// activations. Throws Error (invalid_argument, too, for a slice of an act-order weight, whose
+/// columns lie all over K).
 OCTAVO_API Tensor float_values(const Weight& weight, DType dtype = DType::float32);
 
 /// Packs a canonical weight; its activation rule travels with it. Throws Error: invalid_argument,

@@ -25,6 +25,7 @@
 #include "octavo/quantize.hpp"
 #include "octavo/scale.hpp"
 #include "octavo/shard.hpp"
+#include "octavo/sharding.hpp"
 #include "octavo/status.hpp"
 #include "octavo/tensor.hpp"
 #include "octavo/unapplied.hpp"

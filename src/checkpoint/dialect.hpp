@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "checkpoint/impl.hpp"
+#include "checkpoint/matrix_place.hpp"
 #include "checkpoint/quantization_config.hpp"
 #include "checkpoint/scale_rules.hpp"
 #include "octavo/checkpoint.hpp"
@@ -25,11 +26,13 @@ struct Layer {
   const Dialect& dialect;
   std::string prefix;
   LayerConfig config;
+  CodesInPlace* in_place = nullptr;  ///< not null: codes that lie row by row are to be left there
 
   std::string name(std::string_view suffix) const { return prefix + std::string(suffix); }
   bool has(std::string_view suffix) const { return !suffix.empty() && file.contains(name(suffix)); }
   Tensor tensor(std::string_view suffix) const { return file.tensor(name(suffix)); }
-  /// The codes as stored. Throws Error (invalid_argument) unless they have two dimensions.
+  /// The codes as stored, without memory where they are left in place. Throws Error
+  /// (invalid_argument) unless they have two dimensions.
   Tensor matrix() const;
 };
 
@@ -78,6 +81,10 @@ Tensor stored_zero_points(const Layer& layer);
 
 /// The one element of a tensor beside the weight, converted.
 Tensor read_number(const Layer& layer, std::string_view suffix, DType dtype);
+
+/// The canonical weight of a layer, whatever its dialect; its codes left in place where `in_place`
+/// is not null and they can be. Throws Error.
+Weight read_weight(const Checkpoint& file, const std::string& prefix, CodesInPlace* in_place);
 
 // The readers of the table.
 Weight read_bitsandbytes(const Layer& layer);

@@ -47,9 +47,12 @@ void check_columns(const Layer& layer, const Tensor& rows, CodeOrder order) {
 }
 
 /// The codes row by row.
-Tensor in_rows(const Layer& layer, const Tensor& codes, const Tensor& absmax) {
+Tensor in_rows(const Layer& layer, const Tensor& absmax) {
   const CodeOrder order = code_order(layer);
-  if (order == CodeOrder::row) return codes;
+  if (order == CodeOrder::row) return layer.matrix();
+  Layer read = layer;
+  read.in_place = nullptr;
+  const Tensor codes = read.matrix();
   const std::int64_t n = absmax.numel();
   const std::int64_t rows = cells(n, tile_rows(order)) * tile_rows(order);
   if (codes.size(0) != rows || codes.size(1) % kPanelColumns != 0) {
@@ -83,7 +86,7 @@ Weight read_bitsandbytes(const Layer& layer) {
   constexpr float kQmax = 127.0F;
   constexpr ScaleGrid kRows{1, kWholeExtent};
   const Tensor scb = layer.tensor(layer.dialect.scale);
-  const Tensor codes = in_rows(layer, layer.matrix(), scb);
+  const Tensor codes = in_rows(layer, scb);
   Layer rows = layer;
   rows.config.grid = kRows;  // whatever is declared
   const Tensor scale = wide_scale(layer, scb, codes, grid_of(rows, codes, scb, {}));

@@ -111,7 +111,7 @@ LayerConfig config_of(const Checkpoint& file, const Checkpoint::Impl& impl,
 }
 
 Weight read_plain(const Checkpoint& file, const Checkpoint::Impl& impl, const std::string& prefix,
-                  const TensorEntry& entry) {
+                  const TensorEntry& entry, CodesInPlace* in_place) {
   const DType dtype = dtype_of_name(entry.dtype);
   if (!is_wide(dtype)) impl.config().check_method();
   if (is_code(dtype) || !entry.name.ends_with(kWeight)) {
@@ -138,14 +138,15 @@ Weight read_plain(const Checkpoint& file, const Checkpoint::Impl& impl, const st
            in_quotes(entry.name), shape_text(entry.shape));
   }
   Weight weight;
-  weight.codes.data = file.tensor(entry.name);
+  if (in_place != nullptr) *in_place = {&entry, whole_matrix(entry)};
+  weight.codes.data = in_place != nullptr ? outline(*in_place) : file.tensor(entry.name);
   weight.scheme = "none";
   return weight;
 }
 
 Weight read_quantised(const Checkpoint& file, const Checkpoint::Impl& impl, const Dialect& dialect,
-                      const std::string& prefix) {
-  Layer layer{file, impl, dialect, prefix, config_of(file, impl, prefix)};
+                      const std::string& prefix, CodesInPlace* in_place) {
+  Layer layer{file, impl, dialect, prefix, config_of(file, impl, prefix), in_place};
   if (layer.config.listed != Listed::left_alone) return dialect.read(layer);
   refuse(Code::corrupt_data,
          "Checkpoint::weight: tensor {} must be a float weight, since '{}' leaves layer {} alone; "
@@ -154,11 +155,12 @@ Weight read_quantised(const Checkpoint& file, const Checkpoint::Impl& impl, cons
          in_quotes(layer.name(dialect.scale)));
 }
 
-Weight read_layer(const Checkpoint& file, const Checkpoint::Impl& impl, const std::string& prefix) {
+Weight read_layer(const Checkpoint& file, const std::string& prefix, CodesInPlace* in_place) {
+  const Checkpoint::Impl& impl = file.impl();
   const Header& header = impl.header;
   const Found found = find(header, prefix);
   if (found.codes.empty()) {
-    if (auto weight = stacked_weight(impl, prefix)) return *std::move(weight);
+    if (auto weight = stacked_weight(impl, prefix, in_place)) return *std::move(weight);
     refuse_without_codes(impl, prefix, found.scales);
   }
   if (found.codes.size() > 1) {
@@ -167,7 +169,7 @@ Weight read_layer(const Checkpoint& file, const Checkpoint::Impl& impl, const st
   }
   const std::string& codes = found.codes[0];
   const TensorEntry& entry = *header.find(codes);
-  if (found.scales.empty()) return read_plain(file, impl, prefix, entry);
+  if (found.scales.empty()) return read_plain(file, impl, prefix, entry, in_place);
   if (found.scales.size() > 1) {
     refuse(Code::corrupt_data, "Checkpoint::weight: tensor {} must have one scale; got {} and {}",
            in_quotes(codes), in_quotes(found.scales[0]), in_quotes(found.scales[1]));
@@ -175,7 +177,7 @@ Weight read_layer(const Checkpoint& file, const Checkpoint::Impl& impl, const st
   for (const Dialect& dialect : kDialects) {
     if (codes == prefix + std::string(dialect.codes) &&
         found.scales[0] == prefix + std::string(dialect.scale) && dialect.takes(dtype_of(&entry))) {
-      return read_quantised(file, impl, dialect, prefix);
+      return read_quantised(file, impl, dialect, prefix, in_place);
     }
   }
   impl.config().check_method();
@@ -186,9 +188,14 @@ Weight read_layer(const Checkpoint& file, const Checkpoint::Impl& impl, const st
 
 }  // namespace
 
+Weight checkpoint::read_weight(const Checkpoint& file, const std::string& prefix,
+                               CodesInPlace* in_place) {
+  return read_layer(file, prefix, in_place);
+}
+
 Weight Checkpoint::weight(std::string_view prefix) const {
   return at_edge("Checkpoint::weight",
-                 [&] { return read_layer(*this, *impl_, std::string(prefix)); });
+                 [&] { return read_weight(*this, std::string(prefix), nullptr); });
 }
 
 std::vector<std::string> Checkpoint::quantized_layers() const {

@@ -228,13 +228,17 @@ Tensor scales_of_rows(const Tensor& all, const ExpertRows& rows, ScaleGrid& grid
   return own;
 }
 
-Weight weight_of(const Checkpoint::Impl& in, const Stack& stack, const ExpertLayer& layer) {
+Weight weight_of(const Checkpoint::Impl& in, const Stack& stack, const ExpertLayer& layer,
+                 CodesInPlace* in_place = nullptr) {
   const FloatEnvironment environment;  // E8M0 has subnormals
   Tensor scale = stored_scale(in, stack, layer.expert);
   if (stack.order.rows_are_inputs) scale = copy(scale.view().transposed(), DType::float32);
   Weight weight;
   weight.codes.grid = stack.grid;
-  weight.codes.data = read_matrix(in, *stack.stored.codes, layer.at);
+  const CodesInPlace codes{stack.stored.codes, layer.at};
+  if (in_place != nullptr) *in_place = codes;
+  weight.codes.data =
+      in_place != nullptr ? outline(codes) : read_matrix(in, *codes.entry, codes.at);
   weight.codes.scale = scales_of_rows(scale, layer.rows, weight.codes.grid);
   weight.activation = rule_of(in, stack, layer.expert);
   weight.scheme = stack.scheme;
@@ -317,14 +321,15 @@ std::vector<std::string> names_in_stack(const StoredStack& stack) {
   return names;
 }
 
-std::optional<Weight> stacked_weight(const Checkpoint::Impl& in, const std::string& layer) {
+std::optional<Weight> stacked_weight(const Checkpoint::Impl& in, const std::string& layer,
+                                     CodesInPlace* in_place) {
   for (const StackOfLayer& place : stacks_of_layer(layer)) {
     const auto stored = find_stack(in.header, place.stack);
     if (!stored) continue;
     const auto named = layer_of_stack(place, *stored->codes, {});
     if (!named || named->layer != layer) continue;
     const Stack stack = stack_of(in, *stored);
-    return weight_of(in, stack, *layer_of_stack(place, *stored->codes, stack.order));
+    return weight_of(in, stack, *layer_of_stack(place, *stored->codes, stack.order), in_place);
   }
   return std::nullopt;
 }

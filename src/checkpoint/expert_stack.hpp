@@ -8,6 +8,7 @@
 
 #include "checkpoint/expert_layers.hpp"
 #include "checkpoint/impl.hpp"
+#include "checkpoint/matrix_place.hpp"
 #include "octavo/checkpoint.hpp"
 
 namespace octavo::checkpoint {
@@ -30,8 +31,10 @@ std::vector<StoredStack> stored_stacks(const Header& header);
 std::vector<std::string> names_in_stack(const StoredStack& stack);
 
 /// The canonical weight of a layer "x.experts.3.up_proj" that lies in a stack, of which only that
-/// expert is read; nothing where the file has no such stack. Throws Error.
-std::optional<Weight> stacked_weight(const Checkpoint::Impl& in, const std::string& layer);
+/// expert is read, or, where `in_place` is not null, of its codes nothing; nothing where the file
+/// has no such stack. Throws Error.
+std::optional<Weight> stacked_weight(const Checkpoint::Impl& in, const std::string& layer,
+                                     CodesInPlace* in_place = nullptr);
 
 /// An expert as its tensor stores it, [a, b]: what its slice of the stack stands for. Throws Error.
 Weight stored_expert(const Checkpoint::Impl& in, const StoredStack& stack, std::int64_t expert);

@@ -10,7 +10,21 @@
 namespace octavo {
 namespace {
 
+// A slice of an act-order weight has columns of the whole.
+void check_order(const Weight& weight) {
+  const std::int64_t k = weight.codes.data.size(1);
+  const auto* columns = weight.columns.data_as<std::int64_t>();
+  const bool own = weight.columns.numel() == k &&
+                   std::all_of(columns, columns + k, [k](std::int64_t j) { return j < k; });
+  if (own) return;
+  refuse(Code::invalid_argument,
+         "float_values: weight.columns must be those of a whole weight, {} in some "
+         "order; got a part of an order along K",
+         k);
+}
+
 Tensor values_of(const Weight& weight, DType dtype) {
+  if (weight.columns.defined()) check_order(weight);
   const ExecContext serial{.executor = &serial_executor()};
   const Tensor values = weight.codes.scale.defined() ? dequantize(weight.codes, dtype, serial)
                                                      : copy(weight.codes.data, dtype);

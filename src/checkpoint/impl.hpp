@@ -2,6 +2,7 @@
 // What an open checkpoint holds.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -28,6 +29,8 @@ struct Checkpoint::Impl {
   const TensorEntry& entry(const char* operation, std::string_view name) const;
   /// Fills `into` with a tensor's bytes from `offset` on. Throws Error (io).
   void read(const TensorEntry& entry, std::int64_t offset, std::span<std::byte> into) const;
+  /// How many bytes of tensors have been read.
+  std::int64_t bytes_read() const noexcept { return bytes_read_.load(std::memory_order_relaxed); }
   /// The text of a file beside the tensors, such as config.json; nothing where there is none.
   /// Throws Error (io, corrupt_data: too long).
   std::optional<std::string> text(std::string_view name) const;
@@ -51,6 +54,7 @@ struct Checkpoint::Impl {
  private:
   void add_file(const std::string& name, checkpoint::Header read);
 
+  mutable std::atomic<std::int64_t> bytes_read_ = 0;
   mutable std::mutex config_mutex_;
   mutable std::unique_ptr<const checkpoint::QuantizationConfig> config_;
   mutable Status config_refusal_;  ///< why it cannot be had

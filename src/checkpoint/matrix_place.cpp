@@ -60,6 +60,11 @@ void read_lines(const Checkpoint::Impl& in, const TensorEntry& entry, const Matr
 
 }  // namespace
 
+Tensor outline(const CodesInPlace& codes) {
+  return Tensor::adopt(nullptr,
+                       {nullptr, dtype_of_name(codes.entry->dtype), {codes.at.n, codes.at.k}});
+}
+
 MatrixPlace whole_matrix(const TensorEntry& entry) {
   return {.n = entry.shape[0], .k = entry.shape[1], .row_step = entry.shape[1]};
 }
@@ -69,6 +74,10 @@ MatrixPlace rows_of(const MatrixPlace& all, std::int64_t first, std::int64_t row
   some.begin += first * all.row_step;
   some.n = std::min(rows, all.n - first);
   return some;
+}
+
+MatrixPlace columns_of(const MatrixPlace& all, std::int64_t first, std::int64_t columns) {
+  return transposed(rows_of(transposed(all), first, columns));
 }
 
 MatrixPlace transposed(const MatrixPlace& place) {

@@ -9,10 +9,19 @@
 
 namespace octavo::checkpoint {
 
+/// Codes that are left where they lie: a weight then has their extents and type, and no memory.
+struct CodesInPlace {
+  const TensorEntry* entry = nullptr;  ///< null: the reader needed them, and the weight has them
+  MatrixPlace at;
+};
+Tensor outline(const CodesInPlace& codes);
+
 /// All of a tensor [n, k].
 MatrixPlace whole_matrix(const TensorEntry& entry);
 /// Some rows of a matrix.
 MatrixPlace rows_of(const MatrixPlace& all, std::int64_t first, std::int64_t rows);
+/// Some columns of a matrix.
+MatrixPlace columns_of(const MatrixPlace& all, std::int64_t first, std::int64_t columns);
 /// Rows and columns exchanged.
 MatrixPlace transposed(const MatrixPlace& place);
 

@@ -119,6 +119,7 @@ const TensorEntry& Checkpoint::Impl::entry(const char* operation, std::string_vi
 void Checkpoint::Impl::read(const TensorEntry& entry, std::int64_t offset,
                             std::span<std::byte> into) const {
   inputs[entry.file].read(data_begin[entry.file] + entry.begin + offset, into);
+  bytes_read_.fetch_add(static_cast<std::int64_t>(into.size()), std::memory_order_relaxed);
 }
 
 std::optional<std::string> Checkpoint::Impl::text(std::string_view name) const {
