@@ -3,7 +3,8 @@
 
 _octavo\.Quantized\.__init__$:
     \from octavo._typing import Tensor
-    def __init__(self, data: Tensor, scale: Tensor, azp: Tensor | None = None, rows: int = 1, cols: int = 0) -> None: ...
+    def __init__(self, data: Tensor, scale: Tensor, azp: Tensor | None = None, rows: int = 1, cols: int = 0,
+                 row0: int = 0, col0: int = 0) -> None: ...
 
 _octavo\.Quantized\.(data|scale|azp)$:
     \from typing import Any

@@ -76,6 +76,19 @@ OCTAVO_C_API octavo_code octavo_weight_activation(const octavo_weight* weight,
 /* Packs for octavo_linear; the rule travels along. `backend`: whose layout; NULL: the best. */
 OCTAVO_C_API octavo_code octavo_weight_pack(const octavo_weight* weight, const char* backend,
                                             octavo_packed** result);
+/* The dimension of a weight [N, K] that ranks share. */
+enum { OCTAVO_SHARD_COLUMNS = 0 /* N */, OCTAVO_SHARD_ROWS = 1 /* K */ };
+/* A rank's part of a weight, without a change of any bit. Its codes may begin inside a cell of
+ * their scales (octavo_quantized_info). */
+OCTAVO_C_API octavo_code octavo_weight_shard(const octavo_weight* weight, int32_t axis,
+                                             int64_t rank, int64_t world, octavo_weight** result);
+/* The whole of `count` parts that follow each other. */
+OCTAVO_C_API octavo_code octavo_weight_unshard(const octavo_weight* const* parts, int64_t count,
+                                               int32_t axis, octavo_weight** result);
+/* octavo_weight_shard of a layer, reading no other codes. */
+OCTAVO_C_API octavo_code octavo_checkpoint_shard(const octavo_checkpoint* checkpoint,
+                                                 const char* prefix, int32_t axis, int64_t rank,
+                                                 int64_t world, octavo_weight** result);
 OCTAVO_C_API octavo_weight* octavo_weight_retain(octavo_weight* weight);
 OCTAVO_C_API void octavo_weight_release(octavo_weight* weight);
 

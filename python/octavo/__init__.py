@@ -52,6 +52,7 @@ from ._operations import (
 )
 from ._packed import _restore_experts, _restore_packed
 from ._quantize import compute_scale, dequantize, quantize_mxfp8
+from ._sharding import read_shard, shard, shard_range, unshard
 
 try:
     __version__ = version("octavo")
@@ -65,6 +66,6 @@ __all__ = [
     "grouped_mm", "grouped_mm_vjp", "int8_double_quant", "int8_linear_matmul", "int8_mixed_scaled_mm",
     "int8_mm_dequant", "int8_scaled_mm", "int8_vectorwise_dequant", "int8_vectorwise_quant", "linear",
     "open_checkpoint", "pack", "pack_experts", "quantize", "quantize_file", "quantize_mxfp8", "quantize_vjp",
-    "quantize_weight", "scaled_grouped_mm", "scaled_mm", "scaled_mm_vjp", "set_num_threads", "silu_and_mul",
-    "threads_reason", "w8a8_weight", "write_checkpoint",
+    "quantize_weight", "read_shard", "scaled_grouped_mm", "scaled_mm", "scaled_mm_vjp", "set_num_threads", "shard", "shard_range",
+    "silu_and_mul", "threads_reason", "unshard", "w8a8_weight", "write_checkpoint",
 ]

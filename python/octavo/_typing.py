@@ -43,6 +43,7 @@ ScaleArgument: TypeAlias = Union[Undefined, None, float, Tensor]
 # "bfloat16", "bf16", numpy.float32, ml_dtypes.bfloat16, numpy.dtype("int8"), torch.bfloat16, ...
 DTypeLike: TypeAlias = Union[str, type, NumpyType, TorchType]
 Side: TypeAlias = Literal["a", "b"]
+ShardAxis: TypeAlias = Literal["columns", "rows"]
 # What NaN and infinity do to codes and scales (octavo.quantize).
 NonFinite: TypeAlias = Literal["propagate", "ignore", "error"]
 Subnormals: TypeAlias = Union[Literal["exact"], None]

@@ -168,6 +168,8 @@ Quantized Call::quantized(nb::handle value, const char* argument) {
   result.scale = Tensor::adopt(nullptr, tensor(q->scale, argument));
   result.azp = Tensor::adopt(nullptr, tensor(q->azp, argument));
   result.grid = {extent_of(q->rows), extent_of(q->cols)};
+  result.row0 = q->row0;
+  result.col0 = q->col0;
   return result;
 }
 
@@ -202,6 +204,8 @@ nb::object give(const Quantized& quantized, Framework framework) {
   q.azp = give(quantized.azp, framework);
   q.rows = size_of(quantized.grid.rows);
   q.cols = size_of(quantized.grid.cols);
+  q.row0 = quantized.row0;
+  q.col0 = quantized.col0;
   return nb::cast(std::move(q));
 }
 

@@ -29,6 +29,7 @@ extern nb::handle undefined_object;
 struct PyQuantized {
   nb::object data, scale, azp;
   std::int64_t rows = 0, cols = 0;  ///< of the matrix under one scale; 0: the whole extent
+  std::int64_t row0 = 0, col0 = 0;  ///< where in the first cell a slice begins
 };
 
 /// An octavo.Quantized of that framework's tensors.

@@ -17,6 +17,7 @@ void bind_quantize(nb::module_& m);
 void bind_llm_int8(nb::module_& m);
 void bind_checkpoint(nb::module_& m);
 void bind_files(nb::module_& m);
+void bind_sharding(nb::module_& m);
 void bind_explain(nb::module_& m);
 void bind_plain(nb::module_& m);
 void bind_w8a8(nb::module_& m);

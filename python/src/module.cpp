@@ -74,6 +74,7 @@ NB_MODULE(_octavo, m) {
   bind_functional(m);
   bind_llm_int8(m);
   bind_checkpoint(m);
+  bind_sharding(m);
   bind_files(m);
   bind_explain(m);
   bind_plain(m);

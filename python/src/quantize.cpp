@@ -47,24 +47,29 @@ nb::tuple gradients(nb::handle grad, nb::handle x, nb::handle scale, nb::handle 
 void bind_class(nb::module_& m) {
   nb::class_<PyQuantized>(m, "Quantized",
                           "A quantised matrix: element (i, j) = (data[i, j] - azp) * scale of its "
-                          "cell of rows x cols (0: the whole extent).")
+                          "cell of rows x cols (0: the whole extent). A slice of one begins at row "
+                          "row0 and column col0 of its first cell.")
       .def(
           "__init__",
           [](PyQuantized* self, nb::object data, nb::object scale, nb::object azp,
-             std::int64_t rows, std::int64_t cols) {
-            new (self) PyQuantized{std::move(data), std::move(scale), std::move(azp), rows, cols};
+             std::int64_t rows, std::int64_t cols, std::int64_t row0, std::int64_t col0) {
+            new (self) PyQuantized{
+                std::move(data), std::move(scale), std::move(azp), rows, cols, row0, col0};
           },
           nb::arg("data"), nb::arg("scale"), nb::arg("azp").none() = nb::none(),
-          nb::arg("rows") = 1, nb::arg("cols") = 0)
+          nb::arg("rows") = 1, nb::arg("cols") = 0, nb::arg("row0") = 0, nb::arg("col0") = 0)
       .def_ro("data", &PyQuantized::data, "Codes [R, C].")
       .def_ro("scale", &PyQuantized::scale, "Decode multipliers, 2-D, one for each cell.")
       .def_ro("azp", &PyQuantized::azp, "Zero points (int32, shape of scale), or None.")
       .def_ro("rows", &PyQuantized::rows, "Rows under one scale; 0: all.")
       .def_ro("cols", &PyQuantized::cols, "Columns under one scale; 0: all.")
+      .def_ro("row0", &PyQuantized::row0, "The row of the first cell that data begins with.")
+      .def_ro("col0", &PyQuantized::col0, "The column of the first cell that data begins with.")
       .def("__reduce__",
            [](const PyQuantized& q) {
              const nb::object type = nb::borrow(nb::type<PyQuantized>());
-             return nb::make_tuple(type, nb::make_tuple(q.data, q.scale, q.azp, q.rows, q.cols));
+             return nb::make_tuple(
+                 type, nb::make_tuple(q.data, q.scale, q.azp, q.rows, q.cols, q.row0, q.col0));
            })
       .def_prop_ro(
           "T",
@@ -72,7 +77,7 @@ void bind_class(nb::module_& m) {
             const auto t = [](const nb::object& v) {
               return v.is_none() ? v : nb::object(v.attr("T"));
             };
-            return PyQuantized{t(q.data), t(q.scale), t(q.azp), q.cols, q.rows};
+            return PyQuantized{t(q.data), t(q.scale), t(q.azp), q.cols, q.rows, q.col0, q.row0};
           },
           "The transposed matrix; nothing is copied.")
       .def("__repr__", [](const PyQuantized& q) {
@@ -82,7 +87,11 @@ void bind_class(nb::module_& m) {
           return extent == 0 ? std::string("all") : std::to_string(extent);
         };
         return "Quantized(" + dtype + " " + shape + ", a scale for each " + cell(q.rows) + " x " +
-               cell(q.cols) + (q.azp.is_none() ? ")" : ", zero points)");
+               cell(q.cols) +
+               (q.row0 == 0 && q.col0 == 0
+                    ? ""
+                    : " from " + std::to_string(q.row0) + ", " + std::to_string(q.col0) + " on") +
+               (q.azp.is_none() ? ")" : ", zero points)");
       });
 }
 

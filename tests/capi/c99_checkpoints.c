@@ -215,6 +215,39 @@ static void multiply(const char* path) {
   octavo_packed_release(packed);
 }
 
+/* A rank's part, and all parts together: of two rows one rank has both. */
+static void shards(const char* path) {
+  octavo_checkpoint* file = NULL;
+  octavo_weight* parts[2] = {NULL, NULL};
+  octavo_weight *whole = NULL, *part = NULL;
+  octavo_quantized* codes = NULL;
+  octavo_quantized_info info = octavo_quantized_info_init();
+  octavo_tensor* y = NULL;
+  int64_t rank;
+
+  CHECK(octavo_checkpoint_open(path, &file));
+  for (rank = 0; rank < 2; ++rank) {
+    CHECK(octavo_checkpoint_shard(file, "layer", OCTAVO_SHARD_COLUMNS, rank, 2, &parts[rank]));
+    CHECK(octavo_weight_codes(parts[rank], &codes));
+    CHECK(octavo_quantized_describe(codes, &info));
+    EXPECT(info.data.shape[0] == (rank == 0 ? 0 : 2) && info.row0 == 0 && info.col0 == 0);
+    octavo_quantized_release(codes);
+  }
+  EXPECT(octavo_checkpoint_shard(file, "layer", OCTAVO_SHARD_ROWS, 2, 2, &part) ==
+         OCTAVO_INVALID_ARGUMENT);
+  EXPECT(strstr(octavo_last_error(), "rank must be in [0, world = 2); got 2") != NULL);
+  octavo_checkpoint_release(file);
+  CHECK(octavo_weight_unshard((const octavo_weight* const*)parts, 2, OCTAVO_SHARD_COLUMNS, &whole));
+  CHECK(octavo_weight_codes(whole, &codes));
+  CHECK(octavo_dequantize(codes, OCTAVO_FLOAT32, NULL, &y));
+  expect_floats(y, kW, 6);
+  octavo_quantized_release(codes);
+  CHECK(octavo_weight_shard(whole, OCTAVO_SHARD_ROWS, 0, 1, &part));
+  octavo_weight_release(part);
+  octavo_weight_release(whole);
+  for (rank = 0; rank < 2; ++rank) octavo_weight_release(parts[rank]);
+}
+
 /* The same without a file. */
 static void in_memory(void) {
   const octavo_view w = octavo_view_of(kW, OCTAVO_FLOAT32, 2, kShape);
@@ -237,6 +270,7 @@ void test_checkpoints(const char* folder) {
   read(original);
   quantise(original, quantised);
   warn(folder, original, quantised);
+  shards(quantised);
   multiply(quantised);
   quantise_with_outliers(original, quantised);
   in_memory();

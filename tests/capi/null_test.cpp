@@ -33,6 +33,8 @@ std::map<std::string, Call> with_nulls() {
        [] { return octavo_checkpoint_quantized_layers(nullptr, nullptr); }},
       {"octavo_checkpoint_tensor",
        [] { return octavo_checkpoint_tensor(nullptr, nullptr, nullptr); }},
+      {"octavo_checkpoint_shard",
+       [] { return octavo_checkpoint_shard(nullptr, nullptr, 0, 0, 1, nullptr); }},
       {"octavo_checkpoint_weight",
        [] { return octavo_checkpoint_weight(nullptr, nullptr, nullptr); }},
       {"octavo_compute_scale",
@@ -107,6 +109,10 @@ std::map<std::string, Call> with_nulls() {
        [=] { return octavo_quantize_mxfp8(nullptr, none, 0, nullptr, nullptr); }},
       {"octavo_quantized_create",
        [] { return octavo_quantized_create(nullptr, nullptr, nullptr, 1, 1, nullptr); }},
+      {"octavo_quantized_create_slice",
+       [] {
+         return octavo_quantized_create_slice(nullptr, nullptr, nullptr, 1, 1, 0, 0, nullptr);
+       }},
       {"octavo_quantized_describe", [] { return octavo_quantized_describe(nullptr, nullptr); }},
       {"octavo_report_describe", [] { return octavo_report_describe(nullptr, nullptr); }},
       {"octavo_report_layer", [] { return octavo_report_layer(nullptr, 0, nullptr); }},
@@ -136,6 +142,8 @@ std::map<std::string, Call> with_nulls() {
       {"octavo_weight_codes", [] { return octavo_weight_codes(nullptr, nullptr); }},
       {"octavo_weight_describe", [] { return octavo_weight_describe(nullptr, nullptr); }},
       {"octavo_weight_pack", [] { return octavo_weight_pack(nullptr, nullptr, nullptr); }},
+      {"octavo_weight_shard", [] { return octavo_weight_shard(nullptr, 0, 0, 1, nullptr); }},
+      {"octavo_weight_unshard", [] { return octavo_weight_unshard(nullptr, 1, 0, nullptr); }},
       {"octavo_dequantize_vjp",
        [] { return octavo_dequantize_vjp(nullptr, nullptr, nullptr, nullptr, nullptr); }},
       {"octavo_functional_scaled_grouped_mm_vjp",

@@ -47,6 +47,10 @@ def as_dtype(value, operation, argument="out_dtype"):
 def parts(value, scale, granularity, side):
     """(data, scale, granularity, zero points) of an octavo.Quantized."""
     if scale is UNDEFINED:
+        if value.row0 or value.col0:
+            raise NotImplementedError(
+                f"octavo.Quantized: a slice must begin with a cell of its scales in products of torch tensors; got one "
+                f"that begins at ({value.row0}, {value.col0}) of one: pack it (octavo.pack)")
         scale = value.scale
         granularity = _granularity(value.rows, value.cols, side)
     return value.data, as_tensor(scale), granularity, value.azp

@@ -84,6 +84,9 @@ def _rule(first: Weight, weights: Sequence[Weight]) -> dict[str, Any]:
 
 def _grid(quantized: Quantized) -> tuple[str, torch.Tensor]:
     """The granularity of a stored expert [N, K] by name, and its scales as octavo.pack_experts takes them."""
+    if quantized.row0 or quantized.col0:
+        raise ValueError("experts_of: weights of experts must begin with a cell of their scales; got one that begins at "
+                         f"({quantized.row0}, {quantized.col0}) of one")
     n, k = quantized.data.shape
     rows, cols = quantized.rows or n, quantized.cols or k
     scale = from_numpy(quantized.scale).reshape(-(-n // rows), -(-k // cols))

@@ -34,6 +34,16 @@ class _Cached(NamedTuple):
     version: Version
 
 
+def check_whole(operation: str, weight: Weight) -> None:
+    """A layer's state says nothing of where a slice begins in its scales, or of columns of other slices."""
+    q = weight.quantized
+    if q.row0 or q.col0:
+        raise ValueError(f"{operation}: weight must begin with a cell of its scales; got one that begins at "
+                         f"({q.row0}, {q.col0}) of one: pack it (octavo.pack)")
+    if weight.columns is not None and len(weight.columns) and weight.columns.max() >= len(weight.columns):
+        raise ValueError(f"{operation}: weight must have all columns of an order; got a slice of one: pack it (octavo.pack)")
+
+
 class QuantizedLinear(EightBitModule):
     """y = x W^T + bias with W [out_features, in_features] in 8 bits; x bfloat16, float16 or float32.
 
@@ -113,6 +123,7 @@ class QuantizedLinear(EightBitModule):
     def _from_weight(cls, weight, bias, dtype):
         check_float(f"{cls.__name__}.from_weight", "dtype", dtype)
         out_features, in_features = weight.quantized.data.shape
+        check_whole(f"{cls.__name__}.from_weight", weight)
         layer = cls._new(in_features, out_features, {})
         layer._rule = weight.activation or {}  # without one: W8A16
         if bias is None:

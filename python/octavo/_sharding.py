@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights in parts, one for each rank of a group of processes."""
+
+from typing import Sequence
+
+from . import _octavo
+from ._octavo import Checkpoint, Weight
+from ._typing import ShardAxis
+
+
+def shard(weight: Weight, axis: ShardAxis, rank: int, world: int) -> Weight:
+    """A rank's part of a weight, without a change of any bit.
+
+    Args:
+        axis: "columns" (N): the rank gives its columns of the output; "rows" (K): it has its columns of the
+            activations, and the ranks' sums are added.
+
+    The part keeps the scales of the cells that it touches; `quantized.row0` and `col0` say where in the first of them it
+    begins. Of an act-order weight along K it has its part of `columns`, which stay columns of the whole activations.
+
+    Returns: octavo.Weight. Raises: ValueError.
+    """
+    return _octavo.shard(weight, axis, rank, world)
+
+
+def shard_range(weight: Weight, axis: ShardAxis, rank: int, world: int) -> tuple[int, int]:
+    """(begin, end) of a rank's part of N or K, in whole cells of the weight's scales and of its activations' groups."""
+    return _octavo.shard_range(weight, axis, rank, world)
+
+
+def unshard(parts: Sequence[Weight], axis: ShardAxis) -> Weight:
+    """The whole of parts that follow each other: octavo.shard's exact inverse. Raises: ValueError."""
+    return _octavo.unshard(list(parts), axis)
+
+
+def read_shard(checkpoint: Checkpoint, prefix: str | Sequence[str], axis: ShardAxis, rank: int, world: int) -> Weight:
+    """octavo.shard(checkpoint.weight(prefix), axis, rank, world), reading no other codes.
+
+    Args:
+        prefix: a layer's name without ".weight"; or several, of layers that read the same activations (query, key and
+            value; gate and up): each is cut by itself, and the parts are stacked as octavo.fuse does.
+
+    Codes packed into int32 and bitsandbytes' tiled orders are read whole, and so are scales.
+    """
+    return _octavo.read_shard(checkpoint, [prefix] if isinstance(prefix, str) else list(prefix), axis, rank, world)
