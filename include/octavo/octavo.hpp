@@ -23,6 +23,7 @@
 #include "octavo/problem.hpp"
 #include "octavo/problem_line.hpp"
 #include "octavo/quantize.hpp"
+#include "octavo/rank_plan.hpp"
 #include "octavo/scale.hpp"
 #include "octavo/shard.hpp"
 #include "octavo/sharding.hpp"

@@ -28,6 +28,7 @@ Run add_report(CLI::App& command);
 Run add_convert(CLI::App& command);
 Run add_dequantize(CLI::App& command);
 Run add_explain(CLI::App& command);
+Run add_plan(CLI::App& command);
 Run add_info(CLI::App& command);
 Run add_bench(CLI::App& command);
 Run add_try(CLI::App& command);

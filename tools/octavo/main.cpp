@@ -27,7 +27,7 @@ struct Command {
   Run (*add)(CLI::App& command);
 };
 
-constexpr std::array<Command, 12> kCommands{{
+constexpr std::array<Command, 13> kCommands{{
     {"quantize", "Quantise the linear layers of a model's folder or file", add_quantize},
     {"inspect", "Show what a model's folder or file holds", add_inspect},
     {"verify", "Check that a model is whole and finite", add_verify},
@@ -35,6 +35,7 @@ constexpr std::array<Command, 12> kCommands{{
     {"report", "Say what each scheme would do to each layer, as JSON", add_report},
     {"convert", "Write quantised layers in another tool's format", add_convert},
     {"dequantize", "Write quantised layers as float weights", add_dequantize},
+    {"plan", "Say what a model costs a group of machines, by its shapes", add_plan},
     {"explain", "Say what would run a problem, and why", add_explain},
     {"bench", "Time problems beside the machine's peaks, or check them", add_bench},
     {"try", "See this machine's int8 products beside its peaks, in less than a minute", add_try},
