@@ -95,7 +95,7 @@ LAYERS = (
     Layer("tests of the examples", "tests/examples/",
           (*EDGE, "gtest/*", "kit/*", "support/*", "[!/]*.hpp")),
     Layer("tests of the kernels", "tests/kernels/",
-          (*EDGE, "gtest/*", "kit/*", "support/*", "backends/cpu/*", *CONTRACT, "core/*",
+          (*EDGE, *CPU, "gtest/*", "kit/*", "support/*", "backends/cpu/*", *CONTRACT, "core/*",
            "ops/helpers.hpp")),
     Layer("what a device is asked", "tests/gpu/",
           (*EDGE, "gtest/*", "kit/*", "support/*", "gpu/*", "cuda/*", "core/*", "ops/helpers.hpp", "backends/cuda/*")),

@@ -13,8 +13,16 @@
 namespace octavo {
 namespace {
 
-constexpr std::array kBuilt{&cuda::kSm90Backend, &cuda::kCudaBackend, &kAvx512Backend,
-                            &kAvx2Backend,       &kGenericBackend,    &kReferenceBackend};
+// Of processors, those that this build is for.
+constexpr std::array kBuilt {
+  &cuda::kSm90Backend, &cuda::kCudaBackend,
+#if defined(__x86_64__)
+      &kAvx512Backend, &kAvx2Backend,
+#elif defined(__aarch64__)
+      &kNeonBackend,
+#endif
+      &kGenericBackend, &kReferenceBackend
+};
 
 // Behind those that are built there is room for one more.
 constinit auto backends = [] {

@@ -17,9 +17,11 @@
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 namespace octavo {
@@ -33,8 +35,8 @@ constexpr std::array kIsas {
       std::string_view("avx512"), std::string_view("avx512_vnni"), std::string_view("avx512_bf16"),
       std::string_view("amx"),
 #elif defined(__aarch64__)
-  std::string_view("baseline"), std::string_view("neon_dotprod"), std::string_view("neon_i8mm"),
-      std::string_view("neon_bf16"),
+  std::string_view("baseline"), std::string_view("neon"), std::string_view("neon_dotprod"),
+      std::string_view("neon_i8mm"), std::string_view("neon_bf16"),
 #else
   std::string_view("baseline"),
 #endif
@@ -46,7 +48,7 @@ struct FeatureRow {
   std::string_view isa;  // the first one that has it
 };
 
-constexpr std::array<FeatureRow, 19> kFeatures{{
+constexpr std::array<FeatureRow, 20> kFeatures{{
     {"sse4_1", &CpuFeatures::sse4_1, "avx2"},
     {"avx2", &CpuFeatures::avx2, "avx2"},
     {"fma", &CpuFeatures::fma, "avx2"},
@@ -63,6 +65,7 @@ constexpr std::array<FeatureRow, 19> kFeatures{{
     {"amx_tile", &CpuFeatures::amx_tile, "amx"},
     {"amx_int8", &CpuFeatures::amx_int8, "amx"},
     {"amx_bf16", &CpuFeatures::amx_bf16, "amx"},
+    {"neon", &CpuFeatures::neon, "neon"},
     {"neon_dotprod", &CpuFeatures::neon_dotprod, "neon_dotprod"},
     {"neon_i8mm", &CpuFeatures::neon_i8mm, "neon_i8mm"},
     {"neon_bf16", &CpuFeatures::neon_bf16, "neon_bf16"},
@@ -142,11 +145,27 @@ std::string brand() {
 
 #elif defined(__aarch64__)
 
+#if defined(__APPLE__)
+bool has(const char* name) noexcept {
+  int value = 0;
+  std::size_t size = sizeof(value);
+  return ::sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+#endif
+
+// NEON is part of the architecture.
 CpuFeatures detect() noexcept {
   CpuFeatures f;
+  f.neon = true;
+#if defined(__linux__)
   f.neon_dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
   f.neon_i8mm = (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
   f.neon_bf16 = (getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0;
+#elif defined(__APPLE__)
+  f.neon_dotprod = has("hw.optional.arm.FEAT_DotProd");
+  f.neon_i8mm = has("hw.optional.arm.FEAT_I8MM");
+  f.neon_bf16 = has("hw.optional.arm.FEAT_BF16");
+#endif
   return f;
 }
 

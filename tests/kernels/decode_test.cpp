@@ -32,6 +32,7 @@ struct Decoding {
 };
 
 float element_of(const Panel& panel, DType dtype, std::int64_t k, std::int64_t j) {
+  if (dtype == DType::int8) return static_cast<std::int8_t>(*panel.at(k, j));
   if (dtype == DType::int16) {
     std::int16_t word;
     std::memcpy(&word, panel.at(k, j), sizeof(word));
@@ -75,6 +76,13 @@ void expect_decoded(const Decoding& s, int first) {
                         << int{code_of(k, j)} << ": " << got << " against " << want;
     }
   }
+  // What a longer step has beyond them.
+  const std::int64_t step = s.kernels.form.step;
+  for (std::int64_t k = depth; k < (depth + step - 1) / step * step; ++k) {
+    for (std::int64_t j = 0; j < s.vectors * kVectorCols; ++j) {
+      ASSERT_EQ(element_of(panel, s.to, k, j), 0.0F) << s.to_string() << ", row " << k;
+    }
+  }
 }
 
 void expect_every_code(const DotKernels& kernels, DType to) {
@@ -97,7 +105,9 @@ void expect_every_code(const DotKernels& kernels, DType to) {
 
 TEST(DotDecode, MakesWiderPanelsOfEveryCode) {
   for (const cpu::IntegerKernels* kernels : integer_kernels()) {
-    if (kernels->dot.decode_int8 != nullptr) expect_every_code(kernels->dot, DType::int16);
+    const bool words = kernels->rows == cpu::ARows::words;
+    if (kernels->dot.decode_int8 == nullptr) continue;
+    expect_every_code(kernels->dot, words ? DType::int16 : DType::int8);
   }
   for (const DotKernels* kernels : kernels_at(&cpu::DotMachine::pairs)) {
     expect_every_code(*kernels, DType::bfloat16);
@@ -107,7 +117,7 @@ TEST(DotDecode, MakesWiderPanelsOfEveryCode) {
   }
 }
 
-// Whoever packs rows decodes codes as well, as does who takes int8 as words.
+// Whoever packs rows decodes codes as well, as does who takes int8 as words or in longer steps.
 TEST(DotDecode, IsThereWhereRowsArePacked) {
   for (const cpu::IntegerKernels* kernels : integer_kernels()) {
     EXPECT_NE(kernels->unpack == nullptr, kernels->dot.decode_int8 == nullptr) << kernels->dot.how;

@@ -115,6 +115,7 @@ class Rows {
       memory_ = std::shared_ptr<void>(map, [total](void* p) { ::munmap(p, total); });
       auto* begin = static_cast<std::uint8_t*>(map) + page;
       for (std::int64_t r = 0; r < kMost; ++r) {
+        if (inner == 0) continue;
         if (::mprotect(begin + r * lda_, static_cast<std::size_t>(inner), PROT_READ | PROT_WRITE) !=
             0) {
           throw std::bad_alloc();
@@ -167,7 +168,7 @@ class Panel {
   /// An int8 code at (k, j), as a word where elements are words.
   void put_code(std::int64_t k, std::int64_t j, std::int8_t code) const {
     const std::int16_t word = code;
-    if (form_.step == cpu::kInt8Form.step) {
+    if (form_.step >= cpu::kInt8Form.step) {
       *at(k, j) = static_cast<char>(code);
     } else {
       std::memcpy(at(k, j), &word, sizeof(word));

@@ -48,7 +48,7 @@ const std::vector<Packer>& packers() {
   static const std::vector<Packer> found = [] {
     std::vector<Packer> all;
     for (const IntegerKernels* k : integer_kernels()) {
-      const DType to = k->dot.form.step == kStep ? DType::int8 : DType::int16;
+      const DType to = k->dot.form.step >= kStep ? DType::int8 : DType::int16;
       all.push_back({k->dot.how, k->dot.pack, k->dot.form, DType::int8, to});
     }
     for (const auto* k : kernels_at(&cpu::DotMachine::pairs)) add_packers(*k, DType::bfloat16, all);

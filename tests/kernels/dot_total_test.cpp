@@ -178,7 +178,10 @@ TEST(DotTotals, OfIntegersAreBitForBitThoseOfTheirGroups) {
   for (const cpu::IntegerKernels* integers : integer_kernels()) {
     const DotKernels* const kernels = &integers->dot;
     const std::int64_t size = row_element(*integers);
-    for (const Depths& elements : kDepths) {
+    for (const Depths& fours : kDepths) {
+      const std::int64_t longer =
+          std::max(kernels->form.step / cpu::kInt8Form.step, std::int64_t{1});
+      const Depths elements{fours.depth * longer, fours.group * longer};
       const Depths d{elements.depth * size, elements.group * size};
       const Rows a(Lie::ends_at_guards, d.depth);
       const Panel b(kernels->form, elements.depth);

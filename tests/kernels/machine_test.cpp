@@ -99,6 +99,7 @@ TEST(DotMachines, GiveOneAnswerHoweverBIsPackedAndWorkIsShared) {
         "scaled_mm fp16:e5m2:fp32 scale=none:group32 30x202x301",
         "scaled_mm fp16:int8:fp32 scale=none:channel 5x602x401",
         "scaled_mm int8:int8:fp32 scale=group32:group128 30x202x601",
+        "scaled_mm int8:int8:fp32 scale=group12:group36 30x202x601",
         "scaled_mm uint8:int8:fp32 scale=group128:block128x128 31x202x601",
         "scaled_mm uint8:int8:fp32 scale=token:channel azp 31x202x601"}) {
     expect_one_answer(line, {1, 2, 3, 4, 5, 16});

@@ -5,11 +5,13 @@
 namespace octavo::test {
 
 extern const cpu::DotMachine kPlainMachine;
+extern const cpu::DotMachine kBlocksMachine;
 
 namespace {
 
 const cpu::DotMachine* const kTestMachines[] = {
     &kPlainMachine,
+    &kBlocksMachine,
 };
 
 }  // namespace

@@ -47,6 +47,11 @@ const char* no_avx2() noexcept {
                                          : "this CPU has no AVX2, FMA and F16C";
 }
 
+const char* no_neon() noexcept {
+  if (dot_machine(DotRegisters::neon).integers != nullptr) return nullptr;
+  return "OCTAVO_ISA leaves NEON out";
+}
+
 template <DotRegisters registers>
 Extensions extensions() noexcept {
   const char* used = dot_machine(registers).name;
@@ -78,6 +83,18 @@ const Backend kAvx2Backend{
     .passes = cpu::kPasses,
     .layout = &layout,
     .extensions = &extensions<DotRegisters::ymm>,
+};
+
+const Backend kNeonBackend{
+    .name = "neon",
+    .summary = "64-bit Arm: dot products of int8 (exact), floats by FMA",
+    .device = DeviceType::cpu,
+    .unavailable = &no_neon,
+    .plan = &plan<kNeonBackend, DotRegisters::neon>,
+    .run = &run<kNeonBackend, DotRegisters::neon>,
+    .passes = cpu::kPasses,
+    .layout = &layout,
+    .extensions = &extensions<DotRegisters::neon>,
 };
 
 }  // namespace octavo

@@ -9,5 +9,6 @@ namespace octavo {
 
 extern const Backend kAvx512Backend;
 extern const Backend kAvx2Backend;
+extern const Backend kNeonBackend;
 
 }  // namespace octavo

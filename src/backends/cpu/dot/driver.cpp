@@ -403,7 +403,8 @@ const char* plan_dot(const Backend& backend, const MatmulProblem& problem,
     if (g == 0) say_how(part, problem.options, path, plan);
     plan.flushes = plan.flushes || flushes(part, machine, path);
   }
-  const bool groups = problem.groups.split != Split::none;
+  // Cut along K all have as many rows, and the path of a start that is a multiple of least.
+  const bool groups = problem.groups.split != Split::none && problem.groups.split != Split::inner;
   if (problem.groups.split == Split::list || (groups && path.of_rows)) path = {};
   plan.keep(path);
   PinnedExecutor executor(serial_executor(), threads);

@@ -21,6 +21,11 @@ extern const IntegerKernels kAvx2WordsDot;
 extern const IntegerKernels kAvx2BytesDot;
 extern const Float8Kernels kAvx2Float8Dot;
 extern const DotKernels kAvx2FmaDot;
+#elif defined(__aarch64__)
+extern const IntegerKernels kNeonI8mmDot;
+extern const IntegerKernels kNeonDotprodDot;
+extern const IntegerKernels kNeonInt8Dot;
+extern const DotKernels kNeonFmaDot;
 #endif
 
 namespace {
@@ -69,6 +74,18 @@ constexpr std::array kDotMachines {
       Row{DotRegisters::ymm,
           {"AVX2, FMA", &kAvx2WordsDot, &kAvx2Float8Dot, nullptr, &kAvx2FmaDot, &kAvx2BytesDot},
           [](const CpuFeatures& cpu) noexcept { return cpu.avx2 && cpu.fma && cpu.f16c; }},
+#elif defined(__aarch64__)
+  Row{DotRegisters::neon,
+      {"NEON i8mm, dotprod", &kNeonI8mmDot, nullptr, nullptr, &kNeonFmaDot, &kNeonDotprodDot},
+      [](const CpuFeatures& cpu) noexcept {
+        return cpu.neon && cpu.neon_dotprod && cpu.neon_i8mm;
+      }},
+      Row{DotRegisters::neon,
+          {"NEON dotprod", &kNeonDotprodDot, nullptr, nullptr, &kNeonFmaDot},
+          [](const CpuFeatures& cpu) noexcept { return cpu.neon && cpu.neon_dotprod; }},
+      Row{DotRegisters::neon,
+          {"NEON", &kNeonInt8Dot, nullptr, nullptr, &kNeonFmaDot},
+          [](const CpuFeatures& cpu) noexcept { return cpu.neon; }},
 #endif
       Row{DotRegisters::none, {"none"}, [](const CpuFeatures&) noexcept { return true; }},
 };

@@ -15,7 +15,8 @@ namespace {
 // Scales that change more often cost more than the products between them.
 constexpr std::int64_t kShortestGroup = 8;
 
-// Rows that machines' `few_rows` are for: sums are exact, whatever adds them.
+// Rows that machines' `few_rows` are for, and any number where groups of scales end inside the
+// steps of the others: sums are exact, whatever adds them.
 constexpr std::int64_t kFewIntegerRows = 8;
 
 // Rows for which tiles decode fp8 weights that are packed on the fly: more would decode them too
@@ -26,9 +27,43 @@ bool fits_bfloat16(DType dtype) noexcept {
   return is_float8(dtype) || dtype == DType::int8 || dtype == DType::bfloat16;
 }
 
+// K-varying scales: where they change, a step of the kernels ends.
+const char* check_group(std::int64_t length, std::int64_t origin, std::int64_t step) noexcept {
+  if (length == kWholeExtent) return nullptr;
+  if (length < kShortestGroup) return "scales change more often than every 8 elements along K";
+  if (length % step == 0 && origin % step == 0) return nullptr;
+  return "a group of scales ends inside a step of the kernels (4 of int8, 2 of fp8 and bfloat16)";
+}
+
+const char* check_operand(const OperandView& operand, Side side, std::int64_t step) noexcept {
+  int varying = 0;
+  for (const ScaleView& scale : operand.scale) {
+    if (!varies_along_k(scale, side)) continue;
+    const std::int64_t length = side == Side::a ? scale.cols : scale.rows;
+    const std::int64_t origin = side == Side::a ? scale.col0 : scale.row0;
+    if (const char* why = check_group(length, origin, step); why != nullptr) return why;
+    ++varying;
+  }
+  return varying > 1 ? "two scales of one operand vary along K" : nullptr;
+}
+
+// Chunks of K begin at multiples of this, or of groups of scales, which are looked at anyway; those
+// of integers, some of whose steps are longer, of groups alone.
+static_assert(kLeastShardUnit % kInt8Form.step == 0);
+
+const char* check_scales(const Member& p, std::int64_t step) noexcept {
+  const char* why = check_operand(p.b, Side::b, step);
+  if (why == nullptr) why = check_operand(p.a, Side::a, step);
+  if (why == nullptr && p.a.quantise != nullptr && !p.a.quantise->vectorwise) {
+    why = check_group(scale_grid(p.a.quantise->spec.granularity, Side::a).cols, 0, step);
+  }
+  return why;
+}
+
 const char* integer_path(const Member& p, const DotMachine& machine, DType a,
                          DotPath& path) noexcept {
-  const bool few = machine.few_rows != nullptr && p.a.data.shape[0] <= kFewIntegerRows;
+  const bool fits = check_scales(p, machine.integers->dot.form.step) == nullptr;
+  const bool few = machine.few_rows != nullptr && (p.a.data.shape[0] <= kFewIntegerRows || !fits);
   path.integers = few ? machine.few_rows : machine.integers;
   path.on_the_fly = &path.integers->dot;
   path.rows = path.integers->rows == ARows::words ? DType::int16 : a;
@@ -81,38 +116,6 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   path.direct = &machine.float8->dot;
   path.finite_only = machine.float8->finite_only;
   return nullptr;
-}
-
-// K-varying scales: where they change, a step of the kernels ends.
-const char* check_group(std::int64_t length, std::int64_t origin, std::int64_t step) noexcept {
-  if (length == kWholeExtent) return nullptr;
-  if (length < kShortestGroup) return "scales change more often than every 8 elements along K";
-  if (length % step == 0 && origin % step == 0) return nullptr;
-  return "a group of scales ends inside a step of the kernels (4 of int8, 2 of fp8 and bfloat16)";
-}
-
-const char* check_operand(const OperandView& operand, Side side, std::int64_t step) noexcept {
-  int varying = 0;
-  for (const ScaleView& scale : operand.scale) {
-    if (!varies_along_k(scale, side)) continue;
-    const std::int64_t length = side == Side::a ? scale.cols : scale.rows;
-    const std::int64_t origin = side == Side::a ? scale.col0 : scale.row0;
-    if (const char* why = check_group(length, origin, step); why != nullptr) return why;
-    ++varying;
-  }
-  return varying > 1 ? "two scales of one operand vary along K" : nullptr;
-}
-
-// Chunks of K begin at multiples of this, or of groups of scales, which are looked at anyway.
-static_assert(kLeastShardUnit % kInt8Form.step == 0);
-
-const char* check_scales(const Member& p, std::int64_t step) noexcept {
-  const char* why = check_operand(p.b, Side::b, step);
-  if (why == nullptr) why = check_operand(p.a, Side::a, step);
-  if (why == nullptr && p.a.quantise != nullptr && !p.a.quantise->vectorwise) {
-    why = check_group(scale_grid(p.a.quantise->spec.granularity, Side::a).cols, 0, step);
-  }
-  return why;
 }
 
 }  // namespace

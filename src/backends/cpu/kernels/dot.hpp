@@ -102,11 +102,12 @@ struct PanelForm {
   std::int64_t vector_bytes;  ///< of a vector in a step
   std::int64_t grain;         ///< a panel holds a multiple of so many vectors
 };
-/// int8: [4] for each column. bfloat16, and int8 as words: [2] for each column. float32. fp8: 32
-/// columns in 64 bytes,
-/// 16 bytes for columns 4q .. 4q + 3 (q = 0 .. 3), [2] each, of the first vector, then of the
-/// second: what unpacking the halves of 128-bit lanes puts in order.
+/// int8: [4] for each column, or, for instructions that multiply eight at a time, [8]. bfloat16,
+/// and int8 as words: [2] for each column. float32. fp8: 32 columns in 64 bytes, 16 bytes for
+/// columns 4q .. 4q + 3 (q = 0 .. 3), [2] each, of the first vector, then of the second: what
+/// unpacking the halves of 128-bit lanes puts in order.
 inline constexpr PanelForm kInt8Form{4, 64, 1};
+inline constexpr PanelForm kEightsForm{8, 128, 1};
 inline constexpr PanelForm kBf16Form{2, 64, 1};
 inline constexpr PanelForm kWordsForm{2, 64, 1};
 inline constexpr PanelForm kFloat32Form{1, 64, 1};
@@ -177,7 +178,8 @@ struct DotKernels {
   void (*pack_rows)(const float* rows, std::int64_t depth, std::int64_t vectors,
                     void* panel) noexcept;
   /// Decodes packed int8 and fp8 into a panel of this form with `vectors` vectors, from the first
-  /// of some steps of theirs on: all rows of the last one are written. Null where `pack_rows` is.
+  /// of some steps of theirs on: all rows of the last one are written, and zeros where a step of
+  /// this form goes on behind them. Null where `pack_rows` is.
   void (*decode_int8)(const void* codes, std::int64_t steps, std::int64_t vectors,
                       void* panel) noexcept;
   /// `code_vectors` is `vectors` or one more.
@@ -193,7 +195,7 @@ struct DotKernels {
 /// Does a form hold the elements of a type exactly?
 constexpr bool holds(const PanelForm& form, DType dtype) noexcept {
   const bool codes = is_float8(dtype) || dtype == DType::int8;
-  if (form.step == kInt8Form.step) return dtype == DType::int8;
+  if (form.step >= kInt8Form.step) return dtype == DType::int8;
   if (form.grain == kFloat8Form.grain) return is_float8(dtype);
   if (codes || dtype == DType::bfloat16) return true;
   const bool wider = dtype == DType::float16 || dtype == DType::float32;
@@ -265,7 +267,7 @@ inline const IntegerKernels* packer_of_int8(const DotMachine& machine) noexcept 
 }
 
 /// Registers that machines' vectors lie in; a backend each.
-enum class DotRegisters : std::uint8_t { zmm, ymm, none };
+enum class DotRegisters : std::uint8_t { zmm, ymm, neon, none };
 
 /// The rows of `dot/machines.cpp` that this CPU can run, best first, the last without kernels; the
 /// first of them; and the first in some registers, or the one without kernels.

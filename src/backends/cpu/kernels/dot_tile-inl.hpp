@@ -25,6 +25,8 @@
 // One flat loop along K a function, accumulators named by constants only, no clones: else g++ 12
 // keeps them on the stack.
 
+#include "backends/cpu/kernels/prefetch-inl.hpp"
+
 // 64 bytes of B. g++ 12 would load them once more for every row of a low tile, and the loads would
 // be what such a tile waits for; in a high one the register is not to be spared.
 template <bool low>
@@ -39,15 +41,6 @@ OCTAVO_INLINE Vec::Ints broadcast_step(const char* a) {
   std::int32_t bytes;
   std::memcpy(&bytes, a, sizeof(bytes));
   return Vec::broadcast(bytes);
-}
-
-template <int lines>
-OCTAVO_INLINE void prefetch(const char*& ahead, std::int64_t step) {
-  if constexpr (lines > 0) __builtin_prefetch(ahead);
-  if constexpr (lines > 1) __builtin_prefetch(ahead + 64);
-  if constexpr (lines > 2) __builtin_prefetch(ahead + 128);
-  if constexpr (lines > 2) __builtin_prefetch(ahead + 192);
-  if constexpr (lines > 0) ahead += step;
 }
 
 OCTAVO_INLINE Vec::Ints times(Vec::Ints x, std::int32_t shift) {
@@ -237,42 +230,6 @@ OCTAVO_KERNEL void dot_tile(const octavo::cpu::DotTile& tile) noexcept {
   dot_rows<rows, vectors, lines>(tile, std::make_index_sequence<rows * vectors>());
 }
 
-// Tiles of 1 to `most` rows, the first one first.
-template <int vectors, int lines, std::size_t... row>
-constexpr std::array<octavo::cpu::DotKernel, sizeof...(row)> dot_tiles(
-    std::index_sequence<row...>) {
-  return {&dot_tile<static_cast<int>(row) + 1, vectors, lines>...};
-}
-template <int vectors, int lines, std::int64_t most>
-octavo::cpu::DotKernel find_tile(std::int64_t rows) noexcept {
-  static constexpr auto kTiles =
-      dot_tiles<vectors, lines>(std::make_index_sequence<static_cast<std::size_t>(most)>());
-  return kTiles[static_cast<std::size_t>(rows - 1)];
-}
-
-// Lines of B in a step of a half panel; a whole one has twice as many.
+constexpr int kGrain = Dot::kLoadVectors;
 constexpr int kHalfLines = 2 / Dot::kLoadVectors;
-
-octavo::cpu::DotKernel find_dot_tile(std::int64_t rows, std::int64_t vectors,
-                                     int ahead_lines) noexcept {
-  if (rows < 1 || rows > kMaxRows[static_cast<std::size_t>(vectors - 1)]) return nullptr;
-  if (ahead_lines == 0) {
-    if constexpr (Dot::kLoadVectors == 1) {
-      if (vectors == 1) return find_tile<1, 0, kMaxRows[0]>(rows);
-      if (vectors == 3) return find_tile<3, 0, kMaxRows[2]>(rows);
-    }
-    return vectors == 2 ? find_tile<2, 0, kMaxRows[1]>(rows) : find_tile<4, 0, kMaxRows[3]>(rows);
-  }
-  if constexpr (kWidth == 1) {
-    if (vectors == 1 && ahead_lines == 1) return find_tile<1, 1, kMaxRows[0]>(rows);
-  }
-  if (vectors == 2) {
-    if (ahead_lines == 1) return find_tile<2, 1, kMaxRows[1]>(rows);
-    if (ahead_lines == kHalfLines) return find_tile<2, kHalfLines, kMaxRows[1]>(rows);
-  }
-  if (vectors == 4) {
-    if (ahead_lines == 1) return find_tile<4, 1, kMaxRows[3]>(rows);
-    if (ahead_lines == 2 * kHalfLines) return find_tile<4, 2 * kHalfLines, kMaxRows[3]>(rows);
-  }
-  return nullptr;
-}
+#include "backends/cpu/kernels/tile_table-inl.hpp"

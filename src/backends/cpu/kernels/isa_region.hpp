@@ -18,6 +18,9 @@
 // What is never a call.
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 
+// A lambda that is never a call, between its parameters and its body.
+#define OCTAVO_LAMBDA __attribute__((always_inline))
+
 // A loop whose body fills the registers already.
 #if defined(__clang__)
 #define OCTAVO_FLAT_LOOP OCTAVO_PRAGMA(clang loop unroll(disable))
@@ -34,6 +37,10 @@
 // g++ 12's constant-propagated clones of a kernel spill its accumulators; noipa forbids them.
 #if defined(__clang__)
 #define OCTAVO_KERNEL __attribute__((noinline))
+#elif defined(__aarch64__)
+// Its first scheduler moves loads of B so far ahead of what they meet that accumulators are
+// spilled.
+#define OCTAVO_KERNEL __attribute__((noipa, optimize("no-schedule-insns")))
 #else
 #define OCTAVO_KERNEL __attribute__((noipa))
 #endif

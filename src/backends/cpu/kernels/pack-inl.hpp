@@ -48,7 +48,13 @@ struct PieceBytes {
 
 // What lies ahead of the packer is fetched into the second-level cache: more of it can be on its
 // way there, and rows a power of two apart would drive each other out of the first.
-OCTAVO_INLINE void fetch(const char* at) { _mm_prefetch(at, _MM_HINT_T1); }
+OCTAVO_INLINE void fetch(const char* at) {
+#if defined(__aarch64__)
+  __asm__ volatile("prfm pldl2keep, [%0]" : : "r"(at));
+#else
+  _mm_prefetch(at, _MM_HINT_T1);
+#endif
+}
 
 // Pairs of lines of 16 columns, so many ahead of the packer, in its order and then in that of the
 // next piece: no hardware follows 16 columns from one piece into the next.

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// int8 by sdot, sum[lane] += a[0] b[0] + a[1] b[1] + a[2] b[2] + a[3] b[3] of signed bytes, exact
+// modulo 2^32: 20 registers of sums, five of A and some of B fit 32.
+#if defined(__aarch64__)
+#include <arm_neon.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/kernels/isa_region.hpp"
+
+namespace octavo::cpu {
+namespace {
+
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{5, 2, 1, 1};
+constexpr std::int64_t kWidth = 1;
+
+OCTAVO_ISA_BEGIN("arch=armv8.2-a+dotprod")
+#include "backends/cpu/kernels/vec_neon-inl.hpp"
+
+#include "backends/cpu/kernels/lanes_dot_neon-inl.hpp"
+
+struct Dot : ByteLanesDot, ColumnSums<int32x4_t, Vec::Ints> {
+  template <int step, int>
+  static OCTAVO_INLINE Sum add(Sum sum, Left a, Right b) {
+    return vdotq_laneq_s32(sum, vreinterpretq_s8_u8(b), a, step);
+  }
+};
+#include "backends/cpu/kernels/dot_tile_registers-inl.hpp"
+#include "backends/cpu/kernels/transpose_neon-inl.hpp"
+
+#include "backends/cpu/kernels/pack_codes-inl.hpp"
+OCTAVO_ISA_END
+
+}  // namespace
+
+extern const IntegerKernels kNeonDotprodDot{
+    {"5x16 tile, NEON dotprod (sdot), exact int32 sums", nullptr, kInt8Form, kMaxRows,
+     &find_dot_tile, &pack_codes, nullptr, nullptr, nullptr, nullptr, kWidth},
+    ARows::signed_bytes,
+    &unpack_piece,
+};
+
+}  // namespace octavo::cpu
+#endif

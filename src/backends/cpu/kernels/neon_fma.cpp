@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// float32 by fused multiply-add on NEON: sum[lane] = fma(a, b, sum[lane]), one product a lane and
+// step. 20 registers of sums, five of A and some of B fit 32.
+#if defined(__aarch64__)
+#include <arm_neon.h>
+
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/kernels/isa_region.hpp"
+
+namespace octavo::cpu {
+namespace {
+
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{5, 2, 1, 1};
+constexpr std::int64_t kWidth = 1;
+
+OCTAVO_ISA_BEGIN("arch=armv8-a")
+#include "backends/cpu/kernels/vec_neon-inl.hpp"
+
+#include "backends/cpu/kernels/lanes_dot_neon-inl.hpp"
+
+struct Dot : LanesDot, ColumnSums<float32x4_t, Vec::Floats> {
+  static constexpr bool kExact = false;
+  static constexpr bool kFlips = false;
+  using Left = float32x4_t;
+  template <bool, bool>
+  static OCTAVO_INLINE Left left(const char* a, const char*) {
+    return vreinterpretq_f32_u8(vld1q_u8(reinterpret_cast<const std::uint8_t*>(a)));
+  }
+  template <int step, int>
+  static OCTAVO_INLINE Sum add(Sum sum, Left a, Right b) {
+    return vfmaq_laneq_f32(sum, vreinterpretq_f32_u8(b), a, step);
+  }
+  static OCTAVO_INLINE Sum zero() { return vdupq_n_f32(0.0F); }
+  static OCTAVO_INLINE const Row& floats(const Row& row) { return row; }
+};
+#include "backends/cpu/kernels/dot_tile_registers-inl.hpp"
+#include "backends/cpu/kernels/transpose_neon-inl.hpp"
+
+#include "backends/cpu/kernels/pack-inl.hpp"
+
+#include "backends/cpu/kernels/decode_neon-inl.hpp"
+
+void pack_rows(const float* rows, std::int64_t depth, std::int64_t vectors, void* panel) noexcept {
+  for (std::int64_t v = 0; v < vectors; ++v) {
+    char* out = static_cast<char*>(panel) + v * kFloat32Form.vector_bytes;
+    for (std::int64_t k = 0; k < depth; ++k, rows += kVectorCols) {
+      Vec::store(out, Vec::load_ints(rows));
+      out += vectors * kFloat32Form.vector_bytes;
+    }
+  }
+}
+
+// Pairs of 16 bits.
+struct BFloat16Pairs {
+  static constexpr std::int64_t kSize = 2, kRows = 2;
+  static constexpr bool kSums = false;
+  OCTAVO_INLINE void put(char* out, std::int64_t row_bytes, const Vec::Ints& pairs) const {
+    const int32x4_t upper = vdupq_n_s32(-0x10000);
+    Vec::store(out, Vec::each<Vec::Ints>([&](int i) { return vshlq_n_s32(pairs.part[i], 16); }));
+    Vec::store(out + row_bytes,
+               Vec::each<Vec::Ints>([&](int i) { return vandq_s32(pairs.part[i], upper); }));
+  }
+};
+struct Float16Pairs {
+  static constexpr std::int64_t kSize = 2, kRows = 2;
+  static constexpr bool kSums = false;
+  OCTAVO_INLINE void put(char* out, std::int64_t row_bytes, const Vec::Ints& pairs) const {
+    const auto floats = [](int32x4_t x) {
+      return vcvt_f32_f16(vreinterpret_f16_u16(vmovn_u32(vreinterpretq_u32_s32(x))));
+    };
+    Vec::store(out, Vec::each<Vec::Floats>([&](int i) { return floats(pairs.part[i]); }));
+    Vec::store(out + row_bytes, Vec::each<Vec::Floats>(
+                                    [&](int i) { return floats(vshrq_n_s32(pairs.part[i], 16)); }));
+  }
+};
+
+void pack(const PackPiece& p) noexcept {
+  if (p.dtype == DType::float32) return pack_piece(p, SameElements<4, false>());
+  if (p.dtype == DType::float16) return pack_piece(p, Float16Pairs());
+  if (p.dtype == DType::bfloat16) return pack_piece(p, BFloat16Pairs());
+  if (p.dtype == DType::int8) return pack_piece(p, Int8Codes());
+  pack_piece(p, Float8Codes(*p.table));
+}
+OCTAVO_ISA_END
+
+}  // namespace
+
+extern const DotKernels kNeonFmaDot{
+    "5x16 tile, NEON FMA, float32 sums in ascending k",
+    nullptr,
+    kFloat32Form,
+    kMaxRows,
+    &find_dot_tile,
+    &pack,
+    &pack_rows,
+    &decode_int8,
+    &decode_float8,
+    nullptr,
+    kWidth,
+};
+
+}  // namespace octavo::cpu
+#endif

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// The instructions of Arm that kernels use against what they are taken for: every pair of bytes,
+// and random vectors.
+#include <gtest/gtest.h>
+
+#if defined(__aarch64__)
+#include <arm_neon.h>
+
+#include <cstring>
+
+#include "arm_instructions.hpp"
+#include "backends/cpu/kernels/isa_region.hpp"
+#include "core/cpu_features.hpp"
+#include "kit/random.hpp"
+
+namespace octavo::test {
+namespace {
+
+using arm::Bytes;
+using arm::Sums;
+
+constexpr int kVectors = 100000;
+
+// Operands of the n'th instruction: every pair of bytes first, in all lanes, then random ones.
+struct Operands {
+  Bytes a{}, b{};
+  Sums sums{};
+
+  explicit Operands(int n) {
+    const kit::Random random(static_cast<std::uint64_t>(n));
+    const auto bits = [&](std::size_t i) { return random.bits(static_cast<std::uint64_t>(i)); };
+    for (std::size_t i = 0; i < 16; ++i) {
+      a[i] = static_cast<std::int8_t>(n < 65536 ? n >> 8 : static_cast<int>(bits(i) & 0xFF));
+      b[i] = static_cast<std::int8_t>(n < 65536 ? n : static_cast<int>(bits(i + 16) & 0xFF));
+    }
+    for (std::size_t i = 0; i < 4; ++i) sums[i] = static_cast<std::int32_t>(bits(i + 32));
+  }
+};
+
+int8x16_t load(const Bytes& bytes) { return vld1q_s8(bytes.data()); }
+int32x4_t load(const Sums& sums) { return vld1q_s32(sums.data()); }
+Sums stored(int32x4_t x) {
+  Sums sums;
+  vst1q_s32(sums.data(), x);
+  return sums;
+}
+
+OCTAVO_ISA_BEGIN("arch=armv8.2-a+dotprod")
+template <int lane>
+OCTAVO_KERNEL Sums sdot(const Operands& x) {
+  return stored(vdotq_laneq_s32(load(x.sums), load(x.b), load(x.a), lane));
+}
+OCTAVO_ISA_END
+OCTAVO_ISA_BEGIN("arch=armv8.2-a+i8mm")
+OCTAVO_KERNEL Sums smmla(const Operands& x) {
+  return stored(vmmlaq_s32(load(x.sums), load(x.a), load(x.b)));
+}
+OCTAVO_ISA_END
+OCTAVO_KERNEL Sums smull_sadalp(const Operands& x, std::size_t half) {
+  const int16x8_t products = half == 0 ? vmull_s8(vget_low_s8(load(x.a)), vget_low_s8(load(x.b)))
+                                       : vmull_high_s8(load(x.a), load(x.b));
+  return stored(vpadalq_s16(load(x.sums), products));
+}
+
+template <class Check>
+void for_each_operands(const Check& check) {
+  for (int n = 0; n < 65536 + kVectors && !testing::Test::HasFatalFailure(); ++n) {
+    check(Operands(n));
+  }
+}
+
+TEST(ArmInstructions, SmullAndSadalpAreExact) {
+  for_each_operands([](const Operands& x) {
+    for (const std::size_t half : {std::size_t{0}, std::size_t{1}}) {
+      ASSERT_EQ(smull_sadalp(x, half), arm::sadalp(x.sums, arm::smull(x.a, x.b, half)));
+    }
+  });
+}
+
+TEST(ArmInstructions, SdotAddsFourProducts) {
+  if (!this_cpu().neon_dotprod) GTEST_SKIP() << "this CPU has no dot products";
+  for_each_operands([](const Operands& x) {
+    ASSERT_EQ(sdot<0>(x), arm::sdot(x.sums, x.b, x.a, 0));
+    ASSERT_EQ(sdot<3>(x), arm::sdot(x.sums, x.b, x.a, 3));
+  });
+}
+
+TEST(ArmInstructions, SmmlaMultipliesTwoRowsByTwoColumns) {
+  if (!this_cpu().neon_i8mm) GTEST_SKIP() << "this CPU has no i8mm";
+  for_each_operands([](const Operands& x) { ASSERT_EQ(smmla(x), arm::smmla(x.sums, x.a, x.b)); });
+}
+
+}  // namespace
+}  // namespace octavo::test
+#endif
