@@ -42,6 +42,7 @@ class Layer(NamedTuple):
 
 
 LAYERS = (
+    Layer("the header of MPI's ranks", "include/octavo/mpi.hpp", ("octavo/*", "mpi.h")),
     Layer("public headers", "include/octavo/", ("octavo/*",)),
     Layer("core", "src/core/", ("octavo/*", "core/*", "fmt/*", "oneapi/tbb/*", "dlfcn.h", *SYSTEM, *CPU)),
     Layer("the registry", "src/backends/registry.cpp", ("octavo/*", "core/*", "backends/*")),
@@ -84,6 +85,8 @@ LAYERS = (
     Layer("the C ABI", "src/capi/", ("octavo/*", "capi/*", "fmt/*")),
     Layer("layers", "src/layers/",
           ("octavo/*", "core/*", *NO_ELEMENTS, "ops/*", "layers/*", *CONTRACT, "fmt/*")),
+    Layer("parallel layers", "src/parallel/",
+          ("octavo/*", "core/*", *NO_ELEMENTS, "ops/*", "parallel/*", *CONTRACT, "fmt/*")),
     Layer("the command line", "tools/*/", (*EDGE, "kit/*")),
     Layer("a peer", "bench/peers/",
           ("peers/*", "dlfcn.h", "sys/mman.h", "oneapi/*", "cblas.h", "aocl_dlp*.h")),
@@ -233,6 +236,9 @@ SELF_TEST: tuple[tuple[str, str, str], ...] = (
      "ops/run.hpp backends/backend.hpp"),
     ("src/capi/x.cpp", "octavo/octavo.h capi/guard.hpp fmt/format.h",
      "core/error.hpp ops/run.hpp checkpoint/impl.hpp unistd.h"),
+    ("src/parallel/x.cpp", "octavo/parallel.hpp parallel/y.hpp ops/run.hpp backends/arena.hpp",
+     "mpi.h checkpoint/y.hpp core/element.hpp backends/cpu/kernels.hpp"),
+    ("include/octavo/mpi.hpp", "octavo/parallel.hpp mpi.h", "fmt/format.h core/error.hpp"),
     ("src/layers/x.cpp", "octavo/linear.hpp layers/y.hpp ops/run.hpp backends/arena.hpp",
      "core/element.hpp core/scale_values.hpp backends/cpu/weight_rows.hpp checkpoint/impl.hpp capi/guard.hpp"),
     ("tools/octavo/x.cpp", "octavo/x.hpp kit/check.hpp CLI/CLI.hpp", "core/x.hpp ops/run.hpp"),

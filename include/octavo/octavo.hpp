@@ -20,6 +20,7 @@
 #include "octavo/moe.hpp"
 #include "octavo/numeric.hpp"
 #include "octavo/packed.hpp"
+#include "octavo/parallel.hpp"
 #include "octavo/problem.hpp"
 #include "octavo/problem_line.hpp"
 #include "octavo/quantize.hpp"

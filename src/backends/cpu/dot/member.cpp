@@ -83,7 +83,8 @@ void load_segments(const Member& p, std::int64_t k, const KChunks& chunks, Arena
   Segments& s = d.segments;
   s.most = segment_count(p, k, chunks);
   auto* ends = arena.take<std::int64_t>(s.most);
-  auto* ends_chunk = varies && chunks.several() ? arena.take<bool>(s.most) : nullptr;
+  s.in_chunks = varies && chunks.several();
+  auto* ends_chunk = s.in_chunks ? arena.take<bool>(s.most) : nullptr;
   s.ends_chunk = ends_chunk;
   float* scales = varies_a ? arena.take<float>(s.most * d.m) : nullptr;
   s.ends = ends;

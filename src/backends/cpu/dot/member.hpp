@@ -20,9 +20,8 @@ struct Segments {
   const std::int64_t* ends = nullptr;       ///< [count], ascending; the last one is K
   const float* scale_a = nullptr;           ///< [count][m], or one 1 for all
   std::int64_t stride = 0, row_stride = 0;  ///< of scale_a, from segment to segment, row to row
-  /// [count]: with which segments a chunk of sums ends, where chunks have several. Null: a total of
-  /// all segments is the sum.
-  const bool* ends_chunk = nullptr;
+  bool in_chunks = false;                   ///< a chunk of sums has several of them
+  const bool* ends_chunk = nullptr;         ///< [count], if so: with which of them one ends
 
   bool present() const noexcept { return most > 0; }
 };

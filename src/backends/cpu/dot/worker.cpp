@@ -89,7 +89,7 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   w.sums = arena.take<float>(tile);
   if (d.segments.present()) {
     w.total = arena.take<float>(tile);
-    if (d.segments.ends_chunk != nullptr) w.chunks = arena.take<float>(tile);
+    if (d.segments.in_chunks) w.chunks = arena.take<float>(tile);
     w.segment_scales = arena.take<float>(segments);
   }
   if (d.p->a.azp.defined()) w.floats = arena.take<float>(tile);
@@ -306,7 +306,7 @@ DotWorker::Piece DotWorker::piece_at(std::int64_t k, const Chunk& chunk) const n
   Piece piece{k, std::min(*end, chunk.k1), 0, end - s.ends, k > begin, false};
   if (piece.k1 < *end) return piece;
   piece.group = piece.k1 - k;
-  const auto ends_chunk = [&] { return s.ends_chunk != nullptr && s.ends_chunk[end - s.ends]; };
+  const auto ends_chunk = [&] { return s.in_chunks && s.ends_chunk[end - s.ends]; };
   // The next ones, as long as their length is the same.
   for (bool same = true; same && !ends_chunk() && piece.k1 < chunk.k1 && end[1] <= chunk.k1;) {
     const std::int64_t next = end[1] - piece.k1;

@@ -217,6 +217,7 @@ void OutlierSums::set_rows(std::int64_t m0, std::int64_t rows) noexcept {
   if (!terms_.chunks.several()) return add_stretches(terms_.chunks[0], rows);
   std::fill_n(w_.totals, rows * kTileCols, 0.0F);
   for (std::int64_t c = 0; c < terms_.chunks.count && next_ < terms_.count; ++c) {
+    if (terms_.chunks[c].size() == 0) continue;
     add_stretches(terms_.chunks[c], rows);
     for (std::int64_t i = 0; i < rows * kTileCols; ++i) w_.totals[i] += w_.sums[i];
   }

@@ -1,0 +1,20 @@
+# octavo-mpi: octavo/mpi.hpp and the MPI that it is compiled against, where one is found. What is
+# installed is the header alone; octavo-config.cmake makes octavo::mpi of it and the user's MPI.
+string(TOLOWER "${OCTAVO_MPI}" octavo_mpi)
+if(octavo_mpi STREQUAL "off")
+  return()
+endif()
+enable_language(C)
+if(octavo_mpi STREQUAL "on")
+  find_package(MPI REQUIRED COMPONENTS C)
+else()
+  find_package(MPI QUIET COMPONENTS C)
+endif()
+if(MPI_C_FOUND)
+  add_library(octavo-mpi INTERFACE)
+  target_link_libraries(octavo-mpi INTERFACE octavo::octavo MPI::MPI_C)
+  # Of their headers' C++ bindings, which nobody has used since 2009, nothing is wanted.
+  target_compile_definitions(octavo-mpi INTERFACE MPICH_SKIP_MPICXX OMPI_SKIP_MPICXX)
+else()
+  message(STATUS "octavo: no MPI, so nothing is built on it (OCTAVO_MPI=on would ask for one)")
+endif()

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ranks that are MPI's processes. Of headers alone, compiled against the program's own MPI: link
+// octavo::mpi (find_package(octavo COMPONENTS mpi)).
+#pragma once
+
+#include <mpi.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "octavo/parallel.hpp"
+
+namespace octavo {
+
+/// A duplicate of an MPI communicator. MPI is initialised before it is made, and finalised after it
+/// is gone; one thread at a time talks through it.
+///
+/// What another rank does not answer within the timeout is an Error (unavailable) and the end of
+/// the communicator: every later call fails at once.
+class MpiCommunicator final : public Communicator {
+ public:
+  explicit MpiCommunicator(MPI_Comm ranks, std::chrono::duration<double> timeout)
+      : timeout_(timeout) {
+    check(MPI_Comm_dup(ranks, &ranks_), "MPI_Comm_dup");
+    check(MPI_Comm_set_errhandler(ranks_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+    check(MPI_Comm_rank(ranks_, &rank_), "MPI_Comm_rank");
+    check(MPI_Comm_size(ranks_, &size_), "MPI_Comm_size");
+  }
+  ~MpiCommunicator() override {
+    int finalised = 0;
+    if (MPI_Finalized(&finalised) == MPI_SUCCESS && finalised == 0 && !gone_)
+      MPI_Comm_free(&ranks_);
+  }
+  MpiCommunicator(const MpiCommunicator&) = delete;
+  MpiCommunicator& operator=(const MpiCommunicator&) = delete;
+
+  int rank() const noexcept override { return rank_; }
+  int size() const noexcept override { return size_; }
+
+  void all_reduce(Reduction reduction, void* data, std::int64_t count) override {
+    struct Row {
+      MPI_Datatype type;
+      MPI_Op op;
+      std::int64_t bytes;
+    };
+    const Row rows[] = {{MPI_INT32_T, MPI_MAX, 4},
+                        {MPI_INT32_T, MPI_SUM, 4},
+                        {MPI_INT64_T, MPI_SUM, 8},
+                        {MPI_FLOAT, MPI_SUM, 4}};
+    const Row& row = rows[static_cast<int>(reduction)];
+    in_blocks(count * row.bytes, [&](std::int64_t begin, int bytes) {
+      std::memcpy(own(bytes), at(data, begin), static_cast<std::size_t>(bytes));
+      MPI_Request request = MPI_REQUEST_NULL;
+      wait(MPI_Iallreduce(MPI_IN_PLACE, own(bytes), bytes / static_cast<int>(row.bytes), row.type,
+                          row.op, ranks_, &request),
+           request, "all ranks");
+      std::memcpy(at(data, begin), own(bytes), static_cast<std::size_t>(bytes));
+    });
+  }
+
+  void all_gather(const void* part, std::int64_t bytes, void* all) override {
+    // Pieces of all ranks come side by side, and go to their places.
+    in_blocks(bytes, [&](std::int64_t begin, int piece) {
+      const std::int64_t room = std::int64_t{piece} * (size_ + 1);
+      char* to = own(room);
+      std::memcpy(to, at(part, begin), static_cast<std::size_t>(piece));
+      MPI_Request request = MPI_REQUEST_NULL;
+      wait(MPI_Iallgather(to, piece, MPI_BYTE, to + piece, piece, MPI_BYTE, ranks_, &request),
+           request, "all ranks");
+      for (int r = 0; r < size_; ++r) {
+        std::memcpy(at(all, r * bytes + begin), to + std::int64_t{piece} * (r + 1),
+                    static_cast<std::size_t>(piece));
+      }
+    });
+  }
+
+  void broadcast(int root, void* data, std::int64_t bytes) override {
+    in_blocks(bytes, [&](std::int64_t begin, int piece) {
+      std::memcpy(own(piece), at(data, begin), static_cast<std::size_t>(piece));
+      MPI_Request request = MPI_REQUEST_NULL;
+      wait(MPI_Ibcast(own(piece), piece, MPI_BYTE, root, ranks_, &request), request, named(root));
+      if (rank_ != root) std::memcpy(at(data, begin), own(piece), static_cast<std::size_t>(piece));
+    });
+  }
+
+  void send(int to, const void* data, std::int64_t bytes) override {
+    in_blocks(bytes, [&](std::int64_t begin, int piece) {
+      std::memcpy(own(piece), at(data, begin), static_cast<std::size_t>(piece));
+      MPI_Request request = MPI_REQUEST_NULL;
+      wait(MPI_Isend(own(piece), piece, MPI_BYTE, to, 0, ranks_, &request), request, named(to));
+    });
+  }
+  void receive(int from, void* data, std::int64_t bytes) override {
+    in_blocks(bytes, [&](std::int64_t begin, int piece) {
+      MPI_Request request = MPI_REQUEST_NULL;
+      wait(MPI_Irecv(own(piece), piece, MPI_BYTE, from, 0, ranks_, &request), request, named(from));
+      std::memcpy(at(data, begin), own(piece), static_cast<std::size_t>(piece));
+    });
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::int64_t kBlock = std::int64_t{16} << 20;  // bytes of one message
+
+  static char* at(void* data, std::int64_t offset) { return static_cast<char*>(data) + offset; }
+  static const char* at(const void* data, std::int64_t offset) {
+    return static_cast<const char*>(data) + offset;
+  }
+  static std::string named(int rank) { return "rank " + std::to_string(rank); }
+
+  template <class Piece>
+  void in_blocks(std::int64_t bytes, const Piece& piece) {
+    for (std::int64_t begin = 0; begin < bytes; begin += kBlock) {
+      piece(begin, static_cast<int>(std::min(kBlock, bytes - begin)));
+    }
+  }
+
+  // Memory of MPI's: it outlives the call where MPI may write to it after a timeout.
+  char* own(std::int64_t bytes) {
+    if (static_cast<std::int64_t>(memory_->size()) < bytes) {
+      memory_->resize(static_cast<std::size_t>(bytes));
+    }
+    return memory_->data();
+  }
+
+  static void check(int code, const char* call) {
+    if (code == MPI_SUCCESS) return;
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length = 0;
+    MPI_Error_string(code, text, &length);
+    throw Error(
+        Status(Code::unavailable, std::string("MPI: ") + call + " must succeed; got " + text));
+  }
+
+  void wait(int code, MPI_Request& request, const std::string& whom) {
+    if (gone_) {
+      throw Error(Status(Code::unavailable,
+                         "MPI: ranks must answer; got none since an earlier call failed"));
+    }
+    try {
+      check(code, "a message");
+      const auto begin = Clock::now();
+      for (int done = 0;;) {
+        check(MPI_Test(&request, &done, MPI_STATUS_IGNORE), "MPI_Test");
+        if (done != 0) return;
+        const std::chrono::duration<double> waited = Clock::now() - begin;
+        if (waited > timeout_) break;
+        if (waited.count() > 1e-3) std::this_thread::yield();
+      }
+    } catch (...) {
+      abandon();
+      throw;
+    }
+    abandon();
+    throw Error(Status(Code::unavailable, "MPI: " + whom + " must answer within " +
+                                              std::to_string(timeout_.count()) +
+                                              " s; got nothing on rank " + std::to_string(rank_)));
+  }
+  void abandon() {
+    gone_ = true;
+    (void)memory_.release();  // NOLINT: MPI may still write to it
+    memory_ = std::make_unique<std::vector<char>>();
+  }
+
+  MPI_Comm ranks_ = MPI_COMM_NULL;
+  std::chrono::duration<double> timeout_;
+  int rank_ = 0, size_ = 1;
+  bool gone_ = false;
+  std::unique_ptr<std::vector<char>> memory_ = std::make_unique<std::vector<char>>();
+};
+
+/// The ranks of an MPI communicator, after MPI_Init. Throws Error (unavailable).
+inline std::shared_ptr<Communicator> mpi_communicator(
+    MPI_Comm ranks = MPI_COMM_WORLD,
+    std::chrono::duration<double> timeout = std::chrono::seconds(60)) {
+  return std::make_shared<MpiCommunicator>(ranks, timeout);
+}
+
+}  // namespace octavo

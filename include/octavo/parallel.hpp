@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// Linear layers whose weights lie on several ranks: processes that call the same layers in the same
+// order, and talk through a Communicator.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "octavo/checkpoint.hpp"
+#include "octavo/layers.hpp"
+#include "octavo/linear.hpp"
+#include "octavo/sharding.hpp"
+
+namespace octavo {
+
+/// What all_reduce does with the elements of all ranks.
+enum class Reduction : std::uint8_t {
+  max_int32,  ///< of float32 that are not negative, as bits: the largest, or NaN where there is one
+  sum_int32,
+  sum_int64,
+  sum_float32,  ///< in any order
+};
+
+/// What ranks say to each other: MPI (octavo/mpi.hpp), torch.distributed (octavo.torch.parallel),
+/// or an engine of the caller's. Memory is the host's. Every function returns when its rank's part
+/// is done, and throws Error (unavailable) where another rank is gone, which ends in a bounded
+/// time.
+class OCTAVO_API Communicator {
+ public:
+  virtual ~Communicator();
+  virtual int rank() const noexcept = 0;
+  virtual int size() const noexcept = 0;
+  /// In place, the same result on all ranks.
+  virtual void all_reduce(Reduction reduction, void* data, std::int64_t count) = 0;
+  /// Parts of one size, one after the other in the order of ranks.
+  virtual void all_gather(const void* part, std::int64_t bytes, void* all) = 0;
+  virtual void broadcast(int root, void* data, std::int64_t bytes) = 0;
+  virtual void send(int to, const void* data, std::int64_t bytes) = 0;
+  virtual void receive(int from, void* data, std::int64_t bytes) = 0;
+};
+
+/// One rank alone.
+OCTAVO_API std::shared_ptr<Communicator> self_communicator();
+
+/// How sums of ranks become one (specification section 11).
+enum class ParallelMode : std::uint8_t {
+  /// The result does not depend on how many ranks there are: scales are those of whole rows, and
+  /// sums are reduced before anything rounds them, or as chunks of K in their order.
+  exact,
+  /// Every rank quantises its own part of x by its own scales, and float32 results are added.
+  fast,
+};
+
+struct ParallelOptions {
+  ParallelMode mode = ParallelMode::exact;
+  /// Row-parallel, `exact`: of floating sums and those under scales along K. The result is that of
+  /// `linear` with this k_chunks on every number of ranks that divides it; on another number n,
+  /// that of k_chunks = n.
+  std::int32_t k_chunks = 24;
+  const char* backend = nullptr;  ///< as of pack
+};
+
+/// y = x @ W^T + bias for a weight [N, K] whose rows (of N) are shared out: rank r has those of
+/// shard_range(weight, ShardAxis::columns, r, size).
+class OCTAVO_API ColumnParallelLinear {
+ public:
+  ColumnParallelLinear() = default;
+  /// weight, bias: all of the layer's, of which the rank takes its part. Throws Error.
+  ColumnParallelLinear(const Weight& weight, const TensorView& bias,
+                       std::shared_ptr<Communicator> ranks, const ParallelOptions& options = {});
+
+  std::int64_t out_features() const noexcept { return n_; }
+  /// The columns of y that this rank makes.
+  ShardRange columns() const noexcept { return columns_; }
+  const QuantizedLinear& local() const noexcept { return local_; }
+  /// x [..., K], the same on all ranks, to y [..., columns()]: the bits of those columns of the
+  /// whole layer's. Throws Error.
+  Tensor operator()(const TensorView& x, const LinearOptions& options = {},
+                    const ExecContext& context = {}) const;
+  /// All of y from each rank's columns. Throws Error.
+  Tensor gather(const TensorView& y) const;
+
+ private:
+  QuantizedLinear local_;
+  std::shared_ptr<Communicator> ranks_;
+  std::int64_t n_ = 0;
+  ShardRange columns_;
+  std::vector<std::int64_t> ends_;  // of the ranks' columns
+};
+
+/// y = x @ W^T + bias for a weight [N, K] whose columns (of K) are shared out: rank r has those of
+/// shard_range(weight, ShardAxis::rows, r, size), and of x the same ones, as a column-parallel
+/// layer before it leaves them. y is the same on all ranks.
+class OCTAVO_API RowParallelLinear {
+ public:
+  RowParallelLinear() = default;
+  /// weight: all of the layer's, of which the rank takes its part; bias: float type, [N]. Ranks
+  /// that bring different layers, options or versions are told so. Throws Error.
+  RowParallelLinear(const Weight& weight, const TensorView& bias,
+                    std::shared_ptr<Communicator> ranks, const ParallelOptions& options = {});
+
+  std::int64_t in_features() const noexcept;
+  std::int64_t out_features() const noexcept;
+  /// The columns of x that this rank multiplies.
+  ShardRange rows() const noexcept;
+  /// x [..., rows()], or [..., K], of which the rank takes its part; all ranks call with the same
+  /// leading dimensions and types. A NaN in one rank's part shows in every rank's row. Throws
+  /// Error.
+  Tensor operator()(const TensorView& x, const LinearOptions& options = {},
+                    const ExecContext& context = {}) const;
+
+  struct Impl;
+
+ private:
+  std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace octavo

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+// Row-parallel layers: what a rank takes of a weight, and a call from x to y.
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <string>
+
+#include "core/operand.hpp"
+#include "octavo/matmul.hpp"
+#include "octavo/sharding.hpp"
+#include "ops/product/lower.hpp"
+#include "ops/run.hpp"
+#include "ops/values.hpp"
+#include "parallel/row_impl.hpp"
+
+namespace octavo {
+namespace {
+
+constexpr Site kSite{kRowParallel, &kLinearNames};
+// Of one product whose sum of integers int32 has room for, whatever the codes are.
+constexpr std::int64_t kNarrowColumns = 32768;
+// Of all ranks: 255 * 255 * 33025 < 2^31, and 255 * 128 * 65536 where the weight is signed.
+constexpr std::int64_t kNarrowUnsigned = 33025;
+
+// Scales of groups of K that one group spans change along K all the same: sums are floats.
+bool constant_along_k(const Weight& weight) {
+  const ActivationQuant& rule = *weight.activation;
+  if (weight.codes.scale.defined() && weight.codes.grid.cols != kWholeExtent) return false;
+  return rule.vectorwise || scale_grid(rule.spec.granularity, Side::a).cols == kWholeExtent;
+}
+
+RowSums kind_of(const Weight& weight) {
+  const bool integers =
+      weight.activation && is_integer8(weight.codes.data.dtype()) &&
+      (weight.activation->vectorwise || is_integer8(weight.activation->spec.dtype));
+  if (!integers || !constant_along_k(weight)) return RowSums::chunks;
+  const std::int64_t most = weight.codes.azp.defined() ? kNarrowUnsigned : kMostIntegerDepth;
+  return weight.codes.data.size(1) > most ? RowSums::wide : RowSums::exact;
+}
+
+Tensor checked_bias(const TensorView& bias, std::int64_t n) {
+  if (bias.rank != 1 || bias.shape[0] != n || !is_wide(bias.dtype)) {
+    refuse(Code::invalid_argument, "{}: bias must be float32, bfloat16 or float16 [{}]; got {} {}",
+           kRowParallel, n, name(bias.dtype), shape_string(bias));
+  }
+  return copy(bias, bias.dtype);
+}
+
+// What ranks have to agree on, field by field.
+struct Fingerprint {
+  static constexpr std::array<const char*, 8> kFields{
+      "version",       "weight.shape[0]", "weight.shape[1]",  "weight.dtype",
+      "weight.scheme", "options.mode",    "options.k_chunks", "activation"};
+  std::array<std::int64_t, 8> values{};
+};
+
+std::int64_t hash_of(const std::string& text) {
+  std::uint64_t hash = 0xCBF29CE484222325U;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3U;
+  return static_cast<std::int64_t>(hash);
+}
+
+std::string rule_text(const std::optional<ActivationQuant>& rule) {
+  if (!rule) return "none";
+  return fmt::format("{} {} {} {} {} {} {} {}", name(rule->spec.dtype),
+                     to_string(rule->spec.granularity), rule->spec.azp, rule->vectorwise,
+                     rule->outlier_threshold, rule->static_scale, rule->static_azp,
+                     static_cast<int>(rule->spec.rounding));
+}
+
+void check_alike(const Weight& weight, Communicator& ranks, const ParallelOptions& o) {
+  Fingerprint own;
+  own.values = {hash_of(OCTAVO_VERSION),
+                weight.codes.data.size(0),
+                weight.codes.data.size(1),
+                static_cast<std::int64_t>(weight.codes.data.dtype()),
+                hash_of(weight.scheme),
+                static_cast<std::int64_t>(o.mode),
+                o.k_chunks,
+                hash_of(rule_text(weight.activation))};
+  std::vector<Fingerprint> all(static_cast<std::size_t>(ranks.size()));
+  ranks.all_gather(&own, sizeof own, all.data());
+  for (std::size_t r = 1; r < all.size(); ++r) {
+    for (std::size_t i = 0; i < own.values.size(); ++i) {
+      if (all[r].values[i] == all[0].values[i]) continue;
+      refuse(Code::invalid_argument,
+             "{}: {} must be the same on all ranks; got {} on rank 0 and {} on rank {}",
+             kRowParallel, Fingerprint::kFields[i], all[0].values[i], all[r].values[i], r);
+    }
+  }
+}
+
+// The rank's parts, in its own columns: one, or chunks of K.
+std::vector<ShardRange> cuts(const RowParallelLinear::Impl& layer) {
+  std::vector<ShardRange> parts;
+  const ShardRange own = layer.rows;
+  const auto add = [&](std::int64_t begin, std::int64_t end) {
+    parts.push_back({begin - own.begin, end - own.begin});
+  };
+  const bool outliers = layer.rule && layer.rule->vectorwise;
+  if (layer.options.mode == ParallelMode::exact && (layer.sums == RowSums::chunks || outliers)) {
+    const int size = layer.size();
+    const int chunks = std::max(layer.options.k_chunks, 1);
+    const int count = chunks % size == 0 ? chunks : size;
+    for (int c = 0; c < count / size; ++c) {
+      const ShardRange chunk =
+          shard_range(layer.k, layer.rank() * (count / size) + c, count, layer.cell);
+      add(chunk.begin, chunk.end);
+    }
+    return parts;
+  }
+  if (layer.sums != RowSums::wide) return {{0, own.size()}};
+  for (std::int64_t k = own.begin; k < own.end; k += kNarrowColumns) {
+    add(k, std::min(own.end, k + kNarrowColumns));
+  }
+  return parts;
+}
+
+// Sums of the weight's rows, less its zero points, over all ranks: a product by ones.
+Tensor column_sums(const RowParallelLinear::Impl& layer) {
+  const Tensor sums = Tensor::empty(DType::int64, {layer.n});
+  auto* to = sums.data_as<std::int64_t>();
+  std::fill_n(to, layer.n, std::int64_t{0});
+  for (const RowPart& part : layer.parts) {
+    const Tensor ones = Tensor::empty(DType::int8, {1, part.columns.size()});
+    std::fill_n(ones.data_as<std::int8_t>(), ones.numel(), std::int8_t{1});
+    const Tensor own =
+        scaled_mm(ones, part.weight, {.scale_b = nullptr, .out_dtype = DType::int32});
+    for (std::int64_t n = 0; n < layer.n; ++n) to[n] += own.data_as<const std::int32_t>()[n];
+  }
+  layer.ranks->all_reduce(Reduction::sum_int64, to, layer.n);
+  return sums;
+}
+
+// (sums * scale_a + addend) * scale_b + bias, of what is given, in section 3's order.
+struct Finish {
+  const Tensor& sums;
+  Scale scale_a, scale_b;
+  TensorView addend, bias;
+  DType out_dtype;
+  TensorView out;
+};
+
+Status finish(const RowParallelLinear::Impl& layer, const RowActivations& x, const Finish& f,
+              const LinearOptions& o, const ExecContext& context) {
+  // Of the operands their scales alone are read.
+  static constexpr std::array<double, 2> kNothing{};
+  TensorView nothing(kNothing.data(), x.codes.dtype, {x.codes.shape[0], layer.first_row.k()});
+  nothing.strides = {0, 0};
+  Operand a(nothing);
+  if (x.scale.cols == kWholeExtent) a.scale[0] = x.scale;
+  ScaledMmOptions options{.scale_a = f.scale_a,
+                          .scale_b = f.scale_b,
+                          .bias = f.bias,
+                          .out_dtype = f.out_dtype,
+                          .c = f.addend,
+                          .matmul = o.matmul};
+  OCTAVO_TRY_ASSIGN(Lowered lowered, lower_product(kSite, a, layer.first_row, options));
+  Member& member = lowered.problem.single;
+  member.a.data.shape[1] = layer.k;
+  member.out = f.out;
+  OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kRowParallel, {}, o.backend));
+  return backend->passes.finish({f.sums, member, lowered.problem.options}, context);
+}
+
+Status finish_all(const RowParallelLinear::Impl& layer, const RowActivations& x, const Tensor& sums,
+                  const LinearOptions& o, DType out_dtype, const ExecContext& context,
+                  const TensorView& out) {
+  const TensorView bias = o.bias.defined() ? o.bias : layer.bias.view();
+  if (!layer.rule || !layer.rule->vectorwise) {
+    return finish(layer, x, {sums, {}, {}, {}, bias, out_dtype, out}, o, context);
+  }
+  const Tensor outliers = row_outlier_sums(layer, x, o, context);
+  const Tensor scaled = Tensor::empty(DType::float32, out.dims());
+  OCTAVO_TRY(
+      finish(layer, x, {sums, {}, nullptr, outliers, {}, DType::float32, scaled}, o, context));
+  return finish(layer, x, {scaled, nullptr, {}, {}, bias, out_dtype, out}, o, context);
+}
+
+// Each rank's own scales: products of the parts, added as float32.
+Tensor fast_sums(const RowParallelLinear::Impl& layer, const TensorView& x, LinearOptions o,
+                 const ExecContext& context) {
+  o.bias = {};
+  o.out = {};
+  o.out_dtype = DType::float32;
+  o.matmul.k_chunks = 0;
+  Tensor y;
+  if (layer.parts.empty()) {
+    y = Tensor::empty(DType::float32, {x.shape[0], layer.n});
+    std::fill_n(y.data_as<float>(), y.numel(), 0.0F);
+  } else {
+    y = linear(x, layer.parts.front().weight, o, context);
+  }
+  layer.ranks->all_reduce(Reduction::sum_float32, y.data(), y.numel());
+  return y;
+}
+
+Status run(const RowParallelLinear::Impl& layer, const TensorView& x, const LinearOptions& o,
+           DType out_dtype, const ExecContext& context, const TensorView& out) {
+  if (layer.options.mode == ParallelMode::fast) {
+    const Tensor sums = fast_sums(layer, x, o, context);
+    RowActivations as_they_are;
+    as_they_are.codes = x;
+    const TensorView bias = o.bias.defined() ? o.bias : layer.bias.view();
+    return finish(layer, as_they_are, {sums, nullptr, nullptr, {}, bias, out_dtype, out}, o,
+                  context);
+  }
+  const RowActivations codes = row_activations(layer, x, o, context);
+  const Tensor sums = row_sums(layer, codes, o, context);
+  if (finishes(layer)) {
+    OCTAVO_TRY(finish_all(layer, codes, sums, o, out_dtype, context, out));
+  }
+  if (layer.sums == RowSums::chunks) {
+    layer.ranks->broadcast(layer.size() - 1, out.data, out.numel() * element_bytes(out.dtype));
+  }
+  return {};
+}
+
+Status check_x(const RowParallelLinear::Impl& layer, const TensorView& x) {
+  OCTAVO_TRY(check_float(kSite, Arg::a, x));
+  const std::int64_t last = x.rank > 0 ? x.shape[static_cast<std::size_t>(x.rank - 1)] : -1;
+  if (last == layer.k || last == layer.rows.size()) return {};
+  return fail(Code::invalid_argument,
+              "{}: x.shape must be [..., {}], rows() of rank {}, or [..., K = {}]; got {}",
+              kRowParallel, layer.rows.size(), layer.rank(), layer.k, shape_string(x));
+}
+
+Result<Tensor> forward(const RowParallelLinear::Impl& layer, const TensorView& x,
+                       const LinearOptions& o, const ExecContext& context) {
+  OCTAVO_TRY(check_x(layer, x));
+  OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kRowParallel, x, context));
+  TensorView own = rows.view;
+  if (own.shape[1] != layer.rows.size()) own = own.slice(1, layer.rows.begin, layer.rows.end);
+  const DType out_dtype = o.out_dtype == DType::undefined ? x.dtype : o.out_dtype;
+  OCTAVO_TRY_ASSIGN(const FlatOut out, flatten_out(kSite, x, layer.n, out_dtype, o.out, context));
+  const bool direct = out.rows.view.contiguous();
+  const Tensor made = direct ? Tensor() : Tensor::empty(out_dtype, {own.shape[0], layer.n});
+  const TensorView to = direct ? out.rows.view : made.view();
+  OCTAVO_TRY(run(layer, own, o, out_dtype, context, to));
+  if (!direct) OCTAVO_TRY(copy_to(kRowParallel, made, out.rows.view, context.stream));
+  OCTAVO_TRY(out.finish(kRowParallel, context));
+  return out.tensor;
+}
+
+}  // namespace
+
+RowParallelLinear::RowParallelLinear(const Weight& weight, const TensorView& bias,
+                                     std::shared_ptr<Communicator> ranks,
+                                     const ParallelOptions& options) {
+  at_edge(kRowParallel, [&] {
+    check_alike(weight, *ranks, options);
+    auto layer = std::make_shared<Impl>();
+    layer->ranks = std::move(ranks);
+    layer->options = options;
+    layer->n = weight.codes.data.size(0);
+    layer->k = weight.codes.data.size(1);
+    layer->cell = shard_cell(weight, ShardAxis::rows);
+    layer->rows = shard_range(weight, ShardAxis::rows, layer->rank(), layer->size());
+    layer->rule = weight.activation;
+    layer->scheme = weight.scheme;
+    layer->sums = kind_of(weight);
+    if (bias.defined()) layer->bias = checked_bias(bias, layer->n);
+    const std::int64_t one = std::min<std::int64_t>(layer->k, 1);
+    layer->first_row = pack(shard(weight, ShardAxis::rows, {0, one}), options.backend);
+    for (const ShardRange& columns : cuts(*layer)) {
+      if (columns.size() == 0) continue;
+      const ShardRange of_k{layer->rows.begin + columns.begin, layer->rows.begin + columns.end};
+      layer->parts.push_back(
+          {columns, pack(shard(weight, ShardAxis::rows, of_k), options.backend)});
+    }
+    if (layer->rule && layer->rule->spec.azp && layer->sums != RowSums::chunks) {
+      layer->column_sums = column_sums(*layer);
+    }
+    impl_ = std::move(layer);
+  });
+}
+
+std::int64_t RowParallelLinear::in_features() const noexcept { return impl_->k; }
+std::int64_t RowParallelLinear::out_features() const noexcept { return impl_->n; }
+ShardRange RowParallelLinear::rows() const noexcept { return impl_->rows; }
+
+Tensor RowParallelLinear::operator()(const TensorView& x, const LinearOptions& options,
+                                     const ExecContext& context) const {
+  return at_edge(kRowParallel, [&] { return forward(*impl_, x, options, context); });
+}
+
+}  // namespace octavo

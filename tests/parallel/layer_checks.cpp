@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "parallel/layer_checks.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <random>
+#include <vector>
+
+#include "octavo/octavo.hpp"
+
+namespace octavo::test {
+namespace {
+
+struct Kind {
+  const char* name;
+  DType weight;
+  Granularity scale;  // of the weight [N, K], as of an operand A; automatic: none
+  std::optional<DType> activation;
+  Granularity rule = per_token();
+  bool azp = false;
+  float static_scale = 0.0F;
+  std::int32_t static_azp = 0;
+  ScaleRounding rounding = ScaleRounding::none;
+  DType scale_dtype = DType::float32;
+  bool vectorwise = false;
+  float threshold = 0.0F;
+  bool fixed_columns = false;
+  bool weight_azp = false;
+};
+
+using enum DType;
+const std::array kKinds{
+    Kind{"int8", int8, per_token(), int8},
+    Kind{"int8 per tensor", int8, per_tensor(), int8, per_tensor()},
+    Kind{"int8 static", int8, per_token(), int8, per_tensor(), false, 0.02F},
+    Kind{"int8 azp", int8, per_token(), int8, per_token(), true},
+    Kind{"uint8 azp", int8, per_token(), uint8, per_token(), true},
+    Kind{"uint8 static azp", int8, per_token(), uint8, per_tensor(), true, 0.02F, 300},
+    Kind{"int8 weight azp", int8, per_token(), int8, per_token(), true, 0.0F, 0,
+         ScaleRounding::none, float32, false, 0.0F, false, true},
+    Kind{"int8 groups", int8, group(16), int8},
+    Kind{"int8 groups both", int8, group(32), int8, group(16)},
+    Kind{"fp8", float8_e4m3fn, per_token(), float8_e4m3fn},
+    Kind{"fp8 per tensor", float8_e4m3fn, per_tensor(), float8_e4m3fn, per_tensor()},
+    Kind{"fp8 static", float8_e5m2, per_token(), float8_e4m3fn, per_tensor(), false, 0.01F},
+    Kind{"fp8 blocks", float8_e4m3fn, block(16, 32), float8_e4m3fn, group(32)},
+    Kind{"mx", float8_e4m3fn, group(32), float8_e4m3fn, group(32), false, 0.0F, 0,
+         ScaleRounding::mx_floor, float8_e8m0fnu},
+    Kind{"bfloat16", bfloat16, Granularity{}, std::nullopt},
+    Kind{"float32", float32, Granularity{}, std::nullopt},
+    Kind{"int8 weight only", int8, per_token(), std::nullopt},
+    Kind{"fp8 weight only", float8_e4m3fn, group(64), std::nullopt},
+    Kind{"llm-int8", int8, per_token(), int8, per_token(), false, 0.0F, 0, ScaleRounding::none,
+         float32, true, 2.0F},
+    Kind{"llm-int8 without outliers", int8, per_token(), int8, per_token(), false, 0.0F, 0,
+         ScaleRounding::none, float32, true, 1000.0F},
+    Kind{"llm-int8 fixed", int8, per_token(), int8, per_token(), false, 0.0F, 0,
+         ScaleRounding::none, float32, true, 2.5F, true},
+};
+
+struct Layer {
+  const Kind* kind;
+  std::int64_t m, n, k;
+  std::int32_t k_chunks;
+  DType out;
+  Weight weight;
+  Tensor bias, x;
+
+  std::string words(int size) const {
+    return fmt::format("{} {}x{}x{} k_chunks={} on {} ranks", kind->name, m, n, k, k_chunks, size);
+  }
+};
+
+class Dice {
+ public:
+  explicit Dice(std::uint64_t seed) : engine_(seed) {}
+  std::int64_t number(std::int64_t most) {
+    return static_cast<std::int64_t>(engine_() % static_cast<std::uint64_t>(most + 1));
+  }
+  Tensor floats(DType dtype, std::vector<std::int64_t> shape) {
+    const Tensor wide = Tensor::empty(float32, shape);
+    for (std::int64_t i = 0; i < wide.numel(); ++i) {
+      wide.data_as<float>()[i] = normal_(engine_);
+    }
+    return wide.to(dtype);
+  }
+
+ private:
+  std::mt19937_64 engine_;
+  std::normal_distribution<float> normal_{0.0F, 1.0F};
+};
+
+Weight weight_of(const Layer& l, Dice& dice) {
+  const Kind& kind = *l.kind;
+  Weight w;
+  const Tensor floats = dice.floats(float32, {l.n, l.k});
+  w.scheme = kind.activation ? "test" : "none";
+  if (kind.scale.kind == Granularity::Kind::automatic) {
+    w.codes.data = floats.to(kind.weight);
+    return w;
+  }
+  w.codes = quantize(floats, {.dtype = kind.weight,
+                              .granularity = kind.scale,
+                              .azp = kind.weight_azp,
+                              .rounding = kind.rounding,
+                              .scale_dtype = kind.scale_dtype,
+                              .widen = kind.weight_azp});
+  if (kind.vectorwise) w.absmax = dice.floats(float32, {l.n});
+  if (!kind.activation) return w;
+  ActivationQuant rule;
+  rule.spec.dtype = *kind.activation;
+  rule.spec.granularity = kind.rule;
+  rule.spec.azp = kind.azp;
+  rule.spec.rounding = kind.rounding;
+  rule.spec.scale_dtype = kind.scale_dtype;
+  rule.static_scale = kind.static_scale;
+  rule.static_azp = kind.static_azp;
+  rule.vectorwise = kind.vectorwise;
+  rule.outlier_threshold = kind.threshold;
+  if (kind.fixed_columns) {
+    rule.outlier_columns = Tensor::empty(int64, {(l.k + 2) / 3});
+    for (std::int64_t i = 0; i < rule.outlier_columns.numel(); ++i) {
+      rule.outlier_columns.data_as<std::int64_t>()[i] = 3 * i;
+    }
+  }
+  w.activation = rule;
+  return w;
+}
+
+// Some rows with a NaN or an infinity, one of zeros, one that is 0 but at one place.
+void disturb(const Tensor& x, Dice& dice) {
+  const std::int64_t m = x.size(0);
+  const std::int64_t k = x.size(1);
+  if (m == 0 || k == 0) return;
+  float* values = x.data_as<float>();
+  const auto row = [&] { return values + dice.number(m - 1) * k; };
+  std::fill_n(row(), k, 0.0F);
+  float* lonely = row();
+  std::fill_n(lonely, k, 0.0F);
+  lonely[dice.number(k - 1)] = 0.001F;
+  if (dice.number(2) == 0) row()[dice.number(k - 1)] = std::numeric_limits<float>::quiet_NaN();
+  if (dice.number(4) == 0) row()[dice.number(k - 1)] = -std::numeric_limits<float>::infinity();
+}
+
+Layer random_layer(std::uint64_t seed) {
+  Dice dice(seed * 7919 + 1);
+  Layer l{&kKinds[seed % kKinds.size()],
+          dice.number(9),
+          1 + dice.number(70),
+          dice.number(260),
+          24,
+          float32,
+          {},
+          {},
+          {}};
+  const std::array<std::int32_t, 4> counts{24, 24, 12, 1};
+  l.k_chunks = counts[static_cast<std::size_t>(dice.number(3))];
+  if (dice.number(1) == 0) l.out = bfloat16;
+  l.weight = weight_of(l, dice);
+  if (dice.number(1) == 0) l.bias = dice.floats(bfloat16, {l.n});
+  const Tensor x = dice.floats(float32, {l.m, l.k});
+  disturb(x, dice);
+  const bool of_type = !l.kind->activation && l.kind->scale.kind == Granularity::Kind::automatic;
+  l.x = of_type ? x.to(l.kind->weight) : x.to(dice.number(1) == 0 ? float32 : bfloat16);
+  return l;
+}
+
+// Any NaN for any NaN.
+bool same(const Tensor& a, const Tensor& b) {
+  const Tensor x = a.to(float32), y = b.to(float32);
+  for (std::int64_t i = 0; i < x.numel(); ++i) {
+    const float p = x.data_as<float>()[i], q = y.data_as<float>()[i];
+    if (std::isnan(p) && std::isnan(q)) continue;
+    if (std::memcmp(&p, &q, sizeof p) != 0) return false;
+  }
+  return x.numel() == y.numel();
+}
+
+}  // namespace
+
+int layer_kinds() { return static_cast<int>(kKinds.size()); }
+
+std::string check_random_layer(const std::shared_ptr<Communicator>& ranks, std::uint64_t seed) {
+  const Layer l = random_layer(seed);
+  const int size = ranks->size();
+  const LinearOptions options{.out_dtype = l.out};
+  LinearOptions chunked = options;
+  chunked.matmul.k_chunks = l.k_chunks % size == 0 ? l.k_chunks : size;
+  const QuantizedLinear whole(l.weight, l.bias);
+
+  const RowParallelLinear row(l.weight, l.bias, ranks, {.k_chunks = l.k_chunks});
+  const TensorView part = l.x.view().slice(1, row.rows().begin, row.rows().end);
+  const Tensor want = whole(l.x, chunked);
+  const Tensor got = row(part, options);
+  if (!same(got, want)) return "row-parallel " + l.words(size);
+
+  const ColumnParallelLinear column(l.weight, l.bias, ranks);
+  const Tensor own = column(l.x, options);
+  const Tensor y = whole(l.x, options);
+  const ShardRange columns = column.columns();
+  if (!same(own, copy(y.view().slice(1, columns.begin, columns.end), y.dtype()))) {
+    return "column-parallel " + l.words(size);
+  }
+  if (!same(column.gather(own), y)) return "gathered columns of " + l.words(size);
+  return {};
+}
+
+}  // namespace octavo::test
