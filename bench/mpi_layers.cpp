@@ -5,7 +5,8 @@
 //
 //   OCTAVO_NUM_THREADS=2 mpiexec -n 1 mpi_layers;  OCTAVO_NUM_THREADS=1 mpiexec -n 2 mpi_layers
 //
-// Weights are packed; four of each layer take turns, so that they come from memory. Medians of rounds.
+// Weights are packed; four of each layer take turns, so that they come from memory. Medians of
+// rounds.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>

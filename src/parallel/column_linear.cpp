@@ -17,6 +17,9 @@ ColumnParallelLinear::ColumnParallelLinear(const Weight& weight, const TensorVie
                                            std::shared_ptr<Communicator> ranks,
                                            const ParallelOptions& options)
     : ranks_(std::move(ranks)), n_(weight.codes.data.size(0)) {
+  if (ranks_ == nullptr) {
+    refuse(Code::invalid_argument, "{}: ranks must be a communicator; got none", kColumnParallel);
+  }
   columns_ = shard_range(weight, ShardAxis::columns, ranks_->rank(), ranks_->size());
   for (int r = 0; r < ranks_->size(); ++r) {
     ends_.push_back(shard_range(weight, ShardAxis::columns, r, ranks_->size()).end);

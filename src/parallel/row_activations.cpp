@@ -46,8 +46,10 @@ void take(RowActivations& to, const Quantized& q) {
   to.memory.insert(to.memory.end(), {q.data, q.scale, q.azp});
 }
 
-// The largest on any rank; NaN where one has it.
+// The largest on any rank; NaN where one has it, as the bits of one that has no sign.
 void take_largest(const RowParallelLinear::Impl& layer, const Tensor& scale) {
+  auto* values = scale.data_as<float>();
+  for (std::int64_t i = 0; i < scale.numel(); ++i) values[i] = std::abs(values[i]);
   layer.ranks->all_reduce(Reduction::max_int32, scale.data(), scale.numel());
 }
 

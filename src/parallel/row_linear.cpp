@@ -46,46 +46,40 @@ Tensor checked_bias(const TensorView& bias, std::int64_t n) {
   return copy(bias, bias.dtype);
 }
 
-// What ranks have to agree on, field by field.
-struct Fingerprint {
-  static constexpr std::array<const char*, 8> kFields{
-      "version",       "weight.shape[0]", "weight.shape[1]",  "weight.dtype",
-      "weight.scheme", "options.mode",    "options.k_chunks", "activation"};
-  std::array<std::int64_t, 8> values{};
-};
-
-std::int64_t hash_of(const std::string& text) {
-  std::uint64_t hash = 0xCBF29CE484222325U;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3U;
-  return static_cast<std::int64_t>(hash);
-}
+// What ranks have to agree on, field by field, in words.
+using Word = std::array<char, 128>;
+constexpr std::array kFields{"version",       "weight.shape",      "weight.dtype",
+                             "weight.scheme", "weight.activation", "options"};
+using Words = std::array<Word, kFields.size()>;
 
 std::string rule_text(const std::optional<ActivationQuant>& rule) {
   if (!rule) return "none";
-  return fmt::format("{} {} {} {} {} {} {} {}", name(rule->spec.dtype),
-                     to_string(rule->spec.granularity), rule->spec.azp, rule->vectorwise,
-                     rule->outlier_threshold, rule->static_scale, rule->static_azp,
-                     static_cast<int>(rule->spec.rounding));
+  if (rule->vectorwise) return fmt::format("llm-int8, threshold {}", rule->outlier_threshold);
+  return fmt::format("{} by {}{}, static {}:{}, rounding {}", name(rule->spec.dtype),
+                     to_string(rule->spec.granularity), rule->spec.azp ? " with zero points" : "",
+                     rule->static_scale, rule->static_azp, static_cast<int>(rule->spec.rounding));
 }
 
 void check_alike(const Weight& weight, Communicator& ranks, const ParallelOptions& o) {
-  Fingerprint own;
-  own.values = {hash_of(OCTAVO_VERSION),
-                weight.codes.data.size(0),
-                weight.codes.data.size(1),
-                static_cast<std::int64_t>(weight.codes.data.dtype()),
-                hash_of(weight.scheme),
-                static_cast<std::int64_t>(o.mode),
-                o.k_chunks,
-                hash_of(rule_text(weight.activation))};
-  std::vector<Fingerprint> all(static_cast<std::size_t>(ranks.size()));
+  const std::array<std::string, kFields.size()> texts{
+      OCTAVO_VERSION,
+      shape_string(weight.codes.data),
+      std::string(name(weight.codes.data.dtype())),
+      weight.scheme,
+      rule_text(weight.activation),
+      fmt::format("{}, k_chunks {}", o.mode == ParallelMode::fast ? "fast" : "exact", o.k_chunks)};
+  Words own{};
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    std::copy_n(texts[i].begin(), std::min(texts[i].size(), own[i].size() - 1), own[i].begin());
+  }
+  std::vector<Words> all(static_cast<std::size_t>(ranks.size()));
   ranks.all_gather(&own, sizeof own, all.data());
   for (std::size_t r = 1; r < all.size(); ++r) {
-    for (std::size_t i = 0; i < own.values.size(); ++i) {
-      if (all[r].values[i] == all[0].values[i]) continue;
+    for (std::size_t i = 0; i < own.size(); ++i) {
+      if (all[r][i] == all[0][i]) continue;
       refuse(Code::invalid_argument,
              "{}: {} must be the same on all ranks; got {} on rank 0 and {} on rank {}",
-             kRowParallel, Fingerprint::kFields[i], all[0].values[i], all[r].values[i], r);
+             kRowParallel, kFields[i], all[0][i].data(), all[r][i].data(), r);
     }
   }
 }
@@ -109,7 +103,8 @@ std::vector<ShardRange> cuts(const RowParallelLinear::Impl& layer) {
     }
     return parts;
   }
-  if (layer.sums != RowSums::wide) return {{0, own.size()}};
+  const bool fast = layer.options.mode == ParallelMode::fast;
+  if (fast || layer.sums != RowSums::wide) return {{0, own.size()}};
   for (std::int64_t k = own.begin; k < own.end; k += kNarrowColumns) {
     add(k, std::min(own.end, k + kNarrowColumns));
   }
@@ -216,6 +211,21 @@ Status run(const RowParallelLinear::Impl& layer, const TensorView& x, const Line
   return {};
 }
 
+// What `linear` takes and a layer on ranks does not.
+Status check_options(const LinearOptions& o) {
+  if (o.matmul.k_chunks > 1) {
+    return fail(Code::unsupported,
+                "{}: k_chunks must be 0 in a call (the layer was made with its own); got {}",
+                kRowParallel, o.matmul.k_chunks);
+  }
+  if (!o.outlier_columns.defined() && !o.outlier_weight.defined() && o.found_columns == nullptr) {
+    return {};
+  }
+  return fail(Code::unsupported,
+              "{}: outlier_columns, outlier_weight and found_columns must be undefined; got one",
+              kRowParallel);
+}
+
 Status check_x(const RowParallelLinear::Impl& layer, const TensorView& x) {
   OCTAVO_TRY(check_float(kSite, Arg::a, x));
   const std::int64_t last = x.rank > 0 ? x.shape[static_cast<std::size_t>(x.rank - 1)] : -1;
@@ -227,6 +237,7 @@ Status check_x(const RowParallelLinear::Impl& layer, const TensorView& x) {
 
 Result<Tensor> forward(const RowParallelLinear::Impl& layer, const TensorView& x,
                        const LinearOptions& o, const ExecContext& context) {
+  OCTAVO_TRY(check_options(o));
   OCTAVO_TRY(check_x(layer, x));
   OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kRowParallel, x, context));
   TensorView own = rows.view;
@@ -248,6 +259,13 @@ RowParallelLinear::RowParallelLinear(const Weight& weight, const TensorView& bia
                                      std::shared_ptr<Communicator> ranks,
                                      const ParallelOptions& options) {
   at_edge(kRowParallel, [&] {
+    if (ranks == nullptr) {
+      refuse(Code::invalid_argument, "{}: ranks must be a communicator; got none", kRowParallel);
+    }
+    if (options.k_chunks < 0 || options.k_chunks > (1 << 20)) {
+      refuse(Code::invalid_argument, "{}: options.k_chunks must be in [0, {}]; got {}",
+             kRowParallel, 1 << 20, options.k_chunks);
+    }
     check_alike(weight, *ranks, options);
     auto layer = std::make_shared<Impl>();
     layer->ranks = std::move(ranks);
@@ -264,6 +282,11 @@ RowParallelLinear::RowParallelLinear(const Weight& weight, const TensorView& bia
     layer->first_row = pack(shard(weight, ShardAxis::rows, {0, one}), options.backend);
     for (const ShardRange& columns : cuts(*layer)) {
       if (columns.size() == 0) continue;
+      if (layer->sums == RowSums::wide && columns.size() > kNarrowColumns &&
+          options.mode == ParallelMode::exact) {
+        refuse(Code::unsupported, "{}: chunks of LLM.int8 must have at most {} columns; got {}",
+               kRowParallel, kNarrowColumns, columns.size());
+      }
       const ShardRange of_k{layer->rows.begin + columns.begin, layer->rows.begin + columns.end};
       layer->parts.push_back(
           {columns, pack(shard(weight, ShardAxis::rows, of_k), options.backend)});

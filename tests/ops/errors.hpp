@@ -29,6 +29,7 @@ std::vector<ErrorRow> expert_errors();
 std::vector<ErrorRow> gradient_errors();
 std::vector<ErrorRow> w8a8_errors();
 std::vector<ErrorRow> layer_errors();
+std::vector<ErrorRow> parallel_errors();
 
 /// Row-major tensors of ones that live as long as the program.
 TensorView ones(DType dtype, std::initializer_list<std::int64_t> shape);

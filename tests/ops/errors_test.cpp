@@ -31,9 +31,10 @@ namespace {
 
 std::vector<ErrorRow> all_rows() {
   std::vector<ErrorRow> rows;
-  for (const auto& part : {product_errors(), scale_errors(), grouped_errors(), functional_errors(),
-                           quantize_errors(), weight_errors(), llm_int8_errors(), line_errors(),
-                           gradient_errors(), w8a8_errors(), layer_errors(), expert_errors()}) {
+  for (const auto& part :
+       {product_errors(), scale_errors(), grouped_errors(), functional_errors(), quantize_errors(),
+        weight_errors(), llm_int8_errors(), line_errors(), gradient_errors(), w8a8_errors(),
+        layer_errors(), expert_errors(), parallel_errors()}) {
     rows.insert(rows.end(), part.begin(), part.end());
   }
   return rows;
@@ -120,7 +121,7 @@ bool listed(const List& list, const std::string& sentence) {
 TEST(ErrorSentences, EverySentenceInTheSourcesHasARow) {
   const std::vector<ErrorRow> rows = all_rows();
   std::size_t checked = 0;
-  for (const char* folder : {"ops", "core", "layers", "lines"}) {
+  for (const char* folder : {"ops", "core", "layers", "lines", "parallel"}) {
     const std::string path = std::string(OCTAVO_SOURCES) + "/" + folder;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(path)) {
       if (entry.path().extension() != ".cpp") continue;
