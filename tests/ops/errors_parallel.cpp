@@ -50,7 +50,9 @@ std::vector<ErrorRow> parallel_errors() {
   return {
       {"RowParallelX", kInvalid,
        "RowParallelLinear: x.shape must be [..., 8], rows() of rank 0, or [..., K = 8]; got [3, 7]",
-       [] { (void)row()(ones(DType::float32, {3, 7})); }},
+       [] {
+         (void)row()(ones(DType::float32, {3, 7}));
+       }},
       {"RowParallelBias", kInvalid,
        "RowParallelLinear: bias must be float32, bfloat16 or float16 [2]; got float32 [3]",
        [] {
@@ -66,14 +68,15 @@ std::vector<ErrorRow> parallel_errors() {
        "RowParallelLinear: k_chunks must be 0 in a call (the layer was made with its own); got 2",
        [=] { (void)row()(x, {.matmul = {.k_chunks = 2}}); }},
       {"RowParallelOutliersOfACall", Code::unsupported,
-       "RowParallelLinear: outlier_columns, outlier_weight and found_columns must be undefined; got "
+       "RowParallelLinear: outlier_columns, outlier_weight and found_columns must be undefined; "
+       "got "
        "one",
-       [=] { (void)row()(x, {.outlier_weight = ones(DType::float32, {8, 2})}); }},
+       [=] {
+         (void)row()(x, {.outlier_weight = ones(DType::float32, {8, 2})});
+       }},
       {"RowParallelLongChunks", Code::unsupported,
        "RowParallelLinear: chunks of LLM.int8 must have at most 32768 columns; got 70000",
-       [] {
-         (void)RowParallelLinear(long_llm_int8(), {}, self_communicator(), {.k_chunks = 1});
-       }},
+       [] { (void)RowParallelLinear(long_llm_int8(), {}, self_communicator(), {.k_chunks = 1}); }},
       {"RowParallelOtherRank", kInvalid,
        "RowParallelLinear: version must be the same on all ranks; got 0.1.0 on rank 0 and 0.0.9 on "
        "rank 1",

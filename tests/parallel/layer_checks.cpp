@@ -197,16 +197,17 @@ std::string check_random_layer(const std::shared_ptr<Communicator>& ranks, std::
   const TensorView part = l.x.view().slice(1, row.rows().begin, row.rows().end);
   const Tensor want = whole(l.x, chunked);
   const Tensor got = row(part, options);
-  if (!same(got, want)) return "row-parallel " + l.words(size);
-
   const ColumnParallelLinear column(l.weight, l.bias, ranks);
   const Tensor own = column(l.x, options);
+  const Tensor all = column.gather(own);
   const Tensor y = whole(l.x, options);
   const ShardRange columns = column.columns();
-  if (!same(own, copy(y.view().slice(1, columns.begin, columns.end), y.dtype()))) {
-    return "column-parallel " + l.words(size);
-  }
-  if (!same(column.gather(own), y)) return "gathered columns of " + l.words(size);
+  const Tensor part_of_y = copy(y.view().slice(1, columns.begin, columns.end), y.dtype());
+
+  // Every rank has said all that the others wait for.
+  if (!same(got, want)) return "row-parallel " + l.words(size);
+  if (!same(own, part_of_y)) return "column-parallel " + l.words(size);
+  if (!same(all, y)) return "gathered columns of " + l.words(size);
   return {};
 }
 
