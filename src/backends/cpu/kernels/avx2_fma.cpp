@@ -69,13 +69,7 @@ struct Float16Pairs {
   }
 };
 
-void pack(const PackPiece& p) noexcept {
-  if (p.dtype == DType::float32) return pack_piece(p, SameElements<4, false>());
-  if (p.dtype == DType::float16) return pack_piece(p, Float16Pairs());
-  if (p.dtype == DType::bfloat16) return pack_piece(p, BFloat16Pairs());
-  if (p.dtype == DType::int8) return pack_piece(p, Int8Codes());
-  pack_piece(p, Float8Codes(*p.table));
-}
+#include "backends/cpu/kernels/pack_floats-inl.hpp"
 OCTAVO_ISA_END
 
 }  // namespace
