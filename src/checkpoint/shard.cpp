@@ -2,12 +2,12 @@
 // Weights cut into parts.
 #include "checkpoint/shard.hpp"
 
-#include <numeric>
 #include <vector>
 
 #include "checkpoint/outlier_columns.hpp"
 #include "checkpoint/sentence.hpp"
 #include "core/cells.hpp"
+#include "core/grid.hpp"
 
 namespace octavo {
 namespace {
@@ -100,19 +100,6 @@ Tensor shard_outliers(const Tensor& columns, const ShardRange& range) {
                                range.size());
 }
 
-/// The length of groups of activations along K; 1 where one scale is all of K's.
-std::int64_t activation_cell(const Weight& weight) {
-  if (!weight.activation || weight.activation->vectorwise) return 1;
-  const std::int64_t cols = scale_grid(weight.activation->spec.granularity, Side::a).cols;
-  return cols == kWholeExtent ? 1 : cols;
-}
-
-/// The shortest cell of a whole number of both, or all of the extent.
-std::int64_t common_cell(std::int64_t a, std::int64_t b, std::int64_t extent) {
-  const std::int64_t times = b / std::gcd(a, b);
-  return a >= extent || b >= extent || a > extent / times ? extent : a * times;
-}
-
 /// experts * p / world, within 63 bits.
 ShardRange experts_of(std::int64_t experts, std::int64_t rank, std::int64_t world) {
   const auto border = [&](std::int64_t p) {
@@ -166,9 +153,8 @@ std::int64_t shard_cell(const Weight& weight, ShardAxis axis) {
     const ScaleGrid& grid = weight.codes.grid;
     const bool scaled = weight.codes.scale.defined();
     if (axis == ShardAxis::columns) return scaled && grid.rows < extent ? grid.rows : 1;
-    if (extent <= 1) return 1;
     const std::int64_t own = scaled && grid.cols != kWholeExtent ? grid.cols : 1;
-    return common_cell(own, activation_cell(weight), extent);
+    return common_cell(own, weight.activation ? group_length(*weight.activation) : 1, extent);
   });
 }
 

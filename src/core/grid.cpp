@@ -7,16 +7,6 @@
 #include "core/operand.hpp"
 
 namespace octavo {
-namespace {
-
-// Elements along K under one scale that a rule will make; 1 for scales that are constant along K.
-std::int64_t rule_cols(const ActivationQuant& rule) noexcept {
-  if (rule.vectorwise) return 1;
-  const std::int64_t cols = scale_grid(rule.spec.granularity, Side::a).cols;
-  return cols == kWholeExtent ? 1 : cols;
-}
-
-}  // namespace
 
 std::int64_t next_boundary(const Member& m, std::int64_t k, std::int64_t inner) noexcept {
   std::int64_t next = inner;
@@ -33,20 +23,27 @@ std::int64_t next_boundary(const Member& m, std::int64_t k, std::int64_t inner) 
   return next;
 }
 
+std::int64_t group_length(const ActivationQuant& rule) noexcept {
+  if (rule.vectorwise) return 1;
+  const std::int64_t cols = scale_grid(rule.spec.granularity, Side::a).cols;
+  return cols == kWholeExtent ? 1 : cols;
+}
+
+std::int64_t common_cell(std::int64_t a, std::int64_t b, std::int64_t extent) noexcept {
+  const std::int64_t times = b / std::gcd(a, b);
+  const bool spans = a >= extent || b >= extent || a > extent / times;
+  return spans ? std::max<std::int64_t>(extent, 1) : a * times;
+}
+
 KChunks k_chunks(const Member& m, const MatmulOptions& options) noexcept {
   KChunks chunks{m.a.data.shape[1], std::max<std::int64_t>(options.k_chunks, 1), 1};
   const auto consider = [&](std::int64_t cell) {
-    if (chunks.cell >= chunks.inner || cell >= chunks.inner) {
-      chunks.cell = std::max<std::int64_t>(chunks.inner, 1);
-      return;
-    }
-    const std::int64_t times = cell / std::gcd(cell, chunks.cell);
-    chunks.cell = chunks.cell > chunks.inner / times ? chunks.inner : chunks.cell * times;
+    chunks.cell = common_cell(chunks.cell, cell, chunks.inner);
   };
   for (const ScaleView& scale : m.a.scale) {
     if (varies_along_k(scale, Side::a)) consider(scale.cols);
   }
-  if (m.a.quantise != nullptr) consider(rule_cols(*m.a.quantise));
+  if (m.a.quantise != nullptr) consider(group_length(*m.a.quantise));
   for (const ScaleView& scale : m.b.scale) {
     if (varies_along_k(scale, Side::b)) consider(scale.rows);
   }
@@ -55,7 +52,7 @@ KChunks k_chunks(const Member& m, const MatmulOptions& options) noexcept {
 
 KChunks sum_chunks(const Member& m, const MatmulOptions& options) noexcept {
   const bool varies = varies_along_k(m.a, Side::a) || varies_along_k(m.b, Side::b) ||
-                      (m.a.quantise != nullptr && rule_cols(*m.a.quantise) != 1);
+                      (m.a.quantise != nullptr && group_length(*m.a.quantise) != 1);
   const bool integers = is_integer8(product_dtype(m.a)) && is_integer8(weight_dtype(m.b));
   if (integers && !varies) return {m.a.data.shape[1], 1, 1};
   return k_chunks(m, options);

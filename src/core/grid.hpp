@@ -23,6 +23,12 @@ bool varies_along_k(const OperandOf<View, Values>& operand, Side side) noexcept 
 /// The end of the cell of the common refinement of all K-varying scales that contains k.
 std::int64_t next_boundary(const Member& member, std::int64_t k, std::int64_t inner) noexcept;
 
+/// The length along K of the groups that a rule gives activations; 1 where a scale is all of K's.
+std::int64_t group_length(const ActivationQuant& rule) noexcept;
+/// The shortest cell of a whole number of both, or all of an extent where either spans it; 1 at
+/// least.
+std::int64_t common_cell(std::int64_t a, std::int64_t b, std::int64_t extent) noexcept;
+
 /// The chunks of K whose sums are added in order, MatmulOptions::k_chunks.
 struct KChunks {
   std::int64_t inner = 0, count = 1, cell = 1;

@@ -8,7 +8,6 @@
 
 #include <memory>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "core/error.hpp"
@@ -44,7 +43,6 @@ struct RowParallelLinear::Impl {
   Tensor
       column_sums;  ///< int64 [N]: of all of the weight's rows; where activations have zero points
   Tensor bias;
-  std::string scheme;
 
   int rank() const noexcept { return ranks->rank(); }
   int size() const noexcept { return ranks->size(); }

@@ -275,7 +275,6 @@ RowParallelLinear::RowParallelLinear(const Weight& weight, const TensorView& bia
     layer->cell = shard_cell(weight, ShardAxis::rows);
     layer->rows = shard_range(weight, ShardAxis::rows, layer->rank(), layer->size());
     layer->rule = weight.activation;
-    layer->scheme = weight.scheme;
     layer->sums = kind_of(weight);
     if (bias.defined()) layer->bias = checked_bias(bias, layer->n);
     const std::int64_t one = std::min<std::int64_t>(layer->k, 1);
