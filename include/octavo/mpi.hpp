@@ -7,9 +7,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <numeric>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -105,6 +108,19 @@ class MpiCommunicator final : public Communicator {
     });
   }
 
+  void all_to_all(const void* parts, std::span<const std::int64_t> bytes_to, void* all,
+                  std::span<const std::int64_t> bytes_from) override {
+    std::vector<std::int64_t> out(bytes_to.size()), in(bytes_from.size());
+    std::exclusive_scan(bytes_to.begin(), bytes_to.end(), out.begin(), std::int64_t{0});
+    std::exclusive_scan(bytes_from.begin(), bytes_from.end(), in.begin(), std::int64_t{0});
+    // As Communicator's own, but the parts of two ranks travel at once.
+    for (int round = 0; round < size_; ++round) {
+      const int other = (round - rank_ + size_) % size_;
+      const auto r = static_cast<std::size_t>(other);
+      exchange(other, at(parts, out[r]), bytes_to[r], at(all, in[r]), bytes_from[r]);
+    }
+  }
+
  private:
   using Clock = std::chrono::steady_clock;
   static constexpr std::int64_t kBlock = std::int64_t{16} << 20;  // bytes of one message
@@ -122,8 +138,34 @@ class MpiCommunicator final : public Communicator {
     }
   }
 
-  // Memory of MPI's: it outlives the call where MPI may write to it after a timeout.
+  // Sends and receives where both ranks do.
+  void exchange(int other, const char* from, std::int64_t bytes, char* to, std::int64_t expected) {
+    if (other == rank_) {
+      if (bytes > 0) std::memcpy(to, from, static_cast<std::size_t>(bytes));
+      return;
+    }
+    in_blocks(std::max(bytes, expected), [&](std::int64_t begin, int) {
+      const auto out = static_cast<int>(std::clamp<std::int64_t>(bytes - begin, 0, kBlock));
+      const auto in = static_cast<int>(std::clamp<std::int64_t>(expected - begin, 0, kBlock));
+      char* sent = own(std::int64_t{out} + in);
+      char* received = sent + out;
+      if (out > 0) std::memcpy(sent, from + begin, static_cast<std::size_t>(out));
+      MPI_Request requests[] = {MPI_REQUEST_NULL, MPI_REQUEST_NULL};
+      int codes[] = {MPI_SUCCESS, MPI_SUCCESS};
+      if (in > 0) codes[0] = MPI_Irecv(received, in, MPI_BYTE, other, 0, ranks_, &requests[0]);
+      if (out > 0) codes[1] = MPI_Isend(sent, out, MPI_BYTE, other, 0, ranks_, &requests[1]);
+      for (int i = 0; i < 2; ++i) wait(codes[i], requests[i], named(other));
+      if (in > 0) std::memcpy(to + begin, received, static_cast<std::size_t>(in));
+    });
+  }
+
+  // Memory of MPI's: it outlives the call where MPI may write to it after a timeout. After one
+  // there is none: MPI is not called again.
   char* own(std::int64_t bytes) {
+    if (gone_) {
+      throw Error(Status(Code::unavailable,
+                         "MPI: ranks must answer; got none since an earlier call failed"));
+    }
     if (static_cast<std::int64_t>(memory_->size()) < bytes) {
       memory_->resize(static_cast<std::size_t>(bytes));
     }
@@ -140,10 +182,6 @@ class MpiCommunicator final : public Communicator {
   }
 
   void wait(int code, MPI_Request& request, const std::string& whom) {
-    if (gone_) {
-      throw Error(Status(Code::unavailable,
-                         "MPI: ranks must answer; got none since an earlier call failed"));
-    }
     try {
       check(code, "a message");
       const auto begin = Clock::now();

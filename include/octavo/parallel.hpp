@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,12 @@ class OCTAVO_API Communicator {
   virtual void broadcast(int root, void* data, std::int64_t bytes) = 0;
   virtual void send(int to, const void* data, std::int64_t bytes) = 0;
   virtual void receive(int from, void* data, std::int64_t bytes) = 0;
+  /// A part for each rank, one after the other in the order of ranks, and one from each of them:
+  /// bytes_to[r] for rank r, which expects as many in its bytes_from[rank()]. What is not
+  /// overridden sends and receives, pair by pair in an order in which no rank waits for one that
+  /// waits for it.
+  virtual void all_to_all(const void* parts, std::span<const std::int64_t> bytes_to, void* all,
+                          std::span<const std::int64_t> bytes_from);
 };
 
 /// One rank alone.

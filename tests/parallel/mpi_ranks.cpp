@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layers on MPI's processes: as many random ones as the first argument says.
+// Messages and layers on MPI's processes: as many random layers as the first argument says.
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -7,6 +7,7 @@
 
 #include "octavo/mpi.hpp"
 #include "parallel/layer_checks.hpp"
+#include "parallel/message_checks.hpp"
 
 int main(int argc, char** argv) {
   MPI_Init(&argc, &argv);
@@ -15,12 +16,19 @@ int main(int argc, char** argv) {
     const auto ranks = octavo::mpi_communicator();
     const int kinds = octavo::test::layer_kinds();
     const int count = argc > 1 ? std::atoi(argv[1]) : 4 * kinds;
-    for (int seed = 0; seed < count; ++seed) {
-      const std::string wrong =
-          octavo::test::check_random_layer(ranks, static_cast<std::uint64_t>(seed));
-      if (wrong.empty()) continue;
+    const auto see = [&](const std::string& wrong, int seed) {
+      if (wrong.empty()) return;
       ++failures;
       std::fprintf(stderr, "rank %d, seed %d: %s\n", ranks->rank(), seed, wrong.c_str());
+    };
+    for (int seed = 0; seed < 20; ++seed) {
+      const auto s = static_cast<std::uint64_t>(seed);
+      see(octavo::test::check_all_to_all(*ranks, s, 100000), seed);
+    }
+    // More than one block: of ranks that are few, since they all share this machine.
+    if (ranks->size() <= 3) see(octavo::test::check_all_to_all(*ranks, 20, 40 << 20), 20);
+    for (int seed = 0; seed < count; ++seed) {
+      see(octavo::test::check_random_layer(ranks, static_cast<std::uint64_t>(seed)), seed);
     }
   } catch (const std::exception& error) {
     std::fprintf(stderr, "mpi_ranks: %s\n", error.what());

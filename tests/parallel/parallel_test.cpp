@@ -10,6 +10,7 @@
 
 #include "octavo/octavo.hpp"
 #include "parallel/layer_checks.hpp"
+#include "parallel/message_checks.hpp"
 #include "parallel/thread_ranks.hpp"
 
 namespace octavo::test {
@@ -26,6 +27,47 @@ TEST_P(Ranks, GiveTheBitsOfTheWholeLayer) {
       EXPECT_EQ(wrong, "") << "seed " << seed << " on rank " << ranks->rank();
     });
   }
+}
+
+// An engine whose messages wait for who receives them, as large ones of MPI do.
+class Meeting final : public Communicator {
+ public:
+  explicit Meeting(Communicator& ranks) : ranks_(ranks) {}
+  int rank() const noexcept override { return ranks_.rank(); }
+  int size() const noexcept override { return ranks_.size(); }
+  void all_reduce(Reduction reduction, void* data, std::int64_t count) override {
+    ranks_.all_reduce(reduction, data, count);
+  }
+  void all_gather(const void* part, std::int64_t bytes, void* all) override {
+    ranks_.all_gather(part, bytes, all);
+  }
+  void broadcast(int root, void* data, std::int64_t bytes) override {
+    ranks_.broadcast(root, data, bytes);
+  }
+  void send(int to, const void* data, std::int64_t bytes) override {
+    ranks_.send(to, data, bytes);
+    ranks_.receive(to, nullptr, 0);
+  }
+  void receive(int from, void* data, std::int64_t bytes) override {
+    ranks_.receive(from, data, bytes);
+    ranks_.send(from, nullptr, 0);
+  }
+
+ private:
+  Communicator& ranks_;
+};
+
+TEST_P(Ranks, SendToAllWhatTheyWaitFor) {
+  std::mutex mutex;
+  on_ranks(GetParam(), [&](const std::shared_ptr<Communicator>& ranks) {
+    Meeting meeting(*ranks);
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+      const std::string wrong = check_all_to_all(*ranks, seed, 1000);
+      const std::string also = check_all_to_all(meeting, seed, 1000);
+      const std::lock_guard lock(mutex);
+      EXPECT_EQ(wrong + also, "");
+    }
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, Ranks, testing::Values(1, 2, 3, 4, 5, 8),
