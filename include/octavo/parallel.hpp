@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "octavo/checkpoint.hpp"
+#include "octavo/gradient.hpp"
 #include "octavo/layers.hpp"
 #include "octavo/linear.hpp"
 #include "octavo/sharding.hpp"
@@ -62,9 +63,10 @@ enum class ParallelMode : std::uint8_t {
 
 struct ParallelOptions {
   ParallelMode mode = ParallelMode::exact;
-  /// Row-parallel, `exact`: of floating sums and those under scales along K. The result is that of
-  /// `linear` with this k_chunks on every number of ranks that divides it; on another number n,
-  /// that of k_chunks = n.
+  /// `exact`: of sums over ranks that are not of integers under scales which K shares. A result has
+  /// the same bits on every number of ranks that divides k_chunks; on another number n, those of
+  /// k_chunks = n. Row-parallel they are those of `linear` with that option; column-parallel it is
+  /// the gradient of x whose sums over N go in chunks.
   std::int32_t k_chunks = 24;
   const char* backend = nullptr;  ///< as of pack
 };
@@ -88,11 +90,18 @@ class OCTAVO_API ColumnParallelLinear {
                     const ExecContext& context = {}) const;
   /// All of y from each rank's columns. Throws Error.
   Tensor gather(const TensorView& y) const;
+  /// What linear_vjp gives, of grad [..., columns()] and the x of the call. Wanted are a: the
+  /// gradient of x, a sum over all columns, the same on all ranks (all have to ask for it); and
+  /// bias: of columns(). Throws Error.
+  MatmulGradients vjp(const TensorView& grad, const TensorView& x, const LinearOptions& forward,
+                      const MatmulWanted& wanted, const ExecContext& context = {}) const;
 
  private:
   QuantizedLinear local_;
   std::shared_ptr<Communicator> ranks_;
+  ParallelOptions options_;
   std::int64_t n_ = 0;
+  std::int64_t cell_ = 1;  // of N, that no border cuts
   ShardRange columns_;
   std::vector<std::int64_t> ends_;  // of the ranks' columns
 };
@@ -117,6 +126,11 @@ class OCTAVO_API RowParallelLinear {
   /// Error.
   Tensor operator()(const TensorView& x, const LinearOptions& options = {},
                     const ExecContext& context = {}) const;
+  /// What linear_vjp gives, of grad [..., N] and x [..., rows()]; a: the gradient of x, those
+  /// columns of the whole layer's, bit for bit; and bias. Nothing is said to other ranks. Throws
+  /// Error.
+  MatmulGradients vjp(const TensorView& grad, const TensorView& x, const LinearOptions& forward,
+                      const MatmulWanted& wanted, const ExecContext& context = {}) const;
 
   struct Impl;
 

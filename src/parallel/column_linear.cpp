@@ -4,22 +4,27 @@
 #include "octavo/parallel.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/values.hpp"
+#include "parallel/chunks.hpp"
 #include "parallel/gather.hpp"
 
 namespace octavo {
 namespace {
 
-constexpr const char* kColumnParallel = "ColumnParallelLinear";
+std::shared_ptr<Communicator> checked(std::shared_ptr<Communicator> ranks,
+                                      const ParallelOptions& options) {
+  check_parallel(kColumnParallel, ranks, options);
+  return ranks;
+}
 
 }  // namespace
 
 ColumnParallelLinear::ColumnParallelLinear(const Weight& weight, const TensorView& bias,
                                            std::shared_ptr<Communicator> ranks,
                                            const ParallelOptions& options)
-    : ranks_(std::move(ranks)), n_(weight.codes.data.size(0)) {
-  if (ranks_ == nullptr) {
-    refuse(Code::invalid_argument, "{}: ranks must be a communicator; got none", kColumnParallel);
-  }
+    : ranks_(checked(std::move(ranks), options)),
+      options_(options),
+      n_(weight.codes.data.size(0)),
+      cell_(shard_cell(weight, ShardAxis::columns)) {
   columns_ = shard_range(weight, ShardAxis::columns, ranks_->rank(), ranks_->size());
   for (int r = 0; r < ranks_->size(); ++r) {
     ends_.push_back(shard_range(weight, ShardAxis::columns, r, ranks_->size()).end);

@@ -11,6 +11,7 @@
 #include "ops/product/lower.hpp"
 #include "ops/run.hpp"
 #include "ops/values.hpp"
+#include "parallel/chunks.hpp"
 #include "parallel/row_impl.hpp"
 
 namespace octavo {
@@ -93,12 +94,8 @@ std::vector<ShardRange> cuts(const RowParallelLinear::Impl& layer) {
   };
   const bool outliers = layer.rule && layer.rule->vectorwise;
   if (layer.options.mode == ParallelMode::exact && (layer.sums == RowSums::chunks || outliers)) {
-    const int size = layer.size();
-    const int chunks = std::max(layer.options.k_chunks, 1);
-    const int count = chunks % size == 0 ? chunks : size;
-    for (int c = 0; c < count / size; ++c) {
-      const ShardRange chunk =
-          shard_range(layer.k, layer.rank() * (count / size) + c, count, layer.cell);
+    for (const ShardRange& chunk :
+         chunks_of(layer.options, layer.k, layer.cell, layer.rank(), layer.size())) {
       add(chunk.begin, chunk.end);
     }
     return parts;
@@ -259,13 +256,7 @@ RowParallelLinear::RowParallelLinear(const Weight& weight, const TensorView& bia
                                      std::shared_ptr<Communicator> ranks,
                                      const ParallelOptions& options) {
   at_edge(kRowParallel, [&] {
-    if (ranks == nullptr) {
-      refuse(Code::invalid_argument, "{}: ranks must be a communicator; got none", kRowParallel);
-    }
-    if (options.k_chunks < 0 || options.k_chunks > (1 << 20)) {
-      refuse(Code::invalid_argument, "{}: options.k_chunks must be in [0, {}]; got {}",
-             kRowParallel, 1 << 20, options.k_chunks);
-    }
+    check_parallel(kRowParallel, ranks, options);
     check_alike(weight, *ranks, options);
     auto layer = std::make_shared<Impl>();
     layer->ranks = std::move(ranks);

@@ -2,23 +2,17 @@
 // Sums over the ranks' parts of K (specification section 11).
 //
 // Integers under scales that are constant along K are added by the ranks as they are. Chunks of
-// floating sums are added in their order, from +0, by one rank after the other:
-//
-//   rank 0       t = 0 + c0 + c1 + ..  ─►  rank 1   t + c12 + c13 + ..  ─►  ..  the last one
-//
-// Rows go in blocks: while a rank waits for the first of them, the one before it makes the next.
+// floating sums are added in their order, from +0 (chunks.hpp).
 #include <algorithm>
 
 #include "octavo/matmul.hpp"
 #include "ops/run.hpp"
 #include "ops/values.hpp"
+#include "parallel/chunks.hpp"
 #include "parallel/row_impl.hpp"
 
 namespace octavo {
 namespace {
-
-constexpr std::int64_t kLeastBlockRows = 64;
-constexpr std::int64_t kBlockBytes = std::int64_t{16} << 20;  // of a rank's chunks
 
 template <class From, class To>
 void add(const From* from, std::int64_t count, To* to) {
@@ -34,41 +28,6 @@ void part_sums(const RowPart& part, const Operand& a, const TensorView& azp, DTy
   o.backend = options.backend;
   if (weight.rows == kWholeExtent || weight.kind != ScaleKind::tensor) o.scale_b = nullptr;
   (void)scaled_mm(a, part.weight, o, context);
-}
-
-std::int64_t block_rows(const RowParallelLinear::Impl& layer, std::int64_t chunks) {
-  const std::int64_t row =
-      std::max<std::int64_t>(layer.n, 1) * 4 * std::max<std::int64_t>(chunks, 1);
-  return std::max(kLeastBlockRows, kBlockBytes / row);
-}
-
-// Chunks of all ranks into `total` [m, n] of the last one. make(i, m0, m1, to) writes rows
-// [m0, m1) of the rank's i-th chunk.
-template <class Make>
-void fold_chunks(const RowParallelLinear::Impl& layer, std::int64_t m, const Make& make,
-                 const Tensor& total) {
-  const auto count = static_cast<std::int64_t>(layer.parts.size());
-  const std::int64_t block = std::min(m, block_rows(layer, count));
-  const std::int64_t elements = block * layer.n;
-  const Tensor chunks = Tensor::empty(DType::float32, {count, block, layer.n});
-  for (std::int64_t m0 = 0; m0 < m; m0 += block) {
-    const std::int64_t rows = std::min(block, m - m0);
-    for (std::int64_t i = 0; i < count; ++i) {
-      const TensorView to(chunks.data_as<float>() + i * elements, DType::float32, {rows, layer.n});
-      make(i, m0, m0 + rows, to);
-    }
-    float* t = total.data_as<float>() + m0 * layer.n;
-    const std::int64_t bytes = rows * layer.n * 4;
-    if (layer.rank() == 0) {
-      std::fill_n(t, rows * layer.n, 0.0F);
-    } else {
-      layer.ranks->receive(layer.rank() - 1, t, bytes);
-    }
-    for (std::int64_t i = 0; i < count; ++i) {
-      add(chunks.data_as<const float>() + i * elements, rows * layer.n, t);
-    }
-    if (layer.rank() + 1 < layer.size()) layer.ranks->send(layer.rank() + 1, t, bytes);
-  }
 }
 
 TensorView rows_of(const TensorView& azp, std::int64_t m0, std::int64_t m1) {
@@ -170,7 +129,7 @@ Tensor row_sums(const RowParallelLinear::Impl& layer, const RowActivations& x,
     part_sums(part, rows_of(x.operand(part.columns), m0, m1), rows_of(x.azp, m0, m1),
               DType::float32, options, context, to);
   };
-  fold_chunks(layer, m, make, total);
+  fold_chunks(*layer.ranks, std::ssize(layer.parts), make, total);
   return total;
 }
 
@@ -181,7 +140,7 @@ Tensor row_outlier_sums(const RowParallelLinear::Impl& layer, const RowActivatio
   const auto make = [&](std::int64_t i, std::int64_t m0, std::int64_t, const TensorView& to) {
     part_outliers(x, layer.parts[static_cast<std::size_t>(i)], m0, options, context, to);
   };
-  fold_chunks(layer, m, make, total);
+  fold_chunks(*layer.ranks, std::ssize(layer.parts), make, total);
   layer.ranks->broadcast(layer.size() - 1, total.data(), total.numel() * 4);
   return total;
 }

@@ -89,6 +89,19 @@ std::vector<ErrorRow> parallel_errors() {
       {"ColumnParallelWithoutRanks", kInvalid,
        "ColumnParallelLinear: ranks must be a communicator; got none",
        [] { (void)ColumnParallelLinear(weight_of(2, 8), {}, nullptr); }},
+      {"RowParallelGradientOfAWeight", Code::unsupported,
+       "RowParallelLinear: wanted must be a and bias alone (what lies on several ranks is "
+       "constant); got others",
+       [=] { (void)row().vjp(ones(DType::float32, {3, 2}), x, {}, {.b = true}); }},
+      {"RowParallelGradientShape", kInvalid,
+       "RowParallelLinear: grad.shape and x.shape must be [..., 2] and [..., 8]; got [2, 2] and "
+       "[3, 8]",
+       [=] { (void)row().vjp(ones(DType::float32, {2, 2}), x, {}, {.a = true}); }},
+      {"ColumnParallelChunks", kInvalid,
+       "ColumnParallelLinear: options.k_chunks must be in [0, 1048576]; got -1",
+       [] {
+         (void)ColumnParallelLinear(weight_of(2, 8), {}, self_communicator(), {.k_chunks = -1});
+       }},
       {"ColumnParallelGather", kInvalid,
        "ColumnParallelLinear: y.shape must be [..., 2], columns() of rank 0; got [3, 8]",
        [=] { (void)ColumnParallelLinear(weight_of(2, 8), {}, self_communicator()).gather(x); }},

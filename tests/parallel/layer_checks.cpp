@@ -181,6 +181,49 @@ bool same(const Tensor& a, const Tensor& b) {
   return x.numel() == y.numel();
 }
 
+// The gradient of x as the sum of those of chunks of N, each a layer of its own.
+Tensor gradient_in_chunks(const Layer& l, const Tensor& grad, int size) {
+  const int chunks = l.k_chunks % size == 0 ? l.k_chunks : size;
+  const Tensor sum = Tensor::empty(float32, {l.m, l.k});
+  std::fill_n(sum.data_as<float>(), sum.numel(), 0.0F);
+  for (int c = 0; c < chunks; ++c) {
+    const ShardRange range = shard_range(l.weight, ShardAxis::columns, c, chunks);
+    const QuantizedLinear layer(shard(l.weight, ShardAxis::columns, range));
+    const Tensor part = linear_vjp(grad.view().slice(1, range.begin, range.end), l.x,
+                                   layer.weight(), {.out_dtype = l.out}, {.a = true},
+                                   {.dtype = float32})
+                            .a;
+    for (std::int64_t i = 0; i < sum.numel(); ++i) {
+      sum.data_as<float>()[i] += part.data_as<const float>()[i];
+    }
+  }
+  return sum.to(l.x.dtype());
+}
+
+// Gradients of a layer on ranks and of the whole one: of x, and of the bias.
+std::string check_gradients(const Layer& l, const RowParallelLinear& row,
+                            const ColumnParallelLinear& column, const PackedWeight& whole,
+                            int size) {
+  Dice dice(static_cast<std::uint64_t>(l.n * 31 + l.k));
+  const Tensor grad = dice.floats(l.out, {l.m, l.n});
+  const ShardRange own = column.columns();
+  const auto part = [](const Tensor& t, int dim, const ShardRange& range) {
+    return copy(t.view().slice(dim, range.begin, range.end), t.dtype());
+  };
+  LinearOptions forward{.bias = l.bias, .out_dtype = l.out};
+  const MatmulWanted wanted{.a = true, .bias = l.bias.defined()};
+  const MatmulGradients all = linear_vjp(grad, l.x, whole, forward, wanted);
+  forward.bias = {};
+  const MatmulGradients of_row = row.vjp(grad, part(l.x, 1, row.rows()), forward, wanted);
+  const MatmulGradients of_column = column.vjp(part(grad, 1, own), l.x, forward, wanted);
+  if (!same(of_row.a, part(all.a, 1, row.rows()))) return "row-parallel gradient of x: ";
+  if (!same(of_column.a, gradient_in_chunks(l, grad, size))) return "column-parallel gradient of x: ";
+  if (!wanted.bias) return {};
+  if (!same(of_row.bias, all.bias)) return "row-parallel gradient of the bias: ";
+  if (!same(of_column.bias, part(all.bias, 0, own))) return "column-parallel gradient of the bias: ";
+  return {};
+}
+
 }  // namespace
 
 int layer_kinds() { return static_cast<int>(kKinds.size()); }
@@ -197,10 +240,11 @@ std::string check_random_layer(const std::shared_ptr<Communicator>& ranks, std::
   const TensorView part = l.x.view().slice(1, row.rows().begin, row.rows().end);
   const Tensor want = whole(l.x, chunked);
   const Tensor got = row(part, options);
-  const ColumnParallelLinear column(l.weight, l.bias, ranks);
+  const ColumnParallelLinear column(l.weight, l.bias, ranks, {.k_chunks = l.k_chunks});
   const Tensor own = column(l.x, options);
   const Tensor all = column.gather(own);
   const Tensor y = whole(l.x, options);
+  const std::string gradients = check_gradients(l, row, column, whole.weight(), size);
   const ShardRange columns = column.columns();
   const Tensor part_of_y = copy(y.view().slice(1, columns.begin, columns.end), y.dtype());
 
@@ -208,6 +252,7 @@ std::string check_random_layer(const std::shared_ptr<Communicator>& ranks, std::
   if (!same(got, want)) return "row-parallel " + l.words(size);
   if (!same(own, part_of_y)) return "column-parallel " + l.words(size);
   if (!same(all, y)) return "gathered columns of " + l.words(size);
+  if (!gradients.empty()) return gradients + l.words(size);
   return {};
 }
 
