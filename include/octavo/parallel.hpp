@@ -80,10 +80,13 @@ class OCTAVO_API ColumnParallelLinear {
   ColumnParallelLinear(const Weight& weight, const TensorView& bias,
                        std::shared_ptr<Communicator> ranks, const ParallelOptions& options = {});
 
+  std::int64_t in_features() const noexcept { return local_.in_features(); }
   std::int64_t out_features() const noexcept { return n_; }
   /// The columns of y that this rank makes.
   ShardRange columns() const noexcept { return columns_; }
   const QuantizedLinear& local() const noexcept { return local_; }
+  /// The rank's part of the weight, unpacked: shard's, bit for bit. Throws Error.
+  Weight part() const;
   /// x [..., K], the same on all ranks, to y [..., columns()]: the bits of those columns of the
   /// whole layer's. Throws Error.
   Tensor operator()(const TensorView& x, const LinearOptions& options = {},
@@ -100,6 +103,7 @@ class OCTAVO_API ColumnParallelLinear {
   QuantizedLinear local_;
   std::shared_ptr<Communicator> ranks_;
   ParallelOptions options_;
+  Weight beside_;  // the rank's part without its codes
   std::int64_t n_ = 0;
   std::int64_t cell_ = 1;  // of N, that no border cuts
   ShardRange columns_;
@@ -121,6 +125,8 @@ class OCTAVO_API RowParallelLinear {
   std::int64_t out_features() const noexcept;
   /// The columns of x that this rank multiplies.
   ShardRange rows() const noexcept;
+  /// The rank's part of the weight, unpacked: shard's, bit for bit. Throws Error.
+  Weight part() const;
   /// x [..., rows()], or [..., K], of which the rank takes its part; all ranks call with the same
   /// leading dimensions and types. A NaN in one rank's part shows in every rank's row. Throws
   /// Error.

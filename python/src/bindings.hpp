@@ -19,6 +19,7 @@ void bind_checkpoint(nb::module_& m);
 void bind_files(nb::module_& m);
 void bind_sharding(nb::module_& m);
 void bind_explain(nb::module_& m);
+void bind_parallel(nb::module_& m);
 void bind_plain(nb::module_& m);
 void bind_w8a8(nb::module_& m);
 

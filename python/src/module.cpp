@@ -75,6 +75,7 @@ NB_MODULE(_octavo, m) {
   bind_llm_int8(m);
   bind_checkpoint(m);
   bind_sharding(m);
+  bind_parallel(m);
   bind_files(m);
   bind_explain(m);
   bind_plain(m);

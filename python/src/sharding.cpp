@@ -22,9 +22,28 @@ ShardAxis parse_axis(const char* operation, const std::string& axis) {
                                     "'");
 }
 
+Weight weight_of(const PackedWeight& packed, const std::string& scheme) {
+  return unlocked([&] {
+    const Quantized b = unpack(packed);
+    const auto turned = [](const Tensor& t) { return t.defined() ? t.transposed() : t; };
+    Weight weight;
+    weight.scheme = scheme;
+    weight.codes = {.data = turned(b.data),
+                    .scale = turned(b.scale),
+                    .grid = {b.grid.cols, b.grid.rows},
+                    .azp = turned(b.azp),
+                    .row0 = b.col0,
+                    .col0 = b.row0};
+    weight.activation = packed.activation();
+    return weight;
+  });
+}
+
 }  // namespace
 
 void bind_sharding(nb::module_& m) {
+  m.def("_weight_of", weight_of, nb::arg("packed"), nb::arg("scheme"),
+        "What was packed, in canonical form.");
   m.def(
       "shard",
       [](const Weight& weight, const std::string& axis, std::int64_t rank, std::int64_t world) {

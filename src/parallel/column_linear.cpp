@@ -29,7 +29,7 @@ ColumnParallelLinear::ColumnParallelLinear(const Weight& weight, const TensorVie
   for (int r = 0; r < ranks_->size(); ++r) {
     ends_.push_back(shard_range(weight, ShardAxis::columns, r, ranks_->size()).end);
   }
-  const Weight part = shard(weight, ShardAxis::columns, columns_);
+  Weight part = shard(weight, ShardAxis::columns, columns_);
   if (bias.defined() && (bias.rank != 1 || bias.shape[0] != n_)) {
     refuse(Code::invalid_argument, "{}: bias.shape must be [{}]; got {}", kColumnParallel, n_,
            shape_string(bias));
@@ -37,11 +37,21 @@ ColumnParallelLinear::ColumnParallelLinear(const Weight& weight, const TensorVie
   local_ = QuantizedLinear(
       part, bias.defined() ? bias.slice(0, columns_.begin, columns_.end) : TensorView(),
       options.backend);
+  part.codes.data = {};
+  beside_ = std::move(part);
 }
 
 Tensor ColumnParallelLinear::operator()(const TensorView& x, const LinearOptions& options,
                                         const ExecContext& context) const {
   return local_(x, options, context);
+}
+
+Weight ColumnParallelLinear::part() const {
+  return at_edge(kColumnParallel, [&] {
+    Weight own = beside_;
+    own.codes.data = unpack(local_.weight()).data.transposed();
+    return own;
+  });
 }
 
 Tensor ColumnParallelLinear::gather(const TensorView& y) const {

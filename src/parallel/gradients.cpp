@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Gradients of layers whose weights lie on several ranks (specification section 11).
 //
-//   column-parallel   grad_x = sum over ranks of grad[:, columns()] W[columns(), :]: chunks of N, of
+//   column-parallel   grad_x = sum over ranks of grad[:, columns()] W[columns(), :]: chunks of N,
+//   of
 //                     which every one is linear_vjp's gradient in float32
 //   row-parallel      grad_x[:, rows()] = grad W[:, rows()], of each part of K by itself
 #include <algorithm>
@@ -62,19 +63,6 @@ LinearOptions of_call(LinearOptions o, const Tensor& bias) {
   return o;
 }
 
-// B [K, N] as shard takes it, [N, K].
-Weight stored_form(const Quantized& b) {
-  Weight weight;
-  const auto turned = [](const Tensor& t) { return t.defined() ? t.transposed() : t; };
-  weight.codes = {.data = turned(b.data),
-                  .scale = turned(b.scale),
-                  .grid = {b.grid.cols, b.grid.rows},
-                  .azp = turned(b.azp),
-                  .row0 = b.col0,
-                  .col0 = b.row0};
-  return weight;
-}
-
 // grad W for the columns of a layer, chunk by chunk, in their order over all ranks.
 void sum_chunks(Communicator& ranks, std::span<const ShardRange> chunks, const Rows& rows,
                 const Weight& weight, const LinearOptions& forward, const Tensor& total,
@@ -109,28 +97,27 @@ MatmulGradients ColumnParallelLinear::vjp(const TensorView& grad, const TensorVi
     const LinearOptions own = of_call(forward, local_.bias());
     MatmulGradients result;
     if (wanted.bias) {
-      result.bias = linear_vjp(rows.grad.view, rows.x.view, local_.weight(), own, kWantBias, {},
-                               context)
-                        .bias;
+      result.bias =
+          linear_vjp(rows.grad.view, rows.x.view, local_.weight(), own, kWantBias, {}, context)
+              .bias;
     }
     if (!wanted.a) return result;
     OCTAVO_TRY_ASSIGN(const FlatOut out,
                       flatten_out({kColumnParallel}, x, k, x.dtype, {}, context));
     Tensor total;
     if (options_.mode == ParallelMode::fast) {
-      total = linear_vjp(rows.grad.view, rows.x.view, local_.weight(), own, kWantA, kFloat32,
-                         context)
-                  .a;
+      total =
+          linear_vjp(rows.grad.view, rows.x.view, local_.weight(), own, kWantA, kFloat32, context)
+              .a;
       ranks_->all_reduce(Reduction::sum_float32, total.data(), total.numel());
     } else {
       total = Tensor::empty(DType::float32, {rows.x.view.shape[0], k});
-      const Weight weight = stored_form(unpack(local_.weight(), context));
       std::vector<ShardRange> chunks =
           chunks_of(options_, n_, cell_, ranks_->rank(), ranks_->size());
       for (ShardRange& chunk : chunks) {
         chunk = {chunk.begin - columns_.begin, chunk.end - columns_.begin};
       }
-      sum_chunks(*ranks_, chunks, rows, weight, own, total, context);
+      sum_chunks(*ranks_, chunks, rows, part(), own, total, context);
     }
     OCTAVO_TRY(copy_to(kColumnParallel, total, out.rows.view, nullptr));
     result.a = out.tensor;

@@ -37,6 +37,7 @@ struct RowParallelLinear::Impl {
   std::int64_t cell = 1;                ///< of K, that no border cuts: groups of scales
   ShardRange rows;                      ///< of K
   std::vector<RowPart> parts;           ///< in ascending K, none of them empty
+  Weight beside;                        ///< the rank's part without its codes
   PackedWeight first_row;               ///< of K, for the scales that are constant along it
   std::optional<ActivationQuant> rule;  ///< of the whole layer
   RowSums sums = RowSums::chunks;

@@ -270,6 +270,7 @@ RowParallelLinear::RowParallelLinear(const Weight& weight, const TensorView& bia
     if (bias.defined()) layer->bias = checked_bias(bias, layer->n);
     const std::int64_t one = std::min<std::int64_t>(layer->k, 1);
     layer->first_row = pack(shard(weight, ShardAxis::rows, {0, one}), options.backend);
+    Weight own = shard(weight, ShardAxis::rows, layer->rows);
     for (const ShardRange& columns : cuts(*layer)) {
       if (columns.size() == 0) continue;
       if (layer->sums == RowSums::wide && columns.size() > kNarrowColumns &&
@@ -277,14 +278,28 @@ RowParallelLinear::RowParallelLinear(const Weight& weight, const TensorView& bia
         refuse(Code::unsupported, "{}: chunks of LLM.int8 must have at most {} columns; got {}",
                kRowParallel, kNarrowColumns, columns.size());
       }
-      const ShardRange of_k{layer->rows.begin + columns.begin, layer->rows.begin + columns.end};
       layer->parts.push_back(
-          {columns, pack(shard(weight, ShardAxis::rows, of_k), options.backend)});
+          {columns, pack(shard(own, ShardAxis::rows, columns), options.backend)});
     }
+    own.codes.data = {};
+    layer->beside = std::move(own);
     if (layer->rule && layer->rule->spec.azp && layer->sums != RowSums::chunks) {
       layer->column_sums = column_sums(*layer);
     }
     impl_ = std::move(layer);
+  });
+}
+
+Weight RowParallelLinear::part() const {
+  return at_edge(kRowParallel, [&] {
+    Weight own = impl_->beside;
+    own.codes.data = Tensor::empty(impl_->first_row.dtype(), {impl_->n, impl_->rows.size()});
+    for (const RowPart& part : impl_->parts) {
+      const ShardRange of = part.columns;
+      throw_if_failed(copy_to(kRowParallel, unpack(part.weight).data.transposed(),
+                              own.codes.data.view().slice(1, of.begin, of.end), nullptr));
+    }
+    return own;
   });
 }
 

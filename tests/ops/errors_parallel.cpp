@@ -92,11 +92,15 @@ std::vector<ErrorRow> parallel_errors() {
       {"RowParallelGradientOfAWeight", Code::unsupported,
        "RowParallelLinear: wanted must be a and bias alone (what lies on several ranks is "
        "constant); got others",
-       [=] { (void)row().vjp(ones(DType::float32, {3, 2}), x, {}, {.b = true}); }},
+       [=] {
+         (void)row().vjp(ones(DType::float32, {3, 2}), x, {}, {.b = true});
+       }},
       {"RowParallelGradientShape", kInvalid,
        "RowParallelLinear: grad.shape and x.shape must be [..., 2] and [..., 8]; got [2, 2] and "
        "[3, 8]",
-       [=] { (void)row().vjp(ones(DType::float32, {2, 2}), x, {}, {.a = true}); }},
+       [=] {
+         (void)row().vjp(ones(DType::float32, {2, 2}), x, {}, {.a = true});
+       }},
       {"ColumnParallelChunks", kInvalid,
        "ColumnParallelLinear: options.k_chunks must be in [0, 1048576]; got -1",
        [] {

@@ -181,6 +181,18 @@ bool same(const Tensor& a, const Tensor& b) {
   return x.numel() == y.numel();
 }
 
+// Whether a part is shard's.
+bool same_part(const Weight& part, const Weight& whole, ShardAxis axis, int rank, int size) {
+  const Weight want = shard(whole, axis, rank, size);
+  const auto alike = [](const Tensor& a, const Tensor& b) {
+    return a.defined() == b.defined() && (!a.defined() || same(a, b));
+  };
+  return part.scheme == want.scheme && part.codes.grid == want.codes.grid &&
+         part.codes.row0 == want.codes.row0 && part.codes.col0 == want.codes.col0 &&
+         alike(part.codes.data, want.codes.data) && alike(part.codes.scale, want.codes.scale) &&
+         alike(part.codes.azp, want.codes.azp) && alike(part.absmax, want.absmax);
+}
+
 // The gradient of x as the sum of those of chunks of N, each a layer of its own.
 Tensor gradient_in_chunks(const Layer& l, const Tensor& grad, int size) {
   const int chunks = l.k_chunks % size == 0 ? l.k_chunks : size;
@@ -189,10 +201,10 @@ Tensor gradient_in_chunks(const Layer& l, const Tensor& grad, int size) {
   for (int c = 0; c < chunks; ++c) {
     const ShardRange range = shard_range(l.weight, ShardAxis::columns, c, chunks);
     const QuantizedLinear layer(shard(l.weight, ShardAxis::columns, range));
-    const Tensor part = linear_vjp(grad.view().slice(1, range.begin, range.end), l.x,
-                                   layer.weight(), {.out_dtype = l.out}, {.a = true},
-                                   {.dtype = float32})
-                            .a;
+    const Tensor part =
+        linear_vjp(grad.view().slice(1, range.begin, range.end), l.x, layer.weight(),
+                   {.out_dtype = l.out}, {.a = true}, {.dtype = float32})
+            .a;
     for (std::int64_t i = 0; i < sum.numel(); ++i) {
       sum.data_as<float>()[i] += part.data_as<const float>()[i];
     }
@@ -217,10 +229,12 @@ std::string check_gradients(const Layer& l, const RowParallelLinear& row,
   const MatmulGradients of_row = row.vjp(grad, part(l.x, 1, row.rows()), forward, wanted);
   const MatmulGradients of_column = column.vjp(part(grad, 1, own), l.x, forward, wanted);
   if (!same(of_row.a, part(all.a, 1, row.rows()))) return "row-parallel gradient of x: ";
-  if (!same(of_column.a, gradient_in_chunks(l, grad, size))) return "column-parallel gradient of x: ";
+  if (!same(of_column.a, gradient_in_chunks(l, grad, size)))
+    return "column-parallel gradient of x: ";
   if (!wanted.bias) return {};
   if (!same(of_row.bias, all.bias)) return "row-parallel gradient of the bias: ";
-  if (!same(of_column.bias, part(all.bias, 0, own))) return "column-parallel gradient of the bias: ";
+  if (!same(of_column.bias, part(all.bias, 0, own)))
+    return "column-parallel gradient of the bias: ";
   return {};
 }
 
@@ -252,6 +266,10 @@ std::string check_random_layer(const std::shared_ptr<Communicator>& ranks, std::
   if (!same(got, want)) return "row-parallel " + l.words(size);
   if (!same(own, part_of_y)) return "column-parallel " + l.words(size);
   if (!same(all, y)) return "gathered columns of " + l.words(size);
+  if (!same_part(row.part(), l.weight, ShardAxis::rows, ranks->rank(), size) ||
+      !same_part(column.part(), l.weight, ShardAxis::columns, ranks->rank(), size)) {
+    return "unpacked part of " + l.words(size);
+  }
   if (!gradients.empty()) return gradients + l.words(size);
   return {};
 }

@@ -34,6 +34,8 @@ def size_mismatch(key: str, given: torch.Size, own: Any) -> str:
 class EightBitModule(torch.nn.Module):
     """A module whose parameters are of float types that can be quantised."""
 
+    on_ranks: bool = False  # whether its weight is a part of one
+
     def _apply(self, fn, recurse=True):
         check_float(type(self).__name__, "dtype", fn(torch.empty(0, dtype=torch.float32)).dtype)
         return super()._apply(fn, recurse)

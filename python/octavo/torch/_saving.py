@@ -72,6 +72,9 @@ def frozen_layers(model: torch.nn.Module) -> dict[str, QuantizedLinear | RoutedE
     """Layers whose state is codes, by name. Raises: NotImplementedError (experts that no dialect has)."""
     found: dict[str, QuantizedLinear | RoutedExperts] = {}
     for name, layer in model.named_modules():
+        if isinstance(layer, EightBitModule) and layer.on_ranks:
+            raise NotImplementedError(f"save_pretrained: model must have whole weights (save it before it is put on ranks); got "
+                                      f"{name!r}, a {type(layer).__name__}")
         if isinstance(layer, SeparateExperts):
             raise NotImplementedError(f"save_pretrained: model must have no experts of llm-int8 (bitsandbytes has none); got {name!r}")
         if isinstance(layer, QuantizedLinear) and layer.frozen:

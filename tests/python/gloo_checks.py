@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ranks of torch.distributed (gloo) check: `gloo_checks.py SIZE CHECK...` forks SIZE of them for each check, and ends
+with 0 where all have passed."""
+
+import datetime
+import os
+import sys
+import tempfile
+import traceback
+
+import torch
+import torch.distributed as dist
+
+import octavo
+import octavo.torch
+from octavo.torch import nn as onn
+from octavo.torch.parallel import ColumnParallelLinear, ColwiseParallel, RowParallelLinear, RowwiseParallel
+
+SCHEMES = ("int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8")
+
+
+def same(a, b):
+    """Bit for bit, any NaN for any NaN."""
+    assert a.dtype == b.dtype and a.shape == b.shape, (a.dtype, b.dtype, a.shape, b.shape)
+    assert torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(7.0), b.nan_to_num(7.0)), (a, b)
+
+
+def layers(seed, scheme, n, k, dtype):
+    """A frozen layer and activations, the same on all ranks."""
+    torch.manual_seed(seed)
+    linear = torch.nn.Linear(k, n, bias=seed % 2 == 0, dtype=dtype)
+    x = torch.randn(2, 3, k).to(dtype)
+    x[0, 1] = 0.0
+    x[1, 2, seed % k] = float("nan")
+    return linear, x, torch.randn(2, 3, n).to(dtype)
+
+
+def gradients(layer, x, grad):
+    x = x.clone().requires_grad_()
+    layer.zero_grad()
+    y = layer(x)
+    y.backward(grad)
+    return y.detach(), x.grad, None if layer.bias is None else layer.bias.grad
+
+
+def layers_give_the_bits_of_one_rank(rank, size, alone):
+    for seed, scheme in enumerate(SCHEMES * 2):
+        n, k, dtype = 96 + 32 * seed, 512 + 128 * (seed % 3), torch.float32 if seed % 3 else torch.bfloat16
+        linear, x, grad = layers(seed, scheme, n, k, dtype)
+        column = ColumnParallelLinear.from_float(linear, scheme)
+        row = RowParallelLinear.from_float(linear, scheme)
+        one_column = ColumnParallelLinear.from_float(linear, scheme, alone)
+        one_row = RowParallelLinear.from_float(linear, scheme, alone)
+        columns, rows = slice(*column.columns), slice(*row.rows)
+
+        want = gradients(one_column, x, grad)
+        got = gradients(column, x, grad[..., columns])
+        same(got[0], want[0][..., columns])
+        same(got[1], want[1])
+        with torch.no_grad():
+            same(column(x), got[0])
+            column.gather_output = True
+            same(column(x), want[0])
+        column.gather_output = True
+        whole = gradients(column, x, grad)
+        same(whole[1], want[1])
+
+        want = gradients(one_row, x, grad)
+        got = gradients(row, x[..., rows].contiguous(), grad)
+        same(got[0], want[0])
+        same(got[1], want[1][..., rows])
+        whole = gradients(row, x, grad)
+        same(whole[0], want[0])
+        same(whole[1], want[1])
+        if linear.bias is not None:
+            same(got[2], want[2])
+            same(gradients(column, x, grad)[2], gradients(one_column, x, grad)[2][columns])
+        if scheme == "int8-dynamic":
+            same(got[0], octavo.torch.nn.Int8Linear.from_float(linear)(x).detach())
+        # A part is what octavo.shard cuts, and a state has it.
+        weight = octavo.quantize_weight(linear.weight.detach(), scheme)
+        for layer, axis in ((column, "columns"), (row, "rows")):
+            part = octavo.shard(weight, axis, rank, size).quantized
+            state = layer.state_dict()
+            assert part.data.tobytes() == layer.part().quantized.data.tobytes()
+            assert state["weight"].shape == part.data.shape and state["weight_scale"].shape == part.scale.shape
+
+
+def a_model_is_put_on_ranks_by_torchs_own_function(rank, size, alone):
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import DTensor, Replicate, Shard
+    from torch.distributed.tensor.parallel import parallelize_module
+
+    class Mlp(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up = torch.nn.Linear(256, 768)
+            self.down = torch.nn.Linear(768, 256)
+            self.head = torch.nn.Linear(256, 64 * size)
+
+        def forward(self, x):
+            return self.head(self.down(torch.nn.functional.gelu(self.up(x))))
+
+    mesh = init_device_mesh("cpu", (size,))
+    for scheme in SCHEMES:
+        torch.manual_seed(3)
+        model = Mlp()
+        octavo.torch.quantize_(model, scheme, ignore=["head"])
+        x = torch.randn(4, 256)
+        whole = Mlp()
+        whole.up = ColumnParallelLinear.from_layer(model.up, alone)
+        whole.down = RowParallelLinear.from_layer(model.down, alone)
+        whole.head = model.head
+        want = gradients_of(whole, x)
+        kept = model.up
+        parallelize_module(model, mesh, {"up": ColwiseParallel(), "down": RowwiseParallel(),
+                                         "head": ColwiseParallel(output_layouts=Replicate())})
+        assert kept is model.up and isinstance(kept, ColumnParallelLinear) and isinstance(model.down, RowParallelLinear)
+        got = gradients_of(model, x)
+        torch.testing.assert_close(got[0], want[0])  # the head is PyTorch's own
+        torch.testing.assert_close(got[1], want[1])
+    # Layouts other than the styles' own.
+    torch.manual_seed(4)
+    linear = torch.nn.Linear(128 * size, 64 * size)
+    x = torch.randn(2 * size, 4, 128 * size)
+    layer = onn.Int8Linear.from_float(linear)
+    want = layer(x)
+    for style, check in (
+        (ColwiseParallel(output_layouts=Replicate()), lambda y: same(y, want)),
+        (ColwiseParallel(use_local_output=False), lambda y: same(y.full_tensor(), want)),
+        (ColwiseParallel(output_layouts=Shard(0)), lambda y: same(y, want[2 * rank:2 * rank + 2])),
+        (RowwiseParallel(output_layouts=Shard(0)), lambda y: same(y, want[2 * rank:2 * rank + 2])),
+        (RowwiseParallel(use_local_output=False), lambda y: same(y.full_tensor(), want)),
+    ):
+        made = parallelize_module(onn.Int8Linear.from_float(linear), mesh, style)
+        check(made(x).detach() if style.use_local_output else made(x))
+        check(made(DTensor.from_local(x, mesh, [Replicate()])))
+    sequence = parallelize_module(onn.Int8Linear.from_float(linear), mesh,
+                                  ColwiseParallel(input_layouts=Shard(0), output_layouts=Replicate()))
+    same(sequence(x[2 * rank:2 * rank + 2]).detach(), want.detach())
+
+
+def gradients_of(model, x):
+    x = x.clone().requires_grad_()
+    y = model(x)
+    y.square().sum().backward()
+    return y.detach(), x.grad
+
+
+def ranks_that_disagree_are_told(rank, size, alone):
+    if size == 1:
+        return
+    torch.manual_seed(rank == 1)
+    linear = torch.nn.Linear(64 if rank == 1 else 96, 8)
+    try:
+        RowParallelLinear.from_float(linear)
+    except ValueError as error:
+        assert "weight.shape must be the same on all ranks; got [8, 96] on rank 0 and [8, 64] on rank 1" in str(error), error
+    else:
+        raise AssertionError("nothing was said")
+
+
+def a_rank_that_dies_ends_the_others(rank, size, alone):
+    if size == 1:
+        return
+    layer = RowParallelLinear.from_float(torch.nn.Linear(256, 32), "fp8-dynamic")
+    x = torch.randn(4, 256)
+    layer(x)
+    if rank == size - 1:
+        os._exit(0)
+    try:
+        for _ in range(3):
+            layer(x)
+    except RuntimeError as error:
+        assert "ranks: every rank must answer; got on rank" in str(error), error
+    else:
+        raise AssertionError("nothing was said")
+    os._exit(0)  # the group is beyond repair
+
+
+CHECKS = {check.__name__: check for check in (
+    layers_give_the_bits_of_one_rank, a_model_is_put_on_ranks_by_torchs_own_function, ranks_that_disagree_are_told,
+    a_rank_that_dies_ends_the_others)}
+
+
+def on_rank(rank, size, check, folder):
+    torch.set_num_threads(1)
+    octavo.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/ranks", rank=rank, world_size=size,
+                            timeout=datetime.timedelta(seconds=60))
+    own = [dist.new_group([r]) for r in range(size)]
+    CHECKS[check](rank, size, own[rank])
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def on_ranks(check, size):
+    with tempfile.TemporaryDirectory() as folder:
+        ranks = []
+        for rank in range(size):
+            child = os.fork()
+            if child == 0:
+                code = 1
+                try:
+                    on_rank(rank, size, check, folder)
+                    code = 0
+                except BaseException:
+                    print(f"{check}, rank {rank} of {size}: {traceback.format_exc()}", file=sys.stderr, flush=True)
+                finally:
+                    os._exit(code)
+            ranks.append(child)
+        return max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in ranks)
+
+
+if __name__ == "__main__":
+    sys.exit(any([on_ranks(check, int(sys.argv[1])) for check in sys.argv[2:]]))
