@@ -13,6 +13,7 @@
 #include "octavo/gradient.hpp"
 #include "octavo/layers.hpp"
 #include "octavo/linear.hpp"
+#include "octavo/moe.hpp"
 #include "octavo/sharding.hpp"
 
 namespace octavo {
@@ -137,6 +138,39 @@ class OCTAVO_API RowParallelLinear {
   /// Error.
   MatmulGradients vjp(const TensorView& grad, const TensorView& x, const LinearOptions& forward,
                       const MatmulWanted& wanted, const ExecContext& context = {}) const;
+
+  struct Impl;
+
+ private:
+  std::shared_ptr<const Impl> impl_;
+};
+
+/// fused_experts over experts that are shared out, rank r has those of
+/// expert_range(experts, r, size), and tokens that are, too: each rank brings its own, and gets
+/// theirs. Between ranks travel, once for each rank that has experts of a token, its codes by w13's
+/// rule with their scales (without a rule the row of x, with apply_router_weight_on_input a row for
+/// each slot), and back what experts made of it in float32, a row for each slot.
+class OCTAVO_API ExpertParallelMoE {
+ public:
+  ExpertParallelMoE() = default;
+  /// w13, w2: the rank's experts, of which there may be none, out of so many on all ranks; bias13
+  /// [E, 2 I], bias2 [E, N]: float types, of the rank's. Rules whose scales several rows share are
+  /// refused. Ranks that bring other shapes, types, rules or versions are told so. Throws Error.
+  ExpertParallelMoE(const ExpertWeights& w13, const ExpertWeights& w2, std::int64_t experts,
+                    std::shared_ptr<Communicator> ranks, const TensorView& bias13 = {},
+                    const TensorView& bias2 = {});
+
+  /// Of all ranks.
+  std::int64_t experts() const noexcept;
+  /// Of this one.
+  ShardRange local() const noexcept;
+  /// The bits that fused_experts gives for the rank's tokens with the experts of all ranks,
+  /// whatever number of ranks there is. All ranks call, with x of one type and ids of as many
+  /// slots, and with any number of tokens, or none. topk_ids are in [-1, experts()). What one rank
+  /// refuses is an error on all of them. Of the options biases and expert_map stay undefined;
+  /// context.workspace is not used. Throws Error.
+  Tensor operator()(const TensorView& x, const TensorView& topk_weights, const TensorView& topk_ids,
+                    const FusedExpertsOptions& options = {}, const ExecContext& context = {}) const;
 
   struct Impl;
 

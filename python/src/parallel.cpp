@@ -60,8 +60,7 @@ nb::list vjp(const char* name, const Layer& layer, nb::handle grad, const std::v
   const LinearOptions forward{.bias = call.tensor(bias, "bias")};
   const MatmulWanted asked{.a = !wanted.empty() && wanted[0],
                            .bias = wanted.size() > 1 && wanted[1]};
-  return give(call,
-              unlocked([&] { return layer.vjp(g, view, forward, asked, call.context()); }));
+  return give(call, unlocked([&] { return layer.vjp(g, view, forward, asked, call.context()); }));
 }
 
 template <class Layer>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What fused_experts is held to.
+// What fused_experts, and experts on several ranks, are held to.
 #include <array>
 #include <utility>
 
@@ -15,32 +15,11 @@ namespace {
 
 constexpr ArgNames kNames13{.a = "x", .b = "w13", .bias = "bias13"};
 constexpr ArgNames kNames2{.a = "x", .b = "w2", .bias = "bias2"};
-constexpr Site kSite13{kFusedExperts, &kNames13};
-constexpr Site kSite2{kFusedExperts, &kNames2};
 
-Status check_weights(const ExpertWeights& w13, const ExpertWeights& w2) {
-  for (const auto& [site, w] : {std::pair{&kSite13, &w13}, std::pair{&kSite2, &w2}}) {
-    if (w->defined()) continue;
-    return fail(Code::invalid_argument, "{} must be packed experts; got empty ones",
-                (*site)(Arg::b));
-  }
-  if (w2.experts() != w13.experts()) {
-    return fail(Code::invalid_argument,
-                "fused_experts: w2.experts must equal w13.experts = {}; got {}", w13.experts(),
-                w2.experts());
-  }
-  if (w13.n() != 2 * w2.k()) {
-    return fail(Code::invalid_argument,
-                "fused_experts: w13.n must be 2 * w2.k = {} (gate, then up); got {}", 2 * w2.k(),
-                w13.n());
-  }
-  return {};
-}
-
-Status check_x(const TensorView& x, const ExpertWeights& w13) {
-  OCTAVO_TRY(check_float(kSite13, Arg::a, x));
+Status check_x(const Site& site, const TensorView& x, const ExpertWeights& w13) {
+  OCTAVO_TRY(check_float(site, Arg::a, x));
   if (x.rank > 0 && x.shape[static_cast<std::size_t>(x.rank - 1)] == w13.k()) return {};
-  return fail(Code::invalid_argument, "fused_experts: x.shape must be [..., K = {}]; got {}",
+  return fail(Code::invalid_argument, "{}.shape must be [..., K = {}]; got {}", site(Arg::a),
               w13.k(), shape_string(x));
 }
 
@@ -53,14 +32,14 @@ Status check_matrix(const Site& site, Arg arg, const TensorView& v, std::int64_t
               any ? "T" : std::to_string(cols), shape_string(v));
 }
 
-Status check_routing(const ExpertTensors& t, std::int64_t rows) {
-  OCTAVO_TRY(check_matrix(kSite13, Arg::route_ids, t.ids, rows, -1));
+Status check_routing(const Site& site, const ExpertTensors& t, std::int64_t rows) {
+  OCTAVO_TRY(check_matrix(site, Arg::route_ids, t.ids, rows, -1));
   if (t.ids.dtype != DType::int32 && t.ids.dtype != DType::int64) {
-    return fail(Code::invalid_argument,
-                "fused_experts: topk_ids.dtype must be int32 or int64; got {}", name(t.ids.dtype));
+    return fail(Code::invalid_argument, "{}.dtype must be int32 or int64; got {}",
+                site(Arg::route_ids), name(t.ids.dtype));
   }
-  OCTAVO_TRY(check_float(kSite13, Arg::route_weights, t.weights));
-  return check_matrix(kSite13, Arg::route_weights, t.weights, rows, t.ids.shape[1]);
+  OCTAVO_TRY(check_float(site, Arg::route_weights, t.weights));
+  return check_matrix(site, Arg::route_weights, t.weights, rows, t.ids.shape[1]);
 }
 
 Status check_bias(const Site& site, const TensorView& bias, const ExpertWeights& w) {
@@ -69,11 +48,11 @@ Status check_bias(const Site& site, const TensorView& bias, const ExpertWeights&
   return check_matrix(site, Arg::bias, bias, w.experts(), w.n());
 }
 
-Status check_map(const TensorView& map) {
+Status check_map(const Site& site, const TensorView& map) {
   if (!map.defined()) return {};
-  OCTAVO_TRY(check_tensor(kSite13, Arg::expert_map, map));
+  OCTAVO_TRY(check_tensor(site, Arg::expert_map, map));
   if (map.rank == 1 && map.dtype == DType::int32) return {};
-  return fail(Code::invalid_argument, "fused_experts: expert_map must be int32 [ids]; got {} {}",
+  return fail(Code::invalid_argument, "{} must be int32 [ids]; got {} {}", site(Arg::expert_map),
               name(map.dtype), shape_string(map));
 }
 
@@ -99,9 +78,9 @@ Status check_rule(const Site& site, const ExpertWeights& w, DType x, const Matmu
   }
   if (options.batch_invariant && !rows_apart(rule)) {
     return fail(Code::invalid_argument,
-                "fused_experts: options.batch_invariant must come with per-token, per-group or "
+                "{}: options.batch_invariant must come with per-token, per-group or "
                 "static activation scales; got {}",
-                spelled(rule.spec.granularity));
+                site.operation, spelled(rule.spec.granularity));
   }
   if (rule.spec.azp && !is_integer8(w.dtype())) {
     return fail(Code::invalid_argument, "{}.activation.azp must come with integer weights; got {}",
@@ -112,38 +91,60 @@ Status check_rule(const Site& site, const ExpertWeights& w, DType x, const Matmu
 
 }  // namespace
 
-Result<ExpertCall> expert_call(const ExpertTensors& t, const ExpertWeights& w13,
-                               const ExpertWeights& w2, const FusedExpertsOptions& o,
+Status check_experts(const char* operation, const ExpertWeights& w13, const ExpertWeights& w2) {
+  for (const auto& [names, w] : {std::pair{&kNames13, &w13}, std::pair{&kNames2, &w2}}) {
+    if (w->defined()) continue;
+    return fail(Code::invalid_argument, "{}: {} must be packed experts; got empty ones", operation,
+                names->b);
+  }
+  if (w2.experts() != w13.experts()) {
+    return fail(Code::invalid_argument, "{}: w2.experts must equal w13.experts = {}; got {}",
+                operation, w13.experts(), w2.experts());
+  }
+  if (w13.n() != 2 * w2.k()) {
+    return fail(Code::invalid_argument, "{}: w13.n must be 2 * w2.k = {} (gate, then up); got {}",
+                operation, 2 * w2.k(), w13.n());
+  }
+  return {};
+}
+
+Result<ExpertCall> expert_call(const char* operation, const ExpertTensors& t,
+                               const ExpertWeights& w13, const ExpertWeights& w2,
+                               std::int64_t experts, const FusedExpertsOptions& o,
                                const ExecContext& context) {
-  OCTAVO_TRY(check_weights(w13, w2));
-  OCTAVO_TRY(check_x(t.x, w13));
+  const Site site13{operation, &kNames13};
+  const Site site2{operation, &kNames2};
+  OCTAVO_TRY(check_experts(operation, w13, w2));
+  OCTAVO_TRY(check_x(site13, t.x, w13));
   ExpertCall call;
-  OCTAVO_TRY_ASSIGN(call.flat, flatten_rows(kFusedExperts, t.x, context));
+  call.operation = operation;
+  OCTAVO_TRY_ASSIGN(call.flat, flatten_rows(operation, t.x, context));
   call.x = call.flat.view;
+  call.x_dtype = call.x.dtype;
   call.w13 = &w13;
   call.w2 = &w2;
-  OCTAVO_TRY(check_rule(kSite13, w13, call.x.dtype, o.matmul));
-  OCTAVO_TRY(check_rule(kSite2, w2, call.x.dtype, o.matmul));
+  OCTAVO_TRY(check_rule(site13, w13, call.x_dtype, o.matmul));
+  OCTAVO_TRY(check_rule(site2, w2, call.x_dtype, o.matmul));
   if (w2.activation() && w2.activation()->spec.non_finite == NonFinite::error) {
-    return fail(
-        Code::unsupported,
-        "fused_experts: w2.activation.non_finite must be propagate (its rows are made on the "
-        "fly); got error");
+    return fail(Code::unsupported,
+                "{}: w2.activation.non_finite must be propagate (its rows are made on the fly); "
+                "got error",
+                operation);
   }
-  OCTAVO_TRY(check_bias(kSite13, o.bias13, w13));
-  OCTAVO_TRY(check_bias(kSite2, o.bias2, w2));
+  OCTAVO_TRY(check_bias(site13, o.bias13, w13));
+  OCTAVO_TRY(check_bias(site2, o.bias2, w2));
   call.bias13 = o.bias13;
   call.bias2 = o.bias2;
-  OCTAVO_TRY(check_routing(t, call.x.shape[0]));
-  OCTAVO_TRY(check_map(o.expert_map));
-  call.out_dtype = o.out_dtype == DType::undefined ? call.x.dtype : o.out_dtype;
+  OCTAVO_TRY(check_routing(site13, t, call.x.shape[0]));
+  OCTAVO_TRY(check_map(site13, o.expert_map));
+  call.out_dtype = o.out_dtype == DType::undefined ? call.x_dtype : o.out_dtype;
   if (!is_floating(call.out_dtype)) {
     return fail(Code::invalid_argument,
-                "fused_experts: out_dtype must be a float type of at most 32 bits; got {}",
+                "{}: out_dtype must be a float type of at most 32 bits; got {}", operation,
                 name(call.out_dtype));
   }
-  OCTAVO_TRY_ASSIGN(call.routing, find_routes(kSite13, {t.ids, t.weights, o.expert_map},
-                                              w13.experts(), context.stream));
+  OCTAVO_TRY_ASSIGN(call.routing,
+                    find_routes(site13, {t.ids, t.weights, o.expert_map}, experts, context.stream));
   call.factors_on_input = o.apply_router_weight_on_input;
   call.options = o.matmul;
   return call;
@@ -151,15 +152,15 @@ Result<ExpertCall> expert_call(const ExpertTensors& t, const ExpertWeights& w13,
 
 Result<FlatOut> expert_out(const ExpertCall& call, const ExpertTensors& t,
                            const FusedExpertsOptions& o, const ExecContext& context) {
-  OCTAVO_TRY_ASSIGN(FlatOut out,
-                    flatten_out(kSite13, t.x, call.w2->n(), call.out_dtype, o.out, context));
+  OCTAVO_TRY_ASSIGN(FlatOut out, flatten_out({call.operation, &kNames13}, t.x, call.w2->n(),
+                                             call.out_dtype, o.out, context));
   const std::pair<const TensorView&, const char*> inputs[] = {
       {t.x, "x"},           {t.weights, "topk_weights"}, {t.ids, "topk_ids"},
       {o.bias13, "bias13"}, {o.bias2, "bias2"},          {o.expert_map, "expert_map"}};
   for (const auto& [view, word] : inputs) {
     if (!o.out.defined() || !overlap(o.out, view)) continue;
-    return fail(Code::invalid_argument, "fused_experts: out must not overlap {}; got shared memory",
-                word);
+    return fail(Code::invalid_argument, "{}: out must not overlap {}; got shared memory",
+                call.operation, word);
   }
   return out;
 }
@@ -167,7 +168,7 @@ Result<FlatOut> expert_out(const ExpertCall& call, const ExpertTensors& t,
 Status check_rows(const ExpertCall& call, const Backend& backend, const ExecContext& context) {
   const auto& rule = call.w13->activation();
   if (!rule || rule->vectorwise || rule->spec.non_finite != NonFinite::error) return {};
-  return backend.passes.check_finite({kFusedExperts, call.x}, context);
+  return backend.passes.check_finite({call.operation, call.x}, context);
 }
 
 }  // namespace octavo

@@ -38,7 +38,9 @@ Result<Routing> find_routes(const Site& site, const RoutingTensors& t, std::int6
   const std::int64_t ids = t.map.defined() ? t.map.shape[0] : experts;
   const auto count = static_cast<std::size_t>(r.tokens * r.slots);
   r.places.resize(count);
-  OCTAVO_TRY_ASSIGN(r.factors, floats_of(site.operation, t.weights, stream));
+  if (t.weights.defined()) {
+    OCTAVO_TRY_ASSIGN(r.factors, floats_of(site.operation, t.weights, stream));
+  }
   // An expert's rows begin where those before it end.
   std::vector<std::int64_t> next(static_cast<std::size_t>(experts) + 1, 0);
   for (std::size_t route = 0; route < count; ++route) {

@@ -39,8 +39,9 @@ struct Routing {
 
 /// The tensors that say where tokens go, checked but for the values of ids and map.
 struct RoutingTensors {
-  TensorView ids, weights;
-  TensorView map;  ///< undefined: ids are experts
+  TensorView ids;
+  TensorView weights;  ///< undefined: routes have no factors
+  TensorView map;      ///< undefined: ids are experts
 };
 
 /// Ids, weights and map come to the host, whose copy is the one that is checked.

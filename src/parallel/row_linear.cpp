@@ -11,6 +11,7 @@
 #include "ops/product/lower.hpp"
 #include "ops/run.hpp"
 #include "ops/values.hpp"
+#include "parallel/alike.hpp"
 #include "parallel/chunks.hpp"
 #include "parallel/row_impl.hpp"
 
@@ -47,42 +48,15 @@ Tensor checked_bias(const TensorView& bias, std::int64_t n) {
   return copy(bias, bias.dtype);
 }
 
-// What ranks have to agree on, field by field, in words.
-using Word = std::array<char, 128>;
-constexpr std::array kFields{"version",       "weight.shape",      "weight.dtype",
-                             "weight.scheme", "weight.activation", "options"};
-using Words = std::array<Word, kFields.size()>;
-
-std::string rule_text(const std::optional<ActivationQuant>& rule) {
-  if (!rule) return "none";
-  if (rule->vectorwise) return fmt::format("llm-int8, threshold {}", rule->outlier_threshold);
-  return fmt::format("{} by {}{}, static {}:{}, rounding {}", name(rule->spec.dtype),
-                     to_string(rule->spec.granularity), rule->spec.azp ? " with zero points" : "",
-                     rule->static_scale, rule->static_azp, static_cast<int>(rule->spec.rounding));
-}
-
-void check_alike(const Weight& weight, Communicator& ranks, const ParallelOptions& o) {
-  const std::array<std::string, kFields.size()> texts{
-      OCTAVO_VERSION,
-      shape_string(weight.codes.data),
-      std::string(name(weight.codes.data.dtype())),
-      weight.scheme,
-      rule_text(weight.activation),
-      fmt::format("{}, k_chunks {}", o.mode == ParallelMode::fast ? "fast" : "exact", o.k_chunks)};
-  Words own{};
-  for (std::size_t i = 0; i < own.size(); ++i) {
-    std::copy_n(texts[i].begin(), std::min(texts[i].size(), own[i].size() - 1), own[i].begin());
-  }
-  std::vector<Words> all(static_cast<std::size_t>(ranks.size()));
-  ranks.all_gather(&own, sizeof own, all.data());
-  for (std::size_t r = 1; r < all.size(); ++r) {
-    for (std::size_t i = 0; i < own.size(); ++i) {
-      if (all[r][i] == all[0][i]) continue;
-      refuse(Code::invalid_argument,
-             "{}: {} must be the same on all ranks; got {} on rank 0 and {} on rank {}",
-             kRowParallel, kFields[i], all[0][i].data(), all[r][i].data(), r);
-    }
-  }
+void check_ranks(const Weight& weight, Communicator& ranks, const ParallelOptions& o) {
+  const std::array traits{
+      Trait{"weight.shape", shape_string(weight.codes.data)},
+      Trait{"weight.dtype", std::string(name(weight.codes.data.dtype()))},
+      Trait{"weight.scheme", weight.scheme},
+      Trait{"weight.activation", rule_words(weight.activation)},
+      Trait{"options", fmt::format("{}, k_chunks {}",
+                                   o.mode == ParallelMode::fast ? "fast" : "exact", o.k_chunks)}};
+  check_alike(kRowParallel, ranks, traits);
 }
 
 // The rank's parts, in its own columns: one, or chunks of K.
@@ -257,7 +231,7 @@ RowParallelLinear::RowParallelLinear(const Weight& weight, const TensorView& bia
                                      const ParallelOptions& options) {
   at_edge(kRowParallel, [&] {
     check_parallel(kRowParallel, ranks, options);
-    check_alike(weight, *ranks, options);
+    check_ranks(weight, *ranks, options);
     auto layer = std::make_shared<Impl>();
     layer->ranks = std::move(ranks);
     layer->options = options;

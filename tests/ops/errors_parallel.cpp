@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What layers on ranks refuse; what breaks between ranks is in tests/parallel.
+#include <cstddef>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "ops/errors.hpp"
@@ -43,11 +45,119 @@ Weight long_llm_int8() {
   return weight;
 }
 
+ExpertWeights experts(std::int64_t count, std::int64_t n, std::int64_t k,
+                      const std::optional<ActivationQuant>& rule = {}) {
+  const DType dtype = rule ? DType::int8 : DType::float32;
+  return pack_experts(ones(dtype, {count, n, k}), {.activation = rule});
+}
+
+ActivationQuant int8_rule(const Granularity& granularity) {
+  ActivationQuant rule;
+  rule.spec.granularity = granularity;
+  return rule;
+}
+
+// Two experts of K = 8, I = 4, N = 3 on one rank.
+ExpertParallelMoE moe() {
+  return ExpertParallelMoE(experts(2, 8, 8), experts(2, 3, 4), 2, self_communicator());
+}
+
+std::function<void()> calling_moe(const FusedExpertsOptions& options) {
+  return [=] {
+    (void)moe()(ones(DType::float32, {1, 8}), ones(DType::float32, {1, 1}),
+                ones(DType::int32, {1, 1}), options);
+  };
+}
+
+// Rank 0 of two whose other says what it says, but for one word of its heads.
+class OtherHead final : public Communicator {
+ public:
+  OtherHead(std::size_t word, std::int64_t value) : word_(word), value_(value) {}
+  int rank() const noexcept override { return 0; }
+  int size() const noexcept override { return 2; }
+  void all_reduce(Reduction, void*, std::int64_t) override {}
+  void all_gather(const void* part, std::int64_t bytes, void* all) override {
+    for (int r = 0; r < 2; ++r) {
+      std::memcpy(static_cast<char*>(all) + r * bytes, part, static_cast<std::size_t>(bytes));
+    }
+  }
+  void broadcast(int, void*, std::int64_t) override {}
+  void send(int, const void*, std::int64_t) override {}
+  void receive(int, void*, std::int64_t) override {}
+  void all_to_all(const void* parts, std::span<const std::int64_t> bytes, void* all,
+                  std::span<const std::int64_t>) override {
+    std::memcpy(all, parts, static_cast<std::size_t>(bytes[0] + bytes[1]));
+    std::memcpy(static_cast<char*>(all) + bytes[0] + word_ * 8, &value_, 8);
+  }
+
+ private:
+  std::size_t word_;
+  std::int64_t value_;
+};
+
+std::function<void()> calling_beside(std::size_t word, std::int64_t value) {
+  return [=] {
+    const ExpertParallelMoE layer(experts(1, 8, 8), experts(1, 3, 4), 2,
+                                  std::make_shared<OtherHead>(word, value));
+    (void)layer(ones(DType::float32, {1, 8}), ones(DType::float32, {1, 1}),
+                ones(DType::int32, {1, 1}));
+  };
+}
+
+std::vector<ErrorRow> expert_parallel_errors() {
+  const auto made = [](const ExpertWeights& w13, const ExpertWeights& w2, std::int64_t count,
+                       const TensorView& bias = {}) {
+    return [=] { (void)ExpertParallelMoE(w13, w2, count, self_communicator(), bias); };
+  };
+  const auto float16 = static_cast<std::int64_t>(DType::float16);
+  return {
+      {"ExpertParallelWithoutRanks", kInvalid,
+       "ExpertParallelMoE: ranks must be a communicator; got none",
+       [] { (void)ExpertParallelMoE(experts(2, 8, 8), experts(2, 3, 4), 2, nullptr); }},
+      {"ExpertParallelEmpty", kInvalid,
+       "ExpertParallelMoE: w13 must be packed experts; got empty ones",
+       made({}, experts(2, 3, 4), 2)},
+      {"ExpertParallelCount", kInvalid,
+       "ExpertParallelMoE: w13.experts must be 3, those of rank 0 of 1 (expert_range); got 2",
+       made(experts(2, 8, 8), experts(2, 3, 4), 3)},
+      {"ExpertParallelSharedScales", Code::unsupported,
+       "ExpertParallelMoE: w13.activation must have static scales or scales of single rows (tokens "
+       "lie on several ranks); got tensor",
+       made(experts(2, 8, 8, int8_rule(per_tensor())), experts(2, 3, 4, int8_rule(per_token())),
+            2)},
+      {"ExpertParallelBias", kInvalid,
+       "ExpertParallelMoE: bias13 must be float32, bfloat16 or float16 [2, 8]; got float32 [2, 3]",
+       made(experts(2, 8, 8), experts(2, 3, 4), 2, ones(DType::float32, {2, 3}))},
+      {"ExpertParallelOptions", Code::unsupported,
+       "ExpertParallelMoE: bias13, bias2 and expert_map must be undefined in a call (a layer is "
+       "made with its biases); got one",
+       calling_moe({.bias13 = ones(DType::float32, {2, 8})})},
+      {"ExpertParallelIds", kInvalid, "ExpertParallelMoE: topk_ids[0, 0] must be in [-1, 2); got 2",
+       [] {
+         const TensorView ids = ones(DType::int32, {1, 1});
+         *static_cast<std::int32_t*>(ids.data) = 2;
+         (void)moe()(ones(DType::float32, {1, 8}), ones(DType::float32, {1, 1}), ids);
+       }},
+      {"ExpertParallelRefusal", kInvalid,
+       "ExpertParallelMoE: arguments must be valid on all ranks; got an error on rank 1",
+       calling_beside(0, 1)},
+      {"ExpertParallelType", kInvalid,
+       "ExpertParallelMoE: x.dtype must be the same on all ranks; got float32 on rank 0 and "
+       "float16 on rank 1",
+       calling_beside(2, float16)},
+      {"ExpertParallelSlots", kInvalid,
+       "ExpertParallelMoE: topk_ids.shape[1] must be the same on all ranks; got 1 on rank 0 and 2 "
+       "on rank 1",
+       calling_beside(3, 2)},
+  };
+}
+
 }  // namespace
 
 std::vector<ErrorRow> parallel_errors() {
   const TensorView x = ones(DType::float32, {3, 8});
-  return {
+  std::vector<ErrorRow> rows = expert_parallel_errors();
+  const std::vector<ErrorRow> of_linear{
       {"RowParallelX", kInvalid,
        "RowParallelLinear: x.shape must be [..., 8], rows() of rank 0, or [..., K = 8]; got [3, 7]",
        [] {
@@ -110,6 +220,8 @@ std::vector<ErrorRow> parallel_errors() {
        "ColumnParallelLinear: y.shape must be [..., 2], columns() of rank 0; got [3, 8]",
        [=] { (void)ColumnParallelLinear(weight_of(2, 8), {}, self_communicator()).gather(x); }},
   };
+  rows.insert(rows.end(), of_linear.begin(), of_linear.end());
+  return rows;
 }
 
 }  // namespace octavo::test

@@ -58,6 +58,7 @@ const char* const kUnreachable[] = {
     "{}: backend must be usable on this machine; got {}: {}",   // every built backend is usable
     "{}: backend must be for the tensors' device; got {}",      // far: forced backends
     "{}.device must be that of {}, {}; got {}",                 // far: devices do not mix
+    "{}: x must be in the host's memory; got {}",               // needs a device
     "copy: place.device must be the source's or the host",      // needs two devices
     "{}: device must be usable; got cuda:{}: {}",               // cuda: a driver that fails
     "copy: stream must not be captured where memory",           // cuda: captured streams

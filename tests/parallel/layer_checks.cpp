@@ -4,14 +4,11 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <cmath>
-#include <cstring>
-#include <limits>
 #include <optional>
-#include <random>
 #include <vector>
 
 #include "octavo/octavo.hpp"
+#include "parallel/random.hpp"
 
 namespace octavo::test {
 namespace {
@@ -76,25 +73,6 @@ struct Layer {
   }
 };
 
-class Dice {
- public:
-  explicit Dice(std::uint64_t seed) : engine_(seed) {}
-  std::int64_t number(std::int64_t most) {
-    return static_cast<std::int64_t>(engine_() % static_cast<std::uint64_t>(most + 1));
-  }
-  Tensor floats(DType dtype, std::vector<std::int64_t> shape) {
-    const Tensor wide = Tensor::empty(float32, shape);
-    for (std::int64_t i = 0; i < wide.numel(); ++i) {
-      wide.data_as<float>()[i] = normal_(engine_);
-    }
-    return wide.to(dtype);
-  }
-
- private:
-  std::mt19937_64 engine_;
-  std::normal_distribution<float> normal_{0.0F, 1.0F};
-};
-
 Weight weight_of(const Layer& l, Dice& dice) {
   const Kind& kind = *l.kind;
   Weight w;
@@ -132,21 +110,6 @@ Weight weight_of(const Layer& l, Dice& dice) {
   return w;
 }
 
-// Some rows with a NaN or an infinity, one of zeros, one that is 0 but at one place.
-void disturb(const Tensor& x, Dice& dice) {
-  const std::int64_t m = x.size(0);
-  const std::int64_t k = x.size(1);
-  if (m == 0 || k == 0) return;
-  float* values = x.data_as<float>();
-  const auto row = [&] { return values + dice.number(m - 1) * k; };
-  std::fill_n(row(), k, 0.0F);
-  float* lonely = row();
-  std::fill_n(lonely, k, 0.0F);
-  lonely[dice.number(k - 1)] = 0.001F;
-  if (dice.number(2) == 0) row()[dice.number(k - 1)] = std::numeric_limits<float>::quiet_NaN();
-  if (dice.number(4) == 0) row()[dice.number(k - 1)] = -std::numeric_limits<float>::infinity();
-}
-
 Layer random_layer(std::uint64_t seed) {
   Dice dice(seed * 7919 + 1);
   Layer l{&kKinds[seed % kKinds.size()],
@@ -168,17 +131,6 @@ Layer random_layer(std::uint64_t seed) {
   const bool of_type = !l.kind->activation && l.kind->scale.kind == Granularity::Kind::automatic;
   l.x = of_type ? x.to(l.kind->weight) : x.to(dice.number(1) == 0 ? float32 : bfloat16);
   return l;
-}
-
-// Any NaN for any NaN.
-bool same(const Tensor& a, const Tensor& b) {
-  const Tensor x = a.to(float32), y = b.to(float32);
-  for (std::int64_t i = 0; i < x.numel(); ++i) {
-    const float p = x.data_as<float>()[i], q = y.data_as<float>()[i];
-    if (std::isnan(p) && std::isnan(q)) continue;
-    if (std::memcmp(&p, &q, sizeof p) != 0) return false;
-  }
-  return x.numel() == y.numel();
 }
 
 // Whether a part is shard's.

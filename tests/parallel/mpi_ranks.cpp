@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Messages and layers on MPI's processes: as many random layers as the first argument says.
+// Messages, layers and experts on MPI's processes: as many random ones as the arguments say.
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <string>
 
 #include "octavo/mpi.hpp"
+#include "parallel/expert_checks.hpp"
 #include "parallel/layer_checks.hpp"
 #include "parallel/message_checks.hpp"
 
@@ -15,7 +16,8 @@ int main(int argc, char** argv) {
   try {
     const auto ranks = octavo::mpi_communicator();
     const int kinds = octavo::test::layer_kinds();
-    const int count = argc > 1 ? std::atoi(argv[1]) : 4 * kinds;
+    const int layers = argc > 1 ? std::atoi(argv[1]) : 4 * kinds;
+    const int experts = argc > 2 ? std::atoi(argv[2]) : 4 * octavo::test::expert_kinds();
     const auto see = [&](const std::string& wrong, int seed) {
       if (wrong.empty()) return;
       ++failures;
@@ -27,8 +29,11 @@ int main(int argc, char** argv) {
     }
     // More than one block: of ranks that are few, since they all share this machine.
     if (ranks->size() <= 3) see(octavo::test::check_all_to_all(*ranks, 20, 40 << 20), 20);
-    for (int seed = 0; seed < count; ++seed) {
+    for (int seed = 0; seed < layers; ++seed) {
       see(octavo::test::check_random_layer(ranks, static_cast<std::uint64_t>(seed)), seed);
+    }
+    for (int seed = 0; seed < experts; ++seed) {
+      see(octavo::test::check_random_experts(ranks, static_cast<std::uint64_t>(seed)), seed);
     }
   } catch (const std::exception& error) {
     std::fprintf(stderr, "mpi_ranks: %s\n", error.what());

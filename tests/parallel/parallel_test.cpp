@@ -9,6 +9,7 @@
 #include <string>
 
 #include "octavo/octavo.hpp"
+#include "parallel/expert_checks.hpp"
 #include "parallel/layer_checks.hpp"
 #include "parallel/message_checks.hpp"
 #include "parallel/thread_ranks.hpp"
@@ -25,6 +26,17 @@ TEST_P(Ranks, GiveTheBitsOfTheWholeLayer) {
       const std::string wrong = check_random_layer(ranks, static_cast<std::uint64_t>(seed));
       const std::lock_guard lock(mutex);
       EXPECT_EQ(wrong, "") << "seed " << seed << " on rank " << ranks->rank();
+    });
+  }
+}
+
+TEST_P(Ranks, GiveTheBitsOfAllExpertsOnOne) {
+  std::mutex mutex;
+  for (int seed = 0; seed < 12 * expert_kinds(); ++seed) {
+    on_ranks(GetParam(), [&](const std::shared_ptr<Communicator>& ranks) {
+      const std::string wrong = check_random_experts(ranks, static_cast<std::uint64_t>(seed));
+      const std::lock_guard lock(mutex);
+      EXPECT_EQ(wrong, "") << "seed " << seed;
     });
   }
 }
@@ -133,6 +145,81 @@ TEST(Disagreement, IsToldWhenALayerIsMade) {
       }),
       "RowParallelLinear: options must be the same on all ranks; got exact, k_chunks 24 on rank "
       "0 and exact, k_chunks 12 on rank 1");
+}
+
+struct Moe {
+  Tensor x = Tensor::empty(DType::float32, {2, 8});
+  Tensor weights = Tensor::empty(DType::float32, {2, 1});
+  Tensor ids = Tensor::empty(DType::int32, {2, 1});
+
+  Moe() {
+    std::fill_n(x.data_as<float>(), x.numel(), 1.0F);
+    std::fill_n(weights.data_as<float>(), 2, 1.0F);
+    std::fill_n(ids.data_as<std::int32_t>(), 2, 0);
+  }
+};
+
+ExpertWeights float_experts(std::int64_t count, std::int64_t n, std::int64_t k) {
+  const Tensor w = Tensor::empty(DType::float32, {count, n, k});
+  std::fill_n(w.data_as<float>(), w.numel(), 1.0F);
+  return pack_experts(w);
+}
+
+ExpertParallelMoE float_moe(const std::shared_ptr<Communicator>& ranks) {
+  return ExpertParallelMoE(float_experts(1, 8, 8), float_experts(1, 4, 4), 2, ranks);
+}
+
+TEST(Disagreement, OfExpertsIsToldWhenTheyAreMade) {
+  EXPECT_EQ(complaint([](const auto& ranks) {
+              const std::int64_t n = ranks->rank() == 0 ? 4 : 6;
+              (void)ExpertParallelMoE(float_experts(1, 8, 8), float_experts(1, n, 4), 2, ranks);
+            }),
+            "ExpertParallelMoE: w2.shape must be the same on all ranks; got [4, 4] on rank 0 and "
+            "[4, 6] on rank 1");
+}
+
+// Both ranks say something at once: neither waits for the other until its timeout.
+TEST(Disagreement, OfACallOfExpertsIsToldOnAllRanks) {
+  std::mutex mutex;
+  const auto sentences = [&](const std::function<void(const ExpertParallelMoE&, Moe&, int)>& call) {
+    std::array<std::string, 2> said;
+    on_ranks(2, [&](const std::shared_ptr<Communicator>& ranks) {
+      const ExpertParallelMoE layer = float_moe(ranks);
+      Moe moe;
+      std::string what;
+      try {
+        call(layer, moe, ranks->rank());
+      } catch (const Error& error) {
+        what = error.what();
+      }
+      const std::lock_guard lock(mutex);
+      said[static_cast<std::size_t>(ranks->rank())] = what;
+    });
+    return said;
+  };
+  const auto refused = sentences([](const auto& layer, Moe& moe, int rank) {
+    moe.ids.template data_as<std::int32_t>()[1] = rank == 0 ? 1 : 2;
+    (void)layer(moe.x, moe.weights, moe.ids);
+  });
+  EXPECT_EQ(refused[0],
+            "ExpertParallelMoE: arguments must be valid on all ranks; got an error on rank 1");
+  EXPECT_EQ(refused[1], "ExpertParallelMoE: topk_ids[1, 0] must be in [-1, 2); got 2");
+
+  const auto types = sentences([](const auto& layer, Moe& moe, int rank) {
+    const Tensor none = Tensor::empty(DType::int32, {2, 2});
+    std::fill_n(none.data_as<std::int32_t>(), 4, -1);
+    const Tensor weights = Tensor::empty(DType::float32, {2, 2});
+    std::fill_n(weights.data_as<float>(), 4, 1.0F);
+    if (rank == 0) {
+      (void)layer(moe.x, moe.weights, moe.ids);
+    } else {
+      (void)layer(moe.x, weights, none);
+    }
+  });
+  EXPECT_EQ(types[0],
+            "ExpertParallelMoE: topk_ids.shape[1] must be the same on all ranks; got 1 "
+            "on rank 0 and 2 on rank 1");
+  EXPECT_EQ(types[1], types[0]);
 }
 
 // Each rank's own scales: an element of x moves by half a step of either scale at most, and no

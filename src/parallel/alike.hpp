@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// What all ranks of a layer have to bring alike.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+
+#include "octavo/parallel.hpp"
+
+namespace octavo {
+
+/// A property of what a rank brings, in words.
+struct Trait {
+  const char* name;
+  std::string words;
+};
+
+/// Throws Error (invalid_argument), on all ranks, where one of them has other words than rank 0.
+/// The library's version is compared, too. As many traits on all ranks.
+void check_alike(const char* operation, Communicator& ranks, std::span<const Trait> traits);
+
+/// An activation rule in words.
+std::string rule_words(const std::optional<ActivationQuant>& rule);
+
+}  // namespace octavo
