@@ -323,30 +323,18 @@ class Planner {
     }
   }
 
-  // ExpertParallelMoE's messages: before the first products heads, and a record to each rank that
-  // is expected to have experts of a token; behind the last a row of float32 for each route.
+  // Codes with a scale a row before the first products, bfloat16 behind the last.
   void add_routes(RankPlanGroup& group, double top) const {
     if (o_.ranks == 1) return;
     const std::string_view last = last_part(group.name);
     const bool back = last == "down_proj" || last == "w2";
     if (!back && last != "gate_proj" && last != "gate_up_proj" && last != "w1") return;
     const auto ranks = static_cast<double>(o_.ranks);
-    const auto experts = static_cast<double>(group.experts);
-    const double tokens = std::ceil(static_cast<double>(o_.rows) / ranks);
-    if (back) {
-      const double routes = tokens * top * (ranks - 1) / ranks;
-      group.bytes_sent = routes * 4.0 * static_cast<double>(group.n);
-      group.messages = ranks - 1;
-      return;
-    }
-    double none = 1.0;  // that a rank has no expert of a token
-    for (double i = 0; i < top; ++i) {
-      none *= std::max(0.0, experts - experts / ranks - i) / (experts - i);
-    }
-    const bool codes = group.dtype == "I8" || is_float8(group.dtype);
-    const double row = static_cast<double>(group.k) * (codes ? 1.0 : 2.0) + (codes ? 4.0 : 0.0);
-    group.bytes_sent = tokens * (ranks - 1) * (1.0 - none) * (row + 4.0 * top);
-    group.messages = 2.0 * (ranks - 1);
+    const double routes = std::ceil(static_cast<double>(o_.rows) / ranks) * top;
+    const double row =
+        back ? 2.0 * static_cast<double>(group.n) : static_cast<double>(group.k) + 4.0;
+    group.bytes_sent = routes * (ranks - 1) / ranks * row;
+    group.messages = ranks - 1;
   }
 
   RankPlanOptions o_;

@@ -27,21 +27,25 @@ struct PlainTable {
   const DotKernels* plain;
   const DotKernels* tiles;
   DType a, weight;
-  bool unsigned_a = false;
+
+  bool integers() const { return a == DType::int8 || a == DType::int16; }
+  bool operator==(const PlainTable&) const = default;
 };
 
 std::vector<PlainTable> plain_tables() {
   std::vector<PlainTable> tables;
   for (const cpu::DotMachine& machine : tested_machines()) {
     for (const cpu::IntegerKernels* k : {machine.integers, machine.few_rows}) {
-      if (k != nullptr)
-        tables.push_back(
-            {&k->dot, &k->dot, DType::int8, DType::int8, k->rows == cpu::ARows::unsigned_bytes});
+      if (k == nullptr) continue;
+      const DType a = k->rows == cpu::ARows::words ? DType::int16 : DType::int8;
+      tables.push_back({&k->dot, &k->dot, a, DType::int8});
     }
     for (const DTypeInfo& info : kDTypes) {
       const DType b = info.dtype;
       if (machine.float8 != nullptr) {
-        tables.push_back({&machine.float8->dot, machine.pairs, machine.float8->rows, b});
+        const DType a = machine.float8->rows;
+        const DotKernels* tiles = a == DType::float32 ? machine.floats : machine.pairs;
+        tables.push_back({&machine.float8->dot, tiles, a, b});
       }
       if (machine.pairs != nullptr) {
         tables.push_back({machine.pairs, machine.pairs, DType::bfloat16, b});
@@ -52,13 +56,19 @@ std::vector<PlainTable> plain_tables() {
     }
   }
   std::erase_if(tables, [](const PlainTable& t) { return t.plain->plain == nullptr; });
-  return tables;
+  std::vector<PlainTable> once;  // machines share kernels
+  for (const PlainTable& t : tables) {
+    if (std::ranges::find(once, t) == once.end()) once.push_back(t);
+  }
+  return once;
 }
+
+enum class Shifts { none, one, each_row };
 
 struct Shape {
   std::int64_t rows, columns, depth;  // elements
   std::int64_t group;                 // of elements; 0: none
-  bool shifts;                        // one for each row
+  Shifts shifts;
 
   std::int64_t groups() const { return group == 0 ? 1 : (depth + group - 1) / group; }
   std::int64_t panels() const { return (columns + kCols - 1) / kCols; }
@@ -115,9 +125,10 @@ struct Beside {
       : a(Lie::ends_at_guards, s.depth * element_bytes(dtype)),
         scale_a(s.groups() * s.rows),
         scale_b(s.panels() * s.groups() * kCols),
-        shift(s.shifts ? s.rows : 1) {
+        shift(s.shifts == Shifts::each_row ? s.rows : 1) {
     const kit::Random random(21);
-    for (std::int64_t r = 0; r < s.rows && dtype != DType::int8; ++r) {
+    const bool floats = dtype != DType::int8 && dtype != DType::int16;
+    for (std::int64_t r = 0; r < s.rows && floats; ++r) {
       for (std::int64_t k = 0; k < s.depth; ++k) {
         put_gaussian(random, r * s.depth + k, dtype, a.row(r) + k * element_bytes(dtype));
       }
@@ -128,6 +139,7 @@ struct Beside {
     for (std::int64_t i = 0; i < scale_a.size(); ++i) scale_a[i] = number(i);
     for (std::int64_t i = 0; i < scale_b.size(); ++i) scale_b[i] = number(i + 777);
     shift.fill_random(22);
+    if (s.shifts == Shifts::none) shift[0] = 0;
   }
 };
 
@@ -149,7 +161,7 @@ DotTile common(const PlainTable& table, const Shape& s, const Beside& x, std::ui
           .scale_a_group_stride = s.rows,
           .scale_b = grouped ? x.scale_b.data() : nullptr,
           .shift = x.shift.data(),
-          .shift_stride = s.shifts ? 1 : 0,
+          .shift_stride = s.shifts == Shifts::each_row ? 1 : 0,
           .flip = flip,
           .table = is_float8(table.weight) ? &cpu::float8_table(table.weight) : nullptr};
 }
@@ -171,7 +183,7 @@ Sums by_tiles(const PlainTable& table, const Shape& s, const Weight& w, const Be
     std::vector<std::int32_t> column_sums(static_cast<std::size_t>(s.groups() * kCols));
     for (std::int64_t k = 0; k < s.depth; ++k) {
       for (std::int64_t j = 0; j < columns; ++j) {
-        if (table.a != DType::int8) {
+        if (!table.integers()) {
           const TensorView place(panel.at(k, j), table.a, {1});
           kit::store(place, 0, static_cast<double>(w.value(k, p * kCols + j)));
           continue;
@@ -193,7 +205,7 @@ Sums by_tiles(const PlainTable& table, const Shape& s, const Weight& w, const Be
         t.ldb = panel.ldb();
         t.c = c.data() + v * 16;
         t.shift += r * t.shift_stride;
-        if (table.a == DType::int8) t.column_sums = column_sums.data() + v * 16;
+        if (table.integers()) t.column_sums = column_sums.data() + v * 16;
         if (s.group > 0) {
           t.total = total.data() + v * 16;
           t.scale_a += r;
@@ -236,7 +248,7 @@ void expect_same(const PlainTable& table, PlainOrder order, const Shape& s, std:
           .columns = s.columns,
           .panel_sums = s.rows * kCols,
           .panel_scales = s.groups() * kCols,
-          .sums_out = columns.data()});
+          .sums_out = s.shifts == Shifts::none ? nullptr : columns.data()});
   const auto* got = reinterpret_cast<const std::uint32_t*>(s.group > 0 ? total.data() : c.data());
   for (std::int64_t p = 0; p < s.panels(); ++p) {
     for (std::int64_t j = 0; j < std::min(kCols, s.columns - p * kCols); ++j) {
@@ -247,15 +259,20 @@ void expect_same(const PlainTable& table, PlainOrder order, const Shape& s, std:
           std::to_string(s.group) + ", column " + std::to_string(p * kCols + j);
       for (std::int64_t r = 0; r < s.rows; ++r) {
         const std::int64_t i = (p * s.rows + r) * kCols + j;
-        const bool floats = table.a != DType::int8 || s.group > 0;
+        const bool floats = !table.integers() || s.group > 0;
         ASSERT_TRUE(same(got[i], want.sums[static_cast<std::size_t>(i)], floats))
             << where << ", row " << r;
       }
-      if (table.a != DType::int8 || s.group > 0) continue;
+      if (!table.integers() || s.group > 0 || s.shifts == Shifts::none) continue;
       ASSERT_EQ(columns[p * kCols + j], want.columns[static_cast<std::size_t>(p * kCols + j)])
           << where;
     }
   }
+}
+
+Shifts shifts_of(std::int64_t turn) {
+  constexpr std::array kAll{Shifts::none, Shifts::one, Shifts::each_row};
+  return kAll[static_cast<std::size_t>(turn % 3)];
 }
 
 constexpr std::int64_t kMostRows = 17;  // one more than any kernel takes
@@ -301,7 +318,7 @@ TEST(PlainKernels, GiveTheBitsOfTilesAtTheEndsOfEveryExtent) {
       for (const std::int64_t depth : {1, 2, 3, 4, 5, 15, 16, 17, 31, 33, 63, 64, 65, 127, 130}) {
         ++turn;
         if ((turn + rows) % 4 != 0 && depth > 5) continue;
-        expect_same(table, order, {rows, columns, depth, 0, turn % 3 == 0}, turn % 5,
+        expect_same(table, order, {rows, columns, depth, 0, shifts_of(turn)}, turn % 5,
                     turn % 2 == 0 ? Side::left : Side::right, turn % 2 == 0 ? 0x80 : 0);
         if (::testing::Test::HasFatalFailure()) return;
       }
@@ -315,7 +332,7 @@ TEST(PlainKernels, GiveTheBitsOfTilesAtAnyDepth) {
     // Beyond what is copied, fetched and taken together.
     for (const std::int64_t depth : {512, 1029, 4160, 20003}) {
       if (++turn % 3 != 0) continue;
-      expect_same(table, order, {rows, 40, depth, 0, false}, 0, Side::right, 0x80);
+      expect_same(table, order, {rows, 40, depth, 0, shifts_of(turn / 3)}, 0, Side::right, 0x80);
     }
   });
 }
@@ -327,7 +344,7 @@ TEST(PlainKernels, GiveTheBitsOfTilesUnderScalesAlongK) {
       for (const std::int64_t depth : {group - 4, group, group + 4, 3 * group, 5 * group + 4}) {
         const std::int64_t columns =
             order == PlainOrder::along_k ? 64 - ++turn % 40 : 30 + ++turn % 200;
-        expect_same(table, order, {rows, columns, depth, group, turn % 3 == 0}, turn % 4,
+        expect_same(table, order, {rows, columns, depth, group, shifts_of(turn)}, turn % 4,
                     Side::right, turn % 2 == 0 ? 0x80 : 0);
         if (::testing::Test::HasFatalFailure()) return;
       }

@@ -96,9 +96,10 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   if (p.b.packed == nullptr) {
     if (holds(path.on_the_fly->form, b)) path.pack = path.on_the_fly->pack;
     path.plain = path.on_the_fly->plain;
-    if (!is_float8(b) || !pairs || !beside) return nullptr;
-    path.pack = machine.float8->pack_pairs;
+    if (!is_float8(b) || !beside) return nullptr;
     path.plain = machine.float8->dot.plain;
+    if (!pairs) return nullptr;
+    path.pack = machine.float8->pack_pairs;
     if (p.a.data.shape[0] <= kDecodingRows && !float8_table(b).negative_zero_is_nan) {
       path.on_the_fly = &machine.float8->dot;
       path.pack = path.on_the_fly->pack;

@@ -186,6 +186,7 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
   const MatrixView& b = d_.p->b.data;
   const Segments& segments = d_.segments;
   const bool varies = segments.present();
+  const bool shifted = d_.flip != 0 || d_.p->a.azp.defined();
   const std::int64_t column = first * kTileCols;
   const std::int64_t panel_sums = (r1 - r0) * kTileCols;
   const std::int64_t panel_scales = segments.count * kTileCols;
@@ -230,7 +231,7 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
               .columns = std::min(count * kTileCols, d_.n - column),
               .panel_sums = panel_sums,
               .panel_scales = panel_scales,
-              .sums_out = w_.panel_sums});
+              .sums_out = shifted ? w_.panel_sums : nullptr});
     if (piece.ends_chunk) add_chunk(0, count * panel_sums);
     k = piece.k1;
   } while (k < d_.k);

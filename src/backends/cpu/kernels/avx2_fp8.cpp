@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // fp8 by float32 on AVX2, of one row: codes become floats inside the tile, so that a weight passes
-// once, as it is packed. Finite codes only: a panel that holds another is decoded ahead.
+// once, as it is packed, or, of a few rows, where it lies. Tiles take finite codes only: a panel
+// that holds another is decoded ahead.
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
 #include <cstdlib>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include "backends/cpu/kernels/dot.hpp"
@@ -73,20 +75,11 @@ OCTAVO_INLINE __m256i quads_together(__m256i pairs) {
   return _mm256_shuffle_epi8(pairs, order);
 }
 
-struct CodeOrder {
-  explicit CodeOrder(const Float8Table& t)
-      : looked_at(_mm256_set1_epi8(static_cast<char>(t.negative_zero_is_nan ? 0xFF : 0x7F))),
-        turned(_mm256_set1_epi8(static_cast<char>(t.negative_zero_is_nan ? 0xFF : 0))),
-        last(_mm256_set1_epi8(static_cast<char>(t.negative_zero_is_nan ? 0x7E : t.last_finite))),
-        others(_mm256_setzero_si256()) {}
+struct CodeOrder : OtherCodes {
+  explicit CodeOrder(const Float8Table& t) : OtherCodes(t) {}
   OCTAVO_INLINE void look(const Vec::Ints& even, const Vec::Ints& odd) {
-    for (const __m256i codes : {even.low, even.high, odd.low, odd.high}) {
-      others = _mm256_or_si256(
-          others,
-          _mm256_cmpgt_epi8(_mm256_xor_si256(_mm256_and_si256(codes, looked_at), turned), last));
-    }
+    for (const __m256i codes : {even.low, even.high, odd.low, odd.high}) OtherCodes::look(codes);
   }
-  OCTAVO_INLINE bool found() const { return _mm256_movemask_epi8(others) != 0; }
   static OCTAVO_INLINE Vec::Ints first(const Vec::Ints& even, const Vec::Ints& odd) {
     return {_mm256_unpacklo_epi64(pairs_together(even.low), pairs_together(odd.low)),
             _mm256_unpacklo_epi64(pairs_together(even.high), pairs_together(odd.high))};
@@ -102,20 +95,91 @@ struct CodeOrder {
     };
     return {both(first.low, second.low), both(first.high, second.high)};
   }
-  __m256i looked_at, turned, last, others;
 };
 
 #include "backends/cpu/kernels/pack_float8-inl.hpp"
 
 void pack(const PackPiece& p) noexcept { pack_float8<CodeOrder>(p); }
 void unpack(const UnpackPiece& p) noexcept { unpack_float8<CodeOrder>(p); }
+
+#include "backends/cpu/kernels/plain_columns-inl.hpp"
+#include "backends/cpu/kernels/plain_rows-inl.hpp"
+
+// Four codes of a column in a word: four steps.
+template <class Codes>
+struct CodeSource {
+  static constexpr int kSteps = 4;
+  // Upper bytes of words: codes 0 and 2, codes 1 and 3.
+  struct Word {
+    Vec::Ints even, odd;
+  };
+  static OCTAVO_INLINE Word load(const Dot& dot, const Vec::Ints& word) {
+    const Codes codes(*dot.codes.table);
+    return {
+        {codes.words(_mm256_slli_epi16(word.low, 8)), codes.words(_mm256_slli_epi16(word.high, 8))},
+        {codes.words(word.low), codes.words(word.high)}};
+  }
+  template <int i>
+  static OCTAVO_INLINE Vec::Floats step(const Dot& dot, const Word& word) {
+    const __m256i upper = _mm256_set1_epi32(-0x10000);
+    const auto floats = [&](__m256i x) {
+      return dot.codes.floats(i < 2 ? _mm256_slli_epi32(x, 16) : _mm256_and_si256(x, upper));
+    };
+    const Vec::Ints& x = i % 2 == 0 ? word.even : word.odd;
+    return {floats(x.low), floats(x.high)};
+  }
+};
+struct SeenCodes : OtherCodes {
+  explicit OCTAVO_INLINE SeenCodes(const Dot& dot) : OtherCodes(*dot.codes.table) {}
+  using OtherCodes::look;
+  OCTAVO_INLINE void look(const Vec::Ints& codes) {
+    look(codes.low);
+    look(codes.high);
+  }
+  OCTAVO_INLINE bool usual() const { return !found(); }
+};
+struct FiniteSource : CodeSource<FiniteCodes> {
+  using Turned = TurnedSquare<32, SeenCodes>;
+  using Other = CodeSource<AllCodes>;
+};
+
+// A row of 16 codes for each vector.
+template <class Codes, int vectors>
+struct CodeLines {
+  static constexpr int kRows = 1, kVectors = vectors, kBytes = 16 * vectors;
+  static constexpr bool kOrdered = false;
+  static OCTAVO_INLINE const char* load(const Dot&, const char* b, std::int64_t) { return b; }
+  template <int v>
+  static OCTAVO_INLINE Vec::Floats step(const Dot& dot, const char* b) {
+    const Codes codes(*dot.codes.table);
+    const auto* at = reinterpret_cast<const __m128i*>(b + 16 * v);
+    const __m256i zero = _mm256_setzero_si256();
+    const __m256i words =
+        codes.words(_mm256_slli_epi16(_mm256_cvtepu8_epi16(_mm_loadu_si128(at)), 8));
+    return {codes.floats(_mm256_unpacklo_epi16(zero, words)),
+            codes.floats(_mm256_unpackhi_epi16(zero, words))};
+  }
+};
+template <int vectors>
+struct FiniteLines : CodeLines<FiniteCodes, vectors> {
+  using Look = SeenCodes;
+  using Other = CodeLines<AllCodes, vectors>;
+};
+
+PlainKernel find_plain(const PlainWanted& wanted) noexcept {
+  if (!is_float8(wanted.weight)) return nullptr;
+  return wanted.order == PlainOrder::along_k
+             ? find_plain_columns<FiniteSource>(wanted)
+             : find_plain_rows<FewerVectors<FiniteLines, 4, 16>>(wanted.rows);
+}
 OCTAVO_ISA_END
 
 }  // namespace
 
 extern const Float8Kernels kAvx2Float8Dot{
-    {"1x64 tile, fp8 by a shift, AVX2 FMA, float32 sums in ascending k", nullptr, kFloat8Form,
-     kMaxRows, &find_dot_tile, &pack, nullptr, nullptr, nullptr, nullptr, kWidth},
+    {"1x64 tile, fp8 by a shift, AVX2 FMA, float32 sums in ascending k",
+     "few rows, fp8 by a shift, AVX2 FMA, float32 sums in ascending k", kFloat8Form, kMaxRows,
+     &find_dot_tile, &pack, nullptr, nullptr, nullptr, &find_plain, kWidth},
     DType::float32,
     nullptr,
     nullptr,

@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include "backends/cpu/kernels/dot.hpp"
@@ -83,7 +84,8 @@ struct PairsOfBytes {
   __m512i first, second;
 };
 struct Int8Source {
-  static constexpr int kSteps = 2, kUnit = 32;
+  static constexpr int kSteps = 2;
+  using Turned = TurnedSquare<32>;
   static __m512i pair(__m512i first, __m512i second) {
     constexpr __mmask32 kUpper = 0xAAAAAAAA;
     const __m512i lower = _mm512_castps_si512(_mm512_cvtepi32_ps(first));
@@ -96,42 +98,46 @@ struct Int8Source {
             pair(_mm512_srai_epi32(_mm512_slli_epi32(word, 8), 24), _mm512_srai_epi32(word, 24))};
   }
   template <int i>
-  static __m512i step(const PairsOfBytes& pairs) {
+  static __m512i step(const Dot&, const PairsOfBytes& pairs) {
     return i == 0 ? pairs.first : pairs.second;
   }
 };
 
+struct TwoLines {
+  __m512i first, second;
+};
+
 // Two rows of 32 bfloat16.
 struct PairLines {
-  static constexpr int kRows = 2, kVectors = 2;
+  static constexpr int kRows = 2, kVectors = 2, kBytes = 64;
   static constexpr bool kOrdered = false;
-  static constexpr int kMostRows = 8;
-  static void join(const Dot&, const char* b, std::int64_t ldb, __m512i (&out)[2]) {
-    const __m512i row0 = _mm512_loadu_si512(b);
-    const __m512i row1 = _mm512_loadu_si512(b + ldb);
-    out[0] = _mm512_unpacklo_epi16(row0, row1);
-    out[1] = _mm512_unpackhi_epi16(row0, row1);
+  static OCTAVO_INLINE TwoLines load(const Dot&, const char* b, std::int64_t ldb) {
+    return {_mm512_loadu_si512(b), _mm512_loadu_si512(b + ldb)};
+  }
+  template <int v>
+  static OCTAVO_INLINE __m512i step(const Dot&, const TwoLines& x) {
+    return v == 0 ? _mm512_unpacklo_epi16(x.first, x.second)
+                  : _mm512_unpackhi_epi16(x.first, x.second);
   }
 };
 
 // Two rows of 64 int8.
 struct Int8Lines {
-  static constexpr int kRows = 2, kVectors = 4;
+  static constexpr int kRows = 2, kVectors = 4, kBytes = 64;
   static constexpr bool kOrdered = false;
-  static constexpr int kMostRows = 8;
   static __m512i pair(__m512i bytes) {  // the lower two of every word
     return Int8Source::pair(_mm512_srai_epi32(_mm512_slli_epi32(bytes, 24), 24),
                             _mm512_srai_epi32(_mm512_slli_epi32(bytes, 16), 24));
   }
-  static void join(const Dot&, const char* b, std::int64_t ldb, __m512i (&out)[4]) {
+  static OCTAVO_INLINE TwoLines load(const Dot&, const char* b, std::int64_t ldb) {
     const __m512i row0 = _mm512_loadu_si512(b);
     const __m512i row1 = _mm512_loadu_si512(b + ldb);
-    const __m512i low = _mm512_unpacklo_epi8(row0, row1);
-    const __m512i high = _mm512_unpackhi_epi8(row0, row1);
-    out[0] = pair(_mm512_unpacklo_epi16(low, low));
-    out[1] = pair(_mm512_unpackhi_epi16(low, low));
-    out[2] = pair(_mm512_unpacklo_epi16(high, high));
-    out[3] = pair(_mm512_unpackhi_epi16(high, high));
+    return {_mm512_unpacklo_epi8(row0, row1), _mm512_unpackhi_epi8(row0, row1)};
+  }
+  template <int v>
+  static OCTAVO_INLINE __m512i step(const Dot&, const TwoLines& x) {
+    const __m512i half = v < 2 ? x.first : x.second;
+    return pair(v % 2 == 0 ? _mm512_unpacklo_epi16(half, half) : _mm512_unpackhi_epi16(half, half));
   }
 };
 
@@ -140,10 +146,10 @@ PlainKernel find_plain(const PlainWanted& wanted) noexcept {
   switch (wanted.weight) {
     case DType::bfloat16:
       return along_k ? find_plain_columns<WordSource>(wanted)
-                     : find_plain_rows<PairLines>(wanted.rows);
+                     : find_plain_rows<AnyRows<PairLines, 8>>(wanted.rows);
     case DType::int8:
       return along_k ? find_plain_columns<Int8Source>(wanted)
-                     : find_plain_rows<Int8Lines>(wanted.rows);
+                     : find_plain_rows<AnyRows<Int8Lines, 8>>(wanted.rows);
     default:
       return nullptr;
   }

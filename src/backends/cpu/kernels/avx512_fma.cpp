@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include "backends/cpu/kernels/dot.hpp"
@@ -80,19 +81,19 @@ struct PairOfFloats {
 struct PairSource {
   static constexpr int kSteps = 2;
   template <int i>
-  static __m512i step(const PairOfFloats& pair) {
+  static __m512i step(const Dot&, const PairOfFloats& pair) {
     return i == 0 ? pair.first : pair.second;
   }
 };
 struct Bf16Source : PairSource {
-  static constexpr int kUnit = 32;
+  using Turned = TurnedSquare<32>;
   static PairOfFloats load(const Dot&, __m512i word) {
     return {_mm512_slli_epi32(word, 16), _mm512_and_si512(word, _mm512_set1_epi32(-0x10000))};
   }
 };
 // vcvtph2ps takes 16 neighbours: the first halves of all columns, then the second ones.
 struct HalfSource : PairSource {
-  static constexpr int kUnit = 16;
+  using Turned = TurnedSquare<16>;
   static PairOfFloats load(const Dot&, __m512i word) {
     const __m512i halves = _mm512_permutexvar_epi64(_mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0), word);
     return {_mm512_castps_si512(_mm512_cvtph_ps(_mm512_castsi512_si256(halves))),
@@ -102,41 +103,41 @@ struct HalfSource : PairSource {
 
 // A row of 16 float32, or of 32 elements of 16 bits.
 struct FloatLines {
-  static constexpr int kRows = 1, kVectors = 1;
+  static constexpr int kRows = 1, kVectors = 1, kBytes = 64;
   static constexpr bool kOrdered = true;
-  static constexpr int kMostRows = 8;
-  static void join(const Dot&, const char* b, std::int64_t, __m512i (&out)[1]) {
-    out[0] = _mm512_loadu_si512(b);
+  static OCTAVO_INLINE const char* load(const Dot&, const char* b, std::int64_t) { return b; }
+  template <int>
+  static OCTAVO_INLINE __m512i step(const Dot&, const char* b) {
+    return _mm512_loadu_si512(b);
   }
 };
 struct Bf16Lines {
-  static constexpr int kRows = 1, kVectors = 2;
+  static constexpr int kRows = 1, kVectors = 2, kBytes = 64;
   static constexpr bool kOrdered = false;
-  static constexpr int kMostRows = 8;
-  static void join(const Dot&, const char* b, std::int64_t, __m512i (&out)[2]) {
-    const __m512i row = _mm512_loadu_si512(b);
-    out[0] = _mm512_unpacklo_epi16(_mm512_setzero_si512(), row);
-    out[1] = _mm512_unpackhi_epi16(_mm512_setzero_si512(), row);
+  static OCTAVO_INLINE __m512i load(const Dot&, const char* b, std::int64_t) {
+    return _mm512_loadu_si512(b);
+  }
+  template <int v>
+  static OCTAVO_INLINE __m512i step(const Dot&, __m512i row) {
+    const __m512i zero = _mm512_setzero_si512();
+    return v == 0 ? _mm512_unpacklo_epi16(zero, row) : _mm512_unpackhi_epi16(zero, row);
   }
 };
 struct HalfLines {
-  static constexpr int kRows = 1, kVectors = 2;
+  static constexpr int kRows = 1, kVectors = 2, kBytes = 64;
   static constexpr bool kOrdered = true;
-  static constexpr int kMostRows = 8;
-  static __m512i widen(const char* b) {
-    const auto halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b));
+  static OCTAVO_INLINE const char* load(const Dot&, const char* b, std::int64_t) { return b; }
+  template <int v>
+  static OCTAVO_INLINE __m512i step(const Dot&, const char* b) {
+    const auto halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + 32 * v));
     return _mm512_castps_si512(_mm512_cvtph_ps(halves));
-  }
-  static void join(const Dot&, const char* b, std::int64_t, __m512i (&out)[2]) {
-    out[0] = widen(b);
-    out[1] = widen(b + 32);
   }
 };
 
 template <class Source, class Lines>
 PlainKernel find_either(const PlainWanted& wanted) noexcept {
   return wanted.order == PlainOrder::along_k ? find_plain_columns<Source>(wanted)
-                                             : find_plain_rows<Lines>(wanted.rows);
+                                             : find_plain_rows<AnyRows<Lines, 8>>(wanted.rows);
 }
 
 PlainKernel find_plain(const PlainWanted& wanted) noexcept {

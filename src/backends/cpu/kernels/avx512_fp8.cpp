@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include "backends/cpu/kernels/dot.hpp"
@@ -99,25 +100,28 @@ struct NanSource : WordSource {
 // Two rows of 64 codes.
 template <class Codes>
 struct CodeLines {
-  static constexpr int kRows = 2, kVectors = 4;
+  static constexpr int kRows = 2, kVectors = 4, kBytes = 64;
   static constexpr bool kOrdered = false;
-  static constexpr int kMostRows = 16;
-  static void join(const Dot& dot, const char* b, std::int64_t ldb, __m512i (&out)[4]) {
+  struct Joined {
+    Bytes low, high;
+  };
+  static OCTAVO_INLINE Joined load(const Dot& dot, const char* b, std::int64_t ldb) {
     const __m512i row0 = _mm512_loadu_si512(b);
     const __m512i row1 = _mm512_loadu_si512(b + ldb);
-    const Bytes low = Codes::load(dot, _mm512_unpacklo_epi8(row0, row1));
-    const Bytes high = Codes::load(dot, _mm512_unpackhi_epi8(row0, row1));
-    out[0] = Dot::right<0>(low);
-    out[1] = Dot::right<1>(low);
-    out[2] = Dot::right<0>(high);
-    out[3] = Dot::right<1>(high);
+    return {Codes::load(dot, _mm512_unpacklo_epi8(row0, row1)),
+            Codes::load(dot, _mm512_unpackhi_epi8(row0, row1))};
+  }
+  template <int v>
+  static OCTAVO_INLINE __m512i step(const Dot&, const Joined& x) {
+    return Dot::right<v % 2>(v < 2 ? x.low : x.high);
   }
 };
 
 template <class Codes>
 PlainKernel find_codes(const PlainWanted& wanted) noexcept {
-  return wanted.order == PlainOrder::along_k ? find_plain_columns<Codes>(wanted)
-                                             : find_plain_rows<CodeLines<Codes>>(wanted.rows);
+  return wanted.order == PlainOrder::along_k
+             ? find_plain_columns<Codes>(wanted)
+             : find_plain_rows<AnyRows<CodeLines<Codes>, 16>>(wanted.rows);
 }
 
 PlainKernel find_plain(const PlainWanted& wanted) noexcept {

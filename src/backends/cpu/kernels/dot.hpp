@@ -136,10 +136,11 @@ struct PlainTile {
   /// row of K to the next (PlainOrder). `add` is false, `column_sums` null, nothing is `ahead`.
   /// `c`, `total` and `scale_b` are those of the first panel.
   DotTile tile;
-  std::int64_t columns;              ///< of all panels, 64 each but the last one
-  std::int64_t panel_sums = 0;       ///< of c and total, from one panel to the next
-  std::int64_t panel_scales = 0;     ///< of scale_b
-  std::int32_t* sums_out = nullptr;  ///< [panels][64]: int8 columns' sums; null: not wanted
+  std::int64_t columns;           ///< of all panels, 64 each but the last one
+  std::int64_t panel_sums = 0;    ///< of c and total, from one panel to the next
+  std::int64_t panel_scales = 0;  ///< of scale_b
+  /// [panels][64]: int8 columns' sums, by which shifts are multiplied; null: all shifts are 0.
+  std::int32_t* sums_out = nullptr;
 };
 using PlainKernel = void (*)(const PlainTile&) noexcept;
 

@@ -41,6 +41,24 @@ struct FiniteCodes {
   const octavo::cpu::Float8Table* table;
 };
 
+// Looks for codes that are no finite numbers.
+struct OtherCodes {
+  explicit OtherCodes(const octavo::cpu::Float8Table& t)
+      : looked_at(byte(t.negative_zero_is_nan ? 0xFF : 0x7F)),
+        turned(byte(t.negative_zero_is_nan ? 0xFF : 0)),
+        last(byte(t.negative_zero_is_nan ? 0x7E : t.last_finite)),
+        most(_mm256_setzero_si256()) {}
+  // Code 0x80 alone turned is the largest number; or magnitudes behind the last finite one.
+  OCTAVO_INLINE void look(__m256i codes) {
+    most = _mm256_max_epi8(most, _mm256_xor_si256(_mm256_and_si256(codes, looked_at), turned));
+  }
+  OCTAVO_INLINE bool found() const {
+    return _mm256_movemask_epi8(_mm256_cmpgt_epi8(most, last)) != 0;
+  }
+  static OCTAVO_INLINE __m256i byte(int bits) { return _mm256_set1_epi8(static_cast<char>(bits)); }
+  __m256i looked_at, turned, last, most;
+};
+
 // All codes: those that are none of the numbers get the exponent of infinity, or are NaN.
 struct AllCodes : FiniteCodes {
   explicit AllCodes(const octavo::cpu::Float8Table& t)

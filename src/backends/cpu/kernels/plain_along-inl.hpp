@@ -2,7 +2,7 @@
 // int8: a few rows by a weight [N, K], along K. Sums are exact, so that a lane may be a place along
 // K and need not be a column; nothing is turned:
 //
-//   row r       [a0 a1 .. a63]       sum[r], 16 lanes  +=  four products each
+//   row r       [a0 a1 .. a63]       sum[r], lanes of int32  +=  a few products each
 //   column j    [b0 b1 .. b63]       sums of lanes are added up at the end of a stretch of K
 //
 // One column at a time, so that a weight passes in one stream, and beside it the rows of a stretch
@@ -13,12 +13,26 @@
 // More rows than these are faster packed: every line of theirs is loaded for every line of a
 // column.
 //
-// Included inside an instruction-set region after plain_columns-inl.hpp; every including file gets
-// its own copy.
+// Included inside an instruction-set region after plain_columns-inl.hpp and an `Along`, which says
+// what one register does; every including file gets its own copy. An `Along` has
+//   kBytes, kRowBytes  what a register takes of the weight, and of a row of A beside it
+//   Sum, kLanes        int32 lanes; zero(), plus(sum, sum), store(p, sum)
+//   load(dot, b)       a register of the weight, at any address; left(dot, a): of a row, aligned
+//   one(dot)           what left() makes of ones
+//   add(sum, a, b)
+//   totals<count>(lanes, out)  out[i]: the sum of kLanes lanes from lanes + i * kLanes on; `lanes`
+//                      has room for 16 of them, and out, too
 
 constexpr int kAlongRows = 8;                  // at most
 constexpr std::int64_t kAlongCopy = 16 << 10;  // bytes of rows in a stretch of K
 constexpr std::int64_t kAlongAhead = 8 << 10;  // of the weight
+// What meets a line of the weight, and bytes of a row that meet one of its bytes.
+constexpr int kAlongPieces = static_cast<int>(kSquareBytes / Along::kBytes);
+constexpr std::int64_t kAlongWidth = Along::kRowBytes / Along::kBytes;
+constexpr std::int64_t kAlongLine = kSquareBytes * kAlongWidth;
+// Few sums wait for each other: every piece of a line has its own then.
+template <int sums>
+constexpr int kAlongSets = sums* kAlongPieces <= 4 ? kAlongPieces : 1;
 
 // A column over a stretch of K beside the rows' lines, and what is fetched: `ahead` bytes further
 // on, from where `wrapped` bytes are to be added.
@@ -29,108 +43,125 @@ struct AlongColumn {
   std::int64_t ahead, whole, wrapped;
 };
 
-template <int rows, std::size_t... r>
-OCTAVO_INLINE void along_line(const Dot& dot, Dot::Sum (&sums)[rows + 1], const char* a,
-                              const Vec::Ints& line, std::index_sequence<r...>) {
-  const typename Dot::Loaded loaded = dot.load(line);
-  const typename Dot::Right b = Dot::template right<0>(loaded);
-  ((sums[r] = Dot::add(sums[r], dot.left(Vec::load_ints(a + r * kSquareBytes)), b)), ...);
-  sums[rows] = Dot::add(sums[rows], dot.left(dot.one()), b);
+// `ones`: beside the sums of rows that of the column itself, the last one.
+template <int rows, bool ones, std::size_t... r>
+OCTAVO_INLINE void along_piece(const Dot& dot, Along::Sum* sums, const char* a, const char* b,
+                               std::index_sequence<r...>) {
+  const auto piece = Along::load(dot, b);
+  ((sums[r] = Along::add(sums[r], Along::left(dot, a + r * kAlongLine), piece)), ...);
+  if constexpr (ones) sums[rows] = Along::add(sums[rows], Along::one(dot), piece);
 }
 
-// The lanes of rows + 1 sums, the last one that of the column itself.
-template <int rows, std::size_t... i>
+// The lanes of all sums.
+template <int rows, bool ones, std::size_t... i, std::size_t... s, std::size_t... piece>
 OCTAVO_INLINE void along_column(const Dot& dot, const AlongColumn& t, std::int32_t* lanes,
-                                std::index_sequence<i...>) {
+                                std::index_sequence<i...>, std::index_sequence<s...>,
+                                std::index_sequence<piece...>) {
+  constexpr std::size_t kSums = sizeof...(i), kSets = sizeof...(s) / kSums;
   constexpr std::make_index_sequence<rows> kRows;
-  Dot::Sum sums[] = {((void)i, Dot::zero())...};
+  Along::Sum sums[] = {((void)s, Along::zero())...};
   const char* a = t.rows;
   OCTAVO_FLAT_LOOP
-  for (std::int64_t k = 0; k < t.depth; k += kSquareBytes, a += rows * kSquareBytes) {
+  for (std::int64_t k = 0; k < t.depth; k += kSquareBytes, a += rows * kAlongLine) {
     const char* b = t.b + k;
     __builtin_prefetch(b + t.ahead + (k < t.whole ? 0 : t.wrapped), 0, 2);
-    along_line<rows>(dot, sums, a, Vec::load_unaligned_ints(b), kRows);
+    (along_piece<rows, ones>(dot, sums + piece % kSets * kSums, a + piece * Along::kRowBytes,
+                             b + piece * Along::kBytes, kRows),
+     ...);
   }
-  (Vec::store(lanes + i * 16, sums[i]), ...);
+  if constexpr (kSets > 1) {
+    ((s >= kSums ? void(sums[s % kSums] = Along::plus(sums[s % kSums], sums[s])) : void()), ...);
+  }
+  (Along::store(lanes + i * Along::kLanes, sums[i]), ...);
 }
 
-// [rows + 1] sums of one column.
-template <int rows>
+// The sums of one column.
+template <int rows, bool ones>
 OCTAVO_KERNEL void along_sums(const Dot& dot, const AlongColumn& t, std::int32_t* sums) noexcept {
-  alignas(64) std::int32_t lanes[256];  // those of sums that are not there are left as they are
-  along_column<rows>(dot, t, lanes, std::make_index_sequence<rows + 1>());
-  Vec::store(sums, Vec::totals<rows + 1>(lanes));
+  constexpr int kSums = rows + (ones ? 1 : 0);
+  alignas(64) std::int32_t lanes[16 * Along::kLanes];  // some are left as they are
+  along_column<rows, ones>(dot, t, lanes, std::make_index_sequence<kSums>(),
+                           std::make_index_sequence<kSums * kAlongSets<kSums>>(),
+                           std::make_index_sequence<kAlongPieces>());
+  Along::totals<kSums>(lanes, sums);
 }
 
 // A stretch of K: adds to, or begins, the sums of rows and of columns.
-template <int rows>
+template <int rows, bool ones>
 OCTAVO_INLINE void along_stretch(const Dot& dot, const octavo::cpu::PlainTile& p, AlongColumn t,
-                                 std::int64_t ldb, bool add, std::int32_t* ones) {
+                                 std::int64_t ldb, bool add) {
   auto* c = static_cast<std::uint32_t*>(p.tile.c);
   for (std::int64_t j = 0; j < p.columns; ++j, t.b += ldb) {
     alignas(64) std::int32_t sums[16];
-    along_sums<rows>(dot, t, sums);
+    along_sums<rows, ones>(dot, t, sums);
     for (int r = 0; r < rows; ++r) {
       std::uint32_t& sum = c[r * octavo::cpu::kRowSums + j];
       sum = static_cast<std::uint32_t>(sums[r]) + (add ? sum : 0);
     }
-    ones[j] = sums[rows] + (add ? ones[j] : 0);
+    if constexpr (ones) p.sums_out[j] = sums[rows] + (add ? p.sums_out[j] : 0);
   }
 }
 
 // Bytes [0, depth) of rows, line by line, a last one with zeros behind it.
 template <int rows>
 void copy_lines(const char* a, std::int64_t lda, std::int64_t depth, char* out) noexcept {
-  for (std::int64_t k = 0; k < depth; k += kSquareBytes) {
-    for (int r = 0; r < rows; ++r, out += kSquareBytes) {
-      const char* line = a + r * lda + k;
-      Vec::store(out, Vec::load_part(line, depth - k));
+  for (std::int64_t k = 0; k < depth; k += kAlongLine) {
+    for (int r = 0; r < rows; ++r) {
+      for (std::int64_t part = k; part < k + kAlongLine; part += 64, out += 64) {
+        Vec::store(out, part < depth ? Vec::load_part(a + r * lda + part, depth - part)
+                                     : Vec::zero_ints());
+      }
     }
   }
 }
 
-template <int rows>
-OCTAVO_KERNEL void plain_along(const octavo::cpu::PlainTile& p) noexcept {
-  constexpr std::int64_t kStretch = kAlongCopy / rows / kSquareBytes * kSquareBytes;
+template <int rows, bool ones>
+OCTAVO_INLINE void along(const octavo::cpu::PlainTile& p) {
+  constexpr std::int64_t kStretch = kAlongCopy / rows / kAlongLine * kSquareBytes;
   const octavo::cpu::DotTile& t = p.tile;
   const Dot dot(t);
-  alignas(64) char lines[kStretch * rows];
-  std::int32_t own[octavo::cpu::kRowSums];
-  std::int32_t* const ones = p.sums_out != nullptr ? p.sums_out : own;
+  alignas(64) char lines[kStretch * kAlongWidth * rows];
   const auto* a = static_cast<const char*>(t.a);
   const auto* b = static_cast<const char*>(t.b);
-  const std::int64_t tail = t.depth % kSquareBytes;
+  const std::int64_t all = t.depth / kAlongWidth;
+  const std::int64_t tail = all % kSquareBytes;
   std::int64_t k = 0;
-  while (k < t.depth - tail) {
-    const std::int64_t left = t.depth - tail - k;
+  while (k < all - tail) {
+    const std::int64_t left = all - tail - k;
     const std::int64_t depth = left < kStretch ? left : kStretch;
-    copy_lines<rows>(a + k, t.lda, depth, lines);
+    copy_lines<rows>(a + k * kAlongWidth, t.lda, depth * kAlongWidth, lines);
     const std::int64_t beyond = kAlongAhead % depth;
-    along_stretch<rows>(dot, p,
-                        {.b = b + k,
-                         .rows = lines,
-                         .depth = depth,
-                         .ahead = kAlongAhead / depth * t.ldb + beyond,
-                         .whole = depth - beyond,
-                         .wrapped = t.ldb - depth},
-                        t.ldb, k > 0, ones);
+    along_stretch<rows, ones>(dot, p,
+                              {.b = b + k,
+                               .rows = lines,
+                               .depth = depth,
+                               .ahead = kAlongAhead / depth * t.ldb + beyond,
+                               .whole = depth - beyond,
+                               .wrapped = t.ldb - depth},
+                              t.ldb, k > 0);
     k += depth;
   }
-  if (tail > 0 || t.depth == 0) {
+  if (tail > 0 || all == 0) {
     alignas(64) char columns[octavo::cpu::kRowSums * kSquareBytes];
     for (std::int64_t j = 0; j < p.columns; ++j) {
       Vec::store(columns + j * kSquareBytes, Vec::load_part(b + k + j * t.ldb, tail));
     }
-    copy_lines<rows>(a + k, t.lda, tail, lines);
-    along_stretch<rows>(dot, p, {columns, lines, tail > 0 ? kSquareBytes : 0, 0, 0, 0},
-                        kSquareBytes, k > 0, ones);
+    copy_lines<rows>(a + k * kAlongWidth, t.lda, tail * kAlongWidth, lines);
+    along_stretch<rows, ones>(dot, p, {columns, lines, tail > 0 ? kSquareBytes : 0, 0, 0, 0},
+                              kSquareBytes, k > 0);
   }
+  if constexpr (!ones) return;
   for (int r = 0; r < rows; ++r) {
     auto* c = static_cast<std::uint32_t*>(t.c) + r * octavo::cpu::kRowSums;
     const auto shift = static_cast<std::uint32_t>(t.shift[r * t.shift_stride]);
-    for (std::int64_t j = 0; j < p.columns; ++j)
-      c[j] -= shift * static_cast<std::uint32_t>(ones[j]);
+    for (std::int64_t j = 0; j < p.columns; ++j) {
+      c[j] -= shift * static_cast<std::uint32_t>(p.sums_out[j]);
+    }
   }
+}
+template <int rows>
+OCTAVO_KERNEL void plain_along(const octavo::cpu::PlainTile& p) noexcept {
+  p.sums_out != nullptr ? along<rows, true>(p) : along<rows, false>(p);
 }
 
 template <std::size_t... row>

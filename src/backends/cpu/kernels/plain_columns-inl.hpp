@@ -11,12 +11,15 @@
 // every row as in a packed panel: sum[r] = add(sum[r], A[r][step], step), ascending. What a square
 // lacks at the ends of N and K is staged with zeros; so are the rows of A beside it.
 //
-// Included inside an instruction-set region after dot_tile-inl.hpp and what turns squares; every
-// including file gets its own copy. A `Source` says what a word of the weight becomes:
+// Included inside an instruction-set region after dot_tile-inl.hpp and what turns squares
+// (TurnedSquare); every including file gets its own copy. A `Source` says what a word of the weight
+// becomes:
 //   kSteps             steps of the `Dot` in a word
-//   kUnit              bits that stay together in a turned word: 32, or 16: then each 128-bit lane
-//                      holds the first halves of four columns, then their second ones
-//   load(dot, word)    what the steps of a word share; step<i>(that): a step as Dot::add takes it
+//   Turned             sixteen columns of 64 bytes, turned, made of the `Dot` and their place:
+//                      word<w>(); usual(), whether this Source may take its words, else `Other`
+//                      takes them all
+//   load(dot, word)    what the steps of a word share; step<i>(dot, that): a step as Dot::add takes
+//                      it
 
 constexpr std::int64_t kSquareColumns = 16;
 constexpr std::int64_t kSquareBytes = 64;  // of a column
@@ -25,11 +28,12 @@ constexpr std::int64_t kColumnAhead = 2048;
 
 // Words that the `Dot` loads itself.
 struct WordSource {
-  static constexpr int kSteps = Dot::kLoadVectors, kUnit = 32 / kSteps;
-  static Dot::Loaded load(const Dot& dot, Vec::Ints word) { return dot.load(word); }
+  static constexpr int kSteps = Dot::kLoadVectors;
+  using Turned = TurnedSquare<32 / kSteps>;
+  static Dot::Loaded load(const Dot& dot, const Vec::Ints& word) { return dot.load(word); }
   template <int i>
-  static Dot::Right step(const Dot::Loaded& word) {
-    return Dot::right<i>(word);
+  static Dot::Right step(const Dot& dot, const Dot::Loaded& word) {
+    return dot.right<i>(word);
   }
 };
 
@@ -48,39 +52,77 @@ struct Square {
   std::int64_t lda;
 };
 
-template <int rows, std::size_t... r>
-OCTAVO_INLINE void plain_step(const Dot& dot, Dot::Sum (&sums)[rows], const char* a,
+// Squares side by side: sums of floats wait for each other, and few rows have few of them.
+template <int rows>
+constexpr int kSquares = Dot::kExact || rows > 2 ? 1 : kMostSquares;
+
+// Sum i belongs to row i / squares and square i % squares.
+template <int squares, int square, std::size_t sums_count, std::size_t... r>
+OCTAVO_INLINE void plain_step(const Dot& dot, Dot::Sum (&sums)[sums_count], const char* a,
                               std::int64_t lda, const Dot::Right& step, std::index_sequence<r...>) {
-  ((sums[r] =
-        Dot::add(sums[r], dot.left(broadcast_step(a + static_cast<std::int64_t>(r) * lda)), step)),
+  ((sums[r * squares + square] =
+        Dot::add(sums[r * squares + square],
+                 dot.left(broadcast_step(a + static_cast<std::int64_t>(r) * lda)), step)),
    ...);
 }
 
-template <class Source, int rows, int word, std::size_t... s>
-OCTAVO_INLINE void plain_word(const Dot& dot, Dot::Sum (&sums)[rows], Dot::Sum& ones,
-                              const Square& at, Vec::Ints m, std::index_sequence<s...>) {
+template <class Source, int rows, bool ones, int squares, int square, int word, std::size_t... s>
+OCTAVO_INLINE void plain_word(const Dot& dot, Dot::Sum (&sums)[rows * squares],
+                              [[maybe_unused]] Dot::Sum& b_sums, const Square& at,
+                              const Vec::Ints& m, std::index_sequence<s...>) {
   const auto loaded = Source::load(dot, m);
-  (plain_step<rows>(dot, sums, at.a + (word * Source::kSteps + static_cast<int>(s)) * 4, at.lda,
-                    Source::template step<static_cast<int>(s)>(loaded),
-                    std::make_index_sequence<rows>()),
+  (plain_step<squares, square>(dot, sums, at.a + (word * Source::kSteps + static_cast<int>(s)) * 4,
+                               at.lda, Source::template step<static_cast<int>(s)>(dot, loaded),
+                               std::make_index_sequence<rows>()),
    ...);
-  if constexpr (Dot::kExact) ones = plain_ones(dot, ones, Source::template step<0>(loaded));
+  if constexpr (ones) {
+    ((b_sums = plain_ones(dot, b_sums, Source::template step<static_cast<int>(s)>(dot, loaded))),
+     ...);
+  }
 }
 
-template <class Source, int rows, std::size_t... w>
-OCTAVO_INLINE void plain_square(const Dot& dot, Dot::Sum (&sums)[rows], Dot::Sum& ones,
-                                const Square& at, std::index_sequence<w...>) {
-  Vec::Ints m[] = {Vec::load_unaligned_ints(at.b + static_cast<std::int64_t>(w) * at.ldb)...};
-  turn<Source::kUnit>(m);
-  (plain_word<Source, rows, static_cast<int>(w)>(dot, sums, ones, at, m[w],
-                                                 std::make_index_sequence<Source::kSteps>()),
+// Word i / squares of square i % squares.
+template <class Source, int rows, bool ones, int squares, class Turned, std::size_t... i>
+OCTAVO_INLINE void plain_words(const Dot& dot, Dot::Sum (&sums)[rows * squares], Dot::Sum& b_sums,
+                               const Square& at, const Turned (&turned)[squares],
+                               std::index_sequence<i...>) {
+  (plain_word<Source, rows, ones, squares, i % squares, i / squares>(
+       dot, sums, b_sums, at, turned[i % squares].template word<i / squares>(),
+       std::make_index_sequence<Source::kSteps>()),
    ...);
 }
 
-// What there is of a square and of the rows beside it, and zeros.
-template <int rows, std::int64_t a_bytes>
-struct StagedSquare {
-  alignas(64) char b[kSquareColumns * kSquareBytes] = {};
+// Squares with unusual words. Not inlined, and sums come in memory: it is hardly ever called.
+template <class Source, int rows, int squares>
+OCTAVO_KERNEL void plain_unusual(const Dot& dot, Dot::Sum (&sums)[rows * squares], const Square& at,
+                                 const typename Source::Turned (&turned)[squares]) noexcept {
+  plain_words<typename Source::Other, rows, false, squares>(
+      dot, sums, sums[0], at, turned, std::make_index_sequence<16 * squares>());
+}
+
+template <class Source, int rows, bool ones, int squares, std::size_t... i, std::size_t... s>
+OCTAVO_INLINE void plain_squares(const Dot& dot, Dot::Sum (&sums)[rows * squares], Dot::Sum& b_sums,
+                                 const Square& at, std::index_sequence<i...>,
+                                 std::index_sequence<s...>) {
+  using Turned = typename Source::Turned;
+  const Turned turned[] = {
+      Turned(dot, at.b + static_cast<std::int64_t>(s) * kSquareColumns * at.ldb, at.ldb)...};
+  if constexpr (requires { typename Source::Other; }) {
+    if (!(turned[s].usual() && ...)) {
+      Dot::Sum kept[] = {sums[i]...};
+      plain_unusual<Source, rows, squares>(dot, kept, at, turned);
+      ((sums[i] = kept[i]), ...);
+      return;
+    }
+  }
+  plain_words<Source, rows, ones, squares>(dot, sums, b_sums, at, turned,
+                                           std::make_index_sequence<16 * squares>());
+}
+
+// What there is of squares and of the rows beside them, and zeros.
+template <int rows, int squares, std::int64_t a_bytes>
+struct StagedSquares {
+  alignas(64) char b[squares * kSquareColumns * kSquareBytes] = {};
   alignas(64) char a[rows * a_bytes] = {};
 
   Square of(const Square& from, std::int64_t columns, std::int64_t b_size, std::int64_t a_size) {
@@ -94,37 +136,38 @@ struct StagedSquare {
   }
 };
 
-// `depth` bytes of the rows by up to 16 columns; goes on behind them.
-template <class Source, int rows>
-OCTAVO_INLINE void plain_depth(const Dot& dot, Dot::Sum (&sums)[rows], Dot::Sum& ones, Square& at,
-                               std::int64_t columns, std::int64_t depth, const char* ahead,
-                               const char* wrap) {
-  constexpr std::make_index_sequence<16> kWords;
+// `depth` bytes of the rows by up to 16 columns of each square; goes on behind them.
+template <class Source, int rows, bool ones, int squares>
+OCTAVO_INLINE void plain_depth(const Dot& dot, Dot::Sum (&sums)[rows * squares], Dot::Sum& b_sums,
+                               Square& at, std::int64_t columns, std::int64_t depth,
+                               const char* ahead, const char* wrap) {
+  constexpr std::make_index_sequence<rows * squares> kSums;
+  constexpr std::make_index_sequence<squares> kAll;
   constexpr std::int64_t kRowBytes = kSquareBytes * Source::kSteps;  // of A beside a square
-  if (columns == kSquareColumns) {
+  if (columns == squares * kSquareColumns) {
     OCTAVO_FLAT_LOOP
     for (; depth >= kRowBytes; depth -= kRowBytes) {
       const char* next = at.b + kColumnAhead;
       if (next >= ahead) next += wrap - ahead;
-      for (std::int64_t j = 0; j < kSquareColumns; ++j) {
+      for (std::int64_t j = 0; j < squares * kSquareColumns; ++j) {
         __builtin_prefetch(next + j * at.ldb, 0, 2);  // further ahead than the first level holds
       }
-      plain_square<Source, rows>(dot, sums, ones, at, kWords);
+      plain_squares<Source, rows, ones, squares>(dot, sums, b_sums, at, kSums, kAll);
       at.b += kSquareBytes;
       at.a += kRowBytes;
     }
   }
   for (; depth > 0; depth -= kRowBytes) {
     const std::int64_t a_size = depth < kRowBytes ? depth : kRowBytes;
-    StagedSquare<rows, kRowBytes> staged;
+    StagedSquares<rows, squares, kRowBytes> staged;
     const Square square = staged.of(at, columns, a_size / Source::kSteps, a_size);
-    plain_square<Source, rows>(dot, sums, ones, square, kWords);
+    plain_squares<Source, rows, ones, squares>(dot, sums, b_sums, square, kSums, kAll);
     at.b += a_size / Source::kSteps;
     at.a += a_size;
   }
 }
 
-// What the shifts take away, and the sums of columns where they are wanted.
+// What the shifts take away.
 template <int rows, class Sum, std::size_t... r>
 OCTAVO_INLINE void plain_take_away(Sum (&sums)[rows], const Sum& ones,
                                    const octavo::cpu::DotTile& t, std::index_sequence<r...>) {
@@ -133,35 +176,36 @@ OCTAVO_INLINE void plain_take_away(Sum (&sums)[rows], const Sum& ones,
    ...);
 }
 
-// Up to 16 columns from column `first` of a panel on.
-template <class Source, int rows, std::size_t... r>
+// Up to 16 columns of each square from column `first` of a panel on, and, with `ones`, their sums.
+template <class Source, int rows, bool ones, int squares, std::size_t... i, std::size_t... s>
 OCTAVO_INLINE void plain_block(const octavo::cpu::PlainTile& p, std::int64_t first,
-                               std::int64_t columns, std::index_sequence<r...> all) {
-  constexpr std::index_sequence<0> kOneVector;
+                               std::int64_t columns, std::index_sequence<i...> all,
+                               std::index_sequence<s...> vectors) {
   octavo::cpu::DotTile t = p.tile;
   const char* b = static_cast<const char*>(t.b) + first * t.ldb;
   if (t.total != nullptr) t.total += first;
   const Dot dot(t);
   Square at{b, t.ldb, static_cast<const char*>(t.a), t.lda};
   const char* ahead = b + t.depth / Source::kSteps;
-  const char* wrap = b + kSquareColumns * t.ldb;
+  const char* wrap = b + squares * kSquareColumns * t.ldb;
   const float* scale_a = t.scale_a;
   const float* scale_b = t.total != nullptr ? t.scale_b + first : nullptr;
   for (std::int64_t depth = t.depth;;) {
     const std::int64_t part = t.total == nullptr || depth <= t.group ? depth : t.group;
-    Dot::Sum sums[] = {((void)r, Dot::zero())...};
-    Dot::Sum ones = Dot::zero();
-    plain_depth<Source, rows>(dot, sums, ones, at, columns, part, ahead, wrap);
-    if constexpr (Dot::kExact) {
-      plain_take_away<rows>(sums, ones, t, all);
-      if (p.sums_out != nullptr) Vec::store(p.sums_out + first, ones);
+    Dot::Sum sums[] = {((void)i, Dot::zero())...};
+    Dot::Sum b_sums = Dot::zero();
+    plain_depth<Source, rows, ones, squares>(dot, sums, b_sums, at, columns, part, ahead, wrap);
+    if constexpr (ones) {
+      plain_take_away<rows>(sums, b_sums, t, all);
+      Vec::store(p.sums_out + first, b_sums);
     }
     if (t.total == nullptr) {
       auto* c = static_cast<float*>(t.c) + first;  // or int32
-      (Dot::write(c + static_cast<std::int64_t>(r) * octavo::cpu::kRowSums, sums[r]), ...);
+      (Dot::write(c + i / squares * octavo::cpu::kRowSums + i % squares * kSquareColumns, sums[i]),
+       ...);
       return;
     }
-    add_scaled<rows, 1>(sums, t, scale_a, scale_b, all, kOneVector);
+    add_scaled<rows, squares>(sums, t, scale_a, scale_b, all, vectors);
     depth -= part;
     if (depth == 0) return;
     scale_a += t.scale_a_group_stride;
@@ -169,13 +213,32 @@ OCTAVO_INLINE void plain_block(const octavo::cpu::PlainTile& p, std::int64_t fir
   }
 }
 
+template <class Source, int rows, bool ones>
+OCTAVO_INLINE void plain_blocks(const octavo::cpu::PlainTile& p) {
+  constexpr int kTogether = kSquares<rows>;
+  const auto block = [&]<int squares>(std::int64_t first, std::int64_t columns) {
+    plain_block<Source, rows, ones, squares>(p, first, columns,
+                                             std::make_index_sequence<rows * squares>(),
+                                             std::make_index_sequence<squares>());
+  };
+  std::int64_t j = 0;
+  if constexpr (kTogether > 1) {
+    constexpr std::int64_t kColumns = kTogether * kSquareColumns;
+    for (; p.columns - j >= kColumns; j += kColumns) {
+      block.template operator()<kTogether>(j, kColumns);
+    }
+  }
+  for (; j < p.columns; j += kSquareColumns) {
+    const std::int64_t left = p.columns - j;
+    block.template operator()<1>(j, left < kSquareColumns ? left : kSquareColumns);
+  }
+}
 template <class Source, int rows>
 OCTAVO_KERNEL void plain_columns(const octavo::cpu::PlainTile& p) noexcept {
-  for (std::int64_t j = 0; j < p.columns; j += kSquareColumns) {
-    const std::int64_t left = p.columns - j;
-    plain_block<Source, rows>(p, j, left < kSquareColumns ? left : kSquareColumns,
-                              std::make_index_sequence<rows>());
+  if constexpr (Dot::kExact) {
+    if (p.sums_out != nullptr) return plain_blocks<Source, rows, true>(p);
   }
+  plain_blocks<Source, rows, false>(p);
 }
 
 // Groups that end inside a square would stage all of it.

@@ -5,33 +5,58 @@
 // transpose_avx512-inl.hpp; every including file gets its own copy.
 #include "backends/cpu/kernels/plain_columns-inl.hpp"
 
+struct Along {
+  static constexpr std::int64_t kBytes = 64, kRowBytes = 64, kLanes = 16;
+  using Sum = Dot::Sum;
+  static OCTAVO_INLINE Sum zero() { return Dot::zero(); }
+  static OCTAVO_INLINE Sum plus(Sum a, Sum b) { return Vec::add(a, b); }
+  static OCTAVO_INLINE void store(std::int32_t* p, Sum sum) { Vec::store(p, sum); }
+  static OCTAVO_INLINE Dot::Right load(const Dot& dot, const char* b) {
+    return Dot::right<0>(dot.load(Vec::load_unaligned_ints(b)));
+  }
+  static OCTAVO_INLINE auto left(const Dot& dot, const char* a) {
+    return dot.left(Vec::load_ints(a));
+  }
+  static OCTAVO_INLINE auto one(const Dot& dot) { return dot.left(dot.one()); }
+  template <class Left>
+  static OCTAVO_INLINE Sum add(Sum sum, const Left& a, const Dot::Right& b) {
+    return Dot::add(sum, a, b);
+  }
+  template <int count>
+  static OCTAVO_INLINE void totals(const std::int32_t* lanes, std::int32_t* out) {
+    Vec::store(out, Vec::totals<count>(lanes));
+  }
+};
 #include "backends/cpu/kernels/plain_along-inl.hpp"
 #include "backends/cpu/kernels/plain_rows-inl.hpp"
 
 // Four rows of 64 bytes.
 struct ByteLines {
-  static constexpr int kRows = 4, kVectors = 4;
+  static constexpr int kRows = 4, kVectors = 4, kBytes = 64;
   static constexpr bool kOrdered = false;
-  static constexpr int kMostRows = 8;
-  static void join(const Dot& dot, const char* b, std::int64_t ldb, Dot::Right (&out)[4]) {
+  struct Joined {
+    __m512i low01, high01, low23, high23;
+  };
+  static OCTAVO_INLINE Joined load(const Dot&, const char* b, std::int64_t ldb) {
     const __m512i row0 = _mm512_loadu_si512(b);
     const __m512i row1 = _mm512_loadu_si512(b + ldb);
     const __m512i row2 = _mm512_loadu_si512(b + 2 * ldb);
     const __m512i row3 = _mm512_loadu_si512(b + 3 * ldb);
-    const __m512i low01 = _mm512_unpacklo_epi8(row0, row1);
-    const __m512i high01 = _mm512_unpackhi_epi8(row0, row1);
-    const __m512i low23 = _mm512_unpacklo_epi8(row2, row3);
-    const __m512i high23 = _mm512_unpackhi_epi8(row2, row3);
-    out[0] = Dot::right<0>(dot.load(_mm512_unpacklo_epi16(low01, low23)));
-    out[1] = Dot::right<0>(dot.load(_mm512_unpackhi_epi16(low01, low23)));
-    out[2] = Dot::right<0>(dot.load(_mm512_unpacklo_epi16(high01, high23)));
-    out[3] = Dot::right<0>(dot.load(_mm512_unpackhi_epi16(high01, high23)));
+    return {_mm512_unpacklo_epi8(row0, row1), _mm512_unpackhi_epi8(row0, row1),
+            _mm512_unpacklo_epi8(row2, row3), _mm512_unpackhi_epi8(row2, row3)};
+  }
+  template <int v>
+  static OCTAVO_INLINE Dot::Right step(const Dot& dot, const Joined& x) {
+    const __m512i first = v < 2 ? x.low01 : x.high01;
+    const __m512i second = v < 2 ? x.low23 : x.high23;
+    return Dot::right<0>(dot.load(v % 2 == 0 ? _mm512_unpacklo_epi16(first, second)
+                                             : _mm512_unpackhi_epi16(first, second)));
   }
 };
 
 octavo::cpu::PlainKernel find_plain(const octavo::cpu::PlainWanted& wanted) noexcept {
   if (wanted.order == octavo::cpu::PlainOrder::along_n) {
-    return find_plain_rows<ByteLines>(wanted.rows);
+    return find_plain_rows<AnyRows<ByteLines, 8>>(wanted.rows);
   }
   return wanted.group > 0 ? find_plain_columns<WordSource>(wanted) : find_plain_along(wanted.rows);
 }

@@ -14,10 +14,18 @@
 // Included inside an instruction-set region after plain_columns-inl.hpp; every including file gets
 // its own copy. A `Lines` says what rows of the weight become:
 //   kRows       rows of K in a step
-//   kVectors    of 16 columns in a line of 64 bytes
+//   kVectors    of 16 columns that are joined at a time: a line
+//   kBytes      of a row in them
 //   kOrdered    they are in the order of columns already
+//   Look, Other Look sees lines that are copied and says whether they are usual(); an `Other`, if
+//   there
+//               is one, takes what is not
+//   load(dot, b, ldb)    what the vectors of a step share; step<v>(dot, that): the step of vector
+//   v,
+//                        as Dot::add takes it
+// and a `LinesOf` which of them as many rows of A take, as many as registers hold the sums of:
+//   Of<rows>    for up to four, and one row more where columns are added up
 //   kMostRows   of A; for more of them a packed panel is faster
-//   join(dot, b, ldb, out)  the step of each vector, as Dot::add takes it
 
 // A strip goes through so many bytes at a time, in so many rows, while as many rows are fetched
 // into the second-level cache.
@@ -37,11 +45,11 @@ struct RowsAhead {
   std::int64_t strip;     // bytes of a row
   std::int64_t next_row;  // bytes from the end of a row to the next one
 
-  template <int lines>
+  template <int bytes>
   OCTAVO_INLINE void fetch() {
-    for (int i = 0; i < lines; ++i) __builtin_prefetch(at + i * kSquareBytes, 0, 2);
-    at += lines * kSquareBytes;
-    left -= lines * kSquareBytes;
+    for (int i = 0; i < bytes; i += kSquareBytes) __builtin_prefetch(at + i, 0, 2);
+    at += bytes;
+    left -= bytes;
     if (left <= 0) {
       at += next_row + left;
       left += strip;
@@ -57,62 +65,61 @@ struct LineCursor {
   std::int64_t lda;
 };
 
-template <class Lines, int rows, bool first, std::size_t... i, std::size_t... v>
-OCTAVO_INLINE void line_step(const Dot& dot, Dot::Sum (&sums)[rows * Lines::kVectors],
-                             [[maybe_unused]] Dot::Sum (&ones)[Lines::kVectors],
-                             const LineCursor& at, std::index_sequence<i...>,
-                             std::index_sequence<v...>) {
-  typename Dot::Right step[Lines::kVectors];
-  Lines::join(dot, at.b, at.ldb, step);
-  ((sums[i] = Dot::add(
-        sums[i],
-        dot.left(broadcast_step(at.a + static_cast<std::int64_t>(i / Lines::kVectors) * at.lda)),
-        step[i % Lines::kVectors])),
+template <class Lines, int rows, bool ones, int v, class Joined, std::size_t... r>
+OCTAVO_INLINE void line_vector(const Dot& dot, Dot::Sum (&sums)[rows * Lines::kVectors],
+                               [[maybe_unused]] Dot::Sum (&b_sums)[Lines::kVectors],
+                               const LineCursor& at, const Joined& joined,
+                               std::index_sequence<r...>) {
+  const typename Dot::Right step = Lines::template step<v>(dot, joined);
+  ((sums[r * Lines::kVectors + v] =
+        Dot::add(sums[r * Lines::kVectors + v],
+                 dot.left(broadcast_step(at.a + static_cast<std::int64_t>(r) * at.lda)), step)),
    ...);
-  if constexpr (Dot::kExact && first) {
-    ((ones[v] = plain_ones(dot, ones[v], step[v])), ...);
-  }
+  if constexpr (ones) b_sums[v] = plain_ones(dot, b_sums[v], step);
 }
 
-// `steps` steps of a line's columns; sums lie kRowSums apart, ones beside them.
-template <class Lines, int rows, bool first, std::size_t... i, std::size_t... v>
+// `steps` steps of a line's columns; sums lie kRowSums apart, those of columns beside them.
+template <class Lines, int rows, bool fetches, bool ones, std::size_t... i, std::size_t... v>
 OCTAVO_INLINE void line_steps(const Dot& dot, LineCursor at, std::int64_t steps, RowsAhead& ahead,
-                              float* c, [[maybe_unused]] std::int32_t* ones,
-                              std::index_sequence<i...> all, std::index_sequence<v...> vectors) {
+                              float* c, [[maybe_unused]] std::int32_t* sums_out,
+                              std::index_sequence<i...>, std::index_sequence<v...>) {
+  constexpr std::make_index_sequence<rows> kRows;
   constexpr std::size_t kVectors = Lines::kVectors;
   Dot::Sum sums[] = {Dot::read(c + i / kVectors * octavo::cpu::kRowSums + i % kVectors * 16)...};
-  Dot::Sum bytes[] = {((void)v, Dot::zero())...};
-  if constexpr (Dot::kExact && first) ((bytes[v] = Dot::read(ones + v * 16)), ...);
+  Dot::Sum b_sums[] = {((void)v, Dot::zero())...};
+  if constexpr (ones) ((b_sums[v] = Dot::read(sums_out + v * 16)), ...);
   OCTAVO_FLAT_LOOP
   for (; steps > 0; --steps) {
-    if constexpr (first) ahead.fetch<Lines::kRows>();
-    line_step<Lines, rows, first>(dot, sums, bytes, at, all, vectors);
+    if constexpr (fetches) ahead.fetch<Lines::kRows * Lines::kBytes>();
+    const auto joined = Lines::load(dot, at.b, at.ldb);
+    (line_vector<Lines, rows, ones, static_cast<int>(v)>(dot, sums, b_sums, at, joined, kRows),
+     ...);
     at.b += Lines::kRows * at.ldb;
     at.a += octavo::cpu::kStepBytes;
   }
   (Dot::write(c + i / kVectors * octavo::cpu::kRowSums + i % kVectors * 16, sums[i]), ...);
-  if constexpr (Dot::kExact && first) (Dot::write(ones + v * 16, bytes[v]), ...);
+  if constexpr (ones) (Dot::write(sums_out + v * 16, b_sums[v]), ...);
 }
 
 // The columns of a line, from column `column` of the strip on.
-template <class Lines, int rows, bool first>
+template <class Lines, int rows, bool fetches, bool ones>
 struct LineSums {
   static constexpr std::int64_t kColumns = Lines::kVectors * 16;
   const octavo::cpu::PlainTile& p;
   float* c;  // or int32
-  std::int32_t* ones;
+  std::int32_t* sums_out;
 
   LineSums(const octavo::cpu::PlainTile& tile, std::int64_t column)
       : p(tile),
         c(static_cast<float*>(tile.tile.c) + column / octavo::cpu::kRowSums * tile.panel_sums +
           column % octavo::cpu::kRowSums),
-        ones(Dot::kExact ? tile.sums_out + column : nullptr) {}
+        sums_out(ones ? tile.sums_out + column : nullptr) {}
 
   // Whole steps.
   void add(const Dot& dot, const LineCursor& at, std::int64_t steps, RowsAhead& ahead) const {
-    line_steps<Lines, rows, first>(dot, at, steps, ahead, c, ones,
-                                   std::make_index_sequence<rows * Lines::kVectors>(),
-                                   std::make_index_sequence<Lines::kVectors>());
+    line_steps<Lines, rows, fetches, ones>(dot, at, steps, ahead, c, sums_out,
+                                           std::make_index_sequence<rows * Lines::kVectors>(),
+                                           std::make_index_sequence<Lines::kVectors>());
   }
   // Fewer columns, or rows of K, than a step has: with zeros.
   void add_part(const Dot& dot, const LineCursor& at, std::int64_t depth,
@@ -135,13 +142,59 @@ struct LineSums {
   }
 };
 
+template <class Lines>
+struct AnyLines {
+  using Type = Lines;
+};
+template <class Lines>
+requires requires { typename Lines::Other; }
+struct AnyLines<Lines> {
+  using Type = typename Lines::Other;
+};
+// Lines of fewer than 64 bytes are copied, so that all are read once where they lie, and those that
+// have to be looked at first.
+template <class Lines>
+constexpr bool kStagedLines =
+    Lines::kBytes < kSquareBytes || !std::is_same_v<typename AnyLines<Lines>::Type, Lines>;
+
+// A line of 64 bytes through `depth` rows of K, column `column` of the strip its first one: copied,
+// and then taken by as many vectors as `Lines` have.
+template <class Lines, int rows, bool fetches, bool ones>
+OCTAVO_INLINE void staged_line(const Dot& dot, const octavo::cpu::PlainTile& p, std::int64_t column,
+                               const LineCursor& at, std::int64_t depth, RowsAhead& ahead) {
+  constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / Lines::kRows;
+  alignas(64) char lines[kMostTogether * kSquareBytes];
+  typename Lines::Look seen(dot);
+  for (std::int64_t k = 0; k < depth; ++k) {
+    if constexpr (fetches) ahead.fetch<kSquareBytes>();
+    const Vec::Ints line = Vec::load_unaligned_ints(at.b + k * at.ldb);
+    seen.look(line);
+    Vec::store(lines + k * kSquareBytes, line);
+  }
+  const std::int64_t whole = depth / Lines::kRows * Lines::kRows;
+  const auto take = [&]<class Taken>() {
+    for (std::int64_t v = 0; v < kSquareBytes; v += Lines::kBytes) {
+      const LineSums<Taken, rows, false, ones> sums(
+          p, column + v / Lines::kBytes * Lines::kVectors * 16);
+      const LineCursor from{lines + v, kSquareBytes, at.a, at.lda};
+      sums.add(dot, from, whole / Lines::kRows, ahead);
+      if (whole == depth) continue;
+      sums.add_part(dot,
+                    {from.b + whole * kSquareBytes, kSquareBytes, at.a + whole * kRowBytes, at.lda},
+                    depth - whole, Lines::kBytes);
+    }
+  };
+  if (seen.usual()) return take.template operator()<Lines>();
+  take.template operator()<typename AnyLines<Lines>::Type>();
+}
+
 // All columns through `depth` rows of K, while those from `next` on are fetched.
-template <class Lines, int rows, bool first>
+template <class Lines, int rows, bool fetches, bool ones>
 OCTAVO_KERNEL void plain_lines(const Dot& dot, const octavo::cpu::PlainTile& p, LineCursor at,
                                std::int64_t depth, const char* next) noexcept {
-  using Sums = LineSums<Lines, rows, first>;
+  using Sums = LineSums<typename AnyLines<Lines>::Type, rows, fetches, ones>;
   constexpr std::int64_t kColumns = Sums::kColumns;
-  constexpr std::int64_t kElement = kSquareBytes / kColumns;
+  constexpr std::int64_t kElement = Lines::kBytes / kColumns;
   constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / Lines::kRows;
   const std::int64_t whole = depth / Lines::kRows * Lines::kRows;
   LineCursor end = at;
@@ -149,14 +202,21 @@ OCTAVO_KERNEL void plain_lines(const Dot& dot, const octavo::cpu::PlainTile& p, 
   end.a += whole * kRowBytes;
   const std::int64_t strip = p.columns * kElement;
   RowsAhead ahead{next, strip, strip, at.ldb - strip};
-  for (std::int64_t j = 0; j < p.columns; j += kColumns) {
+  std::int64_t j = 0;
+  if constexpr (kStagedLines<Lines>) {
+    constexpr std::int64_t kStaged = kSquareBytes / kElement;
+    for (; p.columns - j >= kStaged; j += kStaged, at.b += kSquareBytes, end.b += kSquareBytes) {
+      staged_line<Lines, rows, fetches, ones>(dot, p, j, at, depth, ahead);
+    }
+  }
+  for (; j < p.columns; j += kColumns) {
     const Sums sums(p, j);
     const std::int64_t left = p.columns - j;
     if (left < kColumns) return sums.add_part(dot, at, depth, left * kElement);
     sums.add(dot, at, whole / Lines::kRows, ahead);
-    if (whole < depth) sums.add_part(dot, end, depth - whole, kSquareBytes);
-    at.b += kSquareBytes;
-    end.b += kSquareBytes;
+    if (whole < depth) sums.add_part(dot, end, depth - whole, Lines::kBytes);
+    at.b += Lines::kBytes;
+    end.b += Lines::kBytes;
   }
 }
 
@@ -169,15 +229,13 @@ OCTAVO_INLINE void order_sums(float* sums) {
 }
 
 // What a group, or all of K, summed up goes where it belongs.
-template <class Lines, int rows, bool first, std::size_t... r>
+template <class Lines, int rows, bool first, bool ones, std::size_t... r>
 OCTAVO_INLINE void finish_lines(const octavo::cpu::PlainTile& p, std::int64_t group,
                                 std::index_sequence<r...>) {
   for (std::int64_t j = 0, panel = 0; j < p.columns; j += octavo::cpu::kRowSums, ++panel) {
     octavo::cpu::DotTile t = p.tile;
     auto* c = static_cast<float*>(t.c) + panel * p.panel_sums;
-    if constexpr (Dot::kExact && first) {
-      order_sums<Lines>(reinterpret_cast<float*>(p.sums_out + j));
-    }
+    if constexpr (ones && first) order_sums<Lines>(reinterpret_cast<float*>(p.sums_out + j));
     (order_sums<Lines>(c + r * octavo::cpu::kRowSums), ...);
     if (t.total != nullptr) {
       t.total += panel * p.panel_sums;
@@ -185,7 +243,7 @@ OCTAVO_INLINE void finish_lines(const octavo::cpu::PlainTile& p, std::int64_t gr
     }
     for (std::int64_t v = 0; v < octavo::cpu::kRowSums; v += 16) {
       Dot::Sum sums[] = {Dot::read(c + r * octavo::cpu::kRowSums + v)...};
-      if constexpr (Dot::kExact) {
+      if constexpr (ones) {
         plain_take_away<rows>(sums, Dot::read(p.sums_out + j + v), t,
                               std::make_index_sequence<rows>());
       }
@@ -222,15 +280,17 @@ OCTAVO_INLINE void by_fours(const Each& each) {
   }
 }
 
-template <class Lines, int rows>
-OCTAVO_KERNEL void plain_rows(const octavo::cpu::PlainTile& p) noexcept {
-  constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / Lines::kRows;
+template <class LinesOf, int rows, bool ones>
+OCTAVO_INLINE void plain_strip(const octavo::cpu::PlainTile& p) {
+  using One = typename LinesOf::template Of<1>;
+  constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / One::kRows;
+  constexpr std::int64_t kElement = One::kBytes / (One::kVectors * 16);
   const octavo::cpu::DotTile& t = p.tile;
   const Dot dot(t);
   const std::int64_t depth = t.depth / kRowBytes;
   const std::int64_t panels = (p.columns + octavo::cpu::kRowSums - 1) / octavo::cpu::kRowSums;
   const std::int64_t group_depth = t.total == nullptr ? depth : t.group / kRowBytes;
-  const std::int64_t strip = p.columns * kSquareBytes / (Lines::kVectors * 16);
+  const std::int64_t strip = p.columns * kElement;
   const std::int64_t together = rows_together(strip);
   for (std::int64_t begin = 0, group = 0; begin < depth || group == 0; ++group) {
     const std::int64_t end = depth - begin < group_depth ? depth : begin + group_depth;
@@ -238,7 +298,7 @@ OCTAVO_KERNEL void plain_rows(const octavo::cpu::PlainTile& p) noexcept {
       std::memset(static_cast<float*>(t.c) + i * p.panel_sums, 0,
                   rows * octavo::cpu::kRowSums * sizeof(float));
     }
-    if constexpr (Dot::kExact) {
+    if constexpr (ones) {
       std::memset(p.sums_out, 0,
                   static_cast<std::size_t>(panels * octavo::cpu::kRowSums) * sizeof(std::int32_t));
     }
@@ -251,25 +311,53 @@ OCTAVO_KERNEL void plain_rows(const octavo::cpu::PlainTile& p) noexcept {
       const char* next =
           begin < depth ? at.b + some * t.ldb : static_cast<const char*>(t.b) + strip;
       by_fours<rows>([&]<int some_rows, int row>() {
+        constexpr bool kFirst = row == 0, kOnes = kFirst && ones;
+        using Lines = typename LinesOf::template Of<some_rows + (kOnes ? 1 : 0)>;
         LineCursor rows_at = at;
         rows_at.a += row * at.lda;
-        plain_lines<Lines, some_rows, row == 0>(dot, from_row(p, row), rows_at, some, next);
+        plain_lines<Lines, some_rows, kFirst, kOnes>(dot, from_row(p, row), rows_at, some, next);
       });
     }
     by_fours<rows>([&]<int some_rows, int row>() {
-      finish_lines<Lines, some_rows, row == 0>(from_row(p, row), group,
-                                               std::make_index_sequence<some_rows>());
+      using Lines = typename LinesOf::template Of<some_rows + (row == 0 && ones ? 1 : 0)>;
+      finish_lines<Lines, some_rows, row == 0, ones>(from_row(p, row), group,
+                                                     std::make_index_sequence<some_rows>());
     });
   }
 }
+template <class LinesOf, int rows>
+OCTAVO_KERNEL void plain_rows(const octavo::cpu::PlainTile& p) noexcept {
+  if constexpr (Dot::kExact) {
+    if (p.sums_out != nullptr) return plain_strip<LinesOf, rows, true>(p);
+  }
+  plain_strip<LinesOf, rows, false>(p);
+}
 
-template <class Lines, std::size_t... i>
+// Lines of as many vectors as leave registers for two: fewer for more rows.
+template <template <int> class Lines, int most_vectors, int most_rows>
+struct FewerVectors {
+  static constexpr int kMostRows = most_rows;
+  template <int rows>
+  using Of = Lines<(rows > 2                        ? 1
+                    : rows == 2 && most_vectors > 2 ? 2
+                                                    : most_vectors)>;
+};
+
+// The same Lines for all numbers of rows.
+template <class Lines, int most_rows>
+struct AnyRows {
+  static constexpr int kMostRows = most_rows;
+  template <int>
+  using Of = Lines;
+};
+
+template <class LinesOf, std::size_t... i>
 octavo::cpu::PlainKernel plain_rows_of(std::int64_t rows, std::index_sequence<i...>) noexcept {
-  static constexpr std::array kKernels{&plain_rows<Lines, static_cast<int>(i) + 1>...};
+  static constexpr std::array kKernels{&plain_rows<LinesOf, static_cast<int>(i) + 1>...};
   constexpr auto kMost = static_cast<std::int64_t>(sizeof...(i));
   return rows < 1 || rows > kMost ? nullptr : kKernels[static_cast<std::size_t>(rows - 1)];
 }
-template <class Lines>
+template <class LinesOf>
 octavo::cpu::PlainKernel find_plain_rows(std::int64_t rows) noexcept {
-  return plain_rows_of<Lines>(rows, std::make_index_sequence<Lines::kMostRows>());
+  return plain_rows_of<LinesOf>(rows, std::make_index_sequence<LinesOf::kMostRows>());
 }

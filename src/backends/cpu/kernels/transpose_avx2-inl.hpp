@@ -5,6 +5,18 @@
 // Included inside an instruction-set region after vec_avx2-inl.hpp; every including file gets its
 // own copy.
 
+// The lower, or upper, units of both in each 128-bit lane, in turns.
+template <int bits>
+OCTAVO_INLINE __m256i unpack_low(__m256i a, __m256i b) {
+  if constexpr (bits == 16) return _mm256_unpacklo_epi16(a, b);
+  return bits == 32 ? _mm256_unpacklo_epi32(a, b) : _mm256_unpacklo_epi64(a, b);
+}
+template <int bits>
+OCTAVO_INLINE __m256i unpack_high(__m256i a, __m256i b) {
+  if constexpr (bits == 16) return _mm256_unpackhi_epi16(a, b);
+  return bits == 32 ? _mm256_unpackhi_epi32(a, b) : _mm256_unpackhi_epi64(a, b);
+}
+
 // Dword (i, j) of 8 x 8 goes to (j, i).
 OCTAVO_INLINE void turn_quarter(__m256i (&m)[8]) {
   __m256i t[8];
@@ -45,6 +57,66 @@ inline void turn(Vec::Ints (&m)[16]) {
   turn_quarter(quarter);
   for (int i = 0; i < 8; ++i) m[8 + i].high = quarter[i];
 }
+
+// Squares of a few rows that are turned side by side: they lie in memory.
+constexpr int kMostSquares = 2;
+
+// What is looked at of a weight on its way: nothing.
+struct Unseen {
+  template <class Dot>
+  explicit OCTAVO_INLINE Unseen(const Dot&) {}
+  template <class Bytes>
+  static OCTAVO_INLINE void look(const Bytes&) {}
+  static constexpr bool usual() { return true; }
+};
+
+// Sixteen columns of 64 bytes, turned (plain_columns-inl.hpp): in memory, since registers hold a
+// quarter of them. Eight columns at a time, so that their lines stay in the first-level cache
+// wherever they lie. With units of 16 bits, lane l of a word holds the lower halves of columns 4 l
+// to 4 l + 3, then their upper halves. `Look` sees every byte.
+template <int bits, class Look = Unseen>
+struct TurnedSquare {
+  template <class Dot>
+  OCTAVO_INLINE TurnedSquare(const Dot& dot, const char* b, std::int64_t ldb) {
+    Look seen(dot);  // not a member, which would be in memory
+    for (std::int64_t half = 0; half < 2; ++half, b += 8 * ldb) {
+      for (std::int64_t part = 0; part < 64; part += 16) {
+        turn_part(b + part, ldb, seen, words + part * 16 + half * 32);
+      }
+    }
+    all_usual = seen.usual();
+  }
+  OCTAVO_INLINE bool usual() const { return all_usual; }
+  template <int w>
+  OCTAVO_INLINE Vec::Ints word() const {
+    return Vec::load_ints(words + w * 64);
+  }
+
+ private:
+  // 16 bytes of eight columns: four words.
+  static OCTAVO_INLINE void turn_part(const char* b, std::int64_t ldb, Look& seen, char* out) {
+    const auto lane = [&](std::int64_t j) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(b + j * ldb));
+    };
+    const auto columns = [&](std::int64_t j) {
+      const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(lane(j)), lane(j + 4), 1);
+      seen.look(both);
+      return both;
+    };
+    const __m256i m0 = columns(0), m1 = columns(1), m2 = columns(2), m3 = columns(3);
+    const __m256i low01 = unpack_low<bits>(m0, m1), high01 = unpack_high<bits>(m0, m1);
+    const __m256i low23 = unpack_low<bits>(m2, m3), high23 = unpack_high<bits>(m2, m3);
+    const auto put = [&](int w, __m256i word) {
+      _mm256_store_si256(reinterpret_cast<__m256i*>(out + w * 64), word);
+    };
+    put(0, unpack_low<2 * bits>(low01, low23));
+    put(1, unpack_high<2 * bits>(low01, low23));
+    put(2, unpack_low<2 * bits>(high01, high23));
+    put(3, unpack_high<2 * bits>(high01, high23));
+  }
+  alignas(64) char words[1024];
+  bool all_usual;
+};
 
 // 256 bytes of rows, 64 columns each, as vectors of 16 columns: four rows of bytes, two of
 // halfwords, the front of each before its back, or one of words.

@@ -47,6 +47,25 @@ inline __attribute__((always_inline)) void turn(__m512i (&m)[16]) {
   for (int i = 0; i < 16; ++i) m[i] = t[i];
 }
 
+// Squares that are turned side by side: one fills the registers.
+constexpr int kMostSquares = 1;
+
+// Sixteen columns of 64 bytes, turned (plain_columns-inl.hpp).
+template <int bits>
+struct TurnedSquare {
+  template <class Dot>
+  OCTAVO_INLINE TurnedSquare(const Dot&, const char* b, std::int64_t ldb) {
+    for (int j = 0; j < 16; ++j) m[j] = _mm512_loadu_si512(b + j * ldb);
+    turn<bits>(m);
+  }
+  template <int w>
+  OCTAVO_INLINE const __m512i& word() const {
+    return m[w];
+  }
+  static constexpr bool usual() { return true; }
+  __m512i m[16];
+};
+
 // Lane l of q[i] holds columns 16 l + 4 i and the three after it; afterwards vector v columns 16 v
 // to 16 v + 15.
 inline void put_lanes_together(__m512i (&q)[4]) {

@@ -70,6 +70,33 @@ struct Vec {
     return load_ints(bytes);
   }
 
+  // Columns in their order, in memory: the low half of a vector holds columns 0 to 3 and 8 to 11.
+  template <int vectors>
+  static OCTAVO_INLINE void order(void* p) {
+    for (int v = 0; v < vectors; ++v) {
+      char* at = static_cast<char*>(p) + v * 64;
+      const Ints x = load_ints(at);
+      store(at, Ints{_mm256_permute2x128_si256(x.low, x.high, 0x20),
+                     _mm256_permute2x128_si256(x.low, x.high, 0x31)});
+    }
+  }
+
+  // out[i], i < count: the sum of eight lanes from p + 8 i on; as many as fill fours are written.
+  template <int count>
+  static OCTAVO_INLINE void totals(const std::int32_t* p, std::int32_t* out) {
+    const __m256i zero = _mm256_setzero_si256();
+    const auto lanes = [&](int i) {
+      return i < count ? _mm256_load_si256(reinterpret_cast<const __m256i*>(p + 8 * i)) : zero;
+    };
+    for (int i = 0; i < count; i += 4) {
+      const __m256i sums = _mm256_hadd_epi32(_mm256_hadd_epi32(lanes(i), lanes(i + 1)),
+                                             _mm256_hadd_epi32(lanes(i + 2), lanes(i + 3)));
+      _mm_store_si128(
+          reinterpret_cast<__m128i*>(out + i),
+          _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1)));
+    }
+  }
+
   static OCTAVO_INLINE Ints add(const Ints& a, const Ints& b) {
     return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
   }

@@ -12,6 +12,8 @@ struct WordsDot {
   using Sum = Vec::Ints;
   static OCTAVO_INLINE Loaded load(const Vec::Ints& b) { return b; }
   static OCTAVO_INLINE Vec::Ints left(const Vec::Ints& a) { return a; }
+  // What left() makes ones of.
+  static OCTAVO_INLINE Vec::Ints one() { return Vec::broadcast(0x00010001); }
   static OCTAVO_INLINE Sum add(const Sum& sum, const Vec::Ints& a, const Right& b) {
     return Vec::add(sum, Vec::multiply_pairs(a, b));
   }
