@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ranks of torch.distributed (gloo) check: `gloo_checks.py SIZE CHECK...` forks SIZE of them for each check, and ends
-with 0 where all have passed."""
+"""What ranks of torch.distributed (gloo) check: `gloo_checks.py SIZE [CHECK...]` forks SIZE of them for each check, of all
+there are by default, and ends with 0 where all have passed."""
 
 import datetime
 import os
@@ -147,6 +147,55 @@ def gradients_of(model, x):
     return y.detach(), x.grad
 
 
+def a_plan_of_transformers_puts_a_model_on_ranks(rank, size, alone):
+    if size not in (2, 4):
+        return
+    import transformers
+    from transformers.distributed import DistributedConfig
+
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size))
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    options = dict(vocab_size=64, hidden_size=128, intermediate_size=400, num_hidden_layers=2, num_attention_heads=8,
+                   num_key_value_heads=4)
+    config = octavo.torch.OctavoConfig("int8-dynamic")
+    with tempfile.TemporaryDirectory() as own:
+        shared = [own]  # transformers writes on the first rank alone
+        dist.broadcast_object_list(shared)
+        folder = shared[0]
+        torch.manual_seed(1)
+        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**options, attention_bias=True)).eval()
+        model.save_pretrained(f"{folder}/float")
+        octavo.torch.quantize_(model, "int8-dynamic")
+        model.save_pretrained(f"{folder}/codes")
+        mixtral = transformers.MixtralForCausalLM(transformers.MixtralConfig(**options, num_local_experts=4))
+        mixtral.save_pretrained(f"{folder}/mixtral")
+        dist.barrier()
+        ids = torch.arange(12).reshape(2, 6)
+        for name, quantise in (("float", config), ("codes", None)):
+            made = transformers.LlamaForCausalLM.from_pretrained(
+                f"{folder}/{name}", quantization_config=quantise, distributed_config=DistributedConfig(tp_size=size, tp_plan="auto"))
+            kinds = {type(layer).__name__ for layer in made.model.layers[0].modules() if "Linear" in type(layer).__name__}
+            assert kinds == {"ColumnParallelLinear", "RowParallelLinear"}, kinds
+            with torch.no_grad():
+                same(made(ids).logits, model(ids).logits)
+                same(made.generate(ids, max_new_tokens=3, do_sample=False), model.generate(ids, max_new_tokens=3, do_sample=False))
+            try:
+                made.save_pretrained(f"{folder}/again")
+            except NotImplementedError as error:
+                assert "model must have whole weights" in str(error), error
+            else:
+                raise AssertionError("a part was saved as the whole")
+        try:
+            transformers.MixtralForCausalLM.from_pretrained(
+                f"{folder}/mixtral", quantization_config=config, distributed_config=DistributedConfig(tp_size=size, tp_plan="auto"))
+        except NotImplementedError as error:
+            assert "experts are not split" in str(error), error
+        else:
+            raise AssertionError("experts were not refused")
+        dist.barrier()
+
+
 def ranks_that_disagree_are_told(rank, size, alone):
     if size == 1:
         return
@@ -179,8 +228,8 @@ def a_rank_that_dies_ends_the_others(rank, size, alone):
 
 
 CHECKS = {check.__name__: check for check in (
-    layers_give_the_bits_of_one_rank, a_model_is_put_on_ranks_by_torchs_own_function, ranks_that_disagree_are_told,
-    a_rank_that_dies_ends_the_others)}
+    layers_give_the_bits_of_one_rank, a_model_is_put_on_ranks_by_torchs_own_function,
+    a_plan_of_transformers_puts_a_model_on_ranks, ranks_that_disagree_are_told, a_rank_that_dies_ends_the_others)}
 
 
 def on_rank(rank, size, check, folder):
@@ -213,4 +262,4 @@ def on_ranks(check, size):
 
 
 if __name__ == "__main__":
-    sys.exit(any([on_ranks(check, int(sys.argv[1])) for check in sys.argv[2:]]))
+    sys.exit(any([on_ranks(check, int(sys.argv[1])) for check in sys.argv[2:] or CHECKS]))

@@ -11,12 +11,9 @@ torch = pytest.importorskip("torch")
 if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
     pytest.skip("this torch has no gloo", allow_module_level=True)
 
-CHECKS = ("layers_give_the_bits_of_one_rank", "a_model_is_put_on_ranks_by_torchs_own_function",
-          "ranks_that_disagree_are_told", "a_rank_that_dies_ends_the_others")
-
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 8])
 def test_ranks(size):
     script = Path(__file__).with_name("gloo_checks.py")
-    done = subprocess.run([sys.executable, script, str(size), *CHECKS], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, script, str(size)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-6000:]

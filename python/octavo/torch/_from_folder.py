@@ -99,7 +99,7 @@ class FolderLayers:
     def make_room(self, model: torch.nn.Module) -> None:
         """Float weights that the layers replace go; a model on the meta device never has them."""
         for path in (*self._linear, *self._experts):
-            _set(model, path, Awaiting(model.get_submodule(path)))
+            set_module(model, path, Awaiting(model.get_submodule(path)))
 
     def fill(self, model: torch.nn.Module, dtype: torch.dtype) -> None:
         """Reads and packs one layer after the other. dtype: of the float weights that they stand for."""
@@ -114,14 +114,15 @@ class FolderLayers:
             made = layer_of(weight, None if bias is None else bias.detach(), own)
             made.training = old.training
             made.stands_for_conv1d = getattr(old, "stands_for_conv1d", False)
-            _set(model, path, made)
+            place = getattr(old, "place", None)  # on ranks, of a tensor-parallel plan
+            set_module(model, path, made if place is None else place.make(made))
         for path, weights in self._experts.items():
             old = model.get_submodule(path)
             gate_up, down = (self._stacked(weights[name], path, interleaves(old.experts) and name == "gate_up_proj")
                              for name in ("gate_up_proj", "down_proj"))
             experts = experts_of(old.experts, gate_up, down, dtype)
             experts.training = old.training
-            _set(model, path, experts)
+            set_module(model, path, experts)
 
     def fuse(self, model: torch.nn.Module) -> None:
         """Makes layers that read the same activations one product where that changes no bit; after `fill`."""
@@ -180,6 +181,6 @@ def _module(model, path):
         return None
 
 
-def _set(model, path, module):
+def set_module(model: torch.nn.Module, path: str, module: torch.nn.Module) -> None:
     parent, _, child = path.rpartition(".")
     setattr(model.get_submodule(parent), child, module)

@@ -53,6 +53,7 @@ class QuantizedLinear(EightBitModule):
 
     scheme: str = ""
     batch_invariant: bool = False
+    place: Any = None  # on ranks, of a tensor-parallel plan of transformers
     stands_for_conv1d: bool = False  # of transformers, whose own weight is [in_features, out_features]
     _loads_static: tuple[str, ...] = ()  # static activations that a state may bring
 

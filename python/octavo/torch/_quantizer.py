@@ -15,7 +15,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from .. import _octavo
 from ._canonical import LAYERS
-from ._from_folder import FolderLayers, unexpected_patterns
+from ._from_folder import FolderLayers, set_module, unexpected_patterns
 from ._linear_modules import candidates, is_conv1d
 from ._quantize import float_linear, patterns_of, warn_of_left
 from ._quantized_linear import QuantizedLinear
@@ -97,6 +97,10 @@ class OctavoQuantizer(HfQuantizer):
     def _process_model_before_weight_loading(self, model: Any, dtype: torch.dtype | None = None,
                                              checkpoint_files: Sequence[str] | None = None, **options: Any) -> Any:
         watch_transformers()
+        if torch.distributed.is_available():
+            from ._parallel_plan import extend_styles
+
+            extend_styles()
         self._dtype = dtype or torch.get_default_dtype()
         if self.pre_quantized or self.quantization_config._declared is not None:
             self._await_folder(model, checkpoint_files)
@@ -165,9 +169,11 @@ class OctavoQuantizer(HfQuantizer):
             self._folder = None
         for name in sorted(self._pending):  # not in the files: transformers has told, and made some up
             self.take(model, name, model.get_parameter(name).detach())
-        for layer in model.modules():
+        for path, layer in list(model.named_modules()):
             if isinstance(layer, RoutedExperts):
                 layer.take_biases()
+            elif isinstance(layer, QuantizedLinear) and layer.place is not None:
+                set_module(model, path, layer.place.make(layer))
         return model
 
 
