@@ -122,6 +122,12 @@ class OCTAVO_API RowParallelLinear {
   RowParallelLinear(const Weight& weight, const TensorView& bias,
                     std::shared_ptr<Communicator> ranks, const ParallelOptions& options = {});
 
+  /// The same of a part that is there already, as shard gives it and read_shard reads it, which has
+  /// no outlier columns of its own. Throws Error.
+  static RowParallelLinear of_part(const Weight& part, const TensorView& bias,
+                                   std::shared_ptr<Communicator> ranks,
+                                   const ParallelOptions& options = {});
+
   std::int64_t in_features() const noexcept;
   std::int64_t out_features() const noexcept;
   /// The columns of x that this rank multiplies.

@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <numeric>
+#include <span>
 #include <string>
 
+#include "core/grid.hpp"
 #include "core/operand.hpp"
 #include "octavo/matmul.hpp"
 #include "octavo/sharding.hpp"
@@ -31,13 +34,13 @@ bool constant_along_k(const Weight& weight) {
   return rule.vectorwise || scale_grid(rule.spec.granularity, Side::a).cols == kWholeExtent;
 }
 
-RowSums kind_of(const Weight& weight) {
+RowSums kind_of(const Weight& weight, std::int64_t k) {
   const bool integers =
       weight.activation && is_integer8(weight.codes.data.dtype()) &&
       (weight.activation->vectorwise || is_integer8(weight.activation->spec.dtype));
   if (!integers || !constant_along_k(weight)) return RowSums::chunks;
   const std::int64_t most = weight.codes.azp.defined() ? kNarrowUnsigned : kMostIntegerDepth;
-  return weight.codes.data.size(1) > most ? RowSums::wide : RowSums::exact;
+  return k > most ? RowSums::wide : RowSums::exact;
 }
 
 Tensor checked_bias(const TensorView& bias, std::int64_t n) {
@@ -48,9 +51,10 @@ Tensor checked_bias(const TensorView& bias, std::int64_t n) {
   return copy(bias, bias.dtype);
 }
 
-void check_ranks(const Weight& weight, Communicator& ranks, const ParallelOptions& o) {
+void check_ranks(const Weight& weight, std::int64_t k, Communicator& ranks,
+                 const ParallelOptions& o) {
   const std::array traits{
-      Trait{"weight.shape", shape_string(weight.codes.data)},
+      Trait{"weight.shape", fmt::format("[{}, {}]", weight.codes.data.size(0), k)},
       Trait{"weight.dtype", std::string(name(weight.codes.data.dtype()))},
       Trait{"weight.scheme", weight.scheme},
       Trait{"weight.activation", rule_words(weight.activation)},
@@ -224,6 +228,67 @@ Result<Tensor> forward(const RowParallelLinear::Impl& layer, const TensorView& x
   return out.tensor;
 }
 
+// Of K, that no border cuts.
+std::int64_t cell_of(const Quantized& codes, const std::optional<ActivationQuant>& rule,
+                     std::int64_t k) {
+  const bool varies = codes.scale.defined() && codes.grid.cols != kWholeExtent;
+  return common_cell(varies ? codes.grid.cols : 1, rule ? group_length(*rule) : 1, k);
+}
+
+// Every rank finds the same one.
+void check_parts(std::span<const std::int64_t> sizes, std::int64_t k, std::int64_t cell) {
+  const auto count = static_cast<std::int64_t>(sizes.size());
+  for (std::int64_t r = 0; r < count; ++r) {
+    const std::int64_t want = shard_range(k, r, count, cell).size();
+    const std::int64_t size = sizes[static_cast<std::size_t>(r)];
+    if (size == want) continue;
+    refuse(Code::invalid_argument,
+           "{}: part must have the columns that shard_range gives its rank; got {} instead of {} "
+           "of {} on rank {}",
+           kRowParallel, size, want, k, r);
+  }
+}
+
+// What a layer is made of: the rank's part, and what it does not say of the whole.
+struct Made {
+  Weight own;
+  std::optional<ActivationQuant> rule;
+  std::int64_t k;
+};
+
+std::shared_ptr<RowParallelLinear::Impl> made(Made from, const TensorView& bias,
+                                              std::shared_ptr<Communicator> ranks,
+                                              const ParallelOptions& options) {
+  auto layer = std::make_shared<RowParallelLinear::Impl>();
+  Weight& own = from.own;
+  layer->ranks = std::move(ranks);
+  layer->options = options;
+  layer->n = own.codes.data.size(0);
+  layer->k = from.k;
+  layer->cell = cell_of(own.codes, from.rule, layer->k);
+  layer->rows = shard_range(layer->k, layer->rank(), layer->size(), layer->cell);
+  layer->rule = std::move(from.rule);
+  layer->sums = kind_of(own, layer->k);
+  if (bias.defined()) layer->bias = checked_bias(bias, layer->n);
+  const std::int64_t one = std::min<std::int64_t>(own.codes.data.size(1), 1);
+  layer->first_row = pack(shard(own, ShardAxis::rows, {0, one}), options.backend);
+  for (const ShardRange& columns : cuts(*layer)) {
+    if (columns.size() == 0) continue;
+    if (layer->sums == RowSums::wide && columns.size() > kNarrowColumns &&
+        options.mode == ParallelMode::exact) {
+      refuse(Code::unsupported, "{}: chunks of LLM.int8 must have at most {} columns; got {}",
+             kRowParallel, kNarrowColumns, columns.size());
+    }
+    layer->parts.push_back({columns, pack(shard(own, ShardAxis::rows, columns), options.backend)});
+  }
+  if (layer->rule && layer->rule->spec.azp && layer->sums != RowSums::chunks) {
+    layer->column_sums = column_sums(*layer);
+  }
+  own.codes.data = {};
+  layer->beside = std::move(own);
+  return layer;
+}
+
 }  // namespace
 
 RowParallelLinear::RowParallelLinear(const Weight& weight, const TensorView& bias,
@@ -231,36 +296,34 @@ RowParallelLinear::RowParallelLinear(const Weight& weight, const TensorView& bia
                                      const ParallelOptions& options) {
   at_edge(kRowParallel, [&] {
     check_parallel(kRowParallel, ranks, options);
-    check_ranks(weight, *ranks, options);
-    auto layer = std::make_shared<Impl>();
-    layer->ranks = std::move(ranks);
-    layer->options = options;
-    layer->n = weight.codes.data.size(0);
-    layer->k = weight.codes.data.size(1);
-    layer->cell = shard_cell(weight, ShardAxis::rows);
-    layer->rows = shard_range(weight, ShardAxis::rows, layer->rank(), layer->size());
-    layer->rule = weight.activation;
-    layer->sums = kind_of(weight);
-    if (bias.defined()) layer->bias = checked_bias(bias, layer->n);
-    const std::int64_t one = std::min<std::int64_t>(layer->k, 1);
-    layer->first_row = pack(shard(weight, ShardAxis::rows, {0, one}), options.backend);
-    Weight own = shard(weight, ShardAxis::rows, layer->rows);
-    for (const ShardRange& columns : cuts(*layer)) {
-      if (columns.size() == 0) continue;
-      if (layer->sums == RowSums::wide && columns.size() > kNarrowColumns &&
-          options.mode == ParallelMode::exact) {
-        refuse(Code::unsupported, "{}: chunks of LLM.int8 must have at most {} columns; got {}",
-               kRowParallel, kNarrowColumns, columns.size());
-      }
-      layer->parts.push_back(
-          {columns, pack(shard(own, ShardAxis::rows, columns), options.backend)});
+    check_ranks(weight, weight.codes.data.size(1), *ranks, options);
+    const ShardRange rows = shard_range(weight, ShardAxis::rows, ranks->rank(), ranks->size());
+    impl_ =
+        made({shard(weight, ShardAxis::rows, rows), weight.activation, weight.codes.data.size(1)},
+             bias, std::move(ranks), options);
+  });
+}
+
+RowParallelLinear RowParallelLinear::of_part(const Weight& part, const TensorView& bias,
+                                             std::shared_ptr<Communicator> ranks,
+                                             const ParallelOptions& options) {
+  return at_edge(kRowParallel, [&] {
+    check_parallel(kRowParallel, ranks, options);
+    std::vector<std::int64_t> sizes(static_cast<std::size_t>(ranks->size()));
+    const std::int64_t own = part.codes.data.size(1);
+    ranks->all_gather(&own, sizeof own, sizes.data());
+    const std::int64_t k = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
+    check_ranks(part, k, *ranks, options);
+    check_parts(sizes, k, cell_of(part.codes, part.activation, k));
+    if (part.codes.col0 != 0 || (part.activation && part.activation->outlier_columns.defined())) {
+      refuse(Code::unsupported,
+             "{}: part must begin with a scale and have no outlier columns (make the layer of the "
+             "whole weight); got one of {}",
+             kRowParallel, part.scheme);
     }
-    own.codes.data = {};
-    layer->beside = std::move(own);
-    if (layer->rule && layer->rule->spec.azp && layer->sums != RowSums::chunks) {
-      layer->column_sums = column_sums(*layer);
-    }
-    impl_ = std::move(layer);
+    RowParallelLinear layer;
+    layer.impl_ = made({part, part.activation, k}, bias, std::move(ranks), options);
+    return layer;
   });
 }
 

@@ -12,9 +12,10 @@ namespace {
 
 constexpr Code kInvalid = Code::invalid_argument;
 
-// Rank 0 of two, the other of which says nearly the same.
+// Rank 0 of two, the other of which says the same, or nearly.
 class OtherVersion final : public Communicator {
  public:
+  explicit OtherVersion(const char* version = nullptr) : version_(version) {}
   int rank() const noexcept override { return 0; }
   int size() const noexcept override { return 2; }
   void all_reduce(Reduction, void*, std::int64_t) override {}
@@ -22,11 +23,15 @@ class OtherVersion final : public Communicator {
     char* to = static_cast<char*>(all);
     std::memcpy(to, part, static_cast<std::size_t>(bytes));
     std::memcpy(to + bytes, part, static_cast<std::size_t>(bytes));
-    std::strcpy(to + bytes, "0.0.9");  // NOLINT: shorter than what is there
+    if (version_ != nullptr)
+      std::strcpy(to + bytes, version_);  // NOLINT: shorter than what is there
   }
   void broadcast(int, void*, std::int64_t) override {}
   void send(int, const void*, std::int64_t) override {}
   void receive(int, void*, std::int64_t) override {}
+
+ private:
+  const char* version_;
 };
 
 Weight weight_of(std::int64_t n, std::int64_t k) {
@@ -190,7 +195,26 @@ std::vector<ErrorRow> parallel_errors() {
       {"RowParallelOtherRank", kInvalid,
        "RowParallelLinear: version must be the same on all ranks; got 0.1.0 on rank 0 and 0.0.9 on "
        "rank 1",
-       [] { (void)RowParallelLinear(weight_of(2, 8), {}, std::make_shared<OtherVersion>()); }},
+       [] {
+         (void)RowParallelLinear(weight_of(2, 8), {}, std::make_shared<OtherVersion>("0.0.9"));
+       }},
+      {"RowParallelPartOfAnotherRank", kInvalid,
+       "RowParallelLinear: part must have the columns that shard_range gives its rank; got 6 "
+       "instead "
+       "of 4 of 12 on rank 0",
+       [] {
+         (void)RowParallelLinear::of_part(weight_of(2, 6), {}, std::make_shared<OtherVersion>());
+       }},
+      {"RowParallelPartOfLists", Code::unsupported,
+       "RowParallelLinear: part must begin with a scale and have no outlier columns (make the "
+       "layer "
+       "of the whole weight); got one of llm-int8",
+       [] {
+         Weight weight = quantize_weight(ones(DType::float32, {2, 8}), Scheme::llm_int8);
+         weight.activation->outlier_columns = Tensor::empty(DType::int64, {1});
+         weight.activation->outlier_columns.data_as<std::int64_t>()[0] = 3;
+         (void)RowParallelLinear::of_part(weight, {}, self_communicator());
+       }},
       {"ColumnParallelBias", kInvalid, "ColumnParallelLinear: bias.shape must be [2]; got [3]",
        [] {
          (void)ColumnParallelLinear(weight_of(2, 8), ones(DType::float32, {3}),

@@ -203,9 +203,15 @@ std::string check_random_layer(const std::shared_ptr<Communicator>& ranks, std::
   const QuantizedLinear whole(l.weight, l.bias);
 
   const RowParallelLinear row(l.weight, l.bias, ranks, {.k_chunks = l.k_chunks});
+  const bool listed = l.weight.activation && l.weight.activation->outlier_columns.defined();
+  const RowParallelLinear of_part =
+      listed ? row
+             : RowParallelLinear::of_part(shard(l.weight, ShardAxis::rows, ranks->rank(), size),
+                                          l.bias, ranks, {.k_chunks = l.k_chunks});
   const TensorView part = l.x.view().slice(1, row.rows().begin, row.rows().end);
   const Tensor want = whole(l.x, chunked);
   const Tensor got = row(part, options);
+  const Tensor got_of_part = of_part(part, options);
   const ColumnParallelLinear column(l.weight, l.bias, ranks, {.k_chunks = l.k_chunks});
   const Tensor own = column(l.x, options);
   const Tensor all = column.gather(own);
@@ -216,6 +222,7 @@ std::string check_random_layer(const std::shared_ptr<Communicator>& ranks, std::
 
   // Every rank has said all that the others wait for.
   if (!same(got, want)) return "row-parallel " + l.words(size);
+  if (!same(got_of_part, want)) return "row-parallel layer of a part " + l.words(size);
   if (!same(own, part_of_y)) return "column-parallel " + l.words(size);
   if (!same(all, y)) return "gathered columns of " + l.words(size);
   if (!same_part(row.part(), l.weight, ShardAxis::rows, ranks->rank(), size) ||

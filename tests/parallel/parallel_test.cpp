@@ -145,6 +145,11 @@ TEST(Disagreement, IsToldWhenALayerIsMade) {
       }),
       "RowParallelLinear: options must be the same on all ranks; got exact, k_chunks 24 on rank "
       "0 and exact, k_chunks 12 on rank 1");
+  EXPECT_EQ(complaint([&](const auto& ranks) {
+              (void)RowParallelLinear::of_part(int8_weight(8, of_rank(ranks, 64, 32)), {}, ranks);
+            }),
+            "RowParallelLinear: part must have the columns that shard_range gives its rank; got 64 "
+            "instead of 48 of 96 on rank 0");
 }
 
 struct Moe {
