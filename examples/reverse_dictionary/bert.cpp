@@ -48,7 +48,8 @@ std::vector<std::string> named(const std::string& prefix,
 
 /// The sentences that go through the layers together, and memory that serves batch after batch.
 struct BertEncoder::Batch {
-  Batch(std::int64_t width_, std::int64_t inner_) : width(width_), inner(inner_) {}
+  Batch(std::int64_t width_, std::int64_t own_width_, std::int64_t inner_)
+      : width(width_), own_width(own_width_), inner(inner_) {}
 
   /// Takes sentences from the front of `rest` until there are enough tokens.
   void take(std::span<const TokenIds>& rest) {
@@ -59,8 +60,9 @@ struct BertEncoder::Batch {
     }
     sentences = rest.first(count);
     rest = rest.subspan(count);
-    for (auto* buffer : {&hidden, &context, &result}) grow(*buffer, width);
-    grow(query_key_value, 3 * width);
+    for (auto* buffer : {&hidden, &result}) grow(*buffer, width);
+    grow(query_key_value, 3 * own_width);
+    grow(context, own_width);
     grow(intermediate, inner);
   }
   void grow(std::vector<float>& buffer, std::int64_t features) const {
@@ -69,7 +71,7 @@ struct BertEncoder::Batch {
   }
   std::int64_t tokens() const { return starts.back(); }
 
-  const std::int64_t width, inner;
+  const std::int64_t width, own_width, inner;
   std::span<const TokenIds> sentences;
   std::vector<std::int64_t> starts;  ///< a sentence's first row, and one past the last one's end
   std::vector<float> hidden, query_key_value, context, result, intermediate;
@@ -82,15 +84,18 @@ BertEncoder::TrainedNorm::TrainedNorm(const octavo::Checkpoint& checkpoint,
       norm{values(gain), values(bias), epsilon} {}
 
 BertEncoder::Layer::Layer(const octavo::Checkpoint& checkpoint, const std::string& prefix,
-                          float epsilon)
-    : query_key_value(checkpoint, named(prefix, kQueryKeyValue)),
-      attention_output(checkpoint, named(prefix, {"attention.output.dense"})),
+                          float epsilon, const Ranks& ranks)
+    : query_key_value(checkpoint, named(prefix, kQueryKeyValue), octavo::ShardAxis::columns, ranks),
+      attention_output(checkpoint, named(prefix, {"attention.output.dense"}),
+                       octavo::ShardAxis::rows, ranks),
       attention_norm(checkpoint, prefix + "attention.output.LayerNorm", epsilon),
-      intermediate(checkpoint, named(prefix, {"intermediate.dense"})),
-      output(checkpoint, named(prefix, {"output.dense"})),
+      intermediate(checkpoint, named(prefix, {"intermediate.dense"}), octavo::ShardAxis::columns,
+                   ranks),
+      output(checkpoint, named(prefix, {"output.dense"}), octavo::ShardAxis::rows, ranks),
       output_norm(checkpoint, prefix + "output.LayerNorm", epsilon) {}
 
-BertEncoder::BertEncoder(const octavo::Checkpoint& checkpoint, const BertConfig& config)
+BertEncoder::BertEncoder(const octavo::Checkpoint& checkpoint, const BertConfig& config,
+                         const Ranks& ranks)
     : config_(config),
       words_(float_tensor(checkpoint, "embeddings.word_embeddings.weight", 2)),
       positions_(float_tensor(checkpoint, "embeddings.position_embeddings.weight", 2)),
@@ -103,33 +108,40 @@ BertEncoder::BertEncoder(const octavo::Checkpoint& checkpoint, const BertConfig&
       width_ / config.heads % kBlock != 0) {
     throw BadInput("model: the embeddings' widths and the number of heads do not fit together");
   }
+  const Ranks sharing = checkpoint.quantized_layers().empty() ? nullptr : ranks;
   const auto prefix = [this] { return "encoder.layer." + std::to_string(layers_.size()) + "."; };
   while (checkpoint.contains(prefix() + "attention.self.query.bias")) {
     const std::string name = prefix();
-    check(layers_.emplace_back(checkpoint, name, config.layer_norm_epsilon));
+    check(layers_.emplace_back(checkpoint, name, config.layer_norm_epsilon, sharing));
     for (const char* part : {"attention.self.query", "attention.self.key", "attention.self.value",
                              "attention.output.dense", "intermediate.dense", "output.dense"}) {
       linear_bytes_ += weight_bytes(checkpoint, name + part);
     }
   }
   if (layers_.empty()) throw BadInput("model: there is no encoder.layer.0");
+  own_width_ = layers_.front().attention_output.inputs();
 }
 
 void BertEncoder::check(const Layer& layer) const {
   const std::int64_t inner = layer.intermediate.outputs();
+  const std::int64_t own = layer.attention_output.inputs();
   const struct {
     const LinearLayer& layer;
     std::int64_t inputs, outputs;
-  } shapes[] = {{layer.query_key_value, width_, 3 * width_},
-                {layer.attention_output, width_, width_},
+  } shapes[] = {{layer.query_key_value, width_, 3 * own},
+                {layer.attention_output, own, width_},
                 {layer.intermediate, width_, inner},
                 {layer.output, inner, width_}};
-  bool fits = true;
+  bool fits = own == layers_.front().attention_output.inputs();
   for (const auto& row : shapes) {
     fits = fits && row.layer.inputs() == row.inputs && row.layer.outputs() == row.outputs;
   }
   for (const TrainedNorm* norm : {&layer.attention_norm, &layer.output_norm}) {
     fits = fits && norm->gain.numel() == width_ && norm->bias.numel() == width_;
+  }
+  if (own % (width_ / config_.heads) != 0) {
+    throw BadInput("model: ranks must have whole heads; got " + std::to_string(own) +
+                   " columns of heads of " + std::to_string(width_ / config_.heads) + " on one");
   }
   if (!fits || inner != layers_.front().intermediate.outputs()) {
     throw BadInput("model: the shapes of layer " + std::to_string(layers_.size() - 1) +
@@ -156,7 +168,7 @@ std::vector<float> BertEncoder::encode(std::span<const TokenIds> sentences,
   double linear_seconds = 0;
   std::vector<float> embeddings(sentences.size() * static_cast<std::size_t>(width_));
   for (const TokenIds& sentence : sentences) check(sentence);
-  Batch batch(width_, layers_.front().intermediate.outputs());
+  Batch batch(width_, own_width_, layers_.front().intermediate.outputs());
   float* row = embeddings.data();
   while (!sentences.empty()) {
     batch.take(sentences);
@@ -194,8 +206,8 @@ void BertEncoder::embed(Batch& batch) const {
 }
 
 void BertEncoder::attend_all(Batch& batch) const {
-  const std::int64_t heads = config_.heads;
-  const std::int64_t head_width = width_ / heads;
+  const std::int64_t head_width = width_ / config_.heads;
+  const std::int64_t heads = own_width_ / head_width;  // this rank's
   const auto sentences = static_cast<std::int64_t>(batch.sentences.size());
   parallel_for(sentences * heads, kLeastHeads, [&](std::int64_t begin, std::int64_t end) {
     AttentionScratch scratch;
@@ -203,11 +215,11 @@ void BertEncoder::attend_all(Batch& batch) const {
       const auto sentence = static_cast<std::size_t>(i / heads);
       const std::int64_t row = batch.starts[sentence];
       const std::int64_t column = i % heads * head_width;
-      const float* query = batch.query_key_value.data() + row * 3 * width_ + column;
+      const float* query = batch.query_key_value.data() + row * 3 * own_width_ + column;
       const HeadView head{
-          query,      query + width_, query + 2 * width_, batch.starts[sentence + 1] - row,
-          head_width, 3 * width_};
-      attend(head, scratch, batch.context.data() + row * width_ + column, width_);
+          query,      query + own_width_, query + 2 * own_width_, batch.starts[sentence + 1] - row,
+          head_width, 3 * own_width_};
+      attend(head, scratch, batch.context.data() + row * own_width_ + column, own_width_);
     }
   });
 }

@@ -25,8 +25,10 @@ struct EncodeTimes {
 class BertEncoder {
  public:
   /// Loads every layer; a quantised weight brings its own arithmetic along.
-  /// Throws octavo::Error, or BadInput for shapes that do not fit together.
-  BertEncoder(const octavo::Checkpoint& checkpoint, const BertConfig& config);
+  /// Ranks share the linear layers and the heads of a quantised model; one of floats every rank
+  /// has. Throws octavo::Error, or BadInput for shapes that do not fit together.
+  BertEncoder(const octavo::Checkpoint& checkpoint, const BertConfig& config,
+              const Ranks& ranks = nullptr);
 
   std::int64_t width() const { return width_; }
 
@@ -46,7 +48,8 @@ class BertEncoder {
     LayerNorm norm;
   };
   struct Layer {
-    Layer(const octavo::Checkpoint& checkpoint, const std::string& prefix, float epsilon);
+    Layer(const octavo::Checkpoint& checkpoint, const std::string& prefix, float epsilon,
+          const Ranks& ranks);
     LinearLayer query_key_value, attention_output;
     TrainedNorm attention_norm;
     LinearLayer intermediate, output;
@@ -68,6 +71,7 @@ class BertEncoder {
   TrainedNorm norm_;
   std::vector<Layer> layers_;
   std::int64_t width_ = 0;
+  std::int64_t own_width_ = 0;  ///< of this rank's heads
   std::int64_t linear_bytes_ = 0;
 };
 

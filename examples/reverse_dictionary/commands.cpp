@@ -112,8 +112,12 @@ void run_evaluate(const EvaluateCommand& options, std::ostream& out) {
   evaluation.queries = options.queries;
   evaluation.examples = options.examples;
   evaluation.glosses = options.all ? std::numeric_limits<std::size_t>::max() : options.glosses;
-  const Evaluation result = evaluate(
-      evaluation, [](const std::string& scheme) { std::cerr << "evaluating " << scheme << "\n"; });
+  evaluation.ranks = options.ranks;
+  const bool prints = options.ranks == nullptr || options.ranks->rank() == 0;
+  const Evaluation result = evaluate(evaluation, [prints](const std::string& scheme) {
+    if (prints) std::cerr << "evaluating " << scheme << "\n";
+  });
+  if (!prints) return;
   print_table(result, out);
   print_answers(result, out);
   if (options.json.empty()) return;

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "linear_layer.hpp"
+
 namespace reverse_dictionary {
 
 /// The vocabulary (empty: beside the model) and the dictionary.
@@ -31,6 +33,7 @@ struct EvaluateCommand {
   std::filesystem::path queries, examples, json;
   std::size_t glosses = 2000;
   bool all = false;
+  Ranks ranks;  ///< the first of which prints
 };
 
 /// Each throws UsageError, BadInput, MissingResource or octavo::Error.

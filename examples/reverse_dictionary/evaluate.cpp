@@ -3,6 +3,7 @@
 #include "evaluate.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <span>
 #include <unordered_set>
 #include <utility>
@@ -88,6 +89,14 @@ void compare_answers(const std::vector<Query>& queries, const std::vector<Words>
   result.recall10 = share(found, queries.size());
 }
 
+std::uint64_t digest(const std::vector<float>& values) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const float value : values) {
+    hash = (hash ^ std::bit_cast<std::uint32_t>(value)) * 0x100000001b3;
+  }
+  return hash;
+}
+
 }  // namespace
 
 Evaluation evaluate(const EvaluateOptions& options,
@@ -109,13 +118,14 @@ Evaluation evaluate(const EvaluateOptions& options,
   Reference reference;
   for (const NamedModel& model : options.models) {
     if (started) started(model.scheme);
-    const TextEncoder encoder(model.path, options.vocabulary);
+    const TextEncoder encoder(model.path, options.vocabulary, options.ranks);
     ModelResult result;
     result.scheme = model.scheme;
     result.linear_bytes = encoder.linear_bytes();
     result.file_bytes = encoder.file_bytes();
     encoder.encode(std::span(glosses).first(std::min(kWarmUp, glosses.size())));
     index.embeddings = encoder.encode(glosses, &result.times);
+    result.digest = digest(index.embeddings);
     result.glosses_per_second = static_cast<double>(glosses.size()) / result.times.total();
     std::vector<Words> answers = answer(index, encoder, definitions(queries));
     result.answers = answer(index, encoder, evaluation.examples);

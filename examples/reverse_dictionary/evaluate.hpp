@@ -23,6 +23,7 @@ struct EvaluateOptions {
   std::filesystem::path vocabulary, wordnet, queries;
   std::filesystem::path examples;  ///< of the form of `queries`; empty: none
   std::size_t glosses = 2000;      ///< at least; every gloss of a query's word is among them
+  Ranks ranks;                     ///< each evaluates the same; null: one process
 };
 
 /// One row of the table. Agreement is over the queries and with the reference's answers.
@@ -35,7 +36,8 @@ struct ModelResult {
   double top10 = 0;                        ///< mean share of the ten nearest words in common
   double recall10 = 0;                     ///< queries with the defined word among the nearest ten
   double glosses_per_second = 0;
-  TextTimes times;                                ///< of the glosses
+  std::uint64_t digest = 0;  ///< of the bits of the glosses' embeddings (FNV-1a)
+  TextTimes times;           ///< of the glosses
   std::vector<std::vector<std::string>> answers;  ///< to the examples, the ten nearest words
 };
 

@@ -9,6 +9,7 @@
 #include "commands.hpp"
 #include "errors.hpp"
 #include "octavo/status.hpp"
+#include "ranks.hpp"
 
 namespace reverse_dictionary {
 namespace {
@@ -61,6 +62,9 @@ int run(int argc, char** argv) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   evaluating->add_flag("--all", evaluate.all, "search in every gloss");
+  bool ranks = false;
+  evaluating->add_flag("--on-ranks", ranks,
+                       "the processes that mpiexec started share the quantised models");
 
   std::filesystem::path token_vocabulary;
   CLI::App* tokenizing = app.add_subcommand("tokenize", "print the token ids of stdin's lines");
@@ -78,7 +82,14 @@ int run(int argc, char** argv) {
     throw UsageError("needs a query or a subcommand; see --help");
   }
   if (evaluating->parsed()) {
-    run_evaluate(evaluate, std::cout);
+    if (!ranks) {
+      run_evaluate(evaluate, std::cout);
+    } else {
+      on_ranks([&](const Ranks& all) {
+        evaluate.ranks = all;
+        run_evaluate(evaluate, std::cout);
+      });
+    }
   } else if (tokenizing->parsed()) {
     run_tokenize(token_vocabulary, std::cin, std::cout);
   } else {

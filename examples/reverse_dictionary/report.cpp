@@ -69,19 +69,21 @@ std::string to_json(const Evaluation& evaluation) {
   nlohmann::ordered_json models = nlohmann::ordered_json::array();
   for (const ModelResult& row : evaluation.models) {
     const Shares shares(row.times);
-    models.push_back({{"scheme", row.scheme},
-                      {"linear_bytes", row.linear_bytes},
-                      {"file_bytes", row.file_bytes},
-                      {"mean_cosine", row.mean_cosine},
-                      {"min_cosine", row.min_cosine},
-                      {"top1", row.top1},
-                      {"top10", row.top10},
-                      {"recall10", row.recall10},
-                      {"glosses_per_second", row.glosses_per_second},
-                      {"linear_share", shares.linear},
-                      {"other_share", shares.other},
-                      {"tokenizing_share", shares.tokenizing},
-                      {"answers", row.answers}});
+    models.push_back(
+        {{"scheme", row.scheme},
+         {"linear_bytes", row.linear_bytes},
+         {"file_bytes", row.file_bytes},
+         {"mean_cosine", row.mean_cosine},
+         {"min_cosine", row.min_cosine},
+         {"top1", row.top1},
+         {"top10", row.top10},
+         {"recall10", row.recall10},
+         {"glosses_per_second", row.glosses_per_second},
+         {"embeddings", format("%016llx", static_cast<unsigned long long>(row.digest))},
+         {"linear_share", shares.linear},
+         {"other_share", shares.other},
+         {"tokenizing_share", shares.tokenizing},
+         {"answers", row.answers}});
   }
   const nlohmann::ordered_json all = {{"glosses", evaluation.glosses},
                                       {"queries", evaluation.queries},

@@ -24,14 +24,14 @@ octavo::Checkpoint open(const std::filesystem::path& path) {
 }  // namespace
 
 TextEncoder::TextEncoder(const std::filesystem::path& model,
-                         const std::filesystem::path& vocabulary)
-    : TextEncoder(open(model), vocabulary) {}
+                         const std::filesystem::path& vocabulary, const Ranks& ranks)
+    : TextEncoder(open(model), vocabulary, ranks) {}
 
 TextEncoder::TextEncoder(const octavo::Checkpoint& checkpoint,
-                         const std::filesystem::path& vocabulary)
+                         const std::filesystem::path& vocabulary, const Ranks& ranks)
     : config_(load_bert_config(vocabulary.parent_path())),
       wordpiece_(load_wordpiece(vocabulary)),
-      bert_(checkpoint, config_),
+      bert_(checkpoint, config_, ranks),
       file_bytes_(checkpoint.file_bytes()) {}
 
 std::vector<float> TextEncoder::encode(std::span<const std::string> texts, TextTimes* times,

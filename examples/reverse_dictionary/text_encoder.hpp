@@ -22,9 +22,10 @@ struct TextTimes {
 
 class TextEncoder {
  public:
-  /// `model` is a safetensors file; config.json lies beside `vocabulary`.
-  /// Throws MissingResource, BadInput or octavo::Error.
-  TextEncoder(const std::filesystem::path& model, const std::filesystem::path& vocabulary);
+  /// `model` is a safetensors file; config.json lies beside `vocabulary`. Ranks encode the same
+  /// texts together. Throws MissingResource, BadInput or octavo::Error.
+  TextEncoder(const std::filesystem::path& model, const std::filesystem::path& vocabulary,
+              const Ranks& ranks = nullptr);
 
   /// Called after each part with the number of texts done.
   using Progress = std::function<void(std::size_t)>;
@@ -38,7 +39,8 @@ class TextEncoder {
   std::size_t width() const { return static_cast<std::size_t>(bert_.width()); }
 
  private:
-  TextEncoder(const octavo::Checkpoint& checkpoint, const std::filesystem::path& vocabulary);
+  TextEncoder(const octavo::Checkpoint& checkpoint, const std::filesystem::path& vocabulary,
+              const Ranks& ranks);
 
   BertConfig config_;
   WordPiece wordpiece_;

@@ -76,6 +76,10 @@ OCTAVO_API ExpertStack shard_experts(const ExpertStack& stack, std::int64_t rank
 /// Throws Error, as Checkpoint::weight and shard.
 OCTAVO_API Weight read_shard(const Checkpoint& checkpoint, std::string_view prefix, ShardAxis axis,
                              std::int64_t rank, std::int64_t world);
+/// The range that read_shard reads: shard_range of the weight, reading what read_shard does beside
+/// the codes. Throws Error.
+OCTAVO_API ShardRange shard_range(const Checkpoint& checkpoint, std::string_view prefix,
+                                  ShardAxis axis, std::int64_t rank, std::int64_t world);
 /// The rank's parts of several layers that read the same activations, as fuse stacks them: query,
 /// key and value, gate and up. Each is cut by itself, so that a rank has heads of all of them;
 /// parts of the stack would be others.

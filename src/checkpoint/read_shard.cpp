@@ -39,6 +39,15 @@ Weight read_one(const Checkpoint& checkpoint, std::string_view prefix, ShardAxis
 
 }  // namespace
 
+ShardRange shard_range(const Checkpoint& checkpoint, std::string_view prefix, ShardAxis axis,
+                       std::int64_t rank, std::int64_t world) {
+  return at_edge("shard_range", [&] {
+    check_rank("shard_range", rank, world);
+    CodesInPlace codes;
+    return shard_range(read_weight(checkpoint, std::string(prefix), &codes), axis, rank, world);
+  });
+}
+
 Weight read_shard(const Checkpoint& checkpoint, std::string_view prefix, ShardAxis axis,
                   std::int64_t rank, std::int64_t world) {
   return at_edge(kReadShard, [&] {

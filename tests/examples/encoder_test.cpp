@@ -9,6 +9,7 @@
 #include "embedding_cache.hpp"
 #include "errors.hpp"
 #include "octavo/status.hpp"
+#include "parallel/thread_ranks.hpp"
 #include "text_encoder.hpp"
 #include "tiny_model.hpp"
 #include "vector_math.hpp"
@@ -55,6 +56,27 @@ TEST(Encoder, CountsTheBytesOfItsLinearLayers) {
   constexpr std::int64_t kWeights = 4 * 32 * 32 + 2 * 32 * 64;
   EXPECT_EQ(encoder.linear_bytes(), kWeights * 4);
   EXPECT_GT(encoder.file_bytes(), encoder.linear_bytes());
+}
+
+// Ranks that are threads: integers give the whole model's bits, floating sums those of one rank.
+TEST(Encoder, GivesTheSameOnRanks) {
+  const TinyModel model;
+  const std::vector<std::string> texts = {"fear of open spaces", "birds", "", "birds of spaces"};
+  for (const octavo::Scheme scheme :
+       {octavo::Scheme::int8_dynamic, octavo::Scheme::fp8_dynamic, octavo::Scheme::llm_int8}) {
+    const auto file = model.directory() / "codes.safetensors";
+    octavo::quantize_file(model.model().string(), file.string(), {.scheme = scheme});
+    const auto encoded = [&](const Ranks& ranks) {
+      return TextEncoder(file, model.vocabulary(), ranks).encode(texts);
+    };
+    const std::vector<float> alone = encoded(octavo::self_communicator());
+    if (scheme == octavo::Scheme::int8_dynamic) {
+      EXPECT_EQ(alone, encoded(nullptr));
+    }
+    octavo::test::on_ranks(2, [&](const Ranks& ranks) { EXPECT_EQ(encoded(ranks), alone); });
+    EXPECT_THROW(octavo::test::on_ranks(4, [&](const Ranks& ranks) { (void)encoded(ranks); }),
+                 BadInput);  // two heads
+  }
 }
 
 TEST(Encoder, RefusesModelsThatDoNotFit) {
