@@ -96,7 +96,7 @@ LAYERS = (
     Layer("an example", "examples/*/", EDGE),
     Layer("an example", "examples/", EDGE),
     Layer("tests of the examples", "tests/examples/",
-          (*EDGE, "gtest/*", "kit/*", "support/*", "[!/]*.hpp")),
+          (*EDGE, "gtest/*", "kit/*", "support/*", "parallel/thread_ranks.hpp", "[!/]*.hpp")),
     Layer("tests of the kernels", "tests/kernels/",
           (*EDGE, *CPU, "gtest/*", "kit/*", "support/*", "backends/cpu/*", *CONTRACT, "core/*",
            "ops/helpers.hpp")),
