@@ -117,10 +117,10 @@ void measure_experts(const std::shared_ptr<Communicator>& ranks, Scheme scheme, 
     std::fill_n(weights.data_as<float>(), weights.numel(), 0.5F);
     const Tensor ids = Tensor::empty(DType::int32, {end - first, kSlots});
     for (std::int64_t t = first; t < end; ++t) {
-      // Two experts, often of several ranks.
+      // Two experts, which for most tokens, the first one among them, are not on one rank of two.
       std::int32_t* to = ids.data_as<std::int32_t>() + (t - first) * kSlots;
       to[0] = static_cast<std::int32_t>(t * 3 % kExperts);
-      to[1] = static_cast<std::int32_t>((t * 3 + 1 + t * 5 % 7) % kExperts);
+      to[1] = static_cast<std::int32_t>((t * 3 + 1 + (t * 5 + 3) % 7) % kExperts);
     }
     const double ms = time_of(*ranks, [&](std::size_t i) {
       if (whole) {

@@ -123,6 +123,20 @@ std::vector<Head> exchange_heads(const Impl& layer, const Result<Checked>& c) {
   return heads;
 }
 
+// Memory that the thread keeps for its next call, however this one ends.
+struct Kept : Scratch {
+  Kept() = default;
+  ~Kept() { keep_scratch(*this); }
+  Kept(const Kept&) = delete;
+  Kept& operator=(const Kept&) = delete;
+
+  Status find(std::size_t bytes, const ExecContext& context) {
+    OCTAVO_TRY_ASSIGN(static_cast<Scratch&>(*this),
+                      find_scratch(kExpertParallel, bytes, {}, context));
+    return {};
+  }
+};
+
 // What this rank's experts make of the records that have come.
 class Answers {
  public:
@@ -137,9 +151,6 @@ class Answers {
     call_.bias2 = layer.bias2;
     call_.options = asked.options;
   }
-  ~Answers() { keep_scratch(scratch_); }
-  Answers(const Answers&) = delete;
-  Answers& operator=(const Answers&) = delete;
 
   Status make(const Rows& codes, const TensorView& ids, const char* backend) {
     call_.codes = codes;
@@ -154,7 +165,7 @@ class Answers {
     Arena counter(nullptr);
     (void)counter.take<float>(rows * n);
     const std::size_t bytes = counter.used() + products.bytes();
-    OCTAVO_TRY_ASSIGN(scratch_, find_scratch(kExpertParallel, bytes, {}, context_));
+    OCTAVO_TRY(scratch_.find(bytes, context_));
     Arena arena(scratch_.data);
     results_ = matrix_view(arena.take<float>(rows * n), DType::float32, rows, n, {});
     OCTAVO_TRY_ASSIGN(const MatrixView made, products.run(static_cast<char*>(arena.next())));
@@ -169,7 +180,7 @@ class Answers {
   const Backend& backend_;
   const ExecContext& context_;
   ExpertCall call_;
-  Scratch scratch_;
+  Kept scratch_;
   MatrixView results_;
 };
 
@@ -212,8 +223,8 @@ Status exchange(const Impl& layer, const Checked& c, const Counts& records, cons
   Arena counter(nullptr);
   OCTAVO_TRY(carve(counter).status());
   constexpr std::size_t kShared = 128;  // the numbers of a static rule
-  OCTAVO_TRY_ASSIGN(Scratch scratch,
-                    find_scratch(kExpertParallel, counter.used() + kShared, {}, context));
+  Kept scratch;
+  OCTAVO_TRY(scratch.find(counter.used() + kShared, context));
   Arena arena(scratch.data);
   OCTAVO_TRY_ASSIGN(const Buffers b, carve(arena));
 
@@ -228,7 +239,7 @@ Status exchange(const Impl& layer, const Checked& c, const Counts& records, cons
   layer.ranks->all_to_all(answers.results().data, times(routes_of(ids, records), 4 * n), b.results,
                           times(d.routes_to, 4 * n));
   const MatrixView results = matrix_view(b.results, DType::float32, sum(d.routes_to), n, {});
-  const Status status = backend.passes.combine(
+  return backend.passes.combine(
       {.rows = results,
        .slots = c.call.routing.slots,
        .places = d.places.data(),
@@ -236,8 +247,6 @@ Status exchange(const Impl& layer, const Checked& c, const Counts& records, cons
        .out = c.out.rows.view,
        .overflow = c.call.options.overflow},
       context);
-  keep_scratch(scratch);
-  return status;
 }
 
 Result<Tensor> forward(const Impl& layer, const ExpertTensors& tensors,

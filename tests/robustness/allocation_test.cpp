@@ -111,6 +111,11 @@ std::vector<EntryPoint> entry_points() {
        }},
       {"FusedExperts",
        [&](C c) { (void)fused_experts(v.tokens, v.w13, v.w2, v.factors, v.ids, {}, c); }},
+      {"ExpertParallelMoE",
+       [&](C c) {
+         const ExpertParallelMoE layer(v.w13, v.w2, 3, self_communicator());
+         (void)layer(v.tokens, v.factors, v.ids, {}, c);
+       }},
       {"SiluAndMul", [&](C c) { (void)silu_and_mul(v.tokens, {}, c); }},
       {"LayerOfShards",
        [&](C c) {
