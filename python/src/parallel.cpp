@@ -93,6 +93,31 @@ auto bind_layer(nb::module_& m, const char* name, const char* doc) {
       .def_prop_ro("out_features", &Layer::out_features, "Of the whole layer.");
 }
 
+void make_experts(ExpertParallelMoE* self, const ExpertWeights& w13, const ExpertWeights& w2,
+                  std::int64_t experts, nb::object engine, nb::handle bias13, nb::handle bias2) {
+  Call call("ExpertParallelMoE");
+  const TensorView first = call.tensor(bias13, "bias13");
+  const TensorView second = call.tensor(bias2, "bias2");
+  std::shared_ptr<Communicator> ranks = std::make_shared<Ranks>(std::move(engine));
+  unlocked([&] {
+    new (self) ExpertParallelMoE(w13, w2, experts, std::move(ranks), first, second);
+    return true;
+  });
+}
+
+nb::object run_experts(const ExpertParallelMoE& layer, nb::handle x, nb::handle topk_weights,
+                       nb::handle topk_ids, bool apply_router_weight_on_input,
+                       bool batch_invariant) {
+  Call call("ExpertParallelMoE");
+  const TensorView rows = call.tensor(x, "x");
+  const TensorView weights = call.tensor(topk_weights, "topk_weights");
+  const TensorView ids = call.tensor(topk_ids, "topk_ids");
+  FusedExpertsOptions options;
+  options.apply_router_weight_on_input = apply_router_weight_on_input;
+  options.matmul.batch_invariant = batch_invariant;
+  return call.give(unlocked([&] { return layer(rows, weights, ids, options, call.context()); }));
+}
+
 nb::tuple pair(const ShardRange& range) { return nb::make_tuple(range.begin, range.end); }
 
 }  // namespace
@@ -119,6 +144,17 @@ void bind_parallel(nb::module_& m) {
       .def_prop_ro(
           "rows", [](const RowParallelLinear& layer) { return pair(layer.rows()); },
           "(begin, end) of the columns of x that this rank multiplies.");
+  nb::class_<ExpertParallelMoE>(m, "ExpertParallelMoE", "Experts that are shared out over ranks.")
+      .def("__init__", make_experts, nb::arg("w13"), nb::arg("w2"), nb::arg("experts"),
+           nb::arg("ranks"), nb::arg("bias13").none() = nb::none(),
+           nb::arg("bias2").none() = nb::none())
+      .def_prop_ro("experts", &ExpertParallelMoE::experts, "Of all ranks.")
+      .def_prop_ro(
+          "local", [](const ExpertParallelMoE& layer) { return pair(layer.local()); },
+          "(begin, end) of this rank's experts.")
+      .def("forward", run_experts, nb::arg("x"), nb::arg("topk_weights"), nb::arg("topk_ids"),
+           nb::arg("apply_router_weight_on_input") = false, nb::arg("batch_invariant") = false,
+           "y of the rank's tokens.");
 }
 
 }  // namespace octavo::python

@@ -14,7 +14,7 @@ import torch.distributed as dist
 import octavo
 import octavo.torch
 from octavo.torch import nn as onn
-from octavo.torch.parallel import ColumnParallelLinear, ColwiseParallel, RowParallelLinear, RowwiseParallel
+from octavo.torch.parallel import ColumnParallelLinear, ColwiseParallel, ExpertParallelMoE, RowParallelLinear, RowwiseParallel
 
 SCHEMES = ("int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8")
 
@@ -196,6 +196,68 @@ def a_plan_of_transformers_puts_a_model_on_ranks(rank, size, alone):
         dist.barrier()
 
 
+def experts_give_the_bits_of_one_rank(rank, size, alone):
+    for seed, scheme in enumerate(("fp8-dynamic", "int8-dynamic", "fp8-block")):
+        torch.manual_seed(seed)
+        experts, hidden, inner, topk = 5, 256, 128, 2
+        whole = onn.FusedMoE.from_float(torch.randn(experts, 2 * inner, hidden), torch.randn(experts, hidden, inner),
+                                        torch.randn(experts, 2 * inner), None, scheme)
+        layer = ExpertParallelMoE.from_layer(whole)
+        assert layer.local == (experts * rank // size, experts * (rank + 1) // size) and layer.experts == experts
+        tokens = 0 if rank == 1 else 3 + 2 * rank
+        generator = torch.Generator().manual_seed(100 + rank)
+        x = torch.randn(tokens, hidden, generator=generator).bfloat16()
+        if tokens:
+            x[0, 0] = float("nan")
+        weights, ids = onn.fused_topk(torch.randn(tokens, experts, generator=generator), topk)
+        with torch.no_grad():
+            same(layer(x, weights, ids), whole(x, weights, ids))
+    y = layer(x.float().requires_grad_(), weights, ids)
+    try:
+        y.sum().backward()
+    except NotImplementedError as error:
+        assert "gradients must not be asked for" in str(error), error
+    else:
+        raise AssertionError("gradients were none")
+
+
+def data_parallel_training_goes_on_around_frozen_layers(rank, size, alone):
+    from torch.nn.parallel import DistributedDataParallel
+
+    def model():
+        torch.manual_seed(5)
+        layers = [torch.nn.Linear(64, 96), torch.nn.Linear(96, 96), torch.nn.Linear(96, 32)]
+        frozen = onn.Fp8Linear.from_float(layers[0])
+        frozen.bias.requires_grad_(False)
+        return torch.nn.Sequential(frozen, torch.nn.GELU(), onn.Int8Linear.from_float(layers[1], freeze=False), torch.nn.GELU(),
+                                   layers[2])
+
+    x = torch.randn(size, 8, 64)
+    here, whole = DistributedDataParallel(model()), model()
+    optimiser = torch.optim.SGD(here.parameters(), 0.1)
+    for step in range(3):
+        here(x[rank] + step).square().mean().backward()
+        trained = {name: p for name, p in here.module.named_parameters() if p.requires_grad}
+        if step == 0:  # the mean of what each rank computes, in whatever order they were added
+            parts = []
+            for part in x:
+                whole.zero_grad()
+                whole(part).square().mean().backward()
+                parts.append({name: whole.get_parameter(name).grad.clone() for name in trained})
+            for name, p in trained.items():
+                grads = torch.stack([part[name] for part in parts])
+                bound = size * 2.0**-23 * grads.abs().mean(0)
+                assert ((p.grad - grads.mean(0)).abs() <= bound).all(), name
+        optimiser.step()
+        optimiser.zero_grad()
+        for name, p in trained.items():
+            first = p.detach().clone()
+            dist.broadcast(first, 0)
+            assert torch.equal(first, p), name
+    codes = here.module[0].state_dict()["weight"]
+    assert torch.equal(codes.view(torch.uint8), model()[0].state_dict()["weight"].view(torch.uint8))
+
+
 def ranks_that_disagree_are_told(rank, size, alone):
     if size == 1:
         return
@@ -229,7 +291,8 @@ def a_rank_that_dies_ends_the_others(rank, size, alone):
 
 CHECKS = {check.__name__: check for check in (
     layers_give_the_bits_of_one_rank, a_model_is_put_on_ranks_by_torchs_own_function,
-    a_plan_of_transformers_puts_a_model_on_ranks, ranks_that_disagree_are_told, a_rank_that_dies_ends_the_others)}
+    a_plan_of_transformers_puts_a_model_on_ranks, experts_give_the_bits_of_one_rank,
+    data_parallel_training_goes_on_around_frozen_layers, ranks_that_disagree_are_told, a_rank_that_dies_ends_the_others)}
 
 
 def on_rank(rank, size, check, folder):

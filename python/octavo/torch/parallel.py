@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frozen layers on the ranks of torch.distributed: tensor parallelism in 8 bits.
+"""Frozen layers on the ranks of torch.distributed: tensor and expert parallelism in 8 bits.
 
 `ColumnParallelLinear` and `RowParallelLinear` are layers by themselves; `ColwiseParallel` and `RowwiseParallel` are what
 torch.distributed.tensor.parallel.parallelize_module takes in the place of PyTorch's own, for models whose layers
 octavo.torch.quantize_ has made (float layers go the way that PyTorch's styles go). transformers' tensor-parallel plans reach
-Octavo's layers through from_pretrained(distributed_config=DistributedConfig(tp_size=N, tp_plan="auto")).
+Octavo's layers through from_pretrained(distributed_config=DistributedConfig(tp_size=N, tp_plan="auto")). `ExpertParallelMoE`
+is a FusedMoE whose experts are shared out: every rank has tokens of its own.
 """
 
 from typing import Any
@@ -14,10 +15,11 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
 from torch.distributed.tensor.parallel import style as _torch
 
+from ._parallel_experts import ExpertParallelMoE
 from ._parallel_linear import ColumnParallelLinear, Mode, ParallelLinear, RowParallelLinear
 from ._quantized_linear import QuantizedLinear
 
-__all__ = ["ColumnParallelLinear", "ColwiseParallel", "ParallelLinear", "RowParallelLinear", "RowwiseParallel"]
+__all__ = ["ColumnParallelLinear", "ColwiseParallel", "ExpertParallelMoE", "ParallelLinear", "RowParallelLinear", "RowwiseParallel"]
 
 _WHOLE, _COLUMNS = (Replicate(),), (Shard(-1),)
 
