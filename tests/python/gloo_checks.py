@@ -196,6 +196,56 @@ def a_plan_of_transformers_puts_a_model_on_ranks(rank, size, alone):
         dist.barrier()
 
 
+def dtensors_are_multiplied_where_they_lie(rank, size, alone):
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+
+    mesh = init_device_mesh("cpu", (size,))
+    torch.manual_seed(6)
+    m, k, n = 6 * size, 64 * size, 16 * size
+
+    def placed(tensor, placement):
+        return distribute_tensor(tensor, mesh, [placement])
+
+    def check(call, inputs, placements, expected):
+        """call on DTensors: the bits of plain tensors, in the placement expected; None: any."""
+        y = call(*(placed(t, p) for t, p in zip(inputs, placements)))
+        assert expected is None or y.placements == (expected,), (y.placements, expected)
+        same(y.full_tensor(), call(*inputs))
+
+    x, w = torch.randn(m, k), torch.randn(n, k)
+    (a, sa), (b, sb) = (torch.ops.octavo.quantize(t, None, torch.int8, "token") for t in (x, w))  # gloo sends no fp8
+    whole, rows, columns = Replicate(), Shard(0), Shard(1)
+
+    def scaled(a, b, sa, sb, bias=None):
+        return torch.ops.octavo.scaled_mm(a, b, sa, sb, bias, None, torch.float32, None, None, None, None, None, None, False,
+                                          False, False, False, 0, None, None)
+
+    operands = (a, b.t(), sa, sb.t())
+    check(scaled, operands, (rows, whole, rows, whole), rows)
+    check(scaled, operands, (whole, columns, whole, columns), columns)
+    check(scaled, (*operands, torch.randn(n)), (whole, columns, whole, columns, rows), columns)
+    check(scaled, operands, (columns, rows, whole, whole), None)  # K is brought together
+    check(scaled, (a, b.t(), sa[:1], sb[:1]), (rows, whole, whole, whole), rows)
+    # Rules look at every argument: another orientation of a square operand is another rule.
+    square = placed(b[:, :n].contiguous(), columns)
+    one = torch.ones(1, 1)
+    turned = torch.ops.octavo.scaled_mm(square, square, placed(one, whole), placed(one, whole), None, None, torch.float32, None,
+                                        None, None, None, None, None, True, False, False, False, 0, None, None)
+    same(turned.full_tensor(), scaled(b[:, :n].t(), b[:, :n], one, one))
+
+    codes = torch.ops.octavo.quantize(placed(x, rows), None, torch.int8, "token")
+    assert codes[0].placements == codes[1].placements == (rows,)
+    same(codes[0].full_tensor(), torch.ops.octavo.quantize(x, None, torch.int8, "token")[0])
+    for scheme, expected in (("int8-dynamic", rows), ("llm-int8", whole)):
+        layer = onn.Int8Linear if scheme == "int8-dynamic" else onn.Linear8bitLt
+        layer = layer.from_float(torch.nn.Linear(k, n, bias=False))
+        with torch.no_grad():
+            y = layer(placed(x, rows))
+            assert y.placements == (expected,), y.placements
+            same(y.full_tensor(), layer(x))
+
+
 def experts_give_the_bits_of_one_rank(rank, size, alone):
     for seed, scheme in enumerate(("fp8-dynamic", "int8-dynamic", "fp8-block")):
         torch.manual_seed(seed)
@@ -292,7 +342,7 @@ def a_rank_that_dies_ends_the_others(rank, size, alone):
 CHECKS = {check.__name__: check for check in (
     layers_give_the_bits_of_one_rank, a_model_is_put_on_ranks_by_torchs_own_function,
     a_plan_of_transformers_puts_a_model_on_ranks, experts_give_the_bits_of_one_rank,
-    data_parallel_training_goes_on_around_frozen_layers, ranks_that_disagree_are_told, a_rank_that_dies_ends_the_others)}
+    dtensors_are_multiplied_where_they_lie, data_parallel_training_goes_on_around_frozen_layers, ranks_that_disagree_are_told, a_rank_that_dies_ends_the_others)}
 
 
 def on_rank(rank, size, check, folder):

@@ -15,6 +15,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
 from torch.distributed.tensor.parallel import style as _torch
 
+from . import _placements  # noqa: F401  (registers them)
 from ._parallel_experts import ExpertParallelMoE
 from ._parallel_linear import ColumnParallelLinear, Mode, ParallelLinear, RowParallelLinear
 from ._quantized_linear import QuantizedLinear
