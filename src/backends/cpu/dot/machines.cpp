@@ -12,6 +12,7 @@ namespace octavo::cpu {
 #if defined(__x86_64__)
 extern const IntegerKernels kAmxInt8Dot;
 extern const IntegerKernels kAvx512VnniDot;
+extern const IntegerKernels kAvx512WordsDot;
 extern const IntegerKernels kAvx512BwDot;
 extern const Float8Kernels kAvx512Float8Dot;
 extern const DotKernels kAvx512Bf16Dot;
@@ -64,7 +65,7 @@ constexpr std::array kDotMachines {
             return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni;
           }},
       Row{DotRegisters::zmm,
-          {"AVX-512 F, BW", &kAvx512BwDot, nullptr, nullptr, &kAvx512FmaDot},
+          {"AVX-512 F, BW", &kAvx512WordsDot, nullptr, nullptr, &kAvx512FmaDot, &kAvx512BwDot},
           [](const CpuFeatures& cpu) noexcept { return cpu.avx512f && cpu.avx512bw; }},
       Row{DotRegisters::ymm,
           {"AVX-VNNI, AVX2, FMA", &kAvxVnniDot, &kAvx2Float8Dot, nullptr, &kAvx2FmaDot},

@@ -67,7 +67,9 @@ struct Along {
   }
   static OCTAVO_INLINE __m256i one(const Dot&) { return _mm256_set1_epi16(1); }
   static OCTAVO_INLINE Sum add(Sum sum, __m256i a, __m256i b) {
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+    Sum more = _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+    __asm__("" : "+x"(more));  // as in Dot
+    return more;
   }
   template <int count>
   static OCTAVO_INLINE void totals(const std::int32_t* lanes, std::int32_t* out) {

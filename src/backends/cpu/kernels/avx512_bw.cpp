@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8 on AVX-512 without VNNI: the even and the odd bytes of a step as 16-bit numbers, by
-// vpmaddwd, sum[lane] += (u[0] s[0] + u[2] s[2]) + (u[1] s[1] + u[3] s[3]). vpmaddubsw would be
-// shorter, but it saturates.
+// int8 on AVX-512 without VNNI, of few rows: the even and the odd bytes of a step as 16-bit
+// numbers, by vpmaddwd, sum[lane] += (u[0] s[0] + u[2] s[2]) + (u[1] s[1] + u[3] s[3]). vpmaddubsw
+// would be shorter, but it saturates.
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif

@@ -100,6 +100,20 @@ struct Vec {
   static Ints subtract(Ints a, Ints b) { return _mm512_sub_epi32(a, b); }
   static Ints multiply(Ints a, Ints b) { return _mm512_mullo_epi32(a, b); }
   static Ints exclusive_or(Ints a, Ints b) { return _mm512_xor_si512(a, b); }
+  // Words: the sum of two products of neighbours, in their place; a shift with the sign.
+  static OCTAVO_INLINE Ints multiply_pairs(Ints a, Ints b) { return _mm512_madd_epi16(a, b); }
+  template <int bits>
+  static OCTAVO_INLINE Ints shift_words_right(Ints x) {
+    return _mm512_srai_epi16(x, bits);
+  }
+  // Bytes 2 half and 2 half + 1 of every column, as the upper ones of two words; zeros below.
+  template <int half>
+  static OCTAVO_INLINE Ints upper_bytes(Ints x) {
+    constexpr int kFirst = half == 0 ? 0x01800080 : 0x03800280;
+    const Ints order =
+        _mm512_set4_epi32(kFirst + 0x0C000C00, kFirst + 0x08000800, kFirst + 0x04000400, kFirst);
+    return _mm512_shuffle_epi8(x, order);
+  }
   static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
   static Floats multiply(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
   static Floats fused(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
