@@ -32,7 +32,7 @@ KERNELS = "src/backends/cpu/kernels/"
 # template arguments, which are rows, vectors and prefetched lines.
 TILE = re.compile(r"tile_\d+x\d+|8dot_tileILi(\d+)ELi(\d+)ELi(\d+)EE")
 
-# Kernels of Arm, empty here; check_arm.py looks at them.
+# Kernels of Arm, empty here; check_loops.py looks at them.
 ELSEWHERE = re.compile(r"/neon_\w+\.cpp$")
 
 ENDS_PROCESS = {"abort", "exit", "_exit", "_Exit", "quick_exit", "__assert_fail"}
