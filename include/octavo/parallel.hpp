@@ -77,7 +77,8 @@ struct ParallelOptions {
 class OCTAVO_API ColumnParallelLinear {
  public:
   ColumnParallelLinear() = default;
-  /// weight, bias: all of the layer's, of which the rank takes its part. Throws Error.
+  /// weight, bias: all of the layer's, of which the rank takes its part. Ranks that bring different
+  /// layers, options or versions are told so. Throws Error.
   ColumnParallelLinear(const Weight& weight, const TensorView& bias,
                        std::shared_ptr<Communicator> ranks, const ParallelOptions& options = {});
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstring>
 #include <vector>
 
 #include "core/error.hpp"
@@ -17,6 +18,55 @@ Words cut(const std::string& text) {
   Words words{};
   std::copy_n(text.begin(), std::min(text.size(), words.size() - 1), words.begin());
   return words;
+}
+
+constexpr std::int64_t kSampledRows = 64;
+
+class Checksum {
+ public:
+  void add(const TensorView& view) {
+    if (view.numel() == 0) return;
+    const Tensor row = copy(view, view.dtype);
+    const auto bytes = static_cast<std::size_t>(row.numel() * element_bytes(row.dtype()));
+    const char* from = row.data_as<const char>();
+    for (std::size_t i = 0; i < bytes; i += sizeof(std::uint64_t)) {
+      std::uint64_t word = 0;
+      std::memcpy(&word, from + i, std::min(sizeof word, bytes - i));
+      sum_ = (sum_ ^ word) * 0x9E3779B97F4A7C15U;
+      sum_ ^= sum_ >> 32U;
+    }
+  }
+  // Of all rows where they are few, else of some, evenly spread.
+  void add_rows(const TensorView& matrix) {
+    const std::int64_t rows = matrix.shape[0];
+    const std::int64_t count = std::min(rows, kSampledRows);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t row = i * rows / count;
+      add(matrix.slice(0, row, row + 1));
+    }
+  }
+  std::string words() const { return fmt::format("checksum {:016x}", sum_); }
+
+ private:
+  std::uint64_t sum_ = 1;
+};
+
+std::string values_words(const Weight& weight, Shared shared) {
+  Checksum sum;
+  if (shared == Shared::whole) sum.add_rows(weight.codes.data);
+  const bool constant = weight.codes.grid.cols == kWholeExtent;
+  for (const Tensor* t : {&weight.codes.scale, &weight.codes.azp}) {
+    if (t->defined() && (constant || shared == Shared::whole)) sum.add(*t);
+  }
+  if (weight.absmax.defined()) sum.add(weight.absmax);
+  return sum.words();
+}
+
+std::string bias_words(const TensorView& bias) {
+  if (!bias.defined()) return "none";
+  Checksum sum;
+  sum.add(bias);
+  return fmt::format("{} {}, {}", name(bias.dtype), shape_string(bias), sum.words());
 }
 
 }  // namespace
@@ -48,6 +98,22 @@ std::string rule_words(const std::optional<ActivationQuant>& rule) {
                      to_string(spec.granularity), spec.azp ? " with zero points" : "",
                      name(spec.scale_dtype), static_cast<int>(spec.rounding), rule->static_scale,
                      rule->static_azp);
+}
+
+void check_weights_alike(const char* operation, Communicator& ranks, const Weight& weight,
+                         std::int64_t k, Shared shared, const TensorView& bias,
+                         const ParallelOptions& o) {
+  const Quantized& codes = weight.codes;
+  const std::array traits{
+      Trait{"weight.shape", fmt::format("[{}, {}]", codes.data.size(0), k)},
+      Trait{"weight.dtype", std::string(name(codes.data.dtype()))},
+      Trait{"weight.scheme", weight.scheme},
+      Trait{"weight.activation", rule_words(weight.activation)},
+      Trait{"weight.values", values_words(weight, shared)},
+      Trait{"bias", bias_words(bias)},
+      Trait{"options", fmt::format("{}, k_chunks {}",
+                                   o.mode == ParallelMode::fast ? "fast" : "exact", o.k_chunks)}};
+  check_alike(operation, ranks, traits);
 }
 
 }  // namespace octavo

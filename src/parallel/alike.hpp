@@ -2,6 +2,7 @@
 // What all ranks of a layer have to bring alike.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -22,5 +23,17 @@ void check_alike(const char* operation, Communicator& ranks, std::span<const Tra
 
 /// An activation rule in words.
 std::string rule_words(const std::optional<ActivationQuant>& rule);
+
+/// What of a weight all ranks have.
+enum class Shared : std::uint8_t {
+  whole,   ///< all of it
+  scales,  ///< of a part by rows: what is constant along K
+};
+
+/// The same of a linear layer [N, k]: types, rules and options in words, values by the checksum of
+/// what all ranks have (of codes of some rows alone: another model differs in each).
+void check_weights_alike(const char* operation, Communicator& ranks, const Weight& weight,
+                         std::int64_t k, Shared shared, const TensorView& bias,
+                         const ParallelOptions& options);
 
 }  // namespace octavo

@@ -4,6 +4,7 @@
 #include "octavo/parallel.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/values.hpp"
+#include "parallel/alike.hpp"
 #include "parallel/chunks.hpp"
 #include "parallel/gather.hpp"
 
@@ -25,6 +26,8 @@ ColumnParallelLinear::ColumnParallelLinear(const Weight& weight, const TensorVie
       options_(options),
       n_(weight.codes.data.size(0)),
       cell_(shard_cell(weight, ShardAxis::columns)) {
+  check_weights_alike(kColumnParallel, *ranks_, weight, weight.codes.data.size(1), Shared::whole,
+                      bias, options);
   columns_ = shard_range(weight, ShardAxis::columns, ranks_->rank(), ranks_->size());
   for (int r = 0; r < ranks_->size(); ++r) {
     ends_.push_back(shard_range(weight, ShardAxis::columns, r, ranks_->size()).end);

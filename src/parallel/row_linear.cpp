@@ -51,18 +51,6 @@ Tensor checked_bias(const TensorView& bias, std::int64_t n) {
   return copy(bias, bias.dtype);
 }
 
-void check_ranks(const Weight& weight, std::int64_t k, Communicator& ranks,
-                 const ParallelOptions& o) {
-  const std::array traits{
-      Trait{"weight.shape", fmt::format("[{}, {}]", weight.codes.data.size(0), k)},
-      Trait{"weight.dtype", std::string(name(weight.codes.data.dtype()))},
-      Trait{"weight.scheme", weight.scheme},
-      Trait{"weight.activation", rule_words(weight.activation)},
-      Trait{"options", fmt::format("{}, k_chunks {}",
-                                   o.mode == ParallelMode::fast ? "fast" : "exact", o.k_chunks)}};
-  check_alike(kRowParallel, ranks, traits);
-}
-
 // The rank's parts, in its own columns: one, or chunks of K.
 std::vector<ShardRange> cuts(const RowParallelLinear::Impl& layer) {
   std::vector<ShardRange> parts;
@@ -296,7 +284,8 @@ RowParallelLinear::RowParallelLinear(const Weight& weight, const TensorView& bia
                                      const ParallelOptions& options) {
   at_edge(kRowParallel, [&] {
     check_parallel(kRowParallel, ranks, options);
-    check_ranks(weight, weight.codes.data.size(1), *ranks, options);
+    check_weights_alike(kRowParallel, *ranks, weight, weight.codes.data.size(1), Shared::whole,
+                        bias, options);
     const ShardRange rows = shard_range(weight, ShardAxis::rows, ranks->rank(), ranks->size());
     impl_ =
         made({shard(weight, ShardAxis::rows, rows), weight.activation, weight.codes.data.size(1)},
@@ -313,7 +302,7 @@ RowParallelLinear RowParallelLinear::of_part(const Weight& part, const TensorVie
     const std::int64_t own = part.codes.data.size(1);
     ranks->all_gather(&own, sizeof own, sizes.data());
     const std::int64_t k = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
-    check_ranks(part, k, *ranks, options);
+    check_weights_alike(kRowParallel, *ranks, part, k, Shared::scales, bias, options);
     check_parts(sizes, k, cell_of(part.codes, part.activation, k));
     if (part.codes.col0 != 0 || (part.activation && part.activation->outlier_columns.defined())) {
       refuse(Code::unsupported,

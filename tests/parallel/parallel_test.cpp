@@ -152,6 +152,27 @@ TEST(Disagreement, IsToldWhenALayerIsMade) {
             "instead of 48 of 96 on rank 0");
 }
 
+TEST(Disagreement, OfValuesIsToldAsWell) {
+  const auto other = [](const std::shared_ptr<Communicator>& ranks) {
+    Weight weight = int8_weight(200, 64);
+    if (ranks->rank() == 1) weight.codes.data.data_as<std::int8_t>()[0] += 1;
+    return weight;
+  };
+  const auto begins = [](const std::string& said, const std::string& sentence) {
+    EXPECT_EQ(said.substr(0, sentence.size()), sentence);
+  };
+  begins(complaint([&](const auto& ranks) { (void)RowParallelLinear(other(ranks), {}, ranks); }),
+         "RowParallelLinear: weight.values must be the same on all ranks; got checksum ");
+  begins(complaint([&](const auto& ranks) { (void)ColumnParallelLinear(other(ranks), {}, ranks); }),
+         "ColumnParallelLinear: weight.values must be the same on all ranks; got checksum ");
+  begins(complaint([&](const auto& ranks) {
+           const Tensor bias = Tensor::empty(DType::float32, {200});
+           std::fill_n(bias.data_as<float>(), 200, ranks->rank() == 0 ? 0.0F : 1.0F);
+           (void)RowParallelLinear(int8_weight(200, 64), bias, ranks);
+         }),
+         "RowParallelLinear: bias must be the same on all ranks; got float32 [200], checksum ");
+}
+
 struct Moe {
   Tensor x = Tensor::empty(DType::float32, {2, 8});
   Tensor weights = Tensor::empty(DType::float32, {2, 1});
