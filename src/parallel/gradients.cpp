@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Gradients of layers whose weights lie on several ranks (specification section 11).
 //
-//   column-parallel   grad_x = sum over ranks of grad[:, columns()] W[columns(), :]: of chunks of
-//   N,
-//                     each of them linear_vjp's gradient in float32
+//   column-parallel   grad_x = sum over ranks of grad[:, columns()] W[columns(), :], of chunks
+//                     of N, each of them linear_vjp's gradient in float32
 //   row-parallel      grad_x[:, rows()] = grad W[:, rows()], of each part of K by itself
 #include <algorithm>
 #include <array>
