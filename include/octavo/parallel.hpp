@@ -82,6 +82,12 @@ class OCTAVO_API ColumnParallelLinear {
   ColumnParallelLinear(const Weight& weight, const TensorView& bias,
                        std::shared_ptr<Communicator> ranks, const ParallelOptions& options = {});
 
+  /// The same of a part that is there already, as shard gives it and read_shard reads it of one
+  /// layer; bias: of its rows. Throws Error.
+  static ColumnParallelLinear of_part(const Weight& part, const TensorView& bias,
+                                      std::shared_ptr<Communicator> ranks,
+                                      const ParallelOptions& options = {});
+
   std::int64_t in_features() const noexcept { return local_.in_features(); }
   std::int64_t out_features() const noexcept { return n_; }
   /// The columns of y that this rank makes.
@@ -102,6 +108,9 @@ class OCTAVO_API ColumnParallelLinear {
                       const MatmulWanted& wanted, const ExecContext& context = {}) const;
 
  private:
+  void make(Weight part, const TensorView& bias, std::shared_ptr<Communicator> ranks,
+            const ParallelOptions& options, std::int64_t n, std::int64_t cell);
+
   QuantizedLinear local_;
   std::shared_ptr<Communicator> ranks_;
   ParallelOptions options_;

@@ -74,6 +74,16 @@ auto bind_layer(nb::module_& m, const char* name, const char* doc) {
           },
           nb::arg("weight"), nb::arg("bias").none(), nb::arg("ranks"), nb::arg("mode") = "exact",
           nb::arg("k_chunks") = 24)
+      .def_static(
+          "of_part",
+          [name](const Weight& part, nb::object engine, const std::string& mode,
+                 std::int32_t k_chunks) {
+            const ParallelOptions options = options_of(name, mode, k_chunks);
+            std::shared_ptr<Communicator> ranks = std::make_shared<Ranks>(std::move(engine));
+            return unlocked([&] { return Layer::of_part(part, {}, std::move(ranks), options); });
+          },
+          nb::arg("part"), nb::arg("ranks"), nb::arg("mode") = "exact", nb::arg("k_chunks") = 24,
+          "The layer of a part that is there already.")
       .def(
           "forward",
           [name](const Layer& layer, nb::handle x, nb::handle bias) {

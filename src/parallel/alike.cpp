@@ -52,6 +52,7 @@ class Checksum {
 };
 
 std::string values_words(const Weight& weight, Shared shared) {
+  if (shared == Shared::nothing) return "its own";
   Checksum sum;
   if (shared == Shared::whole) sum.add_rows(weight.codes.data);
   const bool constant = weight.codes.grid.cols == kWholeExtent;
@@ -101,11 +102,11 @@ std::string rule_words(const std::optional<ActivationQuant>& rule) {
 }
 
 void check_weights_alike(const char* operation, Communicator& ranks, const Weight& weight,
-                         std::int64_t k, Shared shared, const TensorView& bias,
-                         const ParallelOptions& o) {
+                         const std::array<std::int64_t, 2>& shape, Shared shared,
+                         const TensorView& bias, const ParallelOptions& o) {
   const Quantized& codes = weight.codes;
   const std::array traits{
-      Trait{"weight.shape", fmt::format("[{}, {}]", codes.data.size(0), k)},
+      Trait{"weight.shape", fmt::format("[{}, {}]", shape[0], shape[1])},
       Trait{"weight.dtype", std::string(name(codes.data.dtype()))},
       Trait{"weight.scheme", weight.scheme},
       Trait{"weight.activation", rule_words(weight.activation)},

@@ -2,6 +2,7 @@
 // What all ranks of a layer have to bring alike.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -26,14 +27,15 @@ std::string rule_words(const std::optional<ActivationQuant>& rule);
 
 /// What of a weight all ranks have.
 enum class Shared : std::uint8_t {
-  whole,   ///< all of it
-  scales,  ///< of a part by rows: what is constant along K
+  whole,    ///< all of it
+  scales,   ///< of a part by rows: what is constant along K
+  nothing,  ///< of a part by columns: no values
 };
 
-/// The same of a linear layer [N, k]: types, rules and options in words, values by the checksum of
-/// what all ranks have (of codes of some rows alone: another model differs in each).
+/// The same of a linear layer of shape [N, K]: types, rules and options in words, values by the
+/// checksum of what all ranks have (of codes of some rows alone: another model differs in each).
 void check_weights_alike(const char* operation, Communicator& ranks, const Weight& weight,
-                         std::int64_t k, Shared shared, const TensorView& bias,
-                         const ParallelOptions& options);
+                         const std::array<std::int64_t, 2>& shape, Shared shared,
+                         const TensorView& bias, const ParallelOptions& options);
 
 }  // namespace octavo

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Column-parallel layers: a rank's rows of the weight are a layer of their own.
+#include <array>
+#include <string>
+#include <utility>
+
 #include "core/error.hpp"
 #include "octavo/parallel.hpp"
 #include "ops/product/lower.hpp"
@@ -7,39 +11,64 @@
 #include "parallel/alike.hpp"
 #include "parallel/chunks.hpp"
 #include "parallel/gather.hpp"
+#include "parallel/parts.hpp"
 
 namespace octavo {
 namespace {
 
-std::shared_ptr<Communicator> checked(std::shared_ptr<Communicator> ranks,
-                                      const ParallelOptions& options) {
-  check_parallel(kColumnParallel, ranks, options);
-  return ranks;
+constexpr auto kColumns = ShardAxis::columns;
+
+void check_bias(const TensorView& bias, std::int64_t n) {
+  if (!bias.defined() || (bias.rank == 1 && bias.shape[0] == n)) return;
+  refuse(Code::invalid_argument, "{}: bias.shape must be [{}]; got {}", kColumnParallel, n,
+         shape_string(bias));
 }
 
 }  // namespace
 
 ColumnParallelLinear::ColumnParallelLinear(const Weight& weight, const TensorView& bias,
                                            std::shared_ptr<Communicator> ranks,
-                                           const ParallelOptions& options)
-    : ranks_(checked(std::move(ranks), options)),
-      options_(options),
-      n_(weight.codes.data.size(0)),
-      cell_(shard_cell(weight, ShardAxis::columns)) {
-  check_weights_alike(kColumnParallel, *ranks_, weight, weight.codes.data.size(1), Shared::whole,
-                      bias, options);
-  columns_ = shard_range(weight, ShardAxis::columns, ranks_->rank(), ranks_->size());
+                                           const ParallelOptions& options) {
+  at_edge(kColumnParallel, [&] {
+    check_parallel(kColumnParallel, ranks, options);
+    const std::int64_t n = weight.codes.data.size(0);
+    check_weights_alike(kColumnParallel, *ranks, weight, {n, weight.codes.data.size(1)},
+                        Shared::whole, bias, options);
+    check_bias(bias, n);
+    const ShardRange own = shard_range(weight, kColumns, ranks->rank(), ranks->size());
+    make(shard(weight, kColumns, own),
+         bias.defined() ? bias.slice(0, own.begin, own.end) : TensorView(), std::move(ranks),
+         options, n, shard_cell(weight, kColumns));
+  });
+}
+
+ColumnParallelLinear ColumnParallelLinear::of_part(const Weight& part, const TensorView& bias,
+                                                   std::shared_ptr<Communicator> ranks,
+                                                   const ParallelOptions& options) {
+  return at_edge(kColumnParallel, [&] {
+    check_parallel(kColumnParallel, ranks, options);
+    const WholeExtent n = whole_extent(kColumnParallel, *ranks, part, kColumns);
+    check_weights_alike(kColumnParallel, *ranks, part, {n.extent, part.codes.data.size(1)},
+                        Shared::nothing, {}, options);
+    check_bias(bias, part.codes.data.size(0));
+    ColumnParallelLinear layer;
+    layer.make(part, bias, std::move(ranks), options, n.extent, n.cell);
+    return layer;
+  });
+}
+
+void ColumnParallelLinear::make(Weight part, const TensorView& bias,
+                                std::shared_ptr<Communicator> ranks, const ParallelOptions& options,
+                                std::int64_t n, std::int64_t cell) {
+  ranks_ = std::move(ranks);
+  options_ = options;
+  n_ = n;
+  cell_ = cell;
+  columns_ = shard_range(n, ranks_->rank(), ranks_->size(), cell);
   for (int r = 0; r < ranks_->size(); ++r) {
-    ends_.push_back(shard_range(weight, ShardAxis::columns, r, ranks_->size()).end);
+    ends_.push_back(shard_range(n, r, ranks_->size(), cell).end);
   }
-  Weight part = shard(weight, ShardAxis::columns, columns_);
-  if (bias.defined() && (bias.rank != 1 || bias.shape[0] != n_)) {
-    refuse(Code::invalid_argument, "{}: bias.shape must be [{}]; got {}", kColumnParallel, n_,
-           shape_string(bias));
-  }
-  local_ = QuantizedLinear(
-      part, bias.defined() ? bias.slice(0, columns_.begin, columns_.end) : TensorView(),
-      options.backend);
+  local_ = QuantizedLinear(part, bias, options.backend);
   part.codes.data = {};
   beside_ = std::move(part);
 }

@@ -3,11 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <numeric>
-#include <span>
 #include <string>
 
-#include "core/grid.hpp"
 #include "core/operand.hpp"
 #include "octavo/matmul.hpp"
 #include "octavo/sharding.hpp"
@@ -16,6 +13,7 @@
 #include "ops/values.hpp"
 #include "parallel/alike.hpp"
 #include "parallel/chunks.hpp"
+#include "parallel/parts.hpp"
 #include "parallel/row_impl.hpp"
 
 namespace octavo {
@@ -216,32 +214,11 @@ Result<Tensor> forward(const RowParallelLinear::Impl& layer, const TensorView& x
   return out.tensor;
 }
 
-// Of K, that no border cuts.
-std::int64_t cell_of(const Quantized& codes, const std::optional<ActivationQuant>& rule,
-                     std::int64_t k) {
-  const bool varies = codes.scale.defined() && codes.grid.cols != kWholeExtent;
-  return common_cell(varies ? codes.grid.cols : 1, rule ? group_length(*rule) : 1, k);
-}
-
-// Every rank finds the same one.
-void check_parts(std::span<const std::int64_t> sizes, std::int64_t k, std::int64_t cell) {
-  const auto count = static_cast<std::int64_t>(sizes.size());
-  for (std::int64_t r = 0; r < count; ++r) {
-    const std::int64_t want = shard_range(k, r, count, cell).size();
-    const std::int64_t size = sizes[static_cast<std::size_t>(r)];
-    if (size == want) continue;
-    refuse(Code::invalid_argument,
-           "{}: part must have the columns that shard_range gives its rank; got {} instead of {} "
-           "of {} on rank {}",
-           kRowParallel, size, want, k, r);
-  }
-}
-
 // What a layer is made of: the rank's part, and what it does not say of the whole.
 struct Made {
   Weight own;
   std::optional<ActivationQuant> rule;
-  std::int64_t k;
+  WholeExtent k;
 };
 
 std::shared_ptr<RowParallelLinear::Impl> made(Made from, const TensorView& bias,
@@ -252,8 +229,8 @@ std::shared_ptr<RowParallelLinear::Impl> made(Made from, const TensorView& bias,
   layer->ranks = std::move(ranks);
   layer->options = options;
   layer->n = own.codes.data.size(0);
-  layer->k = from.k;
-  layer->cell = cell_of(own.codes, from.rule, layer->k);
+  layer->k = from.k.extent;
+  layer->cell = from.k.cell;
   layer->rows = shard_range(layer->k, layer->rank(), layer->size(), layer->cell);
   layer->rule = std::move(from.rule);
   layer->sums = kind_of(own, layer->k);
@@ -284,12 +261,13 @@ RowParallelLinear::RowParallelLinear(const Weight& weight, const TensorView& bia
                                      const ParallelOptions& options) {
   at_edge(kRowParallel, [&] {
     check_parallel(kRowParallel, ranks, options);
-    check_weights_alike(kRowParallel, *ranks, weight, weight.codes.data.size(1), Shared::whole,
-                        bias, options);
+    check_weights_alike(kRowParallel, *ranks, weight,
+                        {weight.codes.data.size(0), weight.codes.data.size(1)}, Shared::whole, bias,
+                        options);
     const ShardRange rows = shard_range(weight, ShardAxis::rows, ranks->rank(), ranks->size());
-    impl_ =
-        made({shard(weight, ShardAxis::rows, rows), weight.activation, weight.codes.data.size(1)},
-             bias, std::move(ranks), options);
+    const WholeExtent k{weight.codes.data.size(1), shard_cell(weight, ShardAxis::rows)};
+    impl_ = made({shard(weight, ShardAxis::rows, rows), weight.activation, k}, bias,
+                 std::move(ranks), options);
   });
 }
 
@@ -298,12 +276,9 @@ RowParallelLinear RowParallelLinear::of_part(const Weight& part, const TensorVie
                                              const ParallelOptions& options) {
   return at_edge(kRowParallel, [&] {
     check_parallel(kRowParallel, ranks, options);
-    std::vector<std::int64_t> sizes(static_cast<std::size_t>(ranks->size()));
-    const std::int64_t own = part.codes.data.size(1);
-    ranks->all_gather(&own, sizeof own, sizes.data());
-    const std::int64_t k = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
-    check_weights_alike(kRowParallel, *ranks, part, k, Shared::scales, bias, options);
-    check_parts(sizes, k, cell_of(part.codes, part.activation, k));
+    const WholeExtent k = whole_extent(kRowParallel, *ranks, part, ShardAxis::rows);
+    check_weights_alike(kRowParallel, *ranks, part, {part.codes.data.size(0), k.extent},
+                        Shared::scales, bias, options);
     if (part.codes.col0 != 0 || (part.activation && part.activation->outlier_columns.defined())) {
       refuse(Code::unsupported,
              "{}: part must begin with a scale and have no outlier columns (make the layer of the "

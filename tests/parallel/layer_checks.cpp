@@ -213,8 +213,13 @@ std::string check_random_layer(const std::shared_ptr<Communicator>& ranks, std::
   const Tensor got = row(part, options);
   const Tensor got_of_part = of_part(part, options);
   const ColumnParallelLinear column(l.weight, l.bias, ranks, {.k_chunks = l.k_chunks});
+  const ColumnParallelLinear column_of_part = ColumnParallelLinear::of_part(
+      shard(l.weight, ShardAxis::columns, ranks->rank(), size),
+      l.bias.defined() ? l.bias.view().slice(0, column.columns().begin, column.columns().end)
+                       : TensorView(),
+      ranks, {.k_chunks = l.k_chunks});
   const Tensor own = column(l.x, options);
-  const Tensor all = column.gather(own);
+  const Tensor all = column_of_part.gather(column_of_part(l.x, options));
   const Tensor y = whole(l.x, options);
   const std::string gradients = check_gradients(l, row, column, whole.weight(), size);
   const ShardRange columns = column.columns();

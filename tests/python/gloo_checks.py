@@ -80,7 +80,10 @@ def layers_give_the_bits_of_one_rank(rank, size, alone):
         # A part is what octavo.shard cuts, and a state has it.
         weight = octavo.quantize_weight(linear.weight.detach(), scheme)
         for layer, axis in ((column, "columns"), (row, "rows")):
-            part = octavo.shard(weight, axis, rank, size).quantized
+            part = octavo.shard(weight, axis, rank, size)
+            again = type(layer).from_part(part, linear.bias)
+            same(again(x).detach(), layer(x).detach() if axis == "rows" else layer(x).detach()[..., columns])
+            part = part.quantized
             state = layer.state_dict()
             assert part.data.tobytes() == layer.part().quantized.data.tobytes()
             assert state["weight"].shape == part.data.shape and state["weight_scale"].shape == part.scale.shape

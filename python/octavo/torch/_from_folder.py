@@ -13,7 +13,7 @@ from ._checkpoint_names import CheckpointNames, Part
 from ._dtypes import from_numpy
 from ._expert_gate import interleaves, without_weights
 from ._fuse import fuse_layers
-from ._layer import FLOATS
+from ._layer import FLOATS, EightBitModule
 from ._linear_modules import is_conv1d
 from ._names import nearest
 from ._quantized_linear import QuantizedLinear
@@ -106,16 +106,20 @@ class FolderLayers:
         for path, layer in self._linear.items():
             old = model.get_submodule(path)
             bias = old._parameters.get("bias")
-            weight = self.file.weight(layer)
-            if tuple(weight.quantized.data.shape) != self._shapes[path]:
-                raise ValueError(f"{self._operation}: layer {layer!r} of the folder must have a weight [N, K] of "
-                                 f"{list(self._shapes[path])}; got {list(weight.quantized.data.shape)}")
             own = bias.dtype if bias is not None and bias.dtype in FLOATS else dtype
-            made = layer_of(weight, None if bias is None else bias.detach(), own)
-            made.training = old.training
-            made.stands_for_conv1d = getattr(old, "stands_for_conv1d", False)
+            bias = None if bias is None else bias.detach()
             place = getattr(old, "place", None)  # on ranks, of a tensor-parallel plan
-            set_module(model, path, made if place is None else place.make(made))
+            made: EightBitModule
+            if place is None:
+                weight = self.file.weight(layer)
+                self._check_shape(layer, path, weight.quantized.data.shape)
+                made = layer_of(weight, bias, own)
+                made.stands_for_conv1d = getattr(old, "stands_for_conv1d", False)
+            else:
+                made = place.read(self.file, layer, bias, own)
+                self._check_shape(layer, path, (made.out_features, made.in_features))
+            made.training = old.training
+            set_module(model, path, made)
         for path, weights in self._experts.items():
             old = model.get_submodule(path)
             gate_up, down = (self._stacked(weights[name], path, interleaves(old.experts) and name == "gate_up_proj")
@@ -123,6 +127,11 @@ class FolderLayers:
             experts = experts_of(old.experts, gate_up, down, dtype)
             experts.training = old.training
             set_module(model, path, experts)
+
+    def _check_shape(self, layer, path, shape):
+        if tuple(shape) != self._shapes[path]:
+            raise ValueError(f"{self._operation}: layer {layer!r} of the folder must have a weight [N, K] of "
+                             f"{list(self._shapes[path])}; got {list(shape)}")
 
     def fuse(self, model: torch.nn.Module) -> None:
         """Makes layers that read the same activations one product where that changes no bit; after `fill`."""

@@ -84,6 +84,13 @@ class _Part:
         return Quantized(*made, q.rows, q.cols, q.row0, q.col0).T
 
 
+def _check_weight(name, weight, dtype):
+    check_float(name, "dtype", dtype)
+    if weight.columns is not None:
+        raise NotImplementedError(f"{name}: weight.columns must be in order (each rank has a part of x alone); got those of "
+                                  "GPTQ's act-order")
+
+
 class ParallelLinear(EightBitModule):
     """What column- and row-parallel layers share. Every rank of the group makes the same layers and calls them in the same
     order, on tensors of the CPU; the weight is frozen, and gradients flow to x and to the bias.
@@ -107,20 +114,36 @@ class ParallelLinear(EightBitModule):
 
     def __init__(self, weight: Weight, bias: torch.Tensor | None = None, group: dist.ProcessGroup | None = None, *,
                  mode: Mode = "exact", k_chunks: int = 24, dtype: torch.dtype = torch.bfloat16) -> None:
-        name = type(self).__name__
         super().__init__()
-        check_float(name, "dtype", dtype)
-        if weight.columns is not None:
-            raise NotImplementedError(f"{name}: weight.columns must be in order (each rank has a part of x alone); got those of "
-                                      "GPTQ's act-order")
+        _check_weight(type(self).__name__, weight, dtype)
         ranks = ProcessGroupRanks(group)
+        self._start(self._native(weight, bias, ranks, mode, k_chunks), weight.scheme, ranks, bias, dtype)
+
+    def _start(self, layer, scheme, ranks, bias, dtype):
+        self._layer = layer
         self.group = ranks.group
-        self.scheme = weight.scheme
-        self.out_features, self.in_features = weight.quantized.data.shape
-        self._layer = self._native(weight, bias, ranks, mode, k_chunks)
+        self.scheme = scheme
+        self.out_features, self.in_features = layer.out_features, layer.in_features
         own = None if bias is None else self._own_bias(bias.detach()).clone()
         self.register_parameter("bias", None if own is None else torch.nn.Parameter(own, bias.requires_grad))
         self._show_weight(dtype)
+
+    @classmethod
+    def from_part(cls, part: Weight, bias: torch.Tensor | None = None, group: dist.ProcessGroup | None = None, *,
+                  mode: Mode = "exact", k_chunks: int = 24, dtype: torch.dtype = torch.bfloat16) -> Self:
+        """The same of a part that is there already, octavo.shard's or octavo.read_shard's of one layer: of axis "columns" for a
+        column-parallel layer, "rows" for a row-parallel one. bias: of the whole layer. A row-parallel part has no outlier columns
+        of its own."""
+        name = cls.__name__
+        _check_weight(name, part, dtype)
+        ranks = ProcessGroupRanks(group)
+        native = cls._native.of_part(part, ranks, mode, k_chunks)
+        if bias is not None and bias.shape != (native.out_features,):
+            raise ValueError(f"{name}.from_part: bias.shape must be [{native.out_features}], of the whole layer; got {list(bias.shape)}")
+        layer = cls.__new__(cls)
+        torch.nn.Module.__init__(layer)
+        layer._start(native, part.scheme, ranks, bias, dtype)
+        return layer
 
     @classmethod
     def from_layer(cls, layer: QuantizedLinear, group: dist.ProcessGroup | None = None, *, mode: Mode = "exact",
@@ -198,10 +221,9 @@ class ColumnParallelLinear(ParallelLinear):
     gather_output: bool = False
     _native = _octavo.ColumnParallelLinear
 
-    def __init__(self, weight: Weight, bias: torch.Tensor | None = None, group: dist.ProcessGroup | None = None,
-                 **options: Any) -> None:
-        super().__init__(weight, bias, group, **options)
-        self._packed = self._layer.weight
+    def _start(self, layer, *arguments):
+        super()._start(layer, *arguments)
+        self._packed = layer.weight
         self._handle = handle_of(self._packed)
 
     @property

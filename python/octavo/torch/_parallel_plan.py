@@ -9,9 +9,13 @@ import copy
 from typing import Any, NamedTuple
 
 import torch
+import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 from transformers.distributed.parallel_utils import ALL_PARALLEL_STYLES
 
+from .._octavo import Checkpoint
+from .._sharding import read_shard
+from .._typing import ShardAxis
 from ._from_folder import Awaiting
 from ._layer import EightBitModule
 from ._parallel_linear import ColumnParallelLinear, ParallelLinear, RowParallelLinear
@@ -25,10 +29,22 @@ class Place(NamedTuple):
     mesh: DeviceMesh
 
     def make(self, layer: QuantizedLinear) -> ParallelLinear:
-        made = _LAYERS[self.style].from_layer(layer, self.mesh.get_group())
-        if isinstance(made, ColumnParallelLinear):
-            made.gather_output = self.style != "colwise"
-        return made
+        """Of a layer that every rank has."""
+        return self._made(_LAYERS[self.style].from_layer(layer, self.mesh.get_group()))
+
+    def read(self, file: Checkpoint, layer: str, bias: torch.Tensor | None, dtype: torch.dtype) -> ParallelLinear:
+        """Of a layer of a file, of which each rank reads its part."""
+        kind, group = _LAYERS[self.style], self.mesh.get_group()
+        axis: ShardAxis = "columns" if kind is ColumnParallelLinear else "rows"
+        part = read_shard(file, layer, axis, dist.get_rank(group), dist.get_world_size(group))
+        if axis == "rows" and (part.activation or {}).get("outlier_columns") is not None:  # every rank needs all of them
+            return self._made(kind(file.weight(layer), bias, group, dtype=dtype))
+        return self._made(kind.from_part(part, bias, group, dtype=dtype))
+
+    def _made(self, layer):
+        if isinstance(layer, ColumnParallelLinear):
+            layer.gather_output = self.style != "colwise"
+        return layer
 
 
 _LAYERS: dict[str, type[ParallelLinear]] = {
