@@ -23,7 +23,7 @@ from typing import Iterator, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "scripts/loops.json"
 MODEL = "llvm-mca-19"
-MODEL_ROUNDS = 100
+MODEL_ROUNDS = 300
 GROWTH = 1.02
 
 

@@ -2,6 +2,7 @@
 // fp8 codes as bfloat16, in rows and inside tiles, code by code; and floats packed into panels.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -142,6 +143,93 @@ void expect_every_code(const cpu::Float8Kernels& kernels, DType dtype) {
 TEST(Float8Tiles, DecodeEveryCodeInEveryPlace) {
   for (const cpu::Float8Kernels* kernels : kernels_at(&cpu::DotMachine::float8)) {
     for (const DType dtype : kFloat8Types) expect_every_code(*kernels, dtype);
+  }
+}
+
+// One row of numbers of an fp8 type by codes, in two halves of K or under scales, by both tiles.
+void expect_same_tiles(const cpu::Float8Kernels& kernels, DType a_type, DType b_type,
+                       std::int64_t depth, bool extremes) {
+  const kit::Random random(static_cast<std::uint64_t>(depth));
+  const auto code_of = [&](DType dtype, std::int64_t i) {
+    // The largest and the smallest magnitudes, or any but B's that are no numbers.
+    const std::int64_t last = cpu::float8_table(dtype).last_finite;
+    std::int64_t code = random.bits(static_cast<std::uint64_t>(i)) % 256;
+    if (extremes) code = code % 128 < 64 ? code / 128 * 128 + last : code / 128 * 128 + 1;
+    return static_cast<std::uint8_t>(code);
+  };
+  const Block<float> a(depth);
+  for (std::int64_t k = 0; k < depth; ++k) a[k] = value_of(a_type, code_of(a_type, k));
+  const Panel b(cpu::kFloat8Form, depth);
+  for (std::int64_t k = 0; k < depth; ++k) {
+    for (std::int64_t j = 0; j < kCols; ++j) {
+      const std::uint8_t code = code_of(b_type, (k + 7) * kCols + j);
+      const bool number = code != 0x80 && std::isfinite(value_of(b_type, code));
+      *b.at(k, j) = static_cast<char>(number ? code : 1);
+    }
+  }
+  const Block<float> scales(depth * kCols);
+  for (std::int64_t i = 0; i < scales.size(); ++i) {
+    scales[i] = static_cast<float>(random.gauss(static_cast<std::uint64_t>(i)));
+  }
+  constexpr std::int64_t kSize = sizeof(float), kGroup = 6;
+  const std::int64_t half = depth / 4 * 2;  // whole steps
+  for (std::int64_t vectors = 2; vectors <= kPanelVectors; vectors += 2) {
+    const auto result = [&](const cpu::DotKernels& tiles, bool scaled) {
+      std::vector<float> out(static_cast<std::size_t>(kCols));
+      const Block<float> c(kCols);
+      std::fill_n(c.data(), kCols, 0.0F);
+      const auto run = [&](std::int64_t begin, std::int64_t end, bool add) {
+        tiles.tile(1, vectors, 0)({.depth = (end - begin) * kSize,
+                                   .a = a.data() + begin,
+                                   .lda = 0,
+                                   .b = b.vector(0) + begin / 2 * b.ldb(),
+                                   .ldb = b.ldb(),
+                                   .c = c.data(),
+                                   .add = add,
+                                   .ahead = nullptr,
+                                   .total = scaled ? c.data() : nullptr,
+                                   .group = kGroup * kSize,
+                                   .scale_a = scales.data(),
+                                   .scale_a_group_stride = 1,
+                                   .scale_b = scales.data(),
+                                   .table = &cpu::float8_table(b_type)});
+      };
+      if (scaled) {
+        run(0, depth, false);
+      } else {
+        run(0, half, false);
+        run(half, depth, true);
+      }
+      std::copy_n(c.data(), vectors * kVectorCols, out.begin());
+      return out;
+    };
+    for (const bool scaled : {false, true}) {
+      const std::vector<float> want = result(kernels.dot, scaled);
+      const std::vector<float> got = result(*kernels.of_codes, scaled);
+      for (std::size_t j = 0; j < want.size(); ++j) {
+        const bool nan = std::isnan(want[j]) && std::isnan(got[j]);
+        ASSERT_TRUE(nan ||
+                    std::bit_cast<std::uint32_t>(got[j]) == std::bit_cast<std::uint32_t>(want[j]))
+            << name(a_type) << " by " << name(b_type) << ", depth " << depth << ", column " << j
+            << ": " << got[j] << " against " << want[j];
+      }
+    }
+  }
+}
+
+TEST(Float8Tiles, OfCodesGiveTheSameBits) {
+  for (const cpu::Float8Kernels* kernels : kernels_at(&cpu::DotMachine::float8)) {
+    if (kernels->of_codes == nullptr) continue;
+    for (const DType a : kFloat8Types) {
+      for (const DType b : kFloat8Types) {
+        for (const std::int64_t depth : {1, 2, 3, 6, 7, 20, 33, 500}) {
+          for (const bool extremes : {false, true}) {
+            expect_same_tiles(*kernels, a, b, depth, extremes);
+            if (::testing::Test::HasFatalFailure()) return;
+          }
+        }
+      }
+    }
   }
 }
 

@@ -114,7 +114,8 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   const std::int64_t most = machine.float8->most_rows;
   path.of_rows = most > 0;
   if (most > 0 && p.a.data.shape[0] > most) return nullptr;
-  path.direct = &machine.float8->dot;
+  const bool codes = is_float8(a) && machine.float8->of_codes != nullptr;
+  path.direct = codes ? machine.float8->of_codes : &machine.float8->dot;
   path.finite_only = machine.float8->finite_only;
   return nullptr;
 }

@@ -16,6 +16,9 @@
 
 #if defined(__x86_64__)
 namespace octavo::cpu {
+
+extern const DotKernels kAvx2Float8CodesDot;
+
 namespace {
 
 constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{0, 1, 0, 1};
@@ -37,8 +40,8 @@ struct Dot : FloatDot {
   using Part = Vec::Ints;
   template <int step>
   OCTAVO_INLINE Part part(const Loaded& pairs) const {
-    const auto upper = [&](__m256i x) { return step == 0 ? _mm256_slli_epi16(x, 8) : x; };
-    return {codes.words(upper(pairs.low)), codes.words(upper(pairs.high))};
+    return {codes.words(FiniteCodes::upper<step>(pairs.low)),
+            codes.words(FiniteCodes::upper<step>(pairs.high))};
   }
   template <int half>
   OCTAVO_INLINE Right right(const Part& words) const {
@@ -186,6 +189,7 @@ extern const Float8Kernels kAvx2Float8Dot{
     &unpack,
     1,
     true,
+    &kAvx2Float8CodesDot,
 };
 
 }  // namespace octavo::cpu

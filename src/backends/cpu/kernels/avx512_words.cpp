@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8 on AVX-512 without VNNI, of many rows: panels of words, widened once for all rows of a chunk,
-// so that tiles multiply and add and do nothing else. 24 accumulators, four vectors of B, one of A
-// and a product fit 32 registers.
+// int8 on AVX-512 without VNNI, of many rows: panels of words, widened once for all rows of a
+// chunk, so that tiles multiply and add and do nothing else. 24 accumulators, four vectors of B,
+// one of A and a product fit 32 registers.
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif

@@ -247,6 +247,9 @@ struct Float8Kernels {
   /// Whether tiles decode finite codes only; else all but a 0x80 that is NaN. Panels with others
   /// are decoded ahead.
   bool finite_only = false;
+  /// Tiles for rows of A that hold numbers of an fp8 type, beside these and with the same bits;
+  /// null: these.
+  const DotKernels* of_codes = nullptr;
 };
 
 /// The kernels of one CPU; null where it has none. Kernel files export them; the table of machines

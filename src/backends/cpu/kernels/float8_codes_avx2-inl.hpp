@@ -11,9 +11,10 @@
 // Included inside an instruction-set region with AVX2; every including file gets its own copy.
 
 // Codes that are finite numbers, at the least. Sums need the registers, so that constants stay in
-// memory.
+// memory; but the one that every number is multiplied by, or loads would be what takes time.
 struct FiniteCodes {
-  explicit FiniteCodes(const octavo::cpu::Float8Table& t) : table(&t) {}
+  explicit FiniteCodes(const octavo::cpu::Float8Table& t)
+      : table(&t), unit(_mm256_load_ps(t.unit.data())) {}
   // Of words: what they have below the code does not matter. A product's upper half is a shift.
   OCTAVO_INLINE __m256i words(__m256i codes) const {
     const octavo::cpu::Float8Table* t = hidden(table);
@@ -21,7 +22,12 @@ struct FiniteCodes {
   }
   // Of numbers in the upper halves of dwords.
   OCTAVO_INLINE __m256 floats(__m256i words) const {
-    return _mm256_mul_ps(_mm256_castsi256_ps(words), _mm256_load_ps(hidden(table)->unit.data()));
+    return _mm256_mul_ps(_mm256_castsi256_ps(words), unit);
+  }
+  // Pairs of bytes: the first, or the second, in the upper one.
+  template <int step>
+  static OCTAVO_INLINE __m256i upper(__m256i pairs) {
+    return step == 0 ? _mm256_slli_epi16(pairs, 8) : pairs;
   }
   static OCTAVO_INLINE __m256i all_of(const std::array<std::uint16_t, 16>& words) {
     return _mm256_load_si256(reinterpret_cast<const __m256i*>(words.data()));
@@ -39,6 +45,7 @@ struct FiniteCodes {
     return _mm256_set1_epi16(static_cast<std::int16_t>(bits));
   }
   const octavo::cpu::Float8Table* table;
+  __m256 unit;
 };
 
 // Looks for codes that are no finite numbers.
