@@ -32,7 +32,10 @@ struct FinishStep {
 /// A tile of sums on its way out. Every step is rounded by itself.
 struct FinishTile {
   std::int64_t rows;
-  const float* floats;  ///< [rows][kTileCols] sums; null: those of `integers`
+  /// [rows][kTileCols] sums; null: those of `integers`. What stands in columns that do not exist
+  /// may never have been written: which of two ways with the same bits a row takes may depend on it
+  /// (a NaN is looked for in whole vectors; valgrind says so), and nothing of a column that exists.
+  const float* floats;
   const std::int32_t* integers;
   std::span<const FinishStep> steps;
   /// int32: the integer sum itself, without steps.
