@@ -81,6 +81,9 @@ class ExpertParallelMoE(FusedMoE):
         return _Experts.apply(autocast(x), self._native, topk_weights.detach(), topk_ids, apply_router_weight_on_input,
                               self.batch_invariant)
 
+    def _load(self, name, old, codes, scale, input_scale, prefix, errors):
+        errors.append(f"{prefix}{name} must not be in a state for ExpertParallelMoE, whose codes stay (make the layer of all experts)")
+
     def extra_repr(self) -> str:
         begin, end = self.local
         return f"{super().extra_repr()}, of {self.experts}, [{begin}, {end}) here"
