@@ -6,13 +6,13 @@ import datetime
 import os
 import sys
 import tempfile
-import traceback
 
 import torch
 import torch.distributed as dist
 
 import octavo
 import octavo.torch
+from forks import ended, forked
 from octavo.torch import nn as onn
 from octavo.torch.parallel import ColumnParallelLinear, ColwiseParallel, ExpertParallelMoE, RowParallelLinear, RowwiseParallel
 
@@ -365,23 +365,10 @@ def on_rank(rank, size, check, folder):
     dist.destroy_process_group()
 
 
-def on_ranks(check, size):
+def passes(check, size):
     with tempfile.TemporaryDirectory() as folder:
-        ranks = []
-        for rank in range(size):
-            child = os.fork()
-            if child == 0:
-                code = 1
-                try:
-                    on_rank(rank, size, check, folder)
-                    code = 0
-                except BaseException:
-                    print(f"{check}, rank {rank} of {size}: {traceback.format_exc()}", file=sys.stderr, flush=True)
-                finally:
-                    os._exit(code)
-            ranks.append(child)
-        return max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in ranks)
+        return ended(forked(size, check, lambda rank: on_rank(rank, size, check, folder)))
 
 
 if __name__ == "__main__":
-    sys.exit(any([on_ranks(check, int(sys.argv[1])) for check in sys.argv[2:] or CHECKS]))
+    sys.exit(not all([passes(check, int(sys.argv[1])) for check in sys.argv[2:] or CHECKS]))

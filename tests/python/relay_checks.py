@@ -9,13 +9,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
 import torch
 import torch.distributed as dist
 
 import octavo
 import relay
+from forks import ended, forked
 from octavo.torch.parallel import ColumnParallelLinear, RowParallelLinear
 
 TIMEOUT = 30.0  # of the group, seconds
@@ -102,23 +102,11 @@ def behind_a_relay(check, links, breaks=False, timeout=TIMEOUT):
     """Runs a check on two ranks; whether it passed."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FOLDER"] = folder
-        ranks = []
-        for rank in range(2):
-            child = os.fork()
-            if child == 0:
-                code = 1
-                try:
-                    on_rank(rank, check, folder, timeout)
-                    code = 0
-                except BaseException:
-                    print(f"rank {rank}: {traceback.format_exc()}", file=sys.stderr, flush=True)
-                finally:
-                    os._exit(code)
-            ranks.append(child)
+        ranks = forked(2, check.__name__, lambda rank: on_rank(rank, check, folder, timeout))
         relay.start(folder, links, breaks)
-        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in ranks]
+        passed = ended(ranks)
         kept = {name: open(f"{folder}/{name}", "rb").read() for name in os.listdir(folder)}
-        return codes == [0, 0], kept
+        return passed, kept
 
 
 def main(name, octavo_cli=None):
