@@ -5,8 +5,8 @@
 //   sum[j] += (a * unit / 512) * (b[j] / unit)          sums are 1 / 512 of what they are elsewhere
 //
 // Numbers of fp8 types are below 2^16, so that no product with unit / 512, at most 2^111, leaves
-// float32; and what they add up to is a multiple of 2^-34, so that 1 / 512 of it is rounded where it
-// would be, and no bit is another. Other elements can be too large or too small for both.
+// float32; and what they add up to is a multiple of 2^-34, so that 1 / 512 of it is rounded where
+// it would be, and no bit is another. Other elements can be too large or too small for both.
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -38,9 +38,7 @@ struct Dot : FloatDot {
   static constexpr int kSteps = 2;
   using Right = Vec::Floats;
   explicit Dot(const DotTile& t)
-      : FloatDot(t),
-        codes(*t.table),
-        up(_mm256_mul_ps(codes.unit, _mm256_set1_ps(kSumsDown))) {}
+      : FloatDot(t), codes(*t.table), up(_mm256_mul_ps(codes.unit, _mm256_set1_ps(kSumsDown))) {}
   static OCTAVO_INLINE Loaded load(const Vec::Ints& pairs) { return pairs; }
   using Part = Vec::Ints;
   template <int step>
