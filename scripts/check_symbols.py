@@ -40,6 +40,8 @@ WRITES_STDOUT = {"printf", "vprintf", "__printf_chk", "__vprintf_chk", "puts", "
                  "stdout", "std::cout"}
 WRITES_STDERR = {"fprintf", "vfprintf", "__fprintf_chk", "__vfprintf_chk", "fputs", "fputc",
                  "fwrite", "perror", "stderr", "std::cerr", "std::clog"}
+# clang 14 keeps a sum of its tiles on the stack, in whatever order it gets them; g++ none.
+SPILLED_BY_CLANG = KERNELS + "avx2_fp8_codes.cpp"
 MAY_WRITE_STDERR = ("src/ops/run.cpp",)  # OCTAVO_VERBOSE=dispatch
 # It compiles all of fmt's functions, those that print among them; nothing may call these.
 FMT_FUNCTIONS = "src/core/fmt_functions.cpp"
@@ -174,7 +176,8 @@ def build_findings(build: Path) -> Iterator[str]:
             continue
         yield from export_findings(unit.object, unit.source)
         yield from unoptimised_findings(unit)
-        yield from stack_findings(unit.object, f"{unit.source} in {build}")
+        if unit.source != SPILLED_BY_CLANG or "clang" not in unit.command:
+            yield from stack_findings(unit.object, f"{unit.source} in {build}")
     for unit in units:
         yield from output_findings(unit)
 

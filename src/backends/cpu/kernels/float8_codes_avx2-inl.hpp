@@ -22,7 +22,14 @@ struct FiniteCodes {
   }
   // Of numbers in the upper halves of dwords.
   OCTAVO_INLINE __m256 floats(__m256i words) const {
-    return _mm256_mul_ps(_mm256_castsi256_ps(words), unit);
+    return _mm256_mul_ps(_mm256_castsi256_ps(words), factor());
+  }
+  OCTAVO_INLINE __m256 factor() const {
+#if defined(__clang__)  // which has no register left
+    return _mm256_load_ps(hidden(table)->unit.data());
+#else
+    return unit;
+#endif
   }
   // Pairs of bytes: the first, or the second, in the upper one.
   template <int step>
