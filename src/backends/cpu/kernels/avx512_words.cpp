@@ -25,14 +25,7 @@ OCTAVO_ISA_BEGIN("avx512f,avx512bw")
 
 #include "backends/cpu/kernels/words_dot-inl.hpp"
 
-struct Dot : WordsDot {
-  static constexpr int kSteps = 1;
-  explicit Dot(const DotTile&) {}
-  template <int>
-  static OCTAVO_INLINE const Right& right(const Loaded& words) {
-    return words;
-  }
-};
+using Dot = PanelWordsDot;
 #include "backends/cpu/kernels/dot_tile-inl.hpp"
 #include "backends/cpu/kernels/transpose_avx512-inl.hpp"
 

@@ -23,6 +23,16 @@ struct WordsDot {
   static OCTAVO_INLINE Vec::Floats floats(const Sum& sum) { return Vec::to_floats(sum); }
 };
 
+// Of panels that hold words.
+struct PanelWordsDot : WordsDot {
+  static constexpr int kSteps = 1;
+  explicit PanelWordsDot(const octavo::cpu::DotTile&) {}
+  template <int>
+  static OCTAVO_INLINE const Right& right(const Loaded& words) {
+    return words;
+  }
+};
+
 // Bytes [2 * half] and [2 * half + 1] of every column as two words.
 template <int half>
 OCTAVO_INLINE Vec::Ints widened_pairs(const Vec::Ints& bytes) {
