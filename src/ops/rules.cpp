@@ -40,7 +40,6 @@ std::string Site::bare(Arg arg) const {
 std::string Site::operator()(Arg arg) const { return fmt::format("{}: {}", operation, bare(arg)); }
 
 Status check_chunks(const char* operation, const MatmulOptions& options, Split split) {
-  constexpr std::int32_t kMostChunks = 1 << 20;  // shard_range's
   if (options.k_chunks < 0 || options.k_chunks > kMostChunks) {
     return fail(Code::invalid_argument, "{}: k_chunks must be in [0, {}]; got {}", operation,
                 kMostChunks, options.k_chunks);

@@ -21,6 +21,8 @@ struct Extents {
 /// A tensor argument: defined, on a device that is built, with memory behind its elements.
 Status check_tensor(const Site& site, Arg arg, const TensorView& view);
 
+/// As many parts as shard_range cuts.
+inline constexpr std::int32_t kMostChunks = 1 << 20;
 /// A number of chunks of a K that no offsets cut.
 Status check_chunks(const char* operation, const MatmulOptions& options, Split split);
 

@@ -4,11 +4,11 @@
 #include <algorithm>
 
 #include "core/error.hpp"
+#include "ops/rules.hpp"
 
 namespace octavo {
 namespace {
 
-constexpr std::int32_t kMostChunks = 1 << 20;
 constexpr std::int64_t kLeastBlockRows = 64;
 constexpr std::int64_t kBlockBytes = std::int64_t{16} << 20;  // of a rank's chunks
 
