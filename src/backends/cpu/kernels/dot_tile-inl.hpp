@@ -141,6 +141,9 @@ OCTAVO_INLINE void dot_steps(const Dot& dot, Dot::Sum (&sums)[rows * vectors], D
                              std::index_sequence<i...> all) {
   constexpr std::make_index_sequence<vectors> kVectors;
   constexpr std::make_index_sequence<vectors / Dot::kLoadVectors> kLoads;
+  // All of a panel's lines in its one call of a few rows.
+  constexpr bool kStreams =
+      rows <= 4 && vectors == octavo::cpu::kPanelVectors && lines == vectors / Dot::kLoadVectors;
   const char* a = at.a;
   const char* b = at.b;
   const char* ahead = at.ahead;
@@ -155,11 +158,11 @@ OCTAVO_INLINE void dot_steps(const Dot& dot, Dot::Sum (&sums)[rows * vectors], D
       dot_step<rows, vectors>(dot, sums, b, row, all, kVectors, kLoads);
       a += kDotBytes;
       b += ldb;
-      prefetch<lines>(ahead, at.ahead_step);
+      prefetch<lines, !kStreams>(ahead, at.ahead_step);
       dot_step<rows, vectors>(dot, odd, b, row, all, kVectors, kLoads);
       a += kDotBytes;
       b += ldb;
-      prefetch<lines>(ahead, at.ahead_step);
+      prefetch<lines, !kStreams>(ahead, at.ahead_step);
     }
     ((sums[i] = Vec::add(sums[i], odd[i])), ...);
   }
@@ -168,7 +171,7 @@ OCTAVO_INLINE void dot_steps(const Dot& dot, Dot::Sum (&sums)[rows * vectors], D
     dot_step<rows, vectors>(dot, sums, b, row, all, kVectors, kLoads);
     a += kDotBytes;
     b += ldb;
-    prefetch<lines>(ahead, at.ahead_step);
+    prefetch<lines, !kStreams>(ahead, at.ahead_step);
   }
   at = {a, b, ahead, at.ahead_step};
 }
