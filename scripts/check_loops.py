@@ -9,6 +9,7 @@ For each row of scripts/loops.json of the architecture that a build directory is
   - it has no more than 2 % more instructions than the row says;
   - llvm-mca's model of each CPU that the row names, where llvm-mca-19 is there, gives at least `least` of what the
     loop's multiplications, with what belongs to them (`sequence`), could do at most if nothing else were there.
+No such kernel has a constant of float16, which nothing here multiplies: g++ 12 makes one of 1.0 in bfloat16.
 --write writes what is found into the table.
 """
 
@@ -141,6 +142,11 @@ def findings(row: dict, loop: Loop, found: dict, architecture: Architecture) -> 
             yield f"is modelled at {said['share']} of {row['instruction']} on {cpu}, not {said['least']}"
 
 
+def half_constants(listing: str) -> Iterator[str]:
+    for text in re.findall(r"^\s*[0-9a-f]+:\t(fmov\s+v\d+\.[48]h, #.*)$", listing, re.MULTILINE):
+        yield f"has a constant of float16, perhaps in place of bfloat16: {' '.join(text.split())}"
+
+
 def name_of(row: dict) -> str:
     what = "{} rows x {} vectors".format(*row["tile"]) if "tile" in row else row["function"]
     return "{}, {}{}".format(row["kernel"], what, ", A flipped" if row.get("flips") else "")
@@ -168,6 +174,7 @@ def self_test() -> None:
         for key, value in (("multiplies", 2), ("loads", 2), ("instructions", 5),
                            ("models", {"cpu": {"least": 0.5, "share": 0.4}})):
             assert [*findings(row, clean, {**good, key: value}, architecture)], key
+    assert len([*half_constants("   0:\tfmov\tv0.8h, #1.000000000000000000e+00\n   4:\tfmov\tv1.4s, #1.0e+00\n")]) == 1
 
 
 def main(arguments: list[str]) -> int:
@@ -188,6 +195,9 @@ def main(arguments: list[str]) -> int:
             listings[kernel] = subprocess.run(
                 [architecture.objdump, "-d", "--no-show-raw-insn", str(objects / f"{kernel}.cpp.o")], check=True,
                 capture_output=True, text=True).stdout
+            for finding in half_constants(listings[kernel]):
+                print(f"{kernel}: {finding}")
+                failed = True
         measured = measure(listings[kernel], architecture, row)
         if measured is None:
             print(f"{name_of(row)}: no such loop")

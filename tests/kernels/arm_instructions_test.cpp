@@ -6,7 +6,9 @@
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
+#include <bit>
 #include <cstring>
+#include <iterator>
 
 #include "arm_instructions.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
@@ -62,6 +64,54 @@ OCTAVO_KERNEL Sums smull_sadalp(const Operands& x, std::size_t half) {
   return stored(vpadalq_s16(load(x.sums), products));
 }
 
+// bfloat16 and sums whose exponents are near each other, or near an end; one in eight of any bits.
+struct FloatOperandsOf {
+  arm::Halves a{}, b{};
+  arm::Floats sums{};
+
+  explicit FloatOperandsOf(int n) {
+    const kit::Random random(static_cast<std::uint64_t>(n));
+    const auto bits = [&](int i) {
+      return static_cast<std::uint32_t>(random.bits(static_cast<std::uint64_t>(i)));
+    };
+    constexpr std::uint32_t kFirst[] = {0, 50, 63, 120, 189, 191};  // exponents
+    const std::uint32_t first = kFirst[bits(0) % std::size(kFirst)];
+    const auto near = [&](std::uint32_t x, std::uint32_t exponent, std::uint32_t range) {
+      const bool any = bits(1) % 8 == 0;
+      return any ? x : (x & 0x807FFFFFU) | (exponent + (x >> 23) % range) << 23;
+    };
+    for (int i = 0; i < 8; ++i) {
+      a[static_cast<std::size_t>(i)] =
+          static_cast<std::uint16_t>(near(bits(2 + i), first, 4) >> 16);
+      b[static_cast<std::size_t>(i)] =
+          static_cast<std::uint16_t>(near(bits(10 + i), first, 4) >> 16);
+    }
+    const std::uint32_t product = first < 64 ? 0 : first * 2 - 127;
+    for (int i = 0; i < 4; ++i) {
+      sums[static_cast<std::size_t>(i)] = std::bit_cast<float>(
+          near(bits(18 + i), product > 10 ? product - 10 : 0, product > 240 ? 14 : 30));
+    }
+  }
+};
+
+using Bits = std::array<std::uint32_t, 4>;
+Bits bits_of(const arm::Floats& sums) { return std::bit_cast<Bits>(sums); }
+arm::Floats stored(float32x4_t x) {
+  arm::Floats sums;
+  vst1q_f32(sums.data(), x);
+  return sums;
+}
+OCTAVO_ISA_BEGIN("arch=armv8.2-a+bf16")
+bfloat16x8_t load(const arm::Halves& x) { return vreinterpretq_bf16_u16(vld1q_u16(x.data())); }
+template <int lane>
+OCTAVO_KERNEL arm::Floats bfdot(const FloatOperandsOf& x) {
+  return stored(vbfdotq_laneq_f32(vld1q_f32(x.sums.data()), load(x.b), load(x.a), lane));
+}
+OCTAVO_KERNEL arm::Floats bfmmla(const FloatOperandsOf& x) {
+  return stored(vbfmmlaq_f32(vld1q_f32(x.sums.data()), load(x.a), load(x.b)));
+}
+OCTAVO_ISA_END
+
 template <class Check>
 void for_each_operands(const Check& check) {
   for (int n = 0; n < 65536 + kVectors && !testing::Test::HasFatalFailure(); ++n) {
@@ -88,6 +138,23 @@ TEST(ArmInstructions, SdotAddsFourProducts) {
 TEST(ArmInstructions, SmmlaMultipliesTwoRowsByTwoColumns) {
   if (!this_cpu().neon_i8mm) GTEST_SKIP() << "this CPU has no i8mm";
   for_each_operands([](const Operands& x) { ASSERT_EQ(smmla(x), arm::smmla(x.sums, x.a, x.b)); });
+}
+
+TEST(ArmInstructions, BfdotAddsPairsThatItRoundsToOdd) {
+  if (!this_cpu().neon_bf16) GTEST_SKIP() << "this CPU has no BF16";
+  for (int n = 0; n < kVectors; ++n) {
+    const FloatOperandsOf x(n);
+    ASSERT_EQ(bits_of(bfdot<0>(x)), bits_of(arm::bfdot(x.sums, x.b, x.a, 0))) << n;
+    ASSERT_EQ(bits_of(bfdot<3>(x)), bits_of(arm::bfdot(x.sums, x.b, x.a, 3))) << n;
+  }
+}
+
+TEST(ArmInstructions, BfmmlaAddsThePairsOfBfdot) {
+  if (!this_cpu().neon_bf16) GTEST_SKIP() << "this CPU has no BF16";
+  for (int n = 0; n < kVectors; ++n) {
+    const FloatOperandsOf x(n);
+    ASSERT_EQ(bits_of(bfmmla(x)), bits_of(arm::bfmmla(x.sums, x.a, x.b))) << n;
+  }
 }
 
 }  // namespace

@@ -109,7 +109,7 @@ TEST(DotDecode, MakesWiderPanelsOfEveryCode) {
     if (kernels->dot.decode_int8 == nullptr) continue;
     expect_every_code(kernels->dot, words ? DType::int16 : DType::int8);
   }
-  for (const DotKernels* kernels : kernels_at(&cpu::DotMachine::pairs)) {
+  for (const DotKernels* kernels : pair_kernels()) {
     expect_every_code(*kernels, DType::bfloat16);
   }
   for (const DotKernels* kernels : kernels_at(&cpu::DotMachine::floats)) {

@@ -37,7 +37,7 @@ inline std::vector<FloatTable> float_tables() {
   for (const cpu::Float8Kernels* kernels : kernels_at(&cpu::DotMachine::float8)) {
     for (const DType b : kFloat8Types) tables.push_back({&kernels->dot, kernels->rows, b});
   }
-  for (const cpu::DotKernels* kernels : kernels_at(&cpu::DotMachine::pairs)) {
+  for (const cpu::DotKernels* kernels : pair_kernels()) {
     tables.push_back({kernels, DType::bfloat16, DType::bfloat16});
   }
   for (const cpu::DotKernels* kernels : kernels_at(&cpu::DotMachine::floats)) {

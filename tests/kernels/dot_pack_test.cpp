@@ -51,7 +51,7 @@ const std::vector<Packer>& packers() {
       const DType to = k->dot.form.step >= kStep ? DType::int8 : DType::int16;
       all.push_back({k->dot.how, k->dot.pack, k->dot.form, DType::int8, to});
     }
-    for (const auto* k : kernels_at(&cpu::DotMachine::pairs)) add_packers(*k, DType::bfloat16, all);
+    for (const auto* k : pair_kernels()) add_packers(*k, DType::bfloat16, all);
     for (const auto* k : kernels_at(&cpu::DotMachine::floats)) add_packers(*k, DType::float32, all);
     for (const cpu::Float8Kernels* k : kernels_at(&cpu::DotMachine::float8)) {
       add_packers(k->dot, DType::undefined, all);

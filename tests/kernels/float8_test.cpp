@@ -263,7 +263,7 @@ void expect_packed(const cpu::DotKernels& kernels, DType dtype) {
 }
 
 TEST(FloatPanels, ArePackedFromRows) {
-  for (const cpu::DotKernels* kernels : kernels_at(&cpu::DotMachine::pairs)) {
+  for (const cpu::DotKernels* kernels : pair_kernels()) {
     expect_packed(*kernels, DType::bfloat16);
   }
   for (const cpu::DotKernels* kernels : kernels_at(&cpu::DotMachine::floats)) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "arm_instructions.hpp"
 #include "dot_operands.hpp"
 
 namespace octavo::test {
@@ -65,11 +66,13 @@ std::vector<float> row_by_row(const FloatTable& table, const FloatOperands& x, s
   return sums;
 }
 
-// One accumulator rounds each of its additions once: gamma = n u / (1 - n u).
+// One accumulator rounds each of its additions once: gamma = n u / (1 - n u). Of pairs of bfloat16
+// it may round half as many, and the pairs, twice as coarsely, to odd.
 void expect_bound(const FloatTable& table, const FloatOperands& x, const std::vector<float>& sums,
                   bool add) {
   const std::vector<float> before = first_sums();
-  const double n = static_cast<double>(x.depth() + 1) * 0x1p-24;
+  const std::int64_t additions = x.depth() + (table.a == DType::bfloat16 ? 3 : 1);
+  const double n = static_cast<double>(additions) * 0x1p-24;
   for (std::int64_t r = 0; r < Rows::kMost; ++r) {
     for (std::int64_t j = 0; j < kCols; ++j) {
       const auto i = static_cast<std::size_t>(r * kCols + j);
@@ -97,6 +100,33 @@ void expect_fused(const FloatOperands& x, const std::vector<float>& sums, bool a
             std::fma(static_cast<float>(x.a_value(r, k)), static_cast<float>(x.b_value(k, j)), sum);
       }
       ASSERT_EQ(sums[i], sum) << "depth " << x.depth() << ", row " << r << ", column " << j;
+    }
+  }
+}
+
+// Pairs that are rounded to odd have one answer, too.
+void expect_pairs(const FloatOperands& x, const std::vector<float>& sums, bool add) {
+  const std::vector<float> before = first_sums();
+  const auto half = [&](const void* place) {
+    std::uint16_t bits;
+    std::memcpy(&bits, place, sizeof(bits));
+    return bits;
+  };
+  for (std::int64_t r = 0; r < Rows::kMost; ++r) {
+    for (std::int64_t j = 0; j < kCols; ++j) {
+      const auto i = static_cast<std::size_t>(r * kCols + j);
+      float sum = add ? before[i] : 0.0F;
+      for (std::int64_t k = 0; k < x.depth(); k += 2) {
+        const bool both = k + 1 < x.depth();
+        const std::uint8_t* row = x.a().row(r) + 2 * k;
+        const std::uint16_t a[] = {half(row), both ? half(row + 2) : std::uint16_t{0}};
+        const std::uint16_t b[] = {half(x.b().at(k, j)),
+                                   both ? half(x.b().at(k + 1, j)) : std::uint16_t{0}};
+        sum = arm::add_pair(sum, a, b);
+      }
+      ASSERT_TRUE(same_floats(&sums[i], &(sum += 0.0F), 1))
+          << "depth " << x.depth() << ", row " << r << ", column " << j << ": " << sums[i]
+          << " against " << sum;
     }
   }
 }
@@ -144,6 +174,40 @@ TEST(FloatDotKernels, StayWithinTheBoundWithTheSameBitsFromEveryTile) {
           }
         });
         if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+// Subnormal elements, products and sums, sums that cancel, and tiny ones of either sign.
+TEST(FloatDotKernels, AddPairsOfBfloat16AsArmDoes) {
+  for (const cpu::DotMachine& machine : tested_machines()) {
+    if (machine.few_pairs == nullptr) continue;
+    for (const cpu::DotKernels* kernels : {machine.pairs, machine.few_pairs}) {
+      const FloatTable table{kernels, DType::bfloat16, DType::bfloat16};
+      for (const std::int64_t depth : {1, 2, 3, 4, 6, 17, 66}) {
+        const FloatOperands x(table, Lie::ends_at_guards, depth);
+        const kit::Random random(11);
+        const auto put = [&](std::int64_t i, void* place) {
+          const std::uint64_t bits = random.bits(static_cast<std::uint64_t>(i));
+          const std::uint64_t exponent = (depth % 3 == 0 ? 60U : 120U) + (bits >> 32) % 8;
+          const bool tiny = (bits >> 40) % 16 == 0;
+          const auto half =
+              static_cast<std::uint16_t>((bits & 0x807FU) | (tiny ? 0 : exponent << 7));
+          std::memcpy(place, &half, sizeof(half));
+        };
+        for (std::int64_t k = 0; k < depth; ++k) {
+          for (std::int64_t r = 0; r < Rows::kMost; ++r) put(r * depth + k, x.a().row(r) + 2 * k);
+          for (std::int64_t j = 0; j < kCols; ++j) put((j + 50) * depth + k, x.b().at(k, j));
+        }
+        for (const bool add : {false, true}) {
+          const std::vector<float> want = row_by_row(table, x, kPanelVectors, add);
+          expect_pairs(x, want, add);
+          for_each_tile(*kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
+            expect_same({table, x, rows, vectors, lines, add}, 0, want, x.b().vector(0));
+          });
+          if (HasFatalFailure()) return;
+        }
       }
     }
   }

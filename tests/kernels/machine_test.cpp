@@ -83,25 +83,27 @@ void expect_one_answer(const std::string& line, const std::vector<int>& threads,
 
 // Shapes of more work than one thread's.
 TEST(DotMachines, GiveOneAnswerHoweverBIsPackedAndWorkIsShared) {
-  for (const char* line :
-       {"scaled_mm e4m3fn:e4m3fn:fp32 scale=token:channel bias 30x202x301",
-        "scaled_mm e5m2:e4m3fnuz:fp32 scale=token:channel 7x513x500",
-        "scaled_mm e4m3fnuz:e5m2fnuz:bf16 scale=tensor:channel 60x97x333",
-        "scaled_mm e4m3fn:e4m3fn:fp32 scale=group128:block128x128 13x331x512",
-        "scaled_mm e4m3fn:e5m2:fp32 scale=mx:mx scale_dtype=e8m0fnu 26x161x500",
-        "scaled_mm bf16:bf16:fp32 30x202x301", "scaled_mm bf16:bf16:fp32 1x1030x601",
-        "scaled_mm bf16:bf16:fp32 scale=group32:group48 9x750x333",
-        "scaled_mm fp16:fp16:fp32 30x202x201",
-        "scaled_mm fp32:fp32:fp32 scale=none:group16 8x400x303",
-        "scaled_mm fp32:fp32:fp32 bias 25x130x301",
-        "scaled_mm bf16:int8:fp32 scale=none:channel 30x202x301",
-        "scaled_mm bf16:e4m3fnuz:fp32 scale=none:block128x128 30x202x301",
-        "scaled_mm fp16:e5m2:fp32 scale=none:group32 30x202x301",
-        "scaled_mm fp16:int8:fp32 scale=none:channel 5x602x401",
-        "scaled_mm int8:int8:fp32 scale=group32:group128 30x202x601",
-        "scaled_mm int8:int8:fp32 scale=group12:group36 30x202x601",
-        "scaled_mm uint8:int8:fp32 scale=group128:block128x128 31x202x601",
-        "scaled_mm uint8:int8:fp32 scale=token:channel azp 31x202x601"}) {
+  for (const char* line : {"scaled_mm e4m3fn:e4m3fn:fp32 scale=token:channel bias 30x202x301",
+                           "scaled_mm e5m2:e4m3fnuz:fp32 scale=token:channel 7x513x500",
+                           "scaled_mm e4m3fnuz:e5m2fnuz:bf16 scale=tensor:channel 60x97x333",
+                           "scaled_mm e4m3fn:e4m3fn:fp32 scale=group128:block128x128 13x331x512",
+                           "scaled_mm e4m3fn:e5m2:fp32 scale=mx:mx scale_dtype=e8m0fnu 26x161x500",
+                           "scaled_mm bf16:bf16:fp32 30x202x301",
+                           "scaled_mm bf16:bf16:fp32 1x1030x601",
+                           "scaled_mm bf16:bf16:fp32 scale=group32:group48 9x750x333",
+                           "scaled_mm bf16:bf16:fp32 scale=group10:group30 13x300x333",
+                           "scaled_mm e4m3fn:e4m3fn:fp32 scale=none:group14 13x300x333",
+                           "scaled_mm fp16:fp16:fp32 30x202x201",
+                           "scaled_mm fp32:fp32:fp32 scale=none:group16 8x400x303",
+                           "scaled_mm fp32:fp32:fp32 bias 25x130x301",
+                           "scaled_mm bf16:int8:fp32 scale=none:channel 30x202x301",
+                           "scaled_mm bf16:e4m3fnuz:fp32 scale=none:block128x128 30x202x301",
+                           "scaled_mm fp16:e5m2:fp32 scale=none:group32 30x202x301",
+                           "scaled_mm fp16:int8:fp32 scale=none:channel 5x602x401",
+                           "scaled_mm int8:int8:fp32 scale=group32:group128 30x202x601",
+                           "scaled_mm int8:int8:fp32 scale=group12:group36 30x202x601",
+                           "scaled_mm uint8:int8:fp32 scale=group128:block128x128 31x202x601",
+                           "scaled_mm uint8:int8:fp32 scale=token:channel azp 31x202x601"}) {
     expect_one_answer(line, {1, 2, 3, 4, 5, 16});
   }
 }

@@ -6,12 +6,14 @@ namespace octavo::test {
 
 extern const cpu::DotMachine kPlainMachine;
 extern const cpu::DotMachine kBlocksMachine;
+extern const cpu::DotMachine kPairsMachine;
 
 namespace {
 
 const cpu::DotMachine* const kTestMachines[] = {
     &kPlainMachine,
     &kBlocksMachine,
+    &kPairsMachine,
 };
 
 }  // namespace

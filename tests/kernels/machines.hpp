@@ -36,6 +36,15 @@ inline const std::vector<const cpu::IntegerKernels*>& integer_kernels() {
   return all;
 }
 
+inline const std::vector<const cpu::DotKernels*>& pair_kernels() {
+  static const auto all = [] {
+    auto found = kernels_at(&cpu::DotMachine::pairs);
+    for (const cpu::DotKernels* few : kernels_at(&cpu::DotMachine::few_pairs)) found.push_back(few);
+    return found;
+  }();
+  return all;
+}
+
 /// The backend that packs weights for dot products here, for the machines of tests too; null: none.
 inline const char* dot_packer() {
   if (cpu::dot_machine(cpu::DotRegisters::zmm).integers != nullptr) return "avx512";

@@ -44,11 +44,12 @@ std::vector<PlainTable> plain_tables() {
       const DType b = info.dtype;
       if (machine.float8 != nullptr) {
         const DType a = machine.float8->rows;
-        const DotKernels* tiles = a == DType::float32 ? machine.floats : machine.pairs;
+        const DotKernels* tiles =
+            a == DType::float32 ? machine.floats : cpu::packer_of_bfloat16(machine);
         tables.push_back({&machine.float8->dot, tiles, a, b});
       }
-      if (machine.pairs != nullptr) {
-        tables.push_back({machine.pairs, machine.pairs, DType::bfloat16, b});
+      for (const DotKernels* pairs : {machine.pairs, machine.few_pairs}) {
+        if (pairs != nullptr) tables.push_back({pairs, pairs, DType::bfloat16, b});
       }
       if (machine.floats != nullptr) {
         tables.push_back({machine.floats, machine.floats, DType::float32, b});

@@ -87,7 +87,7 @@ const Backend kAvx2Backend{
 
 const Backend kNeonBackend{
     .name = "neon",
-    .summary = "64-bit Arm: dot products of int8 (exact), floats by FMA",
+    .summary = "64-bit Arm: dot products of int8 (exact), bfloat16 and fp8, other floats by FMA",
     .device = DeviceType::cpu,
     .unavailable = &no_neon,
     .plan = &plan<kNeonBackend, DotRegisters::neon>,

@@ -37,7 +37,7 @@ std::size_t bytes(DType dtype, std::int64_t k, std::int64_t n) noexcept {
 const DotKernels* kernels_of(DType dtype) noexcept {
   const DotMachine& machine = dot_machine();
   if (is_float8(dtype)) return machine.float8 != nullptr ? &machine.float8->dot : nullptr;
-  return dtype == DType::bfloat16 ? machine.pairs : machine.floats;
+  return dtype == DType::bfloat16 ? packer_of_bfloat16(machine) : machine.floats;
 }
 
 // Calls visit(packed element, element of the weight's) for the elements of a panel from row `first`

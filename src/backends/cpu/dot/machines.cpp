@@ -26,6 +26,8 @@ extern const DotKernels kAvx2FmaDot;
 extern const IntegerKernels kNeonI8mmDot;
 extern const IntegerKernels kNeonDotprodDot;
 extern const IntegerKernels kNeonInt8Dot;
+extern const DotKernels kNeonBf16Mmla;
+extern const DotKernels kNeonBf16Dot;
 extern const DotKernels kNeonFmaDot;
 #endif
 
@@ -77,10 +79,16 @@ constexpr std::array kDotMachines {
           [](const CpuFeatures& cpu) noexcept { return cpu.avx2 && cpu.fma && cpu.f16c; }},
 #elif defined(__aarch64__)
   Row{DotRegisters::neon,
-      {"NEON i8mm, dotprod", &kNeonI8mmDot, nullptr, nullptr, &kNeonFmaDot, &kNeonDotprodDot},
+      {"NEON BF16, i8mm, dotprod", &kNeonI8mmDot, nullptr, &kNeonBf16Mmla, &kNeonFmaDot,
+       &kNeonDotprodDot, &kNeonBf16Dot},
       [](const CpuFeatures& cpu) noexcept {
-        return cpu.neon && cpu.neon_dotprod && cpu.neon_i8mm;
+        return cpu.neon && cpu.neon_dotprod && cpu.neon_i8mm && cpu.neon_bf16;
       }},
+      Row{DotRegisters::neon,
+          {"NEON i8mm, dotprod", &kNeonI8mmDot, nullptr, nullptr, &kNeonFmaDot, &kNeonDotprodDot},
+          [](const CpuFeatures& cpu) noexcept {
+            return cpu.neon && cpu.neon_dotprod && cpu.neon_i8mm;
+          }},
       Row{DotRegisters::neon,
           {"NEON dotprod", &kNeonDotprodDot, nullptr, nullptr, &kNeonFmaDot},
           [](const CpuFeatures& cpu) noexcept { return cpu.neon && cpu.neon_dotprod; }},

@@ -15,9 +15,10 @@ namespace {
 // Scales that change more often cost more than the products between them.
 constexpr std::int64_t kShortestGroup = 8;
 
-// Rows that machines' `few_rows` are for, and any number where groups of scales end inside the
-// steps of the others: sums are exact, whatever adds them.
-constexpr std::int64_t kFewIntegerRows = 8;
+// Rows that machines' `few_rows` and `few_pairs` are for, and any number where groups of scales end
+// inside the steps of the others: integers' sums are exact, whatever adds them, and those of pairs
+// the same.
+constexpr std::int64_t kFewRows = 8;
 
 // Rows for which tiles decode fp8 weights that are packed on the fly: more would decode them too
 // often.
@@ -63,7 +64,7 @@ const char* check_scales(const Member& p, std::int64_t step) noexcept {
 const char* integer_path(const Member& p, const DotMachine& machine, DType a,
                          DotPath& path) noexcept {
   const bool fits = check_scales(p, machine.integers->dot.form.step) == nullptr;
-  const bool few = machine.few_rows != nullptr && (p.a.data.shape[0] <= kFewIntegerRows || !fits);
+  const bool few = machine.few_rows != nullptr && (p.a.data.shape[0] <= kFewRows || !fits);
   path.integers = few ? machine.few_rows : machine.integers;
   path.on_the_fly = &path.integers->dot;
   path.rows = path.integers->rows == ARows::words ? DType::int16 : a;
@@ -90,6 +91,13 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   const bool kept = options.exact_subnormals && holds_bfloat16(a, b);
   const bool pairs = machine.pairs != nullptr && fits_bfloat16(a) && fits_bfloat16(b) && !kept;
   path.on_the_fly = pairs ? machine.pairs : machine.floats;
+  if (pairs && machine.few_pairs != nullptr) {
+    path.of_rows = true;
+    const bool few = p.a.data.shape[0] <= kFewRows;
+    if (few || check_scales(p, machine.pairs->form.step) != nullptr) {
+      path.on_the_fly = machine.few_pairs;
+    }
+  }
   path.rows = pairs ? DType::bfloat16 : DType::float32;
   const bool beside = machine.float8 != nullptr && machine.float8->rows == path.rows;
   if (is_float8(a) && pairs && beside) path.float8 = machine.float8;
@@ -109,10 +117,10 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   const WeightLayout* layout = p.b.packed->content()->layout;
   if (layout->widen == nullptr) return "the weight is packed for a device";
   if (layout != float_layout(b)) return nullptr;
-  if (b == path.rows) path.direct = path.on_the_fly;
+  if (b == path.rows && path.on_the_fly->join_pairs == nullptr) path.direct = path.on_the_fly;
   if (!is_float8(b) || !beside) return nullptr;
   const std::int64_t most = machine.float8->most_rows;
-  path.of_rows = most > 0;
+  path.of_rows = path.of_rows || most > 0;
   if (most > 0 && p.a.data.shape[0] > most) return nullptr;
   const bool codes = is_float8(a) && machine.float8->of_codes != nullptr;
   path.direct = codes ? machine.float8->of_codes : &machine.float8->dot;

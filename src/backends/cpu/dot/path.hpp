@@ -33,8 +33,9 @@ struct DotPath {
 const char* find_path(const Member& member, const MatmulOptions& options, const DotMachine& machine,
                       DotPath& path) noexcept;
 
-/// Does the path of a member count numbers below 2^-126 as 0? vdpbf16ps does: elements of bfloat16,
-/// products and sums of them. fp8 and int8 have no element, and make no product, of that size.
+/// Does the path of a member count numbers below 2^-126 as 0? vdpbf16ps and bfdot do: elements of
+/// bfloat16, products and sums of them. fp8 and int8 have no element, and make no product, of that
+/// size.
 bool flushes(const Member& member, const DotMachine& machine, const DotPath& path) noexcept;
 
 }  // namespace octavo::cpu

@@ -280,19 +280,24 @@ const char* DotWorker::pack_chunk(const Chunk& chunk) noexcept {
   return panel;
 }
 
-// 8-bit weights in panels of our own, where a chunk begins with a step of theirs.
+// Weights of 8 bits, and bfloat16 for a longer step, in panels of our own, where a chunk begins
+// with a step of theirs.
 bool DotWorker::decode_chunk(std::int64_t k0, std::int64_t k1) noexcept {
   if (d_.p->b.packed == nullptr) return false;
   const PackedWeightData& w = *d_.p->b.packed->content();
   const bool integers = w.layout == &kInt8Layout;
-  if (!integers && !(is_float8(w.dtype) && w.layout == float_layout(w.dtype))) return false;
-  const PanelForm& form = integers ? kInt8Form : kFloat8Form;
+  const bool joins = w.dtype == DType::bfloat16 && kernels_->join_pairs != nullptr;
+  const bool floats = (is_float8(w.dtype) || joins) && w.layout == float_layout(w.dtype);
+  if (!integers && !floats) return false;
+  const PanelForm& form = integers ? kInt8Form : *float_form(w.dtype);
   if (k0 % form.step != 0) return false;
   const Panels panels(w.codes.data(), form, d_.k, d_.n);
   const char* codes = panels.at(panel_, k0 / form.step);
   const std::int64_t steps = (k1 - k0 + form.step - 1) / form.step;
   if (integers) {
     kernels_->decode_int8(codes, steps, vectors_, w_.panel);
+  } else if (joins) {
+    kernels_->join_pairs(codes, steps, vectors_, w_.panel);
   } else {
     kernels_->decode_float8(table_, codes, steps, panels.vectors(panel_), vectors_, w_.panel);
   }

@@ -103,12 +103,13 @@ struct PanelForm {
   std::int64_t grain;         ///< a panel holds a multiple of so many vectors
 };
 /// int8: [4] for each column, or, for instructions that multiply eight at a time, [8]. bfloat16,
-/// and int8 as words: [2] for each column. float32. fp8: 32 columns in 64 bytes, 16 bytes for
-/// columns 4q .. 4q + 3 (q = 0 .. 3), [2] each, of the first vector, then of the second: what
-/// unpacking the halves of 128-bit lanes puts in order.
+/// and int8 as words: [2] for each column; bfloat16 multiplied four at a time: [4]. float32. fp8:
+/// 32 columns in 64 bytes, 16 bytes for columns 4q .. 4q + 3 (q = 0 .. 3), [2] each, of the first
+/// vector, then of the second: what unpacking the halves of 128-bit lanes puts in order.
 inline constexpr PanelForm kInt8Form{4, 64, 1};
 inline constexpr PanelForm kEightsForm{8, 128, 1};
 inline constexpr PanelForm kBf16Form{2, 64, 1};
+inline constexpr PanelForm kBf16FoursForm{4, 128, 1};
 inline constexpr PanelForm kWordsForm{2, 64, 1};
 inline constexpr PanelForm kFloat32Form{1, 64, 1};
 inline constexpr PanelForm kFloat8Form{2, 32, 2};
@@ -191,16 +192,21 @@ struct DotKernels {
   /// Vectors of the tiles that many rows take: a whole panel's, or what registers hold sums of
   /// beside enough rows.
   std::int64_t width = kPanelVectors;
+  /// Panels of kBf16Form, some steps of them, as panels of this form. Null: it is that one, or does
+  /// not hold bfloat16 alone.
+  void (*join_pairs)(const void* pairs, std::int64_t steps, std::int64_t vectors,
+                     void* panel) noexcept = nullptr;
 };
 
 /// Does a form hold the elements of a type exactly?
 constexpr bool holds(const PanelForm& form, DType dtype) noexcept {
   const bool codes = is_float8(dtype) || dtype == DType::int8;
-  if (form.step >= kInt8Form.step) return dtype == DType::int8;
+  const std::int64_t element = form.vector_bytes / (form.step * kVectorCols);
+  if (element == 1 && form.grain == 1) return dtype == DType::int8;
   if (form.grain == kFloat8Form.grain) return is_float8(dtype);
   if (codes || dtype == DType::bfloat16) return true;
   const bool wider = dtype == DType::float16 || dtype == DType::float32;
-  return form.step == kFloat32Form.step && wider;
+  return element == 4 && wider;
 }
 
 /// 16 neighbouring columns of a panel to be unpacked: each 64 * `squares` bytes from k = 0 on.
@@ -262,12 +268,19 @@ struct DotMachine {
   const DotKernels* floats = nullptr;  ///< float32 by float32
   /// Integers of so few rows that reading the weight is what takes time; null: `integers`.
   const IntegerKernels* few_rows = nullptr;
+  /// bfloat16 of so few rows, with the same bits; null: `pairs`.
+  const DotKernels* few_pairs = nullptr;
 };
 
 /// What packs and unpacks int8 weights.
 inline const IntegerKernels* packer_of_int8(const DotMachine& machine) noexcept {
   const bool other = machine.integers->dot.form.step != kInt8Form.step;
   return other ? machine.few_rows : machine.integers;
+}
+
+/// What packs bfloat16 weights.
+inline const DotKernels* packer_of_bfloat16(const DotMachine& machine) noexcept {
+  return machine.few_pairs != nullptr ? machine.few_pairs : machine.pairs;
 }
 
 /// Registers that machines' vectors lie in; a backend each.

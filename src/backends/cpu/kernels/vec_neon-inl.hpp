@@ -70,6 +70,10 @@ struct Vec {
     return each<Floats>([&](int i) { return vmulq_f32(a.part[i], b.part[i]); });
   }
 
+  // -0 becomes 0.
+  static OCTAVO_INLINE Floats without_negative_zeros(const Floats& x) {
+    return add(x, broadcast(0.0F));
+  }
   static OCTAVO_INLINE Floats to_floats(const Ints& x) {
     return each<Floats>([&](int i) { return vcvtq_f32_s32(x.part[i]); });
   }
