@@ -32,13 +32,19 @@ struct Dot : ByteLanesDot, ColumnSums<int32x4_t, Vec::Ints> {
 #include "backends/cpu/kernels/transpose_neon-inl.hpp"
 
 #include "backends/cpu/kernels/pack_codes-inl.hpp"
+
+OCTAVO_INLINE int32x4_t add_products(int32x4_t sum, int8x16_t a, int8x16_t b) {
+  return vdotq_s32(sum, a, b);
+}
+#include "backends/cpu/kernels/plain_int8_neon-inl.hpp"
 OCTAVO_ISA_END
 
 }  // namespace
 
 extern const IntegerKernels kNeonDotprodDot{
-    {"5x16 tile, NEON dotprod (sdot), exact int32 sums", nullptr, kInt8Form, kMaxRows,
-     &find_dot_tile, &pack_codes, nullptr, nullptr, nullptr, nullptr, kWidth},
+    {"5x16 tile, NEON dotprod (sdot), exact int32 sums",
+     "few rows, NEON dotprod (sdot), exact int32 sums", kInt8Form, kMaxRows, &find_dot_tile,
+     &pack_codes, nullptr, nullptr, nullptr, &find_plain, kWidth},
     ARows::signed_bytes,
     &unpack_piece,
 };

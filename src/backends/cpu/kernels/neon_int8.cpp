@@ -58,13 +58,20 @@ struct Dot : ByteLanesDot {
 #include "backends/cpu/kernels/transpose_neon-inl.hpp"
 
 #include "backends/cpu/kernels/pack_codes-inl.hpp"
+
+OCTAVO_INLINE int32x4_t add_products(int32x4_t sum, int8x16_t a, int8x16_t b) {
+  sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(a), vget_low_s8(b)));
+  return vpadalq_s16(sum, vmull_high_s8(a, b));
+}
+#include "backends/cpu/kernels/plain_int8_neon-inl.hpp"
 OCTAVO_ISA_END
 
 }  // namespace
 
 extern const IntegerKernels kNeonInt8Dot{
-    {"2x16 tile, NEON (smull, sadalp), exact int32 sums", nullptr, kInt8Form, kMaxRows,
-     &find_dot_tile, &pack_codes, nullptr, nullptr, nullptr, nullptr, kWidth},
+    {"2x16 tile, NEON (smull, sadalp), exact int32 sums",
+     "few rows, NEON (smull, sadalp), exact int32 sums", kInt8Form, kMaxRows, &find_dot_tile,
+     &pack_codes, nullptr, nullptr, nullptr, &find_plain, kWidth},
     ARows::signed_bytes,
     &unpack_piece,
 };
