@@ -182,7 +182,9 @@ def main(arguments: list[str]) -> int:
         self_test()
         return 0
     write = arguments[:1] == ["--write"]
-    objects = Path(arguments[-1]) / "src/CMakeFiles/octavo.dir/backends/cpu/kernels"
+    places = ("src/CMakeFiles/octavo.dir", "tests/kernels/CMakeFiles/arm_kernels_test.dir/__/__/src")
+    folders = [Path(arguments[-1]) / place / "backends/cpu/kernels" for place in places]
+    objects = next(folder for folder in folders if any(folder.glob("*.o")))
     architecture = architecture_of(objects)
     rows = json.loads(TABLE.read_text())
     listings: dict[str, str] = {}
