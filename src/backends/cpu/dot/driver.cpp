@@ -355,10 +355,11 @@ void Run::run_share(std::int64_t index) const noexcept {
       const std::int64_t r1 = panel == to.panel ? to.row : s.rows();
       count = 1;
       if (r0 >= r1) continue;
-      if (s.member->plain != nullptr) {
+      if (s.member->plain != nullptr || s.member->strip > 1) {
         const bool whole = r0 == 0 && panel < to.panel;
         if (whole) count = std::min(s.member->strip, to.panel - panel);
-        worker.run_plain(panel, count, s.begin + r0, s.begin + r1);
+        const auto run = s.member->plain != nullptr ? &DotWorker::run_plain : &DotWorker::run_strip;
+        (worker.*run)(panel, count, s.begin + r0, s.begin + r1);
         continue;
       }
       const bool more = panel + 1 < to.panel || (panel + 1 == to.panel && to.row > 0);

@@ -27,6 +27,9 @@ constexpr std::int64_t kChunkBytes = std::int64_t{256} << 10;
 constexpr std::int64_t kPackedBytes = std::int64_t{64} << 10;
 constexpr std::int64_t kManyRows = 128;
 constexpr std::int64_t kBlockRows = 512;
+// Panels that are packed side by side, as long as their sums fit beside what is packed.
+constexpr std::int64_t kMostPacked = 8;
+constexpr std::int64_t kPackedSums = std::int64_t{64} << 10;
 // Sums of panels that are read side by side, of as many rows as go through them at once.
 constexpr std::int64_t kStripSums = 8 << 10;
 constexpr std::int64_t kRowsAtOnce = 4;
@@ -156,23 +159,36 @@ void load_scale_row(const ScaleView& scale, std::int64_t row, std::int64_t first
   }
 }
 
-// In steps of K.
-std::int64_t longest_chunk(const DotMember& d) noexcept {
+// Is a weight [K, N] packed on the fly? Its rows come faster where they are read for several
+// panels at once.
+bool packs_rows(const DotMember& d) noexcept {
+  const MatrixView& b = d.p->b.data;
+  return d.plain == nullptr && d.path.pack != nullptr && d.segments.most == 0 &&
+         b.strides[1] == 1 && b.strides[0] != 1;
+}
+
+// In steps of K; `strip` panels.
+std::int64_t longest_chunk(const DotMember& d, std::int64_t strip) noexcept {
   const PanelForm& form = d.path.kernels().form;
+  const std::int64_t step = form.vector_bytes * kPanelVectors;
+  if (strip > 1) return kChunkBytes / (step * strip);
   const std::int64_t whole = d.m > kFewRows ? kChunkBytes : kChunkBytes / 2;
   const std::int64_t on_the_fly = d.m > kManyRows  ? kChunkBytes
                                   : d.m > kFewRows ? kPackedBytes
                                                    : kPackedBytes / 2;
-  const std::int64_t bytes = d.path.pack != nullptr ? on_the_fly : whole;
-  return bytes / (form.vector_bytes * kPanelVectors);
+  return (d.path.pack != nullptr ? on_the_fly : whole) / step;
 }
 
 // Panels whose sums, and scales of so many segments, stay in the caches.
 std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
+  const std::int64_t panels = (d.n + kPanelWidth - 1) / kPanelWidth;
+  if (packs_rows(d)) {
+    const std::int64_t sums = kPackedSums / (d.block_rows * kPanelWidth);
+    return std::clamp<std::int64_t>(std::min(sums, kMostPacked), 1, panels);
+  }
   if (d.plain == nullptr || d.p->b.data.strides[0] == 1) return 1;
   const std::int64_t sums = kStripSums / (std::min(d.m, kRowsAtOnce) * kPanelWidth);
   const std::int64_t scales = kStripScales / (std::max<std::int64_t>(segments, 1) * kPanelWidth);
-  const std::int64_t panels = (d.n + kPanelWidth - 1) / kPanelWidth;
   return std::clamp<std::int64_t>(std::min(sums, scales), 1, panels);
 }
 
@@ -205,7 +221,12 @@ void lengthen(DotMember& d) noexcept {
     return;
   }
   const std::int64_t whole = (d.steps + kInt8Form.step - 1) / kInt8Form.step * kInt8Form.step;
-  d.chunk = std::min(whole, longest_chunk(d));
+  if (packs_rows(d)) {  // of fewer rows more panels, whose sums take no more
+    const std::int64_t sums = d.block_rows * kPanelWidth;
+    const std::int64_t panels = (d.n + kPanelWidth - 1) / kPanelWidth;
+    d.strip = std::min({(kPackedSums + sums - 1) / sums, kMostPacked, panels});
+  }
+  d.chunk = std::min(whole, longest_chunk(d, d.strip) + 1);
 }
 
 void describe(const MatmulOptions& options, const ExecContext& context, Arena& arena,
@@ -216,9 +237,16 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   d.n = weight_columns(p.b);
   const PanelForm& form = d.path.kernels().form;
   d.steps = (d.k + form.step - 1) / form.step;
-  const std::int64_t most = longest_chunk(d);
-  // A chunk ends where a group of scales does, if that is how long groups are.
   const KChunks sums = sum_chunks(p, options);
+  d.block_rows = std::min(d.m, kBlockRows);
+  d.row_scales = load_rows(p, arena);
+  d.outliers = gather_outliers(p, options, arena, context);
+  load_segments(p, d.k, sums, arena, d);
+  if (d.path.integers != nullptr) load_shifts(p, arena, d);
+  d.plain = plain_kernel(p, options, d.path);
+  d.strip = strip_panels(d, d.segments.most);
+  const std::int64_t most = longest_chunk(d, d.strip);
+  // A chunk ends where a group of scales does, if that is how long groups are.
   const std::int64_t unit = sums.several() ? shard_unit(d.k, sums.cell) : d.k;
   const std::int64_t boundary = std::min(next_boundary(p, 0, d.k), unit);
   const std::int64_t group = std::max<std::int64_t>(boundary / form.step, 1);
@@ -227,16 +255,9 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   const std::int64_t chunks = std::max<std::int64_t>((d.steps + fitting - 1) / fitting, 1);
   d.chunk = ((d.steps + whole - 1) / whole + chunks - 1) / chunks * whole;
   d.single_chunk = chunks == 1;
-  d.block_rows = std::min(d.m, kBlockRows);
-  d.row_scales = load_rows(p, arena);
-  d.outliers = gather_outliers(p, options, arena, context);
-  load_segments(p, d.k, sums, arena, d);
-  if (d.path.integers != nullptr) load_shifts(p, arena, d);
-  d.plain = plain_kernel(p, options, d.path);
   if (d.plain != nullptr) {
     d.chunk = d.steps;
     d.single_chunk = true;
-    d.strip = strip_panels(d, d.segments.most);
   }
   const MatrixView& a = p.a.data;
   const std::int64_t size = element_bytes(d.path.rows);

@@ -35,7 +35,7 @@ struct DotMember {
   std::int64_t block_rows = 0;  ///< rows whose sums wait for the next chunk, at most
   bool single_chunk = false;
   PlainKernel plain = nullptr;  ///< reads B where it lies; null: it is packed, here or before
-  std::int64_t strip = 1;       ///< panels that it reads side by side
+  std::int64_t strip = 1;       ///< panels that it reads, or that are packed, side by side
 
   EpilogueRows row_scales{};
   OutlierTerms outliers{};

@@ -95,7 +95,7 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   if (d.p->a.azp.defined()) w.floats = arena.take<float>(tile);
   w.outliers = take_outlier_scratch(*d.p, d.outliers, d.block_rows, arena);
   if ((d.path.direct == nullptr && d.plain == nullptr) || may_have_others(d)) {
-    const std::int64_t steps = d.chunk * d.path.kernels().form.step / form.step;
+    const std::int64_t steps = d.strip * d.chunk * d.path.kernels().form.step / form.step;
     w.panel = arena.take<char>((steps + kDecodedRows) * form.vector_bytes * kPanelVectors);
     if (d.path.pack == nullptr && d.path.integers == nullptr) {
       w.wide = arena.take<float>(kWideDepth * kTileCols);
@@ -179,71 +179,6 @@ void DotWorker::block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexc
     run_chunk(r0, r1, chunk);
     chunk.step = chunk.end;
   } while (!chunk.last);
-}
-
-void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r0,
-                          std::int64_t r1) noexcept {
-  const MatrixView& b = d_.p->b.data;
-  const Segments& segments = d_.segments;
-  const bool varies = segments.present();
-  const bool shifted = d_.flip != 0 || d_.p->a.azp.defined();
-  const std::int64_t column = first * kTileCols;
-  const std::int64_t panel_sums = (r1 - r0) * kTileCols;
-  const std::int64_t panel_scales = segments.count * kTileCols;
-  if (varies) std::fill_n(w_.total, count * panel_sums, 0.0F);
-  if (w_.chunks != nullptr) std::fill_n(w_.chunks, count * panel_sums, 0.0F);
-  for (std::int64_t i = 0; i < count && varies; ++i) {
-    const std::int64_t loaded =
-        load_segment_scales(d_, column + i * kTileCols, i == 0 ? loaded_scales_ : -1,
-                            w_.segment_scales + i * panel_scales);
-    if (i == 0) loaded_scales_ = loaded;
-  }
-  if (count == 1) {
-    finisher_.set_columns(column, std::min(kTileCols, d_.n - column));
-    finisher_.prefetch(r0, r1 - r0);
-  }
-  const Chunk all{0, d_.steps, nullptr, nullptr, nullptr, 0, d_.k, true};
-  const std::int64_t neighbours = b.strides[0] == 1 ? b.strides[1] : b.strides[0];
-  std::int64_t k = 0;
-  do {
-    const Piece piece = piece_at(k, all);
-    const std::int64_t segment = piece.segment;
-    d_.plain({.tile = {.depth = (piece.k1 - k) * element_,
-                       .a = static_cast<const char*>(d_.rows) + r0 * d_.row_bytes + k * element_,
-                       .lda = d_.row_bytes,
-                       .b = weight_at(k, column),
-                       .ldb = neighbours * element_bytes(b.dtype),
-                       .c = w_.sums,
-                       .add = false,
-                       .ahead = nullptr,
-                       .total = varies ? w_.total : nullptr,
-                       .group = piece.group * element_,
-                       .scale_a = varies ? segments.scale_a + segment * segments.stride +
-                                               r0 * segments.row_stride
-                                         : nullptr,
-                       .scale_a_stride = segments.row_stride,
-                       .scale_a_group_stride = segments.stride,
-                       .scale_b = varies ? w_.segment_scales + segment * kTileCols : nullptr,
-                       .shift = d_.shift + r0 * d_.shift_stride,
-                       .shift_stride = d_.shift_stride,
-                       .flip = d_.flip,
-                       .table = &table_},
-              .columns = std::min(count * kTileCols, d_.n - column),
-              .panel_sums = panel_sums,
-              .panel_scales = panel_scales,
-              .sums_out = shifted ? w_.panel_sums : nullptr});
-    if (piece.ends_chunk) add_chunk(0, count * panel_sums);
-    k = piece.k1;
-  } while (k < d_.k);
-  for (std::int64_t i = 0; i < count; ++i) {
-    column_ = column + i * kTileCols;
-    columns_ = std::min(kTileCols, d_.n - column_);
-    column_sums_ = w_.panel_sums + i * kTileCols;
-    if (count > 1) finisher_.set_columns(column_, columns_);
-    outliers_.set_columns(column_, columns_);
-    outliers_.set_rows(r0, r1 - r0);
-    finish(r0, r1, i * panel_sums);
-  }
 }
 
 const void* DotWorker::weight_at(std::int64_t k, std::int64_t column) const noexcept {
@@ -365,7 +300,7 @@ void DotWorker::run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) 
     const std::size_t taller = t < tiling_.taller ? 1 : 0;
     const std::int64_t rows = tiling_.height + static_cast<std::int64_t>(taller);
     // Sums wait for the next chunk, or leave at once.
-    const std::int64_t place = d_.single_chunk ? 0 : (row - r0) * kTileCols;
+    const std::int64_t place = d_.single_chunk ? 0 : place_ + (row - r0) * kTileCols;
     run_tile(chunk, row, rows, t, taller, place);
     if (chunk.last) finish(row, row + rows, place);
     row += rows;

@@ -19,7 +19,7 @@ struct DotScratch {
   float* chunks;  ///< the same: totals of several chunks of K
   float* floats;  ///< the same: integers that 32 bits have no room for
   OutlierScratch outliers;
-  void* panel;  ///< one chunk of a panel, where it is packed on the fly
+  void* panel;  ///< [strip]: one chunk of a panel, where it is packed on the fly
   float* wide;  ///< [4][kWideDepth][16]: what is packed by rows
   float* line;  ///< a row or column before it
   std::int32_t*
@@ -54,6 +54,8 @@ class DotWorker {
   void run(std::int64_t panel, std::int64_t r0, std::int64_t r1, std::int64_t next) noexcept;
   /// The same of `count` panels of a weight that is read where it lies, a member's strip at most.
   void run_plain(std::int64_t first, std::int64_t count, std::int64_t r0, std::int64_t r1) noexcept;
+  /// The same of a weight that is packed on the fly, where a member's strip has several panels.
+  void run_strip(std::int64_t first, std::int64_t count, std::int64_t r0, std::int64_t r1) noexcept;
 
  private:
   // A stretch of K inside a chunk: segments of one length, the last one perhaps shorter, or a part
@@ -81,6 +83,8 @@ class DotWorker {
   void run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows, std::int64_t tile,
                 std::size_t taller, std::int64_t place) noexcept;
   const char* pack_chunk(const Chunk& chunk) noexcept;
+  void pack_strip(std::int64_t first, std::int64_t count, const Chunk& chunk) noexcept;
+  char* strip_panel(std::int64_t index) const noexcept;
   bool decode_chunk(std::int64_t k0, std::int64_t k1) noexcept;
   void add_chunk(std::int64_t place, std::int64_t count) noexcept;
   const void* weight_at(std::int64_t k, std::int64_t column) const noexcept;
@@ -100,6 +104,7 @@ class DotWorker {
   const DotKernels* kernels_ = nullptr;
   std::int64_t panel_ = 0, vectors_ = 0, column_ = 0, columns_ = 0;
   const std::int32_t* column_sums_ = nullptr;
+  std::int64_t place_ = 0;           // of its sums, in a strip
   std::int64_t loaded_scales_ = -1;  // load_segment_scales'
   std::int64_t packed_panel_ = -1;   // whose only chunk w_.panel holds
   WeightAhead ahead_;                // what is packed after the chunk at hand

@@ -137,26 +137,76 @@ constexpr std::int64_t kRowBytesAhead = 8192;
 inline bool is_first_of_pair(const char* at) {
   return reinterpret_cast<std::uintptr_t>(at) % kPairBytes < 64;
 }
+template <std::int64_t size>
+OCTAVO_INLINE void fetch_row(const char* at) {
+  for (std::int64_t l = 0; l < size; ++l) fetch(at + l * 64);
+  if (size == 1 && is_first_of_pair(at)) fetch(at + 64);
+}
+
+// `steps` whole steps of a whole panel, all in registers.
+template <class Target, bool fetches, std::size_t... v>
+OCTAVO_INLINE void pack_whole_steps(const PieceBytes<Target>& p, const Target& target,
+                                    std::int64_t first, std::int64_t steps, const char* ahead,
+                                    std::int32_t* sums_out, std::index_sequence<v...>) {
+  constexpr std::int64_t kSize = Target::kSize;
+  constexpr std::int64_t kStep = 4 / kSize;
+  const std::int64_t stride = p.stride_k, row = p.row;
+  const char* b = p.b + first * kStep * stride;
+  char* out = p.panel + first * Target::kRows * row;
+  Vec::Ints sums[] = {((void)v, Vec::zero_ints())...};
+  for (; steps > 0; --steps, b += kStep * stride, out += Target::kRows * row) {
+    if constexpr (fetches) {
+      ((v % kSize == 0 ? fetch_row<kSize>(ahead + static_cast<std::int64_t>(v) / kSize * stride)
+                       : void()),
+       ...);
+      ahead += kStep * stride;
+    }
+    Vec::Ints x[] = {Vec::load_unaligned_ints(b + static_cast<std::int64_t>(v) / kSize * stride +
+                                              v % kSize * 64)...};
+    interleave<kSize>(x);
+    (target.put(out + v * 64, row, x[v]), ...);
+    if constexpr (Target::kSums) ((sums[v] = Vec::add(sums[v], step_sums(x[v]))), ...);
+  }
+  if constexpr (Target::kSums) (add_sums(sums_out + v * 16, sums[v]), ...);
+}
+
+// The whole steps of a whole panel. Returns how many.
+template <class Target>
+std::int64_t pack_whole_panel(const octavo::cpu::PackPiece& piece, const PieceBytes<Target>& p,
+                              const Target& target) {
+  constexpr std::make_index_sequence<4> kVectors;
+  constexpr std::int64_t kStep = 4 / Target::kSize;
+  constexpr std::int64_t kAhead = kRowBytesAhead / (64 * Target::kSize) / kStep;  // steps
+  const std::int64_t steps = piece.depth / kStep;
+  const std::int64_t fetching = steps > kAhead ? steps - kAhead : 0;
+  pack_whole_steps<Target, true>(p, target, 0, fetching, p.b + kAhead * kStep * p.stride_k,
+                                 piece.sums, kVectors);
+  if (p.next == nullptr) {
+    pack_whole_steps<Target, false>(p, target, fetching, steps - fetching, nullptr, piece.sums,
+                                    kVectors);
+  } else {
+    const std::int64_t next = (fetching + kAhead) * kStep - piece.depth;
+    pack_whole_steps<Target, true>(p, target, fetching, steps - fetching,
+                                   p.next + (next > 0 ? next : 0) * p.stride_k, piece.sums,
+                                   kVectors);
+  }
+  return steps;
+}
+
 template <class Target>
 void pack_neighbours(const octavo::cpu::PackPiece& piece, const Target& target) {
   constexpr std::int64_t kSize = Target::kSize;
   constexpr std::int64_t kStep = 4 / kSize;
-  constexpr std::int64_t kAhead = kRowBytesAhead / (64 * kSize);
   const PieceBytes<Target> p(piece);
   const std::int64_t row_bytes = piece.columns * kSize;
   Vec::Ints sums[4] = {};
-  char* out = p.panel;
-  for (std::int64_t k = 0; k < piece.depth; k += kStep, out += Target::kRows * p.row) {
+  const std::int64_t whole = piece.columns == 64 ? pack_whole_panel(piece, p, target) : 0;
+  char* out = p.panel + whole * Target::kRows * p.row;
+  for (std::int64_t k = whole * kStep; k < piece.depth; k += kStep, out += Target::kRows * p.row) {
     Vec::Ints x[4];
     for (std::int64_t i = 0; i < kStep; ++i) {
       const std::int64_t row = k + i;
-      const std::int64_t later = row + kAhead;
-      const char* ahead = later < piece.depth ? p.b + later * p.stride_k
-                          : p.next != nullptr ? p.next + (later - piece.depth) * p.stride_k
-                                              : nullptr;
       for (std::int64_t l = 0; l < kSize; ++l) {
-        if (ahead != nullptr) fetch(ahead + l * 64);
-        if (kSize == 1 && ahead != nullptr && is_first_of_pair(ahead)) fetch(ahead + 64);
         x[i * kSize + l] = row < piece.depth && row_bytes > l * 64
                                ? Vec::load_part(p.b + row * p.stride_k + l * 64, row_bytes - l * 64)
                                : Vec::zero_ints();

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+// Panels side by side: of a weight that is read where it lies, and of one [K, N] that is packed on
+// the fly, whose rows are longer then:
+//
+//   for each chunk of K
+//     a few rows of K at a time are packed for all panels, and the next ones fetched
+//     for each panel: the tiles of all rows
+#include <algorithm>
+
+#include "backends/cpu/dot/worker.hpp"
+
+namespace octavo::cpu {
+namespace {
+
+// Rows of K that are packed for one panel after the other.
+constexpr std::int64_t kPackedDepth = 32;
+
+// Rows of a strip, fetched one after the other into the second-level cache.
+class RowsAhead {
+ public:
+  RowsAhead(const void* first, std::int64_t row_bytes, std::int64_t stride,
+            std::int64_t rows) noexcept
+      : at_(static_cast<const char*>(first)), row_bytes_(row_bytes), stride_(stride), rows_(rows) {}
+
+  std::int64_t lines() const noexcept { return rows_ * ((row_bytes_ + kLine - 1) / kLine); }
+  void fetch(std::int64_t lines) noexcept {
+    for (; lines > 0 && rows_ > 0; --lines) {
+      __builtin_prefetch(at_ + place_, 0, 2);
+      place_ += kLine;
+      if (place_ < row_bytes_) continue;
+      place_ = 0;
+      at_ += stride_;
+      --rows_;
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kLine = 64;
+  const char* at_;
+  std::int64_t row_bytes_, stride_, rows_, place_ = 0;
+};
+
+}  // namespace
+
+void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r0,
+                          std::int64_t r1) noexcept {
+  const MatrixView& b = d_.p->b.data;
+  const Segments& segments = d_.segments;
+  const bool varies = segments.present();
+  const bool shifted = d_.flip != 0 || d_.p->a.azp.defined();
+  const std::int64_t column = first * kTileCols;
+  const std::int64_t panel_sums = (r1 - r0) * kTileCols;
+  const std::int64_t panel_scales = segments.count * kTileCols;
+  if (varies) std::fill_n(w_.total, count * panel_sums, 0.0F);
+  if (w_.chunks != nullptr) std::fill_n(w_.chunks, count * panel_sums, 0.0F);
+  for (std::int64_t i = 0; i < count && varies; ++i) {
+    const std::int64_t loaded =
+        load_segment_scales(d_, column + i * kTileCols, i == 0 ? loaded_scales_ : -1,
+                            w_.segment_scales + i * panel_scales);
+    if (i == 0) loaded_scales_ = loaded;
+  }
+  if (count == 1) {
+    finisher_.set_columns(column, std::min(kTileCols, d_.n - column));
+    finisher_.prefetch(r0, r1 - r0);
+  }
+  const Chunk all{0, d_.steps, nullptr, nullptr, nullptr, 0, d_.k, true};
+  const std::int64_t neighbours = b.strides[0] == 1 ? b.strides[1] : b.strides[0];
+  std::int64_t k = 0;
+  do {
+    const Piece piece = piece_at(k, all);
+    const std::int64_t segment = piece.segment;
+    d_.plain({.tile = {.depth = (piece.k1 - k) * element_,
+                       .a = static_cast<const char*>(d_.rows) + r0 * d_.row_bytes + k * element_,
+                       .lda = d_.row_bytes,
+                       .b = weight_at(k, column),
+                       .ldb = neighbours * element_bytes(b.dtype),
+                       .c = w_.sums,
+                       .add = false,
+                       .ahead = nullptr,
+                       .total = varies ? w_.total : nullptr,
+                       .group = piece.group * element_,
+                       .scale_a = varies ? segments.scale_a + segment * segments.stride +
+                                               r0 * segments.row_stride
+                                         : nullptr,
+                       .scale_a_stride = segments.row_stride,
+                       .scale_a_group_stride = segments.stride,
+                       .scale_b = varies ? w_.segment_scales + segment * kTileCols : nullptr,
+                       .shift = d_.shift + r0 * d_.shift_stride,
+                       .shift_stride = d_.shift_stride,
+                       .flip = d_.flip,
+                       .table = &table_},
+              .columns = std::min(count * kTileCols, d_.n - column),
+              .panel_sums = panel_sums,
+              .panel_scales = panel_scales,
+              .sums_out = shifted ? w_.panel_sums : nullptr});
+    if (piece.ends_chunk) add_chunk(0, count * panel_sums);
+    k = piece.k1;
+  } while (k < d_.k);
+  for (std::int64_t i = 0; i < count; ++i) {
+    column_ = column + i * kTileCols;
+    columns_ = std::min(kTileCols, d_.n - column_);
+    column_sums_ = w_.panel_sums + i * kTileCols;
+    if (count > 1) finisher_.set_columns(column_, columns_);
+    outliers_.set_columns(column_, columns_);
+    outliers_.set_rows(r0, r1 - r0);
+    finish(r0, r1, i * panel_sums);
+  }
+}
+
+// A chunk of `count` panels.
+void DotWorker::pack_strip(std::int64_t first, std::int64_t count, const Chunk& chunk) noexcept {
+  const MatrixView& b = d_.p->b.data;
+  const PanelForm& form = d_.path.on_the_fly->form;
+  const std::int64_t column = first * kTileCols;
+  const std::int64_t columns = std::min(count * kTileCols, d_.n - column);
+  const std::int64_t size = element_bytes(b.dtype);
+  for (std::int64_t k = chunk.k0; k < chunk.k1; k += kPackedDepth) {
+    const std::int64_t end = std::min(k + kPackedDepth, chunk.k1);
+    RowsAhead ahead(weight_at(end, column), columns * size, b.strides[0] * size,
+                    std::min(end + kPackedDepth, d_.k) - end);
+    const std::int64_t fetched = (ahead.lines() + count - 1) / count;
+    for (std::int64_t i = 0; i < count; ++i) {
+      ahead.fetch(fetched);
+      const std::int64_t panel = first + i;
+      d_.path.pack(
+          {.dtype = b.dtype,
+           .b = weight_at(k, panel * kTileCols),
+           .stride_k = b.strides[0],
+           .stride_n = b.strides[1],
+           .depth = end - k,
+           .columns = std::min(kTileCols, d_.n - panel * kTileCols),
+           .panel = strip_panel(i) + (k - chunk.k0) / form.step * packed_.step_bytes(panel),
+           .sums = w_.panel_sums != nullptr ? w_.panel_sums + i * kTileCols : nullptr,
+           .table = &table_});
+    }
+  }
+}
+
+char* DotWorker::strip_panel(std::int64_t index) const noexcept {
+  const std::int64_t step = kPanelVectors * d_.path.on_the_fly->form.vector_bytes;
+  return static_cast<char*>(w_.panel) + index * d_.chunk * step;
+}
+
+void DotWorker::run_strip(std::int64_t first, std::int64_t count, std::int64_t r0,
+                          std::int64_t r1) noexcept {
+  const std::int64_t depth = d_.path.on_the_fly->form.step;
+  kernels_ = d_.path.on_the_fly;
+  ahead_ = {};
+  packed_panel_ = -1;
+  for (std::int64_t begin = r0; begin < r1; begin += d_.block_rows) {
+    const std::int64_t end = std::min(r1, begin + d_.block_rows);
+    if (w_.panel_sums != nullptr) std::fill_n(w_.panel_sums, count * kTileCols, 0);
+    outliers_.set_rows(begin, end - begin);
+    Chunk chunk{};
+    do {
+      chunk.end = std::min(d_.steps, chunk.step + d_.chunk);
+      chunk.last = chunk.end == d_.steps;
+      chunk.k0 = chunk.step * depth;
+      chunk.k1 = std::min(d_.k, chunk.end * depth);
+      pack_strip(first, count, chunk);
+      for (std::int64_t i = 0; i < count; ++i) {
+        panel_ = first + i;
+        vectors_ = packed_.vectors(panel_);
+        column_ = panel_ * kTileCols;
+        columns_ = std::min(kTileCols, d_.n - column_);
+        if (w_.panel_sums != nullptr) column_sums_ = w_.panel_sums + i * kTileCols;
+        if (chunk.last) {
+          finisher_.set_columns(column_, columns_);
+          outliers_.set_columns(column_, columns_);
+        }
+        place_ = i * d_.block_rows * kTileCols;
+        chunk.b = strip_panel(i);
+        run_chunk(begin, end, chunk);
+      }
+      chunk.step = chunk.end;
+    } while (!chunk.last);
+  }
+  place_ = 0;
+}
+
+}  // namespace octavo::cpu
