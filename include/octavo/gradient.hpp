@@ -27,6 +27,7 @@
 #include "octavo/grouped.hpp"
 #include "octavo/linear.hpp"
 #include "octavo/matmul.hpp"
+#include "octavo/moe.hpp"
 #include "octavo/quantize.hpp"
 
 namespace octavo {
@@ -111,6 +112,40 @@ OCTAVO_API MatmulGradients linear_vjp(const TensorView& grad, const TensorView& 
                                       const LinearOptions& forward, const MatmulWanted& wanted,
                                       const GradientOptions& options = {},
                                       const ExecContext& context = {});
+
+/// The gradient of silu_and_mul: of x [..., 2 I] from grad [..., I], both of a float type, in x's
+/// type. Every step is float32; the bits are the same on every machine. Throws Error.
+OCTAVO_API Tensor silu_and_mul_vjp(const TensorView& grad, const TensorView& x,
+                                   const char* backend = nullptr, const ExecContext& context = {});
+
+/// Which gradients of fused_experts are wanted.
+struct FusedExpertsWanted {
+  bool x = false, topk_weights = false, bias13 = false, bias2 = false;
+};
+/// Undefined where not wanted.
+struct FusedExpertsGradients {
+  Tensor x;             ///< x's shape; GradientOptions::dtype, or x's
+  Tensor topk_weights;  ///< float32 [M, T]; 0 where an id names no expert that is here
+  Tensor bias13;        ///< float32 [E, 2 I]
+  Tensor bias2;         ///< float32 [E, N]
+};
+
+/// The gradients of fused_experts, of grad (x's leading dimensions and N); experts are constant.
+///
+/// Straight through the quantisers, as linear_vjp: with y_r, h_r = W13[e] @ x + b13 and a_r =
+/// act(h_r) of route r = (m, t), and w_r its weight,
+///
+///   d w_r = <grad[m], y_r>    d a_r = w_r * (grad[m] @ W2[e])    d x[m] = sum over t of d h_r @
+///   W13[e]
+///
+/// The sum is float32 in ascending t, converted once; a row's gradients depend on no other row's
+/// unless one dynamic scale serves several. h and y are computed again. Products are those of
+/// linear_vjp, at most 64 MB of experts unpacked at a time. Throws Error.
+OCTAVO_API FusedExpertsGradients fused_experts_vjp(
+    const TensorView& grad, const TensorView& x, const ExpertWeights& w13, const ExpertWeights& w2,
+    const TensorView& topk_weights, const TensorView& topk_ids, const FusedExpertsOptions& forward,
+    const FusedExpertsWanted& wanted, const GradientOptions& options = {},
+    const ExecContext& context = {});
 
 /// Which gradients of quantize are wanted.
 struct QuantizeWanted {

@@ -201,6 +201,16 @@ struct SiluProblem {
   Overflow overflow = Overflow::saturate;
 };
 
+/// Its gradient, in float32, each step rounded by itself:
+///
+///   grad_x[r, i] = grad[r, i] * x[r, I + i] * slope      grad_x[r, I + i] = grad[r, i] * silu(x[r,
+///   i]) slope = s * (a * t + 1)      s = 1 / (1 + e^-x), t = 1 - s, a = x cut to [-128, 128]
+struct SiluVjpProblem {
+  MatrixView grad;    ///< [R, I], a float type
+  MatrixView x;       ///< [R, 2 I], a float type
+  MatrixView grad_x;  ///< [R, 2 I], a float type; apart from both
+};
+
 /// Section 7: out[m] = cast(the sum over slots t of factors[m, t] * rows[places[m, t]]), from +0 in
 /// ascending t, in float32, each step rounded by itself.
 struct CombineProblem {
@@ -264,6 +274,7 @@ struct Passes {
   Status (*split_sums)(const SplitSumsProblem& problem, const ExecContext& context) noexcept;
 
   Status (*silu_and_mul)(const SiluProblem& problem, const ExecContext& context) noexcept;
+  Status (*silu_and_mul_vjp)(const SiluVjpProblem& problem, const ExecContext& context) noexcept;
   Status (*combine)(const CombineProblem& problem, const ExecContext& context) noexcept;
   /// As `prologue`, of experts: the result in `arena`'s memory.
   Status (*activate)(const ActivateProblem& problem, Rows& result, Arena& arena,

@@ -2,7 +2,7 @@
 // x -> codes -> by route -> product -> silu_and_mul -> codes -> product.
 //
 // Memory is one block, measured by the code that uses it:
-//   kept   what the activation leaves behind
+//   kept   what the activation leaves behind, and sums that are kept
 //   early  x's codes, codes by route, sums of the first product | sums of the second, over them
 //   the workspaces of the two products, one over the other
 #include "layers/expert_products.hpp"
@@ -64,7 +64,8 @@ Status ExpertProducts::plan(const char* backend) {
   Arena early(nullptr);
   Arena late(nullptr);
   OCTAVO_TRY_ASSIGN(const Rows rows, first_rows(early));
-  OCTAVO_TRY_ASSIGN(const Rows activated, activate(sums(early, *c_.w13), kept));
+  const MatrixView h = sums(keeps_sums_ ? kept : early, *c_.w13);
+  OCTAVO_TRY_ASSIGN(const Rows activated, activate(h, kept));
   (void)sums(late, *c_.w2);
   kept_bytes_ = kept.used();
   own_bytes_ = kept_bytes_ + std::max(early.used(), late.used());
@@ -84,9 +85,9 @@ Result<MatrixView> ExpertProducts::run(char* block) {
   Arena late(block + kept_bytes_);
   char* const workspace = block + own_bytes_;
   OCTAVO_TRY_ASSIGN(const Rows rows, first_rows(early));
-  const MatrixView h = sums(early, *c_.w13);
-  OCTAVO_TRY(first_.run(c_.routing, rows, h, context_, workspace));
-  OCTAVO_TRY_ASSIGN(const Rows activated, activate(h, kept));
+  first_sums_ = sums(keeps_sums_ ? kept : early, *c_.w13);
+  OCTAVO_TRY(first_.run(c_.routing, rows, first_sums_, context_, workspace));
+  OCTAVO_TRY_ASSIGN(const Rows activated, activate(first_sums_, kept));
   const MatrixView y = sums(late, *c_.w2);
   OCTAVO_TRY(second_.run(c_.routing, activated, y, context_, workspace));
   return y;

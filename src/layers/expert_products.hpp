@@ -30,14 +30,18 @@ class ExpertProduct {
 /// memory.
 class ExpertProducts {
  public:
-  ExpertProducts(const ExpertCall& call, const Backend& backend, const ExecContext& context)
-      : c_(call), backend_(backend), context_(context) {}
+  /// keeps_sums: those of the first product stay as they are behind a run, for gradients.
+  ExpertProducts(const ExpertCall& call, const Backend& backend, const ExecContext& context,
+                 bool keeps_sums = false)
+      : c_(call), backend_(backend), context_(context), keeps_sums_(keeps_sums) {}
 
   /// Measures everything; the problems are then known but for addresses.
   Status plan(const char* backend);
   std::size_t bytes() const noexcept;
   /// What experts make of the routed rows, float32 [routes, N], in the block's memory.
   Result<MatrixView> run(char* block);
+  /// W13 @ x + b13, float32 [routes, 2 I], of the last run that keeps it.
+  const MatrixView& first_sums() const noexcept { return first_sums_; }
 
   const MatmulProblem& first() const noexcept { return first_.problem(); }
   const MatmulProblem& second() const noexcept { return second_.problem(); }
@@ -51,6 +55,8 @@ class ExpertProducts {
   const Backend& backend_;
   const ExecContext& context_;
   ExpertProduct first_, second_;
+  bool keeps_sums_;
+  MatrixView first_sums_;
   std::size_t kept_bytes_ = 0, own_bytes_ = 0;
 };
 

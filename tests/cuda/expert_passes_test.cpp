@@ -50,6 +50,29 @@ TEST(CudaExperts, SiluOfEveryTypeAndLayout) {
   }
 }
 
+TEST(CudaExperts, SiluGradientOfEveryTypeAndLayout) {
+  for (const DType from : {bfloat16, float16, float32}) {
+    for (const DType to : {bfloat16, float16, float32}) {
+      for (const bool turned : {false, true}) {
+        for (const std::int64_t rows : {0, 1, 6}) {
+          expect_same_pass<SiluVjpProblem>(
+              reference_passes().silu_and_mul_vjp, &cuda::silu_and_mul_vjp,
+              [&](TensorsOf& tensors) {
+                const Tensor x = gates(from, rows, 514);
+                SiluVjpProblem p;
+                p.grad = tensors(gaussians(to, {rows, 257}, 3));
+                p.x = turned ? TensorView(tensors(copy(x.transposed(), from))).transposed()
+                             : tensors(x);
+                p.grad_x = turned ? tensors.out(Tensor::empty(to, {514, rows})).transposed()
+                                  : tensors.out(Tensor::empty(to, {rows, 514}));
+                return p;
+              });
+        }
+      }
+    }
+  }
+}
+
 TEST(CudaExperts, CombineSlots) {
   const Tensor rows = gaussians(float32, {20, 70}, 2);
   for (std::int64_t i = 0; i < rows.numel(); ++i) {  // no sum of which the NaN's sign is anyone's

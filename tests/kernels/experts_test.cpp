@@ -73,6 +73,30 @@ TEST(ExpertKernels, SiluAndMulHasTheBitsOfTheBaseline) {
   }
 }
 
+TEST(ExpertKernels, GradientsHaveTheBitsOfTheBaseline) {
+  for (const Kernels* kernel : cpu::usable_kernels()) {
+    for (const std::size_t count :
+         std::initializer_list<std::size_t>{0, 1, 3, 4, 7, 15, 16, 17, 33, 500}) {
+      const Row gate(numbers(count, 1));
+      std::vector<float> finite(count);
+      for (std::size_t i = 0; i < count; ++i) finite[i] = static_cast<float>(i % 5) + 0.5F;
+      const Row up(finite);
+      std::reverse(finite.begin(), finite.end());
+      const Row grad(finite);
+      const std::vector<float> poison(count, 7.0F);
+      const Row wants[] = {Row(poison), Row(poison)};
+      const Row gots[] = {Row(poison), Row(poison)};
+      const auto length = static_cast<std::int64_t>(count);
+      cpu::kBaselineKernels.silu_and_mul_vjp(grad.data(), gate.data(), up.data(), length,
+                                             wants[0].data(), wants[1].data());
+      kernel->silu_and_mul_vjp(grad.data(), gate.data(), up.data(), length, gots[0].data(),
+                               gots[1].data());
+      EXPECT_EQ(gots[0].bits(), wants[0].bits()) << kernel->on_floats << ", " << count;
+      EXPECT_EQ(gots[1].bits(), wants[1].bits()) << kernel->on_floats << ", " << count;
+    }
+  }
+}
+
 TEST(ExpertKernels, SiluOfNotANumberIsNone) {
   for (const Kernels* kernel : cpu::usable_kernels()) {
     const Row gate(std::vector<float>(17, std::nanf("")));

@@ -193,6 +193,51 @@ std::vector<ErrorRow> call_errors() {
   };
 }
 
+std::function<void()> calling_vjp(const TensorView& grad, const FusedExpertsWanted& wanted,
+                                  const std::function<void(Good&)>& spoil,
+                                  const GradientOptions& options = {}) {
+  return [=] {
+    Good g;
+    spoil(g);
+    (void)fused_experts_vjp(grad, g.x, g.w13, g.w2, g.weights, g.ids, g.options, wanted, options);
+  };
+}
+
+std::vector<ErrorRow> vjp_errors() {
+  const TensorView grad = ones(bfloat16, {2, 5});
+  const auto good = [](Good&) {};
+  return {
+      {"ExpertsVjpGrad", kInvalid,
+       "fused_experts_vjp: grad.shape must be that of the result, [2, 5]; got [2, 4]",
+       calling_vjp(ones(bfloat16, {2, 4}), {.x = true}, good)},
+      {"ExpertsVjpX", kInvalid, "fused_experts_vjp: x.shape must be [..., K = 4]; got [2, 3]",
+       calling_vjp(grad, {.x = true},
+                   [](Good& g) {
+                     g.x = ones(bfloat16, {2, 3});
+                   })},
+      {"ExpertsVjpOut", kUnsupported,
+       "fused_experts_vjp: out_dtype must be float32, bfloat16 or float16 where gradients are "
+       "wanted; got float8_e5m2",
+       calling_vjp(grad, {.x = true}, [](Good& g) { g.options.out_dtype = float8_e5m2; })},
+      {"ExpertsVjpBias", kInvalid,
+       "fused_experts_vjp: bias2 must be given where its gradient is wanted; got none",
+       calling_vjp(grad, {.bias2 = true}, good)},
+      {"ExpertsVjpType", kInvalid,
+       "fused_experts_vjp: options.dtype must be float32, bfloat16 or float16; got int8",
+       calling_vjp(grad, {.x = true}, good, {.dtype = int8})},
+      {"SiluVjpGrad", kInvalid,
+       "silu_and_mul_vjp: grad.shape must be that of the result, [2, 3]; got [2, 6]",
+       [] {
+         (void)silu_and_mul_vjp(ones(float32, {2, 6}), ones(float32, {2, 6}));
+       }},
+      {"SiluVjpOdd", kInvalid,
+       "silu_and_mul_vjp: x.shape must be [..., 2 I] (gate, then up); got [2, 5]",
+       [] {
+         (void)silu_and_mul_vjp(ones(float32, {2, 2}), ones(float32, {2, 5}));
+       }},
+  };
+}
+
 std::vector<ErrorRow> silu_errors() {
   const TensorView x = ones(float32, {2, 6});
   return {
@@ -217,7 +262,7 @@ std::vector<ErrorRow> silu_errors() {
 
 std::vector<ErrorRow> expert_errors() {
   std::vector<ErrorRow> rows = packing_errors();
-  for (const auto& part : {call_errors(), silu_errors()}) {
+  for (const auto& part : {call_errors(), vjp_errors(), silu_errors()}) {
     rows.insert(rows.end(), part.begin(), part.end());
   }
   return rows;

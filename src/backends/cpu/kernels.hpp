@@ -208,6 +208,11 @@ struct Kernels {
   void (*silu_and_mul)(const float* gate, const float* up, std::int64_t count, float* out,
                        std::int64_t ahead) noexcept;
 
+  /// Its gradients: grad_gate[i] = grad[i] * up[i] * slope of silu at gate[i], grad_up[i] = grad[i]
+  /// * silu(gate[i]). Results lie apart from arguments.
+  void (*silu_and_mul_vjp)(const float* grad, const float* gate, const float* up,
+                           std::int64_t count, float* grad_gate, float* grad_up) noexcept;
+
   /// sums[i] += x[i] * factor, product and sum each rounded. As many elements of `next` are fetched
   /// meanwhile.
   void (*add_scaled)(const float* x, float factor, std::int64_t count, float* sums,

@@ -82,6 +82,7 @@ constinit const Passes reference::kPasses{
     .split_zero_points = &host::split_zero_points,
     .split_sums = &host::split_sums,
     .silu_and_mul = &silu_and_mul,
+    .silu_and_mul_vjp = &silu_and_mul_vjp,
     .combine = &combine,
     .activate = &host::activate<kPasses>,
     .finish = &finish,

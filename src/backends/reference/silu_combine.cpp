@@ -41,6 +41,18 @@ float silu(float x) noexcept {
   return std::ldexp(product / sum, e.n);
 }
 
+float slope(float x) noexcept {
+  if (std::isnan(x)) return x;
+  const Exponential e = exponential(std::min(std::fabs(x), kFar));
+  const float power = std::ldexp(e.p, e.n);
+  const float sum = power + 1.0F;
+  const bool below = x < 0.0F;
+  const float s = (below ? e.p : 1.0F) / sum;
+  const float t = (below ? 1.0F : power) / sum;
+  const float rest = std::clamp(x, -kFar, kFar) * t + 1.0F;
+  return below ? std::ldexp(s * rest, e.n) : s * rest;
+}
+
 }  // namespace
 
 Status silu_and_mul(const SiluProblem& p, const ExecContext&) noexcept {
@@ -52,6 +64,25 @@ Status silu_and_mul(const SiluProblem& p, const ExecContext&) noexcept {
       const float product = silu(load_float(p.x, r, i)) * load_float(p.x, r, inner + i);
       store_float(out.dtype, out.data, r * out.strides[0] + i * out.strides[1], product,
                   p.overflow);
+    }
+  }
+  return {};
+}
+
+Status silu_and_mul_vjp(const SiluVjpProblem& p, const ExecContext&) noexcept {
+  const FloatEnvironment environment;
+  const MatrixView& to = p.grad_x;
+  const std::int64_t inner = p.grad.shape[1];
+  const auto store = [&](std::int64_t r, std::int64_t i, float value) {
+    store_float(to.dtype, to.data, r * to.strides[0] + i * to.strides[1], value, Overflow::ieee);
+  };
+  for (std::int64_t r = 0; r < p.grad.shape[0]; ++r) {
+    for (std::int64_t i = 0; i < inner; ++i) {
+      const float grad = load_float(p.grad, r, i);
+      const float gate = load_float(p.x, r, i);
+      const float product = grad * load_float(p.x, r, inner + i);
+      store(r, i, product * slope(gate));
+      store(r, inner + i, grad * silu(gate));
     }
   }
   return {};

@@ -10,19 +10,6 @@
 namespace octavo {
 namespace {
 
-// A packed weight as the operand that it holds; everything else as it is.
-Result<Operand> plain_weight(const VjpCall& call, const Operand& b, std::vector<Tensor>& owned) {
-  if (b.packed == nullptr || !b.packed->defined()) return b;
-  const PackedWeightData& content = *b.packed->content();
-  OCTAVO_TRY_ASSIGN(const Tensor codes, plane(call, content.dtype, content.n, content.k));
-  Operand plain(codes.transposed());
-  OCTAVO_TRY(content.layout->unpack(content, plain.data, call.context));
-  plain.scale = content.scale;
-  plain.azp = content.azp.view();
-  owned.push_back(codes);
-  return plain;
-}
-
 // The activations that the product saw: codes and scales, made as the forward call made them.
 Status quantise(const VjpCall& call, VjpMember& m, std::vector<Tensor>& owned) {
   OCTAVO_TRY_ASSIGN(const Backend* backend,

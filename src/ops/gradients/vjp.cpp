@@ -185,6 +185,18 @@ Status run_vjp(const VjpCall& given, std::span<VjpMember> members) {
   return {};
 }
 
+Result<Operand> plain_weight(const VjpCall& call, const Operand& b, std::vector<Tensor>& owned) {
+  if (b.packed == nullptr || !b.packed->defined()) return b;
+  const PackedWeightData& content = *b.packed->content();
+  OCTAVO_TRY_ASSIGN(const Tensor codes, plane(call, content.dtype, content.n, content.k));
+  Operand plain(codes.transposed());
+  OCTAVO_TRY(content.layout->unpack(content, plain.data, call.context));
+  plain.scale = content.scale;
+  plain.azp = content.azp.view();
+  owned.push_back(codes);
+  return plain;
+}
+
 Result<Tensor> plane(const VjpMemory& memory, DType dtype, std::int64_t rows,
                      std::int64_t columns) {
   const std::array<std::int64_t, 2> shape{rows, columns};

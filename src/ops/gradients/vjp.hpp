@@ -64,6 +64,10 @@ Status run_products(const VjpCall& call, std::span<const VjpProduct> products);
 /// The gradient of b under LLM.int8, into m.grad_b; `result` is scale_result over grad.
 Status llm_int8_weight_gradient(const VjpCall& call, const VjpMember& m, const ScaleView& result);
 
+/// A packed weight as the operand that it holds, in memory that is added to `owned`; everything
+/// else as it is.
+Result<Operand> plain_weight(const VjpCall& call, const Operand& b, std::vector<Tensor>& owned);
+
 /// A tensor without holes whose dimensions lie in memory in the order of `like`'s.
 Result<Tensor> empty_like(const VjpMemory& memory, const TensorView& like, DType dtype);
 

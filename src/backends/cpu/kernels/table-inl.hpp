@@ -23,6 +23,7 @@ constexpr octavo::cpu::Kernels make_kernels(const char* on_integers, const char*
           .ranges = &Quantize<lanes>::ranges,
           .code_errors = &Errors<lanes>::add,
           .silu_and_mul = &Experts<lanes>::silu_and_mul,
+          .silu_and_mul_vjp = &Experts<lanes>::silu_and_mul_vjp,
           .add_scaled = &Experts<lanes>::add_scaled,
           .find_outliers = &OutliersOf::find,
           .scan_lines = &OutliersOf::scan_lines,

@@ -50,6 +50,33 @@ void silu_row(const SiluProblem& p, std::int64_t row, std::int64_t ahead) noexce
   }
 }
 
+void silu_vjp_row(const SiluVjpProblem& p, std::int64_t row) noexcept {
+  const MatrixView& to = p.grad_x;
+  const std::int64_t inner = p.grad.shape[1];
+  const bool in_place = whole_floats(to, to.at(row * to.strides[0]));
+  Piece grads;
+  Piece gates;
+  Piece ups;
+  std::array<Piece, 2> made;
+  for (std::int64_t i = 0; i < inner; i += kPieceColumns) {
+    const std::int64_t count = std::min(kPieceColumns, inner - i);
+    const auto out = [&](std::int64_t half) {
+      return to.at(row * to.strides[0] + (half * inner + i) * to.strides[1]);
+    };
+    const auto target = [&](std::int64_t half) {
+      return in_place ? static_cast<float*>(out(half))
+                      : made[static_cast<std::size_t>(half)].data();
+    };
+    best_kernels().silu_and_mul_vjp(
+        floats_of(p.grad, row, i, count, grads), floats_of(p.x, row, i, count, gates),
+        floats_of(p.x, row, inner + i, count, ups), count, target(0), target(1));
+    for (std::int64_t half = 0; half < 2 && !in_place; ++half) {
+      narrow(best_kernels(), to.dtype, target(half), count, out(half), to.strides[1],
+             Overflow::ieee);
+    }
+  }
+}
+
 void combine_row(const CombineProblem& p, std::int64_t m) noexcept {
   const MatrixView& out = p.out;
   const std::int64_t columns = out.shape[1];
@@ -84,6 +111,16 @@ Status silu_and_mul(const SiluProblem& p, const ExecContext& context) noexcept {
   for_each_band(context, bands_of(context, rows, work), rows,
                 [&](std::int64_t, std::int64_t begin, std::int64_t end) {
                   for (std::int64_t r = begin; r < end; ++r) silu_row(p, r, ahead);
+                });
+  return {};
+}
+
+Status silu_and_mul_vjp(const SiluVjpProblem& p, const ExecContext& context) noexcept {
+  const std::int64_t rows = p.grad.shape[0];
+  const std::int64_t work = rows * p.grad.shape[1] * 2 * kSiluElements;
+  for_each_band(context, bands_of(context, rows, work), rows,
+                [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+                  for (std::int64_t r = begin; r < end; ++r) silu_vjp_row(p, r);
                 });
   return {};
 }

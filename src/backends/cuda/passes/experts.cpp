@@ -13,6 +13,12 @@ Status silu_and_mul(const SiluProblem& p, const ExecContext& context) noexcept {
                                      context.place(p.out.device));
 }
 
+Status silu_and_mul_vjp(const SiluVjpProblem& p, const ExecContext& context) noexcept {
+  return launch_elements<SiluVjpKernel>(KernelId::silu_and_mul_vjp, p.grad.numel(),
+                                        {p.grad, p.x, p.grad_x, plane_of(p.grad)},
+                                        context.place(p.grad.device));
+}
+
 Status combine(const CombineProblem& p, const ExecContext& context) noexcept {
   return launch_elements<CombineKernel>(
       KernelId::combine, p.out.numel(),

@@ -46,6 +46,7 @@ Status vectorwise(const VectorwiseProblem& problem, const ExecContext& context) 
 
 // experts.cpp
 Status silu_and_mul(const SiluProblem& problem, const ExecContext& context) noexcept;
+Status silu_and_mul_vjp(const SiluVjpProblem& problem, const ExecContext& context) noexcept;
 Status combine(const CombineProblem& problem, const ExecContext& context) noexcept;
 
 // reports.cpp

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// The gradients of fused_experts and of silu_and_mul.
+#include <array>
+
+#include "core/error.hpp"
+#include "core/matrix.hpp"
+#include "layers/expert_gradients.hpp"
+#include "ops/run.hpp"
+
+namespace octavo {
+namespace {
+
+constexpr const char* kExpertsVjp = "fused_experts_vjp";
+constexpr const char* kSiluVjp = "silu_and_mul_vjp";
+
+Status check_wanted(const FusedExpertsWanted& wanted, const FusedExpertsOptions& o) {
+  const std::pair<bool, const char*> missing[] = {{wanted.bias13 && !o.bias13.defined(), "bias13"},
+                                                  {wanted.bias2 && !o.bias2.defined(), "bias2"}};
+  for (const auto& [is, bias] : missing) {
+    if (!is) continue;
+    return fail(Code::invalid_argument,
+                "{}: {} must be given where its gradient is wanted; got none", kExpertsVjp, bias);
+  }
+  return {};
+}
+
+// Rows of a matrix by route, in its type.
+Result<Tensor> by_route(const VjpCall& vjp, const Routing& routing, const MatrixView& from,
+                        std::int64_t divisor) {
+  OCTAVO_TRY_ASSIGN(const Tensor rows, plane(vjp, from.dtype, routing.rows(), from.shape[1]));
+  OCTAVO_TRY(vjp.on->passes.gather({from, routing.on_device.routes, divisor, rows}, vjp.context));
+  return rows;
+}
+
+Result<FusedExpertsGradients> run_experts_vjp(const TensorView& grad, const ExpertTensors& tensors,
+                                              const ExpertWeights& w13, const ExpertWeights& w2,
+                                              FusedExpertsOptions o,
+                                              const FusedExpertsWanted& wanted,
+                                              const GradientOptions& options,
+                                              const ExecContext& context) {
+  o.out = {};
+  OCTAVO_TRY(check_device(kExpertsVjp, context));
+  OCTAVO_TRY_ASSIGN(ExpertCall call,
+                    expert_call(kExpertsVjp, tensors, w13, w2, w13.experts(), o, context));
+  OCTAVO_TRY(check_wanted(wanted, o));
+  OCTAVO_TRY(check_expert_grad(call, grad, tensors.x, options));
+  OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kExpertsVjp, call.x.device, o.backend));
+  const VjpCall vjp = vjp_of(call, options, o.backend, *backend, context);
+  OCTAVO_TRY(send_routes(kExpertsVjp, vjp.place, call.routing));
+  const Routing& routing = call.routing;
+  const std::int64_t routes = routing.tokens * routing.slots;
+  OCTAVO_TRY_ASSIGN(const FlatRows flat, flatten_rows(kExpertsVjp, grad, context));
+  OCTAVO_TRY_ASSIGN(const Tensor grads, by_route(vjp, routing, flat.view, routing.slots));
+  RoutedGrad routed{grads, {}};
+  Tensor factors;
+  const bool on_input = call.factors_on_input;
+  if (!on_input) {
+    const MatrixView all =
+        matrix_view(const_cast<float*>(routing.on_device.factors),  // NOLINT: only read
+                    DType::float32, routes, 1, call.x.device);
+    OCTAVO_TRY_ASSIGN(factors, by_route(vjp, routing, all, 1));
+    routed.factors = factors;
+  }
+  FusedExpertsWanted of_rows = wanted;
+  of_rows.x = wanted.x || (on_input && wanted.topk_weights);
+  of_rows.topk_weights = wanted.topk_weights && !on_input;
+  OCTAVO_TRY_ASSIGN(RoutedGradients made, routed_gradients(call, routed, of_rows, vjp));
+  FusedExpertsGradients result;
+  result.bias13 = made.bias13;
+  result.bias2 = made.bias2;
+  if (on_input && wanted.topk_weights) {  // of factor * x
+    OCTAVO_TRY_ASSIGN(const Tensor x, by_route(vjp, routing, call.x, routing.slots));
+    OCTAVO_TRY_ASSIGN(made.factors, row_products(vjp, x, made.x));
+  }
+  if (wanted.topk_weights) {
+    OCTAVO_TRY_ASSIGN(result.topk_weights,
+                      plane(vjp, DType::float32, routing.tokens, routing.slots));
+    const MatrixView to =
+        matrix_view(result.topk_weights.data(), DType::float32, routes, 1, call.x.device);
+    OCTAVO_TRY(backend->passes.combine(
+        {.rows = made.factors, .slots = 1, .places = routing.on_device.places, .out = to},
+        vjp.context));
+  }
+  if (wanted.x) {
+    const DType dtype = gradient_dtype(options, tensors.x.dtype, grad.dtype);
+    OCTAVO_TRY_ASSIGN(result.x,
+                      sum_by_token(call, tensors.x, made.x, routing.on_device.places,
+                                   on_input ? routing.on_device.factors : nullptr, dtype, vjp));
+  }
+  return result;
+}
+
+Result<Tensor> run_silu_vjp(const TensorView& grad, const TensorView& x, const char* backend_name,
+                            const ExecContext& context) {
+  static constexpr ArgNames kNames{.a = "x"};
+  const Site site{kSiluVjp, &kNames};
+  OCTAVO_TRY(check_device(kSiluVjp, context));
+  OCTAVO_TRY(check_float(site, Arg::a, x));
+  const std::int64_t last = x.rank > 0 ? x.shape[static_cast<std::size_t>(x.rank - 1)] : 1;
+  if (last % 2 != 0) {
+    return fail(Code::invalid_argument, "{}: x.shape must be [..., 2 I] (gate, then up); got {}",
+                kSiluVjp, shape_string(x));
+  }
+  std::array<std::int64_t, kMaxRank> shape = x.shape;
+  shape[static_cast<std::size_t>(x.rank - 1)] = last / 2;
+  OCTAVO_TRY(check_grad(site, grad, std::span(shape.data(), static_cast<std::size_t>(x.rank))));
+  OCTAVO_TRY_ASSIGN(const FlatRows grads, flatten_rows(kSiluVjp, grad, context));
+  OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kSiluVjp, x, context));
+  OCTAVO_TRY_ASSIGN(const FlatOut out, flatten_out(site, x, last, x.dtype, {}, context));
+  OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kSiluVjp, x.device, backend_name));
+  OCTAVO_TRY(backend->passes.silu_and_mul_vjp({grads.view, rows.view, out.rows.view}, context));
+  OCTAVO_TRY(out.finish(kSiluVjp, context));
+  return out.tensor;
+}
+
+}  // namespace
+
+FusedExpertsGradients fused_experts_vjp(
+    const TensorView& grad, const TensorView& x, const ExpertWeights& w13, const ExpertWeights& w2,
+    const TensorView& topk_weights, const TensorView& topk_ids, const FusedExpertsOptions& forward,
+    const FusedExpertsWanted& wanted, const GradientOptions& options, const ExecContext& context) {
+  return at_edge(kExpertsVjp, [&] {
+    return run_experts_vjp(grad, {x, topk_weights, topk_ids}, w13, w2, forward, wanted, options,
+                           context);
+  });
+}
+
+Tensor silu_and_mul_vjp(const TensorView& grad, const TensorView& x, const char* backend,
+                        const ExecContext& context) {
+  return at_edge(kSiluVjp, [&] { return run_silu_vjp(grad, x, backend, context); });
+}
+
+}  // namespace octavo
