@@ -188,6 +188,16 @@ class OCTAVO_API ExpertParallelMoE {
   Tensor operator()(const TensorView& x, const TensorView& topk_weights, const TensorView& topk_ids,
                     const FusedExpertsOptions& options = {}, const ExecContext& context = {}) const;
 
+  /// The bits that fused_experts_vjp gives for the rank's tokens, of the rank's grad, with the
+  /// experts of all ranks; bias13 and bias2: of the rank's experts, sums over the tokens of all
+  /// ranks in their order. All ranks call, and want the same. Rows of grad travel with the tokens,
+  /// in grad's type. Throws Error.
+  FusedExpertsGradients vjp(const TensorView& grad, const TensorView& x,
+                            const TensorView& topk_weights, const TensorView& topk_ids,
+                            const FusedExpertsOptions& forward, const FusedExpertsWanted& wanted,
+                            const GradientOptions& options = {},
+                            const ExecContext& context = {}) const;
+
   struct Impl;
 
  private:

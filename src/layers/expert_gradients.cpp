@@ -22,6 +22,12 @@ namespace {
 constexpr std::size_t kUnpackedBytes = std::size_t{64} << 20;
 constexpr Site kSite{kFusedExperts, &kLinearNames};
 
+/// What comes back along the routes of a call.
+struct RoutedGrad {
+  MatrixView grad;     ///< [routes, columns]
+  MatrixView factors;  ///< float32 [routes, 1]; undefined: 1
+};
+
 ScaleView by_row(const MatrixView& factors) noexcept {
   if (!factors.defined()) return {};
   return {ScaleKind::tensor, 1.0F, factors, 1, kWholeExtent, 0, 0};
@@ -85,6 +91,13 @@ Result<Tensor> sums_by_expert(const VjpCall& vjp, const Routing& routing, std::i
 
 }  // namespace
 
+Result<Tensor> by_route(const VjpCall& vjp, const Routing& routing, const MatrixView& from,
+                        std::int64_t divisor) {
+  OCTAVO_TRY_ASSIGN(const Tensor rows, plane(vjp, from.dtype, routing.rows(), from.shape[1]));
+  OCTAVO_TRY(vjp.on->passes.gather({from, routing.on_device.routes, divisor, rows}, vjp.context));
+  return rows;
+}
+
 Result<Tensor> row_products(const VjpCall& vjp, const MatrixView& a, const MatrixView& b) {
   const std::array<std::int64_t, 2> shape{a.shape[0], 1};
   OCTAVO_TRY_ASSIGN(const Tensor sums,
@@ -96,9 +109,19 @@ Result<Tensor> row_products(const VjpCall& vjp, const MatrixView& a, const Matri
   return converted(vjp.operation, sums, DType::float32, vjp.context);
 }
 
-Result<RoutedGradients> routed_gradients(const ExpertCall& call, const RoutedGrad& routed,
+Result<RoutedGradients> routed_gradients(const ExpertCall& call, const TokenGrads& grads,
                                          const FusedExpertsWanted& wanted, const VjpCall& vjp) {
   const Routing& routing = call.routing;
+  OCTAVO_TRY_ASSIGN(const Tensor rows_of_grad, by_route(vjp, routing, grads.grad, routing.slots));
+  RoutedGrad routed{rows_of_grad, {}};
+  Tensor factors;
+  if (grads.factors) {
+    const MatrixView all =
+        matrix_view(const_cast<float*>(routing.on_device.factors),  // NOLINT: only read
+                    DType::float32, routing.tokens * routing.slots, 1, vjp.place.device);
+    OCTAVO_TRY_ASSIGN(factors, by_route(vjp, routing, all, 1));
+    routed.factors = factors;
+  }
   const std::int64_t experts = call.w13->experts();
   RoutedGradients result;
   if (wanted.bias2) {
@@ -158,18 +181,50 @@ Status check_expert_grad(const ExpertCall& call, const TensorView& grad, const T
                     std::span(shape.data(), static_cast<std::size_t>(x.rank)));
 }
 
-Result<Tensor> sum_by_token(const ExpertCall& call, const TensorView& x, const MatrixView& rows,
-                            const std::int64_t* places, const float* factors, DType dtype,
-                            const VjpCall& vjp) {
+Status check_expert_wanted(const char* operation, const FusedExpertsWanted& wanted,
+                           const TensorView& bias13, const TensorView& bias2) {
+  const std::pair<bool, const char*> missing[] = {{wanted.bias13 && !bias13.defined(), "bias13"},
+                                                  {wanted.bias2 && !bias2.defined(), "bias2"}};
+  for (const auto& [is, bias] : missing) {
+    if (!is) continue;
+    return fail(Code::invalid_argument,
+                "{}: {} must be given where its gradient is wanted; got none", operation, bias);
+  }
+  return {};
+}
+
+FusedExpertsWanted wanted_of_rows(FusedExpertsWanted wanted, bool factors_on_input) noexcept {
+  if (factors_on_input) {
+    wanted.x = wanted.x || wanted.topk_weights;
+    wanted.topk_weights = false;
+  }
+  return wanted;
+}
+
+Result<Tensor> factors_by_slot(const ExpertCall& call, const Tensor& rows,
+                               const std::int64_t* places, const VjpCall& vjp) {
+  const Routing& routing = call.routing;
+  OCTAVO_TRY_ASSIGN(const Tensor factors,
+                    plane(vjp, DType::float32, routing.tokens, routing.slots));
+  const MatrixView each =
+      matrix_view(factors.data(), DType::float32, factors.numel(), 1, vjp.place.device);
+  OCTAVO_TRY(vjp.on->passes.combine({.rows = rows, .slots = 1, .places = places, .out = each},
+                                    vjp.context));
+  return factors;
+}
+
+Result<Tensor> sum_by_token(const ExpertCall& call, const TensorView& x, const Tensor& rows,
+                            const std::int64_t* places, DType dtype, const VjpCall& vjp) {
   OCTAVO_TRY_ASSIGN(const FlatOut out, flatten_out({call.operation, kSite.names}, x, call.w13->k(),
                                                    dtype, {}, vjp.context));
-  OCTAVO_TRY(vjp.on->passes.combine({.rows = rows,
-                                     .slots = call.routing.slots,
-                                     .places = places,
-                                     .factors = factors,
-                                     .out = out.rows.view,
-                                     .overflow = Overflow::ieee},
-                                    vjp.context));
+  OCTAVO_TRY(vjp.on->passes.combine(
+      {.rows = rows,
+       .slots = call.routing.slots,
+       .places = places,
+       .factors = call.factors_on_input ? call.routing.on_device.factors : nullptr,
+       .out = out.rows.view,
+       .overflow = Overflow::ieee},
+      vjp.context));
   OCTAVO_TRY(out.finish(call.operation, vjp.context));
   return out.tensor;
 }

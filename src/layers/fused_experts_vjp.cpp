@@ -13,25 +13,6 @@ namespace {
 constexpr const char* kExpertsVjp = "fused_experts_vjp";
 constexpr const char* kSiluVjp = "silu_and_mul_vjp";
 
-Status check_wanted(const FusedExpertsWanted& wanted, const FusedExpertsOptions& o) {
-  const std::pair<bool, const char*> missing[] = {{wanted.bias13 && !o.bias13.defined(), "bias13"},
-                                                  {wanted.bias2 && !o.bias2.defined(), "bias2"}};
-  for (const auto& [is, bias] : missing) {
-    if (!is) continue;
-    return fail(Code::invalid_argument,
-                "{}: {} must be given where its gradient is wanted; got none", kExpertsVjp, bias);
-  }
-  return {};
-}
-
-// Rows of a matrix by route, in its type.
-Result<Tensor> by_route(const VjpCall& vjp, const Routing& routing, const MatrixView& from,
-                        std::int64_t divisor) {
-  OCTAVO_TRY_ASSIGN(const Tensor rows, plane(vjp, from.dtype, routing.rows(), from.shape[1]));
-  OCTAVO_TRY(vjp.on->passes.gather({from, routing.on_device.routes, divisor, rows}, vjp.context));
-  return rows;
-}
-
 Result<FusedExpertsGradients> run_experts_vjp(const TensorView& grad, const ExpertTensors& tensors,
                                               const ExpertWeights& w13, const ExpertWeights& w2,
                                               FusedExpertsOptions o,
@@ -42,50 +23,29 @@ Result<FusedExpertsGradients> run_experts_vjp(const TensorView& grad, const Expe
   OCTAVO_TRY(check_device(kExpertsVjp, context));
   OCTAVO_TRY_ASSIGN(ExpertCall call,
                     expert_call(kExpertsVjp, tensors, w13, w2, w13.experts(), o, context));
-  OCTAVO_TRY(check_wanted(wanted, o));
+  OCTAVO_TRY(check_expert_wanted(kExpertsVjp, wanted, o.bias13, o.bias2));
   OCTAVO_TRY(check_expert_grad(call, grad, tensors.x, options));
   OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kExpertsVjp, call.x.device, o.backend));
   const VjpCall vjp = vjp_of(call, options, o.backend, *backend, context);
   OCTAVO_TRY(send_routes(kExpertsVjp, vjp.place, call.routing));
-  const Routing& routing = call.routing;
-  const std::int64_t routes = routing.tokens * routing.slots;
-  OCTAVO_TRY_ASSIGN(const FlatRows flat, flatten_rows(kExpertsVjp, grad, context));
-  OCTAVO_TRY_ASSIGN(const Tensor grads, by_route(vjp, routing, flat.view, routing.slots));
-  RoutedGrad routed{grads, {}};
-  Tensor factors;
+  OCTAVO_TRY_ASSIGN(const FlatRows grads, flatten_rows(kExpertsVjp, grad, context));
   const bool on_input = call.factors_on_input;
-  if (!on_input) {
-    const MatrixView all =
-        matrix_view(const_cast<float*>(routing.on_device.factors),  // NOLINT: only read
-                    DType::float32, routes, 1, call.x.device);
-    OCTAVO_TRY_ASSIGN(factors, by_route(vjp, routing, all, 1));
-    routed.factors = factors;
-  }
-  FusedExpertsWanted of_rows = wanted;
-  of_rows.x = wanted.x || (on_input && wanted.topk_weights);
-  of_rows.topk_weights = wanted.topk_weights && !on_input;
-  OCTAVO_TRY_ASSIGN(RoutedGradients made, routed_gradients(call, routed, of_rows, vjp));
+  OCTAVO_TRY_ASSIGN(RoutedGradients made, routed_gradients(call, {grads.view, !on_input},
+                                                           wanted_of_rows(wanted, on_input), vjp));
+  const std::int64_t* places = call.routing.on_device.places;
   FusedExpertsGradients result;
   result.bias13 = made.bias13;
   result.bias2 = made.bias2;
-  if (on_input && wanted.topk_weights) {  // of factor * x
-    OCTAVO_TRY_ASSIGN(const Tensor x, by_route(vjp, routing, call.x, routing.slots));
-    OCTAVO_TRY_ASSIGN(made.factors, row_products(vjp, x, made.x));
-  }
   if (wanted.topk_weights) {
-    OCTAVO_TRY_ASSIGN(result.topk_weights,
-                      plane(vjp, DType::float32, routing.tokens, routing.slots));
-    const MatrixView to =
-        matrix_view(result.topk_weights.data(), DType::float32, routes, 1, call.x.device);
-    OCTAVO_TRY(backend->passes.combine(
-        {.rows = made.factors, .slots = 1, .places = routing.on_device.places, .out = to},
-        vjp.context));
+    if (on_input) {  // of factor * x
+      OCTAVO_TRY_ASSIGN(const Tensor x, by_route(vjp, call.routing, call.x, call.routing.slots));
+      OCTAVO_TRY_ASSIGN(made.factors, row_products(vjp, x, made.x));
+    }
+    OCTAVO_TRY_ASSIGN(result.topk_weights, factors_by_slot(call, made.factors, places, vjp));
   }
   if (wanted.x) {
     const DType dtype = gradient_dtype(options, tensors.x.dtype, grad.dtype);
-    OCTAVO_TRY_ASSIGN(result.x,
-                      sum_by_token(call, tensors.x, made.x, routing.on_device.places,
-                                   on_input ? routing.on_device.factors : nullptr, dtype, vjp));
+    OCTAVO_TRY_ASSIGN(result.x, sum_by_token(call, tensors.x, made.x, places, dtype, vjp));
   }
   return result;
 }

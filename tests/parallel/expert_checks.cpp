@@ -120,22 +120,26 @@ Experts some_experts(const Kind& kind, std::int64_t count, std::int64_t n, std::
 }
 
 struct Tokens {
-  Tensor x, weights, ids;
+  Tensor x, weights, ids, grad;
+  Tensor wide_ids;  // ids as int64
 };
 
 // Of one rank: none, few or many; to all experts, to one, or to nobody.
-Tokens some_tokens(std::int64_t slots, std::int64_t k, std::int64_t experts, DType dtype,
-                   Dice& dice) {
+Tokens some_tokens(std::int64_t slots, std::int64_t k, std::int64_t n, std::int64_t experts,
+                   DType dtype, DType grad, Dice& dice) {
   const std::int64_t m = dice.number(3) == 0 ? 0 : dice.number(9);
   Tokens tokens;
   const Tensor x = dice.floats(float32, {m, k});
   disturb(x, dice);
   tokens.x = x.to(dtype);
+  tokens.grad = dice.floats(grad, {m, n});
   tokens.weights = dice.floats(float32, {m, slots});
   tokens.ids = Tensor::empty(dice.number(1) == 0 ? int32 : int64, {m, slots});
+  tokens.wide_ids = Tensor::empty(int64, {m, slots});
   const std::int64_t favourite = dice.number(2) == 0 ? dice.number(experts) - 1 : -2;
   for (std::int64_t i = 0; i < m * slots; ++i) {
     const std::int64_t id = favourite == -2 ? dice.number(experts) - 1 : favourite;
+    tokens.wide_ids.data_as<std::int64_t>()[i] = id;
     if (tokens.ids.dtype() == int32) {
       tokens.ids.data_as<std::int32_t>()[i] = static_cast<std::int32_t>(id);
     } else {
@@ -143,6 +147,22 @@ Tokens some_tokens(std::int64_t slots, std::int64_t k, std::int64_t experts, DTy
     }
   }
   return tokens;
+}
+
+// Tensors of all ranks, one below the other.
+Tensor below(const std::vector<Tokens>& tokens, Tensor Tokens::*member, DType dtype) {
+  std::int64_t rows = 0;
+  for (const Tokens& t : tokens) rows += (t.*member).size(0);
+  const Tensor all = Tensor::empty(dtype, {rows, (tokens.front().*member).size(1)});
+  std::int64_t next = 0;
+  for (const Tokens& t : tokens) {
+    const Tensor part = (t.*member).to(dtype);
+    const std::int64_t bytes = part.numel() * element_bytes(dtype);
+    if (bytes > 0)
+      std::memcpy(all.data_as<char>() + next, part.data(), static_cast<std::size_t>(bytes));
+    next += bytes;
+  }
+  return all;
 }
 
 TensorView of_experts(const Tensor& bias, const ShardRange& range) {
@@ -174,9 +194,15 @@ std::string check_random_experts(const std::shared_ptr<Communicator>& ranks, std
   FusedExpertsOptions options;
   options.apply_router_weight_on_input = dice.number(3) == 0;
   if (dice.number(1) == 0) options.out_dtype = float32;
+  const DType grad = dice.number(1) == 0 ? bfloat16 : float32;
+  const GradientOptions gradients{.float32 = dice.number(3) == 0};
+  const FusedExpertsWanted wanted{.x = dice.number(3) != 0,
+                                  .topk_weights = dice.number(3) != 0,
+                                  .bias13 = bias13.defined() && dice.number(3) != 0,
+                                  .bias2 = bias2.defined() && dice.number(3) != 0};
   std::vector<Tokens> tokens;
   for (int r = 0; r < ranks->size(); ++r) {
-    tokens.push_back(some_tokens(slots, k, experts, dtype, dice));
+    tokens.push_back(some_tokens(slots, k, n, experts, dtype, grad, dice));
   }
 
   const ShardRange own = expert_range(experts, ranks->rank(), ranks->size());
@@ -184,13 +210,30 @@ std::string check_random_experts(const std::shared_ptr<Communicator>& ranks, std
                                 experts, ranks, of_experts(bias13, own), of_experts(bias2, own));
   const Tokens& t = tokens[static_cast<std::size_t>(ranks->rank())];
   const Tensor got = layer(t.x, t.weights, t.ids, options);
+  const FusedExpertsGradients d =
+      layer.vjp(t.grad, t.x, t.weights, t.ids, options, wanted, gradients);
   options.bias13 = bias13;
   options.bias2 = bias2;
-  const Tensor want =
-      fused_experts(t.x, w13.packed(0, experts), w2.packed(0, experts), t.weights, t.ids, options);
-  if (same(got, want)) return {};
-  return fmt::format("{}, {}: {} experts {}x{}x{}, {} tokens of {} slots on rank {} of {}{}",
-                     kind.name, second.name, experts, k, inner, n, t.x.size(0), slots,
+  const ExpertWeights all13 = w13.packed(0, experts);
+  const ExpertWeights all2 = w2.packed(0, experts);
+  const char* wrong = nullptr;
+  if (!same(got, fused_experts(t.x, all13, all2, t.weights, t.ids, options))) wrong = "result";
+  const FusedExpertsGradients of_rank =
+      fused_experts_vjp(t.grad, t.x, all13, all2, t.weights, t.ids, options, wanted, gradients);
+  const FusedExpertsGradients of_all = fused_experts_vjp(
+      below(tokens, &Tokens::grad, grad), below(tokens, &Tokens::x, dtype), all13, all2,
+      below(tokens, &Tokens::weights, float32), below(tokens, &Tokens::wide_ids, int64), options,
+      {.bias13 = wanted.bias13, .bias2 = wanted.bias2}, gradients);
+  const auto differs = [](const Tensor& a, const TensorView& b) {
+    return a.defined() != b.defined() || (a.defined() && !same(a, copy(b, b.dtype)));
+  };
+  if (differs(d.x, of_rank.x)) wrong = "gradient of x";
+  if (differs(d.topk_weights, of_rank.topk_weights)) wrong = "gradient of topk_weights";
+  if (differs(d.bias13, of_experts(of_all.bias13, own))) wrong = "gradient of bias13";
+  if (differs(d.bias2, of_experts(of_all.bias2, own))) wrong = "gradient of bias2";
+  if (wrong == nullptr) return {};
+  return fmt::format("{}: {}, {}: {} experts {}x{}x{}, {} tokens of {} slots on rank {} of {}{}",
+                     wrong, kind.name, second.name, experts, k, inner, n, t.x.size(0), slots,
                      ranks->rank(), ranks->size(),
                      options.apply_router_weight_on_input ? ", weights on the input" : "");
 }
