@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Packed experts, the layer over them, and its activation function.
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include <array>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "activation.hpp"
 #include "bindings.hpp"
+#include "gradients.hpp"
 #include "octavo/moe.hpp"
 #include "options.hpp"
 
@@ -74,6 +79,37 @@ nb::object silu(const SiluAndMulArguments& given) {
   return given.out.is_none() ? call.give(tensor) : nb::object(nb::borrow(given.out));
 }
 
+nb::list gradients(nb::handle grad, const std::vector<bool>& asked, const ExpertWeights& w13,
+                   const ExpertWeights& w2, nb::handle x, nb::handle topk_weights,
+                   nb::handle topk_ids, nb::handle bias13, nb::handle bias2, nb::handle expert_map,
+                   bool on_input, bool batch_invariant, const std::optional<std::string>& backend) {
+  Call call("fused_experts_vjp");
+  const TensorView g = call.tensor(grad, "grad");
+  const TensorView rows = call.tensor(x, "x");
+  const TensorView weights = call.tensor(topk_weights, "topk_weights");
+  const TensorView ids = call.tensor(topk_ids, "topk_ids");
+  FusedExpertsOptions o;
+  o.bias13 = call.tensor(bias13, "bias13");
+  o.bias2 = call.tensor(bias2, "bias2");
+  o.expert_map = call.tensor(expert_map, "expert_map");
+  o.apply_router_weight_on_input = on_input;
+  o.matmul.batch_invariant = batch_invariant;
+  if (backend) o.backend = backend->c_str();
+  const FusedExpertsWanted wanted = experts_wanted_of(call.operation(), asked);
+  return give(call, unlocked([&] {
+                return fused_experts_vjp(g, rows, w13, w2, weights, ids, o, wanted, {},
+                                         call.context());
+              }));
+}
+
+nb::object silu_gradient(nb::handle grad, nb::handle x, const std::optional<std::string>& backend) {
+  Call call("silu_and_mul_vjp");
+  const TensorView g = call.tensor(grad, "grad");
+  const TensorView rows = call.tensor(x, "x");
+  const char* name = backend ? backend->c_str() : nullptr;
+  return call.give(unlocked([&] { return silu_and_mul_vjp(g, rows, name, call.context()); }));
+}
+
 PackedWeight expert_of(const ExpertWeights& w, std::int64_t expert) {
   if (expert < 0) expert += w.experts();
   if (expert < 0 || expert >= w.experts()) throw nb::index_error("expert");
@@ -139,6 +175,14 @@ void bind_experts(nb::module_& m) {
   define_pack_experts<packed>(m, "pack_experts", "See octavo.pack_experts.");
   define_fused_experts<run>(m, "fused_experts", "See octavo.fused_experts.");
   define_fused_experts<explained>(m, "explain_fused_experts", "See octavo.explain_fused_experts.");
+  m.def("fused_experts_vjp", gradients, nb::arg("grad"), nb::arg("wanted"), nb::arg("w13"),
+        nb::arg("w2"), nb::arg("x"), nb::arg("topk_weights"), nb::arg("topk_ids"),
+        nb::arg("bias13").none() = nb::none(), nb::arg("bias2").none() = nb::none(),
+        nb::arg("expert_map").none() = nb::none(), nb::arg("apply_router_weight_on_input") = false,
+        nb::arg("batch_invariant") = false, nb::arg("backend").none() = nb::none(),
+        "The wanted gradients of octavo.fused_experts, in the order x, topk_weights, bias13, bias2.");
+  m.def("silu_and_mul_vjp", silu_gradient, nb::arg("grad"), nb::arg("x"),
+        nb::arg("backend").none() = nb::none(), "The gradient of octavo.silu_and_mul.");
   define_silu_and_mul<silu>(m, "silu_and_mul", "See octavo.silu_and_mul.");
 }
 

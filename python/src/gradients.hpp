@@ -23,6 +23,10 @@ struct GradientArguments {
 MatmulWanted wanted_of(const char* operation, const std::vector<bool>& wanted);
 GradientOptions gradient_options(const Call& call, const nb::tuple& options);
 
+/// The gradients of experts, in the order of FusedExpertsWanted.
+FusedExpertsWanted experts_wanted_of(const char* operation, const std::vector<bool>& wanted);
+nb::list give(const Call& call, const FusedExpertsGradients& gradients);
+
 /// Appends the gradients that there are, in the order of MatmulWanted.
 void append(const Call& call, const MatmulGradients& gradients, nb::list& list);
 

@@ -128,6 +128,22 @@ nb::object run_experts(const ExpertParallelMoE& layer, nb::handle x, nb::handle 
   return call.give(unlocked([&] { return layer(rows, weights, ids, options, call.context()); }));
 }
 
+nb::list expert_gradients(const ExpertParallelMoE& layer, nb::handle grad,
+                          const std::vector<bool>& asked, nb::handle x, nb::handle topk_weights,
+                          nb::handle topk_ids, bool apply_router_weight_on_input) {
+  Call call("ExpertParallelMoE");
+  const TensorView g = call.tensor(grad, "grad");
+  const TensorView rows = call.tensor(x, "x");
+  const TensorView weights = call.tensor(topk_weights, "topk_weights");
+  const TensorView ids = call.tensor(topk_ids, "topk_ids");
+  FusedExpertsOptions options;
+  options.apply_router_weight_on_input = apply_router_weight_on_input;
+  const FusedExpertsWanted wanted = experts_wanted_of(call.operation(), asked);
+  return give(call, unlocked([&] {
+                return layer.vjp(g, rows, weights, ids, options, wanted, {}, call.context());
+              }));
+}
+
 nb::tuple pair(const ShardRange& range) { return nb::make_tuple(range.begin, range.end); }
 
 }  // namespace
@@ -164,7 +180,11 @@ void bind_parallel(nb::module_& m) {
           "(begin, end) of this rank's experts.")
       .def("forward", run_experts, nb::arg("x"), nb::arg("topk_weights"), nb::arg("topk_ids"),
            nb::arg("apply_router_weight_on_input") = false, nb::arg("batch_invariant") = false,
-           "y of the rank's tokens.");
+           "y of the rank's tokens.")
+      .def("vjp", expert_gradients, nb::arg("grad"), nb::arg("wanted"), nb::arg("x"),
+           nb::arg("topk_weights"), nb::arg("topk_ids"),
+           nb::arg("apply_router_weight_on_input") = false,
+           "The wanted gradients, in the order x, topk_weights, bias13, bias2.");
 }
 
 }  // namespace octavo::python

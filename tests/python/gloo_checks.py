@@ -271,13 +271,15 @@ def experts_give_the_bits_of_one_rank(rank, size, alone):
             assert "w13 must not be in a state for ExpertParallelMoE" in str(error), error
         else:
             raise AssertionError("codes of a state were dropped")
-    y = layer(x.float().requires_grad_(), weights, ids)
-    try:
-        y.sum().backward()
-    except NotImplementedError as error:
-        assert "gradients must not be asked for" in str(error), error
-    else:
-        raise AssertionError("gradients were none")
+        grad = torch.randn(tokens, hidden, generator=generator).bfloat16()
+        for on_input in (False, True):
+            found, want = ([], [])
+            for moe, into in ((layer, found), (whole, want)):
+                leaves = [t.clone().requires_grad_() for t in (x, weights)]
+                y = moe(*leaves, ids, apply_router_weight_on_input=on_input)
+                into.extend(torch.autograd.grad(y, leaves, grad))
+            for got, one in zip(found, want):
+                same(got, one)
 
 
 def data_parallel_training_goes_on_around_frozen_layers(rank, size, alone):

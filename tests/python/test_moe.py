@@ -135,8 +135,21 @@ def test_silu_and_mul():
     assert np.array_equal(octavo.silu_and_mul(x.numpy()), y.numpy())
     assert octavo.silu_and_mul(x.bfloat16()).dtype == torch.bfloat16
     assert octavo.silu_and_mul(x, torch.float16).dtype == torch.float16
-    with pytest.raises(NotImplementedError, match="silu_and_mul: arguments must not need a gradient"):
-        octavo.silu_and_mul(x.requires_grad_())
+    with pytest.raises(NotImplementedError, match="silu_and_mul: out must come without arguments that need a gradient"):
+        octavo.silu_and_mul(x.requires_grad_(), out=torch.empty(3, 5, 7))
+
+
+def test_silu_and_mul_has_gradients():
+    x = gaussian(3, 5, 14, seed=2).requires_grad_()
+    grad = gaussian(3, 5, 7, seed=3)
+    (found,) = torch.autograd.grad(octavo.silu_and_mul(x), x, grad)
+    wide = x.detach().double().requires_grad_()
+    y = torch.nn.functional.silu(wide[..., :7]) * wide[..., 7:]
+    (exact,) = torch.autograd.grad(y, wide, grad.double())
+    # Eight roundings of factors, whose slope's two terms are at most 1.6 together.
+    bound = 16 * 2.0**-24 * (grad.abs() * (1 + x.detach()[..., 7:].abs()) * 2).repeat(1, 1, 2)
+    assert ((found - exact).abs() <= bound).all()
+    torch.library.opcheck(_experts.silu_and_mul, (gaussian(2, 6).requires_grad_(), torch.float16, None))
 
 
 def test_expert_weights_come_back_and_can_be_pickled():
@@ -192,16 +205,68 @@ def test_fused_topk():
     assert torch.equal(fused_topk(logits, 2)[0], exact.topk(2).values)
 
 
-def test_gradients_are_refused():
+def of_two_linears(layer, x, ids):
+    """What one expert a row makes of x, by separate operations, in float32."""
+    rows = []
+    for row, expert in zip(x, ids.flatten().tolist()):
+        h = octavo.linear(row, layer.w13[expert], out_dtype=torch.float32)
+        rows.append(octavo.linear(octavo.silu_and_mul(h), layer.w2[expert]))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("scheme", ("fp8-dynamic", "int8-dynamic", "fp8-block"))
+def test_gradients_are_those_of_the_separate_operations(scheme):
+    layer = FusedMoE.from_float(*weights(), scheme=scheme)
+    x = gaussian(7, HIDDEN).requires_grad_()
+    _, ids = routing(7)
+    ids = ids[:, :1].clamp(min=0).contiguous()
+    half = torch.full((7, 1), 0.5, requires_grad=True)  # whose products are exact
+    grad = gaussian(7, HIDDEN, seed=8)
+    of_x, of_weights = torch.autograd.grad(layer(x, half, ids), (x, half), grad)
+    y = of_two_linears(layer, x, ids)
+    assert torch.equal(of_x, torch.autograd.grad(y, x, grad * 0.5)[0])
+    sums = (y.detach().double() * grad.double()).sum(-1, keepdim=True)
+    torch.testing.assert_close(of_weights.double(), sums, rtol=2.0**-23, atol=0)
+
+
+def test_gradients_of_biases_and_of_the_input_of_weights():
+    w13, w2 = (octavo.pack_experts(w) for w in weights())
+    topk_weights, ids = routing(9)
+    tensors = [t.requires_grad_() for t in (gaussian(9, HIDDEN), topk_weights, gaussian(E, 2 * INNER, seed=4),
+                                            gaussian(E, HIDDEN, seed=5))]
+    stored = [w.double() for w in weights()]
+    for on_input in (False, True):
+        y = octavo.fused_experts(tensors[0], w13, w2, tensors[1], ids, bias13=tensors[2], bias2=tensors[3],
+                                 apply_router_weight_on_input=on_input)
+        grad = gaussian(9, HIDDEN, seed=6)
+        found = torch.autograd.grad(y, tensors, grad)
+        x, factors, bias13, bias2 = wide = [t.detach().double().requires_grad_() for t in tensors]
+        sums = []
+        for m in range(9):
+            terms = [x.new_zeros(HIDDEN)]
+            for slot, expert in enumerate(ids[m].tolist()):
+                if expert < 0:
+                    continue
+                before, behind = (factors[m, slot], 1.0) if on_input else (1.0, factors[m, slot])
+                gate, up = (stored[0][expert] @ (x[m] * before) + bias13[expert]).chunk(2)
+                terms.append(behind * (stored[1][expert] @ (torch.nn.functional.silu(gate) * up) + bias2[expert]))
+            sums.append(torch.stack(terms).sum(0))
+        exact = torch.autograd.grad(torch.stack(sums), wide, grad.double())
+        for got, want in zip(found, exact):  # of float32 products one behind the other
+            assert (got - want).norm() <= 2.0**-24 * (HIDDEN + 2 * INNER) * want.norm()
+
+
+def test_routers_and_inputs_train():
     layer = FusedMoE.from_float(*weights())
-    x = gaussian(2, HIDDEN).requires_grad_()
-    sentence = "fused_experts: arguments must not need a gradient"
-    with pytest.raises(NotImplementedError, match=sentence):
-        layer(x, *routing(2))
-    with pytest.raises(NotImplementedError, match=sentence):
-        octavo.fused_experts(x, layer.w13, layer.w2, *routing(2), out=torch.empty(2, HIDDEN))
+    router = torch.nn.Linear(HIDDEN, E)
+    x = gaussian(6, HIDDEN, dtype=torch.bfloat16).requires_grad_()
+    topk_weights, ids = fused_topk(router(x.float()), 2)
+    layer(x, topk_weights, ids).float().square().sum().backward()
+    assert x.grad.dtype == torch.bfloat16 and x.grad.abs().sum() > 0 and router.weight.grad.abs().sum() > 0
+    with pytest.raises(NotImplementedError, match="fused_experts: out must come without arguments that need a gradient"):
+        octavo.fused_experts(x, layer.w13, layer.w2, *routing(6), out=torch.empty(6, HIDDEN, dtype=torch.bfloat16))
     with torch.no_grad():
-        layer(x, *routing(2))
+        layer(x, *routing(6))
 
 
 def test_errors_are_those_of_cpp():
@@ -230,6 +295,8 @@ def test_opcheck():
         arguments = (gaussian(2, 3, HIDDEN, dtype=torch.bfloat16), *routing(6), gaussian(E, 2 * INNER), None, None,
                      dtype, handle_of(layer.w13), handle_of(layer.w2), HIDDEN, False, False, None)
         torch.library.opcheck(_experts.fused_experts, arguments)
+        arguments[0].requires_grad_()
+        torch.library.opcheck(_experts.fused_experts, arguments)
 
 
 def test_compiles_without_a_graph_break():
@@ -238,6 +305,9 @@ def test_compiles_without_a_graph_break():
     compiled = torch.compile(lambda *a: layer(*a) * 2, fullgraph=True, backend="eager")
     with torch.no_grad():
         assert torch.equal(compiled(*arguments), layer(*arguments) * 2)
+    arguments[0].requires_grad_()
+    found, want = (torch.autograd.grad(y.sum(), arguments[0])[0] for y in (compiled(*arguments), layer(*arguments) * 2))
+    assert torch.equal(found, want)
 
 
 def test_static_activations():

@@ -1,14 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""octavo::fused_experts over packed experts, which go by number as packed weights do."""
-
-import torch
+"""octavo::fused_experts over packed experts, which go by number as packed weights do, and octavo::silu_and_mul."""
 
 from .. import _octavo
-from ._library import _library, define
+from ._library import define, differentiate, direct
 from ._linear import _weights
-
-
-_NO_GRADIENT = "{}: arguments must not need a gradient (for inference only); got one that does (call under torch.no_grad())"
 
 
 def _kernel(x, topk_weights, topk_ids, bias13, bias2, expert_map, out_dtype, w13, w2, n,
@@ -22,23 +17,34 @@ def _fake(x, topk_weights, topk_ids, bias13, bias2, expert_map, out_dtype, w13, 
     return x.new_empty((*x.shape[:-1], n), dtype=out_dtype or x.dtype)
 
 
-def refuse_gradient(operation, *values):
-    """One sentence where a tensor needs a gradient that does not exist."""
-    if torch.is_grad_enabled() and any(isinstance(v, torch.Tensor) and v.requires_grad for v in values):
-        raise NotImplementedError(_NO_GRADIENT.format(operation))
+def _vjp(grad, wanted, options, x, topk_weights, topk_ids, bias13, bias2, expert_map, out_dtype, w13, w2, n,
+         apply_router_weight_on_input, batch_invariant, backend):
+    return _octavo.fused_experts_vjp(grad, wanted, _weights[w13], _weights[w2], x, topk_weights, topk_ids, bias13,
+                                     bias2, expert_map, apply_router_weight_on_input, batch_invariant, backend)
 
 
-# Runs where an argument needs a gradient, in compiled calls too.
-def _setup(ctx, inputs, output):
-    raise NotImplementedError(_NO_GRADIENT.format("fused_experts"))
+_ARGUMENTS = ("Tensor x, Tensor topk_weights, Tensor topk_ids, Tensor? bias13, Tensor? bias2, "
+              "Tensor? expert_map, ScalarType? out_dtype, int w13, int w2, SymInt n, "
+              "bool apply_router_weight_on_input, bool batch_invariant, str? backend")
+fused_experts = define(f"fused_experts({_ARGUMENTS}) -> Tensor", _kernel, _fake)
+# The experts may be temporaries of the forward call, as those of octavo.linear.
+differentiate(fused_experts, _ARGUMENTS, _vjp, (0, 1, 3, 4), (0,),
+              keep=lambda inputs: (_weights.get(inputs[7]), _weights.get(inputs[8])))
 
 
-def _backward(ctx, grad):
-    raise NotImplementedError(_NO_GRADIENT.format("fused_experts"))
+def _silu_kernel(x, out_dtype, backend):
+    return _octavo.silu_and_mul(x, out_dtype, backend)
 
 
-fused_experts = define(
-    "fused_experts(Tensor x, Tensor topk_weights, Tensor topk_ids, Tensor? bias13, Tensor? bias2, "
-    "Tensor? expert_map, ScalarType? out_dtype, int w13, int w2, SymInt n, "
-    "bool apply_router_weight_on_input, bool batch_invariant, str? backend) -> Tensor", _kernel, _fake)
-torch.library.register_autograd(fused_experts.name(), _backward, setup_context=_setup, lib=_library)
+def _silu_fake(x, out_dtype, backend):
+    return x.new_empty((*x.shape[:-1], x.shape[-1] // 2), dtype=out_dtype or x.dtype)
+
+
+def _silu_vjp(grad, wanted, options, x, out_dtype, backend):
+    return [_octavo.silu_and_mul_vjp(grad, x, backend)]
+
+
+_SILU_ARGUMENTS = "Tensor x, ScalarType? out_dtype, str? backend"
+silu_and_mul = define(f"silu_and_mul({_SILU_ARGUMENTS}) -> Tensor", _silu_kernel, _silu_fake)
+differentiate(silu_and_mul, _SILU_ARGUMENTS, _silu_vjp, (0,), (0,))
+call_silu_and_mul = direct(silu_and_mul)

@@ -45,7 +45,7 @@ def fused_experts(x, w13, w2, topk_weights, topk_ids, bias13, bias2, on_input, e
                   batch_invariant, backend, out):
     """octavo.fused_experts."""
     if out is not None:
-        _experts.refuse_gradient("fused_experts", x, topk_weights, bias13, bias2)
+        check_no_gradient("fused_experts", "out", x, topk_weights, bias13, bias2)
         return _octavo.fused_experts(x, w13, w2, topk_weights, topk_ids, bias13, bias2, on_input, expert_map,
                                      out_dtype, batch_invariant, backend, out)
     return _experts.fused_experts(x, topk_weights, topk_ids, bias13, bias2, expert_map,
@@ -55,5 +55,7 @@ def fused_experts(x, w13, w2, topk_weights, topk_ids, bias13, bias2, on_input, e
 
 def silu_and_mul(x, out_dtype, backend, out):
     """octavo.silu_and_mul."""
-    _experts.refuse_gradient("silu_and_mul", x)
-    return _octavo.silu_and_mul(x, out_dtype, backend, out)
+    if out is not None:
+        check_no_gradient("silu_and_mul", "out", x)
+        return _octavo.silu_and_mul(x, out_dtype, backend, out)
+    return _experts.call_silu_and_mul(x, as_dtype(out_dtype, "silu_and_mul"), backend)

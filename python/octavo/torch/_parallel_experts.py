@@ -5,31 +5,43 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.autograd.function import once_differentiable
 from typing_extensions import Self
 
 from .. import _octavo
 from .._octavo import UNDEFINED, ExpertWeights
 from .._operations import pack_experts
 from ._layer import autocast, check_float
+from ._library import as_gradient
 from ._ranks import ProcessGroupRanks
 from .moe import FusedMoE
 
 
 class _Experts(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, *arguments: Any) -> torch.Tensor:
-        native, *rest = arguments
-        return native.forward(x, *rest)
+    """y of a rank's tokens. A gradient is wanted on all ranks, or on none."""
 
     @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, topk_weights: torch.Tensor, topk_ids: torch.Tensor, native: Any, on_input: bool,
+                batch_invariant: bool) -> torch.Tensor:
+        ctx.native, ctx.on_input = native, on_input
+        ctx.save_for_backward(x, topk_weights, topk_ids)
+        return native.forward(x, topk_weights, topk_ids, on_input, batch_invariant)
+
+    @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> Any:
-        raise NotImplementedError("ExpertParallelMoE: gradients must not be asked for (experts on ranks are for inference)")
+        x, topk_weights, topk_ids = ctx.saved_tensors
+        wanted = list(ctx.needs_input_grad[:2])
+        found = iter(ctx.native.vjp(as_gradient(grad), wanted, x, topk_weights, topk_ids, ctx.on_input))
+        of_x, of_weights = (next(found) if want else None for want in wanted)
+        return of_x, None if of_weights is None else of_weights.to(topk_weights.dtype), None, None, None, None
 
 
 class ExpertParallelMoE(FusedMoE):
     """FusedMoE with some of the experts on each rank. Every rank calls with tokens of its own, any number of them or none,
     and ids of all experts; tokens go to the ranks of their experts as codes with their scales, and come back in the order of
-    the slots: y has the bits of FusedMoE with all experts, on any number of ranks. For inference, on tensors of the CPU.
+    the slots: y has the bits of FusedMoE with all experts, on any number of ranks, and so have the gradients of x and of
+    topk_weights. On tensors of the CPU.
 
     Args:
         w13, w2: the rank's experts, [begin, end) of `experts` with begin = experts * rank // ranks; of rules whose
@@ -78,7 +90,10 @@ class ExpertParallelMoE(FusedMoE):
         check_float("ExpertParallelMoE", "x.dtype", x.dtype)
         if expert_map is not None:
             raise NotImplementedError("ExpertParallelMoE: expert_map must be None (experts lie on ranks in their order); got one")
-        return _Experts.apply(autocast(x), self._native, topk_weights.detach(), topk_ids, apply_router_weight_on_input,
+        if torch.is_grad_enabled() and any(bias is not None and bias.requires_grad for bias in (self.bias13, self.bias2)):
+            raise NotImplementedError("ExpertParallelMoE: bias13 and bias2 must not need gradients (the layer multiplies with "
+                                      "copies of them); got one that does")
+        return _Experts.apply(autocast(x), topk_weights, topk_ids, self._native, apply_router_weight_on_input,
                               self.batch_invariant)
 
     def _load(self, name, old, codes, scale, input_scale, prefix, errors):
