@@ -175,12 +175,13 @@ void bind_experts(nb::module_& m) {
   define_pack_experts<packed>(m, "pack_experts", "See octavo.pack_experts.");
   define_fused_experts<run>(m, "fused_experts", "See octavo.fused_experts.");
   define_fused_experts<explained>(m, "explain_fused_experts", "See octavo.explain_fused_experts.");
-  m.def("fused_experts_vjp", gradients, nb::arg("grad"), nb::arg("wanted"), nb::arg("w13"),
-        nb::arg("w2"), nb::arg("x"), nb::arg("topk_weights"), nb::arg("topk_ids"),
-        nb::arg("bias13").none() = nb::none(), nb::arg("bias2").none() = nb::none(),
-        nb::arg("expert_map").none() = nb::none(), nb::arg("apply_router_weight_on_input") = false,
-        nb::arg("batch_invariant") = false, nb::arg("backend").none() = nb::none(),
-        "The wanted gradients of octavo.fused_experts, in the order x, topk_weights, bias13, bias2.");
+  m.def(
+      "fused_experts_vjp", gradients, nb::arg("grad"), nb::arg("wanted"), nb::arg("w13"),
+      nb::arg("w2"), nb::arg("x"), nb::arg("topk_weights"), nb::arg("topk_ids"),
+      nb::arg("bias13").none() = nb::none(), nb::arg("bias2").none() = nb::none(),
+      nb::arg("expert_map").none() = nb::none(), nb::arg("apply_router_weight_on_input") = false,
+      nb::arg("batch_invariant") = false, nb::arg("backend").none() = nb::none(),
+      "The wanted gradients of octavo.fused_experts, in the order x, topk_weights, bias13, bias2.");
   m.def("silu_and_mul_vjp", silu_gradient, nb::arg("grad"), nb::arg("x"),
         nb::arg("backend").none() = nb::none(), "The gradient of octavo.silu_and_mul.");
   define_silu_and_mul<silu>(m, "silu_and_mul", "See octavo.silu_and_mul.");
