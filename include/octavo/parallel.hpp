@@ -20,7 +20,7 @@ namespace octavo {
 
 /// What all_reduce does with the elements of all ranks.
 enum class Reduction : std::uint8_t {
-  max_int32,  ///< of float32 that are not negative, as bits: the largest, or NaN where there is one
+  max_int32,  ///< of float32 that are not negative, as bits, the largest, or NaN where there is one
   sum_int32,
   sum_int64,
   sum_float32,  ///< in any order
@@ -37,6 +37,12 @@ class OCTAVO_API Communicator {
   virtual int size() const noexcept = 0;
   /// In place, the same result on all ranks.
   virtual void all_reduce(Reduction reduction, void* data, std::int64_t count) = 0;
+  /// all_reduce beside what the caller does next: data stays the engine's until wait(), which ends
+  /// the oldest that was started, has come back. What is not overridden reduces at once.
+  virtual void start_all_reduce(Reduction reduction, void* data, std::int64_t count);
+  virtual void wait();
+  /// Whether reductions that were started go on by themselves.
+  virtual bool overlaps() const noexcept;
   /// Parts of one size, one after the other in the order of ranks.
   virtual void all_gather(const void* part, std::int64_t bytes, void* all) = 0;
   virtual void broadcast(int root, void* data, std::int64_t bytes) = 0;
@@ -69,6 +75,10 @@ struct ParallelOptions {
   /// k_chunks = n. Row-parallel they are those of `linear` with that option; column-parallel it is
   /// the gradient of x whose sums over N go in chunks.
   std::int32_t k_chunks = 24;
+  /// Row-parallel sums of integers, where the engine overlaps: rows of x whose sums travel while
+  /// the next ones are multiplied. 0: as many as have 1 MB of them, and at least 128, for which the
+  /// weight is read once more.
+  std::int64_t overlap_rows = 0;
   const char* backend = nullptr;  ///< as of pack
 };
 

@@ -35,6 +35,7 @@ Ranks::Ranks(nb::object engine)
     : engine_(std::move(engine)),
       rank_(nb::cast<int>(engine_.attr("rank"))),
       size_(nb::cast<int>(engine_.attr("size"))) {
+  overlaps_ = nb::hasattr(engine_, "start_all_reduce") && nb::hasattr(engine_, "wait");
   if (size_ < 1 || rank_ < 0 || rank_ >= size_) {
     raise(Code::invalid_argument, "ranks: ranks.rank must lie in [0, ranks.size); got rank " +
                                       std::to_string(rank_) + " of " + std::to_string(size_));
@@ -67,6 +68,18 @@ void Ranks::all_reduce(Reduction reduction, void* data, std::int64_t count) {
   call(
       "all_reduce", [&] { return nb::str(row.name); },
       [&] { return memory(data, count * row.bytes); });
+}
+
+void Ranks::start_all_reduce(Reduction reduction, void* data, std::int64_t count) {
+  if (!overlaps_) return all_reduce(reduction, data, count);
+  const ReductionRow& row = kReductions[static_cast<std::size_t>(reduction)];
+  call(
+      "start_all_reduce", [&] { return nb::str(row.name); },
+      [&] { return memory(data, count * row.bytes); });
+}
+
+void Ranks::wait() {
+  if (overlaps_) call("wait");
 }
 
 void Ranks::all_gather(const void* part, std::int64_t bytes, void* all) {

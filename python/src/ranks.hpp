@@ -14,7 +14,8 @@ namespace nb = nanobind;
 
 /// A Communicator of an object with `rank` and `size` and the methods of octavo.torch's
 /// ProcessGroupRanks, which get memory as memoryviews of bytes. An exception of theirs is an Error
-/// (unavailable) with its text, and the end of the communicator.
+/// (unavailable) with its text, and the end of the communicator. One with start_all_reduce and wait
+/// overlaps.
 class Ranks final : public Communicator {
  public:
   explicit Ranks(nb::object engine);
@@ -22,6 +23,9 @@ class Ranks final : public Communicator {
   int rank() const noexcept override { return rank_; }
   int size() const noexcept override { return size_; }
   void all_reduce(Reduction reduction, void* data, std::int64_t count) override;
+  void start_all_reduce(Reduction reduction, void* data, std::int64_t count) override;
+  void wait() override;
+  bool overlaps() const noexcept override { return overlaps_; }
   void all_gather(const void* part, std::int64_t bytes, void* all) override;
   void broadcast(int root, void* data, std::int64_t bytes) override;
   void send(int to, const void* data, std::int64_t bytes) override;
@@ -33,6 +37,7 @@ class Ranks final : public Communicator {
 
   nb::object engine_;
   int rank_ = 0, size_ = 1;
+  bool overlaps_ = false;
 };
 
 }  // namespace octavo::python

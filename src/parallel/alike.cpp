@@ -112,8 +112,9 @@ void check_weights_alike(const char* operation, Communicator& ranks, const Weigh
       Trait{"weight.activation", rule_words(weight.activation)},
       Trait{"weight.values", values_words(weight, shared)},
       Trait{"bias", bias_words(bias)},
-      Trait{"options", fmt::format("{}, k_chunks {}",
-                                   o.mode == ParallelMode::fast ? "fast" : "exact", o.k_chunks)}};
+      Trait{"options", fmt::format("{}, k_chunks {}, overlap_rows {}",
+                                   o.mode == ParallelMode::fast ? "fast" : "exact", o.k_chunks,
+                                   o.overlap_rows)}};
   check_alike(operation, ranks, traits);
 }
 

@@ -28,6 +28,10 @@ void check_parallel(const char* layer, const std::shared_ptr<Communicator>& rank
     refuse(Code::invalid_argument, "{}: options.k_chunks must be in [0, {}]; got {}", layer,
            kMostChunks, options.k_chunks);
   }
+  if (options.overlap_rows < 0) {
+    refuse(Code::invalid_argument, "{}: options.overlap_rows must be at least 0; got {}", layer,
+           options.overlap_rows);
+  }
 }
 
 std::vector<ShardRange> chunks_of(const ParallelOptions& options, std::int64_t extent,

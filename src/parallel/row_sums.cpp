@@ -59,26 +59,80 @@ Tensor rounded_sums(const RowParallelLinear::Impl& layer, const Tensor& sums,
   return result;
 }
 
-// Exact sums of the rank's parts, and then of all ranks.
+// Rows of the sums that travel together.
+std::int64_t block_rows(const RowParallelLinear::Impl& layer, std::int64_t m, std::int64_t bytes) {
+  constexpr std::int64_t kBlockBytes = std::int64_t{1} << 20;
+  constexpr std::int64_t kLeastRows = 128;  // worth reading the weight again
+  if (!layer.ranks->overlaps()) return m;
+  if (layer.options.overlap_rows > 0) return layer.options.overlap_rows;
+  return std::max(kLeastRows, kBlockBytes / std::max<std::int64_t>(layer.n * bytes, 1));
+}
+
+// Reductions that were started. However the call ends, none goes on in memory that it gives back.
+class Started {
+ public:
+  explicit Started(Communicator& ranks) : ranks_(ranks) {}
+  ~Started() {
+    try {
+      finish();
+    } catch (...) {  // NOLINT: an error is on its way already
+    }
+  }
+  Started(const Started&) = delete;
+  Started& operator=(const Started&) = delete;
+
+  void start(Reduction reduction, void* data, std::int64_t count) {
+    ranks_.start_all_reduce(reduction, data, count);
+    ++count_;
+  }
+  void finish() {
+    while (count_ > 0) {
+      --count_;
+      ranks_.wait();
+    }
+  }
+
+ private:
+  Communicator& ranks_;
+  int count_ = 0;
+};
+
+// Exact sums of the rank's parts of some rows, into sums [rows, N].
+template <class T>
+void own_sums(const RowParallelLinear::Impl& layer, const RowActivations& x, std::int64_t m0,
+              std::int64_t m1, const LinearOptions& options, const ExecContext& context, T* to) {
+  const auto make = [&](const RowPart& part, const TensorView& out) {
+    part_sums(part, rows_of(x.operand(part.columns), m0, m1), {}, DType::int32, options, context,
+              out);
+  };
+  const std::int64_t count = (m1 - m0) * layer.n;
+  if (layer.parts.size() == 1 && sizeof(T) == sizeof(std::int32_t)) {
+    return make(layer.parts.front(), {to, DType::int32, {m1 - m0, layer.n}});
+  }
+  const Tensor part = Tensor::empty(DType::int32, {m1 - m0, layer.n});
+  std::fill_n(to, count, T{0});
+  for (const RowPart& p : layer.parts) {
+    make(p, part);
+    add(part.data_as<const std::int32_t>(), count, to);
+  }
+}
+
+// Exact sums of all ranks, a block of rows on its way while the next is multiplied.
 template <class T>
 Tensor exact_sums(const RowParallelLinear::Impl& layer, const RowActivations& x,
                   const LinearOptions& options, const ExecContext& context) {
+  constexpr bool wide = sizeof(T) > sizeof(std::int32_t);
   const std::int64_t m = x.codes.shape[0];
-  const bool wide = sizeof(T) > sizeof(std::int32_t);
   const Tensor sums = Tensor::empty(dtype_of<T>, {m, layer.n});
-  T* to = sums.data_as<T>();
-  if (layer.parts.size() == 1 && !wide) {
-    const RowPart& all = layer.parts.front();
-    part_sums(all, x.operand(all.columns), {}, DType::int32, options, context, sums);
-  } else {
-    const Tensor part = Tensor::empty(DType::int32, {m, layer.n});
-    std::fill_n(to, sums.numel(), T{0});
-    for (const RowPart& p : layer.parts) {
-      part_sums(p, x.operand(p.columns), {}, DType::int32, options, context, part);
-      add(part.data_as<const std::int32_t>(), sums.numel(), to);
-    }
+  const std::int64_t block = block_rows(layer, m, sizeof(T));
+  Started started(*layer.ranks);
+  for (std::int64_t m0 = 0; m0 < m; m0 += block) {
+    const std::int64_t m1 = std::min(m, m0 + block);
+    T* to = sums.data_as<T>() + m0 * layer.n;
+    own_sums(layer, x, m0, m1, options, context, to);
+    started.start(wide ? Reduction::sum_int64 : Reduction::sum_int32, to, (m1 - m0) * layer.n);
   }
-  layer.ranks->all_reduce(wide ? Reduction::sum_int64 : Reduction::sum_int32, to, sums.numel());
+  started.finish();
   return wide || x.azp.defined() ? rounded_sums<T>(layer, sums, x.azp) : sums;
 }
 

@@ -64,6 +64,7 @@ struct Layer {
   const Kind* kind;
   std::int64_t m, n, k;
   std::int32_t k_chunks;
+  std::int64_t overlap_rows;
   DType out;
   Weight weight;
   Tensor bias, x;
@@ -117,12 +118,14 @@ Layer random_layer(std::uint64_t seed) {
           1 + dice.number(70),
           dice.number(260),
           24,
+          0,
           float32,
           {},
           {},
           {}};
   const std::array<std::int32_t, 4> counts{24, 24, 12, 1};
   l.k_chunks = counts[static_cast<std::size_t>(dice.number(3))];
+  l.overlap_rows = dice.number(3);
   if (dice.number(1) == 0) l.out = bfloat16;
   l.weight = weight_of(l, dice);
   if (dice.number(1) == 0) l.bias = dice.floats(bfloat16, {l.n});
@@ -202,22 +205,23 @@ std::string check_random_layer(const std::shared_ptr<Communicator>& ranks, std::
   chunked.matmul.k_chunks = l.k_chunks % size == 0 ? l.k_chunks : size;
   const QuantizedLinear whole(l.weight, l.bias);
 
-  const RowParallelLinear row(l.weight, l.bias, ranks, {.k_chunks = l.k_chunks});
+  const ParallelOptions of_ranks{.k_chunks = l.k_chunks, .overlap_rows = l.overlap_rows};
+  const RowParallelLinear row(l.weight, l.bias, ranks, of_ranks);
   const bool listed = l.weight.activation && l.weight.activation->outlier_columns.defined();
   const RowParallelLinear of_part =
       listed ? row
              : RowParallelLinear::of_part(shard(l.weight, ShardAxis::rows, ranks->rank(), size),
-                                          l.bias, ranks, {.k_chunks = l.k_chunks});
+                                          l.bias, ranks, of_ranks);
   const TensorView part = l.x.view().slice(1, row.rows().begin, row.rows().end);
   const Tensor want = whole(l.x, chunked);
   const Tensor got = row(part, options);
   const Tensor got_of_part = of_part(part, options);
-  const ColumnParallelLinear column(l.weight, l.bias, ranks, {.k_chunks = l.k_chunks});
+  const ColumnParallelLinear column(l.weight, l.bias, ranks, of_ranks);
   const ColumnParallelLinear column_of_part = ColumnParallelLinear::of_part(
       shard(l.weight, ShardAxis::columns, ranks->rank(), size),
       l.bias.defined() ? l.bias.view().slice(0, column.columns().begin, column.columns().end)
                        : TensorView(),
-      ranks, {.k_chunks = l.k_chunks});
+      ranks, of_ranks);
   const Tensor own = column(l.x, options);
   const Tensor all = column_of_part.gather(column_of_part(l.x, options));
   const Tensor y = whole(l.x, options);

@@ -143,8 +143,8 @@ TEST(Disagreement, IsToldWhenALayerIsMade) {
         (void)RowParallelLinear(int8_weight(8, 64), {}, ranks,
                                 {.k_chunks = static_cast<std::int32_t>(of_rank(ranks, 24, 12))});
       }),
-      "RowParallelLinear: options must be the same on all ranks; got exact, k_chunks 24 on rank "
-      "0 and exact, k_chunks 12 on rank 1");
+      "RowParallelLinear: options must be the same on all ranks; got exact, k_chunks 24, "
+      "overlap_rows 0 on rank 0 and exact, k_chunks 12, overlap_rows 0 on rank 1");
   EXPECT_EQ(complaint([&](const auto& ranks) {
               (void)RowParallelLinear::of_part(int8_weight(8, of_rank(ranks, 64, 32)), {}, ranks);
             }),

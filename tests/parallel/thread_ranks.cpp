@@ -90,6 +90,16 @@ class ThreadRank final : public Communicator {
     }
     broadcast(0, data, bytes);
   }
+  // Later than everything that this rank does before it waits.
+  void start_all_reduce(Reduction reduction, void* data, std::int64_t count) override {
+    started_.push({reduction, data, count});
+  }
+  void wait() override {
+    const Started s = started_.front();
+    started_.pop();
+    all_reduce(s.reduction, s.data, s.count);
+  }
+  bool overlaps() const noexcept override { return true; }
   void all_gather(const void* part, std::int64_t bytes, void* all) override {
     for (int r = 0; r < size_; ++r) send(r, part, bytes);
     for (int r = 0; r < size_; ++r) receive(r, static_cast<char*>(all) + r * bytes, bytes);
@@ -113,8 +123,15 @@ class ThreadRank final : public Communicator {
   }
 
  private:
+  struct Started {
+    Reduction reduction;
+    void* data;
+    std::int64_t count;
+  };
+
   Post& post_;
   int rank_, size_;
+  std::queue<Started> started_;
 };
 
 }  // namespace

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A process group of torch.distributed as what layers on ranks talk through."""
 
+import collections
+
 import torch
 import torch.distributed as dist
 
@@ -34,12 +36,29 @@ class ProcessGroupRanks:
         if self.rank < 0:
             raise ValueError("ProcessGroupRanks: this process must be in the group; got one that is not")
         devices = [entry.partition(":")[0] for entry in str(dist.get_backend_config(self.group)).split(",")]
+        self._started: collections.deque[tuple[dist.Work | None, torch.Tensor, torch.Tensor]] = collections.deque()
         self._device = torch.device("cpu" if "cpu" in devices else devices[0])
 
     def all_reduce(self, reduction: str, memory: memoryview) -> None:
         dtype, op = _REDUCTIONS[reduction]
         if len(memory):
             self._exchange(_tensor(memory, dtype), lambda t: dist.all_reduce(t, op, self.group))
+
+    def start_all_reduce(self, reduction: str, memory: memoryview) -> None:
+        """all_reduce in the backend's own time; the memory is its until `wait`."""
+        dtype, op = _REDUCTIONS[reduction]
+        own = _tensor(memory, dtype) if len(memory) else torch.empty(0, dtype=dtype)
+        there = own.to(self._device)
+        work = dist.all_reduce(there, op, self.group, async_op=True) if len(memory) else None
+        self._started.append((work, own, there))
+
+    def wait(self) -> None:
+        """Ends the oldest reduction that was started."""
+        work, own, there = self._started.popleft()
+        if work is not None:
+            work.wait()
+        if there is not own:
+            own.copy_(there)
 
     def all_gather(self, part: memoryview, whole: memoryview) -> None:
         if not len(part):
