@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <memory>
 #include <numeric>
 #include <span>
@@ -27,10 +28,15 @@ namespace octavo {
 ///
 /// What another rank does not answer within the timeout is an Error (unavailable) and the end of
 /// the communicator: every later call fails at once.
+///
+/// overlaps: MPI goes on with a reduction while nobody calls it, by the network's own hardware or a
+/// thread of its own (MPICH: MPIR_CVAR_ASYNC_PROGRESS=1), so that sums travel beside products. The
+/// same on all ranks.
 class MpiCommunicator final : public Communicator {
  public:
-  explicit MpiCommunicator(MPI_Comm ranks, std::chrono::duration<double> timeout)
-      : timeout_(timeout) {
+  explicit MpiCommunicator(MPI_Comm ranks, std::chrono::duration<double> timeout,
+                           bool overlaps = false)
+      : timeout_(timeout), overlaps_(overlaps) {
     check(MPI_Comm_dup(ranks, &ranks_), "MPI_Comm_dup");
     check(MPI_Comm_set_errhandler(ranks_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     check(MPI_Comm_rank(ranks_, &rank_), "MPI_Comm_rank");
@@ -48,25 +54,38 @@ class MpiCommunicator final : public Communicator {
   int size() const noexcept override { return size_; }
 
   void all_reduce(Reduction reduction, void* data, std::int64_t count) override {
-    struct Row {
-      MPI_Datatype type;
-      MPI_Op op;
-      std::int64_t bytes;
-    };
-    const Row rows[] = {{MPI_INT32_T, MPI_MAX, 4},
-                        {MPI_INT32_T, MPI_SUM, 4},
-                        {MPI_INT64_T, MPI_SUM, 8},
-                        {MPI_FLOAT, MPI_SUM, 4}};
-    const Row& row = rows[static_cast<int>(reduction)];
-    in_blocks(count * row.bytes, [&](std::int64_t begin, int bytes) {
+    in_blocks(count * operation_of(reduction).bytes, [&](std::int64_t begin, int bytes) {
       std::memcpy(own(bytes), at(data, begin), static_cast<std::size_t>(bytes));
       MPI_Request request = MPI_REQUEST_NULL;
-      wait(MPI_Iallreduce(MPI_IN_PLACE, own(bytes), bytes / static_cast<int>(row.bytes), row.type,
-                          row.op, ranks_, &request),
-           request, "all ranks");
+      wait(started_reduction(reduction, own(bytes), bytes, request), request, "all ranks");
       std::memcpy(at(data, begin), own(bytes), static_cast<std::size_t>(bytes));
     });
   }
+
+  void start_all_reduce(Reduction reduction, void* data, std::int64_t count) override {
+    if (!overlaps_) return all_reduce(reduction, data, count);
+    (void)own(0);
+    std::vector<Started>& blocks = started_->emplace_back();
+    in_blocks(count * operation_of(reduction).bytes, [&](std::int64_t begin, int bytes) {
+      Started& block = blocks.emplace_back();
+      block.memory.assign(at(data, begin), at(data, begin) + bytes);
+      block.data = at(data, begin);
+      const int code = started_reduction(reduction, block.memory.data(), bytes, block.request);
+      if (code == MPI_SUCCESS) return;
+      abandon();
+      check(code, "MPI_Iallreduce");
+    });
+  }
+  void wait() override {
+    if (!overlaps_) return;
+    (void)own(0);
+    for (Started& block : started_->front()) {
+      wait(MPI_SUCCESS, block.request, "all ranks");
+      std::memcpy(block.data, block.memory.data(), block.memory.size());
+    }
+    started_->pop_front();
+  }
+  bool overlaps() const noexcept override { return overlaps_; }
 
   void all_gather(const void* part, std::int64_t bytes, void* all) override {
     // Pieces of all ranks come side by side, and go to their places.
@@ -124,6 +143,32 @@ class MpiCommunicator final : public Communicator {
  private:
   using Clock = std::chrono::steady_clock;
   static constexpr std::int64_t kBlock = std::int64_t{16} << 20;  // bytes of one message
+
+  // What MPI calls a reduction.
+  struct Operation {
+    MPI_Datatype type;
+    MPI_Op op;
+    std::int64_t bytes;
+  };
+  static Operation operation_of(Reduction reduction) {
+    const Operation operations[] = {{MPI_INT32_T, MPI_MAX, 4},
+                                    {MPI_INT32_T, MPI_SUM, 4},
+                                    {MPI_INT64_T, MPI_SUM, 8},
+                                    {MPI_FLOAT, MPI_SUM, 4}};
+    return operations[static_cast<int>(reduction)];
+  }
+  int started_reduction(Reduction reduction, void* data, int bytes, MPI_Request& request) {
+    const Operation o = operation_of(reduction);
+    return MPI_Iallreduce(MPI_IN_PLACE, data, bytes / static_cast<int>(o.bytes), o.type, o.op,
+                          ranks_, &request);
+  }
+
+  // A block of a reduction that was started, in memory of MPI's.
+  struct Started {
+    std::vector<char> memory;
+    char* data = nullptr;
+    MPI_Request request = MPI_REQUEST_NULL;
+  };
 
   static char* at(void* data, std::int64_t offset) { return static_cast<char*>(data) + offset; }
   static const char* at(const void* data, std::int64_t offset) {
@@ -205,20 +250,25 @@ class MpiCommunicator final : public Communicator {
     gone_ = true;
     (void)memory_.release();  // NOLINT: MPI may still write to it
     memory_ = std::make_unique<std::vector<char>>();
+    (void)started_.release();  // NOLINT: as above
+    started_ = std::make_unique<std::deque<std::vector<Started>>>();
   }
 
   MPI_Comm ranks_ = MPI_COMM_NULL;
   std::chrono::duration<double> timeout_;
   int rank_ = 0, size_ = 1;
+  bool overlaps_ = false;
   bool gone_ = false;
+  std::unique_ptr<std::deque<std::vector<Started>>> started_ =
+      std::make_unique<std::deque<std::vector<Started>>>();
   std::unique_ptr<std::vector<char>> memory_ = std::make_unique<std::vector<char>>();
 };
 
 /// The ranks of an MPI communicator, after MPI_Init. Throws Error (unavailable).
 inline std::shared_ptr<Communicator> mpi_communicator(
     MPI_Comm ranks = MPI_COMM_WORLD,
-    std::chrono::duration<double> timeout = std::chrono::seconds(60)) {
-  return std::make_shared<MpiCommunicator>(ranks, timeout);
+    std::chrono::duration<double> timeout = std::chrono::seconds(60), bool overlaps = false) {
+  return std::make_shared<MpiCommunicator>(ranks, timeout, overlaps);
 }
 
 }  // namespace octavo

@@ -20,12 +20,11 @@ namespace octavo {
 namespace {
 
 constexpr std::size_t kUnpackedBytes = std::size_t{64} << 20;
-constexpr Site kSite{kFusedExperts, &kLinearNames};
 
-/// What comes back along the routes of a call.
+// What comes back along the routes of a call.
 struct RoutedGrad {
-  MatrixView grad;     ///< [routes, columns]
-  MatrixView factors;  ///< float32 [routes, 1]; undefined: 1
+  MatrixView grad;     // [routes, columns]
+  MatrixView factors;  // float32 [routes, 1]; undefined: 1
 };
 
 ScaleView by_row(const MatrixView& factors) noexcept {
@@ -177,7 +176,7 @@ Status check_expert_grad(const ExpertCall& call, const TensorView& grad, const T
   }
   std::array<std::int64_t, kMaxRank> shape = x.shape;
   shape[static_cast<std::size_t>(x.rank - 1)] = call.w2->n();
-  return check_grad({call.operation, kSite.names}, grad,
+  return check_grad({call.operation, &kLinearNames}, grad,
                     std::span(shape.data(), static_cast<std::size_t>(x.rank)));
 }
 
@@ -215,8 +214,8 @@ Result<Tensor> factors_by_slot(const ExpertCall& call, const Tensor& rows,
 
 Result<Tensor> sum_by_token(const ExpertCall& call, const TensorView& x, const Tensor& rows,
                             const std::int64_t* places, DType dtype, const VjpCall& vjp) {
-  OCTAVO_TRY_ASSIGN(const FlatOut out, flatten_out({call.operation, kSite.names}, x, call.w13->k(),
-                                                   dtype, {}, vjp.context));
+  OCTAVO_TRY_ASSIGN(const FlatOut out, flatten_out({call.operation, &kLinearNames}, x,
+                                                   call.w13->k(), dtype, {}, vjp.context));
   OCTAVO_TRY(vjp.on->passes.combine(
       {.rows = rows,
        .slots = call.routing.slots,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Messages, layers and experts on MPI's processes: as many random ones as the arguments say.
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -15,6 +16,8 @@ int main(int argc, char** argv) {
   int failures = 0;
   try {
     const auto ranks = octavo::mpi_communicator();
+    const auto overlapping =
+        octavo::mpi_communicator(MPI_COMM_WORLD, std::chrono::seconds(60), true);
     const int kinds = octavo::test::layer_kinds();
     const int layers = argc > 1 ? std::atoi(argv[1]) : 4 * kinds;
     const int experts = argc > 2 ? std::atoi(argv[2]) : 4 * octavo::test::expert_kinds();
@@ -30,7 +33,9 @@ int main(int argc, char** argv) {
     // More than one block: of ranks that are few, since they all share this machine.
     if (ranks->size() <= 3) see(octavo::test::check_all_to_all(*ranks, 20, 40 << 20), 20);
     for (int seed = 0; seed < layers; ++seed) {
-      see(octavo::test::check_random_layer(ranks, static_cast<std::uint64_t>(seed)), seed);
+      see(octavo::test::check_random_layer(seed % 2 == 0 ? ranks : overlapping,
+                                           static_cast<std::uint64_t>(seed)),
+          seed);
     }
     for (int seed = 0; seed < experts; ++seed) {
       see(octavo::test::check_random_experts(ranks, static_cast<std::uint64_t>(seed)), seed);

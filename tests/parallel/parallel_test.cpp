@@ -138,13 +138,13 @@ TEST(Disagreement, IsToldWhenALayerIsMade) {
       }),
       "RowParallelLinear: weight.shape must be the same on all ranks; got [8, 64] on rank 0 and "
       "[8, 96] on rank 1");
-  EXPECT_EQ(
-      complaint([&](const auto& ranks) {
-        (void)RowParallelLinear(int8_weight(8, 64), {}, ranks,
-                                {.k_chunks = static_cast<std::int32_t>(of_rank(ranks, 24, 12))});
-      }),
-      "RowParallelLinear: options must be the same on all ranks; got exact, k_chunks 24, "
-      "overlap_rows 0 on rank 0 and exact, k_chunks 12, overlap_rows 0 on rank 1");
+  EXPECT_EQ(complaint([&](const auto& ranks) {
+              (void)RowParallelLinear(
+                  int8_weight(8, 64), {}, ranks,
+                  {.k_chunks = static_cast<std::int32_t>(of_rank(ranks, 24, 12))});
+            }),
+            "RowParallelLinear: options must be the same on all ranks; got exact, k_chunks 24, "
+            "overlap_rows 0 on rank 0 and exact, k_chunks 12, overlap_rows 0 on rank 1");
   EXPECT_EQ(complaint([&](const auto& ranks) {
               (void)RowParallelLinear::of_part(int8_weight(8, of_rank(ranks, 64, 32)), {}, ranks);
             }),
