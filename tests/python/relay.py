@@ -64,7 +64,7 @@ class Relay:
             if departs is None:
                 if self._breaks:
                     for end in (source, target):
-                        end.shutdown(socket.SHUT_RDWR)
+                        _end(end)
                 return
             waiting.put((departs + link.delay, data))
         waiting.put((0.0, b""))
@@ -77,11 +77,19 @@ def _received(source):
         return b""
 
 
+def _end(connection):
+    """Tells the other end. Closing does not, while another thread reads from the connection; it may have ended already."""
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
 def _deliver(target, waiting):
     while True:
         due, data = waiting.get()
         if not data:
-            target.close()
+            _end(target)
             return
         time.sleep(max(0.0, due - time.monotonic()))
         try:
