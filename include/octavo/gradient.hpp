@@ -135,8 +135,9 @@ struct FusedExpertsGradients {
 /// Straight through the quantisers, as linear_vjp: with y_r, h_r = W13[e] @ x + b13 and a_r =
 /// act(h_r) of route r = (m, t), and w_r its weight,
 ///
-///   d w_r = <grad[m], y_r>    d a_r = w_r * (grad[m] @ W2[e])    d x[m] = sum over t of d h_r @
-///   W13[e]
+///   d w_r = <grad[m], y_r>
+///   d a_r = w_r * (grad[m] @ W2[e])
+///   d x[m] = sum over t of d h_r @ W13[e]
 ///
 /// The sum is float32 in ascending t, converted once; a row's gradients depend on no other row's
 /// unless one dynamic scale serves several. h and y are computed again. Products are those of

@@ -20,7 +20,7 @@ namespace octavo {
 
 /// What all_reduce does with the elements of all ranks.
 enum class Reduction : std::uint8_t {
-  max_int32,  ///< of float32 that are not negative, as bits, the largest, or NaN where there is one
+  max_int32,  ///< the largest; of bits of float32 that are not negative, NaN's where there is one
   sum_int32,
   sum_int64,
   sum_float32,  ///< in any order
