@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <string>
 #include <thread>
 #include <utility>
@@ -127,7 +128,7 @@ TEST_F(CudaBackend, ThreadsCallOnStreamsOfTheirOwn) {
 TEST_F(CudaBackend, MemoryIsGivenBack) {
   {
     const Tensor a = to_device(a_), b = to_device(integers(int8, {kK, kN}, 3));
-    const Tensor out = scaled_mm(a, b, {.out_dtype = float8_e4m3fn});  // copies, sums, finish
+    const Tensor out = scaled_mm(a, b, {.out_dtype = float8_e4m3fnuz});  // copies, sums, finish
     (void)to_host(out);
     EXPECT_GT(allocated_bytes(), used_);
   }
@@ -245,6 +246,68 @@ TEST_F(CudaBackend, APackedWeightIsReadAsItLies) {
   EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_few_rows_s8_of32_32", 1}}));
   expect_same_bits(to_host(out), scaled_mm(a_, integers(int8, {kK, kN}, 3)));
   expect_same_bits(to_host(unpack(packed).data), integers(int8, {kK, kN}, 3));
+}
+
+// Section 3 from sums to outputs is the product's own; what is not is the pass's, and explain says
+// so.
+TEST_F(CudaBackend, AProductFinishesItsOwnSums) {
+  const Tensor c = gaussians(bfloat16, {kM, kN}, 5), c_there = to_device(c);
+  const Tensor bias = gaussians(bfloat16, {kN}, 6), bias_there = to_device(bias);
+  const Tensor result = uniforms(float32, {kN}, 7), result_there = to_device(result);
+  const Tensor rows = gaussians(float32, {kM, 1}, 8), rows_there = to_device(rows);
+  const Tensor a = to_device(a_), b = to_device(b_);
+  struct Row {
+    DType out;
+    bool more, fused;
+    bool down = false, by_rows = false;
+    Overflow overflow = Overflow::saturate;
+  };
+  for (const Row& row : {Row{float32, false, true},
+                         {bfloat16, false, true},
+                         {float32, true, true},
+                         {bfloat16, true, true},
+                         {float16, true, true},
+                         {int8, true, true},
+                         {uint8, true, true},
+                         {float8_e4m3fn, true, true},
+                         {float8_e5m2, false, true},
+                         {int32, false, true},
+                         {float8_e4m3fnuz, true, false},
+                         {bfloat16, true, false, true},
+                         {bfloat16, false, false, false, true},
+                         {float8_e4m3fn, false, false, false, false, Overflow::ieee}}) {
+    const Tensor near =
+        row.down ? Tensor::empty(row.out, {kN, kM}).transposed() : Tensor::empty(row.out, {kM, kN});
+    const Tensor far = to_device(near);
+    const auto options = [&](bool there) {
+      ScaledMmOptions o;
+      o.out_dtype = row.out;
+      o.matmul.overflow = row.overflow;
+      o.out = there ? far.view() : near.view();
+      if (row.out == int32) return o;
+      o.scale_a = 0.01F;
+      o.bias = row.by_rows ? (there ? rows_there : rows) : (there ? bias_there : bias);
+      if (!row.more) return o;
+      o.alpha = 0.5F;
+      o.beta = -0.75F;
+      o.c = there ? c_there : c;
+      o.scale_result = there ? result_there : result;
+      return o;
+    };
+    reset_simulated_driver();
+    (void)scaled_mm(a, b.transposed(), options(true));
+    const std::string kernel = row.fused && row.out == bfloat16 && !row.more
+                                   ? "octavo_few_rows_s8_of32_16"
+                                   : "octavo_few_rows_s8_of32_32";
+    std::map<std::string, int> expected{{kernel, 1}};
+    if (!row.fused) expected["octavo_finish"] = 1;
+    EXPECT_EQ(launches(), expected) << name(row.out);
+    (void)scaled_mm(a_, b_.transposed(), options(false));
+    expect_same_bits(to_host(far), near);
+    const std::string said =
+        explain(scaled_mm_problem(a, b.transposed(), options(true))).to_string();
+    EXPECT_EQ(row.fused, said.find("a pass finishes") == std::string::npos) << said;
+  }
 }
 
 TEST_F(CudaBackend, SumsOfLinesAreMadeOnlyWhereZeroPointsNeedThem) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every instance of the dense kernel on every kind of shape, with every output, in three landings
-// of three seeds each.
-#include "dense_kit.hpp"
+// of three seeds each; those that finish sums, with every epilogue.
+#include "full_epilogue_kit.hpp"
 
 namespace octavo::test {
 namespace {
@@ -22,6 +22,8 @@ void every_shape() {
   };
   for (const Shape& s : shapes)
     expect_every_output(DenseProblem<Kernel>(s.m, s.n, s.k), s.clusters);
+  if constexpr (Kernel::kOutBytes == 4)
+    expect_every_epilogue<Kernel>(140, 74, kLeast - 16, 1);  // two CTAs, tails of four columns
 }
 
 #define OCTAVO_DENSE_INSTANCE(name, type, summing, rows, parts)                  \

@@ -50,6 +50,7 @@ PRIMITIVE(load_shared) {
 PRIMITIVE(store_shared) {
   Machine::store_shared(p.address, p.rank);
   Machine::store_shared(p.address, uint2{p.rank, p.parity});
+  Machine::store_shared(p.address, octavo::cuda::SumPair<float>{1.0F, 2.0F});
   Machine::store_shared(p.address, uint4{p.rank, p.parity, p.bytes, p.rank});
 }
 PRIMITIVE(stmatrix4) { Machine::stmatrix4(p.address, p.rank, p.parity, p.bytes, p.rank); }

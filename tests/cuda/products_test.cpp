@@ -42,6 +42,12 @@ std::vector<std::string> taken_lines() {
       "scaled_mm int8:int8:bf16 scale=token:channel bias 5x40x4100",
       "scaled_mm e4m3fn:e4m3fn:bf16 scale=token:channel bias 3x24x4500",
       "scaled_mm e4m3fn:e5m2:fp32 scale=tensor:tensor alpha=0.5 514x8x4224",
+      // Outputs of 8 bits, and all that may stand behind the scales.
+      "scaled_mm int8:int8:int8 scale=token:channel bias=bf16 alpha=0.75 beta=0.5 "
+      "scale_result=vector 70x64x64",
+      "scaled_mm e4m3fn:e4m3fn:e4m3fn scale=token:channel bias scale_result=0.375 9x65x400",
+      "scaled_mm e5m2:e4m3fn:e5m2 scale=tensor:channel bias=fp16 beta=0.5 40x48x4224",
+      "scaled_mm bf16:bf16:bf16 scale=none:none alpha=-1.5 beta=2 130x40x64",
   };
   for (const char* file :
        {"types", "scales", "epilogue", "grouped", "shapes", "layouts", "fused"}) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "backends/cuda/dense_epilogue.hpp"
 #include "backends/cuda/kernels/chunks.hpp"
 #include "backends/cuda/kernels/dense.hpp"
 #include "backends/cuda/kernels/few_rows.hpp"
@@ -24,29 +25,32 @@ namespace {
 /// Rows that the kernel of few takes.
 constexpr std::int64_t kFewRows = 64;
 
-/// For explain: of many rows, and of few.
+/// For explain: of many rows, and of few; where the kernel finishes its sums, and where a pass
+/// does.
 struct How {
-  const char *many, *few;
+  const char *many, *few, *many_apart, *few_apart;
+
+  constexpr const char* of(bool few_rows, bool apart) const {
+    return apart ? (few_rows ? few_apart : many_apart) : (few_rows ? few : many);
+  }
 };
-constexpr How kExact{"dense 128x256 tiles, clusters of 2: exact integer sums",
-                     "few rows, 64 columns a tile: exact integer sums"};
+#define OCTAVO_HOW(tile, sums)                                                          \
+  How {                                                                                 \
+    "dense " tile " tiles, clusters of 2: " sums, "few rows, 64 columns a tile: " sums, \
+        "dense " tile " tiles, clusters of 2: " sums "; a pass finishes",               \
+        "few rows, 64 columns a tile: " sums "; a pass finishes"                        \
+  }
+constexpr How kExact = OCTAVO_HOW("128x256", "exact integer sums");
 // [zero points][outliers]
 constexpr How kExactWith[2][2] = {
-    {kExact,
-     {"dense 128x256 tiles, clusters of 2: exact integer sums; outlier columns in float32",
-      "few rows, 64 columns a tile: exact integer sums; outlier columns in float32"}},
-    {{"dense 128x256 tiles, clusters of 2: exact integer sums; zero points by sums of lines",
-      "few rows, 64 columns a tile: exact integer sums; zero points by sums of lines"},
-     {"dense 128x256 tiles, clusters of 2: exact integer sums; zero points by sums of lines; "
-      "outlier columns in float32",
-      "few rows, 64 columns a tile: exact integer sums; zero points by sums of lines; outlier "
-      "columns in float32"}}};
-constexpr How kPromoted{"dense 128x128 tiles, clusters of 2: fp8 sums promoted every 128 of K",
-                        "few rows, 64 columns a tile: fp8 sums promoted every 128 of K"};
-constexpr How kFast{"dense 128x256 tiles, clusters of 2: fp8 sums in the tensor cores",
-                    "few rows, 64 columns a tile: fp8 sums in the tensor cores"};
-constexpr How kHalf{"dense 128x256 tiles, clusters of 2: 16-bit operands",
-                    "few rows, 64 columns a tile: 16-bit operands"};
+    {kExact, OCTAVO_HOW("128x256", "exact integer sums; outlier columns in float32")},
+    {OCTAVO_HOW("128x256", "exact integer sums; zero points by sums of lines"),
+     OCTAVO_HOW("128x256",
+                "exact integer sums; zero points by sums of lines; outlier columns in float32")}};
+constexpr How kPromoted = OCTAVO_HOW("128x128", "fp8 sums promoted every 128 of K");
+constexpr How kFast = OCTAVO_HOW("128x256", "fp8 sums in the tensor cores");
+constexpr How kHalf = OCTAVO_HOW("128x256", "16-bit operands");
+#undef OCTAVO_HOW
 
 struct TypePair {
   DType a, b;
@@ -70,14 +74,6 @@ constexpr std::array kTypePairs{
     plain(DType::bfloat16, DType::bfloat16, MmaType::bf16_bf16, kHalf),
     plain(DType::float16, DType::float16, MmaType::f16_f16, kHalf),
 };
-
-// A matrix of rows that lie as TMA takes them.
-bool is_tiled(const MatrixView& x) noexcept {
-  const std::int64_t bytes = element_bytes(x.dtype);
-  return (x.strides[1] == 1 || x.shape[1] == 1) && x.strides[0] * bytes % kMapAlignment == 0 &&
-         x.strides[0] >= x.shape[1] &&
-         reinterpret_cast<std::uintptr_t>(x.data) % kMapAlignment == 0;
-}
 
 // A map of `rows` rows of x, and 128 bytes of its columns.
 TensorMap map_of(const MatrixView& x, int rows) noexcept {
@@ -123,53 +119,6 @@ Status sum_lines(const MatrixView& x, Scratch& memory, const std::int32_t*& out,
   auto* sums = static_cast<std::int32_t*>(memory.data());
   out = sums;
   return line_sums(x, sums, context);
-}
-
-// A scale of one value, or one for each row (of A; of B's transpose: column), as kernels read it.
-bool to_factors(const ScaleView& scale, Factors& out) noexcept {
-  if (scale.kind == ScaleKind::none) return true;
-  if (scale.kind == ScaleKind::number) {
-    out.number = scale.number;
-    return true;
-  }
-  if (scale.data.dtype != DType::float32 || scale.data.data == nullptr) return false;
-  const bool one = scale.rows == kWholeExtent;
-  if (!one && scale.rows != 1) return false;
-  const std::int64_t step = one ? 0 : scale.data.strides[0];
-  if (step > std::numeric_limits<std::int32_t>::max() || step < 0) return false;
-  out.values = static_cast<const float*>(scale.data.at(one ? 0 : scale.row0, 0));
-  out.step = static_cast<std::int32_t>(step);
-  return true;
-}
-
-bool to_bias(const Elements& bias, Factors& out) noexcept {
-  if (!bias.defined()) return true;
-  const std::int64_t step = bias.strides[1];
-  if (bias.dtype != DType::float32 || bias.strides[0] != 0 || step < 0 ||
-      step > std::numeric_limits<std::int32_t>::max())
-    return false;
-  out.values = static_cast<const float*>(bias.data);
-  out.step = static_cast<std::int32_t>(step);
-  return true;
-}
-
-// Whether the kernel finishes the member by itself, and how. A number as scale_result or alpha is
-// none of its steps.
-bool finishes(const Member& p, EpilogueParams& epilogue, DenseOut& out) noexcept {
-  const Epilogue& e = p.epilogue;
-  if (p.out.dtype == DType::bfloat16) {
-    out = DenseOut::bf16;
-  } else if (p.out.dtype == DType::float16) {
-    out = DenseOut::f16;
-  } else if (p.out.dtype == DType::float32) {
-    out = DenseOut::f32;
-  } else {
-    return false;
-  }
-  const bool plain = !e.alpha.present() && !e.beta.present() && !e.scale_result.present() &&
-                     !e.c.defined() && !p.a.scale[1].present() && !p.b.scale[1].present();
-  return plain && is_tiled(p.out) && to_factors(p.a.scale[0], epilogue.scale_a) &&
-         to_factors(p.b.scale[0].transposed(), epilogue.scale_b) && to_bias(e.bias, epilogue.bias);
 }
 
 // ---- launches ----------------------------------------------------------------------------------
@@ -259,24 +208,30 @@ std::uint32_t blocks_of(const Instance& row, const MatrixView& out, const Place&
 }
 
 Status launch_dense(const DensePath& path, const MatrixView& a, const MatrixView& b,
-                    const MatrixView& out, DenseOut kind, const EpilogueParams& epilogue,
+                    const MatrixView& out, const DenseEpilogue& epilogue,
                     const ExecContext& context) noexcept {
   const std::int64_t k_bytes = a.shape[1] * element_bytes(a.dtype);
   const Place place = context.place(out.device);
+  const bool full = epilogue.kind == DenseOut::full;
+  const int out_bytes = full ? 4 : static_cast<int>(element_bytes(out.dtype));
   const Instance* row =
-      find_instance(path, out.shape[0], static_cast<int>(element_bytes(out.dtype)),
-                    parts_of(path, out, k_bytes, place));
+      find_instance(path, out.shape[0], out_bytes, parts_of(path, out, k_bytes, place));
   if (row == nullptr) return fail(Code::internal, "dense product: no kernel of that type");
   DenseParams<EncodedMap> params;
   params.m = static_cast<std::int32_t>(out.shape[0]);
   params.n = static_cast<std::int32_t>(out.shape[1]);
   params.k_bytes = static_cast<std::int32_t>(k_bytes);
   params.chunk_steps = chunk_steps(out.shape[1], k_bytes);
-  params.out_type = kind;
-  params.epilogue = epilogue;
+  params.out_type = epilogue.kind;
+  params.epilogue = epilogue.quick;
+  params.full = epilogue.full;
   OCTAVO_TRY(encode_map(map_of(a, row->rows_of_a), params.a));
   OCTAVO_TRY(encode_map(map_of(b, row->rows_of_b), params.b));
-  OCTAVO_TRY(encode_map(map_of(out, row->rows_of_out), params.out));
+  if (full) {
+    params.out = {};
+  } else {
+    OCTAVO_TRY(encode_map(map_of(out, row->rows_of_out), params.out));
+  }
   return launch(row->kernel, {blocks_of(*row, out, place), row->threads, row->shared_bytes},
                 &params, place);
 }
@@ -292,9 +247,11 @@ const char* find_dense_path(const Member& p, const MatmulOptions& options,
     return "the tensor cores take int8 or uint8 by int8, OCP fp8 by fp8, and 16-bit floats of one "
            "type";
   const bool fast = options.fast_accumulation, few = p.a.data.shape[0] <= kFewRows;
-  const How& how = fast ? found->fast : found->how;
-  path = {found->type, fast ? Summing::plain : found->summing, few ? how.few : how.many};
   const std::int64_t k = weight_rows(p.b);
+  DenseEpilogue epilogue;
+  const bool apart = k == 0 || !fuses(p, options, epilogue);
+  path = {found->type, fast ? Summing::plain : found->summing,
+          (fast ? found->fast : found->how).of(few, apart)};
   if (is_integer(path.type) && k > kMostIntegerDepth)
     return "sums of more than 65536 products leave int32";
   if (k > std::numeric_limits<std::int32_t>::max() / 2 ||
@@ -316,8 +273,7 @@ const char* find_dense_path(const Member& p, const MatmulOptions& options,
   if (sum_chunks(p, options).several() || (outliers && options.k_chunks > 1)) return kInChunks;
   if (zero_points || outliers) {
     if (!is_integer(path.type)) return "zero points or outlier columns beside floats";
-    const How& with = kExactWith[zero_points ? 1 : 0][outliers ? 1 : 0];
-    path.how = few ? with.few : with.many;
+    path.how = kExactWith[zero_points ? 1 : 0][outliers ? 1 : 0].of(few, true);
   }
   if (options.exact_subnormals && is_half(path.type))
     return "whether the tensor cores keep subnormal 16-bit operands is not written down";
@@ -348,17 +304,17 @@ Status run_dense(const Member& p, const MatmulOptions& options, const DensePath&
   OCTAVO_TRY(to_tiled(a, copied_a, context));
   OCTAVO_TRY(to_tiled(b, copied_b, context));
 
-  EpilogueParams epilogue;
-  DenseOut kind{};
+  DenseEpilogue epilogue;
   const bool with_terms = p.a.azp.defined() || p.b.azp.defined() || p.epilogue.outliers.present();
-  if (a.shape[1] > 0 && !with_terms && finishes(p, epilogue, kind))
-    return launch_dense(path, a, b, p.out, kind, epilogue, context);
+  if (a.shape[1] > 0 && !with_terms && fuses(p, options, epilogue))
+    return launch_dense(path, a, b, p.out, epilogue, context);
   MatrixView sums;
   OCTAVO_TRY(take_tiled(summed, is_integer(path.type) ? DType::int32 : DType::float32,
                         p.out.shape[0], p.out.shape[1], p.out.device, sums));
   if (a.shape[1] > 0) {
-    OCTAVO_TRY(launch_dense(path, a, b, sums,
-                            is_integer(path.type) ? DenseOut::sums : DenseOut::f32, {}, context));
+    DenseEpilogue none;
+    none.kind = is_integer(path.type) ? DenseOut::sums : DenseOut::f32;
+    OCTAVO_TRY(launch_dense(path, a, b, sums, none, context));
   } else {
     OCTAVO_TRY(fill({static_cast<TensorView>(sums), 0.0F}, context));
   }

@@ -2,9 +2,9 @@
 // From a member to a launch of a dense Hopper kernel: that of few rows, or that of many.
 //
 // Operands that TMA cannot take (K not contiguous, rows or addresses not at multiples of 16) are
-// copied. The kernel finishes what it can: scales of rows and columns, a bias of columns, 16-bit
-// and float32 outputs; of all else it stores the sums, and the `finish` pass does the rest. Zero
-// points and outliers are for `finish_sums`, by sums of A's rows and B's columns.
+// copied. The kernel finishes what it can (dense_epilogue.hpp); of all else it stores the sums, and
+// the `finish` pass does the rest. Zero points and outliers are for `finish_sums`, by sums of A's
+// rows and B's columns.
 #pragma once
 
 #include "backends/cuda/kernels/dense_params.hpp"

@@ -120,6 +120,12 @@ class Machine {
   static OCTAVO_DEVICE void store_shared(u32 address, T value) {
     store_words<Names::store_shared>(address, value);
   }
+  /// As floats: bits of a kernel's sums would be copies of their registers, too many for wgmma.
+  static OCTAVO_DEVICE void store_shared(u32 address, SumPair<float> pair) {
+    asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(pair.first),
+                 "f"(pair.second)
+                 : "memory");
+  }
   static OCTAVO_DEVICE void stmatrix4(u32 address, u32 r0, u32 r1, u32 r2, u32 r3) {
     asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address),
                  "r"(r0), "r"(r1), "r"(r2), "r"(r3)

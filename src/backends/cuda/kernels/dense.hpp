@@ -35,6 +35,7 @@
 #include "backends/cuda/kernels/dense_params.hpp"
 #include "backends/cuda/kernels/epilogue.hpp"
 #include "backends/cuda/kernels/exchange.hpp"
+#include "backends/cuda/kernels/full_epilogue.hpp"
 #include "backends/cuda/kernels/ring.hpp"
 #include "backends/cuda/kernels/tiles.hpp"
 #include "backends/cuda/machine/layout.hpp"
@@ -308,6 +309,8 @@ struct Dense {
                                        const DenseParams<typename Machine::TensorMap>& p,
                                        const Work& work, u32 warp, int row, int column, int own,
                                        u32 turn, const Sum (&sums)[kOwnColumns / 2]) {
+    if (out_bytes == 4 && p.out_type == DenseOut::full)
+      return finish_tile(m, p, work, warp, row, column + own, sums);
     const u32 group = warp / 4, lane = m.lane(), in_group = warp % 4;
     const bool stores = in_group == 0 && lane == 0;
     const int first_row = row + static_cast<int>(in_group * 16 + lane / 4);
@@ -351,6 +354,40 @@ struct Dense {
         m.tma_store(p.out, staging, column + own + static_cast<int>(panel) * kPanelColumns, row);
         m.tma_store_commit();
       }
+    }
+  }
+
+  // The same for FullEpilogue: sums go through the panels as they are. One copy of its code takes
+  // whichever panel it is.
+  template <class Machine>
+  OCTAVO_DEVICE static void finish_tile(Machine& m,
+                                        const DenseParams<typename Machine::TensorMap>& p,
+                                        const Work& work, u32 warp, int row, int column,
+                                        const Sum (&sums)[kOwnColumns / 2]) {
+    using Full = FullPanel<Sum, kWarpgroupRows>;
+    constexpr u32 kSumsOfPanel = kPanelColumns / 2, kEightRows = 8 * kRowBytes;
+    const u32 group = warp / 4, lane = m.lane(), in_group = warp % 4;
+    const u32 thread = in_group * 32 + lane;
+    typename Full::Place place{row, column, p.m, p.n};
+    typename Full::Addends c = Full::fetch(m, p.full, place, thread);
+    OCTAVO_ROLLED
+    for (u32 panel = 0; panel < kPanels; ++panel) {
+      const u32 staging = work.base + kStaging + (group * 2 + panel % 2) * kPanelBytes;
+      const u32 at = staging + (in_group * 16 + lane / 4) * kRowBytes + lane % 4 * 8;
+      m.sync_named(1 + group, 128);  // who read the place before has read it
+      OCTAVO_UNROLL
+      for (u32 i = 0; i < kPanels; ++i) {
+        if (i != panel) continue;
+        OCTAVO_UNROLL
+        for (u32 j = 0; j < kSumsOfPanel; j += 4) {
+          const Sum* s = sums + i * kSumsOfPanel + j;
+          m.store_shared(swizzle_128(at + j * 8), SumPair<Sum>{s[0], s[1]});
+          m.store_shared(swizzle_128(at + j * 8 + kEightRows), SumPair<Sum>{s[2], s[3]});
+        }
+      }
+      m.sync_named(1 + group, 128);
+      Full::finish(m, p.full, staging, place, thread, c);
+      place.column += kPanelColumns;
     }
   }
 

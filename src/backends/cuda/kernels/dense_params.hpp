@@ -3,6 +3,7 @@
 #pragma once
 
 #include "backends/cuda/kernels/epilogue.hpp"
+#include "backends/cuda/kernels/full_epilogue.hpp"
 #include "backends/cuda/machine/types.hpp"
 
 namespace octavo::cuda {
@@ -13,6 +14,7 @@ enum class DenseOut : std::uint8_t {
   f16,
   f32,   ///< finished; where there are no factors and no bias, float sums as they are
   sums,  ///< int32
+  full,  ///< what FullEpilogue says: sums go there
 };
 
 /// What a launch is told beside the matrices.
@@ -22,12 +24,13 @@ struct DenseShape {
   std::int32_t chunk_steps = 0;  ///< of 128 bytes of K: chunks whose sums are added in order
   DenseOut out_type{};
   EpilogueParams epilogue;
+  FullEpilogue full;
 };
 
 template <class Map>
 struct DenseParams : DenseShape {
   Map a, b;  ///< boxes of 128 bytes of K by the kernel's kRows of A, kRowsOfB of B
-  Map out;   ///< boxes of 128 bytes of columns by its kRowsOfOut
+  Map out;   ///< boxes of 128 bytes of columns by its kRowsOfOut; none of DenseOut::full
 };
 
 /// How sums are kept along K.

@@ -3,6 +3,7 @@
 // core/element.cpp is on the host, with the same bits.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -95,6 +96,27 @@ OCTAVO_DEVICE float read_float(Machine& m, DType dtype, const void* base, std::i
     value = Codec<row>::decode(m.load_global(static_cast<const Raw*>(base) + offset));
   });
   return value;
+}
+
+/// The value of a 16-bit element: a few instructions. A NaN keeps its payload.
+OCTAVO_HOST_DEVICE constexpr float widened_bf16(std::uint32_t code) {
+  return std::bit_cast<float>(code << 16);
+}
+OCTAVO_HOST_DEVICE constexpr float widened_f16(std::uint32_t code) {
+  const std::uint32_t magnitude = code & 0x7FFFU;
+  // Its subnormals are float32's until they are multiplied.
+  const float value = std::bit_cast<float>(magnitude << 13) * 0x1p112F;
+  const std::uint32_t exponent = magnitude >= 0x7C00U ? 0x7F800000U : 0U;
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) | exponent |
+                              (code & 0x8000U) << 16);
+}
+
+/// An element of one of the three wide types: bfloat16, float16 or float32.
+template <class Machine>
+OCTAVO_DEVICE float read_wide(Machine& m, DType dtype, const void* base, std::int64_t offset) {
+  if (dtype == DType::float32) return m.load_global(static_cast<const float*>(base) + offset);
+  const std::uint16_t code = m.load_global(static_cast<const std::uint16_t*>(base) + offset);
+  return dtype == DType::bfloat16 ? decode<kBFloat16>(code) : decode<kFloat16>(code);
 }
 
 /// The value of an element of an integer type; 0 for others.

@@ -9,25 +9,27 @@
 
 #include <string.h>
 
-#include "backends/cuda/machine/types.hpp"
+#include "backends/cuda/kernels/elements.hpp"
 
 namespace octavo::cuda {
 
 /// What the host passes for one vector: a number, one value (step 0), or one for each row or
-/// column.
+/// column, of a wide type.
 struct Factors {
-  const float* values = nullptr;  ///< null: the number
+  const void* values = nullptr;  ///< null: the number
   std::int32_t step = 0;
   float number = 1.0F;
+  DType dtype = DType::float32;
 
   template <class Machine>
   OCTAVO_DEVICE float at(Machine& m, int index, int count) const {
-    return values != nullptr && index < count ? m.load_global(values + std::int64_t{index} * step)
-                                              : number;
+    return values != nullptr && index < count
+               ? read_wide(m, dtype, values, std::int64_t{index} * step)
+               : number;
   }
 };
 
-/// Vectors of an epilogue, in float32.
+/// Vectors of an epilogue.
 struct EpilogueParams {
   Factors scale_a;                  ///< of rows
   Factors scale_b;                  ///< of columns

@@ -30,6 +30,7 @@
 
 #include "backends/cuda/kernels/dense_params.hpp"
 #include "backends/cuda/kernels/epilogue.hpp"
+#include "backends/cuda/kernels/full_epilogue.hpp"
 #include "backends/cuda/kernels/handover.hpp"
 #include "backends/cuda/kernels/ring.hpp"
 #include "backends/cuda/machine/layout.hpp"
@@ -289,6 +290,17 @@ struct FewRows {
         store_words(m, p, at + kEightRows + kEightColumns, s + 6, lower, far);
       }
     }
+    if (out_bytes == 4 && p.out_type == DenseOut::full) {
+      m.sync_named(1, kMultiplying);
+      using Full = FullPanel<Sum, rows>;
+      typename Full::Place place{0, column, p.m, p.n};
+      typename Full::Addends c = Full::fetch(m, p.full, place, warp * 32 + lane);
+      OCTAVO_ROLLED
+      for (u32 panel = 0; panel < kPanels; ++panel, place.column += kPanelColumns)
+        Full::finish(m, p.full, staging + panel * kPanelBytes, place, warp * 32 + lane, c);
+      m.sync_warp();  // as below
+      return;
+    }
     m.fence_async();
     m.sync_named(1, kMultiplying);
     if (stores) {
@@ -318,7 +330,7 @@ struct FewRows {
                                         const float* scales, const ColumnFactors& column) {
     u32 first = bits_of(finish(static_cast<float>(s[0]), scales[0], column));
     u32 second = bits_of(finish(static_cast<float>(s[1]), scales[1], column));
-    if (is_integer(type) && p.out_type == DenseOut::sums) {
+    if (is_integer(type) && p.out_type != DenseOut::f32) {
       first = bits_of(s[0]);
       second = bits_of(s[1]);
     }

@@ -33,10 +33,12 @@
 #define OCTAVO_DEVICE __device__ __forceinline__
 #define OCTAVO_HOST_DEVICE __host__ __device__ __forceinline__
 #define OCTAVO_UNROLL _Pragma("unroll")
+#define OCTAVO_ROLLED _Pragma("unroll 1")
 #else
 #define OCTAVO_DEVICE inline
 #define OCTAVO_HOST_DEVICE inline
 #define OCTAVO_UNROLL
+#define OCTAVO_ROLLED
 #endif
 
 namespace octavo::cuda {
@@ -107,6 +109,12 @@ struct AccumulatorOf<true> {
 /// What a sum of products is kept in.
 template <MmaType type>
 using Accumulator = typename AccumulatorOf<is_integer(type)>::Type;
+
+/// Two neighbouring sums of a row.
+template <class Sum>
+struct alignas(8) SumPair {
+  Sum first, second;
+};
 
 /// A tensor map's swizzle of 16-byte pieces inside a box.
 enum class Swizzle : std::uint8_t { none, bytes_128 };

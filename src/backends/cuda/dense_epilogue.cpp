@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/dense_epilogue.hpp"
+
+#include <cstdint>
+#include <limits>
+
+#include "backends/cuda/rows_layout.hpp"
+#include "core/grid.hpp"
+
+namespace octavo::cuda {
+namespace {
+
+// Values `step` apart.
+bool to_factors(const Elements& values, std::int64_t first, std::int64_t step,
+                Factors& out) noexcept {
+  if (!is_wide(values.dtype) || step < 0 || step > std::numeric_limits<std::int32_t>::max())
+    return false;
+  out.values = values.at(first);
+  out.step = static_cast<std::int32_t>(step);
+  out.dtype = values.dtype;
+  return true;
+}
+
+// A scale of one value, or one for each row (of A; of B's transpose: column).
+bool to_factors(const ScaleView& scale, Factors& out) noexcept {
+  if (scale.kind != ScaleKind::tensor) {
+    if (scale.kind == ScaleKind::number) out.number = scale.number;
+    return true;
+  }
+  const bool one = scale.rows == kWholeExtent;
+  if (!one && scale.rows != 1) return false;
+  const std::int64_t step = one ? 0 : scale.data.strides[0];
+  return to_factors(scale.data, one ? 0 : scale.row0 * step, step, out);
+}
+
+bool to_factors(const Factor& factor, Factors& out) noexcept {
+  if (factor.kind != Factor::Kind::tensor) {
+    out.number = factor.number;
+    return true;
+  }
+  return to_factors(factor.data, 0, factor.data.strides[1], out);
+}
+
+// One for each column, -0 where there is none.
+bool to_bias(const Elements& bias, Factors& out) noexcept {
+  if (!bias.defined()) return true;
+  return bias.strides[0] == 0 && to_factors(bias, 0, bias.strides[1], out);
+}
+
+// Whether FullPanel finds four columns of a row, from a multiple of four on, as a word or two.
+bool has_words_of_four(const Elements& x) noexcept {
+  const std::int64_t bytes = 4 * element_bytes(x.dtype);
+  return x.strides[1] == 1 && x.strides[0] % 4 == 0 &&
+         reinterpret_cast<std::uintptr_t>(x.data) % static_cast<std::uintptr_t>(bytes) == 0;
+}
+
+bool to_full(const Member& p, const MatmulOptions& options, const EpilogueParams& quick,
+             FullEpilogue& full) noexcept {
+  const Epilogue& e = p.epilogue;
+  const MatrixView& out = p.out;
+  if (!is_full_output(out.dtype) || (out.strides[1] != 1 && out.shape[1] > 1)) return false;
+  if (is_float8(out.dtype) && options.overflow != Overflow::saturate) return false;
+  if (e.c.defined() && !is_wide(e.c.dtype)) return false;
+  full.scale_a = quick.scale_a;
+  full.scale_b = quick.scale_b;
+  full.bias = quick.bias;
+  full.c = e.c;
+  full.c_words = e.c.defined() && has_words_of_four(e.c);
+  full.out = out;
+  full.out_words = has_words_of_four(out);
+  return to_factors(e.alpha, full.alpha) && to_factors(e.beta, full.beta) &&
+         to_factors(e.scale_result, full.result);
+}
+
+}  // namespace
+
+bool is_tiled(const MatrixView& x) noexcept {
+  const std::int64_t bytes = element_bytes(x.dtype);
+  return (x.strides[1] == 1 || x.shape[1] == 1) && x.strides[0] * bytes % kMapAlignment == 0 &&
+         x.strides[0] >= x.shape[1] &&
+         reinterpret_cast<std::uintptr_t>(x.data) % kMapAlignment == 0;
+}
+
+bool fuses(const Member& p, const MatmulOptions& options, DenseEpilogue& epilogue) noexcept {
+  const Epilogue& e = p.epilogue;
+  const DType out = p.out.dtype;
+  const bool tiled = is_tiled(p.out);
+  EpilogueParams& quick = epilogue.quick;
+  if (out == DType::int32) {  // the exact sums, without scales
+    epilogue.kind = tiled ? DenseOut::sums : DenseOut::full;
+    return tiled || to_full(p, options, quick, epilogue.full);
+  }
+  if (p.a.scale[1].present() || p.b.scale[1].present() ||
+      !to_factors(p.a.scale[0], quick.scale_a) ||
+      !to_factors(p.b.scale[0].transposed(), quick.scale_b) || !to_bias(e.bias, quick.bias))
+    return false;
+  const bool more =
+      e.alpha.present() || e.beta.present() || e.scale_result.present() || e.c.defined();
+  if (tiled && !more && is_wide(out)) {
+    epilogue.kind = out == DType::bfloat16  ? DenseOut::bf16
+                    : out == DType::float16 ? DenseOut::f16
+                                            : DenseOut::f32;
+    return true;
+  }
+  const EpilogueParams own = quick;
+  quick = {};
+  epilogue.kind = DenseOut::full;
+  return to_full(p, options, own, epilogue.full);
+}
+
+}  // namespace octavo::cuda

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a dense kernel makes of a member's sums by itself.
+#pragma once
+
+#include "backends/cuda/kernels/dense_params.hpp"
+#include "octavo/problem.hpp"
+
+namespace octavo::cuda {
+
+struct DenseEpilogue {
+  DenseOut kind{};
+  EpilogueParams quick;  ///< of a 16-bit or float32 output that a TMA store takes
+  FullEpilogue full;     ///< of DenseOut::full
+};
+
+/// A matrix of rows that lie as TMA takes them.
+bool is_tiled(const MatrixView& x) noexcept;
+
+/// Whether the kernel finishes the member, with K > 0 and neither zero points nor outliers: scales
+/// of rows and columns, alpha, beta C, a bias of columns and scale_result of wide types, one scale
+/// an operand, rows of neighbours as the output. What it does not is for the `finish` pass. No
+/// address changes the answer.
+bool fuses(const Member& member, const MatmulOptions& options, DenseEpilogue& epilogue) noexcept;
+
+}  // namespace octavo::cuda
