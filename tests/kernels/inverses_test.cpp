@@ -121,6 +121,103 @@ TEST(Inverses, GiveTheCodesOfDivisionsAtEveryTie) {
   }
 }
 
+// In turn by size, where steps hold elements of one binade, and out of order.
+TEST(Inverses, GiveTheCodesOfDivisionsToEveryBfloat16) {
+  for (const cpu::Kernels* kernels : cpu::usable_kernels()) {
+    for (const Target& target : kTargets) {
+      for (const float factor : {1.0F, 0x1p-58F, 0.0371F, 1.7e9F, 0x1.fffffep-9F}) {
+        float inverse = 0.0F, rest = 0.0F;
+        if (!kernels->invert(&factor, 1, target.tie_bits, &inverse, &rest)) continue;
+        std::vector<std::uint16_t> x;
+        for (std::uint32_t bits = 0; bits < 0x10000U; ++bits) {
+          const float value = std::bit_cast<float>(bits << 16);
+          if (std::abs(value / factor) < 0x1p9F) x.push_back(static_cast<std::uint16_t>(bits));
+        }
+        const std::size_t ordered = x.size();
+        const kit::Random random(12);
+        for (std::uint64_t i = 0; i < ordered; ++i) x.push_back(x[random.bits(i) % ordered]);
+        for (const std::int64_t azp : {std::int64_t{target.azp}, -cpu::kNearAzp + 1,
+                                       std::int64_t{5000}, std::int64_t{70000}}) {
+          if (azp != 0 && target.azp == 0 && target.to != DType::uint8) continue;
+          cpu::RowCodes by_division{.from = DType::bfloat16,
+                                    .source = x.data(),
+                                    .count = static_cast<std::int64_t>(x.size()),
+                                    .factor = factor,
+                                    .to = target.to,
+                                    .azp = static_cast<std::int32_t>(azp),
+                                    .tame = true};
+          cpu::RowCodes by_inverse = by_division;
+          by_inverse.inverses = &inverse;
+          by_inverse.inverse_rests = &rest;
+          ASSERT_EQ(codes_of(*kernels, by_inverse), codes_of(*kernels, by_division))
+              << kernels->on_floats << ", " << name(target.to) << ", divisor " << factor << ", "
+              << azp;
+        }
+      }
+    }
+  }
+}
+
+// Runs of every length, by powers of two and by other factors: elements of all sizes, zeros among
+// them, that overflow or not, at any address.
+TEST(Inverses, GiveTheCodesOfDivisionsToRuns) {
+  constexpr std::size_t kCount = 5000;
+  const kit::Random random(13);
+  for (const cpu::Kernels* kernels : cpu::usable_kernels()) {
+    for (const Target& target : kTargets) {
+      for (const std::int64_t run : {1, 16, 32, 48, 64, 96, 128, 192, 640}) {
+        for (const bool powers : {true, false}) {
+          const std::size_t cells =
+              (kCount + static_cast<std::size_t>(run) - 1) / static_cast<std::size_t>(run);
+          std::vector<float> factors, inverses(cells), rests(cells);
+          std::vector<std::int32_t> azps;
+          for (std::uint64_t j = 0; j < cells; ++j) {
+            const float power = std::ldexp(1.0F, static_cast<int>(random.bits(j) % 90) - 45);
+            factors.push_back(powers ? power : power * 1.1443F);
+            azps.push_back(static_cast<std::int32_t>(random.bits(j + 7) % 20000) - 10000);
+          }
+          if (!kernels->invert(factors.data(), static_cast<std::int64_t>(cells), target.tie_bits,
+                               inverses.data(), rests.data())) {
+            continue;
+          }
+          std::vector<float> x;
+          for (std::uint64_t i = 0; i < kCount; ++i) {
+            const float reach = i / 640 % 2 == 0 ? 0x1p8F : 4.0F;
+            const double tiny = i % 211 == 0 ? 0x1p-20 : 1.0;
+            const double size = i % 9 == 0 ? 0.0 : 2.0 * random.uniform(i) - 1.0;
+            x.push_back(static_cast<float>(reach * size * tiny) *
+                        factors[i / static_cast<std::uint64_t>(run)]);
+          }
+          for (const DType from : {DType::bfloat16, DType::float32}) {
+            std::vector<float> row(kCount);
+            store_row(from, x.data(), kCount, row.data(), 1, Overflow::saturate);
+            for (const std::int64_t count :
+                 {std::int64_t{kCount}, std::int64_t{4480}, std::int64_t{513}, std::int64_t{90}}) {
+              cpu::RowCodes by_division{.from = from,
+                                        .source = row.data(),
+                                        .count = count,
+                                        .factors = factors.data(),
+                                        .azps = target.azp == 0 ? nullptr : azps.data(),
+                                        .run = run,
+                                        .to = target.to,
+                                        .tame = true};
+              cpu::RowCodes by_inverse = by_division;
+              by_inverse.inverses = inverses.data();
+              by_inverse.inverse_rests = rests.data();
+              for (const Overflow overflow : {Overflow::saturate, Overflow::ieee}) {
+                by_inverse.overflow = by_division.overflow = overflow;
+                ASSERT_EQ(codes_of(*kernels, by_inverse), codes_of(*kernels, by_division))
+                    << kernels->on_floats << ", " << name(from) << " to " << name(target.to)
+                    << ", runs of " << run << " in " << count << ", powers of two " << powers;
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(Inverses, AreOfAllFactorsOrOfNone) {
   for (const cpu::Kernels* kernels : cpu::usable_kernels()) {
     for (const std::size_t count : {1U, 15U, 16U, 17U, 70U}) {

@@ -395,6 +395,44 @@ TEST(Kernels, QuantizeTiesOfTameRows) {
   }
 }
 
+// Beside a row's codes, in lines from their second byte on and up to the end of the row.
+TEST(Kernels, FindWhatTheNextRowReaches) {
+  for (const Kernels* kernels : cpu::usable_kernels()) {
+    for (const DType from : kQuantizedFrom) {
+      for (const DType to : {DType::int8, DType::float8_e4m3fn}) {
+        for (const std::int64_t count : {1, 15, 64, 77, 128, 600, 1024}) {
+          for (std::int64_t place = 0; place < count; place += count / 9 + 1) {
+            std::vector<float> x(static_cast<std::size_t>(count), 1.0F);
+            std::vector<float> next = x;
+            next[static_cast<std::size_t>(place)] = place % 2 == 0 ? -3.5F : std::nanf("");
+            const auto row = row_of(from, x, 0);
+            const auto behind = row_of(from, next, 0);
+            std::vector<std::uint8_t> codes(static_cast<std::size_t>(count) + 1);
+            float factor = 0.37F, inverse = 0.0F, rest = 0.0F;
+            const bool inverts = kernels->invert(&factor, 1, 8, &inverse, &rest);
+            std::int32_t most = 0, want = 0;
+            kernels->quantize({.from = from,
+                               .source = row.get(),
+                               .count = count,
+                               .factor = factor,
+                               .codes = codes.data() + 1,
+                               .to = to,
+                               .tame = true,
+                               .inverses = inverts ? &inverse : nullptr,
+                               .inverse_rests = inverts ? &rest : nullptr,
+                               .streamed = count != 77,
+                               .next = behind.get(),
+                               .next_most = &most});
+            kernels->magnitudes(from, behind.get(), count, count, &want, nullptr);
+            ASSERT_EQ(most, want) << kernels->on_floats << ", " << name(from) << ", " << place
+                                  << " of " << count;
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(Kernels, FindWhatCellsReach) {
   for (const Kernels* kernels : cpu::usable_kernels()) {
     for (const DType from : kQuantizedFrom) {

@@ -19,7 +19,8 @@ constexpr std::array kRows {
 #if defined(__x86_64__)
   Row{&kAvx512Bf16Kernels,
       [](const CpuFeatures& cpu) noexcept {
-        return cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl && cpu.avx512_bf16;
+        return cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl && cpu.avx512_bf16 &&
+               cpu.avx512_vbmi;
       }},
       Row{&kAvx512Kernels,
           [](const CpuFeatures& cpu) noexcept { return cpu.avx512f && cpu.avx512bw; }},

@@ -70,12 +70,16 @@ struct RowCodes {
   std::uint32_t limit = 0;                 ///< section 8: magnitudes, as bits, from here on give 0
   /// Section 6: the factors are positive, every quotient is a number below 2^20 in magnitude.
   bool tame = false;
-  /// Not null: what Kernels::invert made of the factor, or of `factors`. Only of tame rows.
+  /// Not null: what Kernels::invert made of the factor, or of `factors`. Only of tame rows whose
+  /// quotients are below 2^9.
   const float* inverses = nullptr;
   const float* inverse_rests = nullptr;
   /// Codes go past the caches where they fill whole lines. The caller ends with a store fence.
   bool streamed = false;
   const void* next = nullptr;  ///< as many bytes as `source`, fetched into the cache meanwhile
+  /// Of a row of one factor, not null: raised to the largest magnitude of `next`, which is read
+  /// instead of fetched, as Kernels::magnitudes has it. Not where errors are asked for.
+  std::int32_t* next_most = nullptr;
 
   /// Not null: what the codes lose is added, of one cell the same bits as by Kernels::code_errors.
   /// Codes saturate, without zero points, and are not streamed.

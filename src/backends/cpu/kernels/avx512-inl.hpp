@@ -65,6 +65,20 @@ inline void put_saturated(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   put_bytes(_mm512_permutexvar_epi32(order, bytes), out, streamed);
 }
+// The lower halves of even and odd elements in turn, plus zero points in all halves.
+inline void put_lower_halves(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b,
+                             Lanes<std::uint32_t, 16> c, Lanes<std::uint32_t, 16> d,
+                             Lanes<std::uint32_t, 16> front_azp, Lanes<std::uint32_t, 16> back_azp,
+                             std::uint8_t* out, bool streamed, bool to_signed) {
+  const __m512i front =
+      _mm512_adds_epi16(low_halves(a, b, kEvenAndOdd), reinterpret_cast<__m512i>(front_azp));
+  const __m512i back =
+      _mm512_adds_epi16(low_halves(c, d, kEvenAndOdd), reinterpret_cast<__m512i>(back_azp));
+  const __m512i bytes =
+      to_signed ? _mm512_packs_epi16(front, back) : _mm512_packus_epi16(front, back);
+  put_bytes(_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), bytes), out,
+            streamed);
+}
 inline Lanes<float, 16> fused(Lanes<float, 16> a, Lanes<float, 16> b, Lanes<float, 16> c) {
   return reinterpret_cast<Lanes<float, 16>>(_mm512_fmadd_ps(
       reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(c)));
@@ -97,6 +111,7 @@ inline bool any_greater(Lanes<std::int32_t, 16> a, Lanes<std::int32_t, 16> b) {
 #include "backends/cpu/kernels/errors-inl.hpp"
 #include "backends/cpu/kernels/experts-inl.hpp"
 #include "backends/cpu/kernels/inverses-inl.hpp"
+#include "backends/cpu/kernels/lane_codes-inl.hpp"
 #include "backends/cpu/kernels/outliers-inl.hpp"
 #include "backends/cpu/kernels/quantize-inl.hpp"
 #include "backends/cpu/kernels/table-inl.hpp"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The AVX-512 kernels with the instruction that rounds to bfloat16.
+// The AVX-512 kernels with the instruction that rounds to bfloat16, and those that pick bytes from
+// tables.
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -18,7 +19,7 @@
 namespace octavo::cpu {
 namespace {
 
-OCTAVO_ISA_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
+OCTAVO_ISA_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512bf16")
 #include "backends/cpu/kernels/lanes-inl.hpp"
 
 // The instruction takes subnormal numbers for zeros and keeps a NaN's payload.
@@ -34,6 +35,9 @@ inline void put_bfloat16(Lanes<float, 16> a, Lanes<float, 16> b, void* out) {
       _mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(a));
   std::memcpy(out, &halves, sizeof(halves));
 }
+inline void put_bytes(__m512i bytes, std::uint8_t* out, bool streamed);
+#include "backends/cpu/kernels/mantissas_avx512-inl.hpp"
+
 #include "backends/cpu/kernels/avx512-inl.hpp"
 OCTAVO_ISA_END
 

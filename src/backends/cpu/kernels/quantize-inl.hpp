@@ -9,7 +9,7 @@
 // floats, or as many narrower ones, become 64 bytes. Where errors are asked for (errors-inl.hpp),
 // the codes that files hold are measured in the registers that they are made in.
 //
-// Included after lanes-inl.hpp, errors-inl.hpp and inverses-inl.hpp inside an instruction-set
+// Included after lanes-inl.hpp, errors-inl.hpp and lane_codes-inl.hpp inside an instruction-set
 // region; every including file gets its own copy.
 //
 // The file that includes this defines the changes of width that widths-inl.hpp has.
@@ -17,182 +17,29 @@
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 
 template <int lanes>
-struct Quantize : Inverting<lanes> {
-  using Base = Inverting<lanes>;
-  using Base::choose;
+struct Quantize : LaneCodes<lanes> {
+  using Base = LaneCodes<lanes>;
   using Base::floats;
-  using Base::ints;
   using Base::kHasInverses;
-  using Base::larger;
-  using Base::load;
-  using Base::quotient_of;
-  using Base::smaller;
-  using Base::where;
   using Base::words;
   using typename Base::DType;
   using typename Base::Floats;
   using typename Base::Ints;
   using typename Base::Inverse;
+  using typename Base::Put;
+  using typename Base::ToShiftedInteger;
+  using typename Base::ToVectorwise;
   using typename Base::Words;
+  template <bool tame>
+  using ToInteger = typename Base::template ToInteger<tame>;
+  template <octavo::FloatFormat F, bool tame, bool signs>
+  using ToFloat8 = typename Base::template ToFloat8<F, tame, signs>;
   using RowCodes = octavo::cpu::RowCodes;
   using ErrorsOf = Errors<lanes>;
 
   static constexpr std::int64_t kStep = 4 * lanes;  // elements of one turn of a loop
   static constexpr std::int64_t kLine = 64;         // bytes that a streaming store has to fill
   static constexpr std::int64_t kPiece = 512;       // elements whose factors are repeated at a time
-
-  // The rules of the specification: from elements and what their cell has to codes in lanes, and,
-  // where errors may be asked for, to the numbers that these are (kMagnitudes: without their
-  // signs).
-
-  // How codes leave their lanes.
-  enum class Put {
-    low_bytes,  // the low bytes, whatever is above them
-    saturated,  // integers, cut to the type's range
-    signs,      // codes of magnitudes in the second bytes; the sources' signs come on top
-  };
-
-  // Section 6 into int8 and uint8. With a near zero point the shifted range is exact in float32,
-  // and saturating before the shift is saturating after it. `tame` as RowCodes has it.
-  template <bool tame>
-  struct ToInteger {
-    static constexpr Put kPut = tame ? Put::saturated : Put::low_bytes;
-    static constexpr bool kMagnitudes = false;
-    static constexpr bool kInverts = tame;
-    bool to_signed;
-    explicit ToInteger(const RowCodes& row) : to_signed(row.to == DType::int8) {}
-    OCTAVO_INLINE Words operator()(Floats x, Floats divisor, Floats& number) const {
-      const Floats aligned = x / divisor + kAlign;
-      const Floats low = Floats{} + (to_signed ? -128.0F : 0.0F);
-      number = smaller(larger(aligned - kAlign, low), low + 255.0F);
-      return words(aligned) - kAlignBits;
-    }
-    template <class Divisor>
-    OCTAVO_INLINE Words operator()(Floats x, Divisor divisor, Ints azp) const {
-      const Floats quotient = quotient_of(x, divisor);
-      const Words shift = reinterpret_cast<const Words&>(azp);
-      if constexpr (tame) return words(quotient + kAlign) - kAlignBits + shift;
-      const Floats number = floats(where(quotient == quotient, words(quotient)));
-      const Floats low = __builtin_convertvector((to_signed ? -128 : 0) - azp, Floats);
-      return words(smaller(larger(number, low), low + 255.0F) + kAlign) + shift;
-    }
-  };
-  // The same for zero points up to kWideAzp, whose shift takes integers of 32 bits.
-  struct ToShiftedInteger {
-    static constexpr Put kPut = Put::low_bytes;
-    static constexpr bool kInverts = false;
-    std::int32_t low;
-    explicit ToShiftedInteger(const RowCodes& row) : low(row.to == DType::int8 ? -128 : 0) {}
-    OCTAVO_INLINE Words operator()(Floats x, Floats divisor, Ints azp) const {
-      constexpr float kMost = 0x1.fffffep30F;  // of those that 32 bits hold
-      constexpr float kWhole = 0x1p23F;        // from here on every number is an integer
-      const Floats quotient = x / divisor;
-      const Floats number = floats(where(quotient == quotient, words(quotient)));
-      const Words inside = words(smaller(larger(number, Floats{} - kMost), Floats{} + kMost));
-      const Floats magnitude = floats(inside & 0x7FFFFFFFU);
-      const Floats rounded = (magnitude + kWhole) - kWhole;
-      const Words whole = choose(magnitude < kWhole, words(rounded), words(magnitude));
-      const Ints integer = __builtin_convertvector(floats(whole | (inside & 0x80000000U)), Ints);
-      const Ints least = low - azp;
-      const Ints code = smaller(larger(integer, least), least + 255) + azp;
-      return reinterpret_cast<const Words&>(code);
-    }
-  };
-  static constexpr float kAlign = 0x1.8p23F;  // adding it rounds to an integer in the low bits
-  static constexpr std::uint32_t kAlignBits = 0x4B400000U;
-
-  // Section 8: a product, symmetric; 0 for outliers.
-  struct ToVectorwise {
-    static constexpr Put kPut = Put::low_bytes;
-    static constexpr bool kMagnitudes = false;
-    static constexpr bool kInverts = false;
-    std::int32_t limit;
-    explicit ToVectorwise(const RowCodes& row) : limit(static_cast<std::int32_t>(row.limit)) {}
-    OCTAVO_INLINE Words operator()(Floats x, Floats factor, Floats& number) const {
-      const Floats product = x * factor;  // NaN for an infinity and the factor 0
-      const Ints kept = (ints(words(x) & 0x7FFFFFFFU) < limit) & (product == product);
-      const Floats inside = floats(where(kept, words(product)));
-      const Floats aligned = smaller(larger(inside, Floats{} - 127.0F), Floats{} + 127.0F) + kAlign;
-      number = aligned - kAlign;
-      return words(aligned) - kAlignBits;
-    }
-    OCTAVO_INLINE Words operator()(Floats x, Floats factor, Ints /*azp*/) const {
-      Floats number;
-      return (*this)(x, factor, number);
-    }
-  };
-
-  // Section 6 into fp8, as octavo::encode. Added to a power of two that is 2^kShift times its own
-  // binade's, a magnitude loses the bits that the format has no room for, to nearest even; below
-  // the smallest normal number the power stays that number's. The sum's exponent then counts
-  // binades and its last bits steps in one: together they are the code, but for a constant that
-  // rides in the addend. A magnitude beyond the largest becomes that, or, by the rule of IEEE 754,
-  // what follows it, which is infinity or NaN in every format.
-  template <octavo::FloatFormat F, bool tame, bool signs>
-  struct ToFloat8 {
-    static constexpr Put kPut = signs ? Put::signs : Put::low_bytes;
-    static constexpr bool kMagnitudes = true;
-    static constexpr bool kInverts = tame;
-    static constexpr int kShift = 23 - F.mantissa_bits;
-    static constexpr std::uint32_t kMinNormal = static_cast<std::uint32_t>(128 - F.bias) << 23;
-    static constexpr std::uint32_t kConstant =
-        0U - ((kMinNormal >> kShift) + (static_cast<std::uint32_t>(kShift) << F.mantissa_bits));
-    static constexpr std::uint32_t kAddend =
-        (static_cast<std::uint32_t>(kShift) << 23) | (kConstant & 0xFFFFU);
-    static_assert((kConstant & 1U) == 0, "an odd one would turn ties to even into ties to odd");
-
-    // The code of what is too large: that of the largest number, or what follows it.
-    static OCTAVO_INLINE std::uint32_t overflown(const RowCodes& row) {
-      return F.max_code + (row.overflow == octavo::Overflow::saturate ? 0U : 1U);
-    }
-    static OCTAVO_INLINE std::uint32_t infinite(const RowCodes& row) {
-      if (F.inf_code != 0U) return F.inf_code;
-      return row.shows_infinities ? F.nan_code : overflown(row);
-    }
-
-    std::int32_t most;       // as bits of float32
-    std::uint32_t infinity;  // the code of an infinite element, without its sign
-    explicit ToFloat8(const RowCodes& row)
-        : most(static_cast<std::int32_t>((overflown(row) << kShift) +
-                                         (static_cast<std::uint32_t>(127 - F.bias) << 23))),
-          infinity(infinite(row)) {}
-    template <class Divisor>
-    OCTAVO_INLINE Words operator()(Floats x, Divisor divisor, Ints /*azp*/) const {
-      Floats number;
-      return (*this)(x, divisor, number);
-    }
-    // The number: of tame quotients that saturate.
-    template <class Divisor>
-    OCTAVO_INLINE Words operator()(Floats x, Divisor divisor, Floats& number) const {
-      const Words bits = words(quotient_of(x, divisor));
-      const Words all = bits & 0x7FFFFFFFU;
-      const Words magnitude = words_of(smaller(ints(all), Ints{} + most));
-      const Words binade = words_of(
-          larger(ints(magnitude & 0x7F800000U), Ints{} + static_cast<std::int32_t>(kMinNormal)));
-      if constexpr (signs) {
-        // As below, in two steps. The code times 2^8: the constant makes the lower half negative.
-        const Floats power = Floats{} + std::bit_cast<float>(kAddend + (127U << 23));
-        const Floats sum = fused(floats(binade), power, floats(magnitude));
-        number = fused(-floats(binade), power, sum);
-        return sum_of_halves(words(sum), 256, 2 << F.mantissa_bits);
-      } else {
-        const Floats addend = floats(binade + kAddend);
-        const Floats total = floats(magnitude) + addend;
-        number = total - addend;
-        const Words sum = words(total);
-        Words code = (sum >> kShift) + sum;
-        if constexpr (!tame) {  // by the element: a quotient may overflow
-          code = choose(ints(words(x) & 0x7FFFFFFFU) == 0x7F800000, Words{} + infinity, code);
-          code = choose(ints(all) > 0x7F800000, Words{} + F.nan_code, code);
-        }
-        // Tame divisors are positive; products by halves of an inverse lose the sign of a zero.
-        const Words sign = ((tame ? words(x) : bits) >> 24) & 0x80U;
-        if constexpr (F.unsigned_zero) return code | where(ints(code << 24) != 0, sign);
-        return code | sign;
-      }
-    }
-    static OCTAVO_INLINE Words words_of(Ints x) { return reinterpret_cast<const Words&>(x); }
-  };
 
   // Factors as they are given, and as inverses: the same for a vector, or one for each lane.
   struct Factors {
@@ -209,7 +56,10 @@ struct Quantize : Inverting<lanes> {
     const float* most;
     const float* rest;
     explicit OCTAVO_INLINE Inverses(const RowCodes& row)
-        : most(row.inverses), rest(row.inverse_rests) {}
+        : Inverses(row.inverses, row.inverse_rests) {}
+    OCTAVO_INLINE Inverses(const float* inverses, const float* rests)
+        : most(inverses), rest(rests) {}
+    OCTAVO_INLINE Inverses behind(std::int64_t j) const { return {most + j, rest + j}; }
     OCTAVO_INLINE Inverse same(std::int64_t j) const {
       return {Floats{} + most[j], Floats{} + rest[j]};
     }
@@ -219,39 +69,100 @@ struct Quantize : Inverting<lanes> {
     }
   };
 
+  // A zero point in both halves of lanes, where integers of quotients below 2^9 are: of a far one,
+  // what saturates as well.
+  static OCTAVO_INLINE Words in_halves(std::int32_t azp) {
+    constexpr std::int32_t kFar = 1 << 12;
+    const std::int32_t near = azp < -kFar ? -kFar : azp > kFar ? kFar : azp;
+    return Words{} + static_cast<std::uint32_t>(near & 0xFFFF) * 0x10001U;
+  }
+
   // Where the factors (and zero points) of elements are: one for all, one for a number of them that
   // is known here, or one for each.
   template <class Divisors>
   struct One {
-    static constexpr bool kAlike =
-        true;  // the same for two neighbouring vectors, from an even one on
+    // The same for two neighbouring vectors, from an even one on?
+    static constexpr bool kAlike = true;
+    static constexpr bool kOneAStep = true;
+    static constexpr bool kInverted = std::is_same_v<Divisors, Inverses>;
+    static constexpr bool kByMantissa = false;
     decltype(std::declval<Divisors>().same(0)) factor;
-    Ints azp;
+    std::int32_t azp;
     OCTAVO_INLINE One(const Divisors& divisors, const RowCodes& row)
-        : factor(divisors.same(0)), azp(Ints{} + row.azp) {}
+        : factor(divisors.same(0)), azp(row.azp) {}
     OCTAVO_INLINE One(const Divisors& divisors, const RowCodes& row, std::int64_t j)
-        : factor(divisors.same(j)), azp(Ints{} + (row.azps == nullptr ? 0 : row.azps[j])) {}
+        : factor(divisors.same(j)), azp(row.azps == nullptr ? 0 : row.azps[j]) {}
     OCTAVO_INLINE auto factors(std::int64_t /*i*/) const { return factor; }
-    OCTAVO_INLINE Ints azps(std::int64_t /*i*/) const { return azp; }
+    OCTAVO_INLINE Ints azps(std::int64_t /*i*/) const { return Ints{} + azp; }
+    OCTAVO_INLINE Words halves(std::int64_t /*i*/) const { return in_halves(azp); }
   };
   template <class Divisors, std::int64_t run>
   struct Every {
     static constexpr bool kAlike = run % (2 * lanes) == 0;
+    static constexpr bool kOneAStep = run % kStep == 0;
+    static constexpr bool kInverted = std::is_same_v<Divisors, Inverses>;
+    static constexpr bool kByMantissa = false;
     Divisors divisors;
     const std::int32_t* azp;
     OCTAVO_INLINE auto factors(std::int64_t i) const { return divisors.same(i / run); }
     OCTAVO_INLINE Ints azps(std::int64_t i) const {
       return azp == nullptr ? Ints{} : Ints{} + azp[i / run];
     }
+    OCTAVO_INLINE Words halves(std::int64_t i) const {
+      return azp == nullptr ? Words{} : in_halves(azp[i / run]);
+    }
   };
   template <class Divisors>
   struct Each {
     static constexpr bool kAlike = false;
+    static constexpr bool kOneAStep = false;
+    static constexpr bool kInverted = std::is_same_v<Divisors, Inverses>;
+    static constexpr bool kByMantissa = false;
     Divisors divisors;
     const std::int32_t* azp;
     OCTAVO_INLINE auto factors(std::int64_t i) const { return divisors.each(i); }
     OCTAVO_INLINE Ints azps(std::int64_t i) const {
       return azp == nullptr ? Ints{} : *reinterpret_cast<const Ints*>(azp + i);
+    }
+  };
+
+  // Elements of 2 bytes whose codes are those of their mantissas (mantissas_avx512-inl.hpp), all of
+  // one scale, or each 32 of a power of two.
+  template <octavo::FloatFormat F>
+  using Table = typename Mantissas<lanes>::template Table<F>;
+
+  // What a table made of a factor with an exponent must know of another one. Its bound is the
+  // magnitude from which quotients are normal numbers, which is one itself where there is an
+  // inverse, twice and less 1.
+  template <octavo::FloatFormat F>
+  static OCTAVO_INLINE typename Table<F>::Cell mantissa_cell(float factor, std::uint32_t exponent) {
+    const auto bits = std::bit_cast<std::uint32_t>(factor);
+    const std::uint32_t least = bits + (static_cast<std::uint32_t>(1 - F.bias) << 23);
+    const std::uint32_t more = (exponent - (bits >> 23)) << F.mantissa_bits;
+    return {(2 * ((least + 0xFFFFU) >> 16) - 1) * 0x10001U, (more & 0xFFU) * 0x1010101U};
+  }
+
+  template <octavo::FloatFormat F>
+  struct OneByMantissa : One<Inverses> {
+    static constexpr bool kByMantissa = true;
+    const Table<F>& table;
+    typename Table<F>::Cell own;
+    OCTAVO_INLINE bool put(std::int64_t /*i*/, const char* source, std::uint8_t* codes,
+                           bool streamed) const {
+      return table.put(source, own, own, codes, streamed);
+    }
+  };
+  template <octavo::FloatFormat F>
+  struct HalvesByMantissa : Every<Inverses, kStep / 2> {
+    static constexpr bool kByMantissa = true;
+    const Table<F>& table;
+    const std::uint32_t* bounds;
+    const std::uint32_t* binades;
+    OCTAVO_INLINE bool put(std::int64_t i, const char* source, std::uint8_t* codes,
+                           bool streamed) const {
+      const std::int64_t j = i / (kStep / 2);
+      return table.put(source, {bounds[j], binades[j]}, {bounds[j + 1], binades[j + 1]}, codes,
+                       streamed);
     }
   };
 
@@ -265,6 +176,41 @@ struct Quantize : Inverting<lanes> {
       source += elements * bytes;
       next += elements * bytes;
       codes += elements;
+    }
+    // Beside a step, and beside fewer elements.
+    template <DType from>
+    OCTAVO_INLINE void look_ahead() {
+      for (std::int64_t line = 0; line < kStep * octavo::element_bytes(from); line += kLine) {
+        __builtin_prefetch(next + line);
+      }
+    }
+    template <DType from>
+    OCTAVO_INLINE void look_ahead(std::int64_t /*count*/) {}
+  };
+  // What comes next is read instead of fetched: for its largest magnitude.
+  template <DType of>
+  struct FindingPlace : Place {
+    using Raw = typename Base::template RawOf<of>;
+    std::int32_t& most;
+    typename Raw::Vector even{}, odd{};
+    OCTAVO_INLINE FindingPlace(const Place& place, std::int32_t& found)
+        : Place(place), most(found) {}
+    template <DType from>
+    OCTAVO_INLINE void look_ahead() {
+      constexpr std::int64_t kBytes = kStep * octavo::element_bytes(from);
+      for (std::int64_t i = 0; i < kBytes; i += 2 * Raw::kBytes) {
+        even = Base::larger(even, Raw::magnitudes(this->next + i));
+        odd = Base::larger(odd, Raw::magnitudes(this->next + i + Raw::kBytes));
+      }
+    }
+    template <DType from>
+    OCTAVO_INLINE void look_ahead(std::int64_t count) {
+      Base::template raise<from>(this->next, count, &most, nullptr);
+    }
+    OCTAVO_INLINE void finish() {
+      const typename Raw::Vector largest = Base::larger(even, odd);
+      Base::template raise<of>(reinterpret_cast<const char*>(&largest), Raw::kLanes, &most,
+                               nullptr);
     }
   };
 
@@ -301,18 +247,33 @@ struct Quantize : Inverting<lanes> {
   static OCTAVO_INLINE void step(const Rule& rule, const Cells& cells, std::int64_t i,
                                  const char* source, std::uint8_t* codes, bool streamed) {
     constexpr std::int64_t kBytes = lanes * octavo::element_bytes(from);
-    if constexpr (Rule::kPut == Put::signs && from == DType::bfloat16 && Cells::kAlike &&
-                  !std::is_same_v<Cells, MeasuredCell>) {
-      // Magnitudes of even and odd elements take fewer steps than those of neighbours.
-      Words front;  // pairs of elements, at any address
-      Words back;
-      std::memcpy(&front, source, sizeof(front));
-      std::memcpy(&back, source + 2 * kBytes, sizeof(back));
-      put_with_signs(rule(even_magnitudes(front), cells.factors(i), cells.azps(i)),
-                     rule(odd_magnitudes(front), cells.factors(i), cells.azps(i)),
-                     rule(even_magnitudes(back), cells.factors(i + 2 * lanes), cells.azps(i)),
-                     rule(odd_magnitudes(back), cells.factors(i + 2 * lanes), cells.azps(i)),
-                     kEvenAndOdd, source, codes, streamed);
+    if constexpr (Cells::kByMantissa) {
+      if (cells.put(i, source, codes, streamed)) return;
+    }
+    // Even and odd elements of pairs take fewer steps than neighbours.
+    constexpr bool kPairs = from == DType::bfloat16 && Cells::kAlike;
+    if constexpr (kPairs && Rule::kPut == Put::signs && !std::is_same_v<Cells, MeasuredCell>) {
+      const Words front = pairs_at(source);
+      const Words back = pairs_at(source + 2 * kBytes);
+      const auto first = cells.factors(i);
+      const auto second = Cells::kOneAStep ? first : cells.factors(i + 2 * lanes);
+      put_with_signs(rule.magnitude(even_magnitudes(front), first),
+                     rule.magnitude(odd_magnitudes(front), first),
+                     rule.magnitude(even_magnitudes(back), second),
+                     rule.magnitude(odd_magnitudes(back), second), kEvenAndOdd, source, codes,
+                     streamed);
+    } else if constexpr (kPairs && Rule::kPut == Put::saturated && Cells::kInverted) {
+      const Words front = pairs_at(source);
+      const Words back = pairs_at(source + 2 * kBytes);
+      const auto first = cells.factors(i);
+      const auto second = Cells::kOneAStep ? first : cells.factors(i + 2 * lanes);
+      const Words first_azp = cells.halves(i);
+      const Words second_azp = Cells::kOneAStep ? first_azp : cells.halves(i + 2 * lanes);
+      put_lower_halves(rule.lower_half(floats(front << 16), first),
+                       rule.lower_half(floats(front & 0xFFFF0000U), first),
+                       rule.lower_half(floats(back << 16), second),
+                       rule.lower_half(floats(back & 0xFFFF0000U), second), first_azp, second_azp,
+                       codes, streamed, rule.to_signed);
     } else {
       const Words a = code<from>(rule, cells, i, source);
       const Words b = code<from>(rule, cells, i + lanes, source + kBytes);
@@ -327,17 +288,23 @@ struct Quantize : Inverting<lanes> {
       }
     }
   }
-  // Of bfloat16 pairs.
+  // bfloat16 pairs, at any address.
+  static OCTAVO_INLINE Words pairs_at(const char* source) {
+    Words pairs;
+    std::memcpy(&pairs, source, sizeof(pairs));
+    return pairs;
+  }
   static OCTAVO_INLINE Floats even_magnitudes(Words pairs) {
     return floats((pairs << 16) & 0x7FFFFFFFU);
   }
   static OCTAVO_INLINE Floats odd_magnitudes(Words pairs) { return floats(pairs & 0x7FFF0000U); }
 
   // Fewer codes than a line, through a copy: nothing beyond them is touched.
-  template <DType from, class Rule, class Cells>
-  static void edge(const Rule& rule, const Cells& cells, std::int64_t i, const Place& place,
+  template <DType from, class Rule, class Cells, class Where>
+  static void edge(const Rule& rule, const Cells& cells, std::int64_t i, Where& place,
                    std::int64_t count) {
     constexpr std::int64_t kBytes = octavo::element_bytes(from);
+    place.template look_ahead<from>(count);
     const char* source = place.source;
     std::uint8_t* codes = place.codes;
     while (count > 0) {
@@ -355,22 +322,20 @@ struct Quantize : Inverting<lanes> {
   }
 
   // As many steps as there are; says where they end.
-  template <DType from, class Rule, class Cells>
+  template <DType from, class Rule, class Cells, class Where>
   static OCTAVO_INLINE std::int64_t whole_steps(const Rule& rule, const Cells& cells,
-                                                std::int64_t i, Place& place, std::int64_t count) {
+                                                std::int64_t i, Where& place, std::int64_t count) {
     constexpr std::int64_t kBytes = octavo::element_bytes(from);
     for (; i + kStep <= count; i += kStep) {
-      for (std::int64_t line = 0; line < kStep * kBytes; line += kLine) {
-        __builtin_prefetch(place.next + line);
-      }
+      place.template look_ahead<from>();
       step<from>(rule, cells, i, place.source, place.codes, place.streamed);
       place.advance(kStep, kBytes);
     }
     return i;
   }
 
-  template <DType from, class Rule, class Cells>
-  static OCTAVO_INLINE void along(const Rule& rule, const Cells& cells, Place place,
+  template <DType from, class Rule, class Cells, class Where>
+  static OCTAVO_INLINE void along(const Rule& rule, const Cells& cells, Where& place,
                                   std::int64_t count) {
     constexpr std::int64_t kBytes = octavo::element_bytes(from);
     std::int64_t i = 0;
@@ -382,6 +347,15 @@ struct Quantize : Inverting<lanes> {
     }
     i = whole_steps<from>(rule, cells, i, place, count);
     if (i < count) edge<from>(rule, cells, i, place, count - i);
+  }
+  // A row of one cell.
+  template <DType from, class Rule, class Cell>
+  static OCTAVO_INLINE void along_row(const Rule& rule, const Cell& cell, Place place,
+                                      const RowCodes& row) {
+    if (row.next_most == nullptr) return along<from>(rule, cell, place, row.count);
+    FindingPlace<from> finding(place, *row.next_most);
+    along<from>(rule, cell, finding, row.count);
+    finding.finish();
   }
 
   // The values of `count` elements from element i on, each repeated over its run; `out` has room
@@ -412,19 +386,21 @@ struct Quantize : Inverting<lanes> {
       repeat(row.factors, row.run, i, count, factors);
       for (std::int64_t pad = count; pad < count + kStep; ++pad) factors[pad] = 1.0F;
       if (row.azps != nullptr) repeat(row.azps, row.run, i, count, azps);
-      along<from>(rule, Each<Factors>{Factors(factors), azps}, place, count);
+      Place piece = place;
+      along<from>(rule, Each<Factors>{Factors(factors), azps}, piece, count);
     }
   }
 
   template <DType from, class Rule, class Divisors>
   static void codes_by(const Divisors& divisors, const RowCodes& row) {
     constexpr std::int64_t kHalfStep = kStep / 2;
+    constexpr std::int64_t kGroup = 128;  // the most frequent one: too short for loops of its own
     const Rule rule(row);
     const auto* source = static_cast<const char*>(row.source);
     Place place{source, row.next == nullptr ? source : static_cast<const char*>(row.next),
                 static_cast<std::uint8_t*>(row.codes), row.streamed};
     if (row.factors == nullptr) {
-      return along<from>(rule, One<Divisors>(divisors, row), place, row.count);
+      return along_row<from>(rule, One<Divisors>(divisors, row), place, row);
     }
     // Runs that do not begin with a line would leave none whole.
     if ((reinterpret_cast<std::uintptr_t>(place.codes) & (kLine - 1)) != 0) place.streamed = false;
@@ -434,6 +410,8 @@ struct Quantize : Inverting<lanes> {
     } else if (row.run == kHalfStep) {
       i = whole_steps<from>(rule, Every<Divisors, kHalfStep>{divisors, row.azps}, 0, place,
                             row.count);
+    } else if (row.run == kGroup) {
+      i = whole_steps<from>(rule, Every<Divisors, kGroup>{divisors, row.azps}, 0, place, row.count);
     } else if (row.run % kStep == 0) {
       for (std::int64_t j = 0; i < row.count; ++j, i += row.run) {
         const One<Divisors> cell(divisors, row, j);
@@ -444,8 +422,84 @@ struct Quantize : Inverting<lanes> {
     }
     if (i < row.count) codes_of_runs<from>(rule, row, i, place);
   }
+
+  // Are there cells of whole steps, or two to a step, by powers of two?
+  static bool powers_of_two(const RowCodes& row) {
+    constexpr std::uint32_t kMantissa = 0x7FFFFFU;
+    if (row.run != kStep / 2 && row.run % kStep != 0) return false;
+    std::uint32_t mantissas = 0;
+    const std::int64_t cells = (row.count + row.run - 1) / row.run;
+    for (std::int64_t j = 0; j < cells; ++j) {
+      mantissas |= std::bit_cast<std::uint32_t>(row.factors[j]);
+    }
+    return (mantissas & kMantissa) == 0;
+  }
+  template <class Rule>
+  static __attribute__((noinline)) void codes_by_mantissas(const RowCodes& row) {
+    constexpr DType kFrom = DType::bfloat16;
+    constexpr octavo::FloatFormat kFormat = Rule::kFormat;
+    constexpr std::int64_t kEntries = Mantissas<lanes>::kEntries;
+    const Rule rule(row);
+    const Inverses divisors(row);
+    const float factor = row.factors == nullptr ? row.factor : row.factors[0];
+    const std::uint32_t exponent = std::bit_cast<std::uint32_t>(factor) >> 23;
+    std::uint16_t elements[kEntries];
+    std::uint8_t codes[kEntries];
+    for (std::uint32_t m = 0; m < kEntries; ++m) {
+      elements[m] = static_cast<std::uint16_t>(exponent * kEntries + m);
+    }
+    const One<Inverses> first(divisors, row);
+    for (std::int64_t m = 0; m < kEntries; m += kStep) {
+      step<kFrom>(rule, first, 0, reinterpret_cast<const char*>(elements + m), codes + m, false);
+    }
+    const Table<kFormat> table(codes, exponent, Rule::overflown(row));
+    const auto* source = static_cast<const char*>(row.source);
+    Place place{source, row.next == nullptr ? source : static_cast<const char*>(row.next),
+                static_cast<std::uint8_t*>(row.codes), row.streamed};
+    if (row.factors == nullptr) {
+      const OneByMantissa<kFormat> cell{first, table, mantissa_cell<kFormat>(factor, exponent)};
+      return along_row<kFrom>(rule, cell, place, row);
+    }
+    if ((reinterpret_cast<std::uintptr_t>(place.codes) & (kLine - 1)) != 0) place.streamed = false;
+    std::int64_t i = 0;
+    if (row.run == kStep / 2) {
+      constexpr std::int64_t kCells = 64;  // a piece of a row
+      std::uint32_t bounds[kCells], binades[kCells];
+      while (i + kStep <= row.count) {
+        const std::int64_t from = i / row.run;
+        const std::int64_t rest = (row.count - i) / kStep * kStep;
+        const std::int64_t count = rest < kCells * row.run ? rest : kCells * row.run;
+        for (std::int64_t j = 0; j < count / (kStep / 2); ++j) {
+          const auto own = mantissa_cell<kFormat>(row.factors[from + j], exponent);
+          bounds[j] = own.bound;
+          binades[j] = own.binades;
+        }
+        const HalvesByMantissa<kFormat> cells{
+            {divisors.behind(from), nullptr}, table, bounds, binades};
+        i += whole_steps<kFrom>(rule, cells, 0, place, count);
+      }
+    } else {
+      for (std::int64_t j = 0; i < row.count; ++j, i += row.run) {
+        const OneByMantissa<kFormat> cell{One<Inverses>(divisors, row, j), table,
+                                          mantissa_cell<kFormat>(row.factors[j], exponent)};
+        const std::int64_t count = row.run < row.count - i ? row.run : row.count - i;
+        const std::int64_t done = whole_steps<kFrom>(rule, cell, 0, place, count);
+        if (done < count) edge<kFrom>(rule, cell, done, place, count - done);
+      }
+    }
+    if (i < row.count) codes_of_runs<kFrom>(rule, row, i, place);
+  }
+
   template <DType from, class Rule>
   static void codes_as(const RowCodes& row) {
+    if constexpr (Mantissas<lanes>::kServes && from == DType::bfloat16 &&
+                  Rule::kPut == Put::signs) {
+      constexpr std::int64_t kLeast = 512;  // elements that a table pays for
+      if (row.inverses != nullptr && row.count >= kLeast &&
+          (row.factors == nullptr || powers_of_two(row))) {
+        return codes_by_mantissas<Rule>(row);
+      }
+    }
     if constexpr (kHasInverses && Rule::kInverts) {
       if (row.inverses != nullptr) return codes_by<from, Rule>(Inverses(row), row);
     }

@@ -44,10 +44,24 @@ inline void put_low_bytes(Words a, Words b, Words c, Words d, std::uint8_t* out,
   *reinterpret_cast<Bytes*>(out) = bytes;
 }
 
+// Tables of mantissas (mantissas_avx512-inl.hpp): not here.
+template <int lanes>
+struct Mantissas {
+  static constexpr bool kServes = false;
+  static constexpr std::int64_t kEntries = 1;
+  template <octavo::FloatFormat F>
+  struct Table {
+    struct Cell {};
+  };
+};
+
 // Signs of 2-byte elements that come on top of their magnitudes: not with vectors of this width.
 inline constexpr int kLanesWithSigns = 0;
 inline constexpr int kFrontAndBack = 0;
 inline constexpr int kEvenAndOdd = 0;
+template <class Words>
+inline void put_lower_halves(Words a, Words b, Words c, Words d, Words front_azp, Words back_azp,
+                             std::uint8_t* out, bool streamed, bool to_signed);
 template <class Floats>
 inline Floats fused(Floats a, Floats b, Floats c);
 template <class Words>

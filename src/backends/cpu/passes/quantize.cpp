@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdlib>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "backends/cpu/passes/quantize_cells.hpp"
@@ -126,17 +127,26 @@ void quantize_together(const Call& call, const CellStretch& whole) noexcept {
   });
 }
 
-void quantize_alone(const Call& call, const CellStretch& stretch,
-                    const CellStretch* next) noexcept {
+// `most`: of a stretch of one cell, what its elements are known to reach, and afterwards what those
+// of the next one do; null: look at each by itself.
+void quantize_alone(const Call& call, const CellStretch& stretch, const CellStretch* next,
+                    std::optional<std::int32_t>* most) noexcept {
   CellFactors factors;
   if (!call.finds()) {
     call.cells.load_scales(stretch, factors);
   } else {
     CellRanges ranges(stretch.count());
-    call.cells.find(stretch, ranges);
+    if (most != nullptr && most->has_value()) {
+      ranges.most[0] = **most;
+    } else {
+      call.cells.find(stretch, ranges);
+    }
     call.take(stretch, ranges, factors);
   }
-  if (call.q.codes.defined()) call.cells.write_codes(stretch, factors, next, call.streamed);
+  if (!call.q.codes.defined()) return;
+  std::int32_t* ahead = nullptr;
+  if (most != nullptr && next != nullptr) ahead = &most->emplace(0);
+  call.cells.write_codes(stretch, factors, next, call.streamed, ahead);
 }
 
 // The problem of the transposed matrix.
@@ -169,13 +179,16 @@ Status quantize(const QuantizeProblem& problem, const ExecContext& context) noex
   }
   const std::int64_t bands =
       q.errors == nullptr ? bands_of(context, stretches.count(), elements) : 1;
-  const std::int64_t distance = stretches.distance();
+  const bool finds_ahead = call.finds() && cells.finds_ahead();
+  const std::int64_t distance = finds_ahead ? 1 : stretches.distance();
   for_each_band(context, bands, stretches.count(),
                 [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+                  std::optional<std::int32_t> most;
                   for (std::int64_t i = begin; i < end; ++i) {
                     const CellStretch ahead = stretches[std::min(i + distance, end - 1)];
                     const bool fetch = stretches.stay() && i + distance < end;
-                    quantize_alone(call, stretches[i], fetch ? &ahead : nullptr);
+                    quantize_alone(call, stretches[i], fetch ? &ahead : nullptr,
+                                   finds_ahead ? &most : nullptr);
                   }
                   end_streams(call.streamed);
                 });

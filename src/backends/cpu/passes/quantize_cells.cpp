@@ -229,8 +229,13 @@ void Cells::write_far_codes(const CellStretch& s, const CellFactors& factors) co
   }
 }
 
+bool Cells::finds_ahead() const noexcept {
+  return flat_ && q_.codes.defined() && height_ == 1 && across() == 1 && !q_.spec.azp &&
+         q_.errors == nullptr;
+}
+
 void Cells::write_codes(const CellStretch& s, const CellFactors& factors, const CellStretch* next,
-                        bool streamed) const noexcept {
+                        bool streamed, std::int32_t* next_most) const noexcept {
   if (!factors.wide) return write_far_codes(s, factors);
   for (std::int64_t r = s.r0; r < s.r1; ++r) {
     const void* ahead = nullptr;
@@ -263,6 +268,7 @@ void Cells::write_codes(const CellStretch& s, const CellFactors& factors, const 
                .inverse_rests = factors.inverted ? factors.inverse_rest.data() + j : nullptr,
                .streamed = streamed,
                .next = flat_ ? ahead : nullptr,
+               .next_most = next_most,
                .errors = q_.errors,
                .largest = qmax(q_.spec.dtype)},
               q_.codes, r, c);

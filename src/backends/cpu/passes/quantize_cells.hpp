@@ -69,9 +69,12 @@ class Cells {
   void show_scales(const CellStretch& stretch, const CellRanges& ranges,
                    CellFactors& factors) const noexcept;
 
+  /// Can write_codes find what the next stretch reaches? Of rows that are cells.
+  bool finds_ahead() const noexcept;
   /// Writes codes. `next`: a stretch that will be read soon; null: only rows of this one are.
+  /// `next_most`: raised to the largest magnitude of its cell, where finds_ahead().
   void write_codes(const CellStretch& stretch, const CellFactors& factors, const CellStretch* next,
-                   bool streamed) const noexcept;
+                   bool streamed, std::int32_t* next_most = nullptr) const noexcept;
 
  private:
   template <class Visit>
