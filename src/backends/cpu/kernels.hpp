@@ -182,6 +182,9 @@ struct Kernels {
 
   /// The codes of a row. Every step is rounded by itself.
   void (*quantize)(const RowCodes& row) noexcept;
+  /// Are bfloat16 rows faster where the next one is read meanwhile (RowCodes::next_most)? Where
+  /// codes take more steps, lines that are fetched arrive sooner.
+  bool reads_next;
 
   /// 1 / factor in two parts, by which tame rows get the codes that divisions give them. False
   /// where they might get others, or where divisions cost no more. `tie_bits`: bits of the longest

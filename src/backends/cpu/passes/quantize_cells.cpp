@@ -230,7 +230,8 @@ void Cells::write_far_codes(const CellStretch& s, const CellFactors& factors) co
 }
 
 bool Cells::finds_ahead() const noexcept {
-  return flat_ && q_.codes.defined() && height_ == 1 && across() == 1 && !q_.spec.azp &&
+  return best_kernels().reads_next && q_.x.dtype == DType::bfloat16 && flat_ &&
+         q_.codes.defined() && height_ == 1 && across() == 1 && !q_.spec.azp &&
          q_.errors == nullptr;
 }
 
