@@ -310,6 +310,22 @@ TEST_F(CudaBackend, AProductFinishesItsOwnSums) {
   }
 }
 
+// uint8 by uint8 to the last sum that int32 holds.
+TEST_F(CudaBackend, UnsignedSumsOfInt32AreExact) {
+  for (const std::int64_t k : {33025, 33026}) {
+    const Tensor left = integers(uint8, {2, k}, 1, 255, 255),
+                 right = integers(uint8, {3, k}, 2, 255, 255);
+    const Tensor a = to_device(left), b = to_device(right);
+    ScaledMmOptions options;
+    options.out_dtype = int32;
+    expect_same_bits(to_host(scaled_mm(a, b.transposed(), options)),
+                     scaled_mm(left, right.transposed(), options));
+    const std::string said = explain(scaled_mm_problem(a, b.transposed(), options)).to_string();
+    expect_part(said, k == 33025 ? "exact integer sums"
+                                 : "sums of more than 33025 products of uint8 by uint8");
+  }
+}
+
 TEST_F(CudaBackend, SumsOfLinesAreMadeOnlyWhereZeroPointsNeedThem) {
   using Launches = std::map<std::string, int>;
   const Tensor a = to_device(a_), b = to_device(b_);

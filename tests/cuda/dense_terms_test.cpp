@@ -106,8 +106,9 @@ TEST(Sm90ZeroPoints, OfBothOperandsAreExact) {
           expect_same_member([&](TensorsOf& tensors) {
             Member p;
             p.a.data = tensors(codes(left, {e.m, e.k}, 1));
-            p.b.data = left == uint8 ? tensors(codes(int8, {e.n, e.k}, 2).transposed())
-                                     : tensors(codes(int8, {e.k, e.n}, 2));
+            const DType right = out == bfloat16 || out == int8 ? uint8 : int8;
+            p.b.data = left == uint8 ? tensors(codes(right, {e.n, e.k}, 2).transposed())
+                                     : tensors(codes(right, {e.k, e.n}, 2));
             // Sums that leave int32 are rounded once.
             put_zero_points(tensors, given, e.m, e.n, out == bfloat16 ? kFar : 200, p);
             if (out != int32) {

@@ -76,6 +76,7 @@ void expect_bits_of_many_rows() {
 
 TEST(FewRows, HaveTheBitsOfManyRows) {
   expect_bits_of_many_rows<MmaType::u8_s8, Summing::plain>();
+  expect_bits_of_many_rows<MmaType::s8_u8, Summing::plain>();
   expect_bits_of_many_rows<MmaType::e4m3_e5m2, Summing::promoted>();
   expect_bits_of_many_rows<MmaType::e4m3_e5m2, Summing::plain>();
   expect_bits_of_many_rows<MmaType::bf16_bf16, Summing::plain>();

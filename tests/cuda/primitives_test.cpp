@@ -362,6 +362,7 @@ TEST(Primitives, WarpgroupsMultiplyEveryType) {
   multiply<MmaType::s8_s8, 64>();
   multiply<MmaType::u8_s8, 64>();
   multiply<MmaType::s8_u8, 64>();
+  multiply<MmaType::u8_u8, 64>();
   multiply<MmaType::e4m3_e4m3, 64>();
   multiply<MmaType::e4m3_e5m2, 64>();
   multiply<MmaType::e5m2_e4m3, 64>();

@@ -26,6 +26,7 @@ inline constexpr MmaCase kMmaCases[] = {
     {MmaType::s8_s8, DType::int8, DType::int8, "s8_s8"},
     {MmaType::u8_s8, DType::uint8, DType::int8, "u8_s8"},
     {MmaType::s8_u8, DType::int8, DType::uint8, "s8_u8"},
+    {MmaType::u8_u8, DType::uint8, DType::uint8, "u8_u8"},
     {MmaType::e4m3_e4m3, DType::float8_e4m3fn, DType::float8_e4m3fn, "e4m3_e4m3"},
     {MmaType::e4m3_e5m2, DType::float8_e4m3fn, DType::float8_e5m2, "e4m3_e5m2"},
     {MmaType::e5m2_e4m3, DType::float8_e5m2, DType::float8_e4m3fn, "e5m2_e4m3"},

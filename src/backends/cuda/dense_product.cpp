@@ -67,6 +67,8 @@ constexpr TypePair plain(DType a, DType b, MmaType type, const How& how) {
 constexpr std::array kTypePairs{
     plain(DType::int8, DType::int8, MmaType::s8_s8, kExact),
     plain(DType::uint8, DType::int8, MmaType::u8_s8, kExact),
+    plain(DType::int8, DType::uint8, MmaType::s8_u8, kExact),
+    plain(DType::uint8, DType::uint8, MmaType::u8_u8, kExact),
     fp8(DType::float8_e4m3fn, DType::float8_e4m3fn, MmaType::e4m3_e4m3),
     fp8(DType::float8_e4m3fn, DType::float8_e5m2, MmaType::e4m3_e5m2),
     fp8(DType::float8_e5m2, DType::float8_e4m3fn, MmaType::e5m2_e4m3),
@@ -74,6 +76,10 @@ constexpr std::array kTypePairs{
     plain(DType::bfloat16, DType::bfloat16, MmaType::bf16_bf16, kHalf),
     plain(DType::float16, DType::float16, MmaType::f16_f16, kHalf),
 };
+
+// Products of uint8 by uint8 whose sum is an int32, whatever they are.
+constexpr std::int64_t kMostUnsignedDepth = std::numeric_limits<std::int32_t>::max() / (255 * 255);
+static_assert(kMostUnsignedDepth == 33025);
 
 // A map of `rows` rows of x, and 128 bytes of its columns.
 TensorMap map_of(const MatrixView& x, int rows) noexcept {
@@ -244,8 +250,8 @@ const char* find_dense_path(const Member& p, const MatmulOptions& options,
   for (const TypePair& pair : kTypePairs)
     if (pair.a == product_dtype(p.a) && pair.b == weight_dtype(p.b)) found = &pair;
   if (found == nullptr)
-    return "the tensor cores take int8 or uint8 by int8, OCP fp8 by fp8, and 16-bit floats of one "
-           "type";
+    return "the tensor cores take 8-bit integers by 8-bit integers, OCP fp8 by fp8, and 16-bit "
+           "floats of one type";
   const bool fast = options.fast_accumulation, few = p.a.data.shape[0] <= kFewRows;
   const std::int64_t k = weight_rows(p.b);
   DenseEpilogue epilogue;
@@ -254,6 +260,8 @@ const char* find_dense_path(const Member& p, const MatmulOptions& options,
           (fast ? found->fast : found->how).of(few, apart)};
   if (is_integer(path.type) && k > kMostIntegerDepth)
     return "sums of more than 65536 products leave int32";
+  if (path.type == MmaType::u8_u8 && k > kMostUnsignedDepth)
+    return "sums of more than 33025 products of uint8 by uint8 leave int32";
   if (k > std::numeric_limits<std::int32_t>::max() / 2 ||
       weight_columns(p.b) > std::numeric_limits<std::int32_t>::max() / 2 ||
       p.out.shape[0] > std::numeric_limits<std::int32_t>::max() / 2)

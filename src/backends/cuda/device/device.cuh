@@ -31,6 +31,7 @@ struct Ptx;
 OCTAVO_PTX(s8_s8, 32, s32, s8, s8, "");
 OCTAVO_PTX(u8_s8, 32, s32, u8, s8, "");
 OCTAVO_PTX(s8_u8, 32, s32, s8, u8, "");
+OCTAVO_PTX(u8_u8, 32, s32, u8, u8, "");
 OCTAVO_PTX(e4m3_e4m3, 32, f32, e4m3, e4m3, ", 1, 1");
 OCTAVO_PTX(e4m3_e5m2, 32, f32, e4m3, e5m2, ", 1, 1");
 OCTAVO_PTX(e5m2_e4m3, 32, f32, e5m2, e4m3, ", 1, 1");

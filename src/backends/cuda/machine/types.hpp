@@ -54,10 +54,12 @@ enum class MmaType : std::uint8_t {
   bf16_bf16,
   f16_f16,
   s8_u8,
+  u8_u8,
 };
 
 OCTAVO_HOST_DEVICE constexpr bool is_integer(MmaType type) {
-  return type == MmaType::s8_s8 || type == MmaType::u8_s8 || type == MmaType::s8_u8;
+  return type == MmaType::s8_s8 || type == MmaType::u8_s8 || type == MmaType::s8_u8 ||
+         type == MmaType::u8_u8;
 }
 OCTAVO_HOST_DEVICE constexpr bool is_half(MmaType type) {
   return type == MmaType::bf16_bf16 || type == MmaType::f16_f16;

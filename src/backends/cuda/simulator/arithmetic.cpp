@@ -271,6 +271,7 @@ void multiply_step(TensorUnit unit, MmaType type, const std::uint8_t* a, int row
   if (type == MmaType::s8_s8) return multiply_integers<Signed, Signed>(a, rows, b, columns, d);
   if (type == MmaType::u8_s8) return multiply_integers<Unsigned, Signed>(a, rows, b, columns, d);
   if (type == MmaType::s8_u8) return multiply_integers<Signed, Unsigned>(a, rows, b, columns, d);
+  if (type == MmaType::u8_u8) return multiply_integers<Unsigned, Unsigned>(a, rows, b, columns, d);
   if (is_half(type)) return multiply_floats<double>(unit, type, a, rows, b, columns, d);
   multiply_floats<float>(unit, type, a, rows, b, columns, d);
 }
