@@ -31,8 +31,9 @@ TEST_F(Traps, ScalesOfBfloat16AreWidenedExactly) {
     scales.push_back(static_cast<std::uint16_t>(bits));
   }
   const auto n = static_cast<std::int64_t>(scales.size());
-  write_safetensors(path("x"), {stored("p.weight", "I8", {n, 1}, std::vector<std::int8_t>(n, 1)),
-                                stored("p.weight_scale", "BF16", {n, 1}, scales)});
+  write_safetensors(path("x"),
+                    {stored("p.weight", "I8", {n, 1}, std::vector<std::int8_t>(scales.size(), 1)),
+                     stored("p.weight_scale", "BF16", {n, 1}, scales)});
   const Tensor scale = open_checkpoint(path("x")).weight("p").codes.scale;
   for (std::size_t i = 0; i < scales.size(); ++i) {
     ASSERT_EQ(std::uint32_t{scales[i]} << 16U,
