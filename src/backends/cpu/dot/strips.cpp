@@ -99,7 +99,7 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
   for (std::int64_t i = 0; i < count; ++i) {
     column_ = column + i * kTileCols;
     columns_ = std::min(kTileCols, d_.n - column_);
-    column_sums_ = w_.panel_sums + i * kTileCols;
+    column_sums_ = strip_sums(i);
     if (count > 1) finisher_.set_columns(column_, columns_);
     outliers_.set_columns(column_, columns_);
     outliers_.set_rows(r0, r1 - r0);
@@ -130,7 +130,7 @@ void DotWorker::pack_strip(std::int64_t first, std::int64_t count, const Chunk& 
            .depth = end - k,
            .columns = std::min(kTileCols, d_.n - panel * kTileCols),
            .panel = strip_panel(i) + (k - chunk.k0) / form.step * packed_.step_bytes(panel),
-           .sums = w_.panel_sums != nullptr ? w_.panel_sums + i * kTileCols : nullptr,
+           .sums = strip_sums(i),
            .table = &table_});
     }
   }
@@ -139,6 +139,10 @@ void DotWorker::pack_strip(std::int64_t first, std::int64_t count, const Chunk& 
 char* DotWorker::strip_panel(std::int64_t index) const noexcept {
   const std::int64_t step = kPanelVectors * d_.path.on_the_fly->form.vector_bytes;
   return static_cast<char*>(w_.panel) + index * d_.chunk * step;
+}
+
+std::int32_t* DotWorker::strip_sums(std::int64_t index) const noexcept {
+  return w_.panel_sums != nullptr ? w_.panel_sums + index * kTileCols : nullptr;
 }
 
 void DotWorker::run_strip(std::int64_t first, std::int64_t count, std::int64_t r0,
@@ -163,7 +167,7 @@ void DotWorker::run_strip(std::int64_t first, std::int64_t count, std::int64_t r
         vectors_ = packed_.vectors(panel_);
         column_ = panel_ * kTileCols;
         columns_ = std::min(kTileCols, d_.n - column_);
-        if (w_.panel_sums != nullptr) column_sums_ = w_.panel_sums + i * kTileCols;
+        column_sums_ = strip_sums(i);
         if (chunk.last) {
           finisher_.set_columns(column_, columns_);
           outliers_.set_columns(column_, columns_);

@@ -85,6 +85,7 @@ class DotWorker {
   const char* pack_chunk(const Chunk& chunk) noexcept;
   void pack_strip(std::int64_t first, std::int64_t count, const Chunk& chunk) noexcept;
   char* strip_panel(std::int64_t index) const noexcept;
+  std::int32_t* strip_sums(std::int64_t index) const noexcept;
   bool decode_chunk(std::int64_t k0, std::int64_t k1) noexcept;
   void add_chunk(std::int64_t place, std::int64_t count) noexcept;
   const void* weight_at(std::int64_t k, std::int64_t column) const noexcept;
