@@ -94,8 +94,7 @@ struct Experts {
     for (; i + lanes <= count; i += lanes) {
       __builtin_prefetch(reinterpret_cast<const char*>(gate + i) + ahead);
       __builtin_prefetch(reinterpret_cast<const char*>(up + i) + ahead);
-      *reinterpret_cast<Floats*>(out + i) = silu(*reinterpret_cast<const Floats*>(gate + i)) *
-                                            *reinterpret_cast<const Floats*>(up + i);
+      put_vector(silu(vector_at<Floats>(gate + i)) * vector_at<Floats>(up + i), out + i);
     }
     if (i == count) return;
     const std::int64_t rest = count - i;
@@ -119,7 +118,7 @@ struct Experts {
     std::int64_t i = 0;
     for (; i + lanes <= count; i += lanes) {
       __builtin_prefetch(next + i);
-      *reinterpret_cast<Floats*>(sums + i) += *reinterpret_cast<const Floats*>(x + i) * factor;
+      put_vector(vector_at<Floats>(sums + i) + vector_at<Floats>(x + i) * factor, sums + i);
     }
     for (; i < count; ++i) sums[i] += x[i] * factor;
   }

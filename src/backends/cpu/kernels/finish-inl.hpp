@@ -33,9 +33,8 @@ struct FinishRow {
   static constexpr std::int64_t kCount = sizeof...(v) * lanes;
 
 #define OCTAVO_FINISH static inline __attribute__((always_inline))
-  // Not templates: a template argument loses the attribute that allows any address.
-  OCTAVO_FINISH Floats load(const float* p) { return *reinterpret_cast<const Floats*>(p); }
-  OCTAVO_FINISH Ints load(const std::int32_t* p) { return *reinterpret_cast<const Ints*>(p); }
+  OCTAVO_FINISH Floats load(const float* p) { return vector_at<Floats>(p); }
+  OCTAVO_FINISH Ints load(const std::int32_t* p) { return vector_at<Ints>(p); }
 
   // encode<kBFloat16>, in the upper half: to nearest even, a NaN the quiet one of its sign.
   OCTAVO_FINISH Words quiet_bfloat16(Floats x) {
@@ -58,7 +57,7 @@ struct FinishRow {
     (put(v), ...);
   }
   OCTAVO_FINISH void put_float32(const Row& x, char* out) {
-    (std::memcpy(out + v * sizeof(Floats), &x[v], sizeof(Floats)), ...);  // at any byte
+    (put_vector(x[v], out + v * sizeof(Floats)), ...);
   }
   template <Out out_kind>
   OCTAVO_FINISH void put(const Tile& t, const Row& x, std::int64_t r, std::int64_t column) {
@@ -70,7 +69,7 @@ struct FinishRow {
       put_float32(x, out);
     } else {
       alignas(64) float floats[kCount];
-      ((*reinterpret_cast<Floats*>(floats + v * lanes) = x[v]), ...);
+      (put_vector(x[v], floats + v * lanes), ...);
       narrow_row(t.dtype, floats, kCount, out, t.overflow);
     }
   }

@@ -63,9 +63,10 @@ struct Inverting : Statistics<lanes> {
       Ints doubts{};
       std::int64_t i = 0;
       for (; i + lanes <= count; i += lanes) {
-        invert(*reinterpret_cast<const Floats*>(factors + i), tie_bits,
-               *reinterpret_cast<Floats*>(inverses + i), *reinterpret_cast<Floats*>(rests + i),
-               doubts);
+        Floats inverse, left;
+        invert(vector_at<Floats>(factors + i), tie_bits, inverse, left, doubts);
+        put_vector(inverse, inverses + i);
+        put_vector(left, rests + i);
       }
       if (i < count) {
         const std::size_t bytes = static_cast<std::size_t>(count - i) * sizeof(float);

@@ -104,23 +104,21 @@ struct Outliers : Statistics<lanes> {
     };
     std::int64_t i = 0;
     for (; i + lanes <= s.count; i += lanes) {
-      Ints& known = *reinterpret_cast<Ints*>(s.most + i);
-      Ints most = known;
+      auto most = vector_at<Ints>(s.most + i);
       ((most = larger(
             most, take(line, first + static_cast<std::int64_t>(line) * s.line_bytes + i * kBytes))),
        ...);
-      known = most;
+      put_vector(most, s.most + i);
     }
     if (i < s.count) {
       char padded[lanes * kBytes] = {};
       const auto bytes = static_cast<std::size_t>((s.count - i) * kBytes);
-      Ints& known = *reinterpret_cast<Ints*>(s.most + i);
-      Ints most = known;
+      auto most = vector_at<Ints>(s.most + i);
       ((std::memcpy(padded, first + static_cast<std::int64_t>(line) * s.line_bytes + i * kBytes,
                     bytes),
         most = larger(most, take(line, padded))),
        ...);
-      known = most;
+      put_vector(most, s.most + i);
     }
     if constexpr (finds) {
       const auto tell = [&](std::size_t l) __attribute__((always_inline)) {
@@ -178,7 +176,7 @@ struct Outliers : Statistics<lanes> {
   static constexpr std::int64_t kCols = octavo::cpu::kTileCols;
   static constexpr std::int64_t kCount = sizeof...(v) * lanes;
 
-  static OCTAVO_INLINE Floats at(const float* p) { return *reinterpret_cast<const Floats*>(p); }
+  static OCTAVO_INLINE Floats at(const float* p) { return vector_at<Floats>(p); }
 
   // The elements of a row that are multiplied, and the rows of weights that they meet.
   enum class Pick { all, shared, listed };
@@ -199,7 +197,7 @@ struct Outliers : Statistics<lanes> {
   template <std::size_t row>
   static OCTAVO_INLINE void end_row(float* sums, const Floats* sum) {
     sums += row * kCols;
-    ((*reinterpret_cast<Floats*>(sums + v * lanes) = sum[row * kVectors + v]), ...);
+    (put_vector(sum[row * kVectors + v], sums + v * lanes), ...);
   }
 
   static OCTAVO_INLINE const float* weights_of(const Tile& t, std::int64_t column) {
@@ -277,17 +275,16 @@ struct Transpose {
   template <std::size_t... part>
   static OCTAVO_INLINE void put(Bytes x, std::uint8_t* out, std::int64_t step,
                                 std::index_sequence<part...>) {
-    ((*reinterpret_cast<Piece*>(out + static_cast<std::int64_t>(part) * 16 * step) =
-          piece<part>(x, std::make_index_sequence<16>())),
+    (put_vector(piece<part>(x, std::make_index_sequence<16>()),
+                out + static_cast<std::int64_t>(part) * 16 * step),
      ...);
   }
   static void run(const std::uint8_t* in, std::int64_t in_step, std::uint8_t* out,
                   std::int64_t out_step) noexcept {
     for (int column = 0; column < 64; column += width) {
-      alignas(64) Bytes a[16];  // an array of vectors forgets that they take any address
-      alignas(64) Bytes b[16];
+      Bytes a[16], b[16];
       for (int i = 0; i < 16; ++i) {
-        a[i] = *reinterpret_cast<const Bytes*>(in + i * in_step + column);
+        a[i] = vector_at<Bytes>(in + i * in_step + column);
       }
       step(a, b);
       step(b, a);

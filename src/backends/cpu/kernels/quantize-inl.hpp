@@ -48,9 +48,7 @@ struct Quantize : LaneCodes<lanes> {
         : at(row.factors == nullptr ? &row.factor : row.factors) {}
     explicit OCTAVO_INLINE Factors(const float* given) : at(given) {}
     OCTAVO_INLINE Floats same(std::int64_t j) const { return Floats{} + at[j]; }
-    OCTAVO_INLINE Floats each(std::int64_t i) const {
-      return *reinterpret_cast<const Floats*>(at + i);
-    }
+    OCTAVO_INLINE Floats each(std::int64_t i) const { return vector_at<Floats>(at + i); }
   };
   struct Inverses {
     const float* most;
@@ -64,8 +62,7 @@ struct Quantize : LaneCodes<lanes> {
       return {Floats{} + most[j], Floats{} + rest[j]};
     }
     OCTAVO_INLINE Inverse each(std::int64_t i) const {
-      return {*reinterpret_cast<const Floats*>(most + i),
-              *reinterpret_cast<const Floats*>(rest + i)};
+      return {vector_at<Floats>(most + i), vector_at<Floats>(rest + i)};
     }
   };
 
@@ -122,7 +119,7 @@ struct Quantize : LaneCodes<lanes> {
     const std::int32_t* azp;
     OCTAVO_INLINE auto factors(std::int64_t i) const { return divisors.each(i); }
     OCTAVO_INLINE Ints azps(std::int64_t i) const {
-      return azp == nullptr ? Ints{} : *reinterpret_cast<const Ints*>(azp + i);
+      return azp == nullptr ? Ints{} : vector_at<Ints>(azp + i);
     }
   };
 
@@ -367,9 +364,7 @@ struct Quantize : LaneCodes<lanes> {
     for (std::int64_t at = 0, stop = (j + 1) * run - i; at < count; ++j, stop += run) {
       const std::int64_t end = stop < count ? stop : count;
       const Lanes<T, lanes> value = Lanes<T, lanes>{} + values[j];
-      for (std::int64_t k = at; k < end; k += lanes) {
-        *reinterpret_cast<Lanes<T, lanes>*>(out + k) = value;
-      }
+      for (std::int64_t k = at; k < end; k += lanes) put_vector(value, out + k);
       at = end;
     }
   }

@@ -239,26 +239,23 @@ struct Statistics {
     } else if constexpr (from == DType::float16) {
       bits = ints(words(half_to_float(__builtin_convertvector(raw, Halves))));
     }
-    Ints& known = *reinterpret_cast<Ints*>(most);
-    known = larger(known, bits);
+    put_vector(larger(vector_at<Ints>(most), bits), most);
   }
 
   template <DType from>
   static OCTAVO_INLINE void raise_each(const char* source, std::int64_t i, std::int32_t* most) {
     constexpr std::int64_t kBytes = octavo::element_bytes(from);
-    Ints& known = *reinterpret_cast<Ints*>(most + i);
-    known = larger(known, ints(words(load<from>(source + i * kBytes)) & 0x7FFFFFFFU));
+    const Ints magnitude = ints(words(load<from>(source + i * kBytes)) & 0x7FFFFFFFU);
+    put_vector(larger(vector_at<Ints>(most + i), magnitude), most + i);
   }
   template <DType from>
   static OCTAVO_INLINE void widen_each(const char* source, std::int64_t i, float* low,
                                        float* high) {
     constexpr std::int64_t kBytes = octavo::element_bytes(from);
-    Floats& least = *reinterpret_cast<Floats*>(low + i);
-    Floats& most = *reinterpret_cast<Floats*>(high + i);
-    Range range{least, most};
+    Range range{vector_at<Floats>(low + i), vector_at<Floats>(high + i)};
     range.add(load<from>(source + i * kBytes));
-    least = range.low;
-    most = range.high;
+    put_vector(range.low, low + i);
+    put_vector(range.high, high + i);
   }
 
   template <DType from>

@@ -41,7 +41,7 @@ inline void put_low_bytes(Words a, Words b, Words c, Words d, std::uint8_t* out,
       even_bytes(reinterpret_cast<const Bytes&>(c), reinterpret_cast<const Bytes&>(d), kAll);
   const Bytes bytes = even_bytes(front, back, kAll);
   if (streamed) return stream(bytes, out);
-  *reinterpret_cast<Bytes*>(out) = bytes;
+  put_vector(bytes, out);
 }
 
 // Tables of mantissas (mantissas_avx512-inl.hpp): not here.
