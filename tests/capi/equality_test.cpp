@@ -129,8 +129,8 @@ TEST(CApiEquality, QuantisersOfEveryOption) {
 
 TEST(CApiEquality, SlicesBeginInsideACell) {
   const Quantized whole = quantize(random(bfloat16, {6, 10}, 1), {.granularity = block(4, 4)});
-  TensorView part = whole.data.view().slice(0, 1, 6).slice(1, 3, 10);
-  const octavo_view data = describe(Tensor::adopt(nullptr, part));
+  const Tensor part = Tensor::adopt(nullptr, whole.data.view().slice(0, 1, 6).slice(1, 3, 10));
+  const octavo_view data = describe(part);
   const octavo_view scale = describe(whole.scale);
   octavo_quantized* q = nullptr;
   ASSERT_EQ(octavo_quantized_create_slice(&data, &scale, nullptr, 4, 4, 1, 3, &q), OCTAVO_OK);
