@@ -30,16 +30,8 @@ inline void put_bfloat16(Lanes<float, 16> a, Lanes<float, 16> b, void* out) {
   put_high_halves(round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 16>>(a)),
                   round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 16>>(b)), out);
 }
-// Bytes are not picked from tables without VBMI.
-template <int lanes>
-struct Mantissas {
-  static constexpr bool kServes = false;
-  static constexpr std::int64_t kEntries = 1;
-  template <octavo::FloatFormat F>
-  struct Table {
-    struct Cell {};
-  };
-};
+#include "backends/cpu/kernels/mantissas_plain-inl.hpp"
+
 #include "backends/cpu/kernels/avx512-inl.hpp"
 OCTAVO_ISA_END
 

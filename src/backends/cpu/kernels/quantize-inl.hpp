@@ -9,8 +9,8 @@
 // floats, or as many narrower ones, become 64 bytes. Where errors are asked for (errors-inl.hpp),
 // the codes that files hold are measured in the registers that they are made in.
 //
-// Included after lanes-inl.hpp, errors-inl.hpp and lane_codes-inl.hpp inside an instruction-set
-// region; every including file gets its own copy.
+// Included after lanes-inl.hpp, errors-inl.hpp, lane_codes-inl.hpp and one of mantissas_*-inl.hpp
+// inside an instruction-set region; every including file gets its own copy.
 //
 // The file that includes this defines the changes of width that widths-inl.hpp has.
 

@@ -44,17 +44,6 @@ inline void put_low_bytes(Words a, Words b, Words c, Words d, std::uint8_t* out,
   put_vector(bytes, out);
 }
 
-// Tables of mantissas (mantissas_avx512-inl.hpp): not here.
-template <int lanes>
-struct Mantissas {
-  static constexpr bool kServes = false;
-  static constexpr std::int64_t kEntries = 1;
-  template <octavo::FloatFormat F>
-  struct Table {
-    struct Cell {};
-  };
-};
-
 // Signs of 2-byte elements that come on top of their magnitudes: not with vectors of this width.
 inline constexpr int kLanesWithSigns = 0;
 inline constexpr int kFrontAndBack = 0;
