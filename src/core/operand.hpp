@@ -12,6 +12,8 @@ namespace octavo {
 /// The longest sum of products of 8-bit integers that stays in int32 whatever the codes are: 65536
 /// * 255 * 128 < 2^31.
 inline constexpr std::int64_t kMostIntegerDepth = 65536;
+/// The same where both sides may be uint8: 33025 * 255 * 255 < 2^31.
+inline constexpr std::int64_t kMostUnsignedDepth = 33025;
 
 /// The type of A's elements as the product sees them.
 template <class View, class Values>

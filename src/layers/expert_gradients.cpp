@@ -88,15 +88,7 @@ Result<Tensor> sums_by_expert(const VjpCall& vjp, const Routing& routing, std::i
   return converted(vjp.operation, sums, DType::float32, vjp.context);
 }
 
-}  // namespace
-
-Result<Tensor> by_route(const VjpCall& vjp, const Routing& routing, const MatrixView& from,
-                        std::int64_t divisor) {
-  OCTAVO_TRY_ASSIGN(const Tensor rows, plane(vjp, from.dtype, routing.rows(), from.shape[1]));
-  OCTAVO_TRY(vjp.on->passes.gather({from, routing.on_device.routes, divisor, rows}, vjp.context));
-  return rows;
-}
-
+// float32 [rows, 1]: sum over columns of a * b, in float64, rounded once.
 Result<Tensor> row_products(const VjpCall& vjp, const MatrixView& a, const MatrixView& b) {
   const std::array<std::int64_t, 2> shape{a.shape[0], 1};
   OCTAVO_TRY_ASSIGN(const Tensor sums,
@@ -106,6 +98,45 @@ Result<Tensor> row_products(const VjpCall& vjp, const MatrixView& a, const Matri
   p.sums = {ScaleKind::tensor, 1.0F, MatrixView(sums.view()), 1, kWholeExtent, 0, 0};
   OCTAVO_TRY(sum_cells(vjp.operation, *vjp.on, p, vjp.context));
   return converted(vjp.operation, sums, DType::float32, vjp.context);
+}
+
+// Gradients of the routes' factors, float32 [tokens, slots], from those of rows.
+Result<Tensor> factors_by_slot(const ExpertCall& call, const Tensor& rows,
+                               const std::int64_t* places, const VjpCall& vjp) {
+  const Routing& routing = call.routing;
+  OCTAVO_TRY_ASSIGN(const Tensor factors,
+                    plane(vjp, DType::float32, routing.tokens, routing.slots));
+  const MatrixView each =
+      matrix_view(factors.data(), DType::float32, factors.numel(), 1, vjp.place.device);
+  OCTAVO_TRY(vjp.on->passes.combine({.rows = rows, .slots = 1, .places = places, .out = each},
+                                    vjp.context));
+  return factors;
+}
+
+// The gradient of x from those of rows.
+Result<Tensor> sum_by_token(const ExpertCall& call, const TensorView& x, const Tensor& rows,
+                            const std::int64_t* places, DType dtype, const VjpCall& vjp) {
+  OCTAVO_TRY_ASSIGN(const FlatOut out, flatten_out({call.operation, &kLinearNames}, x,
+                                                   call.w13->k(), dtype, {}, vjp.context));
+  OCTAVO_TRY(vjp.on->passes.combine(
+      {.rows = rows,
+       .slots = call.routing.slots,
+       .places = places,
+       .factors = call.factors_on_input ? call.routing.on_device.factors : nullptr,
+       .out = out.rows.view,
+       .overflow = Overflow::ieee},
+      vjp.context));
+  OCTAVO_TRY(out.finish(call.operation, vjp.context));
+  return out.tensor;
+}
+
+}  // namespace
+
+Result<Tensor> by_route(const VjpCall& vjp, const Routing& routing, const MatrixView& from,
+                        std::int64_t divisor) {
+  OCTAVO_TRY_ASSIGN(const Tensor rows, plane(vjp, from.dtype, routing.rows(), from.shape[1]));
+  OCTAVO_TRY(vjp.on->passes.gather({from, routing.on_device.routes, divisor, rows}, vjp.context));
+  return rows;
 }
 
 Result<RoutedGradients> routed_gradients(const ExpertCall& call, const TokenGrads& grads,
@@ -200,32 +231,20 @@ FusedExpertsWanted wanted_of_rows(FusedExpertsWanted wanted, bool factors_on_inp
   return wanted;
 }
 
-Result<Tensor> factors_by_slot(const ExpertCall& call, const Tensor& rows,
-                               const std::int64_t* places, const VjpCall& vjp) {
-  const Routing& routing = call.routing;
-  OCTAVO_TRY_ASSIGN(const Tensor factors,
-                    plane(vjp, DType::float32, routing.tokens, routing.slots));
-  const MatrixView each =
-      matrix_view(factors.data(), DType::float32, factors.numel(), 1, vjp.place.device);
-  OCTAVO_TRY(vjp.on->passes.combine({.rows = rows, .slots = 1, .places = places, .out = each},
-                                    vjp.context));
-  return factors;
-}
-
-Result<Tensor> sum_by_token(const ExpertCall& call, const TensorView& x, const Tensor& rows,
-                            const std::int64_t* places, DType dtype, const VjpCall& vjp) {
-  OCTAVO_TRY_ASSIGN(const FlatOut out, flatten_out({call.operation, &kLinearNames}, x,
-                                                   call.w13->k(), dtype, {}, vjp.context));
-  OCTAVO_TRY(vjp.on->passes.combine(
-      {.rows = rows,
-       .slots = call.routing.slots,
-       .places = places,
-       .factors = call.factors_on_input ? call.routing.on_device.factors : nullptr,
-       .out = out.rows.view,
-       .overflow = Overflow::ieee},
-      vjp.context));
-  OCTAVO_TRY(out.finish(call.operation, vjp.context));
-  return out.tensor;
+Status token_gradients(const ExpertCall& call, const ReturnedGradients& returned,
+                       const TensorView& x, const FusedExpertsWanted& wanted, DType dtype,
+                       const VjpCall& vjp, FusedExpertsGradients& result) {
+  if (wanted.topk_weights) {
+    Tensor factors = returned.factors;
+    if (call.factors_on_input) {  // of factor * x
+      OCTAVO_TRY_ASSIGN(factors, row_products(vjp, returned.inputs, returned.x));
+    }
+    OCTAVO_TRY_ASSIGN(result.topk_weights, factors_by_slot(call, factors, returned.places, vjp));
+  }
+  if (wanted.x) {
+    OCTAVO_TRY_ASSIGN(result.x, sum_by_token(call, x, returned.x, returned.places, dtype, vjp));
+  }
+  return {};
 }
 
 }  // namespace octavo

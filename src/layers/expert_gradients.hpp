@@ -31,9 +31,6 @@ Result<RoutedGradients> routed_gradients(const ExpertCall& call, const TokenGrad
 Result<Tensor> by_route(const VjpCall& vjp, const Routing& routing, const MatrixView& from,
                         std::int64_t divisor);
 
-/// float32 [rows, 1]: sum over columns of a * b, in float64, rounded once.
-Result<Tensor> row_products(const VjpCall& vjp, const MatrixView& a, const MatrixView& b);
-
 /// What gradients of a call are computed with.
 VjpCall vjp_of(const ExpertCall& call, const GradientOptions& options, const char* backend_name,
                const Backend& backend, const ExecContext& context);
@@ -48,13 +45,19 @@ Status check_expert_wanted(const char* operation, const FusedExpertsWanted& want
 /// What is wanted of routed rows: where factors are on the input, theirs follow from x's.
 FusedExpertsWanted wanted_of_rows(FusedExpertsWanted wanted, bool factors_on_input) noexcept;
 
-/// Gradients of the routes' factors, float32 [tokens, slots], from those of rows.
-Result<Tensor> factors_by_slot(const ExpertCall& call, const Tensor& rows,
-                               const std::int64_t* places, const VjpCall& vjp);
+/// Gradients by route, and where the routes of tokens' slots are among them.
+struct ReturnedGradients {
+  Tensor x;        ///< float32 [routes, K]
+  Tensor factors;  ///< float32 [routes, 1]; undefined where factors are on the input
+  Tensor inputs;   ///< [routes, K], the rows of x, where factors are on the input and wanted
+  const std::int64_t* places;  ///< [tokens, slots]
+};
 
-/// The gradient of x, in x's shape: the sum of a token's rows [routes, K] in the order of its
-/// slots, times its factors where they are on the input.
-Result<Tensor> sum_by_token(const ExpertCall& call, const TensorView& x, const Tensor& rows,
-                            const std::int64_t* places, DType dtype, const VjpCall& vjp);
+/// Of the wanted ones: the gradient of the factors, float32 [tokens, slots], and that of x, in x's
+/// shape: the sum of a token's rows in the order of its slots, times its factors where they are on
+/// the input.
+Status token_gradients(const ExpertCall& call, const ReturnedGradients& returned,
+                       const TensorView& x, const FusedExpertsWanted& wanted, DType dtype,
+                       const VjpCall& vjp, FusedExpertsGradients& result);
 
 }  // namespace octavo

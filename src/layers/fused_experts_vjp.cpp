@@ -30,23 +30,18 @@ Result<FusedExpertsGradients> run_experts_vjp(const TensorView& grad, const Expe
   OCTAVO_TRY(send_routes(kExpertsVjp, vjp.place, call.routing));
   OCTAVO_TRY_ASSIGN(const FlatRows grads, flatten_rows(kExpertsVjp, grad, context));
   const bool on_input = call.factors_on_input;
-  OCTAVO_TRY_ASSIGN(RoutedGradients made, routed_gradients(call, {grads.view, !on_input},
-                                                           wanted_of_rows(wanted, on_input), vjp));
-  const std::int64_t* places = call.routing.on_device.places;
+  OCTAVO_TRY_ASSIGN(
+      const RoutedGradients made,
+      routed_gradients(call, {grads.view, !on_input}, wanted_of_rows(wanted, on_input), vjp));
+  ReturnedGradients returned{made.x, made.factors, {}, call.routing.on_device.places};
+  if (on_input && wanted.topk_weights) {
+    OCTAVO_TRY_ASSIGN(returned.inputs, by_route(vjp, call.routing, call.x, call.routing.slots));
+  }
   FusedExpertsGradients result;
   result.bias13 = made.bias13;
   result.bias2 = made.bias2;
-  if (wanted.topk_weights) {
-    if (on_input) {  // of factor * x
-      OCTAVO_TRY_ASSIGN(const Tensor x, by_route(vjp, call.routing, call.x, call.routing.slots));
-      OCTAVO_TRY_ASSIGN(made.factors, row_products(vjp, x, made.x));
-    }
-    OCTAVO_TRY_ASSIGN(result.topk_weights, factors_by_slot(call, made.factors, places, vjp));
-  }
-  if (wanted.x) {
-    const DType dtype = gradient_dtype(options, tensors.x.dtype, grad.dtype);
-    OCTAVO_TRY_ASSIGN(result.x, sum_by_token(call, tensors.x, made.x, places, dtype, vjp));
-  }
+  const DType dtype = gradient_dtype(options, tensors.x.dtype, grad.dtype);
+  OCTAVO_TRY(token_gradients(call, returned, tensors.x, wanted, dtype, vjp, result));
   return result;
 }
 

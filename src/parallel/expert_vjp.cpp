@@ -52,22 +52,18 @@ Result<Tensor> record_factors(const VjpCall& vjp, const ExpertCall& call, const 
   return rows_of(vjp, all, d.rows);
 }
 
-// What comes back by route, in the order of the records that were sent.
-struct Returned {
-  Tensor x, factors;
-};
-
 struct Asked {
   const TensorView& grad;
   const FusedExpertsWanted& wanted;
   const GradientOptions& options;
 };
 
-// This rank's answer to the records of all; biases' gradients into `result`.
-Result<Returned> answer(const Impl& layer, const CheckedExperts& c, const Counts& records,
-                        const Tensor& grads, const Tensor& factors,
-                        const FusedExpertsWanted& of_rows, const VjpCall& vjp,
-                        FusedExpertsGradients& result) {
+// What comes back by route, in the order of the records that were sent, for this rank's answer to
+// those of all; biases' gradients into `result`.
+Result<ReturnedGradients> answer(const Impl& layer, const CheckedExperts& c, const Counts& records,
+                                 const Tensor& grads, const Tensor& factors,
+                                 const FusedExpertsWanted& of_rows, const VjpCall& vjp,
+                                 FusedExpertsGradients& result) {
   const Dispatch& d = c.dispatch;
   TokenRecords tokens(layer, c, records, *vjp.on, vjp.context);
   Arena counter(nullptr);
@@ -95,7 +91,8 @@ Result<Returned> answer(const Impl& layer, const CheckedExperts& c, const Counts
     OCTAVO_TRY_ASSIGN(const Tensor in_order, rows_of(vjp, rows, order));
     return sent(layer, vjp, in_order, routes, d.routes_to);
   };
-  Returned returned;
+  ReturnedGradients returned;
+  returned.places = c.dispatch.places.data();
   OCTAVO_TRY_ASSIGN(returned.x, back(made.x));
   OCTAVO_TRY_ASSIGN(returned.factors, back(made.factors));
   return returned;
@@ -106,7 +103,6 @@ Result<FusedExpertsGradients> gradients(const Impl& layer, const CheckedExperts&
                                         const Asked& asked, const VjpCall& vjp) {
   const ExpertCall& call = c.call;
   const Dispatch& d = c.dispatch;
-  const Routing& routing = call.routing;
   const bool on_input = call.factors_on_input;
   OCTAVO_TRY_ASSIGN(const FlatRows flat, flatten_rows(kExpertParallel, asked.grad, vjp.context));
   OCTAVO_TRY_ASSIGN(const Tensor grads, rows_of(vjp, flat.view, tokens_of(call, d)));
@@ -115,26 +111,20 @@ Result<FusedExpertsGradients> gradients(const Impl& layer, const CheckedExperts&
     OCTAVO_TRY_ASSIGN(factors, record_factors(vjp, call, d));
   }
   FusedExpertsGradients result;
-  OCTAVO_TRY_ASSIGN(Returned made, answer(layer, c, records, grads, factors,
-                                          wanted_of_rows(asked.wanted, on_input), vjp, result));
-  if (asked.wanted.topk_weights) {
-    if (on_input) {
-      Indices tokens(static_cast<std::size_t>(sum(d.routes_to)));
-      for (std::size_t route = 0; route < d.places.size(); ++route) {
-        if (d.places[route] < 0) continue;
-        tokens[static_cast<std::size_t>(d.places[route])] =
-            static_cast<std::int64_t>(route) / routing.slots;
-      }
-      OCTAVO_TRY_ASSIGN(const Tensor x, rows_of(vjp, call.x, tokens));
-      OCTAVO_TRY_ASSIGN(made.factors, row_products(vjp, x, made.x));
+  OCTAVO_TRY_ASSIGN(ReturnedGradients made,
+                    answer(layer, c, records, grads, factors,
+                           wanted_of_rows(asked.wanted, on_input), vjp, result));
+  if (on_input && asked.wanted.topk_weights) {
+    Indices tokens(static_cast<std::size_t>(sum(d.routes_to)));
+    for (std::size_t route = 0; route < d.places.size(); ++route) {
+      if (d.places[route] < 0) continue;
+      tokens[static_cast<std::size_t>(d.places[route])] =
+          static_cast<std::int64_t>(route) / call.routing.slots;
     }
-    OCTAVO_TRY_ASSIGN(result.topk_weights,
-                      factors_by_slot(call, made.factors, d.places.data(), vjp));
+    OCTAVO_TRY_ASSIGN(made.inputs, rows_of(vjp, call.x, tokens));
   }
-  if (asked.wanted.x) {
-    const DType dtype = gradient_dtype(asked.options, tensors.x.dtype, asked.grad.dtype);
-    OCTAVO_TRY_ASSIGN(result.x, sum_by_token(call, tensors.x, made.x, d.places.data(), dtype, vjp));
-  }
+  const DType dtype = gradient_dtype(asked.options, tensors.x.dtype, asked.grad.dtype);
+  OCTAVO_TRY(token_gradients(call, made, tensors.x, asked.wanted, dtype, vjp, result));
   return result;
 }
 

@@ -22,8 +22,6 @@ namespace {
 constexpr Site kSite{kRowParallel, &kLinearNames};
 // Of one product whose sum of integers int32 has room for, whatever the codes are.
 constexpr std::int64_t kNarrowColumns = 32768;
-// Of all ranks: 255 * 255 * 33025 < 2^31, and 255 * 128 * 65536 where the weight is signed.
-constexpr std::int64_t kNarrowUnsigned = 33025;
 
 // Scales of groups of K that one group spans change along K all the same: sums are floats.
 bool constant_along_k(const Weight& weight) {
@@ -37,7 +35,8 @@ RowSums kind_of(const Weight& weight, std::int64_t k) {
       weight.activation && is_integer8(weight.codes.data.dtype()) &&
       (weight.activation->vectorwise || is_integer8(weight.activation->spec.dtype));
   if (!integers || !constant_along_k(weight)) return RowSums::chunks;
-  const std::int64_t most = weight.codes.azp.defined() ? kNarrowUnsigned : kMostIntegerDepth;
+  // The sum of all ranks.
+  const std::int64_t most = weight.codes.azp.defined() ? kMostUnsignedDepth : kMostIntegerDepth;
   return k > most ? RowSums::wide : RowSums::exact;
 }
 

@@ -77,10 +77,6 @@ constexpr std::array kTypePairs{
     plain(DType::float16, DType::float16, MmaType::f16_f16, kHalf),
 };
 
-// Products of uint8 by uint8 whose sum is an int32, whatever they are.
-constexpr std::int64_t kMostUnsignedDepth = std::numeric_limits<std::int32_t>::max() / (255 * 255);
-static_assert(kMostUnsignedDepth == 33025);
-
 // A map of `rows` rows of x, and 128 bytes of its columns.
 TensorMap map_of(const MatrixView& x, int rows) noexcept {
   TensorMap map;
