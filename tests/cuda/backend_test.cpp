@@ -85,6 +85,51 @@ TEST_F(CudaBackend, RowsDecideWhichKernelMultiplies) {
   }
 }
 
+// A plan knows no offsets: it says what decides, and the launches agree.
+TEST_F(CudaBackend, ExplainSaysThatGroupsAreLaunchedOneByOne) {
+  const Tensor near = integers(int8, {90, kK}, 1), weights = integers(int8, {3, kN, kK}, 2);
+  const Tensor ends = values(int32, {3}, {20, 20, 90});
+  const Tensor a = to_device(near), b = to_device(weights), offs = to_device(ends);
+  const auto product = [](const Tensor& x, const Tensor& w, const Tensor& offsets) {
+    return grouped_mm(x, w.transposed(), {.offs = offsets});
+  };
+  const std::string said =
+      explain(grouped_mm_problem(a, b.transposed(), {.offs = offs})).to_string();
+  expect_part(said,
+              "a launch for each group, a device's offsets come to the host: few rows up to "
+              "64 of them, dense 128x256 tiles for more: exact integer sums");
+  reset_simulated_driver();
+  const Tensor out = product(a, b, offs);
+  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_convert", 1},  // the offsets
+                                                    {"octavo_few_rows_s8_of32_32", 1},
+                                                    {"octavo_dense_s8_32", 1}}));
+  expect_same_bits(to_host(out), product(near, weights, ends));
+  // Of so few rows in all no group has more.
+  const MatmulProblem small = grouped_mm_problem(to_device(a_), b.transposed(), {.offs = offs});
+  expect_part(explain(small).to_string(), "come to the host: few rows, 64 columns a tile");
+}
+
+TEST_F(CudaBackend, ExplainSaysThatProductsOfAListDiffer) {
+  const Tensor few = to_device(a_), many = to_device(integers(int8, {70, kK}, 1)),
+               b = to_device(b_);
+  const auto said = [&](const Tensor& first, const Tensor& second) {
+    const std::vector<Tensor> outs{
+        Tensor::empty(float32, {first.size(0), kN}, {kHopper, nullptr}),
+        Tensor::empty(float32, {second.size(0), kN}, {kHopper, nullptr})};
+    std::vector<Member> list(2);
+    for (std::size_t i = 0; i < 2; ++i) {
+      list[i] = scaled_mm_problem(i == 0 ? first : second, b.transposed(), {}).single;
+      list[i].out = outs[i].view();
+    }
+    MatmulProblem problem;
+    problem.groups.split = Split::list;
+    problem.groups.list = list;
+    return explain(problem).to_string();
+  };
+  expect_part(said(few, many), "by kernels that differ with its rows or types");
+  expect_part(said(many, many), "dense 128x256 tiles");
+}
+
 TEST_F(CudaBackend, OperandsThatTmaCannotTakeAreCopied) {
   const Tensor a = to_device(integers(int8, {kK, kM}, 1).transposed());  // rows lie together
   const Tensor b = to_device(b_);

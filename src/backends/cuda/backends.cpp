@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string_view>
 
 #include "backends/cuda/dense_product.hpp"
 #include "backends/cuda/general_product.hpp"
@@ -114,6 +115,9 @@ void reserve_member(const Member& given, const MatmulOptions& options, Plan& pla
 
 // ---- sm90 ---------------------------------------------------------------------------------------
 
+constexpr const char* kHowsOfList =
+    "a launch for each product of the list, by kernels that differ with its rows or types";
+
 const char* plan_sm90(const MatmulProblem& problem, int, Plan& plan) noexcept {
   plan.how = "no groups, nothing to multiply";
   Member cut;
@@ -121,8 +125,10 @@ const char* plan_sm90(const MatmulProblem& problem, int, Plan& plan) noexcept {
     const Member& part = planned_member(problem, g, cut);
     if (const char* why = no_hopper(part.a.data.device); why != nullptr) return why;
     DensePath path;
-    if (const char* why = find_dense_path(part, problem.options, path); why != nullptr) return why;
-    plan.how = path.how;
+    if (const char* why = find_dense_path(part, problem.options, problem.groups.split, path);
+        why != nullptr)
+      return why;
+    plan.how = g == 0 || std::string_view(plan.how) == path.how ? path.how : kHowsOfList;
     plan.sum_error = std::max(plan.sum_error, sum_error(path, weight_rows(part.b)));
     reserve_member(part, problem.options, plan);
   }
@@ -133,7 +139,7 @@ Status run_sm90(const MatmulProblem& problem, const Plan&, const ExecContext& co
                 void* workspace) noexcept {
   const auto multiply = [&](const Member& part, const std::int32_t* column_sums) {
     DensePath path;
-    if (const char* why = find_dense_path(part, problem.options, path); why != nullptr)
+    if (const char* why = find_dense_path(part, problem.options, Split::none, path); why != nullptr)
       return fail(Code::internal, "{}: sm90 was not to run: {}", problem.operation, why);
     return run_dense(part, problem.options, path, column_sums, context);
   };

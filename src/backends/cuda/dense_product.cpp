@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 
@@ -25,20 +26,32 @@ namespace {
 /// Rows that the kernel of few takes.
 constexpr std::int64_t kFewRows = 64;
 
-/// For explain: of many rows, and of few; where the kernel finishes its sums, and where a pass
-/// does.
-struct How {
-  const char *many, *few, *many_apart, *few_apart;
+/// Which kernel the rows come to. Those of a group that offsets cut are not known to a plan, but
+/// for how many there are in all.
+enum class Rows : std::uint8_t { many, few, groups_of_many, groups_of_few, groups_of_any };
 
-  constexpr const char* of(bool few_rows, bool apart) const {
-    return apart ? (few_rows ? few_apart : many_apart) : (few_rows ? few : many);
+/// For explain, by Rows: where the kernel finishes its sums, and where a pass does.
+struct How {
+  static constexpr std::size_t kKinds = 5;
+  std::array<const char*, kKinds> whole, apart;
+
+  constexpr const char* of(Rows rows, bool is_apart) const {
+    return (is_apart ? apart : whole)[static_cast<std::size_t>(rows)];
   }
 };
-#define OCTAVO_HOW(tile, sums)                                                          \
-  How {                                                                                 \
-    "dense " tile " tiles, clusters of 2: " sums, "few rows, 64 columns a tile: " sums, \
-        "dense " tile " tiles, clusters of 2: " sums "; a pass finishes",               \
-        "few rows, 64 columns a tile: " sums "; a pass finishes"                        \
+#define OCTAVO_HOW_DENSE(tile) "dense " tile " tiles, clusters of 2: "
+#define OCTAVO_HOW_FEW "few rows, 64 columns a tile: "
+#define OCTAVO_HOW_GROUPS "a launch for each group, a device's offsets come to the host: "
+#define OCTAVO_HOW_ROWS(tile, sums)                                                         \
+  {                                                                                         \
+    OCTAVO_HOW_DENSE(tile)                                                                  \
+    sums, OCTAVO_HOW_FEW sums, OCTAVO_HOW_GROUPS OCTAVO_HOW_DENSE(tile) sums,               \
+        OCTAVO_HOW_GROUPS OCTAVO_HOW_FEW sums,                                              \
+        OCTAVO_HOW_GROUPS "few rows up to 64 of them, dense " tile " tiles for more: " sums \
+  }
+#define OCTAVO_HOW(tile, sums)                                                         \
+  How {                                                                                \
+    {OCTAVO_HOW_ROWS(tile, sums)}, { OCTAVO_HOW_ROWS(tile, sums "; a pass finishes") } \
   }
 constexpr How kExact = OCTAVO_HOW("128x256", "exact integer sums");
 // [zero points][outliers]
@@ -51,6 +64,19 @@ constexpr How kPromoted = OCTAVO_HOW("128x128", "fp8 sums promoted every 128 of 
 constexpr How kFast = OCTAVO_HOW("128x256", "fp8 sums in the tensor cores");
 constexpr How kHalf = OCTAVO_HOW("128x256", "16-bit operands");
 #undef OCTAVO_HOW
+#undef OCTAVO_HOW_ROWS
+#undef OCTAVO_HOW_GROUPS
+#undef OCTAVO_HOW_FEW
+#undef OCTAVO_HOW_DENSE
+
+// Offsets along columns or K leave a group all rows.
+Rows rows_of(const Member& p, Split split) noexcept {
+  const bool few = p.a.data.shape[0] <= kFewRows;
+  if (split == Split::rows) return few ? Rows::groups_of_few : Rows::groups_of_any;
+  if (split == Split::columns || split == Split::inner)
+    return few ? Rows::groups_of_few : Rows::groups_of_many;
+  return few ? Rows::few : Rows::many;
+}
 
 struct TypePair {
   DType a, b;
@@ -240,7 +266,7 @@ Status launch_dense(const DensePath& path, const MatrixView& a, const MatrixView
 
 }  // namespace
 
-const char* find_dense_path(const Member& p, const MatmulOptions& options,
+const char* find_dense_path(const Member& p, const MatmulOptions& options, Split split,
                             DensePath& path) noexcept {
   const TypePair* found = nullptr;
   for (const TypePair& pair : kTypePairs)
@@ -248,12 +274,13 @@ const char* find_dense_path(const Member& p, const MatmulOptions& options,
   if (found == nullptr)
     return "the tensor cores take 8-bit integers by 8-bit integers, OCP fp8 by fp8, and 16-bit "
            "floats of one type";
-  const bool fast = options.fast_accumulation, few = p.a.data.shape[0] <= kFewRows;
+  const bool fast = options.fast_accumulation;
+  const Rows rows = rows_of(p, split);
   const std::int64_t k = weight_rows(p.b);
   DenseEpilogue epilogue;
   const bool apart = k == 0 || !fuses(p, options, epilogue);
   path = {found->type, fast ? Summing::plain : found->summing,
-          (fast ? found->fast : found->how).of(few, apart)};
+          (fast ? found->fast : found->how).of(rows, apart)};
   if (is_integer(path.type) && k > kMostIntegerDepth)
     return "sums of more than 65536 products leave int32";
   if (path.type == MmaType::u8_u8 && k > kMostUnsignedDepth)
@@ -277,7 +304,7 @@ const char* find_dense_path(const Member& p, const MatmulOptions& options,
   if (sum_chunks(p, options).several() || (outliers && options.k_chunks > 1)) return kInChunks;
   if (zero_points || outliers) {
     if (!is_integer(path.type)) return "zero points or outlier columns beside floats";
-    path.how = kExactWith[zero_points ? 1 : 0][outliers ? 1 : 0].of(few, true);
+    path.how = kExactWith[zero_points ? 1 : 0][outliers ? 1 : 0].of(rows, true);
   }
   if (options.exact_subnormals && is_half(path.type))
     return "whether the tensor cores keep subnormal 16-bit operands is not written down";

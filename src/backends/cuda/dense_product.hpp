@@ -25,7 +25,8 @@ struct DensePath {
 inline constexpr const char* kInChunks = "sums of several chunks of K (k_chunks)";
 
 /// Null and the path where the dense kernel multiplies such members, else one static sentence.
-const char* find_dense_path(const Member& member, const MatmulOptions& options,
+/// `split`: of a plan, whose member has what all groups have that offsets cut.
+const char* find_dense_path(const Member& member, const MatmulOptions& options, Split split,
                             DensePath& path) noexcept;
 
 /// Section 9's gamma of a sum of k products: 0 of integers.
