@@ -81,13 +81,14 @@ void expect_reference(const TensorView& x, const QuantizeOptions& o, std::int64_
 std::vector<QuantizeOptions> every_option() {
   std::vector<QuantizeOptions> all;
   const std::pair<Granularity, octavo::Side> grids[] = {
-      {per_tensor(), octavo::Side::a}, {per_token(), octavo::Side::a},
-      {per_k(), octavo::Side::a},      {per_channel(), octavo::Side::b},
-      {group(128), octavo::Side::a},   {group(64), octavo::Side::a},
-      {group(32), octavo::Side::a},    {group(16), octavo::Side::a},
-      {group(48), octavo::Side::a},    {group(7), octavo::Side::a},
-      {group(32), octavo::Side::b},    {block(128, 128), octavo::Side::a},
-      {block(5, 33), octavo::Side::a}, {per_element(), octavo::Side::a}};
+      {per_tensor(), octavo::Side::a},  {per_token(), octavo::Side::a},
+      {per_k(), octavo::Side::a},       {per_channel(), octavo::Side::b},
+      {group(128), octavo::Side::a},    {group(64), octavo::Side::a},
+      {group(32), octavo::Side::a},     {group(16), octavo::Side::a},
+      {group(48), octavo::Side::a},     {group(7), octavo::Side::a},
+      {group(32), octavo::Side::b},     {block(128, 128), octavo::Side::a},
+      {block(16, 64), octavo::Side::a}, {block(5, 33), octavo::Side::a},
+      {per_element(), octavo::Side::a}};
   for (const auto& [granularity, side] : grids) {
     for (const DType dtype : kFloat8Types) {
       all.push_back({.dtype = dtype, .granularity = granularity, .side = side});

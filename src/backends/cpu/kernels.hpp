@@ -54,6 +54,11 @@ struct RowCodes {
   DType from = DType::float32;  ///< bfloat16, float16 or float32
   const void* source = nullptr;
   std::int64_t count = 0;
+  /// Of a cell of one factor: further rows as long, these bytes apart. One row where errors are
+  /// asked for, or `next_most`.
+  std::int64_t rows = 1;
+  std::int64_t source_step = 0;  ///< of `next`, too
+  std::int64_t code_step = 0;
   float factor = 1.0F;  ///< section 6: what elements are divided by; section 8: multiplied by
   /// Not null: a factor (and zero point) for every `run` elements instead of one for all.
   const float* factors = nullptr;

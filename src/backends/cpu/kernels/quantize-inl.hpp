@@ -345,14 +345,20 @@ struct Quantize : LaneCodes<lanes> {
     i = whole_steps<from>(rule, cells, i, place, count);
     if (i < count) edge<from>(rule, cells, i, place, count - i);
   }
-  // A row of one cell.
+  // The rows of one cell.
   template <DType from, class Rule, class Cell>
-  static OCTAVO_INLINE void along_row(const Rule& rule, const Cell& cell, Place place,
-                                      const RowCodes& row) {
-    if (row.next_most == nullptr) return along<from>(rule, cell, place, row.count);
-    FindingPlace<from> finding(place, *row.next_most);
-    along<from>(rule, cell, finding, row.count);
-    finding.finish();
+  static OCTAVO_INLINE void along_rows(const Rule& rule, const Cell& cell, const Place& place,
+                                       const RowCodes& row) {
+    if (row.next_most != nullptr) {
+      FindingPlace<from> finding(place, *row.next_most);
+      along<from>(rule, cell, finding, row.count);
+      return finding.finish();
+    }
+    for (std::int64_t r = 0; r < row.rows; ++r) {
+      Place own{place.source + r * row.source_step, place.next + r * row.source_step,
+                place.codes + r * row.code_step, place.streamed};
+      along<from>(rule, cell, own, row.count);
+    }
   }
 
   // The values of `count` elements from element i on, each repeated over its run; `out` has room
@@ -395,7 +401,7 @@ struct Quantize : LaneCodes<lanes> {
     Place place{source, row.next == nullptr ? source : static_cast<const char*>(row.next),
                 static_cast<std::uint8_t*>(row.codes), row.streamed};
     if (row.factors == nullptr) {
-      return along_row<from>(rule, One<Divisors>(divisors, row), place, row);
+      return along_rows<from>(rule, One<Divisors>(divisors, row), place, row);
     }
     // Runs that do not begin with a line would leave none whole.
     if ((reinterpret_cast<std::uintptr_t>(place.codes) & (kLine - 1)) != 0) place.streamed = false;
@@ -453,7 +459,7 @@ struct Quantize : LaneCodes<lanes> {
                 static_cast<std::uint8_t*>(row.codes), row.streamed};
     if (row.factors == nullptr) {
       const OneByMantissa<kFormat> cell{first, table, mantissa_cell<kFormat>(factor, exponent)};
-      return along_row<kFrom>(rule, cell, place, row);
+      return along_rows<kFrom>(rule, cell, place, row);
     }
     if ((reinterpret_cast<std::uintptr_t>(place.codes) & (kLine - 1)) != 0) place.streamed = false;
     std::int64_t i = 0;
@@ -490,7 +496,7 @@ struct Quantize : LaneCodes<lanes> {
     if constexpr (Mantissas<lanes>::kServes && from == DType::bfloat16 &&
                   Rule::kPut == Put::signs) {
       constexpr std::int64_t kLeast = 512;  // elements that a table pays for
-      if (row.inverses != nullptr && row.count >= kLeast &&
+      if (row.inverses != nullptr && row.rows * row.count >= kLeast &&
           (row.factors == nullptr || powers_of_two(row))) {
         return codes_by_mantissas<Rule>(row);
       }

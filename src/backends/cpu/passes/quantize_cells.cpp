@@ -15,6 +15,7 @@ namespace octavo::cpu {
 namespace {
 
 constexpr std::int64_t kRowsAhead = 2;  // that are fetched where a stretch leaves the caches
+constexpr std::int64_t kLine = 64;      // bytes
 constexpr auto kInfinite = static_cast<std::int32_t>(kInfinityBits);
 
 std::int64_t begin_of(std::int64_t extent, std::int64_t cell, std::int64_t index) noexcept {
@@ -235,9 +236,60 @@ bool Cells::finds_ahead() const noexcept {
          q_.errors == nullptr;
 }
 
+RowCodes Cells::codes_of(const CellFactors& factors, std::int64_t j, bool one) const noexcept {
+  const auto first = static_cast<std::size_t>(j);
+  const bool shifted = q_.azp.defined();
+  return {.factor = factors.scale[first],
+          .factors = one ? nullptr : factors.scale.data() + j,
+          .azps = shifted ? factors.azp.data() + j : nullptr,
+          .to = q_.spec.dtype,
+          .azp = shifted ? factors.azp[first] : 0,
+          .near = factors.near,
+          .overflow = q_.spec.overflow,
+          .shows_infinities = q_.spec.non_finite != NonFinite::ignore,
+          .tame = factors.tame,
+          .inverses = factors.inverted ? factors.inverse.data() + j : nullptr,
+          .inverse_rests = factors.inverted ? factors.inverse_rest.data() + j : nullptr,
+          .errors = q_.errors,
+          .largest = qmax(q_.spec.dtype)};
+}
+
+bool Cells::are_tall() const noexcept {
+  return flat_ && q_.codes.defined() && height_ > 1 && width_ % kLine == 0 && q_.errors == nullptr;
+}
+
+// Codes of rows that begin with whole lines can be streamed.
+bool Cells::begin_lines(std::int64_t c) const noexcept {
+  const auto first = reinterpret_cast<std::uintptr_t>(q_.codes.at(c));
+  return first % kLine == 0 && q_.codes.strides[0] % kLine == 0;
+}
+
+void Cells::write_tall_codes(const CellStretch& s, const CellFactors& factors,
+                             const CellStretch& next, bool streamed) const noexcept {
+  const std::int64_t bytes = element_bytes(q_.x.dtype);
+  const std::int64_t rows = s.r1 - s.r0;
+  for (std::int64_t j = 0; j < s.count(); ++j) {
+    const CellStretch one = cell(s, j);
+    RowCodes codes = codes_of(factors, j, true);
+    codes.from = q_.x.dtype;
+    codes.source = q_.x.at(one.r0 * q_.x.strides[0] + one.c0);
+    codes.count = one.c1 - one.c0;
+    codes.rows = rows;
+    codes.source_step = q_.x.strides[0] * bytes;
+    codes.code_step = q_.codes.strides[0];
+    codes.codes = q_.codes.at(one.r0 * q_.codes.strides[0] + one.c0);
+    codes.streamed = streamed && begin_lines(one.c0);
+    // A stretch at the end has fewer rows or cells: nothing is fetched beyond them.
+    const bool fetches = next.r1 - next.r0 >= rows && j < next.count();
+    if (fetches) codes.next = q_.x.at(next.r0 * q_.x.strides[0] + next.c0 + one.c0 - s.c0);
+    best_kernels().quantize(codes);
+  }
+}
+
 void Cells::write_codes(const CellStretch& s, const CellFactors& factors, const CellStretch* next,
                         bool streamed, std::int32_t* next_most) const noexcept {
   if (!factors.wide) return write_far_codes(s, factors);
+  if (next != nullptr && are_tall()) return write_tall_codes(s, factors, *next, streamed);
   for (std::int64_t r = s.r0; r < s.r1; ++r) {
     const void* ahead = nullptr;
     if (next == nullptr && r + kRowsAhead < s.r1) {
@@ -245,35 +297,19 @@ void Cells::write_codes(const CellStretch& s, const CellFactors& factors, const 
     } else if (next != nullptr && r - s.r0 < next->r1 - next->r0) {
       ahead = q_.x.at((next->r0 + r - s.r0) * q_.x.strides[0] + next->c0 * q_.x.strides[1]);
     }
-    for_each_piece(
-        s, r,
-        [&](DType from, const void* row, std::int64_t c, std::int64_t count, std::int64_t run,
-            std::int64_t j) {
-          const bool one = run >= count;
-          const auto first = static_cast<std::size_t>(j);
-          quantize_run(
-              {.from = from,
-               .source = row,
-               .count = count,
-               .factor = factors.scale[first],
-               .factors = one ? nullptr : factors.scale.data() + j,
-               .azps = q_.azp.defined() ? factors.azp.data() + j : nullptr,
-               .run = run,
-               .to = q_.spec.dtype,
-               .azp = q_.azp.defined() ? factors.azp[first] : 0,
-               .near = factors.near,
-               .overflow = q_.spec.overflow,
-               .shows_infinities = q_.spec.non_finite != NonFinite::ignore,
-               .tame = factors.tame,
-               .inverses = factors.inverted ? factors.inverse.data() + j : nullptr,
-               .inverse_rests = factors.inverted ? factors.inverse_rest.data() + j : nullptr,
-               .streamed = streamed,
-               .next = flat_ ? ahead : nullptr,
-               .next_most = next_most,
-               .errors = q_.errors,
-               .largest = qmax(q_.spec.dtype)},
-              q_.codes, r, c);
-        });
+    for_each_piece(s, r,
+                   [&](DType from, const void* row, std::int64_t c, std::int64_t count,
+                       std::int64_t run, std::int64_t j) {
+                     RowCodes codes = codes_of(factors, j, run >= count);
+                     codes.from = from;
+                     codes.source = row;
+                     codes.count = count;
+                     codes.run = run;
+                     codes.streamed = streamed;
+                     codes.next = flat_ ? ahead : nullptr;
+                     codes.next_most = next_most;
+                     quantize_run(codes, q_.codes, r, c);
+                   });
   }
 }
 

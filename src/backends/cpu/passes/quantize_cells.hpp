@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "backends/backend.hpp"
+#include "backends/cpu/kernels.hpp"
 #include "core/quantize_rules.hpp"
 
 namespace octavo::cpu {
@@ -84,6 +85,13 @@ class Cells {
   float finite_absmax(const CellStretch& cell) const noexcept;
   void tame_factors(const CellRanges& ranges, std::int64_t count,
                     CellFactors& factors) const noexcept;
+  /// What the codes of cells from the stretch's j-th on have in common, or of that one alone.
+  RowCodes codes_of(const CellFactors& factors, std::int64_t j, bool one) const noexcept;
+  /// Cells of several rows, wide enough for a kernel call each?
+  bool are_tall() const noexcept;
+  bool begin_lines(std::int64_t c) const noexcept;
+  void write_tall_codes(const CellStretch& stretch, const CellFactors& factors,
+                        const CellStretch& next, bool streamed) const noexcept;
   void write_far_codes(const CellStretch& stretch, const CellFactors& factors) const noexcept;
 
   const QuantizeProblem& q_;
