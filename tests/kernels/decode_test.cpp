@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "dot_operands.hpp"
+#include "octavo/numeric.hpp"
 
 namespace octavo::test {
 namespace {
@@ -114,6 +115,52 @@ TEST(DotDecode, MakesWiderPanelsOfEveryCode) {
   }
   for (const DotKernels* kernels : kernels_at(&cpu::DotMachine::floats)) {
     expect_every_code(*kernels, DType::float32);
+  }
+}
+
+// Every element of 16 bits, in every place of a pair and of a vector.
+void expect_every_half(const DotKernels& kernels, DType from, DType to) {
+  constexpr std::int64_t kSteps = 5;
+  for (std::int64_t vectors = 1; vectors <= kPanelVectors; ++vectors) {
+    const std::int64_t columns = vectors * kVectorCols, depth = 2 * kSteps;
+    for (std::int64_t first = 0; first < 0x10000; first += depth * columns) {
+      const auto half_of = [&](std::int64_t k, std::int64_t j) {
+        return static_cast<std::uint16_t>(first + k * columns + j);
+      };
+      const Panel pairs(cpu::kBf16Form, depth, vectors);
+      for (std::int64_t k = 0; k < depth; ++k) {
+        for (std::int64_t j = 0; j < columns; ++j) {
+          const std::uint16_t half = half_of(k, j);
+          std::memcpy(pairs.at(k, j), &half, sizeof(half));
+        }
+      }
+      const Panel panel(kernels.form, depth, vectors);
+      std::memset(panel.bytes().data(), 0xA5, static_cast<std::size_t>(panel.bytes().size()));
+      kernels.from_pairs(from, pairs.bytes().data(), kSteps, vectors, panel.bytes().data());
+      for (std::int64_t k = 0; k < depth; ++k) {
+        for (std::int64_t j = 0; j < columns; ++j) {
+          const float got = element_of(panel, to, k, j);
+          const float want = from == DType::bfloat16 ? decode<kBFloat16>(half_of(k, j))
+                                                     : decode<kFloat16>(half_of(k, j));
+          const bool same = std::isnan(want) ? std::isnan(got)
+                                             : std::bit_cast<std::uint32_t>(got) ==
+                                                   std::bit_cast<std::uint32_t>(want);
+          ASSERT_TRUE(same) << kernels.how << ", " << name(from) << " " << half_of(k, j) << ", row "
+                            << k << ", column " << j << ": " << got;
+        }
+      }
+    }
+  }
+}
+
+TEST(DotDecode, MakesPanelsOfEveryPairOfHalves) {
+  for (const DotKernels* kernels : pair_kernels()) {
+    if (kernels->from_pairs == nullptr) continue;
+    expect_every_half(*kernels, DType::bfloat16, DType::bfloat16);
+  }
+  for (const DotKernels* kernels : kernels_at(&cpu::DotMachine::floats)) {
+    expect_every_half(*kernels, DType::bfloat16, DType::float32);
+    expect_every_half(*kernels, DType::float16, DType::float32);
   }
 }
 

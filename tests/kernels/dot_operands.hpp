@@ -43,6 +43,10 @@ inline std::vector<FloatTable> float_tables() {
   for (const cpu::DotKernels* kernels : kernels_at(&cpu::DotMachine::floats)) {
     tables.push_back({kernels, DType::float32, DType::float32});
   }
+  for (const cpu::HalvesKernels* kernels : kernels_at(&cpu::DotMachine::halves)) {
+    tables.push_back({&kernels->bfloat16, DType::float32, DType::bfloat16});
+    tables.push_back({&kernels->float16, DType::float32, DType::float16});
+  }
   return tables;
 }
 

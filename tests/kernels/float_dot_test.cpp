@@ -166,7 +166,7 @@ TEST(FloatDotKernels, StayWithinTheBoundWithTheSameBitsFromEveryTile) {
       for (const bool add : {false, true}) {
         const std::vector<float> want = row_by_row(table, x, kPanelVectors, add);
         expect_bound(table, x, want, add);
-        if (table.b == DType::float32) expect_fused(x, want, add);
+        if (table.a == DType::float32 && !is_float8(table.b)) expect_fused(x, want, add);
         for_each_tile(*table.kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
           for (std::int64_t v = 0; v + vectors <= kPanelVectors; v += grain) {
             expect_same({table, x, rows, vectors, lines, add}, v, want,

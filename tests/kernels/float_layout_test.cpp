@@ -159,7 +159,7 @@ TEST_P(FloatLayout, TellsWhichPanelsHoldOtherCodes) {
 std::vector<Case> cases() {
   std::vector<Case> all;
   std::vector<DType> types(kFloat8Types.begin(), kFloat8Types.end());
-  types.insert(types.end(), {DType::bfloat16, DType::float32});
+  types.insert(types.end(), {DType::bfloat16, DType::float16, DType::float32});
   for (const DType dtype : types) {
     for (const auto& [k, n] : {std::pair<std::int64_t, std::int64_t>{0, 0},
                                {0, 5},
@@ -192,8 +192,9 @@ TEST(FloatForms, AreThoseOfTheTypesThatPanelsHold) {
     EXPECT_EQ(cpu::float_form(dtype), &cpu::kFloat8Form);
   }
   EXPECT_EQ(cpu::float_form(DType::bfloat16), &cpu::kBf16Form);
+  EXPECT_EQ(cpu::float_form(DType::float16), &cpu::kFloat16Form);
   EXPECT_EQ(cpu::float_form(DType::float32), &cpu::kFloat32Form);
-  for (const DType dtype : {DType::int8, DType::uint8, DType::float16, DType::int32}) {
+  for (const DType dtype : {DType::int8, DType::uint8, DType::int32}) {
     EXPECT_EQ(cpu::float_form(dtype), nullptr);
   }
 }

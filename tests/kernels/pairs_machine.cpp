@@ -188,7 +188,7 @@ void decode_float8(const cpu::Float8Table& table, const void* codes, std::int64_
   });
 }
 
-void join_pairs(const void* halves, std::int64_t steps, std::int64_t vectors,
+void from_pairs(DType, const void* halves, std::int64_t steps, std::int64_t vectors,
                 void* panel) noexcept {
   fill<4>(panel, vectors, steps * 2, 4, [&](std::int64_t k, std::int64_t j) {
     const std::int64_t place = (k / 2 * vectors * 16 + j) * 2 + k % 2;
@@ -208,7 +208,7 @@ constexpr cpu::DotKernels kFours{
     &decode_float8<4>,
     nullptr,
     kWidth,
-    &join_pairs,
+    &from_pairs,
 };
 
 constexpr cpu::DotKernels kPairs{

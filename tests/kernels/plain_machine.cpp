@@ -71,6 +71,7 @@ constexpr cpu::DotKernels kFloats{
     &decode_float8,
     nullptr,
     floats::kWidth,
+    &from_pairs,
 };
 
 }  // namespace

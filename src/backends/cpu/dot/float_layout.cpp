@@ -33,11 +33,12 @@ std::size_t bytes(DType dtype, std::int64_t k, std::int64_t n) noexcept {
   return static_cast<std::size_t>(panels.bytes() + (is_float8(dtype) ? panels.count() : 0));
 }
 
-// What packs a type into its own form; null: this CPU has no such kernels.
+// What packs a type into its own form; null: this CPU has no such kernels. Elements of 16 bits are
+// moved as they are, whatever they mean.
 const DotKernels* kernels_of(DType dtype) noexcept {
   const DotMachine& machine = dot_machine();
   if (is_float8(dtype)) return machine.float8 != nullptr ? &machine.float8->dot : nullptr;
-  return dtype == DType::bfloat16 ? packer_of_bfloat16(machine) : machine.floats;
+  return element_bytes(dtype) == 2 ? packer_of_bfloat16(machine) : machine.floats;
 }
 
 // Calls visit(packed element, element of the weight's) for the elements of a panel from row `first`
@@ -114,6 +115,7 @@ Status pack(const MatrixView& weight, void* packed, const ExecContext& context) 
       const std::int64_t next = (panel + 1) * kPanelWidth;
       bool not_finite = false;
       PackPiece piece = panel_piece(weight, panel, codes);
+      if (weight.dtype == DType::float16) piece.dtype = DType::bfloat16;
       piece.table = &float8_table(weight.dtype);
       piece.not_finite = &not_finite;
       if (next < n) piece.next = weight.at(next * weight.strides[1]);
@@ -208,6 +210,7 @@ void widen(const PackedWeightData& packed, std::int64_t k0, std::int64_t k1, std
 const PanelForm* float_form(DType dtype) noexcept {
   if (is_float8(dtype)) return &kFloat8Form;
   if (dtype == DType::bfloat16) return &kBf16Form;
+  if (dtype == DType::float16) return &kFloat16Form;
   return dtype == DType::float32 ? &kFloat32Form : nullptr;
 }
 
@@ -223,6 +226,7 @@ constexpr WeightLayout layout_named(const char* name) noexcept {
 }
 constexpr WeightLayout kFloat8Layout = layout_named("f8x2");
 constexpr WeightLayout kBf16Layout = layout_named("bf16x2");
+constexpr WeightLayout kFloat16Layout = layout_named("f16x2");
 constexpr WeightLayout kFloat32Layout = layout_named("f32x1");
 
 }  // namespace
@@ -230,6 +234,7 @@ constexpr WeightLayout kFloat32Layout = layout_named("f32x1");
 const WeightLayout* float_layout(DType dtype) noexcept {
   if (is_float8(dtype)) return &kFloat8Layout;
   if (dtype == DType::bfloat16) return &kBf16Layout;
+  if (dtype == DType::float16) return &kFloat16Layout;
   return dtype == DType::float32 ? &kFloat32Layout : nullptr;
 }
 

@@ -9,9 +9,9 @@
 
 namespace octavo::cpu {
 
-/// The layout of fp8 ("f8x2"), bfloat16 ("bf16x2") or float32 ("f32x1") weights, null for other
-/// types. Version 1: panels in the form of the type; behind those of fp8 one byte for each panel,
-/// not 0 where a code of the panel is no finite number.
+/// The layout of fp8 ("f8x2"), bfloat16 ("bf16x2"), float16 ("f16x2") or float32 ("f32x1") weights,
+/// null for other types. Version 1: panels in the form of the type; behind those of fp8 one byte
+/// for each panel, not 0 where a code of the panel is no finite number.
 const WeightLayout* float_layout(DType dtype) noexcept;
 
 /// The form of those types, null for others.

@@ -17,11 +17,13 @@ extern const IntegerKernels kAvx512BwDot;
 extern const Float8Kernels kAvx512Float8Dot;
 extern const DotKernels kAvx512Bf16Dot;
 extern const DotKernels kAvx512FmaDot;
+extern const HalvesKernels kAvx512HalvesDot;
 extern const IntegerKernels kAvxVnniDot;
 extern const IntegerKernels kAvx2WordsDot;
 extern const IntegerKernels kAvx2BytesDot;
 extern const Float8Kernels kAvx2Float8Dot;
 extern const DotKernels kAvx2FmaDot;
+extern const HalvesKernels kAvx2HalvesDot;
 #elif defined(__aarch64__)
 extern const IntegerKernels kNeonI8mmDot;
 extern const IntegerKernels kNeonDotprodDot;
@@ -44,38 +46,45 @@ constexpr std::array kDotMachines {
 #if defined(__x86_64__)
   Row{DotRegisters::zmm,
       {"AMX INT8, AVX-512 BF16, VBMI", &kAmxInt8Dot, &kAvx512Float8Dot, &kAvx512Bf16Dot,
-       &kAvx512FmaDot, &kAvx512VnniDot},
+       &kAvx512FmaDot, &kAvx512VnniDot, nullptr, &kAvx512HalvesDot},
       [](const CpuFeatures& cpu) noexcept {
         return cpu.amx_tile && cpu.amx_int8 && cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni &&
                cpu.avx512_bf16 && cpu.avx512_vbmi;
       }},
       Row{DotRegisters::zmm,
           {"AVX-512 BF16, VBMI, VNNI", &kAvx512VnniDot, &kAvx512Float8Dot, &kAvx512Bf16Dot,
-           &kAvx512FmaDot},
+           &kAvx512FmaDot, nullptr, nullptr, &kAvx512HalvesDot},
           [](const CpuFeatures& cpu) noexcept {
             return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx512_bf16 &&
                    cpu.avx512_vbmi;
           }},
       Row{DotRegisters::zmm,
-          {"AVX-512 BF16, VNNI", &kAvx512VnniDot, nullptr, &kAvx512Bf16Dot, &kAvx512FmaDot},
+          {"AVX-512 BF16, VNNI", &kAvx512VnniDot, nullptr, &kAvx512Bf16Dot, &kAvx512FmaDot, nullptr,
+           nullptr, &kAvx512HalvesDot},
           [](const CpuFeatures& cpu) noexcept {
             return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx512_bf16;
           }},
       Row{DotRegisters::zmm,
-          {"AVX-512 VNNI", &kAvx512VnniDot, nullptr, nullptr, &kAvx512FmaDot},
+          {"AVX-512 VNNI", &kAvx512VnniDot, nullptr, nullptr, &kAvx512FmaDot, nullptr,
+           nullptr, &kAvx512HalvesDot},
           [](const CpuFeatures& cpu) noexcept {
-            return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni;
+            return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx2 && cpu.fma;
           }},
       Row{DotRegisters::zmm,
-          {"AVX-512 F, BW", &kAvx512WordsDot, nullptr, nullptr, &kAvx512FmaDot, &kAvx512BwDot},
-          [](const CpuFeatures& cpu) noexcept { return cpu.avx512f && cpu.avx512bw; }},
+          {"AVX-512 F, BW", &kAvx512WordsDot, nullptr, nullptr, &kAvx512FmaDot,
+           &kAvx512BwDot, nullptr, &kAvx512HalvesDot},
+          [](const CpuFeatures& cpu) noexcept {
+            return cpu.avx512f && cpu.avx512bw && cpu.avx2 && cpu.fma;
+          }},
       Row{DotRegisters::ymm,
-          {"AVX-VNNI, AVX2, FMA", &kAvxVnniDot, &kAvx2Float8Dot, nullptr, &kAvx2FmaDot},
+          {"AVX-VNNI, AVX2, FMA", &kAvxVnniDot, &kAvx2Float8Dot, nullptr, &kAvx2FmaDot, nullptr,
+           nullptr, &kAvx2HalvesDot},
           [](const CpuFeatures& cpu) noexcept {
             return cpu.avx_vnni && cpu.avx2 && cpu.fma && cpu.f16c;
           }},
       Row{DotRegisters::ymm,
-          {"AVX2, FMA", &kAvx2WordsDot, &kAvx2Float8Dot, nullptr, &kAvx2FmaDot, &kAvx2BytesDot},
+          {"AVX2, FMA", &kAvx2WordsDot, &kAvx2Float8Dot, nullptr, &kAvx2FmaDot, &kAvx2BytesDot,
+           nullptr, &kAvx2HalvesDot},
           [](const CpuFeatures& cpu) noexcept { return cpu.avx2 && cpu.fma && cpu.f16c; }},
 #elif defined(__aarch64__)
   Row{DotRegisters::neon,

@@ -117,7 +117,14 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   const WeightLayout* layout = p.b.packed->content()->layout;
   if (layout->widen == nullptr) return "the weight is packed for a device";
   if (layout != float_layout(b)) return nullptr;
-  if (b == path.rows && path.on_the_fly->join_pairs == nullptr) path.direct = path.on_the_fly;
+  if (b == path.rows && *float_form(b) == path.on_the_fly->form) path.direct = path.on_the_fly;
+  if (element_bytes(b) == 2 && !pairs && machine.halves != nullptr) {
+    const HalvesKernels& halves = *machine.halves;
+    const bool few = p.a.data.shape[0] <= halves.most_rows;
+    if (few) path.direct = b == DType::bfloat16 ? &halves.bfloat16 : &halves.float16;
+    path.of_rows = true;
+    return nullptr;
+  }
   if (!is_float8(b) || !beside) return nullptr;
   const std::int64_t most = machine.float8->most_rows;
   path.of_rows = path.of_rows || most > 0;

@@ -215,14 +215,14 @@ const char* DotWorker::pack_chunk(const Chunk& chunk) noexcept {
   return panel;
 }
 
-// Weights of 8 bits, and bfloat16 for a longer step, in panels of our own, where a chunk begins
-// with a step of theirs.
+// Weights of 8 and 16 bits in panels of our own, which become wider or get a longer step, where a
+// chunk begins with a step of theirs.
 bool DotWorker::decode_chunk(std::int64_t k0, std::int64_t k1) noexcept {
   if (d_.p->b.packed == nullptr) return false;
   const PackedWeightData& w = *d_.p->b.packed->content();
   const bool integers = w.layout == &kInt8Layout;
-  const bool joins = w.dtype == DType::bfloat16 && kernels_->join_pairs != nullptr;
-  const bool floats = (is_float8(w.dtype) || joins) && w.layout == float_layout(w.dtype);
+  const bool halves = element_bytes(w.dtype) == 2 && kernels_->from_pairs != nullptr;
+  const bool floats = (is_float8(w.dtype) || halves) && w.layout == float_layout(w.dtype);
   if (!integers && !floats) return false;
   const PanelForm& form = integers ? kInt8Form : *float_form(w.dtype);
   if (k0 % form.step != 0) return false;
@@ -231,8 +231,8 @@ bool DotWorker::decode_chunk(std::int64_t k0, std::int64_t k1) noexcept {
   const std::int64_t steps = (k1 - k0 + form.step - 1) / form.step;
   if (integers) {
     kernels_->decode_int8(codes, steps, vectors_, w_.panel);
-  } else if (joins) {
-    kernels_->join_pairs(codes, steps, vectors_, w_.panel);
+  } else if (halves) {
+    kernels_->from_pairs(w.dtype, codes, steps, vectors_, w_.panel);
   } else {
     kernels_->decode_float8(table_, codes, steps, panels.vectors(panel_), vectors_, w_.panel);
   }

@@ -71,6 +71,7 @@ struct Float16Pairs {
 };
 
 #include "backends/cpu/kernels/pack_floats-inl.hpp"
+#include "backends/cpu/kernels/pairs_to_floats-inl.hpp"
 
 #include "backends/cpu/kernels/plain_columns-inl.hpp"
 #include "backends/cpu/kernels/plain_rows-inl.hpp"
@@ -208,6 +209,7 @@ extern const DotKernels kAvx2FmaDot{
     &decode_float8,
     &find_plain,
     kWidth,
+    &from_pairs,
 };
 
 }  // namespace octavo::cpu

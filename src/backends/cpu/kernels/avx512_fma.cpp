@@ -70,6 +70,7 @@ struct Float16Pairs {
 };
 
 #include "backends/cpu/kernels/pack_floats-inl.hpp"
+#include "backends/cpu/kernels/pairs_to_floats-inl.hpp"
 
 #include "backends/cpu/kernels/plain_columns-inl.hpp"
 #include "backends/cpu/kernels/plain_rows-inl.hpp"
@@ -167,6 +168,8 @@ extern const DotKernels kAvx512FmaDot{
     &decode_int8,
     &decode_float8,
     &find_plain,
+    kWidth,
+    &from_pairs,
 };
 
 }  // namespace octavo::cpu

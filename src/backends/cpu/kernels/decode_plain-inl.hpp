@@ -5,6 +5,7 @@
 //   float32  [vectors][k][16]  ->  [k][j]
 //   int8     [k / 4][j][4]     ->  [k][j]
 //   fp8      [k / 2][j][2]     ->  [k][j], its columns in the order of kFloat8Form
+//   16 bits  [k / 2][j][2]     ->  [k][j]
 //
 // Included where its names are not taken; every including file gets its own copy.
 void pack_rows(const float* rows, std::int64_t depth, std::int64_t vectors, void* panel) noexcept {
@@ -51,6 +52,20 @@ void decode_float8(const octavo::cpu::Float8Table& table, const void* codes, std
       const std::int8_t* pair = from + j / 32 * 64 + j % 16 / 4 * 16 + j / 16 % 2 * 8 + j % 4 * 2;
       out[j] = value(pair[0]);
       out[columns + j] = value(pair[1]);
+    }
+  }
+}
+
+void from_pairs(octavo::DType dtype, const void* pairs, std::int64_t steps, std::int64_t vectors,
+                void* panel) noexcept {
+  const auto* from = static_cast<const std::uint16_t*>(pairs);
+  const std::int64_t columns = vectors * 16;
+  float* out = static_cast<float*>(panel);
+  for (; steps > 0; --steps, out += 2 * columns) {
+    for (std::int64_t i = 0; i < 2 * columns; ++i, ++from) {
+      out[i % 2 * columns + i / 2] = dtype == octavo::DType::bfloat16
+                                         ? octavo::decode<octavo::kBFloat16>(*from)
+                                         : octavo::decode<octavo::kFloat16>(*from);
     }
   }
 }

@@ -101,14 +101,17 @@ struct PanelForm {
   std::int64_t step;          ///< elements along K of a step
   std::int64_t vector_bytes;  ///< of a vector in a step
   std::int64_t grain;         ///< a panel holds a multiple of so many vectors
+  constexpr bool operator==(const PanelForm&) const = default;
 };
 /// int8: [4] for each column, or, for instructions that multiply eight at a time, [8]. bfloat16,
-/// and int8 as words: [2] for each column; bfloat16 multiplied four at a time: [4]. float32. fp8:
-/// 32 columns in 64 bytes, 16 bytes for columns 4q .. 4q + 3 (q = 0 .. 3), [2] each, of the first
-/// vector, then of the second: what unpacking the halves of 128-bit lanes puts in order.
+/// float16, and int8 as words: [2] for each column; bfloat16 multiplied four at a time: [4].
+/// float32. fp8: 32 columns in 64 bytes, 16 bytes for columns 4q .. 4q + 3 (q = 0 .. 3), [2] each,
+/// of the first vector, then of the second: what unpacking the halves of 128-bit lanes puts in
+/// order.
 inline constexpr PanelForm kInt8Form{4, 64, 1};
 inline constexpr PanelForm kEightsForm{8, 128, 1};
 inline constexpr PanelForm kBf16Form{2, 64, 1};
+inline constexpr PanelForm kFloat16Form{2, 64, 1};
 inline constexpr PanelForm kBf16FoursForm{4, 128, 1};
 inline constexpr PanelForm kWordsForm{2, 64, 1};
 inline constexpr PanelForm kFloat32Form{1, 64, 1};
@@ -192,9 +195,10 @@ struct DotKernels {
   /// Vectors of the tiles that many rows take: a whole panel's, or what registers hold sums of
   /// beside enough rows.
   std::int64_t width = kPanelVectors;
-  /// Panels of kBf16Form, some steps of them, as panels of this form. Null: it is that one, or does
-  /// not hold bfloat16 alone.
-  void (*join_pairs)(const void* pairs, std::int64_t steps, std::int64_t vectors,
+  /// Panels of pairs of bfloat16 or, where this form holds them, of float16 (kBf16Form,
+  /// kFloat16Form), some steps of them, as panels of this form. Null: it is that one, or one of
+  /// codes or words.
+  void (*from_pairs)(DType dtype, const void* pairs, std::int64_t steps, std::int64_t vectors,
                      void* panel) noexcept = nullptr;
 };
 
@@ -258,6 +262,14 @@ struct Float8Kernels {
   const DotKernels* of_codes = nullptr;
 };
 
+/// Products of float32 rows and weights of 16 bits, widened inside the tile, beside `floats` and
+/// with the same bits. They have tiles alone.
+struct HalvesKernels {
+  DotKernels bfloat16, float16;
+  /// The most rows for which widening inside the tile is faster than once, ahead.
+  std::int64_t most_rows;
+};
+
 /// The kernels of one CPU; null where it has none. Kernel files export them; the table of machines
 /// declares what its rows name.
 struct DotMachine {
@@ -270,6 +282,7 @@ struct DotMachine {
   const IntegerKernels* few_rows = nullptr;
   /// bfloat16 of so few rows, with the same bits; null: `pairs`.
   const DotKernels* few_pairs = nullptr;
+  const HalvesKernels* halves = nullptr;  ///< float32 by 16 bits, of few rows
 };
 
 /// What packs and unpacks int8 weights.

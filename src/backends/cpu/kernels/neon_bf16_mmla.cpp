@@ -60,6 +60,11 @@ OCTAVO_INLINE void put_steps(char* out, std::int64_t, std::int64_t v, int quad, 
 #include "backends/cpu/kernels/pairs_neon-inl.hpp"
 
 void pack_fours(const PackPiece& p) noexcept { pack_joined<2>(p, &pack_pairs); }
+
+void from_pairs(DType, const void* pairs, std::int64_t steps, std::int64_t vectors,
+                void* panel) noexcept {
+  join_panel(pairs, steps, vectors, panel);
+}
 OCTAVO_ISA_END
 
 }  // namespace
@@ -76,7 +81,7 @@ extern const DotKernels kNeonBf16Mmla{
     &decode_float8,
     nullptr,
     kWidth,
-    &join_panel,
+    &from_pairs,
 };
 
 }  // namespace octavo::cpu

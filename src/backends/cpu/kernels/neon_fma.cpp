@@ -80,6 +80,7 @@ struct Float16Pairs {
 };
 
 #include "backends/cpu/kernels/pack_floats-inl.hpp"
+#include "backends/cpu/kernels/pairs_to_floats-inl.hpp"
 OCTAVO_ISA_END
 
 }  // namespace
@@ -96,6 +97,7 @@ extern const DotKernels kNeonFmaDot{
     &decode_float8,
     nullptr,
     kWidth,
+    &from_pairs,
 };
 
 }  // namespace octavo::cpu

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// float32 by weights of 16 bits, which become floats inside the tile, so that a weight passes once
+// as it is packed: sum[j] = fma(a, float(b[j]), sum[j]), the bits of avx2_fma.cpp.
+//
+//   b      [b0 b1][b0 b1] ..  8 columns a register, two steps of A each
+//          bfloat16: shifted up, and masked; float16: all b0, then all b1, converted
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include <cstdlib>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/kernels/isa_region.hpp"
+
+#if defined(__x86_64__)
+namespace octavo::cpu {
+namespace {
+
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{4, 1, 1, 1};
+constexpr std::int64_t kWidth = 1;
+constexpr std::int64_t kMostRows = 16;
+
+OCTAVO_ISA_BEGIN("avx2,fma,f16c")
+#include "backends/cpu/kernels/vec_avx2-inl.hpp"
+
+#include "backends/cpu/kernels/float_dot-inl.hpp"
+
+struct HalvesDot : FloatDot {
+  static constexpr int kSteps = 2;
+  using Part = Vec::Ints;
+  explicit HalvesDot(const DotTile& t) : FloatDot(t) {}
+  template <int>
+  static OCTAVO_INLINE Right right(const Part& floats) {
+    return floats;
+  }
+  static OCTAVO_INLINE Sum add(const Sum& sum, const Vec::Ints& a, const Right& b) {
+    return Vec::fused(Vec::as_floats(a), Vec::as_floats(b), sum);
+  }
+};
+
+namespace of_bfloat16 {
+struct Dot : HalvesDot {
+  explicit Dot(const DotTile& t) : HalvesDot(t) {}
+  template <int step>
+  static OCTAVO_INLINE Part part(const Loaded& pairs) {
+    if constexpr (step == 0) {
+      return {_mm256_slli_epi32(pairs.low, 16), _mm256_slli_epi32(pairs.high, 16)};
+    }
+    const __m256i upper = _mm256_set1_epi32(-0x10000);
+    return {_mm256_and_si256(pairs.low, upper), _mm256_and_si256(pairs.high, upper)};
+  }
+};
+#include "backends/cpu/kernels/dot_tile-inl.hpp"
+}  // namespace of_bfloat16
+
+namespace of_float16 {
+struct Dot : HalvesDot {
+  explicit Dot(const DotTile& t) : HalvesDot(t) {}
+  // Of each lane the first ones, then the second ones; then those of both lanes.
+  static OCTAVO_INLINE __m256i apart(__m256i pairs) {
+    const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15, 0,
+                                           1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+    return _mm256_permute4x64_epi64(_mm256_shuffle_epi8(pairs, order), 0xD8);
+  }
+  static OCTAVO_INLINE Loaded load(const Vec::Ints& pairs) {
+    return {apart(pairs.low), apart(pairs.high)};
+  }
+  template <int step>
+  static OCTAVO_INLINE __m256i floats_of(__m256i halves) {
+    return _mm256_castps_si256(_mm256_cvtph_ps(_mm256_extracti128_si256(halves, step)));
+  }
+  template <int step>
+  static OCTAVO_INLINE Part part(const Loaded& halves) {
+    return {floats_of<step>(halves.low), floats_of<step>(halves.high)};
+  }
+};
+#include "backends/cpu/kernels/dot_tile-inl.hpp"
+}  // namespace of_float16
+OCTAVO_ISA_END
+
+}  // namespace
+
+extern const HalvesKernels kAvx2HalvesDot{
+    {"1x64 tile, bfloat16 widened, AVX2 FMA, float32 sums in ascending k", nullptr, kBf16Form,
+     kMaxRows, &of_bfloat16::find_dot_tile, nullptr, nullptr, nullptr, nullptr, nullptr, kWidth},
+    {"1x64 tile, float16 widened, AVX2 FMA, float32 sums in ascending k", nullptr, kFloat16Form,
+     kMaxRows, &of_float16::find_dot_tile, nullptr, nullptr, nullptr, nullptr, nullptr, kWidth},
+    kMostRows,
+};
+
+}  // namespace octavo::cpu
+#endif
