@@ -65,13 +65,13 @@ constexpr std::array kDotMachines {
             return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx512_bf16;
           }},
       Row{DotRegisters::zmm,
-          {"AVX-512 VNNI", &kAvx512VnniDot, nullptr, nullptr, &kAvx512FmaDot, nullptr,
+          {"AVX-512 VNNI", &kAvx512VnniDot, &kAvx2Float8Dot, nullptr, &kAvx512FmaDot, nullptr,
            nullptr, &kAvx512HalvesDot},
           [](const CpuFeatures& cpu) noexcept {
             return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx2 && cpu.fma;
           }},
       Row{DotRegisters::zmm,
-          {"AVX-512 F, BW", &kAvx512WordsDot, nullptr, nullptr, &kAvx512FmaDot,
+          {"AVX-512 F, BW", &kAvx512WordsDot, &kAvx2Float8Dot, nullptr, &kAvx512FmaDot,
            &kAvx512BwDot, nullptr, &kAvx512HalvesDot},
           [](const CpuFeatures& cpu) noexcept {
             return cpu.avx512f && cpu.avx512bw && cpu.avx2 && cpu.fma;
