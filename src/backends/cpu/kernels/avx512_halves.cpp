@@ -62,8 +62,8 @@ struct Dot : HalvesDot {
   }
   template <int step>
   static OCTAVO_INLINE Part part(const Loaded& halves) {
-    return _mm512_castps_si512(_mm512_cvtph_ps(
-        step == 0 ? _mm512_castsi512_si256(halves) : _mm512_extracti64x4_epi64(halves, 1)));
+    return _mm512_castps_si512(_mm512_cvtph_ps(step == 0 ? _mm512_castsi512_si256(halves)
+                                                         : _mm512_extracti64x4_epi64(halves, 1)));
   }
   alignas(64) static constexpr std::uint16_t kOrder[32] = {
       0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30,
