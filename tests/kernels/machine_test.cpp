@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "backends/cpu/dot/path.hpp"
+#include "core/operand.hpp"
 #include "dot_runs.hpp"
 #include "kit/oracle.hpp"
 #include "machines.hpp"
@@ -117,6 +119,34 @@ TEST(DotMachines, ApplyTheCommonRefinementOfGroups) {
         const std::string line = std::string("scaled_mm ") + types + ":fp32 scale=group" +
                                  std::to_string(a) + ":group" + std::to_string(b) + " 7x33x391";
         expect_one_answer(line, {1});
+      }
+    }
+  }
+}
+
+// A weight that is packed for these kernels is read as it lies, or decoded by vectors: one that
+// went through rows of floats would be slower than one that is not packed.
+TEST(DotMachines, ReadOrDecodeWhatIsPackedForThem) {
+  if (dot_packer() == nullptr) GTEST_SKIP() << "no backend packs for dot products here";
+  const auto decodes = [](const cpu::DotKernels& kernels, DType weight) {
+    if (weight == DType::int8) return kernels.decode_int8 != nullptr;
+    if (is_float8(weight)) return kernels.decode_float8 != nullptr;
+    return element_bytes(weight) == 2 && kernels.from_pairs != nullptr;
+  };
+  for (const char* types :
+       {"int8:int8", "uint8:int8", "e4m3fn:e4m3fn", "e5m2:e4m3fnuz", "bf16:bf16", "fp16:fp16",
+        "fp32:fp32", "bf16:int8", "fp16:int8", "bf16:e5m2", "fp16:e4m3fn", "fp32:bf16", "bf16:fp16",
+        "fp16:bf16", "e4m3fn:bf16", "int8:fp16"}) {
+    for (const char* extents : {"1x70x40", "100x70x40"}) {
+      const std::string line = std::string("scaled_mm ") + types + ":fp32 " + extents;
+      const Made made(line, dot_packer());
+      for (const cpu::DotMachine& m : tested_machines()) {
+        const Member& member = made.problem().single;
+        cpu::DotPath path;
+        ASSERT_STREQ(cpu::find_path(member, made.problem().options, m, path), nullptr)
+            << line << ", " << m.name;
+        EXPECT_TRUE(path.direct != nullptr || decodes(path.kernels(), weight_dtype(member.b)))
+            << line << ", " << m.name;
       }
     }
   }
