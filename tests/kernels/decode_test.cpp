@@ -46,6 +46,12 @@ float element_of(const Panel& panel, DType dtype, std::int64_t k, std::int64_t j
   return std::bit_cast<float>(bits);
 }
 
+// The same bits, or no number both.
+bool same_number(float got, float want) {
+  if (std::isnan(want)) return std::isnan(got);
+  return std::bit_cast<std::uint32_t>(got) == std::bit_cast<std::uint32_t>(want);
+}
+
 void expect_decoded(const Decoding& s, int first) {
   const cpu::PanelForm& form = s.from == DType::int8 ? cpu::kInt8Form : cpu::kFloat8Form;
   const std::int64_t depth = s.steps * form.step;
@@ -70,11 +76,9 @@ void expect_decoded(const Decoding& s, int first) {
     for (std::int64_t j = 0; j < s.vectors * kVectorCols; ++j) {
       const float got = element_of(panel, s.to, k, j);
       const float want = value_of(s.from, code_of(k, j));
-      const bool same = std::isnan(want) ? std::isnan(got)
-                                         : std::bit_cast<std::uint32_t>(got) ==
-                                               std::bit_cast<std::uint32_t>(want);
-      ASSERT_TRUE(same) << s.to_string() << ", row " << k << ", column " << j << ", code "
-                        << int{code_of(k, j)} << ": " << got << " against " << want;
+      ASSERT_TRUE(same_number(got, want))
+          << s.to_string() << ", row " << k << ", column " << j << ", code " << int{code_of(k, j)}
+          << ": " << got << " against " << want;
     }
   }
   // What a longer step has beyond them.
@@ -142,11 +146,9 @@ void expect_every_half(const DotKernels& kernels, DType from, DType to) {
           const float got = element_of(panel, to, k, j);
           const float want = from == DType::bfloat16 ? decode<kBFloat16>(half_of(k, j))
                                                      : decode<kFloat16>(half_of(k, j));
-          const bool same = std::isnan(want) ? std::isnan(got)
-                                             : std::bit_cast<std::uint32_t>(got) ==
-                                                   std::bit_cast<std::uint32_t>(want);
-          ASSERT_TRUE(same) << kernels.how << ", " << name(from) << " " << half_of(k, j) << ", row "
-                            << k << ", column " << j << ": " << got;
+          ASSERT_TRUE(same_number(got, want))
+              << kernels.how << ", " << name(from) << " " << half_of(k, j) << ", row " << k
+              << ", column " << j << ": " << got;
         }
       }
     }

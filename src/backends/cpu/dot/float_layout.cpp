@@ -115,7 +115,7 @@ Status pack(const MatrixView& weight, void* packed, const ExecContext& context) 
       const std::int64_t next = (panel + 1) * kPanelWidth;
       bool not_finite = false;
       PackPiece piece = panel_piece(weight, panel, codes);
-      if (weight.dtype == DType::float16) piece.dtype = DType::bfloat16;
+      if (size == 2) piece.dtype = DType::bfloat16;
       piece.table = &float8_table(weight.dtype);
       piece.not_finite = &not_finite;
       if (next < n) piece.next = weight.at(next * weight.strides[1]);

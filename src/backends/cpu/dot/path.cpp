@@ -123,7 +123,6 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
     const bool few = p.a.data.shape[0] <= halves.most_rows;
     if (few) path.direct = b == DType::bfloat16 ? &halves.bfloat16 : &halves.float16;
     path.of_rows = true;
-    return nullptr;
   }
   if (!is_float8(b) || !beside) return nullptr;
   const std::int64_t most = machine.float8->most_rows;

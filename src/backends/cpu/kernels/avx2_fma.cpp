@@ -41,6 +41,8 @@ void pack_rows(const float* rows, std::int64_t depth, std::int64_t vectors, void
   }
 }
 
+#include "backends/cpu/kernels/halves_avx2-inl.hpp"
+
 // Pairs of 16 bits.
 struct BFloat16Pairs {
   static constexpr std::int64_t kSize = 2, kRows = 2;
@@ -61,10 +63,7 @@ struct Float16Pairs {
              pairs.high);
   }
   static OCTAVO_INLINE void put_half(float* first, float* second, __m256i pairs) {
-    // Of each lane the first ones, then the second ones; then those of both lanes.
-    const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15, 0,
-                                           1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
-    const __m256i halves = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(pairs, order), 0xD8);
+    const __m256i halves = halves_apart(pairs);
     _mm256_store_ps(first, _mm256_cvtph_ps(_mm256_castsi256_si128(halves)));
     _mm256_store_ps(second, _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1)));
   }

@@ -27,20 +27,8 @@ constexpr std::int64_t kMostRows = 16;
 OCTAVO_ISA_BEGIN("avx2,fma,f16c")
 #include "backends/cpu/kernels/vec_avx2-inl.hpp"
 
-#include "backends/cpu/kernels/float_dot-inl.hpp"
-
-struct HalvesDot : FloatDot {
-  static constexpr int kSteps = 2;
-  using Part = Vec::Ints;
-  explicit HalvesDot(const DotTile& t) : FloatDot(t) {}
-  template <int>
-  static OCTAVO_INLINE Right right(const Part& floats) {
-    return floats;
-  }
-  static OCTAVO_INLINE Sum add(const Sum& sum, const Vec::Ints& a, const Right& b) {
-    return Vec::fused(Vec::as_floats(a), Vec::as_floats(b), sum);
-  }
-};
+#include "backends/cpu/kernels/halves_avx2-inl.hpp"
+#include "backends/cpu/kernels/halves_dot-inl.hpp"
 
 namespace of_bfloat16 {
 struct Dot : HalvesDot {
@@ -60,14 +48,8 @@ struct Dot : HalvesDot {
 namespace of_float16 {
 struct Dot : HalvesDot {
   explicit Dot(const DotTile& t) : HalvesDot(t) {}
-  // Of each lane the first ones, then the second ones; then those of both lanes.
-  static OCTAVO_INLINE __m256i apart(__m256i pairs) {
-    const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15, 0,
-                                           1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
-    return _mm256_permute4x64_epi64(_mm256_shuffle_epi8(pairs, order), 0xD8);
-  }
   static OCTAVO_INLINE Loaded load(const Vec::Ints& pairs) {
-    return {apart(pairs.low), apart(pairs.high)};
+    return {halves_apart(pairs.low), halves_apart(pairs.high)};
   }
   template <int step>
   static OCTAVO_INLINE __m256i floats_of(__m256i halves) {

@@ -27,20 +27,7 @@ constexpr std::int64_t kMostRows = 32;
 OCTAVO_ISA_BEGIN("avx512f,avx512bw")
 #include "backends/cpu/kernels/vec_avx512-inl.hpp"
 
-#include "backends/cpu/kernels/float_dot-inl.hpp"
-
-struct HalvesDot : FloatDot {
-  static constexpr int kSteps = 2;
-  using Part = __m512i;
-  explicit HalvesDot(const DotTile& t) : FloatDot(t) {}
-  template <int>
-  static OCTAVO_INLINE Right right(const Part& floats) {
-    return floats;
-  }
-  static OCTAVO_INLINE Sum add(Sum sum, __m512i a, __m512i b) {
-    return Vec::fused(Vec::as_floats(a), Vec::as_floats(b), sum);
-  }
-};
+#include "backends/cpu/kernels/halves_dot-inl.hpp"
 
 namespace of_bfloat16 {
 struct Dot : HalvesDot {
