@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "core/scale_rule.hpp"
 #include "octavo/code_errors.hpp"
 #include "octavo/dtype.hpp"
 #include "octavo/numeric.hpp"
@@ -91,6 +92,29 @@ struct RowCodes {
   CodeErrors* errors = nullptr;
   float scale = 1.0F;    ///< section 8, for errors: what a code of 1 stands for
   float largest = 0.0F;  ///< for errors: the magnitude from which a code counts as saturated
+};
+
+/// Bits of the longest number halfway between two codes that a quotient of Kernels::invert may come
+/// near to: halves up to 511.5 of integers with zero points and up to 127.5 of those without; of
+/// fp8 a mantissa of 4 bits with its first, and one more.
+inline constexpr int kIntegerTieBits = 10;
+inline constexpr int kInt8TieBits = 8;
+inline constexpr int kFloat8TieBits = 6;
+/// Of codes without zero points.
+constexpr int tie_bits(DType to) noexcept {
+  if (is_float8(to)) return kFloat8TieBits;
+  return to == DType::int8 ? kInt8TieBits : kIntegerTieBits;
+}
+
+/// Rows of symmetric cells that are neither scaled nor coded yet.
+struct CellRows {
+  /// The first row and its types, without factors: cells of `run` elements, the last one perhaps of
+  /// fewer. Further rows as RowCodes has them.
+  RowCodes row;
+  ScaleRule rule;
+  void* scales = nullptr;       ///< neighbours, written
+  std::int64_t scale_step = 0;  ///< bytes from one row of them to the next
+  bool exponents = false;       ///< float8_e8m0fnu, of rules that give powers of two; else float32
 };
 
 /// Bits of float32 without a sign: infinity, and the least NaN.
@@ -187,6 +211,9 @@ struct Kernels {
 
   /// The codes of a row. Every step is rounded by itself.
   void (*quantize)(const RowCodes& row) noexcept;
+  /// Scales and codes of cells, row after row. Says how many are done: the next one is left to
+  /// `magnitudes` and `quantize`, or one of the few behind it.
+  std::int64_t (*quantize_cells)(const CellRows& rows) noexcept;
   /// Are bfloat16 rows faster where the next one is read meanwhile (RowCodes::next_most)? Where
   /// codes take more steps, lines that are fetched arrive sooner.
   bool reads_next;

@@ -65,6 +65,27 @@ inline void put_saturated(Lanes<std::uint32_t, 8> a, Lanes<std::uint32_t, 8> b,
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), ordered);
   }
 }
+inline bool any_below(Lanes<std::uint16_t, 16> a, Lanes<std::uint16_t, 16> a_bound,
+                      Lanes<std::uint16_t, 16> b, Lanes<std::uint16_t, 16> b_bound) {
+  const auto below = (a < a_bound) | (b < b_bound);
+  return _mm256_movemask_epi8(reinterpret_cast<__m256i>(below)) != 0;
+}
+inline void put_signed_halves(Lanes<std::uint16_t, 16> front, Lanes<std::uint16_t, 16> back,
+                              Lanes<std::uint16_t, 16> front_elements,
+                              Lanes<std::uint16_t, 16> back_elements, std::uint8_t last,
+                              std::uint8_t* out, bool streamed) {
+  const __m256i codes = _mm256_min_epu8(
+      _mm256_packus_epi16(reinterpret_cast<__m256i>(front), reinterpret_cast<__m256i>(back)),
+      _mm256_set1_epi8(static_cast<char>(last)));
+  const __m256i signs = _mm256_packs_epi16(reinterpret_cast<__m256i>(front_elements),
+                                           reinterpret_cast<__m256i>(back_elements));
+  const __m256i bytes = _mm256_or_si256(codes, _mm256_and_si256(signs, _mm256_set1_epi8(-128)));
+  constexpr int kEvenQuarters = 0xD8;
+  const auto ordered =
+      reinterpret_cast<Lanes<std::uint8_t, 32>>(_mm256_permute4x64_epi64(bytes, kEvenQuarters));
+  if (streamed) return stream(ordered, out);
+  put_vector(ordered, out);
+}
 
 inline bool any_greater(Lanes<std::int32_t, 8> a, Lanes<std::int32_t, 8> b) {
   return _mm256_movemask_epi8(
@@ -76,7 +97,10 @@ inline bool any_greater(Lanes<std::int32_t, 8> a, Lanes<std::int32_t, 8> b) {
 #include "backends/cpu/kernels/lane_codes-inl.hpp"
 #include "backends/cpu/kernels/mantissas_plain-inl.hpp"
 #include "backends/cpu/kernels/outliers-inl.hpp"
+#include "backends/cpu/kernels/powers-inl.hpp"
 #include "backends/cpu/kernels/quantize-inl.hpp"
+#include "backends/cpu/kernels/quantize_rows-inl.hpp"
+#include "backends/cpu/kernels/scaled_cells-inl.hpp"
 #include "backends/cpu/kernels/table-inl.hpp"
 
 OCTAVO_KERNEL void tile_4x16(std::int64_t depth, const float* a, const float* b, float* c,

@@ -103,6 +103,35 @@ inline void put_with_signs(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> 
   put_bytes(packed_bytes(_mm512_srli_epi16(front, 8), _mm512_srli_epi16(back, 8)), out, streamed);
 }
 inline constexpr int kLanesWithSigns = 16;
+inline Lanes<std::uint16_t, 32> subtract_saturated(Lanes<std::uint16_t, 32> a,
+                                                   Lanes<std::uint16_t, 32> b) {
+  return reinterpret_cast<Lanes<std::uint16_t, 32>>(
+      _mm512_subs_epu16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+}
+// Is one of a below its bound, or one of b?
+inline bool any_below(Lanes<std::uint16_t, 32> a, Lanes<std::uint16_t, 32> a_bound,
+                      Lanes<std::uint16_t, 32> b, Lanes<std::uint16_t, 32> b_bound) {
+  return (_mm512_cmplt_epu16_mask(reinterpret_cast<__m512i>(a),
+                                  reinterpret_cast<__m512i>(a_bound)) |
+          _mm512_cmplt_epu16_mask(reinterpret_cast<__m512i>(b),
+                                  reinterpret_cast<__m512i>(b_bound))) != 0;
+}
+// Codes in halves, at most the last one, under the signs of their elements.
+inline void put_signed_halves(Lanes<std::uint16_t, 32> front, Lanes<std::uint16_t, 32> back,
+                              Lanes<std::uint16_t, 32> front_elements,
+                              Lanes<std::uint16_t, 32> back_elements, std::uint8_t last,
+                              std::uint8_t* out, bool streamed) {
+  constexpr int kOrSecondAndThird = 0xF8;
+  const __m512i codes = _mm512_min_epu8(
+      _mm512_packus_epi16(reinterpret_cast<__m512i>(front), reinterpret_cast<__m512i>(back)),
+      _mm512_set1_epi8(static_cast<char>(last)));
+  const __m512i signs = _mm512_packs_epi16(reinterpret_cast<__m512i>(front_elements),
+                                           reinterpret_cast<__m512i>(back_elements));
+  const __m512i bytes =
+      _mm512_ternarylogic_epi32(codes, signs, _mm512_set1_epi8(-128), kOrSecondAndThird);
+  put_bytes(_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), bytes), out,
+            streamed);
+}
 #include "backends/cpu/kernels/statistics-inl.hpp"
 
 inline bool any_greater(Lanes<std::int32_t, 16> a, Lanes<std::int32_t, 16> b) {
@@ -113,7 +142,10 @@ inline bool any_greater(Lanes<std::int32_t, 16> a, Lanes<std::int32_t, 16> b) {
 #include "backends/cpu/kernels/inverses-inl.hpp"
 #include "backends/cpu/kernels/lane_codes-inl.hpp"
 #include "backends/cpu/kernels/outliers-inl.hpp"
+#include "backends/cpu/kernels/powers-inl.hpp"
 #include "backends/cpu/kernels/quantize-inl.hpp"
+#include "backends/cpu/kernels/quantize_rows-inl.hpp"
+#include "backends/cpu/kernels/scaled_cells-inl.hpp"
 #include "backends/cpu/kernels/table-inl.hpp"
 
 OCTAVO_KERNEL void tile_8x16(std::int64_t depth, const float* a, const float* b, float* c,

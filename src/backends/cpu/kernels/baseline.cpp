@@ -71,6 +71,27 @@ inline void put_saturated(Lanes<std::uint32_t, 4> a, Lanes<std::uint32_t, 4> b,
   put_low_bytes(a, b, c, d, out, streamed);
 #endif
 }
+inline bool any_below(Lanes<std::uint16_t, 8> a, Lanes<std::uint16_t, 8> a_bound,
+                      Lanes<std::uint16_t, 8> b, Lanes<std::uint16_t, 8> b_bound) {
+  const auto below = (a < a_bound) | (b < b_bound);
+  const auto pairs = reinterpret_cast<Lanes<std::uint64_t, 2>>(below);
+  return (pairs[0] | pairs[1]) != 0;
+}
+// Codes in halves, at most the last one, under the signs of their elements.
+inline void put_signed_halves(Lanes<std::uint16_t, 8> front, Lanes<std::uint16_t, 8> back,
+                              Lanes<std::uint16_t, 8> front_elements,
+                              Lanes<std::uint16_t, 8> back_elements, std::uint8_t last,
+                              std::uint8_t* out, bool streamed) {
+  using Bytes = Lanes<std::uint8_t, 16>;
+  const auto code = [&](Lanes<std::uint16_t, 8> x, Lanes<std::uint16_t, 8> element) {
+    return (x < last ? x : Lanes<std::uint16_t, 8>{} + last) | ((element >> 8) & 0x80);
+  };
+  const Bytes bytes = even_bytes(reinterpret_cast<Bytes>(code(front, front_elements)),
+                                 reinterpret_cast<Bytes>(code(back, back_elements)),
+                                 std::make_index_sequence<16>());
+  if (streamed) return stream(bytes, out);
+  put_vector(bytes, out);
+}
 
 inline bool any_greater(Lanes<std::int32_t, 4> a, Lanes<std::int32_t, 4> b) {
   const Lanes<std::int32_t, 4> above = a > b;
@@ -82,7 +103,10 @@ inline bool any_greater(Lanes<std::int32_t, 4> a, Lanes<std::int32_t, 4> b) {
 #include "backends/cpu/kernels/lane_codes-inl.hpp"
 #include "backends/cpu/kernels/mantissas_plain-inl.hpp"
 #include "backends/cpu/kernels/outliers-inl.hpp"
+#include "backends/cpu/kernels/powers-inl.hpp"
 #include "backends/cpu/kernels/quantize-inl.hpp"
+#include "backends/cpu/kernels/quantize_rows-inl.hpp"
+#include "backends/cpu/kernels/scaled_cells-inl.hpp"
 #include "backends/cpu/kernels/table-inl.hpp"
 
 OCTAVO_KERNEL void tile_4x16(std::int64_t depth, const float* a, const float* b, float* c,

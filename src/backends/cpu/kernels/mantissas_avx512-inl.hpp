@@ -15,35 +15,29 @@ struct Mantissas {
   template <octavo::FloatFormat F>
   struct Table {
     static constexpr int kShift = 7 - F.mantissa_bits;  // of exponents to where codes have them
-    __m512i front, back, most;
+    __m512i front, back, most, bound;
 
-    // `codes` of the mantissas in the binade 2^(exponent - 127); codes end with `last`.
+    // `codes` of the mantissas in the binade 2^(exponent - 127); codes end with `last`, elements
+    // whose quotients are normal numbers begin with `least`.
     OCTAVO_INLINE Table(const std::uint8_t (&codes)[kEntries], std::uint32_t exponent,
-                        std::uint32_t last)
-        : most(_mm512_set1_epi8(static_cast<char>(last))) {
+                        std::uint32_t last, std::uint32_t least)
+        : most(_mm512_set1_epi8(static_cast<char>(last))),
+          bound(_mm512_set1_epi16(static_cast<short>(2 * least - 1))) {
       const __m512i own = _mm512_set1_epi8(static_cast<char>(exponent << F.mantissa_bits));
       front = _mm512_sub_epi8(_mm512_loadu_si512(codes), own);
       back = _mm512_sub_epi8(_mm512_loadu_si512(codes + 64), own);
     }
 
-    // What elements of a cell must reach, in both halves, and what is added to their codes, in all
-    // bytes.
-    struct Cell {
-      std::uint32_t bound, binades;
-    };
-
-    // Says whether all elements are zeros or reach the bounds of their 32: no codes are written
-    // otherwise. Doubled and less 1, a zero is the largest number.
-    OCTAVO_INLINE bool put(const char* source, const Cell& front_cell, const Cell& back_cell,
-                           std::uint8_t* codes, bool streamed) const {
+    // Says whether all elements are zeros or reach the bound: no codes are written otherwise.
+    // Doubled and less 1, a zero is the largest number.
+    OCTAVO_INLINE bool put(const char* source, std::uint8_t* codes, bool streamed) const {
       const __m512i first = _mm512_loadu_si512(source);
       const __m512i second = _mm512_loadu_si512(source + 64);
       const __m512i one = _mm512_set1_epi16(1);
       const __m512i first_twice = _mm512_add_epi16(first, first);
       const __m512i second_twice = _mm512_add_epi16(second, second);
-      const __mmask32 below =
-          _mm512_cmplt_epu16_mask(_mm512_sub_epi16(first_twice, one), words(front_cell.bound)) |
-          _mm512_cmplt_epu16_mask(_mm512_sub_epi16(second_twice, one), words(back_cell.bound));
+      const __mmask32 below = _mm512_cmplt_epu16_mask(_mm512_sub_epi16(first_twice, one), bound) |
+                              _mm512_cmplt_epu16_mask(_mm512_sub_epi16(second_twice, one), bound);
       if (__builtin_expect(below != 0, 0)) return false;
       const __mmask64 numbers = _mm512_kunpackd(_mm512_test_epi16_mask(second_twice, second_twice),
                                                 _mm512_test_epi16_mask(first_twice, first_twice));
@@ -54,11 +48,7 @@ struct Mantissas {
       constexpr std::uint32_t kAbove = 0x100U - (1U << F.mantissa_bits);
       const __m512i above =
           _mm512_and_si512(exponents, _mm512_set1_epi8(static_cast<char>(kAbove)));
-      constexpr __mmask16 kBack = 0xFF00;
-      const __m512i binades =
-          _mm512_mask_mov_epi32(words(front_cell.binades), kBack, words(back_cell.binades));
-      const __m512i within =
-          _mm512_add_epi8(_mm512_permutex2var_epi8(front, mantissas, back), binades);
+      const __m512i within = _mm512_permutex2var_epi8(front, mantissas, back);
       const __m512i magnitudes =
           _mm512_min_epu8(_mm512_maskz_add_epi8(numbers, above, within), most);
       constexpr int kOrSecondAndThird = 0xF8;
@@ -69,10 +59,6 @@ struct Mantissas {
       return true;
     }
   };
-
-  static OCTAVO_INLINE __m512i words(std::uint32_t word) {
-    return _mm512_set1_epi32(static_cast<int>(word));
-  }
 
   // The even or the odd bytes of two vectors.
   template <std::uint8_t first>

@@ -7,7 +7,5 @@ struct Mantissas {
   static constexpr bool kServes = false;
   static constexpr std::int64_t kEntries = 1;
   template <octavo::FloatFormat F>
-  struct Table {
-    struct Cell {};
-  };
+  struct Table {};
 };

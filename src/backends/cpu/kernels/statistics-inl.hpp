@@ -205,41 +205,42 @@ struct Statistics {
     return larger(__builtin_shufflevector(a, b, (2 * static_cast<int>(i))...),
                   __builtin_shufflevector(a, b, (2 * static_cast<int>(i) + 1)...));
   }
-  // The largest magnitudes of neighbouring cells, `vectors` vectors each, as raw bits: of one cell
-  // what its lanes hold together, of `lanes` cells one in each lane.
+  // The largest magnitudes of neighbouring cells, `vectors` vectors each, side by side: each cell's
+  // has the lanes of a vector divided by the number of cells.
   template <DType from, int cells>
-  static OCTAVO_INLINE Ints largest_of_cells(const char* source, std::int64_t vectors) {
+  static OCTAVO_INLINE auto largest_of_cells(const char* source, std::int64_t vectors) {
     using Of = RawOf<from>;
     if constexpr (cells == 1) {
       auto most = Of::magnitudes(source);
       for (std::int64_t i = 1; i < vectors; ++i) {
         most = larger(most, Of::magnitudes(source + i * Of::kBytes));
       }
-      if constexpr (from == DType::float32) {
-        return most;
-      } else {
-        const Words pairs = reinterpret_cast<const Words&>(most);
-        return larger(ints(pairs & 0xFFFFU), ints(pairs >> 16));
-      }
+      return most;
     } else {
-      const Ints front = largest_of_cells<from, cells / 2>(source, vectors);
-      const Ints back =
+      const auto front = largest_of_cells<from, cells / 2>(source, vectors);
+      const auto back =
           largest_of_cells<from, cells / 2>(source + cells / 2 * vectors * Of::kBytes, vectors);
-      return larger_of_pairs(front, back, std::make_index_sequence<lanes>());
+      return larger_of_pairs(front, back, std::make_index_sequence<Of::kLanes>());
+    }
+  }
+  // Of `lanes` cells, as bits of float32.
+  template <DType from>
+  static OCTAVO_INLINE Ints magnitudes_of_cells(const char* source, std::int64_t vectors) {
+    const auto raw = largest_of_cells<from, lanes>(source, vectors);
+    if constexpr (from == DType::float32) {
+      return raw;
+    } else {
+      const Words pairs = reinterpret_cast<const Words&>(raw);
+      const Ints each = larger(ints(pairs & 0xFFFFU), ints(pairs >> 16));
+      if constexpr (from == DType::bfloat16) return each << 16;
+      return ints(words(half_to_float(__builtin_convertvector(each, Halves))));
     }
   }
   // Raises most[j] of `lanes` cells.
   template <DType from>
   static OCTAVO_INLINE void raise_cells(const char* source, std::int64_t vectors,
                                         std::int32_t* most) {
-    const Ints raw = largest_of_cells<from, lanes>(source, vectors);
-    Ints bits = raw;
-    if constexpr (from == DType::bfloat16) {
-      bits = raw << 16;
-    } else if constexpr (from == DType::float16) {
-      bits = ints(words(half_to_float(__builtin_convertvector(raw, Halves))));
-    }
-    put_vector(larger(vector_at<Ints>(most), bits), most);
+    put_vector(larger(vector_at<Ints>(most), magnitudes_of_cells<from>(source, vectors)), most);
   }
 
   template <DType from>

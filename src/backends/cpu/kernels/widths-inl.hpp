@@ -44,6 +44,12 @@ inline void put_low_bytes(Words a, Words b, Words c, Words d, std::uint8_t* out,
   put_vector(bytes, out);
 }
 
+// max(a - b, 0) of numbers without signs.
+template <class Halves>
+inline Halves subtract_saturated(Halves a, Halves b) {
+  return (a > b ? a : b) - b;
+}
+
 // Signs of 2-byte elements that come on top of their magnitudes: not with vectors of this width.
 inline constexpr int kLanesWithSigns = 0;
 inline constexpr int kFrontAndBack = 0;

@@ -61,6 +61,7 @@ class Stretches {
 
   /// Is a stretch in a cache when it is read again?
   bool stay() const noexcept { return stays_; }
+  bool are_rows() const noexcept { return per_row_ == 1; }
   /// How many stretches ahead is what should be fetched: the last lines of the next one would come
   /// too late where stretches are short.
   std::int64_t distance() const noexcept { return cells_.height() == 1 ? 2 : 1; }
@@ -179,6 +180,20 @@ Status quantize(const QuantizeProblem& problem, const ExecContext& context) noex
   }
   const std::int64_t bands =
       q.errors == nullptr ? bands_of(context, stretches.count(), elements) : 1;
+  if (cells.are_quick()) {
+    for_each_band(context, bands, stretches.count(),
+                  [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+                    if (stretches.are_rows()) {
+                      cells.quantize_quick(stretches[begin], end - begin, call.streamed);
+                    } else {
+                      for (std::int64_t i = begin; i < end; ++i) {
+                        cells.quantize_quick(stretches[i], 1, call.streamed);
+                      }
+                    }
+                    end_streams(call.streamed);
+                  });
+    return {};
+  }
   const bool finds_ahead = call.finds() && cells.finds_ahead();
   const std::int64_t distance = finds_ahead ? 1 : stretches.distance();
   for_each_band(context, bands, stretches.count(),

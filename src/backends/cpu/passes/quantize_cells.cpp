@@ -190,15 +190,11 @@ void Cells::show_scales(const CellStretch& s, const CellRanges& ranges,
 // Every quotient is a number below 2^20, by positive scales; below 2^9 their inverses may serve.
 void Cells::tame_factors(const CellRanges& ranges, std::int64_t count,
                          CellFactors& factors) const noexcept {
-  constexpr int kIntegerTieBits = 10;  // halves up to 511.5
-  constexpr int kFloat8TieBits = 6;    // a mantissa of 4 bits with its first, and one more
   const std::uint32_t steepest = steepest_of(ranges, factors, count);
   factors.tame = steepest < std::bit_cast<std::uint32_t>(0x1p20F);
-  int tie_bits = kIntegerTieBits;
-  if (is_float8(q_.spec.dtype)) tie_bits = kFloat8TieBits;
-  if (q_.spec.dtype == DType::int8 && !q_.azp.defined()) tie_bits = 8;  // halves up to 127.5
+  const int ties = q_.azp.defined() ? kIntegerTieBits : tie_bits(q_.spec.dtype);
   factors.inverted = steepest < std::bit_cast<std::uint32_t>(0x1p9F) &&
-                     best_kernels().invert(factors.scale.data(), count, tie_bits,
+                     best_kernels().invert(factors.scale.data(), count, ties,
                                            factors.inverse.data(), factors.inverse_rest.data());
 }
 
@@ -252,6 +248,54 @@ RowCodes Cells::codes_of(const CellFactors& factors, std::int64_t j, bool one) c
           .inverse_rests = factors.inverted ? factors.inverse_rest.data() + j : nullptr,
           .errors = q_.errors,
           .largest = qmax(q_.spec.dtype)};
+}
+
+bool Cells::are_quick() const noexcept {
+  constexpr std::int64_t kLeastWidth = 16;
+  const MatrixView& scales = q_.scales;
+  const bool exponents =
+      scales.dtype == DType::float8_e8m0fnu && q_.spec.rounding != ScaleRounding::none;
+  return flat_ && height_ == 1 && width_ >= kLeastWidth && q_.codes.defined() &&
+         !q_.static_scales && !q_.spec.azp && q_.errors == nullptr &&
+         (scales.strides[1] == 1 || across() == 1) && (scales.dtype == DType::float32 || exponents);
+}
+
+void Cells::quantize_quick(const CellStretch& s, std::int64_t rows, bool streamed) const noexcept {
+  constexpr std::int64_t kSlow = 16;  // cells that are done the other way at a time
+  const std::int64_t bytes = element_bytes(q_.x.dtype);
+  const std::int64_t across = s.count();
+  CellRows cells{.row = {.from = q_.x.dtype,
+                         .source_step = q_.x.strides[0] * bytes,
+                         .code_step = q_.codes.strides[0],
+                         .run = width_,
+                         .to = q_.spec.dtype,
+                         .overflow = q_.spec.overflow,
+                         .shows_infinities = q_.spec.non_finite != NonFinite::ignore,
+                         .streamed = streamed},
+                 .rule = scale_rule(q_.spec),
+                 .scale_step = q_.scales.strides[0] * element_bytes(q_.scales.dtype),
+                 .exponents = q_.scales.dtype != DType::float32};
+  for (std::int64_t done = 0; done < rows * across;) {
+    const std::int64_t i = s.i + done / across;
+    const std::int64_t j = done % across;
+    const std::int64_t c = s.c0 + j * width_;
+    cells.row.source = q_.x.at(i * q_.x.strides[0] + c);
+    cells.row.codes = q_.codes.at(i * q_.codes.strides[0] + c);
+    cells.row.count = s.c1 - c;
+    cells.row.rows = j == 0 ? rows - done / across : 1;
+    cells.scales = q_.scales.at(i * q_.scales.strides[0] + (s.j0 + j) * q_.scales.strides[1]);
+    const std::int64_t some = best_kernels().quantize_cells(cells);
+    done += some;
+    if (some == cells.row.rows * (across - j)) continue;
+    const std::int64_t first = s.j0 + done % across;
+    const CellStretch slow = stretch(s.i + done / across, first, std::min(first + kSlow, s.j1));
+    CellFactors factors;
+    CellRanges ranges(slow.count());
+    find(slow, ranges);
+    store_scales(slow, ranges, factors);
+    write_codes(slow, factors, nullptr, streamed);
+    done += slow.count();
+  }
 }
 
 bool Cells::are_tall() const noexcept {

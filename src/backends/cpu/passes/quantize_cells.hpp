@@ -70,6 +70,11 @@ class Cells {
   void show_scales(const CellStretch& stretch, const CellRanges& ranges,
                    CellFactors& factors) const noexcept;
 
+  /// Are cells single rows that kernels scale and code in one go?
+  bool are_quick() const noexcept;
+  /// Scales and codes of the cells of a stretch, and of `rows` such stretches below each other.
+  void quantize_quick(const CellStretch& stretch, std::int64_t rows, bool streamed) const noexcept;
+
   /// Can write_codes find what the next stretch reaches? Of rows that are cells.
   bool finds_ahead() const noexcept;
   /// Writes codes. `next`: a stretch that will be read soon; null: only rows of this one are.
