@@ -42,6 +42,10 @@ PRIMITIVE(pack_e5m2) {
   p.out[0] = Machine::pack_e5m2(__uint_as_float(p.in[0]), __uint_as_float(p.in[1]));
 }
 
+PRIMITIVE(unpack_e4m3) { p.out[0] = Machine::unpack_e4m3(p.in[0]); }
+PRIMITIVE(multiply_f16) { p.out[0] = Machine::multiply_f16(p.in[0], p.in[1]); }
+PRIMITIVE(permute_bytes) { p.out[0] = Machine::permute_bytes(p.in[0], p.in[1], p.rank); }
+
 PRIMITIVE(load_shared) {
   p.out[0] = Machine::load_shared<u32>(p.address);
   reinterpret_cast<uint2*>(p.out)[1] = Machine::load_shared<uint2>(p.address);

@@ -71,6 +71,18 @@ TEST(Primitives, EightBitFloatsSaturate) {
   });
 }
 
+TEST(Primitives, HalvesAndBytesOfWords) {
+  expect_right(threads(32), [](Machine m) {
+    EXPECT_EQ(0x3C007FFFU, m.unpack_e4m3(0x387FU));
+    EXPECT_EQ(0x98005F00U, m.unpack_e4m3(0x817EU));  // -2^-9, 448
+    EXPECT_EQ(0x42004200U, m.multiply_f16(0x3E004000U, 0x40003E00U));
+    EXPECT_EQ(0x00028001U,
+              m.multiply_f16(0x00013C01U, 0x40008001U));  // subnormals, to nearest even
+    EXPECT_EQ(0x7FFF7C00U, m.multiply_f16(0x7E017BFFU, 0x3C004000U));
+    EXPECT_EQ(0x33771144U, m.permute_bytes(0x44332211U, 0x88776655U, 0x2603U));
+  });
+}
+
 TEST(Primitives, NamedBarriersOfSomeWarps) {
   expect_right(threads(128), [](Machine m) {
     const u32 half = m.warp() / 2;

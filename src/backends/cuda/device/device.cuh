@@ -96,6 +96,20 @@ class Machine {
     asm("cvt.rn.f16x2.f32 %0, %2, %1;" : "=r"(pair) : "f"(low), "f"(high));
     return pair;
   }
+
+  // --- halves and bytes of a word ---
+  static OCTAVO_DEVICE u32 multiply_f16(u32 a, u32 b) {
+    u32 products;
+    asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(products) : "r"(a), "r"(b));
+    return products;
+  }
+  static OCTAVO_DEVICE u32 permute_bytes(u32 low, u32 high, u32 selector) {
+    u32 bytes;
+    asm("prmt.b32 %0, %1, %2, %3;" : "=r"(bytes) : "r"(low), "r"(high), "r"(selector));
+    return bytes;
+  }
+
+  // --- fp8 ---
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 890
   static constexpr bool has_fp8 = true;
   static OCTAVO_DEVICE u32 pack_e4m3(float low, float high) {
@@ -106,6 +120,11 @@ class Machine {
   static OCTAVO_DEVICE u32 pack_e5m2(float low, float high) {
     std::uint16_t pair;
     asm("cvt.rn.satfinite.e5m2x2.f32 %0, %2, %1;" : "=h"(pair) : "f"(low), "f"(high));
+    return pair;
+  }
+  static OCTAVO_DEVICE u32 unpack_e4m3(u32 codes) {
+    u32 pair;
+    asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(pair) : "h"(static_cast<std::uint16_t>(codes)));
     return pair;
   }
 #else

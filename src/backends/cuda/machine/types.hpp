@@ -12,7 +12,8 @@
 //   global         load_global<T> load_global_stream<T> store_global<T> add_release load_acquire
 //   conversion     pack_bf16 pack_f16: two floats as 16-bit elements, the first in the low half;
 //                  pack_e4m3 pack_e5m2: as 8-bit ones, saturated, NaN 0x7F, where has_fp8 says that
-//                  there are such instructions
+//                  there are such instructions; unpack_e4m3, there: two codes as fp16
+//   words          multiply_f16: two products of fp16; permute_bytes: four of two words' eight
 //   other CTAs     load_cluster<T> store_cluster<T>
 //   meetings       shuffle elect sync_warp sync_named cluster_sync
 //   mbarriers      mbarrier_init fence_mbarrier_init mbarrier_arrive mbarrier_arrive_cluster

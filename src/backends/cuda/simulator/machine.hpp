@@ -34,7 +34,28 @@ class Machine {
   // --- two floats as 16-bit elements, the first in the low half ---
   u32 pack_bf16(float low, float high) const { return pack<kBFloat16>(low, high); }
   u32 pack_f16(float low, float high) const { return pack<kFloat16>(low, high); }
+  u32 multiply_f16(u32 a, u32 b) const {
+    const auto product = [&](u32 shift) {
+      return decode<kFloat16>(static_cast<std::uint16_t>(a >> shift)) *
+             decode<kFloat16>(static_cast<std::uint16_t>(b >> shift));
+    };
+    return pack_f16(product(0), product(16));
+  }
+  // prmt without its modes: byte i is byte selector[4 i + 3 : 4 i] of the eight.
+  u32 permute_bytes(u32 low, u32 high, u32 selector) const {
+    const u64 bytes = u64{high} << 32 | low;
+    u32 chosen = 0;
+    for (u32 i = 0; i < 32; i += 8)
+      chosen |= static_cast<u32>(bytes >> (selector >> (i / 2) & 7U) * 8 & 0xFFU) << i;
+    return chosen;
+  }
   static constexpr bool has_fp8 = true;
+  u32 unpack_e4m3(u32 codes) const {
+    const auto value = [&](u32 shift) {
+      return decode<kE4M3>(static_cast<std::uint8_t>(codes >> shift));
+    };
+    return pack_f16(value(0), value(8));
+  }
   u32 pack_e4m3(float low, float high) const { return pack_saturated<kE4M3>(low, high); }
   u32 pack_e5m2(float low, float high) const { return pack_saturated<kE5M2>(low, high); }
 

@@ -85,6 +85,7 @@ void Machine::cp_async16(u32 address, const void* global, u32 bytes, Where where
   if (bytes > 16 || address % 16 != 0 || reinterpret_cast<std::uintptr_t>(global) % 16 != 0)
     fault(where, "cp.async copies up to 16 bytes between multiples of 16; got {} bytes to {:#x}",
           bytes, address);
+  s_.count_access(t_, address, 16, where);
   SharedMemory& shared = t_.cta->shared;
   shared.begin_landing(address, 16, SharedMemory::Copier::thread, s_.actor(t_), where);
   const void* from = bytes > 0 ? s_.global(global, bytes, where) : nullptr;

@@ -364,12 +364,12 @@ void Simulation::count_access(Thread& thread, std::uint32_t address, std::uint32
   if (!options.count_banks) return;
   const std::string line = spelled(where);
   const std::uint64_t time = thread.accesses[line]++;
-  auto& lanes = gathered_accesses_[{
+  WarpAccess& access = gathered_accesses_[{
       fmt::format("{}.{}.{}", line, thread.cta->block, thread.warp_index()), time}];
-  lanes.push_back(address);
-  if (lanes.size() < kWarpThreads) return;
-  count_wavefronts(where, lanes, bytes);
-  lanes.clear();
+  access.addresses[thread.lane] = address;
+  if (++access.lanes < kWarpThreads) return;
+  count_wavefronts(where, access.addresses, bytes);
+  access.lanes = 0;
 }
 
 }  // namespace octavo::cuda::simulator

@@ -238,7 +238,11 @@ class Simulation {
   std::unordered_map<const void*, GlobalFlag> flags_;
   std::set<std::pair<const void*, std::uint64_t>> in_l2_;
   double memory_free_ = 0;
-  std::map<std::pair<std::string, std::uint64_t>, std::vector<std::uint32_t>> gathered_accesses_;
+  struct WarpAccess {
+    std::vector<std::uint32_t> addresses = std::vector<std::uint32_t>(kWarpThreads);  // by lane
+    std::uint32_t lanes = 0;  // that have come
+  };
+  std::map<std::pair<std::string, std::uint64_t>, WarpAccess> gathered_accesses_;
 };
 
 }  // namespace octavo::cuda::simulator
