@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Hopper's machine code: compiling CUDA sources, reading what ptxas says of them and nvdisasm's listings.
+# Machine code: compiling CUDA sources, reading what ptxas says of them and nvdisasm's listings.
 
 import re
 import shutil
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Section 3 of the specification rounds every step: no contraction into FMA.
 # The headers' constexpr functions are device functions, too; 445 is a false warning of one of them.
-OPTIONS = ("-std=c++20", "-fmad=false", "--expt-relaxed-constexpr", "--diag-suppress=445", "-arch=sm_90a", "-cubin",
+OPTIONS = ("-std=c++20", "-fmad=false", "--expt-relaxed-constexpr", "--diag-suppress=445", "-cubin",
            "-Werror=all-warnings", "-Xptxas=-v,--warn-on-spills", f"-I{ROOT / 'src'}", f"-I{ROOT / 'include'}")
 
 
@@ -111,11 +111,12 @@ def read_log(log: str) -> dict[str, Kernel]:
     return kernels
 
 
-def compile_kernels(source: Path, folder: Path, nvcc: str, nvdisasm: str) -> dict[str, Kernel]:
-    """Every kernel of a source; leaves the cubin and the listing in `folder`."""
+def compile_kernels(source: Path, arch: str, folder: Path, nvcc: str, nvdisasm: str) -> dict[str, Kernel]:
+    """Every kernel of a source, for one kind of device; leaves the cubin and the listing in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     cubin = folder / (source.stem + ".cubin")
-    run = subprocess.run([nvcc, *OPTIONS, str(source), "-o", str(cubin)], capture_output=True, text=True)
+    run = subprocess.run([nvcc, *OPTIONS, f"-arch={arch}", str(source), "-o", str(cubin)],
+                         capture_output=True, text=True)
     log = run.stdout + run.stderr
     if run.returncode:
         sys.exit(f"check_sass: {source.name} does not compile:\n{log}")
@@ -142,24 +143,31 @@ def pipe_of(opcode: str) -> str:
 
 
 class Step(NamedTuple):
-    """One step of a main loop: from one batch of wgmma to the next, averaged over the loop's steps."""
+    """One step of a main loop: from one batch of wgmma to the next, averaged over the loop's steps; of mma.sync,
+    the loop's body."""
     steps: int           # of the loop's body
     instructions: float
     pipes: dict[str, float]
     stall: float         # clocks that one warp takes to issue it
-    tensor: float        # clocks that the tensor cores take for a warpgroup's step
+    tensor: float        # clocks that the tensor cores take for a warpgroup's step, or a warp's of mma.sync
     fused: int           # FFMA in all of the loop
     fences: int = 0      # of the whole GPU, there
 
 
+MMA_SYNC = re.compile(r"(IMMA\.16832|HMMA\.16816)\.")
+
+
 def tensor_clocks(opcode: str) -> float:
-    """64 rows by n columns by 32 bytes of K take n / 2."""
+    """64 rows by n columns by 32 bytes of K take n / 2; of mma.sync, 16 x 8 by 32 bytes take a quarter of sm_80's
+    multiprocessor 8."""
+    if MMA_SYNC.match(opcode):
+        return 8.0
     found = re.search(r"GMMA\.64x(\d+)x", opcode)
     return int(found[1]) / 2 if found else 0.0
 
 
 def main_loops(body: list[Instruction]) -> list[Step]:
-    """The innermost loops around wgmma, in the order of the code."""
+    """The innermost loops around wgmma or mma.sync, in the order of the code."""
     if not body:
         return []
     jumps: dict[int, tuple[int | None, bool]] = {}
@@ -170,7 +178,7 @@ def main_loops(body: list[Instruction]) -> list[Step]:
             jumps[i] = (int(instruction.label) if instruction.label else None, falls)
     flow = flow_through(len(body), jumps)
     around = {head: blocks for head, blocks in natural_loops(flow).items()
-              if any("GMMA" in body[i].opcode for block in blocks for i in flow.blocks[block])}
+              if any(tensor_clocks(body[i].opcode) for block in blocks for i in flow.blocks[block])}
     steps = []
     for head, blocks in sorted(around.items()):
         if any(other != head and other in blocks for other in around):

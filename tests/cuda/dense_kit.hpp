@@ -75,6 +75,14 @@ struct DenseProblem {
     return p;
   }
 
+  /// For FullEpilogue, which has no factors yet.
+  DenseParams<TensorMap> full_params() {
+    DenseParams<TensorMap> p = params(DenseOut::full);
+    p.out = {};
+    p.epilogue = {};
+    return p;
+  }
+
   /// The tensor cores' arithmetic, written down plainly.
   Sum sum_of(int row, int column) {
     const auto bytes = static_cast<std::size_t>(k * kBytes);

@@ -26,7 +26,8 @@ void every_shape() {
   for (const Shape& s : shapes)
     expect_every_output(DenseProblem<Kernel>(s.m, s.n, s.k), s.clusters);
   if constexpr (Kernel::kOutBytes == 4)
-    expect_every_epilogue<Kernel>(kMost - 3, 138, kLeast - 16, 1);  // tails of four columns
+    expect_every_epilogue<DenseProblem<Kernel>>(kMost - 3, 138, kLeast - 16,
+                                                1);  // tails of four columns
 }
 
 #define OCTAVO_FEW_ROWS_INSTANCE(name, type, summing, rows, parts)                 \

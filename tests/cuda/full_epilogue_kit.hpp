@@ -85,11 +85,10 @@ class TypedArray {
 
 /// The product with other factors. Values of every class: rounded and saturated ones, infinities,
 /// NaN of both signs.
-template <class Kernel_>
-class FullProblem : public DenseProblem<Kernel_> {
+template <class Base>
+class FullProblem : public Base {
  public:
-  using Kernel = Kernel_;
-  using Base = DenseProblem<Kernel>;
+  using Kernel = typename Base::Kernel;
   using Sum = typename Base::Sum;
 
   using Base::Base;
@@ -123,9 +122,7 @@ class FullProblem : public DenseProblem<Kernel_> {
     for (std::int64_t i = 0; i < addends.count(); ++i)
       addends.put(i, static_cast<float>(static_cast<int>(random() % 4001) - 2000) / 64);
 
-    auto params = this->params(DenseOut::full);
-    params.out = {};
-    params.epilogue = {};
+    auto params = this->full_params();
     cuda::FullEpilogue& full = params.full;
     const auto factors = [&](TypedArray& values, int step) {
       return cuda::Factors{values.data(), step, 1.0F, values.dtype()};
@@ -183,9 +180,7 @@ class FullProblem : public DenseProblem<Kernel_> {
   void expect_sums(std::uint32_t clusters, const Options& options) {
     const std::int64_t pitch = this->n + 1;
     TypedArray got(DType::int32, this->m * pitch);
-    auto params = this->params(DenseOut::full);
-    params.out = {};
-    params.epilogue = {};
+    auto params = this->full_params();
     params.full.out.dtype = DType::int32;
     params.full.out.data = got.data();
     params.full.out.strides = {pitch, 1};
@@ -216,14 +211,14 @@ class FullProblem : public DenseProblem<Kernel_> {
 };
 
 /// Every case on a kernel with outputs of 32 bits, each in a schedule of its own.
-template <class Kernel>
+template <class Base>
 void expect_every_epilogue(int m, int n, int k, std::uint32_t clusters) {
-  FullProblem<Kernel> problem(m, n, k);
+  FullProblem<Base> problem(m, n, k);
   const std::vector<Options> all = schedules(1);
   std::size_t turn = 0;
   for (const FullCase& wanted : full_cases())
     problem.expect(wanted, clusters, all[turn++ % all.size()]);
-  if constexpr (cuda::is_integer(Kernel::kType))
+  if constexpr (cuda::is_integer(Base::kType))
     problem.expect_sums(clusters, all[turn++ % all.size()]);
 }
 

@@ -23,7 +23,8 @@ void every_shape() {
   for (const Shape& s : shapes)
     expect_every_output(DenseProblem<Kernel>(s.m, s.n, s.k), s.clusters);
   if constexpr (Kernel::kOutBytes == 4)
-    expect_every_epilogue<Kernel>(140, 74, kLeast - 16, 1);  // two CTAs, tails of four columns
+    expect_every_epilogue<DenseProblem<Kernel>>(140, 74, kLeast - 16,
+                                                1);  // two CTAs, tails of four columns
 }
 
 #define OCTAVO_DENSE_INSTANCE(name, type, summing, rows, parts)                  \

@@ -48,5 +48,7 @@ endfunction()
 
 octavo_cuda_image(dense dense.cu "arch=compute_90a,code=sm_90a")
 octavo_cuda_image(few_rows few_rows.cu "arch=compute_90a,code=sm_90a")
+octavo_cuda_image(mma mma.cu "arch=compute_80,code=sm_80"
+                  "arch=compute_89,code=[sm_89,compute_89]")
 octavo_cuda_image(portable passes.cu "arch=compute_90a,code=sm_90a" "arch=compute_80,code=compute_80")
 set_property(SOURCE backends/cuda/images.cpp APPEND PROPERTY COMPILE_DEFINITIONS OCTAVO_CUDA_IMAGES=1)

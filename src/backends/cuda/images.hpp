@@ -10,9 +10,10 @@ namespace octavo::cuda {
 enum class Image : unsigned char {
   dense,     ///< for sm_90a
   few_rows,  ///< for sm_90a
+  mma,       ///< for sm_80 and sm_89, and as PTX for every device after these
   portable,  ///< for sm_90a, and as PTX for every device from sm_80 on
 };
-constexpr std::size_t kImages = 3;
+constexpr std::size_t kImages = 4;
 
 /// Null where this build has none.
 const void* image_data(Image image) noexcept;

@@ -23,6 +23,9 @@ constexpr std::array<const char*, kKernels> kNames{
   "octavo_few_rows_" #name "_16", "octavo_few_rows_" #name "_32",
 #include "backends/cuda/kernels/few_rows_instances.inc"
 #undef OCTAVO_FEW_ROWS_INSTANCE
+#define OCTAVO_MMA_INSTANCE(name, type) "octavo_mma_" #name "_large", "octavo_mma_" #name "_small",
+#include "backends/cuda/kernels/mma_instances.inc"
+#undef OCTAVO_MMA_INSTANCE
 #define OCTAVO_PASS_KERNEL(name, kernel) "octavo_" #name,
 #include "backends/cuda/kernels/pass_instances.inc"
 #undef OCTAVO_PASS_KERNEL
@@ -39,10 +42,16 @@ constexpr std::size_t kFewRows = 0
 #include "backends/cuda/kernels/few_rows_instances.inc"
 #undef OCTAVO_FEW_ROWS_INSTANCE
     ;
+constexpr std::size_t kMma = 0
+#define OCTAVO_MMA_INSTANCE(...) +2
+#include "backends/cuda/kernels/mma_instances.inc"
+#undef OCTAVO_MMA_INSTANCE
+    ;
 Image image_of(KernelId kernel) noexcept {
   const auto index = static_cast<std::size_t>(kernel);
   if (index < kDense) return Image::dense;
-  return index < kDense + kFewRows ? Image::few_rows : Image::portable;
+  if (index < kDense + kFewRows) return Image::few_rows;
+  return index < kDense + kFewRows + kMma ? Image::mma : Image::portable;
 }
 
 struct Library {

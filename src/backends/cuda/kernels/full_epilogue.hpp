@@ -220,12 +220,24 @@ class FullPanel {
   // Codes of 8 bits, the first in the lowest.
   template <class Machine>
   OCTAVO_DEVICE static std::uint32_t codes_of(Machine& m, DType dtype, const float (&t)[kFour]) {
-    if (dtype == DType::float8_e4m3fn)
-      return shown<DType::float8_e4m3fn>(m.pack_e4m3(t[0], t[1]) | m.pack_e4m3(t[2], t[3]) << 16,
-                                         t);
-    if (dtype == DType::float8_e5m2)
-      return shown<DType::float8_e5m2>(m.pack_e5m2(t[0], t[1]) | m.pack_e5m2(t[2], t[3]) << 16, t);
     std::uint32_t codes = 0;
+    if constexpr (Machine::has_fp8) {
+      if (dtype == DType::float8_e4m3fn)
+        return shown<DType::float8_e4m3fn>(m.pack_e4m3(t[0], t[1]) | m.pack_e4m3(t[2], t[3]) << 16,
+                                           t);
+      if (dtype == DType::float8_e5m2)
+        return shown<DType::float8_e5m2>(m.pack_e5m2(t[0], t[1]) | m.pack_e5m2(t[2], t[3]) << 16,
+                                         t);
+    } else if (is_float8(dtype)) {
+      constexpr FloatFormat kE4M3 = info(DType::float8_e4m3fn).format;
+      constexpr FloatFormat kE5M2 = info(DType::float8_e5m2).format;
+      OCTAVO_UNROLL
+      for (int e = 0; e < kFour; ++e) {
+        const bool e4m3 = dtype == DType::float8_e4m3fn;
+        codes |= std::uint32_t{e4m3 ? encode<kE4M3>(t[e]) : encode<kE5M2>(t[e])} << (e * 8);
+      }
+      return codes;
+    }
     OCTAVO_UNROLL
     for (int e = 0; e < kFour; ++e) {
       const std::int32_t code =

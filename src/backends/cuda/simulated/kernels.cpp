@@ -5,6 +5,7 @@
 
 #include "backends/cuda/kernels/dense.hpp"
 #include "backends/cuda/kernels/few_rows.hpp"
+#include "backends/cuda/kernels/mma.hpp"
 #include "backends/cuda/kernels/passes.hpp"
 #include "backends/cuda/simulator/machine.hpp"
 
@@ -33,7 +34,7 @@ constexpr KernelRow dense_row() {
           &run<Kernel, Params>};
 }
 template <class Kernel>
-constexpr KernelRow pass_row() {
+constexpr KernelRow plain_row() {
   using Params = typename Kernel::Params;
   constexpr std::uint32_t kRegisters = 32;  // of no consequence: none of them changes it
   return {false,      sizeof(Params),      1, Kernel::kThreads, Kernel::kSharedBytes,
@@ -51,7 +52,11 @@ constexpr std::array kRows{
       dense_row<FewRows<MmaType::type, Summing::summing, 4, rows, parts>>(),
 #include "backends/cuda/kernels/few_rows_instances.inc"
 #undef OCTAVO_FEW_ROWS_INSTANCE
-#define OCTAVO_PASS_KERNEL(name, kernel) pass_row<kernel>(),
+#define OCTAVO_MMA_INSTANCE(name, type) \
+  plain_row<Mma<MmaType::type, kLargeTile>>(), plain_row<Mma<MmaType::type, kSmallTile>>(),
+#include "backends/cuda/kernels/mma_instances.inc"
+#undef OCTAVO_MMA_INSTANCE
+#define OCTAVO_PASS_KERNEL(name, kernel) plain_row<kernel>(),
 #include "backends/cuda/kernels/pass_instances.inc"
 #undef OCTAVO_PASS_KERNEL
 };

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernel of mma.sync through the simulator: bit for bit section 3 on the tensor cores' sums,
+// whatever the shape and the tile, in every schedule; how fp8 is widened; banks; planted bugs.
+#include <set>
+
+#include "mma_kit.hpp"
+
+namespace octavo::test {
+namespace {
+
+using cuda::kLargeTile;
+using cuda::kSmallTile;
+using cuda::simulator::Where;
+using u32 = std::uint32_t;
+
+// One epilogue in every schedule.
+template <class Problem>
+void expect_product(int m, int n, int k, u32 blocks) {
+  FullProblem<Problem> problem(m, n, k);
+  for (const Options& options : schedules(1))
+    problem.expect({DType::bfloat16, DType::float32}, blocks, options);
+}
+
+TEST(MmaSync, Int8OfEveryKindOfShape) {
+  using Large = MmaProblem<MmaType::s8_s8, kLargeTile>;
+  using Small = MmaProblem<MmaType::s8_s8, kSmallTile>;
+  expect_product<Large>(128, 128, 512, 1);
+  expect_product<Large>(150, 140, 400, 2);  // ragged: two rows and columns of tiles
+  expect_product<Small>(32, 64, 256, 1);
+  expect_product<Small>(40, 130, 1000, 2);  // more steps than stages
+  expect_product<Small>(1, 1, 5, 1);
+  expect_product<Small>(3, 70, 16, 4);  // a CTA without a tile
+}
+
+TEST(MmaSync, FloatsByTheirSums) {
+  expect_product<MmaProblem<MmaType::bf16_bf16, kSmallTile>>(9, 70, 200, 1);
+  expect_product<MmaProblem<MmaType::f16_f16, kLargeTile>>(70, 130, 136, 1);
+  expect_product<MmaProblem<MmaType::e4m3_e4m3, kSmallTile>>(33, 65, 300, 2);
+  expect_product<MmaProblem<MmaType::e5m2_e4m3, kLargeTile>>(129, 40, 272, 1);
+}
+
+template <MmaType type>
+void expect_every_output() {
+  expect_every_epilogue<MmaProblem<type, kSmallTile>>(35, 70, 112, 2);
+}
+TEST(MmaSync, EveryOutputAndEpilogue) {
+  expect_every_output<MmaType::u8_s8>();
+  expect_every_output<MmaType::e4m3_e5m2>();
+  expect_every_epilogue<MmaProblem<MmaType::f16_f16, kLargeTile>>(70, 34, 40, 1);
+}
+
+// ---- bits ----------------------------------------------------------------------------------------
+
+// What is stored of a problem's first rows: sums as they are.
+template <MmaType type, MmaTile tile>
+std::vector<u32> stored(int m, u32 blocks) {
+  MmaProblem<type, tile> problem(70, 130, 300);  // the same operands, whatever the tile
+  auto params = problem.full_params();
+  params.m = m;
+  TypedArray out(cuda::is_integer(type) ? DType::int32 : DType::float32, m * problem.n);
+  params.full.out.dtype = out.dtype();
+  params.full.out.data = out.data();
+  params.full.out.strides = {problem.n, 1};
+  EXPECT_EQ("", fault_of(problem.launch(blocks), Options{},
+                         [&](Machine machine) { Mma<type, tile>::run(machine, params); }));
+  std::vector<u32> bits;
+  for (std::int64_t i = 0; i < out.count(); ++i) bits.push_back(out.bits(i));
+  return bits;
+}
+
+// A row's bits depend on neither the batch nor the tile nor who takes it.
+template <MmaType type>
+void expect_bits_of_the_row() {
+  const std::vector<u32> all = stored<type, kLargeTile>(70, 1);
+  EXPECT_EQ(all, (stored<type, kSmallTile>(70, 3)));
+  const std::vector<u32> first(all.begin(), all.begin() + 130);
+  EXPECT_EQ(first, (stored<type, kSmallTile>(1, 1)));
+  EXPECT_EQ(first, (stored<type, kLargeTile>(1, 2)));
+}
+TEST(MmaSync, ARowsBitsDependOnNothingElse) {
+  expect_bits_of_the_row<MmaType::u8_u8>();
+  expect_bits_of_the_row<MmaType::bf16_bf16>();
+  expect_bits_of_the_row<MmaType::e4m3_e5m2>();
+}
+
+// ---- shared memory -------------------------------------------------------------------------------
+
+// Remembers where tiles are written and read in the source.
+struct Watching : Machine {
+  Watching(const Machine& m, std::set<std::string>& lines_) : Machine(m), lines(&lines_) {}
+  void ldmatrix4(u32 address, u32 (&r)[4], Where where = Where::current()) {
+    lines->insert(spelled(where));
+    Machine::ldmatrix4(address, r, where);
+  }
+  void cp_async16(u32 address, const void* global, u32 bytes, Where where = Where::current()) {
+    lines->insert(spelled(where));
+    Machine::cp_async16(address, global, bytes, where);
+  }
+  std::set<std::string>* lines;
+};
+
+template <MmaType type, MmaTile tile>
+void expect_no_conflict() {
+  MmaProblem<type, tile> problem(200, 150, 300);
+  auto params = problem.full_params();
+  params.full.out.dtype = DType::float32;
+  std::vector<float> out(200 * 150);
+  params.full.out.data = out.data();
+  params.full.out.strides = {150, 1};
+  Options options;
+  options.count_banks = true;
+  std::set<std::string> lines;
+  const Counters counters = cuda::simulator::simulate(problem.launch(1), options, [&](Machine m) {
+    Mma<type, tile>::run(Watching(m, lines), params);
+  });
+  EXPECT_EQ(lines.size(), 3U);  // copies; A, B
+  for (const std::string& line : lines) {
+    const auto use = counters.banks.find(line);
+    ASSERT_NE(use, counters.banks.end()) << line;
+    EXPECT_EQ(use->second.wavefronts, use->second.ideal) << line;
+  }
+}
+TEST(MmaSync, CopiesAndMatricesMeetInNoBank) {
+  expect_no_conflict<MmaType::s8_s8, kLargeTile>();
+  expect_no_conflict<MmaType::e5m2_e5m2, kSmallTile>();
+}
+
+// ---- planted bugs --------------------------------------------------------------------------------
+
+enum class Bug {
+  none,
+  copies_not_waited_for,
+  copies_not_committed,
+  no_meetings,
+  step_not_met,
+  last_step_not_met,
+  sums_not_met,
+  panels_not_met,
+  not_swizzled,
+  tail_not_cut,
+  count
+};
+
+struct Broken : Machine {
+  Broken(const Machine& m, Bug bug_) : Machine(m), bug(bug_) {}
+  template <u32 n>
+  void cp_async_wait(Where where = Where::current()) {
+    if (bug == Bug::copies_not_waited_for && n != 0) return Machine::cp_async_wait<n + 1>(where);
+    Machine::cp_async_wait<n>(where);
+  }
+  void cp_async_commit() {
+    if (bug != Bug::copies_not_committed || commits++ != 1) Machine::cp_async_commit();
+  }
+  void sync_named(u32 id, u32 threads, Where where = Where::current()) {
+    const int meeting = meetings++;
+    if (bug == Bug::no_meetings || (bug == Bug::step_not_met && meeting == 2) ||
+        (bug == Bug::last_step_not_met && meeting == kSteps) ||
+        (bug == Bug::sums_not_met && meeting == kSteps + 1) ||
+        (bug == Bug::panels_not_met && meeting == kSteps + 2))
+      return;
+    Machine::sync_named(id, threads, where);
+  }
+  void ldmatrix4(u32 address, u32 (&r)[4], Where where = Where::current()) {
+    Machine::ldmatrix4(bug == Bug::not_swizzled ? cuda::swizzle_128(address) : address, r, where);
+  }
+  void cp_async16(u32 address, const void* global, u32 bytes, Where where = Where::current()) {
+    const bool whole = bug == Bug::tail_not_cut && bytes > 0;
+    Machine::cp_async16(address, global, whole ? 16 : bytes, where);
+  }
+  static constexpr int kSteps = 4;  // of a tile, which then meets three times more
+  Bug bug;
+  int commits = 0, meetings = 0;
+};
+
+TEST(MmaSync, EveryScheduleFindsEveryPlantedBug) {
+  using Problem = MmaProblem<MmaType::s8_s8, kLargeTile>;
+  Problem problem(30, 150, 500);  // two tiles of a CTA, four steps
+  static_assert(Problem::Kernel::kStages == 3);  // sums overwrite the stages that are read last
+  for (ByteMatrix* x : {&problem.a, &problem.b})
+    for (int r = 0; r < (x == &problem.a ? problem.m : problem.n); ++r)
+      for (int c = problem.k; c < 512; ++c) x->at(r, c) = 1;  // behind K
+  std::vector<std::int32_t> want;
+  for (int i = 0; i < problem.m; ++i)
+    for (int j = 0; j < problem.n; ++j) want.push_back(problem.sum_of(i, j));
+  for (int bug = 0; bug < static_cast<int>(Bug::count); ++bug) {
+    for (const Options& options : schedules(2)) {
+      std::vector<std::int32_t> out(want.size(), 7);
+      auto params = problem.full_params();
+      params.full.out.dtype = DType::int32;
+      params.full.out.data = out.data();
+      params.full.out.strides = {problem.n, 1};
+      const std::string fault = fault_of(problem.launch(1), options, [&](Machine m) {
+        Problem::Kernel::run(Broken(m, static_cast<Bug>(bug)), params);
+      });
+      EXPECT_EQ(bug == 0, fault.empty() && out == want) << bug << ": " << fault;
+    }
+  }
+}
+
+// ---- fp8 as fp16 -------------------------------------------------------------------------------
+
+// A device without the instruction.
+class Older : public Machine {
+ public:
+  using Machine::Machine;
+  explicit Older(const Machine& m) : Machine(m) {}
+  static constexpr bool has_fp8 = false;
+};
+
+template <cuda::Fp8 format, class M>
+void expect_values(M m, DType dtype) {
+  for (u32 code = 0; code < 256; ++code) {
+    for (u32 other : {0U, 0x7FU, 0x80U, 0xFFU, 0x3AU}) {
+      // Each place of a word, between others.
+      for (u32 place = 0; place < 4; ++place) {
+        const u32 word = other * 0x01010101U ^ (other ^ code) << (8 * place);
+        const u32 halves = cuda::halves_of<format>(m, word, static_cast<int>(place / 2));
+        for (u32 half = 0; half < 2; ++half) {
+          const u32 at = place / 2 * 2 + half;
+          TypedArray one(dtype, 1);
+          *static_cast<std::uint8_t*>(one.data()) = static_cast<std::uint8_t>(word >> (8 * at));
+          const float want = one.at(0);
+          const float got = decode<kFloat16>(static_cast<std::uint16_t>(halves >> (16 * half)));
+          ASSERT_TRUE(std::isnan(want) ? std::isnan(got)
+                                       : std::bit_cast<u32>(want) == std::bit_cast<u32>(got))
+              << name(dtype) << ' ' << (word >> (8 * at) & 0xFFU) << ": " << want << ", " << got;
+        }
+      }
+    }
+  }
+}
+
+TEST(MmaSync, EveryCodeOfFp8IsItsValueInFp16) {
+  expect_right(threads(32), [](Machine m) {
+    if (m.lane() != 0) return;
+    expect_values<cuda::Fp8::e4m3>(m, DType::float8_e4m3fn);
+    expect_values<cuda::Fp8::e5m2>(m, DType::float8_e5m2);
+    expect_values<cuda::Fp8::e4m3>(Older(m), DType::float8_e4m3fn);
+    expect_values<cuda::Fp8::e5m2>(Older(m), DType::float8_e5m2);
+  });
+}
+
+}  // namespace
+}  // namespace octavo::test
