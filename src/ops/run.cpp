@@ -116,6 +116,10 @@ Result<const Backend*> forced_backend(const char* operation, const char* argumen
 
 Result<const Backend*> backend_for(const char* operation, Device device, const char* argument) {
   OCTAVO_TRY_ASSIGN(const Backend* forced, forced_backend(operation, argument));
+  // The environment forces what works on its device: what an operation on that one brings to the
+  // host is the host's.
+  const bool by_argument = argument != nullptr && *argument != '\0';
+  if (forced != nullptr && forced->device != device.type && !by_argument) forced = nullptr;
   for (const Backend* backend : registry()) {
     const bool wanted = forced == nullptr || backend == forced;
     if (!wanted || backend->device != device.type || backend->unavailable() != nullptr) continue;
