@@ -15,7 +15,7 @@ namespace {
 
 // Of processors, those that this build is for.
 constexpr std::array kBuilt {
-  &cuda::kSm90Backend, &cuda::kCudaBackend,
+  &cuda::kSm90Backend, &cuda::kSm80Backend, &cuda::kCudaBackend,
 #if defined(__x86_64__)
       &kAvx512Backend, &kAvx2Backend,
 #elif defined(__aarch64__)

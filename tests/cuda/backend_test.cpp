@@ -238,16 +238,44 @@ TEST_F(CudaBackend, AKernelThatLeavesItsMemoryShowsWhenItIsWaitedFor) {
   expect_part(sentence, "are in no allocation");
 }
 
-TEST_F(CudaBackend, AnOlderDeviceRunsTheGeneralKernel) {
+TEST_F(CudaBackend, AnOlderDeviceMultipliesByMmaSync) {
   const Tensor a = to_device(a_, kOlder), b = to_device(b_, kOlder);
   const MatmulProblem problem = scaled_mm_problem(a, b.transposed(), {.scale_a = 0.5});
   const Explanation e = explain(problem);
   EXPECT_EQ(e.candidates[0].backend, "sm90");
   EXPECT_FALSE(e.candidates[0].accepts);
   EXPECT_EQ(e.candidates[0].reason, "the device's compute capability is not 9.0");
-  EXPECT_EQ(e.candidates[1].backend, "cuda");
+  EXPECT_EQ(e.candidates[1].backend, "sm80");
   EXPECT_TRUE(e.candidates[1].chosen);
+  EXPECT_EQ(e.candidates[2].backend, "cuda");
+  expect_part(e.to_string(), "mma.sync, tiles of 128x128 or 32x64: exact integer sums");
+  reset_simulated_driver();
   expect_same_bits(to_host(multiply(a, b)), want());
+  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_mma_s8_small", 1}}));
+  // Tiles that fill half of four multiprocessors.
+  const Tensor many = integers(int8, {129, kK}, 4), there = to_device(many, kOlder);
+  reset_simulated_driver();
+  expect_same_bits(to_host(multiply(there, b)), scaled_mm(many, b_.transposed(), {.scale_a = 0.5}));
+  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_mma_s8_large", 1}}));
+}
+
+// What the tensor cores do not take, and what takes it.
+TEST_F(CudaBackend, AnOlderDeviceRunsTheGeneralKernelElsewhere) {
+  const Tensor a = to_device(gaussians(float32, {kM, kK}, 1), kOlder),
+               b = to_device(gaussians(float32, {kK, kN}, 2), kOlder);
+  const MatmulProblem floats = scaled_mm_problem(a, b, {});
+  const Explanation e = explain(floats);
+  EXPECT_FALSE(e.candidates[1].accepts);
+  EXPECT_TRUE(e.candidates[2].chosen);
+  // Whether tensor cores keep e5m2's subnormal values as fp16 is not written down; e4m3's are none.
+  for (const DType dtype : {float8_e4m3fn, float8_e5m2}) {
+    const Tensor x = to_device(gaussians(float32, {kM, kK}, 1).to(dtype), kOlder),
+                 y = to_device(gaussians(float32, {kN, kK}, 2).to(dtype), kOlder);
+    ScaledMmOptions options;
+    options.matmul.exact_subnormals = true;
+    const Explanation fp8 = explain(scaled_mm_problem(x, y.transposed(), options));
+    EXPECT_EQ(fp8.candidates[1].accepts, dtype == float8_e4m3fn) << name(dtype);
+  }
 }
 
 // Of positive operands, whose sums lose the most: what explain says bounds what comes out.
@@ -255,12 +283,16 @@ TEST_F(CudaBackend, Fp8SumsStayWithinWhatExplainSays) {
   constexpr std::int64_t kDepth = 4500;  // two chunks
   const Tensor a = uniforms(float32, {3, kDepth}, 1).to(float8_e4m3fn);
   const Tensor b = uniforms(float32, {9, kDepth}, 2).to(float8_e4m3fn);
-  const Tensor there_a = to_device(a), there_b = to_device(b);
-  for (const bool fast : {false, true}) {
+  struct Way {
+    Device device;
+    bool fast;
+  };
+  for (const auto& [device, fast] : {Way{kHopper, false}, Way{kHopper, true}, Way{kOlder, false}}) {
+    const Tensor there_a = to_device(a, device), there_b = to_device(b, device);
     MatmulProblem problem =
         scaled_mm_problem(there_a, there_b.transposed(), {.out_dtype = float32});
     problem.options.fast_accumulation = fast;
-    const Tensor out = Tensor::empty(float32, {3, 9}, {kHopper, nullptr});
+    const Tensor out = Tensor::empty(float32, {3, 9}, {device, nullptr});
     set_output(problem, out);
     const Explanation e = explain(problem);
     EXPECT_GT(e.error_bound, error_bound(problem));

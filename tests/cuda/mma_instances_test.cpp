@@ -29,8 +29,8 @@ void every_shape() {
   expect_every_epilogue<Problem>(70, 74, kStep - 16, 1);  // tails of four columns
 }
 
-#define OCTAVO_MMA_INSTANCE(name, type)                                                         \
-  TEST(MmaInstances, name##_large) { every_shape<MmaType::type, cuda::kLargeTile>(); }          \
+#define OCTAVO_MMA_INSTANCE(name, type)                                                \
+  TEST(MmaInstances, name##_large) { every_shape<MmaType::type, cuda::kLargeTile>(); } \
   TEST(MmaInstances, name##_small) { every_shape<MmaType::type, cuda::kSmallTile>(); }
 #include "backends/cuda/kernels/mma_instances.inc"
 

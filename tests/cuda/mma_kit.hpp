@@ -40,20 +40,19 @@ inline std::vector<std::uint8_t> as_halves(const std::uint8_t* codes, std::size_
 }
 
 /// One element's sum: a chain of steps from k = 0. Rows of whole steps of 32 bytes.
-template <MmaType type>
-std::uint32_t chained_sum(std::vector<std::uint8_t> a, std::vector<std::uint8_t> b) {
-  MmaType multiplied = type;
-  if constexpr (!cuda::is_integer(type) && !cuda::is_half(type)) {
+inline std::uint32_t chained_sum(MmaType type, std::vector<std::uint8_t> a,
+                                 std::vector<std::uint8_t> b) {
+  if (!cuda::is_integer(type) && !cuda::is_half(type)) {
     const auto e5m2_if = [](bool is) { return is ? DType::float8_e5m2 : DType::float8_e4m3fn; };
     a = as_halves(a.data(), a.size(),
                   e5m2_if(type == MmaType::e5m2_e4m3 || type == MmaType::e5m2_e5m2));
     b = as_halves(b.data(), b.size(),
                   e5m2_if(type == MmaType::e4m3_e5m2 || type == MmaType::e5m2_e5m2));
-    multiplied = MmaType::f16_f16;
+    type = MmaType::f16_f16;
   }
   std::uint32_t bits = 0;
   for (std::size_t step = 0; step < a.size(); step += 32)
-    cuda::simulator::multiply_step(cuda::simulator::TensorUnit::mma_sync, multiplied, &a[step], 1,
+    cuda::simulator::multiply_step(cuda::simulator::TensorUnit::mma_sync, type, &a[step], 1,
                                    &b[step], 1, &bits);
   return bits;
 }
@@ -82,7 +81,7 @@ struct MmaProblem : DenseProblem<TestedMma<type, tile>> {
       whole.resize(static_cast<std::size_t>((bytes + 31) / 32 * 32));
       return whole;
     };
-    return std::bit_cast<Sum>(chained_sum<type>(line(this->a, row), line(this->b, column)));
+    return std::bit_cast<Sum>(chained_sum(type, line(this->a, row), line(this->b, column)));
   }
 };
 

@@ -49,7 +49,8 @@ TEST(MmaSync, EveryOutputAndEpilogue) {
   expect_every_epilogue<MmaProblem<MmaType::f16_f16, kLargeTile>>(70, 34, 40, 1);
 }
 
-// ---- bits ----------------------------------------------------------------------------------------
+// ---- bits
+// ----------------------------------------------------------------------------------------
 
 // What is stored of a problem's first rows: sums as they are.
 template <MmaType type, MmaTile tile>
@@ -83,7 +84,8 @@ TEST(MmaSync, ARowsBitsDependOnNothingElse) {
   expect_bits_of_the_row<MmaType::e4m3_e5m2>();
 }
 
-// ---- shared memory -------------------------------------------------------------------------------
+// ---- shared memory
+// -------------------------------------------------------------------------------
 
 // Remembers where tiles are written and read in the source.
 struct Watching : Machine {
@@ -125,7 +127,8 @@ TEST(MmaSync, CopiesAndMatricesMeetInNoBank) {
   expect_no_conflict<MmaType::e5m2_e5m2, kSmallTile>();
 }
 
-// ---- planted bugs --------------------------------------------------------------------------------
+// ---- planted bugs
+// --------------------------------------------------------------------------------
 
 enum class Bug {
   none,
@@ -174,7 +177,7 @@ struct Broken : Machine {
 
 TEST(MmaSync, EveryScheduleFindsEveryPlantedBug) {
   using Problem = MmaProblem<MmaType::s8_s8, kLargeTile>;
-  Problem problem(30, 150, 500);  // two tiles of a CTA, four steps
+  Problem problem(30, 150, 500);                 // two tiles of a CTA, four steps
   static_assert(Problem::Kernel::kStages == 3);  // sums overwrite the stages that are read last
   for (ByteMatrix* x : {&problem.a, &problem.b})
     for (int r = 0; r < (x == &problem.a ? problem.m : problem.n); ++r)

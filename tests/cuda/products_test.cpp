@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole operations on Hopper's kernels in the simulator: every problem line that the backend sm90
-// takes, on a device, against the reference.
+// Whole operations on tensor cores in the simulator: every problem line that the backends sm90 and
+// sm80 take, on a device, against the reference.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -14,6 +14,7 @@
 #include "backends/cuda/kernels/chunks.hpp"
 #include "backends/cuda/simulator/arithmetic.hpp"
 #include "cuda/device_kit.hpp"
+#include "cuda/mma_kit.hpp"
 #include "kit/oracle.hpp"
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"
@@ -25,18 +26,19 @@ namespace {
 using kit::Content;
 using kit::Operands;
 
-constexpr const char* kName = "sm90";
+constexpr const char* kSm90 = "sm90";
+constexpr const char* kSm80 = "sm80";
 
-bool takes(const MatmulProblem& problem) {
+bool takes(const char* backend, const MatmulProblem& problem) {
   const std::vector<std::string> names = accepting_backends(problem);
-  return std::find(names.begin(), names.end(), kName) != names.end();
+  return std::find(names.begin(), names.end(), backend) != names.end();
 }
 
 void run_on(const MatmulProblem& problem, const char* backend) { run(problem, {}, backend); }
 
 // Lines of one launch or a few, so that all run in seconds; what the backend refuses is left out
 // here.
-std::vector<std::string> taken_lines() {
+std::vector<std::string> taken_lines(const char* backend) {
   // K that is cut: by CTAs of a cluster, and in order by one that has all of it.
   std::vector<std::string> all{
       "scaled_mm int8:int8:bf16 scale=token:channel bias 5x40x4100",
@@ -55,7 +57,7 @@ std::vector<std::string> taken_lines() {
       const ProblemLine line = parse_problem_line(text);
       Operands operands(line, Content::gaussian);
       DeviceSource source(operands, kHopper);
-      if (takes(make_problem(line, source).problem())) all.push_back(text);
+      if (takes(backend, make_problem(line, source).problem())) all.push_back(text);
     }
   }
   return all;
@@ -109,7 +111,7 @@ std::uint32_t sum_of(MmaType type, bool promoted, std::size_t chunk,
 }
 
 // What a member must give: those sums, finished by the reference.
-void expect_member(const Member& given, const MatmulOptions& options) {
+void expect_member(const char* backend, const Member& given, const MatmulOptions& options) {
   const kit::PlainMember plain = kit::plain_member(given);
   Member member = plain.member;
   member.out = given.out;
@@ -128,8 +130,10 @@ void expect_member(const Member& given, const MatmulOptions& options) {
   for (std::int64_t n = 0; n < b.shape[0]; ++n) columns.push_back(row_of(b, n));
   for (std::int64_t m = 0; m < a.shape[0]; ++m) {
     const std::vector<std::uint8_t> line = row_of(a, m);
-    for (const auto& column : columns)
-      sums.push_back(sum_of(row->type, promoted, chunk, line, column));
+    for (const auto& column : columns) {
+      sums.push_back(backend == kSm80 ? chained_sum(row->type, line, column)
+                                      : sum_of(row->type, promoted, chunk, line, column));
+    }
   }
   const DType type = is_integer8(a.dtype) ? DType::int32 : DType::float32;
   MatrixView view;
@@ -148,28 +152,37 @@ std::vector<Tensor> outputs(const MatmulProblem& problem) {
   return outs;
 }
 
-class Sm90Products : public testing::TestWithParam<std::string> {};
-
-TEST_P(Sm90Products, AreTheTensorCoresSumsFinishedByTheReference) {
-  const ProblemLine line = parse_problem_line(GetParam());
+void expect_line(const char* backend, const std::string& text) {
+  const ProblemLine line = parse_problem_line(text);
   Operands operands(line, Content::gaussian);
   const LineProblem want = make_problem(line, operands);
   run_on(want.problem(), "reference");  // what no member has (the output's tail), too
   const DType a = line.quantise != DType::undefined ? line.quantise : line.a;
   if (!is_integer8(a)) {  // integers have one answer, and the reference has given it
     for (std::int64_t g = 0; g < group_count(want.problem()); ++g)
-      expect_member(member(want.problem(), g), want.problem().options);
+      expect_member(backend, member(want.problem(), g), want.problem().options);
   }
   Operands again(line, Content::gaussian);
   DeviceSource source(again, kHopper);
   const LineProblem got = make_problem(line, source);
-  run_on(got.problem(), kName);
+  run_on(got.problem(), backend);
   const std::vector<Tensor> have = outputs(got.problem()), expected = outputs(want.problem());
   ASSERT_EQ(have.size(), expected.size());
   for (std::size_t i = 0; i < have.size(); ++i) expect_same_bits(have[i], expected[i]);
 }
 
-INSTANTIATE_TEST_SUITE_P(Lines, Sm90Products, testing::ValuesIn(taken_lines()));
+class Sm90Products : public testing::TestWithParam<std::string> {};
+class Sm80Products : public testing::TestWithParam<std::string> {};
+
+TEST_P(Sm90Products, AreTheTensorCoresSumsFinishedByTheReference) {
+  expect_line(kSm90, GetParam());
+}
+TEST_P(Sm80Products, AreTheTensorCoresSumsFinishedByTheReference) {
+  expect_line(kSm80, GetParam());
+}
+
+INSTANTIATE_TEST_SUITE_P(Lines, Sm90Products, testing::ValuesIn(taken_lines(kSm90)));
+INSTANTIATE_TEST_SUITE_P(Lines, Sm80Products, testing::ValuesIn(taken_lines(kSm80)));
 
 }  // namespace
 }  // namespace octavo::test

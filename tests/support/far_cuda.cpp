@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The far device that is CUDA's: the simulated device that has no Hopper kernels, so that its bits
-// are the reference's.
+// The far device that is CUDA's: the simulated older one, by its general kernels, whose bits are
+// the reference's.
 #include "support/far_device.hpp"
 #include "support/simulated_driver.hpp"
 
@@ -8,7 +8,7 @@ namespace octavo::test {
 
 const Device kFar = kOlder;
 const std::string kFarName = "cuda:1";
-const char* const kFarBackend = nullptr;
+const char* const kFarBackend = "cuda";
 const std::int64_t kFarDepth = 2048;
 
 void install_far_device() {

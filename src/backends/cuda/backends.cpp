@@ -27,11 +27,12 @@ const char* unavailable() noexcept {
   return built ? nullptr : "this build has no CUDA kernels: it was made without nvcc";
 }
 
-const char* no_hopper(const Device& device) noexcept {
+const char* lacks(Cores cores, const Device& device) noexcept {
   const CudaDevice* found = find_device(device.index);
   if (found == nullptr) return device_missing(device.index);
-  return found->major == 9 && found->minor == 0 ? nullptr
-                                                : "the device's compute capability is not 9.0";
+  if (cores == Cores::wgmma && (found->major != 9 || found->minor != 0))
+    return "the device's compute capability is not 9.0";
+  return nullptr;
 }
 
 // ---- members ------------------------------------------------------------------------------------
@@ -113,19 +114,20 @@ void reserve_member(const Member& given, const MatmulOptions& options, Plan& pla
   plan.workspace_bytes = std::max(plan.workspace_bytes, arena.used());
 }
 
-// ---- sm90 ---------------------------------------------------------------------------------------
+// ---- sm90, sm80 ---------------------------------------------------------------------------------
 
 constexpr const char* kHowsOfList =
     "a launch for each product of the list, by kernels that differ with its rows or types";
 
-const char* plan_sm90(const MatmulProblem& problem, int, Plan& plan) noexcept {
+template <Cores cores>
+const char* plan_dense(const MatmulProblem& problem, int, Plan& plan) noexcept {
   plan.how = "no groups, nothing to multiply";
   Member cut;
   for (std::int64_t g = 0; g < distinct_members(problem); ++g) {
     const Member& part = planned_member(problem, g, cut);
-    if (const char* why = no_hopper(part.a.data.device); why != nullptr) return why;
+    if (const char* why = lacks(cores, part.a.data.device); why != nullptr) return why;
     DensePath path;
-    if (const char* why = find_dense_path(part, problem.options, problem.groups.split, path);
+    if (const char* why = find_dense_path(cores, part, problem.options, problem.groups.split, path);
         why != nullptr)
       return why;
     plan.how = g == 0 || std::string_view(plan.how) == path.how ? path.how : kHowsOfList;
@@ -135,12 +137,15 @@ const char* plan_sm90(const MatmulProblem& problem, int, Plan& plan) noexcept {
   return nullptr;
 }
 
-Status run_sm90(const MatmulProblem& problem, const Plan&, const ExecContext& context,
-                void* workspace) noexcept {
+template <Cores cores>
+Status run_dense(const MatmulProblem& problem, const Plan&, const ExecContext& context,
+                 void* workspace) noexcept {
   const auto multiply = [&](const Member& part, const std::int32_t* column_sums) {
     DensePath path;
-    if (const char* why = find_dense_path(part, problem.options, Split::none, path); why != nullptr)
-      return fail(Code::internal, "{}: sm90 was not to run: {}", problem.operation, why);
+    if (const char* why = find_dense_path(cores, part, problem.options, Split::none, path);
+        why != nullptr)
+      return fail(Code::internal, "{}: tensor cores were not to multiply: {}", problem.operation,
+                  why);
     return run_dense(part, problem.options, path, column_sums, context);
   };
   return run_members(problem, context, workspace, multiply);
@@ -200,8 +205,19 @@ constinit const Backend kSm90Backend{
     .summary = "Hopper's tensor cores: wgmma fed by TMA",
     .device = DeviceType::cuda,
     .unavailable = &unavailable,
-    .plan = &plan_sm90,
-    .run = &run_sm90,
+    .plan = &plan_dense<Cores::wgmma>,
+    .run = &run_dense<Cores::wgmma>,
+    .passes = kPasses,
+    .layout = &layout,
+};
+
+constinit const Backend kSm80Backend{
+    .name = "sm80",
+    .summary = "tensor cores of any CUDA device from 8.0 on: mma.sync fed by cp.async",
+    .device = DeviceType::cuda,
+    .unavailable = &unavailable,
+    .plan = &plan_dense<Cores::mma_sync>,
+    .run = &run_dense<Cores::mma_sync>,
     .passes = kPasses,
     .layout = &layout,
 };

@@ -54,6 +54,13 @@ bool has_words_of_four(const Elements& x) noexcept {
          reinterpret_cast<std::uintptr_t>(x.data) % static_cast<std::uintptr_t>(bytes) == 0;
 }
 
+// One scale an operand, of rows and of columns; a bias of columns.
+bool to_vectors(const Member& p, EpilogueParams& out) noexcept {
+  return !p.a.scale[1].present() && !p.b.scale[1].present() &&
+         to_factors(p.a.scale[0], out.scale_a) &&
+         to_factors(p.b.scale[0].transposed(), out.scale_b) && to_bias(p.epilogue.bias, out.bias);
+}
+
 bool to_full(const Member& p, const MatmulOptions& options, const EpilogueParams& quick,
              FullEpilogue& full) noexcept {
   const Epilogue& e = p.epilogue;
@@ -81,31 +88,30 @@ bool is_tiled(const MatrixView& x) noexcept {
          reinterpret_cast<std::uintptr_t>(x.data) % kMapAlignment == 0;
 }
 
+bool fuses(const Member& p, const MatmulOptions& options, FullEpilogue& full) noexcept {
+  EpilogueParams vectors;  // none of the exact sums
+  if (p.out.dtype != DType::int32 && !to_vectors(p, vectors)) return false;
+  return to_full(p, options, vectors, full);
+}
+
 bool fuses(const Member& p, const MatmulOptions& options, DenseEpilogue& epilogue) noexcept {
   const Epilogue& e = p.epilogue;
   const DType out = p.out.dtype;
   const bool tiled = is_tiled(p.out);
-  EpilogueParams& quick = epilogue.quick;
-  if (out == DType::int32) {  // the exact sums, without scales
-    epilogue.kind = tiled ? DenseOut::sums : DenseOut::full;
-    return tiled || to_full(p, options, quick, epilogue.full);
-  }
-  if (p.a.scale[1].present() || p.b.scale[1].present() ||
-      !to_factors(p.a.scale[0], quick.scale_a) ||
-      !to_factors(p.b.scale[0].transposed(), quick.scale_b) || !to_bias(e.bias, quick.bias))
-    return false;
   const bool more =
       e.alpha.present() || e.beta.present() || e.scale_result.present() || e.c.defined();
+  if (tiled && out == DType::int32) {
+    epilogue.kind = DenseOut::sums;
+    return true;
+  }
   if (tiled && !more && is_wide(out)) {
     epilogue.kind = out == DType::bfloat16  ? DenseOut::bf16
                     : out == DType::float16 ? DenseOut::f16
                                             : DenseOut::f32;
-    return true;
+    return to_vectors(p, epilogue.quick);
   }
-  const EpilogueParams own = quick;
-  quick = {};
   epilogue.kind = DenseOut::full;
-  return to_full(p, options, own, epilogue.full);
+  return fuses(p, options, epilogue.full);
 }
 
 }  // namespace octavo::cuda

@@ -21,5 +21,7 @@ bool is_tiled(const MatrixView& x) noexcept;
 /// an operand, rows of neighbours as the output. What it does not is for the `finish` pass. No
 /// address changes the answer.
 bool fuses(const Member& member, const MatmulOptions& options, DenseEpilogue& epilogue) noexcept;
+/// The same by FullEpilogue alone, whatever the output.
+bool fuses(const Member& member, const MatmulOptions& options, FullEpilogue& full) noexcept;
 
 }  // namespace octavo::cuda

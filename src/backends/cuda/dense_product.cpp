@@ -12,6 +12,7 @@
 #include "backends/cuda/kernels/dense.hpp"
 #include "backends/cuda/kernels/few_rows.hpp"
 #include "backends/cuda/launch.hpp"
+#include "backends/cuda/mma_product.hpp"
 #include "backends/cuda/passes/passes.hpp"
 #include "backends/cuda/rows_layout.hpp"
 #include "backends/cuda/scratch.hpp"
@@ -53,16 +54,35 @@ struct How {
   How {                                                                                \
     {OCTAVO_HOW_ROWS(tile, sums)}, { OCTAVO_HOW_ROWS(tile, sums "; a pass finishes") } \
   }
-constexpr How kExact = OCTAVO_HOW("128x256", "exact integer sums");
-// [zero points][outliers]
-constexpr How kExactWith[2][2] = {
-    {kExact, OCTAVO_HOW("128x256", "exact integer sums; outlier columns in float32")},
-    {OCTAVO_HOW("128x256", "exact integer sums; zero points by sums of lines"),
-     OCTAVO_HOW("128x256",
-                "exact integer sums; zero points by sums of lines; outlier columns in float32")}};
+#define OCTAVO_HOW_MMA_ROWS(sums)                                                               \
+  {                                                                                             \
+    OCTAVO_HOW_MMA_SYNC sums, OCTAVO_HOW_MMA_SYNC sums,                                         \
+        OCTAVO_HOW_GROUPS OCTAVO_HOW_MMA_SYNC sums, OCTAVO_HOW_GROUPS OCTAVO_HOW_MMA_SYNC sums, \
+        OCTAVO_HOW_GROUPS OCTAVO_HOW_MMA_SYNC sums                                              \
+  }
+#define OCTAVO_HOW_MMA_SYNC "mma.sync, tiles of 128x128 or 32x64: "
+#define OCTAVO_HOW_MMA(sums)                                                       \
+  How {                                                                            \
+    {OCTAVO_HOW_MMA_ROWS(sums)}, { OCTAVO_HOW_MMA_ROWS(sums "; a pass finishes") } \
+  }
+#define OCTAVO_HOW_EXACT(sums) \
+  { OCTAVO_HOW("128x256", sums), OCTAVO_HOW_MMA(sums) }
+// [zero points][outliers][cores]
+constexpr How kExact[2][2][2] = {
+    {OCTAVO_HOW_EXACT("exact integer sums"),
+     OCTAVO_HOW_EXACT("exact integer sums; outlier columns in float32")},
+    {OCTAVO_HOW_EXACT("exact integer sums; zero points by sums of lines"),
+     OCTAVO_HOW_EXACT(
+         "exact integer sums; zero points by sums of lines; outlier columns in float32")}};
 constexpr How kPromoted = OCTAVO_HOW("128x128", "fp8 sums promoted every 128 of K");
 constexpr How kFast = OCTAVO_HOW("128x256", "fp8 sums in the tensor cores");
 constexpr How kHalf = OCTAVO_HOW("128x256", "16-bit operands");
+constexpr How kHalfMma = OCTAVO_HOW_MMA("16-bit operands");
+constexpr How kFloat8Mma = OCTAVO_HOW_MMA("fp8 widened to fp16");
+#undef OCTAVO_HOW_EXACT
+#undef OCTAVO_HOW_MMA
+#undef OCTAVO_HOW_MMA_SYNC
+#undef OCTAVO_HOW_MMA_ROWS
 #undef OCTAVO_HOW
 #undef OCTAVO_HOW_ROWS
 #undef OCTAVO_HOW_GROUPS
@@ -81,26 +101,31 @@ Rows rows_of(const Member& p, Split split) noexcept {
 struct TypePair {
   DType a, b;
   MmaType type;
-  Summing summing;  // unless it is fast
-  How how, fast;
+  Summing summing;  // of wgmma, unless it is fast
+  How how, fast;    // of wgmma
+  How mma_sync;
 };
 constexpr TypePair fp8(DType a, DType b, MmaType type) {
-  return {a, b, type, Summing::promoted, kPromoted, kFast};
+  return {a, b, type, Summing::promoted, kPromoted, kFast, kFloat8Mma};
 }
-constexpr TypePair plain(DType a, DType b, MmaType type, const How& how) {
-  return {a, b, type, Summing::plain, how, how};
+constexpr TypePair half(DType dtype, MmaType type) {
+  return {dtype, dtype, type, Summing::plain, kHalf, kHalf, kHalfMma};
+}
+constexpr TypePair exact(DType a, DType b, MmaType type) {
+  const How(&how)[2] = kExact[0][0];
+  return {a, b, type, Summing::plain, how[0], how[0], how[1]};
 }
 constexpr std::array kTypePairs{
-    plain(DType::int8, DType::int8, MmaType::s8_s8, kExact),
-    plain(DType::uint8, DType::int8, MmaType::u8_s8, kExact),
-    plain(DType::int8, DType::uint8, MmaType::s8_u8, kExact),
-    plain(DType::uint8, DType::uint8, MmaType::u8_u8, kExact),
+    exact(DType::int8, DType::int8, MmaType::s8_s8),
+    exact(DType::uint8, DType::int8, MmaType::u8_s8),
+    exact(DType::int8, DType::uint8, MmaType::s8_u8),
+    exact(DType::uint8, DType::uint8, MmaType::u8_u8),
     fp8(DType::float8_e4m3fn, DType::float8_e4m3fn, MmaType::e4m3_e4m3),
     fp8(DType::float8_e4m3fn, DType::float8_e5m2, MmaType::e4m3_e5m2),
     fp8(DType::float8_e5m2, DType::float8_e4m3fn, MmaType::e5m2_e4m3),
     fp8(DType::float8_e5m2, DType::float8_e5m2, MmaType::e5m2_e5m2),
-    plain(DType::bfloat16, DType::bfloat16, MmaType::bf16_bf16, kHalf),
-    plain(DType::float16, DType::float16, MmaType::f16_f16, kHalf),
+    half(DType::bfloat16, MmaType::bf16_bf16),
+    half(DType::float16, MmaType::f16_f16),
 };
 
 // A map of `rows` rows of x, and 128 bytes of its columns.
@@ -235,7 +260,7 @@ std::uint32_t blocks_of(const Instance& row, const MatrixView& out, const Place&
   return static_cast<std::uint32_t>(std::min(all, most)) * row.cluster;
 }
 
-Status launch_dense(const DensePath& path, const MatrixView& a, const MatrixView& b,
+Status launch_wgmma(const DensePath& path, const MatrixView& a, const MatrixView& b,
                     const MatrixView& out, const DenseEpilogue& epilogue,
                     const ExecContext& context) noexcept {
   const std::int64_t k_bytes = a.shape[1] * element_bytes(a.dtype);
@@ -264,9 +289,38 @@ Status launch_dense(const DensePath& path, const MatrixView& a, const MatrixView
                 &params, place);
 }
 
+// Whether the path's kernel finishes the member.
+bool finishes(Cores cores, const Member& p, const MatmulOptions& options,
+              DenseEpilogue& epilogue) noexcept {
+  return cores == Cores::wgmma ? fuses(p, options, epilogue) : fuses(p, options, epilogue.full);
+}
+
+Status launch_dense(const DensePath& path, const MatrixView& a, const MatrixView& b,
+                    const MatrixView& out, const DenseEpilogue& epilogue,
+                    const ExecContext& context) noexcept {
+  if (path.cores == Cores::wgmma) return launch_wgmma(path, a, b, out, epilogue, context);
+  return launch_mma(path.type, a, b, epilogue.full, context.place(out.device));
+}
+
+// Sums as they are, of a matrix that take_tiled has made.
+DenseEpilogue storing(const MatrixView& sums) noexcept {
+  DenseEpilogue epilogue;
+  epilogue.kind = sums.dtype == DType::int32 ? DenseOut::sums : DenseOut::f32;
+  epilogue.full.out = sums;
+  epilogue.full.out_words = true;
+  return epilogue;
+}
+
+// Elements that become fp16 or are 16 bits wide, subnormal ones among them.
+bool has_subnormal_halves(const DensePath& path) noexcept {
+  const bool e5m2 = path.type == MmaType::e4m3_e5m2 || path.type == MmaType::e5m2_e4m3 ||
+                    path.type == MmaType::e5m2_e5m2;
+  return is_half(path.type) || (path.cores == Cores::mma_sync && e5m2);
+}
+
 }  // namespace
 
-const char* find_dense_path(const Member& p, const MatmulOptions& options, Split split,
+const char* find_dense_path(Cores cores, const Member& p, const MatmulOptions& options, Split split,
                             DensePath& path) noexcept {
   const TypePair* found = nullptr;
   for (const TypePair& pair : kTypePairs)
@@ -274,13 +328,13 @@ const char* find_dense_path(const Member& p, const MatmulOptions& options, Split
   if (found == nullptr)
     return "the tensor cores take 8-bit integers by 8-bit integers, OCP fp8 by fp8, and 16-bit "
            "floats of one type";
-  const bool fast = options.fast_accumulation;
+  const bool wgmma = cores == Cores::wgmma, fast = options.fast_accumulation || !wgmma;
   const Rows rows = rows_of(p, split);
   const std::int64_t k = weight_rows(p.b);
   DenseEpilogue epilogue;
-  const bool apart = k == 0 || !fuses(p, options, epilogue);
-  path = {found->type, fast ? Summing::plain : found->summing,
-          (fast ? found->fast : found->how).of(rows, apart)};
+  const bool apart = k == 0 || !finishes(cores, p, options, epilogue);
+  const How& how = !wgmma ? found->mma_sync : fast ? found->fast : found->how;
+  path = {cores, found->type, fast ? Summing::plain : found->summing, how.of(rows, apart)};
   if (is_integer(path.type) && k > kMostIntegerDepth)
     return "sums of more than 65536 products leave int32";
   if (path.type == MmaType::u8_u8 && k > kMostUnsignedDepth)
@@ -304,20 +358,23 @@ const char* find_dense_path(const Member& p, const MatmulOptions& options, Split
   if (sum_chunks(p, options).several() || (outliers && options.k_chunks > 1)) return kInChunks;
   if (zero_points || outliers) {
     if (!is_integer(path.type)) return "zero points or outlier columns beside floats";
-    path.how = kExactWith[zero_points ? 1 : 0][outliers ? 1 : 0].of(rows, true);
+    path.how = kExact[zero_points ? 1 : 0][outliers ? 1 : 0][wgmma ? 0 : 1].of(rows, true);
   }
-  if (options.exact_subnormals && is_half(path.type))
+  if (options.exact_subnormals && has_subnormal_halves(path))
     return "whether the tensor cores keep subnormal 16-bit operands is not written down";
   return nullptr;
 }
 
 // A step's products and what is summed so far are cut at F bits behind the largest, their sum at M
 // (simulator/arithmetic.hpp): each step errs by ((products + 1) 2^-F + 2^-M) sum |A||B| at most.
+// mma.sync of 8.x adds eight products at a time, F = 24; later devices sixteen, F = 25, and err
+// less.
 double sum_error(const DensePath& path, std::int64_t k) noexcept {
   constexpr double kUnit = 0x1p-24;  // float32's unit roundoff
   constexpr double kEpilogue = 8 * kUnit;
   const auto steps = [k](std::int64_t of) { return static_cast<double>((k + of - 1) / of); };
   if (is_integer(path.type)) return 0;
+  if (path.cores == Cores::mma_sync) return steps(8) * (9 * 0x1p-24 + 0x1p-23) + kEpilogue;
   if (is_half(path.type)) return steps(16) * (17 * 0x1p-25 + 0x1p-23) + kEpilogue;
   constexpr double kStep = 34 * 0x1p-13;
   if (path.summing == Summing::plain) return steps(32) * kStep + kEpilogue;
@@ -337,15 +394,13 @@ Status run_dense(const Member& p, const MatmulOptions& options, const DensePath&
 
   DenseEpilogue epilogue;
   const bool with_terms = p.a.azp.defined() || p.b.azp.defined() || p.epilogue.outliers.present();
-  if (a.shape[1] > 0 && !with_terms && fuses(p, options, epilogue))
+  if (a.shape[1] > 0 && !with_terms && finishes(path.cores, p, options, epilogue))
     return launch_dense(path, a, b, p.out, epilogue, context);
   MatrixView sums;
   OCTAVO_TRY(take_tiled(summed, is_integer(path.type) ? DType::int32 : DType::float32,
                         p.out.shape[0], p.out.shape[1], p.out.device, sums));
   if (a.shape[1] > 0) {
-    DenseEpilogue none;
-    none.kind = is_integer(path.type) ? DenseOut::sums : DenseOut::f32;
-    OCTAVO_TRY(launch_dense(path, a, b, sums, none, context));
+    OCTAVO_TRY(launch_dense(path, a, b, sums, storing(sums), context));
   } else {
     OCTAVO_TRY(fill({static_cast<TensorView>(sums), 0.0F}, context));
   }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a member to a launch of a dense Hopper kernel: that of few rows, or that of many.
+// From a member to a launch of a dense kernel: Hopper's of few rows or of many, or that of
+// mma.sync, which every device from 8.0 on has.
 //
-// Operands that TMA cannot take (K not contiguous, rows or addresses not at multiples of 16) are
+// Operands that neither can take (K not contiguous, rows or addresses not at multiples of 16) are
 // copied. The kernel finishes what it can (dense_epilogue.hpp); of all else it stores the sums, and
 // the `finish` pass does the rest. Zero points and outliers are for `finish_sums`, by sums of A's
 // rows and B's columns.
@@ -14,8 +15,12 @@
 
 namespace octavo::cuda {
 
+/// The tensor-core instructions.
+enum class Cores : std::uint8_t { wgmma, mma_sync };
+
 /// What a member's types come to.
 struct DensePath {
+  Cores cores = Cores::wgmma;
   MmaType type = MmaType::s8_s8;
   Summing summing = Summing::plain;
   const char* how = "";  ///< for explain
@@ -26,8 +31,8 @@ inline constexpr const char* kInChunks = "sums of several chunks of K (k_chunks)
 
 /// Null and the path where the dense kernel multiplies such members, else one static sentence.
 /// `split`: of a plan, whose member has what all groups have that offsets cut.
-const char* find_dense_path(const Member& member, const MatmulOptions& options, Split split,
-                            DensePath& path) noexcept;
+const char* find_dense_path(Cores cores, const Member& member, const MatmulOptions& options,
+                            Split split, DensePath& path) noexcept;
 
 /// Section 9's gamma of a sum of k products: 0 of integers.
 double sum_error(const DensePath& path, std::int64_t k) noexcept;

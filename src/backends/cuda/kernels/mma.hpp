@@ -217,10 +217,10 @@ struct Mma {
     for (int r = 0; r < 4; ++r) {
       OCTAVO_UNROLL
       for (int i = 0; i < kDown; ++i)
-        wide_a[i][r] = halves_of<kE5M2A ? Fp8::e5m2 : Fp8::e4m3>(m, a[i][r], pair);
+        wide_a[i][r] = halves_of < kE5M2A ? Fp8::e5m2 : Fp8::e4m3 > (m, a[i][r], pair);
       OCTAVO_UNROLL
       for (int i = 0; i < kAcross / 2; ++i)
-        wide_b[i][r] = halves_of<kE5M2B ? Fp8::e5m2 : Fp8::e4m3>(m, b[i][r], pair);
+        wide_b[i][r] = halves_of < kE5M2B ? Fp8::e5m2 : Fp8::e4m3 > (m, b[i][r], pair);
     }
     multiply(m, wide_a, wide_b, sums);
   }
@@ -236,7 +236,8 @@ struct Mma {
     static_assert(tile.columns <= Full::kColumns && kGroupRows % tile.rows == 0);
     const u32 lane = m.lane();
     {
-      const u32 at_row = warp / tile.across * tile.rows, at_column = warp % tile.across * tile.columns;
+      const u32 at_row = warp / tile.across * tile.rows,
+                at_column = warp % tile.across * tile.columns;
       const u32 panel = at_row / kGroupRows * kPanels + at_column / Full::kColumns;
       const u32 at = base + panel * kPanelBytes + (at_row % kGroupRows + lane / 4) * kRowBytes +
                      at_column % Full::kColumns * 4 + lane % 4 * 8;

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// Launches of the dense kernel that every device from sm_80 on has.
+#pragma once
+
+#include "backends/cuda/kernels/full_epilogue.hpp"
+#include "octavo/matrix.hpp"
+#include "octavo/status.hpp"
+#include "octavo/tensor.hpp"
+
+namespace octavo::cuda {
+
+/// Queues section 3 of A[M, K] B[N, K]^T, rows of K at multiples of 16 bytes, into `full.out`.
+Status launch_mma(MmaType type, const MatrixView& a, const MatrixView& b, const FullEpilogue& full,
+                  const Place& place) noexcept;
+
+}  // namespace octavo::cuda
