@@ -224,11 +224,19 @@ TEST(Sm90ZeroPoints, AreExplained) {
   const auto first = [](const MatmulProblem& problem) { return explain(problem).candidates[0]; };
   const Tensor a = to_device(codes(int8, {20, 64}, 1)), b = to_device(codes(int8, {64, 48}, 2));
   const Tensor azp = to_device(integers(int32, {20}, 3));
+  const Tensor out = to_device(Tensor::empty(float32, {20, 48})),
+               other = to_device(Tensor::empty(float8_e4m3fnuz, {20, 48}));
   ScaledMmOptions o;
   o.azp = azp;
+  o.out = out;
   const Candidate taken = first(scaled_mm_problem(a, b, o));
   EXPECT_TRUE(taken.chosen);
   EXPECT_NE(taken.reason.find("zero points by sums of lines"), std::string::npos) << taken.reason;
+  EXPECT_EQ(taken.reason.find("a pass finishes"), std::string::npos) << taken.reason;
+  o.out_dtype = float8_e4m3fnuz;  // that the kernel does not make
+  o.out = other;
+  const Candidate apart = first(scaled_mm_problem(a, b, o));
+  EXPECT_NE(apart.reason.find("sums of lines; a pass finishes"), std::string::npos) << apart.reason;
   Operand grouped(b);
   const Tensor scales = to_device(uniforms(float32, {4, 48}, 4)),
                of_cells = to_device(integers(int32, {4, 48}, 5));

@@ -17,6 +17,7 @@ struct FullCase {
   DType vectors = DType::float32;  ///< of scales, bias and factors
   bool words = true;               ///< rows of the output and of C lie for four columns at a time
   bool numbers = false;            ///< alpha, beta and scale_result are not in memory
+  DType azp = DType::undefined;    ///< zero points of rows; those of columns are int8 or one value
 };
 
 /// Every output, C, type of vectors and layout.
@@ -37,6 +38,18 @@ inline std::vector<FullCase> full_cases() {
       {float8_e4m3fn, undefined, float32, false},
       {float8_e5m2, bfloat16, float16, false},
       {float8_e5m2, undefined, float32, true, true},
+  };
+}
+
+/// The same with zero points.
+inline std::vector<FullCase> zero_point_cases() {
+  using enum DType;
+  return {
+      {bfloat16, bfloat16, float32, true, false, int32},
+      {float32, undefined, float16, false, true, uint8},
+      {int8, float32, bfloat16, false, false, int8},
+      {int32, undefined, float32, false, false, int32},
+      {int32, undefined, float32, true, true, uint8},
   };
 }
 
@@ -148,10 +161,16 @@ class FullProblem : public Base {
     full.out.strides = {pitch, 1};
     full.out_words = c.words;
 
+    Azp azp = make_azp(c, params.full);
     TypedArray want = got;
     for (std::int64_t i = 0; i < rows; ++i) {
       for (std::int64_t j = 0; j < columns; ++j) {
-        volatile float t = static_cast<float>(sum(i, j));  // each step is rounded by itself
+        if (c.out == DType::int32) {
+          static_cast<std::int32_t*>(want.data())[i * pitch + j] = static_cast<std::int32_t>(
+              std::clamp<std::int64_t>(less_zero_points(azp, i, j), INT32_MIN, INT32_MAX));
+          continue;
+        }
+        volatile float t = start(c, azp, i, j);  // each step is rounded by itself
         t = t * of_rows.at(i);
         t = t * of_columns.at(j);
         t = t * alpha.at(0);
@@ -195,6 +214,60 @@ class FullProblem : public Base {
   }
 
  private:
+  /// Zero points, and sums of codes in int32.
+  struct Azp {
+    TypedArray of_rows{DType::int32, 0}, of_columns{DType::int8, 0};
+    bool one_column = false;
+    std::vector<std::int32_t> sums_of_rows, sums_of_columns;
+  };
+
+  // Of a case that has them; kept by the caller.
+  Azp make_azp(const FullCase& wanted, cuda::FullEpilogue& full) {
+    Azp azp;
+    if (wanted.azp == DType::undefined) return azp;
+    std::mt19937 random(8);
+    azp.of_rows = TypedArray(wanted.azp, this->m);
+    azp.of_columns = TypedArray(DType::int8, this->n);
+    azp.one_column = wanted.numbers;
+    for (int i = 0; i < this->m; ++i) {
+      // Some take sums beyond int32 and float32's integers.
+      const int far = i % 5 == 3 && wanted.azp == DType::int32 ? 1 << 24 : 1;
+      azp.of_rows.put(i, static_cast<float>(static_cast<int>(random() % 100) * far));
+    }
+    for (int j = 0; j < this->n; ++j)
+      azp.of_columns.put(j, static_cast<float>(static_cast<int>(random() % 255) - 127));
+    constexpr bool kUnsignedA = Base::kType == MmaType::u8_s8 || Base::kType == MmaType::u8_u8;
+    constexpr bool kUnsignedB = Base::kType == MmaType::s8_u8 || Base::kType == MmaType::u8_u8;
+    const auto total = [&](ByteMatrix& x, int r, bool is_unsigned) {
+      std::int32_t sum = 0;
+      for (int c = 0; c < this->k; ++c)
+        sum += is_unsigned ? x.at(r, c) : static_cast<std::int8_t>(x.at(r, c));
+      return sum;
+    };
+    for (int i = 0; i < this->m; ++i) azp.sums_of_rows.push_back(total(this->a, i, kUnsignedA));
+    for (int j = 0; j < this->n; ++j) azp.sums_of_columns.push_back(total(this->b, j, kUnsignedB));
+    cuda::ZeroPoints& to = full.zero_points;
+    to.any = true;
+    to.k = this->k;
+    to.of_rows = {azp.of_rows.data(), 1, wanted.azp};
+    to.of_columns = {azp.of_columns.data(), azp.one_column ? 0 : 1, DType::int8};
+    to.sums = {azp.sums_of_rows.data(), azp.sums_of_columns.data()};
+    return azp;
+  }
+  // By the definition's order of terms, not the kernel's.
+  std::int64_t less_zero_points(Azp& azp, std::int64_t i, std::int64_t j) {
+    const auto exact = static_cast<std::int64_t>(sum(i, j));
+    if (azp.sums_of_rows.empty()) return exact;
+    const auto left = static_cast<std::int64_t>(azp.of_rows.at(i));
+    const auto right = static_cast<std::int64_t>(azp.of_columns.at(azp.one_column ? 0 : j));
+    return exact - left * azp.sums_of_columns[static_cast<std::size_t>(j)] -
+           right * azp.sums_of_rows[static_cast<std::size_t>(i)] + left * right * this->k;
+  }
+  float start(const FullCase& c, Azp& azp, std::int64_t i, std::int64_t j) {
+    return c.azp == DType::undefined ? static_cast<float>(sum(i, j))
+                                     : static_cast<float>(less_zero_points(azp, i, j));
+  }
+
   Sum sum(std::int64_t i, std::int64_t j) {
     if (sums_.empty())
       for (int r = 0; r < this->m; ++r)
@@ -218,8 +291,11 @@ void expect_every_epilogue(int m, int n, int k, std::uint32_t clusters) {
   std::size_t turn = 0;
   for (const FullCase& wanted : full_cases())
     problem.expect(wanted, clusters, all[turn++ % all.size()]);
-  if constexpr (cuda::is_integer(Base::kType))
+  if constexpr (cuda::is_integer(Base::kType)) {
     problem.expect_sums(clusters, all[turn++ % all.size()]);
+    for (const FullCase& wanted : zero_point_cases())
+      problem.expect(wanted, clusters, all[turn++ % all.size()]);
+  }
 }
 
 }  // namespace octavo::test

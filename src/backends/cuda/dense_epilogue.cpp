@@ -61,6 +61,13 @@ bool to_vectors(const Member& p, EpilogueParams& out) noexcept {
          to_factors(p.b.scale[0].transposed(), out.scale_b) && to_bias(p.epilogue.bias, out.bias);
 }
 
+// One zero point, or one for each row (of A; of B's transpose: column). Without the sums.
+void to_zero_points(const MatrixView& azp, std::int64_t step, ZeroPointVector& out) noexcept {
+  out.values = azp.data;
+  out.step = step;
+  out.dtype = azp.dtype;
+}
+
 bool to_full(const Member& p, const MatmulOptions& options, const EpilogueParams& quick,
              FullEpilogue& full) noexcept {
   const Epilogue& e = p.epilogue;
@@ -75,11 +82,18 @@ bool to_full(const Member& p, const MatmulOptions& options, const EpilogueParams
   full.c_words = e.c.defined() && has_words_of_four(e.c);
   full.out = out;
   full.out_words = has_words_of_four(out);
+  ZeroPoints& zero_points = full.zero_points;
+  zero_points.any = has_zero_points(p);
+  zero_points.k = static_cast<std::int32_t>(p.a.data.shape[1]);
+  if (p.a.azp.defined()) to_zero_points(p.a.azp, p.a.azp.strides[0], zero_points.of_rows);
+  if (p.b.azp.defined()) to_zero_points(p.b.azp, p.b.azp.strides[1], zero_points.of_columns);
   return to_factors(e.alpha, full.alpha) && to_factors(e.beta, full.beta) &&
          to_factors(e.scale_result, full.result);
 }
 
 }  // namespace
+
+bool has_zero_points(const Member& p) noexcept { return p.a.azp.defined() || p.b.azp.defined(); }
 
 bool is_tiled(const MatrixView& x) noexcept {
   const std::int64_t bytes = element_bytes(x.dtype);
@@ -98,9 +112,9 @@ bool fuses(const Member& p, const MatmulOptions& options, DenseEpilogue& epilogu
   const Epilogue& e = p.epilogue;
   const DType out = p.out.dtype;
   const bool tiled = is_tiled(p.out);
-  const bool more =
-      e.alpha.present() || e.beta.present() || e.scale_result.present() || e.c.defined();
-  if (tiled && out == DType::int32) {
+  const bool more = e.alpha.present() || e.beta.present() || e.scale_result.present() ||
+                    e.c.defined() || has_zero_points(p);
+  if (tiled && !more && out == DType::int32) {
     epilogue.kind = DenseOut::sums;
     return true;
   }

@@ -16,10 +16,12 @@ struct DenseEpilogue {
 /// A matrix of rows that lie as TMA takes them.
 bool is_tiled(const MatrixView& x) noexcept;
 
-/// Whether the kernel finishes the member, with K > 0 and neither zero points nor outliers: scales
-/// of rows and columns, alpha, beta C, a bias of columns and scale_result of wide types, one scale
-/// an operand, rows of neighbours as the output. What it does not is for the `finish` pass. No
-/// address changes the answer.
+bool has_zero_points(const Member& member) noexcept;
+
+/// Whether the kernel finishes the member, with K > 0 and no outliers: zero points of rows and
+/// columns, whose sums of codes it is to be given, scales of these, alpha, beta C, a bias of
+/// columns and scale_result of wide types, one scale an operand, rows of neighbours as the output.
+/// What it does not is for the `finish` pass. No address changes the answer.
 bool fuses(const Member& member, const MatmulOptions& options, DenseEpilogue& epilogue) noexcept;
 /// The same by FullEpilogue alone, whatever the output.
 bool fuses(const Member& member, const MatmulOptions& options, FullEpilogue& full) noexcept;

@@ -346,7 +346,7 @@ const char* find_dense_path(Cores cores, const Member& p, const MatmulOptions& o
   if (varies_along_k(p.a, Side::a) || varies_along_k(p.b, Side::b))
     return "scales that vary along K";
   if (azp_by_cells(p.b)) return "zero points of the weight by cells of its scale";
-  bool zero_points = p.a.azp.defined() || p.b.azp.defined();
+  bool zero_points = has_zero_points(p);
   bool outliers = p.epilogue.outliers.present();
   if (p.a.quantise != nullptr) {
     const ActivationQuant& rule = *p.a.quantise;
@@ -358,7 +358,8 @@ const char* find_dense_path(Cores cores, const Member& p, const MatmulOptions& o
   if (sum_chunks(p, options).several() || (outliers && options.k_chunks > 1)) return kInChunks;
   if (zero_points || outliers) {
     if (!is_integer(path.type)) return "zero points or outlier columns beside floats";
-    path.how = kExact[zero_points ? 1 : 0][outliers ? 1 : 0][wgmma ? 0 : 1].of(rows, true);
+    path.how =
+        kExact[zero_points ? 1 : 0][outliers ? 1 : 0][wgmma ? 0 : 1].of(rows, apart || outliers);
   }
   if (options.exact_subnormals && has_subnormal_halves(path))
     return "whether the tensor cores keep subnormal 16-bit operands is not written down";
@@ -386,16 +387,23 @@ Status run_dense(const Member& p, const MatmulOptions& options, const DensePath&
                  const std::int32_t* column_sums, const ExecContext& context) noexcept {
   if (p.out.numel() == 0) return {};
   const Place place = context.place(p.out.device);
-  Scratch copied_a(place), copied_b(place), summed(place);
+  Scratch copied_a(place), copied_b(place), sums_a(place), sums_b(place), summed(place);
   MatrixView a = p.a.data;
   MatrixView b = p.b.data.transposed();
   OCTAVO_TRY(to_tiled(a, copied_a, context));
   OCTAVO_TRY(to_tiled(b, copied_b, context));
+  CodeSums codes;
+  if (p.b.azp.defined()) OCTAVO_TRY(sum_lines(a, sums_a, codes.of_rows, context));
+  if (p.a.azp.defined()) codes.of_columns = column_sums;
+  if (p.a.azp.defined() && column_sums == nullptr)
+    OCTAVO_TRY(sum_lines(b, sums_b, codes.of_columns, context));
 
   DenseEpilogue epilogue;
-  const bool with_terms = p.a.azp.defined() || p.b.azp.defined() || p.epilogue.outliers.present();
-  if (a.shape[1] > 0 && !with_terms && finishes(path.cores, p, options, epilogue))
+  const bool outliers = p.epilogue.outliers.present();
+  if (a.shape[1] > 0 && !outliers && finishes(path.cores, p, options, epilogue)) {
+    epilogue.full.zero_points.sums = codes;
     return launch_dense(path, a, b, p.out, epilogue, context);
+  }
   MatrixView sums;
   OCTAVO_TRY(take_tiled(summed, is_integer(path.type) ? DType::int32 : DType::float32,
                         p.out.shape[0], p.out.shape[1], p.out.device, sums));
@@ -404,14 +412,8 @@ Status run_dense(const Member& p, const MatmulOptions& options, const DensePath&
   } else {
     OCTAVO_TRY(fill({static_cast<TensorView>(sums), 0.0F}, context));
   }
-  if (!with_terms) return finish({sums, p, options}, context);
-  Scratch sums_a(place), sums_b(place);
-  CodeSums codes;
-  if (p.b.azp.defined()) OCTAVO_TRY(sum_lines(a, sums_a, codes.of_rows, context));
-  if (p.a.azp.defined()) codes.of_columns = column_sums;
-  if (p.a.azp.defined() && column_sums == nullptr)
-    OCTAVO_TRY(sum_lines(b, sums_b, codes.of_columns, context));
-  return finish_sums({sums, p, options}, codes, context);
+  if (outliers || has_zero_points(p)) return finish_sums({sums, p, options}, codes, context);
+  return finish({sums, p, options}, context);
 }
 
 }  // namespace octavo::cuda

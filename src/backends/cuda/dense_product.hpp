@@ -4,8 +4,8 @@
 //
 // Operands that neither can take (K not contiguous, rows or addresses not at multiples of 16) are
 // copied. The kernel finishes what it can (dense_epilogue.hpp); of all else it stores the sums, and
-// the `finish` pass does the rest. Zero points and outliers are for `finish_sums`, by sums of A's
-// rows and B's columns.
+// the `finish` pass does the rest, or `finish_sums` where there are outliers or zero points. Of
+// zero points both need the sums of A's rows and B's columns, which are made first.
 #pragma once
 
 #include "backends/cuda/kernels/dense_params.hpp"

@@ -5,6 +5,7 @@
 //   t = float(acc);  t *= sa;  t *= sb;  t *= alpha;  t += beta * C;  t += bias
 //   t *= scale_result;  out = cast(t)
 //
+// where acc is the exact sum of codes less zero points (zero_point_terms.hpp), if there are any.
 // Each step is rounded by itself, as finishing.hpp has them; a step that is absent is there as what
 // changes no bit. The kernel has put sums in a panel of shared memory, rows of 32 columns; from
 // there threads take four columns each, so that C and the output are read and written in rows:
@@ -15,8 +16,11 @@
 //                   row  1 |     |     |     |     |
 #pragma once
 
+#include <type_traits>
+
 #include "backends/cuda/kernels/epilogue.hpp"
 #include "backends/cuda/kernels/passes/octet.hpp"
+#include "backends/cuda/kernels/zero_point_terms.hpp"
 #include "backends/cuda/machine/layout.hpp"
 
 namespace octavo::cuda {
@@ -28,6 +32,7 @@ struct FullEpilogue {
   Factors alpha, beta;              ///< one value each
   Factors bias{nullptr, 0, -0.0F};  ///< of columns
   Factors result;                   ///< of columns
+  ZeroPoints zero_points;           ///< of integers
   Elements c;                       ///< of a wide type; undefined: none
   Elements out;                     ///< rows of neighbours
   bool c_words = false;             ///< four columns of C, from a multiple of four on, are words
@@ -77,6 +82,9 @@ class FullPanel {
     const int own = own_column(thread), column = place.column + own;
     const int count = place.end_column - column;
     if (count <= 0) return;
+    if constexpr (kInteger) {
+      if (p.zero_points.any) subtract(m, p, panel, place, thread);
+    }
     const float alpha = p.alpha.at(m, 0, 1), beta = p.beta.at(m, 0, 1);
     float scale_b[kFour], bias[kFour], result[kFour];
     OCTAVO_UNROLL
@@ -87,14 +95,12 @@ class FullPanel {
     }
     OCTAVO_ROLLED
     for (int turn = 0; turn < kTurns; ++turn) {
-      const int r = own_row(thread, turn), row = place.row + r;
+      const int row = place.row + own_row(thread, turn);
       const Words4 addends = c.now;
       c = {c.next, fetch_turn(m, p, place, thread, turn + 2)};
       if (row >= place.end_row) continue;
       m.work(kFourSlots);
-      const std::uint32_t at =
-          panel + static_cast<std::uint32_t>(r) * kRowBytes + static_cast<std::uint32_t>(own) * 4;
-      const auto sums = m.template load_shared<Words4>(swizzle_128(at));
+      const auto sums = m.template load_shared<Words4>(own_words(panel, thread, turn));
       if (p.out.dtype == DType::int32) {
         store_words(m, p, row, column, count, sums);
         continue;
@@ -103,7 +109,8 @@ class FullPanel {
       float t[kFour];
       OCTAVO_UNROLL
       for (int e = 0; e < kFour; ++e) {
-        t[e] = static_cast<float>(std::bit_cast<Sum>(sums.word[e]));
+        t[e] = kInteger && p.zero_points.any ? std::bit_cast<float>(sums.word[e])
+                                             : static_cast<float>(std::bit_cast<Sum>(sums.word[e]));
         t[e] = t[e] * scale_a;
         t[e] = t[e] * scale_b[e];
         t[e] = t[e] * alpha;
@@ -127,13 +134,52 @@ class FullPanel {
  private:
   /// About what four 16-bit outputs with C cost to issue.
   static constexpr int kFourSlots = 100;
+  /// Of four sums less zero points.
+  static constexpr int kSubtractSlots = 60;
   static constexpr std::uint32_t kInfinite = 0x7F800000U;  // the bits
+  static constexpr bool kInteger = std::is_integral_v<Sum>;
 
   OCTAVO_DEVICE static int own_column(std::uint32_t thread) {
     return static_cast<int>(thread) % kThreadsOfRow * kFour;
   }
   OCTAVO_DEVICE static int own_row(std::uint32_t thread, int turn) {
     return static_cast<int>(thread) / kThreadsOfRow + turn * kRowsAtOnce;
+  }
+
+  // Address of the thread's four sums of a row.
+  OCTAVO_DEVICE static std::uint32_t own_words(std::uint32_t panel, std::uint32_t thread,
+                                               int turn) {
+    return swizzle_128(panel + static_cast<std::uint32_t>(own_row(thread, turn)) * kRowBytes +
+                       static_cast<std::uint32_t>(own_column(thread)) * 4);
+  }
+
+  // The thread's sums become those of codes less zero points, rounded once to float32; of an int32
+  // output they stay integers, saturated.
+  template <class Machine>
+  OCTAVO_DEVICE static void subtract(Machine& m, const FullEpilogue& p, std::uint32_t panel,
+                                     const Place& place, std::uint32_t thread) {
+    const int column = place.column + own_column(thread), count = place.end_column - column;
+    ZeroPointLine columns[kFour];
+    OCTAVO_UNROLL
+    for (int e = 0; e < kFour; ++e)
+      if (e < count) columns[e] = p.zero_points.column(m, column + e);
+    OCTAVO_ROLLED
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const int i = place.row + own_row(thread, turn);
+      if (i >= place.end_row) continue;
+      m.work(kSubtractSlots);
+      const ZeroPointLine row = p.zero_points.row(m, i);
+      const std::uint32_t at = own_words(panel, thread, turn);
+      auto words = m.template load_shared<Words4>(at);
+      OCTAVO_UNROLL
+      for (int e = 0; e < kFour; ++e) {
+        const std::int64_t sum =
+            ZeroPointTerms::exact(std::bit_cast<std::int32_t>(words.word[e]), row, columns[e]);
+        words.word[e] = p.out.dtype == DType::int32 ? bits_of(saturated_int32(sum))
+                                                    : bits_of(static_cast<float>(sum));
+      }
+      m.store_shared(at, words);
+    }
   }
 
   // Turns behind the panel's are those of the panels beside it.

@@ -17,13 +17,51 @@ struct CodeSums {
   const std::int32_t* of_columns = nullptr;  ///< of B, [N]
 };
 
+/// What one row of A, or one column of B, has: its zero point, and the sum that the other's is
+/// multiplied by.
+struct ZeroPointLine {
+  std::int64_t azp = 0, sum = 0;
+};
+
+/// One zero point, or one for each row or column, of an integer type; none: 0.
+struct ZeroPointVector {
+  const void* values = nullptr;
+  std::int64_t step = 0;
+  DType dtype = DType::int32;
+
+  template <class Machine>
+  OCTAVO_DEVICE std::int32_t at(Machine& m, int index) const {
+    if (values == nullptr) return 0;
+    const std::int64_t offset = index * step;
+    if (dtype == DType::int32)
+      return m.load_global(static_cast<const std::int32_t*>(values) + offset);
+    if (dtype == DType::int8)
+      return m.load_global(static_cast<const std::int8_t*>(values) + offset);
+    return m.load_global(static_cast<const std::uint8_t*>(values) + offset);
+  }
+};
+
+/// What an epilogue is told of them.
+struct ZeroPoints {
+  ZeroPointVector of_rows, of_columns;
+  CodeSums sums;
+  std::int32_t k = 0;
+  bool any = false;
+
+  template <class Machine>
+  OCTAVO_DEVICE ZeroPointLine row(Machine& m, int i) const {
+    return {of_rows.at(m, i), sums.of_rows != nullptr ? m.load_global(sums.of_rows + i) : 0};
+  }
+  template <class Machine>
+  OCTAVO_DEVICE ZeroPointLine column(Machine& m, int j) const {
+    const std::int64_t azp = of_columns.at(m, j);
+    return {azp, sums.of_columns != nullptr ? m.load_global(sums.of_columns + j) - k * azp : 0};
+  }
+};
+
 class ZeroPointTerms {
  public:
-  /// What one row of A, or one column of B, has: its zero point, and the sum that the other's is
-  /// multiplied by.
-  struct Line {
-    std::int64_t azp = 0, sum = 0;
-  };
+  using Line = ZeroPointLine;
 
   OCTAVO_DEVICE ZeroPointTerms(const Member& p, const CodeSums& sums)
       : a_(p.a.azp), b_(p.b.azp), sums_(sums), k_(p.a.data.shape[1]) {}
