@@ -15,18 +15,19 @@
 namespace octavo::test {
 namespace {
 
-constexpr const char* kNames[] = {"sm90", "sm80"};
+const std::vector<const char*> kBackends{"sm90", "sm80"};
 constexpr int kFar = 2000000000;  // far beyond what codes can be
 
 // A member here for the reference, and there.
 template <class Make>
-void expect_same_member(const Make& make, const MatmulOptions& options = {}) {
+void expect_same_member(const Make& make, const MatmulOptions& options = {},
+                        const std::vector<const char*>& backends = kBackends) {
   TensorsOf here(false);
   MatmulProblem want;
   want.options = options;
   want.single = make(here);
   run(want, {}, "reference");
-  for (const char* backend : kNames) {
+  for (const char* backend : backends) {
     SCOPED_TRACE(backend);
     TensorsOf there(true);
     MatmulProblem got;
@@ -264,7 +265,7 @@ TEST(Sm90Outliers, OfColumnsAndOfElements) {
       for (const float threshold : {0.0F, 1.0F}) {
         for (const bool whole : {false, true}) {
           if (c.m * c.n > 5000 && original != whole) continue;
-          expect_same_member([&](TensorsOf& tensors) {
+          const auto make = [&](TensorsOf& tensors) {
             Member p;
             p.a.data = tensors(codes(int8, {c.m, 50}, 1));
             p.b.data = tensors(codes(int8, {c.n, 50}, 2).transposed());
@@ -283,7 +284,9 @@ TEST(Sm90Outliers, OfColumnsAndOfElements) {
             p.out = c.down ? tensors.out(Tensor::empty(bfloat16, {c.n, c.m}).transposed())
                            : tensors.out(Tensor::empty(bfloat16, {c.m, c.n}));
             return p;
-          });
+          };
+          // Many lines are the pass's, which both have.
+          expect_same_member(make, {}, c.m * c.n > 5000 ? std::vector{kBackends[0]} : kBackends);
         }
       }
     }

@@ -13,7 +13,6 @@
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 
-
 template <int lanes>
 struct ScaledCells : Quantize<lanes> {
   using Base = Quantize<lanes>;
