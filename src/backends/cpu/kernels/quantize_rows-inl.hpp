@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of one factor, or of a factor for every run, by the steps of quantize-inl.hpp: which way
-// each row goes, and the ways.
+// Rows of one factor, or of a factor for every run, by the steps of quantize-inl.hpp: which way each
+// row goes, and the ways.
 //
 // Included after quantize-inl.hpp inside an instruction-set region.
 
@@ -91,14 +91,12 @@ struct Quantize : QuantizeSteps<lanes> {
     Place place = of_whole_lines(row);
     std::int64_t i = 0;
     if (row.run == 1) {
-      i = Base::template whole_steps<from>(rule, Each<Divisors>{divisors, row.azps}, 0, place,
-                                           row.count);
+      i = Base::template whole_steps<from>(rule, Each<Divisors>{divisors, row.azps}, 0, place, row.count);
     } else if (row.run == kHalfStep) {
-      i = Base::template whole_steps<from>(rule, Every<Divisors, kHalfStep>{divisors, row.azps}, 0,
-                                           place, row.count);
+      i = Base::template whole_steps<from>(rule, Every<Divisors, kHalfStep>{divisors, row.azps}, 0, place,
+                            row.count);
     } else if (row.run == kGroup) {
-      i = Base::template whole_steps<from>(rule, Every<Divisors, kGroup>{divisors, row.azps}, 0,
-                                           place, row.count);
+      i = Base::template whole_steps<from>(rule, Every<Divisors, kGroup>{divisors, row.azps}, 0, place, row.count);
     } else if (row.run % kStep == 0) {
       for (std::int64_t j = 0; i < row.count; ++j, i += row.run) {
         const One<Divisors> cell(divisors, row, j);
@@ -182,14 +180,12 @@ struct Quantize : QuantizeSteps<lanes> {
       elements[m] = static_cast<std::uint16_t>(exponent * kEntries + m);
     }
     for (std::int64_t m = 0; m < kEntries; m += kStep) {
-      Base::template step<kFrom>(rule, cell, 0, reinterpret_cast<const char*>(elements + m),
-                                 codes + m, false);
+      Base::template step<kFrom>(rule, cell, 0, reinterpret_cast<const char*>(elements + m), codes + m, false);
     }
     // The magnitude from which quotients are normal numbers, which is one itself where there is an
     // inverse.
     const std::uint32_t least = bits + (static_cast<std::uint32_t>(1 - kFormat.bias) << 23);
-    const typename Base::template Table<kFormat> table(codes, exponent, Rule::overflown(row),
-                                                       (least + 0xFFFFU) >> 16);
+    const typename Base::template Table<kFormat> table(codes, exponent, Rule::overflown(row), (least + 0xFFFFU) >> 16);
     Base::template along_rows<kFrom>(rule, OneByMantissa<kFormat>{cell, table}, Place(row), row);
   }
 

@@ -13,6 +13,7 @@
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 
+
 template <int lanes>
 struct ScaledCells : Quantize<lanes> {
   using Base = Quantize<lanes>;
