@@ -25,7 +25,8 @@ using Bytes = std::vector<std::uint8_t>;
 using Sums = std::vector<std::uint32_t>;
 
 std::string describe(TensorUnit unit, const MmaCase& mma) {
-  return std::string(unit == TensorUnit::wgmma ? "wgmma " : "mma_sync ") + mma.name;
+  constexpr const char* kNames[] = {"wgmma ", "mma_sync ", "mma_sync of 8.x "};
+  return std::string(kNames[static_cast<int>(unit)]) + mma.name;
 }
 
 bool is_float8(MmaType type) { return !cuda::is_integer(type) && !cuda::is_half(type); }
@@ -34,7 +35,7 @@ template <class Body>
 void for_each_float(Body&& body) {
   for (const TensorUnit unit : kUnits) {
     for (const MmaCase& mma : kMmaCases) {
-      if (!cuda::is_integer(mma.type)) body(unit, mma);
+      if (!cuda::is_integer(mma.type) && has(unit, mma.type)) body(unit, mma);
     }
   }
 }
@@ -120,12 +121,13 @@ TEST(TensorArithmetic, MultipliesEverySixteenBitCodeByHostileOnes) {
           single(4096, 2, 3, [&](int i) { return static_cast<std::uint32_t>(first + i); });
       const Sums start(4096 * 16, kAccumulators[static_cast<std::size_t>(first / 4096) % 13]);
       expect_published(TensorUnit::wgmma, mma, a, b, start);
+      expect_published(TensorUnit::mma_sync_of_8, mma, a, b, start);
       Sums sums[2] = {start, start};
-      for (const TensorUnit unit : kUnits) {
+      for (const TensorUnit unit : {TensorUnit::wgmma, TensorUnit::mma_sync}) {
         multiply_step(unit, mma.type, a.data(), 4096, b.data(), 16,
                       sums[static_cast<std::size_t>(unit)].data());
       }
-      ASSERT_EQ(sums[0], sums[1]) << mma.name << ": both units add 16-bit products alike";
+      ASSERT_EQ(sums[0], sums[1]) << mma.name << ": both of Hopper add 16-bit products alike";
     }
   }
 }
@@ -193,6 +195,7 @@ class Hostile {
 TEST(TensorArithmetic, AddsHostileSumsAsPublished) {
   for (const TensorUnit unit : kUnits) {
     for (const MmaCase& mma : kMmaCases) {
+      if (!has(unit, mma.type)) continue;
       Hostile hostile(static_cast<std::uint64_t>(mma.type));
       for (int trial = 0; trial < 36; ++trial) {
         // 75 columns are a block of 64, one of 8 and a part of one.
@@ -243,7 +246,9 @@ TEST(TensorArithmetic, KeepsTheAccumulatorUpToItsCutWhereOperandsAreZero) {
 
 TEST(TensorArithmetic, TakesTheTermsOfAFusedSumInAnyOrder) {
   for_each_float([&](TensorUnit unit, const MmaCase& mma) {
-    if (unit == TensorUnit::mma_sync && is_float8(mma.type)) return;
+    // What one sum takes.
+    if (unit == TensorUnit::mma_sync_of_8 || (unit == TensorUnit::mma_sync && is_float8(mma.type)))
+      return;
     Hostile hostile(6);
     const int bytes = cuda::element_bytes(mma.type);
     for (int trial = 0; trial < 600; ++trial) {
@@ -286,6 +291,7 @@ TEST(TensorArithmetic, TurnsTheSignWithThatOfAAndTheAccumulator) {
 TEST(TensorArithmetic, GivesAnElementTheSameBitsInAnyTile) {
   for (const TensorUnit unit : kUnits) {
     for (const MmaCase& mma : kMmaCases) {
+      if (!has(unit, mma.type)) continue;
       Hostile hostile(8);
       Bytes a(16 * kStepBytes), b(256 * kStepBytes);
       hostile.fill(a, mma.a, 5);

@@ -578,5 +578,16 @@ TEST(Faults, AFaultNamesItsPlaceAndHowToRepeatIt) {
   EXPECT_NE(std::string::npos, fault.find("[seed 42, landing random]")) << fault;
 }
 
+TEST(Faults, Fp8ByMmaSyncOfADeviceOf8) {
+  Options options;
+  options.ampere = true;
+  const std::string fault = fault_of(threads(32), options, [](Machine m) {
+    const u32 a[4] = {}, b[2] = {};
+    float sums[4] = {};
+    m.mma_sync<cuda::MmaType::e4m3_e4m3>(sums, a, b);
+  });
+  EXPECT_NE(std::string::npos, fault.find("mma.sync of fp8 on a device of 8.0")) << fault;
+}
+
 }  // namespace
 }  // namespace octavo::test

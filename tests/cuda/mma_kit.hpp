@@ -40,8 +40,9 @@ inline std::vector<std::uint8_t> as_halves(const std::uint8_t* codes, std::size_
 }
 
 /// One element's sum: a chain of steps from k = 0. Rows of whole steps of 32 bytes.
-inline std::uint32_t chained_sum(MmaType type, std::vector<std::uint8_t> a,
-                                 std::vector<std::uint8_t> b) {
+inline std::uint32_t chained_sum(
+    MmaType type, std::vector<std::uint8_t> a, std::vector<std::uint8_t> b,
+    cuda::simulator::TensorUnit unit = cuda::simulator::TensorUnit::mma_sync) {
   if (!cuda::is_integer(type) && !cuda::is_half(type)) {
     const auto e5m2_if = [](bool is) { return is ? DType::float8_e5m2 : DType::float8_e4m3fn; };
     a = as_halves(a.data(), a.size(),
@@ -52,8 +53,7 @@ inline std::uint32_t chained_sum(MmaType type, std::vector<std::uint8_t> a,
   }
   std::uint32_t bits = 0;
   for (std::size_t step = 0; step < a.size(); step += 32)
-    cuda::simulator::multiply_step(cuda::simulator::TensorUnit::mma_sync, type, &a[step], 1,
-                                   &b[step], 1, &bits);
+    cuda::simulator::multiply_step(unit, type, &a[step], 1, &b[step], 1, &bits);
   return bits;
 }
 
@@ -81,8 +81,10 @@ struct MmaProblem : DenseProblem<TestedMma<type, tile>> {
       whole.resize(static_cast<std::size_t>((bytes + 31) / 32 * 32));
       return whole;
     };
-    return std::bit_cast<Sum>(chained_sum(type, line(this->a, row), line(this->b, column)));
+    return std::bit_cast<Sum>(chained_sum(type, line(this->a, row), line(this->b, column), unit));
   }
+
+  cuda::simulator::TensorUnit unit = cuda::simulator::TensorUnit::mma_sync;
 };
 
 }  // namespace octavo::test

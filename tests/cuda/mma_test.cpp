@@ -39,6 +39,24 @@ TEST(MmaSync, FloatsByTheirSums) {
   expect_product<MmaProblem<MmaType::e5m2_e4m3, kLargeTile>>(129, 40, 272, 1);
 }
 
+// On tensor cores that add otherwise, and have no fp8.
+template <MmaType type>
+void expect_bits_of_8() {
+  FullProblem<MmaProblem<type, kSmallTile>> problem(20, 40, 300), hopper(20, 40, 300);
+  problem.unit = cuda::simulator::TensorUnit::mma_sync_of_8;
+  Options options;
+  options.ampere = true;
+  problem.expect({DType::float32}, 1, options);
+  int differing = 0;
+  for (int i = 0; i < 20; ++i)
+    for (int j = 0; j < 40; ++j) differing += problem.sum_of(i, j) != hopper.sum_of(i, j) ? 1 : 0;
+  EXPECT_GT(differing, 0);
+}
+TEST(MmaSync, DevicesOf8AddTheirOwnWay) {
+  expect_bits_of_8<MmaType::f16_f16>();
+  expect_bits_of_8<MmaType::e4m3_e4m3>();
+}
+
 template <MmaType type>
 void expect_every_output() {
   expect_every_epilogue<MmaProblem<type, kSmallTile>>(35, 70, 112, 2);

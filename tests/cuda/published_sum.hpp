@@ -34,7 +34,12 @@ inline constexpr MmaCase kMmaCases[] = {
     {MmaType::bf16_bf16, DType::bfloat16, DType::bfloat16, "bf16_bf16"},
     {MmaType::f16_f16, DType::float16, DType::float16, "f16_f16"},
 };
-inline constexpr TensorUnit kUnits[] = {TensorUnit::wgmma, TensorUnit::mma_sync};
+inline constexpr TensorUnit kUnits[] = {TensorUnit::wgmma, TensorUnit::mma_sync,
+                                        TensorUnit::mma_sync_of_8};
+/// Whether a unit has an instruction of the type.
+constexpr bool has(TensorUnit unit, MmaType type) {
+  return unit != TensorUnit::mma_sync_of_8 || cuda::is_integer(type) || cuda::is_half(type);
+}
 
 /// A number as significand in [1, 2) and exponent; below the smallest exponent the significand
 /// shrinks; zero has the exponent -126.
@@ -111,6 +116,16 @@ inline std::uint32_t published_step(TensorUnit unit, const MmaCase& mma, const s
   const float start = std::bit_cast<float>(c);
   const int in_a = smallest_exponent(mma.a);
   const int in_b = smallest_exponent(mma.b);
+  if (unit == TensorUnit::mma_sync_of_8) {
+    float sum = start;
+    for (const std::ptrdiff_t first : {0, 8}) {
+      const auto eight = [first](const std::vector<double>& x) {
+        return std::vector<double>(x.begin() + first, x.begin() + first + 8);
+      };
+      sum = FusedSum{24, 23}(eight(left), in_a, eight(right), in_b, sum);
+    }
+    return std::bit_cast<std::uint32_t>(sum);
+  }
   if (cuda::is_half(mma.type)) {
     return std::bit_cast<std::uint32_t>(FusedSum{25, 23}(left, in_a, right, in_b, start));
   }

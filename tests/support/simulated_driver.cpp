@@ -321,6 +321,7 @@ DriverResult launch(DriverKernel* kernel, unsigned blocks, unsigned blocks_y, un
     DeviceAddresses addresses(on);
     simulator::Options options = state().options;
     options.memory = &addresses;
+    options.ampere = kDevices[on].major == 8;
     try {
       row.run(shape, options, lines->data());
     } catch (const std::exception& fault) {

@@ -29,7 +29,10 @@ struct Adder {
 constexpr Adder kFloat8Adder{32, 13, 13};
 constexpr Adder kHalfAdder{16, 25, 23};
 
+constexpr Adder kAdderOf8{8, 24, 23};
+
 constexpr Adder adder_of(TensorUnit unit, MmaType type) {
+  if (unit == TensorUnit::mma_sync_of_8) return kAdderOf8;
   return unit == TensorUnit::wgmma && !is_half(type) ? kFloat8Adder : kHalfAdder;
 }
 
@@ -173,6 +176,14 @@ void add_products(const Panel<Real, 1>& a, const Panel<Real, width>& b, int firs
 template <class Real, int width>
 void add_step(TensorUnit unit, MmaType type, const Panel<Real, 1>& a, const Panel<Real, width>& b,
               std::uint32_t (&d)[width]) {
+  if (unit == TensorUnit::mma_sync_of_8) {
+    add_products<kAdderOf8>(a, b, 0, d);
+    std::uint32_t half[width];
+    std::copy_n(d, width, half);
+    add_products<kAdderOf8>(a, b, 8, d);
+    for (int j = 0; j < width; ++j) d[j] = is_special(half[j]) ? half[j] : d[j];  // it overflowed
+    return;
+  }
   if (is_half(type)) return add_products<kHalfAdder>(a, b, 0, d);
   if constexpr (sizeof(Real) == sizeof(float)) {
     if (unit == TensorUnit::wgmma) return add_products<kFloat8Adder>(a, b, 0, d);

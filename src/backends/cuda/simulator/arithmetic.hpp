@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What Hopper's tensor cores compute in one step of 32 bytes of K, to the bit.
+// What tensor cores compute in one step of 32 bytes of K, to the bit: Hopper's, and mma_sync's of
+// devices of 8.x.
 //
 // Integers: exact products, a sum that wraps. Floating types: all products of a step and the
 // accumulator are added at once, in fixed point,
@@ -16,14 +17,16 @@
 //     wgmma, 16 bits             16          25    23
 //     mma_sync, 16 bits          16          25    23
 //     mma_sync, fp8          two of 16, below
+//     mma_sync of 8.x,
+//     16 bits                two of 8        24    23
 //
 // Sources. F, M and the cut of the sum: Xie et al., "MMA-Sim", arXiv 2511.10909, whose authors ran
-// it bit for bit against an H100; Khattak and Mikaitis, arXiv 2512.07004, agree on 13 and 25 bits.
-// mma_sync of fp8: MMA-Sim has no Hopper row for it. sm_90 has no such instruction; ptxas 13.0
-// converts the operands to fp16 (F2FP.F16.*.UNPACK_B) and issues two HMMA.16816.F32, the first on
-// elements 0 and 1 of every four along K with an accumulator of zero, the second on elements 2 and
-// 3 with the first's sum, then adds c by FADD, to nearest even. tests/cuda/primitives.txt holds
-// that.
+// it bit for bit against an H100, an A100 and others; Khattak and Mikaitis, arXiv 2512.07004, agree
+// on 13 and 25 bits. mma_sync of fp8: MMA-Sim has no Hopper row for it. sm_90 has no such
+// instruction; ptxas 13.0 converts the operands to fp16 (F2FP.F16.*.UNPACK_B) and issues two
+// HMMA.16816.F32, the first on elements 0 and 1 of every four along K with an accumulator of zero,
+// the second on elements 2 and 3 with the first's sum, then adds c by FADD, to nearest even.
+// tests/cuda/primitives.txt holds that.
 //
 // Not verified on hardware by this project: all of the above; that a sum of 2^128 or more becomes
 // infinity; that -0 is never a result.
@@ -33,8 +36,12 @@
 
 namespace octavo::cuda::simulator {
 
-/// The instruction: on Hopper they add floating products differently.
-enum class TensorUnit : std::uint8_t { wgmma, mma_sync };
+/// The instruction: they add floating products differently.
+enum class TensorUnit : std::uint8_t {
+  wgmma,
+  mma_sync,       ///< of Hopper
+  mma_sync_of_8,  ///< of devices of 8.x; not of fp8, which these have or do not
+};
 
 /// The NaN that every floating instruction gives.
 inline constexpr std::uint32_t kNan = 0x7FFFFFFFU;

@@ -197,6 +197,9 @@ void Machine::multiply_fragments(MmaType type, void* sums, const u32* a, const u
     void* sums;
     const u32 *a, *b;
   } mine{sums, a, b};
+  const bool ampere = s_.options.ampere;
+  if (ampere && !is_integer(type) && !is_half(type))
+    fault(where, "mma.sync of fp8 on a device of 8.0, which has none");
   Meeting& meeting = t_.warp->meeting;
   s_.meet_warp(t_, "mma.sync", static_cast<u64>(type), &mine, where, [&] {
     constexpr int kColumns = 8;
@@ -226,8 +229,8 @@ void Machine::multiply_fragments(MmaType type, void* sums, const u32* a, const u
     }
     each_sum([](const char* in_register, u32& sum) { std::memcpy(&sum, in_register, 4); });
     if (s_.options.arithmetic) {
-      multiply_step(TensorUnit::mma_sync, type, rows.data(), static_cast<int>(kRowsOfWarp),
-                    columns.data(), kColumns, all.data());
+      multiply_step(ampere ? TensorUnit::mma_sync_of_8 : TensorUnit::mma_sync, type, rows.data(),
+                    static_cast<int>(kRowsOfWarp), columns.data(), kColumns, all.data());
     }
     each_sum([](char* in_register, u32 sum) { std::memcpy(in_register, &sum, 4); });
   });

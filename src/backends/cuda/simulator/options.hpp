@@ -41,6 +41,7 @@ struct Options {
   std::uint64_t seed = 1;
   Landing landing = Landing::late;
   bool timed = false;        ///< the earliest thing happens first, by the clock
+  bool ampere = false;       ///< mma.sync adds as devices of 8.x do, and has no fp8
   bool arithmetic = true;    ///< false: products are not computed, for the clock alone
   bool count_banks = false;  ///< wavefronts of shared memory, by source line
   ClockModel clock;
