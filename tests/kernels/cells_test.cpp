@@ -19,7 +19,7 @@ namespace octavo::test {
 namespace {
 
 constexpr std::int64_t kRows = 3;
-constexpr std::int64_t kGap = 5;         // elements and codes between rows
+constexpr std::int64_t kGap = 5;  // elements and codes between rows
 
 // Rows of elements, up to a guard page.
 struct Source {
@@ -54,10 +54,9 @@ void expect_scalar(const Case& c, const Source& x, bool all) {
   const DType scale_type = c.exponents ? DType::float8_e8m0fnu : DType::float32;
   const std::int64_t scale_bytes = element_bytes(scale_type);
   const std::int64_t code_step = (c.count + kGap + 63) / 64 * 64;
-  const auto codes = guarded(Side::right)(
-      static_cast<std::size_t>((kRows - 1) * code_step + c.count + c.shift));
-  const auto scales =
-      guarded(Side::right)(static_cast<std::size_t>(kRows * across * scale_bytes));
+  const auto codes =
+      guarded(Side::right)(static_cast<std::size_t>((kRows - 1) * code_step + c.count + c.shift));
+  const auto scales = guarded(Side::right)(static_cast<std::size_t>(kRows * across * scale_bytes));
   auto* code_bytes = static_cast<std::uint8_t*>(codes.get());
   std::vector<bool> left(static_cast<std::size_t>(kRows * across));
   cpu::CellRows rows{.row = {.from = x.dtype,
@@ -73,8 +72,7 @@ void expect_scalar(const Case& c, const Source& x, bool all) {
   for (std::int64_t done = 0; done < kRows * across;) {
     const std::int64_t r = done / across, j = done % across;
     const std::int64_t begin = r * x.step + j * c.run;
-    rows.row.source =
-        static_cast<const char*>(x.memory.get()) + begin * element_bytes(x.dtype);
+    rows.row.source = static_cast<const char*>(x.memory.get()) + begin * element_bytes(x.dtype);
     rows.row.codes = code_bytes + r * code_step + j * c.run;
     rows.row.count = c.count - j * c.run;
     rows.row.rows = j == 0 ? kRows - r : 1;
@@ -117,24 +115,24 @@ void expect_all(const Make& make, bool all) {
     for (const DType from : {DType::float32, DType::bfloat16, DType::float16}) {
       const Source source(from, count, x);
       for (const cpu::Kernels* kernels : cpu::usable_kernels()) {
-        for (const DType to : {DType::int8, DType::float8_e4m3fn, DType::float8_e4m3fnuz,
-                               DType::float8_e5m2}) {
+        for (const DType to :
+             {DType::int8, DType::float8_e4m3fn, DType::float8_e4m3fnuz, DType::float8_e5m2}) {
           for (const ScaleRounding rounding :
                {ScaleRounding::none, ScaleRounding::power_of_two, ScaleRounding::mx_floor}) {
             if (rounding == ScaleRounding::mx_floor && to == DType::int8) continue;
             for (const std::int64_t run : {16, 32, 64, 100, 128, 600, 4096}) {
               const bool powers = rounding != ScaleRounding::none;
-              const Case one{.kernels = kernels,
-                             .to = to,
-                             .spec = {.dtype = to,
-                                      .rounding = rounding,
-                                      .overflow = run == 64 && to != DType::int8
-                                                      ? Overflow::ieee
-                                                      : Overflow::saturate},
-                             .count = count,
-                             .run = std::min(run, count),
-                             .shift = run == 100 ? 3 : 0,
-                             .exponents = powers && run % 3 != 0};
+              const Case one{
+                  .kernels = kernels,
+                  .to = to,
+                  .spec = {.dtype = to,
+                           .rounding = rounding,
+                           .overflow = run == 64 && to != DType::int8 ? Overflow::ieee
+                                                                      : Overflow::saturate},
+                  .count = count,
+                  .run = std::min(run, count),
+                  .shift = run == 100 ? 3 : 0,
+                  .exponents = powers && run % 3 != 0};
               SCOPED_TRACE(std::string(kernels->on_floats) + ", " + std::string(name(from)) +
                            " to " + std::string(name(to)) + ", rounding " +
                            std::to_string(static_cast<int>(rounding)) + ", runs of " +

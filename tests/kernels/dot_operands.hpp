@@ -43,9 +43,19 @@ inline std::vector<FloatTable> float_tables() {
   for (const cpu::DotKernels* kernels : kernels_at(&cpu::DotMachine::floats)) {
     tables.push_back({kernels, DType::float32, DType::float32});
   }
-  for (const cpu::HalvesKernels* kernels : kernels_at(&cpu::DotMachine::halves)) {
-    tables.push_back({&kernels->bfloat16, DType::float32, DType::bfloat16});
-    tables.push_back({&kernels->float16, DType::float32, DType::float16});
+  const auto add = [&](const cpu::WideningKernels& kernels, DType a) {
+    const auto add_one = [&](const cpu::WideningKernels::Weight& weight, DType b) {
+      if (weight.most_rows > 0) tables.push_back({&weight.dot, a, b});
+    };
+    add_one(kernels.int8, DType::int8);
+    add_one(kernels.bfloat16, DType::bfloat16);
+    add_one(kernels.float16, DType::float16);
+  };
+  for (const auto* kernels : kernels_at(&cpu::DotMachine::beside_floats)) {
+    add(*kernels, DType::float32);
+  }
+  for (const auto* kernels : kernels_at(&cpu::DotMachine::beside_pairs)) {
+    add(*kernels, DType::bfloat16);
   }
   return tables;
 }
@@ -192,9 +202,10 @@ inline float value_of(DType dtype, std::uint8_t code) {
   return static_cast<float>(kit::load(TensorView(&code, dtype, {1}), 0));
 }
 
-/// Gaussian numbers that a type holds exactly, around 1 in magnitude.
+/// Gaussian numbers that a type holds exactly, around 1 in magnitude, of int8 around 64.
 inline void put_gaussian(const kit::Random& random, std::int64_t index, DType dtype, void* place) {
-  kit::store(TensorView(place, dtype, {1}), 0, random.gauss(static_cast<std::uint64_t>(index)));
+  const double number = random.gauss(static_cast<std::uint64_t>(index));
+  kit::store(TensorView(place, dtype, {1}), 0, dtype == DType::int8 ? 64.0 * number : number);
 }
 
 /// Rows of A and a panel of B of one table, with their values.

@@ -100,37 +100,40 @@ testing::AssertionResult is_product(const cpu::Float8Kernels& kernels, float got
          << name(dtype) << ", code " << int{code} << ": " << got << " against " << want;
 }
 
-// A single 1 in a row of A meets one row of B, so each sum is one code.
-void expect_every_code(const cpu::Float8Kernels& kernels, DType dtype) {
-  constexpr std::int64_t kDepth = 4;
-  const std::int64_t size = element_bytes(kernels.rows);
-  for (std::int64_t k = 0; k < kDepth; ++k) {
-    const Block<char> a(kDepth * size);
-    for (std::int64_t i = 0; i < kDepth; ++i) {
-      kit::store(TensorView(a.data() + i * size, kernels.rows, {1}), 0, i == k ? 1.0 : 0.0);
+// A single 1 in a row of A meets one row of B, so each sum is one code: is_right(sum, code).
+template <class Right>
+void expect_every_code(const FloatTable& table, const Right& is_right) {
+  const cpu::DotKernels& kernels = *table.kernels;
+  const std::int64_t depth = 2 * kernels.form.step;
+  const std::int64_t grain = kernels.form.grain;
+  const std::int64_t size = element_bytes(table.a);
+  for (std::int64_t k = 0; k < depth; ++k) {
+    const Block<char> a(depth * size);
+    for (std::int64_t i = 0; i < depth; ++i) {
+      kit::store(TensorView(a.data() + i * size, table.a, {1}), 0, i == k ? 1.0 : 0.0);
     }
     for (int first = 0; first < 256; ++first) {
-      const Panel b(cpu::kFloat8Form, kDepth);
+      const Panel b(kernels.form, depth);
       const auto code_of = [&](std::int64_t j) { return static_cast<std::uint8_t>(first + j); };
       for (std::int64_t j = 0; j < kCols; ++j) *b.at(k, j) = static_cast<char>(code_of(j));
-      for (std::int64_t vectors = 2; vectors <= kPanelVectors; vectors += 2) {
-        for (const std::int64_t rows : {std::int64_t{1}, max_rows(kernels.dot, vectors)}) {
-          for (std::int64_t v = 0; v + vectors <= kPanelVectors; v += 2) {
+      for (std::int64_t vectors = grain; vectors <= kPanelVectors; vectors += grain) {
+        for (const std::int64_t rows : {std::int64_t{1}, max_rows(kernels, vectors)}) {
+          for (std::int64_t v = 0; v + vectors <= kPanelVectors; v += grain) {
             const Block<float> c((rows - 1) * kCols + vectors * kVectorCols);
-            kernels.dot.tile(rows, vectors, 0)({.depth = size * kDepth,
-                                                .a = a.data(),
-                                                .lda = 0,
-                                                .b = b.vector(v),
-                                                .ldb = b.ldb(),
-                                                .c = c.data(),
-                                                .add = false,
-                                                .ahead = nullptr,
-                                                .table = &cpu::float8_table(dtype)});
+            kernels.tile(rows, vectors, 0)({.depth = size * depth,
+                                            .a = a.data(),
+                                            .lda = 0,
+                                            .b = b.vector(v),
+                                            .ldb = b.ldb(),
+                                            .c = c.data(),
+                                            .add = false,
+                                            .ahead = nullptr,
+                                            .table = &cpu::float8_table(table.b)});
             for (std::int64_t r = 0; r < rows; ++r) {
               for (std::int64_t j = 0; j < vectors * kVectorCols; ++j) {
-                ASSERT_TRUE(
-                    is_product(kernels, c[r * kCols + j], dtype, code_of(v * kVectorCols + j)))
-                    << "row " << r << " of " << rows << ", column " << j << ", k " << k;
+                ASSERT_TRUE(is_right(c[r * kCols + j], code_of(v * kVectorCols + j)))
+                    << table.to_string() << ", row " << r << " of " << rows << ", column " << j
+                    << ", k " << k;
               }
             }
           }
@@ -142,7 +145,20 @@ void expect_every_code(const cpu::Float8Kernels& kernels, DType dtype) {
 
 TEST(Float8Tiles, DecodeEveryCodeInEveryPlace) {
   for (const cpu::Float8Kernels* kernels : kernels_at(&cpu::DotMachine::float8)) {
-    for (const DType dtype : kFloat8Types) expect_every_code(*kernels, dtype);
+    for (const DType dtype : kFloat8Types) {
+      expect_every_code({&kernels->dot, kernels->rows, dtype}, [&](float got, std::uint8_t code) {
+        return is_product(*kernels, got, dtype, code);
+      });
+    }
+  }
+}
+
+TEST(Int8Tiles, WidenEveryCodeInEveryPlace) {
+  for (const FloatTable& table : float_tables()) {
+    if (table.b != DType::int8) continue;
+    expect_every_code(table, [](float got, std::uint8_t code) {
+      return got == static_cast<float>(static_cast<std::int8_t>(code));
+    });
   }
 }
 

@@ -17,13 +17,14 @@ extern const IntegerKernels kAvx512BwDot;
 extern const Float8Kernels kAvx512Float8Dot;
 extern const DotKernels kAvx512Bf16Dot;
 extern const DotKernels kAvx512FmaDot;
-extern const HalvesKernels kAvx512HalvesDot;
+extern const WideningKernels kAvx512WideningDot;
+extern const WideningKernels kAvx512Int8PairsDot;
 extern const IntegerKernels kAvxVnniDot;
 extern const IntegerKernels kAvx2WordsDot;
 extern const IntegerKernels kAvx2BytesDot;
 extern const Float8Kernels kAvx2Float8Dot;
 extern const DotKernels kAvx2FmaDot;
-extern const HalvesKernels kAvx2HalvesDot;
+extern const WideningKernels kAvx2WideningDot;
 #elif defined(__aarch64__)
 extern const IntegerKernels kNeonI8mmDot;
 extern const IntegerKernels kNeonDotprodDot;
@@ -45,64 +46,99 @@ struct Row {
 constexpr std::array kDotMachines {
 #if defined(__x86_64__)
   Row{DotRegisters::zmm,
-      {"AMX INT8, AVX-512 BF16, VBMI", &kAmxInt8Dot, &kAvx512Float8Dot, &kAvx512Bf16Dot,
-       &kAvx512FmaDot, &kAvx512VnniDot, nullptr, &kAvx512HalvesDot},
+      {.name = "AMX INT8, AVX-512 BF16, VBMI",
+       .integers = &kAmxInt8Dot,
+       .float8 = &kAvx512Float8Dot,
+       .pairs = &kAvx512Bf16Dot,
+       .floats = &kAvx512FmaDot,
+       .few_rows = &kAvx512VnniDot,
+       .beside_floats = &kAvx512WideningDot,
+       .beside_pairs = &kAvx512Int8PairsDot},
       [](const CpuFeatures& cpu) noexcept {
         return cpu.amx_tile && cpu.amx_int8 && cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni &&
                cpu.avx512_bf16 && cpu.avx512_vbmi;
       }},
       Row{DotRegisters::zmm,
-          {"AVX-512 BF16, VBMI, VNNI", &kAvx512VnniDot, &kAvx512Float8Dot, &kAvx512Bf16Dot,
-           &kAvx512FmaDot, nullptr, nullptr, &kAvx512HalvesDot},
+          {.name = "AVX-512 BF16, VBMI, VNNI",
+           .integers = &kAvx512VnniDot,
+           .float8 = &kAvx512Float8Dot,
+           .pairs = &kAvx512Bf16Dot,
+           .floats = &kAvx512FmaDot,
+           .beside_floats = &kAvx512WideningDot,
+           .beside_pairs = &kAvx512Int8PairsDot},
           [](const CpuFeatures& cpu) noexcept {
             return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx512_bf16 &&
                    cpu.avx512_vbmi;
           }},
       Row{DotRegisters::zmm,
-          {"AVX-512 BF16, VNNI", &kAvx512VnniDot, nullptr, &kAvx512Bf16Dot, &kAvx512FmaDot, nullptr,
-           nullptr, &kAvx512HalvesDot},
+          {.name = "AVX-512 BF16, VNNI",
+           .integers = &kAvx512VnniDot,
+           .pairs = &kAvx512Bf16Dot,
+           .floats = &kAvx512FmaDot,
+           .beside_floats = &kAvx512WideningDot},
           [](const CpuFeatures& cpu) noexcept {
             return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx512_bf16;
           }},
       Row{DotRegisters::zmm,
-          {"AVX-512 VNNI", &kAvx512VnniDot, &kAvx2Float8Dot, nullptr, &kAvx512FmaDot, nullptr,
-           nullptr, &kAvx512HalvesDot},
+          {.name = "AVX-512 VNNI",
+           .integers = &kAvx512VnniDot,
+           .float8 = &kAvx2Float8Dot,
+           .floats = &kAvx512FmaDot,
+           .beside_floats = &kAvx512WideningDot},
           [](const CpuFeatures& cpu) noexcept {
             return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx2 && cpu.fma;
           }},
       Row{DotRegisters::zmm,
-          {"AVX-512 F, BW", &kAvx512WordsDot, &kAvx2Float8Dot, nullptr, &kAvx512FmaDot,
-           &kAvx512BwDot, nullptr, &kAvx512HalvesDot},
+          {.name = "AVX-512 F, BW",
+           .integers = &kAvx512WordsDot,
+           .float8 = &kAvx2Float8Dot,
+           .floats = &kAvx512FmaDot,
+           .few_rows = &kAvx512BwDot,
+           .beside_floats = &kAvx512WideningDot},
           [](const CpuFeatures& cpu) noexcept {
             return cpu.avx512f && cpu.avx512bw && cpu.avx2 && cpu.fma;
           }},
       Row{DotRegisters::ymm,
-          {"AVX-VNNI, AVX2, FMA", &kAvxVnniDot, &kAvx2Float8Dot, nullptr, &kAvx2FmaDot, nullptr,
-           nullptr, &kAvx2HalvesDot},
+          {.name = "AVX-VNNI, AVX2, FMA",
+           .integers = &kAvxVnniDot,
+           .float8 = &kAvx2Float8Dot,
+           .floats = &kAvx2FmaDot,
+           .beside_floats = &kAvx2WideningDot},
           [](const CpuFeatures& cpu) noexcept {
             return cpu.avx_vnni && cpu.avx2 && cpu.fma && cpu.f16c;
           }},
       Row{DotRegisters::ymm,
-          {"AVX2, FMA", &kAvx2WordsDot, &kAvx2Float8Dot, nullptr, &kAvx2FmaDot, &kAvx2BytesDot,
-           nullptr, &kAvx2HalvesDot},
+          {.name = "AVX2, FMA",
+           .integers = &kAvx2WordsDot,
+           .float8 = &kAvx2Float8Dot,
+           .floats = &kAvx2FmaDot,
+           .few_rows = &kAvx2BytesDot,
+           .beside_floats = &kAvx2WideningDot},
           [](const CpuFeatures& cpu) noexcept { return cpu.avx2 && cpu.fma && cpu.f16c; }},
 #elif defined(__aarch64__)
   Row{DotRegisters::neon,
-      {"NEON BF16, i8mm, dotprod", &kNeonI8mmDot, nullptr, &kNeonBf16Mmla, &kNeonFmaDot,
-       &kNeonDotprodDot, &kNeonBf16Dot},
+      {.name = "NEON BF16, i8mm, dotprod",
+       .integers = &kNeonI8mmDot,
+       .pairs = &kNeonBf16Mmla,
+       .floats = &kNeonFmaDot,
+       .few_rows = &kNeonDotprodDot,
+       .few_pairs = &kNeonBf16Dot},
       [](const CpuFeatures& cpu) noexcept {
         return cpu.neon && cpu.neon_dotprod && cpu.neon_i8mm && cpu.neon_bf16;
       }},
       Row{DotRegisters::neon,
-          {"NEON i8mm, dotprod", &kNeonI8mmDot, nullptr, nullptr, &kNeonFmaDot, &kNeonDotprodDot},
+          {.name = "NEON i8mm, dotprod",
+           .integers = &kNeonI8mmDot,
+           .floats = &kNeonFmaDot,
+           .few_rows = &kNeonDotprodDot},
           [](const CpuFeatures& cpu) noexcept {
             return cpu.neon && cpu.neon_dotprod && cpu.neon_i8mm;
           }},
       Row{DotRegisters::neon,
-          {"NEON dotprod", &kNeonDotprodDot, nullptr, nullptr, &kNeonFmaDot},
+          {.name = "NEON dotprod", .integers = &kNeonDotprodDot, .floats = &kNeonFmaDot},
           [](const CpuFeatures& cpu) noexcept { return cpu.neon && cpu.neon_dotprod; }},
       Row{DotRegisters::neon,
-          {"NEON", &kNeonInt8Dot, nullptr, nullptr, &kNeonFmaDot},
+          {.name = "NEON", .integers = &kNeonInt8Dot, .floats = &kNeonFmaDot},
           [](const CpuFeatures& cpu) noexcept { return cpu.neon; }},
 #endif
       Row{DotRegisters::none, {"none"}, [](const CpuFeatures&) noexcept { return true; }},

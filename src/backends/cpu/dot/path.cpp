@@ -86,6 +86,16 @@ bool holds_bfloat16(DType a, DType b) noexcept {
   return a == DType::bfloat16 || b == DType::bfloat16;
 }
 
+// Tiles that widen a packed weight; null: none.
+const WideningKernels::Weight* widening(const WideningKernels* kernels, DType b) noexcept {
+  if (kernels == nullptr) return nullptr;
+  const WideningKernels::Weight* weight = b == DType::int8       ? &kernels->int8
+                                          : b == DType::bfloat16 ? &kernels->bfloat16
+                                          : b == DType::float16  ? &kernels->float16
+                                                                 : nullptr;
+  return weight != nullptr && weight->most_rows > 0 ? weight : nullptr;
+}
+
 const char* float_path(const Member& p, const MatmulOptions& options, const DotMachine& machine,
                        DType a, DType b, DotPath& path) noexcept {
   const bool kept = options.exact_subnormals && holds_bfloat16(a, b);
@@ -116,12 +126,10 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   }
   const WeightLayout* layout = p.b.packed->content()->layout;
   if (layout->widen == nullptr) return "the weight is packed for a device";
-  if (layout != float_layout(b)) return nullptr;
+  if (layout != (b == DType::int8 ? &kInt8Layout : float_layout(b))) return nullptr;
   if (b == path.rows && *float_form(b) == path.on_the_fly->form) path.direct = path.on_the_fly;
-  if (element_bytes(b) == 2 && !pairs && machine.halves != nullptr) {
-    const HalvesKernels& halves = *machine.halves;
-    const bool few = p.a.data.shape[0] <= halves.most_rows;
-    if (few) path.direct = b == DType::bfloat16 ? &halves.bfloat16 : &halves.float16;
+  if (const auto* w = widening(pairs ? machine.beside_pairs : machine.beside_floats, b); w) {
+    if (p.a.data.shape[0] <= w->most_rows) path.direct = &w->dot;
     path.of_rows = true;
   }
   if (!is_float8(b) || !beside) return nullptr;

@@ -262,12 +262,15 @@ struct Float8Kernels {
   const DotKernels* of_codes = nullptr;
 };
 
-/// Products of float32 rows and weights of 16 bits, widened inside the tile, beside `floats` and
-/// with the same bits. They have tiles alone.
-struct HalvesKernels {
-  DotKernels bfloat16, float16;
-  /// The most rows for which widening inside the tile is faster than once, ahead.
-  std::int64_t most_rows;
+/// Products of floats and weights of fewer bits, as they are packed, widened inside the tile; the
+/// bits are those of the kernels beside which they stand. They have tiles alone.
+struct WideningKernels {
+  struct Weight {
+    DotKernels dot{};
+    /// The most rows for which widening inside the tile is faster than once, ahead; 0: no tiles.
+    std::int64_t most_rows = 0;
+  };
+  Weight int8, bfloat16, float16;
 };
 
 /// The kernels of one CPU; null where it has none. Kernel files export them; the table of machines
@@ -282,7 +285,8 @@ struct DotMachine {
   const IntegerKernels* few_rows = nullptr;
   /// bfloat16 of so few rows, with the same bits; null: `pairs`.
   const DotKernels* few_pairs = nullptr;
-  const HalvesKernels* halves = nullptr;  ///< float32 by 16 bits, of few rows
+  const WideningKernels* beside_floats = nullptr;
+  const WideningKernels* beside_pairs = nullptr;
 };
 
 /// What packs and unpacks int8 weights.

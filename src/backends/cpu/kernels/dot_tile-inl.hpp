@@ -15,10 +15,11 @@
 // `Dot` has
 //   kExact           whether sums may be taken in any order
 //   kLoadVectors     vectors of 16 columns that 64 bytes of B hold in a step
-//   kSteps           fours of bytes of A that meet a step of B: 1, or 2
+//   kSteps           fours of bytes of A that meet a step of B: 1, 2 or 4
 //   Loaded, Right    such 64 bytes on their way, and one vector of them as add() wants it
-//   Part             where kSteps is 2, what part<step>() makes of Loaded, and right<vector>() of
-//   it Sum              an accumulator; zero(), read(), write() and floats() of it left(a) four
+//   Part             where kSteps is more, what part<step>() makes of Loaded, and right<vector>()
+//                    of it
+//   Sum              an accumulator; zero(), read(), write() and floats() of it left(a) four
 //   bytes of a row in every lane as add() wants them add(sum, a, b)
 // and is made from the tile, so that it can hold what it decodes with.
 //
@@ -41,6 +42,18 @@ OCTAVO_INLINE Vec::Ints broadcast_step(const char* a) {
   std::int32_t bytes;
   std::memcpy(&bytes, a, sizeof(bytes));
   return Vec::broadcast(bytes);
+}
+
+// The last `left` bytes of a row, and zeros; nothing more is read.
+template <int steps>
+OCTAVO_INLINE void tail_words(const char* a, std::int64_t left, std::int32_t* words) {
+  for (int step = 0; step < steps; ++step) {
+    std::uint32_t word = 0;
+    for (int i = 0; i < octavo::cpu::kStepBytes && left > 0; ++i, --left) {
+      word |= std::uint32_t{static_cast<std::uint8_t>(*a++)} << 8 * i;
+    }
+    words[step] = static_cast<std::int32_t>(word);
+  }
 }
 
 OCTAVO_INLINE Vec::Ints times(Vec::Ints x, std::int32_t shift) {
@@ -80,8 +93,9 @@ OCTAVO_INLINE void add_scaled(const Dot::Sum (&sums)[rows * vectors], const octa
    ...);
 }
 
-// What a tile widens itself: 64 bytes of B at a time, step by step, so that little of it is in
-// registers at once. Accumulator i belongs to row i / vectors and vector i % vectors.
+// What a tile widens itself where sixteen columns are several registers: 64 bytes of B at a time,
+// step by step, so that little of it is in registers at once. Accumulator i belongs to row
+// i / vectors and vector i % vectors.
 template <int rows, int vectors, int vector, int step, class Widening, class Load, std::size_t... r>
 OCTAVO_INLINE void dot_column(const Widening& dot, Dot::Sum (&sums)[rows * vectors],
                               const typename Widening::Part& part, const Load& load,
@@ -99,30 +113,70 @@ OCTAVO_INLINE void dot_widened(const Widening& dot, Dot::Sum (&sums)[rows * vect
   const auto part = dot.template part<step>(loaded);
   (dot_column<rows, vectors, first + static_cast<int>(v), step>(dot, sums, part, load, kRows), ...);
 }
-template <int rows, int vectors, int first, int steps, class Widening, class Load>
+template <int rows, int vectors, int first, class Widening, class Load, std::size_t... step>
 OCTAVO_INLINE void dot_load(const Widening& dot, Dot::Sum (&sums)[rows * vectors], const char* b,
-                            const Load& load) {
+                            const Load& load, std::index_sequence<step...>) {
   constexpr std::make_index_sequence<Dot::kLoadVectors> kVectors;
   const Dot::Loaded loaded = dot.load(load_right<false>(b));
-  dot_widened<rows, vectors, first, 0>(dot, sums, loaded, load, kVectors);
-  if constexpr (steps > 1) dot_widened<rows, vectors, first, 1>(dot, sums, loaded, load, kVectors);
+  (dot_widened<rows, vectors, first, static_cast<int>(step)>(dot, sums, loaded, load, kVectors),
+   ...);
+}
+
+// The same where they are one: all of a step's vectors, so that few bytes of A are in registers.
+template <int rows, int vectors, int step, class Widening, class Load, std::size_t... i,
+          std::size_t... v>
+OCTAVO_INLINE void dot_held_step(const Widening& dot, Dot::Sum (&sums)[rows * vectors],
+                                 const Dot::Loaded* loaded, const Load& load,
+                                 std::index_sequence<i...>, std::index_sequence<v...>) {
+  constexpr int kEach = Dot::kLoadVectors;
+  const Dot::Right right[] = {
+      dot.template right<v % kEach>(dot.template part<step>(loaded[v / kEach]))...};
+  ((sums[i] = Dot::add(sums[i], dot.left(load(i / vectors, step)), right[i % vectors])), ...);
+}
+template <int rows, int vectors, class Widening, class Load, std::size_t... i, std::size_t... v,
+          std::size_t... step>
+OCTAVO_INLINE void dot_held(const Widening& dot, Dot::Sum (&sums)[rows * vectors],
+                            const Dot::Loaded* loaded, const Load& load,
+                            std::index_sequence<i...> all, std::index_sequence<v...> columns,
+                            std::index_sequence<step...>) {
+  (dot_held_step<rows, vectors, static_cast<int>(step)>(dot, sums, loaded, load, all, columns),
+   ...);
 }
 
 // One step of B, or the first `steps` of A beside it.
 template <int rows, int vectors, int steps = Dot::kSteps, std::size_t... i, std::size_t... v,
           std::size_t... l, class Load>
 OCTAVO_INLINE void dot_step(const Dot& dot, Dot::Sum (&sums)[rows * vectors], const char* b,
-                            const Load& load, std::index_sequence<i...>, std::index_sequence<v...>,
+                            const Load& load, [[maybe_unused]] std::index_sequence<i...> all,
+                            [[maybe_unused]] std::index_sequence<v...> columns,
                             std::index_sequence<l...>) {
   constexpr int kEach = Dot::kLoadVectors;
+  [[maybe_unused]] constexpr std::make_index_sequence<static_cast<std::size_t>(steps)> kAll;
   if constexpr (Dot::kSteps == 1) {
     constexpr bool kLow = rows > 1 && rows * vectors * Vec::kRegisters <= 12;
     const Dot::Loaded loaded[] = {dot.load(load_right<kLow>(b + l * 64))...};
     const Dot::Right right[] = {dot.template right<v % kEach>(loaded[v / kEach])...};
     ((sums[i] = Dot::add(sums[i], dot.left(load(i / vectors, 0)), right[i % vectors])), ...);
+  } else if constexpr (Vec::kRegisters == 1) {
+    const Dot::Loaded loaded[] = {dot.load(load_right<false>(b + l * 64))...};
+    dot_held<rows, vectors>(dot, sums, loaded, load, all, columns, kAll);
   } else {
-    (dot_load<rows, vectors, static_cast<int>(l) * kEach, steps>(dot, sums, b + l * 64, load), ...);
+    (dot_load<rows, vectors, static_cast<int>(l) * kEach>(dot, sums, b + l * 64, load, kAll), ...);
   }
+}
+
+// The step of B that `left` bytes of A meet, fewer than it has.
+template <int rows, int vectors, int steps = 1, class Load, std::size_t... i>
+OCTAVO_INLINE void dot_tail(const Dot& dot, Dot::Sum (&sums)[rows * vectors], const char* b,
+                            const Load& load, std::int64_t left, std::index_sequence<i...> all) {
+  constexpr std::make_index_sequence<vectors> kVectors;
+  constexpr std::make_index_sequence<vectors / Dot::kLoadVectors> kLoads;
+  if constexpr (steps < Dot::kSteps) {
+    if (left > steps * octavo::cpu::kStepBytes) {
+      return dot_tail<rows, vectors, steps + 1>(dot, sums, b, load, left, all);
+    }
+  }
+  dot_step<rows, vectors, steps>(dot, sums, b, load, all, kVectors, kLoads);
 }
 
 // Bytes of a row of A beside a step of B.
@@ -210,17 +264,14 @@ OCTAVO_INLINE void dot_rows(const octavo::cpu::DotTile& t, std::index_sequence<i
     }
   }
   if (const std::int64_t left = t.depth % kDotBytes; left != 0) {
-    const auto tail = [&](std::size_t r, std::int64_t step) {
-      const char* a = at.a + static_cast<std::int64_t>(r) * lda + step * octavo::cpu::kStepBytes;
-      const std::int64_t bytes = left - step * octavo::cpu::kStepBytes;
-      return bytes < octavo::cpu::kStepBytes ? Vec::broadcast_tail(a, bytes) : broadcast_step(a);
-    };
-    constexpr std::make_index_sequence<vectors / Dot::kLoadVectors> kLoads;
-    if (left <= octavo::cpu::kStepBytes) {
-      dot_step<rows, vectors, 1>(dot, sums, at.b, tail, all, kVectors, kLoads);
-    } else {
-      dot_step<rows, vectors>(dot, sums, at.b, tail, all, kVectors, kLoads);
+    std::int32_t words[rows * Dot::kSteps];
+    for (std::int64_t r = 0; r < rows; ++r) {
+      tail_words<Dot::kSteps>(at.a + r * lda, left, words + r * Dot::kSteps);
     }
+    const auto tail = [&](std::size_t r, std::int64_t step) {
+      return Vec::broadcast(words[static_cast<std::int64_t>(r) * Dot::kSteps + step]);
+    };
+    dot_tail<rows, vectors>(dot, sums, at.b, tail, left, all);
   }
   if (t.total != nullptr) {
     return add_scaled<rows, vectors>(sums, t, scale_a, scale_b, all, kVectors);

@@ -58,11 +58,6 @@ struct Vec {
   static OCTAVO_INLINE Ints broadcast_byte(std::uint8_t x) {
     return both(_mm256_set1_epi8(static_cast<char>(x)));
   }
-  static OCTAVO_INLINE Ints broadcast_tail(const void* p, std::int64_t count) {
-    std::int32_t bytes = 0;
-    std::memcpy(&bytes, p, static_cast<std::size_t>(count));
-    return broadcast(bytes);
-  }
   static OCTAVO_INLINE Ints load_part(const void* p, std::int64_t count) {
     if (count >= 64) return load_unaligned_ints(p);
     alignas(64) char bytes[64] = {};

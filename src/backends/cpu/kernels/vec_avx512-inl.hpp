@@ -30,11 +30,6 @@ struct Vec {
   static Ints broadcast(std::int32_t x) { return _mm512_set1_epi32(x); }
   static Floats broadcast(float x) { return _mm512_set1_ps(x); }
   static Ints broadcast_byte(std::uint8_t x) { return _mm512_set1_epi8(static_cast<char>(x)); }
-  // The first `count` < 4 bytes at any address and zeros, in every column; nothing more is read.
-  static Ints broadcast_tail(const void* p, std::int64_t count) {
-    const __mmask64 existing = (std::uint64_t{1} << count) - 1;
-    return _mm512_broadcastd_epi32(_mm512_castsi512_si128(_mm512_maskz_loadu_epi8(existing, p)));
-  }
 
   // The first `count` bytes, or 64, at any address and zeros; nothing more is read.
   static Ints load_part(const void* p, std::int64_t count) {

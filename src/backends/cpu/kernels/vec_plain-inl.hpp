@@ -38,11 +38,6 @@ struct Vec {
   static Ints broadcast_byte(std::uint8_t x) {
     return broadcast(static_cast<std::int32_t>(x * 0x01010101U));
   }
-  static Ints broadcast_tail(const void* p, std::int64_t count) {
-    std::int32_t bytes = 0;
-    std::memcpy(&bytes, p, static_cast<std::size_t>(count));
-    return broadcast(bytes);
-  }
 
   static Ints add(const Ints& a, const Ints& b) {
     return each<Ints>([&](int i) { return a.part[i] + b.part[i]; });
