@@ -111,9 +111,11 @@ struct CellRows {
   /// The first row and its types, without factors: cells of `run` elements, the last one perhaps of
   /// fewer. Further rows as RowCodes has them.
   RowCodes row;
+  /// Rows of a cell, the last one perhaps of fewer. Above 1: `run` and `count` are multiples of 64.
+  std::int64_t height = 1;
   ScaleRule rule;
   void* scales = nullptr;       ///< neighbours, written
-  std::int64_t scale_step = 0;  ///< bytes from one row of them to the next
+  std::int64_t scale_step = 0;  ///< bytes from one row of cells to the next
   bool exponents = false;       ///< float8_e8m0fnu, of rules that give powers of two; else float32
 };
 

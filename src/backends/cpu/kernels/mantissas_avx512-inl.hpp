@@ -17,6 +17,7 @@ struct Mantissas {
     static constexpr int kShift = 7 - F.mantissa_bits;  // of exponents to where codes have them
     __m512i front, back, most, bound;
 
+    Table() = default;  // to be assigned
     // `codes` of the mantissas in the binade 2^(exponent - 127); codes end with `last`, elements
     // whose quotients are normal numbers begin with `least`.
     OCTAVO_INLINE Table(const std::uint8_t (&codes)[kEntries], std::uint32_t exponent,

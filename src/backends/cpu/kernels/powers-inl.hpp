@@ -53,9 +53,9 @@ struct Powers {
       const Halves b = vector_at<Halves>(source + sizeof(Halves));
       const Halves a_magnitude = a & 0x7FFF, b_magnitude = b & 0x7FFF;
       // Of zeros the largest number is compared.
-      if (__builtin_expect(any_below(a_magnitude - 1, halves(front.bound), b_magnitude - 1,
-                                     halves(back.bound)),
-                           0)) {
+      if (__builtin_expect(
+              any_below(a_magnitude - 1, halves(front.bound), b_magnitude - 1, halves(back.bound)),
+              0)) {
         return false;
       }
       put_signed_halves(rounded(a_magnitude, halves(front.less)),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of one factor, or of a factor for every run, by the steps of quantize-inl.hpp: which way each
-// row goes, and the ways.
+// Rows of one factor, or of a factor for every run, by the steps of quantize-inl.hpp: which way
+// each row goes, and the ways.
 //
 // Included after quantize-inl.hpp inside an instruction-set region.
 
@@ -91,12 +91,14 @@ struct Quantize : QuantizeSteps<lanes> {
     Place place = of_whole_lines(row);
     std::int64_t i = 0;
     if (row.run == 1) {
-      i = Base::template whole_steps<from>(rule, Each<Divisors>{divisors, row.azps}, 0, place, row.count);
+      i = Base::template whole_steps<from>(rule, Each<Divisors>{divisors, row.azps}, 0, place,
+                                           row.count);
     } else if (row.run == kHalfStep) {
-      i = Base::template whole_steps<from>(rule, Every<Divisors, kHalfStep>{divisors, row.azps}, 0, place,
-                            row.count);
+      i = Base::template whole_steps<from>(rule, Every<Divisors, kHalfStep>{divisors, row.azps}, 0,
+                                           place, row.count);
     } else if (row.run == kGroup) {
-      i = Base::template whole_steps<from>(rule, Every<Divisors, kGroup>{divisors, row.azps}, 0, place, row.count);
+      i = Base::template whole_steps<from>(rule, Every<Divisors, kGroup>{divisors, row.azps}, 0,
+                                           place, row.count);
     } else if (row.run % kStep == 0) {
       for (std::int64_t j = 0; i < row.count; ++j, i += row.run) {
         const One<Divisors> cell(divisors, row, j);
@@ -164,15 +166,13 @@ struct Quantize : QuantizeSteps<lanes> {
     if (i < row.count) codes_of_runs<DType::bfloat16>(rule, row, i, place);
   }
 
-  // One factor, by a table that is made of it.
+  // The table of a factor that has an inverse.
   template <class Rule>
-  static __attribute__((noinline)) void codes_by_mantissas(const RowCodes& row) {
-    constexpr DType kFrom = DType::bfloat16;
+  static OCTAVO_INLINE auto table_of(const Rule& rule, const One<Inverses>& cell, float factor,
+                                     std::uint32_t overflown) {
     constexpr octavo::FloatFormat kFormat = Rule::kFormat;
     constexpr std::int64_t kEntries = Mantissas<lanes>::kEntries;
-    const Rule rule(row);
-    const One<Inverses> cell(Inverses(row), row);
-    const auto bits = std::bit_cast<std::uint32_t>(row.factor);
+    const auto bits = std::bit_cast<std::uint32_t>(factor);
     const std::uint32_t exponent = bits >> 23;
     std::uint16_t elements[kEntries];
     std::uint8_t codes[kEntries];
@@ -180,13 +180,23 @@ struct Quantize : QuantizeSteps<lanes> {
       elements[m] = static_cast<std::uint16_t>(exponent * kEntries + m);
     }
     for (std::int64_t m = 0; m < kEntries; m += kStep) {
-      Base::template step<kFrom>(rule, cell, 0, reinterpret_cast<const char*>(elements + m), codes + m, false);
+      Base::template step<DType::bfloat16>(
+          rule, cell, 0, reinterpret_cast<const char*>(elements + m), codes + m, false);
     }
     // The magnitude from which quotients are normal numbers, which is one itself where there is an
     // inverse.
     const std::uint32_t least = bits + (static_cast<std::uint32_t>(1 - kFormat.bias) << 23);
-    const typename Base::template Table<kFormat> table(codes, exponent, Rule::overflown(row), (least + 0xFFFFU) >> 16);
-    Base::template along_rows<kFrom>(rule, OneByMantissa<kFormat>{cell, table}, Place(row), row);
+    return
+        typename Base::template Table<kFormat>(codes, exponent, overflown, (least + 0xFFFFU) >> 16);
+  }
+  template <class Rule>
+  static __attribute__((noinline)) void codes_by_mantissas(const RowCodes& row) {
+    constexpr octavo::FloatFormat kFormat = Rule::kFormat;
+    const Rule rule(row);
+    const One<Inverses> cell(Inverses(row), row);
+    const auto table = table_of(rule, cell, row.factor, Rule::overflown(row));
+    Base::template along_rows<DType::bfloat16>(rule, OneByMantissa<kFormat>{cell, table},
+                                               Place(row), row);
   }
 
   template <DType from, class Rule>

@@ -5,6 +5,8 @@
 //                                                       reaches, scales in lanes, codes
 //   rows     | 0                                   |    a cell at a time: its codes, and beside
 //            | 1                                   |    them what the next one reaches
+//   blocks   | 0 | 1 | ...       whole rows of several cells, which stay in the second-level cache:
+//            | 0 | 1 | ...       of narrow pieces memory would open a page for each
 //
 // Scales are those of core/scale_rule.hpp, in lanes. Whoever calls does the cells that this leaves:
 // those that hold infinities or NaN, and scales at the ends of float32's range.
@@ -12,7 +14,6 @@
 // Included after quantize_rows-inl.hpp inside an instruction-set region.
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
-
 
 template <int lanes>
 struct ScaledCells : Quantize<lanes> {
@@ -34,6 +35,8 @@ struct ScaledCells : Quantize<lanes> {
 
   // Cells of so many elements are done one by one.
   static constexpr std::int64_t kLongRun = 512;
+  static constexpr std::int64_t kMostCells = 64;  // of a block's rows at a time
+  static constexpr std::int64_t kTableRows = 16;  // that a table pays for
 
   static OCTAVO_INLINE bool any_from(Ints bits, std::uint32_t least) {
     return any_greater(bits, Ints{} + static_cast<std::int32_t>(least - 1));
@@ -100,28 +103,33 @@ struct ScaledCells : Quantize<lanes> {
     return vector_at<Ints>(most);
   }
 
-  // What codes are made with: factors in memory, and inverses where they may serve.
+  // What codes are made with, of up to kMostCells cells: factors in memory, and inverses where they
+  // may serve.
   class General {
    public:
     explicit OCTAVO_INLINE General(const CellRows& q)
         : tie_bits_(octavo::cpu::tie_bits(q.row.to)) {}
-    // False: of one of these cells that are not.
-    OCTAVO_INLINE bool take(Ints most, Floats scale) {
+    // Takes a vector of cells from cell j on, a multiple of lanes. False: of one of these cells
+    // that are not.
+    OCTAVO_INLINE bool take(std::int64_t j, Ints most, Floats scale) {
       constexpr std::uint32_t kNear = (9U + 127U) << 23;  // of RowCodes::inverses
       const Floats reached = floats(reinterpret_cast<const Words&>(most));
       const Ints quotient = ints(words(reached / scale));
       if (!are_usual(most, ints(words(scale)), quotient, 0)) return false;
-      put_vector(scale, scale_);
+      put_vector(scale, scale_ + j);
       if constexpr (kHasInverses) {
         Floats inverse, rest;
         Ints doubts{};
         Base::invert(scale, tie_bits_, inverse, rest, doubts);
-        put_vector(inverse, inverse_);
-        put_vector(rest, rest_);
-        inverted_ = !any_from(quotient, kNear) && !any_greater(-doubts, Ints{});
+        put_vector(inverse, inverse_ + j);
+        put_vector(rest, rest_ + j);
+        const bool inverted = !any_from(quotient, kNear) && !any_greater(-doubts, Ints{});
+        inverted_ = inverted && (j == 0 || inverted_);
       }
       return true;
     }
+    // Ready for rows of so many cells.
+    OCTAVO_INLINE void prepare(std::int64_t /*cells*/) {}
     template <DType from>
     OCTAVO_INLINE void put(RowCodes& part) const {
       part.factors = scale_;
@@ -137,10 +145,44 @@ struct ScaledCells : Quantize<lanes> {
       Base::template codes_from<from, true>(part);
     }
 
-   private:
-    float scale_[lanes], inverse_[lanes], rest_[lanes];
+   protected:
+    float scale_[kMostCells], inverse_[kMostCells], rest_[kMostCells];
     int tie_bits_;
     bool inverted_ = false;
+  };
+  // Of bfloat16, by a table for each cell: of so many rows that tables pay.
+  template <octavo::FloatFormat F>
+  class ByTables : public General {
+   public:
+    using Rule = typename Base::template Float8Rule<DType::bfloat16, true, F>;
+    explicit OCTAVO_INLINE ByTables(const CellRows& q)
+        : General(q), rule_(q.row), overflown_(Rule::overflown(q.row)) {}
+    OCTAVO_INLINE void prepare(std::int64_t cells) {
+      for (std::int64_t j = 0; this->inverted_ && j < cells; ++j) {
+        tables_[j] = Base::table_of(rule_, cell(j), this->scale_[j], overflown_);
+      }
+    }
+    template <DType from>
+    OCTAVO_INLINE void put(RowCodes& part) const {
+      if (!this->inverted_) return General::template put<from>(part);
+      typename Base::Place place = Base::of_whole_lines(part);
+      std::int64_t i = 0;
+      for (std::int64_t j = 0; i < part.count; ++j, i += part.run) {
+        const typename Base::template OneByMantissa<F> one{cell(j), tables_[j]};
+        const std::int64_t count = part.run < part.count - i ? part.run : part.count - i;
+        const std::int64_t done = Base::template whole_steps<from>(rule_, one, 0, place, count);
+        if (done < count) Base::template edge<from>(rule_, one, done, place, count - done);
+      }
+    }
+
+   private:
+    using Cell = typename Base::template One<typename Base::Inverses>;
+    OCTAVO_INLINE Cell cell(std::int64_t j) const {
+      return Cell(typename Base::Inverses(this->inverse_, this->rest_), RowCodes{}, j);
+    }
+    typename Base::template Table<F> tables_[kMostCells];
+    Rule rule_;
+    std::uint32_t overflown_;
   };
   // Of bfloat16, by scales that are powers of two.
   template <octavo::FloatFormat F>
@@ -150,17 +192,18 @@ struct ScaledCells : Quantize<lanes> {
     using Of = typename Base::template PowersOf<F>;
     explicit OCTAVO_INLINE ByPowers(const CellRows& q)
         : rule_(q.row), codes_of_(Rule::overflown(q.row)) {}
-    OCTAVO_INLINE bool take(Ints most, Floats scale) {
+    OCTAVO_INLINE bool take(std::int64_t j, Ints most, Floats scale) {
       const Words bits = words(scale);
       const Ints quotient = most - ints(bits) + (127 << 23);
       if (!are_usual(most, ints(bits), quotient, Of::kLeast)) return false;
       Words less, bound;
       Of::cell(bits, less, bound);
-      put_vector(scale, scale_);
-      put_vector(less, less_);
-      put_vector(bound, bound_);
+      put_vector(scale, scale_ + j);
+      put_vector(less, less_ + j);
+      put_vector(bound, bound_ + j);
       return true;
     }
+    OCTAVO_INLINE void prepare(std::int64_t /*cells*/) {}
     template <DType from>
     OCTAVO_INLINE void put(RowCodes& part) const {
       using Place = typename Base::Place;
@@ -174,8 +217,8 @@ struct ScaledCells : Quantize<lanes> {
     }
 
    private:
-    float scale_[lanes];
-    std::uint32_t less_[lanes], bound_[lanes];
+    float scale_[kMostCells];
+    std::uint32_t less_[kMostCells], bound_[kMostCells];
     Rule rule_;
     Of codes_of_;
   };
@@ -200,12 +243,69 @@ struct ScaledCells : Quantize<lanes> {
         part.next = source + (i + lanes * run) * kBytes;
         const Ints most = reached<from>(source + i * kBytes, part.count, run);
         const Floats scale = scales_of(q.rule, most);
-        if (!made.take(most, scale)) return r * across + j;
+        if (!made.take(0, most, scale)) return r * across + j;
         store(q, scale, across - j, r, j);
         made.template put<from>(part);
       }
     }
     return q.row.rows * across;
+  }
+
+  // What cells of a block's rows reach, in vectors; whole ones only.
+  template <DType from>
+  static OCTAVO_INLINE void reach(const CellRows& q, const char* source, std::int64_t count,
+                                  std::int64_t rows,
+                                  typename Base::template RawOf<from>::Vector* most) {
+    using Of = typename Base::template RawOf<from>;
+    const std::int64_t bytes = count * octavo::element_bytes(from);
+    const std::int64_t run = q.row.run * octavo::element_bytes(from);
+    for (std::int64_t r = 0; r < rows; ++r, source += q.row.source_step) {
+      for (std::int64_t i = 0, j = 0; i < bytes; ++j) {
+        const std::int64_t end = run < bytes - i ? i + run : bytes;
+        auto own = most[j];
+        for (; i < end; i += Of::kBytes) own = larger(own, Of::magnitudes(source + i));
+        most[j] = own;
+      }
+    }
+  }
+  template <DType from, class Codes>
+  static std::int64_t blocks(const CellRows& q) {
+    constexpr std::int64_t kBytes = octavo::element_bytes(from);
+    constexpr std::int64_t kRowsAhead = 2;
+    using Vector = typename Base::template RawOf<from>::Vector;
+    const std::int64_t run = q.row.run;
+    const std::int64_t across = (q.row.count + run - 1) / run;
+    Codes made(q);
+    RowCodes part = q.row;
+    part.rows = 1;
+    part.tame = true;
+    for (std::int64_t r = 0, cell_row = 0; r < q.row.rows; r += q.height, ++cell_row) {
+      const std::int64_t rows = q.height < q.row.rows - r ? q.height : q.row.rows - r;
+      for (std::int64_t j = 0; j < across; j += kMostCells) {
+        const std::int64_t i = j * run;
+        const std::int64_t cells = kMostCells < across - j ? kMostCells : across - j;
+        const char* source =
+            static_cast<const char*>(q.row.source) + r * q.row.source_step + i * kBytes;
+        part.count = kMostCells * run < q.row.count - i ? kMostCells * run : q.row.count - i;
+        Vector reached[kMostCells] = {};
+        reach<from>(q, source, part.count, rows, reached);
+        for (std::int64_t k = 0; k < cells; k += lanes) {
+          const Ints most = Base::template magnitudes_of_cells<from>(
+              reinterpret_cast<const char*>(reached + k), 1);
+          const Floats scale = scales_of(q.rule, most);
+          if (!made.take(k, most, scale)) return cell_row * across + j;
+          store(q, scale, cells - k, cell_row, j + k);
+        }
+        made.prepare(cells);
+        for (std::int64_t k = 0; k < rows; ++k) {
+          part.source = source + k * q.row.source_step;
+          part.next = source + (k + kRowsAhead) * q.row.source_step;
+          part.codes = static_cast<std::uint8_t*>(q.row.codes) + (r + k) * q.row.code_step + i;
+          made.template put<from>(part);
+        }
+      }
+    }
+    return (q.row.rows + q.height - 1) / q.height * across;
   }
 
   template <DType from>
@@ -220,7 +320,7 @@ struct ScaledCells : Quantize<lanes> {
     Base::template raise<from>(source, q.row.count, &most, nullptr);
     for (std::int64_t r = 0; r < q.row.rows; ++r) {
       const Floats scale = scales_of(q.rule, Ints{} + most);
-      if (!made.take(Ints{} + most, scale)) return r;
+      if (!made.take(0, Ints{} + most, scale)) return r;
       store(q, scale, 1, r, 0);
       const bool more = r + 1 < q.row.rows;
       most = 0;
@@ -235,25 +335,44 @@ struct ScaledCells : Quantize<lanes> {
     return q.row.rows;
   }
 
+  template <DType from, class Codes>
+  static std::int64_t groups_or_blocks(const CellRows& q) {
+    return q.height > 1 ? blocks<from, Codes>(q) : groups<from, Codes>(q);
+  }
+  template <octavo::FloatFormat F>
+  static constexpr bool kByTables =
+      Mantissas<lanes>::kServes&& Base::template Float8Rule<DType::bfloat16, true, F>::kPut ==
+      Base::Put::signs;
+
   template <DType from>
   static std::int64_t run_from(const CellRows& q) {
-    if (q.row.run >= kLongRun && q.row.run >= q.row.count) return rows<from>(q);
+    using Function = std::int64_t (*)(const CellRows&);
+    if (q.height == 1 && q.row.run >= kLongRun && q.row.run >= q.row.count) return rows<from>(q);
     if constexpr (from == DType::bfloat16) {
-      using Function = std::int64_t (*)(const CellRows&);
-      static constexpr auto kByPowers =
+      static constexpr auto kPowers =
           octavo::by_float8<Function>([]<octavo::FloatFormat F>() -> Function {
             if constexpr (Powers<lanes>::template serves<F>()) {
-              return &groups<from, ByPowers<F>>;
+              return &groups_or_blocks<from, ByPowers<F>>;
             } else {
-              return &groups<from, General>;
+              return &groups_or_blocks<from, General>;
+            }
+          });
+      static constexpr auto kTables =
+          octavo::by_float8<Function>([]<octavo::FloatFormat F>() -> Function {
+            if constexpr (kByTables<F>) {
+              return &blocks<from, ByTables<F>>;
+            } else {
+              return &blocks<from, General>;
             }
           });
       const bool whole = q.row.run == kStep / 2 || q.row.run % kStep == 0;
-      if (q.rule.rounding != Rounding::none && whole && octavo::is_float8(q.row.to)) {
-        return kByPowers[static_cast<std::size_t>(q.row.to)](q);
+      if (whole && octavo::is_float8(q.row.to)) {
+        const auto to = static_cast<std::size_t>(q.row.to);
+        if (q.rule.rounding != Rounding::none) return kPowers[to](q);
+        if (q.height >= kTableRows) return kTables[to](q);
       }
     }
-    return groups<from, General>(q);
+    return groups_or_blocks<from, General>(q);
   }
   static std::int64_t run(const CellRows& q) noexcept {
     if (q.row.from == DType::float32) return run_from<DType::float32>(q);

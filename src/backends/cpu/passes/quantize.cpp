@@ -48,7 +48,7 @@ class Stretches {
     std::int64_t columns = kMostCells * cells.width();
     const std::int64_t fitting = kStretchElements / cells.height();
     stays_ = cells.height() == 1 || fitting >= kLeastColumns;
-    if (stays_ && cells.height() > 1) columns = fitting;
+    if (stays_ && cells.height() > 1 && !cells.are_quick()) columns = fitting;
     cells_each_ = std::clamp<std::int64_t>(columns / cells.width(), 1, kMostCells);
     const std::int64_t shares = (workers + down - 1) / down;
     cells_each_ = std::min(cells_each_, (across + shares - 1) / shares);

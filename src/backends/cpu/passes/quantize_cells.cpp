@@ -252,10 +252,17 @@ RowCodes Cells::codes_of(const CellFactors& factors, std::int64_t j, bool one) c
 
 bool Cells::are_quick() const noexcept {
   constexpr std::int64_t kLeastWidth = 16;
+  // Whole rows of blocks are read twice, from a second-level cache or soon after they left it.
+  // Parts of wider ones would be narrow pieces of memory, for which stretches that are fetched are
+  // better.
+  constexpr std::int64_t kMostBytes = std::int64_t{1} << 21, kMostAcross = 64;
   const MatrixView& scales = q_.scales;
   const bool exponents =
       scales.dtype == DType::float8_e8m0fnu && q_.spec.rounding != ScaleRounding::none;
-  return flat_ && height_ == 1 && width_ >= kLeastWidth && q_.codes.defined() &&
+  const std::int64_t cols = q_.x.shape[1];
+  const bool blocks = width_ % kLine == 0 && cols % kLine == 0 && across() <= kMostAcross &&
+                      height_ * cols * element_bytes(q_.x.dtype) <= kMostBytes;
+  return flat_ && (height_ == 1 || blocks) && width_ >= kLeastWidth && q_.codes.defined() &&
          !q_.static_scales && !q_.spec.azp && q_.errors == nullptr &&
          (scales.strides[1] == 1 || across() == 1) && (scales.dtype == DType::float32 || exponents);
 }
@@ -272,6 +279,7 @@ void Cells::quantize_quick(const CellStretch& s, std::int64_t rows, bool streame
                          .overflow = q_.spec.overflow,
                          .shows_infinities = q_.spec.non_finite != NonFinite::ignore,
                          .streamed = streamed},
+                 .height = height_,
                  .rule = scale_rule(q_.spec),
                  .scale_step = q_.scales.strides[0] * element_bytes(q_.scales.dtype),
                  .exponents = q_.scales.dtype != DType::float32};
@@ -279,14 +287,16 @@ void Cells::quantize_quick(const CellStretch& s, std::int64_t rows, bool streame
     const std::int64_t i = s.i + done / across;
     const std::int64_t j = done % across;
     const std::int64_t c = s.c0 + j * width_;
-    cells.row.source = q_.x.at(i * q_.x.strides[0] + c);
-    cells.row.codes = q_.codes.at(i * q_.codes.strides[0] + c);
+    const std::int64_t cell_rows = j == 0 ? rows - done / across : 1;
+    const std::int64_t r = i * height_;
+    cells.row.source = q_.x.at(r * q_.x.strides[0] + c);
+    cells.row.codes = q_.codes.at(r * q_.codes.strides[0] + c);
     cells.row.count = s.c1 - c;
-    cells.row.rows = j == 0 ? rows - done / across : 1;
+    cells.row.rows = std::min(cell_rows * height_, q_.x.shape[0] - r);
     cells.scales = q_.scales.at(i * q_.scales.strides[0] + (s.j0 + j) * q_.scales.strides[1]);
     const std::int64_t some = best_kernels().quantize_cells(cells);
     done += some;
-    if (some == cells.row.rows * (across - j)) continue;
+    if (some == cell_rows * (across - j)) continue;
     const std::int64_t first = s.j0 + done % across;
     const CellStretch slow = stretch(s.i + done / across, first, std::min(first + kSlow, s.j1));
     CellFactors factors;

@@ -70,7 +70,7 @@ class Cells {
   void show_scales(const CellStretch& stretch, const CellRanges& ranges,
                    CellFactors& factors) const noexcept;
 
-  /// Are cells single rows that kernels scale and code in one go?
+  /// Are cells rows, parts of them or blocks that kernels scale and code in one go?
   bool are_quick() const noexcept;
   /// Scales and codes of the cells of a stretch, and of `rows` such stretches below each other.
   void quantize_quick(const CellStretch& stretch, std::int64_t rows, bool streamed) const noexcept;
