@@ -121,7 +121,7 @@ class Bench(unittest.TestCase):
         words = ("bench", "--no-peers", "--against", other, "--backend=generic", *QUICK)
         against = json.loads(self.octavo(*words, "--json", line))["against"]
         self.assertEqual((other, "generic"), (against["line"], against["backend"]))
-        self.assertGreater(against["ratio_low"], 2)  # twenty times the rows
+        self.assertGreater(against["ratio"], 2)  # twenty times the rows; one of few rounds may be anything
         self.assertLessEqual(against["ratio_low"], against["ratio"])
         self.assertLessEqual(against["ratio"], against["ratio_high"])
         self.assertLessEqual(against["max_error_ratio"], 1)
