@@ -19,8 +19,9 @@
 //   Loaded, Right    such 64 bytes on their way, and one vector of them as add() wants it
 //   Part             where kSteps is more, what part<step>() makes of Loaded, and right<vector>()
 //                    of it
-//   Sum              an accumulator; zero(), read(), write() and floats() of it left(a) four
-//   bytes of a row in every lane as add() wants them add(sum, a, b)
+//   Sum              an accumulator; zero(), read(), write() and floats() of it
+//   left(a)          four bytes of a row in every lane as add() wants them
+//   add(sum, a, b)
 // and is made from the tile, so that it can hold what it decodes with.
 //
 // One flat loop along K a function, accumulators named by constants only, no clones: else g++ 12
