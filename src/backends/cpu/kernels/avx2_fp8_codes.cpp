@@ -80,19 +80,9 @@ OCTAVO_ISA_END
 
 }  // namespace
 
-extern const DotKernels kAvx2Float8CodesDot{
-    "1x64 tile, fp8 by a shift, AVX2 FMA, float32 sums in ascending k",
-    nullptr,
-    kFloat8Form,
-    kMaxRows,
-    &find_dot_tile,
-    nullptr,
-    nullptr,
-    nullptr,
-    nullptr,
-    nullptr,
-    kWidth,
-};
+extern const DotKernels kAvx2Float8CodesDot =
+    tiles_alone("1x64 tile, fp8 by a shift, AVX2 FMA, float32 sums in ascending k", kFloat8Form,
+                kMaxRows, &find_dot_tile, kWidth);
 
 }  // namespace octavo::cpu
 #endif

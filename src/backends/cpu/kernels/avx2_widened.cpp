@@ -2,9 +2,9 @@
 // float32 by weights of fewer bits, which become floats inside the tile, so that a weight passes
 // once as it is packed: sum[j] = fma(a, float(b[j]), sum[j]), the bits of avx2_fma.cpp.
 //
-//   b      [b0 b1][b0 b1] ..  8 columns a register, two steps of A each
-//          bfloat16: shifted up, and masked; float16: all b0, then all b1, converted
-//   int8   [b0 b1 b2 b3] ..     8 columns a register, four steps of A each: shifted, converted
+//   16 bits  [b0 b1][b0 b1] ..  8 columns a register, two steps of A each
+//            bfloat16: shifted up, and masked; float16: all b0, then all b1, converted
+//   int8     [b0 b1 b2 b3] ..   8 columns a register, four steps of A each: shifted, converted
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -92,14 +92,14 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const WideningKernels kAvx2WideningDot{
-    {{"1x64 tile, int8 widened, AVX2 FMA, float32 sums in ascending k", nullptr, kInt8Form,
-      kMaxRows, &of_int8::find_dot_tile, nullptr, nullptr, nullptr, nullptr, nullptr, kWidth},
+    {tiles_alone("1x64 tile, int8 widened, AVX2 FMA, float32 sums in ascending k", kInt8Form,
+                 kMaxRows, &of_int8::find_dot_tile, kWidth),
      kMostCodeRows},
-    {{"1x64 tile, bfloat16 widened, AVX2 FMA, float32 sums in ascending k", nullptr, kBf16Form,
-      kMaxRows, &of_bfloat16::find_dot_tile, nullptr, nullptr, nullptr, nullptr, nullptr, kWidth},
+    {tiles_alone("1x64 tile, bfloat16 widened, AVX2 FMA, float32 sums in ascending k", kBf16Form,
+                 kMaxRows, &of_bfloat16::find_dot_tile, kWidth),
      kMostRows},
-    {{"1x64 tile, float16 widened, AVX2 FMA, float32 sums in ascending k", nullptr, kFloat16Form,
-      kMaxRows, &of_float16::find_dot_tile, nullptr, nullptr, nullptr, nullptr, nullptr, kWidth},
+    {tiles_alone("1x64 tile, float16 widened, AVX2 FMA, float32 sums in ascending k", kFloat16Form,
+                 kMaxRows, &of_float16::find_dot_tile, kWidth),
      kMostRows},
 };
 

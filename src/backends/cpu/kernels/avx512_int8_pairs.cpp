@@ -98,9 +98,8 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const WideningKernels kAvx512Int8PairsDot{
-    .int8 = {{"3x64 tile, int8 by table, AVX-512 BF16, float32 sums in ascending k", nullptr,
-              kInt8Form, kMaxRows, &find_dot_tile, nullptr, nullptr, nullptr, nullptr, nullptr,
-              kWidth},
+    .int8 = {tiles_alone("3x64 tile, int8 by table, AVX-512 BF16, float32 sums in ascending k",
+                         kInt8Form, kMaxRows, &find_dot_tile, kWidth),
              kMostRows},
     .bfloat16 = {},
     .float16 = {},

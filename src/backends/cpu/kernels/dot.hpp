@@ -202,6 +202,15 @@ struct DotKernels {
                      void* panel) noexcept = nullptr;
 };
 
+/// Kernels that have tiles and nothing else.
+constexpr DotKernels tiles_alone(const char* how, const PanelForm& form,
+                                 const std::array<std::int64_t, kPanelVectors>& max_rows,
+                                 DotKernel (*tile)(std::int64_t, std::int64_t, int) noexcept,
+                                 std::int64_t width) noexcept {
+  return {how,     nullptr, form,    max_rows, tile,  nullptr,
+          nullptr, nullptr, nullptr, nullptr,  width, nullptr};
+}
+
 /// Does a form hold the elements of a type exactly?
 constexpr bool holds(const PanelForm& form, DType dtype) noexcept {
   const bool codes = is_float8(dtype) || dtype == DType::int8;

@@ -223,15 +223,21 @@ struct ScaledCells : Quantize<lanes> {
     Of codes_of_;
   };
 
+  // A row of codes at a time, whose quotients General and ByPowers have looked at.
+  static OCTAVO_INLINE RowCodes one_row(const CellRows& q) {
+    RowCodes row = q.row;
+    row.rows = 1;
+    row.tame = true;
+    return row;
+  }
+
   template <DType from, class Codes>
   static std::int64_t groups(const CellRows& q) {
     constexpr std::int64_t kBytes = octavo::element_bytes(from);
     const std::int64_t run = q.row.run;
     const std::int64_t across = (q.row.count + run - 1) / run;
     Codes made(q);
-    RowCodes part = q.row;
-    part.rows = 1;
-    part.tame = true;
+    RowCodes part = one_row(q);
     for (std::int64_t r = 0; r < q.row.rows; ++r) {
       const char* source = static_cast<const char*>(q.row.source) + r * q.row.source_step;
       auto* codes = static_cast<std::uint8_t*>(q.row.codes) + r * q.row.code_step;
@@ -276,9 +282,7 @@ struct ScaledCells : Quantize<lanes> {
     const std::int64_t run = q.row.run;
     const std::int64_t across = (q.row.count + run - 1) / run;
     Codes made(q);
-    RowCodes part = q.row;
-    part.rows = 1;
-    part.tame = true;
+    RowCodes part = one_row(q);
     for (std::int64_t r = 0, cell_row = 0; r < q.row.rows; r += q.height, ++cell_row) {
       const std::int64_t rows = q.height < q.row.rows - r ? q.height : q.row.rows - r;
       for (std::int64_t j = 0; j < across; j += kMostCells) {
@@ -312,9 +316,7 @@ struct ScaledCells : Quantize<lanes> {
   static std::int64_t rows(const CellRows& q) {
     constexpr bool kFindsAhead = kHasInverses && from == DType::bfloat16;
     General made(q);
-    RowCodes part = q.row;
-    part.rows = 1;
-    part.tame = true;
+    RowCodes part = one_row(q);
     std::int32_t most = 0;
     const auto* source = static_cast<const char*>(q.row.source);
     Base::template raise<from>(source, q.row.count, &most, nullptr);
