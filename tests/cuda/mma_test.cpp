@@ -70,10 +70,17 @@ TEST(MmaSync, EveryOutputAndEpilogue) {
 // ---- bits
 // ----------------------------------------------------------------------------------------
 
-// What is stored of a problem's first rows: sums as they are.
-template <MmaType type, MmaTile tile>
-std::vector<u32> stored(int m, u32 blocks) {
-  MmaProblem<type, tile> problem(70, 130, 300);  // the same operands, whatever the tile
+// A device without the instruction.
+class Older : public Machine {
+ public:
+  using Machine::Machine;
+  explicit Older(const Machine& m) : Machine(m) {}
+  static constexpr bool has_fp8 = false;
+};
+
+// What is stored of a problem: sums as they are.
+template <class M, MmaType type, MmaTile tile>
+std::vector<u32> stored_by(MmaProblem<type, tile>& problem, int m, u32 blocks) {
   auto params = problem.full_params();
   params.m = m;
   TypedArray out(cuda::is_integer(type) ? DType::int32 : DType::float32, m * problem.n);
@@ -81,10 +88,17 @@ std::vector<u32> stored(int m, u32 blocks) {
   params.full.out.data = out.data();
   params.full.out.strides = {problem.n, 1};
   EXPECT_EQ("", fault_of(problem.launch(blocks), Options{},
-                         [&](Machine machine) { Mma<type, tile>::run(machine, params); }));
+                         [&](Machine machine) { Mma<type, tile>::run(M(machine), params); }));
   std::vector<u32> bits;
   for (std::int64_t i = 0; i < out.count(); ++i) bits.push_back(out.bits(i));
   return bits;
+}
+
+// Of the first rows.
+template <MmaType type, MmaTile tile>
+std::vector<u32> stored(int m, u32 blocks) {
+  MmaProblem<type, tile> problem(70, 130, 300);  // the same operands, whatever the tile
+  return stored_by<Machine>(problem, m, blocks);
 }
 
 // A row's bits depend on neither the batch nor the tile nor who takes it.
@@ -220,14 +234,6 @@ TEST(MmaSync, EveryScheduleFindsEveryPlantedBug) {
 
 // ---- fp8 as fp16 -------------------------------------------------------------------------------
 
-// A device without the instruction.
-class Older : public Machine {
- public:
-  using Machine::Machine;
-  explicit Older(const Machine& m) : Machine(m) {}
-  static constexpr bool has_fp8 = false;
-};
-
 template <cuda::Fp8 format, class M>
 void expect_values(M m, DType dtype) {
   for (u32 code = 0; code < 256; ++code) {
@@ -235,12 +241,21 @@ void expect_values(M m, DType dtype) {
       // Each place of a word, between others.
       for (u32 place = 0; place < 4; ++place) {
         const u32 word = other * 0x01010101U ^ (other ^ code) << (8 * place);
-        const u32 halves = cuda::halves_of<format>(m, word, static_cast<int>(place / 2));
+        u32 largest = 0;
+        const u32 halves = cuda::halves_of<format>(m, word, static_cast<int>(place / 2), largest);
         for (u32 half = 0; half < 2; ++half) {
           const u32 at = place / 2 * 2 + half;
           TypedArray one(dtype, 1);
           *static_cast<std::uint8_t*>(one.data()) = static_cast<std::uint8_t>(word >> (8 * at));
-          const float want = one.at(0);
+          float want = one.at(0);
+          if (M::has_fp8 || format == cuda::Fp8::e5m2) {
+            ASSERT_EQ(largest, 0U);
+          } else {
+            // NaN is noted, and is 480.
+            const u32 noted = largest >> (16 * half) & 0xFFFFU;
+            ASSERT_EQ(noted == 0x3F80U, std::isnan(want)) << noted;
+            if (std::isnan(want)) want = std::copysign(480.0F, want);
+          }
           const float got = decode<kFloat16>(static_cast<std::uint16_t>(halves >> (16 * half)));
           ASSERT_TRUE(std::isnan(want) ? std::isnan(got)
                                        : std::bit_cast<u32>(want) == std::bit_cast<u32>(got))
@@ -259,6 +274,37 @@ TEST(MmaSync, EveryCodeOfFp8IsItsValueInFp16) {
     expect_values<cuda::Fp8::e4m3>(Older(m), DType::float8_e4m3fn);
     expect_values<cuda::Fp8::e5m2>(Older(m), DType::float8_e5m2);
   });
+}
+
+// Every code by every code, alone and among others, as the instruction has it.
+template <MmaType type, MmaTile tile>
+void expect_every_pair(int k) {
+  MmaProblem<type, tile> problem(256, 256, k);
+  for (int i = 0; i < 256; ++i) {
+    problem.a.at(i, i % k) = static_cast<std::uint8_t>(i);
+    problem.b.at(i, i * 7 % k) = static_cast<std::uint8_t>(i);
+  }
+  const std::vector<u32> want = stored_by<Machine>(problem, 256, 1);
+  EXPECT_EQ(want, (stored_by<Older>(problem, 256, 1)));
+  if (k > 1) return;
+  for (int i = 0; i < 256; ++i) {
+    for (int j = 0; j < 256; ++j) {
+      const auto got = std::bit_cast<float>(want[static_cast<std::size_t>(i * 256 + j)]);
+      const auto value = [&](int code, bool e5m2) {
+        return e5m2 ? decode<info(DType::float8_e5m2).format>(static_cast<std::uint8_t>(code))
+                    : decode<info(DType::float8_e4m3fn).format>(static_cast<std::uint8_t>(code));
+      };
+      const float product =
+          value(i, type == MmaType::e5m2_e4m3) * value(j, type == MmaType::e4m3_e5m2);
+      ASSERT_TRUE(std::isnan(product) ? std::isnan(got) : product == got) << i << " by " << j;
+    }
+  }
+}
+TEST(MmaSync, EveryPairOfCodesByArithmetic) {
+  expect_every_pair<MmaType::e4m3_e4m3, kLargeTile>(1);
+  expect_every_pair<MmaType::e4m3_e5m2, kSmallTile>(1);
+  expect_every_pair<MmaType::e5m2_e4m3, kLargeTile>(1);
+  expect_every_pair<MmaType::e4m3_e4m3, kSmallTile>(300);
 }
 
 }  // namespace

@@ -44,6 +44,7 @@ PRIMITIVE(pack_e5m2) {
 
 PRIMITIVE(unpack_e4m3) { p.out[0] = Machine::unpack_e4m3(p.in[0]); }
 PRIMITIVE(multiply_f16) { p.out[0] = Machine::multiply_f16(p.in[0], p.in[1]); }
+PRIMITIVE(largest_f16) { p.out[0] = Machine::largest_f16(p.in[0], p.in[1]); }
 PRIMITIVE(permute_bytes) { p.out[0] = Machine::permute_bytes(p.in[0], p.in[1], p.rank); }
 
 PRIMITIVE(load_shared) {

@@ -80,6 +80,9 @@ TEST(Primitives, HalvesAndBytesOfWords) {
               m.multiply_f16(0x00013C01U, 0x40008001U));  // subnormals, to nearest even
     EXPECT_EQ(0x7FFF7C00U, m.multiply_f16(0x7E017BFFU, 0x3C004000U));
     EXPECT_EQ(0x33771144U, m.permute_bytes(0x44332211U, 0x88776655U, 0x2603U));
+    EXPECT_EQ(0xFF007788U, m.permute_bytes(0x44332211U, 0x88776655U, 0xF867U));  // signs of two
+    EXPECT_EQ(0x3C017BFFU, m.largest_f16(0x3C017BFEU, 0xBC00FBFFU));
+    EXPECT_EQ(0x00020001U, m.largest_f16(0x00020000U, 0x80018001U));
   });
 }
 

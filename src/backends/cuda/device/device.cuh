@@ -103,6 +103,15 @@ class Machine {
     asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(products) : "r"(a), "r"(b));
     return products;
   }
+  static OCTAVO_DEVICE u32 largest_f16(u32 a, u32 b) {
+    u32 larger;
+    asm volatile("{ .reg .b32 size;\n"
+        "abs.f16x2 size, %2;\n"
+        "max.f16x2 %0, %1, size; }"
+        : "=r"(larger)
+        : "r"(a), "r"(b));
+    return larger;
+  }
   static OCTAVO_DEVICE u32 permute_bytes(u32 low, u32 high, u32 selector) {
     u32 bytes;
     asm("prmt.b32 %0, %1, %2, %3;" : "=r"(bytes) : "r"(low), "r"(high), "r"(selector));

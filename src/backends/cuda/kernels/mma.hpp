@@ -27,6 +27,7 @@
 // whatever the tile and M, so that a row's bits depend on no other row.
 #pragma once
 
+#include <bit>
 #include <type_traits>
 
 #include "backends/cuda/kernels/full_epilogue.hpp"
@@ -81,7 +82,9 @@ struct Mma {
       const TilePlace place = tiles.at(index);
       const int row = place.row * kRows, column = place.column * kColumns;
       Sum sums[kDown][kAcross][4] = {};
-      multiply_tile(m, Source(m, p, row, column), base, warp, steps, sums);
+      Nans nans;
+      multiply_tile(m, Source(m, p, row, column), base, warp, steps, nans, sums);
+      if constexpr (hides_nan<Machine>()) show(m, nans, sums);
       finish_tile(m, p, base, warp, row, column, sums);
     }
   }
@@ -89,6 +92,20 @@ struct Mma {
  private:
   static constexpr int kDown = tile.rows / 16, kAcross = tile.columns / 8;  // of mma.sync, a warp
   static_assert(kAcross % 2 == 0, "ldmatrix fills two of them");
+  static constexpr bool kE5M2A = type == MmaType::e5m2_e4m3 || type == MmaType::e5m2_e5m2;
+  static constexpr bool kE5M2B = type == MmaType::e4m3_e5m2 || type == MmaType::e5m2_e5m2;
+  static constexpr Fp8 kFormatA = kE5M2A ? Fp8::e5m2 : Fp8::e4m3;
+  static constexpr Fp8 kFormatB = kE5M2B ? Fp8::e5m2 : Fp8::e4m3;
+
+  template <class Machine>
+  static constexpr bool hides_nan() {
+    return kFp8 && !Machine::has_fp8 && !(kE5M2A && kE5M2B);
+  }
+  /// Of e4m3 that becomes fp16 by arithmetic.
+  struct Nans {
+    Fp8Nans<2 * kDown> of_a;
+    Fp8Nans<kAcross> of_b;
+  };
 
   /// Pieces of 16 bytes that a thread copies in a step: the same one of several rows.
   struct Source {
@@ -141,7 +158,7 @@ struct Mma {
 
   template <class Machine>
   OCTAVO_DEVICE static void multiply_tile(Machine& m, const Source& source, u32 base, u32 warp,
-                                          int steps, Sum (&sums)[kDown][kAcross][4]) {
+                                          int steps, Nans& nans, Sum (&sums)[kDown][kAcross][4]) {
     const auto fill = [&](int step, u32 stage) {
       if (step < steps) source.copy(m, step, base + stage * kStageBytes);
       m.cp_async_commit();
@@ -154,7 +171,7 @@ struct Mma {
       m.template cp_async_wait<kStages - 2>();
       m.sync_named(1, kThreads);  // this step has landed, and all have left the one before
       fill(step + kStages - 1, ahead);
-      multiply_stage(m, base + stage * kStageBytes, warp, sums);
+      multiply_stage(m, base + stage * kStageBytes, warp, nans, sums);
       ahead = stage;
       stage = stage + 1 < kStages ? stage + 1 : 0;
     }
@@ -165,14 +182,16 @@ struct Mma {
   // 128 bytes of K. Lanes give the rows that ldmatrix reads: of A, 16 rows at bytes 0 and 16; of B,
   // 8 columns at bytes 0 and 16, then 8 more.
   template <class Machine>
-  OCTAVO_DEVICE static void multiply_stage(Machine& m, u32 stage, u32 warp,
+  OCTAVO_DEVICE static void multiply_stage(Machine& m, u32 stage, u32 warp, Nans& nans,
                                            Sum (&sums)[kDown][kAcross][4]) {
     const u32 lane = m.lane();
     const u32 row_a = warp / tile.across * tile.rows + lane % 16;
     const u32 row_b = warp % tile.across * tile.columns + lane % 8 + lane / 16 * 8;
     const u32 at_a = stage + row_a * kRowBytes;
     const u32 at_b = stage + kBytesA + row_b * kRowBytes;
-    OCTAVO_UNROLL
+    // Widening by arithmetic takes registers: all four at a time would leave none.
+    [[maybe_unused]] constexpr int kAtOnce = hides_nan<Machine>() ? 2 : kRowBytes / kStepBytes;
+    OCTAVO_UNROLL_BY(kAtOnce)
     for (u32 j = 0; j < kRowBytes / kStepBytes; ++j) {
       u32 a[kDown][4], b[kAcross / 2][4];
       OCTAVO_UNROLL
@@ -183,8 +202,8 @@ struct Mma {
         m.ldmatrix4(swizzle_128(at_b + j * kStepBytes + lane / 8 % 2 * 16) + i * 16 * kRowBytes,
                     b[i]);
       if constexpr (kFp8) {
-        multiply_halves<0>(m, a, b, sums);
-        multiply_halves<1>(m, a, b, sums);
+        multiply_halves<0>(m, a, b, nans, sums);
+        multiply_halves<1>(m, a, b, nans, sums);
       } else {
         multiply(m, a, b, sums);
       }
@@ -196,33 +215,61 @@ struct Mma {
                                      const u32 (&b)[kAcross / 2][4],
                                      Sum (&sums)[kDown][kAcross][4]) {
     OCTAVO_UNROLL
-    for (int i = 0; i < kDown; ++i) {
-      OCTAVO_UNROLL
-      for (int j = 0; j < kAcross; ++j) {
-        const u32 column[2] = {b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]};
-        m.template mma_sync<kMultiplied>(sums[i][j], a[i], column);
-      }
+    for (int i = 0; i < kDown; ++i) multiply_rows(m, a[i], b, sums[i]);
+  }
+
+  // Sixteen rows.
+  template <class Machine>
+  OCTAVO_DEVICE static void multiply_rows(Machine& m, const u32 (&a)[4],
+                                          const u32 (&b)[kAcross / 2][4], Sum (&sums)[kAcross][4]) {
+    OCTAVO_UNROLL
+    for (int j = 0; j < kAcross; ++j) {
+      const u32 column[2] = {b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]};
+      m.template mma_sync<kMultiplied>(sums[j], a, column);
     }
   }
 
   // Elements 0 and 1 of every four, or 2 and 3.
   template <int pair, class Machine>
   OCTAVO_DEVICE static void multiply_halves(Machine& m, const u32 (&a)[kDown][4],
-                                            const u32 (&b)[kAcross / 2][4],
+                                            const u32 (&b)[kAcross / 2][4], Nans& nans,
                                             Sum (&sums)[kDown][kAcross][4]) {
-    constexpr bool kE5M2A = type == MmaType::e5m2_e4m3 || type == MmaType::e5m2_e5m2;
-    constexpr bool kE5M2B = type == MmaType::e4m3_e5m2 || type == MmaType::e5m2_e5m2;
-    u32 wide_a[kDown][4], wide_b[kAcross / 2][4];
+    u32 wide_b[kAcross / 2][4];
     OCTAVO_UNROLL
-    for (int r = 0; r < 4; ++r) {
+    for (int i = 0; i < kAcross / 2; ++i) {
       OCTAVO_UNROLL
-      for (int i = 0; i < kDown; ++i)
-        wide_a[i][r] = halves_of < kE5M2A ? Fp8::e5m2 : Fp8::e4m3 > (m, a[i][r], pair);
-      OCTAVO_UNROLL
-      for (int i = 0; i < kAcross / 2; ++i)
-        wide_b[i][r] = halves_of < kE5M2B ? Fp8::e5m2 : Fp8::e4m3 > (m, b[i][r], pair);
+      for (int r = 0; r < 4; ++r)
+        wide_b[i][r] = halves_of<kFormatB>(m, b[i][r], pair, nans.of_b[2 * i + r / 2]);
     }
-    multiply(m, wide_a, wide_b, sums);
+    OCTAVO_UNROLL
+    for (int i = 0; i < kDown; ++i) {
+      u32 wide_a[4];
+      OCTAVO_UNROLL
+      for (int r = 0; r < 4; ++r)
+        wide_a[r] = halves_of<kFormatA>(m, a[i][r], pair, nans.of_a[2 * i + r % 2]);
+      multiply_rows(m, wide_a, wide_b, sums[i]);
+    }
+  }
+
+  // A row or a column with a NaN has no other sums.
+  template <class Machine>
+  OCTAVO_DEVICE static void show(Machine& m, Nans& nans, Sum (&sums)[kDown][kAcross][4]) {
+    constexpr float kNan = std::bit_cast<float>(0x7FFFFFFFU);  // the tensor cores'
+    const u32 lane = m.lane(), column = lane % 4 * 2;
+    nans.of_a.meet(m);
+    nans.of_b.meet(m);
+    OCTAVO_UNROLL
+    for (int i = 0; i < kDown; ++i) {
+      const bool rows[2] = {nans.of_a.any(m, 2 * i, lane), nans.of_a.any(m, 2 * i + 1, lane)};
+      OCTAVO_UNROLL
+      for (int j = 0; j < kAcross; ++j) {
+        const bool columns[2] = {nans.of_b.any(m, j, column * 4),
+                                 nans.of_b.any(m, j, column * 4 + 4)};
+        OCTAVO_UNROLL
+        for (int e = 0; e < 4; ++e)
+          if (rows[e / 2] || columns[e % 2]) sums[i][j][e] = kNan;
+      }
+    }
   }
 
   // Through panels in the stages' place, from which each four warps finish a share of the rows.

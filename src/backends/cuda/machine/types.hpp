@@ -13,7 +13,8 @@
 //   conversion     pack_bf16 pack_f16: two floats as 16-bit elements, the first in the low half;
 //                  pack_e4m3 pack_e5m2: as 8-bit ones, saturated, NaN 0x7F, where has_fp8 says that
 //                  there are such instructions; unpack_e4m3, there: two codes as fp16
-//   words          multiply_f16: two products of fp16; permute_bytes: four of two words' eight
+//   words          multiply_f16: two products of fp16; largest_f16: the larger of a and |b|, twice;
+//                  permute_bytes: four of two words' eight, or their signs
 //   other CTAs     load_cluster<T> store_cluster<T>
 //   meetings       shuffle elect sync_warp sync_named cluster_sync
 //   mbarriers      mbarrier_init fence_mbarrier_init mbarrier_arrive mbarrier_arrive_cluster
@@ -35,11 +36,14 @@
 #define OCTAVO_HOST_DEVICE __host__ __device__ __forceinline__
 #define OCTAVO_UNROLL _Pragma("unroll")
 #define OCTAVO_ROLLED _Pragma("unroll 1")
+#define OCTAVO_PRAGMA(text) _Pragma(#text)
+#define OCTAVO_UNROLL_BY(count) OCTAVO_PRAGMA(unroll count)
 #else
 #define OCTAVO_DEVICE inline
 #define OCTAVO_HOST_DEVICE inline
 #define OCTAVO_UNROLL
 #define OCTAVO_ROLLED
+#define OCTAVO_UNROLL_BY(count)
 #endif
 
 namespace octavo::cuda {

@@ -4,6 +4,7 @@
 // Every primitive takes its caller's place in the source, for faults and counters.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -41,12 +42,24 @@ class Machine {
     };
     return pack_f16(product(0), product(16));
   }
-  // prmt without its modes: byte i is byte selector[4 i + 3 : 4 i] of the eight.
+  // The NaN of an operand is not seen.
+  u32 largest_f16(u32 a, u32 b) const {
+    const auto larger = [&](u32 shift) {
+      return std::fmax(decode<kFloat16>(static_cast<std::uint16_t>(a >> shift)),
+                       std::fabs(decode<kFloat16>(static_cast<std::uint16_t>(b >> shift))));
+    };
+    return pack_f16(larger(0), larger(16));
+  }
+  // prmt without its modes: byte i is byte selector[4 i + 2 : 4 i] of the eight, or, where bit
+  // 4 i + 3 is set, eight times that byte's sign.
   u32 permute_bytes(u32 low, u32 high, u32 selector) const {
     const u64 bytes = u64{high} << 32 | low;
     u32 chosen = 0;
-    for (u32 i = 0; i < 32; i += 8)
-      chosen |= static_cast<u32>(bytes >> (selector >> (i / 2) & 7U) * 8 & 0xFFU) << i;
+    for (u32 i = 0; i < 32; i += 8) {
+      const u32 choice = selector >> (i / 2);
+      const u32 byte = static_cast<u32>(bytes >> (choice & 7U) * 8 & 0xFFU);
+      chosen |= ((choice & 8U) == 0 ? byte : (byte >> 7) * 0xFFU) << i;
+    }
     return chosen;
   }
   static constexpr bool has_fp8 = true;
