@@ -85,27 +85,64 @@ TEST_F(CudaBackend, RowsDecideWhichKernelMultiplies) {
   }
 }
 
+// Nothing is brought over, so that the call can be captured: who replays it has its offsets then.
+TEST_F(CudaBackend, GroupsOfRowsAreOneLaunch) {
+  const Tensor near = integers(int8, {90, kK}, 1), weights = integers(int8, {3, kN, kK}, 2);
+  const Tensor first = values(int32, {3}, {20, 20, 90}), second = values(int32, {3}, {1, 64, 80});
+  const Tensor a = to_device(near), b = to_device(weights), offs = to_device(first);
+  const auto want = [&](const Tensor& ends) {
+    return grouped_mm(near, weights.transposed(), {.offs = ends});
+  };
+  int stream = 0;
+  const Tensor out = Tensor::empty(float32, {90, kN}, {kHopper, &stream});
+  const std::string said =
+      explain(grouped_mm_problem(a, b.transposed(), {.offs = offs, .out = out})).to_string();
+  expect_part(said,
+              "one launch for all groups: dense 128x256 tiles, clusters of 2: exact integer sums");
+  const auto call = [&] {
+    (void)grouped_mm(a, b.transposed(), {.offs = offs, .out = out},
+                     {.device = kHopper, .stream = &stream});
+  };
+  reset_simulated_driver();
+  call();
+  expect_same_bits(copy(out, Place{{}, &stream}), want(first));
+  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_convert", 1},  // offsets, to int64
+                                                    {"octavo_cut_rows", 1},
+                                                    {"octavo_dense_s8_32", 1}}));
+  begin_capture(&stream);
+  call();
+  const int graph = end_capture(&stream);
+  for (const Tensor& ends : {second, first}) {
+    ASSERT_TRUE(cuda::kCudaMemory.copy(ends, offs, 3 * sizeof(std::int32_t), &stream).ok());
+    launch_graph(graph, &stream);
+    expect_same_bits(copy(out, Place{{}, &stream}), want(ends));
+  }
+}
+
 // A plan knows no offsets: it says what decides, and the launches agree.
 TEST_F(CudaBackend, ExplainSaysThatGroupsAreLaunchedOneByOne) {
   const Tensor near = integers(int8, {90, kK}, 1), weights = integers(int8, {3, kN, kK}, 2);
   const Tensor ends = values(int32, {3}, {20, 20, 90});
   const Tensor a = to_device(near), b = to_device(weights), offs = to_device(ends);
   const auto product = [](const Tensor& x, const Tensor& w, const Tensor& offsets) {
-    return grouped_mm(x, w.transposed(), {.offs = offsets});
+    return grouped_mm(x, w.transposed(), {.offs = offsets, .out_dtype = float8_e4m3fnuz});
   };
   const std::string said =
-      explain(grouped_mm_problem(a, b.transposed(), {.offs = offs})).to_string();
+      explain(grouped_mm_problem(a, b.transposed(), {.offs = offs, .out_dtype = float8_e4m3fnuz}))
+          .to_string();
   expect_part(said,
               "a launch for each group, a device's offsets come to the host: few rows up to "
-              "64 of them, dense 128x256 tiles for more: exact integer sums");
+              "64 of them, dense 128x256 tiles for more: exact integer sums; a pass finishes");
   reset_simulated_driver();
   const Tensor out = product(a, b, offs);
   EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_convert", 1},  // the offsets
                                                     {"octavo_few_rows_s8_of32_32", 1},
-                                                    {"octavo_dense_s8_32", 1}}));
+                                                    {"octavo_dense_s8_32", 1},
+                                                    {"octavo_finish", 2}}));
   expect_same_bits(to_host(out), product(near, weights, ends));
   // Of so few rows in all no group has more.
-  const MatmulProblem small = grouped_mm_problem(to_device(a_), b.transposed(), {.offs = offs});
+  const MatmulProblem small = grouped_mm_problem(to_device(a_), b.transposed(),
+                                                 {.offs = offs, .out_dtype = float8_e4m3fnuz});
   expect_part(explain(small).to_string(), "come to the host: few rows, 64 columns a tile");
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The dense kernel through the simulator: bit for bit section 3 on the tensor cores' sums, whatever
 // the shape, in every schedule.
-#include "dense_kit.hpp"
+#include "full_epilogue_kit.hpp"
 
 namespace octavo::test {
 namespace {
@@ -67,6 +67,41 @@ TEST(Dense, ChunksOfKGiveTheBitsOfTheKernelThatCutsIt) {
   }
   EXPECT_GT(differing, 0);  // that chunks matter
   EXPECT_EQ(whole.m * whole.n, same);
+}
+
+// Tiles of two groups' rows, each with half of B's; those of nobody stay as they are.
+template <class Kernel>
+void expect_groups() {
+  using Problem = DenseProblem<Kernel>;
+  constexpr int kColumns = 40, kEnd = 290;
+  Problem problem(300, 2 * kColumns, 400);
+  const std::int32_t count = 3;
+  const cuda::RowTile tiles[] = {{0, 30, 0}, {30, 286, 1}, {286, kEnd, 1}};
+  auto params = problem.full_params();
+  params.n = kColumns;
+  params.groups = {&count, tiles, kColumns};
+  constexpr bool kInteger = cuda::is_integer(Kernel::kType);
+  TypedArray out(kInteger ? DType::int32 : DType::float32, problem.m * kColumns);
+  params.full.out.dtype = out.dtype();
+  params.full.out.strides = {kColumns, 1};
+  const TypedArray poison = out;
+  std::vector<std::uint32_t> want;
+  for (int i = 0; i < kEnd; ++i)
+    for (int j = 0; j < kColumns; ++j)
+      want.push_back(std::bit_cast<std::uint32_t>(problem.sum_of(i, (i < 30 ? 0 : kColumns) + j)));
+  for (const Options& options : schedules(1)) {
+    out = poison;
+    params.full.out.data = out.data();
+    ASSERT_EQ("", fault_of(problem.launch(2), options,
+                           [&](Machine machine) { Kernel::run(machine, params); }));
+    for (std::int64_t i = 0; i < out.count(); ++i)
+      ASSERT_EQ(i < kEnd * kColumns ? want[static_cast<std::size_t>(i)] : 0xEEEEEEEEU, out.bits(i))
+          << i / kColumns << ", " << i % kColumns << ", seed " << options.seed;
+  }
+}
+TEST(Dense, TilesOfGroups) {
+  expect_groups<Dense<MmaType::s8_s8, Summing::plain, 4>>();
+  expect_groups<Dense<MmaType::e4m3_e4m3, Summing::promoted, 4>>();
 }
 
 }  // namespace

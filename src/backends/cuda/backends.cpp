@@ -7,6 +7,7 @@
 
 #include "backends/cuda/dense_product.hpp"
 #include "backends/cuda/general_product.hpp"
+#include "backends/cuda/grouped_product.hpp"
 #include "backends/cuda/images.hpp"
 #include "backends/cuda/passes/passes.hpp"
 #include "backends/cuda/rows_layout.hpp"
@@ -130,7 +131,8 @@ const char* plan_dense(const MatmulProblem& problem, int, Plan& plan) noexcept {
     if (const char* why = find_dense_path(cores, part, problem.options, problem.groups.split, path);
         why != nullptr)
       return why;
-    plan.how = g == 0 || std::string_view(plan.how) == path.how ? path.how : kHowsOfList;
+    const char* how = is_at_once(problem, path) ? path.at_once : path.how;
+    plan.how = g == 0 || std::string_view(plan.how) == how ? how : kHowsOfList;
     plan.sum_error = std::max(plan.sum_error, sum_error(path, weight_rows(part.b)));
     reserve_member(part, problem.options, plan);
   }
@@ -140,12 +142,21 @@ const char* plan_dense(const MatmulProblem& problem, int, Plan& plan) noexcept {
 template <Cores cores>
 Status run_dense(const MatmulProblem& problem, const Plan&, const ExecContext& context,
                  void* workspace) noexcept {
+  const auto path_of = [&](const Member& part, DensePath& path) {
+    const char* why = find_dense_path(cores, part, problem.options, Split::none, path);
+    if (why == nullptr) return Status();
+    return fail(Code::internal, "{}: tensor cores were not to multiply: {}", problem.operation,
+                why);
+  };
+  if (is_tensor_form(problem) && group_count(problem) > 0) {
+    Member first;
+    DensePath path;
+    OCTAVO_TRY(path_of(planned_member(problem, 0, first), path));
+    if (is_at_once(problem, path)) return run_at_once(problem, path, context);
+  }
   const auto multiply = [&](const Member& part, const std::int32_t* column_sums) {
     DensePath path;
-    if (const char* why = find_dense_path(cores, part, problem.options, Split::none, path);
-        why != nullptr)
-      return fail(Code::internal, "{}: tensor cores were not to multiply: {}", problem.operation,
-                  why);
+    OCTAVO_TRY(path_of(part, path));
     return run_dense(part, problem.options, path, column_sums, context);
   };
   return run_members(problem, context, workspace, multiply);

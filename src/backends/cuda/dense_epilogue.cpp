@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "backends/cuda/rows_layout.hpp"
+#include "backends/cuda/tiled.hpp"
 #include "core/grid.hpp"
 
 namespace octavo::cuda {
@@ -94,13 +94,6 @@ bool to_full(const Member& p, const MatmulOptions& options, const EpilogueParams
 }  // namespace
 
 bool has_zero_points(const Member& p) noexcept { return p.a.azp.defined() || p.b.azp.defined(); }
-
-bool is_tiled(const MatrixView& x) noexcept {
-  const std::int64_t bytes = element_bytes(x.dtype);
-  return (x.strides[1] == 1 || x.shape[1] == 1) && x.strides[0] * bytes % kMapAlignment == 0 &&
-         x.strides[0] >= x.shape[1] &&
-         reinterpret_cast<std::uintptr_t>(x.data) % kMapAlignment == 0;
-}
 
 bool fuses(const Member& p, const MatmulOptions& options, FullEpilogue& full) noexcept {
   EpilogueParams vectors;  // none of the exact sums

@@ -13,9 +13,6 @@ struct DenseEpilogue {
   FullEpilogue full;     ///< of DenseOut::full
 };
 
-/// A matrix of rows that lie as TMA takes them.
-bool is_tiled(const MatrixView& x) noexcept;
-
 bool has_zero_points(const Member& member) noexcept;
 
 /// Whether the kernel finishes the member, with K > 0 and no outliers: zero points of rows and

@@ -8,15 +8,11 @@
 #include <limits>
 
 #include "backends/cuda/dense_epilogue.hpp"
-#include "backends/cuda/kernels/chunks.hpp"
-#include "backends/cuda/kernels/dense.hpp"
-#include "backends/cuda/kernels/few_rows.hpp"
-#include "backends/cuda/launch.hpp"
 #include "backends/cuda/mma_product.hpp"
 #include "backends/cuda/passes/passes.hpp"
-#include "backends/cuda/rows_layout.hpp"
 #include "backends/cuda/scratch.hpp"
-#include "backends/cuda/tensor_maps.hpp"
+#include "backends/cuda/tiled.hpp"
+#include "backends/cuda/wgmma_product.hpp"
 #include "core/error.hpp"
 #include "core/grid.hpp"
 #include "core/operand.hpp"
@@ -24,16 +20,20 @@
 namespace octavo::cuda {
 namespace {
 
-/// Rows that the kernel of few takes.
-constexpr std::int64_t kFewRows = 64;
-
 /// Which kernel the rows come to. Those of a group that offsets cut are not known to a plan, but
 /// for how many there are in all.
-enum class Rows : std::uint8_t { many, few, groups_of_many, groups_of_few, groups_of_any };
+enum class Rows : std::uint8_t {
+  many,
+  few,
+  groups_of_many,
+  groups_of_few,
+  groups_of_any,
+  groups_at_once,  // by wgmma alone
+};
 
 /// For explain, by Rows: where the kernel finishes its sums, and where a pass does.
 struct How {
-  static constexpr std::size_t kKinds = 5;
+  static constexpr std::size_t kKinds = 6;
   std::array<const char*, kKinds> whole, apart;
 
   constexpr const char* of(Rows rows, bool is_apart) const {
@@ -43,12 +43,14 @@ struct How {
 #define OCTAVO_HOW_DENSE(tile) "dense " tile " tiles, clusters of 2: "
 #define OCTAVO_HOW_FEW "few rows, 64 columns a tile: "
 #define OCTAVO_HOW_GROUPS "a launch for each group, a device's offsets come to the host: "
-#define OCTAVO_HOW_ROWS(tile, sums)                                                         \
-  {                                                                                         \
-    OCTAVO_HOW_DENSE(tile)                                                                  \
-    sums, OCTAVO_HOW_FEW sums, OCTAVO_HOW_GROUPS OCTAVO_HOW_DENSE(tile) sums,               \
-        OCTAVO_HOW_GROUPS OCTAVO_HOW_FEW sums,                                              \
-        OCTAVO_HOW_GROUPS "few rows up to 64 of them, dense " tile " tiles for more: " sums \
+#define OCTAVO_HOW_AT_ONCE "one launch for all groups: "
+#define OCTAVO_HOW_ROWS(tile, sums)                                                          \
+  {                                                                                          \
+    OCTAVO_HOW_DENSE(tile)                                                                   \
+    sums, OCTAVO_HOW_FEW sums, OCTAVO_HOW_GROUPS OCTAVO_HOW_DENSE(tile) sums,                \
+        OCTAVO_HOW_GROUPS OCTAVO_HOW_FEW sums,                                               \
+        OCTAVO_HOW_GROUPS "few rows up to 64 of them, dense " tile " tiles for more: " sums, \
+        OCTAVO_HOW_AT_ONCE OCTAVO_HOW_DENSE(tile) sums                                       \
   }
 #define OCTAVO_HOW(tile, sums)                                                         \
   How {                                                                                \
@@ -58,7 +60,7 @@ struct How {
   {                                                                                             \
     OCTAVO_HOW_MMA_SYNC sums, OCTAVO_HOW_MMA_SYNC sums,                                         \
         OCTAVO_HOW_GROUPS OCTAVO_HOW_MMA_SYNC sums, OCTAVO_HOW_GROUPS OCTAVO_HOW_MMA_SYNC sums, \
-        OCTAVO_HOW_GROUPS OCTAVO_HOW_MMA_SYNC sums                                              \
+        OCTAVO_HOW_GROUPS OCTAVO_HOW_MMA_SYNC sums, nullptr                                     \
   }
 #define OCTAVO_HOW_MMA_SYNC "mma.sync, tiles of 128x128 or 32x64: "
 #define OCTAVO_HOW_MMA(sums)                                                       \
@@ -85,6 +87,7 @@ constexpr How kFloat8Mma = OCTAVO_HOW_MMA("fp8 widened to fp16");
 #undef OCTAVO_HOW_MMA_ROWS
 #undef OCTAVO_HOW
 #undef OCTAVO_HOW_ROWS
+#undef OCTAVO_HOW_AT_ONCE
 #undef OCTAVO_HOW_GROUPS
 #undef OCTAVO_HOW_FEW
 #undef OCTAVO_HOW_DENSE
@@ -128,42 +131,6 @@ constexpr std::array kTypePairs{
     half(DType::float16, MmaType::f16_f16),
 };
 
-// A map of `rows` rows of x, and 128 bytes of its columns.
-TensorMap map_of(const MatrixView& x, int rows) noexcept {
-  TensorMap map;
-  const auto bytes = static_cast<std::int32_t>(element_bytes(x.dtype));
-  map.base = x.data;
-  map.extent[0] = x.shape[1];
-  map.extent[1] = x.shape[0];
-  map.pitch[1] = x.strides[0] * bytes;
-  map.box[0] = static_cast<std::int32_t>(kRowBytes) / bytes;
-  map.box[1] = rows;
-  map.element_bytes = bytes;
-  return map;
-}
-
-// A matrix that TMA takes, in memory of its own.
-Status take_tiled(Scratch& memory, DType dtype, std::int64_t rows, std::int64_t columns,
-                  const Device& device, MatrixView& out) noexcept {
-  const std::int64_t pitch = row_pitch(dtype, columns);
-  OCTAVO_TRY(
-      memory.take("dense product", static_cast<std::size_t>(rows * pitch * element_bytes(dtype))));
-  out = matrix_view(memory.data(), dtype, rows, pitch, device);
-  out.shape[1] = columns;
-  return {};
-}
-
-// An operand as rows of K: as it is, or in `memory`.
-Status to_tiled(MatrixView& x, Scratch& memory, const ExecContext& context) noexcept {
-  if (is_tiled(x) || x.numel() == 0) return {};
-  MatrixView rows;
-  OCTAVO_TRY(take_tiled(memory, x.dtype, x.shape[0], x.shape[1], x.device, rows));
-  OCTAVO_TRY(
-      convert({.from = static_cast<TensorView>(x), .to = static_cast<TensorView>(rows)}, context));
-  x = rows;
-  return {};
-}
-
 // Sums of an operand's rows of K, in `memory`.
 Status sum_lines(const MatrixView& x, Scratch& memory, const std::int32_t*& out,
                  const ExecContext& context) noexcept {
@@ -172,121 +139,6 @@ Status sum_lines(const MatrixView& x, Scratch& memory, const std::int32_t*& out,
   auto* sums = static_cast<std::int32_t*>(memory.data());
   out = sums;
   return line_sums(x, sums, context);
-}
-
-// ---- launches ----------------------------------------------------------------------------------
-
-struct Instance {
-  MmaType type;
-  Summing summing;
-  int out_bytes, parts;
-  std::int64_t most_rows;  // of the output
-  KernelId kernel;
-  std::int32_t rows_of_a, rows_of_b, rows_of_out;  // of boxes
-  std::int32_t tile_rows, tile_columns;            // of a cluster
-  std::uint32_t cluster, threads, shared_bytes;
-};
-
-template <class Kernel>
-constexpr Instance instance(Summing summing, std::int64_t most_rows, KernelId kernel) {
-  return {Kernel::kType,      summing,
-          Kernel::kOutBytes,  Kernel::kParts,
-          most_rows,          kernel,
-          Kernel::kRows,      Kernel::kRowsOfB,
-          Kernel::kRowsOfOut, Kernel::kClusterTile,
-          Kernel::kColumns,   Kernel::kCluster,
-          Kernel::kThreads,   Kernel::kSharedBytes};
-}
-
-constexpr std::int64_t kAnyRows = std::numeric_limits<std::int64_t>::max();
-
-// Those of fewer rows first.
-constexpr Instance kInstances[] = {
-#define OCTAVO_FEW_ROWS_INSTANCE(name, type, summing, rows, parts)        \
-  instance<FewRows<MmaType::type, Summing::summing, 2, rows, parts>>(     \
-      Summing::summing, rows, KernelId::few_rows_##name##_16),            \
-      instance<FewRows<MmaType::type, Summing::summing, 4, rows, parts>>( \
-          Summing::summing, rows, KernelId::few_rows_##name##_32),
-#include "backends/cuda/kernels/few_rows_instances.inc"
-#undef OCTAVO_FEW_ROWS_INSTANCE
-#define OCTAVO_DENSE_INSTANCE(name, type, summing, rows, parts)                                  \
-  instance<Dense<MmaType::type, Summing::summing, 2, rows, parts>>(Summing::summing, kAnyRows,   \
-                                                                   KernelId::dense_##name##_16), \
-      instance<Dense<MmaType::type, Summing::summing, 4, rows, parts>>(                          \
-          Summing::summing, kAnyRows, KernelId::dense_##name##_32),
-#include "backends/cuda/kernels/dense_instances.inc"
-#undef OCTAVO_DENSE_INSTANCE
-};
-
-const Instance* find_instance(const DensePath& path, std::int64_t rows, int out_bytes,
-                              int parts) noexcept {
-  for (const Instance& row : kInstances) {
-    if (row.type == path.type && row.summing == path.summing && row.out_bytes == out_bytes &&
-        row.parts == parts && rows <= row.most_rows)
-      return &row;
-  }
-  return nullptr;
-}
-
-// Rows up to which tiles of N do not fill the device, and CTAs take chunks of K side by side.
-constexpr std::int64_t kMostCutRows = 512;
-
-// Sums that are exact, or whose chunks are added in order by every kernel.
-bool is_cut(const DensePath& path) noexcept {
-  return is_integer(path.type) || path.summing == Summing::promoted;
-}
-
-// Into how many parts the CTAs of a cluster cut K: where chunks may be summed apart, and tiles are
-// too few for the device. Of few rows the tiles are narrow, and each brings B twice as fast as its
-// share of memory: they are cut only where all parts run at the same time.
-int parts_of(const DensePath& path, const MatrixView& out, std::int64_t k_bytes,
-             const Place& place) noexcept {
-  const std::int64_t rows = out.shape[0], columns = out.shape[1];
-  if (!is_cut(path) || chunks_of(columns, k_bytes) == 1) return 1;
-  constexpr std::int64_t kFewColumns = 64;  // of a tile of few rows
-  if (rows > kFewRows) return rows <= kMostCutRows ? 2 : 1;
-  const std::int64_t tiles = (columns + kFewColumns - 1) / kFewColumns;
-  return 2 * tiles <= std::int64_t{multiprocessors(place)} ? 2 : 1;
-}
-
-// As many clusters as tiles, or as the device runs at a time: those take tiles in turn.
-std::uint32_t blocks_of(const Instance& row, const MatrixView& out, const Place& place) noexcept {
-  const auto tiles = [](std::int64_t extent, std::int32_t tile) {
-    return (extent + tile - 1) / tile;
-  };
-  const std::int64_t all =
-      tiles(out.shape[0], row.tile_rows) * tiles(out.shape[1], row.tile_columns);
-  const std::int64_t most = std::max<std::int64_t>(multiprocessors(place) / row.cluster, 1);
-  return static_cast<std::uint32_t>(std::min(all, most)) * row.cluster;
-}
-
-Status launch_wgmma(const DensePath& path, const MatrixView& a, const MatrixView& b,
-                    const MatrixView& out, const DenseEpilogue& epilogue,
-                    const ExecContext& context) noexcept {
-  const std::int64_t k_bytes = a.shape[1] * element_bytes(a.dtype);
-  const Place place = context.place(out.device);
-  const bool full = epilogue.kind == DenseOut::full;
-  const int out_bytes = full ? 4 : static_cast<int>(element_bytes(out.dtype));
-  const Instance* row =
-      find_instance(path, out.shape[0], out_bytes, parts_of(path, out, k_bytes, place));
-  if (row == nullptr) return fail(Code::internal, "dense product: no kernel of that type");
-  DenseParams<EncodedMap> params;
-  params.m = static_cast<std::int32_t>(out.shape[0]);
-  params.n = static_cast<std::int32_t>(out.shape[1]);
-  params.k_bytes = static_cast<std::int32_t>(k_bytes);
-  params.chunk_steps = chunk_steps(out.shape[1], k_bytes);
-  params.out_type = epilogue.kind;
-  params.epilogue = epilogue.quick;
-  params.full = epilogue.full;
-  OCTAVO_TRY(encode_map(map_of(a, row->rows_of_a), params.a));
-  OCTAVO_TRY(encode_map(map_of(b, row->rows_of_b), params.b));
-  if (full) {
-    params.out = {};
-  } else {
-    OCTAVO_TRY(encode_map(map_of(out, row->rows_of_out), params.out));
-  }
-  return launch(row->kernel, {blocks_of(*row, out, place), row->threads, row->shared_bytes},
-                &params, place);
 }
 
 // Whether the path's kernel finishes the member.
@@ -298,7 +150,7 @@ bool finishes(Cores cores, const Member& p, const MatmulOptions& options,
 Status launch_dense(const DensePath& path, const MatrixView& a, const MatrixView& b,
                     const MatrixView& out, const DenseEpilogue& epilogue,
                     const ExecContext& context) noexcept {
-  if (path.cores == Cores::wgmma) return launch_wgmma(path, a, b, out, epilogue, context);
+  if (path.cores == Cores::wgmma) return launch_wgmma(path, {a, b, out, epilogue}, context);
   return launch_mma(path.type, a, b, epilogue.full, context.place(out.device));
 }
 
@@ -334,7 +186,8 @@ const char* find_dense_path(Cores cores, const Member& p, const MatmulOptions& o
   DenseEpilogue epilogue;
   const bool apart = k == 0 || !finishes(cores, p, options, epilogue);
   const How& how = !wgmma ? found->mma_sync : fast ? found->fast : found->how;
-  path = {cores, found->type, fast ? Summing::plain : found->summing, how.of(rows, apart)};
+  path = {cores, found->type, fast ? Summing::plain : found->summing, how.of(rows, apart),
+          how.of(Rows::groups_at_once, apart)};
   if (is_integer(path.type) && k > kMostIntegerDepth)
     return "sums of more than 65536 products leave int32";
   if (path.type == MmaType::u8_u8 && k > kMostUnsignedDepth)

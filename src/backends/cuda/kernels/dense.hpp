@@ -58,6 +58,7 @@ struct Dense {
   static constexpr int kCluster = cluster_rows * parts, kClusterTile = kRows * cluster_rows;
   static constexpr int kRowsOfB = kColumns / cluster_rows;  // that a CTA brings
   static constexpr int kOwnColumns = kColumns / parts;      // that a CTA finishes
+  static constexpr bool kTakesGroups = out_bytes == 4 && !kSplit;
   static_assert(parts == 1 || parts == 2);
   static_assert(!kPromoted || element_bytes(type) == 1, "promotion is every 128 bytes of K");
   static constexpr int kWarpgroupRows = 64, kWarpgroups = kRows / kWarpgroupRows;
@@ -72,6 +73,7 @@ struct Dense {
   static constexpr u32 kStaging = kStages * kStageBytes;  // two panels a warpgroup
   static constexpr u32 kFactors = kStaging + 2 * kWarpgroups * kPanelBytes;
   static constexpr u32 kExchanged = kFactors + kColumns * sizeof(ColumnFactors);
+  using Full = FullPanel<Sum, kWarpgroupRows>;
   using Parts = Exchange<Sum, kColumns / 2, kWarpgroups * 128>;
   static constexpr u32 kBarriers = kExchanged + (kSplit ? Parts::kBytes : 0);
   static constexpr u32 kSharedBytes =
@@ -83,7 +85,7 @@ struct Dense {
     const u32 base = m.shared_base(), warp = m.shuffle(m.warp(), 0);
     constexpr u32 kAfterStages = kBarriers + Ring<kStages>::kBarrierBytes;
     constexpr int kStep = static_cast<int>(kRowBytes);
-    Work work{TileOrder{(p.m + kClusterTile - 1) / kClusterTile, (p.n + kColumns - 1) / kColumns},
+    Work work{TileOrder{row_tiles(m, p), (p.n + kColumns - 1) / kColumns},
               static_cast<int>(m.block()) / kCluster,
               static_cast<int>(m.blocks()) / kCluster,
               m.cta_rank() % cluster_rows,
@@ -112,6 +114,26 @@ struct Dense {
   }
 
  private:
+  /// Where a cluster's tile lies.
+  struct Tile {
+    int row, end_row, column, group;
+  };
+
+  template <class Machine, class Params>
+  OCTAVO_DEVICE static int row_tiles(Machine& m, const Params& p) {
+    if (kTakesGroups && p.groups.count != nullptr) return m.load_global(p.groups.count);
+    return (p.m + kClusterTile - 1) / kClusterTile;
+  }
+  template <class Machine, class Params>
+  OCTAVO_DEVICE static Tile tile_at(Machine& m, const Params& p, const TilePlace& place) {
+    const int column = place.column * kColumns;
+    if (kTakesGroups && p.groups.count != nullptr) {
+      const RowTile tile = m.load_global(p.groups.tiles + place.row);
+      return {tile.row, tile.end, column, tile.group};
+    }
+    return {place.row * kClusterTile, p.m, column, 0};
+  }
+
   /// What all roles of a CTA know.
   struct Work {
     TileOrder tiles;
@@ -149,16 +171,16 @@ struct Dense {
     const int rank = static_cast<int>(work.row);
     RingPlace<kStages> place;
     for (int index = work.first; index < work.tiles.count(); index += work.step) {
-      const TilePlace tile = work.tiles.at(index);
-      const int row = (tile.row * cluster_rows + rank) * kRows;
-      const int column = tile.column * kColumns + rank * kRowsOfB;
+      const Tile tile = tile_at(m, p, work.tiles.at(index));
+      const int row = tile.row + rank * kRows;
+      const int row_of_b = tile.group * p.groups.rows_of_b + tile.column + rank * kRowsOfB;
       for (int k = 0; k < work.k_steps; ++k, place.advance()) {
         const u32 full = work.operands.full(place.stage);
         const int element = (work.k_first + k) * static_cast<int>(kRowBytes) / element_bytes(type);
         m.mbarrier_wait(work.operands.empty(place.stage), place.phase ^ 1);
         m.mbarrier_expect(full, kStageBytes);
         m.tma_load(p.a, work.a_of(place.stage), full, element, row);
-        m.tma_load(p.b, work.b_of(place.stage) + work.row * kShareB, full, element, column,
+        m.tma_load(p.b, work.b_of(place.stage) + work.row * kShareB, full, element, row_of_b,
                    kAllRows << work.part * cluster_rows);
       }
     }
@@ -196,9 +218,8 @@ struct Dense {
     RingPlace<kStages> place;
     RingPlace<1> once;  // of what is used once a tile
     for (int index = work.first; index < work.tiles.count(); index += work.step, once.advance()) {
-      const TilePlace tile = work.tiles.at(index);
-      const int row = (tile.row * cluster_rows + static_cast<int>(work.row)) * kRows +
-                      static_cast<int>(group) * kWarpgroupRows;
+      Tile tile = tile_at(m, p, work.tiles.at(index));
+      tile.row += static_cast<int>(work.row) * kRows + static_cast<int>(group) * kWarpgroupRows;
       const int own = static_cast<int>(work.part) * kOwnColumns;
       Sum sums[kColumns / 2];
       if constexpr (kPromoted) {
@@ -210,9 +231,9 @@ struct Dense {
       if constexpr (kSplit) {
         Sum half[Parts::kHalf];
         add_parts(m, work, warp, once.phase, sums, half);
-        store_tile(m, p, work, warp, row, tile.column * kColumns, own, once.phase, half);
+        store_tile(m, p, work, warp, tile, own, once.phase, half);
       } else {
-        store_tile(m, p, work, warp, row, tile.column * kColumns, own, once.phase, sums);
+        store_tile(m, p, work, warp, tile, own, once.phase, sums);
       }
       m.sync_warp();
       if (m.lane() == 0) m.mbarrier_arrive(work.factors.empty(0));
@@ -307,10 +328,11 @@ struct Dense {
   template <class Machine>
   OCTAVO_DEVICE static void store_tile(Machine& m,
                                        const DenseParams<typename Machine::TensorMap>& p,
-                                       const Work& work, u32 warp, int row, int column, int own,
+                                       const Work& work, u32 warp, const Tile& tile, int own,
                                        u32 turn, const Sum (&sums)[kOwnColumns / 2]) {
+    const int row = tile.row, column = tile.column + own;
     if (out_bytes == 4 && p.out_type == DenseOut::full)
-      return finish_tile(m, p, work, warp, row, column + own, sums);
+      return finish_tile(m, p, work, warp, {row, column, tile.end_row, p.n, tile.group}, sums);
     const u32 group = warp / 4, lane = m.lane(), in_group = warp % 4;
     const bool stores = in_group == 0 && lane == 0;
     const int first_row = row + static_cast<int>(in_group * 16 + lane / 4);
@@ -351,7 +373,7 @@ struct Dense {
       m.fence_async();
       m.sync_named(1 + group, 128);
       if (stores) {
-        m.tma_store(p.out, staging, column + own + static_cast<int>(panel) * kPanelColumns, row);
+        m.tma_store(p.out, staging, column + static_cast<int>(panel) * kPanelColumns, row);
         m.tma_store_commit();
       }
     }
@@ -362,13 +384,11 @@ struct Dense {
   template <class Machine>
   OCTAVO_DEVICE static void finish_tile(Machine& m,
                                         const DenseParams<typename Machine::TensorMap>& p,
-                                        const Work& work, u32 warp, int row, int column,
+                                        const Work& work, u32 warp, typename Full::Place place,
                                         const Sum (&sums)[kOwnColumns / 2]) {
-    using Full = FullPanel<Sum, kWarpgroupRows>;
     constexpr u32 kSumsOfPanel = kPanelColumns / 2, kEightRows = 8 * kRowBytes;
     const u32 group = warp / 4, lane = m.lane(), in_group = warp % 4;
     const u32 thread = in_group * 32 + lane;
-    typename Full::Place place{row, column, p.m, p.n};
     typename Full::Addends c = Full::fetch(m, p.full, place, thread);
     OCTAVO_ROLLED
     for (u32 panel = 0; panel < kPanels; ++panel) {

@@ -4,6 +4,7 @@
 
 #include "backends/cuda/kernels/epilogue.hpp"
 #include "backends/cuda/kernels/full_epilogue.hpp"
+#include "backends/cuda/kernels/row_tiles.hpp"
 #include "backends/cuda/machine/types.hpp"
 
 namespace octavo::cuda {
@@ -25,6 +26,7 @@ struct DenseShape {
   DenseOut out_type{};
   EpilogueParams epilogue;
   FullEpilogue full;
+  RowTiles groups;  ///< of DenseOut::full and a kernel that has all of K
 };
 
 template <class Map>

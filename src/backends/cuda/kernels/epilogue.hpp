@@ -14,17 +14,18 @@
 namespace octavo::cuda {
 
 /// What the host passes for one vector: a number, one value (step 0), or one for each row or
-/// column, of a wide type.
+/// column, of a wide type. Of groups, each may have its own.
 struct Factors {
   const void* values = nullptr;  ///< null: the number
   std::int32_t step = 0;
   float number = 1.0F;
   DType dtype = DType::float32;
+  std::int64_t group_step = 0;
 
   template <class Machine>
-  OCTAVO_DEVICE float at(Machine& m, int index, int count) const {
+  OCTAVO_DEVICE float at(Machine& m, int index, int count, int group = 0) const {
     return values != nullptr && index < count
-               ? read_wide(m, dtype, values, std::int64_t{index} * step)
+               ? read_wide(m, dtype, values, group * group_step + std::int64_t{index} * step)
                : number;
   }
 };

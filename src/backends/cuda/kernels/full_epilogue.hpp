@@ -59,7 +59,8 @@ class FullPanel {
   /// Where a panel lies in the output.
   struct Place {
     int row, column;          // its first
-    int end_row, end_column;  // of the output
+    int end_row, end_column;  // of the output, or of the group's part of it
+    int group = 0;
   };
 
   /// What a thread has of C, as it lies or an element a word: of this turn and of the next, fetched
@@ -89,8 +90,8 @@ class FullPanel {
     float scale_b[kFour], bias[kFour], result[kFour];
     OCTAVO_UNROLL
     for (int e = 0; e < kFour; ++e) {
-      scale_b[e] = p.scale_b.at(m, column + e, place.end_column);
-      bias[e] = p.bias.at(m, column + e, place.end_column);
+      scale_b[e] = p.scale_b.at(m, column + e, place.end_column, place.group);
+      bias[e] = p.bias.at(m, column + e, place.end_column, place.group);
       result[e] = p.result.at(m, column + e, place.end_column);
     }
     OCTAVO_ROLLED
@@ -105,7 +106,7 @@ class FullPanel {
         store_words(m, p, row, column, count, sums);
         continue;
       }
-      const float scale_a = p.scale_a.at(m, row, place.end_row);
+      const float scale_a = p.scale_a.at(m, row, place.end_row, place.group);
       float t[kFour];
       OCTAVO_UNROLL
       for (int e = 0; e < kFour; ++e) {

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Matrices that lie as TMA takes them: rows of neighbours at multiples of 16 bytes.
+#pragma once
+
+#include "backends/cuda/scratch.hpp"
+#include "octavo/context.hpp"
+#include "octavo/matrix.hpp"
+#include "octavo/status.hpp"
+
+namespace octavo::cuda {
+
+/// Whether it does.
+bool is_tiled(const MatrixView& x) noexcept;
+
+/// One in memory of its own.
+Status take_tiled(Scratch& memory, DType dtype, std::int64_t rows, std::int64_t columns,
+                  const Device& device, MatrixView& out) noexcept;
+
+/// An operand as rows of K: as it is, or copied to `memory`.
+Status to_tiled(MatrixView& x, Scratch& memory, const ExecContext& context) noexcept;
+
+}  // namespace octavo::cuda

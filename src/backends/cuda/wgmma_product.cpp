@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/wgmma_product.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+
+#include "backends/cuda/kernels/chunks.hpp"
+#include "backends/cuda/kernels/dense.hpp"
+#include "backends/cuda/kernels/few_rows.hpp"
+#include "backends/cuda/launch.hpp"
+#include "backends/cuda/tensor_maps.hpp"
+#include "core/error.hpp"
+
+namespace octavo::cuda {
+namespace {
+
+// A map of `rows` rows of x, and 128 bytes of its columns.
+TensorMap map_of(const MatrixView& x, int rows) noexcept {
+  TensorMap map;
+  const auto bytes = static_cast<std::int32_t>(element_bytes(x.dtype));
+  map.base = x.data;
+  map.extent[0] = x.shape[1];
+  map.extent[1] = x.shape[0];
+  map.pitch[1] = x.strides[0] * bytes;
+  map.box[0] = static_cast<std::int32_t>(kRowBytes) / bytes;
+  map.box[1] = rows;
+  map.element_bytes = bytes;
+  return map;
+}
+
+struct Instance {
+  MmaType type;
+  Summing summing;
+  int out_bytes, parts;
+  std::int64_t most_rows;  // of the output
+  KernelId kernel;
+  std::int32_t rows_of_a, rows_of_b, rows_of_out;  // of boxes
+  std::int32_t tile_rows, tile_columns;            // of a cluster
+  std::uint32_t cluster, threads, shared_bytes;
+};
+
+template <class Kernel>
+constexpr Instance instance(Summing summing, std::int64_t most_rows, KernelId kernel) {
+  return {Kernel::kType,      summing,
+          Kernel::kOutBytes,  Kernel::kParts,
+          most_rows,          kernel,
+          Kernel::kRows,      Kernel::kRowsOfB,
+          Kernel::kRowsOfOut, Kernel::kClusterTile,
+          Kernel::kColumns,   Kernel::kCluster,
+          Kernel::kThreads,   Kernel::kSharedBytes};
+}
+
+constexpr std::int64_t kAnyRows = std::numeric_limits<std::int64_t>::max();
+
+// Those of fewer rows first.
+constexpr Instance kInstances[] = {
+#define OCTAVO_FEW_ROWS_INSTANCE(name, type, summing, rows, parts)        \
+  instance<FewRows<MmaType::type, Summing::summing, 2, rows, parts>>(     \
+      Summing::summing, rows, KernelId::few_rows_##name##_16),            \
+      instance<FewRows<MmaType::type, Summing::summing, 4, rows, parts>>( \
+          Summing::summing, rows, KernelId::few_rows_##name##_32),
+#include "backends/cuda/kernels/few_rows_instances.inc"
+#undef OCTAVO_FEW_ROWS_INSTANCE
+#define OCTAVO_DENSE_INSTANCE(name, type, summing, rows, parts)                                  \
+  instance<Dense<MmaType::type, Summing::summing, 2, rows, parts>>(Summing::summing, kAnyRows,   \
+                                                                   KernelId::dense_##name##_16), \
+      instance<Dense<MmaType::type, Summing::summing, 4, rows, parts>>(                          \
+          Summing::summing, kAnyRows, KernelId::dense_##name##_32),
+#include "backends/cuda/kernels/dense_instances.inc"
+#undef OCTAVO_DENSE_INSTANCE
+};
+
+const Instance* find_instance(const DensePath& path, std::int64_t rows, int out_bytes,
+                              int parts) noexcept {
+  for (const Instance& row : kInstances) {
+    if (row.type == path.type && row.summing == path.summing && row.out_bytes == out_bytes &&
+        row.parts == parts && rows <= row.most_rows)
+      return &row;
+  }
+  return nullptr;
+}
+
+// Rows up to which tiles of N do not fill the device, and CTAs take chunks of K side by side.
+constexpr std::int64_t kMostCutRows = 512;
+
+// Sums that are exact, or whose chunks are added in order by every kernel.
+bool is_cut(const DensePath& path) noexcept {
+  return is_integer(path.type) || path.summing == Summing::promoted;
+}
+
+// Into how many parts the CTAs of a cluster cut K: where chunks may be summed apart, and tiles are
+// too few for the device. Of few rows the tiles are narrow, and each brings B twice as fast as its
+// share of memory: they are cut only where all parts run at the same time.
+int parts_of(const DensePath& path, const MatrixView& out, std::int64_t k_bytes,
+             const Place& place) noexcept {
+  const std::int64_t rows = out.shape[0], columns = out.shape[1];
+  if (!is_cut(path) || chunks_of(columns, k_bytes) == 1) return 1;
+  constexpr std::int64_t kFewColumns = 64;  // of a tile of few rows
+  if (rows > kFewRows) return rows <= kMostCutRows ? 2 : 1;
+  const std::int64_t tiles = (columns + kFewColumns - 1) / kFewColumns;
+  return 2 * tiles <= std::int64_t{multiprocessors(place)} ? 2 : 1;
+}
+
+std::int64_t tiles_of(std::int64_t extent, std::int32_t tile) noexcept {
+  return (extent + tile - 1) / tile;
+}
+
+// As many clusters as tiles, or as the device runs at a time: those take tiles in turn.
+std::uint32_t blocks_of(const Instance& row, std::int64_t row_tiles, std::int64_t columns,
+                        const Place& place) noexcept {
+  const std::int64_t all = row_tiles * tiles_of(columns, row.tile_columns);
+  const std::int64_t most = std::max<std::int64_t>(multiprocessors(place) / row.cluster, 1);
+  return static_cast<std::uint32_t>(std::min(all, most)) * row.cluster;
+}
+
+// What a launch is told but for the output's map.
+Status fill_in(const Instance& row, const WgmmaProduct& product, std::int64_t columns,
+               DenseParams<EncodedMap>& params) noexcept {
+  const auto& [a, b, out, epilogue] = product;
+  const std::int64_t k_bytes = a.shape[1] * element_bytes(a.dtype);
+  params.m = static_cast<std::int32_t>(out.shape[0]);
+  params.n = static_cast<std::int32_t>(columns);
+  params.k_bytes = static_cast<std::int32_t>(k_bytes);
+  params.chunk_steps = chunk_steps(columns, k_bytes);
+  params.out_type = epilogue.kind;
+  params.epilogue = epilogue.quick;
+  params.full = epilogue.full;
+  params.out = {};
+  OCTAVO_TRY(encode_map(map_of(a, row.rows_of_a), params.a));
+  return encode_map(map_of(b, row.rows_of_b), params.b);
+}
+
+Status no_kernel() noexcept {
+  return fail(Code::internal, "dense product: no kernel of that type");
+}
+
+}  // namespace
+
+Status launch_wgmma(const DensePath& path, const WgmmaProduct& product,
+                    const ExecContext& context) noexcept {
+  const auto& [a, b, out, epilogue] = product;
+  const Place place = context.place(out.device);
+  const bool full = epilogue.kind == DenseOut::full;
+  const int out_bytes = full ? 4 : static_cast<int>(element_bytes(out.dtype));
+  const std::int64_t k_bytes = a.shape[1] * element_bytes(a.dtype);
+  const Instance* row =
+      find_instance(path, out.shape[0], out_bytes, parts_of(path, out, k_bytes, place));
+  if (row == nullptr) return no_kernel();
+  DenseParams<EncodedMap> params;
+  OCTAVO_TRY(fill_in(*row, product, out.shape[1], params));
+  if (!full) OCTAVO_TRY(encode_map(map_of(out, row->rows_of_out), params.out));
+  const std::int64_t row_tiles = tiles_of(out.shape[0], row->tile_rows);
+  return launch(
+      row->kernel,
+      {blocks_of(*row, row_tiles, out.shape[1], place), row->threads, row->shared_bytes}, &params,
+      place);
+}
+
+Status launch_wgmma(const DensePath& path, const WgmmaProduct& product, const WgmmaGroups& groups,
+                    const ExecContext& context) noexcept {
+  const Place place = context.place(product.out.device);
+  const Instance* row = find_instance(path, kAnyRows, 4, 1);
+  if (row == nullptr || row->tile_rows != kRowsOfTile) return no_kernel();
+  DenseParams<EncodedMap> params;
+  OCTAVO_TRY(fill_in(*row, product, groups.columns, params));
+  params.groups = groups.groups;
+  return launch(row->kernel,
+                {blocks_of(*row, groups.most_tiles, groups.columns, place), row->threads,
+                 row->shared_bytes},
+                &params, place);
+}
+
+}  // namespace octavo::cuda
