@@ -28,7 +28,7 @@ enum class Rows : std::uint8_t {
   groups_of_many,
   groups_of_few,
   groups_of_any,
-  groups_at_once,  // by wgmma alone
+  groups_at_once,
 };
 
 /// For explain, by Rows: where the kernel finishes its sums, and where a pass does.
@@ -60,7 +60,7 @@ struct How {
   {                                                                                             \
     OCTAVO_HOW_MMA_SYNC sums, OCTAVO_HOW_MMA_SYNC sums,                                         \
         OCTAVO_HOW_GROUPS OCTAVO_HOW_MMA_SYNC sums, OCTAVO_HOW_GROUPS OCTAVO_HOW_MMA_SYNC sums, \
-        OCTAVO_HOW_GROUPS OCTAVO_HOW_MMA_SYNC sums, nullptr                                     \
+        OCTAVO_HOW_GROUPS OCTAVO_HOW_MMA_SYNC sums, OCTAVO_HOW_AT_ONCE OCTAVO_HOW_MMA_SYNC sums \
   }
 #define OCTAVO_HOW_MMA_SYNC "mma.sync, tiles of 128x128 or 32x64: "
 #define OCTAVO_HOW_MMA(sums)                                                       \

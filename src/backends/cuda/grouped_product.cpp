@@ -8,6 +8,7 @@
 #include "backends/cuda/kernels/chunks.hpp"
 #include "backends/cuda/kernels/passes/cut_rows.hpp"
 #include "backends/cuda/launch.hpp"
+#include "backends/cuda/mma_product.hpp"
 #include "backends/cuda/passes/passes.hpp"
 #include "backends/cuda/scratch.hpp"
 #include "backends/cuda/tiled.hpp"
@@ -55,7 +56,7 @@ bool are_small(std::int64_t rows, std::int64_t columns, std::int64_t groups) noe
   const auto tiles = [](std::int64_t extent, std::int64_t tile) {
     return (extent + tile - 1) / tile;
   };
-  return tiles((rows + groups - 1) / groups, kRowsOfTile) * tiles(columns, kColumnsOfTile) <
+  return tiles((rows + groups - 1) / groups, kWgmmaGroupRows) * tiles(columns, kColumnsOfTile) <
          kClusters;
 }
 
@@ -75,17 +76,17 @@ Status to_tiled_stack(const MatmulProblem& p, Scratch& memory, const ExecContext
   rows_of_each_b = static_cast<std::int32_t>(n);
   MatrixView first = rows;
   first.shape[0] = n;
-  return convert({.from = stacked(b, p.groups, step),
-                  .to = stacked(first, p.groups, n * rows.strides[0])},
-                 context);
+  return convert(
+      {.from = stacked(b, p.groups, step), .to = stacked(first, p.groups, n * rows.strides[0])},
+      context);
 }
 
 // Ends of groups, where they lie on the host.
 void give_ends(const MatmulProblem& p, std::int32_t rows, CutRowsKernel::Params& params) noexcept {
   const TensorView& offs = p.groups.offs;
   const auto at = [&](std::int64_t i) {
-    return static_cast<std::int32_t>(std::clamp<std::int64_t>(
-        load_int(offs.dtype, offs.data, i * offs.strides[0]), 0, rows));
+    return static_cast<std::int32_t>(
+        std::clamp<std::int64_t>(load_int(offs.dtype, offs.data, i * offs.strides[0]), 0, rows));
   };
   const std::int64_t before = p.groups.prefix ? 1 : 0;
   params.first = p.groups.prefix ? at(0) : 0;
@@ -94,18 +95,18 @@ void give_ends(const MatmulProblem& p, std::int32_t rows, CutRowsKernel::Params&
 
 // The list of tiles in `memory`, and zeros behind the last group.
 Status cut_rows(const MatmulProblem& p, const MatrixView& out, Scratch& memory,
-                const ExecContext& context, WgmmaGroups& groups) noexcept {
+                const ExecContext& context, RowGroups& groups) noexcept {
   constexpr std::size_t kHead = alignof(RowTile);  // of the count
-  groups.most_tiles = out.shape[0] / kRowsOfTile + p.groups.count;
-  OCTAVO_TRY(memory.take("grouped product", kHead + static_cast<std::size_t>(groups.most_tiles) *
-                                                        sizeof(RowTile)));
+  groups.most_tiles = out.shape[0] / groups.rows_of_tile + p.groups.count;
+  OCTAVO_TRY(memory.take("grouped product",
+                         kHead + static_cast<std::size_t>(groups.most_tiles) * sizeof(RowTile)));
   CutRowsKernel::Params params;
   const TensorView& offs = p.groups.offs;
   params.groups = static_cast<std::int32_t>(p.groups.count);
   params.rows = static_cast<std::int32_t>(out.shape[0]);
   params.columns = static_cast<std::int32_t>(out.shape[1]);
   params.each = static_cast<std::int32_t>(rows_of_each(p));
-  params.tile_rows = kRowsOfTile;
+  params.tile_rows = groups.rows_of_tile;
   params.count = static_cast<std::int32_t*>(memory.data());
   params.tiles = reinterpret_cast<RowTile*>(static_cast<char*>(memory.data()) + kHead);
   params.out = out;
@@ -120,8 +121,8 @@ Status cut_rows(const MatmulProblem& p, const MatrixView& out, Scratch& memory,
     params.prefix = p.groups.prefix;
     pieces = out.shape[0];  // behind the last group may be all of them
   }
-  groups.groups.count = params.count;
-  groups.groups.tiles = params.tiles;
+  groups.tiles.count = params.count;
+  groups.tiles.tiles = params.tiles;
   return launch_pass<CutRowsKernel>(KernelId::cut_rows, pieces, params, context.place(out.device));
 }
 
@@ -130,7 +131,7 @@ Status cut_rows(const MatmulProblem& p, const MatrixView& out, Scratch& memory,
 bool is_at_once(const MatmulProblem& p, const DensePath& path) noexcept {
   const Split split = p.groups.split;
   const std::int64_t groups = p.groups.count;
-  if (path.cores != Cores::wgmma || (split != Split::rows && split != Split::batch)) return false;
+  if (split != Split::rows && split != Split::batch) return false;
   const bool given = split == Split::rows && on_host(p.groups.offs);
   if (groups < 2 || groups > (given ? CutRowsKernel::kMostGiven : CutRowsKernel::kMostGroups))
     return false;
@@ -142,14 +143,13 @@ bool is_at_once(const MatmulProblem& p, const DensePath& path) noexcept {
   const std::int64_t each = rows_of_each(p);
   if (!is_one_matrix(steps.a, first.a.data.strides[0], each) ||
       !is_one_matrix(steps.out, first.out.strides[0], each) ||
-      (first.epilogue.c.defined() &&
-       !is_one_matrix(steps.c, first.epilogue.c.strides[0], each)))
+      (first.epilogue.c.defined() && !is_one_matrix(steps.c, first.epilogue.c.strides[0], each)))
     return false;
   const Member all = all_rows(p);
   const std::int64_t rows = all.out.shape[0], columns = all.out.shape[1];
-  if (all.a.data.shape[1] == 0 || rows > kMostExtent || columns * groups > kMostExtent ||
-      !are_small(rows, columns, groups))
+  if (all.a.data.shape[1] == 0 || rows > kMostExtent || columns * groups > kMostExtent)
     return false;
+  if (path.cores == Cores::wgmma && !are_small(rows, columns, groups)) return false;
   FullEpilogue full;
   return fuses(all, p.options, full);
 }
@@ -162,15 +162,21 @@ Status run_at_once(const MatmulProblem& p, const DensePath& path,
   Scratch copied_a(place), copied_b(place), tiles(place);
   MatrixView a = all.a.data, b;
   OCTAVO_TRY(to_tiled(a, copied_a, context));
-  WgmmaGroups groups{{}, 0, all.out.shape[1]};
-  OCTAVO_TRY(to_tiled_stack(p, copied_b, context, b, groups.groups.rows_of_b));
+  RowGroups groups;
+  groups.columns = all.out.shape[1];
+  groups.rows_of_tile =
+      path.cores == Cores::wgmma
+          ? kWgmmaGroupRows
+          : mma_group_rows(all.out.shape[0], groups.columns, p.groups.count, place);
+  OCTAVO_TRY(to_tiled_stack(p, copied_b, context, b, groups.tiles.rows_of_b));
   OCTAVO_TRY(cut_rows(p, all.out, tiles, context, groups));
   DenseEpilogue epilogue;
   epilogue.kind = DenseOut::full;
   if (!fuses(all, p.options, epilogue.full))
     return fail(Code::internal, "{}: the kernel was not to finish its sums", p.operation);
   step_by_groups(p, epilogue.full);
-  return launch_wgmma(path, {a, b, all.out, epilogue}, groups, context);
+  return path.cores == Cores::wgmma ? launch_wgmma(path, {a, b, all.out, epilogue}, groups, context)
+                                    : launch_mma(path.type, a, b, epilogue.full, groups, place);
 }
 
 }  // namespace octavo::cuda

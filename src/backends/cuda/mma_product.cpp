@@ -27,28 +27,34 @@ using Large = Mma<MmaType::s8_s8, kLargeTile>;
 using Small = Mma<MmaType::s8_s8, kSmallTile>;
 
 template <class Kernel>
-std::int64_t tiles_of(const MmaParams& p) noexcept {
-  return (std::int64_t{p.m} + Kernel::kRows - 1) / Kernel::kRows *
-         ((std::int64_t{p.n} + Kernel::kColumns - 1) / Kernel::kColumns);
+std::int64_t tiles_of(std::int64_t rows, std::int64_t columns) noexcept {
+  return (rows + Kernel::kRows - 1) / Kernel::kRows *
+         ((columns + Kernel::kColumns - 1) / Kernel::kColumns);
+}
+
+// Small tiles read operands twice as often for each product: they are taken where large ones leave
+// more than half of the device idle. Their bits are the same.
+bool are_few(std::int64_t large_tiles, const Place& place) noexcept {
+  return 2 * large_tiles < std::int64_t{multiprocessors(place)};
 }
 
 // A CTA for each tile: the device runs them in their order.
 template <class Kernel>
-Status launch_tiles(KernelId kernel, const MmaParams& params, const Place& place) noexcept {
+Status launch_tiles(KernelId kernel, std::int64_t tiles, const MmaParams& params,
+                    const Place& place) noexcept {
   constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
-  const auto blocks = static_cast<std::uint32_t>(std::min(tiles_of<Kernel>(params), kMost));
+  const auto blocks = static_cast<std::uint32_t>(std::min(tiles, kMost));
   return launch(kernel, {blocks, Kernel::kThreads, Kernel::kSharedBytes}, &params, place);
 }
 
-}  // namespace
+Status find_instance(MmaType type, const Instance*& row) noexcept {
+  row = std::find_if(std::begin(kInstances), std::end(kInstances),
+                     [type](const Instance& instance) { return instance.type == type; });
+  if (row != std::end(kInstances)) return {};
+  return fail(Code::internal, "dense product: no kernel of that type");
+}
 
-Status launch_mma(MmaType type, const MatrixView& a, const MatrixView& b, const FullEpilogue& full,
-                  const Place& place) noexcept {
-  const Instance* row =
-      std::find_if(std::begin(kInstances), std::end(kInstances),
-                   [type](const Instance& instance) { return instance.type == type; });
-  if (row == std::end(kInstances))
-    return fail(Code::internal, "dense product: no kernel of that type");
+MmaParams params_of(const MatrixView& a, const MatrixView& b, const FullEpilogue& full) noexcept {
   const std::int64_t bytes = element_bytes(a.dtype);
   MmaParams params;
   params.a = static_cast<const std::uint8_t*>(a.data);
@@ -59,11 +65,41 @@ Status launch_mma(MmaType type, const MatrixView& a, const MatrixView& b, const 
   params.n = static_cast<std::int32_t>(b.shape[0]);
   params.k_bytes = static_cast<std::int32_t>(a.shape[1] * bytes);
   params.full = full;
-  // Small tiles read operands twice as often for each product: they are taken where large ones
-  // leave more than half of the device idle. Their bits are the same.
-  return 2 * tiles_of<Large>(params) < std::int64_t{multiprocessors(place)}
-             ? launch_tiles<Small>(row->small, params, place)
-             : launch_tiles<Large>(row->large, params, place);
+  return params;
+}
+
+}  // namespace
+
+Status launch_mma(MmaType type, const MatrixView& a, const MatrixView& b, const FullEpilogue& full,
+                  const Place& place) noexcept {
+  const Instance* row = nullptr;
+  OCTAVO_TRY(find_instance(type, row));
+  const MmaParams params = params_of(a, b, full);
+  const std::int64_t large = tiles_of<Large>(params.m, params.n);
+  return are_few(large, place)
+             ? launch_tiles<Small>(row->small, tiles_of<Small>(params.m, params.n), params, place)
+             : launch_tiles<Large>(row->large, large, params, place);
+}
+
+std::int32_t mma_group_rows(std::int64_t rows, std::int64_t columns, std::int64_t groups,
+                            const Place& place) noexcept {
+  const std::int64_t each = (rows + groups - 1) / groups;  // on average
+  const bool small =
+      each <= Small::kRows || are_few(groups * tiles_of<Large>(each, columns), place);
+  return small ? Small::kRows : Large::kRows;
+}
+
+Status launch_mma(MmaType type, const MatrixView& a, const MatrixView& b, const FullEpilogue& full,
+                  const RowGroups& groups, const Place& place) noexcept {
+  const Instance* row = nullptr;
+  OCTAVO_TRY(find_instance(type, row));
+  MmaParams params = params_of(a, b, full);
+  params.n = static_cast<std::int32_t>(groups.columns);
+  params.groups = groups.tiles;
+  const auto tiles = [&](std::int64_t columns) { return groups.most_tiles * columns; };
+  return groups.rows_of_tile == Small::kRows
+             ? launch_tiles<Small>(row->small, tiles(tiles_of<Small>(1, params.n)), params, place)
+             : launch_tiles<Large>(row->large, tiles(tiles_of<Large>(1, params.n)), params, place);
 }
 
 }  // namespace octavo::cuda

@@ -4,6 +4,7 @@
 
 #include "backends/cuda/kernels/mma.hpp"
 #include "backends/cuda/launch.hpp"
+#include "backends/cuda/row_groups.hpp"
 #include "octavo/matrix.hpp"
 #include "octavo/status.hpp"
 
@@ -12,5 +13,12 @@ namespace octavo::cuda {
 /// Queues section 3 of A[M, K] B[N, K]^T, rows of K at multiples of 16 bytes, into `full.out`.
 Status launch_mma(MmaType type, const MatrixView& a, const MatrixView& b, const FullEpilogue& full,
                   const Place& place) noexcept;
+
+/// The same of all groups; and of how many rows their tiles are to be, where so many groups have so
+/// many rows in all.
+Status launch_mma(MmaType type, const MatrixView& a, const MatrixView& b, const FullEpilogue& full,
+                  const RowGroups& groups, const Place& place) noexcept;
+std::int32_t mma_group_rows(std::int64_t rows, std::int64_t columns, std::int64_t groups,
+                            const Place& place) noexcept;
 
 }  // namespace octavo::cuda

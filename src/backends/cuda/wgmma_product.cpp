@@ -151,24 +151,23 @@ Status launch_wgmma(const DensePath& path, const WgmmaProduct& product,
   OCTAVO_TRY(fill_in(*row, product, out.shape[1], params));
   if (!full) OCTAVO_TRY(encode_map(map_of(out, row->rows_of_out), params.out));
   const std::int64_t row_tiles = tiles_of(out.shape[0], row->tile_rows);
-  return launch(
-      row->kernel,
-      {blocks_of(*row, row_tiles, out.shape[1], place), row->threads, row->shared_bytes}, &params,
-      place);
+  return launch(row->kernel,
+                {blocks_of(*row, row_tiles, out.shape[1], place), row->threads, row->shared_bytes},
+                &params, place);
 }
 
-Status launch_wgmma(const DensePath& path, const WgmmaProduct& product, const WgmmaGroups& groups,
+Status launch_wgmma(const DensePath& path, const WgmmaProduct& product, const RowGroups& groups,
                     const ExecContext& context) noexcept {
   const Place place = context.place(product.out.device);
   const Instance* row = find_instance(path, kAnyRows, 4, 1);
-  if (row == nullptr || row->tile_rows != kRowsOfTile) return no_kernel();
+  if (row == nullptr || row->tile_rows != groups.rows_of_tile) return no_kernel();
   DenseParams<EncodedMap> params;
   OCTAVO_TRY(fill_in(*row, product, groups.columns, params));
-  params.groups = groups.groups;
-  return launch(row->kernel,
-                {blocks_of(*row, groups.most_tiles, groups.columns, place), row->threads,
-                 row->shared_bytes},
-                &params, place);
+  params.groups = groups.tiles;
+  return launch(
+      row->kernel,
+      {blocks_of(*row, groups.most_tiles, groups.columns, place), row->threads, row->shared_bytes},
+      &params, place);
 }
 
 }  // namespace octavo::cuda

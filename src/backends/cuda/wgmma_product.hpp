@@ -5,6 +5,7 @@
 
 #include "backends/cuda/dense_epilogue.hpp"
 #include "backends/cuda/dense_product.hpp"
+#include "backends/cuda/row_groups.hpp"
 #include "octavo/context.hpp"
 #include "octavo/matrix.hpp"
 #include "octavo/status.hpp"
@@ -22,16 +23,9 @@ struct WgmmaProduct {
 Status launch_wgmma(const DensePath& path, const WgmmaProduct& product,
                     const ExecContext& context) noexcept;
 
-/// The same of all groups: the rows of A and of the output are theirs, one behind the other, as
-/// `groups` says, whose tiles are of so many rows, at most so many. B: the rows of all groups', of
-/// which a group has `columns`. The epilogue is a full one.
-struct WgmmaGroups {
-  RowTiles groups;
-  std::int64_t most_tiles;
-  std::int64_t columns;
-};
-constexpr std::int32_t kRowsOfTile = 256;
-Status launch_wgmma(const DensePath& path, const WgmmaProduct& product, const WgmmaGroups& groups,
+/// The same of all groups, in tiles of so many rows. The epilogue is a full one.
+constexpr std::int32_t kWgmmaGroupRows = 256;
+Status launch_wgmma(const DensePath& path, const WgmmaProduct& product, const RowGroups& groups,
                     const ExecContext& context) noexcept;
 
 }  // namespace octavo::cuda

@@ -85,7 +85,8 @@ struct Dense {
     const u32 base = m.shared_base(), warp = m.shuffle(m.warp(), 0);
     constexpr u32 kAfterStages = kBarriers + Ring<kStages>::kBarrierBytes;
     constexpr int kStep = static_cast<int>(kRowBytes);
-    Work work{TileOrder{row_tiles(m, p), (p.n + kColumns - 1) / kColumns},
+    Work work{TileOrder{groups_of(p).rows_of_tiles(m, p.m, kClusterTile),
+                        (p.n + kColumns - 1) / kColumns},
               static_cast<int>(m.block()) / kCluster,
               static_cast<int>(m.blocks()) / kCluster,
               m.cta_rank() % cluster_rows,
@@ -114,24 +115,14 @@ struct Dense {
   }
 
  private:
-  /// Where a cluster's tile lies.
-  struct Tile {
-    int row, end_row, column, group;
-  };
-
-  template <class Machine, class Params>
-  OCTAVO_DEVICE static int row_tiles(Machine& m, const Params& p) {
-    if (kTakesGroups && p.groups.count != nullptr) return m.load_global(p.groups.count);
-    return (p.m + kClusterTile - 1) / kClusterTile;
+  // Only of kernels that take them.
+  template <class Params>
+  OCTAVO_DEVICE static RowTiles groups_of(const Params& p) {
+    return kTakesGroups ? p.groups : RowTiles{};
   }
   template <class Machine, class Params>
   OCTAVO_DEVICE static Tile tile_at(Machine& m, const Params& p, const TilePlace& place) {
-    const int column = place.column * kColumns;
-    if (kTakesGroups && p.groups.count != nullptr) {
-      const RowTile tile = m.load_global(p.groups.tiles + place.row);
-      return {tile.row, tile.end, column, tile.group};
-    }
-    return {place.row * kClusterTile, p.m, column, 0};
+    return groups_of(p).at(m, place, p.m, kClusterTile, kColumns);
   }
 
   /// What all roles of a CTA know.

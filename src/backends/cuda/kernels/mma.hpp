@@ -32,6 +32,7 @@
 
 #include "backends/cuda/kernels/full_epilogue.hpp"
 #include "backends/cuda/kernels/mma_halves.hpp"
+#include "backends/cuda/kernels/row_tiles.hpp"
 #include "backends/cuda/kernels/tiles.hpp"
 #include "backends/cuda/machine/layout.hpp"
 #include "backends/cuda/machine/types.hpp"
@@ -45,6 +46,7 @@ struct MmaParams {
   std::int64_t pitch_a = 0, pitch_b = 0;  ///< bytes
   std::int32_t m = 0, n = 0, k_bytes = 0;
   FullEpilogue full;
+  RowTiles groups;
 };
 
 /// Where a tile's warps are: `rows` x `columns` of a warp, `down` x `across` of them.
@@ -74,18 +76,17 @@ struct Mma {
   template <class Machine>
   OCTAVO_DEVICE static void run(Machine m, const Params& p) {
     const u32 base = m.shared_base(), warp = m.shuffle(m.warp(), 0);
-    const TileOrder tiles{(p.m + kRows - 1) / kRows, (p.n + kColumns - 1) / kColumns};
+    const TileOrder tiles{p.groups.rows_of_tiles(m, p.m, kRows), (p.n + kColumns - 1) / kColumns};
     const int steps = (p.k_bytes + static_cast<int>(kRowBytes) - 1) / static_cast<int>(kRowBytes);
     OCTAVO_ROLLED
     for (int index = static_cast<int>(m.block()); index < tiles.count();
          index += static_cast<int>(m.blocks())) {
-      const TilePlace place = tiles.at(index);
-      const int row = place.row * kRows, column = place.column * kColumns;
+      const Tile place = p.groups.at(m, tiles.at(index), p.m, kRows, kColumns);
       Sum sums[kDown][kAcross][4] = {};
       Nans nans;
-      multiply_tile(m, Source(m, p, row, column), base, warp, steps, nans, sums);
+      multiply_tile(m, Source(m, p, place), base, warp, steps, nans, sums);
       if constexpr (hides_nan<Machine>()) show(m, nans, sums);
-      finish_tile(m, p, base, warp, row, column, sums);
+      finish_tile(m, p, base, warp, place, sums);
     }
   }
 
@@ -116,14 +117,16 @@ struct Mma {
     static_assert(kRowsAtOnce % 8 == 0, "pieces of all its rows have one place");
 
     template <class Machine>
-    OCTAVO_DEVICE Source(Machine& m, const Params& p, int row, int column)
+    OCTAVO_DEVICE Source(Machine& m, const Params& p, const Tile& place)
         : k_bytes_(p.k_bytes),
           own_(static_cast<int>(m.tid() % kPieces * 16)),
           to_(swizzle_128(m.tid() / kPieces * kRowBytes + m.tid() % kPieces * 16)) {
       const int first = static_cast<int>(m.tid() / kPieces);
-      a_ = Side{p.a + (row + first) * p.pitch_a + own_, kRowsAtOnce * p.pitch_a, p.m - row - first};
-      b_ = Side{p.b + (column + first) * p.pitch_b + own_, kRowsAtOnce * p.pitch_b,
-                p.n - column - first};
+      const std::int64_t row = place.row + first, column = place.column + first;
+      a_ = Side{p.a + row * p.pitch_a + own_, kRowsAtOnce * p.pitch_a,
+                place.end_row - place.row - first};
+      b_ = Side{p.b + (std::int64_t{place.group} * p.groups.rows_of_b + column) * p.pitch_b + own_,
+                kRowsAtOnce * p.pitch_b, p.n - place.column - first};
     }
 
     template <class Machine>
@@ -274,8 +277,8 @@ struct Mma {
 
   // Through panels in the stages' place, from which each four warps finish a share of the rows.
   template <class Machine>
-  OCTAVO_DEVICE static void finish_tile(Machine& m, const Params& p, u32 base, u32 warp, int row,
-                                        int column, const Sum (&sums)[kDown][kAcross][4]) {
+  OCTAVO_DEVICE static void finish_tile(Machine& m, const Params& p, u32 base, u32 warp,
+                                        const Tile& in, const Sum (&sums)[kDown][kAcross][4]) {
     constexpr u32 kGroups = kThreads / 128, kGroupRows = kRows / kGroups;
     using Full = FullPanel<Sum, static_cast<int>(kGroupRows)>;
     constexpr u32 kPanels = kColumns / Full::kColumns, kPanelBytes = kGroupRows * kRowBytes;
@@ -300,7 +303,8 @@ struct Mma {
       }
     }
     const u32 group = warp / 4, thread = warp % 4 * 32 + lane;
-    typename Full::Place place{row + static_cast<int>(group * kGroupRows), column, p.m, p.n};
+    typename Full::Place place{in.row + static_cast<int>(group * kGroupRows), in.column, in.end_row,
+                               p.n, in.group};
     typename Full::Addends c = Full::fetch(m, p.full, place, thread);
     m.sync_named(1, kThreads);
     OCTAVO_ROLLED

@@ -10,6 +10,7 @@
 // CutRowsKernel (passes/cut_rows.hpp) writes the list.
 #pragma once
 
+#include "backends/cuda/kernels/tiles.hpp"
 #include "backends/cuda/machine/types.hpp"
 
 namespace octavo::cuda {
@@ -20,11 +21,28 @@ struct alignas(16) RowTile {
   std::int32_t reserved = 0;
 };
 
+/// Where a tile lies in the matrix.
+struct Tile {
+  int row, end_row, column, group;
+};
+
 /// A list of them on the device. Null: one product, whose tiles follow from its rows.
 struct RowTiles {
   const std::int32_t* count = nullptr;
   const RowTile* tiles = nullptr;
-  std::int32_t rows_of_b = 0;  ///< from a group's B to the next one's, in the map of all
+  std::int32_t rows_of_b = 0;  ///< from a group's B to the next one's, among the rows of all
+
+  /// Tiles of `height` rows.
+  template <class Machine>
+  OCTAVO_DEVICE int rows_of_tiles(Machine& m, int rows, int height) const {
+    return count != nullptr ? m.load_global(count) : (rows + height - 1) / height;
+  }
+  template <class Machine>
+  OCTAVO_DEVICE Tile at(Machine& m, const TilePlace& place, int rows, int height, int width) const {
+    if (count == nullptr) return {place.row * height, rows, place.column * width, 0};
+    const RowTile tile = m.load_global(tiles + place.row);
+    return {tile.row, tile.end, place.column * width, tile.group};
+  }
 };
 
 }  // namespace octavo::cuda

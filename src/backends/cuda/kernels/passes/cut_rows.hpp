@@ -127,9 +127,8 @@ struct CutRowsKernel {
         }
       }
       const i32 before = low == 0 ? 0 : shared(m, kTiles, low - 1);
-      m.store_global(p.tiles + tile,
-                     RowTile{begin_of(low) + (tile - before) * p.tile_rows, shared(m, kEnds, low),
-                             low, 0});
+      m.store_global(p.tiles + tile, RowTile{begin_of(low) + (tile - before) * p.tile_rows,
+                                             shared(m, kEnds, low), low, 0});
     }
   }
 
