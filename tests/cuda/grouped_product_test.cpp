@@ -256,6 +256,8 @@ TEST(GroupedAtOnce, EveryTypeAndShape) {
     expect_same(c);
   }
   GroupedCase wide = kPlain;  // large tiles of mma.sync
+  wide.rows = 150;
+  wide.ends = {10, 10, 60, 150};
   wide.n = 2200;
   wide.k = 16;
   expect_same(wide);
