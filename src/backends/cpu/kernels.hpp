@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 
 #include "core/scale_rule.hpp"
@@ -50,13 +51,20 @@ struct FinishTile {
 inline constexpr std::int64_t kNearAzp = std::int64_t{1} << 21;
 inline constexpr std::int64_t kWideAzp = (std::int64_t{1} << 30) + 256;
 
+/// What the elements of a cell reach, as Kernels::ranges has it: none yet.
+struct CellEnds {
+  float low = std::numeric_limits<float>::infinity();
+  float high = -std::numeric_limits<float>::infinity();
+  std::int32_t most = 0;
+};
+
 /// A row on its way to 8-bit codes: neighbouring elements, neighbouring codes, any alignment.
 struct RowCodes {
   DType from = DType::float32;  ///< bfloat16, float16 or float32
   const void* source = nullptr;
   std::int64_t count = 0;
   /// Of a cell of one factor: further rows as long, these bytes apart. One row where errors are
-  /// asked for, or `next_most`.
+  /// asked for, or `next_most`, or `next_ends`.
   std::int64_t rows = 1;
   std::int64_t source_step = 0;  ///< of `next`, too
   std::int64_t code_step = 0;
@@ -86,6 +94,9 @@ struct RowCodes {
   /// Of a row of one factor, not null: raised to the largest magnitude of `next`, which is read
   /// instead of fetched, as Kernels::magnitudes has it. Not where errors are asked for.
   std::int32_t* next_most = nullptr;
+  /// The same of bfloat16 rows that become integers by inverses: grown to hold `next`, as
+  /// Kernels::ranges has it.
+  CellEnds* next_ends = nullptr;
 
   /// Not null: what the codes lose is added, of one cell the same bits as by Kernels::code_errors.
   /// Codes saturate, without zero points, and are not streamed.
@@ -106,10 +117,10 @@ constexpr int tie_bits(DType to) noexcept {
   return to == DType::int8 ? kInt8TieBits : kIntegerTieBits;
 }
 
-/// Rows of symmetric cells that are neither scaled nor coded yet.
+/// Rows of cells that are neither scaled nor coded yet.
 struct CellRows {
   /// The first row and its types, without factors: cells of `run` elements, the last one perhaps of
-  /// fewer. Further rows as RowCodes has them.
+  /// fewer; with zero points, one. Further rows as RowCodes has them.
   RowCodes row;
   /// Rows of a cell, the last one perhaps of fewer. Above 1: `run` and `count` are multiples of 64.
   std::int64_t height = 1;
@@ -117,6 +128,8 @@ struct CellRows {
   void* scales = nullptr;       ///< neighbours, written
   std::int64_t scale_step = 0;  ///< bytes from one row of cells to the next
   bool exponents = false;       ///< float8_e8m0fnu, of rules that give powers of two; else float32
+  std::int32_t* azps = nullptr;  ///< of a rule with zero points, written
+  std::int64_t azp_step = 0;     ///< from one row of cells to the next
 };
 
 /// Bits of float32 without a sign: infinity, and the least NaN.

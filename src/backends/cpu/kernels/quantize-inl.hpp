@@ -85,7 +85,7 @@ struct QuantizeSteps : LaneCodes<lanes> {
         : factor(divisors.same(0)), azp(row.azp) {}
     OCTAVO_INLINE One(const Divisors& divisors, const RowCodes& row, std::int64_t j)
         : factor(divisors.same(j)), azp(row.azps == nullptr ? 0 : row.azps[j]) {}
-    OCTAVO_INLINE auto factors(std::int64_t /*i*/) const { return factor; }
+    OCTAVO_INLINE const auto& factors(std::int64_t /*i*/) const { return factor; }
     OCTAVO_INLINE Ints azps(std::int64_t /*i*/) const { return Ints{} + azp; }
     OCTAVO_INLINE Words halves(std::int64_t /*i*/) const { return in_halves(azp); }
   };
@@ -201,9 +201,9 @@ struct QuantizeSteps : LaneCodes<lanes> {
   template <DType of>
   struct FindingPlace : Place {
     using Raw = typename Base::template RawOf<of>;
-    std::int32_t& most;
+    std::int32_t* most;
     typename Raw::Vector even{}, odd{};
-    OCTAVO_INLINE FindingPlace(const Place& place, std::int32_t& found)
+    OCTAVO_INLINE FindingPlace(const Place& place, std::int32_t* found)
         : Place(place), most(found) {}
     template <DType from>
     OCTAVO_INLINE void look_ahead() {
@@ -215,12 +215,59 @@ struct QuantizeSteps : LaneCodes<lanes> {
     }
     template <DType from>
     OCTAVO_INLINE void look_ahead(std::int64_t count) {
-      Base::template raise<from>(this->next, count, &most, nullptr);
+      Base::template raise<from>(this->next, count, most, nullptr);
     }
     OCTAVO_INLINE void finish() {
       const typename Raw::Vector largest = Base::larger(even, odd);
-      Base::template raise<of>(reinterpret_cast<const char*>(&largest), Raw::kLanes, &most,
+      Base::template raise<of>(reinterpret_cast<const char*>(&largest), Raw::kLanes, most,
                                nullptr);
+    }
+  };
+
+  // The same for its range. Of finite elements of both signs, the largest as integers with signs is
+  // the highest, the largest without signs the lowest; other rows are read once more.
+  struct EndsPlace : Place {
+    static constexpr DType kFrom = DType::bfloat16;
+    using Signed = typename Base::template RawOf<kFrom>::Vector;
+    using Unsigned = Lanes<std::uint16_t, 2 * lanes>;
+    octavo::cpu::CellEnds* ends;
+    std::int64_t all;
+    const char* first;
+    Signed even_high{}, odd_high{};
+    Unsigned even_low{}, odd_low{};
+    OCTAVO_INLINE EndsPlace(const Place& place, const RowCodes& row)
+        : Place(place), ends(row.next_ends), all(row.count), first(place.next) {}
+    template <DType from>
+    OCTAVO_INLINE void look_ahead() {
+      static_assert(from == kFrom && kStep == 2 * Base::template RawOf<kFrom>::kLanes);
+      const char* odd = this->next + sizeof(Signed);
+      even_high = Base::larger(even_high, vector_at<Signed>(this->next));
+      even_low = Base::larger(even_low, vector_at<Unsigned>(this->next));
+      odd_high = Base::larger(odd_high, vector_at<Signed>(odd));
+      odd_low = Base::larger(odd_low, vector_at<Unsigned>(odd));
+    }
+    template <DType from>
+    OCTAVO_INLINE void look_ahead(std::int64_t count) {
+      Base::template widen<from>(this->next, count, &ends->low, &ends->high, &ends->most);
+    }
+    OCTAVO_INLINE void finish() {
+      constexpr int kHalf = Base::template RawOf<kFrom>::kLanes / 2;
+      constexpr std::int32_t kInfinite = 0x7F80, kNegative = 0x8000;
+      const std::int32_t high =
+          Base::template largest_lane<kHalf>(Base::larger(even_high, odd_high))[0];
+      const std::int32_t low =
+          Base::template largest_lane<kHalf>(Base::larger(even_low, odd_low))[0];
+      const bool plain = high > 0 && high < kInfinite && low > kNegative &&
+                         low < (kNegative | kInfinite);
+      if (!plain) {
+        return Base::template widen<kFrom>(first, all, &ends->low, &ends->high, &ends->most);
+      }
+      const std::int32_t up = high << 16, down = (low - kNegative) << 16;
+      const std::int32_t most = up > down ? up : down;
+      const float top = std::bit_cast<float>(up), bottom = -std::bit_cast<float>(down);
+      ends->low = bottom < ends->low ? bottom : ends->low;
+      ends->high = top > ends->high ? top : ends->high;
+      ends->most = most > ends->most ? most : ends->most;
     }
   };
 
@@ -262,11 +309,12 @@ struct QuantizeSteps : LaneCodes<lanes> {
     }
     // Even and odd elements of pairs take fewer steps than neighbours.
     constexpr bool kPairs = from == DType::bfloat16 && Cells::kAlike;
+    [[maybe_unused]] const std::int64_t next = Cells::kOneAStep ? i : i + 2 * lanes;
     if constexpr (kPairs && Rule::kPut == Put::signs && !std::is_same_v<Cells, MeasuredCell>) {
       const Words front = pairs_at(source);
       const Words back = pairs_at(source + 2 * kBytes);
-      const auto first = cells.factors(i);
-      const auto second = Cells::kOneAStep ? first : cells.factors(i + 2 * lanes);
+      const auto& first = cells.factors(i);
+      const auto& second = cells.factors(next);
       put_with_signs(rule.magnitude(even_magnitudes(front), first),
                      rule.magnitude(odd_magnitudes(front), first),
                      rule.magnitude(even_magnitudes(back), second),
@@ -275,10 +323,10 @@ struct QuantizeSteps : LaneCodes<lanes> {
     } else if constexpr (kPairs && Rule::kPut == Put::saturated && Cells::kInverted) {
       const Words front = pairs_at(source);
       const Words back = pairs_at(source + 2 * kBytes);
-      const auto first = cells.factors(i);
-      const auto second = Cells::kOneAStep ? first : cells.factors(i + 2 * lanes);
+      const auto& first = cells.factors(i);
+      const auto& second = cells.factors(next);
       const Words first_azp = cells.halves(i);
-      const Words second_azp = Cells::kOneAStep ? first_azp : cells.halves(i + 2 * lanes);
+      const Words second_azp = cells.halves(next);
       put_lower_halves(rule.lower_half(floats(front << 16), first),
                        rule.lower_half(floats(front & 0xFFFF0000U), first),
                        rule.lower_half(floats(back << 16), second),
@@ -331,16 +379,21 @@ struct QuantizeSteps : LaneCodes<lanes> {
     }
   }
 
-  // As many steps as there are; says where they end.
+  // As many steps as there are; says where they end. Copies stay in registers: what is in memory
+  // may be what codes are written to.
   template <DType from, class Rule, class Cells, class Where>
   static OCTAVO_INLINE std::int64_t whole_steps(const Rule& rule, const Cells& cells,
                                                 std::int64_t i, Where& place, std::int64_t count) {
     constexpr std::int64_t kBytes = octavo::element_bytes(from);
+    const Rule own_rule = rule;
+    const Cells own_cells = cells;
+    Where own = place;
     for (; i + kStep <= count; i += kStep) {
-      place.template look_ahead<from>();
-      step<from>(rule, cells, i, place.source, place.codes, place.streamed);
-      place.advance(kStep, kBytes);
+      own.template look_ahead<from>();
+      step<from>(own_rule, own_cells, i, own.source, own.codes, own.streamed);
+      own.advance(kStep, kBytes);
     }
+    place = own;
     return i;
   }
 
@@ -363,9 +416,17 @@ struct QuantizeSteps : LaneCodes<lanes> {
   static OCTAVO_INLINE void along_rows(const Rule& rule, const Cell& cell, const Place& place,
                                        const RowCodes& row) {
     if (row.next_most != nullptr) {
-      FindingPlace<from> finding(place, *row.next_most);
+      FindingPlace<from> finding(place, row.next_most);
       along<from>(rule, cell, finding, row.count);
       return finding.finish();
+    }
+    if constexpr (from == DType::bfloat16 && kHasInverses && Cell::kInverted &&
+                  Rule::kPut == Put::saturated) {
+      if (row.next_ends != nullptr) {
+        EndsPlace finding(place, row);
+        along<from>(rule, cell, finding, row.count);
+        return finding.finish();
+      }
     }
     for (std::int64_t r = 0; r < row.rows; ++r) {
       Place own = place.row(row, r);

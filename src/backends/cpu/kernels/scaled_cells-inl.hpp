@@ -4,7 +4,8 @@
 //   groups   | 0 | 1 | ... | lanes - 1 | lanes | ...    a vector of cells at a time: what each
 //                                                       reaches, scales in lanes, codes
 //   rows     | 0                                   |    a cell at a time: its codes, and beside
-//            | 1                                   |    them what the next one reaches
+//            | 1                                   |    them what the next one reaches; with zero
+//                                                       points, too
 //   blocks   | 0 | 1 | ...       whole rows of several cells, which stay in the second-level cache:
 //            | 0 | 1 | ...       of narrow pieces memory would open a page for each
 //
@@ -108,7 +109,9 @@ struct ScaledCells : Quantize<lanes> {
   class General {
    public:
     explicit OCTAVO_INLINE General(const CellRows& q)
-        : tie_bits_(octavo::cpu::tie_bits(q.row.to)) {}
+        : tie_bits_(q.rule.azp ? octavo::cpu::kIntegerTieBits
+                               : octavo::cpu::tie_bits(q.row.to)) {}
+    bool inverted() const { return inverted_; }
     // Takes a vector of cells from cell j on, a multiple of lanes. False: of one of these cells
     // that are not.
     OCTAVO_INLINE bool take(std::int64_t j, Ints most, Floats scale) {
@@ -337,6 +340,41 @@ struct ScaledCells : Quantize<lanes> {
     return q.row.rows;
   }
 
+  // With zero points.
+  template <DType from>
+  static std::int64_t shifted_rows(const CellRows& q) {
+    using Ends = octavo::cpu::CellEnds;
+    constexpr bool kFindsAhead = kHasInverses && from == DType::bfloat16;
+    const auto find = [&](const void* row, Ends& ends) {
+      Base::template widen<from>(static_cast<const char*>(row), q.row.count, &ends.low, &ends.high,
+                                 &ends.most);
+    };
+    General made(q);
+    RowCodes part = one_row(q);
+    const auto* source = static_cast<const char*>(q.row.source);
+    Ends ends;
+    find(source, ends);
+    for (std::int64_t r = 0; r < q.row.rows; ++r) {
+      const octavo::CellScale one =
+          octavo::cell_scale(q.rule, {.min = ends.low, .max = ends.high});
+      const bool near = one.azp > -octavo::cpu::kNearAzp && one.azp < octavo::cpu::kNearAzp;
+      if (!near || !made.take(0, Ints{} + ends.most, Floats{} + one.scale)) return r;
+      store(q, Floats{} + one.scale, 1, r, 0);
+      q.azps[r * q.azp_step] = one.azp;
+      const bool more = r + 1 < q.row.rows;
+      const bool finds = kFindsAhead && more && made.inverted();
+      ends = {};
+      part.azp = one.azp;
+      part.source = source + r * q.row.source_step;
+      part.codes = static_cast<std::uint8_t*>(q.row.codes) + r * q.row.code_step;
+      part.next = more ? source + (r + 1) * q.row.source_step : nullptr;
+      part.next_ends = finds ? &ends : nullptr;
+      made.template put_row<from>(part);
+      if (more && !finds) find(part.next, ends);
+    }
+    return q.row.rows;
+  }
+
   template <DType from, class Codes>
   static std::int64_t groups_or_blocks(const CellRows& q) {
     return q.height > 1 ? blocks<from, Codes>(q) : groups<from, Codes>(q);
@@ -349,6 +387,7 @@ struct ScaledCells : Quantize<lanes> {
   template <DType from>
   static std::int64_t run_from(const CellRows& q) {
     using Function = std::int64_t (*)(const CellRows&);
+    if (q.rule.azp) return shifted_rows<from>(q);
     if (q.height == 1 && q.row.run >= kLongRun && q.row.run >= q.row.count) return rows<from>(q);
     if constexpr (from == DType::bfloat16) {
       static constexpr auto kPowers =

@@ -263,7 +263,8 @@ bool Cells::are_quick() const noexcept {
   const bool blocks = width_ % kLine == 0 && cols % kLine == 0 && across() <= kMostAcross &&
                       height_ * cols * element_bytes(q_.x.dtype) <= kMostBytes;
   return flat_ && (height_ == 1 || blocks) && width_ >= kLeastWidth && q_.codes.defined() &&
-         !q_.static_scales && !q_.spec.azp && q_.errors == nullptr &&
+         !q_.static_scales && q_.errors == nullptr &&
+         (!q_.spec.azp || (height_ == 1 && across() == 1)) &&
          (scales.strides[1] == 1 || across() == 1) && (scales.dtype == DType::float32 || exponents);
 }
 
@@ -282,7 +283,8 @@ void Cells::quantize_quick(const CellStretch& s, std::int64_t rows, bool streame
                  .height = height_,
                  .rule = scale_rule(q_.spec),
                  .scale_step = q_.scales.strides[0] * element_bytes(q_.scales.dtype),
-                 .exponents = q_.scales.dtype != DType::float32};
+                 .exponents = q_.scales.dtype != DType::float32,
+                 .azp_step = q_.spec.azp ? q_.azp.strides[0] : 0};
   for (std::int64_t done = 0; done < rows * across;) {
     const std::int64_t i = s.i + done / across;
     const std::int64_t j = done % across;
@@ -294,6 +296,7 @@ void Cells::quantize_quick(const CellStretch& s, std::int64_t rows, bool streame
     cells.row.count = s.c1 - c;
     cells.row.rows = std::min(cell_rows * height_, q_.x.shape[0] - r);
     cells.scales = q_.scales.at(i * q_.scales.strides[0] + (s.j0 + j) * q_.scales.strides[1]);
+    if (q_.spec.azp) cells.azps = static_cast<std::int32_t*>(q_.azp.at(i * q_.azp.strides[0]));
     const std::int64_t some = best_kernels().quantize_cells(cells);
     done += some;
     if (some == cell_rows * (across - j)) continue;
