@@ -190,6 +190,27 @@ TEST(Backends, AgreeOnOutputsThatGoPastTheCaches) {
   }
 }
 
+// Strips of columns that are scaled together, some of them with elements that are not finite, and
+// columns that fill no strip.
+TEST(Backends, AgreeOnTallColumns) {
+  constexpr std::int64_t kRows = 531, kCols = 4 * 64 + 9;
+  for (const DType from : {bfloat16, float16}) {
+    const Tensor gauss = gaussians(from, {kRows, kCols}, 6, 3.0);
+    for (const bool special : {false, true}) {
+      const Tensor x = tensor_of(from, {kRows, kCols}, [&](std::int64_t i) {
+        const std::int64_t row = i / kCols, col = i % kCols;
+        if (special && row == 400 && col == 70) return std::nan("");
+        if (special && row == 530 && col == 255) return -std::numeric_limits<double>::infinity();
+        return col % 50 == 7 ? 0.0 : std::ldexp(at(gauss, i), static_cast<int>(row % 13) - 9);
+      });
+      for (const DType dtype : {int8, float8_e4m3fn, float8_e4m3fnuz, float8_e5m2}) {
+        expect_reference(x, {.dtype = dtype, .granularity = per_k()});
+        if (testing::Test::HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
 TEST(Backends, QuantizeIntoStridedOutputs) {
   const Tensor x = mixture(float32, 30, 90, false);
   for (const QuantizeOptions& o : every_option()) {

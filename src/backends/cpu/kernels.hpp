@@ -117,17 +117,22 @@ constexpr int tie_bits(DType to) noexcept {
   return to == DType::int8 ? kInt8TieBits : kIntegerTieBits;
 }
 
+/// Columns that are scaled and coded together.
+inline constexpr std::int64_t kStripColumns = 64;
+
 /// Rows of cells that are neither scaled nor coded yet.
 struct CellRows {
   /// The first row and its types, without factors: cells of `run` elements, the last one perhaps of
   /// fewer; with zero points, one. Further rows as RowCodes has them.
   RowCodes row;
-  /// Rows of a cell, the last one perhaps of fewer. Above 1: `run` and `count` are multiples of 64.
+  /// Rows of a cell, the last one perhaps of fewer. Above 1: `run` and `count` are multiples of 64;
+  /// or `run` is 1, elements have 2 bytes, all rows are one cell's, and columns behind the last
+  /// whole strip are left.
   std::int64_t height = 1;
   ScaleRule rule;
-  void* scales = nullptr;       ///< neighbours, written
-  std::int64_t scale_step = 0;  ///< bytes from one row of cells to the next
-  bool exponents = false;       ///< float8_e8m0fnu, of rules that give powers of two; else float32
+  void* scales = nullptr;        ///< neighbours, written
+  std::int64_t scale_step = 0;   ///< bytes from one row of cells to the next
+  bool exponents = false;        ///< float8_e8m0fnu, of rules that give powers of two; else float32
   std::int32_t* azps = nullptr;  ///< of a rule with zero points, written
   std::int64_t azp_step = 0;     ///< from one row of cells to the next
 };

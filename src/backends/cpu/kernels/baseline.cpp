@@ -107,6 +107,7 @@ inline bool any_greater(Lanes<std::int32_t, 4> a, Lanes<std::int32_t, 4> b) {
 #include "backends/cpu/kernels/quantize-inl.hpp"
 #include "backends/cpu/kernels/quantize_rows-inl.hpp"
 #include "backends/cpu/kernels/scaled_cells-inl.hpp"
+#include "backends/cpu/kernels/scaled_columns-inl.hpp"
 #include "backends/cpu/kernels/table-inl.hpp"
 
 OCTAVO_KERNEL void tile_4x16(std::int64_t depth, const float* a, const float* b, float* c,

@@ -17,7 +17,7 @@ constexpr octavo::cpu::Kernels make_kernels(const char* on_integers, const char*
           .shift_sums = &shift_sums,
           .finish = &finish<lanes>,
           .quantize = &Quantize<lanes>::codes,
-          .quantize_cells = &ScaledCells<lanes>::run,
+          .quantize_cells = &ScaledColumns<lanes>::run,
           .reads_next = Quantize<lanes>::kHasInverses,
           .invert = &Quantize<lanes>::invert,
           .absmax = &Quantize<lanes>::absmax,

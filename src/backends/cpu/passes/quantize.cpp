@@ -50,6 +50,7 @@ class Stretches {
     stays_ = cells.height() == 1 || fitting >= kLeastColumns;
     if (stays_ && cells.height() > 1 && !cells.are_quick()) columns = fitting;
     cells_each_ = std::clamp<std::int64_t>(columns / cells.width(), 1, kMostCells);
+    if (cells.are_quick() && cells.are_columns()) cells_each_ = across;
     const std::int64_t shares = (workers + down - 1) / down;
     cells_each_ = std::min(cells_each_, (across + shares - 1) / shares);
     // Codes of single columns begin with whole lines.

@@ -250,6 +250,14 @@ RowCodes Cells::codes_of(const CellFactors& factors, std::int64_t j, bool one) c
           .largest = qmax(q_.spec.dtype)};
 }
 
+bool Cells::are_columns() const noexcept {
+  // Columns that a second-level cache does not hold beside as many others, but a third-level one
+  // does.
+  constexpr std::int64_t kLeastRows = 512, kMostRows = std::int64_t{1} << 16;
+  return width_ == 1 && height_ >= kLeastRows && height_ <= kMostRows && down() == 1 &&
+         across() >= kStripColumns && element_bytes(q_.x.dtype) == 2;
+}
+
 bool Cells::are_quick() const noexcept {
   constexpr std::int64_t kLeastWidth = 16;
   // Whole rows of blocks are read twice, from a second-level cache or soon after they left it.
@@ -262,14 +270,15 @@ bool Cells::are_quick() const noexcept {
   const std::int64_t cols = q_.x.shape[1];
   const bool blocks = width_ % kLine == 0 && cols % kLine == 0 && across() <= kMostAcross &&
                       height_ * cols * element_bytes(q_.x.dtype) <= kMostBytes;
-  return flat_ && (height_ == 1 || blocks) && width_ >= kLeastWidth && q_.codes.defined() &&
-         !q_.static_scales && q_.errors == nullptr &&
-         (!q_.spec.azp || (height_ == 1 && across() == 1)) &&
+  const bool served = (height_ == 1 || blocks) && width_ >= kLeastWidth;
+  return flat_ && (served || are_columns()) && q_.codes.defined() && !q_.static_scales &&
+         q_.errors == nullptr && (!q_.spec.azp || (height_ == 1 && across() == 1)) &&
          (scales.strides[1] == 1 || across() == 1) && (scales.dtype == DType::float32 || exponents);
 }
 
 void Cells::quantize_quick(const CellStretch& s, std::int64_t rows, bool streamed) const noexcept {
-  constexpr std::int64_t kSlow = 16;  // cells that are done the other way at a time
+  // Cells that are done the other way at a time.
+  const std::int64_t few = width_ == 1 ? kStripColumns : 16;
   const std::int64_t bytes = element_bytes(q_.x.dtype);
   const std::int64_t across = s.count();
   CellRows cells{.row = {.from = q_.x.dtype,
@@ -279,7 +288,7 @@ void Cells::quantize_quick(const CellStretch& s, std::int64_t rows, bool streame
                          .to = q_.spec.dtype,
                          .overflow = q_.spec.overflow,
                          .shows_infinities = q_.spec.non_finite != NonFinite::ignore,
-                         .streamed = streamed},
+                         .streamed = streamed && (width_ > 1 || begin_lines(s.c0))},
                  .height = height_,
                  .rule = scale_rule(q_.spec),
                  .scale_step = q_.scales.strides[0] * element_bytes(q_.scales.dtype),
@@ -301,7 +310,7 @@ void Cells::quantize_quick(const CellStretch& s, std::int64_t rows, bool streame
     done += some;
     if (some == cell_rows * (across - j)) continue;
     const std::int64_t first = s.j0 + done % across;
-    const CellStretch slow = stretch(s.i + done / across, first, std::min(first + kSlow, s.j1));
+    const CellStretch slow = stretch(s.i + done / across, first, std::min(first + few, s.j1));
     CellFactors factors;
     CellRanges ranges(slow.count());
     find(slow, ranges);

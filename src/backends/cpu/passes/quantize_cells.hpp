@@ -70,8 +70,10 @@ class Cells {
   void show_scales(const CellStretch& stretch, const CellRanges& ranges,
                    CellFactors& factors) const noexcept;
 
-  /// Are cells rows, parts of them or blocks that kernels scale and code in one go?
+  /// Are cells rows, parts of them, blocks or columns that kernels scale and code in one go?
   bool are_quick() const noexcept;
+  /// Columns as Kernels::quantize_cells takes them?
+  bool are_columns() const noexcept;
   /// Scales and codes of the cells of a stretch, and of `rows` such stretches below each other.
   void quantize_quick(const CellStretch& stretch, std::int64_t rows, bool streamed) const noexcept;
 

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Columns of 2-byte elements from elements to scales and codes, a strip of two lines at a time:
+//
+//   | codes of this strip | what the next one reaches |     row after row, side by side
+//   | (from a cache)      | (from memory)             |
+//   |   8 rows ahead      |   64 rows ahead           |     fetched
+//
+// Memory is read once. Hardware that follows streams fetches beyond pieces of more than two lines,
+// and has too few lines on their way of pieces that nobody announces.
+//
+// Included after scaled_cells-inl.hpp inside an instruction-set region.
+
+#define OCTAVO_INLINE inline __attribute__((always_inline))
+
+template <int lanes>
+struct ScaledColumns : ScaledCells<lanes> {
+  using Base = ScaledCells<lanes>;
+  using Base::kStep;
+  using typename Base::DType;
+  using typename Base::Factors;
+  using typename Base::Floats;
+  using typename Base::General;
+  using typename Base::Ints;
+  using typename Base::Inverses;
+  using typename Base::Words;
+  using CellRows = octavo::cpu::CellRows;
+
+  static constexpr std::int64_t kColumns = octavo::cpu::kStripColumns;
+  static constexpr std::int64_t kBytes = 2;      // of an element
+  static constexpr std::int64_t kRowsAhead = 64;  // of what comes from memory
+  static constexpr std::int64_t kSoon = 8;        // and from a cache
+
+  // Magnitudes as integers of 16 bits, NaN above infinity.
+  using Raw = typename Base::template Raw<std::int16_t>;
+  struct Reached {
+    static constexpr int kVectors = kColumns * kBytes / Raw::kBytes;
+    typename Raw::Vector most[kVectors]{};
+    OCTAVO_INLINE void add(const char* source) {
+      for (int i = 0; i < kVectors; ++i) {
+        most[i] = Base::larger(most[i], Raw::magnitudes(source + i * Raw::kBytes));
+      }
+    }
+  };
+
+  static OCTAVO_INLINE const char* row_of(const CellRows& q, std::int64_t strip, std::int64_t r) {
+    return static_cast<const char*>(q.row.source) + strip * kColumns * kBytes +
+           r * q.row.source_step;
+  }
+
+  // The codes of a strip, and what the next one reaches if there is one.
+  template <DType from, bool more, class Rule, class Divisors>
+  static OCTAVO_INLINE void strip(const CellRows& q, std::int64_t s, const Rule& given,
+                                  const Divisors& divisors, Reached& next, bool last) {
+    const typename Base::template Each<Divisors> cells{divisors, nullptr};
+    const Rule rule = given;
+    const std::int64_t step = q.row.source_step;
+    const std::int64_t ahead = kRowsAhead < q.row.rows ? kRowsAhead : q.row.rows;
+    const std::int64_t turn = q.row.rows - ahead;
+    // Behind the next strip's last rows come the first ones of the strip behind it.
+    const std::int64_t wrap =
+        last ? -ahead * step : kColumns * kBytes - q.row.rows * step;
+    const char* source = row_of(q, s, 0);
+    auto* codes = static_cast<std::uint8_t*>(q.row.codes) + s * kColumns;
+    Reached own;
+    for (std::int64_t r = 0; r < q.row.rows; ++r, source += step, codes += q.row.code_step) {
+      if constexpr (more) {
+        const char* beside = source + kColumns * kBytes;
+        const char* far = beside + ahead * step + (r < turn ? 0 : wrap);
+        __builtin_prefetch(far, 0, 2);
+        __builtin_prefetch(far + 64, 0, 2);
+        own.add(beside);
+      }
+      const char* soon = source + (r + kSoon < q.row.rows ? kSoon * step : 0);
+      __builtin_prefetch(soon, 0, 2);
+      __builtin_prefetch(soon + 64, 0, 2);
+      for (std::int64_t i = 0; i < kColumns; i += kStep) {
+        Base::template step<from>(rule, cells, i, source + i * kBytes, codes + i, q.row.streamed);
+      }
+    }
+    next = own;
+  }
+
+  // Factors of a strip and how its codes are made with them.
+  class Strip : public General {
+   public:
+    explicit OCTAVO_INLINE Strip(const CellRows& q) : General(q) {}
+    template <DType from>
+    OCTAVO_INLINE bool take_all(const CellRows& q, std::int64_t s, const Reached& reached) {
+      alignas(64) std::int16_t raw[kColumns];
+      std::memcpy(raw, reached.most, sizeof(raw));
+      for (std::int64_t j = 0; j < kColumns; j += lanes) {
+        const Ints most = Base::ints(
+            Base::words(Base::template load<from>(reinterpret_cast<const char*>(raw + j))));
+        const Floats scale = Base::scales_of(q.rule, most);
+        if (!this->take(j, most, scale)) return false;
+        Base::store(q, scale, lanes, 0, s * kColumns + j);
+      }
+      return true;
+    }
+    template <DType from, bool more, class Rule>
+    OCTAVO_INLINE void put_all(const CellRows& q, std::int64_t s, const Rule& rule, Reached& next,
+                               bool last) const {
+      if constexpr (Base::kHasInverses) {
+        if (this->inverted_) {
+          const Inverses inverses(this->inverse_, this->rest_);
+          return strip<from, more>(q, s, rule, inverses, next, last);
+        }
+      }
+      strip<from, more>(q, s, rule, Factors(this->scale_), next, last);
+    }
+  };
+
+  template <DType from, class Rule>
+  static std::int64_t columns(const CellRows& q) {
+    const std::int64_t strips = q.row.count / kColumns;
+    const Rule rule(q.row);
+    Reached reached;
+    for (std::int64_t r = 0; strips > 0 && r < q.row.rows; ++r) {
+      const char* source = row_of(q, 0, r);
+      const char* far = source + (r + kRowsAhead < q.row.rows ? kRowsAhead * q.row.source_step : 0);
+      __builtin_prefetch(far, 0, 2);
+      __builtin_prefetch(far + 64, 0, 2);
+      reached.add(source);
+    }
+    Strip made(q);
+    for (std::int64_t s = 0; s < strips; ++s) {
+      if (!made.template take_all<from>(q, s, reached)) return s * kColumns;
+      if (s + 1 < strips) {
+        made.template put_all<from, true>(q, s, rule, reached, s + 2 == strips);
+      } else {
+        made.template put_all<from, false>(q, s, rule, reached, true);
+      }
+    }
+    return strips * kColumns;
+  }
+
+  template <DType from>
+  static std::int64_t columns_from(const CellRows& q) {
+    using Function = std::int64_t (*)(const CellRows&);
+    static constexpr auto kFloat8 =
+        octavo::by_float8<Function>([]<octavo::FloatFormat F>() -> Function {
+          return &columns<from, typename Base::template Float8Rule<from, true, F>>;
+        });
+    if (octavo::is_float8(q.row.to)) return kFloat8[static_cast<std::size_t>(q.row.to)](q);
+    return columns<from, typename Base::template ToInteger<true>>(q);
+  }
+
+  static std::int64_t run(const CellRows& q) noexcept {
+    if (q.row.run > 1 || q.height == 1) return Base::run(q);
+    if (q.row.from == DType::bfloat16) return columns_from<DType::bfloat16>(q);
+    return columns_from<DType::float16>(q);
+  }
+};
+#undef OCTAVO_INLINE
