@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Kernels that scale and code cells in one go, against the scalar rules: every element type, code
-// type and rounding of scales, cells of many lengths in rows at any distance, cells that are left.
+// type and rounding of scales, cells of many lengths in rows at any distance, columns, zero points,
+// cells that are left.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -64,8 +65,7 @@ void expect_scalar(const Case& c, const Source& x, bool all) {
                              .code_step = code_step,
                              .run = c.run,
                              .to = c.to,
-                             .overflow = c.spec.overflow,
-                             .streamed = c.shift == 0},
+                             .overflow = c.spec.overflow},
                      .height = c.height,
                      .rule = scale_rule(c.spec),
                      .scale_step = across * scale_bytes,
@@ -77,6 +77,7 @@ void expect_scalar(const Case& c, const Source& x, bool all) {
     rows.row.codes = code_bytes + r * code_step + j * c.run;
     rows.row.count = c.count - j * c.run;
     rows.row.rows = j == 0 ? x.rows - r : std::min(c.height, x.rows - r);
+    rows.row.streamed = c.shift == 0 && (c.run > 1 || j % 64 == 0);
     rows.scales = static_cast<char*>(scales.get()) + done * scale_bytes;
     const std::int64_t asked = (j == 0 ? down - i : 1) * (across - j);
     const std::int64_t some = c.kernels->quantize_cells(rows);
@@ -118,15 +119,15 @@ struct Shape {
 // Every combination, of elements by a function of their place.
 template <class Make>
 void expect_all(const Make& make, bool all) {
-  const std::vector<std::int64_t> runs{16, 32, 64, 100, 128, 600, 4096};
-  const Shape shapes[] = {{3, 2048, 1, runs},
-                          {3, 1111, 1, runs},
-                          {3, 4224, 2, {64, 192}},
-                          {19, 448, 17, {64, 128, 448}}};
+  const std::vector<std::int64_t> runs{16, 32, 64, 100, 128, 256, 600, 4096};
+  const Shape shapes[] = {{3, 2048, 1, runs},      {3, 1111, 1, runs},
+                          {3, 4224, 2, {64, 192}}, {19, 448, 17, {64, 128, 448}},
+                          {40, 192, 40, {1}},      {150, 128, 150, {1}}};
   for (const Shape& shape : shapes) {
     std::vector<float> x;
     for (std::int64_t i = 0; i < shape.rows * (shape.count + kGap); ++i) x.push_back(make(i));
     for (const DType from : {DType::float32, DType::bfloat16, DType::float16}) {
+      if (shape.runs.front() == 1 && from == DType::float32) continue;  // not the kernel's
       const Source source(from, shape.rows, shape.count, x);
       for (const cpu::Kernels* kernels : cpu::usable_kernels()) {
         for (const DType to :
@@ -195,6 +196,152 @@ TEST(Cells, OfAnySize) {
         return std::ldexp(value, static_cast<int>(i / 32 * 5 % 270) - 140);
       },
       false);
+}
+
+// Elements of every mantissa under scales of every mantissa that a bfloat16 gives: quotients next
+// to every tie, and on it.
+TEST(Cells, OfEveryMantissa) {
+  constexpr std::int64_t kMantissas = 128;
+  for (const std::int64_t run : {std::int64_t{1}, kMantissas, 2 * kMantissas}) {
+    // A cell is a run, or a column.
+    const bool columns = run == 1;
+    const std::int64_t length = columns ? 2 * kMantissas : run;
+    const std::int64_t rows = columns ? length : kMantissas / 16;
+    const std::int64_t count = columns ? kMantissas : 16 * run;
+    std::vector<float> x;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t c = 0; c < count + kGap; ++c) {
+        const std::int64_t cell = columns ? c % kMantissas : (r * 16 + c / run) % kMantissas;
+        const std::int64_t i = columns ? r : c % run;
+        const auto most = static_cast<float>(kMantissas + cell);
+        const auto value = static_cast<float>(kMantissas + i % kMantissas);
+        const int binade = -1 - static_cast<int>(i / kMantissas) - static_cast<int>(cell % 3);
+        x.push_back(i == 0 ? most : std::ldexp(i % 2 == 0 ? value : -value, binade));
+      }
+    }
+    const Source source(DType::bfloat16, rows, count, x);
+    for (const cpu::Kernels* kernels : cpu::usable_kernels()) {
+      for (const DType to : {DType::int8, DType::float8_e4m3fn, DType::float8_e5m2}) {
+        SCOPED_TRACE(std::string(kernels->on_floats) + " to " + std::string(name(to)) +
+                     ", cells of " + std::to_string(run));
+        expect_scalar({.kernels = kernels,
+                       .to = to,
+                       .spec = {.dtype = to},
+                       .count = count,
+                       .run = run,
+                       .height = columns ? rows : 1,
+                       .shift = 0,
+                       .exponents = false},
+                      source, true);
+        if (testing::Test::HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+// Scales, zero points and codes of rows; says how many rows are left.
+std::int64_t expect_shifted(const cpu::Kernels& kernels, DType to, const Source& x,
+                            std::int64_t count) {
+  const QuantizeSpec spec{.dtype = to, .azp = true};
+  const ScaleRule rule = scale_rule(spec);
+  const std::int64_t step = (count + 63) / 64 * 64;
+  const auto codes = guarded(Side::right)(static_cast<std::size_t>((x.rows - 1) * step + count));
+  std::vector<float> scales(static_cast<std::size_t>(x.rows));
+  std::vector<std::int32_t> azps(static_cast<std::size_t>(2 * x.rows));
+  auto* code_bytes = static_cast<std::uint8_t*>(codes.get());
+  cpu::CellRows rows{.row = {.from = x.dtype,
+                             .count = count,
+                             .source_step = x.step * element_bytes(x.dtype),
+                             .code_step = step,
+                             .run = count,
+                             .to = to,
+                             .streamed = count % 2 == 0},
+                     .rule = rule,
+                     .scale_step = sizeof(float),
+                     .azp_step = 2};
+  std::int64_t left = 0;
+  for (std::int64_t r = 0; r < x.rows;) {
+    rows.row.source =
+        static_cast<const char*>(x.memory.get()) + r * x.step * element_bytes(x.dtype);
+    rows.row.codes = code_bytes + r * step;
+    rows.row.rows = x.rows - r;
+    rows.scales = scales.data() + r;
+    rows.azps = azps.data() + 2 * r;
+    const std::int64_t some = kernels.quantize_cells(rows);
+    EXPECT_TRUE(some >= 0 && some <= x.rows - r);
+    for (const std::int64_t end = r + some; r < end; ++r) {
+      CellRange range;
+      for (std::int64_t i = 0; i < count; ++i) {
+        EXPECT_TRUE(std::isfinite(x.at(r, i))) << "what such a row gets is not the kernel's";
+        range.min = std::min(range.min, x.at(r, i));
+        range.max = std::max(range.max, x.at(r, i));
+      }
+      const CellScale want = cell_scale(rule, range);
+      const auto at = static_cast<std::size_t>(r);
+      EXPECT_EQ(scales[at], want.scale) << "row " << r;
+      EXPECT_EQ(azps[2 * at], want.azp) << "row " << r;
+      for (std::int64_t i = 0; i < count; ++i) {
+        std::uint8_t code = 0;
+        store_float(to, &code, 0, shifted_code(to, x.at(r, i) / want.scale, want.azp),
+                    Overflow::saturate);
+        EXPECT_EQ(code_bytes[r * step + i], code)
+            << "row " << r << ", element " << i << " is " << x.at(r, i) << ", scale " << want.scale
+            << ", zero point " << want.azp;
+        if (testing::Test::HasFailure()) return left;
+      }
+    }
+    if (r < x.rows) ++r, ++left;
+  }
+  return left;
+}
+
+// A row of both signs, of one, of zeros, of one number; rows far from 0 and around it.
+float shifted_element(const kit::Random& random, std::int64_t row, std::int64_t i) {
+  const auto value = static_cast<float>(random.gauss(static_cast<std::uint64_t>(row * 7919 + i)));
+  constexpr float kOffsets[] = {0.0F, 100.0F, -100.0F, 0.5F};
+  switch (row % 9) {
+    case 0:
+      return std::abs(value);
+    case 1:
+      return -std::abs(value);
+    case 2:
+      return i % 2 == 0 ? 0.0F : -0.0F;
+    case 3:
+      return -3.5F;
+    case 4:
+      return i % 3 == 0 ? std::max(value, 0.0F) : 0.0F;
+    default:
+      return value + kOffsets[row % 4];
+  }
+}
+
+TEST(Cells, OfZeroPointsGetThoseOfTheScalarRules) {
+  const kit::Random random(14);
+  for (const std::int64_t count : {1, 40, 64, 129, 1000}) {
+    constexpr std::int64_t kRows = 23, kNan = 7, kInfinity = 11;
+    std::vector<float> x;
+    for (std::int64_t r = 0; r < kRows; ++r) {
+      for (std::int64_t i = 0; i < count + kGap; ++i) x.push_back(shifted_element(random, r, i));
+    }
+    std::vector<float> with = x;
+    with[static_cast<std::size_t>(kNan * (count + kGap) + count / 2)] =
+        std::numeric_limits<float>::quiet_NaN();
+    with[static_cast<std::size_t>(kInfinity * (count + kGap) + count - 1)] =
+        -std::numeric_limits<float>::infinity();
+    for (const DType from : {DType::float32, DType::bfloat16, DType::float16}) {
+      const Source plain(from, kRows, count, x);
+      const Source shown(from, kRows, count, with);
+      for (const cpu::Kernels* kernels : cpu::usable_kernels()) {
+        for (const DType to : {DType::int8, DType::uint8}) {
+          SCOPED_TRACE(std::string(kernels->on_floats) + ", " + std::string(name(from)) + " to " +
+                       std::string(name(to)) + ", rows of " + std::to_string(count));
+          EXPECT_EQ(expect_shifted(*kernels, to, plain, count), 0);
+          EXPECT_EQ(expect_shifted(*kernels, to, shown, count), 2);
+          if (testing::Test::HasFailure()) return;
+        }
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -116,6 +116,15 @@ inline bool any_below(Lanes<std::uint16_t, 32> a, Lanes<std::uint16_t, 32> a_bou
           _mm512_cmplt_epu16_mask(reinterpret_cast<__m512i>(b),
                                   reinterpret_cast<__m512i>(b_bound))) != 0;
 }
+inline Lanes<std::uint16_t, 32> looked_up(Lanes<std::uint16_t, 32> table,
+                                          Lanes<std::uint16_t, 32> places) {
+  return reinterpret_cast<Lanes<std::uint16_t, 32>>(_mm512_permutexvar_epi16(
+      reinterpret_cast<__m512i>(places), reinterpret_cast<__m512i>(table)));
+}
+inline bool any_below(Lanes<std::uint16_t, 32> a, Lanes<std::uint16_t, 32> bound) {
+  return _mm512_cmplt_epu16_mask(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(bound)) !=
+         0;
+}
 // Codes in halves, at most the last one, under the signs of their elements.
 inline void put_signed_halves(Lanes<std::uint16_t, 32> front, Lanes<std::uint16_t, 32> back,
                               Lanes<std::uint16_t, 32> front_elements,
@@ -141,6 +150,7 @@ inline bool any_greater(Lanes<std::int32_t, 16> a, Lanes<std::int32_t, 16> b) {
 #include "backends/cpu/kernels/experts-inl.hpp"
 #include "backends/cpu/kernels/inverses-inl.hpp"
 #include "backends/cpu/kernels/lane_codes-inl.hpp"
+#include "backends/cpu/kernels/mantissa_ties-inl.hpp"
 #include "backends/cpu/kernels/outliers-inl.hpp"
 #include "backends/cpu/kernels/powers-inl.hpp"
 #include "backends/cpu/kernels/quantize-inl.hpp"

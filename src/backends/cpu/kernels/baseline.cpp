@@ -101,6 +101,7 @@ inline bool any_greater(Lanes<std::int32_t, 4> a, Lanes<std::int32_t, 4> b) {
 #include "backends/cpu/kernels/experts-inl.hpp"
 #include "backends/cpu/kernels/inverses-inl.hpp"
 #include "backends/cpu/kernels/lane_codes-inl.hpp"
+#include "backends/cpu/kernels/mantissa_ties-inl.hpp"
 #include "backends/cpu/kernels/mantissas_plain-inl.hpp"
 #include "backends/cpu/kernels/outliers-inl.hpp"
 #include "backends/cpu/kernels/powers-inl.hpp"

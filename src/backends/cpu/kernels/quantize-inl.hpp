@@ -136,6 +136,26 @@ struct QuantizeSteps : LaneCodes<lanes> {
   };
 
   template <octavo::FloatFormat F>
+  using TiesOf = typename Ties<lanes>::template Table<F>;
+  // Of a multiple of kStep elements; the factor is looked for where it is needed.
+  template <octavo::FloatFormat F>
+  struct OneByTies {
+    static constexpr bool kAlike = true;
+    static constexpr bool kOneAStep = true;
+    static constexpr bool kInverted = true;
+    static constexpr bool kByBits = true;
+    Inverses inverses;
+    TiesOf<F> table;
+    std::uint8_t last;
+    OCTAVO_INLINE Inverse factors(std::int64_t /*i*/) const { return inverses.same(0); }
+    OCTAVO_INLINE Ints azps(std::int64_t /*i*/) const { return Ints{}; }
+    OCTAVO_INLINE bool put(std::int64_t /*i*/, const char* source, std::uint8_t* codes,
+                           bool streamed) const {
+      return table.put(source, last, codes, streamed);
+    }
+  };
+
+  template <octavo::FloatFormat F>
   using PowersOf = typename Powers<lanes>::template Codes<F>;
   using PowersCell = typename Powers<lanes>::Cell;
   // Of a multiple of kStep elements, or of kStep / 2.
@@ -219,8 +239,7 @@ struct QuantizeSteps : LaneCodes<lanes> {
     }
     OCTAVO_INLINE void finish() {
       const typename Raw::Vector largest = Base::larger(even, odd);
-      Base::template raise<of>(reinterpret_cast<const char*>(&largest), Raw::kLanes, most,
-                               nullptr);
+      Base::template raise<of>(reinterpret_cast<const char*>(&largest), Raw::kLanes, most, nullptr);
     }
   };
 
@@ -257,8 +276,8 @@ struct QuantizeSteps : LaneCodes<lanes> {
           Base::template largest_lane<kHalf>(Base::larger(even_high, odd_high))[0];
       const std::int32_t low =
           Base::template largest_lane<kHalf>(Base::larger(even_low, odd_low))[0];
-      const bool plain = high > 0 && high < kInfinite && low > kNegative &&
-                         low < (kNegative | kInfinite);
+      const bool plain =
+          high > 0 && high < kInfinite && low > kNegative && low < (kNegative | kInfinite);
       if (!plain) {
         return Base::template widen<kFrom>(first, all, &ends->low, &ends->high, &ends->most);
       }

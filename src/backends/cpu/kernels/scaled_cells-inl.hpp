@@ -37,7 +37,8 @@ struct ScaledCells : Quantize<lanes> {
   // Cells of so many elements are done one by one.
   static constexpr std::int64_t kLongRun = 512;
   static constexpr std::int64_t kMostCells = 64;  // of a block's rows at a time
-  static constexpr std::int64_t kTableRows = 16;  // that a table pays for
+  static constexpr std::int64_t kTableRows = 16;  // that a table of mantissas pays for
+  static constexpr std::int64_t kGroup = 128;     // elements that one of ties pays for
 
   static OCTAVO_INLINE bool any_from(Ints bits, std::uint32_t least) {
     return any_greater(bits, Ints{} + static_cast<std::int32_t>(least - 1));
@@ -109,8 +110,7 @@ struct ScaledCells : Quantize<lanes> {
   class General {
    public:
     explicit OCTAVO_INLINE General(const CellRows& q)
-        : tie_bits_(q.rule.azp ? octavo::cpu::kIntegerTieBits
-                               : octavo::cpu::tie_bits(q.row.to)) {}
+        : tie_bits_(q.rule.azp ? octavo::cpu::kIntegerTieBits : octavo::cpu::tie_bits(q.row.to)) {}
     bool inverted() const { return inverted_; }
     // Takes a vector of cells from cell j on, a multiple of lanes. False: of one of these cells
     // that are not.
@@ -186,6 +186,51 @@ struct ScaledCells : Quantize<lanes> {
     typename Base::template Table<F> tables_[kMostCells];
     Rule rule_;
     std::uint32_t overflown_;
+  };
+  // Of bfloat16, by ties: of cells long enough.
+  template <octavo::FloatFormat F>
+  class ByTies : public General {
+   public:
+    using Rule = typename Base::template Float8Rule<DType::bfloat16, true, F>;
+    using Table = typename Base::template TiesOf<F>;
+    explicit OCTAVO_INLINE ByTies(const CellRows& q)
+        : General(q), rule_(q.row), last_(static_cast<std::uint8_t>(Rule::overflown(q.row))) {}
+    OCTAVO_INLINE bool take(std::int64_t j, Ints most, Floats scale) {
+      if (!General::take(j, most, scale)) return false;
+      const Ints least = Ints{} + static_cast<std::int32_t>(Table::kLeast);
+      this->inverted_ = this->inverted_ && !any_greater(least, ints(words(scale)));
+      if (!this->inverted_) return true;
+      typename Ties<lanes>::Scales scales;
+      scales.template take<F>(
+          scale, {vector_at<Floats>(this->inverse_ + j), vector_at<Floats>(this->rest_ + j)});
+      for (std::int64_t k = 0; k < lanes; ++k) tables_[j + k] = Table(scales, k);
+      return true;
+    }
+    template <DType from>
+    OCTAVO_INLINE void put(RowCodes& part) const {
+      if (!this->inverted_) return General::template put<from>(part);
+      if (part.run == kGroup && part.count % kGroup == 0) return put_runs<from, kGroup>(part);
+      put_runs<from, 0>(part);
+    }
+
+   private:
+    // Of a length that is known here, or of any.
+    template <DType from, std::int64_t known>
+    OCTAVO_INLINE void put_runs(const RowCodes& part) const {
+      const std::int64_t run = known == 0 ? part.run : known;
+      typename Base::Place place = Base::of_whole_lines(part);
+      const typename Base::Inverses inverses(this->inverse_, this->rest_);
+      for (std::int64_t j = 0, i = 0; i < part.count; ++j, i += run) {
+        const typename Base::template OneByTies<F> cell{inverses.behind(j), tables_[j], last_};
+        const std::int64_t count = known > 0 || run < part.count - i ? run : part.count - i;
+        const std::int64_t done = Base::template whole_steps<from>(rule_, cell, 0, place, count);
+        if (done < count) Base::template edge<from>(rule_, cell, done, place, count - done);
+      }
+    }
+
+    Table tables_[kMostCells];
+    Rule rule_;
+    std::uint8_t last_;
   };
   // Of bfloat16, by scales that are powers of two.
   template <octavo::FloatFormat F>
@@ -355,8 +400,7 @@ struct ScaledCells : Quantize<lanes> {
     Ends ends;
     find(source, ends);
     for (std::int64_t r = 0; r < q.row.rows; ++r) {
-      const octavo::CellScale one =
-          octavo::cell_scale(q.rule, {.min = ends.low, .max = ends.high});
+      const octavo::CellScale one = octavo::cell_scale(q.rule, {.min = ends.low, .max = ends.high});
       const bool near = one.azp > -octavo::cpu::kNearAzp && one.azp < octavo::cpu::kNearAzp;
       if (!near || !made.take(0, Ints{} + ends.most, Floats{} + one.scale)) return r;
       store(q, Floats{} + one.scale, 1, r, 0);
@@ -406,11 +450,20 @@ struct ScaledCells : Quantize<lanes> {
               return &blocks<from, General>;
             }
           });
+      static constexpr auto kTies =
+          octavo::by_float8<Function>([]<octavo::FloatFormat F>() -> Function {
+            if constexpr (Ties<lanes>::template serves<F>()) {
+              return &groups<from, ByTies<F>>;
+            } else {
+              return &groups<from, General>;
+            }
+          });
       const bool whole = q.row.run == kStep / 2 || q.row.run % kStep == 0;
       if (whole && octavo::is_float8(q.row.to)) {
         const auto to = static_cast<std::size_t>(q.row.to);
         if (q.rule.rounding != Rounding::none) return kPowers[to](q);
         if (q.height >= kTableRows) return kTables[to](q);
+        if (q.height == 1 && q.row.run >= kGroup) return kTies[to](q);
       }
     }
     return groups_or_blocks<from, General>(q);

@@ -50,6 +50,13 @@ inline Halves subtract_saturated(Halves a, Halves b) {
   return (a > b ? a : b) - b;
 }
 
+// In each lane, the number of a table of as many halves that its low bits name; is one of a below
+// its bound? Not with vectors of this width.
+template <class Halves>
+inline Halves looked_up(Halves table, Halves places);
+template <class Halves>
+inline bool any_below(Halves a, Halves bound);
+
 // Signs of 2-byte elements that come on top of their magnitudes: not with vectors of this width.
 inline constexpr int kLanesWithSigns = 0;
 inline constexpr int kFrontAndBack = 0;
