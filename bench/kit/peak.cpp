@@ -95,11 +95,12 @@ OCTAVO_NOIPA void fma_512(std::int64_t rounds, std::index_sequence<i...>) {
 
 #if defined(__clang__)
 #pragma clang attribute pop
-#pragma clang attribute push(__attribute__((target("amx-tile,amx-int8"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("amx-tile,amx-int8,amx-bf16"))), \
+                             apply_to = function)
 #else
 #pragma GCC pop_options
 #pragma GCC push_options
-#pragma GCC target("amx-tile,amx-int8")
+#pragma GCC target("amx-tile,amx-int8,amx-bf16")
 #endif
 
 // The operand of ldtilecfg: eight registers of 16 rows of 64 bytes.
@@ -119,6 +120,17 @@ OCTAVO_NOIPA void tdpbssd_tiles(std::int64_t rounds, std::index_sequence<0, 1, 2
     _tile_dpbssd(1, 4, 7);
     _tile_dpbssd(2, 5, 6);
     _tile_dpbssd(3, 5, 7);
+  }
+  _tile_release();
+}
+OCTAVO_NOIPA void tdpbf16ps_tiles(std::int64_t rounds, std::index_sequence<0, 1, 2, 3>) {
+  const TileShapes shapes;
+  _tile_loadconfig(&shapes);
+  for (std::int64_t r = 0; r < rounds; ++r) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
   }
   _tile_release();
 }
@@ -205,6 +217,7 @@ constexpr std::array kLoops {
       LoopRow{PeakKind::int8, "avx_vnni", "vpdpbusd ymm", OCTAVO_LOOP(integers_256<true>, 12), 64},
       LoopRow{PeakKind::int8, "avx2", "vpmaddwd, vpaddd ymm", OCTAVO_LOOP(integers_256<false>, 12),
               32},
+      LoopRow{PeakKind::bf16, "amx_bf16", "tdpbf16ps", OCTAVO_LOOP(tdpbf16ps_tiles, 4), 16384},
       LoopRow{PeakKind::bf16, "avx512_bf16", "vdpbf16ps zmm", OCTAVO_LOOP(dpbf16_512, 24), 64},
       LoopRow{PeakKind::bf16, "avx512_bf16", "vdpbf16ps zmm", OCTAVO_LOOP(dpbf16_512, 28), 64},
       LoopRow{PeakKind::bf16, "fma", "vfmadd ymm", OCTAVO_LOOP(fma_256, 12), 16},

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "amx_instructions.hpp"
 #include "arm_instructions.hpp"
 #include "dot_operands.hpp"
 
@@ -131,6 +132,26 @@ void expect_pairs(const FloatOperands& x, const std::vector<float>& sums, bool a
   }
 }
 
+// Blocks, too.
+void expect_blocks(const FloatOperands& x, const std::vector<float>& sums, bool add) {
+  const std::vector<float> before = first_sums();
+  for (std::int64_t r = 0; r < Rows::kMost; ++r) {
+    for (std::int64_t j = 0; j < kCols; ++j) {
+      const auto i = static_cast<std::size_t>(r * kCols + j);
+      const auto half = [](const void* place) {
+        return amx::Tiles::half(static_cast<const char*>(place));
+      };
+      const float sum = amx::add_blocks(
+          add ? before[i] : 0.0F, x.depth(),
+          [&](std::int64_t k) { return half(x.a().row(r) + 2 * k); },
+          [&](std::int64_t k) { return half(x.b().at(k, j)); });
+      ASSERT_TRUE(same_floats(&sums[i], &sum, 1))
+          << "depth " << x.depth() << ", row " << r << ", column " << j << ": " << sums[i]
+          << " against " << sum;
+    }
+  }
+}
+
 void expect_same(const Call& call, std::int64_t vector, const std::vector<float>& want,
                  const char* ahead) {
   const std::int64_t columns = call.vectors * kVectorCols;
@@ -179,37 +200,48 @@ TEST(FloatDotKernels, StayWithinTheBoundWithTheSameBitsFromEveryTile) {
   }
 }
 
-// Subnormal elements, products and sums, sums that cancel, and tiny ones of either sign.
+// bfloat16 with subnormal elements, products and sums, sums that cancel, and tiny ones of either
+// sign: the bits that `expect` has.
+template <class Expect>
+void expect_bits(const cpu::DotKernels& kernels, const Expect& expect) {
+  const FloatTable table{&kernels, DType::bfloat16, DType::bfloat16};
+  for (const std::int64_t depth : {1, 2, 3, 4, 6, 17, 32, 66, 301}) {
+    const FloatOperands x(table, Lie::ends_at_guards, depth);
+    const kit::Random random(11);
+    const auto put = [&](std::int64_t i, void* place) {
+      const std::uint64_t bits = random.bits(static_cast<std::uint64_t>(i));
+      const std::uint64_t exponent = (depth % 3 == 0 ? 60U : 120U) + (bits >> 32) % 8;
+      const bool tiny = (bits >> 40) % 16 == 0;
+      const auto half = static_cast<std::uint16_t>((bits & 0x807FU) | (tiny ? 0 : exponent << 7));
+      std::memcpy(place, &half, sizeof(half));
+    };
+    for (std::int64_t k = 0; k < depth; ++k) {
+      for (std::int64_t r = 0; r < Rows::kMost; ++r) put(r * depth + k, x.a().row(r) + 2 * k);
+      for (std::int64_t j = 0; j < kCols; ++j) put((j + 50) * depth + k, x.b().at(k, j));
+    }
+    for (const bool add : {false, true}) {
+      const std::vector<float> want = row_by_row(table, x, kPanelVectors, add);
+      expect(x, want, add);
+      for_each_tile(kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
+        expect_same({table, x, rows, vectors, lines, add}, 0, want, x.b().vector(0));
+      });
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  }
+}
+
 TEST(FloatDotKernels, AddPairsOfBfloat16AsArmDoes) {
   for (const cpu::DotMachine& machine : tested_machines()) {
     if (machine.few_pairs == nullptr) continue;
-    for (const cpu::DotKernels* kernels : {machine.pairs, machine.few_pairs}) {
-      const FloatTable table{kernels, DType::bfloat16, DType::bfloat16};
-      for (const std::int64_t depth : {1, 2, 3, 4, 6, 17, 66}) {
-        const FloatOperands x(table, Lie::ends_at_guards, depth);
-        const kit::Random random(11);
-        const auto put = [&](std::int64_t i, void* place) {
-          const std::uint64_t bits = random.bits(static_cast<std::uint64_t>(i));
-          const std::uint64_t exponent = (depth % 3 == 0 ? 60U : 120U) + (bits >> 32) % 8;
-          const bool tiny = (bits >> 40) % 16 == 0;
-          const auto half =
-              static_cast<std::uint16_t>((bits & 0x807FU) | (tiny ? 0 : exponent << 7));
-          std::memcpy(place, &half, sizeof(half));
-        };
-        for (std::int64_t k = 0; k < depth; ++k) {
-          for (std::int64_t r = 0; r < Rows::kMost; ++r) put(r * depth + k, x.a().row(r) + 2 * k);
-          for (std::int64_t j = 0; j < kCols; ++j) put((j + 50) * depth + k, x.b().at(k, j));
-        }
-        for (const bool add : {false, true}) {
-          const std::vector<float> want = row_by_row(table, x, kPanelVectors, add);
-          expect_pairs(x, want, add);
-          for_each_tile(*kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
-            expect_same({table, x, rows, vectors, lines, add}, 0, want, x.b().vector(0));
-          });
-          if (HasFatalFailure()) return;
-        }
-      }
-    }
+    expect_bits(*machine.pairs, expect_pairs);
+    expect_bits(*machine.few_pairs, expect_pairs);
+  }
+}
+
+// The instruction where this CPU has it, and the simulated one.
+TEST(FloatDotKernels, AddBlocksOfBfloat16AsAmxDoes) {
+  for (const cpu::DotKernels* kernels : pair_kernels()) {
+    if (kernels->block > 1) expect_bits(*kernels, expect_blocks);
   }
 }
 

@@ -94,6 +94,7 @@ TEST(DotMachines, GiveOneAnswerHoweverBIsPackedAndWorkIsShared) {
                            "scaled_mm bf16:bf16:fp32 1x1030x601",
                            "scaled_mm bf16:bf16:fp32 scale=group32:group48 9x750x333",
                            "scaled_mm bf16:bf16:fp32 scale=group10:group30 13x300x333",
+                           "scaled_mm bf16:bf16:fp32 scale=group40:none 33x130x1700",
                            "scaled_mm e4m3fn:e4m3fn:fp32 scale=none:group14 13x300x333",
                            "scaled_mm fp16:fp16:fp32 30x202x201",
                            "scaled_mm fp32:fp32:fp32 scale=none:group16 8x400x303",
@@ -154,19 +155,24 @@ TEST(DotMachines, ReadOrDecodeWhatIsPackedForThem) {
 
 // Chunks of K, and groups that are longer than one.
 TEST(DotMachines, AddUpChunksAndGroupsThatSpanThem) {
-  for (const char* line : {"scaled_mm e4m3fn:e4m3fn:fp32 scale=group10000:group10000 3x70x40000",
-                           "scaled_mm e4m3fn:e4m3fn:fp32 scale=token:channel 26x35x9001",
-                           "scaled_mm e4m3fn:e5m2:fp32 scale=group48:group128 5x70x9001",
-                           "scaled_mm e4m3fn:e5m2:fp32 scale=group5000:group128 13x70x9001",
-                           "scaled_mm bf16:bf16:fp32 scale=none:group10000 3x70x40000",
-                           "scaled_mm bf16:bf16:fp32 7x97x5001",
-                           "scaled_mm bf16:bf16:fp32 scale=group100:none 7x34x5001",
-                           "scaled_mm fp16:fp16:fp32 scale=group1500:group1000 3x70x5000",
-                           "scaled_mm fp32:fp32:fp32 26x35x3001",
-                           "scaled_mm int8:int8:fp32 scale=group10000:group10000 3x70x40000",
-                           "scaled_mm int8:int8:fp32 scale=group48:group128 13x70x9001",
-                           "scaled_mm int8:int8:fp32 scale=none:group5000 525x20x9001",
-                           "scaled_mm uint8:int8:fp32 scale=group5000:group128 13x70x9001"}) {
+  for (const char* line :
+       {"scaled_mm e4m3fn:e4m3fn:fp32 scale=group10000:group10000 3x70x40000",
+        "scaled_mm e4m3fn:e4m3fn:fp32 scale=token:channel 26x35x9001",
+        "scaled_mm e4m3fn:e5m2:fp32 scale=group48:group128 5x70x9001",
+        "scaled_mm e4m3fn:e5m2:fp32 scale=group5000:group128 13x70x9001",
+        "scaled_mm bf16:bf16:fp32 scale=none:group10000 3x70x40000",
+        "scaled_mm bf16:bf16:fp32 7x97x5001",
+        "scaled_mm bf16:bf16:fp32 scale=group100:none 7x34x5001",
+        "scaled_mm bf16:bf16:fp32 scale=group100:group30 70x34x5001",
+        "scaled_mm bf16:int8:fp32 scale=none:group100 35x70x9001",
+        "scaled_mm e4m3fn:e4m3fn:fp32 scale=group5002:none k_chunks=5 40x70x9001",
+        "scaled_mm bf16:bf16:fp32 k_chunks=24 33x70x777",
+        "scaled_mm fp16:fp16:fp32 scale=group1500:group1000 3x70x5000",
+        "scaled_mm fp32:fp32:fp32 26x35x3001",
+        "scaled_mm int8:int8:fp32 scale=group10000:group10000 3x70x40000",
+        "scaled_mm int8:int8:fp32 scale=group48:group128 13x70x9001",
+        "scaled_mm int8:int8:fp32 scale=none:group5000 525x20x9001",
+        "scaled_mm uint8:int8:fp32 scale=group5000:group128 13x70x9001"}) {
     expect_one_answer(line, {1});
   }
 }

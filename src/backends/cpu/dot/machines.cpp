@@ -10,7 +10,7 @@
 namespace octavo::cpu {
 
 #if defined(__x86_64__)
-extern const IntegerKernels kAmxInt8Dot;
+extern const AmxKernels kAmxDot;
 extern const IntegerKernels kAvx512VnniDot;
 extern const IntegerKernels kAvx512WordsDot;
 extern const IntegerKernels kAvx512BwDot;
@@ -46,17 +46,17 @@ struct Row {
 constexpr std::array kDotMachines {
 #if defined(__x86_64__)
   Row{DotRegisters::zmm,
-      {.name = "AMX INT8, AVX-512 BF16, VBMI",
-       .integers = &kAmxInt8Dot,
-       .float8 = &kAvx512Float8Dot,
-       .pairs = &kAvx512Bf16Dot,
+      {.name = "AMX INT8, BF16, AVX-512 BF16, VBMI",
+       .integers = &kAmxDot.integers,
+       .float8 = &kAmxDot.float8,
+       .pairs = &kAmxDot.pairs,
        .floats = &kAvx512FmaDot,
        .few_rows = &kAvx512VnniDot,
        .beside_floats = &kAvx512WideningDot,
-       .beside_pairs = &kAvx512Int8PairsDot},
+       .beside_pairs = &kAmxDot.beside_pairs},
       [](const CpuFeatures& cpu) noexcept {
-        return cpu.amx_tile && cpu.amx_int8 && cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni &&
-               cpu.avx512_bf16 && cpu.avx512_vbmi;
+        return cpu.amx_tile && cpu.amx_int8 && cpu.amx_bf16 && cpu.avx512f && cpu.avx512bw &&
+               cpu.avx512_vnni && cpu.avx512_bf16 && cpu.avx512_vbmi;
       }},
       Row{DotRegisters::zmm,
           {.name = "AVX-512 BF16, VBMI, VNNI",

@@ -157,7 +157,7 @@ void DotWorker::run_strip(std::int64_t first, std::int64_t count, std::int64_t r
     outliers_.set_rows(begin, end - begin);
     Chunk chunk{};
     do {
-      chunk.end = std::min(d_.steps, chunk.step + d_.chunk);
+      chunk.end = chunk_end(chunk.step);
       chunk.last = chunk.end == d_.steps;
       chunk.k0 = chunk.step * depth;
       chunk.k1 = std::min(d_.k, chunk.end * depth);

@@ -150,6 +150,21 @@ void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
   }
 }
 
+// Where a chunk ends that begins at a step: inside a segment, whole blocks behind its beginning.
+std::int64_t DotWorker::chunk_end(std::int64_t step) const noexcept {
+  const DotKernels& kernels = d_.path.kernels();
+  const std::int64_t end = std::min(d_.steps, step + d_.chunk);
+  if (end == d_.steps || kernels.block == 1) return end;
+  std::int64_t begin = 0;
+  if (d_.segments.present()) {
+    const std::int64_t* first = d_.segments.ends;
+    const std::int64_t* after =
+        std::upper_bound(first, first + d_.segments.count, end * kernels.form.step);
+    if (after != first) begin = after[-1] / kernels.form.step;
+  }
+  return end - (end - begin) % kernels.block;
+}
+
 void DotWorker::block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexcept {
   const bool packed = packed_panel_ == panel_;
   packed_panel_ = d_.single_chunk && !direct() ? panel_ : -1;
@@ -158,7 +173,7 @@ void DotWorker::block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexc
   const std::int64_t depth = d_.path.kernels().form.step;
   Chunk chunk{};
   do {
-    chunk.end = std::min(d_.steps, chunk.step + d_.chunk);
+    chunk.end = chunk_end(chunk.step);
     chunk.last = chunk.end == d_.steps;
     chunk.k0 = chunk.step * depth;
     chunk.k1 = std::min(d_.k, chunk.end * depth);

@@ -78,6 +78,7 @@ class DotWorker {
 
   bool direct() const noexcept { return kernels_ == d_.path.direct; }
   Piece piece_at(std::int64_t k, const Chunk& chunk) const noexcept;
+  std::int64_t chunk_end(std::int64_t step) const noexcept;
   void block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexcept;
   void run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) noexcept;
   void run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows, std::int64_t tile,

@@ -32,48 +32,11 @@ struct Dot : FloatDot {
 };
 #include "backends/cpu/kernels/dot_tile-inl.hpp"
 
-// Two rows of a vector as pairs: their upper halves are all they have.
-void pack_pairs(const float* rows, std::int64_t depth, std::int64_t vectors, void* panel) noexcept {
-  const std::int64_t vector_bytes = kBf16Form.vector_bytes;
-  for (std::int64_t v = 0; v < vectors; ++v) {
-    char* out = static_cast<char*>(panel) + v * vector_bytes;
-    for (std::int64_t k = 0; k < depth; k += 2, rows += 2 * kVectorCols) {
-      const __m512i first = _mm512_srli_epi32(_mm512_load_si512(rows), 16);
-      const bool pair = k + 1 < depth;
-      const __m512i second = pair ? _mm512_load_si512(rows + kVectorCols) : _mm512_setzero_si512();
-      constexpr __mmask32 kUpper = 0xAAAAAAAA;
-      _mm512_store_si512(out, _mm512_mask_mov_epi16(first, kUpper, second));
-      out += vectors * vector_bytes;
-      if (!pair) rows -= kVectorCols;
-    }
-  }
-}
-
-struct Decoded {
-  static constexpr std::int64_t kPairRows = 1;
-  static void store_pairs(char* out, std::int64_t, __m512i words) {
-    _mm512_store_si512(out, words);
-  }
-  // Eight bits of a number lie in the upper half of its float32.
-  static void store_numbers(char* out, std::int64_t row_bytes, const __m512i (&x)[4]) {
-    constexpr __mmask32 kUpper = 0xAAAAAAAA;
-    const auto bits = [&](int i) { return _mm512_castps_si512(_mm512_cvtepi32_ps(x[i])); };
-    for (int i = 0; i < 4; i += 2, out += row_bytes) {
-      const __m512i first = _mm512_srli_epi32(bits(i), 16);
-      _mm512_store_si512(out, _mm512_mask_mov_epi16(first, kUpper, bits(i + 1)));
-    }
-  }
-};
-#include "backends/cpu/kernels/decode_avx512-inl.hpp"
 #include "backends/cpu/kernels/transpose_avx512-inl.hpp"
 
 #include "backends/cpu/kernels/pack-inl.hpp"
 
-void pack(const PackPiece& p) noexcept {
-  if (p.dtype == DType::bfloat16) return pack_piece(p, SameElements<2, false>());
-  if (p.dtype == DType::int8) return pack_piece(p, Int8Codes());
-  pack_piece(p, Float8Codes(*p.table));
-}
+#include "backends/cpu/kernels/bf16_panels_avx512-inl.hpp"
 
 #include "backends/cpu/kernels/plain_columns-inl.hpp"
 #include "backends/cpu/kernels/plain_rows-inl.hpp"
@@ -164,8 +127,8 @@ extern const DotKernels kAvx512Bf16Dot{
     kBf16Form,
     kMaxRows,
     &find_dot_tile,
-    &pack,
-    &pack_pairs,
+    &pack_bf16,
+    &pack_rows,
     &decode_int8,
     &decode_float8,
     &find_plain,

@@ -39,8 +39,9 @@ struct WordTable {
   __mmask32 nan;
 };
 
-void decode_float8(const octavo::cpu::Float8Table& table, const void* codes, std::int64_t steps,
-                   std::int64_t code_vectors, std::int64_t vectors, void* panel) noexcept {
+[[maybe_unused]] void decode_float8(const octavo::cpu::Float8Table& table, const void* codes,
+                                    std::int64_t steps, std::int64_t code_vectors,
+                                    std::int64_t vectors, void* panel) noexcept {
   const WordTable words(table);
   const std::int64_t row_bytes = vectors * 64;
   const char* from = static_cast<const char*>(codes);

@@ -57,7 +57,7 @@ const Float8Table& float8_table(DType dtype) noexcept;
 /// A flip of 0x80 makes an unsigned byte of a signed one by adding 128, and a signed byte of an
 /// unsigned one by taking 128; a shift of 128 or -128 undoes it, and takes a zero point with it.
 /// Of floats: one float32 accumulator for each element, which takes the steps in ascending order,
-/// whatever the tile's size.
+/// or blocks of them (DotKernels::block), whatever the tile's size.
 struct DotTile {
   std::int64_t depth;  ///< bytes of a row of A along K; nothing past them is read
   const void* a;       ///< [rows] of `depth` bytes
@@ -200,15 +200,18 @@ struct DotKernels {
   /// codes or words.
   void (*from_pairs)(DType dtype, const void* pairs, std::int64_t steps, std::int64_t vectors,
                      void* panel) noexcept = nullptr;
+  /// Steps whose products are added to each other before they are to a sum: between scales and
+  /// chunks of sums, calls go on where another one stopped behind whole blocks alone.
+  std::int64_t block = 1;
 };
 
 /// Kernels that have tiles and nothing else.
 constexpr DotKernels tiles_alone(const char* how, const PanelForm& form,
                                  const std::array<std::int64_t, kPanelVectors>& max_rows,
                                  DotKernel (*tile)(std::int64_t, std::int64_t, int) noexcept,
-                                 std::int64_t width) noexcept {
-  return {how,     nullptr, form,    max_rows, tile,  nullptr,
-          nullptr, nullptr, nullptr, nullptr,  width, nullptr};
+                                 std::int64_t width, std::int64_t block = 1) noexcept {
+  return {how,     nullptr, form,    max_rows, tile,    nullptr, nullptr,
+          nullptr, nullptr, nullptr, width,    nullptr, block};
 }
 
 /// Does a form hold the elements of a type exactly?
@@ -245,8 +248,8 @@ struct IntegerKernels {
   /// A row of `count` bytes as words, at any address; null: bytes stay what they are.
   void (*widen)(const void* codes, bool is_signed, std::int64_t count,
                 std::int16_t* out) noexcept = nullptr;
-  /// Called by a thread after its last tile of a product: gives up what its tiles keep in the
-  /// processor (AMX's registers). Null: nothing.
+  /// Called by a thread after its last tile of a product, of floats, too: gives up what a machine's
+  /// tiles keep in the processor (AMX's registers). Null: nothing.
   void (*leave)() noexcept = nullptr;
 };
 
@@ -280,6 +283,14 @@ struct WideningKernels {
     std::int64_t most_rows = 0;
   };
   Weight int8, bfloat16, float16;
+};
+
+/// The kernels on AMX's registers.
+struct AmxKernels {
+  IntegerKernels integers;
+  Float8Kernels float8;
+  DotKernels pairs;
+  WideningKernels beside_pairs;
 };
 
 /// The kernels of one CPU; null where it has none. Kernel files export them; the table of machines

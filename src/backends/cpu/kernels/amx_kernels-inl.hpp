@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernels on AMX's registers: a kind (amx_tile-inl.hpp) for every instruction and form of B.
+//
+//   Registers::add_bytes<c, a, b>()    tdpbssd
+//   Registers::add_halves<c, a, b>()   tdpbf16ps
+//
+//   shaped_for   thread_local: the rows that registers are shaped for, 0: they are not in use
+//
+// Included inside an instruction-set region with AVX-512 BW and VBMI, after a `Vec`, Registers,
+// shaped_for and, outside of the region, number_table-inl.hpp; every including file gets its own
+// copy.
+#include "backends/cpu/kernels/transpose_avx512-inl.hpp"
+
+#include "backends/cpu/kernels/pack_codes-inl.hpp"
+
+#include "backends/cpu/kernels/bf16_panels_avx512-inl.hpp"
+#include "backends/cpu/kernels/float8_bytes_avx512-inl.hpp"
+#include "backends/cpu/kernels/fp8_panels_avx512-inl.hpp"
+#include "backends/cpu/kernels/int8_bytes_avx512-inl.hpp"
+
+#include "backends/cpu/kernels/amx_tile-inl.hpp"
+
+struct Int8 {
+  static constexpr bool kExact = true, kInPlace = true;
+  static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kInt8Form;
+  explicit Int8(const octavo::cpu::DotTile&) {}
+  template <int c, int a, int b>
+  static OCTAVO_INLINE void add() {
+    Registers::template add_bytes<c, a, b>();
+  }
+};
+
+struct Bfloat16 {
+  static constexpr bool kExact = false, kInPlace = true;
+  static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kBf16Form;
+  explicit Bfloat16(const octavo::cpu::DotTile&) {}
+  template <int c, int a, int b>
+  static OCTAVO_INLINE void add() {
+    Registers::template add_halves<c, a, b>();
+  }
+};
+
+struct Float8 : Bfloat16 {
+  static constexpr bool kInPlace = false;
+  static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kFloat8Form;
+  explicit Float8(const octavo::cpu::DotTile& t) : Bfloat16(t), decoder(*t.table) {}
+  void widen(const char* b, std::int64_t ldb, std::int64_t steps, std::int64_t vectors,
+             char* out) const {
+    for (; steps > 0; --steps, b += ldb, out += kStagedStep) {
+      for (std::int64_t v = 0; v < vectors; v += 2) {
+        const Bytes bytes = decoder.decode(_mm512_load_si512(b + v * kForm.vector_bytes));
+        char* to = out + v * kRegisterBytes;
+        _mm512_store_si512(to, _mm512_unpacklo_epi8(bytes.low, bytes.high));
+        _mm512_store_si512(to + kRegisterBytes, _mm512_unpackhi_epi8(bytes.low, bytes.high));
+      }
+    }
+  }
+  Float8Bytes decoder;
+};
+
+struct Int8Pairs : Bfloat16 {
+  static constexpr bool kInPlace = false;
+  static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kInt8Form;
+  explicit Int8Pairs(const octavo::cpu::DotTile& t) : Bfloat16(t) {}
+  // Four codes of a column are two steps.
+  void widen(const char* b, std::int64_t ldb, std::int64_t steps, std::int64_t vectors,
+             char* out) const {
+    for (; steps > 0; steps -= 2, b += ldb, out += 2 * kStagedStep) {
+      for (std::int64_t v = 0; v < vectors; ++v) {
+        const Bytes bytes = decoder.decode(_mm512_load_si512(b + v * kForm.vector_bytes));
+        char* to = out + v * kRegisterBytes;
+        _mm512_store_si512(to, _mm512_unpacklo_epi8(bytes.low, bytes.high));
+        _mm512_store_si512(to + kStagedStep, _mm512_unpackhi_epi8(bytes.low, bytes.high));
+      }
+    }
+  }
+  Int8Bytes decoder;
+};
+// A panel of codes as one of pairs.
+void decode_fp8(const octavo::cpu::Float8Table& table, const void* codes, std::int64_t steps,
+                std::int64_t code_vectors, std::int64_t vectors, void* panel) noexcept {
+  const Float8Bytes decoder(table);
+  const __m512i negative_zero = _mm512_set1_epi8(static_cast<char>(0x80));
+  const __mmask64 meaning_nan = table.negative_zero_is_nan ? ~__mmask64{0} : __mmask64{0};
+  const char* from = static_cast<const char*>(codes);
+  char* out = static_cast<char*>(panel);
+  for (; steps > 0; --steps) {
+    for (std::int64_t v = 0; v < code_vectors; v += 2, from += 64) {
+      _mm_prefetch(from + kDecodeAhead, _MM_HINT_T0);
+      const __m512i part = _mm512_load_si512(from);
+      const __mmask64 nan = _mm512_mask_cmpeq_epi8_mask(meaning_nan, part, negative_zero);
+      const Bytes bytes = with_nan(decoder.decode(part), nan);
+      _mm512_store_si512(out, _mm512_unpacklo_epi8(bytes.low, bytes.high));
+      out += kRegisterBytes;
+      if (v + 1 == vectors) continue;
+      _mm512_store_si512(out, _mm512_unpackhi_epi8(bytes.low, bytes.high));
+      out += kRegisterBytes;
+    }
+  }
+}
+
+constexpr std::array<std::int64_t, octavo::cpu::kPanelVectors> kMaxRows{kMostRows, kMostRows,
+                                                                        kMostRows, kMostRows};
+constexpr std::array<std::int64_t, octavo::cpu::kPanelVectors> kMaxRowsOfCodes{0, kMostRows, 0,
+                                                                               kMostRows};
+constexpr std::int64_t kBlock = kRegisterBytes / 2;  // bfloat16 along K
+
+constexpr octavo::cpu::AmxKernels kAmxKernels{
+    .integers = {{"32x32 tile, AMX, exact int32 sums", nullptr, octavo::cpu::kInt8Form, kMaxRows,
+                  &find_amx_tile<Int8>, &pack_codes, nullptr, nullptr, nullptr},
+                 octavo::cpu::ARows::signed_bytes,
+                 &unpack_piece,
+                 nullptr,
+                 &leave_tiles},
+    .float8 = {{.how = "32x32 tile, fp8 by table, AMX BF16, float32 sums of 32 products at a time",
+                .how_plain = nullptr,
+                .form = octavo::cpu::kFloat8Form,
+                .max_rows = kMaxRowsOfCodes,
+                .tile = &find_amx_tile<Float8>,
+                .pack = &pack_fp8,
+                .pack_rows = nullptr,
+                .decode_int8 = nullptr,
+                .decode_float8 = nullptr,
+                .block = kBlock / octavo::cpu::kFloat8Form.step},
+               octavo::DType::bfloat16,
+               &decode_codes,
+               &pack_fp8_pairs,
+               &unpack_fp8,
+               kMostRows},
+    .pairs = {.how = "32x32 tile, AMX BF16, float32 sums of 32 products at a time",
+              .how_plain = nullptr,
+              .form = octavo::cpu::kBf16Form,
+              .max_rows = kMaxRows,
+              .tile = &find_amx_tile<Bfloat16>,
+              .pack = &pack_bf16,
+              .pack_rows = &pack_rows,
+              .decode_int8 = &decode_int8,
+              .decode_float8 = &decode_fp8,
+              .block = kBlock / octavo::cpu::kBf16Form.step},
+    .beside_pairs = {.int8 = {octavo::cpu::tiles_alone(
+                                  "32x32 tile, int8 by table, AMX BF16, float32 sums of 32 "
+                                  "products at a time",
+                                  octavo::cpu::kInt8Form, kMaxRows, &find_amx_tile<Int8Pairs>,
+                                  octavo::cpu::kPanelVectors, kBlock / octavo::cpu::kInt8Form.step),
+                              kMostRows},
+                     .bfloat16 = {},
+                     .float16 = {}},
+};

@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tiles of AMX: a register has 16 rows of 64 bytes, and an instruction adds to one of sums
+//
+//   c[r][j] += sum over the 64 bytes of a's row r and the 16 steps of b's column j     16 x 16 sums
+//
+// where b is 16 steps of 16 columns of a panel. All eight registers:
+//
+//   17 to 32 rows            b6   b7                 up to 16 rows       b5  b6  b7  b5
+//                    a4      c0   c1                             a4      c0  c1  c2  c3
+//                    a5      c2   c3
+//
+// A panel of 64 columns takes two turns of the former, each over all of K, or one of the latter.
+// What is not 64 bytes deep is copied first, zeros behind it; so are rows whose bytes are flipped,
+// and panels of codes, which become what the instruction takes on their way.
+//
+// Registers are shaped for the rows at hand. A thread keeps them shaped from one tile to the next;
+// whoever runs tiles calls `leave_tiles` at the end, since other code would be slowed down by them.
+//
+// Included after a `Vec` and `Registers`, which is what the instructions do:
+//   Registers::configure(const Shapes*)  release()  zero<t>()  load<t>(p, stride)  store<t>(p,
+//   stride)
+// A `Kind` is an instruction and a form of B:
+//   Kind::kExact                  sums are int32, else float32
+//   Kind::add<c, a, b>()          the instruction, of these registers
+//   Kind::kForm                   of B
+//   Kind::kInPlace                a panel is what the instruction takes; else
+//   Kind(tile).widen(b, ldb, steps, vectors, out)
+//                                 steps of 4 bytes of A each, as rows kRowSums * 4 bytes apart
+
+constexpr std::int64_t kRegisterRows = 16, kRegisterBytes = 64;
+constexpr std::int64_t kRegisterSteps = kRegisterBytes / octavo::cpu::kStepBytes;
+constexpr std::int64_t kMostRows = 2 * kRegisterRows;
+constexpr std::int64_t kStagedBytes = 256;  // of a row of A
+constexpr std::int64_t kStagedStep = octavo::cpu::kRowSums * octavo::cpu::kStepBytes;
+
+/// The operand of ldtilecfg.
+struct alignas(64) Shapes {
+  std::uint8_t palette = 1, start_row = 0;
+  std::array<std::uint8_t, 14> reserved{};
+  std::array<std::uint16_t, 16> row_bytes{};
+  std::array<std::uint8_t, 16> rows{};
+};
+static_assert(sizeof(Shapes) == 64);
+
+inline void shape_tiles(std::int64_t rows) {
+  if (shaped_for == rows) return;
+  const auto first = static_cast<std::uint8_t>(std::min(rows, kRegisterRows));
+  const auto second = static_cast<std::uint8_t>(rows > kRegisterRows ? rows - kRegisterRows : 0);
+  Shapes shapes;
+  const auto set = [&](std::size_t tile, std::uint8_t count) {
+    shapes.rows[tile] = count;
+    shapes.row_bytes[tile] = count == 0 ? 0 : static_cast<std::uint16_t>(kRegisterBytes);
+  };
+  // Up to 16 rows, 2 and 3 are sums of the first ones, and 5 is of B.
+  const std::uint8_t lower = second == 0 ? first : second;
+  for (const std::size_t tile : {0U, 1U, 4U}) set(tile, first);
+  for (const std::size_t tile : {2U, 3U}) set(tile, lower);
+  set(5, second == 0 ? static_cast<std::uint8_t>(kRegisterRows) : second);
+  for (const std::size_t tile : {6U, 7U}) set(tile, static_cast<std::uint8_t>(kRegisterRows));
+  Registers::configure(&shapes);
+  shaped_for = rows;
+}
+
+inline void leave_tiles() noexcept {
+  if (shaped_for == 0) return;
+  Registers::release();
+  shaped_for = 0;
+}
+
+/// What a tile's loops share.
+struct Product {
+  const octavo::cpu::DotTile& t;
+  std::int64_t rows, vectors;
+  int lines;
+};
+
+/// Prefetches what the steps of one register's depth do.
+struct Ahead {
+  const char* at;
+  std::int64_t step;
+  std::int64_t steps;  // for a register
+  int lines;
+  void go() {
+    if (lines == 0) return;
+    for (std::int64_t s = 0; s < steps; ++s, at += step) {
+      for (int line = 0; line < lines; ++line) __builtin_prefetch(at + line * 64);
+    }
+  }
+};
+
+/// A's rows and B's steps, from some byte of A on.
+struct Operands {
+  const char* a;
+  std::int64_t lda;
+  const char* b;
+  std::int64_t ldb;
+};
+
+// Two rows of registers, one or two columns of them.
+template <class Kind>
+OCTAVO_KERNEL void tile_32x32(const Operands& o, std::int64_t count, bool both,
+                              Ahead& next) noexcept {
+  Ahead ahead = next;  // in registers
+  const char* a = o.a;
+  const char* b = o.b;
+  const std::int64_t lda = o.lda, ldb = o.ldb;
+  for (; count > 0; --count, a += kRegisterBytes, b += kRegisterSteps * ldb) {
+    Registers::template load<6>(b, ldb);
+    Registers::template load<4>(a, lda);
+    Registers::template load<5>(a + kRegisterRows * lda, lda);
+    Kind::template add<0, 4, 6>();
+    Kind::template add<2, 5, 6>();
+    if (both) {
+      Registers::template load<7>(b + kRegisterBytes, ldb);
+      Kind::template add<1, 4, 7>();
+      Kind::template add<3, 5, 7>();
+    }
+    ahead.go();
+  }
+  next = ahead;
+}
+
+// One row of registers, up to four columns of them.
+template <class Kind>
+OCTAVO_KERNEL void tile_16x64(const Operands& o, std::int64_t count, std::int64_t vectors,
+                              Ahead& next) noexcept {
+  Ahead ahead = next;
+  const char* a = o.a;
+  const char* b = o.b;
+  const std::int64_t lda = o.lda, ldb = o.ldb;
+  for (; count > 0; --count, a += kRegisterBytes, b += kRegisterSteps * ldb) {
+    Registers::template load<4>(a, lda);
+    Registers::template load<5>(b, ldb);
+    Kind::template add<0, 4, 5>();
+    if (vectors > 1) {
+      Registers::template load<6>(b + kRegisterBytes, ldb);
+      Kind::template add<1, 4, 6>();
+    }
+    if (vectors > 2) {
+      Registers::template load<7>(b + 2 * kRegisterBytes, ldb);
+      Kind::template add<2, 4, 7>();
+    }
+    if (vectors > 3) {
+      Registers::template load<5>(b + 3 * kRegisterBytes, ldb);
+      Kind::template add<3, 4, 5>();
+    }
+    ahead.go();
+  }
+  next = ahead;
+}
+
+// Rows `depth` bytes long, flipped, with zeros up to whole registers behind them.
+inline void stage_rows(const Operands& o, std::int64_t rows, std::int64_t depth, std::uint8_t flip,
+                       char* staged) {
+  const Vec::Ints flips = Vec::broadcast_byte(flip);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const char* from = o.a + r * o.lda;
+    char* to = staged + r * kStagedBytes;
+    for (std::int64_t k = 0; k < depth; k += kRegisterBytes) {
+      if (depth - k < kRegisterBytes) {
+        std::memset(to + k, flip, static_cast<std::size_t>(kRegisterBytes));  // flipped, zeros
+        std::memcpy(to + k, from + k, static_cast<std::size_t>(depth - k));
+        Vec::store(to + k, Vec::exclusive_or(Vec::load_ints(to + k), flips));
+      } else {
+        Vec::store(to + k, Vec::exclusive_or(Vec::load_unaligned_ints(from + k), flips));
+      }
+    }
+  }
+}
+
+// The steps of `depth` bytes of A, with zeros up to whole registers behind them.
+template <class Kind>
+void stage_steps(const Kind& kind, const Operands& o, std::int64_t depth, std::int64_t vectors,
+                 char* staged) {
+  const std::int64_t steps = (depth + octavo::cpu::kStepBytes - 1) / octavo::cpu::kStepBytes;
+  if constexpr (Kind::kInPlace) {
+    for (std::int64_t s = 0; s < steps; ++s) {
+      for (std::int64_t v = 0; v < vectors; ++v) {
+        Vec::store(staged + s * kStagedStep + v * kRegisterBytes,
+                   Vec::load_ints(o.b + s * o.ldb + v * kRegisterBytes));
+      }
+    }
+  } else {
+    kind.widen(o.b, o.ldb, steps, vectors, staged);
+  }
+  for (std::int64_t s = steps; s % kRegisterSteps != 0; ++s) {
+    for (std::int64_t v = 0; v < vectors; ++v) {
+      Vec::store(staged + s * kStagedStep + v * kRegisterBytes, Vec::zero_ints());
+    }
+  }
+}
+
+/// Bytes of A that a step of B meets.
+template <class Kind>
+constexpr std::int64_t kBytesOfStep = Kind::kForm.step*(Kind::kExact ? 1 : 2);
+
+// Adds `depth` bytes of K to the sums of `vectors` columns of registers.
+template <class Kind>
+void add_depth(const Product& p, const Kind& kind, Operands o, std::int64_t vectors,
+               std::int64_t depth, Ahead& ahead) {
+  const auto add = [&](const Operands& from, std::int64_t bytes) {
+    const std::int64_t count = (bytes + kRegisterBytes - 1) / kRegisterBytes;
+    if (p.rows > kRegisterRows) {
+      tile_32x32<Kind>(from, count, vectors > 1, ahead);
+    } else {
+      tile_16x64<Kind>(from, count, vectors, ahead);
+    }
+  };
+  const auto advance = [&](std::int64_t bytes) {
+    o.a += bytes;
+    o.b += bytes / kBytesOfStep<Kind> * o.ldb;
+    depth -= bytes;
+  };
+  const bool flips = p.t.flip != 0;
+  if (Kind::kInPlace && !flips) {
+    const std::int64_t whole = depth / kRegisterBytes * kRegisterBytes;
+    add(o, whole);
+    advance(whole);
+  }
+  alignas(64) char rows[kMostRows * kStagedBytes];
+  alignas(64) char columns[kStagedBytes / octavo::cpu::kStepBytes * kStagedStep];
+  while (depth > 0) {
+    const std::int64_t part = std::min(depth, kStagedBytes);
+    const bool whole = part % kRegisterBytes == 0;
+    Operands staged = o;
+    if (flips || !whole) {
+      stage_rows(o, p.rows, part, p.t.flip, rows);
+      staged.a = rows;
+      staged.lda = kStagedBytes;
+    }
+    if (!Kind::kInPlace || !whole) {
+      stage_steps(kind, o, part, vectors, columns);
+      staged.b = columns;
+      staged.ldb = kStagedStep;
+    }
+    add(staged, part);
+    advance(part);
+  }
+}
+
+// sums -= shift * columns.
+inline void take_away(const Product& p, const std::int32_t* column_sums, std::int32_t* c) {
+  if (column_sums == nullptr || (p.t.shift_stride == 0 && *p.t.shift == 0)) return;
+  for (std::int64_t r = 0; r < p.rows; ++r) {
+    const Vec::Ints shift = Vec::broadcast(p.t.shift[r * p.t.shift_stride]);
+    for (std::int64_t v = 0; v < p.vectors; ++v) {
+      std::int32_t* sums = c + r * octavo::cpu::kRowSums + v * octavo::cpu::kVectorCols;
+      const Vec::Ints columns =
+          Vec::load_unaligned_ints(column_sums + v * octavo::cpu::kVectorCols);
+      Vec::store(sums, Vec::subtract(Vec::load_ints(sums), Vec::multiply(columns, shift)));
+    }
+  }
+}
+
+// total += (sum * sa) * sb.
+template <class Kind>
+void add_scaled(const Product& p, const void* sums, const float* scale_a, const float* scale_b) {
+  for (std::int64_t r = 0; r < p.rows; ++r) {
+    const Vec::Floats row = Vec::broadcast(scale_a[r * p.t.scale_a_stride]);
+    for (std::int64_t v = 0; v < p.vectors; ++v) {
+      const std::int64_t at = r * octavo::cpu::kRowSums + v * octavo::cpu::kVectorCols;
+      const char* place = static_cast<const char*>(sums) + at * 4;
+      Vec::Floats sum;
+      if constexpr (Kind::kExact) {
+        sum = Vec::to_floats(Vec::load_ints(place));
+      } else {
+        sum = Vec::load_floats(place);
+      }
+      const Vec::Floats scaled =
+          Vec::multiply(Vec::multiply(sum, row),
+                        Vec::load_unaligned_floats(scale_b + v * octavo::cpu::kVectorCols));
+      Vec::store(p.t.total + at, Vec::add(Vec::load_floats(p.t.total + at), scaled));
+    }
+  }
+}
+
+// c = (c +) the product of `depth` bytes of K, all columns of the tile; `from` is what c held.
+template <class Kind>
+void products(const Product& p, const Kind& kind, const Operands& o, std::int64_t depth,
+              const void* from, void* c, Ahead& ahead) {
+  constexpr std::int64_t kStride = octavo::cpu::kRowSums * 4, kNext = octavo::cpu::kVectorCols * 4;
+  const bool square = p.rows > kRegisterRows;
+  const std::int64_t width = square ? 2 : octavo::cpu::kPanelVectors;
+  for (std::int64_t v = 0; v < p.vectors; v += width) {
+    const std::int64_t vectors = std::min(width, p.vectors - v);
+    const std::int64_t lower = square ? kRegisterRows * kStride : 2 * kNext;
+    const bool has_lower = square || vectors > 2, has_last = square ? vectors > 1 : vectors > 3;
+    if (from != nullptr) {
+      const char* old = static_cast<const char*>(from) + v * kNext;
+      Registers::template load<0>(old, kStride);
+      if (vectors > 1) Registers::template load<1>(old + kNext, kStride);
+      if (has_lower) Registers::template load<2>(old + lower, kStride);
+      if (has_last) Registers::template load<3>(old + lower + kNext, kStride);
+    } else {
+      Registers::template zero<0>();
+      Registers::template zero<1>();
+      Registers::template zero<2>();
+      Registers::template zero<3>();
+    }
+    Ahead none{nullptr, 0, 0, 0};
+    add_depth(p, kind, {o.a, o.lda, o.b + v * Kind::kForm.vector_bytes, o.ldb}, vectors, depth,
+              v == 0 ? ahead : none);
+    char* to = static_cast<char*>(c) + v * kNext;
+    Registers::template store<0>(to, kStride);
+    if (vectors > 1) Registers::template store<1>(to + kNext, kStride);
+    if (has_lower) Registers::template store<2>(to + lower, kStride);
+    if (has_last) Registers::template store<3>(to + lower + kNext, kStride);
+  }
+}
+
+template <class Kind>
+OCTAVO_KERNEL void run(const Product& p) noexcept {
+  const octavo::cpu::DotTile& t = p.t;
+  const Kind kind(t);
+  shape_tiles(p.rows);
+  Operands o{static_cast<const char*>(t.a), t.lda, static_cast<const char*>(t.b), t.ldb};
+  const void* from = t.add ? t.c : nullptr;
+  Ahead ahead{t.ahead, t.ahead_step, kRegisterBytes / kBytesOfStep<Kind>, p.lines};
+  if (t.total == nullptr) {
+    products(p, kind, o, t.depth, from, t.c, ahead);
+    if constexpr (Kind::kExact) take_away(p, t.column_sums, static_cast<std::int32_t*>(t.c));
+    return;
+  }
+  alignas(64) std::int32_t sums[kMostRows * octavo::cpu::kRowSums];  // or float32
+  const float* scale_a = t.scale_a;
+  const float* scale_b = t.scale_b;
+  const std::int32_t* column_sums = t.column_sums;
+  for (std::int64_t depth = t.depth; depth > 0;) {
+    const std::int64_t part = std::min(depth, t.group);
+    products(p, kind, o, part, from, sums, ahead);
+    if constexpr (Kind::kExact) take_away(p, column_sums, sums);
+    add_scaled<Kind>(p, sums, scale_a, scale_b);
+    from = nullptr;
+    depth -= part;
+    o.a += part;
+    o.b += part / kBytesOfStep<Kind> * o.ldb;
+    scale_a += t.scale_a_group_stride;
+    scale_b += octavo::cpu::kRowSums;
+    if (column_sums != nullptr) column_sums += octavo::cpu::kRowSums;
+  }
+}
+
+template <class Kind, int rows, int vectors, int lines>
+void amx_tile(const octavo::cpu::DotTile& tile) noexcept {
+  run<Kind>({tile, rows, vectors, lines});
+}
+
+template <class Kind, int vectors, int lines, std::size_t... row>
+constexpr std::array<octavo::cpu::DotKernel, sizeof...(row)> amx_tiles(
+    std::index_sequence<row...>) {
+  return {&amx_tile<Kind, static_cast<int>(row) + 1, vectors, lines>...};
+}
+template <class Kind, int vectors, int lines>
+constexpr auto kAmxTiles = amx_tiles<Kind, vectors, lines>(
+    std::make_index_sequence<static_cast<std::size_t>(kMostRows)>());
+
+// Whole panels and halves prefetch one line a step, or as many as a step has.
+template <class Kind>
+octavo::cpu::DotKernel find_amx_tile(std::int64_t rows, std::int64_t vectors,
+                                     int ahead_lines) noexcept {
+  constexpr int kLines = static_cast<int>(Kind::kForm.vector_bytes / 32);  // of half a panel
+  if (rows < 1 || rows > kMostRows || vectors % Kind::kForm.grain != 0) return nullptr;
+  const auto row = static_cast<std::size_t>(rows - 1);
+  if (ahead_lines == 0) {
+    constexpr std::array kPlain{&kAmxTiles<Kind, 1, 0>, &kAmxTiles<Kind, 2, 0>,
+                                &kAmxTiles<Kind, 3, 0>, &kAmxTiles<Kind, 4, 0>};
+    return (*kPlain[static_cast<std::size_t>(vectors - 1)])[row];
+  }
+  if (vectors == 2 && ahead_lines == 1) return kAmxTiles<Kind, 2, 1>[row];
+  if (vectors == 2 && ahead_lines == kLines) return kAmxTiles<Kind, 2, kLines>[row];
+  if (vectors == 4 && ahead_lines == 1) return kAmxTiles<Kind, 4, 1>[row];
+  if (vectors == 4 && ahead_lines == 2 * kLines) return kAmxTiles<Kind, 4, 2 * kLines>[row];
+  return nullptr;
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// 64 codes of fp8 as bytes of bfloat16, looked up by vpermi2b, but a 0x80 that is NaN: unpacking
+// the low and high bytes of a half of each 128 bits makes numbers of them.
+//
+// Included inside an instruction-set region with AVX-512 BW and VBMI; every including file gets its
+// own copy.
+struct Bytes {
+  __m512i low, high;
+};
+
+struct Float8Bytes {
+  explicit Float8Bytes(const octavo::cpu::Float8Table& t)
+      : low0(_mm512_load_si512(t.low.data())),
+        high0(_mm512_load_si512(t.high.data())),
+        high1(_mm512_load_si512(t.high.data() + 64)),
+        sign(_mm512_set1_epi8(static_cast<char>(0x80))),
+        low1(t.low.data() + 64) {}
+  Bytes decode(__m512i codes) const {
+    constexpr int kOrAnd = 0xF8;  // a | (b & c)
+    const __m512i high = _mm512_permutex2var_epi8(high0, codes, high1);
+    const std::uint8_t* place = low1;
+    __asm__ volatile("" : "+r"(place));  // or it would be kept in a register that is not there
+    return {_mm512_permutex2var_epi8(low0, codes, _mm512_load_si512(place)),
+            _mm512_ternarylogic_epi64(high, codes, sign, kOrAnd)};
+  }
+  __m512i low0, high0, high1, sign;
+  const std::uint8_t* low1;
+};
