@@ -112,25 +112,22 @@ struct alignas(64) TileShapes {
 };
 
 // Four registers of sums, as a 32x32 tile has.
-OCTAVO_NOIPA void tdpbssd_tiles(std::int64_t rounds, std::index_sequence<0, 1, 2, 3>) {
+template <bool halves>
+OCTAVO_NOIPA void amx_products(std::int64_t rounds, std::index_sequence<0, 1, 2, 3>) {
   const TileShapes shapes;
   _tile_loadconfig(&shapes);
   for (std::int64_t r = 0; r < rounds; ++r) {
-    _tile_dpbssd(0, 4, 6);
-    _tile_dpbssd(1, 4, 7);
-    _tile_dpbssd(2, 5, 6);
-    _tile_dpbssd(3, 5, 7);
-  }
-  _tile_release();
-}
-OCTAVO_NOIPA void tdpbf16ps_tiles(std::int64_t rounds, std::index_sequence<0, 1, 2, 3>) {
-  const TileShapes shapes;
-  _tile_loadconfig(&shapes);
-  for (std::int64_t r = 0; r < rounds; ++r) {
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    if constexpr (halves) {
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    } else {
+      _tile_dpbssd(0, 4, 6);
+      _tile_dpbssd(1, 4, 7);
+      _tile_dpbssd(2, 5, 6);
+      _tile_dpbssd(3, 5, 7);
+    }
   }
   _tile_release();
 }
@@ -211,13 +208,13 @@ OCTAVO_NOIPA void mul_add(std::int64_t rounds, std::index_sequence<i...>) {
 // Fastest first within a kind; loops of the first feature that is present are measured.
 constexpr std::array kLoops {
 #if defined(__x86_64__)
-  LoopRow{PeakKind::int8, "amx_int8", "tdpbssd", OCTAVO_LOOP(tdpbssd_tiles, 4), 32768},
+  LoopRow{PeakKind::int8, "amx_int8", "tdpbssd", OCTAVO_LOOP(amx_products<false>, 4), 32768},
       LoopRow{PeakKind::int8, "avx512_vnni", "vpdpbusd zmm", OCTAVO_LOOP(dpbusd_512, 24), 128},
       LoopRow{PeakKind::int8, "avx512_vnni", "vpdpbusd zmm", OCTAVO_LOOP(dpbusd_512, 28), 128},
       LoopRow{PeakKind::int8, "avx_vnni", "vpdpbusd ymm", OCTAVO_LOOP(integers_256<true>, 12), 64},
       LoopRow{PeakKind::int8, "avx2", "vpmaddwd, vpaddd ymm", OCTAVO_LOOP(integers_256<false>, 12),
               32},
-      LoopRow{PeakKind::bf16, "amx_bf16", "tdpbf16ps", OCTAVO_LOOP(tdpbf16ps_tiles, 4), 16384},
+      LoopRow{PeakKind::bf16, "amx_bf16", "tdpbf16ps", OCTAVO_LOOP(amx_products<true>, 4), 16384},
       LoopRow{PeakKind::bf16, "avx512_bf16", "vdpbf16ps zmm", OCTAVO_LOOP(dpbf16_512, 24), 64},
       LoopRow{PeakKind::bf16, "avx512_bf16", "vdpbf16ps zmm", OCTAVO_LOOP(dpbf16_512, 28), 64},
       LoopRow{PeakKind::bf16, "fma", "vfmadd ymm", OCTAVO_LOOP(fma_256, 12), 16},

@@ -89,11 +89,11 @@ struct Ties : Inverting<lanes> {
       const Ints is_up = (ints(tie) - odd - quotient) >> 31;  // -1 where it is
       // The first element that is rounded up, as far as this bin can tell.
       const Ints up = ints(words(aligned)) + is_up;
-      const Ints near = smaller(larger(up, first + (kAlignBits + 7 - kSpan)),
-                                first + (kAlignBits + kSpan - 1));
+      const Ints near =
+          smaller(larger(up, first + (kAlignBits + 7 - kSpan)), first + (kAlignBits + kSpan - 1));
       constexpr std::int32_t kOffset = (127 - F.bias) * 128 - 127 - kSpan - kAlignBits;
-      const Words each =
-          words_of(near - ints(lower >> 16)) + (scales.exponent[j] + static_cast<std::uint32_t>(kOffset));
+      const Words each = words_of(near - ints(lower >> 16)) +
+                         (scales.exponent[j] + static_cast<std::uint32_t>(kOffset));
       less = each | (each << 16);
     }
 

@@ -26,7 +26,7 @@ struct ScaledColumns : ScaledCells<lanes> {
   using CellRows = octavo::cpu::CellRows;
 
   static constexpr std::int64_t kColumns = octavo::cpu::kStripColumns;
-  static constexpr std::int64_t kBytes = 2;      // of an element
+  static constexpr std::int64_t kBytes = 2;       // of an element
   static constexpr std::int64_t kRowsAhead = 64;  // of what comes from memory
   static constexpr std::int64_t kSoon = 8;        // and from a cache
 
@@ -57,8 +57,7 @@ struct ScaledColumns : ScaledCells<lanes> {
     const std::int64_t ahead = kRowsAhead < q.row.rows ? kRowsAhead : q.row.rows;
     const std::int64_t turn = q.row.rows - ahead;
     // Behind the next strip's last rows come the first ones of the strip behind it.
-    const std::int64_t wrap =
-        last ? -ahead * step : kColumns * kBytes - q.row.rows * step;
+    const std::int64_t wrap = last ? -ahead * step : kColumns * kBytes - q.row.rows * step;
     const char* source = row_of(q, s, 0);
     auto* codes = static_cast<std::uint8_t*>(q.row.codes) + s * kColumns;
     Reached own;
