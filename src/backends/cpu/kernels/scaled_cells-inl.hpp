@@ -351,7 +351,8 @@ struct ScaledCells : Quantize<lanes> {
         made.prepare(cells);
         for (std::int64_t k = 0; k < rows; ++k) {
           part.source = source + k * q.row.source_step;
-          part.next = source + (k + kRowsAhead) * q.row.source_step;
+          const std::int64_t ahead = r + k + rows < q.row.rows ? rows : kRowsAhead;
+          part.next = source + (k + ahead) * q.row.source_step;
           part.codes = static_cast<std::uint8_t*>(q.row.codes) + (r + k) * q.row.code_step + i;
           made.template put<from>(part);
         }
