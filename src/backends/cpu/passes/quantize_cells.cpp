@@ -101,11 +101,17 @@ void Cells::for_each_piece(const CellStretch& s, std::int64_t r,
   }
 }
 
+bool Cells::are_streams(const CellStretch& s) const noexcept {
+  constexpr std::int64_t kLeastBytes = 4096;
+  return width_ > 1 && (s.c1 - s.c0) * element_bytes(q_.x.dtype) >= kLeastBytes;
+}
+
 void Cells::find(const CellStretch& s, CellRanges& ranges) const noexcept {
   const Kernels& kernels = best_kernels();
+  const bool streams = are_streams(s);
   for (std::int64_t r = s.r0; r < s.r1; ++r) {
     const void* ahead = nullptr;
-    if (flat_ && r + kRowsAhead < s.r1) {
+    if (flat_ && r + kRowsAhead < s.r1 && !streams) {
       ahead = q_.x.at((r + kRowsAhead) * q_.x.strides[0] + s.c0 * q_.x.strides[1]);
     }
     for_each_piece(s, r,
@@ -356,9 +362,10 @@ void Cells::write_codes(const CellStretch& s, const CellFactors& factors, const 
                         bool streamed, std::int32_t* next_most) const noexcept {
   if (!factors.wide) return write_far_codes(s, factors);
   if (next != nullptr && are_tall()) return write_tall_codes(s, factors, *next, streamed);
+  const bool streams = are_streams(s);
   for (std::int64_t r = s.r0; r < s.r1; ++r) {
     const void* ahead = nullptr;
-    if (next == nullptr && r + kRowsAhead < s.r1) {
+    if (next == nullptr && r + kRowsAhead < s.r1 && !streams) {
       ahead = q_.x.at((r + kRowsAhead) * q_.x.strides[0] + s.c0 * q_.x.strides[1]);
     } else if (next != nullptr && r - s.r0 < next->r1 - next->r0) {
       ahead = q_.x.at((next->r0 + r - s.r0) * q_.x.strides[0] + next->c0 * q_.x.strides[1]);

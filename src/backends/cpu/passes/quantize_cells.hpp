@@ -89,6 +89,8 @@ class Cells {
   void for_each_piece(const CellStretch& stretch, std::int64_t r,
                       const Visit& visit) const noexcept;
   CellStretch cell(const CellStretch& stretch, std::int64_t j) const noexcept;
+  /// Rows that hardware follows by itself, better than with lines that are asked for?
+  bool are_streams(const CellStretch& stretch) const noexcept;
   float finite_absmax(const CellStretch& cell) const noexcept;
   void tame_factors(const CellRanges& ranges, std::int64_t count,
                     CellFactors& factors) const noexcept;
