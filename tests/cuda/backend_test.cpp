@@ -146,6 +146,24 @@ TEST_F(CudaBackend, ExplainSaysThatGroupsAreLaunchedOneByOne) {
   expect_part(explain(small).to_string(), "come to the host: few rows, 64 columns a tile");
 }
 
+// LLM.int8's are added by the kernel of mma.sync; on Hopper a pass does.
+TEST_F(CudaBackend, OutliersAreOneLaunchOfMmaSync) {
+  const Tensor a = to_device(a_), b = to_device(b_),
+               original = to_device(gaussians(float16, {kM, kK}, 5)),
+               columns = to_device(values(int64, {2}, {3, 9})),
+               out = to_device(Tensor::empty(float32, {kM, kN}));
+  MatmulProblem problem = scaled_mm_problem(a, b.transposed(), {.out = out});
+  problem.single.epilogue.outliers.a = original.view();
+  problem.single.epilogue.outliers.columns = ColumnList(columns);
+  reset_simulated_driver();
+  run(problem, {}, "sm80");
+  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_mma_s8_outliers_small", 1}}));
+  reset_simulated_driver();
+  run(problem, {}, "sm90");
+  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_few_rows_s8_of32_32", 1},
+                                                    {"octavo_finish_sums", 1}}));
+}
+
 TEST_F(CudaBackend, ExplainSaysThatProductsOfAListDiffer) {
   const Tensor few = to_device(a_), many = to_device(integers(int8, {70, kK}, 1)),
                b = to_device(b_);

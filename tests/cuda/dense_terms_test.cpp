@@ -293,6 +293,31 @@ TEST(Sm90Outliers, OfColumnsAndOfElements) {
   }
 }
 
+// More than are brought to shared memory at a time.
+TEST(Sm90Outliers, OfManyColumns) {
+  constexpr std::int64_t kM = 70, kN = 75, kK = 100, kListed = 37;
+  const Tensor columns = Tensor::empty(int64, {kListed});
+  for (std::int64_t i = 0; i < kListed; ++i)
+    columns.data_as<std::int64_t>()[i] = i * 5 / 2 + (i > 16 ? 3 : 0);
+  for (const bool original : {false, true}) {
+    for (const DType out : {float32, int8}) {
+      expect_same_member([&](TensorsOf& tensors) {
+        Member p;
+        p.a.data = tensors(codes(int8, {kM, kK}, 1));
+        p.b.data = tensors(codes(int8, {kN, kK}, 2).transposed());
+        p.a.scale[0] = scale(tensors(uniforms(float32, {kM, 1}, 3)), 1, kWholeExtent);
+        p.b.scale[0] = scale(tensors(uniforms(float32, {1, kN}, 4)), kWholeExtent, 1);
+        Outliers& o = p.epilogue.outliers;
+        o.a = tensors(gaussians(bfloat16, {kM, kK}, 5));
+        o.columns = ColumnList(tensors(columns));
+        if (original) o.weight = tensors(gaussians(float16, {kK, kN}, 6));
+        p.out = tensors.out(Tensor::empty(out, {kM, kN}));
+        return p;
+      });
+    }
+  }
+}
+
 // Where none was found there is nothing to add, not even 0 to -0.
 TEST(Sm90Outliers, WithoutOneNothingChanges) {
   const Tensor none = Tensor::empty(int64, {50});

@@ -6,9 +6,9 @@
 namespace octavo::test {
 namespace {
 
-template <MmaType type, MmaTile tile>
+template <MmaType type, MmaTile tile, bool outliers>
 void every_shape() {
-  using Problem = MmaProblem<type, tile>;
+  using Problem = MmaProblem<type, tile, outliers>;
   using Kernel = typename Problem::Kernel;
   constexpr int kStep = 128 / cuda::element_bytes(type);
   struct Shape {
@@ -29,9 +29,9 @@ void every_shape() {
   expect_every_epilogue<Problem>(70, 74, kStep - 16, 1);  // tails of four columns
 }
 
-#define OCTAVO_MMA_INSTANCE(name, type)                                                \
-  TEST(MmaInstances, name##_large) { every_shape<MmaType::type, cuda::kLargeTile>(); } \
-  TEST(MmaInstances, name##_small) { every_shape<MmaType::type, cuda::kSmallTile>(); }
+#define OCTAVO_MMA_INSTANCE(name, type, outliers)                                                \
+  TEST(MmaInstances, name##_large) { every_shape<MmaType::type, cuda::kLargeTile, outliers>(); } \
+  TEST(MmaInstances, name##_small) { every_shape<MmaType::type, cuda::kSmallTile, outliers>(); }
 #include "backends/cuda/kernels/mma_instances.inc"
 
 }  // namespace

@@ -11,8 +11,8 @@ using cuda::Mma;
 using cuda::MmaTile;
 
 /// The kernel, with what DenseProblem asks of one.
-template <MmaType type, MmaTile tile>
-struct TestedMma : Mma<type, tile> {
+template <MmaType type, MmaTile tile, bool outliers = false>
+struct TestedMma : Mma<type, tile, outliers> {
   static constexpr int kOutBytes = 4, kParts = 1, kCluster = 1;
   static constexpr bool kPromoted = false;
   static constexpr std::uint32_t kRegisters = 128;
@@ -57,9 +57,9 @@ inline std::uint32_t chained_sum(
   return bits;
 }
 
-template <MmaType type, MmaTile tile>
-struct MmaProblem : DenseProblem<TestedMma<type, tile>> {
-  using Base = DenseProblem<TestedMma<type, tile>>;
+template <MmaType type, MmaTile tile, bool outliers = false>
+struct MmaProblem : DenseProblem<TestedMma<type, tile, outliers>> {
+  using Base = DenseProblem<TestedMma<type, tile, outliers>>;
   using Base::Base;
   using Sum = typename Base::Sum;
 

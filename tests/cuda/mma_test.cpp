@@ -116,6 +116,41 @@ TEST(MmaSync, ARowsBitsDependOnNothingElse) {
   expect_bits_of_the_row<MmaType::e4m3_e5m2>();
 }
 
+// Outliers of the large tile, whose two halves finish side by side, are those of the small one.
+template <MmaTile tile>
+std::vector<u32> stored_with_outliers(std::int64_t listed) {
+  MmaProblem<MmaType::s8_s8, tile, true> problem(140, 137, 64);
+  const std::vector<std::int64_t> columns{0,  3,  4,  9,  10, 11, 20, 21, 22, 23,
+                                          24, 25, 31, 40, 41, 42, 50, 51, 52, 60};
+  TypedArray a(DType::float16, 140 * 64), out(DType::float32, 140 * 137);
+  for (std::int64_t i = 0; i < a.count(); ++i) a.put(i, static_cast<float>(i * 37 % 101) / 8 - 6);
+  auto params = problem.full_params();
+  params.full.scale_a.number = 0.5F;
+  params.full.out.dtype = out.dtype();
+  params.full.out.data = out.data();
+  params.full.out.strides = {137, 1};
+  params.full.outliers.a.data = a.data();
+  params.full.outliers.a.dtype = a.dtype();
+  params.full.outliers.a.strides = {64, 1};
+  params.full.outliers.columns = {columns.data(), listed};
+  params.full.codes.data = problem.b.row(0);
+  params.full.codes.dtype = DType::int8;
+  params.full.codes.strides = {1, params.pitch_b};
+  EXPECT_EQ("", fault_of(problem.launch(2), Options{}, [&](Machine machine) {
+              Mma<MmaType::s8_s8, tile, true>::run(machine, params);
+            }));
+  std::vector<u32> bits;
+  for (std::int64_t i = 0; i < out.count(); ++i) bits.push_back(out.bits(i));
+  return bits;
+}
+TEST(MmaSync, OutliersOfEveryTile) {
+  const std::vector<u32> none = stored_with_outliers<kLargeTile>(0);
+  const std::vector<u32> some = stored_with_outliers<kLargeTile>(20);
+  EXPECT_NE(none, some);
+  EXPECT_EQ(none, stored_with_outliers<kSmallTile>(0));
+  EXPECT_EQ(some, stored_with_outliers<kSmallTile>(20));
+}
+
 // ---- shared memory
 // -------------------------------------------------------------------------------
 

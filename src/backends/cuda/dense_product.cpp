@@ -141,7 +141,12 @@ Status sum_lines(const MatrixView& x, Scratch& memory, const std::int32_t*& out,
   return line_sums(x, sums, context);
 }
 
-// Whether the path's kernel finishes the member.
+// Hopper's kernels have no shared memory left for what outliers need.
+bool adds_outliers(const DensePath& path) noexcept {
+  return path.cores == Cores::mma_sync && mma_adds_outliers(path.type);
+}
+
+// Whether the path's kernel finishes the member, but for its outliers.
 bool finishes(Cores cores, const Member& p, const MatmulOptions& options,
               DenseEpilogue& epilogue) noexcept {
   return cores == Cores::wgmma ? fuses(p, options, epilogue) : fuses(p, options, epilogue.full);
@@ -211,8 +216,8 @@ const char* find_dense_path(Cores cores, const Member& p, const MatmulOptions& o
   if (sum_chunks(p, options).several() || (outliers && options.k_chunks > 1)) return kInChunks;
   if (zero_points || outliers) {
     if (!is_integer(path.type)) return "zero points or outlier columns beside floats";
-    path.how =
-        kExact[zero_points ? 1 : 0][outliers ? 1 : 0][wgmma ? 0 : 1].of(rows, apart || outliers);
+    path.how = kExact[zero_points ? 1 : 0][outliers ? 1 : 0][wgmma ? 0 : 1].of(
+        rows, apart || (outliers && !adds_outliers(path)));
   }
   if (options.exact_subnormals && has_subnormal_halves(path))
     return "whether the tensor cores keep subnormal 16-bit operands is not written down";
@@ -253,8 +258,13 @@ Status run_dense(const Member& p, const MatmulOptions& options, const DensePath&
 
   DenseEpilogue epilogue;
   const bool outliers = p.epilogue.outliers.present();
-  if (a.shape[1] > 0 && !outliers && finishes(path.cores, p, options, epilogue)) {
+  if (a.shape[1] > 0 && (!outliers || adds_outliers(path)) &&
+      finishes(path.cores, p, options, epilogue)) {
     epilogue.full.zero_points.sums = codes;
+    if (outliers) {
+      epilogue.full.outliers = p.epilogue.outliers;
+      epilogue.full.codes = p.b.data;
+    }
     return launch_dense(path, a, b, p.out, epilogue, context);
   }
   MatrixView sums;

@@ -23,7 +23,7 @@ constexpr std::array<const char*, kKernels> kNames{
   "octavo_few_rows_" #name "_16", "octavo_few_rows_" #name "_32",
 #include "backends/cuda/kernels/few_rows_instances.inc"
 #undef OCTAVO_FEW_ROWS_INSTANCE
-#define OCTAVO_MMA_INSTANCE(name, type) "octavo_mma_" #name "_large", "octavo_mma_" #name "_small",
+#define OCTAVO_MMA_INSTANCE(name, ...) "octavo_mma_" #name "_large", "octavo_mma_" #name "_small",
 #include "backends/cuda/kernels/mma_instances.inc"
 #undef OCTAVO_MMA_INSTANCE
 #define OCTAVO_PASS_KERNEL(name, kernel) "octavo_" #name,

@@ -19,7 +19,7 @@ enum class KernelId : std::uint16_t {
 #define OCTAVO_FEW_ROWS_INSTANCE(name, ...) few_rows_##name##_16, few_rows_##name##_32,
 #include "backends/cuda/kernels/few_rows_instances.inc"
 #undef OCTAVO_FEW_ROWS_INSTANCE
-#define OCTAVO_MMA_INSTANCE(name, type) mma_##name##_large, mma_##name##_small,
+#define OCTAVO_MMA_INSTANCE(name, ...) mma_##name##_large, mma_##name##_small,
 #include "backends/cuda/kernels/mma_instances.inc"
 #undef OCTAVO_MMA_INSTANCE
 #define OCTAVO_PASS_KERNEL(name, kernel) name,

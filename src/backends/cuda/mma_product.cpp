@@ -13,11 +13,12 @@ namespace {
 
 struct Instance {
   MmaType type;
+  bool outliers;
   KernelId large, small;
 };
 constexpr Instance kInstances[] = {
-#define OCTAVO_MMA_INSTANCE(name, type) \
-  {MmaType::type, KernelId::mma_##name##_large, KernelId::mma_##name##_small},
+#define OCTAVO_MMA_INSTANCE(name, type, outliers) \
+  {MmaType::type, outliers, KernelId::mma_##name##_large, KernelId::mma_##name##_small},
 #include "backends/cuda/kernels/mma_instances.inc"
 #undef OCTAVO_MMA_INSTANCE
 };
@@ -47,9 +48,10 @@ Status launch_tiles(KernelId kernel, std::int64_t tiles, const MmaParams& params
   return launch(kernel, {blocks, Kernel::kThreads, Kernel::kSharedBytes}, &params, place);
 }
 
-Status find_instance(MmaType type, const Instance*& row) noexcept {
-  row = std::find_if(std::begin(kInstances), std::end(kInstances),
-                     [type](const Instance& instance) { return instance.type == type; });
+Status find_instance(MmaType type, bool outliers, const Instance*& row) noexcept {
+  row = std::find_if(std::begin(kInstances), std::end(kInstances), [&](const Instance& instance) {
+    return instance.type == type && instance.outliers == outliers;
+  });
   if (row != std::end(kInstances)) return {};
   return fail(Code::internal, "dense product: no kernel of that type");
 }
@@ -70,10 +72,15 @@ MmaParams params_of(const MatrixView& a, const MatrixView& b, const FullEpilogue
 
 }  // namespace
 
+bool mma_adds_outliers(MmaType type) noexcept {
+  return std::any_of(std::begin(kInstances), std::end(kInstances),
+                     [type](const Instance& row) { return row.type == type && row.outliers; });
+}
+
 Status launch_mma(MmaType type, const MatrixView& a, const MatrixView& b, const FullEpilogue& full,
                   const Place& place) noexcept {
   const Instance* row = nullptr;
-  OCTAVO_TRY(find_instance(type, row));
+  OCTAVO_TRY(find_instance(type, full.outliers.present(), row));
   const MmaParams params = params_of(a, b, full);
   const std::int64_t large = tiles_of<Large>(params.m, params.n);
   return are_few(large, place)
@@ -92,7 +99,7 @@ std::int32_t mma_group_rows(std::int64_t rows, std::int64_t columns, std::int64_
 Status launch_mma(MmaType type, const MatrixView& a, const MatrixView& b, const FullEpilogue& full,
                   const RowGroups& groups, const Place& place) noexcept {
   const Instance* row = nullptr;
-  OCTAVO_TRY(find_instance(type, row));
+  OCTAVO_TRY(find_instance(type, full.outliers.present(), row));
   MmaParams params = params_of(a, b, full);
   params.n = static_cast<std::int32_t>(groups.columns);
   params.groups = groups.tiles;

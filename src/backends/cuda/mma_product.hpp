@@ -10,6 +10,9 @@
 
 namespace octavo::cuda {
 
+/// Whether there is a kernel that adds LLM.int8's outliers by itself.
+bool mma_adds_outliers(MmaType type) noexcept;
+
 /// Queues section 3 of A[M, K] B[N, K]^T, rows of K at multiples of 16 bytes, into `full.out`.
 Status launch_mma(MmaType type, const MatrixView& a, const MatrixView& b, const FullEpilogue& full,
                   const Place& place) noexcept;

@@ -2,10 +2,12 @@
 // Section 3 from sums to outputs of any type, where a product has more than scales and a bias, or
 // its output is none that a TMA store takes:
 //
-//   t = float(acc);  t *= sa;  t *= sb;  t *= alpha;  t += beta * C;  t += bias
+//   t = float(acc);  t *= sa;  t += outliers;  t *= sb;  t *= alpha;  t += beta * C;  t += bias
 //   t *= scale_result;  out = cast(t)
 //
 // where acc is the exact sum of codes less zero points (zero_point_terms.hpp), if there are any.
+// Outliers (outlier_terms.hpp; those of original weights stand behind sb) are for kernels that have
+// room for them in shared memory: what the panel's rows and columns have of 16 listed columns of A.
 // Each step is rounded by itself, as finishing.hpp has them; a step that is absent is there as what
 // changes no bit. The kernel has put sums in a panel of shared memory, rows of 32 columns; from
 // there threads take four columns each, so that C and the output are read and written in rows:
@@ -19,6 +21,7 @@
 #include <type_traits>
 
 #include "backends/cuda/kernels/epilogue.hpp"
+#include "backends/cuda/kernels/outlier_terms.hpp"
 #include "backends/cuda/kernels/passes/octet.hpp"
 #include "backends/cuda/kernels/zero_point_terms.hpp"
 #include "backends/cuda/machine/layout.hpp"
@@ -33,6 +36,8 @@ struct FullEpilogue {
   Factors bias{nullptr, 0, -0.0F};  ///< of columns
   Factors result;                   ///< of columns
   ZeroPoints zero_points;           ///< of integers
+  Outliers outliers;                ///< the same; none where they are not the kernel's
+  Elements codes;                   ///< with outliers: B, [K, N]
   Elements c;                       ///< of a wide type; undefined: none
   Elements out;                     ///< rows of neighbours
   bool c_words = false;             ///< four columns of C, from a multiple of four on, are words
@@ -47,7 +52,7 @@ constexpr bool is_full_output(DType dtype) {
 }
 
 /// Panels of so many rows, by 128 threads.
-template <class Sum, int rows>
+template <class Sum, int rows, bool has_outliers = false>
 class FullPanel {
  public:
   static constexpr int kFour = 4, kThreads = 128;
@@ -61,7 +66,15 @@ class FullPanel {
     int row, column;          // its first
     int end_row, end_column;  // of the output, or of the group's part of it
     int group = 0;
+    std::uint32_t staged = 0;   // shared address of kStagedBytes for outliers
+    std::uint32_t barrier = 0;  // at which the 128 threads meet
   };
+
+  /// Outliers: listed columns at a time, rows of A's elements, apart from each other's banks, and
+  /// of the weight's.
+  static constexpr int kListed = 16, kPitch = rows + 4, kPitchOfWeights = kColumns + 4;
+  static constexpr std::uint32_t kStagedWeights = kListed * kPitch * 4;
+  static constexpr std::uint32_t kStagedBytes = kStagedWeights + kListed * kPitchOfWeights * 4;
 
   /// What a thread has of C, as it lies or an element a word: of this turn and of the next, fetched
   /// two turns before their use.
@@ -82,15 +95,25 @@ class FullPanel {
                                    const Place& place, std::uint32_t thread, Addends& c) {
     const int own = own_column(thread), column = place.column + own;
     const int count = place.end_column - column;
-    if (count <= 0) return;
+    bool scaled_rows = false, scaled_columns = false;  // in the panel, with outliers
     if constexpr (kInteger) {
-      if (p.zero_points.any) subtract(m, p, panel, place, thread);
+      if (p.zero_points.any && count > 0) subtract(m, p, panel, place, thread);
+      if constexpr (has_outliers) {
+        const OutlierTerms terms(p.outliers, p.codes);
+        if (terms.column(m, 0) >= 0) {
+          add_outliers(m, p, terms, panel, place, thread);
+          scaled_rows = true;
+          scaled_columns = terms.original();
+        }
+      }
     }
+    if (count <= 0) return;
     const float alpha = p.alpha.at(m, 0, 1), beta = p.beta.at(m, 0, 1);
     float scale_b[kFour], bias[kFour], result[kFour];
     OCTAVO_UNROLL
     for (int e = 0; e < kFour; ++e) {
-      scale_b[e] = p.scale_b.at(m, column + e, place.end_column, place.group);
+      scale_b[e] =
+          scaled_columns ? 1.0F : p.scale_b.at(m, column + e, place.end_column, place.group);
       bias[e] = p.bias.at(m, column + e, place.end_column, place.group);
       result[e] = p.result.at(m, column + e, place.end_column);
     }
@@ -106,12 +129,13 @@ class FullPanel {
         store_words(m, p, row, column, count, sums);
         continue;
       }
-      const float scale_a = p.scale_a.at(m, row, place.end_row, place.group);
+      const float scale_a = scaled_rows ? 1.0F : p.scale_a.at(m, row, place.end_row, place.group);
       float t[kFour];
       OCTAVO_UNROLL
       for (int e = 0; e < kFour; ++e) {
-        t[e] = kInteger && p.zero_points.any ? std::bit_cast<float>(sums.word[e])
-                                             : static_cast<float>(std::bit_cast<Sum>(sums.word[e]));
+        t[e] = kInteger && (p.zero_points.any || scaled_rows)
+                   ? std::bit_cast<float>(sums.word[e])
+                   : static_cast<float>(std::bit_cast<Sum>(sums.word[e]));
         t[e] = t[e] * scale_a;
         t[e] = t[e] * scale_b[e];
         t[e] = t[e] * alpha;
@@ -137,6 +161,8 @@ class FullPanel {
   static constexpr int kFourSlots = 100;
   /// Of four sums less zero points.
   static constexpr int kSubtractSlots = 60;
+  /// Of a listed column's products with four columns of a row.
+  static constexpr int kOutlierSlots = 12;
   static constexpr std::uint32_t kInfinite = 0x7F800000U;  // the bits
   static constexpr bool kInteger = std::is_integral_v<Sum>;
 
@@ -180,6 +206,85 @@ class FullPanel {
                                                     : bits_of(static_cast<float>(sum));
       }
       m.store_shared(at, words);
+    }
+  }
+
+  // Float32 values of the panel become those behind the outliers. All 128 threads.
+  template <class Machine>
+  OCTAVO_DEVICE static void add_outliers(Machine& m, const FullEpilogue& p,
+                                         const OutlierTerms& terms, std::uint32_t panel,
+                                         const Place& place, std::uint32_t thread) {
+    float sums[kTurns][kFour] = {};
+    bool more = true;
+    OCTAVO_ROLLED
+    for (std::int64_t first = 0; more; first += kListed) {
+      m.sync_named(place.barrier, kThreads);  // those before have been read
+      stage(m, terms, place, thread, first);
+      m.sync_named(place.barrier, kThreads);
+      OCTAVO_ROLLED
+      for (int c = 0; c < kListed && more; ++c) {
+        const std::int64_t k = terms.column(m, first + c);
+        more = k >= 0;
+        if (more) add_column(m, terms.in_all_rows(m, k), terms, place, thread, c, sums);
+      }
+    }
+    const int column = place.column + own_column(thread);
+    OCTAVO_UNROLL
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const int row = place.row + own_row(thread, turn);
+      const std::uint32_t at = own_words(panel, thread, turn);
+      auto words = m.template load_shared<Words4>(at);
+      const float scale_a = p.scale_a.at(m, row, place.end_row, place.group);
+      OCTAVO_UNROLL
+      for (int e = 0; e < kFour; ++e) {
+        float t = p.zero_points.any ? std::bit_cast<float>(words.word[e])
+                                    : static_cast<float>(std::bit_cast<Sum>(words.word[e]));
+        t = t * scale_a;
+        if (terms.original()) t = t * p.scale_b.at(m, column + e, place.end_column, place.group);
+        t = t + sums[turn][e];
+        words.word[e] = bits_of(t);
+      }
+      m.store_shared(at, words);
+    }
+  }
+
+  // What rows and columns have of the listed columns from `first` on; 0 where there is none.
+  template <class Machine>
+  OCTAVO_DEVICE static void stage(Machine& m, const OutlierTerms& terms, const Place& place,
+                                  std::uint32_t thread, std::int64_t first) {
+    const int c = static_cast<int>(thread) % kListed;
+    const std::int64_t k = terms.column(m, first + c);
+    OCTAVO_ROLLED
+    for (int row = static_cast<int>(thread) / kListed; row < rows; row += kThreads / kListed) {
+      const bool there = k >= 0 && place.row + row < place.end_row;
+      m.store_shared(place.staged + static_cast<std::uint32_t>(c * kPitch + row) * 4,
+                     there ? terms.left(m, place.row + row, k) : 0.0F);
+    }
+    OCTAVO_ROLLED
+    for (int j = static_cast<int>(thread) / kListed; j < kColumns; j += kThreads / kListed) {
+      const int column = place.column + j;
+      const bool there = k >= 0 && column < place.end_column;
+      m.store_shared(
+          place.staged + kStagedWeights + static_cast<std::uint32_t>(c * kPitchOfWeights + j) * 4,
+          there ? terms.right(m, k, column) : 0.0F);
+    }
+  }
+
+  template <class Machine>
+  OCTAVO_DEVICE static void add_column(Machine& m, bool all, const OutlierTerms& terms,
+                                       const Place& place, std::uint32_t thread, int listed,
+                                       float (&sums)[kTurns][kFour]) {
+    const auto weights = m.template load_shared<Words4>(
+        place.staged + kStagedWeights +
+        static_cast<std::uint32_t>(listed * kPitchOfWeights + own_column(thread)) * 4);
+    m.work(kOutlierSlots * kTurns);
+    OCTAVO_UNROLL
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const auto left = m.template load_shared<float>(
+          place.staged + static_cast<std::uint32_t>(listed * kPitch + own_row(thread, turn)) * 4);
+      OCTAVO_UNROLL
+      for (int e = 0; e < kFour; ++e)
+        terms.add(left, all, std::bit_cast<float>(weights.word[e]), sums[turn][e]);
     }
   }
 

@@ -15,7 +15,7 @@
 //
 //     shared memory                                       128 x 128     32 x 64
 //     stages of [ A rows x 128 bytes | B rows x 128 ]      3  98304      4 49152
-//     after the last: panels of 32 columns of sums, in the stages' place
+//     after the last: panels of 32 columns of sums, in the stages' place, and what outliers need
 //
 // Threads copy (cp.async) what is two or three steps ahead, each its pieces of 16 bytes; what is
 // beyond K or the last row becomes zeros and is not read. Tiles are K-major and swizzled
@@ -56,13 +56,15 @@ struct MmaTile {
 };
 constexpr MmaTile kLargeTile{64, 32, 2, 4, 3, 1}, kSmallTile{32, 16, 1, 4, 4, 4};
 
-template <MmaType type, MmaTile tile>
+/// `outliers`: of LLM.int8, which the epilogue adds; its code costs the main loop instructions.
+template <MmaType type, MmaTile tile, bool outliers = false>
 struct Mma {
   using u32 = std::uint32_t;
   using Params = MmaParams;
   using Sum = Accumulator<type>;
 
   static constexpr MmaType kType = type;
+  static_assert(!outliers || is_integer(type));
   static constexpr bool kFp8 = !is_integer(type) && !is_half(type);
   static constexpr MmaType kMultiplied = kFp8 ? MmaType::f16_f16 : type;
   static constexpr int kRows = tile.rows * tile.down, kColumns = tile.columns * tile.across;
@@ -280,9 +282,10 @@ struct Mma {
   OCTAVO_DEVICE static void finish_tile(Machine& m, const Params& p, u32 base, u32 warp,
                                         const Tile& in, const Sum (&sums)[kDown][kAcross][4]) {
     constexpr u32 kGroups = kThreads / 128, kGroupRows = kRows / kGroups;
-    using Full = FullPanel<Sum, static_cast<int>(kGroupRows)>;
+    using Full = FullPanel<Sum, static_cast<int>(kGroupRows), outliers>;
     constexpr u32 kPanels = kColumns / Full::kColumns, kPanelBytes = kGroupRows * kRowBytes;
-    static_assert(kGroups * kPanels * kPanelBytes <= kSharedBytes);
+    constexpr u32 kStaged = kGroups * kPanels * kPanelBytes;
+    static_assert(kStaged + kGroups * Full::kStagedBytes <= kSharedBytes);
     static_assert(tile.columns <= Full::kColumns && kGroupRows % tile.rows == 0);
     const u32 lane = m.lane();
     {
@@ -303,8 +306,9 @@ struct Mma {
       }
     }
     const u32 group = warp / 4, thread = warp % 4 * 32 + lane;
-    typename Full::Place place{in.row + static_cast<int>(group * kGroupRows), in.column, in.end_row,
-                               p.n, in.group};
+    typename Full::Place place{
+        in.row + static_cast<int>(group * kGroupRows), in.column, in.end_row, p.n, in.group,
+        base + kStaged + group * Full::kStagedBytes,   2 + group};
     typename Full::Addends c = Full::fetch(m, p.full, place, thread);
     m.sync_named(1, kThreads);
     OCTAVO_ROLLED

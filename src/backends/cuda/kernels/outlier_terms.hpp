@@ -16,10 +16,16 @@ class OutlierTerms {
  public:
   /// `empty`: a product with K = 0, which has none.
   OCTAVO_DEVICE OutlierTerms(const Member& p, bool empty)
-      : o_(p.epilogue.outliers),
+      : OutlierTerms(p.epilogue.outliers, p.b.data, empty) {}
+  /// `codes`: the weight's, [K, N].
+  OCTAVO_DEVICE OutlierTerms(const Outliers& outliers, const Elements& codes, bool empty = false)
+      : o_(outliers),
         original_(o_.weight.dtype != DType::undefined),
-        weight_(original_ ? o_.weight : p.b.data),
+        weight_(original_ ? o_.weight : codes),
         count_(empty ? 0 : o_.columns.count) {}
+
+  /// Whether the weight is the original one: the sum is added behind its scale.
+  OCTAVO_DEVICE bool original() const { return original_; }
 
   /// The listed columns in their order; -1 behind the last.
   template <class Machine>

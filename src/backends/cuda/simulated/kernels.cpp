@@ -52,8 +52,9 @@ constexpr std::array kRows{
       dense_row<FewRows<MmaType::type, Summing::summing, 4, rows, parts>>(),
 #include "backends/cuda/kernels/few_rows_instances.inc"
 #undef OCTAVO_FEW_ROWS_INSTANCE
-#define OCTAVO_MMA_INSTANCE(name, type) \
-  plain_row<Mma<MmaType::type, kLargeTile>>(), plain_row<Mma<MmaType::type, kSmallTile>>(),
+#define OCTAVO_MMA_INSTANCE(name, type, outliers)        \
+  plain_row<Mma<MmaType::type, kLargeTile, outliers>>(), \
+      plain_row<Mma<MmaType::type, kSmallTile, outliers>>(),
 #include "backends/cuda/kernels/mma_instances.inc"
 #undef OCTAVO_MMA_INSTANCE
 #define OCTAVO_PASS_KERNEL(name, kernel) plain_row<kernel>(),
