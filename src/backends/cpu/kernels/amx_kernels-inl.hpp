@@ -76,6 +76,7 @@ struct Int8Pairs : Bfloat16 {
   }
   Int8Bytes decoder;
 };
+
 // A panel of codes as one of pairs.
 void decode_fp8(const octavo::cpu::Float8Table& table, const void* codes, std::int64_t steps,
                 std::int64_t code_vectors, std::int64_t vectors, void* panel) noexcept {

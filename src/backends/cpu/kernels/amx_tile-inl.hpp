@@ -17,8 +17,8 @@
 // whoever runs tiles calls `leave_tiles` at the end, since other code would be slowed down by them.
 //
 // Included after a `Vec` and `Registers`, which is what the instructions do:
-//   Registers::configure(const Shapes*)  release()  zero<t>()  load<t>(p, stride)  store<t>(p,
-//   stride)
+//   Registers::configure(const Shapes*)   release()   zero<t>()
+//   Registers::load<t>(from, stride)      store<t>(to, stride)
 // A `Kind` is an instruction and a form of B:
 //   Kind::kExact                  sums are int32, else float32
 //   Kind::add<c, a, b>()          the instruction, of these registers
