@@ -62,7 +62,7 @@ struct Along {
     _mm256_store_si256(reinterpret_cast<__m256i*>(p), sum);
   }
   static OCTAVO_INLINE __m256i load(const Dot&, const char* b) { return widened(b); }
-  static OCTAVO_INLINE __m256i left(const Dot&, const char* a) {
+  static OCTAVO_INLINE __m256i left(const char* a) {
     return _mm256_load_si256(reinterpret_cast<const __m256i*>(a));
   }
   static OCTAVO_INLINE __m256i one(const Dot&) { return _mm256_set1_epi16(1); }

@@ -40,8 +40,8 @@ struct Dot : IntegerDot {
   static const Right& right(const Loaded& b) {
     return b;
   }
-  Halves left(__m512i a) const {
-    const __m512i u = IntegerDot::left(a);
+  Halves left(__m512i a) const { return taken(flipped(a)); }
+  static Halves taken(__m512i u) {
     return {_mm512_and_si512(u, _mm512_set1_epi16(0xFF)), _mm512_srli_epi16(u, 8)};
   }
   static __m512i add(__m512i sum, const Halves& a, const Halves& b) {

@@ -50,8 +50,8 @@ struct Along {
   static OCTAVO_INLINE __m256i load(const Dot&, const char* b) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b));
   }
-  static OCTAVO_INLINE __m256i left(const Dot& dot, const char* a) {
-    return _mm256_xor_si256(_mm256_load_si256(reinterpret_cast<const __m256i*>(a)), dot.flip.low);
+  static OCTAVO_INLINE __m256i left(const char* a) {
+    return _mm256_load_si256(reinterpret_cast<const __m256i*>(a));
   }
   static OCTAVO_INLINE __m256i one(const Dot& dot) { return dot.left(dot.one()).low; }
   static OCTAVO_INLINE Sum add(Sum sum, __m256i a, __m256i b) {

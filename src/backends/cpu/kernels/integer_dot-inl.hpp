@@ -18,7 +18,10 @@ struct IntegerDot {
   static Right right(const Loaded& b) {
     return b;
   }
-  Vec::Ints left(const Vec::Ints& a) const { return Vec::exclusive_or(a, flip); }
+  Vec::Ints flipped(const Vec::Ints& a) const { return Vec::exclusive_or(a, flip); }
+  // What add() takes of flipped bytes.
+  static const Vec::Ints& taken(const Vec::Ints& u) { return u; }
+  Vec::Ints left(const Vec::Ints& a) const { return flipped(a); }
   // What left() makes ones of.
   Vec::Ints one() const { return Vec::exclusive_or(Vec::broadcast_byte(1), flip); }
   static Sum zero() { return Vec::zero_ints(); }

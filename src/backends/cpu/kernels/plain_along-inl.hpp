@@ -6,7 +6,7 @@
 //   column j    [b0 b1 .. b63]       sums of lanes are added up at the end of a stretch of K
 //
 // One column at a time, so that a weight passes in one stream, and beside it the rows of a stretch
-// of K, copied line by line as they meet the column:
+// of K, flipped and copied line by line as they meet the column:
 //
 //   [k 0 .. 63: row 0, row 1, ..][k 64 .. 127: row 0, row 1, ..] ..      in the first-level cache
 //
@@ -17,8 +17,8 @@
 // what one register does; every including file gets its own copy. An `Along` has
 //   kBytes, kRowBytes  what a register takes of the weight, and of a row of A beside it
 //   Sum, kLanes        int32 lanes; zero(), plus(sum, sum), store(p, sum)
-//   load(dot, b)       a register of the weight, at any address; left(dot, a): of a row, aligned
-//   one(dot)           what left() makes of ones
+//   load(dot, b)       a register of the weight, at any address; left(a): of a flipped row, aligned
+//   one(dot)           what left() makes of ones that are flipped
 //   add(sum, a, b)
 //   totals<count>(lanes, out)  out[i]: the sum of kLanes lanes from lanes + i * kLanes on; `lanes`
 //                      has room for 16 of them, and out, too
@@ -48,7 +48,7 @@ template <int rows, bool ones, std::size_t... r>
 OCTAVO_INLINE void along_piece(const Dot& dot, Along::Sum* sums, const char* a, const char* b,
                                std::index_sequence<r...>) {
   const auto piece = Along::load(dot, b);
-  ((sums[r] = Along::add(sums[r], Along::left(dot, a + r * kAlongLine), piece)), ...);
+  ((sums[r] = Along::add(sums[r], Along::left(a + r * kAlongLine), piece)), ...);
   if constexpr (ones) sums[rows] = Along::add(sums[rows], Along::one(dot), piece);
 }
 
@@ -102,14 +102,16 @@ OCTAVO_INLINE void along_stretch(const Dot& dot, const octavo::cpu::PlainTile& p
   }
 }
 
-// Bytes [0, depth) of rows, line by line, a last one with zeros behind it.
+// Bytes [0, depth) of rows, flipped, line by line, a last one with zeros behind it.
 template <int rows>
-void copy_lines(const char* a, std::int64_t lda, std::int64_t depth, char* out) noexcept {
+void copy_lines(const Dot& dot, const char* a, std::int64_t lda, std::int64_t depth,
+                char* out) noexcept {
   for (std::int64_t k = 0; k < depth; k += kAlongLine) {
     for (int r = 0; r < rows; ++r) {
       for (std::int64_t part = k; part < k + kAlongLine; part += 64, out += 64) {
-        Vec::store(out, part < depth ? Vec::load_part(a + r * lda + part, depth - part)
-                                     : Vec::zero_ints());
+        const Vec::Ints bytes =
+            part < depth ? Vec::load_part(a + r * lda + part, depth - part) : Vec::zero_ints();
+        Vec::store(out, dot.flipped(bytes));
       }
     }
   }
@@ -129,7 +131,7 @@ OCTAVO_INLINE void along(const octavo::cpu::PlainTile& p) {
   while (k < all - tail) {
     const std::int64_t left = all - tail - k;
     const std::int64_t depth = left < kStretch ? left : kStretch;
-    copy_lines<rows>(a + k * kAlongWidth, t.lda, depth * kAlongWidth, lines);
+    copy_lines<rows>(dot, a + k * kAlongWidth, t.lda, depth * kAlongWidth, lines);
     const std::int64_t beyond = kAlongAhead % depth;
     along_stretch<rows, ones>(dot, p,
                               {.b = b + k,
@@ -146,7 +148,7 @@ OCTAVO_INLINE void along(const octavo::cpu::PlainTile& p) {
     for (std::int64_t j = 0; j < p.columns; ++j) {
       Vec::store(columns + j * kSquareBytes, Vec::load_part(b + k + j * t.ldb, tail));
     }
-    copy_lines<rows>(a + k * kAlongWidth, t.lda, tail * kAlongWidth, lines);
+    copy_lines<rows>(dot, a + k * kAlongWidth, t.lda, tail * kAlongWidth, lines);
     along_stretch<rows, ones>(dot, p, {columns, lines, tail > 0 ? kSquareBytes : 0, 0, 0, 0},
                               kSquareBytes, k > 0);
   }

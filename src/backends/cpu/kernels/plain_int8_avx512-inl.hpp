@@ -14,13 +14,13 @@ struct Along {
   static OCTAVO_INLINE Dot::Right load(const Dot& dot, const char* b) {
     return Dot::right<0>(dot.load(Vec::load_unaligned_ints(b)));
   }
-  static OCTAVO_INLINE auto left(const Dot& dot, const char* a) {
-    return dot.left(Vec::load_ints(a));
-  }
+  static OCTAVO_INLINE auto left(const char* a) { return Dot::taken(Vec::load_ints(a)); }
   static OCTAVO_INLINE auto one(const Dot& dot) { return dot.left(dot.one()); }
   template <class Left>
   static OCTAVO_INLINE Sum add(Sum sum, const Left& a, const Dot::Right& b) {
-    return Dot::add(sum, a, b);
+    Sum more = Dot::add(sum, a, b);
+    Vec::keep(more);  // or g++ 12 moves every sum to and fro
+    return more;
   }
   template <int count>
   static OCTAVO_INLINE void totals(const std::int32_t* lanes, std::int32_t* out) {

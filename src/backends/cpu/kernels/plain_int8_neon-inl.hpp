@@ -9,8 +9,9 @@ namespace along {
 constexpr std::int64_t kSquareBytes = 64;  // of a column, at a time
 
 struct Dot {
-  explicit OCTAVO_INLINE Dot(const octavo::cpu::DotTile& t) : flip(vdupq_n_u8(t.flip)) {}
-  uint8x16_t flip;
+  explicit OCTAVO_INLINE Dot(const octavo::cpu::DotTile& t) : flip(Vec::broadcast_byte(t.flip)) {}
+  OCTAVO_INLINE Vec::Ints flipped(const Vec::Ints& a) const { return Vec::exclusive_or(a, flip); }
+  Vec::Ints flip;
 };
 
 struct Along {
@@ -22,9 +23,8 @@ struct Along {
   static OCTAVO_INLINE int8x16_t load(const Dot&, const char* b) {
     return vreinterpretq_s8_u8(vld1q_u8(reinterpret_cast<const std::uint8_t*>(b)));
   }
-  static OCTAVO_INLINE int8x16_t left(const Dot& dot, const char* a) {
-    const uint8x16_t bytes = vld1q_u8(reinterpret_cast<const std::uint8_t*>(a));
-    return vreinterpretq_s8_u8(veorq_u8(bytes, dot.flip));
+  static OCTAVO_INLINE int8x16_t left(const char* a) {
+    return vld1q_s8(reinterpret_cast<const std::int8_t*>(a));
   }
   static OCTAVO_INLINE int8x16_t one(const Dot&) { return vdupq_n_s8(1); }
   static OCTAVO_INLINE Sum add(Sum sum, int8x16_t a, int8x16_t b) {

@@ -49,6 +49,9 @@ struct Vec {
     const int32x4_t all = vdupq_n_s32(x);
     return {{all, all, all, all}};
   }
+  static OCTAVO_INLINE Ints broadcast_byte(std::uint8_t x) {
+    return broadcast(static_cast<std::int32_t>(x * 0x01010101U));
+  }
   static OCTAVO_INLINE Floats broadcast(float x) {
     const float32x4_t all = vdupq_n_f32(x);
     return {{all, all, all, all}};
@@ -59,6 +62,9 @@ struct Vec {
   }
   static OCTAVO_INLINE Ints subtract(const Ints& a, const Ints& b) {
     return each<Ints>([&](int i) { return vsubq_s32(a.part[i], b.part[i]); });
+  }
+  static OCTAVO_INLINE Ints exclusive_or(const Ints& a, const Ints& b) {
+    return each<Ints>([&](int i) { return veorq_s32(a.part[i], b.part[i]); });
   }
   static OCTAVO_INLINE Ints multiply(const Ints& a, const Ints& b) {
     return each<Ints>([&](int i) { return vmulq_s32(a.part[i], b.part[i]); });

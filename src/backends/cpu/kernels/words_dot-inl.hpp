@@ -11,6 +11,7 @@ struct WordsDot {
   using Right = Vec::Ints;
   using Sum = Vec::Ints;
   static OCTAVO_INLINE Loaded load(const Vec::Ints& b) { return b; }
+  static OCTAVO_INLINE Vec::Ints flipped(const Vec::Ints& a) { return a; }
   static OCTAVO_INLINE Vec::Ints left(const Vec::Ints& a) { return a; }
   // What left() makes ones of.
   static OCTAVO_INLINE Vec::Ints one() { return Vec::broadcast(0x00010001); }
