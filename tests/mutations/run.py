@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NOT_COPIED = shutil.ignore_patterns("build", ".git", "__pycache__")
-LIMIT_S = 120  # a fault may turn a loop into an endless one
+LIMIT_S = 360  # twice the slowest test; a fault may turn a loop into an endless one
 
 
 class Mutation(NamedTuple):
