@@ -179,11 +179,6 @@ std::int64_t longest_chunk(const DotMember& d, std::int64_t strip) noexcept {
   return (d.path.pack != nullptr ? on_the_fly : whole) / step;
 }
 
-// Steps that chunks have a multiple of, unless groups of scales say where they end.
-std::int64_t chunk_unit(const DotMember& d) noexcept {
-  return std::max(kInt8Form.step, d.path.kernels().block);
-}
-
 // Panels whose sums, and scales of so many segments, stay in the caches.
 std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
   const std::int64_t panels = (d.n + kPanelWidth - 1) / kPanelWidth;
@@ -225,8 +220,7 @@ void lengthen(DotMember& d) noexcept {
     d.strip = strip_panels(d, 1);
     return;
   }
-  const std::int64_t unit = chunk_unit(d);
-  const std::int64_t whole = (d.steps + unit - 1) / unit * unit;
+  const std::int64_t whole = (d.steps + kInt8Form.step - 1) / kInt8Form.step * kInt8Form.step;
   if (packs_rows(d)) {  // of fewer rows more panels, whose sums take no more
     const std::int64_t sums = d.block_rows * kPanelWidth;
     const std::int64_t panels = (d.n + kPanelWidth - 1) / kPanelWidth;
@@ -256,7 +250,7 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   const std::int64_t unit = sums.several() ? shard_unit(d.k, sums.cell) : d.k;
   const std::int64_t boundary = std::min(next_boundary(p, 0, d.k), unit);
   const std::int64_t group = std::max<std::int64_t>(boundary / form.step, 1);
-  const std::int64_t whole = d.steps > most && group <= most ? group : chunk_unit(d);
+  const std::int64_t whole = d.steps > most && group <= most ? group : kInt8Form.step;
   const std::int64_t fitting = most / whole * whole;
   const std::int64_t chunks = std::max<std::int64_t>((d.steps + fitting - 1) / fitting, 1);
   d.chunk = ((d.steps + whole - 1) / whole + chunks - 1) / chunks * whole;

@@ -2,9 +2,8 @@
 // int8 and bfloat16 by AMX, in the tiles of amx_tile-inl.hpp. For a register of 64 bytes of A
 //
 //   tdpbssd     c[r][j] += sum over i = 0 .. 63 of a[r][i] * b[i / 4][4 j + i % 4]     exact
-//   tdpbf16ps   even = sum over i = 0, 2 .. 30 of a[r][i] * b[i / 2][2 j]              from 0,
-//   fused
-//               odd  = sum over i = 1, 3 .. 31 of a[r][i] * b[i / 2][2 j + 1]
+//   tdpbf16ps   even    = sum over i = 0, 2 .. 30 of a[r][i] * b[i / 2][2 j]      from 0, fused
+//               odd     = sum over i = 1, 3 .. 31 of a[r][i] * b[i / 2][2 j + 1]  the same
 //               c[r][j] += even + odd                                    each rounded to nearest
 //
 // whatever the floating-point environment says; operands and sums below 2^-126 count as 0. Panels

@@ -50,7 +50,7 @@ class Machine {
     };
     return pack_f16(larger(0), larger(16));
   }
-  // prmt without its modes: byte i is byte selector[4 i + 2 : 4 i] of the eight, or, where bit
+  // prmt: byte i is byte selector[4 i + 2 : 4 i] of the eight, or, where bit
   // 4 i + 3 is set, eight times that byte's sign.
   u32 permute_bytes(u32 low, u32 high, u32 selector) const {
     const u64 bytes = u64{high} << 32 | low;
