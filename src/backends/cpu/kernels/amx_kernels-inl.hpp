@@ -81,16 +81,14 @@ struct Int8Pairs : Bfloat16 {
 void decode_fp8(const octavo::cpu::Float8Table& table, const void* codes, std::int64_t steps,
                 std::int64_t code_vectors, std::int64_t vectors, void* panel) noexcept {
   const Float8Bytes decoder(table);
-  const __m512i negative_zero = _mm512_set1_epi8(static_cast<char>(0x80));
-  const __mmask64 meaning_nan = table.negative_zero_is_nan ? ~__mmask64{0} : __mmask64{0};
+  const NanCodes nan(table);
   const char* from = static_cast<const char*>(codes);
   char* out = static_cast<char*>(panel);
   for (; steps > 0; --steps) {
     for (std::int64_t v = 0; v < code_vectors; v += 2, from += 64) {
       _mm_prefetch(from + kDecodeAhead, _MM_HINT_T0);
       const __m512i part = _mm512_load_si512(from);
-      const __mmask64 nan = _mm512_mask_cmpeq_epi8_mask(meaning_nan, part, negative_zero);
-      const Bytes bytes = with_nan(decoder.decode(part), nan);
+      const Bytes bytes = with_nan(decoder.decode(part), nan.in(part));
       _mm512_store_si512(out, _mm512_unpacklo_epi8(bytes.low, bytes.high));
       out += kRegisterBytes;
       if (v + 1 == vectors) continue;

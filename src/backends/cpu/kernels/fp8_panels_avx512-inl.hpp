@@ -10,6 +10,17 @@ inline Bytes with_nan(Bytes bytes, __mmask64 nan) {
           _mm512_mask_blend_epi8(nan, bytes.high, _mm512_set1_epi8(0x7F))};
 }
 
+// Which of 64 codes are a 0x80 that is NaN.
+struct NanCodes {
+  explicit NanCodes(const octavo::cpu::Float8Table& table)
+      : meant(table.negative_zero_is_nan ? ~__mmask64{0} : __mmask64{0}) {}
+  OCTAVO_INLINE __mmask64 in(__m512i codes) const {
+    const __m512i negative_zero = _mm512_set1_epi8(static_cast<char>(0x80));
+    return _mm512_mask_cmpeq_epi8_mask(meant, codes, negative_zero);
+  }
+  __mmask64 meant;
+};
+
 // 64 codes in their order.
 inline void decode_step(const Float8Bytes& decoder, __m512i codes, __mmask64 nan, __m512i& front,
                         __m512i& back) {
@@ -25,17 +36,15 @@ inline void decode_step(const Float8Bytes& decoder, __m512i codes, __mmask64 nan
 void decode_codes(const octavo::cpu::Float8Table& table, const void* codes, std::int64_t count,
                   void* out) noexcept {
   const Float8Bytes decoder(table);
-  const __m512i negative_zero = _mm512_set1_epi8(static_cast<char>(0x80));
-  const __mmask64 meaning_nan = table.negative_zero_is_nan ? ~__mmask64{0} : __mmask64{0};
+  const NanCodes nan(table);
   const char* from = static_cast<const char*>(codes);
   char* to = static_cast<char*>(out);
   for (; count > 0; count -= 64, from += 64, to += 128) {
     const __mmask64 some = count >= 64 ? ~__mmask64{0} : (__mmask64{1} << count) - 1;
     const __m512i part = _mm512_maskz_loadu_epi8(some, from);
-    const __mmask64 nan = _mm512_mask_cmpeq_epi8_mask(meaning_nan, part, negative_zero);
     __m512i front;
     __m512i back;
-    decode_step(decoder, part, nan, front, back);
+    decode_step(decoder, part, nan.in(part), front, back);
     _mm512_mask_storeu_epi16(to, static_cast<__mmask32>(some), front);
     _mm512_mask_storeu_epi16(to + 64, static_cast<__mmask32>(some >> 32), back);
   }
@@ -73,13 +82,10 @@ void pack_fp8_pairs(const octavo::cpu::PackPiece& p) noexcept {
 
 struct CodeOrder {
   explicit CodeOrder(const octavo::cpu::Float8Table& t)
-      : nan(t.negative_zero_is_nan ? ~__mmask64{0} : __mmask64{0}),
-        last(_mm512_set1_epi8(static_cast<char>(t.last_finite))) {}
+      : nan(t), last(_mm512_set1_epi8(static_cast<char>(t.last_finite))) {}
   OCTAVO_INLINE __mmask64 others_in(__m512i codes) const {
     const __m512i magnitudes = _mm512_and_si512(codes, _mm512_set1_epi8(0x7F));
-    const __m512i negative_zero = _mm512_set1_epi8(static_cast<char>(0x80));
-    return _mm512_cmpgt_epi8_mask(magnitudes, last) |
-           _mm512_mask_cmpeq_epi8_mask(nan, codes, negative_zero);
+    return _mm512_cmpgt_epi8_mask(magnitudes, last) | nan.in(codes);
   }
   OCTAVO_INLINE void look(__m512i even, __m512i odd) { others |= others_in(even) | others_in(odd); }
   OCTAVO_INLINE bool found() const { return others != 0; }
@@ -96,7 +102,7 @@ struct CodeOrder {
         v == 0 ? _mm512_unpacklo_epi64(first, second) : _mm512_unpackhi_epi64(first, second),
         order);
   }
-  __mmask64 nan;
+  NanCodes nan;
   __m512i last;
   __mmask64 others = 0;
 };
