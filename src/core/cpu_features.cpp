@@ -32,8 +32,8 @@ namespace {
 constexpr std::array kIsas {
 #if defined(__x86_64__)
   std::string_view("baseline"), std::string_view("avx2"), std::string_view("avx_vnni"),
-      std::string_view("avx512"), std::string_view("avx512_vnni"), std::string_view("avx512_bf16"),
-      std::string_view("amx"),
+      std::string_view("avx_vnni_int8"), std::string_view("avx512"),
+      std::string_view("avx512_vnni"), std::string_view("avx512_bf16"), std::string_view("amx"),
 #elif defined(__aarch64__)
   std::string_view("baseline"), std::string_view("neon"), std::string_view("neon_dotprod"),
       std::string_view("neon_i8mm"), std::string_view("neon_bf16"),
@@ -48,12 +48,13 @@ struct FeatureRow {
   std::string_view isa;  // the first one that has it
 };
 
-constexpr std::array<FeatureRow, 20> kFeatures{{
+constexpr std::array<FeatureRow, 21> kFeatures{{
     {"sse4_1", &CpuFeatures::sse4_1, "avx2"},
     {"avx2", &CpuFeatures::avx2, "avx2"},
     {"fma", &CpuFeatures::fma, "avx2"},
     {"f16c", &CpuFeatures::f16c, "avx2"},
     {"avx_vnni", &CpuFeatures::avx_vnni, "avx_vnni"},
+    {"avx_vnni_int8", &CpuFeatures::avx_vnni_int8, "avx_vnni_int8"},
     {"avx512f", &CpuFeatures::avx512f, "avx512"},
     {"avx512bw", &CpuFeatures::avx512bw, "avx512"},
     {"avx512vl", &CpuFeatures::avx512vl, "avx512"},
@@ -117,6 +118,7 @@ CpuFeatures detect() noexcept {
   f.fma = ymm && bit(one.ecx, 12);
   f.f16c = ymm && bit(one.ecx, 29);
   f.avx_vnni = ymm && bit(seven_one.eax, 4);
+  f.avx_vnni_int8 = ymm && bit(seven_one.edx, 4);
   f.avx512f = zmm && bit(seven.ebx, 16);
   f.avx512dq = zmm && bit(seven.ebx, 17);
   f.avx512bw = zmm && bit(seven.ebx, 30);

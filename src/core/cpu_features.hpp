@@ -9,7 +9,8 @@ namespace octavo {
 /// True where the processor has the extension, the operating system keeps its registers and
 /// OCTAVO_ISA does not leave it out.
 struct CpuFeatures {
-  bool sse4_1 = false, avx2 = false, fma = false, f16c = false, avx_vnni = false;
+  bool sse4_1 = false, avx2 = false, fma = false, f16c = false, avx_vnni = false,
+       avx_vnni_int8 = false;
   bool avx512f = false, avx512bw = false, avx512vl = false, avx512dq = false;
   bool avx512_vnni = false, avx512_bf16 = false, avx512_vbmi = false, avx512_fp16 = false;
   bool amx_tile = false, amx_int8 = false, amx_bf16 = false;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The table of machines that only tests have: what an instruction computes, in plain C++.
+#include <algorithm>
+#include <array>
 #include <string_view>
 
 #include "machines.hpp"
@@ -11,6 +13,8 @@ extern const cpu::DotMachine kBlocksMachine;
 extern const cpu::DotMachine kPairsMachine;
 #if defined(__x86_64__)
 extern const cpu::AmxKernels kSimulatedAmx;
+extern const cpu::IntegerKernels kSimulatedAvxVnni;
+extern const cpu::IntegerKernels kSimulatedAvxVnniInt8;
 #endif
 
 namespace {
@@ -21,22 +25,46 @@ const cpu::DotMachine* const kTestMachines[] = {
     &kPairsMachine,
 };
 
-// The CPU's own machine with AVX-512 BF16 and VBMI, with simulated AMX.
-void add_amx([[maybe_unused]] std::vector<cpu::DotMachine>& machines) {
+// One of the CPU's own machines with instructions that it may lack, simulated.
+struct Simulated {
+  std::string_view beside;  // the machine's name
+  const char* name;
+  void (*put_in)(cpu::DotMachine& machine);
+};
+
+constexpr std::array kSimulated {
 #if defined(__x86_64__)
-  for (const cpu::DotMachine& machine : machines) {
-    if (std::string_view(machine.name) != "AVX-512 BF16, VBMI, VNNI") continue;
-    cpu::DotMachine amx = machine;
-    amx.name = "plain C++, AMX's registers";
-    amx.few_rows = amx.integers;
-    amx.integers = &kSimulatedAmx.integers;
-    amx.float8 = &kSimulatedAmx.float8;
-    amx.pairs = &kSimulatedAmx.pairs;
-    amx.beside_pairs = &kSimulatedAmx.beside_pairs;
-    machines.push_back(amx);
-    return;
-  }
+  Simulated{"AVX-512 BF16, VBMI, VNNI", "plain C++, AMX's registers",
+            [](cpu::DotMachine& machine) {
+              machine.few_rows = machine.integers;
+              machine.integers = &kSimulatedAmx.integers;
+              machine.float8 = &kSimulatedAmx.float8;
+              machine.pairs = &kSimulatedAmx.pairs;
+              machine.beside_pairs = &kSimulatedAmx.beside_pairs;
+            }},
+      Simulated{"AVX2, FMA", "plain C++, AVX-VNNI",
+                [](cpu::DotMachine& machine) {
+                  machine.few_rows = nullptr;
+                  machine.integers = &kSimulatedAvxVnni;
+                }},
+      Simulated{"AVX2, FMA", "plain C++, AVX-VNNI-INT8", [](cpu::DotMachine& machine) {
+                  machine.few_rows = nullptr;
+                  machine.integers = &kSimulatedAvxVnniInt8;
+                }},
+#else
+  Simulated{"", "", nullptr},
 #endif
+};
+
+void add_simulated(std::vector<cpu::DotMachine>& machines) {
+  for (const Simulated& simulated : kSimulated) {
+    const auto beside = std::ranges::find(machines, simulated.beside, &cpu::DotMachine::name);
+    if (beside == machines.end()) continue;
+    cpu::DotMachine machine = *beside;
+    machine.name = simulated.name;
+    simulated.put_in(machine);
+    machines.push_back(machine);
+  }
 }
 
 }  // namespace
@@ -47,7 +75,7 @@ const std::vector<cpu::DotMachine>& tested_machines() {
     for (const cpu::DotMachine& machine : cpu::usable_dot_machines()) {
       if (machine.integers != nullptr) found.push_back(machine);
     }
-    add_amx(found);
+    add_simulated(found);
     for (const cpu::DotMachine* machine : kTestMachines) found.push_back(*machine);
     return found;
   }();

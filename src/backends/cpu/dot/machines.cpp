@@ -19,6 +19,7 @@ extern const DotKernels kAvx512Bf16Dot;
 extern const DotKernels kAvx512FmaDot;
 extern const WideningKernels kAvx512WideningDot;
 extern const WideningKernels kAvx512Int8PairsDot;
+extern const IntegerKernels kAvxVnniInt8Dot;
 extern const IntegerKernels kAvxVnniDot;
 extern const IntegerKernels kAvx2WordsDot;
 extern const IntegerKernels kAvx2BytesDot;
@@ -98,6 +99,17 @@ constexpr std::array kDotMachines {
           [](const CpuFeatures& cpu) noexcept {
             return cpu.avx512f && cpu.avx512bw && cpu.avx2 && cpu.fma;
           }},
+#if defined(OCTAVO_AVX_VNNI_INT8)
+      Row{DotRegisters::ymm,
+          {.name = "AVX-VNNI-INT8, AVX2, FMA",
+           .integers = &kAvxVnniInt8Dot,
+           .float8 = &kAvx2Float8Dot,
+           .floats = &kAvx2FmaDot,
+           .beside_floats = &kAvx2WideningDot},
+          [](const CpuFeatures& cpu) noexcept {
+            return cpu.avx_vnni_int8 && cpu.avx2 && cpu.fma && cpu.f16c;
+          }},
+#endif
       Row{DotRegisters::ymm,
           {.name = "AVX-VNNI, AVX2, FMA",
            .integers = &kAvxVnniDot,

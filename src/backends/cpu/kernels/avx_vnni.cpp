@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8 by vpdpbusd of AVX-VNNI, sum[lane] += u[0] s[0] + u[1] s[1] + u[2] s[2] + u[3] s[3] with u
-// the unsigned bytes of A and s the signed ones of B, exact modulo 2^32: ten registers of sums, two
-// of B, one of A and the flip fit sixteen.
+// int8 by vpdpbusd of AVX-VNNI, whose bytes of A are unsigned (int8_fours_avx2-inl.hpp).
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -18,92 +16,23 @@
 namespace octavo::cpu {
 namespace {
 
-constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{5, 2, 1, 1};
-constexpr std::int64_t kWidth = 1;
-
 OCTAVO_ISA_BEGIN("avx2,fma,avxvnni")
 #include "backends/cpu/kernels/vec_avx2-inl.hpp"
 
-#include "backends/cpu/kernels/integer_dot-inl.hpp"
-struct Dot : IntegerDot {
-  explicit Dot(const DotTile& t) : IntegerDot(t) {}
-  static OCTAVO_INLINE Sum add(const Sum& sum, const Vec::Ints& a, const Vec::Ints& b) {
-    return {_mm256_dpbusd_avx_epi32(sum.low, a.low, b.low),
-            _mm256_dpbusd_avx_epi32(sum.high, a.high, b.high)};
-  }
-};
-#include "backends/cpu/kernels/dot_tile-inl.hpp"
-#include "backends/cpu/kernels/transpose_avx2-inl.hpp"
-
-#include "backends/cpu/kernels/pack_codes-inl.hpp"
-
-#include "backends/cpu/kernels/plain_columns-inl.hpp"
-
-struct Along {
-  static constexpr std::int64_t kBytes = 32, kRowBytes = 32, kLanes = 8;
-  using Sum = __m256i;
-  static OCTAVO_INLINE Sum zero() { return _mm256_setzero_si256(); }
-  static OCTAVO_INLINE Sum plus(Sum a, Sum b) { return _mm256_add_epi32(a, b); }
-  static OCTAVO_INLINE void store(std::int32_t* p, Sum sum) {
-    _mm256_store_si256(reinterpret_cast<__m256i*>(p), sum);
-  }
-  static OCTAVO_INLINE __m256i load(const Dot&, const char* b) {
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b));
-  }
-  static OCTAVO_INLINE __m256i left(const char* a) {
-    return _mm256_load_si256(reinterpret_cast<const __m256i*>(a));
-  }
-  static OCTAVO_INLINE __m256i one(const Dot& dot) { return dot.left(dot.one()).low; }
-  static OCTAVO_INLINE Sum add(Sum sum, __m256i a, __m256i b) {
+struct Products {
+  static OCTAVO_INLINE __m256i add(__m256i sum, __m256i a, __m256i b) {
     return _mm256_dpbusd_avx_epi32(sum, a, b);
   }
-  template <int count>
-  static OCTAVO_INLINE void totals(const std::int32_t* lanes, std::int32_t* out) {
-    Vec::totals<count>(lanes, out);
-  }
-};
-#include "backends/cpu/kernels/plain_along-inl.hpp"
-#include "backends/cpu/kernels/plain_rows-inl.hpp"
-
-// Four rows, 16 bytes of each for a vector.
-template <int vectors>
-struct ByteLines {
-  static constexpr int kRows = 4, kVectors = vectors, kBytes = 16 * vectors;
-  static constexpr bool kOrdered = false;
-  using Look = Unseen;
-  struct Rows {
-    const char* b;
-    std::int64_t ldb;
-  };
-  static OCTAVO_INLINE Rows load(const Dot&, const char* b, std::int64_t ldb) { return {b, ldb}; }
-  template <int v>
-  static OCTAVO_INLINE Vec::Ints step(const Dot&, const Rows& rows) {
-    const auto row = [&](std::int64_t i) {
-      const char* at = rows.b + i * rows.ldb + 16 * v;
-      return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
-    };
-    const __m256i first = _mm256_or_si256(row(0), _mm256_slli_epi16(row(1), 8));
-    const __m256i second = _mm256_or_si256(row(2), _mm256_slli_epi16(row(3), 8));
-    return {_mm256_unpacklo_epi16(first, second), _mm256_unpackhi_epi16(first, second)};
-  }
 };
 
-PlainKernel find_plain(const PlainWanted& wanted) noexcept {
-  if (wanted.order == PlainOrder::along_n) {
-    return find_plain_rows<FewerVectors<ByteLines, 4, 8>>(wanted.rows);
-  }
-  return wanted.group > 0 ? find_plain_columns<WordSource>(wanted) : find_plain_along(wanted.rows);
-}
+#include "backends/cpu/kernels/int8_fours_avx2-inl.hpp"
 OCTAVO_ISA_END
 
 }  // namespace
 
-extern const IntegerKernels kAvxVnniDot{
-    {"5x16 tile, AVX-VNNI, exact int32 sums", "few rows, AVX-VNNI, exact int32 sums", kInt8Form,
-     kMaxRows, &find_dot_tile, &pack_codes, nullptr, nullptr, nullptr, &find_plain, kWidth},
-    ARows::unsigned_bytes,
-    &unpack_piece,
-};
+extern const IntegerKernels kAvxVnniDot =
+    integer_kernels("5x16 tile, AVX-VNNI, exact int32 sums", "few rows, AVX-VNNI, exact int32 sums",
+                    ARows::unsigned_bytes);
 
 }  // namespace octavo::cpu
 #endif
