@@ -146,8 +146,8 @@ TEST_F(CudaBackend, ExplainSaysThatGroupsAreLaunchedOneByOne) {
   expect_part(explain(small).to_string(), "come to the host: few rows, 64 columns a tile");
 }
 
-// LLM.int8's are added by the kernel of mma.sync; on Hopper a pass does.
-TEST_F(CudaBackend, OutliersAreOneLaunchOfMmaSync) {
+// LLM.int8's are added by the kernels of int8, and by a pass beside those of uint8.
+TEST_F(CudaBackend, OutliersAreOneLaunch) {
   const Tensor a = to_device(a_), b = to_device(b_),
                original = to_device(gaussians(float16, {kM, kK}, 5)),
                columns = to_device(values(int64, {2}, {3, 9})),
@@ -160,7 +160,12 @@ TEST_F(CudaBackend, OutliersAreOneLaunchOfMmaSync) {
   EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_mma_s8_outliers_small", 1}}));
   reset_simulated_driver();
   run(problem, {}, "sm90");
-  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_few_rows_s8_of32_32", 1},
+  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_few_rows_s8_outliers_of32_32", 1}}));
+  const Tensor unsigned_a = to_device(integers(uint8, {kM, kK}, 6));
+  problem.single.a.data = unsigned_a.view();
+  reset_simulated_driver();
+  run(problem, {}, "sm90");
+  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_few_rows_u8_s8_of32_32", 1},
                                                     {"octavo_finish_sums", 1}}));
 }
 

@@ -30,12 +30,9 @@ void every_shape() {
                                                 1);  // tails of four columns
 }
 
-#define OCTAVO_FEW_ROWS_INSTANCE(name, type, summing, rows, parts)                 \
-  TEST(FewRowsInstances, name##_16) {                                              \
-    every_shape<cuda::FewRows<MmaType::type, Summing::summing, 2, rows, parts>>(); \
-  }                                                                                \
-  TEST(FewRowsInstances, name##_32) {                                              \
-    every_shape<cuda::FewRows<MmaType::type, Summing::summing, 4, rows, parts>>(); \
+#define OCTAVO_FEW_ROWS_INSTANCE(name, type, summing, ...)                      \
+  TEST(FewRowsInstances, name) {                                                \
+    every_shape<cuda::FewRows<MmaType::type, Summing::summing, __VA_ARGS__>>(); \
   }
 #include "backends/cuda/kernels/few_rows_instances.inc"
 

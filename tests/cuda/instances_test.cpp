@@ -27,12 +27,9 @@ void every_shape() {
                                                 1);  // two CTAs, tails of four columns
 }
 
-#define OCTAVO_DENSE_INSTANCE(name, type, summing, rows, parts)                  \
-  TEST(Instances, name##_16) {                                                   \
-    every_shape<cuda::Dense<MmaType::type, Summing::summing, 2, rows, parts>>(); \
-  }                                                                              \
-  TEST(Instances, name##_32) {                                                   \
-    every_shape<cuda::Dense<MmaType::type, Summing::summing, 4, rows, parts>>(); \
+#define OCTAVO_DENSE_INSTANCE(name, type, summing, ...)                       \
+  TEST(Instances, name) {                                                     \
+    every_shape<cuda::Dense<MmaType::type, Summing::summing, __VA_ARGS__>>(); \
   }
 #include "backends/cuda/kernels/dense_instances.inc"
 

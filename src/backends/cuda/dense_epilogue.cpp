@@ -106,7 +106,7 @@ bool fuses(const Member& p, const MatmulOptions& options, DenseEpilogue& epilogu
   const DType out = p.out.dtype;
   const bool tiled = is_tiled(p.out);
   const bool more = e.alpha.present() || e.beta.present() || e.scale_result.present() ||
-                    e.c.defined() || has_zero_points(p);
+                    e.c.defined() || has_zero_points(p) || e.outliers.present();
   if (tiled && !more && out == DType::int32) {
     epilogue.kind = DenseOut::sums;
     return true;

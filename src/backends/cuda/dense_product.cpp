@@ -141,9 +141,8 @@ Status sum_lines(const MatrixView& x, Scratch& memory, const std::int32_t*& out,
   return line_sums(x, sums, context);
 }
 
-// Hopper's kernels have no shared memory left for what outliers need.
 bool adds_outliers(const DensePath& path) noexcept {
-  return path.cores == Cores::mma_sync && mma_adds_outliers(path.type);
+  return path.cores == Cores::wgmma ? wgmma_adds_outliers(path.type) : mma_adds_outliers(path.type);
 }
 
 // Whether the path's kernel finishes the member, but for its outliers.

@@ -16,11 +16,10 @@ namespace {
 constexpr std::size_t kKernels = static_cast<std::size_t>(KernelId::count);
 
 constexpr std::array<const char*, kKernels> kNames{
-#define OCTAVO_DENSE_INSTANCE(name, ...) "octavo_dense_" #name "_16", "octavo_dense_" #name "_32",
+#define OCTAVO_DENSE_INSTANCE(name, ...) "octavo_dense_" #name,
 #include "backends/cuda/kernels/dense_instances.inc"
 #undef OCTAVO_DENSE_INSTANCE
-#define OCTAVO_FEW_ROWS_INSTANCE(name, ...) \
-  "octavo_few_rows_" #name "_16", "octavo_few_rows_" #name "_32",
+#define OCTAVO_FEW_ROWS_INSTANCE(name, ...) "octavo_few_rows_" #name,
 #include "backends/cuda/kernels/few_rows_instances.inc"
 #undef OCTAVO_FEW_ROWS_INSTANCE
 #define OCTAVO_MMA_INSTANCE(name, ...) "octavo_mma_" #name "_large", "octavo_mma_" #name "_small",
@@ -33,12 +32,12 @@ constexpr std::array<const char*, kKernels> kNames{
 
 // Which image has a kernel, by how many each table has, in the order of KernelId.
 constexpr std::size_t kDense = 0
-#define OCTAVO_DENSE_INSTANCE(...) +2
+#define OCTAVO_DENSE_INSTANCE(...) +1
 #include "backends/cuda/kernels/dense_instances.inc"
 #undef OCTAVO_DENSE_INSTANCE
     ;
 constexpr std::size_t kFewRows = 0
-#define OCTAVO_FEW_ROWS_INSTANCE(...) +2
+#define OCTAVO_FEW_ROWS_INSTANCE(...) +1
 #include "backends/cuda/kernels/few_rows_instances.inc"
 #undef OCTAVO_FEW_ROWS_INSTANCE
     ;

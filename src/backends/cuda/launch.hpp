@@ -13,10 +13,10 @@ namespace octavo::cuda {
 
 /// Every kernel, by the rows of kernels/*.inc.
 enum class KernelId : std::uint16_t {
-#define OCTAVO_DENSE_INSTANCE(name, ...) dense_##name##_16, dense_##name##_32,
+#define OCTAVO_DENSE_INSTANCE(name, ...) dense_##name,
 #include "backends/cuda/kernels/dense_instances.inc"
 #undef OCTAVO_DENSE_INSTANCE
-#define OCTAVO_FEW_ROWS_INSTANCE(name, ...) few_rows_##name##_16, few_rows_##name##_32,
+#define OCTAVO_FEW_ROWS_INSTANCE(name, ...) few_rows_##name,
 #include "backends/cuda/kernels/few_rows_instances.inc"
 #undef OCTAVO_FEW_ROWS_INSTANCE
 #define OCTAVO_MMA_INSTANCE(name, ...) mma_##name##_large, mma_##name##_small,

@@ -33,6 +33,7 @@ struct Instance {
   MmaType type;
   Summing summing;
   int out_bytes, parts;
+  bool outliers;
   std::int64_t most_rows;  // of the output
   KernelId kernel;
   std::int32_t rows_of_a, rows_of_b, rows_of_out;  // of boxes
@@ -42,40 +43,44 @@ struct Instance {
 
 template <class Kernel>
 constexpr Instance instance(Summing summing, std::int64_t most_rows, KernelId kernel) {
-  return {Kernel::kType,      summing,
-          Kernel::kOutBytes,  Kernel::kParts,
-          most_rows,          kernel,
-          Kernel::kRows,      Kernel::kRowsOfB,
-          Kernel::kRowsOfOut, Kernel::kClusterTile,
-          Kernel::kColumns,   Kernel::kCluster,
-          Kernel::kThreads,   Kernel::kSharedBytes};
+  return {Kernel::kType,
+          summing,
+          Kernel::kOutBytes,
+          Kernel::kParts,
+          Kernel::kOutliers,
+          most_rows,
+          kernel,
+          Kernel::kRows,
+          Kernel::kRowsOfB,
+          Kernel::kRowsOfOut,
+          Kernel::kClusterTile,
+          Kernel::kColumns,
+          Kernel::kCluster,
+          Kernel::kThreads,
+          Kernel::kSharedBytes};
 }
 
 constexpr std::int64_t kAnyRows = std::numeric_limits<std::int64_t>::max();
 
 // Those of fewer rows first.
 constexpr Instance kInstances[] = {
-#define OCTAVO_FEW_ROWS_INSTANCE(name, type, summing, rows, parts)        \
-  instance<FewRows<MmaType::type, Summing::summing, 2, rows, parts>>(     \
-      Summing::summing, rows, KernelId::few_rows_##name##_16),            \
-      instance<FewRows<MmaType::type, Summing::summing, 4, rows, parts>>( \
-          Summing::summing, rows, KernelId::few_rows_##name##_32),
+#define OCTAVO_FEW_ROWS_INSTANCE(name, type, summing, bytes, rows, ...)         \
+  instance<FewRows<MmaType::type, Summing::summing, bytes, rows, __VA_ARGS__>>( \
+      Summing::summing, rows, KernelId::few_rows_##name),
 #include "backends/cuda/kernels/few_rows_instances.inc"
 #undef OCTAVO_FEW_ROWS_INSTANCE
-#define OCTAVO_DENSE_INSTANCE(name, type, summing, rows, parts)                                  \
-  instance<Dense<MmaType::type, Summing::summing, 2, rows, parts>>(Summing::summing, kAnyRows,   \
-                                                                   KernelId::dense_##name##_16), \
-      instance<Dense<MmaType::type, Summing::summing, 4, rows, parts>>(                          \
-          Summing::summing, kAnyRows, KernelId::dense_##name##_32),
+#define OCTAVO_DENSE_INSTANCE(name, type, summing, ...)                                     \
+  instance<Dense<MmaType::type, Summing::summing, __VA_ARGS__>>(Summing::summing, kAnyRows, \
+                                                                KernelId::dense_##name),
 #include "backends/cuda/kernels/dense_instances.inc"
 #undef OCTAVO_DENSE_INSTANCE
 };
 
-const Instance* find_instance(const DensePath& path, std::int64_t rows, int out_bytes,
-                              int parts) noexcept {
+const Instance* find_instance(const DensePath& path, std::int64_t rows, int out_bytes, int parts,
+                              bool outliers) noexcept {
   for (const Instance& row : kInstances) {
     if (row.type == path.type && row.summing == path.summing && row.out_bytes == out_bytes &&
-        row.parts == parts && rows <= row.most_rows)
+        row.parts == parts && row.outliers == outliers && rows <= row.most_rows)
       return &row;
   }
   return nullptr;
@@ -137,6 +142,11 @@ Status no_kernel() noexcept {
 
 }  // namespace
 
+bool wgmma_adds_outliers(MmaType type) noexcept {
+  return std::any_of(std::begin(kInstances), std::end(kInstances),
+                     [type](const Instance& row) { return row.type == type && row.outliers; });
+}
+
 Status launch_wgmma(const DensePath& path, const WgmmaProduct& product,
                     const ExecContext& context) noexcept {
   const auto& [a, b, out, epilogue] = product;
@@ -145,7 +155,8 @@ Status launch_wgmma(const DensePath& path, const WgmmaProduct& product,
   const int out_bytes = full ? 4 : static_cast<int>(element_bytes(out.dtype));
   const std::int64_t k_bytes = a.shape[1] * element_bytes(a.dtype);
   const Instance* row =
-      find_instance(path, out.shape[0], out_bytes, parts_of(path, out, k_bytes, place));
+      find_instance(path, out.shape[0], out_bytes, parts_of(path, out, k_bytes, place),
+                    full && epilogue.full.outliers.present());
   if (row == nullptr) return no_kernel();
   DenseParams<EncodedMap> params;
   OCTAVO_TRY(fill_in(*row, product, out.shape[1], params));
@@ -159,7 +170,7 @@ Status launch_wgmma(const DensePath& path, const WgmmaProduct& product,
 Status launch_wgmma(const DensePath& path, const WgmmaProduct& product, const RowGroups& groups,
                     const ExecContext& context) noexcept {
   const Place place = context.place(product.out.device);
-  const Instance* row = find_instance(path, kAnyRows, 4, 1);
+  const Instance* row = find_instance(path, kAnyRows, 4, 1, false);
   if (row == nullptr || row->tile_rows != groups.rows_of_tile) return no_kernel();
   DenseParams<EncodedMap> params;
   OCTAVO_TRY(fill_in(*row, product, groups.columns, params));

@@ -11,9 +11,8 @@ namespace octavo::cuda {
           name(const __grid_constant__ DenseParams<device::Machine::TensorMap> p) { \
     Dense<__VA_ARGS__>::run(device::Machine(), p);                                  \
   }
-#define OCTAVO_DENSE_INSTANCE(name, type, summing, rows, parts)                           \
-  OCTAVO_DENSE(octavo_dense_##name##_16, MmaType::type, Summing::summing, 2, rows, parts) \
-  OCTAVO_DENSE(octavo_dense_##name##_32, MmaType::type, Summing::summing, 4, rows, parts)
+#define OCTAVO_DENSE_INSTANCE(name, type, summing, ...) \
+  OCTAVO_DENSE(octavo_dense_##name, MmaType::type, Summing::summing, __VA_ARGS__)
 #include "backends/cuda/kernels/dense_instances.inc"
 
 }  // namespace octavo::cuda

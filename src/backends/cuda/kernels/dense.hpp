@@ -19,6 +19,8 @@
 //     the other half's sums                                                            32768
 //     barriers: stages, factors, exchange                            96        128        112
 //
+// LLM.int8's outliers have 2 x 6656 bytes before the barriers, instead of a stage.
+//
 // Promoted: tensor cores add fp8 products with 13 fractional bits, so that long sums lose some.
 // Sums of 128 elements, from multiples of 128 of K, are added in float32 in registers beside them;
 // those of a chunk of K by themselves, and chunks in order: bits that depend on nothing but the
@@ -43,8 +45,9 @@
 
 namespace octavo::cuda {
 
+/// `outliers`: of LLM.int8, which the epilogue adds, with room for them instead of one stage.
 template <MmaType type, Summing summing = Summing::plain, int out_bytes = 2, int cluster_rows = 2,
-          int parts = 1>
+          int parts = 1, bool outliers = false>
 struct Dense {
   using u32 = std::uint32_t;
   using Sum = Accumulator<type>;
@@ -52,14 +55,15 @@ struct Dense {
   static constexpr MmaType kType = type;
   static constexpr int kOutBytes = out_bytes, kParts = parts;
   static constexpr bool kPromoted = summing == Summing::promoted;
-  static constexpr bool kSplit = parts > 1;
+  static constexpr bool kSplit = parts > 1, kOutliers = outliers;
   static constexpr int kRows = 128, kColumns = kPromoted || kSplit ? 128 : 256;  // of a CTA's tile
-  static constexpr int kStages = kColumns == 256 ? 4 : kSplit ? 5 : 6;
+  static constexpr int kStages = (kColumns == 256 ? 4 : kSplit ? 5 : 6) - (outliers ? 1 : 0);
   static constexpr int kCluster = cluster_rows * parts, kClusterTile = kRows * cluster_rows;
   static constexpr int kRowsOfB = kColumns / cluster_rows;  // that a CTA brings
   static constexpr int kOwnColumns = kColumns / parts;      // that a CTA finishes
   static constexpr bool kTakesGroups = out_bytes == 4 && !kSplit;
   static_assert(parts == 1 || parts == 2);
+  static_assert(!outliers || (out_bytes == 4 && is_integer(type)));
   static_assert(!kPromoted || element_bytes(type) == 1, "promotion is every 128 bytes of K");
   static constexpr int kWarpgroupRows = 64, kWarpgroups = kRows / kWarpgroupRows;
   static constexpr int kRowsOfOut = kWarpgroupRows;  // of a box that is stored
@@ -73,9 +77,10 @@ struct Dense {
   static constexpr u32 kStaging = kStages * kStageBytes;  // two panels a warpgroup
   static constexpr u32 kFactors = kStaging + 2 * kWarpgroups * kPanelBytes;
   static constexpr u32 kExchanged = kFactors + kColumns * sizeof(ColumnFactors);
-  using Full = FullPanel<Sum, kWarpgroupRows>;
+  using Full = FullPanel<Sum, kWarpgroupRows, outliers>;
   using Parts = Exchange<Sum, kColumns / 2, kWarpgroups * 128>;
-  static constexpr u32 kBarriers = kExchanged + (kSplit ? Parts::kBytes : 0);
+  static constexpr u32 kStaged = kExchanged + (kSplit ? Parts::kBytes : 0);  // outliers
+  static constexpr u32 kBarriers = kStaged + (outliers ? kWarpgroups * Full::kStagedBytes : 0);
   static constexpr u32 kSharedBytes =
       kBarriers + Ring<kStages>::kBarrierBytes + Ring<1>::kBarrierBytes + Parts::kBarrierBytes;
   static_assert(kSharedBytes <= 227 * 1024, "a CTA has 227 KiB of shared memory");
@@ -323,7 +328,10 @@ struct Dense {
                                        u32 turn, const Sum (&sums)[kOwnColumns / 2]) {
     const int row = tile.row, column = tile.column + own;
     if (out_bytes == 4 && p.out_type == DenseOut::full)
-      return finish_tile(m, p, work, warp, {row, column, tile.end_row, p.n, tile.group}, sums);
+      return finish_tile(m, p, work, warp,
+                         {row, column, tile.end_row, p.n, tile.group,
+                          work.base + kStaged + warp / 4 * Full::kStagedBytes, 1 + warp / 4},
+                         sums);
     const u32 group = warp / 4, lane = m.lane(), in_group = warp % 4;
     const bool stores = in_group == 0 && lane == 0;
     const int first_row = row + static_cast<int>(in_group * 16 + lane / 4);

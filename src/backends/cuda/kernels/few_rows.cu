@@ -12,9 +12,8 @@ namespace octavo::cuda {
           name(const __grid_constant__ DenseParams<device::Machine::TensorMap> p) { \
     FewRows<__VA_ARGS__>::run(device::Machine(), p);                                \
   }
-#define OCTAVO_FEW_ROWS_INSTANCE(name, type, summing, rows, parts)                              \
-  OCTAVO_FEW_ROWS(octavo_few_rows_##name##_16, MmaType::type, Summing::summing, 2, rows, parts) \
-  OCTAVO_FEW_ROWS(octavo_few_rows_##name##_32, MmaType::type, Summing::summing, 4, rows, parts)
+#define OCTAVO_FEW_ROWS_INSTANCE(name, type, summing, ...) \
+  OCTAVO_FEW_ROWS(octavo_few_rows_##name, MmaType::type, Summing::summing, __VA_ARGS__)
 #include "backends/cuda/kernels/few_rows_instances.inc"
 
 }  // namespace octavo::cuda

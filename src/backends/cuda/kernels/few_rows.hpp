@@ -22,10 +22,10 @@
 //     barriers                                            368        304        224
 //
 // (of 16-bit outputs; twice the panels of 32-bit ones, and room for the other part's sums where K
-// is cut.) stmatrix with .trans turns 16-bit outputs into rows; a TMA store takes the panels from
-// there. Sums are those of dense.hpp, bit for bit: chains of the same steps, promoted or not, and
-// the same chunks of K; K cut between the two CTAs of a cluster (handover.hpp) where tiles are too
-// few for the device.
+// is cut, and for LLM.int8's outliers.) stmatrix with .trans turns 16-bit outputs into rows; a TMA
+// store takes the panels from there. Sums are those of dense.hpp, bit for bit: chains of the same
+// steps, promoted or not, and the same chunks of K; K cut between the two CTAs of a cluster
+// (handover.hpp) where tiles are too few for the device.
 #pragma once
 
 #include "backends/cuda/kernels/dense_params.hpp"
@@ -38,19 +38,22 @@
 
 namespace octavo::cuda {
 
-/// `rows`: M at most. `parts`: of K, a CTA each.
-template <MmaType type, Summing summing, int out_bytes, int rows, int parts = 1>
+/// `rows`: M at most. `parts`: of K, a CTA each. `outliers`: of LLM.int8, which the epilogue adds.
+template <MmaType type, Summing summing, int out_bytes, int rows, int parts = 1,
+          bool outliers = false>
 struct FewRows {
   using u32 = std::uint32_t;
   using Sum = Accumulator<type>;
 
   static constexpr MmaType kType = type;
   static constexpr int kOutBytes = out_bytes, kParts = parts;
-  static constexpr bool kPromoted = summing == Summing::promoted, kSplit = parts > 1;
+  static constexpr bool kPromoted = summing == Summing::promoted, kSplit = parts > 1,
+                        kOutliers = outliers;
   static constexpr int kRows = rows, kColumns = 64;  // of the tile
   static constexpr int kCluster = parts, kClusterTile = kRows;
   static constexpr int kRowsOfB = kColumns, kRowsOfOut = rows;  // of boxes
   static_assert(parts == 1 || parts == 2);
+  static_assert(!outliers || (out_bytes == 4 && is_integer(type)));
   static_assert(rows % 16 == 0, "two blocks of eight rows are stored at a time");
   static_assert(!kPromoted || element_bytes(type) == 1, "promotion is every 128 bytes of K");
   static constexpr int kMultiplying = 128, kWarps = kMultiplying / 32;
@@ -60,21 +63,25 @@ struct FewRows {
   static constexpr int kPanelColumns = kRowBytes / out_bytes, kPanels = kColumns / kPanelColumns;
 
   using Parts = Handover<Sum, kSums, kMultiplying>;
+  using Full = FullPanel<Sum, rows, outliers>;
   static constexpr u32 kMostShared = 227 * 1024;  // of a CTA
   static constexpr u32 kBytesB = kColumns * kRowBytes, kBytesA = rows * kRowBytes;
   static constexpr u32 kStageBytes = kBytesB + kBytesA;
   static constexpr u32 kPanelBytes = rows * kRowBytes;
+  static constexpr u32 kStagedBytes = outliers ? Full::kStagedBytes : 0;
   static constexpr u32 kOthers =
-      kPanels * kPanelBytes + (kSplit ? Parts::kBytes : 0) + Parts::kBarrierBytes;
+      kPanels * kPanelBytes + kStagedBytes + (kSplit ? Parts::kBytes : 0) + Parts::kBarrierBytes;
   static constexpr int kStages =
       static_cast<int>((kMostShared - kOthers) / (kStageBytes + Ring<1>::kBarrierBytes));
   static constexpr u32 kStaging = kStages * kStageBytes;
-  static constexpr u32 kHanded = kStaging + kPanels * kPanelBytes;
+  static constexpr u32 kStaged = kStaging + kPanels * kPanelBytes;  // outliers
+  static constexpr u32 kHanded = kStaged + kStagedBytes;
   static constexpr u32 kBarriers = kHanded + (kSplit ? Parts::kBytes : 0);
   static constexpr u32 kAfterStages = kBarriers + Ring<kStages>::kBarrierBytes;
   static constexpr u32 kSharedBytes = kAfterStages + Parts::kBarrierBytes;
   static_assert(kSharedBytes <= kMostShared);
-  static_assert(kStages * kBytesB >= 96 * 1024, "of B under way: memory's latency at full rate");
+  static_assert(kStages * kBytesB >= (outliers ? 88 : 96) * 1024,
+                "of B under way: memory's latency at full rate, or a stage less");
 
   template <class Machine>
   OCTAVO_DEVICE static void run(Machine m, const DenseParams<typename Machine::TensorMap>& p) {
@@ -292,8 +299,7 @@ struct FewRows {
     }
     if (out_bytes == 4 && p.out_type == DenseOut::full) {
       m.sync_named(1, kMultiplying);
-      using Full = FullPanel<Sum, rows>;
-      typename Full::Place place{0, column, p.m, p.n};
+      typename Full::Place place{0, column, p.m, p.n, 0, work.base + kStaged, 1};
       typename Full::Addends c = Full::fetch(m, p.full, place, warp * 32 + lane);
       OCTAVO_ROLLED
       for (u32 panel = 0; panel < kPanels; ++panel, place.column += kPanelColumns)

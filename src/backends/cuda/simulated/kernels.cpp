@@ -42,14 +42,12 @@ constexpr KernelRow plain_row() {
 }
 
 constexpr std::array kRows{
-#define OCTAVO_DENSE_INSTANCE(name, type, summing, rows, parts)        \
-  dense_row<Dense<MmaType::type, Summing::summing, 2, rows, parts>>(), \
-      dense_row<Dense<MmaType::type, Summing::summing, 4, rows, parts>>(),
+#define OCTAVO_DENSE_INSTANCE(name, type, summing, ...) \
+  dense_row<Dense<MmaType::type, Summing::summing, __VA_ARGS__>>(),
 #include "backends/cuda/kernels/dense_instances.inc"
 #undef OCTAVO_DENSE_INSTANCE
-#define OCTAVO_FEW_ROWS_INSTANCE(name, type, summing, rows, parts)       \
-  dense_row<FewRows<MmaType::type, Summing::summing, 2, rows, parts>>(), \
-      dense_row<FewRows<MmaType::type, Summing::summing, 4, rows, parts>>(),
+#define OCTAVO_FEW_ROWS_INSTANCE(name, type, summing, ...) \
+  dense_row<FewRows<MmaType::type, Summing::summing, __VA_ARGS__>>(),
 #include "backends/cuda/kernels/few_rows_instances.inc"
 #undef OCTAVO_FEW_ROWS_INSTANCE
 #define OCTAVO_MMA_INSTANCE(name, type, outliers)        \
