@@ -89,7 +89,7 @@ LAYERS = (
           ("octavo/*", "core/*", *NO_ELEMENTS, "ops/*", "layers/*", "parallel/*", *CONTRACT, "fmt/*")),
     Layer("the command line", "tools/*/", (*EDGE, "kit/*")),
     Layer("a peer", "bench/peers/",
-          ("peers/*", "dlfcn.h", "sys/mman.h", "oneapi/*", "cblas.h", "aocl_dlp*.h")),
+          ("peers/*", "dlfcn.h", "sys/mman.h", "oneapi/*", "cblas.h", "aocl_dlp*.h", "ggml*.h")),
     Layer("the kit", "bench/", (*EDGE, "kit/*", "peers/peer.hpp", "dlfcn.h", *CPU)),
     Layer("the example's float32 baseline", "examples/reverse_dictionary/float32_product.",
           (*EDGE, "oneapi/*")),
