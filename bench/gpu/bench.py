@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Usage: bench.py LIBRARY OUT [--seconds S] [--quick]
 
-Times Octavo's products on the machine's first CUDA device beside PyTorch's on the same operands, in turn,
-and writes OUT/gpu.json and OUT/gpu.md. Needs PyTorch with CUDA and LIBRARY, bench/gpu's shim.
+Times Octavo's products on the machine's first CUDA device beside PyTorch's and cuBLASLt's (of its algorithms
+the one that is the fastest for the row) on the same operands, in turn, and writes OUT/gpu.json and OUT/gpu.md. Needs PyTorch with CUDA and LIBRARY, bench/gpu's shim.
 
 Every row: operands of random codes, scales per token and channel, bf16 out, plain weights [N, K]. Each
 contestant is captured in a graph of several calls, which read different copies of the weight where one is
@@ -20,7 +20,10 @@ from typing import Any, Callable, NamedTuple
 
 import torch
 
+import cublaslt
+
 L2_BYTES = 64 << 20
+SWEEP_ROUNDS = 5
 DTYPES = {"int8": torch.int8, "float8_e4m3fn": torch.float8_e4m3fn}
 
 
@@ -135,6 +138,20 @@ def microseconds(graph: torch.cuda.CUDAGraph, stream: torch.cuda.Stream, calls: 
     return begin.elapsed_time(end) * 1000 / calls
 
 
+def timed(call: Callable[[int], Any], calls: int, stream: torch.cuda.Stream, rounds: int) -> list[float]:
+    graph = captured(call, calls, stream)
+    return [microseconds(graph, stream, calls) for _ in range(rounds)]
+
+
+def swept(row: Row, o: Operands, lt: cublaslt.CublasLt, stream: torch.cuda.Stream) -> tuple[str, Call]:
+    """cuBLASLt's fastest algorithm for a row."""
+    product = cublaslt.Product(lt, o.a, row.n, o.scale_a, o.scale_b, row.fast)
+    calls = max(4, len(o.weights))
+    product.choose(lambda run: timed(lambda i: run(o.weights[i % len(o.weights)]), calls, stream, SWEEP_ROUNDS))
+    what = "int32 sums" if row.dtype == "int8" else "scaled"
+    return f"cuBLASLt, {what}, best of {len(product.algorithms)}", product.run
+
+
 def check(row: Row, o: Operands) -> float:
     """The largest difference from a float64 product of a few rows, relative to the largest value."""
     rows = min(row.m, 16)
@@ -142,7 +159,7 @@ def check(row: Row, o: Operands) -> float:
     return ((o.out[:rows].double() - want).abs().max() / want.abs().max()).item()
 
 
-def measure(row: Row, shim: Shim, seconds: float) -> dict[str, Any]:
+def measure(row: Row, shim: Shim, lt: cublaslt.CublasLt | None, seconds: float) -> dict[str, Any]:
     o = Operands(row)
     stream = torch.cuda.Stream()
     result: dict[str, Any] = {**row._asdict(), "us": {}, "skipped": {}}
@@ -154,7 +171,14 @@ def measure(row: Row, shim: Shim, seconds: float) -> dict[str, Any]:
         result["error"] = check(row, o)
         calls = max(4, len(o.weights))
         contestants: dict[str, Callable[[int], Any]] = {"octavo": lambda i: shim.run(products[i % len(products)])}
-        for name, call in peers(row, o).items():
+        others = peers(row, o)
+        if lt is not None:
+            try:
+                name, call = swept(row, o, lt, stream)
+                others[name] = call
+            except Exception as error:
+                result["skipped"]["cuBLASLt"] = str(error).splitlines()[0][:200]
+        for name, call in others.items():
             contestants[name] = lambda i, call=call: call(o.weights[i % len(o.weights)])
         graphs = {}
         for name, contestant in contestants.items():
@@ -181,7 +205,7 @@ def report(device: str, results: list[dict[str, Any]]) -> str:
     lines = [f"# Products on {device}", "",
              "Median microseconds, scales per token and channel, bf16 out, plain weights [N, K], contestants in turn; "
              "the ratio is the best peer's time over Octavo's. Written by `./dev gpu-bench`.", "",
-             "| M x N x K | | Octavo | best of PyTorch | ratio | TB/s, TFLOP/s | goal | largest error |",
+             "| M x N x K | | Octavo | best of PyTorch and cuBLASLt | ratio | TB/s, TFLOP/s | goal | largest error |",
              "|---|---|---|---|---|---|---|---|"]
     worst = None
     for r in results:
@@ -200,6 +224,8 @@ def report(device: str, results: list[dict[str, Any]]) -> str:
                      f"{ratio:.2f} | {rate:.2f}, {flops:.0f} | {r['goal']} | {r['error']:.1e} |")
     lines += ["", f"Worst ratio: {worst:.2f}." if worst is not None else "", "", "## What ran", ""]
     for r in results:
+        lines += [f"{r['m']} x {r['n']} x {r['k']}, {r['name']}: {name} skipped: {why}\n"
+                  for name, why in r.get("skipped", {}).items()]
         if "explain" in r:
             lines += ["```", r["explain"].strip(), "```", ""]
     return "\n".join(lines)
@@ -215,11 +241,16 @@ def main() -> None:
     if not torch.cuda.is_available():
         sys.exit("gpu-bench: skipped: PyTorch finds no CUDA device")
     shim = Shim(arguments.library)
+    lt = None
+    try:
+        lt = cublaslt.CublasLt()
+    except Exception as error:
+        print(f"gpu-bench: skipped cuBLASLt: {error}", flush=True)
     results = []
     for row in ROWS:
         print(f"gpu-bench: {row.name} {row.m}x{row.n}x{row.k}", flush=True)
         try:
-            results.append(measure(row, shim, 1.0 if arguments.quick else arguments.seconds))
+            results.append(measure(row, shim, lt, 1.0 if arguments.quick else arguments.seconds))
             print("  " + ", ".join(f"{name} {t['median']:.1f} us" for name, t in results[-1]["us"].items()), flush=True)
         except Exception as error:
             results.append({**row._asdict(), "failed": str(error).splitlines()[0][:300]})
