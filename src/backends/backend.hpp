@@ -33,6 +33,8 @@ struct WeightLayout {
   /// past the end are zero. Null where the host cannot read the layout.
   void (*widen)(const PackedWeightData& packed, std::int64_t k0, std::int64_t k1, std::int64_t n0,
                 float* out) noexcept;
+  /// Bytes whose multiples lie between weights that kernels read as one stack. Null: any do.
+  std::int64_t (*stack_step)(DType dtype, std::int64_t k) noexcept = nullptr;
 };
 
 struct Backend;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Experts: one block of codes, a packed weight over each slice of it.
+#include <algorithm>
 #include <array>
 #include <span>
 #include <utility>
@@ -18,7 +19,7 @@ using Kind = Granularity::Kind;
 
 constexpr const char* kOperation = "pack_experts";
 constexpr Site kSite{kOperation, &kExpertNames};
-constexpr std::int64_t kPage = 4096;  // experts begin with pages
+constexpr std::int64_t kPage = 4096;  // experts begin with pages where their layout wants no other
 
 // The scale of stored experts [E, N, K] of a granularity: [E, down, across], where `across` (and
 // then `down`) may be left out if it is 1.
@@ -92,10 +93,11 @@ Status check_weight(const TensorView& weight) {
 // Slices of one block that every copy of them keeps alive.
 class Slices {
  public:
-  static Result<Slices> make(std::int64_t count, std::size_t bytes, const Place& place) {
+  static Result<Slices> make(std::int64_t count, std::size_t bytes, std::int64_t step_of,
+                             const Place& place) {
     Slices s;
     s.bytes_ = static_cast<std::int64_t>(bytes);
-    s.step_ = (s.bytes_ + kPage - 1) / kPage * kPage;
+    s.step_ = (s.bytes_ + step_of - 1) / step_of * step_of;
     const std::array<std::int64_t, 1> shape{count * s.step_};
     OCTAVO_TRY_ASSIGN(Tensor whole, Tensor::try_empty(kOperation, DType::uint8, shape, place));
     s.block_ = std::make_shared<Tensor>(std::move(whole));
@@ -137,7 +139,11 @@ Result<ExpertWeights> run_pack(const TensorView& weight, const PackExpertsOption
                       outlined(kSite, b, options, context));
     if (e == 0) {
       const std::size_t bytes = expert->layout->bytes(b.dtype, expert->k, expert->n);
-      OCTAVO_TRY_ASSIGN(slices, Slices::make(weight.shape[0], bytes, context.place(b.device)));
+      const auto stack_step = expert->layout->stack_step;
+      const std::int64_t step = stack_step != nullptr ? stack_step(b.dtype, expert->k) : kPage;
+      OCTAVO_TRY_ASSIGN(slices,
+                        Slices::make(weight.shape[0], bytes, std::max<std::int64_t>(step, 1),
+                                     context.place(b.device)));
       content->layout = expert->layout->name;
     }
     expert->codes = slices[e];

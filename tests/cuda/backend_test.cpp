@@ -169,13 +169,43 @@ TEST_F(CudaBackend, OutliersAreOneLaunch) {
                                                     {"octavo_finish_sums", 1}}));
 }
 
+// Two of six experts have no route; each of the two products is one launch all the same.
+TEST_F(CudaBackend, ExpertsAreALaunchForEachOfTheTwoProducts) {
+  constexpr std::int64_t kExperts = 6, kSlots = 2, kInner = 32;
+  const Tensor ids = Tensor::empty(int32, {kM, kSlots});
+  for (std::int64_t i = 0; i < ids.numel(); ++i) {
+    constexpr std::int32_t kRouted[] = {5, 0, 1, 3, 0, 5};
+    ids.data_as<std::int32_t>()[i] = kRouted[i % 6];
+  }
+  PackExpertsOptions options;
+  options.activation.emplace();
+  const Tensor w13 = integers(int8, {kExperts, 2 * kInner, kK}, 3, -128, 127),
+               w2 = integers(int8, {kExperts, kN, kInner}, 4, -128, 127),
+               x = gaussians(bfloat16, {kM, kK}, 8),
+               factors = uniforms(float32, {kM, kSlots}, 2, 0.1, 0.9);
+  const auto experts = [&](const auto& where) {
+    const Tensor scales = where(uniforms(float32, {kExperts, 2 * kInner}, 5)),
+                 scales2 = where(uniforms(float32, {kExperts, kN}, 6));
+    options.scale = {scales, per_channel()};
+    const ExpertWeights first = pack_experts(where(w13), options);
+    options.scale = {scales2, per_channel()};
+    const ExpertWeights second = pack_experts(where(w2), options);
+    reset_simulated_driver();
+    return fused_experts(where(x), first, second, where(factors), where(ids));
+  };
+  const Tensor got = experts([](const Tensor& near) { return to_device(near); });
+  EXPECT_EQ(launches().at("octavo_dense_s8_32"), 2);
+  EXPECT_EQ(launches().at("octavo_cut_rows"), 2);
+  EXPECT_EQ(launches().count("octavo_few_rows_s8_of32_32"), 0U);
+  expect_same_bits(to_host(got), experts([](const Tensor& near) { return near; }));
+}
+
 TEST_F(CudaBackend, ExplainSaysThatProductsOfAListDiffer) {
   const Tensor few = to_device(a_), many = to_device(integers(int8, {70, kK}, 1)),
                b = to_device(b_);
-  const auto said = [&](const Tensor& first, const Tensor& second) {
-    const std::vector<Tensor> outs{
-        Tensor::empty(float32, {first.size(0), kN}, {kHopper, nullptr}),
-        Tensor::empty(float32, {second.size(0), kN}, {kHopper, nullptr})};
+  const auto said = [&](const Tensor& first, const Tensor& second, DType out) {
+    const std::vector<Tensor> outs{Tensor::empty(float32, {first.size(0), kN}, {kHopper, nullptr}),
+                                   Tensor::empty(out, {second.size(0), kN}, {kHopper, nullptr})};
     std::vector<Member> list(2);
     for (std::size_t i = 0; i < 2; ++i) {
       list[i] = scaled_mm_problem(i == 0 ? first : second, b.transposed(), {}).single;
@@ -186,8 +216,8 @@ TEST_F(CudaBackend, ExplainSaysThatProductsOfAListDiffer) {
     problem.groups.list = list;
     return explain(problem).to_string();
   };
-  expect_part(said(few, many), "by kernels that differ with its rows or types");
-  expect_part(said(many, many), "dense 128x256 tiles");
+  expect_part(said(few, many, bfloat16), "by kernels that differ with its rows or types");
+  expect_part(said(few, many, float32), "one launch where the list lies as groups do");
 }
 
 TEST_F(CudaBackend, OperandsThatTmaCannotTakeAreCopied) {

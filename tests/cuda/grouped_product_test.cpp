@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "backends/cuda/joined_list.hpp"
 #include "core/members.hpp"
 #include "cuda/two_places.hpp"
+#include "octavo/moe.hpp"
 
 namespace octavo::test {
 namespace {
@@ -277,6 +279,156 @@ TEST(GroupedAtOnce, EveryLayoutOfTheWeights) {
     c.k = 61;
     expect_same(c);
   }
+}
+
+// ---- lists --------------------------------------------------------------------------------------
+
+struct ListCase {
+  struct Product {
+    std::int64_t expert, rows;
+  };
+  std::vector<Product> products{{1, 20}, {4, 1}, {6, 40}, {10, 3}};
+  DType a = int8, out = bfloat16;
+  std::int64_t n = 40, k = 64, gap = 0;  // rows of A between two products
+  bool of_groups = false;                // scales, or of lines
+  bool packed = false, c = false;
+  bool together = true;  // do they lie so?
+};
+
+// Packed weights, which problems point at.
+using Packed = std::vector<PackedWeight>;
+
+MatmulProblem make(const ListCase& c, TensorsOf& tensors, std::vector<Member>& list,
+                   Packed& packed) {
+  constexpr std::int64_t kExperts = 11;
+  std::int64_t rows = 0;
+  for (const ListCase::Product& p : c.products) rows += p.rows + c.gap;
+  const TensorView a = tensors(elements(c.a, {rows, c.k}, 1)),
+                   stack = tensors(elements(c.a, {kExperts, c.n, c.k}, 2)),
+                   rows_scales = tensors(gaussians(float32, {rows, 1}, 3)),
+                   scales = tensors(gaussians(float32, {kExperts, 1, c.n}, 4)),
+                   bias = tensors(gaussians(float32, {kExperts, 1, c.n}, 5)),
+                   addend = tensors(gaussians(float16, {rows, c.n}, 6)),
+                   out = tensors.out(
+                       tensor_of(c.out, {rows, c.n}, [](std::int64_t) { return kPoison; }));
+  ExpertWeights experts;
+  if (c.packed) experts = pack_experts(stack);
+  std::int64_t row = 0;
+  for (const ListCase::Product& product : c.products) {
+    const std::int64_t end = row + product.rows;
+    Member p;
+    p.a.data = a.slice(0, row, end);
+    p.b.data = stack[product.expert].transposed();
+    if (c.packed) {
+      packed.push_back(experts[product.expert]);
+      p.b.data = {};
+    }
+    const TensorView own = scales[product.expert];
+    if (c.of_groups) {
+      p.a.scale[0] = {ScaleKind::number, 0.25F, {}, kWholeExtent, kWholeExtent, 0, 0};
+      p.b.scale[0] = {
+          ScaleKind::tensor, 1.0F, own.slice(1, 0, 1), kWholeExtent, kWholeExtent, 0, 0};
+    } else {
+      p.a.scale[0] = {
+          ScaleKind::tensor, 1.0F, rows_scales.slice(0, row, end), 1, kWholeExtent, 0, 0};
+      p.b.scale[0] = {ScaleKind::tensor, 1.0F, own, kWholeExtent, 1, 0, 0};
+    }
+    p.epilogue.bias = bias[product.expert];
+    p.epilogue.bias.strides[0] = 0;
+    if (c.c) {
+      p.epilogue.c = addend.slice(0, row, end);
+      p.epilogue.beta.kind = Factor::Kind::number;
+      p.epilogue.beta.number = 0.5F;
+    }
+    p.out = out.slice(0, row, end);
+    list.push_back(p);
+    row = end + c.gap;
+  }
+  for (std::size_t i = 0; i < packed.size(); ++i) list[i].b.packed = &packed[i];
+  MatmulProblem problem;
+  problem.operation = "grouped_mm";
+  problem.groups.split = Split::list;
+  problem.groups.list = list;
+  return problem;
+}
+
+Tensor list_by(const ListCase& c, const char* backend, bool at_once) {
+  const bool on_device = std::string(backend) != "reference";
+  TensorsOf tensors(on_device);
+  std::vector<Member> list;
+  Packed packed;
+  ListCase here = c;
+  here.packed = c.packed && on_device;
+  const MatmulProblem p = make(here, tensors, list, packed);
+  if (at_once) {
+    EXPECT_EQ(c.together, cuda::JoinedList().join(p));
+    run(p, {}, backend);
+    const std::string said = how(p, backend);
+    EXPECT_EQ(0U, said.find("one launch where the list lies as groups do")) << said;
+  } else {
+    for (const Member& member : list) {
+      MatmulProblem one;
+      one.single = member;
+      run(one, {}, backend);
+    }
+  }
+  return to_host(tensors.outs()[0]);
+}
+
+void expect_same(const ListCase& c) {
+  for (const char* backend : {"sm90", "sm80"}) {
+    SCOPED_TRACE(backend);
+    const Tensor got = list_by(c, backend, true);
+    expect_same_bits(got, list_by(c, backend, false));
+    if (c.a == int8) expect_same_bits(got, list_by(c, "reference", false));
+  }
+}
+
+TEST(ListAtOnce, OfEveryKind) {
+  for (const bool packed : {false, true}) {
+    for (const bool of_groups : {false, true}) {
+      for (const DType a : {int8, float8_e4m3fn, bfloat16}) {
+        ListCase c;
+        c.packed = packed;
+        c.of_groups = of_groups;
+        c.a = a;
+        c.c = packed != of_groups;
+        c.out = a == int8 ? float32 : bfloat16;
+        expect_same(c);
+      }
+    }
+  }
+}
+
+TEST(ListAtOnce, PackedRowsOfAnyLength) {
+  for (const std::int64_t k : {61, 112, 257}) {
+    ListCase c;
+    c.packed = true;
+    c.k = k;
+    expect_same(c);
+  }
+}
+
+TEST(ListAtOnce, ProductsWithoutRowsAndNeighbours) {
+  ListCase c;
+  c.products = {{0, 0}, {1, 70}, {2, 0}, {3, 300}, {10, 0}};
+  expect_same(c);
+  c.products = {{2, 5}, {8, 6}};
+  expect_same(c);
+}
+
+TEST(ListAtOnce, OneByOneWhereTheyLieOtherwise) {
+  ListCase c;
+  c.together = false;
+  c.products = {{4, 20}, {1, 5}};  // descending
+  expect_same(c);
+  c.products = {{4, 20}, {4, 5}};  // one weight twice
+  expect_same(c);
+  c.products = {{1, 20}, {4, 5}, {3, 7}};
+  expect_same(c);
+  c.products = {{1, 20}, {4, 5}, {5, 7}};
+  c.gap = 1;
+  expect_same(c);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "backends/cuda/general_product.hpp"
 #include "backends/cuda/grouped_product.hpp"
 #include "backends/cuda/images.hpp"
+#include "backends/cuda/joined_list.hpp"
 #include "backends/cuda/passes/passes.hpp"
 #include "backends/cuda/rows_layout.hpp"
 #include "backends/cuda/scratch.hpp"
@@ -123,6 +124,7 @@ constexpr const char* kHowsOfList =
 template <Cores cores>
 const char* plan_dense(const MatmulProblem& problem, int, Plan& plan) noexcept {
   plan.how = "no groups, nothing to multiply";
+  const char* list_at_once = nullptr;
   Member cut;
   for (std::int64_t g = 0; g < distinct_members(problem); ++g) {
     const Member& part = planned_member(problem, g, cut);
@@ -135,7 +137,10 @@ const char* plan_dense(const MatmulProblem& problem, int, Plan& plan) noexcept {
     plan.how = g == 0 || std::string_view(plan.how) == how ? how : kHowsOfList;
     plan.sum_error = std::max(plan.sum_error, sum_error(path, weight_rows(part.b)));
     reserve_member(part, problem.options, plan);
+    if (g == 0 && JoinedList::may_join(problem) && is_at_once(JoinedList::outline(problem), path))
+      list_at_once = path.list_at_once;
   }
+  if (list_at_once != nullptr) plan.how = list_at_once;
   return nullptr;
 }
 
@@ -153,6 +158,12 @@ Status run_dense(const MatmulProblem& problem, const Plan&, const ExecContext& c
     DensePath path;
     OCTAVO_TRY(path_of(planned_member(problem, 0, first), path));
     if (is_at_once(problem, path)) return run_at_once(problem, path, context);
+  }
+  if (JoinedList list; list.join(problem)) {
+    DensePath path;
+    OCTAVO_TRY(path_of(problem.groups.list.front(), path));
+    if (is_at_once(JoinedList::outline(problem), path))
+      return run_at_once(list.problem(), path, context);
   }
   const auto multiply = [&](const Member& part, const std::int32_t* column_sums) {
     DensePath path;

@@ -29,11 +29,12 @@ enum class Rows : std::uint8_t {
   groups_of_few,
   groups_of_any,
   groups_at_once,
+  list_at_once,
 };
 
 /// For explain, by Rows: where the kernel finishes its sums, and where a pass does.
 struct How {
-  static constexpr std::size_t kKinds = 6;
+  static constexpr std::size_t kKinds = 7;
   std::array<const char*, kKinds> whole, apart;
 
   constexpr const char* of(Rows rows, bool is_apart) const {
@@ -44,23 +45,26 @@ struct How {
 #define OCTAVO_HOW_FEW "few rows, 64 columns a tile: "
 #define OCTAVO_HOW_GROUPS "a launch for each group, a device's offsets come to the host: "
 #define OCTAVO_HOW_AT_ONCE "one launch for all groups: "
+#define OCTAVO_HOW_LIST "one launch where the list lies as groups do, else one for each: "
 #define OCTAVO_HOW_ROWS(tile, sums)                                                          \
   {                                                                                          \
     OCTAVO_HOW_DENSE(tile)                                                                   \
     sums, OCTAVO_HOW_FEW sums, OCTAVO_HOW_GROUPS OCTAVO_HOW_DENSE(tile) sums,                \
         OCTAVO_HOW_GROUPS OCTAVO_HOW_FEW sums,                                               \
         OCTAVO_HOW_GROUPS "few rows up to 64 of them, dense " tile " tiles for more: " sums, \
-        OCTAVO_HOW_AT_ONCE OCTAVO_HOW_DENSE(tile) sums                                       \
+        OCTAVO_HOW_AT_ONCE OCTAVO_HOW_DENSE(tile) sums,                                      \
+        OCTAVO_HOW_LIST OCTAVO_HOW_DENSE(tile) sums                                          \
   }
 #define OCTAVO_HOW(tile, sums)                                                         \
   How {                                                                                \
     {OCTAVO_HOW_ROWS(tile, sums)}, { OCTAVO_HOW_ROWS(tile, sums "; a pass finishes") } \
   }
-#define OCTAVO_HOW_MMA_ROWS(sums)                                                               \
-  {                                                                                             \
-    OCTAVO_HOW_MMA_SYNC sums, OCTAVO_HOW_MMA_SYNC sums,                                         \
-        OCTAVO_HOW_GROUPS OCTAVO_HOW_MMA_SYNC sums, OCTAVO_HOW_GROUPS OCTAVO_HOW_MMA_SYNC sums, \
-        OCTAVO_HOW_GROUPS OCTAVO_HOW_MMA_SYNC sums, OCTAVO_HOW_AT_ONCE OCTAVO_HOW_MMA_SYNC sums \
+#define OCTAVO_HOW_MMA_ROWS(sums)                                                                \
+  {                                                                                              \
+    OCTAVO_HOW_MMA_SYNC sums, OCTAVO_HOW_MMA_SYNC sums,                                          \
+        OCTAVO_HOW_GROUPS OCTAVO_HOW_MMA_SYNC sums, OCTAVO_HOW_GROUPS OCTAVO_HOW_MMA_SYNC sums,  \
+        OCTAVO_HOW_GROUPS OCTAVO_HOW_MMA_SYNC sums, OCTAVO_HOW_AT_ONCE OCTAVO_HOW_MMA_SYNC sums, \
+        OCTAVO_HOW_LIST OCTAVO_HOW_MMA_SYNC sums                                                 \
   }
 #define OCTAVO_HOW_MMA_SYNC "mma.sync, tiles of 128x128 or 32x64: "
 #define OCTAVO_HOW_MMA(sums)                                                       \
@@ -87,6 +91,7 @@ constexpr How kFloat8Mma = OCTAVO_HOW_MMA("fp8 widened to fp16");
 #undef OCTAVO_HOW_MMA_ROWS
 #undef OCTAVO_HOW
 #undef OCTAVO_HOW_ROWS
+#undef OCTAVO_HOW_LIST
 #undef OCTAVO_HOW_AT_ONCE
 #undef OCTAVO_HOW_GROUPS
 #undef OCTAVO_HOW_FEW
@@ -190,15 +195,17 @@ const char* find_dense_path(Cores cores, const Member& p, const MatmulOptions& o
   DenseEpilogue epilogue;
   const bool apart = k == 0 || !finishes(cores, p, options, epilogue);
   const How& how = !wgmma ? found->mma_sync : fast ? found->fast : found->how;
-  path = {cores, found->type, fast ? Summing::plain : found->summing, how.of(rows, apart),
-          how.of(Rows::groups_at_once, apart)};
+  path = {cores,
+          found->type,
+          fast ? Summing::plain : found->summing,
+          how.of(rows, apart),
+          how.of(Rows::groups_at_once, apart),
+          how.of(Rows::list_at_once, apart)};
   if (is_integer(path.type) && k > kMostIntegerDepth)
     return "sums of more than 65536 products leave int32";
   if (path.type == MmaType::u8_u8 && k > kMostUnsignedDepth)
     return "sums of more than 33025 products of uint8 by uint8 leave int32";
-  if (k > std::numeric_limits<std::int32_t>::max() / 2 ||
-      weight_columns(p.b) > std::numeric_limits<std::int32_t>::max() / 2 ||
-      p.out.shape[0] > std::numeric_limits<std::int32_t>::max() / 2)
+  if (k > kMostExtent || weight_columns(p.b) > kMostExtent || p.out.shape[0] > kMostExtent)
     return "an extent beyond 2^30";
   if (varies_along_k(p.a, Side::a) || varies_along_k(p.b, Side::b))
     return "scales that vary along K";

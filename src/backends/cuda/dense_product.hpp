@@ -23,8 +23,9 @@ struct DensePath {
   Cores cores = Cores::wgmma;
   MmaType type = MmaType::s8_s8;
   Summing summing = Summing::plain;
-  const char* how = "";      ///< for explain
-  const char* at_once = "";  ///< the same, where one launch multiplies all groups
+  const char* how = "";           ///< for explain
+  const char* at_once = "";       ///< the same, where one launch multiplies all groups
+  const char* list_at_once = "";  ///< the same, of a list, if it lies so
 };
 
 /// Why no kernel of a device takes problems whose sums are those of several chunks of K.

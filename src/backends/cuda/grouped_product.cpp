@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 
 #include "backends/cuda/kernels/chunks.hpp"
 #include "backends/cuda/kernels/passes/cut_rows.hpp"
@@ -20,8 +19,6 @@
 
 namespace octavo::cuda {
 namespace {
-
-constexpr std::int64_t kMostExtent = std::numeric_limits<std::int32_t>::max() / 2;
 
 // Rows of each member of a batch; 0 where offsets cut them.
 std::int64_t rows_of_each(const MatmulProblem& p) noexcept {

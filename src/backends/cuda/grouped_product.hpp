@@ -14,9 +14,9 @@
 namespace octavo::cuda {
 
 /// Whether that is done, where `path` is that of every member: groups of rows whose kernel finishes
-/// its sums, without zero points, outliers, a fused quantiser or packed weights; on Hopper those
-/// that leave the device half empty one by one, on average, since larger ones finish faster there.
-/// No address and no offset changes the answer.
+/// its sums, without zero points, outliers, a fused quantiser or packed weights (a list's become
+/// matrices, joined_list.hpp); on Hopper those that leave the device half empty one by one, on
+/// average, since larger ones finish faster there. No address and no offset changes the answer.
 bool is_at_once(const MatmulProblem& problem, const DensePath& path) noexcept;
 
 Status run_at_once(const MatmulProblem& problem, const DensePath& path,

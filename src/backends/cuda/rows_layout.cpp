@@ -19,8 +19,11 @@ MatrixView rows_at(void* data, DType dtype, std::int64_t k, std::int64_t n,
   return rows;
 }
 
+std::int64_t bytes_of_row(DType dtype, std::int64_t k) noexcept {
+  return row_pitch(dtype, k) * element_bytes(dtype);
+}
 std::int64_t bytes_of_rows(DType dtype, std::int64_t k, std::int64_t n) noexcept {
-  return n * row_pitch(dtype, k) * element_bytes(dtype);
+  return n * bytes_of_row(dtype, k);
 }
 bool has_sums(DType dtype) noexcept { return is_integer8(dtype); }
 
@@ -68,6 +71,6 @@ const std::int32_t* packed_sums(const PackedWeightData& packed) noexcept {
   return sums_at(packed.codes.data(), packed.dtype, packed.k, packed.n);
 }
 
-const WeightLayout kRowsLayout{"rows16", 2, &packed_bytes, &pack, &unpack, nullptr};
+const WeightLayout kRowsLayout{"rows16", 2, &packed_bytes, &pack, &unpack, nullptr, &bytes_of_row};
 
 }  // namespace octavo::cuda

@@ -2,12 +2,18 @@
 // Matrices that lie as TMA takes them: rows of neighbours at multiples of 16 bytes.
 #pragma once
 
+#include <cstdint>
+#include <limits>
+
 #include "backends/cuda/scratch.hpp"
 #include "octavo/context.hpp"
 #include "octavo/matrix.hpp"
 #include "octavo/status.hpp"
 
 namespace octavo::cuda {
+
+/// Of rows and columns that kernels count.
+constexpr std::int64_t kMostExtent = std::numeric_limits<std::int32_t>::max() / 2;
 
 /// Whether it does.
 bool is_tiled(const MatrixView& x) noexcept;
