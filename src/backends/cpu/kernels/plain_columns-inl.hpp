@@ -17,7 +17,8 @@
 //   kSteps             steps of the `Dot` in a word
 //   Turned             sixteen columns of 64 bytes, turned, made of the `Dot` and their place:
 //                      word<w>(); usual(), whether this Source may take its words, else `Other`
-//                      takes them all
+//                      takes them all. Turned::Ahead, if there is one, makes them, a part of each
+//                      while the one before it meets the rows
 //   load(dot, word)    what the steps of a word share; step<i>(dot, that): a step as Dot::add takes
 //                      it
 
@@ -43,6 +44,29 @@ OCTAVO_INLINE typename Integers::Sum plain_ones(const Integers& dot, typename In
                                                 const typename Integers::Right& step) {
   return Integers::add(sum, dot.left(dot.one()), step);
 }
+
+// Makes squares one after the other: of the first one, then turn(dot, b, ldb, next) the one at b,
+// which was `next` before. `next` can be read in any case.
+template <class Turned>
+struct Turning {
+  static constexpr int kMostRows = 4;
+  struct Type {
+    Type(const char*, std::int64_t) {}
+    template <class AnyDot>
+    OCTAVO_INLINE Turned turn(const AnyDot& dot, const char* b, std::int64_t ldb,
+                              const char*) const {
+      return Turned(dot, b, ldb);
+    }
+  };
+};
+template <class Turned>
+requires requires { typename Turned::Ahead; }
+struct Turning<Turned> {
+  static constexpr int kMostRows = 16;
+  using Type = typename Turned::Ahead;
+};
+template <class Source>
+using TurningOf = typename Turning<typename Source::Turned>::Type;
 
 // Where a square of a weight and the rows beside it lie.
 struct Square {
@@ -84,7 +108,7 @@ OCTAVO_INLINE void plain_word(const Dot& dot, Dot::Sum (&sums)[rows * squares],
 // Word i / squares of square i % squares.
 template <class Source, int rows, bool ones, int squares, class Turned, std::size_t... i>
 OCTAVO_INLINE void plain_words(const Dot& dot, Dot::Sum (&sums)[rows * squares], Dot::Sum& b_sums,
-                               const Square& at, const Turned (&turned)[squares],
+                               const Square& at, Turned (&turned)[squares],
                                std::index_sequence<i...>) {
   (plain_word<Source, rows, ones, squares, i % squares, i / squares>(
        dot, sums, b_sums, at, turned[i % squares].template word<i / squares>(),
@@ -95,18 +119,17 @@ OCTAVO_INLINE void plain_words(const Dot& dot, Dot::Sum (&sums)[rows * squares],
 // Squares with unusual words. Not inlined, and sums come in memory: it is hardly ever called.
 template <class Source, int rows, int squares>
 OCTAVO_KERNEL void plain_unusual(const Dot& dot, Dot::Sum (&sums)[rows * squares], const Square& at,
-                                 const typename Source::Turned (&turned)[squares]) noexcept {
+                                 typename Source::Turned (&turned)[squares]) noexcept {
   plain_words<typename Source::Other, rows, false, squares>(
       dot, sums, sums[0], at, turned, std::make_index_sequence<16 * squares>());
 }
 
 template <class Source, int rows, bool ones, int squares, std::size_t... i, std::size_t... s>
 OCTAVO_INLINE void plain_squares(const Dot& dot, Dot::Sum (&sums)[rows * squares], Dot::Sum& b_sums,
-                                 const Square& at, std::index_sequence<i...>,
-                                 std::index_sequence<s...>) {
-  using Turned = typename Source::Turned;
-  const Turned turned[] = {
-      Turned(dot, at.b + static_cast<std::int64_t>(s) * kSquareColumns * at.ldb, at.ldb)...};
+                                 const Square& at, TurningOf<Source>& turning, const char* next,
+                                 std::index_sequence<i...>, std::index_sequence<s...>) {
+  typename Source::Turned turned[] = {turning.turn(
+      dot, at.b + static_cast<std::int64_t>(s) * kSquareColumns * at.ldb, at.ldb, next)...};
   if constexpr (requires { typename Source::Other; }) {
     if (!(turned[s].usual() && ...)) {
       Dot::Sum kept[] = {sums[i]...};
@@ -139,8 +162,8 @@ struct StagedSquares {
 // `depth` bytes of the rows by up to 16 columns of each square; goes on behind them.
 template <class Source, int rows, bool ones, int squares>
 OCTAVO_INLINE void plain_depth(const Dot& dot, Dot::Sum (&sums)[rows * squares], Dot::Sum& b_sums,
-                               Square& at, std::int64_t columns, std::int64_t depth,
-                               const char* ahead, const char* wrap) {
+                               Square& at, TurningOf<Source>& turning, std::int64_t columns,
+                               std::int64_t depth, const char* ahead, const char* wrap) {
   constexpr std::make_index_sequence<rows * squares> kSums;
   constexpr std::make_index_sequence<squares> kAll;
   constexpr std::int64_t kRowBytes = kSquareBytes * Source::kSteps;  // of A beside a square
@@ -152,7 +175,10 @@ OCTAVO_INLINE void plain_depth(const Dot& dot, Dot::Sum (&sums)[rows * squares],
       for (std::int64_t j = 0; j < squares * kSquareColumns; ++j) {
         __builtin_prefetch(next + j * at.ldb, 0, 2);  // further ahead than the first level holds
       }
-      plain_squares<Source, rows, ones, squares>(dot, sums, b_sums, at, kSums, kAll);
+      // What is left of the columns is staged.
+      const bool goes_on = ahead - at.b >= 2 * kSquareBytes;
+      plain_squares<Source, rows, ones, squares>(dot, sums, b_sums, at, turning,
+                                                 at.b + (goes_on ? kSquareBytes : 0), kSums, kAll);
       at.b += kSquareBytes;
       at.a += kRowBytes;
     }
@@ -161,7 +187,9 @@ OCTAVO_INLINE void plain_depth(const Dot& dot, Dot::Sum (&sums)[rows * squares],
     const std::int64_t a_size = depth < kRowBytes ? depth : kRowBytes;
     StagedSquares<rows, squares, kRowBytes> staged;
     const Square square = staged.of(at, columns, a_size / Source::kSteps, a_size);
-    plain_squares<Source, rows, ones, squares>(dot, sums, b_sums, square, kSums, kAll);
+    TurningOf<Source> staged_turning(square.b, square.ldb);
+    plain_squares<Source, rows, ones, squares>(dot, sums, b_sums, square, staged_turning, square.b,
+                                               kSums, kAll);
     at.b += a_size / Source::kSteps;
     at.a += a_size;
   }
@@ -187,6 +215,9 @@ OCTAVO_INLINE void plain_block(const octavo::cpu::PlainTile& p, std::int64_t fir
   const Dot dot(t);
   Square at{b, t.ldb, static_cast<const char*>(t.a), t.lda};
   const char* ahead = b + t.depth / Source::kSteps;
+  const bool whole = columns == squares * kSquareColumns && ahead - b >= kSquareBytes;
+  alignas(64) static constexpr char kNothing[kSquareBytes] = {};
+  TurningOf<Source> turning(whole ? b : kNothing, whole ? t.ldb : 0);
   const char* wrap = b + squares * kSquareColumns * t.ldb;
   const float* scale_a = t.scale_a;
   const float* scale_b = t.total != nullptr ? t.scale_b + first : nullptr;
@@ -194,7 +225,8 @@ OCTAVO_INLINE void plain_block(const octavo::cpu::PlainTile& p, std::int64_t fir
     const std::int64_t part = t.total == nullptr || depth <= t.group ? depth : t.group;
     Dot::Sum sums[] = {((void)i, Dot::zero())...};
     Dot::Sum b_sums = Dot::zero();
-    plain_depth<Source, rows, ones, squares>(dot, sums, b_sums, at, columns, part, ahead, wrap);
+    plain_depth<Source, rows, ones, squares>(dot, sums, b_sums, at, turning, columns, part, ahead,
+                                             wrap);
     if constexpr (ones) {
       plain_take_away<rows>(sums, b_sums, t, all);
       Vec::store(p.sums_out + first, b_sums);
@@ -241,12 +273,18 @@ OCTAVO_KERNEL void plain_columns(const octavo::cpu::PlainTile& p) noexcept {
   plain_blocks<Source, rows, false>(p);
 }
 
+template <class Source, std::size_t... row>
+constexpr auto column_kernels(std::index_sequence<row...>) {
+  return std::array<octavo::cpu::PlainKernel, sizeof...(row)>{
+      &plain_columns<Source, static_cast<int>(row) + 1>...};
+}
+
 // Groups that end inside a square would stage all of it.
 template <class Source>
 octavo::cpu::PlainKernel find_plain_columns(const octavo::cpu::PlainWanted& wanted) noexcept {
   const std::int64_t rows = wanted.rows;
   if (wanted.group % (kSquareBytes * Source::kSteps) != 0) return nullptr;
-  static constexpr std::array kKernels{&plain_columns<Source, 1>, &plain_columns<Source, 2>,
-                                       &plain_columns<Source, 3>, &plain_columns<Source, 4>};
-  return rows < 1 || rows > 4 ? nullptr : kKernels[static_cast<std::size_t>(rows - 1)];
+  constexpr int kMost = Turning<typename Source::Turned>::kMostRows;
+  static constexpr auto kKernels = column_kernels<Source>(std::make_index_sequence<kMost>());
+  return rows < 1 || rows > kMost ? nullptr : kKernels[static_cast<std::size_t>(rows - 1)];
 }

@@ -58,5 +58,6 @@ octavo::cpu::PlainKernel find_plain(const octavo::cpu::PlainWanted& wanted) noex
   if (wanted.order == octavo::cpu::PlainOrder::along_n) {
     return find_plain_rows<AnyRows<ByteLines, 8>>(wanted.rows);
   }
-  return wanted.group > 0 ? find_plain_columns<WordSource>(wanted) : find_plain_along(wanted.rows);
+  const bool along = wanted.group == 0 && wanted.rows <= kAlongRows;
+  return along ? find_plain_along(wanted.rows) : find_plain_columns<WordSource>(wanted);
 }

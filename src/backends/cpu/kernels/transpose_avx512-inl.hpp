@@ -47,28 +47,9 @@ inline __attribute__((always_inline)) void turn(__m512i (&m)[16]) {
   for (int i = 0; i < 16; ++i) m[i] = t[i];
 }
 
-// Squares that are turned side by side: one fills the registers.
-constexpr int kMostSquares = 1;
-
-// Sixteen columns of 64 bytes, turned (plain_columns-inl.hpp).
-template <int bits>
-struct TurnedSquare {
-  template <class Dot>
-  OCTAVO_INLINE TurnedSquare(const Dot&, const char* b, std::int64_t ldb) {
-    for (int j = 0; j < 16; ++j) m[j] = _mm512_loadu_si512(b + j * ldb);
-    turn<bits>(m);
-  }
-  template <int w>
-  OCTAVO_INLINE const __m512i& word() const {
-    return m[w];
-  }
-  static constexpr bool usual() { return true; }
-  __m512i m[16];
-};
-
 // Lane l of q[i] holds columns 16 l + 4 i and the three after it; afterwards vector v columns 16 v
 // to 16 v + 15.
-inline void put_lanes_together(__m512i (&q)[4]) {
+OCTAVO_INLINE void put_lanes_together(__m512i (&q)[4]) {
   const __m512i front01 = _mm512_shuffle_i32x4(q[0], q[1], 0x44);
   const __m512i front23 = _mm512_shuffle_i32x4(q[2], q[3], 0x44);
   const __m512i back01 = _mm512_shuffle_i32x4(q[0], q[1], 0xEE);
@@ -78,6 +59,77 @@ inline void put_lanes_together(__m512i (&q)[4]) {
   q[2] = _mm512_shuffle_i32x4(back01, back23, 0x88);
   q[3] = _mm512_shuffle_i32x4(back01, back23, 0xDD);
 }
+
+// Squares that are turned side by side.
+constexpr int kMostSquares = 1;
+
+// Sixteen columns of 64 bytes, turned (plain_columns-inl.hpp) in two halves, between which they lie
+// in the first-level cache. Lines of four columns become pieces of 16 bytes, which are four words:
+//
+//   columns g, g + 4, g + 8, g + 12:  [p0 p1 p2 p3] x 4   ->   p0 of all four, p1 of all four, ..
+//
+// and a piece of all columns, four such vectors, becomes its words as in turn(). Shuffles of the
+// next square's first half and of this one's second stand between products, which have other
+// ports; only four words are in registers at a time, so that the others hold sums.
+template <int bits>
+class TurnedSquare {
+ public:
+  // Makes squares, a first half ahead.
+  class Ahead {
+   public:
+    OCTAVO_INLINE Ahead(const char* b, std::int64_t ldb) {
+      for (int g = 0; g < 4; ++g) put_pieces(b + g * ldb, ldb, pieces_[0] + g * 64);
+    }
+    template <class Dot>
+    OCTAVO_INLINE TurnedSquare turn(const Dot&, const char*, std::int64_t ldb, const char* next) {
+      const int now = now_;
+      now_ = 1 - now;
+      return TurnedSquare(pieces_[now], next, ldb, pieces_[now_]);
+    }
+
+   private:
+    alignas(64) char pieces_[2][1024];  // [piece][g][64]
+    int now_ = 0;
+  };
+
+  template <int w>  // in ascending order, once each
+  OCTAVO_INLINE const __m512i& word() {
+    if constexpr (w % 4 == 0) {
+      put_pieces(next_ + w / 4 * ldb_, ldb_, next_pieces_ + w / 4 * 64);
+      make_words(pieces_ + w / 4 * 256);
+    }
+    return words_[w % 4];
+  }
+  static constexpr bool usual() { return true; }
+
+ private:
+  OCTAVO_INLINE TurnedSquare(const char* pieces, const char* next, std::int64_t ldb,
+                             char* next_pieces)
+      : pieces_(pieces), next_(next), ldb_(ldb), next_pieces_(next_pieces) {}
+
+  static OCTAVO_INLINE void put_pieces(const char* b, std::int64_t ldb, char* out) {
+    __m512i x[] = {_mm512_loadu_si512(b), _mm512_loadu_si512(b + 4 * ldb),
+                   _mm512_loadu_si512(b + 8 * ldb), _mm512_loadu_si512(b + 12 * ldb)};
+    put_lanes_together(x);
+    for (int piece = 0; piece < 4; ++piece) _mm512_store_si512(out + piece * 256, x[piece]);
+  }
+  OCTAVO_INLINE void make_words(const char* piece) {
+    const __m512i x0 = _mm512_load_si512(piece), x1 = _mm512_load_si512(piece + 64);
+    const __m512i x2 = _mm512_load_si512(piece + 128), x3 = _mm512_load_si512(piece + 192);
+    const __m512i low01 = unpack_low<bits>(x0, x1), high01 = unpack_high<bits>(x0, x1);
+    const __m512i low23 = unpack_low<bits>(x2, x3), high23 = unpack_high<bits>(x2, x3);
+    words_[0] = unpack_low<2 * bits>(low01, low23);
+    words_[1] = unpack_high<2 * bits>(low01, low23);
+    words_[2] = unpack_low<2 * bits>(high01, high23);
+    words_[3] = unpack_high<2 * bits>(high01, high23);
+  }
+
+  const char* pieces_;
+  const char* next_;
+  std::int64_t ldb_;
+  char* next_pieces_;
+  __m512i words_[4];
+};
 
 // 256 bytes of rows, 64 columns each, as vectors of 16 columns: four rows of bytes, two of
 // halfwords, the front of each before its back, or one of words.
