@@ -109,7 +109,7 @@ PlainKernel find_plain(const PlainWanted& wanted) noexcept {
   switch (wanted.weight) {
     case DType::bfloat16:
       return along_k ? find_plain_columns<WordSource>(wanted)
-                     : find_plain_rows<AnyRows<PairLines, 8>>(wanted.rows);
+                     : find_plain_rows<AnyRows<PairLines, 8, 8>>(wanted.rows);
     case DType::int8:
       return along_k ? find_plain_columns<Int8Source>(wanted)
                      : find_plain_rows<AnyRows<Int8Lines, 8>>(wanted.rows);

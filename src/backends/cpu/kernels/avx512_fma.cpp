@@ -138,7 +138,7 @@ struct HalfLines {
 template <class Source, class Lines>
 PlainKernel find_either(const PlainWanted& wanted) noexcept {
   return wanted.order == PlainOrder::along_k ? find_plain_columns<Source>(wanted)
-                                             : find_plain_rows<AnyRows<Lines, 8>>(wanted.rows);
+                                             : find_plain_rows<AnyRows<Lines, 8, 8>>(wanted.rows);
 }
 
 PlainKernel find_plain(const PlainWanted& wanted) noexcept {

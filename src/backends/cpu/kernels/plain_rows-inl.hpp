@@ -8,8 +8,9 @@
 //
 // A strip of columns goes through some rows of K, then through the next ones, which are fetched
 // meanwhile. The sums of the strip wait in the first-level cache, in the order that joining leaves.
-// They are put in theirs at the end of K, or of a group. More than four rows of A go through what
-// the second-level cache holds by fours; the first four fetch, and add up the columns.
+// They are put in theirs at the end of K, or of a group. More rows of A than registers hold sums of
+// go through what the second-level cache holds in parts; the first one fetches, and adds up the
+// columns.
 //
 // Included inside an instruction-set region after plain_columns-inl.hpp; every including file gets
 // its own copy. A `Lines` says what rows of the weight become:
@@ -24,7 +25,8 @@
 //   v,
 //                        as Dot::add takes it
 // and a `LinesOf` which of them as many rows of A take, as many as registers hold the sums of:
-//   Of<rows>    for up to four, and one row more where columns are added up
+//   Of<rows>    for up to kTogether, and one row more where columns are added up
+//   kTogether   rows of A that go through a line at once
 //   kMostRows   of A; for more of them a packed panel is faster
 
 // A strip goes through so many bytes at a time, in so many rows, while as many rows are fetched
@@ -271,12 +273,12 @@ OCTAVO_INLINE octavo::cpu::PlainTile from_row(octavo::cpu::PlainTile p, std::int
   return p;
 }
 
-// each<rows, row>() for four rows after the other, and for those that are left.
-template <int rows, int row = 0, class Each>
-OCTAVO_INLINE void by_fours(const Each& each) {
+// each<rows, row>() for `together` rows after the other, and for those that are left.
+template <int together, int rows, int row = 0, class Each>
+OCTAVO_INLINE void by_parts(const Each& each) {
   if constexpr (row < rows) {
-    each.template operator()<(rows - row < 4 ? rows - row : 4), row>();
-    by_fours<rows, row + 4>(each);
+    each.template operator()<(rows - row < together ? rows - row : together), row>();
+    by_parts<together, rows, row + together>(each);
   }
 }
 
@@ -310,7 +312,7 @@ OCTAVO_INLINE void plain_strip(const octavo::cpu::PlainTile& p) {
       // After K, the next strip.
       const char* next =
           begin < depth ? at.b + some * t.ldb : static_cast<const char*>(t.b) + strip;
-      by_fours<rows>([&]<int some_rows, int row>() {
+      by_parts<LinesOf::kTogether, rows>([&]<int some_rows, int row>() {
         constexpr bool kFirst = row == 0, kOnes = kFirst && ones;
         using Lines = typename LinesOf::template Of<some_rows + (kOnes ? 1 : 0)>;
         LineCursor rows_at = at;
@@ -318,7 +320,7 @@ OCTAVO_INLINE void plain_strip(const octavo::cpu::PlainTile& p) {
         plain_lines<Lines, some_rows, kFirst, kOnes>(dot, from_row(p, row), rows_at, some, next);
       });
     }
-    by_fours<rows>([&]<int some_rows, int row>() {
+    by_parts<LinesOf::kTogether, rows>([&]<int some_rows, int row>() {
       using Lines = typename LinesOf::template Of<some_rows + (row == 0 && ones ? 1 : 0)>;
       finish_lines<Lines, some_rows, row == 0, ones>(from_row(p, row), group,
                                                      std::make_index_sequence<some_rows>());
@@ -336,7 +338,7 @@ OCTAVO_KERNEL void plain_rows(const octavo::cpu::PlainTile& p) noexcept {
 // Lines of as many vectors as leave registers for two: fewer for more rows.
 template <template <int> class Lines, int most_vectors, int most_rows>
 struct FewerVectors {
-  static constexpr int kMostRows = most_rows;
+  static constexpr int kMostRows = most_rows, kTogether = 4;
   template <int rows>
   using Of = Lines<(rows > 2                        ? 1
                     : rows == 2 && most_vectors > 2 ? 2
@@ -344,9 +346,9 @@ struct FewerVectors {
 };
 
 // The same Lines for all numbers of rows.
-template <class Lines, int most_rows>
+template <class Lines, int most_rows, int together = 4>
 struct AnyRows {
-  static constexpr int kMostRows = most_rows;
+  static constexpr int kMostRows = most_rows, kTogether = together;
   template <int>
   using Of = Lines;
 };
