@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A machine that multiplies blocks, for any CPU: smmla in plain C++, in the tiles that Arm's
-// kernels are, on panels of steps of eight; few rows are the plain machine's.
-//
-//   a   row 0 [0 .. 7]  row 1 [0 .. 7]        sums   r0 c0  r0 c1  r1 c0  r1 c1
-//   b   col 0 [0 .. 7]  col 1 [0 .. 7]
-#include <cmath>
+// A machine that multiplies blocks, for any CPU: smmla in plain C++ in each quad of a register of
+// two, as SVE's of 256 bits, in the tiles that Arm's kernels are, on panels of steps of eight; few
+// rows are the plain machine's.
 #include <cstring>
 #include <type_traits>
 #include <utility>
@@ -22,58 +19,21 @@ namespace {
 using cpu::DotTile;
 using cpu::kPanelVectors;
 
-constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{5, 2, 1, 1};
-constexpr std::int64_t kWidth = 1;
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{5, 4, 2, 1};
+constexpr std::int64_t kWidth = 2;
+constexpr int kMostVectors = 2;
 constexpr std::int64_t kEight = cpu::kEightsForm.step;
 
-#include "backends/cpu/kernels/lanes-inl.hpp"
-#include "backends/cpu/kernels/vec_plain-inl.hpp"
+#include "vec_quads-inl.hpp"
+// What follows is on its `Part`s.
+#include "backends/cpu/kernels/eights_dot-inl.hpp"
 
-struct Dot {
-  static constexpr bool kExact = true;
-  static constexpr bool kFlips = true;
-  static constexpr int kTogether = 2;
-  static constexpr int kLeftBytes = 8;
-  static constexpr int kStep = 8;
-  static constexpr int kLoads = 8;
-  static constexpr int kSums = 8;
-  static constexpr int kMostVectors = 1;
-  using Left = arm::Bytes;
-  using Right = arm::Bytes;
-  using Sum = arm::Sums;
-  using Row = Vec::Ints;
-  template <bool flips, bool both>
-  static Left left(const char* a, const char* other) {
-    Left bytes{};
-    std::memcpy(bytes.data(), a, 8);
-    if (both) std::memcpy(bytes.data() + 8, other, 8);
-    for (std::int8_t& byte : bytes) byte = static_cast<std::int8_t>(byte ^ (flips ? 0x80 : 0));
-    return bytes;
-  }
-  static Right right(const char* b) {
-    Right bytes;
-    std::memcpy(bytes.data(), b, bytes.size());
-    return bytes;
-  }
+struct Dot : ByteEightsDot<kMostVectors> {
   template <int, int>
-  static Sum add(const Sum& sum, const Left& a, const Right& b) {
-    return arm::smmla(sum, a, b);
+  static Sum add(Sum sum, const Left& a, const Right& b) {
+    for (std::size_t q = 0; q < sum.size(); ++q) sum[q] = arm::smmla(sum[q], a[q], b[q]);
+    return sum;
   }
-  static Sum zero() { return {}; }
-  template <bool both>
-  static void put(Sum* sums, const void* c, const void* other) {
-    for (std::size_t i = 0; i < 8; ++i) {
-      std::memcpy(sums[i].data(), static_cast<const char*>(c) + 8 * i, 8);
-      if (both) std::memcpy(sums[i].data() + 2, static_cast<const char*>(other) + 8 * i, 8);
-    }
-  }
-  template <std::size_t r>
-  static Row row(const Sum* sums) {
-    std::int32_t columns[16];
-    for (std::size_t j = 0; j < 16; ++j) columns[j] = sums[j / 2][2 * r + j % 2];
-    return Vec::load_unaligned_ints(columns);
-  }
-  static Vec::Floats floats(const Row& row) { return Vec::to_floats(row); }
 };
 #include "backends/cpu/kernels/dot_tile_registers-inl.hpp"
 
@@ -108,7 +68,7 @@ void decode_eights(const void* codes, std::int64_t steps, std::int64_t vectors,
 }
 
 constexpr cpu::IntegerKernels kBlocks{
-    {"5x16 tile, plain C++, blocks of signed bytes, exact int32 sums", nullptr, cpu::kEightsForm,
+    {"4x32 tile, plain C++, blocks of signed bytes, exact int32 sums", nullptr, cpu::kEightsForm,
      kMaxRows, &find_dot_tile, &pack_eights, nullptr, &decode_eights, nullptr, nullptr, kWidth},
     cpu::ARows::signed_bytes,
     nullptr,

@@ -54,6 +54,7 @@ struct Dot : HalvesDot {
   static constexpr int kLeftBytes = 8;
   static constexpr int kStep = 8;
   static constexpr int kLoads = 8;
+  static constexpr int kLoadBytes = 16;
   static constexpr int kSums = 8;
   static constexpr int kMostVectors = 1;
   template <bool, bool both>
@@ -90,6 +91,7 @@ struct Dot : HalvesDot {
   static constexpr int kLeftBytes = 16;
   static constexpr int kStep = 4;
   static constexpr int kLoads = 4;
+  static constexpr int kLoadBytes = 16;
   static constexpr int kSums = 4;
   static constexpr int kMostVectors = kPanelVectors;
   template <bool, bool>

@@ -9,14 +9,14 @@
 //
 // Scales along K: after each group total[r][v] += (sum[r][v] * sa[r]) * sb[v], and sums begin anew.
 //
-// Included inside an instruction-set region after a `Vec` and a `Dot`, which says how A
-// meets B; every including file gets its own copy. A `Dot` has
+// Included inside an instruction-set region after a `Vec` and a `Dot`, which says
+// how A meets B; every including file gets its own copy. A `Dot` has
 //   kExact        whether sums may be taken in any order
 //   kFlips        whether bytes of A may have to be flipped
 //   kTogether     rows of A that one of its registers holds: 1, or 2
 //   kLeftBytes    bytes of each of these rows in it
 //   kStep         bytes of a row that meet a step of B
-//   kLoads        registers of 16 bytes that a step of B has for 16 columns
+//   kLoads        registers of kLoadBytes that a step of B has for 16 columns
 //   kSums         registers of sums of 16 columns and `kTogether` rows
 //   kMostVectors  vectors of which registers hold the sums of a row; more take turns
 //   Left, Right   registers of A and B; right(b) loads one
@@ -59,7 +59,7 @@ template <int vectors, int step, std::size_t load, int groups, std::size_t... pa
 OCTAVO_INLINE void dot_load(Dot::Sum* sums, const Dot::Left (&left)[groups], const char* b,
                             std::index_sequence<part...>) {
   constexpr std::size_t kEach = Dot::kSums / Dot::kLoads;
-  const Dot::Right right = Dot::right(b + 16 * load);
+  const Dot::Right right = Dot::right(b + Dot::kLoadBytes * load);
   const auto meet = [&]<std::size_t g>(std::integral_constant<std::size_t, g>) OCTAVO_LAMBDA {
     Dot::Sum* at = sums + sums_at<vectors>(g, 0) + load * kEach;
     ((at[part] = Dot::add<step, static_cast<int>(part)>(at[part], left[g], right)), ...);
@@ -205,7 +205,7 @@ OCTAVO_INLINE void dot_flips(const octavo::cpu::DotTile& tile) {
 
 // One vector of a tile of several.
 OCTAVO_INLINE octavo::cpu::DotTile dot_vector(octavo::cpu::DotTile t, std::int64_t vector) {
-  t.b = static_cast<const char*>(t.b) + vector * 16 * Dot::kLoads;
+  t.b = static_cast<const char*>(t.b) + vector * Dot::kLoadBytes * Dot::kLoads;
   t.c = static_cast<float*>(t.c) + vector * 16;  // or int32
   if (t.total != nullptr) {
     t.total += vector * 16;
@@ -226,5 +226,5 @@ OCTAVO_KERNEL void dot_tile(const octavo::cpu::DotTile& tile) noexcept {
 }
 
 constexpr int kGrain = 1;
-constexpr int kHalfLines = 2 * Dot::kLoads / 4;
+constexpr int kHalfLines = 2 * Dot::kLoads * Dot::kLoadBytes / 64;
 #include "backends/cpu/kernels/tile_table-inl.hpp"

@@ -22,27 +22,18 @@ constexpr std::int64_t kWidth = 1;
 OCTAVO_ISA_BEGIN("arch=armv8.2-a+bf16")
 #include "backends/cpu/kernels/vec_neon-inl.hpp"
 
-#include "backends/cpu/kernels/lanes_dot_neon-inl.hpp"
+#include "backends/cpu/kernels/lanes_dot-inl.hpp"
 
-struct Dot : LanesDot, ColumnSums<float32x4_t, Vec::Floats> {
-  static constexpr bool kExact = false;
-  static constexpr bool kFlips = false;
-  using Left = bfloat16x8_t;
-  template <bool, bool>
-  static OCTAVO_INLINE Left left(const char* a, const char*) {
-    return vreinterpretq_bf16_u8(vld1q_u8(reinterpret_cast<const std::uint8_t*>(a)));
-  }
+struct Dot : FloatLanesDot {
   template <int step, int>
   static OCTAVO_INLINE Sum add(Sum sum, Left a, Right b) {
-    return vbfdotq_laneq_f32(sum, vreinterpretq_bf16_u8(b), a, step);
+    return vbfdotq_laneq_f32(sum, vreinterpretq_bf16_u8(b), vreinterpretq_bf16_f32(a), step);
   }
-  static OCTAVO_INLINE Sum zero() { return vdupq_n_f32(0.0F); }
   // A sum that was flushed may be -0, and is 0 where zeros are added behind K.
   template <std::size_t>
   static OCTAVO_INLINE Row row(const Sum* sums) {
-    return Vec::without_negative_zeros({{sums[0], sums[1], sums[2], sums[3]}});
+    return Vec::without_negative_zeros(FloatLanesDot::row<0>(sums));
   }
-  static OCTAVO_INLINE const Row& floats(const Row& row) { return row; }
 };
 #include "backends/cpu/kernels/dot_tile_registers-inl.hpp"
 #include "backends/cpu/kernels/transpose_neon-inl.hpp"

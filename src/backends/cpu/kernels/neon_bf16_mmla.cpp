@@ -27,29 +27,19 @@ OCTAVO_ISA_BEGIN("arch=armv8.2-a+bf16")
 
 #include "backends/cpu/kernels/pack-inl.hpp"
 
-#include "backends/cpu/kernels/eights_neon-inl.hpp"
+#include "backends/cpu/kernels/eights_dot-inl.hpp"
+#include "backends/cpu/kernels/join_eights_neon-inl.hpp"
 
-struct Dot : EightsDot<float32x4_t, Vec::Floats> {
-  static constexpr bool kExact = false;
-  static constexpr bool kFlips = false;
-  using Left = bfloat16x8_t;
-  using Right = bfloat16x8_t;
-  template <bool, bool both>
-  static OCTAVO_INLINE Left left(const char* a, const char* other) {
-    return vreinterpretq_bf16_u8(two_rows<both>(a, other));
-  }
-  static OCTAVO_INLINE Right right(const char* b) { return vreinterpretq_bf16_u8(bytes(b)); }
+struct Dot : FloatEightsDot<1> {
   template <int, int>
   static OCTAVO_INLINE Sum add(Sum sum, Left a, Right b) {
-    return vbfmmlaq_f32(sum, a, b);
+    return vbfmmlaq_f32(sum, vreinterpretq_bf16_u8(a), vreinterpretq_bf16_u8(b));
   }
-  static OCTAVO_INLINE Sum zero() { return vdupq_n_f32(0.0F); }
   // As in bfdot's tile.
   template <std::size_t r>
   static OCTAVO_INLINE Row row(const Sum* sums) {
     return Vec::without_negative_zeros(EightsDot::row<r>(sums));
   }
-  static OCTAVO_INLINE const Row& floats(const Row& row) { return row; }
 };
 #include "backends/cpu/kernels/dot_tile_registers-inl.hpp"
 

@@ -20,12 +20,12 @@ constexpr std::int64_t kWidth = 1;
 OCTAVO_ISA_BEGIN("arch=armv8.2-a+dotprod")
 #include "backends/cpu/kernels/vec_neon-inl.hpp"
 
-#include "backends/cpu/kernels/lanes_dot_neon-inl.hpp"
+#include "backends/cpu/kernels/lanes_dot-inl.hpp"
 
-struct Dot : ByteLanesDot, ColumnSums<int32x4_t, Vec::Ints> {
+struct Dot : ByteLanesDot, ColumnSums<Part::Ints, Vec::Ints> {
   template <int step, int>
   static OCTAVO_INLINE Sum add(Sum sum, Left a, Right b) {
-    return vdotq_laneq_s32(sum, vreinterpretq_s8_u8(b), a, step);
+    return vdotq_laneq_s32(sum, Part::as_signed(b), Part::as_signed(a), step);
   }
 };
 #include "backends/cpu/kernels/dot_tile_registers-inl.hpp"
@@ -33,10 +33,10 @@ struct Dot : ByteLanesDot, ColumnSums<int32x4_t, Vec::Ints> {
 
 #include "backends/cpu/kernels/pack_codes-inl.hpp"
 
-OCTAVO_INLINE int32x4_t add_products(int32x4_t sum, int8x16_t a, int8x16_t b) {
-  return vdotq_s32(sum, a, b);
+OCTAVO_INLINE Part::Ints add_products(Part::Ints sum, Part::Bytes a, Part::Bytes b) {
+  return vdotq_s32(sum, Part::as_signed(a), Part::as_signed(b));
 }
-#include "backends/cpu/kernels/plain_int8_neon-inl.hpp"
+#include "backends/cpu/kernels/plain_int8_parts-inl.hpp"
 OCTAVO_ISA_END
 
 }  // namespace

@@ -21,22 +21,13 @@ constexpr std::int64_t kWidth = 1;
 OCTAVO_ISA_BEGIN("arch=armv8-a")
 #include "backends/cpu/kernels/vec_neon-inl.hpp"
 
-#include "backends/cpu/kernels/lanes_dot_neon-inl.hpp"
+#include "backends/cpu/kernels/lanes_dot-inl.hpp"
 
-struct Dot : LanesDot, ColumnSums<float32x4_t, Vec::Floats> {
-  static constexpr bool kExact = false;
-  static constexpr bool kFlips = false;
-  using Left = float32x4_t;
-  template <bool, bool>
-  static OCTAVO_INLINE Left left(const char* a, const char*) {
-    return vreinterpretq_f32_u8(vld1q_u8(reinterpret_cast<const std::uint8_t*>(a)));
-  }
+struct Dot : FloatLanesDot {
   template <int step, int>
   static OCTAVO_INLINE Sum add(Sum sum, Left a, Right b) {
-    return vfmaq_laneq_f32(sum, vreinterpretq_f32_u8(b), a, step);
+    return vfmaq_laneq_f32(sum, Part::as_floats(b), a, step);
   }
-  static OCTAVO_INLINE Sum zero() { return vdupq_n_f32(0.0F); }
-  static OCTAVO_INLINE const Row& floats(const Row& row) { return row; }
 };
 #include "backends/cpu/kernels/dot_tile_registers-inl.hpp"
 #include "backends/cpu/kernels/transpose_neon-inl.hpp"

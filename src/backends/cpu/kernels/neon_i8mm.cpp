@@ -26,25 +26,14 @@ OCTAVO_ISA_BEGIN("arch=armv8.2-a+i8mm")
 
 #include "backends/cpu/kernels/pack-inl.hpp"
 
-#include "backends/cpu/kernels/eights_neon-inl.hpp"
+#include "backends/cpu/kernels/eights_dot-inl.hpp"
+#include "backends/cpu/kernels/join_eights_neon-inl.hpp"
 
-struct Dot : EightsDot<int32x4_t, Vec::Ints> {
-  static constexpr bool kExact = true;
-  static constexpr bool kFlips = true;
-  using Left = int8x16_t;
-  using Right = int8x16_t;
-  template <bool flips, bool both>
-  static OCTAVO_INLINE Left left(const char* a, const char* other) {
-    const uint8x16_t rows = two_rows<both>(a, other);
-    return vreinterpretq_s8_u8(flips ? veorq_u8(rows, vdupq_n_u8(0x80)) : rows);
-  }
-  static OCTAVO_INLINE Right right(const char* b) { return vreinterpretq_s8_u8(bytes(b)); }
+struct Dot : ByteEightsDot<1> {
   template <int, int>
   static OCTAVO_INLINE Sum add(Sum sum, Left a, Right b) {
-    return vmmlaq_s32(sum, a, b);
+    return vmmlaq_s32(sum, Part::as_signed(a), Part::as_signed(b));
   }
-  static OCTAVO_INLINE Sum zero() { return vdupq_n_s32(0); }
-  static OCTAVO_INLINE Vec::Floats floats(const Row& row) { return Vec::to_floats(row); }
 };
 #include "backends/cpu/kernels/dot_tile_registers-inl.hpp"
 

@@ -22,7 +22,7 @@ constexpr std::int64_t kWidth = 1;
 OCTAVO_ISA_BEGIN("arch=armv8-a")
 #include "backends/cpu/kernels/vec_neon-inl.hpp"
 
-#include "backends/cpu/kernels/lanes_dot_neon-inl.hpp"
+#include "backends/cpu/kernels/lanes_dot-inl.hpp"
 
 struct Dot : ByteLanesDot {
   using Sum = int32x4_t;
@@ -31,7 +31,7 @@ struct Dot : ByteLanesDot {
   static constexpr int kMostVectors = 2;
   template <int step, int part>
   static OCTAVO_INLINE Sum add(Sum sum, Left a, Right b) {
-    const int8x16_t four = vreinterpretq_s8_s32(vdupq_laneq_s32(vreinterpretq_s32_s8(a), step));
+    const int8x16_t four = vreinterpretq_s8_s32(vdupq_laneq_s32(vreinterpretq_s32_u8(a), step));
     const int8x16_t codes = vreinterpretq_s8_u8(b);
     return vpadalq_s16(sum, part == 0 ? vmull_s8(vget_low_s8(codes), vget_low_s8(four))
                                       : vmull_high_s8(codes, four));
@@ -59,11 +59,12 @@ struct Dot : ByteLanesDot {
 
 #include "backends/cpu/kernels/pack_codes-inl.hpp"
 
-OCTAVO_INLINE int32x4_t add_products(int32x4_t sum, int8x16_t a, int8x16_t b) {
+OCTAVO_INLINE Part::Ints add_products(Part::Ints sum, Part::Bytes left, Part::Bytes right) {
+  const int8x16_t a = Part::as_signed(left), b = Part::as_signed(right);
   sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(a), vget_low_s8(b)));
   return vpadalq_s16(sum, vmull_high_s8(a, b));
 }
-#include "backends/cpu/kernels/plain_int8_neon-inl.hpp"
+#include "backends/cpu/kernels/plain_int8_parts-inl.hpp"
 OCTAVO_ISA_END
 
 }  // namespace
