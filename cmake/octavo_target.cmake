@@ -37,3 +37,14 @@ function(octavo_c_target target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Werror)
   target_link_libraries(${target} PRIVATE octavo::octavo)
 endfunction()
+
+# The files of SVE are compiled for one length of vectors each; the option says nothing outside their regions. Of the
+# folder that calls it: properties of files are a folder's.
+function(octavo_sve_lengths)
+  if(CMAKE_SYSTEM_PROCESSOR STREQUAL aarch64 AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+    foreach(bits 256 512)
+      set_property(SOURCE ${PROJECT_SOURCE_DIR}/src/backends/cpu/kernels/sve${bits}.cpp
+                   APPEND PROPERTY COMPILE_OPTIONS -msve-vector-bits=${bits})
+    endforeach()
+  endif()
+endfunction()

@@ -22,7 +22,7 @@ SUFFIXES = {".c", ".h", ".hpp", ".cpp", ".cu", ".cuh", ".inc"}
 
 SYSTEM = ("unistd.h", "dirent.h", "fcntl.h", "pthread.h", "sched.h", "spawn.h", "sys/*.h", "asm/hwcap.h")
 C_STANDARD = {"stddef.h", "stdint.h", "stdio.h", "stdlib.h", "string.h"}
-CPU = ("cpuid.h", "*mmintrin.h", "immintrin.h", "arm_neon.h")
+CPU = ("cpuid.h", "*mmintrin.h", "immintrin.h", "arm_neon.h", "arm_sve.h")
 CUDA = ("cuda*", "cub/*", "cute/*", "cutlass/*", "cublas*", "nv/*", "mma.h")
 TORCH = ("torch/*", "ATen/*", "c10/*", "nanobind/*", "Python.h")
 CONTRACT = ("backends/backend.hpp", "backends/passes.hpp", "backends/arena.hpp")

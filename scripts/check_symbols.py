@@ -33,7 +33,7 @@ KERNELS = "src/backends/cpu/kernels/"
 TILE = re.compile(r"tile_\d+x\d+|8dot_tileILi(\d+)ELi(\d+)ELi(\d+)EE")
 
 # Kernels of Arm, empty here; check_loops.py looks at them.
-ELSEWHERE = re.compile(r"/neon_\w+\.cpp$")
+ELSEWHERE = re.compile(r"/(neon_\w+|sve\d+)\.cpp$")
 
 ENDS_PROCESS = {"abort", "exit", "_exit", "_Exit", "quick_exit", "__assert_fail"}
 WRITES_STDOUT = {"printf", "vprintf", "__printf_chk", "__vprintf_chk", "puts", "putchar",

@@ -19,7 +19,7 @@ constexpr std::array kBuilt {
 #if defined(__x86_64__)
       &kAvx512Backend, &kAvx2Backend,
 #elif defined(__aarch64__)
-      &kNeonBackend,
+      &kSveBackend, &kNeonBackend,
 #endif
       &kGenericBackend, &kReferenceBackend
 };

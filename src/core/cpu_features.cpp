@@ -20,6 +20,7 @@
 #elif defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
+#include <sys/prctl.h>
 #elif defined(__aarch64__) && defined(__APPLE__)
 #include <sys/sysctl.h>
 #endif
@@ -36,7 +37,7 @@ constexpr std::array kIsas {
       std::string_view("avx512_vnni"), std::string_view("avx512_bf16"), std::string_view("amx"),
 #elif defined(__aarch64__)
   std::string_view("baseline"), std::string_view("neon"), std::string_view("neon_dotprod"),
-      std::string_view("neon_i8mm"), std::string_view("neon_bf16"),
+      std::string_view("neon_i8mm"), std::string_view("neon_bf16"), std::string_view("sve"),
 #else
   std::string_view("baseline"),
 #endif
@@ -48,7 +49,7 @@ struct FeatureRow {
   std::string_view isa;  // the first one that has it
 };
 
-constexpr std::array<FeatureRow, 21> kFeatures{{
+constexpr std::array<FeatureRow, 27> kFeatures{{
     {"sse4_1", &CpuFeatures::sse4_1, "avx2"},
     {"avx2", &CpuFeatures::avx2, "avx2"},
     {"fma", &CpuFeatures::fma, "avx2"},
@@ -70,6 +71,12 @@ constexpr std::array<FeatureRow, 21> kFeatures{{
     {"neon_dotprod", &CpuFeatures::neon_dotprod, "neon_dotprod"},
     {"neon_i8mm", &CpuFeatures::neon_i8mm, "neon_i8mm"},
     {"neon_bf16", &CpuFeatures::neon_bf16, "neon_bf16"},
+    {"sve", &CpuFeatures::sve, "sve"},
+    {"sve_i8mm", &CpuFeatures::sve_i8mm, "sve"},
+    {"sve_bf16", &CpuFeatures::sve_bf16, "sve"},
+    {"sve_128", &CpuFeatures::sve_128, "sve"},
+    {"sve_256", &CpuFeatures::sve_256, "sve"},
+    {"sve_512", &CpuFeatures::sve_512, "sve"},
 }};
 
 std::size_t place_of(std::string_view isa) noexcept {
@@ -163,6 +170,13 @@ CpuFeatures detect() noexcept {
   f.neon_dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
   f.neon_i8mm = (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
   f.neon_bf16 = (getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0;
+  f.sve = (getauxval(AT_HWCAP) & HWCAP_SVE) != 0;
+  f.sve_i8mm = f.sve && (getauxval(AT_HWCAP2) & HWCAP2_SVEI8MM) != 0;
+  f.sve_bf16 = f.sve && (getauxval(AT_HWCAP2) & HWCAP2_SVEBF16) != 0;
+  const int bytes = f.sve ? ::prctl(PR_SVE_GET_VL) & PR_SVE_VL_LEN_MASK : 0;
+  f.sve_128 = bytes == 16;
+  f.sve_256 = bytes == 32;
+  f.sve_512 = bytes == 64;
 #elif defined(__APPLE__)
   f.neon_dotprod = has("hw.optional.arm.FEAT_DotProd");
   f.neon_i8mm = has("hw.optional.arm.FEAT_I8MM");
@@ -202,6 +216,15 @@ CpuFeatures capped() noexcept {
 
 const CpuFeatures& this_cpu() noexcept {
   static const CpuFeatures features = capped();
+  return features;
+}
+
+CpuFeatures complete_cpu() noexcept {
+  CpuFeatures features;
+  for (const FeatureRow& row : kFeatures) features.*row.flag = true;
+  for (const auto length : {&CpuFeatures::sve_128, &CpuFeatures::sve_256, &CpuFeatures::sve_512}) {
+    features.*length = uncapped_cpu().*length;
+  }
   return features;
 }
 

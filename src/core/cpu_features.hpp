@@ -15,11 +15,17 @@ struct CpuFeatures {
   bool avx512_vnni = false, avx512_bf16 = false, avx512_vbmi = false, avx512_fp16 = false;
   bool amx_tile = false, amx_int8 = false, amx_bf16 = false;
   bool neon = false, neon_dotprod = false, neon_i8mm = false, neon_bf16 = false;
+  bool sve = false, sve_i8mm = false, sve_bf16 = false;
+  /// How long vectors are in the thread that asks first; all of 0 where longer than 512 bits.
+  bool sve_128 = false, sve_256 = false, sve_512 = false;
 };
 
 const CpuFeatures& this_cpu() noexcept;
 /// The same with what OCTAVO_ISA leaves out.
 const CpuFeatures& uncapped_cpu() noexcept;
+
+/// Every extension, on vectors as long as this CPU's.
+CpuFeatures complete_cpu() noexcept;
 
 /// What OCTAVO_ISA may name, the least first: "baseline, avx2, ..".
 std::string names_of_isas();

@@ -6,12 +6,18 @@
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
+#include "backends/cpu/kernels/isa_region.hpp"
+#include "backends/cpu/kernels/sve.hpp"
+#if OCTAVO_SVE
+#include <arm_sve.h>
+#endif
+
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <iterator>
 
 #include "arm_instructions.hpp"
-#include "backends/cpu/kernels/isa_region.hpp"
 #include "core/cpu_features.hpp"
 #include "kit/random.hpp"
 
@@ -112,6 +118,44 @@ OCTAVO_KERNEL arm::Floats bfmmla(const FloatOperandsOf& x) {
 }
 OCTAVO_ISA_END
 
+#if OCTAVO_SVE
+// The same in every quad of a register, of any length up to 2048 bits.
+constexpr std::size_t kMostQuads = 16;
+OCTAVO_ISA_BEGIN("arch=armv8.2-a+sve+i8mm+bf16")
+OCTAVO_INLINE svint8_t quads(const Bytes& x) { return svld1rq_s8(svptrue_b8(), x.data()); }
+OCTAVO_INLINE svint32_t quads(const Sums& x) { return svld1rq_s32(svptrue_b32(), x.data()); }
+OCTAVO_INLINE svfloat32_t quads(const arm::Floats& x) {
+  return svld1rq_f32(svptrue_b32(), x.data());
+}
+OCTAVO_INLINE svbfloat16_t quads(const arm::Halves& x) {
+  return svreinterpret_bf16_u16(svld1rq_u16(svptrue_b16(), x.data()));
+}
+// Every quad is the first one.
+OCTAVO_INLINE Sums stored(svint32_t x) {
+  std::array<Sums, kMostQuads> all;
+  svst1_s32(svptrue_b32(), all.data()->data(), x);
+  for (std::size_t q = 1; q < svcntb() / 16; ++q) EXPECT_EQ(all[q], all[0]);
+  return all[0];
+}
+OCTAVO_INLINE Sums stored_bits(svfloat32_t x) { return stored(svreinterpret_s32_f32(x)); }
+OCTAVO_KERNEL Sums sve_sdot(const Operands& x) {
+  return stored(svdot_lane_s32(quads(x.sums), quads(x.b), quads(x.a), 3));
+}
+OCTAVO_KERNEL Sums sve_sdot_of_lanes(const Operands& x) {
+  return stored(svdot_s32(quads(x.sums), quads(x.b), quads(x.a)));
+}
+OCTAVO_KERNEL Sums sve_smmla(const Operands& x) {
+  return stored(svmmla_s32(quads(x.sums), quads(x.a), quads(x.b)));
+}
+OCTAVO_KERNEL Sums sve_bfdot(const FloatOperandsOf& x) {
+  return stored_bits(svbfdot_lane_f32(quads(x.sums), quads(x.b), quads(x.a), 3));
+}
+OCTAVO_KERNEL Sums sve_bfmmla(const FloatOperandsOf& x) {
+  return stored_bits(svbfmmla_f32(quads(x.sums), quads(x.a), quads(x.b)));
+}
+OCTAVO_ISA_END
+#endif
+
 template <class Check>
 void for_each_operands(const Check& check) {
   for (int n = 0; n < 65536 + kVectors && !testing::Test::HasFatalFailure(); ++n) {
@@ -156,6 +200,31 @@ TEST(ArmInstructions, BfmmlaAddsThePairsOfBfdot) {
     ASSERT_EQ(bits_of(bfmmla(x)), bits_of(arm::bfmmla(x.sums, x.a, x.b))) << n;
   }
 }
+
+#if OCTAVO_SVE
+TEST(ArmInstructions, SveDoesInEveryQuadWhatNeonDoes) {
+  if (!this_cpu().sve) GTEST_SKIP() << "this CPU has no SVE";
+  for_each_operands([](const Operands& x) {
+    ASSERT_EQ(sve_sdot(x), arm::sdot(x.sums, x.b, x.a, 3));
+    Sums lanes = x.sums;
+    for (std::size_t j = 0; j < 4; ++j) {
+      Sums one{x.sums[j]};
+      Bytes b{};
+      std::copy_n(x.b.begin() + 4 * static_cast<std::ptrdiff_t>(j), 4, b.begin());
+      lanes[j] = arm::sdot(one, b, x.a, j)[0];
+    }
+    ASSERT_EQ(sve_sdot_of_lanes(x), lanes);
+    if (!this_cpu().sve_i8mm) return;
+    ASSERT_EQ(sve_smmla(x), arm::smmla(x.sums, x.a, x.b));
+  });
+  if (!this_cpu().sve_bf16) return;
+  for (int n = 0; n < kVectors; ++n) {
+    const FloatOperandsOf x(n);
+    ASSERT_EQ(sve_bfdot(x), std::bit_cast<Sums>(arm::bfdot(x.sums, x.b, x.a, 3))) << n;
+    ASSERT_EQ(sve_bfmmla(x), std::bit_cast<Sums>(arm::bfmmla(x.sums, x.a, x.b))) << n;
+  }
+}
+#endif
 
 }  // namespace
 }  // namespace octavo::test

@@ -48,6 +48,7 @@ inline const std::vector<const cpu::DotKernels*>& pair_kernels() {
 /// The backend that packs weights for dot products here, for the machines of tests too; null: none.
 inline const char* dot_packer() {
   if (cpu::dot_machine(cpu::DotRegisters::zmm).integers != nullptr) return "avx512";
+  if (cpu::dot_machine(cpu::DotRegisters::sve).integers != nullptr) return "sve";
   if (cpu::dot_machine(cpu::DotRegisters::neon).integers != nullptr) return "neon";
   return cpu::dot_machine().integers != nullptr ? "avx2" : nullptr;
 }

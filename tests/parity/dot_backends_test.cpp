@@ -17,7 +17,8 @@ namespace {
 std::vector<std::string> dot_backends() {
   std::vector<std::string> names;
   for (const BackendInfo& row : backends()) {
-    const bool dots = row.name == "avx512" || row.name == "avx2" || row.name == "neon";
+    const bool dots =
+        row.name == "avx512" || row.name == "avx2" || row.name == "sve" || row.name == "neon";
     if (row.usable && dots) names.push_back(row.name);
   }
   return names.empty() ? std::vector<std::string>{""} : names;

@@ -7,6 +7,7 @@
 #include "backends/cpu/dot/driver.hpp"
 #include "backends/cpu/dot/float_layout.hpp"
 #include "backends/cpu/dot/int8_layout.hpp"
+#include "backends/cpu/kernels/sve.hpp"
 #include "backends/cpu/passes.hpp"
 #include "core/cpu_features.hpp"
 
@@ -47,6 +48,16 @@ const char* no_avx2() noexcept {
                                          : "this CPU has no AVX2, FMA and F16C";
 }
 
+const char* no_sve() noexcept {
+  if (dot_machine(DotRegisters::sve).integers != nullptr) return nullptr;
+  const CpuFeatures& cpu = uncapped_cpu();
+  if (!cpu.sve) return "this CPU has no SVE";
+  if (!OCTAVO_SVE) return "this build's compiler knows no SVE of a fixed length";
+  if (cpu.sve_256 || cpu.sve_512) return "OCTAVO_ISA leaves SVE out";
+  return cpu.sve_128 ? "SVE's vectors have 128 bits here: neon multiplies as fast"
+                     : "there are no kernels for SVE's vectors of more than 512 bits";
+}
+
 const char* no_neon() noexcept {
   if (dot_machine(DotRegisters::neon).integers != nullptr) return nullptr;
   return "OCTAVO_ISA leaves NEON out";
@@ -83,6 +94,18 @@ const Backend kAvx2Backend{
     .passes = cpu::kPasses,
     .layout = &layout,
     .extensions = &extensions<DotRegisters::ymm>,
+};
+
+const Backend kSveBackend{
+    .name = "sve",
+    .summary = "64-bit Arm with SVE of 256 or 512 bits: what neon does, on longer vectors",
+    .device = DeviceType::cpu,
+    .unavailable = &no_sve,
+    .plan = &plan<kSveBackend, DotRegisters::sve>,
+    .run = &run<kSveBackend, DotRegisters::sve>,
+    .passes = cpu::kPasses,
+    .layout = &layout,
+    .extensions = &extensions<DotRegisters::sve>,
 };
 
 const Backend kNeonBackend{

@@ -9,6 +9,7 @@ namespace octavo {
 
 extern const Backend kAvx512Backend;
 extern const Backend kAvx2Backend;
+extern const Backend kSveBackend;
 extern const Backend kNeonBackend;
 
 }  // namespace octavo

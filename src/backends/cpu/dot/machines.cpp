@@ -5,6 +5,7 @@
 #include <bit>
 
 #include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/kernels/sve.hpp"
 #include "core/cpu_features.hpp"
 
 namespace octavo::cpu {
@@ -33,6 +34,10 @@ extern const IntegerKernels kNeonInt8Dot;
 extern const DotKernels kNeonBf16Mmla;
 extern const DotKernels kNeonBf16Dot;
 extern const DotKernels kNeonFmaDot;
+#endif
+#if OCTAVO_SVE
+extern const SveKernels kSve512Dot;
+extern const SveKernels kSve256Dot;
 #endif
 
 namespace {
@@ -128,16 +133,42 @@ constexpr std::array kDotMachines {
            .beside_floats = &kAvx2WideningDot},
           [](const CpuFeatures& cpu) noexcept { return cpu.avx2 && cpu.fma && cpu.f16c; }},
 #elif defined(__aarch64__)
-  Row{DotRegisters::neon,
-      {.name = "NEON BF16, i8mm, dotprod",
-       .integers = &kNeonI8mmDot,
-       .pairs = &kNeonBf16Mmla,
-       .floats = &kNeonFmaDot,
-       .few_rows = &kNeonDotprodDot,
-       .few_pairs = &kNeonBf16Dot},
-      [](const CpuFeatures& cpu) noexcept {
-        return cpu.neon && cpu.neon_dotprod && cpu.neon_i8mm && cpu.neon_bf16;
-      }},
+#if OCTAVO_SVE
+  Row{DotRegisters::sve,
+      {.name = "SVE of 512 bits, BF16, i8mm",
+       .integers = &kSve512Dot.smmla,
+       .pairs = &kSve512Dot.bfmmla,
+       .floats = &kSve512Dot.fmla,
+       .few_rows = &kSve512Dot.sdot,
+       .few_pairs = &kSve512Dot.bfdot},
+      [](const CpuFeatures& cpu) noexcept { return cpu.sve_512 && cpu.sve_i8mm && cpu.sve_bf16; }},
+      Row{DotRegisters::sve,
+          {.name = "SVE of 512 bits", .integers = &kSve512Dot.sdot, .floats = &kSve512Dot.fmla},
+          [](const CpuFeatures& cpu) noexcept { return cpu.sve_512; }},
+      Row{DotRegisters::sve,
+          {.name = "SVE of 256 bits, BF16, i8mm",
+           .integers = &kSve256Dot.smmla,
+           .pairs = &kSve256Dot.bfmmla,
+           .floats = &kSve256Dot.fmla,
+           .few_rows = &kSve256Dot.sdot,
+           .few_pairs = &kSve256Dot.bfdot},
+          [](const CpuFeatures& cpu) noexcept {
+            return cpu.sve_256 && cpu.sve_i8mm && cpu.sve_bf16;
+          }},
+      Row{DotRegisters::sve,
+          {.name = "SVE of 256 bits", .integers = &kSve256Dot.sdot, .floats = &kSve256Dot.fmla},
+          [](const CpuFeatures& cpu) noexcept { return cpu.sve_256; }},
+#endif
+      Row{DotRegisters::neon,
+          {.name = "NEON BF16, i8mm, dotprod",
+           .integers = &kNeonI8mmDot,
+           .pairs = &kNeonBf16Mmla,
+           .floats = &kNeonFmaDot,
+           .few_rows = &kNeonDotprodDot,
+           .few_pairs = &kNeonBf16Dot},
+          [](const CpuFeatures& cpu) noexcept {
+            return cpu.neon && cpu.neon_dotprod && cpu.neon_i8mm && cpu.neon_bf16;
+          }},
       Row{DotRegisters::neon,
           {.name = "NEON i8mm, dotprod",
            .integers = &kNeonI8mmDot,
@@ -209,7 +240,10 @@ const DotMachine& dot_machine(DotRegisters registers) noexcept {
 }
 
 const DotMachine& best_dot_machine(DotRegisters registers) noexcept {
-  const auto in_them = [&](const Row& row) { return row.registers == registers; };
+  const CpuFeatures cpu = complete_cpu();
+  const auto in_them = [&](const Row& row) {
+    return row.registers == registers && row.runs_on(cpu);
+  };
   const auto* row = std::ranges::find_if(kDotMachines, in_them);
   return row != kDotMachines.end() ? row->machine : kDotMachines.back().machine;
 }

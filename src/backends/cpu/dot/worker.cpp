@@ -57,7 +57,7 @@ Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vect
   t.width = halves ? 2 : vectors;
   // Registers that hold few sums: a tile of the whole panel has fewer rows.
   if (kernels.width < kPanelVectors && rows > most[static_cast<std::size_t>(vectors - 1)]) {
-    t.width = vectors % 2 == 0 && rows <= most[1] ? 2 : kernels.width;
+    t.width = vectors % 2 == 0 && (rows <= most[1] || kernels.width == 2) ? 2 : 1;
   }
   const std::int64_t limit = most[static_cast<std::size_t>(t.width - 1)];
   t.tiles = (rows + limit - 1) / limit;

@@ -293,6 +293,12 @@ struct AmxKernels {
   WideningKernels beside_pairs;
 };
 
+/// The kernels on SVE's registers, of one length.
+struct SveKernels {
+  IntegerKernels sdot, smmla;
+  DotKernels bfdot, bfmmla, fmla;
+};
+
 /// The kernels of one CPU; null where it has none. Kernel files export them; the table of machines
 /// declares what its rows name.
 struct DotMachine {
@@ -321,14 +327,15 @@ inline const DotKernels* packer_of_bfloat16(const DotMachine& machine) noexcept 
 }
 
 /// Registers that machines' vectors lie in; a backend each.
-enum class DotRegisters : std::uint8_t { zmm, ymm, neon, none };
+enum class DotRegisters : std::uint8_t { zmm, ymm, sve, neon, none };
 
 /// The rows of `dot/machines.cpp` that this CPU can run, best first, the last without kernels; the
 /// first of them; and the first in some registers, or the one without kernels.
 std::span<const DotMachine> usable_dot_machines() noexcept;
 const DotMachine& dot_machine() noexcept;
 const DotMachine& dot_machine(DotRegisters registers) noexcept;
-/// The first row of all in some registers, whether this CPU can run it or not.
+/// The first row in some registers for a CPU that has every extension, on vectors as long as this
+/// one's.
 const DotMachine& best_dot_machine(DotRegisters registers) noexcept;
 
 }  // namespace octavo::cpu
