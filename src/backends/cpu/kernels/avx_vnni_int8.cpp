@@ -21,10 +21,16 @@ namespace {
 OCTAVO_ISA_BEGIN("avx2,fma")
 #include "backends/cpu/kernels/vec_avx2-inl.hpp"
 
-// g++ 12 and clang 14 have no intrinsics of it.
+// g++ 12 and clang 14 have no intrinsics of it. Where an operand may be in memory, clang puts it
+// there.
+#if defined(__clang__)
+#define OCTAVO_RIGHT "x"
+#else
+#define OCTAVO_RIGHT "xm"
+#endif
 struct Products {
   static OCTAVO_INLINE __m256i add(__m256i sum, __m256i a, __m256i b) {
-    __asm__("vpdpbssd %2, %1, %0" : "+x"(sum) : "x"(a), "xm"(b));
+    __asm__("vpdpbssd %2, %1, %0" : "+x"(sum) : "x"(a), OCTAVO_RIGHT(b));
     return sum;
   }
 };
