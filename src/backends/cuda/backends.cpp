@@ -159,10 +159,11 @@ Status run_dense(const MatmulProblem& problem, const Plan&, const ExecContext& c
     OCTAVO_TRY(path_of(planned_member(problem, 0, first), path));
     if (is_at_once(problem, path)) return run_at_once(problem, path, context);
   }
-  if (JoinedList list; list.join(problem)) {
+  if (JoinedList::may_join(problem)) {
     DensePath path;
     OCTAVO_TRY(path_of(problem.groups.list.front(), path));
-    if (is_at_once(JoinedList::outline(problem), path))
+    JoinedList list;
+    if (is_at_once(JoinedList::outline(problem), path) && list.join(problem))
       return run_at_once(list.problem(), path, context);
   }
   const auto multiply = [&](const Member& part, const std::int32_t* column_sums) {

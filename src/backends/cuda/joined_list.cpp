@@ -116,7 +116,6 @@ MatmulProblem JoinedList::outline(const MatmulProblem& list) noexcept {
 }
 
 bool JoinedList::join(const MatmulProblem& given) noexcept {
-  if (!may_join(given)) return false;
   const auto& list = given.groups.list;
   const Member& first = list.front();
   const MatrixView b = matrix_of(first.b);

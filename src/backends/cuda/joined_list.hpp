@@ -24,7 +24,7 @@ class JoinedList {
   /// Then: the one product as far as no address says what it is, with a group for each of them.
   static MatmulProblem outline(const MatmulProblem& list) noexcept;
 
-  /// Whether they do lie together; then `problem()` is the one product.
+  /// Whether products that may lie together do; then `problem()` is the one product.
   bool join(const MatmulProblem& list) noexcept;
   const MatmulProblem& problem() const noexcept { return joined_; }
 
