@@ -25,28 +25,16 @@ struct Dot : IntegerDot {
 
 #include "backends/cpu/kernels/pack_codes-inl.hpp"
 
+#include "backends/cpu/kernels/along_sums_avx2-inl.hpp"
 #include "backends/cpu/kernels/plain_columns-inl.hpp"
 
-struct Along {
-  static constexpr std::int64_t kBytes = 32, kRowBytes = 32, kLanes = 8;
-  using Sum = __m256i;
-  static OCTAVO_INLINE Sum zero() { return _mm256_setzero_si256(); }
-  static OCTAVO_INLINE Sum plus(Sum a, Sum b) { return _mm256_add_epi32(a, b); }
-  static OCTAVO_INLINE void store(std::int32_t* p, Sum sum) {
-    _mm256_store_si256(reinterpret_cast<__m256i*>(p), sum);
-  }
+struct Along : AlongSums {
+  static constexpr std::int64_t kBytes = 32;
   static OCTAVO_INLINE __m256i load(const Dot&, const char* b) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b));
   }
-  static OCTAVO_INLINE __m256i left(const char* a) {
-    return _mm256_load_si256(reinterpret_cast<const __m256i*>(a));
-  }
   static OCTAVO_INLINE __m256i one(const Dot& dot) { return dot.left(dot.one()).low; }
   static OCTAVO_INLINE Sum add(Sum sum, __m256i a, __m256i b) { return Products::add(sum, a, b); }
-  template <int count>
-  static OCTAVO_INLINE void totals(const std::int32_t* lanes, std::int32_t* out) {
-    Vec::totals<count>(lanes, out);
-  }
 };
 #include "backends/cpu/kernels/plain_along-inl.hpp"
 #include "backends/cpu/kernels/plain_rows-inl.hpp"
