@@ -36,7 +36,10 @@ struct Dot : ByteLanesDot, ColumnSums<Part::Ints, Vec::Ints> {
 OCTAVO_INLINE Part::Ints add_products(Part::Ints sum, Part::Bytes a, Part::Bytes b) {
   return vdotq_s32(sum, Part::as_signed(a), Part::as_signed(b));
 }
-#include "backends/cpu/kernels/plain_int8_parts-inl.hpp"
+OCTAVO_INLINE Part::Ints add_columns(Part::Ints sum, Part::Bytes a, Part::Bytes b) {
+  return add_products(sum, a, b);
+}
+#include "backends/cpu/kernels/plain_int8_neon-inl.hpp"
 OCTAVO_ISA_END
 
 }  // namespace

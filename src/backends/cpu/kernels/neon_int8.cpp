@@ -64,7 +64,16 @@ OCTAVO_INLINE Part::Ints add_products(Part::Ints sum, Part::Bytes left, Part::By
   sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(a), vget_low_s8(b)));
   return vpadalq_s16(sum, vmull_high_s8(a, b));
 }
-#include "backends/cpu/kernels/plain_int8_parts-inl.hpp"
+// Pairs of words, then pairs of these: a column a lane.
+OCTAVO_INLINE Part::Ints add_columns(Part::Ints sum, Part::Bytes left, Part::Bytes right) {
+  const int8x16_t a = Part::as_signed(left), b = Part::as_signed(right);
+  const int32x4_t front = vpaddlq_s16(vmull_s8(vget_low_s8(a), vget_low_s8(b)));
+  const int32x4_t back = vpaddlq_s16(vmull_high_s8(a, b));
+  sum = vaddq_s32(sum, vpaddq_s32(front, back));
+  __asm__("" : "+w"(sum));  // or g++ 12 adds up products of several steps first, and spills them
+  return sum;
+}
+#include "backends/cpu/kernels/plain_int8_neon-inl.hpp"
 OCTAVO_ISA_END
 
 }  // namespace

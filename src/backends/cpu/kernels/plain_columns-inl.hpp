@@ -18,7 +18,8 @@
 //   Turned             sixteen columns of 64 bytes, turned, made of the `Dot` and their place:
 //                      word<w>(); usual(), whether this Source may take its words, else `Other`
 //                      takes them all. Turned::Ahead, if there is one, makes them, a part of each
-//                      while the one before it meets the rows
+//                      while the one before it meets the rows. Or step(i), where they lie in memory
+//                      as steps; these go through a loop, and the following is not asked for
 //   load(dot, word)    what the steps of a word share; step<i>(dot, that): a step as Dot::add takes
 //                      it
 
@@ -68,6 +69,12 @@ struct Turning<Turned> {
 template <class Source>
 using TurningOf = typename Turning<typename Source::Turned>::Type;
 
+// Squares that have steps and not words.
+template <class Turned>
+concept SquareOfSteps = requires(const Turned& turned, std::int64_t i) {
+  turned.step(i);
+};
+
 // Where a square of a weight and the rows beside it lie.
 struct Square {
   const char* b;
@@ -116,6 +123,33 @@ OCTAVO_INLINE void plain_words(const Dot& dot, Dot::Sum (&sums)[rows * squares],
    ...);
 }
 
+// The same of steps that lie in memory.
+template <int rows, bool ones, int squares, class Turned, std::size_t... i>
+OCTAVO_INLINE void plain_some(const Dot& dot, Dot::Sum (&sums)[rows * squares],
+                              [[maybe_unused]] Dot::Sum& b_sums, const Square& at,
+                              const Turned (&turned)[squares], std::int64_t first,
+                              std::index_sequence<i...>) {
+  constexpr std::make_index_sequence<rows> kRows;
+  const auto step = [&](std::size_t square, std::size_t n) OCTAVO_LAMBDA {
+    return turned[square].step(first + static_cast<std::int64_t>(n));
+  };
+  (plain_step<squares, i % squares>(dot, sums, at.a + i / squares * octavo::cpu::kStepBytes, at.lda,
+                                    step(i % squares, i / squares), kRows),
+   ...);
+  if constexpr (ones) ((b_sums = plain_ones(dot, b_sums, step(0, i))), ...);
+}
+template <class Source, int rows, bool ones, int squares, class Turned>
+OCTAVO_INLINE void plain_steps(const Dot& dot, Dot::Sum (&sums)[rows * squares], Dot::Sum& b_sums,
+                               Square at, const Turned (&turned)[squares]) {
+  constexpr std::int64_t kTogether = 4;
+  OCTAVO_FLAT_LOOP
+  for (std::int64_t first = 0; first < 16 * Source::kSteps; first += kTogether) {
+    plain_some<rows, ones, squares>(dot, sums, b_sums, at, turned, first,
+                                    std::make_index_sequence<kTogether * squares>());
+    at.a += kTogether * octavo::cpu::kStepBytes;
+  }
+}
+
 // Squares with unusual words. Not inlined, and sums come in memory: it is hardly ever called.
 template <class Source, int rows, int squares>
 OCTAVO_KERNEL void plain_unusual(const Dot& dot, Dot::Sum (&sums)[rows * squares], const Square& at,
@@ -138,8 +172,12 @@ OCTAVO_INLINE void plain_squares(const Dot& dot, Dot::Sum (&sums)[rows * squares
       return;
     }
   }
-  plain_words<Source, rows, ones, squares>(dot, sums, b_sums, at, turned,
-                                           std::make_index_sequence<16 * squares>());
+  if constexpr (SquareOfSteps<typename Source::Turned>) {
+    plain_steps<Source, rows, ones, squares>(dot, sums, b_sums, at, turned);
+  } else {
+    plain_words<Source, rows, ones, squares>(dot, sums, b_sums, at, turned,
+                                             std::make_index_sequence<16 * squares>());
+  }
 }
 
 // What there is of squares and of the rows beside them, and zeros.
@@ -245,14 +283,23 @@ OCTAVO_INLINE void plain_block(const octavo::cpu::PlainTile& p, std::int64_t fir
   }
 }
 
+// A lambda that may become a function of its own, between its parameters and its body: on Arm it
+// needs what a kernel does.
+#if !defined(OCTAVO_KERNEL_LAMBDA) && defined(__aarch64__)
+#define OCTAVO_KERNEL_LAMBDA OCTAVO_KERNEL
+#elif !defined(OCTAVO_KERNEL_LAMBDA)
+#define OCTAVO_KERNEL_LAMBDA
+#endif
+
 template <class Source, int rows, bool ones>
 OCTAVO_INLINE void plain_blocks(const octavo::cpu::PlainTile& p) {
   constexpr int kTogether = kSquares<rows>;
-  const auto block = [&]<int squares>(std::int64_t first, std::int64_t columns) {
-    plain_block<Source, rows, ones, squares>(p, first, columns,
-                                             std::make_index_sequence<rows * squares>(),
-                                             std::make_index_sequence<squares>());
-  };
+  const auto block = [&]<int squares>(std::int64_t first, std::int64_t columns)
+                         OCTAVO_KERNEL_LAMBDA {
+                           plain_block<Source, rows, ones, squares>(
+                               p, first, columns, std::make_index_sequence<rows * squares>(),
+                               std::make_index_sequence<squares>());
+                         };
   std::int64_t j = 0;
   if constexpr (kTogether > 1) {
     constexpr std::int64_t kColumns = kTogether * kSquareColumns;

@@ -34,8 +34,3 @@ struct Along {
 #include "backends/cpu/kernels/plain_along-inl.hpp"
 
 }  // namespace along
-
-octavo::cpu::PlainKernel find_plain(const octavo::cpu::PlainWanted& wanted) noexcept {
-  const bool along_k = wanted.order == octavo::cpu::PlainOrder::along_k;
-  return along_k && wanted.group == 0 ? along::find_plain_along(wanted.rows) : nullptr;
-}

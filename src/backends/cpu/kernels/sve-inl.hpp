@@ -149,6 +149,11 @@ void from_pairs(DType dtype, const void* pairs, std::int64_t steps, std::int64_t
                 void* panel) noexcept {
   neon.from_pairs(dtype, pairs, steps, vectors, panel);
 }
+PlainKernel find_plain_int8(const PlainWanted& wanted) noexcept {
+  const bool along = wanted.order == PlainOrder::along_k && wanted.group == 0;
+  if (along) return by_sdot::along::find_plain_along(wanted.rows);
+  return kNeonInt8Dot.dot.plain(wanted);  // which every CPU with SVE can run
+}
 void unpack(const UnpackPiece& piece) noexcept { kNeonInt8Dot.unpack(piece); }
 
 #define OCTAVO_TEXT(x) #x
@@ -159,7 +164,7 @@ constexpr SveKernels kSveKernels{
     .sdot = {{OCTAVO_SVE_NAME " (sdot), exact int32 sums",
               "few rows, " OCTAVO_SVE_NAME " (sdot), exact int32 sums", kInt8Form, kLanesRows,
               &by_sdot::find_dot_tile, &pack<kNeonInt8Dot.dot>, nullptr, nullptr, nullptr,
-              &by_sdot::find_plain, kLanesWidth},
+              &find_plain_int8, kLanesWidth},
              ARows::signed_bytes,
              &unpack},
     .smmla = {{OCTAVO_SVE_NAME " (smmla), exact int32 sums", nullptr, kEightsForm, kEightsRows,

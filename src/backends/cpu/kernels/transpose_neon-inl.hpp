@@ -5,13 +5,13 @@
 // Included inside an instruction-set region after vec_neon-inl.hpp; every including file gets its
 // own copy.
 
-// Dword (i, j) of 4 x 4, whose rows are part `from` of m[row] and those after it, goes to (j, i) of
-// `out`.
-OCTAVO_INLINE void turn_square(const Vec::Ints (&m)[16], int row, int from, int32x4_t (&out)[4]) {
-  const int32x4_t even01 = vtrn1q_s32(m[row].part[from], m[row + 1].part[from]);
-  const int32x4_t odd01 = vtrn2q_s32(m[row].part[from], m[row + 1].part[from]);
-  const int32x4_t even23 = vtrn1q_s32(m[row + 2].part[from], m[row + 3].part[from]);
-  const int32x4_t odd23 = vtrn2q_s32(m[row + 2].part[from], m[row + 3].part[from]);
+// Dword (i, j) of 4 x 4, whose row i is row(i), goes to (j, i) of `out`.
+template <class Rows>
+OCTAVO_INLINE void turn_rows(const Rows& row, int32x4_t (&out)[4]) {
+  const int32x4_t even01 = vtrn1q_s32(row(0), row(1));
+  const int32x4_t odd01 = vtrn2q_s32(row(0), row(1));
+  const int32x4_t even23 = vtrn1q_s32(row(2), row(3));
+  const int32x4_t odd23 = vtrn2q_s32(row(2), row(3));
   const auto first = [](int32x4_t a, int32x4_t b) {
     return vreinterpretq_s32_s64(vtrn1q_s64(vreinterpretq_s64_s32(a), vreinterpretq_s64_s32(b)));
   };
@@ -23,6 +23,65 @@ OCTAVO_INLINE void turn_square(const Vec::Ints (&m)[16], int row, int from, int3
   out[2] = second(even01, even23);
   out[3] = second(odd01, odd23);
 }
+
+// The same of part `from` of m[row] and those after it.
+OCTAVO_INLINE void turn_square(const Vec::Ints (&m)[16], int row, int from, int32x4_t (&out)[4]) {
+  turn_rows([&](int i) OCTAVO_LAMBDA { return m[row + i].part[from]; }, out);
+}
+
+// Squares of plain weights that are turned before the first of them meets rows.
+constexpr int kMostSquares = 2;
+
+// What is looked at of a weight on its way: nothing.
+struct Unseen {
+  template <class Dot>
+  explicit OCTAVO_INLINE Unseen(const Dot&) {}
+  OCTAVO_INLINE void look(const Vec::Ints&) {}
+  static OCTAVO_INLINE bool usual() { return true; }
+};
+
+// Sixteen columns of 64 bytes, turned (plain_columns-inl.hpp), in the first-level cache: a word of
+// four columns becomes steps there, as `Words` say:
+//   kSteps               of a word
+//   put(dot, word, out)  the first one at `out`, the others each kSquareStep further on
+constexpr std::int64_t kSquareStep = 16;  // dwords
+template <class Words>
+struct TurnedSteps {
+  template <class Dot>
+  OCTAVO_INLINE TurnedSteps(const Dot& dot, const char* b, std::int64_t ldb) {
+    for (std::int64_t quad = 0; quad < 4; ++quad, b += 4 * ldb) {
+      for (std::int64_t part = 0; part < 4; ++part) {
+        int32x4_t out[4];
+        turn_rows(
+            [&](int i)
+                OCTAVO_LAMBDA { return vreinterpretq_s32_u8(Part::load(b + i * ldb + 16 * part)); },
+            out);
+        std::int32_t* at = steps + 4 * Words::kSteps * kSquareStep * part + 4 * quad;
+        Words::put(dot, out[0], at);
+        Words::put(dot, out[1], at + Words::kSteps * kSquareStep);
+        Words::put(dot, out[2], at + 2 * Words::kSteps * kSquareStep);
+        Words::put(dot, out[3], at + 3 * Words::kSteps * kSquareStep);
+      }
+    }
+  }
+  OCTAVO_INLINE Vec::Ints step(std::int64_t i) const {
+    return Vec::load_ints(steps + kSquareStep * i);
+  }
+
+ private:
+  alignas(64) std::int32_t steps[16 * Words::kSteps * kSquareStep];
+};
+
+// Words that are steps.
+struct SameWords {
+  static constexpr int kSteps = 1;
+  template <class Dot>
+  static OCTAVO_INLINE void put(const Dot&, int32x4_t word, std::int32_t* out) {
+    vst1q_s32(out, word);
+  }
+};
+template <int bits>
+using TurnedSquare = TurnedSteps<SameWords>;
 
 // Dword (i, j) of 16 x 16 goes to (j, i): squares of 4 x 4, those beside the diagonal in pairs.
 inline void turn(Vec::Ints (&m)[16]) {
