@@ -47,13 +47,71 @@ OCTAVO_INLINE void put_steps(char* out, std::int64_t vectors, std::int64_t v, in
   if (both) vst1q_s32(at + vectors * 16, second);
 }
 #include "backends/cpu/kernels/pairs_neon-inl.hpp"
+
+#include "backends/cpu/kernels/float_dot-inl.hpp"
+
+// The same of vectors.
+struct PairDot : FloatDot {
+  explicit PairDot(const DotTile& t) : FloatDot(t) {}
+  static OCTAVO_INLINE Sum add(const Sum& sum, const Vec::Ints& a, const Vec::Ints& b) {
+    const auto pairs = [](int32x4_t x) { return vreinterpretq_bf16_s32(x); };
+    return Vec::each<Sum>(
+        [&](int i) { return vbfdotq_f32(sum.part[i], pairs(b.part[i]), pairs(a.part[i])); });
+  }
+  static OCTAVO_INLINE void write(void* p, const Sum& sum) { Vec::store(p, floats(sum)); }
+  static OCTAVO_INLINE Vec::Floats floats(const Sum& sum) {
+    return Vec::without_negative_zeros(sum);
+  }
+};
+
+namespace few {
+struct Dot : PairDot {
+  explicit Dot(const DotTile& t) : PairDot(t) {}
+};
+#include "backends/cpu/kernels/dot_sums-inl.hpp"
+
+#include "backends/cpu/kernels/plain_columns-inl.hpp"
+#include "backends/cpu/kernels/plain_rows-inl.hpp"
+
+#include "backends/cpu/kernels/plain_pairs_neon-inl.hpp"
+}  // namespace few
+
+namespace few_codes {
+struct Dot : PairDot {
+  explicit Dot(const DotTile& t) : PairDot(t), codes(*t.table) {}
+  Float8Bytes<true> codes;
+};
+#include "backends/cpu/kernels/dot_sums-inl.hpp"
+
+#include "backends/cpu/kernels/plain_columns-inl.hpp"
+#include "backends/cpu/kernels/plain_rows-inl.hpp"
+
+#include "backends/cpu/kernels/plain_pair_codes_neon-inl.hpp"
+}  // namespace few_codes
+
+PlainKernel find_plain(const PlainWanted& wanted) noexcept {
+  const bool along_k = wanted.order == PlainOrder::along_k;
+  switch (wanted.weight) {
+    case DType::bfloat16:
+      return along_k ? few::find_plain_columns<few::WordSource>(wanted)
+                     : few::find_plain_rows<few::FewerVectors<few::Bf16Lines, 2, 8>>(wanted.rows);
+    case DType::int8:
+      return along_k ? few::find_plain_columns<few::Int8Source>(wanted)
+                     : few::find_plain_rows<few::FewerVectors<few::Int8Lines, 4, 8>>(wanted.rows);
+    default:
+      if (!is_float8(wanted.weight)) return nullptr;
+      using Lines = few_codes::Float8LinesOf;
+      return along_k ? few_codes::find_plain_columns<few_codes::Float8Source>(wanted)
+                     : few_codes::find_plain_rows<Lines>(wanted.rows);
+  }
+}
 OCTAVO_ISA_END
 
 }  // namespace
 
 extern const DotKernels kNeonBf16Dot{
     "5x16 tile, NEON BF16 (bfdot), float32 sums in ascending k",
-    nullptr,
+    "few rows, NEON BF16 (bfdot), float32 sums in ascending k",
     kBf16Form,
     kMaxRows,
     &find_dot_tile,
@@ -61,7 +119,7 @@ extern const DotKernels kNeonBf16Dot{
     &pack_rows,
     &decode_int8,
     &decode_float8,
-    nullptr,
+    &find_plain,
     kWidth,
 };
 
