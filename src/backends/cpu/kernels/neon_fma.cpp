@@ -72,13 +72,65 @@ struct Float16Pairs {
 
 #include "backends/cpu/kernels/pack_floats-inl.hpp"
 #include "backends/cpu/kernels/pairs_to_floats-inl.hpp"
+
+namespace few {
+#include "backends/cpu/kernels/float32_dot-inl.hpp"
+
+#include "backends/cpu/kernels/dot_sums-inl.hpp"
+
+#include "backends/cpu/kernels/plain_columns-inl.hpp"
+#include "backends/cpu/kernels/plain_rows-inl.hpp"
+
+#include "backends/cpu/kernels/plain_floats_neon-inl.hpp"
+}  // namespace few
+
+namespace few_codes {
+#include "backends/cpu/kernels/float_dot-inl.hpp"
+struct Dot : FloatDot {
+  explicit Dot(const DotTile& t) : FloatDot(t), codes(*t.table) {}
+  static OCTAVO_INLINE Sum add(const Sum& sum, const Vec::Ints& a, const Vec::Ints& b) {
+    return Vec::fused(Vec::as_floats(a), Vec::as_floats(b), sum);
+  }
+  AllCodes codes;
+};
+
+#include "backends/cpu/kernels/dot_sums-inl.hpp"
+
+#include "backends/cpu/kernels/plain_columns-inl.hpp"
+#include "backends/cpu/kernels/plain_rows-inl.hpp"
+
+#include "backends/cpu/kernels/plain_codes_neon-inl.hpp"
+}  // namespace few_codes
+
+PlainKernel find_plain(const PlainWanted& wanted) noexcept {
+  const bool along_k = wanted.order == PlainOrder::along_k;
+  const auto of = [&]<class Source, class LinesOf>() {
+    return along_k ? few::find_plain_columns<Source>(wanted)
+                   : few::find_plain_rows<LinesOf>(wanted.rows);
+  };
+  switch (wanted.weight) {
+    case DType::float32:
+      return of.template operator()<few::WordSource, few::FewerVectors<few::FloatLines, 1, 8>>();
+    case DType::float16:
+      return of.template operator()<few::HalfSource, few::FewerVectors<few::HalfLines, 2, 8>>();
+    case DType::bfloat16:
+      return of.template operator()<few::Bf16Source, few::FewerVectors<few::Bf16Lines, 2, 8>>();
+    case DType::int8:
+      return of.template operator()<few::Int8Source, few::FewerVectors<few::Int8Lines, 4, 8>>();
+    default:
+      if (!is_float8(wanted.weight)) return nullptr;
+      using Lines = few_codes::FewerVectors<few_codes::Float8Lines, 4, 8>;
+      return along_k ? few_codes::find_plain_columns<few_codes::Float8Source>(wanted)
+                     : few_codes::find_plain_rows<Lines>(wanted.rows);
+  }
+}
 OCTAVO_ISA_END
 
 }  // namespace
 
 extern const DotKernels kNeonFmaDot{
     "5x16 tile, NEON FMA, float32 sums in ascending k",
-    nullptr,
+    "few rows, NEON FMA, float32 sums in ascending k",
     kFloat32Form,
     kMaxRows,
     &find_dot_tile,
@@ -86,7 +138,7 @@ extern const DotKernels kNeonFmaDot{
     &pack_rows,
     &decode_int8,
     &decode_float8,
-    nullptr,
+    &find_plain,
     kWidth,
     &from_pairs,
 };
