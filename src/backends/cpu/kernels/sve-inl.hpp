@@ -149,6 +149,10 @@ void from_pairs(DType dtype, const void* pairs, std::int64_t steps, std::int64_t
                 void* panel) noexcept {
   neon.from_pairs(dtype, pairs, steps, vectors, panel);
 }
+template <const DotKernels& neon>
+PlainKernel find_plain(const PlainWanted& wanted) noexcept {
+  return neon.plain(wanted);
+}
 PlainKernel find_plain_int8(const PlainWanted& wanted) noexcept {
   const bool along = wanted.order == PlainOrder::along_k && wanted.group == 0;
   if (along) return by_sdot::along::find_plain_along(wanted.rows);
@@ -172,17 +176,20 @@ constexpr SveKernels kSveKernels{
                &decode_int8<kNeonI8mmDot.dot>, nullptr, nullptr, kEightsWidth},
               ARows::signed_bytes,
               nullptr},
-    .bfdot = {OCTAVO_SVE_NAME " (bfdot), float32 sums in ascending k", nullptr, kBf16Form,
-              kLanesRows, &by_bfdot::find_dot_tile, &pack<kNeonBf16Dot>, &pack_rows<kNeonBf16Dot>,
-              &decode_int8<kNeonBf16Dot>, &decode_float8<kNeonBf16Dot>, nullptr, kLanesWidth},
+    .bfdot = {OCTAVO_SVE_NAME " (bfdot), float32 sums in ascending k",
+              "few rows, NEON BF16 (bfdot), float32 sums in ascending k", kBf16Form, kLanesRows,
+              &by_bfdot::find_dot_tile, &pack<kNeonBf16Dot>, &pack_rows<kNeonBf16Dot>,
+              &decode_int8<kNeonBf16Dot>, &decode_float8<kNeonBf16Dot>, &find_plain<kNeonBf16Dot>,
+              kLanesWidth},
     .bfmmla = {OCTAVO_SVE_NAME " (bfmmla), float32 sums in ascending k", nullptr, kBf16FoursForm,
                kEightsRows, &by_bfmmla::find_dot_tile, &pack<kNeonBf16Mmla>,
                &pack_rows<kNeonBf16Mmla>, &decode_int8<kNeonBf16Mmla>,
                &decode_float8<kNeonBf16Mmla>, nullptr, kEightsWidth, &from_pairs<kNeonBf16Mmla>},
-    .fmla = {OCTAVO_SVE_NAME " (fmla), float32 sums in ascending k", nullptr, kFloat32Form,
-             kLanesRows, &by_fmla::find_dot_tile, &pack<kNeonFmaDot>, &pack_rows<kNeonFmaDot>,
-             &decode_int8<kNeonFmaDot>, &decode_float8<kNeonFmaDot>, nullptr, kLanesWidth,
-             &from_pairs<kNeonFmaDot>},
+    .fmla = {OCTAVO_SVE_NAME " (fmla), float32 sums in ascending k",
+             "few rows, NEON FMA, float32 sums in ascending k", kFloat32Form, kLanesRows,
+             &by_fmla::find_dot_tile, &pack<kNeonFmaDot>, &pack_rows<kNeonFmaDot>,
+             &decode_int8<kNeonFmaDot>, &decode_float8<kNeonFmaDot>, &find_plain<kNeonFmaDot>,
+             kLanesWidth, &from_pairs<kNeonFmaDot>},
 };
 
 }  // namespace
