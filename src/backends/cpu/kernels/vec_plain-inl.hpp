@@ -27,6 +27,16 @@ struct Vec {
   static void store(void* p, const Ints& x) { std::memcpy(p, &x, sizeof(x)); }
   static void store(void* p, const Floats& x) { std::memcpy(p, &x, sizeof(x)); }
 
+  static Ints load_part(const void* p, std::int64_t count) {
+    Ints x{};
+    std::memcpy(&x, p, static_cast<std::size_t>(count < 64 ? count : 64));
+    return x;
+  }
+
+  // Columns are in their order always.
+  template <int>
+  static void order(void*) {}
+
   static Ints broadcast(std::int32_t x) {
     const auto all = Lanes<std::uint32_t, 4>{} + static_cast<std::uint32_t>(x);
     return {{all, all, all, all}};
