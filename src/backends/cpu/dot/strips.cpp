@@ -101,8 +101,7 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
     columns_ = std::min(kTileCols, d_.n - column_);
     column_sums_ = strip_sums(i);
     if (count > 1) finisher_.set_columns(column_, columns_);
-    outliers_.set_columns(column_, columns_);
-    outliers_.set_rows(r0, r1 - r0);
+    outliers_.set_tiles(column_, columns_, r0, r1 - r0);
     finish(r0, r1, i * panel_sums);
   }
 }
@@ -154,7 +153,6 @@ void DotWorker::run_strip(std::int64_t first, std::int64_t count, std::int64_t r
   for (std::int64_t begin = r0; begin < r1; begin += d_.block_rows) {
     const std::int64_t end = std::min(r1, begin + d_.block_rows);
     if (w_.panel_sums != nullptr) std::fill_n(w_.panel_sums, count * kTileCols, 0);
-    outliers_.set_rows(begin, end - begin);
     Chunk chunk{};
     do {
       chunk.end = chunk_end(chunk.step);
@@ -170,7 +168,7 @@ void DotWorker::run_strip(std::int64_t first, std::int64_t count, std::int64_t r
         column_sums_ = strip_sums(i);
         if (chunk.last) {
           finisher_.set_columns(column_, columns_);
-          outliers_.set_columns(column_, columns_);
+          outliers_.set_tiles(column_, columns_, begin, end - begin);
         }
         place_ = i * d_.block_rows * kTileCols;
         chunk.b = strip_panel(i);

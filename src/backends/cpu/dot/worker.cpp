@@ -130,7 +130,6 @@ void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
   kernels_ = &d_.path.kernels();
   if (may_have_others(d_) && holds_other_codes(packed_, panel)) kernels_ = d_.path.on_the_fly;
   finisher_.set_columns(column_, columns_);
-  outliers_.set_columns(column_, columns_);
   if (r1 - r0 <= kPrefetchedRows) finisher_.prefetch(r0, r1 - r0);
   if (d_.segments.present()) {
     loaded_scales_ = load_segment_scales(d_, column_, loaded_scales_, w_.segment_scales);
@@ -169,7 +168,7 @@ void DotWorker::block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexc
   const bool packed = packed_panel_ == panel_;
   packed_panel_ = d_.single_chunk && !direct() ? panel_ : -1;
   if (w_.panel_sums != nullptr && !packed) std::fill_n(w_.panel_sums, kTileCols, 0);
-  outliers_.set_rows(r0, r1 - r0);
+  outliers_.set_tiles(column_, columns_, r0, r1 - r0);
   const std::int64_t depth = d_.path.kernels().form.step;
   Chunk chunk{};
   do {

@@ -210,7 +210,11 @@ void OutlierSums::widen_row(std::int64_t m, std::int64_t k0, std::int64_t k1,
   w_.counts[i] = taken;
 }
 
-void OutlierSums::set_rows(std::int64_t m0, std::int64_t rows) noexcept {
+void OutlierSums::set_tiles(std::int64_t n0, std::int64_t columns, std::int64_t m0,
+                            std::int64_t rows) noexcept {
+  loaded_ = loaded_ && n0 == n0_ && columns == columns_;
+  n0_ = n0;
+  columns_ = columns;
   m0_ = m0;
   if (!terms_.stretches) return;
   next_ = whole_ = 0;

@@ -54,15 +54,12 @@ class OutlierSums {
   OutlierSums(const Member& member, const OutlierTerms& terms,
               const OutlierScratch& scratch) noexcept;
 
-  /// The tiles that follow are those of columns [n0, n0 + count).
-  void set_columns(std::int64_t n0, std::int64_t count) noexcept {
-    n0_ = n0;
-    columns_ = count;
-    loaded_ = false;
-  }
-  /// And of rows [m0, m0 + rows): weights of stretches are read once for them.
-  void set_rows(std::int64_t m0, std::int64_t rows) noexcept;
-  /// Rows [m0, m0 + rows) as [rows][kTileCols], valid until the next call; null: no outliers.
+  /// The tiles that follow are those of columns [n0, n0 + columns) and rows [m0, m0 + rows): their
+  /// weights are read once.
+  void set_tiles(std::int64_t n0, std::int64_t columns, std::int64_t m0,
+                 std::int64_t rows) noexcept;
+  /// Rows [m0, m0 + rows) of them as [rows][kTileCols], valid until the next call; null: no
+  /// outliers.
   const float* of(std::int64_t m0, std::int64_t rows) noexcept;
 
  private:
@@ -78,8 +75,8 @@ class OutlierSums {
   const OutlierScratch& w_;
   const OperandView original_;  // the weight that outliers meet
   std::int64_t n0_ = 0, columns_ = 0;
-  bool loaded_ = false;                // weights of gathered columns
-  std::int64_t m0_ = 0;                // of set_rows
+  bool loaded_ = false;  // weights of gathered columns
+  std::int64_t m0_ = 0;
   std::int64_t next_ = 0, whole_ = 0;  // the first columns, of all and whole ones, not picked yet
   std::int64_t picked_ = 0;
 };

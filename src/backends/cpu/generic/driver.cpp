@@ -273,8 +273,7 @@ class Unit {
     Finisher finisher(p_, options_, row_terms_);
     finisher.set_columns(n0_, count_);
     OutlierSums outliers(p_, outliers_, w_.outliers);
-    outliers.set_columns(n0_, count_);
-    outliers.set_rows(m0_, rows_);
+    outliers.set_tiles(n0_, count_, m0_, rows_);
     finisher.finish(
         {.m0 = m0_, .rows = rows_, .floats = sums, .outliers = outliers.of(m0_, rows_)});
   }
