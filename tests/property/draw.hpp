@@ -5,13 +5,18 @@
 #include <rapidcheck.h>
 
 #include <cstdint>
+#include <cstdlib>
+#include <iostream>
+#include <random>
+#include <string>
 #include <vector>
 
 namespace octavo::test {
 
-/// A whole number of [low, high].
+/// A whole number of [low, high], each as often: by itself inRange begins a run with the lowest
+/// ones alone, and choices would be their first ones. Shrinks towards `low`.
 inline std::int64_t between(std::int64_t low, std::int64_t high) {
-  return *rc::gen::inRange<std::int64_t>(low, high + 1);
+  return *rc::gen::resize(rc::kNominalSize, rc::gen::inRange<std::int64_t>(low, high + 1));
 }
 /// One time in four.
 inline bool sometimes() { return between(0, 3) == 3; }
@@ -20,6 +25,19 @@ template <class T>
 T one_of(const std::vector<T>& choices) {
   return choices[static_cast<std::size_t>(
       between(0, static_cast<std::int64_t>(choices.size()) - 1))];
+}
+
+/// Before each check: OCTAVO_PROPERTY_CASES sets how many problems are drawn, OCTAVO_PROPERTY_SEED
+/// repeats a run.
+inline void set_cases(int cases) {
+  const auto variable = [](const char* name, unsigned otherwise) {
+    const char* value = std::getenv(name);
+    return value != nullptr ? std::string(value) : std::to_string(otherwise);
+  };
+  const std::string count = variable("OCTAVO_PROPERTY_CASES", static_cast<unsigned>(cases));
+  const std::string seed = variable("OCTAVO_PROPERTY_SEED", std::random_device()());
+  ::setenv("RC_PARAMS", ("noshrink=0 max_success=" + count + " seed=" + seed).c_str(), 0);
+  std::cout << "OCTAVO_PROPERTY_SEED=" << seed << " OCTAVO_PROPERTY_CASES=" << count << std::endl;
 }
 
 }  // namespace octavo::test

@@ -3,9 +3,6 @@
 // octavo.quantize and octavo.scaled_mm on every backend and against the exact oracle.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <random>
-
 #include "kit/oracle.hpp"
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"
@@ -151,11 +148,7 @@ void check(const Layer& l) {
 }
 
 TEST(Property, RandomFp8LayersAreScaledMm) {
-  const char* seed = std::getenv("OCTAVO_PROPERTY_SEED");
-  const char* cases = std::getenv("OCTAVO_PROPERTY_CASES");
-  const std::string chosen = seed != nullptr ? seed : std::to_string(std::random_device()());
-  const std::string count = cases != nullptr ? cases : "150";
-  ::setenv("RC_PARAMS", ("noshrink=0 max_success=" + count + " seed=" + chosen).c_str(), 0);
+  set_cases(150);
   EXPECT_TRUE(rc::check("an fp8 layer is quantise and scaled_mm", [] { check(draw()); }));
 }
 
