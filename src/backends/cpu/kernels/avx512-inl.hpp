@@ -28,9 +28,10 @@ alignas(64) inline constexpr std::uint16_t kFrontAndBack[] = {
 alignas(64) inline constexpr std::uint16_t kEvenAndOdd[] = {
     0,  32, 2,  34, 4,  36, 6,  38, 8,  40, 10, 42, 12, 44, 14, 46,
     16, 48, 18, 50, 20, 52, 22, 54, 24, 56, 26, 58, 28, 60, 30, 62};
-inline __m512i low_halves(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b,
-                          const std::uint16_t (&places)[32]) {
-  return _mm512_permutex2var_epi16(reinterpret_cast<__m512i>(a), _mm512_load_si512(places),
+template <bool in_turn>
+inline __m512i low_halves(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b) {
+  return _mm512_permutex2var_epi16(reinterpret_cast<__m512i>(a),
+                                   _mm512_load_si512(in_turn ? kEvenAndOdd : kFrontAndBack),
                                    reinterpret_cast<__m512i>(b));
 }
 inline void put_bytes(__m512i bytes, std::uint8_t* out, bool streamed) {
@@ -49,8 +50,8 @@ inline void put_low_bytes(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b
                           Lanes<std::uint32_t, 16> c, Lanes<std::uint32_t, 16> d, std::uint8_t* out,
                           bool streamed) {
   const __m512i byte = _mm512_set1_epi16(0xFF);
-  put_bytes(packed_bytes(_mm512_and_si512(low_halves(a, b, kFrontAndBack), byte),
-                         _mm512_and_si512(low_halves(c, d, kFrontAndBack), byte)),
+  put_bytes(packed_bytes(_mm512_and_si512(low_halves<false>(a, b), byte),
+                         _mm512_and_si512(low_halves<false>(c, d), byte)),
             out, streamed);
 }
 inline void put_saturated(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b,
@@ -71,9 +72,9 @@ inline void put_lower_halves(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16
                              Lanes<std::uint32_t, 16> front_azp, Lanes<std::uint32_t, 16> back_azp,
                              std::uint8_t* out, bool streamed, bool to_signed) {
   const __m512i front =
-      _mm512_adds_epi16(low_halves(a, b, kEvenAndOdd), reinterpret_cast<__m512i>(front_azp));
+      _mm512_adds_epi16(low_halves<true>(a, b), reinterpret_cast<__m512i>(front_azp));
   const __m512i back =
-      _mm512_adds_epi16(low_halves(c, d, kEvenAndOdd), reinterpret_cast<__m512i>(back_azp));
+      _mm512_adds_epi16(low_halves<true>(c, d), reinterpret_cast<__m512i>(back_azp));
   const __m512i bytes =
       to_signed ? _mm512_packs_epi16(front, back) : _mm512_packus_epi16(front, back);
   put_bytes(_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), bytes), out,
@@ -89,18 +90,13 @@ inline Lanes<std::uint32_t, 16> sum_of_halves(Lanes<std::uint32_t, 16> halves, i
   return reinterpret_cast<Lanes<std::uint32_t, 16>>(_mm512_madd_epi16(
       reinterpret_cast<__m512i>(halves), _mm512_set1_epi32((upper << 16) | lower)));
 }
-// The second bytes of lanes under the signs of 64 elements of 2 bytes.
+// The second bytes of lanes, of a and b (c and d) in turn or one after the other, under the signs
+// of 64 elements of so many bytes.
+template <std::int64_t bytes, bool in_turn>
 inline void put_with_signs(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b,
                            Lanes<std::uint32_t, 16> c, Lanes<std::uint32_t, 16> d,
-                           const std::uint16_t (&places)[32], const char* elements,
-                           std::uint8_t* out, bool streamed) {
-  constexpr int kOrSecondAndThird = 0xF8;
-  const __m512i sign = _mm512_set1_epi16(static_cast<short>(0x8000));
-  const __m512i front = _mm512_ternarylogic_epi32(
-      low_halves(a, b, places), _mm512_loadu_si512(elements), sign, kOrSecondAndThird);
-  const __m512i back = _mm512_ternarylogic_epi32(
-      low_halves(c, d, places), _mm512_loadu_si512(elements + 64), sign, kOrSecondAndThird);
-  put_bytes(packed_bytes(_mm512_srli_epi16(front, 8), _mm512_srli_epi16(back, 8)), out, streamed);
+                           const char* elements, std::uint8_t* out, bool streamed) {
+  put_bytes(signed_bytes<bytes, in_turn>(a, b, c, d, elements), out, streamed);
 }
 inline constexpr int kLanesWithSigns = 16;
 inline Lanes<std::uint16_t, 32> subtract_saturated(Lanes<std::uint16_t, 32> a,

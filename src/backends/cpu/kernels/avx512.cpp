@@ -31,6 +31,7 @@ inline void put_bfloat16(Lanes<float, 16> a, Lanes<float, 16> b, void* out) {
                   round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 16>>(b)), out);
 }
 #include "backends/cpu/kernels/mantissas_plain-inl.hpp"
+#include "backends/cpu/kernels/signed_bytes_avx512-inl.hpp"
 
 #include "backends/cpu/kernels/avx512-inl.hpp"
 OCTAVO_ISA_END

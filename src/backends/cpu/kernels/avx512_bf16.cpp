@@ -37,6 +37,7 @@ inline void put_bfloat16(Lanes<float, 16> a, Lanes<float, 16> b, void* out) {
 }
 inline void put_bytes(__m512i bytes, std::uint8_t* out, bool streamed);
 #include "backends/cpu/kernels/mantissas_avx512-inl.hpp"
+#include "backends/cpu/kernels/signed_bytes_vbmi-inl.hpp"
 
 #include "backends/cpu/kernels/avx512-inl.hpp"
 OCTAVO_ISA_END

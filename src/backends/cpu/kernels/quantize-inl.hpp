@@ -74,8 +74,9 @@ struct QuantizeSteps : LaneCodes<lanes> {
   // is known here, or one for each.
   template <class Divisors>
   struct One {
-    // The same for two neighbouring vectors, from an even one on?
-    static constexpr bool kAlike = true;
+    // Are factors(i) and factors(i + lanes), of two neighbouring vectors from an even one on, those
+    // of their even and odd elements?
+    static constexpr bool kInPairs = true;
     static constexpr bool kOneAStep = true;
     static constexpr bool kInverted = std::is_same_v<Divisors, Inverses>;
     static constexpr bool kByBits = false;
@@ -91,7 +92,7 @@ struct QuantizeSteps : LaneCodes<lanes> {
   };
   template <class Divisors, std::int64_t run>
   struct Every {
-    static constexpr bool kAlike = run % (2 * lanes) == 0;
+    static constexpr bool kInPairs = run % (2 * lanes) == 0;
     static constexpr bool kOneAStep = run % kStep == 0;
     static constexpr bool kInverted = std::is_same_v<Divisors, Inverses>;
     static constexpr bool kByBits = false;
@@ -107,7 +108,7 @@ struct QuantizeSteps : LaneCodes<lanes> {
   };
   template <class Divisors>
   struct Each {
-    static constexpr bool kAlike = false;
+    static constexpr bool kInPairs = false;
     static constexpr bool kOneAStep = false;
     static constexpr bool kInverted = std::is_same_v<Divisors, Inverses>;
     static constexpr bool kByBits = false;
@@ -118,7 +119,6 @@ struct QuantizeSteps : LaneCodes<lanes> {
       return azp == nullptr ? Ints{} : vector_at<Ints>(azp + i);
     }
   };
-
   // bfloat16 elements whose codes are told from their bits: by a table of their mantissas, under
   // one scale (mantissas_avx512-inl.hpp), or under scales that are powers of two (powers-inl.hpp).
   // Steps that hold other quotients than zeros and normal numbers are not.
@@ -140,7 +140,7 @@ struct QuantizeSteps : LaneCodes<lanes> {
   // Of a multiple of kStep elements; the factor is looked for where it is needed.
   template <octavo::FloatFormat F>
   struct OneByTies {
-    static constexpr bool kAlike = true;
+    static constexpr bool kInPairs = true;
     static constexpr bool kOneAStep = true;
     static constexpr bool kInverted = true;
     static constexpr bool kByBits = true;
@@ -320,6 +320,11 @@ struct QuantizeSteps : LaneCodes<lanes> {
                    cell.largest);
     return code;
   }
+  // Even and odd elements of pairs take fewer steps than neighbours.
+  template <DType from, class Rule, class Cells>
+  static constexpr bool kTakesPairs =
+      from == DType::bfloat16&& Cells::kInPairs && !std::is_same_v<Cells, MeasuredCell> &&
+      (Rule::kPut == Put::signs || (Rule::kPut == Put::saturated && Cells::kInverted));
   template <DType from, class Rule, class Cells>
   static OCTAVO_INLINE void step(const Rule& rule, const Cells& cells, std::int64_t i,
                                  const char* source, std::uint8_t* codes, bool streamed) {
@@ -327,31 +332,24 @@ struct QuantizeSteps : LaneCodes<lanes> {
     if constexpr (Cells::kByBits) {
       if (cells.put(i, source, codes, streamed)) return;
     }
-    // Even and odd elements of pairs take fewer steps than neighbours.
-    constexpr bool kPairs = from == DType::bfloat16 && Cells::kAlike;
     [[maybe_unused]] const std::int64_t next = Cells::kOneAStep ? i : i + 2 * lanes;
-    if constexpr (kPairs && Rule::kPut == Put::signs && !std::is_same_v<Cells, MeasuredCell>) {
+    if constexpr (kTakesPairs<from, Rule, Cells> && Rule::kPut == Put::signs) {
       const Words front = pairs_at(source);
       const Words back = pairs_at(source + 2 * kBytes);
-      const auto& first = cells.factors(i);
-      const auto& second = cells.factors(next);
-      put_with_signs(rule.magnitude(even_magnitudes(front), first),
-                     rule.magnitude(odd_magnitudes(front), first),
-                     rule.magnitude(even_magnitudes(back), second),
-                     rule.magnitude(odd_magnitudes(back), second), kEvenAndOdd, source, codes,
-                     streamed);
-    } else if constexpr (kPairs && Rule::kPut == Put::saturated && Cells::kInverted) {
+      put_with_signs<octavo::element_bytes(from), true>(
+          rule.magnitude(even_magnitudes(front), cells.factors(i)),
+          rule.magnitude(odd_magnitudes(front), cells.factors(i + lanes)),
+          rule.magnitude(even_magnitudes(back), cells.factors(next)),
+          rule.magnitude(odd_magnitudes(back), cells.factors(next + lanes)), source, codes,
+          streamed);
+    } else if constexpr (kTakesPairs<from, Rule, Cells>) {
       const Words front = pairs_at(source);
       const Words back = pairs_at(source + 2 * kBytes);
-      const auto& first = cells.factors(i);
-      const auto& second = cells.factors(next);
-      const Words first_azp = cells.halves(i);
-      const Words second_azp = cells.halves(next);
-      put_lower_halves(rule.lower_half(floats(front << 16), first),
-                       rule.lower_half(floats(front & 0xFFFF0000U), first),
-                       rule.lower_half(floats(back << 16), second),
-                       rule.lower_half(floats(back & 0xFFFF0000U), second), first_azp, second_azp,
-                       codes, streamed, rule.to_signed);
+      put_lower_halves(rule.lower_half(floats(front << 16), cells.factors(i)),
+                       rule.lower_half(floats(front & 0xFFFF0000U), cells.factors(i + lanes)),
+                       rule.lower_half(floats(back << 16), cells.factors(next)),
+                       rule.lower_half(floats(back & 0xFFFF0000U), cells.factors(next + lanes)),
+                       cells.halves(i), cells.halves(next), codes, streamed, rule.to_signed);
     } else {
       const Words a = code<from>(rule, cells, i, source);
       const Words b = code<from>(rule, cells, i + lanes, source + kBytes);
@@ -360,7 +358,7 @@ struct QuantizeSteps : LaneCodes<lanes> {
       if constexpr (Rule::kPut == Put::saturated) {
         put_saturated(a, b, c, d, codes, streamed, rule.to_signed);
       } else if constexpr (Rule::kPut == Put::signs) {
-        put_with_signs(a, b, c, d, kFrontAndBack, source, codes, streamed);
+        put_with_signs<octavo::element_bytes(from), false>(a, b, c, d, source, codes, streamed);
       } else {
         put_low_bytes(a, b, c, d, codes, streamed);
       }

@@ -220,16 +220,14 @@ struct Quantize : QuantizeSteps<lanes> {
     return codes_by<from, Rule>(Factors(row), row);
   }
 
-  // Signs stay apart where that saves instructions: 2-byte elements in vectors that have the means.
-  template <DType from, bool tame, octavo::FloatFormat F>
-  using Float8Rule = ToFloat8<F, tame,
-                              tame && lanes == kLanesWithSigns && !F.unsigned_zero &&
-                                  octavo::element_bytes(from) == 2>;
+  // Signs stay apart where that saves instructions: in vectors that have the means.
+  template <bool tame, octavo::FloatFormat F>
+  using Float8Rule = ToFloat8<F, tame, tame && lanes == kLanesWithSigns && !F.unsigned_zero>;
 
   template <DType from, bool tame>
   static void codes_from(const RowCodes& row) {
     static constexpr auto kFloat8 = octavo::by_float8<void (*)(const RowCodes&)>(
-        []<octavo::FloatFormat F>() { return &codes_as<from, Float8Rule<from, tame, F>>; });
+        []<octavo::FloatFormat F>() { return &codes_as<from, Float8Rule<tame, F>>; });
     if (row.vectorwise) return codes_as<from, ToVectorwise>(row);
     if (octavo::is_float8(row.to)) return kFloat8[static_cast<std::size_t>(row.to)](row);
     if (!row.near) return codes_as<from, ToShiftedInteger>(row);
@@ -285,7 +283,7 @@ struct Quantize : QuantizeSteps<lanes> {
       if (row.tame && row.to == DType::int8) return measured_as<from, ToInteger<true>>(row);
       if (row.tame && row.to == DType::float8_e4m3fn) {
         constexpr octavo::FloatFormat kFormat = octavo::info(DType::float8_e4m3fn).format;
-        return measured_as<from, Float8Rule<from, true, kFormat>>(row);
+        return measured_as<from, Float8Rule<true, kFormat>>(row);
       }
     }
     unmeasured_of<from>(row);

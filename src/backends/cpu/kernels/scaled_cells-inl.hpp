@@ -157,7 +157,7 @@ struct ScaledCells : Quantize<lanes> {
   template <octavo::FloatFormat F>
   class ByTables : public General {
    public:
-    using Rule = typename Base::template Float8Rule<DType::bfloat16, true, F>;
+    using Rule = typename Base::template Float8Rule<true, F>;
     explicit OCTAVO_INLINE ByTables(const CellRows& q)
         : General(q), rule_(q.row), overflown_(Rule::overflown(q.row)) {}
     OCTAVO_INLINE void prepare(std::int64_t cells) {
@@ -191,7 +191,7 @@ struct ScaledCells : Quantize<lanes> {
   template <octavo::FloatFormat F>
   class ByTies : public General {
    public:
-    using Rule = typename Base::template Float8Rule<DType::bfloat16, true, F>;
+    using Rule = typename Base::template Float8Rule<true, F>;
     using Table = typename Base::template TiesOf<F>;
     explicit OCTAVO_INLINE ByTies(const CellRows& q)
         : General(q), rule_(q.row), last_(static_cast<std::uint8_t>(Rule::overflown(q.row))) {}
@@ -236,7 +236,7 @@ struct ScaledCells : Quantize<lanes> {
   template <octavo::FloatFormat F>
   class ByPowers {
    public:
-    using Rule = typename Base::template Float8Rule<DType::bfloat16, true, F>;
+    using Rule = typename Base::template Float8Rule<true, F>;
     using Of = typename Base::template PowersOf<F>;
     explicit OCTAVO_INLINE ByPowers(const CellRows& q)
         : rule_(q.row), codes_of_(Rule::overflown(q.row)) {}
@@ -426,8 +426,7 @@ struct ScaledCells : Quantize<lanes> {
   }
   template <octavo::FloatFormat F>
   static constexpr bool kByTables =
-      Mantissas<lanes>::kServes&& Base::template Float8Rule<DType::bfloat16, true, F>::kPut ==
-      Base::Put::signs;
+      Mantissas<lanes>::kServes&& Base::template Float8Rule<true, F>::kPut == Base::Put::signs;
 
   template <DType from>
   static std::int64_t run_from(const CellRows& q) {

@@ -138,7 +138,7 @@ struct ScaledColumns : ScaledCells<lanes> {
     using Function = std::int64_t (*)(const CellRows&);
     static constexpr auto kFloat8 =
         octavo::by_float8<Function>([]<octavo::FloatFormat F>() -> Function {
-          return &columns<from, typename Base::template Float8Rule<from, true, F>>;
+          return &columns<from, typename Base::template Float8Rule<true, F>>;
         });
     if (octavo::is_float8(q.row.to)) return kFloat8[static_cast<std::size_t>(q.row.to)](q);
     return columns<from, typename Base::template ToInteger<true>>(q);

@@ -57,10 +57,8 @@ inline Halves looked_up(Halves table, Halves places);
 template <class Halves>
 inline bool any_below(Halves a, Halves bound);
 
-// Signs of 2-byte elements that come on top of their magnitudes: not with vectors of this width.
+// Signs of elements that come on top of their magnitudes: not with vectors of this width.
 inline constexpr int kLanesWithSigns = 0;
-inline constexpr int kFrontAndBack = 0;
-inline constexpr int kEvenAndOdd = 0;
 template <class Words>
 inline void put_lower_halves(Words a, Words b, Words c, Words d, Words front_azp, Words back_azp,
                              std::uint8_t* out, bool streamed, bool to_signed);
@@ -68,6 +66,6 @@ template <class Floats>
 inline Floats fused(Floats a, Floats b, Floats c);
 template <class Words>
 inline Words sum_of_halves(Words halves, int lower, int upper);
-template <class Words>
-inline void put_with_signs(Words a, Words b, Words c, Words d, int places, const char* elements,
+template <std::int64_t bytes, bool in_turn, class Words>
+inline void put_with_signs(Words a, Words b, Words c, Words d, const char* elements,
                            std::uint8_t* out, bool streamed);
