@@ -127,7 +127,6 @@ void expect_all(const Make& make, bool all) {
     std::vector<float> x;
     for (std::int64_t i = 0; i < shape.rows * (shape.count + kGap); ++i) x.push_back(make(i));
     for (const DType from : {DType::float32, DType::bfloat16, DType::float16}) {
-      if (shape.runs.front() == 1 && from == DType::float32) continue;  // not the kernel's
       const Source source(from, shape.rows, shape.count, x);
       for (const cpu::Kernels* kernels : cpu::usable_kernels()) {
         for (const DType to :

@@ -194,7 +194,7 @@ TEST(Backends, AgreeOnOutputsThatGoPastTheCaches) {
 // columns that fill no strip.
 TEST(Backends, AgreeOnTallColumns) {
   constexpr std::int64_t kRows = 531, kCols = 4 * 64 + 9;
-  for (const DType from : {bfloat16, float16}) {
+  for (const DType from : {float32, bfloat16, float16}) {
     const Tensor gauss = gaussians(from, {kRows, kCols}, 6, 3.0);
     for (const bool special : {false, true}) {
       const Tensor x = tensor_of(from, {kRows, kCols}, [&](std::int64_t i) {

@@ -126,8 +126,7 @@ struct CellRows {
   /// fewer; with zero points, one. Further rows as RowCodes has them.
   RowCodes row;
   /// Rows of a cell, the last one perhaps of fewer. Above 1: `run` and `count` are multiples of 64;
-  /// or `run` is 1, elements have 2 bytes, all rows are one cell's, and columns behind the last
-  /// whole strip are left.
+  /// or `run` is 1, all rows are one cell's, and columns behind the last whole strip are left.
   std::int64_t height = 1;
   ScaleRule rule;
   void* scales = nullptr;        ///< neighbours, written

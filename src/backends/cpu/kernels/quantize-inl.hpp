@@ -119,6 +119,12 @@ struct QuantizeSteps : LaneCodes<lanes> {
       return azp == nullptr ? Ints{} : vector_at<Ints>(azp + i);
     }
   };
+  // The factors of even elements before those of odd ones, of two vectors each.
+  template <class Divisors>
+  struct EachInPairs : Each<Divisors> {
+    static constexpr bool kInPairs = true;
+  };
+
   // bfloat16 elements whose codes are told from their bits: by a table of their mantissas, under
   // one scale (mantissas_avx512-inl.hpp), or under scales that are powers of two (powers-inl.hpp).
   // Steps that hold other quotients than zeros and normal numbers are not.

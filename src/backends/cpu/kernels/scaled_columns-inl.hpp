@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Columns of 2-byte elements from elements to scales and codes, a strip of two lines at a time:
+// Columns from elements to scales and codes, a strip of 64 at a time, two lines of 2-byte elements:
 //
 //   | codes of this strip | what the next one reaches |     row after row, side by side
 //   | (from a cache)      | (from memory)             |
 //   |   8 rows ahead      |   64 rows ahead           |     fetched
 //
 // Memory is read once. Hardware that follows streams fetches beyond pieces of more than two lines,
-// and has too few lines on their way of pieces that nobody announces.
+// and has too few lines on their way of pieces that nobody announces. The four lines of float32 are
+// slower than two, but faster than two readings.
 //
 // Included after scaled_cells-inl.hpp inside an instruction-set region.
 
@@ -26,14 +27,18 @@ struct ScaledColumns : ScaledCells<lanes> {
   using CellRows = octavo::cpu::CellRows;
 
   static constexpr std::int64_t kColumns = octavo::cpu::kStripColumns;
-  static constexpr std::int64_t kBytes = 2;       // of an element
   static constexpr std::int64_t kRowsAhead = 64;  // of what comes from memory
   static constexpr std::int64_t kSoon = 8;        // and from a cache
 
-  // Magnitudes as integers of 16 bits, NaN above infinity.
-  using Raw = typename Base::template Raw<std::int16_t>;
+  // Of a row of a strip.
+  template <DType from>
+  static constexpr std::int64_t kWidth = kColumns* octavo::element_bytes(from);
+
+  // Magnitudes as integers of the elements' width, NaN above infinity.
+  template <DType from>
   struct Reached {
-    static constexpr int kVectors = kColumns * kBytes / Raw::kBytes;
+    using Raw = typename Base::template RawOf<from>;
+    static constexpr int kVectors = kWidth<from> / Raw::kBytes;
     typename Raw::Vector most[kVectors]{};
     OCTAVO_INLINE void add(const char* source) {
       for (int i = 0; i < kVectors; ++i) {
@@ -42,38 +47,34 @@ struct ScaledColumns : ScaledCells<lanes> {
     }
   };
 
+  template <DType from>
   static OCTAVO_INLINE const char* row_of(const CellRows& q, std::int64_t strip, std::int64_t r) {
-    return static_cast<const char*>(q.row.source) + strip * kColumns * kBytes +
-           r * q.row.source_step;
+    return static_cast<const char*>(q.row.source) + strip * kWidth<from> + r * q.row.source_step;
   }
 
   // The codes of a strip, and what the next one reaches if there is one.
-  template <DType from, bool more, class Rule, class Divisors>
+  template <DType from, bool more, class Rule, class Cells>
   static OCTAVO_INLINE void strip(const CellRows& q, std::int64_t s, const Rule& given,
-                                  const Divisors& divisors, Reached& next, bool last) {
-    const typename Base::template Each<Divisors> cells{divisors, nullptr};
+                                  const Cells& cells, Reached<from>& next, bool last) {
     const Rule rule = given;
     const std::int64_t step = q.row.source_step;
     const std::int64_t ahead = kRowsAhead < q.row.rows ? kRowsAhead : q.row.rows;
     const std::int64_t turn = q.row.rows - ahead;
     // Behind the next strip's last rows come the first ones of the strip behind it.
-    const std::int64_t wrap = last ? -ahead * step : kColumns * kBytes - q.row.rows * step;
-    const char* source = row_of(q, s, 0);
+    const std::int64_t wrap = last ? -ahead * step : kWidth<from> - q.row.rows * step;
+    const char* source = row_of<from>(q, s, 0);
     auto* codes = static_cast<std::uint8_t*>(q.row.codes) + s * kColumns;
-    Reached own;
+    Reached<from> own;
     for (std::int64_t r = 0; r < q.row.rows; ++r, source += step, codes += q.row.code_step) {
       if constexpr (more) {
-        const char* beside = source + kColumns * kBytes;
-        const char* far = beside + ahead * step + (r < turn ? 0 : wrap);
-        __builtin_prefetch(far, 0, 2);
-        __builtin_prefetch(far + 64, 0, 2);
+        const char* beside = source + kWidth<from>;
+        Base::template fetch<kWidth<from>>(beside + ahead * step + (r < turn ? 0 : wrap));
         own.add(beside);
       }
-      const char* soon = source + (r + kSoon < q.row.rows ? kSoon * step : 0);
-      __builtin_prefetch(soon, 0, 2);
-      __builtin_prefetch(soon + 64, 0, 2);
+      Base::template fetch<kWidth<from>>(source + (r + kSoon < q.row.rows ? kSoon * step : 0));
       for (std::int64_t i = 0; i < kColumns; i += kStep) {
-        Base::template step<from>(rule, cells, i, source + i * kBytes, codes + i, q.row.streamed);
+        Base::template step<from>(rule, cells, i, source + i * octavo::element_bytes(from),
+                                  codes + i, q.row.streamed);
       }
     }
     next = own;
@@ -84,12 +85,12 @@ struct ScaledColumns : ScaledCells<lanes> {
    public:
     explicit OCTAVO_INLINE Strip(const CellRows& q) : General(q) {}
     template <DType from>
-    OCTAVO_INLINE bool take_all(const CellRows& q, std::int64_t s, const Reached& reached) {
-      alignas(64) std::int16_t raw[kColumns];
+    OCTAVO_INLINE bool take_all(const CellRows& q, std::int64_t s, const Reached<from>& reached) {
+      alignas(64) char raw[kWidth<from>];
       std::memcpy(raw, reached.most, sizeof(raw));
       for (std::int64_t j = 0; j < kColumns; j += lanes) {
         const Ints most = Base::ints(
-            Base::words(Base::template load<from>(reinterpret_cast<const char*>(raw + j))));
+            Base::words(Base::template load<from>(raw + j * octavo::element_bytes(from))));
         const Floats scale = Base::scales_of(q.rule, most);
         if (!this->take(j, most, scale)) return false;
         Base::store(q, scale, lanes, 0, s * kColumns + j);
@@ -97,15 +98,47 @@ struct ScaledColumns : ScaledCells<lanes> {
       return true;
     }
     template <DType from, bool more, class Rule>
-    OCTAVO_INLINE void put_all(const CellRows& q, std::int64_t s, const Rule& rule, Reached& next,
-                               bool last) const {
+    OCTAVO_INLINE void put_all(const CellRows& q, std::int64_t s, const Rule& rule,
+                               Reached<from>& next, bool last) {
       if constexpr (Base::kHasInverses) {
         if (this->inverted_) {
           const Inverses inverses(this->inverse_, this->rest_);
-          return strip<from, more>(q, s, rule, inverses, next, last);
+          turn<CellsOf<from, Rule, Inverses>>(this->inverse_);
+          turn<CellsOf<from, Rule, Inverses>>(this->rest_);
+          return strip<from, more>(q, s, rule, CellsOf<from, Rule, Inverses>{inverses, nullptr},
+                                   next, last);
         }
       }
-      strip<from, more>(q, s, rule, Factors(this->scale_), next, last);
+      const Factors factors(this->scale_);
+      turn<CellsOf<from, Rule, Factors>>(this->scale_);
+      strip<from, more>(q, s, rule, CellsOf<from, Rule, Factors>{factors, nullptr}, next, last);
+    }
+
+   private:
+    template <class Divisors>
+    using InOrder = typename Base::template Each<Divisors>;
+    template <class Divisors>
+    using InPairs = typename Base::template EachInPairs<Divisors>;
+    // In pairs where that saves instructions. Not integers, whose memory is slower then.
+    template <DType from, class Rule, class Divisors>
+    using CellsOf =
+        std::conditional_t<Rule::kPut == Base::Put::signs &&
+                               Base::template kTakesPairs<from, Rule, InPairs<Divisors>>,
+                           InPairs<Divisors>, InOrder<Divisors>>;
+
+    // Factors of all columns into the order of cells.
+    template <class Cells>
+    static OCTAVO_INLINE void turn(float* factors) {
+      if constexpr (Cells::kInPairs) {
+        for (std::int64_t j = 0; j < kColumns; j += 2 * lanes, factors += 2 * lanes) {
+          float turned[2 * lanes];
+          for (std::int64_t k = 0; k < lanes; ++k) {
+            turned[k] = factors[2 * k];
+            turned[lanes + k] = factors[2 * k + 1];
+          }
+          std::memcpy(factors, turned, sizeof(turned));
+        }
+      }
     }
   };
 
@@ -113,12 +146,11 @@ struct ScaledColumns : ScaledCells<lanes> {
   static std::int64_t columns(const CellRows& q) {
     const std::int64_t strips = q.row.count / kColumns;
     const Rule rule(q.row);
-    Reached reached;
+    Reached<from> reached;
     for (std::int64_t r = 0; strips > 0 && r < q.row.rows; ++r) {
-      const char* source = row_of(q, 0, r);
-      const char* far = source + (r + kRowsAhead < q.row.rows ? kRowsAhead * q.row.source_step : 0);
-      __builtin_prefetch(far, 0, 2);
-      __builtin_prefetch(far + 64, 0, 2);
+      const char* source = row_of<from>(q, 0, r);
+      Base::template fetch<kWidth<from>>(
+          source + (r + kRowsAhead < q.row.rows ? kRowsAhead * q.row.source_step : 0));
       reached.add(source);
     }
     Strip made(q);
@@ -146,6 +178,7 @@ struct ScaledColumns : ScaledCells<lanes> {
 
   static std::int64_t run(const CellRows& q) noexcept {
     if (q.row.run > 1 || q.height == 1) return Base::run(q);
+    if (q.row.from == DType::float32) return columns_from<DType::float32>(q);
     if (q.row.from == DType::bfloat16) return columns_from<DType::bfloat16>(q);
     return columns_from<DType::float16>(q);
   }

@@ -259,9 +259,10 @@ RowCodes Cells::codes_of(const CellFactors& factors, std::int64_t j, bool one) c
 bool Cells::are_columns() const noexcept {
   // Columns that a second-level cache does not hold beside as many others, but a third-level one
   // does.
-  constexpr std::int64_t kLeastRows = 512, kMostRows = std::int64_t{1} << 16;
-  return width_ == 1 && height_ >= kLeastRows && height_ <= kMostRows && down() == 1 &&
-         across() >= kStripColumns && element_bytes(q_.x.dtype) == 2;
+  constexpr std::int64_t kLeastRows = 512, kMostStrip = std::int64_t{1} << 23;
+  const std::int64_t strip = height_ * kStripColumns * element_bytes(q_.x.dtype);
+  return width_ == 1 && height_ >= kLeastRows && strip <= kMostStrip && down() == 1 &&
+         across() >= kStripColumns;
 }
 
 bool Cells::are_quick() const noexcept {
