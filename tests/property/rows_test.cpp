@@ -11,7 +11,7 @@
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"
 #include "property/draw.hpp"
-#include "support/lines.hpp"
+#include "support/scale_shape.hpp"
 
 namespace octavo::test {
 namespace {
@@ -71,11 +71,7 @@ Tensor elements(DType dtype, const Shape& shape, unsigned seed) {
 
 Tensor scales(const Weights& w, const Granularity& granularity, Side side, std::int64_t rows,
               std::int64_t cols, unsigned seed) {
-  const ScaleGrid grid = scale_grid(granularity, side);
-  const auto cells = [](std::int64_t extent, std::int64_t cell) {
-    return cell == kWholeExtent ? 1 : (extent + cell - 1) / cell;
-  };
-  return uniforms(w.scale, {cells(rows, grid.rows), cells(cols, grid.cols)}, seed);
+  return uniforms(w.scale, scale_shape(granularity, side, rows, cols), seed);
 }
 
 void check_rows(const Weights& w) {

@@ -8,6 +8,7 @@
 #include "ops/helpers.hpp"
 #include "property/draw.hpp"
 #include "support/lines.hpp"
+#include "support/scale_shape.hpp"
 
 namespace octavo::test {
 namespace {
@@ -53,14 +54,6 @@ Layer draw() {
   return l;
 }
 
-Shape scale_shape(const Granularity& g, std::int64_t rows, std::int64_t cols) {
-  const ScaleGrid grid = scale_grid(g, Side::a);
-  const auto cells = [](std::int64_t extent, std::int64_t size) {
-    return size == kWholeExtent ? std::int64_t{1} : (extent + size - 1) / size;
-  };
-  return {cells(rows, grid.rows), cells(cols, grid.cols)};
-}
-
 Granularity activation_granularity(const GroupShape& shape) {
   if (shape == GroupShape::PER_TENSOR) return per_tensor();
   return shape == GroupShape::PER_TOKEN ? per_token() : group(shape.col);
@@ -103,15 +96,16 @@ void check(const Layer& l) {
   const Tensor x = gaussians(l.x, {l.m, l.k}, l.seed, 3.0);
   const Tensor stored = gaussians(float32, {l.n, l.k}, l.seed + 1, 20.0).to(l.w);
   const ScaleGrid grid = scale_grid(l.weight, Side::b);
-  Shape weight_shape =
-      l.weight.kind == Granularity::Kind::block ? scale_shape(l.weight, l.n, l.k) : Shape{l.n, 1};
+  Shape weight_shape = l.weight.kind == Granularity::Kind::block
+                           ? scale_shape(l.weight, Side::a, l.n, l.k)
+                           : Shape{l.n, 1};
   if (grid.cols == kWholeExtent) weight_shape = {1};
   const Tensor scale_b = uniforms(float32, weight_shape, l.seed + 2);
   const Tensor bias = l.bias == undefined ? Tensor() : gaussians(l.bias, {l.n}, l.seed + 3);
   const Tensor bound = l.bounded ? values(float32, {1}, {2.5}) : Tensor();
   const Granularity reading = activation_granularity(l.shape);
   Tensor scale;
-  if (l.is_static) scale = uniforms(float32, scale_shape(reading, l.m, l.k), l.seed + 4);
+  if (l.is_static) scale = uniforms(float32, scale_shape(reading, Side::a, l.m, l.k), l.seed + 4);
   const bool blocks = l.weight.kind == Granularity::Kind::block;
   const Scale right(blocks ? scale_b.view().transposed() : scale_b.view(), l.weight);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A row's result does not depend on how many rows are computed with it, packed or not.
 #include "ops/helpers.hpp"
+#include "support/scale_shape.hpp"
 
 namespace octavo::test {
 namespace {
@@ -66,21 +67,12 @@ const Scheme kSchemes[] = {{"token:channel", per_token(), per_channel(), float32
                            {"mx:mx", group(32), group(32), float8_e8m0fnu}};
 constexpr std::int64_t kWide = 134, kDeep = 262;
 
-// Cells of a granularity in a matrix.
-Shape cells_of(const Granularity& granularity, Side side, std::int64_t rows, std::int64_t cols) {
-  const ScaleGrid grid = scale_grid(granularity, side);
-  const auto cells = [](std::int64_t extent, std::int64_t cell) {
-    return cell == kWholeExtent ? 1 : (extent + cell - 1) / cell;
-  };
-  return {cells(rows, grid.rows), cells(cols, grid.cols)};
-}
-
 TEST_P(MInvariance, OfEveryScheme) {
   const Tensor a = gaussians(GetParam().a, {kRows, kDeep}, 1, 2.0);
   const Tensor b = gaussians(GetParam().b, {kDeep, kWide}, 2, 20.0);
   for (const Scheme& scheme : kSchemes) {
-    const Tensor sa = uniforms(scheme.dtype, cells_of(scheme.a, Side::a, kRows, kDeep), 3);
-    const Tensor sb = uniforms(scheme.dtype, cells_of(scheme.b, Side::b, kDeep, kWide), 4);
+    const Tensor sa = uniforms(scheme.dtype, scale_shape(scheme.a, Side::a, kRows, kDeep), 3);
+    const Tensor sb = uniforms(scheme.dtype, scale_shape(scheme.b, Side::b, kDeep, kWide), 4);
     const ScaleGrid grid = scale_grid(scheme.b, Side::b);
     Operand weight(b);
     weight.scale[0] = {ScaleKind::tensor, 1.0F, sb.view(), grid.rows, grid.cols, 0, 0};
@@ -160,7 +152,8 @@ TEST(MInvarianceOfLinear, QuantizedActivationsToo) {
         Rule{"mx:mx", float8_e5m2, group(32), group(32), ScaleRounding::mx_floor,
              float8_e8m0fnu}}) {
     const Tensor codes = gaussians(rule.weight, {kDeep, kWide}, 1, 20.0);
-    const Tensor sb = uniforms(rule.scale_dtype, cells_of(rule.scales, Side::b, kDeep, kWide), 4);
+    const Tensor sb =
+        uniforms(rule.scale_dtype, scale_shape(rule.scales, Side::b, kDeep, kWide), 4);
     const ScaleGrid grid = scale_grid(rule.scales, Side::b);
     Operand weight(codes);
     weight.scale[0] = {ScaleKind::tensor, 1.0F, sb.view(), grid.rows, grid.cols, 0, 0};
