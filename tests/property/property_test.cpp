@@ -209,7 +209,7 @@ void check_line(const ProblemLine& drawn, Content content) {
 }
 
 TEST(Property, RandomProblemLinesAgreeWithBothOracles) {
-  set_cases(300);
+  configure();
   EXPECT_TRUE(rc::check("every backend agrees with the reference and with float64", [] {
     const ProblemLine line = draw_line();
     const Content content = one_of<Content>(

@@ -120,7 +120,7 @@ void check_rows(const Weights& w) {
 }
 
 TEST(Property, ARowsBitsDependOnNothingBesides) {
-  set_cases(100);
+  configure();
   EXPECT_TRUE(rc::check("rows, orders, packing and threads", [] {
     const Weights w = draw_weights();
     RC_LOG() << w << '\n';

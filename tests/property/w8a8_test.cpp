@@ -142,7 +142,7 @@ void check(const Layer& l) {
 }
 
 TEST(Property, RandomFp8LayersAreScaledMm) {
-  set_cases(150);
+  configure();
   EXPECT_TRUE(rc::check("an fp8 layer is quantise and scaled_mm", [] { check(draw()); }));
 }
 
