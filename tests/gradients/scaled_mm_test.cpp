@@ -110,6 +110,21 @@ TEST(ScaledMmGradients, HoldAtSizesOfSeveralTiles) {
                   {.scale_a = {groups, group(128)}, .scale_b = {blocks, block(128, 128)}});
 }
 
+// Groups of less than 8 along the sum are multiplied into the operand, and that rounds it; a sum of
+// one term hides nothing.
+TEST(ScaledMmGradients, RoundAtMostOneOfTheTwoFactors) {
+  constexpr std::int64_t m = 18, n = 1, k = 41;
+  const Tensor blocks = uniforms(float32, {9, 1}, 4, 0.5, 1.5);
+  const Tensor sr = uniforms(float32, {n}, 5, 0.5, 1.5);
+  for (const DType g : {bfloat16, float16, float32}) {
+    for (const Scale& result : {Scale(), Scale(sr)}) {
+      check_scaled_mm(std::string(name(g)), gaussians(g, {m, n}, 3),
+                      operand(float8_e4m3fn, {m, k}, 1), operand(float8_e4m3fn, {k, n}, 2),
+                      {.scale_b = {blocks, block(5, 3)}, .scale_result = result});
+    }
+  }
+}
+
 TEST(ScaledMmGradients, SubtractZeroPoints) {
   constexpr std::int64_t m = 12, n = 10, k = 33;
   const Tensor b = operand(int8, {k, n}, 2);

@@ -137,11 +137,17 @@ bool separable(const OperandView& x) noexcept {
                       [](const ScaleView& s) { return along_rows(s) && along_columns(s); });
 }
 
-// The type of what is multiplied: bfloat16 where the other operand is no wider. A scale's gradient
-// is a sum over the product, whose terms cancel: a rounded grad would be all that is left of it.
-DType working_type(const VjpCall& call, const VjpProduct& p, bool near) noexcept {
+// The type of what is multiplied: bfloat16 where the other operand is no wider, and where at most
+// one of the two is rounded to it (codes and grads of bfloat16 that no scale is multiplied into are
+// not). A scale's gradient is a sum over the product, whose terms cancel: a rounded grad would be
+// all that is left of it.
+DType working_type(const VjpCall& call, const VjpProduct& p, const Places& places,
+                   bool near) noexcept {
   const DType x = p.x.data.dtype;
-  const bool wide = call.float32 || p.sums.present() || x == DType::float32 || x == DType::float16;
+  const bool grad_rounds = p.grad.dtype != DType::bfloat16 || places.into_grad.count > 0;
+  const bool both_round = grad_rounds && places.into_x.count > 0;
+  const bool wide =
+      call.float32 || p.sums.present() || x == DType::float32 || x == DType::float16 || both_round;
   return wide || (!near && !separable(p.x)) ? DType::float32 : DType::bfloat16;
 }
 
@@ -212,7 +218,7 @@ Status make_result(const VjpCall& call, const VjpProduct& p, bool scaled, Runnin
 Status prepare(const VjpCall& call, const VjpProduct& p, Running& r) {
   const Places places = place_scales(p, call.dequantized);
   OCTAVO_TRY_ASSIGN(const bool near, near_zero_points(call, p.x));
-  const DType type = working_type(call, p, near);
+  const DType type = working_type(call, p, places, near);
   // An output of neighbouring columns is the transposed product: x^T @ grad^T.
   r.turned = p.out.defined() && p.out.strides[0] == 1 && !neighbours_along_rows(p.out);
   FarZeroPoints far;
