@@ -10,7 +10,7 @@
 
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"
-#include "property/draw.hpp"
+#include "support/draw.hpp"
 #include "support/scale_shape.hpp"
 
 namespace octavo::test {

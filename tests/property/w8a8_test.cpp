@@ -6,7 +6,7 @@
 #include "kit/oracle.hpp"
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"
-#include "property/draw.hpp"
+#include "support/draw.hpp"
 #include "support/lines.hpp"
 #include "support/scale_shape.hpp"
 

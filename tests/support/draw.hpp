@@ -2,6 +2,7 @@
 // What properties draw their problems with.
 #pragma once
 
+#include <gtest/gtest-spi.h>
 #include <rapidcheck.h>
 
 #include <cstdint>
@@ -27,15 +28,33 @@ T one_of(const std::vector<T>& choices) {
       between(0, static_cast<std::int64_t>(choices.size()) - 1))];
 }
 
+/// What expectations say during a call. They fail no test by themselves: a smaller problem can be
+/// looked for first.
+template <class Call>
+std::string failures(const Call& call) {
+  testing::TestPartResultArray results;
+  {
+    const testing::ScopedFakeTestPartResultReporter reporter(
+        testing::ScopedFakeTestPartResultReporter::INTERCEPT_ONLY_CURRENT_THREAD, &results);
+    call();
+  }
+  std::string all;
+  for (int i = 0; i < results.size(); ++i) {
+    const testing::TestPartResult& result = results.GetTestPartResult(i);
+    if (result.failed()) all += std::string(result.message()) + '\n';
+  }
+  return all;
+}
+
 /// Before each check; rapidcheck reads this once: OCTAVO_PROPERTY_CASES sets how many problems are
-/// drawn (300 without it), OCTAVO_PROPERTY_SEED repeats a run.
-inline void configure() {
-  static const bool configured = [] {
+/// drawn (`number` without it), OCTAVO_PROPERTY_SEED repeats a run.
+inline void configure(int number = 300) {
+  static const bool configured = [=] {
     const auto variable = [](const char* name, const std::string& otherwise) {
       const char* value = std::getenv(name);
       return value != nullptr ? std::string(value) : otherwise;
     };
-    const std::string cases = variable("OCTAVO_PROPERTY_CASES", "300");
+    const std::string cases = variable("OCTAVO_PROPERTY_CASES", std::to_string(number));
     const std::string seed =
         variable("OCTAVO_PROPERTY_SEED", std::to_string(std::random_device()()));
     ::setenv("RC_PARAMS", ("noshrink=0 max_success=" + cases + " seed=" + seed).c_str(), 0);
