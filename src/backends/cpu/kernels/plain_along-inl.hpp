@@ -25,7 +25,10 @@
 
 constexpr int kAlongRows = 8;                  // at most
 constexpr std::int64_t kAlongCopy = 16 << 10;  // bytes of rows in a stretch of K
-constexpr std::int64_t kAlongAhead = 8 << 10;  // of the weight
+// Of the weight. Where a line takes few instructions, the loads of as many lines as memory has on
+// their way are under way themselves, and prefetches that go far beyond them only wait with them.
+template <int rows>
+constexpr std::int64_t kAlongAhead = rows == 1 && Along::kBytes == kSquareBytes ? 2 << 10 : 8 << 10;
 // What meets a line of the weight, and bytes of a row that meet one of its bytes.
 constexpr int kAlongPieces = static_cast<int>(kSquareBytes / Along::kBytes);
 constexpr std::int64_t kAlongWidth = Along::kRowBytes / Along::kBytes;
@@ -132,12 +135,12 @@ OCTAVO_INLINE void along(const octavo::cpu::PlainTile& p) {
     const std::int64_t left = all - tail - k;
     const std::int64_t depth = left < kStretch ? left : kStretch;
     copy_lines<rows>(dot, a + k * kAlongWidth, t.lda, depth * kAlongWidth, lines);
-    const std::int64_t beyond = kAlongAhead % depth;
+    const std::int64_t beyond = kAlongAhead<rows> % depth;
     along_stretch<rows, ones>(dot, p,
                               {.b = b + k,
                                .rows = lines,
                                .depth = depth,
-                               .ahead = kAlongAhead / depth * t.ldb + beyond,
+                               .ahead = kAlongAhead<rows> / depth * t.ldb + beyond,
                                .whole = depth - beyond,
                                .wrapped = t.ldb - depth},
                               t.ldb, k > 0);
