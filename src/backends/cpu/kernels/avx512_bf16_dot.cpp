@@ -75,7 +75,7 @@ struct PairLines {
   static constexpr int kRows = 2, kVectors = 2, kBytes = 64;
   static constexpr bool kOrdered = false;
   static OCTAVO_INLINE TwoLines load(const Dot&, const char* b, std::int64_t ldb) {
-    return {_mm512_loadu_si512(b), _mm512_loadu_si512(b + ldb)};
+    return {Vec::load_unaligned_ints(b), Vec::load_unaligned_ints(b + ldb)};
   }
   template <int v>
   static OCTAVO_INLINE __m512i step(const Dot&, const TwoLines& x) {
@@ -93,8 +93,8 @@ struct Int8Lines {
                             _mm512_srai_epi32(_mm512_slli_epi32(bytes, 16), 24));
   }
   static OCTAVO_INLINE TwoLines load(const Dot&, const char* b, std::int64_t ldb) {
-    const __m512i row0 = _mm512_loadu_si512(b);
-    const __m512i row1 = _mm512_loadu_si512(b + ldb);
+    const __m512i row0 = Vec::load_unaligned_ints(b);
+    const __m512i row1 = Vec::load_unaligned_ints(b + ldb);
     return {_mm512_unpacklo_epi8(row0, row1), _mm512_unpackhi_epi8(row0, row1)};
   }
   template <int v>
@@ -109,7 +109,7 @@ PlainKernel find_plain(const PlainWanted& wanted) noexcept {
   switch (wanted.weight) {
     case DType::bfloat16:
       return along_k ? find_plain_columns<WordSource>(wanted)
-                     : find_plain_rows<AnyRows<PairLines, 8, 8>>(wanted.rows);
+                     : find_plain_rows<AnyRows<PairLines, 16, 8>>(wanted.rows);
     case DType::int8:
       return along_k ? find_plain_columns<Int8Source>(wanted)
                      : find_plain_rows<AnyRows<Int8Lines, 8>>(wanted.rows);

@@ -109,14 +109,14 @@ struct FloatLines {
   static OCTAVO_INLINE const char* load(const Dot&, const char* b, std::int64_t) { return b; }
   template <int>
   static OCTAVO_INLINE __m512i step(const Dot&, const char* b) {
-    return _mm512_loadu_si512(b);
+    return Vec::load_unaligned_ints(b);
   }
 };
 struct Bf16Lines {
   static constexpr int kRows = 1, kVectors = 2, kBytes = 64;
   static constexpr bool kOrdered = false;
   static OCTAVO_INLINE __m512i load(const Dot&, const char* b, std::int64_t) {
-    return _mm512_loadu_si512(b);
+    return Vec::load_unaligned_ints(b);
   }
   template <int v>
   static OCTAVO_INLINE __m512i step(const Dot&, __m512i row) {

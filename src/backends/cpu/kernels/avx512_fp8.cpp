@@ -69,8 +69,8 @@ struct CodeLines {
     Bytes low, high;
   };
   static OCTAVO_INLINE Joined load(const Dot& dot, const char* b, std::int64_t ldb) {
-    const __m512i row0 = _mm512_loadu_si512(b);
-    const __m512i row1 = _mm512_loadu_si512(b + ldb);
+    const __m512i row0 = Vec::load_unaligned_ints(b);
+    const __m512i row1 = Vec::load_unaligned_ints(b + ldb);
     return {Codes::load(dot, _mm512_unpacklo_epi8(row0, row1)),
             Codes::load(dot, _mm512_unpackhi_epi8(row0, row1))};
   }

@@ -108,8 +108,8 @@ class TurnedSquare {
       : pieces_(pieces), next_(next), ldb_(ldb), next_pieces_(next_pieces) {}
 
   static OCTAVO_INLINE void put_pieces(const char* b, std::int64_t ldb, char* out) {
-    __m512i x[] = {_mm512_loadu_si512(b), _mm512_loadu_si512(b + 4 * ldb),
-                   _mm512_loadu_si512(b + 8 * ldb), _mm512_loadu_si512(b + 12 * ldb)};
+    __m512i x[] = {Vec::load_unaligned_ints(b), Vec::load_unaligned_ints(b + 4 * ldb),
+                   Vec::load_unaligned_ints(b + 8 * ldb), Vec::load_unaligned_ints(b + 12 * ldb)};
     put_lanes_together(x);
     for (int piece = 0; piece < 4; ++piece) _mm512_store_si512(out + piece * 256, x[piece]);
   }
