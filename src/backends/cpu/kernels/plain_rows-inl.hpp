@@ -9,8 +9,9 @@
 // A strip of columns goes through some rows of K, then through the next ones, which are fetched
 // meanwhile. The sums of the strip wait in the first-level cache, in the order that joining leaves.
 // They are put in theirs at the end of K, or of a group. More rows of A than registers hold sums of
-// go through what the second-level cache holds in parts; the first one fetches, and adds up the
-// columns.
+// go through a line in parts: the first one adds up the columns and keeps the steps that it joins
+// in the first-level cache for the others (kKeeps), or all go through what the second-level cache
+// holds. They fetch in turns.
 //
 // Included inside an instruction-set region after plain_columns-inl.hpp; every including file gets
 // its own copy. A `Lines` says what rows of the weight become:
@@ -27,6 +28,7 @@
 // and a `LinesOf` which of them as many rows of A take, as many as registers hold the sums of:
 //   Of<rows>    for up to kTogether, and one row more where columns are added up
 //   kTogether   rows of A that go through a line at once
+//   kKeeps      the steps of the first ones are kept for the others
 //   kMostRows   of A; for more of them a packed panel is faster
 
 // A strip goes through so many bytes at a time, in so many rows, while as many rows are fetched
@@ -67,12 +69,13 @@ struct LineCursor {
   std::int64_t lda;
 };
 
-template <class Lines, int rows, bool ones, int v, class Joined, std::size_t... r>
+template <class Lines, int rows, bool ones, bool keeps, int v, class Joined, std::size_t... r>
 OCTAVO_INLINE void line_vector(const Dot& dot, Dot::Sum (&sums)[rows * Lines::kVectors],
                                [[maybe_unused]] Dot::Sum (&b_sums)[Lines::kVectors],
                                const LineCursor& at, const Joined& joined,
-                               std::index_sequence<r...>) {
+                               [[maybe_unused]] Dot::Right* kept, std::index_sequence<r...>) {
   const typename Dot::Right step = Lines::template step<v>(dot, joined);
+  if constexpr (keeps) kept[v] = step;
   ((sums[r * Lines::kVectors + v] =
         Dot::add(sums[r * Lines::kVectors + v],
                  dot.left(broadcast_step(at.a + static_cast<std::int64_t>(r) * at.lda)), step)),
@@ -81,30 +84,36 @@ OCTAVO_INLINE void line_vector(const Dot& dot, Dot::Sum (&sums)[rows * Lines::kV
 }
 
 // `steps` steps of a line's columns; sums lie kRowSums apart, those of columns beside them.
-template <class Lines, int rows, bool fetches, bool ones, std::size_t... i, std::size_t... v>
-OCTAVO_INLINE void line_steps(const Dot& dot, LineCursor at, std::int64_t steps, RowsAhead& ahead,
+template <class Lines, int rows, int fetched, bool ones, bool keeps, std::size_t... i,
+          std::size_t... v>
+OCTAVO_INLINE void line_steps(const Dot& dot, LineCursor at, std::int64_t steps, RowsAhead& fetches,
                               float* c, [[maybe_unused]] std::int32_t* sums_out,
-                              std::index_sequence<i...>, std::index_sequence<v...>) {
+                              [[maybe_unused]] Dot::Right* kept, std::index_sequence<i...>,
+                              std::index_sequence<v...>) {
   constexpr std::make_index_sequence<rows> kRows;
   constexpr std::size_t kVectors = Lines::kVectors;
   Dot::Sum sums[] = {Dot::read(c + i / kVectors * octavo::cpu::kRowSums + i % kVectors * 16)...};
   Dot::Sum b_sums[] = {((void)v, Dot::zero())...};
   if constexpr (ones) ((b_sums[v] = Dot::read(sums_out + v * 16)), ...);
+  RowsAhead ahead = fetches;
   OCTAVO_FLAT_LOOP
   for (; steps > 0; --steps) {
-    if constexpr (fetches) ahead.fetch<Lines::kRows * Lines::kBytes>();
+    if constexpr (fetched > 0) ahead.fetch<fetched>();
     const auto joined = Lines::load(dot, at.b, at.ldb);
-    (line_vector<Lines, rows, ones, static_cast<int>(v)>(dot, sums, b_sums, at, joined, kRows),
+    (line_vector<Lines, rows, ones, keeps, static_cast<int>(v)>(dot, sums, b_sums, at, joined, kept,
+                                                                kRows),
      ...);
+    if constexpr (keeps) kept += kVectors;
     at.b += Lines::kRows * at.ldb;
     at.a += octavo::cpu::kStepBytes;
   }
+  if constexpr (fetched > 0) fetches = ahead;
   (Dot::write(c + i / kVectors * octavo::cpu::kRowSums + i % kVectors * 16, sums[i]), ...);
   if constexpr (ones) (Dot::write(sums_out + v * 16, b_sums[v]), ...);
 }
 
 // The columns of a line, from column `column` of the strip on.
-template <class Lines, int rows, bool fetches, bool ones>
+template <class Lines, int rows, int fetched, bool ones>
 struct LineSums {
   static constexpr std::int64_t kColumns = Lines::kVectors * 16;
   const octavo::cpu::PlainTile& p;
@@ -117,11 +126,14 @@ struct LineSums {
           column % octavo::cpu::kRowSums),
         sums_out(ones ? tile.sums_out + column : nullptr) {}
 
-  // Whole steps.
-  void add(const Dot& dot, const LineCursor& at, std::int64_t steps, RowsAhead& ahead) const {
-    line_steps<Lines, rows, fetches, ones>(dot, at, steps, ahead, c, sums_out,
-                                           std::make_index_sequence<rows * Lines::kVectors>(),
-                                           std::make_index_sequence<Lines::kVectors>());
+  // Whole steps, which may be kept.
+  template <bool keeps = false>
+  void add(const Dot& dot, const LineCursor& at, std::int64_t steps, RowsAhead& ahead,
+           Dot::Right* kept = nullptr) const {
+    line_steps<Lines, rows, fetched, ones, keeps>(
+        dot, at, steps, ahead, c, sums_out, kept,
+        std::make_index_sequence<rows * Lines::kVectors>(),
+        std::make_index_sequence<Lines::kVectors>());
   }
   // Fewer columns, or rows of K, than a step has: with zeros.
   void add_part(const Dot& dot, const LineCursor& at, std::int64_t depth,
@@ -176,8 +188,8 @@ OCTAVO_INLINE void staged_line(const Dot& dot, const octavo::cpu::PlainTile& p, 
   const std::int64_t whole = depth / Lines::kRows * Lines::kRows;
   const auto take = [&]<class Taken>() {
     for (std::int64_t v = 0; v < kSquareBytes; v += Lines::kBytes) {
-      const LineSums<Taken, rows, false, ones> sums(
-          p, column + v / Lines::kBytes * Lines::kVectors * 16);
+      const LineSums<Taken, rows, 0, ones> sums(p,
+                                                column + v / Lines::kBytes * Lines::kVectors * 16);
       const LineCursor from{lines + v, kSquareBytes, at.a, at.lda};
       sums.add(dot, from, whole / Lines::kRows, ahead);
       if (whole == depth) continue;
@@ -194,7 +206,8 @@ OCTAVO_INLINE void staged_line(const Dot& dot, const octavo::cpu::PlainTile& p, 
 template <class Lines, int rows, bool fetches, bool ones>
 OCTAVO_KERNEL void plain_lines(const Dot& dot, const octavo::cpu::PlainTile& p, LineCursor at,
                                std::int64_t depth, const char* next) noexcept {
-  using Sums = LineSums<typename AnyLines<Lines>::Type, rows, fetches, ones>;
+  using Any = typename AnyLines<Lines>::Type;
+  using Sums = LineSums<Any, rows, fetches ? Any::kRows * Any::kBytes : 0, ones>;
   constexpr std::int64_t kColumns = Sums::kColumns;
   constexpr std::int64_t kElement = Lines::kBytes / kColumns;
   constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / Lines::kRows;
@@ -220,6 +233,59 @@ OCTAVO_KERNEL void plain_lines(const Dot& dot, const octavo::cpu::PlainTile& p, 
     at.b += Lines::kBytes;
     end.b += Lines::kBytes;
   }
+}
+
+// Steps that were kept.
+template <class Lines>
+struct KeptLines {
+  static constexpr int kRows = Lines::kRows, kVectors = Lines::kVectors, kBytes = Lines::kBytes;
+  static constexpr std::int64_t kRowBytes = kVectors * static_cast<int>(sizeof(Dot::Right)) / kRows;
+  static OCTAVO_INLINE const Dot::Right* load(const Dot&, const char* b, std::int64_t) {
+    return reinterpret_cast<const Dot::Right*>(b);
+  }
+  template <int v>
+  static OCTAVO_INLINE const Dot::Right& step(const Dot&, const Dot::Right* kept) {
+    return kept[v];
+  }
+};
+
+// The columns of a line from `column` on through `depth` rows of K: some rows of A, whose sums are
+// those from `row` on. The first ones keep the steps, for which there is room, the others take
+// them.
+template <class Lines, int rows, int fetched, bool ones, bool first>
+OCTAVO_KERNEL void line_part(const Dot& dot, const octavo::cpu::PlainTile& p, std::int64_t column,
+                             std::int64_t row, const LineCursor& at, std::int64_t depth,
+                             RowsAhead& ahead, Dot::Right* kept) noexcept {
+  using Given = LineSums<Lines, rows, fetched, ones>;
+  constexpr std::int64_t kElement = Lines::kBytes / Given::kColumns;
+  constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / Lines::kRows;
+  Given sums(p, column);
+  sums.c += row * octavo::cpu::kRowSums;
+  const std::int64_t left = p.columns - column;
+  if (left < Given::kColumns) return sums.add_part(dot, at, depth, left * kElement);
+  const std::int64_t whole = depth / Lines::kRows * Lines::kRows;
+  if constexpr (first) {
+    sums.template add<true>(dot, at, whole / Lines::kRows, ahead, kept);
+  } else {
+    using Kept = KeptLines<Lines>;
+    LineSums<Kept, rows, fetched, false> more(p, column);
+    more.c = sums.c;
+    more.add(dot, {reinterpret_cast<const char*>(kept), Kept::kRowBytes, at.a, at.lda},
+             whole / Lines::kRows, ahead);
+  }
+  if (whole == depth) return;
+  sums.add_part(dot, {at.b + whole * at.ldb, at.ldb, at.a + whole * kRowBytes, at.lda},
+                depth - whole, Lines::kBytes);
+}
+
+// As many parts as a step has lines to fetch, evenly among them, fetch equal shares.
+template <class Lines>
+constexpr int fetched_by(int part, int parts) {
+  constexpr int kLines = Lines::kRows * Lines::kBytes / kSquareBytes;
+  int fetching = parts < kLines ? parts : kLines;
+  while (kLines % fetching != 0) --fetching;
+  const bool fetches = part == 0 || part * fetching / parts != (part - 1) * fetching / parts;
+  return fetches ? kLines / fetching * kSquareBytes : 0;
 }
 
 // Puts the sums of each line in the order of columns.
@@ -282,6 +348,24 @@ OCTAVO_INLINE void by_parts(const Each& each) {
   }
 }
 
+// All columns and rows of A through `depth` rows of K, while those ahead are fetched.
+template <class LinesOf, int rows, bool ones>
+OCTAVO_INLINE void kept_lines(const Dot& dot, const octavo::cpu::PlainTile& p, LineCursor at,
+                              std::int64_t depth, RowsAhead ahead) {
+  using Lines = typename LinesOf::template Of<1>;
+  constexpr int kTogether = LinesOf::kTogether;
+  constexpr int kParts = (rows + kTogether - 1) / kTogether;
+  typename Dot::Right kept[kMostTogether / Lines::kRows * Lines::kVectors];
+  for (std::int64_t j = 0; j < p.columns; j += Lines::kVectors * 16, at.b += Lines::kBytes) {
+    by_parts<kTogether, rows>([&]<int some, int row>() {
+      constexpr int kFetched = fetched_by<Lines>(row / kTogether, kParts);
+      const LineCursor from{at.b, at.ldb, at.a + row * at.lda, at.lda};
+      line_part<Lines, some, kFetched, ones && row == 0, row == 0>(dot, p, j, row, from, depth,
+                                                                   ahead, kept);
+    });
+  }
+}
+
 template <class LinesOf, int rows, bool ones>
 OCTAVO_INLINE void plain_strip(const octavo::cpu::PlainTile& p) {
   using One = typename LinesOf::template Of<1>;
@@ -312,13 +396,17 @@ OCTAVO_INLINE void plain_strip(const octavo::cpu::PlainTile& p) {
       // After K, the next strip.
       const char* next =
           begin < depth ? at.b + some * t.ldb : static_cast<const char*>(t.b) + strip;
-      by_parts<LinesOf::kTogether, rows>([&]<int some_rows, int row>() {
-        constexpr bool kFirst = row == 0, kOnes = kFirst && ones;
-        using Lines = typename LinesOf::template Of<some_rows + (kOnes ? 1 : 0)>;
-        LineCursor rows_at = at;
-        rows_at.a += row * at.lda;
-        plain_lines<Lines, some_rows, kFirst, kOnes>(dot, from_row(p, row), rows_at, some, next);
-      });
+      if constexpr (LinesOf::kKeeps && rows > LinesOf::kTogether) {
+        kept_lines<LinesOf, rows, ones>(dot, p, at, some, {next, strip, strip, t.ldb - strip});
+      } else {
+        by_parts<LinesOf::kTogether, rows>([&]<int some_rows, int row>() {
+          constexpr bool kFirst = row == 0, kOnes = kFirst && ones;
+          using Lines = typename LinesOf::template Of<some_rows + (kOnes ? 1 : 0)>;
+          LineCursor rows_at = at;
+          rows_at.a += row * at.lda;
+          plain_lines<Lines, some_rows, kFirst, kOnes>(dot, from_row(p, row), rows_at, some, next);
+        });
+      }
     }
     by_parts<LinesOf::kTogether, rows>([&]<int some_rows, int row>() {
       using Lines = typename LinesOf::template Of<some_rows + (row == 0 && ones ? 1 : 0)>;
@@ -339,6 +427,7 @@ OCTAVO_KERNEL void plain_rows(const octavo::cpu::PlainTile& p) noexcept {
 template <template <int> class Lines, int most_vectors, int most_rows>
 struct FewerVectors {
   static constexpr int kMostRows = most_rows, kTogether = 4;
+  static constexpr bool kKeeps = false;
   template <int rows>
   using Of = Lines<(rows > 2                        ? 1
                     : rows == 2 && most_vectors > 2 ? 2
@@ -349,6 +438,7 @@ struct FewerVectors {
 template <class Lines, int most_rows, int together = 4>
 struct AnyRows {
   static constexpr int kMostRows = most_rows, kTogether = together;
+  static constexpr bool kKeeps = !kStagedLines<Lines>;
   template <int>
   using Of = Lines;
 };
