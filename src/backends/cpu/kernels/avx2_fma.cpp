@@ -73,11 +73,16 @@ struct Float16Pairs {
 #include "backends/cpu/kernels/pairs_to_floats-inl.hpp"
 
 #include "backends/cpu/kernels/plain_columns-inl.hpp"
+#include "backends/cpu/kernels/plain_parts-inl.hpp"
 #include "backends/cpu/kernels/plain_rows-inl.hpp"
 
+struct FloatSource : WordSource {
+  static constexpr int kLightRows = 16;
+};
 // Two elements of 16 bits of a column in a word: two steps.
 struct Bf16Source {
   static constexpr int kSteps = 2;
+  static constexpr int kLightRows = 10;
   using Turned = TurnedSquare<32>;
   static OCTAVO_INLINE Vec::Ints load(const Dot&, const Vec::Ints& word) { return word; }
   template <int i>
@@ -91,6 +96,7 @@ struct Bf16Source {
 };
 struct HalfSource {
   static constexpr int kSteps = 2;
+  static constexpr int kLightRows = 0;
   using Turned = TurnedSquare<16>;
   // Eight first halves, then eight second ones.
   static OCTAVO_INLINE Vec::Ints load(const Dot&, const Vec::Ints& word) {
@@ -107,6 +113,7 @@ struct HalfSource {
 // Four numbers of 8 bits: four steps.
 struct Int8Source {
   static constexpr int kSteps = 4;
+  static constexpr int kLightRows = 0;
   using Turned = TurnedSquare<32>;
   static OCTAVO_INLINE Vec::Ints load(const Dot&, const Vec::Ints& word) { return word; }
   template <int i>
@@ -174,14 +181,14 @@ struct Int8Lines : ElementLines<vectors, 1> {
 
 template <class Source, class LinesOf>
 PlainKernel find_either(const PlainWanted& wanted) noexcept {
-  return wanted.order == PlainOrder::along_k ? find_plain_columns<Source>(wanted)
+  return wanted.order == PlainOrder::along_k ? find_plain_turned<Source>(wanted)
                                              : find_plain_rows<LinesOf>(wanted.rows);
 }
 
 PlainKernel find_plain(const PlainWanted& wanted) noexcept {
   switch (wanted.weight) {
     case DType::float32:
-      return find_either<WordSource, FewerVectors<FloatLines, 1, 8>>(wanted);
+      return find_either<FloatSource, FewerVectors<FloatLines, 1, 8>>(wanted);
     case DType::float16:
       return find_either<HalfSource, FewerVectors<HalfLines, 2, 8>>(wanted);
     case DType::bfloat16:

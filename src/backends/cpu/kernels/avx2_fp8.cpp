@@ -106,12 +106,14 @@ void pack(const PackPiece& p) noexcept { pack_float8<CodeOrder>(p); }
 void unpack(const UnpackPiece& p) noexcept { unpack_float8<CodeOrder>(p); }
 
 #include "backends/cpu/kernels/plain_columns-inl.hpp"
+#include "backends/cpu/kernels/plain_parts-inl.hpp"
 #include "backends/cpu/kernels/plain_rows-inl.hpp"
 
 // Four codes of a column in a word: four steps.
 template <class Codes>
 struct CodeSource {
   static constexpr int kSteps = 4;
+  static constexpr int kLightRows = 0;
   // Upper bytes of words: codes 0 and 2, codes 1 and 3.
   struct Word {
     Vec::Ints even, odd;
@@ -172,7 +174,7 @@ struct FiniteLines : CodeLines<FiniteCodes, vectors> {
 PlainKernel find_plain(const PlainWanted& wanted) noexcept {
   if (!is_float8(wanted.weight)) return nullptr;
   return wanted.order == PlainOrder::along_k
-             ? find_plain_columns<FiniteSource>(wanted)
+             ? find_plain_turned<FiniteSource>(wanted)
              : find_plain_rows<FewerVectors<FiniteLines, 4, 16>>(wanted.rows);
 }
 OCTAVO_ISA_END

@@ -46,16 +46,17 @@ OCTAVO_INLINE typename Integers::Sum plain_ones(const Integers& dot, typename In
   return Integers::add(sum, dot.left(dot.one()), step);
 }
 
-// Makes squares one after the other: of the first one, then turn(dot, b, ldb, next) the one at b,
-// which was `next` before. `next` can be read in any case.
+// Makes squares one after the other: of the first ones, then turn<square>(dot, b, ldb, left) the
+// one at b, of those side by side the square-th, behind whose beginning its columns go on for
+// `left` bytes.
 template <class Turned>
 struct Turning {
   static constexpr int kMostRows = 4;
   struct Type {
     Type(const char*, std::int64_t) {}
-    template <class AnyDot>
+    template <int, class AnyDot>
     OCTAVO_INLINE Turned turn(const AnyDot& dot, const char* b, std::int64_t ldb,
-                              const char*) const {
+                              std::int64_t) const {
       return Turned(dot, b, ldb);
     }
   };
@@ -65,6 +66,12 @@ requires requires { typename Turned::Ahead; }
 struct Turning<Turned> {
   static constexpr int kMostRows = 16;
   using Type = typename Turned::Ahead;
+};
+template <class Turned>
+requires requires { typename Turned::Strip; }
+struct Turning<Turned> {
+  static constexpr int kMostRows = Turned::Strip::kMostRows;
+  using Type = typename Turned::Strip;
 };
 template <class Source>
 using TurningOf = typename Turning<typename Source::Turned>::Type;
@@ -160,10 +167,10 @@ OCTAVO_KERNEL void plain_unusual(const Dot& dot, Dot::Sum (&sums)[rows * squares
 
 template <class Source, int rows, bool ones, int squares, std::size_t... i, std::size_t... s>
 OCTAVO_INLINE void plain_squares(const Dot& dot, Dot::Sum (&sums)[rows * squares], Dot::Sum& b_sums,
-                                 const Square& at, TurningOf<Source>& turning, const char* next,
+                                 const Square& at, TurningOf<Source>& turning, std::int64_t left,
                                  std::index_sequence<i...>, std::index_sequence<s...>) {
-  typename Source::Turned turned[] = {turning.turn(
-      dot, at.b + static_cast<std::int64_t>(s) * kSquareColumns * at.ldb, at.ldb, next)...};
+  typename Source::Turned turned[] = {turning.template turn<static_cast<int>(s)>(
+      dot, at.b + static_cast<std::int64_t>(s) * kSquareColumns * at.ldb, at.ldb, left)...};
   if constexpr (requires { typename Source::Other; }) {
     if (!(turned[s].usual() && ...)) {
       Dot::Sum kept[] = {sums[i]...};
@@ -186,11 +193,12 @@ struct StagedSquares {
   alignas(64) char b[squares * kSquareColumns * kSquareBytes] = {};
   alignas(64) char a[rows * a_bytes] = {};
 
-  Square of(const Square& from, std::int64_t columns, std::int64_t b_size, std::int64_t a_size) {
+  Square of(const Square& from, std::int64_t columns, std::int64_t b_size, std::int64_t a_size,
+            std::int64_t some_rows = rows) {
     for (std::int64_t j = 0; j < columns; ++j) {
       std::memcpy(b + j * kSquareBytes, from.b + j * from.ldb, static_cast<std::size_t>(b_size));
     }
-    for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t r = 0; r < some_rows; ++r) {
       std::memcpy(a + r * a_bytes, from.a + r * from.lda, static_cast<std::size_t>(a_size));
     }
     return {b, kSquareBytes, a, a_bytes};
@@ -213,10 +221,8 @@ OCTAVO_INLINE void plain_depth(const Dot& dot, Dot::Sum (&sums)[rows * squares],
       for (std::int64_t j = 0; j < squares * kSquareColumns; ++j) {
         __builtin_prefetch(next + j * at.ldb, 0, 2);  // further ahead than the first level holds
       }
-      // What is left of the columns is staged.
-      const bool goes_on = ahead - at.b >= 2 * kSquareBytes;
-      plain_squares<Source, rows, ones, squares>(dot, sums, b_sums, at, turning,
-                                                 at.b + (goes_on ? kSquareBytes : 0), kSums, kAll);
+      plain_squares<Source, rows, ones, squares>(dot, sums, b_sums, at, turning, ahead - at.b,
+                                                 kSums, kAll);
       at.b += kSquareBytes;
       at.a += kRowBytes;
     }
@@ -226,8 +232,8 @@ OCTAVO_INLINE void plain_depth(const Dot& dot, Dot::Sum (&sums)[rows * squares],
     StagedSquares<rows, squares, kRowBytes> staged;
     const Square square = staged.of(at, columns, a_size / Source::kSteps, a_size);
     TurningOf<Source> staged_turning(square.b, square.ldb);
-    plain_squares<Source, rows, ones, squares>(dot, sums, b_sums, square, staged_turning, square.b,
-                                               kSums, kAll);
+    plain_squares<Source, rows, ones, squares>(dot, sums, b_sums, square, staged_turning,
+                                               kSquareBytes, kSums, kAll);
     at.b += a_size / Source::kSteps;
     at.a += a_size;
   }
@@ -326,12 +332,19 @@ constexpr auto column_kernels(std::index_sequence<row...>) {
       &plain_columns<Source, static_cast<int>(row) + 1>...};
 }
 
+template <class Source>
+constexpr int kTurningRows = Turning<typename Source::Turned>::kMostRows;
+
 // Groups that end inside a square would stage all of it.
+template <class Source>
+bool groups_end_inside(const octavo::cpu::PlainWanted& wanted) noexcept {
+  return wanted.group % (kSquareBytes * Source::kSteps) != 0;
+}
 template <class Source>
 octavo::cpu::PlainKernel find_plain_columns(const octavo::cpu::PlainWanted& wanted) noexcept {
   const std::int64_t rows = wanted.rows;
-  if (wanted.group % (kSquareBytes * Source::kSteps) != 0) return nullptr;
-  constexpr int kMost = Turning<typename Source::Turned>::kMostRows;
+  if (groups_end_inside<Source>(wanted)) return nullptr;
+  constexpr int kMost = kTurningRows<Source>;
   static constexpr auto kKernels = column_kernels<Source>(std::make_index_sequence<kMost>());
   return rows < 1 || rows > kMost ? nullptr : kKernels[static_cast<std::size_t>(rows - 1)];
 }

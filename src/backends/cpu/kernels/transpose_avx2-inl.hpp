@@ -71,51 +71,91 @@ struct Unseen {
 };
 
 // Sixteen columns of 64 bytes, turned (plain_columns-inl.hpp): in memory, since registers hold a
-// quarter of them. Eight columns at a time, so that their lines stay in the first-level cache
-// wherever they lie. With units of 16 bits, lane l of a word holds the lower halves of columns 4 l
-// to 4 l + 3, then their upper halves. `Look` sees every byte.
+// quarter of them. With units of 16 bits, lane l of a word holds the lower halves of columns 4 l to
+// 4 l + 3, then their upper halves. `Look` sees every byte.
+//
+// They are turned by fours, four columns at a time: lines of 16 columns that lie a multiple of
+// 4096 bytes apart meet in one set of the first-level cache, and what its prefetchers bring of as
+// many streams there is gone before it is read.
+//
+//   column 0  [32 bytes][32 bytes] .. 256 bytes         words 0 to 3, lanes 0 to 3, and 4 to 7, ..
+//     ..                                       -- turn -->
+//   column 3  [32 bytes][32 bytes] ..
 template <int bits, class Look = Unseen>
-struct TurnedSquare {
-  template <class Dot>
-  OCTAVO_INLINE TurnedSquare(const Dot& dot, const char* b, std::int64_t ldb) {
-    Look seen(dot);  // not a member, which would be in memory
-    for (std::int64_t half = 0; half < 2; ++half, b += 8 * ldb) {
-      for (std::int64_t part = 0; part < 64; part += 16) {
-        turn_part(b + part, ldb, seen, words + part * 16 + half * 32);
+class TurnedSquare {
+ public:
+  // Makes squares.
+  class Strip {
+   public:
+    static constexpr int kMostRows = 4;
+    Strip(const char*, std::int64_t) {}
+    template <int square, class Dot>
+    OCTAVO_INLINE TurnedSquare turn(const Dot& dot, const char* b, std::int64_t ldb,
+                                    std::int64_t left) {
+      Turned& t = turned_[square];
+      if (t.left == 0) {
+        t.left = left < kSquares * 64 ? left / 64 : kSquares;
+        t.next = t.words;
+        t.usual = turn_columns(Look(dot), b, ldb, t.left * 64, t.words);
       }
+      --t.left;
+      const char* words = t.next;
+      t.next += 1024;
+      return TurnedSquare(words, t.usual);
     }
-    all_usual = seen.usual();
-  }
-  OCTAVO_INLINE bool usual() const { return all_usual; }
+
+   private:
+    static constexpr std::int64_t kSquares = 4;
+    struct Turned {
+      alignas(64) char words[kSquares * 1024];
+      const char* next;
+      std::int64_t left = 0;
+      bool usual;
+    };
+    Turned turned_[kMostSquares];
+  };
+
+  OCTAVO_INLINE bool usual() const { return usual_; }
+  OCTAVO_INLINE const char* words() const { return words_; }
   template <int w>
   OCTAVO_INLINE Vec::Ints word() const {
-    return Vec::load_ints(words + w * 64);
+    return Vec::load_ints(words_ + w * 64);
   }
 
  private:
-  // 16 bytes of eight columns: four words.
-  static OCTAVO_INLINE void turn_part(const char* b, std::int64_t ldb, Look& seen, char* out) {
-    const auto lane = [&](std::int64_t j) {
-      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(b + j * ldb));
+  OCTAVO_INLINE TurnedSquare(const char* words, bool usual) : words_(words), usual_(usual) {}
+
+  // `depth` bytes of sixteen columns; whether they are usual.
+  static OCTAVO_KERNEL bool turn_columns(Look seen, const char* b, std::int64_t ldb,
+                                         std::int64_t depth, char* out) noexcept {
+    for (std::int64_t quad = 0; quad < 4; ++quad, b += 4 * ldb, out += 16) {
+      for (std::int64_t k = 0; k < depth; k += 32) turn_part(seen, b + k, ldb, out + k * 16);
+    }
+    return seen.usual();
+  }
+  // 32 bytes of four columns: eight words.
+  static OCTAVO_INLINE void turn_part(Look& seen, const char* b, std::int64_t ldb, char* out) {
+    const auto column = [&](std::int64_t j) {
+      const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + j * ldb));
+      seen.look(bytes);
+      return bytes;
     };
-    const auto columns = [&](std::int64_t j) {
-      const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(lane(j)), lane(j + 4), 1);
-      seen.look(both);
-      return both;
-    };
-    const __m256i m0 = columns(0), m1 = columns(1), m2 = columns(2), m3 = columns(3);
+    const __m256i m0 = column(0), m1 = column(1), m2 = column(2), m3 = column(3);
     const __m256i low01 = unpack_low<bits>(m0, m1), high01 = unpack_high<bits>(m0, m1);
     const __m256i low23 = unpack_low<bits>(m2, m3), high23 = unpack_high<bits>(m2, m3);
     const auto put = [&](int w, __m256i word) {
-      _mm256_store_si256(reinterpret_cast<__m256i*>(out + w * 64), word);
+      auto* at = reinterpret_cast<__m128i*>(out + w * 64);
+      _mm_store_si128(at, _mm256_castsi256_si128(word));
+      _mm_store_si128(at + 16, _mm256_extracti128_si256(word, 1));
     };
     put(0, unpack_low<2 * bits>(low01, low23));
     put(1, unpack_high<2 * bits>(low01, low23));
     put(2, unpack_low<2 * bits>(high01, high23));
     put(3, unpack_high<2 * bits>(high01, high23));
   }
-  alignas(64) char words[1024];
-  bool all_usual;
+
+  const char* words_;
+  bool usual_;
 };
 
 // 256 bytes of rows, 64 columns each, as vectors of 16 columns: four rows of bytes, two of

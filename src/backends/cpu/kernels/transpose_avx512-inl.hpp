@@ -80,8 +80,10 @@ class TurnedSquare {
     OCTAVO_INLINE Ahead(const char* b, std::int64_t ldb) {
       for (int g = 0; g < 4; ++g) put_pieces(b + g * ldb, ldb, pieces_[0] + g * 64);
     }
-    template <class Dot>
-    OCTAVO_INLINE TurnedSquare turn(const Dot&, const char*, std::int64_t ldb, const char* next) {
+    template <int, class Dot>
+    OCTAVO_INLINE TurnedSquare turn(const Dot&, const char* b, std::int64_t ldb,
+                                    std::int64_t left) {
+      const char* next = left >= 128 ? b + 64 : b;  // which can be read in any case
       const int now = now_;
       now_ = 1 - now;
       return TurnedSquare(pieces_[now], next, ldb, pieces_[now_]);
