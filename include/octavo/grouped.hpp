@@ -109,7 +109,7 @@ OCTAVO_API Tensor scaled_grouped_mm(const Operand& input, const Operand& weight,
                                     const ScaledGroupedMmOptions& options = {},
                                     const ExecContext& context = {});
 
-/// The problem that the tensor form of grouped_mm would run. Throws Error.
+/// The problem that the tensor form of grouped_mm would run, as scaled_mm_problem. Throws Error.
 OCTAVO_API MatmulProblem grouped_mm_problem(const Operand& a, const Operand& b,
                                             const GroupedOptions& options = {});
 

@@ -60,7 +60,8 @@ OCTAVO_API Tensor scaled_mm(const Operand& a, const Operand& b, const ScaledMmOp
                             const ExecContext& context = {});
 
 /// The problem that scaled_mm would run, for `explain` and `workspace_bytes`. It refers to the
-/// arguments' memory; `out` may be undefined. Throws Error.
+/// arguments' memory. Without `out` the output is what the call would allocate, but has no memory
+/// (set_output gives it some, to run it). Throws Error.
 OCTAVO_API MatmulProblem scaled_mm_problem(const Operand& a, const Operand& b,
                                            const ScaledMmOptions& options = {});
 

@@ -89,10 +89,14 @@ std::vector<ErrorRow> product_errors() {
       {"DeviceOfAProblemMadeByHand", Code::unavailable,
        "scaled_mm: operands.device " + device_refusal(kNoCuda),
        [=] {
-         MatmulProblem problem = scaled_mm_problem(a, b);
+         const Tensor out = scaled_mm(a, b);
+         MatmulProblem problem = scaled_mm_problem(a, b, {.out = out});
          problem.single.a.data = on_cuda(a);
          run(problem);
        }},
+      {"ProblemWithoutOut", kInvalid,
+       "scaled_mm: out must be given to run a problem (options.out, or set_output); got none",
+       [=] { run(scaled_mm_problem(a, b)); }},
       {"RankOfA", kInvalid, "scaled_mm: a.shape must be 2-D [M, K]; got [2, 3, 1]",
        [=] {
          mm(ones(int8, {2, 3, 1}), b);

@@ -229,7 +229,7 @@ MatmulProblem grouped_mm_problem(const Operand& a, const Operand& b,
     OCTAVO_TRY_ASSIGN(Lowered lowered,
                       lower_grouped({"grouped_mm"}, a, b, options, ScaleReading::rowwise, {}));
     lowered.problem.groups.offs = options.offs;  // like every operand, the caller's
-    return lowered.problem;
+    return outlined(lowered);
   });
 }
 

@@ -116,6 +116,17 @@ std::array<std::int64_t, 3> out_shape(const Lowered& l, int* rank) noexcept {
   return {e.m, e.n, 0};
 }
 
+MatmulProblem outlined(const Lowered& l) {
+  MatmulProblem problem = l.problem;
+  if (l.out.defined()) return problem;
+  int rank = 0;
+  const std::array<std::int64_t, 3> shape = out_shape(l, &rank);
+  TensorView out(nullptr, l.out_dtype, std::span(shape.data(), static_cast<std::size_t>(rank)));
+  out.device = problem.single.a.data.device;
+  set_output(problem, out);
+  return problem;
+}
+
 Result<Tensor> run_lowered(Lowered& l, const ExecContext& context, const char* backend) {
   Tensor out = Tensor::adopt(nullptr, l.out);
   if (!out.defined()) {

@@ -44,6 +44,10 @@ Result<Lowered> lower_batch(const Site& site, const Operand& input, const Operan
 /// The shape of the output of a lowered problem.
 std::array<std::int64_t, 3> out_shape(const Lowered& lowered, int* rank) noexcept;
 
+/// The problem with its output: the caller's, or the type, shape and strides of what the call would
+/// allocate, without memory.
+MatmulProblem outlined(const Lowered& lowered);
+
 /// Allocates the output where none was supplied, runs, and returns the output.
 Result<Tensor> run_lowered(Lowered& lowered, const ExecContext& context, const char* backend);
 

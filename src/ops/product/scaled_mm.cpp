@@ -23,12 +23,30 @@ MatmulProblem scaled_mm_problem(const Operand& a, const Operand& b,
                                 const ScaledMmOptions& options) {
   return at_edge("scaled_mm", [&]() -> Result<MatmulProblem> {
     OCTAVO_TRY_ASSIGN(const Lowered lowered, lower_product({"scaled_mm"}, a, b, options));
-    return lowered.problem;
+    return outlined(lowered);
   });
 }
 
+namespace {
+
+// The problem functions leave the memory of an output that nobody gave to the caller.
+Status check_outputs(const MatmulProblem& p) {
+  const auto lacks = [](const Member& member) {
+    const MatrixView& out = member.out;
+    return !out.defined() || (out.data == nullptr && out.numel() > 0);
+  };
+  const bool list = p.groups.split == Split::list;
+  if (list ? std::ranges::none_of(p.groups.list, lacks) : !lacks(p.single)) return {};
+  return fail(Code::invalid_argument,
+              "{}: out must be given to run a problem (options.out, or set_output); got none",
+              p.operation);
+}
+
+}  // namespace
+
 void run(const MatmulProblem& problem, const ExecContext& context, const char* backend) {
   at_edge(problem.operation, [&]() -> Status {
+    OCTAVO_TRY(check_outputs(problem));
     if (!problem.groups.offs.defined()) return run_problem(problem, context, backend);
     OCTAVO_TRY_ASSIGN(const Tensor offs,
                       read_offsets({problem.operation}, problem.groups.offs, context));
