@@ -119,6 +119,51 @@ TEST_F(CudaBackend, GroupsOfRowsAreOneLaunch) {
   }
 }
 
+// Of 1x128 by 128x128 blocks, as DeepSeek's: one launch, whatever the scales' type, of groups too.
+TEST_F(CudaBackend, ScalesOfEvery128OfKAreTakenByTheTensorCores) {
+  constexpr std::int64_t kDeep = 304, kCells = 3;
+  const auto said = [](const MatmulProblem& problem) { return explain(problem).to_string(); };
+  const Tensor a = to_device(gaussians(float8_e4m3fn, {kM, kDeep}, 1)),
+               b = to_device(gaussians(float8_e4m3fn, {3, kN, kDeep}, 2));
+  const Tensor far_scale = to_device(uniforms(float32, {kM, kCells}, 3));
+  const auto weight = [&](DType dtype, const Shape& shape) {
+    return to_device(uniforms(dtype, shape, 4));
+  };
+  const Tensor blocks = weight(float32, {kCells, 1}), powers = weight(float8_e8m0fnu, {kCells, 1}),
+               small = weight(float32, {10, kN}), of_groups = weight(float32, {3, kCells, 1});
+  const auto launched = [&](const Scale& scale_b) {
+    reset_simulated_driver();
+    (void)scaled_mm(
+        a, b.view()[0].transposed(),
+        {.scale_a = {far_scale, group(128)}, .scale_b = scale_b, .out_dtype = bfloat16});
+    return launches();
+  };
+  EXPECT_EQ(launched({blocks, block(128, 128)}),
+            (std::map<std::string, int>{{"octavo_few_rows_e4m3_scaled_of32_16", 1}}));
+  EXPECT_EQ(launched({powers, block(128, 128)}),
+            (std::map<std::string, int>{{"octavo_convert", 1},
+                                        {"octavo_few_rows_e4m3_scaled_of32_16", 1}}));
+  EXPECT_EQ(launched({small, group(32)}), (std::map<std::string, int>{{"octavo_product", 1}}));
+  expect_part(
+      said(scaled_mm_problem(a, b.view()[0].transposed(),
+                             {.scale_a = {far_scale, group(128)}, .scale_b = {small, group(32)}})),
+      "scales that vary along K otherwise than by multiples of 128");
+  const Tensor ends = to_device(values(int32, {3}, {5, 5, 18}));
+  const GroupedOptions options{.offs = ends,
+                               .out_dtype = bfloat16,
+                               .scale_a = {far_scale, group(128)},
+                               .scale_b = {of_groups, block(128, 128)}};
+  reset_simulated_driver();
+  (void)grouped_mm(a, b.transposed(), options);
+  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_convert", 1},  // offsets, to int64
+                                                    {"octavo_cut_rows", 1},
+                                                    {"octavo_dense_e4m3_scaled_32", 1}}));
+  expect_part(
+      said(grouped_mm_problem(a, b.transposed(), options)),
+      "one launch for all groups: dense 128x128 tiles, clusters of 2: fp8 sums of every 128 "
+      "of K, each by its scales");
+}
+
 // A plan knows no offsets: it says what decides, and the launches agree.
 TEST_F(CudaBackend, ExplainSaysThatGroupsAreLaunchedOneByOne) {
   const Tensor near = integers(int8, {90, kK}, 1), weights = integers(int8, {3, kN, kK}, 2);

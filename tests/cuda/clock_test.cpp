@@ -35,6 +35,7 @@ Clocked run(const char* what, Problem problem, std::uint32_t clusters, double re
 
 using Int8 = DenseProblem<Dense<MmaType::s8_s8>>;
 using Promoted = DenseProblem<Dense<MmaType::e4m3_e4m3, Summing::promoted>>;
+using Scaled = DenseProblem<Dense<MmaType::e4m3_e4m3, Summing::scaled>>;
 using Int8Cut = DenseProblem<Dense<MmaType::s8_s8, Summing::plain, 2, 2, 2>>;
 using PromotedCut = DenseProblem<Dense<MmaType::e4m3_e4m3, Summing::promoted, 2, 2, 2>>;
 
@@ -42,6 +43,7 @@ TEST(Clock, LargeProductsKeepTensorCoresBusy) {
   // Tiles of 8192^3: a cluster takes sixteen there, three here; eight read each box.
   EXPECT_GE(run("int8", Int8(1024, 768, 8192), 4, 8).busy, 0.93);
   EXPECT_GE(run("fp8 promoted", Promoted(1024, 384, 8192), 4, 8).busy, 0.93);
+  EXPECT_GE(run("fp8 by blocks", Scaled(1024, 384, 8192), 4, 8).busy, 0.9);
 }
 
 // 256x4096x14336: thirty-two clusters have a tile each; here four, of 512 columns. All of them read
@@ -79,6 +81,8 @@ TEST(Clock, DecodeStepsReadWeightsAtTheSpeedOfMemory) {
   EXPECT_GE(fraction_of_memory("fp8, 1 row", PromotedFew<16>(1, kColumns, kDepth), 5), 0.95);
   EXPECT_GE(fraction_of_memory("fp8, 16 rows", PromotedFew<16>(16, kColumns, kDepth), 5), 0.95);
   EXPECT_GE(fraction_of_memory("fp8, 64 rows", PromotedFew<64>(64, kColumns, kDepth), 5), 0.9);
+  using ByBlocks = DenseProblem<FewRows<MmaType::e4m3_e4m3, Summing::scaled, 2, 16>>;
+  EXPECT_GE(fraction_of_memory("fp8 by blocks, 1 row", ByBlocks(1, kColumns, kDepth), 5), 0.93);
   // Mx4096x4096: 64 tiles, of two CTAs each; here eight.
   EXPECT_GE(fraction_of_memory("fp8, 64 rows, K cut", PromotedFew<64, 2>(64, 512, kDepth), 8),
             0.75);

@@ -56,6 +56,10 @@ struct DenseProblem {
     for (int r = 0; r < m; ++r) scale_a.push_back(factor(random));
     for (int r = 0; r < n; ++r) scale_b.push_back(factor(random));
     for (int r = 0; r < n; ++r) bias.push_back(factor(random) * 100 - 1);
+    if (!Kernel::kScaled) return;
+    std::uniform_real_distribution<float> near_one(0.25F, 4.0F);
+    for (int i = 0; i < m * steps(); ++i) along_a.push_back(near_one(random));
+    for (int i = 0; i < n * steps(); ++i) along_b.push_back(near_one(random));
   }
 
   DenseParams<TensorMap> params(DenseOut type = Kernel::kOutBytes == 2 ? DenseOut::bf16
@@ -72,6 +76,11 @@ struct DenseProblem {
     p.epilogue.scale_a = {scale_a.data(), 1};
     p.epilogue.scale_b = {scale_b.data(), 1};
     p.epilogue.bias = {bias.data(), 1};
+    if (Kernel::kScaled) {
+      p.k_scales.a = {along_a.data(), steps(), 1};
+      p.k_scales.b = {along_b.data(), steps(), 1};
+      p.k_scales.b.lines = columns_of_a_scale();
+    }
     return p;
   }
 
@@ -100,9 +109,19 @@ struct DenseProblem {
         for (std::size_t step = link; step < std::min(link + chain, x.size()); step += 32)
           cuda::simulator::multiply_step(cuda::simulator::TensorUnit::wgmma, kType, &x[step], 1,
                                          &y[step], 1, &bits);
-        of_chunk += std::bit_cast<Sum>(bits);
+        of_chunk += scaled(std::bit_cast<Sum>(bits), row, column, static_cast<int>(link / 128));
       }
       sum += of_chunk;
+    }
+    return sum;
+  }
+  /// A step's sum by its scales along K.
+  Sum scaled(Sum sum, int row, int column, int step) const {
+    if constexpr (Kernel::kScaled) {
+      const auto at = [&](int line) { return static_cast<std::size_t>(line * steps() + step); };
+      volatile float t = sum * along_a[at(row)];  // each step is rounded by itself
+      t = t * along_b[at(column / columns_of_a_scale())];
+      return t;
     }
     return sum;
   }
@@ -138,15 +157,19 @@ struct DenseProblem {
     return launch;
   }
 
+  int steps() const { return (k * kBytes + 127) / 128; }
   int chunk_steps() const {
-    const int steps = (k * kBytes + 127) / 128, chunks = std::max(Kernel::kParts, chunks_of_k);
-    return (steps + chunks - 1) / chunks;
+    const int chunks = std::max(Kernel::kParts, chunks_of_k);
+    return (steps() + chunks - 1) / chunks;
   }
+  /// Blocks, or each its own.
+  int columns_of_a_scale() const { return n > 128 ? 128 : 1; }
 
   int m, n, k;
   int chunks_of_k = 1;  ///< of a kernel that does not cut K
   ByteMatrix a, b, out;
   std::vector<float> scale_a, scale_b, bias;
+  std::vector<float> along_a, along_b;  ///< [m, steps], [n, steps]: of Summing::scaled
 
  private:
   static TensorMap map_of(ByteMatrix& matrix, int box_rows, int rows, int columns, int bytes) {

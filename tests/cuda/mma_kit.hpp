@@ -14,7 +14,7 @@ using cuda::MmaTile;
 template <MmaType type, MmaTile tile, bool outliers = false>
 struct TestedMma : Mma<type, tile, outliers> {
   static constexpr int kOutBytes = 4, kParts = 1, kCluster = 1;
-  static constexpr bool kPromoted = false;
+  static constexpr bool kPromoted = false, kScaled = false;
   static constexpr std::uint32_t kRegisters = 128;
 };
 

@@ -12,6 +12,8 @@
 #include "backends/backend.hpp"
 #include "backends/cuda/kernels/chunks.hpp"
 #include "backends/cuda/simulator/arithmetic.hpp"
+#include "core/grid.hpp"
+#include "core/scale_values.hpp"
 #include "cuda/device_kit.hpp"
 #include "cuda/mma_kit.hpp"
 #include "kit/oracle.hpp"
@@ -50,10 +52,12 @@ std::vector<std::uint8_t> row_of(const MatrixView& x, std::int64_t row) {
   return bytes;
 }
 
-// One element's sum as the tensor cores make it: fp8 promoted every 128 elements, and chunks of K
-// in order, unless it is fast.
+// One element's sum as the tensor cores make it: fp8 promoted every 128 elements, by their scales,
+// and chunks of K in order, unless it is fast.
+template <class Scaled>
 std::uint32_t sum_of(MmaType type, bool promoted, std::size_t chunk,
-                     const std::vector<std::uint8_t>& a, const std::vector<std::uint8_t>& b) {
+                     const std::vector<std::uint8_t>& a, const std::vector<std::uint8_t>& b,
+                     const Scaled& scaled) {
   std::uint32_t bits = 0;
   float total = 0, of_chunk = 0;
   for (std::size_t step = 0; step < a.size(); step += 32) {
@@ -61,13 +65,19 @@ std::uint32_t sum_of(MmaType type, bool promoted, std::size_t chunk,
     if (promoted && step % 128 == 0) bits = 0;
     cuda::simulator::multiply_step(cuda::simulator::TensorUnit::wgmma, type, &a[step], 1, &b[step],
                                    1, &bits);
-    if (end % 128 == 0 || end == a.size()) of_chunk += std::bit_cast<float>(bits);
+    if (end % 128 == 0 || end == a.size())
+      of_chunk += scaled(std::bit_cast<float>(bits), static_cast<std::int64_t>(step / 128 * 128));
     if (end % chunk == 0 || end == a.size()) {
       total += of_chunk;
       of_chunk = 0;
     }
   }
   return promoted ? std::bit_cast<std::uint32_t>(total) : bits;
+}
+
+// A sum by its operand's scale, where that changes along K.
+float scaled_by(const OperandView& x, Side side, std::int64_t row, std::int64_t column, float sum) {
+  return varies_along_k(x, side) ? sum * scale_at(x.scale[0], row, column) : sum;
 }
 
 // What a member must give: those sums, finished by the reference.
@@ -80,7 +90,8 @@ void expect_member(const char* backend, const Member& given, const MatmulOptions
   const auto row = std::find_if(std::begin(kTypes), std::end(kTypes),
                                 [&](const TypeRow& t) { return t.a == a.dtype && t.b == b.dtype; });
   ASSERT_NE(std::end(kTypes), row);
-  const bool promoted = is_float8(a.dtype) && !options.fast_accumulation;
+  const bool along_k = varies_along_k(member.a, Side::a) || varies_along_k(member.b, Side::b);
+  const bool promoted = is_float8(a.dtype) && (along_k || !options.fast_accumulation);
   const std::int64_t k_bytes = a.shape[1] * element_bytes(a.dtype);
   const auto chunk =
       static_cast<std::size_t>(cuda::chunk_steps(b.shape[0], std::max<std::int64_t>(k_bytes, 1))) *
@@ -90,12 +101,18 @@ void expect_member(const char* backend, const Member& given, const MatmulOptions
   for (std::int64_t n = 0; n < b.shape[0]; ++n) columns.push_back(row_of(b, n));
   for (std::int64_t m = 0; m < a.shape[0]; ++m) {
     const std::vector<std::uint8_t> line = row_of(a, m);
-    for (const auto& column : columns) {
+    for (std::int64_t n = 0; n < b.shape[0]; ++n) {
+      const auto scaled = [&](float sum, std::int64_t k) {
+        return scaled_by(member.b, Side::b, k, n, scaled_by(member.a, Side::a, m, k, sum));
+      };
+      const auto& column = columns[static_cast<std::size_t>(n)];
       sums.push_back(std::string_view(backend) == "sm80"
                          ? chained_sum(row->type, line, column)
-                         : sum_of(row->type, promoted, chunk, line, column));
+                         : sum_of(row->type, promoted, chunk, line, column, scaled));
     }
   }
+  if (varies_along_k(member.a, Side::a)) member.a.scale = {};  // the sums have met them
+  if (varies_along_k(member.b, Side::b)) member.b.scale = {};
   const DType type = is_integer8(a.dtype) ? DType::int32 : DType::float32;
   MatrixView view;
   view.data = sums.data();

@@ -21,7 +21,7 @@ bool taken(const char* backend, const ProblemLine& line, Content content) {
 }
 
 TEST(RandomProducts, AreTheTensorCoresSumsFinishedByTheReference) {
-  configure(100);
+  configure(40);
   EXPECT_TRUE(rc::check("backends of devices against the reference", [] {
     const ProblemLine line = draw_line({.m = 150, .n = 300, .k = 600});
     const Content content =

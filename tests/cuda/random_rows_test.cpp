@@ -96,8 +96,8 @@ void check(const Drawn& d) {
       const TensorView x = turn == 1 ? turned_a.view().transposed() : a.view();
       const TensorView w = turn == 2 ? turned_b.view() : b.view().transposed();
       const Tensor some = product(x, w, begin, end);
-      ASSERT_TRUE(some.defined()) << backend << " takes all rows, but not [" << begin << ", "
-                                  << end << ')';
+      ASSERT_TRUE(some.defined()) << backend << " takes all rows, but not [" << begin << ", " << end
+                                  << ')';
       const std::int64_t row = d.n * element_bytes(d.out);
       ASSERT_EQ(0, std::memcmp(some.data(), whole.data_as<std::uint8_t>() + begin * row,
                                static_cast<std::size_t>((end - begin) * row)))
@@ -107,7 +107,7 @@ void check(const Drawn& d) {
 }
 
 TEST(RandomRowsOnADevice, HaveTheBitsThatTheyHaveAmongOthers) {
-  configure(20);
+  configure(40);
   EXPECT_TRUE(rc::check("rows and layouts", [] {
     const Drawn d = draw();
     std::ostringstream text;

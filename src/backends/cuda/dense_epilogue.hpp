@@ -11,6 +11,7 @@ struct DenseEpilogue {
   DenseOut kind{};
   EpilogueParams quick;  ///< of a 16-bit or float32 output that a TMA store takes
   FullEpilogue full;     ///< of DenseOut::full
+  KScales k_scales;      ///< of Summing::scaled: what its sums of 128 elements are multiplied by
 };
 
 bool has_zero_points(const Member& member) noexcept;

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "backends/cuda/dense_epilogue.hpp"
+#include "backends/cuda/k_scales.hpp"
 #include "backends/cuda/mma_product.hpp"
 #include "backends/cuda/passes/passes.hpp"
 #include "backends/cuda/scratch.hpp"
@@ -81,6 +82,7 @@ constexpr How kExact[2][2][2] = {
      OCTAVO_HOW_EXACT(
          "exact integer sums; zero points by sums of lines; outlier columns in float32")}};
 constexpr How kPromoted = OCTAVO_HOW("128x128", "fp8 sums promoted every 128 of K");
+constexpr How kScaled = OCTAVO_HOW("128x128", "fp8 sums of every 128 of K, each by its scales");
 constexpr How kFast = OCTAVO_HOW("128x256", "fp8 sums in the tensor cores");
 constexpr How kHalf = OCTAVO_HOW("128x256", "16-bit operands");
 constexpr How kHalfMma = OCTAVO_HOW_MMA("16-bit operands");
@@ -151,8 +153,9 @@ bool adds_outliers(const DensePath& path) noexcept {
 }
 
 // Whether the path's kernel finishes the member, but for its outliers.
-bool finishes(Cores cores, const Member& p, const MatmulOptions& options,
+bool finishes(Cores cores, const Member& member, const MatmulOptions& options,
               DenseEpilogue& epilogue) noexcept {
+  const Member p = without_k_scales(member);
   return cores == Cores::wgmma ? fuses(p, options, epilogue) : fuses(p, options, epilogue.full);
 }
 
@@ -207,8 +210,14 @@ const char* find_dense_path(Cores cores, const Member& p, const MatmulOptions& o
     return "sums of more than 33025 products of uint8 by uint8 leave int32";
   if (k > kMostExtent || weight_columns(p.b) > kMostExtent || p.out.shape[0] > kMostExtent)
     return "an extent beyond 2^30";
-  if (varies_along_k(p.a, Side::a) || varies_along_k(p.b, Side::b))
-    return "scales that vary along K";
+  if (has_k_scales(p)) {
+    if (!wgmma || !wgmma_takes_k_scales(path.type)) return "scales that vary along K";
+    if (const char* why = lacks_k_scales(p, split); why != nullptr) return why;
+    path.summing = Summing::scaled;
+    path.how = kScaled.of(rows, apart);
+    path.at_once = kScaled.of(Rows::groups_at_once, apart);
+    path.list_at_once = kScaled.of(Rows::list_at_once, apart);
+  }
   if (azp_by_cells(p.b)) return "zero points of the weight by cells of its scale";
   bool zero_points = has_zero_points(p);
   bool outliers = p.epilogue.outliers.present();
@@ -216,8 +225,6 @@ const char* find_dense_path(Cores cores, const Member& p, const MatmulOptions& o
     const ActivationQuant& rule = *p.a.quantise;
     zero_points |= rule.spec.azp;
     outliers |= rule.vectorwise && (rule.outlier_threshold > 0 || rule.outlier_columns.defined());
-    if (!rule.vectorwise && scale_grid(rule.spec.granularity, Side::a).cols != kWholeExtent)
-      return "scales that vary along K";
   }
   if (sum_chunks(p, options).several() || (outliers && options.k_chunks > 1)) return kInChunks;
   if (zero_points || outliers) {
@@ -243,8 +250,8 @@ double sum_error(const DensePath& path, std::int64_t k) noexcept {
   if (is_half(path.type)) return steps(16) * (17 * 0x1p-25 + 0x1p-23) + kEpilogue;
   constexpr double kStep = 34 * 0x1p-13;
   if (path.summing == Summing::plain) return steps(32) * kStep + kEpilogue;
-  // Sums of 128 by themselves, then in float32, two chunks of K at most.
-  return 4 * kStep + (steps(128) + 2) * kUnit + kEpilogue;
+  // Sums of 128 by themselves, by two scales or none, then in float32, two chunks of K at most.
+  return 4 * kStep + (steps(128) + 4) * kUnit + kEpilogue;
 }
 
 Status run_dense(const Member& p, const MatmulOptions& options, const DensePath& path,
@@ -252,6 +259,7 @@ Status run_dense(const Member& p, const MatmulOptions& options, const DensePath&
   if (p.out.numel() == 0) return {};
   const Place place = context.place(p.out.device);
   Scratch copied_a(place), copied_b(place), sums_a(place), sums_b(place), summed(place);
+  KScalesOnDevice k_scales(place);
   MatrixView a = p.a.data;
   MatrixView b = p.b.data.transposed();
   OCTAVO_TRY(to_tiled(a, copied_a, context));
@@ -263,6 +271,7 @@ Status run_dense(const Member& p, const MatmulOptions& options, const DensePath&
     OCTAVO_TRY(sum_lines(b, sums_b, codes.of_columns, context));
 
   DenseEpilogue epilogue;
+  if (path.summing == Summing::scaled) OCTAVO_TRY(k_scales.make(p, context, epilogue.k_scales));
   const bool outliers = p.epilogue.outliers.present();
   if (a.shape[1] > 0 && (!outliers || adds_outliers(path)) &&
       finishes(path.cores, p, options, epilogue)) {
@@ -277,12 +286,14 @@ Status run_dense(const Member& p, const MatmulOptions& options, const DensePath&
   OCTAVO_TRY(take_tiled(summed, is_integer(path.type) ? DType::int32 : DType::float32,
                         p.out.shape[0], p.out.shape[1], p.out.device, sums));
   if (a.shape[1] > 0) {
-    OCTAVO_TRY(launch_dense(path, a, b, sums, storing(sums), context));
+    DenseEpilogue stored = storing(sums);
+    stored.k_scales = epilogue.k_scales;
+    OCTAVO_TRY(launch_dense(path, a, b, sums, stored, context));
   } else {
     OCTAVO_TRY(fill({static_cast<TensorView>(sums), 0.0F}, context));
   }
   if (outliers || has_zero_points(p)) return finish_sums({sums, p, options}, codes, context);
-  return finish({sums, p, options}, context);
+  return finish({sums, without_k_scales(p), options}, context);
 }
 
 }  // namespace octavo::cuda

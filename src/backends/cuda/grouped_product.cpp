@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "backends/cuda/k_scales.hpp"
 #include "backends/cuda/kernels/chunks.hpp"
 #include "backends/cuda/kernels/passes/cut_rows.hpp"
 #include "backends/cuda/launch.hpp"
@@ -40,8 +41,13 @@ Member all_rows(const MatmulProblem& p) noexcept {
 }
 
 // What a group has for itself. Rows of all groups are counted from the first one's on.
-void step_by_groups(const MatmulProblem& p, FullEpilogue& full) noexcept {
+void step_by_groups(const MatmulProblem& p, DenseEpilogue& epilogue) noexcept {
   const GroupSteps& steps = p.groups.steps;
+  KScales& along_k = epilogue.k_scales;
+  if (along_k.a.values != nullptr)
+    along_k.a.group_step = steps.scale_a[0] - rows_of_each(p) * along_k.a.line_step;
+  if (along_k.b.values != nullptr) along_k.b.group_step = steps.scale_b[0];
+  FullEpilogue& full = epilogue.full;
   full.scale_a.group_step = steps.scale_a[0] - rows_of_each(p) * full.scale_a.step;
   full.scale_b.group_step = steps.scale_b[0];
   full.bias.group_step = steps.bias;
@@ -147,8 +153,15 @@ bool is_at_once(const MatmulProblem& p, const DensePath& path) noexcept {
   if (all.a.data.shape[1] == 0 || rows > kMostExtent || columns * groups > kMostExtent)
     return false;
   if (path.cores == Cores::wgmma && !are_small(rows, columns, groups)) return false;
+  // Cells of several rows begin anew in each member of a batch; and scales are read as they lie.
+  const ScaleView &scale_a = first.a.scale[0], &scale_b = first.b.scale[0];
+  const auto read = [](const ScaleView& scale) {
+    return !scale.data.defined() || scale.data.dtype == DType::float32;
+  };
+  if (has_k_scales(first) && (!read(scale_a) || !read(scale_b) || (each > 0 && scale_a.rows > 1)))
+    return false;
   FullEpilogue full;
-  return fuses(all, p.options, full);
+  return fuses(without_k_scales(all), p.options, full);
 }
 
 Status run_at_once(const MatmulProblem& p, const DensePath& path,
@@ -168,10 +181,12 @@ Status run_at_once(const MatmulProblem& p, const DensePath& path,
   OCTAVO_TRY(to_tiled_stack(p, copied_b, context, b, groups.tiles.rows_of_b));
   OCTAVO_TRY(cut_rows(p, all.out, tiles, context, groups));
   DenseEpilogue epilogue;
+  KScalesOnDevice k_scales(place);
   epilogue.kind = DenseOut::full;
-  if (!fuses(all, p.options, epilogue.full))
+  if (!fuses(without_k_scales(all), p.options, epilogue.full))
     return fail(Code::internal, "{}: the kernel was not to finish its sums", p.operation);
-  step_by_groups(p, epilogue.full);
+  OCTAVO_TRY(k_scales.make(all, context, epilogue.k_scales));
+  step_by_groups(p, epilogue);
   return path.cores == Cores::wgmma ? launch_wgmma(path, {a, b, all.out, epilogue}, groups, context)
                                     : launch_mma(path.type, a, b, epilogue.full, groups, place);
 }

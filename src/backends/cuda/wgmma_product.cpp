@@ -91,7 +91,7 @@ constexpr std::int64_t kMostCutRows = 512;
 
 // Sums that are exact, or whose chunks are added in order by every kernel.
 bool is_cut(const DensePath& path) noexcept {
-  return is_integer(path.type) || path.summing == Summing::promoted;
+  return is_integer(path.type) || is_promoted(path.summing);
 }
 
 // Into how many parts the CTAs of a cluster cut K: where chunks may be summed apart, and tiles are
@@ -131,6 +131,7 @@ Status fill_in(const Instance& row, const WgmmaProduct& product, std::int64_t co
   params.out_type = epilogue.kind;
   params.epilogue = epilogue.quick;
   params.full = epilogue.full;
+  params.k_scales = epilogue.k_scales;
   params.out = {};
   OCTAVO_TRY(encode_map(map_of(a, row.rows_of_a), params.a));
   return encode_map(map_of(b, row.rows_of_b), params.b);
@@ -141,6 +142,12 @@ Status no_kernel() noexcept {
 }
 
 }  // namespace
+
+bool wgmma_takes_k_scales(MmaType type) noexcept {
+  return std::any_of(std::begin(kInstances), std::end(kInstances), [type](const Instance& row) {
+    return row.type == type && row.summing == Summing::scaled;
+  });
+}
 
 bool wgmma_adds_outliers(MmaType type) noexcept {
   return std::any_of(std::begin(kInstances), std::end(kInstances),

@@ -18,6 +18,9 @@ constexpr std::int64_t kFewRows = 64;
 /// Whether there are kernels that add LLM.int8's outliers by themselves.
 bool wgmma_adds_outliers(MmaType type) noexcept;
 
+/// Whether there are kernels that take scales along K.
+bool wgmma_takes_k_scales(MmaType type) noexcept;
+
 /// Operands that lie as TMA takes them, A [M, K] and B [N, K], and where the output does.
 struct WgmmaProduct {
   const MatrixView &a, &b, &out;

@@ -24,7 +24,8 @@
 // Promoted: tensor cores add fp8 products with 13 fractional bits, so that long sums lose some.
 // Sums of 128 elements, from multiples of 128 of K, are added in float32 in registers beside them;
 // those of a chunk of K by themselves, and chunks in order: bits that depend on nothing but the
-// row, the column, K and N (chunks.hpp).
+// row, the column, K and N (chunks.hpp). Where scales change along K, the sums of 128 are
+// multiplied by theirs first (k_scales.hpp).
 //
 // Cut: where a product has too few tiles to fill the device, a cluster is two CTAs by two: each
 // pair of rows has half of K, and the halves are added through distributed shared memory
@@ -54,7 +55,7 @@ struct Dense {
 
   static constexpr MmaType kType = type;
   static constexpr int kOutBytes = out_bytes, kParts = parts;
-  static constexpr bool kPromoted = summing == Summing::promoted;
+  static constexpr bool kPromoted = is_promoted(summing), kScaled = summing == Summing::scaled;
   static constexpr bool kSplit = parts > 1, kOutliers = outliers;
   static constexpr int kRows = 128, kColumns = kPromoted || kSplit ? 128 : 256;  // of a CTA's tile
   static constexpr int kStages = (kColumns == 256 ? 4 : kSplit ? 5 : 6) - (outliers ? 1 : 0);
@@ -218,8 +219,14 @@ struct Dense {
       tile.row += static_cast<int>(work.row) * kRows + static_cast<int>(group) * kWarpgroupRows;
       const int own = static_cast<int>(work.part) * kOwnColumns;
       Sum sums[kColumns / 2];
-      if constexpr (kPromoted) {
-        multiply_promoting(m, work, group, place, sums);
+      if constexpr (kScaled) {
+        if (p.k_scales.b.of_each_line()) {
+          multiply_promoting<ScaledSums<true>>(m, p, work, tile, warp, place, sums);
+        } else {
+          multiply_promoting<ScaledSums<false>>(m, p, work, tile, warp, place, sums);
+        }
+      } else if constexpr (kPromoted) {
+        multiply_promoting<UnscaledSums>(m, p, work, tile, warp, place, sums);
       } else {
         multiply_tile(m, work, group, place, sums);
       }
@@ -281,12 +288,14 @@ struct Dense {
 
   // The two warpgroups take turns by themselves: one adds while the other multiplies. Chunks of K
   // are summed by themselves, and then in order: what CTAs give that have a chunk each.
-  template <class Machine>
-  OCTAVO_DEVICE static void multiply_promoting(Machine& m, const Work& work, u32 group,
+  template <class StepSums, class Machine, class Params>
+  OCTAVO_DEVICE static void multiply_promoting(Machine& m, const Params& p, const Work& work,
+                                               const Tile& tile, u32 warp,
                                                RingPlace<kStages>& place,
                                                Sum (&totals)[kColumns / 2]) {
     OCTAVO_UNROLL
     for (int i = 0; i < kColumns / 2; ++i) totals[i] = 0;
+    StepSums of_step(m, p, tile, warp, work.k_first);
     for (int begin = 0; begin < work.k_steps; begin += work.chunk_steps) {
       const int end =
           begin + work.chunk_steps < work.k_steps ? begin + work.chunk_steps : work.k_steps;
@@ -295,17 +304,70 @@ struct Dense {
       for (int i = 0; i < kColumns / 2; ++i) chunk[i] = 0;
       for (int k = begin; k < end; ++k, place.advance()) {
         Sum sums[kColumns / 2];
-        multiply_stage(m, work, group, place, false, sums);
+        multiply_stage(m, work, warp / 4, place, false, sums);
+        of_step.load(m);
         m.template wgmma_wait<0>(sums);
         leave(m, work, place.stage);
-        m.work(kColumns / 2);
-        OCTAVO_UNROLL
-        for (int i = 0; i < kColumns / 2; ++i) chunk[i] += sums[i];
+        of_step.add(m, sums, chunk);
       }
       OCTAVO_UNROLL
       for (int i = 0; i < kColumns / 2; ++i) totals[i] += chunk[i];
     }
   }
+
+  /// How a thread's sums of a step are added: by the scales of its two rows and of the tile's
+  /// columns, which have one together or, `of_each`, each its own.
+  template <bool of_each>
+  struct ScaledSums {
+    const KScale &a, &b;
+    KCell cell_a, cell_b;
+    const float *row_0, *row_1, *columns;  // at the step
+    int more_columns;                      // than the thread's first
+    float scale_0 = 1, scale_1 = 1, scale_columns = 1;
+
+    template <class Machine, class Params>
+    OCTAVO_DEVICE ScaledSums(Machine& m, const Params& p, const Tile& tile, u32 warp, int step)
+        : a(p.k_scales.a), b(p.k_scales.b), cell_a(a, step), cell_b(b, step) {
+      const int row = tile.row + static_cast<int>(warp % 4 * 16 + m.lane() / 4);
+      const int column = tile.column + (of_each ? static_cast<int>(m.lane() % 4 * 2) : 0);
+      row_0 = a.at(row, p.m, tile.group, step);
+      row_1 = a.at(row + 8, p.m, tile.group, step);
+      columns = b.at(column, p.n, tile.group, step);
+      more_columns = p.n - column;
+    }
+    // While the tensor cores multiply.
+    template <class Machine>
+    OCTAVO_DEVICE void load(Machine& m) {
+      scale_0 = a.load(m, row_0);
+      scale_1 = a.load(m, row_1);
+      if (!of_each) scale_columns = b.load(m, columns);
+    }
+    template <class Machine>
+    OCTAVO_DEVICE void add(Machine& m, const Sum (&sums)[kColumns / 2],
+                           Sum (&chunk)[kColumns / 2]) {
+      m.work(kScaledSlots);
+      OCTAVO_UNROLL
+      for (int eight = 0; eight < kColumns / 8; ++eight) {
+        const float near = column(m, eight * 8), far = column(m, eight * 8 + 1);
+        const Sum* s = sums + eight * 4;
+        Sum* to = chunk + eight * 4;
+        to[0] += scaled_sum(s[0], scale_0, near);
+        to[1] += scaled_sum(s[1], scale_0, far);
+        to[2] += scaled_sum(s[2], scale_1, near);
+        to[3] += scaled_sum(s[3], scale_1, far);
+      }
+      const std::int64_t next = cell_a.advance(a);
+      row_0 += next;
+      row_1 += next;
+      columns += cell_b.advance(b);
+    }
+    // The scale of a column behind the thread's first one.
+    template <class Machine>
+    OCTAVO_DEVICE float column(Machine& m, int index) const {
+      if constexpr (!of_each) return scale_columns;
+      return index < more_columns ? m.load_global(columns + index * b.line_step) : 1.0F;
+    }
+  };
 
   // The own half of the columns, of both parts of K.
   template <class Machine>
@@ -410,8 +472,9 @@ struct Dense {
     }
   }
 
-  /// What 16 x 16 outputs of a warp cost to issue, from the listing of its machine code.
-  static constexpr int kPieceSlots = 44;
+  /// What 16 x 16 outputs of a warp cost to issue, and a step's sums by scales of whole tiles of
+  /// columns, from the listing of the machine code.
+  static constexpr int kPieceSlots = 44, kScaledSlots = 228;
 
   struct alignas(16) ColumnPair {
     ColumnFactors first, second;

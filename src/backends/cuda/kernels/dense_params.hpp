@@ -4,6 +4,7 @@
 
 #include "backends/cuda/kernels/epilogue.hpp"
 #include "backends/cuda/kernels/full_epilogue.hpp"
+#include "backends/cuda/kernels/k_scales.hpp"
 #include "backends/cuda/kernels/row_tiles.hpp"
 #include "backends/cuda/machine/types.hpp"
 
@@ -26,7 +27,8 @@ struct DenseShape {
   DenseOut out_type{};
   EpilogueParams epilogue;
   FullEpilogue full;
-  RowTiles groups;  ///< of DenseOut::full and a kernel that has all of K
+  RowTiles groups;   ///< of DenseOut::full and a kernel that has all of K
+  KScales k_scales;  ///< of Summing::scaled
 };
 
 template <class Map>
@@ -39,6 +41,10 @@ struct DenseParams : DenseShape {
 enum class Summing : std::uint8_t {
   plain,     ///< in the tensor cores: exact for integers, fast accumulation for fp8
   promoted,  ///< by 128 elements there, then in float32
+  scaled,    ///< the same, by the scales of the 128 elements (k_scales.hpp)
 };
+
+/// Are sums of 128 elements added in float32, in chunks of K?
+constexpr bool is_promoted(Summing summing) { return summing != Summing::plain; }
 
 }  // namespace octavo::cuda

@@ -24,9 +24,11 @@
 // (of 16-bit outputs; twice the panels of 32-bit ones, and room for the other part's sums where K
 // is cut, and for LLM.int8's outliers.) stmatrix with .trans turns 16-bit outputs into rows; a TMA
 // store takes the panels from there. Sums are those of dense.hpp, bit for bit: chains of the same
-// steps, promoted or not, and the same chunks of K; K cut between the two CTAs of a cluster
-// (handover.hpp) where tiles are too few for the device.
+// steps, promoted (and scaled) or not, and the same chunks of K; K cut between the two CTAs of a
+// cluster (handover.hpp) where tiles are too few for the device.
 #pragma once
+
+#include <type_traits>
 
 #include "backends/cuda/kernels/dense_params.hpp"
 #include "backends/cuda/kernels/epilogue.hpp"
@@ -47,8 +49,8 @@ struct FewRows {
 
   static constexpr MmaType kType = type;
   static constexpr int kOutBytes = out_bytes, kParts = parts;
-  static constexpr bool kPromoted = summing == Summing::promoted, kSplit = parts > 1,
-                        kOutliers = outliers;
+  static constexpr bool kPromoted = is_promoted(summing), kScaled = summing == Summing::scaled,
+                        kSplit = parts > 1, kOutliers = outliers;
   static constexpr int kRows = rows, kColumns = 64;  // of the tile
   static constexpr int kCluster = parts, kClusterTile = kRows;
   static constexpr int kRowsOfB = kColumns, kRowsOfOut = rows;  // of boxes
@@ -58,7 +60,7 @@ struct FewRows {
   static_assert(!kPromoted || element_bytes(type) == 1, "promotion is every 128 bytes of K");
   static constexpr int kMultiplying = 128, kWarps = kMultiplying / 32;
   static constexpr u32 kThreads = kMultiplying + 32;
-  static constexpr u32 kRegisters = 168;                      // at most
+  static constexpr u32 kRegisters = kScaled ? 208 : 168;      // at most
   static constexpr int kSums = rows / 2, kScales = rows / 4;  // of a thread, and of its rows
   static constexpr int kPanelColumns = kRowBytes / out_bytes, kPanels = kColumns / kPanelColumns;
 
@@ -160,10 +162,7 @@ struct FewRows {
     const u32 thread = warp * 32 + m.lane();
     float scales[kScales];
     OCTAVO_UNROLL
-    for (int i = 0; i < kScales; ++i) {
-      const int row = accumulator_column(static_cast<int>(thread), i / 2 * 4 + i % 2);
-      scales[i] = p.epilogue.scale_a.at(m, row, p.m);
-    }
+    for (int i = 0; i < kScales; ++i) scales[i] = p.epilogue.scale_a.at(m, row_of(thread, i), p.m);
     RingPlace<kStages> place;
     RingPlace<1> once;  // of what is used once a tile
     for (int tile = work.first; tile < work.tiles; tile += work.step, once.advance()) {
@@ -172,7 +171,7 @@ struct FewRows {
       const ColumnFactors near = factors_of(m, p, own), far = factors_of(m, p, own + 8);
       Sum sums[kSums];
       if constexpr (kPromoted) {
-        multiply_promoting(m, work, place, sums);
+        multiply_promoting(m, p, work, own, place, sums);
       } else {
         multiply_tile(m, work, place, sums);
       }
@@ -234,11 +233,13 @@ struct FewRows {
   }
 
   // Chunks of K are summed by themselves, and then in order: what CTAs give that have a chunk each.
-  template <class Machine>
-  OCTAVO_DEVICE static void multiply_promoting(Machine& m, const Work& work,
-                                               RingPlace<kStages>& place, Sum (&totals)[kSums]) {
+  template <class Machine, class Params>
+  OCTAVO_DEVICE static void multiply_promoting(Machine& m, const Params& p, const Work& work,
+                                               int own, RingPlace<kStages>& place,
+                                               Sum (&totals)[kSums]) {
     OCTAVO_UNROLL
     for (int i = 0; i < kSums; ++i) totals[i] = 0;
+    StepSums of_step(m, p, own, work.k_first);
     for (int begin = 0; begin < work.k_steps; begin += work.chunk_steps) {
       const int end =
           begin + work.chunk_steps < work.k_steps ? begin + work.chunk_steps : work.k_steps;
@@ -248,15 +249,58 @@ struct FewRows {
       for (int k = begin; k < end; ++k, place.advance()) {
         Sum sums[kSums];
         multiply_stage(m, work, place, false, sums);
+        of_step.load(m);
         m.template wgmma_wait<0>(sums);
         leave(m, work, place.stage);
-        m.work(kSums);
-        OCTAVO_UNROLL
-        for (int i = 0; i < kSums; ++i) chunk[i] += sums[i];
+        of_step.add(m, sums, chunk);
       }
       OCTAVO_UNROLL
       for (int i = 0; i < kSums; ++i) totals[i] += chunk[i];
     }
+  }
+
+  /// How a thread's sums of a step are added: by the scales of its rows and of its two columns.
+  struct ScaledSums {
+    const KScale &a, &b;
+    KCell cell_a, cell_b;
+    const float *rows_of_a[kScales], *near, *far;  // at the step
+    float of_rows[kScales], of_near = 1, of_far = 1;
+
+    template <class Machine, class Params>
+    OCTAVO_DEVICE ScaledSums(Machine& m, const Params& p, int column, int step)
+        : a(p.k_scales.a), b(p.k_scales.b), cell_a(a, step), cell_b(b, step) {
+      OCTAVO_UNROLL
+      for (int i = 0; i < kScales; ++i) rows_of_a[i] = a.at(row_of(m.tid(), i), p.m, 0, step);
+      near = b.at(column, p.n, 0, step);
+      far = b.at(column + 8, p.n, 0, step);
+    }
+    // While the tensor cores multiply.
+    template <class Machine>
+    OCTAVO_DEVICE void load(Machine& m) {
+      OCTAVO_UNROLL
+      for (int i = 0; i < kScales; ++i) of_rows[i] = a.load(m, rows_of_a[i]);
+      of_near = b.load(m, near);
+      of_far = b.load(m, far);
+    }
+    template <class Machine>
+    OCTAVO_DEVICE void add(Machine& m, const Sum (&sums)[kSums], Sum (&chunk)[kSums]) {
+      m.work(kScaledSlots);
+      OCTAVO_UNROLL
+      for (int i = 0; i < kSums; ++i)
+        chunk[i] += scaled_sum(sums[i], of_rows[i / 8 * 4 + i % 8 / 4 * 2 + i % 2],
+                               i % 4 < 2 ? of_near : of_far);
+      const std::int64_t next = cell_a.advance(a), next_column = cell_b.advance(b);
+      OCTAVO_UNROLL
+      for (int i = 0; i < kScales; ++i) rows_of_a[i] += next;
+      near += next_column;
+      far += next_column;
+    }
+  };
+  using StepSums = std::conditional_t<kScaled, ScaledSums, UnscaledSums>;
+
+  /// The row of a thread's i-th scale.
+  OCTAVO_DEVICE static int row_of(u32 thread, int i) {
+    return accumulator_column(static_cast<int>(thread), i / 2 * 4 + i % 2);
   }
 
   // The store of the tile before must have read the panels. Two blocks of eight rows at a time, of
@@ -319,8 +363,9 @@ struct FewRows {
     m.sync_warp();  // the next tile's products are issued by all lanes together
   }
 
-  /// What 16 x 16 outputs of a warp cost to issue: those of dense.hpp.
-  static constexpr int kPieceSlots = 44;
+  /// What 16 x 16 outputs of a warp cost to issue: those of dense.hpp; and a step's sums by scales,
+  /// from the listing of the machine code.
+  static constexpr int kPieceSlots = 44, kScaledSlots = 32 + 6 * kSums;
 
   // Two rows of a column.
   template <class Machine, class Params>
