@@ -42,6 +42,7 @@ struct Float8Lines {
 // some of it, so more rows have more.
 struct Float8LinesOf {
   static constexpr int kMostRows = 8, kTogether = 4;
+  static constexpr bool kKeeps = false;
   template <int rows>
   using Of = Float8Lines<rows == 1 ? 2 : 1>;
 };
