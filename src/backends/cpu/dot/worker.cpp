@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 
 #include "backends/cpu/dot/float_layout.hpp"
 #include "backends/cpu/dot/int8_layout.hpp"
@@ -28,6 +29,9 @@ constexpr std::int64_t kWideDepth = 128;  // a multiple of 4
 constexpr std::int64_t kStreamAhead = 8192;
 // Up to so many rows wait for what their epilogue reads.
 constexpr std::int64_t kPrefetchedRows = 32;
+// Of a panel that tiles fetch into a second-level cache of 1 MB, and of the rows of A that all
+// panels meet there.
+constexpr std::int64_t kFlowBytes = std::int64_t{512} << 10;
 // Rows that decoding a last step of 8-bit weights may write past a chunk.
 constexpr std::int64_t kDecodedRows = 3;
 // A tile's call fetches an eighth of what is read next, or more where there are fewer calls: memory
@@ -170,22 +174,14 @@ void DotWorker::block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexc
   if (w_.panel_sums != nullptr && !packed) std::fill_n(w_.panel_sums, kTileCols, 0);
   outliers_.set_tiles(column_, columns_, r0, r1 - r0);
   const std::int64_t depth = d_.path.kernels().form.step;
+  const bool flows = flows_into(next, r1 - r0);
   Chunk chunk{};
   do {
     chunk.end = chunk_end(chunk.step);
     chunk.last = chunk.end == d_.steps;
     chunk.k0 = chunk.step * depth;
     chunk.k1 = std::min(d_.k, chunk.end * depth);
-    const std::int64_t panel = chunk.last ? next : panel_;
-    const std::int64_t step = chunk.last ? 0 : chunk.end;
-    chunk.next = panel >= 0 && direct() ? packed_.at(panel, step) : nullptr;
-    chunk.next_weight = nullptr;
-    ahead_ = {};
-    if (panel >= 0 && d_.path.pack != nullptr && d_.k > 0) {
-      chunk.next_weight = weight_at(step * depth, panel * kTileCols);
-      ahead_ = {d_.p->b.data, step * depth, std::min(d_.k, (step + d_.chunk) * depth),
-                panel * kTileCols, std::min(d_.n, (panel + 1) * kTileCols)};
-    }
+    look_ahead(chunk, next, flows);
     chunk.b = direct() ? packed_.at(panel_, chunk.step)
               : packed ? static_cast<const char*>(w_.panel)
                        : pack_chunk(chunk);
@@ -193,6 +189,39 @@ void DotWorker::block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexc
     run_chunk(r0, r1, chunk);
     chunk.step = chunk.end;
   } while (!chunk.last);
+  fetched_panel_ = flows ? next : -1;
+}
+
+// What is read after a chunk: its panel's next one, or the first of panel `next`.
+void DotWorker::look_ahead(Chunk& chunk, std::int64_t next, bool flows) noexcept {
+  const MatrixView& b = d_.p->b.data;
+  const std::int64_t depth = d_.path.kernels().form.step;
+  const std::int64_t panel = chunk.last ? next : panel_;
+  const std::int64_t step = chunk.last ? 0 : chunk.end;
+  chunk.next = panel >= 0 && direct() ? packed_.at(panel, step) : nullptr;
+  chunk.next_bytes = std::numeric_limits<std::int64_t>::max();
+  chunk.next_weight = nullptr;
+  ahead_ = {};
+  if (flows) {
+    const std::int64_t row = kTileCols * element_bytes(b.dtype);
+    chunk.next = static_cast<const char*>(weight_at(0, next * kTileCols)) + chunk.k0 * row;
+    chunk.next_bytes = (chunk.k1 - chunk.k0) * row;
+  }
+  const bool fetched = chunk.last ? flows : fetched_panel_ == panel_;
+  if (panel < 0 || fetched || d_.path.pack == nullptr || d_.k == 0) return;
+  chunk.next_weight = weight_at(step * depth, panel * kTileCols);
+  ahead_ = {b, step * depth, std::min(d_.k, (step + d_.chunk) * depth), panel * kTileCols,
+            std::min(d_.n, (panel + 1) * kTileCols)};
+}
+
+// Do the tiles of this panel, of so many rows, fetch another one whole, while they multiply? Its
+// columns are one stream, a part of which goes with each chunk, and the second-level cache holds
+// it.
+bool DotWorker::flows_into(std::int64_t panel, std::int64_t rows) const noexcept {
+  if (panel < 0 || panel == panel_ || d_.path.pack == nullptr || d_.k == 0) return false;
+  const MatrixView& b = d_.p->b.data;
+  return b.strides[0] == 1 && b.strides[1] == d_.k &&
+         rows * d_.k * element_ + d_.k * kTileCols * element_bytes(b.dtype) <= kFlowBytes;
 }
 
 const void* DotWorker::weight_at(std::int64_t k, std::int64_t column) const noexcept {
@@ -214,7 +243,8 @@ const char* DotWorker::pack_chunk(const Chunk& chunk) noexcept {
                   .panel = w_.panel,
                   .sums = w_.panel_sums,
                   .table = &table_,
-                  .next = chunk.next_weight});
+                  .next = chunk.next_weight,
+                  .fetched = fetched_panel_ == panel_});
     return panel;
   }
   if (decode_chunk(k0, k1)) return panel;
@@ -347,13 +377,15 @@ void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows
     std::int64_t call = first_call;
     for (std::int64_t v = 0; v < vectors_; v += t.width, ++call) {
       const bool streams = t.calls == 1 && direct();
-      const bool fetches = streams || (chunk.next != nullptr && call < t.fetching_calls);
+      const std::int64_t offset = (call * (chunk.end - chunk.step) + step) * t.fetched_bytes;
+      const bool fetches = streams || (chunk.next != nullptr && call < t.fetching_calls &&
+                                       offset < chunk.next_bytes);
       const char* b = chunk.b + step * step_bytes + v * form.vector_bytes;
       const char* ahead = nullptr;
       if (streams) {
         ahead = b + kStreamAhead;
       } else if (fetches) {
-        ahead = chunk.next + (call * (chunk.end - chunk.step) + step) * t.fetched_bytes;
+        ahead = chunk.next + offset;
       }
       (fetches ? t.fetching : t.plain)[taller](
           {.depth = (piece.k1 - k) * element_,

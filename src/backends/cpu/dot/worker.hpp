@@ -70,8 +70,9 @@ class DotWorker {
   struct Chunk {
     std::int64_t step, end;
     const char* b;
-    const char* next;         // null: nothing to prefetch
-    const void* next_weight;  // the same, of a weight that is packed
+    const char* next;         // one stream that is read next; null: nothing to prefetch
+    std::int64_t next_bytes;  // of it
+    const void* next_weight;  // what is packed next
     std::int64_t k0, k1;
     bool last;
   };
@@ -89,6 +90,8 @@ class DotWorker {
   std::int32_t* strip_sums(std::int64_t index) const noexcept;
   bool decode_chunk(std::int64_t k0, std::int64_t k1) noexcept;
   void add_chunk(std::int64_t place, std::int64_t count) noexcept;
+  void look_ahead(Chunk& chunk, std::int64_t next, bool flows) noexcept;
+  bool flows_into(std::int64_t panel, std::int64_t rows) const noexcept;
   const void* weight_at(std::int64_t k, std::int64_t column) const noexcept;
   void sum_segments(const Chunk& chunk) noexcept;
   void finish(std::int64_t r0, std::int64_t r1, std::int64_t place) noexcept;
@@ -110,6 +113,7 @@ class DotWorker {
   std::int64_t loaded_scales_ = -1;  // load_segment_scales'
   std::int64_t packed_panel_ = -1;   // whose only chunk w_.panel holds
   WeightAhead ahead_;                // what is packed after the chunk at hand
+  std::int64_t fetched_panel_ = -1;  // that the tiles of another one fetched
 };
 
 }  // namespace octavo::cpu

@@ -131,6 +131,8 @@ struct PackPiece {
   bool* not_finite = nullptr;
   /// Element (0, 0) of what is packed after this, a piece that lies like it; null: nothing.
   const void* next = nullptr;
+  /// The piece is in a cache: packing columns that lie along k fetches nothing of it.
+  bool fetched = false;
 };
 
 /// Sums of a few rows by a weight that is not packed, read once where it lies: those of a DotTile

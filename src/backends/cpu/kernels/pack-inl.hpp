@@ -63,8 +63,8 @@ constexpr std::int64_t kPairBytes = 128;
 class ColumnsAhead {
  public:
   template <class Target>
-  explicit ColumnsAhead(const PieceBytes<Target>& p)
-      : at_(p.b),
+  ColumnsAhead(const PieceBytes<Target>& p, bool fetched)
+      : at_(fetched ? nullptr : p.b),
         next_(p.next),
         depth_(p.depth),
         stride_(p.stride_n),
@@ -100,7 +100,7 @@ class ColumnsAhead {
 template <class Target>
 void pack_columns(const octavo::cpu::PackPiece& piece, const Target& target) {
   const PieceBytes<Target> p(piece);
-  ColumnsAhead ahead(p);
+  ColumnsAhead ahead(p, piece.fetched);
   for (std::int64_t v = 0; v < p.vectors; ++v) {
     const char* from = p.b + v * 16 * p.stride_n;
     const std::int64_t columns = piece.columns - v * 16;
