@@ -143,11 +143,16 @@ TEST_F(CudaBackend, ScalesOfEvery128OfKAreTakenByTheTensorCores) {
   EXPECT_EQ(launched({powers, block(128, 128)}),
             (std::map<std::string, int>{{"octavo_convert", 1},
                                         {"octavo_few_rows_e4m3_scaled_of32_16", 1}}));
-  EXPECT_EQ(launched({small, group(32)}), (std::map<std::string, int>{{"octavo_product", 1}}));
-  expect_part(
+  // What wgmma's kernels do not take is for mma.sync's, on Hopper, too.
+  EXPECT_EQ(launched({small, group(32)}),
+            (std::map<std::string, int>{{"octavo_mma_e4m3_scaled_small", 1}}));
+  const std::string by_mma =
       said(scaled_mm_problem(a, b.view()[0].transposed(),
-                             {.scale_a = {far_scale, group(128)}, .scale_b = {small, group(32)}})),
-      "scales that vary along K otherwise than by multiples of 128");
+                             {.scale_a = {far_scale, group(128)}, .scale_b = {small, group(32)}}));
+  expect_part(by_mma, "scales that vary along K otherwise than by multiples of 128");
+  expect_part(by_mma, "fp8 widened to fp16, sums of cells of K, each by its scales");
+  const Tensor odd = weight(float32, {7, kN});
+  EXPECT_EQ(launched({odd, group(48)}), (std::map<std::string, int>{{"octavo_product", 1}}));
   const Tensor ends = to_device(values(int32, {3}, {5, 5, 18}));
   const GroupedOptions options{.offs = ends,
                                .out_dtype = bfloat16,
@@ -162,6 +167,35 @@ TEST_F(CudaBackend, ScalesOfEvery128OfKAreTakenByTheTensorCores) {
       said(grouped_mm_problem(a, b.transposed(), options)),
       "one launch for all groups: dense 128x128 tiles, clusters of 2: fp8 sums of every 128 "
       "of K, each by its scales");
+}
+
+// Of MX and of integers on groups: one launch of mma.sync's kernel, whose plan says so.
+TEST_F(CudaBackend, ScalesOfEvery32OfKAreTakenByMmaSync) {
+  constexpr std::int64_t kDeep = 304, kCells = 10;
+  const Tensor ends = to_device(values(int32, {3}, {5, 5, 18}));
+  for (const DType dtype : {float8_e5m2, int8}) {
+    const Tensor a = to_device(dtype == int8 ? integers(int8, {kM, kDeep}, 1)
+                                             : gaussians(dtype, {kM, kDeep}, 1)),
+                 b = to_device(dtype == int8 ? integers(int8, {3, kN, kDeep}, 2)
+                                             : gaussians(dtype, {3, kN, kDeep}, 2));
+    const Tensor scale_a = to_device(uniforms(float32, {kM, kCells}, 3)),
+                 scale_b = to_device(uniforms(float32, {3, kCells, kN}, 4));
+    const GroupedOptions options{.offs = ends,
+                                 .out_dtype = bfloat16,
+                                 .scale_a = {scale_a, group(32)},
+                                 .scale_b = {scale_b, group(32)}};
+    reset_simulated_driver();
+    (void)grouped_mm(a, b.transposed(), options);
+    const std::string kernel =
+        dtype == int8 ? "octavo_mma_s8_scaled_small" : "octavo_mma_e5m2_scaled_small";
+    EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_convert", 1},  // offsets, to int64
+                                                      {"octavo_cut_rows", 1},
+                                                      {kernel, 1}}));
+    expect_part(explain(grouped_mm_problem(a, b.transposed(), options)).to_string(),
+                dtype == int8 ? "one launch for all groups: mma.sync, tiles of 128x128 or 32x64: "
+                                "exact integer sums of cells of K, each by its scales"
+                              : "fp8 widened to fp16, sums of cells of K, each by its scales");
+  }
 }
 
 // A plan knows no offsets: it says what decides, and the launches agree.

@@ -80,6 +80,7 @@ struct DenseProblem {
       p.k_scales.a = {along_a.data(), steps(), 1};
       p.k_scales.b = {along_b.data(), steps(), 1};
       p.k_scales.b.lines = columns_of_a_scale();
+      p.k_scales.a.steps = p.k_scales.b.steps = 1;
     }
     return p;
   }

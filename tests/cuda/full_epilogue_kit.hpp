@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "dense_kit.hpp"
@@ -291,7 +292,7 @@ void expect_every_epilogue(int m, int n, int k, std::uint32_t clusters) {
   std::size_t turn = 0;
   for (const FullCase& wanted : full_cases())
     problem.expect(wanted, clusters, all[turn++ % all.size()]);
-  if constexpr (cuda::is_integer(Base::kType)) {
+  if constexpr (std::is_same_v<typename Base::Sum, std::int32_t>) {
     problem.expect_sums(clusters, all[turn++ % all.size()]);
     for (const FullCase& wanted : zero_point_cases())
       problem.expect(wanted, clusters, all[turn++ % all.size()]);

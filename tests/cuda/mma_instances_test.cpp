@@ -6,9 +6,9 @@
 namespace octavo::test {
 namespace {
 
-template <MmaType type, MmaTile tile, bool outliers>
+template <MmaType type, MmaTile tile, MmaTerms terms>
 void every_shape() {
-  using Problem = MmaProblem<type, tile, outliers>;
+  using Problem = MmaProblem<type, tile, terms>;
   using Kernel = typename Problem::Kernel;
   constexpr int kStep = 128 / cuda::element_bytes(type);
   struct Shape {
@@ -29,9 +29,13 @@ void every_shape() {
   expect_every_epilogue<Problem>(70, 74, kStep - 16, 1);  // tails of four columns
 }
 
-#define OCTAVO_MMA_INSTANCE(name, type, outliers)                                                \
-  TEST(MmaInstances, name##_large) { every_shape<MmaType::type, cuda::kLargeTile, outliers>(); } \
-  TEST(MmaInstances, name##_small) { every_shape<MmaType::type, cuda::kSmallTile, outliers>(); }
+#define OCTAVO_MMA_INSTANCE(name, type, terms)                       \
+  TEST(MmaInstances, name##_large) {                                 \
+    every_shape<MmaType::type, cuda::kLargeTile, MmaTerms::terms>(); \
+  }                                                                  \
+  TEST(MmaInstances, name##_small) {                                 \
+    every_shape<MmaType::type, cuda::kSmallTile, MmaTerms::terms>(); \
+  }
 #include "backends/cuda/kernels/mma_instances.inc"
 
 }  // namespace

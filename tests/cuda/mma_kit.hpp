@@ -8,11 +8,12 @@
 namespace octavo::test {
 
 using cuda::Mma;
+using cuda::MmaTerms;
 using cuda::MmaTile;
 
 /// The kernel, with what DenseProblem asks of one.
-template <MmaType type, MmaTile tile, bool outliers = false>
-struct TestedMma : Mma<type, tile, outliers> {
+template <MmaType type, MmaTile tile, MmaTerms terms = MmaTerms::none>
+struct TestedMma : Mma<type, tile, terms> {
   static constexpr int kOutBytes = 4, kParts = 1, kCluster = 1;
   static constexpr bool kPromoted = false, kScaled = false;
   static constexpr std::uint32_t kRegisters = 128;
@@ -57,11 +58,44 @@ inline std::uint32_t chained_sum(
   return bits;
 }
 
-template <MmaType type, MmaTile tile, bool outliers = false>
-struct MmaProblem : DenseProblem<TestedMma<type, tile, outliers>> {
-  using Base = DenseProblem<TestedMma<type, tile, outliers>>;
-  using Base::Base;
+/// Scales that change along K, of cells that begin before the matrix.
+struct AlongK {
+  AlongK(int lines_, int first_line_, int steps_, int first_step_, int rows, int k,
+         std::uint32_t seed)
+      : lines(lines_),
+        first_line(first_line_),
+        steps(steps_),
+        first_step(first_step_),
+        cells((first_step_ + (k + 31) / 32 + steps_ - 1) / steps_) {
+    std::mt19937 random(seed);
+    std::uniform_real_distribution<float> near_one(0.25F, 4.0F);
+    const int of_rows = (first_line + rows + lines - 1) / lines;
+    for (int i = 0; i < of_rows * cells; ++i) values.push_back(near_one(random));
+  }
+  cuda::KScale scale() const {
+    return {values.data(), cells, 1, 0, lines, first_line, steps, first_step};
+  }
+  float at(int line, int step) const {
+    const int cell = (first_line + line) / lines * cells + (first_step + step) / steps;
+    return values[static_cast<std::size_t>(cell)];
+  }
+  bool ends_behind(int step) const { return (first_step + step + 1) % steps == 0; }
+
+  int lines, first_line, steps, first_step;  // of a cell; before the first
+  int cells;                                 // along K
+  std::vector<float> values;
+};
+
+template <MmaType type, MmaTile tile, MmaTerms terms = MmaTerms::none>
+struct MmaProblem : DenseProblem<TestedMma<type, tile, terms>> {
+  using Base = DenseProblem<TestedMma<type, tile, terms>>;
   using Sum = typename Base::Sum;
+  static constexpr bool kScaled = terms == MmaTerms::k_scales;
+
+  MmaProblem(int rows, int columns, int depth, std::uint32_t seed = 1)
+      : Base(rows, columns, depth, seed),
+        along_rows(1, 0, 2, 1, rows, depth, seed),
+        along_columns(5, 2, 3, 0, columns, depth, seed + 1) {}
 
   cuda::MmaParams full_params() {
     cuda::MmaParams p;
@@ -72,6 +106,7 @@ struct MmaProblem : DenseProblem<TestedMma<type, tile, outliers>> {
     p.m = this->m;
     p.n = this->n;
     p.k_bytes = this->k * Base::kBytes;
+    if (kScaled) p.k_scales = {along_rows.scale(), along_columns.scale()};
     return p;
   }
   Sum sum_of(int row, int column) {
@@ -81,8 +116,31 @@ struct MmaProblem : DenseProblem<TestedMma<type, tile, outliers>> {
       whole.resize(static_cast<std::size_t>((bytes + 31) / 32 * 32));
       return whole;
     };
-    return std::bit_cast<Sum>(chained_sum(type, line(this->a, row), line(this->b, column), unit));
+    const std::vector<std::uint8_t> x = line(this->a, row), y = line(this->b, column);
+    if constexpr (!kScaled) {
+      return std::bit_cast<Sum>(chained_sum(type, x, y, unit));
+    } else {
+      float total = 0;
+      const int steps = static_cast<int>(x.size() / 32);
+      for (int begin = 0, step = 0; step < steps; ++step) {
+        if (!along_rows.ends_behind(step) && !along_columns.ends_behind(step) && step + 1 < steps)
+          continue;
+        const auto part = [&](const std::vector<std::uint8_t>& of) {
+          return std::vector<std::uint8_t>(of.begin() + begin * 32, of.begin() + (step + 1) * 32);
+        };
+        using Part = typename Base::Kernel::Part;
+        volatile float t =  // each step is rounded by itself
+            static_cast<float>(std::bit_cast<Part>(chained_sum(type, part(x), part(y), unit)));
+        t = t * along_rows.at(row, step);
+        t = t * along_columns.at(column, step);
+        total = total + t;
+        begin = step + 1;
+      }
+      return total;
+    }
   }
+
+  AlongK along_rows, along_columns;
 
   cuda::simulator::TensorUnit unit = cuda::simulator::TensorUnit::mma_sync;
 };

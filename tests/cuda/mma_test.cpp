@@ -2,6 +2,7 @@
 // The kernel of mma.sync through the simulator: bit for bit section 3 on the tensor cores' sums,
 // whatever the shape and the tile, in every schedule; how fp8 is widened; banks; planted bugs.
 #include <set>
+#include <type_traits>
 
 #include "mma_kit.hpp"
 
@@ -37,6 +38,16 @@ TEST(MmaSync, FloatsByTheirSums) {
   expect_product<MmaProblem<MmaType::f16_f16, kLargeTile>>(70, 130, 136, 1);
   expect_product<MmaProblem<MmaType::e4m3_e4m3, kSmallTile>>(33, 65, 300, 2);
   expect_product<MmaProblem<MmaType::e5m2_e4m3, kLargeTile>>(129, 40, 272, 1);
+}
+
+// Cells of two steps by cells of three, so that they end everywhere.
+TEST(MmaSync, ScalesAlongKTakeTheSumsOfTheirCells) {
+  constexpr MmaTerms kScales = MmaTerms::k_scales;
+  expect_product<MmaProblem<MmaType::s8_s8, kSmallTile, kScales>>(33, 70, 300, 2);
+  expect_product<MmaProblem<MmaType::u8_u8, kLargeTile, kScales>>(70, 130, 129, 1);
+  expect_product<MmaProblem<MmaType::e4m3_e4m3, kLargeTile, kScales>>(130, 40, 500, 1);
+  expect_product<MmaProblem<MmaType::e5m2_e4m3, kSmallTile, kScales>>(1, 9, 31, 1);
+  expect_product<MmaProblem<MmaType::e5m2_e5m2, kSmallTile, kScales>>(9, 65, 1000, 3);
 }
 
 // On tensor cores that add otherwise, and have no fp8.
@@ -79,47 +90,51 @@ class Older : public Machine {
 };
 
 // What is stored of a problem: sums as they are.
-template <class M, MmaType type, MmaTile tile>
-std::vector<u32> stored_by(MmaProblem<type, tile>& problem, int m, u32 blocks) {
+template <class M, MmaType type, MmaTile tile, MmaTerms terms>
+std::vector<u32> stored_by(MmaProblem<type, tile, terms>& problem, int m, u32 blocks) {
+  using Sum = typename MmaProblem<type, tile, terms>::Sum;
   auto params = problem.full_params();
   params.m = m;
-  TypedArray out(cuda::is_integer(type) ? DType::int32 : DType::float32, m * problem.n);
+  TypedArray out(std::is_same_v<Sum, float> ? DType::float32 : DType::int32, m * problem.n);
   params.full.out.dtype = out.dtype();
   params.full.out.data = out.data();
   params.full.out.strides = {problem.n, 1};
-  EXPECT_EQ("", fault_of(problem.launch(blocks), Options{},
-                         [&](Machine machine) { Mma<type, tile>::run(M(machine), params); }));
+  EXPECT_EQ("", fault_of(problem.launch(blocks), Options{}, [&](Machine machine) {
+              Mma<type, tile, terms>::run(M(machine), params);
+            }));
   std::vector<u32> bits;
   for (std::int64_t i = 0; i < out.count(); ++i) bits.push_back(out.bits(i));
   return bits;
 }
 
 // Of the first rows.
-template <MmaType type, MmaTile tile>
+template <MmaType type, MmaTile tile, MmaTerms terms>
 std::vector<u32> stored(int m, u32 blocks) {
-  MmaProblem<type, tile> problem(70, 130, 300);  // the same operands, whatever the tile
+  MmaProblem<type, tile, terms> problem(70, 130, 300);  // the same operands, whatever the tile
   return stored_by<Machine>(problem, m, blocks);
 }
 
 // A row's bits depend on neither the batch nor the tile nor who takes it.
-template <MmaType type>
+template <MmaType type, MmaTerms terms = MmaTerms::none>
 void expect_bits_of_the_row() {
-  const std::vector<u32> all = stored<type, kLargeTile>(70, 1);
-  EXPECT_EQ(all, (stored<type, kSmallTile>(70, 3)));
+  const std::vector<u32> all = stored<type, kLargeTile, terms>(70, 1);
+  EXPECT_EQ(all, (stored<type, kSmallTile, terms>(70, 3)));
   const std::vector<u32> first(all.begin(), all.begin() + 130);
-  EXPECT_EQ(first, (stored<type, kSmallTile>(1, 1)));
-  EXPECT_EQ(first, (stored<type, kLargeTile>(1, 2)));
+  EXPECT_EQ(first, (stored<type, kSmallTile, terms>(1, 1)));
+  EXPECT_EQ(first, (stored<type, kLargeTile, terms>(1, 2)));
 }
 TEST(MmaSync, ARowsBitsDependOnNothingElse) {
   expect_bits_of_the_row<MmaType::u8_u8>();
   expect_bits_of_the_row<MmaType::bf16_bf16>();
   expect_bits_of_the_row<MmaType::e4m3_e5m2>();
+  expect_bits_of_the_row<MmaType::e4m3_e4m3, MmaTerms::k_scales>();
+  expect_bits_of_the_row<MmaType::s8_s8, MmaTerms::k_scales>();
 }
 
 // Outliers of the large tile, whose two halves finish side by side, are those of the small one.
 template <MmaTile tile>
 std::vector<u32> stored_with_outliers(std::int64_t listed) {
-  MmaProblem<MmaType::s8_s8, tile, true> problem(140, 137, 64);
+  MmaProblem<MmaType::s8_s8, tile, MmaTerms::outliers> problem(140, 137, 64);
   const std::vector<std::int64_t> columns{0,  3,  4,  9,  10, 11, 20, 21, 22, 23,
                                           24, 25, 31, 40, 41, 42, 50, 51, 52, 60};
   TypedArray a(DType::float16, 140 * 64), out(DType::float32, 140 * 137);
@@ -137,7 +152,7 @@ std::vector<u32> stored_with_outliers(std::int64_t listed) {
   params.full.codes.dtype = DType::int8;
   params.full.codes.strides = {1, params.pitch_b};
   EXPECT_EQ("", fault_of(problem.launch(2), Options{}, [&](Machine machine) {
-              Mma<MmaType::s8_s8, tile, true>::run(machine, params);
+              Mma<MmaType::s8_s8, tile, MmaTerms::outliers>::run(machine, params);
             }));
   std::vector<u32> bits;
   for (std::int64_t i = 0; i < out.count(); ++i) bits.push_back(out.bits(i));
@@ -312,9 +327,9 @@ TEST(MmaSync, EveryCodeOfFp8IsItsValueInFp16) {
 }
 
 // Every code by every code, alone and among others, as the instruction has it.
-template <MmaType type, MmaTile tile>
+template <MmaType type, MmaTile tile, MmaTerms terms = MmaTerms::none>
 void expect_every_pair(int k) {
-  MmaProblem<type, tile> problem(256, 256, k);
+  MmaProblem<type, tile, terms> problem(256, 256, k);
   for (int i = 0; i < 256; ++i) {
     problem.a.at(i, i % k) = static_cast<std::uint8_t>(i);
     problem.b.at(i, i * 7 % k) = static_cast<std::uint8_t>(i);
@@ -340,6 +355,7 @@ TEST(MmaSync, EveryPairOfCodesByArithmetic) {
   expect_every_pair<MmaType::e4m3_e5m2, kSmallTile>(1);
   expect_every_pair<MmaType::e5m2_e4m3, kLargeTile>(1);
   expect_every_pair<MmaType::e4m3_e4m3, kSmallTile>(300);
+  expect_every_pair<MmaType::e4m3_e4m3, kSmallTile, MmaTerms::k_scales>(300);
 }
 
 }  // namespace

@@ -75,9 +75,38 @@ std::uint32_t sum_of(MmaType type, bool promoted, std::size_t chunk,
   return promoted ? std::bit_cast<std::uint32_t>(total) : bits;
 }
 
+// Whether a cell of an operand's scales ends before this element of K.
+bool ends_before(const OperandView& x, Side side, std::int64_t k) {
+  if (!varies_along_k(x, side)) return false;
+  const ScaleView s = side == Side::a ? x.scale[0] : x.scale[0].transposed();
+  return (s.col0 + k) % s.cols == 0;
+}
+
 // A sum by its operand's scale, where that changes along K.
 float scaled_by(const OperandView& x, Side side, std::int64_t row, std::int64_t column, float sum) {
   return varies_along_k(x, side) ? sum * scale_at(x.scale[0], row, column) : sum;
+}
+
+// The same by mma.sync: a chain of steps, or one for each cell of scales along K, which are whole
+// steps of 32 elements.
+template <class Scaled>
+std::uint32_t sum_of_cells(MmaType type, const Member& p, const std::vector<std::uint8_t>& a,
+                           const std::vector<std::uint8_t>& b, const Scaled& scaled) {
+  if (!varies_along_k(p.a, Side::a) && !varies_along_k(p.b, Side::b))
+    return chained_sum(type, a, b);
+  float total = 0;
+  for (std::size_t begin = 0, end = 32; begin < a.size(); end += 32) {
+    const auto k = static_cast<std::int64_t>(end);
+    if (end < a.size() && !ends_before(p.a, Side::a, k) && !ends_before(p.b, Side::b, k)) continue;
+    const auto part = [&](const std::vector<std::uint8_t>& of) {
+      return std::vector<std::uint8_t>(of.begin() + static_cast<std::ptrdiff_t>(begin),
+                                       of.begin() + static_cast<std::ptrdiff_t>(end));
+    };
+    total += scaled(std::bit_cast<float>(chained_sum(type, part(a), part(b))),
+                    static_cast<std::int64_t>(begin));
+    begin = end;
+  }
+  return std::bit_cast<std::uint32_t>(total);
 }
 
 // What a member must give: those sums, finished by the reference.
@@ -107,7 +136,7 @@ void expect_member(const char* backend, const Member& given, const MatmulOptions
       };
       const auto& column = columns[static_cast<std::size_t>(n)];
       sums.push_back(std::string_view(backend) == "sm80"
-                         ? chained_sum(row->type, line, column)
+                         ? sum_of_cells(row->type, member, line, column, scaled)
                          : sum_of(row->type, promoted, chunk, line, column, scaled));
     }
   }

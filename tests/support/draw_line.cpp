@@ -75,10 +75,10 @@ Granularity draw_granularity(Side side) {
     case 2:
       return side == Side::a ? per_token() : per_channel();
     case 3:
-      return group(one_of<std::int64_t>({128, between(1, 48)}));
+      return group(one_of<std::int64_t>({128, 32 * between(1, 4), between(1, 48)}));
     case 4: {
       const std::int64_t rows = one_of<std::int64_t>({128, between(1, 20)});
-      return block(rows, one_of<std::int64_t>({128, between(1, 48)}));
+      return block(rows, one_of<std::int64_t>({128, 32 * between(1, 4), between(1, 48)}));
     }
     case 5:
       return per_k();

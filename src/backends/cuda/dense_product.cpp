@@ -87,6 +87,10 @@ constexpr How kFast = OCTAVO_HOW("128x256", "fp8 sums in the tensor cores");
 constexpr How kHalf = OCTAVO_HOW("128x256", "16-bit operands");
 constexpr How kHalfMma = OCTAVO_HOW_MMA("16-bit operands");
 constexpr How kFloat8Mma = OCTAVO_HOW_MMA("fp8 widened to fp16");
+constexpr How kScaledFloat8Mma =
+    OCTAVO_HOW_MMA("fp8 widened to fp16, sums of cells of K, each by its scales");
+constexpr How kScaledExactMma =
+    OCTAVO_HOW_MMA("exact integer sums of cells of K, each by its scales");
 #undef OCTAVO_HOW_EXACT
 #undef OCTAVO_HOW_MMA
 #undef OCTAVO_HOW_MMA_SYNC
@@ -163,7 +167,7 @@ Status launch_dense(const DensePath& path, const MatrixView& a, const MatrixView
                     const MatrixView& out, const DenseEpilogue& epilogue,
                     const ExecContext& context) noexcept {
   if (path.cores == Cores::wgmma) return launch_wgmma(path, {a, b, out, epilogue}, context);
-  return launch_mma(path.type, a, b, epilogue.full, context.place(out.device));
+  return launch_mma(path, a, b, epilogue, context.place(out.device));
 }
 
 // Sums as they are, of a matrix that take_tiled has made.
@@ -211,12 +215,17 @@ const char* find_dense_path(Cores cores, const Member& p, const MatmulOptions& o
   if (k > kMostExtent || weight_columns(p.b) > kMostExtent || p.out.shape[0] > kMostExtent)
     return "an extent beyond 2^30";
   if (has_k_scales(p)) {
-    if (!wgmma || !wgmma_takes_k_scales(path.type)) return "scales that vary along K";
-    if (const char* why = lacks_k_scales(p, split); why != nullptr) return why;
+    if (!(wgmma ? wgmma_takes_k_scales(path.type) : mma_takes_k_scales(path.type)))
+      return "scales that vary along K";
+    if (const char* why = lacks_k_scales(p, split, k_scale_units(cores)); why != nullptr)
+      return why;
+    const How& scaled = wgmma                   ? kScaled
+                        : is_integer(path.type) ? kScaledExactMma
+                                                : kScaledFloat8Mma;
     path.summing = Summing::scaled;
-    path.how = kScaled.of(rows, apart);
-    path.at_once = kScaled.of(Rows::groups_at_once, apart);
-    path.list_at_once = kScaled.of(Rows::list_at_once, apart);
+    path.how = scaled.of(rows, apart);
+    path.at_once = scaled.of(Rows::groups_at_once, apart);
+    path.list_at_once = scaled.of(Rows::list_at_once, apart);
   }
   if (azp_by_cells(p.b)) return "zero points of the weight by cells of its scale";
   bool zero_points = has_zero_points(p);
@@ -228,6 +237,8 @@ const char* find_dense_path(Cores cores, const Member& p, const MatmulOptions& o
   }
   if (sum_chunks(p, options).several() || (outliers && options.k_chunks > 1)) return kInChunks;
   if (zero_points || outliers) {
+    if (path.summing == Summing::scaled)
+      return "zero points or outlier columns beside scales that vary along K";
     if (!is_integer(path.type)) return "zero points or outlier columns beside floats";
     path.how = kExact[zero_points ? 1 : 0][outliers ? 1 : 0][wgmma ? 0 : 1].of(
         rows, apart || (outliers && !adds_outliers(path)));
@@ -245,6 +256,11 @@ double sum_error(const DensePath& path, std::int64_t k) noexcept {
   constexpr double kUnit = 0x1p-24;  // float32's unit roundoff
   constexpr double kEpilogue = 8 * kUnit;
   const auto steps = [k](std::int64_t of) { return static_cast<double>((k + of - 1) / of); };
+  if (path.summing == Summing::scaled && path.cores == Cores::mma_sync) {
+    // Sums of cells by two scales, added in float32.
+    const double parts = is_integer(path.type) ? kUnit : steps(8) * (9 * 0x1p-24 + 0x1p-23);
+    return parts + (steps(32) + 4) * kUnit + kEpilogue;
+  }
   if (is_integer(path.type)) return 0;
   if (path.cores == Cores::mma_sync) return steps(8) * (9 * 0x1p-24 + 0x1p-23) + kEpilogue;
   if (is_half(path.type)) return steps(16) * (17 * 0x1p-25 + 0x1p-23) + kEpilogue;
@@ -271,7 +287,8 @@ Status run_dense(const Member& p, const MatmulOptions& options, const DensePath&
     OCTAVO_TRY(sum_lines(b, sums_b, codes.of_columns, context));
 
   DenseEpilogue epilogue;
-  if (path.summing == Summing::scaled) OCTAVO_TRY(k_scales.make(p, context, epilogue.k_scales));
+  if (path.summing == Summing::scaled)
+    OCTAVO_TRY(k_scales.make(p, k_scale_units(path.cores), context, epilogue.k_scales));
   const bool outliers = p.epilogue.outliers.present();
   if (a.shape[1] > 0 && (!outliers || adds_outliers(path)) &&
       finishes(path.cores, p, options, epilogue)) {
@@ -283,8 +300,9 @@ Status run_dense(const Member& p, const MatmulOptions& options, const DensePath&
     return launch_dense(path, a, b, p.out, epilogue, context);
   }
   MatrixView sums;
-  OCTAVO_TRY(take_tiled(summed, is_integer(path.type) ? DType::int32 : DType::float32,
-                        p.out.shape[0], p.out.shape[1], p.out.device, sums));
+  const bool exact = is_integer(path.type) && path.summing != Summing::scaled;
+  OCTAVO_TRY(take_tiled(summed, exact ? DType::int32 : DType::float32, p.out.shape[0],
+                        p.out.shape[1], p.out.device, sums));
   if (a.shape[1] > 0) {
     DenseEpilogue stored = storing(sums);
     stored.k_scales = epilogue.k_scales;

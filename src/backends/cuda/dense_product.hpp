@@ -31,6 +31,11 @@ struct DensePath {
 /// Why no kernel of a device takes problems whose sums are those of several chunks of K.
 inline constexpr const char* kInChunks = "sums of several chunks of K (k_chunks)";
 
+/// How scales along K have to lie for a path's kernels.
+constexpr const KScaleUnits& k_scale_units(Cores cores) {
+  return cores == Cores::wgmma ? kWgmmaKScales : kMmaKScales;
+}
+
 /// Null and the path where the dense kernel multiplies such members, else one static sentence.
 /// `split`: of a plan, whose member has what all groups have that offsets cut.
 const char* find_dense_path(Cores cores, const Member& member, const MatmulOptions& options,

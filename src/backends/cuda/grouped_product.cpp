@@ -185,10 +185,10 @@ Status run_at_once(const MatmulProblem& p, const DensePath& path,
   epilogue.kind = DenseOut::full;
   if (!fuses(without_k_scales(all), p.options, epilogue.full))
     return fail(Code::internal, "{}: the kernel was not to finish its sums", p.operation);
-  OCTAVO_TRY(k_scales.make(all, context, epilogue.k_scales));
+  OCTAVO_TRY(k_scales.make(all, k_scale_units(path.cores), context, epilogue.k_scales));
   step_by_groups(p, epilogue);
   return path.cores == Cores::wgmma ? launch_wgmma(path, {a, b, all.out, epilogue}, groups, context)
-                                    : launch_mma(path.type, a, b, epilogue.full, groups, place);
+                                    : launch_mma(path, a, b, epilogue, groups, place);
 }
 
 }  // namespace octavo::cuda

@@ -21,12 +21,12 @@ bool are_whole(std::int64_t cell, std::int64_t first, std::int64_t unit) noexcep
   return cell <= kMostExtent && first <= kMostExtent && cell % unit == 0 && first % unit == 0;
 }
 
-bool fits(const OperandView& x, Side side) noexcept {
+bool fits(const OperandView& x, Side side, const KScaleUnits& units) noexcept {
   if (!varies_along_k(x, side)) return true;
   const ScaleView s = by_lines(x.scale[0], side);
   const bool of_each = side == Side::a || s.rows == 1;
-  return !x.scale[1].present() && are_whole(s.cols, s.col0, kScaledStep) &&
-         (s.rows == kWholeExtent || are_whole(s.rows, s.row0, of_each ? 1 : kScaledColumns));
+  return !x.scale[1].present() && are_whole(s.cols, s.col0, units.step) &&
+         (s.rows == kWholeExtent || are_whole(s.rows, s.row0, of_each ? 1 : units.columns));
 }
 
 // In float32: as it is, or a copy.
@@ -50,15 +50,15 @@ Status to_float32(ScaleView& scale, const MatrixView& lines, Scratch& memory,
   return {};
 }
 
-Status make(const OperandView& x, Side side, Scratch& memory, const ExecContext& context,
-            KScale& out) noexcept {
+Status make(const OperandView& x, Side side, const KScaleUnits& units, Scratch& memory,
+            const ExecContext& context, KScale& out) noexcept {
   if (!varies_along_k(x, side)) return {};
   ScaleView s = by_lines(x.scale[0], side);
   OCTAVO_TRY(to_float32(s, side == Side::a ? x.data : x.data.transposed(), memory, context));
   out.values = static_cast<const float*>(s.data.data);
   out.k_step = s.data.strides[1];
-  out.steps = static_cast<std::int32_t>(s.cols / kScaledStep);
-  out.first_step = static_cast<std::int32_t>(s.col0 / kScaledStep);
+  out.steps = static_cast<std::int32_t>(s.cols / units.step);
+  out.first_step = static_cast<std::int32_t>(s.col0 / units.step);
   if (s.rows == kWholeExtent) return {};
   out.line_step = s.data.strides[0];
   out.lines = static_cast<std::int32_t>(s.rows);
@@ -74,17 +74,19 @@ bool has_k_scales(const Member& p) noexcept {
   return made || varies_along_k(p.a, Side::a) || varies_along_k(p.b, Side::b);
 }
 
-const char* lacks_k_scales(const Member& p, Split split) noexcept {
+const char* lacks_k_scales(const Member& p, Split split, const KScaleUnits& units) noexcept {
   if (split == Split::inner) return "scales that vary along a K that offsets cut";
   const bool columns = varies_along_k(p.b, Side::b) && by_lines(p.b.scale[0], Side::b).rows > 1;
   if (split == Split::columns && columns)
     return "scales that vary along K and are shared by columns that offsets cut";
   const bool made = p.a.quantise != nullptr && !p.a.quantise->vectorwise;
   const ScaleGrid grid = made ? scale_grid(p.a.quantise->spec.granularity, Side::a) : ScaleGrid{};
-  if (!fits(p.a, Side::a) || !fits(p.b, Side::b) ||
-      (grid.cols != kWholeExtent && !are_whole(grid.cols, 0, kScaledStep)))
-    return "scales that vary along K otherwise than by multiples of 128, of single columns or of "
-           "multiples of 128";
+  if (!fits(p.a, Side::a, units) || !fits(p.b, Side::b, units) ||
+      (grid.cols != kWholeExtent && !are_whole(grid.cols, 0, units.step)))
+    return units.step == kMmaKScales.step
+               ? "scales that vary along K otherwise than by multiples of 32"
+               : "scales that vary along K otherwise than by multiples of 128, of single columns "
+                 "or of multiples of 128";
   return nullptr;
 }
 
@@ -95,9 +97,10 @@ Member without_k_scales(const Member& p) noexcept {
   return rest;
 }
 
-Status KScalesOnDevice::make(const Member& p, const ExecContext& context, KScales& out) noexcept {
-  OCTAVO_TRY(cuda::make(p.a, Side::a, a_, context, out.a));
-  return cuda::make(p.b, Side::b, b_, context, out.b);
+Status KScalesOnDevice::make(const Member& p, const KScaleUnits& units, const ExecContext& context,
+                             KScales& out) noexcept {
+  OCTAVO_TRY(cuda::make(p.a, Side::a, units, a_, context, out.a));
+  return cuda::make(p.b, Side::b, units, b_, context, out.b);
 }
 
 }  // namespace octavo::cuda

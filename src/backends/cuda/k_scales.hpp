@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scales that change along K, for the kernels that take them with the sums of 128 elements.
+// Scales that change along K, for the kernels that take them with the sums of their cells.
 #pragma once
 
 #include "backends/cuda/kernels/k_scales.hpp"
@@ -15,7 +15,7 @@ bool has_k_scales(const Member& member) noexcept;
 
 /// Null where they are of whole steps and of columns that a tile has together or each for itself,
 /// and no operand has two scales; else one static sentence. `split`: what offsets cut.
-const char* lacks_k_scales(const Member& member, Split split) noexcept;
+const char* lacks_k_scales(const Member& member, Split split, const KScaleUnits& units) noexcept;
 
 /// The member whose sums have met them.
 Member without_k_scales(const Member& member) noexcept;
@@ -25,7 +25,8 @@ Member without_k_scales(const Member& member) noexcept;
 class KScalesOnDevice {
  public:
   explicit KScalesOnDevice(const Place& place) noexcept : a_(place), b_(place) {}
-  Status make(const Member& member, const ExecContext& context, KScales& out) noexcept;
+  Status make(const Member& member, const KScaleUnits& units, const ExecContext& context,
+              KScales& out) noexcept;
 
  private:
   Scratch a_, b_;

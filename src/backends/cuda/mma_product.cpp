@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <iterator>
 #include <limits>
 
 #include "core/error.hpp"
@@ -13,12 +12,12 @@ namespace {
 
 struct Instance {
   MmaType type;
-  bool outliers;
+  MmaTerms terms;
   KernelId large, small;
 };
 constexpr Instance kInstances[] = {
-#define OCTAVO_MMA_INSTANCE(name, type, outliers) \
-  {MmaType::type, outliers, KernelId::mma_##name##_large, KernelId::mma_##name##_small},
+#define OCTAVO_MMA_INSTANCE(name, type, terms) \
+  {MmaType::type, MmaTerms::terms, KernelId::mma_##name##_large, KernelId::mma_##name##_small},
 #include "backends/cuda/kernels/mma_instances.inc"
 #undef OCTAVO_MMA_INSTANCE
 };
@@ -48,15 +47,23 @@ Status launch_tiles(KernelId kernel, std::int64_t tiles, const MmaParams& params
   return launch(kernel, {blocks, Kernel::kThreads, Kernel::kSharedBytes}, &params, place);
 }
 
-Status find_instance(MmaType type, bool outliers, const Instance*& row) noexcept {
-  row = std::find_if(std::begin(kInstances), std::end(kInstances), [&](const Instance& instance) {
-    return instance.type == type && instance.outliers == outliers;
-  });
-  if (row != std::end(kInstances)) return {};
-  return fail(Code::internal, "dense product: no kernel of that type");
+const Instance* find_instance(MmaType type, MmaTerms terms) noexcept {
+  for (const Instance& row : kInstances)
+    if (row.type == type && row.terms == terms) return &row;
+  return nullptr;
 }
 
-MmaParams params_of(const MatrixView& a, const MatrixView& b, const FullEpilogue& full) noexcept {
+Status find_instance(const DensePath& path, const DenseEpilogue& epilogue,
+                     const Instance*& row) noexcept {
+  const MmaTerms terms = path.summing == Summing::scaled    ? MmaTerms::k_scales
+                         : epilogue.full.outliers.present() ? MmaTerms::outliers
+                                                            : MmaTerms::none;
+  row = find_instance(path.type, terms);
+  return row != nullptr ? Status() : fail(Code::internal, "dense product: no kernel of that type");
+}
+
+MmaParams params_of(const MatrixView& a, const MatrixView& b,
+                    const DenseEpilogue& epilogue) noexcept {
   const std::int64_t bytes = element_bytes(a.dtype);
   MmaParams params;
   params.a = static_cast<const std::uint8_t*>(a.data);
@@ -66,22 +73,26 @@ MmaParams params_of(const MatrixView& a, const MatrixView& b, const FullEpilogue
   params.m = static_cast<std::int32_t>(a.shape[0]);
   params.n = static_cast<std::int32_t>(b.shape[0]);
   params.k_bytes = static_cast<std::int32_t>(a.shape[1] * bytes);
-  params.full = full;
+  params.full = epilogue.full;
+  params.k_scales = epilogue.k_scales;
   return params;
 }
 
 }  // namespace
 
 bool mma_adds_outliers(MmaType type) noexcept {
-  return std::any_of(std::begin(kInstances), std::end(kInstances),
-                     [type](const Instance& row) { return row.type == type && row.outliers; });
+  return find_instance(type, MmaTerms::outliers) != nullptr;
 }
 
-Status launch_mma(MmaType type, const MatrixView& a, const MatrixView& b, const FullEpilogue& full,
-                  const Place& place) noexcept {
+bool mma_takes_k_scales(MmaType type) noexcept {
+  return find_instance(type, MmaTerms::k_scales) != nullptr;
+}
+
+Status launch_mma(const DensePath& path, const MatrixView& a, const MatrixView& b,
+                  const DenseEpilogue& epilogue, const Place& place) noexcept {
   const Instance* row = nullptr;
-  OCTAVO_TRY(find_instance(type, full.outliers.present(), row));
-  const MmaParams params = params_of(a, b, full);
+  OCTAVO_TRY(find_instance(path, epilogue, row));
+  const MmaParams params = params_of(a, b, epilogue);
   const std::int64_t large = tiles_of<Large>(params.m, params.n);
   return are_few(large, place)
              ? launch_tiles<Small>(row->small, tiles_of<Small>(params.m, params.n), params, place)
@@ -96,11 +107,12 @@ std::int32_t mma_group_rows(std::int64_t rows, std::int64_t columns, std::int64_
   return small ? Small::kRows : Large::kRows;
 }
 
-Status launch_mma(MmaType type, const MatrixView& a, const MatrixView& b, const FullEpilogue& full,
-                  const RowGroups& groups, const Place& place) noexcept {
+Status launch_mma(const DensePath& path, const MatrixView& a, const MatrixView& b,
+                  const DenseEpilogue& epilogue, const RowGroups& groups,
+                  const Place& place) noexcept {
   const Instance* row = nullptr;
-  OCTAVO_TRY(find_instance(type, full.outliers.present(), row));
-  MmaParams params = params_of(a, b, full);
+  OCTAVO_TRY(find_instance(path, epilogue, row));
+  MmaParams params = params_of(a, b, epilogue);
   params.n = static_cast<std::int32_t>(groups.columns);
   params.groups = groups.tiles;
   const auto tiles = [&](std::int64_t columns) { return groups.most_tiles * columns; };

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scales that change along K, every 128 elements or more rarely (section 3: partial sums take the
-// scales of their cell):
+// Scales that change along K, every step or more rarely (section 3: partial sums take the scales of
+// their cell):
 //
-//     total(i, j) += (sum(i, j) * sa(i, step)) * sb(step, j)     sum: of 128 elements of K
+//     total(i, j) += (sum(i, j) * sa(i, step)) * sb(step, j)
 //
-// Each operation is rounded by itself. The sums are those that promotion takes out of the tensor
-// cores anyway; a row's scales and a column's are read from global memory, once a step.
+// Each operation is rounded by itself. Of wgmma a step is 128 elements, whose sums promotion takes
+// out of the tensor cores anyway; of mma.sync it is 32, and sums go on while neither scale changes
+// (mma_sums.hpp). A row's scales and a column's are read from global memory.
 #pragma once
 
 #include <cstdint>
@@ -14,18 +15,21 @@
 
 namespace octavo::cuda {
 
-/// Elements of K of a step.
-constexpr std::int64_t kScaledStep = 128;
-/// B's scales are those of each column, or of cells of this many and multiples of it: then a tile
-/// of columns has one.
-constexpr std::int64_t kScaledColumns = 128;
+/// What a kernel takes: cells of steps of so many elements of K; of B each column its own, or cells
+/// of multiples of so many columns, so that a tile of them has one.
+struct KScaleUnits {
+  std::int64_t step, columns;
+};
+constexpr KScaleUnits kWgmmaKScales{128, 128}, kMmaKScales{32, 1};
 
 /// One operand's: lines are rows of A, columns of B.
 struct KScale {
   const float* values = nullptr;                           ///< null: 1
   std::int64_t line_step = 0, k_step = 0, group_step = 0;  ///< from a cell (a group) to the next
   std::int32_t lines = 1, first_line = 0;                  ///< of a cell; before the first line
-  std::int32_t steps = 1, first_step = 0;                  ///< the same along K
+  std::int32_t steps = kNoEnd, first_step = 0;             ///< the same along K
+
+  static constexpr std::int32_t kNoEnd = 0x7FFFFFFF;
 
   /// Does each line have its own?
   OCTAVO_HOST_DEVICE bool of_each_line() const { return lines == 1 && line_step != 0; }
@@ -47,6 +51,8 @@ struct KCell {
 
   OCTAVO_HOST_DEVICE KCell(const KScale& scale, int step)
       : left(scale.steps - (scale.first_step + step) % scale.steps) {}
+  /// Is this step its last one?
+  OCTAVO_HOST_DEVICE bool ends() const { return left == 1; }
   /// Elements from a step's scales to the next one's.
   OCTAVO_HOST_DEVICE std::int64_t advance(const KScale& scale) {
     if (--left > 0) return 0;

@@ -11,9 +11,9 @@ namespace octavo::cuda {
       name(const __grid_constant__ MmaParams p) {                          \
     Mma<__VA_ARGS__>::run(device::Machine(), p);                           \
   }
-#define OCTAVO_MMA_INSTANCE(name, type, outliers) \
-  OCTAVO_MMA(octavo_mma_##name##_large, MmaType::type, kLargeTile, outliers) \
-  OCTAVO_MMA(octavo_mma_##name##_small, MmaType::type, kSmallTile, outliers)
+#define OCTAVO_MMA_INSTANCE(name, type, terms) \
+  OCTAVO_MMA(octavo_mma_##name##_large, MmaType::type, kLargeTile, MmaTerms::terms) \
+  OCTAVO_MMA(octavo_mma_##name##_small, MmaType::type, kSmallTile, MmaTerms::terms)
 #include "backends/cuda/kernels/mma_instances.inc"
 
 }  // namespace octavo::cuda

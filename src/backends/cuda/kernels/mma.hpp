@@ -24,7 +24,8 @@
 // Sums: integers are exact. 16-bit elements are added by the tensor cores, sixteen at a time in
 // ascending k, and so is fp8, widened to fp16 between shared memory and registers: elements 0 and 1
 // of every four of 32 are multiplied first, then 2 and 3. An element's sum is one chain from k = 0,
-// whatever the tile and M, so that a row's bits depend on no other row.
+// or from where a cell of scales along K begins (mma_sums.hpp), whatever the tile and M, so that a
+// row's bits depend on no other row.
 #pragma once
 
 #include <bit>
@@ -32,6 +33,7 @@
 
 #include "backends/cuda/kernels/full_epilogue.hpp"
 #include "backends/cuda/kernels/mma_halves.hpp"
+#include "backends/cuda/kernels/mma_sums.hpp"
 #include "backends/cuda/kernels/row_tiles.hpp"
 #include "backends/cuda/kernels/tiles.hpp"
 #include "backends/cuda/machine/layout.hpp"
@@ -47,6 +49,14 @@ struct MmaParams {
   std::int32_t m = 0, n = 0, k_bytes = 0;
   FullEpilogue full;
   RowTiles groups;
+  KScales k_scales;  ///< of MmaTerms::k_scales, whose steps are of 32 elements
+};
+
+/// What sums need beside products; each takes the main loop instructions that others are spared.
+enum class MmaTerms : std::uint8_t {
+  none,
+  outliers,  ///< of LLM.int8, which the epilogue adds
+  k_scales,  ///< that change along K, every 32 8-bit elements or more rarely
 };
 
 /// Where a tile's warps are: `rows` x `columns` of a warp, `down` x `across` of them.
@@ -56,15 +66,17 @@ struct MmaTile {
 };
 constexpr MmaTile kLargeTile{64, 32, 2, 4, 3, 1}, kSmallTile{32, 16, 1, 4, 4, 4};
 
-/// `outliers`: of LLM.int8, which the epilogue adds; its code costs the main loop instructions.
-template <MmaType type, MmaTile tile, bool outliers = false>
+template <MmaType type, MmaTile tile, MmaTerms terms = MmaTerms::none>
 struct Mma {
   using u32 = std::uint32_t;
   using Params = MmaParams;
-  using Sum = Accumulator<type>;
-
   static constexpr MmaType kType = type;
-  static_assert(!outliers || is_integer(type));
+  static constexpr bool kOutliers = terms == MmaTerms::outliers;
+  static constexpr bool kScaled = terms == MmaTerms::k_scales;
+  static_assert(!kOutliers || is_integer(type));
+  static_assert(!kScaled || element_bytes(type) == 1);
+  using Part = Accumulator<type>;                        // in the tensor cores
+  using Sum = std::conditional_t<kScaled, float, Part>;  // over all of K
   static constexpr bool kFp8 = !is_integer(type) && !is_half(type);
   static constexpr MmaType kMultiplied = kFp8 ? MmaType::f16_f16 : type;
   static constexpr int kRows = tile.rows * tile.down, kColumns = tile.columns * tile.across;
@@ -84,17 +96,21 @@ struct Mma {
     for (int index = static_cast<int>(m.block()); index < tiles.count();
          index += static_cast<int>(m.blocks())) {
       const Tile place = p.groups.at(m, tiles.at(index), p.m, kRows, kColumns);
-      Sum sums[kDown][kAcross][4] = {};
+      Sums sums(m, p, place, place.row + static_cast<int>(warp / tile.across * tile.rows),
+                place.column + static_cast<int>(warp % tile.across * tile.columns),
+                (p.k_bytes + kStepBytes - 1) / kStepBytes);
       Nans nans;
       multiply_tile(m, Source(m, p, place), base, warp, steps, nans, sums);
-      if constexpr (hides_nan<Machine>()) show(m, nans, sums);
-      finish_tile(m, p, base, warp, place, sums);
+      if constexpr (hides_nan<Machine>()) show(m, nans, sums.totals());
+      finish_tile(m, p, base, warp, place, sums.totals());
     }
   }
 
  private:
   static constexpr int kDown = tile.rows / 16, kAcross = tile.columns / 8;  // of mma.sync, a warp
   static_assert(kAcross % 2 == 0, "ldmatrix fills two of them");
+  using Sums = std::conditional_t<kScaled, ScaledCells<Part, kDown, kAcross>,
+                                  WholeSums<Part, kDown, kAcross>>;
   static constexpr bool kE5M2A = type == MmaType::e5m2_e4m3 || type == MmaType::e5m2_e5m2;
   static constexpr bool kE5M2B = type == MmaType::e4m3_e5m2 || type == MmaType::e5m2_e5m2;
   static constexpr Fp8 kFormatA = kE5M2A ? Fp8::e5m2 : Fp8::e4m3;
@@ -163,7 +179,7 @@ struct Mma {
 
   template <class Machine>
   OCTAVO_DEVICE static void multiply_tile(Machine& m, const Source& source, u32 base, u32 warp,
-                                          int steps, Nans& nans, Sum (&sums)[kDown][kAcross][4]) {
+                                          int steps, Nans& nans, Sums& sums) {
     const auto fill = [&](int step, u32 stage) {
       if (step < steps) source.copy(m, step, base + stage * kStageBytes);
       m.cp_async_commit();
@@ -188,14 +204,16 @@ struct Mma {
   // 8 columns at bytes 0 and 16, then 8 more.
   template <class Machine>
   OCTAVO_DEVICE static void multiply_stage(Machine& m, u32 stage, u32 warp, Nans& nans,
-                                           Sum (&sums)[kDown][kAcross][4]) {
+                                           Sums& sums) {
     const u32 lane = m.lane();
     const u32 row_a = warp / tile.across * tile.rows + lane % 16;
     const u32 row_b = warp % tile.across * tile.columns + lane % 8 + lane / 16 * 8;
     const u32 at_a = stage + row_a * kRowBytes;
     const u32 at_b = stage + kBytesA + row_b * kRowBytes;
     // Widening by arithmetic takes registers: all four at a time would leave none.
-    [[maybe_unused]] constexpr int kAtOnce = hides_nan<Machine>() ? 2 : kRowBytes / kStepBytes;
+    [[maybe_unused]] constexpr int kAtOnce = kScaled                ? 1
+                                             : hides_nan<Machine>() ? 2
+                                                                    : kRowBytes / kStepBytes;
     OCTAVO_UNROLL_BY(kAtOnce)
     for (u32 j = 0; j < kRowBytes / kStepBytes; ++j) {
       u32 a[kDown][4], b[kAcross / 2][4];
@@ -207,18 +225,19 @@ struct Mma {
         m.ldmatrix4(swizzle_128(at_b + j * kStepBytes + lane / 8 % 2 * 16) + i * 16 * kRowBytes,
                     b[i]);
       if constexpr (kFp8) {
-        multiply_halves<0>(m, a, b, nans, sums);
-        multiply_halves<1>(m, a, b, nans, sums);
+        multiply_halves<0>(m, a, b, nans, sums.parts);
+        multiply_halves<1>(m, a, b, nans, sums.parts);
       } else {
-        multiply(m, a, b, sums);
+        multiply(m, a, b, sums.parts);
       }
+      sums.step(m);
     }
   }
 
   template <class Machine>
   OCTAVO_DEVICE static void multiply(Machine& m, const u32 (&a)[kDown][4],
                                      const u32 (&b)[kAcross / 2][4],
-                                     Sum (&sums)[kDown][kAcross][4]) {
+                                     Part (&sums)[kDown][kAcross][4]) {
     OCTAVO_UNROLL
     for (int i = 0; i < kDown; ++i) multiply_rows(m, a[i], b, sums[i]);
   }
@@ -226,7 +245,8 @@ struct Mma {
   // Sixteen rows.
   template <class Machine>
   OCTAVO_DEVICE static void multiply_rows(Machine& m, const u32 (&a)[4],
-                                          const u32 (&b)[kAcross / 2][4], Sum (&sums)[kAcross][4]) {
+                                          const u32 (&b)[kAcross / 2][4],
+                                          Part (&sums)[kAcross][4]) {
     OCTAVO_UNROLL
     for (int j = 0; j < kAcross; ++j) {
       const u32 column[2] = {b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]};
@@ -238,7 +258,7 @@ struct Mma {
   template <int pair, class Machine>
   OCTAVO_DEVICE static void multiply_halves(Machine& m, const u32 (&a)[kDown][4],
                                             const u32 (&b)[kAcross / 2][4], Nans& nans,
-                                            Sum (&sums)[kDown][kAcross][4]) {
+                                            Part (&sums)[kDown][kAcross][4]) {
     u32 wide_b[kAcross / 2][4];
     OCTAVO_UNROLL
     for (int i = 0; i < kAcross / 2; ++i) {
@@ -282,7 +302,7 @@ struct Mma {
   OCTAVO_DEVICE static void finish_tile(Machine& m, const Params& p, u32 base, u32 warp,
                                         const Tile& in, const Sum (&sums)[kDown][kAcross][4]) {
     constexpr u32 kGroups = kThreads / 128, kGroupRows = kRows / kGroups;
-    using Full = FullPanel<Sum, static_cast<int>(kGroupRows), outliers>;
+    using Full = FullPanel<Sum, static_cast<int>(kGroupRows), kOutliers>;
     constexpr u32 kPanels = kColumns / Full::kColumns, kPanelBytes = kGroupRows * kRowBytes;
     constexpr u32 kStaged = kGroups * kPanels * kPanelBytes;
     static_assert(kStaged + kGroups * Full::kStagedBytes <= kSharedBytes);

@@ -50,9 +50,9 @@ constexpr std::array kRows{
   dense_row<FewRows<MmaType::type, Summing::summing, __VA_ARGS__>>(),
 #include "backends/cuda/kernels/few_rows_instances.inc"
 #undef OCTAVO_FEW_ROWS_INSTANCE
-#define OCTAVO_MMA_INSTANCE(name, type, outliers)        \
-  plain_row<Mma<MmaType::type, kLargeTile, outliers>>(), \
-      plain_row<Mma<MmaType::type, kSmallTile, outliers>>(),
+#define OCTAVO_MMA_INSTANCE(name, type, terms)                  \
+  plain_row<Mma<MmaType::type, kLargeTile, MmaTerms::terms>>(), \
+      plain_row<Mma<MmaType::type, kSmallTile, MmaTerms::terms>>(),
 #include "backends/cuda/kernels/mma_instances.inc"
 #undef OCTAVO_MMA_INSTANCE
 #define OCTAVO_PASS_KERNEL(name, kernel) plain_row<kernel>(),
