@@ -198,6 +198,24 @@ TEST_F(CudaBackend, ScalesOfEvery32OfKAreTakenByMmaSync) {
   }
 }
 
+// Of groups' scales that are not float32, too: those of all are converted at once.
+TEST_F(CudaBackend, ScalesOfAllGroupsAreConvertedTogether) {
+  constexpr std::int64_t kDeep = 128, kCells = 4;
+  const Tensor a = to_device(gaussians(float8_e4m3fn, {kM, kDeep}, 1)),
+               b = to_device(gaussians(float8_e4m3fn, {3, kN, kDeep}, 2)),
+               scale_a = to_device(uniforms(float8_e8m0fnu, {kM, kCells}, 3)),
+               scale_b = to_device(uniforms(float8_e8m0fnu, {3, kCells, kN}, 4));
+  reset_simulated_driver();
+  (void)grouped_mm(a, b.transposed(),
+                   {.offs = to_device(values(int32, {3}, {5, 5, 18})),
+                    .out_dtype = bfloat16,
+                    .scale_a = {scale_a, group(32)},
+                    .scale_b = {scale_b, group(32)}});
+  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_convert", 3},
+                                                    {"octavo_cut_rows", 1},
+                                                    {"octavo_mma_e4m3_scaled_small", 1}}));
+}
+
 // A plan knows no offsets: it says what decides, and the launches agree.
 TEST_F(CudaBackend, ExplainSaysThatGroupsAreLaunchedOneByOne) {
   const Tensor near = integers(int8, {90, kK}, 1), weights = integers(int8, {3, kN, kK}, 2);

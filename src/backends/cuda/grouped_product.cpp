@@ -41,13 +41,8 @@ Member all_rows(const MatmulProblem& p) noexcept {
 }
 
 // What a group has for itself. Rows of all groups are counted from the first one's on.
-void step_by_groups(const MatmulProblem& p, DenseEpilogue& epilogue) noexcept {
+void step_by_groups(const MatmulProblem& p, FullEpilogue& full) noexcept {
   const GroupSteps& steps = p.groups.steps;
-  KScales& along_k = epilogue.k_scales;
-  if (along_k.a.values != nullptr)
-    along_k.a.group_step = steps.scale_a[0] - rows_of_each(p) * along_k.a.line_step;
-  if (along_k.b.values != nullptr) along_k.b.group_step = steps.scale_b[0];
-  FullEpilogue& full = epilogue.full;
   full.scale_a.group_step = steps.scale_a[0] - rows_of_each(p) * full.scale_a.step;
   full.scale_b.group_step = steps.scale_b[0];
   full.bias.group_step = steps.bias;
@@ -153,13 +148,8 @@ bool is_at_once(const MatmulProblem& p, const DensePath& path) noexcept {
   if (all.a.data.shape[1] == 0 || rows > kMostExtent || columns * groups > kMostExtent)
     return false;
   if (path.cores == Cores::wgmma && !are_small(rows, columns, groups)) return false;
-  // Cells of several rows begin anew in each member of a batch; and scales are read as they lie.
-  const ScaleView &scale_a = first.a.scale[0], &scale_b = first.b.scale[0];
-  const auto read = [](const ScaleView& scale) {
-    return !scale.data.defined() || scale.data.dtype == DType::float32;
-  };
-  if (has_k_scales(first) && (!read(scale_a) || !read(scale_b) || (each > 0 && scale_a.rows > 1)))
-    return false;
+  // Cells of several rows begin anew in each member of a batch.
+  if (has_k_scales(first) && each > 0 && first.a.scale[0].rows > 1) return false;
   FullEpilogue full;
   return fuses(without_k_scales(all), p.options, full);
 }
@@ -185,8 +175,8 @@ Status run_at_once(const MatmulProblem& p, const DensePath& path,
   epilogue.kind = DenseOut::full;
   if (!fuses(without_k_scales(all), p.options, epilogue.full))
     return fail(Code::internal, "{}: the kernel was not to finish its sums", p.operation);
-  OCTAVO_TRY(k_scales.make(all, k_scale_units(path.cores), context, epilogue.k_scales));
-  step_by_groups(p, epilogue);
+  OCTAVO_TRY(k_scales.make(p, k_scale_units(path.cores), context, epilogue.k_scales));
+  step_by_groups(p, epilogue.full);
   return path.cores == Cores::wgmma ? launch_wgmma(path, {a, b, all.out, epilogue}, groups, context)
                                     : launch_mma(path, a, b, epilogue, groups, place);
 }

@@ -7,6 +7,7 @@
 #include "backends/cuda/tiled.hpp"
 #include "core/grid.hpp"
 #include "core/matrix.hpp"
+#include "core/members.hpp"
 
 namespace octavo::cuda {
 namespace {
@@ -29,9 +30,9 @@ bool fits(const OperandView& x, Side side, const KScaleUnits& units) noexcept {
          (s.rows == kWholeExtent || are_whole(s.rows, s.row0, of_each ? 1 : units.columns));
 }
 
-// In float32: as it is, or a copy.
-Status to_float32(ScaleView& scale, const MatrixView& lines, Scratch& memory,
-                  const ExecContext& context) noexcept {
+// In float32: as they are, or copies that lie together.
+Status to_float32(ScaleView& scale, const MatrixView& lines, std::int64_t groups,
+                  std::int64_t& group_step, Scratch& memory, const ExecContext& context) noexcept {
   Elements& data = scale.data;
   if (data.dtype == DType::float32) return {};
   const auto cells = [](std::int64_t extent, std::int64_t first, std::int64_t cell) {
@@ -41,21 +42,29 @@ Status to_float32(ScaleView& scale, const MatrixView& lines, Scratch& memory,
   static_cast<Elements&>(given) = data;
   given.shape = {cells(lines.shape[0], scale.row0, scale.rows),
                  cells(lines.shape[1], scale.col0, scale.cols)};
-  OCTAVO_TRY(memory.take("dense product", static_cast<std::size_t>(given.numel()) * sizeof(float)));
+  const auto bytes = static_cast<std::size_t>(groups * given.numel()) * sizeof(float);
+  OCTAVO_TRY(memory.take("dense product", bytes));
   const MatrixView wide =
       matrix_view(memory.data(), DType::float32, given.shape[0], given.shape[1], data.device);
-  OCTAVO_TRY(convert({.from = static_cast<TensorView>(given), .to = static_cast<TensorView>(wide)},
-                     context));
+  Groups all;
+  all.count = groups;
+  OCTAVO_TRY(convert(
+      {.from = stacked(given, all, group_step), .to = stacked(wide, all, wide.numel())}, context));
+  group_step = groups > 1 ? wide.numel() : 0;
   data = wide;
   return {};
 }
 
-Status make(const OperandView& x, Side side, const KScaleUnits& units, Scratch& memory,
-            const ExecContext& context, KScale& out) noexcept {
+// Of the first of so many groups, whose scales are `group_step` apart.
+Status make(const OperandView& x, Side side, const KScaleUnits& units, std::int64_t groups,
+            std::int64_t group_step, Scratch& memory, const ExecContext& context,
+            KScale& out) noexcept {
   if (!varies_along_k(x, side)) return {};
   ScaleView s = by_lines(x.scale[0], side);
-  OCTAVO_TRY(to_float32(s, side == Side::a ? x.data : x.data.transposed(), memory, context));
+  const MatrixView lines = side == Side::a ? x.data : x.data.transposed();
+  OCTAVO_TRY(to_float32(s, lines, groups, group_step, memory, context));
   out.values = static_cast<const float*>(s.data.data);
+  out.group_step = group_step;
   out.k_step = s.data.strides[1];
   out.steps = static_cast<std::int32_t>(s.cols / units.step);
   out.first_step = static_cast<std::int32_t>(s.col0 / units.step);
@@ -99,8 +108,20 @@ Member without_k_scales(const Member& p) noexcept {
 
 Status KScalesOnDevice::make(const Member& p, const KScaleUnits& units, const ExecContext& context,
                              KScales& out) noexcept {
-  OCTAVO_TRY(cuda::make(p.a, Side::a, units, a_, context, out.a));
-  return cuda::make(p.b, Side::b, units, b_, context, out.b);
+  OCTAVO_TRY(cuda::make(p.a, Side::a, units, 1, 0, a_, context, out.a));
+  return cuda::make(p.b, Side::b, units, 1, 0, b_, context, out.b);
+}
+
+Status KScalesOnDevice::make(const MatmulProblem& p, const KScaleUnits& units,
+                             const ExecContext& context, KScales& out) noexcept {
+  const Groups& groups = p.groups;
+  const bool batch = groups.split == Split::batch;
+  const Member first = batch ? p.single : cut_to(p, cut_extent(p));
+  OCTAVO_TRY(cuda::make(first.a, Side::a, units, batch ? groups.count : 1, groups.steps.scale_a[0],
+                        a_, context, out.a));
+  if (batch) out.a.group_step -= first.out.shape[0] * out.a.line_step;
+  return cuda::make(first.b, Side::b, units, groups.count, groups.steps.scale_b[0], b_, context,
+                    out.b);
 }
 
 }  // namespace octavo::cuda

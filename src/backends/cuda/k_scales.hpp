@@ -27,6 +27,10 @@ class KScalesOnDevice {
   explicit KScalesOnDevice(const Place& place) noexcept : a_(place), b_(place) {}
   Status make(const Member& member, const KScaleUnits& units, const ExecContext& context,
               KScales& out) noexcept;
+  /// The same of all groups of a tensor form that are rows of one matrix, from whose first row
+  /// lines of A are counted.
+  Status make(const MatmulProblem& problem, const KScaleUnits& units, const ExecContext& context,
+              KScales& out) noexcept;
 
  private:
   Scratch a_, b_;
