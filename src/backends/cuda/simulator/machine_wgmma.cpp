@@ -160,7 +160,10 @@ void Machine::wgmma_wait_until(u32 groups, const Where& where) {
       mine.groups.pop_front();
       t_.time = std::max(t_.time, group.end + s_.options.clock.wgmma_latency);
       for (const Product& product : group.products) {
-        if (s_.options.arithmetic) multiply(product, warp() % kQuarters, t_.cta->shared);
+        if (s_.options.arithmetic)
+          multiply(product, warp() % kQuarters, t_.cta->shared);
+        else if (!product.accumulate)
+          std::fill(product.sums->values.begin(), product.sums->values.end(), 0);
         product_pieces(product, warp() % kQuarters, [&](u32 address) {
           t_.cta->shared.end_reading(address, kPiece, s_.now(t_));
         });
