@@ -41,7 +41,8 @@ constexpr KernelRow plain_row() {
           kRegisters, &run<Kernel, Params>};
 }
 
-constexpr std::array kRows{
+// Its length is not deduced: that would be a template of as many arguments.
+constexpr std::array<KernelRow, static_cast<std::size_t>(KernelId::count)> kRows{
 #define OCTAVO_DENSE_INSTANCE(name, type, summing, ...) \
   dense_row<Dense<MmaType::type, Summing::summing, __VA_ARGS__>>(),
 #include "backends/cuda/kernels/dense_instances.inc"
@@ -59,7 +60,7 @@ constexpr std::array kRows{
 #include "backends/cuda/kernels/pass_instances.inc"
 #undef OCTAVO_PASS_KERNEL
 };
-static_assert(kRows.size() == static_cast<std::size_t>(KernelId::count));
+static_assert(kRows.back().run != nullptr, "a row for each kernel");
 
 }  // namespace
 
