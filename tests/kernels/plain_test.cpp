@@ -165,7 +165,7 @@ DotTile common(const PlainTable& table, const Shape& s, const Beside& x, std::ui
           .scale_b = grouped ? x.scale_b.data() : nullptr,
           .shift = x.shift.data(),
           .shift_stride = s.shifts == Shifts::each_row ? 1 : 0,
-          .flip = flip,
+          .flip = table.integers() ? flip : std::uint8_t{0},
           .table = is_float8(table.weight) ? &cpu::float8_table(table.weight) : nullptr};
 }
 

@@ -4,7 +4,8 @@
 //   Registers::add_bytes<c, a, b>()    tdpbssd
 //   Registers::add_halves<c, a, b>()   tdpbf16ps
 //
-//   shaped_for   thread_local: the rows that registers are shaped for, 0: they are not in use
+//   shaped_for   thread_local: the rows that registers are shaped for, negative where these are
+//                turned (amx_plain-inl.hpp), 0: they are not in use
 //
 // Included inside an instruction-set region with AVX-512 BW and VBMI, after a `Vec`, Registers,
 // shaped_for and, outside of the region, number_table-inl.hpp; every including file gets its own
@@ -20,6 +21,17 @@
 
 #include "backends/cpu/kernels/amx_tile-inl.hpp"
 
+// Two halves of 64 numbers whose bytes were looked up in this order of their eights.
+struct TwoLines {
+  __m512i front, back;
+};
+inline __m512i eights_in_turns(__m512i codes) {
+  return _mm512_permutexvar_epi64(_mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0), codes);
+}
+inline TwoLines joined(const Bytes& bytes) {
+  return {_mm512_unpacklo_epi8(bytes.low, bytes.high), _mm512_unpackhi_epi8(bytes.low, bytes.high)};
+}
+
 struct Int8 {
   static constexpr bool kExact = true, kInPlace = true;
   static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kInt8Form;
@@ -33,6 +45,8 @@ struct Int8 {
 struct Bfloat16 {
   static constexpr bool kExact = false, kInPlace = true;
   static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kBf16Form;
+  static constexpr octavo::DType kWeight = octavo::DType::bfloat16;
+  static constexpr auto kPack = &pack_bf16;
   explicit Bfloat16(const octavo::cpu::DotTile&) {}
   template <int c, int a, int b>
   static OCTAVO_INLINE void add() {
@@ -43,7 +57,9 @@ struct Bfloat16 {
 struct Float8 : Bfloat16 {
   static constexpr bool kInPlace = false;
   static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kFloat8Form;
-  explicit Float8(const octavo::cpu::DotTile& t) : Bfloat16(t), decoder(*t.table) {}
+  static constexpr octavo::DType kWeight = octavo::DType::float8_e4m3fn;  // or what the table says
+  static constexpr auto kPack = &pack_fp8_pairs;
+  explicit Float8(const octavo::cpu::DotTile& t) : Bfloat16(t), decoder(*t.table), nan(*t.table) {}
   void widen(const char* b, std::int64_t ldb, std::int64_t steps, std::int64_t vectors,
              char* out) const {
     for (; steps > 0; --steps, b += ldb, out += kStagedStep) {
@@ -55,12 +71,18 @@ struct Float8 : Bfloat16 {
       }
     }
   }
+  TwoLines numbers(__m512i codes) const {
+    const __m512i eights = eights_in_turns(codes);
+    return joined(with_nan(decoder.decode(eights), nan.in(eights)));
+  }
   Float8Bytes decoder;
+  NanCodes nan;
 };
 
 struct Int8Pairs : Bfloat16 {
   static constexpr bool kInPlace = false;
   static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kInt8Form;
+  static constexpr octavo::DType kWeight = octavo::DType::int8;
   explicit Int8Pairs(const octavo::cpu::DotTile& t) : Bfloat16(t) {}
   // Four codes of a column are two steps.
   void widen(const char* b, std::int64_t ldb, std::int64_t steps, std::int64_t vectors,
@@ -74,8 +96,13 @@ struct Int8Pairs : Bfloat16 {
       }
     }
   }
+  TwoLines numbers(__m512i codes) const {
+    return joined(decoder.decode_each(eights_in_turns(codes)));
+  }
   Int8Bytes decoder;
 };
+
+#include "backends/cpu/kernels/amx_plain-inl.hpp"
 
 // A panel of codes as one of pairs.
 void decode_fp8(const octavo::cpu::Float8Table& table, const void* codes, std::int64_t steps,
@@ -112,7 +139,8 @@ constexpr octavo::cpu::AmxKernels kAmxKernels{
                  nullptr,
                  &leave_tiles},
     .float8 = {{.how = "32x32 tile, fp8 by table, AMX BF16, float32 sums of 32 products at a time",
-                .how_plain = nullptr,
+                .how_plain =
+                    "few rows, fp8 by table, AMX BF16, float32 sums of 32 products at a time",
                 .form = octavo::cpu::kFloat8Form,
                 .max_rows = kMaxRowsOfCodes,
                 .tile = &find_amx_tile<Float8>,
@@ -120,6 +148,7 @@ constexpr octavo::cpu::AmxKernels kAmxKernels{
                 .pack_rows = nullptr,
                 .decode_int8 = nullptr,
                 .decode_float8 = nullptr,
+                .plain = &find_amx_plain,
                 .block = kBlock / octavo::cpu::kFloat8Form.step},
                octavo::DType::bfloat16,
                &decode_codes,
@@ -127,7 +156,7 @@ constexpr octavo::cpu::AmxKernels kAmxKernels{
                &unpack_fp8,
                kMostRows},
     .pairs = {.how = "32x32 tile, AMX BF16, float32 sums of 32 products at a time",
-              .how_plain = nullptr,
+              .how_plain = "few rows, AMX BF16, float32 sums of 32 products at a time",
               .form = octavo::cpu::kBf16Form,
               .max_rows = kMaxRows,
               .tile = &find_amx_tile<Bfloat16>,
@@ -135,6 +164,7 @@ constexpr octavo::cpu::AmxKernels kAmxKernels{
               .pack_rows = &pack_rows,
               .decode_int8 = &decode_int8,
               .decode_float8 = &decode_fp8,
+              .plain = &find_amx_plain,
               .block = kBlock / octavo::cpu::kBf16Form.step},
     .beside_pairs = {.int8 = {octavo::cpu::tiles_alone(
                                   "32x32 tile, int8 by table, AMX BF16, float32 sums of 32 "

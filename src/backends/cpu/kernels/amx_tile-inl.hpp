@@ -42,21 +42,25 @@ struct alignas(64) Shapes {
 };
 static_assert(sizeof(Shapes) == 64);
 
+inline void set_shape(Shapes& shapes, std::size_t tile, std::int64_t rows, std::int64_t bytes) {
+  shapes.rows[tile] = static_cast<std::uint8_t>(rows);
+  shapes.row_bytes[tile] = static_cast<std::uint16_t>(rows == 0 ? 0 : bytes);
+}
+
 inline void shape_tiles(std::int64_t rows) {
   if (shaped_for == rows) return;
-  const auto first = static_cast<std::uint8_t>(std::min(rows, kRegisterRows));
-  const auto second = static_cast<std::uint8_t>(rows > kRegisterRows ? rows - kRegisterRows : 0);
+  const std::int64_t first = std::min(rows, kRegisterRows);
+  const std::int64_t second = rows > kRegisterRows ? rows - kRegisterRows : 0;
   Shapes shapes;
-  const auto set = [&](std::size_t tile, std::uint8_t count) {
-    shapes.rows[tile] = count;
-    shapes.row_bytes[tile] = count == 0 ? 0 : static_cast<std::uint16_t>(kRegisterBytes);
+  const auto set = [&](std::size_t tile, std::int64_t count) {
+    set_shape(shapes, tile, count, kRegisterBytes);
   };
   // Up to 16 rows, 2 and 3 are sums of the first ones, and 5 is of B.
-  const std::uint8_t lower = second == 0 ? first : second;
+  const std::int64_t lower = second == 0 ? first : second;
   for (const std::size_t tile : {0U, 1U, 4U}) set(tile, first);
   for (const std::size_t tile : {2U, 3U}) set(tile, lower);
-  set(5, second == 0 ? static_cast<std::uint8_t>(kRegisterRows) : second);
-  for (const std::size_t tile : {6U, 7U}) set(tile, static_cast<std::uint8_t>(kRegisterRows));
+  set(5, second == 0 ? kRegisterRows : second);
+  for (const std::size_t tile : {6U, 7U}) set(tile, kRegisterRows);
   Registers::configure(&shapes);
   shaped_for = rows;
 }

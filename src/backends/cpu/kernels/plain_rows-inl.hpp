@@ -30,36 +30,7 @@
 //   kTogether   rows of A that go through a line at once
 //   kKeeps      the steps of the first ones are kept for the others
 //   kMostRows   of A; for more of them a packed panel is faster
-
-// A strip goes through so many bytes at a time, in so many rows, while as many rows are fetched
-// into the second-level cache.
-constexpr std::int64_t kBytesTogether = 128 << 10;
-constexpr std::int64_t kLeastTogether = 16, kMostTogether = 64;
-
-OCTAVO_INLINE std::int64_t rows_together(std::int64_t strip_bytes) {
-  const std::int64_t rows = kBytesTogether / strip_bytes / 4 * 4;
-  return rows < kLeastTogether ? kLeastTogether : rows > kMostTogether ? kMostTogether : rows;
-}
-
-// What is fetched: rows of a strip one after the other, since memory gives neighbouring lines
-// faster than lines of many rows in turn.
-struct RowsAhead {
-  const char* at;
-  std::int64_t left;      // bytes of the row
-  std::int64_t strip;     // bytes of a row
-  std::int64_t next_row;  // bytes from the end of a row to the next one
-
-  template <int bytes>
-  OCTAVO_INLINE void fetch() {
-    for (int i = 0; i < bytes; i += kSquareBytes) __builtin_prefetch(at + i, 0, 2);
-    at += bytes;
-    left -= bytes;
-    if (left <= 0) {
-      at += next_row + left;
-      left += strip;
-    }
-  }
-};
+#include "backends/cpu/kernels/rows_ahead-inl.hpp"
 
 // The lines of one step beside the rows of A.
 struct LineCursor {

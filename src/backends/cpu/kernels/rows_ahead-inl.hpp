@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is fetched of a weight [K, N], whose rows lie along N, while a strip of its columns goes
+// through the rows of K before it: rows one after the other, since memory gives neighbouring lines
+// faster than lines of many rows in turn.
+//
+// Included inside an instruction-set region; every including file gets its own copy.
+
+// A strip goes through so many bytes at a time, in so many rows, while as many rows are fetched
+// into the second-level cache.
+constexpr std::int64_t kBytesTogether = 128 << 10;
+constexpr std::int64_t kLeastTogether = 16, kMostTogether = 64;
+
+OCTAVO_INLINE std::int64_t rows_together(std::int64_t strip_bytes) {
+  const std::int64_t rows = kBytesTogether / strip_bytes / 4 * 4;
+  return rows < kLeastTogether ? kLeastTogether : rows > kMostTogether ? kMostTogether : rows;
+}
+
+struct RowsAhead {
+  static constexpr int kLineBytes = 64;
+  const char* at;
+  std::int64_t left;      // bytes of the row
+  std::int64_t strip;     // bytes of a row
+  std::int64_t next_row;  // bytes from the end of a row to the next one
+
+  template <int bytes>
+  OCTAVO_INLINE void fetch() {
+    for (int i = 0; i < bytes; i += kLineBytes) __builtin_prefetch(at + i, 0, 2);
+    at += bytes;
+    left -= bytes;
+    if (left <= 0) {
+      at += next_row + left;
+      left += strip;
+    }
+  }
+};
