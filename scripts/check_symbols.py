@@ -20,6 +20,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
@@ -159,6 +160,16 @@ def output_findings(unit: Compilation) -> Iterator[str]:
             yield f"{unit.source} uses {symbol.name}: only {MAY_WRITE_STDERR[0]} writes to stderr"
 
 
+def kernel_findings(unit: Compilation, build: Path) -> list[str]:
+    if ELSEWHERE.search(unit.source):
+        empty = not symbols(unit.object, "--extern-only", "--defined-only")
+        return [] if empty else [f"{unit.source} must be empty on x86-64"]
+    found = [*export_findings(unit.object, unit.source), *unoptimised_findings(unit)]
+    if unit.source != SPILLED_BY_CLANG or "clang" not in unit.command:
+        found += stack_findings(unit.object, f"{unit.source} in {build}")
+    return found
+
+
 def build_findings(build: Path) -> Iterator[str]:
     units = library_compilations(build)
     missing = [u.source for u in units if not u.object.exists()]
@@ -169,15 +180,9 @@ def build_findings(build: Path) -> Iterator[str]:
     if not kernels:
         yield f"{build} compiles nothing from {KERNELS}"
     yield from forgotten_findings(kernels, units)
-    for unit in kernels:
-        if ELSEWHERE.search(unit.source):
-            if symbols(unit.object, "--extern-only", "--defined-only"):
-                yield f"{unit.source} must be empty on x86-64"
-            continue
-        yield from export_findings(unit.object, unit.source)
-        yield from unoptimised_findings(unit)
-        if unit.source != SPILLED_BY_CLANG or "clang" not in unit.command:
-            yield from stack_findings(unit.object, f"{unit.source} in {build}")
+    with ProcessPoolExecutor() as processes:
+        for found in processes.map(kernel_findings, kernels, [build] * len(kernels)):
+            yield from found
     for unit in units:
         yield from output_findings(unit)
 
