@@ -282,6 +282,7 @@ struct ScaledCells : Quantize<lanes> {
   template <DType from, class Codes>
   static std::int64_t groups(const CellRows& q) {
     constexpr std::int64_t kBytes = octavo::element_bytes(from);
+    constexpr std::int64_t kTurnsAhead = from == DType::float32 ? 2 : 1;  // that are fetched
     const std::int64_t run = q.row.run;
     const std::int64_t across = (q.row.count + run - 1) / run;
     Codes made(q);
@@ -294,7 +295,7 @@ struct ScaledCells : Quantize<lanes> {
         part.count = lanes * run < q.row.count - i ? lanes * run : q.row.count - i;
         part.source = source + i * kBytes;
         part.codes = codes + i;
-        part.next = source + (i + lanes * run) * kBytes;
+        part.next = source + (i + kTurnsAhead * lanes * run) * kBytes;
         const Ints most = reached<from>(source + i * kBytes, part.count, run);
         const Floats scale = scales_of(q.rule, most);
         if (!made.take(0, most, scale)) return r * across + j;

@@ -3,7 +3,7 @@
 //
 //   | codes of this strip | what the next one reaches |     row after row, side by side
 //   | (from a cache)      | (from memory)             |
-//   |   8 rows ahead      |   64 rows ahead           |     fetched
+//   |  24 rows ahead      |   48 rows ahead           |     fetched
 //
 // Memory is read once. Hardware that follows streams fetches beyond pieces of more than two lines,
 // and has too few lines on their way of pieces that nobody announces. The four lines of float32 are
@@ -27,8 +27,10 @@ struct ScaledColumns : ScaledCells<lanes> {
   using CellRows = octavo::cpu::CellRows;
 
   static constexpr std::int64_t kColumns = octavo::cpu::kStripColumns;
-  static constexpr std::int64_t kRowsAhead = 64;  // of what comes from memory
-  static constexpr std::int64_t kSoon = 8;        // and from a cache
+  // Of what comes from memory: more rows of 16 KB would drive each other out of the second-level
+  // cache. And from a cache, the third one where rows are many.
+  static constexpr std::int64_t kRowsAhead = 48;
+  static constexpr std::int64_t kSoon = 24;
 
   // Of a row of a strip.
   template <DType from>
