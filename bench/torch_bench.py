@@ -9,6 +9,7 @@ none is served from a cache, and one implementation runs twice (A/A) to show the
 
 import argparse
 import math
+import shlex
 import sys
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -64,21 +65,41 @@ def fp8_product(m: int, bar: float, n: int = 4096, k: int = 4096) -> Row:
                {"torch._scaled_mm": bar}, relative_error(c.exact), len(data))
 
 
-def int8_product(m: int, bar: float, n: int = 4096, k: int = 4096) -> Row:
+def int8_product(m: int, bar: float, packed: bool = True, n: int = 4096, k: int = 4096) -> Row:
     c = codes(m, n, k, "int8")
     scales = [w.scale.t() for w in c.weights]
     data = [w.data.t() for w in c.weights]
-    packed = [octavo.pack(w.T) for w in c.weights]
+    own = [octavo.pack(w.T) for w in c.weights] if packed else []
 
-    def ours(i):
-        return octavo.scaled_mm(c.x.data, packed[i % len(packed)], c.x.scale, out_dtype=torch.bfloat16)
+    def ours_packed(i):
+        return octavo.scaled_mm(c.x.data, own[i % len(own)], c.x.scale, out_dtype=torch.bfloat16)
+
+    def ours_plain(i):
+        j = i % len(data)
+        return octavo.scaled_mm(c.x.data, data[j], c.x.scale, scales[j], out_dtype=torch.bfloat16)
 
     def peer(i):
         j = i % len(data)
         return (torch._int_mm(c.x.data, data[j]) * c.x.scale * scales[j]).to(torch.bfloat16)
 
-    return Row(f"int8 product, packed weight, {m}x{n}x{k}", ours, {"torch._int_mm + scales": peer},
-               {"torch._int_mm + scales": bar}, relative_error(c.exact), len(packed))
+    weight = "packed weight" if packed else "plain weight [N, K]"
+    return Row(f"int8 product, {weight}, {m}x{n}x{k}", ours_packed if packed else ours_plain,
+               {"torch._int_mm + scales": peer}, {"torch._int_mm + scales": bar}, relative_error(c.exact), len(data))
+
+
+def bfloat16_plain(m: int, bar: float, n: int = 4096, k: int = 4096) -> Row:
+    x = gaussian(m, k).bfloat16()
+    first = (gaussian(n, k, seed=2) * k ** -0.5).bfloat16()
+    weights = [first, *(first.clone() for _ in range(copies_of(2 * n * k) - 1))]
+
+    def ours(i):
+        return octavo.scaled_mm(x, weights[i % len(weights)].t(), out_dtype=torch.bfloat16)
+
+    def peer(i):
+        return torch.nn.functional.linear(x, weights[i % len(weights)])
+
+    return Row(f"bfloat16 product, plain weight [N, K], {m}x{n}x{k}", ours, {"F.linear bf16": peer},
+               {"F.linear bf16": bar}, relative_error(x.double() @ first.double().t()), len(weights))
 
 
 def layer(kind: type, m: int, bar: float, n: int = 4096, k: int = 4096) -> Row:
@@ -173,9 +194,14 @@ def experts(scheme: str, m: int, bar: float, sizes: ExpertSizes = ExpertSizes())
                {"loop of F.linear bf16": bar}, relative_error(exact()) if m <= 16 else None, len(turns))
 
 
+# Plain weights on both sides: the least by rows.
+PLAIN_BARS = ((1, 0.97), (4, 0.97), (16, 1.1), (64, 1.05), (256, 1.0), (1024, 1.0))
+
 ROWS: list[Callable[[], Row]] = [
     *(lambda m=m, bar=bar: fp8_product(m, bar) for m, bar in ((1, 20.0), (16, 8.0), (256, 2.2))),
     *(lambda m=m, bar=bar: int8_product(m, bar) for m, bar in ((1, 5.0), (16, 4.0), (256, 1.2))),
+    *(lambda m=m, bar=bar: int8_product(m, bar, packed=False) for m, bar in PLAIN_BARS),
+    *(lambda m=m, bar=bar: bfloat16_plain(m, bar) for m, bar in PLAIN_BARS),
     *(lambda m=m, bar=bar: layer(octavo.torch.nn.Int8Linear, m, bar)
       for m, bar in ((1, 1.7), (16, math.nan), (256, 1.6))),
     *(lambda m=m, bar=bar: layer(octavo.torch.nn.Fp8Linear, m, bar)
@@ -267,8 +293,9 @@ def main() -> None:
         if options.only in row.name:
             lines += figure(row, options.rounds, options.seconds)
             print("  ".join(lines[-len(row.peers)]), file=sys.stderr)
-    command = " ".join(["./dev bench --torch", *(f"--only {options.only} --write {options.write}".split()
-                                                 if options.only else [])])
+    chosen = [*(["--only", options.only] if options.only else []),
+              *(["--write", options.write] if options.only and options.write else [])]
+    command = shlex.join(["./dev", "bench", "--torch", *chosen])
     head = ["problem", "us", "error", "peer", "its us", "its error", "times as fast", "bar", "A/A"]
     text = [f"# Octavo beside PyTorch on {octavo.cpu_name()}", "",
             f"Octavo {octavo.__version__} ({machine.commit()}), PyTorch {torch.__version__}, "
