@@ -56,6 +56,28 @@ TEST_F(Amx, RegistersAreGivenUpAfterEveryProduct) {
   }
 }
 
+// A few rows read the weight where it lies, with registers of another shape; more rows pack it.
+TEST_F(Amx, RegistersAreGivenUpAfterProductsOfFloats) {
+  const ScaledMmOptions options{.out_dtype = DType::float32};
+  const ExecContext serial{.executor = &serial_executor()};
+  constexpr std::uint16_t kOne = 0x3F80;
+  const auto filled = [&](std::int64_t rows, std::int64_t columns) {
+    const Tensor all = Tensor::empty(DType::bfloat16, {rows, columns});
+    std::fill_n(all.data_as<std::uint16_t>(), all.numel(), kOne);
+    return all;
+  };
+  for (const std::int64_t rows : {1, 17, 16, 3, 40, 2}) {
+    for (const std::int64_t depth : {1, 31, 64, 200}) {
+      const Tensor a = filled(rows, depth), b = filled(48, depth);
+      const Tensor c = scaled_mm(Operand(a), Operand(b.view().transposed()), options, serial);
+      EXPECT_FALSE(tiles_in_use()) << rows << "x" << depth;
+      for (std::int64_t i = 0; i < c.numel(); ++i) {
+        ASSERT_EQ(static_cast<float>(depth), c.data_as<float>()[i]) << rows << " " << i;
+      }
+    }
+  }
+}
+
 // Code beside us may have shaped them for itself, and releases them when it likes.
 TEST_F(Amx, ATileAfterItsRegistersWereGivenUpShapesThemAgain) {
   const cpu::IntegerKernels& kernels = *cpu::dot_machine().integers;
