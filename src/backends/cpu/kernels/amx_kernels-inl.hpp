@@ -21,17 +21,6 @@
 
 #include "backends/cpu/kernels/amx_tile-inl.hpp"
 
-// Two halves of 64 numbers whose bytes were looked up in this order of their eights.
-struct TwoLines {
-  __m512i front, back;
-};
-inline __m512i eights_in_turns(__m512i codes) {
-  return _mm512_permutexvar_epi64(_mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0), codes);
-}
-inline TwoLines joined(const Bytes& bytes) {
-  return {_mm512_unpacklo_epi8(bytes.low, bytes.high), _mm512_unpackhi_epi8(bytes.low, bytes.high)};
-}
-
 struct Int8 {
   static constexpr bool kExact = true, kInPlace = true;
   static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kInt8Form;
@@ -71,10 +60,7 @@ struct Float8 : Bfloat16 {
       }
     }
   }
-  TwoLines numbers(__m512i codes) const {
-    const __m512i eights = eights_in_turns(codes);
-    return joined(with_nan(decoder.decode(eights), nan.in(eights)));
-  }
+  NumberLines numbers(__m512i codes) const { return numbers_of(decoder, nan, codes); }
   Float8Bytes decoder;
   NanCodes nan;
 };
@@ -96,7 +82,7 @@ struct Int8Pairs : Bfloat16 {
       }
     }
   }
-  TwoLines numbers(__m512i codes) const {
+  NumberLines numbers(__m512i codes) const {
     return joined(decoder.decode_each(eights_in_turns(codes)));
   }
   Int8Bytes decoder;

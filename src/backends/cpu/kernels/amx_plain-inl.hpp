@@ -70,7 +70,7 @@ void stage_columns(const Kind& kind, const Columns& columns, std::int64_t depth,
       if constexpr (Kind::kInPlace) {
         Vec::store(staged + k, line);
       } else {
-        const TwoLines numbers = kind.numbers(line);
+        const NumberLines numbers = kind.numbers(line);
         Vec::store(staged + k, numbers.front);
         Vec::store(staged + k + kRegisterBytes, numbers.back);
       }

@@ -8,6 +8,17 @@ struct Bytes {
   __m512i low, high;
 };
 
+// 64 numbers in the order of their codes, whose bytes are those of eights_in_turns.
+struct NumberLines {
+  __m512i front, back;
+};
+inline __m512i eights_in_turns(__m512i codes) {
+  return _mm512_permutexvar_epi64(_mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0), codes);
+}
+inline NumberLines joined(const Bytes& bytes) {
+  return {_mm512_unpacklo_epi8(bytes.low, bytes.high), _mm512_unpackhi_epi8(bytes.low, bytes.high)};
+}
+
 struct Float8Bytes {
   explicit Float8Bytes(const octavo::cpu::Float8Table& t)
       : low0(_mm512_load_si512(t.low.data())),

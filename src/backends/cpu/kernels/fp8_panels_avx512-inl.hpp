@@ -22,15 +22,9 @@ struct NanCodes {
 };
 
 // 64 codes in their order.
-inline void decode_step(const Float8Bytes& decoder, __m512i codes, __mmask64 nan, __m512i& front,
-                        __m512i& back) {
-  const Bytes bytes = with_nan(decoder.decode(codes), nan);
-  const __m512i even = _mm512_unpacklo_epi8(bytes.low, bytes.high);
-  const __m512i odd = _mm512_unpackhi_epi8(bytes.low, bytes.high);
-  const __m512i lower = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0);
-  const __m512i upper = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
-  front = _mm512_permutex2var_epi64(even, lower, odd);
-  back = _mm512_permutex2var_epi64(even, upper, odd);
+inline NumberLines numbers_of(const Float8Bytes& decoder, const NanCodes& nan, __m512i codes) {
+  const __m512i eights = eights_in_turns(codes);
+  return joined(with_nan(decoder.decode(eights), nan.in(eights)));
 }
 
 void decode_codes(const octavo::cpu::Float8Table& table, const void* codes, std::int64_t count,
@@ -42,11 +36,9 @@ void decode_codes(const octavo::cpu::Float8Table& table, const void* codes, std:
   for (; count > 0; count -= 64, from += 64, to += 128) {
     const __mmask64 some = count >= 64 ? ~__mmask64{0} : (__mmask64{1} << count) - 1;
     const __m512i part = _mm512_maskz_loadu_epi8(some, from);
-    __m512i front;
-    __m512i back;
-    decode_step(decoder, part, nan.in(part), front, back);
-    _mm512_mask_storeu_epi16(to, static_cast<__mmask32>(some), front);
-    _mm512_mask_storeu_epi16(to + 64, static_cast<__mmask32>(some >> 32), back);
+    const NumberLines numbers = numbers_of(decoder, nan, part);
+    _mm512_mask_storeu_epi16(to, static_cast<__mmask32>(some), numbers.front);
+    _mm512_mask_storeu_epi16(to + 64, static_cast<__mmask32>(some >> 32), numbers.back);
   }
 }
 
