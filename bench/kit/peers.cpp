@@ -37,6 +37,7 @@ struct PeerProblem::Impl {
     for (PeerMember& p : form->members) {
       p.product.threads = threads;
       p.product.cold = cold;
+      p.product.plain = !line.prepacked;
     }
     return *form;
   }

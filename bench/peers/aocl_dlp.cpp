@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// AOCL-DLP's int8 and bfloat16 products, weights reordered, scales and bias as post-operations.
+// AOCL-DLP's int8 and bfloat16 products, weights reordered or plain, scales and bias as
+// post-operations.
 #include <aocl_dlp.h>
 #include <aocl_dlp_config.h>
 
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <optional>
@@ -55,10 +57,15 @@ class Gemm final : public Instance {
 
   explicit Gemm(const Product& p) : p_(p) {
     ::dlp_thread_set_num_threads(p.threads);
-    bytes_ = Family::kBytes('r', 't', 'B', p.k, p.n, nullptr);
+    bytes_ = p.plain ? static_cast<std::size_t>(p.n * p.k) * sizeof(Code)
+                     : Family::kBytes('r', 't', 'B', p.k, p.n, nullptr);
     weights_.emplace(bytes_);
-    Family::kReorder('r', 't', 'B', static_cast<const Code*>(p.b), weights(), p.k, p.n, p.k,
-                     nullptr);
+    if (p.plain) {
+      std::memcpy(weights(), p.b, bytes_);
+    } else {
+      Family::kReorder('r', 't', 'B', static_cast<const Code*>(p.b), weights(), p.k, p.n, p.k,
+                       nullptr);
+    }
     if (p.scale_b != nullptr) add_scale(p.scale_b, p.n, DLP_PARAM_DIM_PER_CHANNEL);
     if (p.scale_a != nullptr) {
       add_scale(p.scale_a, p.m, p.m == 1 ? DLP_PARAM_DIM_PER_TENSOR : DLP_PARAM_DIM_PER_TOKEN);
@@ -78,7 +85,7 @@ class Gemm final : public Instance {
     ::dlp_thread_set_num_threads(p_.threads);
     const auto call = [&](auto gemm, auto* out) {
       gemm('r', 'n', 't', p_.m, p_.n, p_.k, 1, static_cast<const Code*>(p_.a), p_.k, 'n', weights(),
-           p_.k, 'r', 0, out, p_.n, &metadata_);
+           p_.k, p_.plain ? 'n' : 'r', 0, out, p_.n, &metadata_);
     };
     if (p_.out_type == Type::bfloat16) {
       call(Family::kToBfloat16, static_cast<bfloat16*>(p_.out));
@@ -88,7 +95,10 @@ class Gemm final : public Instance {
   }
   int error() const { return static_cast<int>(metadata_.error_hndl.error_code); }
   double weight_bytes() const override { return static_cast<double>(bytes_); }
-  const char* note() const override { return "weights reordered, scales and bias as post-ops"; }
+  const char* note() const override {
+    return p_.plain ? "plain weights, scales and bias as post-ops"
+                    : "weights reordered, scales and bias as post-ops";
+  }
   bool complete() const override { return true; }
 
  private:

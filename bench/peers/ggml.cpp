@@ -151,6 +151,8 @@ Instance* create(const Product& p) {
                      b->weights != GGML_TYPE_COUNT && out->out != GGML_TYPE_COUNT;
   if (!types) {
     failure_text = "it does not have these types";
+  } else if (p.plain && p.b_type == Type::int8) {
+    failure_text = "its int8 weights are in a format of its own: the line must say prepacked";
   } else if (p.b_type == Type::int8 && p.k % kBlock != 0) {
     failure_text = "K must be a multiple of 32";
   } else if (p.b_type != Type::int8 && p.scale_b != nullptr) {

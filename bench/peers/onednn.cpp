@@ -4,6 +4,7 @@
 // each is tried and the fastest stays.
 #include <dlfcn.h>
 
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
@@ -89,32 +90,45 @@ enum class Scales {
   without,     // the token's scales are left out
 };
 
-struct Way {
-  Scales scales;
-  bool own_layout;  // of the weights: the library's choice, or as they are given
+// In which layout the weights are multiplied.
+enum class Layout {
+  own,      // the library's choice, brought there once
+  plain,    // as they are given
+  in_call,  // the library's choice, brought there by every call
 };
 
-const char* text_of(const Way& way) {
-  const bool own = way.own_layout;
+struct Way {
+  Scales scales;
+  Layout layout;
+};
+
+std::string text_of(const Way& way) {
+  const std::string layout = way.layout == Layout::own     ? "own layout"
+                             : way.layout == Layout::plain ? "plain layout"
+                                                           : "own layout made in the call";
   switch (way.scales) {
     case Scales::attributes:
-      return own ? "own layout" : "plain layout";
+      return layout;
     case Scales::groups:
-      return own ? "own layout, token scales as groups" : "plain layout, token scales as groups";
+      return layout + ", token scales as groups";
     case Scales::post_ops:
-      return own ? "own layout, token scales as post-ops"
-                 : "plain layout, token scales as post-ops";
+      return layout + ", token scales as post-ops";
     case Scales::batch:
-      return own ? "own layout, batch of one, token scales as post-ops"
-                 : "plain layout, batch of one, token scales as post-ops";
+      return layout + ", batch of one, token scales as post-ops";
     default:
-      return own ? "own layout, token scales left out" : "plain layout, token scales left out";
+      return layout + ", token scales left out";
   }
 }
 
 dnnl::engine& engine() {
   static dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
   return cpu;
+}
+
+// Where calls lay out weights: the same for all products of a size, so that it stays in the caches.
+void* shared_memory(std::size_t bytes) {
+  static std::unordered_map<std::size_t, Buffer> buffers;
+  return buffers.try_emplace(bytes, bytes).first->second.data();
 }
 
 float* changeable(const float* values) { return const_cast<float*>(values); }
@@ -127,6 +141,7 @@ class Matmul final : public Instance {
 
   void run() override {
     on_threads(threads_, [&] {
+      if (way_.layout == Layout::in_call) reorder_.execute(stream_, given_, own_);
       primitive_.execute(stream_, arguments_);
       stream_.wait();
     });
@@ -204,7 +219,8 @@ class Matmul final : public Instance {
   void prepare(const Product& p) {
     const DataType b_type = *data_type(p.b_type);
     const memory::desc a = matrix(p.m, p.k, *data_type(p.a_type));
-    const memory::desc b = matrix(p.k, p.n, b_type, way_.own_layout ? Order::any : Order::columns);
+    const memory::desc b =
+        matrix(p.k, p.n, b_type, way_.layout == Layout::plain ? Order::columns : Order::any);
     const memory::desc out = matrix(p.m, p.n, *data_type(p.out_type));
     const memory::desc bias = matrix(1, p.n, DataType::f32);
     const bool with_bias = p.bias != nullptr && native_bias(p);
@@ -223,13 +239,24 @@ class Matmul final : public Instance {
     if (with_bias) bind(DNNL_ARG_BIAS, bias, changeable(p.bias));
     bind(DNNL_ARG_SRC, a, const_cast<void*>(p.a));
     bind(DNNL_ARG_DST, out, p.out);
-    memory given(matrix(p.k, p.n, b_type, Order::columns), engine(), const_cast<void*>(p.b));
-    weight_bytes_ = pd.weights_desc().get_size();
-    weights_.emplace(weight_bytes_);
-    memory own(pd.weights_desc(), engine(), weights_->data());
-    dnnl::reorder(given, own).execute(stream_, given, own);
+    set_weights(p, pd.weights_desc());
+  }
+
+  void set_weights(const Product& p, const memory::desc& wanted) {
+    const memory::desc columns = matrix(p.k, p.n, *data_type(p.b_type), Order::columns);
+    const memory given(columns, engine(), const_cast<void*>(p.b));
+    const bool in_call = way_.layout == Layout::in_call;
+    weight_bytes_ = in_call ? columns.get_size() : wanted.get_size();
+    void* kept = weights_.emplace(weight_bytes_).data();
+    if (in_call) {
+      given_ = memory(columns, engine(), kept);
+      std::memcpy(kept, p.b, weight_bytes_);
+    }
+    own_ = memory(wanted, engine(), in_call ? shared_memory(wanted.get_size()) : kept);
+    reorder_ = dnnl::reorder(given, own_);
+    reorder_.execute(stream_, given, own_);
     stream_.wait();
-    arguments_.insert({DNNL_ARG_WEIGHTS, own});
+    arguments_.insert({DNNL_ARG_WEIGHTS, own_});
   }
 
   void bind(int argument, const memory::desc& desc, void* data) {
@@ -246,8 +273,15 @@ class Matmul final : public Instance {
   std::unordered_map<int, memory> arguments_;
   std::string note_;
   std::optional<Buffer> weights_;
+  memory given_, own_;
+  dnnl::reorder reorder_;
   std::size_t weight_bytes_ = 0;
 };
+
+void add_layouts(const Product& p, Scales scales, std::vector<Way>& all) {
+  all.push_back({scales, p.plain ? Layout::in_call : Layout::own});
+  all.push_back({scales, Layout::plain});
+}
 
 std::vector<Way> ways(const Product& p) {
   std::vector<Scales> scales;
@@ -259,10 +293,7 @@ std::vector<Way> ways(const Product& p) {
     scales = {Scales::batch, Scales::post_ops};
   }
   std::vector<Way> all;
-  for (const Scales s : scales) {
-    all.push_back({s, true});
-    all.push_back({s, false});
-  }
+  for (const Scales s : scales) add_layouts(p, s, all);
   return all;
 }
 
@@ -293,7 +324,7 @@ bool same_kind(const Product& x, const Product& y) {
   };
   return x.m == y.m && x.n == y.n && x.k == y.k && x.a_type == y.a_type && x.b_type == y.b_type &&
          x.out_type == y.out_type && both(x.scale_a, y.scale_a) && both(x.scale_b, y.scale_b) &&
-         both(x.bias, y.bias) && x.threads == y.threads && x.cold == y.cold;
+         both(x.bias, y.bias) && x.threads == y.threads && x.cold == y.cold && x.plain == y.plain;
 }
 
 Instance* create(const Product& p) {
@@ -311,7 +342,9 @@ Instance* create(const Product& p) {
     }
     std::unique_ptr<Matmul> best = fastest(p, ways(p));
     if (best == nullptr && p.scale_a != nullptr) {
-      best = fastest(p, {{Scales::without, true}, {Scales::without, false}});
+      std::vector<Way> all;
+      add_layouts(p, Scales::without, all);
+      best = fastest(p, all);
     }
     if (best == nullptr) return nullptr;
     chosen.emplace_back(p, best->way());

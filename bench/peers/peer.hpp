@@ -9,7 +9,7 @@
 namespace octavo::peers {
 
 /// Counts up when anything below changes; the bench refuses a module that says another number.
-inline constexpr int kInterface = 1;
+inline constexpr int kInterface = 2;
 inline constexpr const char* kSymbol = "octavo_peers";
 
 enum class Type : std::uint8_t { other, int8, uint8, bfloat16, float16, float32, e4m3fn, e5m2 };
@@ -27,9 +27,11 @@ struct Product {
   void* out = nullptr;             ///< [M, N], N contiguous
   int threads = 1;                 ///< to run on
   bool cold = false;               ///< weights come from memory, not from a cache
+  bool plain = false;              ///< no layout of weights outlives a call
 };
 
-/// A product prepared in the peer's best setting: weights in its own layout, in its own memory.
+/// A product prepared in the peer's best setting: weights in its own memory and, unless they have
+/// to stay plain, in its own layout.
 class Instance {
  public:
   Instance() = default;

@@ -27,7 +27,8 @@ class Naive final : public Instance {
   }
   double weight_bytes() const override { return static_cast<double>(p_.n * p_.k); }
   const char* note() const override {
-    return way_ == Way::without_bias ? "bias left out" : "loops";
+    if (way_ == Way::without_bias) return "bias left out";
+    return p_.plain ? "loops over plain weights" : "loops";
   }
   bool complete() const override { return way_ != Way::without_bias; }
 
