@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A machine that adds pairs of products of bfloat16 as Arm does, for any CPU: bfmmla in plain C++,
 // on panels of steps of four, and bfdot for few rows, in the tiles that Arm's kernels are. Integers
-// and float32 are the plain machine's.
+// and float32 are the plain machine's; weights of fewer bits become wider in tiles of their own
+// (widened_plain.cpp).
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -16,6 +17,8 @@
 namespace octavo::test {
 
 extern const cpu::DotMachine kPlainMachine;
+extern const cpu::WideningKernels kPlainWidening;
+extern const cpu::WideningKernels kPlainInt8Pairs;
 
 namespace {
 
@@ -53,6 +56,7 @@ struct Dot : HalvesDot {
   static constexpr int kTogether = 2;
   static constexpr int kLeftBytes = 8;
   static constexpr int kStep = 8;
+  static constexpr int kWidened = 1;
   static constexpr int kLoads = 8;
   static constexpr int kLoadBytes = 16;
   static constexpr int kSums = 8;
@@ -90,6 +94,7 @@ struct Dot : HalvesDot {
   static constexpr int kTogether = 1;
   static constexpr int kLeftBytes = 16;
   static constexpr int kStep = 4;
+  static constexpr int kWidened = 1;
   static constexpr int kLoads = 4;
   static constexpr int kLoadBytes = 16;
   static constexpr int kSums = 4;
@@ -229,12 +234,12 @@ constexpr cpu::DotKernels kPairs{
 
 }  // namespace
 
-extern const cpu::DotMachine kPairsMachine{"plain C++, pairs of bfloat16",
-                                           kPlainMachine.integers,
-                                           nullptr,
-                                           &kFours,
-                                           kPlainMachine.floats,
-                                           nullptr,
-                                           &kPairs};
+extern const cpu::DotMachine kPairsMachine{.name = "plain C++, pairs of bfloat16",
+                                           .integers = kPlainMachine.integers,
+                                           .pairs = &kFours,
+                                           .floats = kPlainMachine.floats,
+                                           .few_pairs = &kPairs,
+                                           .beside_floats = &kPlainWidening,
+                                           .beside_pairs = &kPlainInt8Pairs};
 
 }  // namespace octavo::test

@@ -16,6 +16,8 @@
 //   kTogether     rows of A that one of its registers holds: 1, or 2
 //   kLeftBytes    bytes of each of these rows in it
 //   kStep         bytes of a row that meet a step of B
+//   kWidened      steps of four of these bytes, for each of which the tile widens a step of B: 2 or
+//                 4; 1: it takes B as it lies
 //   kLoads        registers of kLoadBytes that a step of B has for 16 columns
 //   kSums         registers of sums of 16 columns and `kTogether` rows
 //   kMostVectors  vectors of which registers hold the sums of a row; more take turns
@@ -25,6 +27,7 @@
 //                                  there
 //   add<step, part>(sum, left, b)    a step of `left` meets a register of B; the part'th of the
 //                                    kSums / kLoads registers of sums that it has
+//   widened<step, part>(b)    where kWidened is more: what add<.., part>() takes as B there
 //   put<both>(sums, c, other), row<r>(sums)    from sums in memory; to a row of them
 //   floats(row)
 //
@@ -55,6 +58,25 @@ OCTAVO_INLINE Dot::Left left_of(const char* a, std::int64_t lda) {
   return Dot::left<flips, kBoth>(a + kFirst * lda, a + (kBoth ? kFirst + 1 : kFirst) * lda);
 }
 
+// What a register of B becomes beside one step of A, the first-th of `left`, meets all rows before
+// more is made of it: little of it is in registers at once.
+template <class Widening, int vectors, int first, int step, int groups, std::size_t... part>
+OCTAVO_INLINE void dot_widened(Dot::Sum* sums, const Dot::Left (&left)[groups],
+                               const typename Widening::Right& right,
+                               std::index_sequence<part...>) {
+  const auto meet = [&]<std::size_t p>(std::integral_constant<std::size_t, p>) OCTAVO_LAMBDA {
+    constexpr int kPart = static_cast<int>(p);
+    const auto wide = Widening::template widened<step, kPart>(right);
+    [&]<std::size_t... g>(std::index_sequence<g...>) OCTAVO_LAMBDA {
+      ((sums[sums_at<vectors>(g, 0) + p] = Widening::template add<first + step, kPart>(
+            sums[sums_at<vectors>(g, 0) + p], left[g], wide)),
+       ...);
+    }
+    (std::make_index_sequence<groups>());
+  };
+  (meet(std::integral_constant<std::size_t, part>()), ...);
+}
+
 template <int vectors, int step, std::size_t load, int groups, std::size_t... part>
 OCTAVO_INLINE void dot_load(Dot::Sum* sums, const Dot::Left (&left)[groups], const char* b,
                             std::index_sequence<part...>) {
@@ -70,12 +92,34 @@ OCTAVO_INLINE void dot_load(Dot::Sum* sums, const Dot::Left (&left)[groups], con
   (std::make_index_sequence<groups>());
 }
 
-// One step of B.
-template <int vectors, int step, int groups, std::size_t... load>
+// The same where the tile widens it, for `steps` of the steps of A beside it.
+template <class Widening, int vectors, int first, std::size_t load, int groups, std::size_t... step>
+OCTAVO_INLINE void dot_wide_load(Dot::Sum* sums, const Dot::Left (&left)[groups], const char* b,
+                                 std::index_sequence<step...>) {
+  constexpr std::size_t kEach = Dot::kSums / Dot::kLoads;
+  const auto right = Widening::right(b + Dot::kLoadBytes * load);
+  (dot_widened<Widening, vectors, first, static_cast<int>(step)>(sums + load * kEach, left, right,
+                                                                 std::make_index_sequence<kEach>()),
+   ...);
+}
+
+// One step of B, or what `bytes` of a row have of it.
+template <int vectors, int step, int steps = Dot::kWidened, int groups, std::size_t... load>
 OCTAVO_INLINE void dot_step(Dot::Sum* sums, const Dot::Left (&left)[groups], const char* b,
-                            std::index_sequence<load...>) {
-  constexpr std::make_index_sequence<Dot::kSums / Dot::kLoads> kParts;
-  (dot_load<vectors, step, load>(sums, left, b, kParts), ...);
+                            std::int64_t bytes, std::index_sequence<load...> loads) {
+  if constexpr (steps > 1) {
+    if (bytes <= (steps - 1) * octavo::cpu::kStepBytes) {
+      return dot_step<vectors, step, steps - 1>(sums, left, b, bytes, loads);
+    }
+  }
+  if constexpr (Dot::kWidened > 1) {
+    (dot_wide_load<Dot, vectors, step * Dot::kWidened, load>(sums, left, b,
+                                                             std::make_index_sequence<steps>()),
+     ...);
+  } else {
+    constexpr std::make_index_sequence<Dot::kSums / Dot::kLoads> kParts;
+    (dot_load<vectors, step, load>(sums, left, b, kParts), ...);
+  }
 }
 
 // The steps of a register of A, those that begin before `bytes`.
@@ -85,8 +129,9 @@ OCTAVO_INLINE void dot_left(Dot::Sum* sums, const Dot::Left (&left)[groups], Dot
                             std::index_sequence<step...>) {
   constexpr std::make_index_sequence<vectors * Dot::kLoads> kLoads;
   const auto one = [&]<std::size_t s>(std::integral_constant<std::size_t, s>) OCTAVO_LAMBDA {
-    if (static_cast<std::int64_t>(s) * Dot::kStep >= bytes) return;
-    dot_step<vectors, static_cast<int>(s)>(sums, left, at.b, kLoads);
+    const std::int64_t rest = bytes - static_cast<std::int64_t>(s) * Dot::kStep;
+    if (rest <= 0) return;
+    dot_step<vectors, static_cast<int>(s)>(sums, left, at.b, rest, kLoads);
     at.b += t.ldb;
     prefetch<lines>(at.ahead, t.ahead_step);
   };

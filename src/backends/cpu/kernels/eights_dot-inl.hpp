@@ -12,6 +12,7 @@ struct EightsDot {
   static constexpr int kTogether = 2;
   static constexpr int kLeftBytes = 8;
   static constexpr int kStep = 8;
+  static constexpr int kWidened = 1;
   static constexpr int kLoads = 2 * Vec::kParts;
   static constexpr int kLoadBytes = Part::kBytes;
   static constexpr int kSums = kLoads;

@@ -10,6 +10,7 @@ struct LanesDot {
   static constexpr int kTogether = 1;
   static constexpr int kLeftBytes = 16;
   static constexpr int kStep = octavo::cpu::kStepBytes;
+  static constexpr int kWidened = 1;
   static constexpr int kLoads = Vec::kParts;
   static constexpr int kLoadBytes = Part::kBytes;
   using Left = Part::Bytes;
