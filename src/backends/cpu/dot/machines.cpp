@@ -34,6 +34,8 @@ extern const IntegerKernels kNeonInt8Dot;
 extern const DotKernels kNeonBf16Mmla;
 extern const DotKernels kNeonBf16Dot;
 extern const DotKernels kNeonFmaDot;
+extern const WideningKernels kNeonWideningDot;
+extern const WideningKernels kNeonInt8PairsDot;
 #endif
 #if OCTAVO_SVE
 extern const SveKernels kSve512Dot;
@@ -151,12 +153,17 @@ constexpr std::array kDotMachines {
            .pairs = &kSve256Dot.bfmmla,
            .floats = &kSve256Dot.fmla,
            .few_rows = &kSve256Dot.sdot,
-           .few_pairs = &kSve256Dot.bfdot},
+           .few_pairs = &kSve256Dot.bfdot,
+           .beside_floats = &kNeonWideningDot,
+           .beside_pairs = &kNeonInt8PairsDot},
           [](const CpuFeatures& cpu) noexcept {
             return cpu.sve_256 && cpu.sve_i8mm && cpu.sve_bf16;
           }},
       Row{DotRegisters::sve,
-          {.name = "SVE of 256 bits", .integers = &kSve256Dot.sdot, .floats = &kSve256Dot.fmla},
+          {.name = "SVE of 256 bits",
+           .integers = &kSve256Dot.sdot,
+           .floats = &kSve256Dot.fmla,
+           .beside_floats = &kNeonWideningDot},
           [](const CpuFeatures& cpu) noexcept { return cpu.sve_256; }},
 #endif
       Row{DotRegisters::neon,
@@ -165,7 +172,9 @@ constexpr std::array kDotMachines {
            .pairs = &kNeonBf16Mmla,
            .floats = &kNeonFmaDot,
            .few_rows = &kNeonDotprodDot,
-           .few_pairs = &kNeonBf16Dot},
+           .few_pairs = &kNeonBf16Dot,
+           .beside_floats = &kNeonWideningDot,
+           .beside_pairs = &kNeonInt8PairsDot},
           [](const CpuFeatures& cpu) noexcept {
             return cpu.neon && cpu.neon_dotprod && cpu.neon_i8mm && cpu.neon_bf16;
           }},
@@ -173,15 +182,22 @@ constexpr std::array kDotMachines {
           {.name = "NEON i8mm, dotprod",
            .integers = &kNeonI8mmDot,
            .floats = &kNeonFmaDot,
-           .few_rows = &kNeonDotprodDot},
+           .few_rows = &kNeonDotprodDot,
+           .beside_floats = &kNeonWideningDot},
           [](const CpuFeatures& cpu) noexcept {
             return cpu.neon && cpu.neon_dotprod && cpu.neon_i8mm;
           }},
       Row{DotRegisters::neon,
-          {.name = "NEON dotprod", .integers = &kNeonDotprodDot, .floats = &kNeonFmaDot},
+          {.name = "NEON dotprod",
+           .integers = &kNeonDotprodDot,
+           .floats = &kNeonFmaDot,
+           .beside_floats = &kNeonWideningDot},
           [](const CpuFeatures& cpu) noexcept { return cpu.neon && cpu.neon_dotprod; }},
       Row{DotRegisters::neon,
-          {.name = "NEON", .integers = &kNeonInt8Dot, .floats = &kNeonFmaDot},
+          {.name = "NEON",
+           .integers = &kNeonInt8Dot,
+           .floats = &kNeonFmaDot,
+           .beside_floats = &kNeonWideningDot},
           [](const CpuFeatures& cpu) noexcept { return cpu.neon; }},
 #endif
       Row{DotRegisters::none, {"none"}, [](const CpuFeatures&) noexcept { return true; }},

@@ -23,18 +23,9 @@ OCTAVO_ISA_BEGIN("arch=armv8.2-a+bf16")
 #include "backends/cpu/kernels/vec_neon-inl.hpp"
 
 #include "backends/cpu/kernels/lanes_dot-inl.hpp"
+#include "backends/cpu/kernels/pair_lanes_neon-inl.hpp"
 
-struct Dot : FloatLanesDot {
-  template <int step, int>
-  static OCTAVO_INLINE Sum add(Sum sum, Left a, Right b) {
-    return vbfdotq_laneq_f32(sum, vreinterpretq_bf16_u8(b), vreinterpretq_bf16_f32(a), step);
-  }
-  // A sum that was flushed may be -0, and is 0 where zeros are added behind K.
-  template <std::size_t>
-  static OCTAVO_INLINE Row row(const Sum* sums) {
-    return Vec::without_negative_zeros(FloatLanesDot::row<0>(sums));
-  }
-};
+struct Dot : PairLanesDot {};
 #include "backends/cpu/kernels/dot_tile_registers-inl.hpp"
 #include "backends/cpu/kernels/transpose_neon-inl.hpp"
 
