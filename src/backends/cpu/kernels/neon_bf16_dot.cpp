@@ -70,7 +70,7 @@ struct Dot : PairDot {
 namespace few_codes {
 struct Dot : PairDot {
   explicit Dot(const DotTile& t) : PairDot(t), codes(*t.table) {}
-  Float8Bytes<true> codes;
+  Float8Bytes codes;
 };
 #include "backends/cpu/kernels/dot_sums-inl.hpp"
 

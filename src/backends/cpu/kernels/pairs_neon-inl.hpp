@@ -11,32 +11,28 @@
 // every including file gets its own copy.
 
 // 16 codes of fp8 as bfloat16. A code's magnitude, shifted, is the lower byte, and but for a
-// constant the upper one; subnormal codes, and with `all` those that are infinite or no numbers,
-// are looked up.
-template <bool all>
+// constant the upper one; sixteen subnormal codes, and sixteen that may be no numbers, are looked
+// up: the largest, or where that is NaN, what begins with a negative zero.
 struct Float8Bytes {
   explicit Float8Bytes(const octavo::cpu::Float8Table& t)
       : Float8Bytes(t, std::countr_zero(t.down[0]) - 8) {}
-  // Codes 0 to 7, then 8 to 15.
+  // Codes 0 to 7, then 8 to 15. Not `held`: tables and most constants stay in memory, where sums
+  // need the registers.
+  template <bool held = true>
   OCTAVO_INLINE void decode(uint8x16_t codes, uint16x8_t& front, uint16x8_t& back) const {
+    const Float8Bytes* t = this;
+    if constexpr (!held) __asm__("" : "+r"(t));
     const uint8x16_t sign = vdupq_n_u8(0x80);
     const uint8x16_t magnitudes = vbicq_u8(codes, sign);
-    const uint8x16_t biased = vaddq_u8(magnitudes, bias);
+    const uint8x16_t biased = vaddq_u8(magnitudes, t->bias);
     uint8x16_t low = vshlq_u8(biased, shift_left);
-    uint8x16_t high = vaddq_u8(vshlq_u8(biased, shift_right), base);
-    low = vqtbx1q_u8(low, small_low, magnitudes);
-    high = vqtbx1q_u8(high, small_high, magnitudes);
-    if constexpr (all) {
-      const uint8x16_t from_large = veorq_u8(magnitudes, vdupq_n_u8(kLarge));
-      low = vqtbx1q_u8(low, large_low, from_large);
-      high = vqtbx1q_u8(high, large_high, from_large);
-    }
+    uint8x16_t high = vaddq_u8(vshlq_u8(biased, shift_right), t->base);
+    low = vqtbx1q_u8(low, t->small_low, magnitudes);
+    high = vqtbx1q_u8(high, t->small_high, magnitudes);
+    const uint8x16_t place = veorq_u8(vandq_u8(codes, t->looked_at), t->turned);
+    low = vqtbx1q_u8(low, t->other_low, place);
+    high = vqtbx1q_u8(high, t->other_high, place);
     high = vbslq_u8(sign, codes, high);
-    if constexpr (all) {
-      const uint8x16_t none = vceqq_u8(codes, nan);
-      low = vbslq_u8(none, vdupq_n_u8(0xC0), low);
-      high = vbslq_u8(none, vdupq_n_u8(0x7F), high);
-    }
     front = vreinterpretq_u16_u8(vzip1q_u8(low, high));
     back = vreinterpretq_u16_u8(vzip2q_u8(low, high));
   }
@@ -52,11 +48,14 @@ struct Float8Bytes {
             t.high[kPower] - ((kPower + (t.low[kPower] >> left)) >> (8 - left))))),
         small_low(vld1q_u8(t.low.data())),
         small_high(vld1q_u8(t.high.data())),
-        large_low(vld1q_u8(t.low.data() + kLarge)),
-        large_high(vld1q_u8(t.high.data() + kLarge)),
-        nan(vdupq_n_u8(t.negative_zero_is_nan ? 0x80 : 0x7F)) {}
+        other_low(t.negative_zero_is_nan ? vsetq_lane_u8(0xC0, small_low, 0)
+                                         : vld1q_u8(t.low.data() + kLarge)),
+        other_high(t.negative_zero_is_nan ? vsetq_lane_u8(0x7F, small_high, 0)
+                                          : vld1q_u8(t.high.data() + kLarge)),
+        looked_at(vdupq_n_u8(t.negative_zero_is_nan ? 0xFF : 0x7F)),
+        turned(vdupq_n_u8(t.negative_zero_is_nan ? 0x80 : kLarge)) {}
   int8x16_t shift_left, shift_right;
-  uint8x16_t bias, base, small_low, small_high, large_low, large_high, nan;
+  uint8x16_t bias, base, small_low, small_high, other_low, other_high, looked_at, turned;
 };
 
 // Eight numbers of 8 bits, which a bfloat16 holds.
@@ -109,7 +108,7 @@ struct Float8Codes {
     Vec::store(out, first);
     Vec::store(out + row_bytes, second);
   }
-  Float8Bytes<true> codes;
+  Float8Bytes codes;
 };
 
 // In steps of pairs.
@@ -142,7 +141,7 @@ void decode_int8(const void* codes, std::int64_t steps, std::int64_t vectors,
 // 16 bytes of codes are pairs of four columns of one vector, then of the next.
 void decode_float8(const octavo::cpu::Float8Table& table, const void* codes, std::int64_t steps,
                    std::int64_t code_vectors, std::int64_t vectors, void* panel) noexcept {
-  const Float8Bytes<true> bytes(table);
+  const Float8Bytes bytes(table);
   const std::int64_t step_bytes = code_vectors * 32;
   const auto* from = static_cast<const std::uint8_t*>(codes);
   char* out = static_cast<char*>(panel);

@@ -19,7 +19,7 @@ struct TwoRows {
   const char* b;
   std::int64_t ldb;
 };
-template <int vectors>
+template <int vectors, bool held>
 struct Float8Lines {
   static constexpr int kRows = 2, kVectors = vectors, kBytes = 16 * vectors;
   static constexpr bool kOrdered = true;
@@ -31,18 +31,18 @@ struct Float8Lines {
   static OCTAVO_INLINE Vec::Ints step(const Dot& dot, const TwoRows& rows) {
     const uint8x16_t x = Part::load(rows.b + 16 * v), y = Part::load(rows.b + 16 * v + rows.ldb);
     uint16x8_t a, b, c, d;
-    dot.codes.decode(vzip1q_u8(x, y), a, b);
-    dot.codes.decode(vzip2q_u8(x, y), c, d);
+    dot.codes.template decode<held>(vzip1q_u8(x, y), a, b);
+    dot.codes.template decode<held>(vzip2q_u8(x, y), c, d);
     return {{vreinterpretq_s32_u16(a), vreinterpretq_s32_u16(b), vreinterpretq_s32_u16(c),
              vreinterpretq_s32_u16(d)}};
   }
 };
 
-// What decodes leaves registers for eight sums; decoding twice would take longer than to reload
-// some of it, so more rows have more.
+// What decodes leaves registers for eight sums, or for twelve of one vector; beside those of four
+// rows its tables stay in memory. Decoding twice would take longer.
 struct Float8LinesOf {
   static constexpr int kMostRows = 8, kTogether = 4;
   static constexpr bool kKeeps = false;
   template <int rows>
-  using Of = Float8Lines<rows == 1 ? 2 : 1>;
+  using Of = Float8Lines<(rows == 1 ? 2 : 1), (rows < 4)>;
 };
