@@ -103,6 +103,14 @@ std::uint64_t saved_states() noexcept {
   return (static_cast<std::uint64_t>(high) << 32) | low;
 }
 
+bool is_zen5() noexcept {
+  const Registers vendor = cpuid(0, 0);
+  const bool amd =
+      vendor.ebx == 0x68747541U && vendor.edx == 0x69746E65U && vendor.ecx == 0x444D4163U;
+  const unsigned eax = cpuid(1, 0).eax;
+  return amd && ((eax >> 8) & 0xFU) + ((eax >> 20) & 0xFFU) == 0x1AU;
+}
+
 /// Linux gives a process the tile registers of AMX when it asks for them.
 bool may_use_tiles() noexcept {
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
@@ -190,6 +198,7 @@ std::string brand() { return "aarch64"; }
 #else
 
 CpuFeatures detect() noexcept { return {}; }
+bool is_zen5() noexcept { return false; }
 std::string brand() { return "unknown"; }
 
 #endif
@@ -217,6 +226,11 @@ CpuFeatures capped() noexcept {
 const CpuFeatures& this_cpu() noexcept {
   static const CpuFeatures features = capped();
   return features;
+}
+
+bool fetches_first_level() noexcept {
+  static const bool answer = is_zen5();
+  return answer;
 }
 
 CpuFeatures complete_cpu() noexcept {

@@ -24,6 +24,12 @@ const CpuFeatures& this_cpu() noexcept;
 /// The same with what OCTAVO_ISA leaves out.
 const CpuFeatures& uncapped_cpu() noexcept;
 
+/// Do prefetches into the first-level cache bring lines as fast as memory gives them? Elsewhere
+/// those into the second level do, which has more lines on their way to it. A property of
+/// processors, found by timing some: true of AMD's family 1Ah (Zen 5), false of Zen 4; others count
+/// as the latter.
+bool fetches_first_level() noexcept;
+
 /// Every extension, on vectors as long as this CPU's.
 CpuFeatures complete_cpu() noexcept;
 

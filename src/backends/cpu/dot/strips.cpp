@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "backends/cpu/dot/worker.hpp"
+#include "core/cpu_features.hpp"
 
 namespace octavo::cpu {
 namespace {
@@ -15,7 +16,7 @@ namespace {
 // Rows of K that are packed for one panel after the other.
 constexpr std::int64_t kPackedDepth = 32;
 
-// Rows of a strip, fetched one after the other into the second-level cache.
+// Rows of a strip, fetched one after the other into the cache that takes them fastest.
 class RowsAhead {
  public:
   RowsAhead(const void* first, std::int64_t row_bytes, std::int64_t stride,
@@ -25,7 +26,11 @@ class RowsAhead {
   std::int64_t lines() const noexcept { return rows_ * ((row_bytes_ + kLine - 1) / kLine); }
   void fetch(std::int64_t lines) noexcept {
     for (; lines > 0 && rows_ > 0; --lines) {
-      __builtin_prefetch(at_ + place_, 0, 2);
+      if (first_level_) {
+        __builtin_prefetch(at_ + place_, 0, 3);
+      } else {
+        __builtin_prefetch(at_ + place_, 0, 2);
+      }
       place_ += kLine;
       if (place_ < row_bytes_) continue;
       place_ = 0;
@@ -38,6 +43,7 @@ class RowsAhead {
   static constexpr std::int64_t kLine = 64;
   const char* at_;
   std::int64_t row_bytes_, stride_, rows_, place_ = 0;
+  bool first_level_ = fetches_first_level();
 };
 
 }  // namespace
@@ -92,7 +98,8 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
               .columns = std::min(count * kTileCols, d_.n - column),
               .panel_sums = panel_sums,
               .panel_scales = panel_scales,
-              .sums_out = shifted ? w_.panel_sums : nullptr});
+              .sums_out = shifted ? w_.panel_sums : nullptr,
+              .first_level = fetches_first_level()});
     if (piece.ends_chunk) add_chunk(0, count * panel_sums);
     k = piece.k1;
   } while (k < d_.k);

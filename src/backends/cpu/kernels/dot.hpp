@@ -147,6 +147,8 @@ struct PlainTile {
   std::int64_t panel_scales = 0;  ///< of scale_b
   /// [panels][64]: int8 columns' sums, by which shifts are multiplied; null: all shifts are 0.
   std::int32_t* sums_out = nullptr;
+  /// Where lines of [K, N] are fetched to that are read soon: the first-level cache, or the second.
+  bool first_level = false;
 };
 using PlainKernel = void (*)(const PlainTile&) noexcept;
 

@@ -121,7 +121,7 @@ struct LineSums {
         std::memcpy(a + r * octavo::cpu::kStepBytes, at.a + r * at.lda + k * kRowBytes,
                     static_cast<std::size_t>(some * kRowBytes));
       }
-      RowsAhead none{lines, kSquareBytes, kSquareBytes, -kSquareBytes};
+      RowsAhead none{lines, kSquareBytes, kSquareBytes, -kSquareBytes, false};
       add(dot, {lines, kSquareBytes, a, octavo::cpu::kStepBytes}, 1, none);
     }
   }
@@ -187,7 +187,7 @@ OCTAVO_KERNEL void plain_lines(const Dot& dot, const octavo::cpu::PlainTile& p, 
   end.b += whole * at.ldb;
   end.a += whole * kRowBytes;
   const std::int64_t strip = p.columns * kElement;
-  RowsAhead ahead{next, strip, strip, at.ldb - strip};
+  RowsAhead ahead{next, strip, strip, at.ldb - strip, p.first_level};
   std::int64_t j = 0;
   if constexpr (kStagedLines<Lines>) {
     constexpr std::int64_t kStaged = kSquareBytes / kElement;
@@ -368,7 +368,8 @@ OCTAVO_INLINE void plain_strip(const octavo::cpu::PlainTile& p) {
       const char* next =
           begin < depth ? at.b + some * t.ldb : static_cast<const char*>(t.b) + strip;
       if constexpr (LinesOf::kKeeps && rows > LinesOf::kTogether) {
-        kept_lines<LinesOf, rows, ones>(dot, p, at, some, {next, strip, strip, t.ldb - strip});
+        kept_lines<LinesOf, rows, ones>(dot, p, at, some,
+                                        {next, strip, strip, t.ldb - strip, p.first_level});
       } else {
         by_parts<LinesOf::kTogether, rows>([&]<int some_rows, int row>() {
           constexpr bool kFirst = row == 0, kOnes = kFirst && ones;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is fetched of a weight [K, N], whose rows lie along N, while a strip of its columns goes
 // through the rows of K before it: rows one after the other, since memory gives neighbouring lines
-// faster than lines of many rows in turn.
+// faster than lines of many rows in turn. Which cache takes them is the CPU's matter
+// (fetches_first_level): Zen 5 reads up to twice as fast through the first level, Zen 4 through the
+// second.
 //
 // Included inside an instruction-set region; every including file gets its own copy.
 
-// A strip goes through so many bytes at a time, in so many rows, while as many rows are fetched
-// into the second-level cache.
+// A strip goes through so many bytes at a time, in so many rows, while as many rows are fetched.
 constexpr std::int64_t kBytesTogether = 128 << 10;
 constexpr std::int64_t kLeastTogether = 16, kMostTogether = 64;
 
@@ -21,10 +22,15 @@ struct RowsAhead {
   std::int64_t left;      // bytes of the row
   std::int64_t strip;     // bytes of a row
   std::int64_t next_row;  // bytes from the end of a row to the next one
+  bool first_level;
 
   template <int bytes>
   OCTAVO_INLINE void fetch() {
-    for (int i = 0; i < bytes; i += kLineBytes) __builtin_prefetch(at + i, 0, 2);
+    if (first_level) {
+      for (int i = 0; i < bytes; i += kLineBytes) __builtin_prefetch(at + i);
+    } else {
+      for (int i = 0; i < bytes; i += kLineBytes) __builtin_prefetch(at + i, 0, 2);
+    }
     at += bytes;
     left -= bytes;
     if (left <= 0) {
