@@ -244,7 +244,7 @@ class Matmul final : public Instance {
 
   void set_weights(const Product& p, const memory::desc& wanted) {
     const memory::desc columns = matrix(p.k, p.n, *data_type(p.b_type), Order::columns);
-    const memory given(columns, engine(), const_cast<void*>(p.b));
+    memory given(columns, engine(), const_cast<void*>(p.b));
     const bool in_call = way_.layout == Layout::in_call;
     weight_bytes_ = in_call ? columns.get_size() : wanted.get_size();
     void* kept = weights_.emplace(weight_bytes_).data();
