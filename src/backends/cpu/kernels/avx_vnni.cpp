@@ -31,7 +31,7 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const IntegerKernels kAvxVnniDot =
-    integer_kernels("5x16 tile, AVX-VNNI, exact int32 sums", "few rows, AVX-VNNI, exact int32 sums",
+    integer_kernels("6x16 tile, AVX-VNNI, exact int32 sums", "few rows, AVX-VNNI, exact int32 sums",
                     ARows::unsigned_bytes);
 
 }  // namespace octavo::cpu

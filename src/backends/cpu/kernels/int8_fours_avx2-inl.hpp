@@ -10,7 +10,7 @@
 //
 // Included inside an instruction-set region after vec_avx2-inl.hpp and a `Products`, whose add(sum,
 // a, b) is the instruction; every including file gets its own copy.
-constexpr std::array<std::int64_t, octavo::cpu::kPanelVectors> kMaxRows{5, 2, 1, 1};
+constexpr std::array<std::int64_t, octavo::cpu::kPanelVectors> kMaxRows{6, 2, 1, 1};
 constexpr std::int64_t kWidth = 1;
 
 #include "backends/cpu/kernels/integer_dot-inl.hpp"
