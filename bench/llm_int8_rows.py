@@ -18,8 +18,10 @@ try:
     import bitsandbytes
 
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-except ImportError:
+    NOT_RUN = {}
+except ImportError as error:
     bitsandbytes = None
+    NOT_RUN = {"bitsandbytes": str(error)}
 
 OUTLIERS = (3, 500, 1023, 1024, 2047, 3000, 3001, 4095)  # columns
 BNB, THRESHOLD_0, BF16 = "bitsandbytes", "threshold 0", "nn.Linear bf16"
@@ -67,7 +69,7 @@ def forward(m: int, threshold: float, training: bool, bars: dict[str, float], n:
         peers[BF16] = lambda i: floats[i % len(floats)](x)
     exact = x.double() @ given.weight.detach().double().t() + given.bias.detach().double()
     return Row(f"Linear8bitLt, threshold {threshold:g}, {'train' if training else 'eval'} mode, bfloat16, "
-               f"{m}x{n}x{k}", lambda i: own[i % count](x), peers, bars, relative_error(exact), count)
+               f"{m}x{n}x{k}", lambda i: own[i % count](x), peers, bars, relative_error(exact), count, NOT_RUN)
 
 
 def step(trains: bool, threshold: float, m: int = 512, n: int = 4096, k: int = 4096) -> Row:
@@ -99,7 +101,8 @@ def step(trains: bool, threshold: float, m: int = 512, n: int = 4096, k: int = 4
              else grad.double() @ given.weight.detach().double())
     what = "all gradients, weight trains" if trains else "gradient of x, frozen weight"
     return Row(f"training step of Linear8bitLt ({what}), threshold {threshold:g}, bfloat16, {m}x{n}x{k}, warm",
-               stepping(one(octavo.bnb)), peers, {BF16: 1.0}, relative_error(exact))
+               stepping(one(octavo.bnb)), peers, {BF16: 1.0}, relative_error(exact),
+               not_run=NOT_RUN)
 
 
 EVAL_BARS = {1: 8.0, 16: 5.0, 256: 1.8}

@@ -17,6 +17,8 @@ from typing import Callable, NamedTuple
 import numpy as np
 import torch
 
+import experts_rows
+import kt_rows
 import llm_int8_rows
 import machine
 import octavo
@@ -147,53 +149,6 @@ def training_step(bar: float, m: int = 512, n: int = 2048, k: int = 2048) -> Row
                relative_error(exact))
 
 
-class ExpertSizes(NamedTuple):
-    experts: int = 64
-    topk: int = 8
-    inner: int = 768
-    hidden: int = 2048
-
-
-def experts(scheme: str, m: int, bar: float, sizes: ExpertSizes = ExpertSizes()) -> Row:
-    """FusedMoE beside a loop over the experts; both take turns on experts where a call touches few of them."""
-    e, topk, inner, hidden = sizes
-    w13 = torch.stack([gaussian(2 * inner, hidden, seed=i) * hidden ** -0.5 for i in range(e)]).bfloat16()
-    w2 = torch.stack([gaussian(hidden, inner, seed=e + i) * inner ** -0.5 for i in range(e)]).bfloat16()
-    x = gaussian(m, hidden, seed=3).bfloat16()
-    own = octavo.torch.nn.FusedMoE.from_float(w13, w2, scheme=scheme)
-    # Popular experts, and tokens with a taste of their own.
-    weights, first = octavo.torch.nn.fused_topk(gaussian(1, e, seed=4) + gaussian(m, e, seed=5), topk, True)
-    touched = first.unique()
-    place = torch.empty(e, dtype=torch.int32)
-    place[touched.long()] = torch.arange(len(touched), dtype=torch.int32)
-    turns = [place[first.long()] + len(touched) * turn for turn in range(e // len(touched))]
-
-    def peer(i):
-        ids = turns[i % len(turns)]
-        out = torch.zeros(m, hidden, dtype=torch.float32)
-        for expert in ids.unique().tolist():
-            token, slot = (ids == expert).nonzero(as_tuple=True)
-            h = torch.nn.functional.linear(x[token], w13[expert])
-            act = torch.nn.functional.silu(h[:, :inner]) * h[:, inner:]
-            y = torch.nn.functional.linear(act, w2[expert])
-            out.index_add_(0, token, y * weights[token, slot, None])
-        return out.bfloat16()
-
-    def exact():
-        out = torch.zeros(m, hidden, dtype=torch.float64)
-        for token in range(m):
-            for slot in range(topk):
-                expert = int(turns[0][token, slot])
-                h = w13[expert].double() @ x[token].double()
-                act = torch.nn.functional.silu(h[:inner]) * h[inner:]
-                out[token] += weights[token, slot].double() * (w2[expert].double() @ act)
-        return out
-
-    return Row(f"FusedMoE {scheme}, {e} experts, top {topk}, {m}x{inner}x{hidden}",
-               lambda i: own(x, weights, turns[i % len(turns)]), {"loop of F.linear bf16": peer},
-               {"loop of F.linear bf16": bar}, relative_error(exact()) if m <= 16 else None, len(turns))
-
-
 # Plain weights on both sides: the least by rows.
 PLAIN_BARS = ((1, 0.97), (4, 0.97), (16, 1.1), (64, 1.05), (256, 1.0), (1024, 1.0))
 
@@ -209,8 +164,8 @@ ROWS: list[Callable[[], Row]] = [
     lambda: training_step(1.08),
     *w8a8_rows.ROWS,
     *llm_int8_rows.ROWS,
-    *(lambda scheme=scheme, m=m: experts(scheme, m, 3.0)
-      for scheme in ("fp8-dynamic", "int8-dynamic") for m in (1, 16, 256)),
+    *experts_rows.ROWS,
+    *kt_rows.ROWS,
 ]
 
 # ---- the cost of a call ---------------------------------------------------------------------------
@@ -261,17 +216,20 @@ def figure(row: Row, rounds: int, least: float) -> list[list[str]]:
     functions = {"ours": row.ours, "again": row.ours, **row.peers}
     with torch.no_grad():
         errors = {name: row.error(f) if row.error else math.nan for name, f in functions.items()}
-        timed = measure(functions, rounds, least)
+        timed = measure(functions, rounds, least, row.rest)
     noise = ratio(timed["again"], timed["ours"])
+    begin = [row.name, f"{timed['ours'].median() * 1e6:.1f}", f"{errors['ours']:.2e}"]
     lines = []
     for name in row.peers:
         middle, low, high = ratio(timed[name], timed["ours"])
         bar = row.bars.get(name, math.nan)
         verdict = "" if math.isnan(bar) else f"{bar:g}x: {'reached' if high >= bar else 'missed'}"
-        lines.append([row.name, f"{timed['ours'].median() * 1e6:.1f}", f"{errors['ours']:.2e}", name,
+        lines.append([*begin, name,
                       f"{timed[name].median() * 1e6:.1f}", f"{errors[name]:.2e}",
                       f"{middle:.2f} [{low:.2f}, {high:.2f}]", verdict,
                       f"[{noise[1]:.2f}, {noise[2]:.2f}]"])
+    for name, reason in row.not_run.items():
+        lines.append([*begin, name, f"not run: {reason}", "", "", "", f"[{noise[1]:.2f}, {noise[2]:.2f}]"])
     return lines
 
 
@@ -291,8 +249,9 @@ def main() -> None:
     for make in ROWS:
         row = make()
         if options.only in row.name:
-            lines += figure(row, options.rounds, options.seconds)
-            print("  ".join(lines[-len(row.peers)]), file=sys.stderr)
+            added = figure(row, options.rounds, options.seconds)
+            print("  ".join(added[0]), file=sys.stderr)
+            lines += added
     chosen = [*(["--only", options.only] if options.only else []),
               *(["--write", options.write] if options.only and options.write else [])]
     command = shlex.join(["./dev", "bench", "--torch", *chosen])

@@ -20,6 +20,8 @@ class Row(NamedTuple):
     bars: dict[str, float]  # least times as fast, by peer
     error: Callable[[Callable[[int], object]], float] | None = None
     copies: int = 1
+    not_run: dict[str, str] = {}  # why peers that are not there are not
+    rest: float = 0.0  # seconds before a sample, in which threads of a peer fall asleep
 
 
 class Timed(NamedTuple):
@@ -42,11 +44,13 @@ def calls_for(function: Callable[[int], object], least: float) -> int:
         calls = max(calls + 1, math.ceil(calls * min(8.0, 1.1 * least / max(passed, 1e-9))))
 
 
-def measure(functions: dict[str, Callable[[int], object]], rounds: int, least: float) -> dict[str, Timed]:
+def measure(functions: dict[str, Callable[[int], object]], rounds: int, least: float,
+            rest: float = 0.0) -> dict[str, Timed]:
     calls = {name: calls_for(function, least) for name, function in functions.items()}
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
         for name, function in functions.items():
+            time.sleep(rest)
             start = time.perf_counter()
             for i in range(calls[name]):
                 function(i)
