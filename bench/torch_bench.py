@@ -25,6 +25,7 @@ import octavo
 import octavo.torch
 import tables
 import w8a8_rows
+import zentorch_rows
 from torch_kit import Row, copies_of, gaussian, measure, ratio, relative_error
 
 # ---- operands -------------------------------------------------------------------------------------
@@ -166,6 +167,7 @@ ROWS: list[Callable[[], Row]] = [
     *llm_int8_rows.ROWS,
     *experts_rows.ROWS,
     *kt_rows.ROWS,
+    *zentorch_rows.ROWS,
 ]
 
 # ---- the cost of a call ---------------------------------------------------------------------------
