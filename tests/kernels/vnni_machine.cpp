@@ -51,10 +51,10 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const cpu::IntegerKernels kSimulatedAvxVnni =
-    of_unsigned::integer_kernels("6x16 tile, AVX-VNNI in plain C++",
+    of_unsigned::integer_kernels(OCTAVO_FOURS_TILE ", AVX-VNNI in plain C++",
                                  "few rows, AVX-VNNI in plain C++", cpu::ARows::unsigned_bytes);
 extern const cpu::IntegerKernels kSimulatedAvxVnniInt8 =
-    of_signed::integer_kernels("6x16 tile, AVX-VNNI-INT8 in plain C++",
+    of_signed::integer_kernels(OCTAVO_FOURS_TILE ", AVX-VNNI-INT8 in plain C++",
                                "few rows, AVX-VNNI-INT8 in plain C++", cpu::ARows::signed_bytes);
 
 }  // namespace octavo::test

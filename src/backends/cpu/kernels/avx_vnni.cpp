@@ -31,8 +31,8 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const IntegerKernels kAvxVnniDot =
-    integer_kernels("6x16 tile, AVX-VNNI, exact int32 sums", "few rows, AVX-VNNI, exact int32 sums",
-                    ARows::unsigned_bytes);
+    integer_kernels(OCTAVO_FOURS_TILE ", AVX-VNNI, exact int32 sums",
+                    "few rows, AVX-VNNI, exact int32 sums", ARows::unsigned_bytes);
 
 }  // namespace octavo::cpu
 #endif

@@ -41,7 +41,7 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const IntegerKernels kAvxVnniInt8Dot =
-    integer_kernels("6x16 tile, AVX-VNNI-INT8, exact int32 sums",
+    integer_kernels(OCTAVO_FOURS_TILE ", AVX-VNNI-INT8, exact int32 sums",
                     "few rows, AVX-VNNI-INT8, exact int32 sums", ARows::signed_bytes);
 
 }  // namespace octavo::cpu

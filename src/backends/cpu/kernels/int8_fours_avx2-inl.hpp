@@ -6,11 +6,18 @@
 //   sum    [lane 0  lane 1  ..  lane 7]     int32
 //   a, b   [0 1 2 3 0 1 2 3 ..  0 1 2 3]    bytes, those of b signed
 //
-// Ten registers of sums, two of B, one of A and the flip fit sixteen.
+// Twelve registers of sums, two of B, one of A and the flip fit sixteen. clang 14 would keep a sum
+// on the stack, so that its tiles have five rows.
 //
 // Included inside an instruction-set region after vec_avx2-inl.hpp and a `Products`, whose add(sum,
 // a, b) is the instruction; every including file gets its own copy.
+#if defined(__clang__)
+#define OCTAVO_FOURS_TILE "5x16 tile"
+constexpr std::array<std::int64_t, octavo::cpu::kPanelVectors> kMaxRows{5, 2, 1, 1};
+#else
+#define OCTAVO_FOURS_TILE "6x16 tile"
 constexpr std::array<std::int64_t, octavo::cpu::kPanelVectors> kMaxRows{6, 2, 1, 1};
+#endif
 constexpr std::int64_t kWidth = 1;
 
 #include "backends/cpu/kernels/integer_dot-inl.hpp"
