@@ -198,7 +198,6 @@ std::string brand() { return "aarch64"; }
 #else
 
 CpuFeatures detect() noexcept { return {}; }
-bool is_zen5() noexcept { return false; }
 std::string brand() { return "unknown"; }
 
 #endif
@@ -229,8 +228,12 @@ const CpuFeatures& this_cpu() noexcept {
 }
 
 bool fetches_first_level() noexcept {
+#if defined(__x86_64__)
   static const bool answer = is_zen5();
   return answer;
+#else
+  return false;
+#endif
 }
 
 CpuFeatures complete_cpu() noexcept {
