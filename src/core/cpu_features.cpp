@@ -103,6 +103,7 @@ std::uint64_t saved_states() noexcept {
   return (static_cast<std::uint64_t>(high) << 32) | low;
 }
 
+// "AuthenticAMD", family 1Ah.
 bool is_zen5() noexcept {
   const Registers vendor = cpuid(0, 0);
   const bool amd =

@@ -93,31 +93,26 @@ struct Dot : FloatsDot<4> {
 #include "backends/cpu/kernels/dot_tile_registers-inl.hpp"
 }  // namespace int8_floats
 
-namespace bfloat16_floats {
-struct Dot : FloatsDot<2> {
+// Weights of 16 bits in a format of numeric.hpp.
+template <FloatFormat format>
+struct HalvesDot : FloatsDot<2> {
   using Right = arm::Halves;
   static Right right(const char* b) { return loaded<Right>(b); }
   template <int step, int>
   static arm::Floats widened(const Right& b) {
     arm::Floats x;
-    for (std::size_t j = 0; j < 4; ++j) x[j] = decode<kBFloat16>(b[2 * j + step]);
+    for (std::size_t j = 0; j < 4; ++j) x[j] = decode<format>(b[2 * j + step]);
     return x;
   }
 };
+
+namespace bfloat16_floats {
+struct Dot : HalvesDot<kBFloat16> {};
 #include "backends/cpu/kernels/dot_tile_registers-inl.hpp"
 }  // namespace bfloat16_floats
 
 namespace float16_floats {
-struct Dot : FloatsDot<2> {
-  using Right = arm::Halves;
-  static Right right(const char* b) { return loaded<Right>(b); }
-  template <int step, int>
-  static arm::Floats widened(const Right& b) {
-    arm::Floats x;
-    for (std::size_t j = 0; j < 4; ++j) x[j] = decode<kFloat16>(b[2 * j + step]);
-    return x;
-  }
-};
+struct Dot : HalvesDot<kFloat16> {};
 #include "backends/cpu/kernels/dot_tile_registers-inl.hpp"
 }  // namespace float16_floats
 
