@@ -24,6 +24,23 @@ namespace octavo::test {
 
 inline constexpr std::int64_t kCols = cpu::kPanelVectors * cpu::kVectorCols;
 
+/// What a tile fetches: any address does, and no sum depends on it.
+struct Ahead {
+  const char* at = nullptr;
+  bool first_level = false;
+};
+class Aheads {
+ public:
+  Ahead next() { return {kPlaces[++turn_ % std::size(kPlaces)], turn_ % 7 < 3}; }
+
+ private:
+  static constexpr std::uintptr_t kSomewhere = 4096;
+  const Block<char> valid_{64};
+  const char* const kPlaces[3] = {valid_.data(), valid_.data() + 64,
+                                  reinterpret_cast<const char*>(kSomewhere)};
+  std::size_t turn_ = 0;
+};
+
 /// A table for floats, and the types that it multiplies.
 struct FloatTable {
   const cpu::DotKernels* kernels;

@@ -100,7 +100,7 @@ struct Call {
   }
 };
 
-void expect_exact(const Call& call, const Operands& x, const Sums& sums, const char* ahead) {
+void expect_exact(const Call& call, const Operands& x, const Sums& sums, const Ahead& ahead) {
   const Rows& a = x.a;
   const std::int64_t columns = call.vectors * kVectorCols;
   Block<std::int32_t> c((call.rows - 1) * kCols + columns);
@@ -130,7 +130,8 @@ void expect_exact(const Call& call, const Operands& x, const Sums& sums, const c
                                  .ldb = x.b.ldb(),
                                  .c = c.data(),
                                  .add = call.add,
-                                 .ahead = ahead,
+                                 .ahead = ahead.at,
+                                 .first_level = ahead.first_level,
                                  .column_sums = call.take_away ? column_sums.data() : nullptr,
                                  .shift = call.take_away ? shift.data() : nullptr,
                                  .shift_stride = call.one_shift ? 0 : 1,
@@ -166,10 +167,8 @@ TEST(DotKernelTable, HasWhatItsHeaderPromises) {
 }
 
 TEST(DotKernels, GiveTheSumsOfAScalarLoop) {
-  const Block<char> valid(64);
-  const char* const kAhead[] = {valid.data(), valid.data() + 64,
-                                reinterpret_cast<const char*>(std::uintptr_t{4096})};
-  std::size_t turn = 0;
+  Aheads aheads;
+  std::int64_t turn = 0;
   for (const std::int64_t depth : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 66, 255}) {
     for (const IntegerKernels* kernels : integer_kernels()) {
       const Operands x(*kernels, Lie::ends_at_guards, depth);
@@ -179,9 +178,9 @@ TEST(DotKernels, GiveTheSumsOfAScalarLoop) {
           for (const bool add : {false, true}) {
             for (const auto& [take_away, one] :
                  {std::pair(false, false), std::pair(true, false), std::pair(true, true)}) {
-              const auto place = static_cast<std::int64_t>(turn) % (kPanelVectors - vectors + 1);
+              const std::int64_t place = turn++ % (kPanelVectors - vectors + 1);
               expect_exact({kernels->dot, rows, vectors, lines, place, flip, add, take_away, one},
-                           x, sums, kAhead[++turn % std::size(kAhead)]);
+                           x, sums, aheads.next());
             }
           }
         });
@@ -198,7 +197,7 @@ TEST(DotKernels, ReadRowsWhereverTheyLie) {
         const Sums sums = x.sums(0x80);
         for_each_tile(kernels->dot, [&](std::int64_t rows, std::int64_t vectors, int lines) {
           expect_exact({kernels->dot, rows, vectors, lines, 0, 0x80, false, true, true}, x, sums,
-                       x.b.vector(0));
+                       {x.b.vector(0)});
         });
       }
     }

@@ -157,6 +157,7 @@ void expect_totals(const Call& call, const DotTile& operands, const Depths& d,
   tile.depth = d.depth;
   tile.c = c.data();
   tile.ahead = static_cast<const char*>(operands.b);
+  tile.first_level = call.add;
   tile.total = total.data();
   tile.group = d.group;
   tile.scale_a = scales.a.data();

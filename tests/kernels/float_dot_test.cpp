@@ -37,7 +37,7 @@ struct Call {
 
 // Rows from `row` and vectors from `vector` on, into c, which is written nowhere else.
 void run(const Call& call, std::int64_t row, std::int64_t vector, const Block<float>& c,
-         const char* ahead = nullptr) {
+         const Ahead& ahead = {}) {
   call.table.kernels->tile(call.rows, call.vectors,
                            call.lines)({.depth = call.x.depth_bytes(),
                                         .a = call.x.a().row(row),
@@ -46,7 +46,8 @@ void run(const Call& call, std::int64_t row, std::int64_t vector, const Block<fl
                                         .ldb = call.x.b().ldb(),
                                         .c = c.data(),
                                         .add = call.add,
-                                        .ahead = ahead,
+                                        .ahead = ahead.at,
+                                        .first_level = ahead.first_level,
                                         .table = &cpu::float8_table(call.table.b)});
 }
 
@@ -153,7 +154,7 @@ void expect_blocks(const FloatOperands& x, const std::vector<float>& sums, bool 
 }
 
 void expect_same(const Call& call, std::int64_t vector, const std::vector<float>& want,
-                 const char* ahead) {
+                 const Ahead& ahead) {
   const std::int64_t columns = call.vectors * kVectorCols;
   const Block<float> c((call.rows - 1) * kCols + columns);
   // What lies between the rows of a narrow tile stays as it is.
@@ -176,10 +177,7 @@ void expect_same(const Call& call, std::int64_t vector, const std::vector<float>
 }
 
 TEST(FloatDotKernels, StayWithinTheBoundWithTheSameBitsFromEveryTile) {
-  const Block<char> valid(64);
-  const char* const kAhead[] = {valid.data(), valid.data() + 64,
-                                reinterpret_cast<const char*>(std::uintptr_t{4096})};
-  std::size_t turn = 0;
+  Aheads aheads;
   for (const FloatTable& table : float_tables()) {
     const std::int64_t grain = table.kernels->form.grain;
     for (const std::int64_t depth : {0, 1, 2, 3, 4, 5, 17, 66, 255}) {
@@ -190,8 +188,7 @@ TEST(FloatDotKernels, StayWithinTheBoundWithTheSameBitsFromEveryTile) {
         if (table.a == DType::float32 && !is_float8(table.b)) expect_fused(x, want, add);
         for_each_tile(*table.kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
           for (std::int64_t v = 0; v + vectors <= kPanelVectors; v += grain) {
-            expect_same({table, x, rows, vectors, lines, add}, v, want,
-                        kAhead[++turn % std::size(kAhead)]);
+            expect_same({table, x, rows, vectors, lines, add}, v, want, aheads.next());
           }
         });
         if (HasFatalFailure()) return;
@@ -223,7 +220,7 @@ void expect_bits(const cpu::DotKernels& kernels, const Expect& expect) {
       const std::vector<float> want = row_by_row(table, x, kPanelVectors, add);
       expect(x, want, add);
       for_each_tile(kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
-        expect_same({table, x, rows, vectors, lines, add}, 0, want, x.b().vector(0));
+        expect_same({table, x, rows, vectors, lines, add}, 0, want, {x.b().vector(0)});
       });
       if (testing::Test::HasFatalFailure()) return;
     }
@@ -254,7 +251,7 @@ TEST(FloatDotKernels, ReadRowsWhereverTheyLie) {
         const std::vector<float> want = row_by_row(table, x, kPanelVectors, false);
         expect_bound(table, x, want, false);
         for_each_tile(*table.kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
-          expect_same({table, x, rows, vectors, lines, false}, 0, want, x.b().vector(0));
+          expect_same({table, x, rows, vectors, lines, false}, 0, want, {x.b().vector(0)});
         });
         if (HasFatalFailure()) return;
       }
@@ -271,7 +268,7 @@ TEST(FloatDotKernels, TakeNarrowPanels) {
         const FloatOperands x(table, Lie::tight, depth, vectors);
         const std::vector<float> want = row_by_row(table, x, vectors, true);
         for (std::int64_t rows = 1; rows <= max_rows(*table.kernels, vectors); ++rows) {
-          expect_same({table, x, rows, vectors, 0, true}, 0, want, nullptr);
+          expect_same({table, x, rows, vectors, 0, true}, 0, want, {});
         }
         if (HasFatalFailure()) return;
       }
@@ -290,7 +287,7 @@ TEST(FloatDotKernels, KeepWhatIsNotFiniteInItsRowAndColumn) {
       kit::store(TensorView(x.a().row(row) + 6 * x.size(), table.a, {1}), 0, HUGE_VAL);
       kit::store(TensorView(x.b().at(5, column), table.b, {1}), 0, std::nan(""));
       const Block<float> c((rows - 1) * kCols + vectors * kVectorCols);
-      run({table, x, rows, vectors, lines, false}, 0, 0, c, x.b().vector(0));
+      run({table, x, rows, vectors, lines, false}, 0, 0, c, {x.b().vector(0)});
       for (std::int64_t r = 0; r < rows; ++r) {
         for (std::int64_t j = 0; j <= column; ++j) {
           const float got = c[r * kCols + j];

@@ -246,13 +246,13 @@ void expect_same(const PlainTable& table, PlainOrder order, const Shape& s, std:
   t.b = w.data();
   t.ldb = w.ldb();
   t.c = c.data();
+  t.first_level = s.rows % 2 == 0;
   t.total = s.group > 0 ? total.data() : nullptr;
   kernel({.tile = t,
           .columns = s.columns,
           .panel_sums = s.rows * kCols,
           .panel_scales = s.groups() * kCols,
-          .sums_out = s.shifts == Shifts::none ? nullptr : columns.data(),
-          .first_level = s.rows % 2 == 0});
+          .sums_out = s.shifts == Shifts::none ? nullptr : columns.data()});
   const auto* got = reinterpret_cast<const std::uint32_t*>(s.group > 0 ? total.data() : c.data());
   for (std::int64_t p = 0; p < s.panels(); ++p) {
     for (std::int64_t j = 0; j < std::min(kCols, s.columns - p * kCols); ++j) {

@@ -66,7 +66,8 @@ std::vector<float> sums_of(const cpu::DotKernels& kernels, const Panel& b, const
                                       .ldb = b.ldb(),
                                       .c = c.data(),
                                       .add = true,
-                                      .ahead = b.vector(0)});
+                                      .ahead = b.vector(0),
+                                      .first_level = rows % 2 == 0});
   return {c.data(), c.data() + c.size()};
 }
 

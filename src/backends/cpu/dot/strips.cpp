@@ -83,6 +83,7 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
                        .c = w_.sums,
                        .add = false,
                        .ahead = nullptr,
+                       .first_level = first_level_,
                        .total = varies ? w_.total : nullptr,
                        .group = piece.group * element_,
                        .scale_a = varies ? segments.scale_a + segment * segments.stride +
@@ -98,8 +99,7 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
               .columns = std::min(count * kTileCols, d_.n - column),
               .panel_sums = panel_sums,
               .panel_scales = panel_scales,
-              .sums_out = shifted ? w_.panel_sums : nullptr,
-              .first_level = fetches_first_level()});
+              .sums_out = shifted ? w_.panel_sums : nullptr});
     if (piece.ends_chunk) add_chunk(0, count * panel_sums);
     k = piece.k1;
   } while (k < d_.k);

@@ -397,6 +397,7 @@ void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows
            .add = piece.add,
            .ahead = ahead,
            .ahead_step = t.fetched_bytes,
+           .first_level = first_level_ && direct(),
            .total = scaled ? w_.total + place + v * kVectorCols : nullptr,
            .group = piece.group * element_,
            .scale_a = scaled ? segments.scale_a + piece.segment * segments.stride +

@@ -9,6 +9,7 @@
 #include "backends/cpu/dot/member.hpp"
 #include "backends/cpu/dot/panels.hpp"
 #include "backends/cpu/dot/weight_ahead.hpp"
+#include "core/cpu_features.hpp"
 
 namespace octavo::cpu {
 
@@ -104,6 +105,7 @@ class DotWorker {
   const Panels packed_;
   const std::int64_t element_;  // bytes of A's rows
   const Float8Table& table_;
+  const bool first_level_ = fetches_first_level();  // this CPU
   Tiling tiling_;
   // The panel at hand.
   const DotKernels* kernels_ = nullptr;

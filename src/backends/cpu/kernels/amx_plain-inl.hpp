@@ -233,7 +233,7 @@ OCTAVO_KERNEL void plain_rows(const octavo::cpu::PlainTile& plain, std::int64_t 
       const auto* b = static_cast<const char*>(t.b);
       const char* next = begin + some < depth ? b + (begin + some) * t.ldb : b + strip;
       add_strip_rows<Kind>(plain, rows, begin, some, begin != first,
-                           {next, strip, strip, t.ldb - strip, plain.first_level});
+                           {next, strip, strip, t.ldb - strip, t.first_level});
       begin += some;
     } while (begin < end);
     if (t.total == nullptr) return;

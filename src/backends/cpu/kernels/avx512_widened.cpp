@@ -62,7 +62,10 @@ namespace of_float16 {
 struct Dot : WidenedDot<2> {
   explicit Dot(const DotTile& t) : WidenedDot(t), order(_mm512_load_si512(kOrder)) {}
   OCTAVO_INLINE Loaded load(const Vec::Ints& pairs) const {
-    return _mm512_permutexvar_epi16(order, pairs);
+    Loaded halves = _mm512_permutexvar_epi16(order, pairs);
+    // One of the first sixteen registers: without AVX512VL the halves of others go through memory.
+    __asm__("" : "+x"(halves));
+    return halves;
   }
   template <int step>
   static OCTAVO_INLINE Part part(const Loaded& halves) {

@@ -70,6 +70,8 @@ struct DotTile {
   /// Not null where the kernel does.
   const char* ahead;
   std::int64_t ahead_step = 0;
+  /// Which cache takes lines that are read soon: the first-level one, or the second.
+  bool first_level = false;
 
   // Scales that vary along K: the sums of each group of `group` bytes, the last one perhaps of
   // fewer, go where their scales are: total[r][j] += (sum * sa[r]) * sb[j], each step rounded. c is
@@ -139,7 +141,8 @@ struct PackPiece {
 /// over all of K, with the same bits.
 struct PlainTile {
   /// `b` is element (0, 0), at any address; `ldb`: bytes from one column to the next, or from one
-  /// row of K to the next (PlainOrder). `add` is false, `column_sums` null, nothing is `ahead`.
+  /// row of K to the next (PlainOrder). `add` is false, `column_sums` null, nothing is `ahead`;
+  /// `first_level` is heeded along n.
   /// `c`, `total` and `scale_b` are those of the first panel.
   DotTile tile;
   std::int64_t columns;           ///< of all panels, 64 each but the last one
@@ -147,8 +150,6 @@ struct PlainTile {
   std::int64_t panel_scales = 0;  ///< of scale_b
   /// [panels][64]: int8 columns' sums, by which shifts are multiplied; null: all shifts are 0.
   std::int32_t* sums_out = nullptr;
-  /// Where lines of [K, N] are fetched to that are read soon: the first-level cache, or the second.
-  bool first_level = false;
 };
 using PlainKernel = void (*)(const PlainTile&) noexcept;
 

@@ -146,16 +146,13 @@ struct DotCursor {
   std::int64_t ahead_step;
 };
 
-// `steps` steps from the cursor on.
-template <int rows, int vectors, int lines, std::size_t... i>
+// `steps` steps from the cursor on, which fetch into the cache of a level.
+template <int rows, int vectors, int lines, int level, std::size_t... i>
 OCTAVO_INLINE void dot_steps(const Dot& dot, Dot::Sum (&sums)[rows * vectors], DotCursor& at,
                              std::int64_t lda, std::int64_t ldb, std::int64_t steps,
                              std::index_sequence<i...> all) {
   constexpr std::make_index_sequence<vectors> kVectors;
   constexpr std::make_index_sequence<vectors / Dot::kLoadVectors> kLoads;
-  // All of a panel's lines in its one call of a few rows.
-  constexpr bool kStreams =
-      rows <= 4 && vectors == octavo::cpu::kPanelVectors && lines == vectors / Dot::kLoadVectors;
   const char* a = at.a;
   const char* b = at.b;
   const char* ahead = at.ahead;
@@ -170,11 +167,11 @@ OCTAVO_INLINE void dot_steps(const Dot& dot, Dot::Sum (&sums)[rows * vectors], D
       dot_step<rows, vectors>(dot, sums, b, row, all, kVectors, kLoads);
       a += kDotBytes;
       b += ldb;
-      prefetch<lines, !kStreams>(ahead, at.ahead_step);
+      prefetch<lines, level>(ahead, at.ahead_step);
       dot_step<rows, vectors>(dot, odd, b, row, all, kVectors, kLoads);
       a += kDotBytes;
       b += ldb;
-      prefetch<lines, !kStreams>(ahead, at.ahead_step);
+      prefetch<lines, level>(ahead, at.ahead_step);
     }
     ((sums[i] = Vec::add(sums[i], odd[i])), ...);
   }
@@ -183,7 +180,7 @@ OCTAVO_INLINE void dot_steps(const Dot& dot, Dot::Sum (&sums)[rows * vectors], D
     dot_step<rows, vectors>(dot, sums, b, row, all, kVectors, kLoads);
     a += kDotBytes;
     b += ldb;
-    prefetch<lines, !kStreams>(ahead, at.ahead_step);
+    prefetch<lines, level>(ahead, at.ahead_step);
   }
   at = {a, b, ahead, at.ahead_step};
 }
@@ -197,6 +194,9 @@ OCTAVO_INLINE void dot_rows(const octavo::cpu::DotTile& t, std::index_sequence<i
     return static_cast<char*>(t.c) +
            (n / vectors * octavo::cpu::kRowSums + n % vectors * 16) * kBytes;
   };
+  // All of a panel's lines in its one call of a few rows.
+  constexpr bool kStreams =
+      rows <= 4 && vectors == octavo::cpu::kPanelVectors && lines == vectors / Dot::kLoadVectors;
   Dot::Sum sums[] = {((void)i, Dot::zero())...};
   if (t.add) ((sums[i] = Dot::read(place(i))), ...);
   const Dot dot(t);
@@ -210,7 +210,16 @@ OCTAVO_INLINE void dot_rows(const octavo::cpu::DotTile& t, std::index_sequence<i
     if constexpr (Dot::kExact) {
       if (column_sums != nullptr) take_away<rows, vectors>(sums, t, column_sums, all, kVectors);
     }
-    dot_steps<rows, vectors, lines>(dot, sums, at, lda, t.ldb, part / kDotBytes, all);
+    const std::int64_t steps = part / kDotBytes;
+    if constexpr (kStreams || lines == 0) {
+      dot_steps<rows, vectors, lines, 1>(dot, sums, at, lda, t.ldb, steps, all);
+#if defined(__x86_64__)  // no other CPU asks for the first level
+    } else if (t.first_level) {
+      dot_steps<rows, vectors, lines, 1>(dot, sums, at, lda, t.ldb, steps, all);
+#endif
+    } else {
+      dot_steps<rows, vectors, lines, 2>(dot, sums, at, lda, t.ldb, steps, all);
+    }
     if (last) break;
     add_scaled<rows, vectors>(sums, t, scale_a, scale_b, all, kVectors);
     ((sums[i] = Dot::zero()), ...);

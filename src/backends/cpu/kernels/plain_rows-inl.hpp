@@ -187,7 +187,7 @@ OCTAVO_KERNEL void plain_lines(const Dot& dot, const octavo::cpu::PlainTile& p, 
   end.b += whole * at.ldb;
   end.a += whole * kRowBytes;
   const std::int64_t strip = p.columns * kElement;
-  RowsAhead ahead{next, strip, strip, at.ldb - strip, p.first_level};
+  RowsAhead ahead{next, strip, strip, at.ldb - strip, p.tile.first_level};
   std::int64_t j = 0;
   if constexpr (kStagedLines<Lines>) {
     constexpr std::int64_t kStaged = kSquareBytes / kElement;
@@ -369,7 +369,7 @@ OCTAVO_INLINE void plain_strip(const octavo::cpu::PlainTile& p) {
           begin < depth ? at.b + some * t.ldb : static_cast<const char*>(t.b) + strip;
       if constexpr (LinesOf::kKeeps && rows > LinesOf::kTogether) {
         kept_lines<LinesOf, rows, ones>(dot, p, at, some,
-                                        {next, strip, strip, t.ldb - strip, p.first_level});
+                                        {next, strip, strip, t.ldb - strip, p.tile.first_level});
       } else {
         by_parts<LinesOf::kTogether, rows>([&]<int some_rows, int row>() {
           constexpr bool kFirst = row == 0, kOnes = kFirst && ones;

@@ -1,20 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a tile fetches of what is read next: into the second-level cache, which has more lines on
-// their way to it than the first, or, of a stream that hardware follows, too, into the first.
+// What a tile fetches of what is read next, into the cache of a level. A stream, which hardware
+// follows, too, goes into the first.
 // Included inside an instruction-set region; every including file gets its own copy.
-template <bool second_level>
-OCTAVO_INLINE void prefetch_line(const char* line) {
-  if constexpr (second_level) {
-    __builtin_prefetch(line, 0, 2);
-  } else {
-    __builtin_prefetch(line);
-  }
-}
-template <int lines, bool second_level = false>
+template <int lines, int level = 1>
 OCTAVO_INLINE void prefetch(const char*& ahead, std::int64_t step) {
-  if constexpr (lines > 0) prefetch_line<second_level>(ahead);
-  if constexpr (lines > 1) prefetch_line<second_level>(ahead + 64);
-  if constexpr (lines > 2) prefetch_line<second_level>(ahead + 128);
-  if constexpr (lines > 2) prefetch_line<second_level>(ahead + 192);
+  constexpr int kNear = 4 - level;  // __builtin_prefetch's locality
+  if constexpr (lines > 0) __builtin_prefetch(ahead, 0, kNear);
+  if constexpr (lines > 1) __builtin_prefetch(ahead + 64, 0, kNear);
+  if constexpr (lines > 2) __builtin_prefetch(ahead + 128, 0, kNear);
+  if constexpr (lines > 2) __builtin_prefetch(ahead + 192, 0, kNear);
   if constexpr (lines > 0) ahead += step;
 }
