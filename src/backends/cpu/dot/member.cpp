@@ -11,6 +11,7 @@
 #include "backends/cpu/rows.hpp"
 #include "core/cells.hpp"
 #include "core/convert.hpp"
+#include "core/cpu_features.hpp"
 #include "core/element.hpp"
 #include "core/grid.hpp"
 #include "core/operand.hpp"
@@ -187,7 +188,9 @@ std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
     return std::clamp<std::int64_t>(std::min(sums, kMostPacked), 1, panels);
   }
   if (d.plain == nullptr || d.p->b.data.strides[0] == 1) return 1;
-  const std::int64_t sums = kStripSums / (std::min(d.m, kRowsAtOnce) * kPanelWidth);
+  // Rows of K that the first level takes are not to fill it.
+  const std::int64_t fewest = fetches_first_level() ? kRowsAtOnce / 2 : 1;
+  const std::int64_t sums = kStripSums / (std::clamp(d.m, fewest, kRowsAtOnce) * kPanelWidth);
   const std::int64_t scales = kStripScales / (std::max<std::int64_t>(segments, 1) * kPanelWidth);
   return std::clamp<std::int64_t>(std::min(sums, scales), 1, panels);
 }

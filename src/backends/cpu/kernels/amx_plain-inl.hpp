@@ -224,7 +224,7 @@ OCTAVO_KERNEL void plain_rows(const octavo::cpu::PlainTile& plain, std::int64_t 
   // Blocks of 32 products stay whole.
   constexpr std::int64_t kBlockRows = kRegisterBytes / kNumberBytes;
   const std::int64_t together =
-      std::max(rows_together(strip) / kBlockRows * kBlockRows, kBlockRows);
+      std::max(rows_together(strip, rows, t.first_level) / kBlockRows * kBlockRows, kBlockRows);
   shape_tiles(rows);
   for (std::int64_t begin = 0, group = 0; begin < depth || group == 0; ++group) {
     const std::int64_t first = begin, end = std::min(depth, begin + group_depth);

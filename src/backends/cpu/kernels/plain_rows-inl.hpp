@@ -348,7 +348,7 @@ OCTAVO_INLINE void plain_strip(const octavo::cpu::PlainTile& p) {
   const std::int64_t panels = (p.columns + octavo::cpu::kRowSums - 1) / octavo::cpu::kRowSums;
   const std::int64_t group_depth = t.total == nullptr ? depth : t.group / kRowBytes;
   const std::int64_t strip = p.columns * kElement;
-  const std::int64_t together = rows_together(strip);
+  const std::int64_t together = rows_together(strip, rows, t.first_level);
   for (std::int64_t begin = 0, group = 0; begin < depth || group == 0; ++group) {
     const std::int64_t end = depth - begin < group_depth ? depth : begin + group_depth;
     for (std::int64_t i = 0; i < panels; ++i) {

@@ -7,13 +7,20 @@
 //
 // Included inside an instruction-set region; every including file gets its own copy.
 
-// A strip goes through so many bytes at a time, in so many rows, while as many rows are fetched.
-constexpr std::int64_t kBytesTogether = 128 << 10;
-constexpr std::int64_t kLeastTogether = 16, kMostTogether = 64;
+// A strip goes through so many rows at a time, while as many are fetched: those that the cache
+// holds until they are read, many, since the strip's sums pass through the core each time. For more
+// rows of A than few their sums take longer than the way from the second level.
+constexpr std::int64_t kLeastTogether = 4, kMostTogether = 64;
+constexpr std::int64_t kFewRowsOfA = 4;
 
-OCTAVO_INLINE std::int64_t rows_together(std::int64_t strip_bytes) {
-  const std::int64_t rows = kBytesTogether / strip_bytes / 4 * 4;
-  return rows < kLeastTogether ? kLeastTogether : rows > kMostTogether ? kMostTogether : rows;
+OCTAVO_INLINE std::int64_t rows_together(std::int64_t strip_bytes, std::int64_t rows_of_a,
+                                         bool first_level) {
+  constexpr std::int64_t kKilobyte = 1024;
+  const bool near = first_level && rows_of_a <= kFewRowsOfA;
+  const std::int64_t bytes = kKilobyte * (!near ? 128 : rows_of_a == 1 ? 16 : 32);
+  const std::int64_t least = near ? kLeastTogether : 4 * kLeastTogether;
+  const std::int64_t rows = bytes / strip_bytes / kLeastTogether * kLeastTogether;
+  return rows < least ? least : rows > kMostTogether ? kMostTogether : rows;
 }
 
 struct RowsAhead {
