@@ -188,7 +188,8 @@ std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
     return std::clamp<std::int64_t>(std::min(sums, kMostPacked), 1, panels);
   }
   if (d.plain == nullptr || d.p->b.data.strides[0] == 1) return 1;
-  // Rows of K that the first level takes are not to fill it.
+  // Where the first level takes rows of K, several of a strip are to fit it (rows_together), also
+  // of the widest one, whose sums are those of one row of A.
   const std::int64_t fewest = fetches_first_level() ? kRowsAtOnce / 2 : 1;
   const std::int64_t sums = kStripSums / (std::clamp(d.m, fewest, kRowsAtOnce) * kPanelWidth);
   const std::int64_t scales = kStripScales / (std::max<std::int64_t>(segments, 1) * kPanelWidth);

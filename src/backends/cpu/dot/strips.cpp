@@ -8,7 +8,6 @@
 #include <algorithm>
 
 #include "backends/cpu/dot/worker.hpp"
-#include "core/cpu_features.hpp"
 
 namespace octavo::cpu {
 namespace {
@@ -19,9 +18,13 @@ constexpr std::int64_t kPackedDepth = 32;
 // Rows of a strip, fetched one after the other into the cache that takes them fastest.
 class RowsAhead {
  public:
-  RowsAhead(const void* first, std::int64_t row_bytes, std::int64_t stride,
-            std::int64_t rows) noexcept
-      : at_(static_cast<const char*>(first)), row_bytes_(row_bytes), stride_(stride), rows_(rows) {}
+  RowsAhead(const void* first, std::int64_t row_bytes, std::int64_t stride, std::int64_t rows,
+            bool first_level) noexcept
+      : at_(static_cast<const char*>(first)),
+        row_bytes_(row_bytes),
+        stride_(stride),
+        rows_(rows),
+        first_level_(first_level) {}
 
   std::int64_t lines() const noexcept { return rows_ * ((row_bytes_ + kLine - 1) / kLine); }
   void fetch(std::int64_t lines) noexcept {
@@ -43,7 +46,7 @@ class RowsAhead {
   static constexpr std::int64_t kLine = 64;
   const char* at_;
   std::int64_t row_bytes_, stride_, rows_, place_ = 0;
-  bool first_level_ = fetches_first_level();
+  bool first_level_;
 };
 
 }  // namespace
@@ -123,7 +126,7 @@ void DotWorker::pack_strip(std::int64_t first, std::int64_t count, const Chunk& 
   for (std::int64_t k = chunk.k0; k < chunk.k1; k += kPackedDepth) {
     const std::int64_t end = std::min(k + kPackedDepth, chunk.k1);
     RowsAhead ahead(weight_at(end, column), columns * size, b.strides[0] * size,
-                    std::min(end + kPackedDepth, d_.k) - end);
+                    std::min(end + kPackedDepth, d_.k) - end, first_level_);
     const std::int64_t fetched = (ahead.lines() + count - 1) / count;
     for (std::int64_t i = 0; i < count; ++i) {
       ahead.fetch(fetched);
