@@ -26,6 +26,7 @@ OCTAVO_ISA_BEGIN("avx512f,avx512bw,avx512vnni")
 
 #include "backends/cpu/kernels/integer_dot-inl.hpp"
 struct Dot : IntegerDot {
+  static constexpr bool kEitherUnsigned = true;
   explicit Dot(const DotTile& t) : IntegerDot(t) {}
   static Sum add(Sum sum, __m512i a, __m512i b) { return _mm512_dpbusd_epi32(sum, a, b); }
 };

@@ -33,6 +33,13 @@ inline constexpr std::int64_t kRowSums = kPanelVectors * kVectorCols;
 /// Bytes of a row of A in one step.
 inline constexpr std::int64_t kStepBytes = 4;
 
+/// Whether some CPU of this architecture asks for DotTile::first_level.
+#if defined(__x86_64__)
+inline constexpr bool kAsksForFirstLevel = true;
+#else
+inline constexpr bool kAsksForFirstLevel = false;
+#endif
+
 /// The magnitudes of the 128 codes of an fp8 type without their sign, as bfloat16: the low byte of
 /// each, then the high byte of each.
 struct alignas(64) Float8Table {
@@ -141,14 +148,14 @@ struct PackPiece {
 /// over all of K, with the same bits.
 struct PlainTile {
   /// `b` is element (0, 0), at any address; `ldb`: bytes from one column to the next, or from one
-  /// row of K to the next (PlainOrder). `add` is false, `column_sums` null, nothing is `ahead`;
-  /// `first_level` is heeded along n.
+  /// row of K to the next (PlainOrder). `add` is false, `column_sums` null, nothing is `ahead`.
   /// `c`, `total` and `scale_b` are those of the first panel.
   DotTile tile;
   std::int64_t columns;           ///< of all panels, 64 each but the last one
   std::int64_t panel_sums = 0;    ///< of c and total, from one panel to the next
   std::int64_t panel_scales = 0;  ///< of scale_b
-  /// [panels][64]: int8 columns' sums, by which shifts are multiplied; null: all shifts are 0.
+  /// [panels][64]: int8 columns' sums, by which shifts are multiplied; null: all shifts are 0. Not
+  /// written where one shift that undoes the flip is all rows': their own sums may do that.
   std::int32_t* sums_out = nullptr;
 };
 using PlainKernel = void (*)(const PlainTile&) noexcept;

@@ -211,12 +211,8 @@ OCTAVO_INLINE void dot_rows(const octavo::cpu::DotTile& t, std::index_sequence<i
       if (column_sums != nullptr) take_away<rows, vectors>(sums, t, column_sums, all, kVectors);
     }
     const std::int64_t steps = part / kDotBytes;
-    if constexpr (kStreams || lines == 0) {
+    if (kStreams || lines == 0 || (octavo::cpu::kAsksForFirstLevel && t.first_level)) {
       dot_steps<rows, vectors, lines, 1>(dot, sums, at, lda, t.ldb, steps, all);
-#if defined(__x86_64__)  // no other CPU asks for the first level
-    } else if (t.first_level) {
-      dot_steps<rows, vectors, lines, 1>(dot, sums, at, lda, t.ldb, steps, all);
-#endif
     } else {
       dot_steps<rows, vectors, lines, 2>(dot, sums, at, lda, t.ldb, steps, all);
     }

@@ -23,6 +23,8 @@
 //   load(dot, word)    what the steps of a word share; step<i>(dot, that): a step as Dot::add takes
 //                      it
 
+#include "backends/cpu/kernels/plain_undo-inl.hpp"
+
 constexpr std::int64_t kSquareColumns = 16;
 constexpr std::int64_t kSquareBytes = 64;  // of a column
 // Of a column, ahead of what is read.
@@ -288,14 +290,6 @@ OCTAVO_INLINE void plain_block(const octavo::cpu::PlainTile& p, std::int64_t fir
     scale_b += octavo::cpu::kRowSums;
   }
 }
-
-// A lambda that may become a function of its own, between its parameters and its body: on Arm it
-// needs what a kernel does.
-#if !defined(OCTAVO_KERNEL_LAMBDA) && defined(__aarch64__)
-#define OCTAVO_KERNEL_LAMBDA OCTAVO_KERNEL
-#elif !defined(OCTAVO_KERNEL_LAMBDA)
-#define OCTAVO_KERNEL_LAMBDA
-#endif
 
 template <class Source, int rows, bool ones>
 OCTAVO_INLINE void plain_blocks(const octavo::cpu::PlainTile& p) {

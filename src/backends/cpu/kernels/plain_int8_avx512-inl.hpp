@@ -18,6 +18,18 @@ struct Along {
   }
   static OCTAVO_INLINE auto left(const char* a) { return Dot::taken(Vec::load_ints(a)); }
   static OCTAVO_INLINE auto one(const Dot& dot) { return dot.left(dot.one()); }
+  struct Flip {
+    explicit OCTAVO_INLINE Flip(const Dot& dot) : flip(kept(dot.flip)) {}
+    OCTAVO_INLINE Vec::Ints flipped(const Vec::Ints& piece) const {
+      return Vec::exclusive_or(piece, flip);
+    }
+    // Zen 5 is slower where products load an operand themselves.
+    static OCTAVO_INLINE Vec::Ints kept(Vec::Ints left) {
+      Vec::keep(left);
+      return left;
+    }
+    Vec::Ints flip;
+  };
   template <class Left>
   static OCTAVO_INLINE Sum add(Sum sum, const Left& a, const Dot::Right& b) {
     Sum more = Dot::add(sum, a, b);

@@ -9,10 +9,13 @@ namespace along {
 constexpr std::int64_t kSquareBytes = 64;  // of a column, at a time
 
 struct Dot {
+  static constexpr bool kExact = true;
   explicit OCTAVO_INLINE Dot(const octavo::cpu::DotTile& t) : flip(Vec::broadcast_byte(t.flip)) {}
   OCTAVO_INLINE Vec::Ints flipped(const Vec::Ints& a) const { return Vec::exclusive_or(a, flip); }
   Vec::Ints flip;
 };
+
+#include "backends/cpu/kernels/plain_undo-inl.hpp"
 
 struct Along {
   static constexpr std::int64_t kBytes = Part::kBytes, kRowBytes = kBytes, kLanes = kBytes / 4;

@@ -32,6 +32,15 @@
 //   kMostRows   of A; for more of them a packed panel is faster
 #include "backends/cpu/kernels/rows_ahead-inl.hpp"
 
+// The sum and the products of a step and of what it meets of A, which is flipped if the step is
+// not.
+template <Undo undo, class AnyDot>
+OCTAVO_INLINE typename AnyDot::Sum line_add(const AnyDot& dot, const typename AnyDot::Sum& sum,
+                                            const char* a, const typename AnyDot::Right& step) {
+  if constexpr (undo == Undo::row_sums) return AnyDot::add(sum, step, broadcast_step(a));
+  return AnyDot::add(sum, dot.left(broadcast_step(a)), step);
+}
+
 // The lines of one step beside the rows of A.
 struct LineCursor {
   const char* b;
@@ -40,22 +49,21 @@ struct LineCursor {
   std::int64_t lda;
 };
 
-template <class Lines, int rows, bool ones, bool keeps, int v, class Joined, std::size_t... r>
+template <class Lines, int rows, Undo undo, bool keeps, int v, class Joined, std::size_t... r>
 OCTAVO_INLINE void line_vector(const Dot& dot, Dot::Sum (&sums)[rows * Lines::kVectors],
                                [[maybe_unused]] Dot::Sum (&b_sums)[Lines::kVectors],
                                const LineCursor& at, const Joined& joined,
                                [[maybe_unused]] Dot::Right* kept, std::index_sequence<r...>) {
   const typename Dot::Right step = Lines::template step<v>(dot, joined);
   if constexpr (keeps) kept[v] = step;
-  ((sums[r * Lines::kVectors + v] =
-        Dot::add(sums[r * Lines::kVectors + v],
-                 dot.left(broadcast_step(at.a + static_cast<std::int64_t>(r) * at.lda)), step)),
+  ((sums[r * Lines::kVectors + v] = line_add<undo>(
+        dot, sums[r * Lines::kVectors + v], at.a + static_cast<std::int64_t>(r) * at.lda, step)),
    ...);
-  if constexpr (ones) b_sums[v] = plain_ones(dot, b_sums[v], step);
+  if constexpr (undo == Undo::column_sums) b_sums[v] = plain_ones(dot, b_sums[v], step);
 }
 
 // `steps` steps of a line's columns; sums lie kRowSums apart, those of columns beside them.
-template <class Lines, int rows, int fetched, bool ones, bool keeps, std::size_t... i,
+template <class Lines, int rows, int fetched, Undo undo, bool keeps, std::size_t... i,
           std::size_t... v>
 OCTAVO_INLINE void line_steps(const Dot& dot, LineCursor at, std::int64_t steps, RowsAhead& fetches,
                               float* c, [[maybe_unused]] std::int32_t* sums_out,
@@ -63,15 +71,16 @@ OCTAVO_INLINE void line_steps(const Dot& dot, LineCursor at, std::int64_t steps,
                               std::index_sequence<v...>) {
   constexpr std::make_index_sequence<rows> kRows;
   constexpr std::size_t kVectors = Lines::kVectors;
+  constexpr bool kSums = undo == Undo::column_sums;
   Dot::Sum sums[] = {Dot::read(c + i / kVectors * octavo::cpu::kRowSums + i % kVectors * 16)...};
   Dot::Sum b_sums[] = {((void)v, Dot::zero())...};
-  if constexpr (ones) ((b_sums[v] = Dot::read(sums_out + v * 16)), ...);
+  if constexpr (kSums) ((b_sums[v] = Dot::read(sums_out + v * 16)), ...);
   RowsAhead ahead = fetches;
   OCTAVO_FLAT_LOOP
   for (; steps > 0; --steps) {
     if constexpr (fetched > 0) ahead.fetch<fetched>();
     const auto joined = Lines::load(dot, at.b, at.ldb);
-    (line_vector<Lines, rows, ones, keeps, static_cast<int>(v)>(dot, sums, b_sums, at, joined, kept,
+    (line_vector<Lines, rows, undo, keeps, static_cast<int>(v)>(dot, sums, b_sums, at, joined, kept,
                                                                 kRows),
      ...);
     if constexpr (keeps) kept += kVectors;
@@ -80,11 +89,11 @@ OCTAVO_INLINE void line_steps(const Dot& dot, LineCursor at, std::int64_t steps,
   }
   if constexpr (fetched > 0) fetches = ahead;
   (Dot::write(c + i / kVectors * octavo::cpu::kRowSums + i % kVectors * 16, sums[i]), ...);
-  if constexpr (ones) (Dot::write(sums_out + v * 16, b_sums[v]), ...);
+  if constexpr (kSums) (Dot::write(sums_out + v * 16, b_sums[v]), ...);
 }
 
 // The columns of a line, from column `column` of the strip on.
-template <class Lines, int rows, int fetched, bool ones>
+template <class Lines, int rows, int fetched, Undo undo>
 struct LineSums {
   static constexpr std::int64_t kColumns = Lines::kVectors * 16;
   const octavo::cpu::PlainTile& p;
@@ -95,13 +104,13 @@ struct LineSums {
       : p(tile),
         c(static_cast<float*>(tile.tile.c) + column / octavo::cpu::kRowSums * tile.panel_sums +
           column % octavo::cpu::kRowSums),
-        sums_out(ones ? tile.sums_out + column : nullptr) {}
+        sums_out(undo == Undo::column_sums ? tile.sums_out + column : nullptr) {}
 
   // Whole steps, which may be kept.
   template <bool keeps = false>
   void add(const Dot& dot, const LineCursor& at, std::int64_t steps, RowsAhead& ahead,
            Dot::Right* kept = nullptr) const {
-    line_steps<Lines, rows, fetched, ones, keeps>(
+    line_steps<Lines, rows, fetched, undo, keeps>(
         dot, at, steps, ahead, c, sums_out, kept,
         std::make_index_sequence<rows * Lines::kVectors>(),
         std::make_index_sequence<Lines::kVectors>());
@@ -144,7 +153,7 @@ constexpr bool kStagedLines =
 
 // A line of 64 bytes through `depth` rows of K, column `column` of the strip its first one: copied,
 // and then taken by as many vectors as `Lines` have.
-template <class Lines, int rows, bool fetches, bool ones>
+template <class Lines, int rows, bool fetches, Undo undo>
 OCTAVO_INLINE void staged_line(const Dot& dot, const octavo::cpu::PlainTile& p, std::int64_t column,
                                const LineCursor& at, std::int64_t depth, RowsAhead& ahead) {
   constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / Lines::kRows;
@@ -159,7 +168,7 @@ OCTAVO_INLINE void staged_line(const Dot& dot, const octavo::cpu::PlainTile& p, 
   const std::int64_t whole = depth / Lines::kRows * Lines::kRows;
   const auto take = [&]<class Taken>() {
     for (std::int64_t v = 0; v < kSquareBytes; v += Lines::kBytes) {
-      const LineSums<Taken, rows, 0, ones> sums(p,
+      const LineSums<Taken, rows, 0, undo> sums(p,
                                                 column + v / Lines::kBytes * Lines::kVectors * 16);
       const LineCursor from{lines + v, kSquareBytes, at.a, at.lda};
       sums.add(dot, from, whole / Lines::kRows, ahead);
@@ -174,11 +183,11 @@ OCTAVO_INLINE void staged_line(const Dot& dot, const octavo::cpu::PlainTile& p, 
 }
 
 // All columns through `depth` rows of K, while those from `next` on are fetched.
-template <class Lines, int rows, bool fetches, bool ones>
+template <class Lines, int rows, bool fetches, Undo undo>
 OCTAVO_KERNEL void plain_lines(const Dot& dot, const octavo::cpu::PlainTile& p, LineCursor at,
                                std::int64_t depth, const char* next) noexcept {
   using Any = typename AnyLines<Lines>::Type;
-  using Sums = LineSums<Any, rows, fetches ? Any::kRows * Any::kBytes : 0, ones>;
+  using Sums = LineSums<Any, rows, fetches ? Any::kRows * Any::kBytes : 0, undo>;
   constexpr std::int64_t kColumns = Sums::kColumns;
   constexpr std::int64_t kElement = Lines::kBytes / kColumns;
   constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / Lines::kRows;
@@ -192,7 +201,7 @@ OCTAVO_KERNEL void plain_lines(const Dot& dot, const octavo::cpu::PlainTile& p, 
   if constexpr (kStagedLines<Lines>) {
     constexpr std::int64_t kStaged = kSquareBytes / kElement;
     for (; p.columns - j >= kStaged; j += kStaged, at.b += kSquareBytes, end.b += kSquareBytes) {
-      staged_line<Lines, rows, fetches, ones>(dot, p, j, at, depth, ahead);
+      staged_line<Lines, rows, fetches, undo>(dot, p, j, at, depth, ahead);
     }
   }
   for (; j < p.columns; j += kColumns) {
@@ -223,11 +232,11 @@ struct KeptLines {
 // The columns of a line from `column` on through `depth` rows of K: some rows of A, whose sums are
 // those from `row` on. The first ones keep the steps, for which there is room, the others take
 // them.
-template <class Lines, int rows, int fetched, bool ones, bool first>
+template <class Lines, int rows, int fetched, Undo undo, bool first>
 OCTAVO_KERNEL void line_part(const Dot& dot, const octavo::cpu::PlainTile& p, std::int64_t column,
                              std::int64_t row, const LineCursor& at, std::int64_t depth,
                              RowsAhead& ahead, Dot::Right* kept) noexcept {
-  using Given = LineSums<Lines, rows, fetched, ones>;
+  using Given = LineSums<Lines, rows, fetched, undo>;
   constexpr std::int64_t kElement = Lines::kBytes / Given::kColumns;
   constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / Lines::kRows;
   Given sums(p, column);
@@ -239,7 +248,7 @@ OCTAVO_KERNEL void line_part(const Dot& dot, const octavo::cpu::PlainTile& p, st
     sums.template add<true>(dot, at, whole / Lines::kRows, ahead, kept);
   } else {
     using Kept = KeptLines<Lines>;
-    LineSums<Kept, rows, fetched, false> more(p, column);
+    LineSums<Kept, rows, fetched, undo> more(p, column);
     more.c = sums.c;
     more.add(dot, {reinterpret_cast<const char*>(kept), Kept::kRowBytes, at.a, at.lda},
              whole / Lines::kRows, ahead);
@@ -268,13 +277,14 @@ OCTAVO_INLINE void order_sums(float* sums) {
 }
 
 // What a group, or all of K, summed up goes where it belongs.
-template <class Lines, int rows, bool first, bool ones, std::size_t... r>
+template <class Lines, int rows, bool first, Undo undo, std::size_t... r>
 OCTAVO_INLINE void finish_lines(const octavo::cpu::PlainTile& p, std::int64_t group,
                                 std::index_sequence<r...>) {
   for (std::int64_t j = 0, panel = 0; j < p.columns; j += octavo::cpu::kRowSums, ++panel) {
     octavo::cpu::DotTile t = p.tile;
     auto* c = static_cast<float*>(t.c) + panel * p.panel_sums;
-    if constexpr (ones && first) order_sums<Lines>(reinterpret_cast<float*>(p.sums_out + j));
+    if constexpr (undo == Undo::column_sums && first)
+      order_sums<Lines>(reinterpret_cast<float*>(p.sums_out + j));
     (order_sums<Lines>(c + r * octavo::cpu::kRowSums), ...);
     if (t.total != nullptr) {
       t.total += panel * p.panel_sums;
@@ -282,7 +292,7 @@ OCTAVO_INLINE void finish_lines(const octavo::cpu::PlainTile& p, std::int64_t gr
     }
     for (std::int64_t v = 0; v < octavo::cpu::kRowSums; v += 16) {
       Dot::Sum sums[] = {Dot::read(c + r * octavo::cpu::kRowSums + v)...};
-      if constexpr (ones) {
+      if constexpr (undo == Undo::column_sums) {
         plain_take_away<rows>(sums, Dot::read(p.sums_out + j + v), t,
                               std::make_index_sequence<rows>());
       }
@@ -319,11 +329,51 @@ OCTAVO_INLINE void by_parts(const Each& each) {
   }
 }
 
+// Columns are summed up once.
+constexpr Undo undo_part(Undo undo, bool first) {
+  return undo == Undo::column_sums && !first ? Undo::nothing : undo;
+}
+
+// All sums begin, which `bytes` of A from byte `first` on meet.
+template <int rows, Undo undo>
+OCTAVO_INLINE void begin_lines(const Dot& dot, const octavo::cpu::PlainTile& p, std::int64_t panels,
+                               std::int64_t first, std::int64_t bytes) {
+  auto* c = static_cast<float*>(p.tile.c);  // or int32
+  if constexpr (undo == Undo::row_sums) {
+    const auto* a = static_cast<const char*>(p.tile.a) + first;
+    for (std::int64_t r = 0; r < rows; ++r, a += p.tile.lda) {
+      const Dot::Sum beginning = Vec::broadcast(plain_beginning(dot, a, bytes));
+      for (std::int64_t i = 0; i < panels; ++i) {
+        float* row = c + i * p.panel_sums + r * octavo::cpu::kRowSums;
+        for (std::int64_t v = 0; v < octavo::cpu::kRowSums; v += 16) Dot::write(row + v, beginning);
+      }
+    }
+    return;
+  }
+  for (std::int64_t i = 0; i < panels; ++i) {
+    std::memset(c + i * p.panel_sums, 0, rows * octavo::cpu::kRowSums * sizeof(float));
+  }
+}
+
+// What so many rows take.
+template <class Lines>
+struct FlippedLines : Lines {
+  template <int v, class Integers, class Joined>
+  static OCTAVO_INLINE typename Integers::Right step(const Integers& dot, const Joined& joined) {
+    return dot.flipped(Lines::template step<v>(dot, joined));
+  }
+};
+template <class Lines, Undo undo>
+using TakenLines = std::conditional_t<undo == Undo::row_sums, FlippedLines<Lines>, Lines>;
+template <class LinesOf, int rows, Undo undo>
+using LinesFor =
+    TakenLines<typename LinesOf::template Of<rows + (undo == Undo::column_sums ? 1 : 0)>, undo>;
+
 // All columns and rows of A through `depth` rows of K, while those ahead are fetched.
-template <class LinesOf, int rows, bool ones>
+template <class LinesOf, int rows, Undo undo>
 OCTAVO_INLINE void kept_lines(const Dot& dot, const octavo::cpu::PlainTile& p, LineCursor at,
                               std::int64_t depth, RowsAhead ahead) {
-  using Lines = typename LinesOf::template Of<1>;
+  using Lines = LinesFor<LinesOf, 1, undo>;
   constexpr int kTogether = LinesOf::kTogether;
   constexpr int kParts = (rows + kTogether - 1) / kTogether;
   typename Dot::Right kept[kMostTogether / Lines::kRows * Lines::kVectors];
@@ -331,19 +381,20 @@ OCTAVO_INLINE void kept_lines(const Dot& dot, const octavo::cpu::PlainTile& p, L
     by_parts<kTogether, rows>([&]<int some, int row>() {
       constexpr int kFetched = fetched_by<Lines>(row / kTogether, kParts);
       const LineCursor from{at.b, at.ldb, at.a + row * at.lda, at.lda};
-      line_part<Lines, some, kFetched, ones && row == 0, row == 0>(dot, p, j, row, from, depth,
-                                                                   ahead, kept);
+      line_part<Lines, some, kFetched, undo_part(undo, row == 0), row == 0>(dot, p, j, row, from,
+                                                                            depth, ahead, kept);
     });
   }
 }
 
-template <class LinesOf, int rows, bool ones>
+template <class LinesOf, int rows, Undo undo>
 OCTAVO_INLINE void plain_strip(const octavo::cpu::PlainTile& p) {
   using One = typename LinesOf::template Of<1>;
   constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / One::kRows;
   constexpr std::int64_t kElement = One::kBytes / (One::kVectors * 16);
   const octavo::cpu::DotTile& t = p.tile;
   const Dot dot(t);
+  constexpr bool kSums = undo == Undo::column_sums;
   const std::int64_t depth = t.depth / kRowBytes;
   const std::int64_t panels = (p.columns + octavo::cpu::kRowSums - 1) / octavo::cpu::kRowSums;
   const std::int64_t group_depth = t.total == nullptr ? depth : t.group / kRowBytes;
@@ -351,11 +402,8 @@ OCTAVO_INLINE void plain_strip(const octavo::cpu::PlainTile& p) {
   const std::int64_t together = rows_together(strip, rows, t.first_level);
   for (std::int64_t begin = 0, group = 0; begin < depth || group == 0; ++group) {
     const std::int64_t end = depth - begin < group_depth ? depth : begin + group_depth;
-    for (std::int64_t i = 0; i < panels; ++i) {
-      std::memset(static_cast<float*>(t.c) + i * p.panel_sums, 0,
-                  rows * octavo::cpu::kRowSums * sizeof(float));
-    }
-    if constexpr (ones) {
+    begin_lines<rows, undo>(dot, p, panels, begin * kRowBytes, (end - begin) * kRowBytes);
+    if constexpr (kSums) {
       std::memset(p.sums_out, 0,
                   static_cast<std::size_t>(panels * octavo::cpu::kRowSums) * sizeof(std::int32_t));
     }
@@ -368,31 +416,29 @@ OCTAVO_INLINE void plain_strip(const octavo::cpu::PlainTile& p) {
       const char* next =
           begin < depth ? at.b + some * t.ldb : static_cast<const char*>(t.b) + strip;
       if constexpr (LinesOf::kKeeps && rows > LinesOf::kTogether) {
-        kept_lines<LinesOf, rows, ones>(dot, p, at, some,
+        kept_lines<LinesOf, rows, undo>(dot, p, at, some,
                                         {next, strip, strip, t.ldb - strip, p.tile.first_level});
       } else {
         by_parts<LinesOf::kTogether, rows>([&]<int some_rows, int row>() {
-          constexpr bool kFirst = row == 0, kOnes = kFirst && ones;
-          using Lines = typename LinesOf::template Of<some_rows + (kOnes ? 1 : 0)>;
+          constexpr bool kFirst = row == 0;
+          constexpr Undo kUndo = undo_part(undo, kFirst);
+          using Lines = LinesFor<LinesOf, some_rows, kUndo>;
           LineCursor rows_at = at;
           rows_at.a += row * at.lda;
-          plain_lines<Lines, some_rows, kFirst, kOnes>(dot, from_row(p, row), rows_at, some, next);
+          plain_lines<Lines, some_rows, kFirst, kUndo>(dot, from_row(p, row), rows_at, some, next);
         });
       }
     }
     by_parts<LinesOf::kTogether, rows>([&]<int some_rows, int row>() {
-      using Lines = typename LinesOf::template Of<some_rows + (row == 0 && ones ? 1 : 0)>;
-      finish_lines<Lines, some_rows, row == 0, ones>(from_row(p, row), group,
+      using Lines = LinesFor<LinesOf, some_rows, undo_part(undo, row == 0)>;
+      finish_lines<Lines, some_rows, row == 0, undo>(from_row(p, row), group,
                                                      std::make_index_sequence<some_rows>());
     });
   }
 }
 template <class LinesOf, int rows>
 OCTAVO_KERNEL void plain_rows(const octavo::cpu::PlainTile& p) noexcept {
-  if constexpr (Dot::kExact) {
-    if (p.sums_out != nullptr) return plain_strip<LinesOf, rows, true>(p);
-  }
-  plain_strip<LinesOf, rows, false>(p);
+  plain_undoing(p, [&]<Undo undo>() OCTAVO_KERNEL_LAMBDA { plain_strip<LinesOf, rows, undo>(p); });
 }
 
 // Lines of as many vectors as leave registers for two: fewer for more rows.

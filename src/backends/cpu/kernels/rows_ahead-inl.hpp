@@ -33,12 +33,9 @@ struct RowsAhead {
 
   template <int bytes>
   OCTAVO_INLINE void fetch() {
-#if defined(__x86_64__)  // no other CPU asks for it
-    if (first_level) {
+    if (octavo::cpu::kAsksForFirstLevel && first_level) {
       for (int i = 0; i < bytes; i += kLineBytes) __builtin_prefetch(at + i);
-    } else
-#endif
-    {
+    } else {
       for (int i = 0; i < bytes; i += kLineBytes) __builtin_prefetch(at + i, 0, 2);
     }
     at += bytes;
