@@ -206,7 +206,7 @@ constexpr auto along_kernels(std::index_sequence<row...>) {
   return std::array<octavo::cpu::PlainKernel, sizeof...(row)>{
       &plain_along<static_cast<int>(row) + 1>...};
 }
-octavo::cpu::PlainKernel find_plain_along(std::int64_t rows) noexcept {
+[[maybe_unused]] octavo::cpu::PlainKernel find_plain_along(std::int64_t rows) noexcept {
   static constexpr auto kKernels = along_kernels(std::make_index_sequence<kAlongRows>());
   return rows < 1 || rows > kAlongRows ? nullptr : kKernels[static_cast<std::size_t>(rows - 1)];
 }

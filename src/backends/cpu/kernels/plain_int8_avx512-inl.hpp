@@ -42,6 +42,7 @@ struct Along {
   }
 };
 #include "backends/cpu/kernels/plain_along-inl.hpp"
+#include "backends/cpu/kernels/plain_along_pairs-inl.hpp"
 #include "backends/cpu/kernels/plain_rows-inl.hpp"
 
 // Four rows of 64 bytes.
@@ -68,10 +69,35 @@ struct ByteLines {
   }
 };
 
+// Of [N, K] without groups.
+template <int rows>
+constexpr octavo::cpu::PlainKernel along_kernel() {
+  constexpr octavo::cpu::PlainKernel kAlone = []() -> octavo::cpu::PlainKernel {
+    if constexpr (rows <= kAlongRows) {
+      return &plain_along<rows>;
+    } else {
+      return &plain_columns<WordSource, rows>;
+    }
+  }();
+  if constexpr (EitherUnsigned<Dot> && pays_in_pairs(rows)) {
+    return &plain_pairs<rows, kAlone>;
+  } else {
+    return kAlone;
+  }
+}
+template <std::size_t... row>
+constexpr auto all_along_kernels(std::index_sequence<row...>) {
+  return std::array<octavo::cpu::PlainKernel, sizeof...(row)>{
+      along_kernel<static_cast<int>(row) + 1>()...};
+}
+constexpr std::array kAlongKernels = all_along_kernels(std::make_index_sequence<kPairRows>());
+
 octavo::cpu::PlainKernel find_plain(const octavo::cpu::PlainWanted& wanted) noexcept {
   if (wanted.order == octavo::cpu::PlainOrder::along_n) {
     return find_plain_rows<AnyRows<ByteLines, 16>>(wanted.rows);
   }
-  const bool along = wanted.group == 0 && wanted.rows <= kAlongRows;
-  return along ? find_plain_along(wanted.rows) : find_plain_columns<WordSource>(wanted);
+  if (wanted.group > 0) return find_plain_columns<WordSource>(wanted);
+  return wanted.rows < 1 || wanted.rows > kPairRows
+             ? nullptr
+             : kAlongKernels[static_cast<std::size_t>(wanted.rows - 1)];
 }

@@ -30,14 +30,16 @@ concept EitherUnsigned = requires {
 #define OCTAVO_KERNEL_LAMBDA
 #endif
 
+// Whether row sums undo what there is.
+OCTAVO_INLINE bool undone_by_rows(const octavo::cpu::DotTile& t) {
+  return t.flip == 0x80 && t.shift_stride == 0 && *t.shift == 128;
+}
+
 // kernel<undo>() in the way that costs least.
 template <class Kernel>
 OCTAVO_INLINE void plain_undoing(const octavo::cpu::PlainTile& p, const Kernel& kernel) {
-  [[maybe_unused]] const octavo::cpu::DotTile& t = p.tile;
   if constexpr (EitherUnsigned<Dot>) {
-    if (t.flip == 0x80 && t.shift_stride == 0 && *t.shift == 128) {
-      return kernel.template operator()<Undo::row_sums>();
-    }
+    if (undone_by_rows(p.tile)) return kernel.template operator()<Undo::row_sums>();
   }
   if constexpr (Dot::kExact) {
     if (p.sums_out != nullptr) return kernel.template operator()<Undo::column_sums>();

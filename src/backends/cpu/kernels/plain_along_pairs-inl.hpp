@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// int8: some rows by a weight [N, K], along K (plain_along-inl.hpp), two columns at a time, so that
+// a line of a row is loaded once for both:
+//
+//   rows 0 .. 7      [a0 .. a63] ..  x  column j, j + 1   [b0 .. b63] [b0 .. b63]     16 sums
+//   rows 8 .. 15     the same once more, with columns that are in the first-level cache by now
+//
+// Rows lie in that cache as they do for one column at a time, those of each part by themselves.
+// Where A has zero points, or the CPU wants lines in the second-level cache, the kernels of one
+// column or of turned squares take the product.
+//
+// Included inside an instruction-set region after plain_along-inl.hpp whose lines are a register;
+// every including file gets its own copy.
+
+constexpr int kPairRows = 16;  // at most
+// Fewer have time for a column alone, in one stream; a little more than one part takes are sooner
+// done with squares.
+constexpr bool pays_in_pairs(int rows) { return rows >= 11 || (rows >= 5 && rows <= kAlongRows); }
+// Bytes of rows in a stretch of K: columns are to stay beside them for a second part.
+template <int rows>
+constexpr std::int64_t kPairCopy = (rows > kAlongRows ? 16 : 24) << 10;
+constexpr std::int64_t kPairAhead = 8 << 10;  // of the weight, at least
+
+// Two columns over a stretch of K, and whole columns further on what is fetched.
+struct PairColumns {
+  const char* b;
+  std::int64_t second;  // bytes to the second one
+  std::int64_t depth;   // a multiple of 64
+  std::int64_t ahead;
+};
+
+// Sums [column][row].
+template <int rows, bool fetches, class AnyAlong, std::size_t... r>
+OCTAVO_INLINE void pair_lines(const Dot& dot, const PairColumns& t, const char* a,
+                              std::int32_t* lanes, std::index_sequence<r...>) {
+  const typename AnyAlong::Flip flip(dot);
+  Along::Sum first[] = {((void)r, Along::zero())...};
+  Along::Sum second[] = {((void)r, Along::zero())...};
+  // The columns that are fetched come one after the other: memory is slower with two streams.
+  const std::int64_t half = (t.depth / kSquareBytes + 1) / 2 * kSquareBytes;
+  std::int64_t k = 0;
+  for (std::int64_t end = half, column = 0; column < 2; end = t.depth, ++column) {
+    [[maybe_unused]] const char* next = t.b + t.ahead + column * t.second;
+    OCTAVO_FLAT_LOOP
+    for (; k < end; k += kSquareBytes, a += rows * kSquareBytes) {
+      const char* b = t.b + k;
+      if constexpr (fetches) {
+        __builtin_prefetch(next);
+        __builtin_prefetch(next + kSquareBytes);
+        next += 2 * kSquareBytes;
+      }
+      const auto one = flip.flipped(Along::load(dot, b));
+      const auto other = flip.flipped(Along::load(dot, b + t.second));
+      const auto row = [&](std::size_t i) OCTAVO_LAMBDA {
+        return flip.kept(Along::left(a + static_cast<std::int64_t>(i) * kSquareBytes));
+      };
+      ((first[r] = Along::add(first[r], one, row(r))), ...);
+      ((second[r] = Along::add(second[r], other, row(r))), ...);
+    }
+  }
+  (Along::store(lanes + r * Along::kLanes, first[r]), ...);
+  (Along::store(lanes + (rows + r) * Along::kLanes, second[r]), ...);
+}
+template <int rows, bool fetches>
+OCTAVO_KERNEL void pair_sums(const Dot& dot, const PairColumns& t, const char* a,
+                             std::int32_t* sums) noexcept {
+  alignas(64) std::int32_t lanes[16 * Along::kLanes];  // some are left as they are
+  pair_lines<rows, fetches, Along>(dot, t, a, lanes, std::make_index_sequence<rows>());
+  Along::totals<2 * rows>(lanes, sums);
+}
+
+// A stretch of K of rows `row` on: adds to their sums, which begin at `beginnings`.
+template <int rows, bool fetches>
+OCTAVO_INLINE void pair_part(const Dot& dot, const PairColumns& t, const char* a, std::uint32_t* c,
+                             std::int64_t columns, bool add, const std::uint32_t* beginnings) {
+  alignas(64) std::int32_t sums[16];
+  pair_sums<rows, fetches>(dot, t, a, sums);
+  for (std::int64_t column = 0; column < columns; ++column, ++c) {
+    for (int r = 0; r < rows; ++r) {
+      std::uint32_t& sum = c[r * octavo::cpu::kRowSums];
+      sum = static_cast<std::uint32_t>(sums[column * rows + r]) + (add ? sum : beginnings[r]);
+    }
+  }
+}
+
+template <int rows>
+OCTAVO_INLINE void along_pairs(const octavo::cpu::PlainTile& p) {
+  constexpr int kFirst = rows > kAlongRows ? (rows + 1) / 2 : rows, kSecond = rows - kFirst;
+  constexpr std::int64_t kStretch = kPairCopy<rows> / rows / kSquareBytes * kSquareBytes;
+  const octavo::cpu::DotTile& t = p.tile;
+  const Dot dot(t);
+  alignas(64) char lines[kStretch * rows];
+  char* second_lines = lines + kStretch * kFirst;
+  const auto* a = static_cast<const char*>(t.a);
+  std::uint32_t beginnings[rows];
+  for (int r = 0; r < rows; ++r) {
+    beginnings[r] = static_cast<std::uint32_t>(plain_beginning(dot, a + r * t.lda, t.depth));
+  }
+  const auto stretch = [&](const char* b, std::int64_t ldb, std::int64_t k, std::int64_t bytes) {
+    copy_lines<kFirst, Undo::row_sums>(dot, a + k, t.lda, bytes, lines);
+    if constexpr (kSecond > 0) {
+      copy_lines<kSecond, Undo::row_sums>(dot, a + kFirst * t.lda + k, t.lda, bytes, second_lines);
+    }
+    const std::int64_t depth = (bytes + kSquareBytes - 1) / kSquareBytes * kSquareBytes;
+    const std::int64_t pairs = depth == 0 ? 1 : (kPairAhead / 2 + depth - 1) / depth;
+    for (std::int64_t j = 0; j < p.columns; j += 2) {
+      const std::int64_t columns = p.columns - j < 2 ? 1 : 2;
+      const PairColumns pair{b + j * ldb, (columns - 1) * ldb, depth, 2 * pairs * ldb};
+      auto* c = static_cast<std::uint32_t*>(t.c) + j;
+      pair_part<kFirst, true>(dot, pair, lines, c, columns, k > 0, beginnings);
+      if constexpr (kSecond > 0) {
+        pair_part<kSecond, false>(dot, pair, second_lines, c + kFirst * octavo::cpu::kRowSums,
+                                  columns, k > 0, beginnings + kFirst);
+      }
+    }
+  };
+  const auto* b = static_cast<const char*>(t.b);
+  const std::int64_t tail = t.depth % kSquareBytes;
+  std::int64_t k = 0;
+  const std::int64_t whole = (t.depth - tail) / kSquareBytes;
+  const std::int64_t stretches = (t.depth - tail + kStretch - 1) / kStretch;
+  for (std::int64_t i = 0; i < stretches; ++i) {  // of equal lengths, or a line more
+    const std::int64_t end = (i + 1) * whole / stretches * kSquareBytes;
+    stretch(b + k, t.ldb, k, end - k);
+    k = end;
+  }
+  if (tail == 0 && t.depth > 0) return;
+  k = t.depth - tail;
+  alignas(64) char columns[octavo::cpu::kRowSums * kSquareBytes];
+  for (std::int64_t j = 0; j < p.columns; ++j) {
+    Vec::store(columns + j * kSquareBytes, Vec::load_part(b + k + j * t.ldb, tail));
+  }
+  stretch(columns, kSquareBytes, k, tail);
+}
+
+// `otherwise` for rows of A with zero points, and where another cache is wanted.
+template <int rows, octavo::cpu::PlainKernel otherwise>
+OCTAVO_KERNEL void plain_pairs(const octavo::cpu::PlainTile& p) noexcept {
+  octavo::cpu::kAsksForFirstLevel&& p.tile.first_level&& undone_by_rows(p.tile)
+      ? along_pairs<rows>(p)
+      : otherwise(p);
+}
