@@ -335,17 +335,18 @@ constexpr Undo undo_part(Undo undo, bool first) {
 }
 
 // All sums begin, which `bytes` of A from byte `first` on meet.
-template <int rows, Undo undo>
-OCTAVO_INLINE void begin_lines(const Dot& dot, const octavo::cpu::PlainTile& p, std::int64_t panels,
-                               std::int64_t first, std::int64_t bytes) {
+template <int rows, Undo undo, class AnyDot>
+OCTAVO_INLINE void begin_lines(const AnyDot& dot, const octavo::cpu::PlainTile& p,
+                               std::int64_t panels, std::int64_t first, std::int64_t bytes) {
   auto* c = static_cast<float*>(p.tile.c);  // or int32
   if constexpr (undo == Undo::row_sums) {
     const auto* a = static_cast<const char*>(p.tile.a) + first;
     for (std::int64_t r = 0; r < rows; ++r, a += p.tile.lda) {
-      const Dot::Sum beginning = Vec::broadcast(plain_beginning(dot, a, bytes));
+      const typename AnyDot::Sum beginning = Vec::broadcast(plain_beginning(dot, a, bytes));
       for (std::int64_t i = 0; i < panels; ++i) {
         float* row = c + i * p.panel_sums + r * octavo::cpu::kRowSums;
-        for (std::int64_t v = 0; v < octavo::cpu::kRowSums; v += 16) Dot::write(row + v, beginning);
+        for (std::int64_t v = 0; v < octavo::cpu::kRowSums; v += 16)
+          AnyDot::write(row + v, beginning);
       }
     }
     return;
@@ -355,7 +356,7 @@ OCTAVO_INLINE void begin_lines(const Dot& dot, const octavo::cpu::PlainTile& p, 
   }
 }
 
-// What so many rows take.
+// Lines whose steps are flipped, and those that so many rows take.
 template <class Lines>
 struct FlippedLines : Lines {
   template <int v, class Integers, class Joined>
