@@ -249,7 +249,7 @@ void expect_same(const PlainTable& table, PlainOrder order, const Shape& s, std:
   t.b = w.data();
   t.ldb = w.ldb();
   t.c = c.data();
-  t.first_level = (s.rows + s.panels()) % 2 == 0;
+  t.first_level = (s.columns + s.depth) % 2 == 0;
   t.total = s.group > 0 ? total.data() : nullptr;
   kernel({.tile = t,
           .columns = s.columns,
