@@ -111,7 +111,7 @@ LAYERS = (
           (*EDGE, "kit/*", "support/*", "core/*", "backends/cuda/*")),
     Layer("tests of the C ABI", "tests/capi/",
           ("octavo/*", "./*", "capi/*", "gtest/*", "support/*")),
-    Layer("tests of the command line", "tests/cli/", (*EDGE, "gtest/*", "peers/peer.hpp")),
+    Layer("tests of the command line", "tests/cli/", (*EDGE, "gtest/*", "peers/peer.hpp", "cli/*")),
     Layer("a fuzz target", "tests/fuzz/", ("octavo/*", "checkpoint/*", "fmt/*", *SYSTEM)),
     Layer("tests of plans", "tests/plan/",
           ("./*", "gtest/*", "kit/*", "octavo/*", "support/*", "core/*", "ops/*")),
