@@ -16,10 +16,10 @@ namespace {
 constexpr std::int64_t kPackedDepth = 32;
 
 // Rows of a strip, fetched one after the other into the cache that takes them fastest.
-class RowsAhead {
+class StripAhead {
  public:
-  RowsAhead(const void* first, std::int64_t row_bytes, std::int64_t stride, std::int64_t rows,
-            bool first_level) noexcept
+  StripAhead(const void* first, std::int64_t row_bytes, std::int64_t stride, std::int64_t rows,
+             bool first_level) noexcept
       : at_(static_cast<const char*>(first)),
         row_bytes_(row_bytes),
         stride_(stride),
@@ -125,8 +125,8 @@ void DotWorker::pack_strip(std::int64_t first, std::int64_t count, const Chunk& 
   const std::int64_t size = element_bytes(b.dtype);
   for (std::int64_t k = chunk.k0; k < chunk.k1; k += kPackedDepth) {
     const std::int64_t end = std::min(k + kPackedDepth, chunk.k1);
-    RowsAhead ahead(weight_at(end, column), columns * size, b.strides[0] * size,
-                    std::min(end + kPackedDepth, d_.k) - end, first_level_);
+    StripAhead ahead(weight_at(end, column), columns * size, b.strides[0] * size,
+                     std::min(end + kPackedDepth, d_.k) - end, first_level_);
     const std::int64_t fetched = (ahead.lines() + count - 1) / count;
     for (std::int64_t i = 0; i < count; ++i) {
       ahead.fetch(fetched);
