@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Experts: one block of codes, a packed weight over each slice of it.
+// Experts: one block of codes and one of scales, a packed weight over each slice of them.
 #include <algorithm>
 #include <array>
 #include <span>
@@ -132,6 +132,7 @@ Result<ExpertWeights> run_pack(const TensorView& weight, const PackExpertsOption
   }
   content->granularity = stored.granularity;
   Slices slices;
+  std::shared_ptr<Tensor> scales;  // of all experts, one behind the other: one launch may read them
   for (std::int64_t e = 0; e < weight.shape[0]; ++e) {
     const TensorView b = weight[e].transposed();
     const PackOptions options{scale_of(o.scale, stored, e), content->activation, o.backend};
@@ -147,6 +148,16 @@ Result<ExpertWeights> run_pack(const TensorView& weight, const PackExpertsOption
       content->layout = expert->layout->name;
     }
     expert->codes = slices[e];
+    if (const CarriedScale& own = expert->scale[0]; own.kind == ScaleKind::tensor) {
+      if (e == 0) {
+        const std::array<std::int64_t, 3> shape{weight.shape[0], own.data.shape[0],
+                                                own.data.shape[1]};
+        OCTAVO_TRY_ASSIGN(Tensor all, Tensor::try_empty(kOperation, own.data.dtype, shape,
+                                                        context.place(b.device)));
+        scales = std::make_shared<Tensor>(std::move(all));
+      }
+      expert->scales[0] = Tensor::adopt(scales, scales->view()[e]);
+    }
     OCTAVO_TRY(fill(*expert, b, context));
     content->bytes += static_cast<std::size_t>(expert->codes.numel());
     content->experts.emplace_back(expert);

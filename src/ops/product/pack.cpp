@@ -124,8 +124,13 @@ Status fill(PackedWeightData& content, const TensorView& weight, const ExecConte
     own.data = covering(own.data, own, content.k, content.n);
     own.row0 %= own.rows;
     own.col0 %= own.cols;
-    content.scales[level] = copy(own.data, own.data.dtype, context.stream);
-    own.data = content.scales[level].view();
+    Tensor& kept = content.scales[level];
+    if (kept.defined()) {
+      OCTAVO_TRY(copy_to("pack", own.data, kept, context.stream));
+    } else {
+      kept = copy(own.data, own.data.dtype, context.stream);
+    }
+    own.data = kept.view();
   }
   return {};
 }

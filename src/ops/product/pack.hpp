@@ -16,8 +16,9 @@ Result<std::shared_ptr<PackedWeightData>> outlined(const Site& site, const Opera
                                                    const PackOptions& options,
                                                    const ExecContext& context);
 
-/// Packs the weight into `content.codes`, which have the layout's size, and takes copies of the
-/// scales that cover it. The memory of an empty weight is not read.
+/// Packs the weight into `content.codes`, which have the layout's size, and copies the scales that
+/// cover it, into `content.scales` where these have their shape, else into memory of their own. The
+/// memory of an empty weight is not read.
 Status fill(PackedWeightData& content, const TensorView& weight, const ExecContext& context);
 
 /// What pack gives, its scales where they lie and no codes: to be explained and planned, not run.
