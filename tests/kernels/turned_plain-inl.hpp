@@ -6,7 +6,7 @@
 //                        kSquareStep further on
 //
 // Included after a `Vec`; every including file gets its own copy.
-constexpr int kMostSquares = 2;
+constexpr int kPairedRows = 2;
 constexpr std::int64_t kSquareStep = 16;  // dwords
 
 struct Unseen {

@@ -48,6 +48,7 @@ struct PairsOfBytes {
 };
 struct Int8Source {
   static constexpr int kSteps = 2;
+  static constexpr int kPairedRows = 2;
   using Turned = TurnedSquare<32>;
   static __m512i pair(__m512i first, __m512i second) {
     constexpr __mmask32 kUpper = 0xAAAAAAAA;

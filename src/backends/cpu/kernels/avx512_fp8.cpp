@@ -53,8 +53,11 @@ struct Dot : FloatDot {
 #include "backends/cpu/kernels/plain_columns-inl.hpp"
 #include "backends/cpu/kernels/plain_rows-inl.hpp"
 
+struct CodeSource : WordSource {
+  static constexpr int kPairedRows = 4;
+};
 // Of codes 0x80 that are NaN.
-struct NanSource : WordSource {
+struct NanSource : CodeSource {
   static Bytes load(const Dot& dot, __m512i codes) {
     return with_nan(dot.load(codes), _mm512_cmpeq_epi8_mask(codes, dot.decoder.sign));
   }
@@ -90,7 +93,7 @@ PlainKernel find_codes(const PlainWanted& wanted) noexcept {
 PlainKernel find_plain(const PlainWanted& wanted) noexcept {
   if (!is_float8(wanted.weight)) return nullptr;
   return float8_table(wanted.weight).negative_zero_is_nan ? find_codes<NanSource>(wanted)
-                                                          : find_codes<WordSource>(wanted);
+                                                          : find_codes<CodeSource>(wanted);
 }
 OCTAVO_ISA_END
 

@@ -12,14 +12,17 @@
 // lacks at the ends of N and K is staged with zeros; so are the rows of A beside it.
 //
 // Included inside an instruction-set region after dot_tile-inl.hpp and what turns squares
-// (TurnedSquare); every including file gets its own copy. A `Source` says what a word of the weight
-// becomes:
+// (TurnedSquare), and to how many rows two squares stand side by side (kPairedRows) where a Source
+// does not say it; every including file gets its own copy. A `Source` says what a word of the
+// weight becomes:
 //   kSteps             steps of the `Dot` in a word
 //   Turned             sixteen columns of 64 bytes, turned, made of the `Dot` and their place:
 //                      word<w>(); usual(), whether this Source may take its words, else `Other`
 //                      takes them all. Turned::Ahead, if there is one, makes them, a part of each
 //                      while the one before it meets the rows. Or step(i), where they lie in memory
 //                      as steps; these go through a loop, and the following is not asked for
+//   kPairedRows        where words become steps slower than memory brings them: up to so many rows
+//                      meet two squares side by side
 //   load(dot, word)    what the steps of a word share; step<i>(dot, that): a step as Dot::add takes
 //                      it
 
@@ -27,8 +30,6 @@
 
 constexpr std::int64_t kSquareColumns = 16;
 constexpr std::int64_t kSquareBytes = 64;  // of a column
-// Of a column, ahead of what is read.
-constexpr std::int64_t kColumnAhead = 2048;
 
 // Words that the `Dot` loads itself.
 struct WordSource {
@@ -51,9 +52,10 @@ OCTAVO_INLINE typename Integers::Sum plain_ones(const Integers& dot, typename In
 // Makes squares one after the other: of the first ones, then turn<square>(dot, b, ldb, left) the
 // one at b, of those side by side the square-th, behind whose beginning its columns go on for
 // `left` bytes.
-template <class Turned>
+template <class Turned, int squares>
 struct Turning {
   static constexpr int kMostRows = 4;
+  static constexpr std::int64_t kColumnAhead = 2048;  // of a column, ahead of what is read
   struct Type {
     Type(const char*, std::int64_t) {}
     template <int, class AnyDot>
@@ -63,20 +65,97 @@ struct Turning {
     }
   };
 };
-template <class Turned>
-requires requires { typename Turned::Ahead; }
-struct Turning<Turned> {
+template <class Turned, int squares>
+requires requires { typename Turned::template Ahead<squares>; }
+struct Turning<Turned, squares> {
+  using Type = typename Turned::template Ahead<squares>;
   static constexpr int kMostRows = 16;
-  using Type = typename Turned::Ahead;
+  static constexpr std::int64_t kColumnAhead = Type::kColumnAhead;
 };
-template <class Turned>
-requires requires { typename Turned::Strip; }
-struct Turning<Turned> {
-  static constexpr int kMostRows = Turned::Strip::kMostRows;
-  using Type = typename Turned::Strip;
+template <class Turned, int squares>
+requires requires { typename Turned::template Strip<squares>; }
+struct Turning<Turned, squares> {
+  using Type = typename Turned::template Strip<squares>;
+  static constexpr int kMostRows = Type::kMostRows;
+  static constexpr std::int64_t kColumnAhead = 2048;
 };
-template <class Source>
-using TurningOf = typename Turning<typename Source::Turned>::Type;
+template <class Source, int squares = 1>
+using TurningOf = typename Turning<typename Source::Turned, squares>::Type;
+
+// What is fetched of columns side by side while their squares are read. Into the second level: a
+// line of each column in turn, some way ahead of what is read. Into the first: of the next piece of
+// all columns one column after the other, which memory gives faster, and then those of the columns
+// behind them.
+//
+//   [piece 0 | piece 1 | ..]        while squares of a piece are read, as many lines of the next
+//   [piece 0 | piece 1 | ..]        one are fetched
+//    ..
+template <class Source, int squares>
+class FetchedColumns {
+ public:
+  OCTAVO_INLINE FetchedColumns(const char* b, std::int64_t ldb, std::int64_t depth,
+                               bool first_level)
+      : b_(b), ldb_(ldb), end_(b + depth), first_level_(first_level) {
+    const std::int64_t lines = depth / kSquareBytes;
+    const std::int64_t pieces = (lines + kPieceLines - 1) / kPieceLines;
+    piece_ = (pieces < 2 ? lines : (lines + pieces - 1) / pieces) * kSquareBytes;
+    next_piece();
+  }
+
+  std::int64_t left(const char* at) const { return end_ - at; }  // bytes of a column
+
+  // Squares at `at` are next, beside which line() is called kLines times, or lines() once: lines on
+  // their way, asked for all at once, hold up what is read.
+  OCTAVO_INLINE void begin(const char* at) {
+    if (octavo::cpu::kAsksForFirstLevel && first_level_) return;
+    next_ = at + Turning<typename Source::Turned, squares>::kColumnAhead;
+    if (next_ >= end_) next_ += kLines * ldb_ - (end_ - b_);
+  }
+  OCTAVO_INLINE void line() {
+    if (octavo::cpu::kAsksForFirstLevel && first_level_) {
+      __builtin_prefetch(next_);
+      next_ += kSquareBytes;
+      if (next_ == stop_) next_column();
+    } else {
+      __builtin_prefetch(next_, 0, 2);
+      next_ += ldb_;
+    }
+  }
+  OCTAVO_INLINE void lines() {
+    for (std::int64_t i = 0; i < kLines; ++i) line();
+  }
+
+ private:
+  static constexpr std::int64_t kLines = squares * kSquareColumns;
+  static constexpr std::int64_t kPieceLines = 64;
+
+  OCTAVO_INLINE void next_column() {
+    if (--columns_ == 0) return next_piece();
+    next_ += ldb_ - piece_;
+    stop_ += ldb_;
+  }
+  OCTAVO_INLINE void next_piece() {
+    offset_ += piece_;
+    next_ = b_ + (offset_ + kSquareBytes <= end_ - b_ ? offset_ : kLines * ldb_);
+    stop_ = next_ + piece_;
+    columns_ = kLines;
+  }
+
+  const char* b_;
+  std::int64_t ldb_;
+  const char* end_;     // of the first column
+  std::int64_t piece_;  // bytes of a column
+  std::int64_t offset_ = 0;
+  const char* next_;               // what is fetched next
+  const char* stop_;               // the end of this column's piece, and of those of
+  std::int64_t columns_ = kLines;  // columns with it
+  bool first_level_;
+};
+
+struct NothingFetched {
+  static void line() {}
+  static void lines() {}
+};
 
 // Squares that have steps and not words.
 template <class Turned>
@@ -93,8 +172,13 @@ struct Square {
 };
 
 // Squares side by side: sums of floats wait for each other, and few rows have few of them.
-template <int rows>
-constexpr int kSquares = Dot::kExact || rows > 2 ? 1 : kMostSquares;
+template <class Source>
+constexpr int kPairedRowsOf = kPairedRows;
+template <class Source>
+requires requires { Source::kPairedRows; }
+constexpr int kPairedRowsOf<Source> = Source::kPairedRows;
+template <class Source, int rows>
+constexpr int kSquares = Dot::kExact || rows > kPairedRowsOf<Source> ? 1 : 2;
 
 // Sum i belongs to row i / squares and square i % squares.
 template <int squares, int square, std::size_t sums_count, std::size_t... r>
@@ -121,14 +205,15 @@ OCTAVO_INLINE void plain_word(const Dot& dot, Dot::Sum (&sums)[rows * squares],
   }
 }
 
-// Word i / squares of square i % squares.
-template <class Source, int rows, bool ones, int squares, class Turned, std::size_t... i>
+// Word i / squares of square i % squares, and beside each a line of what is fetched.
+template <class Source, int rows, bool ones, int squares, class Turned, class Fetched,
+          std::size_t... i>
 OCTAVO_INLINE void plain_words(const Dot& dot, Dot::Sum (&sums)[rows * squares], Dot::Sum& b_sums,
-                               const Square& at, Turned (&turned)[squares],
+                               const Square& at, Turned (&turned)[squares], Fetched& fetched,
                                std::index_sequence<i...>) {
-  (plain_word<Source, rows, ones, squares, i % squares, i / squares>(
-       dot, sums, b_sums, at, turned[i % squares].template word<i / squares>(),
-       std::make_index_sequence<Source::kSteps>()),
+  ((fetched.line(), plain_word<Source, rows, ones, squares, i % squares, i / squares>(
+                        dot, sums, b_sums, at, turned[i % squares].template word<i / squares>(),
+                        std::make_index_sequence<Source::kSteps>())),
    ...);
 }
 
@@ -163,14 +248,17 @@ OCTAVO_INLINE void plain_steps(const Dot& dot, Dot::Sum (&sums)[rows * squares],
 template <class Source, int rows, int squares>
 OCTAVO_KERNEL void plain_unusual(const Dot& dot, Dot::Sum (&sums)[rows * squares], const Square& at,
                                  typename Source::Turned (&turned)[squares]) noexcept {
+  NothingFetched nothing;
   plain_words<typename Source::Other, rows, false, squares>(
-      dot, sums, sums[0], at, turned, std::make_index_sequence<16 * squares>());
+      dot, sums, sums[0], at, turned, nothing, std::make_index_sequence<16 * squares>());
 }
 
-template <class Source, int rows, bool ones, int squares, std::size_t... i, std::size_t... s>
+template <class Source, int rows, bool ones, int squares, class Fetched, std::size_t... i,
+          std::size_t... s>
 OCTAVO_INLINE void plain_squares(const Dot& dot, Dot::Sum (&sums)[rows * squares], Dot::Sum& b_sums,
-                                 const Square& at, TurningOf<Source>& turning, std::int64_t left,
-                                 std::index_sequence<i...>, std::index_sequence<s...>) {
+                                 const Square& at, TurningOf<Source, squares>& turning,
+                                 Fetched& fetched, std::int64_t left, std::index_sequence<i...>,
+                                 std::index_sequence<s...>) {
   typename Source::Turned turned[] = {turning.template turn<static_cast<int>(s)>(
       dot, at.b + static_cast<std::int64_t>(s) * kSquareColumns * at.ldb, at.ldb, left)...};
   if constexpr (requires { typename Source::Other; }) {
@@ -182,9 +270,10 @@ OCTAVO_INLINE void plain_squares(const Dot& dot, Dot::Sum (&sums)[rows * squares
     }
   }
   if constexpr (SquareOfSteps<typename Source::Turned>) {
+    fetched.lines();
     plain_steps<Source, rows, ones, squares>(dot, sums, b_sums, at, turned);
   } else {
-    plain_words<Source, rows, ones, squares>(dot, sums, b_sums, at, turned,
+    plain_words<Source, rows, ones, squares>(dot, sums, b_sums, at, turned, fetched,
                                              std::make_index_sequence<16 * squares>());
   }
 }
@@ -210,21 +299,18 @@ struct StagedSquares {
 // `depth` bytes of the rows by up to 16 columns of each square; goes on behind them.
 template <class Source, int rows, bool ones, int squares>
 OCTAVO_INLINE void plain_depth(const Dot& dot, Dot::Sum (&sums)[rows * squares], Dot::Sum& b_sums,
-                               Square& at, TurningOf<Source>& turning, std::int64_t columns,
-                               std::int64_t depth, const char* ahead, const char* wrap) {
+                               Square& at, TurningOf<Source, squares>& turning,
+                               FetchedColumns<Source, squares>& fetched, std::int64_t columns,
+                               std::int64_t depth) {
   constexpr std::make_index_sequence<rows * squares> kSums;
   constexpr std::make_index_sequence<squares> kAll;
   constexpr std::int64_t kRowBytes = kSquareBytes * Source::kSteps;  // of A beside a square
   if (columns == squares * kSquareColumns) {
     OCTAVO_FLAT_LOOP
     for (; depth >= kRowBytes; depth -= kRowBytes) {
-      const char* next = at.b + kColumnAhead;
-      if (next >= ahead) next += wrap - ahead;
-      for (std::int64_t j = 0; j < squares * kSquareColumns; ++j) {
-        __builtin_prefetch(next + j * at.ldb, 0, 2);  // further ahead than the first level holds
-      }
-      plain_squares<Source, rows, ones, squares>(dot, sums, b_sums, at, turning, ahead - at.b,
-                                                 kSums, kAll);
+      fetched.begin(at.b);
+      plain_squares<Source, rows, ones, squares>(dot, sums, b_sums, at, turning, fetched,
+                                                 fetched.left(at.b), kSums, kAll);
       at.b += kSquareBytes;
       at.a += kRowBytes;
     }
@@ -233,8 +319,9 @@ OCTAVO_INLINE void plain_depth(const Dot& dot, Dot::Sum (&sums)[rows * squares],
     const std::int64_t a_size = depth < kRowBytes ? depth : kRowBytes;
     StagedSquares<rows, squares, kRowBytes> staged;
     const Square square = staged.of(at, columns, a_size / Source::kSteps, a_size);
-    TurningOf<Source> staged_turning(square.b, square.ldb);
-    plain_squares<Source, rows, ones, squares>(dot, sums, b_sums, square, staged_turning,
+    TurningOf<Source, squares> staged_turning(square.b, square.ldb);
+    NothingFetched nothing;
+    plain_squares<Source, rows, ones, squares>(dot, sums, b_sums, square, staged_turning, nothing,
                                                kSquareBytes, kSums, kAll);
     at.b += a_size / Source::kSteps;
     at.a += a_size;
@@ -260,19 +347,18 @@ OCTAVO_INLINE void plain_block(const octavo::cpu::PlainTile& p, std::int64_t fir
   if (t.total != nullptr) t.total += first;
   const Dot dot(t);
   Square at{b, t.ldb, static_cast<const char*>(t.a), t.lda};
-  const char* ahead = b + t.depth / Source::kSteps;
-  const bool whole = columns == squares * kSquareColumns && ahead - b >= kSquareBytes;
+  FetchedColumns<Source, squares> fetched(b, t.ldb, t.depth / Source::kSteps, t.first_level);
+  const bool whole = columns == squares * kSquareColumns && fetched.left(b) >= kSquareBytes;
   alignas(64) static constexpr char kNothing[kSquareBytes] = {};
-  TurningOf<Source> turning(whole ? b : kNothing, whole ? t.ldb : 0);
-  const char* wrap = b + squares * kSquareColumns * t.ldb;
+  TurningOf<Source, squares> turning(whole ? b : kNothing, whole ? t.ldb : 0);
   const float* scale_a = t.scale_a;
   const float* scale_b = t.total != nullptr ? t.scale_b + first : nullptr;
   for (std::int64_t depth = t.depth;;) {
     const std::int64_t part = t.total == nullptr || depth <= t.group ? depth : t.group;
     Dot::Sum sums[] = {((void)i, Dot::zero())...};
     Dot::Sum b_sums = Dot::zero();
-    plain_depth<Source, rows, ones, squares>(dot, sums, b_sums, at, turning, columns, part, ahead,
-                                             wrap);
+    plain_depth<Source, rows, ones, squares>(dot, sums, b_sums, at, turning, fetched, columns,
+                                             part);
     if constexpr (ones) {
       plain_take_away<rows>(sums, b_sums, t, all);
       Vec::store(p.sums_out + first, b_sums);
@@ -293,7 +379,7 @@ OCTAVO_INLINE void plain_block(const octavo::cpu::PlainTile& p, std::int64_t fir
 
 template <class Source, int rows, bool ones>
 OCTAVO_INLINE void plain_blocks(const octavo::cpu::PlainTile& p) {
-  constexpr int kTogether = kSquares<rows>;
+  constexpr int kTogether = kSquares<Source, rows>;
   const auto block = [&]<int squares>(std::int64_t first, std::int64_t columns)
                          OCTAVO_KERNEL_LAMBDA {
                            plain_block<Source, rows, ones, squares>(
@@ -327,7 +413,7 @@ constexpr auto column_kernels(std::index_sequence<row...>) {
 }
 
 template <class Source>
-constexpr int kTurningRows = Turning<typename Source::Turned>::kMostRows;
+constexpr int kTurningRows = Turning<typename Source::Turned, 1>::kMostRows;
 
 // Groups that end inside a square would stage all of it.
 template <class Source>

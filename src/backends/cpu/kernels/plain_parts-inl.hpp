@@ -127,18 +127,15 @@ OCTAVO_INLINE void parts_square(const Dot& dot, const typename Source::Turned& s
 
 // `depth` bytes of the rows by up to 16 columns; goes on behind them.
 template <class Source>
-OCTAVO_INLINE void parts_depth(const Dot& dot, Square& at, TurningOf<Source>& turning, int rows,
-                               std::int64_t columns, std::int64_t depth, const char* ahead,
-                               const char* wrap, float* c) {
+OCTAVO_INLINE void parts_depth(const Dot& dot, Square& at, TurningOf<Source>& turning,
+                               FetchedColumns<Source, 1>& fetched, int rows, std::int64_t columns,
+                               std::int64_t depth, float* c) {
   constexpr std::int64_t kRowBytes = kSquareBytes * Source::kSteps;  // of A beside a square
   if (columns == kSquareColumns) {
     for (; depth >= kRowBytes; depth -= kRowBytes, at.b += kSquareBytes, at.a += kRowBytes) {
-      const char* next = at.b + kColumnAhead;
-      if (next >= ahead) next += wrap - ahead;
-      for (std::int64_t j = 0; j < kSquareColumns; ++j) {
-        __builtin_prefetch(next + j * at.ldb, 0, 2);
-      }
-      const auto square = turning.template turn<0>(dot, at.b, at.ldb, ahead - at.b);
+      fetched.begin(at.b);
+      fetched.lines();
+      const auto square = turning.template turn<0>(dot, at.b, at.ldb, fetched.left(at.b));
       parts_square<Source>(dot, square, at.a, at.lda, c, rows);
     }
   }
@@ -163,13 +160,12 @@ OCTAVO_KERNEL void parts_block(const octavo::cpu::PlainTile& p, int rows, std::i
   float* c = static_cast<float*>(t.c) + first;
   const Dot dot(t);
   Square at{b, t.ldb, static_cast<const char*>(t.a), t.lda};
-  const char* ahead = b + t.depth / Source::kSteps;
+  FetchedColumns<Source, 1> fetched(b, t.ldb, t.depth / Source::kSteps, t.first_level);
   TurningOf<Source> turning(b, t.ldb);
-  const char* wrap = b + kSquareColumns * t.ldb;
   for (std::int64_t depth = t.depth, group = 0;; ++group) {
     const std::int64_t part = t.total == nullptr || depth <= t.group ? depth : t.group;
     for (int r = 0; r < rows; ++r) Vec::store(c + r * octavo::cpu::kRowSums, Vec::zero_floats());
-    parts_depth<Source>(dot, at, turning, rows, columns, part, ahead, wrap, c);
+    parts_depth<Source>(dot, at, turning, fetched, rows, columns, part, c);
     depth -= part;
     for (int r = 0; r < rows && t.total != nullptr; ++r) {
       const Dot::Sum sums[] = {Dot::read(c + r * octavo::cpu::kRowSums)};

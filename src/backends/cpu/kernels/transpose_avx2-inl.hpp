@@ -58,8 +58,8 @@ inline void turn(Vec::Ints (&m)[16]) {
   for (int i = 0; i < 8; ++i) m[8 + i].high = quarter[i];
 }
 
-// Squares of a few rows that are turned side by side: they lie in memory.
-constexpr int kMostSquares = 2;
+// Squares lie in memory.
+constexpr int kPairedRows = 2;
 
 // What is looked at of a weight on its way: nothing.
 struct Unseen {
@@ -85,6 +85,7 @@ template <int bits, class Look = Unseen>
 class TurnedSquare {
  public:
   // Makes squares.
+  template <int squares>
   class Strip {
    public:
     static constexpr int kMostRows = 4;
@@ -112,7 +113,7 @@ class TurnedSquare {
       std::int64_t left = 0;
       bool usual;
     };
-    Turned turned_[kMostSquares];
+    Turned turned_[squares];
   };
 
   OCTAVO_INLINE bool usual() const { return usual_; }

@@ -29,8 +29,8 @@ OCTAVO_INLINE void turn_square(const Vec::Ints (&m)[16], int row, int from, int3
   turn_rows([&](int i) OCTAVO_LAMBDA { return m[row + i].part[from]; }, out);
 }
 
-// Squares of plain weights that are turned before the first of them meets rows.
-constexpr int kMostSquares = 2;
+// Squares are turned before they meet rows.
+constexpr int kPairedRows = 2;
 
 // What is looked at of a weight on its way: nothing.
 struct Unseen {
