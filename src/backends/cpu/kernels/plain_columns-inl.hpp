@@ -18,9 +18,10 @@
 //   kSteps             steps of the `Dot` in a word
 //   Turned             sixteen columns of 64 bytes, turned, made of the `Dot` and their place:
 //                      word<w>(); usual(), whether this Source may take its words, else `Other`
-//                      takes them all. Turned::Ahead, if there is one, makes them, a part of each
-//                      while the one before it meets the rows. Or step(i), where they lie in memory
-//                      as steps; these go through a loop, and the following is not asked for
+//                      takes them all. Turned::Ahead<squares>, if it is there, makes them, a part
+//                      of each while the one before it meets the rows. Or step(i), where they lie
+//                      in memory as steps; these go through a loop, and the following is not asked
+//                      for
 //   kPairedRows        where words become steps slower than memory brings them: up to so many rows
 //                      meet two squares side by side
 //   load(dot, word)    what the steps of a word share; step<i>(dot, that): a step as Dot::add takes
@@ -55,7 +56,6 @@ OCTAVO_INLINE typename Integers::Sum plain_ones(const Integers& dot, typename In
 template <class Turned, int squares>
 struct Turning {
   static constexpr int kMostRows = 4;
-  static constexpr std::int64_t kColumnAhead = 2048;  // of a column, ahead of what is read
   struct Type {
     Type(const char*, std::int64_t) {}
     template <int, class AnyDot>
@@ -70,17 +70,22 @@ requires requires { typename Turned::template Ahead<squares>; }
 struct Turning<Turned, squares> {
   using Type = typename Turned::template Ahead<squares>;
   static constexpr int kMostRows = 16;
-  static constexpr std::int64_t kColumnAhead = Type::kColumnAhead;
 };
 template <class Turned, int squares>
 requires requires { typename Turned::template Strip<squares>; }
 struct Turning<Turned, squares> {
   using Type = typename Turned::template Strip<squares>;
   static constexpr int kMostRows = Type::kMostRows;
-  static constexpr std::int64_t kColumnAhead = 2048;
 };
 template <class Source, int squares = 1>
 using TurningOf = typename Turning<typename Source::Turned, squares>::Type;
+
+// Of a column, ahead of what is read.
+template <class AnyTurning>
+constexpr std::int64_t kColumnAheadOf = 2048;
+template <class AnyTurning>
+requires requires { AnyTurning::kColumnAhead; }
+constexpr std::int64_t kColumnAheadOf<AnyTurning> = AnyTurning::kColumnAhead;
 
 // What is fetched of columns side by side while their squares are read. Into the second level: a
 // line of each column in turn, some way ahead of what is read. Into the first: of the next piece of
@@ -108,7 +113,7 @@ class FetchedColumns {
   // their way, asked for all at once, hold up what is read.
   OCTAVO_INLINE void begin(const char* at) {
     if (octavo::cpu::kAsksForFirstLevel && first_level_) return;
-    next_ = at + Turning<typename Source::Turned, squares>::kColumnAhead;
+    next_ = at + kColumnAheadOf<TurningOf<Source, squares>>;
     if (next_ >= end_) next_ += kLines * ldb_ - (end_ - b_);
   }
   OCTAVO_INLINE void line() {
