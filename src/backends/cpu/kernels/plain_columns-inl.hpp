@@ -80,12 +80,7 @@ struct Turning<Turned, squares> {
 template <class Source, int squares = 1>
 using TurningOf = typename Turning<typename Source::Turned, squares>::Type;
 
-// Of a column, ahead of what is read.
-template <class AnyTurning>
-constexpr std::int64_t kColumnAheadOf = 2048;
-template <class AnyTurning>
-requires requires { AnyTurning::kColumnAhead; }
-constexpr std::int64_t kColumnAheadOf<AnyTurning> = AnyTurning::kColumnAhead;
+constexpr std::int64_t kColumnAhead = 2048;  // bytes of a column, ahead of what is read
 
 // What is fetched of columns side by side while their squares are read. Into the second level: a
 // line of each column in turn, some way ahead of what is read. Into the first: of the next piece of
@@ -113,7 +108,7 @@ class FetchedColumns {
   // their way, asked for all at once, hold up what is read.
   OCTAVO_INLINE void begin(const char* at) {
     if (octavo::cpu::kAsksForFirstLevel && first_level_) return;
-    next_ = at + kColumnAheadOf<TurningOf<Source, squares>>;
+    next_ = at + kColumnAhead;
     if (next_ >= end_) next_ += kLines * ldb_ - (end_ - b_);
   }
   OCTAVO_INLINE void line() {

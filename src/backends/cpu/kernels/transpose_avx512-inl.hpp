@@ -78,7 +78,6 @@ class TurnedSquare {
   template <int squares>
   class Ahead {
    public:
-    static constexpr std::int64_t kColumnAhead = squares == 1 ? 2048 : 512;
     OCTAVO_INLINE Ahead(const char* b, std::int64_t ldb) {
       for (Pieces& p : pieces_) {
         for (int g = 0; g < 4; ++g) put_pieces(b + g * ldb, ldb, p.halves[0] + g * 64);
