@@ -41,6 +41,9 @@ std::int64_t start_alignment(const MatmulProblem& problem) noexcept;
 /// aligned than the others.
 Member cut_to(const MatmulProblem& problem, std::int64_t extent) noexcept;
 
+/// Leaves [begin, end) of K: of A, of B and of what their scales count.
+void cut_inner(Member& member, std::int64_t begin, std::int64_t end) noexcept;
+
 /// How many members a plan has to look at to know what all of them are like: those of a batch
 /// differ in their memory alone, those that offsets cut are no larger than one that has everything.
 inline std::int64_t distinct_members(const MatmulProblem& problem) noexcept {

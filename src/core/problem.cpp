@@ -80,10 +80,7 @@ Member part_of(const MatmulProblem& p, std::int64_t g, Range range) noexcept {
       cut_scales(part.b, 0, begin);
       break;
     case Split::inner:
-      a = a.slice(1, begin, end);
-      b = b.slice(0, begin, end);
-      cut_scales(part.a, 0, begin);
-      cut_scales(part.b, begin, 0);
+      cut_inner(part, begin, end);
       break;
     default:
       break;
@@ -157,6 +154,13 @@ std::int64_t start_alignment(const MatmulProblem& p) noexcept {
   const std::int64_t groups = p.groups.offs.defined() ? group_count(p) : 0;
   for (std::int64_t g = 0; g < groups; ++g) all |= static_cast<std::uint64_t>(cut(p, g).begin);
   return static_cast<std::int64_t>(all & -all);
+}
+
+void cut_inner(Member& p, std::int64_t begin, std::int64_t end) noexcept {
+  p.a.data = p.a.data.slice(1, begin, end);
+  p.b.data = p.b.data.slice(0, begin, end);
+  cut_scales(p.a, 0, begin);
+  cut_scales(p.b, begin, 0);
 }
 
 Member cut_to(const MatmulProblem& p, std::int64_t extent) noexcept {

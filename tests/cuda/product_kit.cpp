@@ -13,6 +13,7 @@
 #include "backends/cuda/kernels/chunks.hpp"
 #include "backends/cuda/simulator/arithmetic.hpp"
 #include "core/grid.hpp"
+#include "core/members.hpp"
 #include "core/scale_values.hpp"
 #include "cuda/device_kit.hpp"
 #include "cuda/mma_kit.hpp"
@@ -109,18 +110,15 @@ std::uint32_t sum_of_cells(MmaType type, const Member& p, const std::vector<std:
   return std::bit_cast<std::uint32_t>(total);
 }
 
-// What a member must give: those sums, finished by the reference.
-void expect_member(const char* backend, const Member& given, const MatmulOptions& options) {
-  const kit::PlainMember plain = kit::plain_member(given);
-  Member member = plain.member;
-  member.out = given.out;
-  const MatrixView a = member.a.data, b = member.b.data.transposed();
-  if (given.out.numel() == 0) return;
+// A member's sums in the bits of float32, or of int32, row by row: those of all of its K.
+std::vector<std::uint32_t> sums_of(const char* backend, const Member& p, bool fast) {
+  const MatrixView a = p.a.data, b = p.b.data.transposed();
   const auto row = std::find_if(std::begin(kTypes), std::end(kTypes),
                                 [&](const TypeRow& t) { return t.a == a.dtype && t.b == b.dtype; });
-  ASSERT_NE(std::end(kTypes), row);
-  const bool along_k = varies_along_k(member.a, Side::a) || varies_along_k(member.b, Side::b);
-  const bool promoted = is_float8(a.dtype) && (along_k || !options.fast_accumulation);
+  EXPECT_NE(std::end(kTypes), row);
+  if (row == std::end(kTypes)) return {};
+  const bool along_k = varies_along_k(p.a, Side::a) || varies_along_k(p.b, Side::b);
+  const bool promoted = is_float8(a.dtype) && (along_k || !fast);
   const std::int64_t k_bytes = a.shape[1] * element_bytes(a.dtype);
   const auto chunk =
       static_cast<std::size_t>(cuda::chunk_steps(b.shape[0], std::max<std::int64_t>(k_bytes, 1))) *
@@ -132,20 +130,47 @@ void expect_member(const char* backend, const Member& given, const MatmulOptions
     const std::vector<std::uint8_t> line = row_of(a, m);
     for (std::int64_t n = 0; n < b.shape[0]; ++n) {
       const auto scaled = [&](float sum, std::int64_t k) {
-        return scaled_by(member.b, Side::b, k, n, scaled_by(member.a, Side::a, m, k, sum));
+        return scaled_by(p.b, Side::b, k, n, scaled_by(p.a, Side::a, m, k, sum));
       };
       const auto& column = columns[static_cast<std::size_t>(n)];
       sums.push_back(std::string_view(backend) == "sm80"
-                         ? sum_of_cells(row->type, member, line, column, scaled)
+                         ? sum_of_cells(row->type, p, line, column, scaled)
                          : sum_of(row->type, promoted, chunk, line, column, scaled));
     }
   }
+  return sums;
+}
+
+// The same of every chunk of K, added in their order.
+std::vector<std::uint32_t> sums_in_chunks(const char* backend, const Member& p,
+                                          const MatmulOptions& options) {
+  const KChunks chunks = sum_chunks(p, options);
+  if (!chunks.several()) return sums_of(backend, p, options.fast_accumulation);
+  std::vector<std::uint32_t> totals(static_cast<std::size_t>(p.out.numel()));
+  for (std::int64_t c = 0; c < chunks.count; ++c) {
+    Member part = p;
+    cut_inner(part, chunks[c].begin, chunks[c].end);
+    const std::vector<std::uint32_t> sums = sums_of(backend, part, options.fast_accumulation);
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      totals[i] = std::bit_cast<std::uint32_t>(std::bit_cast<float>(totals[i]) +
+                                               std::bit_cast<float>(sums[i]));
+    }
+  }
+  return totals;
+}
+
+// What a member must give: those sums, finished by the reference.
+void expect_member(const char* backend, const Member& given, const MatmulOptions& options) {
+  const kit::PlainMember plain = kit::plain_member(given);
+  Member member = plain.member;
+  member.out = given.out;
+  if (given.out.numel() == 0) return;
+  std::vector<std::uint32_t> sums = sums_in_chunks(backend, member, options);
   if (varies_along_k(member.a, Side::a)) member.a.scale = {};  // the sums have met them
   if (varies_along_k(member.b, Side::b)) member.b.scale = {};
-  const DType type = is_integer8(a.dtype) ? DType::int32 : DType::float32;
   MatrixView view;
   view.data = sums.data();
-  view.dtype = type;
+  view.dtype = is_integer8(member.a.data.dtype) ? DType::int32 : DType::float32;
   view.shape = given.out.shape;
   view.strides = {given.out.shape[1], 1};
   ASSERT_TRUE(find_backend("reference")->passes.finish({view, member, options}, {}).ok());

@@ -31,7 +31,8 @@ std::vector<std::string> taken_lines(const char* backend) {
       "scaled_mm bf16:bf16:bf16 scale=none:none alpha=-1.5 beta=2 130x40x64",
       "scaled_mm bf16:int8:fp32 quantise=int8 threshold=0.5 scale=token:channel 5x70x90",
   };
-  std::vector<const char*> files{"types", "scales", "epilogue", "grouped", "shapes", "layouts"};
+  std::vector<const char*> files{"types",  "scales",  "epilogue", "grouped",
+                                 "shapes", "layouts", "chunks"};
   if (backend == kSm90) {
     // K that is cut: by CTAs of a cluster, and in order by one that has all of it.
     for (const char* line : {"scaled_mm int8:int8:bf16 scale=token:channel bias 5x40x4100",

@@ -20,7 +20,7 @@ void PrintTo(const Case& c, std::ostream* out) { *out << c.line; }
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
   for (const char* file :
-       {"types", "scales", "epilogue", "grouped", "shapes", "layouts", "fused"}) {
+       {"types", "scales", "epilogue", "grouped", "shapes", "layouts", "fused", "chunks"}) {
     for (const std::string& line : lines_of(file))
       if (parse_problem_line(line).k <= kFarDepth) cases.push_back({file, line});
   }

@@ -159,6 +159,8 @@ ProblemLine draw_line(const LineExtents& extents) {
   if (is_integer8(line.a) && is_integer8(line.b) && sometimes()) strip_for_int32(line);
   line.layout = one_of<LineLayout>({LineLayout::natural, LineLayout::row_major, LineLayout::strided,
                                     LineLayout::reversed, LineLayout::broadcast});
+  if (line.split != Split::inner && sometimes())
+    line.k_chunks = static_cast<std::int32_t>(between(2, 24));
   line.seed = static_cast<std::uint64_t>(between(1, 1000));
   return line;
 }

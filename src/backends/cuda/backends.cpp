@@ -135,7 +135,7 @@ const char* plan_dense(const MatmulProblem& problem, int, Plan& plan) noexcept {
       return why;
     const char* how = is_at_once(problem, path) ? path.at_once : path.how;
     plan.how = g == 0 || std::string_view(plan.how) == how ? how : kHowsOfList;
-    plan.sum_error = std::max(plan.sum_error, sum_error(path, weight_rows(part.b)));
+    plan.sum_error = std::max(plan.sum_error, sum_error(path, part, problem.options));
     reserve_member(part, problem.options, plan);
     if (g == 0 && JoinedList::may_join(problem) && is_at_once(JoinedList::outline(problem), path))
       list_at_once = path.list_at_once;
@@ -177,7 +177,6 @@ Status run_dense(const MatmulProblem& problem, const Plan&, const ExecContext& c
 // ---- cuda ---------------------------------------------------------------------------------------
 
 const char* plan_general(const MatmulProblem& problem, int, Plan& plan) noexcept {
-  if (problem.options.k_chunks > 1) return kInChunks;
   plan.how = has_offsets(problem)
                  ? "general kernel: float32 products in ascending k; offsets come to the host"
                  : "general kernel: float32 products in ascending k";

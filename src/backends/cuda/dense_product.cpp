@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "backends/cuda/chunked_product.hpp"
 #include "backends/cuda/dense_epilogue.hpp"
 #include "backends/cuda/k_scales.hpp"
 #include "backends/cuda/mma_product.hpp"
@@ -91,6 +92,10 @@ constexpr How kScaledFloat8Mma =
     OCTAVO_HOW_MMA("fp8 widened to fp16, sums of cells of K, each by its scales");
 constexpr How kScaledExactMma =
     OCTAVO_HOW_MMA("exact integer sums of cells of K, each by its scales");
+constexpr const char* kInChunks =
+    "a launch of a dense kernel for each chunk of K, added in order; a pass finishes";
+constexpr const char* kInChunksMma =
+    OCTAVO_HOW_MMA_SYNC "a launch for each chunk of K, added in order; a pass finishes";
 #undef OCTAVO_HOW_EXACT
 #undef OCTAVO_HOW_MMA
 #undef OCTAVO_HOW_MMA_SYNC
@@ -152,7 +157,9 @@ Status sum_lines(const MatrixView& x, Scratch& memory, const std::int32_t*& out,
   return line_sums(x, sums, context);
 }
 
-bool adds_outliers(const DensePath& path) noexcept {
+// Whether the path's kernel adds outliers' sums, those of one chunk of K.
+bool adds_outliers(const DensePath& path, const MatmulOptions& options) noexcept {
+  if (options.k_chunks > 1) return false;
   return path.cores == Cores::wgmma ? wgmma_adds_outliers(path.type) : mma_adds_outliers(path.type);
 }
 
@@ -184,6 +191,29 @@ bool has_subnormal_halves(const DensePath& path) noexcept {
   const bool e5m2 = path.type == MmaType::e4m3_e5m2 || path.type == MmaType::e5m2_e4m3 ||
                     path.type == MmaType::e5m2_e5m2;
   return is_half(path.type) || (path.cores == Cores::mma_sync && e5m2);
+}
+
+constexpr double kUnit = 0x1p-24;  // float32's unit roundoff
+
+// Of one chunk of K. A step's products and what is summed so far are cut at F bits behind the
+// largest, their sum at M (simulator/arithmetic.hpp): each step errs by ((products + 1) 2^-F +
+// 2^-M) sum |A||B| at most. mma.sync of 8.x adds eight products at a time, F = 24; later devices
+// sixteen, F = 25, and err less.
+double sum_error(const DensePath& path, std::int64_t k) noexcept {
+  constexpr double kEpilogue = 8 * kUnit;
+  const auto steps = [k](std::int64_t of) { return static_cast<double>((k + of - 1) / of); };
+  if (path.summing == Summing::scaled && path.cores == Cores::mma_sync) {
+    // Sums of cells by two scales, added in float32.
+    const double parts = is_integer(path.type) ? kUnit : steps(8) * (9 * 0x1p-24 + 0x1p-23);
+    return parts + (steps(32) + 4) * kUnit + kEpilogue;
+  }
+  if (is_integer(path.type)) return 0;
+  if (path.cores == Cores::mma_sync) return steps(8) * (9 * 0x1p-24 + 0x1p-23) + kEpilogue;
+  if (is_half(path.type)) return steps(16) * (17 * 0x1p-25 + 0x1p-23) + kEpilogue;
+  constexpr double kStep = 34 * 0x1p-13;
+  if (path.summing == Summing::plain) return steps(32) * kStep + kEpilogue;
+  // Sums of 128 by themselves, by two scales or none, then in float32, two chunks of K at most.
+  return 4 * kStep + (steps(128) + 4) * kUnit + kEpilogue;
 }
 
 }  // namespace
@@ -235,44 +265,29 @@ const char* find_dense_path(Cores cores, const Member& p, const MatmulOptions& o
     zero_points |= rule.spec.azp;
     outliers |= rule.vectorwise && (rule.outlier_threshold > 0 || rule.outlier_columns.defined());
   }
-  if (sum_chunks(p, options).several() || (outliers && options.k_chunks > 1)) return kInChunks;
   if (zero_points || outliers) {
     if (path.summing == Summing::scaled)
       return "zero points or outlier columns beside scales that vary along K";
     if (!is_integer(path.type)) return "zero points or outlier columns beside floats";
     path.how = kExact[zero_points ? 1 : 0][outliers ? 1 : 0][wgmma ? 0 : 1].of(
-        rows, apart || (outliers && !adds_outliers(path)));
+        rows, apart || (outliers && !adds_outliers(path, options)));
   }
+  if (sum_chunks(p, options).several()) path.how = wgmma ? kInChunks : kInChunksMma;
   if (options.exact_subnormals && has_subnormal_halves(path))
     return "whether the tensor cores keep subnormal 16-bit operands is not written down";
   return nullptr;
 }
 
-// A step's products and what is summed so far are cut at F bits behind the largest, their sum at M
-// (simulator/arithmetic.hpp): each step errs by ((products + 1) 2^-F + 2^-M) sum |A||B| at most.
-// mma.sync of 8.x adds eight products at a time, F = 24; later devices sixteen, F = 25, and err
-// less.
-double sum_error(const DensePath& path, std::int64_t k) noexcept {
-  constexpr double kUnit = 0x1p-24;  // float32's unit roundoff
-  constexpr double kEpilogue = 8 * kUnit;
-  const auto steps = [k](std::int64_t of) { return static_cast<double>((k + of - 1) / of); };
-  if (path.summing == Summing::scaled && path.cores == Cores::mma_sync) {
-    // Sums of cells by two scales, added in float32.
-    const double parts = is_integer(path.type) ? kUnit : steps(8) * (9 * 0x1p-24 + 0x1p-23);
-    return parts + (steps(32) + 4) * kUnit + kEpilogue;
-  }
-  if (is_integer(path.type)) return 0;
-  if (path.cores == Cores::mma_sync) return steps(8) * (9 * 0x1p-24 + 0x1p-23) + kEpilogue;
-  if (is_half(path.type)) return steps(16) * (17 * 0x1p-25 + 0x1p-23) + kEpilogue;
-  constexpr double kStep = 34 * 0x1p-13;
-  if (path.summing == Summing::plain) return steps(32) * kStep + kEpilogue;
-  // Sums of 128 by themselves, by two scales or none, then in float32, two chunks of K at most.
-  return 4 * kStep + (steps(128) + 4) * kUnit + kEpilogue;
+double sum_error(const DensePath& path, const Member& p, const MatmulOptions& options) noexcept {
+  const KChunks chunks = sum_chunks(p, options);
+  const double additions = chunks.several() ? static_cast<double>(chunks.count) * kUnit : 0;
+  return sum_error(path, weight_rows(p.b)) + additions;
 }
 
 Status run_dense(const Member& p, const MatmulOptions& options, const DensePath& path,
                  const std::int32_t* column_sums, const ExecContext& context) noexcept {
   if (p.out.numel() == 0) return {};
+  if (sum_chunks(p, options).several()) return run_in_chunks(p, options, path, context);
   const Place place = context.place(p.out.device);
   Scratch copied_a(place), copied_b(place), sums_a(place), sums_b(place), summed(place);
   KScalesOnDevice k_scales(place);
@@ -290,7 +305,7 @@ Status run_dense(const Member& p, const MatmulOptions& options, const DensePath&
   if (path.summing == Summing::scaled)
     OCTAVO_TRY(k_scales.make(p, k_scale_units(path.cores), context, epilogue.k_scales));
   const bool outliers = p.epilogue.outliers.present();
-  if (a.shape[1] > 0 && (!outliers || adds_outliers(path)) &&
+  if (a.shape[1] > 0 && (!outliers || adds_outliers(path, options)) &&
       finishes(path.cores, p, options, epilogue)) {
     epilogue.full.zero_points.sums = codes;
     if (outliers) {

@@ -3,9 +3,10 @@
 // mma.sync, which every device from 8.0 on has.
 //
 // Operands that neither can take (K not contiguous, rows or addresses not at multiples of 16) are
-// copied. The kernel finishes what it can (dense_epilogue.hpp); of all else it stores the sums, and
-// the `finish` pass does the rest, or `finish_sums` where there are outliers or zero points. Of
-// zero points both need the sums of A's rows and B's columns, which are made first.
+// copied. Sums of several chunks of K are products of their own (chunked_product.hpp). The kernel
+// finishes what it can (dense_epilogue.hpp); of all else it stores the sums, and the `finish` pass
+// does the rest, or `finish_sums` where there are outliers or zero points. Of zero points both need
+// the sums of A's rows and B's columns, which are made first.
 #pragma once
 
 #include "backends/cuda/kernels/dense_params.hpp"
@@ -28,9 +29,6 @@ struct DensePath {
   const char* list_at_once = "";  ///< the same, of a list, if it lies so
 };
 
-/// Why no kernel of a device takes problems whose sums are those of several chunks of K.
-inline constexpr const char* kInChunks = "sums of several chunks of K (k_chunks)";
-
 /// How scales along K have to lie for a path's kernels.
 constexpr const KScaleUnits& k_scale_units(Cores cores) {
   return cores == Cores::wgmma ? kWgmmaKScales : kMmaKScales;
@@ -41,8 +39,9 @@ constexpr const KScaleUnits& k_scale_units(Cores cores) {
 const char* find_dense_path(Cores cores, const Member& member, const MatmulOptions& options,
                             Split split, DensePath& path) noexcept;
 
-/// Section 9's gamma of a sum of k products: 0 of integers.
-double sum_error(const DensePath& path, std::int64_t k) noexcept;
+/// Section 9's gamma of a member's sums: 0 of exact ones.
+double sum_error(const DensePath& path, const Member& member,
+                 const MatmulOptions& options) noexcept;
 
 /// Multiplies one member, whose A is quantised and whose B is a matrix. `column_sums`: those of B,
 /// int32 [N]; null: they are made where they are needed.

@@ -13,6 +13,8 @@ Status run_general(const Member& member, const MatmulOptions& options,
   params.product = member;
   params.product.a.quantise = nullptr;  // the host's, like the packed weight's
   params.product.b.packed = nullptr;
+  params.chunks = ChunkSteps(sum_chunks(member, options));
+  params.outlier_chunks = ChunkSteps(k_chunks(member, options));
   params.m = member.out.shape[0];
   params.n = member.out.shape[1];
   params.k = member.a.data.shape[1];

@@ -16,6 +16,7 @@
 #include "core/devices.hpp"
 #include "core/element.hpp"
 #include "core/error.hpp"
+#include "core/grid.hpp"
 #include "core/members.hpp"
 
 namespace octavo::cuda {
@@ -135,7 +136,7 @@ bool is_at_once(const MatmulProblem& p, const DensePath& path) noexcept {
     return false;
   const Member& first = p.single;
   if (first.a.quantise != nullptr || first.b.packed != nullptr || has_zero_points(first) ||
-      first.epilogue.outliers.present())
+      first.epilogue.outliers.present() || sum_chunks(first, p.options).several())
     return false;
   const GroupSteps& steps = p.groups.steps;
   const std::int64_t each = rows_of_each(p);

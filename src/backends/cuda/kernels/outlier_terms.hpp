@@ -3,11 +3,13 @@
 //
 //   sum over the listed columns k, ascending, of a[i, k] * w[k, j]
 //
-// in float32 from +0, each product and each addition rounded by itself. With a threshold, columns
+// in float32 from +0, each product and each addition rounded by itself; with chunks of K, over each
+// chunk apart, and the chunks' sums are added in their order. With a threshold, columns
 // that are not in `whole` have a term only in rows where a[i, k] reaches it. A list that a device
 // has found ends at its first -1, before its room does; without a column there is no term at all.
 #pragma once
 
+#include "backends/cuda/kernels/chunk_at_hand.hpp"
 #include "backends/cuda/kernels/finishing.hpp"
 
 namespace octavo::cuda {
@@ -15,14 +17,19 @@ namespace octavo::cuda {
 class OutlierTerms {
  public:
   /// `empty`: a product with K = 0, which has none.
-  OCTAVO_DEVICE OutlierTerms(const Member& p, bool empty)
-      : OutlierTerms(p.epilogue.outliers, p.b.data, empty) {}
+  OCTAVO_DEVICE OutlierTerms(const Member& p, const ChunkSteps& chunks, bool empty)
+      : OutlierTerms(p.epilogue.outliers, p.b.data, chunks, empty) {}
   /// `codes`: the weight's, [K, N].
-  OCTAVO_DEVICE OutlierTerms(const Outliers& outliers, const Elements& codes, bool empty = false)
+  OCTAVO_DEVICE OutlierTerms(const Outliers& outliers, const Elements& codes,
+                             const ChunkSteps& chunks = {}, bool empty = false)
       : o_(outliers),
         original_(o_.weight.dtype != DType::undefined),
         weight_(original_ ? o_.weight : codes),
+        chunks_(chunks),
         count_(empty ? 0 : o_.columns.count) {}
+
+  /// Where a sum over the columns begins.
+  OCTAVO_DEVICE ChunkAtHand first_chunk() const { return ChunkAtHand(chunks_); }
 
   /// Whether the weight is the original one: the sum is added behind its scale.
   OCTAVO_DEVICE bool original() const { return original_; }
@@ -70,6 +77,7 @@ class OutlierTerms {
   const Outliers& o_;
   bool original_;
   const Elements& weight_;
+  ChunkSteps chunks_;
   std::int64_t count_;
 };
 

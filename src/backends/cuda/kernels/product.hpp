@@ -4,7 +4,8 @@
 //
 //   part(i, j) = sum over a cell's k, ascending, of A[i, k] * (B[k, j] - azp_b)   in float32, or
 //                sum of (A[i, k] - azp_a) * (B[k, j] - azp_b)       of integers, exactly
-//   t(i, j)    = sum over cells of K, ascending, of part * the scales that vary along K
+//   t(i, j)    = sum over cells of K, ascending, of part * the scales that vary along K; of several
+//                chunks of K, of each apart, and these in their order
 //   out        = epilogue(t)                                                  (finishing.hpp)
 //
 // A CTA makes 64 x 64 sums (product_tile.hpp), which then lie in shared memory, from where threads
@@ -55,7 +56,7 @@ struct ProductKernel {
     const auto distance = [](std::int64_t stride) { return stride < 0 ? -stride : stride; };
     const bool down = distance(out.strides[0]) < distance(out.strides[1]);
     const Finishing finishing(m, p.product, p.k == 0, p.torch_compat);
-    const OutlierTerms terms(p.product, p.k == 0);
+    const OutlierTerms terms(p.product, p.outlier_chunks, p.k == 0);
     for (std::uint32_t e = m.tid(); e < Shared::kTile * Shared::kTile; e += kThreads) {
       const std::uint32_t outer = e / Shared::kTile, inner = e % Shared::kTile;
       const std::uint32_t r = down ? inner : outer, c = down ? outer : inner;
@@ -77,11 +78,18 @@ struct ProductKernel {
   template <class Machine>
   OCTAVO_DEVICE static OutlierSums outliers(Machine& m, const OutlierTerms& terms, std::int64_t i,
                                             std::int64_t j) {
-    float sum = 0.0F;
+    float total = 0.0F, sum = 0.0F;
+    ChunkAtHand chunk = terms.first_chunk();
     std::int64_t index = 0;
-    for (std::int64_t k = 0; (k = terms.column(m, index)) >= 0; ++index)
+    for (std::int64_t k = 0; (k = terms.column(m, index)) >= 0; ++index) {
+      if (chunk.pass(k)) {
+        total += sum;
+        sum = 0.0F;
+      }
       terms.add(terms.left(m, i, k), terms.in_all_rows(m, k), terms.right(m, k, j), sum);
-    return terms.sums(index > 0, sum);
+    }
+    total += sum;
+    return terms.sums(index > 0, total);
   }
 };
 

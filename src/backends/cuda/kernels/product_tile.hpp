@@ -6,19 +6,21 @@
 //
 //         A: [16 of K][64 rows]      B: [16 of K][64 columns], zero points taken off
 //
-//   Cells of scales end where they end, inside such a stage too. A's zero points come off at the
-//   end of a cell: sum (a - azp) b = sum a b - azp * sum b.
+//   Cells of scales, and chunks of K, end where they end, inside such a stage too. A's zero points
+//   come off at the end of a cell: sum (a - azp) b = sum a b - azp * sum b.
 #pragma once
 
 #include <bit>
 #include <type_traits>
 
+#include "backends/cuda/kernels/chunk_at_hand.hpp"
 #include "backends/cuda/kernels/elements.hpp"
 
 namespace octavo::cuda {
 
 struct ProductParams {
   Member product;
+  ChunkSteps chunks, outlier_chunks;
   std::int64_t m = 0, n = 0, k = 0;
   bool integers = false;  ///< both operands are of 8-bit integers
   bool exact = false;     ///< the output is the integers' sum, in int32
@@ -67,7 +69,8 @@ class ProductTile {
   /// Leaves t of every output, or the exact sum, in shared memory; behind it wants a barrier.
   OCTAVO_DEVICE void run() {
     put_zero_points();
-    std::int64_t begin = 0, end = next_boundary(0);  // of a cell of K
+    ChunkAtHand chunk(p_.chunks);
+    std::int64_t begin = 0, end = next_boundary(0, chunk.end());  // of a cell of K
     Value a[kLoads], b[kLoads];
     constexpr std::int64_t kStage = Shared::kStage;
     for (std::int64_t k = -kStage; k < p_.k; k += kStage) {  // the first only fetches
@@ -88,9 +91,14 @@ class ProductTile {
         }
         finish_cell(begin);
         begin = end;
-        end = next_boundary(begin);
+        if (chunk.pass(begin)) end_chunk();
+        end = next_boundary(begin, chunk.end());
       }
       m_.sync_named(1, Shared::kThreads);  // the stage has been read
+    }
+    if (p_.chunks.several()) {
+      end_chunk();
+      each([&](std::uint32_t r, std::uint32_t c) { total_[r][c] = before_[r][c]; });
     }
     put_sums();
   }
@@ -254,9 +262,9 @@ class ProductTile {
   OCTAVO_DEVICE static bool varies(const ScaleView& scale, std::int64_t along) {
     return scale.kind == ScaleKind::tensor && along != kWholeExtent;
   }
-  // The end of the cell of all scales that vary along K which holds k.
-  OCTAVO_DEVICE std::int64_t next_boundary(std::int64_t k) const {
-    std::int64_t next = p_.k;
+  // The end of the cell of all scales that vary along K which holds k, or of the chunk.
+  OCTAVO_DEVICE std::int64_t next_boundary(std::int64_t k, std::int64_t chunk_end) const {
+    std::int64_t next = chunk_end;
     if (!p_.varies) return next;
     const auto consider = [&](const ScaleView& scale, std::int64_t cell, std::int64_t origin) {
       if (!varies(scale, cell)) return;
@@ -323,6 +331,14 @@ class ProductTile {
     each([&](std::uint32_t r, std::uint32_t c) { total_[r][c] += part[r][c]; });
   }
 
+  // t of a chunk to those before it; the next one's begins.
+  OCTAVO_DEVICE void end_chunk() {
+    each([&](std::uint32_t r, std::uint32_t c) {
+      before_[r][c] += total_[r][c];
+      total_[r][c] = 0;
+    });
+  }
+
   OCTAVO_DEVICE void put_sums() {
     OCTAVO_UNROLL
     for (std::uint32_t r = 0; r < kEach; ++r) {
@@ -341,8 +357,9 @@ class ProductTile {
   Place place_a_, place_b_;
   Value sums_[kEach][kEach] = {};  // of the cell so far
   std::int32_t column_sums_[kEach] = {};
-  bool widened_ = false;            // part of the cell's sums lies in shared memory
-  float total_[kEach][kEach] = {};  // or the exact sum's bits
+  bool widened_ = false;             // part of the cell's sums lies in shared memory
+  float total_[kEach][kEach] = {};   // of the chunk so far, or the exact sum's bits
+  float before_[kEach][kEach] = {};  // of chunks of K
 };
 
 }  // namespace octavo::cuda

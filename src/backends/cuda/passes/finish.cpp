@@ -6,6 +6,7 @@
 #include "backends/cuda/kernels/passes/line_sums.hpp"
 #include "backends/cuda/launch.hpp"
 #include "backends/cuda/passes/passes.hpp"
+#include "core/grid.hpp"
 
 namespace octavo::cuda {
 namespace {
@@ -44,6 +45,7 @@ Status finish_sums(const FinishProblem& p, const CodeSums& codes,
   FinishSumsKernel::Params params;
   fill_in(p, params);
   params.codes = codes;
+  params.chunks = ChunkSteps(k_chunks(p.product, p.options));
   return launch_pass<FinishSumsKernel>(KernelId::finish_sums,
                                        FinishPieces(params.plane, params.depth).count(), params,
                                        context.place(p.product.out.device));

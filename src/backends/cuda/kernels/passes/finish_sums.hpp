@@ -27,6 +27,7 @@ struct FinishSumsKernel {
     MatrixView sums;  ///< int32
     Member product;
     CodeSums codes;
+    ChunkSteps chunks;  ///< of outlier sums
     Plane plane;
     std::int64_t depth = 1;  ///< at most kMostDepth
     Overflow overflow = Overflow::saturate;
@@ -44,7 +45,7 @@ struct FinishSumsKernel {
     const FinishPieces pieces(plane, p.depth);
     const Finishing finishing(m, p.product, p.empty, p.torch_compat);
     const ZeroPointTerms zero_points(p.product, p.codes);
-    const OutlierTerms outliers(p.product, p.empty);
+    const OutlierTerms outliers(p.product, p.chunks, p.empty);
     each_piece(m, pieces.count(), [&](std::int64_t piece) {
       const std::int64_t place = pieces.place(piece, m.tid());
       const std::int64_t begin = pieces.begin(piece), end = pieces.end(piece);
@@ -95,18 +96,33 @@ struct FinishSumsKernel {
                                          const Outputs& outputs) {
     if (terms.column(m, 0) < 0) return false;
     float sums[kLines] = {};
+    ChunkAtHand chunk = terms.first_chunk();
+    OCTAVO_UNROLL
+    for (int line = 0; line < kLines; ++line) m.store_shared(at(m, line), 0.0F);
     bool more = true;
     for (std::int64_t first = 0; more; first += kColumns) {
       stage(m, terms, down, outputs, first);
       for (int c = 0; c < kColumns && more; ++c) {
         const std::int64_t k = terms.column(m, first + c);
         more = k >= 0;
-        if (more) add_column(m, terms, down, outputs.place, k, c, sums);
+        if (!more) break;
+        if (chunk.pass(k)) end_chunk(m, sums);
+        add_column(m, terms, down, outputs.place, k, c, sums);
       }
     }
-    OCTAVO_UNROLL
-    for (int line = 0; line < kLines; ++line) m.store_shared(at(m, line), sums[line]);
+    end_chunk(m, sums);
     return true;
+  }
+
+  // Sums of a chunk of K to those before it; the next one's begin.
+  template <class Machine>
+  OCTAVO_DEVICE static void end_chunk(Machine& m, float (&sums)[kLines]) {
+    OCTAVO_UNROLL
+    for (int line = 0; line < kLines; ++line) {
+      const auto before = m.template load_shared<float>(at(m, line));
+      m.store_shared(at(m, line), before + sums[line]);
+      sums[line] = 0.0F;
+    }
   }
 
   // What lines have of the listed columns from `first` on; 0 where there is none.
