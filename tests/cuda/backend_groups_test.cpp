@@ -189,7 +189,7 @@ TEST_F(CudaBackend, ExpertsAreALaunchForEachOfTheTwoProducts) {
     // Memory that is taken next lies in the holes between these.
     std::vector<Tensor> between;
     for (int count = 0; count < 8; ++count) between.push_back(where(uniforms(float32, {1}, 7)));
-    for (std::size_t gap : {1, 2, 5}) between[gap] = Tensor();
+    for (const std::size_t gap : {1U, 2U, 5U}) between[gap] = Tensor();
     options.scale = {scales, per_channel()};
     const ExpertWeights first = pack_experts(where(w13), options);
     options.scale = {scales2, per_channel()};
