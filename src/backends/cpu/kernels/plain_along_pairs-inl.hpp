@@ -36,11 +36,13 @@ OCTAVO_INLINE void pair_lines(const Dot& dot, const PairColumns& t, const char* 
   const typename AnyAlong::Flip flip(dot);
   Along::Sum first[] = {((void)r, Along::zero())...};
   Along::Sum second[] = {((void)r, Along::zero())...};
-  // The columns that are fetched come one after the other: memory is slower with two streams.
+  // The columns that are fetched come one after the other: memory is slower with two streams. Of an
+  // odd number of lines the second column has one more than are fetched beside its half.
   const std::int64_t half = (t.depth / kSquareBytes + 1) / 2 * kSquareBytes;
+  if constexpr (fetches) __builtin_prefetch(t.b + t.ahead + t.second);
   std::int64_t k = 0;
   for (std::int64_t end = half, column = 0; column < 2; end = t.depth, ++column) {
-    [[maybe_unused]] const char* next = t.b + t.ahead + column * t.second;
+    [[maybe_unused]] const char* next = t.b + t.ahead + column * (t.second + 2 * half - t.depth);
     OCTAVO_FLAT_LOOP
     for (; k < end; k += kSquareBytes, a += rows * kSquareBytes) {
       const char* b = t.b + k;
