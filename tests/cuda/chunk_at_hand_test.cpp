@@ -5,6 +5,7 @@
 #include <string>
 
 #include "backends/cuda/kernels/chunk_at_hand.hpp"
+#include "core/grid.hpp"
 
 namespace octavo::test {
 namespace {

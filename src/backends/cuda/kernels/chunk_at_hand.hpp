@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #include "backends/cuda/machine/types.hpp"
-#include "core/grid.hpp"
+#include "octavo/shard.hpp"
 
 namespace octavo::cuda {
 
@@ -19,7 +19,9 @@ struct ChunkSteps {
   std::int64_t each = 0, left = 0;    ///< elements of every chunk; units that not all of them have
 
   ChunkSteps() = default;
-  explicit ChunkSteps(const KChunks& chunks) noexcept : inner(chunks.inner), count(chunks.count) {
+  /// Of KChunks, which a kernel does not see.
+  template <class Chunks>
+  explicit ChunkSteps(const Chunks& chunks) noexcept : inner(chunks.inner), count(chunks.count) {
     if (!several()) return;
     unit = shard_unit(inner, chunks.cell);
     const std::int64_t units = inner / unit + (inner % unit != 0 ? 1 : 0);
