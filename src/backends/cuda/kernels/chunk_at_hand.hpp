@@ -22,7 +22,6 @@ struct ChunkSteps {
   /// Of KChunks, which a kernel does not see.
   template <class Chunks>
   explicit ChunkSteps(const Chunks& chunks) noexcept : inner(chunks.inner), count(chunks.count) {
-    if (!several()) return;
     unit = shard_unit(inner, chunks.cell);
     const std::int64_t units = inner / unit + (inner % unit != 0 ? 1 : 0);
     each = units / count * unit;
@@ -34,18 +33,12 @@ struct ChunkSteps {
 class ChunkAtHand {
  public:
   /// The one that has element 0.
-  OCTAVO_HOST_DEVICE explicit ChunkAtHand(const ChunkSteps& steps) : steps_(steps) {
-    if (steps_.several()) {
-      pass(0);
-    } else {
-      end_ = steps_.inner;
-    }
-  }
+  OCTAVO_HOST_DEVICE explicit ChunkAtHand(const ChunkSteps& steps) : steps_(steps) { pass(0); }
 
   OCTAVO_HOST_DEVICE std::int64_t end() const { return end_ < steps_.inner ? end_ : steps_.inner; }
   /// Goes on to the chunk that has k < inner. Whether that is another one than before.
   OCTAVO_HOST_DEVICE bool pass(std::int64_t k) {
-    if (!steps_.several() || k < end_ || k >= steps_.inner) return false;
+    if (k < end_ || k >= steps_.inner) return false;
     while (end_ <= k) {
       end_ += steps_.each;
       carried_ += steps_.left;

@@ -102,7 +102,7 @@ struct FinishSumsKernel {
     bool more = true;
     for (std::int64_t first = 0; more; first += kColumns) {
       stage(m, terms, down, outputs, first);
-      for (int c = 0; c < kColumns && more; ++c) {
+      for (int c = 0; c < kColumns; ++c) {
         const std::int64_t k = terms.column(m, first + c);
         more = k >= 0;
         if (!more) break;
