@@ -101,20 +101,24 @@ def _deliver(target, waiting):
 def start(folder, links, breaks=False):
     """Relays between two ranks whose RelayedStores have this folder; links: from rank 0 to 1, and back."""
     ports = [int(_awaited(Path(folder, f"port-{rank}"))) for rank in range(2)]
-    # gloo decides by comparing addresses who connects to whom: the relays' compare as the ranks' own do.
-    low = min(range(2), key=lambda rank: struct.pack(">H", ports[rank]))
-    for rank in range(2):
-        step = -1 if rank == low else 1
-        listener, port = _listener(ports[rank], step)
+    low, high = sorted(ports, key=_compared)
+    for rank, near in enumerate(ports):
+        below = near == low
+        listener, port = _listener(lambda p: _compared(p) < _compared(high) if below else _compared(p) > _compared(low))
         to, back = links if rank == 1 else links[::-1]
-        Relay(listener, ports[rank], to, back, breaks)
+        Relay(listener, near, to, back, breaks)
         _write(Path(folder, f"relay-{rank}"), str(port))
 
 
-def _listener(near, step):
-    port = near
-    while True:
-        port += step
+def _compared(port):
+    """What gloo compares to decide who of two ranks on one host connects to the other: the bytes of the network's order, read
+    in this machine's. Each rank compares its own port with the other's relay: the relays' ports keep the ranks' order."""
+    (number,) = struct.unpack("=H", struct.pack(">H", port))
+    return number
+
+
+def _listener(fits):
+    for port in filter(fits, range(65535, 1023, -1)):
         listener = socket.socket()
         try:
             listener.bind(("127.0.0.1", port))
@@ -122,6 +126,7 @@ def _listener(near, step):
             return listener, port
         except OSError:
             listener.close()
+    raise OSError("relay: a port must be free; got none")
 
 
 def _awaited(path):
