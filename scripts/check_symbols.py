@@ -41,8 +41,6 @@ WRITES_STDOUT = {"printf", "vprintf", "__printf_chk", "__vprintf_chk", "puts", "
                  "stdout", "std::cout"}
 WRITES_STDERR = {"fprintf", "vfprintf", "__fprintf_chk", "__vfprintf_chk", "fputs", "fputc",
                  "fwrite", "perror", "stderr", "std::cerr", "std::clog"}
-# clang 14 keeps a sum of its tiles on the stack, in whatever order it gets them; g++ none.
-SPILLED_BY_CLANG = KERNELS + "avx2_fp8_codes.cpp"
 MAY_WRITE_STDERR = ("src/ops/run.cpp",)  # OCTAVO_VERBOSE=dispatch
 # It compiles all of fmt's functions, those that print among them; nothing may call these.
 FMT_FUNCTIONS = "src/core/fmt_functions.cpp"
@@ -164,10 +162,8 @@ def kernel_findings(unit: Compilation, build: Path) -> list[str]:
     if ELSEWHERE.search(unit.source):
         empty = not symbols(unit.object, "--extern-only", "--defined-only")
         return [] if empty else [f"{unit.source} must be empty on x86-64"]
-    found = [*export_findings(unit.object, unit.source), *unoptimised_findings(unit)]
-    if unit.source != SPILLED_BY_CLANG or "clang" not in unit.command:
-        found += stack_findings(unit.object, f"{unit.source} in {build}")
-    return found
+    return [*export_findings(unit.object, unit.source), *unoptimised_findings(unit),
+            *stack_findings(unit.object, f"{unit.source} in {build}")]
 
 
 def build_findings(build: Path) -> Iterator[str]:

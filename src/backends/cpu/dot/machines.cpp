@@ -234,7 +234,9 @@ constexpr Float8Table table_of() noexcept {
   table.last_finite = static_cast<std::uint8_t>(F.max_code);
   table.down.fill(static_cast<std::uint16_t>(1 << (15 - F.mantissa_bits)));
   table.kept.fill(static_cast<std::uint16_t>(0x8000 | 0x7F00 >> (1 + F.mantissa_bits)));
-  table.unit.fill(std::bit_cast<float>(static_cast<std::uint32_t>(254 - F.bias) << 23));
+  const auto unit = std::bit_cast<float>(static_cast<std::uint32_t>(254 - F.bias) << 23);
+  table.unit.fill(unit);
+  table.unit_for_rows.fill(unit * Float8Table::kRowsDown);
   return table;
 }
 

@@ -24,7 +24,7 @@ namespace {
 
 constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{0, 1, 0, 1};
 constexpr std::int64_t kWidth = 2;
-constexpr float kSumsUp = 512.0F, kSumsDown = 1.0F / 512.0F;
+constexpr float kSumsDown = Float8Table::kRowsDown, kSumsUp = 1.0F / kSumsDown;
 
 OCTAVO_ISA_BEGIN("avx2,fma")
 #include "backends/cpu/kernels/vec_avx2-inl.hpp"
@@ -38,7 +38,7 @@ struct Dot : FloatDot {
   static constexpr int kSteps = 2;
   using Right = Vec::Floats;
   explicit Dot(const DotTile& t)
-      : FloatDot(t), codes(*t.table), up(_mm256_mul_ps(codes.unit, _mm256_set1_ps(kSumsDown))) {}
+      : FloatDot(t), codes(*t.table), up(_mm256_load_ps(t.table->unit_for_rows.data())) {}
   static OCTAVO_INLINE Loaded load(const Vec::Ints& pairs) { return pairs; }
   using Part = Vec::Ints;
   template <int step>
@@ -56,7 +56,8 @@ struct Dot : FloatDot {
     return {floats(words.low), floats(words.high)};
   }
   OCTAVO_INLINE Vec::Floats left(const Vec::Ints& a) const {
-    return Vec::multiply(Vec::as_floats(a), {up, up});
+    const __m256 factor = codes.held(up, &Float8Table::unit_for_rows);
+    return Vec::multiply(Vec::as_floats(a), {factor, factor});
   }
   static OCTAVO_INLINE Sum add(const Sum& sum, const Vec::Floats& a, const Right& b) {
     Sum more = Vec::fused(a, b, sum);

@@ -50,8 +50,10 @@ struct alignas(64) Float8Table {
   /// The factor whose products' upper halves are codes, in the upper bytes of words, shifted down
   /// to where bfloat16 has an exponent; what is kept of them; each sixteen times.
   alignas(32) std::array<std::uint16_t, 16> down, kept;
-  /// What numbers are multiplied by whose exponents are read with float32's bias, eight times.
-  alignas(32) std::array<float, 8> unit;
+  /// What numbers are multiplied by whose exponents are read with float32's bias, and kRowsDown
+  /// times that, for rows of A that hold codes (avx2_fp8_codes.cpp); each eight times.
+  alignas(32) std::array<float, 8> unit, unit_for_rows;
+  static constexpr float kRowsDown = 1.0F / 512.0F;
 };
 /// The table of an fp8 type.
 const Float8Table& float8_table(DType dtype) noexcept;
