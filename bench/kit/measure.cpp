@@ -137,6 +137,7 @@ std::vector<PeerRounds> prepare_peers(PeerProblem& problem, const OracleShare& s
 PeakKind peak_kind(const ProblemLine& line) {
   const DType a = line.quantise != DType::undefined ? line.quantise : line.a;
   if (is_integer8(a) && is_integer8(line.b)) return PeakKind::int8;
+  if (a == DType::float8_e4m3fn && line.b == a) return PeakKind::e4m3;
   return a == DType::float32 || a == DType::float16 ? PeakKind::fp32 : PeakKind::bf16;
 }
 

@@ -82,6 +82,7 @@ class ExpertsRotation {
 
 PeakKind peak_of(const ExpertsLine& line) {
   if (is_integer8(line.a) && is_integer8(line.weight)) return PeakKind::int8;
+  if (line.a == DType::float8_e4m3fn && line.weight == line.a) return PeakKind::e4m3;
   return line.a == DType::float32 || line.a == DType::float16 ? PeakKind::fp32 : PeakKind::bf16;
 }
 

@@ -112,12 +112,16 @@ struct alignas(64) TileShapes {
 };
 
 // Four registers of sums, as a 32x32 tile has.
-template <bool halves>
+template <PeakKind kind>
 OCTAVO_NOIPA void amx_products(std::int64_t rounds, std::index_sequence<0, 1, 2, 3>) {
   const TileShapes shapes;
   _tile_loadconfig(&shapes);
   for (std::int64_t r = 0; r < rounds; ++r) {
-    if constexpr (halves) {
+    if constexpr (kind == PeakKind::e4m3) {  // tdphf8ps of these registers, as bytes
+      __asm__ volatile(
+          ".byte 0xc4,0xe5,0x49,0xfd,0xc4, 0xc4,0xe5,0x41,0xfd,0xcc\n\t"
+          ".byte 0xc4,0xe5,0x49,0xfd,0xd5, 0xc4,0xe5,0x41,0xfd,0xdd");
+    } else if constexpr (kind == PeakKind::bf16) {
       _tile_dpbf16ps(0, 4, 6);
       _tile_dpbf16ps(1, 4, 7);
       _tile_dpbf16ps(2, 5, 6);
@@ -208,13 +212,17 @@ OCTAVO_NOIPA void mul_add(std::int64_t rounds, std::index_sequence<i...>) {
 // Fastest first within a kind; loops of the first feature that is present are measured.
 constexpr std::array kLoops {
 #if defined(__x86_64__)
-  LoopRow{PeakKind::int8, "amx_int8", "tdpbssd", OCTAVO_LOOP(amx_products<false>, 4), 32768},
+  LoopRow{PeakKind::int8, "amx_int8", "tdpbssd", OCTAVO_LOOP(amx_products<PeakKind::int8>, 4),
+          32768},
+      LoopRow{PeakKind::e4m3, "amx_fp8", "tdphf8ps", OCTAVO_LOOP(amx_products<PeakKind::e4m3>, 4),
+              32768},
       LoopRow{PeakKind::int8, "avx512_vnni", "vpdpbusd zmm", OCTAVO_LOOP(dpbusd_512, 24), 128},
       LoopRow{PeakKind::int8, "avx512_vnni", "vpdpbusd zmm", OCTAVO_LOOP(dpbusd_512, 28), 128},
       LoopRow{PeakKind::int8, "avx_vnni", "vpdpbusd ymm", OCTAVO_LOOP(integers_256<true>, 12), 64},
       LoopRow{PeakKind::int8, "avx2", "vpmaddwd, vpaddd ymm", OCTAVO_LOOP(integers_256<false>, 12),
               32},
-      LoopRow{PeakKind::bf16, "amx_bf16", "tdpbf16ps", OCTAVO_LOOP(amx_products<true>, 4), 16384},
+      LoopRow{PeakKind::bf16, "amx_bf16", "tdpbf16ps", OCTAVO_LOOP(amx_products<PeakKind::bf16>, 4),
+              16384},
       LoopRow{PeakKind::bf16, "avx512_bf16", "vdpbf16ps zmm", OCTAVO_LOOP(dpbf16_512, 24), 64},
       LoopRow{PeakKind::bf16, "avx512_bf16", "vdpbf16ps zmm", OCTAVO_LOOP(dpbf16_512, 28), 64},
       LoopRow{PeakKind::bf16, "fma", "vfmadd ymm", OCTAVO_LOOP(fma_256, 12), 16},
@@ -259,6 +267,7 @@ double clock_rate() {
 }  // namespace
 
 Peak measure_peak(PeakKind kind, int threads, double seconds) {
+  if (kind == PeakKind::e4m3 && !has_feature("amx_fp8")) kind = PeakKind::bf16;
   Peak best;
   std::string_view feature;
   bool chosen = false;

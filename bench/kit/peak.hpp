@@ -6,8 +6,9 @@
 
 namespace octavo::kit {
 
-/// The instruction family that bounds a product.
-enum class PeakKind : std::uint8_t { int8, bf16, fp32 };
+/// The instruction family that bounds a product. Codes of e4m3 have one of their own where the CPU
+/// multiplies them as they are, else that of bf16.
+enum class PeakKind : std::uint8_t { int8, e4m3, bf16, fp32 };
 
 /// One measurement of a peak.
 struct Peak {

@@ -49,7 +49,7 @@ struct FeatureRow {
   std::string_view isa;  // the first one that has it
 };
 
-constexpr std::array<FeatureRow, 27> kFeatures{{
+constexpr std::array<FeatureRow, 28> kFeatures{{
     {"sse4_1", &CpuFeatures::sse4_1, "avx2"},
     {"avx2", &CpuFeatures::avx2, "avx2"},
     {"fma", &CpuFeatures::fma, "avx2"},
@@ -67,6 +67,7 @@ constexpr std::array<FeatureRow, 27> kFeatures{{
     {"amx_tile", &CpuFeatures::amx_tile, "amx"},
     {"amx_int8", &CpuFeatures::amx_int8, "amx"},
     {"amx_bf16", &CpuFeatures::amx_bf16, "amx"},
+    {"amx_fp8", &CpuFeatures::amx_fp8, "amx"},
     {"neon", &CpuFeatures::neon, "neon"},
     {"neon_dotprod", &CpuFeatures::neon_dotprod, "neon_dotprod"},
     {"neon_i8mm", &CpuFeatures::neon_i8mm, "neon_i8mm"},
@@ -146,6 +147,7 @@ CpuFeatures detect() noexcept {
   f.amx_tile = tiles && bit(seven.edx, 24);
   f.amx_int8 = tiles && bit(seven.edx, 25);
   f.amx_bf16 = tiles && bit(seven.edx, 22);
+  f.amx_fp8 = tiles && bit(cpuid(0x1E, 1).eax, 4);
   return f;
 }
 

@@ -13,7 +13,7 @@ struct CpuFeatures {
        avx_vnni_int8 = false;
   bool avx512f = false, avx512bw = false, avx512vl = false, avx512dq = false;
   bool avx512_vnni = false, avx512_bf16 = false, avx512_vbmi = false, avx512_fp16 = false;
-  bool amx_tile = false, amx_int8 = false, amx_bf16 = false;
+  bool amx_tile = false, amx_int8 = false, amx_bf16 = false, amx_fp8 = false;
   bool neon = false, neon_dotprod = false, neon_i8mm = false, neon_bf16 = false;
   bool sve = false, sve_i8mm = false, sve_bf16 = false;
   /// How long vectors are in the thread that asks first; all of 0 where longer than 512 bits.

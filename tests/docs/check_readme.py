@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 MACHINE = ("threads", "workspace", "sm90 ", "sm80 ", "cuda ")  # lines that are of the machine
-SHOWN_WITHOUT = {"amx_int8"}  # what it has not
+SHOWN_WITHOUT = {"amx_int8", "amx_fp8"}  # what it has not
 SHOWN_ON = {"avx512_vnni", "avx512_bf16", "avx512_vbmi"}  # what the CPU has whose answers the README shows
 
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// AMX in plain C++: its registers, and what bfloat16 adds up to.
+// AMX in plain C++: its registers, and what bfloat16 and codes of e4m3 add up to.
 #pragma once
 
 #include <array>
@@ -99,6 +99,19 @@ float add_blocks(float sum, std::int64_t depth, const A& a, const B& b) {
       chain = Tiles::flushed(k < depth ? std::fma(a(k), b(k), chain) : chain);
     }
     sum = Tiles::flushed(Tiles::flushed(sum) + Tiles::flushed(chains[0] + chains[1]));
+  }
+  return sum;
+}
+
+/// What tdphf8ps adds to a sum: of blocks of 64 products, one after the other, which are added up
+/// exactly (they are multiples of 2^-18 below 2^18, so that double holds their sums) and rounded
+/// once. a(k), b(k): numbers of e4m3.
+template <class A, class B>
+float add_code_blocks(float sum, std::int64_t depth, const A& a, const B& b) {
+  for (std::int64_t begin = 0; begin < depth; begin += 64) {
+    double block = 0.0;
+    for (std::int64_t k = begin; k < begin + 64 && k < depth; ++k) block += a(k) * b(k);
+    sum = Tiles::flushed(Tiles::flushed(sum) + static_cast<float>(block));
   }
   return sum;
 }

@@ -67,6 +67,24 @@ void add_halves_to(float (&sums)[kColumns], const char* a, const amx::Tiles::Til
   }
 }
 
+// sums[j] += the sum of four codes of a times four of column j, for every step: exact, rounded
+// once.
+void add_codes_to(float (&sums)[kColumns], const char* a, const amx::Tiles::Tile& b) {
+  const auto number = [](char code) {
+    return double{decode<info(DType::float8_e4m3fn).format>(static_cast<std::uint8_t>(code))};
+  };
+  double exact[kColumns] = {};
+  for (std::size_t k = 0; k < b.rows; ++k) {
+    for (std::size_t i = 0; i < 4; ++i) {
+      const double left = number(a[4 * k + i]);
+      for (std::size_t j = 0; j < kColumns; ++j) exact[j] += left * number(b.data[k][4 * j + i]);
+    }
+  }
+  for (std::size_t j = 0; j < kColumns; ++j) {
+    sums[j] = amx::Tiles::flushed(amx::Tiles::flushed(sums[j]) + static_cast<float>(exact[j]));
+  }
+}
+
 struct Registers {
   template <class Shapes>
   static void configure(const Shapes* shapes) {
@@ -92,6 +110,10 @@ struct Registers {
   template <int c, int a, int b>
   static void add_halves() {
     add<float>(tiles().operands(c, a, b), add_halves_to);
+  }
+  template <int c, int a, int b>
+  static void add_e4m3() {
+    add<float>(tiles().operands(c, a, b), add_codes_to);
   }
   template <class Sum>
   static void add(const amx::Tiles::Operands& o,

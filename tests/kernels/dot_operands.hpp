@@ -54,6 +54,9 @@ inline std::vector<FloatTable> float_tables() {
   for (const cpu::Float8Kernels* kernels : kernels_at(&cpu::DotMachine::float8)) {
     for (const DType b : kFloat8Types) tables.push_back({&kernels->dot, kernels->rows, b});
   }
+  for (const cpu::DotKernels* kernels : kernels_at(&cpu::DotMachine::e4m3)) {
+    tables.push_back({kernels, DType::float8_e4m3fn, DType::float8_e4m3fn});
+  }
   for (const cpu::DotKernels* kernels : pair_kernels()) {
     tables.push_back({kernels, DType::bfloat16, DType::bfloat16});
   }

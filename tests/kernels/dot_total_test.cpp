@@ -212,7 +212,7 @@ TEST(DotTotals, OfFloatsAreBitForBitThoseOfTheirGroups) {
     const DotKernels& kernels = *table.kernels;
     for (const Depths& bytes : kDepths) {
       const std::int64_t size = element_bytes(table.a);
-      const std::int64_t fours = kernels.form.step * size / kStepBytes;
+      const std::int64_t fours = std::max(kernels.form.step * size / kStepBytes, std::int64_t{1});
       const Depths d{bytes.depth * fours, bytes.group * fours};
       if (d.depth % size != 0) continue;
       const FloatOperands x(table, Lie::ends_at_guards, d.depth / size);

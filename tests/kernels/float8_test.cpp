@@ -153,6 +153,17 @@ TEST(Float8Tiles, DecodeEveryCodeInEveryPlace) {
   }
 }
 
+// The instruction takes codes as they are, NaN among them.
+TEST(Float8Tiles, TakeEveryCodeOfE4m3InEveryPlace) {
+  constexpr DType kType = DType::float8_e4m3fn;
+  for (const cpu::DotKernels* kernels : kernels_at(&cpu::DotMachine::e4m3)) {
+    expect_every_code({kernels, kType, kType}, [](float got, std::uint8_t code) {
+      const float want = value_of(kType, code);
+      return std::isnan(want) ? std::isnan(got) : got == want;
+    });
+  }
+}
+
 TEST(Int8Tiles, WidenEveryCodeInEveryPlace) {
   for (const FloatTable& table : float_tables()) {
     if (table.b != DType::int8) continue;

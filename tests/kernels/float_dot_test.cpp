@@ -153,6 +153,20 @@ void expect_blocks(const FloatOperands& x, const std::vector<float>& sums, bool 
   }
 }
 
+// And blocks of codes.
+void expect_code_blocks(const FloatOperands& x, const std::vector<float>& sums, bool add) {
+  const std::vector<float> before = first_sums();
+  for (std::int64_t r = 0; r < Rows::kMost; ++r) {
+    for (std::int64_t j = 0; j < kCols; ++j) {
+      const auto i = static_cast<std::size_t>(r * kCols + j);
+      const float sum = amx::add_code_blocks(
+          add ? before[i] : 0.0F, x.depth(), [&](std::int64_t k) { return x.a_value(r, k); },
+          [&](std::int64_t k) { return x.b_value(k, j); });
+      ASSERT_EQ(sums[i], sum) << "depth " << x.depth() << ", row " << r << ", column " << j;
+    }
+  }
+}
+
 void expect_same(const Call& call, std::int64_t vector, const std::vector<float>& want,
                  const Ahead& ahead) {
   const std::int64_t columns = call.vectors * kVectorCols;
@@ -186,6 +200,7 @@ TEST(FloatDotKernels, StayWithinTheBoundWithTheSameBitsFromEveryTile) {
         const std::vector<float> want = row_by_row(table, x, kPanelVectors, add);
         expect_bound(table, x, want, add);
         if (table.a == DType::float32 && !is_float8(table.b)) expect_fused(x, want, add);
+        if (table.a == DType::float8_e4m3fn) expect_code_blocks(x, want, add);
         for_each_tile(*table.kernels, [&](std::int64_t rows, std::int64_t vectors, int lines) {
           for (std::int64_t v = 0; v + vectors <= kPanelVectors; v += grain) {
             expect_same({table, x, rows, vectors, lines, add}, v, want, aheads.next());

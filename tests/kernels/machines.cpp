@@ -42,6 +42,8 @@ constexpr std::array kSimulated {
               machine.pairs = &kSimulatedAmx.pairs;
               machine.beside_pairs = &kSimulatedAmx.beside_pairs;
             }},
+      Simulated{"AVX-512 BF16, VBMI, VNNI", "plain C++, AMX FP8",
+                [](cpu::DotMachine& machine) { machine.e4m3 = &kSimulatedAmx.e4m3; }},
       Simulated{"AVX2, FMA", "plain C++, AVX-VNNI",
                 [](cpu::DotMachine& machine) {
                   machine.few_rows = nullptr;

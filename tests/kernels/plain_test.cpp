@@ -50,6 +50,9 @@ std::vector<PlainTable> plain_tables() {
             a == DType::float32 ? machine.floats : cpu::packer_of_bfloat16(machine);
         tables.push_back({&machine.float8->dot, tiles, a, b});
       }
+      if (machine.e4m3 != nullptr && b == DType::float8_e4m3fn) {
+        tables.push_back({machine.e4m3, machine.e4m3, b, b});
+      }
       for (const DotKernels* pairs : {machine.pairs, machine.few_pairs}) {
         if (pairs != nullptr) tables.push_back({pairs, pairs, DType::bfloat16, b});
       }
@@ -178,11 +181,12 @@ struct Sums {
   std::vector<std::int32_t> columns;
 };
 
-// By tiles of one row and vector on a panel, whose elements are converted one by one.
+// By tiles of one row and the fewest vectors on a panel, whose elements are converted one by one.
 Sums by_tiles(const PlainTable& table, const Shape& s, const Weight& w, const Beside& x,
               std::uint8_t flip) {
   Sums out{std::vector<std::uint32_t>(static_cast<std::size_t>(s.panels() * s.rows * kCols)),
            std::vector<std::int32_t>(static_cast<std::size_t>(s.panels() * kCols))};
+  const std::int64_t grain = table.tiles->form.grain;
   for (std::int64_t p = 0; p < s.panels(); ++p) {
     const std::int64_t columns = std::min(kCols, s.columns - p * kCols);
     const Panel panel(table.tiles->form, s.depth);
@@ -204,7 +208,7 @@ Sums by_tiles(const PlainTable& table, const Shape& s, const Weight& w, const Be
     for (std::int64_t r = 0; r < s.rows; ++r) {
       alignas(64) std::array<float, kCols> c{};
       alignas(64) std::array<float, kCols> total{};
-      for (std::int64_t v = 0; v < cpu::kPanelVectors; ++v) {
+      for (std::int64_t v = 0; v < cpu::kPanelVectors; v += grain) {
         DotTile t = common(table, s, x, flip);
         t.a = x.a.row(r);
         t.b = panel.vector(v);
@@ -217,7 +221,7 @@ Sums by_tiles(const PlainTable& table, const Shape& s, const Weight& w, const Be
           t.scale_a += r;
           t.scale_b += p * s.groups() * kCols + v * 16;
         }
-        table.tiles->tile(1, 1, 0)(t);
+        table.tiles->tile(1, grain, 0)(t);
       }
       std::memcpy(out.sums.data() + (p * s.rows + r) * kCols, s.group > 0 ? total.data() : c.data(),
                   sizeof(c));

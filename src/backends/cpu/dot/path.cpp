@@ -96,8 +96,24 @@ const WideningKernels::Weight* widening(const WideningKernels* kernels, DType b)
   return weight != nullptr && weight->most_rows > 0 ? weight : nullptr;
 }
 
+const char* e4m3_path(const Member& p, const DotKernels& kernels, DotPath& path) noexcept {
+  path.on_the_fly = &kernels;
+  path.rows = DType::float8_e4m3fn;
+  if (p.b.packed == nullptr) {
+    path.pack = kernels.pack;
+    path.plain = kernels.plain;
+    return nullptr;
+  }
+  if (p.b.packed->content()->layout != float_layout(path.rows))
+    return "the weight is packed for another backend";
+  path.direct = &kernels;
+  return nullptr;
+}
+
 const char* float_path(const Member& p, const MatmulOptions& options, const DotMachine& machine,
                        DType a, DType b, DotPath& path) noexcept {
+  if (machine.e4m3 != nullptr && a == DType::float8_e4m3fn && b == a)
+    return e4m3_path(p, *machine.e4m3, path);
   const bool kept = options.exact_subnormals && holds_bfloat16(a, b);
   const bool pairs = machine.pairs != nullptr && fits_bfloat16(a) && fits_bfloat16(b) && !kept;
   path.on_the_fly = pairs ? machine.pairs : machine.floats;

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8 and bfloat16 by AMX, in the tiles of amx_tile-inl.hpp. For a register of 64 bytes of A
+// int8, bfloat16 and fp8 by AMX, in the tiles of amx_tile-inl.hpp. For a register of 64 bytes of A
 //
 //   tdpbssd     c[r][j] += sum over i = 0 .. 63 of a[r][i] * b[i / 4][4 j + i % 4]     exact
+//   tdphf8ps    c[r][j] += sum over i = 0 .. 63 of a[r][i] * b[i / 4][4 j + i % 4]     of e4m3:
+//                          exact, rounded to nearest once, before it is added
 //   tdpbf16ps   even    = sum over i = 0, 2 .. 30 of a[r][i] * b[i / 2][2 j]      from 0, fused
 //               odd     = sum over i = 1, 3 .. 31 of a[r][i] * b[i / 2][2 j + 1]  the same
 //               c[r][j] += even + odd                                    each rounded to nearest
 //
 // whatever the floating-point environment says; operands and sums below 2^-126 count as 0. Panels
 // of int8 and bfloat16 lie as the instructions want them, 16 steps of 16 columns; codes of fp8, and
-// int8 beside bfloat16, are looked up as bfloat16 on their way.
+// int8 beside bfloat16, are looked up as bfloat16 on their way, and e4m3 beside e4m3 is put into
+// fours. No processor with tdphf8ps has run this; what it adds up is Intel's description.
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -58,7 +61,17 @@ struct Registers {
   static OCTAVO_INLINE void add_halves() {
     __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(c), "i"(a), "i"(b));
   }
+  template <int c, int a, int b>
+  static OCTAVO_INLINE void add_e4m3() {
+    __asm__ volatile(".byte 0xc4, 0xe5, %c0, 0xfd, %c1" : : "i"(of_b(b)), "i"(of_c_and_a(c, a)));
+  }
+  // tdphf8ps, younger than many assemblers: VEX.128.66.MAP5.W0 FD /r.
+  static constexpr int of_b(int b) { return (~b & 15) << 3 | 1; }
+  static constexpr int of_c_and_a(int c, int a) { return 0xC0 | c << 3 | a; }
 };
+
+static_assert(Registers::of_b(4) == 0x59 && Registers::of_c_and_a(6, 5) == 0xF5,
+              "tdphf8ps %tmm4, %tmm5, %tmm6 is C4 E5 59 FD F5");
 
 #include "backends/cpu/kernels/amx_kernels-inl.hpp"
 OCTAVO_ISA_END

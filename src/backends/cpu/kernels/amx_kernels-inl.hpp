@@ -3,6 +3,7 @@
 //
 //   Registers::add_bytes<c, a, b>()    tdpbssd
 //   Registers::add_halves<c, a, b>()   tdpbf16ps
+//   Registers::add_e4m3<c, a, b>()     tdphf8ps
 //
 //   shaped_for   thread_local: the rows that registers are shaped for, negative where these are
 //                turned (amx_plain-inl.hpp), 0: they are not in use
@@ -23,6 +24,7 @@
 
 struct Int8 {
   static constexpr bool kExact = true, kInPlace = true;
+  static constexpr std::int64_t kSize = 1;
   static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kInt8Form;
   explicit Int8(const octavo::cpu::DotTile&) {}
   template <int c, int a, int b>
@@ -33,6 +35,7 @@ struct Int8 {
 
 struct Bfloat16 {
   static constexpr bool kExact = false, kInPlace = true;
+  static constexpr std::int64_t kSize = 2;
   static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kBf16Form;
   static constexpr octavo::DType kWeight = octavo::DType::bfloat16;
   static constexpr auto kPack = &pack_bf16;
@@ -73,7 +76,7 @@ struct Int8Pairs : Bfloat16 {
   // Four codes of a column are two steps.
   void widen(const char* b, std::int64_t ldb, std::int64_t steps, std::int64_t vectors,
              char* out) const {
-    for (; steps > 0; steps -= 2, b += ldb, out += 2 * kStagedStep) {
+    for (; steps > 0; --steps, b += ldb, out += 2 * kStagedStep) {
       for (std::int64_t v = 0; v < vectors; ++v) {
         const Bytes bytes = decoder.decode(_mm512_load_si512(b + v * kForm.vector_bytes));
         char* to = out + v * kRegisterBytes;
@@ -86,6 +89,44 @@ struct Int8Pairs : Bfloat16 {
     return joined(decoder.decode_each(eights_in_turns(codes)));
   }
   Int8Bytes decoder;
+};
+
+void pack_e4m3_fours(const octavo::cpu::PackPiece& p) noexcept {
+  pack_piece(p, SameElements<1, false>());
+}
+
+// e4m3 by e4m3, packed in fours.
+struct E4m3Fours {
+  static constexpr bool kExact = false, kInPlace = true;
+  static constexpr std::int64_t kSize = 1;
+  static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kInt8Form;
+  static constexpr octavo::DType kWeight = octavo::DType::float8_e4m3fn;
+  static constexpr auto kPack = &pack_e4m3_fours;
+  explicit E4m3Fours(const octavo::cpu::DotTile&) {}
+  template <int c, int a, int b>
+  static OCTAVO_INLINE void add() {
+    Registers::template add_e4m3<c, a, b>();
+  }
+};
+
+// The same, packed as fp8 is: two steps are one of fours.
+struct E4m3 : E4m3Fours {
+  static constexpr bool kInPlace = false;
+  static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kFloat8Form;
+  using E4m3Fours::E4m3Fours;
+  void widen(const char* b, std::int64_t ldb, std::int64_t steps, std::int64_t vectors,
+             char* out) const {
+    for (; steps > 0; steps -= 2, b += 2 * ldb, out += kStagedStep) {
+      for (std::int64_t v = 0; v < vectors; v += 2) {
+        const char* from = b + v * kForm.vector_bytes;
+        const __m512i first = _mm512_load_si512(from);
+        const __m512i second = steps > 1 ? _mm512_load_si512(from + ldb) : _mm512_setzero_si512();
+        char* to = out + v * kRegisterBytes;
+        _mm512_store_si512(to, _mm512_unpacklo_epi16(first, second));
+        _mm512_store_si512(to + kRegisterBytes, _mm512_unpackhi_epi16(first, second));
+      }
+    }
+  }
 };
 
 #include "backends/cpu/kernels/amx_plain-inl.hpp"
@@ -116,6 +157,7 @@ constexpr std::array<std::int64_t, octavo::cpu::kPanelVectors> kMaxRows{kMostRow
 constexpr std::array<std::int64_t, octavo::cpu::kPanelVectors> kMaxRowsOfCodes{0, kMostRows, 0,
                                                                                kMostRows};
 constexpr std::int64_t kBlock = kRegisterBytes / 2;  // bfloat16 along K
+constexpr std::int64_t kBlockOfCodes = kRegisterBytes;
 
 constexpr octavo::cpu::AmxKernels kAmxKernels{
     .integers = {{"32x32 tile, AMX, exact int32 sums", nullptr, octavo::cpu::kInt8Form, kMaxRows,
@@ -160,4 +202,15 @@ constexpr octavo::cpu::AmxKernels kAmxKernels{
                               kMostRows},
                      .bfloat16 = {},
                      .float16 = {}},
+    .e4m3 = {.how = "32x32 tile, AMX FP8, float32 sums of 64 products at a time",
+             .how_plain = "few rows, AMX FP8, float32 sums of 64 products at a time",
+             .form = octavo::cpu::kFloat8Form,
+             .max_rows = kMaxRowsOfCodes,
+             .tile = &find_amx_tile<E4m3>,
+             .pack = &pack_fp8,
+             .pack_rows = nullptr,
+             .decode_int8 = nullptr,
+             .decode_float8 = nullptr,
+             .plain = &find_amx_plain_e4m3,
+             .block = kBlockOfCodes / octavo::cpu::kFloat8Form.step},
 };

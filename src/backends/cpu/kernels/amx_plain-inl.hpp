@@ -12,9 +12,9 @@
 // [K, N]: some rows of the weight become steps in the first-level cache, 64 columns at a time, and
 // the sums of a strip of columns wait for the next ones, which are fetched meanwhile.
 //
-// Codes become bfloat16 on their way to either. Included after amx_tile-inl.hpp, the Kinds and what
-// packs; a `Kind` for these has besides
-//   kWeight, kPack      a type that it is for, and what packs this into bfloat16
+// Codes become bfloat16 on their way to either, unless the instruction takes them. Included after
+// amx_tile-inl.hpp, the Kinds and what packs; a `Kind` for these has besides
+//   kWeight, kPack      a type that it is for, and what packs this for the Kind that Packed<> says
 //   numbers(codes)      64 of them in their order, unless columns lie in place
 
 #include "backends/cpu/kernels/rows_ahead-inl.hpp"
@@ -22,7 +22,10 @@
 constexpr std::int64_t kPlainRows = 16;      // the most
 constexpr std::int64_t kColumnAhead = 2048;  // bytes of a column, ahead of what is read
 constexpr std::int64_t kTurnedBytes = 1024;  // 16 steps of 16 rows
-constexpr std::int64_t kNumberBytes = 2;
+
+/// What multiplies steps that were packed in place.
+template <class Kind>
+using Packed = std::conditional_t<Kind::kInPlace, Kind, Bfloat16>;
 
 inline void shape_turned(std::int64_t rows) {
   if (shaped_for == -rows) return;
@@ -188,10 +191,10 @@ OCTAVO_INLINE void add_strip_rows(const octavo::cpu::PlainTile& plain, std::int6
   constexpr std::int64_t kSize = octavo::element_bytes(Kind::kWeight);
   const octavo::cpu::DotTile& t = plain.tile;
   const char* b = static_cast<const char*>(t.b) + begin * t.ldb;
-  const char* a = static_cast<const char*>(t.a) + begin * kNumberBytes;
-  const Bfloat16 pairs(t);
+  const char* a = static_cast<const char*>(t.a) + begin * Kind::kSize;
+  const Packed<Kind> packed(t);
   Ahead none{nullptr, 0, 0, 0};
-  alignas(64) char panel[kMostTogether / octavo::cpu::kBf16Form.step * kStagedStep];
+  alignas(64) char panel[kMostTogether / Packed<Kind>::kForm.step * kStagedStep];
   float* c = static_cast<float*>(t.c);
   for (std::int64_t j = 0; j < plain.columns; j += octavo::cpu::kRowSums, c += plain.panel_sums) {
     const std::int64_t columns = std::min(octavo::cpu::kRowSums, plain.columns - j);
@@ -209,8 +212,8 @@ OCTAVO_INLINE void add_strip_rows(const octavo::cpu::PlainTile& plain, std::int6
                  .panel = panel,
                  .table = t.table});
     const std::int64_t vectors = (columns + kRegisterRows - 1) / kRegisterRows;
-    products(Product{t, static_cast<int>(rows), static_cast<int>(vectors), 0}, pairs,
-             Operands{a, t.lda, panel, vectors * kRegisterBytes}, some * kNumberBytes,
+    products(Product{t, static_cast<int>(rows), static_cast<int>(vectors), 0}, packed,
+             Operands{a, t.lda, panel, vectors * kRegisterBytes}, some * Kind::kSize,
              add ? c : nullptr, c, none);
   }
 }
@@ -218,11 +221,11 @@ OCTAVO_INLINE void add_strip_rows(const octavo::cpu::PlainTile& plain, std::int6
 template <class Kind>
 OCTAVO_KERNEL void plain_rows(const octavo::cpu::PlainTile& plain, std::int64_t rows) noexcept {
   const octavo::cpu::DotTile& t = plain.tile;
-  const std::int64_t depth = t.depth / kNumberBytes;
-  const std::int64_t group_depth = t.total == nullptr ? depth : t.group / kNumberBytes;
+  const std::int64_t depth = t.depth / Kind::kSize;
+  const std::int64_t group_depth = t.total == nullptr ? depth : t.group / Kind::kSize;
   const std::int64_t strip = plain.columns * octavo::element_bytes(Kind::kWeight);
-  // Blocks of 32 products stay whole.
-  constexpr std::int64_t kBlockRows = kRegisterBytes / kNumberBytes;
+  // Blocks of 32 products, of codes 64, stay whole.
+  constexpr std::int64_t kBlockRows = kRegisterBytes / Kind::kSize;
   const std::int64_t together =
       std::max(rows_together(strip, rows, t.first_level) / kBlockRows * kBlockRows, kBlockRows);
   shape_tiles(rows);
@@ -272,10 +275,15 @@ octavo::cpu::PlainKernel amx_plain_of(const octavo::cpu::PlainWanted& wanted) no
 }
 
 // Groups that end inside a register would be copied for the most part.
+bool has_amx_plain(const octavo::cpu::PlainWanted& wanted) noexcept {
+  return wanted.rows >= 1 && wanted.rows <= kPlainRows && wanted.group % kRegisterBytes == 0;
+}
 octavo::cpu::PlainKernel find_amx_plain(const octavo::cpu::PlainWanted& wanted) noexcept {
-  if (wanted.rows < 1 || wanted.rows > kPlainRows) return nullptr;
-  if (wanted.group % kRegisterBytes != 0) return nullptr;
+  if (!has_amx_plain(wanted)) return nullptr;
   if (wanted.weight == octavo::DType::bfloat16) return amx_plain_of<Bfloat16>(wanted);
   if (wanted.weight == octavo::DType::int8) return amx_plain_of<Int8Pairs>(wanted);
   return octavo::is_float8(wanted.weight) ? amx_plain_of<Float8>(wanted) : nullptr;
+}
+octavo::cpu::PlainKernel find_amx_plain_e4m3(const octavo::cpu::PlainWanted& wanted) noexcept {
+  return has_amx_plain(wanted) ? amx_plain_of<E4m3Fours>(wanted) : nullptr;
 }

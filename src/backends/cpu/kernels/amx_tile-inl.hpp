@@ -21,11 +21,13 @@
 //   Registers::load<t>(from, stride)      store<t>(to, stride)
 // A `Kind` is an instruction and a form of B:
 //   Kind::kExact                  sums are int32, else float32
+//   Kind::kSize                   bytes of an element of A
 //   Kind::add<c, a, b>()          the instruction, of these registers
 //   Kind::kForm                   of B
 //   Kind::kInPlace                a panel is what the instruction takes; else
 //   Kind(tile).widen(b, ldb, steps, vectors, out)
-//                                 steps of 4 bytes of A each, as rows kRowSums * 4 bytes apart
+//                                 steps of the panel as steps of 4 bytes of A each, kRowSums * 4
+//                                 bytes apart, and zeros up to the end of the last of these
 
 constexpr std::int64_t kRegisterRows = 16, kRegisterBytes = 64;
 constexpr std::int64_t kRegisterSteps = kRegisterBytes / octavo::cpu::kStepBytes;
@@ -172,6 +174,10 @@ inline void stage_rows(const Operands& o, std::int64_t rows, std::int64_t depth,
   }
 }
 
+/// Bytes of A that a step of B meets.
+template <class Kind>
+constexpr std::int64_t kBytesOfStep = Kind::kForm.step* Kind::kSize;
+
 // The steps of `depth` bytes of A, with zeros up to whole registers behind them.
 template <class Kind>
 void stage_steps(const Kind& kind, const Operands& o, std::int64_t depth, std::int64_t vectors,
@@ -185,7 +191,7 @@ void stage_steps(const Kind& kind, const Operands& o, std::int64_t depth, std::i
       }
     }
   } else {
-    kind.widen(o.b, o.ldb, steps, vectors, staged);
+    kind.widen(o.b, o.ldb, (depth + kBytesOfStep<Kind> - 1) / kBytesOfStep<Kind>, vectors, staged);
   }
   for (std::int64_t s = steps; s % kRegisterSteps != 0; ++s) {
     for (std::int64_t v = 0; v < vectors; ++v) {
@@ -193,10 +199,6 @@ void stage_steps(const Kind& kind, const Operands& o, std::int64_t depth, std::i
     }
   }
 }
-
-/// Bytes of A that a step of B meets.
-template <class Kind>
-constexpr std::int64_t kBytesOfStep = Kind::kForm.step*(Kind::kExact ? 1 : 2);
 
 // Adds `depth` bytes of K to the sums of `vectors` columns of registers.
 template <class Kind>

@@ -305,6 +305,7 @@ struct AmxKernels {
   Float8Kernels float8;
   DotKernels pairs;
   WideningKernels beside_pairs;
+  DotKernels e4m3;
 };
 
 /// The kernels on SVE's registers, of one length.
@@ -327,6 +328,8 @@ struct DotMachine {
   const DotKernels* few_pairs = nullptr;
   const WideningKernels* beside_floats = nullptr;
   const WideningKernels* beside_pairs = nullptr;
+  /// e4m3fn by e4m3fn, rows of A as they are, on panels of `float8`; null: as what `float8` takes.
+  const DotKernels* e4m3 = nullptr;
 };
 
 /// What packs and unpacks int8 weights.
