@@ -27,7 +27,7 @@
 //   Kind::kInPlace                a panel is what the instruction takes; else
 //   Kind(tile).widen(b, ldb, steps, vectors, out)
 //                                 steps of the panel as steps of 4 bytes of A each, kRowSums * 4
-//                                 bytes apart, and zeros up to the end of the last of these
+//                                 bytes apart; where the last of these goes on behind them, zeros
 
 constexpr std::int64_t kRegisterRows = 16, kRegisterBytes = 64;
 constexpr std::int64_t kRegisterSteps = kRegisterBytes / octavo::cpu::kStepBytes;

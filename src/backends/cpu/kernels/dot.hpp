@@ -4,8 +4,9 @@
 //   C[r][j] = sum over k of A[r][k] * B[k][j]
 //
 // Both sides step along K by four bytes of A: four int8, two int16 or bfloat16, or one float32;
-// where the tile itself widens B, a step of B meets eight bytes of A. A lies in rows; B is packed
-// (VNNI layout) in panels of up to 64 columns, whole vectors of 16:
+// where the tile itself widens B, a step of B meets eight bytes of A, and two where codes of fp8
+// meet codes. A lies in rows; B is packed (VNNI layout) in panels of up to 64 columns, whole
+// vectors of 16:
 //
 //         A      step 0  step 1  ..          panel of B    v0               v1     v2     v3
 //      row 0     a a a a a a a a             step 0        [0][1] .. [15]  [16] ..
