@@ -51,7 +51,19 @@ struct Row {
 };
 
 #if defined(__x86_64__)
-// Its kernels' regions but for AMX FP8.
+// A CPU with AMX; `e4m3` is null without AMX FP8.
+constexpr DotMachine amx_machine(const char* name, const DotKernels* e4m3) noexcept {
+  return {.name = name,
+          .integers = &kAmxDot.integers,
+          .float8 = &kAmxDot.float8,
+          .pairs = &kAmxDot.pairs,
+          .floats = &kAvx512FmaDot,
+          .few_rows = &kAvx512VnniDot,
+          .beside_floats = &kAvx512WideningDot,
+          .beside_pairs = &kAmxDot.beside_pairs,
+          .e4m3 = e4m3};
+}
+// What its kernels' regions name, but for AMX FP8.
 bool has_amx(const CpuFeatures& cpu) noexcept {
   return cpu.amx_tile && cpu.amx_int8 && cpu.amx_bf16 && cpu.avx512f && cpu.avx512bw &&
          cpu.avx512_vnni && cpu.avx512_bf16 && cpu.avx512_vbmi;
@@ -61,27 +73,9 @@ bool has_amx(const CpuFeatures& cpu) noexcept {
 // Best first. A CPU that lacks what a row needs is one of the rows below it.
 constexpr std::array kDotMachines {
 #if defined(__x86_64__)
-  Row{DotRegisters::zmm,
-      {.name = "AMX FP8, INT8, BF16, AVX-512 BF16, VBMI",
-       .integers = &kAmxDot.integers,
-       .float8 = &kAmxDot.float8,
-       .pairs = &kAmxDot.pairs,
-       .floats = &kAvx512FmaDot,
-       .few_rows = &kAvx512VnniDot,
-       .beside_floats = &kAvx512WideningDot,
-       .beside_pairs = &kAmxDot.beside_pairs,
-       .e4m3 = &kAmxDot.e4m3},
+  Row{DotRegisters::zmm, amx_machine("AMX FP8, INT8, BF16, AVX-512 BF16, VBMI", &kAmxDot.e4m3),
       [](const CpuFeatures& cpu) noexcept { return cpu.amx_fp8 && has_amx(cpu); }},
-      Row{DotRegisters::zmm,
-          {.name = "AMX INT8, BF16, AVX-512 BF16, VBMI",
-           .integers = &kAmxDot.integers,
-           .float8 = &kAmxDot.float8,
-           .pairs = &kAmxDot.pairs,
-           .floats = &kAvx512FmaDot,
-           .few_rows = &kAvx512VnniDot,
-           .beside_floats = &kAvx512WideningDot,
-           .beside_pairs = &kAmxDot.beside_pairs},
-          &has_amx},
+      Row{DotRegisters::zmm, amx_machine("AMX INT8, BF16, AVX-512 BF16, VBMI", nullptr), &has_amx},
       Row{DotRegisters::zmm,
           {.name = "AVX-512 BF16, VBMI, VNNI",
            .integers = &kAvx512VnniDot,
