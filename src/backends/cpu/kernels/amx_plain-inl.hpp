@@ -60,7 +60,7 @@ struct Columns {
 
 /// Bytes of A beside a byte of a column.
 template <class Kind>
-constexpr std::int64_t kWidening = Kind::kInPlace ? 1 : 2;
+constexpr std::int64_t kWidening = Kind::kSize / octavo::element_bytes(Kind::kWeight);
 
 // `depth` bytes of A's K of 16 columns, kStagedBytes apart, with zeros behind what there is.
 template <class Kind>
@@ -188,7 +188,7 @@ template <class Kind>
 OCTAVO_INLINE void add_strip_rows(const octavo::cpu::PlainTile& plain, std::int64_t rows,
                                   std::int64_t begin, std::int64_t some, bool add,
                                   RowsAhead ahead) {
-  constexpr std::int64_t kSize = octavo::element_bytes(Kind::kWeight);
+  constexpr std::int64_t kWeightSize = octavo::element_bytes(Kind::kWeight);
   const octavo::cpu::DotTile& t = plain.tile;
   const char* b = static_cast<const char*>(t.b) + begin * t.ldb;
   const char* a = static_cast<const char*>(t.a) + begin * Kind::kSize;
@@ -199,13 +199,13 @@ OCTAVO_INLINE void add_strip_rows(const octavo::cpu::PlainTile& plain, std::int6
   for (std::int64_t j = 0; j < plain.columns; j += octavo::cpu::kRowSums, c += plain.panel_sums) {
     const std::int64_t columns = std::min(octavo::cpu::kRowSums, plain.columns - j);
     for (std::int64_t k = 0; k < some; ++k) {
-      for (std::int64_t at = 0; at < columns * kSize; at += RowsAhead::kLineBytes) {
+      for (std::int64_t at = 0; at < columns * kWeightSize; at += RowsAhead::kLineBytes) {
         ahead.fetch<RowsAhead::kLineBytes>();
       }
     }
     Kind::kPack({.dtype = Kind::kWeight,
-                 .b = b + j * kSize,
-                 .stride_k = t.ldb / kSize,
+                 .b = b + j * kWeightSize,
+                 .stride_k = t.ldb / kWeightSize,
                  .stride_n = 1,
                  .depth = some,
                  .columns = columns,
