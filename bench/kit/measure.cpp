@@ -135,10 +135,7 @@ std::vector<PeerRounds> prepare_peers(PeerProblem& problem, const OracleShare& s
 }  // namespace
 
 PeakKind peak_kind(const ProblemLine& line) {
-  const DType a = line.quantise != DType::undefined ? line.quantise : line.a;
-  if (is_integer8(a) && is_integer8(line.b)) return PeakKind::int8;
-  if (a == DType::float8_e4m3fn && line.b == a) return PeakKind::e4m3;
-  return a == DType::float32 || a == DType::float16 ? PeakKind::fp32 : PeakKind::bf16;
+  return peak_kind(line.quantise != DType::undefined ? line.quantise : line.a, line.b);
 }
 
 Median median_of(std::vector<double> samples) {

@@ -80,12 +80,6 @@ class ExpertsRotation {
   std::size_t position_ = 0;
 };
 
-PeakKind peak_of(const ExpertsLine& line) {
-  if (is_integer8(line.a) && is_integer8(line.weight)) return PeakKind::int8;
-  if (line.a == DType::float8_e4m3fn && line.weight == line.a) return PeakKind::e4m3;
-  return line.a == DType::float32 || line.a == DType::float16 ? PeakKind::fp32 : PeakKind::bf16;
-}
-
 // Null: the backend is chosen.
 const char* name_of(const std::string& backend) {
   return backend.empty() ? nullptr : backend.c_str();
@@ -145,7 +139,7 @@ ExpertsFigure measure_experts(const ExpertsLine& line, const MeasureOptions& o) 
     times.push_back(seconds_per_call(ours, o.sample_seconds));
     again.push_back(seconds_per_call(ours, o.sample_seconds) / times.back());
     if (o.threads > 1) scaling.push_back(seconds_per_call(alone, o.sample_seconds) / times.back());
-    peaks.push_back(measure_peak(peak_of(line), o.threads, o.sample_seconds).gops);
+    peaks.push_back(measure_peak(peak_kind(line.a, line.weight), o.threads, o.sample_seconds).gops);
     reads.push_back(measure_read_bandwidth(o.threads, o.sample_seconds));
     const Floor floor = work.floor(peaks.back(), reads.back());
     fractions.push_back(floor.seconds / times.back());

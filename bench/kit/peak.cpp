@@ -266,6 +266,12 @@ double clock_rate() {
 
 }  // namespace
 
+PeakKind peak_kind(DType a, DType b) {
+  if (is_integer8(a) && is_integer8(b)) return PeakKind::int8;
+  if (a == DType::float8_e4m3fn && b == a) return PeakKind::e4m3;
+  return a == DType::float32 || a == DType::float16 ? PeakKind::fp32 : PeakKind::bf16;
+}
+
 Peak measure_peak(PeakKind kind, int threads, double seconds) {
   if (kind == PeakKind::e4m3 && !has_feature("amx_fp8")) kind = PeakKind::bf16;
   Peak best;

@@ -4,11 +4,15 @@
 
 #include <cstdint>
 
+#include "octavo/dtype.hpp"
+
 namespace octavo::kit {
 
 /// The instruction family that bounds a product. Codes of e4m3 have one of their own where the CPU
 /// multiplies them as they are, else that of bf16.
 enum class PeakKind : std::uint8_t { int8, e4m3, bf16, fp32 };
+/// That of a product of such elements.
+PeakKind peak_kind(DType a, DType b);
 
 /// One measurement of a peak.
 struct Peak {
