@@ -70,14 +70,9 @@ void add_halves_to(float (&sums)[kColumns], const char* a, const amx::Tiles::Til
 // sums[j] += the sum of four codes of a times four of column j, for every step: exact, rounded
 // once.
 void add_codes_to(float (&sums)[kColumns], const char* a, const amx::Tiles::Tile& b) {
-  static const auto numbers = [] {
-    std::array<double, 256> all{};
-    for (std::uint32_t code = 0; code < 256; ++code) {
-      all[code] = decode<info(DType::float8_e4m3fn).format>(code);
-    }
-    return all;
-  }();
-  const auto number = [](char code) { return numbers[static_cast<std::uint8_t>(code)]; };
+  const auto number = [](char code) {
+    return double{code_values(DType::float8_e4m3fn)[static_cast<std::uint8_t>(code)]};
+  };
   double exact[kColumns] = {};
   for (std::size_t k = 0; k < b.rows; ++k) {
     for (std::size_t i = 0; i < 4; ++i) {

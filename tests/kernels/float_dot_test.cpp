@@ -133,38 +133,37 @@ void expect_pairs(const FloatOperands& x, const std::vector<float>& sums, bool a
   }
 }
 
-// Blocks, too.
-void expect_blocks(const FloatOperands& x, const std::vector<float>& sums, bool add) {
+// Blocks, too: sum_of(before, r, j) from what the sum was.
+template <class SumOf>
+void expect_sums(const FloatOperands& x, const std::vector<float>& sums, bool add,
+                 const SumOf& sum_of) {
   const std::vector<float> before = first_sums();
   for (std::int64_t r = 0; r < Rows::kMost; ++r) {
     for (std::int64_t j = 0; j < kCols; ++j) {
       const auto i = static_cast<std::size_t>(r * kCols + j);
-      const auto half = [](const void* place) {
-        return amx::Tiles::half(static_cast<const char*>(place));
-      };
-      const float sum = amx::add_blocks(
-          add ? before[i] : 0.0F, x.depth(),
-          [&](std::int64_t k) { return half(x.a().row(r) + 2 * k); },
-          [&](std::int64_t k) { return half(x.b().at(k, j)); });
+      const float sum = sum_of(add ? before[i] : 0.0F, r, j);
       ASSERT_TRUE(same_floats(&sums[i], &sum, 1))
           << "depth " << x.depth() << ", row " << r << ", column " << j << ": " << sums[i]
           << " against " << sum;
     }
   }
 }
-
-// And blocks of codes.
+void expect_blocks(const FloatOperands& x, const std::vector<float>& sums, bool add) {
+  const auto half = [](const void* place) {
+    return amx::Tiles::half(static_cast<const char*>(place));
+  };
+  expect_sums(x, sums, add, [&](float before, std::int64_t r, std::int64_t j) {
+    return amx::add_blocks(
+        before, x.depth(), [&](std::int64_t k) { return half(x.a().row(r) + 2 * k); },
+        [&](std::int64_t k) { return half(x.b().at(k, j)); });
+  });
+}
 void expect_code_blocks(const FloatOperands& x, const std::vector<float>& sums, bool add) {
-  const std::vector<float> before = first_sums();
-  for (std::int64_t r = 0; r < Rows::kMost; ++r) {
-    for (std::int64_t j = 0; j < kCols; ++j) {
-      const auto i = static_cast<std::size_t>(r * kCols + j);
-      const float sum = amx::add_code_blocks(
-          add ? before[i] : 0.0F, x.depth(), [&](std::int64_t k) { return x.a_value(r, k); },
-          [&](std::int64_t k) { return x.b_value(k, j); });
-      ASSERT_EQ(sums[i], sum) << "depth " << x.depth() << ", row " << r << ", column " << j;
-    }
-  }
+  expect_sums(x, sums, add, [&](float before, std::int64_t r, std::int64_t j) {
+    return amx::add_code_blocks(
+        before, x.depth(), [&](std::int64_t k) { return x.a_value(r, k); },
+        [&](std::int64_t k) { return x.b_value(k, j); });
+  });
 }
 
 void expect_same(const Call& call, std::int64_t vector, const std::vector<float>& want,
