@@ -4,9 +4,9 @@
 """Usage: check_symbols.py [BUILD_DIR...] [--shared LIBRARY...]
 
 In each build directory (made by CMake for Ninja):
-  - every CPU kernel is compiled, and a table names what it exports: one strong symbol, as built and
-    at -O0, and no weak one that needs AVX: that is an inline function of a header, which the rest of
-    the program would run as well;
+  - every CPU kernel is compiled, and a table names what it exports: one strong symbol, and no weak one that
+    needs AVX: that is an inline function of a header, which the rest of the program would run as well. Nor may
+    there be one without optimisation, where nothing is inlined, which is seen of a build by clang;
   - no innermost loop of a kernel's tiles (tile_RxC, and every instance of dot_tile) loads or stores
     a vector on the stack (x86-64);
   - the library never ends the process, never writes to stdout, and to stderr in one place only.
@@ -17,9 +17,7 @@ import argparse
 import json
 import re
 import shlex
-import subprocess
 import sys
-import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Iterator, NamedTuple
@@ -99,14 +97,25 @@ def export_findings(file: Path, what: str) -> Iterator[str]:
             yield f"{what} exports {name} compiled for AVX, and the linker may pick this copy"
 
 
+# What becomes an instruction of AVX in a function that may use them: numbers that are no integers, vectors, copies.
+IN_VECTORS = re.compile(r"\b(float|double|half|bfloat)\b|<\d+ x |@llvm\.mem")
+
+
 def unoptimised_findings(unit: Compilation) -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "kernel.o"
-        words = [w for w in shlex.split(unit.command) if not re.fullmatch(r"-O\w*", w)]
-        for option, suffix in (("-o", ".o"), ("-MF", ".d")):
-            words[words.index(option) + 1] = str(target.with_suffix(suffix))
-        subprocess.run([*words, "-O0"], cwd=unit.directory, check=True)
-        yield from export_findings(target, f"{unit.source} at -O0")
+    words = [w for w in shlex.split(unit.command) if not re.fullmatch(r"-O\w*|-MD", w)]
+    for option in ("-MT", "-MF", "-o"):
+        at = words.index(option)
+        del words[at:at + 2]
+    code = output_of(*words, "-O0", "-S", "-emit-llvm", "-Xclang", "-disable-llvm-passes", "-o", "-",
+                     cwd=unit.directory)
+    for_avx = set(re.findall(r"^attributes #(\d+) = .*\"target-features\"=\"[^\"]*\+avx", code, re.MULTILINE))
+    functions = re.findall(r"^define (?:(linkonce|weak).*?|.*?)@(\w+)\(.*?\) .*?#(\d+) .*$((?:\n.+)*)", code,
+                           re.MULTILINE)
+    if not functions:
+        yield f"{unit.source} has no function that can be read in clang's intermediate code"
+    for weak, name, attributes, body in functions:
+        if weak and attributes in for_avx and IN_VECTORS.search(body):
+            yield f"{unit.source} unoptimised exports {name} compiled for AVX, and the linker may pick this copy"
 
 
 def missing_tiles(names: list[str]) -> Iterator[str]:
@@ -162,8 +171,8 @@ def kernel_findings(unit: Compilation, build: Path) -> list[str]:
     if ELSEWHERE.search(unit.source):
         empty = not symbols(unit.object, "--extern-only", "--defined-only")
         return [] if empty else [f"{unit.source} must be empty on x86-64"]
-    return [*export_findings(unit.object, unit.source), *unoptimised_findings(unit),
-            *stack_findings(unit.object, f"{unit.source} in {build}")]
+    found = [*export_findings(unit.object, unit.source), *stack_findings(unit.object, f"{unit.source} in {build}")]
+    return [*found, *unoptimised_findings(unit)] if "clang" in unit.command.split()[0] else found
 
 
 def build_findings(build: Path) -> Iterator[str]:
