@@ -8,7 +8,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <vector>
 
 namespace octavo::cuda::simulator {
@@ -57,8 +59,8 @@ struct Knowledge {
   }
 };
 
-/// Sets of reads, each held once and named by a number: the words of a tile share one. Set 0 is
-/// empty.
+/// Sets of reads, named by a number: the words of a tile share one. Set 0 is empty. What was asked
+/// for long ago may be made again, which costs memory and nothing else.
 class ReadSets {
  public:
   using Id = std::uint32_t;
@@ -69,7 +71,8 @@ class ReadSets {
   Id with(Id id, Epoch read) {
     if (id == last_.from && read == last_.read) return last_.to;
     const std::vector<Step>& steps = steps_from_[id];
-    for (auto step = steps.rbegin(); step != steps.rend(); ++step)  // the latest are asked for
+    const auto before = steps.rbegin() + std::min<std::ptrdiff_t>(std::ssize(steps), kRemembered);
+    for (auto step = steps.rbegin(); step != before; ++step)
       if (step->read == read) return (last_ = *step).to;
     std::vector<Epoch> set = sets_[id];
     const auto mine =
@@ -92,6 +95,7 @@ class ReadSets {
     Epoch read;
     Id to = 0;
   };
+  static constexpr std::ptrdiff_t kRemembered = 32;  // warps that read a tile
   std::vector<std::vector<Epoch>> sets_{1};
   std::vector<std::vector<Step>> steps_from_{1};
   Step last_;
