@@ -6,6 +6,7 @@
 #include <immintrin.h>
 
 #include <array>
+#include <type_traits>
 
 #include "backends/cpu/kernels/isa_region.hpp"
 #include "core/cpu_features.hpp"
@@ -58,8 +59,16 @@ OCTAVO_KERNEL void vpdpbusd_zmm(Operands& x) {
 }
 OCTAVO_ISA_END
 
-OCTAVO_ISA_BEGIN("avx2,avxvnni")
+OCTAVO_ISA_BEGIN("avx2")
 __m256i* front(Lanes& lanes) { return reinterpret_cast<__m256i*>(&lanes); }
+#include "vnni_dots-inl.hpp"
+template <class Byte>
+OCTAVO_KERNEL void dots_ymm(Operands& x) {
+  *front(x.sums) = vnni_dots<Byte>(*front(x.sums), *front(x.a), *front(x.b));
+}
+OCTAVO_ISA_END
+
+OCTAVO_ISA_BEGIN("avx2,avxvnni")
 OCTAVO_KERNEL void vpdpbusd_ymm(Operands& x) {
   *front(x.sums) = _mm256_dpbusd_avx_epi32(*front(x.sums), *front(x.a), *front(x.b));
 }
@@ -89,6 +98,12 @@ TEST(Vnni, VpdpbusdIsWhatItIsTakenFor) {
 TEST(Vnni, VpdpbssdIsWhatItIsTakenFor) {
   if (!kAssembled || !this_cpu().avx_vnni_int8) GTEST_SKIP() << "no AVX-VNNI-INT8 here";
   expect_dots<std::int8_t>(vpdpbssd_ymm, 8);
+}
+
+TEST(Vnni, SimulatedKernelsMultiplyByTheSame) {
+  if (!this_cpu().avx2) GTEST_SKIP() << "this CPU has no AVX2";
+  expect_dots<std::uint8_t>(dots_ymm<std::uint8_t>, 8);
+  expect_dots<std::int8_t>(dots_ymm<std::int8_t>, 8);
 }
 
 }  // namespace
