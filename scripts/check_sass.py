@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Usage: check_sass.py [--write] [--self-test]
+"""Usage: check_sass.py [--write] BUILD_DIR | --self-test
 
-Compiles the CUDA sources for sm_90a, mma.cu for sm_80, and holds their machine code to tables: every primitive
-of the machine to tests/cuda/primitives.txt, every kernel to tests/cuda/kernels.toml and the cost of its main
-loops to tests/cuda/sass_steps.json, which --write writes. Where nvcc or nvdisasm is missing it says so and does
-nothing."""
+Holds the machine code that a build has made (its target cuda-machine-code) for sm_90a, of mma.cu for sm_80, to tables:
+every primitive of the machine to tests/cuda/primitives.txt, every kernel to tests/cuda/kernels.toml and the cost of
+its main loops to tests/cuda/sass_steps.json, which --write writes. Where nvcc or nvdisasm is missing it says so and
+does nothing."""
 
 import argparse
 import json
@@ -25,7 +25,8 @@ KERNELS = ROOT / "tests/cuda/kernels.toml"
 PASSES = ROOT / "src/backends/cuda/kernels/pass_instances.inc"
 STEPS = ROOT / "tests/cuda/sass_steps.json"
 MACHINE = ROOT / "src/backends/cuda/device/device.cuh"
-ARCHITECTURES = {"mma.cu": "sm_80"}  # of other sources: sm_90a
+# Of images, by what they are called in the build; `portable` is passes.cu.
+ARCHITECTURES = {"primitives": "sm_90a", "dense": "sm_90a", "few_rows": "sm_90a", "mma": "sm_80", "portable": "sm_90a"}
 GROWTH = 2  # instructions a step that need no explanation
 
 Row = dict[str, Any]
@@ -229,17 +230,15 @@ def print_steps(kernels: dict[str, Kernel]) -> None:
               f"{step.tensor:.0f}: issuing takes {step.instructions / step.tensor:.2f} of the time")
 
 
-def run(write: bool) -> list[str]:
-    nvcc, nvdisasm = sass.find_nvcc(), sass.find_nvdisasm()
+def run(build: Path, write: bool) -> list[str]:
+    nvcc, nvdisasm = sass.nvcc_of(build), sass.find_nvdisasm()
     if nvcc is None or nvdisasm is None:
         print(f"check_sass: skipped: {'nvcc' if nvcc is None else 'nvdisasm'} was not found")
         return []
     rows = read_rows(KERNELS.read_text(encoding="utf-8"))
-    sources = sorted((ROOT / "src/backends/cuda/kernels").glob("*.cu"))
     with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda source: sass.compile_kernels(source, ARCHITECTURES.get(source.name, "sm_90a"),
-                                                                    ROOT / "build/cuda", nvcc, nvdisasm),
-                                [PRIMITIVES, *sources]))
+        results = list(pool.map(lambda image: sass.read_image(build / "cuda" / image, ARCHITECTURES[image], nvdisasm),
+                                ARCHITECTURES))
     found = list(all_primitives(results[0], read_primitives(PRIMITIVES.with_suffix(".txt").read_text()),
                                 unused_members(MACHINE.read_text(), PRIMITIVES.read_text())))
     kernels = {name: kernel for result in results[1:] for name, kernel in result.items()}
@@ -302,7 +301,7 @@ BAD: dict[str, tuple[str, tuple[str, ...], Row, float]] = {
 
 
 def made_up(log: str, code: tuple[str, ...]) -> Kernel:
-    kernels = sass.read_log(log)
+    kernels = sass.read_log(log, "sm_90a")
     kernel = kernels.get("k", Kernel())
     kernel.body = sass.read_listing(listing(code)).get("k", [])
     return kernel
@@ -367,8 +366,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--self-test", action="store_true", help="prove that each gate can fail")
     parser.add_argument("--write", action="store_true", help="write tests/cuda/sass_steps.json")
+    parser.add_argument("build", nargs="?", type=Path, help="a build directory")
     arguments = parser.parse_args()
-    found = list(self_test()) if arguments.self_test else run(arguments.write)
+    if arguments.build is None and not arguments.self_test:
+        parser.error("name a build directory")
+    found = list(self_test()) if arguments.self_test else run(arguments.build, arguments.write)
     for sentence in found:
         print(sentence)
     return 1 if found else 0

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Machine code: compiling CUDA sources, reading what ptxas says of them and nvdisasm's listings.
+# Machine code: what a build has kept of CUDA sources (cmake/octavo_cuda_image.cmake), what ptxas says of them and
+# nvdisasm's listings.
 
 import re
 import shutil
@@ -15,12 +16,6 @@ from object_code import flow_through, natural_loops
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Section 3 of the specification rounds every step: no contraction into FMA.
-# The headers' constexpr functions are device functions, too; 445 is a false warning of one of them.
-OPTIONS = ("-std=c++20", "-fmad=false", "--expt-relaxed-constexpr", "--diag-suppress=445", "-cubin",
-           "-Werror=all-warnings", "-Xptxas=-v,--warn-on-spills", f"-I{ROOT / 'src'}", f"-I{ROOT / 'include'}")
-
-
 def find_tool(name: str, *places: str) -> str | None:
     """A program of PATH or of one of these folders (patterns)."""
     for folder in (None, *sorted(sum((glob(place) for place in places), []), reverse=True)):
@@ -30,8 +25,10 @@ def find_tool(name: str, *places: str) -> str | None:
     return None
 
 
-def find_nvcc() -> str | None:
-    return find_tool("nvcc", "/usr/local/cuda*/bin")
+def nvcc_of(build: Path) -> str | None:
+    """What a build directory compiles CUDA kernels with."""
+    found = re.search(r"^OCTAVO_NVCC:FILEPATH=(.+)$", (build / "CMakeCache.txt").read_text(), re.MULTILINE)
+    return found[1] if found and not found[1].endswith("-NOTFOUND") else None
 
 
 def find_nvdisasm() -> str | None:
@@ -94,13 +91,13 @@ def read_listing(text: str) -> dict[str, list[Instruction]]:
     return kernels
 
 
-def read_log(log: str) -> dict[str, Kernel]:
-    """What `ptxas -v` says, by kernel."""
+def read_log(log: str, arch: str) -> dict[str, Kernel]:
+    """What `ptxas -v` says, by kernel, for one kind of device; one kind after the other."""
     kernels: dict[str, Kernel] = {}
     current = Kernel()
     for line in log.splitlines():
-        if found := re.search(r"Compiling entry function '([^']+)'", line):
-            current = kernels.setdefault(found[1], Kernel())
+        if found := re.search(r"Compiling entry function '([^']+)' for '([^']+)'", line):
+            current = kernels.setdefault(found[1], Kernel()) if found[2] == arch else Kernel()
         elif found := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line):
             current.stack = int(found[1])
             current.spills = int(found[2]) + int(found[3])
@@ -111,21 +108,17 @@ def read_log(log: str) -> dict[str, Kernel]:
     return kernels
 
 
-def compile_kernels(source: Path, arch: str, folder: Path, nvcc: str, nvdisasm: str) -> dict[str, Kernel]:
-    """Every kernel of a source, for one kind of device; leaves the cubin and the listing in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    cubin = folder / (source.stem + ".cubin")
-    run = subprocess.run([nvcc, *OPTIONS, f"-arch={arch}", str(source), "-o", str(cubin)],
-                         capture_output=True, text=True)
-    log = run.stdout + run.stderr
-    if run.returncode:
-        sys.exit(f"check_sass: {source.name} does not compile:\n{log}")
-    listing = subprocess.run([nvdisasm, "-hex", "-c", str(cubin)], check=True, capture_output=True, text=True).stdout
-    cubin.with_suffix(".sass").write_text(listing)
-    kernels = read_log(log)
-    for name, body in read_listing(listing).items():
-        kernels.setdefault(name, Kernel()).body = body
-    return kernels
+def read_image(kept: Path, arch: str, nvdisasm: str) -> dict[str, Kernel]:
+    """Every kernel of an image for one kind of device, of what the build has kept; leaves the listing there."""
+    for cubin in sorted(kept.glob("*.cubin")):
+        listing = subprocess.run([nvdisasm, "-hex", "-c", str(cubin)], check=True, capture_output=True, text=True).stdout
+        if re.search(rf"\.target\s+{arch}\b", listing):
+            cubin.with_suffix(".sass").write_text(listing)
+            kernels = read_log((kept / "log").read_text(), arch)
+            for name, body in read_listing(listing).items():
+                kernels.setdefault(name, Kernel()).body = body
+            return kernels
+    sys.exit(f"check_sass: {kept} has no machine code for {arch}")
 
 
 PIPES = (

@@ -22,33 +22,25 @@ if(NOT OCTAVO_NVCC)
   return()
 endif()
 
+include(octavo_cuda_image)
+# Section 3 of the specification rounds every step: no contraction into FMA. The headers' constexpr functions are
+# device functions, too; 445 is a false warning of one of them.
 set(OCTAVO_NVCC_OPTIONS -std=c++20 -fmad=false --expt-relaxed-constexpr --diag-suppress=445
     -I${PROJECT_SOURCE_DIR}/src -I${PROJECT_SOURCE_DIR}/include CACHE INTERNAL "Of all CUDA kernels")
 
-# octavo_cuda_image(name source architectures...): build/cuda/<name>.fatbin.
-function(octavo_cuda_image name source)
+# What images.cpp carries: build/cuda/<name>.fatbin.
+function(octavo_carried_image name source)
   set(image ${CMAKE_BINARY_DIR}/cuda/${name}.fatbin)
-  set(architectures ${ARGN})
-  list(TRANSFORM architectures PREPEND "-gencode=")
-  add_custom_command(
-    OUTPUT ${image}
-    COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/cuda
-    COMMAND ${OCTAVO_NVCC} ${OCTAVO_NVCC_OPTIONS} ${architectures}
-            -fatbin -Xfatbin -compress-all -MD -MF ${image}.d -MT ${image}
-            ${CMAKE_CURRENT_SOURCE_DIR}/backends/cuda/kernels/${source} -o ${image}
-    DEPENDS backends/cuda/kernels/${source}
-    DEPFILE ${image}.d
-    COMMENT "Compiling CUDA kernels: ${source}"
-    VERBATIM)
+  octavo_cuda_image(${image} ${CMAKE_CURRENT_SOURCE_DIR}/backends/cuda/kernels/${source} "${ARGN}")
   string(TOUPPER ${name} upper)
   set_property(SOURCE backends/cuda/images.cpp APPEND PROPERTY OBJECT_DEPENDS ${image})
   set_property(SOURCE backends/cuda/images.cpp APPEND PROPERTY
                COMPILE_DEFINITIONS "OCTAVO_CUDA_${upper}=\"${image}\"")
 endfunction()
 
-octavo_cuda_image(dense dense.cu "arch=compute_90a,code=sm_90a")
-octavo_cuda_image(few_rows few_rows.cu "arch=compute_90a,code=sm_90a")
-octavo_cuda_image(mma mma.cu "arch=compute_80,code=sm_80"
-                  "arch=compute_89,code=[sm_89,compute_89]")
-octavo_cuda_image(portable passes.cu "arch=compute_90a,code=sm_90a" "arch=compute_80,code=compute_80")
+octavo_carried_image(dense dense.cu "arch=compute_90a,code=sm_90a")
+octavo_carried_image(few_rows few_rows.cu "arch=compute_90a,code=sm_90a")
+octavo_carried_image(mma mma.cu "arch=compute_80,code=sm_80"
+                     "arch=compute_89,code=[sm_89,compute_89]")
+octavo_carried_image(portable passes.cu "arch=compute_90a,code=sm_90a" "arch=compute_80,code=compute_80")
 set_property(SOURCE backends/cuda/images.cpp APPEND PROPERTY COMPILE_DEFINITIONS OCTAVO_CUDA_IMAGES=1)

@@ -1,0 +1,16 @@
+# cmake -DLOG=... -P octavo_logged.cmake -- COMMAND...: runs a command whose words go into a file; they are shown where
+# it fails.
+set(command)
+math(EXPR last "${CMAKE_ARGC} - 1")
+foreach(i RANGE ${last})
+  if(DEFINED begun)
+    list(APPEND command "${CMAKE_ARGV${i}}")
+  elseif(CMAKE_ARGV${i} STREQUAL "--")
+    set(begun TRUE)
+  endif()
+endforeach()
+execute_process(COMMAND ${command} OUTPUT_FILE ${LOG} ERROR_FILE ${LOG} RESULT_VARIABLE result)
+if(NOT result EQUAL 0)
+  file(READ ${LOG} words)
+  message(FATAL_ERROR "${words}")
+endif()
