@@ -94,7 +94,11 @@ def export_findings(file: Path, what: str) -> Iterator[str]:
         yield f"{what} exports {len(strong)} strong symbols instead of one: {', '.join(strong)}"
     for name, body in functions_of(file):
         if name in weak and uses_avx(body):
-            yield f"{what} exports {name} compiled for AVX, and the linker may pick this copy"
+            yield for_avx(what, name)
+
+
+def for_avx(what: str, name: str) -> str:
+    return f"{what} exports {name} compiled for AVX, and the linker may pick this copy"
 
 
 # What becomes an instruction of AVX in a function that may use them: numbers that are no integers, vectors, copies.
@@ -108,14 +112,14 @@ def unoptimised_findings(unit: Compilation) -> Iterator[str]:
         del words[at:at + 2]
     code = output_of(*words, "-O0", "-S", "-emit-llvm", "-Xclang", "-disable-llvm-passes", "-o", "-",
                      cwd=unit.directory)
-    for_avx = set(re.findall(r"^attributes #(\d+) = .*\"target-features\"=\"[^\"]*\+avx", code, re.MULTILINE))
+    avx = set(re.findall(r"^attributes #(\d+) = .*\"target-features\"=\"[^\"]*\+avx", code, re.MULTILINE))
     functions = re.findall(r"^define (?:(linkonce|weak).*?|.*?)@(\w+)\(.*?\) .*?#(\d+) .*$((?:\n.+)*)", code,
                            re.MULTILINE)
     if not functions:
         yield f"{unit.source} has no function that can be read in clang's intermediate code"
     for weak, name, attributes, body in functions:
-        if weak and attributes in for_avx and IN_VECTORS.search(body):
-            yield f"{unit.source} unoptimised exports {name} compiled for AVX, and the linker may pick this copy"
+        if weak and attributes in avx and IN_VECTORS.search(body):
+            yield for_avx(f"{unit.source} unoptimised", name)
 
 
 def missing_tiles(names: list[str]) -> Iterator[str]:
@@ -172,7 +176,11 @@ def kernel_findings(unit: Compilation, build: Path) -> list[str]:
         empty = not symbols(unit.object, "--extern-only", "--defined-only")
         return [] if empty else [f"{unit.source} must be empty on x86-64"]
     found = [*export_findings(unit.object, unit.source), *stack_findings(unit.object, f"{unit.source} in {build}")]
-    return [*found, *unoptimised_findings(unit)] if "clang" in unit.command.split()[0] else found
+    return [*found, *unoptimised_findings(unit)] if by_clang(unit) else found
+
+
+def by_clang(unit: Compilation) -> bool:
+    return "clang" in unit.command.split()[0]
 
 
 def build_findings(build: Path) -> Iterator[str]:
@@ -207,6 +215,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if not arguments.build and not arguments.shared:
         parser.error("name a build directory or a shared library")
+    if arguments.build and not any(by_clang(unit) for build in arguments.build for unit in library_compilations(build)):
+        print("check_symbols: no build is by clang: what would be exported without optimisation is not looked at")
     found = [f for build in arguments.build for f in build_findings(build)]
     found += [f for library in arguments.shared for f in shared_findings(library)]
     for sentence in found:
