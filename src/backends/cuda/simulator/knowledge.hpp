@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
 #include <vector>
 
 namespace octavo::cuda::simulator {
@@ -70,9 +69,8 @@ class ReadSets {
   /// The set with one more read; an agent's later read takes its earlier one's place.
   Id with(Id id, Epoch read) {
     if (id == last_.from && read == last_.read) return last_.to;
-    const std::vector<Step>& steps = steps_from_[id];
-    const auto before = steps.rbegin() + std::min<std::ptrdiff_t>(std::ssize(steps), kRemembered);
-    for (auto step = steps.rbegin(); step != before; ++step)
+    const std::vector<Step>& before = steps_from_[id];
+    for (auto step = before.rbegin(); step != before.rend(); ++step)
       if (step->read == read) return (last_ = *step).to;
     std::vector<Epoch> set = sets_[id];
     const auto mine =
@@ -85,7 +83,9 @@ class ReadSets {
     const Step step{id, read, static_cast<Id>(sets_.size())};
     sets_.push_back(std::move(set));
     steps_from_.emplace_back();
-    steps_from_[id].push_back(step);
+    std::vector<Step>& steps = steps_from_[id];
+    if (steps.size() == kRemembered) steps.erase(steps.begin());
+    steps.push_back(step);
     return (last_ = step).to;
   }
 
@@ -95,7 +95,7 @@ class ReadSets {
     Epoch read;
     Id to = 0;
   };
-  static constexpr std::ptrdiff_t kRemembered = 32;  // warps that read a tile
+  static constexpr std::size_t kRemembered = 32;  // warps that read a tile
   std::vector<std::vector<Epoch>> sets_{1};
   std::vector<std::vector<Step>> steps_from_{1};
   Step last_;
