@@ -34,11 +34,14 @@ inline constexpr std::int64_t kRowSums = kPanelVectors * kVectorCols;
 /// Bytes of a row of A in one step.
 inline constexpr std::int64_t kStepBytes = 4;
 
-/// Whether some CPU of this architecture asks for DotTile::first_level.
+/// Whether some CPU of this architecture asks for DotTile::first_level; how many rows of A a
+/// pointer and their distance can name in an address: p, p + d, p + 2 d.
 #if defined(__x86_64__)
 inline constexpr bool kAsksForFirstLevel = true;
+inline constexpr std::size_t kRowsOfAnAddress = 3;
 #else
 inline constexpr bool kAsksForFirstLevel = false;
+inline constexpr std::size_t kRowsOfAnAddress = 1;
 #endif
 
 /// The magnitudes of the 128 codes of an fp8 type without their sign, as bfloat16: the low byte of

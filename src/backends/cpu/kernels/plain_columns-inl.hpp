@@ -104,12 +104,13 @@ class FetchedColumns {
 
   std::int64_t left(const char* at) const { return end_ - at; }  // bytes of a column
 
-  // Squares at `at` are next, beside which line() is called kLines times, or lines() once: lines on
-  // their way, asked for all at once, hold up what is read.
-  OCTAVO_INLINE void begin(const char* at) {
+  // Squares are next behind whose beginning columns go on for `left` bytes; beside them line() is
+  // called kLines times, or lines() once: lines on their way, asked for all at once, hold up what
+  // is read.
+  OCTAVO_INLINE void begin(std::int64_t left) {
     if (octavo::cpu::kAsksForFirstLevel && first_level_) return;
-    next_ = at + kColumnAhead;
-    if (next_ >= end_) next_ += kLines * ldb_ - (end_ - b_);
+    next_ = end_ - left + kColumnAhead;
+    if (left <= kColumnAhead) next_ += kLines * ldb_ - (end_ - b_);
   }
   OCTAVO_INLINE void line() {
     if (octavo::cpu::kAsksForFirstLevel && first_level_) {
@@ -180,23 +181,56 @@ constexpr int kPairedRowsOf<Source> = Source::kPairedRows;
 template <class Source, int rows>
 constexpr int kSquares = Dot::kExact || rows > kPairedRowsOf<Source> ? 1 : 2;
 
+// Rows of A: those of one pointer lie a multiple of `lda` behind it, which an address holds beside
+// the pointer. Pointers of all rows would be more than there are registers.
+template <int rows>
+struct RowsBeside {
+  static constexpr std::size_t kTogether = octavo::cpu::kRowsOfAnAddress;
+  static constexpr std::size_t kPointers = (rows + kTogether - 1) / kTogether;
+  const char* pointers[kPointers];
+  std::int64_t lda;
+
+  template <std::size_t r>
+  OCTAVO_INLINE const char* row(std::int64_t bytes, std::int64_t distance) const {
+    return pointers[r / kTogether] + static_cast<std::int64_t>(r % kTogether) * distance + bytes;
+  }
+};
+template <int rows, std::size_t... i>
+OCTAVO_INLINE RowsBeside<rows> rows_beside(const Square& at, std::index_sequence<i...>) {
+  return {{at.a + static_cast<std::int64_t>(i * RowsBeside<rows>::kTogether) * at.lda...}, at.lda};
+}
+template <int rows>
+OCTAVO_INLINE RowsBeside<rows> rows_beside(const Square& at) {
+  return rows_beside<rows>(at, std::make_index_sequence<RowsBeside<rows>::kPointers>());
+}
+
+// The distance as a number of its own, so that the compiler does not make pointers of all rows.
+template <int rows>
+OCTAVO_INLINE std::int64_t distance_of(const RowsBeside<rows>& a) {
+  std::int64_t distance = a.lda;
+  if constexpr (RowsBeside<rows>::kTogether > 1) asm("" : "+r"(distance));
+  return distance;
+}
+
 // Sum i belongs to row i / squares and square i % squares.
-template <int squares, int square, std::size_t sums_count, std::size_t... r>
-OCTAVO_INLINE void plain_step(const Dot& dot, Dot::Sum (&sums)[sums_count], const char* a,
-                              std::int64_t lda, const Dot::Right& step, std::index_sequence<r...>) {
+template <int squares, int square, std::size_t sums_count, int rows, std::size_t... r>
+OCTAVO_INLINE void plain_step(const Dot& dot, Dot::Sum (&sums)[sums_count],
+                              const RowsBeside<rows>& a, std::int64_t bytes, const Dot::Right& step,
+                              std::index_sequence<r...>) {
+  const std::int64_t distance = distance_of(a);
   ((sums[r * squares + square] =
         Dot::add(sums[r * squares + square],
-                 dot.left(broadcast_step(a + static_cast<std::int64_t>(r) * lda)), step)),
+                 dot.left(broadcast_step(a.template row<r>(bytes, distance))), step)),
    ...);
 }
 
 template <class Source, int rows, bool ones, int squares, int square, int word, std::size_t... s>
 OCTAVO_INLINE void plain_word(const Dot& dot, Dot::Sum (&sums)[rows * squares],
-                              [[maybe_unused]] Dot::Sum& b_sums, const Square& at,
+                              [[maybe_unused]] Dot::Sum& b_sums, const RowsBeside<rows>& a,
                               const Vec::Ints& m, std::index_sequence<s...>) {
   const auto loaded = Source::load(dot, m);
-  (plain_step<squares, square>(dot, sums, at.a + (word * Source::kSteps + static_cast<int>(s)) * 4,
-                               at.lda, Source::template step<static_cast<int>(s)>(dot, loaded),
+  (plain_step<squares, square>(dot, sums, a, (word * Source::kSteps + static_cast<int>(s)) * 4,
+                               Source::template step<static_cast<int>(s)>(dot, loaded),
                                std::make_index_sequence<rows>()),
    ...);
   if constexpr (ones) {
@@ -211,8 +245,9 @@ template <class Source, int rows, bool ones, int squares, class Turned, class Fe
 OCTAVO_INLINE void plain_words(const Dot& dot, Dot::Sum (&sums)[rows * squares], Dot::Sum& b_sums,
                                const Square& at, Turned (&turned)[squares], Fetched& fetched,
                                std::index_sequence<i...>) {
+  const auto a = rows_beside<rows>(at);
   ((fetched.line(), plain_word<Source, rows, ones, squares, i % squares, i / squares>(
-                        dot, sums, b_sums, at, turned[i % squares].template word<i / squares>(),
+                        dot, sums, b_sums, a, turned[i % squares].template word<i / squares>(),
                         std::make_index_sequence<Source::kSteps>())),
    ...);
 }
@@ -224,10 +259,11 @@ OCTAVO_INLINE void plain_some(const Dot& dot, Dot::Sum (&sums)[rows * squares],
                               const Turned (&turned)[squares], std::int64_t first,
                               std::index_sequence<i...>) {
   constexpr std::make_index_sequence<rows> kRows;
+  const auto a = rows_beside<rows>(at);
   const auto step = [&](std::size_t square, std::size_t n) OCTAVO_LAMBDA {
     return turned[square].step(first + static_cast<std::int64_t>(n));
   };
-  (plain_step<squares, i % squares>(dot, sums, at.a + i / squares * octavo::cpu::kStepBytes, at.lda,
+  (plain_step<squares, i % squares>(dot, sums, a, i / squares * octavo::cpu::kStepBytes,
                                     step(i % squares, i / squares), kRows),
    ...);
   if constexpr (ones) ((b_sums = plain_ones(dot, b_sums, step(0, i))), ...);
@@ -296,33 +332,66 @@ struct StagedSquares {
   }
 };
 
+// Sums of so many rows, and, where they are asked for, of the columns.
+template <int rows, int squares>
+struct PlainSums {
+  Dot::Sum rows_of[rows * squares];
+  Dot::Sum columns;
+};
+
+// Whole squares, `count` of them, behind whose beginning columns go on for `left` bytes. The only
+// copy of a kernel's loop: what is staged takes it, too.
+template <class Source, int rows, bool ones, int squares, std::size_t... i>
+OCTAVO_INLINE void add_squares(const Dot& dot, PlainSums<rows, squares>& out, Square at,
+                               TurningOf<Source, squares>& turning,
+                               FetchedColumns<Source, squares>& fetches, std::int64_t left,
+                               std::int64_t count, std::index_sequence<i...> all) {
+  Dot::Sum sums[] = {out.rows_of[i]...};
+  Dot::Sum b_sums = out.columns;
+  FetchedColumns<Source, squares> fetched = fetches;
+  OCTAVO_FLAT_LOOP
+  for (; count > 0; --count, left -= kSquareBytes) {
+    fetched.begin(left);
+    plain_squares<Source, rows, ones, squares>(dot, sums, b_sums, at, turning, fetched, left, all,
+                                               std::make_index_sequence<squares>());
+    at.b += kSquareBytes;
+    at.a += kSquareBytes * Source::kSteps;
+  }
+  fetches = fetched;
+  ((out.rows_of[i] = sums[i]), ...);
+  out.columns = b_sums;
+}
+template <class Source, int rows, bool ones, int squares>
+OCTAVO_KERNEL void plain_run(const Dot& dot, PlainSums<rows, squares>& out, const Square& at,
+                             TurningOf<Source, squares>& turning,
+                             FetchedColumns<Source, squares>& fetched, std::int64_t left,
+                             std::int64_t count) noexcept {
+  add_squares<Source, rows, ones, squares>(Dot(dot), out, at, turning, fetched, left, count,
+                                           std::make_index_sequence<rows * squares>());
+}
+
 // `depth` bytes of the rows by up to 16 columns of each square; goes on behind them.
 template <class Source, int rows, bool ones, int squares>
-OCTAVO_INLINE void plain_depth(const Dot& dot, Dot::Sum (&sums)[rows * squares], Dot::Sum& b_sums,
-                               Square& at, TurningOf<Source, squares>& turning,
+OCTAVO_INLINE void plain_depth(const Dot& dot, PlainSums<rows, squares>& sums, Square& at,
+                               TurningOf<Source, squares>& turning,
                                FetchedColumns<Source, squares>& fetched, std::int64_t columns,
                                std::int64_t depth) {
-  constexpr std::make_index_sequence<rows * squares> kSums;
-  constexpr std::make_index_sequence<squares> kAll;
   constexpr std::int64_t kRowBytes = kSquareBytes * Source::kSteps;  // of A beside a square
   if (columns == squares * kSquareColumns) {
-    OCTAVO_FLAT_LOOP
-    for (; depth >= kRowBytes; depth -= kRowBytes) {
-      fetched.begin(at.b);
-      plain_squares<Source, rows, ones, squares>(dot, sums, b_sums, at, turning, fetched,
-                                                 fetched.left(at.b), kSums, kAll);
-      at.b += kSquareBytes;
-      at.a += kRowBytes;
-    }
+    const std::int64_t count = depth / kRowBytes;
+    plain_run<Source, rows, ones, squares>(dot, sums, at, turning, fetched, fetched.left(at.b),
+                                           count);
+    at.b += count * kSquareBytes;
+    at.a += count * kRowBytes;
+    depth -= count * kRowBytes;
   }
   for (; depth > 0; depth -= kRowBytes) {
     const std::int64_t a_size = depth < kRowBytes ? depth : kRowBytes;
     StagedSquares<rows, squares, kRowBytes> staged;
     const Square square = staged.of(at, columns, a_size / Source::kSteps, a_size);
     TurningOf<Source, squares> staged_turning(square.b, square.ldb);
-    NothingFetched nothing;
-    plain_squares<Source, rows, ones, squares>(dot, sums, b_sums, square, staged_turning, nothing,
-                                               kSquareBytes, kSums, kAll);
+    plain_run<Source, rows, ones, squares>(dot, sums, square, staged_turning, fetched, kSquareBytes,
+                                           1);
     at.b += a_size / Source::kSteps;
     at.a += a_size;
   }
@@ -355,13 +424,12 @@ OCTAVO_INLINE void plain_block(const octavo::cpu::PlainTile& p, std::int64_t fir
   const float* scale_b = t.total != nullptr ? t.scale_b + first : nullptr;
   for (std::int64_t depth = t.depth;;) {
     const std::int64_t part = t.total == nullptr || depth <= t.group ? depth : t.group;
-    Dot::Sum sums[] = {((void)i, Dot::zero())...};
-    Dot::Sum b_sums = Dot::zero();
-    plain_depth<Source, rows, ones, squares>(dot, sums, b_sums, at, turning, fetched, columns,
-                                             part);
+    PlainSums<rows, squares> made{{((void)i, Dot::zero())...}, Dot::zero()};
+    plain_depth<Source, rows, ones, squares>(dot, made, at, turning, fetched, columns, part);
+    Dot::Sum sums[] = {made.rows_of[i]...};
     if constexpr (ones) {
-      plain_take_away<rows>(sums, b_sums, t, all);
-      Vec::store(p.sums_out + first, b_sums);
+      plain_take_away<rows>(sums, made.columns, t, all);
+      Vec::store(p.sums_out + first, made.columns);
     }
     if (t.total == nullptr) {
       auto* c = static_cast<float*>(t.c) + first;  // or int32

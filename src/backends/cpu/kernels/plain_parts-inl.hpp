@@ -133,9 +133,10 @@ OCTAVO_INLINE void parts_depth(const Dot& dot, Square& at, TurningOf<Source>& tu
   constexpr std::int64_t kRowBytes = kSquareBytes * Source::kSteps;  // of A beside a square
   if (columns == kSquareColumns) {
     for (; depth >= kRowBytes; depth -= kRowBytes, at.b += kSquareBytes, at.a += kRowBytes) {
-      fetched.begin(at.b);
+      const std::int64_t left = fetched.left(at.b);
+      fetched.begin(left);
       fetched.lines();
-      const auto square = turning.template turn<0>(dot, at.b, at.ldb, fetched.left(at.b));
+      const auto square = turning.template turn<0>(dot, at.b, at.ldb, left);
       parts_square<Source>(dot, square, at.a, at.lda, c, rows);
     }
   }
