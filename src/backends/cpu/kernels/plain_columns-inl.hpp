@@ -332,54 +332,97 @@ struct StagedSquares {
   }
 };
 
-// Sums of so many rows, and, where they are asked for, of the columns.
+// What the shifts take away.
+template <int rows, class Sum, std::size_t... r>
+OCTAVO_INLINE void plain_take_away(Sum (&sums)[rows], const Sum& ones,
+                                   const octavo::cpu::DotTile& t, std::index_sequence<r...>) {
+  ((sums[r] = Vec::subtract(sums[r],
+                            times(ones, t.shift[static_cast<std::int64_t>(r) * t.shift_stride]))),
+   ...);
+}
+
+// Between runs of squares: sums of rows and, where they are asked for, of columns; the end of a
+// group, which scales them; how far it is.
 template <int rows, int squares>
 struct PlainSums {
   Dot::Sum rows_of[rows * squares];
   Dot::Sum columns;
+  std::int32_t* columns_out;
+  const octavo::cpu::DotTile& tile;
+  const float* scale_a;
+  const float* scale_b;
+  std::int64_t group;  // squares
+  std::int64_t to_go;  // of this group
 };
+
+// The end of a group, or of all: sums without what the shifts add, scaled if that is asked for.
+template <int rows, bool ones, int squares, std::size_t... i>
+OCTAVO_INLINE void end_group(const PlainSums<rows, squares>& state,
+                             Dot::Sum (&sums)[rows * squares], const Dot::Sum& b_sums,
+                             std::index_sequence<i...> all) {
+  if constexpr (ones) {
+    plain_take_away<rows>(sums, b_sums, state.tile, all);
+    Vec::store(state.columns_out, b_sums);
+  }
+  if (state.tile.total == nullptr) return;
+  add_scaled<rows, squares>(sums, state.tile, state.scale_a, state.scale_b, all,
+                            std::make_index_sequence<squares>());
+}
 
 // Whole squares, `count` of them, behind whose beginning columns go on for `left` bytes. The only
 // copy of a kernel's loop: what is staged takes it, too.
 template <class Source, int rows, bool ones, int squares, std::size_t... i>
-OCTAVO_INLINE void add_squares(const Dot& dot, PlainSums<rows, squares>& out, Square at,
+OCTAVO_INLINE void add_squares(const Dot& dot, PlainSums<rows, squares>& state, Square at,
                                TurningOf<Source, squares>& turning,
                                FetchedColumns<Source, squares>& fetches, std::int64_t left,
                                std::int64_t count, std::index_sequence<i...> all) {
-  Dot::Sum sums[] = {out.rows_of[i]...};
-  Dot::Sum b_sums = out.columns;
+  Dot::Sum sums[] = {state.rows_of[i]...};
+  Dot::Sum b_sums = state.columns;
   FetchedColumns<Source, squares> fetched = fetches;
   OCTAVO_FLAT_LOOP
-  for (; count > 0; --count, left -= kSquareBytes) {
-    fetched.begin(left);
-    plain_squares<Source, rows, ones, squares>(dot, sums, b_sums, at, turning, fetched, left, all,
-                                               std::make_index_sequence<squares>());
-    at.b += kSquareBytes;
-    at.a += kSquareBytes * Source::kSteps;
-  }
+  do {
+    std::int64_t some = count < state.to_go ? count : state.to_go;
+    count -= some;
+    state.to_go -= some;
+    OCTAVO_FLAT_LOOP
+    for (; some > 0; --some, left -= kSquareBytes) {
+      fetched.begin(left);
+      plain_squares<Source, rows, ones, squares>(dot, sums, b_sums, at, turning, fetched, left, all,
+                                                 std::make_index_sequence<squares>());
+      at.b += kSquareBytes;
+      at.a += kSquareBytes * Source::kSteps;
+    }
+    if (state.to_go > 0) continue;
+    end_group<rows, ones, squares>(state, sums, b_sums, all);
+    ((sums[i] = Dot::zero()), ...);
+    b_sums = Dot::zero();
+    state.scale_a += state.tile.scale_a_group_stride;
+    state.scale_b += octavo::cpu::kRowSums;
+    state.to_go = state.group;
+  } while (count > 0);
   fetches = fetched;
-  ((out.rows_of[i] = sums[i]), ...);
-  out.columns = b_sums;
+  ((state.rows_of[i] = sums[i]), ...);
+  state.columns = b_sums;
 }
 template <class Source, int rows, bool ones, int squares>
-OCTAVO_KERNEL void plain_run(const Dot& dot, PlainSums<rows, squares>& out, const Square& at,
+OCTAVO_KERNEL void plain_run(const Dot& dot, PlainSums<rows, squares>& state, const Square& at,
                              TurningOf<Source, squares>& turning,
                              FetchedColumns<Source, squares>& fetched, std::int64_t left,
                              std::int64_t count) noexcept {
-  add_squares<Source, rows, ones, squares>(Dot(dot), out, at, turning, fetched, left, count,
+  add_squares<Source, rows, ones, squares>(Dot(dot), state, at, turning, fetched, left, count,
                                            std::make_index_sequence<rows * squares>());
 }
 
-// `depth` bytes of the rows by up to 16 columns of each square; goes on behind them.
+// The rows by up to 16 columns of each square.
 template <class Source, int rows, bool ones, int squares>
-OCTAVO_INLINE void plain_depth(const Dot& dot, PlainSums<rows, squares>& sums, Square& at,
+OCTAVO_INLINE void plain_depth(const Dot& dot, PlainSums<rows, squares>& state, Square at,
                                TurningOf<Source, squares>& turning,
-                               FetchedColumns<Source, squares>& fetched, std::int64_t columns,
-                               std::int64_t depth) {
+                               FetchedColumns<Source, squares>& fetched, std::int64_t columns) {
   constexpr std::int64_t kRowBytes = kSquareBytes * Source::kSteps;  // of A beside a square
+  std::int64_t depth = state.tile.depth;
   if (columns == squares * kSquareColumns) {
     const std::int64_t count = depth / kRowBytes;
-    plain_run<Source, rows, ones, squares>(dot, sums, at, turning, fetched, fetched.left(at.b),
+    plain_run<Source, rows, ones, squares>(dot, state, at, turning, fetched, fetched.left(at.b),
                                            count);
     at.b += count * kSquareBytes;
     at.a += count * kRowBytes;
@@ -390,59 +433,45 @@ OCTAVO_INLINE void plain_depth(const Dot& dot, PlainSums<rows, squares>& sums, S
     StagedSquares<rows, squares, kRowBytes> staged;
     const Square square = staged.of(at, columns, a_size / Source::kSteps, a_size);
     TurningOf<Source, squares> staged_turning(square.b, square.ldb);
-    plain_run<Source, rows, ones, squares>(dot, sums, square, staged_turning, fetched, kSquareBytes,
-                                           1);
+    plain_run<Source, rows, ones, squares>(dot, state, square, staged_turning, fetched,
+                                           kSquareBytes, 1);
     at.b += a_size / Source::kSteps;
     at.a += a_size;
   }
 }
 
-// What the shifts take away.
-template <int rows, class Sum, std::size_t... r>
-OCTAVO_INLINE void plain_take_away(Sum (&sums)[rows], const Sum& ones,
-                                   const octavo::cpu::DotTile& t, std::index_sequence<r...>) {
-  ((sums[r] = Vec::subtract(sums[r],
-                            times(ones, t.shift[static_cast<std::int64_t>(r) * t.shift_stride]))),
-   ...);
-}
-
 // Up to 16 columns of each square from column `first` of a panel on, and, with `ones`, their sums.
-template <class Source, int rows, bool ones, int squares, std::size_t... i, std::size_t... s>
+template <class Source, int rows, bool ones, int squares, std::size_t... i>
 OCTAVO_INLINE void plain_block(const octavo::cpu::PlainTile& p, std::int64_t first,
-                               std::int64_t columns, std::index_sequence<i...> all,
-                               std::index_sequence<s...> vectors) {
+                               std::int64_t columns, std::index_sequence<i...> all) {
   octavo::cpu::DotTile t = p.tile;
   const char* b = static_cast<const char*>(t.b) + first * t.ldb;
-  if (t.total != nullptr) t.total += first;
+  const bool scaled = t.total != nullptr;
+  if (scaled) t.total += first;
   const Dot dot(t);
-  Square at{b, t.ldb, static_cast<const char*>(t.a), t.lda};
   FetchedColumns<Source, squares> fetched(b, t.ldb, t.depth / Source::kSteps, t.first_level);
   const bool whole = columns == squares * kSquareColumns && fetched.left(b) >= kSquareBytes;
   alignas(64) static constexpr char kNothing[kSquareBytes] = {};
   TurningOf<Source, squares> turning(whole ? b : kNothing, whole ? t.ldb : 0);
-  const float* scale_a = t.scale_a;
-  const float* scale_b = t.total != nullptr ? t.scale_b + first : nullptr;
-  for (std::int64_t depth = t.depth;;) {
-    const std::int64_t part = t.total == nullptr || depth <= t.group ? depth : t.group;
-    PlainSums<rows, squares> made{{((void)i, Dot::zero())...}, Dot::zero()};
-    plain_depth<Source, rows, ones, squares>(dot, made, at, turning, fetched, columns, part);
-    Dot::Sum sums[] = {made.rows_of[i]...};
-    if constexpr (ones) {
-      plain_take_away<rows>(sums, made.columns, t, all);
-      Vec::store(p.sums_out + first, made.columns);
-    }
-    if (t.total == nullptr) {
-      auto* c = static_cast<float*>(t.c) + first;  // or int32
-      (Dot::write(c + i / squares * octavo::cpu::kRowSums + i % squares * kSquareColumns, sums[i]),
-       ...);
-      return;
-    }
-    add_scaled<rows, squares>(sums, t, scale_a, scale_b, all, vectors);
-    depth -= part;
-    if (depth == 0) return;
-    scale_a += t.scale_a_group_stride;
-    scale_b += octavo::cpu::kRowSums;
-  }
+  const bool grouped = scaled && t.group < t.depth;
+  const std::int64_t group = grouped ? t.group / (kSquareBytes * Source::kSteps) : INT64_MAX;
+  PlainSums<rows, squares> state{{((void)i, Dot::zero())...},
+                                 Dot::zero(),
+                                 ones ? p.sums_out + first : nullptr,
+                                 t,
+                                 t.scale_a,
+                                 scaled ? t.scale_b + first : nullptr,
+                                 group,
+                                 group};
+  plain_depth<Source, rows, ones, squares>(
+      dot, state, {b, t.ldb, static_cast<const char*>(t.a), t.lda}, turning, fetched, columns);
+  if (grouped && state.to_go == group) return;
+  Dot::Sum sums[] = {state.rows_of[i]...};
+  end_group<rows, ones, squares>(state, sums, state.columns, all);
+  if (scaled) return;
+  auto* c = static_cast<float*>(t.c) + first;  // or int32
+  (Dot::write(c + i / squares * octavo::cpu::kRowSums + i % squares * kSquareColumns, sums[i]),
+   ...);
 }
 
 template <class Source, int rows, bool ones>
@@ -451,8 +480,7 @@ OCTAVO_INLINE void plain_blocks(const octavo::cpu::PlainTile& p) {
   const auto block = [&]<int squares>(std::int64_t first, std::int64_t columns)
                          OCTAVO_KERNEL_LAMBDA {
                            plain_block<Source, rows, ones, squares>(
-                               p, first, columns, std::make_index_sequence<rows * squares>(),
-                               std::make_index_sequence<squares>());
+                               p, first, columns, std::make_index_sequence<rows * squares>());
                          };
   std::int64_t j = 0;
   if constexpr (kTogether > 1) {
