@@ -369,6 +369,15 @@ OCTAVO_INLINE void end_group(const PlainSums<rows, squares>& state,
                             std::make_index_sequence<squares>());
 }
 
+template <int rows, int squares, std::size_t... i>
+OCTAVO_INLINE void begin_group(PlainSums<rows, squares>& state, std::index_sequence<i...>) {
+  ((state.rows_of[i] = Dot::zero()), ...);
+  state.columns = Dot::zero();
+  state.scale_a += state.tile.scale_a_group_stride;
+  state.scale_b += octavo::cpu::kRowSums;
+  state.to_go = state.group;
+}
+
 // Whole squares, `count` of them, behind whose beginning columns go on for `left` bytes. The only
 // copy of a kernel's loop: what is staged takes it, too.
 template <class Source, int rows, bool ones, int squares, std::size_t... i>
@@ -413,13 +422,13 @@ OCTAVO_KERNEL void plain_run(const Dot& dot, PlainSums<rows, squares>& state, co
                                            std::make_index_sequence<rows * squares>());
 }
 
-// The rows by up to 16 columns of each square.
+// `depth` bytes of the rows by up to 16 columns of each square; goes on behind them.
 template <class Source, int rows, bool ones, int squares>
-OCTAVO_INLINE void plain_depth(const Dot& dot, PlainSums<rows, squares>& state, Square at,
+OCTAVO_INLINE void plain_depth(const Dot& dot, PlainSums<rows, squares>& state, Square& at,
                                TurningOf<Source, squares>& turning,
-                               FetchedColumns<Source, squares>& fetched, std::int64_t columns) {
+                               FetchedColumns<Source, squares>& fetched, std::int64_t columns,
+                               std::int64_t depth) {
   constexpr std::int64_t kRowBytes = kSquareBytes * Source::kSteps;  // of A beside a square
-  std::int64_t depth = state.tile.depth;
   if (columns == squares * kSquareColumns) {
     const std::int64_t count = depth / kRowBytes;
     plain_run<Source, rows, ones, squares>(dot, state, at, turning, fetched, fetched.left(at.b),
@@ -440,38 +449,49 @@ OCTAVO_INLINE void plain_depth(const Dot& dot, PlainSums<rows, squares>& state, 
   }
 }
 
-// Up to 16 columns of each square from column `first` of a panel on, and, with `ones`, their sums.
+// Up to 16 columns of each square from column `first` of a panel on, and, with `ones`, their sums:
+// all of K at once, or, where groups of scales are no whole squares (slices begin inside of them),
+// one group after the other.
 template <class Source, int rows, bool ones, int squares, std::size_t... i>
 OCTAVO_INLINE void plain_block(const octavo::cpu::PlainTile& p, std::int64_t first,
                                std::int64_t columns, std::index_sequence<i...> all) {
+  constexpr std::int64_t kRowBytes = kSquareBytes * Source::kSteps;
   octavo::cpu::DotTile t = p.tile;
   const char* b = static_cast<const char*>(t.b) + first * t.ldb;
   const bool scaled = t.total != nullptr;
   if (scaled) t.total += first;
   const Dot dot(t);
+  Square at{b, t.ldb, static_cast<const char*>(t.a), t.lda};
   FetchedColumns<Source, squares> fetched(b, t.ldb, t.depth / Source::kSteps, t.first_level);
   const bool whole = columns == squares * kSquareColumns && fetched.left(b) >= kSquareBytes;
   alignas(64) static constexpr char kNothing[kSquareBytes] = {};
   TurningOf<Source, squares> turning(whole ? b : kNothing, whole ? t.ldb : 0);
-  const bool grouped = scaled && t.group < t.depth;
-  const std::int64_t group = grouped ? t.group / (kSquareBytes * Source::kSteps) : INT64_MAX;
+  const bool at_once = !scaled || t.group % kRowBytes == 0;
   PlainSums<rows, squares> state{{((void)i, Dot::zero())...},
                                  Dot::zero(),
                                  ones ? p.sums_out + first : nullptr,
                                  t,
                                  t.scale_a,
                                  scaled ? t.scale_b + first : nullptr,
-                                 group,
-                                 group};
-  plain_depth<Source, rows, ones, squares>(
-      dot, state, {b, t.ldb, static_cast<const char*>(t.a), t.lda}, turning, fetched, columns);
-  if (grouped && state.to_go == group) return;
-  Dot::Sum sums[] = {state.rows_of[i]...};
-  end_group<rows, ones, squares>(state, sums, state.columns, all);
-  if (scaled) return;
-  auto* c = static_cast<float*>(t.c) + first;  // or int32
-  (Dot::write(c + i / squares * octavo::cpu::kRowSums + i % squares * kSquareColumns, sums[i]),
-   ...);
+                                 INT64_MAX,
+                                 INT64_MAX};
+  if (scaled && at_once && t.group < t.depth) state.group = state.to_go = t.group / kRowBytes;
+  for (std::int64_t depth = t.depth;;) {
+    const std::int64_t part = at_once || depth <= t.group ? depth : t.group;
+    plain_depth<Source, rows, ones, squares>(dot, state, at, turning, fetched, columns, part);
+    if (state.to_go == state.group && state.group != INT64_MAX) return;  // it ends with a group
+    Dot::Sum sums[] = {state.rows_of[i]...};
+    end_group<rows, ones, squares>(state, sums, state.columns, all);
+    if (!scaled) {
+      auto* c = static_cast<float*>(t.c) + first;  // or int32
+      (Dot::write(c + i / squares * octavo::cpu::kRowSums + i % squares * kSquareColumns, sums[i]),
+       ...);
+      return;
+    }
+    depth -= part;
+    if (depth == 0) return;
+    begin_group<rows, squares>(state, all);
+  }
 }
 
 template <class Source, int rows, bool ones>
