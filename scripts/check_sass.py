@@ -25,8 +25,7 @@ KERNELS = ROOT / "tests/cuda/kernels.toml"
 PASSES = ROOT / "src/backends/cuda/kernels/pass_instances.inc"
 STEPS = ROOT / "tests/cuda/sass_steps.json"
 MACHINE = ROOT / "src/backends/cuda/device/device.cuh"
-# Of images, by what they are called in the build; `portable` is passes.cu.
-ARCHITECTURES = {"primitives": "sm_90a", "dense": "sm_90a", "few_rows": "sm_90a", "mma": "sm_80", "portable": "sm_90a"}
+ARCHITECTURES = {"mma.cu": "sm_80"}  # of other sources: sm_90a
 GROWTH = 2  # instructions a step that need no explanation
 
 Row = dict[str, Any]
@@ -236,9 +235,11 @@ def run(build: Path, write: bool) -> list[str]:
         print(f"check_sass: skipped: {'nvcc' if nvcc is None else 'nvdisasm'} was not found")
         return []
     rows = read_rows(KERNELS.read_text(encoding="utf-8"))
+    sources = sorted((ROOT / "src/backends/cuda/kernels").glob("*.cu"))
     with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda image: sass.read_image(build / "cuda" / image, ARCHITECTURES[image], nvdisasm),
-                                ARCHITECTURES))
+        results = list(pool.map(lambda source: sass.read_image(build / "cuda" / source.stem,
+                                                               ARCHITECTURES.get(source.name, "sm_90a"), nvdisasm),
+                                [PRIMITIVES, *sources]))
     found = list(all_primitives(results[0], read_primitives(PRIMITIVES.with_suffix(".txt").read_text()),
                                 unused_members(MACHINE.read_text(), PRIMITIVES.read_text())))
     kernels = {name: kernel for result in results[1:] for name, kernel in result.items()}

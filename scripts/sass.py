@@ -16,6 +16,7 @@ from object_code import flow_through, natural_loops
 
 ROOT = Path(__file__).resolve().parent.parent
 
+
 def find_tool(name: str, *places: str) -> str | None:
     """A program of PATH or of one of these folders (patterns)."""
     for folder in (None, *sorted(sum((glob(place) for place in places), []), reverse=True)):
@@ -109,7 +110,7 @@ def read_log(log: str, arch: str) -> dict[str, Kernel]:
 
 
 def read_image(kept: Path, arch: str, nvdisasm: str) -> dict[str, Kernel]:
-    """Every kernel of an image for one kind of device, of what the build has kept; leaves the listing there."""
+    """Every kernel of a source for one kind of device, of what the build has kept; leaves the listing there."""
     for cubin in sorted(kept.glob("*.cubin")):
         listing = subprocess.run([nvdisasm, "-hex", "-c", str(cubin)], check=True, capture_output=True, text=True).stdout
         if re.search(rf"\.target\s+{arch}\b", listing):
