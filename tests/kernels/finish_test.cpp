@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backends/cpu/kernels.hpp"
+#include "backends/cpu/streams.hpp"
 #include "block.hpp"
 #include "core/element.hpp"
 
@@ -134,8 +135,8 @@ void one_nan(char* row) {
   }
 }
 
-void expect_scalar(const Kernels& kernels, cpu::FinishTile tile, std::int64_t gap,
-                   const std::string& what) {
+void expect_one(const Kernels& kernels, cpu::FinishTile tile, std::int64_t gap,
+                const std::string& what) {
   tile.row_bytes = kTileCols * element_bytes(tile.dtype) + gap;
   const Block<char> out((tile.rows - 1) * tile.row_bytes + kTileCols * element_bytes(tile.dtype));
   std::memset(out.data(), 0xA5, static_cast<std::size_t>(out.size()));
@@ -151,7 +152,16 @@ void expect_scalar(const Kernels& kernels, cpu::FinishTile tile, std::int64_t ga
   }
   ASSERT_EQ(std::memcmp(out.data(), want.data(), want.size()), 0)
       << kernels.on_floats << ", to " << name(tile.dtype) << ", " << what << ", " << tile.rows
-      << " rows, gap " << gap << (tile.floats != nullptr ? ", floats" : ", integers");
+      << " rows, gap " << gap << (tile.floats != nullptr ? ", floats" : ", integers")
+      << (tile.streamed ? ", streamed" : "");
+}
+
+// Also streamed, where rows are whole lines.
+void expect_scalar(const Kernels& kernels, cpu::FinishTile tile, std::int64_t gap,
+                   const std::string& what) {
+  ASSERT_NO_FATAL_FAILURE(expect_one(kernels, tile, gap, what));
+  tile.streamed = true;
+  if (gap % cpu::kStreamedLine == 0) expect_one(kernels, tile, gap, what);
 }
 
 // Both kinds of sums to every type that an output has.
@@ -175,7 +185,8 @@ void expect_scalar(const std::string& what, const Steps& steps) {
                              .dtype = type.dtype,
                              .overflow = overflow,
                              .out = nullptr,
-                             .row_bytes = 0},
+                             .row_bytes = 0,
+                             .streamed = false},
                             gap, what);
             }
           }
@@ -264,7 +275,8 @@ TEST(Finish, StoresInt32SumsThemselves) {
                        .dtype = DType::int32,
                        .overflow = Overflow::saturate,
                        .out = nullptr,
-                       .row_bytes = 0},
+                       .row_bytes = 0,
+                       .streamed = false},
                       gap, "int32");
       }
     }

@@ -45,6 +45,7 @@ struct FinishTile {
   Overflow overflow;
   void* out;               ///< whole rows of kTileCols elements are written
   std::int64_t row_bytes;  ///< from one row of `out` to the next
+  bool streamed;           ///< past the caches (streams.hpp); rows begin with lines
 };
 
 /// Zero points, in magnitude, that float32 still shifts exactly, and that 32 bits do.

@@ -17,6 +17,7 @@
 #include "backends/cpu/dot/int8_layout.hpp"
 #include "backends/cpu/dot/member.hpp"
 #include "backends/cpu/dot/worker.hpp"
+#include "backends/cpu/streams.hpp"
 #include "backends/host/zero.hpp"
 #include "core/error.hpp"
 #include "core/members.hpp"
@@ -141,6 +142,7 @@ class Run {
   Member* own_ = nullptr;  // members that this call cuts, or quantises the activations of
   // Of a worker, and of the hungriest region.
   std::int64_t scratch_bytes_ = 0, converted_bytes_ = 0;
+  std::int64_t written_bytes_ = 0;  // of all outputs
   char* scratch_ = nullptr;
   char* converted_ = nullptr;
   // The region at hand.
@@ -182,6 +184,7 @@ Status Run::describe_all(Arena& arena) noexcept {
     OCTAVO_TRY(describe_one(member_in(problem_, g, cut), arena, own, d));
     if (d.empty()) continue;
     work += work_of(d);
+    written_bytes_ += d.p->out.numel() * element_bytes(d.p->out.dtype);
     reserve_scratch(d);
     const auto count = [&](std::int64_t begin, std::int64_t end, std::int64_t bytes) {
       if (cutter.add(bytes)) converted = 0;
@@ -349,7 +352,7 @@ void Run::run_share(std::int64_t index) const noexcept {
     if (from.panel == to.panel && from.row >= to.row) continue;
     Arena own(scratch_ + index * scratch_bytes_);
     const DotScratch w = take_scratch(*s.member, own);
-    DotWorker worker(*s.member, problem_.options, w);
+    DotWorker worker(*s.member, problem_.options, w, written_bytes_ >= kStreamedBytes);
     for (std::int64_t panel = from.panel, count = 1; panel <= to.panel; panel += count) {
       const std::int64_t r0 = panel == from.panel ? from.row : 0;
       const std::int64_t r1 = panel == to.panel ? to.row : s.rows();

@@ -70,7 +70,8 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
   }
   if (count == 1) {
     finisher_.set_columns(column, std::min(kTileCols, d_.n - column));
-    finisher_.prefetch(r0, r1 - r0);
+    finisher_.prefetch_terms();
+    finisher_.prefetch_output(r0, r1 - r0);
   }
   const Chunk all{0, d_.steps, nullptr, nullptr, 0, nullptr, 0, d_.k, true};
   const std::int64_t neighbours = b.strides[0] == 1 ? b.strides[1] : b.strides[0];

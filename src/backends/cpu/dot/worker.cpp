@@ -115,10 +115,11 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   return w;
 }
 
-DotWorker::DotWorker(const DotMember& d, const MatmulOptions& options, const DotScratch& w) noexcept
+DotWorker::DotWorker(const DotMember& d, const MatmulOptions& options, const DotScratch& w,
+                     bool streamed) noexcept
     : d_(d),
       w_(w),
-      finisher_(*d.p, options, d.row_scales),
+      finisher_(*d.p, options, d.row_scales, streamed),
       outliers_(*d.p, d.outliers, w.outliers),
       packed_(d.p->b.packed != nullptr ? d.p->b.packed->content()->codes.data() : nullptr,
               d.path.kernels().form, d.k, d.n),
@@ -134,7 +135,7 @@ void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
   kernels_ = &d_.path.kernels();
   if (may_have_others(d_) && holds_other_codes(packed_, panel)) kernels_ = d_.path.on_the_fly;
   finisher_.set_columns(column_, columns_);
-  if (r1 - r0 <= kPrefetchedRows) finisher_.prefetch(r0, r1 - r0);
+  if (r1 - r0 <= kPrefetchedRows) finisher_.prefetch_terms();
   if (d_.segments.present()) {
     loaded_scales_ = load_segment_scales(d_, column_, loaded_scales_, w_.segment_scales);
   }
@@ -345,6 +346,7 @@ void DotWorker::run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) 
     const std::int64_t rows = tiling_.height + static_cast<std::int64_t>(taller);
     // Sums wait for the next chunk, or leave at once.
     const std::int64_t place = d_.single_chunk ? 0 : place_ + (row - r0) * kTileCols;
+    if (chunk.last) finisher_.prefetch_output(row, rows);
     run_tile(chunk, row, rows, t, taller, place);
     if (chunk.last) finish(row, row + rows, place);
     row += rows;

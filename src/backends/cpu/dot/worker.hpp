@@ -48,8 +48,9 @@ struct Tiling {
 
 class DotWorker {
  public:
-  DotWorker(const DotMember& member, const MatmulOptions& options,
-            const DotScratch& scratch) noexcept;
+  /// `streamed`: as Finisher has it.
+  DotWorker(const DotMember& member, const MatmulOptions& options, const DotScratch& scratch,
+            bool streamed) noexcept;
 
   /// Rows [r0, r1) of a panel. `next` is the panel that this thread reads after it, -1: none.
   void run(std::int64_t panel, std::int64_t r0, std::int64_t r1, std::int64_t next) noexcept;

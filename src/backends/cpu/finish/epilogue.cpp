@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "backends/cpu/rows.hpp"
+#include "backends/cpu/streams.hpp"
 #include "core/convert.hpp"
 #include "core/element.hpp"
 #include "core/grid.hpp"
@@ -78,7 +79,24 @@ void copy_out(const char* staged, std::int64_t rows, std::int64_t count, const M
   copy_elements(from, to);
 }
 
+bool lies_in_whole_lines(const MatrixView& out) noexcept {
+  const std::int64_t bytes = element_bytes(out.dtype);
+  return out.strides[1] == 1 && out.strides[0] * bytes % kStreamedLine == 0 &&
+         reinterpret_cast<std::uintptr_t>(out.data) % kStreamedLine == 0;
+}
+
 }  // namespace
+
+Finisher::Finisher(const Member& member, const MatmulOptions& options, const EpilogueRows& rows,
+                   bool streamed) noexcept
+    : member_(member),
+      options_(options),
+      rows_(rows),
+      streams_(streamed && lies_in_whole_lines(member.out)) {}
+
+Finisher::~Finisher() {
+  if (streams_) end_streams();
+}
 
 EpilogueRows load_rows(const Member& p, Arena& arena) noexcept {
   EpilogueRows rows;
@@ -160,15 +178,19 @@ void Finisher::set_columns(std::int64_t n0, std::int64_t count) noexcept {
   }
 }
 
-void Finisher::prefetch(std::int64_t m0, std::int64_t rows) const noexcept {
+void Finisher::prefetch_terms() const noexcept {
   constexpr std::int64_t kLine = 64;
   for (std::size_t i = 0; i < step_count_; ++i) {
     if (steps_[i].kind == FinishStep::Kind::scale_row || steps_[i].stride != 0) continue;
     const auto* first = reinterpret_cast<const char*>(steps_[i].data);
     for (std::int64_t b = 0; b < count_ * 4; b += kLine) __builtin_prefetch(first + b);
   }
+}
+
+void Finisher::prefetch_output(std::int64_t m0, std::int64_t rows) const noexcept {
+  constexpr std::int64_t kLine = 64;
   const MatrixView& out = member_.out;
-  if (out.strides[1] != 1) return;
+  if (out.strides[1] != 1 || streams_) return;
   for (std::int64_t r = 0; r < rows; ++r) {
     const auto* first =
         static_cast<const char*>(out.at((m0 + r) * out.strides[0] + n0_ * out.strides[1]));
@@ -217,6 +239,7 @@ void Finisher::finish(const TileSums& sums) noexcept {
         .overflow = options_.overflow,
         .out = in_place ? first : staged_.data(),
         .row_bytes = in_place ? out.strides[0] * bytes : kTileCols * bytes,
+        .streamed = in_place && streams_,
     });
     if (!in_place) copy_out(staged_.data(), rows, count_, out, first);
   }

@@ -31,15 +31,21 @@ struct TileSums {
 /// absent ones skipped.
 class Finisher {
  public:
-  Finisher(const Member& member, const MatmulOptions& options, const EpilogueRows& rows) noexcept
-      : member_(member), options_(options), rows_(rows) {}
+  /// `streamed`: the output goes past the caches where it lies in whole lines.
+  Finisher(const Member& member, const MatmulOptions& options, const EpilogueRows& rows,
+           bool streamed) noexcept;
+  Finisher(const Finisher&) = delete;
+  Finisher& operator=(const Finisher&) = delete;
+  ~Finisher();
 
   /// Loads the terms of columns [n0, n0 + count), for the tiles that follow.
   void set_columns(std::int64_t n0, std::int64_t count) noexcept;
 
-  /// Fetches what the tiles of those columns and a few rows read and write beside their sums: short
-  /// products wait for it otherwise.
-  void prefetch(std::int64_t m0, std::int64_t rows) const noexcept;
+  /// Fetches what tiles of those columns read beside their sums.
+  void prefetch_terms() const noexcept;
+  /// Fetches the lines that a tile of those columns writes: of short products, and of outputs that
+  /// no cache holds, each would be waited for otherwise.
+  void prefetch_output(std::int64_t m0, std::int64_t rows) const noexcept;
 
   /// Writes the output elements of a tile of those columns.
   void finish(const TileSums& sums) noexcept;
@@ -58,6 +64,7 @@ class Finisher {
   const Member& member_;
   const MatmulOptions& options_;
   const EpilogueRows& rows_;
+  const bool streams_;
   std::int64_t n0_ = 0, count_ = 0;
   std::array<FinishStep, 10> steps_{};
   std::size_t step_count_ = 0;

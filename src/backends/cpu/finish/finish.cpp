@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "backends/cpu/finish/epilogue.hpp"
+#include "backends/cpu/streams.hpp"
 #include "core/convert.hpp"
 #include "core/element.hpp"
 #include "core/matrix.hpp"
@@ -36,6 +37,10 @@ Member rows_of(const Member& p, std::int64_t begin, std::int64_t end) noexcept {
   return part;
 }
 
+bool streams(const FinishProblem& p) noexcept {
+  return p.product.out.numel() * element_bytes(p.product.out.dtype) >= kStreamedBytes;
+}
+
 class Block {
  public:
   Block(const FinishProblem& p, std::int64_t begin, std::int64_t end) noexcept
@@ -43,7 +48,7 @@ class Block {
         part_(rows_of(p.product, begin, end)),
         arena_(memory_.data()),
         rows_(load_rows(part_, arena_)),
-        finisher_(part_, p.options, rows_) {}
+        finisher_(part_, p.options, rows_, streams(p)) {}
 
   void run() noexcept {
     const std::int64_t rows = sums_.shape[0];

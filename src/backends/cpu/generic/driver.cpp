@@ -270,7 +270,7 @@ class Unit {
       }
       return;
     }
-    Finisher finisher(p_, options_, row_terms_);
+    Finisher finisher(p_, options_, row_terms_, false);
     finisher.set_columns(n0_, count_);
     OutlierSums outliers(p_, outliers_, w_.outliers);
     outliers.set_tiles(n0_, count_, m0_, rows_);

@@ -27,23 +27,24 @@ using Vec8 = float __attribute__((vector_size(32), may_alias));
 inline Lanes<std::uint16_t, 8> low_halves(Lanes<std::uint32_t, 8> words) {
   return __builtin_convertvector(words, Lanes<std::uint16_t, 8>);
 }
-inline void put_high_halves(Lanes<std::uint32_t, 8> a, Lanes<std::uint32_t, 8> b, void* out) {
-  // Not through a pointer to vectors: g++ 12 would take it for an aligned one.
-  const Lanes<std::uint16_t, 8> halves[] = {low_halves(a >> 16), low_halves(b >> 16)};
-  std::memcpy(out, halves, sizeof(halves));
+inline Lanes<std::uint8_t, 32> high_halves(Lanes<std::uint32_t, 8> a, Lanes<std::uint32_t, 8> b) {
+  // Packing goes by halves of a vector.
+  const __m256i halves =
+      _mm256_packus_epi32(reinterpret_cast<__m256i>(a >> 16), reinterpret_cast<__m256i>(b >> 16));
+  return reinterpret_cast<Lanes<std::uint8_t, 32>>(_mm256_permute4x64_epi64(halves, 0xD8));
 }
 inline bool plain_bfloat16(const Lanes<float, 8> (&x)[4]) {
   const __m256 sum = reinterpret_cast<__m256>(x[0] + x[1] + (x[2] + x[3]));
   return _mm256_movemask_ps(_mm256_cmp_ps(sum, sum, _CMP_UNORD_Q)) == 0;
 }
-inline void put_bfloat16(Lanes<float, 8> a, Lanes<float, 8> b, void* out) {
-  put_high_halves(round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 8>>(a)),
-                  round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 8>>(b)), out);
+inline Lanes<std::uint8_t, 32> bfloat16s(Lanes<float, 8> a, Lanes<float, 8> b) {
+  return high_halves(round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 8>>(a)),
+                     round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 8>>(b)));
+}
+inline void stream(Lanes<std::uint8_t, 32> bytes, void* out) {
+  _mm256_stream_si256(static_cast<__m256i*>(out), reinterpret_cast<__m256i>(bytes));
 }
 #include "backends/cpu/kernels/finish-inl.hpp"
-inline void stream(Lanes<std::uint8_t, 32> bytes, std::uint8_t* out) {
-  _mm256_stream_si256(reinterpret_cast<__m256i*>(out), reinterpret_cast<__m256i>(bytes));
-}
 #include "backends/cpu/kernels/widths-inl.hpp"
 
 #include "backends/cpu/kernels/statistics-inl.hpp"

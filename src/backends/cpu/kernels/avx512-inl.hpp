@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the AVX-512 kernels share. Included inside an instruction-set region after lanes-inl.hpp,
-// plain_bfloat16 and put_bfloat16 (finish-inl.hpp says what they do).
+// plain_bfloat16 and bfloat16s (finish-inl.hpp says what they do).
 #include "backends/cpu/kernels/float_tile-inl.hpp"
 #include "backends/cpu/kernels/rows-inl.hpp"
 
 using Vec16 = float __attribute__((vector_size(64), may_alias));
-inline void put_high_halves(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b, void* out) {
+inline void stream(Lanes<std::uint8_t, 64> bytes, void* out) {
+  _mm512_stream_si512(static_cast<__m512i*>(out), reinterpret_cast<__m512i>(bytes));
+}
+inline Lanes<std::uint8_t, 64> high_halves(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b) {
   alignas(64) static constexpr std::uint16_t kUpper[] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21,
                                                          23, 25, 27, 29, 31, 33, 35, 37, 39, 41, 43,
                                                          45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
-  _mm512_storeu_si512(
-      out, _mm512_permutex2var_epi16(reinterpret_cast<__m512i>(a), _mm512_load_si512(kUpper),
-                                     reinterpret_cast<__m512i>(b)));
+  return reinterpret_cast<Lanes<std::uint8_t, 64>>(_mm512_permutex2var_epi16(
+      reinterpret_cast<__m512i>(a), _mm512_load_si512(kUpper), reinterpret_cast<__m512i>(b)));
 }
 #include "backends/cpu/kernels/finish-inl.hpp"
 inline Lanes<std::uint32_t, 16> wide_halves(Lanes<std::uint16_t, 16> halves) {
@@ -36,7 +38,7 @@ inline __m512i low_halves(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b
 }
 inline void put_bytes(__m512i bytes, std::uint8_t* out, bool streamed) {
   if (streamed) {
-    _mm512_stream_si512(reinterpret_cast<__m512i*>(out), bytes);
+    stream(reinterpret_cast<Lanes<std::uint8_t, 64>>(bytes), out);
   } else {
     _mm512_storeu_si512(out, bytes);
   }

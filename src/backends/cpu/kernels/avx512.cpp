@@ -25,10 +25,10 @@ inline bool plain_bfloat16(const Lanes<float, 16> (&x)[4]) {
   const __m512 sum = reinterpret_cast<__m512>(x[0] + x[1] + (x[2] + x[3]));
   return _mm512_cmp_ps_mask(sum, sum, _CMP_UNORD_Q) == 0;
 }
-inline void put_high_halves(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b, void* out);
-inline void put_bfloat16(Lanes<float, 16> a, Lanes<float, 16> b, void* out) {
-  put_high_halves(round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 16>>(a)),
-                  round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 16>>(b)), out);
+inline Lanes<std::uint8_t, 64> high_halves(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b);
+inline Lanes<std::uint8_t, 64> bfloat16s(Lanes<float, 16> a, Lanes<float, 16> b) {
+  return high_halves(round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 16>>(a)),
+                     round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 16>>(b)));
 }
 #include "backends/cpu/kernels/mantissas_plain-inl.hpp"
 #include "backends/cpu/kernels/signed_bytes_avx512-inl.hpp"

@@ -30,10 +30,9 @@ inline bool plain_bfloat16(const Lanes<float, 16> (&x)[4]) {
   };
   return (unusual(x[0]) | unusual(x[1]) | unusual(x[2]) | unusual(x[3])) == 0;
 }
-inline void put_bfloat16(Lanes<float, 16> a, Lanes<float, 16> b, void* out) {
-  const __m512bh halves =
-      _mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(a));
-  std::memcpy(out, &halves, sizeof(halves));
+inline Lanes<std::uint8_t, 64> bfloat16s(Lanes<float, 16> a, Lanes<float, 16> b) {
+  return reinterpret_cast<Lanes<std::uint8_t, 64>>(
+      _mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(a)));
 }
 inline void put_bytes(__m512i bytes, std::uint8_t* out, bool streamed);
 #include "backends/cpu/kernels/mantissas_avx512-inl.hpp"

@@ -25,27 +25,26 @@ using Vec4 = float __attribute__((vector_size(16), may_alias));
 inline Lanes<std::uint16_t, 4> low_halves(Lanes<std::uint32_t, 4> words) {
   return __builtin_convertvector(words, Lanes<std::uint16_t, 4>);
 }
-inline void put_high_halves(Lanes<std::uint32_t, 4> a, Lanes<std::uint32_t, 4> b, void* out) {
-  // Not through a pointer to vectors: g++ 12 would take it for an aligned one.
+inline Lanes<std::uint8_t, 16> high_halves(Lanes<std::uint32_t, 4> a, Lanes<std::uint32_t, 4> b) {
   const Lanes<std::uint16_t, 4> halves[] = {low_halves(a >> 16), low_halves(b >> 16)};
-  std::memcpy(out, halves, sizeof(halves));
+  return vector_at<Lanes<std::uint8_t, 16>>(halves);
 }
 inline bool plain_bfloat16(const Lanes<float, 4> (&x)[4]) {
   const Lanes<float, 4> sum = x[0] + x[1] + (x[2] + x[3]);
   return sum[0] == sum[0] && sum[1] == sum[1] && sum[2] == sum[2] && sum[3] == sum[3];
 }
-inline void put_bfloat16(Lanes<float, 4> a, Lanes<float, 4> b, void* out) {
-  put_high_halves(round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 4>>(a)),
-                  round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 4>>(b)), out);
+inline Lanes<std::uint8_t, 16> bfloat16s(Lanes<float, 4> a, Lanes<float, 4> b) {
+  return high_halves(round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 4>>(a)),
+                     round_bfloat16(reinterpret_cast<Lanes<std::uint32_t, 4>>(b)));
 }
-#include "backends/cpu/kernels/finish-inl.hpp"
-inline void stream(Lanes<std::uint8_t, 16> bytes, std::uint8_t* out) {
+inline void stream(Lanes<std::uint8_t, 16> bytes, void* out) {
 #if defined(__x86_64__)
-  _mm_stream_si128(reinterpret_cast<__m128i*>(out), reinterpret_cast<__m128i>(bytes));
+  _mm_stream_si128(static_cast<__m128i*>(out), reinterpret_cast<__m128i>(bytes));
 #else
   std::memcpy(out, &bytes, sizeof(bytes));
 #endif
 }
+#include "backends/cpu/kernels/finish-inl.hpp"
 #include "backends/cpu/kernels/widths-inl.hpp"
 
 #include "backends/cpu/kernels/statistics-inl.hpp"

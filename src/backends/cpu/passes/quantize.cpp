@@ -13,31 +13,18 @@
 
 #include "backends/cpu/passes/quantize_cells.hpp"
 #include "backends/cpu/passes/runs.hpp"
+#include "backends/cpu/streams.hpp"
 #include "core/parallel.hpp"
-
-#if defined(__x86_64__)
-#include <xmmintrin.h>
-#endif
 
 namespace octavo::cpu {
 namespace {
 
 constexpr std::int64_t kMostBands = 64;  // of one cell
-/// Codes of more bytes are written past the caches: a cache would first read the lines that they
-/// replace, and whoever comes next would not find them there anyway.
-constexpr std::int64_t kStreamedBytes = std::int64_t{8} << 20;
 /// Elements of a stretch that is read twice from a second-level cache. Stretches of cells so tall
 /// that they would be narrower than kLeastColumns leave the caches in whole rows instead: a narrow
 /// one would spend its time opening pages.
 constexpr std::int64_t kStretchElements = std::int64_t{1} << 16;
 constexpr std::int64_t kLeastColumns = 256;
-
-// Streamed codes are not seen by other threads before a fence.
-void end_streams([[maybe_unused]] bool streamed) noexcept {
-#if defined(__x86_64__)
-  if (streamed) _mm_sfence();
-#endif
-}
 
 // The stretches of a problem, numbered along cell rows.
 class Stretches {
@@ -125,7 +112,7 @@ void quantize_together(const Call& call, const CellStretch& whole) noexcept {
   if (!call.q.codes.defined()) return;
   for_each_band(call.context, bands, rows, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
     call.cells.write_codes(band_of(begin, end), factors, nullptr, call.streamed);
-    end_streams(call.streamed);
+    if (call.streamed) end_streams();
   });
 }
 
@@ -191,7 +178,7 @@ Status quantize(const QuantizeProblem& problem, const ExecContext& context) noex
                         cells.quantize_quick(stretches[i], 1, call.streamed);
                       }
                     }
-                    end_streams(call.streamed);
+                    if (call.streamed) end_streams();
                   });
     return {};
   }
@@ -206,7 +193,7 @@ Status quantize(const QuantizeProblem& problem, const ExecContext& context) noex
                     quantize_alone(call, stretches[i], fetch ? &ahead : nullptr,
                                    finds_ahead ? &most : nullptr);
                   }
-                  end_streams(call.streamed);
+                  if (call.streamed) end_streams();
                 });
   return {};
 }
