@@ -92,13 +92,14 @@ inline Lanes<std::uint32_t, 16> sum_of_halves(Lanes<std::uint32_t, 16> halves, i
   return reinterpret_cast<Lanes<std::uint32_t, 16>>(_mm512_madd_epi16(
       reinterpret_cast<__m512i>(halves), _mm512_set1_epi32((upper << 16) | lower)));
 }
-// The second bytes of lanes, of a and b (c and d) in turn or one after the other, under the signs
-// of 64 elements of so many bytes.
+// The second bytes of lanes, at most `last`, of a and b (c and d) in turn or one after the other,
+// under the signs of 64 elements of so many bytes.
 template <std::int64_t bytes, bool in_turn>
 inline void put_with_signs(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b,
                            Lanes<std::uint32_t, 16> c, Lanes<std::uint32_t, 16> d,
-                           const char* elements, std::uint8_t* out, bool streamed) {
-  put_bytes(signed_bytes<bytes, in_turn>(a, b, c, d, elements), out, streamed);
+                           std::uint8_t last, const char* elements, std::uint8_t* out,
+                           bool streamed) {
+  put_bytes(signed_bytes<bytes, in_turn>(a, b, c, d, last, elements), out, streamed);
 }
 inline constexpr int kLanesWithSigns = 16;
 inline Lanes<std::uint16_t, 32> subtract_saturated(Lanes<std::uint16_t, 32> a,

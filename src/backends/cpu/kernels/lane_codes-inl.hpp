@@ -30,7 +30,8 @@ struct LaneCodes : Inverting<lanes> {
   enum class Put {
     low_bytes,  // the low bytes, whatever is above them
     saturated,  // integers, cut to the type's range
-    signs,      // codes of magnitudes in the second bytes; the sources' signs come on top
+    signs,      // codes of magnitudes in the second bytes, which are cut to the last one; the
+                // sources' signs come on top
   };
 
   // Section 6 into int8 and uint8. With a near zero point the shifted range is exact in float32,
@@ -138,13 +139,18 @@ struct LaneCodes : Inverting<lanes> {
 
     std::int32_t most;       // as bits of float32
     std::uint32_t infinity;  // the code of an infinite element, without its sign
+    std::uint8_t last;       // the code of `most`
     explicit ToFloat8(const RowCodes& row)
         : most(static_cast<std::int32_t>((overflown(row) << kShift) +
                                          (static_cast<std::uint32_t>(127 - F.bias) << 23))),
-          infinity(infinite(row)) {}
+          infinity(infinite(row)),
+          last(static_cast<std::uint8_t>(overflown(row))) {}
     template <class Divisor>
     OCTAVO_INLINE Words operator()(Floats x, Divisor divisor, Ints /*azp*/) const {
       Floats number;
+      if constexpr (signs) {
+        return of_magnitude(words(quotient_of(x, divisor)) & 0x7FFFFFFFU, number);
+      }
       return (*this)(x, divisor, number);
     }
     // The number: of tame quotients that saturate.
@@ -153,7 +159,7 @@ struct LaneCodes : Inverting<lanes> {
       const Words bits = words(quotient_of(x, divisor));
       const Words all = bits & 0x7FFFFFFFU;
       if constexpr (signs) {
-        return of_magnitude(all, number);
+        return of_magnitude(words_of(smaller(ints(all), Ints{} + most)), number);
       } else {
         const Words magnitude = words_of(smaller(ints(all), Ints{} + most));
         const Floats addend = floats(binade_of(magnitude) + kAddend);
@@ -177,9 +183,9 @@ struct LaneCodes : Inverting<lanes> {
       Floats number;
       return of_magnitude(words(quotient_of(x, divisor)), number);
     }
-    // As above, in two steps. The code times 2^8: the constant makes the lower half negative.
-    OCTAVO_INLINE Words of_magnitude(Words quotient, Floats& number) const {
-      const Words magnitude = words_of(smaller(ints(quotient), Ints{} + most));
+    // As above, in two steps. The code times 2^8: the constant makes the lower half negative. Of
+    // tame quotients beyond the largest number a larger one, which a byte still holds.
+    OCTAVO_INLINE Words of_magnitude(Words magnitude, Floats& number) const {
       const Floats binade = floats(binade_of(magnitude));
       const Floats power = Floats{} + std::bit_cast<float>(kAddend + (127U << 23));
       const Floats sum = fused(binade, power, floats(magnitude));

@@ -346,8 +346,8 @@ struct QuantizeSteps : LaneCodes<lanes> {
           rule.magnitude(even_magnitudes(front), cells.factors(i)),
           rule.magnitude(odd_magnitudes(front), cells.factors(i + lanes)),
           rule.magnitude(even_magnitudes(back), cells.factors(next)),
-          rule.magnitude(odd_magnitudes(back), cells.factors(next + lanes)), source, codes,
-          streamed);
+          rule.magnitude(odd_magnitudes(back), cells.factors(next + lanes)), rule.last, source,
+          codes, streamed);
     } else if constexpr (kTakesPairs<from, Rule, Cells>) {
       const Words front = pairs_at(source);
       const Words back = pairs_at(source + 2 * kBytes);
@@ -364,7 +364,8 @@ struct QuantizeSteps : LaneCodes<lanes> {
       if constexpr (Rule::kPut == Put::saturated) {
         put_saturated(a, b, c, d, codes, streamed, rule.to_signed);
       } else if constexpr (Rule::kPut == Put::signs) {
-        put_with_signs<octavo::element_bytes(from), false>(a, b, c, d, source, codes, streamed);
+        put_with_signs<octavo::element_bytes(from), false>(a, b, c, d, rule.last, source, codes,
+                                                           streamed);
       } else {
         put_low_bytes(a, b, c, d, codes, streamed);
       }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// 64 codes from the second bytes of lanes, and on top of them the signs of their elements, by
-// packing:
+// 64 codes from the second bytes of lanes, at most the last one, and on top of them the signs of
+// their elements, by packing:
 //
 //   lanes      [.. .. c0 ..][.. .. c1 ..] ...     of a and b (c and d) in turn or one after the
 //   other elements   [s. ..][s. ..] ...                 of 2 or 4 bytes result     [s c0][s c1] ...
@@ -21,11 +21,13 @@ inline __m512i signs_of(const char* elements) {
 template <std::int64_t bytes, bool in_turn>
 inline __m512i signed_bytes(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b,
                             Lanes<std::uint32_t, 16> c, Lanes<std::uint32_t, 16> d,
-                            const char* elements) {
+                            std::uint8_t last, const char* elements) {
   constexpr int kOrSecondAndThird = 0xF8;
   // Packing goes by quarters of a vector.
-  const __m512i codes = _mm512_packus_epi16(_mm512_srli_epi16(low_halves<in_turn>(a, b), 8),
-                                            _mm512_srli_epi16(low_halves<in_turn>(c, d), 8));
+  const __m512i codes =
+      _mm512_min_epu8(_mm512_packus_epi16(_mm512_srli_epi16(low_halves<in_turn>(a, b), 8),
+                                          _mm512_srli_epi16(low_halves<in_turn>(c, d), 8)),
+                      _mm512_set1_epi8(static_cast<char>(last)));
   const __m512i signs =
       _mm512_packs_epi16(signs_of<bytes>(elements), signs_of<bytes>(elements + 32 * bytes));
   return _mm512_permutexvar_epi64(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// 64 codes from the second bytes of lanes, and on top of them the signs of their elements, as
-// signed_bytes_avx512-inl.hpp has them: bytes are picked where they lie.
+// 64 codes from the second bytes of lanes, at most the last one, and on top of them the signs of
+// their elements, as signed_bytes_avx512-inl.hpp has them: bytes are picked where they lie.
 //
 // Included inside an instruction-set region with VBMI.
 
@@ -41,11 +41,12 @@ inline __m512i signs_of(const char* elements) {
 template <std::int64_t bytes, bool in_turn>
 inline __m512i signed_bytes(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b,
                             Lanes<std::uint32_t, 16> c, Lanes<std::uint32_t, 16> d,
-                            const char* elements) {
+                            std::uint8_t last, const char* elements) {
   constexpr int kOrSecondAndThird = 0xF8;
   const __m512i codes =
       lane_bytes<1, in_turn>(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b),
                              reinterpret_cast<__m512i>(c), reinterpret_cast<__m512i>(d));
-  return _mm512_ternarylogic_epi32(codes, signs_of<bytes>(elements), _mm512_set1_epi8(-128),
-                                   kOrSecondAndThird);
+  return _mm512_ternarylogic_epi32(
+      _mm512_min_epu8(codes, _mm512_set1_epi8(static_cast<char>(last))), signs_of<bytes>(elements),
+      _mm512_set1_epi8(-128), kOrSecondAndThird);
 }

@@ -67,5 +67,5 @@ inline Floats fused(Floats a, Floats b, Floats c);
 template <class Words>
 inline Words sum_of_halves(Words halves, int lower, int upper);
 template <std::int64_t bytes, bool in_turn, class Words>
-inline void put_with_signs(Words a, Words b, Words c, Words d, const char* elements,
-                           std::uint8_t* out, bool streamed);
+inline void put_with_signs(Words a, Words b, Words c, Words d, std::uint8_t last,
+                           const char* elements, std::uint8_t* out, bool streamed);
