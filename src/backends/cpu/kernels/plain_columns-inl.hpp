@@ -345,6 +345,7 @@ OCTAVO_INLINE void plain_take_away(Sum (&sums)[rows], const Sum& ones,
 // group, which scales them; how far it is.
 template <int rows, int squares>
 struct PlainSums {
+  static constexpr std::int64_t kEndless = INT64_MAX;  // a group that the caller ends
   Dot::Sum rows_of[rows * squares];
   Dot::Sum columns;
   std::int32_t* columns_out;
@@ -353,6 +354,12 @@ struct PlainSums {
   const float* scale_b;
   std::int64_t group;  // squares
   std::int64_t to_go;  // of this group
+
+  OCTAVO_INLINE void next_group() {
+    scale_a += tile.scale_a_group_stride;
+    scale_b += octavo::cpu::kRowSums;
+    to_go = group;
+  }
 };
 
 // The end of a group, or of all: sums without what the shifts add, scaled if that is asked for.
@@ -373,9 +380,7 @@ template <int rows, int squares, std::size_t... i>
 OCTAVO_INLINE void begin_group(PlainSums<rows, squares>& state, std::index_sequence<i...>) {
   ((state.rows_of[i] = Dot::zero()), ...);
   state.columns = Dot::zero();
-  state.scale_a += state.tile.scale_a_group_stride;
-  state.scale_b += octavo::cpu::kRowSums;
-  state.to_go = state.group;
+  state.next_group();
 }
 
 // Whole squares, `count` of them, behind whose beginning columns go on for `left` bytes. The only
@@ -405,9 +410,7 @@ OCTAVO_INLINE void add_squares(const Dot& dot, PlainSums<rows, squares>& state, 
     end_group<rows, ones, squares>(state, sums, b_sums, all);
     ((sums[i] = Dot::zero()), ...);
     b_sums = Dot::zero();
-    state.scale_a += state.tile.scale_a_group_stride;
-    state.scale_b += octavo::cpu::kRowSums;
-    state.to_go = state.group;
+    state.next_group();
   } while (count > 0);
   fetches = fetched;
   ((state.rows_of[i] = sums[i]), ...);
@@ -467,19 +470,20 @@ OCTAVO_INLINE void plain_block(const octavo::cpu::PlainTile& p, std::int64_t fir
   alignas(64) static constexpr char kNothing[kSquareBytes] = {};
   TurningOf<Source, squares> turning(whole ? b : kNothing, whole ? t.ldb : 0);
   const bool at_once = !scaled || t.group % kRowBytes == 0;
-  PlainSums<rows, squares> state{{((void)i, Dot::zero())...},
-                                 Dot::zero(),
-                                 ones ? p.sums_out + first : nullptr,
-                                 t,
-                                 t.scale_a,
-                                 scaled ? t.scale_b + first : nullptr,
-                                 INT64_MAX,
-                                 INT64_MAX};
+  using State = PlainSums<rows, squares>;
+  State state{{((void)i, Dot::zero())...},
+              Dot::zero(),
+              ones ? p.sums_out + first : nullptr,
+              t,
+              t.scale_a,
+              scaled ? t.scale_b + first : nullptr,
+              State::kEndless,
+              State::kEndless};
   if (scaled && at_once && t.group < t.depth) state.group = state.to_go = t.group / kRowBytes;
   for (std::int64_t depth = t.depth;;) {
     const std::int64_t part = at_once || depth <= t.group ? depth : t.group;
     plain_depth<Source, rows, ones, squares>(dot, state, at, turning, fetched, columns, part);
-    if (state.to_go == state.group && state.group != INT64_MAX) return;  // it ends with a group
+    if (state.to_go == state.group && state.group != State::kEndless) return;  // with a group
     Dot::Sum sums[] = {state.rows_of[i]...};
     end_group<rows, ones, squares>(state, sums, state.columns, all);
     if (!scaled) {
