@@ -24,9 +24,6 @@ OCTAVO_ISA_BEGIN("avx2")
 
 using Vec8 = float __attribute__((vector_size(32), may_alias));
 #include "backends/cpu/kernels/lanes-inl.hpp"
-inline Lanes<std::uint16_t, 8> low_halves(Lanes<std::uint32_t, 8> words) {
-  return __builtin_convertvector(words, Lanes<std::uint16_t, 8>);
-}
 inline Lanes<std::uint8_t, 32> high_halves(Lanes<std::uint32_t, 8> a, Lanes<std::uint32_t, 8> b) {
   // Packing goes by halves of a vector.
   const __m256i halves =
