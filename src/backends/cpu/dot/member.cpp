@@ -31,7 +31,9 @@ constexpr std::int64_t kBlockRows = 512;
 // Panels that are packed side by side, as long as their sums fit beside what is packed.
 constexpr std::int64_t kMostPacked = 8;
 constexpr std::int64_t kPackedSums = std::int64_t{64} << 10;
-// Sums of panels that are read side by side, of as many rows as go through them at once.
+// Sums of panels that are read side by side: those of up to so many rows stay in the first-level
+// cache, for each byte of the weight's elements. More would leave pieces of a row too short for
+// memory.
 constexpr std::int64_t kStripSums = 8 << 10;
 constexpr std::int64_t kRowsAtOnce = 4;
 constexpr float kOne = 1.0F;
@@ -191,7 +193,8 @@ std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
   // Where the first level takes rows of K, several of a strip are to fit it (rows_together), also
   // of the widest one, whose sums are those of one row of A.
   const std::int64_t fewest = fetches_first_level() ? kRowsAtOnce / 2 : 1;
-  const std::int64_t sums = kStripSums / (std::clamp(d.m, fewest, kRowsAtOnce) * kPanelWidth);
+  const std::int64_t most = kRowsAtOnce * element_bytes(d.p->b.data.dtype);
+  const std::int64_t sums = kStripSums / (std::clamp(d.m, fewest, most) * kPanelWidth);
   const std::int64_t scales = kStripScales / (std::max<std::int64_t>(segments, 1) * kPanelWidth);
   return std::clamp<std::int64_t>(std::min(sums, scales), 1, panels);
 }
