@@ -184,7 +184,8 @@ Status Run::describe_all(Arena& arena) noexcept {
     OCTAVO_TRY(describe_one(member_in(problem_, g, cut), arena, own, d));
     if (d.empty()) continue;
     work += work_of(d);
-    written_bytes_ += d.p->out.numel() * element_bytes(d.p->out.dtype);
+    const MatrixView& out = d.p->out;
+    written_bytes_ = saturating_sum(written_bytes_, out.numel() * element_bytes(out.dtype));
     reserve_scratch(d);
     const auto count = [&](std::int64_t begin, std::int64_t end, std::int64_t bytes) {
       if (cutter.add(bytes)) converted = 0;
