@@ -127,6 +127,8 @@ struct LaneCodes : Inverting<lanes> {
     static constexpr std::uint32_t kAddend =
         (static_cast<std::uint32_t>(kShift) << 23) | (kConstant & 0xFFFFU);
     static_assert((kConstant & 1U) == 0, "an odd one would turn ties to even into ties to odd");
+    static_assert(!signs || ((20 + F.bias) << F.mantissa_bits) < 256,
+                  "codes of tame quotients, below 2^20, must fit a byte before they are cut");
 
     // The code of what is too large: that of the largest number, or what follows it.
     static OCTAVO_INLINE std::uint32_t overflown(const RowCodes& row) {
