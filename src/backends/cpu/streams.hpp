@@ -15,6 +15,12 @@ namespace octavo::cpu {
 inline constexpr std::int64_t kStreamedBytes = std::int64_t{8} << 20;
 inline constexpr std::int64_t kStreamedLine = 64;  ///< bytes that are written whole
 
+/// Do rows that are so many bytes apart begin with lines, as the first one has to?
+inline bool begin_lines(const void* first, std::int64_t row_bytes) noexcept {
+  return reinterpret_cast<std::uintptr_t>(first) % kStreamedLine == 0 &&
+         row_bytes % kStreamedLine == 0;
+}
+
 /// Other threads do not see streamed lines before the thread that wrote them has called this.
 inline void end_streams() noexcept {
 #if defined(__x86_64__)

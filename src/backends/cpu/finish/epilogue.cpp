@@ -17,6 +17,8 @@ namespace {
 
 using Row = std::array<float, kTileCols>;
 
+constexpr std::int64_t kLine = 64;  // bytes that are fetched at a time
+
 bool constant_scale(const ScaleView& scale, Side side) noexcept {
   return scale.present() && !varies_along_k(scale, side);
 }
@@ -80,9 +82,7 @@ void copy_out(const char* staged, std::int64_t rows, std::int64_t count, const M
 }
 
 bool lies_in_whole_lines(const MatrixView& out) noexcept {
-  const std::int64_t bytes = element_bytes(out.dtype);
-  return out.strides[1] == 1 && out.strides[0] * bytes % kStreamedLine == 0 &&
-         reinterpret_cast<std::uintptr_t>(out.data) % kStreamedLine == 0;
+  return out.strides[1] == 1 && begin_lines(out.data, out.strides[0] * element_bytes(out.dtype));
 }
 
 }  // namespace
@@ -179,7 +179,6 @@ void Finisher::set_columns(std::int64_t n0, std::int64_t count) noexcept {
 }
 
 void Finisher::prefetch_terms() const noexcept {
-  constexpr std::int64_t kLine = 64;
   for (std::size_t i = 0; i < step_count_; ++i) {
     if (steps_[i].kind == FinishStep::Kind::scale_row || steps_[i].stride != 0) continue;
     const auto* first = reinterpret_cast<const char*>(steps_[i].data);
@@ -188,7 +187,6 @@ void Finisher::prefetch_terms() const noexcept {
 }
 
 void Finisher::prefetch_output(std::int64_t m0, std::int64_t rows) const noexcept {
-  constexpr std::int64_t kLine = 64;
   const MatrixView& out = member_.out;
   if (out.strides[1] != 1 || streams_) return;
   for (std::int64_t r = 0; r < rows; ++r) {

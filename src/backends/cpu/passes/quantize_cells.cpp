@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "backends/cpu/passes/runs.hpp"
+#include "backends/cpu/streams.hpp"
 #include "core/cells.hpp"
 #include "core/element.hpp"
 
@@ -295,7 +296,7 @@ void Cells::quantize_quick(const CellStretch& s, std::int64_t rows, bool streame
                          .to = q_.spec.dtype,
                          .overflow = q_.spec.overflow,
                          .shows_infinities = q_.spec.non_finite != NonFinite::ignore,
-                         .streamed = streamed && (width_ > 1 || begin_lines(s.c0))},
+                         .streamed = streamed && (width_ > 1 || codes_begin_lines(s.c0))},
                  .height = height_,
                  .rule = scale_rule(q_.spec),
                  .scale_step = q_.scales.strides[0] * element_bytes(q_.scales.dtype),
@@ -332,9 +333,8 @@ bool Cells::are_tall() const noexcept {
 }
 
 // Codes of rows that begin with whole lines can be streamed.
-bool Cells::begin_lines(std::int64_t c) const noexcept {
-  const auto first = reinterpret_cast<std::uintptr_t>(q_.codes.at(c));
-  return first % kLine == 0 && q_.codes.strides[0] % kLine == 0;
+bool Cells::codes_begin_lines(std::int64_t c) const noexcept {
+  return begin_lines(q_.codes.at(c), q_.codes.strides[0]);
 }
 
 void Cells::write_tall_codes(const CellStretch& s, const CellFactors& factors,
@@ -351,7 +351,7 @@ void Cells::write_tall_codes(const CellStretch& s, const CellFactors& factors,
     codes.source_step = q_.x.strides[0] * bytes;
     codes.code_step = q_.codes.strides[0];
     codes.codes = q_.codes.at(one.r0 * q_.codes.strides[0] + one.c0);
-    codes.streamed = streamed && begin_lines(one.c0);
+    codes.streamed = streamed && codes_begin_lines(one.c0);
     // A stretch at the end has fewer rows or cells: nothing is fetched beyond them.
     const bool fetches = next.r1 - next.r0 >= rows && j < next.count();
     if (fetches) codes.next = q_.x.at(next.r0 * q_.x.strides[0] + next.c0 + one.c0 - s.c0);

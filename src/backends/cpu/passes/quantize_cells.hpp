@@ -98,7 +98,7 @@ class Cells {
   RowCodes codes_of(const CellFactors& factors, std::int64_t j, bool one) const noexcept;
   /// Cells of several rows, wide enough for a kernel call each?
   bool are_tall() const noexcept;
-  bool begin_lines(std::int64_t c) const noexcept;
+  bool codes_begin_lines(std::int64_t c) const noexcept;
   void write_tall_codes(const CellStretch& stretch, const CellFactors& factors,
                         const CellStretch& next, bool streamed) const noexcept;
   void write_far_codes(const CellStretch& stretch, const CellFactors& factors) const noexcept;
