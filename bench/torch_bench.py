@@ -105,6 +105,16 @@ def bfloat16_plain(m: int, bar: float, n: int = 4096, k: int = 4096) -> Row:
                {"F.linear bf16": bar}, relative_error(x.double() @ first.double().t()), len(weights))
 
 
+def attention(what: str, m: int, n: int, k: int, heads: int = 32) -> Row:
+    """Products of each head, warm: queries by keys, which lie [N, K], or weights by values, [K, N]."""
+    a = gaussian(heads, m, k).bfloat16()
+    keys = gaussian(heads, n, k, seed=2).bfloat16().transpose(1, 2)
+    b = keys if what == "queries by keys" else keys.contiguous()
+    return Row(f"attention, {what}, bfloat16, {heads} x {m}x{n}x{k}, warm",
+               lambda _: octavo.grouped_mm(a, b, out_dtype=torch.bfloat16),
+               {"torch.bmm": lambda _: torch.bmm(a, b)}, {"torch.bmm": 1.0}, relative_error(a.double() @ b.double()))
+
+
 def layer(kind: type, m: int, bar: float, n: int = 4096, k: int = 4096) -> Row:
     x = gaussian(m, k).bfloat16()
     weight = gaussian(n, k, seed=2) * k ** -0.5
@@ -158,6 +168,8 @@ ROWS: list[Callable[[], Row]] = [
     *(lambda m=m, bar=bar: int8_product(m, bar) for m, bar in ((1, 5.0), (16, 4.0), (256, 1.2))),
     *(lambda m=m, bar=bar: int8_product(m, bar, packed=False) for m, bar in PLAIN_BARS),
     *(lambda m=m, bar=bar: bfloat16_plain(m, bar) for m, bar in PLAIN_BARS),
+    lambda: attention("queries by keys", 128, 4096, 64),
+    lambda: attention("weights by values", 128, 64, 4096),
     *(lambda m=m, bar=bar: layer(octavo.torch.nn.Int8Linear, m, bar)
       for m, bar in ((1, 1.7), (16, math.nan), (256, 1.6))),
     *(lambda m=m, bar=bar: layer(octavo.torch.nn.Fp8Linear, m, bar)
