@@ -220,6 +220,7 @@ DriverResult set_pool(DriverPool*, PoolAttribute, void*) { return kSuccess; }
 
 DriverResult allocate(DevicePointer* memory, std::size_t bytes, DriverPool* pool, void*) {
   const std::lock_guard lock(state().mutex);
+  if (contexts.empty()) return kInvalidContext;
   if (const DriverResult result = failed("cuMemAllocFromPoolAsync"); result != kSuccess)
     return result;
   void* block = state().memory.allocate(bytes, number_of(pool));
@@ -231,6 +232,7 @@ DriverResult allocate(DevicePointer* memory, std::size_t bytes, DriverPool* pool
 // Of a graph's, the memory stays where it is: every launch uses the same.
 DriverResult release(DevicePointer memory, void* stream) {
   const std::lock_guard lock(state().mutex);
+  if (contexts.empty()) return kInvalidContext;
   if (state().streams[stream].captured) return kSuccess;
   return queue(stream, [memory] {
     state().allocated.erase(memory);
@@ -240,6 +242,7 @@ DriverResult release(DevicePointer memory, void* stream) {
 
 DriverResult copy(DevicePointer to, DevicePointer from, std::size_t bytes, void* stream) {
   const std::lock_guard lock(state().mutex);
+  if (contexts.empty()) return kInvalidContext;
   if (const DriverResult result = failed("cuMemcpyAsync"); result != kSuccess) return result;
   for (const DevicePointer pointer : {to, from}) {
     const bool lost =
@@ -255,12 +258,14 @@ DriverResult copy(DevicePointer to, DevicePointer from, std::size_t bytes, void*
 
 DriverResult wait(void* stream) {
   const std::lock_guard lock(state().mutex);
+  if (contexts.empty()) return kInvalidContext;
   if (state().streams[stream].captured) return kCaptureUnsupported;
   return run_queue(stream);
 }
 
 DriverResult is_capturing(void* stream, int* status) {
   const std::lock_guard lock(state().mutex);
+  if (contexts.empty()) return kInvalidContext;
   *status = state().streams[stream].captured ? 1 : 0;
   return kSuccess;
 }
@@ -338,6 +343,7 @@ DriverResult encode_map(EncodedMap* encoded, MapElement element, std::uint32_t r
                         const std::uint32_t* box, const std::uint32_t* steps, int interleave,
                         MapSwizzle swizzle, MapPromotion, int fill) {
   const std::lock_guard lock(state().mutex);
+  if (contexts.empty()) return kInvalidContext;
   TensorMap map;
   map.base = base;
   map.rank = static_cast<int>(rank);

@@ -35,7 +35,13 @@ MapElement element_of(const TensorMap& map) noexcept {
                                   : MapElement::bits_32;
 }
 
-Status encode(const TensorMap& map, EncodedMap& encoded) noexcept {
+// The driver asks for a current context, although a map has nothing of one.
+Status encode(const TensorMap& map, const Device& device, EncodedMap& encoded) noexcept {
+  const CudaDevice* const found = find_device(device.index);
+  if (found == nullptr)
+    return fail(Code::unavailable, "a tensor map: device must be usable; got cuda:{}: {}",
+                device.index, device_missing(device.index));
+  const CurrentContext current(*found);
   constexpr auto kRank = static_cast<std::size_t>(TensorMap::kMostRank);
   std::array<std::uint64_t, kRank> extent{}, pitch{};
   std::array<std::uint32_t, kRank> box{}, steps{};
@@ -58,12 +64,12 @@ Status encode(const TensorMap& map, EncodedMap& encoded) noexcept {
 
 }  // namespace
 
-Status encode_map(const TensorMap& map, EncodedMap& encoded) noexcept {
+Status encode_map(const TensorMap& map, const Device& device, EncodedMap& encoded) noexcept {
   thread_local std::array<Kept, kKept> kept;
   Kept& entry = kept[place_of(map)];
   if (entry.map.base == nullptr || !(entry.map == map)) {
     entry.map.base = nullptr;
-    OCTAVO_TRY(encode(map, entry.encoded));
+    OCTAVO_TRY(encode(map, device, entry.encoded));
     entry.map = map;
   }
   encoded = entry.encoded;

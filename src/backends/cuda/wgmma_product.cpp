@@ -133,8 +133,8 @@ Status fill_in(const Instance& row, const WgmmaProduct& product, std::int64_t co
   params.full = epilogue.full;
   params.k_scales = epilogue.k_scales;
   params.out = {};
-  OCTAVO_TRY(encode_map(map_of(a, row.rows_of_a), params.a));
-  return encode_map(map_of(b, row.rows_of_b), params.b);
+  OCTAVO_TRY(encode_map(map_of(a, row.rows_of_a), out.device, params.a));
+  return encode_map(map_of(b, row.rows_of_b), out.device, params.b);
 }
 
 Status no_kernel() noexcept {
@@ -167,7 +167,7 @@ Status launch_wgmma(const DensePath& path, const WgmmaProduct& product,
   if (row == nullptr) return no_kernel();
   DenseParams<EncodedMap> params;
   OCTAVO_TRY(fill_in(*row, product, out.shape[1], params));
-  if (!full) OCTAVO_TRY(encode_map(map_of(out, row->rows_of_out), params.out));
+  if (!full) OCTAVO_TRY(encode_map(map_of(out, row->rows_of_out), out.device, params.out));
   const std::int64_t row_tiles = tiles_of(out.shape[0], row->tile_rows);
   return launch(row->kernel,
                 {blocks_of(*row, row_tiles, out.shape[1], place), row->threads, row->shared_bytes},
