@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA backend's `finish` against the reference's: the same bits.
+// The CUDA backend's `finish` against the reference's: the same numbers.
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -12,6 +12,7 @@
 #include "cuda/device_kit.hpp"
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"
+#include "support/same_numbers.hpp"
 
 namespace octavo::test {
 namespace {
@@ -110,7 +111,7 @@ class CudaFinish : public testing::TestWithParam<Case> {
   }
 };
 
-TEST_P(CudaFinish, HasTheReferencesBits) {
+TEST_P(CudaFinish, HasTheReferencesNumbers) {
   std::vector<Tensor> kept;
   const auto here = [&](const Tensor& t) -> TensorView { return kept.emplace_back(t).view(); };
   const auto there = [&](const Tensor& t) -> TensorView {
@@ -122,8 +123,8 @@ TEST_P(CudaFinish, HasTheReferencesBits) {
   const FinishProblem got = problem(there);
   const Status status = cuda::finish(got, {});
   ASSERT_TRUE(status.ok()) << status.message();
-  expect_same_bits(to_host(static_cast<TensorView>(got.product.out)),
-                   static_cast<TensorView>(want.product.out));
+  expect_same_numbers(to_host(static_cast<TensorView>(got.product.out)),
+                      static_cast<TensorView>(want.product.out));
 }
 
 std::vector<Case> cases() {

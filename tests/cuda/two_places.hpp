@@ -11,6 +11,7 @@
 #include "cuda/device_kit.hpp"
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"
+#include "support/same_numbers.hpp"
 
 namespace octavo::test {
 
@@ -34,7 +35,7 @@ class TensorsOf {
   std::vector<TensorView> outs_;
 };
 
-/// Both passes on what make(place) gives for either place: the same bits in all of its outputs.
+/// Both passes on what make(place) gives for either place: the same numbers in all of its outputs.
 template <class Problem, class Make>
 void expect_same_pass(Status (*reference)(const Problem&, const ExecContext&) noexcept,
                       Status (*device)(const Problem&, const ExecContext&) noexcept,
@@ -46,7 +47,7 @@ void expect_same_pass(Status (*reference)(const Problem&, const ExecContext&) no
   const Status status = device(got, {});
   ASSERT_TRUE(status.ok()) << status.message();
   for (std::size_t i = 0; i < here.outs().size(); ++i)
-    expect_same_bits(to_host(there.outs()[i]), here.outs()[i]);
+    expect_same_numbers(to_host(there.outs()[i]), here.outs()[i]);
 }
 
 inline const Passes& reference_passes() { return find_backend("reference")->passes; }

@@ -296,16 +296,15 @@ TEST(Far, WorkIsLateAndInOrder) {
   const Tensor a = integers(int8, {4, 16}, 1);
   const Tensor b = integers(int8, {16, 8}, 2);
   const Tensor want = scaled_mm(a, b);
-  int stream = 0;
-  const ExecContext context{.stream = &stream};
+  const ExecContext context{.stream = kFarStream};
   Tensor got;
   {
-    const Tensor far_a = copy(a, Place{kFar, &stream});
-    const Tensor far_b = copy(b, Place{kFar, &stream});
+    const Tensor far_a = copy(a, Place{kFar, kFarStream});
+    const Tensor far_b = copy(b, Place{kFar, kFarStream});
     got = scaled_mm(far_a, far_b, {}, context);
   }                                                      // operands go before anything ran
   (void)to_host(Tensor::empty(int8, {1}, Place{kFar}));  // another stream is no help
-  const Tensor late = copy(got, Place{{}, &stream});
+  const Tensor late = copy(got, Place{{}, kFarStream});
   expect_same_bits(late, want);
 }
 

@@ -22,6 +22,7 @@ void install_device() {
 const Device kFar = kHopper;
 const std::string kFarName = "cuda:0";
 const char* const kFarBackend = "cuda";
+void* const kFarStream = reinterpret_cast<void*>(2);  // CU_STREAM_PER_THREAD
 const std::int64_t kFarDepth = std::numeric_limits<std::int64_t>::max();
 
 void install_far_device() {}

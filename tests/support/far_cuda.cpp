@@ -9,6 +9,10 @@ namespace octavo::test {
 const Device kFar = kOlder;
 const std::string kFarName = "cuda:1";
 const char* const kFarBackend = "cuda";
+namespace {
+int far_stream = 0;  // its address alone
+}
+void* const kFarStream = &far_stream;
 const std::int64_t kFarDepth = 2048;
 
 void install_far_device() {

@@ -391,6 +391,10 @@ void Near::fix(PackedWeightData& content) {
 const Device kFar{kType, 0};
 const std::string kFarName = "far:0";
 const char* const kFarBackend = nullptr;
+namespace {
+int far_stream = 0;  // its address alone
+}
+void* const kFarStream = &far_stream;
 const std::int64_t kFarDepth = std::numeric_limits<std::int64_t>::max();
 
 void install_far_device() {

@@ -24,6 +24,9 @@ extern const char* const kFarBackend;
 /// K of the problem lines that run there in seconds.
 extern const std::int64_t kFarDepth;
 
+/// A stream of it that is not the one of null.
+extern void* const kFarStream;
+
 /// Adds the device and its backend to this process, once.
 void install_far_device();
 

@@ -12,9 +12,9 @@
 
 namespace octavo::test {
 
-inline void expect_same_numbers(const Tensor& one, const Tensor& other) {
-  ASSERT_EQ(one.dtype(), other.dtype());
-  const Tensor got = copy(one, one.dtype()), want = copy(other, other.dtype());  // row-major
+inline void expect_same_numbers(const TensorView& one, const TensorView& other) {
+  ASSERT_EQ(one.dtype, other.dtype);
+  const Tensor got = copy(one, one.dtype), want = copy(other, other.dtype);  // row-major
   ASSERT_EQ(shape_string(got), shape_string(want));
   const auto bytes = static_cast<std::size_t>(element_bytes(want.dtype()));
   for (std::int64_t i = 0; i < want.numel(); ++i) {
