@@ -43,8 +43,8 @@ bool SharedMemory::finished(ReadSets::Id reads, const VectorClock& known) {
   return true;
 }
 
-void SharedMemory::check_write(Word& word, Address address, const Actor& actor, const char* what,
-                               const Where& where) {
+void SharedMemory::check_write(Word& word, Epoch since, Address address, const Actor& actor,
+                               const char* what, const Where& where) {
   if (word.barrier) fault(where, "{} overwrites the mbarrier at {}", what, place(address));
   if (word.landing != 0)
     fault(where, "{} of warp {} writes {} while a copy lands there", what, actor.warp,
@@ -52,7 +52,7 @@ void SharedMemory::check_write(Word& word, Address address, const Actor& actor, 
   if (word.reading != 0)
     fault(where, "{} of warp {} overwrites {} while {} asynchronous reads of it are in flight",
           what, actor.warp, place(address), word.reading);
-  if (!actor.knows->writes.covers(word.written)) {
+  if (!actor.knows->writes.covers(since)) {
     fault(where,
           "race: {} of warp {} in CTA {} overwrites {}, and no barrier orders it after the "
           "write at {}",
@@ -66,7 +66,7 @@ void SharedMemory::check_write(Word& word, Address address, const Actor& actor, 
   }
 }
 
-void SharedMemory::check_read(const Word& word, Address address, const Actor& actor,
+void SharedMemory::check_read(const Word& word, Epoch since, Address address, const Actor& actor,
                               const char* what, const Where& where) const {
   if (word.barrier) fault(where, "{} reads the mbarrier at {}", what, place(address));
   if (word.landing != 0)
@@ -75,7 +75,7 @@ void SharedMemory::check_read(const Word& word, Address address, const Actor& ac
   if (word.written.clock == 0)
     fault(where, "{} of warp {} reads {}, which nothing has written", what, actor.warp,
           place(address));
-  if (!actor.knows->writes.covers(word.written)) {
+  if (!actor.knows->writes.covers(since)) {
     fault(where,
           "race: {} of warp {} in CTA {} reads {}, and no barrier orders it after the write "
           "at {}",
@@ -90,7 +90,7 @@ void SharedMemory::load(Address address, Address bytes, void* out, const Actor& 
     fault(where, "a load of {} bytes at {} is not aligned", bytes, place(address));
   for (Address w = address / 4; w < (address + bytes + 3) / 4; ++w) {
     Word& word = words_[w];
-    check_read(word, w * 4, actor, "a load", where);
+    check_read(word, word.written, w * 4, actor, "a load", where);
     word.reads = sets_.with(word.reads, actor.now);
   }
   std::memcpy(out, at(address), bytes);
@@ -105,8 +105,8 @@ void SharedMemory::store(Address address, Address bytes, const void* from, const
   const std::uint32_t site = site_of(where);
   for (Address w = address / 4; w < (address + bytes + 3) / 4; ++w) {
     Word& word = words_[w];
-    check_write(word, w * 4, actor, "a store", where);
-    word.written = actor.now;
+    check_write(word, word.written, w * 4, actor, "a store", where);
+    word.written = word.fenced = actor.now;
     word.reads = 0;
     word.unfenced = static_cast<std::int32_t>(actor.thread);
     word.site = site;
@@ -121,7 +121,7 @@ void SharedMemory::fence(const Actor& actor) {
     Word& word = words_[w];
     if (word.unfenced != static_cast<std::int32_t>(actor.thread)) continue;
     word.unfenced = -1;
-    word.written = actor.now;  // whoever reads it must know of the fence, too
+    word.fenced = actor.now;
   }
   dirty_[actor.thread].clear();
 }
@@ -132,7 +132,8 @@ void SharedMemory::begin_landing(Address address, Address bytes, Copier copier, 
   const std::uint32_t site = site_of(where);
   for (Address w = address / 4; w < (address + bytes) / 4; ++w) {
     Word& word = words_[w];
-    check_write(word, w * 4, actor, "an asynchronous copy", where);
+    check_write(word, copier == Copier::tma ? word.fenced : word.written, w * 4, actor,
+                "an asynchronous copy", where);
     if (copier == Copier::tma && word.unfenced >= 0) {
       fault(where,
             "an asynchronous copy overwrites {}, which thread {} stored without "
@@ -151,7 +152,7 @@ void SharedMemory::end_landing(Address address, Address bytes, Copier copier, co
   if (actor.thread >= dirty_.size()) dirty_.resize(actor.thread + 1);
   for (Address w = address / 4; w < (address + bytes) / 4; ++w) {
     words_[w].landing = 0;
-    words_[w].written = actor.now;
+    words_[w].written = words_[w].fenced = actor.now;
     if (copier == Copier::thread) {
       words_[w].unfenced = static_cast<std::int32_t>(actor.thread);
       dirty_[actor.thread].push_back(w);
@@ -169,7 +170,7 @@ void SharedMemory::begin_reading(Address address, Address bytes, const Actor& ac
       fault(where, "{} reads {}, which thread {} stored without fence.proxy.async", what,
             place(w * 4), word.unfenced);
     }
-    check_read(word, w * 4, actor, what, where);
+    check_read(word, word.fenced, w * 4, actor, what, where);
     ++word.reading;
   }
   ++in_flight_;
@@ -188,7 +189,7 @@ void SharedMemory::reserve_barrier(Address address, const Actor& actor, const Wh
   if (address % 8 != 0) fault(where, "an mbarrier at {} is not aligned to 8 bytes", place(address));
   for (Address w = address / 4; w < address / 4 + 2; ++w) {
     if (words_[w].barrier) fault(where, "the mbarrier at {} is there already", place(address));
-    check_write(words_[w], w * 4, actor, "mbarrier.init", where);
+    check_write(words_[w], words_[w].written, w * 4, actor, "mbarrier.init", where);
     words_[w].barrier = true;
   }
 }

@@ -66,6 +66,7 @@ class SharedMemory {
  private:
   struct Word {
     Epoch written;
+    Epoch fenced;  // the same, for asynchronous accesses: they must know of the writer's fence, too
     ReadSets::Id reads = 0;
     std::uint16_t landing = 0;
     std::uint16_t reading = 0;
@@ -75,10 +76,11 @@ class SharedMemory {
   };
 
   void check_range(Address address, Address bytes, const Actor& actor, const Where& where) const;
-  void check_write(Word& word, Address address, const Actor& actor, const char* what,
+  // `since`: what the actor must know of, written or fenced.
+  void check_write(Word& word, Epoch since, Address address, const Actor& actor, const char* what,
                    const Where& where);
-  void check_read(const Word& word, Address address, const Actor& actor, const char* what,
-                  const Where& where) const;
+  void check_read(const Word& word, Epoch since, Address address, const Actor& actor,
+                  const char* what, const Where& where) const;
   bool finished(ReadSets::Id reads, const VectorClock& known);
   std::uint32_t site_of(const Where& where);
   std::string place(Address address) const;
