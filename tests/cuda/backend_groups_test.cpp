@@ -23,8 +23,7 @@ TEST_F(CudaBackend, GroupsOfRowsAreOneLaunch) {
   const Tensor out = Tensor::empty(float32, {90, kN}, {kHopper, &stream});
   const std::string said =
       explain(grouped_mm_problem(a, b.transposed(), {.offs = offs, .out = out})).to_string();
-  expect_part(said,
-              "one launch for all groups: dense 128x256 tiles, clusters of 2: exact integer sums");
+  expect_part(said, "one launch for all groups: dense tiles of 128x256: exact integer sums");
   const auto call = [&] {
     (void)grouped_mm(a, b.transposed(), {.offs = offs, .out = out},
                      {.device = kHopper, .stream = &stream});
@@ -89,10 +88,9 @@ TEST_F(CudaBackend, ScalesOfEvery128OfKAreTakenByTheTensorCores) {
   EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_convert", 1},  // offsets, to int64
                                                     {"octavo_cut_rows", 1},
                                                     {"octavo_dense_e4m3_scaled_32", 1}}));
-  expect_part(
-      said(grouped_mm_problem(a, b.transposed(), options)),
-      "one launch for all groups: dense 128x128 tiles, clusters of 2: fp8 sums of every 128 "
-      "of K, each by its scales");
+  expect_part(said(grouped_mm_problem(a, b.transposed(), options)),
+              "one launch for all groups: dense tiles of 128x128: fp8 sums of every 128 "
+              "of K, each by its scales");
 }
 
 // Of MX and of integers on groups: one launch of mma.sync's kernel, whose plan says so.
@@ -155,7 +153,8 @@ TEST_F(CudaBackend, ExplainSaysThatGroupsAreLaunchedOneByOne) {
           .to_string();
   expect_part(said,
               "a launch for each group, a device's offsets come to the host: few rows up to "
-              "64 of them, dense 128x256 tiles for more: exact integer sums; a pass finishes");
+              "64 of them, dense tiles of 128x256 or 128x128 for more: exact integer sums; a pass "
+              "finishes");
   reset_simulated_driver();
   const Tensor out = product(a, b, offs);
   EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_convert", 1},  // the offsets

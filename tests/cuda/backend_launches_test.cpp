@@ -40,7 +40,7 @@ TEST_F(CudaBackend, RowsDecideWhichKernelMultiplies) {
     EXPECT_EQ(launches(), (std::map<std::string, int>{{kernel, 1}}));
     expect_same_bits(to_host(out), scaled_mm(near, b_.transposed(), {.scale_a = 0.5}));
     const Explanation e = explain(scaled_mm_problem(a, b.transposed(), {}));
-    expect_part(e.to_string(), rows <= 64 ? "few rows" : "128x256 tiles");
+    expect_part(e.to_string(), rows <= 64 ? "few rows" : "tiles of 128x256");
   }
 }
 

@@ -43,23 +43,25 @@ struct How {
     return (is_apart ? apart : whole)[static_cast<std::size_t>(rows)];
   }
 };
-#define OCTAVO_HOW_DENSE(tile) "dense " tile " tiles, clusters of 2: "
+#define OCTAVO_HOW_DENSE(tile) "dense tiles of " tile ": "
 #define OCTAVO_HOW_FEW "few rows, 64 columns a tile: "
 #define OCTAVO_HOW_GROUPS "a launch for each group, a device's offsets come to the host: "
 #define OCTAVO_HOW_AT_ONCE "one launch for all groups: "
 #define OCTAVO_HOW_LIST "one launch where the list lies as groups do, else one for each: "
-#define OCTAVO_HOW_ROWS(tile, sums)                                                          \
-  {                                                                                          \
-    OCTAVO_HOW_DENSE(tile)                                                                   \
-    sums, OCTAVO_HOW_FEW sums, OCTAVO_HOW_GROUPS OCTAVO_HOW_DENSE(tile) sums,                \
-        OCTAVO_HOW_GROUPS OCTAVO_HOW_FEW sums,                                               \
-        OCTAVO_HOW_GROUPS "few rows up to 64 of them, dense " tile " tiles for more: " sums, \
-        OCTAVO_HOW_AT_ONCE OCTAVO_HOW_DENSE(tile) sums,                                      \
-        OCTAVO_HOW_LIST OCTAVO_HOW_DENSE(tile) sums                                          \
+#define OCTAVO_HOW_ROWS(tile, large, sums)                                                      \
+  {                                                                                             \
+    OCTAVO_HOW_DENSE(tile)                                                                      \
+    sums, OCTAVO_HOW_FEW sums, OCTAVO_HOW_GROUPS OCTAVO_HOW_DENSE(tile) sums,                   \
+        OCTAVO_HOW_GROUPS OCTAVO_HOW_FEW sums,                                                  \
+        OCTAVO_HOW_GROUPS "few rows up to 64 of them, dense tiles of " tile " for more: " sums, \
+        OCTAVO_HOW_AT_ONCE OCTAVO_HOW_DENSE(large) sums,                                        \
+        OCTAVO_HOW_LIST OCTAVO_HOW_DENSE(large) sums                                            \
   }
-#define OCTAVO_HOW(tile, sums)                                                         \
-  How {                                                                                \
-    {OCTAVO_HOW_ROWS(tile, sums)}, { OCTAVO_HOW_ROWS(tile, sums "; a pass finishes") } \
+#define OCTAVO_HOW(tile, large, sums)                        \
+  How {                                                      \
+    {OCTAVO_HOW_ROWS(tile, large, sums)}, {                  \
+      OCTAVO_HOW_ROWS(tile, large, sums "; a pass finishes") \
+    }                                                        \
   }
 #define OCTAVO_HOW_MMA_ROWS(sums)                                                                \
   {                                                                                              \
@@ -74,7 +76,7 @@ struct How {
     {OCTAVO_HOW_MMA_ROWS(sums)}, { OCTAVO_HOW_MMA_ROWS(sums "; a pass finishes") } \
   }
 #define OCTAVO_HOW_EXACT(sums) \
-  { OCTAVO_HOW("128x256", sums), OCTAVO_HOW_MMA(sums) }
+  { OCTAVO_HOW("128x256 or 128x128", "128x256", sums), OCTAVO_HOW_MMA(sums) }
 // [zero points][outliers][cores]
 constexpr How kExact[2][2][2] = {
     {OCTAVO_HOW_EXACT("exact integer sums"),
@@ -82,10 +84,11 @@ constexpr How kExact[2][2][2] = {
     {OCTAVO_HOW_EXACT("exact integer sums; zero points by sums of lines"),
      OCTAVO_HOW_EXACT(
          "exact integer sums; zero points by sums of lines; outlier columns in float32")}};
-constexpr How kPromoted = OCTAVO_HOW("128x128", "fp8 sums promoted every 128 of K");
-constexpr How kScaled = OCTAVO_HOW("128x128", "fp8 sums of every 128 of K, each by its scales");
-constexpr How kFast = OCTAVO_HOW("128x256", "fp8 sums in the tensor cores");
-constexpr How kHalf = OCTAVO_HOW("128x256", "16-bit operands");
+constexpr How kPromoted = OCTAVO_HOW("128x128", "128x128", "fp8 sums promoted every 128 of K");
+constexpr How kScaled =
+    OCTAVO_HOW("128x128", "128x128", "fp8 sums of every 128 of K, each by its scales");
+constexpr How kFast = OCTAVO_HOW("128x256 or 128x128", "128x256", "fp8 sums in the tensor cores");
+constexpr How kHalf = OCTAVO_HOW("128x256 or 128x128", "128x256", "16-bit operands");
 constexpr How kHalfMma = OCTAVO_HOW_MMA("16-bit operands");
 constexpr How kFloat8Mma = OCTAVO_HOW_MMA("fp8 widened to fp16");
 constexpr How kScaledFloat8Mma =

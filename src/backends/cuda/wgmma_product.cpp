@@ -76,47 +76,100 @@ constexpr Instance kInstances[] = {
 #undef OCTAVO_DENSE_INSTANCE
 };
 
-const Instance* find_instance(const DensePath& path, std::int64_t rows, int out_bytes, int parts,
-                              bool outliers) noexcept {
-  for (const Instance& row : kInstances) {
-    if (row.type == path.type && row.summing == path.summing && row.out_bytes == out_bytes &&
-        row.parts == parts && row.outliers == outliers && rows <= row.most_rows)
-      return &row;
+// What a product asks of a kernel.
+struct Wanted {
+  MmaType type;
+  Summing summing;
+  int out_bytes;
+  bool outliers;
+  bool cut;  // may K be cut in two?
+  std::int64_t rows, columns, steps;
+
+  bool by(const Instance& row) const noexcept {
+    return row.type == type && row.summing == summing && row.out_bytes == out_bytes &&
+           row.outliers == outliers;
   }
+};
+
+std::int64_t tiles_of(std::int64_t extent, std::int64_t tile) noexcept {
+  return (extent + tile - 1) / tile;
+}
+
+std::int64_t clusters_at_once(const Instance& row, const Place& place) noexcept {
+  return std::max<std::int64_t>(multiprocessors(place) / row.cluster, 1);
+}
+
+// Tiles of few rows are narrow, and each brings B twice as fast as its share of memory: they are
+// cut only where all parts run at the same time.
+const Instance* find_few_rows(const Wanted& wanted, const Place& place) noexcept {
+  constexpr std::int64_t kColumns = 64;  // of a tile
+  const bool cut =
+      wanted.cut && 2 * tiles_of(wanted.columns, kColumns) <= std::int64_t{multiprocessors(place)};
+  const int parts = cut ? 2 : 1;
+  for (const Instance& row : kInstances)
+    if (wanted.by(row) && row.parts == parts && wanted.rows <= row.most_rows) return &row;
   return nullptr;
 }
 
-// Rows up to which tiles of N do not fill the device, and CTAs take chunks of K side by side.
-constexpr std::int64_t kMostCutRows = 512;
+// Cycles that a CTA takes for 128 bytes of K, and for a tile beside them, as an H200 runs them
+// where every multiprocessor has a tile (docs/design/cuda.md).
+std::int64_t cycles_of_step(const Instance& row) noexcept {
+  constexpr std::int64_t kLarge = 1200, kNarrow = 660, kLow = 680, kPromoted = 700,
+                         kLowPromoted = 720, kCut = 840;
+  if (row.tile_columns > 128) return kLarge;
+  if (row.parts > 1) return kCut;
+  const bool low = row.tile_rows == row.rows_of_a;  // nobody else brings B
+  if (is_promoted(row.summing)) return low ? kLowPromoted : kPromoted;
+  return low ? kLow : kNarrow;
+}
+std::int64_t cycles_of_tile(const Instance& row) noexcept {
+  constexpr std::int64_t kOfColumn = 12, kOfParts = 600;
+  return kOfColumn * row.tile_columns + (row.parts > 1 ? kOfParts : 0);
+}
+
+// How long all tiles take, in fifths of cycles: by turns of the device, of which the last one is
+// quicker where few multiprocessors have a tile.
+std::int64_t time_of(const Instance& row, const Wanted& wanted, const Place& place) noexcept {
+  const std::int64_t tiles =
+      tiles_of(wanted.rows, row.tile_rows) * tiles_of(wanted.columns, row.tile_columns);
+  const std::int64_t at_once = clusters_at_once(row, place);
+  const std::int64_t cycles =
+      tiles_of(wanted.steps, row.parts) * cycles_of_step(row) + cycles_of_tile(row);
+  return 4 * tiles_of(tiles, at_once) * cycles + tiles * cycles / at_once;
+}
+
+// The kernel that is through with all tiles first: large tiles need the least of memory, small ones
+// and those of half of K occupy more multiprocessors.
+const Instance* find_quickest(const Wanted& wanted, const Place& place) noexcept {
+  const Instance* best = nullptr;
+  std::int64_t least = 0;
+  for (const Instance& row : kInstances) {
+    if (!wanted.by(row) || row.most_rows != kAnyRows || (row.parts > 1 && !wanted.cut)) continue;
+    const std::int64_t time = time_of(row, wanted, place);
+    if (best != nullptr && time >= least) continue;
+    best = &row;
+    least = time;
+  }
+  return best;
+}
+
+// The kernel of groups: the first of many rows.
+const Instance* find_grouped(const Wanted& wanted) noexcept {
+  for (const Instance& row : kInstances)
+    if (wanted.by(row) && row.most_rows == kAnyRows) return &row;
+  return nullptr;
+}
 
 // Sums that are exact, or whose chunks are added in order by every kernel.
 bool is_cut(const DensePath& path) noexcept {
   return is_integer(path.type) || is_promoted(path.summing);
 }
 
-// Into how many parts the CTAs of a cluster cut K: where chunks may be summed apart, and tiles are
-// too few for the device. Of few rows the tiles are narrow, and each brings B twice as fast as its
-// share of memory: they are cut only where all parts run at the same time.
-int parts_of(const DensePath& path, const MatrixView& out, std::int64_t k_bytes,
-             const Place& place) noexcept {
-  const std::int64_t rows = out.shape[0], columns = out.shape[1];
-  if (!is_cut(path) || chunks_of(columns, k_bytes) == 1) return 1;
-  constexpr std::int64_t kFewColumns = 64;  // of a tile of few rows
-  if (rows > kFewRows) return rows <= kMostCutRows ? 2 : 1;
-  const std::int64_t tiles = (columns + kFewColumns - 1) / kFewColumns;
-  return 2 * tiles <= std::int64_t{multiprocessors(place)} ? 2 : 1;
-}
-
-std::int64_t tiles_of(std::int64_t extent, std::int32_t tile) noexcept {
-  return (extent + tile - 1) / tile;
-}
-
 // As many clusters as tiles, or as the device runs at a time: those take tiles in turn.
 std::uint32_t blocks_of(const Instance& row, std::int64_t row_tiles, std::int64_t columns,
                         const Place& place) noexcept {
   const std::int64_t all = row_tiles * tiles_of(columns, row.tile_columns);
-  const std::int64_t most = std::max<std::int64_t>(multiprocessors(place) / row.cluster, 1);
-  return static_cast<std::uint32_t>(std::min(all, most)) * row.cluster;
+  return static_cast<std::uint32_t>(std::min(all, clusters_at_once(row, place))) * row.cluster;
 }
 
 // What a launch is told but for the output's map.
@@ -159,25 +212,32 @@ Status launch_wgmma(const DensePath& path, const WgmmaProduct& product,
   const auto& [a, b, out, epilogue] = product;
   const Place place = context.place(out.device);
   const bool full = epilogue.kind == DenseOut::full;
-  const int out_bytes = full ? 4 : static_cast<int>(element_bytes(out.dtype));
+  const std::int64_t rows = out.shape[0], columns = out.shape[1];
   const std::int64_t k_bytes = a.shape[1] * element_bytes(a.dtype);
+  const Wanted wanted{path.type,
+                      path.summing,
+                      full ? 4 : static_cast<int>(element_bytes(out.dtype)),
+                      full && epilogue.full.outliers.present(),
+                      is_cut(path) && chunks_of(columns, k_bytes) > 1,
+                      rows,
+                      columns,
+                      tiles_of(k_bytes, kRowBytes)};
   const Instance* row =
-      find_instance(path, out.shape[0], out_bytes, parts_of(path, out, k_bytes, place),
-                    full && epilogue.full.outliers.present());
+      rows <= kFewRows ? find_few_rows(wanted, place) : find_quickest(wanted, place);
   if (row == nullptr) return no_kernel();
   DenseParams<EncodedMap> params;
-  OCTAVO_TRY(fill_in(*row, product, out.shape[1], params));
+  OCTAVO_TRY(fill_in(*row, product, columns, params));
   if (!full) OCTAVO_TRY(encode_map(map_of(out, row->rows_of_out), out.device, params.out));
-  const std::int64_t row_tiles = tiles_of(out.shape[0], row->tile_rows);
+  const std::int64_t row_tiles = tiles_of(rows, row->tile_rows);
   return launch(row->kernel,
-                {blocks_of(*row, row_tiles, out.shape[1], place), row->threads, row->shared_bytes},
+                {blocks_of(*row, row_tiles, columns, place), row->threads, row->shared_bytes},
                 &params, place);
 }
 
 Status launch_wgmma(const DensePath& path, const WgmmaProduct& product, const RowGroups& groups,
                     const ExecContext& context) noexcept {
   const Place place = context.place(product.out.device);
-  const Instance* row = find_instance(path, kAnyRows, 4, 1, false);
+  const Instance* row = find_grouped({path.type, path.summing, 4, false, false, 0, 0, 0});
   if (row == nullptr || row->tile_rows != groups.rows_of_tile) return no_kernel();
   DenseParams<EncodedMap> params;
   OCTAVO_TRY(fill_in(*row, product, groups.columns, params));

@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // Dense products on Hopper: out[M, N] = cast(float(A[M, K] B[N, K]^T) sa sb + bias), or the sums.
 //
-// Persistent clusters of two CTAs. A cluster's tile is 256 rows by 256 columns (128 where sums are
-// promoted): each CTA has its 128 rows of A, and half of B's columns, which it sends to both
-// (multicast).
+// Persistent clusters of two CTAs. A cluster's tile is 256 rows by 256 columns, or 128 where sums
+// are promoted and where there are few tiles: each CTA has its 128 rows of A, and half of B's
+// columns, which it sends to both (multicast).
 //
 //     CTA 0: A rows 0-127    x B 256 columns = [ from CTA 0 | from CTA 1 ]
 //     CTA 1: A rows 128-255  x the same B
+//
+// Of 128 rows and fewer a CTA is a cluster by itself.
 //
 // A CTA is three warpgroups. The first gives up registers: its warp 0 issues copies, its warp 1
 // brings the factors of columns. The others multiply 64 rows each, 128 bytes of K a step, and
 // finish: registers -> two panels of 128 bytes of columns in shared memory, in turn -> TMA store.
 //
-//     shared memory                                              plain   promoted        cut
-//     stages of [ A 128 x 128 bytes | B columns x 128 bytes ]   4 196608   6 196608   5 163840
-//     2 warpgroups x 2 panels of 64 rows x 128 bytes              32768      32768      32768
-//     columns' factors                                             2048       1024       1024
-//     the other half's sums                                                            32768
-//     barriers: stages, factors, exchange                            96        128        112
+//     shared memory                                    plain   128 columns   promoted        cut
+//     stages of [ A 128 x 128 bytes | B ... ]       4 196608      6 196608   5 163840   5 163840
+//     2 warpgroups x 2 panels of 64 rows x 128 bytes   32768         32768      32768      32768
+//     columns' factors                                  2048          1024       1024       1024
+//     the first chunk's sums (half of them)                                     32768
+//     the other half's sums                                                                32768
+//     barriers: stages, factors, exchange                 96           128        112        112
 //
 // LLM.int8's outliers have 2 x 6656 bytes before the barriers, instead of a stage.
 //
@@ -25,11 +28,14 @@
 // Sums of 128 elements, from multiples of 128 of K, are added in float32 in registers beside them;
 // those of a chunk of K by themselves, and chunks in order: bits that depend on nothing but the
 // row, the column, K and N (chunks.hpp). Where scales change along K, the sums of 128 are
-// multiplied by theirs first (k_scales.hpp).
+// multiplied by theirs first (k_scales.hpp). A warpgroup has two steps in the tensor cores, and
+// adds the sums of one while the other is multiplied: alone, additions take as long as the
+// products.
 //
-// Cut: where a product has too few tiles to fill the device, a cluster is two CTAs by two: each
-// pair of rows has half of K, and the halves are added through distributed shared memory
-// (exchange.hpp).
+// Cut: where a product has too few tiles to fill the device, the two CTAs of a cluster have the
+// same rows and half of K each, and the halves are added through distributed shared memory
+// (exchange.hpp). (Clusters of four, which could share B as well, do not all fit: 30 on an H100, of
+// whose groups of multiprocessors some have 14 or 18.)
 //
 // All tiles are K-major and swizzled (machine/layout.hpp). Rows, columns and K beyond the matrices
 // are zeros by TMA, and clipped when stored.
@@ -48,7 +54,7 @@ namespace octavo::cuda {
 
 /// `outliers`: of LLM.int8, which the epilogue adds, with room for them instead of one stage.
 template <MmaType type, Summing summing = Summing::plain, int out_bytes = 2, int cluster_rows = 2,
-          int parts = 1, bool outliers = false>
+          int parts = 1, bool outliers = false, int tile_columns = 0>
 struct Dense {
   using u32 = std::uint32_t;
   using Sum = Accumulator<type>;
@@ -57,8 +63,15 @@ struct Dense {
   static constexpr int kOutBytes = out_bytes, kParts = parts;
   static constexpr bool kPromoted = is_promoted(summing), kScaled = summing == Summing::scaled;
   static constexpr bool kSplit = parts > 1, kOutliers = outliers;
-  static constexpr int kRows = 128, kColumns = kPromoted || kSplit ? 128 : 256;  // of a CTA's tile
-  static constexpr int kStages = (kColumns == 256 ? 4 : kSplit ? 5 : 6) - (outliers ? 1 : 0);
+  static constexpr int kRows = 128;  // of a CTA's tile
+  static constexpr int kColumns = tile_columns != 0     ? tile_columns
+                                  : kPromoted || kSplit ? 128
+                                                        : 256;
+  static constexpr bool kParks = kPromoted && !kSplit;
+  static constexpr int kStages = (kColumns == 256    ? 4
+                                  : kParks || kSplit ? 5
+                                                     : 6) -
+                                 (outliers ? 1 : 0);
   static constexpr int kCluster = cluster_rows * parts, kClusterTile = kRows * cluster_rows;
   static constexpr int kRowsOfB = kColumns / cluster_rows;  // that a CTA brings
   static constexpr int kOwnColumns = kColumns / parts;      // that a CTA finishes
@@ -66,6 +79,7 @@ struct Dense {
   static_assert(parts == 1 || parts == 2);
   static_assert(!outliers || (out_bytes == 4 && is_integer(type)));
   static_assert(!kPromoted || element_bytes(type) == 1, "promotion is every 128 bytes of K");
+  static_assert(!kPromoted || kColumns == 128, "three times a tile's sums fill the registers");
   static constexpr int kWarpgroupRows = 64, kWarpgroups = kRows / kWarpgroupRows;
   static constexpr int kRowsOfOut = kWarpgroupRows;  // of a box that is stored
   static constexpr int kPanelColumns = kRowBytes / out_bytes, kPanels = kOwnColumns / kPanelColumns;
@@ -80,7 +94,11 @@ struct Dense {
   static constexpr u32 kExchanged = kFactors + kColumns * sizeof(ColumnFactors);
   using Full = FullPanel<Sum, kWarpgroupRows, outliers>;
   using Parts = Exchange<Sum, kColumns / 2, kWarpgroups * 128>;
-  static constexpr u32 kStaged = kExchanged + (kSplit ? Parts::kBytes : 0);  // outliers
+  // A warpgroup's sums that are parked: half of them in its panels, half here.
+  static constexpr u32 kParked = kExchanged, kParkedBytes = 2 * kPanelBytes;
+  static constexpr u32 kStaged = kExchanged + (kSplit   ? Parts::kBytes
+                                               : kParks ? kWarpgroups * kParkedBytes
+                                                        : 0);  // outliers
   static constexpr u32 kBarriers = kStaged + (outliers ? kWarpgroups * Full::kStagedBytes : 0);
   static constexpr u32 kSharedBytes =
       kBarriers + Ring<kStages>::kBarrierBytes + Ring<1>::kBarrierBytes + Parts::kBarrierBytes;
@@ -177,8 +195,12 @@ struct Dense {
         m.mbarrier_wait(work.operands.empty(place.stage), place.phase ^ 1);
         m.mbarrier_expect(full, kStageBytes);
         m.tma_load(p.a, work.a_of(place.stage), full, element, row);
-        m.tma_load(p.b, work.b_of(place.stage) + work.row * kShareB, full, element, row_of_b,
-                   kAllRows << work.part * cluster_rows);
+        const u32 b = work.b_of(place.stage) + work.row * kShareB;
+        if constexpr (cluster_rows == 1) {
+          m.tma_load(p.b, b, full, element, row_of_b);
+        } else {
+          m.tma_load(p.b, b, full, element, row_of_b, kAllRows << work.part * cluster_rows);
+        }
       }
     }
     // The peer's last arrivals must find this CTA alive.
@@ -286,32 +308,90 @@ struct Dense {
     leave(m, work, before);
   }
 
-  // The two warpgroups take turns by themselves: one adds while the other multiplies. Chunks of K
-  // are summed by themselves, and then in order: what CTAs give that have a chunk each.
+  // The sums of a step are added while the tensor cores have the next one's, of this warpgroup or
+  // of the other. Chunks of K are summed by themselves, and then in order: what CTAs give that have
+  // a chunk each.
   template <class StepSums, class Machine, class Params>
   OCTAVO_DEVICE static void multiply_promoting(Machine& m, const Params& p, const Work& work,
                                                const Tile& tile, u32 warp,
                                                RingPlace<kStages>& place,
                                                Sum (&totals)[kColumns / 2]) {
-    OCTAVO_UNROLL
-    for (int i = 0; i < kColumns / 2; ++i) totals[i] = 0;
     StepSums of_step(m, p, tile, warp, work.k_first);
     for (int begin = 0; begin < work.k_steps; begin += work.chunk_steps) {
-      const int end =
-          begin + work.chunk_steps < work.k_steps ? begin + work.chunk_steps : work.k_steps;
-      Sum chunk[kColumns / 2];
-      OCTAVO_UNROLL
-      for (int i = 0; i < kColumns / 2; ++i) chunk[i] = 0;
-      for (int k = begin; k < end; ++k, place.advance()) {
-        Sum sums[kColumns / 2];
-        multiply_stage(m, work, warp / 4, place, false, sums);
-        of_step.load(m);
-        m.template wgmma_wait<0>(sums);
-        leave(m, work, place.stage);
-        of_step.add(m, sums, chunk);
+      if constexpr (kParks) {
+        if (begin > 0) park(m, work, warp, totals);
       }
       OCTAVO_UNROLL
-      for (int i = 0; i < kColumns / 2; ++i) totals[i] += chunk[i];
+      for (int i = 0; i < kColumns / 2; ++i) totals[i] = 0;
+      const int end =
+          begin + work.chunk_steps < work.k_steps ? begin + work.chunk_steps : work.k_steps;
+      int k = begin;
+      if constexpr (StepSums::kPairs) {
+        for (; k + 1 < end; k += 2) {
+          Sum even[kColumns / 2], odd[kColumns / 2];
+          const u32 first = place.stage;
+          multiply_stage(m, work, warp / 4, place, false, even);
+          place.advance();
+          const u32 second = place.stage;
+          multiply_stage(m, work, warp / 4, place, false, odd);
+          place.advance();
+          const auto of_even = of_step.load(m);
+          const auto of_odd = of_step.load(m);
+          m.template wgmma_wait<1>(even);
+          leave(m, work, first);
+          of_step.add(m, of_even, even, totals);
+          m.template wgmma_wait<0>(odd);
+          leave(m, work, second);
+          of_step.add(m, of_odd, odd, totals);
+        }
+      }
+      for (; k < end; ++k, place.advance()) {
+        Sum sums[kColumns / 2];
+        multiply_stage(m, work, warp / 4, place, false, sums);
+        const auto scales = of_step.load(m);
+        m.template wgmma_wait<0>(sums);
+        leave(m, work, place.stage);
+        of_step.add(m, scales, sums, totals);
+      }
+    }
+    if constexpr (kParks) {
+      if (work.chunk_steps < work.k_steps) add_parked(m, work, warp, totals);
+    }
+  }
+
+  // Sums of the first chunk, out of the registers while those of the second are added. Each thread
+  // has places of its own, sixteen bytes side by side with its neighbours'; stores from the panels
+  // must have read them.
+  struct alignas(16) FourSums {
+    Sum of[4];
+  };
+  OCTAVO_DEVICE static u32 parked_at(const Work& work, u32 group, u32 four, u32 thread) {
+    constexpr u32 kBytes = 128 * sizeof(FourSums), kInPanels = kParkedBytes / kBytes;
+    const u32 half = four < kInPanels ? kStaging : kParked;
+    return work.base + half + group * kParkedBytes + four % kInPanels * kBytes +
+           thread * static_cast<u32>(sizeof(FourSums));
+  }
+  template <class Machine>
+  OCTAVO_DEVICE static void park(Machine& m, const Work& work, u32 warp,
+                                 const Sum (&totals)[kColumns / 2]) {
+    const u32 thread = warp % 4 * 32 + m.lane(), group = warp / 4;
+    if (thread == 0) m.template tma_store_wait_read<0>();
+    m.sync_named(1 + group, 128);
+    OCTAVO_UNROLL
+    for (u32 i = 0; i < kColumns / 8; ++i) {
+      const Sum* s = totals + i * 4;
+      m.store_shared(parked_at(work, group, i, thread), FourSums{{s[0], s[1], s[2], s[3]}});
+    }
+  }
+  template <class Machine>
+  OCTAVO_DEVICE static void add_parked(Machine& m, const Work& work, u32 warp,
+                                       Sum (&totals)[kColumns / 2]) {
+    const u32 thread = warp % 4 * 32 + m.lane(), group = warp / 4;
+    OCTAVO_UNROLL
+    for (u32 i = 0; i < kColumns / 8; ++i) {
+      const auto four = m.template load_shared<FourSums>(parked_at(work, group, i, thread));
+      OCTAVO_UNROLL
+      for (u32 j = 0; j < 4; ++j) totals[i * 4 + j] = four.of[j] + totals[i * 4 + j];
     }
   }
 
@@ -323,7 +403,6 @@ struct Dense {
     KCell cell_a, cell_b;
     const float *row_0, *row_1, *columns;  // at the step
     int more_columns;                      // than the thread's first
-    float scale_0 = 1, scale_1 = 1, scale_columns = 1;
 
     template <class Machine, class Params>
     OCTAVO_DEVICE ScaledSums(Machine& m, const Params& p, const Tile& tile, u32 warp, int step)
@@ -335,37 +414,42 @@ struct Dense {
       columns = b.at(column, p.n, tile.group, step);
       more_columns = p.n - column;
     }
-    // While the tensor cores multiply.
+    static constexpr bool kPairs = !of_each;
+    struct Scales {
+      float row_0, row_1, all_columns;
+      const float* columns;
+    };
+    // Of the next step, while the tensor cores multiply.
     template <class Machine>
-    OCTAVO_DEVICE void load(Machine& m) {
-      scale_0 = a.load(m, row_0);
-      scale_1 = a.load(m, row_1);
-      if (!of_each) scale_columns = b.load(m, columns);
-    }
-    template <class Machine>
-    OCTAVO_DEVICE void add(Machine& m, const Sum (&sums)[kColumns / 2],
-                           Sum (&chunk)[kColumns / 2]) {
-      m.work(kScaledSlots);
-      OCTAVO_UNROLL
-      for (int eight = 0; eight < kColumns / 8; ++eight) {
-        const float near = column(m, eight * 8), far = column(m, eight * 8 + 1);
-        const Sum* s = sums + eight * 4;
-        Sum* to = chunk + eight * 4;
-        to[0] += scaled_sum(s[0], scale_0, near);
-        to[1] += scaled_sum(s[1], scale_0, far);
-        to[2] += scaled_sum(s[2], scale_1, near);
-        to[3] += scaled_sum(s[3], scale_1, far);
-      }
+    OCTAVO_DEVICE Scales load(Machine& m) {
+      const Scales scales{a.load(m, row_0), a.load(m, row_1), of_each ? 1 : b.load(m, columns),
+                          columns};
       const std::int64_t next = cell_a.advance(a);
       row_0 += next;
       row_1 += next;
       columns += cell_b.advance(b);
+      return scales;
+    }
+    template <class Machine>
+    OCTAVO_DEVICE void add(Machine& m, const Scales& scales, const Sum (&sums)[kColumns / 2],
+                           Sum (&chunk)[kColumns / 2]) const {
+      m.work(kScaledSlots);
+      OCTAVO_UNROLL
+      for (int eight = 0; eight < kColumns / 8; ++eight) {
+        const float near = column(m, scales, eight * 8), far = column(m, scales, eight * 8 + 1);
+        const Sum* s = sums + eight * 4;
+        Sum* to = chunk + eight * 4;
+        to[0] += scaled_sum(s[0], scales.row_0, near);
+        to[1] += scaled_sum(s[1], scales.row_0, far);
+        to[2] += scaled_sum(s[2], scales.row_1, near);
+        to[3] += scaled_sum(s[3], scales.row_1, far);
+      }
     }
     // The scale of a column behind the thread's first one.
     template <class Machine>
-    OCTAVO_DEVICE float column(Machine& m, int index) const {
-      if constexpr (!of_each) return scale_columns;
-      return index < more_columns ? m.load_global(columns + index * b.line_step) : 1.0F;
+    OCTAVO_DEVICE float column(Machine& m, const Scales& scales, int index) const {
+      if constexpr (!of_each) return scales.all_columns;
+      return index < more_columns ? m.load_global(scales.columns + index * b.line_step) : 1.0F;
     }
   };
 

@@ -60,7 +60,7 @@ struct FewRows {
   static_assert(!kPromoted || element_bytes(type) == 1, "promotion is every 128 bytes of K");
   static constexpr int kMultiplying = 128, kWarps = kMultiplying / 32;
   static constexpr u32 kThreads = kMultiplying + 32;
-  static constexpr u32 kRegisters = kScaled ? 208 : 168;      // at most
+  static constexpr u32 kRegisters = kScaled ? 256 : 176;      // at most
   static constexpr int kSums = rows / 2, kScales = rows / 4;  // of a thread, and of its rows
   static constexpr int kPanelColumns = kRowBytes / out_bytes, kPanels = kColumns / kPanelColumns;
 
@@ -246,13 +246,32 @@ struct FewRows {
       Sum chunk[kSums];
       OCTAVO_UNROLL
       for (int i = 0; i < kSums; ++i) chunk[i] = 0;
-      for (int k = begin; k < end; ++k, place.advance()) {
+      int k = begin;
+      if constexpr (StepSums::kPairs) {
+        for (; k + 1 < end; k += 2) {
+          Sum even[kSums], odd[kSums];
+          const u32 first = place.stage;
+          multiply_stage(m, work, place, false, even);
+          place.advance();
+          const u32 second = place.stage;
+          multiply_stage(m, work, place, false, odd);
+          place.advance();
+          const auto of_even = of_step.load(m), of_odd = of_step.load(m);
+          m.template wgmma_wait<1>(even);
+          leave(m, work, first);
+          of_step.add(m, of_even, even, chunk);
+          m.template wgmma_wait<0>(odd);
+          leave(m, work, second);
+          of_step.add(m, of_odd, odd, chunk);
+        }
+      }
+      for (; k < end; ++k, place.advance()) {
         Sum sums[kSums];
         multiply_stage(m, work, place, false, sums);
-        of_step.load(m);
+        const auto scales = of_step.load(m);
         m.template wgmma_wait<0>(sums);
         leave(m, work, place.stage);
-        of_step.add(m, sums, chunk);
+        of_step.add(m, scales, sums, chunk);
       }
       OCTAVO_UNROLL
       for (int i = 0; i < kSums; ++i) totals[i] += chunk[i];
@@ -263,8 +282,7 @@ struct FewRows {
   struct ScaledSums {
     const KScale &a, &b;
     KCell cell_a, cell_b;
-    const float *rows_of_a[kScales], *near, *far;  // at the step
-    float of_rows[kScales], of_near = 1, of_far = 1;
+    const float *rows_of_a[kScales], *near, *far;  // at the next step
 
     template <class Machine, class Params>
     OCTAVO_DEVICE ScaledSums(Machine& m, const Params& p, int column, int step)
@@ -274,26 +292,33 @@ struct FewRows {
       near = b.at(column, p.n, 0, step);
       far = b.at(column + 8, p.n, 0, step);
     }
-    // While the tensor cores multiply.
+    static constexpr bool kPairs = true;
+    struct Scales {
+      float of_rows[kScales], near, far;
+    };
+    // Of the next step, while the tensor cores multiply.
     template <class Machine>
-    OCTAVO_DEVICE void load(Machine& m) {
+    OCTAVO_DEVICE Scales load(Machine& m) {
+      Scales scales;
       OCTAVO_UNROLL
-      for (int i = 0; i < kScales; ++i) of_rows[i] = a.load(m, rows_of_a[i]);
-      of_near = b.load(m, near);
-      of_far = b.load(m, far);
-    }
-    template <class Machine>
-    OCTAVO_DEVICE void add(Machine& m, const Sum (&sums)[kSums], Sum (&chunk)[kSums]) {
-      m.work(kScaledSlots);
-      OCTAVO_UNROLL
-      for (int i = 0; i < kSums; ++i)
-        chunk[i] += scaled_sum(sums[i], of_rows[i / 8 * 4 + i % 8 / 4 * 2 + i % 2],
-                               i % 4 < 2 ? of_near : of_far);
+      for (int i = 0; i < kScales; ++i) scales.of_rows[i] = a.load(m, rows_of_a[i]);
+      scales.near = b.load(m, near);
+      scales.far = b.load(m, far);
       const std::int64_t next = cell_a.advance(a), next_column = cell_b.advance(b);
       OCTAVO_UNROLL
       for (int i = 0; i < kScales; ++i) rows_of_a[i] += next;
       near += next_column;
       far += next_column;
+      return scales;
+    }
+    template <class Machine>
+    OCTAVO_DEVICE void add(Machine& m, const Scales& scales, const Sum (&sums)[kSums],
+                           Sum (&chunk)[kSums]) const {
+      m.work(kScaledSlots);
+      OCTAVO_UNROLL
+      for (int i = 0; i < kSums; ++i)
+        chunk[i] += scaled_sum(sums[i], scales.of_rows[i / 8 * 4 + i % 8 / 4 * 2 + i % 2],
+                               i % 4 < 2 ? scales.near : scales.far);
     }
   };
   using StepSums = std::conditional_t<kScaled, ScaledSums, UnscaledSums>;

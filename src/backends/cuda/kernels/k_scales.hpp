@@ -69,10 +69,15 @@ struct KScales {
 struct UnscaledSums {
   template <class... Args>
   OCTAVO_DEVICE explicit UnscaledSums(const Args&...) {}
+  static constexpr bool kPairs = true;
+  struct Scales {};
   template <class Machine>
-  OCTAVO_DEVICE void load(Machine&) {}
+  OCTAVO_DEVICE Scales load(Machine&) {
+    return {};
+  }
   template <class Machine, int count>
-  OCTAVO_DEVICE void add(Machine& m, const float (&sums)[count], float (&totals)[count]) {
+  OCTAVO_DEVICE void add(Machine& m, const Scales&, const float (&sums)[count],
+                         float (&totals)[count]) const {
     m.work(count);
     OCTAVO_UNROLL
     for (int i = 0; i < count; ++i) totals[i] += sums[i];
