@@ -37,6 +37,8 @@ class OCTAVO_API ExpertWeights {
   Granularity granularity() const noexcept;
   const char* layout() const noexcept;
   std::size_t bytes() const noexcept;
+  /// Where codes and scales lie; of empty ones the host.
+  Device device() const noexcept;
   const std::optional<ActivationQuant>& activation() const noexcept;
   /// An expert in [0, experts()).
   const PackedWeight& operator[](std::int64_t expert) const noexcept;
@@ -82,6 +84,10 @@ struct UnpackedExperts {
 };
 OCTAVO_API UnpackedExperts unpack_experts(const ExpertWeights& weights,
                                           const ExecContext& context = {});
+
+/// The experts on another device, as to_device of one weight. Throws Error.
+OCTAVO_API ExpertWeights to_device(const ExpertWeights& weights, const Device& device,
+                                   const ExecContext& context = {});
 
 struct SiluAndMulOptions {
   // api: SiluAndMulOptions, of api/operations.toml

@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "octavo/context.hpp"
 #include "octavo/problem.hpp"
 
 namespace octavo {
@@ -29,6 +30,8 @@ class OCTAVO_API PackedWeight {
   /// The name of the layout that the codes are in: "i8x4", "f8x2", "bf16x2", ...; "none".
   const char* layout() const noexcept;
   std::size_t bytes() const noexcept;
+  /// Where codes and scales lie; of an empty one the host.
+  Device device() const noexcept;
   /// How activations meet this weight in `linear`: quantised so, or as they are.
   const std::optional<ActivationQuant>& activation() const noexcept;
   const PackedWeightData* content() const noexcept { return content_.get(); }
@@ -53,11 +56,22 @@ struct PackOptions {
 OCTAVO_API PackedWeight pack(const Operand& weight, const PackOptions& options = {},
                              const ExecContext& context = {});
 
-/// The same codes and scales under another activation rule; nothing is copied. Throws Error.
+/// The same codes and scales under another activation rule; nothing is copied, but outlier columns
+/// that lie on another device than the weight, on `context.stream`. Throws Error.
 OCTAVO_API PackedWeight with_activation(const PackedWeight& weight,
-                                        const std::optional<ActivationQuant>& activation);
+                                        const std::optional<ActivationQuant>& activation,
+                                        const ExecContext& context = {});
 
 /// The codes and scales that were packed, bit for bit; `data` is [K, N] with K contiguous.
 OCTAVO_API Quantized unpack(const PackedWeight& weight, const ExecContext& context = {});
+
+/// The weight on another device, packed for its kernels: it unpacks to the same bits and has the
+/// same activation rule, outlier columns included. Where it is there already, the weight itself.
+///
+/// From the host to a device or back; `context.stream` is the device's, whichever side that is, and
+/// what comes to the host has arrived. Throws Error (an empty weight; a device that cannot be used;
+/// another device than the one that the weight lies on, which it reaches by way of the host).
+OCTAVO_API PackedWeight to_device(const PackedWeight& weight, const Device& device,
+                                  const ExecContext& context = {});
 
 }  // namespace octavo

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/cells.hpp"
+#include "core/devices.hpp"
 #include "core/error.hpp"
 #include "layers/experts.hpp"
 #include "ops/product/pack.hpp"
@@ -211,6 +212,7 @@ Granularity ExpertWeights::granularity() const noexcept {
 }
 const char* ExpertWeights::layout() const noexcept { return content_ ? content_->layout : "none"; }
 std::size_t ExpertWeights::bytes() const noexcept { return content_ ? content_->bytes : 0; }
+Device ExpertWeights::device() const noexcept { return content_ ? content_->device : Device{}; }
 const std::optional<ActivationQuant>& ExpertWeights::activation() const noexcept {
   static const std::optional<ActivationQuant> none;
   return content_ ? content_->activation : none;
@@ -242,6 +244,27 @@ UnpackedExperts unpack_experts(const ExpertWeights& weights, const ExecContext& 
     }
     OCTAVO_TRY_ASSIGN(u.scale, gathered_scales(w, context));
     return u;
+  });
+}
+
+ExpertWeights to_device(const ExpertWeights& weights, const Device& device,
+                        const ExecContext& context) {
+  return at_edge("to_device", [&]() -> Result<ExpertWeights> {
+    if (!weights.defined()) {
+      return fail(Code::invalid_argument, "to_device: weights must be packed; got empty ones");
+    }
+    const Device& from = weights.content()->device;
+    OCTAVO_TRY(check_moves("to_device", from, device));
+    if (same_device(from, device)) return weights;
+    const UnpackedExperts u = unpack_experts(weights, context);
+    const Tensor data = copy(u.data, context.place(device));
+    PackExpertsOptions options{.activation = weights.activation()};
+    Tensor scale;
+    if (u.scale.defined()) {
+      scale = copy(u.scale, context.place(device));
+      options.scale = {scale, u.granularity};
+    }
+    return pack_experts(data, options, context);
   });
 }
 

@@ -25,6 +25,8 @@ class Where {
   Tensor operator()(const TensorView& v) {
     return tensors_.emplace_back(far_ ? to_far(v) : Tensor::adopt(nullptr, v));
   }
+  PackedWeight operator()(const PackedWeight& w) const { return far_ ? to_device(w, kFar) : w; }
+  ExpertWeights operator()(const ExpertWeights& w) const { return far_ ? to_device(w, kFar) : w; }
   Quantized operator()(const Quantized& q) {
     return {(*this)(q.data), (*this)(q.scale), q.grid, (*this)(q.azp), q.row0, q.col0};
   }

@@ -75,6 +75,8 @@ std::vector<ErrorRow> packing_errors() {
        scaled(ones(int8, {3, 5}), per_channel())},
       {"UnpackNoExperts", kInvalid, "unpack_experts: weights must be packed; got an empty one",
        [] { (void)unpack_experts({}); }},
+      {"MoveNoExperts", kInvalid, "to_device: weights must be packed; got empty ones",
+       [] { (void)to_device(ExpertWeights(), Device{}); }},
   };
 }
 

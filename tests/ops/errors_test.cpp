@@ -60,6 +60,7 @@ const char* const kUnreachable[] = {
     "{}.device must be that of {}, {}; got {}",                 // far: devices do not mix
     "{}: x must be in the host's memory; got {}",               // needs a device
     "copy: place.device must be the source's or the host",      // needs two devices
+    "{}: device must be the host or the weight's own, {}",      // needs two devices
     "{}: device must be usable; got cuda:{}: {}",               // cuda: a driver that fails
     "copy: stream must not be captured where memory",           // cuda: captured streams
     "{}: a backend must have a packed layout; got none",        // the generic one has

@@ -8,6 +8,7 @@ namespace octavo::test {
 namespace {
 
 constexpr Code kInvalid = Code::invalid_argument;
+constexpr Device kNoCuda{DeviceType::cuda, 64};
 
 std::function<void()> quantizing(const TensorView& x, const QuantizeOptions& options) {
   return [=] { (void)quantize(x, options); };
@@ -306,6 +307,10 @@ std::vector<ErrorRow> weight_errors() {
       {"UnpackTwoLevels", Code::unsupported,
        "unpack: weight.scale must have one level (a Quantized holds no second); got two",
        [=] { (void)unpack(pack(two_levels)); }},
+      {"ToDeviceNothing", kInvalid, "to_device: weight must be packed; got an empty one",
+       [] { (void)to_device(PackedWeight(), Device{}); }},
+      {"ToOtherDevice", Code::unavailable, "to_device: device " + device_refusal(kNoCuda),
+       [=] { (void)to_device(packed, kNoCuda); }},
       {"EmptyPackedWeight", kInvalid,
        "scaled_mm: b must be a packed weight [K, N] without trans_b; got an empty one",
        [=] {

@@ -3,7 +3,9 @@
 #include "ops/product/pack.hpp"
 
 #include "core/cells.hpp"
+#include "core/devices.hpp"
 #include "core/error.hpp"
+#include "octavo/backend.hpp"
 #include "ops/rules.hpp"
 #include "ops/run.hpp"
 #include "ops/values.hpp"
@@ -72,6 +74,7 @@ const char* PackedWeight::layout() const noexcept {
 std::size_t PackedWeight::bytes() const noexcept {
   return content_ ? static_cast<std::size_t>(content_->codes.numel()) : 0;
 }
+Device PackedWeight::device() const noexcept { return content_ ? content_->device : Device{}; }
 const std::optional<ActivationQuant>& PackedWeight::activation() const noexcept {
   static const std::optional<ActivationQuant> none;
   return content_ ? content_->activation : none;
@@ -158,7 +161,8 @@ PackedWeight outline(const Operand& weight, const PackOptions& options) {
 }
 
 PackedWeight with_activation(const PackedWeight& weight,
-                             const std::optional<ActivationQuant>& activation) {
+                             const std::optional<ActivationQuant>& activation,
+                             const ExecContext& context) {
   return at_edge("with_activation", [&]() -> Result<PackedWeight> {
     if (!weight.defined()) {
       return fail(Code::invalid_argument,
@@ -167,6 +171,12 @@ PackedWeight with_activation(const PackedWeight& weight,
     if (activation) OCTAVO_TRY(check_activation("with_activation: activation.", *activation));
     auto content = std::make_shared<PackedWeightData>(*weight.content());
     content->activation = activation;
+    if (activation && activation->outlier_columns.defined()) {
+      Tensor& columns = content->activation->outlier_columns;
+      if (!same_device(columns.device(), content->device)) {
+        columns = copy(columns, context.place(content->device));
+      }
+    }
     return PackedWeight(content);
   });
 }
@@ -200,6 +210,46 @@ Quantized unpack(const PackedWeight& weight, const ExecContext& context) {
       OCTAVO_TRY_ASSIGN(q.scale, filled("unpack", DType::float32, one, scale.number, place));
     }
     return q;
+  });
+}
+
+Status check_moves(const char* operation, const Device& from, const Device& to) {
+  if (const std::string why = device_refusal(to); !why.empty()) {
+    return fail(Code::unavailable, "{}: device {}", operation, why);
+  }
+  if (on_host(from) || on_host(to) || same_device(from, to)) return {};
+  return fail(Code::unsupported,
+              "{}: device must be the host or the weight's own, {} (others are reached by way of "
+              "the host); got {}",
+              operation, device_string(from), device_string(to));
+}
+
+PackedWeight to_device(const PackedWeight& weight, const Device& device,
+                       const ExecContext& context) {
+  return at_edge("to_device", [&]() -> Result<PackedWeight> {
+    if (!weight.defined()) {
+      return fail(Code::invalid_argument, "to_device: weight must be packed; got an empty one");
+    }
+    const PackedWeightData& from = *weight.content();
+    OCTAVO_TRY(check_moves("to_device", from.device, device));
+    if (same_device(from.device, device)) return weight;
+    const Place there = context.place(device);
+    const std::array<std::int64_t, 2> shape{from.n, from.k};
+    OCTAVO_TRY_ASSIGN(const Tensor codes, Tensor::try_empty("to_device", from.dtype, shape,
+                                                            context.place(from.device)));
+    OCTAVO_TRY(from.layout->unpack(from, codes.transposed(), context));
+    const Tensor moved = copy(codes, there);
+    Operand operand(moved.transposed());
+    std::array<Tensor, 2> scales;
+    for (std::size_t level = 0; level < 2; ++level) {
+      operand.scale[level] = from.scale[level];
+      if (from.scale[level].kind != ScaleKind::tensor) continue;
+      scales[level] = copy(from.scales[level], there);
+      operand.scale[level].data = scales[level];
+    }
+    const Tensor azp = from.azp.defined() ? copy(from.azp, there) : Tensor();
+    operand.azp = azp;
+    return pack(operand, {.activation = from.activation}, context);
   });
 }
 

@@ -21,6 +21,7 @@ namespace {
 struct VectorwiseRun {
   VectorwiseProblem q;
   Tensor flags, columns, count;
+  Tensor fixed;  // a list of the host's for a call on a device
 
   Status run(const char* operation, const ExecContext& context) {
     OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(operation, q.x.device, nullptr));
@@ -45,13 +46,17 @@ Status prepare(const char* operation, const TensorView& rows, const VectorwiseOp
   q.threshold = o.threshold;
   q.whole_columns = o.whole_columns;
   q.by_element = o.by_element;
-  q.fixed_columns = o.outlier_columns;
   q.codes = codes;
   q.absmax = absmax;
   if (o.threshold == 0.0F && !o.outlier_columns.defined()) return {};
   const std::array<std::int64_t, 1> extent{rows.shape[1]};
   const std::array<std::int64_t, 1> one{1};
   const Place place = context.place(rows.device);
+  q.fixed_columns = o.outlier_columns;
+  if (o.outlier_columns.defined() && !same_device(o.outlier_columns.device, rows.device)) {
+    run.fixed = copy(o.outlier_columns, place);
+    q.fixed_columns = run.fixed;
+  }
   OCTAVO_TRY_ASSIGN(run.flags, Tensor::try_empty(operation, DType::uint8, extent, place));
   OCTAVO_TRY_ASSIGN(run.columns, Tensor::try_empty(operation, DType::int64, extent, place));
   OCTAVO_TRY_ASSIGN(run.count, Tensor::try_empty(operation, DType::int64, one, place));
