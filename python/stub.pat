@@ -29,6 +29,11 @@ _octavo\.PackedWeight\.unpack$:
     def unpack(self, like: Tensor | None = None) -> Quantized:
         \doc
 
+_octavo\.PackedWeight\.to$:
+    \from octavo._typing import Tensor
+    def to(self, like: Tensor | None) -> PackedWeight:
+        \doc
+
 _octavo\.PackedWeight\.__copy__$:
     def __copy__(self) -> PackedWeight: ...
 
@@ -50,6 +55,11 @@ _octavo\.ExpertWeights\.unpack$:
     \from octavo._typing import Tensor
     \from typing import Any
     def unpack(self, like: Tensor | None = None) -> tuple[Any, Any, str | None]:
+        \doc
+
+_octavo\.ExpertWeights\.to$:
+    \from octavo._typing import Tensor
+    def to(self, like: Tensor | None) -> ExpertWeights:
         \doc
 
 _octavo\.ExpertWeights\.__copy__$:

@@ -26,9 +26,11 @@ Tensor parse_columns(nb::handle columns, const char* operation) {
 
 nb::object columns_of(const Tensor& columns) {
   if (!columns.defined()) return nb::none();
+  const Place host{Device{}, stream_of_caller(columns.device())};
+  const Tensor here = columns.device() == host.device ? columns : columns.to(host);
   nb::list list;
-  for (std::int64_t i = 0; i < columns.numel(); ++i) {
-    list.append(columns.data_as<std::int64_t>()[i]);
+  for (std::int64_t i = 0; i < here.numel(); ++i) {
+    list.append(here.data_as<std::int64_t>()[i]);
   }
   return list;
 }

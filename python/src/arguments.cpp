@@ -139,10 +139,24 @@ ExecContext Call::context() const noexcept {
   return context;
 }
 
+ExecContext Call::context_on(const Device& device) const {
+  ExecContext context = python::context();
+  context.device = device;
+  context.stream = stream_of_caller(device);
+  return context;
+}
+
 TensorView Call::tensor(nb::handle value, const char* argument) {
   In in = acquire(value, operation_, argument);
   keep(in);
   return in.view;
+}
+
+TensorView Call::host_tensor(nb::handle value, const char* argument) {
+  const TensorView view = tensor(value, argument);
+  if (!view.defined() || view.device.type == DeviceType::cpu) return view;
+  copies_.push_back(copy(view, Place{Device{}, stream_}));
+  return copies_.back();
 }
 
 TensorView Call::out(nb::handle value) {
@@ -153,8 +167,8 @@ TensorView Call::out(nb::handle value) {
 }
 
 TensorView Call::columns(nb::handle value) {
-  columns_.push_back(parse_columns(value, operation_));
-  return columns_.back();
+  copies_.push_back(parse_columns(value, operation_));
+  return copies_.back();
 }
 
 Quantized Call::quantized(nb::handle value, const char* argument) {

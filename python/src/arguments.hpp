@@ -10,6 +10,7 @@
 
 #include "dtypes.hpp"
 #include "errors.hpp"
+#include "octavo/moe.hpp"
 #include "octavo/packed.hpp"
 #include "octavo/problem.hpp"
 #include "octavo/quantize.hpp"
@@ -41,6 +42,8 @@ class Call {
   explicit Call(const char* operation) noexcept : operation_(operation) {}
 
   TensorView tensor(nb::handle value, const char* argument);
+  /// A tensor that the host will read: of a device's, a copy there.
+  TensorView host_tensor(nb::handle value, const char* argument);
   TensorView out(nb::handle value);
   /// None, or integers: a list, or a tensor of any framework.
   TensorView columns(nb::handle value);
@@ -65,9 +68,13 @@ class Call {
   nb::object make_small_rows(const TensorView& x, std::int64_t n, DType dtype,
                              TensorView& view) const;
   const char* operation() const noexcept { return operation_; }
+  /// Whose tensors the call got.
+  Framework framework() const noexcept { return framework_; }
   /// What the call runs on: of tensors on a device, that and the stream that their framework works
   /// on.
   ExecContext context() const noexcept;
+  /// The same for work on that device, whatever the call's tensors lie on.
+  ExecContext context_on(const Device& device) const;
 
  private:
   void keep(In& in);
@@ -77,7 +84,7 @@ class Call {
   Device device_{};         // the first one that is not the CPU
   void* stream_ = nullptr;  // there
   std::vector<nb::object> owners_;
-  std::vector<Tensor> columns_;
+  std::vector<Tensor> copies_;
 };
 
 /// The name of a granularity on either side. Raises ValueError.
@@ -85,6 +92,31 @@ Granularity parse_granularity(const std::string& text, const char* operation, co
 
 /// "a" or "b". Raises ValueError.
 Side parse_side(const Call& call, const std::string& side);
+
+/// The weight or experts where the tensor `like` is (None: the host): the object itself where it is
+/// there. Raises RuntimeError (a device that cannot be used).
+template <class Weights>
+nb::object moved(nb::handle self, nb::handle like) {
+  Call call("to");
+  const Device device = call.tensor(like, "like").device;
+  const auto& weights = nb::cast<const Weights&>(self);
+  const Device from = weights.device();
+  if (device == from) return nb::borrow(self);
+  const ExecContext leaving = call.context_on(from);
+  const ExecContext arriving = call.context_on(device);
+  return nb::cast(unlocked([&] {
+    const bool by_host = from.type != DeviceType::cpu && device.type != DeviceType::cpu;
+    if (by_host) return to_device(to_device(weights, Device{}, leaving), device, arriving);
+    return to_device(weights, device, device.type == DeviceType::cpu ? leaving : arriving);
+  }));
+}
+
+/// What NumPy's arrays can show of a weight or experts: themselves, or a copy on the host.
+template <class Weights>
+Weights readable(const Call& call, const Weights& weights) {
+  if (call.framework() == Framework::torch) return weights;
+  return to_device(weights, Device{}, call.context_on(weights.device()));
+}
 
 /// None, or integers (a list, or a tensor of any framework), as an int64 tensor of its own.
 Tensor parse_columns(nb::handle columns, const char* operation);

@@ -32,7 +32,7 @@ std::vector<TensorToWrite> tensors_to_write(Call& call, const nb::dict& tensors)
   std::vector<TensorToWrite> all;
   for (const auto& [key, value] : tensors) {
     const auto name = nb::cast<std::string>(key);
-    const TensorView view = call.tensor(value, ("tensors['" + name + "']").c_str());
+    const TensorView view = call.host_tensor(value, ("tensors['" + name + "']").c_str());
     all.push_back({name,
                    std::string(info(view.dtype).safetensors),
                    {view.dims().begin(), view.dims().end()},
@@ -80,10 +80,10 @@ struct TensorArguments {
 Weight weight_of_tensors(const std::string& scheme, const TensorArguments& a) {
   Call call("w8a8_weight");
   LinearTensors t;
-  t.weight = call.tensor(a.weight, "weight");
-  t.weight_scale = call.tensor(a.weight_scale, "weight_scale");
-  t.input_scale = call.tensor(a.input_scale, "input_scale");
-  t.input_zero_point = call.tensor(a.input_zero_point, "input_zero_point");
+  t.weight = call.host_tensor(a.weight, "weight");
+  t.weight_scale = call.host_tensor(a.weight_scale, "weight_scale");
+  t.input_scale = call.host_tensor(a.input_scale, "input_scale");
+  t.input_zero_point = call.host_tensor(a.input_zero_point, "input_zero_point");
   W8A8Options o;
   o.logical_widths = a.logical_widths;
   o.requantize = a.requantize;
@@ -232,7 +232,7 @@ void bind_checkpoint(nb::module_& m) {
       "quantize_weight",
       [](nb::handle weight, const std::string& scheme) {
         Call call("quantize_weight");
-        const TensorView view = call.tensor(weight, "weight");
+        const TensorView view = call.host_tensor(weight, "weight");
         const Scheme parsed = parse_scheme("quantize_weight", scheme);
         return unlocked([&] { return quantize_weight(view, parsed); });
       },
@@ -247,7 +247,7 @@ void bind_checkpoint(nb::module_& m) {
       "compare_weight",
       [](const std::string& layer, nb::handle weight, const Weight& quantized) {
         Call call("compare_weight");
-        const TensorView view = call.tensor(weight, "weight");
+        const TensorView view = call.host_tensor(weight, "weight");
         return unlocked([&] { return compare_weight(layer, view, quantized); });
       },
       nb::arg("layer"), nb::arg("weight"), nb::arg("quantized"), "See octavo.compare_weight.");

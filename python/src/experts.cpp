@@ -35,7 +35,9 @@ nb::object granularity_of(const ExpertWeights& w) {
 nb::tuple unpacked(const ExpertWeights& weights, nb::handle like) {
   Call call("unpack_experts");
   call.tensor(like, "like");
-  const UnpackedExperts u = unlocked([&] { return unpack_experts(weights, call.context()); });
+  const ExpertWeights shown = readable(call, weights);
+  const ExecContext context = call.context_on(shown.device());
+  const UnpackedExperts u = unlocked([&] { return unpack_experts(shown, context); });
   return nb::make_tuple(call.give(u.data), call.give(u.scale), granularity_of(weights));
 }
 
@@ -132,11 +134,18 @@ void bind_class(nb::module_& m) {
       .def_prop_ro("nbytes", &ExpertWeights::bytes, "Bytes of the packed codes.")
       .def_prop_ro("layout", &ExpertWeights::layout, "Whose layout it is.")
       .def_prop_ro(
+          "device", [](const ExpertWeights& w) { return device_name(w.device()); },
+          "Where codes and scales lie, as PyTorch writes it: \"cpu\", \"cuda:0\".")
+      .def_prop_ro(
           "activation", [](const ExpertWeights& w) { return activation_of(w.activation()); },
           "The activation rule as pack_experts's arguments, or None.")
       .def("unpack", unpacked, nb::arg("like").none() = nb::none(),
-           "(codes [E, N, K], scales, granularity), bit for bit, as NumPy arrays, or as tensors "
-           "like `like`.")
+           "(codes [E, N, K], scales, granularity), bit for bit, as NumPy arrays; where `like` is "
+           "PyTorch's, as its tensors on the experts' device.")
+      .def("to", moved<ExpertWeights>, nb::arg("like").none(),
+           "The experts on the device of the tensor `like` (None: the CPU), as "
+           "octavo.PackedWeight.to. "
+           "The object itself where they are there already.")
       .def("__len__", &ExpertWeights::experts)
       .def("__getitem__", expert_of, nb::arg("expert"))
       .def("__copy__", [](nb::object self) { return self; })
@@ -146,7 +155,8 @@ void bind_class(nb::module_& m) {
            [](const ExpertWeights& w) {
              const nb::object restore = nb::module_::import_("octavo").attr("_restore_experts");
              return nb::make_tuple(
-                 restore, unpacked(w, nb::none()) + nb::make_tuple(activation_of(w.activation())));
+                 restore, unpacked(w, nb::none()) +
+                              nb::make_tuple(activation_of(w.activation()), empty_on(w.device())));
            })
       .def("__repr__", [](const ExpertWeights& w) {
         return "ExpertWeights(" + std::string(name(w.dtype())) + " [" +

@@ -27,7 +27,9 @@ PackedWeight packed(const PackArguments& given) {
 nb::object unpacked(const PackedWeight& weight, nb::handle like) {
   Call call("unpack");
   call.tensor(like, "like");
-  return call.give(unlocked([&] { return unpack(weight, call.context()); }));
+  const PackedWeight shown = readable(call, weight);
+  const ExecContext context = call.context_on(shown.device());
+  return call.give(unlocked([&] { return unpack(shown, context); }));
 }
 
 nb::object run(const LinearArguments& given) {
@@ -72,7 +74,7 @@ PackedWeight with_llm_int8(const PackedWeight& weight, double threshold, bool wh
                            nb::handle outlier_columns) {
   Call call("with_llm_int8");
   const ActivationQuant rule = llm_int8_rule(call, threshold, whole_columns, outlier_columns);
-  return with_activation(weight, rule);
+  return with_activation(weight, rule, call.context_on(weight.device()));
 }
 
 void bind_class(nb::module_& m) {
@@ -89,6 +91,9 @@ void bind_class(nb::module_& m) {
       .def_prop_ro("nbytes", &PackedWeight::bytes, "Bytes of the packed codes.")
       .def_prop_ro("layout", &PackedWeight::layout, "Whose layout it is, and its version.")
       .def_prop_ro(
+          "device", [](const PackedWeight& w) { return device_name(w.device()); },
+          "Where codes and scales lie, as PyTorch writes it: \"cpu\", \"cuda:0\".")
+      .def_prop_ro(
           "activation", [](const PackedWeight& w) { return activation_of(w.activation()); },
           "The activation rule as pack's arguments, or None.")
       .def("with_llm_int8", with_llm_int8, nb::arg("threshold") = 0.0, nb::kw_only(),
@@ -96,8 +101,12 @@ void bind_class(nb::module_& m) {
            "The same weight with LLM.int8's rule for activations (pack's arguments); the codes are "
            "shared.")
       .def("unpack", unpacked, nb::arg("like").none() = nb::none(),
-           "Codes [K, N] and scales, bit for bit, as an octavo.Quantized of NumPy arrays, or of "
-           "tensors like `like`.")
+           "Codes [K, N] and scales, bit for bit, as an octavo.Quantized of NumPy arrays; where "
+           "`like` is PyTorch's, of its tensors on the weight's device.")
+      .def("to", moved<PackedWeight>, nb::arg("like").none(),
+           "The weight on the device of the tensor `like` (None: the CPU), packed for its kernels: "
+           "it unpacks to the same bits and has the same activation rule. The object itself where "
+           "it is there already.")
       .def("__copy__", [](nb::object self) { return self; })
       .def(
           "__deepcopy__", [](nb::object self, nb::handle) { return self; }, nb::arg("memo"))
@@ -105,7 +114,8 @@ void bind_class(nb::module_& m) {
            [](const PackedWeight& w) {
              const nb::object restore = nb::module_::import_("octavo").attr("_restore_packed");
              return nb::make_tuple(
-                 restore, nb::make_tuple(unpacked(w, nb::none()), activation_of(w.activation())));
+                 restore, nb::make_tuple(unpacked(w, nb::none()), activation_of(w.activation()),
+                                         empty_on(w.device())));
            })
       .def("__repr__", [](const PackedWeight& w) {
         return "PackedWeight(" + std::string(name(w.dtype())) + " [" + std::to_string(w.k()) +

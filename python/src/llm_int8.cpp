@@ -4,6 +4,8 @@
 
 #include <nanobind/stl/optional.h>
 
+#include <utility>
+
 #include "activation.hpp"
 #include "bindings.hpp"
 #include "gradients.hpp"
@@ -108,6 +110,7 @@ struct Rows {
   TensorView x;
   Quantized weight;
   ActivationQuant rule;
+  Tensor columns;  // that options look at
   LinearOptions options;
 
   Rows(const char* operation, nb::handle activations, nb::handle codes, nb::handle absmax,
@@ -117,6 +120,9 @@ struct Rows {
     weight = int8_rows(c, call.tensor(absmax, "row_absmax"));
     rule = llm_int8_rule(call, threshold, whole_columns, outlier_columns);
     options.bias = call.tensor(bias, "bias");
+    if (call.context().device.type == DeviceType::cpu) return;
+    columns = std::exchange(rule.outlier_columns, {});  // a call's list is brought to the device
+    options.outlier_columns = columns;
   }
   Operand operand() const { return Operand(weight).transposed(); }
 };

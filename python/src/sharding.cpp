@@ -23,8 +23,9 @@ ShardAxis parse_axis(const char* operation, const std::string& axis) {
 }
 
 Weight weight_of(const PackedWeight& packed, const std::string& scheme) {
+  const PackedWeight here = readable(Call("_weight_of"), packed);
   return unlocked([&] {
-    const Quantized b = unpack(packed);
+    const Quantized b = unpack(here);
     const auto turned = [](const Tensor& t) { return t.defined() ? t.transposed() : t; };
     Weight weight;
     weight.scheme = scheme;
@@ -34,7 +35,7 @@ Weight weight_of(const PackedWeight& packed, const std::string& scheme) {
                     .azp = turned(b.azp),
                     .row0 = b.col0,
                     .col0 = b.row0};
-    weight.activation = packed.activation();
+    weight.activation = here.activation();
     return weight;
   });
 }

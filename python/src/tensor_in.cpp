@@ -131,6 +131,11 @@ void* current_stream(Framework framework, const Device& device) {
   return reinterpret_cast<void*>(nb::cast<std::uintptr_t>(current.attr("cuda_stream")));
 }
 
+void* stream_of_caller(const Device& device) {
+  if (device.type == DeviceType::cpu || !torch_tensor().is_valid()) return nullptr;
+  return current_stream(Framework::torch, device);
+}
+
 namespace {
 
 std::optional<In> from_exchange(nb::handle value, const Asker& asker) {

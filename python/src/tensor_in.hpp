@@ -36,6 +36,10 @@ const DLPackExchangeApi* torch_api();
 /// The stream that a framework works on there: PyTorch's current one, of others the default one.
 void* current_stream(Framework framework, const Device& device);
 
+/// The stream of work there for which no tensor of a framework asks: PyTorch's where it is
+/// imported.
+void* stream_of_caller(const Device& device);
+
 /// The same through one named protocol ("exchange", "attributes", "array", "dlpack", "asarray"),
 /// for tests of each. Raises ValueError if the object does not speak it.
 In acquire_through(const char* protocol, nb::handle value);

@@ -87,10 +87,6 @@ DLDevice dlpack_device(const Device& device) noexcept {
   return {static_cast<std::int32_t>(device.type), device.index};
 }
 
-std::string device_name(const Device& device) {
-  return device.type == DeviceType::cpu ? "cpu" : "cuda:" + std::to_string(device.index);
-}
-
 // NumPy's arrays are of the host.
 void check_host(const Device& device) {
   if (device.type == DeviceType::cpu) return;
@@ -164,6 +160,15 @@ nb::object make_torch(DType dtype, std::span<const std::int64_t> shape, const De
 }
 
 }  // namespace
+
+std::string device_name(const Device& device) {
+  return device.type == DeviceType::cpu ? "cpu" : "cuda:" + std::to_string(device.index);
+}
+
+nb::object empty_on(const Device& device) {
+  if (device.type == DeviceType::cpu) return nb::none();
+  return nb::module_::import_("torch").attr("empty")(0, nb::arg("device") = device_name(device));
+}
 
 nb::object give(const Tensor& tensor, Framework framework) {
   if (!tensor.defined()) return nb::none();

@@ -20,6 +20,12 @@ nb::object give(const Tensor& tensor, Framework framework);
 nb::object make(Framework framework, DType dtype, std::span<const std::int64_t> shape,
                 const Device& device, TensorView& view);
 
+/// "cpu", "cuda:0": as PyTorch writes it.
+std::string device_name(const Device& device);
+
+/// An empty tensor of PyTorch's on a device; None for the host.
+nb::object empty_on(const Device& device);
+
 /// Registers the class that keeps memory alive behind a NumPy array.
 void register_memory(nb::module_& module);
 
