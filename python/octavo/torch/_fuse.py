@@ -88,7 +88,7 @@ def _join(layers, weights) -> str | None:
         own = weight.quantized.rows
         if own not in (0, together.quantized.rows) and own < rows:
             return f"blocks of {own} rows would be cut"
-    product = shared(together.quantized, layers[0]._rule, layers)
+    product = shared(together.quantized, layers[0]._rule, layers).at(torch.empty(0, device=layers[0].weight.device))
     begin = 0
     for place, layer in enumerate(layers):
         layer._share(product, place, PackedRows(product.packed, begin, layer.quantized_weight()))

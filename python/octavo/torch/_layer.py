@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from ._library import device_refusal
+
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -31,13 +33,30 @@ def size_mismatch(key: str, given: torch.Size, own: Any) -> str:
             f"model is {torch.Size(own)}.")
 
 
+def brought(given: dict[str, torch.Tensor], device: torch.device, metadata: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Tensors of a state for a layer on that device: there, as torch.nn.Module copies them into its parameters; as they are
+    where they are assigned, or where the layer has no memory yet."""
+    if metadata.get("assign_to_params_buffers") or device_refusal(device):
+        return given
+    return {name: value.to(device) for name, value in given.items()}
+
+
+def check_host(what: str, device: torch.device | str) -> None:
+    """NotImplementedError unless layers on ranks can be there. The meta device stands for any."""
+    if torch.device(device).type not in ("cpu", "meta"):
+        raise NotImplementedError(f"{what} must be cpu (layers on ranks compute on the host); got {device}")
+
+
 class EightBitModule(torch.nn.Module):
     """A module whose parameters are of float types that can be quantised."""
 
     on_ranks: bool = False  # whether its weight is a part of one
 
     def _apply(self, fn, recurse=True):
-        check_float(type(self).__name__, "dtype", fn(torch.empty(0, dtype=torch.float32)).dtype)
+        like = fn(torch.empty(0, dtype=torch.float32))
+        check_float(type(self).__name__, "dtype", like.dtype)
+        if self.on_ranks:
+            check_host(f"{type(self).__name__}: device", like.device)
         return super()._apply(fn, recurse)
 
     def _load_others(self, taken, state_dict, prefix, local_metadata, strict, missing, unexpected, errors):

@@ -11,7 +11,7 @@ from typing_extensions import Self
 from .. import _octavo
 from .._octavo import UNDEFINED, ExpertWeights
 from .._operations import pack_experts
-from ._layer import autocast, check_float
+from ._layer import autocast, check_float, check_host
 from ._library import as_gradient
 from ._ranks import ProcessGroupRanks
 from .moe import FusedMoE
@@ -56,6 +56,8 @@ class ExpertParallelMoE(FusedMoE):
 
     def __init__(self, w13: ExpertWeights, w2: ExpertWeights, experts: int, bias13: torch.Tensor | None = None,
                  bias2: torch.Tensor | None = None, group: dist.ProcessGroup | None = None) -> None:
+        for name, weights in (("w13", w13), ("w2", w2)):
+            check_host(f"ExpertParallelMoE: {name}.device", weights.device)
         super().__init__(w13, w2, bias13, bias2)
         ranks = ProcessGroupRanks(group)
         self.group = ranks.group
@@ -64,6 +66,7 @@ class ExpertParallelMoE(FusedMoE):
     @classmethod
     def from_layer(cls, layer: FusedMoE, group: dist.ProcessGroup | None = None) -> Self:
         """That of a layer which all ranks have."""
+        check_host("ExpertParallelMoE.from_layer: layer's device", layer.w13.device)
         ranks = ProcessGroupRanks(group)
         count = layer.w13.experts
         own = slice(count * ranks.rank // ranks.size, count * (ranks.rank + 1) // ranks.size)

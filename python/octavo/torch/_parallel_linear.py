@@ -11,7 +11,7 @@ from typing_extensions import Self
 from .. import _octavo
 from .._octavo import Quantized, Weight
 from ._dtypes import from_numpy
-from ._layer import EightBitModule, autocast, check_float
+from ._layer import EightBitModule, autocast, check_float, check_host
 from ._library import as_gradient
 from ._linear import call_linear, handle_of
 from ._quantized_linear import QuantizedLinear
@@ -77,6 +77,7 @@ class _Part:
 
     def __init__(self, layer: Any, k: int, n: int) -> None:
         self._layer, self.k, self.n = layer, k, n
+        self.device = "cpu"
 
     def unpack(self, like: torch.Tensor) -> Quantized:
         q = self._layer.part().quantized
@@ -158,6 +159,7 @@ class ParallelLinear(EightBitModule):
                                       "with others")
         if layer._columns is not None:
             raise NotImplementedError(f"{name}.from_layer: layer's columns must be in order; got those of GPTQ's act-order")
+        check_host(f"{name}.from_layer: layer's device", layer._packed.device)
         weight = _octavo._weight_of(layer._packed, layer.scheme)
         made = cls(weight, layer.bias, group, mode=mode, k_chunks=k_chunks, dtype=layer.weight.dtype)
         return made.train(layer.training)
@@ -183,11 +185,7 @@ class ParallelLinear(EightBitModule):
 
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)
-        like = fn(torch.empty(0, dtype=self.weight.dtype))
-        if like.device.type not in ("cpu", "meta"):
-            raise NotImplementedError(f"{type(self).__name__}: device must be cpu (layers on ranks compute on the host); got "
-                                      f"{like.device}")
-        self._show_weight(like.dtype)
+        self._show_weight(fn(torch.empty(0, dtype=self.weight.dtype)).dtype)
         return self
 
     # Of its own part alone, under a whole layer's names.

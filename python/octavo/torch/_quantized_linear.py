@@ -9,10 +9,11 @@ import torch
 from typing_extensions import Self
 
 from .. import _octavo
+from .._checkpoint import w8a8_weight
 from .._explain import explain
 from .._octavo import Explanation, PackedWeight, Quantized, Weight
-from ._layer import EightBitModule, autocast, check_float, size_mismatch
-from ._dtypes import CODES
+from ._layer import EightBitModule, autocast, brought, check_float, size_mismatch
+from ._dtypes import CODES, from_numpy
 from ._library import device_refusal
 from ._linear import call_linear, call_linear_codes, handle_of
 from ._schemes import SCHEMES
@@ -42,6 +43,13 @@ def check_whole(operation: str, weight: Weight) -> None:
                          f"({q.row0}, {q.col0}) of one: pack it (octavo.pack)")
     if weight.columns is not None and len(weight.columns) and weight.columns.max() >= len(weight.columns):
         raise ValueError(f"{operation}: weight must have all columns of an order; got a slice of one: pack it (octavo.pack)")
+
+
+def quantized_at(weight: Weight, device: torch.device) -> Quantized:
+    """Codes and scales [N, K] as tensors of a device."""
+    q = weight.quantized
+    tensors = (None if value is None else from_numpy(value).to(device) for value in (q.data, q.scale, q.azp))
+    return Quantized(*tensors, q.rows, q.cols, q.row0, q.col0)
 
 
 class QuantizedLinear(EightBitModule):
@@ -134,6 +142,15 @@ class QuantizedLinear(EightBitModule):
         if weight.columns is not None:
             layer._columns = torch.from_numpy(weight.columns)
         layer._freeze(weight.pack(gathered=weight.columns is not None), dtype)
+        if bias is not None and not device_refusal(bias.device):
+            layer._bring(bias, dtype)
+        return layer
+
+    @classmethod
+    def _from_tensors(cls, weight, scale, bias, dtype, **options):
+        """A frozen layer of a checkpoint's tensors, on the device of its codes. options: those of octavo.w8a8_weight."""
+        layer = cls.from_weight(w8a8_weight(cls.scheme, weight, scale, **options), bias, dtype)
+        layer._bring(weight, dtype)
         return layer
 
     def _configure(self):
@@ -169,7 +186,7 @@ class QuantizedLinear(EightBitModule):
         return _octavo.quantize_weight(self.weight.detach(), self.scheme)
 
     def _pack(self, weight):
-        return _octavo.pack(weight.quantized.T, **self._rule)
+        return _octavo.pack(quantized_at(weight, self.weight.device).T, **self._rule)
 
     def _keep(self, packed):
         self._packed = packed
@@ -196,13 +213,27 @@ class QuantizedLinear(EightBitModule):
             self._show_weight(self.__dict__["weight"])
 
     def _apply(self, fn, recurse=True):
+        if not self.frozen:
+            self._cached = None  # of another device, or of a weight that was assigned
+            return super()._apply(fn, recurse)
+        like = fn(torch.empty(0, dtype=self.weight.dtype, device=self.weight.device))
+        if why := device_refusal(like.device):
+            raise NotImplementedError(f"{type(self).__name__}: device {why}")
         super()._apply(fn, recurse)
-        if self.frozen:
-            like = fn(torch.empty(0, dtype=self.weight.dtype))
-            if why := device_refusal(like.device):
-                raise NotImplementedError(f"{type(self).__name__}: device {why}")
-            self._show_weight(like.dtype)
+        self._bring(like, like.dtype)
         return self
+
+    def _bring(self, like, dtype):
+        """Codes and scales to the device of `like`; `weight` shows that type. Layers that share a product meet there again."""
+        if self._columns is not None:
+            self._columns = self._columns.to(like.device)
+        if self._shared is not None:
+            product, place = self._shared
+            product = product.at(like)
+            self._packed, self._shared = self._packed.at(product.packed), (product, place)
+        else:
+            self._keep(self._packed.to(like))
+        self._show_weight(dtype)
 
     def train(self, mode=True):
         self._cached = None  # packed at the first forward pass without training
@@ -266,9 +297,9 @@ class QuantizedLinear(EightBitModule):
         if self._columns is not None:
             x = x.index_select(-1, self._columns)
         if not isinstance(scale, torch.Tensor):
-            scale = torch.tensor(scale)
+            scale = torch.tensor(scale, device=x.device)
         if azp is not None and not isinstance(azp, torch.Tensor):
-            azp = torch.tensor(azp, dtype=torch.int32)
+            azp = torch.tensor(azp, dtype=torch.int32, device=x.device)
         shared, place = self._shared or (None, 0)
         bias = shared.bias() if shared else self.bias
         bias = bias.detach() if bias is not None and torch.is_grad_enabled() else bias
@@ -327,7 +358,7 @@ class QuantizedLinear(EightBitModule):
             destination[prefix + "columns"] = self._columns
         for name in self._static_names():
             value, dtype = _STATIC[name]
-            destination[prefix + name] = torch.tensor([self._rule[value]], dtype=dtype)
+            destination[prefix + name] = torch.tensor([self._rule[value]], dtype=dtype, device=q.data.device)
 
     def _static_names(self):
         """The names in the state of what quantises static activations."""
@@ -339,6 +370,7 @@ class QuantizedLinear(EightBitModule):
                               errors):
         given = {name: state_dict[prefix + name] for name in ("weight", "weight_scale", "columns", *_STATIC)
                  if prefix + name in state_dict}
+        given = brought(given, self.weight.device, local_metadata)
         quantised = "weight" in given and "weight_scale" in given
         if not (quantised or self.frozen):
             super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
@@ -391,7 +423,7 @@ class QuantizedLinear(EightBitModule):
         return None
 
     def _is_order(self, columns):
-        return columns.dtype == torch.int64 and torch.equal(columns.sort().values, torch.arange(self.in_features))
+        return columns.dtype == torch.int64 and torch.equal(columns.cpu().sort().values, torch.arange(self.in_features))
 
     def _cells(self, codes, scale):
         rows, cols = self._grid(codes, scale)

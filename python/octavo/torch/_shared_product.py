@@ -5,8 +5,10 @@ Each layer stays a module with its own name, state and bias. The one that is cal
 others, called with the same tensor, take their columns of the result.
 """
 
+import copy
 import itertools
 import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -31,6 +33,20 @@ class PackedRows:
         """As PackedWeight.unpack: [K, N]. The bits are those that the layer had alone."""
         codes = self.packed.unpack(like).T.data[self._begin:self._begin + self.n].clone()
         return Quantized(codes, self._scale, self._azp, *self._grid).T
+
+    @property
+    def device(self) -> str:
+        """As of a PackedWeight."""
+        return self.packed.device
+
+    def at(self, packed: PackedWeight) -> "PackedRows":
+        """The same rows of the whole where that was brought to another device."""
+        if packed is self.packed:
+            return self
+        rows = copy.copy(self)
+        rows.packed = packed
+        rows._scale, rows._azp = (None if value is None else value.to(packed.device) for value in (self._scale, self._azp))
+        return rows
 
     @property
     def nbytes(self) -> int:
@@ -67,14 +83,27 @@ class SharedProduct:
     def _start(self):
         """What belongs to a process and its threads, and is not copied."""
         self.handle = handle_of(self.packed)
+        self._device = torch.device(self.packed.device)
         self._results = threading.local()
+        self._moved: weakref.ref[SharedProduct] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("handle", "_results")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("handle", "_device", "_results", "_moved")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._start()
+
+    def at(self, like: torch.Tensor) -> "SharedProduct":
+        """The product on the device of `like`: itself where it is there. It is brought there once for all layers, which move
+        one after the other; one that stays behind keeps this one."""
+        if like.device == self._device:
+            return self
+        moved = self._moved() if self._moved is not None else None
+        if moved is None or moved._device != like.device:
+            moved = SharedProduct(self.packed.to(like), self.layers)
+            self._moved = weakref.ref(moved)
+        return moved
 
     @property
     def n(self) -> int:
@@ -85,7 +114,7 @@ class SharedProduct:
         """Of all layers; None where they have none."""
         if self.layers[0].bias is None:
             return None
-        return torch.cat([layer.bias for layer in self.layers])
+        return torch.cat([layer.bias.to(self._device) for layer in self.layers])
 
     def of(self, place: int, y: torch.Tensor) -> torch.Tensor:
         """One layer's columns of a result [..., N]."""

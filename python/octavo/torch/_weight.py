@@ -16,7 +16,7 @@ class QuantizedWeight(torch.Tensor):
 
     @staticmethod
     def __new__(cls, packed, dtype, columns=None):
-        weight = torch.Tensor._make_wrapper_subclass(cls, (packed.n, packed.k), dtype=dtype)
+        weight = torch.Tensor._make_wrapper_subclass(cls, (packed.n, packed.k), dtype=dtype, device=packed.device)
         weight.packed = packed
         weight.columns = columns  # of the float weight, in the order of the codes'; None: the same
         return weight

@@ -12,7 +12,8 @@ from .._octavo import UNDEFINED, ExpertWeights, Weight
 from .._typing import StoredScheme
 from ._dtypes import from_numpy
 from ._experts import fused_experts as _operator
-from ._layer import EightBitModule, autocast, check_float, size_mismatch
+from ._layer import EightBitModule, autocast, brought, check_float, size_mismatch
+from ._library import device_refusal
 from ._linear import handle_of
 
 __all__ = ["FusedMoE", "fused_topk"]
@@ -100,6 +101,17 @@ class FusedMoE(EightBitModule):
         super().__setstate__(state)
         self._pack(w13=self.w13, w2=self.w2)  # numbers of this process
 
+    def _apply(self, fn, recurse=True):
+        held = {name: vars(self)[name] for name in ("w13", "w2") if name in vars(self)}  # none before they are loaded
+        if not held:
+            return super()._apply(fn, recurse)
+        like = fn(torch.empty(0, device=next(iter(held.values())).device))
+        if why := device_refusal(like.device):
+            raise NotImplementedError(f"{type(self).__name__}: device {why}")
+        super()._apply(fn, recurse)
+        self._pack(**{name: weights.to(like) for name, weights in held.items()})
+        return self
+
     def forward(self, x: torch.Tensor, topk_weights: torch.Tensor, topk_ids: torch.Tensor,
                 expert_map: torch.Tensor | None = None,
                 apply_router_weight_on_input: bool = False) -> torch.Tensor:
@@ -117,7 +129,7 @@ class FusedMoE(EightBitModule):
                 destination[f"{prefix}{name}_scale"] = scale
             rule = getattr(self, name).activation
             if rule and rule["static_scale"]:
-                destination[f"{prefix}{name}_input_scale"] = torch.tensor(rule["static_scale"])
+                destination[f"{prefix}{name}_input_scale"] = torch.tensor(rule["static_scale"], device=codes.device)
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected,
                               errors):
@@ -128,6 +140,7 @@ class FusedMoE(EightBitModule):
             names = {name: True, f"{name}_scale": scaled,
                      f"{name}_input_scale": bool(old.activation and old.activation["static_scale"])}
             given = {key: state_dict[prefix + key] for key in names if prefix + key in state_dict}
+            given = brought(given, torch.device(old.device), local_metadata)
             if not old.activation:
                 given.pop(f"{name}_input_scale", None)  # no activations to quantise: unexpected
             if strict:
@@ -166,4 +179,4 @@ def quantized_experts(weight: torch.Tensor, scheme: str) -> tuple[ExpertWeights,
     made = [_octavo.quantize_weight(expert, scheme) for expert in weight.detach()]
     codes = torch.stack([from_numpy(one.quantized.data) for one in made])
     scales = torch.stack([from_numpy(one.quantized.scale) for one in made])
-    return pack_experts(codes, scales, granularity=granularity, **rule), made
+    return pack_experts(codes.to(weight.device), scales.to(weight.device), granularity=granularity, **rule), made

@@ -15,10 +15,9 @@ from typing_extensions import Self
 
 from .. import _octavo
 from .._octavo import Quantized, Weight
-from .._checkpoint import w8a8_weight
 from . import _int8
 from . import _routes
-from ._layer import EightBitModule, autocast, check_float, size_mismatch
+from ._layer import EightBitModule, autocast, brought, check_float, size_mismatch
 from ._quantized_linear import QuantizedLinear
 from ._schemes import SCHEMES
 from ._straight_through import QMAX, quantize, straight_through_mm
@@ -66,10 +65,9 @@ class Int8Linear(QuantizedLinear):
 
         Raises: ValueError.
         """
-        made = w8a8_weight(cls.scheme, weight, weight_scale, input_scale=input_scale,
-                                   input_zero_point=input_zero_point, azp=azp, activation=activation,
-                                   logical_widths=logical_widths or ())
-        return cls.from_weight(made, bias, dtype)
+        return cls._from_tensors(weight, weight_scale, bias, dtype, input_scale=input_scale,
+                                 input_zero_point=input_zero_point, azp=azp, activation=activation,
+                                 logical_widths=logical_widths or ())
 
 
 class Fp8Linear(QuantizedLinear):
@@ -102,12 +100,11 @@ class Fp8Linear(QuantizedLinear):
             requantize: one scale for the whole weight, the largest of the shards': codes are made
                 anew, which loses accuracy.
         """
-        made = w8a8_weight(cls.scheme, weight, weight_scale, input_scale=input_scale,
-                                   activation=activation, requantize=requantize,
-                                   input_scale_ub=float("inf") if input_scale_ub is None else
-                                   float(input_scale_ub),
-                                   logical_widths=logical_widths or ())
-        return cls.from_weight(made, bias, dtype)
+        return cls._from_tensors(weight, weight_scale, bias, dtype, input_scale=input_scale,
+                                 activation=activation, requantize=requantize,
+                                 input_scale_ub=float("inf") if input_scale_ub is None else
+                                 float(input_scale_ub),
+                                 logical_widths=logical_widths or ())
 
 
 class BlockFp8Linear(QuantizedLinear):
@@ -124,9 +121,8 @@ class BlockFp8Linear(QuantizedLinear):
         """A frozen layer of a checkpoint's tensors: weight [N, K] of an fp8 type, and
         weight_scale_inv [ceil(N/r), ceil(K/c)], multipliers despite their name. The blocks of fused
         layers (logical_widths) begin anew with each of them."""
-        made = w8a8_weight(cls.scheme, weight, weight_scale_inv, block=block,
-                                   logical_widths=logical_widths or ())
-        return cls.from_weight(made, bias, dtype)
+        return cls._from_tensors(weight, weight_scale_inv, bias, dtype, block=block,
+                                 logical_widths=logical_widths or ())
 
     def _grid(self, codes, scale):
         # Borders of fused layers cut blocks in halves, quarters, ...: the tallest cells that give as
@@ -166,6 +162,7 @@ class CheckpointLinear(QuantizedLinear):
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors):
         own = {name: value for name, value in self.state_dict().items() if name != "bias"}
         given = {name: state_dict[prefix + name] for name in own if prefix + name in state_dict}
+        given = brought(given, self.weight.device, local_metadata)
         self._load_others(own, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
         if strict:
             missing.extend(prefix + name for name in own if name not in given)
