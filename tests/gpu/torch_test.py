@@ -13,25 +13,8 @@ import torch
 
 import octavo
 import octavo.torch
-
-DEVICE = torch.device(sys.argv[1] if len(sys.argv) > 1 else "cuda")
-ops = torch.ops.octavo
-
-
-def there(x: torch.Tensor) -> torch.Tensor:
-    return x.to(DEVICE)
-
-
-def same(got: torch.Tensor, want: torch.Tensor) -> None:
-    assert got.device.type == DEVICE.type, got.device
-    got = got.cpu()
-    assert got.dtype == want.dtype and got.shape == want.shape, (got.dtype, want.dtype, got.shape, want.shape)
-    assert torch.equal(got.contiguous().view(torch.uint8), want.contiguous().view(torch.uint8)), "the bits differ"
-
-
-def close(got: torch.Tensor, want: torch.Tensor, relative: float) -> None:
-    error = (got.cpu().double() - want.double()).abs().max() / want.double().abs().max()
-    assert error <= relative, f"{error} > {relative}"
+import torch_layers
+from torch_kit import DEVICE, close, same, there
 
 
 def integer_operands() -> tuple[torch.Tensor, ...]:
@@ -125,8 +108,8 @@ def main() -> int:
         print("torch_test: skipped: PyTorch finds no CUDA device")
         return 77
     failed = []
-    for name, test in list(globals().items()):
-        if not name.startswith("test_"):
+    for name, test in [*globals().items(), *vars(torch_layers).items()]:
+        if not (name.startswith("test_") and callable(test)):
             continue
         try:
             test()
