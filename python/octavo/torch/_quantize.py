@@ -34,7 +34,7 @@ def quantize_(model: torch.nn.Module, scheme: SchemeName = "int8-dynamic", *,
     DeepSeek: tensors [E, N, K]), whose activation is silu(gate) * up.
 
     Args:
-        model: any torch.nn.Module on the CPU, float32, bfloat16 or float16.
+        model: any torch.nn.Module, float32, bfloat16 or float16; of one on a CUDA device the layers stay there.
         scheme: "int8-dynamic", "fp8-dynamic", "fp8-block" or "llm-int8" (also "W8A8", "FP8_DYNAMIC", ...).
         ignore: layers to leave alone: names, their last parts ("lm_head"), or regular expressions
             as "re:...", matched from the start of the name. None: octavo.torch.LEFT_IN_FLOAT (output heads and
