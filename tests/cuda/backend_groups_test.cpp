@@ -159,7 +159,7 @@ TEST_F(CudaBackend, ExplainSaysThatGroupsAreLaunchedOneByOne) {
   const Tensor out = product(a, b, offs);
   EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_convert", 1},  // the offsets
                                                     {"octavo_few_rows_s8_of32_32", 1},
-                                                    {"octavo_dense_s8_32", 1},
+                                                    {"octavo_dense_s8_low_32", 1},
                                                     {"octavo_finish", 2}}));
   expect_same_bits(to_host(out), product(near, weights, ends));
   // Of so few rows in all no group has more.

@@ -95,16 +95,15 @@ std::int64_t tiles_of(std::int64_t extent, std::int64_t tile) noexcept {
   return (extent + tile - 1) / tile;
 }
 
-std::int64_t clusters_at_once(const Instance& row, const Place& place) noexcept {
-  return std::max<std::int64_t>(multiprocessors(place) / row.cluster, 1);
+std::int64_t clusters_at_once(const Instance& row, std::int64_t multiprocessors) noexcept {
+  return std::max<std::int64_t>(multiprocessors / row.cluster, 1);
 }
 
 // Tiles of few rows are narrow, and each brings B twice as fast as its share of memory: they are
 // cut only where all parts run at the same time.
-const Instance* find_few_rows(const Wanted& wanted, const Place& place) noexcept {
+const Instance* find_few_rows(const Wanted& wanted, std::int64_t multiprocessors) noexcept {
   constexpr std::int64_t kColumns = 64;  // of a tile
-  const bool cut =
-      wanted.cut && 2 * tiles_of(wanted.columns, kColumns) <= std::int64_t{multiprocessors(place)};
+  const bool cut = wanted.cut && 2 * tiles_of(wanted.columns, kColumns) <= multiprocessors;
   const int parts = cut ? 2 : 1;
   for (const Instance& row : kInstances)
     if (wanted.by(row) && row.parts == parts && wanted.rows <= row.most_rows) return &row;
@@ -129,10 +128,11 @@ std::int64_t cycles_of_tile(const Instance& row) noexcept {
 
 // How long all tiles take, in fifths of cycles: by turns of the device, of which the last one is
 // quicker where few multiprocessors have a tile.
-std::int64_t time_of(const Instance& row, const Wanted& wanted, const Place& place) noexcept {
+std::int64_t time_of(const Instance& row, const Wanted& wanted,
+                     std::int64_t multiprocessors) noexcept {
   const std::int64_t tiles =
       tiles_of(wanted.rows, row.tile_rows) * tiles_of(wanted.columns, row.tile_columns);
-  const std::int64_t at_once = clusters_at_once(row, place);
+  const std::int64_t at_once = clusters_at_once(row, multiprocessors);
   const std::int64_t cycles =
       tiles_of(wanted.steps, row.parts) * cycles_of_step(row) + cycles_of_tile(row);
   return 4 * tiles_of(tiles, at_once) * cycles + tiles * cycles / at_once;
@@ -140,12 +140,12 @@ std::int64_t time_of(const Instance& row, const Wanted& wanted, const Place& pla
 
 // The kernel that is through with all tiles first: large tiles need the least of memory, small ones
 // and those of half of K occupy more multiprocessors.
-const Instance* find_quickest(const Wanted& wanted, const Place& place) noexcept {
+const Instance* find_quickest(const Wanted& wanted, std::int64_t multiprocessors) noexcept {
   const Instance* best = nullptr;
   std::int64_t least = 0;
   for (const Instance& row : kInstances) {
     if (!wanted.by(row) || row.most_rows != kAnyRows || (row.parts > 1 && !wanted.cut)) continue;
-    const std::int64_t time = time_of(row, wanted, place);
+    const std::int64_t time = time_of(row, wanted, multiprocessors);
     if (best != nullptr && time >= least) continue;
     best = &row;
     least = time;
@@ -165,11 +165,26 @@ bool is_cut(const DensePath& path) noexcept {
   return is_integer(path.type) || is_promoted(path.summing);
 }
 
+const Instance* find_instance(const DensePath& path, const WgmmaShape& shape,
+                              std::int64_t multiprocessors) noexcept {
+  const Wanted wanted{path.type,
+                      path.summing,
+                      shape.out_bytes,
+                      shape.outliers,
+                      is_cut(path) && chunks_of(shape.columns, shape.k_bytes) > 1,
+                      shape.rows,
+                      shape.columns,
+                      tiles_of(shape.k_bytes, kRowBytes)};
+  return shape.rows <= kFewRows ? find_few_rows(wanted, multiprocessors)
+                                : find_quickest(wanted, multiprocessors);
+}
+
 // As many clusters as tiles, or as the device runs at a time: those take tiles in turn.
 std::uint32_t blocks_of(const Instance& row, std::int64_t row_tiles, std::int64_t columns,
                         const Place& place) noexcept {
   const std::int64_t all = row_tiles * tiles_of(columns, row.tile_columns);
-  return static_cast<std::uint32_t>(std::min(all, clusters_at_once(row, place))) * row.cluster;
+  const std::int64_t most = clusters_at_once(row, multiprocessors(place));
+  return static_cast<std::uint32_t>(std::min(all, most)) * row.cluster;
 }
 
 // What a launch is told but for the output's map.
@@ -202,6 +217,12 @@ bool wgmma_takes_k_scales(MmaType type) noexcept {
   });
 }
 
+KernelId wgmma_kernel(const DensePath& path, const WgmmaShape& shape,
+                      std::int64_t multiprocessors) noexcept {
+  const Instance* row = find_instance(path, shape, multiprocessors);
+  return row != nullptr ? row->kernel : KernelId::count;
+}
+
 bool wgmma_adds_outliers(MmaType type) noexcept {
   return std::any_of(std::begin(kInstances), std::end(kInstances),
                      [type](const Instance& row) { return row.type == type && row.outliers; });
@@ -212,25 +233,17 @@ Status launch_wgmma(const DensePath& path, const WgmmaProduct& product,
   const auto& [a, b, out, epilogue] = product;
   const Place place = context.place(out.device);
   const bool full = epilogue.kind == DenseOut::full;
-  const std::int64_t rows = out.shape[0], columns = out.shape[1];
-  const std::int64_t k_bytes = a.shape[1] * element_bytes(a.dtype);
-  const Wanted wanted{path.type,
-                      path.summing,
-                      full ? 4 : static_cast<int>(element_bytes(out.dtype)),
-                      full && epilogue.full.outliers.present(),
-                      is_cut(path) && chunks_of(columns, k_bytes) > 1,
-                      rows,
-                      columns,
-                      tiles_of(k_bytes, kRowBytes)};
-  const Instance* row =
-      rows <= kFewRows ? find_few_rows(wanted, place) : find_quickest(wanted, place);
+  const WgmmaShape shape{out.shape[0], out.shape[1], a.shape[1] * element_bytes(a.dtype),
+                         full ? 4 : static_cast<int>(element_bytes(out.dtype)),
+                         full && epilogue.full.outliers.present()};
+  const Instance* row = find_instance(path, shape, multiprocessors(place));
   if (row == nullptr) return no_kernel();
   DenseParams<EncodedMap> params;
-  OCTAVO_TRY(fill_in(*row, product, columns, params));
+  OCTAVO_TRY(fill_in(*row, product, shape.columns, params));
   if (!full) OCTAVO_TRY(encode_map(map_of(out, row->rows_of_out), out.device, params.out));
-  const std::int64_t row_tiles = tiles_of(rows, row->tile_rows);
+  const std::int64_t row_tiles = tiles_of(shape.rows, row->tile_rows);
   return launch(row->kernel,
-                {blocks_of(*row, row_tiles, columns, place), row->threads, row->shared_bytes},
+                {blocks_of(*row, row_tiles, shape.columns, place), row->threads, row->shared_bytes},
                 &params, place);
 }
 

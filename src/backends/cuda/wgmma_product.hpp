@@ -5,6 +5,7 @@
 
 #include "backends/cuda/dense_epilogue.hpp"
 #include "backends/cuda/dense_product.hpp"
+#include "backends/cuda/launch.hpp"
 #include "backends/cuda/row_groups.hpp"
 #include "octavo/context.hpp"
 #include "octavo/matrix.hpp"
@@ -20,6 +21,16 @@ bool wgmma_adds_outliers(MmaType type) noexcept;
 
 /// Whether there are kernels that take scales along K.
 bool wgmma_takes_k_scales(MmaType type) noexcept;
+
+/// What decides which kernel takes a product, beside its path and the device.
+struct WgmmaShape {
+  std::int64_t rows, columns, k_bytes;
+  int out_bytes;  ///< of an element; 4 of a full epilogue
+  bool outliers = false;
+};
+/// The kernel for it; KernelId::count where there is none.
+KernelId wgmma_kernel(const DensePath& path, const WgmmaShape& shape,
+                      std::int64_t multiprocessors) noexcept;
 
 /// Operands that lie as TMA takes them, A [M, K] and B [N, K], and where the output does.
 struct WgmmaProduct {
