@@ -6,9 +6,16 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "backends/cuda/simulator/arithmetic.hpp"
 #include "gpu/probe_runner.hpp"
@@ -48,9 +55,20 @@ struct Expected {
   }
 };
 
-// How many of [first, first + tiles) differ in a sum, and the first one that does.
+// How many of [first, first + tiles) differ in a sum, the first one that does, and some of the
+// sums.
 struct Difference {
   std::atomic<std::uint32_t> tiles{0}, first{~0U};
+  std::mutex mutex;
+  std::vector<std::string> some;
+
+  void add(std::uint32_t tile, std::size_t place, std::uint32_t columns, std::uint32_t got,
+           std::uint32_t want) {
+    const std::lock_guard lock(mutex);
+    if (some.size() < 40)
+      some.push_back(fmt::format("tile {} [{}][{}]: {:08x}, model {:08x}", tile, place / columns,
+                                 place % columns, got, want));
+  }
 };
 
 template <class Probe, MmaType type>
@@ -66,7 +84,10 @@ void compare(TensorUnit unit, std::uint32_t seed, std::uint32_t first, std::uint
         for (std::uint32_t i = 0; i < Probe::kSums; ++i) {
           for (std::uint32_t t = 0; t < Probe::kThreads; ++t) {
             const std::size_t at = (std::size_t{tile} * Probe::kSums + i) * Probe::kThreads + t;
-            same = same && got[at] == want[Expected<Probe, type>::place(t, i)];
+            const std::size_t place = Expected<Probe, type>::place(t, i);
+            if (got[at] == want[place]) continue;
+            if (same) difference.add(first + tile, place, Probe::kColumns, got[at], want[place]);
+            same = false;
           }
         }
         if (same) continue;
@@ -93,7 +114,8 @@ void expect_the_model(TensorUnit unit, ProbeId id, std::uint32_t all) {
   }
   EXPECT_EQ(difference.tiles.load(), 0U)
       << "of " << all << " tiles of " << Probe::kRows << " x " << Probe::kColumns
-      << "; the first is tile " << difference.first.load() << " of seed " << kSeed;
+      << "; the first is tile " << difference.first.load() << " of seed " << kSeed << "\n"
+      << fmt::format("{}", fmt::join(difference.some, "\n"));
 }
 
 #define OCTAVO_PROBE(type)                                              \

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <string>
+#include <vector>
 
+#include "backends/cuda/tensor_maps.hpp"
 #include "core/cuda/devices.hpp"
+#include "gpu/clock_runner.hpp"
 #include "gpu/probe_runner.hpp"
 #include "octavo/octavo.hpp"
 
@@ -22,9 +27,11 @@ constexpr const char* kNames[] = {
 #undef OCTAVO_PROBE
 };
 
-void check(DriverResult result, const char* what) {
-  const Status status = driver_status(result, what, "must succeed");
+void check_status(const Status& status) {
   if (!status.ok()) throw Error(status);
+}
+void check(DriverResult result, const char* what) {
+  check_status(driver_status(result, what, "must succeed"));
 }
 
 DriverLibrary* library() {
@@ -39,8 +46,11 @@ DriverLibrary* library() {
 
 }  // namespace
 
-// A million of fp8, as the others.
-std::uint32_t probe_tiles() { return 1U << 20; }
+// A million of each type; OCTAVO_PROBE_TILES says how many, for a quick look.
+std::uint32_t probe_tiles() {
+  const char* const asked = std::getenv("OCTAVO_PROBE_TILES");
+  return asked != nullptr ? static_cast<std::uint32_t>(std::strtoul(asked, nullptr, 10)) : 1U << 20;
+}
 
 std::vector<std::uint32_t> run_probe(ProbeId id, const ProbeShape& shape, void* params) {
   const CudaDevice& device = *find_device(0);
@@ -59,5 +69,81 @@ std::vector<std::uint32_t> run_probe(ProbeId id, const ProbeShape& shape, void* 
   const auto* words = near.data_as<std::uint32_t>();
   return {words, words + shape.words};
 }
+
+namespace {
+
+struct ClockKernel {
+  const char* name;
+  std::uint32_t cluster, threads, shared_bytes;
+  int box_rows;
+};
+constexpr ClockKernel kClocks[] = {
+#define OCTAVO_CLOCK_PROBE(name, ...)                                                       \
+  {"clock_" #name, __VA_ARGS__::kCluster, __VA_ARGS__::kThreads, __VA_ARGS__::kSharedBytes, \
+   __VA_ARGS__::kBoxRows},
+#include "gpu/clock_probes.inc"
+#undef OCTAVO_CLOCK_PROBE
+};
+
+// The median of the CTAs.
+double whole(const ClockKernel& row, DriverKernel* kernel, std::uint32_t blocks,
+             const ClockParams<EncodedMap>& given) {
+  const Tensor cycles = Tensor::empty(int64, {blocks}, {{DeviceType::cuda, 0}, nullptr});
+  ClockParams<EncodedMap> params = given;
+  params.cycles = static_cast<long long*>(cycles.data());
+  void* arguments[] = {&params};
+  check(driver()->launch(kernel, blocks, 1, 1, row.threads, 1, 1, row.shared_bytes, nullptr,
+                         arguments, nullptr),
+        "launch");
+  const Tensor near = copy(cycles, Place{});
+  std::vector<std::int64_t> all(near.data_as<std::int64_t>(),
+                                near.data_as<std::int64_t>() + blocks);
+  std::sort(all.begin(), all.end());
+  return static_cast<double>(all[all.size() / 2]);
+}
+
+}  // namespace
+
+double cycles_of(const ClockRun& run) {
+  const CudaDevice& device = *find_device(0);
+  const CurrentContext current(device);
+  const ClockKernel& row = kClocks[static_cast<std::size_t>(run.probe)];
+  DriverKernel* kernel = nullptr;
+  check(driver()->kernel(&kernel, library(), row.name), "kernel");
+  check(driver()->set_kernel(KernelAttribute::most_shared_bytes, static_cast<int>(row.shared_bytes),
+                             kernel, device.handle),
+        "shared memory");
+  const std::int64_t box_bytes = std::int64_t{row.box_rows} * 128;
+  const Tensor matrix = Tensor::empty(uint8, {run.bytes}, {{DeviceType::cuda, 0}, nullptr});
+  TensorMap map;
+  map.base = matrix.data();
+  map.extent[0] = map.box[0] = 128;
+  map.extent[1] = run.bytes / 128;
+  map.pitch[1] = 128;
+  map.box[1] = row.box_rows;
+  map.element_bytes = 1;
+  ClockParams<EncodedMap> params;
+  check_status(encode_map(map, matrix.device(), params.map));
+  params.boxes = static_cast<std::uint32_t>(run.bytes / box_bytes);
+  const std::uint32_t blocks = run.everywhere ? device.multiprocessors : row.cluster;
+  constexpr std::uint32_t kRepeats = 1000;
+  double least = 0;
+  for (int i = 0; i < 5; ++i) {
+    params.repeats = kRepeats;
+    const double once = whole(row, kernel, blocks, params);
+    params.repeats = 2 * kRepeats;
+    const double twice = whole(row, kernel, blocks, params);
+    const double cycles = (twice - once) / kRepeats;
+    if (i == 0 || cycles < least) least = cycles;
+  }
+  return least;
+}
+
+void warm_up() {
+  constexpr int kRuns = 100;  // of some milliseconds
+  for (int i = 0; i < kRuns; ++i) (void)cycles_of({ClockProbe::products, true, 128 * 8});
+}
+const double kClockFactor = 2;
+const char* clock_of() { return find_device(0)->name.data(); }
 
 }  // namespace octavo::test

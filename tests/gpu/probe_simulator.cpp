@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "backends/cuda/simulator/machine.hpp"
+#include "gpu/clock_runner.hpp"
 #include "gpu/probe_runner.hpp"
 
 namespace octavo::test {
@@ -36,5 +39,51 @@ std::vector<std::uint32_t> run_probe(ProbeId id, const ProbeShape& shape, void* 
   kProbes[static_cast<std::size_t>(id)](shape, params);
   return sums;
 }
+
+namespace {
+
+template <class Probe>
+double simulate_clock(const ClockRun& run) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 22;  // more is not needed: memory has one rate
+  std::vector<std::uint8_t> memory(static_cast<std::size_t>(std::min(run.bytes, kMost)) + 128);
+  ClockParams<cuda::TensorMap> params;
+  params.map.base = memory.data() + (128 - reinterpret_cast<std::uintptr_t>(memory.data()) % 128);
+  params.map.extent[0] = params.map.box[0] = 128;
+  params.map.extent[1] = std::min(run.bytes, kMost) / 128;
+  params.map.pitch[1] = 128;
+  params.map.box[1] = Probe::kBoxRows;
+  params.map.element_bytes = 1;
+  params.boxes = static_cast<std::uint32_t>(params.map.extent[1] / Probe::kBoxRows);
+  cuda::simulator::Launch launch;
+  launch.cluster = launch.blocks = Probe::kCluster;
+  launch.threads = Probe::kThreads;
+  launch.shared_bytes = Probe::kSharedBytes;
+  cuda::simulator::Options options;
+  options.timed = true;
+  options.arithmetic = false;
+  if (run.bytes <= kMost * 2) options.clock.hbm_bytes = 1e9;  // of L2
+  const auto cycles = [&](std::uint32_t repeats) {
+    params.repeats = repeats;
+    return cuda::simulator::simulate(launch, options,
+                                     [&](cuda::simulator::Machine m) { Probe::run(m, params); })
+        .cycles;
+  };
+  constexpr std::uint32_t kRepeats = 100;
+  return (cycles(2 * kRepeats) - cycles(kRepeats)) / kRepeats;
+}
+
+constexpr double (*kClocks[])(const ClockRun&) = {
+#define OCTAVO_CLOCK_PROBE(name, ...) &simulate_clock<__VA_ARGS__>,
+#include "gpu/clock_probes.inc"
+#undef OCTAVO_CLOCK_PROBE
+};
+
+}  // namespace
+
+double cycles_of(const ClockRun& run) { return kClocks[static_cast<std::size_t>(run.probe)](run); }
+
+void warm_up() {}
+const double kClockFactor = 1.1;
+const char* clock_of() { return "the simulator"; }
 
 }  // namespace octavo::test

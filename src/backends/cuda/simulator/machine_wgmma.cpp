@@ -133,10 +133,14 @@ void Machine::issue(MmaType type, u32 columns, void* sums, u64 a, u64 b, bool ac
     mine.open.products.push_back(product);
 
     ++s_.counters.wgmmas;
-    t_.time += s_.options.clock.wgmma_slots;
+    const ClockModel& clock = s_.options.clock;
+    t_.time += clock.wgmma_slots;
+    const double multiplying = columns / 2.0;
+    const double reading =
+        (kQuarters * kRowsOfWarp + columns) * double{kStepBytes} / clock.shared_bytes;
     double& free = t_.cta->tensor_free[quarter];
-    free = std::max(free, t_.time) + columns / 2.0;
-    t_.cta->tensor_busy[quarter] += columns / 2.0;
+    free = std::max(free, t_.time) + std::max(multiplying, reading);
+    t_.cta->tensor_busy[quarter] += multiplying;
     mine.open.end = free;
   });
 }

@@ -12,21 +12,22 @@ namespace octavo::cuda::simulator {
 /// When asynchronous work takes place: at once, some time, or when nothing else can go on.
 enum class Landing : std::uint8_t { eager, random, late };
 
-/// The simulator's clock, in cycles of the multiprocessor. The first six are to be fitted to
-/// figures of a device (docs/design/cuda.md says from where each stands so far).
+/// The simulator's clock, in cycles of the multiprocessor. The first seven are fitted to what an
+/// H200 does at 1.98 GHz (tests/gpu/clock_test.cpp; docs/design/cuda.md has the figures).
 struct ClockModel {
-  double l2_bytes = 46.6;       ///< from L2 to a multiprocessor, a cycle
-  double hbm_bytes = 18.6;      ///< from memory to a multiprocessor's share of L2, a cycle
-  double tma_latency = 700;     ///< from a load's turn at L2 to its landing
-  double remote_latency = 200;  ///< of an arrival at another CTA
-  double barrier_latency = 20;  ///< from the last arrival to the waiting threads
-  double wgmma_latency = 16;    ///< from the last product to the thread that waits for it
-  double store_latency = 300;   ///< until a TMA store has read its source
-  double store_bytes = 64;      ///< that it reads a cycle
-  double meeting = 4;           ///< cycles that a collective costs its warps
-  double barrier_slots = 10;    ///< that a wait or an arrival costs
-  double tma_slots = 20;        ///< that issuing a copy costs
-  double wgmma_slots = 8;       ///< that issuing a product costs
+  double l2_bytes = 37;          ///< from L2 to each multiprocessor where all read, a cycle
+  double hbm_bytes = 17.5;       ///< from memory to a multiprocessor's share of L2, a cycle
+  double tma_latency = 240;      ///< from a load's turn at L2 to its landing
+  double remote_latency = 1;     ///< of an arrival at another CTA, beyond one at the own
+  double barrier_latency = 192;  ///< from the last arrival to the waiting threads
+  double wgmma_latency = 46;     ///< from the last product to the thread that waits for it
+  double store_latency = 150;    ///< until a TMA store has read its source
+  double store_bytes = 64;       ///< that it reads a cycle
+  double meeting = 4;            ///< cycles that a collective costs its warps
+  double barrier_slots = 10;     ///< that a wait or an arrival costs
+  double tma_slots = 20;         ///< that issuing a copy costs
+  double wgmma_slots = 8;        ///< that issuing a product costs
+  double shared_bytes = 128;     ///< of both operands that a product reads a cycle
 };
 
 /// Memory whose addresses kernels have, where these are none of the host's.
