@@ -126,26 +126,28 @@ std::int64_t cycles_of_tile(const Instance& row) noexcept {
   return kOfColumn * row.tile_columns + (row.parts > 1 ? kOfParts : 0);
 }
 
-// How long all tiles take, in fifths of cycles: by turns of the device, of which the last one is
-// quicker where few multiprocessors have a tile.
-std::int64_t time_of(const Instance& row, const Wanted& wanted,
-                     std::int64_t multiprocessors) noexcept {
+// Cycles until all tiles are done: by turns of the device, of which the last one is quicker where
+// few multiprocessors have a tile.
+double time_of(const Instance& row, const Wanted& wanted, std::int64_t multiprocessors) noexcept {
+  constexpr double kOfTheRest = 0.2;  // of a multiprocessor's time, what others may take from it
   const std::int64_t tiles =
       tiles_of(wanted.rows, row.tile_rows) * tiles_of(wanted.columns, row.tile_columns);
   const std::int64_t at_once = clusters_at_once(row, multiprocessors);
+  const double turns = static_cast<double>(tiles_of(tiles, at_once)),
+               full = static_cast<double>(tiles) / static_cast<double>(at_once);
   const std::int64_t cycles =
       tiles_of(wanted.steps, row.parts) * cycles_of_step(row) + cycles_of_tile(row);
-  return 4 * tiles_of(tiles, at_once) * cycles + tiles * cycles / at_once;
+  return (turns + kOfTheRest * (full - turns)) * static_cast<double>(cycles);
 }
 
 // The kernel that is through with all tiles first: large tiles need the least of memory, small ones
 // and those of half of K occupy more multiprocessors.
 const Instance* find_quickest(const Wanted& wanted, std::int64_t multiprocessors) noexcept {
   const Instance* best = nullptr;
-  std::int64_t least = 0;
+  double least = 0;
   for (const Instance& row : kInstances) {
     if (!wanted.by(row) || row.most_rows != kAnyRows || (row.parts > 1 && !wanted.cut)) continue;
-    const std::int64_t time = time_of(row, wanted, multiprocessors);
+    const double time = time_of(row, wanted, multiprocessors);
     if (best != nullptr && time >= least) continue;
     best = &row;
     least = time;

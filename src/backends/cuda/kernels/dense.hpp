@@ -34,8 +34,8 @@
 //
 // Cut: where a product has too few tiles to fill the device, the two CTAs of a cluster have the
 // same rows and half of K each, and the halves are added through distributed shared memory
-// (exchange.hpp). (Clusters of four, which could share B as well, do not all fit: 30 on an H100, of
-// whose groups of multiprocessors some have 14 or 18.)
+// (exchange.hpp). Clusters of four could share B as well, but an H100 and an H200 run only 30 of
+// them at a time, 120 of 132 multiprocessors.
 //
 // All tiles are K-major and swizzled (machine/layout.hpp). Rows, columns and K beyond the matrices
 // are zeros by TMA, and clipped when stored.
