@@ -45,6 +45,7 @@
 #include "backends/cuda/kernels/epilogue.hpp"
 #include "backends/cuda/kernels/exchange.hpp"
 #include "backends/cuda/kernels/full_epilogue.hpp"
+#include "backends/cuda/kernels/promoting.hpp"
 #include "backends/cuda/kernels/ring.hpp"
 #include "backends/cuda/kernels/tiles.hpp"
 #include "backends/cuda/machine/layout.hpp"
@@ -308,9 +309,7 @@ struct Dense {
     leave(m, work, before);
   }
 
-  // The sums of a step are added while the tensor cores have the next one's, of this warpgroup or
-  // of the other. Chunks of K are summed by themselves, and then in order: what CTAs give that have
-  // a chunk each.
+  // Chunks of K are summed by themselves, and then in order: what CTAs give that have a chunk each.
   template <class StepSums, class Machine, class Params>
   OCTAVO_DEVICE static void multiply_promoting(Machine& m, const Params& p, const Work& work,
                                                const Tile& tile, u32 warp,
@@ -325,34 +324,12 @@ struct Dense {
       for (int i = 0; i < kColumns / 2; ++i) totals[i] = 0;
       const int end =
           begin + work.chunk_steps < work.k_steps ? begin + work.chunk_steps : work.k_steps;
-      int k = begin;
-      if constexpr (StepSums::kPairs) {
-        for (; k + 1 < end; k += 2) {
-          Sum even[kColumns / 2], odd[kColumns / 2];
-          const u32 first = place.stage;
-          multiply_stage(m, work, warp / 4, place, false, even);
-          place.advance();
-          const u32 second = place.stage;
-          multiply_stage(m, work, warp / 4, place, false, odd);
-          place.advance();
-          const auto of_even = of_step.load(m);
-          const auto of_odd = of_step.load(m);
-          m.template wgmma_wait<1>(even);
-          leave(m, work, first);
-          of_step.add(m, of_even, even, totals);
-          m.template wgmma_wait<0>(odd);
-          leave(m, work, second);
-          of_step.add(m, of_odd, odd, totals);
-        }
-      }
-      for (; k < end; ++k, place.advance()) {
-        Sum sums[kColumns / 2];
-        multiply_stage(m, work, warp / 4, place, false, sums);
-        const auto scales = of_step.load(m);
-        m.template wgmma_wait<0>(sums);
-        leave(m, work, place.stage);
-        of_step.add(m, scales, sums, totals);
-      }
+      add_steps(
+          m, of_step, end - begin, place,
+          [&](const RingPlace<kStages>& at, Sum(&sums)[kColumns / 2]) {
+            multiply_stage(m, work, warp / 4, at, false, sums);
+          },
+          [&](u32 stage) { leave(m, work, stage); }, totals);
     }
     if constexpr (kParks) {
       if (work.chunk_steps < work.k_steps) add_parked(m, work, warp, totals);

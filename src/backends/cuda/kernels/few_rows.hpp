@@ -34,6 +34,7 @@
 #include "backends/cuda/kernels/epilogue.hpp"
 #include "backends/cuda/kernels/full_epilogue.hpp"
 #include "backends/cuda/kernels/handover.hpp"
+#include "backends/cuda/kernels/promoting.hpp"
 #include "backends/cuda/kernels/ring.hpp"
 #include "backends/cuda/machine/layout.hpp"
 #include "backends/cuda/machine/types.hpp"
@@ -246,33 +247,12 @@ struct FewRows {
       Sum chunk[kSums];
       OCTAVO_UNROLL
       for (int i = 0; i < kSums; ++i) chunk[i] = 0;
-      int k = begin;
-      if constexpr (StepSums::kPairs) {
-        for (; k + 1 < end; k += 2) {
-          Sum even[kSums], odd[kSums];
-          const u32 first = place.stage;
-          multiply_stage(m, work, place, false, even);
-          place.advance();
-          const u32 second = place.stage;
-          multiply_stage(m, work, place, false, odd);
-          place.advance();
-          const auto of_even = of_step.load(m), of_odd = of_step.load(m);
-          m.template wgmma_wait<1>(even);
-          leave(m, work, first);
-          of_step.add(m, of_even, even, chunk);
-          m.template wgmma_wait<0>(odd);
-          leave(m, work, second);
-          of_step.add(m, of_odd, odd, chunk);
-        }
-      }
-      for (; k < end; ++k, place.advance()) {
-        Sum sums[kSums];
-        multiply_stage(m, work, place, false, sums);
-        const auto scales = of_step.load(m);
-        m.template wgmma_wait<0>(sums);
-        leave(m, work, place.stage);
-        of_step.add(m, scales, sums, chunk);
-      }
+      add_steps(
+          m, of_step, end - begin, place,
+          [&](const RingPlace<kStages>& at, Sum(&sums)[kSums]) {
+            multiply_stage(m, work, at, false, sums);
+          },
+          [&](u32 stage) { leave(m, work, stage); }, chunk);
       OCTAVO_UNROLL
       for (int i = 0; i < kSums; ++i) totals[i] += chunk[i];
     }
