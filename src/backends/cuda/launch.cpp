@@ -108,9 +108,7 @@ const char* kernel_name(KernelId kernel) noexcept {
 Status launch(KernelId kernel, const LaunchShape& shape, const void* params,
               const Place& place) noexcept {
   const CudaDevice* device = find_device(place.device.index);
-  if (device == nullptr)
-    return fail(Code::unavailable, "{}: device must be usable; got cuda:{}: {}",
-                kernel_name(kernel), place.device.index, device_missing(place.device.index));
+  if (device == nullptr) return unusable(kernel_name(kernel), place.device.index);
   const CurrentContext current(*device);
   DriverKernel* function = nullptr;
   OCTAVO_TRY(find_kernel(kernel, *device, shape.shared_bytes, function));

@@ -38,9 +38,7 @@ MapElement element_of(const TensorMap& map) noexcept {
 // The driver asks for a current context, although a map has nothing of one.
 Status encode(const TensorMap& map, const Device& device, EncodedMap& encoded) noexcept {
   const CudaDevice* const found = find_device(device.index);
-  if (found == nullptr)
-    return fail(Code::unavailable, "a tensor map: device must be usable; got cuda:{}: {}",
-                device.index, device_missing(device.index));
+  if (found == nullptr) return unusable("a tensor map", device.index);
   const CurrentContext current(*found);
   constexpr auto kRank = static_cast<std::size_t>(TensorMap::kMostRank);
   std::array<std::uint64_t, kRank> extent{}, pitch{};

@@ -77,11 +77,6 @@ void release(void* memory, std::size_t, const Place& place) noexcept {
   (void)driver()->release(pointer(memory), place.stream);
 }
 
-Status unusable(const char* operation, std::int32_t index) noexcept {
-  return fail(Code::unavailable, "{}: device must be usable; got cuda:{}: {}", operation, index,
-              device_missing(index));
-}
-
 // The driver may read memory that its owner has pinned later, so that copies from the host are
 // waited for: a stream that is captured cannot be.
 Status copy(const TensorView& from, const TensorView& to, std::size_t bytes,
@@ -120,6 +115,11 @@ const char* device_missing(std::int32_t index) noexcept {
   if (const char* why = driver_missing(); why != nullptr) return why;
   const Entry* entry = entry_of(index);
   return entry != nullptr ? entry->missing : "there are fewer devices";
+}
+
+Status unusable(const char* operation, std::int32_t index) noexcept {
+  return fail(Code::unavailable, "{}: device must be usable; got cuda:{}: {}", operation, index,
+              device_missing(index));
 }
 
 CurrentContext::CurrentContext(const CudaDevice& device) noexcept {

@@ -38,6 +38,9 @@ class CurrentContext {
   bool pushed_ = false;
 };
 
+/// "<operation>: device must be usable; got cuda:1: <why not>".
+Status unusable(const char* operation, std::int32_t index) noexcept;
+
 /// Ok, or a sentence of what the driver returned: "<what> <rule>; got CUDA_ERROR_X: <text>".
 Status driver_status(DriverResult result, const char* what, const char* rule) noexcept;
 
