@@ -76,20 +76,11 @@ constexpr Instance kInstances[] = {
 #undef OCTAVO_DENSE_INSTANCE
 };
 
-// What a product asks of a kernel.
-struct Wanted {
-  MmaType type;
-  Summing summing;
-  int out_bytes;
-  bool outliers;
-  bool cut;  // may K be cut in two?
-  std::int64_t rows, columns, steps;
-
-  bool by(const Instance& row) const noexcept {
-    return row.type == type && row.summing == summing && row.out_bytes == out_bytes &&
-           row.outliers == outliers;
-  }
-};
+// Whether a row's kernel gives what a path asks for.
+bool serves(const Instance& row, const DensePath& path, int out_bytes, bool outliers) noexcept {
+  return row.type == path.type && row.summing == path.summing && row.out_bytes == out_bytes &&
+         row.outliers == outliers;
+}
 
 std::int64_t tiles_of(std::int64_t extent, std::int64_t tile) noexcept {
   return (extent + tile - 1) / tile;
@@ -99,14 +90,24 @@ std::int64_t clusters_at_once(const Instance& row, std::int64_t multiprocessors)
   return std::max<std::int64_t>(multiprocessors / row.cluster, 1);
 }
 
+// Whether K may be cut in two: where sums are exact, or every kernel adds their chunks in order.
+bool may_cut(const DensePath& path, const WgmmaShape& shape) noexcept {
+  return (is_integer(path.type) || is_promoted(path.summing)) &&
+         chunks_of(shape.columns, shape.k_bytes) > 1;
+}
+
 // Tiles of few rows are narrow, and each brings B twice as fast as its share of memory: they are
 // cut only where all parts run at the same time.
-const Instance* find_few_rows(const Wanted& wanted, std::int64_t multiprocessors) noexcept {
+const Instance* find_few_rows(const DensePath& path, const WgmmaShape& shape,
+                              std::int64_t multiprocessors) noexcept {
   constexpr std::int64_t kColumns = 64;  // of a tile
-  const bool cut = wanted.cut && 2 * tiles_of(wanted.columns, kColumns) <= multiprocessors;
+  const bool cut = may_cut(path, shape) && 2 * tiles_of(shape.columns, kColumns) <= multiprocessors;
   const int parts = cut ? 2 : 1;
-  for (const Instance& row : kInstances)
-    if (wanted.by(row) && row.parts == parts && wanted.rows <= row.most_rows) return &row;
+  for (const Instance& row : kInstances) {
+    if (serves(row, path, shape.out_bytes, shape.outliers) && row.parts == parts &&
+        shape.rows <= row.most_rows)
+      return &row;
+  }
   return nullptr;
 }
 
@@ -128,26 +129,31 @@ std::int64_t cycles_of_tile(const Instance& row) noexcept {
 
 // Cycles until all tiles are done: by turns of the device, of which the last one is quicker where
 // few multiprocessors have a tile.
-double time_of(const Instance& row, const Wanted& wanted, std::int64_t multiprocessors) noexcept {
+double time_of(const Instance& row, const WgmmaShape& shape,
+               std::int64_t multiprocessors) noexcept {
   constexpr double kOfTheRest = 0.2;  // of a multiprocessor's time, what others may take from it
   const std::int64_t tiles =
-      tiles_of(wanted.rows, row.tile_rows) * tiles_of(wanted.columns, row.tile_columns);
+      tiles_of(shape.rows, row.tile_rows) * tiles_of(shape.columns, row.tile_columns);
   const std::int64_t at_once = clusters_at_once(row, multiprocessors);
   const double turns = static_cast<double>(tiles_of(tiles, at_once)),
                full = static_cast<double>(tiles) / static_cast<double>(at_once);
-  const std::int64_t cycles =
-      tiles_of(wanted.steps, row.parts) * cycles_of_step(row) + cycles_of_tile(row);
+  const std::int64_t steps = tiles_of(tiles_of(shape.k_bytes, kRowBytes), row.parts);
+  const std::int64_t cycles = steps * cycles_of_step(row) + cycles_of_tile(row);
   return (turns + kOfTheRest * (full - turns)) * static_cast<double>(cycles);
 }
 
 // The kernel that is through with all tiles first: large tiles need the least of memory, small ones
 // and those of half of K occupy more multiprocessors.
-const Instance* find_quickest(const Wanted& wanted, std::int64_t multiprocessors) noexcept {
+const Instance* find_quickest(const DensePath& path, const WgmmaShape& shape,
+                              std::int64_t multiprocessors) noexcept {
+  const bool cut = may_cut(path, shape);
   const Instance* best = nullptr;
   double least = 0;
   for (const Instance& row : kInstances) {
-    if (!wanted.by(row) || row.most_rows != kAnyRows || (row.parts > 1 && !wanted.cut)) continue;
-    const double time = time_of(row, wanted, multiprocessors);
+    if (!serves(row, path, shape.out_bytes, shape.outliers) || row.most_rows != kAnyRows ||
+        (row.parts > 1 && !cut))
+      continue;
+    const double time = time_of(row, shape, multiprocessors);
     if (best != nullptr && time >= least) continue;
     best = &row;
     least = time;
@@ -156,29 +162,16 @@ const Instance* find_quickest(const Wanted& wanted, std::int64_t multiprocessors
 }
 
 // The kernel of groups: the first of many rows.
-const Instance* find_grouped(const Wanted& wanted) noexcept {
+const Instance* find_grouped(const DensePath& path) noexcept {
   for (const Instance& row : kInstances)
-    if (wanted.by(row) && row.most_rows == kAnyRows) return &row;
+    if (serves(row, path, 4, false) && row.most_rows == kAnyRows) return &row;
   return nullptr;
-}
-
-// Sums that are exact, or whose chunks are added in order by every kernel.
-bool is_cut(const DensePath& path) noexcept {
-  return is_integer(path.type) || is_promoted(path.summing);
 }
 
 const Instance* find_instance(const DensePath& path, const WgmmaShape& shape,
                               std::int64_t multiprocessors) noexcept {
-  const Wanted wanted{path.type,
-                      path.summing,
-                      shape.out_bytes,
-                      shape.outliers,
-                      is_cut(path) && chunks_of(shape.columns, shape.k_bytes) > 1,
-                      shape.rows,
-                      shape.columns,
-                      tiles_of(shape.k_bytes, kRowBytes)};
-  return shape.rows <= kFewRows ? find_few_rows(wanted, multiprocessors)
-                                : find_quickest(wanted, multiprocessors);
+  return shape.rows <= kFewRows ? find_few_rows(path, shape, multiprocessors)
+                                : find_quickest(path, shape, multiprocessors);
 }
 
 // As many clusters as tiles, or as the device runs at a time: those take tiles in turn.
@@ -252,7 +245,7 @@ Status launch_wgmma(const DensePath& path, const WgmmaProduct& product,
 Status launch_wgmma(const DensePath& path, const WgmmaProduct& product, const RowGroups& groups,
                     const ExecContext& context) noexcept {
   const Place place = context.place(product.out.device);
-  const Instance* row = find_grouped({path.type, path.summing, 4, false, false, 0, 0, 0});
+  const Instance* row = find_grouped(path);
   if (row == nullptr || row->tile_rows != groups.rows_of_tile) return no_kernel();
   DenseParams<EncodedMap> params;
   OCTAVO_TRY(fill_in(*row, product, groups.columns, params));
