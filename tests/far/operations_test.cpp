@@ -15,13 +15,6 @@ Tensor activations(unsigned seed = 1, DType dtype = bfloat16) {
   return x;
 }
 
-ActivationQuant rule_of(DType dtype, const Granularity& granularity = per_token()) {
-  ActivationQuant rule;
-  rule.spec.dtype = dtype;
-  rule.spec.granularity = granularity;
-  return rule;
-}
-
 struct LinearCase {
   const char* name;
   DType weight;

@@ -38,6 +38,14 @@ class Where {
 
 using Outputs = std::vector<Tensor>;
 
+/// Activations quantised to a type, by default with a scale for each row.
+inline ActivationQuant rule_of(DType dtype, const Granularity& granularity = per_token()) {
+  ActivationQuant rule;
+  rule.spec.dtype = dtype;
+  rule.spec.granularity = granularity;
+  return rule;
+}
+
 /// `call(where)` gives every result of one call. Tensors that it leaves undefined are so on both.
 template <class Call>
 void expect_same_far(const Call& call) {

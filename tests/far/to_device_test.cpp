@@ -9,13 +9,6 @@ namespace {
 
 constexpr std::int64_t kM = 7, kN = 40, kK = 96;
 
-ActivationQuant rule_of(DType dtype, const Granularity& granularity = per_token()) {
-  ActivationQuant rule;
-  rule.spec.dtype = dtype;
-  rule.spec.granularity = granularity;
-  return rule;
-}
-
 struct Weight {
   const char* name;
   PackedWeight packed;  // on the host

@@ -15,6 +15,18 @@ enum class ClockProbe : std::uint8_t {
 #undef OCTAVO_CLOCK_PROBE
 };
 
+/// A matrix of rows of 128 bytes, and boxes of so many of them.
+inline cuda::TensorMap boxes_of(void* memory, std::int64_t bytes, int box_rows) {
+  cuda::TensorMap map;
+  map.base = memory;
+  map.extent[0] = map.pitch[1] = cuda::kRowBytes;
+  map.extent[1] = bytes / cuda::kRowBytes;
+  map.box[0] = cuda::kRowBytes;
+  map.box[1] = box_rows;
+  map.element_bytes = 1;
+  return map;
+}
+
 struct ClockRun {
   ClockProbe probe;
   bool everywhere;     ///< a CTA on each multiprocessor; or one alone

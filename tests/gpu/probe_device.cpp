@@ -113,18 +113,11 @@ double cycles_of(const ClockRun& run) {
   check(driver()->set_kernel(KernelAttribute::most_shared_bytes, static_cast<int>(row.shared_bytes),
                              kernel, device.handle),
         "shared memory");
-  const std::int64_t box_bytes = std::int64_t{row.box_rows} * 128;
   const Tensor matrix = Tensor::empty(uint8, {run.bytes}, {{DeviceType::cuda, 0}, nullptr});
-  TensorMap map;
-  map.base = matrix.data();
-  map.extent[0] = map.box[0] = 128;
-  map.extent[1] = run.bytes / 128;
-  map.pitch[1] = 128;
-  map.box[1] = row.box_rows;
-  map.element_bytes = 1;
+  const TensorMap map = boxes_of(matrix.data(), run.bytes, row.box_rows);
   ClockParams<EncodedMap> params;
   check_status(encode_map(map, matrix.device(), params.map));
-  params.boxes = static_cast<std::uint32_t>(run.bytes / box_bytes);
+  params.boxes = static_cast<std::uint32_t>(map.extent[1] / row.box_rows);
   const std::uint32_t blocks = run.everywhere ? device.multiprocessors : row.cluster;
   constexpr std::uint32_t kRepeats = 1000;
   double least = 0;

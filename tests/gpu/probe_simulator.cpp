@@ -47,12 +47,9 @@ double simulate_clock(const ClockRun& run) {
   constexpr std::int64_t kMost = std::int64_t{1} << 22;  // more is not needed: memory has one rate
   std::vector<std::uint8_t> memory(static_cast<std::size_t>(std::min(run.bytes, kMost)) + 128);
   ClockParams<cuda::TensorMap> params;
-  params.map.base = memory.data() + (128 - reinterpret_cast<std::uintptr_t>(memory.data()) % 128);
-  params.map.extent[0] = params.map.box[0] = 128;
-  params.map.extent[1] = std::min(run.bytes, kMost) / 128;
-  params.map.pitch[1] = 128;
-  params.map.box[1] = Probe::kBoxRows;
-  params.map.element_bytes = 1;
+  auto* const aligned =
+      memory.data() + (128 - reinterpret_cast<std::uintptr_t>(memory.data()) % 128);
+  params.map = boxes_of(aligned, std::min(run.bytes, kMost), Probe::kBoxRows);
   params.boxes = static_cast<std::uint32_t>(params.map.extent[1] / Probe::kBoxRows);
   cuda::simulator::Launch launch;
   launch.cluster = launch.blocks = Probe::kCluster;
