@@ -359,15 +359,17 @@ void Run::run_share(std::int64_t index) const noexcept {
       const std::int64_t r1 = panel == to.panel ? to.row : s.rows();
       count = 1;
       if (r0 >= r1) continue;
-      if (s.member->plain != nullptr || s.member->strip > 1) {
-        const bool whole = r0 == 0 && panel < to.panel;
-        if (whole) count = std::min(s.member->strip, to.panel - panel);
-        const auto run = s.member->plain != nullptr ? &DotWorker::run_plain : &DotWorker::run_strip;
-        (worker.*run)(panel, count, s.begin + r0, s.begin + r1);
-        continue;
+      const std::int64_t a0 = s.begin + r0, a1 = s.begin + r1;
+      if (r0 == 0 && panel < to.panel) count = std::min(s.member->strip, to.panel - panel);
+      const std::int64_t after = panel + count;
+      const std::int64_t next = after < to.panel || (after == to.panel && to.row > 0) ? after : -1;
+      if (s.member->plain != nullptr) {
+        worker.run_plain(panel, count, a0, a1, next);
+      } else if (s.member->strip > 1) {
+        worker.run_strip(panel, count, a0, a1);
+      } else {
+        worker.run(panel, a0, a1, next);
       }
-      const bool more = panel + 1 < to.panel || (panel + 1 == to.panel && to.row > 0);
-      worker.run(panel, s.begin + r0, s.begin + r1, more ? panel + 1 : -1);
     }
   }
   if (machine_.integers != nullptr && machine_.integers->leave != nullptr) {

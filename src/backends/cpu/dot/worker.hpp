@@ -55,7 +55,8 @@ class DotWorker {
   /// Rows [r0, r1) of a panel. `next` is the panel that this thread reads after it, -1: none.
   void run(std::int64_t panel, std::int64_t r0, std::int64_t r1, std::int64_t next) noexcept;
   /// The same of `count` panels of a weight that is read where it lies, a member's strip at most.
-  void run_plain(std::int64_t first, std::int64_t count, std::int64_t r0, std::int64_t r1) noexcept;
+  void run_plain(std::int64_t first, std::int64_t count, std::int64_t r0, std::int64_t r1,
+                 std::int64_t next) noexcept;
   /// The same of a weight that is packed on the fly, where a member's strip has several panels.
   void run_strip(std::int64_t first, std::int64_t count, std::int64_t r0, std::int64_t r1) noexcept;
 

@@ -154,7 +154,8 @@ struct PackPiece {
 /// over all of K, with the same bits.
 struct PlainTile {
   /// `b` is element (0, 0), at any address; `ldb`: bytes from one column to the next, or from one
-  /// row of K to the next (PlainOrder). `add` is false, `column_sums` null, nothing is `ahead`.
+  /// row of K to the next (PlainOrder). `add` is false, `column_sums` null. What is `ahead`, if it
+  /// is not null, is as many bytes as this panel has, which are read next.
   /// `c`, `total` and `scale_b` are those of the first panel.
   DotTile tile;
   std::int64_t columns;           ///< of all panels, 64 each but the last one

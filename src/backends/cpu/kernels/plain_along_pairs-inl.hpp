@@ -6,8 +6,10 @@
 //   rows 8 .. 15     the same once more, with columns that are in the first-level cache by now
 //
 // Rows lie in that cache as they do for one column at a time, those of each part by themselves.
-// Where A has zero points, or the CPU wants lines in the second-level cache, the kernels of one
-// column or of turned squares take the product.
+// What is fetched into the first level lies some columns ahead, in the order in which it is read.
+// Into the second it is all of the next panel, where that is one stream: stretches of K would enter
+// a page of every column at once, and memory waits for addresses then. Where A has zero points,
+// kernels of one column or of turned squares take the product.
 //
 // Included inside an instruction-set region after plain_along-inl.hpp whose lines are a register;
 // every including file gets its own copy.
@@ -16,39 +18,45 @@ constexpr int kPairRows = 16;  // at most
 // Fewer have time for a column alone, in one stream; a little more than one part takes are sooner
 // done with squares.
 constexpr bool pays_in_pairs(int rows) { return rows >= 11 || (rows >= 5 && rows <= kAlongRows); }
+// The same where columns come from the second-level cache: five rows leave it time, and more than
+// six a part take too many stretches.
+constexpr bool pays_from_second_level(int rows) {
+  return rows == 11 || rows == 12 || (rows >= 6 && rows <= kAlongRows);
+}
 // Bytes of rows in a stretch of K: columns are to stay beside them for a second part.
 template <int rows>
 constexpr std::int64_t kPairCopy = (rows > kAlongRows ? 16 : 24) << 10;
 constexpr std::int64_t kPairAhead = 8 << 10;  // of the weight, at least
 
-// Two columns over a stretch of K, and whole columns further on what is fetched.
+// Two columns over a stretch of K, and what is fetched beside them: as many bytes, the first half
+// of them in lines from `next` on, the others `gap` bytes behind those.
 struct PairColumns {
   const char* b;
   std::int64_t second;  // bytes to the second one
   std::int64_t depth;   // a multiple of 64
-  std::int64_t ahead;
+  const char* next;
+  std::int64_t gap;
 };
 
 // Sums [column][row].
-template <int rows, bool fetches, class AnyAlong, std::size_t... r>
+template <int rows, int level, class AnyAlong, std::size_t... r>
 OCTAVO_INLINE void pair_lines(const Dot& dot, const PairColumns& t, const char* a,
                               std::int32_t* lanes, std::index_sequence<r...>) {
   const typename AnyAlong::Flip flip(dot);
   Along::Sum first[] = {((void)r, Along::zero())...};
   Along::Sum second[] = {((void)r, Along::zero())...};
-  // The columns that are fetched come one after the other: memory is slower with two streams. Of an
-  // odd number of lines the second column has one more than are fetched beside its half.
+  // Of an odd number of lines the first half fetches one more, and the gap begins a line later.
   const std::int64_t half = (t.depth / kSquareBytes + 1) / 2 * kSquareBytes;
-  if constexpr (fetches) __builtin_prefetch(t.b + t.ahead + t.second);
+  if constexpr (level > 0) __builtin_prefetch(t.next + t.depth + t.gap, 0, 4 - level);
   std::int64_t k = 0;
   for (std::int64_t end = half, column = 0; column < 2; end = t.depth, ++column) {
-    [[maybe_unused]] const char* next = t.b + t.ahead + column * (t.second + 2 * half - t.depth);
+    [[maybe_unused]] const char* next = t.next + column * (2 * half + t.gap);
     OCTAVO_FLAT_LOOP
     for (; k < end; k += kSquareBytes, a += rows * kSquareBytes) {
       const char* b = t.b + k;
-      if constexpr (fetches) {
-        __builtin_prefetch(next);
-        __builtin_prefetch(next + kSquareBytes);
+      if constexpr (level > 0) {
+        __builtin_prefetch(next, 0, 4 - level);
+        __builtin_prefetch(next + kSquareBytes, 0, 4 - level);
         next += 2 * kSquareBytes;
       }
       const auto one = flip.flipped(Along::load(dot, b));
@@ -63,20 +71,16 @@ OCTAVO_INLINE void pair_lines(const Dot& dot, const PairColumns& t, const char* 
   (Along::store(lanes + r * Along::kLanes, first[r]), ...);
   (Along::store(lanes + (rows + r) * Along::kLanes, second[r]), ...);
 }
-template <int rows, bool fetches>
-OCTAVO_KERNEL void pair_sums(const Dot& dot, const PairColumns& t, const char* a,
-                             std::int32_t* sums) noexcept {
-  alignas(64) std::int32_t lanes[16 * Along::kLanes];  // some are left as they are
-  pair_lines<rows, fetches, Along>(dot, t, a, lanes, std::make_index_sequence<rows>());
-  Along::totals<2 * rows>(lanes, sums);
-}
 
-// A stretch of K of rows `row` on: adds to their sums, which begin at `beginnings`.
-template <int rows, bool fetches>
+// A stretch of K: adds to the sums of some rows, which begin at `beginnings`. A call for each pair
+// would cost an eighth of the time.
+template <int rows, int level>
 OCTAVO_INLINE void pair_part(const Dot& dot, const PairColumns& t, const char* a, std::uint32_t* c,
                              std::int64_t columns, bool add, const std::uint32_t* beginnings) {
+  alignas(64) std::int32_t lanes[16 * Along::kLanes];  // some are left as they are
   alignas(64) std::int32_t sums[16];
-  pair_sums<rows, fetches>(dot, t, a, sums);
+  pair_lines<rows, level, Along>(dot, t, a, lanes, std::make_index_sequence<rows>());
+  Along::totals<2 * rows>(lanes, sums);
   for (std::int64_t column = 0; column < columns; ++column, ++c) {
     for (int r = 0; r < rows; ++r) {
       std::uint32_t& sum = c[r * octavo::cpu::kRowSums];
@@ -85,7 +89,7 @@ OCTAVO_INLINE void pair_part(const Dot& dot, const PairColumns& t, const char* a
   }
 }
 
-template <int rows>
+template <int rows, int level>
 OCTAVO_INLINE void along_pairs(const octavo::cpu::PlainTile& p) {
   constexpr int kFirst = rows > kAlongRows ? (rows + 1) / 2 : rows, kSecond = rows - kFirst;
   constexpr std::int64_t kStretch = kPairCopy<rows> / rows / kSquareBytes * kSquareBytes;
@@ -107,12 +111,18 @@ OCTAVO_INLINE void along_pairs(const octavo::cpu::PlainTile& p) {
     const std::int64_t pairs = depth == 0 ? 1 : (kPairAhead / 2 + depth - 1) / depth;
     for (std::int64_t j = 0; j < p.columns; j += 2) {
       const std::int64_t columns = p.columns - j < 2 ? 1 : 2;
-      const PairColumns pair{b + j * ldb, (columns - 1) * ldb, depth, 2 * pairs * ldb};
+      const char* at = b + j * ldb;
+      const std::int64_t second = (columns - 1) * ldb;
+      PairColumns pair{at, second, depth, at + 2 * pairs * ldb, second - depth};
+      if (level == 2 && t.ahead != nullptr) {
+        pair.next = t.ahead + p.columns * k + j * depth;
+        pair.gap = 0;
+      }
       auto* c = static_cast<std::uint32_t*>(t.c) + j;
-      pair_part<kFirst, true>(dot, pair, lines, c, columns, k > 0, beginnings);
+      pair_part<kFirst, level>(dot, pair, lines, c, columns, k > 0, beginnings);
       if constexpr (kSecond > 0) {
-        pair_part<kSecond, false>(dot, pair, second_lines, c + kFirst * octavo::cpu::kRowSums,
-                                  columns, k > 0, beginnings + kFirst);
+        pair_part<kSecond, 0>(dot, pair, second_lines, c + kFirst * octavo::cpu::kRowSums, columns,
+                              k > 0, beginnings + kFirst);
       }
     }
   };
@@ -135,10 +145,12 @@ OCTAVO_INLINE void along_pairs(const octavo::cpu::PlainTile& p) {
   stretch(columns, kSquareBytes, k, tail);
 }
 
-// `otherwise` for rows of A with zero points, and where another cache is wanted.
+// `otherwise` for rows of A with zero points, and where the CPU wants lines in the second-level
+// cache but fewer rows are faster there.
 template <int rows, octavo::cpu::PlainKernel otherwise>
 OCTAVO_KERNEL void plain_pairs(const octavo::cpu::PlainTile& p) noexcept {
-  octavo::cpu::kAsksForFirstLevel&& p.tile.first_level&& undone_by_rows(p.tile)
-      ? along_pairs<rows>(p)
-      : otherwise(p);
+  if (!undone_by_rows(p.tile)) return otherwise(p);
+  if (octavo::cpu::kAsksForFirstLevel && p.tile.first_level) return along_pairs<rows, 1>(p);
+  if constexpr (pays_from_second_level(rows)) return along_pairs<rows, 2>(p);
+  otherwise(p);
 }
