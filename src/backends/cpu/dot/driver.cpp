@@ -364,7 +364,10 @@ void Run::run_share(std::int64_t index) const noexcept {
       const std::int64_t after = panel + count;
       const std::int64_t next = after < to.panel || (after == to.panel && to.row > 0) ? after : -1;
       if (s.member->plain != nullptr) {
-        worker.run_plain(panel, count, a0, a1, next);
+        const bool more = next < 0 && i < end.stretch && i + 1 < stretch_count_;
+        const Stretch& of = stretches_[more ? i + 1 : i];
+        worker.run_plain(panel, count, a0, a1,
+                         DotWorker::stream_of(*of.member, more ? 0 : next, of.rows()));
       } else if (s.member->strip > 1) {
         worker.run_strip(panel, count, a0, a1);
       } else {

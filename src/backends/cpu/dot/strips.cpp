@@ -52,7 +52,7 @@ class StripAhead {
 }  // namespace
 
 void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r0, std::int64_t r1,
-                          std::int64_t next) noexcept {
+                          const char* next) noexcept {
   const MatrixView& b = d_.p->b.data;
   const Segments& segments = d_.segments;
   const bool varies = segments.present();
@@ -75,8 +75,6 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
   }
   const Chunk all{0, d_.steps, nullptr, nullptr, 0, nullptr, 0, d_.k, true};
   const std::int64_t neighbours = b.strides[0] == 1 ? b.strides[1] : b.strides[0];
-  panel_ = first;
-  const bool flows = count == 1 && flows_into(next, r1 - r0);
   std::int64_t k = 0;
   do {
     const Piece piece = piece_at(k, all);
@@ -88,8 +86,7 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
                        .ldb = neighbours * element_bytes(b.dtype),
                        .c = w_.sums,
                        .add = false,
-                       .ahead = flows ? static_cast<const char*>(weight_at(0, next * kTileCols))
-                                      : nullptr,
+                       .ahead = next,
                        .first_level = first_level_,
                        .total = varies ? w_.total : nullptr,
                        .group = piece.group * element_,

@@ -175,14 +175,14 @@ void DotWorker::block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexc
   if (w_.panel_sums != nullptr && !packed) std::fill_n(w_.panel_sums, kTileCols, 0);
   outliers_.set_tiles(column_, columns_, r0, r1 - r0);
   const std::int64_t depth = d_.path.kernels().form.step;
-  const bool flows = flows_into(next, r1 - r0);
+  const char* stream = next == panel_ ? nullptr : stream_of(d_, next, r1 - r0);
   Chunk chunk{};
   do {
     chunk.end = chunk_end(chunk.step);
     chunk.last = chunk.end == d_.steps;
     chunk.k0 = chunk.step * depth;
     chunk.k1 = std::min(d_.k, chunk.end * depth);
-    look_ahead(chunk, next, flows);
+    look_ahead(chunk, next, stream);
     chunk.b = direct() ? packed_.at(panel_, chunk.step)
               : packed ? static_cast<const char*>(w_.panel)
                        : pack_chunk(chunk);
@@ -190,11 +190,11 @@ void DotWorker::block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexc
     run_chunk(r0, r1, chunk);
     chunk.step = chunk.end;
   } while (!chunk.last);
-  fetched_panel_ = flows ? next : -1;
+  fetched_panel_ = stream != nullptr ? next : -1;
 }
 
 // What is read after a chunk: its panel's next one, or the first of panel `next`.
-void DotWorker::look_ahead(Chunk& chunk, std::int64_t next, bool flows) noexcept {
+void DotWorker::look_ahead(Chunk& chunk, std::int64_t next, const char* stream) noexcept {
   const MatrixView& b = d_.p->b.data;
   const std::int64_t depth = d_.path.kernels().form.step;
   const std::int64_t panel = chunk.last ? next : panel_;
@@ -203,26 +203,27 @@ void DotWorker::look_ahead(Chunk& chunk, std::int64_t next, bool flows) noexcept
   chunk.next_bytes = std::numeric_limits<std::int64_t>::max();
   chunk.next_weight = nullptr;
   ahead_ = {};
-  if (flows) {
+  if (stream != nullptr) {
     const std::int64_t row = kTileCols * element_bytes(b.dtype);
-    chunk.next = static_cast<const char*>(weight_at(0, next * kTileCols)) + chunk.k0 * row;
+    chunk.next = stream + chunk.k0 * row;
     chunk.next_bytes = (chunk.k1 - chunk.k0) * row;
   }
-  const bool fetched = chunk.last ? flows : fetched_panel_ == panel_;
+  const bool fetched = chunk.last ? stream != nullptr : fetched_panel_ == panel_;
   if (panel < 0 || fetched || d_.path.pack == nullptr || d_.k == 0) return;
   chunk.next_weight = weight_at(step * depth, panel * kTileCols);
   ahead_ = {b, step * depth, std::min(d_.k, (step + d_.chunk) * depth), panel * kTileCols,
             std::min(d_.n, (panel + 1) * kTileCols)};
 }
 
-// Do the tiles of this panel, of so many rows, fetch another one whole, while they multiply? Its
-// columns are one stream, a part of which goes with each chunk, and the second-level cache holds
-// it.
-bool DotWorker::flows_into(std::int64_t panel, std::int64_t rows) const noexcept {
-  if (panel < 0 || panel == panel_ || d_.path.pack == nullptr || d_.k == 0) return false;
-  const MatrixView& b = d_.p->b.data;
-  return b.strides[0] == 1 && b.strides[1] == d_.k &&
-         rows * d_.k * element_ + d_.k * kTileCols * element_bytes(b.dtype) <= kFlowBytes;
+const char* DotWorker::stream_of(const DotMember& d, std::int64_t panel,
+                                 std::int64_t rows) noexcept {
+  if (panel < 0 || d.path.pack == nullptr || d.k == 0) return nullptr;
+  const MatrixView& b = d.p->b.data;
+  if (b.strides[0] != 1 || b.strides[1] != d.k) return nullptr;
+  const std::int64_t held =
+      rows * d.k * element_bytes(d.path.rows) + d.k * kTileCols * element_bytes(b.dtype);
+  if (held > kFlowBytes) return nullptr;
+  return static_cast<const char*>(b.at(panel * kTileCols * b.strides[1]));
 }
 
 const void* DotWorker::weight_at(std::int64_t k, std::int64_t column) const noexcept {

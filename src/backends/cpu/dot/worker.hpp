@@ -55,8 +55,13 @@ class DotWorker {
   /// Rows [r0, r1) of a panel. `next` is the panel that this thread reads after it, -1: none.
   void run(std::int64_t panel, std::int64_t r0, std::int64_t r1, std::int64_t next) noexcept;
   /// The same of `count` panels of a weight that is read where it lies, a member's strip at most.
+  /// `next` is what stream_of() says of the panel, perhaps another member's, that follows.
   void run_plain(std::int64_t first, std::int64_t count, std::int64_t r0, std::int64_t r1,
-                 std::int64_t next) noexcept;
+                 const char* next) noexcept;
+  /// A panel of a plain weight, if its columns are one stream, which the second-level cache holds
+  /// beside so many rows and so can be fetched while another panel is multiplied; else null.
+  static const char* stream_of(const DotMember& member, std::int64_t panel,
+                               std::int64_t rows) noexcept;
   /// The same of a weight that is packed on the fly, where a member's strip has several panels.
   void run_strip(std::int64_t first, std::int64_t count, std::int64_t r0, std::int64_t r1) noexcept;
 
@@ -93,8 +98,7 @@ class DotWorker {
   std::int32_t* strip_sums(std::int64_t index) const noexcept;
   bool decode_chunk(std::int64_t k0, std::int64_t k1) noexcept;
   void add_chunk(std::int64_t place, std::int64_t count) noexcept;
-  void look_ahead(Chunk& chunk, std::int64_t next, bool flows) noexcept;
-  bool flows_into(std::int64_t panel, std::int64_t rows) const noexcept;
+  void look_ahead(Chunk& chunk, std::int64_t next, const char* stream) noexcept;
   const void* weight_at(std::int64_t k, std::int64_t column) const noexcept;
   void sum_segments(const Chunk& chunk) noexcept;
   void finish(std::int64_t r0, std::int64_t r1, std::int64_t place) noexcept;
