@@ -23,9 +23,10 @@ constexpr bool pays_in_pairs(int rows) { return rows >= 11 || (rows >= 5 && rows
 constexpr bool pays_from_second_level(int rows) {
   return rows == 11 || rows == 12 || (rows >= 6 && rows <= kAlongRows);
 }
-// Bytes of rows in a stretch of K: columns are to stay beside them for a second part.
+// Bytes of each row in a stretch of K: columns are to stay beside them for a second part.
 template <int rows>
-constexpr std::int64_t kPairCopy = (rows > kAlongRows ? 16 : 24) << 10;
+constexpr std::int64_t kPairStretch = ((rows > kAlongRows ? 16 : 24) << 10) / rows
+                                      / kSquareBytes* kSquareBytes;
 constexpr std::int64_t kPairAhead = 8 << 10;  // of the weight, at least
 
 // Two columns over a stretch of K, and what is fetched beside them: as many bytes, the first half
@@ -89,60 +90,66 @@ OCTAVO_INLINE void pair_part(const Dot& dot, const PairColumns& t, const char* a
   }
 }
 
+// Rows of A beside `bytes` bytes of K from byte k on, by the columns at `b`, which lie `ldb` bytes
+// apart. The only copy of the loops: what is staged takes it, too.
+template <int rows, int level>
+OCTAVO_KERNEL void pair_stretch(const Dot& dot, const octavo::cpu::PlainTile& p, const char* b,
+                                std::int64_t ldb, std::int64_t k, std::int64_t bytes,
+                                const std::uint32_t (&beginnings)[rows]) noexcept {
+  constexpr int kFirst = rows > kAlongRows ? (rows + 1) / 2 : rows, kSecond = rows - kFirst;
+  const octavo::cpu::DotTile& t = p.tile;
+  alignas(64) char lines[kPairStretch<rows> * rows];
+  char* second_lines = lines + kPairStretch<rows> * kFirst;
+  const char* a = static_cast<const char*>(t.a) + k;
+  copy_lines<kFirst, Undo::row_sums>(dot, a, t.lda, bytes, lines);
+  if constexpr (kSecond > 0) {
+    copy_lines<kSecond, Undo::row_sums>(dot, a + kFirst * t.lda, t.lda, bytes, second_lines);
+  }
+  const std::int64_t depth = (bytes + kSquareBytes - 1) / kSquareBytes * kSquareBytes;
+  const std::int64_t pairs = depth == 0 ? 1 : (kPairAhead / 2 + depth - 1) / depth;
+  for (std::int64_t j = 0; j < p.columns; j += 2) {
+    const std::int64_t columns = p.columns - j < 2 ? 1 : 2;
+    const char* at = b + j * ldb;
+    const std::int64_t second = (columns - 1) * ldb;
+    PairColumns pair{at, second, depth, at + 2 * pairs * ldb, second - depth};
+    if (level == 2 && t.ahead != nullptr) {
+      pair.next = t.ahead + p.columns * k + j * depth;
+      pair.gap = 0;
+    }
+    auto* c = static_cast<std::uint32_t*>(t.c) + j;
+    pair_part<kFirst, level>(dot, pair, lines, c, columns, k > 0, beginnings);
+    if constexpr (kSecond > 0) {
+      pair_part<kSecond, 0>(dot, pair, second_lines, c + kFirst * octavo::cpu::kRowSums, columns,
+                            k > 0, beginnings + kFirst);
+    }
+  }
+}
+
 template <int rows, int level>
 OCTAVO_INLINE void along_pairs(const octavo::cpu::PlainTile& p) {
-  constexpr int kFirst = rows > kAlongRows ? (rows + 1) / 2 : rows, kSecond = rows - kFirst;
-  constexpr std::int64_t kStretch = kPairCopy<rows> / rows / kSquareBytes * kSquareBytes;
   const octavo::cpu::DotTile& t = p.tile;
   const Dot dot(t);
-  alignas(64) char lines[kStretch * rows];
-  char* second_lines = lines + kStretch * kFirst;
   const auto* a = static_cast<const char*>(t.a);
   std::uint32_t beginnings[rows];
   for (int r = 0; r < rows; ++r) {
     beginnings[r] = static_cast<std::uint32_t>(plain_beginning(dot, a + r * t.lda, t.depth));
   }
-  const auto stretch = [&](const char* b, std::int64_t ldb, std::int64_t k, std::int64_t bytes) {
-    copy_lines<kFirst, Undo::row_sums>(dot, a + k, t.lda, bytes, lines);
-    if constexpr (kSecond > 0) {
-      copy_lines<kSecond, Undo::row_sums>(dot, a + kFirst * t.lda + k, t.lda, bytes, second_lines);
-    }
-    const std::int64_t depth = (bytes + kSquareBytes - 1) / kSquareBytes * kSquareBytes;
-    const std::int64_t pairs = depth == 0 ? 1 : (kPairAhead / 2 + depth - 1) / depth;
-    for (std::int64_t j = 0; j < p.columns; j += 2) {
-      const std::int64_t columns = p.columns - j < 2 ? 1 : 2;
-      const char* at = b + j * ldb;
-      const std::int64_t second = (columns - 1) * ldb;
-      PairColumns pair{at, second, depth, at + 2 * pairs * ldb, second - depth};
-      if (level == 2 && t.ahead != nullptr) {
-        pair.next = t.ahead + p.columns * k + j * depth;
-        pair.gap = 0;
-      }
-      auto* c = static_cast<std::uint32_t*>(t.c) + j;
-      pair_part<kFirst, level>(dot, pair, lines, c, columns, k > 0, beginnings);
-      if constexpr (kSecond > 0) {
-        pair_part<kSecond, 0>(dot, pair, second_lines, c + kFirst * octavo::cpu::kRowSums, columns,
-                              k > 0, beginnings + kFirst);
-      }
-    }
-  };
   const auto* b = static_cast<const char*>(t.b);
   const std::int64_t tail = t.depth % kSquareBytes;
-  std::int64_t k = 0;
   const std::int64_t whole = (t.depth - tail) / kSquareBytes;
-  const std::int64_t stretches = (t.depth - tail + kStretch - 1) / kStretch;
+  const std::int64_t stretches = (t.depth - tail + kPairStretch<rows> - 1) / kPairStretch<rows>;
+  std::int64_t k = 0;
   for (std::int64_t i = 0; i < stretches; ++i) {  // of equal lengths, or a line more
     const std::int64_t end = (i + 1) * whole / stretches * kSquareBytes;
-    stretch(b + k, t.ldb, k, end - k);
+    pair_stretch<rows, level>(dot, p, b + k, t.ldb, k, end - k, beginnings);
     k = end;
   }
   if (tail == 0 && t.depth > 0) return;
-  k = t.depth - tail;
   alignas(64) char columns[octavo::cpu::kRowSums * kSquareBytes];
   for (std::int64_t j = 0; j < p.columns; ++j) {
     Vec::store(columns + j * kSquareBytes, Vec::load_part(b + k + j * t.ldb, tail));
   }
-  stretch(columns, kSquareBytes, k, tail);
+  pair_stretch<rows, level>(dot, p, columns, kSquareBytes, k, tail, beginnings);
 }
 
 // `otherwise` for rows of A with zero points, and where the CPU wants lines in the second-level
