@@ -133,22 +133,22 @@ class Rows {
  public:
   static constexpr std::int64_t kMost = 32;
 
-  Rows(Lie lie, std::int64_t depth) {
+  Rows(Lie lie, std::int64_t depth, std::int64_t rows = kMost) {
     const auto page = static_cast<std::int64_t>(::sysconf(_SC_PAGESIZE));
     if (lie == Lie::odd || lie == Lie::tight || lie == Lie::same) {
       lda_ = lie == Lie::same ? 0 : depth + (lie == Lie::odd ? 3 - depth % 2 : 0);
-      const std::int64_t bytes = (kMost - 1) * lda_ + depth;
+      const std::int64_t bytes = (rows - 1) * lda_ + depth;
       memory_ = guarded(Side::right)(static_cast<std::size_t>(bytes));
       first_ = static_cast<std::uint8_t*>(memory_.get());
     } else {
       const std::int64_t inner = (depth + page - 1) / page * page;
       lda_ = inner + page;
-      const auto total = static_cast<std::size_t>(kMost * lda_ + page);
+      const auto total = static_cast<std::size_t>(rows * lda_ + page);
       void* map = ::mmap(nullptr, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       if (map == MAP_FAILED) throw std::bad_alloc();
       memory_ = std::shared_ptr<void>(map, [total](void* p) { ::munmap(p, total); });
       auto* begin = static_cast<std::uint8_t*>(map) + page;
-      for (std::int64_t r = 0; r < kMost; ++r) {
+      for (std::int64_t r = 0; r < rows; ++r) {
         if (inner == 0) continue;
         if (::mprotect(begin + r * lda_, static_cast<std::size_t>(inner), PROT_READ | PROT_WRITE) !=
             0) {
@@ -157,12 +157,12 @@ class Rows {
       }
       first_ = lie == Lie::begins_at_guards ? begin : begin + inner - depth;
       if (lie == Lie::backwards) {
-        first_ += (kMost - 1) * lda_;
+        first_ += (rows - 1) * lda_;
         lda_ = -lda_;
       }
     }
     const kit::Random random(static_cast<std::uint64_t>(depth) + 1);
-    for (std::int64_t r = 0; r < kMost; ++r) {
+    for (std::int64_t r = 0; r < rows; ++r) {
       for (std::int64_t k = 0; k < depth; ++k) row(r)[k] = byte_of(random, r * depth + k);
     }
   }

@@ -100,6 +100,7 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
                        .shift_stride = d_.shift_stride,
                        .flip = d_.flip,
                        .table = &table_},
+              .rows = r1 - r0,
               .columns = std::min(count * kTileCols, d_.n - column),
               .panel_sums = panel_sums,
               .panel_scales = panel_scales,

@@ -105,11 +105,15 @@ struct Int8Lines {
   }
 };
 
+struct PairSource : WordSource {
+  static constexpr std::int64_t kMostInParts = 128;
+};
+
 PlainKernel find_plain(const PlainWanted& wanted) noexcept {
   const bool along_k = wanted.order == PlainOrder::along_k;
   switch (wanted.weight) {
     case DType::bfloat16:
-      return along_k ? find_plain_columns<WordSource>(wanted)
+      return along_k ? find_plain_columns<PairSource>(wanted)
                      : find_plain_rows<AnyRows<PairLines, 16, 8>>(wanted.rows);
     case DType::int8:
       return along_k ? find_plain_columns<Int8Source>(wanted)

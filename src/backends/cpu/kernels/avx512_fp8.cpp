@@ -55,6 +55,7 @@ struct Dot : FloatDot {
 
 struct CodeSource : WordSource {
   static constexpr int kPairedRows = 4;
+  static constexpr std::int64_t kMostInParts = 64;
 };
 // Of codes 0x80 that are NaN.
 struct NanSource : CodeSource {

@@ -158,6 +158,7 @@ struct PlainTile {
   /// is not null, is as many bytes as this panel has, which are read next.
   /// `c`, `total` and `scale_b` are those of the first panel.
   DotTile tile;
+  std::int64_t rows;              ///< of A
   std::int64_t columns;           ///< of all panels, 64 each but the last one
   std::int64_t panel_sums = 0;    ///< of c and total, from one panel to the next
   std::int64_t panel_scales = 0;  ///< of scale_b

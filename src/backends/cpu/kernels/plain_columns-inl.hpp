@@ -498,25 +498,48 @@ OCTAVO_INLINE void plain_block(const octavo::cpu::PlainTile& p, std::int64_t fir
   }
 }
 
+// Rows `row` on of A.
+OCTAVO_INLINE octavo::cpu::PlainTile from_row(octavo::cpu::PlainTile p, std::int64_t row) {
+  octavo::cpu::DotTile& t = p.tile;
+  t.a = static_cast<const char*>(t.a) + row * t.lda;
+  t.c = static_cast<float*>(t.c) + row * octavo::cpu::kRowSums;
+  t.shift += row * t.shift_stride;
+  if (t.total == nullptr) return p;
+  t.total += row * octavo::cpu::kRowSums;
+  t.scale_a += row * t.scale_a_stride;
+  return p;
+}
+
+// Up to 16 columns, from column `first` of a panel on.
+template <class Source, int rows, bool ones>
+OCTAVO_KERNEL void plain_square(const octavo::cpu::PlainTile& p, std::int64_t first,
+                                std::int64_t columns) noexcept {
+  plain_block<Source, rows, ones, 1>(p, first, columns, std::make_index_sequence<rows>());
+}
+
+// each(first, columns) for the columns of a panel from column `first` on, 16 at a time.
+template <class Each>
+OCTAVO_INLINE void by_squares(std::int64_t first, std::int64_t columns, const Each& each) {
+  for (; first < columns; first += kSquareColumns) {
+    const std::int64_t left = columns - first;
+    each(first, left < kSquareColumns ? left : kSquareColumns);
+  }
+}
+
 template <class Source, int rows, bool ones>
 OCTAVO_INLINE void plain_blocks(const octavo::cpu::PlainTile& p) {
   constexpr int kTogether = kSquares<Source, rows>;
-  const auto block = [&]<int squares>(std::int64_t first, std::int64_t columns)
-                         OCTAVO_KERNEL_LAMBDA {
-                           plain_block<Source, rows, ones, squares>(
-                               p, first, columns, std::make_index_sequence<rows * squares>());
-                         };
   std::int64_t j = 0;
   if constexpr (kTogether > 1) {
     constexpr std::int64_t kColumns = kTogether * kSquareColumns;
     for (; p.columns - j >= kColumns; j += kColumns) {
-      block.template operator()<kTogether>(j, kColumns);
+      plain_block<Source, rows, ones, kTogether>(p, j, kColumns,
+                                                 std::make_index_sequence<rows * kTogether>());
     }
   }
-  for (; j < p.columns; j += kSquareColumns) {
-    const std::int64_t left = p.columns - j;
-    block.template operator()<1>(j, left < kSquareColumns ? left : kSquareColumns);
-  }
+  by_squares(j, p.columns, [&](std::int64_t first, std::int64_t columns) OCTAVO_LAMBDA {
+    plain_square<Source, rows, ones>(p, first, columns);
+  });
 }
 template <class Source, int rows>
 OCTAVO_KERNEL void plain_columns(const octavo::cpu::PlainTile& p) noexcept {
@@ -535,16 +558,57 @@ constexpr auto column_kernels(std::index_sequence<row...>) {
 template <class Source>
 constexpr int kTurningRows = Turning<typename Source::Turned, 1>::kMostRows;
 
+// Up to how many rows go through squares in parts, where a Source says that it pays.
+template <class Source>
+constexpr std::int64_t kMostInParts = 0;
+template <class Source>
+requires requires { Source::kMostInParts; }
+constexpr std::int64_t kMostInParts<Source> = Source::kMostInParts;
+
 // Groups that end inside a square would stage all of it.
 template <class Source>
 bool groups_end_inside(const octavo::cpu::PlainWanted& wanted) noexcept {
   return wanted.group % (kSquareBytes * Source::kSteps) != 0;
 }
+
+// More rows of floats go through sixteen columns in parts, as even as may be: the first one brings
+// the columns into the second-level cache, where the others find them. Turning and decoding them
+// once more has ports to spare; panels in memory would be written and read, and waited for.
+constexpr std::int64_t kPartRowBytes = 1280 << 10;  // of A beside the columns
+template <class Source, std::size_t... row>
+constexpr auto square_kernels(std::index_sequence<row...>) {
+  using Kernel = void (*)(const octavo::cpu::PlainTile&, std::int64_t, std::int64_t) noexcept;
+  return std::array<Kernel, sizeof...(row)>{
+      &plain_square<Source, static_cast<int>(row) + 1, false>...};
+}
+template <class Source>
+OCTAVO_KERNEL void plain_in_parts(const octavo::cpu::PlainTile& p) noexcept {
+  constexpr int kMost = kTurningRows<Source>;
+  static constexpr auto kKernels = square_kernels<Source>(std::make_index_sequence<kMost>());
+  const std::int64_t parts = (p.rows + kMost - 1) / kMost;
+  // Rows that this cache does not hold beside the columns go through a panel in turns.
+  const std::int64_t turns = (p.rows * p.tile.depth + kPartRowBytes - 1) / kPartRowBytes;
+  const std::int64_t together = turns < 2 ? parts : (parts + turns - 1) / turns;
+  for (std::int64_t begin = 0; begin < parts; begin += together) {
+    const std::int64_t end = parts - begin < together ? parts : begin + together;
+    by_squares(0, p.columns, [&](std::int64_t first, std::int64_t columns) OCTAVO_LAMBDA {
+      for (std::int64_t part = begin; part < end; ++part) {
+        const std::int64_t row = part * p.rows / parts;
+        const std::int64_t some = (part + 1) * p.rows / parts - row;
+        kKernels[static_cast<std::size_t>(some - 1)](from_row(p, row), first, columns);
+      }
+    });
+  }
+}
+
 template <class Source>
 octavo::cpu::PlainKernel find_plain_columns(const octavo::cpu::PlainWanted& wanted) noexcept {
   const std::int64_t rows = wanted.rows;
   if (groups_end_inside<Source>(wanted)) return nullptr;
   constexpr int kMost = kTurningRows<Source>;
+  if constexpr (kMostInParts < Source >> kMost) {
+    if (rows > kMost && rows <= kMostInParts<Source>) return &plain_in_parts<Source>;
+  }
   static constexpr auto kKernels = column_kernels<Source>(std::make_index_sequence<kMost>());
   return rows < 1 || rows > kMost ? nullptr : kKernels[static_cast<std::size_t>(rows - 1)];
 }

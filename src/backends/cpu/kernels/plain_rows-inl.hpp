@@ -308,18 +308,6 @@ OCTAVO_INLINE void finish_lines(const octavo::cpu::PlainTile& p, std::int64_t gr
   }
 }
 
-// Rows `row` on of A.
-OCTAVO_INLINE octavo::cpu::PlainTile from_row(octavo::cpu::PlainTile p, std::int64_t row) {
-  octavo::cpu::DotTile& t = p.tile;
-  t.a = static_cast<const char*>(t.a) + row * t.lda;
-  t.c = static_cast<float*>(t.c) + row * octavo::cpu::kRowSums;
-  t.shift += row * t.shift_stride;
-  if (t.total == nullptr) return p;
-  t.total += row * octavo::cpu::kRowSums;
-  t.scale_a += row * t.scale_a_stride;
-  return p;
-}
-
 // each<rows, row>() for `together` rows after the other, and for those that are left.
 template <int together, int rows, int row = 0, class Each>
 OCTAVO_INLINE void by_parts(const Each& each) {
