@@ -291,7 +291,7 @@ Shifts shifts_of(std::int64_t turn) {
   return kAll[static_cast<std::size_t>(turn % 5)];
 }
 
-constexpr std::int64_t kMostRows = 129;  // one more than any kernel takes
+constexpr std::int64_t kMostRows = cpu::kMostPlainRows + 1;  // one more than any kernel takes
 // Every number of rows that has a kernel of its own, and some that one takes in parts.
 std::vector<std::int64_t> tested_rows() {
   std::vector<std::int64_t> rows(17);

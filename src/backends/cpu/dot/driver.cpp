@@ -214,11 +214,13 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
   const auto bytes_of_least = static_cast<std::int64_t>(of_least.used());
   (void)arena.take<char>(static_cast<std::int64_t>(of_whole.used()));
   (void)arena.take<char>(saturating_product(3 * count_, bytes_of_least));
-  // Of few rows, that what is read side by side takes most for one of these numbers is all that is
-  // known, and whether any of them are converted.
+  // Of rows for which a plain weight may be read where it lies, that what is read side by side
+  // takes most for one of these numbers is all that is known, and whether any of them are
+  // converted.
   bool few_converted = false;
-  for (const std::int64_t most : {all, kFewRows, std::int64_t{16}, std::int64_t{8}, std::int64_t{4},
-                                  std::int64_t{3}, std::int64_t{2}, std::int64_t{1}}) {
+  for (const std::int64_t most :
+       {all, kMostPlainRows, kFewRows, std::int64_t{16}, std::int64_t{8}, std::int64_t{4},
+        std::int64_t{3}, std::int64_t{2}, std::int64_t{1}}) {
     const std::int64_t extent = std::min(all, most);
     DotMember d;
     Arena counter(nullptr);
@@ -233,7 +235,7 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
   if (!whole.converted && !few_converted) return {};
   const std::int64_t row = std::max<std::int64_t>(whole.k * element_bytes(whole.path.rows), 1);
   const std::int64_t all_rows = cuts_rows ? whole.m : saturating_product(whole.m, count_);
-  const std::int64_t few_rows = saturating_product(kFewRows, count_);
+  const std::int64_t few_rows = saturating_product(kMostPlainRows, count_);
   const std::int64_t rows = whole.converted ? all_rows : std::min(all_rows, few_rows);
   const std::int64_t bytes = saturating_product(cuts_inner ? whole.m : rows, row);
   const std::int64_t most_bytes =

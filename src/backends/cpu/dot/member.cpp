@@ -219,7 +219,8 @@ PlainKernel plain_kernel(const Member& p, const MatmulOptions& options,
   return path.plain({.weight = b.dtype,
                      .order = b.strides[0] == 1 ? PlainOrder::along_k : PlainOrder::along_n,
                      .rows = p.a.data.shape[0],
-                     .group = group * element_bytes(path.rows)});
+                     .group = group * element_bytes(path.rows),
+                     .first_level = fetches_first_level()});
 }
 
 void lengthen(DotMember& d) noexcept {

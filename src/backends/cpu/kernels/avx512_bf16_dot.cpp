@@ -128,7 +128,7 @@ OCTAVO_ISA_END
 
 extern const DotKernels kAvx512Bf16Dot{
     "6x64 tile, AVX-512 BF16, float32 sums in ascending k",
-    "few rows, AVX-512 BF16, float32 sums in ascending k",
+    "parts of up to 16 rows, AVX-512 BF16, float32 sums in ascending k",
     kBf16Form,
     kMaxRows,
     &find_dot_tile,

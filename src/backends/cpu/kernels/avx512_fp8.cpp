@@ -102,8 +102,8 @@ OCTAVO_ISA_END
 
 extern const Float8Kernels kAvx512Float8Dot{
     {"5x64 tile, fp8 by table, AVX-512 BF16, float32 sums in ascending k",
-     "few rows, fp8 by table, AVX-512 BF16, float32 sums in ascending k", kFloat8Form, kMaxRows,
-     &find_dot_tile, &pack_fp8, nullptr, nullptr, nullptr, &find_plain},
+     "parts of up to 16 rows, fp8 by table, AVX-512 BF16, float32 sums in ascending k", kFloat8Form,
+     kMaxRows, &find_dot_tile, &pack_fp8, nullptr, nullptr, nullptr, &find_plain},
     DType::bfloat16,
     &decode_codes,
     &pack_fp8_pairs,

@@ -167,6 +167,8 @@ struct PlainTile {
   std::int32_t* sums_out = nullptr;
 };
 using PlainKernel = void (*)(const PlainTile&) noexcept;
+/// The most rows for which any plain kernel is built; of fewer rows there is one as well.
+inline constexpr std::int64_t kMostPlainRows = 128;
 
 /// Which elements of a weight are neighbours in memory.
 enum class PlainOrder : std::uint8_t {
@@ -180,6 +182,7 @@ struct PlainWanted {
   PlainOrder order;
   std::int64_t rows;
   std::int64_t group;  ///< bytes of A that all groups are multiples of, but for ends; 0: no groups
+  bool first_level = false;  ///< DotTile::first_level
 };
 
 /// The kernels of one instruction set and one type of B.

@@ -558,7 +558,8 @@ constexpr auto column_kernels(std::index_sequence<row...>) {
 template <class Source>
 constexpr int kTurningRows = Turning<typename Source::Turned, 1>::kMostRows;
 
-// Up to how many rows go through squares in parts, where a Source says that it pays.
+// Up to how many rows go through squares in parts, where a Source says that it pays: of CPUs that
+// take lines into the first level, none was timed.
 template <class Source>
 constexpr std::int64_t kMostInParts = 0;
 template <class Source>
@@ -607,7 +608,8 @@ octavo::cpu::PlainKernel find_plain_columns(const octavo::cpu::PlainWanted& want
   if (groups_end_inside<Source>(wanted)) return nullptr;
   constexpr int kMost = kTurningRows<Source>;
   if constexpr (kMostInParts < Source >> kMost) {
-    if (rows > kMost && rows <= kMostInParts<Source>) return &plain_in_parts<Source>;
+    const bool in_parts = rows > kMost && rows <= kMostInParts<Source>;
+    if (in_parts && !wanted.first_level) return &plain_in_parts<Source>;
   }
   static constexpr auto kKernels = column_kernels<Source>(std::make_index_sequence<kMost>());
   return rows < 1 || rows > kMost ? nullptr : kKernels[static_cast<std::size_t>(rows - 1)];
