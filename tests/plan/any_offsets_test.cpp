@@ -56,7 +56,7 @@ TEST(PlansOfGroups, HoldForAnyOffsets) {
       // Few rows a power of two apart are copied, many are not.
       "grouped_mm int8:int8:fp32 scale=token:channel groups=2+3+9+5+20 39x70x4096",
       "grouped_mm bf16:bf16:fp32 groups=2+3+4+30 39x70x2048",
-      "grouped_mm bf16:bf16:fp32 groups=40+100+128+60+72 400x70x512",
+      "grouped_mm bf16:bf16:fp32 groups=100+100+100+100 400x10x4096",
       "grouped_mm e4m3fn:e4m3fn:fp32 scale=token:channel layout=row groups=2+3+4+30 39x70x4096"};
   for (const std::string& line : lines_of("grouped")) all.push_back(line);
   int runs = 0;
@@ -75,9 +75,9 @@ TEST(PlansOfGroups, HoldForAnyOffsets) {
         const std::shared_ptr<void> memory = guarded(Side::right)(bytes);
         const Workspace workspace{memory.get(), bytes};
         for (std::uint64_t seed = 0; seed < 3; ++seed) {
-          const Tensor offs =
-              random_offsets(made.problem().groups, cut_extent(problem), step, seed);
-          problem.groups.offs = offs.view();
+          const Groups& own = made.problem().groups;
+          const Tensor offs = random_offsets(own, cut_extent(problem), step, seed);
+          problem.groups.offs = step == 1 && seed == 0 ? own.offs : offs.view();
           kit::poison_outputs(operands);
           run(problem, {.executor = &executor, .workspace = &workspace}, backend);
           const std::vector<std::uint8_t> lent = bytes_of(output(problem));
