@@ -24,9 +24,12 @@ constexpr bool pays_from_second_level(int rows) {
   return rows == 11 || rows == 12 || (rows >= 6 && rows <= kAlongRows);
 }
 // Bytes of each row in a stretch of K: columns are to stay beside them for a second part.
+constexpr std::int64_t longest_stretch(int rows) {
+  const std::int64_t lines = (rows > kAlongRows ? 16 << 10 : 24 << 10) / rows / kSquareBytes;
+  return lines * kSquareBytes;
+}
 template <int rows>
-constexpr std::int64_t kPairStretch = ((rows > kAlongRows ? 16 : 24) << 10) / rows
-                                      / kSquareBytes* kSquareBytes;
+constexpr std::int64_t kPairStretch = longest_stretch(rows);
 constexpr std::int64_t kPairAhead = 8 << 10;  // of the weight, at least
 
 // Two columns over a stretch of K, and what is fetched beside them: as many bytes, the first half
