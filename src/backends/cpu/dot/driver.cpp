@@ -366,7 +366,10 @@ void Run::run_share(std::int64_t index) const noexcept {
       const std::int64_t after = panel + count;
       const std::int64_t next = after < to.panel || (after == to.panel && to.row > 0) ? after : -1;
       if (s.member->plain != nullptr) {
-        const bool more = next < 0 && i < end.stretch && i + 1 < stretch_count_;
+        // Of the stretch behind this one, if the share goes on there.
+        const bool goes_on =
+            i + 1 < end.stretch || (i + 1 == end.stretch && end.panel + end.row > 0);
+        const bool more = next < 0 && goes_on;
         const Stretch& of = stretches_[more ? i + 1 : i];
         worker.run_plain(panel, count, a0, a1,
                          DotWorker::stream_of(*of.member, more ? 0 : next, of.rows()));
