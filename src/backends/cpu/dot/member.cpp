@@ -38,8 +38,10 @@ constexpr std::int64_t kStripSums = 8 << 10;
 constexpr std::int64_t kRowsAtOnce = 4;
 constexpr float kOne = 1.0F;
 // Rows that far apart share few sets of the first-level cache: where a weight passes through it
-// beside them, they are copied to where they do not.
+// beside them, or tiles fetch them into it for so many panels, they are copied to where they do
+// not.
 constexpr std::int64_t kMeetingRows = 1024;
+constexpr std::int64_t kCopiedRowsPanels = 4;
 
 constexpr std::int64_t kMostSum = (std::int64_t{1} << 31) - 1;
 constexpr std::int64_t kLargestWeight = 128;                   // of int8, in magnitude
@@ -258,7 +260,8 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   const std::int64_t unit = sums.several() ? shard_unit(d.k, sums.cell) : d.k;
   const std::int64_t boundary = std::min(next_boundary(p, 0, d.k), unit);
   const std::int64_t group = std::max<std::int64_t>(boundary / form.step, 1);
-  const std::int64_t whole = d.steps > most && group <= most ? group : kInt8Form.step;
+  const std::int64_t block = std::max(kInt8Form.step, d.path.kernels().block);
+  const std::int64_t whole = d.steps > most && group <= most ? group : block;
   const std::int64_t fitting = most / whole * whole;
   const std::int64_t chunks = std::max<std::int64_t>((d.steps + fitting - 1) / fitting, 1);
   d.chunk = ((d.steps + whole - 1) / whole + chunks - 1) / chunks * whole;
@@ -269,7 +272,9 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   }
   const MatrixView& a = p.a.data;
   const std::int64_t size = element_bytes(d.path.rows);
-  const bool meet = d.plain != nullptr && d.m > 1 && a.strides[0] * size % kMeetingRows == 0;
+  const bool cached = d.plain != nullptr ||
+                      (d.path.kernels().fetches_rows && d.n >= kCopiedRowsPanels * kPanelWidth);
+  const bool meet = cached && d.m > 1 && a.strides[0] * size % kMeetingRows == 0;
   d.converted = a.dtype != d.path.rows || (a.strides[1] != 1 && d.k > 1) || meet;
   // An odd number of lines: the rows of a tile do not meet in one set of the first-level cache.
   d.row_bytes = d.converted ? (d.k * size + 63) / 64 * 64 | 64 : a.strides[0] * size;

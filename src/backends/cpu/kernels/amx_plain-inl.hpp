@@ -51,6 +51,12 @@ inline void turn_rows(const char* a, std::int64_t lda, std::int64_t rows, std::i
   }
 }
 
+// Steps of A's rows, side by side: turned, or of one row as they lie in memory.
+struct TurnedRows {
+  const char* at;
+  std::int64_t step_bytes = kRegisterBytes, register_bytes = kTurnedBytes;
+};
+
 // Columns of a weight, and how many of 16 there are.
 struct Columns {
   const char* b;
@@ -86,7 +92,7 @@ void stage_columns(const Kind& kind, const Columns& columns, std::int64_t depth,
 // Adds `depth` bytes of K, up to kStagedBytes, to the sums of register v.
 template <class Kind, int v>
 OCTAVO_INLINE void add_columns(const Kind& kind, const Columns& columns, std::int64_t depth,
-                               const char* turned) {
+                               TurnedRows turned) {
   alignas(64) char staged[kRegisterRows * kStagedBytes];
   const char* b = columns.b;
   std::int64_t ldb = columns.ldb;
@@ -96,9 +102,9 @@ OCTAVO_INLINE void add_columns(const Kind& kind, const Columns& columns, std::in
     ldb = kStagedBytes;
   }
   OCTAVO_FLAT_LOOP
-  for (std::int64_t k = 0; k < depth; k += kRegisterBytes, turned += kTurnedBytes) {
+  for (std::int64_t k = 0; k < depth; k += kRegisterBytes, turned.at += turned.register_bytes) {
     Registers::template load<4>(b + k, ldb);
-    Registers::template load<5>(turned, kRegisterBytes);
+    Registers::template load<5>(turned.at, turned.step_bytes);
     Kind::template add<v, 4, 5>();
   }
 }
@@ -138,17 +144,22 @@ OCTAVO_INLINE void column_sums(const Kind& kind, const Product& p, const Operand
   (Registers::template zero<static_cast<int>(v)>(), ...);
   alignas(64) char turned[kStagedBytes / kRegisterBytes * kTurnedBytes];
   const char* b = o.b;
-  const auto add = [&]<std::size_t i>(std::int64_t part) OCTAVO_LAMBDA {
+  const auto add = [&]<std::size_t i>(std::int64_t part, const TurnedRows& rows) OCTAVO_LAMBDA {
     constexpr std::int64_t kFirst = static_cast<std::int64_t>(i) * kRegisterRows;
     if (columns <= kFirst) return;
     const Columns some{b + kFirst * o.ldb, o.ldb, std::min(kRegisterRows, columns - kFirst)};
     ahead.fetch(some, b, part / kWidening<Kind>);
-    add_columns<Kind, static_cast<int>(i)>(kind, some, part, turned);
+    add_columns<Kind, static_cast<int>(i)>(kind, some, part, rows);
   };
   for (std::int64_t k = 0; k < depth; k += kStagedBytes) {
     const std::int64_t part = std::min(kStagedBytes, depth - k);
-    turn_rows(o.a + k, o.lda, p.rows, part, turned);
-    (add.template operator()<v>(part), ...);
+    TurnedRows rows{turned};
+    if (p.rows == 1 && part % kRegisterBytes == 0) {
+      rows = {o.a + k, octavo::cpu::kStepBytes, kRegisterBytes};
+    } else {
+      turn_rows(o.a + k, o.lda, p.rows, part, turned);
+    }
+    (add.template operator()<v>(part, rows), ...);
     b += part / kWidening<Kind>;
   }
   (put_columns<static_cast<int>(v)>(p.rows, c), ...);
@@ -193,7 +204,7 @@ OCTAVO_INLINE void add_strip_rows(const octavo::cpu::PlainTile& plain, std::int6
   const char* b = static_cast<const char*>(t.b) + begin * t.ldb;
   const char* a = static_cast<const char*>(t.a) + begin * Kind::kSize;
   const Packed<Kind> packed(t);
-  Ahead none{nullptr, 0, 0, 0};
+  Ahead none{nullptr, 0};
   alignas(64) char panel[kMostTogether / Packed<Kind>::kForm.step * kStagedStep];
   float* c = static_cast<float*>(t.c);
   for (std::int64_t j = 0; j < plain.columns; j += octavo::cpu::kRowSums, c += plain.panel_sums) {

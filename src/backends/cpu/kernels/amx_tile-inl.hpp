@@ -80,47 +80,65 @@ struct Product {
   int lines;
 };
 
-/// Prefetches what the steps of one register's depth do.
+/// Lines of what is read next, some for each register's depth, on their way into the second-level
+/// cache: the first-level one has few buffers for such lines, and loads of registers wait for them.
 struct Ahead {
   const char* at;
-  std::int64_t step;
-  std::int64_t steps;  // for a register
-  int lines;
+  std::int64_t lines;
+  bool in_first_turn = false;  // else in both, which fetch half as much
   void go() {
-    if (lines == 0) return;
-    for (std::int64_t s = 0; s < steps; ++s, at += step) {
-      for (int line = 0; line < lines; ++line) __builtin_prefetch(at + line * 64);
-    }
+    for (std::int64_t line = 0; line < lines; ++line, at += 64) __builtin_prefetch(at, 0, 2);
   }
 };
 
-/// A's rows and B's steps, from some byte of A on.
+/// A's rows and B's steps, from some byte of A on. What was staged is in the first-level cache.
 struct Operands {
   const char* a;
   std::int64_t lda;
   const char* b;
   std::int64_t ldb;
+  bool a_staged = false, b_staged = false;
 };
+
+// Lines of the registers that are loaded two turns later, from the second-level cache into the
+// first. Loads of registers keep no more than a few lines on their way, fewer still where another
+// thread shares the core.
+constexpr std::int64_t kTurnsAhead = 2;
+inline void fetch_register(const char* at, std::int64_t stride) {
+  OCTAVO_FLAT_LOOP
+  for (std::int64_t r = 0; r < kRegisterRows; ++r) __builtin_prefetch(at + r * stride);
+}
+inline void fetch_rows(const char* at, std::int64_t stride, std::int64_t rows) {
+  if (rows == kRegisterRows) return fetch_register(at, stride);
+  for (; rows > 0; --rows, at += stride) __builtin_prefetch(at);
+}
 
 // Two rows of registers, one or two columns of them.
 template <class Kind>
-OCTAVO_KERNEL void tile_32x32(const Operands& o, std::int64_t count, bool both,
+OCTAVO_KERNEL void tile_32x32(const Operands& o, std::int64_t count, std::int64_t rows, bool both,
                               Ahead& next) noexcept {
   Ahead ahead = next;  // in registers
   const char* a = o.a;
   const char* b = o.b;
   const std::int64_t lda = o.lda, ldb = o.ldb;
+  const bool fetches_a = !o.a_staged, fetches_b = !o.b_staged;
   for (; count > 0; --count, a += kRegisterBytes, b += kRegisterSteps * ldb) {
+    const char* later_a = a + kTurnsAhead * kRegisterBytes;
+    const char* later_b = b + kTurnsAhead * kRegisterSteps * ldb;
     Registers::template load<6>(b, ldb);
     Registers::template load<4>(a, lda);
-    Registers::template load<5>(a + kRegisterRows * lda, lda);
+    if (fetches_b) fetch_register(later_b, ldb);
     Kind::template add<0, 4, 6>();
-    Kind::template add<2, 5, 6>();
     if (both) {
       Registers::template load<7>(b + kRegisterBytes, ldb);
+      if (fetches_b) fetch_register(later_b + kRegisterBytes, ldb);
       Kind::template add<1, 4, 7>();
-      Kind::template add<3, 5, 7>();
     }
+    Registers::template load<5>(a + kRegisterRows * lda, lda);
+    if (fetches_a) fetch_register(later_a, lda);
+    Kind::template add<2, 5, 6>();
+    if (fetches_a) fetch_rows(later_a + kRegisterRows * lda, lda, rows - kRegisterRows);
+    if (both) Kind::template add<3, 5, 7>();
     ahead.go();
   }
   next = ahead;
@@ -207,7 +225,7 @@ void add_depth(const Product& p, const Kind& kind, Operands o, std::int64_t vect
   const auto add = [&](const Operands& from, std::int64_t bytes) {
     const std::int64_t count = (bytes + kRegisterBytes - 1) / kRegisterBytes;
     if (p.rows > kRegisterRows) {
-      tile_32x32<Kind>(from, count, vectors > 1, ahead);
+      tile_32x32<Kind>(from, count, p.rows, vectors > 1, ahead);
     } else {
       tile_16x64<Kind>(from, count, vectors, ahead);
     }
@@ -233,11 +251,13 @@ void add_depth(const Product& p, const Kind& kind, Operands o, std::int64_t vect
       stage_rows(o, p.rows, part, p.t.flip, rows);
       staged.a = rows;
       staged.lda = kStagedBytes;
+      staged.a_staged = true;
     }
     if (!Kind::kInPlace || !whole) {
       stage_steps(kind, o, part, vectors, columns);
       staged.b = columns;
       staged.ldb = kStagedStep;
+      staged.b_staged = true;
     }
     add(staged, part);
     advance(part);
@@ -303,15 +323,26 @@ void products(const Product& p, const Kind& kind, const Operands& o, std::int64_
       Registers::template zero<2>();
       Registers::template zero<3>();
     }
-    Ahead none{nullptr, 0, 0, 0};
+    Ahead none{nullptr, 0};
     add_depth(p, kind, {o.a, o.lda, o.b + v * Kind::kForm.vector_bytes, o.ldb}, vectors, depth,
-              v == 0 ? ahead : none);
+              v > 0 && ahead.in_first_turn ? none : ahead);
     char* to = static_cast<char*>(c) + v * kNext;
     Registers::template store<0>(to, kStride);
     if (vectors > 1) Registers::template store<1>(to + kNext, kStride);
     if (has_lower) Registers::template store<2>(to + lower, kStride);
     if (has_last) Registers::template store<3>(to + lower + kNext, kStride);
   }
+}
+
+// What the steps of all of K fetch, as whole lines side by side. Steps that fetch as many as they
+// have are ahead of the panel that is being read: so is the first turn.
+template <class Kind>
+inline Ahead ahead_of(const Product& p) {
+  if (p.lines == 0) return {nullptr, 0};
+  const std::int64_t bytes = kRegisterBytes / kBytesOfStep<Kind> * p.t.ahead_step;
+  const bool streams = p.t.ahead_step >= p.vectors * Kind::kForm.vector_bytes;
+  const std::int64_t turns = !streams && p.rows > kRegisterRows && p.vectors > 2 ? 2 : 1;
+  return {p.t.ahead, std::max<std::int64_t>(bytes / kRegisterBytes / turns, 1), streams};
 }
 
 template <class Kind>
@@ -321,7 +352,7 @@ OCTAVO_KERNEL void run(const Product& p) noexcept {
   shape_tiles(p.rows);
   Operands o{static_cast<const char*>(t.a), t.lda, static_cast<const char*>(t.b), t.ldb};
   const void* from = t.add ? t.c : nullptr;
-  Ahead ahead{t.ahead, t.ahead_step, kRegisterBytes / kBytesOfStep<Kind>, p.lines};
+  Ahead ahead = ahead_of<Kind>(p);
   if (t.total == nullptr) {
     products(p, kind, o, t.depth, from, t.c, ahead);
     if constexpr (Kind::kExact) take_away(p, t.column_sums, static_cast<std::int32_t*>(t.c));

@@ -224,17 +224,22 @@ struct DotKernels {
   void (*from_pairs)(DType dtype, const void* pairs, std::int64_t steps, std::int64_t vectors,
                      void* panel) noexcept = nullptr;
   /// Steps whose products are added to each other before they are to a sum: between scales and
-  /// chunks of sums, calls go on where another one stopped behind whole blocks alone.
+  /// chunks of sums, calls go on where another one stopped behind whole blocks alone. Of integers:
+  /// what a call pads the last of its steps to.
   std::int64_t block = 1;
+  /// Whether tiles of many rows fetch those into the first-level cache, which then is to hold as
+  /// many of them as a tile has.
+  bool fetches_rows = false;
 };
 
 /// Kernels that have tiles and nothing else.
 constexpr DotKernels tiles_alone(const char* how, const PanelForm& form,
                                  const std::array<std::int64_t, kPanelVectors>& max_rows,
                                  DotKernel (*tile)(std::int64_t, std::int64_t, int) noexcept,
-                                 std::int64_t width, std::int64_t block = 1) noexcept {
+                                 std::int64_t width, std::int64_t block = 1,
+                                 bool fetches_rows = false) noexcept {
   return {how,     nullptr, form,    max_rows, tile,    nullptr, nullptr,
-          nullptr, nullptr, nullptr, width,    nullptr, block};
+          nullptr, nullptr, nullptr, width,    nullptr, block,   fetches_rows};
 }
 
 /// Does a form hold the elements of a type exactly?
