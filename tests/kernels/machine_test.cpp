@@ -56,33 +56,38 @@ bool runs(const MatmulProblem& problem, const cpu::DotMachine& machine, const ch
   return !integers(problem) && path.rows != DType::float8_e4m3fn;
 }
 
+void expect_answer_of(const cpu::DotMachine& m, const std::string& line,
+                      const std::vector<int>& threads, bool packable) {
+  const Made want(line, nullptr);
+  ASSERT_STREQ(refusal(want.problem(), m), nullptr) << line << ", " << m.name;
+  Pretender one(1);
+  run_alone(m, want.problem(), {.executor = &one});
+  const kit::Verdict verdict = kit::compare_exact(want.problem(), 8, 30);
+  EXPECT_LE(verdict.max_ratio, 1.0) << verdict.worst << '\n' << line << ", " << m.name;
+  if (integers(want.problem())) {
+    const Made generic(line, nullptr);
+    run(generic.problem(), {}, "generic");
+    EXPECT_TRUE(same_bits(want.problem(), generic.problem())) << line << ", " << m.name;
+  }
+  for (const char* packer : packers()) {
+    if ((packer != nullptr && !packable) || !runs(want.problem(), m, packer)) continue;
+    const Made got(line, packer);
+    for (const int count : threads) {
+      Pretender executor(count);
+      run_alone(m, got.problem(), {.executor = &executor});
+      EXPECT_TRUE(same_bits(got.problem(), want.problem()))
+          << line << ", " << m.name << ", " << count << " threads, packed for "
+          << (packer != nullptr ? packer : "nobody");
+      EXPECT_TRUE(threads.size() == 1 || executor.most_tasks() == count)
+          << line << ": too little work to be shared out";
+    }
+  }
+}
+
 void expect_one_answer(const std::string& line, const std::vector<int>& threads,
                        bool packable = true) {
   for (const cpu::DotMachine& m : tested_machines()) {
-    const Made want(line, nullptr);
-    ASSERT_STREQ(refusal(want.problem(), m), nullptr) << line << ", " << m.name;
-    Pretender one(1);
-    run_alone(m, want.problem(), {.executor = &one});
-    const kit::Verdict verdict = kit::compare_exact(want.problem(), 8, 30);
-    EXPECT_LE(verdict.max_ratio, 1.0) << verdict.worst << '\n' << line << ", " << m.name;
-    if (integers(want.problem())) {
-      const Made generic(line, nullptr);
-      run(generic.problem(), {}, "generic");
-      EXPECT_TRUE(same_bits(want.problem(), generic.problem())) << line << ", " << m.name;
-    }
-    for (const char* packer : packers()) {
-      if ((packer != nullptr && !packable) || !runs(want.problem(), m, packer)) continue;
-      const Made got(line, packer);
-      for (const int count : threads) {
-        Pretender executor(count);
-        run_alone(m, got.problem(), {.executor = &executor});
-        EXPECT_TRUE(same_bits(got.problem(), want.problem()))
-            << line << ", " << m.name << ", " << count << " threads, packed for "
-            << (packer != nullptr ? packer : "nobody");
-        EXPECT_TRUE(threads.size() == 1 || executor.most_tasks() == count)
-            << line << ": too little work to be shared out";
-      }
-    }
+    expect_answer_of(m, line, threads, packable);
   }
 }
 
@@ -111,6 +116,19 @@ TEST(DotMachines, GiveOneAnswerHoweverBIsPackedAndWorkIsShared) {
                            "scaled_mm uint8:int8:fp32 scale=group128:block128x128 31x202x601",
                            "scaled_mm uint8:int8:fp32 scale=token:channel azp 31x202x601"}) {
     expect_one_answer(line, {1, 2, 3, 4, 5, 16});
+  }
+}
+
+// More rows of A than a second-level cache keeps, where kernels fetch them: some panels share
+// chunks of them, in blocks of rows.
+TEST(DotMachines, ShareRowsThatACacheDoesNotKeep) {
+  for (const cpu::DotMachine& m : tested_machines()) {
+    if (m.integers == nullptr || !m.integers->dot.fetches_rows) continue;
+    for (const char* line : {"scaled_mm bf16:bf16:fp32 bias 140x257x3900",
+                             "scaled_mm e5m2:e4m3fnuz:fp32 scale=token:channel 140x257x3900",
+                             "scaled_mm uint8:int8:fp32 scale=token:channel azp 300x321x3600"}) {
+      expect_answer_of(m, line, {3}, true);
+    }
   }
 }
 

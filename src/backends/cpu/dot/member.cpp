@@ -31,6 +31,13 @@ constexpr std::int64_t kBlockRows = 512;
 // Panels that are packed side by side, as long as their sums fit beside what is packed.
 constexpr std::int64_t kMostPacked = 8;
 constexpr std::int64_t kPackedSums = std::int64_t{64} << 10;
+// Bytes of A's rows that stay in a second-level cache of 2 MB beside panels; of those of a chunk
+// that panels share; sums beside them. Packed panels are read once more for every so many rows.
+constexpr std::int64_t kCachedRows = std::int64_t{1} << 20;
+constexpr std::int64_t kSharedRows = std::int64_t{512} << 10;
+constexpr std::int64_t kSharingSums = std::int64_t{128} << 10;
+constexpr std::int64_t kSharingPanels = 4;
+constexpr std::int64_t kSharingBlock = 256;
 // Sums of panels that are read side by side: those of up to so many rows stay in the first-level
 // cache, for each byte of the weight's elements. More would leave pieces of a row too short for
 // memory.
@@ -172,10 +179,25 @@ bool packs_rows(const DotMember& d) noexcept {
          b.strides[1] == 1 && b.strides[0] != 1;
 }
 
+// Are there more of A's rows, for kernels that fetch them, than the second-level cache keeps from
+// one panel to the next? Some panels then meet a chunk of them before the next chunk. What is
+// packed in the call is not to be packed more often.
+bool shares_rows(const DotMember& d) noexcept {
+  const PanelForm& form = d.path.kernels().form;
+  const bool several_chunks = d.steps * form.vector_bytes * kPanelVectors > kChunkBytes;
+  return d.path.kernels().fetches_rows && d.plain == nullptr && d.segments.most == 0 &&
+         !packs_rows(d) && d.n >= kSharingPanels * kPanelWidth &&
+         (d.path.direct != nullptr || (several_chunks && d.path.integers == nullptr)) &&
+         d.m * d.k * element_bytes(d.path.rows) > kCachedRows;
+}
+
 // In steps of K; `strip` panels.
 std::int64_t longest_chunk(const DotMember& d, std::int64_t strip) noexcept {
   const PanelForm& form = d.path.kernels().form;
   const std::int64_t step = form.vector_bytes * kPanelVectors;
+  if (d.shares_rows) {
+    return kSharedRows / (d.block_rows * form.step * element_bytes(d.path.rows));
+  }
   if (strip > 1) return kChunkBytes / (step * strip);
   const std::int64_t whole = d.m > kFewRows ? kChunkBytes : kChunkBytes / 2;
   const std::int64_t on_the_fly = d.m > kManyRows  ? kChunkBytes
@@ -184,12 +206,20 @@ std::int64_t longest_chunk(const DotMember& d, std::int64_t strip) noexcept {
   return (d.path.pack != nullptr ? on_the_fly : whole) / step;
 }
 
+// Steps that chunks are multiples of, where groups of scales do not say more.
+std::int64_t chunk_unit(const DotMember& d) noexcept {
+  return std::max(kInt8Form.step, d.path.kernels().block);
+}
+
 // Panels whose sums, and scales of so many segments, stay in the caches.
 std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
   const std::int64_t panels = (d.n + kPanelWidth - 1) / kPanelWidth;
   if (packs_rows(d)) {
     const std::int64_t sums = kPackedSums / (d.block_rows * kPanelWidth);
     return std::clamp<std::int64_t>(std::min(sums, kMostPacked), 1, panels);
+  }
+  if (d.shares_rows) {
+    return std::clamp<std::int64_t>(kSharingSums / (d.block_rows * kPanelWidth), 1, panels);
   }
   if (d.plain == nullptr || d.p->b.data.strides[0] == 1) return 1;
   // Where the first level takes rows of K, several of a strip are to fit it (rows_together), also
@@ -230,13 +260,19 @@ void lengthen(DotMember& d) noexcept {
     d.strip = strip_panels(d, 1);
     return;
   }
-  const std::int64_t whole = (d.steps + kInt8Form.step - 1) / kInt8Form.step * kInt8Form.step;
+  const std::int64_t whole = (d.steps + chunk_unit(d) - 1) / chunk_unit(d) * chunk_unit(d);
+  const std::int64_t panels = (d.n + kPanelWidth - 1) / kPanelWidth;
+  const std::int64_t sums = d.block_rows * kPanelWidth;
   if (packs_rows(d)) {  // of fewer rows more panels, whose sums take no more
-    const std::int64_t sums = d.block_rows * kPanelWidth;
-    const std::int64_t panels = (d.n + kPanelWidth - 1) / kPanelWidth;
     d.strip = std::min({(kPackedSums + sums - 1) / sums, kMostPacked, panels});
+  } else if (d.shares_rows) {
+    d.strip = std::min((kSharingSums + sums - 1) / sums, panels);
   }
-  d.chunk = std::min(whole, longest_chunk(d, d.strip) + 1);
+  // Rows that need not be shared take longer chunks, in larger blocks.
+  const std::int64_t longest =
+      d.shares_rows ? kChunkBytes / (d.path.kernels().form.vector_bytes * kPanelVectors) : 0;
+  d.chunk = std::min(whole, std::max(longest, longest_chunk(d, d.strip)) + 1);
+  d.block_rows = std::min(d.m, kBlockRows);
 }
 
 void describe(const MatmulOptions& options, const ExecContext& context, Arena& arena,
@@ -254,14 +290,15 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   load_segments(p, d.k, sums, arena, d);
   if (d.path.integers != nullptr) load_shifts(p, arena, d);
   d.plain = plain_kernel(p, options, d.path);
+  d.shares_rows = shares_rows(d);
+  if (d.path.direct != nullptr && d.shares_rows) d.block_rows = std::min(d.m, kSharingBlock);
   d.strip = strip_panels(d, d.segments.most);
   const std::int64_t most = longest_chunk(d, d.strip);
   // A chunk ends where a group of scales does, if that is how long groups are.
   const std::int64_t unit = sums.several() ? shard_unit(d.k, sums.cell) : d.k;
   const std::int64_t boundary = std::min(next_boundary(p, 0, d.k), unit);
   const std::int64_t group = std::max<std::int64_t>(boundary / form.step, 1);
-  const std::int64_t block = std::max(kInt8Form.step, d.path.kernels().block);
-  const std::int64_t whole = d.steps > most && group <= most ? group : block;
+  const std::int64_t whole = d.steps > most && group <= most ? group : chunk_unit(d);
   const std::int64_t fitting = most / whole * whole;
   const std::int64_t chunks = std::max<std::int64_t>((d.steps + fitting - 1) / fitting, 1);
   d.chunk = ((d.steps + whole - 1) / whole + chunks - 1) / chunks * whole;

@@ -36,6 +36,7 @@ struct DotMember {
   bool single_chunk = false;
   PlainKernel plain = nullptr;  ///< reads B where it lies; null: it is packed, here or before
   std::int64_t strip = 1;       ///< panels that it reads, or that are packed, side by side
+  bool shares_rows = false;     ///< or that meet a chunk of A's rows before the next chunk
 
   EpilogueRows row_scales{};
   OutlierTerms outliers{};

@@ -5,6 +5,10 @@
 //   for each chunk of K
 //     a few rows of K at a time are packed for all panels, and the next ones fetched
 //     for each panel: the tiles of all rows
+//
+// and of panels, packed or packed one by one, that share more rows of A than a cache keeps:
+//
+//   for each chunk of K, for each panel: the tiles of all rows
 #include <algorithm>
 
 #include "backends/cpu/dot/worker.hpp"
@@ -158,10 +162,9 @@ std::int32_t* DotWorker::strip_sums(std::int64_t index) const noexcept {
 
 void DotWorker::run_strip(std::int64_t first, std::int64_t count, std::int64_t r0,
                           std::int64_t r1) noexcept {
-  const std::int64_t depth = d_.path.on_the_fly->form.step;
-  kernels_ = d_.path.on_the_fly;
+  const std::int64_t depth = d_.path.kernels().form.step;
   ahead_ = {};
-  packed_panel_ = -1;
+  packed_panel_ = fetched_panel_ = -1;
   for (std::int64_t begin = r0; begin < r1; begin += d_.block_rows) {
     const std::int64_t end = std::min(r1, begin + d_.block_rows);
     if (w_.panel_sums != nullptr) std::fill_n(w_.panel_sums, count * kTileCols, 0);
@@ -171,25 +174,39 @@ void DotWorker::run_strip(std::int64_t first, std::int64_t count, std::int64_t r
       chunk.last = chunk.end == d_.steps;
       chunk.k0 = chunk.step * depth;
       chunk.k1 = std::min(d_.k, chunk.end * depth);
-      pack_strip(first, count, chunk);
+      if (!d_.shares_rows) pack_strip(first, count, chunk);
       for (std::int64_t i = 0; i < count; ++i) {
-        panel_ = first + i;
-        vectors_ = packed_.vectors(panel_);
-        column_ = panel_ * kTileCols;
-        columns_ = std::min(kTileCols, d_.n - column_);
-        column_sums_ = strip_sums(i);
+        begin_panel(first + i);
         if (chunk.last) {
           finisher_.set_columns(column_, columns_);
           outliers_.set_tiles(column_, columns_, begin, end - begin);
         }
         place_ = i * d_.block_rows * kTileCols;
-        chunk.b = strip_panel(i);
+        if (d_.shares_rows) {
+          make_shared(chunk, first, count, end == r1);
+        } else {
+          column_sums_ = strip_sums(i);
+          chunk.b = strip_panel(i);
+        }
         run_chunk(begin, end, chunk);
       }
       chunk.step = chunk.end;
     } while (!chunk.last);
   }
   place_ = 0;
+}
+
+// A chunk of the panel at hand, and what is read after it: that of the panel beside it, or, behind
+// the last of them, the next chunk of the first, or, with the last rows, what follows the strip.
+void DotWorker::make_shared(Chunk& chunk, std::int64_t first, std::int64_t count,
+                            bool last_rows) noexcept {
+  const bool strip_ends = panel_ + 1 == first + count;
+  const bool leaves = strip_ends && chunk.last && last_rows;
+  const std::int64_t after = panel_ + 1 < packed_.count() ? panel_ + 1 : -1;
+  const std::int64_t begins = chunk.last ? 0 : chunk.end;
+  look_ahead(chunk, leaves || !strip_ends ? after : first, strip_ends ? begins : chunk.step,
+             nullptr);
+  chunk.b = direct() ? packed_.at(panel_, chunk.step) : pack_chunk(chunk);
 }
 
 }  // namespace octavo::cpu

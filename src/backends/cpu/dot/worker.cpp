@@ -126,24 +126,27 @@ DotWorker::DotWorker(const DotMember& d, const MatmulOptions& options, const Dot
       element_(element_bytes(d.path.rows)),
       table_(float8_table(weight_dtype(d.p->b))) {}
 
-void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
-                    std::int64_t next) noexcept {
+void DotWorker::begin_panel(std::int64_t panel) noexcept {
   panel_ = panel;
   vectors_ = packed_.vectors(panel);
   column_ = panel * kTileCols;
   columns_ = std::min(kTileCols, d_.n - column_);
   kernels_ = &d_.path.kernels();
   if (may_have_others(d_) && holds_other_codes(packed_, panel)) kernels_ = d_.path.on_the_fly;
+  if (d_.path.integers == nullptr) return;
+  column_sums_ =
+      d_.p->b.packed != nullptr
+          ? column_sums(int8_panels(d_.p->b.packed->content()->codes.data(), d_.k, d_.n), panel)
+          : w_.panel_sums;
+}
+
+void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
+                    std::int64_t next) noexcept {
+  begin_panel(panel);
   finisher_.set_columns(column_, columns_);
   if (r1 - r0 <= kPrefetchedRows) finisher_.prefetch_terms();
   if (d_.segments.present()) {
     loaded_scales_ = load_segment_scales(d_, column_, loaded_scales_, w_.segment_scales);
-  }
-  if (d_.path.integers != nullptr) {
-    column_sums_ =
-        d_.p->b.packed != nullptr
-            ? column_sums(int8_panels(d_.p->b.packed->content()->codes.data(), d_.k, d_.n), panel)
-            : w_.panel_sums;
   }
   for (std::int64_t r = r0; r < r1; r += d_.block_rows) {
     const std::int64_t end = std::min(r1, r + d_.block_rows);
@@ -182,7 +185,7 @@ void DotWorker::block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexc
     chunk.last = chunk.end == d_.steps;
     chunk.k0 = chunk.step * depth;
     chunk.k1 = std::min(d_.k, chunk.end * depth);
-    look_ahead(chunk, next, stream);
+    look_ahead(chunk, chunk.last ? next : panel_, chunk.last ? 0 : chunk.end, stream);
     chunk.b = direct() ? packed_.at(panel_, chunk.step)
               : packed ? static_cast<const char*>(w_.panel)
                        : pack_chunk(chunk);
@@ -193,12 +196,11 @@ void DotWorker::block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexc
   fetched_panel_ = stream != nullptr ? next : -1;
 }
 
-// What is read after a chunk: its panel's next one, or the first of panel `next`.
-void DotWorker::look_ahead(Chunk& chunk, std::int64_t next, const char* stream) noexcept {
+// What is read after a chunk: one of a panel, -1: none, that begins at a step.
+void DotWorker::look_ahead(Chunk& chunk, std::int64_t panel, std::int64_t step,
+                           const char* stream) noexcept {
   const MatrixView& b = d_.p->b.data;
   const std::int64_t depth = d_.path.kernels().form.step;
-  const std::int64_t panel = chunk.last ? next : panel_;
-  const std::int64_t step = chunk.last ? 0 : chunk.end;
   chunk.next = panel >= 0 && direct() ? packed_.at(panel, step) : nullptr;
   chunk.next_bytes = std::numeric_limits<std::int64_t>::max();
   chunk.next_weight = nullptr;

@@ -62,7 +62,8 @@ class DotWorker {
   /// beside so many rows and so can be fetched while another panel is multiplied; else null.
   static const char* stream_of(const DotMember& member, std::int64_t panel,
                                std::int64_t rows) noexcept;
-  /// The same of a weight that is packed on the fly, where a member's strip has several panels.
+  /// The same where a member's strip has several panels, of a weight that is packed on the fly, or
+  /// that share rows of A.
   void run_strip(std::int64_t first, std::int64_t count, std::int64_t r0, std::int64_t r1) noexcept;
 
  private:
@@ -86,19 +87,21 @@ class DotWorker {
   };
 
   bool direct() const noexcept { return kernels_ == d_.path.direct; }
+  void begin_panel(std::int64_t panel) noexcept;
   Piece piece_at(std::int64_t k, const Chunk& chunk) const noexcept;
   std::int64_t chunk_end(std::int64_t step) const noexcept;
   void block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexcept;
   void run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) noexcept;
   void run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows, std::int64_t tile,
                 std::size_t taller, std::int64_t place) noexcept;
+  void make_shared(Chunk& chunk, std::int64_t first, std::int64_t count, bool last_rows) noexcept;
   const char* pack_chunk(const Chunk& chunk) noexcept;
   void pack_strip(std::int64_t first, std::int64_t count, const Chunk& chunk) noexcept;
   char* strip_panel(std::int64_t index) const noexcept;
   std::int32_t* strip_sums(std::int64_t index) const noexcept;
   bool decode_chunk(std::int64_t k0, std::int64_t k1) noexcept;
   void add_chunk(std::int64_t place, std::int64_t count) noexcept;
-  void look_ahead(Chunk& chunk, std::int64_t next, const char* stream) noexcept;
+  void look_ahead(Chunk& chunk, std::int64_t panel, std::int64_t step, const char* stream) noexcept;
   const void* weight_at(std::int64_t k, std::int64_t column) const noexcept;
   void sum_segments(const Chunk& chunk) noexcept;
   void finish(std::int64_t r0, std::int64_t r1, std::int64_t place) noexcept;
