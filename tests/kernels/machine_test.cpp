@@ -125,7 +125,7 @@ TEST(DotMachines, ShareRowsThatACacheDoesNotKeep) {
   for (const cpu::DotMachine& m : tested_machines()) {
     if (m.integers == nullptr || !m.integers->dot.fetches_rows) continue;
     for (const char* line : {"scaled_mm bf16:bf16:fp32 bias 140x257x3900",
-                             "scaled_mm e5m2:e4m3fnuz:fp32 scale=token:channel 140x257x3900",
+                             "scaled_mm e5m2:e4m3fnuz:fp32 scale=token:channel 280x257x2100",
                              "scaled_mm uint8:int8:fp32 scale=token:channel azp 300x321x3600"}) {
       expect_answer_of(m, line, {3}, true);
     }

@@ -32,7 +32,7 @@ constexpr std::int64_t kBlockRows = 512;
 constexpr std::int64_t kMostPacked = 8;
 constexpr std::int64_t kPackedSums = std::int64_t{64} << 10;
 // Bytes of A's rows that stay in a second-level cache of 2 MB beside panels; of those of a chunk
-// that panels share; sums beside them. Packed panels are read once more for every so many rows.
+// that panels share; sums beside them. Panels are read once more for every so many rows.
 constexpr std::int64_t kCachedRows = std::int64_t{1} << 20;
 constexpr std::int64_t kSharedRows = std::int64_t{512} << 10;
 constexpr std::int64_t kSharingSums = std::int64_t{128} << 10;
@@ -180,15 +180,16 @@ bool packs_rows(const DotMember& d) noexcept {
 }
 
 // Are there more of A's rows, for kernels that fetch them, than the second-level cache keeps from
-// one panel to the next? Some panels then meet a chunk of them before the next chunk. What is
-// packed in the call is not to be packed more often.
-bool shares_rows(const DotMember& d) noexcept {
+// one panel to the next? Some panels then meet a chunk of them before the next chunk. What would be
+// decoded or packed once for all rows is not to be made more often.
+bool shares_rows(const DotMember& d, std::int64_t rows) noexcept {
   const PanelForm& form = d.path.kernels().form;
   const bool several_chunks = d.steps * form.vector_bytes * kPanelVectors > kChunkBytes;
+  const bool decoded = d.p->b.packed != nullptr || rows <= kSharingBlock;
   return d.path.kernels().fetches_rows && d.plain == nullptr && d.segments.most == 0 &&
          !packs_rows(d) && d.n >= kSharingPanels * kPanelWidth &&
-         (d.path.direct != nullptr || (several_chunks && d.path.integers == nullptr)) &&
-         d.m * d.k * element_bytes(d.path.rows) > kCachedRows;
+         (d.path.direct != nullptr || (several_chunks && decoded && d.path.integers == nullptr)) &&
+         rows * d.k * element_bytes(d.path.rows) > kCachedRows;
 }
 
 // In steps of K; `strip` panels.
@@ -196,7 +197,8 @@ std::int64_t longest_chunk(const DotMember& d, std::int64_t strip) noexcept {
   const PanelForm& form = d.path.kernels().form;
   const std::int64_t step = form.vector_bytes * kPanelVectors;
   if (d.shares_rows) {
-    return kSharedRows / (d.block_rows * form.step * element_bytes(d.path.rows));
+    const std::int64_t step_bytes = d.block_rows * form.step * element_bytes(d.path.rows);
+    return std::min(kSharedRows / step_bytes, kChunkBytes / step);
   }
   if (strip > 1) return kChunkBytes / (step * strip);
   const std::int64_t whole = d.m > kFewRows ? kChunkBytes : kChunkBytes / 2;
@@ -209,6 +211,11 @@ std::int64_t longest_chunk(const DotMember& d, std::int64_t strip) noexcept {
 // Steps that chunks are multiples of, where groups of scales do not say more.
 std::int64_t chunk_unit(const DotMember& d) noexcept {
   return std::max(kInt8Form.step, d.path.kernels().block);
+}
+
+// A chunk of all of K.
+std::int64_t whole_chunk(const DotMember& d) noexcept {
+  return (d.steps + chunk_unit(d) - 1) / chunk_unit(d) * chunk_unit(d);
 }
 
 // Panels whose sums, and scales of so many segments, stay in the caches.
@@ -260,19 +267,29 @@ void lengthen(DotMember& d) noexcept {
     d.strip = strip_panels(d, 1);
     return;
   }
-  const std::int64_t whole = (d.steps + chunk_unit(d) - 1) / chunk_unit(d) * chunk_unit(d);
   const std::int64_t panels = (d.n + kPanelWidth - 1) / kPanelWidth;
-  const std::int64_t sums = d.block_rows * kPanelWidth;
   if (packs_rows(d)) {  // of fewer rows more panels, whose sums take no more
+    const std::int64_t sums = d.block_rows * kPanelWidth;
     d.strip = std::min({(kPackedSums + sums - 1) / sums, kMostPacked, panels});
   } else if (d.shares_rows) {
-    d.strip = std::min((kSharingSums + sums - 1) / sums, panels);
+    d.shares_rows = false;
+    d.strip = 1;
+    d.block_rows = std::min(d.m, kBlockRows);
   }
-  // Rows that need not be shared take longer chunks, in larger blocks.
-  const std::int64_t longest =
-      d.shares_rows ? kChunkBytes / (d.path.kernels().form.vector_bytes * kPanelVectors) : 0;
-  d.chunk = std::min(whole, std::max(longest, longest_chunk(d, d.strip)) + 1);
-  d.block_rows = std::min(d.m, kBlockRows);
+  d.chunk = std::min(whole_chunk(d), longest_chunk(d, d.strip) + 1);
+}
+
+bool share_rows(DotMember& d) noexcept {
+  const std::int64_t few = std::min(d.m, kSharingBlock);
+  if (!shares_rows(d, d.m) && !shares_rows(d, few)) return false;
+  const std::int64_t panels = (d.n + kPanelWidth - 1) / kPanelWidth;
+  const std::int64_t sums = few * kPanelWidth;
+  d.shares_rows = true;
+  d.block_rows = few;
+  d.strip = std::min((kSharingSums + sums - 1) / sums, panels);
+  const std::int64_t step = d.path.kernels().form.vector_bytes * kPanelVectors;
+  d.chunk = std::min(whole_chunk(d), kChunkBytes / step + 1);
+  return true;
 }
 
 void describe(const MatmulOptions& options, const ExecContext& context, Arena& arena,
@@ -290,8 +307,8 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   load_segments(p, d.k, sums, arena, d);
   if (d.path.integers != nullptr) load_shifts(p, arena, d);
   d.plain = plain_kernel(p, options, d.path);
-  d.shares_rows = shares_rows(d);
-  if (d.path.direct != nullptr && d.shares_rows) d.block_rows = std::min(d.m, kSharingBlock);
+  d.shares_rows = shares_rows(d, d.m);
+  if (d.shares_rows) d.block_rows = std::min(d.m, kSharingBlock);
   d.strip = strip_panels(d, d.segments.most);
   const std::int64_t most = longest_chunk(d, d.strip);
   // A chunk ends where a group of scales does, if that is how long groups are.
@@ -299,7 +316,7 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   const std::int64_t boundary = std::min(next_boundary(p, 0, d.k), unit);
   const std::int64_t group = std::max<std::int64_t>(boundary / form.step, 1);
   const std::int64_t whole = d.steps > most && group <= most ? group : chunk_unit(d);
-  const std::int64_t fitting = most / whole * whole;
+  const std::int64_t fitting = std::max<std::int64_t>(most / whole, 1) * whole;
   const std::int64_t chunks = std::max<std::int64_t>((d.steps + fitting - 1) / fitting, 1);
   d.chunk = ((d.steps + whole - 1) / whole + chunks - 1) / chunks * whole;
   d.single_chunk = chunks == 1;

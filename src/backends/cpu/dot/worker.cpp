@@ -99,7 +99,8 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   if (d.p->a.azp.defined()) w.floats = arena.take<float>(tile);
   w.outliers = take_outlier_scratch(*d.p, d.outliers, d.block_rows, arena);
   if ((d.path.direct == nullptr && d.plain == nullptr) || may_have_others(d)) {
-    const std::int64_t steps = d.strip * d.chunk * d.path.kernels().form.step / form.step;
+    const std::int64_t panels = d.shares_rows ? 1 : d.strip;  // that are made before their tiles
+    const std::int64_t steps = panels * d.chunk * d.path.kernels().form.step / form.step;
     w.panel = arena.take<char>((steps + kDecodedRows) * form.vector_bytes * kPanelVectors);
     if (d.path.pack == nullptr && d.path.integers == nullptr) {
       w.wide = arena.take<float>(kWideDepth * kTileCols);
