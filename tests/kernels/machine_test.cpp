@@ -129,6 +129,8 @@ TEST(DotMachines, ShareRowsThatACacheDoesNotKeep) {
                              "scaled_mm uint8:int8:fp32 scale=token:channel azp 300x321x3600"}) {
       expect_answer_of(m, line, {3}, true);
     }
+    // Some members, neither of few rows nor of many, in workspaces for any offsets.
+    expect_answer_of(m, "grouped_mm bf16:bf16:fp32 groups=10+140+3+130 283x260x4100", {3}, false);
   }
 }
 

@@ -58,8 +58,6 @@ TEST(PlansOfGroups, HoldForAnyOffsets) {
       "grouped_mm bf16:bf16:fp32 groups=2+3+4+30 39x70x2048",
       "grouped_mm bf16:bf16:fp32 groups=100+100+100+100 400x10x4096",
       "grouped_mm bf16:bf16:fp32 groups=20+3+40+37 100x260x512",
-      // Panels share the rows of some members, which are neither few nor many.
-      "grouped_mm bf16:bf16:fp32 groups=3+130+10 143x260x4100",
       "grouped_mm e4m3fn:e4m3fn:fp32 scale=token:channel layout=row groups=2+3+4+30 39x70x4096"};
   for (const std::string& line : lines_of("grouped")) all.push_back(line);
   int runs = 0;
