@@ -184,12 +184,13 @@ bool packs_rows(const DotMember& d) noexcept {
 // decoded or packed once for all rows is not to be made more often.
 bool shares_rows(const DotMember& d, std::int64_t rows) noexcept {
   const PanelForm& form = d.path.kernels().form;
-  const bool several_chunks = d.steps * form.vector_bytes * kPanelVectors > kChunkBytes;
+  const bool several_chunks = d.steps > kChunkBytes / (form.vector_bytes * kPanelVectors);
+  const std::int64_t counted = std::clamp<std::int64_t>(rows, 1, kCachedRows);  // of any number
   const bool decoded = d.p->b.packed != nullptr || rows <= kSharingBlock;
   return d.path.kernels().fetches_rows && d.plain == nullptr && d.segments.most == 0 &&
          !packs_rows(d) && d.n >= kSharingPanels * kPanelWidth &&
          (d.path.direct != nullptr || (several_chunks && decoded && d.path.integers == nullptr)) &&
-         rows * d.k * element_bytes(d.path.rows) > kCachedRows;
+         d.k > kCachedRows / (counted * element_bytes(d.path.rows));
 }
 
 // In steps of K; `strip` panels.
