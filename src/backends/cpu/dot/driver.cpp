@@ -227,7 +227,7 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
     OCTAVO_TRY(describe_one(cut_to(problem_, extent), counter, own, d));
     lengthen(d);
     reserve_scratch(d);
-    if (share_rows(d)) reserve_scratch(d);
+    if (lengthen_shared(d)) reserve_scratch(d);
     few_converted = few_converted || d.converted;
   }
   if (work_of(whole) + static_cast<double>(count_) * work_of(least) >= kSerialWork) {

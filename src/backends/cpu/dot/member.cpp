@@ -280,7 +280,7 @@ void lengthen(DotMember& d) noexcept {
   d.chunk = std::min(whole_chunk(d), longest_chunk(d, d.strip) + 1);
 }
 
-bool share_rows(DotMember& d) noexcept {
+bool lengthen_shared(DotMember& d) noexcept {
   const std::int64_t few = std::min(d.m, kSharingBlock);
   if (!shares_rows(d, d.m) && !shares_rows(d, few)) return false;
   const std::int64_t panels = (d.n + kPanelWidth - 1) / kPanelWidth;

@@ -72,7 +72,7 @@ inline constexpr std::int64_t kStripScales = std::int64_t{32} << 10;
 /// A chunk, or strip, of a member as long as one of as many rows and any K can be.
 void lengthen(DotMember& member) noexcept;
 /// The same of one of some of its rows that panels share; false: they share none.
-bool share_rows(DotMember& member) noexcept;
+bool lengthen_shared(DotMember& member) noexcept;
 
 /// Bytes of rows [begin, end) as the kernels read them, 0 where A has them already.
 std::int64_t converted_bytes(const DotMember& member, std::int64_t rows) noexcept;
