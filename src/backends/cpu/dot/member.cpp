@@ -171,6 +171,15 @@ void load_scale_row(const ScaleView& scale, std::int64_t row, std::int64_t first
   }
 }
 
+std::int64_t panel_count(const DotMember& d) noexcept {
+  return (d.n + kPanelWidth - 1) / kPanelWidth;
+}
+
+// Bytes of a step of a whole panel.
+std::int64_t step_bytes(const DotMember& d) noexcept {
+  return d.path.kernels().form.vector_bytes * kPanelVectors;
+}
+
 // Is a weight [K, N] packed on the fly? Its rows come faster where they are read for several
 // panels at once.
 bool packs_rows(const DotMember& d) noexcept {
@@ -183,8 +192,7 @@ bool packs_rows(const DotMember& d) noexcept {
 // one panel to the next? Some panels then meet a chunk of them before the next chunk. What would be
 // decoded or packed once for all rows is not to be made more often.
 bool shares_rows(const DotMember& d, std::int64_t rows) noexcept {
-  const PanelForm& form = d.path.kernels().form;
-  const bool several_chunks = d.steps > kChunkBytes / (form.vector_bytes * kPanelVectors);
+  const bool several_chunks = d.steps > kChunkBytes / step_bytes(d);
   const std::int64_t counted = std::clamp<std::int64_t>(rows, 1, kCachedRows);  // of any number
   const bool decoded = d.p->b.packed != nullptr || rows <= kSharingBlock;
   return d.path.kernels().fetches_rows && d.plain == nullptr && d.segments.most == 0 &&
@@ -195,11 +203,10 @@ bool shares_rows(const DotMember& d, std::int64_t rows) noexcept {
 
 // In steps of K; `strip` panels.
 std::int64_t longest_chunk(const DotMember& d, std::int64_t strip) noexcept {
-  const PanelForm& form = d.path.kernels().form;
-  const std::int64_t step = form.vector_bytes * kPanelVectors;
+  const std::int64_t step = step_bytes(d);
   if (d.shares_rows) {
-    const std::int64_t step_bytes = d.block_rows * form.step * element_bytes(d.path.rows);
-    return std::min(kSharedRows / step_bytes, kChunkBytes / step);
+    const std::int64_t depth = d.path.kernels().form.step * element_bytes(d.path.rows);
+    return std::min(kSharedRows / (d.block_rows * depth), kChunkBytes / step);
   }
   if (strip > 1) return kChunkBytes / (step * strip);
   const std::int64_t whole = d.m > kFewRows ? kChunkBytes : kChunkBytes / 2;
@@ -221,7 +228,7 @@ std::int64_t whole_chunk(const DotMember& d) noexcept {
 
 // Panels whose sums, and scales of so many segments, stay in the caches.
 std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
-  const std::int64_t panels = (d.n + kPanelWidth - 1) / kPanelWidth;
+  const std::int64_t panels = panel_count(d);
   if (packs_rows(d)) {
     const std::int64_t sums = kPackedSums / (d.block_rows * kPanelWidth);
     return std::clamp<std::int64_t>(std::min(sums, kMostPacked), 1, panels);
@@ -268,7 +275,7 @@ void lengthen(DotMember& d) noexcept {
     d.strip = strip_panels(d, 1);
     return;
   }
-  const std::int64_t panels = (d.n + kPanelWidth - 1) / kPanelWidth;
+  const std::int64_t panels = panel_count(d);
   if (packs_rows(d)) {  // of fewer rows more panels, whose sums take no more
     const std::int64_t sums = d.block_rows * kPanelWidth;
     d.strip = std::min({(kPackedSums + sums - 1) / sums, kMostPacked, panels});
@@ -283,13 +290,12 @@ void lengthen(DotMember& d) noexcept {
 bool lengthen_shared(DotMember& d) noexcept {
   const std::int64_t few = std::min(d.m, kSharingBlock);
   if (!shares_rows(d, d.m) && !shares_rows(d, few)) return false;
-  const std::int64_t panels = (d.n + kPanelWidth - 1) / kPanelWidth;
+  const std::int64_t panels = panel_count(d);
   const std::int64_t sums = few * kPanelWidth;
   d.shares_rows = true;
   d.block_rows = few;
   d.strip = std::min((kSharingSums + sums - 1) / sums, panels);
-  const std::int64_t step = d.path.kernels().form.vector_bytes * kPanelVectors;
-  d.chunk = std::min(whole_chunk(d), kChunkBytes / step + 1);
+  d.chunk = std::min(whole_chunk(d), kChunkBytes / step_bytes(d) + 1);
   return true;
 }
 
