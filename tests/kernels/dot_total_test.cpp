@@ -64,7 +64,7 @@ struct Scales {
 
  private:
   static float scale(const kit::Random& random, std::int64_t i) {
-    return static_cast<float>(random.gauss(static_cast<std::uint64_t>(i)));
+    return static_cast<float>(gaussian(random, i));
   }
 };
 
@@ -123,8 +123,8 @@ void expect_totals(const Call& call, const DotTile& operands, const Depths& d,
   const Block<float> total(c.size());
   const kit::Random random(14);
   for (std::int64_t i = 0; i < c.size(); ++i) {
-    c[i] = static_cast<Sum>(1000.0 * random.gauss(static_cast<std::uint64_t>(i)));
-    total[i] = static_cast<float>(random.gauss(static_cast<std::uint64_t>(i) + 5000));
+    c[i] = static_cast<Sum>(1000.0 * gaussian(random, i));
+    total[i] = static_cast<float>(gaussian(random, i + 5000));
   }
   const std::vector<Sum> sums(c.data(), c.data() + c.size());
   std::vector<float> want(total.data(), total.data() + total.size());

@@ -20,11 +20,14 @@ using cpu::kPanelVectors;
 using cpu::kVectorCols;
 
 // What tiles add to: [rows][64], the same for all.
-std::vector<float> first_sums() {
-  const kit::Random random(9);
-  std::vector<float> c(static_cast<std::size_t>(Rows::kMost * kCols));
-  for (std::size_t i = 0; i < c.size(); ++i) c[i] = static_cast<float>(random.gauss(i));
-  return c;
+const std::vector<float>& first_sums() {
+  static const std::vector<float> sums = [] {
+    const kit::Random random(9);
+    std::vector<float> c(static_cast<std::size_t>(Rows::kMost * kCols));
+    for (std::size_t i = 0; i < c.size(); ++i) c[i] = static_cast<float>(random.gauss(i));
+    return c;
+  }();
+  return sums;
 }
 
 struct Call {
@@ -72,7 +75,7 @@ std::vector<float> row_by_row(const FloatTable& table, const FloatOperands& x, s
 // it may round half as many, and the pairs, twice as coarsely, to odd.
 void expect_bound(const FloatTable& table, const FloatOperands& x, const std::vector<float>& sums,
                   bool add) {
-  const std::vector<float> before = first_sums();
+  const std::vector<float>& before = first_sums();
   const std::int64_t additions = x.depth() + (table.a == DType::bfloat16 ? 3 : 1);
   const double n = static_cast<double>(additions) * 0x1p-24;
   for (std::int64_t r = 0; r < Rows::kMost; ++r) {
@@ -92,7 +95,7 @@ void expect_bound(const FloatTable& table, const FloatOperands& x, const std::ve
 
 // Fused multiply-add has one answer.
 void expect_fused(const FloatOperands& x, const std::vector<float>& sums, bool add) {
-  const std::vector<float> before = first_sums();
+  const std::vector<float>& before = first_sums();
   for (std::int64_t r = 0; r < Rows::kMost; ++r) {
     for (std::int64_t j = 0; j < kCols; ++j) {
       const auto i = static_cast<std::size_t>(r * kCols + j);
@@ -108,7 +111,7 @@ void expect_fused(const FloatOperands& x, const std::vector<float>& sums, bool a
 
 // Pairs that are rounded to odd have one answer, too.
 void expect_pairs(const FloatOperands& x, const std::vector<float>& sums, bool add) {
-  const std::vector<float> before = first_sums();
+  const std::vector<float>& before = first_sums();
   const auto half = [&](const void* place) {
     std::uint16_t bits;
     std::memcpy(&bits, place, sizeof(bits));
@@ -137,7 +140,7 @@ void expect_pairs(const FloatOperands& x, const std::vector<float>& sums, bool a
 template <class SumOf>
 void expect_sums(const FloatOperands& x, const std::vector<float>& sums, bool add,
                  const SumOf& sum_of) {
-  const std::vector<float> before = first_sums();
+  const std::vector<float>& before = first_sums();
   for (std::int64_t r = 0; r < Rows::kMost; ++r) {
     for (std::int64_t j = 0; j < kCols; ++j) {
       const auto i = static_cast<std::size_t>(r * kCols + j);
@@ -171,7 +174,7 @@ void expect_same(const Call& call, std::int64_t vector, const std::vector<float>
   const std::int64_t columns = call.vectors * kVectorCols;
   const Block<float> c((call.rows - 1) * kCols + columns);
   // What lies between the rows of a narrow tile stays as it is.
-  const std::vector<float> before = first_sums();
+  const std::vector<float>& before = first_sums();
   std::copy_n(before.data(), c.size(), c.data());
   for (std::int64_t r = 0; r < call.rows; ++r) {
     std::copy_n(before.data() + r * kCols + vector * kVectorCols, columns, c.data() + r * kCols);

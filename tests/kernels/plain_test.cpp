@@ -142,9 +142,7 @@ struct Beside {
         put_gaussian(random, r * s.depth + k, dtype, a.row(r) + k * element_bytes(dtype));
       }
     }
-    const auto number = [&](std::int64_t i) {
-      return static_cast<float>(random.gauss(static_cast<std::uint64_t>(i)));
-    };
+    const auto number = [&](std::int64_t i) { return static_cast<float>(gaussian(random, i)); };
     for (std::int64_t i = 0; i < scale_a.size(); ++i) scale_a[i] = number(i);
     for (std::int64_t i = 0; i < scale_b.size(); ++i) scale_b[i] = number(i + 777);
     shift.fill_random(22);
@@ -266,21 +264,23 @@ void expect_same(const PlainTable& table, PlainOrder order, const Shape& s, std:
   const auto* got = reinterpret_cast<const std::uint32_t*>(s.group > 0 ? total.data() : c.data());
   for (std::int64_t p = 0; p < s.panels(); ++p) {
     for (std::int64_t j = 0; j < std::min(kCols, s.columns - p * kCols); ++j) {
-      const std::string where =
-          std::string(table.plain->how) + ", weight " + std::string(name(table.weight)) +
-          (order == PlainOrder::along_k ? " [N, K]" : " [K, N]") + ", " + std::to_string(s.rows) +
-          " x " + std::to_string(s.columns) + " x " + std::to_string(s.depth) + ", group " +
-          std::to_string(s.group) + ", column " + std::to_string(p * kCols + j);
+      const auto where = [&] {
+        return std::string(table.plain->how) + ", weight " + std::string(name(table.weight)) +
+               (order == PlainOrder::along_k ? " [N, K]" : " [K, N]") + ", " +
+               std::to_string(s.rows) + " x " + std::to_string(s.columns) + " x " +
+               std::to_string(s.depth) + ", group " + std::to_string(s.group) + ", column " +
+               std::to_string(p * kCols + j);
+      };
       for (std::int64_t r = 0; r < s.rows; ++r) {
         const std::int64_t i = (p * s.rows + r) * kCols + j;
         const bool floats = !table.integers() || s.group > 0;
         ASSERT_TRUE(same(got[i], want.sums[static_cast<std::size_t>(i)], floats))
-            << where << ", row " << r;
+            << where() << ", row " << r;
       }
       if (!table.integers() || s.group > 0) continue;
       if (s.shifts == Shifts::none || s.shifts == Shifts::undoes_flip) continue;
       ASSERT_EQ(columns[p * kCols + j], want.columns[static_cast<std::size_t>(p * kCols + j)])
-          << where;
+          << where();
     }
   }
 }
