@@ -42,32 +42,6 @@ Extent extent_of(const TensorView& v) {
   return {high - low + 1, -low};
 }
 
-// Compact strides, the last two dimensions exchanged where columns lie together.
-void set_strides(TensorView& v, bool columns_together) {
-  std::array<std::size_t, kMaxRank> order{};
-  const auto rank = static_cast<std::size_t>(v.rank);
-  for (std::size_t d = 0; d < rank; ++d) order[d] = d;
-  if (columns_together && rank >= 2) std::swap(order[rank - 1], order[rank - 2]);
-  std::int64_t step = 1;
-  for (std::size_t i = rank; i-- > 0;) {
-    v.strides[order[i]] = step;
-    step *= v.shape[order[i]];
-  }
-}
-
-void apply_layout(TensorView& v, Role role, LineLayout layout) {
-  const bool matrix = role == Role::a || role == Role::b || role == Role::c || role == Role::out;
-  set_strides(v, role == Role::b && layout != LineLayout::row_major);
-  const auto rank = static_cast<std::size_t>(v.rank);
-  if (layout == LineLayout::strided) {
-    for (std::size_t d = 0; d < rank; ++d) v.strides[d] *= 2;
-  }
-  if (layout == LineLayout::reversed && matrix) {
-    for (std::size_t d = 0; d < rank; ++d) v.strides[d] = -v.strides[d];
-  }
-  if (layout == LineLayout::broadcast && role == Role::a) v.strides[0] = 0;
-}
-
 double special(DType dtype, std::uint64_t pick) {
   const double largest = static_cast<double>(info(dtype).max);
   if (is_integer8(dtype)) {

@@ -78,6 +78,10 @@ OCTAVO_API std::string to_string(const ProblemLine& line);
 /// The part that a tensor plays in a line's problem.
 enum class Role : std::uint8_t { a, b, scale_a, scale_b, azp, c, bias, scale_result, offs, out };
 
+/// Gives a tensor of a line the strides that the line's layout says, from its shape; reversed ones
+/// are negative, and `data` is not moved.
+OCTAVO_API void apply_layout(TensorView& tensor, Role role, LineLayout layout) noexcept;
+
 /// Where the tensors of a line's problem come from: memory with or without content.
 class OCTAVO_API TensorSource {
  public:

@@ -213,12 +213,14 @@ class Builder {
 // Tensors without memory, for explaining. Offsets are read, so they are real.
 class NoMemory final : public TensorSource {
  public:
-  explicit NoMemory(const ProblemLine& line) : sizes_(line.groups) {}
+  explicit NoMemory(const ProblemLine& line) : sizes_(line.groups), layout_(line.layout) {}
 
   TensorView make(Role role, std::int64_t, DType dtype,
                   std::span<const std::int64_t> shape) override {
     if (role == Role::offs) return offsets(dtype, shape);
-    return {reinterpret_cast<void*>(std::uintptr_t{64}), dtype, shape};  // never dereferenced
+    TensorView v(reinterpret_cast<void*>(std::uintptr_t{64}), dtype, shape);  // never dereferenced
+    apply_layout(v, role, layout_);
+    return v;
   }
 
  private:
@@ -230,6 +232,7 @@ class NoMemory final : public TensorSource {
   }
 
   const std::vector<std::int64_t>& sizes_;
+  LineLayout layout_;
   std::vector<std::int64_t> wide_;
   std::vector<std::int32_t> narrow_;
 };
