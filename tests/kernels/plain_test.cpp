@@ -234,6 +234,25 @@ bool same(std::uint32_t a, std::uint32_t b, bool floats) {
          (floats && std::isnan(std::bit_cast<float>(a)) && std::isnan(std::bit_cast<float>(b)));
 }
 
+// What a kernel computed, [panels][panel_rows][64], against what tiles did.
+void expect_sums(const PlainTable& table, const char* how, PlainOrder order, const Shape& s,
+                 std::int64_t panel_rows, const std::uint32_t* got, const Sums& want) {
+  const bool floats = !table.integers() || s.group > 0;
+  for (std::int64_t p = 0; p < s.panels(); ++p) {
+    for (std::int64_t r = 0; r < s.rows; ++r) {
+      for (std::int64_t j = 0; j < std::min(kCols, s.columns - p * kCols); ++j) {
+        const std::uint32_t sum = got[(p * panel_rows + r) * kCols + j];
+        const auto i = static_cast<std::size_t>((p * s.rows + r) * kCols + j);
+        ASSERT_TRUE(same(sum, want.sums[i], floats))
+            << how << ", weight " << name(table.weight)
+            << (order == PlainOrder::along_k ? " [N, K]" : " [K, N]") << ", " << s.rows << " x "
+            << s.columns << " x " << s.depth << ", group " << s.group << ", row " << r
+            << ", column " << p * kCols + j;
+      }
+    }
+  }
+}
+
 void expect_same(const PlainTable& table, PlainOrder order, const Shape& s, std::int64_t gap,
                  Side side, std::uint8_t flip) {
   const PlainKernel kernel = table.plain->plain({.weight = table.weight,
@@ -262,26 +281,13 @@ void expect_same(const PlainTable& table, PlainOrder order, const Shape& s, std:
           .panel_scales = s.groups() * kCols,
           .sums_out = s.shifts == Shifts::none ? nullptr : columns.data()});
   const auto* got = reinterpret_cast<const std::uint32_t*>(s.group > 0 ? total.data() : c.data());
-  for (std::int64_t p = 0; p < s.panels(); ++p) {
-    for (std::int64_t j = 0; j < std::min(kCols, s.columns - p * kCols); ++j) {
-      const auto where = [&] {
-        return std::string(table.plain->how) + ", weight " + std::string(name(table.weight)) +
-               (order == PlainOrder::along_k ? " [N, K]" : " [K, N]") + ", " +
-               std::to_string(s.rows) + " x " + std::to_string(s.columns) + " x " +
-               std::to_string(s.depth) + ", group " + std::to_string(s.group) + ", column " +
-               std::to_string(p * kCols + j);
-      };
-      for (std::int64_t r = 0; r < s.rows; ++r) {
-        const std::int64_t i = (p * s.rows + r) * kCols + j;
-        const bool floats = !table.integers() || s.group > 0;
-        ASSERT_TRUE(same(got[i], want.sums[static_cast<std::size_t>(i)], floats))
-            << where() << ", row " << r;
-      }
-      if (!table.integers() || s.group > 0) continue;
-      if (s.shifts == Shifts::none || s.shifts == Shifts::undoes_flip) continue;
-      ASSERT_EQ(columns[p * kCols + j], want.columns[static_cast<std::size_t>(p * kCols + j)])
-          << where();
-    }
+  expect_sums(table, table.plain->how, order, s, s.rows, got, want);
+  if (!table.integers() || s.group > 0) return;
+  if (s.shifts == Shifts::none || s.shifts == Shifts::undoes_flip) return;
+  for (std::int64_t j = 0; j < s.columns; ++j) {
+    ASSERT_EQ(columns[j], want.columns[static_cast<std::size_t>(j)])
+        << table.plain->how << ", " << s.rows << " x " << s.columns << " x " << s.depth
+        << ", column " << j;
   }
 }
 
@@ -376,6 +382,80 @@ TEST(PlainKernels, GiveTheBitsOfTilesUnderScalesAlongK) {
         if (::testing::Test::HasFatalFailure()) return;
       }
     });
+  }
+}
+
+// Tables whose kernels take the rows of A turned, and the type that these and the weight have.
+std::vector<PlainTable> turned_tables() {
+  std::vector<PlainTable> tables;
+  const auto add = [&](const DotKernels* kernels, const DotKernels* tiles) {
+    if (kernels == nullptr || kernels->turned == nullptr) return;
+    const DType dtype = kernels->turned->dtype;
+    const PlainTable table{kernels, tiles, dtype, dtype};
+    if (std::ranges::find(tables, table) == tables.end()) tables.push_back(table);
+  };
+  for (const cpu::DotMachine& machine : tested_machines()) {
+    for (const DotKernels* kernels :
+         {&machine.integers->dot, machine.pairs, machine.floats, machine.e4m3}) {
+      add(kernels, kernels);
+    }
+  }
+  return tables;
+}
+
+void expect_turned(const PlainTable& table, const Shape& s, std::int64_t gap, Side side) {
+  const cpu::TurnedPlain& kernels = *table.plain->turned;
+  const Weight w(table.weight, PlainOrder::along_k, s, gap, side);
+  const Beside x(table.a, s);
+  const Sums want = by_tiles(table, s, w, x, 0);
+  const std::int64_t rows = (s.rows + cpu::kTurnedRows - 1) / cpu::kTurnedRows * cpu::kTurnedRows;
+  const std::int64_t bytes = s.depth * element_bytes(table.a);
+  const std::int64_t steps =
+      (bytes + cpu::kTurnedDepth - 1) / cpu::kTurnedDepth * (cpu::kTurnedDepth / cpu::kStepBytes);
+  const std::int64_t step_bytes = rows * cpu::kStepBytes + gap % 2 * 64;
+  const Block<char> turned(steps * step_bytes);
+  const Block<char> gathered(cpu::kGatheredBytes);
+  for (std::int64_t r = 0; r < s.rows; r += cpu::kTurnedRows) {
+    kernels.turn(x.a.row(r), x.a.lda(), std::min(cpu::kTurnedRows, s.rows - r), bytes,
+                 turned.data() + r * cpu::kStepBytes, step_bytes);
+  }
+  const Block<float> c(s.panels() * rows * kCols);
+  DotTile t = common(table, s, x, 0);
+  t.a = turned.data();
+  t.lda = step_bytes;
+  t.b = w.data();
+  t.ldb = w.ldb();
+  t.c = c.data();
+  kernels.run({.tile = t,
+               .rows = s.rows,
+               .columns = s.columns,
+               .panel_sums = rows * kCols,
+               .gathered = gathered.data()});
+  expect_sums(table, kernels.how, PlainOrder::along_k, s, rows,
+              reinterpret_cast<const std::uint32_t*>(c.data()), want);
+}
+
+TEST(PlainKernels, OfTurnedRowsGiveTheBitsOfTiles) {
+  std::int64_t turn = 0;
+  for (const PlainTable& table : turned_tables()) {
+    const cpu::TurnedPlain& kernels = *table.plain->turned;
+    EXPECT_LE(kernels.most_rows, cpu::kMostPlainRows);
+    for (const std::int64_t rows : {1, 15, 16, 17, 31, 32, 33, 47, 64, 100}) {
+      for (const std::int64_t columns : {1, 15, 16, 17, 31, 33, 48, 63, 64, 65, 130}) {
+        for (const std::int64_t depth : {1, 2, 15, 31, 32, 33, 63, 64, 65, 127, 130, 200}) {
+          if ((++turn + rows) % 5 != 0) continue;
+          expect_turned(table, {rows, columns, depth, 0, Shifts::none}, turn % 5,
+                        turn % 2 == 0 ? Side::left : Side::right);
+          if (HasFatalFailure()) return;
+        }
+      }
+    }
+    // Several chunks of K: of columns that are gathered, and of rows that a cache does not keep.
+    for (const std::int64_t depth : {2048, 4097, 8200}) {
+      expect_turned(table, {33, 70, depth, 0, Shifts::none}, 1, Side::right);
+      expect_turned(table, {kernels.most_rows, 33, depth, 0, Shifts::none}, 0, Side::left);
+      if (HasFatalFailure()) return;
+    }
   }
 }
 

@@ -148,7 +148,7 @@ TEST_F(Explain, SaysHowAWeightIsRead) {
   if (std::ranges::none_of(backends(), runs)) GTEST_SKIP() << "no AVX-512";
   EXPECT_NE(weight_of("1x100x100").find("where it lies"), std::string::npos);
   EXPECT_NE(weight_of("layout=row 4x100x100").find("where it lies"), std::string::npos);
-  EXPECT_NE(weight_of("100x100x100").find("packed by every call"), std::string::npos);
+  EXPECT_NE(weight_of("1000x100x100").find("packed by every call"), std::string::npos);
   EXPECT_NE(weight_of("layout=strided 1x100x100").find("packed by every call"), std::string::npos);
 }
 
@@ -190,6 +190,27 @@ TEST(ErrorBound, IsGammaOfTheFloatingSteps) {
   EXPECT_EQ(bound("scaled_mm int8:int8:fp32 scale=group128:channel 1x2x300"), gamma(3 + 8));
   EXPECT_EQ(bound("grouped_mm fp32:fp32:fp32 split=inner groups=10+290 1x2x300"),
             gamma(290 + 1 + 8));
+}
+
+// Without operands as with them, however they lie.
+TEST(Explanations, OfLinesAreThoseOfTheirProblems) {
+  for (const char* types : {"int8:int8:bf16 scale=token:channel", "bf16:bf16:bf16",
+                            "e4m3fn:e4m3fn:bf16 scale=token:channel", "fp32:fp32:fp32"}) {
+    for (const char* layout : {"natural", "row", "strided", "reversed", "broadcast"}) {
+      for (const char* shape : {"1x70x256", "16x70x256", "64x70x256", "300x70x256"}) {
+        const ProblemLine line = parse_problem_line(std::string("scaled_mm ") + types +
+                                                    " layout=" + layout + " " + shape);
+        kit::Operands operands(line, kit::Content::gaussian);
+        const LineProblem made = make_problem(line, operands);
+        for (const char* backend : {"", "generic", "reference"}) {
+          const char* name = *backend == 0 ? nullptr : backend;
+          EXPECT_EQ(explain(line, {}, name).to_string(),
+                    explain(made.problem(), {}, name).to_string())
+              << to_string(line);
+        }
+      }
+    }
+  }
 }
 
 TEST(Machine, IsNamed) {

@@ -29,6 +29,7 @@ namespace {
 
 constexpr std::int64_t kCachedRowBytes = std::int64_t{16} << 20;  // of A
 constexpr std::int64_t kLeastCachedRows = 512;
+static_assert(kMostPlainRows <= kLeastCachedRows);  // so that members are turned in one piece
 // Work below which waking other threads costs more than it saves, about 6 us: in products of bytes,
 // with a byte of B for six of them.
 constexpr double kSerialWork = 3 << 20;
@@ -217,7 +218,7 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
   // Of rows for which a plain weight may be read where it lies, that what is read side by side
   // takes most for one of these numbers is all that is known, and whether any of them are
   // converted.
-  bool few_converted = false;
+  bool few_converted = false, few_turned = false;
   for (const std::int64_t most :
        {all, kMostPlainRows, kFewRows, std::int64_t{16}, std::int64_t{8}, std::int64_t{4},
         std::int64_t{3}, std::int64_t{2}, std::int64_t{1}}) {
@@ -229,6 +230,7 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
     reserve_scratch(d);
     if (lengthen_shared(d)) reserve_scratch(d);
     few_converted = few_converted || d.converted;
+    few_turned = few_turned || d.turned != nullptr;
   }
   if (work_of(whole) + static_cast<double>(count_) * work_of(least) >= kSerialWork) {
     workers_ = std::max(1, executor_of(context_).concurrency());
@@ -245,6 +247,13 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
   constexpr std::int64_t kPadding = 127;  // of a row; a member's rows take whole lines
   converted_bytes_ = saturating_sum(saturating_sum(most_bytes, 64 * count_),
                                     saturating_product(most_rows, kPadding));
+  if (!few_turned) return {};
+  // (row + 63) (rows + 32) of each member: steps to a multiple of 64 bytes, and rows to one of 16
+  // and an odd number of lines.
+  const std::int64_t beside = saturating_product(32, saturating_sum(row, 63));
+  converted_bytes_ =
+      saturating_sum(converted_bytes_, saturating_product(beside, cuts_inner ? 1 : count_));
+  converted_bytes_ = saturating_sum(converted_bytes_, 32 * 64 * count_);
   return {};
 }
 
@@ -310,11 +319,7 @@ void Run::convert_rows() noexcept {
       if (!d.converted) continue;
       const std::int64_t first = std::max<std::int64_t>(begin - before, 0);
       const std::int64_t last = std::min(end - before, s->rows());
-      for (std::int64_t r = first; r < last; ++r) {
-        const std::int64_t row = s->begin + r;
-        const char* out = static_cast<const char*>(d.rows) + row * d.row_bytes;
-        convert_row(d, row, const_cast<char*>(out));  // NOLINT: in our workspace
-      }
+      if (first < last) cpu::convert_rows(d, s->begin + first, s->begin + last);
       before += s->rows();
     }
   });
@@ -337,7 +342,10 @@ Place Run::begin_of(std::int64_t worker) const noexcept {
   const std::int64_t panel = std::min(inside / (kPanelVectors * rows), panels.count() - 1);
   // Kernels that read a weight where it lies take all rows at once.
   const bool few = region_panels_ < 4 * workers_ && s.member->plain == nullptr;
-  const std::int64_t grain = rows > 24 ? 6 : few ? 4 : rows;
+  const std::int64_t grain = s.member->turned != nullptr ? kTurnedRows
+                             : rows > 24                 ? 6
+                             : few                       ? 4
+                                                         : rows;
   const std::int64_t exact = (inside - panel * kPanelVectors * rows) / panels.vectors(panel);
   const std::int64_t cut = (exact + grain / 2) / grain * grain;
   const std::int64_t row = exact >= rows ? rows : std::min(rows, cut);
@@ -397,11 +405,14 @@ void say_how(const Member& p, const MatmulOptions& options, const DotPath& path,
     const bool own = layout == &kInt8Layout || layout == float_layout(weight_dtype(p.b));
     plan.weight = own ? "packed; every call widens it, a part of a panel at a time"
                       : "packed otherwise; every call turns it into the panels of these kernels";
-  } else if (plain_kernel(p, options, path) == nullptr) {
-    plan.weight = "packed by every call; pack() does it once";
-  } else {
+  } else if (plain_kernel(p, options, path) != nullptr) {
     plan.how = kernels.how_plain;
     plan.weight = "read where it lies, once; pack() makes one stream of it";
+  } else if (turned_plain(p, options, path) != nullptr) {
+    plan.how = path.turned->how;
+    plan.weight = "read where it lies; pack() makes one stream of it";
+  } else {
+    plan.weight = "packed by every call; pack() does it once";
   }
 }
 

@@ -36,6 +36,7 @@ constexpr std::int64_t kPackedSums = std::int64_t{64} << 10;
 constexpr std::int64_t kCachedRows = std::int64_t{1} << 20;
 constexpr std::int64_t kSharedRows = std::int64_t{512} << 10;
 constexpr std::int64_t kSharingSums = std::int64_t{128} << 10;
+constexpr std::int64_t kTurnedSums = std::int64_t{32} << 10;
 constexpr std::int64_t kSharingPanels = 4;
 constexpr std::int64_t kSharingBlock = 256;
 // Sums of panels that are read side by side: those of up to so many rows stay in the first-level
@@ -226,9 +227,17 @@ std::int64_t whole_chunk(const DotMember& d) noexcept {
   return (d.steps + chunk_unit(d) - 1) / chunk_unit(d) * chunk_unit(d);
 }
 
+// Sums of panels that turned rows meet one after the other.
+std::int64_t turned_sums(const DotMember& d) noexcept {
+  return d.k > kCachedRows / (d.m * element_bytes(d.path.rows)) ? kSharingSums : kTurnedSums;
+}
+
 // Panels whose sums, and scales of so many segments, stay in the caches.
 std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
   const std::int64_t panels = panel_count(d);
+  if (d.turned != nullptr) {
+    return std::clamp<std::int64_t>(turned_sums(d) / (d.block_rows * kPanelWidth), 1, panels);
+  }
   if (packs_rows(d)) {
     const std::int64_t sums = kPackedSums / (d.block_rows * kPanelWidth);
     return std::clamp<std::int64_t>(std::min(sums, kMostPacked), 1, panels);
@@ -246,7 +255,28 @@ std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
   return std::clamp<std::int64_t>(std::min(sums, scales), 1, panels);
 }
 
+// Bytes of a turned step of so many rows: an odd number of lines, so that steps of a register do
+// not meet in one set of the first-level cache.
+std::int64_t turned_step(std::int64_t rows) noexcept {
+  return (rows * kStepBytes + 63) / 64 * 64 | 64;
+}
+
 }  // namespace
+
+const TurnedPlain* turned_plain(const Member& p, const MatmulOptions& options,
+                                const DotPath& path) noexcept {
+  const TurnedPlain* turned = path.turned;
+  if (p.b.packed != nullptr || turned == nullptr || p.b.data.strides[0] != 1) return nullptr;
+  const MatrixView& a = p.a.data;
+  const auto* quantise = p.a.quantise;
+  const bool shifts = p.a.azp.defined() || (quantise != nullptr && quantise->spec.azp);
+  const bool lie_along_k = quantise != nullptr || a.strides[1] == 1 || a.shape[1] <= 1;
+  const bool fits = product_dtype(p.a) == turned->dtype && weight_dtype(p.b) == turned->dtype &&
+                    a.shape[0] <= turned->most_rows && lie_along_k && !shifts;
+  const bool varies = varies_along_k(p.b, Side::b) || varies_along_k(p.a, Side::a) ||
+                      sum_chunks(p, options).several();
+  return fits && !varies ? turned : nullptr;
+}
 
 PlainKernel plain_kernel(const Member& p, const MatmulOptions& options,
                          const DotPath& path) noexcept {
@@ -271,11 +301,16 @@ PlainKernel plain_kernel(const Member& p, const MatmulOptions& options,
 }
 
 void lengthen(DotMember& d) noexcept {
+  const std::int64_t panels = panel_count(d);
+  if (d.turned != nullptr) {
+    const std::int64_t sums = d.block_rows * kPanelWidth;
+    d.strip = std::min((turned_sums(d) + sums - 1) / sums, panels);
+    return;
+  }
   if (d.plain != nullptr) {
     d.strip = strip_panels(d, 1);
     return;
   }
-  const std::int64_t panels = panel_count(d);
   if (packs_rows(d)) {  // of fewer rows more panels, whose sums take no more
     const std::int64_t sums = d.block_rows * kPanelWidth;
     d.strip = std::min({(kPackedSums + sums - 1) / sums, kMostPacked, panels});
@@ -314,6 +349,11 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   load_segments(p, d.k, sums, arena, d);
   if (d.path.integers != nullptr) load_shifts(p, arena, d);
   d.plain = plain_kernel(p, options, d.path);
+  d.turned = d.plain == nullptr ? turned_plain(p, options, d.path) : nullptr;
+  if (d.turned != nullptr) {
+    d.plain = d.turned->run;
+    d.block_rows = (d.m + kTurnedRows - 1) / kTurnedRows * kTurnedRows;
+  }
   d.shares_rows = shares_rows(d, d.m);
   if (d.shares_rows) d.block_rows = std::min(d.m, kSharingBlock);
   d.strip = strip_panels(d, d.segments.most);
@@ -331,6 +371,12 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
     d.chunk = d.steps;
     d.single_chunk = true;
   }
+  if (d.turned != nullptr) {
+    d.converted = true;
+    d.row_bytes = kStepBytes;
+    d.step_bytes = turned_step(d.m);
+    return;
+  }
   const MatrixView& a = p.a.data;
   const std::int64_t size = element_bytes(d.path.rows);
   const bool cached = d.plain != nullptr ||
@@ -344,6 +390,10 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
 }
 
 std::int64_t converted_bytes(const DotMember& d, std::int64_t rows) noexcept {
+  if (d.turned != nullptr) {
+    const std::int64_t bytes = d.k * element_bytes(d.path.rows);
+    return (bytes + kTurnedDepth - 1) / kTurnedDepth * (kTurnedDepth / kStepBytes) * d.step_bytes;
+  }
   return d.converted ? (rows * d.row_bytes + 63) / 64 * 64 : 0;
 }
 
@@ -366,8 +416,6 @@ void widen_row(const DotMember& d, const MatrixView& from, std::int16_t* out) no
     widen(piece.data(), is_signed, count, out + k);
   }
 }
-
-}  // namespace
 
 void convert_row(const DotMember& d, std::int64_t row, void* out) noexcept {
   const MatrixView& a = d.p->a.data;
@@ -393,6 +441,24 @@ void convert_row(const DotMember& d, std::int64_t row, void* out) noexcept {
     narrow(best_kernels(), d.path.rows, piece.data(), count, static_cast<std::uint16_t*>(out) + k,
            1, Overflow::ieee);
   }
+}
+
+void turn(const DotMember& d, std::int64_t begin, std::int64_t end, char* rows) noexcept {
+  const MatrixView& a = d.p->a.data;
+  const std::int64_t size = element_bytes(d.path.rows);
+  for (std::int64_t r = (begin + kTurnedRows - 1) / kTurnedRows * kTurnedRows; r < end;
+       r += kTurnedRows) {
+    d.turned->turn(a.at(r * a.strides[0]), a.strides[0] * size, std::min(kTurnedRows, d.m - r),
+                   d.k * size, rows + r * d.row_bytes, d.step_bytes);
+  }
+}
+
+}  // namespace
+
+void convert_rows(const DotMember& d, std::int64_t begin, std::int64_t end) noexcept {
+  auto* rows = static_cast<char*>(const_cast<void*>(d.rows));  // NOLINT: in our workspace
+  if (d.turned != nullptr) return turn(d, begin, end, rows);
+  for (std::int64_t r = begin; r < end; ++r) convert_row(d, r, rows + r * d.row_bytes);
 }
 
 std::int64_t load_segment_scales(const DotMember& d, std::int64_t column, std::int64_t loaded,

@@ -44,6 +44,9 @@ struct DotMember {
   const void* rows = nullptr;  ///< of `path.rows`, neighbours along K; row 0
   std::int64_t row_bytes = 0;  ///< from one to the next
   bool converted = false;      ///< `rows` has to be made, region by region
+  /// They are turned (TurnedPlain); else null.
+  const TurnedPlain* turned = nullptr;
+  std::int64_t step_bytes = 0;  ///< if so, from one step of them to the next
 
   // Integers.
   std::uint8_t flip = 0;
@@ -58,6 +61,10 @@ struct DotMember {
 /// What reads a member's weight where it lies, if there is such a thing.
 PlainKernel plain_kernel(const Member& member, const MatmulOptions& options,
                          const DotPath& path) noexcept;
+
+/// What does so with rows turned, where plain_kernel() is null; null: it is packed.
+const TurnedPlain* turned_plain(const Member& member, const MatmulOptions& options,
+                                const DotPath& path) noexcept;
 
 /// Describes the member `*d.p`, which has rows and columns and whose activations are quantised, on
 /// its path, and loads what belongs to its rows into the arena; over a counting arena it only
@@ -76,8 +83,9 @@ bool lengthen_shared(DotMember& member) noexcept;
 
 /// Bytes of rows [begin, end) as the kernels read them, 0 where A has them already.
 std::int64_t converted_bytes(const DotMember& member, std::int64_t rows) noexcept;
-/// Converts row `row` of A to `out`.
-void convert_row(const DotMember& member, std::int64_t row, void* out) noexcept;
+/// Converts rows [begin, end) to where `rows` says; of turned ones, those that are turned together
+/// with a first one of these.
+void convert_rows(const DotMember& member, std::int64_t begin, std::int64_t end) noexcept;
 
 /// scale_b of every segment for 64 columns from `column` on, [count][64]; all 1 where it is
 /// constant along K. Returns the column of scales that all of them share, or -1: with the same one

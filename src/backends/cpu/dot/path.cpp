@@ -73,6 +73,7 @@ const char* integer_path(const Member& p, const DotMachine& machine, DType a,
   if (p.a.data.shape[1] > kMostIntegerDepth) return "sums of more than 65536 products leave int32";
   if (p.b.packed == nullptr) {
     path.plain = path.integers->dot.plain;
+    path.turned = path.integers->dot.turned;
     path.pack = path.on_the_fly->pack;
     return nullptr;
   }
@@ -102,6 +103,7 @@ const char* e4m3_path(const Member& p, const DotKernels& kernels, DotPath& path)
   if (p.b.packed == nullptr) {
     path.pack = kernels.pack;
     path.plain = kernels.plain;
+    path.turned = kernels.turned;
     return nullptr;
   }
   if (p.b.packed->content()->layout != float_layout(path.rows))
@@ -130,6 +132,7 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   if (p.b.packed == nullptr) {
     if (holds(path.on_the_fly->form, b)) path.pack = path.on_the_fly->pack;
     path.plain = path.on_the_fly->plain;
+    path.turned = path.on_the_fly->turned;
     if (!is_float8(b) || !beside) return nullptr;
     path.plain = machine.float8->dot.plain;
     if (!pairs) return nullptr;

@@ -62,7 +62,9 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
   const bool varies = segments.present();
   const bool shifted = d_.flip != 0 || d_.p->a.azp.defined();
   const std::int64_t column = first * kTileCols;
-  const std::int64_t panel_sums = (r1 - r0) * kTileCols;
+  const std::int64_t panel_rows =
+      d_.turned != nullptr ? (r1 - r0 + kTurnedRows - 1) / kTurnedRows * kTurnedRows : r1 - r0;
+  const std::int64_t panel_sums = panel_rows * kTileCols;
   const std::int64_t panel_scales = segments.count * kTileCols;
   if (varies) std::fill_n(w_.total, count * panel_sums, 0.0F);
   if (w_.chunks != nullptr) std::fill_n(w_.chunks, count * panel_sums, 0.0F);
@@ -85,7 +87,7 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
     const std::int64_t segment = piece.segment;
     d_.plain({.tile = {.depth = (piece.k1 - k) * element_,
                        .a = static_cast<const char*>(d_.rows) + r0 * d_.row_bytes + k * element_,
-                       .lda = d_.row_bytes,
+                       .lda = d_.turned != nullptr ? d_.step_bytes : d_.row_bytes,
                        .b = weight_at(k, column),
                        .ldb = neighbours * element_bytes(b.dtype),
                        .c = w_.sums,
@@ -108,7 +110,8 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
               .columns = std::min(count * kTileCols, d_.n - column),
               .panel_sums = panel_sums,
               .panel_scales = panel_scales,
-              .sums_out = shifted ? w_.panel_sums : nullptr});
+              .sums_out = shifted ? w_.panel_sums : nullptr,
+              .gathered = static_cast<char*>(w_.panel)});
     if (piece.ends_chunk) add_chunk(0, count * panel_sums);
     k = piece.k1;
   } while (k < d_.k);

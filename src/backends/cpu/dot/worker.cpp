@@ -98,6 +98,7 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   }
   if (d.p->a.azp.defined()) w.floats = arena.take<float>(tile);
   w.outliers = take_outlier_scratch(*d.p, d.outliers, d.block_rows, arena);
+  if (d.turned != nullptr) w.panel = arena.take<char>(kGatheredBytes);
   if ((d.path.direct == nullptr && d.plain == nullptr) || may_have_others(d)) {
     const std::int64_t panels = d.shares_rows ? 1 : d.strip;  // that are made before their tiles
     const std::int64_t steps = panels * d.chunk * d.path.kernels().form.step / form.step;

@@ -26,6 +26,7 @@ struct Int8 {
   static constexpr bool kExact = true, kInPlace = true;
   static constexpr std::int64_t kSize = 1;
   static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kInt8Form;
+  static constexpr octavo::DType kWeight = octavo::DType::int8;
   explicit Int8(const octavo::cpu::DotTile&) {}
   template <int c, int a, int b>
   static OCTAVO_INLINE void add() {
@@ -130,6 +131,7 @@ struct E4m3 : E4m3Fours {
 };
 
 #include "backends/cpu/kernels/amx_plain-inl.hpp"
+#include "backends/cpu/kernels/amx_turned-inl.hpp"
 
 // A panel of codes as one of pairs.
 void decode_fp8(const octavo::cpu::Float8Table& table, const void* codes, std::int64_t steps,
@@ -159,6 +161,13 @@ constexpr std::array<std::int64_t, octavo::cpu::kPanelVectors> kMaxRowsOfCodes{0
 constexpr std::int64_t kBlock = kRegisterBytes / 2;  // bfloat16 along K
 constexpr std::int64_t kBlockOfCodes = kRegisterBytes;
 
+constexpr octavo::cpu::TurnedPlain kTurnedInt8 =
+    turned_of<Int8>("columns where they lie by rows turned once, AMX, exact int32 sums");
+constexpr octavo::cpu::TurnedPlain kTurnedBfloat16 = turned_of<Bfloat16>(
+    "columns where they lie by rows turned once, AMX BF16, float32 sums of 32 products at a time");
+constexpr octavo::cpu::TurnedPlain kTurnedE4m3 = turned_of<E4m3Fours>(
+    "columns where they lie by rows turned once, AMX FP8, float32 sums of 64 products at a time");
+
 constexpr octavo::cpu::AmxKernels kAmxKernels{
     .integers = {{.how = "32x32 tile, AMX, exact int32 sums",
                   .how_plain = nullptr,
@@ -170,7 +179,8 @@ constexpr octavo::cpu::AmxKernels kAmxKernels{
                   .decode_int8 = nullptr,
                   .decode_float8 = nullptr,
                   .block = kRegisterSteps,
-                  .fetches_rows = true},
+                  .fetches_rows = true,
+                  .turned = &kTurnedInt8},
                  octavo::cpu::ARows::signed_bytes,
                  &unpack_piece,
                  nullptr,
@@ -204,7 +214,8 @@ constexpr octavo::cpu::AmxKernels kAmxKernels{
               .decode_float8 = &decode_fp8,
               .plain = &find_amx_plain,
               .block = kBlock / octavo::cpu::kBf16Form.step,
-              .fetches_rows = true},
+              .fetches_rows = true,
+              .turned = &kTurnedBfloat16},
     .beside_pairs = {.int8 = {octavo::cpu::tiles_alone(
                                   "32x32 tile, int8 by table, AMX BF16, float32 sums of 32 "
                                   "products at a time",
@@ -225,5 +236,6 @@ constexpr octavo::cpu::AmxKernels kAmxKernels{
              .decode_float8 = nullptr,
              .plain = &find_amx_plain_e4m3,
              .block = kBlockOfCodes / octavo::cpu::kFloat8Form.step,
-             .fetches_rows = true},
+             .fetches_rows = true,
+             .turned = &kTurnedE4m3},
 };

@@ -7,7 +7,7 @@
 //
 //   c[j][r] += sum over the 64 bytes of b's column j and of a's row r       16 columns x 16 rows
 //
-//   b4: 16 columns x 64 bytes     a5: 16 steps of every row     c0 .. c3: of 64 columns
+//   b4: 16 columns x 64 bytes     a6: 16 steps of every row     c0 .. c3: of 64 columns
 //
 // [K, N]: some rows of the weight become steps in the first-level cache, 64 columns at a time, and
 // the sums of a strip of columns wait for the next ones, which are fetched meanwhile.
@@ -30,24 +30,24 @@ using Packed = std::conditional_t<Kind::kInPlace, Kind, Bfloat16>;
 inline void shape_turned(std::int64_t rows) {
   if (shaped_for == -rows) return;
   Shapes shapes;
-  for (const std::size_t tile : {0U, 1U, 2U, 3U, 5U}) {
+  for (const std::size_t tile : {0U, 1U, 2U, 3U, 6U, 7U}) {
     set_shape(shapes, tile, kRegisterRows, rows * octavo::cpu::kStepBytes);
   }
-  set_shape(shapes, 4, kRegisterRows, kRegisterBytes);
+  for (const std::size_t tile : {4U, 5U}) set_shape(shapes, tile, kRegisterRows, kRegisterBytes);
   Registers::configure(&shapes);
   shaped_for = -rows;
 }
 
 // `depth` bytes of rows `lda` apart, and zeros behind them, as 16 steps for every 64.
 inline void turn_rows(const char* a, std::int64_t lda, std::int64_t rows, std::int64_t depth,
-                      char* out) {
-  for (std::int64_t k = 0; k < depth; k += kRegisterBytes, out += kTurnedBytes) {
+                      char* out, std::int64_t step_bytes) {
+  for (std::int64_t k = 0; k < depth; k += kRegisterBytes, out += kRegisterSteps * step_bytes) {
     __m512i m[kRegisterRows];
     for (std::int64_t r = 0; r < kRegisterRows; ++r) {
       m[r] = Vec::load_part(a + r * lda + k, r < rows ? depth - k : 0);
     }
     turn(m);
-    for (std::int64_t i = 0; i < kRegisterRows; ++i) Vec::store(out + i * kRegisterBytes, m[i]);
+    for (std::int64_t i = 0; i < kRegisterSteps; ++i) Vec::store(out + i * step_bytes, m[i]);
   }
 }
 
@@ -104,21 +104,21 @@ OCTAVO_INLINE void add_columns(const Kind& kind, const Columns& columns, std::in
   OCTAVO_FLAT_LOOP
   for (std::int64_t k = 0; k < depth; k += kRegisterBytes, turned.at += turned.register_bytes) {
     Registers::template load<4>(b + k, ldb);
-    Registers::template load<5>(turned.at, turned.step_bytes);
-    Kind::template add<v, 4, 5>();
+    Registers::template load<6>(turned.at, turned.step_bytes);
+    Kind::template add<v, 4, 6>();
   }
 }
 
-// The sums of register v, turned back: columns 16 v on of rows kRowSums apart.
-template <int v>
-OCTAVO_INLINE void put_columns(std::int64_t rows, float* c) {
+// The sums of register v, turned back, to rows kRowSums apart.
+template <int v, class Sum>
+OCTAVO_INLINE void put_columns(std::int64_t rows, Sum* c) {
   alignas(64) char sums[kTurnedBytes] = {};
   Registers::template store<v>(sums, kRegisterBytes);
   __m512i m[kRegisterRows];
   for (std::int64_t j = 0; j < kRegisterRows; ++j) m[j] = Vec::load_ints(sums + j * kRegisterBytes);
   turn(m);
   for (std::int64_t r = 0; r < kRegisterRows && r < rows; ++r) {
-    Vec::store(c + r * octavo::cpu::kRowSums + v * octavo::cpu::kVectorCols, m[r]);
+    Vec::store(c + r * octavo::cpu::kRowSums, m[r]);
   }
 }
 
@@ -157,12 +157,12 @@ OCTAVO_INLINE void column_sums(const Kind& kind, const Product& p, const Operand
     if (p.rows == 1 && part % kRegisterBytes == 0) {
       rows = {o.a + k, octavo::cpu::kStepBytes, kRegisterBytes};
     } else {
-      turn_rows(o.a + k, o.lda, p.rows, part, turned);
+      turn_rows(o.a + k, o.lda, p.rows, part, turned, kRegisterBytes);
     }
     (add.template operator()<v>(part, rows), ...);
     b += part / kWidening<Kind>;
   }
-  (put_columns<static_cast<int>(v)>(p.rows, c), ...);
+  (put_columns<static_cast<int>(v)>(p.rows, c + v * octavo::cpu::kVectorCols), ...);
 }
 
 // [N, K], up to 64 columns.

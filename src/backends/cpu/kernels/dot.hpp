@@ -165,10 +165,12 @@ struct PlainTile {
   /// [panels][64]: int8 columns' sums, by which shifts are multiplied; null: all shifts are 0. Not
   /// written where one shift that undoes the flip is all rows': their own sums may do that.
   std::int32_t* sums_out = nullptr;
+  char* gathered = nullptr;  ///< [kGatheredBytes], 64-byte aligned, of TurnedPlain's kernels
 };
+inline constexpr std::int64_t kGatheredBytes = std::int64_t{128} << 10;
 using PlainKernel = void (*)(const PlainTile&) noexcept;
 /// The most rows for which any plain kernel is built; of fewer rows there is one as well.
-inline constexpr std::int64_t kMostPlainRows = 128;
+inline constexpr std::int64_t kMostPlainRows = 256;
 
 /// Which elements of a weight are neighbours in memory.
 enum class PlainOrder : std::uint8_t {
@@ -184,6 +186,26 @@ struct PlainWanted {
   std::int64_t group;  ///< bytes of A that all groups are multiples of, but for ends; 0: no groups
   bool first_level = false;  ///< DotTile::first_level
 };
+
+/// Many rows by a weight [N, K] that is read where it lies, without groups and shifts. The rows of
+/// A are turned ahead, once for all columns:
+///
+///   step 0   row 0 row 1 .. row 15 row 16 ..     4 bytes each, to a multiple of 16 rows
+///   step 1
+///
+/// with zeros behind K up to a multiple of 64 bytes of it.
+struct TurnedPlain {
+  const char* how;         ///< what explain says
+  DType dtype;             ///< of A and the weight
+  std::int64_t most_rows;  ///< kMostPlainRows at most
+  /// A PlainTile whose `a` is turned, `lda` the bytes from one step to the next, and whose c has
+  /// room for a multiple of 16 rows, and so many from one panel to the next.
+  PlainKernel run;
+  /// Turns up to 16 rows of `depth` bytes, `lda` bytes apart; the places of 16 are written.
+  void (*turn)(const void* a, std::int64_t lda, std::int64_t rows, std::int64_t depth, void* out,
+               std::int64_t step_bytes) noexcept;
+};
+inline constexpr std::int64_t kTurnedRows = 16, kTurnedDepth = 64;
 
 /// The kernels of one instruction set and one type of B.
 struct DotKernels {
@@ -230,6 +252,8 @@ struct DotKernels {
   /// Whether tiles of many rows fetch those into the first-level cache, which then is to hold as
   /// many of them as a tile has.
   bool fetches_rows = false;
+  /// For more rows than `plain` has kernels for; null: there is none.
+  const TurnedPlain* turned = nullptr;
 };
 
 /// Kernels that have tiles and nothing else.
