@@ -20,7 +20,7 @@ struct DotScratch {
   float* chunks;  ///< the same: totals of several chunks of K
   float* floats;  ///< the same: integers that 32 bits have no room for
   OutlierScratch outliers;
-  void* panel;  ///< [strip]: one chunk of a panel, where it is packed on the fly
+  void* panel;  ///< [strip]: one chunk of a panel, where it is packed on the fly; what is gathered
   float* wide;  ///< [4][kWideDepth][16]: what is packed by rows
   float* line;  ///< a row or column before it
   std::int32_t*
