@@ -8,13 +8,14 @@
 #include "core/convert.hpp"
 #include "core/cpu_features.hpp"
 #include "core/element.hpp"
+#include "core/extents.hpp"
 
 namespace octavo::cpu {
 
 std::int64_t converted_bytes(const DotMember& d, std::int64_t rows) noexcept {
   if (d.turned != nullptr) {
-    const std::int64_t bytes = d.k * element_bytes(d.path.rows);
-    return (bytes + kTurnedDepth - 1) / kTurnedDepth * (kTurnedDepth / kStepBytes) * d.step_bytes;
+    const std::int64_t bytes = saturating_sum(d.k * element_bytes(d.path.rows), kTurnedDepth - 1);
+    return saturating_product(bytes / kTurnedDepth * (kTurnedDepth / kStepBytes), d.step_bytes);
   }
   return d.converted ? (rows * d.row_bytes + 63) / 64 * 64 : 0;
 }

@@ -190,7 +190,7 @@ Status Run::describe_all(Arena& arena) noexcept {
     reserve_scratch(d);
     const auto count = [&](std::int64_t begin, std::int64_t end, std::int64_t bytes) {
       if (cutter.add(bytes)) converted = 0;
-      converted += converted_bytes(d, end - begin);
+      converted = saturating_sum(converted, converted_bytes(d, end - begin));
       converted_bytes_ = std::max(converted_bytes_, converted);
     };
     for_each_block(d, Blocks::distinct, count);
