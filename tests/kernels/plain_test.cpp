@@ -388,16 +388,13 @@ TEST(PlainKernels, GiveTheBitsOfTilesUnderScalesAlongK) {
 // Tables whose kernels take the rows of A turned, and the type that these and the weight have.
 std::vector<PlainTable> turned_tables() {
   std::vector<PlainTable> tables;
-  const auto add = [&](const DotKernels* kernels, const DotKernels* tiles) {
-    if (kernels == nullptr || kernels->turned == nullptr) return;
-    const DType dtype = kernels->turned->dtype;
-    const PlainTable table{kernels, tiles, dtype, dtype};
-    if (std::ranges::find(tables, table) == tables.end()) tables.push_back(table);
-  };
   for (const cpu::DotMachine& machine : tested_machines()) {
     for (const DotKernels* kernels :
          {&machine.integers->dot, machine.pairs, machine.floats, machine.e4m3}) {
-      add(kernels, kernels);
+      if (kernels == nullptr || kernels->turned == nullptr) continue;
+      const DType dtype = kernels->turned->dtype;
+      const PlainTable table{kernels, kernels, dtype, dtype};
+      if (std::ranges::find(tables, table) == tables.end()) tables.push_back(table);
     }
   }
   return tables;

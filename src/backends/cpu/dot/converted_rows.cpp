@@ -69,8 +69,7 @@ void convert_row(const DotMember& d, std::int64_t row, void* out) noexcept {
 void turn(const DotMember& d, std::int64_t begin, std::int64_t end, char* rows) noexcept {
   const MatrixView& a = d.p->a.data;
   const std::int64_t size = element_bytes(d.path.rows);
-  for (std::int64_t r = (begin + kTurnedRows - 1) / kTurnedRows * kTurnedRows; r < end;
-       r += kTurnedRows) {
+  for (std::int64_t r = turned_rows(begin); r < end; r += kTurnedRows) {
     d.turned->turn(a.at(r * a.strides[0]), a.strides[0] * size, std::min(kTurnedRows, d.m - r),
                    d.k * size, rows + r * d.row_bytes, d.step_bytes);
   }

@@ -350,7 +350,7 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   d.turned = d.plain == nullptr ? turned_plain(p, options, d.path) : nullptr;
   if (d.turned != nullptr) {
     d.plain = d.turned->run;
-    d.block_rows = (d.m + kTurnedRows - 1) / kTurnedRows * kTurnedRows;
+    d.block_rows = turned_rows(d.m);
   }
   d.shares_rows = shares_rows(d, d.m);
   if (d.shares_rows) d.block_rows = std::min(d.m, kSharingBlock);

@@ -81,6 +81,10 @@ void lengthen(DotMember& member) noexcept;
 /// The same of one of some of its rows that panels share; false: they share none.
 bool lengthen_shared(DotMember& member) noexcept;
 
+/// Rows of sums that a kernel of turned rows writes.
+constexpr std::int64_t turned_rows(std::int64_t rows) noexcept {
+  return (rows + kTurnedRows - 1) / kTurnedRows * kTurnedRows;
+}
 /// Bytes of rows [begin, end) as the kernels read them, 0 where A has them already.
 std::int64_t converted_bytes(const DotMember& member, std::int64_t rows) noexcept;
 /// Converts rows [begin, end) to where `rows` says; of turned ones, those that are turned together

@@ -62,8 +62,7 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
   const bool varies = segments.present();
   const bool shifted = d_.flip != 0 || d_.p->a.azp.defined();
   const std::int64_t column = first * kTileCols;
-  const std::int64_t panel_rows =
-      d_.turned != nullptr ? (r1 - r0 + kTurnedRows - 1) / kTurnedRows * kTurnedRows : r1 - r0;
+  const std::int64_t panel_rows = d_.turned != nullptr ? turned_rows(r1 - r0) : r1 - r0;
   const std::int64_t panel_sums = panel_rows * kTileCols;
   const std::int64_t panel_scales = segments.count * kTileCols;
   if (varies) std::fill_n(w_.total, count * panel_sums, 0.0F);

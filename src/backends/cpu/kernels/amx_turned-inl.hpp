@@ -112,35 +112,16 @@ OCTAVO_KERNEL void multiply_square(const Square& s, char* gathered, bool keeps,
   }
 }
 
-// Sums of a square: where they begin, as rows of kRowSums, and how they lie there.
-template <class Sum>
-OCTAVO_INLINE void load_square(const Square& s, const Sum* c) {
-  constexpr std::int64_t kStride = octavo::cpu::kRowSums * 4;
-  constexpr std::int64_t kLower = kRegisterRows * octavo::cpu::kRowSums;
-  Registers::template load<0>(c, kStride);
-  if (s.two_rows) Registers::template load<1>(c + kLower, kStride);
-  if (s.two_columns()) Registers::template load<2>(c + octavo::cpu::kVectorCols, kStride);
-  if (s.two_columns() && s.two_rows)
-    Registers::template load<3>(c + kLower + octavo::cpu::kVectorCols, kStride);
-}
-template <class Sum>
-OCTAVO_INLINE void store_square(const Square& s, Sum* c) {
-  constexpr std::int64_t kStride = octavo::cpu::kRowSums * 4;
-  constexpr std::int64_t kLower = kRegisterRows * octavo::cpu::kRowSums;
-  Registers::template store<0>(c, kStride);
-  if (s.two_rows) Registers::template store<1>(c + kLower, kStride);
-  if (s.two_columns()) Registers::template store<2>(c + octavo::cpu::kVectorCols, kStride);
-  if (s.two_columns() && s.two_rows)
-    Registers::template store<3>(c + kLower + octavo::cpu::kVectorCols, kStride);
-}
-template <class Sum>
-OCTAVO_INLINE void put_square(const Square& s, Sum* c) {
-  constexpr std::int64_t kLower = kRegisterRows * octavo::cpu::kRowSums;
-  put_columns<0>(kRegisterRows, c);
-  if (s.two_rows) put_columns<1>(kRegisterRows, c + kLower);
-  if (s.two_columns()) put_columns<2>(kRegisterRows, c + octavo::cpu::kVectorCols);
-  if (s.two_columns() && s.two_rows)
-    put_columns<3>(kRegisterRows, c + kLower + octavo::cpu::kVectorCols);
+// Calls visit<register>(place) for the registers of sums that a square has, and where those lie in
+// c, rows of kRowSums.
+template <class Sum, class Visit>
+OCTAVO_INLINE void for_each_register(const Square& s, Sum* c, const Visit& visit) {
+  Sum* lower = c + kRegisterRows * octavo::cpu::kRowSums;
+  visit.template operator()<0>(c);
+  if (s.two_rows) visit.template operator()<1>(lower);
+  if (!s.two_columns()) return;
+  visit.template operator()<2>(c + octavo::cpu::kVectorCols);
+  if (s.two_rows) visit.template operator()<3>(lower + octavo::cpu::kVectorCols);
 }
 
 // Bytes of K at a time.
@@ -155,6 +136,7 @@ inline std::int64_t turned_chunk(std::int64_t rows, std::int64_t depth) {
 template <class Kind>
 OCTAVO_KERNEL void turned_plain(const octavo::cpu::PlainTile& plain) noexcept {
   using Sum = std::conditional_t<Kind::kExact, std::int32_t, float>;
+  constexpr std::int64_t kStride = octavo::cpu::kRowSums * 4;
   const octavo::cpu::DotTile& t = plain.tile;
   const auto* weight = static_cast<const char*>(t.b);
   const auto* rows = static_cast<const char*>(t.a);
@@ -185,25 +167,26 @@ OCTAVO_KERNEL void turned_plain(const octavo::cpu::PlainTile& plain) noexcept {
                        plain.rows - r > kRegisterRows,
                        depth};
         Sum* to = sums + r * octavo::cpu::kRowSums;
-        if (first) {
-          Registers::template zero<0>();
-          Registers::template zero<1>();
-          Registers::template zero<2>();
-          Registers::template zero<3>();
-        } else {
-          load_square(s, to);
-        }
+        for_each_register(s, to, [&]<int v>(Sum* place) OCTAVO_LAMBDA {
+          if (first) {
+            Registers::template zero<v>();
+          } else {
+            Registers::template load<v>(place, kStride);
+          }
+        });
         const SquareAhead ahead{next, t.ldb, fetched};
         if (r == 0) {
           multiply_square<Kind, true>(s, plain.gathered, squares > 1, ahead);
         } else {
           multiply_square<Kind, false>(s, plain.gathered, true, ahead);
         }
-        if (last) {
-          put_square(s, to);
-        } else {
-          store_square(s, to);
-        }
+        for_each_register(s, to, [&]<int v>(Sum* place) OCTAVO_LAMBDA {
+          if (last) {
+            put_columns<v>(kRegisterRows, place);
+          } else {
+            Registers::template store<v>(place, kStride);
+          }
+        });
       }
     }
     k += depth;
