@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <set>
@@ -21,7 +22,7 @@ struct Row {
 };
 
 std::vector<Row> golden(const std::string& file) {
-  std::ifstream in(std::string(OCTAVO_GOLDEN) + "/" + file);
+  std::ifstream in(std::filesystem::path(OCTAVO_GOLDEN) / file);
   EXPECT_TRUE(in) << file;
   std::vector<Row> rows;
   for (std::string line; std::getline(in, line);) {
