@@ -35,7 +35,9 @@ struct PlainTable {
   bool operator==(const PlainTable&) const = default;
 };
 
-std::vector<PlainTable> plain_tables() {
+// Of the tested machines, those that `has` says yes to.
+template <class Has>
+std::vector<PlainTable> tables_that(const Has& has) {
   std::vector<PlainTable> tables;
   for (const cpu::DotMachine& machine : tested_machines()) {
     for (const cpu::IntegerKernels* k : {machine.integers, machine.few_rows}) {
@@ -62,12 +64,15 @@ std::vector<PlainTable> plain_tables() {
       }
     }
   }
-  std::erase_if(tables, [](const PlainTable& t) { return t.plain->plain == nullptr; });
   std::vector<PlainTable> once;  // machines share kernels
   for (const PlainTable& t : tables) {
-    if (std::ranges::find(once, t) == once.end()) once.push_back(t);
+    if (has(t) && std::ranges::find(once, t) == once.end()) once.push_back(t);
   }
   return once;
+}
+
+std::vector<PlainTable> plain_tables() {
+  return tables_that([](const PlainTable& t) { return t.plain->plain != nullptr; });
 }
 
 // Of each row: the first one's undoes a flip, which says nothing of the others.
@@ -385,23 +390,13 @@ TEST(PlainKernels, GiveTheBitsOfTilesUnderScalesAlongK) {
   }
 }
 
-// Tables whose kernels take the rows of A turned, and the type that these and the weight have.
-std::vector<PlainTable> turned_tables() {
-  std::vector<PlainTable> tables;
-  for (const cpu::DotMachine& machine : tested_machines()) {
-    for (const DotKernels* kernels :
-         {&machine.integers->dot, machine.pairs, machine.floats, machine.e4m3}) {
-      if (kernels == nullptr || kernels->turned == nullptr) continue;
-      const DType dtype = kernels->turned->dtype;
-      const PlainTable table{kernels, kernels, dtype, dtype};
-      if (std::ranges::find(tables, table) == tables.end()) tables.push_back(table);
-    }
-  }
-  return tables;
+// What multiplies this weight by rows of A that are turned; null: nothing.
+const cpu::TurnedPlain* turned_of(const PlainTable& t) {
+  return t.plain->turned != nullptr ? t.plain->turned(t.weight) : nullptr;
 }
 
 void expect_turned(const PlainTable& table, const Shape& s, std::int64_t gap, Side side) {
-  const cpu::TurnedPlain& kernels = *table.plain->turned;
+  const cpu::TurnedPlain& kernels = *turned_of(table);
   const Weight w(table.weight, PlainOrder::along_k, s, gap, side);
   const Beside x(table.a, s);
   const Sums want = by_tiles(table, s, w, x, 0);
@@ -434,8 +429,8 @@ void expect_turned(const PlainTable& table, const Shape& s, std::int64_t gap, Si
 
 TEST(PlainKernels, OfTurnedRowsGiveTheBitsOfTiles) {
   std::int64_t turn = 0;
-  for (const PlainTable& table : turned_tables()) {
-    const cpu::TurnedPlain& kernels = *table.plain->turned;
+  for (const PlainTable& table : tables_that(&turned_of)) {
+    const cpu::TurnedPlain& kernels = *turned_of(table);
     EXPECT_LE(kernels.most_rows, cpu::kMostPlainRows);
     for (const std::int64_t rows : {1, 15, 16, 17, 31, 32, 33, 47, 64, 100}) {
       for (const std::int64_t columns : {1, 15, 16, 17, 31, 33, 48, 63, 64, 65, 130}) {

@@ -225,6 +225,33 @@ TEST_P(DotBackends, OperandsAndOutputsLieAnyhow) {
   }
 }
 
+// Few and more rows of every type by a weight [N, K]: however they lie, the sums have the bits of
+// those by the packed weight.
+TEST_P(DotBackends, RowsByAPlainWeightLieAnyhow) {
+  constexpr std::int64_t kN = 83, kK = 1100;
+  struct Types {
+    DType a, b;
+  };
+  for (const auto& [type_a, type_b] :
+       {Types{int8, int8}, Types{uint8, int8}, Types{bfloat16, bfloat16}, Types{bfloat16, int8},
+        Types{int8, bfloat16}, Types{bfloat16, float8_e4m3fn}, Types{float8_e4m3fn, float8_e5m2},
+        Types{float8_e4m3fn, float8_e4m3fn}, Types{float8_e5m2fnuz, bfloat16}}) {
+    const Tensor b = gaussians(type_b, {kN, kK}, 2, 20.0);
+    const PackedWeight packed = pack(b.view().transposed());
+    for (const std::int64_t m : {9, 17, 40}) {
+      const Tensor a = gaussians(type_a, {m, kK}, 1, 20.0);
+      const ScaledMmOptions options{.out_dtype = float32, .backend = dot_backend()};
+      const Tensor want = scaled_mm(a, packed, options);
+      const Shape lies[] = {{kK, 1},     {kK + 3, 1}, {-kK, 1},   {1, m},
+                            {2 * kK, 2}, {kK, -1},    {-1, m + 1}};
+      for (const Shape& strides : lies) {
+        SCOPED_TRACE(std::string(octavo::name(type_a)) + " x " + std::string(octavo::name(type_b)));
+        expect_same_bits(scaled_mm(strided(a, strides).view, b.view().transposed(), options), want);
+      }
+    }
+  }
+}
+
 TEST_P(DotBackends, BroadcastRowsAndColumnsAreRead) {
   const Tensor a = integers(uint8, {1, 77}, 1, 0, 255);
   const Tensor b = integers(int8, {77, 1}, 2);

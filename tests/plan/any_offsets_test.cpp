@@ -61,6 +61,8 @@ TEST(PlansOfGroups, HoldForAnyOffsets) {
       // Rows that are turned where there is AMX: those of a few members whole, of more not at all.
       "grouped_mm int8:int8:fp32 scale=token:channel groups=17+200+40+300 557x300x700",
       "grouped_mm bf16:bf16:fp32 split=inner groups=64+200+36 40x70x300",
+      "grouped_mm e4m3fn:e5m2:fp32 scale=token:channel groups=17+200+40+300 557x300x700",
+      "grouped_mm bf16:int8:fp32 scale=none:channel layout=broadcast groups=20+33+64 117x100x300",
       "grouped_mm e4m3fn:e4m3fn:fp32 scale=token:channel layout=row groups=2+3+4+30 39x70x4096"};
   for (const std::string& line : lines_of("grouped")) all.push_back(line);
   int runs = 0;

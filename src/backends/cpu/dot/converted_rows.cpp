@@ -26,11 +26,12 @@ namespace {
 void widen_row(const DotMember& d, const MatrixView& from, std::int16_t* out) noexcept {
   const auto widen = d.path.integers->widen;
   const bool is_signed = from.dtype == DType::int8;
-  if (from.strides[1] == 1) return widen(from.data, is_signed, d.k, out);
+  const std::int64_t length = from.shape[1];
+  if (from.strides[1] == 1) return widen(from.data, is_signed, length, out);
   std::array<std::int8_t, 256> piece;
   const auto size = static_cast<std::int64_t>(piece.size());
-  for (std::int64_t k = 0; k < d.k; k += size) {
-    const std::int64_t count = std::min(size, d.k - k);
+  for (std::int64_t k = 0; k < length; k += size) {
+    const std::int64_t count = std::min(size, length - k);
     MatrixView some = from.slice(1, k, k + count);
     MatrixView to = some;
     to.data = piece.data();
@@ -40,38 +41,47 @@ void widen_row(const DotMember& d, const MatrixView& from, std::int16_t* out) no
   }
 }
 
-void convert_row(const DotMember& d, std::int64_t row, void* out) noexcept {
-  const MatrixView& a = d.p->a.data;
-  const MatrixView from = a.slice(0, row, row + 1);
+// A row of A, or a part of one.
+void convert_row(const DotMember& d, const MatrixView& from, void* out) noexcept {
+  const std::int64_t length = from.shape[1], stride = from.strides[1];
   if (d.path.rows == DType::int16) return widen_row(d, from, static_cast<std::int16_t*>(out));
-  if (a.dtype == d.path.rows) {
+  if (from.dtype == d.path.rows) {
     MatrixView to = from;
     to.data = out;
-    to.strides = {d.k, 1};
+    to.strides = {length, 1};
     return copy_elements(from, to);
   }
-  if (d.path.float8 != nullptr && a.strides[1] == 1) {
-    return d.path.float8->decode(float8_table(a.dtype), from.data, d.k, out);
+  if (d.path.float8 != nullptr && stride == 1) {
+    return d.path.float8->decode(float8_table(from.dtype), from.data, length, out);
   }
   if (d.path.rows == DType::float32) {
-    return widen(best_kernels(), a.dtype, from.data, a.strides[1], d.k, static_cast<float*>(out));
+    return widen(best_kernels(), from.dtype, from.data, stride, length, static_cast<float*>(out));
   }
   std::array<float, 256> piece;
   const auto size = static_cast<std::int64_t>(piece.size());
-  for (std::int64_t k = 0; k < d.k; k += size) {
-    const std::int64_t count = std::min(size, d.k - k);
-    widen(best_kernels(), a.dtype, from.at(k * a.strides[1]), a.strides[1], count, piece.data());
+  for (std::int64_t k = 0; k < length; k += size) {
+    const std::int64_t count = std::min(size, length - k);
+    widen(best_kernels(), from.dtype, from.at(k * stride), stride, count, piece.data());
     narrow(best_kernels(), d.path.rows, piece.data(), count, static_cast<std::uint16_t*>(out) + k,
            1, Overflow::ieee);
   }
 }
 
-void turn(const DotMember& d, std::int64_t begin, std::int64_t end, char* rows) noexcept {
-  const MatrixView& a = d.p->a.data;
+// Rows that are turned together; those that are of another type or strided a piece at a time.
+void turn_together(const DotMember& d, const MatrixView& a, char* rows) noexcept {
+  constexpr std::int64_t kPieceBytes = 16 * kTurnedDepth;
   const std::int64_t size = element_bytes(d.path.rows);
-  for (std::int64_t r = turned_rows(begin); r < end; r += kTurnedRows) {
-    d.turned->turn(a.at(r * a.strides[0]), a.strides[0] * size, std::min(kTurnedRows, d.m - r),
-                   d.k * size, rows + r * d.row_bytes, d.step_bytes);
+  if (a.dtype == d.path.rows && (a.strides[1] == 1 || d.k <= 1)) {
+    return d.turned->turn(a.data, a.strides[0] * size, a.shape[0], d.k * size, rows, d.step_bytes);
+  }
+  alignas(64) std::array<char, kTurnedRows * kPieceBytes> piece;
+  for (std::int64_t k = 0; k < d.k; k += kPieceBytes / size) {
+    const MatrixView some = a.slice(1, k, std::min(k + kPieceBytes / size, d.k));
+    for (std::int64_t r = 0; r < a.shape[0]; ++r) {
+      convert_row(d, some.slice(0, r, r + 1), piece.data() + r * kPieceBytes);
+    }
+    d.turned->turn(piece.data(), kPieceBytes, a.shape[0], some.shape[1] * size,
+                   rows + k * size / kStepBytes * d.step_bytes, d.step_bytes);
   }
 }
 
@@ -79,8 +89,16 @@ void turn(const DotMember& d, std::int64_t begin, std::int64_t end, char* rows) 
 
 void convert_rows(const DotMember& d, std::int64_t begin, std::int64_t end) noexcept {
   auto* rows = static_cast<char*>(const_cast<void*>(d.rows));  // NOLINT: in our workspace
-  if (d.turned != nullptr) return turn(d, begin, end, rows);
-  for (std::int64_t r = begin; r < end; ++r) convert_row(d, r, rows + r * d.row_bytes);
+  const MatrixView& a = d.p->a.data;
+  if (d.turned == nullptr) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      convert_row(d, a.slice(0, r, r + 1), rows + r * d.row_bytes);
+    }
+    return;
+  }
+  for (std::int64_t r = turned_rows(begin); r < end; r += kTurnedRows) {
+    turn_together(d, a.slice(0, r, std::min(r + kTurnedRows, d.m)), rows + r * d.row_bytes);
+  }
 }
 
 }  // namespace octavo::cpu

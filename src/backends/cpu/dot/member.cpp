@@ -265,15 +265,12 @@ const TurnedPlain* turned_plain(const Member& p, const MatmulOptions& options,
                                 const DotPath& path) noexcept {
   const TurnedPlain* turned = path.turned;
   if (p.b.packed != nullptr || turned == nullptr || p.b.data.strides[0] != 1) return nullptr;
-  const MatrixView& a = p.a.data;
   const auto* quantise = p.a.quantise;
   const bool shifts = p.a.azp.defined() || (quantise != nullptr && quantise->spec.azp);
-  const bool lie_along_k = quantise != nullptr || a.strides[1] == 1 || a.shape[1] <= 1;
-  const bool fits = product_dtype(p.a) == turned->dtype && weight_dtype(p.b) == turned->dtype &&
-                    a.shape[0] <= turned->most_rows && lie_along_k && !shifts;
   const bool varies = varies_along_k(p.b, Side::b) || varies_along_k(p.a, Side::a) ||
                       sum_chunks(p, options).several();
-  return fits && !varies ? turned : nullptr;
+  const bool few = p.a.data.shape[0] <= turned->most_rows;
+  return few && !shifts && !varies ? turned : nullptr;
 }
 
 PlainKernel plain_kernel(const Member& p, const MatmulOptions& options,

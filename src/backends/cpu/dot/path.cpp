@@ -61,6 +61,10 @@ const char* check_scales(const Member& p, std::int64_t step) noexcept {
   return why;
 }
 
+const TurnedPlain* turned_of(const DotKernels& kernels, DType weight) noexcept {
+  return kernels.turned != nullptr ? kernels.turned(weight) : nullptr;
+}
+
 const char* integer_path(const Member& p, const DotMachine& machine, DType a,
                          DotPath& path) noexcept {
   const bool fits = check_scales(p, machine.integers->dot.form.step) == nullptr;
@@ -73,7 +77,7 @@ const char* integer_path(const Member& p, const DotMachine& machine, DType a,
   if (p.a.data.shape[1] > kMostIntegerDepth) return "sums of more than 65536 products leave int32";
   if (p.b.packed == nullptr) {
     path.plain = path.integers->dot.plain;
-    path.turned = path.integers->dot.turned;
+    path.turned = a == DType::int8 ? turned_of(path.integers->dot, DType::int8) : nullptr;
     path.pack = path.on_the_fly->pack;
     return nullptr;
   }
@@ -103,7 +107,7 @@ const char* e4m3_path(const Member& p, const DotKernels& kernels, DotPath& path)
   if (p.b.packed == nullptr) {
     path.pack = kernels.pack;
     path.plain = kernels.plain;
-    path.turned = kernels.turned;
+    path.turned = turned_of(kernels, path.rows);
     return nullptr;
   }
   if (p.b.packed->content()->layout != float_layout(path.rows))
@@ -132,7 +136,7 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   if (p.b.packed == nullptr) {
     if (holds(path.on_the_fly->form, b)) path.pack = path.on_the_fly->pack;
     path.plain = path.on_the_fly->plain;
-    path.turned = path.on_the_fly->turned;
+    path.turned = turned_of(*path.on_the_fly, b);
     if (!is_float8(b) || !beside) return nullptr;
     path.plain = machine.float8->dot.plain;
     if (!pairs) return nullptr;

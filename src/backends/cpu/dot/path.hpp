@@ -21,7 +21,7 @@ struct DotPath {
   void (*pack)(const PackPiece& piece) noexcept = nullptr;
   /// Reads B where it lies, for a few rows; null: nothing does. The same bits.
   PlainKernel (*plain)(const PlainWanted& wanted) noexcept = nullptr;
-  /// The same for more rows.
+  /// The same for more rows; of integers, signed ones.
   const TurnedPlain* turned = nullptr;
   /// What the rows of A hold: a type of 8 bits, as it is, int16, bfloat16 or float32.
   DType rows = DType::undefined;

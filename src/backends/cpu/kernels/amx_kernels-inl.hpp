@@ -165,8 +165,22 @@ constexpr octavo::cpu::TurnedPlain kTurnedInt8 =
     turned_of<Int8>("columns where they lie by rows turned once, AMX, exact int32 sums");
 constexpr octavo::cpu::TurnedPlain kTurnedBfloat16 = turned_of<Bfloat16>(
     "columns where they lie by rows turned once, AMX BF16, float32 sums of 32 products at a time");
+constexpr octavo::cpu::TurnedPlain kTurnedFloat8 = turned_of<Float8>(
+    "columns where they lie by rows turned once, fp8 by table, AMX BF16, float32 sums of 32 "
+    "products at a time");
+constexpr octavo::cpu::TurnedPlain kTurnedInt8Pairs = turned_of<Int8Pairs>(
+    "columns where they lie by rows turned once, int8 by table, AMX BF16, float32 sums of 32 "
+    "products at a time");
 constexpr octavo::cpu::TurnedPlain kTurnedE4m3 = turned_of<E4m3Fours>(
     "columns where they lie by rows turned once, AMX FP8, float32 sums of 64 products at a time");
+
+const octavo::cpu::TurnedPlain* find_turned_int8(octavo::DType) noexcept { return &kTurnedInt8; }
+const octavo::cpu::TurnedPlain* find_turned_pairs(octavo::DType weight) noexcept {
+  if (weight == octavo::DType::bfloat16) return &kTurnedBfloat16;
+  if (weight == octavo::DType::int8) return &kTurnedInt8Pairs;
+  return octavo::is_float8(weight) ? &kTurnedFloat8 : nullptr;
+}
+const octavo::cpu::TurnedPlain* find_turned_e4m3(octavo::DType) noexcept { return &kTurnedE4m3; }
 
 constexpr octavo::cpu::AmxKernels kAmxKernels{
     .integers = {{.how = "32x32 tile, AMX, exact int32 sums",
@@ -180,7 +194,7 @@ constexpr octavo::cpu::AmxKernels kAmxKernels{
                   .decode_float8 = nullptr,
                   .block = kRegisterSteps,
                   .fetches_rows = true,
-                  .turned = &kTurnedInt8},
+                  .turned = &find_turned_int8},
                  octavo::cpu::ARows::signed_bytes,
                  &unpack_piece,
                  nullptr,
@@ -215,7 +229,7 @@ constexpr octavo::cpu::AmxKernels kAmxKernels{
               .plain = &find_amx_plain,
               .block = kBlock / octavo::cpu::kBf16Form.step,
               .fetches_rows = true,
-              .turned = &kTurnedBfloat16},
+              .turned = &find_turned_pairs},
     .beside_pairs = {.int8 = {octavo::cpu::tiles_alone(
                                   "32x32 tile, int8 by table, AMX BF16, float32 sums of 32 "
                                   "products at a time",
@@ -237,5 +251,5 @@ constexpr octavo::cpu::AmxKernels kAmxKernels{
              .plain = &find_amx_plain_e4m3,
              .block = kBlockOfCodes / octavo::cpu::kFloat8Form.step,
              .fetches_rows = true,
-             .turned = &kTurnedE4m3},
+             .turned = &find_turned_e4m3},
 };

@@ -14,10 +14,12 @@
 //     for each 32 columns
 //       for each 32 rows: all of the chunk, and an equal part of the next 32 columns fetched
 //
+// Codes of a column become what the instruction takes as they are gathered, once for all rows.
+//
 // Between chunks sums lie in c as in registers, columns in rows: 16 x 16 of them at a time are
 // turned where they are, with the last chunk.
 //
-// Included after amx_plain-inl.hpp, whose Kinds these are, those that need no widening.
+// Included after amx_plain-inl.hpp, whose Kinds these are. Depths and chunks count bytes of A.
 
 constexpr std::int64_t kSquare = 2 * kRegisterRows;
 constexpr std::int64_t kGatheredStep = kSquare * kRegisterBytes;
@@ -34,11 +36,11 @@ struct Square {
   const char* a;
   std::int64_t step_bytes;
   bool two_rows;       // registers of them
-  std::int64_t depth;  // bytes
+  std::int64_t depth;  // bytes of A
   bool two_columns() const { return columns > kRegisterRows; }
 };
 
-/// Columns that are read next, some of them, 64 bytes for each register's depth.
+/// Columns that are read next, some of them, 64 bytes for each 64 that are read.
 struct SquareAhead {
   const char* at;
   std::int64_t ldb, columns;
@@ -48,36 +50,50 @@ struct SquareAhead {
   }
 };
 
-// 64 bytes of each column, from some byte of K on, one behind the other: columns often lie a
-// multiple of 4096 bytes apart, which is one set of the first-level cache.
-OCTAVO_INLINE void gather_columns(const Square& s, std::int64_t k, char* to) {
-  const char* from = s.b + k;
-  if (s.columns == kSquare && s.depth - k >= kRegisterBytes) {
+// 64 bytes of a column to where it is gathered: numbers of them are two registers deep.
+template <class Kind>
+OCTAVO_INLINE void gather(const Kind& kind, __m512i line, char* to) {
+  if constexpr (Kind::kInPlace) {
+    Vec::store(to, line);
+  } else {
+    const NumberLines numbers = kind.numbers(line);
+    Vec::store(to, numbers.front);
+    Vec::store(to + kGatheredStep, numbers.back);
+  }
+}
+
+// 64 bytes of each column, from what meets some byte of A's K on, one behind the other: columns
+// often lie a multiple of 4096 bytes apart, which is one set of the first-level cache.
+template <class Kind>
+OCTAVO_INLINE void gather_columns(const Kind& kind, const Square& s, std::int64_t k, char* to) {
+  const char* from = s.b + k / kWidening<Kind>;
+  const std::int64_t left = (s.depth - k) / kWidening<Kind>;
+  if (s.columns == kSquare && left >= kRegisterBytes) {
     OCTAVO_FLAT_LOOP
     for (std::int64_t j = 0; j < kSquare; ++j) {
-      Vec::store(to + j * kRegisterBytes, Vec::load_unaligned_ints(from + j * s.ldb));
+      gather(kind, Vec::load_unaligned_ints(from + j * s.ldb), to + j * kRegisterBytes);
     }
     return;
   }
   for (std::int64_t j = 0; j < kSquare; ++j) {
-    const std::int64_t bytes = j < s.columns ? s.depth - k : 0;
-    Vec::store(to + j * kRegisterBytes, Vec::load_part(from + j * s.ldb, bytes));
+    gather(kind, Vec::load_part(from + j * s.ldb, j < s.columns ? left : 0),
+           to + j * kRegisterBytes);
   }
 }
 
 // The first rows gather the columns, 2048 bytes for each register's depth, the others find them; if
 // there are no others, the first-level cache keeps the few that wait.
 template <class Kind, bool gathers>
-OCTAVO_KERNEL void multiply_square(const Square& s, char* gathered, bool keeps,
+OCTAVO_KERNEL void multiply_square(const Kind& kind, const Square& s, char* gathered, bool keeps,
                                    SquareAhead ahead) noexcept {
-  constexpr std::int64_t kWaiting = 4;
-  static_assert(kTurnsAhead < kWaiting);
+  constexpr std::int64_t kWaiting = 4, kTurnsOfLine = kWidening<Kind>;
+  static_assert(kTurnsAhead < kWaiting && kTurnsAhead % kTurnsOfLine == 0);
   const std::int64_t kept = keeps ? ~std::int64_t{0} : kWaiting - 1;
-  const auto gather = [&](std::int64_t turn) OCTAVO_LAMBDA {
-    if (turn * kRegisterBytes >= s.depth) return;
-    gather_columns(s, turn * kRegisterBytes, gathered + (turn & kept) * kGatheredStep);
+  const auto gather_turn = [&](std::int64_t turn) OCTAVO_LAMBDA {
+    if (turn % kTurnsOfLine != 0 || turn * kRegisterBytes >= s.depth) return;
+    gather_columns(kind, s, turn * kRegisterBytes, gathered + (turn & kept) * kGatheredStep);
   };
-  for (std::int64_t turn = 0; gathers && turn < kTurnsAhead; ++turn) gather(turn);
+  for (std::int64_t turn = 0; gathers && turn < kTurnsAhead; ++turn) gather_turn(turn);
   const char* a = s.a;
   const std::int64_t step = s.step_bytes;
   const bool two_columns = s.two_columns(), two_rows = s.two_rows;
@@ -96,7 +112,7 @@ OCTAVO_KERNEL void multiply_square(const Square& s, char* gathered, bool keeps,
       Kind::template add<1, 4, 7>();
     }
     if constexpr (gathers) {
-      gather(turn + kTurnsAhead);
+      gather_turn(turn + kTurnsAhead);
     } else {
       fetch_register(later_b, kRegisterBytes);
     }
@@ -108,7 +124,7 @@ OCTAVO_KERNEL void multiply_square(const Square& s, char* gathered, bool keeps,
       }
       if (two_rows) Kind::template add<3, 5, 7>();
     }
-    ahead.go();
+    if (turn % kTurnsOfLine == 0) ahead.go();
   }
 }
 
@@ -138,6 +154,7 @@ OCTAVO_KERNEL void turned_plain(const octavo::cpu::PlainTile& plain) noexcept {
   using Sum = std::conditional_t<Kind::kExact, std::int32_t, float>;
   constexpr std::int64_t kStride = octavo::cpu::kRowSums * 4;
   const octavo::cpu::DotTile& t = plain.tile;
+  const Kind kind(t);
   const auto* weight = static_cast<const char*>(t.b);
   const auto* rows = static_cast<const char*>(t.a);
   auto* c = static_cast<Sum*>(t.c);
@@ -156,10 +173,11 @@ OCTAVO_KERNEL void turned_plain(const octavo::cpu::PlainTile& plain) noexcept {
       const char* next = weight + (goes_on ? (j + kSquare) * t.ldb : 0) +
                          (j + kSquare < plain.columns ? k
                           : last                      ? 0
-                                                      : k + depth);
+                                                      : k + depth) /
+                             kWidening<Kind>;
       Sum* sums = c + j / octavo::cpu::kRowSums * plain.panel_sums + j % octavo::cpu::kRowSums;
       for (std::int64_t r = 0; r < plain.rows; r += kSquare, next += fetched * t.ldb) {
-        const Square s{weight + j * t.ldb + k,
+        const Square s{weight + j * t.ldb + k / kWidening<Kind>,
                        t.ldb,
                        columns,
                        rows + k / octavo::cpu::kStepBytes * t.lda + r * octavo::cpu::kStepBytes,
@@ -176,9 +194,9 @@ OCTAVO_KERNEL void turned_plain(const octavo::cpu::PlainTile& plain) noexcept {
         });
         const SquareAhead ahead{next, t.ldb, fetched};
         if (r == 0) {
-          multiply_square<Kind, true>(s, plain.gathered, squares > 1, ahead);
+          multiply_square<Kind, true>(kind, s, plain.gathered, squares > 1, ahead);
         } else {
-          multiply_square<Kind, false>(s, plain.gathered, true, ahead);
+          multiply_square<Kind, false>(kind, s, plain.gathered, true, ahead);
         }
         for_each_register(s, to, [&]<int v>(Sum* place) OCTAVO_LAMBDA {
           if (last) {
@@ -200,5 +218,5 @@ void turn_sixteen(const void* a, std::int64_t lda, std::int64_t rows, std::int64
 
 template <class Kind>
 constexpr octavo::cpu::TurnedPlain turned_of(const char* how) {
-  return {how, Kind::kWeight, octavo::cpu::kMostPlainRows, &turned_plain<Kind>, &turn_sixteen};
+  return {how, octavo::cpu::kMostPlainRows, &turned_plain<Kind>, &turn_sixteen};
 }

@@ -196,7 +196,6 @@ struct PlainWanted {
 /// with zeros behind K up to a multiple of 64 bytes of it.
 struct TurnedPlain {
   const char* how;         ///< what explain says
-  DType dtype;             ///< of A and the weight
   std::int64_t most_rows;  ///< kMostPlainRows at most
   /// A PlainTile whose `a` is turned, `lda` the bytes from one step to the next, and whose c has
   /// room for a multiple of 16 rows, and so many from one panel to the next.
@@ -252,8 +251,9 @@ struct DotKernels {
   /// Whether tiles of many rows fetch those into the first-level cache, which then is to hold as
   /// many of them as a tile has.
   bool fetches_rows = false;
-  /// For more rows than `plain` has kernels for; null: there is none.
-  const TurnedPlain* turned = nullptr;
+  /// For more rows than `plain` has kernels for, by a weight of this type; null, of all or of one:
+  /// there is none.
+  const TurnedPlain* (*turned)(DType weight) noexcept = nullptr;
 };
 
 /// Kernels that have tiles and nothing else.
