@@ -2,6 +2,7 @@
 // Types and scales to kernels.
 #include "backends/cpu/dot/path.hpp"
 
+#include <algorithm>
 #include <cstdint>
 
 #include "backends/cpu/dot/float_layout.hpp"
@@ -68,7 +69,10 @@ const TurnedPlain* turned_of(const DotKernels& kernels, DType weight) noexcept {
 const char* integer_path(const Member& p, const DotMachine& machine, DType a,
                          DotPath& path) noexcept {
   const bool fits = check_scales(p, machine.integers->dot.form.step) == nullptr;
-  const bool few = machine.few_rows != nullptr && (p.a.data.shape[0] <= kFewRows || !fits);
+  const bool by_rows =
+      p.b.packed == nullptr && p.b.data.strides[1] == 1 && p.b.data.strides[0] != 1;
+  const std::int64_t most = by_rows ? std::max(kFewRows, machine.few_rows_of_plain) : kFewRows;
+  const bool few = machine.few_rows != nullptr && (p.a.data.shape[0] <= most || !fits);
   path.integers = few ? machine.few_rows : machine.integers;
   path.on_the_fly = &path.integers->dot;
   path.rows = path.integers->rows == ARows::words ? DType::int16 : a;

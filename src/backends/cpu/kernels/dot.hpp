@@ -362,6 +362,9 @@ struct DotMachine {
   const DotKernels* floats = nullptr;  ///< float32 by float32
   /// Integers of so few rows that reading the weight is what takes time; null: `integers`.
   const IntegerKernels* few_rows = nullptr;
+  /// The most rows, if these are more than few, that those take of a weight [K, N] that is not
+  /// packed: they read it where it lies.
+  std::int64_t few_rows_of_plain = 0;
   /// bfloat16 of so few rows, with the same bits; null: `pairs`.
   const DotKernels* few_pairs = nullptr;
   const WideningKernels* beside_floats = nullptr;
