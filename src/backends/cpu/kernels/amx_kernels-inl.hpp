@@ -20,7 +20,42 @@
 #include "backends/cpu/kernels/fp8_panels_avx512-inl.hpp"
 #include "backends/cpu/kernels/int8_bytes_avx512-inl.hpp"
 
+#include "backends/cpu/kernels/rows_ahead-inl.hpp"
+
 #include "backends/cpu/kernels/amx_tile-inl.hpp"
+
+// What a step of whole panels fetches, as many lines as it has.
+struct FetchesLines {
+  RowsAhead& ahead;
+  template <std::int64_t size>
+  OCTAVO_INLINE void step(std::int64_t) {
+    for (int line = 0; line < octavo::cpu::kPanelVectors; ++line) {
+      ahead.fetch<RowsAhead::kLineBytes>();
+    }
+  }
+};
+
+// A block of a strip, rows of which are neighbours along N, and as many lines of what is ahead,
+// fetched between those that are packed.
+template <class Target>
+void pack_strip_block(const octavo::cpu::PackPiece& piece, const Target& target, RowsAhead& ahead) {
+  constexpr std::int64_t kSize = Target::kSize, kStep = octavo::cpu::kStepBytes / kSize;
+  const PieceBytes<Target> p(piece);
+  const bool whole = piece.columns == octavo::cpu::kRowSums;
+  const std::int64_t steps = whole ? piece.depth / kStep : 0;
+  pack_whole_steps(p, target, 0, steps, FetchesLines{ahead}, piece.sums,
+                   std::make_index_sequence<octavo::cpu::kPanelVectors>());
+  octavo::cpu::PackPiece rest = piece;
+  rest.depth -= steps * kStep;
+  if (rest.depth == 0) return;
+  rest.b = p.b + steps * kStep * p.stride_k;
+  rest.panel = p.panel + steps * Target::kRows * p.row;
+  const std::int64_t lines = (piece.columns * kSize + kRegisterBytes - 1) / kRegisterBytes;
+  for (std::int64_t line = 0; line < rest.depth * lines; ++line) {
+    ahead.fetch<RowsAhead::kLineBytes>();
+  }
+  pack_neighbours(rest, target);
+}
 
 struct Int8 {
   static constexpr bool kExact = true, kInPlace = true;
@@ -39,7 +74,9 @@ struct Bfloat16 {
   static constexpr std::int64_t kSize = 2;
   static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kBf16Form;
   static constexpr octavo::DType kWeight = octavo::DType::bfloat16;
-  static constexpr auto kPack = &pack_bf16;
+  static void pack(const octavo::cpu::PackPiece& p, RowsAhead& ahead) {
+    pack_strip_block(p, SameElements<2, false>(), ahead);
+  }
   explicit Bfloat16(const octavo::cpu::DotTile&) {}
   template <int c, int a, int b>
   static OCTAVO_INLINE void add() {
@@ -51,7 +88,12 @@ struct Float8 : Bfloat16 {
   static constexpr bool kInPlace = false;
   static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kFloat8Form;
   static constexpr octavo::DType kWeight = octavo::DType::float8_e4m3fn;  // or what the table says
-  static constexpr auto kPack = &pack_fp8_pairs;
+  static void pack(const octavo::cpu::PackPiece& p, RowsAhead& ahead) {
+    if (p.table->negative_zero_is_nan) {
+      return pack_strip_block(p, CodePairs<true>(*p.table), ahead);
+    }
+    pack_strip_block(p, CodePairs<false>(*p.table), ahead);
+  }
   explicit Float8(const octavo::cpu::DotTile& t) : Bfloat16(t), decoder(*t.table), nan(*t.table) {}
   void widen(const char* b, std::int64_t ldb, std::int64_t steps, std::int64_t vectors,
              char* out) const {
@@ -73,6 +115,9 @@ struct Int8Pairs : Bfloat16 {
   static constexpr bool kInPlace = false;
   static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kInt8Form;
   static constexpr octavo::DType kWeight = octavo::DType::int8;
+  static void pack(const octavo::cpu::PackPiece& p, RowsAhead& ahead) {
+    pack_strip_block(p, Int8Codes(), ahead);
+  }
   explicit Int8Pairs(const octavo::cpu::DotTile& t) : Bfloat16(t) {}
   // Four codes of a column are two steps.
   void widen(const char* b, std::int64_t ldb, std::int64_t steps, std::int64_t vectors,
@@ -92,17 +137,15 @@ struct Int8Pairs : Bfloat16 {
   Int8Bytes decoder;
 };
 
-void pack_e4m3_fours(const octavo::cpu::PackPiece& p) noexcept {
-  pack_piece(p, SameElements<1, false>());
-}
-
 // e4m3 by e4m3, packed in fours.
 struct E4m3Fours {
   static constexpr bool kExact = false, kInPlace = true;
   static constexpr std::int64_t kSize = 1;
   static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kInt8Form;
   static constexpr octavo::DType kWeight = octavo::DType::float8_e4m3fn;
-  static constexpr auto kPack = &pack_e4m3_fours;
+  static void pack(const octavo::cpu::PackPiece& p, RowsAhead& ahead) {
+    pack_strip_block(p, SameElements<1, false>(), ahead);
+  }
   explicit E4m3Fours(const octavo::cpu::DotTile&) {}
   template <int c, int a, int b>
   static OCTAVO_INLINE void add() {
@@ -200,8 +243,8 @@ constexpr octavo::cpu::AmxKernels kAmxKernels{
                  nullptr,
                  &leave_tiles},
     .float8 = {{.how = "32x32 tile, fp8 by table, AMX BF16, float32 sums of 32 products at a time",
-                .how_plain =
-                    "few rows, fp8 by table, AMX BF16, float32 sums of 32 products at a time",
+                .how_plain = "few rows, fp8 by table, AMX BF16 or, of very few by [K, N], FMA with "
+                             "its bits, float32 sums of 32 products at a time",
                 .form = octavo::cpu::kFloat8Form,
                 .max_rows = kMaxRowsOfCodes,
                 .tile = &find_amx_tile<Float8>,
@@ -218,7 +261,8 @@ constexpr octavo::cpu::AmxKernels kAmxKernels{
                &unpack_fp8,
                kMostRows},
     .pairs = {.how = "32x32 tile, AMX BF16, float32 sums of 32 products at a time",
-              .how_plain = "few rows, AMX BF16, float32 sums of 32 products at a time",
+              .how_plain = "few rows, AMX BF16 or, of very few by [K, N], FMA with its bits, "
+                           "float32 sums of 32 products at a time",
               .form = octavo::cpu::kBf16Form,
               .max_rows = kMaxRows,
               .tile = &find_amx_tile<Bfloat16>,

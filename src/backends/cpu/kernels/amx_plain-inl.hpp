@@ -10,14 +10,16 @@
 //   b4: 16 columns x 64 bytes     a6: 16 steps of every row     c0 .. c3: of 64 columns
 //
 // [K, N]: some rows of the weight become steps in the first-level cache, 64 columns at a time, and
-// the sums of a strip of columns wait for the next ones, which are fetched meanwhile.
+// the sums of a strip of columns wait for the next ones, which are fetched meanwhile. Of very few
+// rows vectors add up the same (amx_few_rows-inl.hpp).
 //
 // Codes become bfloat16 on their way to either, unless the instruction takes them. Included after
 // amx_tile-inl.hpp, the Kinds and what packs; a `Kind` for these has besides
-//   kWeight, kPack      a type that it is for, and what packs this for the Kind that Packed<> says
+//   kWeight             a type that it is for
+//   pack(piece, ahead)  rows of it for the Kind that Packed<> says, and fetches what is ahead
 //   numbers(codes)      64 of them in their order, unless columns lie in place
 
-#include "backends/cpu/kernels/rows_ahead-inl.hpp"
+#include "backends/cpu/kernels/amx_few_rows-inl.hpp"
 
 constexpr std::int64_t kPlainRows = 16;      // the most
 constexpr std::int64_t kColumnAhead = 2048;  // bytes of a column, ahead of what is read
@@ -68,6 +70,19 @@ struct Columns {
 template <class Kind>
 constexpr std::int64_t kWidening = Kind::kSize / octavo::element_bytes(Kind::kWeight);
 
+// 64 bytes of a column as the instruction takes them: numbers of codes are two registers deep,
+// whose places are `apart`.
+template <class Kind>
+OCTAVO_INLINE void put_line(const Kind& kind, __m512i line, char* to, std::int64_t apart) {
+  if constexpr (Kind::kInPlace) {
+    Vec::store(to, line);
+  } else {
+    const NumberLines numbers = kind.numbers(line);
+    Vec::store(to, numbers.front);
+    Vec::store(to + apart, numbers.back);
+  }
+}
+
 // `depth` bytes of A's K of 16 columns, kStagedBytes apart, with zeros behind what there is.
 template <class Kind>
 void stage_columns(const Kind& kind, const Columns& columns, std::int64_t depth, char* staged) {
@@ -75,14 +90,8 @@ void stage_columns(const Kind& kind, const Columns& columns, std::int64_t depth,
     const char* b = columns.b + j * columns.ldb;
     std::int64_t left = j < columns.count ? depth / kWidening<Kind> : 0;
     for (std::int64_t k = 0; k < depth; k += kWidening<Kind> * kRegisterBytes) {
-      const __m512i line = Vec::load_part(b, std::max<std::int64_t>(left, 0));
-      if constexpr (Kind::kInPlace) {
-        Vec::store(staged + k, line);
-      } else {
-        const NumberLines numbers = kind.numbers(line);
-        Vec::store(staged + k, numbers.front);
-        Vec::store(staged + k + kRegisterBytes, numbers.back);
-      }
+      put_line(kind, Vec::load_part(b, std::max<std::int64_t>(left, 0)), staged + k,
+               kRegisterBytes);
       b += kRegisterBytes;
       left -= kRegisterBytes;
     }
@@ -194,60 +203,96 @@ OCTAVO_KERNEL void plain_columns(const octavo::cpu::PlainTile& plain, std::int64
   }
 }
 
-// [K, N], a strip: `some` rows of K from `begin` on, added to what c holds, or stored there.
+/// What is packed at a time: 64 columns, as deep as a register.
 template <class Kind>
-OCTAVO_INLINE void add_strip_rows(const octavo::cpu::PlainTile& plain, std::int64_t rows,
-                                  std::int64_t begin, std::int64_t some, bool add,
-                                  RowsAhead ahead) {
+constexpr std::int64_t kBlockRows = kRegisterBytes / Kind::kSize;
+
+// [K, N], a strip: `some` rows of K from `begin` on, added to what c holds, or stored there. A
+// block is packed while the one before it is multiplied.
+template <class Kind>
+void add_strip_tiles(const octavo::cpu::PlainTile& plain, std::int64_t rows, std::int64_t begin,
+                     std::int64_t some, bool add, RowsAhead ahead) {
   constexpr std::int64_t kWeightSize = octavo::element_bytes(Kind::kWeight);
+  constexpr std::int64_t kRows = kBlockRows<Kind>;
   const octavo::cpu::DotTile& t = plain.tile;
-  const char* b = static_cast<const char*>(t.b) + begin * t.ldb;
-  const char* a = static_cast<const char*>(t.a) + begin * Kind::kSize;
   const Packed<Kind> packed(t);
+  alignas(64) char panels[2][kRegisterSteps * kStagedStep];
+  struct Block {
+    std::int64_t column, k;
+  };
+  const auto columns_at = [&](std::int64_t column) {
+    return std::min(octavo::cpu::kRowSums, plain.columns - column);
+  };
+  const auto vectors_at = [&](std::int64_t column) {
+    return (columns_at(column) + kRegisterRows - 1) / kRegisterRows;
+  };
+  const auto pack = [&](const Block& block, char* panel) {
+    Kind::pack({.dtype = Kind::kWeight,
+                .b = static_cast<const char*>(t.b) + block.k * t.ldb + block.column * kWeightSize,
+                .stride_k = t.ldb / kWeightSize,
+                .stride_n = 1,
+                .depth = std::min(kRows, begin + some - block.k),
+                .columns = columns_at(block.column),
+                .panel = panel,
+                .table = t.table},
+               ahead);
+  };
   Ahead none{nullptr, 0};
-  alignas(64) char panel[kMostTogether / Packed<Kind>::kForm.step * kStagedStep];
-  float* c = static_cast<float*>(t.c);
-  for (std::int64_t j = 0; j < plain.columns; j += octavo::cpu::kRowSums, c += plain.panel_sums) {
-    const std::int64_t columns = std::min(octavo::cpu::kRowSums, plain.columns - j);
-    for (std::int64_t k = 0; k < some; ++k) {
-      for (std::int64_t at = 0; at < columns * kWeightSize; at += RowsAhead::kLineBytes) {
-        ahead.fetch<RowsAhead::kLineBytes>();
-      }
-    }
-    Kind::kPack({.dtype = Kind::kWeight,
-                 .b = b + j * kWeightSize,
-                 .stride_k = t.ldb / kWeightSize,
-                 .stride_n = 1,
-                 .depth = some,
-                 .columns = columns,
-                 .panel = panel,
-                 .table = t.table});
-    const std::int64_t vectors = (columns + kRegisterRows - 1) / kRegisterRows;
-    products(Product{t, static_cast<int>(rows), static_cast<int>(vectors), 0}, packed,
-             Operands{a, t.lda, panel, vectors * kRegisterBytes}, some * Kind::kSize,
-             add ? c : nullptr, c, none);
+  Block block{0, begin};
+  pack(block, panels[0]);
+  for (std::int64_t turn = 0; block.column < plain.columns; ++turn) {
+    Block next{block.column, block.k + kRows};
+    const bool last = next.k >= begin + some;
+    if (last) next = {block.column + octavo::cpu::kRowSums, begin};
+    if (next.column < plain.columns) pack(next, panels[(turn + 1) % 2]);
+    const std::int64_t vectors = vectors_at(block.column);
+    float* c = static_cast<float*>(t.c) + block.column / octavo::cpu::kRowSums * plain.panel_sums;
+    if (block.k == begin) begin_sums(rows, vectors, add ? c : nullptr);
+    const std::int64_t depth = std::min(kRows, begin + some - block.k);
+    add_depth(Product{t, static_cast<int>(rows), static_cast<int>(vectors), 0}, packed,
+              Operands{static_cast<const char*>(t.a) + block.k * Kind::kSize, t.lda,
+                       panels[turn % 2], vectors * kRegisterBytes},
+              vectors, depth * Kind::kSize, none);
+    if (last) end_sums(rows, vectors, c);
+    block = next;
   }
 }
 
-template <class Kind>
-OCTAVO_KERNEL void plain_rows(const octavo::cpu::PlainTile& plain, std::int64_t rows) noexcept {
+// Rows of K that a strip goes through at a time, whole blocks of 32 products, of codes 64:
+// registers keep sums of a panel along as many as the second-level cache holds beside those that
+// are fetched.
+inline std::int64_t vector_rows(std::int64_t strip_bytes, std::int64_t rows, bool first_level) {
+  const std::int64_t together = rows_together(strip_bytes, rows, first_level);
+  return std::max(together / kChainsDepth * kChainsDepth, kChainsDepth);
+}
+inline std::int64_t tile_rows(std::int64_t strip_bytes) {
+  constexpr std::int64_t kStripBytes = std::int64_t{128} << 10;
+  return kStripBytes / strip_bytes >= 2 * kMostTogether ? 2 * kMostTogether : kMostTogether;
+}
+
+template <class Kind, int rows>
+void plain_rows(const octavo::cpu::PlainTile& plain) noexcept {
+  constexpr bool kByVectors = Kind::kSize == 2 && rows <= kVectorRows<Kind>;
   const octavo::cpu::DotTile& t = plain.tile;
   const std::int64_t depth = t.depth / Kind::kSize;
   const std::int64_t group_depth = t.total == nullptr ? depth : t.group / Kind::kSize;
   const std::int64_t strip = plain.columns * octavo::element_bytes(Kind::kWeight);
-  // Blocks of 32 products, of codes 64, stay whole.
-  constexpr std::int64_t kBlockRows = kRegisterBytes / Kind::kSize;
   const std::int64_t together =
-      std::max(rows_together(strip, rows, t.first_level) / kBlockRows * kBlockRows, kBlockRows);
-  shape_tiles(rows);
+      kByVectors ? vector_rows(strip, rows, t.first_level) : tile_rows(strip);
+  if constexpr (!kByVectors) shape_tiles(rows);
   for (std::int64_t begin = 0, group = 0; begin < depth || group == 0; ++group) {
     const std::int64_t first = begin, end = std::min(depth, begin + group_depth);
     do {
       const std::int64_t some = std::min(together, end - begin);
       const auto* b = static_cast<const char*>(t.b);
       const char* next = begin + some < depth ? b + (begin + some) * t.ldb : b + strip;
-      add_strip_rows<Kind>(plain, rows, begin, some, begin != first,
-                           {next, strip, strip, t.ldb - strip, t.first_level});
+      const RowsAhead ahead{next, strip, strip, t.ldb - strip, t.first_level};
+      if constexpr (kByVectors) {
+        const FlushesSubnormals flushes;
+        add_strip_vectors<Kind, rows>(plain, begin, some, begin != first, ahead);
+      } else {
+        add_strip_tiles<Kind>(plain, rows, begin, some, begin != first, ahead);
+      }
       begin += some;
     } while (begin < end);
     if (t.total == nullptr) return;
@@ -255,7 +300,7 @@ OCTAVO_KERNEL void plain_rows(const octavo::cpu::PlainTile& plain, std::int64_t 
       octavo::cpu::DotTile of = t;
       of.total += panel * plain.panel_sums;
       const float* sums = static_cast<const float*>(t.c) + panel * plain.panel_sums;
-      add_scaled<Kind>(Product{of, static_cast<int>(rows), octavo::cpu::kPanelVectors, 0}, sums,
+      add_scaled<Kind>(Product{of, rows, octavo::cpu::kPanelVectors, 0}, sums,
                        t.scale_a + group * t.scale_a_group_stride,
                        t.scale_b + panel * plain.panel_scales + group * octavo::cpu::kRowSums);
     }
@@ -267,7 +312,7 @@ void amx_plain(const octavo::cpu::PlainTile& plain) noexcept {
   if constexpr (order == octavo::cpu::PlainOrder::along_k) {
     plain_columns<Kind>(plain, rows);
   } else {
-    plain_rows<Kind>(plain, rows);
+    plain_rows<Kind, rows>(plain);
   }
 }
 template <class Kind, octavo::cpu::PlainOrder order, std::size_t... row>

@@ -300,37 +300,50 @@ void add_scaled(const Product& p, const void* sums, const float* scale_a, const 
   }
 }
 
+constexpr std::int64_t kSumStride = octavo::cpu::kRowSums * 4;
+constexpr std::int64_t kSumWidth = octavo::cpu::kVectorCols * 4;
+
+// Calls visit<register>(place) for the registers of sums that `vectors` columns of them have, and
+// the bytes from the first one's place to theirs.
+template <class Visit>
+OCTAVO_INLINE void for_each_sum(std::int64_t rows, std::int64_t vectors, const Visit& visit) {
+  const bool square = rows > kRegisterRows;
+  const std::int64_t lower = square ? kRegisterRows * kSumStride : 2 * kSumWidth;
+  visit.template operator()<0>(0);
+  if (vectors > 1) visit.template operator()<1>(kSumWidth);
+  if (square || vectors > 2) visit.template operator()<2>(lower);
+  if (vectors > (square ? 1 : 3)) visit.template operator()<3>(lower + kSumWidth);
+}
+
+// Sums go on from those in memory; null: they begin.
+inline void begin_sums(std::int64_t rows, std::int64_t vectors, const void* from) {
+  for_each_sum(rows, vectors, [&]<int v>(std::int64_t place) OCTAVO_LAMBDA {
+    if (from == nullptr) {
+      Registers::template zero<v>();
+    } else {
+      Registers::template load<v>(static_cast<const char*>(from) + place, kSumStride);
+    }
+  });
+}
+inline void end_sums(std::int64_t rows, std::int64_t vectors, void* to) {
+  for_each_sum(rows, vectors, [&]<int v>(std::int64_t place) OCTAVO_LAMBDA {
+    Registers::template store<v>(static_cast<char*>(to) + place, kSumStride);
+  });
+}
+
 // c = (c +) the product of `depth` bytes of K, all columns of the tile; `from` is what c held.
 template <class Kind>
 void products(const Product& p, const Kind& kind, const Operands& o, std::int64_t depth,
               const void* from, void* c, Ahead& ahead) {
-  constexpr std::int64_t kStride = octavo::cpu::kRowSums * 4, kNext = octavo::cpu::kVectorCols * 4;
-  const bool square = p.rows > kRegisterRows;
-  const std::int64_t width = square ? 2 : octavo::cpu::kPanelVectors;
+  const std::int64_t width = p.rows > kRegisterRows ? 2 : octavo::cpu::kPanelVectors;
   for (std::int64_t v = 0; v < p.vectors; v += width) {
     const std::int64_t vectors = std::min(width, p.vectors - v);
-    const std::int64_t lower = square ? kRegisterRows * kStride : 2 * kNext;
-    const bool has_lower = square || vectors > 2, has_last = square ? vectors > 1 : vectors > 3;
-    if (from != nullptr) {
-      const char* old = static_cast<const char*>(from) + v * kNext;
-      Registers::template load<0>(old, kStride);
-      if (vectors > 1) Registers::template load<1>(old + kNext, kStride);
-      if (has_lower) Registers::template load<2>(old + lower, kStride);
-      if (has_last) Registers::template load<3>(old + lower + kNext, kStride);
-    } else {
-      Registers::template zero<0>();
-      Registers::template zero<1>();
-      Registers::template zero<2>();
-      Registers::template zero<3>();
-    }
+    const auto* old = static_cast<const char*>(from);
+    begin_sums(p.rows, vectors, old != nullptr ? old + v * kSumWidth : nullptr);
     Ahead none{nullptr, 0};
     add_depth(p, kind, {o.a, o.lda, o.b + v * Kind::kForm.vector_bytes, o.ldb}, vectors, depth,
               v > 0 && ahead.in_first_turn ? none : ahead);
-    char* to = static_cast<char*>(c) + v * kNext;
-    Registers::template store<0>(to, kStride);
-    if (vectors > 1) Registers::template store<1>(to + kNext, kStride);
-    if (has_lower) Registers::template store<2>(to + lower, kStride);
-    if (has_last) Registers::template store<3>(to + lower + kNext, kStride);
+    end_sums(p.rows, vectors, static_cast<char*>(c) + v * kSumWidth);
   }
 }
 

@@ -50,18 +50,6 @@ struct SquareAhead {
   }
 };
 
-// 64 bytes of a column to where it is gathered: numbers of them are two registers deep.
-template <class Kind>
-OCTAVO_INLINE void gather(const Kind& kind, __m512i line, char* to) {
-  if constexpr (Kind::kInPlace) {
-    Vec::store(to, line);
-  } else {
-    const NumberLines numbers = kind.numbers(line);
-    Vec::store(to, numbers.front);
-    Vec::store(to + kGatheredStep, numbers.back);
-  }
-}
-
 // 64 bytes of each column, from what meets some byte of A's K on, one behind the other: columns
 // often lie a multiple of 4096 bytes apart, which is one set of the first-level cache.
 template <class Kind>
@@ -71,13 +59,14 @@ OCTAVO_INLINE void gather_columns(const Kind& kind, const Square& s, std::int64_
   if (s.columns == kSquare && left >= kRegisterBytes) {
     OCTAVO_FLAT_LOOP
     for (std::int64_t j = 0; j < kSquare; ++j) {
-      gather(kind, Vec::load_unaligned_ints(from + j * s.ldb), to + j * kRegisterBytes);
+      put_line(kind, Vec::load_unaligned_ints(from + j * s.ldb), to + j * kRegisterBytes,
+               kGatheredStep);
     }
     return;
   }
   for (std::int64_t j = 0; j < kSquare; ++j) {
-    gather(kind, Vec::load_part(from + j * s.ldb, j < s.columns ? left : 0),
-           to + j * kRegisterBytes);
+    put_line(kind, Vec::load_part(from + j * s.ldb, j < s.columns ? left : 0),
+             to + j * kRegisterBytes, kGatheredStep);
   }
 }
 

@@ -143,10 +143,23 @@ OCTAVO_INLINE void fetch_row(const char* at) {
   if (size == 1 && is_first_of_pair(at)) fetch(at + 64);
 }
 
+// What a step of a whole panel fetches: nothing, or the rows that lie like its own.
+struct FetchesNothing {
+  template <std::int64_t size>
+  OCTAVO_INLINE void step(std::int64_t) {}
+};
+struct FetchesRows {
+  const char* at;
+  template <std::int64_t size>
+  OCTAVO_INLINE void step(std::int64_t stride) {
+    for (std::int64_t i = 0; i < 4 / size; ++i, at += stride) fetch_row<size>(at);
+  }
+};
+
 // `steps` whole steps of a whole panel, all in registers.
-template <class Target, bool fetches, std::size_t... v>
+template <class Target, class Fetches, std::size_t... v>
 OCTAVO_INLINE void pack_whole_steps(const PieceBytes<Target>& p, const Target& target,
-                                    std::int64_t first, std::int64_t steps, const char* ahead,
+                                    std::int64_t first, std::int64_t steps, Fetches ahead,
                                     std::int32_t* sums_out, std::index_sequence<v...>) {
   constexpr std::int64_t kSize = Target::kSize;
   constexpr std::int64_t kStep = 4 / kSize;
@@ -155,12 +168,7 @@ OCTAVO_INLINE void pack_whole_steps(const PieceBytes<Target>& p, const Target& t
   char* out = p.panel + first * Target::kRows * row;
   Vec::Ints sums[] = {((void)v, Vec::zero_ints())...};
   for (; steps > 0; --steps, b += kStep * stride, out += Target::kRows * row) {
-    if constexpr (fetches) {
-      ((v % kSize == 0 ? fetch_row<kSize>(ahead + static_cast<std::int64_t>(v) / kSize * stride)
-                       : void()),
-       ...);
-      ahead += kStep * stride;
-    }
+    ahead.template step<kSize>(stride);
     Vec::Ints x[] = {Vec::load_unaligned_ints(b + static_cast<std::int64_t>(v) / kSize * stride +
                                               v % kSize * 64)...};
     interleave<kSize>(x);
@@ -179,16 +187,15 @@ std::int64_t pack_whole_panel(const octavo::cpu::PackPiece& piece, const PieceBy
   constexpr std::int64_t kAhead = kRowBytesAhead / (64 * Target::kSize) / kStep;  // steps
   const std::int64_t steps = piece.depth / kStep;
   const std::int64_t fetching = steps > kAhead ? steps - kAhead : 0;
-  pack_whole_steps<Target, true>(p, target, 0, fetching, p.b + kAhead * kStep * p.stride_k,
-                                 piece.sums, kVectors);
+  pack_whole_steps(p, target, 0, fetching, FetchesRows{p.b + kAhead * kStep * p.stride_k},
+                   piece.sums, kVectors);
   if (p.next == nullptr) {
-    pack_whole_steps<Target, false>(p, target, fetching, steps - fetching, nullptr, piece.sums,
-                                    kVectors);
+    pack_whole_steps(p, target, fetching, steps - fetching, FetchesNothing(), piece.sums, kVectors);
   } else {
     const std::int64_t next = (fetching + kAhead) * kStep - piece.depth;
-    pack_whole_steps<Target, true>(p, target, fetching, steps - fetching,
-                                   p.next + (next > 0 ? next : 0) * p.stride_k, piece.sums,
-                                   kVectors);
+    pack_whole_steps(p, target, fetching, steps - fetching,
+                     FetchesRows{p.next + (next > 0 ? next : 0) * p.stride_k}, piece.sums,
+                     kVectors);
   }
   return steps;
 }
