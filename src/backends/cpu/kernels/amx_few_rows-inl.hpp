@@ -11,8 +11,8 @@
 //   row k      [b0 b1 b2 ..]     as float32   [b0 b2 .. b30] [b1 b3 .. b31] ..   and by a[r][k]
 //   row k + 2  [b0 b1 b2 ..]     ..
 //
-// Included after amx_tile-inl.hpp and rows_ahead-inl.hpp, inside of a namespace for them; Kinds are
-// those of bfloat16 (amx_plain-inl.hpp).
+// Included after amx_tile-inl.hpp and rows_ahead-inl.hpp; Kinds are those of bfloat16
+// (amx_plain-inl.hpp).
 
 constexpr std::int64_t kChainsDepth = 32;  // rows of K that two chains go through
 
@@ -91,7 +91,7 @@ OCTAVO_INLINE void add_chain(const Kind& kind, ChainCursor at, RowsAhead& fetche
   ((out[i] = part ? Vec::add(sums[i], Vec::zero_floats()) : sums[i]), ...);
 }
 
-// A line's columns through up to kMostTogether rows of K.
+// A line's columns through up to kMostTogether rows of K; through none, sums that begin are 0.
 template <class Kind, int rows>
 OCTAVO_INLINE void add_line(const Kind& kind, const char* b, std::int64_t ldb, const float* a,
                             std::int64_t depth, bool add, RowsAhead& ahead, float* c) {
