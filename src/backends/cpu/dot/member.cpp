@@ -27,7 +27,14 @@ constexpr std::int64_t kPackedBytes = std::int64_t{64} << 10;
 constexpr std::int64_t kManyRows = 128;
 constexpr std::int64_t kBlockRows = 512;
 // Panels that are packed side by side, as long as their sums fit beside what is packed.
-constexpr std::int64_t kMostPacked = 8;
+struct PackedStrip {
+  std::int64_t panels;  // at most
+  std::int64_t bytes;   // of a chunk of all of them
+};
+constexpr PackedStrip kPackedStrip{8, kChunkBytes};
+// The same where A's rows are fetched (DotKernels::fetches_rows), by processors with a second-level
+// cache of 2 MB, whose tiles go through a chunk faster than through its sums.
+constexpr PackedStrip kFetchingStrip{4, 2 * kChunkBytes};
 constexpr std::int64_t kPackedSums = std::int64_t{64} << 10;
 // Bytes of A's rows that stay in a second-level cache of 2 MB beside panels; of those of a chunk
 // that panels share; sums beside them. Panels are read once more for every so many rows.
@@ -182,9 +189,12 @@ std::int64_t step_bytes(const DotMember& d) noexcept {
 // Is a weight [K, N] packed on the fly? Its rows come faster where they are read for several
 // panels at once.
 bool packs_rows(const DotMember& d) noexcept {
-  const MatrixView& b = d.p->b.data;
   return d.plain == nullptr && d.path.pack != nullptr && d.segments.most == 0 &&
-         b.strides[1] == 1 && b.strides[0] != 1;
+         lies_in_rows(d.p->b);
+}
+
+const PackedStrip& packed_strip(const DotMember& d) noexcept {
+  return d.path.kernels().fetches_rows ? kFetchingStrip : kPackedStrip;
 }
 
 // Are there more of A's rows, for kernels that fetch them, than the second-level cache keeps from
@@ -207,7 +217,7 @@ std::int64_t longest_chunk(const DotMember& d, std::int64_t strip) noexcept {
     const std::int64_t depth = d.path.kernels().form.step * element_bytes(d.path.rows);
     return std::min(kSharedRows / (d.block_rows * depth), kChunkBytes / step);
   }
-  if (strip > 1) return kChunkBytes / (step * strip);
+  if (strip > 1) return packed_strip(d).bytes / (step * strip);
   const std::int64_t whole = d.m > kFewRows ? kChunkBytes : kChunkBytes / 2;
   const std::int64_t on_the_fly = d.m > kManyRows  ? kChunkBytes
                                   : d.m > kFewRows ? kPackedBytes
@@ -238,7 +248,7 @@ std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
   }
   if (packs_rows(d)) {
     const std::int64_t sums = kPackedSums / (d.block_rows * kPanelWidth);
-    return std::clamp<std::int64_t>(std::min(sums, kMostPacked), 1, panels);
+    return std::clamp<std::int64_t>(std::min(sums, packed_strip(d).panels), 1, panels);
   }
   if (d.shares_rows) {
     return std::clamp<std::int64_t>(kSharingSums / (d.block_rows * kPanelWidth), 1, panels);
@@ -308,7 +318,7 @@ void lengthen(DotMember& d) noexcept {
   }
   if (packs_rows(d)) {  // of fewer rows more panels, whose sums take no more
     const std::int64_t sums = d.block_rows * kPanelWidth;
-    d.strip = std::min({(kPackedSums + sums - 1) / sums, kMostPacked, panels});
+    d.strip = std::min({(kPackedSums + sums - 1) / sums, packed_strip(d).panels, panels});
   } else if (d.shares_rows) {
     d.shares_rows = false;
     d.strip = 1;

@@ -22,8 +22,13 @@ constexpr std::int64_t kShortestGroup = 8;
 constexpr std::int64_t kFewRows = 8;
 
 // Rows for which tiles decode fp8 weights that are packed on the fly: more would decode them too
-// often.
+// often. Where strips of [K, N] are packed beside tiles that fetch A's rows, none do.
 constexpr std::int64_t kDecodingRows = 24;
+bool decodes_in_tiles(const Member& p, const DotKernels& kernels) noexcept {
+  const bool in_strips = kernels.fetches_rows && lies_in_rows(p.b);
+  return p.a.data.shape[0] <= kDecodingRows && !in_strips &&
+         !float8_table(p.b.data.dtype).negative_zero_is_nan;
+}
 
 bool fits_bfloat16(DType dtype) noexcept {
   return is_float8(dtype) || dtype == DType::int8 || dtype == DType::bfloat16;
@@ -69,9 +74,8 @@ const TurnedPlain* turned_of(const DotKernels& kernels, DType weight) noexcept {
 const char* integer_path(const Member& p, const DotMachine& machine, DType a,
                          DotPath& path) noexcept {
   const bool fits = check_scales(p, machine.integers->dot.form.step) == nullptr;
-  const bool by_rows =
-      p.b.packed == nullptr && p.b.data.strides[1] == 1 && p.b.data.strides[0] != 1;
-  const std::int64_t most = by_rows ? std::max(kFewRows, machine.few_rows_of_plain) : kFewRows;
+  const std::int64_t most =
+      lies_in_rows(p.b) ? std::max(kFewRows, machine.few_rows_of_plain) : kFewRows;
   const bool few = machine.few_rows != nullptr && (p.a.data.shape[0] <= most || !fits);
   path.integers = few ? machine.few_rows : machine.integers;
   path.on_the_fly = &path.integers->dot;
@@ -145,7 +149,7 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
     path.plain = machine.float8->dot.plain;
     if (!pairs) return nullptr;
     path.pack = machine.float8->pack_pairs;
-    if (p.a.data.shape[0] <= kDecodingRows && !float8_table(b).negative_zero_is_nan) {
+    if (decodes_in_tiles(p, machine.float8->dot)) {
       path.on_the_fly = &machine.float8->dot;
       path.pack = path.on_the_fly->pack;
     }

@@ -31,6 +31,11 @@ struct DotPath {
   const DotKernels& kernels() const noexcept { return direct != nullptr ? *direct : *on_the_fly; }
 };
 
+/// Does an operand lie [K, N], its neighbours in memory along N alone?
+inline bool lies_in_rows(const OperandView& b) noexcept {
+  return b.packed == nullptr && b.data.strides[1] == 1 && b.data.strides[0] != 1;
+}
+
 /// Null and the path of a member, or one sentence.
 const char* find_path(const Member& member, const MatmulOptions& options, const DotMachine& machine,
                       DotPath& path) noexcept;
