@@ -406,7 +406,7 @@ void say_how(const Member& p, const MatmulOptions& options, const DotPath& path,
     plan.weight = own ? "packed; every call widens it, a part of a panel at a time"
                       : "packed otherwise; every call turns it into the panels of these kernels";
   } else if (plain_kernel(p, options, path) != nullptr) {
-    plan.how = kernels.how_plain;
+    plan.how = path.plain->how_plain;
     plan.weight = "read where it lies, once; pack() makes one stream of it";
   } else if (turned_plain(p, options, path) != nullptr) {
     plan.how = path.turned->how;

@@ -286,7 +286,8 @@ const TurnedPlain* turned_plain(const Member& p, const MatmulOptions& options,
 PlainKernel plain_kernel(const Member& p, const MatmulOptions& options,
                          const DotPath& path) noexcept {
   const MatrixView& b = p.b.data;
-  if (p.b.packed != nullptr || path.plain == nullptr) return nullptr;
+  if (p.b.packed != nullptr) return nullptr;
+  if (path.plain == nullptr || path.plain->plain == nullptr) return nullptr;
   if (b.strides[0] != 1 && b.strides[1] != 1) return nullptr;
   // Lengths alone decide, not where groups begin: a workspace is reserved for any member.
   std::int64_t group = 0;
@@ -298,11 +299,11 @@ PlainKernel plain_kernel(const Member& p, const MatmulOptions& options,
   }
   const KChunks chunks = sum_chunks(p, options);
   if (chunks.several()) group = std::gcd(group, shard_unit(chunks.inner, chunks.cell));
-  return path.plain({.weight = b.dtype,
-                     .order = b.strides[0] == 1 ? PlainOrder::along_k : PlainOrder::along_n,
-                     .rows = p.a.data.shape[0],
-                     .group = group * element_bytes(path.rows),
-                     .first_level = fetches_first_level()});
+  return path.plain->plain({.weight = b.dtype,
+                            .order = b.strides[0] == 1 ? PlainOrder::along_k : PlainOrder::along_n,
+                            .rows = p.a.data.shape[0],
+                            .group = group * element_bytes(path.rows),
+                            .first_level = fetches_first_level()});
 }
 
 void lengthen(DotMember& d) noexcept {

@@ -84,7 +84,7 @@ const char* integer_path(const Member& p, const DotMachine& machine, DType a,
   if (weight_dtype(p.b) != DType::int8) return "the dot products take signed weights only";
   if (p.a.data.shape[1] > kMostIntegerDepth) return "sums of more than 65536 products leave int32";
   if (p.b.packed == nullptr) {
-    path.plain = path.integers->dot.plain;
+    path.plain = &path.integers->dot;
     path.turned = a == DType::int8 ? turned_of(path.integers->dot, DType::int8) : nullptr;
     path.pack = path.on_the_fly->pack;
     return nullptr;
@@ -114,7 +114,7 @@ const char* e4m3_path(const Member& p, const DotKernels& kernels, DotPath& path)
   path.rows = DType::float8_e4m3fn;
   if (p.b.packed == nullptr) {
     path.pack = kernels.pack;
-    path.plain = kernels.plain;
+    path.plain = &kernels;
     path.turned = turned_of(kernels, path.rows);
     return nullptr;
   }
@@ -143,10 +143,10 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   if (is_float8(a) && pairs && beside) path.float8 = machine.float8;
   if (p.b.packed == nullptr) {
     if (holds(path.on_the_fly->form, b)) path.pack = path.on_the_fly->pack;
-    path.plain = path.on_the_fly->plain;
+    path.plain = path.on_the_fly;
     path.turned = turned_of(*path.on_the_fly, b);
     if (!is_float8(b) || !beside) return nullptr;
-    path.plain = machine.float8->dot.plain;
+    path.plain = &machine.float8->dot;
     if (!pairs) return nullptr;
     path.pack = machine.float8->pack_pairs;
     if (decodes_in_tiles(p, machine.float8->dot)) {

@@ -19,8 +19,8 @@ struct DotPath {
   /// Packs a weight of any strides into the panels of `on_the_fly`; null: it is packed, or of a
   /// type that goes through floats.
   void (*pack)(const PackPiece& piece) noexcept = nullptr;
-  /// Reads B where it lies, for a few rows; null: nothing does. The same bits.
-  PlainKernel (*plain)(const PlainWanted& wanted) noexcept = nullptr;
+  /// Those that may read B where it lies, for a few rows; null: none do. The same bits.
+  const DotKernels* plain = nullptr;
   /// The same for more rows; of integers, signed ones.
   const TurnedPlain* turned = nullptr;
   /// What the rows of A hold: a type of 8 bits, as it is, int16, bfloat16 or float32.
