@@ -3,6 +3,7 @@
 #include "kit/check.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 #include "kit/element.hpp"
 #include "kit/operands.hpp"
@@ -36,6 +37,13 @@ void append(const TensorView& out, std::vector<std::uint8_t>& bytes) {
 bool integer_line(const ProblemLine& line) {
   const DType a = line.quantise != DType::undefined ? line.quantise : line.a;
   return is_integer8(a) && is_integer8(line.b);
+}
+
+bool same_bytes(const Tensor& a, const Tensor& b) {
+  const auto bytes = [](const Tensor& t) {
+    return t.defined() ? static_cast<std::size_t>(t.numel() * element_bytes(t.dtype())) : 0;
+  };
+  return bytes(a) == bytes(b) && (bytes(a) == 0 || std::memcmp(a.data(), b.data(), bytes(a)) == 0);
 }
 
 std::vector<std::uint8_t> output_bytes(const MatmulProblem& p) {

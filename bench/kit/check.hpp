@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "octavo/problem_line.hpp"
+#include "octavo/tensor.hpp"
 
 namespace octavo::kit {
 
@@ -28,6 +29,9 @@ CheckResult check(const ProblemLine& line, const std::string& backend, const Che
 
 /// The outputs of a problem in element order; all NaNs read as one.
 std::vector<std::uint8_t> output_bytes(const MatmulProblem& problem);
+
+/// Do two tensors hold the same bytes? Two that are not defined do.
+bool same_bytes(const Tensor& a, const Tensor& b);
 
 /// True where a line's result has one right answer bit for bit (specification section 9).
 bool integer_line(const ProblemLine& line);

@@ -3,9 +3,9 @@
 #include "kit/measure_experts.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
+#include "kit/check.hpp"
 #include "kit/experts.hpp"
 #include "kit/peak.hpp"
 #include "kit/rotation.hpp"
@@ -15,12 +15,6 @@
 
 namespace octavo::kit {
 namespace {
-
-bool same_bytes(const Tensor& a, const Tensor& b) {
-  return a.numel() == b.numel() &&
-         std::memcmp(a.data(), b.data(),
-                     static_cast<std::size_t>(a.numel() * element_bytes(a.dtype()))) == 0;
-}
 
 // Calls that take turns on experts: the touched ones get the places of others, or of another set of
 // weights.

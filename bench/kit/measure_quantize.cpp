@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
 #include <vector>
 
+#include "kit/check.hpp"
 #include "kit/element.hpp"
 #include "kit/peak.hpp"
 #include "kit/random.hpp"
@@ -38,12 +38,6 @@ double tensor_bytes(const Tensor& t) {
 
 Tensor like(const Tensor& t) {
   return t.defined() ? Tensor::empty(t.dtype(), t.view().dims()) : Tensor();
-}
-
-bool same_bytes(const Tensor& a, const Tensor& b) {
-  return tensor_bytes(a) == tensor_bytes(b) &&
-         (!a.defined() ||
-          std::memcmp(a.data(), b.data(), static_cast<std::size_t>(tensor_bytes(a))) == 0);
 }
 
 // Instances of a quantiser with buffers of their own.

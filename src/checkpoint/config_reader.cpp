@@ -70,7 +70,7 @@ bool is_quanto_map(const Json& root) {
   return any;
 }
 
-std::vector<std::int64_t> integers(const Json& list, std::string_view property) {
+std::vector<std::int64_t> integer_list(const Json& list, std::string_view property) {
   if (!list.is_null() && !list.is_array()) reject_config(property, "be a list of integers", list);
   std::vector<std::int64_t> values;
   for (const Json item : list.items()) {
@@ -205,7 +205,8 @@ void ConfigReader::bitsandbytes(Json config) {
   }
   for (const Json list : lists.items()) {
     config_.outlier_columns_.emplace(
-        list.key(), integers(list, fmt::format("{}[{}]", kOutlierColumns, in_quotes(list.key()))));
+        list.key(),
+        integer_list(list, fmt::format("{}[{}]", kOutlierColumns, in_quotes(list.key()))));
   }
   leave_alone(Spelling::modules, config["llm_int8_skip_modules"], "llm_int8_skip_modules");
   const Json threshold = config["llm_int8_threshold"];

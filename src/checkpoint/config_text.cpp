@@ -64,7 +64,8 @@ constexpr const char* kPackedAll =
 
 // What a configuration says of activations with a scale for each token, and with a static one.
 constexpr std::string_view kTokens = R"("strategy":"token","symmetric":true,"dynamic":true)";
-constexpr std::string_view kTensor = R"("strategy":"tensor","symmetric":true,"dynamic":false)";
+constexpr std::string_view kStaticTensor =
+    R"("strategy":"tensor","symmetric":true,"dynamic":false)";
 
 const SchemeConfig& row_of(const char* operation, Scheme scheme) {
   const auto row = std::ranges::find(kSchemeConfigs, scheme, &SchemeConfig::scheme);
@@ -97,7 +98,7 @@ std::string config_text(const char* operation, Scheme scheme,
                                                  : kPackedAll);
   if (activations == Activations::tensor) {
     for (std::size_t at = 0; (at = config.find(kTokens, at)) != std::string::npos;) {
-      config.replace(at, kTokens.size(), kTensor);
+      config.replace(at, kTokens.size(), kStaticTensor);
     }
   }
   config.pop_back();  // the object's end

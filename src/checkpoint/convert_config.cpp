@@ -11,12 +11,10 @@
 namespace octavo::checkpoint {
 namespace {
 
-constexpr const char* kConvert = "convert_file";
-
 std::string strings(const std::vector<std::string>& names) {
   std::string text;
   for (const std::string& name : names) {
-    text += fmt::format("{}{}", text.empty() ? "" : ",", json_string(kConvert, name));
+    text += fmt::format("{}{}", text.empty() ? "" : ",", json_string(kConvertFile, name));
   }
   return "[" + text + "]";
 }
@@ -129,7 +127,7 @@ std::string ConvertedConfig::bitsandbytes(const std::string& kept) const {
     outliers.whole_columns = rule.whole_columns;
     any = true;
   }
-  std::string config = config_text(kConvert, Scheme::llm_int8, {}, outliers);
+  std::string config = config_text(kConvertFile, Scheme::llm_int8, {}, outliers);
   const std::string_view empty = R"("llm_int8_skip_modules":[])";
   return config.replace(config.find(empty), empty.size(), R"("llm_int8_skip_modules":)" + kept);
 }

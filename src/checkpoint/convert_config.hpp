@@ -11,6 +11,9 @@
 
 namespace octavo::checkpoint {
 
+/// The operation that does this, in its errors.
+inline constexpr const char* kConvertFile = "convert_file";
+
 /// Collects what the layers of a file say, and writes it as one "quantization_config".
 class ConvertedConfig {
  public:

@@ -18,7 +18,6 @@ namespace {
 
 using namespace checkpoint;
 
-constexpr const char* kConvert = "convert_file";
 constexpr std::array<std::string_view, 4> kFormatNames{"compressed-tensors", "fp8", "fp8-block",
                                                        "bitsandbytes"};
 
@@ -38,7 +37,7 @@ void warn_of_losses(const std::map<std::string, std::vector<std::string>>& losse
 
 Plan plan_of(const Checkpoint& in, Format format, bool keep_static) {
   const LayerTensors tensors(in);
-  Plan plan = plan_of_others(kConvert, in, tensors, Stacks::are_cut);
+  Plan plan = plan_of_others(kConvertFile, in, tensors, Stacks::are_cut);
   std::vector<std::string> kept;
   for (const TensorEntry& entry : in.entries()) {
     if (!tensors.is_part(entry) && stays_in_float(entry)) {
@@ -82,7 +81,7 @@ std::optional<Format> format_from_name(std::string_view name) noexcept {
 
 QuantizeReport convert_file(const std::string& in, const std::string& out,
                             const ConvertFileOptions& options) {
-  return at_edge(kConvert, [&] {
+  return at_edge(kConvertFile, [&] {
     const Checkpoint opened = open_checkpoint(in);
     return carry_out(opened, out, plan_of(opened, options.format, true),
                      {options.threads, options.progress, options.at, options.temporary});

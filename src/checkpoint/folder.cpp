@@ -18,7 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kWeights = ".safetensors";
-constexpr std::string_view kIndex = ".safetensors.index.json";
 constexpr JsonTree::Limits kIndexLimits{.bytes = std::size_t{1} << 30,
                                         .levels = 4,
                                         .values = kMostTensors + 64,
@@ -107,7 +106,7 @@ std::string other_weights(const std::string& folder) {
 
 void find_in_folder(Layout& layout) {
   const std::vector<std::string> weights = names_with(layout.folder, kWeights);
-  const std::vector<std::string> indices = names_with(layout.folder, kIndex);
+  const std::vector<std::string> indices = names_with(layout.folder, kIndexSuffix);
   constexpr std::string_view kModel = "model.safetensors",
                              kModelIndex = "model.safetensors.index.json";
   const bool model = std::ranges::binary_search(weights, kModel);
@@ -150,7 +149,7 @@ Layout layout_of(const std::string& path) {
     return layout;
   }
   layout.beside = given.has_parent_path() ? given.parent_path().string() : ".";
-  if (path.ends_with(kIndex)) {
+  if (path.ends_with(kIndexSuffix)) {
     layout.folder = layout.beside;
     layout.index = given.filename().string();
     read_index(layout);

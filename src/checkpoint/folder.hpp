@@ -13,6 +13,9 @@
 
 namespace octavo::checkpoint {
 
+/// How the name of an index ends.
+inline constexpr std::string_view kIndexSuffix = ".safetensors.index.json";
+
 /// Which files a checkpoint is made of.
 struct Layout {
   std::string folder;              ///< of a folder: its path; else empty

@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "checkpoint/declared.hpp"
+#include "checkpoint/folder.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/sentence.hpp"
 
@@ -21,7 +22,6 @@ namespace fs = std::filesystem;
 /// Weights in forms that would say something else than the quantised ones.
 constexpr std::array<std::string_view, 9> kWeightForms{
     ".safetensors", ".bin", ".pt", ".pth", ".gguf", ".ckpt", ".h5", ".msgpack", ".onnx"};
-constexpr std::string_view kIndex = ".safetensors.index.json";
 
 bool is_inside(const fs::path& inner, const fs::path& outer) {
   const auto [end, rest] = std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end());
@@ -42,7 +42,7 @@ void add(const fs::path& folder, const std::string& prefix, const Checkpoint& in
     if (!it->is_regular_file(status)) continue;
     const bool own = prefix.empty() &&
                      std::ranges::find(in.files(), file, &CheckpointFile::name) != in.files().end();
-    if (own || is_declaration(name) || file.ends_with(kIndex)) continue;
+    if (own || is_declaration(name) || file.ends_with(kIndexSuffix)) continue;
     const bool weights = std::ranges::any_of(
         kWeightForms, [&](std::string_view form) { return file.ends_with(form); });
     if (weights) {

@@ -13,7 +13,7 @@
 namespace octavo::checkpoint {
 namespace {
 
-constexpr std::string_view kName = ".octavo-job.json", kUnfinished = ".octavo-";
+constexpr std::string_view kJobName = ".octavo-job.json", kUnfinished = ".octavo-";
 constexpr JsonTree::Limits kLimits{.bytes = std::size_t{1} << 30,
                                    .levels = 6,
                                    .values = 80'000'000,
@@ -69,10 +69,10 @@ Job::Job(const OutputFolder& out, const Checkpoint& in, const Plan& plan)
     : operation_(plan.operation), out_(out), identity_(identity(in, plan)) {
   std::vector<std::string> there = out.names();
   std::erase_if(there, [](const std::string& name) {  // what a writer left that was killed
-    return name.starts_with(kUnfinished) && name != kName;
+    return name.starts_with(kUnfinished) && name != kJobName;
   });
   if (there.empty()) return;
-  if (const auto text = small_text(out.at(kName), kLimits.bytes)) {
+  if (const auto text = small_text(out.at(kJobName), kLimits.bytes)) {
     read(*text);
     return;
   }
@@ -111,7 +111,7 @@ std::string Job::text() const {
                      files);
 }
 
-void Job::save() const { out_.write(kName, text()); }
+void Job::save() const { out_.write(kJobName, text()); }
 
 void Job::begin() const { save(); }
 
@@ -126,6 +126,6 @@ void Job::finish(std::string_view file, std::span<const LayerReport> layers) {
   save();
 }
 
-void Job::end() const noexcept { out_.remove(kName); }
+void Job::end() const noexcept { out_.remove(kJobName); }
 
 }  // namespace octavo::checkpoint

@@ -27,9 +27,9 @@ constexpr std::int64_t kPack = 4;  // codes in an int32
 
 bool is_expert(std::string_view layer) { return layer.find(".experts.") != std::string_view::npos; }
 
-class Planner {
+class QuantizePlanner {
  public:
-  Planner(const Checkpoint& in, const QuantizeFileOptions& options)
+  QuantizePlanner(const Checkpoint& in, const QuantizeFileOptions& options)
       : in_(in),
         recipe_(recipe_of(kQuantize, options.scheme)),
         options_(options),
@@ -353,7 +353,7 @@ class Planner {
 }  // namespace
 
 Plan plan_quantisation(const Checkpoint& in, const QuantizeFileOptions& options) {
-  return Planner(in, options).plan();
+  return QuantizePlanner(in, options).plan();
 }
 
 }  // namespace octavo::checkpoint

@@ -179,9 +179,9 @@ double rate_of(const MachineRates& machine, std::string_view dtype) {
 /// A tree of messages, for what is small.
 double tree_steps(std::int64_t ranks) { return std::ceil(std::log2(static_cast<double>(ranks))); }
 
-class Planner {
+class RankPlanner {
  public:
-  Planner(const Checkpoint& model, const RankPlanOptions& options)
+  RankPlanner(const Checkpoint& model, const RankPlanOptions& options)
       : o_(options), top_k_(experts_of_a_token(model)) {
     for (const TensorEntry& entry : model.entries()) add_matrix(entry);
     for (const TensorEntry& entry : model.entries()) add_beside(entry);
@@ -393,7 +393,7 @@ std::string_view rank_split_name(RankSplit split) noexcept {
 RankPlan plan_ranks(const Checkpoint& model, const RankPlanOptions& options) {
   return at_edge(kPlan, [&] {
     check(options);
-    return Planner(model, options).plan();
+    return RankPlanner(model, options).plan();
   });
 }
 

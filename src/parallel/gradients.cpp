@@ -31,12 +31,12 @@ void check_wanted(const char* layer, const MatmulWanted& w) {
 }
 
 // grad and x as matrices.
-struct Rows {
+struct GradientRows {
   FlatRows grad, x;
 };
 
-Result<Rows> rows_of(const char* layer, const TensorView& grad, const TensorView& x, std::int64_t n,
-                     std::int64_t k, const ExecContext& context) {
+Result<GradientRows> rows_of(const char* layer, const TensorView& grad, const TensorView& x,
+                             std::int64_t n, std::int64_t k, const ExecContext& context) {
   const auto last = [](const TensorView& t) {
     return t.rank > 0 ? t.shape[static_cast<std::size_t>(t.rank - 1)] : -1;
   };
@@ -51,7 +51,7 @@ Result<Rows> rows_of(const char* layer, const TensorView& grad, const TensorView
   }
   OCTAVO_TRY_ASSIGN(FlatRows grads, flatten_rows(layer, grad, context));
   OCTAVO_TRY_ASSIGN(FlatRows rows, flatten_rows(layer, x, context));
-  return Rows{std::move(grads), std::move(rows)};
+  return GradientRows{std::move(grads), std::move(rows)};
 }
 
 // What a call's gradients are asked with.
@@ -63,7 +63,7 @@ LinearOptions of_call(LinearOptions o, const Tensor& bias) {
 }
 
 // grad W for the columns of a layer, chunk by chunk, in their order over all ranks.
-void sum_chunks(Communicator& ranks, std::span<const ShardRange> chunks, const Rows& rows,
+void sum_chunks(Communicator& ranks, std::span<const ShardRange> chunks, const GradientRows& rows,
                 const Weight& weight, const LinearOptions& forward, const Tensor& total,
                 const ExecContext& context) {
   std::vector<Weight> parts;
@@ -91,7 +91,7 @@ MatmulGradients ColumnParallelLinear::vjp(const TensorView& grad, const TensorVi
   return at_edge(kColumnParallel, [&]() -> Result<MatmulGradients> {
     check_wanted(kColumnParallel, wanted);
     const std::int64_t k = local_.in_features();
-    OCTAVO_TRY_ASSIGN(const Rows rows,
+    OCTAVO_TRY_ASSIGN(const GradientRows rows,
                       rows_of(kColumnParallel, grad, x, columns_.size(), k, context));
     const LinearOptions own = of_call(forward, local_.bias());
     MatmulGradients result;
@@ -131,7 +131,7 @@ MatmulGradients RowParallelLinear::vjp(const TensorView& grad, const TensorView&
     check_wanted(kRowParallel, wanted);
     const Impl& layer = *impl_;
     const std::int64_t k = layer.rows.size();
-    OCTAVO_TRY_ASSIGN(const Rows rows, rows_of(kRowParallel, grad, x, layer.n, k, context));
+    OCTAVO_TRY_ASSIGN(const GradientRows rows, rows_of(kRowParallel, grad, x, layer.n, k, context));
     const LinearOptions own = of_call(forward, layer.bias);
     MatmulGradients result;
     if (wanted.bias) {  // whatever the rank has of K

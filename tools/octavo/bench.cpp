@@ -28,7 +28,7 @@ namespace {
 constexpr double kSampleSeconds = 0.05;  // the least that makes a figure
 constexpr double kScanSeconds = 0.003;   // hundreds of samples, three times
 
-struct Arguments {
+struct BenchArguments {
   std::vector<std::string> lines;
   std::string backend, against;
   int threads = 0;
@@ -38,7 +38,7 @@ struct Arguments {
   double seconds = 0.0;  // of a sample; 0: what the measurement asks for
 };
 
-std::vector<std::string> backends_to_check(const Arguments& arguments) {
+std::vector<std::string> backends_to_check(const BenchArguments& arguments) {
   if (!arguments.backend.empty()) return {arguments.backend};
   std::vector<std::string> names;
   for (const BackendInfo& backend : backends()) {
@@ -47,7 +47,7 @@ std::vector<std::string> backends_to_check(const Arguments& arguments) {
   return names;
 }
 
-int check_line(const ProblemLine& line, const Arguments& arguments) {
+int check_line(const ProblemLine& line, const BenchArguments& arguments) {
   int code = kGood;
   for (const std::string& backend : backends_to_check(arguments)) {
     const kit::CheckResult r = kit::check(line, backend, {.bitwise = arguments.bitwise});
@@ -74,7 +74,7 @@ int check_line(const ProblemLine& line, const Arguments& arguments) {
   return code;
 }
 
-void list_line(const ProblemLine& line, const Arguments& arguments) {
+void list_line(const ProblemLine& line, const BenchArguments& arguments) {
   const Explanation e =
       explain(line, {}, arguments.backend.empty() ? nullptr : arguments.backend.c_str());
   std::string chosen = "none";
@@ -88,12 +88,12 @@ void list_line(const ProblemLine& line, const Arguments& arguments) {
   }
 }
 
-std::optional<ProblemLine> against(const Arguments& arguments) {
+std::optional<ProblemLine> against(const BenchArguments& arguments) {
   if (arguments.against.empty()) return std::nullopt;
   return parse_problem_line(arguments.against);
 }
 
-void time_line(const ProblemLine& line, int threads, const Arguments& arguments) {
+void time_line(const ProblemLine& line, int threads, const BenchArguments& arguments) {
   const double seconds = arguments.seconds > 0.0 ? arguments.seconds : kSampleSeconds;
   const kit::Figure figure = kit::measure(line, {.backend = arguments.backend,
                                                  .threads = threads,
@@ -110,7 +110,7 @@ void time_line(const ProblemLine& line, int threads, const Arguments& arguments)
   }
 }
 
-void scan_line(const ProblemLine& line, int threads, const Arguments& arguments) {
+void scan_line(const ProblemLine& line, int threads, const BenchArguments& arguments) {
   const double seconds = arguments.seconds > 0.0 ? arguments.seconds : kScanSeconds;
   const kit::Cliffs cliffs = kit::find_cliffs(
       line, {.backend = arguments.backend, .threads = threads, .sample_seconds = seconds});
@@ -122,7 +122,7 @@ void scan_line(const ProblemLine& line, int threads, const Arguments& arguments)
 }
 
 // A line of a quantiser or of experts.
-int other_line(const std::string& text, int threads, const Arguments& a) {
+int other_line(const std::string& text, int threads, const BenchArguments& a) {
   const QuantizeVerb verb = a.list                 ? QuantizeVerb::list
                             : a.check || a.bitwise ? QuantizeVerb::check
                                                    : QuantizeVerb::time;
@@ -134,7 +134,7 @@ int other_line(const std::string& text, int threads, const Arguments& a) {
   return bench_quantize(text, verb, options, a.json);
 }
 
-int run(const Arguments& arguments) {
+int run(const BenchArguments& arguments) {
   // The default executor reads the variable when it is first used: now.
   if (arguments.threads > 0) {
     ::setenv("OCTAVO_NUM_THREADS", std::to_string(arguments.threads).c_str(), 1);
@@ -163,7 +163,7 @@ int run(const Arguments& arguments) {
 }  // namespace
 
 Run add_bench(CLI::App& command) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<BenchArguments>();
   command.add_option("LINE", arguments->lines, "Problems, each one argument in quotes")->required();
   command.add_option("--backend", arguments->backend, "Force a backend by name");
   CLI::Option* const against = command.add_option(

@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::size_t kShown = 10;
 
-struct Arguments {
+struct CompareArguments {
   std::string a, b;
   double least_db = -std::numeric_limits<double>::infinity();
   bool json = false;
@@ -106,7 +106,7 @@ Row row_of(const std::string& name, const Tensor& a, const Tensor& b) {
 
 class Comparison {
  public:
-  explicit Comparison(const Arguments& arguments)
+  explicit Comparison(const CompareArguments& arguments)
       : arguments_(arguments), a_(open_checkpoint(arguments.a)), b_(open_checkpoint(arguments.b)) {}
 
   int run() {
@@ -174,7 +174,7 @@ class Comparison {
     if (!table.empty()) table.print();
   }
 
-  const Arguments& arguments_;
+  const CompareArguments& arguments_;
   Checkpoint a_, b_;
   std::vector<Row> rows_;
   std::int64_t missing_ = 0;
@@ -183,7 +183,7 @@ class Comparison {
 }  // namespace
 
 Run add_compare(CLI::App& command) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<CompareArguments>();
   command.add_option("A", arguments->a, "A file or folder, the one that counts as right")
       ->required();
   command.add_option("B", arguments->b, "A file or folder")->required();

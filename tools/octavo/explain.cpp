@@ -13,7 +13,7 @@
 namespace octavo::cli {
 namespace {
 
-struct Arguments {
+struct ExplainArguments {
   std::string line;
   std::string backend;
   bool json = false;
@@ -34,7 +34,7 @@ void print_explanation_json(const ProblemLine& line, const Explanation& explanat
               {"workspace_bytes", explanation.workspace_bytes}});
 }
 
-int run(const Arguments& arguments) {
+int run(const ExplainArguments& arguments) {
   const ProblemLine line = parse_problem_line(arguments.line);
   const char* backend = arguments.backend.empty() ? nullptr : arguments.backend.c_str();
   const Explanation explanation = explain(line, {}, backend);
@@ -51,7 +51,7 @@ int run(const Arguments& arguments) {
 }  // namespace
 
 Run add_explain(CLI::App& command) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<ExplainArguments>();
   command.add_option("LINE", arguments->line, "The problem, as one argument in quotes")->required();
   command.add_option("--backend", arguments->backend,
                      "Ask what this backend says when it is forced");

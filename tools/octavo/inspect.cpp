@@ -16,7 +16,7 @@
 namespace octavo::cli {
 namespace {
 
-struct Arguments {
+struct InspectArguments {
   std::string file;
   bool json = false;
 };
@@ -44,7 +44,7 @@ std::vector<std::string> declared_in(const Checkpoint& file) {
   return places;
 }
 
-void inspect_json(const Arguments& arguments, const Checkpoint& file) {
+void inspect_json(const InspectArguments& arguments, const Checkpoint& file) {
   for (const TensorEntry& e : file.entries()) {
     print_json({{"type", "tensor"},
                 {"name", e.name},
@@ -95,7 +95,7 @@ void print_layers(const Checkpoint& file, const std::vector<std::string>& layers
   table.print();
 }
 
-void inspect(const Arguments& arguments, const Checkpoint& file) {
+void inspect(const InspectArguments& arguments, const Checkpoint& file) {
   print_tensors(file);
   const auto layers = file.quantized_layers();
   print_layers(file, layers);
@@ -115,7 +115,7 @@ void inspect(const Arguments& arguments, const Checkpoint& file) {
 }  // namespace
 
 Run add_inspect(CLI::App& command) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<InspectArguments>();
   command.add_option("PATH", arguments->file, "A safetensors file, its index, or a model's folder")
       ->required();
   command.add_flag("--json", arguments->json,

@@ -19,7 +19,7 @@ constexpr std::array<int, 5> kSignals{SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGXCPU}
 std::array<char, 4097> temporary{};
 std::atomic<bool> armed{false};
 static_assert(std::atomic<bool>::is_always_lock_free);
-std::array<struct sigaction, kSignals.size() + 1> before;
+std::array<struct sigaction, kSignals.size() + 1> replaced;
 
 extern "C" void remove_and_end(int number) {
   if (armed) ::unlink(temporary.data());
@@ -41,18 +41,18 @@ Interruption::Interruption() {
   action.sa_handler = &remove_and_end;
   action.sa_mask = all_of_them();
   for (std::size_t i = 0; i < kSignals.size(); ++i) {
-    ::sigaction(kSignals[i], nullptr, &before[i]);
-    if (before[i].sa_handler != SIG_IGN) ::sigaction(kSignals[i], &action, nullptr);
+    ::sigaction(kSignals[i], nullptr, &replaced[i]);
+    if (replaced[i].sa_handler != SIG_IGN) ::sigaction(kSignals[i], &action, nullptr);
   }
   struct sigaction ignore {};
   ignore.sa_handler = SIG_IGN;
-  ::sigaction(SIGXFSZ, &ignore, &before.back());
+  ::sigaction(SIGXFSZ, &ignore, &replaced.back());
 }
 
 Interruption::~Interruption() {
   set_temporary("");
-  for (std::size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &before[i], nullptr);
-  ::sigaction(SIGXFSZ, &before.back(), nullptr);
+  for (std::size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &replaced[i], nullptr);
+  ::sigaction(SIGXFSZ, &replaced.back(), nullptr);
 }
 
 void Interruption::set_temporary(const std::string& path) {

@@ -19,7 +19,7 @@
 namespace octavo::cli {
 namespace {
 
-struct Arguments {
+struct PlanArguments {
   std::string model, network = "200Gb", latency = "10us", device;
   std::int64_t ranks = 1, rows = 1;
   int threads = 0;
@@ -69,7 +69,7 @@ MachineRates measured(int threads) {
   return rates;
 }
 
-MachineRates machine_of(const Arguments& arguments) {
+MachineRates machine_of(const PlanArguments& arguments) {
   if (!arguments.device.empty()) return *device_rates(arguments.device);
   const int all = default_executor().concurrency();
   return measured(arguments.threads > 0 ? arguments.threads : all);
@@ -146,7 +146,7 @@ void print_plan(const RankPlanOptions& o, const RankPlan& plan) {
              time_text(plan.communication_seconds));
 }
 
-int run(const Arguments& arguments) {
+int run(const PlanArguments& arguments) {
   RankPlanOptions o;
   o.ranks = arguments.ranks;
   o.rows = arguments.rows;
@@ -162,7 +162,7 @@ int run(const Arguments& arguments) {
 }  // namespace
 
 Run add_plan(CLI::App& command) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<PlanArguments>();
   command.add_option("DIR", arguments->model, "A model's folder, a safetensors file or its index")
       ->required();
   command.add_option("--ranks", arguments->ranks, "How many processes share the model")

@@ -12,7 +12,7 @@
 namespace octavo::cli {
 namespace {
 
-std::string time_text(double seconds) {
+std::string remaining_text(double seconds) {
   const auto whole = static_cast<std::int64_t>(seconds + 0.5);
   if (whole < 60) return fmt::format("{} s", whole);
   if (whole < 3600) return fmt::format("{}:{:02d} min", whole / 60, whole % 60);
@@ -60,7 +60,7 @@ void Progress::update(std::int64_t done, std::int64_t total) {
   const std::string text =
       fmt::format("\r[{}{}] {:3d}%  {} of {}, {}/s, {} left  {}\x1B[K", std::string(full, '#'),
                   std::string(kWidth - full, '.'), percent, size_text(done), size_text(total),
-                  size_text(static_cast<std::int64_t>(rate)), time_text(left), name);
+                  size_text(static_cast<std::int64_t>(rate)), remaining_text(left), name);
   (void)std::fputs(text.c_str(), stderr);
 }
 

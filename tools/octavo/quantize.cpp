@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <memory>
 #include <optional>
@@ -21,12 +20,10 @@
 namespace octavo::cli {
 namespace {
 
-constexpr std::array<Scheme, 4> kSchemes{Scheme::int8_dynamic, Scheme::fp8_dynamic,
-                                         Scheme::fp8_block, Scheme::llm_int8};
 constexpr std::size_t kWorst = 5;
 constexpr const char* kOfTheFile = "file";  // --smoothquant without a value
 
-struct Arguments : TransferArguments {
+struct QuantizeArguments : TransferArguments {
   std::string scheme;
   std::vector<std::string> ignore;
   std::string calibration;  ///< a file
@@ -114,7 +111,8 @@ Json layer_json(const LayerReport& layer) {
   return json;
 }
 
-void print_report_json(const Arguments& arguments, Scheme scheme, const QuantizeReport& report) {
+void print_report_json(const QuantizeArguments& arguments, Scheme scheme,
+                       const QuantizeReport& report) {
   for (const LayerReport& layer : report.layers) print_json(layer_json(layer));
   const Totals sums = totals(report.layers);
   print_json({{"type", "summary"},
@@ -142,7 +140,7 @@ std::vector<LayerReport> worst_layers(std::vector<LayerReport> layers) {
   return layers;
 }
 
-void print_report(const Arguments& arguments, Scheme scheme, const QuantizeReport& report) {
+void print_report(const QuantizeArguments& arguments, Scheme scheme, const QuantizeReport& report) {
   const Totals sums = totals(report.layers);
   fmt::print("{}: {} quantised as {}, {} copied\n", printable(arguments.out),
              count_text(std::ssize(report.layers), "layer"), scheme_name(scheme),
@@ -176,7 +174,7 @@ void print_report(const Arguments& arguments, Scheme scheme, const QuantizeRepor
   table.print();
 }
 
-int predict(const Arguments& arguments, QuantizeFileOptions options) {
+int predict(const QuantizeArguments& arguments, QuantizeFileOptions options) {
   options.threads = arguments.threads;
   const QuantizeEstimate estimate = estimate_quantization(arguments.in, options);
   for (const std::string& warning : estimate.warnings) {
@@ -212,7 +210,7 @@ std::string check_alpha(const std::string& text) {
   return fmt::format("must be a number in 0..1; got {}", printable(text));
 }
 
-int run(const Arguments& arguments) {
+int run(const QuantizeArguments& arguments) {
   check_files("quantize", arguments);
   const Scheme scheme = *scheme_from_name(arguments.scheme);
   QuantizeFileOptions options{.scheme = scheme,
@@ -242,7 +240,7 @@ int run(const Arguments& arguments) {
 }  // namespace
 
 Run add_quantize(CLI::App& command) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<QuantizeArguments>();
   add_transfer_options(command, *arguments);
   command
       .add_option("--scheme", arguments->scheme,

@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -26,15 +25,14 @@
 #include "report_layer.hpp"
 #include "report_page.hpp"
 #include "report_speed.hpp"
+#include "words.hpp"
 
 namespace octavo::cli {
 namespace {
 
-constexpr std::array<Scheme, 4> kSchemes{Scheme::int8_dynamic, Scheme::fp8_dynamic,
-                                         Scheme::fp8_block, Scheme::llm_int8};
 constexpr double kSpeedSeconds = 15;  // of timing; making the weights comes on top
 
-struct Arguments {
+struct ReportArguments {
   std::string path, against, calibration, html;
   std::vector<std::string> schemes;
   double least_db = 28;
@@ -113,7 +111,7 @@ Json recommend(const std::vector<SchemeResult>& results, double least_db, const 
 
 class Reporter {
  public:
-  explicit Reporter(const Arguments& arguments)
+  explicit Reporter(const ReportArguments& arguments)
       : arguments_(arguments), weights_(arguments.path), progress_(arguments.progress) {
     if (!arguments.against.empty()) against_.emplace(arguments.against);
     if (!arguments.calibration.empty()) inputs_.emplace(arguments.calibration, "report");
@@ -297,7 +295,7 @@ class Reporter {
                    there == nullptr ? "none" : fmt::format("[{}, {}]", there->at.n, there->at.k))));
   }
 
-  const Arguments& arguments_;
+  const ReportArguments& arguments_;
   FloatWeights weights_;
   std::optional<FloatWeights> against_;
   std::optional<CalibratedInputs> inputs_;
@@ -312,7 +310,7 @@ class Reporter {
 }  // namespace
 
 Run add_report(CLI::App& command) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<ReportArguments>();
   command.add_option("PATH", arguments->path, "A safetensors file, its index, or a model's folder")
       ->required();
   command.add_option("--against", arguments->against,

@@ -26,10 +26,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::array<int, 4> kRows{1, 16, 256, 1024};
+constexpr std::array<int, 4> kTriedRows{1, 16, 256, 1024};
 constexpr int kInner = 2048;
 
-struct Arguments {
+struct TryArguments {
   double seconds = 40.0;
   bool json = false;
 };
@@ -149,18 +149,19 @@ class Report {
   std::vector<std::string> columns_, present_, absent_, notes_;
 };
 
-int run(const Arguments& arguments) {
+int run(const TryArguments& arguments) {
   const int all = default_executor().concurrency();
   std::vector<int> thread_counts{all};  // the more telling rows first, in case time runs out
   if (all > 1) thread_counts.push_back(1);
   std::unique_ptr<Report> report;
   if (!arguments.json) report = std::make_unique<Report>();
-  const double share = arguments.seconds / static_cast<double>(kRows.size() * thread_counts.size());
+  const double share =
+      arguments.seconds / static_cast<double>(kTriedRows.size() * thread_counts.size());
   const Clock::time_point start = Clock::now();
   std::vector<Row> rows;
   int code = kGood;
   for (const int threads : thread_counts) {
-    for (const int m : kRows) {
+    for (const int m : kTriedRows) {
       const double spent = std::chrono::duration<double>(Clock::now() - start).count();
       if (spent > arguments.seconds && !rows.empty()) {
         if (report != nullptr) report->note("time is up: the last rows were left out");
@@ -190,7 +191,7 @@ int run(const Arguments& arguments) {
 }  // namespace
 
 Run add_try(CLI::App& command) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<TryArguments>();
   command.add_option("--seconds", arguments->seconds, "About how long it may take (default 40)")
       ->check(CLI::Range(0.0, 3600.0));
   command.add_flag("--json", arguments->json,

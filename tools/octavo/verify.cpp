@@ -17,20 +17,20 @@
 namespace octavo::cli {
 namespace {
 
-struct Arguments {
+struct VerifyArguments {
   std::string path;
   bool json = false;
 };
 
 /// The first element that is NaN or infinite: "NaN at [1, 2]"; empty: all are finite.
 std::string not_finite(const TensorView& tensor) {
-  constexpr std::int64_t kRows = 256;
+  constexpr std::int64_t kRowsAtOnce = 256;
   if (tensor.numel() == 0) return {};
   const std::int64_t columns =
       tensor.rank == 0 ? 1 : tensor.shape[static_cast<std::size_t>(tensor.rank - 1)];
   const TensorView rows(tensor.data, tensor.dtype, {tensor.numel() / columns, columns});
-  for (std::int64_t first = 0; first < rows.shape[0]; first += kRows) {
-    const std::int64_t end = std::min(first + kRows, rows.shape[0]);
+  for (std::int64_t first = 0; first < rows.shape[0]; first += kRowsAtOnce) {
+    const std::int64_t end = std::min(first + kRowsAtOnce, rows.shape[0]);
     const Tensor wide = copy(rows.slice(0, first, end), DType::float32);
     for (std::int64_t i = 0; i < wide.numel(); ++i) {
       const float value = wide.data_as<float>()[i];
@@ -55,7 +55,7 @@ bool is_scale(const std::vector<std::string>& layers, std::string_view tensor) {
 
 class Verifier {
  public:
-  explicit Verifier(const Arguments& arguments) : arguments_(arguments) {}
+  explicit Verifier(const VerifyArguments& arguments) : arguments_(arguments) {}
 
   int run() {
     const Checkpoint model = open_checkpoint(arguments_.path);
@@ -122,14 +122,14 @@ class Verifier {
                problems_ == 0 ? "good" : count_text(problems_, "problem"));
   }
 
-  const Arguments& arguments_;
+  const VerifyArguments& arguments_;
   std::int64_t problems_ = 0;
 };
 
 }  // namespace
 
 Run add_verify(CLI::App& command) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<VerifyArguments>();
   command.add_option("PATH", arguments->path, "A safetensors file, its index, or a model's folder")
       ->required();
   command.add_flag("--json", arguments->json, "Print one JSON object per problem and a summary");

@@ -3,11 +3,18 @@
 #pragma once
 
 #include <CLI/App.hpp>
+#include <array>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "octavo/checkpoint.hpp"
+
 namespace octavo::cli {
+
+/// What --scheme and --schemes may say.
+inline constexpr std::array kSchemes{Scheme::int8_dynamic, Scheme::fp8_dynamic, Scheme::fp8_block,
+                                     Scheme::llm_int8};
 
 std::vector<std::string> command_names(const CLI::App& app);
 /// "--scheme", ...: all spellings of a command's options.

@@ -10,7 +10,7 @@
 namespace octavo {
 namespace {
 
-constexpr const char* kName = "code_errors";
+constexpr const char* kCodeErrors = "code_errors";
 
 // A dimension of a matrix, cut behind the cell that it begins in: neither part begins inside one.
 struct Parts {
@@ -42,7 +42,7 @@ Result<CodeErrors> try_code_errors(const TensorView& values, const Quantized& qu
                 "scales; got {} {} of {} {}",
                 name(codes.dtype), shape_string(codes), name(values.dtype), shape_string(values));
   }
-  OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kName, values.device, nullptr));
+  OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kCodeErrors, values.device, nullptr));
   CodeErrors errors;
   const Parts down = parts_of(values.shape[0], row0, grid_rows);
   const Parts across = parts_of(values.shape[1], col0, grid_cols);
@@ -65,7 +65,7 @@ Result<CodeErrors> try_code_errors(const TensorView& values, const Quantized& qu
 
 CodeErrors code_errors(const TensorView& values, const Quantized& quantized,
                        const ExecContext& context) {
-  return at_edge(kName, [&] { return try_code_errors(values, quantized, context); });
+  return at_edge(kCodeErrors, [&] { return try_code_errors(values, quantized, context); });
 }
 
 }  // namespace octavo
