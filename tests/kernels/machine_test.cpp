@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products on every set of dot-product kernels that a CPU may have: within the bound, and the same
 // bits however B is packed and however many threads there are.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -307,6 +308,42 @@ TEST(DotMachines, FindTheNanOfFnuzWeights) {
       }
     }
   }
+}
+
+// Explanations name the kernels that run: a few rows decode codes of a weight where it lies if they
+// do where it is packed, whatever packs it for more rows.
+TEST(DotMachines, SayHowFewRowsReadCodesWhereTheyLie) {
+  if (dot_packer() == nullptr) GTEST_SKIP() << "no machine of this CPU has kernels";
+  const auto plan_of = [](const cpu::DotMachine& m, const std::string& line, const char* packer) {
+    const Made made(line, packer);
+    Plan plan;
+    EXPECT_STREQ(cpu::plan_dot(kAvx512Backend, made.problem(), m, 1, plan), nullptr);
+    return plan;
+  };
+  const auto says = [](const char* text, const char* word) {
+    return std::string(text).find(word) != std::string::npos;
+  };
+  int decoded = 0;
+  for (const cpu::DotMachine& m : tested_machines()) {
+    for (const char* layout : {"natural", "row"}) {
+      for (const DType b : kFloat8Types) {
+        for (const char* a : {"bf16", "e4m3fn", "e5m2fnuz"}) {
+          for (const int rows : {1, 3, 8, 13, 16}) {
+            const std::string line =
+                fmt::format("scaled_mm {}:{}:fp32 scale=tensor:channel layout={} {}x64x128", a,
+                            name(b), layout, rows);
+            const Plan packed = plan_of(m, line, dot_packer()), plain = plan_of(m, line, nullptr);
+            if (!says(plain.weight, "where it lies")) continue;
+            if (!says(packed.how, "fp8")) continue;
+            EXPECT_TRUE(says(plain.how, "fp8"))
+                << m.name << ", " << line << ": " << plain.how << " | " << packed.how;
+            ++decoded;
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(decoded, 0);
 }
 
 }  // namespace
