@@ -14,7 +14,7 @@ namespace octavo::kit {
 namespace {
 
 constexpr std::size_t kBytes = std::size_t{512} << 20;
-volatile std::uint64_t sink;
+volatile std::uint64_t sum_sink;
 
 // 64 bytes at a time; the compiler makes of it what the baseline has.
 using Line = std::uint64_t __attribute__((vector_size(64), may_alias));
@@ -29,7 +29,7 @@ void read(const char* begin, std::size_t bytes) {
     }
     for (std::size_t i = 0; i < 4; ++i) sums[i] ^= *reinterpret_cast<const Line*>(p + 64 * i);
   }
-  sink = (sums[0] ^ sums[1] ^ sums[2] ^ sums[3])[0];
+  sum_sink = (sums[0] ^ sums[1] ^ sums[2] ^ sums[3])[0];
 }
 
 constexpr std::array<void (*)(const char*, std::size_t), 3> kReads{&read<0>, &read<1024>,

@@ -18,7 +18,7 @@ namespace {
 
 constexpr const char* kKey = "octavo_calibration";
 constexpr std::int64_t kVersion = 1;
-constexpr JsonTree::Limits kLimits{
+constexpr JsonTree::Limits kCalibrationLimits{
     .bytes = std::size_t{64} << 20, .levels = 4, .values = 8'000'000, .key_bytes = 65536};
 
 bool all_finite(const std::vector<float>& values) {
@@ -50,7 +50,8 @@ Calibration::Calibration(const std::string& path, std::string operation)
                     kKey));
   }
   JsonTree tree;
-  if (tree.parse(text->second, kLimits) != JsonTree::Problem::none || !tree.root().is_object()) {
+  if (tree.parse(text->second, kCalibrationLimits) != JsonTree::Problem::none ||
+      !tree.root().is_object()) {
     refuse_file(
         fmt::format("have a JSON object as metadata '{}'; got {}", kKey, in_quotes(text->second)));
   }

@@ -15,7 +15,7 @@
 namespace octavo::checkpoint {
 namespace {
 
-constexpr ScaleGrid kRows{1, kWholeExtent}, kTensor{kWholeExtent, kWholeExtent};
+constexpr ScaleGrid kRowGrid{1, kWholeExtent}, kTensorGrid{kWholeExtent, kWholeExtent};
 
 bool is_int8(const Weight& weight) { return weight.codes.data.dtype() == DType::int8; }
 bool is_static(const Weight& weight) {
@@ -96,7 +96,7 @@ Converted to_compressed_tensors(const std::string& layer, Weight given, bool) {
   if (w.scheme == "mxfp8") {
     // E8M0, which the format keeps as bytes.
     b.put("weight_scale", copy(w.codes.scale, DType::float8_e8m0fnu), "U8");
-  } else if (w.codes.grid == kTensor) {
+  } else if (w.codes.grid == kTensorGrid) {
     b.put("weight_scale", copy(w.codes.scale, DType::float32), std::vector<std::int64_t>{1});
   } else {
     b.put("weight_scale", copy(w.codes.scale, DType::float32));
@@ -114,7 +114,7 @@ Converted to_compressed_tensors(const std::string& layer, Weight given, bool) {
 Converted to_fp8(const std::string& layer, Weight given, bool keep_static) {
   Builder b(layer, std::move(given));
   Weight& w = b.weight();
-  if (w.codes.data.dtype() != DType::float8_e4m3fn || w.codes.grid != kTensor ||
+  if (w.codes.data.dtype() != DType::float8_e4m3fn || w.codes.grid != kTensorGrid ||
       w.columns.defined()) {
     requantise_tensor(w, b.lost());
   }
@@ -164,7 +164,7 @@ Tensor row_maxima(const Weight& w, std::vector<std::string>& lost) {
   const auto* scales = w.codes.scale.data_as<float>();
   std::int64_t rounded = 0;
   for (std::int64_t i = 0; i < n; ++i) {
-    const float scale = scales[w.codes.grid == kTensor ? 0 : i];
+    const float scale = scales[w.codes.grid == kTensorGrid ? 0 : i];
     const auto exact = absmax_of(scale);
     maxima.data_as<float>()[i] = exact.value_or(scale * 127.0F);
     rounded += exact ? 0 : 1;
@@ -176,7 +176,7 @@ Tensor row_maxima(const Weight& w, std::vector<std::string>& lost) {
 Converted to_bitsandbytes(const std::string& layer, Weight given, bool) {
   Builder b(layer, std::move(given));
   Weight& w = b.weight();
-  const bool rows = w.codes.grid == kRows || w.codes.grid == kTensor;
+  const bool rows = w.codes.grid == kRowGrid || w.codes.grid == kTensorGrid;
   if (!is_int8(w) || !rows || w.codes.azp.defined() || w.columns.defined()) {
     requantise(w, Scheme::llm_int8, b.lost());
   }

@@ -14,10 +14,10 @@ namespace octavo::checkpoint {
 namespace {
 
 constexpr std::string_view kJobName = ".octavo-job.json", kUnfinished = ".octavo-";
-constexpr JsonTree::Limits kLimits{.bytes = std::size_t{1} << 30,
-                                   .levels = 6,
-                                   .values = 80'000'000,
-                                   .key_bytes = std::size_t{64} << 10};
+constexpr JsonTree::Limits kJobLimits{.bytes = std::size_t{1} << 30,
+                                      .levels = 6,
+                                      .values = 80'000'000,
+                                      .key_bytes = std::size_t{64} << 10};
 
 std::string identity(const Checkpoint& in, const Plan& plan) {
   std::string all = plan.operation;
@@ -45,7 +45,7 @@ std::string layer_text(const LayerReport& layer) {
       json_number(layer.max_error), output_errors);
 }
 
-LayerReport layer_of(const JsonValue& value) {
+LayerReport layer_report_of(const JsonValue& value) {
   LayerReport layer;
   layer.name = value["name"].text();
   std::int64_t* const counts[]{&layer.n, &layer.k, &layer.bytes_before, &layer.bytes_after,
@@ -72,7 +72,7 @@ Job::Job(const OutputFolder& out, const Checkpoint& in, const Plan& plan)
     return name.starts_with(kUnfinished) && name != kJobName;
   });
   if (there.empty()) return;
-  if (const auto text = small_text(out.at(kJobName), kLimits.bytes)) {
+  if (const auto text = small_text(out.at(kJobName), kJobLimits.bytes)) {
     read(*text);
     return;
   }
@@ -82,7 +82,7 @@ Job::Job(const OutputFolder& out, const Checkpoint& in, const Plan& plan)
 
 void Job::read(const std::string& text) {
   JsonTree tree;
-  if (tree.parse(text, kLimits) != JsonTree::Problem::none ||
+  if (tree.parse(text, kJobLimits) != JsonTree::Problem::none ||
       tree.root()["identity"].text() != identity_) {
     refuse(Code::invalid_argument,
            "{}: folder {} must be new or empty, or hold what a run with the same input "
@@ -91,7 +91,7 @@ void Job::read(const std::string& text) {
   }
   for (const JsonValue file : tree.root()["files"].items()) {
     std::vector<LayerReport> layers;
-    for (const JsonValue layer : file.items()) layers.push_back(layer_of(layer));
+    for (const JsonValue layer : file.items()) layers.push_back(layer_report_of(layer));
     done_.emplace(file.key(), std::move(layers));
   }
 }

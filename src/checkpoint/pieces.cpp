@@ -16,9 +16,9 @@ namespace {
 
 constexpr std::size_t kAhead = 32;  // pieces that are being read while one is worked on
 
-class Run {
+class PieceRun {
  public:
-  explicit Run(const std::vector<Piece>& pieces) : pieces_(pieces) {
+  explicit PieceRun(const std::vector<Piece>& pieces) : pieces_(pieces) {
     for (std::size_t i = 0; i < std::min(kAhead, pieces.size()); ++i) announce(i);
   }
 
@@ -64,7 +64,7 @@ class Run {
 /// Threads that are waited for whatever happens.
 class Helpers {
  public:
-  Helpers(Run& run, std::size_t count) {
+  Helpers(PieceRun& run, std::size_t count) {
     threads_.reserve(count);
     try {
       while (threads_.size() < count) {
@@ -90,7 +90,7 @@ class Helpers {
 
 void run_pieces(const std::vector<Piece>& pieces, int threads,
                 const std::function<void(std::string_view, std::int64_t)>& done) {
-  Run run(pieces);
+  PieceRun run(pieces);
   {
     const std::size_t most = std::max<std::size_t>(pieces.size(), 1) - 1;
     const Helpers helpers(run, std::min(static_cast<std::size_t>(std::max(threads, 1)) - 1, most));

@@ -18,8 +18,8 @@ namespace {
 
 using Kind = Granularity::Kind;
 
-constexpr const char* kOperation = "pack_experts";
-constexpr Site kSite{kOperation, &kExpertNames};
+constexpr const char* kPackExperts = "pack_experts";
+constexpr Site kSite{kPackExperts, &kExpertNames};
 constexpr std::int64_t kPage = 4096;  // experts begin with pages where their layout wants no other
 
 // The scale of stored experts [E, N, K] of a granularity: [E, down, across], where `across` (and
@@ -100,7 +100,7 @@ class Slices {
     s.bytes_ = static_cast<std::int64_t>(bytes);
     s.step_ = (s.bytes_ + step_of - 1) / step_of * step_of;
     const std::array<std::int64_t, 1> shape{count * s.step_};
-    OCTAVO_TRY_ASSIGN(Tensor whole, Tensor::try_empty(kOperation, DType::uint8, shape, place));
+    OCTAVO_TRY_ASSIGN(Tensor whole, Tensor::try_empty(kPackExperts, DType::uint8, shape, place));
     s.block_ = std::make_shared<Tensor>(std::move(whole));
     return s;
   }
@@ -153,7 +153,7 @@ Result<ExpertWeights> run_pack(const TensorView& weight, const PackExpertsOption
       if (e == 0) {
         const std::array<std::int64_t, 3> shape{weight.shape[0], own.data.shape[0],
                                                 own.data.shape[1]};
-        OCTAVO_TRY_ASSIGN(Tensor all, Tensor::try_empty(kOperation, own.data.dtype, shape,
+        OCTAVO_TRY_ASSIGN(Tensor all, Tensor::try_empty(kPackExperts, own.data.dtype, shape,
                                                         context.place(b.device)));
         scales = std::make_shared<Tensor>(std::move(all));
       }
@@ -223,7 +223,7 @@ const PackedWeight& ExpertWeights::operator[](std::int64_t expert) const noexcep
 
 ExpertWeights pack_experts(const TensorView& weight, const PackExpertsOptions& options,
                            const ExecContext& context) {
-  return at_edge(kOperation, [&] { return run_pack(weight, options, context); });
+  return at_edge(kPackExperts, [&] { return run_pack(weight, options, context); });
 }
 
 UnpackedExperts unpack_experts(const ExpertWeights& weights, const ExecContext& context) {

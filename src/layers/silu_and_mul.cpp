@@ -9,12 +9,12 @@
 namespace octavo {
 namespace {
 
-constexpr const char* kOperation = "silu_and_mul";
+constexpr const char* kSiluAndMul = "silu_and_mul";
 
 Result<Tensor> run_silu(const TensorView& x, const SiluAndMulOptions& o,
                         const ExecContext& context) {
-  const Site site{kOperation, &kLinearNames};
-  OCTAVO_TRY(check_device(kOperation, context));
+  const Site site{kSiluAndMul, &kLinearNames};
+  OCTAVO_TRY(check_device(kSiluAndMul, context));
   OCTAVO_TRY(check_float(site, Arg::a, x));
   const std::int64_t last = x.rank > 0 ? x.shape[static_cast<std::size_t>(x.rank - 1)] : 1;
   if (last % 2 != 0) {
@@ -28,14 +28,14 @@ Result<Tensor> run_silu(const TensorView& x, const SiluAndMulOptions& o,
                 "silu_and_mul: out_dtype must be a float type of at most 32 bits; got {}",
                 name(dtype));
   }
-  OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kOperation, x, context));
+  OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kSiluAndMul, x, context));
   OCTAVO_TRY_ASSIGN(const FlatOut out, flatten_out(site, x, last / 2, dtype, o.out, context));
   if (o.out.defined() && overlap(o.out, x)) {
     return fail(Code::invalid_argument, "silu_and_mul: out must not overlap x; got shared memory");
   }
-  OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kOperation, x.device, o.backend));
+  OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kSiluAndMul, x.device, o.backend));
   OCTAVO_TRY(backend->passes.silu_and_mul({.x = rows.view, .out = out.rows.view}, context));
-  OCTAVO_TRY(out.finish(kOperation, context));
+  OCTAVO_TRY(out.finish(kSiluAndMul, context));
   return out.tensor;
 }
 
@@ -43,7 +43,7 @@ Result<Tensor> run_silu(const TensorView& x, const SiluAndMulOptions& o,
 
 Tensor silu_and_mul(const TensorView& x, const SiluAndMulOptions& options,
                     const ExecContext& context) {
-  return at_edge(kOperation, [&] { return run_silu(x, options, context); });
+  return at_edge(kSiluAndMul, [&] { return run_silu(x, options, context); });
 }
 
 }  // namespace octavo

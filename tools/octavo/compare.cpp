@@ -29,7 +29,7 @@ struct CompareArguments {
 };
 
 /// How far B's tensor is from A's.
-struct Row {
+struct ComparedRow {
   std::string name;
   std::string shape;
   double cosine = 1, sqnr_db = 0, max_error = 0;
@@ -87,8 +87,8 @@ class Values {
   std::set<std::string> stacks_;
 };
 
-Row row_of(const std::string& name, const Tensor& a, const Tensor& b) {
-  Row row{.name = name, .shape = shape_string(a)};
+ComparedRow row_of(const std::string& name, const Tensor& a, const Tensor& b) {
+  ComparedRow row{.name = name, .shape = shape_string(a)};
   double aa = 0, bb = 0, ab = 0, noise = 0;
   for (std::int64_t i = 0; i < a.numel(); ++i) {
     const double x = static_cast<double>(a.data_as<float>()[i]);
@@ -127,9 +127,9 @@ class Comparison {
     for (const std::string& name : in_b) {
       if (!in_a.contains(name)) missing(name, arguments_.a);
     }
-    std::ranges::stable_sort(rows_, {}, &Row::sqnr_db);
+    std::ranges::stable_sort(rows_, {}, &ComparedRow::sqnr_db);
     arguments_.json ? print_lines() : print_table();
-    const bool good = missing_ == 0 && std::ranges::all_of(rows_, [&](const Row& row) {
+    const bool good = missing_ == 0 && std::ranges::all_of(rows_, [&](const ComparedRow& row) {
                         return row.sqnr_db >= arguments_.least_db;
                       });
     return good ? kGood : kCheckFailed;
@@ -145,7 +145,7 @@ class Comparison {
     }
   }
   void print_lines() const {
-    for (const Row& row : rows_) {
+    for (const ComparedRow& row : rows_) {
       print_json({{"type", "tensor"},
                   {"name", row.name},
                   {"shape", row.shape},
@@ -162,11 +162,11 @@ class Comparison {
   }
   void print_table() const {
     const auto exact =
-        std::ranges::count_if(rows_, [](const Row& row) { return row.max_error == 0; });
+        std::ranges::count_if(rows_, [](const ComparedRow& row) { return row.max_error == 0; });
     fmt::print("{}, {} of them exact\n", count_text(std::ssize(rows_), "tensor"), exact);
     Table table({{"tensor"}, {"shape"}, {"cosine", true}, {"SQNR dB", true}, {"max error", true}});
     for (std::size_t i = 0; i < std::min(kShown, rows_.size()); ++i) {
-      const Row& row = rows_[i];
+      const ComparedRow& row = rows_[i];
       if (row.max_error == 0 && !std::isnan(row.sqnr_db)) break;
       table.add({printable(row.name), row.shape, fmt::format("{:.6f}", row.cosine),
                  db_text(row.sqnr_db), fmt::format("{:.3g}", row.max_error)});
@@ -176,7 +176,7 @@ class Comparison {
 
   const CompareArguments& arguments_;
   Checkpoint a_, b_;
-  std::vector<Row> rows_;
+  std::vector<ComparedRow> rows_;
   std::int64_t missing_ = 0;
 };
 

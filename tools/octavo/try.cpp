@@ -34,7 +34,7 @@ struct TryArguments {
   bool json = false;
 };
 
-struct Row {
+struct TriedRow {
   int m, threads;
   kit::Figure figure;
 };
@@ -75,7 +75,7 @@ class Report {
     std::fflush(stdout);
   }
 
-  void add(const Row& row) {
+  void add(const TriedRow& row) {
     const kit::Figure& f = row.figure;
     std::string line =
         fmt::format("{:>5} {:>7} {:>9.1f} {:>8.1f} {:>6.3f} {:>7}", row.m, row.threads, f.median_us,
@@ -105,7 +105,7 @@ class Report {
     if (std::ranges::find(notes_, text) == notes_.end()) notes_.push_back(std::move(text));
   }
 
-  void finish(const std::vector<Row>& rows) const {
+  void finish(const std::vector<TriedRow>& rows) const {
     fmt::print("\n");
     fmt::print(
         "of the bound: of the time that this machine's peak or read bandwidth allows, measured "
@@ -123,9 +123,9 @@ class Report {
     return std::max<std::size_t>(column.size(), 8);
   }
 
-  std::string conclusion(const std::vector<Row>& rows) const {
-    const Row& largest = *std::ranges::max_element(
-        rows, {}, [](const Row& row) { return std::pair(row.threads, row.m); });
+  std::string conclusion(const std::vector<TriedRow>& rows) const {
+    const TriedRow& largest = *std::ranges::max_element(
+        rows, {}, [](const TriedRow& row) { return std::pair(row.threads, row.m); });
     const kit::Figure& last = largest.figure;
     std::string text =
         fmt::format("With {} on {} int8 runs at {:.0f} % of what this machine can do",
@@ -140,8 +140,8 @@ class Report {
                 ? "; no peer is installed"
                 : fmt::format(", {:.2f} times as fast as its fastest peer here, {}",
                               best->ratio.value, column_name(best->name, best->version));
-    const bool good =
-        std::ranges::all_of(rows, [](const Row& row) { return row.figure.max_error_ratio <= 1.0; });
+    const bool good = std::ranges::all_of(
+        rows, [](const TriedRow& row) { return row.figure.max_error_ratio <= 1.0; });
     return text + (good ? "; every result is within its error bound."
                         : "; BUT SOME RESULTS ARE BEYOND THEIR ERROR BOUND.");
   }
@@ -158,7 +158,7 @@ int run(const TryArguments& arguments) {
   const double share =
       arguments.seconds / static_cast<double>(kTriedRows.size() * thread_counts.size());
   const Clock::time_point start = Clock::now();
-  std::vector<Row> rows;
+  std::vector<TriedRow> rows;
   int code = kGood;
   for (const int threads : thread_counts) {
     for (const int m : kTriedRows) {
@@ -169,12 +169,12 @@ int run(const TryArguments& arguments) {
       }
       const ProblemLine line = parse_problem_line(fmt::format(
           "scaled_mm int8:int8:bf16 scale=token:channel prepacked {0}x{1}x{1}", m, kInner));
-      Row row{m, threads,
-              kit::measure(line, {.backend = {},
-                                  .executor = threads == 1 ? &serial_executor() : nullptr,
-                                  .threads = threads,
-                                  .sample_seconds = std::clamp(share / 100.0, 0.001, 0.05),
-                                  .budget_seconds = 0.5 * share})};
+      TriedRow row{m, threads,
+                   kit::measure(line, {.backend = {},
+                                       .executor = threads == 1 ? &serial_executor() : nullptr,
+                                       .threads = threads,
+                                       .sample_seconds = std::clamp(share / 100.0, 0.001, 0.05),
+                                       .budget_seconds = 0.5 * share})};
       if (row.figure.max_error_ratio > 1.0) code = kCheckFailed;
       if (report != nullptr) {
         report->add(row);
