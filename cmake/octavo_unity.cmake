@@ -1,0 +1,28 @@
+# Where OCTAVO_UNITY says so, files of a folder are compiled together, ten at a time: most of their time goes into
+# headers that they share. Names of what such files keep to themselves must differ. The arguments behind the target are
+# regular expressions of files that stay alone, as do those that have options of their own. A build without it finds
+# what a file forgets to include (asan, tsan, arm-test).
+function(octavo_unity target)
+  if(NOT OCTAVO_UNITY)
+    return()
+  endif()
+  string(REPLACE ";" "|" alone "${ARGN}")
+  get_target_property(sources ${target} SOURCES)
+  list(SORT sources)
+  foreach(source IN LISTS sources)
+    get_filename_component(source ${source} ABSOLUTE)
+    if(alone AND source MATCHES "${alone}")
+      continue()
+    endif()
+    get_filename_component(folder ${source} DIRECTORY)
+    file(RELATIVE_PATH folder ${CMAKE_CURRENT_SOURCE_DIR} ${folder})
+    string(MAKE_C_IDENTIFIER "${folder}" folder)
+    if(NOT DEFINED ${folder}_files)
+      set(${folder}_files 0)
+    endif()
+    math(EXPR group "${${folder}_files} / 10")
+    math(EXPR ${folder}_files "${${folder}_files} + 1")
+    set_source_files_properties(${source} TARGET_DIRECTORY ${target} PROPERTIES UNITY_GROUP ${folder}_${group})
+  endforeach()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+endfunction()
