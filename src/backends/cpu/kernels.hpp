@@ -120,14 +120,17 @@ constexpr int tie_bits(DType to) noexcept {
 
 /// Columns that are scaled and coded together.
 inline constexpr std::int64_t kStripColumns = 64;
+/// Blocks side by side that are.
+inline constexpr std::int64_t kMostBlocks = 64;
 
 /// Rows of cells that are neither scaled nor coded yet.
 struct CellRows {
   /// The first row and its types, without factors: cells of `run` elements, the last one perhaps of
   /// fewer; with zero points, one. Further rows as RowCodes has them.
   RowCodes row;
-  /// Rows of a cell, the last one perhaps of fewer. Above 1: `run` and `count` are multiples of 64;
-  /// or `run` is 1, all rows are one cell's, and columns behind the last whole strip are left.
+  /// Rows of a cell, the last one perhaps of fewer. Above 1: `run` and `count` are multiples of 64
+  /// and cells kMostBlocks at most side by side; or `run` is 1, all rows are one cell's, and
+  /// columns behind the last whole strip are left.
   std::int64_t height = 1;
   ScaleRule rule;
   void* scales = nullptr;        ///< neighbours, written

@@ -7,7 +7,8 @@
 //            | 1                                   |    them what the next one reaches; with zero
 //                                                       points, too
 //   blocks   | 0 | 1 | ...       whole rows of several cells, which stay in the second-level cache:
-//            | 0 | 1 | ...       of narrow pieces memory would open a page for each
+//            | 0 | 1 | ...       of narrow pieces memory would open a page for each. Beside their
+//                                codes what the cells below reach: memory is read all the time
 //
 // Scales are those of core/scale_rule.hpp, in lanes. Whoever calls does the cells that this leaves:
 // those that hold infinities or NaN, and scales at the ends of float32's range.
@@ -36,7 +37,7 @@ struct ScaledCells : Quantize<lanes> {
 
   // Cells of so many elements are done one by one.
   static constexpr std::int64_t kLongRun = 512;
-  static constexpr std::int64_t kMostCells = 64;  // of a block's rows at a time
+  static constexpr std::int64_t kMostCells = 64;  // that factors are kept of
   static constexpr std::int64_t kTableRows = 16;  // that a table of mantissas pays for
   static constexpr std::int64_t kGroup = 128;     // elements that one of ties pays for
 
@@ -306,58 +307,55 @@ struct ScaledCells : Quantize<lanes> {
     return q.row.rows * across;
   }
 
-  // What cells of a block's rows reach, in vectors; whole ones only.
+  // What cells reach, in vectors, whole ones only, with one more row.
   template <DType from>
-  static OCTAVO_INLINE void reach(const CellRows& q, const char* source, std::int64_t count,
-                                  std::int64_t rows,
+  static OCTAVO_INLINE void reach(const CellRows& q, const char* source,
                                   typename Base::template RawOf<from>::Vector* most) {
     using Of = typename Base::template RawOf<from>;
-    const std::int64_t bytes = count * octavo::element_bytes(from);
+    const std::int64_t bytes = q.row.count * octavo::element_bytes(from);
     const std::int64_t run = q.row.run * octavo::element_bytes(from);
-    for (std::int64_t r = 0; r < rows; ++r, source += q.row.source_step) {
-      for (std::int64_t i = 0, j = 0; i < bytes; ++j) {
-        const std::int64_t end = run < bytes - i ? i + run : bytes;
-        auto own = most[j];
-        for (; i < end; i += Of::kBytes) own = larger(own, Of::magnitudes(source + i));
-        most[j] = own;
-      }
+    for (std::int64_t i = 0; i < bytes; ++most) {
+      const std::int64_t end = run < bytes - i ? i + run : bytes;
+      auto own = *most;
+      for (; i < end; i += Of::kBytes) own = larger(own, Of::magnitudes(source + i));
+      *most = own;
     }
   }
+  // While codes of a block's row are made, from a cache, a row of the blocks below is read, from
+  // memory, and one behind it fetched.
   template <DType from, class Codes>
   static std::int64_t blocks(const CellRows& q) {
-    constexpr std::int64_t kBytes = octavo::element_bytes(from);
-    constexpr std::int64_t kRowsAhead = 2;
+    constexpr std::int64_t kBytesAhead = std::int64_t{16} << 10;
     using Vector = typename Base::template RawOf<from>::Vector;
-    const std::int64_t run = q.row.run;
-    const std::int64_t across = (q.row.count + run - 1) / run;
+    const std::int64_t across = (q.row.count + q.row.run - 1) / q.row.run;
+    const std::int64_t ahead = kBytesAhead / (q.row.count * octavo::element_bytes(from)) + 1;
+    const std::int64_t last = q.row.rows - 1;
+    const auto row_at = [&](std::int64_t r) {
+      return static_cast<const char*>(q.row.source) + (r < last ? r : last) * q.row.source_step;
+    };
     Codes made(q);
     RowCodes part = one_row(q);
-    for (std::int64_t r = 0, cell_row = 0; r < q.row.rows; r += q.height, ++cell_row) {
-      const std::int64_t rows = q.height < q.row.rows - r ? q.height : q.row.rows - r;
-      for (std::int64_t j = 0; j < across; j += kMostCells) {
-        const std::int64_t i = j * run;
-        const std::int64_t cells = kMostCells < across - j ? kMostCells : across - j;
-        const char* source =
-            static_cast<const char*>(q.row.source) + r * q.row.source_step + i * kBytes;
-        part.count = kMostCells * run < q.row.count - i ? kMostCells * run : q.row.count - i;
-        Vector reached[kMostCells] = {};
-        reach<from>(q, source, part.count, rows, reached);
-        for (std::int64_t k = 0; k < cells; k += lanes) {
-          const Ints most = Base::template magnitudes_of_cells<from>(
-              reinterpret_cast<const char*>(reached + k), 1);
-          const Floats scale = scales_of(q.rule, most);
-          if (!made.take(k, most, scale)) return cell_row * across + j;
-          store(q, scale, cells - k, cell_row, j + k);
-        }
-        made.prepare(cells);
-        for (std::int64_t k = 0; k < rows; ++k) {
-          part.source = source + k * q.row.source_step;
-          const std::int64_t ahead = r + k + rows < q.row.rows ? rows : kRowsAhead;
-          part.next = source + (k + ahead) * q.row.source_step;
-          part.codes = static_cast<std::uint8_t*>(q.row.codes) + (r + k) * q.row.code_step + i;
-          made.template put<from>(part);
-        }
+    Vector most[octavo::cpu::kMostBlocks] = {};
+    for (std::int64_t r = 0; r < q.height && r <= last; ++r) reach<from>(q, row_at(r), most);
+    for (std::int64_t r = 0, cell_row = 0; r <= last; ++cell_row) {
+      for (std::int64_t j = 0; j < across; j += lanes) {
+        const Ints all =
+            Base::template magnitudes_of_cells<from>(reinterpret_cast<const char*>(most + j), 1);
+        const Floats scale = scales_of(q.rule, all);
+        if (!made.take(j, all, scale)) return cell_row * across;
+        store(q, scale, across - j, cell_row, j);
       }
+      made.prepare(across);
+      Vector below[octavo::cpu::kMostBlocks] = {};
+      const std::int64_t end = q.height <= last - r ? r + q.height : last + 1;
+      for (; r < end; ++r) {
+        if (r + q.height <= last) reach<from>(q, row_at(r + q.height), below);
+        part.source = row_at(r);
+        part.next = row_at(r + q.height + ahead);
+        part.codes = static_cast<std::uint8_t*>(q.row.codes) + r * q.row.code_step;
+        made.template put<from>(part);
+      }
+      std::memcpy(most, below, sizeof(most));
     }
     return (q.row.rows + q.height - 1) / q.height * across;
   }

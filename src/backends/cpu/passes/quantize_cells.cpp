@@ -271,12 +271,12 @@ bool Cells::are_quick() const noexcept {
   // Whole rows of blocks are read twice, from a second-level cache or soon after they left it.
   // Parts of wider ones would be narrow pieces of memory, for which stretches that are fetched are
   // better.
-  constexpr std::int64_t kMostBytes = std::int64_t{1} << 21, kMostAcross = 64;
+  constexpr std::int64_t kMostBytes = std::int64_t{1} << 21;
   const MatrixView& scales = q_.scales;
   const bool exponents =
       scales.dtype == DType::float8_e8m0fnu && q_.spec.rounding != ScaleRounding::none;
   const std::int64_t cols = q_.x.shape[1];
-  const bool blocks = width_ % kLine == 0 && cols % kLine == 0 && across() <= kMostAcross &&
+  const bool blocks = width_ % kLine == 0 && cols % kLine == 0 && across() <= kMostBlocks &&
                       height_ * cols * element_bytes(q_.x.dtype) <= kMostBytes;
   const bool served = (height_ == 1 || blocks) && width_ >= kLeastWidth;
   return flat_ && (served || are_columns()) && q_.codes.defined() && !q_.static_scales &&
