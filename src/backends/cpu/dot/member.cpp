@@ -35,6 +35,8 @@ constexpr PackedStrip kPackedStrip{8, kChunkBytes};
 // The same where A's rows are fetched (DotKernels::fetches_rows), by processors with a second-level
 // cache of 2 MB, whose tiles go through a chunk faster than through its sums.
 constexpr PackedStrip kFetchingStrip{4, 2 * kChunkBytes};
+// Pairs beside so many rows that as much of these would leave that cache.
+constexpr PackedStrip kManyRowsStrip{4, kChunkBytes};
 constexpr std::int64_t kPackedSums = std::int64_t{64} << 10;
 // Bytes of A's rows that stay in a second-level cache of 2 MB beside panels; of those of a chunk
 // that panels share; sums beside them. Panels are read once more for every so many rows.
@@ -194,7 +196,8 @@ bool packs_rows(const DotMember& d) noexcept {
 }
 
 const PackedStrip& packed_strip(const DotMember& d) noexcept {
-  return d.path.kernels().fetches_rows ? kFetchingStrip : kPackedStrip;
+  if (!d.path.kernels().fetches_rows) return kPackedStrip;
+  return d.path.integers == nullptr && d.m > kMostPlainRows ? kManyRowsStrip : kFetchingStrip;
 }
 
 // Are there more of A's rows, for kernels that fetch them, than the second-level cache keeps from
