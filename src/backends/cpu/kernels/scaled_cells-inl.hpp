@@ -38,6 +38,7 @@ struct ScaledCells : Quantize<lanes> {
   // Cells of so many elements are done one by one.
   static constexpr std::int64_t kLongRun = 512;
   static constexpr std::int64_t kMostCells = 64;  // that factors are kept of
+  static_assert(octavo::cpu::kMostBlocks <= kMostCells && kMostCells % lanes == 0);
   static constexpr std::int64_t kTableRows = 16;  // that a table of mantissas pays for
   static constexpr std::int64_t kGroup = 128;     // elements that one of ties pays for
 
