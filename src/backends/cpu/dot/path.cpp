@@ -16,10 +16,10 @@ namespace {
 // Scales that change more often cost more than the products between them.
 constexpr std::int64_t kShortestGroup = 8;
 
-// Rows that machines' `few_rows` and `few_pairs` are for, and any number where groups of scales end
-// inside the steps of the others: integers' sums are exact, whatever adds them, and those of pairs
-// the same.
-constexpr std::int64_t kFewRows = 8;
+// Rows, fewer than a tile's (kFewRows), that machines' `few_rows` and `few_pairs` are for, and any
+// number where groups of scales end inside the steps of the others: integers' sums are exact,
+// whatever adds them, and those of pairs the same.
+constexpr std::int64_t kReadBoundRows = 8;
 
 // Rows for which tiles decode fp8 weights that are packed on the fly: more would decode them too
 // often. Where strips of [K, N] are packed beside tiles that fetch A's rows, none do.
@@ -75,7 +75,7 @@ const char* integer_path(const Member& p, const DotMachine& machine, DType a,
                          DotPath& path) noexcept {
   const bool fits = check_scales(p, machine.integers->dot.form.step) == nullptr;
   const std::int64_t most =
-      lies_in_rows(p.b) ? std::max(kFewRows, machine.few_rows_of_plain) : kFewRows;
+      lies_in_rows(p.b) ? std::max(kReadBoundRows, machine.few_rows_of_plain) : kReadBoundRows;
   const bool few = machine.few_rows != nullptr && (p.a.data.shape[0] <= most || !fits);
   path.integers = few ? machine.few_rows : machine.integers;
   path.on_the_fly = &path.integers->dot;
@@ -133,7 +133,7 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   path.on_the_fly = pairs ? machine.pairs : machine.floats;
   if (pairs && machine.few_pairs != nullptr) {
     path.of_rows = true;
-    const bool few = p.a.data.shape[0] <= kFewRows;
+    const bool few = p.a.data.shape[0] <= kReadBoundRows;
     if (few || check_scales(p, machine.pairs->form.step) != nullptr) {
       path.on_the_fly = machine.few_pairs;
     }
