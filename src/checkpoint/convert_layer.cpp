@@ -15,8 +15,6 @@
 namespace octavo::checkpoint {
 namespace {
 
-constexpr ScaleGrid kRowGrid{1, kWholeExtent}, kTensorGrid{kWholeExtent, kWholeExtent};
-
 bool is_int8(const Weight& weight) { return weight.codes.data.dtype() == DType::int8; }
 bool is_static(const Weight& weight) {
   return weight.activation && weight.activation->static_scale > 0.0F;

@@ -18,7 +18,6 @@
 namespace octavo::checkpoint {
 namespace {
 
-constexpr const char* kConfigFile = "config.json";
 constexpr std::size_t kMostBytes = QuantizationConfig::kLimits.bytes;
 
 /// Where config.json may have it: at its top, or in the part about the text model.

@@ -10,6 +10,9 @@
 
 namespace octavo::checkpoint {
 
+/// The file of a folder that says what a model is.
+inline constexpr const char* kConfigFile = "config.json";
+
 /// What the folder `beside` and the files' metadata declare, the one that counts first. A single
 /// file's own metadata counts alone. Throws Error (io, corrupt_data: a config.json that is no
 /// JSON).

@@ -84,11 +84,10 @@ ActivationQuant rule_of(const Layer& layer, std::int64_t k) {
 // SCB is the rows' absolute maximum: value = code * (SCB / 127), the quotient in float32.
 Weight read_bitsandbytes(const Layer& layer) {
   constexpr float kQmax = 127.0F;
-  constexpr ScaleGrid kRows{1, kWholeExtent};
   const Tensor scb = layer.tensor(layer.dialect.scale);
   const Tensor codes = in_rows(layer, scb);
   Layer rows = layer;
-  rows.config.grid = kRows;  // whatever is declared
+  rows.config.grid = kRowGrid;  // whatever is declared
   const Tensor scale = wide_scale(layer, scb, codes, grid_of(rows, codes, scb, {}));
   const std::int64_t n = codes.size(0);
   const Tensor absmax = Tensor::empty(DType::float32, {n});
@@ -99,7 +98,7 @@ Weight read_bitsandbytes(const Layer& layer) {
   }
   Weight weight;  // not one aggregate: g++ 12 destroys members twice where a later one throws
   weight.activation = rule_of(layer, codes.size(1));
-  weight.codes = {codes, scale, kRows, {}};
+  weight.codes = {codes, scale, kRowGrid, {}};
   weight.scheme = std::string("llm-int8");
   weight.absmax = absmax;
   return weight;

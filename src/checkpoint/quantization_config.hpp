@@ -99,6 +99,8 @@ class QuantizationConfig {
 inline constexpr std::int64_t kBlock = 128;       ///< DeepSeek's block and group length
 inline constexpr std::int64_t kMxGroup = 32;      ///< of MX formats
 inline constexpr float kOutlierThreshold = 6.0F;  ///< bitsandbytes' default
+/// A scale for each row; one for all.
+inline constexpr ScaleGrid kRowGrid{1, kWholeExtent}, kTensorGrid{kWholeExtent, kWholeExtent};
 
 /// Whether two rules quantise alike. May differ: the values of a static scale and zero point, which
 /// `fuse` merges, and lists of outlier columns.

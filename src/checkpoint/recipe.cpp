@@ -58,12 +58,11 @@ float llm_int8_code(float weight, float absmax) {
   return shifted_code(DType::int8, weight * vectorwise_factor(absmax), 0);
 }
 
-constexpr ScaleGrid kRows{1, kWholeExtent};
 constexpr std::array<Recipe, 4> kRecipes{{
-    {Scheme::int8_dynamic, int8_rows, int8_tokens, "I8", "weight_scale", kRows, int8_code},
-    {Scheme::fp8_dynamic, fp8_rows, fp8_tokens, "F8_E4M3", "weight_scale", kRows},
+    {Scheme::int8_dynamic, int8_rows, int8_tokens, "I8", "weight_scale", kRowGrid, int8_code},
+    {Scheme::fp8_dynamic, fp8_rows, fp8_tokens, "F8_E4M3", "weight_scale", kRowGrid},
     {Scheme::fp8_block, fp8_blocks, fp8_groups, "F8_E4M3", "weight_scale_inv", {kBlock, kBlock}},
-    {Scheme::llm_int8, llm_int8_rows, llm_int8_tokens, "I8", "SCB", kRows, llm_int8_code, true},
+    {Scheme::llm_int8, llm_int8_rows, llm_int8_tokens, "I8", "SCB", kRowGrid, llm_int8_code, true},
 }};
 
 }  // namespace

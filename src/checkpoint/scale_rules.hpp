@@ -13,8 +13,8 @@ namespace octavo::checkpoint {
 
 /// The readings of a scale whose granularity nobody declares, the first that fits.
 inline constexpr std::array<ScaleGrid, 4> kUndeclaredGrids{{
-    {1, kWholeExtent},
-    {kWholeExtent, kWholeExtent},
+    kRowGrid,
+    kTensorGrid,
     {kBlock, kBlock},
     {1, kBlock},
 }};

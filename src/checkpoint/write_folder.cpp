@@ -18,8 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kConfigFile = "config.json";
-
 class FolderWriter {
  public:
   FolderWriter(const Checkpoint& in, const std::string& out, Plan plan, const RunOptions& options)
