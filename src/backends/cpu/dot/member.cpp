@@ -35,7 +35,8 @@ constexpr PackedStrip kPackedStrip{8, kChunkBytes};
 // The same where A's rows are fetched (DotKernels::fetches_rows), by processors with a second-level
 // cache of 2 MB, whose tiles go through a chunk faster than through its sums.
 constexpr PackedStrip kFetchingStrip{4, 2 * kChunkBytes};
-// Pairs beside so many rows that as much of these would leave that cache.
+// The same of pairs beside more than kMostPlainRows, whose part of as long a chunk would leave that
+// cache. A workspace for any rows counts so many, too (driver.cpp, reserve_for_any).
 constexpr PackedStrip kManyRowsStrip{4, kChunkBytes};
 constexpr std::int64_t kPackedSums = std::int64_t{64} << 10;
 // Bytes of A's rows that stay in a second-level cache of 2 MB beside panels; of those of a chunk
