@@ -4,7 +4,7 @@
 
 #include "capi/sample.hpp"
 
-namespace octavo::test {
+namespace octavo::test::context_test {
 namespace {
 
 TEST(CApiContext, WhatCannotBeIsRefused) {
@@ -54,4 +54,4 @@ TEST(CApiContext, LentThreadsDoTheWork) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::context_test

@@ -10,7 +10,7 @@
 #include "capi/compare.hpp"
 #include "capi/sample.hpp"
 
-namespace octavo::test {
+namespace octavo::test::equality_test {
 namespace {
 
 struct Pair {
@@ -317,4 +317,4 @@ TEST(CApiEquality, GroupsBatchesAndOutliers) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::equality_test

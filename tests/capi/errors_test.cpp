@@ -7,7 +7,7 @@
 
 #include "capi/sample.hpp"
 
-namespace octavo::test {
+namespace octavo::test::errors_test {
 namespace {
 
 TEST(CApiErrors, EachThreadHasItsOwnSentence) {
@@ -68,4 +68,4 @@ TEST(CApiErrors, AHandleLivesAsLongAsItsReferences) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::errors_test

@@ -8,7 +8,7 @@
 #include "capi/compare.hpp"
 #include "capi/sample.hpp"
 
-namespace octavo::test {
+namespace octavo::test::gradients_equality_test {
 namespace {
 
 // Every gradient of a product, in C and in C++.
@@ -273,4 +273,4 @@ TEST(CApiGradientEquality, Quantisers) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::gradients_equality_test

@@ -9,7 +9,7 @@
 #include "capi/faults.hpp"
 #include "capi/sizes.hpp"
 
-namespace octavo::test {
+namespace octavo::test::gradients_test {
 namespace {
 
 // Good arguments of every gradient, and the structs that they fill.
@@ -329,4 +329,4 @@ TEST(CApiGradients, ResultsOfEveryVersion) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::gradients_test

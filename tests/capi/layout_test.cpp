@@ -14,7 +14,7 @@
 #include "octavo/octavo.h"
 #include "octavo/octavo.hpp"
 
-namespace octavo::test {
+namespace octavo::test::layout_test {
 namespace {
 
 // DLTensor of DLPack 1.1, written down again.
@@ -102,4 +102,4 @@ TEST(CApiLayout, NumbersHaveTheNamesOfCxx) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::layout_test

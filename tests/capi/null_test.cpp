@@ -9,7 +9,7 @@
 
 #include "capi/sample.hpp"
 
-namespace octavo::test {
+namespace octavo::test::null_test {
 namespace {
 
 using Call = std::function<octavo_code()>;
@@ -338,4 +338,4 @@ TEST(CApiNull, OneNullAmongGoodArguments) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::null_test

@@ -8,7 +8,7 @@
 
 #include "capi/sizes.hpp"
 
-namespace octavo::test {
+namespace octavo::test::structs_test {
 namespace {
 
 TEST(CApiStructs, InputsOfEveryVersion) {
@@ -342,4 +342,4 @@ TEST(CApiStructs, OperandsCountsAndIndices) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::structs_test

@@ -6,7 +6,7 @@
 
 #include "capi/faults.hpp"
 
-namespace octavo::test {
+namespace octavo::test::views_test {
 namespace {
 
 TEST(CApiViews, OfTensorsAndQuantisers) {
@@ -236,4 +236,4 @@ TEST(CApiViews, OfLlmInt8AndFiles) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::views_test

@@ -9,7 +9,7 @@
 
 #include "support.hpp"
 
-namespace octavo::test {
+namespace octavo::test::atomic_writer_test {
 namespace {
 
 class AtomicWriter : public Scratch {
@@ -178,4 +178,4 @@ TEST_F(AtomicWriter, AnOpenReaderKeepsTheOldFile) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::atomic_writer_test

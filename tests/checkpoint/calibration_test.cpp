@@ -5,7 +5,7 @@
 
 #include "calibrated.hpp"
 
-namespace octavo::test {
+namespace octavo::test::calibration_test {
 namespace {
 
 constexpr std::int64_t kN = 4, kK = 8;
@@ -211,4 +211,4 @@ TEST_F(CalibrationFiles, AndOptionsThatDoNotGoTogetherAreRefused) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::calibration_test

@@ -11,7 +11,7 @@
 #include "octavo/linear_layers.hpp"
 #include "support.hpp"
 
-namespace octavo::test {
+namespace octavo::test::convert_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -184,4 +184,4 @@ TEST_F(Convert, RefusesWhatHoldsNoQuantisedLayer) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::convert_test

@@ -5,7 +5,7 @@
 
 #include "support.hpp"
 
-namespace octavo::test {
+namespace octavo::test::dialects_test {
 namespace {
 
 using Dialects = Scratch;
@@ -472,4 +472,4 @@ TEST_F(Dialects, QuantizedLayersNamesBothHalvesOnce) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::dialects_test

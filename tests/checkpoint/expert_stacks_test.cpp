@@ -12,7 +12,7 @@
 #include "octavo/linear_layers.hpp"
 #include "support.hpp"
 
-namespace octavo::test {
+namespace octavo::test::expert_stacks_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -434,4 +434,4 @@ TEST_F(ExpertStacks, AsManyExpertsAsATensorHasElementsAreNoStack) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::expert_stacks_test

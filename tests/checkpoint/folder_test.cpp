@@ -7,7 +7,7 @@
 
 #include "support.hpp"
 
-namespace octavo::test {
+namespace octavo::test::folder_test {
 namespace {
 
 using Folder = Scratch;
@@ -215,4 +215,4 @@ TEST_F(Folder, DeclarationsThatContradictAreRefused) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::folder_test

@@ -4,7 +4,7 @@
 #include "octavo/layers.hpp"
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::fuse_test {
 namespace {
 
 using testing::Test;
@@ -161,4 +161,4 @@ TEST(Fuse, RefusesShardsThatDiffer) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::fuse_test

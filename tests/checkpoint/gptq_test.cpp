@@ -8,7 +8,7 @@
 
 #include "calibrated.hpp"
 
-namespace octavo::test {
+namespace octavo::test::gptq_test {
 namespace {
 
 constexpr std::int64_t kN = 70, kK = 200;  // neither a multiple of the rows nor columns of a block
@@ -340,4 +340,4 @@ TEST_F(Gptq, SaysWhatMemoryItTakesAndRefusesWhereItIsNotThere) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::gptq_test

@@ -5,7 +5,7 @@
 
 #include "support.hpp"
 
-namespace octavo::test {
+namespace octavo::test::malformed_test {
 namespace {
 
 struct Row {
@@ -243,4 +243,4 @@ TEST_F(Malformed, AMissingFileIsUnavailable) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::malformed_test

@@ -6,7 +6,7 @@
 
 #include "support.hpp"
 
-namespace octavo::test {
+namespace octavo::test::outlier_columns_test {
 namespace {
 
 constexpr std::int64_t kN = 5, kK = 40;
@@ -174,4 +174,4 @@ TEST_F(OutlierColumns, OfFusedWeightsAreUnited) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::outlier_columns_test

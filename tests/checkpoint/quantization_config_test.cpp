@@ -5,7 +5,7 @@
 
 #include "support.hpp"
 
-namespace octavo::test {
+namespace octavo::test::quantization_config_test {
 namespace {
 
 using Layers = std::vector<std::string>;
@@ -279,4 +279,4 @@ TEST_F(Configuration, TheKindOfCodesIsTheDeclaredOne) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::quantization_config_test

@@ -9,7 +9,7 @@
 #include "octavo/quantize.hpp"
 #include "support.hpp"
 
-namespace octavo::test {
+namespace octavo::test::quantize_file_test {
 namespace {
 
 constexpr Scheme kSchemes[] = {Scheme::int8_dynamic, Scheme::fp8_dynamic, Scheme::fp8_block,
@@ -292,4 +292,4 @@ TEST(SchemeNames, AreReadInEverySpelling) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::quantize_file_test

@@ -13,7 +13,7 @@
 #include "kit/random.hpp"
 #include "support.hpp"
 
-namespace octavo::test {
+namespace octavo::test::quantize_folder_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -311,4 +311,4 @@ TEST_F(QuantizeFolder, AKillAtAnyMomentLeavesWhatTheNextRunFinishes) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::quantize_folder_test

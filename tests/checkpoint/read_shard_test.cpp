@@ -8,7 +8,7 @@
 #include "checkpoint/support.hpp"
 #include "octavo/sharding.hpp"
 
-namespace octavo::test {
+namespace octavo::test::read_shard_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -103,4 +103,4 @@ TEST_F(ReadShards, RefusesRanksAndNames) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::read_shard_test

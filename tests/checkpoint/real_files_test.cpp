@@ -11,7 +11,7 @@
 #include "real_folders.hpp"
 #include "support.hpp"
 
-namespace octavo::test {
+namespace octavo::test::real_files_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -456,4 +456,4 @@ TEST_F(RealFiles, RotatedWeightsAreRefused) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::real_files_test

@@ -4,7 +4,7 @@
 
 #include "support.hpp"
 
-namespace octavo::test {
+namespace octavo::test::round_trip_test {
 namespace {
 
 using RoundTrip = Scratch;
@@ -127,4 +127,4 @@ TEST_F(RoundTrip, ATensorOfNineDimensionsIsReadAsBytesOnly) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::round_trip_test

@@ -12,7 +12,7 @@
 #include "octavo/sharding.hpp"
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::shard_test {
 namespace {
 
 constexpr ShardAxis kAxes[] = {ShardAxis::columns, ShardAxis::rows};
@@ -411,4 +411,4 @@ TEST(Shard, RefusesRangesAndParts) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::shard_test

@@ -5,7 +5,7 @@
 #include "calibrated.hpp"
 #include "octavo/llm_int8.hpp"
 
-namespace octavo::test {
+namespace octavo::test::smooth_test {
 namespace {
 
 constexpr std::int64_t kN = 6, kK = 40;
@@ -256,4 +256,4 @@ TEST_F(Smooth, AnExpertWithoutRowsTakesTheLargestStaticScaleOfTheOthers) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::smooth_test

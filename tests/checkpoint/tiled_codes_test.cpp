@@ -5,7 +5,7 @@
 
 #include "support.hpp"
 
-namespace octavo::test {
+namespace octavo::test::tiled_codes_test {
 namespace {
 
 using TiledCodes = Scratch;
@@ -133,4 +133,4 @@ TEST_F(TiledCodes, AScaleThatIsNoVectorIsRefused) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::tiled_codes_test

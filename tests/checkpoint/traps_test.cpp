@@ -12,7 +12,7 @@
 #include <xmmintrin.h>
 #endif
 
-namespace octavo::test {
+namespace octavo::test::traps_test {
 namespace {
 
 using Traps = Scratch;
@@ -426,4 +426,4 @@ TEST_F(Traps, ZeroPointsOfStaticActivationsAreNotIgnored) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::traps_test

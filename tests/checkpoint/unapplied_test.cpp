@@ -10,7 +10,7 @@
 #include "checkpoint/support.hpp"
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::unapplied_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -81,4 +81,4 @@ TEST_F(UnappliedRules, NameWhatIsDeclaredOrCalibrated) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::unapplied_test

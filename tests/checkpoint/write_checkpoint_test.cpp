@@ -6,7 +6,7 @@
 
 #include "support.hpp"
 
-namespace octavo::test {
+namespace octavo::test::write_checkpoint_test {
 namespace {
 
 constexpr Scheme kSchemes[] = {Scheme::int8_dynamic, Scheme::fp8_dynamic, Scheme::fp8_block,
@@ -168,4 +168,4 @@ TEST_F(WriteCheckpoint, RefusesWhatAFileCannotSay) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::write_checkpoint_test

@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-namespace octavo::test {
+namespace octavo::test::helper_team_test {
 namespace {
 
 using std::chrono::microseconds;
@@ -115,4 +115,4 @@ TEST(HelperTeam, IsOneCallersAtATime) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::helper_team_test

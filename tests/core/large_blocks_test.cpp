@@ -13,7 +13,7 @@
 
 #include "octavo/tensor.hpp"
 
-namespace octavo::test {
+namespace octavo::test::large_blocks_test {
 namespace {
 
 constexpr std::int64_t kMegabyte = std::int64_t{1} << 20;
@@ -78,4 +78,4 @@ TEST(LargeBlocks, ThatAreTooLongAreNotKept) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::large_blocks_test

@@ -12,7 +12,7 @@
 #include "kit/random.hpp"
 #include "published_sum.hpp"
 
-namespace octavo::test {
+namespace octavo::test::arithmetic_test {
 namespace {
 
 using cuda::kStepBytes;
@@ -372,4 +372,4 @@ TEST(TensorArithmetic, HasNoErrorInIntegers) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::arithmetic_test

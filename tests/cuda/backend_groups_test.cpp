@@ -8,7 +8,7 @@
 #include "core/cuda/devices.hpp"
 #include "cuda/backend_kit.hpp"
 
-namespace octavo::test {
+namespace octavo::test::backend_groups_test {
 namespace {
 
 // Nothing is brought over, so that the call can be captured: who replays it has its offsets then.
@@ -224,4 +224,4 @@ TEST_F(CudaBackend, ExplainSaysThatProductsOfAListDiffer) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::backend_groups_test

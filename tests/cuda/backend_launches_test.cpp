@@ -10,7 +10,7 @@
 #include "backends/cuda/wgmma_product.hpp"
 #include "cuda/backend_kit.hpp"
 
-namespace octavo::test {
+namespace octavo::test::backend_launches_test {
 namespace {
 
 // Maps are kept by threads: a new one has none of another test's.
@@ -313,4 +313,4 @@ TEST_F(CudaBackend, SumsOfLinesAreMadeOnlyWhereZeroPointsNeedThem) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::backend_launches_test

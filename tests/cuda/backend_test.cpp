@@ -9,7 +9,7 @@
 #include "core/cuda/devices.hpp"
 #include "cuda/backend_kit.hpp"
 
-namespace octavo::test {
+namespace octavo::test::backend_test {
 namespace {
 
 TEST_F(CudaBackend, WorkWaitsForItsOwnStreamAndTheCallersContextStays) {
@@ -111,4 +111,4 @@ TEST_F(CudaBackend, AKernelThatLeavesItsMemoryShowsWhenItIsWaitedFor) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::backend_test

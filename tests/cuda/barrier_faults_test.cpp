@@ -3,7 +3,7 @@
 // Here: of mbarriers.
 #include "faults_kit.hpp"
 
-namespace octavo::test {
+namespace octavo::test::barrier_faults_test {
 namespace {
 
 TEST(Faults, BarriersBeforeTheirInit) {
@@ -112,4 +112,4 @@ TEST(Faults, BarriersAreNotForOtherData) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::barrier_faults_test

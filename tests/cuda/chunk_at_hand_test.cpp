@@ -7,7 +7,7 @@
 #include "backends/cuda/kernels/chunk_at_hand.hpp"
 #include "core/grid.hpp"
 
-namespace octavo::test {
+namespace octavo::test::chunk_at_hand_test {
 namespace {
 
 using cuda::ChunkAtHand;
@@ -61,4 +61,4 @@ TEST(ChunkAtHand, AnEmptyKHasOne) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::chunk_at_hand_test

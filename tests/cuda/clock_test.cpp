@@ -6,7 +6,7 @@
 #include "backends/cuda/kernels/few_rows.hpp"
 #include "dense_kit.hpp"
 
-namespace octavo::test {
+namespace octavo::test::clock_test {
 namespace {
 
 struct Clocked {
@@ -90,4 +90,4 @@ TEST(Clock, DecodeStepsReadWeightsAtTheSpeedOfMemory) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::clock_test

@@ -15,7 +15,7 @@
 #include "backends/cuda/machine/layout.hpp"
 #include "simulator_kit.hpp"
 
-namespace octavo::test {
+namespace octavo::test::cute_test {
 namespace {
 
 using cuda::MmaType;
@@ -278,4 +278,4 @@ TEST(CuTe, AgreesOnTheFragmentsOfMmaSync) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::cute_test

@@ -12,7 +12,7 @@
 #include "cuda/two_places.hpp"
 #include "support/same_numbers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::dense_terms_test {
 namespace {
 
 const std::vector<const char*> kBackends{"sm90", "sm80"};
@@ -343,4 +343,4 @@ TEST(Sm90Outliers, WithoutOneNothingChanges) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::dense_terms_test

@@ -3,7 +3,7 @@
 // the shape, in every schedule.
 #include "full_epilogue_kit.hpp"
 
-namespace octavo::test {
+namespace octavo::test::dense_test {
 namespace {
 
 TEST(Dense, Int8OfEveryKindOfShape) {
@@ -105,4 +105,4 @@ TEST(Dense, TilesOfGroups) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::dense_test

@@ -10,7 +10,7 @@
 
 #include "core/cuda/driver.hpp"
 
-namespace octavo::test {
+namespace octavo::test::driver_test {
 namespace {
 
 using namespace cuda;
@@ -111,4 +111,4 @@ static_assert(PoolProperties().allocation == CU_MEM_ALLOCATION_TYPE_PINNED &&
               PoolProperties().location == CU_MEM_LOCATION_TYPE_DEVICE);
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::driver_test

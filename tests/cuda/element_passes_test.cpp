@@ -7,7 +7,7 @@
 #include "backends/cuda/passes/passes.hpp"
 #include "cuda/two_places.hpp"
 
-namespace octavo::test {
+namespace octavo::test::element_passes_test {
 namespace {
 
 // Elements of any type, whatever their bytes mean.
@@ -163,4 +163,4 @@ TEST(CudaElementPasses, Unswizzle) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::element_passes_test

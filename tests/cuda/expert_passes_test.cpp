@@ -8,7 +8,7 @@
 #include "backends/cuda/passes/passes.hpp"
 #include "cuda/two_places.hpp"
 
-namespace octavo::test {
+namespace octavo::test::expert_passes_test {
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
@@ -164,4 +164,4 @@ TEST(CudaExperts, ActivateByEveryKindOfRule) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::expert_passes_test

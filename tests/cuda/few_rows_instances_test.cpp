@@ -4,7 +4,7 @@
 #include "backends/cuda/kernels/few_rows.hpp"
 #include "full_epilogue_kit.hpp"
 
-namespace octavo::test {
+namespace octavo::test::few_rows_instances_test {
 namespace {
 
 template <class Kernel>
@@ -37,4 +37,4 @@ void every_shape() {
 #include "backends/cuda/kernels/few_rows_instances.inc"
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::few_rows_instances_test

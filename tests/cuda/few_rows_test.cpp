@@ -7,7 +7,7 @@
 
 #include "dense_kit.hpp"
 
-namespace octavo::test {
+namespace octavo::test::few_rows_test {
 namespace {
 
 using cuda::FewRows;
@@ -83,4 +83,4 @@ TEST(FewRows, HaveTheBitsOfManyRows) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::few_rows_test

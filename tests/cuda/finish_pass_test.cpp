@@ -14,7 +14,7 @@
 #include "ops/helpers.hpp"
 #include "support/same_numbers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::finish_pass_test {
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
@@ -204,4 +204,4 @@ TEST(CudaFinishAlone, AnEmptySumMeetsNoScale) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::finish_pass_test

@@ -13,7 +13,7 @@
 #include "cuda/two_places.hpp"
 #include "support/same_numbers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::general_product_test {
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
@@ -163,4 +163,4 @@ TEST(GeneralProductMembers, AnEmptySumMeetsNoScale) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::general_product_test

@@ -7,7 +7,7 @@
 #include "backends/cuda/passes/passes.hpp"
 #include "cuda/two_places.hpp"
 
-namespace octavo::test {
+namespace octavo::test::gradient_passes_test {
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
@@ -181,4 +181,4 @@ TEST(CudaGradientPasses, SplitSums) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::gradient_passes_test

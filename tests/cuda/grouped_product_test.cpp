@@ -12,7 +12,7 @@
 #include "cuda/two_places.hpp"
 #include "octavo/moe.hpp"
 
-namespace octavo::test {
+namespace octavo::test::grouped_product_test {
 namespace {
 
 constexpr float kPoison = 7;
@@ -432,4 +432,4 @@ TEST(ListAtOnce, OneByOneWhereTheyLieOtherwise) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::grouped_product_test

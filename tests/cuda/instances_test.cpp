@@ -3,7 +3,7 @@
 // of three seeds each; those that finish sums, with every epilogue.
 #include "full_epilogue_kit.hpp"
 
-namespace octavo::test {
+namespace octavo::test::instances_test {
 namespace {
 
 template <class Kernel>
@@ -34,4 +34,4 @@ void every_shape() {
 #include "backends/cuda/kernels/dense_instances.inc"
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::instances_test

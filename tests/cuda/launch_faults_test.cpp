@@ -3,7 +3,7 @@
 // Here: of a launch, its ends, and what a report says.
 #include "faults_kit.hpp"
 
-namespace octavo::test {
+namespace octavo::test::launch_faults_test {
 namespace {
 
 TEST(Faults, LanesThatDoNotMeet) {
@@ -112,4 +112,4 @@ TEST(Faults, AFaultNamesItsPlaceAndHowToRepeatIt) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::launch_faults_test

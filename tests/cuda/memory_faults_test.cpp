@@ -3,7 +3,7 @@
 // Here: of memory.
 #include "faults_kit.hpp"
 
-namespace octavo::test {
+namespace octavo::test::memory_faults_test {
 namespace {
 
 // --- copies that land ---
@@ -233,4 +233,4 @@ TEST(Faults, StagingUsedAgainWhileAStoreReadsIt) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::memory_faults_test

@@ -3,7 +3,7 @@
 // each, with every epilogue.
 #include "mma_kit.hpp"
 
-namespace octavo::test {
+namespace octavo::test::mma_instances_test {
 namespace {
 
 template <MmaType type, MmaTile tile, MmaTerms terms>
@@ -39,4 +39,4 @@ void every_shape() {
 #include "backends/cuda/kernels/mma_instances.inc"
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::mma_instances_test

@@ -6,7 +6,7 @@
 
 #include "mma_kit.hpp"
 
-namespace octavo::test {
+namespace octavo::test::mma_test {
 namespace {
 
 using cuda::kLargeTile;
@@ -359,4 +359,4 @@ TEST(MmaSync, EveryPairOfCodesByArithmetic) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::mma_test

@@ -8,7 +8,7 @@
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::passes_test {
 namespace {
 
 const Passes& reference() { return find_backend("reference")->passes; }
@@ -33,4 +33,4 @@ TEST(CudaPasses, ConvertEveryTypeToEveryOther) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::passes_test

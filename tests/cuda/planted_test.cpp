@@ -7,7 +7,7 @@
 
 #include "dense_kit.hpp"
 
-namespace octavo::test {
+namespace octavo::test::planted_test {
 namespace {
 
 using u32 = std::uint32_t;
@@ -250,4 +250,4 @@ TEST(Planted, EveryBugIsFound) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::planted_test

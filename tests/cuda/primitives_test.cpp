@@ -11,7 +11,7 @@
 #include "backends/cuda/simulator/arithmetic.hpp"
 #include "simulator_kit.hpp"
 
-namespace octavo::test {
+namespace octavo::test::primitives_test {
 namespace {
 
 using cuda::MmaType;
@@ -453,4 +453,4 @@ TEST(Primitives, BanksAreCounted) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::primitives_test

@@ -10,7 +10,7 @@
 #include "cuda/product_kit.hpp"
 #include "support/lines.hpp"
 
-namespace octavo::test {
+namespace octavo::test::products_test {
 namespace {
 
 using kit::Content;
@@ -66,4 +66,4 @@ INSTANTIATE_TEST_SUITE_P(Lines, Sm90Products, testing::ValuesIn(taken_lines(kSm9
 INSTANTIATE_TEST_SUITE_P(Lines, Sm80Products, testing::ValuesIn(taken_lines(kSm80)));
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::products_test

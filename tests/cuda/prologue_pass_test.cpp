@@ -9,7 +9,7 @@
 #include "core/cells.hpp"
 #include "cuda/two_places.hpp"
 
-namespace octavo::test {
+namespace octavo::test::prologue_pass_test {
 namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
@@ -213,4 +213,4 @@ TEST(CudaPrologue, WritesWhereTheRuleSays) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::prologue_pass_test

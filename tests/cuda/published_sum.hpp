@@ -43,11 +43,11 @@ constexpr bool has(TensorUnit unit, MmaType type) {
 
 /// A number as significand in [1, 2) and exponent; below the smallest exponent the significand
 /// shrinks; zero has the exponent -126.
-struct Split {
+struct FloatParts {
   double significand;
   int exponent;
 
-  Split(double x, int smallest) {
+  FloatParts(double x, int smallest) {
     significand = 2.0 * std::frexp(x, &exponent);
     exponent -= 1;
     if (exponent < smallest) {
@@ -70,11 +70,11 @@ struct FusedSum {
     if (std::isnan(plain)) return std::bit_cast<float>(0x7FFFFFFFU);
     if (std::isinf(plain)) return static_cast<float>(plain);
 
-    const Split first(c, -126);
+    const FloatParts first(c, -126);
     std::vector<std::pair<double, int>> terms{{first.significand, first.exponent}};
     for (std::size_t k = 0; k < a.size(); ++k) {
-      const Split left(a[k], smallest_a);
-      const Split right(b[k], smallest_b);
+      const FloatParts left(a[k], smallest_a);
+      const FloatParts right(b[k], smallest_b);
       terms.emplace_back(left.significand * right.significand, left.exponent + right.exponent);
     }
     int largest = terms[0].second;
@@ -84,7 +84,7 @@ struct FusedSum {
       const double aligned = std::ldexp(significand, sum_bits + exponent - largest);
       sum += std::ldexp(std::trunc(aligned), -sum_bits);
     }
-    const Split result(std::ldexp(sum, largest), -126);
+    const FloatParts result(std::ldexp(sum, largest), -126);
     const double kept = std::trunc(std::ldexp(result.significand, result_bits));
     const double value = std::ldexp(kept, result.exponent - result_bits) + 0.0;
     if (std::abs(value) >= 0x1p128) return std::copysign(HUGE_VALF, static_cast<float>(value));

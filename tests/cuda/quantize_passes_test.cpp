@@ -15,7 +15,7 @@
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::quantize_passes_test {
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
@@ -331,4 +331,4 @@ TEST(CudaQuantize, QuotientsByReciprocalsAreRoundedCorrectly) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::quantize_passes_test

@@ -9,7 +9,7 @@
 #include "support/draw.hpp"
 #include "support/draw_line.hpp"
 
-namespace octavo::test {
+namespace octavo::test::random_products_test {
 namespace {
 
 using kit::Content;
@@ -37,4 +37,4 @@ TEST(RandomProducts, AreTheTensorCoresSumsFinishedByTheReference) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::random_products_test

@@ -13,7 +13,7 @@
 #include "support/draw.hpp"
 #include "support/scale_shape.hpp"
 
-namespace octavo::test {
+namespace octavo::test::random_rows_test {
 namespace {
 
 struct Drawn {
@@ -119,4 +119,4 @@ TEST(RandomRowsOnADevice, HaveTheBitsThatTheyHaveAmongOthers) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::random_rows_test

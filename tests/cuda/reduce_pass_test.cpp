@@ -10,7 +10,7 @@
 #include "backends/cuda/passes/passes.hpp"
 #include "cuda/two_places.hpp"
 
-namespace octavo::test {
+namespace octavo::test::reduce_pass_test {
 namespace {
 
 struct Case {
@@ -114,4 +114,4 @@ INSTANTIATE_TEST_SUITE_P(
     });
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::reduce_pass_test

@@ -8,7 +8,7 @@
 #include "backends/cuda/passes/passes.hpp"
 #include "cuda/two_places.hpp"
 
-namespace octavo::test {
+namespace octavo::test::report_passes_test {
 namespace {
 
 void expect_same_sentence(const TensorView& x) {
@@ -78,4 +78,4 @@ TEST(CudaReports, CodeErrorsOfWhatIsNotFinite) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::report_passes_test

@@ -13,7 +13,7 @@
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::vectorwise_pass_test {
 namespace {
 
 struct Case {
@@ -162,4 +162,4 @@ TEST(CudaVectorwise, LongRowsAndLongLists) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::vectorwise_pass_test

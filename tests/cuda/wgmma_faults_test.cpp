@@ -3,7 +3,7 @@
 // Here: of tensor cores.
 #include "faults_kit.hpp"
 
-namespace octavo::test {
+namespace octavo::test::wgmma_faults_test {
 namespace {
 
 TEST(Faults, WgmmaWithoutAFence) {
@@ -107,4 +107,4 @@ TEST(Faults, Fp8ByMmaSyncOfADeviceOf8) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::wgmma_faults_test

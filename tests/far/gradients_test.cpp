@@ -3,7 +3,7 @@
 #include "far/same.hpp"
 #include "octavo/gradient.hpp"
 
-namespace octavo::test {
+namespace octavo::test::gradients_test {
 namespace {
 
 constexpr std::int64_t kM = 6, kN = 12, kK = 32;
@@ -23,15 +23,15 @@ TEST(FarGradients, ScaledMm) {
     SCOPED_TRACE(std::string(name(c.a)) + " " + std::string(name(c.out)));
     const Tensor a = gaussians(c.a, {kM, kK}, 1, is_integer8(c.a) ? 30.0 : 1.0);
     const Tensor b = gaussians(c.b, {kK, kN}, 2, is_integer8(c.b) ? 30.0 : 1.0);
-    const auto scale_of = [](const Granularity& g, octavo::Side side, std::int64_t rows,
+    const auto scale_of = [](const Granularity& g, Side side, std::int64_t rows,
                              std::int64_t cols) {
       const ScaleGrid grid = scale_grid(g, side);
       const auto down = grid.rows == kWholeExtent ? 1 : (rows + grid.rows - 1) / grid.rows;
       const auto across = grid.cols == kWholeExtent ? 1 : (cols + grid.cols - 1) / grid.cols;
       return uniforms(DType::float32, {down, across}, 3);
     };
-    const Tensor sa = scale_of(c.scale_a, octavo::Side::a, kM, kK);
-    const Tensor sb = scale_of(c.scale_b, octavo::Side::b, kK, kN);
+    const Tensor sa = scale_of(c.scale_a, Side::a, kM, kK);
+    const Tensor sb = scale_of(c.scale_b, Side::b, kK, kN);
     const Tensor azp = integers(int32, {kM, 1}, 4, -3000, 10);  // near and far ones
     const Tensor grad = gaussians(bfloat16, {kM, kN}, 5);
     expect_same_far([&](Where& where) -> Outputs {
@@ -87,8 +87,8 @@ TEST(FarGradients, GroupedForms) {
 }
 
 TEST(FarGradients, Linear) {
-  const Quantized q = quantize(gaussians(float32, {kK, kN}, 3),
-                               {.granularity = per_channel(), .side = octavo::Side::b});
+  const Quantized q =
+      quantize(gaussians(float32, {kK, kN}, 3), {.granularity = per_channel(), .side = Side::b});
   const Tensor x = gaussians(bfloat16, {2, 3, kK}, 4);
   const Tensor grad = gaussians(bfloat16, {2, 3, kN}, 5);
   for (const int kind : {0, 1, 2}) {
@@ -149,4 +149,4 @@ TEST(FarGradients, Functional) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::gradients_test

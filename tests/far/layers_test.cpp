@@ -6,7 +6,7 @@
 #include "octavo/moe.hpp"
 #include "octavo/w8a8_utils.hpp"
 
-namespace octavo::test {
+namespace octavo::test::layers_test {
 namespace {
 
 constexpr std::int64_t kM = 9, kN = 24, kK = 64;
@@ -147,4 +147,4 @@ TEST(FarLayers, W8a8Utils) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::layers_test

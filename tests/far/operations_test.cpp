@@ -4,7 +4,7 @@
 #include "octavo/functional.hpp"
 #include "octavo/llm_int8.hpp"
 
-namespace octavo::test {
+namespace octavo::test::operations_test {
 namespace {
 
 constexpr std::int64_t kM = 7, kN = 20, kK = 48;
@@ -323,4 +323,4 @@ TEST(Far, DevicesDoNotMix) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::operations_test

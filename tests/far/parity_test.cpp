@@ -6,7 +6,7 @@
 #include "far/same.hpp"
 #include "support/lines.hpp"
 
-namespace octavo::test {
+namespace octavo::test::parity_test {
 namespace {
 
 using kit::Content;
@@ -60,4 +60,4 @@ INSTANTIATE_TEST_SUITE_P(Lines, FarParity, testing::ValuesIn(all_cases()),
                          });
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::parity_test

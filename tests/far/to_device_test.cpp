@@ -4,7 +4,7 @@
 #include "octavo/llm_int8.hpp"
 #include "octavo/moe.hpp"
 
-namespace octavo::test {
+namespace octavo::test::to_device_test {
 namespace {
 
 constexpr std::int64_t kM = 7, kN = 40, kK = 96;
@@ -203,4 +203,4 @@ TEST(FarWeights, Experts) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::to_device_test

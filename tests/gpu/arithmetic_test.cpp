@@ -18,7 +18,7 @@
 #include "backends/cuda/simulator/arithmetic.hpp"
 #include "gpu/probe_runner.hpp"
 
-namespace octavo::test {
+namespace octavo::test::arithmetic_test {
 namespace {
 
 using cuda::simulator::TensorUnit;
@@ -126,6 +126,7 @@ void expect_the_model(TensorUnit unit, ProbeId id, std::uint32_t all) {
         TensorUnit::mma_sync, ProbeId::mma_sync_##type, probe_tiles()); \
   }
 #include "gpu/probe_types.inc"
+#undef OCTAVO_PROBE
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::arithmetic_test

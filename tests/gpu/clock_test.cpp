@@ -7,7 +7,7 @@
 
 #include "gpu/clock_runner.hpp"
 
-namespace octavo::test {
+namespace octavo::test::clock_test {
 namespace {
 
 constexpr std::int64_t kInL2 = std::int64_t{8} << 20, kInMemory = std::int64_t{4} << 30;
@@ -43,4 +43,4 @@ TEST(HardwareClock, OfOneThingEach) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::clock_test

@@ -6,7 +6,7 @@
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::large_test {
 namespace {
 
 struct Shape {
@@ -48,4 +48,4 @@ TEST(LargeProducts, OfFp8HaveTheSameRowsInEveryBatch) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::large_test

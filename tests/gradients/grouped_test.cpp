@@ -2,7 +2,7 @@
 // The gradients of grouped products: four tensor forms, lists, batches.
 #include "gradients/check.hpp"
 
-namespace octavo::test {
+namespace octavo::test::grouped_test {
 namespace {
 
 Tensor operand(DType dtype, const Shape& shape, unsigned seed) {
@@ -189,4 +189,4 @@ TEST(GroupedGradients, OfBatchesWithOneScale) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::grouped_test

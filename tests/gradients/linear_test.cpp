@@ -4,7 +4,7 @@
 
 #include "gradients/check.hpp"
 
-namespace octavo::test {
+namespace octavo::test::linear_test {
 namespace {
 
 constexpr std::int64_t kM = 6, kN = 10, kK = 40;
@@ -224,4 +224,4 @@ TEST(Gradients, RunOnEveryBackend) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::linear_test

@@ -6,7 +6,7 @@
 
 #include "gradients/check.hpp"
 
-namespace octavo::test {
+namespace octavo::test::llm_int8_test {
 namespace {
 
 ActivationQuant llm_int8(float threshold) {
@@ -202,4 +202,4 @@ TEST(LlmInt8WeightGradient, FollowsAlphaAndTheResultsScale) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::llm_int8_test

@@ -2,7 +2,7 @@
 // The gradients of quantisers: straight through, learned step sizes, dequantize.
 #include "gradients/check.hpp"
 
-namespace octavo::test {
+namespace octavo::test::quantize_test {
 namespace {
 
 constexpr std::int64_t kRows = 12, kColumns = 21;
@@ -116,4 +116,4 @@ TEST(DequantizeGradients, AreThoseOfTheFormula) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::quantize_test

@@ -7,7 +7,7 @@
 #include "support/draw.hpp"
 #include "support/scale_shape.hpp"
 
-namespace octavo::test {
+namespace octavo::test::random_grouped_test {
 namespace {
 
 // What is cut into groups, and which operands have one matrix for each.
@@ -173,4 +173,4 @@ TEST(RandomGroupedGradients, AreThoseOfTheFormula) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::random_grouped_test

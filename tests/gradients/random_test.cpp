@@ -7,7 +7,7 @@
 #include "support/draw.hpp"
 #include "support/scale_shape.hpp"
 
-namespace octavo::test {
+namespace octavo::test::random_test {
 namespace {
 
 enum class Layout { rows, columns, gaps, backwards };
@@ -202,4 +202,4 @@ TEST(RandomGradients, AreThoseOfTheFormula) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::random_test

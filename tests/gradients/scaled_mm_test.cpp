@@ -2,7 +2,7 @@
 // The gradients of scaled_mm: every pair of types, every pair of granularities, every argument.
 #include "gradients/check.hpp"
 
-namespace octavo::test {
+namespace octavo::test::scaled_mm_test {
 namespace {
 
 // Operands of any type: small integers where codes are integers.
@@ -335,4 +335,4 @@ TEST(ScaledMmGradients, AreTheSlopesOfTheLoss) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::scaled_mm_test

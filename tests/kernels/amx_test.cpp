@@ -12,7 +12,7 @@
 #include "octavo/octavo.hpp"
 
 #if defined(__x86_64__)
-namespace octavo::test {
+namespace octavo::test::amx_test {
 namespace {
 
 /// Whether the processor would have to save tile registers for this thread now (XINUSE, which every
@@ -107,5 +107,5 @@ TEST_F(Amx, ATileAfterItsRegistersWereGivenUpShapesThemAgain) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::amx_test
 #endif

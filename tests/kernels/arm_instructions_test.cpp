@@ -21,7 +21,7 @@
 #include "core/cpu_features.hpp"
 #include "kit/random.hpp"
 
-namespace octavo::test {
+namespace octavo::test::arm_instructions_test {
 namespace {
 
 using arm::Bytes;
@@ -227,5 +227,5 @@ TEST(ArmInstructions, SveDoesInEveryQuadWhatNeonDoes) {
 #endif
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::arm_instructions_test
 #endif

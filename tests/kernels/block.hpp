@@ -15,16 +15,17 @@ namespace octavo::test {
 
 /// Bytes between guard pages. Mapping memory takes longer than a kernel does, so the pages of
 /// blocks that are gone serve again; what a block holds at first is anything.
-inline std::shared_ptr<void> guarded_bytes(std::size_t bytes, Side side) {
+inline std::shared_ptr<void> guarded_bytes(std::size_t bytes, GuardedSide side) {
   constexpr std::size_t kPage = 4096;  // sizes of blocks are grouped by it
   const std::size_t rounded = (bytes + kPage - 1) / kPage * kPage;
   if (rounded == 0) return guarded(side)(0);
-  static std::map<std::pair<std::size_t, Side>, std::vector<std::shared_ptr<void>>> free;
+  static std::map<std::pair<std::size_t, GuardedSide>, std::vector<std::shared_ptr<void>>> free;
   std::vector<std::shared_ptr<void>>& same = free[{rounded, side}];
   if (same.empty()) same.push_back(guarded(side)(rounded));
   std::shared_ptr<void> pages = std::move(same.back());
   same.pop_back();
-  char* first = static_cast<char*>(pages.get()) + (side == Side::right ? rounded - bytes : 0);
+  char* first =
+      static_cast<char*>(pages.get()) + (side == GuardedSide::right ? rounded - bytes : 0);
   return {first, [pages, &same](void*) mutable { same.push_back(std::move(pages)); }};
 }
 
@@ -32,7 +33,7 @@ inline std::shared_ptr<void> guarded_bytes(std::size_t bytes, Side side) {
 template <class T>
 class Block {
  public:
-  explicit Block(std::int64_t count, Side side = Side::right)
+  explicit Block(std::int64_t count, GuardedSide side = GuardedSide::right)
       : count_(count), memory_(guarded_bytes(static_cast<std::size_t>(count) * sizeof(T), side)) {}
   T* data() const { return static_cast<T*>(memory_.get()); }
   T& operator[](std::int64_t i) const { return data()[i]; }

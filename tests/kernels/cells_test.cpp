@@ -16,7 +16,7 @@
 #include "kit/random.hpp"
 #include "support/guard.hpp"
 
-namespace octavo::test {
+namespace octavo::test::cells_test {
 namespace {
 
 constexpr std::int64_t kGap = 5;  // elements and codes between rows
@@ -26,7 +26,7 @@ struct Source {
   Source(DType from, std::int64_t height, std::int64_t count, const std::vector<float>& x)
       : dtype(from), rows(height), step(count + kGap), cells(x) {
     const std::int64_t all = (rows - 1) * step + count;
-    memory = guarded(Side::right)(static_cast<std::size_t>(all * element_bytes(from)));
+    memory = guarded(GuardedSide::right)(static_cast<std::size_t>(all * element_bytes(from)));
     for (std::int64_t i = 0; i < all; ++i) {
       store_float(from, memory.get(), i, x[static_cast<std::size_t>(i)], Overflow::saturate);
     }
@@ -55,9 +55,10 @@ void expect_scalar(const Case& c, const Source& x, bool all) {
   const DType scale_type = c.exponents ? DType::float8_e8m0fnu : DType::float32;
   const std::int64_t scale_bytes = element_bytes(scale_type);
   const std::int64_t code_step = (c.count + kGap + 63) / 64 * 64;
-  const auto codes =
-      guarded(Side::right)(static_cast<std::size_t>((x.rows - 1) * code_step + c.count + c.shift));
-  const auto scales = guarded(Side::right)(static_cast<std::size_t>(down * across * scale_bytes));
+  const auto codes = guarded(GuardedSide::right)(
+      static_cast<std::size_t>((x.rows - 1) * code_step + c.count + c.shift));
+  const auto scales =
+      guarded(GuardedSide::right)(static_cast<std::size_t>(down * across * scale_bytes));
   auto* code_bytes = static_cast<std::uint8_t*>(codes.get());
   std::vector<bool> left(static_cast<std::size_t>(down * across));
   cpu::CellRows rows{.row = {.from = x.dtype,
@@ -244,7 +245,8 @@ std::int64_t expect_shifted(const cpu::Kernels& kernels, DType to, const Source&
   const QuantizeSpec spec{.dtype = to, .azp = true};
   const ScaleRule rule = scale_rule(spec);
   const std::int64_t step = (count + 63) / 64 * 64;
-  const auto codes = guarded(Side::right)(static_cast<std::size_t>((x.rows - 1) * step + count));
+  const auto codes =
+      guarded(GuardedSide::right)(static_cast<std::size_t>((x.rows - 1) * step + count));
   std::vector<float> scales(static_cast<std::size_t>(x.rows));
   std::vector<std::int32_t> azps(static_cast<std::size_t>(2 * x.rows));
   auto* code_bytes = static_cast<std::uint8_t*>(codes.get());
@@ -344,4 +346,4 @@ TEST(Cells, OfZeroPointsGetThoseOfTheScalarRules) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::cells_test

@@ -12,7 +12,7 @@
 #include "dot_operands.hpp"
 #include "octavo/numeric.hpp"
 
-namespace octavo::test {
+namespace octavo::test::decode_test {
 namespace {
 
 using cpu::DotKernels;
@@ -179,4 +179,4 @@ TEST(DotDecode, IsThereWhereRowsArePacked) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::decode_test

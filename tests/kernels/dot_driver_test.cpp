@@ -12,7 +12,7 @@
 #include "machines.hpp"
 #include "octavo/octavo.hpp"
 
-namespace octavo::test {
+namespace octavo::test::dot_driver_test {
 namespace {
 
 constexpr std::int64_t kBytes = 4 << 20;
@@ -163,4 +163,4 @@ TEST(DotDriver, SharesAreEven) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::dot_driver_test

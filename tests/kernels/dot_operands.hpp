@@ -138,7 +138,7 @@ class Rows {
     if (lie == Lie::odd || lie == Lie::tight || lie == Lie::same) {
       lda_ = lie == Lie::same ? 0 : depth + (lie == Lie::odd ? 3 - depth % 2 : 0);
       const std::int64_t bytes = (rows - 1) * lda_ + depth;
-      memory_ = guarded(Side::right)(static_cast<std::size_t>(bytes));
+      memory_ = guarded(GuardedSide::right)(static_cast<std::size_t>(bytes));
       first_ = static_cast<std::uint8_t*>(memory_.get());
     } else {
       const std::int64_t inner = (depth + page - 1) / page * page;

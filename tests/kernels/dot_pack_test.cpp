@@ -11,7 +11,7 @@
 
 #include "dot_operands.hpp"
 
-namespace octavo::test {
+namespace octavo::test::dot_pack_test {
 namespace {
 
 using cpu::IntegerKernels;
@@ -109,7 +109,7 @@ std::uint32_t value_bits(DType dtype, const char* element) {
 
 struct Piece {
   std::int64_t depth, columns;
-  Side side;
+  GuardedSide side;
   std::int64_t offset = 0;  // bytes that B begins behind its guard page
 };
 
@@ -194,14 +194,14 @@ TEST(DotPackers, GiveTheBytesAndSumsOfAScalarLoop) {
     for (const Strides& strides : kStrides) {
       for (std::int64_t columns = 1; columns <= kCols; columns += every ? 1 : 7) {
         for (const std::int64_t bytes : {0, 1, 2, 3, 4, 7, 64, 65, 130}) {
-          expect_packed(packer, strides, {(bytes + size - 1) / size, columns, Side::right});
+          expect_packed(packer, strides, {(bytes + size - 1) / size, columns, GuardedSide::right});
         }
-        expect_packed(packer, strides, {66 / size, columns, Side::left});
+        expect_packed(packer, strides, {66 / size, columns, GuardedSide::left});
         if (HasFatalFailure()) return;
       }
       for (const std::int64_t columns : {16, 31, 33, 48, 63}) {
-        expect_packed(packer, strides, {300, columns, Side::right});
-        expect_packed(packer, strides, {35, columns, Side::left, 1});
+        expect_packed(packer, strides, {300, columns, GuardedSide::right});
+        expect_packed(packer, strides, {35, columns, GuardedSide::left, 1});
       }
       if (HasFatalFailure()) return;
     }
@@ -268,4 +268,4 @@ TEST(DotPackers, SumExtremeColumns) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::dot_pack_test

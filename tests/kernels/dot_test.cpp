@@ -15,7 +15,7 @@
 #include "dot_operands.hpp"
 #include "kit/random.hpp"
 
-namespace octavo::test {
+namespace octavo::test::dot_test {
 namespace {
 
 using cpu::DotKernel;
@@ -300,4 +300,4 @@ TEST(DotKernels, ExtremeCodesAddUpExactly) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::dot_test

@@ -10,7 +10,7 @@
 
 #include "dot_operands.hpp"
 
-namespace octavo::test {
+namespace octavo::test::dot_total_test {
 namespace {
 
 using cpu::DotKernels;
@@ -235,4 +235,4 @@ TEST(DotTotals, OfFloatsAreBitForBitThoseOfTheirGroups) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::dot_total_test

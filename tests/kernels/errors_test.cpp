@@ -17,7 +17,7 @@
 #include "octavo/quantize.hpp"
 #include "support/guard.hpp"
 
-namespace octavo::test {
+namespace octavo::test::errors_test {
 namespace {
 
 constexpr double kBound = 18 * 0x1p-24;
@@ -64,8 +64,8 @@ class Row {
  public:
   Row(DType from, DType to, std::int64_t count, float magnitude) {
     const auto elements = static_cast<std::size_t>(count);
-    values_ = guarded(Side::right)(elements * static_cast<std::size_t>(element_bytes(from)));
-    codes_ = guarded(Side::right)(elements);
+    values_ = guarded(GuardedSide::right)(elements * static_cast<std::size_t>(element_bytes(from)));
+    codes_ = guarded(GuardedSide::right)(elements);
     const kit::Random random(static_cast<std::uint64_t>(count) + 7);
     for (std::int64_t i = 0; i < count; ++i) {
       const double uniform = random.uniform(static_cast<std::uint64_t>(i)) - 0.5;
@@ -275,4 +275,4 @@ TEST(CodeErrors, OfEveryGridAreTheReferences) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::errors_test

@@ -13,7 +13,7 @@
 #include "kit/random.hpp"
 #include "support/guard.hpp"
 
-namespace octavo::test {
+namespace octavo::test::experts_test {
 namespace {
 
 using cpu::Kernels;
@@ -22,7 +22,7 @@ using cpu::Kernels;
 class Row {
  public:
   explicit Row(const std::vector<float>& values)
-      : count_(values.size()), memory_(guarded(Side::right)(count_ * sizeof(float))) {
+      : count_(values.size()), memory_(guarded(GuardedSide::right)(count_ * sizeof(float))) {
     std::copy(values.begin(), values.end(), data());
   }
   float* data() const { return static_cast<float*>(memory_.get()); }
@@ -129,4 +129,4 @@ TEST(ExpertKernels, AddScaledRoundsProductAndSum) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::experts_test

@@ -8,7 +8,7 @@
 #include "backends/backend.hpp"
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::finish_pass_test {
 namespace {
 
 struct Case {
@@ -114,4 +114,4 @@ TEST(FinishPassAlone, AnEmptySumMeetsNoScale) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::finish_pass_test

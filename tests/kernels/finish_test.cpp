@@ -14,7 +14,7 @@
 #include "block.hpp"
 #include "core/element.hpp"
 
-namespace octavo::test {
+namespace octavo::test::finish_test {
 namespace {
 
 using cpu::FinishStep;
@@ -284,4 +284,4 @@ TEST(Finish, StoresInt32SumsThemselves) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::finish_test

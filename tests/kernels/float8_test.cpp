@@ -12,7 +12,7 @@
 #include "dot_operands.hpp"
 #include "octavo/numeric.hpp"
 
-namespace octavo::test {
+namespace octavo::test::float8_test {
 namespace {
 
 using cpu::kPanelVectors;
@@ -50,7 +50,7 @@ TEST(Float8Decode, GivesEveryCodeOfAnyCountAtAnyAddress) {
     for (std::int64_t count = 0; count <= 330; ++count) {
       // Both ends at guard pages in turn; an even address at the end is an odd one where the count
       // is odd.
-      for (const Side side : {Side::left, Side::right}) {
+      for (const GuardedSide side : {GuardedSide::left, GuardedSide::right}) {
         const Block<std::uint8_t> codes(count, side);
         const Block<std::uint16_t> out(count, side);
         const auto first = static_cast<std::uint8_t>(count * 7);
@@ -72,8 +72,8 @@ TEST(Float8Decode, ReadsAndWritesAtOddAddresses) {
   constexpr std::int64_t kCount = 256;
   for (const DType dtype : kFloat8Types) {
     for (std::int64_t shift = 0; shift < 64; ++shift) {
-      const Block<std::uint8_t> codes(kCount + shift, Side::left);
-      const Block<char> out(2 * kCount + shift + 1, Side::left);
+      const Block<std::uint8_t> codes(kCount + shift, GuardedSide::left);
+      const Block<char> out(2 * kCount + shift + 1, GuardedSide::left);
       for (std::int64_t i = 0; i < kCount; ++i) codes[shift + i] = static_cast<std::uint8_t>(i);
       std::memset(out.data(), 0xA5, static_cast<std::size_t>(out.size()));
       kernels->decode(cpu::float8_table(dtype), codes.data() + shift, kCount, out.data() + shift);
@@ -299,4 +299,4 @@ TEST(FloatPanels, ArePackedFromRows) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::float8_test

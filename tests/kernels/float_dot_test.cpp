@@ -13,7 +13,7 @@
 #include "arm_instructions.hpp"
 #include "dot_operands.hpp"
 
-namespace octavo::test {
+namespace octavo::test::float_dot_test {
 namespace {
 
 using cpu::kPanelVectors;
@@ -320,4 +320,4 @@ TEST(FloatDotKernels, KeepWhatIsNotFiniteInItsRowAndColumn) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::float_dot_test

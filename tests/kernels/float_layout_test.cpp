@@ -14,7 +14,7 @@
 
 #include "dot_operands.hpp"
 
-namespace octavo::test {
+namespace octavo::test::float_layout_test {
 namespace {
 
 struct Case {
@@ -200,4 +200,4 @@ TEST(FloatForms, AreThoseOfTheTypesThatPanelsHold) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::float_layout_test

@@ -13,7 +13,7 @@
 #include "machines.hpp"
 #include "octavo/tensor.hpp"
 
-namespace octavo::test {
+namespace octavo::test::int8_layout_test {
 namespace {
 
 using cpu::kInt8Layout;
@@ -116,4 +116,4 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Int8Layout,
                          });
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::int8_layout_test

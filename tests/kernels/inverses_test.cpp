@@ -14,7 +14,7 @@
 #include "kit/random.hpp"
 #include "octavo/numeric.hpp"
 
-namespace octavo::test {
+namespace octavo::test::inverses_test {
 namespace {
 
 // What halves of steps of a type's codes are cut to; zero points reach further.
@@ -245,4 +245,4 @@ TEST(Inverses, AreOfAllFactorsOrOfNone) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::inverses_test

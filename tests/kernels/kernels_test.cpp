@@ -18,7 +18,7 @@
 #include "kit/random.hpp"
 #include "support/guard.hpp"
 
-namespace octavo::test {
+namespace octavo::test::kernels_test {
 namespace {
 
 using cpu::Kernels;
@@ -28,7 +28,7 @@ using cpu::kPanelCols;
 class Floats {
  public:
   Floats(std::int64_t count, std::uint64_t seed)
-      : memory_(guarded(Side::right)(static_cast<std::size_t>(count) * sizeof(float))) {
+      : memory_(guarded(GuardedSide::right)(static_cast<std::size_t>(count) * sizeof(float))) {
     const kit::Random random(seed);
     for (std::int64_t i = 0; i < count; ++i) {
       data()[i] = static_cast<float>(random.uniform(static_cast<std::uint64_t>(i)) - 0.5);
@@ -75,7 +75,8 @@ TEST(Kernels, WidenEveryCodeOfEveryTypeAtAnyAlignment) {
       const std::int64_t bytes = element_bytes(row.dtype);
       const std::int64_t count = bytes == 2 ? 65536 : 256;
       for (const std::int64_t shift : {0, 1}) {  // one byte off: no type is aligned
-        const auto memory = guarded(Side::right)(static_cast<std::size_t>(count * bytes + shift));
+        const auto memory =
+            guarded(GuardedSide::right)(static_cast<std::size_t>(count * bytes + shift));
         // A block that ends at a page and begins `shift` bytes later than it would.
         auto* source = static_cast<std::uint8_t*>(memory.get());
         for (std::int64_t i = 0; i < count * bytes; ++i) {
@@ -149,7 +150,7 @@ TEST(Kernels, NarrowLikeTheScalarCodecs) {
       if (!is_floating(row.dtype) && !is_integer8(row.dtype)) continue;
       const auto bytes = static_cast<std::size_t>(count * element_bytes(row.dtype));
       for (const Overflow overflow : {Overflow::saturate, Overflow::ieee}) {
-        const auto got = guarded(Side::right)(bytes);
+        const auto got = guarded(GuardedSide::right)(bytes);
         std::vector<std::uint8_t> want(bytes);
         kernels->narrow(row.dtype, cases.data(), count, got.get(), overflow);
         for (std::int64_t i = 0; i < count; ++i) {
@@ -165,7 +166,7 @@ TEST(Kernels, NarrowLikeTheScalarCodecs) {
 // The cases in a type that rows are quantised from, right before a guard page.
 std::shared_ptr<void> row_of(DType from, const std::vector<float>& cases, std::size_t first) {
   const auto bytes = static_cast<std::size_t>(element_bytes(from));
-  const auto row = guarded(Side::right)((cases.size() - first) * bytes);
+  const auto row = guarded(GuardedSide::right)((cases.size() - first) * bytes);
   for (std::size_t i = first; i < cases.size(); ++i) {
     store_float(from, row.get(), static_cast<std::int64_t>(i - first), cases[i], Overflow::ieee);
   }
@@ -256,7 +257,7 @@ TEST(Kernels, QuantizeRowsLikeTheScalarRules) {
   for (const Kernels* kernels : cpu::usable_kernels()) {
     const auto expect_scalar = [&](cpu::RowCodes row) {
       const auto bytes = static_cast<std::size_t>(row.count);
-      const auto got = guarded(Side::right)(bytes);
+      const auto got = guarded(GuardedSide::right)(bytes);
       row.codes = got.get();
       kernels->quantize(row);
       const std::vector<std::uint8_t> want = scalar_codes(row);
@@ -319,7 +320,7 @@ TEST(Kernels, QuantizeRunsOfEveryLength) {
   const auto expect_scalar = [](const Kernels* kernels, cpu::RowCodes row, std::int64_t shift) {
     // From `shift` bytes after a line on, up to a guard page.
     const auto bytes = static_cast<std::size_t>((row.count + 63) / 64 * 64 + 64);
-    const auto memory = guarded(Side::right)(bytes);
+    const auto memory = guarded(GuardedSide::right)(bytes);
     auto* codes = static_cast<std::uint8_t*>(memory.get()) + bytes - row.count - shift;
     row.codes = codes;
     kernels->quantize(row);
@@ -485,4 +486,4 @@ TEST(Kernels, FindWhatCellsReach) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::kernels_test

@@ -16,7 +16,7 @@
 #include "machines.hpp"
 #include "support/lines.hpp"
 
-namespace octavo::test {
+namespace octavo::test::machine_test {
 namespace {
 
 using kit::Content;
@@ -26,7 +26,7 @@ using kit::Operands;
 class Made {
  public:
   Made(const std::string& line, const char* packer, Content content = Content::uniform)
-      : operands_(lined(line, packer), content, guarded(Side::right)),
+      : operands_(lined(line, packer), content, guarded(GuardedSide::right)),
         made_(make_problem(lined(line, packer), operands_, packer)) {}
   const MatmulProblem& problem() const { return made_.problem(); }
 
@@ -347,4 +347,4 @@ TEST(DotMachines, SayHowFewRowsReadCodesWhereTheyLie) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::machine_test

@@ -15,7 +15,7 @@
 #include "kit/random.hpp"
 #include "support/guard.hpp"
 
-namespace octavo::test {
+namespace octavo::test::outliers_test {
 namespace {
 
 using cpu::Kernels;
@@ -25,7 +25,7 @@ class Block {
  public:
   explicit Block(std::int64_t count)
       : count_(static_cast<std::size_t>(count)),
-        memory_(guarded(Side::right)(count_ * sizeof(T))) {}
+        memory_(guarded(GuardedSide::right)(count_ * sizeof(T))) {}
   T* data() const { return static_cast<T*>(memory_.get()); }
   std::vector<T> copy() const { return {data(), data() + count_}; }
 
@@ -212,4 +212,4 @@ TEST(OutlierKernels, TransposeBytes) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::outliers_test

@@ -16,7 +16,7 @@
 
 #include "dot_operands.hpp"
 
-namespace octavo::test {
+namespace octavo::test::plain_test {
 namespace {
 
 using cpu::DotKernels;
@@ -92,7 +92,7 @@ struct Shape {
 // A weight where it lies, right before a guard page, or right behind one.
 class Weight {
  public:
-  Weight(DType dtype, PlainOrder order, const Shape& s, std::int64_t gap, Side side)
+  Weight(DType dtype, PlainOrder order, const Shape& s, std::int64_t gap, GuardedSide side)
       : dtype_(dtype),
         along_k_(order == PlainOrder::along_k),
         lines_(along_k_ ? s.columns : s.depth),
@@ -267,7 +267,7 @@ void expect_sums(const PlainTable& table, const char* how, PlainOrder order, con
 }
 
 void expect_same(const PlainTable& table, PlainOrder order, const Shape& s, std::int64_t gap,
-                 Side side, std::uint8_t flip) {
+                 GuardedSide side, std::uint8_t flip) {
   const PlainKernel kernel = table.plain->plain({.weight = table.weight,
                                                  .order = order,
                                                  .rows = s.rows,
@@ -364,7 +364,8 @@ TEST(PlainKernels, GiveTheBitsOfTilesAtTheEndsOfEveryExtent) {
         ++turn;
         if ((turn + rows) % 4 != 0 && depth > 5) continue;
         expect_same(table, order, {rows, columns, depth, 0, shifts_of(turn / 3)}, turn % 5,
-                    turn % 2 == 0 ? Side::left : Side::right, turn % 2 == 0 ? 0x80 : 0);
+                    turn % 2 == 0 ? GuardedSide::left : GuardedSide::right,
+                    turn % 2 == 0 ? 0x80 : 0);
         if (::testing::Test::HasFatalFailure()) return;
       }
     }
@@ -378,7 +379,8 @@ TEST(PlainKernels, GiveTheBitsOfTilesAtAnyDepth) {
     for (const std::int64_t depth : {512, 1029, 4160, 7001, 20003}) {
       if (depth == 7001 ? rows < 100 : ++turn % 3 != 0) continue;
       if (depth > 16384 && !table.integers()) continue;  // which alone copies so much
-      expect_same(table, order, {rows, 40, depth, 0, shifts_of(turn / 3)}, 0, Side::right, 0x80);
+      expect_same(table, order, {rows, 40, depth, 0, shifts_of(turn / 3)}, 0, GuardedSide::right,
+                  0x80);
     }
   });
 }
@@ -391,7 +393,7 @@ TEST(PlainKernels, GiveTheBitsOfTilesUnderScalesAlongK) {
         const std::int64_t columns =
             order == PlainOrder::along_k ? 64 - ++turn % 40 : 30 + ++turn % 200;
         expect_same(table, order, {rows, columns, depth, group, shifts_of(turn)}, turn % 4,
-                    Side::right, turn % 2 == 0 ? 0x80 : 0);
+                    GuardedSide::right, turn % 2 == 0 ? 0x80 : 0);
         if (::testing::Test::HasFatalFailure()) return;
       }
     });
@@ -407,7 +409,8 @@ TEST(PlainKernels, OfTinyNumbersGiveTheBitsOfTiles) {
   for_each_kernel(0, [&](const PlainTable& table, PlainOrder order, std::int64_t rows) {
     if (!takes_tiny(table)) return;
     for (const std::int64_t depth : {1, 31, 33, 64, 95, 200}) {
-      expect_same(table, order, {rows, 40, depth, 0, Shifts::none, kTiny}, 1, Side::right, 0);
+      expect_same(table, order, {rows, 40, depth, 0, Shifts::none, kTiny}, 1, GuardedSide::right,
+                  0);
       if (::testing::Test::HasFatalFailure()) return;
     }
   });
@@ -418,7 +421,7 @@ const cpu::TurnedPlain* turned_of(const PlainTable& t) {
   return t.plain->turned != nullptr ? t.plain->turned(t.weight) : nullptr;
 }
 
-void expect_turned(const PlainTable& table, const Shape& s, std::int64_t gap, Side side) {
+void expect_turned(const PlainTable& table, const Shape& s, std::int64_t gap, GuardedSide side) {
   const cpu::TurnedPlain& kernels = *turned_of(table);
   const Weight w(table.weight, PlainOrder::along_k, s, gap, side);
   const Beside x(table.a, s);
@@ -460,19 +463,19 @@ TEST(PlainKernels, OfTurnedRowsGiveTheBitsOfTiles) {
         for (const std::int64_t depth : {1, 2, 15, 31, 32, 33, 63, 64, 65, 127, 130, 200}) {
           if ((++turn + rows) % 5 != 0) continue;
           expect_turned(table, {rows, columns, depth, 0, Shifts::none}, turn % 5,
-                        turn % 2 == 0 ? Side::left : Side::right);
+                        turn % 2 == 0 ? GuardedSide::left : GuardedSide::right);
           if (HasFatalFailure()) return;
         }
       }
     }
     // Several chunks of K: of columns that are gathered, and of rows that a cache does not keep.
     for (const std::int64_t depth : {2048, 4097, 8200}) {
-      expect_turned(table, {33, 70, depth, 0, Shifts::none}, 1, Side::right);
-      expect_turned(table, {kernels.most_rows, 33, depth, 0, Shifts::none}, 0, Side::left);
+      expect_turned(table, {33, 70, depth, 0, Shifts::none}, 1, GuardedSide::right);
+      expect_turned(table, {kernels.most_rows, 33, depth, 0, Shifts::none}, 0, GuardedSide::left);
       if (HasFatalFailure()) return;
     }
   }
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::plain_test

@@ -14,7 +14,7 @@
 #include "kit/oracle.hpp"
 #include "support/lines.hpp"
 
-namespace octavo::test {
+namespace octavo::test::region_test {
 namespace {
 
 bool has_kernels() { return cpu::dot_machine().integers != nullptr; }
@@ -25,7 +25,7 @@ class Listed {
   explicit Listed(const std::vector<std::string>& lines) {
     for (const std::string& text : lines) {
       const ProblemLine line = parse_problem_line(text);
-      operands_.emplace_back(line, kit::Content::gaussian, guarded(Side::right));
+      operands_.emplace_back(line, kit::Content::gaussian, guarded(GuardedSide::right));
       made_.push_back(make_problem(line, operands_.back()));
       members_.push_back(made_.back().problem().single);
     }
@@ -192,4 +192,4 @@ TEST(DotRegions, CutListsOfMembersThatACacheDoesNotHold) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::region_test

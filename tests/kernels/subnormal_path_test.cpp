@@ -5,7 +5,7 @@
 #include "backends/cpu/dot/path.hpp"
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::subnormal_path_test {
 namespace {
 
 // A machine with these kernels for bfloat16; they are chosen, not run.
@@ -65,4 +65,4 @@ TEST(SubnormalPaths, KeepWhatTheyAreAskedTo) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::subnormal_path_test

@@ -13,7 +13,7 @@
 #include "kit/random.hpp"
 #include "vnni_instructions.hpp"
 
-namespace octavo::test {
+namespace octavo::test::vnni_test {
 namespace {
 
 constexpr std::uint64_t kRandomVectors = 100000;
@@ -107,5 +107,5 @@ TEST(Vnni, SimulatedKernelsMultiplyByTheSame) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::vnni_test
 #endif

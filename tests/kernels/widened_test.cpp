@@ -11,7 +11,7 @@
 #include "dot_operands.hpp"
 #include "octavo/numeric.hpp"
 
-namespace octavo::test {
+namespace octavo::test::widened_test {
 namespace {
 
 using cpu::kPanelVectors;
@@ -145,4 +145,4 @@ TEST(WideningTiles, WidenEveryHalfInEveryPlace) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::widened_test

@@ -5,7 +5,7 @@
 
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::bnb_test {
 namespace {
 
 using bnb::GlobalOutlierPooler;
@@ -242,4 +242,4 @@ TEST(Bnb, UsesTheOriginalWeightForOutliersOnRequest) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::bnb_test

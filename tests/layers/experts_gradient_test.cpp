@@ -9,7 +9,7 @@
 #include "layers/compose.hpp"
 #include "octavo/gradient.hpp"
 
-namespace octavo::test {
+namespace octavo::test::experts_gradient_test {
 namespace {
 
 constexpr double kUnit = 0x1p-24;
@@ -395,4 +395,4 @@ TEST(ExpertGradients, ANaNShowsInItsRowAlone) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::experts_gradient_test

@@ -7,7 +7,7 @@
 
 #include "layers/compose.hpp"
 
-namespace octavo::test {
+namespace octavo::test::fused_experts_test {
 namespace {
 
 constexpr std::int64_t kExperts = 5;
@@ -200,4 +200,4 @@ TEST(FusedExperts, ExplainSaysWhatRunsBothProducts) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::fused_experts_test

@@ -6,7 +6,7 @@
 
 #include "layers/compose.hpp"
 
-namespace octavo::test {
+namespace octavo::test::oracle_test {
 namespace {
 
 constexpr std::int64_t kExperts = 4;
@@ -140,4 +140,4 @@ TEST(FusedExpertsOracle, ActivationsAsTheyAre) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::oracle_test

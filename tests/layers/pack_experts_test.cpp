@@ -4,7 +4,7 @@
 
 #include "layers/compose.hpp"
 
-namespace octavo::test {
+namespace octavo::test::pack_experts_test {
 namespace {
 
 struct Stored {
@@ -81,4 +81,4 @@ TEST(PackExperts, OneBlockForAll) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::pack_experts_test

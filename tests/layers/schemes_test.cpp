@@ -5,7 +5,7 @@
 
 #include "layers/compose.hpp"
 
-namespace octavo::test {
+namespace octavo::test::schemes_test {
 namespace {
 
 constexpr std::int64_t kExperts = 6;
@@ -146,4 +146,4 @@ INSTANTIATE_TEST_SUITE_P(All, SchemeTest,
                          });
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::schemes_test

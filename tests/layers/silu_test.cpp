@@ -8,7 +8,7 @@
 
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::silu_test {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -112,4 +112,4 @@ TEST(SiluAndMul, ThreadsDoNotMatter) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::silu_test

@@ -5,7 +5,7 @@
 
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::empty_sums_test {
 namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
@@ -134,4 +134,4 @@ TEST(EmptySum, PassesNoGradientToScalesAndAlpha) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::empty_sums_test

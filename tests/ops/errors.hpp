@@ -10,6 +10,9 @@
 
 namespace octavo::test {
 
+inline constexpr Code kInvalid = Code::invalid_argument;
+inline constexpr Device kNoCuda{DeviceType::cuda, 64};
+
 struct ErrorRow {
   const char* name;
   Code code;
@@ -35,5 +38,7 @@ std::vector<ErrorRow> parallel_errors();
 TensorView ones(DType dtype, std::initializer_list<std::int64_t> shape);
 /// A float32 vector of these.
 TensorView scales_of(std::initializer_list<float> list);
+/// Activations to int8, with scales of this kind.
+ActivationQuant int8_rule(const Granularity& granularity = per_token());
 
 }  // namespace octavo::test

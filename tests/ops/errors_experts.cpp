@@ -5,17 +5,11 @@
 namespace octavo::test {
 namespace {
 
-constexpr Code kInvalid = Code::invalid_argument;
 constexpr Code kUnsupported = Code::unsupported;
 
 ExpertWeights packed(std::int64_t experts, std::int64_t n, std::int64_t k,
                      const ActivationQuant& rule) {
   return pack_experts(ones(int8, {experts, n, k}), {.activation = rule});
-}
-ActivationQuant int8_rule(const Granularity& granularity = per_token()) {
-  ActivationQuant rule;
-  rule.spec.granularity = granularity;
-  return rule;
 }
 
 // A good call of two rows, three experts, K = 4, I = 6, to be spoilt.

@@ -5,12 +5,6 @@
 #include "ops/errors.hpp"
 
 namespace octavo::test {
-namespace {
-
-constexpr Code kInvalid = Code::invalid_argument;
-
-}  // namespace
-
 std::vector<ErrorRow> gradient_errors() {
   const TensorView a = ones(int8, {2, 3});
   const TensorView b = ones(int8, {3, 4});

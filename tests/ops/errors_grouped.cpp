@@ -10,8 +10,6 @@ using functional::RecipeScale;
 using functional::ScalingType;
 using functional::SwizzleType;
 
-constexpr Code kInvalid = Code::invalid_argument;
-
 TensorView offsets(const std::vector<int>& ends, DType dtype = int32) {
   const TensorView v = ones(int32, {static_cast<std::int64_t>(ends.size())});
   std::copy(ends.begin(), ends.end(), static_cast<int*>(v.data));

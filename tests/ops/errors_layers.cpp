@@ -13,8 +13,6 @@ namespace {
 using w8a8_utils::kUnsetScale;
 using Widths = std::vector<std::int64_t>;
 
-constexpr Code kInvalid = Code::invalid_argument;
-
 std::function<void()> loading(const char* scheme, const LinearTensors& tensors,
                               const W8A8Options& options = {}) {
   return [=] { (void)w8a8_weight(scheme, tensors, options); };

@@ -10,8 +10,6 @@
 namespace octavo::test {
 namespace {
 
-constexpr Code kInvalid = Code::invalid_argument;
-
 // Rank 0 of two, the other of which says the same, or nearly.
 class OtherVersion final : public Communicator {
  public:
@@ -54,12 +52,6 @@ ExpertWeights experts(std::int64_t count, std::int64_t n, std::int64_t k,
                       const std::optional<ActivationQuant>& rule = {}) {
   const DType dtype = rule ? DType::int8 : DType::float32;
   return pack_experts(ones(dtype, {count, n, k}), {.activation = rule});
-}
-
-ActivationQuant int8_rule(const Granularity& granularity) {
-  ActivationQuant rule;
-  rule.spec.granularity = granularity;
-  return rule;
 }
 
 // Two experts of K = 8, I = 4, N = 3 on one rank.

@@ -5,15 +5,11 @@
 namespace octavo::test {
 namespace {
 
-constexpr Code kInvalid = Code::invalid_argument;
-
 void mm(const Operand& a, const Operand& b, const ScaledMmOptions& options = {}) {
   (void)scaled_mm(a, b, options);
 }
 
 // One more than the driver counts to, where there is one.
-constexpr Device kNoCuda{DeviceType::cuda, 64};
-
 TensorView on_cuda(TensorView v) {
   v.device = kNoCuda;
   return v;

@@ -27,6 +27,12 @@ TensorView scales_of(std::initializer_list<float> list) {
   return scales;
 }
 
+ActivationQuant int8_rule(const Granularity& granularity) {
+  ActivationQuant rule;
+  rule.spec.granularity = granularity;
+  return rule;
+}
+
 namespace {
 
 std::vector<ErrorRow> all_rows() {

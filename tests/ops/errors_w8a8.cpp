@@ -11,8 +11,6 @@ namespace {
 using namespace w8a8_utils;  // NOLINT: what is tested
 using Widths = std::vector<std::int64_t>;
 
-constexpr Code kInvalid = Code::invalid_argument;
-
 std::function<void()> spreading(const TensorView& scales, const Widths& widths) {
   return [=] { (void)convert_to_channelwise(scales, widths); };
 }

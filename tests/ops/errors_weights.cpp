@@ -7,9 +7,6 @@
 namespace octavo::test {
 namespace {
 
-constexpr Code kInvalid = Code::invalid_argument;
-constexpr Device kNoCuda{DeviceType::cuda, 64};
-
 std::function<void()> quantizing(const TensorView& x, const QuantizeOptions& options) {
   return [=] { (void)quantize(x, options); };
 }

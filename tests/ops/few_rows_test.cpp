@@ -5,7 +5,7 @@
 #include "ops/helpers.hpp"
 #include "support/lines.hpp"
 
-namespace octavo::test {
+namespace octavo::test::few_rows_test {
 namespace {
 
 // [m][n] of a line, packed or not; operands of fewer rows begin as those of more do.
@@ -46,4 +46,4 @@ TEST(FewRows, HaveTheBitsThatTheyHaveAmongMany) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::few_rows_test

@@ -4,7 +4,7 @@
 
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::functional_test {
 namespace {
 
 using functional::RecipeScale;
@@ -358,4 +358,4 @@ TEST(Functional, GroupedRowWiseShapes) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::functional_test

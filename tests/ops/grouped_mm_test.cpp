@@ -2,7 +2,7 @@
 // grouped_mm: the four tensor forms against one product per group, offsets, tails, empty groups.
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::grouped_mm_test {
 namespace {
 
 Tensor ends_of(const std::vector<std::int64_t>& ends, DType dtype = int32) {
@@ -371,4 +371,4 @@ TEST(GroupedMm, OutputsOfAListMayLieBesideAnythingAndOnNothing) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::grouped_mm_test

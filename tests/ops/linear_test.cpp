@@ -2,7 +2,7 @@
 // linear: bit-equal to the separate quantiser followed by scaled_mm, for every rule, rank, stride.
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::linear_test {
 namespace {
 
 struct Rule {
@@ -329,4 +329,4 @@ TEST(LinearOutput, OfNoRowsIsEmpty) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::linear_test

@@ -2,7 +2,7 @@
 // LLM.int8(), section 8 of the specification to the bit by a scalar loop.
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::llm_int8_test {
 namespace {
 
 struct Expected {
@@ -340,4 +340,4 @@ TEST_P(LlmInt8, ExtentsOfZero) {
 INSTANTIATE_TEST_SUITE_P(Backends, LlmInt8, testing::ValuesIn(usable_backends()), backend_name);
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::llm_int8_test

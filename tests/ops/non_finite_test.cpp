@@ -5,7 +5,7 @@
 
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::non_finite_test {
 namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
@@ -214,4 +214,4 @@ TEST(NonFinite8, GradientsOfTheWeightShowWhatOverflowed) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::non_finite_test

@@ -4,7 +4,7 @@
 
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::packed_test {
 namespace {
 
 class Packed : public testing::TestWithParam<DType> {};
@@ -197,4 +197,4 @@ TEST(PackedWeight, CopiesAreReadByEveryBackendAtOnce) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::packed_test

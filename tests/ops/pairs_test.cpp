@@ -7,7 +7,7 @@
 #include "ops/helpers.hpp"
 #include "support/lines.hpp"
 
-namespace octavo::test {
+namespace octavo::test::pairs_test {
 namespace {
 
 // Every type that is multiplied.
@@ -155,4 +155,4 @@ TEST(Bias, OfRowsHasTheSumsOfRowsAsItsGradient) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::pairs_test

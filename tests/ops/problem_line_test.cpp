@@ -4,7 +4,7 @@
 
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::problem_line_test {
 namespace {
 
 TEST(ProblemLine, CanonicalLinesAreReadAndWrittenBack) {
@@ -107,4 +107,4 @@ TEST(ProblemLine, ErrorsOfTheProblemItselfAreTheOperations) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::problem_line_test

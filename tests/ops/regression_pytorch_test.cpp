@@ -6,7 +6,7 @@
 #include "ops/helpers.hpp"
 #include "support/guard.hpp"
 
-namespace octavo::test {
+namespace octavo::test::regression_pytorch_test {
 namespace {
 
 using functional::RecipeScale;
@@ -93,7 +93,7 @@ TEST(Regression, Pytorch193802GroupScalesAreIndexedByTheirStrides) {
 
 // Memory that ends where the values end, before a page that cannot be read.
 struct Fenced {
-  Fenced(const Tensor& t, Side side) : view(t.view()) {
+  Fenced(const Tensor& t, GuardedSide side) : view(t.view()) {
     const auto bytes = static_cast<std::size_t>(t.numel() * element_bytes(t.dtype()));
     memory = guarded(side)(bytes);
     std::memcpy(memory.get(), t.data(), bytes);
@@ -107,7 +107,7 @@ struct Fenced {
 TEST(Regression, Pytorch159940OneScaleIsReadOnce) {
   const Tensor a = small_codes({70, 33}, 1);
   const Tensor b = small_codes({33, 70}, 2);
-  const Fenced scale(values(float32, {1}, {0.125}), Side::right);
+  const Fenced scale(values(float32, {1}, {0.125}), GuardedSide::right);
   const Tensor want = scaled_mm(a, b, {.scale_a = 0.125, .scale_b = 0.125});
   for (const char* backend : usable_backends()) {
     for (const Granularity& g : {Granularity{}, per_tensor()}) {
@@ -127,7 +127,7 @@ TEST(Regression, Pytorch133334RowScalesAreReadWithinTheirBounds) {
     const Tensor sa = uniforms(float32, {m, 1}, 3);
     const Tensor sb = uniforms(float32, {1, 13}, 4);
     const Tensor want = scaled_mm(a, b, {.scale_a = sa, .scale_b = sb});
-    for (const Side side : {Side::left, Side::right}) {
+    for (const GuardedSide side : {GuardedSide::left, GuardedSide::right}) {
       const Fenced fenced_a(sa, side);
       const Fenced fenced_b(sb, side);
       for (const char* backend : usable_backends()) {
@@ -264,4 +264,4 @@ TEST(Regression, TorchMlir4616ScalesAreAppliedBeforeTheNarrowConversion) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::regression_pytorch_test

@@ -2,7 +2,7 @@
 // How scales are given and read: undefined, null, number, tensor; every granularity on both sides.
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::scale_test {
 namespace {
 
 constexpr std::int64_t kM = 9, kN = 11, kK = 75;
@@ -255,4 +255,4 @@ TEST(Granularities, AreSpelledAsTheTableSays) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::scale_test

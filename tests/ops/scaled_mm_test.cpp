@@ -4,7 +4,7 @@
 
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::scaled_mm_test {
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
@@ -277,4 +277,4 @@ TEST(ScaledMm, AProblemIsRunAgainAfterItsOperandsChanged) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::scaled_mm_test

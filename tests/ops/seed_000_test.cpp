@@ -4,7 +4,7 @@
 // Integer literals are int64 in the document's language; here they are the int8 they stand for.
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::seed_000_test {
 namespace {
 
 // acc * scale_a * scale_b (+ bias), every step in float32: what an integer product is to the bit.
@@ -148,4 +148,4 @@ TEST(Seed000, NullAndUndefinedScalesDefaultToOne) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::seed_000_test

@@ -2,7 +2,7 @@
 // Every example of the seed document of scaled_grouped_mm, with its own numbers and shapes.
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::seed_001_test {
 namespace {
 
 constexpr const char* kTransposeHint =
@@ -105,4 +105,4 @@ TEST(Seed001, DimensionsAndBatchSizesAreChecked) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::seed_001_test

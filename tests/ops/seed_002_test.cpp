@@ -2,7 +2,7 @@
 // Every example of the seed document of grouped_mm, with its own numbers and shapes.
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::seed_002_test {
 namespace {
 
 std::vector<Operand> operands(const std::vector<Tensor>& tensors) {
@@ -187,4 +187,4 @@ TEST(Seed002, ListErrorsNameTheListOrTheEntry) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::seed_002_test

@@ -7,7 +7,7 @@
 #include "octavo/gradient.hpp"
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::slice_test {
 namespace {
 
 struct Part {
@@ -280,4 +280,4 @@ TEST_P(Slice, IsMeasuredAgainstItsOwnValues) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::slice_test

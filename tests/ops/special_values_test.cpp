@@ -5,7 +5,7 @@
 
 #include "helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::special_values_test {
 namespace {
 
 constexpr std::int64_t kRows = 9;
@@ -87,4 +87,4 @@ TEST(SpecialValues, InfinitiesAndNaNInTheActivations) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::special_values_test

@@ -7,7 +7,7 @@
 #include "ops/helpers.hpp"
 #include "support/lines.hpp"
 
-namespace octavo::test {
+namespace octavo::test::weight_zero_points_test {
 namespace {
 
 constexpr std::int64_t kRows = 7, kCols = 70, kDepth = 320, kGroup = 64;
@@ -128,4 +128,4 @@ TEST(WeightZeroPoint, IsExplained) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::weight_zero_points_test

@@ -13,7 +13,7 @@
 namespace octavo::test {
 namespace {
 
-struct Kind {
+struct ExpertKind {
   const char* name;
   DType weight;
   Granularity scale;  // of an expert [N, K], as of an operand A; automatic: none
@@ -28,25 +28,25 @@ struct Kind {
 };
 
 using enum DType;
-const std::array kKinds{
-    Kind{"int8", int8, per_token(), int8},
-    Kind{"int8 per tensor", int8, per_tensor(), int8},
-    Kind{"int8 static", int8, per_token(), int8, per_tensor(), false, 0.02F},
-    Kind{"int8 azp", int8, per_token(), int8, per_token(), true},
-    Kind{"uint8 azp", int8, per_token(), uint8, per_token(), true},
-    Kind{"uint8 static azp", int8, per_token(), uint8, per_tensor(), true, 0.02F, 300},
-    Kind{"int8 groups", int8, group(16), int8, group(16)},
-    Kind{"fp8", float8_e4m3fn, per_token(), float8_e4m3fn},
-    Kind{"fp8 static", float8_e4m3fn, per_token(), float8_e4m3fn, per_tensor(), false, 0.01F},
-    Kind{"fp8 blocks", float8_e4m3fn, block(16, 32), float8_e4m3fn, group(32)},
-    Kind{"mx", float8_e4m3fn, group(32), float8_e4m3fn, group(32), false, 0.0F, 0,
-         ScaleRounding::mx_floor, float8_e8m0fnu},
-    Kind{"llm-int8 without outliers", int8, per_token(), int8, per_token(), false, 0.0F, 0,
-         ScaleRounding::none, float32, true},
-    Kind{"bfloat16", bfloat16, Granularity{}, std::nullopt},
-    Kind{"float32", float32, Granularity{}, std::nullopt},
-    Kind{"int8 weight only", int8, per_token(), std::nullopt},
-    Kind{"fp8 weight only", float8_e4m3fn, group(64), std::nullopt},
+const std::array kExpertKinds{
+    ExpertKind{"int8", int8, per_token(), int8},
+    ExpertKind{"int8 per tensor", int8, per_tensor(), int8},
+    ExpertKind{"int8 static", int8, per_token(), int8, per_tensor(), false, 0.02F},
+    ExpertKind{"int8 azp", int8, per_token(), int8, per_token(), true},
+    ExpertKind{"uint8 azp", int8, per_token(), uint8, per_token(), true},
+    ExpertKind{"uint8 static azp", int8, per_token(), uint8, per_tensor(), true, 0.02F, 300},
+    ExpertKind{"int8 groups", int8, group(16), int8, group(16)},
+    ExpertKind{"fp8", float8_e4m3fn, per_token(), float8_e4m3fn},
+    ExpertKind{"fp8 static", float8_e4m3fn, per_token(), float8_e4m3fn, per_tensor(), false, 0.01F},
+    ExpertKind{"fp8 blocks", float8_e4m3fn, block(16, 32), float8_e4m3fn, group(32)},
+    ExpertKind{"mx", float8_e4m3fn, group(32), float8_e4m3fn, group(32), false, 0.0F, 0,
+               ScaleRounding::mx_floor, float8_e8m0fnu},
+    ExpertKind{"llm-int8 without outliers", int8, per_token(), int8, per_token(), false, 0.0F, 0,
+               ScaleRounding::none, float32, true},
+    ExpertKind{"bfloat16", bfloat16, Granularity{}, std::nullopt},
+    ExpertKind{"float32", float32, Granularity{}, std::nullopt},
+    ExpertKind{"int8 weight only", int8, per_token(), std::nullopt},
+    ExpertKind{"fp8 weight only", float8_e4m3fn, group(64), std::nullopt},
 };
 
 constexpr std::int64_t kRuled = 12;
@@ -78,7 +78,7 @@ Tensor stacked(const std::vector<Tensor>& parts, const Tensor& one) {
   return all;
 }
 
-Experts some_experts(const Kind& kind, std::int64_t count, std::int64_t n, std::int64_t k,
+Experts some_experts(const ExpertKind& kind, std::int64_t count, std::int64_t n, std::int64_t k,
                      Dice& dice) {
   const bool plain = kind.scale.kind == Granularity::Kind::automatic;
   std::vector<Tensor> codes, scales;
@@ -171,14 +171,15 @@ TensorView of_experts(const Tensor& bias, const ShardRange& range) {
 
 }  // namespace
 
-int expert_kinds() { return static_cast<int>(kKinds.size()); }
+int expert_kinds() { return static_cast<int>(kExpertKinds.size()); }
 
 std::string check_random_experts(const std::shared_ptr<Communicator>& ranks, std::uint64_t seed) {
   Dice dice(seed * 6007 + 11);
-  const Kind& kind = kKinds[seed % kKinds.size()];
+  const ExpertKind& kind = kExpertKinds[seed % kExpertKinds.size()];
   // Those with a rule come first: any two of them meet.
   const bool mixed = kind.activation && dice.number(2) == 0;
-  const Kind& second = mixed ? kKinds[static_cast<std::size_t>(dice.number(kRuled - 1))] : kind;
+  const ExpertKind& second =
+      mixed ? kExpertKinds[static_cast<std::size_t>(dice.number(kRuled - 1))] : kind;
   const std::int64_t experts = dice.number(9);
   const std::int64_t slots = dice.number(4);
   const std::int64_t k = dice.number(150), inner = dice.number(70), n = 1 + dice.number(40);

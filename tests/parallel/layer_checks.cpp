@@ -13,7 +13,7 @@
 namespace octavo::test {
 namespace {
 
-struct Kind {
+struct LayerKind {
   const char* name;
   DType weight;
   Granularity scale;  // of the weight [N, K], as of an operand A; automatic: none
@@ -31,37 +31,37 @@ struct Kind {
 };
 
 using enum DType;
-const std::array kKinds{
-    Kind{"int8", int8, per_token(), int8},
-    Kind{"int8 per tensor", int8, per_tensor(), int8, per_tensor()},
-    Kind{"int8 static", int8, per_token(), int8, per_tensor(), false, 0.02F},
-    Kind{"int8 azp", int8, per_token(), int8, per_token(), true},
-    Kind{"uint8 azp", int8, per_token(), uint8, per_token(), true},
-    Kind{"uint8 static azp", int8, per_token(), uint8, per_tensor(), true, 0.02F, 300},
-    Kind{"int8 weight azp", int8, per_token(), int8, per_token(), true, 0.0F, 0,
-         ScaleRounding::none, float32, false, 0.0F, false, true},
-    Kind{"int8 groups", int8, group(16), int8},
-    Kind{"int8 groups both", int8, group(32), int8, group(16)},
-    Kind{"fp8", float8_e4m3fn, per_token(), float8_e4m3fn},
-    Kind{"fp8 per tensor", float8_e4m3fn, per_tensor(), float8_e4m3fn, per_tensor()},
-    Kind{"fp8 static", float8_e5m2, per_token(), float8_e4m3fn, per_tensor(), false, 0.01F},
-    Kind{"fp8 blocks", float8_e4m3fn, block(16, 32), float8_e4m3fn, group(32)},
-    Kind{"mx", float8_e4m3fn, group(32), float8_e4m3fn, group(32), false, 0.0F, 0,
-         ScaleRounding::mx_floor, float8_e8m0fnu},
-    Kind{"bfloat16", bfloat16, Granularity{}, std::nullopt},
-    Kind{"float32", float32, Granularity{}, std::nullopt},
-    Kind{"int8 weight only", int8, per_token(), std::nullopt},
-    Kind{"fp8 weight only", float8_e4m3fn, group(64), std::nullopt},
-    Kind{"llm-int8", int8, per_token(), int8, per_token(), false, 0.0F, 0, ScaleRounding::none,
-         float32, true, 2.0F},
-    Kind{"llm-int8 without outliers", int8, per_token(), int8, per_token(), false, 0.0F, 0,
-         ScaleRounding::none, float32, true, 1000.0F},
-    Kind{"llm-int8 fixed", int8, per_token(), int8, per_token(), false, 0.0F, 0,
-         ScaleRounding::none, float32, true, 2.5F, true},
+const std::array kLayerKinds{
+    LayerKind{"int8", int8, per_token(), int8},
+    LayerKind{"int8 per tensor", int8, per_tensor(), int8, per_tensor()},
+    LayerKind{"int8 static", int8, per_token(), int8, per_tensor(), false, 0.02F},
+    LayerKind{"int8 azp", int8, per_token(), int8, per_token(), true},
+    LayerKind{"uint8 azp", int8, per_token(), uint8, per_token(), true},
+    LayerKind{"uint8 static azp", int8, per_token(), uint8, per_tensor(), true, 0.02F, 300},
+    LayerKind{"int8 weight azp", int8, per_token(), int8, per_token(), true, 0.0F, 0,
+              ScaleRounding::none, float32, false, 0.0F, false, true},
+    LayerKind{"int8 groups", int8, group(16), int8},
+    LayerKind{"int8 groups both", int8, group(32), int8, group(16)},
+    LayerKind{"fp8", float8_e4m3fn, per_token(), float8_e4m3fn},
+    LayerKind{"fp8 per tensor", float8_e4m3fn, per_tensor(), float8_e4m3fn, per_tensor()},
+    LayerKind{"fp8 static", float8_e5m2, per_token(), float8_e4m3fn, per_tensor(), false, 0.01F},
+    LayerKind{"fp8 blocks", float8_e4m3fn, block(16, 32), float8_e4m3fn, group(32)},
+    LayerKind{"mx", float8_e4m3fn, group(32), float8_e4m3fn, group(32), false, 0.0F, 0,
+              ScaleRounding::mx_floor, float8_e8m0fnu},
+    LayerKind{"bfloat16", bfloat16, Granularity{}, std::nullopt},
+    LayerKind{"float32", float32, Granularity{}, std::nullopt},
+    LayerKind{"int8 weight only", int8, per_token(), std::nullopt},
+    LayerKind{"fp8 weight only", float8_e4m3fn, group(64), std::nullopt},
+    LayerKind{"llm-int8", int8, per_token(), int8, per_token(), false, 0.0F, 0, ScaleRounding::none,
+              float32, true, 2.0F},
+    LayerKind{"llm-int8 without outliers", int8, per_token(), int8, per_token(), false, 0.0F, 0,
+              ScaleRounding::none, float32, true, 1000.0F},
+    LayerKind{"llm-int8 fixed", int8, per_token(), int8, per_token(), false, 0.0F, 0,
+              ScaleRounding::none, float32, true, 2.5F, true},
 };
 
 struct Layer {
-  const Kind* kind;
+  const LayerKind* kind;
   std::int64_t m, n, k;
   std::int32_t k_chunks;
   std::int64_t overlap_rows;
@@ -75,7 +75,7 @@ struct Layer {
 };
 
 Weight weight_of(const Layer& l, Dice& dice) {
-  const Kind& kind = *l.kind;
+  const LayerKind& kind = *l.kind;
   Weight w;
   const Tensor floats = dice.floats(float32, {l.n, l.k});
   w.scheme = kind.activation ? "test" : "none";
@@ -113,7 +113,7 @@ Weight weight_of(const Layer& l, Dice& dice) {
 
 Layer random_layer(std::uint64_t seed) {
   Dice dice(seed * 7919 + 1);
-  Layer l{&kKinds[seed % kKinds.size()],
+  Layer l{&kLayerKinds[seed % kLayerKinds.size()],
           dice.number(9),
           1 + dice.number(70),
           dice.number(260),
@@ -195,7 +195,7 @@ std::string check_gradients(const Layer& l, const RowParallelLinear& row,
 
 }  // namespace
 
-int layer_kinds() { return static_cast<int>(kKinds.size()); }
+int layer_kinds() { return static_cast<int>(kLayerKinds.size()); }
 
 std::string check_random_layer(const std::shared_ptr<Communicator>& ranks, std::uint64_t seed) {
   const Layer l = random_layer(seed);

@@ -14,7 +14,7 @@
 #include "parallel/message_checks.hpp"
 #include "parallel/thread_ranks.hpp"
 
-namespace octavo::test {
+namespace octavo::test::parallel_test {
 namespace {
 
 class Ranks : public testing::TestWithParam<int> {};
@@ -277,4 +277,4 @@ TEST(Fast, IsWithinAStepOfTheWholeLayer) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::parallel_test

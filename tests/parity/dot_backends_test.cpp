@@ -11,7 +11,7 @@
 
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::dot_backends_test {
 namespace {
 
 std::vector<std::string> dot_backends() {
@@ -343,4 +343,4 @@ TEST_P(DotBackends, QuantisesActivationsOnTheWay) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::dot_backends_test

@@ -11,7 +11,7 @@
 #include "support/guard.hpp"
 #include "support/lines.hpp"
 
-namespace octavo::test {
+namespace octavo::test::driver_test {
 namespace {
 
 // Those that run every problem, and the one that is chosen by itself.
@@ -47,7 +47,7 @@ TEST(Driver, BothScalesOfEachOperandCount) {
   for (const char* text : {"scaled_mm e4m3fn:e4m3fn:fp32 scale=group16:block16x4 bias 9x70x50",
                            "scaled_mm int8:int8:fp32 scale=token:channel bias 9x70x50"}) {
     const ProblemLine line = parse_problem_line(text);
-    kit::Operands operands(line, kit::Content::gaussian, guarded(Side::right));
+    kit::Operands operands(line, kit::Content::gaussian, guarded(GuardedSide::right));
     const LineProblem made = make_problem(line, operands);
     MatmulProblem problem = made.problem();
     problem.single.a.scale[1] = {ScaleKind::tensor, 1.0F, one_a, kWholeExtent, kWholeExtent};
@@ -95,9 +95,9 @@ TEST(Driver, ACallInsideACallHasItsOwnScratchMemory) {
   ProblemLine other = line;
   other.seed = 2;
   for (const char* backend : kBackends) {
-    kit::Operands first(line, kit::Content::gaussian, guarded(Side::right));
-    kit::Operands second(line, kit::Content::gaussian, guarded(Side::right));
-    kit::Operands inner(other, kit::Content::gaussian, guarded(Side::right));
+    kit::Operands first(line, kit::Content::gaussian, guarded(GuardedSide::right));
+    kit::Operands second(line, kit::Content::gaussian, guarded(GuardedSide::right));
+    kit::Operands inner(other, kit::Content::gaussian, guarded(GuardedSide::right));
     const LineProblem plain = make_problem(line, first);
     const LineProblem nesting = make_problem(line, second);
     const LineProblem nested = make_problem(other, inner);
@@ -111,4 +111,4 @@ TEST(Driver, ACallInsideACallHasItsOwnScratchMemory) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::driver_test

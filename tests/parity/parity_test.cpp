@@ -12,7 +12,7 @@
 #include "support/guard.hpp"
 #include "support/lines.hpp"
 
-namespace octavo::test {
+namespace octavo::test::parity_test {
 namespace {
 
 using kit::Content;
@@ -95,7 +95,7 @@ void run_on(const MatmulProblem& problem, const std::string& backend) {
   run(problem, {.executor = &executor}, backend.c_str());
 }
 
-void compare(const Case& c, Content content, Side side) {
+void compare(const Case& c, Content content, GuardedSide side) {
   const ProblemLine line = parse_problem_line(c.line);
   Operands reference_operands(line, content, guarded(side));
   const LineProblem reference = make_problem(line, reference_operands);
@@ -124,10 +124,12 @@ void compare(const Case& c, Content content, Side side) {
   }
 }
 
-TEST_P(Parity, GaussianBeforeAGuardPage) { compare(GetParam(), Content::gaussian, Side::right); }
-TEST_P(Parity, UniformAfterAGuardPage) { compare(GetParam(), Content::uniform, Side::left); }
-TEST_P(Parity, ExactByConstruction) { compare(GetParam(), Content::exact, Side::right); }
-TEST_P(Parity, Adversarial) { compare(GetParam(), Content::adversarial, Side::right); }
+TEST_P(Parity, GaussianBeforeAGuardPage) {
+  compare(GetParam(), Content::gaussian, GuardedSide::right);
+}
+TEST_P(Parity, UniformAfterAGuardPage) { compare(GetParam(), Content::uniform, GuardedSide::left); }
+TEST_P(Parity, ExactByConstruction) { compare(GetParam(), Content::exact, GuardedSide::right); }
+TEST_P(Parity, Adversarial) { compare(GetParam(), Content::adversarial, GuardedSide::right); }
 
 std::string hex(std::uint64_t value) {
   std::ostringstream text;
@@ -165,4 +167,4 @@ INSTANTIATE_TEST_SUITE_P(Lines, Parity, testing::ValuesIn(all_cases()),
                          });
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::parity_test

@@ -9,7 +9,7 @@
 #include "support/guard.hpp"
 #include "support/lines.hpp"
 
-namespace octavo::test {
+namespace octavo::test::any_offsets_test {
 namespace {
 
 // Cumulative ends of groups: multiples of a step, but for the last one.
@@ -78,7 +78,7 @@ TEST(PlansOfGroups, HoldForAnyOffsets) {
         ExecContext context{.executor = &executor};
         problem.groups.start_alignment = step;
         const std::size_t bytes = workspace_bytes(problem, context, backend);
-        const std::shared_ptr<void> memory = guarded(Side::right)(bytes);
+        const std::shared_ptr<void> memory = guarded(GuardedSide::right)(bytes);
         const Workspace workspace{memory.get(), bytes};
         for (std::uint64_t seed = 0; seed < 3; ++seed) {
           const Groups& own = made.problem().groups;
@@ -99,4 +99,4 @@ TEST(PlansOfGroups, HoldForAnyOffsets) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::any_offsets_test

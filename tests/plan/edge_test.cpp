@@ -7,7 +7,7 @@
 
 #include "core/error.hpp"
 
-namespace octavo::test {
+namespace octavo::test::edge_test {
 namespace {
 
 template <class Body>
@@ -39,4 +39,4 @@ TEST(Edge, ThrowsErrorsAlone) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::edge_test

@@ -11,7 +11,7 @@
 #include "ops/signature.hpp"
 #include "support/lines.hpp"
 
-namespace octavo::test {
+namespace octavo::test::plan_cache_test {
 namespace {
 
 constexpr int kThreads = 2;
@@ -238,4 +238,4 @@ INSTANTIATE_TEST_SUITE_P(Lines, PlanCache, testing::ValuesIn(lines()),
                          [](const auto& test) { return "Line" + std::to_string(test.index); });
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::plan_cache_test

@@ -8,7 +8,7 @@
 #include "support/draw_line.hpp"
 #include "support/lines.hpp"
 
-namespace octavo::test {
+namespace octavo::test::property_test {
 namespace {
 
 using kit::Content;
@@ -67,4 +67,4 @@ TEST(Property, RandomProblemLinesAgreeWithBothOracles) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::property_test

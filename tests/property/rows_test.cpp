@@ -13,7 +13,7 @@
 #include "support/draw.hpp"
 #include "support/scale_shape.hpp"
 
-namespace octavo::test {
+namespace octavo::test::rows_test {
 namespace {
 
 struct Weights {
@@ -129,4 +129,4 @@ TEST(Property, ARowsBitsDependOnNothingBesides) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::rows_test

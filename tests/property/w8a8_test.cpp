@@ -10,7 +10,7 @@
 #include "support/lines.hpp"
 #include "support/scale_shape.hpp"
 
-namespace octavo::test {
+namespace octavo::test::w8a8_test {
 namespace {
 
 using namespace w8a8_utils;  // NOLINT: what is tested
@@ -147,4 +147,4 @@ TEST(Property, RandomFp8LayersAreScaledMm) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::w8a8_test

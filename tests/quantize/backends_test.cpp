@@ -10,7 +10,7 @@
 #include "ops/helpers.hpp"
 #include "support/guard.hpp"
 
-namespace octavo::test {
+namespace octavo::test::backends_test {
 namespace {
 
 // A matrix between guard pages, at any address and distance of rows.
@@ -22,7 +22,7 @@ struct Placed {
 Placed place(DType dtype, std::int64_t rows, std::int64_t cols, std::int64_t row_stride) {
   const std::int64_t last = rows == 0 || cols == 0 ? 0 : (rows - 1) * row_stride + cols;
   const auto bytes = static_cast<std::size_t>(last * element_bytes(dtype));
-  Placed placed{guarded(test::Side::right)(bytes), {}};
+  Placed placed{guarded(test::GuardedSide::right)(bytes), {}};
   std::memset(placed.memory.get(), 0xA5, bytes);
   placed.view = TensorView(placed.memory.get(), dtype, {rows, cols});
   placed.view.strides[0] = row_stride;
@@ -80,15 +80,12 @@ void expect_reference(const TensorView& x, const QuantizeOptions& o, std::int64_
 
 std::vector<QuantizeOptions> every_option() {
   std::vector<QuantizeOptions> all;
-  const std::pair<Granularity, octavo::Side> grids[] = {
-      {per_tensor(), octavo::Side::a},  {per_token(), octavo::Side::a},
-      {per_k(), octavo::Side::a},       {per_channel(), octavo::Side::b},
-      {group(128), octavo::Side::a},    {group(64), octavo::Side::a},
-      {group(32), octavo::Side::a},     {group(16), octavo::Side::a},
-      {group(48), octavo::Side::a},     {group(7), octavo::Side::a},
-      {group(32), octavo::Side::b},     {block(128, 128), octavo::Side::a},
-      {block(16, 64), octavo::Side::a}, {block(5, 33), octavo::Side::a},
-      {per_element(), octavo::Side::a}};
+  const std::pair<Granularity, Side> grids[] = {
+      {per_tensor(), Side::a},  {per_token(), Side::a},  {per_k(), Side::a},
+      {per_channel(), Side::b}, {group(128), Side::a},   {group(64), Side::a},
+      {group(32), Side::a},     {group(16), Side::a},    {group(48), Side::a},
+      {group(7), Side::a},      {group(32), Side::b},    {block(128, 128), Side::a},
+      {block(16, 64), Side::a}, {block(5, 33), Side::a}, {per_element(), Side::a}};
   for (const auto& [granularity, side] : grids) {
     for (const DType dtype : kFloat8Types) {
       all.push_back({.dtype = dtype, .granularity = granularity, .side = side});
@@ -230,4 +227,4 @@ TEST(Backends, QuantizeIntoStridedOutputs) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::backends_test

@@ -2,7 +2,7 @@
 // Dynamic quantisation to the bit: every type, granularity, side, stride and rounding.
 #include "quantize/section6.hpp"
 
-namespace octavo::test {
+namespace octavo::test::quantize_test {
 namespace {
 
 using Quantizer = OnEachBackend;
@@ -364,4 +364,4 @@ TEST_P(Quantizer, EmptyMatrices) {
 INSTANTIATE_TEST_SUITE_P(Backends, Quantizer, testing::ValuesIn(usable_backends()), backend_name);
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::quantize_test

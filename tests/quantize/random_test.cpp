@@ -9,7 +9,7 @@
 #include "ops/helpers.hpp"
 #include "support/draw.hpp"
 
-namespace octavo::test {
+namespace octavo::test::random_test {
 namespace {
 
 enum class Layout { rows, columns, gaps, backwards, one_row };
@@ -213,4 +213,4 @@ TEST(RandomQuantizers, HaveTheBitsOfTheReference) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::random_test

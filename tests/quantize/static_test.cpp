@@ -4,7 +4,7 @@
 
 #include "quantize/section6.hpp"
 
-namespace octavo::test {
+namespace octavo::test::static_test {
 namespace {
 
 using Static = OnEachBackend;
@@ -150,4 +150,4 @@ TEST_P(Static, TheQuantizedOperandMultipliesAsItsDequantizedValues) {
 INSTANTIATE_TEST_SUITE_P(Backends, Static, testing::ValuesIn(usable_backends()), backend_name);
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::static_test

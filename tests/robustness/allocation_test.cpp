@@ -7,7 +7,7 @@
 #include "octavo/functional.hpp"
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::allocation_test {
 namespace {
 
 using functional::RecipeScale;
@@ -295,4 +295,4 @@ TEST(AllocationFailure, OfTheKeptScratchIsNotRemembered) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::allocation_test

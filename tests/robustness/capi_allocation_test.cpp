@@ -8,7 +8,7 @@
 #include "capi/sample.hpp"
 #include "robustness/allocation.hpp"
 
-namespace octavo::test {
+namespace octavo::test::capi_allocation_test {
 namespace {
 
 // What failed is thrown again, so that one harness serves both interfaces.
@@ -210,4 +210,4 @@ INSTANTIATE_TEST_SUITE_P(EntryPoints, CApiAllocation, testing::ValuesIn(entry_po
                          [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::capi_allocation_test

@@ -10,7 +10,7 @@
 
 #include "robustness/allocation.hpp"
 
-namespace octavo::test {
+namespace octavo::test::checkpoint_allocation_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -150,4 +150,4 @@ TEST(CheckpointAllocationFailure, LeavesTheTargetAndTheFolderAsTheyWere) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::checkpoint_allocation_test

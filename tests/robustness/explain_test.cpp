@@ -5,7 +5,7 @@
 #include "kit/operands.hpp"
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::explain_test {
 namespace {
 
 class Explain : public testing::Test {
@@ -219,4 +219,4 @@ TEST(Machine, IsNamed) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::explain_test

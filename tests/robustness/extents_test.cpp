@@ -8,7 +8,7 @@
 #include "ops/helpers.hpp"
 #include "support/lines.hpp"
 
-namespace octavo::test {
+namespace octavo::test::extents_test {
 namespace {
 
 constexpr std::int64_t kMany = (std::int64_t{1} << 61) - 1;
@@ -188,4 +188,4 @@ TEST(Large, WorkspacesThatCannotBeCountedAreRefused) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::extents_test

@@ -8,7 +8,7 @@
 #include "ops/helpers.hpp"
 #include "support/sanitizers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::fork_test {
 namespace {
 
 TEST(Fork, TheChildRunsSeriallyWithTheSameBitsAndExplainSaysSo) {
@@ -48,4 +48,4 @@ TEST(Fork, TheChildRunsSeriallyWithTheSameBitsAndExplainSaysSo) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::fork_test

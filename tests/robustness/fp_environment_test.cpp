@@ -9,7 +9,7 @@
 #include "octavo/functional.hpp"
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::fp_environment_test {
 namespace {
 
 struct Environment {
@@ -171,4 +171,4 @@ INSTANTIATE_TEST_SUITE_P(Backends, FpEnvironment, testing::ValuesIn(usable_backe
                          backend_name);
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::fp_environment_test

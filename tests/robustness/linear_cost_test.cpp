@@ -14,7 +14,7 @@
 #include "octavo/octavo.hpp"
 #include "support/allocation.hpp"
 
-namespace octavo::test {
+namespace octavo::test::linear_cost_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -241,4 +241,4 @@ INSTANTIATE_TEST_SUITE_P(Shapes, LinearCost, testing::ValuesIn(kShapes),
                          [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::linear_cost_test

@@ -3,7 +3,7 @@
 #include "ops/helpers.hpp"
 #include "support/scale_shape.hpp"
 
-namespace octavo::test {
+namespace octavo::test::m_invariance_test {
 namespace {
 
 constexpr std::int64_t kRows = 160, kN = 37, kK = 70;
@@ -174,4 +174,4 @@ TEST(MInvarianceOfLinear, QuantizedActivationsToo) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::m_invariance_test

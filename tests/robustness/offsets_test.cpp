@@ -3,7 +3,7 @@
 // the product by one of their states and no block is too small for what another state asks for.
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::offsets_test {
 namespace {
 
 constexpr std::int64_t kGroups = 4;
@@ -99,4 +99,4 @@ TEST(ChangingOffsets, AreReadOnceForGradients) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::offsets_test

@@ -14,7 +14,7 @@
 #include "ops/helpers.hpp"
 #include "support/sanitizers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::spin_test {
 namespace {
 
 // Large enough to be shared among threads, small enough for its end to meet the next call.
@@ -110,4 +110,4 @@ TEST(Spin, ManyThreadsOnOneProcessorEnd) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::spin_test

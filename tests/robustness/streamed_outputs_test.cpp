@@ -3,7 +3,7 @@
 // they lie, and nothing beside them is touched.
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::streamed_outputs_test {
 namespace {
 
 constexpr std::int64_t kStreamedBytes = std::int64_t{8} << 20;  // streams.hpp has the same
@@ -117,4 +117,4 @@ TEST(StreamedBatches, HaveTheBitsOfTheirMembers) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::streamed_outputs_test

@@ -7,7 +7,7 @@
 #include "ops/helpers.hpp"
 #include "support/lines.hpp"
 
-namespace octavo::test {
+namespace octavo::test::threads_test {
 namespace {
 
 const char* const kLines[] = {
@@ -132,4 +132,4 @@ TEST(ConcurrentCalls, DoNotDisturbEachOther) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::threads_test

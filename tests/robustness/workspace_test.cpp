@@ -5,7 +5,7 @@
 #include "support/guard.hpp"
 #include "support/lines.hpp"
 
-namespace octavo::test {
+namespace octavo::test::workspace_test {
 namespace {
 
 std::vector<std::string> lines() {
@@ -38,7 +38,7 @@ TEST_P(WorkspaceLines, TheAnnouncedSizeIsEnoughBetweenGuardPages) {
       kit::Operands operands(line, kit::Content::gaussian);
       const LineProblem made = make_problem(line, operands);
       const std::size_t bytes = workspace_bytes(made.problem(), context, backend);
-      for (const Side side : {Side::left, Side::right}) {
+      for (const GuardedSide side : {GuardedSide::left, GuardedSide::right}) {
         const std::shared_ptr<void> memory = guarded(side)(bytes);
         const Workspace workspace{memory.get(), bytes};
         context.workspace = &workspace;
@@ -72,7 +72,7 @@ TEST(WorkspaceSize, IsEnoughAtAnyAddress) {
     for (const char* backend : usable_backends()) {
       run(want.problem(), {}, backend);
       const std::size_t bytes = explain(want.problem(), {}, backend).workspace_bytes;
-      const std::shared_ptr<void> memory = guarded(Side::right)(bytes);
+      const std::shared_ptr<void> memory = guarded(GuardedSide::right)(bytes);
       const Workspace workspace{memory.get(), bytes};
       run(made.problem(), {.workspace = &workspace}, backend);
       EXPECT_TRUE(same_bits(made.problem(), want.problem())) << text << " on " << backend;
@@ -129,4 +129,4 @@ TEST(WorkspaceSize, IsZeroWhereTheReferenceNeedsNone) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::workspace_test

@@ -9,7 +9,7 @@
 
 namespace octavo::test {
 
-kit::Allocator guarded(Side side) {
+kit::Allocator guarded(GuardedSide side) {
   return [side](std::size_t bytes) {
     const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     const std::size_t inner = (bytes + page - 1) / page * page;
@@ -18,7 +18,7 @@ kit::Allocator guarded(Side side) {
     if (map == MAP_FAILED) throw std::bad_alloc();
     char* first = static_cast<char*>(map) + page;
     if (inner > 0 && ::mprotect(first, inner, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
-    char* block = side == Side::left ? first : first + inner - bytes;
+    char* block = side == GuardedSide::left ? first : first + inner - bytes;
     return std::shared_ptr<void>(block, [map, total](void*) { ::munmap(map, total); });
   };
 }

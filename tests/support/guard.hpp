@@ -6,12 +6,12 @@
 
 namespace octavo::test {
 
-enum class Side : std::uint8_t {
+enum class GuardedSide : std::uint8_t {
   left,   ///< the block begins at a page's first byte
   right,  ///< the block ends at a page's last byte (whatever alignment that gives)
 };
 
 /// An allocator whose blocks stand between two pages without access.
-kit::Allocator guarded(Side side);
+kit::Allocator guarded(GuardedSide side);
 
 }  // namespace octavo::test

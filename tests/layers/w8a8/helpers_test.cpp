@@ -6,7 +6,7 @@
 #include "octavo/w8a8_utils.hpp"
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::helpers_test {
 namespace {
 
 using namespace w8a8_utils;  // NOLINT: what is tested
@@ -249,4 +249,4 @@ TEST(Supported, FollowsTheBackendsThatAreBuilt) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::helpers_test

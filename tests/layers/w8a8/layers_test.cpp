@@ -5,7 +5,7 @@
 #include "octavo/layers.hpp"
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::layers_test {
 namespace {
 
 constexpr std::int64_t kK = 200, kN = 48;
@@ -193,4 +193,4 @@ TEST(LayersOfAFile, AreFusedWithTheirBiases) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::layers_test

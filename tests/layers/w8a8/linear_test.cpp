@@ -7,7 +7,7 @@
 #include "octavo/w8a8_utils.hpp"
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::linear_test {
 namespace {
 
 using namespace w8a8_utils;  // NOLINT: what is tested
@@ -384,4 +384,4 @@ TEST(W8a8Functions, ImplementationAndItsShapeKeepThePadding) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::linear_test

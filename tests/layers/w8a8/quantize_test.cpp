@@ -5,7 +5,7 @@
 #include "octavo/w8a8_utils.hpp"
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::quantize_test {
 namespace {
 
 using w8a8_utils::GroupShape;
@@ -119,4 +119,4 @@ TEST(QuantFP8, ReadsAnyStridesAndNoRows) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::quantize_test

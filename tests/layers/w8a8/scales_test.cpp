@@ -8,7 +8,7 @@
 #include "octavo/w8a8_utils.hpp"
 #include "ops/helpers.hpp"
 
-namespace octavo::test {
+namespace octavo::test::scales_test {
 namespace {
 
 struct Case {
@@ -107,4 +107,4 @@ TEST(W8a8Scales, MeanWhatTheTableSays) {
 }
 
 }  // namespace
-}  // namespace octavo::test
+}  // namespace octavo::test::scales_test
