@@ -8,6 +8,7 @@ none is served from a cache, and one implementation runs twice (A/A) to show the
 """
 
 import argparse
+import inspect
 import math
 import shlex
 import sys
@@ -68,11 +69,11 @@ def fp8_product(m: int, bar: float, n: int = 4096, k: int = 4096) -> Row:
                {"torch._scaled_mm": bar}, relative_error(c.exact), len(data))
 
 
-def int8_product(m: int, bar: float, packed: bool = True, n: int = 4096, k: int = 4096) -> Row:
+def int8_product(m: int, bar: float, weight: str = "packed", n: int = 4096, k: int = 4096) -> Row:
     c = codes(m, n, k, "int8")
     scales = [w.scale.t() for w in c.weights]
-    data = [w.data.t() for w in c.weights]
-    own = [octavo.pack(w.T) for w in c.weights] if packed else []
+    data = [laid(w.data, weight) for w in c.weights]
+    own = [octavo.pack(w.T) for w in c.weights] if weight == "packed" else []
 
     def ours_packed(i):
         return octavo.scaled_mm(c.x.data, own[i % len(own)], c.x.scale, out_dtype=torch.bfloat16)
@@ -85,24 +86,32 @@ def int8_product(m: int, bar: float, packed: bool = True, n: int = 4096, k: int 
         j = i % len(data)
         return (torch._int_mm(c.x.data, data[j]) * c.x.scale * scales[j]).to(torch.bfloat16)
 
-    weight = "packed weight" if packed else "plain weight [N, K]"
-    return Row(f"int8 product, {weight}, {m}x{n}x{k}", ours_packed if packed else ours_plain,
+    return Row(f"int8 product, {named(weight)}, {m}x{n}x{k}", ours_packed if own else ours_plain,
                {"torch._int_mm + scales": peer}, {"torch._int_mm + scales": bar}, relative_error(c.exact), len(data))
 
 
-def bfloat16_plain(m: int, bar: float, n: int = 4096, k: int = 4096) -> Row:
+def laid(weight: torch.Tensor, layout: str) -> torch.Tensor:
+    """[K, N] of a weight [N, K], lying as the layout says; as it is, where there is a packed one beside it."""
+    return weight.t().contiguous() if layout == "[K, N]" else weight.t()
+
+
+def named(layout: str) -> str:
+    return "packed weight" if layout == "packed" else f"plain weight {layout}"
+
+
+def bfloat16_plain(m: int, bar: float, layout: str, n: int = 4096, k: int = 4096) -> Row:
     x = gaussian(m, k).bfloat16()
-    first = (gaussian(n, k, seed=2) * k ** -0.5).bfloat16()
+    first = laid((gaussian(n, k, seed=2) * k ** -0.5).bfloat16(), layout)
     weights = [first, *(first.clone() for _ in range(copies_of(2 * n * k) - 1))]
 
     def ours(i):
-        return octavo.scaled_mm(x, weights[i % len(weights)].t(), out_dtype=torch.bfloat16)
+        return octavo.scaled_mm(x, weights[i % len(weights)], out_dtype=torch.bfloat16)
 
     def peer(i):
-        return torch.nn.functional.linear(x, weights[i % len(weights)])
+        return torch.mm(x, weights[i % len(weights)])
 
-    return Row(f"bfloat16 product, plain weight [N, K], {m}x{n}x{k}", ours, {"F.linear bf16": peer},
-               {"F.linear bf16": bar}, relative_error(x.double() @ first.double().t()), len(weights))
+    return Row(f"bfloat16 product, {named(layout)}, {m}x{n}x{k}", ours, {"torch.mm bf16": peer},
+               {"torch.mm bf16": bar}, relative_error(x.double() @ first.double()), len(weights))
 
 
 def attention(what: str, m: int, n: int, k: int, heads: int = 32) -> Row:
@@ -160,14 +169,15 @@ def training_step(bar: float, m: int = 512, n: int = 2048, k: int = 2048) -> Row
                relative_error(exact))
 
 
-# Plain weights on both sides: the least by rows.
+# Plain weights on both sides: how they lie, and the least by rows.
+PLAIN = ("[N, K]", "[K, N]")
 PLAIN_BARS = ((1, 0.97), (4, 0.97), (16, 1.1), (64, 1.05), (256, 1.0), (1024, 1.0))
 
 ROWS: list[Callable[[], Row]] = [
     *(lambda m=m, bar=bar: fp8_product(m, bar) for m, bar in ((1, 20.0), (16, 8.0), (256, 2.2))),
     *(lambda m=m, bar=bar: int8_product(m, bar) for m, bar in ((1, 5.0), (16, 4.0), (256, 1.2))),
-    *(lambda m=m, bar=bar: int8_product(m, bar, packed=False) for m, bar in PLAIN_BARS),
-    *(lambda m=m, bar=bar: bfloat16_plain(m, bar) for m, bar in PLAIN_BARS),
+    *(lambda m=m, bar=bar, layout=layout: int8_product(m, bar, layout) for layout in PLAIN for m, bar in PLAIN_BARS),
+    *(lambda m=m, bar=bar, layout=layout: bfloat16_plain(m, bar, layout) for layout in PLAIN for m, bar in PLAIN_BARS),
     lambda: attention("queries by keys", 128, 4096, 64),
     lambda: attention("weights by values", 128, 64, 4096),
     *(lambda m=m, bar=bar: layer(octavo.torch.nn.Int8Linear, m, bar)
@@ -191,7 +201,7 @@ def empty_operator() -> Callable[..., torch.Tensor]:
     library = torch.library.Library("octavo_bench", "DEF")
     library.define(str(schema).replace("octavo::scaled_mm", "empty"))
     library.impl("empty", lambda *arguments: torch.empty((1, 64)), "CPU")
-    torch.library.register_autograd("octavo_bench::empty", lambda ctx, grad: (None,) * 19, lib=library)
+    torch.library.register_autograd("octavo_bench::empty", lambda ctx, grad: (None,) * len(schema.arguments), lib=library)
     empty_operator.library = library  # operators live as long as their library
     return torch.ops.octavo_bench.empty.default
 
@@ -206,8 +216,10 @@ def overhead(rounds: int, least: float) -> list[list[str]]:
     scale_b = np.ascontiguousarray(weight.scale.T)
     torch_arguments = [torch.from_numpy(a) for a in (x.data, weight.data.T, x.scale, scale_b, bias)]
     operator = octavo.torch._products.scaled_mm
-    rest = (None,) * 8 + (False, False, True, False, None, None)
     a, b, sa, sb, t_bias = torch_arguments
+    parameters = inspect.signature(octavo.scaled_mm).parameters
+    defaults = [parameters[a.name].default for a in operator._schema.arguments[len(torch_arguments):]]
+    rest = [None if value is octavo._octavo.UNDEFINED else value for value in defaults]
     empty = empty_operator()
     loops = 1000
     functions = {
