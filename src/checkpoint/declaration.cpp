@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string_view>
 
+#include "checkpoint/declared.hpp"
 #include "checkpoint/folder.hpp"
 #include "checkpoint/json_text.hpp"
 #include "checkpoint/json_tree.hpp"
@@ -64,7 +65,7 @@ std::string_view lacking(const std::string& path, const std::string& config) {
 std::vector<std::string> declaration_warnings(const char* operation, const std::string& path,
                                               const std::string& config) {
   constexpr std::size_t kLongest = 2000;
-  const std::filesystem::path beside = std::filesystem::path(path).parent_path() / "config.json";
+  const std::filesystem::path beside = std::filesystem::path(path).parent_path() / kConfigFile;
   std::error_code error;
   if (!std::filesystem::exists(beside, error)) return {};
   const std::string_view got = lacking(beside.string(), config);

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "checkpoint/declared.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/json_text.hpp"
 #include "checkpoint/layer_tensors.hpp"
@@ -27,7 +28,7 @@ DType model_dtype(const Checkpoint& in) {
   constexpr std::array<Name, 3> kNames{{{"\"float32\"", DType::float32},
                                         {"\"float16\"", DType::float16},
                                         {"\"bfloat16\"", DType::bfloat16}}};
-  const std::string config = in.impl().text("config.json").value_or("{}");
+  const std::string config = in.impl().text(kConfigFile).value_or("{}");
   for (const std::string_view key : {"dtype", "torch_dtype"}) {
     const auto said = json_field(config, key);
     for (const Name& name : kNames) {

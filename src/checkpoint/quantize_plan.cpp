@@ -9,6 +9,7 @@
 
 #include "checkpoint/calibrated_plan.hpp"
 #include "checkpoint/config_text.hpp"
+#include "checkpoint/declared.hpp"
 #include "checkpoint/expert_layers.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/json_text.hpp"
@@ -34,7 +35,7 @@ class QuantizePlanner {
         recipe_(recipe_of(kQuantize, options.scheme)),
         options_(options),
         stored_(in),
-        config_(in.impl().text("config.json").value_or("{}")),
+        config_(in.impl().text(kConfigFile).value_or("{}")),
         layout_(in.impl().layout()),
         calibration_(calibration_of(recipe_, options)),
         ignore_(kQuantize, Code::invalid_argument, options.ignore) {}

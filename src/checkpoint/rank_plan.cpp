@@ -10,6 +10,7 @@
 #include <set>
 #include <tuple>
 
+#include "checkpoint/declared.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/json_tree.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
@@ -158,7 +159,7 @@ std::int64_t largest_part(std::int64_t extent, std::int64_t ranks) {
 
 /// The experts that each token goes to, by config.json; 1 where it does not say.
 std::int64_t experts_of_a_token(const Checkpoint& model) {
-  const auto text = model.impl().text("config.json");
+  const auto text = model.impl().text(kConfigFile);
   JsonTree tree;
   if (!text || tree.parse(*text, QuantizationConfig::kLimits) != JsonTree::Problem::none) return 1;
   for (const std::string_view key : {"num_experts_per_tok", "num_experts_per_token", "moe_topk"}) {

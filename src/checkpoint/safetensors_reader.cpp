@@ -132,7 +132,7 @@ std::optional<std::string> Checkpoint::Impl::text(std::string_view name) const {
 
 ModelLayout Checkpoint::Impl::layout() const {
   const std::lock_guard lock(config_mutex_);
-  if (!layout_) layout_ = model_layout(text("config.json").value_or("{}"));
+  if (!layout_) layout_ = model_layout(text(kConfigFile).value_or("{}"));
   return *layout_;
 }
 

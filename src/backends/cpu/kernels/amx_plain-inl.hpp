@@ -203,17 +203,13 @@ OCTAVO_KERNEL void plain_columns(const octavo::cpu::PlainTile& plain, std::int64
   }
 }
 
-/// What is packed at a time: 64 columns, as deep as a register.
-template <class Kind>
-constexpr std::int64_t kBlockRows = kRegisterBytes / Kind::kSize;
-
 // [K, N], a strip: `some` rows of K from `begin` on, added to what c holds, or stored there. A
-// block is packed while the one before it is multiplied.
+// block, 64 columns as deep as a register, is packed while the one before it is multiplied.
 template <class Kind>
 void add_strip_tiles(const octavo::cpu::PlainTile& plain, std::int64_t rows, std::int64_t begin,
                      std::int64_t some, bool add, RowsAhead ahead) {
   constexpr std::int64_t kWeightSize = octavo::element_bytes(Kind::kWeight);
-  constexpr std::int64_t kRows = kBlockRows<Kind>;
+  constexpr std::int64_t kRows = kRegisterBytes / Kind::kSize;
   const octavo::cpu::DotTile& t = plain.tile;
   const Packed<Kind> packed(t);
   alignas(64) char panels[2][kRegisterSteps * kStagedStep];
