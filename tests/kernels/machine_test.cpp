@@ -132,6 +132,16 @@ TEST(DotMachines, ShareRowsThatACacheDoesNotKeep) {
     }
     // Some members, neither of few rows nor of many, in workspaces for any offsets.
     expect_answer_of(m, "grouped_mm bf16:bf16:fp32 groups=10+140+3+130 283x260x4100", {3}, false);
+    // More than are read beside a plain weight: several parts, chunks and strips, the last of them
+    // short; a member each side of that number.
+    for (const char* line :
+         {"scaled_mm bf16:bf16:fp32 bias 290x330x2100",
+          "scaled_mm e4m3fn:e4m3fn:fp32 layout=row 270x270x2100",
+          "scaled_mm uint8:int8:fp32 scale=token:channel azp 330x270x4200",
+          "grouped_mm int8:int8:fp32 scale=token:channel groups=257+3+256 516x130x600",
+          "scaled_mm bf16:bf16:fp32 1090x130x40"}) {
+      expect_answer_of(m, line, {3}, true);
+    }
   }
 }
 

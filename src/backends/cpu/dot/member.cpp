@@ -35,10 +35,16 @@ constexpr PackedStrip kPackedStrip{8, kChunkBytes};
 // The same where A's rows are fetched (DotKernels::fetches_rows), by processors with a second-level
 // cache of 2 MB, whose tiles go through a chunk faster than through its sums.
 constexpr PackedStrip kFetchingStrip{4, 2 * kChunkBytes};
-// The same of pairs beside more than kMostPlainRows, whose part of as long a chunk would leave that
-// cache. A workspace for any rows counts so many, too (driver.cpp, reserve_for_any).
-constexpr PackedStrip kManyRowsStrip{4, kChunkBytes};
+// The same beside more than kMostPlainRows. A workspace for any rows counts so many, too
+// (driver.cpp, reserve_for_any).
+constexpr PackedStrip kManyRowsStrip{4, 4 * kChunkBytes};
 constexpr std::int64_t kPackedSums = std::int64_t{64} << 10;
+// Of many rows: for so many of them a weight is packed once, and of those so many bytes of a chunk
+// meet all panels of the strip before the next ones, in whole pairs of registers.
+constexpr std::int64_t kManyRowsBlock = 1024;
+constexpr std::int64_t kManyRowsSums = kManyRowsBlock * kManyRowsStrip.panels * kPanelWidth;
+constexpr std::int64_t kPartBytes = std::int64_t{256} << 10;
+constexpr std::int64_t kPartRows = 32;
 // Bytes of A's rows that stay in a second-level cache of 2 MB beside panels; of those of a chunk
 // that panels share; sums beside them. Panels are read once more for every so many rows.
 constexpr std::int64_t kCachedRows = std::int64_t{1} << 20;
@@ -189,16 +195,25 @@ std::int64_t step_bytes(const DotMember& d) noexcept {
   return d.path.kernels().form.vector_bytes * kPanelVectors;
 }
 
-// Is a weight [K, N] packed on the fly? Its rows come faster where they are read for several
-// panels at once.
-bool packs_rows(const DotMember& d) noexcept {
+// More rows than are read beside weights that lie where they are, by kernels that fetch them.
+bool has_many_rows(const DotMember& d) noexcept {
+  return d.path.kernels().fetches_rows && d.m > kMostPlainRows;
+}
+
+// Is a weight packed on the fly for several panels at once? The rows of one [K, N] come faster so;
+// many rows of A come less often.
+bool packs_strips(const DotMember& d) noexcept {
   return d.plain == nullptr && d.path.pack != nullptr && d.segments.most == 0 &&
-         lies_in_rows(d.p->b);
+         (lies_in_rows(d.p->b) || has_many_rows(d));
 }
 
 const PackedStrip& packed_strip(const DotMember& d) noexcept {
   if (!d.path.kernels().fetches_rows) return kPackedStrip;
-  return d.path.integers == nullptr && d.m > kMostPlainRows ? kManyRowsStrip : kFetchingStrip;
+  return has_many_rows(d) ? kManyRowsStrip : kFetchingStrip;
+}
+
+std::int64_t packed_sums(const DotMember& d) noexcept {
+  return has_many_rows(d) ? kManyRowsSums : kPackedSums;
 }
 
 // Are there more of A's rows, for kernels that fetch them, than the second-level cache keeps from
@@ -209,7 +224,7 @@ bool shares_rows(const DotMember& d, std::int64_t rows) noexcept {
   const std::int64_t counted = std::clamp<std::int64_t>(rows, 1, kCachedRows);  // of any number
   const bool decoded = d.p->b.packed != nullptr || rows <= kSharingBlock;
   return d.path.kernels().fetches_rows && d.plain == nullptr && d.segments.most == 0 &&
-         !packs_rows(d) && d.n >= kSharingPanels * kPanelWidth &&
+         !packs_strips(d) && d.n >= kSharingPanels * kPanelWidth &&
          (d.path.direct != nullptr || (several_chunks && decoded && d.path.integers == nullptr)) &&
          d.k > kCachedRows / (counted * element_bytes(d.path.rows));
 }
@@ -250,8 +265,8 @@ std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
   if (d.turned != nullptr) {
     return std::clamp<std::int64_t>(turned_sums(d) / (d.block_rows * kPanelWidth), 1, panels);
   }
-  if (packs_rows(d)) {
-    const std::int64_t sums = kPackedSums / (d.block_rows * kPanelWidth);
+  if (packs_strips(d)) {
+    const std::int64_t sums = packed_sums(d) / (d.block_rows * kPanelWidth);
     return std::clamp<std::int64_t>(std::min(sums, packed_strip(d).panels), 1, panels);
   }
   if (d.shares_rows) {
@@ -321,9 +336,9 @@ void lengthen(DotMember& d) noexcept {
     d.strip = strip_panels(d, 1);
     return;
   }
-  if (packs_rows(d)) {  // of fewer rows more panels, whose sums take no more
+  if (packs_strips(d)) {  // of fewer rows more panels, whose sums take no more
     const std::int64_t sums = d.block_rows * kPanelWidth;
-    d.strip = std::min({(kPackedSums + sums - 1) / sums, packed_strip(d).panels, panels});
+    d.strip = std::min({(packed_sums(d) + sums - 1) / sums, packed_strip(d).panels, panels});
   } else if (d.shares_rows) {
     d.shares_rows = false;
     d.strip = 1;
@@ -366,6 +381,7 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   }
   d.shares_rows = shares_rows(d, d.m);
   if (d.shares_rows) d.block_rows = std::min(d.m, kSharingBlock);
+  if (packs_strips(d) && has_many_rows(d)) d.block_rows = std::min(d.m, kManyRowsBlock);
   d.strip = strip_panels(d, d.segments.most);
   const std::int64_t most = longest_chunk(d, d.strip);
   // A chunk ends where a group of scales does, if that is how long groups are.
@@ -380,6 +396,12 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   if (d.plain != nullptr) {
     d.chunk = d.steps;
     d.single_chunk = true;
+  }
+  d.part_rows = d.block_rows;
+  if (packs_strips(d) && has_many_rows(d)) {
+    const std::int64_t row = d.chunk * form.step * element_bytes(d.path.rows);  // 0 where K is
+    const std::int64_t parts = kPartBytes / std::max<std::int64_t>(row * kPartRows, 1);
+    d.part_rows = std::max<std::int64_t>(parts, 1) * kPartRows;
   }
   if (d.turned != nullptr) {
     d.converted = true;

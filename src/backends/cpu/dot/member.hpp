@@ -33,6 +33,7 @@ struct DotMember {
   std::int64_t steps = 0;       ///< along K
   std::int64_t chunk = 0;       ///< steps at a time
   std::int64_t block_rows = 0;  ///< rows whose sums wait for the next chunk, at most
+  std::int64_t part_rows = 0;   ///< of those, rows that meet a whole strip before the next ones
   bool single_chunk = false;
   PlainKernel plain = nullptr;  ///< reads B where it lies; null: it is packed, here or before
   std::int64_t strip = 1;       ///< panels that it reads, or that are packed, side by side

@@ -131,6 +131,23 @@ void DotWorker::pack_strip(std::int64_t first, std::int64_t count, const Chunk& 
   const std::int64_t column = first * kTileCols;
   const std::int64_t columns = std::min(count * kTileCols, d_.n - column);
   const std::int64_t size = element_bytes(b.dtype);
+  if (b.strides[0] == 1) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t panel = first + i;
+      const bool more = panel + 1 < packed_.count();
+      d_.path.pack({.dtype = b.dtype,
+                    .b = weight_at(chunk.k0, panel * kTileCols),
+                    .stride_k = b.strides[0],
+                    .stride_n = b.strides[1],
+                    .depth = chunk.k1 - chunk.k0,
+                    .columns = std::min(kTileCols, d_.n - panel * kTileCols),
+                    .panel = strip_panel(i),
+                    .sums = strip_sums(i),
+                    .table = &table_,
+                    .next = more ? weight_at(chunk.k0, (panel + 1) * kTileCols) : nullptr});
+    }
+    return;
+  }
   for (std::int64_t k = chunk.k0; k < chunk.k1; k += kPackedDepth) {
     const std::int64_t end = std::min(k + kPackedDepth, chunk.k1);
     StripAhead ahead(weight_at(end, column), columns * size, b.strides[0] * size,
@@ -177,20 +194,23 @@ void DotWorker::run_strip(std::int64_t first, std::int64_t count, std::int64_t r
       chunk.k0 = chunk.step * depth;
       chunk.k1 = std::min(d_.k, chunk.end * depth);
       if (!d_.shares_rows) pack_strip(first, count, chunk);
-      for (std::int64_t i = 0; i < count; ++i) {
-        begin_panel(first + i);
-        if (chunk.last) {
-          finisher_.set_columns(column_, columns_);
-          outliers_.set_tiles(column_, columns_, begin, end - begin);
+      for (std::int64_t part = begin; part < end; part += d_.part_rows) {
+        const std::int64_t part_end = std::min(end, part + d_.part_rows);
+        for (std::int64_t i = 0; i < count; ++i) {
+          begin_panel(first + i);
+          if (chunk.last) {
+            finisher_.set_columns(column_, columns_);
+            outliers_.set_tiles(column_, columns_, part, part_end - part);
+          }
+          place_ = (i * d_.block_rows + part - begin) * kTileCols;
+          if (d_.shares_rows) {
+            make_shared(chunk, first, count, end == r1);
+          } else {
+            column_sums_ = strip_sums(i);
+            chunk.b = strip_panel(i);
+          }
+          run_chunk(part, part_end, chunk);
         }
-        place_ = i * d_.block_rows * kTileCols;
-        if (d_.shares_rows) {
-          make_shared(chunk, first, count, end == r1);
-        } else {
-          column_sums_ = strip_sums(i);
-          chunk.b = strip_panel(i);
-        }
-        run_chunk(begin, end, chunk);
       }
       chunk.step = chunk.end;
     } while (!chunk.last);
