@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Panels side by side: of a weight that is read where it lies, and of one [K, N] that is packed on
-// the fly, whose rows are longer then:
+// Panels side by side: of a weight that is read where it lies, and of one that is packed on the
+// fly, as [K, N], whose rows are longer then, or for many rows of A, which come less often then:
 //
 //   for each chunk of K
-//     a few rows of K at a time are packed for all panels, and the next ones fetched
-//     for each panel: the tiles of all rows
+//     all panels are packed, of [K, N] a few rows of K at a time, and the next ones fetched
+//     for each part of the rows, for each panel: the tiles of these rows
 //
 // and of panels, packed or packed one by one, that share more rows of A than a cache keeps:
 //
