@@ -139,6 +139,7 @@ TEST(DotMachines, ShareRowsThatACacheDoesNotKeep) {
           "scaled_mm e4m3fn:e4m3fn:fp32 layout=row 270x270x2100",
           "scaled_mm uint8:int8:fp32 scale=token:channel azp 330x270x4200",
           "grouped_mm int8:int8:fp32 scale=token:channel groups=257+3+256 516x130x600",
+          "scaled_mm bf16:bf16:fp32 layout=strided 270x130x600",
           "scaled_mm bf16:bf16:fp32 1090x130x40"}) {
       expect_answer_of(m, line, {3}, true);
     }

@@ -131,7 +131,7 @@ void DotWorker::pack_strip(std::int64_t first, std::int64_t count, const Chunk& 
   const std::int64_t column = first * kTileCols;
   const std::int64_t columns = std::min(count * kTileCols, d_.n - column);
   const std::int64_t size = element_bytes(b.dtype);
-  if (b.strides[0] == 1) {
+  if (!lies_in_rows(d_.p->b)) {
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t panel = first + i;
       const bool more = panel + 1 < packed_.count();
