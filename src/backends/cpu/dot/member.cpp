@@ -381,7 +381,8 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   }
   d.shares_rows = shares_rows(d, d.m);
   if (d.shares_rows) d.block_rows = std::min(d.m, kSharingBlock);
-  if (packs_strips(d) && has_many_rows(d)) d.block_rows = std::min(d.m, kManyRowsBlock);
+  const bool in_parts = packs_strips(d) && has_many_rows(d);
+  if (in_parts) d.block_rows = std::min(d.m, kManyRowsBlock);
   d.strip = strip_panels(d, d.segments.most);
   const std::int64_t most = longest_chunk(d, d.strip);
   // A chunk ends where a group of scales does, if that is how long groups are.
@@ -398,7 +399,7 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
     d.single_chunk = true;
   }
   d.part_rows = d.block_rows;
-  if (packs_strips(d) && has_many_rows(d)) {
+  if (in_parts) {
     const std::int64_t row = d.chunk * form.step * element_bytes(d.path.rows);  // 0 where K is
     const std::int64_t parts = kPartBytes / std::max<std::int64_t>(row * kPartRows, 1);
     d.part_rows = std::max<std::int64_t>(parts, 1) * kPartRows;

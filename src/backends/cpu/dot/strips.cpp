@@ -131,31 +131,17 @@ void DotWorker::pack_strip(std::int64_t first, std::int64_t count, const Chunk& 
   const std::int64_t column = first * kTileCols;
   const std::int64_t columns = std::min(count * kTileCols, d_.n - column);
   const std::int64_t size = element_bytes(b.dtype);
-  if (!lies_in_rows(d_.p->b)) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::int64_t panel = first + i;
-      const bool more = panel + 1 < packed_.count();
-      d_.path.pack({.dtype = b.dtype,
-                    .b = weight_at(chunk.k0, panel * kTileCols),
-                    .stride_k = b.strides[0],
-                    .stride_n = b.strides[1],
-                    .depth = chunk.k1 - chunk.k0,
-                    .columns = std::min(kTileCols, d_.n - panel * kTileCols),
-                    .panel = strip_panel(i),
-                    .sums = strip_sums(i),
-                    .table = &table_,
-                    .next = more ? weight_at(chunk.k0, (panel + 1) * kTileCols) : nullptr});
-    }
-    return;
-  }
-  for (std::int64_t k = chunk.k0; k < chunk.k1; k += kPackedDepth) {
-    const std::int64_t end = std::min(k + kPackedDepth, chunk.k1);
+  const bool by_rows = lies_in_rows(d_.p->b);
+  const std::int64_t depth = by_rows ? kPackedDepth : chunk.k1 - chunk.k0;
+  for (std::int64_t k = chunk.k0; k < chunk.k1; k += depth) {
+    const std::int64_t end = std::min(k + depth, chunk.k1);
     StripAhead ahead(weight_at(end, column), columns * size, b.strides[0] * size,
-                     std::min(end + kPackedDepth, d_.k) - end, first_level_);
+                     by_rows ? std::min(end + depth, d_.k) - end : 0, first_level_);
     const std::int64_t fetched = (ahead.lines() + count - 1) / count;
     for (std::int64_t i = 0; i < count; ++i) {
       ahead.fetch(fetched);
       const std::int64_t panel = first + i;
+      const bool fetches = !by_rows && panel + 1 < packed_.count();
       d_.path.pack(
           {.dtype = b.dtype,
            .b = weight_at(k, panel * kTileCols),
@@ -165,7 +151,8 @@ void DotWorker::pack_strip(std::int64_t first, std::int64_t count, const Chunk& 
            .columns = std::min(kTileCols, d_.n - panel * kTileCols),
            .panel = strip_panel(i) + (k - chunk.k0) / form.step * packed_.step_bytes(panel),
            .sums = strip_sums(i),
-           .table = &table_});
+           .table = &table_,
+           .next = fetches ? weight_at(k, (panel + 1) * kTileCols) : nullptr});
     }
   }
 }
