@@ -244,9 +244,8 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
   const std::int64_t most_bytes =
       std::min(bytes, std::max(kCachedRowBytes, saturating_product(kLeastCachedRows, row)));
   const std::int64_t most_rows = cuts_inner ? rows : std::min(rows, most_bytes / row);
-  constexpr std::int64_t kPadding = 127;  // of a row; a member's rows take whole lines
   converted_bytes_ = saturating_sum(saturating_sum(most_bytes, 64 * count_),
-                                    saturating_product(most_rows, kPadding));
+                                    saturating_product(most_rows, kRowPadding));
   if (!few_turned) return {};
   // (row + 63) (rows + 32) of each member: steps to a multiple of 64 bytes, and rows to one of 16
   // and an odd number of lines.

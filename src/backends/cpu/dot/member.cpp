@@ -288,6 +288,13 @@ std::int64_t turned_step(std::int64_t rows) noexcept {
   return (rows * kStepBytes + 63) / 64 * 64 | 64;
 }
 
+// Bytes from one copied row to the next: an odd number of lines, so that the rows of a tile do not
+// meet in one set of the first-level cache, and stretches of many rows not in few of its 64.
+std::int64_t copied_row(std::int64_t bytes) noexcept {
+  const std::int64_t lines = (bytes + 63) / 64 | 1;
+  return (lines % 64 == 1 ? lines + kMoreLines : lines) * 64;
+}
+
 }  // namespace
 
 const TurnedPlain* turned_plain(const Member& p, const MatmulOptions& options,
@@ -416,8 +423,7 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
                       (d.path.kernels().fetches_rows && d.n >= kCopiedRowsPanels * kPanelWidth);
   const bool meet = cached && d.m > 1 && a.strides[0] * size % kMeetingRows == 0;
   d.converted = a.dtype != d.path.rows || (a.strides[1] != 1 && d.k > 1) || meet;
-  // An odd number of lines: the rows of a tile do not meet in one set of the first-level cache.
-  d.row_bytes = d.converted ? (d.k * size + 63) / 64 * 64 | 64 : a.strides[0] * size;
+  d.row_bytes = d.converted ? copied_row(d.k * size) : a.strides[0] * size;
   if (!d.converted) d.rows = a.data;
   if (d.k == 0) d.row_bytes = 0;  // rows without elements may have no memory
 }

@@ -26,6 +26,11 @@ struct Segments {
   bool present() const noexcept { return most > 0; }
 };
 
+/// Bytes of a copied row beside its own, at most: up to whole lines, an odd number of them, and of
+/// some numbers a few more.
+inline constexpr std::int64_t kMoreLines = 10;
+inline constexpr std::int64_t kRowPadding = 63 + (1 + kMoreLines) * 64;
+
 struct DotMember {
   const Member* p = nullptr;
   DotPath path{};

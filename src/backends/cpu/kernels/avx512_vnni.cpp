@@ -35,13 +35,21 @@ struct Dot : IntegerDot {
 
 #include "backends/cpu/kernels/pack_codes-inl.hpp"
 #include "backends/cpu/kernels/plain_int8_avx512-inl.hpp"
+
+#include "backends/cpu/kernels/plain_along_tiles-inl.hpp"
+
+PlainKernel find_plain_or_tiles(const PlainWanted& wanted) noexcept {
+  const PlainKernel tiles = find_along_tiles(wanted);
+  return tiles != nullptr ? tiles : find_plain(wanted);
+}
 OCTAVO_ISA_END
 
 }  // namespace
 
 extern const IntegerKernels kAvx512VnniDot{
     {"6x64 tile, AVX-512 VNNI, exact int32 sums", "few rows, AVX-512 VNNI, exact int32 sums",
-     kInt8Form, kMaxRows, &find_dot_tile, &pack_codes, nullptr, nullptr, nullptr, &find_plain},
+     kInt8Form, kMaxRows, &find_dot_tile, &pack_codes, nullptr, nullptr, nullptr,
+     &find_plain_or_tiles},
     ARows::unsigned_bytes,
     &unpack_piece,
 };

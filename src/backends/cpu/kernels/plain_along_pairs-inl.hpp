@@ -19,10 +19,8 @@ constexpr int kPairRows = 16;  // at most
 // done with squares.
 constexpr bool pays_in_pairs(int rows) { return rows >= 11 || (rows >= 5 && rows <= kAlongRows); }
 // The same where columns come from the second-level cache: five rows leave it time, and more than
-// six a part take too many stretches.
-constexpr bool pays_from_second_level(int rows) {
-  return rows == 11 || rows == 12 || (rows >= 6 && rows <= kAlongRows);
-}
+// one part takes go through tiles (plain_along_tiles-inl.hpp).
+constexpr bool pays_from_second_level(int rows) { return rows >= 6 && rows <= kAlongRows; }
 // Bytes of each row in a stretch of K: columns are to stay beside them for a second part.
 constexpr std::int64_t longest_stretch(int rows) {
   const std::int64_t lines = (rows > kAlongRows ? 16 << 10 : 24 << 10) / rows / kSquareBytes;

@@ -52,8 +52,17 @@ template <class Either>
 OCTAVO_KERNEL std::int32_t plain_beginning(const Either& dot, const char* a,
                                            std::int64_t bytes) noexcept {
   const Vec::Ints zeros = dot.flipped(Vec::zero_ints());
+  std::int64_t k = 0;
   auto sum = Either::zero();
-  for (std::int64_t k = 0; k < bytes; k += 64) {
+  auto second = Either::zero(), third = Either::zero(), fourth = Either::zero();
+  for (; bytes - k >= 256; k += 256) {
+    sum = Either::add(sum, zeros, Vec::load_unaligned_ints(a + k));
+    second = Either::add(second, zeros, Vec::load_unaligned_ints(a + k + 64));
+    third = Either::add(third, zeros, Vec::load_unaligned_ints(a + k + 128));
+    fourth = Either::add(fourth, zeros, Vec::load_unaligned_ints(a + k + 192));
+  }
+  sum = Vec::add(Vec::add(sum, second), Vec::add(third, fourth));
+  for (; k < bytes; k += 64) {
     const std::int64_t left = bytes - k;
     sum = Either::add(sum, zeros,
                       left < 64 ? Vec::load_part(a + k, left) : Vec::load_unaligned_ints(a + k));

@@ -87,9 +87,17 @@ struct Vec {
     const Ints v1 = count > 1 ? load_ints(p + 16) : zero;
     const Ints v2 = count > 2 ? load_ints(p + 32) : zero;
     const Ints v3 = count > 3 ? load_ints(p + 48) : zero;
+    return quad_totals(v0, v1, v2, v3);
+  }
+  static OCTAVO_INLINE Ints quad_totals(Ints v0, Ints v1, Ints v2, Ints v3) {
     const Ints even = add(_mm512_unpacklo_epi32(v0, v1), _mm512_unpackhi_epi32(v0, v1));
     const Ints odd = add(_mm512_unpacklo_epi32(v2, v3), _mm512_unpackhi_epi32(v2, v3));
     return add(_mm512_unpacklo_epi64(even, odd), _mm512_unpackhi_epi64(even, odd));
+  }
+  // A 128-bit lane, at an address that is a multiple of 16.
+  template <int lane>
+  static OCTAVO_INLINE void store_quarter(void* p, Ints x) {
+    _mm_store_si128(static_cast<__m128i*>(p), _mm512_extracti32x4_epi32(x, lane));
   }
   // The sums of neighbouring 128-bit lanes of a, then of b.
   static Ints add_lanes(Ints a, Ints b) {
