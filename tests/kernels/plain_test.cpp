@@ -399,6 +399,19 @@ TEST(PlainKernels, GiveTheBitsOfTilesAtAnyDepth) {
   });
 }
 
+// Threads may share more rows than sixteen, but not what was asked for.
+TEST(PlainKernels, OfManyRowsTakeFewer) {
+  for_each_kernel(0, [&](const PlainTable& table, PlainOrder order, std::int64_t rows) {
+    if (rows <= 16) return;
+    const PlainKernel kernel = table.plain->plain({table.weight, order, rows, 0});
+    for (const std::int64_t fewer : {1, 2, 3, 4, 7, 13, 32}) {
+      const Shape s{fewer, 40, 2100, 0, shifts_of(fewer)};
+      expect_kernel(table, kernel, order, s, 1, GuardedSide::right, 0x80, false);
+      if (::testing::Test::HasFatalFailure()) return;
+    }
+  });
+}
+
 TEST(PlainKernels, GiveTheBitsOfTilesUnderScalesAlongK) {
   std::int64_t turn = 0;
   for (const std::int64_t group : {8, 16, 32, 40, 64, 128, 192}) {

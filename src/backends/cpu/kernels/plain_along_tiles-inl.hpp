@@ -20,8 +20,8 @@
 
 constexpr int kAlongTileRows = 6, kAlongTileColumns = 4;
 constexpr std::int64_t kAlongTileSums = kAlongTileRows * kAlongTileColumns * Along::kLanes;
-// Fewer rows are faster by pairs of columns, more packed. Of CPUs that take lines into the first
-// level, none was timed.
+// Fewer rows are faster by pairs of columns, more packed; threads that share rows take any number.
+// Of CPUs that take lines into the first level, none was timed.
 constexpr std::int64_t kTurnParts = 8, kFewestInTiles = 9,
                        kMostInTiles = kTurnParts * kAlongTileRows;
 // Bytes of the rows of a turn, and of a column in a stretch of K: four of them stay in the
