@@ -143,6 +143,20 @@ void copy_lines(const Dot& dot, const char* a, std::int64_t lda, std::int64_t de
   }
 }
 
+// Shifts times columns' sums, less what of a shift is undone already; without `sums_out` all
+// shifts are 0.
+OCTAVO_INLINE void take_shifts(const octavo::cpu::PlainTile& p, std::int64_t rows,
+                               const std::int32_t* sums, std::uint32_t undone) {
+  const octavo::cpu::DotTile& t = p.tile;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    auto* c = static_cast<std::uint32_t*>(t.c) + r * octavo::cpu::kRowSums;
+    const std::int32_t all = p.sums_out != nullptr ? t.shift[r * t.shift_stride] : 0;
+    const std::uint32_t shift = static_cast<std::uint32_t>(all) - undone;
+    for (std::int64_t j = 0; j < p.columns; ++j)
+      c[j] -= shift * static_cast<std::uint32_t>(sums[j]);
+  }
+}
+
 template <int rows, Undo undo, int level>
 OCTAVO_INLINE void along(const octavo::cpu::PlainTile& p) {
   constexpr std::int64_t kStretch = kAlongCopy / rows / kAlongLine * kSquareBytes;
@@ -184,14 +198,7 @@ OCTAVO_INLINE void along(const octavo::cpu::PlainTile& p) {
     along_stretch<rows, undo, level>(dot, p, {columns, lines, tail > 0 ? kSquareBytes : 0, 0, 0, 0},
                                      kSquareBytes, k > 0, beginnings);
   }
-  if constexpr (undo != Undo::column_sums) return;
-  for (int r = 0; r < rows; ++r) {
-    auto* c = static_cast<std::uint32_t*>(t.c) + r * octavo::cpu::kRowSums;
-    const auto shift = static_cast<std::uint32_t>(t.shift[r * t.shift_stride]);
-    for (std::int64_t j = 0; j < p.columns; ++j) {
-      c[j] -= shift * static_cast<std::uint32_t>(p.sums_out[j]);
-    }
-  }
+  if constexpr (undo == Undo::column_sums) take_shifts(p, rows, p.sums_out, 0);
 }
 template <int rows>
 OCTAVO_KERNEL void plain_along(const octavo::cpu::PlainTile& p) noexcept {

@@ -280,18 +280,6 @@ OCTAVO_INLINE void along_tiles(const octavo::cpu::PlainTile& p) {
   }
 }
 
-// What is left to take away: tiles of flipped columns have undone the flip of rows already.
-OCTAVO_KERNEL void take_shifts(const octavo::cpu::PlainTile& p, const std::int32_t* sums) noexcept {
-  const octavo::cpu::DotTile& t = p.tile;
-  const std::uint32_t undone = t.flip != 0 ? 128 : 0;
-  for (std::int64_t r = 0; r < p.rows; ++r) {
-    auto* c = static_cast<std::uint32_t*>(t.c) + r * octavo::cpu::kRowSums;
-    const std::int32_t shift = p.sums_out != nullptr ? t.shift[r * t.shift_stride] : 0;
-    const std::uint32_t left = static_cast<std::uint32_t>(shift) - undone;
-    for (std::int64_t j = 0; j < p.columns; ++j) c[j] -= left * static_cast<std::uint32_t>(sums[j]);
-  }
-}
-
 OCTAVO_KERNEL void plain_along_tiles(const octavo::cpu::PlainTile& p) noexcept {
   if (p.tile.flip != 0) {
     along_tiles<true>(p);
@@ -303,7 +291,8 @@ OCTAVO_KERNEL void plain_along_tiles(const octavo::cpu::PlainTile& p) noexcept {
   alignas(64) std::int32_t own[octavo::cpu::kRowSums];
   std::int32_t* sums = p.sums_out != nullptr ? p.sums_out : own;
   add_up_columns(p, sums);
-  take_shifts(p, sums);
+  // Tiles of flipped columns have undone the flip of rows.
+  take_shifts(p, p.rows, sums, p.tile.flip != 0 ? 128 : 0);
 }
 
 // Null: others are faster.
