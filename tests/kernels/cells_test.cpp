@@ -23,8 +23,9 @@ constexpr std::int64_t kGap = 5;  // elements and codes between rows
 
 // Rows of elements, up to a guard page.
 struct Source {
-  Source(DType from, std::int64_t height, std::int64_t count, const std::vector<float>& x)
-      : dtype(from), rows(height), step(count + kGap), cells(x) {
+  Source(DType from, std::int64_t height, std::int64_t count, const std::vector<float>& x,
+         std::int64_t gap = kGap)
+      : dtype(from), rows(height), step(count + gap), cells(x) {
     const std::int64_t all = (rows - 1) * step + count;
     memory = guarded(GuardedSide::right)(static_cast<std::size_t>(all * element_bytes(from)));
     for (std::int64_t i = 0; i < all; ++i) {
@@ -54,7 +55,8 @@ void expect_scalar(const Case& c, const Source& x, bool all) {
   const std::int64_t down = (x.rows + c.height - 1) / c.height;
   const DType scale_type = c.exponents ? DType::float8_e8m0fnu : DType::float32;
   const std::int64_t scale_bytes = element_bytes(scale_type);
-  const std::int64_t code_step = (c.count + kGap + 63) / 64 * 64;
+  // Codes of rows of cells lie without gaps where their lengths allow, whether elements do or not.
+  const std::int64_t code_step = (c.count + 63) / 64 * 64 + (c.height > 1 ? 64 : 0);
   const auto codes = guarded(GuardedSide::right)(
       static_cast<std::size_t>((x.rows - 1) * code_step + c.count + c.shift));
   const auto scales =
@@ -115,20 +117,27 @@ void expect_scalar(const Case& c, const Source& x, bool all) {
 struct Shape {
   std::int64_t rows, count, height;
   std::vector<std::int64_t> runs;
+  std::int64_t gap = kGap;
 };
 
 // Every combination, of elements by a function of their place.
 template <class Make>
 void expect_all(const Make& make, bool all) {
   const std::vector<std::int64_t> runs{16, 32, 64, 100, 128, 256, 600, 4096};
-  const Shape shapes[] = {{3, 2048, 1, runs},      {3, 1111, 1, runs},
-                          {3, 4096, 2, {64, 192}}, {19, 448, 17, {64, 128, 448}},
-                          {40, 192, 40, {1}},      {150, 128, 150, {1}}};
+  const Shape shapes[] = {{3, 2048, 1, runs},
+                          {3, 1111, 1, runs},
+                          {9, 384, 1, runs, 0},
+                          {5, 336, 1, {16, 48, 112}, 0},
+                          {3, 4096, 2, {64, 192}},
+                          {40, 192, 40, {1}},
+                          {19, 1088, 17, {64, 128, 448}},
+                          {19, 448, 17, {64}, 0},
+                          {150, 128, 150, {1}}};
   for (const Shape& shape : shapes) {
     std::vector<float> x;
-    for (std::int64_t i = 0; i < shape.rows * (shape.count + kGap); ++i) x.push_back(make(i));
+    for (std::int64_t i = 0; i < shape.rows * (shape.count + shape.gap); ++i) x.push_back(make(i));
     for (const DType from : {DType::float32, DType::bfloat16, DType::float16}) {
-      const Source source(from, shape.rows, shape.count, x);
+      const Source source(from, shape.rows, shape.count, x, shape.gap);
       for (const cpu::Kernels* kernels : cpu::usable_kernels()) {
         for (const DType to :
              {DType::int8, DType::float8_e4m3fn, DType::float8_e4m3fnuz, DType::float8_e5m2}) {

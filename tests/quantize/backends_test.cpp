@@ -208,6 +208,30 @@ TEST(Backends, AgreeOnTallColumns) {
   }
 }
 
+// More blocks side by side than a kernel takes at once, the last ones cut on both sides, and some
+// with NaN and infinities.
+TEST(Backends, AgreeOnWideBlocks) {
+  for (const DType from : {bfloat16, float32}) {
+    const Tensor numbers = mixture(from, 70, 64 * 131, false);
+    const Tensor some = tensor_of(from, {70, 64 * 131}, [&](std::int64_t i) {
+      if (i == 64 * 131 * 20 + 3000 || i == 64 * 131 * 69 + 8000) return std::nan("");
+      return i == 64 * 131 * 40 ? -std::numeric_limits<double>::infinity() : at(numbers, i);
+    });
+    for (const Tensor& x : {numbers, some}) {
+      for (const DType to : {float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, int8}) {
+        expect_reference(x, {.dtype = to, .granularity = block(16, 64)}, to == int8 ? 0 : 64);
+        expect_reference(x,
+                         {.dtype = to,
+                          .granularity = block(32, 128),
+                          .rounding = ScaleRounding::power_of_two,
+                          .scale_dtype = float8_e8m0fnu},
+                         0, {1, 4});
+        if (testing::Test::HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
 TEST(Backends, QuantizeIntoStridedOutputs) {
   const Tensor x = mixture(float32, 30, 90, false);
   for (const QuantizeOptions& o : every_option()) {

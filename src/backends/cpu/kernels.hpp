@@ -138,6 +138,7 @@ struct CellRows {
   bool exponents = false;        ///< float8_e8m0fnu, of rules that give powers of two; else float32
   std::int32_t* azps = nullptr;  ///< of a rule with zero points, written
   std::int64_t azp_step = 0;     ///< from one row of cells to the next
+  bool first_level = false;      ///< fetches_first_level()
 };
 
 /// Bits of float32 without a sign: infinity, and the least NaN.

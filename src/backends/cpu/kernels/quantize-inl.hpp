@@ -215,14 +215,26 @@ struct QuantizeSteps : LaneCodes<lanes> {
     }
     // Beside a step, and beside fewer elements. Rows of float32 are fetched into the second-level
     // cache: the first does not hold two of them.
-    template <DType from>
+    template <DType from, int level = from == DType::float32 ? 2 : 1>
     OCTAVO_INLINE void look_ahead() {
       for (std::int64_t line = 0; line < kStep * octavo::element_bytes(from); line += kLine) {
-        __builtin_prefetch(next + line, 0, from == DType::float32 ? 2 : 3);
+        __builtin_prefetch(next + line, 0, 4 - level);
       }
     }
     template <DType from>
     OCTAVO_INLINE void look_ahead(std::int64_t /*count*/) {}
+  };
+  // What comes next is fetched into the second-level cache.
+  struct FarPlace : Place {
+    explicit OCTAVO_INLINE FarPlace(const Place& place) : Place(place) {}
+    template <DType from>
+    OCTAVO_INLINE void look_ahead() {
+      Place::template look_ahead<from, 2>();
+    }
+    template <DType from>
+    OCTAVO_INLINE void look_ahead(std::int64_t count) {
+      Place::template look_ahead<from>(count);
+    }
   };
   // What comes next is read instead of fetched: for its largest magnitude.
   template <DType of>

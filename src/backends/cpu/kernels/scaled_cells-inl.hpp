@@ -114,9 +114,9 @@ struct ScaledCells : Quantize<lanes> {
     explicit OCTAVO_INLINE General(const CellRows& q)
         : tie_bits_(q.rule.azp ? octavo::cpu::kIntegerTieBits : octavo::cpu::tie_bits(q.row.to)) {}
     bool inverted() const { return inverted_; }
-    // Takes a vector of cells from cell j on, a multiple of lanes. False: of one of these cells
-    // that are not.
-    OCTAVO_INLINE bool take(std::int64_t j, Ints most, Floats scale) {
+    // Takes a vector of cells from cell j on, a multiple of lanes, of which the first `cells` will
+    // be asked for. False: of one of these cells that are not.
+    OCTAVO_INLINE bool take(std::int64_t j, std::int64_t /*cells*/, Ints most, Floats scale) {
       constexpr std::uint32_t kNear = (9U + 127U) << 23;  // of RowCodes::inverses
       const Floats reached = floats(reinterpret_cast<const Words&>(most));
       const Ints quotient = ints(words(reached / scale));
@@ -136,10 +136,10 @@ struct ScaledCells : Quantize<lanes> {
     // Ready for rows of so many cells.
     OCTAVO_INLINE void prepare(std::int64_t /*cells*/) {}
     template <DType from>
-    OCTAVO_INLINE void put(RowCodes& part) const {
-      part.factors = scale_;
-      part.inverses = inverted_ ? inverse_ : nullptr;
-      part.inverse_rests = rest_;
+    OCTAVO_INLINE void put(RowCodes& part, std::int64_t first) const {
+      part.factors = scale_ + first;
+      part.inverses = inverted_ ? inverse_ + first : nullptr;
+      part.inverse_rests = rest_ + first;
       Base::template codes_from<from, true>(part);
     }
     template <DType from>
@@ -161,33 +161,39 @@ struct ScaledCells : Quantize<lanes> {
    public:
     using Rule = typename Base::template Float8Rule<true, F>;
     explicit OCTAVO_INLINE ByTables(const CellRows& q)
-        : General(q), rule_(q.row), overflown_(Rule::overflown(q.row)) {}
+        : General(q), rule_(q.row), overflown_(Rule::overflown(q.row)), near_(q.first_level) {}
     OCTAVO_INLINE void prepare(std::int64_t cells) {
       for (std::int64_t j = 0; this->inverted_ && j < cells; ++j) {
         tables_[j] = Base::table_of(rule_, cell(j), this->scale_[j], overflown_);
       }
     }
     template <DType from>
-    OCTAVO_INLINE void put(RowCodes& part) const {
-      if (!this->inverted_) return General::template put<from>(part);
-      typename Base::Place place = Base::of_whole_lines(part);
+    OCTAVO_INLINE void put(RowCodes& part, std::int64_t first) const {
+      using FarPlace = typename Base::FarPlace;
+      if (!this->inverted_) return General::template put<from>(part, first);
+      if (near_) return put_at<from>(Base::of_whole_lines(part), part, first);
+      put_at<from>(FarPlace(Base::of_whole_lines(part)), part, first);
+    }
+
+   private:
+    using Cell = typename Base::template One<typename Base::Inverses>;
+    template <DType from, class Where>
+    OCTAVO_INLINE void put_at(Where place, const RowCodes& part, std::int64_t first) const {
       std::int64_t i = 0;
-      for (std::int64_t j = 0; i < part.count; ++j, i += part.run) {
+      for (std::int64_t j = first; i < part.count; ++j, i += part.run) {
         const typename Base::template OneByMantissa<F> one{cell(j), tables_[j]};
         const std::int64_t count = part.run < part.count - i ? part.run : part.count - i;
         const std::int64_t done = Base::template whole_steps<from>(rule_, one, 0, place, count);
         if (done < count) Base::template edge<from>(rule_, one, done, place, count - done);
       }
     }
-
-   private:
-    using Cell = typename Base::template One<typename Base::Inverses>;
     OCTAVO_INLINE Cell cell(std::int64_t j) const {
       return Cell(typename Base::Inverses(this->inverse_, this->rest_), RowCodes{}, j);
     }
     typename Base::template Table<F> tables_[kMostCells];
     Rule rule_;
     std::uint32_t overflown_;
+    bool near_;
   };
   // Of bfloat16, by ties: of cells long enough.
   template <octavo::FloatFormat F>
@@ -197,32 +203,34 @@ struct ScaledCells : Quantize<lanes> {
     using Table = typename Base::template TiesOf<F>;
     explicit OCTAVO_INLINE ByTies(const CellRows& q)
         : General(q), rule_(q.row), last_(static_cast<std::uint8_t>(Rule::overflown(q.row))) {}
-    OCTAVO_INLINE bool take(std::int64_t j, Ints most, Floats scale) {
-      if (!General::take(j, most, scale)) return false;
+    OCTAVO_INLINE bool take(std::int64_t j, std::int64_t cells, Ints most, Floats scale) {
+      if (!General::take(j, cells, most, scale)) return false;
       const Ints least = Ints{} + static_cast<std::int32_t>(Table::kLeast);
       this->inverted_ = this->inverted_ && !any_greater(least, ints(words(scale)));
       if (!this->inverted_) return true;
       typename Ties<lanes>::Scales scales;
       scales.template take<F>(
           scale, {vector_at<Floats>(this->inverse_ + j), vector_at<Floats>(this->rest_ + j)});
-      for (std::int64_t k = 0; k < lanes; ++k) tables_[j + k] = Table(scales, k);
+      for (std::int64_t k = 0; k < lanes && k < cells; ++k) tables_[j + k] = Table(scales, k);
       return true;
     }
     template <DType from>
-    OCTAVO_INLINE void put(RowCodes& part) const {
-      if (!this->inverted_) return General::template put<from>(part);
-      if (part.run == kGroup && part.count % kGroup == 0) return put_runs<from, kGroup>(part);
-      put_runs<from, 0>(part);
+    OCTAVO_INLINE void put(RowCodes& part, std::int64_t first) const {
+      if (!this->inverted_) return General::template put<from>(part, first);
+      if (part.run == kGroup && part.count % kGroup == 0) {
+        return put_runs<from, kGroup>(part, first);
+      }
+      put_runs<from, 0>(part, first);
     }
 
    private:
     // Of a length that is known here, or of any.
     template <DType from, std::int64_t known>
-    OCTAVO_INLINE void put_runs(const RowCodes& part) const {
+    OCTAVO_INLINE void put_runs(const RowCodes& part, std::int64_t first) const {
       const std::int64_t run = known == 0 ? part.run : known;
       typename Base::Place place = Base::of_whole_lines(part);
       const typename Base::Inverses inverses(this->inverse_, this->rest_);
-      for (std::int64_t j = 0, i = 0; i < part.count; ++j, i += run) {
+      for (std::int64_t j = first, i = 0; i < part.count; ++j, i += run) {
         const typename Base::template OneByTies<F> cell{inverses.behind(j), tables_[j], last_};
         const std::int64_t count = known > 0 || run < part.count - i ? run : part.count - i;
         const std::int64_t done = Base::template whole_steps<from>(rule_, cell, 0, place, count);
@@ -242,7 +250,7 @@ struct ScaledCells : Quantize<lanes> {
     using Of = typename Base::template PowersOf<F>;
     explicit OCTAVO_INLINE ByPowers(const CellRows& q)
         : rule_(q.row), codes_of_(Rule::overflown(q.row)) {}
-    OCTAVO_INLINE bool take(std::int64_t j, Ints most, Floats scale) {
+    OCTAVO_INLINE bool take(std::int64_t j, std::int64_t /*cells*/, Ints most, Floats scale) {
       const Words bits = words(scale);
       const Ints quotient = most - ints(bits) + (127 << 23);
       if (!are_usual(most, ints(bits), quotient, Of::kLeast)) return false;
@@ -255,14 +263,14 @@ struct ScaledCells : Quantize<lanes> {
     }
     OCTAVO_INLINE void prepare(std::int64_t /*cells*/) {}
     template <DType from>
-    OCTAVO_INLINE void put(RowCodes& part) const {
+    OCTAVO_INLINE void put(RowCodes& part, std::int64_t first) const {
       using Place = typename Base::Place;
       const std::int64_t whole = part.count / kStep * kStep;
       Place place = Base::of_whole_lines(part);
-      Base::template steps_by_powers<F>(rule_, typename Base::Factors(scale_), part.run, less_,
-                                        bound_, place, whole, codes_of_);
+      Base::template steps_by_powers<F>(rule_, typename Base::Factors(scale_ + first), part.run,
+                                        less_ + first, bound_ + first, place, whole, codes_of_);
       if (whole == part.count) return;
-      part.factors = scale_;
+      part.factors = scale_ + first;
       Base::template codes_of_runs<from>(rule_, part, whole, place);
     }
 
@@ -281,8 +289,23 @@ struct ScaledCells : Quantize<lanes> {
     return row;
   }
 
+  // Rows of whole cells without gaps are one row, so that a vector holds cells of several.
+  static CellRows joined(const CellRows& given) {
+    CellRows q = given;
+    const std::int64_t across = (q.row.count + q.row.run - 1) / q.row.run;
+    const std::int64_t scale_bytes = q.exponents ? 1 : std::int64_t{sizeof(float)};
+    if (q.row.count % q.row.run == 0 && q.row.code_step == q.row.count &&
+        q.row.source_step == q.row.count * octavo::element_bytes(q.row.from) &&
+        q.scale_step == across * scale_bytes) {
+      q.row.count *= q.row.rows;
+      q.row.rows = 1;
+    }
+    return q;
+  }
+
   template <DType from, class Codes>
-  static std::int64_t groups(const CellRows& q) {
+  static std::int64_t groups(const CellRows& given) {
+    const CellRows q = joined(given);
     constexpr std::int64_t kBytes = octavo::element_bytes(from);
     constexpr std::int64_t kTurnsAhead = from == DType::float32 ? 2 : 1;  // that are fetched
     const std::int64_t run = q.row.run;
@@ -300,61 +323,85 @@ struct ScaledCells : Quantize<lanes> {
         part.next = source + (i + kTurnsAhead * lanes * run) * kBytes;
         const Ints most = reached<from>(source + i * kBytes, part.count, run);
         const Floats scale = scales_of(q.rule, most);
-        if (!made.take(0, most, scale)) return r * across + j;
+        if (!made.take(0, across - j, most, scale)) return r * across + j;
         store(q, scale, across - j, r, j);
-        made.template put<from>(part);
+        made.template put<from>(part, 0);
       }
     }
     return q.row.rows * across;
   }
 
-  // What cells reach, in vectors, whole ones only, with one more row.
+  // What the cells of a piece of a row reach, in vectors, whole ones only, with one more row; of
+  // `again`, unless null, as much is fetched.
   template <DType from>
-  static OCTAVO_INLINE void reach(const CellRows& q, const char* source,
+  static OCTAVO_INLINE void reach(const char* source, std::int64_t count, std::int64_t run,
+                                  const char* again,
                                   typename Base::template RawOf<from>::Vector* most) {
     using Of = typename Base::template RawOf<from>;
-    const std::int64_t bytes = q.row.count * octavo::element_bytes(from);
-    const std::int64_t run = q.row.run * octavo::element_bytes(from);
+    constexpr std::int64_t kBytes = octavo::element_bytes(from);
+    const std::int64_t bytes = count * kBytes;
     for (std::int64_t i = 0; i < bytes; ++most) {
-      const std::int64_t end = run < bytes - i ? i + run : bytes;
+      const std::int64_t end = run * kBytes < bytes - i ? i + run * kBytes : bytes;
+      for (std::int64_t line = i; again != nullptr && line < end; line += Base::kLine) {
+        Base::template fetch<Base::kLine>(again + line);
+      }
       auto own = *most;
       for (; i < end; i += Of::kBytes) own = larger(own, Of::magnitudes(source + i));
       *most = own;
     }
   }
   // While codes of a block's row are made, from a cache, a row of the blocks below is read, from
-  // memory, and one behind it fetched.
+  // memory, and one behind it fetched: piece by piece, so that memory is never left alone for long.
   template <DType from, class Codes>
   static std::int64_t blocks(const CellRows& q) {
+    constexpr std::int64_t kBytes = octavo::element_bytes(from);
     constexpr std::int64_t kBytesAhead = std::int64_t{16} << 10;
+    // Bytes of a piece: of 16 bits whole rows are as good, and need fewer calls.
+    constexpr std::int64_t kPieceBytes = std::int64_t{kBytes == 4 ? 2 : 64} << 10;
+    // Blocks from which a cache of the second level keeps fewer than two: their rows are fetched
+    // from the third one before codes are made of them.
+    constexpr std::int64_t kLeftBehind = std::int64_t{1} << 20;
     using Vector = typename Base::template RawOf<from>::Vector;
-    const std::int64_t across = (q.row.count + q.row.run - 1) / q.row.run;
-    const std::int64_t ahead = kBytesAhead / (q.row.count * octavo::element_bytes(from)) + 1;
+    const std::int64_t run = q.row.run, row_bytes = q.row.count * kBytes;
+    const std::int64_t across = (q.row.count + run - 1) / run;
+    const std::int64_t together = kPieceBytes <= run * kBytes ? 1 : kPieceBytes / (run * kBytes);
+    const std::int64_t ahead = kBytesAhead / row_bytes + 1;
     const std::int64_t last = q.row.rows - 1;
+    const bool fetched_again = q.height * row_bytes > kLeftBehind;
     const auto row_at = [&](std::int64_t r) {
       return static_cast<const char*>(q.row.source) + (r < last ? r : last) * q.row.source_step;
     };
     Codes made(q);
     RowCodes part = one_row(q);
     Vector most[octavo::cpu::kMostBlocks] = {};
-    for (std::int64_t r = 0; r < q.height && r <= last; ++r) reach<from>(q, row_at(r), most);
+    for (std::int64_t r = 0; r < q.height && r <= last; ++r) {
+      reach<from>(row_at(r), q.row.count, run, nullptr, most);
+    }
     for (std::int64_t r = 0, cell_row = 0; r <= last; ++cell_row) {
       for (std::int64_t j = 0; j < across; j += lanes) {
         const Ints all =
             Base::template magnitudes_of_cells<from>(reinterpret_cast<const char*>(most + j), 1);
         const Floats scale = scales_of(q.rule, all);
-        if (!made.take(j, all, scale)) return cell_row * across;
+        if (!made.take(j, across - j, all, scale)) return cell_row * across;
         store(q, scale, across - j, cell_row, j);
       }
       made.prepare(across);
       Vector below[octavo::cpu::kMostBlocks] = {};
       const std::int64_t end = q.height <= last - r ? r + q.height : last + 1;
       for (; r < end; ++r) {
-        if (r + q.height <= last) reach<from>(q, row_at(r + q.height), below);
-        part.source = row_at(r);
-        part.next = row_at(r + q.height + ahead);
-        part.codes = static_cast<std::uint8_t*>(q.row.codes) + r * q.row.code_step;
-        made.template put<from>(part);
+        auto* codes = static_cast<std::uint8_t*>(q.row.codes) + r * q.row.code_step;
+        for (std::int64_t j = 0; j < across; j += together) {
+          const std::int64_t i = j * run, rest = q.row.count - i;
+          part.count = together * run < rest ? together * run : rest;
+          if (r + q.height <= last) {
+            const char* again = fetched_again ? row_at(r + 1) + i * kBytes : nullptr;
+            reach<from>(row_at(r + q.height) + i * kBytes, part.count, run, again, below + j);
+          }
+          part.source = row_at(r) + i * kBytes;
+          part.next = row_at(r + q.height + ahead) + i * kBytes;
+          part.codes = codes + i;
+          made.template put<from>(part, j);
+        }
       }
       std::memcpy(most, below, sizeof(most));
     }
@@ -371,7 +418,7 @@ struct ScaledCells : Quantize<lanes> {
     Base::template raise<from>(source, q.row.count, &most, nullptr);
     for (std::int64_t r = 0; r < q.row.rows; ++r) {
       const Floats scale = scales_of(q.rule, Ints{} + most);
-      if (!made.take(0, Ints{} + most, scale)) return r;
+      if (!made.take(0, 1, Ints{} + most, scale)) return r;
       store(q, scale, 1, r, 0);
       const bool more = r + 1 < q.row.rows;
       most = 0;
@@ -403,7 +450,7 @@ struct ScaledCells : Quantize<lanes> {
     for (std::int64_t r = 0; r < q.row.rows; ++r) {
       const octavo::CellScale one = octavo::cell_scale(q.rule, {.min = ends.low, .max = ends.high});
       const bool near = one.azp > -octavo::cpu::kNearAzp && one.azp < octavo::cpu::kNearAzp;
-      if (!near || !made.take(0, Ints{} + ends.most, Floats{} + one.scale)) return r;
+      if (!near || !made.take(0, 1, Ints{} + ends.most, Floats{} + one.scale)) return r;
       store(q, Floats{} + one.scale, 1, r, 0);
       q.azps[r * q.azp_step] = one.azp;
       const bool more = r + 1 < q.row.rows;

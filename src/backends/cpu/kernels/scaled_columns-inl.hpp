@@ -94,7 +94,7 @@ struct ScaledColumns : ScaledCells<lanes> {
         const Ints most = Base::ints(
             Base::words(Base::template load<from>(raw + j * octavo::element_bytes(from))));
         const Floats scale = Base::scales_of(q.rule, most);
-        if (!this->take(j, most, scale)) return false;
+        if (!this->take(j, lanes, most, scale)) return false;
         Base::store(q, scale, lanes, 0, s * kColumns + j);
       }
       return true;

@@ -26,18 +26,21 @@ constexpr std::int64_t kMostBands = 64;  // of one cell
 constexpr std::int64_t kStretchElements = std::int64_t{1} << 16;
 constexpr std::int64_t kLeastColumns = 256;
 
-// The stretches of a problem, numbered along cell rows.
+// The stretches of a problem, numbered along cell rows; quick ones from top to bottom, strip by
+// strip.
 class Stretches {
  public:
-  Stretches(const Cells& cells, std::int64_t workers) noexcept : cells_(cells) {
+  Stretches(const Cells& cells, std::int64_t workers) noexcept
+      : cells_(cells), quick_(cells.are_quick()) {
     const std::int64_t down = std::max<std::int64_t>(cells.down(), 1);
     const std::int64_t across = std::max<std::int64_t>(cells.across(), 1);
     std::int64_t columns = kMostCells * cells.width();
     const std::int64_t fitting = kStretchElements / cells.height();
     stays_ = cells.height() == 1 || fitting >= kLeastColumns;
-    if (stays_ && cells.height() > 1 && !cells.are_quick()) columns = fitting;
+    if (stays_ && cells.height() > 1 && !quick_) columns = fitting;
     cells_each_ = std::clamp<std::int64_t>(columns / cells.width(), 1, kMostCells);
-    if (cells.are_quick() && cells.are_columns()) cells_each_ = across;
+    if (quick_ && cells.are_columns()) cells_each_ = across;
+    if (quick_ && cells.height() > 1 && cells.width() > 1) cells_each_ = cells.blocks_together();
     const std::int64_t shares = (workers + down - 1) / down;
     cells_each_ = std::min(cells_each_, (across + shares - 1) / shares);
     // Codes of single columns begin with whole lines.
@@ -49,21 +52,25 @@ class Stretches {
 
   /// Is a stretch in a cache when it is read again?
   bool stay() const noexcept { return stays_; }
-  bool are_rows() const noexcept { return per_row_ == 1; }
+  bool are_quick() const noexcept { return quick_; }
+  /// Of those from `index` up to `end`, how many are quick ones below each other?
+  std::int64_t below(std::int64_t index, std::int64_t end) const noexcept {
+    return std::min(end - index, cells_.down() - index % cells_.down());
+  }
   /// How many stretches ahead is what should be fetched: the last lines of the next one would come
   /// too late where stretches are short.
   std::int64_t distance() const noexcept { return cells_.height() == 1 ? 2 : 1; }
 
   CellStretch operator[](std::int64_t index) const noexcept {
-    if (per_row_ == 1) return cells_.stretch(index, 0, cells_.across());
-    const std::int64_t j = index % per_row_ * cells_each_;
-    return cells_.stretch(index / per_row_, j, std::min(j + cells_each_, cells_.across()));
+    const std::int64_t i = quick_ ? index % cells_.down() : index / per_row_;
+    const std::int64_t j = (quick_ ? index / cells_.down() : index % per_row_) * cells_each_;
+    return cells_.stretch(i, j, std::min(j + cells_each_, cells_.across()));
   }
 
  private:
   const Cells& cells_;
+  bool quick_, stays_;
   std::int64_t cells_each_, per_row_;
-  bool stays_;
 };
 
 struct Call {
@@ -168,15 +175,13 @@ Status quantize(const QuantizeProblem& problem, const ExecContext& context) noex
   }
   const std::int64_t bands =
       q.errors == nullptr ? bands_of(context, stretches.count(), elements) : 1;
-  if (cells.are_quick()) {
+  if (stretches.are_quick()) {
     for_each_band(context, bands, stretches.count(),
                   [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-                    if (stretches.are_rows()) {
-                      cells.quantize_quick(stretches[begin], end - begin, call.streamed);
-                    } else {
-                      for (std::int64_t i = begin; i < end; ++i) {
-                        cells.quantize_quick(stretches[i], 1, call.streamed);
-                      }
+                    for (std::int64_t i = begin; i < end;) {
+                      const std::int64_t rows = stretches.below(i, end);
+                      cells.quantize_quick(stretches[i], rows, call.streamed);
+                      i += rows;
                     }
                     if (call.streamed) end_streams();
                   });

@@ -10,6 +10,7 @@
 #include "backends/cpu/passes/runs.hpp"
 #include "backends/cpu/streams.hpp"
 #include "core/cells.hpp"
+#include "core/cpu_features.hpp"
 #include "core/element.hpp"
 
 namespace octavo::cpu {
@@ -266,18 +267,27 @@ bool Cells::are_columns() const noexcept {
          across() >= kStripColumns;
 }
 
+std::int64_t Cells::blocks_together() const noexcept {
+  // Their rows are read twice, from a second-level cache or soon after they left it.
+  constexpr std::int64_t kMostBytes = std::int64_t{1} << 21;
+  // Strips of narrow pieces would open a page of memory for each. They gain a third where codes
+  // come from tables; others are as slow as stretches that are fetched, or slower.
+  constexpr std::int64_t kLeastPiece = std::int64_t{1} << 12;
+  const std::int64_t bytes = width_ * element_bytes(q_.x.dtype);
+  const std::int64_t most = std::min(kMostBlocks, kMostBytes / (height_ * bytes));
+  if (across() <= most) return across();
+  const bool tables = q_.x.dtype == DType::bfloat16 && is_float8(q_.spec.dtype);
+  if (!tables || most * bytes < kLeastPiece) return 0;
+  const std::int64_t strips = (across() + most - 1) / most;
+  return (across() + strips - 1) / strips;
+}
+
 bool Cells::are_quick() const noexcept {
   constexpr std::int64_t kLeastWidth = 16;
-  // Whole rows of blocks are read twice, from a second-level cache or soon after they left it.
-  // Parts of wider ones would be narrow pieces of memory, for which stretches that are fetched are
-  // better.
-  constexpr std::int64_t kMostBytes = std::int64_t{1} << 21;
   const MatrixView& scales = q_.scales;
   const bool exponents =
       scales.dtype == DType::float8_e8m0fnu && q_.spec.rounding != ScaleRounding::none;
-  const std::int64_t cols = q_.x.shape[1];
-  const bool blocks = width_ % kLine == 0 && cols % kLine == 0 && across() <= kMostBlocks &&
-                      height_ * cols * element_bytes(q_.x.dtype) <= kMostBytes;
+  const bool blocks = width_ % kLine == 0 && q_.x.shape[1] % kLine == 0 && blocks_together() > 0;
   const bool served = (height_ == 1 || blocks) && width_ >= kLeastWidth;
   return flat_ && (served || are_columns()) && q_.codes.defined() && !q_.static_scales &&
          q_.errors == nullptr && (!q_.spec.azp || (height_ == 1 && across() == 1)) &&
@@ -301,7 +311,8 @@ void Cells::quantize_quick(const CellStretch& s, std::int64_t rows, bool streame
                  .rule = scale_rule(q_.spec),
                  .scale_step = q_.scales.strides[0] * element_bytes(q_.scales.dtype),
                  .exponents = q_.scales.dtype != DType::float32,
-                 .azp_step = q_.spec.azp ? q_.azp.strides[0] : 0};
+                 .azp_step = q_.spec.azp ? q_.azp.strides[0] : 0,
+                 .first_level = fetches_first_level()};
   for (std::int64_t done = 0; done < rows * across;) {
     const std::int64_t i = s.i + done / across;
     const std::int64_t j = done % across;

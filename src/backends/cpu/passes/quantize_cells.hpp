@@ -70,6 +70,9 @@ class Cells {
   void show_scales(const CellStretch& stretch, const CellRanges& ranges,
                    CellFactors& factors) const noexcept;
 
+  /// Blocks side by side that Kernels::quantize_cells keeps in a cache between their two readings:
+  /// all, or as many as strips of about the same width have, or 0 where strips would not pay.
+  std::int64_t blocks_together() const noexcept;
   /// Are cells rows, parts of them, blocks or columns that kernels scale and code in one go?
   bool are_quick() const noexcept;
   /// Columns as Kernels::quantize_cells takes them?
