@@ -153,8 +153,8 @@ OCTAVO_INLINE void along_pairs(const octavo::cpu::PlainTile& p) {
   pair_stretch<rows, level>(dot, p, columns, kSquareBytes, k, tail, beginnings);
 }
 
-// `otherwise` for rows of A with zero points, and where the CPU wants lines in the second-level
-// cache but fewer rows are faster there.
+// In pairs where they pay for the level of cache that this CPU wants lines in. `otherwise` takes
+// other numbers of rows, and rows of A with zero points.
 template <int rows, octavo::cpu::PlainKernel otherwise>
 OCTAVO_KERNEL void plain_pairs(const octavo::cpu::PlainTile& p) noexcept {
   if (!undone_by_rows(p.tile)) return otherwise(p);

@@ -161,7 +161,10 @@ struct ScaledCells : Quantize<lanes> {
    public:
     using Rule = typename Base::template Float8Rule<true, F>;
     explicit OCTAVO_INLINE ByTables(const CellRows& q)
-        : General(q), rule_(q.row), overflown_(Rule::overflown(q.row)), near_(q.first_level) {}
+        : General(q),
+          rule_(q.row),
+          overflown_(Rule::overflown(q.row)),
+          first_level_(q.first_level) {}
     OCTAVO_INLINE void prepare(std::int64_t cells) {
       for (std::int64_t j = 0; this->inverted_ && j < cells; ++j) {
         tables_[j] = Base::table_of(rule_, cell(j), this->scale_[j], overflown_);
@@ -171,7 +174,7 @@ struct ScaledCells : Quantize<lanes> {
     OCTAVO_INLINE void put(RowCodes& part, std::int64_t first) const {
       using FarPlace = typename Base::FarPlace;
       if (!this->inverted_) return General::template put<from>(part, first);
-      if (near_) return put_at<from>(Base::of_whole_lines(part), part, first);
+      if (first_level_) return put_at<from>(Base::of_whole_lines(part), part, first);
       put_at<from>(FarPlace(Base::of_whole_lines(part)), part, first);
     }
 
@@ -193,7 +196,7 @@ struct ScaledCells : Quantize<lanes> {
     typename Base::template Table<F> tables_[kMostCells];
     Rule rule_;
     std::uint32_t overflown_;
-    bool near_;
+    bool first_level_;
   };
   // Of bfloat16, by ties: of cells long enough.
   template <octavo::FloatFormat F>
