@@ -274,7 +274,7 @@ std::int64_t Cells::blocks_together() const noexcept {
   // come from tables; others are as slow as stretches that are fetched, or slower.
   constexpr std::int64_t kLeastPiece = std::int64_t{1} << 12;
   const std::int64_t bytes = width_ * element_bytes(q_.x.dtype);
-  const std::int64_t most = std::min(kMostBlocks, kMostBytes / (height_ * bytes));
+  const std::int64_t most = std::min(kMostBlocks, kMostBytes / height_ / bytes);
   if (across() <= most) return across();
   const bool tables = q_.x.dtype == DType::bfloat16 && is_float8(q_.spec.dtype);
   if (!tables || most * bytes < kLeastPiece) return 0;
