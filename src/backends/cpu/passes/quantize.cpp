@@ -39,8 +39,10 @@ class Stretches {
     stays_ = cells.height() == 1 || fitting >= kLeastColumns;
     if (stays_ && cells.height() > 1 && !quick_) columns = fitting;
     cells_each_ = std::clamp<std::int64_t>(columns / cells.width(), 1, kMostCells);
-    if (quick_ && cells.are_columns()) cells_each_ = across;
-    if (quick_ && cells.height() > 1 && cells.width() > 1) cells_each_ = cells.blocks_together();
+    // Cells of several rows that are quick are blocks or columns.
+    if (quick_ && cells.height() > 1) {
+      cells_each_ = cells.width() > 1 ? cells.blocks_together() : across;
+    }
     const std::int64_t shares = (workers + down - 1) / down;
     cells_each_ = std::min(cells_each_, (across + shares - 1) / shares);
     // Codes of single columns begin with whole lines.

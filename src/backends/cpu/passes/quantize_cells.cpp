@@ -287,8 +287,9 @@ bool Cells::are_quick() const noexcept {
   const MatrixView& scales = q_.scales;
   const bool exponents =
       scales.dtype == DType::float8_e8m0fnu && q_.spec.rounding != ScaleRounding::none;
-  const bool blocks = width_ % kLine == 0 && q_.x.shape[1] % kLine == 0 && blocks_together() > 0;
-  const bool served = (height_ == 1 || blocks) && width_ >= kLeastWidth;
+  const bool served = width_ >= kLeastWidth &&
+                      (height_ == 1 || (width_ % kLine == 0 && q_.x.shape[1] % kLine == 0 &&
+                                        blocks_together() > 0));
   return flat_ && (served || are_columns()) && q_.codes.defined() && !q_.static_scales &&
          q_.errors == nullptr && (!q_.spec.azp || (height_ == 1 && across() == 1)) &&
          (scales.strides[1] == 1 || across() == 1) && (scales.dtype == DType::float32 || exponents);

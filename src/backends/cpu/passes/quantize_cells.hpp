@@ -75,8 +75,6 @@ class Cells {
   std::int64_t blocks_together() const noexcept;
   /// Are cells rows, parts of them, blocks or columns that kernels scale and code in one go?
   bool are_quick() const noexcept;
-  /// Columns as Kernels::quantize_cells takes them?
-  bool are_columns() const noexcept;
   /// Scales and codes of the cells of a stretch, and of `rows` such stretches below each other.
   void quantize_quick(const CellStretch& stretch, std::int64_t rows, bool streamed) const noexcept;
 
@@ -92,6 +90,8 @@ class Cells {
   void for_each_piece(const CellStretch& stretch, std::int64_t r,
                       const Visit& visit) const noexcept;
   CellStretch cell(const CellStretch& stretch, std::int64_t j) const noexcept;
+  /// Columns as Kernels::quantize_cells takes them?
+  bool are_columns() const noexcept;
   /// Rows that hardware follows by itself, better than with lines that are asked for?
   bool are_streams(const CellStretch& stretch) const noexcept;
   float finite_absmax(const CellStretch& cell) const noexcept;
