@@ -236,7 +236,9 @@ std::int64_t longest_chunk(const DotMember& d, std::int64_t strip) noexcept {
     const std::int64_t depth = d.path.kernels().form.step * element_bytes(d.path.rows);
     return std::min(kSharedRows / (d.block_rows * depth), kChunkBytes / step);
   }
-  if (strip > 1) return packed_strip(d).bytes / (step * strip);
+  // A panel alone is a strip, too, where sums that pass through tiles cost more than packing ahead.
+  const bool strips = packs_strips(d) && d.path.kernels().fetches_rows;
+  if (strip > 1 || strips) return packed_strip(d).bytes / (step * strip);
   const std::int64_t whole = d.m > kFewRows ? kChunkBytes : kChunkBytes / 2;
   const std::int64_t on_the_fly = d.m > kManyRows  ? kChunkBytes
                                   : d.m > kFewRows ? kPackedBytes
