@@ -28,21 +28,22 @@ constexpr std::int64_t kManyRows = 128;
 constexpr std::int64_t kBlockRows = 512;
 // Panels that are packed side by side, as long as their sums fit beside what is packed.
 struct PackedStrip {
-  std::int64_t panels;  // at most
-  std::int64_t bytes;   // of a chunk of all of them
+  std::int64_t panels;      // at most
+  std::int64_t bytes;       // of a chunk of all of them
+  std::int64_t sums;        // of all of them, one for each row
+  std::int64_t block_rows;  // that are multiplied by what is packed once
 };
-constexpr PackedStrip kPackedStrip{8, kChunkBytes};
+constexpr PackedStrip kPackedStrip{8, kChunkBytes, std::int64_t{64} << 10, kBlockRows};
 // The same where A's rows are fetched (DotKernels::fetches_rows), by processors with a second-level
 // cache of 2 MB, whose tiles go through a chunk faster than through its sums.
-constexpr PackedStrip kFetchingStrip{4, 2 * kChunkBytes};
+constexpr PackedStrip kFetchingStrip{4, 2 * kChunkBytes, kPackedStrip.sums, kBlockRows};
 // The same beside more than kMostPlainRows. A workspace for any rows counts so many, too
 // (driver.cpp, reserve_for_any).
-constexpr PackedStrip kManyRowsStrip{4, 4 * kChunkBytes};
-constexpr std::int64_t kPackedSums = std::int64_t{64} << 10;
-// Of many rows: for so many of them a weight is packed once, and of those so many bytes of a chunk
-// meet all panels of the strip before the next ones, in whole pairs of registers.
 constexpr std::int64_t kManyRowsBlock = 1024;
-constexpr std::int64_t kManyRowsSums = kManyRowsBlock * kManyRowsStrip.panels * kPanelWidth;
+constexpr PackedStrip kManyRowsStrip{4, 4 * kChunkBytes, kManyRowsBlock * 4 * kPanelWidth,
+                                     kManyRowsBlock};
+// Of a chunk of many rows, so many bytes meet all panels of the strip before the next ones, in
+// whole pairs of registers.
 constexpr std::int64_t kPartBytes = std::int64_t{256} << 10;
 constexpr std::int64_t kPartRows = 32;
 // Bytes of A's rows that stay in a second-level cache of 2 MB beside panels; of those of a chunk
@@ -212,10 +213,6 @@ const PackedStrip& packed_strip(const DotMember& d) noexcept {
   return has_many_rows(d) ? kManyRowsStrip : kFetchingStrip;
 }
 
-std::int64_t packed_sums(const DotMember& d) noexcept {
-  return has_many_rows(d) ? kManyRowsSums : kPackedSums;
-}
-
 // Are there more of A's rows, for kernels that fetch them, than the second-level cache keeps from
 // one panel to the next? Some panels then meet a chunk of them before the next chunk. What would be
 // decoded or packed once for all rows is not to be made more often.
@@ -268,8 +265,9 @@ std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
     return std::clamp<std::int64_t>(turned_sums(d) / (d.block_rows * kPanelWidth), 1, panels);
   }
   if (packs_strips(d)) {
-    const std::int64_t sums = packed_sums(d) / (d.block_rows * kPanelWidth);
-    return std::clamp<std::int64_t>(std::min(sums, packed_strip(d).panels), 1, panels);
+    const PackedStrip& strip = packed_strip(d);
+    const std::int64_t fitting = strip.sums / (d.block_rows * kPanelWidth);
+    return std::clamp<std::int64_t>(std::min(fitting, strip.panels), 1, panels);
   }
   if (d.shares_rows) {
     return std::clamp<std::int64_t>(kSharingSums / (d.block_rows * kPanelWidth), 1, panels);
@@ -346,8 +344,9 @@ void lengthen(DotMember& d) noexcept {
     return;
   }
   if (packs_strips(d)) {  // of fewer rows more panels, whose sums take no more
+    const PackedStrip& strip = packed_strip(d);
     const std::int64_t sums = d.block_rows * kPanelWidth;
-    d.strip = std::min({(packed_sums(d) + sums - 1) / sums, packed_strip(d).panels, panels});
+    d.strip = std::min({(strip.sums + sums - 1) / sums, strip.panels, panels});
   } else if (d.shares_rows) {
     d.shares_rows = false;
     d.strip = 1;
@@ -390,8 +389,7 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   }
   d.shares_rows = shares_rows(d, d.m);
   if (d.shares_rows) d.block_rows = std::min(d.m, kSharingBlock);
-  const bool in_parts = packs_strips(d) && has_many_rows(d);
-  if (in_parts) d.block_rows = std::min(d.m, kManyRowsBlock);
+  if (packs_strips(d)) d.block_rows = std::min(d.m, packed_strip(d).block_rows);
   d.strip = strip_panels(d, d.segments.most);
   const std::int64_t most = longest_chunk(d, d.strip);
   // A chunk ends where a group of scales does, if that is how long groups are.
@@ -408,7 +406,7 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
     d.single_chunk = true;
   }
   d.part_rows = d.block_rows;
-  if (in_parts) {
+  if (packs_strips(d) && has_many_rows(d)) {
     const std::int64_t row = d.chunk * form.step * element_bytes(d.path.rows);  // 0 where K is
     const std::int64_t parts = kPartBytes / std::max<std::int64_t>(row * kPartRows, 1);
     d.part_rows = std::max<std::int64_t>(parts, 1) * kPartRows;

@@ -182,27 +182,32 @@ void DotWorker::run_strip(std::int64_t first, std::int64_t count, std::int64_t r
       chunk.k1 = std::min(d_.k, chunk.end * depth);
       if (!d_.shares_rows) pack_strip(first, count, chunk);
       for (std::int64_t part = begin; part < end; part += d_.part_rows) {
-        const std::int64_t part_end = std::min(end, part + d_.part_rows);
-        for (std::int64_t i = 0; i < count; ++i) {
-          begin_panel(first + i);
-          if (chunk.last) {
-            finisher_.set_columns(column_, columns_);
-            outliers_.set_tiles(column_, columns_, part, part_end - part);
-          }
-          place_ = (i * d_.block_rows + part - begin) * kTileCols;
-          if (d_.shares_rows) {
-            make_shared(chunk, first, count, end == r1);
-          } else {
-            column_sums_ = strip_sums(i);
-            chunk.b = strip_panel(i);
-          }
-          run_chunk(part, part_end, chunk);
-        }
+        run_part(first, count, part, std::min(end, part + d_.part_rows), begin, end == r1, chunk);
       }
       chunk.step = chunk.end;
     } while (!chunk.last);
   }
   place_ = 0;
+}
+
+// Rows [r0, r1) by a chunk of `count` panels; sums lie as those of the rows from `block` on do.
+void DotWorker::run_part(std::int64_t first, std::int64_t count, std::int64_t r0, std::int64_t r1,
+                         std::int64_t block, bool last_rows, Chunk& chunk) noexcept {
+  for (std::int64_t i = 0; i < count; ++i) {
+    begin_panel(first + i);
+    if (chunk.last) {
+      finisher_.set_columns(column_, columns_);
+      outliers_.set_tiles(column_, columns_, r0, r1 - r0);
+    }
+    place_ = (i * d_.block_rows + r0 - block) * kTileCols;
+    if (d_.shares_rows) {
+      make_shared(chunk, first, count, last_rows);
+    } else {
+      column_sums_ = strip_sums(i);
+      chunk.b = strip_panel(i);
+    }
+    run_chunk(r0, r1, chunk);
+  }
 }
 
 // A chunk of the panel at hand, and what is read after it: that of the panel beside it, or, behind

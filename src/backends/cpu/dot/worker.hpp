@@ -94,6 +94,8 @@ class DotWorker {
   void run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) noexcept;
   void run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows, std::int64_t tile,
                 std::size_t taller, std::int64_t place) noexcept;
+  void run_part(std::int64_t first, std::int64_t count, std::int64_t r0, std::int64_t r1,
+                std::int64_t block, bool last_rows, Chunk& chunk) noexcept;
   void make_shared(Chunk& chunk, std::int64_t first, std::int64_t count, bool last_rows) noexcept;
   const char* pack_chunk(const Chunk& chunk) noexcept;
   void pack_strip(std::int64_t first, std::int64_t count, const Chunk& chunk) noexcept;
