@@ -92,7 +92,8 @@ TEST_F(Cli, ReportMeasuresAQuantisedModelAgainstItsFloatOne) {
   EXPECT_TRUE(json::parse(alone.out).at("layers")[0].at("error").is_null());
   const Outcome got = octavo({"report", path("q"), "--against", path("model"), "--no-speed"});
   ASSERT_EQ(0, got.exit) << got.err;
-  for (const json& layer : json::parse(got.out).at("layers")) {
+  const json report = json::parse(got.out);
+  for (const json& layer : report.at("layers")) {
     EXPECT_EQ("fp8-dynamic", layer.at("scheme"));
     EXPECT_EQ(layer.at("schemes")[1].at("max_error"), layer.at("error").at("max_error"));
   }
