@@ -16,42 +16,10 @@
 namespace octavo::cpu {
 namespace {
 
-// Rows of K that are packed for one panel after the other.
+// Rows of K that are packed for one panel after the other, and those between what is packed and
+// what is fetched meanwhile: farther away where the second-level cache takes them.
 constexpr std::int64_t kPackedDepth = 32;
-
-// Rows of a strip, fetched one after the other into the cache that takes them fastest.
-class StripAhead {
- public:
-  StripAhead(const void* first, std::int64_t row_bytes, std::int64_t stride, std::int64_t rows,
-             bool first_level) noexcept
-      : at_(static_cast<const char*>(first)),
-        row_bytes_(row_bytes),
-        stride_(stride),
-        rows_(rows),
-        first_level_(first_level) {}
-
-  std::int64_t lines() const noexcept { return rows_ * ((row_bytes_ + kLine - 1) / kLine); }
-  void fetch(std::int64_t lines) noexcept {
-    for (; lines > 0 && rows_ > 0; --lines) {
-      if (first_level_) {
-        __builtin_prefetch(at_ + place_, 0, 3);
-      } else {
-        __builtin_prefetch(at_ + place_, 0, 2);
-      }
-      place_ += kLine;
-      if (place_ < row_bytes_) continue;
-      place_ = 0;
-      at_ += stride_;
-      --rows_;
-    }
-  }
-
- private:
-  static constexpr std::int64_t kLine = 64;
-  const char* at_;
-  std::int64_t row_bytes_, stride_, rows_, place_ = 0;
-  bool first_level_;
-};
+constexpr std::int64_t kNearRows = kPackedDepth, kFarRows = 2 * kPackedDepth;
 
 }  // namespace
 
@@ -124,22 +92,17 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
   }
 }
 
-// A chunk of `count` panels.
+// A chunk of `count` panels, of [K, N] a few rows at a time.
 void DotWorker::pack_strip(std::int64_t first, std::int64_t count, const Chunk& chunk) noexcept {
   const MatrixView& b = d_.p->b.data;
   const PanelForm& form = d_.path.on_the_fly->form;
-  const std::int64_t column = first * kTileCols;
-  const std::int64_t columns = std::min(count * kTileCols, d_.n - column);
-  const std::int64_t size = element_bytes(b.dtype);
   const bool by_rows = lies_in_rows(d_.p->b);
   const std::int64_t depth = by_rows ? kPackedDepth : chunk.k1 - chunk.k0;
   for (std::int64_t k = chunk.k0; k < chunk.k1; k += depth) {
     const std::int64_t end = std::min(k + depth, chunk.k1);
-    StripAhead ahead(weight_at(end, column), columns * size, b.strides[0] * size,
-                     by_rows ? std::min(end + depth, d_.k) - end : 0, first_level_);
-    const std::int64_t fetched = (ahead.lines() + count - 1) / count;
+    RowsAhead ahead{};
+    if (by_rows) ahead = rows_ahead(first, count, k);
     for (std::int64_t i = 0; i < count; ++i) {
-      ahead.fetch(fetched);
       const std::int64_t panel = first + i;
       const bool fetches = !by_rows && panel + 1 < packed_.count();
       d_.path.pack(
@@ -152,9 +115,26 @@ void DotWorker::pack_strip(std::int64_t first, std::int64_t count, const Chunk& 
            .panel = strip_panel(i) + (k - chunk.k0) / form.step * packed_.step_bytes(panel),
            .sums = strip_sums(i),
            .table = &table_,
-           .next = fetches ? weight_at(k, (panel + 1) * kTileCols) : nullptr});
+           .next = fetches ? weight_at(k, (panel + 1) * kTileCols) : nullptr,
+           .ahead = ahead.at != nullptr ? &ahead : nullptr});
     }
   }
+}
+
+// What is fetched while a strip's rows from k on are packed: later ones, or the next strip's first
+// ones; none behind the last strip.
+RowsAhead DotWorker::rows_ahead(std::int64_t first, std::int64_t count,
+                                std::int64_t k) const noexcept {
+  const MatrixView& b = d_.p->b.data;
+  const std::int64_t later = k + (first_level_ ? kNearRows : kFarRows);
+  const bool leaves = later >= d_.k;
+  if (leaves) first += count;
+  if (first >= packed_.count()) return {};
+  const std::int64_t size = element_bytes(b.dtype);
+  const std::int64_t column = first * kTileCols;
+  const std::int64_t row = std::min(count * kTileCols, d_.n - column) * size;
+  const void* at = weight_at(leaves ? std::min(later - d_.k, d_.k - 1) : later, column);
+  return {static_cast<const char*>(at), row, row, b.strides[0] * size - row, first_level_};
 }
 
 char* DotWorker::strip_panel(std::int64_t index) const noexcept {

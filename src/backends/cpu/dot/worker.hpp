@@ -99,6 +99,7 @@ class DotWorker {
   void make_shared(Chunk& chunk, std::int64_t first, std::int64_t count, bool last_rows) noexcept;
   const char* pack_chunk(const Chunk& chunk) noexcept;
   void pack_strip(std::int64_t first, std::int64_t count, const Chunk& chunk) noexcept;
+  RowsAhead rows_ahead(std::int64_t first, std::int64_t count, std::int64_t k) const noexcept;
   char* strip_panel(std::int64_t index) const noexcept;
   std::int32_t* strip_sums(std::int64_t index) const noexcept;
   bool decode_chunk(std::int64_t k0, std::int64_t k1) noexcept;

@@ -11,7 +11,7 @@
 //   row k      [b0 b1 b2 ..]     as float32   [b0 b2 .. b30] [b1 b3 .. b31] ..   and by a[r][k]
 //   row k + 2  [b0 b1 b2 ..]     ..
 //
-// Included after amx_tile-inl.hpp and rows_ahead-inl.hpp; Kinds are those of bfloat16
+// Included after amx_tile-inl.hpp and rows_ahead.hpp; Kinds are those of bfloat16
 // (amx_plain-inl.hpp).
 
 constexpr std::int64_t kChainsDepth = 32;  // rows of K that two chains go through
@@ -63,7 +63,8 @@ struct LineFloats {
   }
 };
 
-/// Lines of every second row of K, and the numbers of A beside them: kMostTogether a row.
+/// Lines of every second row of K, and the numbers of A beside them: octavo::cpu::kMostTogether a
+/// row.
 struct ChainCursor {
   const char* b;
   std::int64_t ldb;
@@ -73,28 +74,30 @@ struct ChainCursor {
 
 // The sums of a chain, [rows][vectors]; those of fewer steps than 16 have zeros added.
 template <class Kind, std::size_t... i>
-OCTAVO_INLINE void add_chain(const Kind& kind, ChainCursor at, RowsAhead& fetches,
+OCTAVO_INLINE void add_chain(const Kind& kind, ChainCursor at, octavo::cpu::RowsAhead& fetches,
                              Vec::Floats (&out)[sizeof...(i)], std::index_sequence<i...>) {
   constexpr std::size_t kVectors = kLineVectors<Kind>;
   Vec::Floats sums[] = {((void)i, Vec::zero_floats())...};
-  RowsAhead ahead = fetches;
+  octavo::cpu::RowsAhead ahead = fetches;
   const bool part = at.steps < kChainsDepth / 2;
   OCTAVO_FLAT_LOOP
   for (; at.steps > 0; --at.steps, at.b += 2 * at.ldb, at.a += 2) {
-    ahead.fetch<RowsAhead::kLineBytes>();
+    ahead.fetch<octavo::cpu::RowsAhead::kLineBytes>();
     const LineFloats<Kind> line(kind, at.b);
-    ((sums[i] = Vec::fused(line.of[i % kVectors],
-                           Vec::broadcast(at.a[i / kVectors * kMostTogether]), sums[i])),
+    ((sums[i] =
+          Vec::fused(line.of[i % kVectors],
+                     Vec::broadcast(at.a[i / kVectors * octavo::cpu::kMostTogether]), sums[i])),
      ...);
   }
   fetches = ahead;
   ((out[i] = part ? Vec::add(sums[i], Vec::zero_floats()) : sums[i]), ...);
 }
 
-// A line's columns through up to kMostTogether rows of K; through none, sums that begin are 0.
+// A line's columns through up to octavo::cpu::kMostTogether rows of K; through none, sums that
+// begin are 0.
 template <class Kind, int rows>
 OCTAVO_INLINE void add_line(const Kind& kind, const char* b, std::int64_t ldb, const float* a,
-                            std::int64_t depth, bool add, RowsAhead& ahead, float* c) {
+                            std::int64_t depth, bool add, octavo::cpu::RowsAhead& ahead, float* c) {
   constexpr int kVectors = kLineVectors<Kind>, kWidth = octavo::cpu::kVectorCols;
   constexpr int kSums = rows * kVectors;
   const __m512i front = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
@@ -123,22 +126,23 @@ OCTAVO_INLINE void add_line(const Kind& kind, const char* b, std::int64_t ldb, c
 // A strip: `some` rows of K from `begin` on, added to what c holds, or stored there.
 template <class Kind, int rows>
 OCTAVO_KERNEL void add_strip_vectors(const octavo::cpu::PlainTile& plain, std::int64_t begin,
-                                     std::int64_t some, bool add, const RowsAhead& next) noexcept {
+                                     std::int64_t some, bool add,
+                                     const octavo::cpu::RowsAhead& next) noexcept {
   constexpr std::int64_t kPanel = octavo::cpu::kRowSums;
   const octavo::cpu::DotTile& t = plain.tile;
   const Kind kind(t);
-  alignas(64) float a[rows * kMostTogether];
+  alignas(64) float a[rows * octavo::cpu::kMostTogether];
   for (std::int64_t r = 0; r < rows; ++r) {
     const char* from = static_cast<const char*>(t.a) + r * t.lda + begin * Kind::kSize;
     for (std::int64_t k = 0; k < some; k += octavo::cpu::kVectorCols) {
       const __m512i words = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(Vec::load_part(
           from + k * Kind::kSize, std::min(kRegisterBytes, (some - k) * Kind::kSize))));
-      Vec::store(a + r * kMostTogether + k, _mm512_slli_epi32(words, 16));
+      Vec::store(a + r * octavo::cpu::kMostTogether + k, _mm512_slli_epi32(words, 16));
     }
   }
-  alignas(64) char lines[kMostTogether * kRegisterBytes];
+  alignas(64) char lines[octavo::cpu::kMostTogether * kRegisterBytes];
   const char* b = static_cast<const char*>(t.b) + begin * t.ldb;
-  RowsAhead ahead = next;
+  octavo::cpu::RowsAhead ahead = next;
   for (std::int64_t j = 0; j < plain.columns; j += kLineColumns<Kind>, b += kRegisterBytes) {
     const std::int64_t left = (plain.columns - j) * octavo::element_bytes(Kind::kWeight);
     const bool whole = left >= kRegisterBytes;

@@ -20,42 +20,7 @@
 #include "backends/cpu/kernels/fp8_panels_avx512-inl.hpp"
 #include "backends/cpu/kernels/int8_bytes_avx512-inl.hpp"
 
-#include "backends/cpu/kernels/rows_ahead-inl.hpp"
-
 #include "backends/cpu/kernels/amx_tile-inl.hpp"
-
-// What a step of whole panels fetches, as many lines as it has.
-struct FetchesLines {
-  RowsAhead& ahead;
-  template <std::int64_t size>
-  OCTAVO_INLINE void step(std::int64_t) {
-    for (int line = 0; line < octavo::cpu::kPanelVectors; ++line) {
-      ahead.fetch<RowsAhead::kLineBytes>();
-    }
-  }
-};
-
-// A block of a strip, rows of which are neighbours along N, and as many lines of what is ahead,
-// fetched between those that are packed.
-template <class Target>
-void pack_strip_block(const octavo::cpu::PackPiece& piece, const Target& target, RowsAhead& ahead) {
-  constexpr std::int64_t kSize = Target::kSize, kStep = octavo::cpu::kStepBytes / kSize;
-  const PieceBytes<Target> p(piece);
-  const bool whole = piece.columns == octavo::cpu::kRowSums;
-  const std::int64_t steps = whole ? piece.depth / kStep : 0;
-  pack_whole_steps(p, target, 0, steps, FetchesLines{ahead}, piece.sums,
-                   std::make_index_sequence<octavo::cpu::kPanelVectors>());
-  octavo::cpu::PackPiece rest = piece;
-  rest.depth -= steps * kStep;
-  if (rest.depth == 0) return;
-  rest.b = p.b + steps * kStep * p.stride_k;
-  rest.panel = p.panel + steps * Target::kRows * p.row;
-  const std::int64_t lines = (piece.columns * kSize + kRegisterBytes - 1) / kRegisterBytes;
-  for (std::int64_t line = 0; line < rest.depth * lines; ++line) {
-    ahead.fetch<RowsAhead::kLineBytes>();
-  }
-  pack_neighbours(rest, target);
-}
 
 struct Int8 {
   static constexpr bool kExact = true, kInPlace = true;
@@ -74,8 +39,8 @@ struct Bfloat16 {
   static constexpr std::int64_t kSize = 2;
   static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kBf16Form;
   static constexpr octavo::DType kWeight = octavo::DType::bfloat16;
-  static void pack(const octavo::cpu::PackPiece& p, RowsAhead& ahead) {
-    pack_strip_block(p, SameElements<2, false>(), ahead);
+  static void pack(const octavo::cpu::PackPiece& p) {
+    pack_neighbours(p, SameElements<2, false>());
   }
   explicit Bfloat16(const octavo::cpu::DotTile&) {}
   template <int c, int a, int b>
@@ -88,11 +53,11 @@ struct Float8 : Bfloat16 {
   static constexpr bool kInPlace = false;
   static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kFloat8Form;
   static constexpr octavo::DType kWeight = octavo::DType::float8_e4m3fn;  // or what the table says
-  static void pack(const octavo::cpu::PackPiece& p, RowsAhead& ahead) {
+  static void pack(const octavo::cpu::PackPiece& p) {
     if (p.table->negative_zero_is_nan) {
-      return pack_strip_block(p, CodePairs<true>(*p.table), ahead);
+      return pack_neighbours(p, CodePairs<true>(*p.table));
     }
-    pack_strip_block(p, CodePairs<false>(*p.table), ahead);
+    pack_neighbours(p, CodePairs<false>(*p.table));
   }
   explicit Float8(const octavo::cpu::DotTile& t) : Bfloat16(t), decoder(*t.table), nan(*t.table) {}
   void widen(const char* b, std::int64_t ldb, std::int64_t steps, std::int64_t vectors,
@@ -115,9 +80,7 @@ struct Int8Pairs : Bfloat16 {
   static constexpr bool kInPlace = false;
   static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kInt8Form;
   static constexpr octavo::DType kWeight = octavo::DType::int8;
-  static void pack(const octavo::cpu::PackPiece& p, RowsAhead& ahead) {
-    pack_strip_block(p, Int8Codes(), ahead);
-  }
+  static void pack(const octavo::cpu::PackPiece& p) { pack_neighbours(p, Int8Codes()); }
   explicit Int8Pairs(const octavo::cpu::DotTile& t) : Bfloat16(t) {}
   // Four codes of a column are two steps.
   void widen(const char* b, std::int64_t ldb, std::int64_t steps, std::int64_t vectors,
@@ -143,8 +106,8 @@ struct E4m3Fours {
   static constexpr std::int64_t kSize = 1;
   static constexpr octavo::cpu::PanelForm kForm = octavo::cpu::kInt8Form;
   static constexpr octavo::DType kWeight = octavo::DType::float8_e4m3fn;
-  static void pack(const octavo::cpu::PackPiece& p, RowsAhead& ahead) {
-    pack_strip_block(p, SameElements<1, false>(), ahead);
+  static void pack(const octavo::cpu::PackPiece& p) {
+    pack_neighbours(p, SameElements<1, false>());
   }
   explicit E4m3Fours(const octavo::cpu::DotTile&) {}
   template <int c, int a, int b>

@@ -16,7 +16,7 @@
 // Codes become bfloat16 on their way to either, unless the instruction takes them. Included after
 // amx_tile-inl.hpp, the Kinds and what packs; a `Kind` for these has besides
 //   kWeight             a type that it is for
-//   pack(piece, ahead)  rows of it for the Kind that Packed<> says, and fetches what is ahead
+//   pack(piece)         rows of it for the Kind that Packed<> says
 //   numbers(codes)      64 of them in their order, unless columns lie in place
 
 #include "backends/cpu/kernels/amx_few_rows-inl.hpp"
@@ -207,7 +207,7 @@ OCTAVO_KERNEL void plain_columns(const octavo::cpu::PlainTile& plain, std::int64
 // block, 64 columns as deep as a register, is packed while the one before it is multiplied.
 template <class Kind>
 void add_strip_tiles(const octavo::cpu::PlainTile& plain, std::int64_t rows, std::int64_t begin,
-                     std::int64_t some, bool add, RowsAhead ahead) {
+                     std::int64_t some, bool add, octavo::cpu::RowsAhead ahead) {
   constexpr std::int64_t kWeightSize = octavo::element_bytes(Kind::kWeight);
   constexpr std::int64_t kRows = kRegisterBytes / Kind::kSize;
   const octavo::cpu::DotTile& t = plain.tile;
@@ -230,8 +230,8 @@ void add_strip_tiles(const octavo::cpu::PlainTile& plain, std::int64_t rows, std
                 .depth = std::min(kRows, begin + some - block.k),
                 .columns = columns_at(block.column),
                 .panel = panel,
-                .table = t.table},
-               ahead);
+                .table = t.table,
+                .ahead = &ahead});
   };
   Ahead none{nullptr, 0};
   Block block{0, begin};
@@ -258,12 +258,14 @@ void add_strip_tiles(const octavo::cpu::PlainTile& plain, std::int64_t rows, std
 // registers keep sums of a panel along as many as the second-level cache holds beside those that
 // are fetched.
 inline std::int64_t vector_rows(std::int64_t strip_bytes, std::int64_t rows, bool first_level) {
-  const std::int64_t together = rows_together(strip_bytes, rows, first_level);
+  const std::int64_t together = octavo::cpu::rows_together(strip_bytes, rows, first_level);
   return std::max(together / kChainsDepth * kChainsDepth, kChainsDepth);
 }
 inline std::int64_t tile_rows(std::int64_t strip_bytes) {
   constexpr std::int64_t kStripBytes = std::int64_t{128} << 10;
-  return kStripBytes / strip_bytes >= 2 * kMostTogether ? 2 * kMostTogether : kMostTogether;
+  return kStripBytes / strip_bytes >= 2 * octavo::cpu::kMostTogether
+             ? 2 * octavo::cpu::kMostTogether
+             : octavo::cpu::kMostTogether;
 }
 
 template <class Kind, int rows>
@@ -282,7 +284,7 @@ void plain_rows(const octavo::cpu::PlainTile& plain) noexcept {
       const std::int64_t some = std::min(together, end - begin);
       const auto* b = static_cast<const char*>(t.b);
       const char* next = begin + some < depth ? b + (begin + some) * t.ldb : b + strip;
-      const RowsAhead ahead{next, strip, strip, t.ldb - strip, t.first_level};
+      const octavo::cpu::RowsAhead ahead{next, strip, strip, t.ldb - strip, t.first_level};
       if constexpr (kByVectors) {
         const FlushesSubnormals flushes;
         add_strip_vectors<Kind, rows>(plain, begin, some, begin != first, ahead);

@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <span>
 
+#include "backends/cpu/kernels/rows_ahead.hpp"
 #include "octavo/dtype.hpp"
 #include "octavo/numeric.hpp"
 
@@ -34,13 +35,10 @@ inline constexpr std::int64_t kRowSums = kPanelVectors * kVectorCols;
 /// Bytes of a row of A in one step.
 inline constexpr std::int64_t kStepBytes = 4;
 
-/// Whether some CPU of this architecture asks for DotTile::first_level; how many rows of A a
-/// pointer and their distance can name in an address: p, p + d, p + 2 d.
+/// How many rows of A a pointer and their distance can name in an address: p, p + d, p + 2 d.
 #if defined(__x86_64__)
-inline constexpr bool kAsksForFirstLevel = true;
 inline constexpr std::size_t kRowsOfAnAddress = 3;
 #else
-inline constexpr bool kAsksForFirstLevel = false;
 inline constexpr std::size_t kRowsOfAnAddress = 1;
 #endif
 
@@ -146,6 +144,8 @@ struct PackPiece {
   bool* not_finite = nullptr;
   /// Element (0, 0) of what is packed after this, a piece that lies like it; null: nothing.
   const void* next = nullptr;
+  /// Where rows lie along N: what is fetched instead, a line for each one that is packed.
+  RowsAhead* ahead = nullptr;
   /// The piece is in a cache: packing columns that lie along k fetches nothing of it.
   bool fetched = false;
 };

@@ -155,11 +155,19 @@ struct FetchesRows {
     for (std::int64_t i = 0; i < 4 / size; ++i, at += stride) fetch_row<size>(at);
   }
 };
+// Or what the caller says, as many lines as it has.
+struct FetchesLines {
+  octavo::cpu::RowsAhead rows;
+  template <std::int64_t size>
+  OCTAVO_INLINE void step(std::int64_t) {
+    for (int line = 0; line < 4; ++line) rows.fetch<octavo::cpu::RowsAhead::kLineBytes>();
+  }
+};
 
 // `steps` whole steps of a whole panel, all in registers.
 template <class Target, class Fetches, std::size_t... v>
 OCTAVO_INLINE void pack_whole_steps(const PieceBytes<Target>& p, const Target& target,
-                                    std::int64_t first, std::int64_t steps, Fetches ahead,
+                                    std::int64_t first, std::int64_t steps, Fetches& fetches,
                                     std::int32_t* sums_out, std::index_sequence<v...>) {
   constexpr std::int64_t kSize = Target::kSize;
   constexpr std::int64_t kStep = 4 / kSize;
@@ -167,6 +175,7 @@ OCTAVO_INLINE void pack_whole_steps(const PieceBytes<Target>& p, const Target& t
   const char* b = p.b + first * kStep * stride;
   char* out = p.panel + first * Target::kRows * row;
   Vec::Ints sums[] = {((void)v, Vec::zero_ints())...};
+  Fetches ahead = fetches;  // in registers
   for (; steps > 0; --steps, b += kStep * stride, out += Target::kRows * row) {
     ahead.template step<kSize>(stride);
     Vec::Ints x[] = {Vec::load_unaligned_ints(b + static_cast<std::int64_t>(v) / kSize * stride +
@@ -176,6 +185,7 @@ OCTAVO_INLINE void pack_whole_steps(const PieceBytes<Target>& p, const Target& t
     if constexpr (Target::kSums) ((sums[v] = Vec::add(sums[v], step_sums(x[v]))), ...);
   }
   if constexpr (Target::kSums) (add_sums(sums_out + v * 16, sums[v]), ...);
+  fetches = ahead;
 }
 
 // The whole steps of a whole panel. Returns how many.
@@ -186,16 +196,22 @@ std::int64_t pack_whole_panel(const octavo::cpu::PackPiece& piece, const PieceBy
   constexpr std::int64_t kStep = 4 / Target::kSize;
   constexpr std::int64_t kAhead = kRowBytesAhead / (64 * Target::kSize) / kStep;  // steps
   const std::int64_t steps = piece.depth / kStep;
+  if (piece.ahead != nullptr) {
+    FetchesLines lines{*piece.ahead};
+    pack_whole_steps(p, target, 0, steps, lines, piece.sums, kVectors);
+    *piece.ahead = lines.rows;
+    return steps;
+  }
   const std::int64_t fetching = steps > kAhead ? steps - kAhead : 0;
-  pack_whole_steps(p, target, 0, fetching, FetchesRows{p.b + kAhead * kStep * p.stride_k},
-                   piece.sums, kVectors);
+  FetchesRows rows{p.b + kAhead * kStep * p.stride_k};
+  pack_whole_steps(p, target, 0, fetching, rows, piece.sums, kVectors);
   if (p.next == nullptr) {
-    pack_whole_steps(p, target, fetching, steps - fetching, FetchesNothing(), piece.sums, kVectors);
+    FetchesNothing nothing;
+    pack_whole_steps(p, target, fetching, steps - fetching, nothing, piece.sums, kVectors);
   } else {
     const std::int64_t next = (fetching + kAhead) * kStep - piece.depth;
-    pack_whole_steps(p, target, fetching, steps - fetching,
-                     FetchesRows{p.next + (next > 0 ? next : 0) * p.stride_k}, piece.sums,
-                     kVectors);
+    rows.at = p.next + (next > 0 ? next : 0) * p.stride_k;
+    pack_whole_steps(p, target, fetching, steps - fetching, rows, piece.sums, kVectors);
   }
   return steps;
 }
@@ -214,6 +230,7 @@ void pack_neighbours(const octavo::cpu::PackPiece& piece, const Target& target) 
     for (std::int64_t i = 0; i < kStep; ++i) {
       const std::int64_t row = k + i;
       for (std::int64_t l = 0; l < kSize; ++l) {
+        if (piece.ahead != nullptr) piece.ahead->fetch<octavo::cpu::RowsAhead::kLineBytes>();
         x[i * kSize + l] = row < piece.depth && row_bytes > l * 64
                                ? Vec::load_part(p.b + row * p.stride_k + l * 64, row_bytes - l * 64)
                                : Vec::zero_ints();

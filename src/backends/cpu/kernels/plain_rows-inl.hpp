@@ -30,7 +30,6 @@
 //   kTogether   rows of A that go through a line at once
 //   kKeeps      the steps of the first ones are kept for the others
 //   kMostRows   of A; for more of them a packed panel is faster
-#include "backends/cpu/kernels/rows_ahead-inl.hpp"
 
 // The sum and the products of a step and of what it meets of A, which is flipped if the step is
 // not.
@@ -65,8 +64,9 @@ OCTAVO_INLINE void line_vector(const Dot& dot, Dot::Sum (&sums)[rows * Lines::kV
 // `steps` steps of a line's columns; sums lie kRowSums apart, those of columns beside them.
 template <class Lines, int rows, int fetched, Undo undo, bool keeps, std::size_t... i,
           std::size_t... v>
-OCTAVO_INLINE void line_steps(const Dot& dot, LineCursor at, std::int64_t steps, RowsAhead& fetches,
-                              float* c, [[maybe_unused]] std::int32_t* sums_out,
+OCTAVO_INLINE void line_steps(const Dot& dot, LineCursor at, std::int64_t steps,
+                              octavo::cpu::RowsAhead& fetches, float* c,
+                              [[maybe_unused]] std::int32_t* sums_out,
                               [[maybe_unused]] Dot::Right* kept, std::index_sequence<i...>,
                               std::index_sequence<v...>) {
   constexpr std::make_index_sequence<rows> kRows;
@@ -75,7 +75,7 @@ OCTAVO_INLINE void line_steps(const Dot& dot, LineCursor at, std::int64_t steps,
   Dot::Sum sums[] = {Dot::read(c + i / kVectors * octavo::cpu::kRowSums + i % kVectors * 16)...};
   Dot::Sum b_sums[] = {((void)v, Dot::zero())...};
   if constexpr (kSums) ((b_sums[v] = Dot::read(sums_out + v * 16)), ...);
-  RowsAhead ahead = fetches;
+  octavo::cpu::RowsAhead ahead = fetches;
   OCTAVO_FLAT_LOOP
   for (; steps > 0; --steps) {
     if constexpr (fetched > 0) ahead.fetch<fetched>();
@@ -108,7 +108,7 @@ struct LineSums {
 
   // Whole steps, which may be kept.
   template <bool keeps = false>
-  void add(const Dot& dot, const LineCursor& at, std::int64_t steps, RowsAhead& ahead,
+  void add(const Dot& dot, const LineCursor& at, std::int64_t steps, octavo::cpu::RowsAhead& ahead,
            Dot::Right* kept = nullptr) const {
     line_steps<Lines, rows, fetched, undo, keeps>(
         dot, at, steps, ahead, c, sums_out, kept,
@@ -130,7 +130,7 @@ struct LineSums {
         std::memcpy(a + r * octavo::cpu::kStepBytes, at.a + r * at.lda + k * kRowBytes,
                     static_cast<std::size_t>(some * kRowBytes));
       }
-      RowsAhead none{lines, kSquareBytes, kSquareBytes, -kSquareBytes, false};
+      octavo::cpu::RowsAhead none{lines, kSquareBytes, kSquareBytes, -kSquareBytes, false};
       add(dot, {lines, kSquareBytes, a, octavo::cpu::kStepBytes}, 1, none);
     }
   }
@@ -155,9 +155,10 @@ constexpr bool kStagedLines =
 // and then taken by as many vectors as `Lines` have.
 template <class Lines, int rows, bool fetches, Undo undo>
 OCTAVO_INLINE void staged_line(const Dot& dot, const octavo::cpu::PlainTile& p, std::int64_t column,
-                               const LineCursor& at, std::int64_t depth, RowsAhead& ahead) {
+                               const LineCursor& at, std::int64_t depth,
+                               octavo::cpu::RowsAhead& ahead) {
   constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / Lines::kRows;
-  alignas(64) char lines[kMostTogether * kSquareBytes];
+  alignas(64) char lines[octavo::cpu::kMostTogether * kSquareBytes];
   typename Lines::Look seen(dot);
   for (std::int64_t k = 0; k < depth; ++k) {
     if constexpr (fetches) ahead.fetch<kSquareBytes>();
@@ -196,7 +197,7 @@ OCTAVO_KERNEL void plain_lines(const Dot& dot, const octavo::cpu::PlainTile& p, 
   end.b += whole * at.ldb;
   end.a += whole * kRowBytes;
   const std::int64_t strip = p.columns * kElement;
-  RowsAhead ahead{next, strip, strip, at.ldb - strip, p.tile.first_level};
+  octavo::cpu::RowsAhead ahead{next, strip, strip, at.ldb - strip, p.tile.first_level};
   std::int64_t j = 0;
   if constexpr (kStagedLines<Lines>) {
     constexpr std::int64_t kStaged = kSquareBytes / kElement;
@@ -235,7 +236,7 @@ struct KeptLines {
 template <class Lines, int rows, int fetched, Undo undo, bool first>
 OCTAVO_KERNEL void line_part(const Dot& dot, const octavo::cpu::PlainTile& p, std::int64_t column,
                              std::int64_t row, const LineCursor& at, std::int64_t depth,
-                             RowsAhead& ahead, Dot::Right* kept) noexcept {
+                             octavo::cpu::RowsAhead& ahead, Dot::Right* kept) noexcept {
   using Given = LineSums<Lines, rows, fetched, undo>;
   constexpr std::int64_t kElement = Lines::kBytes / Given::kColumns;
   constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / Lines::kRows;
@@ -361,11 +362,11 @@ using LinesFor =
 // All columns and rows of A through `depth` rows of K, while those ahead are fetched.
 template <class LinesOf, int rows, Undo undo>
 OCTAVO_INLINE void kept_lines(const Dot& dot, const octavo::cpu::PlainTile& p, LineCursor at,
-                              std::int64_t depth, RowsAhead ahead) {
+                              std::int64_t depth, octavo::cpu::RowsAhead ahead) {
   using Lines = LinesFor<LinesOf, 1, undo>;
   constexpr int kTogether = LinesOf::kTogether;
   constexpr int kParts = (rows + kTogether - 1) / kTogether;
-  typename Dot::Right kept[kMostTogether / Lines::kRows * Lines::kVectors];
+  typename Dot::Right kept[octavo::cpu::kMostTogether / Lines::kRows * Lines::kVectors];
   for (std::int64_t j = 0; j < p.columns; j += Lines::kVectors * 16, at.b += Lines::kBytes) {
     by_parts<kTogether, rows>([&]<int some, int row>() {
       constexpr int kFetched = fetched_by<Lines>(row / kTogether, kParts);
@@ -388,7 +389,7 @@ OCTAVO_INLINE void plain_strip(const octavo::cpu::PlainTile& p) {
   const std::int64_t panels = (p.columns + octavo::cpu::kRowSums - 1) / octavo::cpu::kRowSums;
   const std::int64_t group_depth = t.total == nullptr ? depth : t.group / kRowBytes;
   const std::int64_t strip = p.columns * kElement;
-  const std::int64_t together = rows_together(strip, rows, t.first_level);
+  const std::int64_t together = octavo::cpu::rows_together(strip, rows, t.first_level);
   for (std::int64_t begin = 0, group = 0; begin < depth || group == 0; ++group) {
     const std::int64_t end = depth - begin < group_depth ? depth : begin + group_depth;
     begin_lines<rows, undo>(dot, p, panels, begin * kRowBytes, (end - begin) * kRowBytes);
