@@ -121,7 +121,8 @@ OCTAVO_INLINE void add_columns(const Kind& kind, const Columns& columns, std::in
 // The sums of register v, turned back, to rows kRowSums apart.
 template <int v, class Sum>
 OCTAVO_INLINE void put_columns(std::int64_t rows, Sum* c) {
-  alignas(64) char sums[kTurnedBytes] = {};
+  alignas(64) char sums[kTurnedBytes];
+  if (rows < kRegisterRows) std::memset(sums, 0, sizeof(sums));
   Registers::template store<v>(sums, kRegisterBytes);
   __m512i m[kRegisterRows];
   for (std::int64_t j = 0; j < kRegisterRows; ++j) m[j] = Vec::load_ints(sums + j * kRegisterBytes);

@@ -74,7 +74,7 @@ OCTAVO_INLINE void gather_columns(const Kind& kind, const Square& s, std::int64_
 // there are no others, the first-level cache keeps the few that wait.
 template <class Kind, bool gathers>
 OCTAVO_KERNEL void multiply_square(const Kind& kind, const Square& s, char* gathered, bool keeps,
-                                   SquareAhead ahead) noexcept {
+                                   const SquareAhead& next) noexcept {
   constexpr std::int64_t kWaiting = 4, kTurnsOfLine = kWidening<Kind>;
   static_assert(kTurnsAhead < kWaiting && kTurnsAhead % kTurnsOfLine == 0);
   const std::int64_t kept = keeps ? ~std::int64_t{0} : kWaiting - 1;
@@ -83,6 +83,9 @@ OCTAVO_KERNEL void multiply_square(const Kind& kind, const Square& s, char* gath
     gather_columns(kind, s, turn * kRegisterBytes, gathered + (turn & kept) * kGatheredStep);
   };
   for (std::int64_t turn = 0; gathers && turn < kTurnsAhead; ++turn) gather_turn(turn);
+  // One by one: a copy of two words that were stored a moment ago, loaded as one vector, would wait
+  // for all stores of sums before it.
+  SquareAhead ahead{next.at, next.ldb, next.columns};
   const char* a = s.a;
   const std::int64_t step = s.step_bytes;
   const bool two_columns = s.two_columns(), two_rows = s.two_rows;
