@@ -11,8 +11,7 @@
 //   row k      [b0 b1 b2 ..]     as float32   [b0 b2 .. b30] [b1 b3 .. b31] ..   and by a[r][k]
 //   row k + 2  [b0 b1 b2 ..]     ..
 //
-// Included after amx_tile-inl.hpp and rows_ahead.hpp; Kinds are those of bfloat16
-// (amx_plain-inl.hpp).
+// Included after amx_tile-inl.hpp; Kinds are those of bfloat16 (amx_plain-inl.hpp).
 
 constexpr std::int64_t kChainsDepth = 32;  // rows of K that two chains go through
 
@@ -63,8 +62,7 @@ struct LineFloats {
   }
 };
 
-/// Lines of every second row of K, and the numbers of A beside them: octavo::cpu::kMostTogether a
-/// row.
+/// Lines of every second row of K, and the numbers of A beside them: kMostTogether a row.
 struct ChainCursor {
   const char* b;
   std::int64_t ldb;
@@ -93,8 +91,7 @@ OCTAVO_INLINE void add_chain(const Kind& kind, ChainCursor at, octavo::cpu::Rows
   ((out[i] = part ? Vec::add(sums[i], Vec::zero_floats()) : sums[i]), ...);
 }
 
-// A line's columns through up to octavo::cpu::kMostTogether rows of K; through none, sums that
-// begin are 0.
+// A line's columns through up to kMostTogether rows of K; through none, sums that begin are 0.
 template <class Kind, int rows>
 OCTAVO_INLINE void add_line(const Kind& kind, const char* b, std::int64_t ldb, const float* a,
                             std::int64_t depth, bool add, octavo::cpu::RowsAhead& ahead, float* c) {
