@@ -150,6 +150,8 @@ TEST_F(Explain, SaysHowAWeightIsRead) {
   EXPECT_NE(weight_of("layout=row 4x100x100").find("where it lies"), std::string::npos);
   EXPECT_NE(weight_of("1000x100x100").find("packed by every call"), std::string::npos);
   EXPECT_NE(weight_of("layout=strided 1x100x100").find("packed by every call"), std::string::npos);
+  // Also where AMX reads so many rows' weight where it lies, but not one of a short K.
+  EXPECT_NE(weight_of("64x100x64").find("packed by every call"), std::string::npos);
 }
 
 // Section 9: gamma = n u / (1 - n u), n = K + ceil(K / g) + 8; integer sums are exact.

@@ -34,6 +34,10 @@ static_assert(kMostPlainRows <= kLeastCachedRows);  // so that members are turne
 // with a byte of B for six of them.
 constexpr double kSerialWork = 3 << 20;
 constexpr double kByteWork = 6;
+// Between the scratch of two workers: a core's prefetchers run ahead of what it reads into the
+// pages behind it, and the lines they take are those that the other worker writes. Of members of a
+// short K, whose scratch is small, two workers took longer than one.
+constexpr std::int64_t kScratchGap = 16 << 10;
 constexpr std::int64_t kSerialConversion = 1 << 18;  // elements
 // Rows for whose products a panel is read in the time that it takes to read it from memory, on one
 // core; with fewer the panel is what costs.
@@ -152,13 +156,30 @@ class Run {
   char* free_ = nullptr;  // of converted_
 };
 
+// Is packing a weight [N, K] less work than turning its sums back? A vector takes about as long for
+// four steps as for the sums of 16 rows.
+bool packs_sooner(const Member& p, const DotPath& path) noexcept {
+  const std::int64_t k = p.a.data.shape[1];
+  const std::int64_t lines = (k * element_bytes(path.rows) + 63) / 64;
+  return 4 * lines <= p.a.data.shape[0] / 16;
+}
+
+// The path of a member; of one that is cut anywhere, of any number of rows, what is reserved
+// depends on types and scales alone.
+const char* path_of(const Member& p, const MatmulProblem& problem, const DotMachine& machine,
+                    DotPath& path) noexcept {
+  const char* why = find_path(p, problem.options, machine, path);
+  if (why == nullptr && !has_offsets(problem) && packs_sooner(p, path)) path.turned = nullptr;
+  return why;
+}
+
 // What is at hand for this call alone is copied to `own`.
 Status Run::describe_one(const Member& given, Arena& arena, Member& own, DotMember& d) noexcept {
   new (&d) DotMember{.p = &given, .path = path_};
   d.m = given.a.data.shape[0];
   d.n = weight_columns(given.b);
   if (d.empty()) return {};
-  if (path_.on_the_fly == nullptr) (void)find_path(given, problem_.options, machine_, d.path);
+  if (path_.on_the_fly == nullptr) (void)path_of(given, problem_, machine_, d.path);
   if (is_tensor_form(problem_) || given.a.quantise != nullptr) {
     d.p = new (&own) Member(given);
     OCTAVO_TRY(backend_.passes.prologue(own, problem_.options, arena, context_));
@@ -262,6 +283,7 @@ Status Run::measure_or_run(Arena& arena) noexcept {
   if (is_tensor_form(problem_) || quantises(problem_)) own_ = arena.take<Member>(count_);
   OCTAVO_TRY(arena.counting() && has_offsets(problem_) ? reserve_for_any(arena)
                                                        : describe_all(arena));
+  if (workers_ > 1) scratch_bytes_ = saturating_sum(scratch_bytes_, kScratchGap);
   scratch_ = arena.take<char>(saturating_product(scratch_bytes_, workers_));
   converted_ = arena.take<char>(converted_bytes_);
   if (arena.counting()) return {};
@@ -424,7 +446,7 @@ const char* plan_dot(const Backend& backend, const MatmulProblem& problem,
   Member cut;
   for (std::int64_t g = 0; g < distinct_members(problem); ++g) {
     const Member& part = planned_member(problem, g, cut);
-    const char* why = find_path(part, problem.options, machine, path);
+    const char* why = path_of(part, problem, machine, path);
     if (why != nullptr) return why;
     if (g == 0) say_how(part, problem.options, path, plan);
     plan.flushes = plan.flushes || flushes(part, machine, path);
