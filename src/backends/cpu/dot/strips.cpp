@@ -100,8 +100,7 @@ void DotWorker::pack_strip(std::int64_t first, std::int64_t count, const Chunk& 
   const std::int64_t depth = by_rows ? kPackedDepth : chunk.k1 - chunk.k0;
   for (std::int64_t k = chunk.k0; k < chunk.k1; k += depth) {
     const std::int64_t end = std::min(k + depth, chunk.k1);
-    RowsAhead ahead{};
-    if (by_rows) ahead = rows_ahead(first, count, k);
+    RowsAhead ahead = rows_ahead(first, count, k);
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t panel = first + i;
       const bool fetches = !by_rows && panel + 1 < packed_.count();
@@ -122,9 +121,10 @@ void DotWorker::pack_strip(std::int64_t first, std::int64_t count, const Chunk& 
 }
 
 // What is fetched while a strip's rows from k on are packed: later ones, or the next strip's first
-// ones; none behind the last strip.
+// ones; none behind the last strip, or of another weight than [K, N].
 RowsAhead DotWorker::rows_ahead(std::int64_t first, std::int64_t count,
                                 std::int64_t k) const noexcept {
+  if (!lies_in_rows(d_.p->b)) return {};
   const MatrixView& b = d_.p->b.data;
   const std::int64_t later = k + (first_level_ ? kNearRows : kFarRows);
   const bool leaves = later >= d_.k;
@@ -134,7 +134,7 @@ RowsAhead DotWorker::rows_ahead(std::int64_t first, std::int64_t count,
   const std::int64_t column = first * kTileCols;
   const std::int64_t row = std::min(count * kTileCols, d_.n - column) * size;
   const void* at = weight_at(leaves ? std::min(later - d_.k, d_.k - 1) : later, column);
-  return {static_cast<const char*>(at), row, row, b.strides[0] * size - row, first_level_};
+  return RowsAhead::of(static_cast<const char*>(at), row, b.strides[0] * size, first_level_);
 }
 
 char* DotWorker::strip_panel(std::int64_t index) const noexcept {

@@ -285,7 +285,7 @@ void plain_rows(const octavo::cpu::PlainTile& plain) noexcept {
       const std::int64_t some = std::min(together, end - begin);
       const auto* b = static_cast<const char*>(t.b);
       const char* next = begin + some < depth ? b + (begin + some) * t.ldb : b + strip;
-      const octavo::cpu::RowsAhead ahead{next, strip, strip, t.ldb - strip, t.first_level};
+      const auto ahead = octavo::cpu::RowsAhead::of(next, strip, t.ldb, t.first_level);
       if constexpr (kByVectors) {
         const FlushesSubnormals flushes;
         add_strip_vectors<Kind, rows>(plain, begin, some, begin != first, ahead);

@@ -230,10 +230,10 @@ void pack_neighbours(const octavo::cpu::PackPiece& piece, const Target& target) 
     for (std::int64_t i = 0; i < kStep; ++i) {
       const std::int64_t row = k + i;
       for (std::int64_t l = 0; l < kSize; ++l) {
+        x[i * kSize + l] = Vec::zero_ints();
+        if (row >= piece.depth || row_bytes <= l * 64) continue;
         if (piece.ahead != nullptr) piece.ahead->fetch<octavo::cpu::RowsAhead::kLineBytes>();
-        x[i * kSize + l] = row < piece.depth && row_bytes > l * 64
-                               ? Vec::load_part(p.b + row * p.stride_k + l * 64, row_bytes - l * 64)
-                               : Vec::zero_ints();
+        x[i * kSize + l] = Vec::load_part(p.b + row * p.stride_k + l * 64, row_bytes - l * 64);
       }
     }
     interleave<kSize>(x);

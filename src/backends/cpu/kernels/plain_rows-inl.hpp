@@ -130,7 +130,7 @@ struct LineSums {
         std::memcpy(a + r * octavo::cpu::kStepBytes, at.a + r * at.lda + k * kRowBytes,
                     static_cast<std::size_t>(some * kRowBytes));
       }
-      octavo::cpu::RowsAhead none{lines, kSquareBytes, kSquareBytes, -kSquareBytes, false};
+      auto none = octavo::cpu::RowsAhead::of(lines, kSquareBytes, 0, false);
       add(dot, {lines, kSquareBytes, a, octavo::cpu::kStepBytes}, 1, none);
     }
   }
@@ -197,7 +197,7 @@ OCTAVO_KERNEL void plain_lines(const Dot& dot, const octavo::cpu::PlainTile& p, 
   end.b += whole * at.ldb;
   end.a += whole * kRowBytes;
   const std::int64_t strip = p.columns * kElement;
-  octavo::cpu::RowsAhead ahead{next, strip, strip, at.ldb - strip, p.tile.first_level};
+  auto ahead = octavo::cpu::RowsAhead::of(next, strip, at.ldb, p.tile.first_level);
   std::int64_t j = 0;
   if constexpr (kStagedLines<Lines>) {
     constexpr std::int64_t kStaged = kSquareBytes / kElement;

@@ -37,11 +37,17 @@ inline constexpr std::int64_t kFewRowsOfA = 4;
 /// Rows of a strip, on their way.
 struct RowsAhead {
   static constexpr int kLineBytes = 64;
-  const char* at;
-  std::int64_t left;      ///< bytes of the row
-  std::int64_t strip;     ///< bytes of a row
-  std::int64_t next_row;  ///< bytes from the end of a row to the next one
-  bool first_level;
+  const char* at = nullptr;   ///< null: nothing is fetched
+  std::int64_t left = 0;      ///< bytes of the row
+  std::int64_t strip = 0;     ///< bytes of a row
+  std::int64_t next_row = 0;  ///< bytes from the end of a row to the next one
+  bool first_level = false;
+
+  /// Rows of `strip_bytes`, `stride` bytes from one to the next.
+  [[gnu::always_inline]] static inline RowsAhead of(const char* rows, std::int64_t strip_bytes,
+                                                    std::int64_t stride, bool first_level) {
+    return {rows, strip_bytes, strip_bytes, stride - strip_bytes, first_level};
+  }
 
   /// So many bytes more, whole lines.
   template <int bytes>
