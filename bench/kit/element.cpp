@@ -19,9 +19,9 @@ T raw(const void* data, std::int64_t offset) {
   return value;
 }
 template <class T, class V>
-void put(const TensorView& view, std::int64_t offset, V value) {
+void put(void* data, std::int64_t offset, V value) {
   const auto stored = static_cast<T>(value);
-  std::memcpy(view.at(offset), &stored, sizeof(T));
+  std::memcpy(static_cast<T*>(data) + offset, &stored, sizeof(T));
 }
 
 constexpr auto kEncodeFloat8 = by_float8<std::uint32_t (*)(float, Overflow) noexcept>(
@@ -57,29 +57,29 @@ double load(const TensorView& v, std::int64_t i, std::int64_t j) {
   return load(v, i * v.strides[0] + (v.rank > 1 ? j * v.strides[1] : 0));
 }
 
-void store(const TensorView& v, std::int64_t offset, double value) {
+void store(DType dtype, void* data, std::int64_t offset, double value) {
   const auto x = static_cast<float>(value);
-  if (is_float8(v.dtype)) {
-    const auto encoder = kEncodeFloat8[static_cast<std::size_t>(v.dtype)];
-    return put<std::uint8_t>(v, offset, encoder(x, Overflow::saturate));
+  if (is_float8(dtype)) {
+    const auto encoder = kEncodeFloat8[static_cast<std::size_t>(dtype)];
+    return put<std::uint8_t>(data, offset, encoder(x, Overflow::saturate));
   }
-  switch (v.dtype) {
+  switch (dtype) {
     case DType::float8_e8m0fnu:
-      return put<std::uint8_t>(v, offset, encode_e8m0(x));
+      return put<std::uint8_t>(data, offset, encode_e8m0(x));
     case DType::bfloat16:
-      return put<std::uint16_t>(v, offset, encode<kBFloat16>(x, Overflow::ieee));
+      return put<std::uint16_t>(data, offset, encode<kBFloat16>(x, Overflow::ieee));
     case DType::float16:
-      return put<std::uint16_t>(v, offset, encode<kFloat16>(x, Overflow::ieee));
+      return put<std::uint16_t>(data, offset, encode<kFloat16>(x, Overflow::ieee));
     case DType::float32:
-      return put<float>(v, offset, x);
+      return put<float>(data, offset, x);
     case DType::int8:
-      return put<std::int8_t>(v, offset, std::clamp(std::nearbyint(value), -128.0, 127.0));
+      return put<std::int8_t>(data, offset, std::clamp(std::nearbyint(value), -128.0, 127.0));
     case DType::uint8:
-      return put<std::uint8_t>(v, offset, std::clamp(std::nearbyint(value), 0.0, 255.0));
+      return put<std::uint8_t>(data, offset, std::clamp(std::nearbyint(value), 0.0, 255.0));
     case DType::int32:
-      return put<std::int32_t>(v, offset, std::nearbyint(value));
+      return put<std::int32_t>(data, offset, std::nearbyint(value));
     case DType::int64:
-      return put<std::int64_t>(v, offset, std::nearbyint(value));
+      return put<std::int64_t>(data, offset, std::nearbyint(value));
     default:
       return;
   }

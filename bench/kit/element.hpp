@@ -22,7 +22,10 @@ double load(const View& v, std::int64_t i, std::int64_t j) {
 }
 
 /// Stores a value that the type can hold (or its nearest neighbour).
-void store(const TensorView& view, std::int64_t offset, double value);
+void store(DType dtype, void* data, std::int64_t offset, double value);
+inline void store(const TensorView& view, std::int64_t offset, double value) {
+  store(view.dtype, view.data, offset, value);
+}
 
 /// Half the distance between neighbouring values of the type around `value`, and the largest finite
 /// value; an integer's is 1/2.

@@ -219,7 +219,7 @@ class Panel {
 
 /// The value of a code of 8 bits.
 inline float value_of(DType dtype, std::uint8_t code) {
-  return static_cast<float>(kit::load(TensorView(&code, dtype, {1}), 0));
+  return static_cast<float>(kit::load(dtype, &code, 0));
 }
 
 /// One of 4096 Gaussian numbers: logarithms and cosines of each would take longer than products.
@@ -235,7 +235,7 @@ inline double gaussian(const kit::Random& random, std::int64_t index) {
 /// Gaussian numbers that a type holds exactly, around 1 in magnitude, of int8 around 64.
 inline void put_gaussian(const kit::Random& random, std::int64_t index, DType dtype, void* place) {
   const double number = gaussian(random, index);
-  kit::store(TensorView(place, dtype, {1}), 0, dtype == DType::int8 ? 64.0 * number : number);
+  kit::store(dtype, place, 0, dtype == DType::int8 ? 64.0 * number : number);
 }
 
 /// Rows of A and a panel of B of one table, with their values.
@@ -255,15 +255,14 @@ class FloatOperands {
     }
     for (std::int64_t i = 0; i < Rows::kMost * depth; ++i) {  // rows may be one and the same
       const void* place = a_.row(i / depth) + i % depth * size_;
-      a_values_[static_cast<std::size_t>(i)] = kit::load(TensorView(place, table.a, {1}), 0);
+      a_values_[static_cast<std::size_t>(i)] = kit::load(table.a, place, 0);
     }
     const kit::Random others(static_cast<std::uint64_t>(depth) + 6);
     for (std::int64_t i = 0; i < depth * vectors * cpu::kVectorCols; ++i) {
       const std::int64_t k = i % depth;
       const std::int64_t j = i / depth;
       put_gaussian(others, i, table.b, b_.at(k, j));
-      b_values_[static_cast<std::size_t>(k * kCols + j)] =
-          kit::load(TensorView(b_.at(k, j), table.b, {1}), 0);
+      b_values_[static_cast<std::size_t>(k * kCols + j)] = kit::load(table.b, b_.at(k, j), 0);
     }
   }
   std::int64_t depth() const { return depth_; }

@@ -110,7 +110,7 @@ void expect_every_code(const FloatTable& table, const Right& is_right) {
   for (std::int64_t k = 0; k < depth; ++k) {
     const Block<char> a(depth * size);
     for (std::int64_t i = 0; i < depth; ++i) {
-      kit::store(TensorView(a.data() + i * size, table.a, {1}), 0, i == k ? 1.0 : 0.0);
+      kit::store(table.a, a.data() + i * size, 0, i == k ? 1.0 : 0.0);
     }
     for (int first = 0; first < 256; ++first) {
       const Panel b(kernels.form, depth);

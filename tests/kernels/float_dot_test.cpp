@@ -301,8 +301,8 @@ TEST(FloatDotKernels, KeepWhatIsNotFiniteInItsRowAndColumn) {
       const FloatOperands x(table, Lie::tight, 7);
       const std::int64_t row = rows - 1;
       const std::int64_t column = vectors * kVectorCols - 1;
-      kit::store(TensorView(x.a().row(row) + 6 * x.size(), table.a, {1}), 0, HUGE_VAL);
-      kit::store(TensorView(x.b().at(5, column), table.b, {1}), 0, std::nan(""));
+      kit::store(table.a, x.a().row(row) + 6 * x.size(), 0, HUGE_VAL);
+      kit::store(table.b, x.b().at(5, column), 0, std::nan(""));
       const Block<float> c((rows - 1) * kCols + vectors * kVectorCols);
       run({table, x, rows, vectors, lines, false}, 0, 0, c, {x.b().vector(0)});
       for (std::int64_t r = 0; r < rows; ++r) {

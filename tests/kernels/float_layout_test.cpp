@@ -50,7 +50,7 @@ class FloatLayout : public testing::TestWithParam<Case> {
     return step + j / 32 * 64 + j % 16 / 4 * 16 + j % 32 / 16 * 8 + j % 4 * 2 + k % 2;
   }
   float value(const char* element) const {
-    return static_cast<float>(kit::load(TensorView(element, dtype, {1}), 0));
+    return static_cast<float>(kit::load(dtype, element, 0));
   }
 };
 

@@ -113,8 +113,7 @@ class Weight {
   std::int64_t ldb() const { return ldb_; }
   DType dtype() const { return dtype_; }
   float value(std::int64_t k, std::int64_t j) const {
-    const void* place = at(k, j);
-    return static_cast<float>(kit::load(TensorView(place, dtype_, {1}), 0));
+    return static_cast<float>(kit::load(dtype_, at(k, j), 0));
   }
 
  private:
@@ -203,8 +202,7 @@ Sums by_tiles(const PlainTable& table, const Shape& s, const Weight& w, const Be
     for (std::int64_t k = 0; k < s.depth; ++k) {
       for (std::int64_t j = 0; j < columns; ++j) {
         if (!table.integers()) {
-          const TensorView place(panel.at(k, j), table.a, {1});
-          kit::store(place, 0, static_cast<double>(w.value(k, p * kCols + j)));
+          kit::store(table.a, panel.at(k, j), 0, static_cast<double>(w.value(k, p * kCols + j)));
           continue;
         }
         const char code = *w.at(k, p * kCols + j);

@@ -46,7 +46,7 @@ Panel widened(const Beside& table, const FloatOperands& x) {
   Panel panel(table.wide->form, x.depth());
   for (std::int64_t k = 0; k < x.depth(); ++k) {
     for (std::int64_t j = 0; j < kCols; ++j) {
-      kit::store(TensorView(panel.at(k, j), table.tiles.a, {1}), 0, x.b_value(k, j));
+      kit::store(table.tiles.a, panel.at(k, j), 0, x.b_value(k, j));
     }
   }
   return panel;
