@@ -347,15 +347,27 @@ TEST_P(Quantizer, OneCellThatAllThreadsShare) {
   }
 }
 
+// PyTorch gives a matrix without elements no memory.
 TEST_P(Quantizer, EmptyMatrices) {
-  for (const Shape& shape : {Shape{0, 5}, Shape{5, 0}, Shape{0, 0}}) {
-    for (const Granularity& granularity : granularities(Side::a)) {
-      for (const bool azp : {false, true}) {
-        const QuantizeOptions o{.granularity = granularity, .azp = azp};
-        const Tensor x = Tensor::empty(float32, std::span(shape));
-        const Quantized q = quantize(x, o);
-        EXPECT_EQ(shape_string(q.data), shape_string(x));
-        expect_section6(x, o, q);
+  for (const Shape& shape : {Shape{0, 5}, Shape{0, 200}, Shape{5, 0}, Shape{200, 0}, Shape{0, 0}}) {
+    for (const DType from : {float32, bfloat16, float16}) {
+      const TensorView x(nullptr, from, std::span(shape));
+      for (const Side side : {Side::a, Side::b}) {
+        for (const Granularity& granularity : granularities(side)) {
+          for (const bool azp : {false, true}) {
+            for (const DType dtype : {float8_e4m3fn, float8_e5m2, int8}) {
+              if (azp && is_float8(dtype)) continue;
+              const QuantizeOptions o{
+                  .dtype = dtype, .granularity = granularity, .side = side, .azp = azp};
+              for (const int threads : {1, 2}) {
+                ThreadExecutor executor(threads);
+                const Quantized q = quantize(x, o, {.executor = &executor});
+                EXPECT_EQ(shape_string(q.data), shape_string(x));
+                expect_section6(x, o, q);
+              }
+            }
+          }
+        }
       }
     }
   }

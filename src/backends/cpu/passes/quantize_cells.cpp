@@ -291,7 +291,8 @@ bool Cells::are_quick() const noexcept {
                       (height_ == 1 || (width_ % kLine == 0 && q_.x.shape[1] % kLine == 0 &&
                                         blocks_together() > 0));
   return flat_ && (served || are_columns()) && q_.codes.defined() && !q_.static_scales &&
-         q_.errors == nullptr && (!q_.spec.azp || (height_ == 1 && across() == 1)) &&
+         q_.x.shape[0] > 0 && q_.errors == nullptr &&
+         (!q_.spec.azp || (height_ == 1 && across() == 1)) &&
          (scales.strides[1] == 1 || across() == 1) && (scales.dtype == DType::float32 || exponents);
 }
 
