@@ -156,16 +156,16 @@ class Run {
   char* free_ = nullptr;  // of converted_
 };
 
-// Is packing a weight [N, K] less work than turning its sums back? A vector takes about as long for
-// four steps as for the sums of 16 rows.
+// Is packing a weight [N, K] in the call less work than turning the sums of turned rows back? Four
+// lines of a column take about as long as its sums of 16 rows.
 bool packs_sooner(const Member& p, const DotPath& path) noexcept {
   const std::int64_t k = p.a.data.shape[1];
   const std::int64_t lines = (k * element_bytes(path.rows) + 63) / 64;
-  return 4 * lines <= p.a.data.shape[0] / 16;
+  return 4 * lines <= p.a.data.shape[0] / kTurnedRows;
 }
 
-// The path of a member; of one that is cut anywhere, of any number of rows, what is reserved
-// depends on types and scales alone.
+// The path of a member. Where offsets cut members, neither rows nor K are known when memory is
+// reserved for them: they are turned whatever they are.
 const char* path_of(const Member& p, const MatmulProblem& problem, const DotMachine& machine,
                     DotPath& path) noexcept {
   const char* why = find_path(p, problem.options, machine, path);
