@@ -112,10 +112,18 @@ void expect_answer_of(const cpu::DotMachine& m, const Ways& ways, const std::vec
   }
 }
 
+bool any_machine(const cpu::DotMachine&) { return true; }
+bool fetches_rows(const cpu::DotMachine& m) {
+  return m.integers != nullptr && m.integers->dot.fetches_rows;
+}
+
 void expect_one_answer(const std::string& line, const std::vector<int>& threads,
-                       bool packable = true) {
+                       bool packable = true,
+                       bool (*runs_on)(const cpu::DotMachine&) = any_machine) {
   const Ways ways(line, packable);
-  for (const cpu::DotMachine& m : tested_machines()) expect_answer_of(m, ways, threads);
+  for (const cpu::DotMachine& m : tested_machines()) {
+    if (runs_on(m)) expect_answer_of(m, ways, threads);
+  }
 }
 
 // Shapes of more work than one thread's.
@@ -149,16 +157,11 @@ TEST(DotMachines, GiveOneAnswerHoweverBIsPackedAndWorkIsShared) {
 // More rows of A than a second-level cache keeps, where kernels fetch them: some panels share
 // chunks of them, in blocks of rows.
 TEST(DotMachines, ShareRowsThatACacheDoesNotKeep) {
-  const auto fetches = [](const cpu::DotMachine& m) {
-    return m.integers != nullptr && m.integers->dot.fetches_rows;
-  };
-  if (std::ranges::none_of(tested_machines(), fetches)) GTEST_SKIP() << "no AMX";
+  if (std::ranges::none_of(tested_machines(), fetches_rows)) GTEST_SKIP() << "no AMX";
   for (const char* line :
        {"scaled_mm bf16:bf16:fp32 bias 140x257x3900",
         "scaled_mm e5m2:e4m3fnuz:fp32 scale=token:channel 280x257x2100",
         "scaled_mm uint8:int8:fp32 scale=token:channel azp 300x321x3600",
-        // Some members, neither of few rows nor of many, in workspaces for any offsets.
-        "grouped_mm bf16:bf16:fp32 groups=10+140+3+130 283x260x4100",
         // More than are read beside a plain weight: several parts, chunks and strips, the last of
         // them short; a member each side of that number.
         "scaled_mm bf16:bf16:fp32 bias 290x330x2100",
@@ -167,11 +170,11 @@ TEST(DotMachines, ShareRowsThatACacheDoesNotKeep) {
         "grouped_mm int8:int8:fp32 scale=token:channel groups=257+3+256 516x130x600",
         "scaled_mm bf16:bf16:fp32 layout=strided 270x130x600",
         "scaled_mm bf16:bf16:fp32 1090x130x40"}) {
-    const Ways ways(line, !std::string(line).starts_with("grouped_mm bf16"));
-    for (const cpu::DotMachine& m : tested_machines()) {
-      if (fetches(m)) expect_answer_of(m, ways, {3});
-    }
+    expect_one_answer(line, {3}, true, fetches_rows);
   }
+  // Some members, neither of few rows nor of many, in workspaces for any offsets.
+  expect_one_answer("grouped_mm bf16:bf16:fp32 groups=10+140+3+130 283x260x4100", {3}, false,
+                    fetches_rows);
 }
 
 TEST(DotMachines, ApplyTheCommonRefinementOfGroups) {
