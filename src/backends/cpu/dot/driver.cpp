@@ -34,11 +34,11 @@ static_assert(kMostPlainRows <= kLeastCachedRows);  // so that members are turne
 // with a byte of B for six of them.
 constexpr double kSerialWork = 3 << 20;
 constexpr double kByteWork = 6;
+constexpr std::int64_t kSerialConversion = 1 << 18;  // elements
 // Between the scratch of two workers: a core's prefetchers run ahead of what it reads into the
 // pages behind it, and the lines they take are those that the other worker writes. Of members of a
 // short K, whose scratch is small, two workers took longer than one.
 constexpr std::int64_t kScratchGap = 16 << 10;
-constexpr std::int64_t kSerialConversion = 1 << 18;  // elements
 // Rows for whose products a panel is read in the time that it takes to read it from memory, on one
 // core; with fewer the panel is what costs.
 constexpr std::int64_t kFreeRows = 12;
