@@ -131,7 +131,7 @@ enum class Lie : std::uint8_t { ends_at_guards, begins_at_guards, backwards, odd
 /// page.
 class Rows {
  public:
-  static constexpr std::int64_t kMost = 32;
+  static constexpr std::int64_t kMost = 48;
 
   Rows(Lie lie, std::int64_t depth, std::int64_t rows = kMost) {
     const auto page = static_cast<std::int64_t>(::sysconf(_SC_PAGESIZE));

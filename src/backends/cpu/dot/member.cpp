@@ -43,9 +43,8 @@ constexpr std::int64_t kManyRowsBlock = 1024;
 constexpr PackedStrip kManyRowsStrip{4, 4 * kChunkBytes, kManyRowsBlock * 4 * kPanelWidth,
                                      kManyRowsBlock};
 // Of a chunk of many rows, so many bytes meet all panels of the strip before the next ones, in
-// whole pairs of registers.
+// whole tiles.
 constexpr std::int64_t kPartBytes = std::int64_t{256} << 10;
-constexpr std::int64_t kPartRows = 32;
 // Bytes of A's rows that stay in a second-level cache of 2 MB beside panels; of those of a chunk
 // that panels share; sums beside them. Panels are read once more for every so many rows.
 constexpr std::int64_t kCachedRows = std::int64_t{1} << 20;
@@ -408,8 +407,9 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   d.part_rows = d.block_rows;
   if (packs_strips(d) && has_many_rows(d)) {
     const std::int64_t row = d.chunk * form.step * element_bytes(d.path.rows);  // 0 where K is
-    const std::int64_t parts = kPartBytes / std::max<std::int64_t>(row * kPartRows, 1);
-    d.part_rows = std::max<std::int64_t>(parts, 1) * kPartRows;
+    const std::int64_t tile = d.path.kernels().max_rows.back();
+    const std::int64_t parts = kPartBytes / std::max<std::int64_t>(row * tile, 1);
+    d.part_rows = std::max<std::int64_t>(parts, 1) * tile;
   }
   if (d.turned != nullptr) {
     d.converted = true;

@@ -38,6 +38,10 @@ constexpr std::int64_t kDecodedRows = 3;
 // is to have work all the time.
 constexpr std::int64_t kMostFetchingCalls = 8;
 
+// Bytes along K for which sums stay in registers, at least, in tiles of more rows than two
+// registers have: fewer do not pay for the sums' way through memory.
+constexpr std::int64_t kTallDepth = 512;
+
 // May a weight have codes that the tiles do not decode?
 bool may_have_others(const DotMember& d) noexcept {
   const DType b = weight_dtype(d.p->b);
@@ -45,8 +49,19 @@ bool may_have_others(const DotMember& d) noexcept {
          (d.path.finite_only || float8_table(b).negative_zero_is_nan);
 }
 
-Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vectors) noexcept {
-  const auto& most = kernels.max_rows;
+// Bytes along K after which sums leave registers, on average.
+std::int64_t tile_depth(const DotMember& d, std::int64_t element) noexcept {
+  const std::int64_t chunk = std::min(d.k, d.chunk * d.path.kernels().form.step);
+  const std::int64_t segments = std::max<std::int64_t>(d.segments.count, 1);
+  return std::min(chunk, d.k / segments) * element;
+}
+
+Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vectors,
+                 bool tall) noexcept {
+  auto most = kernels.max_rows;
+  if (!tall && kernels.register_rows > 1) {
+    for (auto& limit : most) limit = std::min(limit, 2 * kernels.register_rows);
+  }
   Tiling t;
   t.kernels = &kernels;
   t.rows = rows;
@@ -64,19 +79,22 @@ Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vect
     t.width = vectors % 2 == 0 && (rows <= most[1] || kernels.width == 2) ? 2 : 1;
   }
   const std::int64_t limit = most[static_cast<std::size_t>(t.width - 1)];
+  const std::int64_t unit = kernels.register_rows;
+  const std::int64_t registers = (rows + unit - 1) / unit;
   t.tiles = (rows + limit - 1) / limit;
-  t.height = rows / t.tiles;
-  t.taller = rows % t.tiles;
+  t.height = registers / t.tiles * unit;
+  t.taller = registers % t.tiles;
   t.calls = t.tiles * (vectors / t.width);
   t.fetching_calls = static_cast<std::int64_t>(
       std::bit_floor(static_cast<std::uint64_t>(std::min(t.calls, kMostFetchingCalls))));
   t.fetched_bytes = kPanelVectors * kernels.form.vector_bytes / t.fetching_calls;
   const auto lines = static_cast<int>((t.fetched_bytes + 63) / 64);
-  for (std::size_t i = 0; i < 2; ++i) {
-    const std::int64_t height = t.height + static_cast<std::int64_t>(i);
-    if (height > limit) continue;
-    t.plain[i] = kernels.tile(height, t.width, 0);
-    t.fetching[i] = kernels.tile(height, t.width, lines);
+  const std::int64_t before_last = (t.tiles - 1) * t.height + t.taller * unit;
+  const std::array heights{t.height, t.height + unit, rows - before_last};
+  for (std::size_t i = 0; i < heights.size(); ++i) {
+    if (heights[i] > limit) continue;
+    t.plain[i] = kernels.tile(heights[i], t.width, 0);
+    t.fetching[i] = kernels.tile(heights[i], t.width, lines);
     if (t.fetching[i] == nullptr) t.fetching[i] = t.plain[i];
   }
   return t;
@@ -126,7 +144,8 @@ DotWorker::DotWorker(const DotMember& d, const MatmulOptions& options, const Dot
       packed_(d.p->b.packed != nullptr ? d.p->b.packed->content()->codes.data() : nullptr,
               d.path.kernels().form, d.k, d.n),
       element_(element_bytes(d.path.rows)),
-      table_(float8_table(weight_dtype(d.p->b))) {}
+      table_(float8_table(weight_dtype(d.p->b))),
+      tall_(tile_depth(d, element_) >= kTallDepth) {}
 
 void DotWorker::begin_panel(std::int64_t panel) noexcept {
   panel_ = panel;
@@ -343,23 +362,25 @@ void DotWorker::sum_segments(const Chunk& chunk) noexcept {
 
 void DotWorker::run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) noexcept {
   if (tiling_.rows != r1 - r0 || tiling_.vectors != vectors_ || tiling_.kernels != kernels_) {
-    tiling_ = tiling_of(*kernels_, r1 - r0, vectors_);
+    tiling_ = tiling_of(*kernels_, r1 - r0, vectors_, tall_);
   }
   std::int64_t row = r0;
   for (std::int64_t t = 0; t < tiling_.tiles; ++t) {
-    const std::size_t taller = t < tiling_.taller ? 1 : 0;
-    const std::int64_t rows = tiling_.height + static_cast<std::int64_t>(taller);
+    const std::int64_t whole =
+        tiling_.height + (t < tiling_.taller ? tiling_.kernels->register_rows : 0);
+    const std::int64_t rows = std::min(whole, r1 - row);
     // Sums wait for the next chunk, or leave at once.
     const std::int64_t place = d_.single_chunk ? 0 : place_ + (row - r0) * kTileCols;
     if (chunk.last) finisher_.prefetch_output(row, rows);
-    run_tile(chunk, row, rows, t, taller, place);
+    const bool last = t + 1 == tiling_.tiles;
+    run_tile(chunk, row, rows, t, last ? 2 : t < tiling_.taller ? 1 : 0, place);
     if (chunk.last) finish(row, row + rows, place);
     row += rows;
   }
 }
 
 void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows, std::int64_t tile,
-                         std::size_t taller, std::int64_t place) noexcept {
+                         std::size_t kernel, std::int64_t place) noexcept {
   const Tiling& t = tiling_;
   const PanelForm& form = kernels_->form;
   const std::int64_t step_bytes = vectors_ * form.vector_bytes;
@@ -394,7 +415,7 @@ void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows
       } else if (fetches) {
         ahead = chunk.next + offset;
       }
-      (fetches ? t.fetching : t.plain)[taller](
+      (fetches ? t.fetching : t.plain)[kernel](
           {.depth = (piece.k1 - k) * element_,
            .a = a + k * element_,
            .lda = d_.row_bytes,

@@ -31,7 +31,8 @@ struct DotScratch {
 };
 DotScratch take_scratch(const DotMember& member, Arena& arena) noexcept;
 
-/// How a number of rows meets a panel of some vectors: tiles of nearly the same height. Where the
+/// How a number of rows meets a panel of some vectors: tiles of nearly the same height, in whole
+/// registers of rows (DotKernels::register_rows) but for the last one. Where the
 /// panel is taken in halves, in tiles of more rows, it is read less often. The first calls
 /// prefetch the chunk that is read next, each an equal part of it.
 struct Tiling {
@@ -40,10 +41,11 @@ struct Tiling {
   std::int64_t width = 0;   // vectors at a time
   std::int64_t tiles = 0;   // for each width
   std::int64_t calls = 0;   // of both
-  std::int64_t height = 0;  // of a tile; the first `taller` ones have one row more
+  std::int64_t height = 0;  // of a tile; the first `taller` ones have one register of rows more
   std::int64_t taller = 0;
   std::int64_t fetching_calls = 0, fetched_bytes = 0;  // the second in each step
-  std::array<DotKernel, 2> plain{}, fetching{};        // the second of each is the taller one's
+  // Of `height` rows, of a taller tile and of the last one.
+  std::array<DotKernel, 3> plain{}, fetching{};
 };
 
 class DotWorker {
@@ -93,7 +95,7 @@ class DotWorker {
   void block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexcept;
   void run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) noexcept;
   void run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows, std::int64_t tile,
-                std::size_t taller, std::int64_t place) noexcept;
+                std::size_t kernel, std::int64_t place) noexcept;
   void run_part(std::int64_t first, std::int64_t count, std::int64_t r0, std::int64_t r1,
                 std::int64_t block, bool last_rows, Chunk& chunk) noexcept;
   void make_shared(Chunk& chunk, std::int64_t first, std::int64_t count, bool last_rows) noexcept;
@@ -118,6 +120,7 @@ class DotWorker {
   const std::int64_t element_;  // bytes of A's rows
   const Float8Table& table_;
   const bool first_level_ = fetches_first_level();  // this CPU
+  const bool tall_;  // tiles may have more than two registers of rows
   Tiling tiling_;
   // The panel at hand.
   const DotKernels* kernels_ = nullptr;

@@ -5,11 +5,15 @@
 //
 // where b is 16 steps of 16 columns of a panel. All eight registers:
 //
-//   17 to 32 rows            b6   b7                 up to 16 rows       b5  b6  b7  b5
-//                    a4      c0   c1                             a4      c0  c1  c2  c3
-//                    a5      c2   c3
+//   33 to 48 rows    b7  b7      17 to 32 rows    b6  b7      up to 16 rows    b5  b6  b7  b5
+//              a6    c0  c1                 a4    c0  c1                 a4    c0  c1  c2  c3
+//              a6    c2  c3                 a5    c2  c3
+//              a6    c4  c5
 //
-// A panel of 64 columns takes two turns of the former, each over all of K, or one of the latter.
+// A panel of 64 columns takes two turns of the former ones, each over all of K, or one of the
+// last. Three registers of A's rows are of one height, since one register takes them in turn: where
+// a third of the rows is no number of rows they overlap, and the sums of a row that two of them
+// have are the same.
 // What is not 64 bytes deep is copied first, zeros behind it; so are rows whose bytes are flipped,
 // and panels of codes, which become what the instruction takes on their way.
 //
@@ -31,7 +35,7 @@
 
 constexpr std::int64_t kRegisterRows = 16, kRegisterBytes = 64;
 constexpr std::int64_t kRegisterSteps = kRegisterBytes / octavo::cpu::kStepBytes;
-constexpr std::int64_t kMostRows = 2 * kRegisterRows;
+constexpr std::int64_t kSquareRows = 2 * kRegisterRows, kMostRows = 3 * kRegisterRows;
 constexpr std::int64_t kStagedBytes = 256;  // of a row of A
 constexpr std::int64_t kStagedStep = octavo::cpu::kRowSums * octavo::cpu::kStepBytes;
 
@@ -49,20 +53,36 @@ inline void set_shape(Shapes& shapes, std::size_t tile, std::int64_t rows, std::
   shapes.row_bytes[tile] = static_cast<std::uint16_t>(rows == 0 ? 0 : bytes);
 }
 
-inline void shape_tiles(std::int64_t rows) {
+/// Three registers of rows, as high as each other.
+struct Thirds {
+  explicit Thirds(std::int64_t rows)
+      : height((rows + 2) / 3), middle((rows - height + 1) / 2), last(rows - height) {}
+  std::int64_t height;
+  std::int64_t middle, last;  // the first row of the second and the third
+};
+
+// Numbers of rows that fill registers share one shape: tiles of 48, 32 and 16 follow each other,
+// and shaping takes as long as fifteen products.
+inline void shape_tiles(std::int64_t number) {
+  const std::int64_t rows = number % kRegisterRows == 0 ? kMostRows : number;
   if (shaped_for == rows) return;
-  const std::int64_t first = std::min(rows, kRegisterRows);
-  const std::int64_t second = rows > kRegisterRows ? rows - kRegisterRows : 0;
   Shapes shapes;
   const auto set = [&](std::size_t tile, std::int64_t count) {
     set_shape(shapes, tile, count, kRegisterBytes);
   };
-  // Up to 16 rows, 2 and 3 are sums of the first ones, and 5 is of B.
-  const std::int64_t lower = second == 0 ? first : second;
-  for (const std::size_t tile : {0U, 1U, 4U}) set(tile, first);
-  for (const std::size_t tile : {2U, 3U}) set(tile, lower);
-  set(5, second == 0 ? kRegisterRows : second);
-  for (const std::size_t tile : {6U, 7U}) set(tile, kRegisterRows);
+  if (rows > kSquareRows) {
+    for (std::size_t tile = 0; tile < 7; ++tile) set(tile, Thirds(rows).height);
+  } else {
+    const std::int64_t first = std::min(rows, kRegisterRows);
+    const std::int64_t second = rows > kRegisterRows ? rows - kRegisterRows : 0;
+    // Up to 16 rows, 2 and 3 are sums of the first ones, and 5 is of B.
+    const std::int64_t lower = second == 0 ? first : second;
+    for (const std::size_t tile : {0U, 1U, 4U}) set(tile, first);
+    for (const std::size_t tile : {2U, 3U}) set(tile, lower);
+    set(5, second == 0 ? kRegisterRows : second);
+    set(6, kRegisterRows);
+  }
+  set(7, kRegisterRows);
   Registers::configure(&shapes);
   shaped_for = rows;
 }
@@ -100,13 +120,18 @@ struct Operands {
   bool a_staged = false, b_staged = false;
 };
 
-// Lines of the registers that are loaded two turns later, from the second-level cache into the
-// first. Loads of registers keep no more than a few lines on their way, fewer still where another
-// thread shares the core.
-constexpr std::int64_t kTurnsAhead = 2;
-inline void fetch_register(const char* at, std::int64_t stride) {
+// Lines of the registers that are loaded a turn later, from the second-level cache into the first;
+// two turns where a panel is on its way from memory. Loads of registers keep no more than a few
+// lines on their way, fewer still where another thread shares the core.
+inline std::int64_t turns_ahead(const Ahead& next) { return next.in_first_turn ? 2 : 1; }
+OCTAVO_INLINE void fetch_register(const char* at, std::int64_t stride) {
   OCTAVO_FLAT_LOOP
-  for (std::int64_t r = 0; r < kRegisterRows; ++r) __builtin_prefetch(at + r * stride);
+  for (std::int64_t r = 0; r < kRegisterRows; r += 4, at += 4 * stride) {
+    __builtin_prefetch(at);
+    __builtin_prefetch(at + stride);
+    __builtin_prefetch(at + 2 * stride);
+    __builtin_prefetch(at + 3 * stride);
+  }
 }
 inline void fetch_rows(const char* at, std::int64_t stride, std::int64_t rows) {
   if (rows == kRegisterRows) return fetch_register(at, stride);
@@ -122,9 +147,10 @@ OCTAVO_KERNEL void tile_32x32(const Operands& o, std::int64_t count, std::int64_
   const char* b = o.b;
   const std::int64_t lda = o.lda, ldb = o.ldb;
   const bool fetches_a = !o.a_staged, fetches_b = !o.b_staged;
+  const std::int64_t turns = turns_ahead(next);
   for (; count > 0; --count, a += kRegisterBytes, b += kRegisterSteps * ldb) {
-    const char* later_a = a + kTurnsAhead * kRegisterBytes;
-    const char* later_b = b + kTurnsAhead * kRegisterSteps * ldb;
+    const char* later_a = a + turns * kRegisterBytes;
+    const char* later_b = b + turns * kRegisterSteps * ldb;
     Registers::template load<6>(b, ldb);
     Registers::template load<4>(a, lda);
     if (fetches_b) fetch_register(later_b, ldb);
@@ -139,6 +165,50 @@ OCTAVO_KERNEL void tile_32x32(const Operands& o, std::int64_t count, std::int64_
     Kind::template add<2, 5, 6>();
     if (fetches_a) fetch_rows(later_a + kRegisterRows * lda, lda, rows - kRegisterRows);
     if (both) Kind::template add<3, 5, 7>();
+    ahead.go();
+  }
+  next = ahead;
+}
+
+// Three rows of registers, one or two columns of them: five registers are loaded from the
+// second-level cache for six products, and two of them once more, from the first.
+template <class Kind>
+OCTAVO_KERNEL void tile_48x32(const Operands& o, std::int64_t count, const Thirds& thirds,
+                              bool both, Ahead& next) noexcept {
+  Ahead ahead = next;
+  const char* a = o.a;
+  const char* b = o.b;
+  const std::int64_t lda = o.lda, ldb = o.ldb;
+  const std::int64_t middle = thirds.middle * lda, last = thirds.last * lda;
+  const bool fetches_a = !o.a_staged, fetches_b = !o.b_staged;
+  const std::int64_t turns = turns_ahead(next);
+  for (; count > 0; --count, a += kRegisterBytes, b += kRegisterSteps * ldb) {
+    const char* later_a = a + turns * kRegisterBytes;
+    const char* later_b = b + turns * kRegisterSteps * ldb;
+    Registers::template load<6>(a, lda);
+    Registers::template load<7>(b, ldb);
+    if (fetches_b) fetch_register(later_b, ldb);
+    Kind::template add<0, 6, 7>();
+    if (both) {
+      Registers::template load<7>(b + kRegisterBytes, ldb);
+      if (fetches_b) fetch_register(later_b + kRegisterBytes, ldb);
+      Kind::template add<1, 6, 7>();
+    }
+    Registers::template load<6>(a + middle, lda);
+    if (fetches_a) fetch_rows(later_a, lda, thirds.height);
+    if (both) {
+      Kind::template add<3, 6, 7>();
+      Registers::template load<7>(b, ldb);
+    }
+    if (fetches_a) fetch_rows(later_a + middle, lda, thirds.height);
+    Kind::template add<2, 6, 7>();
+    Registers::template load<6>(a + last, lda);
+    if (fetches_a) fetch_rows(later_a + last, lda, thirds.height);
+    Kind::template add<4, 6, 7>();
+    if (both) {
+      Registers::template load<7>(b + kRegisterBytes, ldb);
+      Kind::template add<5, 6, 7>();
+    }
     ahead.go();
   }
   next = ahead;
@@ -224,7 +294,9 @@ void add_depth(const Product& p, const Kind& kind, Operands o, std::int64_t vect
                std::int64_t depth, Ahead& ahead) {
   const auto add = [&](const Operands& from, std::int64_t bytes) {
     const std::int64_t count = (bytes + kRegisterBytes - 1) / kRegisterBytes;
-    if (p.rows > kRegisterRows) {
+    if (p.rows > kSquareRows) {
+      tile_48x32<Kind>(from, count, Thirds(p.rows), vectors > 1, ahead);
+    } else if (p.rows > kRegisterRows) {
       tile_32x32<Kind>(from, count, p.rows, vectors > 1, ahead);
     } else {
       tile_16x64<Kind>(from, count, vectors, ahead);
@@ -307,10 +379,19 @@ constexpr std::int64_t kSumWidth = octavo::cpu::kVectorCols * 4;
 // the bytes from the first one's place to theirs.
 template <class Visit>
 OCTAVO_INLINE void for_each_sum(std::int64_t rows, std::int64_t vectors, const Visit& visit) {
-  const bool square = rows > kRegisterRows;
-  const std::int64_t lower = square ? kRegisterRows * kSumStride : 2 * kSumWidth;
   visit.template operator()<0>(0);
   if (vectors > 1) visit.template operator()<1>(kSumWidth);
+  if (rows > kSquareRows) {
+    const Thirds thirds(rows);
+    const std::int64_t middle = thirds.middle * kSumStride, last = thirds.last * kSumStride;
+    visit.template operator()<2>(middle);
+    if (vectors > 1) visit.template operator()<3>(middle + kSumWidth);
+    visit.template operator()<4>(last);
+    if (vectors > 1) visit.template operator()<5>(last + kSumWidth);
+    return;
+  }
+  const bool square = rows > kRegisterRows;
+  const std::int64_t lower = square ? kRegisterRows * kSumStride : 2 * kSumWidth;
   if (square || vectors > 2) visit.template operator()<2>(lower);
   if (vectors > (square ? 1 : 3)) visit.template operator()<3>(lower + kSumWidth);
 }

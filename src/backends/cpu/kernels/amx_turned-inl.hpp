@@ -22,6 +22,8 @@
 // Included after amx_plain-inl.hpp, whose Kinds these are. Depths and chunks count bytes of A.
 
 constexpr std::int64_t kSquare = 2 * kRegisterRows;
+// Turns, before the products that meet it, in which a register's depth is gathered and fetched.
+constexpr std::int64_t kGatheredAhead = 2;
 constexpr std::int64_t kGatheredStep = kSquare * kRegisterBytes;
 constexpr std::int64_t kMostChunk = octavo::cpu::kGatheredBytes / kSquare;  // of a column
 // Bytes of turned rows that stay in a second-level cache of 2 MB beside the columns; of a chunk,
@@ -76,13 +78,13 @@ template <class Kind, bool gathers>
 OCTAVO_KERNEL void multiply_square(const Kind& kind, const Square& s, char* gathered, bool keeps,
                                    const SquareAhead& next) noexcept {
   constexpr std::int64_t kWaiting = 4, kTurnsOfLine = kWidening<Kind>;
-  static_assert(kTurnsAhead < kWaiting && kTurnsAhead % kTurnsOfLine == 0);
+  static_assert(kGatheredAhead < kWaiting && kGatheredAhead % kTurnsOfLine == 0);
   const std::int64_t kept = keeps ? ~std::int64_t{0} : kWaiting - 1;
   const auto gather_turn = [&](std::int64_t turn) OCTAVO_LAMBDA {
     if (turn % kTurnsOfLine != 0 || turn * kRegisterBytes >= s.depth) return;
     gather_columns(kind, s, turn * kRegisterBytes, gathered + (turn & kept) * kGatheredStep);
   };
-  for (std::int64_t turn = 0; gathers && turn < kTurnsAhead; ++turn) gather_turn(turn);
+  for (std::int64_t turn = 0; gathers && turn < kGatheredAhead; ++turn) gather_turn(turn);
   // One by one: a copy of two words that were stored a moment ago, loaded as one vector, would wait
   // for all stores of sums before it.
   SquareAhead ahead{next.at, next.ldb, next.columns};
@@ -92,8 +94,8 @@ OCTAVO_KERNEL void multiply_square(const Kind& kind, const Square& s, char* gath
   const std::int64_t turns = (s.depth + kRegisterBytes - 1) / kRegisterBytes;
   for (std::int64_t turn = 0; turn < turns; ++turn, a += kRegisterSteps * step) {
     const char* b = gathered + (gathers ? turn & kept : turn) * kGatheredStep;
-    const char* later_a = a + kTurnsAhead * kRegisterSteps * step;
-    const char* later_b = b + kTurnsAhead * kGatheredStep;
+    const char* later_a = a + kGatheredAhead * kRegisterSteps * step;
+    const char* later_b = b + kGatheredAhead * kGatheredStep;
     Registers::template load<6>(a, step);
     Registers::template load<4>(b, kRegisterBytes);
     fetch_register(later_a, step);
@@ -104,7 +106,7 @@ OCTAVO_KERNEL void multiply_square(const Kind& kind, const Square& s, char* gath
       Kind::template add<1, 4, 7>();
     }
     if constexpr (gathers) {
-      gather_turn(turn + kTurnsAhead);
+      gather_turn(turn + kGatheredAhead);
     } else {
       fetch_register(later_b, kRegisterBytes);
     }

@@ -254,16 +254,25 @@ struct DotKernels {
   /// For more rows than `plain` has kernels for, by a weight of this type; null, of all or of one:
   /// there is none.
   const TurnedPlain* (*turned)(DType weight) noexcept = nullptr;
+  /// Rows of A in a register: all tiles but a member's last one have a multiple of them.
+  std::int64_t register_rows = 1;
 };
 
 /// Kernels that have tiles and nothing else.
 constexpr DotKernels tiles_alone(const char* how, const PanelForm& form,
                                  const std::array<std::int64_t, kPanelVectors>& max_rows,
                                  DotKernel (*tile)(std::int64_t, std::int64_t, int) noexcept,
-                                 std::int64_t width, std::int64_t block = 1,
-                                 bool fetches_rows = false) noexcept {
-  return {how,     nullptr, form,    max_rows, tile,    nullptr, nullptr,
-          nullptr, nullptr, nullptr, width,    nullptr, block,   fetches_rows};
+                                 std::int64_t width) noexcept {
+  return {.how = how,
+          .how_plain = nullptr,
+          .form = form,
+          .max_rows = max_rows,
+          .tile = tile,
+          .pack = nullptr,
+          .pack_rows = nullptr,
+          .decode_int8 = nullptr,
+          .decode_float8 = nullptr,
+          .width = width};
 }
 
 /// Does a form hold the elements of a type exactly?
