@@ -59,8 +59,10 @@ std::int64_t tile_depth(const DotMember& d, std::int64_t element) noexcept {
 Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vectors,
                  bool tall) noexcept {
   auto most = kernels.max_rows;
-  if (!tall && kernels.register_rows > 1) {
-    for (auto& limit : most) limit = std::min(limit, 2 * kernels.register_rows);
+  std::int64_t unit = kernels.register_rows;
+  if (!tall && unit > 1) {  // equal heights, too: shaping registers anew takes long beside them
+    for (auto& limit : most) limit = std::min(limit, 2 * unit);
+    unit = 1;
   }
   Tiling t;
   t.kernels = &kernels;
@@ -79,11 +81,11 @@ Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vect
     t.width = vectors % 2 == 0 && (rows <= most[1] || kernels.width == 2) ? 2 : 1;
   }
   const std::int64_t limit = most[static_cast<std::size_t>(t.width - 1)];
-  const std::int64_t unit = kernels.register_rows;
-  const std::int64_t registers = (rows + unit - 1) / unit;
+  const std::int64_t units = (rows + unit - 1) / unit;
   t.tiles = (rows + limit - 1) / limit;
-  t.height = registers / t.tiles * unit;
-  t.taller = registers % t.tiles;
+  t.height = units / t.tiles * unit;
+  t.taller = units % t.tiles;
+  t.unit = unit;
   t.calls = t.tiles * (vectors / t.width);
   t.fetching_calls = static_cast<std::int64_t>(
       std::bit_floor(static_cast<std::uint64_t>(std::min(t.calls, kMostFetchingCalls))));
@@ -146,6 +148,11 @@ DotWorker::DotWorker(const DotMember& d, const MatmulOptions& options, const Dot
       element_(element_bytes(d.path.rows)),
       table_(float8_table(weight_dtype(d.p->b))),
       tall_(tile_depth(d, element_) >= kTallDepth) {}
+
+// Does a tile decode its panel, once for all of its rows?
+bool DotWorker::decodes() const noexcept {
+  return direct() && d_.path.integers == nullptr && kernels_->form != kBf16Form;
+}
 
 void DotWorker::begin_panel(std::int64_t panel) noexcept {
   panel_ = panel;
@@ -362,12 +369,11 @@ void DotWorker::sum_segments(const Chunk& chunk) noexcept {
 
 void DotWorker::run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) noexcept {
   if (tiling_.rows != r1 - r0 || tiling_.vectors != vectors_ || tiling_.kernels != kernels_) {
-    tiling_ = tiling_of(*kernels_, r1 - r0, vectors_, tall_);
+    tiling_ = tiling_of(*kernels_, r1 - r0, vectors_, tall_ || decodes());
   }
   std::int64_t row = r0;
   for (std::int64_t t = 0; t < tiling_.tiles; ++t) {
-    const std::int64_t whole =
-        tiling_.height + (t < tiling_.taller ? tiling_.kernels->register_rows : 0);
+    const std::int64_t whole = tiling_.height + (t < tiling_.taller ? tiling_.unit : 0);
     const std::int64_t rows = std::min(whole, r1 - row);
     // Sums wait for the next chunk, or leave at once.
     const std::int64_t place = d_.single_chunk ? 0 : place_ + (row - r0) * kTileCols;

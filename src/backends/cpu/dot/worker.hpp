@@ -32,17 +32,17 @@ struct DotScratch {
 DotScratch take_scratch(const DotMember& member, Arena& arena) noexcept;
 
 /// How a number of rows meets a panel of some vectors: tiles of nearly the same height, in whole
-/// registers of rows (DotKernels::register_rows) but for the last one. Where the
-/// panel is taken in halves, in tiles of more rows, it is read less often. The first calls
-/// prefetch the chunk that is read next, each an equal part of it.
+/// registers of rows (DotKernels::register_rows) but for the last one. Where the panel is taken in
+/// halves, in tiles of more rows, it is read less often. The first calls prefetch the chunk that is
+/// read next, each an equal part of it.
 struct Tiling {
   const DotKernels* kernels = nullptr;
   std::int64_t rows = -1, vectors = 0;
   std::int64_t width = 0;   // vectors at a time
   std::int64_t tiles = 0;   // for each width
   std::int64_t calls = 0;   // of both
-  std::int64_t height = 0;  // of a tile; the first `taller` ones have one register of rows more
-  std::int64_t taller = 0;
+  std::int64_t height = 0;  // of a tile; the first `taller` ones have `unit` rows more
+  std::int64_t taller = 0, unit = 1;
   std::int64_t fetching_calls = 0, fetched_bytes = 0;  // the second in each step
   // Of `height` rows, of a taller tile and of the last one.
   std::array<DotKernel, 3> plain{}, fetching{};
@@ -89,6 +89,7 @@ class DotWorker {
   };
 
   bool direct() const noexcept { return kernels_ == d_.path.direct; }
+  bool decodes() const noexcept;
   void begin_panel(std::int64_t panel) noexcept;
   Piece piece_at(std::int64_t k, const Chunk& chunk) const noexcept;
   std::int64_t chunk_end(std::int64_t step) const noexcept;
