@@ -111,11 +111,11 @@ struct alignas(64) TileShapes {
   std::array<std::uint8_t, 16> rows{16, 16, 16, 16, 16, 16, 16, 16};
 };
 
-// A register of numbers near 1 of either sign. With zeros a Xeon (Emerald Rapids) multiplies 1.26
-// times as fast: registers of zeros take less power, and the clock goes up.
+// A register of numbers of either sign, floats near 1. With zeros a Xeon (Emerald Rapids)
+// multiplies 1.26 times as fast: registers of zeros take less power, and the clock goes up.
 template <PeakKind kind>
-std::array<std::uint8_t, 1024> numbers(std::uint32_t state) {
-  std::array<std::uint8_t, 1024> bytes;
+constexpr std::array<std::uint8_t, 1024> numbers(std::uint32_t state) {
+  std::array<std::uint8_t, 1024> bytes{};
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     state = state * 1664525 + 1013904223;
     const auto random = static_cast<std::uint8_t>(state >> 24);
@@ -133,7 +133,7 @@ template <PeakKind kind>
 OCTAVO_NOIPA void amx_products(std::int64_t rounds, std::index_sequence<0, 1, 2, 3>) {
   const TileShapes shapes;
   _tile_loadconfig(&shapes);
-  const std::array<std::uint8_t, 1024> a = numbers<kind>(1), b = numbers<kind>(2);
+  static constexpr std::array a = numbers<kind>(1), b = numbers<kind>(2);
   _tile_loadd(4, a.data(), 64);
   _tile_loadd(5, b.data(), 64);
   _tile_loadd(6, a.data(), 64);

@@ -254,8 +254,8 @@ struct DotKernels {
   /// For more rows than `plain` has kernels for, by a weight of this type; null, of all or of one:
   /// there is none.
   const TurnedPlain* (*turned)(DType weight) noexcept = nullptr;
-  /// Rows of A in a register: of the tiles that meet a panel, all but the last one have whole
-  /// registers of them.
+  /// Rows of A in a register: of the tiles that meet a panel, unless K is short, all but the last
+  /// one have whole registers of them.
   std::int64_t register_rows = 1;
 };
 
