@@ -40,6 +40,8 @@ double load(DType dtype, const void* data, std::int64_t offset) {
       return decode<kFloat16>(raw<std::uint16_t>(data, offset));
     case DType::float32:
       return raw<float>(data, offset);
+    case DType::float64:
+      return raw<double>(data, offset);
     case DType::int8:
       return raw<std::int8_t>(data, offset);
     case DType::uint8:
@@ -72,6 +74,8 @@ void store(DType dtype, void* data, std::int64_t offset, double value) {
       return put<std::uint16_t>(data, offset, encode<kFloat16>(x, Overflow::ieee));
     case DType::float32:
       return put<float>(data, offset, x);
+    case DType::float64:
+      return put<double>(data, offset, value);
     case DType::int8:
       return put<std::int8_t>(data, offset, std::clamp(std::nearbyint(value), -128.0, 127.0));
     case DType::uint8:
