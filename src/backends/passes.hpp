@@ -139,7 +139,7 @@ struct ReduceProblem {
   MatrixView azp;                     ///< [R, 1] of integers; undefined: none
   ScaleView weight;                   ///< one more factor
   ScaleView sums;                     ///< float64: the cell that element (i, j) is added to
-  std::span<double> scratch;          ///< at least one for each column of cells; more: more threads
+  std::span<double> scratch;          ///< a row's or a column's cells, or more, for more threads
 };
 
 /// Where a result lay inside its type's range: out = grad where low <= value * scale <= high, else

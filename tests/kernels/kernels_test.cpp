@@ -125,25 +125,35 @@ TEST(Kernels, MultiplyAndAddRowsOfEveryLength) {
       const Floats a(count, 1);
       const Floats b(count, 2);
       const Floats x(count, 3);
+      const Floats y(count, 4);
       std::vector<double> sums(static_cast<std::size_t>(count) + 1, 0.25);
       std::vector<float> want_x(x.data(), x.data() + count);
+      std::vector<float> want_y(y.data(), y.data() + count);
       std::vector<double> want_sums = sums;
       for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
         want_x[i] *= a.data()[i];
+        want_y[i] *= a.data()[0];
         want_sums[i] += static_cast<double>(a.data()[i]) * static_cast<double>(b.data()[i]);
         want_sums[i] += static_cast<double>(b.data()[i]);
       }
-      kernel->multiply(a.data(), count, x.data());
+      kernel->multiply(a.data(), 1, count, x.data());
+      if (count > 0) kernel->multiply(a.data(), 0, count, y.data());
       kernel->add_products(a.data(), b.data(), count, sums.data());
       kernel->add_products(b.data(), nullptr, count, sums.data());
       EXPECT_TRUE(std::equal(want_x.begin(), want_x.end(), x.data())) << kernel->on_floats;
+      EXPECT_TRUE(std::equal(want_y.begin(), want_y.end(), y.data())) << kernel->on_floats;
       EXPECT_EQ(sums, want_sums) << kernel->on_floats << ", " << count << " elements";
     }
   }
 }
 
 TEST(Kernels, NarrowLikeTheScalarCodecs) {
-  const std::vector<float> cases = rounding_cases();
+  std::vector<float> cases = rounding_cases();
+  for (std::uint32_t upper = 0; upper < 65536; ++upper) {  // around every midpoint of bfloat16's
+    for (const std::uint32_t lower : {0x0001U, 0x7FFFU, 0x8000U, 0x8001U}) {
+      cases.push_back(std::bit_cast<float>(upper << 16 | lower));
+    }
+  }
   const auto count = static_cast<std::int64_t>(cases.size());
   for (const Kernels* kernels : cpu::usable_kernels()) {
     for (const DTypeInfo& row : kDTypes) {

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// LLM.int8's outliers: found, summed and transposed by every kernel table as a scalar loop does it,
-// nothing read or written beside what belongs to the call.
+// LLM.int8's outliers: found and summed by every kernel table as a scalar loop does it, nothing
+// read or written beside what belongs to the call.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -188,26 +187,6 @@ TEST(OutlierKernels, AddProductsInTheirOrderEachRounded) {
         EXPECT_EQ(sums.copy(), want) << kernel->on_floats;
       }
     }
-  }
-}
-
-TEST(OutlierKernels, TransposeBytes) {
-  constexpr std::int64_t kIn = 70, kOut = 19;
-  const Block<std::uint8_t> in(15 * kIn + 64);
-  for (std::int64_t i = 0; i < 15 * kIn + 64; ++i) {
-    in.data()[i] = static_cast<std::uint8_t>(i * 7 % 251);
-  }
-  for (const Kernels* kernel : cpu::usable_kernels()) {
-    const Block<std::uint8_t> out(63 * kOut + 16);
-    std::fill_n(out.data(), 63 * kOut + 16, std::uint8_t{0xA5});
-    std::vector<std::uint8_t> want = out.copy();
-    for (std::int64_t i = 0; i < 16; ++i) {
-      for (std::int64_t j = 0; j < 64; ++j) {
-        want[static_cast<std::size_t>(j * kOut + i)] = in.data()[i * kIn + j];
-      }
-    }
-    kernel->transpose(in.data(), kIn, out.data(), kOut);
-    EXPECT_EQ(out.copy(), want) << kernel->on_floats;
   }
 }
 

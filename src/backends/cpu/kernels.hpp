@@ -220,8 +220,8 @@ struct Kernels {
   void (*narrow)(DType dtype, const float* in, std::int64_t count, void* out,
                  Overflow overflow) noexcept;
 
-  /// x[i] *= factors[i].
-  void (*multiply)(const float* factors, std::int64_t count, float* x) noexcept;
+  /// x[i] *= factors[i * step], of step 0 or 1.
+  void (*multiply)(const float* factors, std::int64_t step, std::int64_t count, float* x) noexcept;
 
   /// sums[i] += a[i] * b[i], exact but for the addition; b null: sums[i] += a[i].
   void (*add_products)(const float* a, const float* b, std::int64_t count, double* sums) noexcept;
@@ -292,8 +292,9 @@ struct Kernels {
   /// A row's products enter its sum in their order, product and sum each rounded.
   void (*add_outliers)(const OutlierTile& tile) noexcept;
 
-  /// out[j * out_step + i] = in[i * in_step + j] for i < 16, j < 64.
-  void (*transpose)(const std::uint8_t* in, std::int64_t in_step, std::uint8_t* out,
+  /// out[j][i] = in[i][j] for i < 16 / size, j < 64 / size: elements of `size` bytes (1, 2 or 4),
+  /// rows `in_step` and `out_step` bytes apart. Any alignment.
+  void (*transpose)(std::int64_t size, const void* in, std::int64_t in_step, void* out,
                     std::int64_t out_step) noexcept;
 };
 

@@ -89,6 +89,7 @@ inline bool any_greater(Lanes<std::int32_t, 8> a, Lanes<std::int32_t, 8> b) {
   return _mm256_movemask_epi8(
              _mm256_cmpgt_epi32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b))) != 0;
 }
+#include "backends/cpu/kernels/block_transpose-inl.hpp"
 #include "backends/cpu/kernels/errors-inl.hpp"
 #include "backends/cpu/kernels/experts-inl.hpp"
 #include "backends/cpu/kernels/inverses-inl.hpp"

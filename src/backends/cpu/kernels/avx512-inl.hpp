@@ -145,6 +145,7 @@ inline void put_signed_halves(Lanes<std::uint16_t, 32> front, Lanes<std::uint16_
 inline bool any_greater(Lanes<std::int32_t, 16> a, Lanes<std::int32_t, 16> b) {
   return _mm512_cmpgt_epi32_mask(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)) != 0;
 }
+#include "backends/cpu/kernels/block_transpose-inl.hpp"
 #include "backends/cpu/kernels/errors-inl.hpp"
 #include "backends/cpu/kernels/experts-inl.hpp"
 #include "backends/cpu/kernels/inverses-inl.hpp"

@@ -96,6 +96,7 @@ inline bool any_greater(Lanes<std::int32_t, 4> a, Lanes<std::int32_t, 4> b) {
   const Lanes<std::int32_t, 4> above = a > b;
   return (above[0] | above[1] | above[2] | above[3]) != 0;
 }
+#include "backends/cpu/kernels/block_transpose-inl.hpp"
 #include "backends/cpu/kernels/errors-inl.hpp"
 #include "backends/cpu/kernels/experts-inl.hpp"
 #include "backends/cpu/kernels/inverses-inl.hpp"

@@ -18,13 +18,38 @@ void put_raw(void* target, std::int64_t i, Raw raw) {
   std::memcpy(static_cast<char*>(target) + i * std::int64_t{sizeof(Raw)}, &raw, sizeof(Raw));
 }
 
+// decode and encode of bfloat16, whose numbers are the upper halves of float32's: a carry makes
+// infinity by itself, only NaN needs a look.
+inline __attribute__((always_inline)) float decode_bfloat16(std::uint32_t code) noexcept {
+  const std::uint32_t bits = code << 16;
+  const std::uint32_t quiet = (bits & 0x80000000U) | 0x7FC00000U;
+  return std::bit_cast<float>((code & 0x7FFFU) > 0x7F80U ? quiet : bits);
+}
+inline __attribute__((always_inline)) std::uint32_t encode_bfloat16(float x) noexcept {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  const std::uint32_t rounded = bits + 0x7FFFU + ((bits >> 16) & 1U);
+  const std::uint32_t quiet = bits | 0x7FC00000U;
+  return ((bits & 0x7FFFFFFFU) > 0x7F800000U ? quiet & 0xFFC00000U : rounded) >> 16;
+}
+
+template <octavo::FloatFormat F>
+inline __attribute__((always_inline)) float decode_one(std::uint32_t code) noexcept {
+  if constexpr (F.bias == 127) return decode_bfloat16(code);
+  return octavo::decode<F>(code);
+}
+template <octavo::FloatFormat F, octavo::Overflow overflow>
+inline __attribute__((always_inline)) std::uint32_t encode_one(float x) noexcept {
+  if constexpr (F.bias == 127) return encode_bfloat16(x);
+  return octavo::encode<F>(x, overflow);
+}
+
 template <octavo::FloatFormat F, class Raw>
 void widen_float(const void* source, std::int64_t count, float* out) noexcept {
   std::uint32_t codes[kPiece];
   for (std::int64_t begin = 0; begin < count; begin += kPiece) {
     const std::int64_t n = count - begin < kPiece ? count - begin : kPiece;
     for (std::int64_t i = 0; i < n; ++i) codes[i] = raw_at<Raw>(source, begin + i);
-    for (std::int64_t i = 0; i < n; ++i) out[begin + i] = octavo::decode<F>(codes[i]);
+    for (std::int64_t i = 0; i < n; ++i) out[begin + i] = decode_one<F>(codes[i]);
   }
 }
 
@@ -38,7 +63,7 @@ void narrow_float(const float* in, std::int64_t count, void* out) noexcept {
   std::uint32_t codes[kPiece];
   for (std::int64_t begin = 0; begin < count; begin += kPiece) {
     const std::int64_t n = count - begin < kPiece ? count - begin : kPiece;
-    for (std::int64_t i = 0; i < n; ++i) codes[i] = octavo::encode<F>(in[begin + i], overflow);
+    for (std::int64_t i = 0; i < n; ++i) codes[i] = encode_one<F, overflow>(in[begin + i]);
     for (std::int64_t i = 0; i < n; ++i) put_raw(out, begin + i, static_cast<Raw>(codes[i]));
   }
 }
@@ -113,7 +138,12 @@ void narrow_row(octavo::DType dtype, const float* in, std::int64_t count, void* 
   }
 }
 
-void multiply_row(const float* factors, std::int64_t count, float* x) noexcept {
+void multiply_row(const float* factors, std::int64_t step, std::int64_t count, float* x) noexcept {
+  if (step == 0) {
+    const float factor = *factors;
+    for (std::int64_t i = 0; i < count; ++i) x[i] *= factor;
+    return;
+  }
   for (std::int64_t i = 0; i < count; ++i) x[i] *= factors[i];
 }
 

@@ -30,5 +30,5 @@ constexpr octavo::cpu::Kernels make_kernels(const char* on_integers, const char*
           .find_outliers = &OutliersOf::find,
           .scan_lines = &OutliersOf::scan_lines,
           .add_outliers = &OutliersOf::add,
-          .transpose = &Transpose<4 * lanes>::run};
+          .transpose = &transpose<4 * lanes>};
 }

@@ -104,6 +104,12 @@ class Reduce {
       const std::int64_t count = std::min(kColumns, columns_ - c);
       std::fill_n(sums.data(), count, 0.0);
       add_rows(r0, r1, c, count, sums.data());
+      if (p_.sums.cols == 1) {
+        for (std::int64_t j = 0; j < count; ++j) {
+          partial[c + j] += sums[static_cast<std::size_t>(j)];
+        }
+        continue;
+      }
       for (std::int64_t j = 0; j < count;) {
         const std::int64_t cell = cell_of(c + j);
         const std::int64_t end =

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "backends/cpu/passes/passes.hpp"
+#include "backends/cpu/passes/turn.hpp"
 #include "backends/cpu/rows.hpp"
 #include "core/parallel.hpp"
 #include "core/scale_rows.hpp"
@@ -33,15 +34,6 @@ void subtract(const ScaleView& azp, std::int64_t row, std::int64_t column, std::
                                  : std::min(count, (cell + 1) * azp.cols - azp.col0 - column);
     const auto zero = static_cast<double>(load_int(azp.data, (azp.row0 + row) / azp.rows, cell));
     for (; j < end; ++j) x[j] = static_cast<float>(static_cast<double>(x[j]) - zero);
-  }
-}
-
-template <class Element>
-void store_transposed(const Element* tile, std::int64_t rows, std::int64_t columns, Element* out,
-                      std::int64_t step) noexcept {
-  for (std::int64_t j = 0; j < columns; ++j) {
-    Element* column = out + j * step;
-    for (std::int64_t i = 0; i < rows; ++i) column[i] = tile[i * kSquareColumns + j];
   }
 }
 
@@ -106,12 +98,9 @@ class Rescale {
   }
 
   static void multiply(ScaleRows& scale, std::int64_t i, std::int64_t count, float* x) noexcept {
-    if (scale.uniform()) {
-      const float factor = scale.factor(i);
-      for (std::int64_t j = 0; j < count; ++j) x[j] *= factor;
-      return;
-    }
-    best_kernels().multiply(scale.row(i), count, x);
+    if (!scale.uniform()) return best_kernels().multiply(scale.row(i), 1, count, x);
+    const float factor = scale.factor(i);
+    best_kernels().multiply(&factor, 0, count, x);
   }
 
   void pass(const Tile& tile) const noexcept {
@@ -131,15 +120,8 @@ class Rescale {
                             square.data() + (i - tile.r0) * kSquareColumns * bytes,
                             Overflow::saturate);
     });
-    void* out = o.at(tile.r0 + tile.c0 * o.strides[1]);
-    const std::int64_t rows = tile.r1 - tile.r0;
-    if (bytes == 2) {
-      store_transposed(reinterpret_cast<const std::uint16_t*>(square.data()), rows, tile.count(),
-                       static_cast<std::uint16_t*>(out), o.strides[1]);
-    } else {
-      store_transposed(reinterpret_cast<const float*>(square.data()), rows, tile.count(),
-                       static_cast<float*>(out), o.strides[1]);
-    }
+    cpu::turn(bytes, square.data(), kSquareColumns * bytes, tile.r1 - tile.r0, tile.count(),
+              o.at(tile.r0 + tile.c0 * o.strides[1]), o.strides[1] * bytes);
   }
 
   RescaleProblem p_;

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "backends/cpu/passes/turn.hpp"
 #include "backends/cpu/passes/vectorwise.hpp"
 #include "core/element.hpp"
 #include "core/parallel.hpp"
@@ -19,9 +20,8 @@ namespace octavo::cpu {
 namespace {
 
 constexpr std::int64_t kMostPanelRows = 512;
-constexpr std::int64_t kBlock = 64;        // of a transposition, and what panels are multiples of
+constexpr std::int64_t kBlock = 64;        // lines to transpose, and what panels are multiples of
 constexpr std::int64_t kTurnedRows = 256;  // whose codes wait for it: 16 KB
-constexpr std::int64_t kGrain = 16;        // lines that the kernel transposes at a time
 
 using Codes = std::array<std::uint8_t, static_cast<std::size_t>(kBlock* kTurnedRows)>;
 
@@ -105,22 +105,7 @@ class ColumnWalk {
       for (std::int64_t i = 0; i < lines; ++i) {
         write_line(c + i, r0, count, factors, codes.data() + i * kTurnedRows);
       }
-      for (std::int64_t j = 0; j < count; j += kBlock) {
-        turn(codes.data() + j, lines, std::min(kBlock, count - j), codes_at(r0 + j, c));
-      }
-    }
-  }
-
-  // `lines` x `rows` codes, to be neighbours along the lines.
-  void turn(const std::uint8_t* codes, std::int64_t lines, std::int64_t rows,
-            std::uint8_t* out) const noexcept {
-    const std::int64_t step = q_.codes.strides[0];
-    std::int64_t i = 0;
-    for (; rows == kBlock && i + kGrain <= lines; i += kGrain) {
-      best_kernels().transpose(codes + i * kTurnedRows, kTurnedRows, out + i, step);
-    }
-    for (; i < lines; ++i) {
-      for (std::int64_t j = 0; j < rows; ++j) out[j * step + i] = codes[i * kTurnedRows + j];
+      turn(1, codes.data(), kTurnedRows, lines, count, codes_at(r0, c), q_.codes.strides[0]);
     }
   }
 
