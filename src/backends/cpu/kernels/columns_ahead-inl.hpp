@@ -8,7 +8,7 @@ constexpr std::int64_t kColumnAhead = 2048;  // bytes of a column, ahead of what
 // What is fetched of columns side by side while their squares are read. Into the second level: a
 // line of each column in turn, some way ahead of what is read. Into the first: of the next piece of
 // all columns one column after the other, which memory gives faster, and then those of the columns
-// behind them.
+// behind them; strips, in any case: they are read four columns at a time, 256 bytes of each.
 //
 //   [piece 0 | piece 1 | ..]        while squares of a piece are read, as many lines of the next
 //   [piece 0 | piece 1 | ..]        one are fetched
@@ -18,7 +18,7 @@ class FetchedColumns {
  public:
   OCTAVO_INLINE FetchedColumns(const char* b, std::int64_t ldb, std::int64_t depth,
                                bool first_level)
-      : b_(b), ldb_(ldb), end_(b + depth), first_level_(first_level) {
+      : b_(b), ldb_(ldb), end_(b + depth), first_level_(kStrips || first_level) {
     const std::int64_t lines = depth / kSquareBytes;
     const std::int64_t pieces = (lines + kPieceLines - 1) / kPieceLines;
     piece_ = (pieces < 2 ? lines : (lines + pieces - 1) / pieces) * kSquareBytes;
@@ -50,6 +50,7 @@ class FetchedColumns {
   }
 
  private:
+  static constexpr bool kStrips = Turning<typename Source::Turned, squares>::kStrips;
   static constexpr std::int64_t kLines = squares * kSquareColumns;
   static constexpr std::int64_t kPieceLines = 64;
 
