@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// fp8 by float32 on AVX2, of one row: codes become floats inside the tile, so that a weight passes
-// once, as it is packed, or, of a few rows, where it lies. Tiles take finite codes only: a panel
-// that holds another is decoded ahead.
+// fp8 by float32 on AVX2, of a few rows: codes become floats inside the tile, so that a weight
+// passes as it is packed, or where it lies. Tiles take finite codes only: a panel that holds
+// another is decoded ahead.
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -21,7 +21,7 @@ extern const DotKernels kAvx2Float8CodesDot;
 
 namespace {
 
-constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{0, 1, 0, 1};
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{0, 2, 0, 1};
 constexpr std::int64_t kWidth = 2;
 
 OCTAVO_ISA_BEGIN("avx2,fma")
@@ -189,7 +189,7 @@ extern const Float8Kernels kAvx2Float8Dot{
     nullptr,
     nullptr,
     &unpack,
-    1,
+    4,
     true,
     &kAvx2Float8CodesDot,
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// fp8 by fp8 on AVX2, of one row: what avx2_fp8.cpp multiplies every weight by, the four bytes of A
-// are multiplied by instead, once for 64 columns:
+// fp8 by fp8 on AVX2, of a few rows: what avx2_fp8.cpp multiplies every weight by, the four bytes
+// of A are multiplied by instead, once for 64 columns:
 //
 //   sum[j] += (a * unit / 512) * (b[j] / unit)          sums are 1 / 512 of what they are elsewhere
 //
@@ -22,7 +22,7 @@
 namespace octavo::cpu {
 namespace {
 
-constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{0, 1, 0, 1};
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{0, 2, 0, 1};
 constexpr std::int64_t kWidth = 2;
 constexpr float kSumsDown = Float8Table::kRowsDown, kSumsUp = 1.0F / kSumsDown;
 
