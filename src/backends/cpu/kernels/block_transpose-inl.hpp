@@ -20,9 +20,9 @@ struct BlockTranspose {
 
   template <int from, std::size_t... i>
   static OCTAVO_INLINE Units interleaved(Units a, Units b, std::index_sequence<i...>) {
-    return __builtin_shufflevector(
-        a, b,
-        (static_cast<int>(i / kRows * kRows + i % kRows / 2) + from + (i % 2 == 0 ? 0 : kUnits))...);
+    return __builtin_shufflevector(a, b,
+                                   (static_cast<int>(i / kRows * kRows + i % kRows / 2) + from +
+                                    (i % 2 == 0 ? 0 : kUnits))...);
   }
   static OCTAVO_INLINE void step(const Units (&in)[kRows], Units (&out)[kRows]) {
     constexpr auto kAll = std::make_index_sequence<static_cast<std::size_t>(kUnits)>();
