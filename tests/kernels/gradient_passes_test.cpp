@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -111,7 +110,7 @@ TEST(CpuGradientPasses, RescaleEveryTypeAndLayout) {
   }
 }
 
-// Around the sizes of tiles, squares and blocks, on any number of threads.
+// Around the sizes of tiles, squares and blocks.
 TEST(CpuGradientPasses, RescaleEverySize) {
   for (const std::int64_t m : {1, 7, 8, 63, 64, 65, 200}) {
     for (const std::int64_t n : {1, 31, 33, 255, 256, 257, 512, 600}) {

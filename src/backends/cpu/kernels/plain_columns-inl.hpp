@@ -32,6 +32,8 @@
 constexpr std::int64_t kSquareColumns = 16;
 constexpr std::int64_t kSquareBytes = 64;  // of a column
 
+#include "backends/cpu/kernels/columns_ahead-inl.hpp"
+
 // Words that the `Dot` loads itself.
 struct WordSource {
   static constexpr int kSteps = Dot::kLoadVectors;
@@ -52,11 +54,10 @@ OCTAVO_INLINE typename Integers::Sum plain_ones(const Integers& dot, typename In
 
 // Makes squares one after the other: of the first ones, then turn<square>(dot, b, ldb, left) the
 // one at b, of those side by side the square-th, behind whose beginning its columns go on for
-// `left` bytes. kStrips: several at once.
+// `left` bytes.
 template <class Turned, int squares>
 struct Turning {
   static constexpr int kMostRows = 4;
-  static constexpr bool kStrips = false;
   struct Type {
     Type(const char*, std::int64_t) {}
     template <int, class AnyDot>
@@ -71,19 +72,15 @@ requires requires { typename Turned::template Ahead<squares>; }
 struct Turning<Turned, squares> {
   using Type = typename Turned::template Ahead<squares>;
   static constexpr int kMostRows = 16;
-  static constexpr bool kStrips = false;
 };
 template <class Turned, int squares>
 requires requires { typename Turned::template Strip<squares>; }
 struct Turning<Turned, squares> {
   using Type = typename Turned::template Strip<squares>;
   static constexpr int kMostRows = Type::kMostRows;
-  static constexpr bool kStrips = true;
 };
 template <class Source, int squares = 1>
 using TurningOf = typename Turning<typename Source::Turned, squares>::Type;
-
-#include "backends/cpu/kernels/columns_ahead-inl.hpp"
 
 // Squares that have steps and not words.
 template <class Turned>
