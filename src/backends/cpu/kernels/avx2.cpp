@@ -20,10 +20,10 @@ namespace {
 
 OCTAVO_ISA_BEGIN("avx2")
 #include "backends/cpu/kernels/float_tile-inl.hpp"
-#include "backends/cpu/kernels/rows-inl.hpp"
 
 using Vec8 = float __attribute__((vector_size(32), may_alias));
 #include "backends/cpu/kernels/lanes-inl.hpp"
+#include "backends/cpu/kernels/rows-inl.hpp"
 inline Lanes<std::uint8_t, 32> high_halves(Lanes<std::uint32_t, 8> a, Lanes<std::uint32_t, 8> b) {
   // Packing goes by halves of a vector.
   const __m256i halves =

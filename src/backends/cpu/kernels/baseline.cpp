@@ -18,10 +18,10 @@ namespace octavo::cpu {
 namespace {
 
 #include "backends/cpu/kernels/float_tile-inl.hpp"
-#include "backends/cpu/kernels/rows-inl.hpp"
 
 using Vec4 = float __attribute__((vector_size(16), may_alias));
 #include "backends/cpu/kernels/lanes-inl.hpp"
+#include "backends/cpu/kernels/rows-inl.hpp"
 inline Lanes<std::uint16_t, 4> low_halves(Lanes<std::uint32_t, 4> words) {
   return __builtin_convertvector(words, Lanes<std::uint16_t, 4>);
 }

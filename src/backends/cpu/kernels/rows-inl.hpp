@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows of elements to and from float32 (out[i] = decode(in[i]), out[i] = encode(in[i]); section 1),
-// and their products and sums, for the instruction set of the region that includes this.
+// and their products and sums, for the instruction set of the region that includes this after
+// lanes-inl.hpp.
 //
 // Conversions go through pieces of 32-bit codes, so that arithmetic and change of width are loops
 // of their own: compilers mix widths badly otherwise.
@@ -27,9 +28,8 @@ inline __attribute__((always_inline)) float decode_bfloat16(std::uint32_t code) 
 }
 inline __attribute__((always_inline)) std::uint32_t encode_bfloat16(float x) noexcept {
   const auto bits = std::bit_cast<std::uint32_t>(x);
-  const std::uint32_t rounded = bits + 0x7FFFU + ((bits >> 16) & 1U);
-  const std::uint32_t quiet = bits | 0x7FC00000U;
-  return ((bits & 0x7FFFFFFFU) > 0x7F800000U ? quiet & 0xFFC00000U : rounded) >> 16;
+  const std::uint32_t quiet = (bits & 0x80000000U) | 0x7FC00000U;
+  return ((bits & 0x7FFFFFFFU) > 0x7F800000U ? quiet : round_bfloat16(bits)) >> 16;
 }
 
 template <octavo::FloatFormat F>
