@@ -180,7 +180,8 @@ def kernel_findings(unit: Compilation, build: Path) -> list[str]:
 
 
 def by_clang(unit: Compilation) -> bool:
-    return "clang" in unit.command.split()[0]
+    """Whether its compiler, which may stand behind ccache, is clang."""
+    return any("clang" in word for word in unit.command.split()[:2])
 
 
 def build_findings(build: Path) -> Iterator[str]:
