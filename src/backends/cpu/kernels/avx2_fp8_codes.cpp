@@ -37,8 +37,7 @@ struct Dot : FloatDot {
   static constexpr int kLoadVectors = 2;
   static constexpr int kSteps = 2;
   using Right = Vec::Floats;
-  explicit Dot(const DotTile& t)
-      : FloatDot(t), codes(*t.table), up(_mm256_load_ps(t.table->unit_for_rows.data())) {}
+  explicit Dot(const DotTile& t) : FloatDot(t), codes(*t.table) {}
   static OCTAVO_INLINE Loaded load(const Vec::Ints& pairs) { return pairs; }
   using Part = Vec::Ints;
   template <int step>
@@ -55,8 +54,9 @@ struct Dot : FloatDot {
     };
     return {floats(words.low), floats(words.high)};
   }
+  // The factor stays in memory: two rows leave it no register.
   OCTAVO_INLINE Vec::Floats left(const Vec::Ints& a) const {
-    const __m256 factor = codes.held(up, &Float8Table::unit_for_rows);
+    const __m256 factor = _mm256_load_ps(FiniteCodes::hidden(codes.table)->unit_for_rows.data());
     return Vec::multiply(Vec::as_floats(a), {factor, factor});
   }
   static OCTAVO_INLINE Sum add(const Sum& sum, const Vec::Floats& a, const Right& b) {
@@ -74,7 +74,6 @@ struct Dot : FloatDot {
   }
   static OCTAVO_INLINE void write(void* p, const Sum& sum) { Vec::store(p, floats(sum)); }
   FiniteCodes codes;
-  __m256 up;
 };
 #include "backends/cpu/kernels/dot_tile-inl.hpp"
 OCTAVO_ISA_END

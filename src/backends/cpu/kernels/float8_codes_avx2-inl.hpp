@@ -24,15 +24,12 @@ struct FiniteCodes {
   OCTAVO_INLINE __m256 floats(__m256i words) const {
     return _mm256_mul_ps(_mm256_castsi256_ps(words), factor());
   }
-  OCTAVO_INLINE __m256 factor() const { return held(unit, &octavo::cpu::Float8Table::unit); }
   // A register, or the table's, where the compiler has no register left.
-  OCTAVO_INLINE __m256
-  held([[maybe_unused]] const __m256& x,
-       [[maybe_unused]] std::array<float, 8> octavo::cpu::Float8Table::*of) const {
+  OCTAVO_INLINE __m256 factor() const {
 #if defined(__clang__)
-    return _mm256_load_ps((hidden(table)->*of).data());
+    return _mm256_load_ps(hidden(table)->unit.data());
 #else
-    return x;
+    return unit;
 #endif
   }
   // Pairs of bytes: the first, or the second, in the upper one.
