@@ -11,6 +11,7 @@
 #include "octavo/llm_int8.hpp"
 #include "octavo/sharding.hpp"
 #include "ops/helpers.hpp"
+#include "support/scale_shape.hpp"
 
 namespace octavo::test::shard_test {
 namespace {
@@ -50,10 +51,6 @@ Tensor list_of(const std::vector<std::int64_t>& columns) {
                 {columns.begin(), columns.end()});
 }
 
-std::int64_t cells(std::int64_t extent, std::int64_t cell) {
-  return cell == kWholeExtent ? 1 : (extent + cell - 1) / cell;
-}
-
 // A layer of any scheme: what the canonical form can say.
 Weight any_layer(Draw& draw) {
   const std::int64_t n = draw(0, 40), k = draw(0, 60);
@@ -79,7 +76,7 @@ Weight any_layer(Draw& draw) {
                                          {1, 1}});
   if (mx) w.codes.grid = {1, 32};
   if (llm_int8) w.codes.grid = {1, kWholeExtent};
-  const Shape of_cells{cells(n, w.codes.grid.rows), cells(k, w.codes.grid.cols)};
+  const Shape of_cells{scale_cells(n, w.codes.grid.rows), scale_cells(k, w.codes.grid.cols)};
   const auto seed = static_cast<unsigned>(draw(0, 1 << 20));
   w.codes.scale = uniforms(float32, of_cells, seed);
   if (mx) {

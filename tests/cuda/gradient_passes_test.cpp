@@ -10,15 +10,12 @@
 namespace octavo::test::gradient_passes_test {
 namespace {
 
-constexpr float kInf = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr DType kWide[] = {DType::float32, DType::bfloat16, DType::float16};
 
-// Gaussians, and every thirteenth element something that is none.
+// Gaussians, and odd numbers among them.
 Tensor floats(DType dtype, const Shape& shape, unsigned seed, double spread = 1.0) {
-  constexpr float kOdd[] = {kNan, kInf, -kInf, 0x1p-140F, -0.0F, 0x1p127F, -500.0F};
   const Tensor t = gaussians(float32, shape, seed, spread);
-  for (std::int64_t i = 4; i < t.numel(); i += 13) t.data_as<float>()[i] = kOdd[i % 7];
+  plant_odd_numbers(t);
   return t.to(dtype);
 }
 Tensor doubles(const Shape& shape, unsigned seed) {
@@ -33,12 +30,7 @@ Tensor doubles(const Shape& shape, unsigned seed) {
 // Scales of cells of a matrix.
 ScaleView scale_of(TensorsOf& tensors, DType dtype, const Shape& matrix, ScaleGrid grid,
                    unsigned seed, std::int64_t row0 = 0) {
-  const auto count = [](std::int64_t extent, std::int64_t cell) {
-    return cell == kWholeExtent ? 1 : (extent + cell - 1) / cell;
-  };
-  const Tensor values = uniforms(
-      dtype, {count(matrix[0] + row0, grid.rows), count(matrix[1], grid.cols)}, seed, 0.5, 1.5);
-  return {ScaleKind::tensor, 1.0F, tensors(values), grid.rows, grid.cols, row0, 0};
+  return scale_view(tensors(cell_scales(dtype, matrix, grid, seed, row0)), grid, row0);
 }
 
 TEST(CudaGradientPasses, RescaleEveryType) {

@@ -26,9 +26,6 @@ class CudaReduce : public testing::TestWithParam<Case> {
  protected:
   const Case& c = GetParam();
 
-  static std::int64_t cells(std::int64_t extent, std::int64_t cell) {
-    return cell == kWholeExtent ? 1 : (extent + cell - 1) / cell;
-  }
   // A matrix [m, n] in the layout of the case.
   TensorView matrix(TensorsOf& tensors, const Tensor& values) const {
     if (!c.down) return tensors(values);
@@ -62,7 +59,7 @@ class CudaReduce : public testing::TestWithParam<Case> {
       p.weight = {ScaleKind::tensor, 1.0F, tensors(some(float32, {1, c.n}, 5)), kWholeExtent, 1};
     }
     const Tensor sums = Tensor::empty(
-        float64, {cells(c.m + c.row0, c.grid.rows), cells(c.n + c.col0, c.grid.cols)});
+        float64, {scale_cells(c.m + c.row0, c.grid.rows), scale_cells(c.n + c.col0, c.grid.cols)});
     for (std::int64_t i = 0; i < sums.numel(); ++i)
       sums.data_as<double>()[i] = static_cast<double>(i % 5);
     p.sums = {ScaleKind::tensor, 1.0F, tensors.out(sums), c.grid.rows, c.grid.cols, c.row0, c.col0};

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "backends/backend.hpp"
 #include "cuda/device_kit.hpp"
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"
+#include "support/pass_operands.hpp"
 #include "support/same_numbers.hpp"
 
 namespace octavo::test {
@@ -49,7 +49,5 @@ void expect_same_pass(Status (*reference)(const Problem&, const ExecContext&) no
   for (std::size_t i = 0; i < here.outs().size(); ++i)
     expect_same_numbers(to_host(there.outs()[i]), here.outs()[i]);
 }
-
-inline const Passes& reference_passes() { return find_backend("reference")->passes; }
 
 }  // namespace octavo::test

@@ -2,6 +2,7 @@
 // Gradients on a far device.
 #include "far/same.hpp"
 #include "octavo/gradient.hpp"
+#include "support/scale_shape.hpp"
 
 namespace octavo::test::gradients_test {
 namespace {
@@ -25,10 +26,7 @@ TEST(FarGradients, ScaledMm) {
     const Tensor b = gaussians(c.b, {kK, kN}, 2, is_integer8(c.b) ? 30.0 : 1.0);
     const auto scale_of = [](const Granularity& g, Side side, std::int64_t rows,
                              std::int64_t cols) {
-      const ScaleGrid grid = scale_grid(g, side);
-      const auto down = grid.rows == kWholeExtent ? 1 : (rows + grid.rows - 1) / grid.rows;
-      const auto across = grid.cols == kWholeExtent ? 1 : (cols + grid.cols - 1) / grid.cols;
-      return uniforms(DType::float32, {down, across}, 3);
+      return uniforms(DType::float32, scale_shape(g, side, rows, cols), 3);
     };
     const Tensor sa = scale_of(c.scale_a, Side::a, kM, kK);
     const Tensor sb = scale_of(c.scale_b, Side::b, kK, kN);

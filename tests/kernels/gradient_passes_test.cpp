@@ -6,14 +6,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <string>
 #include <tuple>
 #include <vector>
 
-#include "backends/backend.hpp"
 #include "backends/cpu/passes/passes.hpp"
 #include "ops/helpers.hpp"
+#include "support/pass_operands.hpp"
 #include "support/same_numbers.hpp"
 
 namespace octavo::test::gradient_passes_test {
@@ -26,8 +25,6 @@ const char* name_of(Layout layout) {
   constexpr const char* kNames[] = {"rows", "columns", "apart"};
   return kNames[static_cast<int>(layout)];
 }
-
-const Passes& reference_passes() { return find_backend("reference")->passes; }
 
 // [m, n] in a layout.
 struct Matrix {
@@ -47,13 +44,10 @@ struct Matrix {
   }
 };
 
-// Gaussians, and every thirteenth element something that is none.
+// Gaussians, and odd numbers among them.
 Matrix floats(DType dtype, const Shape& shape, Layout layout, unsigned seed) {
-  constexpr float kInf = std::numeric_limits<float>::infinity();
-  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-  constexpr float kOdd[] = {kNan, kInf, -kInf, 0x1p-140F, -0.0F, 0x1p127F, -500.0F};
   const Tensor values = gaussians(float32, shape, seed, 30.0);
-  for (std::int64_t i = 4; i < values.numel(); i += 13) values.data_as<float>()[i] = kOdd[i % 7];
+  plant_odd_numbers(values);
   return {dtype, values, layout};
 }
 
@@ -63,13 +57,8 @@ struct Scale {
   ScaleView view;
 
   Scale(DType dtype, const Shape& matrix, ScaleGrid grid, unsigned seed, std::int64_t row0 = 0)
-      : values(uniforms(dtype, {cells(matrix[0] + row0, grid.rows), cells(matrix[1], grid.cols)},
-                        seed, 0.5, 1.5)),
-        view{ScaleKind::tensor, 1.0F, values, grid.rows, grid.cols, row0, 0} {}
-
-  static std::int64_t cells(std::int64_t extent, std::int64_t cell) {
-    return cell == kAll ? 1 : (extent + cell - 1) / cell;
-  }
+      : values(cell_scales(dtype, matrix, grid, seed, row0)),
+        view(scale_view(values, grid, row0)) {}
 };
 
 // The same bits from both, into outputs of one layout.
@@ -158,12 +147,12 @@ class CpuReduce : public testing::TestWithParam<Sums> {
       p.factors[2] = factor(float16, 3);
     }
     const ScaleGrid grid = GetParam().grid;
-    const Shape cells{Scale::cells(shape[0], grid.rows), Scale::cells(shape[1], grid.cols)};
+    const Shape cells{scale_cells(shape[0], grid.rows), scale_cells(shape[1], grid.cols)};
     const Tensor out = Tensor::empty(float64, std::span(cells));
     for (std::int64_t i = 0; i < out.numel(); ++i) {
       out.data_as<double>()[i] = static_cast<double>(i % 5);
     }
-    p.sums = {ScaleKind::tensor, 1.0F, out, grid.rows, grid.cols, 0, 0};
+    p.sums = scale_view(out, grid);
     // In either direction; for a few strips at a time, the last of which are fewer.
     std::vector<double> scratch(static_cast<std::size_t>(3 * std::max(cells[0], cells[1])));
     p.scratch = scratch;

@@ -6,6 +6,7 @@
 #include "kit/oracle.hpp"
 #include "octavo/gradient.hpp"
 #include "ops/helpers.hpp"
+#include "support/scale_shape.hpp"
 
 namespace octavo::test::slice_test {
 namespace {
@@ -13,10 +14,6 @@ namespace {
 struct Part {
   std::int64_t begin, end;
 };
-
-std::int64_t cells(std::int64_t extent, std::int64_t cell) {
-  return cell == kWholeExtent ? 1 : (extent + cell - 1) / cell;
-}
 
 // The part of a matrix, with the cells that it touches.
 Quantized slice(const Quantized& q, Part rows, Part cols) {
@@ -32,8 +29,8 @@ Quantized slice(const Quantized& q, Part rows, Part cols) {
   const auto covering = [&](const Tensor& of_cells) {
     if (!of_cells.defined()) return of_cells;
     return copy(of_cells.view()
-                    .slice(0, row, row + cells(s.row0 + rows.end - rows.begin, q.grid.rows))
-                    .slice(1, col, col + cells(s.col0 + cols.end - cols.begin, q.grid.cols)),
+                    .slice(0, row, row + scale_cells(s.row0 + rows.end - rows.begin, q.grid.rows))
+                    .slice(1, col, col + scale_cells(s.col0 + cols.end - cols.begin, q.grid.cols)),
                 of_cells.dtype());
   };
   s.scale = covering(q.scale);
