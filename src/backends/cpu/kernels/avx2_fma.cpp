@@ -188,13 +188,13 @@ PlainKernel find_either(const PlainWanted& wanted) noexcept {
 PlainKernel find_plain(const PlainWanted& wanted) noexcept {
   switch (wanted.weight) {
     case DType::float32:
-      return find_either<FloatSource, FewerVectors<FloatLines, 1, 8>>(wanted);
+      return find_either<FloatSource, FewerVectors<FloatLines, 1, 16>>(wanted);
     case DType::float16:
-      return find_either<HalfSource, FewerVectors<HalfLines, 2, 8>>(wanted);
+      return find_either<HalfSource, FewerVectors<HalfLines, 2, 16>>(wanted);
     case DType::bfloat16:
-      return find_either<Bf16Source, FewerVectors<Bf16Lines, 2, 8>>(wanted);
+      return find_either<Bf16Source, FewerVectors<Bf16Lines, 2, 16>>(wanted);
     case DType::int8:
-      return find_either<Int8Source, FewerVectors<Int8Lines, 4, 8>>(wanted);
+      return find_either<Int8Source, FewerVectors<Int8Lines, 4, 16>>(wanted);
     default:
       return nullptr;
   }

@@ -11,7 +11,8 @@
 // They are put in theirs at the end of K, or of a group. More rows of A than registers hold sums of
 // go through a line in parts: the first one adds up the columns and keeps the steps that it joins
 // in the first-level cache for the others (kKeeps), or all go through what the second-level cache
-// holds. They fetch in turns.
+// holds. They fetch in turns. Lines of fewer than 64 bytes are copied into the first-level cache,
+// 64 bytes of a row at a time, and all parts that keep and take steps go through the copy.
 //
 // Included inside an instruction-set region after plain_columns-inl.hpp; every including file gets
 // its own copy. A `Lines` says what rows of the weight become:
@@ -20,11 +21,9 @@
 //   kBytes      of a row in them
 //   kOrdered    they are in the order of columns already
 //   Look, Other Look sees lines that are copied and says whether they are usual(); an `Other`, if
-//   there
-//               is one, takes what is not
-//   load(dot, b, ldb)    what the vectors of a step share; step<v>(dot, that): the step of vector
-//   v,
-//                        as Dot::add takes it
+//               there is one, takes what is not
+//   load(dot, b, ldb)    what the vectors of a step share; step<v>(dot, that): the step of
+//                        vector v, as Dot::add takes it
 // and a `LinesOf` which of them as many rows of A take, as many as registers hold the sums of:
 //   Of<rows>    for up to kTogether, and one row more where columns are added up
 //   kTogether   rows of A that go through a line at once
@@ -48,13 +47,33 @@ struct LineCursor {
   std::int64_t lda;
 };
 
+// Vectors whose steps are kept beside each other: those of 64 bytes of a row.
+template <class Lines>
+constexpr int kKeptVectors =
+    Lines::kBytes < kSquareBytes ? kSquareBytes / Lines::kBytes* Lines::kVectors : Lines::kVectors;
+
+// A step is kept, and taken again. A vector of several registers goes one by one: g++ 12 would copy
+// their structure by way of the stack.
+template <class Right>
+OCTAVO_INLINE void keep_step(Right* kept, const Right& step) {
+  *kept = step;
+}
+OCTAVO_INLINE void keep_step(Vec::Ints* kept, const Vec::Ints& step) { Vec::store(kept, step); }
+OCTAVO_INLINE void keep_step(Vec::Floats* kept, const Vec::Floats& step) { Vec::store(kept, step); }
+template <class Right>
+OCTAVO_INLINE Right kept_step(const Right* kept) {
+  return *kept;
+}
+OCTAVO_INLINE Vec::Ints kept_step(const Vec::Ints* kept) { return Vec::load_ints(kept); }
+OCTAVO_INLINE Vec::Floats kept_step(const Vec::Floats* kept) { return Vec::load_floats(kept); }
+
 template <class Lines, int rows, Undo undo, bool keeps, int v, class Joined, std::size_t... r>
 OCTAVO_INLINE void line_vector(const Dot& dot, Dot::Sum (&sums)[rows * Lines::kVectors],
                                [[maybe_unused]] Dot::Sum (&b_sums)[Lines::kVectors],
                                const LineCursor& at, const Joined& joined,
                                [[maybe_unused]] Dot::Right* kept, std::index_sequence<r...>) {
   const typename Dot::Right step = Lines::template step<v>(dot, joined);
-  if constexpr (keeps) kept[v] = step;
+  if constexpr (keeps) keep_step(kept + v, step);
   ((sums[r * Lines::kVectors + v] = line_add<undo>(
         dot, sums[r * Lines::kVectors + v], at.a + static_cast<std::int64_t>(r) * at.lda, step)),
    ...);
@@ -83,7 +102,7 @@ OCTAVO_INLINE void line_steps(const Dot& dot, LineCursor at, std::int64_t steps,
     (line_vector<Lines, rows, undo, keeps, static_cast<int>(v)>(dot, sums, b_sums, at, joined, kept,
                                                                 kRows),
      ...);
-    if constexpr (keeps) kept += kVectors;
+    if constexpr (keeps) kept += kKeptVectors<Lines>;
     at.b += Lines::kRows * at.ldb;
     at.a += octavo::cpu::kStepBytes;
   }
@@ -100,13 +119,13 @@ struct LineSums {
   float* c;  // or int32
   std::int32_t* sums_out;
 
-  LineSums(const octavo::cpu::PlainTile& tile, std::int64_t column)
+  LineSums(const octavo::cpu::PlainTile& tile, std::int64_t column, std::int64_t row = 0)
       : p(tile),
         c(static_cast<float*>(tile.tile.c) + column / octavo::cpu::kRowSums * tile.panel_sums +
-          column % octavo::cpu::kRowSums),
+          row * octavo::cpu::kRowSums + column % octavo::cpu::kRowSums),
         sums_out(undo == Undo::column_sums ? tile.sums_out + column : nullptr) {}
 
-  // Whole steps, which may be kept.
+  // Whole steps, which may be kept, kKeptVectors<Lines> apart.
   template <bool keeps = false>
   void add(const Dot& dot, const LineCursor& at, std::int64_t steps, octavo::cpu::RowsAhead& ahead,
            Dot::Right* kept = nullptr) const {
@@ -151,6 +170,19 @@ template <class Lines>
 constexpr bool kStagedLines =
     Lines::kBytes < kSquareBytes || !std::is_same_v<typename AnyLines<Lines>::Type, Lines>;
 
+// Copies 64 bytes of each of `depth` rows of K, or those that are left and zeros, and sees them.
+template <bool fetches, class Look>
+OCTAVO_INLINE void copy_line(const LineCursor& at, std::int64_t bytes, std::int64_t depth,
+                             octavo::cpu::RowsAhead& ahead, Look& seen, char* lines) {
+  for (std::int64_t k = 0; k < depth; ++k) {
+    if constexpr (fetches) ahead.fetch<kSquareBytes>();
+    const Vec::Ints line = bytes < kSquareBytes ? Vec::load_part(at.b + k * at.ldb, bytes)
+                                                : Vec::load_unaligned_ints(at.b + k * at.ldb);
+    seen.look(line);
+    Vec::store(lines + k * kSquareBytes, line);
+  }
+}
+
 // A line of 64 bytes through `depth` rows of K, column `column` of the strip its first one: copied,
 // and then taken by as many vectors as `Lines` have.
 template <class Lines, int rows, bool fetches, Undo undo>
@@ -160,12 +192,7 @@ OCTAVO_INLINE void staged_line(const Dot& dot, const octavo::cpu::PlainTile& p, 
   constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / Lines::kRows;
   alignas(64) char lines[octavo::cpu::kMostTogether * kSquareBytes];
   typename Lines::Look seen(dot);
-  for (std::int64_t k = 0; k < depth; ++k) {
-    if constexpr (fetches) ahead.fetch<kSquareBytes>();
-    const Vec::Ints line = Vec::load_unaligned_ints(at.b + k * at.ldb);
-    seen.look(line);
-    Vec::store(lines + k * kSquareBytes, line);
-  }
+  copy_line<fetches>(at, kSquareBytes, depth, ahead, seen, lines);
   const std::int64_t whole = depth / Lines::kRows * Lines::kRows;
   const auto take = [&]<class Taken>() {
     for (std::int64_t v = 0; v < kSquareBytes; v += Lines::kBytes) {
@@ -216,47 +243,55 @@ OCTAVO_KERNEL void plain_lines(const Dot& dot, const octavo::cpu::PlainTile& p, 
   }
 }
 
-// Steps that were kept.
-template <class Lines>
+// Steps that were kept, of `vectors` of the columns that were kept beside each other.
+template <class Lines, int vectors>
 struct KeptLines {
-  static constexpr int kRows = Lines::kRows, kVectors = Lines::kVectors, kBytes = Lines::kBytes;
-  static constexpr std::int64_t kRowBytes = kVectors * static_cast<int>(sizeof(Dot::Right)) / kRows;
+  static constexpr int kRows = Lines::kRows, kVectors = vectors;
+  static constexpr std::int64_t kRowBytes =
+      kKeptVectors<Lines> * static_cast<int>(sizeof(Dot::Right)) / kRows;
   static OCTAVO_INLINE const Dot::Right* load(const Dot&, const char* b, std::int64_t) {
     return reinterpret_cast<const Dot::Right*>(b);
   }
   template <int v>
-  static OCTAVO_INLINE const Dot::Right& step(const Dot&, const Dot::Right* kept) {
-    return kept[v];
+  static OCTAVO_INLINE Dot::Right step(const Dot&, const Dot::Right* kept) {
+    return kept_step(kept + v);
   }
 };
 
-// The columns of a line from `column` on through `depth` rows of K: some rows of A, whose sums are
-// those from `row` on. The first ones keep the steps, for which there is room, the others take
-// them.
-template <class Lines, int rows, int fetched, Undo undo, bool first>
+// The columns from `column` on whose steps are kept beside each other, through `depth` rows of K:
+// some rows of A, whose sums are those from `row` on. The first ones keep the steps, for which
+// there is room, the others take them, `vectors` at a time. Lines that are copied are whole.
+template <class Lines, int rows, int vectors, int fetched, Undo undo, bool first>
 OCTAVO_KERNEL void line_part(const Dot& dot, const octavo::cpu::PlainTile& p, std::int64_t column,
                              std::int64_t row, const LineCursor& at, std::int64_t depth,
                              octavo::cpu::RowsAhead& ahead, Dot::Right* kept) noexcept {
   using Given = LineSums<Lines, rows, fetched, undo>;
   constexpr std::int64_t kElement = Lines::kBytes / Given::kColumns;
   constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / Lines::kRows;
-  Given sums(p, column);
-  sums.c += row * octavo::cpu::kRowSums;
   const std::int64_t left = p.columns - column;
-  if (left < Given::kColumns) return sums.add_part(dot, at, depth, left * kElement);
+  if (!kStagedLines<Lines> && left < Given::kColumns) {
+    return Given(p, column, row).add_part(dot, at, depth, left * kElement);
+  }
   const std::int64_t whole = depth / Lines::kRows * Lines::kRows;
-  if constexpr (first) {
-    sums.template add<true>(dot, at, whole / Lines::kRows, ahead, kept);
-  } else {
-    using Kept = KeptLines<Lines>;
-    LineSums<Kept, rows, fetched, undo> more(p, column);
-    more.c = sums.c;
-    more.add(dot, {reinterpret_cast<const char*>(kept), Kept::kRowBytes, at.a, at.lda},
-             whole / Lines::kRows, ahead);
+  constexpr int kStep = first ? Lines::kVectors : vectors;
+  for (int v = 0; v < kKeptVectors<Lines>; v += kStep) {
+    if constexpr (first) {
+      const LineCursor from{at.b + 16 * v * kElement, at.ldb, at.a, at.lda};
+      Given(p, column + 16 * v, row)
+          .template add<true>(dot, from, whole / Lines::kRows, ahead, kept + v);
+    } else {
+      using Kept = KeptLines<Lines, vectors>;
+      const LineCursor from{reinterpret_cast<const char*>(kept + v), Kept::kRowBytes, at.a, at.lda};
+      LineSums<Kept, rows, fetched, undo>(p, column + 16 * v, row)
+          .add(dot, from, whole / Lines::kRows, ahead);
+    }
   }
   if (whole == depth) return;
-  sums.add_part(dot, {at.b + whole * at.ldb, at.ldb, at.a + whole * kRowBytes, at.lda},
-                depth - whole, Lines::kBytes);
+  for (int v = 0; v < kKeptVectors<Lines>; v += Lines::kVectors) {
+    const LineCursor rest{at.b + whole * at.ldb + 16 * v * kElement, at.ldb,
+                          at.a + whole * kRowBytes, at.lda};
+    Given(p, column + 16 * v, row).add_part(dot, rest, depth - whole, Lines::kBytes);
+  }
 }
 
 // As many parts as a step has lines to fetch, evenly among them, fetch equal shares.
@@ -279,8 +314,8 @@ OCTAVO_INLINE void order_sums(float* sums) {
 
 // What a group, or all of K, summed up goes where it belongs.
 template <class Lines, int rows, bool first, Undo undo, std::size_t... r>
-OCTAVO_INLINE void finish_lines(const octavo::cpu::PlainTile& p, std::int64_t group,
-                                std::index_sequence<r...>) {
+OCTAVO_KERNEL void finish_lines(const octavo::cpu::PlainTile& p, std::int64_t group,
+                                std::index_sequence<r...>) noexcept {
   for (std::int64_t j = 0, panel = 0; j < p.columns; j += octavo::cpu::kRowSums, ++panel) {
     octavo::cpu::DotTile t = p.tile;
     auto* c = static_cast<float*>(t.c) + panel * p.panel_sums;
@@ -359,21 +394,50 @@ template <class LinesOf, int rows, Undo undo>
 using LinesFor =
     TakenLines<typename LinesOf::template Of<rows + (undo == Undo::column_sums ? 1 : 0)>, undo>;
 
+// The lines that the first of many rows of A take, and that are kept for the others.
+template <class LinesOf, Undo undo>
+using FirstLines = LinesFor<LinesOf, LinesOf::kTogether, undo>;
+
+// Rows of A, in parts, by the columns from `column` on whose steps are kept.
+template <class Lines, class LinesOf, int rows, Undo undo>
+OCTAVO_INLINE void line_parts(const Dot& dot, const octavo::cpu::PlainTile& p, std::int64_t column,
+                              const LineCursor& at, std::int64_t depth,
+                              octavo::cpu::RowsAhead& ahead, Dot::Right* kept) {
+  constexpr int kTogether = LinesOf::kTogether;
+  constexpr int kParts = (rows + kTogether - 1) / kTogether;
+  by_parts<kTogether, rows>([&]<int some, int row>() {
+    constexpr int kAlone = LinesOf::template Of<some>::kVectors;
+    constexpr int kVectors = kAlone < kKeptVectors<Lines> ? kAlone : kKeptVectors<Lines>;
+    constexpr int kFetched = kStagedLines<Lines> ? 0 : fetched_by<Lines>(row / kTogether, kParts);
+    const LineCursor from{at.b, at.ldb, at.a + row * at.lda, at.lda};
+    line_part<Lines, some, kVectors, kFetched, undo_part(undo, row == 0), row == 0>(
+        dot, p, column, row, from, depth, ahead, kept);
+  });
+}
+
 // All columns and rows of A through `depth` rows of K, while those ahead are fetched.
 template <class LinesOf, int rows, Undo undo>
 OCTAVO_INLINE void kept_lines(const Dot& dot, const octavo::cpu::PlainTile& p, LineCursor at,
                               std::int64_t depth, octavo::cpu::RowsAhead ahead) {
-  using Lines = LinesFor<LinesOf, 1, undo>;
-  constexpr int kTogether = LinesOf::kTogether;
-  constexpr int kParts = (rows + kTogether - 1) / kTogether;
-  typename Dot::Right kept[octavo::cpu::kMostTogether / Lines::kRows * Lines::kVectors];
-  for (std::int64_t j = 0; j < p.columns; j += Lines::kVectors * 16, at.b += Lines::kBytes) {
-    by_parts<kTogether, rows>([&]<int some, int row>() {
-      constexpr int kFetched = fetched_by<Lines>(row / kTogether, kParts);
-      const LineCursor from{at.b, at.ldb, at.a + row * at.lda, at.lda};
-      line_part<Lines, some, kFetched, undo_part(undo, row == 0), row == 0>(dot, p, j, row, from,
-                                                                            depth, ahead, kept);
-    });
+  using Lines = FirstLines<LinesOf, undo>;
+  constexpr std::int64_t kColumns = kKeptVectors<Lines> * 16;
+  constexpr std::int64_t kElement = Lines::kBytes / (Lines::kVectors * 16);
+  typename Dot::Right kept[octavo::cpu::kMostTogether / Lines::kRows * kKeptVectors<Lines>];
+  for (std::int64_t j = 0; j < p.columns; j += kColumns, at.b += kColumns * kElement) {
+    if constexpr (kStagedLines<Lines>) {
+      alignas(64) char lines[octavo::cpu::kMostTogether * kSquareBytes];
+      typename Lines::Look seen(dot);
+      copy_line<true>(at, (p.columns - j) * kElement, depth, ahead, seen, lines);
+      const LineCursor from{lines, kSquareBytes, at.a, at.lda};
+      if (seen.usual()) {
+        line_parts<Lines, LinesOf, rows, undo>(dot, p, j, from, depth, ahead, kept);
+      } else {
+        line_parts<typename AnyLines<Lines>::Type, LinesOf, rows, undo>(dot, p, j, from, depth,
+                                                                        ahead, kept);
+      }
+    } else {
+      line_parts<Lines, LinesOf, rows, undo>(dot, p, j, at, depth, ahead, kept);
+    }
   }
 }
 
@@ -420,7 +484,9 @@ OCTAVO_INLINE void plain_strip(const octavo::cpu::PlainTile& p) {
       }
     }
     by_parts<LinesOf::kTogether, rows>([&]<int some_rows, int row>() {
-      using Lines = LinesFor<LinesOf, some_rows, undo_part(undo, row == 0)>;
+      constexpr bool kKept = LinesOf::kKeeps && rows > LinesOf::kTogether;
+      using Lines = std::conditional_t<kKept, FirstLines<LinesOf, undo>,
+                                       LinesFor<LinesOf, some_rows, undo_part(undo, row == 0)>>;
       finish_lines<Lines, some_rows, row == 0, undo>(from_row(p, row), group,
                                                      std::make_index_sequence<some_rows>());
     });
@@ -435,14 +501,15 @@ OCTAVO_KERNEL void plain_rows(const octavo::cpu::PlainTile& p) noexcept {
 template <template <int> class Lines, int most_vectors, int most_rows>
 struct FewerVectors {
   static constexpr int kMostRows = most_rows, kTogether = 4;
-  static constexpr bool kKeeps = false;
+  static constexpr bool kKeeps = true;
   template <int rows>
   using Of = Lines<(rows > 2                        ? 1
                     : rows == 2 && most_vectors > 2 ? 2
                                                     : most_vectors)>;
 };
 
-// The same Lines for all numbers of rows.
+// The same Lines for all numbers of rows. Lines that are copied, AVX-512's codes, are copied by
+// each part: no CPU that takes them has been timed with steps that are kept.
 template <class Lines, int most_rows, int together = 4>
 struct AnyRows {
   static constexpr int kMostRows = most_rows, kTogether = together;
