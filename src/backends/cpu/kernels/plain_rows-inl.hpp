@@ -50,7 +50,7 @@ struct LineCursor {
 // Vectors whose steps are kept beside each other: those of 64 bytes of a row.
 template <class Lines>
 constexpr int kKeptVectors =
-    Lines::kBytes < kSquareBytes ? kSquareBytes / Lines::kBytes* Lines::kVectors : Lines::kVectors;
+    (Lines::kBytes < kSquareBytes ? kSquareBytes / Lines::kBytes : 1) * Lines::kVectors;
 
 // A step is kept, and taken again. A vector of several registers goes one by one: g++ 12 would copy
 // their structure by way of the stack.
@@ -394,7 +394,10 @@ template <class LinesOf, int rows, Undo undo>
 using LinesFor =
     TakenLines<typename LinesOf::template Of<rows + (undo == Undo::column_sums ? 1 : 0)>, undo>;
 
-// The lines that the first of many rows of A take, and that are kept for the others.
+// Whether there are others than the first rows of A, which take what those keep; and the lines that
+// all of them take then.
+template <class LinesOf, int rows>
+constexpr bool kTakesKept = (rows > LinesOf::kTogether) && LinesOf::kKeeps;
 template <class LinesOf, Undo undo>
 using FirstLines = LinesFor<LinesOf, LinesOf::kTogether, undo>;
 
@@ -469,7 +472,7 @@ OCTAVO_INLINE void plain_strip(const octavo::cpu::PlainTile& p) {
       // After K, the next strip.
       const char* next =
           begin < depth ? at.b + some * t.ldb : static_cast<const char*>(t.b) + strip;
-      if constexpr (LinesOf::kKeeps && rows > LinesOf::kTogether) {
+      if constexpr (kTakesKept<LinesOf, rows>) {
         kept_lines<LinesOf, rows, undo>(dot, p, at, some,
                                         {next, strip, strip, t.ldb - strip, p.tile.first_level});
       } else {
@@ -484,8 +487,7 @@ OCTAVO_INLINE void plain_strip(const octavo::cpu::PlainTile& p) {
       }
     }
     by_parts<LinesOf::kTogether, rows>([&]<int some_rows, int row>() {
-      constexpr bool kKept = LinesOf::kKeeps && rows > LinesOf::kTogether;
-      using Lines = std::conditional_t<kKept, FirstLines<LinesOf, undo>,
+      using Lines = std::conditional_t<kTakesKept<LinesOf, rows>, FirstLines<LinesOf, undo>,
                                        LinesFor<LinesOf, some_rows, undo_part(undo, row == 0)>>;
       finish_lines<Lines, some_rows, row == 0, undo>(from_row(p, row), group,
                                                      std::make_index_sequence<some_rows>());
