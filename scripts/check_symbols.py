@@ -19,6 +19,7 @@ import re
 import shlex
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
@@ -64,6 +65,7 @@ class Symbol(NamedTuple):
         return self.kind in "WwVvu"
 
 
+@cache
 def library_compilations(build: Path) -> list[Compilation]:
     """How each object of the library was compiled."""
     result = []
