@@ -17,14 +17,13 @@ namespace octavo::test {
 
 inline const Passes& reference_passes() { return find_backend("reference")->passes; }
 
-/// Puts NaN, infinities, zero and magnitudes near the ends of float32 among the elements.
+/// Makes every thirteenth element NaN, infinite, -0, very small or large.
 inline void plant_odd_numbers(const Tensor& float32s) {
   constexpr float kInf = std::numeric_limits<float>::infinity();
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   constexpr float kOdd[] = {kNan, kInf, -kInf, 0x1p-140F, -0.0F, 0x1p127F, -500.0F};
-  std::size_t next = 0;
   for (std::int64_t i = 4; i < float32s.numel(); i += 13)
-    float32s.data_as<float>()[i] = kOdd[next++ % std::size(kOdd)];
+    float32s.data_as<float>()[i] = kOdd[static_cast<std::size_t>(i) % std::size(kOdd)];
 }
 
 /// A scale from 0.5 to 1.5 for each cell of a matrix, whose first row is row `row0` of the grid.
