@@ -8,7 +8,7 @@ constexpr std::int64_t kColumnAhead = 2048;  // bytes of a column, ahead of what
 // What is fetched of columns side by side while their squares are read. Into the second level: a
 // line of each column in turn, some way ahead of what is read. Into the first: of the next piece of
 // all columns one column after the other, which memory gives faster, and then those of the columns
-// behind them; strips, in any case: they are read four columns at a time, 256 bytes of each.
+// behind them; strips, in any case: they are read eight columns at a time, 256 bytes of each.
 //
 //   [piece 0 | piece 1 | ..]        while squares of a piece are read, as many lines of the next
 //   [piece 0 | piece 1 | ..]        one are fetched

@@ -52,17 +52,18 @@ OCTAVO_INLINE typename Integers::Sum plain_ones(const Integers& dot, typename In
   return Integers::add(sum, dot.left(dot.one()), step);
 }
 
-// Makes squares one after the other: of the first ones, then turn<square>(dot, b, ldb, left) the
-// one at b, of those side by side the square-th, behind whose beginning its columns go on for
-// `left` bytes.
+// Makes squares one after the other: of the first ones, then turn<square>(dot, b, ldb, left,
+// fetched) the one at b, of those side by side the square-th, behind whose beginning its columns go
+// on for `left` bytes. A Strip makes several at a time, beside which it calls fetched.line() for
+// half of the lines.
 template <class Turned, int squares>
 struct Turning {
   static constexpr int kMostRows = 4;
   struct Type {
     Type(const char*, std::int64_t) {}
-    template <int, class AnyDot>
-    OCTAVO_INLINE Turned turn(const AnyDot& dot, const char* b, std::int64_t ldb,
-                              std::int64_t) const {
+    template <int, class AnyDot, class Fetched>
+    OCTAVO_INLINE Turned turn(const AnyDot& dot, const char* b, std::int64_t ldb, std::int64_t,
+                              Fetched&) const {
       return Turned(dot, b, ldb);
     }
   };
@@ -87,6 +88,19 @@ template <class Turned>
 concept SquareOfSteps = requires(const Turned& turned, std::int64_t i) {
   turned.step(i);
 };
+
+// Whether half of what is fetched beside a strip is fetched while it is turned: where words become
+// steps by little (Source::kLightRows) and products take less time than memory takes for a square,
+// so that memory would wait for the turning.
+template <class Source, int rows>
+constexpr bool kFetchedTurning = false;
+template <class Source, int rows>
+requires requires {
+  typename Source::Turned::template Strip<1>;
+  Source::kLightRows;
+}
+constexpr bool kFetchedTurning<Source, rows> =
+    (Source::kLightRows > 0) && (rows * Source::kSteps <= 4);
 
 // Where a square of a weight and the rows beside it lie.
 struct Square {
@@ -163,16 +177,20 @@ OCTAVO_INLINE void plain_word(const Dot& dot, Dot::Sum (&sums)[rows * squares],
   }
 }
 
-// Word i / squares of square i % squares, and beside each a line of what is fetched.
+// Word i / squares of square i % squares, and beside each, or each second one, a line of what is
+// fetched.
 template <class Source, int rows, bool ones, int squares, class Turned, class Fetched,
           std::size_t... i>
 OCTAVO_INLINE void plain_words(const Dot& dot, Dot::Sum (&sums)[rows * squares], Dot::Sum& b_sums,
                                const Square& at, Turned (&turned)[squares], Fetched& fetched,
                                std::index_sequence<i...>) {
   const auto a = rows_beside<rows>(at);
-  ((fetched.line(), plain_word<Source, rows, ones, squares, i % squares, i / squares>(
-                        dot, sums, b_sums, a, turned[i % squares].template word<i / squares>(),
-                        std::make_index_sequence<Source::kSteps>())),
+  const auto fetch = [&](std::size_t word) OCTAVO_LAMBDA {
+    if (!kFetchedTurning<Source, rows> || word % 2 == 0) fetched.line();
+  };
+  ((fetch(i), plain_word<Source, rows, ones, squares, i % squares, i / squares>(
+                  dot, sums, b_sums, a, turned[i % squares].template word<i / squares>(),
+                  std::make_index_sequence<Source::kSteps>())),
    ...);
 }
 
@@ -213,14 +231,25 @@ OCTAVO_KERNEL void plain_unusual(const Dot& dot, Dot::Sum (&sums)[rows * squares
       dot, sums, sums[0], at, turned, nothing, std::make_index_sequence<16 * squares>());
 }
 
+template <bool first, class First, class Second>
+OCTAVO_INLINE auto& choose(First& a, Second& b) {
+  if constexpr (first) {
+    return a;
+  } else {
+    return b;
+  }
+}
 template <class Source, int rows, bool ones, int squares, class Fetched, std::size_t... i,
           std::size_t... s>
 OCTAVO_INLINE void plain_squares(const Dot& dot, Dot::Sum (&sums)[rows * squares], Dot::Sum& b_sums,
                                  const Square& at, TurningOf<Source, squares>& turning,
                                  Fetched& fetched, std::int64_t left, std::index_sequence<i...>,
                                  std::index_sequence<s...>) {
+  NothingFetched nothing;
+  auto& meanwhile = choose<kFetchedTurning<Source, rows>>(fetched, nothing);
   typename Source::Turned turned[] = {turning.template turn<static_cast<int>(s)>(
-      dot, at.b + static_cast<std::int64_t>(s) * kSquareColumns * at.ldb, at.ldb, left)...};
+      dot, at.b + static_cast<std::int64_t>(s) * kSquareColumns * at.ldb, at.ldb, left,
+      meanwhile)...};
   if constexpr (requires { typename Source::Other; }) {
     if (!(turned[s].usual() && ...)) {
       Dot::Sum kept[] = {sums[i]...};

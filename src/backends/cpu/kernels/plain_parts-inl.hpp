@@ -131,12 +131,13 @@ OCTAVO_INLINE void parts_depth(const Dot& dot, Square& at, TurningOf<Source>& tu
                                FetchedColumns<Source, 1>& fetched, int rows, std::int64_t columns,
                                std::int64_t depth, float* c) {
   constexpr std::int64_t kRowBytes = kSquareBytes * Source::kSteps;  // of A beside a square
+  NothingFetched nothing;
   if (columns == kSquareColumns) {
     for (; depth >= kRowBytes; depth -= kRowBytes, at.b += kSquareBytes, at.a += kRowBytes) {
       const std::int64_t left = fetched.left(at.b);
       fetched.begin(left);
       fetched.lines();
-      const auto square = turning.template turn<0>(dot, at.b, at.ldb, left);
+      const auto square = turning.template turn<0>(dot, at.b, at.ldb, left, nothing);
       parts_square<Source>(dot, square, at.a, at.lda, c, rows);
     }
   }
@@ -145,7 +146,8 @@ OCTAVO_INLINE void parts_depth(const Dot& dot, Square& at, TurningOf<Source>& tu
     StagedSquares<kPartsRows, 1, kRowBytes> staged;
     const Square square = staged.of(at, columns, a_size / Source::kSteps, a_size, rows);
     TurningOf<Source> staged_turning(square.b, square.ldb);
-    const auto turned = staged_turning.template turn<0>(dot, square.b, square.ldb, kSquareBytes);
+    const auto turned =
+        staged_turning.template turn<0>(dot, square.b, square.ldb, kSquareBytes, nothing);
     parts_square<Source>(dot, turned, square.a, square.lda, c, rows);
     at.b += a_size / Source::kSteps;
     at.a += a_size;

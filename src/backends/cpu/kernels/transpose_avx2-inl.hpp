@@ -74,13 +74,13 @@ struct Unseen {
 // quarter of them. With units of 16 bits, lane l of a word holds the lower halves of columns 4 l to
 // 4 l + 3, then their upper halves. `Look` sees every byte.
 //
-// They are turned by fours, four columns at a time: lines of 16 columns that lie a multiple of
+// They are turned by fours, eight columns at a time: lines of 16 columns that lie a multiple of
 // 4096 bytes apart meet in one set of the first-level cache, and what its prefetchers bring of as
 // many streams there is gone before it is read.
 //
-//   column 0  [32 bytes][32 bytes] .. 256 bytes         words 0 to 3, lanes 0 to 3, and 4 to 7, ..
+//   column 0  [16 bytes][16 bytes] .. 256 bytes         halves of words 0 to 3, of 4 to 7, ..
 //     ..                                       -- turn -->
-//   column 3  [32 bytes][32 bytes] ..
+//   column 7  [16 bytes][16 bytes] ..
 template <int bits, class Look = Unseen>
 class TurnedSquare {
  public:
@@ -90,14 +90,14 @@ class TurnedSquare {
    public:
     static constexpr int kMostRows = 4;
     Strip(const char*, std::int64_t) {}
-    template <int square, class Dot>
+    template <int square, class Dot, class Fetched>
     OCTAVO_INLINE TurnedSquare turn(const Dot& dot, const char* b, std::int64_t ldb,
-                                    std::int64_t left) {
+                                    std::int64_t left, Fetched& fetched) {
       Turned& t = turned_[square];
       if (t.left == 0) {
         t.left = left < kSquares * 64 ? left / 64 : kSquares;
         t.next = t.words;
-        t.usual = turn_columns(Look(dot), b, ldb, t.left * 64, t.words);
+        t.usual = turn_columns(Look(dot), b, ldb, t.left * 64, t.words, fetched);
       }
       --t.left;
       const char* words = t.next;
@@ -126,28 +126,34 @@ class TurnedSquare {
  private:
   OCTAVO_INLINE TurnedSquare(const char* words, bool usual) : words_(words), usual_(usual) {}
 
-  // `depth` bytes of sixteen columns; whether they are usual.
-  static OCTAVO_KERNEL bool turn_columns(Look seen, const char* b, std::int64_t ldb,
-                                         std::int64_t depth, char* out) noexcept {
-    for (std::int64_t quad = 0; quad < 4; ++quad, b += 4 * ldb, out += 16) {
-      for (std::int64_t k = 0; k < depth; k += 32) turn_part(seen, b + k, ldb, out + k * 16);
+  // `depth` bytes of sixteen columns; whether they are usual. Eight lines are fetched for each 64
+  // bytes.
+  template <class Fetched>
+  static OCTAVO_INLINE bool turn_columns(Look seen, const char* b, std::int64_t ldb,
+                                         std::int64_t depth, char* out, Fetched& fetched) {
+    for (std::int64_t half = 0; half < 2; ++half, b += 8 * ldb, out += 32) {
+      for (std::int64_t k = 0; k < depth; k += 16) {
+        fetched.line();
+        turn_part(seen, b + k, ldb, out + k * 16);
+      }
     }
     return seen.usual();
   }
-  // 32 bytes of four columns: eight words.
+  // 16 bytes of eight columns: halves of four words.
   static OCTAVO_INLINE void turn_part(Look& seen, const char* b, std::int64_t ldb, char* out) {
-    const auto column = [&](std::int64_t j) {
-      const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + j * ldb));
+    const auto columns = [&](std::int64_t j) {
+      const auto* lower = reinterpret_cast<const __m128i*>(b + j * ldb);
+      const auto* upper = reinterpret_cast<const __m128i*>(b + 4 * ldb + j * ldb);
+      const __m256i bytes = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(lower)),
+                                                    _mm_loadu_si128(upper), 1);
       seen.look(bytes);
       return bytes;
     };
-    const __m256i m0 = column(0), m1 = column(1), m2 = column(2), m3 = column(3);
+    const __m256i m0 = columns(0), m1 = columns(1), m2 = columns(2), m3 = columns(3);
     const __m256i low01 = unpack_low<bits>(m0, m1), high01 = unpack_high<bits>(m0, m1);
     const __m256i low23 = unpack_low<bits>(m2, m3), high23 = unpack_high<bits>(m2, m3);
     const auto put = [&](int w, __m256i word) {
-      auto* at = reinterpret_cast<__m128i*>(out + w * 64);
-      _mm_store_si128(at, _mm256_castsi256_si128(word));
-      _mm_store_si128(at + 16, _mm256_extracti128_si256(word, 1));
+      _mm256_store_si256(reinterpret_cast<__m256i*>(out + w * 64), word);
     };
     put(0, unpack_low<2 * bits>(low01, low23));
     put(1, unpack_high<2 * bits>(low01, low23));

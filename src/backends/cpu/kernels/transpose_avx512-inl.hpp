@@ -84,9 +84,9 @@ class TurnedSquare {
         b += 16 * ldb;
       }
     }
-    template <int square, class Dot>
-    OCTAVO_INLINE TurnedSquare turn(const Dot&, const char* b, std::int64_t ldb,
-                                    std::int64_t left) {
+    template <int square, class Dot, class Fetched>
+    OCTAVO_INLINE TurnedSquare turn(const Dot&, const char* b, std::int64_t ldb, std::int64_t left,
+                                    Fetched&) {
       const char* next = left >= 128 ? b + 64 : b;  // which can be read in any case
       Pieces& p = pieces_[square];
       const int now = p.now;
