@@ -180,8 +180,8 @@ void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
     const std::int64_t end = std::min(r1, r + d_.block_rows);
     // The first chunk of what follows: this panel once more, unless it is in the cache, or the
     // next.
-    const bool again = end < r1 && d_.single_chunk;
-    block(r, end, again ? -1 : end < r1 ? panel : next);
+    const std::int64_t again = d_.single_chunk ? -1 : panel;
+    block(r, end, end < r1 ? again : next);
   }
 }
 
@@ -378,16 +378,16 @@ void DotWorker::run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) 
     // Sums wait for the next chunk, or leave at once.
     const std::int64_t place = d_.single_chunk ? 0 : place_ + (row - r0) * kTileCols;
     if (chunk.last) finisher_.prefetch_output(row, rows);
-    const bool last = t + 1 == tiling_.tiles;
-    run_tile(chunk, row, rows, t, last ? 2 : t < tiling_.taller ? 1 : 0, place);
+    run_tile(chunk, row, rows, t, place);
     if (chunk.last) finish(row, row + rows, place);
     row += rows;
   }
 }
 
 void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows, std::int64_t tile,
-                         std::size_t kernel, std::int64_t place) noexcept {
+                         std::int64_t place) noexcept {
   const Tiling& t = tiling_;
+  const std::size_t kernel = t.kernel_of(tile);
   const PanelForm& form = kernels_->form;
   const std::int64_t step_bytes = vectors_ * form.vector_bytes;
   const Segments& segments = d_.segments;

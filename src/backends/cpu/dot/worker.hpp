@@ -46,6 +46,11 @@ struct Tiling {
   std::int64_t fetching_calls = 0, fetched_bytes = 0;  // the second in each step
   // Of `height` rows, of a taller tile and of the last one.
   std::array<DotKernel, 3> plain{}, fetching{};
+
+  std::size_t kernel_of(std::int64_t tile) const noexcept {
+    if (tile + 1 == tiles) return 2;
+    return tile < taller ? 1 : 0;
+  }
 };
 
 class DotWorker {
@@ -96,7 +101,7 @@ class DotWorker {
   void block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexcept;
   void run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) noexcept;
   void run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows, std::int64_t tile,
-                std::size_t kernel, std::int64_t place) noexcept;
+                std::int64_t place) noexcept;
   void run_part(std::int64_t first, std::int64_t count, std::int64_t r0, std::int64_t r1,
                 std::int64_t block, bool last_rows, Chunk& chunk) noexcept;
   void make_shared(Chunk& chunk, std::int64_t first, std::int64_t count, bool last_rows) noexcept;

@@ -473,8 +473,8 @@ OCTAVO_INLINE void plain_strip(const octavo::cpu::PlainTile& p) {
       const char* next =
           begin < depth ? at.b + some * t.ldb : static_cast<const char*>(t.b) + strip;
       if constexpr (kTakesKept<LinesOf, rows>) {
-        kept_lines<LinesOf, rows, undo>(dot, p, at, some,
-                                        {next, strip, strip, t.ldb - strip, p.tile.first_level});
+        kept_lines<LinesOf, rows, undo>(
+            dot, p, at, some, octavo::cpu::RowsAhead::of(next, strip, t.ldb, p.tile.first_level));
       } else {
         by_parts<LinesOf::kTogether, rows>([&]<int some_rows, int row>() {
           constexpr bool kFirst = row == 0;
