@@ -38,6 +38,7 @@ class Block {
   T* data() const { return static_cast<T*>(memory_.get()); }
   T& operator[](std::int64_t i) const { return data()[i]; }
   std::int64_t size() const { return count_; }
+  std::vector<T> copy() const { return {data(), data() + count_}; }
   void fill_random(std::uint64_t seed) const {
     const kit::Random random(seed);
     for (std::int64_t i = 0; i < count_; ++i) {

@@ -10,28 +10,14 @@
 #include <vector>
 
 #include "backends/cpu/kernels.hpp"
+#include "block.hpp"
 #include "core/element.hpp"
 #include "kit/random.hpp"
-#include "support/guard.hpp"
 
 namespace octavo::test::outliers_test {
 namespace {
 
 using cpu::Kernels;
-
-template <class T>
-class Block {
- public:
-  explicit Block(std::int64_t count)
-      : count_(static_cast<std::size_t>(count)),
-        memory_(guarded(GuardedSide::right)(count_ * sizeof(T))) {}
-  T* data() const { return static_cast<T*>(memory_.get()); }
-  std::vector<T> copy() const { return {data(), data() + count_}; }
-
- private:
-  std::size_t count_;
-  std::shared_ptr<void> memory_;
-};
 
 constexpr float kLimits[] = {1.5F, 0x1p-149F, 100.0F, std::numeric_limits<float>::infinity()};
 
