@@ -6,7 +6,7 @@ from typing import Callable, NamedTuple
 import torch
 
 import octavo.torch
-from torch_kit import Row, gaussian, relative_error
+from torch_kit import Row, gaussian, named, relative_error
 
 LOOP = "loop of F.linear bf16"
 
@@ -63,6 +63,8 @@ def loop(x: torch.Tensor, w13: Expert, w2: Expert, weights: torch.Tensor,
     return out.to(x.dtype)
 
 
+@named(lambda scheme, m, sizes, **_: f"FusedMoE {scheme}, {sizes.experts} experts, top {sizes.topk}, "
+                                     f"{m}x{sizes.inner}x{sizes.hidden}")
 def experts(scheme: str, m: int, bar: float, sizes: Sizes = Sizes()) -> Row:
     w13, w2 = float_experts(sizes)
     x = gaussian(m, sizes.hidden, seed=3).bfloat16()
@@ -73,11 +75,9 @@ def experts(scheme: str, m: int, bar: float, sizes: Sizes = Sizes()) -> Row:
         return loop(x, lambda e: w13[e], lambda e: w2[e], weights, turns[i % len(turns)])
 
     exact = loop(x.double(), lambda e: w13[e].double(), lambda e: w2[e].double(), weights, turns[0])
-    return Row(f"FusedMoE {scheme}, {sizes.experts} experts, top {sizes.topk}, "
-               f"{m}x{sizes.inner}x{sizes.hidden}",
-               lambda i: own(x, weights, turns[i % len(turns)]), {LOOP: peer}, {LOOP: bar},
+    return Row(lambda i: own(x, weights, turns[i % len(turns)]), {LOOP: peer}, {LOOP: bar},
                relative_error(exact), len(turns))
 
 
-ROWS = [lambda scheme=scheme, m=m: experts(scheme, m, 3.0)
+ROWS = [experts(scheme, m, 3.0)
         for scheme in ("fp8-dynamic", "int8-dynamic") for m in (1, 16, 256)]

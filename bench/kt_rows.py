@@ -20,7 +20,7 @@ import torch
 
 import octavo.torch
 from experts_rows import Sizes, float_experts, loop, routes
-from torch_kit import Row, gaussian, relative_error
+from torch_kit import Row, gaussian, named, relative_error
 
 KT = "kt-kernel"
 REST = 0.08
@@ -139,6 +139,9 @@ def experts(form: Format, sizes: Sizes) -> Experts:
     return Experts(dequantised("w13"), dequantised("w2"), quantised, wide, peers)
 
 
+@named(lambda form, m, wide, sizes:
+       f"FusedMoE, {form.name}, {'bfloat16' if wide else 'fp8'} activations, "
+       f"{sizes.experts} experts, top {sizes.topk}, {m}x{sizes.inner}x{sizes.hidden}")
 def row(form: Format, m: int, wide: bool, sizes: Sizes = Sizes()) -> Row:
     made = experts(form, sizes)
     x = gaussian(m, sizes.hidden, seed=3).bfloat16()
@@ -149,11 +152,9 @@ def row(form: Format, m: int, wide: bool, sizes: Sizes = Sizes()) -> Row:
     exact = loop(x.double(), made.w13, made.w2, weights, turns[0])
     peers = {name: lambda i, peer=peer: peer(x, weights, theirs[i % len(turns)])
              for name, peer in made.peers.items()}
-    return Row(f"FusedMoE, {form.name}, {'bfloat16' if wide else 'fp8'} activations, "
-               f"{sizes.experts} experts, top {sizes.topk}, {m}x{sizes.inner}x{sizes.hidden}",
-               lambda i: own(x, weights, turns[i % len(turns)]), peers, {},
+    return Row(lambda i: own(x, weights, turns[i % len(turns)]), peers, {},
                relative_error(exact), len(turns), NOT_RUN, REST if peers else 0.0)
 
 
-ROWS = [lambda form=form, m=m, wide=wide: row(form, m, wide)
+ROWS = [row(form, m, wide)
         for form in FORMATS for wide in (True, False) for m in (1, 16, 256)]

@@ -12,7 +12,7 @@ from typing import Any, Callable
 import torch
 
 import octavo.bnb
-from torch_kit import Row, copies_of, gaussian, relative_error
+from torch_kit import Row, copies_of, gaussian, named, relative_error
 
 try:
     import bitsandbytes
@@ -52,6 +52,8 @@ def float_layer(n: int, k: int) -> torch.nn.Linear:
     return result
 
 
+@named(lambda m, threshold, training, n, k, **_:
+       f"Linear8bitLt, threshold {threshold:g}, {'train' if training else 'eval'} mode, bfloat16, {m}x{n}x{k}")
 def forward(m: int, threshold: float, training: bool, bars: dict[str, float], n: int = 4096, k: int = 4096) -> Row:
     x = activations(m, k)
     given = float_layer(n, k)
@@ -68,10 +70,15 @@ def forward(m: int, threshold: float, training: bool, bars: dict[str, float], n:
         peers[THRESHOLD_0] = lambda i: plain[i % count](x)
         peers[BF16] = lambda i: floats[i % len(floats)](x)
     exact = x.double() @ given.weight.detach().double().t() + given.bias.detach().double()
-    return Row(f"Linear8bitLt, threshold {threshold:g}, {'train' if training else 'eval'} mode, bfloat16, "
-               f"{m}x{n}x{k}", lambda i: own[i % count](x), peers, bars, relative_error(exact), count, NOT_RUN)
+    return Row(lambda i: own[i % count](x), peers, bars, relative_error(exact), count, NOT_RUN)
 
 
+def steps_of(trains: bool) -> str:
+    return "all gradients, weight trains" if trains else "gradient of x, frozen weight"
+
+
+@named(lambda trains, threshold, m, n, k:
+       f"training step of Linear8bitLt ({steps_of(trains)}), threshold {threshold:g}, bfloat16, {m}x{n}x{k}, warm")
 def step(trains: bool, threshold: float, m: int = 512, n: int = 4096, k: int = 4096) -> Row:
     """Forward and backward: of a weight that trains (all gradients), or of x around a frozen one."""
     x = activations(m, k).requires_grad_()
@@ -99,17 +106,14 @@ def step(trains: bool, threshold: float, m: int = 512, n: int = 4096, k: int = 4
         peers[BNB] = stepping(one(bitsandbytes))
     exact = (grad.double().t() @ x.detach().double() if trains
              else grad.double() @ given.weight.detach().double())
-    what = "all gradients, weight trains" if trains else "gradient of x, frozen weight"
-    return Row(f"training step of Linear8bitLt ({what}), threshold {threshold:g}, bfloat16, {m}x{n}x{k}, warm",
-               stepping(one(octavo.bnb)), peers, {BF16: 1.0}, relative_error(exact),
-               not_run=NOT_RUN)
+    return Row(stepping(one(octavo.bnb)), peers, {BF16: 1.0}, relative_error(exact), not_run=NOT_RUN)
 
 
 EVAL_BARS = {1: 8.0, 16: 5.0, 256: 1.8}
 ROWS = [
-    *(lambda m=m, t=t: forward(m, t, False, {BNB: EVAL_BARS[m], THRESHOLD_0: 0.9, BF16: 1.4 if m >= 16 else math.nan})
+    *(forward(m, t, False, {BNB: EVAL_BARS[m], THRESHOLD_0: 0.9, BF16: 1.4 if m >= 16 else math.nan})
       for t in (0.0, 6.0) for m in (1, 16, 256)),
-    *(lambda m=m, t=t: forward(m, t, True, {BNB: 4.0}) for t in (0.0, 6.0) for m in (1, 16, 256)),
-    lambda: step(True, 6.0),
-    lambda: step(False, 6.0),
+    *(forward(m, t, True, {BNB: 4.0}) for t in (0.0, 6.0) for m in (1, 16, 256)),
+    step(True, 6.0),
+    step(False, 6.0),
 ]

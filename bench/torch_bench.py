@@ -4,7 +4,8 @@
 
 The rules are those of octavo bench: implementations take turns, each sample lasts at least 50 ms, a
 figure is the median of the rounds' ratios with its 95 % interval, weights rotate through 256 MB so that
-none is served from a cache, and one implementation runs twice (A/A) to show the noise.
+none is served from a cache, and one implementation runs twice (A/A) to show the noise. Rows whose rounds
+take long have fewer of them, six at the least.
 """
 
 import argparse
@@ -27,7 +28,7 @@ import octavo.torch
 import tables
 import w8a8_rows
 import zentorch_rows
-from torch_kit import Row, copies_of, gaussian, measure, ratio, relative_error
+from torch_kit import Problem, Row, copies_of, gaussian, measure, named, ratio, relative_error
 
 # ---- operands -------------------------------------------------------------------------------------
 
@@ -52,6 +53,7 @@ def codes(m: int, n: int, k: int, dtype: str) -> Codes:
 # ---- rows -----------------------------------------------------------------------------------------
 
 
+@named(lambda m, n, k, **_: f"fp8 scaled_mm, rows and columns scaled, {m}x{n}x{k}")
 def fp8_product(m: int, bar: float, n: int = 4096, k: int = 4096) -> Row:
     c = codes(m, n, k, "float8_e4m3fn")
     scales = [w.scale.t() for w in c.weights]
@@ -65,10 +67,19 @@ def fp8_product(m: int, bar: float, n: int = 4096, k: int = 4096) -> Row:
         j = i % len(data)
         return torch._scaled_mm(c.x.data, data[j], c.x.scale, scales[j], out_dtype=torch.bfloat16)
 
-    return Row(f"fp8 scaled_mm, rows and columns scaled, {m}x{n}x{k}", ours, {"torch._scaled_mm": peer},
-               {"torch._scaled_mm": bar}, relative_error(c.exact), len(data))
+    return Row(ours, {"torch._scaled_mm": peer}, {"torch._scaled_mm": bar}, relative_error(c.exact), len(data))
 
 
+def laid(weight: torch.Tensor, layout: str) -> torch.Tensor:
+    """[K, N] of a weight [N, K], lying as the layout says; as it is, where there is a packed one beside it."""
+    return weight.t().contiguous() if layout == "[K, N]" else weight.t()
+
+
+def described(layout: str) -> str:
+    return "packed weight" if layout == "packed" else f"plain weight {layout}"
+
+
+@named(lambda m, weight, n, k, **_: f"int8 product, {described(weight)}, {m}x{n}x{k}")
 def int8_product(m: int, bar: float, weight: str = "packed", n: int = 4096, k: int = 4096) -> Row:
     c = codes(m, n, k, "int8")
     scales = [w.scale.t() for w in c.weights]
@@ -86,19 +97,11 @@ def int8_product(m: int, bar: float, weight: str = "packed", n: int = 4096, k: i
         j = i % len(data)
         return (torch._int_mm(c.x.data, data[j]) * c.x.scale * scales[j]).to(torch.bfloat16)
 
-    return Row(f"int8 product, {named(weight)}, {m}x{n}x{k}", ours_packed if own else ours_plain,
-               {"torch._int_mm + scales": peer}, {"torch._int_mm + scales": bar}, relative_error(c.exact), len(data))
+    return Row(ours_packed if own else ours_plain, {"torch._int_mm + scales": peer}, {"torch._int_mm + scales": bar},
+               relative_error(c.exact), len(data))
 
 
-def laid(weight: torch.Tensor, layout: str) -> torch.Tensor:
-    """[K, N] of a weight [N, K], lying as the layout says; as it is, where there is a packed one beside it."""
-    return weight.t().contiguous() if layout == "[K, N]" else weight.t()
-
-
-def named(layout: str) -> str:
-    return "packed weight" if layout == "packed" else f"plain weight {layout}"
-
-
+@named(lambda m, layout, n, k, **_: f"bfloat16 product, {described(layout)}, {m}x{n}x{k}")
 def bfloat16_plain(m: int, bar: float, layout: str, n: int = 4096, k: int = 4096) -> Row:
     x = gaussian(m, k).bfloat16()
     first = laid((gaussian(n, k, seed=2) * k ** -0.5).bfloat16(), layout)
@@ -110,20 +113,21 @@ def bfloat16_plain(m: int, bar: float, layout: str, n: int = 4096, k: int = 4096
     def peer(i):
         return torch.mm(x, weights[i % len(weights)])
 
-    return Row(f"bfloat16 product, {named(layout)}, {m}x{n}x{k}", ours, {"torch.mm bf16": peer},
-               {"torch.mm bf16": bar}, relative_error(x.double() @ first.double()), len(weights))
+    return Row(ours, {"torch.mm bf16": peer}, {"torch.mm bf16": bar}, relative_error(x.double() @ first.double()),
+               len(weights))
 
 
+@named(lambda what, heads, m, n, k: f"attention, {what}, bfloat16, {heads} x {m}x{n}x{k}, warm")
 def attention(what: str, m: int, n: int, k: int, heads: int = 32) -> Row:
     """Products of each head, warm: queries by keys, which lie [N, K], or weights by values, [K, N]."""
     a = gaussian(heads, m, k).bfloat16()
     keys = gaussian(heads, n, k, seed=2).bfloat16().transpose(1, 2)
     b = keys if what == "queries by keys" else keys.contiguous()
-    return Row(f"attention, {what}, bfloat16, {heads} x {m}x{n}x{k}, warm",
-               lambda _: octavo.grouped_mm(a, b, out_dtype=torch.bfloat16),
+    return Row(lambda _: octavo.grouped_mm(a, b, out_dtype=torch.bfloat16),
                {"torch.bmm": lambda _: torch.bmm(a, b)}, {"torch.bmm": 1.0}, relative_error(a.double() @ b.double()))
 
 
+@named(lambda kind, m, n, k, **_: f"{kind.__name__}, bfloat16 in and out, {m}x{n}x{k}")
 def layer(kind: type, m: int, bar: float, n: int = 4096, k: int = 4096) -> Row:
     x = gaussian(m, k).bfloat16()
     weight = gaussian(n, k, seed=2) * k ** -0.5
@@ -141,12 +145,13 @@ def layer(kind: type, m: int, bar: float, n: int = 4096, k: int = 4096) -> Row:
     own = [kind.from_float(bf16[0]) for _ in range(count)]
     x32 = x.float()
     exact = x.double() @ bf16[0].weight.detach().double().t() + bias.double()
-    return Row(f"{kind.__name__}, bfloat16 in and out, {m}x{n}x{k}", lambda i: own[i % count](x),
+    return Row(lambda i: own[i % count](x),
                {"F.linear bf16": lambda i: bf16[i % len(bf16)](x),
                 "F.linear fp32": lambda i: fp32[i % len(fp32)](x32)},
                {"F.linear bf16": bar}, relative_error(exact), count)
 
 
+@named(lambda m, n, k, **_: f"training step of Fp8Linear (forward, gradients of x, weight, bias), {m}x{n}x{k}, warm")
 def training_step(bar: float, m: int = 512, n: int = 2048, k: int = 2048) -> Row:
     x = gaussian(m, k).bfloat16().requires_grad_()
     grad = gaussian(m, n, seed=4).bfloat16()
@@ -164,27 +169,23 @@ def training_step(bar: float, m: int = 512, n: int = 2048, k: int = 2048) -> Row
         return run
 
     exact = grad.double().t() @ x.detach().double()
-    return Row(f"training step of Fp8Linear (forward, gradients of x, weight, bias), {m}x{n}x{k}, warm",
-               step(own), {"nn.Linear bf16": step(float_layer)}, {"nn.Linear bf16": bar},
-               relative_error(exact))
+    return Row(step(own), {"nn.Linear bf16": step(float_layer)}, {"nn.Linear bf16": bar}, relative_error(exact))
 
 
 # Plain weights on both sides: how they lie, and the least by rows.
 PLAIN = ("[N, K]", "[K, N]")
 PLAIN_BARS = ((1, 0.97), (4, 0.97), (16, 1.1), (64, 1.05), (256, 1.0), (1024, 1.0))
 
-ROWS: list[Callable[[], Row]] = [
-    *(lambda m=m, bar=bar: fp8_product(m, bar) for m, bar in ((1, 20.0), (16, 8.0), (256, 2.2))),
-    *(lambda m=m, bar=bar: int8_product(m, bar) for m, bar in ((1, 5.0), (16, 4.0), (256, 1.2))),
-    *(lambda m=m, bar=bar, layout=layout: int8_product(m, bar, layout) for layout in PLAIN for m, bar in PLAIN_BARS),
-    *(lambda m=m, bar=bar, layout=layout: bfloat16_plain(m, bar, layout) for layout in PLAIN for m, bar in PLAIN_BARS),
-    lambda: attention("queries by keys", 128, 4096, 64),
-    lambda: attention("weights by values", 128, 64, 4096),
-    *(lambda m=m, bar=bar: layer(octavo.torch.nn.Int8Linear, m, bar)
-      for m, bar in ((1, 1.7), (16, math.nan), (256, 1.6))),
-    *(lambda m=m, bar=bar: layer(octavo.torch.nn.Fp8Linear, m, bar)
-      for m, bar in ((1, 1.7), (16, math.nan), (256, math.nan))),
-    lambda: training_step(1.08),
+ROWS: list[Problem] = [
+    *(fp8_product(m, bar) for m, bar in ((1, 20.0), (16, 8.0), (256, 2.2))),
+    *(int8_product(m, bar) for m, bar in ((1, 5.0), (16, 4.0), (256, 1.2))),
+    *(int8_product(m, bar, layout) for layout in PLAIN for m, bar in PLAIN_BARS),
+    *(bfloat16_plain(m, bar, layout) for layout in PLAIN for m, bar in PLAIN_BARS),
+    attention("queries by keys", 128, 4096, 64),
+    attention("weights by values", 128, 64, 4096),
+    *(layer(octavo.torch.nn.Int8Linear, m, bar) for m, bar in ((1, 1.7), (16, math.nan), (256, 1.6))),
+    *(layer(octavo.torch.nn.Fp8Linear, m, bar) for m, bar in ((1, 1.7), (16, math.nan), (256, math.nan))),
+    training_step(1.08),
     *w8a8_rows.ROWS,
     *llm_int8_rows.ROWS,
     *experts_rows.ROWS,
@@ -238,24 +239,24 @@ def overhead(rounds: int, least: float) -> list[list[str]]:
 # ---- the report -----------------------------------------------------------------------------------
 
 
-def figure(row: Row, rounds: int, least: float) -> list[list[str]]:
+def figure(name: str, row: Row, rounds: int, least: float, most: float) -> list[list[str]]:
     functions = {"ours": row.ours, "again": row.ours, **row.peers}
     with torch.no_grad():
-        errors = {name: row.error(f) if row.error else math.nan for name, f in functions.items()}
-        timed = measure(functions, rounds, least, row.rest)
+        errors = {who: row.error(f) if row.error else math.nan for who, f in functions.items()}
+        timed = measure(functions, rounds, least, row.rest, most)
     noise = ratio(timed["again"], timed["ours"])
-    begin = [row.name, f"{timed['ours'].median() * 1e6:.1f}", f"{errors['ours']:.2e}"]
+    begin = [name, f"{timed['ours'].median() * 1e6:.1f}", f"{errors['ours']:.2e}"]
     lines = []
-    for name in row.peers:
-        middle, low, high = ratio(timed[name], timed["ours"])
-        bar = row.bars.get(name, math.nan)
+    for peer in row.peers:
+        middle, low, high = ratio(timed[peer], timed["ours"])
+        bar = row.bars.get(peer, math.nan)
         verdict = "" if math.isnan(bar) else f"{bar:g}x: {'reached' if high >= bar else 'missed'}"
-        lines.append([*begin, name,
-                      f"{timed[name].median() * 1e6:.1f}", f"{errors[name]:.2e}",
+        lines.append([*begin, peer,
+                      f"{timed[peer].median() * 1e6:.1f}", f"{errors[peer]:.2e}",
                       f"{middle:.2f} [{low:.2f}, {high:.2f}]", verdict,
                       f"[{noise[1]:.2f}, {noise[2]:.2f}]"])
-    for name, reason in row.not_run.items():
-        lines.append([*begin, name, f"not run: {reason}", "", "", "", f"[{noise[1]:.2f}, {noise[2]:.2f}]"])
+    for peer, reason in row.not_run.items():
+        lines.append([*begin, peer, f"not run: {reason}", "", "", "", f"[{noise[1]:.2f}, {noise[2]:.2f}]"])
     return lines
 
 
@@ -263,6 +264,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.05, help="least time of a sample")
+    parser.add_argument("--most", type=float, default=60.0,
+                        help="seconds after which a row has no more rounds than it needs")
     parser.add_argument("--threads", type=int, default=0, help="0: all")
     parser.add_argument("--only", default="", help="rows whose name contains this")
     parser.add_argument("--write", nargs="?", const="torch", metavar="NAME",
@@ -272,10 +275,9 @@ def main() -> None:
         torch.set_num_threads(options.threads)
         octavo.set_num_threads(options.threads)
     lines = []
-    for make in ROWS:
-        row = make()
-        if options.only in row.name:
-            added = figure(row, options.rounds, options.seconds)
+    for problem in ROWS:
+        if options.only in problem.name:
+            added = figure(problem.name, problem.make(), options.rounds, options.seconds, options.most)
             print("  ".join(added[0]), file=sys.stderr)
             lines += added
     chosen = [*(["--only", options.only] if options.only else []),

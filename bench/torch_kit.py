@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What rows of torch_bench.py are made of, and how implementations take turns."""
 
+import functools
+import inspect
 import math
 import time
 from typing import Callable, NamedTuple
@@ -9,12 +11,12 @@ import numpy as np
 import torch
 
 COLD_BYTES = 256 << 20
+LEAST_ROUNDS = 6  # the ends of six ratios are the 95 % interval of their median
 
 
 class Row(NamedTuple):
-    """One problem: ours and the peers, each a function of the index of the weights to use."""
+    """Ours and the peers, each a function of the index of the weights to use."""
 
-    name: str
     ours: Callable[[int], object]
     peers: dict[str, Callable[[int], object]]
     bars: dict[str, float]  # least times as fast, by peer
@@ -22,6 +24,25 @@ class Row(NamedTuple):
     copies: int = 1
     not_run: dict[str, str] = {}  # why peers that are not there are not
     rest: float = 0.0  # seconds before a sample, in which threads of a peer fall asleep
+
+
+class Problem(NamedTuple):
+    """A row that is made when it is wanted: operands take longer to make than to multiply."""
+
+    name: str
+    make: Callable[[], Row]
+
+
+def named(name: Callable[..., str]) -> Callable[[Callable[..., Row]], Callable[..., Problem]]:
+    """Of a function that makes a row: it gives a problem instead, called name(**its arguments)."""
+    def decorate(make: Callable[..., Row]) -> Callable[..., Problem]:
+        @functools.wraps(make)
+        def problem(*args, **kwargs) -> Problem:
+            bound = inspect.signature(make).bind(*args, **kwargs)
+            bound.apply_defaults()
+            return Problem(name(**bound.arguments), functools.partial(make, *args, **kwargs))
+        return problem
+    return decorate
 
 
 class Timed(NamedTuple):
@@ -45,10 +66,14 @@ def calls_for(function: Callable[[int], object], least: float) -> int:
 
 
 def measure(functions: dict[str, Callable[[int], object]], rounds: int, least: float,
-            rest: float = 0.0) -> dict[str, Timed]:
+            rest: float = 0.0, most: float = math.inf) -> dict[str, Timed]:
+    """Rounds of samples that last `least` seconds each; after `most` seconds LEAST_ROUNDS of them do."""
     calls = {name: calls_for(function, least) for name, function in functions.items()}
     seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(rounds):
+    begin = time.perf_counter()
+    for done in range(rounds):
+        if done >= LEAST_ROUNDS and time.perf_counter() - begin > most:
+            break
         for name, function in functions.items():
             time.sleep(rest)
             start = time.perf_counter()

@@ -9,7 +9,7 @@ import torch
 import octavo
 import octavo.torch
 from octavo.torch import nn
-from torch_kit import Row, copies_of, gaussian
+from torch_kit import Row, copies_of, gaussian, named
 
 FP8, INT8 = "float8_e4m3fn", "int8"
 
@@ -38,6 +38,8 @@ KINDS = (
 )
 
 
+@named(lambda kind, m, quantised, n, k:
+       f"layer, {kind.name}, {'codes' if quantised else 'bfloat16'} in, {m}x{n}x{k}")
 def row(kind: Kind, m: int, quantised: bool, n: int = 4096, k: int = 4096) -> Row:
     x = gaussian(m, k).bfloat16()
     bias = gaussian(n, seed=3).bfloat16()
@@ -48,12 +50,11 @@ def row(kind: Kind, m: int, quantised: bool, n: int = 4096, k: int = 4096) -> Ro
     given = (q.data, q.scale, q.azp) if quantised else (x,)
     count = len(layers)
     bar = 1 / 1.05 if quantised else 1 / 1.12 if m >= 16 else math.nan
-    return Row(f"layer, {kind.name}, {'codes' if quantised else 'bfloat16'} in, {m}x{n}x{k}",
-               lambda i: layers[i % count](*given),
+    return Row(lambda i: layers[i % count](*given),
                {"bare product": lambda i: octavo.scaled_mm(q, packed[i % count], bias=bias,
                                                            out_dtype=torch.bfloat16)},
                {"bare product": round(bar, 3)}, copies=count)
 
 
-ROWS = [lambda kind=kind, m=m, quantised=quantised: row(kind, m, quantised)
+ROWS = [row(kind, m, quantised)
         for quantised in (True, False) for kind in KINDS for m in (1, 7, 16, 64, 513)]

@@ -14,7 +14,7 @@ import torch
 
 import octavo.torch
 from experts_rows import Sizes, float_experts, loop, routes
-from torch_kit import Row, copies_of, gaussian, relative_error
+from torch_kit import Row, copies_of, gaussian, named, relative_error
 
 ZEN = "zentorch"
 
@@ -35,6 +35,7 @@ def int8_weights(n: int, k: int) -> tuple[octavo.Quantized, list[torch.Tensor]]:
     return w, [w.data.clone() for _ in range(copies_of(n * k))]
 
 
+@named(lambda m, n, k: f"Int8Linear of int8 codes, bfloat16 in and out, {m}x{n}x{k}")
 def int8_layer(m: int, n: int = 4096, k: int = 4096) -> Row:
     x = gaussian(m, k).bfloat16()
     w, codes = int8_weights(n, k)
@@ -43,10 +44,10 @@ def int8_layer(m: int, n: int = 4096, k: int = 4096) -> Row:
     count = len(codes)
     peers = {ZEN: lambda i: zen.zentorch_dynamic_qlinear(x, codes[i % count], scale)} if zen else {}
     exact = x.double() @ octavo.dequantize(w).double().t()
-    return Row(f"Int8Linear of int8 codes, bfloat16 in and out, {m}x{n}x{k}",
-               lambda i: own[i % count](x), peers, {}, relative_error(exact), count, NOT_RUN)
+    return Row(lambda i: own[i % count](x), peers, {}, relative_error(exact), count, NOT_RUN)
 
 
+@named(lambda m, n, k: f"bfloat16 product, packed weight, {m}x{n}x{k}")
 def bfloat16_product(m: int, n: int = 4096, k: int = 4096) -> Row:
     x = gaussian(m, k).bfloat16()
     w = (gaussian(n, k, seed=2) * k ** -0.5).bfloat16()
@@ -57,8 +58,7 @@ def bfloat16_product(m: int, n: int = 4096, k: int = 4096) -> Row:
         theirs = [zen.zentorch_weight_prepack_for_linear(w) for _ in range(count)]
         peers[ZEN] = lambda i: zen.zentorch_linear_unary(x, theirs[i % count],
                                                          is_weight_prepacked=True)
-    return Row(f"bfloat16 product, packed weight, {m}x{n}x{k}",
-               lambda i: octavo.scaled_mm(x, own[i % count], out_dtype=torch.bfloat16), peers, {},
+    return Row(lambda i: octavo.scaled_mm(x, own[i % count], out_dtype=torch.bfloat16), peers, {},
                relative_error(x.double() @ w.double().t()), count, NOT_RUN)
 
 
@@ -68,6 +68,8 @@ def int8_experts(sizes: Sizes) -> tuple[torch.nn.Module, dict[str, torch.Tensor]
     return own, own.state_dict()
 
 
+@named(lambda m, sizes: f"FusedMoE, int8 channels, int8 activations, {sizes.experts} experts, "
+                        f"top {sizes.topk}, {m}x{sizes.inner}x{sizes.hidden}")
 def experts(m: int, sizes: Sizes = Sizes()) -> Row:
     own, state = int8_experts(sizes)
     w13, s13, w2, s2 = (state[name] for name in ("w13", "w13_scale", "w2", "w2_scale"))
@@ -82,11 +84,8 @@ def experts(m: int, sizes: Sizes = Sizes()) -> Row:
 
     exact = loop(x.double(), lambda e: w13[e].double() * s13[e].double()[:, None],
                  lambda e: w2[e].double() * s2[e].double()[:, None], weights, turns[0])
-    return Row(f"FusedMoE, int8 channels, int8 activations, {sizes.experts} experts, "
-               f"top {sizes.topk}, {m}x{sizes.inner}x{sizes.hidden}",
-               lambda i: own(x, weights, turns[i % len(turns)]), {ZEN: peer} if zen else {}, {},
+    return Row(lambda i: own(x, weights, turns[i % len(turns)]), {ZEN: peer} if zen else {}, {},
                relative_error(exact), len(turns), NOT_RUN)
 
 
-ROWS = [lambda make=make, m=m: make(m)
-        for make in (int8_layer, bfloat16_product, experts) for m in (1, 16, 256)]
+ROWS = [kind(m) for kind in (int8_layer, bfloat16_product, experts) for m in (1, 16, 256)]

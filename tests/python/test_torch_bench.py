@@ -48,15 +48,27 @@ def small_rows(bench):
 
 def test_every_kind_of_row_is_timed_beside_its_peers(bench):
     names = []
-    for row in small_rows(bench):
-        lines = bench.figure(row, 1, 0.0)
-        assert [line[3] for line in lines] == [*row.peers, *row.not_run], row.name
+    for name, make in small_rows(bench):
+        row = make()
+        lines = bench.figure(name, row, 1, 0.0, 60.0)
+        assert [line[3] for line in lines] == [*row.peers, *row.not_run], name
         for line, peer in zip(lines, row.peers):
             ours, theirs = float(line[1]), float(line[4])
-            assert ours > 0 and theirs > 0, (row.name, peer)
-            assert row.error is None or 0 < float(line[2]) < 1, row.name
-        names.append(row.name)
+            assert ours > 0 and theirs > 0, (name, peer)
+            assert row.error is None or 0 < float(line[2]) < 1, name
+        names.append(name)
     assert len(set(names)) == len(names)
+
+
+def test_rows_have_names_of_their_own_before_any_is_made(bench):
+    names = [problem.name for problem in bench.ROWS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("most, rounds", [(60.0, 9), (0.0, 6)])
+def test_rows_that_take_long_have_fewer_rounds(bench, most, rounds):
+    timed = bench.measure({"ours": lambda i: None}, 9, 0.0, most=most)
+    assert len(timed["ours"].seconds) == rounds
 
 
 def test_what_a_call_costs_is_timed_in_every_language(bench):
