@@ -19,6 +19,10 @@ class Sizes(NamedTuple):
     inner: int = 768
     hidden: int = 2048
 
+    def of(self, tokens: int) -> str:
+        """What names of rows say of a layer and the tokens that it takes."""
+        return f"{self.experts} experts, top {self.topk}, {tokens}x{self.inner}x{self.hidden}"
+
 
 class Routes(NamedTuple):
     """Where tokens go: calls take turns on experts where one call touches few of them."""
@@ -63,8 +67,7 @@ def loop(x: torch.Tensor, w13: Expert, w2: Expert, weights: torch.Tensor,
     return out.to(x.dtype)
 
 
-@named(lambda scheme, m, sizes, **_: f"FusedMoE {scheme}, {sizes.experts} experts, top {sizes.topk}, "
-                                     f"{m}x{sizes.inner}x{sizes.hidden}")
+@named(lambda scheme, m, sizes, **_: f"FusedMoE {scheme}, {sizes.of(m)}")
 def experts(scheme: str, m: int, bar: float, sizes: Sizes = Sizes()) -> Row:
     w13, w2 = float_experts(sizes)
     x = gaussian(m, sizes.hidden, seed=3).bfloat16()

@@ -140,8 +140,7 @@ def experts(form: Format, sizes: Sizes) -> Experts:
 
 
 @named(lambda form, m, wide, sizes:
-       f"FusedMoE, {form.name}, {'bfloat16' if wide else 'fp8'} activations, "
-       f"{sizes.experts} experts, top {sizes.topk}, {m}x{sizes.inner}x{sizes.hidden}")
+       f"FusedMoE, {form.name}, {'bfloat16' if wide else 'fp8'} activations, {sizes.of(m)}")
 def row(form: Format, m: int, wide: bool, sizes: Sizes = Sizes()) -> Row:
     made = experts(form, sizes)
     x = gaussian(m, sizes.hidden, seed=3).bfloat16()

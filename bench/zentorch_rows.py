@@ -68,8 +68,7 @@ def int8_experts(sizes: Sizes) -> tuple[torch.nn.Module, dict[str, torch.Tensor]
     return own, own.state_dict()
 
 
-@named(lambda m, sizes: f"FusedMoE, int8 channels, int8 activations, {sizes.experts} experts, "
-                        f"top {sizes.topk}, {m}x{sizes.inner}x{sizes.hidden}")
+@named(lambda m, sizes: f"FusedMoE, int8 channels, int8 activations, {sizes.of(m)}")
 def experts(m: int, sizes: Sizes = Sizes()) -> Row:
     own, state = int8_experts(sizes)
     w13, s13, w2, s2 = (state[name] for name in ("w13", "w13_scale", "w2", "w2_scale"))
