@@ -46,13 +46,17 @@ constexpr PackedStrip kManyRowsStrip{4, 4 * kChunkBytes, kManyRowsBlock * 4 * kP
 // whole tiles.
 constexpr std::int64_t kPartBytes = std::int64_t{256} << 10;
 // Bytes of A's rows that stay in a second-level cache of 2 MB beside panels; of those of a chunk
-// that panels share; sums beside them. Panels are read once more for every so many rows.
+// that panels share, beside two panels' chunks; sums of the panels that share them. Panels are read
+// once more for every block of rows, equal ones, so that none is read for a few; up to so many rows
+// are one, since rows come sooner than panels then.
 constexpr std::int64_t kCachedRows = std::int64_t{1} << 20;
-constexpr std::int64_t kSharedRows = std::int64_t{512} << 10;
-constexpr std::int64_t kSharingSums = std::int64_t{128} << 10;
-constexpr std::int64_t kTurnedSums = std::int64_t{32} << 10;
+constexpr std::int64_t kSharingBlock = 192, kSharingAlone = 256;
+constexpr std::int64_t kSharedRows = kSharingBlock * (std::int64_t{4} << 10);
+constexpr std::int64_t kSharingSums = kSharingBlock * 16 * kPanelWidth;
 constexpr std::int64_t kSharingPanels = 4;
-constexpr std::int64_t kSharingBlock = 256;
+// Sums of panels that turned rows meet one after the other: of rows that stay there, and of more.
+constexpr std::int64_t kTurnedSums = std::int64_t{32} << 10;
+constexpr std::int64_t kManyTurnedSums = std::int64_t{128} << 10;
 // Sums of panels that are read side by side: those of up to so many rows stay in the first-level
 // cache, for each byte of the weight's elements. More would leave pieces of a row too short for
 // memory.
@@ -218,11 +222,19 @@ const PackedStrip& packed_strip(const DotMember& d) noexcept {
 bool shares_rows(const DotMember& d, std::int64_t rows) noexcept {
   const bool several_chunks = d.steps > kChunkBytes / step_bytes(d);
   const std::int64_t counted = std::clamp<std::int64_t>(rows, 1, kCachedRows);  // of any number
-  const bool decoded = d.p->b.packed != nullptr || rows <= kSharingBlock;
+  const bool decoded = d.p->b.packed != nullptr || rows <= kSharingAlone;
   return d.path.kernels().fetches_rows && d.plain == nullptr && d.segments.most == 0 &&
          !packs_strips(d) && d.n >= kSharingPanels * kPanelWidth &&
          (d.path.direct != nullptr || (several_chunks && decoded && d.path.integers == nullptr)) &&
          d.k > kCachedRows / (counted * element_bytes(d.path.rows));
+}
+
+// Rows of a block that panels share.
+std::int64_t sharing_rows(const DotMember& d) noexcept {
+  if (d.m <= kSharingAlone) return d.m;
+  const std::int64_t unit = d.path.kernels().register_rows;
+  const std::int64_t blocks = (d.m + kSharingBlock - 1) / kSharingBlock;
+  return ((d.m + blocks - 1) / blocks + unit - 1) / unit * unit;
 }
 
 // In steps of K; `strip` panels.
@@ -254,7 +266,7 @@ std::int64_t whole_chunk(const DotMember& d) noexcept {
 
 // Sums of panels that turned rows meet one after the other.
 std::int64_t turned_sums(const DotMember& d) noexcept {
-  return d.k > kCachedRows / (d.m * element_bytes(d.path.rows)) ? kSharingSums : kTurnedSums;
+  return d.k > kCachedRows / (d.m * element_bytes(d.path.rows)) ? kManyTurnedSums : kTurnedSums;
 }
 
 // Panels whose sums, and scales of so many segments, stay in the caches.
@@ -355,7 +367,7 @@ void lengthen(DotMember& d) noexcept {
 }
 
 bool lengthen_shared(DotMember& d) noexcept {
-  const std::int64_t few = std::min(d.m, kSharingBlock);
+  const std::int64_t few = std::min(d.m, kSharingAlone);
   if (!shares_rows(d, d.m) && !shares_rows(d, few)) return false;
   const std::int64_t panels = panel_count(d);
   const std::int64_t sums = few * kPanelWidth;
@@ -387,7 +399,7 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
     d.block_rows = turned_rows(d.m);
   }
   d.shares_rows = shares_rows(d, d.m);
-  if (d.shares_rows) d.block_rows = std::min(d.m, kSharingBlock);
+  if (d.shares_rows) d.block_rows = sharing_rows(d);
   if (packs_strips(d)) d.block_rows = std::min(d.m, packed_strip(d).block_rows);
   d.strip = strip_panels(d, d.segments.most);
   const std::int64_t most = longest_chunk(d, d.strip);
