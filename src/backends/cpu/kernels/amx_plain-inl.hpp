@@ -21,8 +21,10 @@
 
 #include "backends/cpu/kernels/amx_few_rows-inl.hpp"
 
-constexpr std::int64_t kPlainRows = 16;      // the most
-constexpr std::int64_t kColumnAhead = 2048;  // bytes of a column, ahead of what is read
+constexpr std::int64_t kPlainRows = 16;  // the most
+// Bytes of a column, ahead of what is read, on their way into the first-level cache: loads of
+// registers wait for each line that is farther away, most of all where threads share a core.
+constexpr std::int64_t kColumnAhead = 512;
 constexpr std::int64_t kTurnedBytes = 1024;  // 16 steps of 16 rows
 
 /// What multiplies steps that were packed in place.
@@ -141,7 +143,7 @@ struct NextColumns {
     if (first + kColumnAhead >= end) next += wrap;
     for (std::int64_t j = 0; j < columns.count; ++j, next += columns.ldb) {
       OCTAVO_FLAT_LOOP
-      for (std::int64_t k = 0; k < bytes; k += kRegisterBytes) __builtin_prefetch(next + k, 0, 2);
+      for (std::int64_t k = 0; k < bytes; k += kRegisterBytes) __builtin_prefetch(next + k);
     }
   }
 };
