@@ -102,12 +102,17 @@ struct Product {
 
 /// Lines of what is read next, some for each register's depth, on their way into the second-level
 /// cache: the first-level one has few buffers for such lines, and loads of registers wait for them.
+/// Those of the panel at hand, which up to 16 rows read once, go there (go_near), a few before each
+/// product: registers would wait longer for the second level.
 struct Ahead {
   const char* at;
   std::int64_t lines;
   bool in_first_turn = false;  // else in both, which fetch half as much
   void go() {
     for (std::int64_t line = 0; line < lines; ++line, at += 64) __builtin_prefetch(at, 0, 2);
+  }
+  void go_near(std::int64_t count) {
+    for (; count > 0; --count, at += 64) __builtin_prefetch(at);
   }
 };
 
@@ -231,23 +236,30 @@ OCTAVO_KERNEL void tile_16x64(const Operands& o, std::int64_t count, std::int64_
   const char* a = o.a;
   const char* b = o.b;
   const std::int64_t lda = o.lda, ldb = o.ldb;
+  const bool near = next.in_first_turn;
+  const std::int64_t share = near ? next.lines / vectors : 0;
+  const std::int64_t rest = near ? next.lines % vectors : 0;
   for (; count > 0; --count, a += kRegisterBytes, b += kRegisterSteps * ldb) {
     Registers::template load<4>(a, lda);
     Registers::template load<5>(b, ldb);
+    ahead.go_near(share);
     Kind::template add<0, 4, 5>();
     if (vectors > 1) {
       Registers::template load<6>(b + kRegisterBytes, ldb);
+      ahead.go_near(share);
       Kind::template add<1, 4, 6>();
     }
     if (vectors > 2) {
       Registers::template load<7>(b + 2 * kRegisterBytes, ldb);
+      ahead.go_near(share);
       Kind::template add<2, 4, 7>();
     }
     if (vectors > 3) {
       Registers::template load<5>(b + 3 * kRegisterBytes, ldb);
+      ahead.go_near(share);
       Kind::template add<3, 4, 5>();
     }
-    ahead.go();
+    near ? ahead.go_near(rest) : ahead.go();
   }
   next = ahead;
 }
