@@ -107,7 +107,7 @@ struct Product {
 struct Ahead {
   const char* at;
   std::int64_t lines;
-  bool in_first_turn = false;  // else in both, which fetch half as much
+  bool streams = false;  // all with the first turn; else with both, which fetch half as much
   void go() {
     for (std::int64_t line = 0; line < lines; ++line, at += 64) __builtin_prefetch(at, 0, 2);
   }
@@ -128,7 +128,7 @@ struct Operands {
 // Lines of the registers that are loaded a turn later, from the second-level cache into the first;
 // two turns where a panel is on its way from memory. Loads of registers keep no more than a few
 // lines on their way, fewer still where another thread shares the core.
-inline std::int64_t turns_ahead(const Ahead& next) { return next.in_first_turn ? 2 : 1; }
+inline std::int64_t turns_ahead(const Ahead& next) { return next.streams ? 2 : 1; }
 template <std::int64_t first, std::int64_t end>
 OCTAVO_INLINE void fetch_lines(const char* at, std::int64_t stride) {
   OCTAVO_FLAT_LOOP
@@ -236,7 +236,7 @@ OCTAVO_KERNEL void tile_16x64(const Operands& o, std::int64_t count, std::int64_
   const char* a = o.a;
   const char* b = o.b;
   const std::int64_t lda = o.lda, ldb = o.ldb;
-  const bool near = next.in_first_turn;
+  const bool near = next.streams;
   const std::int64_t share = near ? next.lines / vectors : 0;
   const std::int64_t rest = near ? next.lines % vectors : 0;
   for (; count > 0; --count, a += kRegisterBytes, b += kRegisterSteps * ldb) {
@@ -444,7 +444,7 @@ void products(const Product& p, const Kind& kind, const Operands& o, std::int64_
     begin_sums(p.rows, vectors, old != nullptr ? old + v * kSumWidth : nullptr);
     Ahead none{nullptr, 0};
     add_depth(p, kind, {o.a, o.lda, o.b + v * Kind::kForm.vector_bytes, o.ldb}, vectors, depth,
-              v > 0 && ahead.in_first_turn ? none : ahead);
+              v > 0 && ahead.streams ? none : ahead);
     end_sums(p.rows, vectors, static_cast<char*>(c) + v * kSumWidth);
   }
 }
