@@ -161,6 +161,7 @@ TEST(DotMachines, ShareRowsThatACacheDoesNotKeep) {
   for (const char* line :
        {"scaled_mm bf16:bf16:fp32 bias 140x257x3900",
         "scaled_mm e5m2:e4m3fnuz:fp32 scale=token:channel 280x257x2100",
+        "scaled_mm uint8:int8:fp32 scale=token:channel azp 300x321x3600",
         // Three blocks, the last of them lower, two chunks.
         "scaled_mm uint8:int8:fp32 scale=token:channel azp 386x321x4200",
         // More than are read beside a plain weight: several parts, chunks and strips, the last of
