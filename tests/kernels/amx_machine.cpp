@@ -35,49 +35,79 @@ amx::Tiles& tiles() {
 
 constexpr std::size_t kColumns = amx::Tiles::kBytes / 4;
 
-// sums[j] += the sum of four signed bytes of a times four of column j, for every step.
-void add_bytes_to(std::uint32_t (&sums)[kColumns], const char* a, const amx::Tiles::Tile& b) {
-  for (std::size_t k = 0; k < b.rows; ++k) {
-    for (std::size_t i = 0; i < 4; ++i) {
-      const int left = static_cast<signed char>(a[4 * k + i]);
-      for (std::size_t j = 0; j < kColumns; ++j) {
-        sums[j] +=
-            static_cast<std::uint32_t>(left * static_cast<signed char>(b.data[k][4 * j + i]));
+// The elements of two tiles as numbers, read once for all sums of a product: element i of the words
+// of 32 bits of a by [i][row][step of k], of b by [i][step][column].
+template <class Number, int elements>
+struct Elements {
+  using Tile = Number[elements][amx::Tiles::kRows][kColumns];
+  std::size_t steps;
+  Tile a, b;
+
+  template <class Read>
+  Elements(const amx::Tiles::Operands& o, const Read& read) : steps(o.b.rows) {
+    fill(a, o.a, read);
+    fill(b, o.b, read);
+  }
+
+  template <class Read>
+  static void fill(Tile& numbers, const amx::Tiles::Tile& tile, const Read& read) {
+    for (std::size_t row = 0; row < tile.rows; ++row) {
+      std::uint32_t words[kColumns];
+      std::memcpy(words, tile.data[row].data(), sizeof(words));
+      for (int i = 0; i < elements; ++i) {
+        for (std::size_t j = 0; j < kColumns; ++j) numbers[i][row][j] = read(words[j], i);
       }
     }
+  }
+};
+
+// sums[j] += the products of a row's signed bytes and those of column j, whose sum float32 holds.
+using ByteElements = Elements<float, 4>;
+constexpr auto byte_of_word = [](std::uint32_t word, int i) {
+  return static_cast<float>(static_cast<std::int32_t>(word << (24 - 8 * i)) >> 24);
+};
+void add_row(std::uint32_t (&sums)[kColumns], const ByteElements& e, std::size_t row) {
+  float exact[kColumns] = {};
+  for (std::size_t step = 0; step < e.steps; ++step) {
+    for (std::size_t i = 0; i < 4; ++i) {
+      for (std::size_t j = 0; j < kColumns; ++j) exact[j] += e.a[i][row][step] * e.b[i][step][j];
+    }
+  }
+  for (std::size_t j = 0; j < kColumns; ++j) {
+    sums[j] += static_cast<std::uint32_t>(static_cast<std::int32_t>(exact[j]));
   }
 }
 
 // even[j], odd[j] += a product, fused, for every step; then they are added to each other and to
 // sums[j].
-void add_halves_to(float (&sums)[kColumns], const char* a, const amx::Tiles::Tile& b) {
-  float chains[2][kColumns] = {};
-  for (std::size_t k = 0; k < b.rows; ++k) {
-    for (std::size_t i = 0; i < 2; ++i) {
-      const float left = amx::Tiles::half(a + 4 * k + 2 * i);
-      for (std::size_t j = 0; j < kColumns; ++j) {
-        const float right = amx::Tiles::half(b.data[k].data() + 4 * j + 2 * i);
-        chains[i][j] = amx::Tiles::flushed(std::fma(left, right, chains[i][j]));
-      }
+using HalfElements = Elements<float, 2>;
+constexpr auto half_of_word = [](std::uint32_t word, int i) {
+  return amx::Tiles::flushed(std::bit_cast<float>(word >> 16 * i << 16));
+};
+void add_row(float (&sums)[kColumns], const HalfElements& e, std::size_t row) {
+  float even[kColumns] = {}, odd[kColumns] = {};
+  for (std::size_t step = 0; step < e.steps; ++step) {
+    for (std::size_t j = 0; j < kColumns; ++j) {
+      even[j] = amx::Tiles::flushed(std::fma(e.a[0][row][step], e.b[0][step][j], even[j]));
+      odd[j] = amx::Tiles::flushed(std::fma(e.a[1][row][step], e.b[1][step][j], odd[j]));
     }
   }
   for (std::size_t j = 0; j < kColumns; ++j) {
-    const float pair = amx::Tiles::flushed(chains[0][j] + chains[1][j]);
+    const float pair = amx::Tiles::flushed(even[j] + odd[j]);
     sums[j] = amx::Tiles::flushed(amx::Tiles::flushed(sums[j]) + pair);
   }
 }
 
-// sums[j] += the sum of four codes of a times four of column j, for every step: exact, rounded
-// once.
-void add_codes_to(float (&sums)[kColumns], const char* a, const amx::Tiles::Tile& b) {
-  const auto number = [](char code) {
-    return double{code_values(DType::float8_e4m3fn)[static_cast<std::uint8_t>(code)]};
-  };
+// sums[j] += the products of a row's codes and those of column j: exact, rounded once.
+using CodeElements = Elements<double, 4>;
+constexpr auto code_of_word = [](std::uint32_t word, int i) {
+  return double{code_values(DType::float8_e4m3fn)[word >> 8 * i & 0xFFU]};
+};
+void add_row(float (&sums)[kColumns], const CodeElements& e, std::size_t row) {
   double exact[kColumns] = {};
-  for (std::size_t k = 0; k < b.rows; ++k) {
+  for (std::size_t step = 0; step < e.steps; ++step) {
     for (std::size_t i = 0; i < 4; ++i) {
-      const double left = number(a[4 * k + i]);
-      for (std::size_t j = 0; j < kColumns; ++j) exact[j] += left * number(b.data[k][4 * j + i]);
+      for (std::size_t j = 0; j < kColumns; ++j) exact[j] += e.a[i][row][step] * e.b[i][step][j];
     }
   }
   for (std::size_t j = 0; j < kColumns; ++j) {
@@ -105,23 +135,23 @@ struct Registers {
   }
   template <int c, int a, int b>
   static void add_bytes() {
-    add<std::uint32_t>(tiles().operands(c, a, b), add_bytes_to);
+    add<std::uint32_t, ByteElements>(tiles().operands(c, a, b), byte_of_word);
   }
   template <int c, int a, int b>
   static void add_halves() {
-    add<float>(tiles().operands(c, a, b), add_halves_to);
+    add<float, HalfElements>(tiles().operands(c, a, b), half_of_word);
   }
   template <int c, int a, int b>
   static void add_e4m3() {
-    add<float>(tiles().operands(c, a, b), add_codes_to);
+    add<float, CodeElements>(tiles().operands(c, a, b), code_of_word);
   }
-  template <class Sum>
-  static void add(const amx::Tiles::Operands& o,
-                  void (*to)(Sum (&)[kColumns], const char*, const amx::Tiles::Tile&)) {
+  template <class Sum, class Numbers, class Read>
+  static void add(const amx::Tiles::Operands& o, const Read& read) {
+    const Numbers elements(o, read);
     for (std::size_t r = 0; r < o.c.rows; ++r) {
       Sum sums[kColumns];
       std::memcpy(sums, o.c.data[r].data(), sizeof(sums));
-      to(sums, o.a.data[r].data(), o.b);
+      add_row(sums, elements, r);
       std::memcpy(o.c.data[r].data(), sums, sizeof(sums));
     }
   }

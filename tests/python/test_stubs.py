@@ -147,6 +147,9 @@ def package(stub, tmp_path_factory):
                     ignore=shutil.ignore_patterns("torch", "bnb", "*.so", "*.pyi"))
     shutil.copy(stub, folder / "octavo" / "_octavo.pyi")
     assert (folder / "octavo" / "py.typed").exists()
+    # PyTorch imports transformers, whose 2900 files this part of the package has nothing from.
+    (folder / "mypy.ini").write_text("[mypy]\nignore_missing_imports = True\n"
+                                     "[mypy-transformers.*]\nfollow_imports = skip\n")
     return folder
 
 
@@ -158,7 +161,7 @@ def mypy(folder, *arguments):
 def test_mypy_accepts_the_package_and_a_right_program(package):
     pytest.importorskip("mypy")
     (package / "right.py").write_text(RIGHT)
-    done = mypy(package, "--ignore-missing-imports", "right.py", "octavo")
+    done = mypy(package, "right.py", "octavo")
     assert done.returncode == 0, done.stdout
 
 
@@ -166,6 +169,6 @@ def test_mypy_refuses_wrong_programs(package):
     pytest.importorskip("mypy")
     lines = ["import numpy as np", "import octavo", "x = np.ones((2, 2), np.float32)", *(line for line, _ in WRONG)]
     (package / "wrong.py").write_text("\n".join(lines) + "\n")
-    done = mypy(package, "--ignore-missing-imports", "wrong.py")
+    done = mypy(package, "wrong.py")
     found = dict(re.findall(r"^wrong\.py:(\d+): error: .*\[([a-z-]+)\]$", done.stdout, re.MULTILINE))
     assert found == {str(number): kind for number, (_, kind) in enumerate(WRONG, 4)}, done.stdout
