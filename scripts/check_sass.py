@@ -12,8 +12,9 @@ import json
 import re
 import sys
 import tomllib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from fnmatch import fnmatchcase
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -235,11 +236,10 @@ def run(build: Path, write: bool) -> list[str]:
         print(f"check_sass: skipped: {'nvcc' if nvcc is None else 'nvdisasm'} was not found")
         return []
     rows = read_rows(KERNELS.read_text(encoding="utf-8"))
-    sources = sorted((ROOT / "src/backends/cuda/kernels").glob("*.cu"))
-    with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda source: sass.read_image(build / "cuda" / source.stem,
-                                                               ARCHITECTURES.get(source.name, "sm_90a"), nvdisasm),
-                                [PRIMITIVES, *sources]))
+    sources = [PRIMITIVES, *sorted((ROOT / "src/backends/cuda/kernels").glob("*.cu"))]
+    with ProcessPoolExecutor() as processes:
+        results = list(processes.map(sass.read_image, [build / "cuda" / source.stem for source in sources],
+                                     [ARCHITECTURES.get(source.name, "sm_90a") for source in sources], repeat(nvdisasm)))
     found = list(all_primitives(results[0], read_primitives(PRIMITIVES.with_suffix(".txt").read_text()),
                                 unused_members(MACHINE.read_text(), PRIMITIVES.read_text())))
     kernels = {name: kernel for result in results[1:] for name, kernel in result.items()}
