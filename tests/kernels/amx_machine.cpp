@@ -61,6 +61,15 @@ struct Elements {
   }
 };
 
+template <class Number>
+void add_fours(Number (&sums)[kColumns], const Elements<Number, 4>& e, std::size_t row) {
+  for (std::size_t step = 0; step < e.steps; ++step) {
+    for (std::size_t i = 0; i < 4; ++i) {
+      for (std::size_t j = 0; j < kColumns; ++j) sums[j] += e.a[i][row][step] * e.b[i][step][j];
+    }
+  }
+}
+
 // sums[j] += the products of a row's signed bytes and those of column j, whose sum float32 holds.
 using ByteElements = Elements<float, 4>;
 constexpr auto byte_of_word = [](std::uint32_t word, int i) {
@@ -68,11 +77,7 @@ constexpr auto byte_of_word = [](std::uint32_t word, int i) {
 };
 void add_row(std::uint32_t (&sums)[kColumns], const ByteElements& e, std::size_t row) {
   float exact[kColumns] = {};
-  for (std::size_t step = 0; step < e.steps; ++step) {
-    for (std::size_t i = 0; i < 4; ++i) {
-      for (std::size_t j = 0; j < kColumns; ++j) exact[j] += e.a[i][row][step] * e.b[i][step][j];
-    }
-  }
+  add_fours(exact, e, row);
   for (std::size_t j = 0; j < kColumns; ++j) {
     sums[j] += static_cast<std::uint32_t>(static_cast<std::int32_t>(exact[j]));
   }
@@ -105,11 +110,7 @@ constexpr auto code_of_word = [](std::uint32_t word, int i) {
 };
 void add_row(float (&sums)[kColumns], const CodeElements& e, std::size_t row) {
   double exact[kColumns] = {};
-  for (std::size_t step = 0; step < e.steps; ++step) {
-    for (std::size_t i = 0; i < 4; ++i) {
-      for (std::size_t j = 0; j < kColumns; ++j) exact[j] += e.a[i][row][step] * e.b[i][step][j];
-    }
-  }
+  add_fours(exact, e, row);
   for (std::size_t j = 0; j < kColumns; ++j) {
     sums[j] = amx::Tiles::flushed(amx::Tiles::flushed(sums[j]) + static_cast<float>(exact[j]));
   }
