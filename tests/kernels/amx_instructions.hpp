@@ -66,10 +66,8 @@ class Tiles {
   static float flushed(float x) {
     return std::abs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0F, x) : x;
   }
-  static float half(const char* bits) {
-    std::uint16_t word;
-    std::memcpy(&word, bits, sizeof(word));
-    return flushed(std::bit_cast<float>(static_cast<std::uint32_t>(word) << 16));
+  static float half(std::uint16_t bits) {
+    return flushed(std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16));
   }
 
  private:

@@ -87,7 +87,7 @@ void add_row(std::uint32_t (&sums)[kColumns], const ByteElements& e, std::size_t
 // sums[j].
 using HalfElements = Elements<float, 2>;
 constexpr auto half_of_word = [](std::uint32_t word, int i) {
-  return amx::Tiles::flushed(std::bit_cast<float>(word >> 16 * i << 16));
+  return amx::Tiles::half(static_cast<std::uint16_t>(word >> 16 * i));
 };
 void add_row(float (&sums)[kColumns], const HalfElements& e, std::size_t row) {
   float even[kColumns] = {}, odd[kColumns] = {};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What instructions of Arm compute, in plain C++.
+// What instructions of Arm compute, in plain C++. What tests spend their time in is no call at any
+// level of the compiler's.
 #pragma once
 
 #include <array>
@@ -8,6 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+
+#include "backends/cpu/kernels/isa_region.hpp"
 
 namespace octavo::test::arm {
 
@@ -61,11 +64,8 @@ inline Sums sadalp(Sums sums, const Words& words) {
 using Halves = std::array<std::uint16_t, 8>;  // bfloat16
 using Floats = std::array<float, 4>;
 
-// What tests spend their time in is no call at any level of the compiler's.
-#define OCTAVO_TEST_INLINE __attribute__((always_inline)) inline
-
 /// Numbers below 2^-126 are zeros with their sign, those from 2^128 on infinite.
-OCTAVO_TEST_INLINE double flushed(double x) {
+OCTAVO_INLINE double flushed(double x) {
   if (std::abs(x) >= 0x1p128) return std::copysign(std::numeric_limits<double>::infinity(), x);
   return std::abs(x) < 0x1p-126 ? std::copysign(0.0, x) : x;
 }
@@ -75,7 +75,7 @@ inline double value_of_half(std::uint16_t bits) {
 
 /// The sum of numbers that float32 can hold, rounded to odd: cut off, and the last bit set where
 /// something was cut. Every NaN is the default one.
-OCTAVO_TEST_INLINE float add_to_odd(double a, double b) {
+OCTAVO_INLINE float add_to_odd(double a, double b) {
   const double sum = a + b;
   if (std::isnan(sum)) return std::numeric_limits<float>::quiet_NaN();
   if (std::isinf(sum)) return static_cast<float>(sum);

@@ -109,14 +109,15 @@ void expect_fused(const FloatOperands& x, const std::vector<float>& sums, bool a
   }
 }
 
+std::uint16_t half_at(const void* place) {
+  std::uint16_t bits;
+  std::memcpy(&bits, place, sizeof(bits));
+  return bits;
+}
+
 // Pairs that are rounded to odd have one answer, too.
 void expect_pairs(const FloatOperands& x, const std::vector<float>& sums, bool add) {
   const std::vector<float>& before = first_sums();
-  const auto half = [&](const void* place) {
-    std::uint16_t bits;
-    std::memcpy(&bits, place, sizeof(bits));
-    return bits;
-  };
   for (std::int64_t r = 0; r < Rows::kMost; ++r) {
     for (std::int64_t j = 0; j < kCols; ++j) {
       const auto i = static_cast<std::size_t>(r * kCols + j);
@@ -124,9 +125,9 @@ void expect_pairs(const FloatOperands& x, const std::vector<float>& sums, bool a
       for (std::int64_t k = 0; k < x.depth(); k += 2) {
         const bool both = k + 1 < x.depth();
         const std::uint8_t* row = x.a().row(r) + 2 * k;
-        const std::uint16_t a[] = {half(row), both ? half(row + 2) : std::uint16_t{0}};
-        const std::uint16_t b[] = {half(x.b().at(k, j)),
-                                   both ? half(x.b().at(k + 1, j)) : std::uint16_t{0}};
+        const std::uint16_t a[] = {half_at(row), both ? half_at(row + 2) : std::uint16_t{0}};
+        const std::uint16_t b[] = {half_at(x.b().at(k, j)),
+                                   both ? half_at(x.b().at(k + 1, j)) : std::uint16_t{0}};
         sum = arm::add_pair(sum, a, b);
       }
       ASSERT_TRUE(same_floats(&sums[i], &(sum += 0.0F), 1))
@@ -152,9 +153,7 @@ void expect_sums(const FloatOperands& x, const std::vector<float>& sums, bool ad
   }
 }
 void expect_blocks(const FloatOperands& x, const std::vector<float>& sums, bool add) {
-  const auto half = [](const void* place) {
-    return amx::Tiles::half(static_cast<const char*>(place));
-  };
+  const auto half = [](const void* place) { return amx::Tiles::half(half_at(place)); };
   expect_sums(x, sums, add, [&](float before, std::int64_t r, std::int64_t j) {
     return amx::add_blocks(
         before, x.depth(), [&](std::int64_t k) { return half(x.a().row(r) + 2 * k); },
