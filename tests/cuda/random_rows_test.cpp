@@ -5,7 +5,6 @@
 
 #include <cstring>
 #include <ostream>
-#include <sstream>
 
 #include "cuda/device_kit.hpp"
 #include "cuda/product_kit.hpp"
@@ -108,14 +107,7 @@ void check(const Drawn& d) {
 
 TEST(RandomRowsOnADevice, HaveTheBitsThatTheyHaveAmongOthers) {
   configure(40);
-  EXPECT_TRUE(rc::check("rows and layouts", [] {
-    const Drawn d = draw();
-    std::ostringstream text;
-    text << d;
-    RC_LOG() << text.str() << '\n';
-    const std::string failure = failures([&] { check(d); });
-    if (!failure.empty()) RC_FAIL(failure + text.str());
-  }));
+  EXPECT_TRUE(rc::check("rows and layouts", [] { check_drawn(draw(), check); }));
 }
 
 }  // namespace

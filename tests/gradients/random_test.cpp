@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random products: every gradient against float64.
 #include <ostream>
-#include <sstream>
 
 #include "gradients/check.hpp"
 #include "support/draw.hpp"
@@ -191,14 +190,7 @@ void check(const Drawn& d) {
 
 TEST(RandomGradients, AreThoseOfTheFormula) {
   configure(150);
-  EXPECT_TRUE(rc::check("every gradient of scaled_mm", [] {
-    const Drawn d = draw();
-    std::ostringstream text;
-    text << d;
-    RC_LOG() << text.str() << '\n';
-    const std::string failure = failures([&] { check(d); });
-    if (!failure.empty()) RC_FAIL(failure + text.str());
-  }));
+  EXPECT_TRUE(rc::check("every gradient of scaled_mm", [] { check_drawn(draw(), check); }));
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 #include <ostream>
-#include <sstream>
 
 #include "ops/helpers.hpp"
 #include "support/draw.hpp"
@@ -202,14 +201,7 @@ void check(const Drawn& d) {
 
 TEST(RandomQuantizers, HaveTheBitsOfTheReference) {
   configure();
-  EXPECT_TRUE(rc::check("codes, scales and zero points", [] {
-    const Drawn d = draw();
-    std::ostringstream text;
-    text << d;
-    RC_LOG() << text.str() << '\n';
-    const std::string failure = failures([&] { check(d); });
-    if (!failure.empty()) RC_FAIL(failure + text.str());
-  }));
+  EXPECT_TRUE(rc::check("codes, scales and zero points", [] { check_drawn(draw(), check); }));
 }
 
 }  // namespace

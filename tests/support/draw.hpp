@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <random>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,16 @@ std::string failures(const Call& call) {
     if (result.failed()) all += std::string(result.message()) + '\n';
   }
   return all;
+}
+
+/// One drawn problem, which a failure tells of beside what `check` expected of it.
+template <class Drawn, class Check>
+void check_drawn(const Drawn& drawn, const Check& check) {
+  std::ostringstream text;
+  text << drawn;
+  RC_LOG() << text.str() << '\n';
+  const std::string failure = failures([&] { check(drawn); });
+  if (!failure.empty()) RC_FAIL(failure + text.str());
 }
 
 /// Before each check; rapidcheck reads this once: OCTAVO_PROPERTY_CASES sets how many problems are
