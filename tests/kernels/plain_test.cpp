@@ -483,7 +483,7 @@ TEST(PlainKernels, OfTurnedRowsGiveTheBitsOfTiles) {
   for (const PlainTable& table : tables_that(&turned_of)) {
     const cpu::TurnedPlain& kernels = *turned_of(table);
     EXPECT_LE(kernels.most_rows, cpu::kMostPlainRows);
-    for (const std::int64_t rows : {1, 15, 16, 17, 31, 32, 33, 47, 64, 100}) {
+    for (const std::int64_t rows : {1, 15, 16, 17, 31, 32, 33, 47, 48, 49, 64, 80, 100}) {
       for (const std::int64_t columns : {1, 15, 16, 17, 31, 33, 48, 63, 64, 65, 130}) {
         for (const std::int64_t depth : {1, 2, 15, 31, 32, 33, 63, 64, 65, 127, 130, 200}) {
           if ((++turn + rows) % 5 != 0) continue;
