@@ -9,16 +9,21 @@ from numpy import ndarray
 from ._octavo import Quantized
 
 _operations: Any = None
+_tensor: Any = None  # torch.Tensor, once PyTorch is there
 
 
 def is_torch(value: object) -> bool:
     """Whether the value is a torch.Tensor, or an octavo.Quantized of them."""
+    global _tensor
+    if type(value) is _tensor:
+        return True
     if type(value) is Quantized:
         value = value.data
-    if type(value) is ndarray:
-        return False
     torch = sys.modules.get("torch")
-    return torch is not None and (type(value) is torch.Tensor or isinstance(value, torch.Tensor))
+    if type(value) is ndarray or torch is None:
+        return False
+    _tensor = torch.Tensor
+    return isinstance(value, _tensor)
 
 
 def torch_operations() -> Any:

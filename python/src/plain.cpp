@@ -5,32 +5,28 @@
 namespace octavo::python {
 namespace {
 
-// Raises what the attribute raises.
-nb::object get(nb::handle value, PyObject* name) {
-  const nb::object found = nb::steal(PyObject_GetAttr(value.ptr(), name));
-  if (!found.is_valid()) nb::raise_python_error();
-  return found;
-}
-
 // A tensor whose memory holds its elements, not their negatives; with `gradients`, one that needs
-// none.
+// none. Raises what the attributes raise.
 bool plain_tensor(nb::handle tensor, bool gradients) {
-  static PyObject* const is_neg = PyUnicode_InternFromString("is_neg");
-  static PyObject* const requires_grad = PyUnicode_InternFromString("requires_grad");
-  if (gradients && get(tensor, requires_grad).is(Py_True)) return false;
-  return get(tensor, is_neg)().is(Py_False);
+  static const nb::handle is_neg = PyUnicode_InternFromString("is_neg");
+  static const nb::handle requires_grad = PyUnicode_InternFromString("requires_grad");
+  if (gradients && nb::object(tensor.attr(requires_grad)).is(Py_True)) return false;
+  return tensor.attr(is_neg)().is(Py_False);  // without a bound method in between
 }
 
 bool all_plain(const nb::tuple& arguments, const nb::tuple& tensors, const nb::frozenset& others,
                bool gradients) {
+  nb::handle last;  // a call has many arguments of few types
   for (const nb::handle argument : arguments) {
     const nb::handle type = argument.type();
+    if (type.is(last)) continue;
     bool tensor = false;
     for (const nb::handle known : tensors) tensor = tensor || type.is(known);
     if (tensor ? !plain_tensor(argument, gradients)
                : PySet_Contains(others.ptr(), type.ptr()) != 1) {
       return false;
     }
+    if (!tensor) last = type;
   }
   return true;
 }

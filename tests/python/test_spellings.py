@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Numbers, types and integers in all the ways that Python and NumPy spell them, beside tensors of both frameworks."""
 
+import subprocess
+import sys
+import textwrap
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -95,6 +99,32 @@ def test_integers_of_literals_are_taken_as_8_bits(a, b):
         assert np.array_equal(np.asarray(octavo.grouped_mm(x[None], w[None])[0]), want)
         assert np.array_equal(np.asarray(octavo.scaled_grouped_mm(x[None], w[None])[0]), want)
     assert octavo.scaled_mm(np.zeros((0, 3), np.int64), np.zeros((3, 2), np.int64)).shape == (0, 2)
+
+
+# What a process may do first: octavo asks for PyTorch's types when it meets PyTorch, and not before.
+FIRST_CALLS = {
+    "a call before torch is there": """
+        assert octavo.scaled_mm(*arrays).tolist() == want and "torch" not in sys.modules
+        import torch
+        assert octavo.scaled_mm(*map(torch.tensor, arrays)).tolist() == want""",
+    "arrays by tensors": """
+        import torch
+        assert octavo.scaled_mm(arrays[0], torch.tensor(arrays[1])).tolist() == want""",
+    "a module in torch's place that cannot be imported": """
+        sys.modules["torch"] = None
+        assert octavo.scaled_mm(*arrays).tolist() == want""",
+    "a compiled call": """
+        import torch
+        compiled = torch.compile(octavo.scaled_mm, backend="eager", fullgraph=True)
+        assert compiled(*(torch.tensor(a, dtype=torch.int8) for a in arrays)).tolist() == want""",
+}
+
+
+@pytest.mark.parametrize("calls", FIRST_CALLS.values(), ids=FIRST_CALLS)
+def test_first_calls_of_a_process(calls):
+    begin = "import sys, numpy, octavo\narrays, want = [numpy.array([[2]])] * 2, [[4.0]]\n"
+    done = subprocess.run([sys.executable, "-c", begin + textwrap.dedent(calls)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("values, place", [([[1, 300]], r"got 300 at \[0, 1\]"), ([[-1, 0], [200, 0]], r"got 200 at \[1, 0\]"),
