@@ -16,10 +16,10 @@ def narrow(operation: str, name: str, x: Any) -> Any:
     Raises: ValueError, which names the first element that fits neither type.
     """
     global _torch_int64
-    if _torch_int64 is None:
-        _torch_int64 = getattr(sys.modules.get("torch"), "int64", None)
+    if _torch_int64 is _INT64:
+        _torch_int64 = getattr(sys.modules.get("torch"), "int64", _INT64)
     dtype = getattr(x, "dtype", None)
-    if dtype is None or (dtype is not _INT64 and dtype is not _torch_int64):
+    if dtype is not _INT64 and dtype is not _torch_int64:
         return x
     low, high = (int(x.min()), int(x.max())) if 0 not in x.shape else (0, 0)
     if low >= -128 and high <= 127:
@@ -33,7 +33,7 @@ def narrow(operation: str, name: str, x: Any) -> Any:
 
 
 _INT64 = numpy.dtype(numpy.int64)
-_torch_int64: Any = None  # once PyTorch is there
+_torch_int64: Any = _INT64  # PyTorch's own once it is there
 
 
 def _cast(x, name):

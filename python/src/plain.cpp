@@ -10,7 +10,7 @@ namespace {
 bool plain_tensor(nb::handle tensor, bool gradients) {
   static const nb::handle is_neg = PyUnicode_InternFromString("is_neg");
   static const nb::handle requires_grad = PyUnicode_InternFromString("requires_grad");
-  if (gradients && nb::object(tensor.attr(requires_grad)).is(Py_True)) return false;
+  if (gradients && tensor.attr(requires_grad).is(Py_True)) return false;
   return tensor.attr(is_neg)().is(Py_False);  // without a bound method in between
 }
 
