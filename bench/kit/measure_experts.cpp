@@ -31,7 +31,8 @@ class ExpertsRotation {
     const std::int64_t turns = line.experts / touched_;
     for (std::int64_t turn = 0; turn < turns; ++turn) add_turn(touched, turn);
     double bytes = 0.0;
-    for (std::uint64_t set = 0; set == 0 || bytes < kColdBytes; ++set) {
+    while (w13_.empty() || !enough_sets(w13_.size(), bytes)) {
+      const std::uint64_t set = w13_.size();
       w13_.push_back(operands_.pack(2 * line.inner, line.hidden, set, backend));
       w2_.push_back(operands_.pack(line.hidden, line.inner, set, backend));
       bytes += static_cast<double>(w13_.back().bytes() + w2_.back().bytes()) *

@@ -47,7 +47,7 @@ class QuantizeRotation {
       : options_(line.options()), backend_(backend) {
     inputs_.push_back(make_input(line));
     outputs_.push_back(quantize(inputs_.front(), options_));
-    for (double bytes = each(); bytes < kColdBytes; bytes += each()) {
+    for (double bytes = each(); !enough_sets(inputs_.size(), bytes); bytes += each()) {
       inputs_.push_back(copy(inputs_.front(), line.from));
       const Quantized& first = outputs_.front();
       outputs_.push_back({like(first.data), like(first.scale), first.grid, like(first.azp)});

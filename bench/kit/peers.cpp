@@ -62,7 +62,8 @@ struct PeerRun::Impl {
     form = &from;
     not_run = from.refusal == nullptr ? "" : from.refusal;
     double bytes = 0.0;
-    while (not_run.empty() && (sets.empty() || (cold && bytes > 0.0 && bytes < kColdBytes))) {
+    while (not_run.empty() &&
+           (sets.empty() || (cold && bytes > 0.0 && !enough_sets(sets.size(), bytes)))) {
       Set& set = sets.emplace_back();
       for (PeerMember& p : from.members) {
         set.emplace_back(peer.create(p.product));

@@ -30,7 +30,8 @@ Rotation::Rotation(const ProblemLine& line, bool cold, const char* backend)
     : operands_(line, Content::gaussian) {
   add(make_problem(line, operands_, backend));
   const double each = rotating_bytes(first());
-  for (double bytes = each; cold && each > 0.0 && bytes < kColdBytes; bytes += each) {
+  for (double bytes = each; cold && each > 0.0 && !enough_sets(problems_.size(), bytes);
+       bytes += each) {
     // Packing copies: the sets of a prepacked weight are packed from one.
     others_.emplace_back(operands_, !line.prepacked);
     add(make_problem(line, others_.back(), backend));

@@ -14,8 +14,17 @@ namespace octavo::kit {
 /// Weights rotate through so many bytes, so that none is served from a last-level cache.
 inline constexpr double kColdBytes = 256.0 * 1024 * 1024;
 
+/// Weights that are smaller than 64 KB have so many sets, since what describes each takes memory
+/// and time as well.
+inline constexpr std::size_t kMostSets = 4096;
+
+/// Whether so many sets, of so many bytes in all that calls read, are enough to take turns on.
+inline bool enough_sets(std::size_t sets, double bytes) {
+  return bytes >= kColdBytes || sets >= kMostSets;
+}
+
 /// The problem of a line and, where it is to be cold, as many sets of its weights as it takes to
-/// read kColdBytes before one is read again. What a call does not read does not count: of a list,
+/// read kColdBytes before one is read again, but no more than kMostSets. What a call does not read does not count: of a list,
 /// the members that have rows take turns on the weights of all members, as tokens do on experts; of
 /// a 3-D B with offsets only the touched part of each set counts.
 class Rotation {

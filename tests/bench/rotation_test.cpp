@@ -53,6 +53,21 @@ TEST(WarmList, KeepsItsOwnWeights) {
   }
 }
 
+// 256 MB of them would be gigabytes of what describes them.
+TEST(ColdProduct, OfASmallWeightHasABoundedNumberOfSets) {
+  for (const char* line : {"scaled_mm int8:int8:fp32 1x1x1",
+                           "grouped_mm bf16:bf16:bf16 split=list groups=1+0+1 2x3x5"}) {
+    kit::Rotation rotation(parse_problem_line(line), true, nullptr);
+    std::set<const void*> places;
+    for (std::size_t i = 0; i < 4 * kit::kMostSets; ++i) {
+      const MatmulProblem& p = rotation.next();
+      places.insert(place(member(p, 0)));
+    }
+    EXPECT_GE(places.size(), kit::kMostSets) << line;
+    EXPECT_LE(places.size(), 3 * kit::kMostSets) << line;
+  }
+}
+
 TEST(ColdProduct, TakesTurnsOnCopies) {
   kit::Rotation rotation(parse_problem_line("scaled_mm int8:int8:fp32 2x16384x4096"), true,
                          nullptr);
