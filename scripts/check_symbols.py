@@ -5,8 +5,8 @@
 
 In each build directory (made by CMake for Ninja):
   - every CPU kernel is compiled, and a table names what it exports: one strong symbol, and no weak one that
-    needs AVX: that is an inline function of a header, which the rest of the program would run as well. Nor may
-    there be one without optimisation, where nothing is inlined, which is seen of a build by clang;
+    needs AVX: that is an inline function of a header, which the rest of the program would run as well
+    (check_clang.py sees what there would be without optimisation);
   - no innermost loop of a kernel's tiles (tile_RxC, and every instance of dot_tile) loads or stores
     a vector on the stack (x86-64);
   - the library never ends the process, never writes to stdout, and to stderr in one place only.
@@ -16,10 +16,8 @@ Of each shared library: every exported symbol is Octavo's own.
 import argparse
 import json
 import re
-import shlex
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
@@ -65,7 +63,6 @@ class Symbol(NamedTuple):
         return self.kind in "WwVvu"
 
 
-@cache
 def library_compilations(build: Path) -> list[Compilation]:
     """How each object of the library was compiled."""
     result = []
@@ -101,27 +98,6 @@ def export_findings(file: Path, what: str) -> Iterator[str]:
 
 def for_avx(what: str, name: str) -> str:
     return f"{what} exports {name} compiled for AVX, and the linker may pick this copy"
-
-
-# What becomes an instruction of AVX in a function that may use them: numbers that are no integers, vectors, copies.
-IN_VECTORS = re.compile(r"\b(float|double|half|bfloat)\b|<\d+ x |@llvm\.mem")
-
-
-def unoptimised_findings(unit: Compilation) -> Iterator[str]:
-    words = [w for w in shlex.split(unit.command) if not re.fullmatch(r"-O\w*|-MD", w)]
-    for option in ("-MT", "-MF", "-o"):
-        at = words.index(option)
-        del words[at:at + 2]
-    code = output_of(*words, "-O0", "-S", "-emit-llvm", "-Xclang", "-disable-llvm-passes", "-o", "-",
-                     cwd=unit.directory)
-    avx = set(re.findall(r"^attributes #(\d+) = .*\"target-features\"=\"[^\"]*\+avx", code, re.MULTILINE))
-    functions = re.findall(r"^define (?:(linkonce|weak).*?|.*?)@(\w+)\(.*?\) .*?#(\d+) .*$((?:\n.+)*)", code,
-                           re.MULTILINE)
-    if not functions:
-        yield f"{unit.source} has no function that can be read in clang's intermediate code"
-    for weak, name, attributes, body in functions:
-        if weak and attributes in avx and IN_VECTORS.search(body):
-            yield for_avx(f"{unit.source} unoptimised", name)
 
 
 def missing_tiles(names: list[str]) -> Iterator[str]:
@@ -177,13 +153,7 @@ def kernel_findings(unit: Compilation, build: Path) -> list[str]:
     if ELSEWHERE.search(unit.source):
         empty = not symbols(unit.object, "--extern-only", "--defined-only")
         return [] if empty else [f"{unit.source} must be empty on x86-64"]
-    found = [*export_findings(unit.object, unit.source), *stack_findings(unit.object, f"{unit.source} in {build}")]
-    return [*found, *unoptimised_findings(unit)] if by_clang(unit) else found
-
-
-def by_clang(unit: Compilation) -> bool:
-    """Whether its compiler, which may stand behind ccache, is clang."""
-    return any("clang" in word for word in unit.command.split()[:2])
+    return [*export_findings(unit.object, unit.source), *stack_findings(unit.object, f"{unit.source} in {build}")]
 
 
 def build_findings(build: Path) -> Iterator[str]:
@@ -218,8 +188,6 @@ def main() -> int:
     arguments = parser.parse_args()
     if not arguments.build and not arguments.shared:
         parser.error("name a build directory or a shared library")
-    if arguments.build and not any(by_clang(unit) for build in arguments.build for unit in library_compilations(build)):
-        print("check_symbols: no build is by clang: what would be exported without optimisation is not looked at")
     found = [f for build in arguments.build for f in build_findings(build)]
     found += [f for library in arguments.shared for f in shared_findings(library)]
     for sentence in found:
