@@ -24,9 +24,9 @@ inline bool enough_sets(std::size_t sets, double bytes) {
 }
 
 /// The problem of a line and, where it is to be cold, as many sets of its weights as it takes to
-/// read kColdBytes before one is read again, but no more than kMostSets. What a call does not read does not count: of a list,
-/// the members that have rows take turns on the weights of all members, as tokens do on experts; of
-/// a 3-D B with offsets only the touched part of each set counts.
+/// read kColdBytes before one is read again, but no more than kMostSets. What a call does not read
+/// does not count: of a list, the members that have rows take turns on the weights of all members,
+/// as tokens do on experts; of a 3-D B with offsets only the touched part of each set counts.
 class Rotation {
  public:
   Rotation(const ProblemLine& line, bool cold, const char* backend);
