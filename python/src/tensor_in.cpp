@@ -138,6 +138,24 @@ void* stream_of_caller(const Device& device) {
 
 namespace {
 
+// What PyTorch gives for x.imag of a conjugated x: the memory holds the elements' negatives, and no
+// protocol says so. Complex numbers have parts of these types.
+bool is_negated(nb::handle value, DType dtype) {
+  static const nb::handle is_neg = intern("is_neg");
+  if (dtype != DType::float32 && dtype != DType::float64 && dtype != DType::float16) return false;
+  return nb::object(value.attr(is_neg)()).is(Py_True);
+}
+
+// A tensor's elements in memory of their own, read through `take`.
+std::optional<In> resolved(nb::handle value, const Asker& asker,
+                           std::optional<In> (*take)(nb::handle value, const Asker& asker)) {
+  const nb::object copy = value.attr("resolve_neg")();
+  std::optional<In> in = take(copy, asker);
+  in->owner = copy;
+  in->resolved = true;
+  return in;
+}
+
 std::optional<In> from_exchange(nb::handle value, const Asker& asker) {
   if (!is_torch(value)) return std::nullopt;
   const DLPackExchangeApi* api = torch_api();
@@ -149,6 +167,7 @@ std::optional<In> from_exchange(nb::handle value, const Asker& asker) {
   }
   In in;
   fill(in.view, tensor, asker);
+  if (is_negated(value, in.view.dtype)) return resolved(value, asker, from_exchange);
   in.framework = Framework::torch;
   return in;
 }
@@ -171,6 +190,7 @@ std::optional<In> from_attributes(nb::handle value, const Asker& asker) {
   }
   const nb::object dtype = value.attr("dtype");
   in.view.dtype = known(dtype_of_numpy(dtype), shown(dtype), asker);
+  if (is_negated(value, in.view.dtype)) return resolved(value, asker, from_attributes);
   const nb::tuple shape = nb::tuple(value.attr("shape"));
   const nb::tuple strides = nb::tuple(value.attr("stride")());
   in.view.rank = static_cast<int>(shape.size());
@@ -337,6 +357,26 @@ std::optional<In> from_asarray(nb::handle value, const Asker& asker) {
   return in;
 }
 
+// What PyTorch's own operations do to a tensor that they write: whoever saved it for a gradient
+// learns that it has changed, and what needs a gradient is not written where gradients are
+// recorded.
+void note_write(nb::handle tensor, const Asker& asker) {
+  static const nb::handle increment =
+      nb::object(nb::module_::import_("torch.autograd.graph").attr("increment_version")).release();
+  static const nb::handle recorded =
+      nb::object(nb::module_::import_("torch").attr("is_grad_enabled")).release();
+  static const nb::handle requires_grad = intern("requires_grad");
+  static const nb::handle is_inference = intern("is_inference");
+  if (tensor.attr(requires_grad).is(Py_True) && nb::object(recorded()).is(Py_True)) {
+    raise(
+        Code::unsupported,
+        asker(
+            " must not need a gradient; got a tensor that does (write it under torch.no_grad())"));
+  }
+  if (nb::object(tensor.attr(is_inference)()).is(Py_True)) return;  // which has no version
+  increment(tensor);
+}
+
 struct Protocol {
   const char* name;
   std::optional<In> (*take)(nb::handle value, const Asker& asker);
@@ -376,10 +416,15 @@ In acquire_through(const char* protocol, nb::handle value) {
 
 In acquire_out(nb::handle value, const char* operation) {
   In in = acquire(value, operation, "out");
-  if (in.read_only) {
-    raise(Code::invalid_argument,
-          std::string(operation) + ": out must be writable; got a read-only tensor");
+  const Asker asker{operation, "out"};
+  if (in.read_only)
+    raise(Code::invalid_argument, asker(" must be writable; got a read-only tensor"));
+  if (in.resolved) {
+    raise(
+        Code::invalid_argument,
+        asker(" must be a tensor whose memory holds its elements; got a view of their negatives"));
   }
+  if (in.framework == Framework::torch) note_write(value, asker);
   return in;
 }
 

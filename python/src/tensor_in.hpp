@@ -19,7 +19,8 @@ struct In {
   TensorView view;  ///< undefined for None
   Framework framework = Framework::none;
   bool read_only = false;
-  nb::object owner;  ///< what else has to live: a capsule, a temporary array
+  bool resolved = false;  ///< a copy: PyTorch's tensor was a view of its memory's negatives
+  nb::object owner;       ///< what else has to live: a capsule, a temporary array
 
   bool defined() const noexcept { return view.defined(); }
 };
@@ -44,7 +45,9 @@ void* stream_of_caller(const Device& device);
 /// for tests of each. Raises ValueError if the object does not speak it.
 In acquire_through(const char* protocol, nb::handle value);
 
-/// A view that will be written to. Raises ValueError for a read-only tensor.
+/// A view that will be written to. PyTorch's counts as changed from then on, as an operation of its
+/// own would have it. Raises ValueError for a read-only tensor and for a view of negatives,
+/// NotImplementedError for one that needs a gradient where gradients are recorded.
 In acquire_out(nb::handle value, const char* operation);
 
 }  // namespace octavo::python
