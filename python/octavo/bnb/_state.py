@@ -286,7 +286,7 @@ class MatmulLtState:
 
 
 def _unpacked(packed):
-    return packed.unpack(torch.empty(0)).data.T
+    return packed.unpack(torch.empty(0, device="cpu")).data.T
 
 
 def _wide(absmax):

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .. import _octavo
 from .._octavo import UNDEFINED
+from ._library import refuse_tangents
 
 
 def as_tensor(value):
@@ -16,12 +17,12 @@ def as_tensor(value):
     if isinstance(value, Tensor):
         return value
     if isinstance(value, (float, int)):
-        return torch.full((), value, dtype=torch.float32)
+        return torch.full((), value, dtype=torch.float32, device="cpu")
     if isinstance(value, (list, tuple)):
-        return torch.tensor(value, dtype=torch.float32)
+        return torch.tensor(value, dtype=torch.float32, device="cpu")
     array = numpy.asarray(value)
     if array.ndim == 0 and array.dtype.kind in "fiub":
-        return torch.full((), float(array), dtype=torch.float32)
+        return torch.full((), float(array), dtype=torch.float32, device="cpu")
     if array.dtype.kind == "V":  # of ml_dtypes, which torch does not read; widening is exact
         array = array.astype(numpy.float32)
     if array.dtype.kind not in "fiu":
@@ -72,6 +73,7 @@ def _granularity(rows, cols, side):
 
 
 def check_no_gradient(operation, argument, *values):
+    refuse_tangents(operation, values)
     if not torch.is_grad_enabled():
         return
     for value in values:

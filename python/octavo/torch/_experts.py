@@ -3,12 +3,12 @@
 
 from .. import _octavo
 from ._library import define, differentiate, direct
-from ._linear import _weights
+from ._linear import recorded, weight_of
 
 
 def _kernel(x, topk_weights, topk_ids, bias13, bias2, expert_map, out_dtype, w13, w2, n,
             apply_router_weight_on_input, batch_invariant, backend):
-    return _octavo.fused_experts(x, _weights[w13], _weights[w2], topk_weights, topk_ids, bias13, bias2,
+    return _octavo.fused_experts(x, weight_of(w13), weight_of(w2), topk_weights, topk_ids, bias13, bias2,
                                  apply_router_weight_on_input, expert_map, out_dtype, batch_invariant, backend)
 
 
@@ -19,7 +19,7 @@ def _fake(x, topk_weights, topk_ids, bias13, bias2, expert_map, out_dtype, w13, 
 
 def _vjp(grad, wanted, options, x, topk_weights, topk_ids, bias13, bias2, expert_map, out_dtype, w13, w2, n,
          apply_router_weight_on_input, batch_invariant, backend):
-    return _octavo.fused_experts_vjp(grad, wanted, _weights[w13], _weights[w2], x, topk_weights, topk_ids, bias13,
+    return _octavo.fused_experts_vjp(grad, wanted, weight_of(w13), weight_of(w2), x, topk_weights, topk_ids, bias13,
                                      bias2, expert_map, apply_router_weight_on_input, batch_invariant, backend)
 
 
@@ -29,7 +29,7 @@ _ARGUMENTS = ("Tensor x, Tensor topk_weights, Tensor topk_ids, Tensor? bias13, T
 fused_experts = define(f"fused_experts({_ARGUMENTS}) -> Tensor", _kernel, _fake)
 # The experts may be temporaries of the forward call, as those of octavo.linear.
 differentiate(fused_experts, _ARGUMENTS, _vjp, (0, 1, 3, 4), (0,),
-              keep=lambda inputs: (_weights.get(inputs[7]), _weights.get(inputs[8])))
+              keep=lambda inputs: (weight_of(inputs[7]), weight_of(inputs[8])))
 
 
 def _silu_kernel(x, out_dtype, backend):
@@ -47,4 +47,4 @@ def _silu_vjp(grad, wanted, options, x, out_dtype, backend):
 _SILU_ARGUMENTS = "Tensor x, ScalarType? out_dtype, str? backend"
 silu_and_mul = define(f"silu_and_mul({_SILU_ARGUMENTS}) -> Tensor", _silu_kernel, _silu_fake)
 differentiate(silu_and_mul, _SILU_ARGUMENTS, _silu_vjp, (0,), (0,))
-call_silu_and_mul = direct(silu_and_mul)
+call_fused_experts, call_silu_and_mul = direct(fused_experts, recorded(7, 8)), direct(silu_and_mul)

@@ -6,13 +6,13 @@ import torch
 from .. import _octavo
 from ._library import (
     WIDE,
-    _library,
     as_gradient,
     default_out_dtype,
     define,
     differentiate_once,
     gradient_dtype,
     no_gradients,
+    register_gradient,
     save_inputs,
     saved_inputs,
 )
@@ -112,5 +112,4 @@ def _list_backward(ctx, grads):
     return tuple(gradients)
 
 
-torch.library.register_autograd("octavo::grouped_mm_list", _list_backward, setup_context=_list_save,
-                                lib=_library)
+register_gradient(grouped_mm_list, _list_backward, _list_save)

@@ -9,6 +9,7 @@ them.
 import functools
 
 import torch
+from torch.autograd import forward_ad
 
 from .. import _octavo
 
@@ -23,7 +24,7 @@ def define(schema, kernel, fake):
     for device in ("CPU", "CUDA"):
         _library.impl(name, kernel, device)
     _library.impl(name, _refusal(name), "CompositeExplicitAutograd")
-    torch.library.register_fake(f"octavo::{name}", fake, lib=_library)
+    torch.library.register_fake(f"octavo::{name}", _without_memory(name, fake), lib=_library)
     operator = getattr(getattr(torch.ops.octavo, packet), overload or "default")
     _kernels[operator.name()] = kernel
     return operator
@@ -32,10 +33,23 @@ def define(schema, kernel, fake):
 _kernels = {}  # by operators' names
 
 
-def direct(operator):
+def _without_memory(name, fake):
+    """A fake kernel that refuses tensors of a device: the dispatcher comes here where one of several is on `meta`."""
+
+    def of_none(*arguments):
+        for value in torch.utils._pytree.tree_leaves(arguments):
+            if type(value) in _TENSORS and value.device.type != "meta":
+                raise RuntimeError(f"{name}: tensors.device must be one for all; got meta and {value.device}")
+        return fake(*arguments)
+
+    return of_none
+
+
+def direct(operator, recorded=None):
     """The operator as a function, which calls its kernel at once where nothing would happen between the two.
 
     The dispatcher costs as much as a small product: it converts arguments and results twice.
+    recorded: arguments -> those that it is given instead, which a graph may keep.
     """
     kernel = _kernels[operator.name()]
 
@@ -45,7 +59,7 @@ def direct(operator):
                 return kernel(*arguments)
             except (ValueError, RuntimeError):  # of another device or layout, perhaps, which the dispatcher knows
                 pass
-        return operator(*arguments)
+        return operator(*(arguments if recorded is None else recorded(arguments)))
 
     return call
 
@@ -54,7 +68,7 @@ def _nothing_between(arguments):
     """Whether the dispatcher has nothing to do for a call on a CPU: no gradient, mode, transformation, tracer or
     profiler, and plain tensors."""
     return (_all_plain(arguments, _TENSORS, _PLAIN, _is_grad_enabled()) and _added_keys().raw_repr() in _QUIET
-            and not _is_torch_function_mode_enabled() and not _profiler_enabled())
+            and not _is_torch_function_mode_enabled() and not _profiler_enabled() and forward_ad._current_level < 0)
 
 
 # Looked up once: attributes of modules are a tenth of a call.
@@ -140,23 +154,39 @@ def differentiate(operator, arguments, vjp, slots, typed, keep=None):
     name = operator.name().removeprefix("octavo::")
     gradient = define(f"{name}_vjp(Tensor grad, {arguments}, bool[] wanted) -> Tensor[]", kernel, fake)
     differentiate_once(gradient, name)
+    register_gradient(operator, backward, save)
+
+
+def register_gradient(operator, backward, save):
+    """torch.library.register_autograd, and what it leaves out: a sentence for forward-mode derivatives, and a short way.
+
+    Calls that need no gradient go from the dispatcher straight to their kernel: PyTorch's way there is long.
+    """
     torch.library.register_autograd(operator.name(), backward, setup_context=save, lib=_library)
-    _skip_gradient(operator)
-
-
-def _skip_gradient(operator):
-    """Calls that need no gradient go from the dispatcher straight to their kernel: PyTorch's way there is long."""
     if not hasattr(torch.library, "get_kernel"):  # older than 2.9
         return
     kernel = _kernels[operator.name()]
     theirs = torch.library.get_kernel(operator, "AutogradCPU").call_boxed
 
+    name = operator.name().removeprefix("octavo::")
+
     def autograd(keys, *arguments):
+        refuse_tangents(name, arguments)
         if keys.raw_repr() in _NO_MORE and not (torch.is_grad_enabled() and torch._C._any_requires_grad(*arguments)):
             return kernel(*arguments)
         return theirs(keys, *arguments)
 
-    _library.impl(operator.name().removeprefix("octavo::"), autograd, "AutogradCPU", with_keyset=True)
+    _library.impl(name, autograd, "AutogradCPU", with_keyset=True)
+
+
+def refuse_tangents(name, arguments):
+    """Makes a forward-mode derivative an error; without one PyTorch gives zeros."""
+    if forward_ad._current_level < 0:
+        return
+    for value in torch.utils._pytree.tree_leaves(arguments):
+        if isinstance(value, torch.Tensor) and forward_ad.unpack_dual(value).tangent is not None:
+            raise NotImplementedError(f"{name}: derivatives must be taken backward (forward mode is not built); got a "
+                                      "tensor with a tangent")
 
 
 # The keys of a call that has a gradient and a kernel before it, and nothing else.
@@ -165,8 +195,7 @@ _NO_MORE = _key_sets((_keys.CPU, _keys.AutogradCPU), (_keys.CPU, _keys.AutogradC
 
 def differentiate_once(gradient, name):
     """Makes the derivative of a gradient operator an error; without one PyTorch gives zeros."""
-    torch.library.register_autograd(gradient.name(), lambda ctx, *grads: refuse_second(name),
-                                    setup_context=lambda ctx, inputs, output: None, lib=_library)
+    register_gradient(gradient, lambda ctx, *grads: refuse_second(name), lambda ctx, inputs, output: None)
 
 
 def refuse_second(name):

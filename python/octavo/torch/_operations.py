@@ -48,9 +48,9 @@ def fused_experts(x, w13, w2, topk_weights, topk_ids, bias13, bias2, on_input, e
         check_no_gradient("fused_experts", "out", x, topk_weights, bias13, bias2)
         return _octavo.fused_experts(x, w13, w2, topk_weights, topk_ids, bias13, bias2, on_input, expert_map,
                                      out_dtype, batch_invariant, backend, out)
-    return _experts.fused_experts(x, topk_weights, topk_ids, bias13, bias2, expert_map,
-                                  as_dtype(out_dtype, "fused_experts"), handle_of(w13), handle_of(w2), w2.n,
-                                  on_input, batch_invariant, backend)
+    return _experts.call_fused_experts(x, topk_weights, topk_ids, bias13, bias2, expert_map,
+                                       as_dtype(out_dtype, "fused_experts"), handle_of(w13), handle_of(w2), w2.n,
+                                       on_input, batch_invariant, backend)
 
 
 def silu_and_mul(x, out_dtype, backend, out):

@@ -109,6 +109,6 @@ class ExpertParallelMoE(FusedMoE):
 
 def _some(weights, own):
     """Some of the experts, packed by themselves."""
-    codes, scale, granularity = weights.unpack(torch.empty(0))
+    codes, scale, granularity = weights.unpack(torch.empty(0, device="cpu"))
     return pack_experts(codes[own].contiguous(), UNDEFINED if scale is None else scale[own].contiguous(),
                         granularity=granularity, **(weights.activation or {}))

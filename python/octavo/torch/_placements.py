@@ -70,7 +70,7 @@ def _of_linear(*arguments):
     """Any dimension of x but the last, where a row is quantised by itself."""
     x, weight = arguments[0], arguments[3]
     found = [([_WHOLE], _whole(arguments))]
-    rule = _weights[weight].activation or {}
+    rule = weight_of(weight).activation or {}
     shared = rule.get("llm_int8") or (rule.get("activation_granularity") == "tensor" and not rule.get("static_scale"))
     for dim in range(0 if shared else x.ndim - 1):
         own = _whole(arguments)

@@ -243,7 +243,7 @@ class QuantizedLinear(EightBitModule):
         """Codes [out_features, in_features] and scales, as an octavo.Quantized of torch tensors. Where a state has
         `columns` (GPTQ's act-order), column j is that of the activations' column columns[j]."""
         packed = self._packed if self.frozen else self._pack(self._quantized_weight())
-        return packed.unpack(torch.empty(0)).T
+        return packed.unpack(torch.empty(0, device="cpu")).T
 
     def forward(self, x: torch.Tensor, x_scale: torch.Tensor | float | None = None,
                 x_azp: torch.Tensor | None = None) -> torch.Tensor:

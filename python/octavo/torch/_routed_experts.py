@@ -13,7 +13,7 @@ import torch
 from .. import _octavo
 from .._octavo import ExpertWeights, LayerReport
 from ._expert_gate import ExpertGate, gate_refusal, interleaves, is_fused
-from ._linear import handle_of, linear
+from ._linear import call_linear, handle_of
 from .moe import SCHEMES, FusedMoE, quantized_experts
 
 
@@ -162,8 +162,8 @@ class RoutedExperts(FusedMoE):
 
     def _product(self, x, weights: ExpertWeights, biases, expert):
         weight = weights[expert]
-        return linear(x, None if biases is None else biases[expert].to(x.dtype), None, handle_of(weight), weights.n,
-                      self.batch_invariant, None)
+        return call_linear(x, None if biases is None else biases[expert].to(x.dtype), None, handle_of(weight), weights.n,
+                           self.batch_invariant, None)
 
 
 class SeparateExperts(torch.nn.Module):

@@ -17,7 +17,7 @@ import torch
 from .. import _octavo
 from .._octavo import PackedWeight, Quantized
 from ._layer import autocast
-from ._linear import handle_of, linear
+from ._linear import call_linear, handle_of
 
 
 class PackedRows:
@@ -139,7 +139,7 @@ class SharedProduct:
         return self.of(place, result.y)
 
     def _product(self, x, batch_invariant):
-        return linear(autocast(x), self.bias(), None, self.handle, self.n, batch_invariant, None)
+        return call_linear(autocast(x), self.bias(), None, self.handle, self.n, batch_invariant, None)
 
 
 def shared(weight: Quantized, rule: dict[str, Any], layers: Sequence[Any]) -> SharedProduct:

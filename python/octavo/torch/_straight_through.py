@@ -10,7 +10,7 @@ import torch
 
 from .. import _octavo
 from ._dtypes import FLOAT8_MAX
-from ._library import _library, as_gradient, define, differentiate_once
+from ._library import as_gradient, define, differentiate_once, register_gradient
 
 # ---- codes and scales -----------------------------------------------------------------------------
 
@@ -45,9 +45,7 @@ def _no_gradient(ctx, *grads):
     return (None,) * 7
 
 
-torch.library.register_autograd(
-    "octavo::quantize", _no_gradient, lib=_library,
-    setup_context=lambda ctx, inputs, output: ctx.mark_non_differentiable(*output))
+register_gradient(quantize, _no_gradient, lambda ctx, inputs, output: ctx.mark_non_differentiable(*output))
 
 
 def _quantize_vjp_kernel(grad, x, scale, dtype, granularity, gradient_scale):
@@ -149,5 +147,4 @@ def _lsq_scale(codes, scale):
     return (codes.numel() / scale.numel() * QMAX[codes.dtype]) ** -0.5
 
 
-torch.library.register_autograd("octavo::straight_through_mm", _backward, setup_context=_save,
-                                lib=_library)
+register_gradient(straight_through_mm, _backward, _save)

@@ -33,6 +33,6 @@ class QuantizedWeight(torch.Tensor):
 
     def values(self):
         """The dequantised weight."""
-        quantized = self.packed.unpack(torch.empty(0)).T
+        quantized = self.packed.unpack(torch.empty(0, device="cpu")).T
         values = _octavo.dequantize(quantized, self.dtype)
         return values if self.columns is None else torch.empty_like(values).index_copy_(1, self.columns, values)

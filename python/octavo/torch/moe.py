@@ -11,7 +11,7 @@ from .._operations import pack_experts
 from .._octavo import UNDEFINED, ExpertWeights, Weight
 from .._typing import StoredScheme
 from ._dtypes import from_numpy
-from ._experts import fused_experts as _operator
+from ._experts import call_fused_experts
 from ._layer import EightBitModule, autocast, brought, check_float, size_mismatch
 from ._library import device_refusal
 from ._linear import handle_of
@@ -116,14 +116,14 @@ class FusedMoE(EightBitModule):
                 expert_map: torch.Tensor | None = None,
                 apply_router_weight_on_input: bool = False) -> torch.Tensor:
         check_float("FusedMoE", "x.dtype", x.dtype)
-        return _operator(autocast(x), topk_weights, topk_ids, self.bias13, self.bias2, expert_map, None,
-                         self._w13_handle, self._w2_handle, self.out_features, apply_router_weight_on_input,
-                         self.batch_invariant, None)
+        return call_fused_experts(autocast(x), topk_weights, topk_ids, self.bias13, self.bias2, expert_map, None,
+                                  self._w13_handle, self._w2_handle, self.out_features,
+                                  apply_router_weight_on_input, self.batch_invariant, None)
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         super()._save_to_state_dict(destination, prefix, keep_vars)
         for name in ("w13", "w2"):
-            codes, scale, _ = getattr(self, name).unpack(torch.empty(0))
+            codes, scale, _ = getattr(self, name).unpack(torch.empty(0, device="cpu"))
             destination[prefix + name] = codes
             if scale is not None:
                 destination[f"{prefix}{name}_scale"] = scale
@@ -136,7 +136,7 @@ class FusedMoE(EightBitModule):
         taken: list[str] = []
         for name in ("w13", "w2"):
             old = getattr(self, name)
-            scaled = old.experts > 0 and old[0].unpack(torch.empty(0)).scale is not None
+            scaled = old.experts > 0 and old[0].unpack(torch.empty(0, device="cpu")).scale is not None
             names = {name: True, f"{name}_scale": scaled,
                      f"{name}_input_scale": bool(old.activation and old.activation["static_scale"])}
             given = {key: state_dict[prefix + key] for key in names if prefix + key in state_dict}

@@ -6,7 +6,7 @@ import torch
 from ... import _octavo
 from ...torch import _int8
 from ...torch._library import refuse_second
-from ...torch._linear import linear as _packed_operator
+from ...torch._linear import call_linear
 from ...torch._layer import check_float
 from .._state import Codes, GlobalOutlierPooler, MatmulLtState
 
@@ -213,7 +213,7 @@ def _traced(A, B, out, bias, state):
     _check("matmul", A, B, state)
     frozen = state.quantized and not state.has_fp16_weights
     if frozen and state.packed_fits:
-        return _packed_operator(A, bias, None, state.handle, state.out_features, state.batch_invariant, None)
+        return call_linear(A, bias, None, state.handle, state.out_features, state.batch_invariant, None)
     if frozen:
         codes, absmax, weight = state.CB, state.SCB, None
     else:
