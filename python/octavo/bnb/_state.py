@@ -2,13 +2,13 @@
 """What a layer keeps between calls: its quantised weight, and the outlier columns it has met."""
 
 import contextlib
-import threading
 import warnings
 from typing import Any, Iterable, NamedTuple
 
 import torch
 
 from .. import _octavo
+from .._locks import rlock
 from .._octavo import PackedWeight, Quantized
 from ..torch._linear import handle_of
 from ..torch._versions import Version
@@ -25,7 +25,7 @@ class GlobalOutlierPooler:
     """
 
     _instance: "GlobalOutlierPooler | None" = None
-    _lock = threading.RLock()
+    _lock = rlock()
 
     def __init__(self) -> None:
         raise RuntimeError("GlobalOutlierPooler: the one instance must be asked for by get_instance(); got a call of "
@@ -121,7 +121,7 @@ class MatmulLtState:
         self.outlier_columns: torch.Tensor | None = None
         self.outlier_weights = "int8"
         self.weight_gradient = "int8"
-        self._lock = threading.RLock()  # held where codes change, or are read together
+        self._lock = rlock()  # held where codes change, or are read together
         self._codes = CB
         self._absmax = _wide(SCB)
         self._packed: PackedWeight | None = None
@@ -282,7 +282,7 @@ class MatmulLtState:
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        self._lock = threading.RLock()
+        self._lock = rlock()
 
 
 def _unpacked(packed):

@@ -6,7 +6,6 @@ the last handle is removed: PyTorch's kernels are in their places again, whateve
 refuses goes to PyTorch's kernel with the same arguments.
 """
 
-import threading
 import warnings
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any, Callable
 
 import torch
 
+from .._locks import rlock
 from . import _aten, _dispatched
 
 _OPERATORS: dict[str, Callable[..., torch.Tensor]] = {
@@ -118,7 +118,7 @@ def override() -> Override:
 
 
 # Guards what follows, and the counts.
-_lock = threading.RLock()
+_lock = rlock()
 _active: tuple[Override, ...] = ()
 _library: torch.library.Library | None = None
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the linear layers in 8 bits share: a float weight that trains, or packed codes that stay."""
 
-import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from typing_extensions import Self
 from .. import _octavo
 from .._checkpoint import w8a8_weight
 from .._explain import explain
+from .._locks import rlock
 from .._octavo import Explanation, PackedWeight, Quantized, Weight
 from ._layer import EightBitModule, autocast, brought, check_float, size_mismatch
 from ._dtypes import CODES, from_numpy
@@ -24,7 +24,7 @@ from ._weight import QuantizedWeight
 # Names of static activations in a state: the argument of octavo.pack, and the type.
 _STATIC = {"input_scale": ("static_scale", torch.float32), "input_zero_point": ("static_azp", torch.int32)}
 
-_packing = threading.RLock()  # layers in eval mode pack one at a time
+_packing = rlock()  # layers in eval mode pack one at a time
 
 
 class _Cached(NamedTuple):

@@ -9,12 +9,13 @@ how many optimisers' steps have had the storage among their parameters.
 A write through `.data` is seen by none of these; layers have `invalidate()` for it.
 """
 
-import threading
 import weakref
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from .._locks import rlock
 
 
 class _Storage:
@@ -26,7 +27,7 @@ class _Storage:
 
 
 _storages: "weakref.WeakValueDictionary[int, _Storage]" = weakref.WeakValueDictionary()
-_lock = threading.Lock()
+_lock = rlock()
 
 
 def _watch(storage):

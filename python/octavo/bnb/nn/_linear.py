@@ -3,12 +3,12 @@
 
 import contextlib
 import copy
-import threading
 from typing import Any
 
 import torch
 
 from ..._explain import explain
+from ..._locks import rlock
 from ..._octavo import Explanation
 from ...torch._layer import EightBitModule, autocast, check_float, size_mismatch
 from ...torch._library import device_refusal
@@ -17,7 +17,7 @@ from ..autograd import matmul
 from ._params import Int8Params, PackedInt8Params
 
 
-_moving = threading.RLock()  # held while codes go from a weight to a state
+_moving = rlock()  # held while codes go from a weight to a state
 
 
 class Linear8bitLt(EightBitModule, torch.nn.Linear):
