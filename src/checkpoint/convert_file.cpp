@@ -7,8 +7,10 @@
 
 #include "checkpoint/convert_config.hpp"
 #include "checkpoint/convert_layer.hpp"
+#include "checkpoint/impl.hpp"
 #include "checkpoint/layer_filter.hpp"
 #include "checkpoint/layer_tensors.hpp"
+#include "checkpoint/loadable.hpp"
 #include "checkpoint/run.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/sentence.hpp"
@@ -23,6 +25,14 @@ constexpr std::array<std::string_view, 4> kFormatNames{"compressed-tensors", "fp
 
 bool stays_in_float(const TensorEntry& entry) {
   return layer_of(entry.name) && entry.shape.size() == 2 && is_wide(dtype_of_name(entry.dtype));
+}
+
+// bitsandbytes' layers have the weight of a Conv1D as [N, K].
+void check_conv1d(const Checkpoint& in, const std::string& layer, Format format) {
+  if (format == Format::bitsandbytes || !in.impl().layout().is_conv1d(layer)) return;
+  refuse_conv1d({kConvertFile, "format", format_name(Format::bitsandbytes), format_name(format),
+                 "octavo dequantize writes floats"},
+                layer + ".weight");
 }
 
 void warn_of_losses(const std::map<std::string, std::vector<std::string>>& losses, Format format,
@@ -47,6 +57,7 @@ Plan plan_of(const Checkpoint& in, Format format, bool keep_static) {
   ConvertedConfig config(format);
   std::map<std::string, std::vector<std::string>> losses;
   for (const StoredLayer& layer : tensors.layers()) {
+    check_conv1d(in, layer.name, format);
     Converted made = convert_layer(layer.name, in.weight(layer.name), format, keep_static);
     for (std::string& lost : made.lost) losses[std::move(lost)].push_back(layer.name);
     config.add(layer.name, made.weight);

@@ -11,10 +11,12 @@
 #include "checkpoint/config_text.hpp"
 #include "checkpoint/declared.hpp"
 #include "checkpoint/expert_layers.hpp"
+#include "checkpoint/float_layers.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/json_text.hpp"
 #include "checkpoint/layer_filter.hpp"
 #include "checkpoint/layer_tensors.hpp"
+#include "checkpoint/loadable.hpp"
 #include "checkpoint/matrix_place.hpp"
 #include "checkpoint/outlier_columns.hpp"
 #include "checkpoint/quantization_config.hpp"
@@ -25,8 +27,6 @@ namespace {
 
 constexpr const char* kQuantize = "quantize_file";
 constexpr std::int64_t kPack = 4;  // codes in an int32
-
-bool is_expert(std::string_view layer) { return layer.find(".experts.") != std::string_view::npos; }
 
 class QuantizePlanner {
  public:
@@ -58,11 +58,9 @@ class QuantizePlanner {
                                : plain_ ? Packed::experts
                                         : Packed::all,
                                options_.static_scales ? Activations::tensor : Activations::token);
-    if (uneven_ > 0) {
-      plan_.warnings.push_back(fmt::format(
-          "quantize_file: sizes of layers must be below {} or multiples of it for transformers to "
-          "read fp8-block; got {} that stay in float, the first {}",
-          kBlock, uneven_, first_uneven_));
+    for (std::string& warning :
+         in_float_.warnings(kQuantize, "scheme", scheme_name(options_.scheme))) {
+      plan_.warnings.push_back(std::move(warning));
     }
     if (cut_ != nullptr) {
       plan_.warnings.push_back(fmt::format(
@@ -70,12 +68,6 @@ class QuantizePlanner {
           "own class to load them as layers; got {} {} (octavo.torch.from_pretrained loads them, "
           "and llm-compressor writes such layers for vLLM)",
           in_quotes(cut_->name), shape_text(cut_->shape)));
-    }
-    if (experts_left_ > 0) {
-      plan_.warnings.push_back(fmt::format(
-          "quantize_file: experts must be quantised by another scheme than llm-int8, whose layers "
-          "transformers does not use for them; got {} tensors of experts that stay in float",
-          experts_left_));
     }
     if (!left_.empty()) {
       plan_.warnings.push_back(
@@ -114,7 +106,7 @@ class QuantizePlanner {
     if (treated == Treatment::quantise) {
       const MatrixPlace at = place_of(entry);
       std::string layer(*layer_of(entry.name));
-      if (!stays(layer) && blocks_fit(entry.name, at.n, at.k)) {
+      if (!stays(layer) && goes_in_blocks(entry.name, at.n, at.k)) {
         return add_layer(file, {.name = std::move(layer), .entry = &entry, .at = at});
       }
       treated = Treatment::keep_layer;
@@ -144,7 +136,7 @@ class QuantizePlanner {
   Outputs add_outputs(FilePlan& file, const std::string& layer, std::int64_t n, std::int64_t k) {
     quantized_.emplace(layer, k);
     Outputs made;
-    made.packed = is_expert(layer) && options_.scheme == Scheme::int8_dynamic && k % kPack == 0;
+    made.packed = options_.scheme == Scheme::int8_dynamic && is_packed(layer, k);
     (made.packed ? packed_ : plain_) = true;
     if (made.packed) {
       made.codes = file.add({layer + ".weight_packed", "I32", {n, k / kPack}});
@@ -178,24 +170,21 @@ class QuantizePlanner {
            });
   }
 
-  // transformers takes the length of a block from the number of scales, so that the last one of a
-  // size that 128 does not divide would be read wrong; it loads folders.
+  // transformers loads folders.
   bool sizes_fit(std::int64_t n, std::int64_t k) const {
-    const auto fits = [](std::int64_t extent) { return extent < kBlock || extent % kBlock == 0; };
-    return recipe_.grid.rows != kBlock || in_.folder().empty() || (fits(n) && fits(k));
+    return recipe_.grid.rows != kBlock || in_.folder().empty() || blocks_fit(n, k);
   }
 
-  bool blocks_fit(const std::string& name, std::int64_t n, std::int64_t k) {
+  bool goes_in_blocks(const std::string& name, std::int64_t n, std::int64_t k) {
     if (sizes_fit(n, k)) return true;
-    if (uneven_++ == 0) first_uneven_ = fmt::format("{} [{}, {}]", in_quotes(name), n, k);
+    in_float_.add_uneven(name, n, k);
     return false;
   }
 
-  // bitsandbytes' layers are Linear modules, and transformers has experts in modules of their own.
   bool is_left(std::string_view layer) const { return recipe_.bitsandbytes && is_expert(layer); }
   bool stays(std::string_view layer) {
     if (!is_left(layer)) return false;
-    ++experts_left_;
+    in_float_.add_expert();
     return true;
   }
 
@@ -203,12 +192,15 @@ class QuantizePlanner {
   MatrixPlace place_of(const TensorEntry& entry) const {
     const MatrixPlace stored = whole_matrix(entry);
     if (!layout_.is_conv1d(*layer_of(entry.name))) return stored;
-    if (recipe_.bitsandbytes) return transposed(stored);
-    refuse(Code::invalid_argument,
-           "quantize_file: scheme must be llm-int8 for tensor {}, which is a Conv1D's [K, N] as "
-           "config.json's model_type says: the formats of the others have no such layers; got {} "
-           "(or --ignore it)",
-           in_quotes(entry.name), scheme_name(options_.scheme));
+    check_conv1d(entry.name);
+    return transposed(stored);
+  }
+
+  void check_conv1d(const std::string& tensor) const {
+    if (recipe_.bitsandbytes) return;
+    refuse_conv1d({kQuantize, "scheme", scheme_name(Scheme::llm_int8), scheme_name(options_.scheme),
+                   "or --ignore it"},
+                  tensor);
   }
 
   // A layer that is quantised already: codes anew of the values that it stands for, or, where it is
@@ -218,6 +210,7 @@ class QuantizePlanner {
     const TensorView codes = in_.weight(layer.name).codes.data;
     const std::int64_t n = codes.shape[0], k = codes.shape[1];
     if (!ignore_.match(layer.name)) {
+      if (layout_.is_conv1d(layer.name)) check_conv1d(layer.name + ".weight");
       const auto values = [&in = in_, name = layer.name] { return float_values(in.weight(name)); };
       add_layer(file, {.name = layer.name,
                        .entry = layer.codes,
@@ -226,19 +219,14 @@ class QuantizePlanner {
       return;
     }
     kept_.push_back(layer.name);
-    MadePlan made{.entry = layer.codes, .begin = layer.begin, .bytes = layer.bytes};
-    made.outputs = {file.add({layer.name + ".weight", "BF16", {n, k}})};
-    made.make = [&in = in_, name = layer.name](LayerReport&) {
-      return std::vector<Tensor>{float_values(in.weight(name), DType::bfloat16)};
-    };
-    file.made.push_back(std::move(made));
+    add_float_layer(file, in_, layer, DType::bfloat16);
   }
 
   // Stacked experts go out as one linear layer each, which is how checkpoints in 8 bits have them.
   bool add_experts(FilePlan& file, const TensorEntry& entry) {
     std::vector<ExpertLayer> layers = float_experts(in_, entry);
     if (layers.empty() || ignores(entry.name, layers) || stays(layers[0].layer) ||
-        !blocks_fit(entry.name, layers[0].at.n, layers[0].at.k)) {
+        !goes_in_blocks(entry.name, layers[0].at.n, layers[0].at.k)) {
       return false;
     }
     if ((layers[0].at.column_step != 1 || layers[0].rows.step != 1) && cut_ == nullptr) {
@@ -342,8 +330,7 @@ class QuantizePlanner {
   std::shared_ptr<const Calibration> calibration_;  ///< null: none
   bool packed_ = false, plain_ = false;  ///< whether layers are packed, whether others are not
   const TensorEntry* cut_ = nullptr;     ///< experts whose class in transformers reads no layers
-  std::int64_t experts_left_ = 0, uneven_ = 0;
-  std::string first_uneven_;
+  LeftInFloat in_float_;
   NamePatterns ignore_;
   Plan plan_{.operation = kQuantize};
   std::vector<std::string> kept_;                  ///< layers that stay in float

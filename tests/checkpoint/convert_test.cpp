@@ -172,6 +172,66 @@ TEST_F(Convert, DequantisingGivesTheValuesInTheOrderOfActivations) {
   }
 }
 
+// GPT-2's own weights are [K, N], and bitsandbytes' layers of them [N, K].
+TEST_F(Convert, Conv1DsGoBackToTheirOwnOrderOrAreRefused) {
+  constexpr std::int64_t k = 64, n = 192;
+  const kit::Random random(6);
+  const auto floats = [&](std::int64_t rows, std::int64_t columns) {
+    std::vector<float> all(static_cast<std::size_t>(rows * columns));
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      all[i] = static_cast<float>(random.uniform(i + all.size()) - 0.5);
+    }
+    return all;
+  };
+  for (const char* type : {"gpt2", "openai-gpt", "imagegpt", "decision_transformer"}) {
+    SCOPED_TRACE(type);
+    for (const char* name : {"in", "q", "float", "again", "kept"}) fs::remove_all(path(name));
+    fs::create_directories(path("in"));
+    write_safetensors(path("in/model.safetensors"),
+                      {stored("h.0.attn.c_attn.weight", "F32", {k, n}, floats(k, n)),
+                       stored("h.0.attn.c_proj.weight", "F32", {k, k}, floats(k, k)),
+                       stored("h.0.attn.other.weight", "F32", {n, k}, floats(n, k))});
+    write_file(path("in/config.json"),
+               std::string(R"({"dtype": "float32", "model_type": ")") + type + "\"}");
+    quantize_file(path("in"), path("q"), {.scheme = Scheme::llm_int8});
+    dequantize_file(path("q"), path("float"));
+    quantize_file(path("q"), path("kept"),
+                  {.scheme = Scheme::llm_int8, .ignore = {"h.0.attn.c_attn"}, .requantize = true});
+    const Checkpoint q = open_checkpoint(path("q")), out = open_checkpoint(path("float"));
+    for (const char* layer : {"h.0.attn.c_attn", "h.0.attn.c_proj"}) {
+      const Tensor values = float_values(q.weight(layer));
+      const Tensor want = copy(values.view().transposed(), DType::float32);
+      const Tensor got = out.tensor(std::string(layer) + ".weight");
+      EXPECT_EQ(shape_string(want), shape_string(got));
+      EXPECT_EQ(content(want), content(got));
+    }
+    EXPECT_EQ(content(float_values(q.weight("h.0.attn.other"))),
+              content(out.tensor("h.0.attn.other.weight")));
+    EXPECT_EQ("[64, 192]",
+              shape_string(open_checkpoint(path("kept")).tensor("h.0.attn.c_attn.weight")));
+    quantize_file(path("float"), path("again"), {.scheme = Scheme::llm_int8});
+    for (const Format format : kFormats) {
+      reset();
+      if (format == Format::bitsandbytes) {
+        convert(path("q"), "out", format);
+        expect_same(q.weight("h.0.attn.c_attn"),
+                    open_checkpoint(path("out")).weight("h.0.attn.c_attn"));
+        continue;
+      }
+      expect_error(Code::invalid_argument,
+                   "format must be bitsandbytes for tensor 'h.0.attn.c_attn.weight', which is a "
+                   "Conv1D's [K, N]",
+                   [&] { convert(path("q"), "out", format); });
+      EXPECT_FALSE(fs::exists(path("out")));
+    }
+    for (const Scheme scheme : {Scheme::int8_dynamic, Scheme::fp8_dynamic, Scheme::fp8_block}) {
+      expect_error(Code::invalid_argument, "which is a Conv1D's [K, N]", [&] {
+        quantize_file(path("q"), path("out"), {.scheme = scheme, .requantize = true});
+      });
+    }
+  }
+}
+
 TEST_F(Convert, RefusesWhatHoldsNoQuantisedLayer) {
   write_safetensors(path("plain"), {stored<float>("a.weight", "F32", {1, 2}, {1, 2})});
   expect_error(Code::invalid_argument, "must hold quantised layers; got none among 1 tensors",

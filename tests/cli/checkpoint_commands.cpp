@@ -97,6 +97,33 @@ TEST_F(Cli, VerifyNamesWhatIsWrong) {
   EXPECT_EQ(4, objects[4].at("problems"));
 }
 
+// [K, N] on one side, [N, K] on the other.
+TEST_F(Cli, CompareKnowsConv1Ds) {
+  std::filesystem::create_directories(path("in"));
+  std::vector<float> values(16 * 48);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = static_cast<float>(i * 37 % 101) / 101.0F - 0.5F;
+  }
+  const auto floats = [&](std::size_t count) {
+    const auto* bytes = reinterpret_cast<const std::byte*>(values.data());
+    return [all = std::vector<std::byte>(bytes, bytes + count * sizeof(float))] { return all; };
+  };
+  write_safetensors(path("in/model.safetensors"),
+                    {{"h.0.c_attn.weight", "F32", {16, 48}, floats(values.size())},
+                     {"h.0.c_proj.weight", "F32", {16, 16}, floats(256)}});
+  std::ofstream(path("in/config.json")) << R"({"model_type": "gpt2", "dtype": "float32"})";
+  ASSERT_EQ(0, octavo({"quantize", path("in"), path("q"), "--scheme=llm-int8"}).exit);
+  ASSERT_EQ(0, octavo({"dequantize", path("q"), path("f")}).exit);
+  const auto least = [&](const char* a, const char* b, const char* db) {
+    const Outcome got = octavo({"compare", path(a), path(b), "--least-sqnr", db});
+    EXPECT_EQ(0, got.exit) << got.out << got.err;
+  };
+  least("in", "in", "200");
+  least("in", "q", "30");
+  least("in", "f", "30");
+  least("q", "f", "120");
+}
+
 TEST_F(Cli, CompareNamesWhatOneOfThemLacks) {
   model();
   write_safetensors(path("other"),

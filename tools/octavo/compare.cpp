@@ -35,24 +35,25 @@ struct ComparedRow {
   double cosine = 1, sqnr_db = 0, max_error = 0;
 };
 
-/// The values of a tensor by its name in a float model: a layer's weight is dequantised, and
-/// stacked experts are layers.
+/// The values of a tensor by its name in a float model: a layer's weight is dequantised, stacked
+/// experts are layers, and a Conv1D's weight [K, N] is read as [N, K], as quantised ones are.
 class Values {
  public:
   explicit Values(const Checkpoint& model) : model_(model) {
     for (std::string& layer : model.quantized_layers()) layers_.insert(std::move(layer));
     for (const std::string& stack : model.quantized_experts()) stacks_.insert(stack);
     for (LinearLayer& layer : linear_layers(model)) {
-      if (layer.tensor == layer.name + ".weight") continue;
-      stacks_.insert(layer.tensor);
-      experts_.emplace(layer.name, std::move(layer));
+      const bool own = layer.tensor == layer.name + ".weight";
+      if (own && layer.at.row_step == layer.at.k) continue;
+      if (!own) stacks_.insert(layer.tensor);
+      matrices_.emplace(layer.name, std::move(layer));
     }
   }
   /// The names that both kinds of models have: weights of layers, and all float tensors.
   std::set<std::string> names() const {
     std::set<std::string> all;
     for (const std::string& layer : layers_) all.insert(layer + ".weight");
-    for (const auto& [name, layer] : experts_) all.insert(name + ".weight");
+    for (const auto& [name, layer] : matrices_) all.insert(name + ".weight");
     for (const TensorEntry& entry : model_.entries()) {
       const bool is_float = entry.dtype == "F32" || entry.dtype == "BF16" || entry.dtype == "F16";
       if (is_float && !is_part(entry.name)) all.insert(entry.name);
@@ -61,8 +62,9 @@ class Values {
   }
   Tensor get(const std::string& name) const {
     const std::string layer = name.substr(0, name.rfind('.'));
-    if (const auto expert = experts_.find(layer); expert != experts_.end()) {
-      return copy(float_weight(model_, expert->second), DType::float32);
+    if (const auto found = matrices_.find(layer);
+        found != matrices_.end() && name.ends_with(".weight")) {
+      return copy(float_weight(model_, found->second), DType::float32);
     }
     if (!layers_.contains(layer) || !name.ends_with(".weight"))
       return copy(model_.tensor(name), DType::float32);
@@ -83,7 +85,7 @@ class Values {
 
   const Checkpoint& model_;
   std::set<std::string> layers_;
-  std::map<std::string, LinearLayer> experts_;  ///< float layers that lie in stacks
+  std::map<std::string, LinearLayer> matrices_;  ///< float layers that are no tensor as it lies
   std::set<std::string> stacks_;
 };
 

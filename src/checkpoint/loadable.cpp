@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint/loadable.hpp"
+
+#include "checkpoint/quantization_config.hpp"
+#include "checkpoint/sentence.hpp"
+
+namespace octavo::checkpoint {
+
+bool is_expert(std::string_view layer) noexcept {
+  return layer.find(".experts.") != std::string_view::npos;
+}
+
+bool is_packed(std::string_view layer, std::int64_t k) noexcept {
+  constexpr std::int64_t kPack = 4;  // codes in an int32
+  return is_expert(layer) && k % kPack == 0;
+}
+
+bool blocks_fit(std::int64_t n, std::int64_t k) noexcept {
+  const auto fits = [](std::int64_t extent) { return extent < kBlock || extent % kBlock == 0; };
+  return fits(n) && fits(k);
+}
+
+void refuse_conv1d(const Conv1dRefusal& refusal, std::string_view tensor) {
+  refuse(Code::invalid_argument,
+         "{}: {} must be {} for tensor {}, which is a Conv1D's [K, N] as config.json's model_type "
+         "says: the formats of the others have no such layers; got {} ({})",
+         refusal.operation, refusal.kind, refusal.only, in_quotes(tensor), refusal.got,
+         refusal.advice);
+}
+
+void LeftInFloat::add_uneven(std::string_view tensor, std::int64_t n, std::int64_t k) {
+  if (uneven_++ == 0) first_uneven_ = fmt::format("{} [{}, {}]", in_quotes(tensor), n, k);
+}
+
+std::vector<std::string> LeftInFloat::warnings(const char* operation, const char* kind,
+                                               std::string_view name) const {
+  std::vector<std::string> all;
+  if (uneven_ > 0) {
+    all.push_back(fmt::format(
+        "{}: sizes of layers must be below {} or multiples of it for transformers to read "
+        "fp8-block; got {} that stay in float, the first {}",
+        operation, kBlock, uneven_, first_uneven_));
+  }
+  if (experts_ > 0) {
+    all.push_back(fmt::format(
+        "{}: experts must be quantised by another {} than {}, whose layers transformers does not "
+        "use for them; got {} tensors of experts that stay in float",
+        operation, kind, name, experts_));
+  }
+  return all;
+}
+
+}  // namespace octavo::checkpoint

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which layers transformers loads in which form: what quantize_file and convert_file share.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace octavo::checkpoint {
+
+/// Whether a layer is an expert of a mixture, by its name. transformers has experts in modules of
+/// their own: bitsandbytes has no layers for them.
+bool is_expert(std::string_view layer) noexcept;
+
+/// Whether int8 codes of a layer with that K go out four in an int32: experts', of which
+/// transformers reads no other form.
+bool is_packed(std::string_view layer, std::int64_t k) noexcept;
+
+/// Whether transformers reads fp8 blocks of a layer [n, k]: it takes the length of a block from the
+/// number of scales, so that the last one of a size that 128 does not divide would be read wrong.
+bool blocks_fit(std::int64_t n, std::int64_t k) noexcept;
+
+/// A Conv1D's weight [K, N] in a form without such layers. `kind` is what the operation chooses
+/// ("scheme"), `only` the one that is there, `advice` what else can be done.
+struct Conv1dRefusal {
+  const char* operation;
+  const char* kind;
+  std::string_view only, got;
+  const char* advice;
+};
+/// Throws Error (invalid_argument).
+[[noreturn]] void refuse_conv1d(const Conv1dRefusal& refusal, std::string_view tensor);
+
+/// Layers that stay in float for transformers' sake, and the warnings of them.
+class LeftInFloat {
+ public:
+  void add_uneven(std::string_view tensor, std::int64_t n, std::int64_t k);
+  void add_expert() noexcept { ++experts_; }
+  /// `kind` and `name`: "scheme", "llm-int8".
+  std::vector<std::string> warnings(const char* operation, const char* kind,
+                                    std::string_view name) const;
+
+ private:
+  std::int64_t experts_ = 0, uneven_ = 0;  ///< tensors
+  std::string first_uneven_;
+};
+
+}  // namespace octavo::checkpoint
