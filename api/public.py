@@ -72,7 +72,8 @@ def function(operation):
         narrowed = ", ".join(f'narrow("{name}", "{input}", {input})' for input in inputs)
         text += f"    {', '.join(inputs)} = {narrowed}\n"
     if "gradients" in operation.row or "routed" in operation.row:
-        text += f"    function = torch_operations().{name} if is_torch({inputs[0]}) else _octavo.{name}\n"
+        torch = " or ".join(f"is_torch({input})" for input in inputs[:2 if "gradients" in operation.row else 1])
+        text += f"    function = torch_operations().{name} if {torch} else _octavo.{name}\n"
         run = "function"
     return text + call(f"    return {run}(", inputs + [of_option(operation, o)[0] for o in operation.arguments])
 

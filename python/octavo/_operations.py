@@ -58,7 +58,7 @@ def scaled_mm(input: Operand, mat2: Weight, scale_a: ScaleArgument = UNDEFINED, 
     Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
     """
     input, mat2 = narrow("scaled_mm", "input", input), narrow("scaled_mm", "mat2", mat2)
-    function = torch_operations().scaled_mm if is_torch(input) else _octavo.scaled_mm
+    function = torch_operations().scaled_mm if is_torch(input) or is_torch(mat2) else _octavo.scaled_mm
     return function(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, granularity_a, granularity_b,
                     alpha, beta, c, azp, trans_a, trans_b, saturate, torch_compat, k_chunks, subnormals, backend,
                     out)
@@ -145,7 +145,7 @@ def grouped_mm(inputs: Operand | Sequence[Operand], weights: Weight | Sequence[W
         return grouped_mm_list(inputs, weights, biases, out_dtype, scale_a, scale_b, granularity_a, granularity_b,
                                subnormals, backend, out)
     inputs, weights = narrow("grouped_mm", "inputs", inputs), narrow("grouped_mm", "weights", weights)
-    function = torch_operations().grouped_mm if is_torch(inputs) else _octavo.grouped_mm
+    function = torch_operations().grouped_mm if is_torch(inputs) or is_torch(weights) else _octavo.grouped_mm
     return function(inputs, weights, offs, offs_prefix, biases, out_dtype, scale_a, scale_b, granularity_a,
                     granularity_b, alpha, beta, c, scale_result, subnormals, backend, out)
 
@@ -168,7 +168,7 @@ def scaled_grouped_mm(input: Tensor, weight: Tensor, scale: float | Tensor = 1.0
     Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
     """
     input, weight = narrow("scaled_grouped_mm", "input", input), narrow("scaled_grouped_mm", "weight", weight)
-    function = torch_operations().scaled_grouped_mm if is_torch(input) else _octavo.scaled_grouped_mm
+    function = torch_operations().scaled_grouped_mm if is_torch(input) or is_torch(weight) else _octavo.scaled_grouped_mm
     return function(input, weight, scale, out_dtype, trans_b, backend, out)
 
 

@@ -3,6 +3,7 @@
 
 from . import _octavo
 from ._octavo import Quantized
+from ._routing import is_torch, torch_operations
 from ._typing import DTypeLike, NonFinite, Result, Rounding, Side, Tensor
 
 _INFINITY = float("inf")
@@ -25,5 +26,8 @@ def compute_scale(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "toke
 
 
 def dequantize(q: Quantized, out_dtype: DTypeLike = "float32") -> Result:
-    """(codes - azp) * scale of an octavo.Quantized, in float32, converted once."""
+    """(codes - azp) * scale of an octavo.Quantized, in float32, converted once. It has no gradient: NotImplementedError
+    where a scale of PyTorch's needs one."""
+    if is_torch(q):
+        torch_operations().check_no_gradient("dequantize", "q", q.scale)
     return _octavo.dequantize(q, out_dtype)

@@ -56,6 +56,8 @@ void bind_settings(nb::module_& m) {
                               reinterpret_cast<std::uintptr_t>(in.view.data), in.read_only);
       },
       nb::arg("protocol"), nb::arg("value"));
+  m.def("_as_torch", as_torch, nb::arg("value"), nb::arg("operation"), nb::arg("argument"),
+        "Any tensor as PyTorch's, of the same memory.");
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tensor_out.hpp"
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <string>
@@ -185,6 +186,22 @@ nb::object make(Framework framework, DType dtype, std::span<const std::int64_t> 
                 const Device& device, TensorView& view) {
   return framework == Framework::torch ? make_torch(dtype, shape, device, view)
                                        : make_numpy(dtype, shape, view);
+}
+
+nb::object as_torch(nb::handle value, const char* operation, const char* argument) {
+  In in = acquire(value, operation, argument);
+  const auto last = in.view.strides.begin() + in.view.rank;
+  if (std::any_of(in.view.strides.begin(), last, [](std::int64_t step) { return step < 0; })) {
+    return give(copy(in.view, in.view.dtype), Framework::torch);  // PyTorch has no such strides
+  }
+  // Whoever lets go of the tensor last need not hold the interpreter's lock.
+  const auto let_go = [](nb::object* owners) {
+    const nb::gil_scoped_acquire lock;
+    delete owners;
+  };
+  const std::shared_ptr<void> owners(
+      new nb::object(nb::make_tuple(value, in.owner.is_valid() ? in.owner : nb::none())), let_go);
+  return give(Tensor::adopt(owners, in.view), Framework::torch);
 }
 
 void register_memory(nb::module_& module) {

@@ -15,6 +15,10 @@ namespace nb = nanobind;
 /// None. Framework::none means NumPy.
 nb::object give(const Tensor& tensor, Framework framework);
 
+/// Any tensor as PyTorch's, of the same memory, which must not be written to; a copy where PyTorch
+/// has no such strides. Raises what `acquire` raises.
+nb::object as_torch(nb::handle value, const char* operation, const char* argument);
+
 /// A new, uninitialised tensor of that framework; `view` becomes its memory. Cheaper than `give`
 /// for small results, whose memory the framework has at hand. On a device: PyTorch's alone.
 nb::object make(Framework framework, DType dtype, std::span<const std::int64_t> shape,

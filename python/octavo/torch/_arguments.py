@@ -23,12 +23,12 @@ def as_tensor(value):
     array = numpy.asarray(value)
     if array.ndim == 0 and array.dtype.kind in "fiub":
         return torch.full((), float(array), dtype=torch.float32, device="cpu")
-    if array.dtype.kind == "V":  # of ml_dtypes, which torch does not read; widening is exact
+    if array.dtype.kind == "V":  # of ml_dtypes; widening is exact
         array = array.astype(numpy.float32)
     if array.dtype.kind not in "fiu":
         raise ValueError("octavo: a scale or factor must be a number, a list of numbers or a tensor; got "
                          f"{type(value).__name__}")
-    return torch.from_numpy(array)
+    return _octavo._as_torch(array, "octavo", "scale")
 
 
 def as_tensors(values):

@@ -54,14 +54,23 @@ def direct(operator, recorded=None):
     kernel = _kernels[operator.name()]
 
     def call(*arguments):
-        if not _is_compiling() and _nothing_between(arguments):
-            try:
-                return kernel(*arguments)
-            except (ValueError, RuntimeError):  # of another device or layout, perhaps, which the dispatcher knows
-                pass
+        if not _is_compiling():
+            if _nothing_between(arguments):
+                try:
+                    return kernel(*arguments)
+                except (ValueError, RuntimeError):  # of another device or layout, perhaps, which the dispatcher knows
+                    pass
+            arguments = _tensors_of(operator, arguments)
         return operator(*(arguments if recorded is None else recorded(arguments)))
 
     return call
+
+
+def _tensors_of(operator, arguments):
+    """The arguments of an operator with tensors of other frameworks as PyTorch's, of the same memory."""
+    return [_octavo._as_torch(value, operator.name().removeprefix("octavo::"), operator._schema.arguments[position].name)
+            if hasattr(type(value), "__dlpack__") and not hasattr(type(value), "__torch_function__") else value
+            for position, value in enumerate(arguments)]
 
 
 def _nothing_between(arguments):

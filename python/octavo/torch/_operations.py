@@ -13,9 +13,9 @@ from ._routes import grouped_mm, scaled_grouped_mm, scaled_mm  # noqa: F401
 def grouped_mm_list(inputs, weights, biases, out_dtype, scales_a, scales_b, granularity_a, granularity_b, outs,
                     subnormals, backend):
     """octavo.grouped_mm, list form."""
-    plain = all(isinstance(x, torch.Tensor) for x in (*inputs, *weights))
+    plain = all(isinstance(x, torch.Tensor) for x in (*inputs, *weights, *(b for b in biases or () if b is not None)))
     if outs is not None or not plain:
-        check_no_gradient("grouped_mm", "outs, quantised or packed entries", *inputs, *weights,
+        check_no_gradient("grouped_mm", "outs, quantised, packed or NumPy's entries", *inputs, *weights,
                           *(biases or ()))
         return _octavo.grouped_mm_list(inputs, weights, biases, out_dtype, scales_a, scales_b, granularity_a,
                                        granularity_b, outs, subnormals, backend)

@@ -13,7 +13,7 @@ import torch
 
 from .. import _octavo
 from . import _routes
-from ._arguments import as_dtype, as_tensors
+from ._arguments import as_dtype, as_tensors, check_no_gradient
 from ._library import define, differentiate
 
 __all__ = ["_scaled_mm", "grouped_mm", "scaled_grouped_mm", "scaled_mm"]
@@ -31,6 +31,7 @@ def scaled_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales, scale_
               contraction_dim: Sequence[int] = (), use_fast_accum: bool = False) -> torch.Tensor:
     """torch.nn.functional.scaled_mm: mat_a [M, K], mat_b [K, N], scales by explicit recipe."""
     check_contraction("scaled_mm", contraction_dim)
+    _check_scales("scaled_mm", scale_a, scale_b)
     return _recipe_scaled_mm(mat_a, mat_b, *_scales(scale_a, scale_recipe_a),
                              *_scales(scale_b, scale_recipe_b), _codes(swizzle_a), _codes(swizzle_b), bias,
                              None, as_dtype(output_dtype, "scaled_mm", "output_dtype"))
@@ -48,6 +49,7 @@ def scaled_grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales
     offs: int32 or int64 cumulative ends [G]. Rows past the last one are zero.
     """
     check_contraction("scaled_grouped_mm", contraction_dim)
+    _check_scales("scaled_grouped_mm", scale_a, scale_b)
     return _recipe_scaled_grouped_mm(mat_a, mat_b, *_scales(scale_a, scale_recipe_a),
                                      *_scales(scale_b, scale_recipe_b), _codes(swizzle_a),
                                      _codes(swizzle_b), bias, offs, as_dtype(output_dtype, "scaled_grouped_mm", "output_dtype"))
@@ -124,6 +126,12 @@ def _scales(scales, recipes):
     """Lists of scale tensors and of recipe values; a scale may be a number."""
     scales = scales if isinstance(scales, (list, tuple)) else [scales]
     return as_tensors(scales), _codes(recipes)
+
+
+def _check_scales(operation, *scales):
+    """Scales under a recipe have no gradient: some recipes lay them out in other orders."""
+    check_no_gradient(operation, "scales under a recipe", *(s for one in scales for s in
+                                                            (one if isinstance(one, (list, tuple)) else (one,))))
 
 
 def _codes(values):
