@@ -38,6 +38,30 @@ void requantise_tensor(Weight& weight, std::vector<std::string>& lost) {
   weight.scheme = "fp8-dynamic";
 }
 
+/// A granularity of rows [N, K].
+Granularity granularity_of(const ScaleGrid& grid) {
+  if (grid == kTensorGrid) return per_tensor();
+  if (grid == kRowGrid) return per_token();
+  return grid.rows == 1 ? group(grid.cols) : block(grid.rows, grid.cols);
+}
+
+/// Codes of an fp8 type that a configuration has no word for, which are read as e4m3fn: made anew
+/// at the same granularity, and the rule of activations stays.
+void recode(Weight& weight, std::vector<std::string>& lost) {
+  const DType before = weight.codes.data.dtype();
+  if (!is_float8(before) || before == DType::float8_e4m3fn) return;
+  const Tensor values = float_values(weight, DType::float32);
+  lost.push_back(
+      fmt::format("codes of {} are made anew as {}", name(before), name(DType::float8_e4m3fn)));
+  if (weight.scheme == "mxfp8") {
+    weight.codes = quantize_mxfp8(values);
+    weight.codes.scale = copy(weight.codes.scale, DType::float32);
+    return;
+  }
+  weight.codes = quantize(
+      values, {.dtype = DType::float8_e4m3fn, .granularity = granularity_of(weight.codes.grid)});
+}
+
 void plain_activations(Weight& weight, ActivationQuant rule, std::vector<std::string>& lost) {
   const bool same = weight.activation && same_rule(*weight.activation, rule);
   if (same) return;
@@ -85,6 +109,7 @@ Converted to_compressed_tensors(const std::string& layer, Weight given, bool) {
   if (w.columns.defined()) {
     requantise(w, is_int8(w) ? Scheme::int8_dynamic : Scheme::fp8_dynamic, b.lost());
   }
+  recode(w, b.lost());
   if (w.scheme == "llm-int8") {
     w.scheme = "int8-dynamic";
     w.absmax = {};

@@ -96,7 +96,9 @@ TEST_F(Convert, CompressedTensorsKeepsEveryGranularityZeroPointAndStaticScale) {
     bool keeps = true;
     for (const std::string& layer : in.quantized_layers()) {
       const Weight weight = in.weight(layer);
-      keeps = keeps && !weight.columns.defined() && weight.scheme != "llm-int8";
+      const DType codes = weight.codes.data.dtype();
+      keeps = keeps && !weight.columns.defined() && weight.scheme != "llm-int8" &&
+              (codes == DType::int8 || codes == DType::float8_e4m3fn);
     }
     reset();
     const QuantizeReport report = convert(folder, "out", Format::compressed_tensors);
@@ -137,6 +139,70 @@ TEST_F(Convert, ThereAndBackIsBitEqual) {
     EXPECT_EQ(content(dequantize(a.codes)), content(plain.tensor("a.weight")));
     EXPECT_TRUE(plain.declarations().empty());
     EXPECT_EQ("{\"dtype\": \"float32\"}\n", read_file(path("float/config.json")));
+  }
+}
+
+// No format has a word for the other types of fp8: who reads it takes codes for e4m3fn.
+TEST_F(Convert, EveryTypeOfFp8IsReadAsTheValuesItStandsFor) {
+  constexpr std::int64_t n = 256, k = 384;
+  const kit::Random random(8);
+  const Tensor values = Tensor::empty(DType::float32, {n, k});
+  for (std::int64_t i = 0; i < values.numel(); ++i) {
+    values.data_as<float>()[i] =
+        static_cast<float>(random.uniform(static_cast<std::uint64_t>(i)) - 0.5);
+  }
+  const struct {
+    const char* name;
+    Granularity granularity;
+  } grids[] = {{"tensor", per_tensor()},
+               {"channel", per_token()},
+               {"group", group(128)},
+               {"block", block(128, 128)},
+               {"mx", group(32)}};  // whose scales are exponents
+  for (const DType dtype :
+       {DType::float8_e4m3fn, DType::float8_e5m2, DType::float8_e4m3fnuz, DType::float8_e5m2fnuz}) {
+    for (const auto& grid : grids) {
+      const bool mx = std::string_view(grid.name) == "mx";
+      const bool ocp = dtype == DType::float8_e4m3fn || dtype == DType::float8_e5m2;
+      if (mx && !ocp) continue;
+      const Quantized codes =
+          mx ? quantize_mxfp8(values, dtype)
+             : quantize(values, {.dtype = dtype, .granularity = grid.granularity});
+      std::vector<TensorToWrite> tensors;
+      const auto add = [&](const char* tensor, const Tensor& from, std::string_view type) {
+        const TensorView view = from.view();
+        tensors.push_back({tensor,
+                           std::string(type),
+                           {view.dims().begin(), view.dims().end()},
+                           [text = content(from)] {
+                             return bytes_of(std::vector<char>(text.begin(), text.end()));
+                           }});
+      };
+      add("a.weight", codes.data, info(dtype).safetensors);
+      add("a.weight_scale", codes.scale, mx ? "U8" : "F32");
+      write_safetensors(path("in"), tensors);
+      const Weight before = open_checkpoint(path("in")).weight("a");
+      ASSERT_EQ(dtype, before.codes.data.dtype());
+      for (const Format format : kFormats) {
+        SCOPED_TRACE(std::string(name(dtype)) + " " + grid.name + " " +
+                     std::string(format_name(format)));
+        const QuantizeReport report = convert(path("in"), "out", format);
+        const Weight after = open_checkpoint(path("out")).weight("a");
+        const DType want = format == Format::bitsandbytes ? DType::int8 : DType::float8_e4m3fn;
+        EXPECT_EQ(want, after.codes.data.dtype());
+        const LayerReport error = compare_weight("a", float_values(before), after);
+        EXPECT_LT(25, error.sqnr_db);
+        std::string warnings;
+        for (const std::string& warning : report.warnings) warnings += warning;
+        const bool anew = warnings.find("made anew") != std::string::npos;
+        EXPECT_TRUE(anew || dtype == want) << warnings;
+        EXPECT_TRUE(anew || content(before.codes.data) == content(after.codes.data));
+        if (format != Format::compressed_tensors) continue;
+        EXPECT_EQ(before.codes.grid, after.codes.grid);
+        EXPECT_EQ(before.scheme, after.scheme);
+        EXPECT_EQ(dtype != want, anew) << warnings;
+      }
+    }
   }
 }
 
