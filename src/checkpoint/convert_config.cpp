@@ -3,7 +3,11 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "checkpoint/config_text.hpp"
+#include "checkpoint/loadable.hpp"
 #include "checkpoint/outlier_columns.hpp"
 #include "checkpoint/quantization_config.hpp"
 #include "checkpoint/sentence.hpp"
@@ -50,8 +54,11 @@ std::string activation_arguments(const Weight& weight) {
                      weight.scheme == "mxfp8" ? R"(,"scale_dtype":"torch.uint8")" : "");
 }
 
-const char* format_of(const Weight& weight) {
+constexpr std::string_view kPacked = "pack-quantized";
+
+std::string_view format_of(const std::string& layer, const Weight& weight) {
   if (weight.scheme == "mxfp8") return "mxfp8-quantized";
+  if (is_packed(layer, weight)) return kPacked;
   return is_float8(weight.codes.data.dtype()) ? "float-quantized" : "int-quantized";
 }
 
@@ -63,10 +70,10 @@ void ConvertedConfig::add(const std::string& layer, const Weight& weight) {
   static_layers_ += is_static ? 1 : 0;
   const std::string key =
       fmt::format(R"("weights":{},"input_activations":{},"output_activations":null,"format":"{}")",
-                  weight_arguments(weight), activation_arguments(weight), format_of(weight));
+                  weight_arguments(weight), activation_arguments(weight), format_of(layer, weight));
   Group& group = groups_[key];
   group.layers.push_back(layer);
-  group.format = format_of(weight);
+  group.format = format_of(layer, weight);
   group.rule = weight.activation;
   if (weight.activation) {
     const auto list = outlier_column_list(weight.activation->outlier_columns);
@@ -88,17 +95,32 @@ std::string ConvertedConfig::text(const std::vector<std::string>& kept) const {
   return bitsandbytes(ignored);
 }
 
-// A single group takes the class, as other tools write it; several name their layers.
+// A single group takes the class, as other tools write it; several name their layers. Packed ones
+// are experts, and where they are all of them their group takes the name of all.
 std::string ConvertedConfig::compressed_tensors(const std::string& kept) const {
+  std::vector<const std::pair<const std::string, Group>*> packed, plain;
+  bool plain_experts = false;
+  for (const auto& row : groups_) {
+    const bool is_packed = row.second.format == kPacked;
+    (is_packed ? packed : plain).push_back(&row);
+    plain_experts =
+        plain_experts || (!is_packed && std::ranges::any_of(row.second.layers, is_expert));
+  }
   std::string groups, format;
   int number = 0;
-  for (const auto& [key, group] : groups_) {
-    const std::string targets = groups_.size() == 1 ? R"(["Linear"])" : strings(group.layers);
-    groups += fmt::format(R"({}"group_{}":{{"targets":{},{}}})", number == 0 ? "" : ",", number,
-                          targets, key);
-    format = number == 0 || format == group.format ? group.format : "mixed-precision";
-    ++number;
-  }
+  const auto add = [&](const auto& rows, bool all, std::string_view name_of_all) {
+    for (const auto* row : rows) {
+      const Group& group = row->second;
+      const std::string targets =
+          all && rows.size() == 1 ? fmt::format("[{}]", name_of_all) : strings(group.layers);
+      groups += fmt::format(R"({}"group_{}":{{"targets":{},{}}})", number == 0 ? "" : ",", number,
+                            targets, row->first);
+      format = number == 0 || format == group.format ? group.format : "mixed-precision";
+      ++number;
+    }
+  };
+  add(packed, !plain_experts, kAllExperts);
+  add(plain, true, R"("Linear")");
   return fmt::format(
       R"({{"quant_method":"compressed-tensors","format":"{}","quantization_status":"compressed",)"
       R"("config_groups":{{{}}},"ignore":{}}})",

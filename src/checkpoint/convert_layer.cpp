@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/convert_layer.hpp"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
 #include <utility>
 
+#include "checkpoint/loadable.hpp"
 #include "checkpoint/quantization_config.hpp"
 #include "checkpoint/recipe.hpp"
+#include "checkpoint/rows.hpp"
 #include "checkpoint/sentence.hpp"
 #include "core/cells.hpp"
 #include "core/fp_env.hpp"
@@ -96,12 +99,44 @@ class Builder {
   void put(const char* name, const Tensor& tensor, std::string_view dtype = {}) {
     put(name, tensor, {tensor.view().dims().begin(), tensor.view().dims().end()}, dtype);
   }
+  /// Codes four in an int32 of rows [n, k / 4], with the shape and zero points beside them.
+  void put_packed();
   void put_codes() { put("weight", copy(weight().codes.data, weight().codes.data.dtype())); }
 
  private:
   const std::string& layer_;
   Converted out_;
 };
+
+/// Zero points [n, g] as compressed-tensors packs them, four rows in an int32: [n / 4, g].
+Tensor packed_rows(const Tensor& azp) {
+  constexpr std::int64_t kRows = 4;
+  const std::int64_t n = azp.size(0), groups = azp.size(1);
+  const Tensor packed = Tensor::empty(DType::int32, {cells(n, kRows), groups});
+  std::fill_n(packed.data_as<std::int32_t>(), packed.numel(), 0);
+  for (std::int64_t i = 0; i < n; ++i) {
+    for (std::int64_t g = 0; g < groups; ++g) {
+      const auto byte =
+          static_cast<std::uint32_t>(azp.data_as<std::int32_t>()[i * groups + g] + 128);
+      auto& word = packed.data_as<std::int32_t>()[i / kRows * groups + g];
+      word =
+          static_cast<std::int32_t>(static_cast<std::uint32_t>(word) | byte << (8 * (i % kRows)));
+    }
+  }
+  return packed;
+}
+
+void Builder::put_packed() {
+  const Tensor& codes = weight().codes.data;
+  const std::int64_t n = codes.size(0), k = codes.size(1);
+  const Tensor bytes = copy(codes, DType::int8);
+  add_128(bytes);
+  put("weight_packed", bytes, {n, k / kCodesInWord}, "I32");
+  const Tensor shape = Tensor::empty(DType::int64, {2});
+  shape.data_as<std::int64_t>()[0] = n;
+  shape.data_as<std::int64_t>()[1] = k;
+  put("weight_shape", shape);
+}
 
 Converted to_compressed_tensors(const std::string& layer, Weight given, bool) {
   Builder b(layer, std::move(given));
@@ -110,12 +145,13 @@ Converted to_compressed_tensors(const std::string& layer, Weight given, bool) {
     requantise(w, is_int8(w) ? Scheme::int8_dynamic : Scheme::fp8_dynamic, b.lost());
   }
   recode(w, b.lost());
+  const bool packed = is_packed(layer, w);
   if (w.scheme == "llm-int8") {
     w.scheme = "int8-dynamic";
     w.absmax = {};
     plain_activations(w, per_token_rule(DType::int8), b.lost());
   }
-  b.put_codes();
+  packed ? b.put_packed() : b.put_codes();
   if (w.scheme == "mxfp8") {
     // E8M0, which the format keeps as bytes.
     b.put("weight_scale", copy(w.codes.scale, DType::float8_e8m0fnu), "U8");
@@ -124,7 +160,10 @@ Converted to_compressed_tensors(const std::string& layer, Weight given, bool) {
   } else {
     b.put("weight_scale", copy(w.codes.scale, DType::float32));
   }
-  if (w.codes.azp.defined()) b.put("weight_zero_point", copy(w.codes.azp, DType::int8));
+  if (w.codes.azp.defined()) {
+    const bool rows = packed && w.codes.grid.rows == 1;
+    b.put("weight_zero_point", rows ? packed_rows(w.codes.azp) : copy(w.codes.azp, DType::int8));
+  }
   if (is_static(w)) {
     b.put("input_scale", number(DType::float32, w.activation->static_scale));
     if (w.activation->spec.azp) {

@@ -11,8 +11,12 @@ bool is_expert(std::string_view layer) noexcept {
 }
 
 bool is_packed(std::string_view layer, std::int64_t k) noexcept {
-  constexpr std::int64_t kPack = 4;  // codes in an int32
-  return is_expert(layer) && k % kPack == 0;
+  return is_expert(layer) && k % kCodesInWord == 0;
+}
+
+bool is_packed(std::string_view layer, const Weight& weight) noexcept {
+  const TensorView codes = weight.codes.data;
+  return codes.dtype == DType::int8 && is_packed(layer, codes.shape[1]);
 }
 
 bool blocks_fit(std::int64_t n, std::int64_t k) noexcept {

@@ -7,15 +7,22 @@
 #include <string_view>
 #include <vector>
 
+#include "octavo/checkpoint.hpp"
+
 namespace octavo::checkpoint {
 
 /// Whether a layer is an expert of a mixture, by its name. transformers has experts in modules of
 /// their own: bitsandbytes has no layers for them.
 bool is_expert(std::string_view layer) noexcept;
 
-/// Whether int8 codes of a layer with that K go out four in an int32: experts', of which
-/// transformers reads no other form.
+/// int8 codes in an int32.
+inline constexpr std::int64_t kCodesInWord = 4;
+/// Whether int8 codes of a layer with that K go into compressed-tensors four in an int32: experts',
+/// of which transformers reads no other form.
 bool is_packed(std::string_view layer, std::int64_t k) noexcept;
+bool is_packed(std::string_view layer, const Weight& weight) noexcept;
+/// The target, as JSON, that says "all experts": transformers looks for such a one.
+inline constexpr std::string_view kAllExperts = R"("re:.*\\.experts\\..*")";
 
 /// Whether transformers reads fp8 blocks of a layer [n, k]: it takes the length of a block from the
 /// number of scales, so that the last one of a size that 128 does not divide would be read wrong.

@@ -26,7 +26,6 @@ namespace octavo::checkpoint {
 namespace {
 
 constexpr const char* kQuantize = "quantize_file";
-constexpr std::int64_t kPack = 4;  // codes in an int32
 
 class QuantizePlanner {
  public:
@@ -139,7 +138,7 @@ class QuantizePlanner {
     made.packed = options_.scheme == Scheme::int8_dynamic && is_packed(layer, k);
     (made.packed ? packed_ : plain_) = true;
     if (made.packed) {
-      made.codes = file.add({layer + ".weight_packed", "I32", {n, k / kPack}});
+      made.codes = file.add({layer + ".weight_packed", "I32", {n, k / kCodesInWord}});
       const std::array<std::int64_t, 2> shape{n, k};
       const auto bytes = std::as_bytes(std::span(shape));
       file.constants.push_back(
