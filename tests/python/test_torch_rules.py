@@ -14,7 +14,8 @@ torch = pytest.importorskip("torch")
 
 import octavo
 import octavo.torch  # noqa: E402
-from octavo.torch import functional, nn  # noqa: E402
+from octavo.torch import _linear, functional, nn  # noqa: E402
+from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from torch.autograd import forward_ad  # noqa: E402
 
 K, N = 8, 3
@@ -276,3 +277,100 @@ os._exit(0)
 def test_a_child_forked_while_another_thread_packs():
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS, "1"], capture_output=True, text=True)
     assert done.stdout == "0\n", done.stdout + done.stderr
+
+
+# ---- what fake kernels say of results -------------------------------------------------------------
+
+def laid(tensor, layout):
+    """The same elements, or others of the shape, in another layout."""
+    if tensor.dim() < 2 or layout == "contiguous":
+        return tensor
+    if layout == "turned":
+        return tensor.mT.contiguous().mT
+    if layout == "rows expanded":
+        return tensor[:1].expand(tensor.shape)
+    if layout == "columns expanded":
+        return tensor[..., :1].expand(tensor.shape)
+    apart = torch.zeros([2 * size for size in tensor.shape], dtype=tensor.dtype)[(slice(None, None, 2),) * tensor.dim()]
+    return apart.copy_(tensor)
+
+
+def every(schema, **given):
+    """All arguments of an operator: absent where they may be, no, and what is given."""
+    return tuple(given.get(a.name, None if isinstance(a.type, torch.OptionalType) else a.name == "saturate")
+                 for a in schema.arguments)
+
+
+def operators():
+    """Every operator with a result, with arguments."""
+    ops = torch.ops.octavo
+    x, w, grad, halves = torch.randn(6, 8), torch.randn(8, 4), torch.randn(6, 4), torch.randn(6, 8).half()
+    x3, w3, grad3, offs = torch.randn(2, 6, 8), torch.randn(2, 8, 4), torch.randn(2, 6, 4), torch.tensor([2, 6], dtype=torch.int32)
+    codes, sums, ones6, ones4 = torch.ones(6, 8, dtype=torch.int8), torch.ones(6, 4, dtype=torch.int32), torch.ones(6), torch.ones(4)
+    w_codes, handle = torch.ones(4, 8, dtype=torch.int8), _linear.handle_of(HELD[0])
+    w13, w2 = (_linear.handle_of(held) for held in HELD[1:])
+    routing = dict(topk_weights=torch.ones(6, 1), topk_ids=torch.zeros(6, 1, dtype=torch.int32))
+    through = dict(x_codes=codes, x_scale=torch.ones(6, 1), x_granularity="token", w_codes=w_codes, w_scale=torch.ones(4, 1),
+                   w_granularity="channel")
+    yield ops.scaled_mm.default, dict(input=x, mat2=w)
+    yield ops.scaled_mm_vjp.default, dict(grad=grad, input=x, mat2=w, bias=ones4, c=grad,
+                                          wanted=[True, True, True, False, False, False, False, True, False])
+    yield ops.grouped_mm.default, dict(input=x, mat2=w3, offs=offs)
+    yield ops.grouped_mm_vjp.default, dict(grad=grad, input=x, mat2=w3, offs=offs, wanted=[True, True] + [False] * 7)
+    yield ops.scaled_grouped_mm.default, dict(input=x3, weight=w3)
+    yield ops.scaled_grouped_mm_vjp.default, dict(grad=grad3, input=x3, weight=w3, wanted=[True, True, False])
+    yield ops.linear.default, dict(x=x, weight=handle, n=4)
+    yield ops.linear_vjp.default, dict(grad=grad, x=x, bias=ones4, weight=handle, n=4, wanted=[True, True])
+    yield ops.linear.default, dict(x=x3, weight=handle, n=4)
+    yield ops.linear_vjp.default, dict(grad=grad3, x=x3, weight=handle, n=4, wanted=[True, False])
+    yield ops.int8_linear.default, dict(x=x3.half(), codes=w_codes, row_absmax=ones4, threshold=0.0)
+    yield ops.int8_linear_vjp.default, dict(grad=grad3.half(), x=x3.half(), weight=torch.randn(4, 8).half(), codes=w_codes,
+                                            row_absmax=ones4, threshold=0.0, wanted=[True, True, False])
+    yield ops.int8_vectorwise_quant.default, dict(A=x3.half(), threshold=0.0)
+    yield ops.silu_and_mul.default, dict(x=x)
+    yield ops.silu_and_mul_vjp.default, dict(grad=grad, x=x, wanted=[True])
+    yield ops.fused_experts.default, dict(x=x, w13=w13, w2=w2, n=8, **routing)
+    yield ops.fused_experts_vjp.default, dict(grad=torch.randn(6, 8), x=x, w13=w13, w2=w2, n=8, **routing,
+                                              wanted=[True, True, False, False])
+    yield ops.quantize.default, dict(x=x, dtype=torch.int8, granularity="token", min_scale=0.0, qmax=0.0)
+    yield ops.quantize.default, dict(x=x, dtype=FP8, granularity="block4x4", min_scale=0.0, qmax=0.0)
+    yield ops.quantize_vjp.default, dict(grad=x, x=x, scale=torch.ones(6, 1), dtype=torch.int8, granularity="token",
+                                         gradient_scale=1.0)
+    yield ops.straight_through_mm.default, dict(x=x, weight=w.t(), **through)
+    yield ops.straight_through_mm_vjp.default, dict(grad=grad, **through, dtype=torch.float32, wanted=[True, True, False])
+    yield ops.int8_linear.default, dict(x=halves, codes=w_codes, row_absmax=ones4, threshold=0.0)
+    yield ops.int8_linear_vjp.default, dict(grad=grad.half(), x=halves, weight=torch.randn(4, 8).half(), codes=w_codes, bias=ones4,
+                                            row_absmax=ones4, threshold=0.0, wanted=[True, True, True])
+    yield ops.int8_vectorwise_quant.default, dict(A=halves, threshold=0.0)
+    yield ops.int8_double_quant.default, dict(A=halves, threshold=0.0)
+    yield ops.int8_vectorwise_dequant.default, dict(A=codes, stats=ones6)
+    yield ops.int8_linear_matmul.default, dict(A=codes, B=w_codes)
+    yield ops.int8_mm_dequant.default, dict(A=sums, row_stats=ones6, col_stats=ones4)
+    yield ops.int8_scaled_mm.default, dict(A=codes, B=w_codes, row_stats=ones6, col_stats=ones4)
+
+
+HELD = (octavo.pack(torch.randn(8, 4)), octavo.pack_experts(torch.randn(1, 8, 8)), octavo.pack_experts(torch.randn(1, 8, 4)))
+OPERATORS = [(operator, given) for operator, given in operators()]
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "turned", "rows expanded", "columns expanded", "apart"])
+@pytest.mark.parametrize("which", range(len(OPERATORS)), ids=[operator.name().partition("::")[2] for operator, _ in OPERATORS])
+def test_fake_results_lie_as_real_ones(which, layout):
+    operator, given = OPERATORS[which]
+    arguments = every(operator._schema, **{
+        name: laid(value, layout) if isinstance(value, torch.Tensor) and not _quantised(name, layout) else value
+        for name, value in given.items()})
+    real = torch.utils._pytree.tree_leaves(operator(*arguments))
+    with FakeTensorMode() as mode:
+        fakes = torch.utils._pytree.tree_map_only(torch.Tensor, mode.from_tensor, arguments)
+        fake = torch.utils._pytree.tree_leaves(operator(*fakes))
+    assert [shown(value) for value in fake] == [shown(value) for value in real]
+
+
+def _quantised(name, layout):
+    """Codes of a quantiser have no such layout."""
+    return name.endswith("codes") and layout not in ("contiguous", "turned")
+
+
+def shown(value):
+    return (value.shape, value.stride(), value.dtype) if isinstance(value, torch.Tensor) else None

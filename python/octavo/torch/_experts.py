@@ -2,7 +2,7 @@
 """octavo::fused_experts over packed experts, which go by number as packed weights do, and octavo::silu_and_mul."""
 
 from .. import _octavo
-from ._library import define, differentiate, direct
+from ._library import define, differentiate, direct, row_major
 from ._linear import recorded, weight_of
 
 
@@ -29,7 +29,7 @@ _ARGUMENTS = ("Tensor x, Tensor topk_weights, Tensor topk_ids, Tensor? bias13, T
 fused_experts = define(f"fused_experts({_ARGUMENTS}) -> Tensor", _kernel, _fake)
 # The experts may be temporaries of the forward call, as those of octavo.linear.
 differentiate(fused_experts, _ARGUMENTS, _vjp, (0, 1, 3, 4), (0,),
-              keep=lambda inputs: (weight_of(inputs[7]), weight_of(inputs[8])))
+              keep=lambda inputs: (weight_of(inputs[7]), weight_of(inputs[8])), like=row_major)
 
 
 def _silu_kernel(x, out_dtype, backend):
@@ -46,5 +46,5 @@ def _silu_vjp(grad, wanted, options, x, out_dtype, backend):
 
 _SILU_ARGUMENTS = "Tensor x, ScalarType? out_dtype, str? backend"
 silu_and_mul = define(f"silu_and_mul({_SILU_ARGUMENTS}) -> Tensor", _silu_kernel, _silu_fake)
-differentiate(silu_and_mul, _SILU_ARGUMENTS, _silu_vjp, (0,), (0,))
+differentiate(silu_and_mul, _SILU_ARGUMENTS, _silu_vjp, (0,), (0,), like=row_major)
 call_fused_experts, call_silu_and_mul = direct(fused_experts, recorded(7, 8)), direct(silu_and_mul)

@@ -8,7 +8,7 @@ Source: specification section 8.
 import torch
 
 from .. import _octavo
-from ._library import define, differentiate
+from ._library import define, differentiate, rows_like
 
 
 def _columns(like):
@@ -22,12 +22,12 @@ def _rows(a):
 
 def _vectorwise_quant_fake(A, threshold=0.0):
     stats = A.new_empty(_rows(A), dtype=torch.float32)
-    return torch.empty_like(A, dtype=torch.int8), stats, _columns(A) if threshold > 0.0 else None
+    return A.new_empty(A.shape, dtype=torch.int8), stats, _columns(A) if threshold > 0.0 else None
 
 
 def _double_quant_fake(A, threshold=0.0):
     codes, stats, columns = _vectorwise_quant_fake(A, threshold)
-    return codes, torch.empty_like(codes), stats, A.new_empty(A.shape[-1], dtype=torch.float32), columns
+    return codes, codes.new_empty(codes.shape), stats, A.new_empty(A.shape[-1], dtype=torch.float32), columns
 
 
 def _linear_matmul_fake(A, B):
@@ -43,7 +43,7 @@ def _mm_dequant(A, row_stats, col_stats, dtype=None, bias=None):
 
 
 def _mm_dequant_fake(A, row_stats, col_stats, dtype=None, bias=None):
-    return torch.empty_like(A, dtype=dtype or torch.float16)
+    return A.new_empty(A.shape, dtype=dtype or torch.float16)
 
 
 def _scaled_mm(A, B, row_stats, col_stats, bias=None, dtype=None):
@@ -67,7 +67,7 @@ def _mixed_scaled_mm_fake(A, CA, CB, SCA, SCB, outlier_cols=None, bias=None):
 
 
 def _vectorwise_dequant_fake(A, stats):
-    return torch.empty_like(A, dtype=torch.float32)
+    return A.new_empty(A.shape, dtype=torch.float32)
 
 
 vectorwise_quant = define("int8_vectorwise_quant(Tensor A, float threshold=0.0) -> (Tensor, Tensor, Tensor?)",
@@ -123,4 +123,4 @@ _ARGUMENTS = ("Tensor x, Tensor? weight, Tensor codes, Tensor row_absmax, Tensor
               "bool exact_gradient")
 # weight: the float weight [N, K] that codes and row_absmax were made of, which gets the gradient.
 linear = define(f"int8_linear({_ARGUMENTS}) -> Tensor", _linear, _linear_fake)
-differentiate(linear, _ARGUMENTS, _linear_vjp, (0, 1, 4), (0, 1))
+differentiate(linear, _ARGUMENTS, _linear_vjp, (0, 1, 4), (0, 1), like=rows_like)

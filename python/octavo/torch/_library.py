@@ -120,7 +120,7 @@ def _refusal(name):
     return refuse
 
 
-def differentiate(operator, arguments, vjp, slots, typed, keep=None):
+def differentiate(operator, arguments, vjp, slots, typed, keep=None, like=torch.empty_like):
     """Gives an operator its gradient, an operator of its own (octavo::<name>_vjp).
 
     Args:
@@ -132,6 +132,7 @@ def differentiate(operator, arguments, vjp, slots, typed, keep=None):
         typed: those of them that are operands, whose gradients keep their types; all others have
             gradients of float32.
         keep: inputs -> what has to live until the gradient is computed, beside the inputs.
+        like: (input, dtype) -> a fake gradient, as the kernel's lies.
     """
 
     def kernel(grad, *inputs):
@@ -141,8 +142,7 @@ def differentiate(operator, arguments, vjp, slots, typed, keep=None):
     def fake(grad, *inputs):
         *inputs, wanted = inputs
         return [
-            torch.empty_like(inputs[slot], dtype=gradient_dtype(inputs[slot], grad)
-                             if slot in typed else torch.float32)
+            like(inputs[slot], dtype=gradient_dtype(inputs[slot], grad) if slot in typed else torch.float32)
             for slot, want in zip(slots, wanted) if want
         ]
 
@@ -164,6 +164,16 @@ def differentiate(operator, arguments, vjp, slots, typed, keep=None):
     gradient = define(f"{name}_vjp(Tensor grad, {arguments}, bool[] wanted) -> Tensor[]", kernel, fake)
     differentiate_once(gradient, name)
     register_gradient(operator, backward, save)
+
+
+def row_major(x, dtype):
+    """A fake tensor of that shape, rows one behind the other."""
+    return x.new_empty(x.shape, dtype=dtype)
+
+
+def rows_like(x, dtype):
+    """The same, but of a matrix in its order."""
+    return torch.empty_like(x, dtype=dtype) if x.dim() == 2 else row_major(x, dtype)
 
 
 def register_gradient(operator, backward, save):

@@ -14,7 +14,7 @@ import torch
 
 from .. import _octavo
 from .._octavo import UNDEFINED
-from ._library import define, differentiate, direct
+from ._library import define, differentiate, direct, rows_like
 
 _weights: "weakref.WeakValueDictionary[int, object]" = weakref.WeakValueDictionary()
 _handles: "weakref.WeakKeyDictionary[object, int]" = weakref.WeakKeyDictionary()
@@ -92,6 +92,6 @@ _ARGUMENTS = ("Tensor x, Tensor? bias, ScalarType? out_dtype, int weight, SymInt
               "bool batch_invariant, str? backend")
 linear = define(f"linear({_ARGUMENTS}) -> Tensor", _kernel, _fake)
 # The weight may be a temporary of the forward call: octavo.linear(x, octavo.pack(...)).
-differentiate(linear, _ARGUMENTS, _vjp, (0, 1), (0,), keep=lambda inputs: weight_of(inputs[3]))
+differentiate(linear, _ARGUMENTS, _vjp, (0, 1), (0,), keep=lambda inputs: weight_of(inputs[3]), like=rows_like)
 
 call_linear, call_linear_codes = direct(linear, recorded(3)), direct(linear_codes, recorded(6))

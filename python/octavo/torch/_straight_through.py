@@ -34,7 +34,14 @@ def _quantize_fake(x, scale, dtype, granularity, scale_ub=None, min_scale=0.0, q
     else:
         down, across = (int(size) for size in granularity[5:].split("x"))
         shape = (-(-rows // down), -(-cols // across))
-    return x.new_empty((rows, cols), dtype=dtype), x.new_empty(shape, dtype=torch.float32)
+    return _dense_like(x, dtype), x.new_empty(shape, dtype=torch.float32)
+
+
+def _dense_like(x, dtype):
+    """A matrix without gaps in the order of x, as results of the extension module lie."""
+    if x.stride(0) < x.stride(1):
+        return x.new_empty((x.shape[1], x.shape[0]), dtype=dtype).t()
+    return x.new_empty(x.shape, dtype=dtype)
 
 
 quantize = define("quantize(Tensor x, Tensor? scale, ScalarType dtype, str granularity, Tensor? scale_ub=None, "
