@@ -21,6 +21,7 @@ class ConvertedConfig {
 
   /// A layer as the format says it.
   void add(const std::string& layer, const Weight& weight);
+  bool empty() const noexcept { return layers_ == 0; }
   /// Whether some activations are static and others not, which format fp8 cannot say.
   bool mixes_static() const noexcept { return static_layers_ != 0 && static_layers_ != layers_; }
   /// `kept`: linear layers that stay in float. Throws Error (invalid_argument) for what one file of

@@ -3,10 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <set>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "checkpoint/convert_config.hpp"
 #include "checkpoint/convert_layer.hpp"
+#include "checkpoint/float_layers.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/layer_filter.hpp"
 #include "checkpoint/layer_tensors.hpp"
@@ -23,60 +27,124 @@ using namespace checkpoint;
 constexpr std::array<std::string_view, 4> kFormatNames{"compressed-tensors", "fp8", "fp8-block",
                                                        "bitsandbytes"};
 
-bool stays_in_float(const TensorEntry& entry) {
+bool is_float_layer(const TensorEntry& entry) {
   return layer_of(entry.name) && entry.shape.size() == 2 && is_wide(dtype_of_name(entry.dtype));
 }
 
-// bitsandbytes' layers have the weight of a Conv1D as [N, K].
-void check_conv1d(const Checkpoint& in, const std::string& layer, Format format) {
-  if (format == Format::bitsandbytes || !in.impl().layout().is_conv1d(layer)) return;
-  refuse_conv1d({kConvertFile, "format", format_name(Format::bitsandbytes), format_name(format),
-                 "octavo dequantize writes floats"},
-                layer + ".weight");
-}
+class ConvertPlanner {
+ public:
+  ConvertPlanner(const Checkpoint& in, Format format, bool keep_static)
+      : in_(in), format_(format), keep_static_(keep_static), tensors_(in), config_(format) {}
 
-void warn_of_losses(const std::map<std::string, std::vector<std::string>>& losses, Format format,
-                    Plan& plan) {
-  for (const auto& [what, layers] : losses) {
-    plan.warnings.push_back(
-        fmt::format("convert_file: {} layers are not as they were in {}: {} (the "
-                    "first: {})",
-                    layers.size(), format_name(format), what, in_quotes(layers[0])));
-  }
-}
-
-Plan plan_of(const Checkpoint& in, Format format, bool keep_static) {
-  const LayerTensors tensors(in);
-  Plan plan = plan_of_others(kConvertFile, in, tensors, Stacks::are_cut);
-  std::vector<std::string> kept;
-  for (const TensorEntry& entry : in.entries()) {
-    if (!tensors.is_part(entry) && stays_in_float(entry)) {
-      kept.emplace_back(*layer_of(entry.name));
+  Plan plan() {
+    std::set<const TensorEntry*> whole;
+    std::set<std::string> cut;
+    for (const StoredStack& stack : tensors_.stacks()) {
+      if (stays(names_in_stack(stack).front(), stack.codes->name)) {
+        whole.insert(stack.codes);
+      } else {
+        cut.insert(stack.prefix);
+      }
     }
+    plan_ = plan_of_others(kConvertFile, in_, tensors_, cut);
+    const DType dtype = model_dtype(in_);
+    for (const StoredStack& stack : tensors_.stacks()) {
+      if (whole.contains(stack.codes)) add_float_stack(file_of(stack.codes), in_, stack, dtype);
+    }
+    for (const TensorEntry& entry : in_.entries()) {
+      if (!tensors_.is_part(entry) && is_float_layer(entry)) {
+        kept_.emplace_back(*layer_of(entry.name));
+      }
+    }
+    const std::span<const StoredLayer> layers(tensors_.layers()), alone = tensors_.alone();
+    for (const StoredLayer& layer : alone) {
+      check_conv1d(layer.name);
+      if (stays(layer.name, layer.codes->name)) {
+        kept_.push_back(layer.name);
+        add_float_layer(file_of(layer.codes), in_, layer, dtype);
+      } else {
+        add(layer);
+      }
+    }
+    for (const StoredLayer& layer : layers.subspan(alone.size())) {
+      if (!whole.contains(layer.codes)) add(layer);
+    }
+    if (format_ == Format::fp8 && config_.mixes_static()) {
+      return ConvertPlanner(in_, format_, false).plan();
+    }
+    if (config_.empty()) {
+      refuse(Code::invalid_argument,
+             "{}: {} must hold quantised layers that {} has a form for in transformers; got {}, "
+             "all of which would be left in float (octavo dequantize)",
+             kConvertFile, in_quotes(in_.path()), format_name(format_), tensors_.layers().size());
+    }
+    plan_.config = config_.text(kept_);
+    warn();
+    return std::move(plan_);
   }
-  ConvertedConfig config(format);
-  std::map<std::string, std::vector<std::string>> losses;
-  for (const StoredLayer& layer : tensors.layers()) {
-    check_conv1d(in, layer.name, format);
-    Converted made = convert_layer(layer.name, in.weight(layer.name), format, keep_static);
-    for (std::string& lost : made.lost) losses[std::move(lost)].push_back(layer.name);
-    config.add(layer.name, made.weight);
-    FilePlan& file = plan.files[layer.codes->file];
-    MadePlan& plan_of_layer = file.made.emplace_back();
-    plan_of_layer.entry = layer.codes;
-    plan_of_layer.begin = layer.begin;
-    plan_of_layer.bytes = layer.bytes;
-    for (TensorShape& shape : made.shapes)
-      plan_of_layer.outputs.push_back(file.add(std::move(shape)));
-    plan_of_layer.make = [&in, name = layer.name, format, keep_static](LayerReport&) {
+
+ private:
+  FilePlan& file_of(const TensorEntry* entry) { return plan_.files[entry->file]; }
+
+  // A layer of which the format has no form that transformers loads, and quantize_file makes none.
+  bool stays(const std::string& layer, const std::string& tensor) {
+    if (format_ == Format::bitsandbytes && is_expert(layer)) {
+      in_float_.add_expert();
+      return true;
+    }
+    if (format_ != Format::fp8_block || in_.folder().empty()) return false;
+    const TensorView codes = in_.weight(layer).codes.data;
+    if (blocks_fit(codes.shape[0], codes.shape[1])) return false;
+    in_float_.add_uneven(tensor, codes.shape[0], codes.shape[1]);
+    return true;
+  }
+
+  // bitsandbytes' layers have the weight of a Conv1D as [N, K].
+  void check_conv1d(const std::string& layer) const {
+    if (format_ == Format::bitsandbytes || !in_.impl().layout().is_conv1d(layer)) return;
+    refuse_conv1d({kConvertFile, "format", format_name(Format::bitsandbytes), format_name(format_),
+                   "octavo dequantize writes floats"},
+                  layer + ".weight");
+  }
+
+  void add(const StoredLayer& layer) {
+    FilePlan& file = file_of(layer.codes);
+    Converted made = convert_layer(layer.name, in_.weight(layer.name), format_, keep_static_);
+    for (std::string& lost : made.lost) losses_[std::move(lost)].push_back(layer.name);
+    config_.add(layer.name, made.weight);
+    MadePlan& plan = file.made.emplace_back();
+    plan.entry = layer.codes;
+    plan.begin = layer.begin;
+    plan.bytes = layer.bytes;
+    for (TensorShape& shape : made.shapes) plan.outputs.push_back(file.add(std::move(shape)));
+    plan.make = [&in = in_, name = layer.name, format = format_,
+                 keep_static = keep_static_](LayerReport&) {
       return convert_layer(name, in.weight(name), format, keep_static).tensors;
     };
   }
-  if (format == Format::fp8 && config.mixes_static()) return plan_of(in, format, false);
-  plan.config = config.text(kept);
-  warn_of_losses(losses, format, plan);
-  return plan;
-}
+
+  void warn() {
+    for (std::string& warning : in_float_.warnings(kConvertFile, "format", format_name(format_))) {
+      plan_.warnings.push_back(std::move(warning));
+    }
+    for (const auto& [what, layers] : losses_) {
+      plan_.warnings.push_back(
+          fmt::format("convert_file: {} layers are not as they were in {}: {} (the "
+                      "first: {})",
+                      layers.size(), format_name(format_), what, in_quotes(layers[0])));
+    }
+  }
+
+  const Checkpoint& in_;
+  Format format_;
+  bool keep_static_;
+  LayerTensors tensors_;
+  ConvertedConfig config_;
+  LeftInFloat in_float_;
+  std::map<std::string, std::vector<std::string>> losses_;  ///< layers by what they lose
+  std::vector<std::string> kept_;                           ///< layers that are in float
+  Plan plan_{.operation = kConvertFile};
+};
 
 }  // namespace
 
@@ -94,7 +162,7 @@ QuantizeReport convert_file(const std::string& in, const std::string& out,
                             const ConvertFileOptions& options) {
   return at_edge(kConvertFile, [&] {
     const Checkpoint opened = open_checkpoint(in);
-    return carry_out(opened, out, plan_of(opened, options.format, true),
+    return carry_out(opened, out, ConvertPlanner(opened, options.format, true).plan(),
                      {options.threads, options.progress, options.at, options.temporary});
   });
 }

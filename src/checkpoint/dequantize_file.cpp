@@ -14,7 +14,7 @@ using namespace checkpoint;
 constexpr const char* kDequantize = "dequantize_file";
 
 Plan plan_of(const Checkpoint& in, const LayerTensors& tensors, DType dtype) {
-  Plan plan = plan_of_others(kDequantize, in, tensors, Stacks::stay);
+  Plan plan = plan_of_others(kDequantize, in, tensors, {});
   for (const StoredLayer& layer : tensors.alone()) {
     add_float_layer(plan.files[layer.codes->file], in, layer, dtype);
   }

@@ -62,13 +62,11 @@ std::optional<std::string_view> LayerTensors::layer_with(std::string_view tensor
 }
 
 Plan plan_of_others(const char* operation, const Checkpoint& in, const LayerTensors& tensors,
-                    Stacks stacks) {
+                    const std::set<std::string>& cut) {
   if (tensors.layers().empty()) {
     refuse(Code::invalid_argument, "{}: {} must hold quantised layers; got none among {} tensors",
            operation, in_quotes(in.path()), in.entries().size());
   }
-  std::set<std::string_view> prefixes;
-  for (const StoredStack& stack : tensors.stacks()) prefixes.insert(stack.prefix);
   Plan plan{.operation = operation};
   for (const std::string& rule : unapplied_rules(in)) {
     plan.warnings.push_back(fmt::format("{}: {}", operation, rule));
@@ -80,7 +78,7 @@ Plan plan_of_others(const char* operation, const Checkpoint& in, const LayerTens
     FilePlan& file = plan.files[entry.file];
     std::string stack;
     std::vector<ExpertLayer> biases = expert_biases(in, entry, stack);
-    if (stacks == Stacks::are_cut && !biases.empty() && prefixes.contains(stack)) {
+    if (!biases.empty() && cut.contains(stack)) {
       cut_biases(file, in, entry, std::move(biases));
     } else {
       file.copy(entry);

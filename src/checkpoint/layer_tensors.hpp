@@ -50,17 +50,12 @@ class LayerTensors {
   std::size_t alone_ = 0;
 };
 
-/// What becomes of experts that are stored in one tensor.
-enum class Stacks : std::uint8_t {
-  stay,     ///< one tensor
-  are_cut,  ///< a layer for each, which takes its part of the stack's biases
-};
-
 /// A plan that copies what is part of no quantised layer, with warnings of rules that nothing
-/// applies. Throws Error (invalid_argument) where
-/// there is none.
+/// applies. Stacks of experts stay one tensor, but for those whose prefix is in `cut`: they become
+/// a layer for each expert, which takes its part of the stack's biases. Throws Error
+/// (invalid_argument) where there is no quantised layer.
 Plan plan_of_others(const char* operation, const Checkpoint& in, const LayerTensors& tensors,
-                    Stacks stacks);
+                    const std::set<std::string>& cut);
 
 /// Adds a bias for each layer of a stack whose biases [E, N] are one tensor.
 void cut_biases(FilePlan& file, const Checkpoint& in, const TensorEntry& entry,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <set>
 #include <span>
 #include <utility>
 
@@ -42,10 +43,13 @@ class QuantizePlanner {
   Plan plan() {
     refuse_quantised();
     for (const CheckpointFile& file : in_.files()) plan_.files.push_back({.name = file.name});
+    for (const StoredStack& stack : stored_.stacks()) add_whole(stack);
     for (const TensorEntry& entry : in_.entries()) {
       if (!stored_.is_part(entry)) add(entry);
     }
-    for (const StoredLayer& layer : stored_.layers()) add_again(layer);
+    for (const StoredLayer& layer : stored_.layers()) {
+      if (!whole_.contains(layer.codes)) add_again(layer);
+    }
     check_ignored();
     refuse_nothing();
     if (has_tied_head()) kept_.emplace_back("lm_head");
@@ -203,13 +207,14 @@ class QuantizePlanner {
   }
 
   // A layer that is quantised already: codes anew of the values that it stands for, or, where it is
-  // to be left alone, the values.
+  // to be left alone or has no form in transformers, the values.
   void add_again(const StoredLayer& layer) {
     FilePlan& file = plan_.files[layer.codes->file];
     const TensorView codes = in_.weight(layer.name).codes.data;
     const std::int64_t n = codes.shape[0], k = codes.shape[1];
-    if (!ignore_.match(layer.name)) {
-      if (layout_.is_conv1d(layer.name)) check_conv1d(layer.name + ".weight");
+    const bool ignored = ignore_.match(layer.name);
+    if (!ignored && layout_.is_conv1d(layer.name)) check_conv1d(layer.name + ".weight");
+    if (!ignored && !stays(layer.name) && goes_in_blocks(layer.codes->name, n, k)) {
       const auto values = [&in = in_, name = layer.name] { return float_values(in.weight(name)); };
       add_layer(file, {.name = layer.name,
                        .entry = layer.codes,
@@ -218,7 +223,17 @@ class QuantizePlanner {
       return;
     }
     kept_.push_back(layer.name);
-    add_float_layer(file, in_, layer, DType::bfloat16);
+    add_float_layer(file, in_, layer, model_dtype(in_));
+  }
+
+  // Stacked experts that are quantised already and stay in float for transformers' sake.
+  void add_whole(const StoredStack& stack) {
+    const std::string layer = names_in_stack(stack).front();
+    const TensorView codes = in_.weight(layer).codes.data;
+    const std::string& tensor = stack.codes->name;
+    if (!stays(layer) && goes_in_blocks(tensor, codes.shape[0], codes.shape[1])) return;
+    whole_.insert(stack.codes);
+    add_float_stack(plan_.files[stack.codes->file], in_, stack, model_dtype(in_));
   }
 
   // Stacked experts go out as one linear layer each, which is how checkpoints in 8 bits have them.
@@ -255,10 +270,8 @@ class QuantizePlanner {
 
   // Whether a stack's layers are written one by one: those that are quantised, now or before.
   bool is_cut(const std::string& stack) const {
-    if (std::ranges::find(stored_.stacks(), stack, &StoredStack::prefix) !=
-        stored_.stacks().end()) {
-      return true;
-    }
+    const auto stored = std::ranges::find(stored_.stacks(), stack, &StoredStack::prefix);
+    if (stored != stored_.stacks().end()) return !whole_.contains(stored->codes);
     const TensorEntry* entry = in_.impl().header.find(stack);
     if (entry == nullptr) return false;
     const std::vector<ExpertLayer> layers = float_experts(in_, *entry);
@@ -330,6 +343,7 @@ class QuantizePlanner {
   bool packed_ = false, plain_ = false;  ///< whether layers are packed, whether others are not
   const TensorEntry* cut_ = nullptr;     ///< experts whose class in transformers reads no layers
   LeftInFloat in_float_;
+  std::set<const TensorEntry*> whole_;  ///< quantised stacks that become one float tensor
   NamePatterns ignore_;
   Plan plan_{.operation = kQuantize};
   std::vector<std::string> kept_;                  ///< layers that stay in float

@@ -2,6 +2,7 @@
 // convert_file on what transformers reads in some forms only: experts of mixtures, uneven blocks.
 #include <filesystem>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -115,6 +116,121 @@ TEST_F(ConvertExperts, PackedExpertsBesideOthersAreNamed) {
   EXPECT_EQ(std::string::npos, out.declarations().at(0).text.find("re:"));
   for (const std::string& layer : in.quantized_layers()) {
     expect_same_weight(out.weight(layer), in.weight(layer));
+  }
+}
+
+std::string joined(const std::vector<std::string>& warnings) {
+  std::string all;
+  for (const std::string& warning : warnings) all += warning + "\n";
+  return all;
+}
+
+/// Writes a folder's model with `write(out)`, and gives the report of it.
+using Write = QuantizeReport (*)(const std::string& in, const std::string& out);
+
+// transformers has experts in modules of their own, of which bitsandbytes quantises none.
+TEST_F(ConvertExperts, ExpertsAreInFloatBesideLayersOfBitsandbytes) {
+  const struct {
+    const char* name;
+    Write write;
+  } writers[] = {
+      {"convert",
+       [](const std::string& in, const std::string& out) {
+         return convert_file(in, out, {.format = Format::bitsandbytes});
+       }},
+      {"requantise",
+       [](const std::string& in, const std::string& out) {
+         return quantize_file(in, out, {.scheme = Scheme::llm_int8, .requantize = true});
+       }},
+  };
+  for (const bool stacked : {false, true}) {
+    for (const auto& writer : writers) {
+      SCOPED_TRACE(std::string(writer.name) + (stacked ? ", stacked" : ""));
+      for (const char* name : {"in", "out", "float", "only", "none"}) fs::remove_all(path(name));
+      Tensors tensors;
+      if (stacked) {
+        for (const auto& [name, n, k] :
+             {std::tuple("gate_up_proj", 32, 256), {"down_proj", 256, 16}}) {
+          const std::string stack = std::string("m.experts.") + name;
+          tensors.push_back(stored(stack, "I8", {2, n, k}, codes(2 * n * k, 7)));
+          tensors.push_back(stored(stack + "_weight_scale", "F32", {2, n, 1}, scales(2 * n)));
+          tensors.push_back(stored(stack + "_bias", "F32", {2, n}, scales(2 * n)));
+        }
+      } else {
+        add_layer(tensors, "m.experts.0.up_proj", 8, kForms[0]);
+        add_layer(tensors, "m.experts.1.up_proj", 8, kForms[0]);
+      }
+      fs::create_directories(path("only"));
+      write_safetensors(path("only/model.safetensors"), tensors);
+      EXPECT_THROW(writer.write(path("only"), path("none")), Error);
+      EXPECT_FALSE(fs::exists(path("none")));
+
+      add_layer(tensors, "m.q_proj", 12, kForms[0]);
+      fs::create_directories(path("in"));
+      write_safetensors(path("in/model.safetensors"), std::move(tensors));
+      write_file(path("in/config.json"), R"({"dtype": "float32"})");
+      const QuantizeReport report = writer.write(path("in"), path("out"));
+      EXPECT_NE(std::string::npos,
+                joined(report.warnings).find("got 2 tensors of experts that stay in float"))
+          << joined(report.warnings);
+      dequantize_file(path("in"), path("float"));
+      const Checkpoint out = open_checkpoint(path("out")), plain = open_checkpoint(path("float"));
+      EXPECT_EQ(std::vector<std::string>{"m.q_proj"}, out.quantized_layers());
+      for (const TensorEntry& entry : plain.entries()) {
+        if (entry.name.find("experts") == std::string::npos) continue;
+        ASSERT_TRUE(out.contains(entry.name)) << entry.name;
+        EXPECT_EQ(plain.bytes(entry.name), out.bytes(entry.name)) << entry.name;
+      }
+      const std::string config = read_file(path("out/config.json"));
+      EXPECT_EQ(!stacked, config.find("m.experts.1.up_proj") != std::string::npos) << config;
+    }
+  }
+}
+
+// Of a folder, which transformers loads; a file is as it was asked for.
+TEST_F(ConvertExperts, BlocksThatDoNotFitStayInFloat) {
+  const struct {
+    const char* name;
+    Write write;
+  } writers[] = {
+      {"convert",
+       [](const std::string& in, const std::string& out) {
+         return convert_file(in, out, {.format = Format::fp8_block});
+       }},
+      {"requantise",
+       [](const std::string& in, const std::string& out) {
+         return quantize_file(in, out, {.scheme = Scheme::fp8_block, .requantize = true});
+       }},
+  };
+  for (const auto& writer : writers) {
+    SCOPED_TRACE(writer.name);
+    for (const char* name : {"in", "out", "float"}) fs::remove_all(path(name));
+    Tensors tensors;
+    add_layer(tensors, "m.uneven", 192, kForms[0]);
+    add_layer(tensors, "m.small", 72, kForms[0]);
+    add_layer(tensors, "m.even", 256, kForms[0]);
+    for (const char* name : {"m.experts.up", "m.experts.uneven"}) {
+      const std::int64_t n = name == std::string("m.experts.up") ? 128 : 130;
+      tensors.push_back(stored(name, "I8", {2, n, kColumns}, codes(2 * n * kColumns, 9)));
+      tensors.push_back(
+          stored(std::string(name) + "_weight_scale", "F32", {2, n, 1}, scales(2 * n)));
+    }
+    fs::create_directories(path("in"));
+    write_safetensors(path("in/model.safetensors"), std::move(tensors));
+    write_file(path("in/config.json"), R"({"dtype": "float32"})");
+    const QuantizeReport report = writer.write(path("in"), path("out"));
+    EXPECT_NE(std::string::npos, joined(report.warnings).find("got 2 that stay in float"))
+        << joined(report.warnings);
+    dequantize_file(path("in"), path("float"));
+    const Checkpoint out = open_checkpoint(path("out")), plain = open_checkpoint(path("float"));
+    EXPECT_EQ((std::vector<std::string>{"m.even", "m.experts.0.up", "m.experts.1.up", "m.small"}),
+              out.quantized_layers());
+    for (const char* name : {"m.uneven.weight", "m.experts.uneven"}) {
+      EXPECT_EQ(plain.bytes(name), out.bytes(name)) << name;
+    }
+    EXPECT_NE(std::string::npos, read_file(path("out/config.json")).find("\"m.uneven\""));
+    writer.write(path("in/model.safetensors"), path("file"));
+    EXPECT_EQ(7U, open_checkpoint(path("file")).quantized_layers().size());
   }
 }
 

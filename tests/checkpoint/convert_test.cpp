@@ -73,14 +73,21 @@ TEST_F(Convert, ReadsAsItWasWhereNothingIsSaidToBeLost) {
     for (const Format format : kFormats) {
       SCOPED_TRACE(folder + " " + std::string(format_name(format)));
       reset();
+      if (format == Format::bitsandbytes && folder.ends_with("fp8-experts")) {
+        expect_error(Code::invalid_argument, "got 24, all of which would be left in float",
+                     [&] { convert(folder, "out", format); });
+        continue;
+      }
       const QuantizeReport report = convert(folder, "out", format);
       const Checkpoint in = open_checkpoint(folder), out = open_checkpoint(path("out"));
-      EXPECT_EQ(in.quantized_layers(), out.quantized_layers());
-      bool lost = false;
+      bool lost = false, left = false;
       for (const std::string& warning : report.warnings) {
         lost = lost || warning.find("are not as they were") != std::string::npos;
+        left = left || warning.find("stay in float") != std::string::npos;
       }
-      for (const std::string& layer : in.quantized_layers()) {
+      EXPECT_EQ(left, in.quantized_layers() != out.quantized_layers());
+      EXPECT_TRUE(!left || format == Format::fp8_block);
+      for (const std::string& layer : out.quantized_layers()) {
         const Weight a = in.weight(layer), b = out.weight(layer);
         if (!lost) expect_same(a, b);
       }

@@ -318,6 +318,11 @@ TEST_F(QuantisedStacks, EachExpertIsTheLayerThatItIsInEveryFormat) {
         }
         for (const Format format : kFormats) {
           fs::remove_all(path("out"));
+          if (format == Format::bitsandbytes) {  // which has no experts, and nothing else is here
+            expect_error(Code::invalid_argument, "all of which would be left in float",
+                         [&] { convert_file(path("in"), path("out"), {.format = format}); });
+            continue;
+          }
           const QuantizeReport report = convert_file(path("in"), path("out"), {.format = format});
           const Checkpoint out = open_checkpoint(path("out"));
           EXPECT_EQ(in.quantized_layers(), out.quantized_layers());
