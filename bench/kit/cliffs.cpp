@@ -156,6 +156,11 @@ Cliffs find_cliffs(const ProblemLine& line, const CliffOptions& options) {
     throw Error(Status(Code::unsupported,
                        "bench: the line of --cliffs must be a scaled_mm; got " + line.operation));
   }
+  if (line.m < 1 || line.n < 1 || line.k < 1) {
+    throw Error(Status(
+        Code::invalid_argument,
+        "bench: the line of --cliffs must have M, N and K of at least 1; got " + to_string(line)));
+  }
   const char* backend = options.backend.empty() ? nullptr : options.backend.c_str();
   Cliffs cliffs;
   scan_rows(line, options, backend, cliffs);

@@ -2,6 +2,7 @@
 // Views, owned tensors and copies between strided layouts.
 #include "octavo/tensor.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -132,6 +133,14 @@ Result<Tensor> Tensor::try_empty(const char* operation, DType dtype,
   if (shape.size() > kMaxRank) {
     return fail(Code::invalid_argument, "{}: shape.size must be at most {}; got {}", operation,
                 kMaxRank, shape.size());
+  }
+  if (static_cast<std::size_t>(dtype) >= kDTypes.size()) {
+    return fail(Code::invalid_argument, "{}: dtype must be an enumerator, less than {}; got {}",
+                operation, kDTypes.size(), static_cast<int>(dtype));
+  }
+  if (std::any_of(shape.begin(), shape.end(), [](std::int64_t extent) { return extent < 0; })) {
+    return fail(Code::invalid_argument, "{}: shape must not be negative; got [{}]", operation,
+                fmt::join(shape, ", "));
   }
   const std::int64_t bytes = compact_bytes(dtype, shape);
   if (bytes < 0 || (bytes == 0 && !fits_padded(shape))) {  // views pad an empty tensor's extents

@@ -5,12 +5,15 @@
 #include "core/error.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/tensor.hpp"
+#include "ops/rules.hpp"
 #include "ops/values.hpp"
 
 namespace octavo {
 namespace {
 
 constexpr const char* kName = "copy";
+constexpr ArgNames kNames = named("source");
+constexpr Site kSite{kName, &kNames};
 
 // Types that hold numbers of ours.
 bool converts(DType dtype) noexcept {
@@ -25,7 +28,8 @@ Status check_usable(const Device& device) {
 }
 
 Result<Tensor> run_convert(const TensorView& source, DType dtype, void* stream) {
-  OCTAVO_TRY(check_usable(source.device));
+  OCTAVO_TRY(check_tensor(kSite, Arg::a, source));
+  OCTAVO_TRY(check_dtype("copy: ", "dtype", dtype));
   for (const DType type : {source.dtype, dtype}) {
     if (source.dtype == dtype || converts(type)) continue;
     return fail(Code::unsupported, "copy: dtype must be one that Octavo converts; got {} to {}",
@@ -35,7 +39,7 @@ Result<Tensor> run_convert(const TensorView& source, DType dtype, void* stream) 
 }
 
 Result<Tensor> run_copy(const TensorView& source, const Place& place) {
-  OCTAVO_TRY(check_usable(source.device));
+  OCTAVO_TRY(check_tensor(kSite, Arg::a, source));
   OCTAVO_TRY(check_usable(place.device));
   if (source.device == place.device) return run_convert(source, source.dtype, place.stream);
   const bool to_host = on_host(place.device);

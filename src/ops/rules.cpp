@@ -49,10 +49,22 @@ Status check_chunks(const char* operation, const MatmulOptions& options, Split s
               operation, options.k_chunks);
 }
 
+Status check_enumerator(const std::string& subject, const char* property, int value, int count) {
+  if (value >= 0 && value < count) return {};
+  return fail(Code::invalid_argument, "{}{} must be an enumerator, less than {}; got {}", subject,
+              property, count, value);
+}
+
+Status check_dtype(const std::string& subject, const char* property, DType dtype) {
+  return check_enumerator(subject, property, static_cast<int>(dtype),
+                          static_cast<int>(kDTypes.size()));
+}
+
 Status check_tensor(const Site& site, Arg arg, const TensorView& view) {
   if (!view.defined()) {
     return fail(Code::invalid_argument, "{} must be a tensor; got an undefined one", site(arg));
   }
+  if (!known(view.dtype)) return check_dtype(site(arg), ".dtype", view.dtype);
   if (view.rank < 0 || view.rank > kMaxRank) {
     return fail(Code::invalid_argument, "{}.rank must be in [0, {}]; got {}", site(arg), kMaxRank,
                 view.rank);
@@ -99,6 +111,11 @@ Status check_float(const Site& site, Arg arg, const TensorView& view) {
 
 namespace {
 
+Status check_kind(const std::string& subject, const Granularity& g) {
+  return check_enumerator(subject, "granularity.kind", static_cast<int>(g.kind),
+                          static_cast<int>(kGranularities.size()));
+}
+
 bool has_sizes(const Granularity& g) noexcept {
   const int sizes = info(g).sizes;
   return (sizes < 1 || g.rows >= 1) && (sizes < 2 || g.cols >= 1);
@@ -112,10 +129,11 @@ const char* instead_of(const Granularity& g, Side side) noexcept {
 }  // namespace
 
 bool suits(const Granularity& g, Side side) noexcept {
-  return instead_of(g, side) == nullptr && has_sizes(g);
+  return known(g) && instead_of(g, side) == nullptr && has_sizes(g);
 }
 
 Status check_sizes(const std::string& subject, const Granularity& g) {
+  OCTAVO_TRY(check_kind(subject, g));
   if (has_sizes(g)) return {};
   return fail(Code::invalid_argument, "{}granularity must have sizes of at least 1; got {}",
               subject, to_string(g));
@@ -123,6 +141,7 @@ Status check_sizes(const std::string& subject, const Granularity& g) {
 
 Status check_granularity(const std::string& subject, const Granularity& g, Side side,
                          const std::string& hint) {
+  OCTAVO_TRY(check_kind(subject, g));
   const char* instead = instead_of(g, side);
   if (instead == nullptr) return check_sizes(subject, g);
   return fail(Code::invalid_argument, "{}granularity must be {}{}; got {}", subject, instead, hint,
@@ -152,6 +171,7 @@ DType default_out_dtype(DType a, DType b) noexcept {
 
 Result<DType> resolve_out_dtype(const Site& site, DType a, DType b, DType requested) {
   if (requested == DType::undefined) return default_out_dtype(a, b);
+  if (!known(requested)) return check_dtype(site(Arg::out_dtype), "", requested);
   if (!output_type(requested)) {
     return fail(Code::invalid_argument,
                 "{} must be a float type of at most 32 bits, int8, uint8 or int32; got {}",

@@ -18,6 +18,18 @@ struct Extents {
   std::int64_t g = -1, m = 0, n = 0, k = 0;
 };
 
+/// Whether it is one of the enumerators, which a cast need not give.
+constexpr bool known(DType dtype) noexcept {
+  return static_cast<std::size_t>(dtype) < kDTypes.size();
+}
+constexpr bool known(const Granularity& g) noexcept {
+  return static_cast<std::size_t>(g.kind) < kGranularities.size();
+}
+
+/// An enumeration's value, one of `count`. `subject` is the sentence up to the property.
+Status check_enumerator(const std::string& subject, const char* property, int value, int count);
+Status check_dtype(const std::string& subject, const char* property, DType dtype);
+
 /// A tensor argument: defined, on a device that is built, with memory behind its elements.
 Status check_tensor(const Site& site, Arg arg, const TensorView& view);
 

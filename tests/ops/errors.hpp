@@ -11,6 +11,8 @@
 namespace octavo::test {
 
 inline constexpr Code kInvalid = Code::invalid_argument;
+/// What a cast may give, and no enumerator is.
+inline constexpr DType kNoType{77};
 inline constexpr Device kNoCuda{DeviceType::cuda, 64};
 
 struct ErrorRow {

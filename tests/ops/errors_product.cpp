@@ -59,6 +59,40 @@ std::vector<ErrorRow> product_errors() {
        }},
       {"TensorOnOtherDevice", Code::unavailable, "Tensor::empty: device " + device_refusal(kNoCuda),
        [] { (void)Tensor::empty(int8, {2}, Place{kNoCuda}); }},
+      {"CopyOfNoMemory", kInvalid, "copy: source.data must not be null; got null for shape [3, 4]",
+       [=] { (void)copy(without_memory(b), float32); }},
+      {"CopyFromBeyondAddresses", kInvalid,
+       "copy: source.strides must keep elements less than 2^63 bytes apart; got "
+       "[3, 4611686018427387904] for shape [2, 3]",
+       [=] {
+         TensorView far = a;
+         far.strides[1] = std::int64_t{1} << 62;
+         (void)copy(far, int8);
+       }},
+      {"CopyToNoType", kInvalid, "copy: dtype must be an enumerator, less than 16; got 77",
+       [=] { (void)copy(a, kNoType); }},
+      {"TensorOfNoType", kInvalid,
+       "Tensor::empty: dtype must be an enumerator, less than 16; got 77",
+       [] { (void)Tensor::empty(kNoType, {2}); }},
+      {"TensorOfNegativeExtent", kInvalid, "Tensor::empty: shape must not be negative; got [2, -4]",
+       [] {
+         (void)Tensor::empty(int8, {2, -4});
+       }},
+      {"OperandOfNoType", kInvalid,
+       "scaled_mm: a.dtype must be an enumerator, less than 16; got 77",
+       [=] {
+         TensorView view = a;
+         view.dtype = kNoType;
+         mm(view, b);
+       }},
+      {"OutputOfNoType", kInvalid,
+       "scaled_mm: out_dtype must be an enumerator, less than 16; got 77",
+       [=] { mm(a, b, {.out_dtype = kNoType}); }},
+      {"ScaleOfNoGranularity", kInvalid,
+       "scaled_mm: scale_a.granularity.kind must be an enumerator, less than 8; got 99",
+       [=] {
+         mm(a, b, {.scale_a = {ones(float32, {2, 1}), Granularity{Granularity::Kind{99}, 1, 1}}});
+       }},
       {"CopyToOtherDevice", Code::unavailable, "copy: device " + device_refusal(kNoCuda),
        [=] { (void)copy(a, Place{kNoCuda}); }},
       {"FusedQuantiserOfB", Code::unsupported,

@@ -52,6 +52,28 @@ std::vector<ErrorRow> quantize_errors() {
   const TensorView nan = ones(float32, {1, 2});
   static_cast<float*>(nan.data)[1] = std::nanf("");
   return {
+      {"NoType", kInvalid, "quantize: dtype must be an enumerator, less than 16; got 77",
+       quantizing(x, {.dtype = kNoType})},
+      {"NoGranularity", kInvalid,
+       "quantize: granularity.kind must be an enumerator, less than 8; got 99",
+       quantizing(x, {.granularity = {Granularity::Kind{99}, 1, 1}})},
+      {"NoScaleType", kInvalid, "quantize: scale_dtype must be an enumerator, less than 16; got 77",
+       quantizing(x, {.scale_dtype = kNoType})},
+      {"NoRounding", kInvalid, "quantize: rounding must be an enumerator, less than 3; got 9",
+       quantizing(x, {.rounding = ScaleRounding{9}})},
+      {"NoRuleForNonFinite", kInvalid,
+       "quantize: non_finite must be an enumerator, less than 3; got 9",
+       quantizing(x, {.non_finite = NonFinite{9}})},
+      {"NoOverflow", kInvalid, "quantize: overflow must be an enumerator, less than 2; got 9",
+       quantizing(x, {.overflow = Overflow{9}})},
+      {"DequantizeToNoType", kInvalid,
+       "dequantize: out_dtype must be an enumerator, less than 16; got 77",
+       dequantizing(quantize(x), kNoType)},
+      {"ErrorsOfNoMemory", kInvalid,
+       "code_errors: values.data must not be null; got null for shape [4, 6]",
+       [=] {
+         (void)code_errors(TensorView(nullptr, float32, {4, 6}), quantize(x));
+       }},
       {"QuantizeUndefined", kInvalid, "quantize: x must be a tensor; got an undefined one",
        quantizing({}, {})},
       {"CodeErrorsShape", kInvalid,

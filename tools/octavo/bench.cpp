@@ -47,9 +47,31 @@ std::vector<std::string> backends_to_check(const BenchArguments& arguments) {
   return names;
 }
 
+// Why a backend does not take the line; empty: it does.
+std::string refusal(const ProblemLine& line, const std::string& backend) {
+  for (const Candidate& c : explain(line, {}, backend.c_str()).candidates) {
+    if (c.backend == backend && !c.accepts) return c.reason;
+  }
+  return {};
+}
+
+void show_refusal(const ProblemLine& line, const std::string& backend, const std::string& why,
+                  bool json) {
+  if (json) {
+    print_json(
+        {{"type", "refusal"}, {"line", to_string(line)}, {"backend", backend}, {"reason", why}});
+  } else {
+    fmt::print("none  {:<10} {}  {}\n", backend, why, to_string(line));
+  }
+}
+
 int check_line(const ProblemLine& line, const BenchArguments& arguments) {
   int code = kGood;
   for (const std::string& backend : backends_to_check(arguments)) {
+    if (const std::string why = refusal(line, backend); arguments.backend.empty() && !why.empty()) {
+      show_refusal(line, backend, why, arguments.json);
+      continue;
+    }
     const kit::CheckResult r = kit::check(line, backend, {.bitwise = arguments.bitwise});
     if (!r.passed) code = kCheckFailed;
     if (arguments.json) {
@@ -123,6 +145,10 @@ void scan_line(const ProblemLine& line, int threads, const BenchArguments& argum
 
 // A line of a quantiser or of experts.
 int other_line(const std::string& text, int threads, const BenchArguments& a) {
+  if (a.cliffs) {
+    throw Error(
+        Status(Code::unsupported, "bench: the line of --cliffs must be a scaled_mm; got " + text));
+  }
   const QuantizeVerb verb = a.list                 ? QuantizeVerb::list
                             : a.check || a.bitwise ? QuantizeVerb::check
                                                    : QuantizeVerb::time;

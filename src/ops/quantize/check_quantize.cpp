@@ -65,6 +65,11 @@ Status check_spec(const std::string& subject, const QuantizeSpec& spec, Side sid
   const auto invalid = [&](const char* sentence, auto value) {
     return fail(Code::invalid_argument, "{}{}; got {}", subject, sentence, value);
   };
+  OCTAVO_TRY(check_dtype(subject, "dtype", spec.dtype));
+  OCTAVO_TRY(check_dtype(subject, "scale_dtype", spec.scale_dtype));
+  OCTAVO_TRY(check_enumerator(subject, "rounding", static_cast<int>(spec.rounding), 3));
+  OCTAVO_TRY(check_enumerator(subject, "non_finite", static_cast<int>(spec.non_finite), 3));
+  OCTAVO_TRY(check_enumerator(subject, "overflow", static_cast<int>(spec.overflow), 2));
   if (!is_float8(spec.dtype) && !is_integer8(spec.dtype)) {
     return invalid("dtype must be a float8 type, int8 or uint8", name(spec.dtype));
   }

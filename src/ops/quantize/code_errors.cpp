@@ -5,12 +5,15 @@
 #include "core/cells.hpp"
 #include "core/error.hpp"
 #include "ops/quantize/quantize.hpp"
+#include "ops/rules.hpp"
 #include "ops/run.hpp"
 
 namespace octavo {
 namespace {
 
 constexpr const char* kCodeErrors = "code_errors";
+constexpr ArgNames kNames{.a = "values", .b = "quantized.data", .scale_b = "quantized.scale"};
+constexpr Site kSite{kCodeErrors, &kNames};
 
 // A dimension of a matrix, cut behind the cell that it begins in: neither part begins inside one.
 struct Parts {
@@ -27,6 +30,9 @@ Parts parts_of(std::int64_t extent, std::int64_t origin, std::int64_t cell) noex
 Result<CodeErrors> try_code_errors(const TensorView& values, const Quantized& quantized,
                                    const ExecContext& context) {
   const TensorView codes = quantized.data, scales = quantized.scale;
+  OCTAVO_TRY(check_tensor(kSite, Arg::a, values));
+  OCTAVO_TRY(check_tensor(kSite, Arg::b, codes));
+  OCTAVO_TRY(check_tensor(kSite, Arg::scale_b, scales));
   const auto [grid_rows, grid_cols] = quantized.grid;
   const std::int64_t row0 = quantized.row0, col0 = quantized.col0;
   const bool fits = !quantized.azp.defined() && has_rows(values) && has_rows(codes) &&

@@ -281,6 +281,7 @@ Quantized quantize_mxfp8(const TensorView& x, DType dtype, Side side, const Exec
 Tensor dequantize(const Quantized& q, DType out_dtype, const ExecContext& context) {
   return at_edge("dequantize", [&]() -> Result<Tensor> {
     OCTAVO_TRY(check_dequantize({"dequantize", &kDequantizeNames}, q));
+    OCTAVO_TRY(check_dtype("dequantize: ", "out_dtype", out_dtype));
     if (!is_wide(out_dtype)) {
       return fail(Code::invalid_argument,
                   "dequantize: out_dtype must be float32, bfloat16 or float16; got {}",
