@@ -172,6 +172,26 @@ class Bench(unittest.TestCase):
             self.assertEqual(set(lines), {row["line"] for row in out})
         self.assertIn("reference", self.octavo("bench", "--list", "--backend=reference", lines[0]))
 
+    def test_check_goes_on_behind_backends_that_refuse(self) -> None:
+        for line in ("scaled_mm uint8:uint8:int32 4x16x32", "scaled_mm e4m3fn:e4m3fn:bf16 scale=per_k:per_k 4x16x32"):
+            rows = [json.loads(text) for text in self.octavo("bench", "--check", "--json", line).splitlines()]
+            refused = {row["backend"] for row in rows if row["type"] == "refusal" and row["reason"]}
+            checked = {row["backend"] for row in rows if row["type"] == "check" and row["passed"]}
+            self.assertEqual({"generic", "reference"}, checked)
+            for backend in refused:
+                self.assertIn(backend, self.octavo("bench", "--check", line))
+                self.run_it(str(OCTAVO), "bench", "--check", f"--backend={backend}", line, exit_code=3)
+
+    def test_lines_that_cliffs_do_not_scan(self) -> None:
+        for line in ("scaled_mm int8:int8:bf16 0x16x32", "quantize bf16:int8 scale=token 4x4",
+                     "fused_experts e4m3fn:e4m3fn:bf16 experts=4 topk=2 scale=token:channel 2x16x16"):
+            self.run_it(str(OCTAVO), "bench", "--cliffs", line, exit_code=3)
+
+    def test_small_lines_take_little_memory(self) -> None:
+        for line in ("scaled_mm int8:int8:bf16 1x1x1", "quantize bf16:int8 scale=token 1x1"):
+            limit = f"ulimit -v {6 << 20}; exec {OCTAVO} bench {' '.join(QUICK)} '{line}'"
+            self.run_it("bash", "-c", limit)
+
     def test_wrong_lines_of_quantisers(self) -> None:
         for line, sentence in (
                 ("quantize bf16:e4m3fn scale=row 4x4", "scale must be tensor, token"),
