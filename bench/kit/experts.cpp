@@ -109,6 +109,18 @@ Tensor product(const ExpertsLine& line, const TensorView& rows, const ExpertWeig
   return sums;
 }
 
+constexpr std::int64_t kStretch = (1 << 18) + 7;
+
+Tensor make_stretch(const ExpertsLine& line) {
+  const Tensor stretch = Tensor::empty(line.weight, {kStretch});
+  const Random codes = random_of(line, of_codes);
+  const double spread = line.weight == DType::int8 ? 32.0 : is_wide(line.weight) ? 0.02 : 1.0;
+  for (std::int64_t i = 0; i < kStretch; ++i) {
+    store(stretch.view(), i, codes.gauss(static_cast<std::uint64_t>(i)) * spread);
+  }
+  return stretch;
+}
+
 }  // namespace
 
 std::vector<std::int64_t> ExpertRouting::rows(std::int64_t experts) const {
@@ -150,18 +162,10 @@ ExpertRouting make_routing(const ExpertsLine& line) {
 }
 
 ExpertOperands::ExpertOperands(const ExpertsLine& l)
-    : line(l), x(make_x(l)), routing(make_routing(l)) {}
+    : line(l), x(make_x(l)), routing(make_routing(l)), stretch(make_stretch(l)) {}
 
-// One stretch of numbers serves all weights, each from a place of its own.
 ExpertWeights ExpertOperands::pack(std::int64_t n, std::int64_t k, std::uint64_t set,
                                    const char* backend) const {
-  constexpr std::int64_t kStretch = (1 << 18) + 7;
-  const Tensor stretch = Tensor::empty(line.weight, {kStretch});
-  const Random codes = random_of(line, of_codes);
-  const double spread = line.weight == DType::int8 ? 32.0 : is_wide(line.weight) ? 0.02 : 1.0;
-  for (std::int64_t i = 0; i < kStretch; ++i) {
-    store(stretch.view(), i, codes.gauss(static_cast<std::uint64_t>(i)) * spread);
-  }
   const Tensor weight = Tensor::empty(line.weight, {line.experts, n, k});
   const std::int64_t bytes = element_bytes(line.weight);
   std::int64_t from =

@@ -33,6 +33,7 @@ struct ExpertOperands {
   ExpertsLine line;
   Tensor x;
   ExpertRouting routing;
+  Tensor stretch;  ///< of numbers, which serves all weights, each from a place of its own
 };
 
 /// fused_experts out of quantize, scaled_mm, silu_and_mul and a float32 sum.

@@ -188,7 +188,8 @@ class Bench(unittest.TestCase):
             self.run_it(str(OCTAVO), "bench", "--cliffs", line, exit_code=3)
 
     def test_small_lines_take_little_memory(self) -> None:
-        for line in ("scaled_mm int8:int8:bf16 1x1x1", "quantize bf16:int8 scale=token 1x1"):
+        for line in ("scaled_mm int8:int8:bf16 1x1x1", "quantize bf16:int8 scale=token 1x1",
+                     "fused_experts e4m3fn:e4m3fn:bf16 experts=4 topk=2 scale=token:channel 2x1x1"):
             limit = f"ulimit -v {6 << 20}; exec {OCTAVO} bench {' '.join(QUICK)} '{line}'"
             self.run_it("bash", "-c", limit)
 
