@@ -214,6 +214,22 @@ def test_autocasting_is_that_of_linear(kind, training):
         assert layer.weight.grad.dtype == layer.weight.dtype
 
 
+# ---- gradients of gradients ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("of", ["x", "weight"])
+@pytest.mark.parametrize("kind", EVERY)
+def test_a_second_derivative_is_refused(kind, of):
+    layer = EVERY[kind]().train()
+    x = gaussian(ROWS_, K).requires_grad_()
+    if of == "weight" and "float" not in kind:
+        return  # codes are constant
+    y = run(layer, x=x).square().sum()
+    first, = torch.autograd.grad(y, x if of == "x" else layer.weight, create_graph=True)
+    with pytest.raises(NotImplementedError, match="gradients must be taken once"):
+        first.sum().backward()
+
+
 # ---- inference mode --------------------------------------------------------------------------------------
 
 

@@ -222,6 +222,27 @@ def refuse_second(name):
                               "derivative of a gradient")
 
 
+class _FirstOrder(torch.autograd.Function):
+    """Gradients as they are, without gradients of their own."""
+
+    @staticmethod
+    def forward(ctx, operation, count, *tensors):
+        ctx.operation = operation
+        return tuple(None if t is None else t.view_as(t) for t in tensors[-count:])
+
+    @staticmethod
+    def backward(ctx, *grads):
+        refuse_second(ctx.operation)
+
+
+def first_order(operation, inputs, gradients):
+    """The gradients of inputs that torch.autograd.Function gives, such that differentiating them says why that cannot be."""
+    if not torch.is_grad_enabled():
+        return gradients
+    kept = iter(_FirstOrder.apply(operation, len(gradients), *inputs, *gradients))
+    return tuple(next(kept) for _ in gradients)
+
+
 # The extension module's (type, float32, dequantized) of gradients: each argument's own, no, no.
 _GRADIENT_OPTIONS = (None, False, False)
 

@@ -18,6 +18,7 @@ from .._octavo import Quantized, Weight
 from . import _int8
 from . import _routes
 from ._layer import EightBitModule, autocast, brought, check_float, size_mismatch
+from ._library import first_order
 from ._quantized_linear import QuantizedLinear
 from ._schemes import SCHEMES
 from ._straight_through import QMAX, quantize, straight_through_mm
@@ -365,4 +366,5 @@ class _GroupedProduct(torch.autograd.Function):
                                             w_codes.transpose(1, 2), offs, bias=bias,
                                             out_dtype=ctx.dtype, scale_a=x_scale.view(-1), scale_b=w_scale))
         dx, dw, db = (next(found) if want else None for want in wanted[:3])
+        dx, dw, db = first_order("GroupedLinear", (grad,), (dx, dw, db))
         return dx, None if dw is None else dw.transpose(1, 2), db, None, None

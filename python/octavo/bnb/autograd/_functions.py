@@ -5,33 +5,12 @@ import torch
 
 from ... import _octavo
 from ...torch import _int8
-from ...torch._library import refuse_second
+from ...torch._library import first_order
 from ...torch._linear import call_linear
 from ...torch._layer import check_float
 from .._state import Codes, GlobalOutlierPooler, MatmulLtState
 
 __all__ = ["GlobalOutlierPooler", "MatMul8bitFp", "MatMul8bitLt", "MatmulLtState", "matmul"]
-
-
-class _FirstOrder(torch.autograd.Function):
-    """Gradients as they are, without gradients of their own."""
-
-    @staticmethod
-    def forward(ctx, operation, count, *tensors):
-        ctx.operation = operation
-        return tuple(None if t is None else t.view_as(t) for t in tensors[-count:])
-
-    @staticmethod
-    def backward(ctx, *grads):
-        refuse_second(ctx.operation)
-
-
-def _first_order(operation, inputs, gradients):
-    """The gradients, such that differentiating them says why that cannot be."""
-    if not torch.is_grad_enabled():
-        return gradients
-    kept = iter(_FirstOrder.apply(operation, len(gradients), *inputs, *gradients))
-    return tuple(next(kept) for _ in gradients)
 
 
 def _check(operation, A, B, state):
@@ -131,7 +110,7 @@ class MatMul8bitLt(torch.autograd.Function):
         else:
             d = _int8.linear_vjp(grad, [needs_a, needs_b, needs_bias], A, *ctx.codes, bias, ctx.threshold,
                                  ctx.columns, ctx.dtype_b, ctx.exact)
-        d = iter(_first_order("MatMul8bitLt", (grad, A), tuple(d)))
+        d = iter(first_order("MatMul8bitLt", (grad, A), tuple(d)))
         grad_A = next(d) if needs_a else None
         grad_B = next(d) if needs_b else None
         grad_bias = next(d).to(bias.dtype).reshape(bias.shape) if needs_bias else None
@@ -167,7 +146,7 @@ class MatMul8bitFp(torch.autograd.Function):
         grad_A = grad.to(A.dtype) @ _dequantized(*ctx.state_codes, A.dtype) if needs_a else None
         grad_B = (rows.T @ A.reshape(-1, A.shape[-1]).to(grad.dtype)).to(ctx.dtype_b) if needs_b else None
         grad_bias = rows.sum(0, dtype=bias.dtype).reshape(bias.shape) if needs_bias else None
-        grad_A, grad_B, grad_bias = _first_order("MatMul8bitFp", (grad, A), (grad_A, grad_B, grad_bias))
+        grad_A, grad_B, grad_bias = first_order("MatMul8bitFp", (grad, A), (grad_A, grad_B, grad_bias))
         return grad_A, grad_B, None, grad_bias, None
 
 
