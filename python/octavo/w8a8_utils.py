@@ -192,7 +192,8 @@ class QuantFP8(torch.nn.Module):
         else:
             self._granularity = "token" if group_shape == GroupShape.PER_TOKEN else f"group{col}"
         qmax = _QMAX[dtype]
-        least = torch.tensor(1e-10) / qmax if col > 0 else torch.tensor(1.0) / (qmax * 512)  # in float32
+        one = torch.ones((), dtype=torch.float32)
+        least = one * 1e-10 / qmax if col > 0 else one / (qmax * 512)  # in float32
         # As text: torch.compile makes inputs of numbers, which may change, but takes text as it is.
         self._min_scale, self._qmax = repr(least.item()), repr(qmax)
 

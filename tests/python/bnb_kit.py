@@ -5,7 +5,7 @@ import torch
 
 
 def gaussian(*shape, seed=1, dtype=torch.float32):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float32).to(dtype)
 
 
 def activations(*shape, dtype=torch.float32):

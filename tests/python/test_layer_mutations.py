@@ -86,7 +86,7 @@ def run(layer, dtype=torch.float32, seed=1, x=None):
     if isinstance(layer, nn.GroupedLinear):
         return layer(x, OFFS)
     if isinstance(layer, nn.FusedMoE):
-        return layer(x, torch.full((ROWS, 2), 0.5), torch.arange(2 * ROWS, dtype=torch.int32).view(ROWS, 2) % 3)
+        return layer(x, torch.full((ROWS, 2), 0.5, dtype=torch.float32), torch.arange(2 * ROWS, dtype=torch.int32).view(ROWS, 2) % 3)
     return layer(x)
 
 

@@ -176,7 +176,7 @@ class _Seen:
                              f"that of {first!r} now and that of {self._first[name]!r} before")
         if name != first:
             return
-        mean, count = self._means.get(name, (torch.zeros(()), 0))
+        mean, count = self._means.get(name, (torch.zeros((), dtype=torch.float32), 0))
         total = count + rows.shape[0]
         self._means[name] = (mean * (count / total) + rows.T @ rows * (2 / total), total)
 
@@ -200,7 +200,7 @@ def _factors(seen, layers, alpha):
         weights = torch.stack([_column_absmax(layers[m]) for m in members]).amax(0)
         factor = inputs**alpha / weights ** (1 - alpha)
         usable = (inputs > 0) & (weights > 0) & factor.isfinite() & (factor > 0)
-        factor = torch.where(usable, factor, torch.ones(()))
+        factor = torch.where(usable, factor, torch.ones((), dtype=torch.float32))
         made.update(dict.fromkeys(members, factor))
     return made
 

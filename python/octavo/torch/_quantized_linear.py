@@ -297,7 +297,7 @@ class QuantizedLinear(EightBitModule):
         if self._columns is not None:
             x = x.index_select(-1, self._columns)
         if not isinstance(scale, torch.Tensor):
-            scale = torch.tensor(scale, device=x.device)
+            scale = torch.tensor(scale, dtype=torch.float32, device=x.device)
         if azp is not None and not isinstance(azp, torch.Tensor):
             azp = torch.tensor(azp, dtype=torch.int32, device=x.device)
         shared, place = self._shared or (None, 0)

@@ -129,7 +129,8 @@ class FusedMoE(EightBitModule):
                 destination[f"{prefix}{name}_scale"] = scale
             rule = getattr(self, name).activation
             if rule and rule["static_scale"]:
-                destination[f"{prefix}{name}_input_scale"] = torch.tensor(rule["static_scale"], device=codes.device)
+                destination[f"{prefix}{name}_input_scale"] = torch.tensor(rule["static_scale"], dtype=torch.float32,
+                                                                          device=codes.device)
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected,
                               errors):

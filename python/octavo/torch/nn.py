@@ -261,8 +261,8 @@ class QatLinear(EightBitModule, torch.nn.Linear):
         if code not in QMAX:
             raise ValueError(f"QatLinear: code must be one of {tuple(QMAX)}; got {code}")
         self.code = code
-        self.x_scale = torch.nn.Parameter(torch.ones((1, 1), device=device))
-        self.w_scale = torch.nn.Parameter(torch.ones((out_features, 1), device=device))
+        self.x_scale = torch.nn.Parameter(torch.ones((1, 1), device=device, dtype=torch.float32))
+        self.w_scale = torch.nn.Parameter(torch.ones((out_features, 1), device=device, dtype=torch.float32))
         self.register_buffer("scales_set", torch.tensor(False, device=device))
 
     @torch.no_grad()
