@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Quantisation-aware training: gradients of learned scales, and the example."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -70,6 +71,32 @@ def test_fp8_codes_train_too():
     assert layer.w_scale.grad is not None and layer.x_scale.grad is not None
     with pytest.raises(ValueError, match="code must be one of"):
         QatLinear(4, 4, code=torch.int32)
+
+
+BATCHES = {"empty": torch.empty(0, 16), "zeros": torch.zeros(4, 16), "NaN": torch.full((4, 16), torch.nan),
+           "infinities and zeros": torch.tensor([[torch.inf] + 15 * [0.0]])}
+
+
+@pytest.mark.parametrize("code", [torch.int8, torch.float8_e4m3fn])
+@pytest.mark.parametrize("kind", BATCHES)
+def test_scales_wait_for_a_batch_that_has_one(kind, code):
+    """One that says nothing of activations leaves no trace, whatever came of it."""
+    torch.manual_seed(0)
+    layer, x = QatLinear(16, 8, code=code), torch.randn(32, 16)
+    fresh = copy.deepcopy(layer)
+    for _ in range(2):
+        y = layer(BATCHES[kind].clone().requires_grad_())
+        y.sum().backward()
+        assert y.shape == (len(BATCHES[kind]), 8) and not layer.scales_set and layer.x_scale == 1
+    assert torch.equal(layer(x), fresh(x)) and layer.scales_set
+    assert torch.equal(layer.x_scale, fresh.x_scale) and torch.equal(layer.w_scale, fresh.w_scale)
+    layer(BATCHES[kind])
+    assert torch.equal(layer.x_scale, fresh.x_scale)
+
+
+def test_scales_of_large_activations_are_finite():
+    layer = QatLinear(16, 8)
+    assert layer(torch.full((32, 16), 3e38)).isnan().sum() == 0 and layer.x_scale.isfinite()
 
 
 def test_the_digits_example_reaches_the_float_accuracy(tmp_path):

@@ -150,8 +150,8 @@ QMAX = {torch.int8: 127.0, **FLOAT8_MAX}
 
 
 def _lsq_scale(codes, scale):
-    """LSQ's factor of a learned scale's gradient: 1 / sqrt(elements under one scale * qmax)."""
-    return (codes.numel() / scale.numel() * QMAX[codes.dtype]) ** -0.5
+    """LSQ's factor of a learned scale's gradient: 1 / sqrt(elements under one scale * qmax); without elements the gradient is 0."""
+    return (max(codes.numel(), 1) / max(scale.numel(), 1) * QMAX[codes.dtype]) ** -0.5
 
 
 register_gradient(straight_through_mm, _backward, _save)

@@ -250,7 +250,8 @@ class QatLinear(EightBitModule, torch.nn.Linear):
 
     Quantisation-aware training by learned step sizes (LSQ, Esser et al., arXiv 1902.08153):
     `x_scale` [1, 1] and `w_scale` [out_features, 1] are parameters beside weight and bias, set by the
-    first batch to 2 mean|v| / sqrt(qmax). Every forward pass multiplies codes.
+    first batch that has an element that is finite and not zero to 2 mean|v| / sqrt(qmax) of finite ones;
+    `scales_set` says whether that was seen. Every forward pass multiplies codes.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True,
@@ -267,11 +268,13 @@ class QatLinear(EightBitModule, torch.nn.Linear):
 
     @torch.no_grad()
     def _set_scales(self, rows):
-        # Of finite elements: a scale that is NaN would stay so for good.
+        # Of finite elements: a scale that is NaN would stay so for good, and so would one of nothing but zeros.
         factor = 2 * QMAX[self.code] ** -0.5
-        self.x_scale.copy_(_mean_magnitude(rows, (0, 1)).clamp_min(1e-8) * factor)
+        magnitude = _mean_magnitude(rows, (0, 1))
         self.w_scale.copy_(_mean_magnitude(self.weight, 1).clamp_min(1e-8) * factor)
-        self.scales_set.fill_(True)
+        if magnitude > 0:
+            self.x_scale.copy_(magnitude.clamp_min(1e-8) * factor)
+            self.scales_set.fill_(True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         check_float("QatLinear", "x.dtype", x.dtype)
@@ -291,7 +294,7 @@ class QatLinear(EightBitModule, torch.nn.Linear):
 def _mean_magnitude(x, dim):
     magnitude = x.float().abs()
     finite = magnitude.isfinite()
-    total = torch.where(finite, magnitude, 0.0).sum(dim, keepdim=True)
+    total = torch.where(finite, magnitude, 0.0).sum(dim, keepdim=True, dtype=torch.float64)  # which does not overflow
     return total / finite.sum(dim, keepdim=True).clamp_min(1)
 
 
