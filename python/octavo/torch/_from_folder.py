@@ -17,6 +17,7 @@ from ._layer import FLOATS, EightBitModule
 from ._linear_modules import is_conv1d
 from ._names import nearest
 from ._quantized_linear import QuantizedLinear
+from ._replace import linear_refusal, refusal, set_module
 from ._routed_experts import experts_refusal, is_experts
 
 
@@ -98,7 +99,12 @@ class FolderLayers:
 
     def make_room(self, model: torch.nn.Module) -> None:
         """Float weights that the layers replace go; a model on the meta device never has them."""
-        for path in (*self._linear, *self._experts):
+        paths = (*self._linear, *self._experts)
+        kept = {path: (linear_refusal if path in self._linear else refusal)(model.get_submodule(path)) for path in paths}
+        if lost := [f"{path} ({why})" for path, why in kept.items() if why]:
+            more = f"; and {len(lost) - 1} more layers" if len(lost) > 1 else ""
+            warnings.warn(f"{self._operation}: layers lose what was added to them: {lost[0]}{more}", stacklevel=3)
+        for path in paths:
             set_module(model, path, Awaiting(model.get_submodule(path)))
 
     def fill(self, model: torch.nn.Module, dtype: torch.dtype) -> None:
@@ -188,8 +194,3 @@ def _module(model, path):
         return model.get_submodule(path)
     except AttributeError:
         return None
-
-
-def set_module(model: torch.nn.Module, path: str, module: torch.nn.Module) -> None:
-    parent, _, child = path.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)

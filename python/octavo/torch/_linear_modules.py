@@ -8,6 +8,7 @@ import torch
 
 from ._layer import FLOATS, EightBitModule
 from ._names import first_match
+from ._replace import linear_refusal, refusal
 from ._routed_experts import experts_refusal, is_experts
 
 _LEAST = 16  # rows and columns from which a parameter counts as a matrix
@@ -46,7 +47,7 @@ def candidates(model: torch.nn.Module, scheme: str, patterns: Sequence[str], fre
         if type(module) is torch.nn.Linear or is_conv1d(module):
             kind, why = found.linear, _linear_refusal(module, freeze)
         elif is_experts(module):
-            kind, why = found.experts, experts_refusal(module, scheme, freeze)
+            kind, why = found.experts, experts_refusal(module, scheme, freeze) or refusal(module)
         else:
             found.left.extend(_others(path, module, pattern))
             continue
@@ -64,7 +65,7 @@ def _linear_refusal(module, freeze):
         return f"its weight is {module.weight.dtype}"
     if not freeze and is_conv1d(module):
         return "its weight is stored as [K, N], which trains only as it is (freeze=True)"
-    return None
+    return linear_refusal(module)
 
 
 def _matrices(module) -> Iterator[tuple[str, torch.nn.Parameter]]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """quantize_: the linear layers and experts of any model, in place."""
 
+import math
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ from ._calibration import Calibration
 from ._checkpoint_names import names_in_files
 from ._linear_modules import LeftLayer, candidates, is_conv1d
 from ._names import LEFT_IN_FLOAT, check_patterns
+from ._replace import set_module
 from ._report import LayerError, Report, experts_error
 from ._routed_experts import RoutedExperts
 from ._saving import watch_transformers
@@ -46,9 +48,11 @@ def quantize_(model: torch.nn.Module, scheme: SchemeName = "int8-dynamic", *,
             have static experts).
 
     Returns: the per-layer error table, a list of LayerError that prints as one; its `left` names every product that
-        stays in float, and why. A UserWarning names those that nobody asked to leave.
-    Raises: ValueError (an unknown scheme, a model that is a linear layer itself, a pattern of `ignore` that matches
-        nothing, a calibration for other codes), RuntimeError (a weight that is not finite); layers before it are swapped by then.
+        stays in float, and why. A UserWarning names those that nobody asked to leave. The new layers get the hooks of
+        forward and backward passes; a layer with hooks of its state, another forward, or a weight that is computed of
+        others (weight norm, pruning) stays.
+    Raises: before any layer is swapped, ValueError (an unknown scheme, a model that is a linear layer itself, a pattern of
+        `ignore` that matches nothing, a calibration for other codes or columns), RuntimeError (a weight that is not finite).
     """
     name = _octavo.canonical_scheme(scheme)
     make = LAYERS[name]
@@ -59,6 +63,8 @@ def quantize_(model: torch.nn.Module, scheme: SchemeName = "int8-dynamic", *,
     rows = _calibrated(model, name, freeze, calibration)
     watch_transformers()
     linear, experts, left = candidates(model, name, patterns, freeze)
+    _check_weights([*linear, *experts])
+    _check_columns(linear, rows)
     report = Report(left=left)
     made: dict[torch.nn.Module, torch.nn.Module] = {}  # by the float layer: one that stands in two places stays one
     for path, layer in _with_bar([*linear, *experts], name, progress):
@@ -66,8 +72,7 @@ def quantize_(model: torch.nn.Module, scheme: SchemeName = "int8-dynamic", *,
             made[layer], errors = _experts_of(path, layer, name) if "down_proj" in layer._parameters else \
                 _linear_of(path, layer, name, freeze, rows.get(path))
             report.extend(errors)
-        parent, _, child = path.rpartition(".")
-        setattr(model.get_submodule(parent), child, made[layer])
+        set_module(model, path, made[layer])
     warn_of_left("quantize_", left)
     return report
 
@@ -130,15 +135,32 @@ def _calibrated(model, scheme, freeze, calibration):
     return found
 
 
+def _check_weights(layers):
+    for path, layer in layers:
+        for name in ("weight", "gate_up_proj", "down_proj"):
+            weight = layer._parameters.get(name)
+            if weight is not None and not weight.is_meta and not _is_finite(weight.detach()):
+                raise RuntimeError(f"quantize_: the weight of layer {path!r} must be finite; got NaN or infinity")
+
+
+def _is_finite(weight):
+    return weight.numel() == 0 or all(math.isfinite(value) for value in weight.aminmax())
+
+
+def _check_columns(layers, calibrated):
+    for path, layer in layers:
+        columns = layer.weight.shape[0 if is_conv1d(layer) else 1]
+        if path in calibrated and calibrated[path].smooth.numel() != columns:
+            raise ValueError(f"quantize_: calibration must have {columns} columns for {path!r}; got "
+                             f"{calibrated[path].smooth.numel()}")
+
+
 def _linear_of(path, layer, scheme, freeze, calibrated):
     linear = float_linear(layer)
     weight = linear.weight.detach().contiguous()
     quantized = _octavo.quantize_weight(weight, scheme)
     error = _octavo.compare_weight(path, weight, quantized)
     row = LayerError(path, tuple(weight.shape), error.sqnr_db, error.max_error, error.saturated)
-    if calibrated is not None and calibrated.smooth.numel() != weight.shape[1]:
-        raise ValueError(f"quantize_: calibration must have {weight.shape[1]} columns for {path!r}; got "
-                         f"{calibrated.smooth.numel()}")
     made = LAYERS[scheme].from_float(linear, False)
     if calibrated is not None:
         made.use_calibration(calibrated.input_scale, calibrated.outlier_columns, calibrated.threshold)

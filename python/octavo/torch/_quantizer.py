@@ -15,11 +15,12 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from .. import _octavo
 from ._canonical import LAYERS
-from ._from_folder import FolderLayers, set_module, unexpected_patterns
+from ._from_folder import FolderLayers, unexpected_patterns
 from ._linear_modules import candidates, is_conv1d
 from ._quantize import float_linear, patterns_of, warn_of_left
 from ._quantized_linear import QuantizedLinear
 from ._register import register
+from ._replace import set_module
 from ._report import LayerError, Report, experts_error
 from ._routed_experts import RoutedExperts
 from ._saving import watch_transformers
@@ -132,8 +133,7 @@ class OctavoQuantizer(HfQuantizer):
         warn_of_left("OctavoConfig", left)
 
     def _swap(self, model, path, layer, parameters):
-        parent, _, child = path.rpartition(".")
-        setattr(model.get_submodule(parent), child, layer)
+        set_module(model, path, layer)
         self._pending.update(f"{path}.{name}" for name in parameters)
 
     def param_needs_quantization(self, model: Any, param_name: str, **options: Any) -> bool:
