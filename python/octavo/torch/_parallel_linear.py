@@ -183,6 +183,12 @@ class ParallelLinear(EightBitModule):
     def _show_weight(self, dtype):
         object.__setattr__(self, "weight", QuantizedWeight(self._shown(), dtype))
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "weight" and name in self.__dict__:
+            raise NotImplementedError(f"{type(self).__name__}: weight must stay that of the layer (make one of the whole weight); "
+                                      "got another")
+        super().__setattr__(name, value)
+
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)
         self._show_weight(fn(torch.empty(0, dtype=self.weight.dtype)).dtype)

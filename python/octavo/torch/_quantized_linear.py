@@ -12,7 +12,7 @@ from .._checkpoint import w8a8_weight
 from .._explain import explain
 from .._locks import rlock
 from .._octavo import Explanation, PackedWeight, Quantized, Weight
-from ._layer import EightBitModule, autocast, brought, check_float, size_mismatch
+from ._layer import FLOATS, EightBitModule, autocast, brought, check_float, size_mismatch
 from ._dtypes import CODES, from_numpy
 from ._library import device_refusal
 from ._linear import call_linear, call_linear_codes, handle_of
@@ -55,7 +55,8 @@ def quantized_at(weight: Weight, device: torch.device) -> Quantized:
 class QuantizedLinear(EightBitModule):
     """y = x W^T + bias with W [out_features, in_features] in 8 bits; x bfloat16, float16 or float32.
 
-    A frozen layer also takes x quantised already: layer(codes, scale).
+    A frozen layer also takes x quantised already: layer(codes, scale). A float weight that is assigned to it is quantised;
+    writes into `layer.weight` raise RuntimeError.
     `batch_invariant = True` refuses what makes a row's result depend on other rows.
     """
 
@@ -180,7 +181,35 @@ class QuantizedLinear(EightBitModule):
 
     def _show_weight(self, dtype):
         self._dtype = dtype
-        object.__setattr__(self, "weight", QuantizedWeight(self._packed, dtype, self._columns))
+        object.__setattr__(self, "weight", QuantizedWeight(self._packed, dtype, self._columns, self.scheme))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "weight" and self.__dict__.get("frozen"):
+            self._replace_weight(value)
+        else:
+            super().__setattr__(name, value)
+
+    def _replace_weight(self, weight):
+        """Codes of another weight in the place of a frozen layer's: those of a layer of its kind as they are, a float weight
+        is quantised."""
+        name, shape = type(self).__name__, (self.out_features, self.in_features)
+        if not isinstance(weight, torch.Tensor) or weight.shape != shape or weight.dtype not in FLOATS:
+            got = f"{weight.dtype} {list(weight.shape)}" if isinstance(weight, torch.Tensor) else type(weight).__name__
+            raise ValueError(f"{name}: weight must be a float tensor {list(shape)}, which a frozen layer quantises "
+                             f"(load_state_dict takes codes); got {got}")
+        if why := device_refusal(weight.device):
+            raise NotImplementedError(f"{name}: device {why}")
+        if isinstance(weight, QuantizedWeight) and weight.scheme == self.scheme:
+            packed, columns = _octavo.pack(weight.packed.unpack(torch.empty(0, device="cpu")), **self._rule), weight.columns
+        elif self.scheme in SCHEMES:
+            values = weight.values() if isinstance(weight, QuantizedWeight) else weight.detach()
+            made = _octavo.quantize_weight(values, self.scheme)
+            packed, columns = _octavo.pack(quantized_at(made, weight.device).T, **self._rule), None
+        else:
+            raise ValueError(f"{name}: weight must be that of another {name} (a checkpoint's codes are not made of floats: "
+                             f"load_state_dict takes them); got {weight.dtype} {list(shape)}")
+        self._columns = columns
+        self._freeze(packed, weight.dtype)
 
     def _quantized_weight(self):
         return _octavo.quantize_weight(self.weight.detach(), self.scheme)

@@ -97,6 +97,17 @@ class FusedMoE(EightBitModule):
             object.__setattr__(self, name, weight)
             object.__setattr__(self, f"_{name}_handle", handle_of(weight))
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("w13", "w2") and name in self.__dict__:
+            old = getattr(self, name)
+            if not isinstance(value, ExpertWeights) or (value.experts, value.n, value.k) != (old.experts, old.n, old.k):
+                got = f"[{value.experts}, {value.n}, {value.k}]" if isinstance(value, ExpertWeights) else type(value).__name__
+                raise ValueError(f"{type(self).__name__}: {name} must be octavo.ExpertWeights [{old.experts}, {old.n}, {old.k}] "
+                                 f"(octavo.pack_experts; load_state_dict takes codes); got {got}")
+            self._pack(**{name: value})
+        else:
+            super().__setattr__(name, value)
+
     def __setstate__(self, state):
         super().__setstate__(state)
         self._pack(w13=self.w13, w2=self.w2)  # numbers of this process
