@@ -2,13 +2,16 @@
 """Layers and quantize_: what they compute, what they keep, and how they train."""
 
 import copy
+import functools
 import io
+import re
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
 import octavo  # noqa: E402
+import octavo.bnb.nn  # noqa: E402
 import octavo.torch  # noqa: E402
 from octavo.torch import nn  # noqa: E402
 
@@ -235,6 +238,76 @@ def test_empty_batches():
     layer = nn.Fp8Linear(8, 4)
     layer(x).sum().backward()
     assert (layer.weight.grad == 0).all()
+
+
+LINEAR = {"Int8Linear": nn.Int8Linear, "Fp8Linear": nn.Fp8Linear, "BlockFp8Linear": nn.BlockFp8Linear,
+          "Linear8bitLt": nn.Linear8bitLt, "QatLinear": nn.QatLinear,
+          "QatLinear, fp8": functools.partial(nn.QatLinear, code=torch.float8_e4m3fn), "bnb": octavo.bnb.nn.Linear8bitLt,
+          "bnb, frozen": lambda k, n: octavo.bnb.nn.Linear8bitLt(k, n, has_fp16_weights=False).to("cpu")}
+SIZES = [(0, 3), (3, 0), (0, 0)]
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+@pytest.mark.parametrize("shape", [(2,), (0,), (2, 0), (2, 3), ()], ids=str)
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("kind", LINEAR)
+def test_sizes_of_zero(kind, sizes, shape):
+    """As torch.nn.Linear: the bias, and gradients of the shapes of what they are of."""
+    k, n = sizes
+    layer = LINEAR[kind](k, n)
+    frozen = [layer.from_float(torch.nn.Linear(k, n))] if hasattr(layer, "from_float") else []
+    for layer in (layer, *frozen):
+        for training in (True, False):
+            layer.train(training)
+            x = gaussian(*shape, k).requires_grad_()
+            y = layer(x)
+            y.sum().backward()
+            with torch.no_grad():
+                assert torch.equal(layer(x), y)
+            assert torch.equal(y, layer.bias.expand(*shape, n)) and x.grad.shape == x.shape
+        copied = copy.deepcopy(layer)
+        copied.load_state_dict(layer.state_dict())
+        assert torch.equal(copied(x), y)
+    for layer in frozen:
+        assert layer.weight.float().shape == (n, k) and layer.freeze() is layer
+        layer.weight = torch.zeros(n, k)
+        assert torch.equal(layer(x), y)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_groups_and_models_of_size_zero(sizes):
+    k, n = sizes
+    x = gaussian(4, k).requires_grad_()
+    y = nn.GroupedLinear(2, k, n)(x, torch.tensor([1, 4]))
+    y.sum().backward()
+    assert y.shape == (4, n) and x.grad.shape == x.shape
+    for scheme in SCHEMES:
+        net = torch.nn.Sequential(torch.nn.Linear(k, n))
+        report = octavo.torch.quantize_(net, scheme)
+        assert str(report) and torch.equal(net(x), net[0].bias.expand(4, n))
+
+
+def test_activations_of_another_width_are_refused():
+    """Not taken for more or fewer rows of the layer's width."""
+    for kind in LINEAR:
+        with pytest.raises((ValueError, RuntimeError)):
+            LINEAR[kind](16, 4)(gaussian(4, 8))
+
+
+@pytest.mark.parametrize("kind", ["Int8Linear", "Fp8Linear", "BlockFp8Linear", "Linear8bitLt"])
+def test_scales_fit_the_activations_or_are_refused(kind):
+    layer = LINEAR[kind].from_float(torch.nn.Linear(16, 4))
+    codes = layer.quantized_weight().data[:3].contiguous()
+    for shape in ((0,), (5,), (3,), (3, 0), (2, 1), (4, 1)):
+        with pytest.raises(ValueError, match=rf"{kind}: x_scale.shape must be .*; got {re.escape(str(list(shape)))} for x \[3, 16\]"):
+            layer(codes, torch.ones(shape))
+    for scale in (torch.ones(()), torch.ones(1), torch.ones(3, 1), 1.0, torch.ones(1, 1)):
+        assert layer(codes, scale).shape == (3, 4)
+    for given in ({"x_scale": 100.0}, {"x_scale": torch.ones(3, 1)}, {"x_azp": torch.zeros(3, dtype=torch.int32)}):
+        for layer_ in (layer, LINEAR[kind](16, 4)):
+            with pytest.raises(ValueError, match=f"{kind}: x_scale and x_azp must come with codes alone .*; got x of torch.float32"):
+                layer_(gaussian(3, 16), **given)
 
 
 def test_a_frozen_weight_looks_like_the_float_weight():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all layers in 8 bits share: their float types, autocasting, and strict loading of states."""
 
+import math
 from typing import Any
 
 import torch
@@ -25,6 +26,11 @@ def autocast(x: torch.Tensor) -> torch.Tensor:
     if x.dtype in FLOATS and torch.is_autocast_enabled(x.device.type):
         return x.to(torch.get_autocast_dtype(x.device.type))
     return x
+
+
+def as_rows(x: torch.Tensor) -> torch.Tensor:
+    """[..., K] as [rows, K], K = 0 included."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def size_mismatch(key: str, given: torch.Size, own: Any) -> str:

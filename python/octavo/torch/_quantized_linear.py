@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the linear layers in 8 bits share: a float weight that trains, or packed codes that stay."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from .._checkpoint import w8a8_weight
 from .._explain import explain
 from .._locks import rlock
 from .._octavo import Explanation, PackedWeight, Quantized, Weight
-from ._layer import FLOATS, EightBitModule, autocast, brought, check_float, size_mismatch
+from ._layer import FLOATS, EightBitModule, as_rows, autocast, brought, check_float, size_mismatch
 from ._dtypes import CODES, from_numpy
 from ._library import device_refusal
 from ._linear import call_linear, call_linear_codes, handle_of
@@ -282,6 +283,9 @@ class QuantizedLinear(EightBitModule):
         if x.dtype in CODES:
             return self._codes_forward(x, x_scale, x_azp)
         check_float(type(self).__name__, "x.dtype", x.dtype)
+        if x_scale is not None or x_azp is not None:
+            raise ValueError(f"{type(self).__name__}: x_scale and x_azp must come with codes alone (activations of a float type are "
+                             f"quantised by the layer); got x of {x.dtype}")
         if self._shared is not None:
             product, place = self._shared
             return product.columns(place, x, self.batch_invariant)
@@ -330,11 +334,19 @@ class QuantizedLinear(EightBitModule):
         if azp is not None and not isinstance(azp, torch.Tensor):
             azp = torch.tensor(azp, dtype=torch.int32, device=x.device)
         shared, place = self._shared or (None, 0)
+        self._check_scale_of(x, scale)
         bias = shared.bias() if shared else self.bias
         bias = bias.detach() if bias is not None and torch.is_grad_enabled() else bias
         handle, n = (shared.handle, shared.n) if shared else (self._handle, self.out_features)
         y = call_linear_codes(x, scale, self._codes_granularity(scale), azp, bias, self._dtype, handle, n, None)
         return shared.of(place, y) if shared else y
+
+    def _check_scale_of(self, x, scale):
+        groups = scale.shape[-1] if scale.dim() else 1
+        if scale.numel() == 1 or (scale.numel() == math.prod(x.shape[:-1]) * groups and (groups > 0 or not self.in_features)):
+            return
+        raise ValueError(f"{type(self).__name__}: x_scale.shape must be one element, [..., 1] for each row of x or [..., groups of K]; "
+                         f"got {list(scale.shape)} for x {list(x.shape)}")
 
     def _codes_granularity(self, scale):
         if scale.numel() == 1:
@@ -343,13 +355,13 @@ class QuantizedLinear(EightBitModule):
         if groups == 1:
             return "token"
         own = self._rule.get("activation_granularity", "")
-        return own if own.startswith("group") else f"group{-(-self.in_features // groups)}"
+        return own if own.startswith("group") else f"group{-(-self.in_features // max(groups, 1)) or 1}"
 
     def _training_forward(self, x):
         scheme = SCHEMES[self.scheme]
         activation = self._rule["activation_granularity"]
         self._check_trainable(activation)
-        rows = x.reshape(-1, self.in_features)
+        rows = as_rows(x)
         x_codes, x_scale = quantize(rows.detach(), None, scheme.dtype, activation)
         w_codes, w_scale = quantize(self.weight.detach(), None, scheme.dtype, scheme.weight)
         y = straight_through_mm(rows, self.weight, x_codes, x_scale, activation, w_codes,

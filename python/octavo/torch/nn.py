@@ -17,7 +17,7 @@ from .. import _octavo
 from .._octavo import Quantized, Weight
 from . import _int8
 from . import _routes
-from ._layer import EightBitModule, autocast, brought, check_float, size_mismatch
+from ._layer import EightBitModule, as_rows, autocast, brought, check_float, size_mismatch
 from ._library import first_order
 from ._quantized_linear import QuantizedLinear
 from ._schemes import SCHEMES
@@ -279,7 +279,7 @@ class QatLinear(EightBitModule, torch.nn.Linear):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         check_float("QatLinear", "x.dtype", x.dtype)
         x = autocast(x)
-        rows = x.reshape(-1, self.in_features)
+        rows = as_rows(x)
         if not self.scales_set:
             self._set_scales(rows)
         x_codes, x_scale = quantize(rows.detach(), self.x_scale.detach(), self.code, "tensor")
