@@ -189,6 +189,187 @@ def test_modes_that_change_between_calls(tmp_path):
     assert same(fused[0](x), apart[0](x)) and same(fused[1](x), apart[1](x))
 
 
+# ---- what changes between the calls of one group ---------------------------------------------------------
+
+
+def written(layer):
+    with torch.no_grad():
+        layer.bias.mul_(-2)
+
+
+def storage_replaced(layer):
+    layer.bias.data = layer.bias.data * 3
+
+
+def replaced(layer):
+    layer.bias = torch.nn.Parameter(torch.ones_like(layer.bias), layer.bias.requires_grad)
+
+
+def gone(layer):
+    layer.bias = None
+
+
+def stepped(layer, fused):
+    layer.bias.grad = torch.ones_like(layer.bias)
+    torch.optim.SGD([layer.bias], 0.5, fused=fused).step()
+
+
+BIASES = {"written": written, "another storage": storage_replaced, "another one": replaced, "none": gone,
+          "SGD": lambda layer: stepped(layer, False), "fused SGD": lambda layer: stepped(layer, True)}
+
+
+@pytest.mark.parametrize("scheme", ["int8-dynamic", "llm-int8"])
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad])
+@pytest.mark.parametrize("change", BIASES)
+def test_a_bias_that_changes_between_calls(change, mode, scheme, tmp_path):
+    """Of a layer that is called afterwards, or was called already."""
+    apart, fused = layers_of(tmp_path, scheme)
+    with mode():
+        for place in (1, 0, 2):
+            x = torch.randn(3, 128)
+            for layers in (apart, fused):
+                layers[0](x)
+                BIASES[change](layers[place])
+            assert all(same(fused[at](x), apart[at](x)) for at in (1, 2, 0)), place
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_biases_of_inference_mode(mode, tmp_path):
+    with torch.inference_mode():
+        apart, fused = layers_of(tmp_path)
+    assert fused[1].bias.is_inference()
+    x = torch.randn(3, 128)
+    with torch.inference_mode():
+        for layers in (apart, fused):
+            layers[0](x)
+            layers[1].bias.mul_(-2)
+    with mode():
+        assert all(same(fused[at](x), apart[at](x)) for at in (1, 2, 0))
+
+
+def test_calls_with_other_parameters(tmp_path):
+    """torch.func.functional_call of one layer, and of all."""
+    apart, fused = layers_of(tmp_path)
+    x, other = torch.randn(3, 128), torch.randn(apart[1].out_features)
+    with torch.no_grad():
+        fused[0](x)
+        call = torch.func.functional_call
+        assert same(call(fused[1], {"bias": other}, x), call(apart[1], {"bias": other}, x))
+        assert same(fused[1](x), apart[1](x))
+        one, all_of = (torch.nn.ModuleList(layers) for layers in (apart, fused))
+        for layers in (one, all_of):
+            layers.forward = lambda x, layers=layers: [layer(x) for layer in layers]
+        results = [call(layers, {"1.bias": other}, x) for layers in (one, all_of)]
+        assert all(same(a, b) for a, b in zip(*results))
+        assert all(same(b(x), a(x)) for a, b in zip(apart, fused))
+
+
+def gradients(layers, x, backward):
+    """Of x and of the biases, after what `backward` does with the layers' results."""
+    for layer in layers:
+        layer.bias.grad = None
+    x = x.clone().requires_grad_()
+    backward([lambda layer=layer: layer(x).square().sum() for layer in layers])
+    return [x.grad, *(torch.zeros(()) if layer.bias.grad is None else layer.bias.grad for layer in layers)]
+
+
+def together(losses):
+    sum(loss() for loss in losses).backward()
+
+
+def one_after_the_other(losses):
+    for loss in losses:
+        loss().backward()
+
+
+def first_all_forward(losses):
+    for loss in [loss() for loss in losses]:
+        loss.backward()
+
+
+def in_another_order(losses):
+    made = [losses[place]() for place in (2, 0, 1, 1)]
+    for place in (3, 0, 2, 1):
+        made[place].backward()
+
+
+def only_one(losses):
+    losses[0]()
+    losses[2]().backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("backward", [together, one_after_the_other, first_all_forward, in_another_order, only_one])
+def test_gradients_are_those_of_separate_layers(backward, scheme, dtype, tmp_path):
+    """However the results are used: each has a graph of its own. In bfloat16 within its rounding."""
+    apart, fused = layers_of(tmp_path, scheme)
+    x = torch.randn(3, 128)
+    if dtype == torch.bfloat16:
+        with torch.autocast("cpu", dtype):
+            one, other = (gradients(layers, x, backward) for layers in (apart, fused))
+    else:
+        one, other = (gradients(layers, x, backward) for layers in (apart, fused))
+    for a, b in zip(one, other, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_gradients_of_what_needs_them_since(tmp_path):
+    apart, fused = layers_of(tmp_path)
+    for layer in (*apart, *fused):
+        layer.bias.requires_grad_(False)
+    x = torch.randn(3, 128)
+    fused[0](x)
+    x.requires_grad_()
+    assert fused[1](x).requires_grad and not fused[0](x.detach()).requires_grad
+    grads = [torch.autograd.grad(layers[1](x).sum(), x)[0] for layers in (apart, fused)]
+    torch.testing.assert_close(*grads)
+    first, = torch.autograd.grad(fused[0](x).square().sum(), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match="gradients must be taken once"):
+        first.sum().backward()
+
+
+def test_results_are_written_in_place(tmp_path):
+    """No layer's result is changed by what is done to another's, and no graph runs through it."""
+    apart, fused = layers_of(tmp_path)
+    for needs in (False, True):
+        x, w = torch.randn(3, 128, requires_grad=needs), torch.randn(128, requires_grad=True)
+        for layer in (*apart, *fused):
+            layer.bias.requires_grad_(needs)
+        grads = []
+        for layers in (apart, fused):
+            first = layers[0](x).mul_(w)
+            assert same(layers[1](x), apart[1](x)) and layers[1](x).requires_grad == needs
+            first.sum().backward()
+            grads.append(w.grad)
+            w.grad = None
+        torch.testing.assert_close(*grads)
+
+
+def test_transformations(tmp_path):
+    """torch.func's say what separate layers say."""
+    apart, fused = layers_of(tmp_path)
+    x = torch.randn(3, 128)
+    fused[0](x)
+    said = []
+    for layers in (apart, fused):
+        with pytest.raises(RuntimeError) as error:
+            torch.func.grad(lambda x, layers=layers: sum(layer(x).square().sum() for layer in layers))(x)
+        said.append(str(error.value))
+    assert said[0] == said[1]
+
+
+def test_activations_with_another_storage(tmp_path):
+    apart, fused = layers_of(tmp_path)
+    with torch.no_grad():
+        x = torch.randn(3, 128)
+        fused[0](x)
+        x.data = torch.randn(3, 128)
+        assert same(fused[1](x), apart[1](x))
+        torch.add(x, 1, out=x)
+        assert same(fused[2](x), apart[2](x))
+
+
 def test_results_are_let_go(tmp_path):
     """Once all layers have theirs, nothing of the call is kept."""
     _, fused = layers_of(tmp_path)

@@ -17,7 +17,9 @@ import torch
 from .. import _octavo
 from .._octavo import PackedWeight, Quantized
 from ._layer import autocast
+from ._library import as_gradient, first_order
 from ._linear import call_linear, handle_of
+from ._versions import steps_taken
 
 
 class PackedRows:
@@ -55,19 +57,63 @@ class PackedRows:
         return whole * (self._begin + self.n) // rows - whole * self._begin // rows
 
 
+class _Seen:
+    """What a tensor held at one moment, as far as writes to it leave a trace."""
+
+    def __init__(self, tensor: torch.Tensor | None) -> None:
+        self._tensor = tensor
+        self._trace = None if tensor is None else _trace(tensor)
+
+    def still(self, tensor: torch.Tensor | None) -> bool:
+        """Whether it is that tensor, not written since."""
+        if tensor is None or tensor is not self._tensor:
+            return tensor is self._tensor
+        trace = self._trace
+        return torch.equal(tensor, trace) if isinstance(trace, torch.Tensor) else trace == _trace(tensor)
+
+
+def _trace(tensor):
+    """Of an inference tensor, whose writes nothing counts, a copy."""
+    if tensor.is_inference():
+        return tensor.clone()
+    return tensor._version, tensor.data_ptr() if type(tensor) in (torch.Tensor, torch.nn.Parameter) else 0
+
+
 class _Result(NamedTuple):
     """What a product gave, for the layers that have not asked for it yet."""
 
-    x: torch.Tensor
-    seen: int | torch.Tensor  # how often x was written; of an inference tensor, which does not count, a copy
+    x: _Seen
+    biases: list[_Seen]
     modes: tuple[Any, ...]
-    y: torch.Tensor
+    y: torch.Tensor  # without a graph
     waiting: set[int]
 
-    def of(self, x: torch.Tensor, modes: tuple[Any, ...]) -> bool:
-        if x is not self.x or modes != self.modes:
-            return False
-        return torch.equal(x, self.seen) if isinstance(self.seen, torch.Tensor) else x._version == self.seen
+    def of(self, place: int, x: torch.Tensor, bias: torch.Tensor | None, modes: tuple[Any, ...]) -> bool:
+        return place in self.waiting and modes == self.modes and self.x.still(x) and self.biases[place].still(bias)
+
+
+class _Columns(torch.autograd.Function):
+    """One layer's columns of a product that was made for several. Its graph and its gradients are that layer's alone."""
+
+    @staticmethod
+    def forward(ctx, x, bias, product, place, y):
+        ctx.save_for_backward(x)
+        ctx.product, ctx.place, ctx.dtype = product, place, y.dtype
+        ctx.bias = None if bias is None else (bias.dtype, bias.device)
+        return product.of(place, y).clone()  # which may be written in place
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[:2]
+        whole = grad.new_zeros((*grad.shape[:-1], ctx.product.n))
+        ctx.product.of(ctx.place, whole).copy_(grad)
+        bias = None if ctx.bias is None else torch.empty(ctx.product.n, dtype=ctx.bias[0], device=grad.device)
+        found = iter(_octavo.linear_vjp(as_gradient(whole), list(wanted), x, ctx.product.packed, bias, ctx.dtype))
+        of_x, of_bias = (next(found) if want else None for want in wanted)
+        if of_bias is not None:
+            of_bias = ctx.product.of(ctx.place, of_bias).to(dtype=ctx.bias[0], device=ctx.bias[1])
+        return (*first_order("linear", (grad,), (of_x, of_bias)), None, None, None)
 
 
 class SharedProduct:
@@ -112,9 +158,11 @@ class SharedProduct:
 
     def bias(self) -> torch.Tensor | None:
         """Of all layers; None where they have none."""
-        if self.layers[0].bias is None:
+        own = [layer.bias for layer in self.layers]
+        if all(bias is None for bias in own):
             return None
-        return torch.cat([layer.bias.to(self._device) for layer in self.layers])
+        return torch.cat([torch.zeros(layer.out_features, device=self._device, dtype=torch.float32) if bias is None else bias.to(self._device)
+                          for layer, bias in zip(self.layers, own)])
 
     def of(self, place: int, y: torch.Tensor) -> torch.Tensor:
         """One layer's columns of a result [..., N]."""
@@ -122,21 +170,32 @@ class SharedProduct:
         return y[..., begin:end]
 
     def columns(self, place: int, x: torch.Tensor, batch_invariant: bool) -> torch.Tensor:
-        """x W^T + bias of one layer, from what another one has asked for where that was with the same x."""
-        if torch.compiler.is_compiling():
+        """x W^T + bias of one layer, from what another one has asked for where that was with the same x and this layer's bias."""
+        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
             return self.of(place, self._product(x, batch_invariant))
+        bias = self.layers[place].bias
+        y = self._values(place, x, bias, batch_invariant)
+        if not torch.is_grad_enabled():
+            return self.of(place, y)
+        if x.requires_grad or (bias is not None and bias.requires_grad):
+            return _Columns.apply(autocast(x), bias, self, place, y)
+        return self.of(place, y.detach())  # what is added to it in place is no other layer's
+
+    def _values(self, place, x, bias, batch_invariant):
+        """All layers' results, for as long as some have not asked for theirs."""
         casts = torch._C._is_any_autocast_enabled() and torch.is_autocast_enabled(x.device.type)
-        modes = (batch_invariant, torch.is_grad_enabled(), torch.is_inference_mode_enabled(),
-                 casts and torch.get_autocast_dtype(x.device.type))
+        modes = (batch_invariant, torch.is_inference_mode_enabled(), casts and torch.get_autocast_dtype(x.device.type),
+                 steps_taken())
         result = getattr(self._results, "last", None)
-        if result is None or place not in result.waiting or not result.of(x, modes):
-            seen = x.clone() if x.is_inference() else x._version
-            y = self._product(x, batch_invariant)
-            result = self._results.last = _Result(x, seen, modes, y, set(range(len(self.layers))))
+        if result is None or not result.of(place, x, bias, modes):
+            seen, biases = _Seen(x), [_Seen(layer.bias) for layer in self.layers]
+            with torch.no_grad():
+                y = self._product(x, batch_invariant)
+            result = self._results.last = _Result(seen, biases, modes, y, set(range(len(self.layers))))
         result.waiting.discard(place)
         if not result.waiting:
             self._results.last = None
-        return self.of(place, result.y)
+        return result.y
 
     def _product(self, x, batch_invariant):
         return call_linear(autocast(x), self.bias(), None, self.handle, self.n, batch_invariant, None)

@@ -41,7 +41,17 @@ def _watch(storage):
         return found
 
 
+_steps = 0
+
+
+def steps_taken() -> int:
+    """How many optimisers' steps there were in this process."""
+    return _steps
+
+
 def _stepped(optimizer, args, kwargs):
+    global _steps
+    _steps += 1
     if not _storages:
         return
     for group in optimizer.param_groups:
