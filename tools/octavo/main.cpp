@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // octavo: the command line. One row per subcommand; every failure is one sentence and an exit code.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -65,15 +67,28 @@ int exit_code(Code code) {
 
 int complain(std::string sentence, int exit) {
   std::ranges::replace(sentence, '\n', ' ');
-  fmt::print(stderr, "octavo: {}\n", sentence);
+  put_error(fmt::format("octavo: {}\n", sentence));
   return exit;
+}
+
+/// Takes the numbers of standard streams that are closed, so that no file that is opened later gets
+/// one and sentences are written into it. Writing there fails, as it would have.
+void keep_standard_descriptors() noexcept {
+  for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(number, F_GETFD) != -1) continue;
+    (void)::open("/dev/null", number == STDIN_FILENO ? O_WRONLY : O_RDONLY);  // the least is free
+  }
 }
 
 /// Runs what was asked for; nothing is good before standard output has taken it all.
 int run(const std::function<int()>& body) {
   try {
     const int code = body();
-    if (std::fflush(stdout) != 0) throw std::system_error(errno, std::generic_category(), "stdout");
+    const bool flushed = std::fflush(stdout) == 0;
+    // What did not fit the buffer has failed before.
+    if (!flushed || std::ferror(stdout) != 0) {
+      throw std::system_error(flushed ? EIO : errno, std::generic_category(), "stdout");
+    }
     return code;
   } catch (const Error& error) {
     return complain(error.what(), exit_code(error.code()));
@@ -129,7 +144,7 @@ int dispatch(int argc, char** argv) {
   try {
     app.parse(words_of(argc, argv));
   } catch (const CLI::Success& request) {
-    return app.exit(request);  // --help or --version
+    return run([&] { return app.exit(request); });  // --help or --version
   } catch (const CLI::ExtrasError&) {
     return complain(unknown(app, app.remaining(true)), kUsage);
   } catch (const CLI::ParseError& error) {
@@ -150,10 +165,11 @@ int dispatch(int argc, char** argv) {
 }  // namespace octavo::cli
 
 int main(int argc, char** argv) {
+  octavo::cli::keep_standard_descriptors();
   try {
     return octavo::cli::dispatch(argc, argv);
   } catch (const std::bad_alloc&) {  // while arguments were read, or a sentence was made
-    std::fputs("octavo: memory must be available; got none\n", stderr);
+    octavo::cli::put_error("octavo: memory must be available; got none\n");
     return octavo::cli::kMissingResource;
   }
 }

@@ -19,6 +19,14 @@ std::string json_text(const Json& object) {
 
 void print_json(const Json& object) { fmt::print("{}\n", json_text(object)); }
 
+void put_error(std::string_view text) noexcept {
+  (void)std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
+void warn(std::string_view sentence) {
+  put_error(fmt::format("octavo: warning: {}\n", printable(sentence)));
+}
+
 std::string size_text(std::int64_t bytes) {
   constexpr std::array<const char*, 5> kUnits{"B", "KiB", "MiB", "GiB", "TiB"};
   constexpr double kStep = 1024.0;
@@ -31,7 +39,9 @@ std::string size_text(std::int64_t bytes) {
   return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.2f} {}", value, kUnits[unit]);
 }
 
-std::string db_text(double db) { return std::isfinite(db) ? fmt::format("{:.2f}", db) : "exact"; }
+std::string db_text(double db) {
+  return std::isfinite(db) ? fmt::format("{:.2f}", db) : "exact";
+}
 
 std::string count_text(std::int64_t count, std::string_view noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");

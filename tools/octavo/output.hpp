@@ -21,10 +21,16 @@ std::string json_text(const Json& object);
 /// The same, printed.
 void print_json(const Json& object);
 
+/// Writes to standard error. Where that is closed or full the text is lost and nothing else
+/// happens: an exit code says what became of the work.
+void put_error(std::string_view text) noexcept;
+/// "octavo: warning: ..." on standard error, one line.
+void warn(std::string_view sentence);
+
 /// "123 B", "4.56 MiB"
 std::string size_text(std::int64_t bytes);
 
-/// "31.57"; "exact" of an infinite SQNR.
+/// "31.57"; "exact" of an SQNR of infinity.
 std::string db_text(double db);
 
 /// "1 layer", "2 layers"

@@ -27,7 +27,7 @@ Progress::Progress(std::string_view mode)
                                                              : Mode::none) {}
 
 void Progress::clear() {
-  if (mode_ == Mode::bar && percent_ >= 0) (void)std::fputs("\r\x1B[K", stderr);
+  if (mode_ == Mode::bar && percent_ >= 0) put_error("\r\x1B[K");
   percent_ = -1;
 }
 
@@ -50,8 +50,7 @@ void Progress::update(std::int64_t done, std::int64_t total) {
     const Json line = {{"type", "progress"},       {"done", done},
                        {"total", total},           {"tensor", name_},
                        {"bytes_per_second", rate}, {"seconds_left", left}};
-    (void)std::fputs((line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n").c_str(),
-                     stderr);
+    put_error(json_text(line) + "\n");
     return;
   }
   const std::size_t full = kWidth * static_cast<std::size_t>(percent) / 100;
@@ -61,7 +60,7 @@ void Progress::update(std::int64_t done, std::int64_t total) {
       fmt::format("\r[{}{}] {:3d}%  {} of {}, {}/s, {} left  {}\x1B[K", std::string(full, '#'),
                   std::string(kWidth - full, '.'), percent, size_text(done), size_text(total),
                   size_text(static_cast<std::int64_t>(rate)), remaining_text(left), name);
-  (void)std::fputs(text.c_str(), stderr);
+  put_error(text);
 }
 
 }  // namespace octavo::cli

@@ -177,9 +177,7 @@ void print_report(const QuantizeArguments& arguments, Scheme scheme, const Quant
 int predict(const QuantizeArguments& arguments, QuantizeFileOptions options) {
   options.threads = arguments.threads;
   const QuantizeEstimate estimate = estimate_quantization(arguments.in, options);
-  for (const std::string& warning : estimate.warnings) {
-    fmt::print(stderr, "octavo: warning: {}\n", printable(warning));
-  }
+  for (const std::string& warning : estimate.warnings) warn(warning);
   if (arguments.json) {
     print_json({{"type", "estimate"},
                 {"in", arguments.in},

@@ -44,9 +44,7 @@ Transfer::Transfer(const TransferArguments& arguments)
 
 void Transfer::end(const QuantizeReport& report) {
   progress_.clear();
-  for (const std::string& warning : report.warnings) {
-    fmt::print(stderr, "octavo: warning: {}\n", printable(warning));
-  }
+  for (const std::string& warning : report.warnings) warn(warning);
 }
 
 }  // namespace octavo::cli

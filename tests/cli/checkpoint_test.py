@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""octavo verify, compare, inspect and convert on tensors of every type and folders that are not whole; and every command
+where standard output or standard error takes nothing."""
+import json
+import math
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+OCTAVO = sys.argv.pop(1)
+
+# What the bytes of 1 and of NaN are in each type that has a NaN, and how many bytes an element takes.
+FLOATS = {
+    "F64": (struct.pack("<d", 1), struct.pack("<d", math.nan)),
+    "F32": (struct.pack("<f", 1), struct.pack("<f", math.nan)),
+    "F16": (struct.pack("<e", 1), struct.pack("<e", math.nan)),
+    "BF16": (b"\x80\x3f", b"\xc0\x7f"),
+    "F8_E4M3": (b"\x38", b"\x7f"),
+    "F8_E5M2": (b"\x3c", b"\x7f"),
+    "F8_E4M3FNUZ": (b"\x40", b"\x80"),
+    "F8_E5M2FNUZ": (b"\x40", b"\x80"),
+    "F8_E8M0": (b"\x7f", b"\xff"),
+    "C64": (struct.pack("<ff", 1, 1), struct.pack("<ff", 1, math.nan)),
+}
+OTHERS = {"I64": 8, "I32": 4, "I16": 2, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1, "C64": 8}
+BOTH = {dtype: pair for dtype, pair in FLOATS.items() if dtype != "C64"}
+
+
+def write(path, tensors):
+    """Tensors as (dtype, shape, bytes) by name."""
+    header, data = {}, b""
+    for name, (dtype, shape, raw) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def floats(*values):
+    return struct.pack(f"<{len(values)}f", *values)
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def octavo(self, *arguments, **options):
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+        return subprocess.run([OCTAVO, *map(str, arguments)], text=True, timeout=60, **streams)
+
+    def lines(self, *arguments):
+        got = self.octavo(*arguments, "--json")
+        return got.returncode, [json.loads(line) for line in got.stdout.splitlines()]
+
+
+class Streams(Case):
+    """A stream that takes nothing never ends in a signal; the exit code says what became of the work."""
+
+    def codes(self, *arguments):
+        """With standard error full, and closed."""
+        with open("/dev/full", "w") as full:
+            yield self.octavo(*arguments, stderr=full).returncode
+        yield self.octavo(*arguments, stderr=None, preexec_fn=lambda: os.close(2)).returncode
+
+    def test_standard_error_takes_nothing(self):
+        write(self.folder / "in", {"p.weight": ("F32", [8, 8], bytes(256))})
+        (self.folder / "config.json").write_text("{}")  # does not declare what is written: a warning
+        out, back = self.folder / "out", self.folder / "back"
+        self.octavo("quantize", self.folder / "in", out, "--scheme", "llm-int8")
+        for arguments, code in ((("foo",), 2), ((), 2), (("explain", "x"), 3), (("inspect", self.folder / "none"), 4),
+                                (("verify", self.folder / "none"), 4), (("info", "--more"), 2),
+                                (("quantize", self.folder / "in", back, "--scheme", "W8A8"), 0),
+                                (("quantize", self.folder / "in", back, "--scheme", "W8A8", "--progress=json"), 0),
+                                (("quantize", self.folder / "in", back, "--scheme", "W8A8", "--dry-run"), 0),
+                                (("convert", out, back, "--to", "fp8"), 0), (("inspect", out), 0)):
+            with self.subTest(arguments=arguments):
+                self.assertEqual(list(self.codes(*arguments)), [code, code])
+        self.assertEqual(self.octavo("verify", back).returncode, 0)
+
+    def test_no_sentence_gets_into_a_file(self):
+        write(self.folder / "in", {"p.weight": ("F32", [8, 8], bytes(256))})
+        (self.folder / "config.json").write_text("{}")
+        outs = self.folder / "one", self.folder / "two"
+        self.octavo("quantize", self.folder / "in", outs[0], "--scheme", "W8A8")
+
+        def closed():
+            for number in (0, 1, 2):
+                os.close(number)
+
+        self.octavo("quantize", self.folder / "in", outs[1], "--scheme", "W8A8", "--progress=json", stdout=None,
+                    stderr=None, preexec_fn=closed)
+        self.assertEqual(outs[0].read_bytes(), outs[1].read_bytes())
+
+    def test_standard_output_takes_nothing(self):
+        write(self.folder / "in", {"p.weight": ("F32", [8, 8], bytes(256))})
+        for arguments in (("help",), ("--help",), ("help", "quantize"), ("--version",), ("info",),
+                          ("inspect", self.folder / "in"), ("completion", "bash")):
+            with self.subTest(arguments=arguments), open("/dev/full", "w") as full:
+                got = self.octavo(*arguments, stdout=full)
+                self.assertEqual(got.returncode, 4, got.stderr)
+                self.assertTrue(got.stderr.startswith("octavo: cannot write the output"), got.stderr)
+                closed = self.octavo(*arguments, stdout=None, preexec_fn=lambda: os.close(1))
+                self.assertEqual(closed.returncode, 4)
+
+
+if __name__ == "__main__":
+    unittest.main()
