@@ -28,6 +28,10 @@ struct LinearLayer {
 /// The float layers that quantize_file quantises where nothing is ignored, in file order.
 OCTAVO_API std::vector<LinearLayer> linear_layers(const Checkpoint& model);
 
+/// The tensors that are no part of a quantised layer's weight, in file order: what a float model
+/// has, too.
+OCTAVO_API std::vector<TensorEntry> plain_tensors(const Checkpoint& model);
+
 /// The weight of such a layer, [N, K], in the type that it is stored in. Reads no other's. Throws
 /// Error (io; invalid_argument: no such tensor, or a place outside it).
 OCTAVO_API Tensor float_weight(const Checkpoint& model, const LinearLayer& layer);

@@ -59,6 +59,17 @@ std::vector<LinearLayer> linear_layers(const Checkpoint& model) {
   });
 }
 
+std::vector<TensorEntry> plain_tensors(const Checkpoint& model) {
+  return at_edge("plain_tensors", [&] {
+    const LayerTensors stored(model);
+    std::vector<TensorEntry> plain;
+    for (const TensorEntry& entry : model.entries()) {
+      if (!stored.is_part(entry)) plain.push_back(entry);
+    }
+    return plain;
+  });
+}
+
 Tensor float_weight(const Checkpoint& model, const LinearLayer& layer) {
   constexpr const char* kName = "float_weight";
   return at_edge(kName, [&] {

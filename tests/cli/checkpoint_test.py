@@ -59,6 +59,23 @@ class Case(unittest.TestCase):
         return got.returncode, [json.loads(line) for line in got.stdout.splitlines()]
 
 
+class Verify(Case):
+    def test_nan_is_found_in_every_type(self):
+        for dtype, (one, nan) in FLOATS.items():
+            with self.subTest(dtype=dtype):
+                path = self.folder / dtype
+                write(path, {"a": (dtype, [2, 3], one * 6), "b": (dtype, [2, 3], one * 4 + nan + one)})
+                code, lines = self.lines("verify", path)
+                self.assertEqual((code, [line.get("name") for line in lines]), (1, ["b", None]))
+                self.assertIn("NaN", lines[0]["problem"])
+
+    def test_large_numbers_of_float64_are_finite(self):
+        write(self.folder / "x", {"a": ("F64", [1], struct.pack("<d", 1e300))})
+        self.assertEqual(self.lines("verify", self.folder / "x")[0], 0)
+        write(self.folder / "x", {"a": ("F64", [1], struct.pack("<d", math.inf))})
+        self.assertEqual(self.lines("verify", self.folder / "x")[0], 1)
+
+
 class Streams(Case):
     """A stream that takes nothing never ends in a signal; the exit code says what became of the work."""
 

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
+#include <complex>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -12,7 +13,9 @@
 
 #include "commands.hpp"
 #include "octavo/checkpoint.hpp"
+#include "octavo/linear_layers.hpp"
 #include "output.hpp"
+#include "stored_types.hpp"
 
 namespace octavo::cli {
 namespace {
@@ -31,26 +34,29 @@ std::string not_finite(const TensorView& tensor) {
   const TensorView rows(tensor.data, tensor.dtype, {tensor.numel() / columns, columns});
   for (std::int64_t first = 0; first < rows.shape[0]; first += kRowsAtOnce) {
     const std::int64_t end = std::min(first + kRowsAtOnce, rows.shape[0]);
-    const Tensor wide = copy(rows.slice(0, first, end), DType::float32);
-    for (std::int64_t i = 0; i < wide.numel(); ++i) {
-      const float value = wide.data_as<float>()[i];
-      if (std::isfinite(value)) continue;
-      return fmt::format("{} in row {}, column {}", std::isnan(value) ? "NaN" : "infinity",
-                         first + i / columns, i % columns);
-    }
+    const Tensor some = copy(rows.slice(0, first, end), tensor.dtype);
+    std::string place;
+    with_elements(some, [&](const auto& values) {
+      const auto bad = std::ranges::find_if(values, [](auto v) { return !std::isfinite(v); });
+      if (bad == values.end()) return;
+      const std::int64_t i = bad - values.begin();
+      place = fmt::format("{} in row {}, column {}", std::isnan(*bad) ? "NaN" : "infinity",
+                          first + i / columns, i % columns);
+    });
+    if (!place.empty()) return place;
   }
   return {};
 }
 
-bool is_float(std::string_view dtype) {
-  return dtype == "F32" || dtype == "BF16" || dtype == "F16";
-}
-
-/// Whether a tensor is looked at as a part of its layer.
-bool is_scale(const std::vector<std::string>& layers, std::string_view tensor) {
-  const std::size_t dot = tensor.rfind('.');
-  return dot != std::string_view::npos && tensor.substr(dot) != ".bias" &&
-         std::ranges::binary_search(layers, tensor.substr(0, dot));
+/// The same of a tensor of a model that is no layer's; "" where its type has no such elements.
+std::string not_finite(const Checkpoint& model, const TensorEntry& entry) {
+  if (is_float_type(entry.dtype)) return not_finite(model.tensor(entry.name));
+  if (entry.dtype != "C64") return {};
+  const std::vector<std::byte> pairs = model.bytes(entry.name);
+  const auto count = static_cast<std::int64_t>(pairs.size() / sizeof(std::complex<float>));
+  const Tensor parts = Tensor::empty(DType::float32, {count, 2});
+  std::ranges::copy(pairs, parts.data_as<std::byte>());
+  return not_finite(parts);
 }
 
 class Verifier {
@@ -60,9 +66,8 @@ class Verifier {
   int run() {
     const Checkpoint model = open_checkpoint(arguments_.path);
     const std::vector<std::string> layers = model.quantized_layers();
-    for (const TensorEntry& entry : model.entries()) {
-      if (!is_float(entry.dtype) || is_scale(layers, entry.name)) continue;
-      report(entry.name, [&] { return not_finite(model.tensor(entry.name)); });
+    for (const TensorEntry& entry : plain_tensors(model)) {
+      report(entry.name, [&] { return not_finite(model, entry); });
     }
     for (const std::string& layer : layers) {
       report(layer, [&] { return layer_problem(model.weight(layer)); });
