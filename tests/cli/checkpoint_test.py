@@ -76,6 +76,78 @@ class Verify(Case):
         self.assertEqual(self.lines("verify", self.folder / "x")[0], 1)
 
 
+class Compare(Case):
+    def compare(self, a, b, *options):
+        write(self.folder / "a", a)
+        write(self.folder / "b", b)
+        return self.lines("compare", self.folder / "a", self.folder / "b", *options)
+
+    def test_nan_on_one_side_is_no_exact_tensor(self):
+        for dtype, (one, nan) in BOTH.items():
+            for a, b in ((one, nan), (nan, one)):
+                with self.subTest(dtype=dtype):
+                    code, lines = self.compare({"a": (dtype, [4], one * 3 + a)}, {"a": (dtype, [4], one * 3 + b)})
+                    self.assertEqual(code, 1)
+                    self.assertEqual(lines[0], {"type": "tensor", "name": "a", "shape": "[4]", "cosine": None,
+                                                "sqnr_db": None, "max_error": None, "not_finite": 1})
+                    self.assertEqual(lines[1]["not_finite"], 1)
+                    got = self.octavo("compare", self.folder / "a", self.folder / "b")
+                    self.assertIn("1 tensor, 0 of them exact, 1 with NaN or infinity in one model", got.stdout)
+                    self.assertRegex(got.stdout, r"a +\[4\] +nan +-inf +inf")
+
+    def test_the_same_nan_and_infinity_are_exact(self):
+        raw = floats(1, math.nan, math.inf, -math.inf)
+        code, lines = self.compare({"a": ("F32", [4], raw)}, {"a": ("F32", [4], raw)})
+        self.assertEqual((code, lines[0]["not_finite"], lines[0]["max_error"], lines[0]["cosine"]), (0, 0, 0, 1))
+        code, lines = self.compare({"a": ("F32", [4], raw)}, {"a": ("F32", [4], floats(1, math.nan, -math.inf, 2))})
+        self.assertEqual((code, lines[0]["not_finite"]), (1, 2))
+
+    def test_float64_counts_in_all_its_range(self):
+        a, b = struct.pack("<2d", 1e200, 1), struct.pack("<2d", 1.01e200, 1)
+        code, lines = self.compare({"a": ("F64", [2], a)}, {"a": ("F64", [2], b)}, "--least-sqnr", "39")
+        self.assertEqual(code, 0)
+        self.assertAlmostEqual(lines[0]["sqnr_db"], 40, places=3)
+        self.assertEqual(self.compare({"a": ("F64", [2], a)}, {"a": ("F64", [2], b)}, "--least-sqnr", "41")[0], 1)
+        # Of another type, by values.
+        code, lines = self.compare({"a": ("F64", [1], struct.pack("<d", 2))}, {"a": ("F32", [1], floats(2))})
+        self.assertEqual((code, lines[0]["max_error"]), (0, 0))
+
+    def test_other_types_are_compared_bit_for_bit(self):
+        for dtype, size in OTHERS.items():
+            with self.subTest(dtype=dtype):
+                raw = bytes([1] * 2 * size)
+                same = {"a": (dtype, [2], raw)}
+                self.assertEqual(self.compare(same, same)[0], 0)
+                code, lines = self.compare(same, {"a": (dtype, [2], bytes([1] * (2 * size - 1) + [0]))})
+                self.assertEqual((code, lines[0]["type"], lines[0]["a"]), (1, "different", f"{dtype} [2]"))
+                code, lines = self.compare(same, {"a": (dtype, [1, 2], raw)})
+                self.assertEqual((code, lines[0]["b"], lines[1]["different"]), (1, f"{dtype} [1, 2]", 1))
+                code, lines = self.compare(same, {"a": ("F32", [2], floats(1, 1))})
+                self.assertEqual((code, lines[0]["b"]), (1, "F32 [2]"))
+
+    def test_a_tensor_of_any_type_in_one_of_them_only_is_named(self):
+        there = {"x": ("F32", [1], floats(1))}
+        for dtype, size in {**OTHERS, **{dtype: len(one) for dtype, (one, _) in FLOATS.items()}}.items():
+            more = there | {"a": (dtype, [2], bytes(2 * size))}
+            for a, b, model in ((more, there, "b"), (there, more, "a")):
+                with self.subTest(dtype=dtype, model=model):
+                    code, lines = self.compare(a, b)
+                    self.assertEqual((code, lines[0]["type"], lines[0]["name"]), (1, "missing", "a"))
+                    self.assertTrue(lines[0]["model"].endswith("/" + model))
+
+    def test_parts_of_quantised_layers_are_no_tensors(self):
+        weight = ("F32", [8, 8], floats(*(math.sin(i) for i in range(64))))
+        ids = ("I64", [2], bytes(16))
+        write(self.folder / "a", {"p.weight": weight, "ids": ids})
+        for scheme in ("int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8"):
+            with self.subTest(scheme=scheme):
+                self.octavo("quantize", self.folder / "a", self.folder / "q", "--scheme", scheme, "--quiet")
+                code, lines = self.lines("compare", self.folder / "a", self.folder / "q")
+                self.assertEqual((code, [line.get("name") for line in lines]), (0, ["p.weight", None]))
+        code, lines = self.compare({"p.weight": weight}, {"p.weight": ("F32", [4, 16], weight[2])})
+        self.assertEqual((code, lines[0]["a"], lines[0]["b"]), (1, "shape [8, 8]", "shape [4, 16]"))
+
+
 class Streams(Case):
     """A stream that takes nothing never ends in a signal; the exit code says what became of the work."""
 

@@ -40,7 +40,7 @@ std::string size_text(std::int64_t bytes) {
 }
 
 std::string db_text(double db) {
-  return std::isfinite(db) ? fmt::format("{:.2f}", db) : "exact";
+  return std::isinf(db) && db > 0 ? "exact" : fmt::format("{:.2f}", db);
 }
 
 std::string count_text(std::int64_t count, std::string_view noun) {
