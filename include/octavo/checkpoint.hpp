@@ -117,6 +117,11 @@ class OCTAVO_API Checkpoint {
 /// which file and tensor, at which offset).
 OCTAVO_API Checkpoint open_checkpoint(const std::string& path);
 
+/// What a model's folder lacks that opens all the same, a sentence each: the other files of a shard
+/// whose index is not there ("model-00001-of-00002.safetensors" alone), the end of a run that wrote
+/// the folder. quantize_file, convert_file and dequantize_file refuse such a folder.
+OCTAVO_API std::vector<std::string> missing_parts(const Checkpoint& model);
+
 /// Weights of layers that read the same activations (query, key and value; gate and up), stacked
 /// along N into one. Nothing is lost: a scale that covered a whole shard is repeated for each of
 /// its rows, blocks are cut where shards meet inside one. Static activation scales become one that

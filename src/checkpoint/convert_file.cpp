@@ -15,6 +15,7 @@
 #include "checkpoint/layer_filter.hpp"
 #include "checkpoint/layer_tensors.hpp"
 #include "checkpoint/loadable.hpp"
+#include "checkpoint/missing_parts.hpp"
 #include "checkpoint/run.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/sentence.hpp"
@@ -161,7 +162,7 @@ std::optional<Format> format_from_name(std::string_view name) noexcept {
 QuantizeReport convert_file(const std::string& in, const std::string& out,
                             const ConvertFileOptions& options) {
   return at_edge(kConvertFile, [&] {
-    const Checkpoint opened = open_checkpoint(in);
+    const Checkpoint opened = open_whole(kConvertFile, in);
     return carry_out(opened, out, ConvertPlanner(opened, options.format, true).plan(),
                      {options.threads, options.progress, options.at, options.temporary});
   });

@@ -2,6 +2,7 @@
 // dequantize_file: every quantised layer as the float matrix that it stands for.
 #include "checkpoint/float_layers.hpp"
 #include "checkpoint/layer_tensors.hpp"
+#include "checkpoint/missing_parts.hpp"
 #include "checkpoint/run.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/sentence.hpp"
@@ -29,7 +30,7 @@ Plan plan_of(const Checkpoint& in, const LayerTensors& tensors, DType dtype) {
 QuantizeReport dequantize_file(const std::string& in, const std::string& out,
                                const DequantizeFileOptions& options) {
   return at_edge(kDequantize, [&] {
-    const Checkpoint opened = open_checkpoint(in);
+    const Checkpoint opened = open_whole(kDequantize, in);
     const DType dtype = options.dtype == DType::undefined ? model_dtype(opened) : options.dtype;
     if (!is_wide(dtype)) {
       refuse(Code::invalid_argument, "{}: dtype must be float32, bfloat16 or float16; got {}",

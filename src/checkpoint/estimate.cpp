@@ -6,6 +6,7 @@
 #include "checkpoint/gptq_layer.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/matrix_place.hpp"
+#include "checkpoint/missing_parts.hpp"
 #include "checkpoint/quantize_plan.hpp"
 #include "checkpoint/rows.hpp"
 #include "checkpoint/run.hpp"
@@ -74,7 +75,8 @@ QuantizeEstimate estimate(const Checkpoint& in, const QuantizeFileOptions& optio
 }  // namespace
 
 QuantizeEstimate estimate_quantization(const std::string& in, const QuantizeFileOptions& options) {
-  return at_edge("quantize_file", [&] { return estimate(open_checkpoint(in), options); });
+  return at_edge("quantize_file",
+                 [&] { return estimate(open_whole("quantize_file", in), options); });
 }
 
 }  // namespace octavo

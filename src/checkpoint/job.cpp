@@ -13,7 +13,7 @@
 namespace octavo::checkpoint {
 namespace {
 
-constexpr std::string_view kJobName = ".octavo-job.json", kUnfinished = ".octavo-";
+constexpr std::string_view kUnfinished = ".octavo-";
 constexpr JsonTree::Limits kJobLimits{.bytes = std::size_t{1} << 30,
                                       .levels = 6,
                                       .values = 80'000'000,

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "checkpoint/gptq_layer.hpp"
+#include "checkpoint/missing_parts.hpp"
 #include "checkpoint/quantize_plan.hpp"
 #include "checkpoint/run.hpp"
 #include "core/error.hpp"
@@ -11,7 +12,7 @@ namespace octavo {
 QuantizeReport quantize_file(const std::string& in, const std::string& out,
                              const QuantizeFileOptions& options) {
   return at_edge("quantize_file", [&] {
-    const Checkpoint opened = open_checkpoint(in);
+    const Checkpoint opened = checkpoint::open_whole("quantize_file", in);
     checkpoint::Plan plan = checkpoint::plan_quantisation(opened, options);
     checkpoint::check_gptq(plan, checkpoint::most_threads(options.threads));
     return checkpoint::carry_out(

@@ -55,6 +55,47 @@ TEST_F(Folder, ScalesAreFoundInAnotherFile) {
   expect_error(Code::corrupt_data, "must have its scale beside it", [&] { (void)one.weight("p"); });
 }
 
+// Both open, since each is a good file; what is made of them would be half a model.
+TEST_F(Folder, WhatIsMissingIsSaidAndRefusedAsInput) {
+  const struct {
+    const char* file;
+    bool job;
+    const char* missing;  ///< null: nothing
+  } rows[] = {
+      {"model-00001-of-00002.safetensors", false, "must hold all 2 files of the model"},
+      {"model-00002-of-00010.safetensors", false, "must hold all 10 files of the model"},
+      {"model-00001-of-00001.safetensors", false, nullptr},
+      {"model.safetensors", false, nullptr},
+      {"model.safetensors", true, "must be written to its end; got .octavo-job.json"},
+  };
+  int number = 0;
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.file);
+    const std::string in = path("in" + std::to_string(number++)), out = path("out");
+    std::filesystem::create_directories(in);
+    std::vector<TensorToWrite> tensors = codes("p");
+    tensors.push_back(scale("p")[0]);
+    write_safetensors(in + "/" + row.file, std::move(tensors));
+    if (row.job) write_file(in + "/.octavo-job.json", "{}");
+    const std::vector<std::string> missing = missing_parts(open_checkpoint(in));
+    EXPECT_TRUE(missing_parts(open_checkpoint(in + "/" + row.file)).empty());
+    ASSERT_EQ(row.missing == nullptr ? 0U : 1U, missing.size());
+    if (row.missing == nullptr) {
+      dequantize_file(in, out);
+      std::filesystem::remove_all(out);
+      continue;
+    }
+    EXPECT_NE(std::string::npos, missing[0].find(row.missing)) << missing[0];
+    expect_error(Code::corrupt_data, row.missing, [&] { dequantize_file(in, out); });
+    expect_error(Code::corrupt_data, row.missing, [&] { convert_file(in, out, {}); });
+    expect_error(Code::corrupt_data, row.missing,
+                 [&] { quantize_file(in, out, {.requantize = true}); });
+    expect_error(Code::corrupt_data, row.missing,
+                 [&] { estimate_quantization(in, {.requantize = true}); });
+    EXPECT_FALSE(std::filesystem::exists(out));
+  }
+}
+
 TEST_F(Folder, OneFileNeedsNoIndex) {
   write_safetensors(path("adapter_model.safetensors"), codes("p"));
   EXPECT_EQ(1U, open_checkpoint(folder_.string()).files().size());

@@ -148,6 +148,52 @@ class Compare(Case):
         self.assertEqual((code, lines[0]["a"], lines[0]["b"]), (1, "shape [8, 8]", "shape [4, 16]"))
 
 
+class NotWhole(Case):
+    def check(self, folder, fragment):
+        """Each command says so: a finding, a refusal, a warning."""
+        code, lines = self.lines("verify", folder)
+        self.assertEqual(code, 1)
+        self.assertIn(fragment, lines[0]["problem"])
+        for command in (("quantize", "--scheme", "W8A8", "--requantize"), ("dequantize",),
+                        ("quantize", "--scheme", "W8A8", "--requantize", "--dry-run"),
+                        ("convert", "--to", "bitsandbytes")):
+            with self.subTest(command=command):
+                got = self.octavo(command[0], folder, self.folder / "out", *command[1:])
+                self.assertEqual(got.returncode, 3, got.stderr)
+                self.assertIn(fragment, got.stderr)
+                self.assertFalse((self.folder / "out").exists())
+        for command in (("inspect", folder), ("compare", folder, folder)):
+            got = self.octavo(*command)
+            self.assertEqual(got.returncode, 0, got.stderr)
+            self.assertRegex(got.stderr, r"^octavo: warning: \w+: folder ")
+            self.assertIn(fragment, got.stderr)
+        self.assertIn(fragment, self.lines("inspect", folder)[1][-1]["warnings"][0])
+
+    def layer(self):
+        return {"p.weight": ("I8", [2, 2], bytes(4)), "p.weight_scale": ("F32", [2, 1], floats(1, 1))}
+
+    def test_a_shard_without_its_index(self):
+        for name, whole in (("model-00001-of-00002.safetensors", False), ("x-3-of-12.safetensors", False),
+                            ("model-00001-of-00001.safetensors", True), ("model-of-2.safetensors", True)):
+            with self.subTest(name=name):
+                folder = self.folder / name
+                folder.mkdir()
+                write(folder / name, self.layer())
+                if whole:
+                    self.assertEqual(self.octavo("verify", folder).returncode, 0)
+                else:
+                    self.check(folder, "files of the model and their index; got '" + name)
+                self.assertEqual(self.octavo("verify", folder / name).returncode, 0)  # one file is asked for
+
+    def test_a_folder_whose_run_was_ended(self):
+        folder = self.folder / "model"
+        folder.mkdir()
+        write(folder / "model.safetensors", self.layer())
+        self.assertEqual(self.octavo("verify", folder).returncode, 0)
+        (folder / ".octavo-job.json").write_text("{}")
+        self.check(folder, "must be written to its end; got .octavo-job.json")
+
+
 class Streams(Case):
     """A stream that takes nothing never ends in a signal; the exit code says what became of the work."""
 

@@ -147,6 +147,9 @@ class Comparison {
       : arguments_(arguments), a_(open_checkpoint(arguments.a)), b_(open_checkpoint(arguments.b)) {}
 
   int run() {
+    for (const Checkpoint* model : {&a_, &b_}) {
+      for (const std::string& part : missing_parts(*model)) warn("compare: " + part);
+    }
     const Values a(a_), b(b_);
     const std::set<std::string> in_a = a.names(), in_b = b.names();
     for (const std::string& name : in_a) {

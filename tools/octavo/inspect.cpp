@@ -6,6 +6,7 @@
 #include <iterator>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "commands.hpp"
@@ -44,6 +45,13 @@ std::vector<std::string> declared_in(const Checkpoint& file) {
   return places;
 }
 
+/// Rules that nothing applies, and what is not there.
+std::vector<std::string> warnings_of(const Checkpoint& file) {
+  std::vector<std::string> warnings = missing_parts(file);
+  for (std::string& rule : unapplied_rules(file)) warnings.push_back(std::move(rule));
+  return warnings;
+}
+
 void inspect_json(const InspectArguments& arguments, const Checkpoint& file) {
   for (const TensorEntry& e : file.entries()) {
     print_json({{"type", "tensor"},
@@ -71,7 +79,7 @@ void inspect_json(const InspectArguments& arguments, const Checkpoint& file) {
               {"quantized_layers", layers.size()},
               {"files", file.files().size()},
               {"declared_in", declared_in(file)},
-              {"warnings", unapplied_rules(file)},
+              {"warnings", warnings_of(file)},
               {"metadata", file.metadata()}});
 }
 
@@ -123,9 +131,7 @@ Run add_inspect(CLI::App& command) {
   command.footer("A quantised layer that is not whole ends with exit code 3 and says which it is.");
   return [arguments] {
     const Checkpoint file = open_checkpoint(arguments->file);
-    for (const std::string& rule : unapplied_rules(file)) {
-      fmt::print(stderr, "octavo: warning: inspect: {}\n", printable(rule));
-    }
+    for (const std::string& warning : warnings_of(file)) warn("inspect: " + warning);
     arguments->json ? inspect_json(*arguments, file) : inspect(*arguments, file);
     return static_cast<int>(kGood);
   };

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// Models that open and are not all there.
+#pragma once
+
+#include <string>
+
+#include "octavo/checkpoint.hpp"
+
+namespace octavo::checkpoint {
+
+/// Opens what an operation makes another model of. Throws Error, as open_checkpoint; corrupt_data,
+/// too, where parts of it are missing.
+Checkpoint open_whole(const char* operation, const std::string& path);
+
+}  // namespace octavo::checkpoint
