@@ -5,13 +5,9 @@
 namespace octavo::python {
 namespace {
 
-// A tensor whose memory holds its elements, not their negatives; with `gradients`, one that needs
-// none. Raises what the attributes raise.
-bool plain_tensor(nb::handle tensor, bool gradients) {
-  static const nb::handle is_neg = PyUnicode_InternFromString("is_neg");
+bool needs_gradient(nb::handle tensor) {
   static const nb::handle requires_grad = PyUnicode_InternFromString("requires_grad");
-  if (gradients && tensor.attr(requires_grad).is(Py_True)) return false;
-  return tensor.attr(is_neg)().is(Py_False);  // without a bound method in between
+  return tensor.attr(requires_grad).is(Py_True);
 }
 
 bool all_plain(const nb::tuple& arguments, const nb::tuple& tensors, const nb::frozenset& others,
@@ -22,7 +18,7 @@ bool all_plain(const nb::tuple& arguments, const nb::tuple& tensors, const nb::f
     if (type.is(last)) continue;
     bool tensor = false;
     for (const nb::handle known : tensors) tensor = tensor || type.is(known);
-    if (tensor ? !plain_tensor(argument, gradients)
+    if (tensor ? gradients && needs_gradient(argument)
                : PySet_Contains(others.ptr(), type.ptr()) != 1) {
       return false;
     }
@@ -36,8 +32,8 @@ bool all_plain(const nb::tuple& arguments, const nb::tuple& tensors, const nb::f
 void bind_plain(nb::module_& m) {
   m.def("_all_plain", all_plain, nb::arg("arguments"), nb::arg("tensors"), nb::arg("others"),
         nb::arg("gradients"),
-        "Whether every argument is of one of these types (subclasses are not), and tensors hold "
-        "their elements and not these' negatives; with `gradients`, and none needs one.");
+        "Whether every argument is of one of these types (subclasses are not); with `gradients`, "
+        "and no tensor needs one.");
 }
 
 }  // namespace octavo::python
