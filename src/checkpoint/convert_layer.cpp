@@ -42,7 +42,7 @@ void requantise_tensor(Weight& weight, std::vector<std::string>& lost) {
 }
 
 /// A granularity of rows [N, K].
-Granularity granularity_of(const ScaleGrid& grid) {
+Granularity granularity_of_rows(const ScaleGrid& grid) {
   if (grid == kTensorGrid) return per_tensor();
   if (grid == kRowGrid) return per_token();
   return grid.rows == 1 ? group(grid.cols) : block(grid.rows, grid.cols);
@@ -61,8 +61,8 @@ void recode(Weight& weight, std::vector<std::string>& lost) {
     weight.codes.scale = copy(weight.codes.scale, DType::float32);
     return;
   }
-  weight.codes = quantize(
-      values, {.dtype = DType::float8_e4m3fn, .granularity = granularity_of(weight.codes.grid)});
+  weight.codes = quantize(values, {.dtype = DType::float8_e4m3fn,
+                                   .granularity = granularity_of_rows(weight.codes.grid)});
 }
 
 void plain_activations(Weight& weight, ActivationQuant rule, std::vector<std::string>& lost) {
