@@ -21,14 +21,18 @@ inline std::string_view isa() noexcept { return get("OCTAVO_ISA"); }
 /// OCTAVO_VERBOSE=dispatch: each choice of a backend is written to stderr.
 inline bool verbose_dispatch() noexcept { return get("OCTAVO_VERBOSE") == "dispatch"; }
 
-/// OCTAVO_NUM_THREADS: the most threads of the default executor, 0 for no limit.
+/// OCTAVO_NUM_THREADS: the most threads of the default executor, 0 for no limit; -1 for what is no
+/// such number. Read once.
 inline int num_threads() noexcept {
-  int threads = 0;
-  for (const char digit : get("OCTAVO_NUM_THREADS")) {
-    if (digit < '0' || digit > '9' || threads > 100000) return 0;
-    threads = threads * 10 + (digit - '0');
-  }
-  return threads;
+  static const int read = [] {
+    int threads = 0;
+    for (const char digit : get("OCTAVO_NUM_THREADS")) {
+      if (digit < '0' || digit > '9' || threads > 100000) return -1;
+      threads = threads * 10 + (digit - '0');
+    }
+    return threads;
+  }();
+  return read;
 }
 
 /// OCTAVO_SPIN: whether threads stay awake for a moment after a call; 1 where it is not set. Read

@@ -37,7 +37,7 @@ struct Choice {
 
 // Variables are read once, as the executor itself does.
 const char* tbb_reason() noexcept {
-  static const bool limited = env::num_threads() != 0;
+  static const bool limited = env::num_threads() > 0;
   switch (env::spin()) {
     case env::Spin::on:
       return limited ? "oneTBB, at most OCTAVO_NUM_THREADS threads, awake for 20 us after a call"

@@ -37,7 +37,8 @@ bool send_helper(HelperTeam& helpers) noexcept {
 
 class TbbExecutor final : public Executor {
  public:
-  TbbExecutor() noexcept : limit_(env::num_threads()), spins_(env::spin() == env::Spin::on) {}
+  TbbExecutor() noexcept
+      : limit_(std::max(env::num_threads(), 0)), spins_(env::spin() == env::Spin::on) {}
 
   int concurrency() const noexcept override {
     const FloatEnvironment environment;  // the first call computes, which raises flags

@@ -95,6 +95,11 @@ Result<const Backend*> forced_backend(const char* operation, const char* argumen
     return fail(Code::invalid_argument, "{}: OCTAVO_SPIN must be 0 or 1; got '{}'", operation,
                 env::get("OCTAVO_SPIN"));
   }
+  if (env::num_threads() < 0) {
+    return fail(Code::invalid_argument,
+                "{}: OCTAVO_NUM_THREADS must be a number of at least 0; got '{}'", operation,
+                env::get("OCTAVO_NUM_THREADS"));
+  }
   if (!isa_is_known()) {
     return fail(Code::invalid_argument, "{}: OCTAVO_ISA must be one of {}; got '{}'", operation,
                 names_of_isas(), env::isa());

@@ -36,6 +36,11 @@ Result<Scratch> find_scratch(const char* operation, std::size_t bytes, const Dev
                 operation);
   }
   if (lent != nullptr) {
+    if (lent->data == nullptr && lent->bytes > 0) {
+      return fail(Code::invalid_argument,
+                  "{}: context.workspace.data must not be null; got null for {} bytes", operation,
+                  lent->bytes);
+    }
     void* data = lent->data;
     std::size_t space = lent->bytes;
     scratch.data = static_cast<char*>(std::align(kScratchAlignment, bytes, data, space));

@@ -187,6 +187,12 @@ class Bench(unittest.TestCase):
                      "fused_experts e4m3fn:e4m3fn:bf16 experts=4 topk=2 scale=token:channel 2x16x16"):
             self.run_it(str(OCTAVO), "bench", "--cliffs", line, exit_code=3)
 
+    def test_options_that_are_no_number(self) -> None:
+        for verb, option in (("bench", "--seconds"), ("try", "--seconds"), ("report", "--least-sqnr")):
+            for value in ("nan", "inf", "-1e9", "much"):
+                self.run_it(str(OCTAVO), verb, f"{option}={value}", *([LINE] if verb == "bench" else ["x"] * (verb == "report")),
+                            exit_code=2)
+
     def test_small_lines_take_little_memory(self) -> None:
         for line in ("scaled_mm int8:int8:bf16 1x1x1", "quantize bf16:int8 scale=token 1x1",
                      "fused_experts e4m3fn:e4m3fn:bf16 experts=4 topk=2 scale=token:channel 2x1x1"):

@@ -70,6 +70,18 @@ TEST_F(Cli, InfoSaysWhetherThreadsStayAwakeAndAnotherValueIsRefused) {
   ::unsetenv("OCTAVO_SPIN");  // NOLINT: one thread
 }
 
+TEST_F(Cli, NumbersOfThreadsThatAreNoneAreRefused) {
+  for (const char* value : {"many", "-4", "2.5", "99999999999999999999"}) {
+    ::setenv("OCTAVO_NUM_THREADS", value, 1);  // NOLINT: one thread
+    expect_failure(
+        3,
+        std::string("explain: OCTAVO_NUM_THREADS must be a number of at least 0; got '") + value +
+            "'",
+        {"explain", "scaled_mm int8:int8:int32 2x3x4"});
+  }
+  ::unsetenv("OCTAVO_NUM_THREADS");  // NOLINT: one thread
+}
+
 TEST_F(Cli, IsaCapsWhatIsUsedAndAnotherNameIsRefused) {
   ::setenv("OCTAVO_ISA", "baseline", 1);  // NOLINT: one thread
   for (const json& object : lines(octavo({"info", "--json"}).out)) {

@@ -73,6 +73,8 @@ const char* const kUnreachable[] = {
     "{}: backend must accept the problem; got {}, which",       // only one backend packs
     "{}: OCTAVO_SPIN must be 0 or 1; got '{}'",                 // cli: a process for each value
     "{}: OCTAVO_ISA must be one of {}; got '{}'",               // cli: a process for each value
+    "{}: OCTAVO_NUM_THREADS must be a number of at least 0",    // cli: a process for each value
+    "{}: context.workspace.data must not be null; got null",    // robustness: workspaces
     "{}: context.workspace.bytes must be at least {}",          // robustness: workspaces
     "{}: workspace must count less than 2^63 bytes; got more",  // robustness: extents
 };

@@ -109,6 +109,10 @@ TEST(WorkspaceSize, OneByteLessThanAnnouncedIsRefusedWhereTheAlignmentNeedsIt) {
                  true);
     for (const std::uint8_t byte : bytes_of(out)) ASSERT_EQ(byte, 0xA5);  // untouched
   }
+  worst = nullptr;
+  expect_error([&] { run_in(1 << 20); }, Code::invalid_argument,
+               "scaled_mm: context.workspace.data must not be null; got null for 1048576 bytes",
+               true);
 }
 
 TEST(WorkspaceSize, IsTheSameForAProblemAndItsExplanation) {

@@ -21,6 +21,7 @@
 #include "octavo/backend.hpp"
 #include "octavo/context.hpp"
 #include "output.hpp"
+#include "words.hpp"
 
 namespace octavo::cli {
 namespace {
@@ -209,7 +210,7 @@ Run add_bench(CLI::App& command) {
   command
       .add_option("--seconds", arguments->seconds,
                   "Of one sample (default 0.05; 0.003 for --cliffs)")
-      ->check(CLI::Range(0.0, 60.0));
+      ->check(between(0.0, 60.0));
   command.add_flag("--check", arguments->check, "Check against both oracles instead of timing");
   command.add_flag("--bitwise", arguments->bitwise,
                    "Check, and compare bits between runs and thread counts");

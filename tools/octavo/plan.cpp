@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <exception>
 #include <memory>
@@ -42,7 +43,8 @@ double quantity(const char* option, const std::string& text, const std::array<Un
     length = 0;
   }
   for (const Unit& unit : units) {
-    if (length > 0 && text.substr(length) == unit.name) return number * unit.factor;
+    if (std::isfinite(number) && length > 0 && text.substr(length) == unit.name)
+      return number * unit.factor;
   }
   std::string known;
   for (const Unit& unit : units) known += fmt::format("{}{}", known.empty() ? "" : ", ", unit.name);

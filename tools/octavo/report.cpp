@@ -326,8 +326,10 @@ Run add_report(CLI::App& command) {
       ->check([](const std::string& name) {
         return scheme_from_name(name) ? std::string() : fmt::format("no scheme is named {}", name);
       });
-  command.add_option("--least-sqnr", arguments->least_db,
-                     "The SQNR that a recommended scheme has at least, in dB (default 28)");
+  command
+      .add_option("--least-sqnr", arguments->least_db,
+                  "The SQNR that a recommended scheme has at least, in dB (default 28)")
+      ->check(between(-1000.0, 1000.0));
   command.add_flag("--no-speed", arguments->no_speed, "Measure no times");
   command.add_option(
       "--html", arguments->html,

@@ -20,6 +20,7 @@
 #include "octavo/backend.hpp"
 #include "octavo/context.hpp"
 #include "output.hpp"
+#include "words.hpp"
 
 namespace octavo::cli {
 namespace {
@@ -193,7 +194,7 @@ int run(const TryArguments& arguments) {
 Run add_try(CLI::App& command) {
   const auto arguments = std::make_shared<TryArguments>();
   command.add_option("--seconds", arguments->seconds, "About how long it may take (default 40)")
-      ->check(CLI::Range(0.0, 3600.0));
+      ->check(between(0.0, 3600.0));
   command.add_flag("--json", arguments->json,
                    "Print one JSON object per row, as octavo bench does");
   return [arguments] { return run(*arguments); };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "words.hpp"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <numeric>
@@ -25,6 +27,18 @@ std::size_t distance(std::string_view a, std::string_view b) {
 }
 
 }  // namespace
+
+CLI::Validator between(double least, double most) {
+  const std::string range = fmt::format("{:g} to {:g}", least, most);
+  return {[=](std::string& text) {
+            double value = 0.0;
+            const bool inside =
+                CLI::detail::lexical_cast(text, value) && value >= least && value <= most;
+            return inside ? std::string()
+                          : fmt::format("must be a number, {}; got {}", range, text);
+          },
+          range};
+}
 
 std::vector<std::string> command_names(const CLI::App& app) {
   std::vector<std::string> names;

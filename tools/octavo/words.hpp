@@ -3,6 +3,7 @@
 #pragma once
 
 #include <CLI/App.hpp>
+#include <CLI/Validators.hpp>
 #include <array>
 #include <string>
 #include <string_view>
@@ -19,6 +20,9 @@ inline constexpr std::array kSchemes{Scheme::int8_dynamic, Scheme::fp8_dynamic, 
 std::vector<std::string> command_names(const CLI::App& app);
 /// "--scheme", ...: all spellings of a command's options.
 std::vector<std::string> option_names(const CLI::App& command);
+
+/// CLI::Range, for numbers alone: NaN is in none.
+CLI::Validator between(double least, double most);
 
 /// The name that is at most a third of its letters away; empty where none is.
 std::string nearest(std::string_view word, const std::vector<std::string>& names);
