@@ -12,6 +12,8 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+import torch.nn.utils.parametrize  # noqa: E402
+
 import small_models as small  # noqa: E402
 
 import octavo.torch  # noqa: E402
@@ -214,7 +216,16 @@ def stepped(layer, fused):
     torch.optim.SGD([layer.bias], 0.5, fused=fused).step()
 
 
-BIASES = {"written": written, "another storage": storage_replaced, "another one": replaced, "none": gone,
+class Halved(torch.nn.Module):
+    def forward(self, bias):
+        return bias * 0.5
+
+
+def parametrised(layer):
+    torch.nn.utils.parametrize.register_parametrization(layer, "bias", Halved())
+
+
+BIASES = {"written": written, "computed": parametrised, "another storage": storage_replaced, "another one": replaced, "none": gone,
           "SGD": lambda layer: stepped(layer, False), "fused SGD": lambda layer: stepped(layer, True)}
 
 

@@ -57,39 +57,43 @@ class PackedRows:
         return whole * (self._begin + self.n) // rows - whole * self._begin // rows
 
 
-class _Seen:
-    """What a tensor held at one moment, as far as writes to it leave a trace."""
-
-    def __init__(self, tensor: torch.Tensor | None) -> None:
-        self._tensor = tensor
-        self._trace = None if tensor is None else _trace(tensor)
-
-    def still(self, tensor: torch.Tensor | None) -> bool:
-        """Whether it is that tensor, not written since."""
-        if tensor is None or tensor is not self._tensor:
-            return tensor is self._tensor
-        trace = self._trace
-        return torch.equal(tensor, trace) if isinstance(trace, torch.Tensor) else trace == _trace(tensor)
-
-
-def _trace(tensor):
-    """Of an inference tensor, whose writes nothing counts, a copy."""
+def _seen(tensor):
+    """What a tensor holds now, as far as writes to it leave a trace: of an inference tensor, whose writes nothing counts, a copy."""
+    if tensor is None:
+        return None
     if tensor.is_inference():
-        return tensor.clone()
-    return tensor._version, tensor.data_ptr() if type(tensor) in (torch.Tensor, torch.nn.Parameter) else 0
+        return tensor, tensor.clone()
+    return tensor, tensor._version, tensor.data_ptr() if type(tensor) in _PLAIN else 0
+
+
+def _still(seen, tensor):
+    """Whether it is the tensor of `seen`, not written since."""
+    if seen is None or tensor is not seen[0]:
+        return seen is tensor
+    if len(seen) == 2:
+        return torch.equal(tensor, seen[1])
+    return tensor._version == seen[1] and (not seen[2] or tensor.data_ptr() == seen[2])
+
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+
+def _bias_of(layer):
+    own = layer._parameters  # a layer's attribute takes longer
+    return own["bias"] if "bias" in own else layer.bias
 
 
 class _Result(NamedTuple):
     """What a product gave, for the layers that have not asked for it yet."""
 
-    x: _Seen
-    biases: list[_Seen]
+    x: tuple[Any, ...]  # as _seen gives it
+    biases: list[tuple[Any, ...] | None]
     modes: tuple[Any, ...]
     y: torch.Tensor  # without a graph
     waiting: set[int]
 
     def of(self, place: int, x: torch.Tensor, bias: torch.Tensor | None, modes: tuple[Any, ...]) -> bool:
-        return place in self.waiting and modes == self.modes and self.x.still(x) and self.biases[place].still(bias)
+        return place in self.waiting and modes == self.modes and _still(self.x, x) and _still(self.biases[place], bias)
 
 
 class _Columns(torch.autograd.Function):
@@ -158,7 +162,7 @@ class SharedProduct:
 
     def bias(self) -> torch.Tensor | None:
         """Of all layers; None where they have none."""
-        own = [layer.bias for layer in self.layers]
+        own = [_bias_of(layer) for layer in self.layers]
         if all(bias is None for bias in own):
             return None
         return torch.cat([torch.zeros(layer.out_features, device=self._device, dtype=torch.float32) if bias is None else bias.to(self._device)
@@ -173,10 +177,11 @@ class SharedProduct:
         """x W^T + bias of one layer, from what another one has asked for where that was with the same x and this layer's bias."""
         if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
             return self.of(place, self._product(x, batch_invariant))
-        bias = self.layers[place].bias
-        y = self._values(place, x, bias, batch_invariant)
+        bias = _bias_of(self.layers[place])
         if not torch.is_grad_enabled():
-            return self.of(place, y)
+            return self.of(place, self._values(place, x, bias, batch_invariant))
+        with torch.no_grad():
+            y = self._values(place, x, bias, batch_invariant)
         if x.requires_grad or (bias is not None and bias.requires_grad):
             return _Columns.apply(autocast(x), bias, self, place, y)
         return self.of(place, y.detach())  # what is added to it in place is no other layer's
@@ -188,9 +193,8 @@ class SharedProduct:
                  steps_taken())
         result = getattr(self._results, "last", None)
         if result is None or not result.of(place, x, bias, modes):
-            seen, biases = _Seen(x), [_Seen(layer.bias) for layer in self.layers]
-            with torch.no_grad():
-                y = self._product(x, batch_invariant)
+            seen, biases = _seen(x), [_seen(_bias_of(layer)) for layer in self.layers]
+            y = self._product(x, batch_invariant)
             result = self._results.last = _Result(seen, biases, modes, y, set(range(len(self.layers))))
         result.waiting.discard(place)
         if not result.waiting:
