@@ -185,8 +185,8 @@ class ParallelLinear(EightBitModule):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "weight" and name in self.__dict__:
-            raise NotImplementedError(f"{type(self).__name__}: weight must stay that of the layer (make one of the whole weight); "
-                                      "got another")
+            raise NotImplementedError(f"{type(self).__name__}: weight must stay that of the layer (make one of the whole "
+                                      "weight); got another")
         super().__setattr__(name, value)
 
     def _apply(self, fn, recurse=True):

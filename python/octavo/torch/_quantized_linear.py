@@ -284,8 +284,8 @@ class QuantizedLinear(EightBitModule):
             return self._codes_forward(x, x_scale, x_azp)
         check_float(type(self).__name__, "x.dtype", x.dtype)
         if x_scale is not None or x_azp is not None:
-            raise ValueError(f"{type(self).__name__}: x_scale and x_azp must come with codes alone (activations of a float type are "
-                             f"quantised by the layer); got x of {x.dtype}")
+            raise ValueError(f"{type(self).__name__}: x_scale and x_azp must come with codes alone (activations of a float type "
+                             f"are quantised by the layer); got x of {x.dtype}")
         if self._shared is not None:
             product, place = self._shared
             return product.columns(place, x, self.batch_invariant)
@@ -343,10 +343,10 @@ class QuantizedLinear(EightBitModule):
 
     def _check_scale_of(self, x, scale):
         groups = scale.shape[-1] if scale.dim() else 1
-        if scale.numel() == 1 or (scale.numel() == math.prod(x.shape[:-1]) * groups and (groups > 0 or not self.in_features)):
-            return
-        raise ValueError(f"{type(self).__name__}: x_scale.shape must be one element, [..., 1] for each row of x or [..., groups of K]; "
-                         f"got {list(scale.shape)} for x {list(x.shape)}")
+        fits = scale.numel() == math.prod(x.shape[:-1]) * groups and (groups > 0 or not self.in_features)
+        if scale.numel() != 1 and not fits:
+            raise ValueError(f"{type(self).__name__}: x_scale.shape must be one element, [..., 1] for each row of x or [..., groups "
+                             f"of K]; got {list(scale.shape)} for x {list(x.shape)}")
 
     def _codes_granularity(self, scale):
         if scale.numel() == 1:

@@ -58,7 +58,8 @@ class PackedRows:
 
 
 def _seen(tensor):
-    """What a tensor holds now, as far as writes to it leave a trace: of an inference tensor, whose writes nothing counts, a copy."""
+    """What a tensor holds now, as far as writes to it leave a trace; of an inference tensor, whose writes nothing counts, a
+    copy."""
     if tensor is None:
         return None
     if tensor.is_inference():
@@ -165,8 +166,8 @@ class SharedProduct:
         own = [_bias_of(layer) for layer in self.layers]
         if all(bias is None for bias in own):
             return None
-        return torch.cat([torch.zeros(layer.out_features, device=self._device, dtype=torch.float32) if bias is None else bias.to(self._device)
-                          for layer, bias in zip(self.layers, own)])
+        return torch.cat([torch.zeros(layer.out_features, dtype=torch.float32, device=self._device) if bias is None
+                          else bias.to(self._device) for layer, bias in zip(self.layers, own)])
 
     def of(self, place: int, y: torch.Tensor) -> torch.Tensor:
         """One layer's columns of a result [..., N]."""
@@ -174,7 +175,7 @@ class SharedProduct:
         return y[..., begin:end]
 
     def columns(self, place: int, x: torch.Tensor, batch_invariant: bool) -> torch.Tensor:
-        """x W^T + bias of one layer, from what another one has asked for where that was with the same x and this layer's bias."""
+        """x W^T + bias of one layer, from what another one has asked for where x and this layer's bias are what they were."""
         if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
             return self.of(place, self._product(x, batch_invariant))
         bias = _bias_of(self.layers[place])

@@ -150,7 +150,7 @@ QMAX = {torch.int8: 127.0, **FLOAT8_MAX}
 
 
 def _lsq_scale(codes, scale):
-    """LSQ's factor of a learned scale's gradient: 1 / sqrt(elements under one scale * qmax); without elements the gradient is 0."""
+    """LSQ's factor of a learned scale's gradient, which is 0 without elements: 1 / sqrt(elements under one scale * qmax)."""
     return (max(codes.numel(), 1) / max(scale.numel(), 1) * QMAX[codes.dtype]) ** -0.5
 
 

@@ -92,8 +92,8 @@ class _View(QuantizedWeight):
 
     @staticmethod
     def __new__(cls, values):
-        view = torch.Tensor._make_wrapper_subclass(cls, values.shape, values.stride(), values.storage_offset(), dtype=values.dtype,
-                                                   device=values.device)
+        view = torch.Tensor._make_wrapper_subclass(cls, values.shape, values.stride(), values.storage_offset(),
+                                                   dtype=values.dtype, device=values.device)
         torch._C._set_throw_on_mutable_data_ptr(view)
         view._values = values
         return view

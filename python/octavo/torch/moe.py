@@ -102,8 +102,8 @@ class FusedMoE(EightBitModule):
             old = getattr(self, name)
             if not isinstance(value, ExpertWeights) or (value.experts, value.n, value.k) != (old.experts, old.n, old.k):
                 got = f"[{value.experts}, {value.n}, {value.k}]" if isinstance(value, ExpertWeights) else type(value).__name__
-                raise ValueError(f"{type(self).__name__}: {name} must be octavo.ExpertWeights [{old.experts}, {old.n}, {old.k}] "
-                                 f"(octavo.pack_experts; load_state_dict takes codes); got {got}")
+                raise ValueError(f"{type(self).__name__}: {name} must be octavo.ExpertWeights [{old.experts}, {old.n}, "
+                                 f"{old.k}] (octavo.pack_experts; load_state_dict takes codes); got {got}")
             self._pack(**{name: value})
         else:
             super().__setattr__(name, value)
