@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.distributed.tensor._op_schema import RuntimeSchemaInfo
 from torch.distributed.tensor.experimental import register_sharding
 
-from ._linear import _weights, linear
+from ._linear import linear, weight_of
 from ._products import scaled_mm
 from ._straight_through import quantize
 
