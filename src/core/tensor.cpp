@@ -10,6 +10,7 @@
 
 #include "core/convert.hpp"
 #include "core/devices.hpp"
+#include "core/enumerators.hpp"
 #include "core/error.hpp"
 #include "core/extents.hpp"
 #include "core/rows.hpp"
@@ -134,7 +135,7 @@ Result<Tensor> Tensor::try_empty(const char* operation, DType dtype,
     return fail(Code::invalid_argument, "{}: shape.size must be at most {}; got {}", operation,
                 kMaxRank, shape.size());
   }
-  if (static_cast<std::size_t>(dtype) >= kDTypes.size()) {
+  if (!known(dtype)) {
     return fail(Code::invalid_argument, "{}: dtype must be an enumerator, less than {}; got {}",
                 operation, kDTypes.size(), static_cast<int>(dtype));
   }

@@ -55,11 +55,6 @@ Status check_enumerator(const std::string& subject, const char* property, int va
               property, count, value);
 }
 
-Status check_dtype(const std::string& subject, const char* property, DType dtype) {
-  return check_enumerator(subject, property, static_cast<int>(dtype),
-                          static_cast<int>(kDTypes.size()));
-}
-
 Status check_tensor(const Site& site, Arg arg, const TensorView& view) {
   if (!view.defined()) {
     return fail(Code::invalid_argument, "{} must be a tensor; got an undefined one", site(arg));
@@ -112,8 +107,7 @@ Status check_float(const Site& site, Arg arg, const TensorView& view) {
 namespace {
 
 Status check_kind(const std::string& subject, const Granularity& g) {
-  return check_enumerator(subject, "granularity.kind", static_cast<int>(g.kind),
-                          static_cast<int>(kGranularities.size()));
+  return check_enumerator(subject, "granularity.kind", g.kind, kGranularities.back().kind);
 }
 
 bool has_sizes(const Granularity& g) noexcept {

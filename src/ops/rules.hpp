@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "core/enumerators.hpp"
 #include "octavo/problem.hpp"
 #include "octavo/status.hpp"
 #include "ops/site.hpp"
@@ -18,17 +19,16 @@ struct Extents {
   std::int64_t g = -1, m = 0, n = 0, k = 0;
 };
 
-/// Whether it is one of the enumerators, which a cast need not give.
-constexpr bool known(DType dtype) noexcept {
-  return static_cast<std::size_t>(dtype) < kDTypes.size();
-}
-constexpr bool known(const Granularity& g) noexcept {
-  return static_cast<std::size_t>(g.kind) < kGranularities.size();
-}
-
-/// An enumeration's value, one of `count`. `subject` is the sentence up to the property.
+/// An enumeration's value in [0, count). `subject` is the sentence up to the property.
 Status check_enumerator(const std::string& subject, const char* property, int value, int count);
-Status check_dtype(const std::string& subject, const char* property, DType dtype);
+/// The same of any enumeration, by its last enumerator.
+template <class Enum>
+Status check_enumerator(const std::string& subject, const char* property, Enum value, Enum last) {
+  return check_enumerator(subject, property, static_cast<int>(value), static_cast<int>(last) + 1);
+}
+inline Status check_dtype(const std::string& subject, const char* property, DType dtype) {
+  return check_enumerator(subject, property, dtype, kDTypes.back().dtype);
+}
 
 /// A tensor argument: defined, on a device that is built, with memory behind its elements.
 Status check_tensor(const Site& site, Arg arg, const TensorView& view);

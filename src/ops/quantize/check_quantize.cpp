@@ -67,9 +67,9 @@ Status check_spec(const std::string& subject, const QuantizeSpec& spec, Side sid
   };
   OCTAVO_TRY(check_dtype(subject, "dtype", spec.dtype));
   OCTAVO_TRY(check_dtype(subject, "scale_dtype", spec.scale_dtype));
-  OCTAVO_TRY(check_enumerator(subject, "rounding", static_cast<int>(spec.rounding), 3));
-  OCTAVO_TRY(check_enumerator(subject, "non_finite", static_cast<int>(spec.non_finite), 3));
-  OCTAVO_TRY(check_enumerator(subject, "overflow", static_cast<int>(spec.overflow), 2));
+  OCTAVO_TRY(check_enumerator(subject, "rounding", spec.rounding, ScaleRounding::mx_floor));
+  OCTAVO_TRY(check_enumerator(subject, "non_finite", spec.non_finite, NonFinite::ignore));
+  OCTAVO_TRY(check_enumerator(subject, "overflow", spec.overflow, Overflow::ieee));
   if (!is_float8(spec.dtype) && !is_integer8(spec.dtype)) {
     return invalid("dtype must be a float8 type, int8 or uint8", name(spec.dtype));
   }
