@@ -69,7 +69,8 @@ void show_refusal(const ProblemLine& line, const std::string& backend, const std
 int check_line(const ProblemLine& line, const BenchArguments& arguments) {
   int code = kGood;
   for (const std::string& backend : backends_to_check(arguments)) {
-    if (const std::string why = refusal(line, backend); arguments.backend.empty() && !why.empty()) {
+    const std::string why = arguments.backend.empty() ? refusal(line, backend) : std::string();
+    if (!why.empty()) {
       show_refusal(line, backend, why, arguments.json);
       continue;
     }

@@ -19,14 +19,17 @@ constexpr bool is_float_type(std::string_view dtype) noexcept {
 }
 
 /// Calls `look` with the elements of a row-major tensor as doubles or as floats, whichever holds
-/// them exactly.
+/// them exactly; others than these are copied.
 template <class Look>
-void with_elements(const Tensor& tensor, const Look& look) {
+void with_elements(const TensorView& tensor, const Look& look) {
   const auto count = static_cast<std::size_t>(tensor.numel());
-  if (tensor.dtype() == DType::float64) {
-    return look(std::span<const double>(tensor.data_as<double>(), count));
+  if (tensor.dtype == DType::float64) {
+    return look(std::span<const double>(static_cast<const double*>(tensor.data), count));
   }
-  const Tensor wide = tensor.dtype() == DType::float32 ? tensor : copy(tensor, DType::float32);
+  if (tensor.dtype == DType::float32) {
+    return look(std::span<const float>(static_cast<const float*>(tensor.data), count));
+  }
+  const Tensor wide = copy(tensor, DType::float32);
   look(std::span<const float>(wide.data_as<float>(), count));
 }
 

@@ -34,9 +34,8 @@ std::string not_finite(const TensorView& tensor) {
   const TensorView rows(tensor.data, tensor.dtype, {tensor.numel() / columns, columns});
   for (std::int64_t first = 0; first < rows.shape[0]; first += kRowsAtOnce) {
     const std::int64_t end = std::min(first + kRowsAtOnce, rows.shape[0]);
-    const Tensor some = copy(rows.slice(0, first, end), tensor.dtype);
     std::string place;
-    with_elements(some, [&](const auto& values) {
+    with_elements(rows.slice(0, first, end), [&](const auto& values) {
       const auto bad = std::ranges::find_if(values, [](auto v) { return !std::isfinite(v); });
       if (bad == values.end()) return;
       const std::int64_t i = bad - values.begin();
