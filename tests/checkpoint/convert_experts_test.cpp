@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // convert_file on what transformers reads in some forms only: experts of mixtures, uneven blocks.
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -125,26 +126,25 @@ std::string joined(const std::vector<std::string>& warnings) {
   return all;
 }
 
-/// Writes a folder's model with `write(out)`, and gives the report of it.
-using Write = QuantizeReport (*)(const std::string& in, const std::string& out);
+/// What makes a folder's model another one, by either operation that the command line has for it.
+struct Writer {
+  const char* name;
+  std::function<QuantizeReport(const std::string& in, const std::string& out)> write;
+};
+std::vector<Writer> writers(Format format, Scheme scheme) {
+  return {{"convert",
+           [=](const std::string& in, const std::string& out) {
+             return convert_file(in, out, {.format = format});
+           }},
+          {"requantise", [=](const std::string& in, const std::string& out) {
+             return quantize_file(in, out, {.scheme = scheme, .requantize = true});
+           }}};
+}
 
 // transformers has experts in modules of their own, of which bitsandbytes quantises none.
 TEST_F(ConvertExperts, ExpertsAreInFloatBesideLayersOfBitsandbytes) {
-  const struct {
-    const char* name;
-    Write write;
-  } writers[] = {
-      {"convert",
-       [](const std::string& in, const std::string& out) {
-         return convert_file(in, out, {.format = Format::bitsandbytes});
-       }},
-      {"requantise",
-       [](const std::string& in, const std::string& out) {
-         return quantize_file(in, out, {.scheme = Scheme::llm_int8, .requantize = true});
-       }},
-  };
   for (const bool stacked : {false, true}) {
-    for (const auto& writer : writers) {
+    for (const Writer& writer : writers(Format::bitsandbytes, Scheme::llm_int8)) {
       SCOPED_TRACE(std::string(writer.name) + (stacked ? ", stacked" : ""));
       for (const char* name : {"in", "out", "float", "only", "none"}) fs::remove_all(path(name));
       Tensors tensors;
@@ -189,20 +189,7 @@ TEST_F(ConvertExperts, ExpertsAreInFloatBesideLayersOfBitsandbytes) {
 
 // Of a folder, which transformers loads; a file is as it was asked for.
 TEST_F(ConvertExperts, BlocksThatDoNotFitStayInFloat) {
-  const struct {
-    const char* name;
-    Write write;
-  } writers[] = {
-      {"convert",
-       [](const std::string& in, const std::string& out) {
-         return convert_file(in, out, {.format = Format::fp8_block});
-       }},
-      {"requantise",
-       [](const std::string& in, const std::string& out) {
-         return quantize_file(in, out, {.scheme = Scheme::fp8_block, .requantize = true});
-       }},
-  };
-  for (const auto& writer : writers) {
+  for (const Writer& writer : writers(Format::fp8_block, Scheme::fp8_block)) {
     SCOPED_TRACE(writer.name);
     for (const char* name : {"in", "out", "float"}) fs::remove_all(path(name));
     Tensors tensors;

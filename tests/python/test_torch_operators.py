@@ -7,8 +7,10 @@ torch = pytest.importorskip("torch")
 
 import octavo  # noqa: E402
 import octavo.torch  # noqa: E402
-from octavo.torch import _grouped_list, _linear, _products, _schemas, _straight_through  # noqa: E402
+from octavo.torch import _grouped_list, _linear, _products, _straight_through  # noqa: E402
 from octavo.torch import functional as F  # noqa: E402
+
+from operator_kit import arguments  # noqa: E402
 
 FP8 = torch.float8_e4m3fn
 
@@ -29,19 +31,9 @@ def close(found, expected, tolerance):
 
 # ---- samples for PyTorch's own checks -------------------------------------------------------------
 
-def arguments(schema, *inputs, **changes):
-    """Every argument of an operator: absent where it may be, false where it is a flag."""
-    values = {}
-    for argument in schema.arguments.split(", "):
-        kind, name = argument.split()
-        values[name] = None if kind.endswith("?") else name == "saturate"
-    values |= dict(zip(values, inputs)) | changes
-    return tuple(values.values())
-
-
 def mm_sample(grad=False, **changes):
     inputs = dict(input=gaussian(3, 8, grad=grad), mat2=gaussian(8, 5, seed=2, grad=grad))
-    return arguments(_schemas.SCALED_MM, **(inputs | changes))
+    return arguments(_products.scaled_mm, **(inputs | changes))
 
 
 OFFS = torch.tensor([2, 2, 5], dtype=torch.int32)
@@ -58,11 +50,11 @@ SAMPLES = {
     "scaled_mm, fp8, transposed": (_products.scaled_mm, mm_sample(
         input=gaussian(8, 3).to(FP8), mat2=gaussian(5, 8).to(FP8), trans_a=True, trans_b=True)),
     "grouped_mm, rows": (_products.grouped_mm, arguments(
-        _schemas.GROUPED_MM, gaussian(6, 4, grad=True), gaussian(3, 4, 5, grad=True), OFFS)),
+        _products.grouped_mm, gaussian(6, 4, grad=True), gaussian(3, 4, 5, grad=True), OFFS)),
     "grouped_mm, K": (_products.grouped_mm, arguments(
-        _schemas.GROUPED_MM, gaussian(4, 6, grad=True), gaussian(6, 5, grad=True), OFFS)),
+        _products.grouped_mm, gaussian(4, 6, grad=True), gaussian(6, 5, grad=True), OFFS)),
     "scaled_grouped_mm": (_products.scaled_grouped_mm, arguments(
-        _schemas.SCALED_GROUPED_MM, gaussian(2, 3, 4, grad=True), gaussian(2, 4, 5, grad=True),
+        _products.scaled_grouped_mm, gaussian(2, 3, 4, grad=True), gaussian(2, 4, 5, grad=True),
         positive(1, grad=True))),
     "grouped_mm_list": (_grouped_list.grouped_mm_list,
                         ([gaussian(3, 4, grad=True), gaussian(5, grad=True)],
@@ -72,17 +64,17 @@ SAMPLES = {
 }
 
 
-def checks(arguments):
+def checks(given):
     """All of them; PyTorch's check of schemas multiplies its arguments, which float8 cannot."""
-    fp8 = any(isinstance(x, torch.Tensor) and x.dtype == FP8 for x in arguments)
+    fp8 = any(isinstance(x, torch.Tensor) and x.dtype == FP8 for x in given)
     schema = [] if fp8 else ["test_schema"]
     return [*schema, "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic"]
 
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_opcheck(name):
-    operator, arguments = SAMPLES[name]
-    torch.library.opcheck(operator, arguments, test_utils=checks(arguments))
+    operator, given = SAMPLES[name]
+    torch.library.opcheck(operator, given, test_utils=checks(given))
 
 
 def test_opcheck_of_linear():

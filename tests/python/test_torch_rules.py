@@ -18,6 +18,8 @@ from octavo.torch import _linear, functional, nn  # noqa: E402
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from torch.autograd import forward_ad  # noqa: E402
 
+from operator_kit import arguments  # noqa: E402
+
 K, N = 8, 3
 WEIGHT = torch.arange(K * N, dtype=torch.float32).reshape(K, N) / 7 - 1
 PACKED = octavo.pack(WEIGHT)
@@ -295,12 +297,6 @@ def laid(tensor, layout):
     return apart.copy_(tensor)
 
 
-def every(schema, **given):
-    """All arguments of an operator: absent where they may be, no, and what is given."""
-    return tuple(given.get(a.name, None if isinstance(a.type, torch.OptionalType) else a.name == "saturate")
-                 for a in schema.arguments)
-
-
 def operators():
     """Every operator with a result, with arguments."""
     ops = torch.ops.octavo
@@ -356,13 +352,13 @@ OPERATORS = [(operator, given) for operator, given in operators()]
 @pytest.mark.parametrize("layout", ["contiguous", "turned", "rows expanded", "columns expanded", "apart"])
 @pytest.mark.parametrize("which", range(len(OPERATORS)), ids=[operator.name().partition("::")[2] for operator, _ in OPERATORS])
 def test_fake_results_lie_as_real_ones(which, layout):
-    operator, given = OPERATORS[which]
-    arguments = every(operator._schema, **{
+    operator, named = OPERATORS[which]
+    given = arguments(operator, **{
         name: laid(value, layout) if isinstance(value, torch.Tensor) and not _quantised(name, layout) else value
-        for name, value in given.items()})
-    real = torch.utils._pytree.tree_leaves(operator(*arguments))
+        for name, value in named.items()})
+    real = torch.utils._pytree.tree_leaves(operator(*given))
     with FakeTensorMode() as mode:
-        fakes = torch.utils._pytree.tree_map_only(torch.Tensor, mode.from_tensor, arguments)
+        fakes = torch.utils._pytree.tree_map_only(torch.Tensor, mode.from_tensor, given)
         fake = torch.utils._pytree.tree_leaves(operator(*fakes))
     assert [shown(value) for value in fake] == [shown(value) for value in real]
 
