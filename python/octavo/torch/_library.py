@@ -36,13 +36,13 @@ _kernels = {}  # by operators' names
 def _without_memory(name, fake):
     """A fake kernel that refuses tensors of a device: the dispatcher comes here where one of several is on `meta`."""
 
-    def of_none(*arguments):
+    def checked(*arguments):
         for value in torch.utils._pytree.tree_leaves(arguments):
             if type(value) in _TENSORS and value.device.type != "meta":
                 raise RuntimeError(f"{name}: tensors.device must be one for all; got meta and {value.device}")
         return fake(*arguments)
 
-    return of_none
+    return checked
 
 
 def direct(operator, recorded=None):
