@@ -115,7 +115,10 @@ class OCTAVO_API Checkpoint {
 /// config.json. A file without "quantization_config" in its metadata takes that of the config.json
 /// in its folder. Throws Error: unavailable (no such file), io, corrupt_data (what is malformed, in
 /// which file and tensor, at which offset).
-OCTAVO_API Checkpoint open_checkpoint(const std::string& path);
+///
+/// `layout`: a file that says what the modules of a model of one's own are (docs/checkpoints.md);
+/// empty: the table of transformers' classes says it, by config.json.
+OCTAVO_API Checkpoint open_checkpoint(const std::string& path, const std::string& layout = {});
 
 /// What a model's folder lacks that opens all the same, a sentence each: the other files of a shard
 /// whose index is not there ("model-00001-of-00002.safetensors" alone), the end of a run that wrote
@@ -224,11 +227,24 @@ struct QuantizeReport {
   std::vector<std::string> unsmoothed_layers{};
 };
 
+/// Experts that a model's class keeps in one tensor, of which transformers loads no 8-bit form.
+enum class Experts : std::uint8_t {
+  as_loaded,  ///< refuse them; others are written as their class loads them
+  in_float,   ///< they stay in float: every loader reads the folder
+  separate,   ///< a layer for each expert: Octavo and vLLM read the folder, transformers does not
+};
+
 struct QuantizeFileOptions {
   Scheme scheme = Scheme::int8_dynamic;
   /// Layers to leave alone: exact names, or regular expressions as "re:..." matched at the start.
   /// Each has to match one.
   std::vector<std::string> ignore{};
+  /// As open_checkpoint takes it.
+  std::string layout{};
+  /// Take tensors of a model whose class is not known by their names where these leave open what
+  /// they are. Without it such a model is refused.
+  bool guess = false;
+  Experts experts = Experts::as_loaded;
   /// A calibration file (docs/calibration.md), which `octavo.torch.calibrate` writes; empty: none.
   /// LLM.int8's outlier columns come from it; the four options below need it.
   std::string calibration{};
@@ -296,6 +312,7 @@ struct DequantizeFileOptions {
   /// float32, bfloat16 or float16; undefined: what config.json says that the model had, else
   /// bfloat16.
   DType dtype = DType::undefined;
+  std::string layout{};  ///< as open_checkpoint takes it
   int threads = 0;  ///< this and the others as QuantizeFileOptions'
   std::function<void(std::int64_t, std::int64_t)> progress{};
   std::function<void(std::string_view)> at{};
@@ -320,6 +337,7 @@ OCTAVO_API std::optional<Format> format_from_name(std::string_view name) noexcep
 
 struct ConvertFileOptions {
   Format format = Format::compressed_tensors;
+  std::string layout{};  ///< as open_checkpoint takes it
   int threads = 0;  ///< this and the others as QuantizeFileOptions'
   std::function<void(std::int64_t, std::int64_t)> progress{};
   std::function<void(std::string_view)> at{};

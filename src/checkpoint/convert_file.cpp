@@ -102,7 +102,7 @@ class ConvertPlanner {
 
   // bitsandbytes' layers have the weight of a Conv1D as [N, K].
   void check_conv1d(const std::string& layer) const {
-    if (format_ == Format::bitsandbytes || !in_.impl().layout().is_conv1d(layer)) return;
+    if (format_ == Format::bitsandbytes || !in_.impl().model().is_conv1d(layer)) return;
     refuse_conv1d({kConvertFile, "format", format_name(Format::bitsandbytes), format_name(format_),
                    "octavo dequantize writes floats"},
                   layer + ".weight");
@@ -162,7 +162,7 @@ std::optional<Format> format_from_name(std::string_view name) noexcept {
 QuantizeReport convert_file(const std::string& in, const std::string& out,
                             const ConvertFileOptions& options) {
   return at_edge(kConvertFile, [&] {
-    const Checkpoint opened = open_whole(kConvertFile, in);
+    const Checkpoint opened = open_whole(kConvertFile, in, options.layout);
     return carry_out(opened, out, ConvertPlanner(opened, options.format, true).plan(),
                      {options.threads, options.progress, options.at, options.temporary});
   });

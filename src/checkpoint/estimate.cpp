@@ -75,8 +75,9 @@ QuantizeEstimate estimate(const Checkpoint& in, const QuantizeFileOptions& optio
 }  // namespace
 
 QuantizeEstimate estimate_quantization(const std::string& in, const QuantizeFileOptions& options) {
-  return at_edge("quantize_file",
-                 [&] { return estimate(open_whole("quantize_file", in), options); });
+  return at_edge("quantize_file", [&] {
+    return estimate(open_whole("quantize_file", in, options.layout), options);
+  });
 }
 
 }  // namespace octavo

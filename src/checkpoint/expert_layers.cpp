@@ -114,7 +114,7 @@ std::vector<ExpertLayer> float_experts(const Checkpoint& in, const TensorEntry& 
   const bool is_down = Parts(entry.name).last == kDown;
   const auto inputs = is_down ? rows_are_inputs(*partner, entry) : rows_are_inputs(entry, *partner);
   if (!inputs) return {};
-  return layers_of_stack(entry.name, entry, {*inputs, in.impl().layout().interleaved_experts});
+  return layers_of_stack(entry.name, entry, {*inputs, in.impl().model().interleaves(entry.name)});
 }
 
 std::vector<ExpertLayer> expert_biases(const Checkpoint& in, const TensorEntry& entry,
@@ -129,7 +129,7 @@ std::vector<ExpertLayer> expert_biases(const Checkpoint& in, const TensorEntry& 
   TensorEntry column = entry;
   column.shape.push_back(1);
   std::vector<ExpertLayer> layers =
-      layers_of_stack(stack, column, {false, in.impl().layout().interleaved_experts});
+      layers_of_stack(stack, column, {false, in.impl().model().interleaves(stack)});
   for (ExpertLayer& layer : layers) {
     const MatrixPlace& at = layer.at;
     layer.at = {1, at.n, at.begin, at.n * at.row_step, at.row_step};

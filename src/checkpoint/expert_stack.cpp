@@ -65,7 +65,7 @@ ScaleGrid turned(const ScaleGrid& grid) { return {grid.cols, grid.rows}; }
 StackOrder order_of(const Checkpoint::Impl& in, const StoredStack& stack) {
   const std::string suffix = stack.codes->name.substr(stack.prefix.size());
   const auto other = partner_of(stack.prefix);
-  const StackOrder given{false, in.layout().interleaved_experts};
+  const StackOrder given{false, in.model().interleaves(stack.prefix)};
   if (!other) return given;
   const TensorEntry& entry = *stack.codes;
   const TensorEntry* partner = in.header.find(*other + suffix);

@@ -32,7 +32,7 @@ DType model_dtype(const Checkpoint& in) {
 
 void add_float_layer(FilePlan& file, const Checkpoint& in, const StoredLayer& layer, DType dtype) {
   const TensorView codes = in.weight(layer.name).codes.data;
-  const bool turned = in.impl().layout().is_conv1d(layer.name);
+  const bool turned = in.impl().model().is_conv1d(layer.name);
   std::vector<std::int64_t> shape{codes.shape[0], codes.shape[1]};
   if (turned) std::swap(shape[0], shape[1]);
   MadePlan made{.entry = layer.codes, .begin = layer.begin, .bytes = layer.bytes};

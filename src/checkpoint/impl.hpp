@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "checkpoint/file.hpp"
-#include "checkpoint/model_layout.hpp"
+#include "checkpoint/models/model_class.hpp"
 #include "checkpoint/quantization_config.hpp"
 #include "checkpoint/safetensors_header.hpp"
 #include "octavo/checkpoint.hpp"
@@ -23,7 +23,7 @@ namespace octavo {
 
 struct Checkpoint::Impl {
   /// Throws Error, as open_checkpoint.
-  explicit Impl(const std::string& path);
+  Impl(const std::string& path, const std::string& layout_file);
 
   /// The entry of that name. Throws Error (invalid_argument) with the nearest name.
   const TensorEntry& entry(const char* operation, std::string_view name) const;
@@ -38,13 +38,15 @@ struct Checkpoint::Impl {
   /// What the first declaration declares; read at the first call, by one thread. Throws Error
   /// (corrupt_data: malformed, or another one says something else), at every call the same.
   const checkpoint::QuantizationConfig& config() const;
-  /// How weights lie by config.json; read at the first call. Throws Error (io, corrupt_data).
-  checkpoint::ModelLayout layout() const;
+  /// What is known of the model by the layout file, else by config.json; read at the first call.
+  /// Throws Error (io, corrupt_data, invalid_argument).
+  const checkpoint::ModelClass& model() const;
 
-  std::string path;    ///< as opened
-  std::string folder;  ///< empty where a file was opened
-  std::string beside;  ///< the folder that the files lie in
-  std::string index;   ///< the name of the index; empty: none
+  std::string path;         ///< as opened
+  std::string folder;       ///< empty where a file was opened
+  std::string beside;       ///< the folder that the files lie in
+  std::string index;        ///< the name of the index; empty: none
+  std::string layout_file;  ///< the user's; empty: none
   std::vector<checkpoint::InputFile> inputs;
   std::vector<std::int64_t> data_begin;  ///< of each file
   std::vector<CheckpointFile> files;
@@ -58,7 +60,7 @@ struct Checkpoint::Impl {
   mutable std::mutex config_mutex_;
   mutable std::unique_ptr<const checkpoint::QuantizationConfig> config_;
   mutable Status config_refusal_;  ///< why it cannot be had
-  mutable std::optional<checkpoint::ModelLayout> layout_;
+  mutable std::optional<checkpoint::ModelClass> model_;
 };
 
 namespace checkpoint {

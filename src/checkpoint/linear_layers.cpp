@@ -20,7 +20,7 @@ using namespace checkpoint;
 
 MatrixPlace place_of(const Checkpoint& model, const TensorEntry& entry) {
   const MatrixPlace stored = whole_matrix(entry);
-  return model.impl().layout().is_conv1d(*layer_of(entry.name)) ? transposed(stored) : stored;
+  return model.impl().model().is_conv1d(*layer_of(entry.name)) ? transposed(stored) : stored;
 }
 
 /// The number of its last element; nothing where a number is negative or too large.

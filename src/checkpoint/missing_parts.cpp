@@ -47,8 +47,9 @@ std::vector<std::string> missing_parts(const Checkpoint& model) {
 
 namespace checkpoint {
 
-Checkpoint open_whole(const char* operation, const std::string& path) {
-  Checkpoint opened = open_checkpoint(path);
+Checkpoint open_whole(const char* operation, const std::string& path,
+                      const std::string& layout_file) {
+  Checkpoint opened = open_checkpoint(path, layout_file);
   for (const std::string& missing : missing_parts(opened)) {
     refuse(Code::corrupt_data, "{}: {}", operation, missing);
   }

@@ -10,6 +10,7 @@ namespace octavo::checkpoint {
 
 /// Opens what an operation makes another model of. Throws Error, as open_checkpoint; corrupt_data,
 /// too, where parts of it are missing.
-Checkpoint open_whole(const char* operation, const std::string& path);
+Checkpoint open_whole(const char* operation, const std::string& path,
+                      const std::string& layout_file = {});
 
 }  // namespace octavo::checkpoint

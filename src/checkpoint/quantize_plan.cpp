@@ -15,10 +15,12 @@
 #include "checkpoint/float_layers.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/json_text.hpp"
+#include "checkpoint/layer_choice.hpp"
 #include "checkpoint/layer_filter.hpp"
 #include "checkpoint/layer_tensors.hpp"
 #include "checkpoint/loadable.hpp"
 #include "checkpoint/matrix_place.hpp"
+#include "checkpoint/model_folder.hpp"
 #include "checkpoint/outlier_columns.hpp"
 #include "checkpoint/quantization_config.hpp"
 #include "checkpoint/sentence.hpp"
@@ -36,12 +38,14 @@ class QuantizePlanner {
         options_(options),
         stored_(in),
         config_(in.impl().text(kConfigFile).value_or("{}")),
-        layout_(in.impl().layout()),
+        model_(in.impl().model()),
         calibration_(calibration_of(recipe_, options)),
-        ignore_(kQuantize, Code::invalid_argument, options.ignore) {}
+        ignore_(kQuantize, Code::invalid_argument, options.ignore),
+        choice_(in, ignore_, recipe_.bitsandbytes || recipe_.grid.rows == kBlock, options.guess) {}
 
   Plan plan() {
     refuse_quantised();
+    check_model_folder(kQuantize, in_, stored_);
     for (const CheckpointFile& file : in_.files()) plan_.files.push_back({.name = file.name});
     for (const StoredStack& stack : stored_.stacks()) add_whole(stack);
     for (const TensorEntry& entry : in_.entries()) {
@@ -50,9 +54,10 @@ class QuantizePlanner {
     for (const StoredLayer& layer : stored_.layers()) {
       if (!whole_.contains(layer.codes)) add_again(layer);
     }
+    choice_.check(kQuantize);
     check_ignored();
     refuse_nothing();
-    if (has_tied_head()) kept_.emplace_back("lm_head");
+    add_absent();
     if (calibration_ != nullptr) {
       calibrate(plan_, in_, calibration_, options_);
     }
@@ -65,6 +70,7 @@ class QuantizePlanner {
          in_float_.warnings(kQuantize, "scheme", scheme_name(options_.scheme))) {
       plan_.warnings.push_back(std::move(warning));
     }
+    for (std::string& note : choice_.notes(kQuantize)) plan_.warnings.push_back(std::move(note));
     if (cut_ != nullptr) {
       plan_.warnings.push_back(fmt::format(
           "quantize_file: experts must be stored as [E, N, K], gate before up, for transformers' "
@@ -105,7 +111,7 @@ class QuantizePlanner {
 
   void add(const TensorEntry& entry) {
     FilePlan& file = plan_.files[entry.file];
-    Treatment treated = treatment(entry, ignore_);
+    Treatment treated = choice_.of(entry);
     if (treated == Treatment::quantise) {
       const MatrixPlace at = place_of(entry);
       std::string layer(*layer_of(entry.name));
@@ -115,8 +121,10 @@ class QuantizePlanner {
       treated = Treatment::keep_layer;
     }
     if (treated == Treatment::copy && (add_experts(file, entry) || add_biases(file, entry))) return;
-    if (treated == Treatment::keep_layer) kept_.emplace_back(*layer_of(entry.name));
-    if (treated == Treatment::copy && looks_linear(entry)) left_.push_back(&entry);
+    if (treated == Treatment::keep_layer) keep(*layer_of(entry.name));
+    if (treated == Treatment::copy && !model_.find(entry.name) && looks_linear(entry)) {
+      left_.push_back(&entry);
+    }
     ++plan_.tensors_copied;
     file.copy(entry);
   }
@@ -161,8 +169,17 @@ class QuantizePlanner {
     file.constants.push_back({file.add({layer + ".weight_format", "U8", {}}), {std::byte{0}}});
   }
 
+  void keep(std::string_view layer) {
+    for (std::string& name : choice_.kept_names(layer)) kept_.push_back(std::move(name));
+  }
+
   // A head that shares the embeddings' weight is in no file, and other programs would make a
   // quantised layer of it.
+  void add_absent() {
+    for (std::string& name : choice_.absent()) kept_.push_back(std::move(name));
+    if (model_.architecture == nullptr && has_tied_head()) kept_.emplace_back("lm_head");
+  }
+
   bool has_tied_head() const {
     const std::string_view classes = json_field(config_, "architectures").value_or("");
     const bool has_head = classes.find("CausalLM") != std::string_view::npos ||
@@ -194,7 +211,7 @@ class QuantizePlanner {
   // The weight [K, N] of transformers' Conv1D goes out as [N, K].
   MatrixPlace place_of(const TensorEntry& entry) const {
     const MatrixPlace stored = whole_matrix(entry);
-    if (!layout_.is_conv1d(*layer_of(entry.name))) return stored;
+    if (!model_.is_conv1d(*layer_of(entry.name))) return stored;
     check_conv1d(entry.name);
     return transposed(stored);
   }
@@ -213,7 +230,7 @@ class QuantizePlanner {
     const TensorView codes = in_.weight(layer.name).codes.data;
     const std::int64_t n = codes.shape[0], k = codes.shape[1];
     const bool ignored = ignore_.match(layer.name);
-    if (!ignored && layout_.is_conv1d(layer.name)) check_conv1d(layer.name + ".weight");
+    if (!ignored && model_.is_conv1d(layer.name)) check_conv1d(layer.name + ".weight");
     if (!ignored && !stays(layer.name) && goes_in_blocks(layer.codes->name, n, k)) {
       const auto values = [&in = in_, name = layer.name] { return float_values(in.weight(name)); };
       add_layer(file, {.name = layer.name,
@@ -222,7 +239,7 @@ class QuantizePlanner {
                        .values = StoredValues{values, layer.begin, layer.bytes}});
       return;
     }
-    kept_.push_back(layer.name);
+    keep(layer.name);
     add_float_layer(file, in_, layer, model_dtype(in_));
   }
 
@@ -239,17 +256,51 @@ class QuantizePlanner {
   // Stacked experts go out as one linear layer each, which is how checkpoints in 8 bits have them.
   bool add_experts(FilePlan& file, const TensorEntry& entry) {
     std::vector<ExpertLayer> layers = float_experts(in_, entry);
+    if (layers.empty()) check_renamed(entry);
     if (layers.empty() || ignores(entry.name, layers) || stays(layers[0].layer) ||
+        stays_whole(entry, layers[0].layer) ||
         !goes_in_blocks(entry.name, layers[0].at.n, layers[0].at.k)) {
       return false;
     }
-    if ((layers[0].at.column_step != 1 || layers[0].rows.step != 1) && cut_ == nullptr) {
+    if (model_.architecture == nullptr && cut_ == nullptr &&
+        (layers[0].at.column_step != 1 || layers[0].rows.step != 1)) {
       cut_ = &entry;
     }
     for (ExpertLayer& layer : layers) {
       add_layer(file, {.name = std::move(layer.layer), .entry = &entry, .at = layer.at});
     }
     return true;
+  }
+
+  // Experts that the class keeps in one tensor: transformers makes no experts of layers apart.
+  bool stays_whole(const TensorEntry& entry, const std::string& layer) const {
+    if (model_.architecture == nullptr || options_.experts == Experts::separate) return false;
+    const auto apart = model_.find(layer);
+    if (apart && apart->kind == ModuleKind::expert) return false;
+    if (options_.experts == Experts::in_float) return true;
+    refuse(
+        Code::unsupported,
+        "quantize_file: experts must be separate (--experts separate: Octavo and vLLM load such "
+        "a folder) or in float (--experts float: transformers does, too), since {} keeps them in "
+        "one tensor, of which transformers loads no 8-bit form; got {} {}",
+        model_.architecture->name, in_quotes(entry.name), shape_text(entry.shape));
+  }
+
+  // A stack under a name of the files' own: [E, N, K] is known of it, and not its halves.
+  void check_renamed(const TensorEntry& entry) const {
+    const auto layer = layer_of(entry.name);
+    const std::string name(layer ? *layer : std::string_view(entry.name));
+    const auto found = model_.find(name);
+    const bool stack =
+        found && entry.shape.size() == 3 &&
+        (found->kind == ModuleKind::experts || found->kind == ModuleKind::interleaved_experts);
+    const bool left = recipe_.bitsandbytes || options_.experts == Experts::in_float ||
+                      ignore_.match(name) || ignore_.match(entry.name);
+    if (!stack || left) return;
+    refuse(Code::unsupported,
+           "quantize_file: experts must be in float (--experts float), since {} keeps them in one "
+           "tensor, of which transformers loads no 8-bit form; got {} {}",
+           model_.architecture->name, in_quotes(entry.name), shape_text(entry.shape));
   }
 
   bool ignores(const std::string& stack, const std::vector<ExpertLayer>& layers) const {
@@ -276,7 +327,7 @@ class QuantizePlanner {
     if (entry == nullptr) return false;
     const std::vector<ExpertLayer> layers = float_experts(in_, *entry);
     return !layers.empty() && !ignores(stack, layers) && !is_left(layers[0].layer) &&
-           sizes_fit(layers[0].at.n, layers[0].at.k);
+           !stays_whole(*entry, layers[0].layer) && sizes_fit(layers[0].at.n, layers[0].at.k);
   }
 
   // A pattern that matches nothing is a misspelt one, and a layer would be quantised for it.
@@ -338,13 +389,14 @@ class QuantizePlanner {
   const QuantizeFileOptions& options_;
   LayerTensors stored_;  ///< layers that are quantised already
   std::string config_;   ///< config.json
-  ModelLayout layout_;
+  const ModelClass& model_;
   std::shared_ptr<const Calibration> calibration_;  ///< null: none
   bool packed_ = false, plain_ = false;  ///< whether layers are packed, whether others are not
   const TensorEntry* cut_ = nullptr;     ///< experts whose class in transformers reads no layers
   LeftInFloat in_float_;
   std::set<const TensorEntry*> whole_;  ///< quantised stacks that become one float tensor
   NamePatterns ignore_;
+  LayerChoice choice_;
   Plan plan_{.operation = kQuantize};
   std::vector<std::string> kept_;                  ///< layers that stay in float
   std::vector<const TensorEntry*> left_;           ///< what may be layers and is copied

@@ -75,7 +75,8 @@ std::string nearest_name(const std::vector<std::string>& names, std::string_view
 
 }  // namespace checkpoint
 
-Checkpoint::Impl::Impl(const std::string& opened) : path(opened) {
+Checkpoint::Impl::Impl(const std::string& opened, const std::string& own_layout)
+    : path(opened), layout_file(own_layout) {
   const Layout layout = layout_of(path);
   folder = layout.folder;
   beside = layout.beside;
@@ -130,10 +131,20 @@ std::optional<std::string> Checkpoint::Impl::text(std::string_view name) const {
   return small_text(wanted.string(), QuantizationConfig::kLimits.bytes);
 }
 
-ModelLayout Checkpoint::Impl::layout() const {
+const ModelClass& Checkpoint::Impl::model() const {
   const std::lock_guard lock(config_mutex_);
-  if (!layout_) layout_ = model_layout(text(kConfigFile).value_or("{}"));
-  return *layout_;
+  if (!model_) {
+    std::optional<std::string> own;
+    if (!layout_file.empty()) {
+      own = small_text(layout_file, QuantizationConfig::kLimits.bytes);
+      if (!own) {
+        refuse(Code::unavailable, "layout: file {} must be there; got none",
+               in_quotes(layout_file));
+      }
+    }
+    model_ = model_class(text(kConfigFile).value_or("{}"), own ? &*own : nullptr, header.entries);
+  }
+  return *model_;
 }
 
 const QuantizationConfig& Checkpoint::Impl::config() const {
@@ -211,9 +222,10 @@ std::vector<std::byte> Checkpoint::bytes(std::string_view name) const {
   });
 }
 
-Checkpoint open_checkpoint(const std::string& path) {
-  return at_edge("open_checkpoint",
-                 [&] { return Checkpoint(std::make_shared<const Checkpoint::Impl>(path)); });
+Checkpoint open_checkpoint(const std::string& path, const std::string& layout) {
+  return at_edge("open_checkpoint", [&] {
+    return Checkpoint(std::make_shared<const Checkpoint::Impl>(path, layout));
+  });
 }
 
 }  // namespace octavo

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the parameters of a model are, by the modules that hold them."""
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from transformers.pytorch_utils import Conv1D
+from transformers.quantizers.quantizers_utils import should_convert_module
+
+KINDS = {
+    "L": "a linear layer [N, K]",
+    "W": "a linear layer that its class keeps in float32, where readers that ask the class leave it",
+    "K": "a linear layer that stays in float by default: an output head, a router, a classifier, a weight that modules share",
+    "S": "a subclass of torch.nn.Linear, or one that another module reads past: it stays in float",
+    "C": "transformers' Conv1D [K, N]",
+    "E": "an embedding: a table of rows that ids choose",
+    "X": "experts [E, N, K] or [E, K, N], gate before up",
+    "I": "experts whose rows of gate and up alternate",
+    "Z": "a linear layer that loading merges into a stack of experts",
+    "M": "a part of what loading merges, splits or turns: it stays in float",
+    "P": "any other parameter of two or three dimensions",
+}
+_NAMES = Path(__file__).parents[2] / "python/octavo/torch/_names.py"
+
+
+def _octavo_names():
+    """The package's own rule of what stays in float, without the package."""
+    spec = importlib.util.spec_from_file_location("_names", _NAMES)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_OWN = _octavo_names()
+
+
+def parameters(model: torch.nn.Module) -> Iterator[tuple[str, str]]:
+    """Each parameter's name, without ".weight", and its kind; of two or three dimensions alone."""
+    outputs = getattr(model, "get_output_embeddings", lambda: None)()
+    for path, module in model.named_modules(remove_duplicate=False):
+        for name, parameter in module._parameters.items():
+            if parameter is None or parameter.ndim not in (2, 3) or "bias" in name.split("_"):
+                continue
+            own = path if name == "weight" else f"{path}.{name}".removeprefix(".")
+            if own:
+                yield own, _kind(model, path, module, name, module is outputs)
+
+
+def _kind(model, path, module, name, is_output):
+    if name == "weight":
+        if isinstance(module, torch.nn.Embedding):
+            return "E"
+        if type(module) is Conv1D:
+            return "C"
+        if isinstance(module, torch.nn.Linear) and type(module) is not torch.nn.Linear:
+            return "S"
+        if isinstance(module, torch.nn.Linear):
+            return _linear(model, path, is_output)
+    if module._parameters[name].ndim == 3 and name in ("gate_up_proj", "down_proj", "up_proj"):
+        return "X" if getattr(module, "is_concatenated", True) else "I"
+    return "P"
+
+
+def _linear(model, path, is_output):
+    if is_output or _OWN.first_match(path, _OWN.LEFT_IN_FLOAT) is not None:
+        return "K"
+    kept = [*(model._keep_in_fp32_modules or ()), *(model._keep_in_fp32_modules_strict or ())]
+    return "L" if should_convert_module(path, kept) else "W"

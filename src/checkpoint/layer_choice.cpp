@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint/layer_choice.hpp"
+
+#include <algorithm>
+
+#include "checkpoint/declared.hpp"
+#include "checkpoint/impl.hpp"
+#include "checkpoint/json_text.hpp"
+#include "checkpoint/safetensors_dtype.hpp"
+#include "checkpoint/sentence.hpp"
+
+namespace octavo::checkpoint {
+namespace {
+
+bool is_matrix(const TensorEntry& entry) {
+  return layer_of(entry.name) && entry.shape.size() == 2 && entry.begin != entry.end &&
+         is_wide(dtype_of_name(entry.dtype));
+}
+
+/// The numbers of rows that tables have which ids choose from, by the names of config.json's
+/// fields.
+std::set<std::int64_t> table_rows(std::string_view config) {
+  std::set<std::int64_t> rows;
+  for (const JsonField& field : json_fields(config).value_or(std::vector<JsonField>{})) {
+    if (field.key.find("vocab") == std::string_view::npos) continue;
+    const std::string number(field.value);
+    if (!number.empty() &&
+        std::ranges::all_of(number, [](char c) { return c >= '0' && c <= '9'; }) &&
+        number.size() < 18) {
+      rows.insert(std::stoll(number));
+    }
+  }
+  return rows;
+}
+
+bool has_number(std::string_view name) {
+  while (!name.empty()) {
+    const std::size_t end = std::min(name.find('.'), name.size());
+    if (is_number(name.substr(0, end))) return true;
+    name.remove_prefix(std::min(end + 1, name.size()));
+  }
+  return false;
+}
+
+std::string first_of(const std::vector<const TensorEntry*>& entries) {
+  return entries.empty() ? "" : fmt::format(", the first {}", in_quotes(entries[0]->name));
+}
+
+}  // namespace
+
+LayerChoice::LayerChoice(const Checkpoint& in, const NamePatterns& ignored, bool readers_ask_class,
+                         bool guess)
+    : in_(in),
+      model_(in.impl().model()),
+      ignored_(ignored),
+      readers_ask_class_(readers_ask_class),
+      guess_(guess) {
+  if (model_.architecture == nullptr) {
+    table_rows_ = table_rows(in.impl().text(kConfigFile).value_or("{}"));
+  }
+}
+
+Treatment LayerChoice::of(const TensorEntry& entry) {
+  const auto layer = layer_of(entry.name);
+  const auto found = model_.find(layer ? *layer : std::string_view(entry.name));
+  if (!found) return of_name(entry);
+  there_.insert(found->module);
+  if (!is_matrix(entry)) return Treatment::copy;
+  if (ignored_.match(*layer) || ignored_.match(found->module)) return Treatment::keep_layer;
+  return of_known(*found, *layer);
+}
+
+Treatment LayerChoice::of_known(const Architecture::Found& found, std::string_view) const {
+  switch (found.kind) {
+    case ModuleKind::linear:
+    case ModuleKind::conv1d:
+    case ModuleKind::expert:
+      return Treatment::quantise;
+    case ModuleKind::linear_in_float32:
+      return readers_ask_class_ ? Treatment::keep_layer : Treatment::quantise;
+    default:
+      return Treatment::keep_layer;
+  }
+}
+
+// What a known class passes over, or has not in the release of the table, is taken by its name;
+// what its name leaves open stays in float.
+Treatment LayerChoice::of_name(const TensorEntry& entry) {
+  const Treatment treated = treatment(entry, ignored_);
+  if (treated == Treatment::copy) return treated;
+  const bool known = model_.architecture != nullptr;
+  if (treated == Treatment::quantise && is_open(entry)) {
+    open_.push_back(&entry);
+    if (known) return Treatment::keep_layer;
+  }
+  if (!known || !model_.architecture->passes_over(entry.name)) {
+    (treated == Treatment::quantise ? taken_ : left_).push_back(&entry);
+  }
+  return treated;
+}
+
+// A table of rows that ids choose has as many rows as config.json says that there are ids; outside
+// numbered layers nothing tells it from a linear layer.
+bool LayerChoice::is_open(const TensorEntry& entry) const {
+  if (model_.architecture != nullptr) return !has_number(entry.name);
+  return table_rows_.contains(entry.shape[0]) && !has_number(entry.name);
+}
+
+std::vector<std::string> LayerChoice::kept_names(std::string_view layer) const {
+  std::vector<std::string> names{std::string(layer)};
+  const auto found = model_.find(layer);
+  if (!found || !is_linear(found->kind)) return names;
+  for (std::string& name : model_.architecture->spellings(found->module)) {
+    if (name != names[0]) names.push_back(std::move(name));
+  }
+  return names;
+}
+
+std::vector<std::string> LayerChoice::absent() const {
+  std::vector<std::string> names;
+  if (model_.architecture == nullptr) return names;
+  for (const auto& [module, kind] : model_.architecture->modules()) {
+    const bool one = module.find('*') == std::string::npos;  // of numbered ones a model has some
+    if (one && is_linear(kind) && !there_.contains(module)) names.push_back(module);
+  }
+  return names;
+}
+
+void LayerChoice::check(const char* operation) const {
+  if (model_.architecture != nullptr || guess_ || open_.empty()) return;
+  refuse(
+      Code::invalid_argument,
+      "{}: model must be of a class that is known (transformers {}), or have a layout file "
+      "(--layout), or be guessed at (--guess); got model_type {}, and {} of {} rows, which may be "
+      "a linear layer or a table of ids",
+      operation, table_release(), in_quotes(model_.model_type), in_quotes(open_[0]->name),
+      open_[0]->shape[0]);
+}
+
+std::vector<std::string> LayerChoice::notes(const char* operation) const {
+  if (model_.architecture == nullptr && model_.model_type.empty()) return {};
+  if (taken_.empty() && left_.empty()) return {};
+  const std::string who =
+      model_.architecture != nullptr
+          ? fmt::format("{} of transformers {} has not", model_.architecture->name, table_release())
+          : fmt::format("a model of type {}, which is not known, has",
+                        in_quotes(model_.model_type));
+  return {
+      fmt::format("{}: tensors that {} are taken by their names: {} as linear layers{}; {} stay "
+                  "in float{}",
+                  operation, who, taken_.size(), first_of(taken_), left_.size(), first_of(left_))};
+}
+
+}  // namespace octavo::checkpoint

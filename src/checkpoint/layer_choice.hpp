@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which tensors of a model are linear layers to quantise: by its class, where that is known; else
+// by their names, and a line says so.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "checkpoint/layer_filter.hpp"
+#include "checkpoint/models/model_class.hpp"
+#include "octavo/checkpoint.hpp"
+
+namespace octavo::checkpoint {
+
+class LayerChoice {
+ public:
+  /// `readers_ask_class`: whether readers of what is written leave layers in float that the class
+  /// keeps in float32. `guess`: whether names decide where they leave open what a tensor is.
+  LayerChoice(const Checkpoint& in, const NamePatterns& ignored, bool readers_ask_class,
+              bool guess);
+
+  Treatment of(const TensorEntry& entry);
+  /// The names under which readers may look for a layer that stays in float.
+  std::vector<std::string> kept_names(std::string_view layer) const;
+  /// Linear modules of the class of which the folder has no tensor: tied heads. Readers would make
+  /// quantised layers of them. To be called behind `of` for every tensor.
+  std::vector<std::string> absent() const;
+  /// Throws Error (invalid_argument) where names leave open what a tensor is, unless `guess`.
+  void check(const char* operation) const;
+  /// A line that says what was taken by its name; none where the class is known.
+  std::vector<std::string> notes(const char* operation) const;
+
+ private:
+  Treatment of_known(const Architecture::Found& found, std::string_view layer) const;
+  Treatment of_name(const TensorEntry& entry);
+  bool is_open(const TensorEntry& entry) const;
+
+  const Checkpoint& in_;
+  const ModelClass& model_;
+  const NamePatterns& ignored_;
+  bool readers_ask_class_, guess_;
+  std::set<std::int64_t> table_rows_;  ///< of index tables, by config.json
+  std::set<std::string> there_;        ///< the class's names of what the folder has
+  std::vector<const TensorEntry*> taken_, left_, open_;  ///< by their names alone
+};
+
+}  // namespace octavo::checkpoint

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint/models/model_class.hpp"
+
+#include "checkpoint/models/layout_file.hpp"
+
+namespace octavo::checkpoint {
+
+std::optional<Architecture::Found> ModelClass::find(std::string_view layer) const {
+  return architecture == nullptr ? std::nullopt : architecture->find(layer);
+}
+
+bool ModelClass::is_conv1d(std::string_view layer) const {
+  const auto found = find(layer);
+  return found && found->kind == ModuleKind::conv1d;
+}
+
+bool ModelClass::interleaves(std::string_view stack) const {
+  const auto found = find(stack);
+  return found && found->kind == ModuleKind::interleaved_experts;
+}
+
+ModelClass model_class(std::string_view config, const std::string* layout,
+                       const std::vector<TensorEntry>& tensors) {
+  ModelClass made{.architecture = {}, .model_type = model_type_of(config)};
+  if (layout != nullptr) {
+    made.architecture = std::make_shared<const Architecture>(architecture_of_layout(*layout));
+  } else if (const Architecture* const known = architecture_of(config, tensors)) {
+    made.architecture = {std::shared_ptr<const void>(), known};  // the table's own
+  }
+  return made;
+}
+
+}  // namespace octavo::checkpoint

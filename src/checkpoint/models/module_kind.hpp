@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a tensor of a model is, by the module that holds it.
+#pragma once
+
+#include <cstdint>
+
+namespace octavo::checkpoint {
+
+/// The letters of architectures.inc. The tensor of a module "x" is "x.weight".
+enum class ModuleKind : char {
+  linear = 'L',
+  linear_in_float32 = 'W',  ///< the class keeps it in float32: readers that ask the class leave it
+  kept_linear = 'K',        ///< stays in float by default: a head, a router, a classifier
+  other_linear = 'S',       ///< a subclass of torch.nn.Linear: stays in float
+  conv1d = 'C',             ///< transformers' Conv1D [K, N]
+  embedding = 'E',
+  experts = 'X',              ///< a stack [E, N, K] or [E, K, N], gate before up
+  interleaved_experts = 'I',  ///< a stack whose rows of gate and up alternate
+  expert = 'Z',               ///< a linear layer that loading merges into a stack
+  remade = 'M',               ///< loading merges, splits or turns it: stays in float
+  parameter = 'P',            ///< any other of two or three dimensions
+};
+
+/// Whether the module is a torch.nn.Linear for readers that look for the class.
+constexpr bool is_linear(ModuleKind kind) noexcept {
+  return kind == ModuleKind::linear || kind == ModuleKind::linear_in_float32 ||
+         kind == ModuleKind::kept_linear || kind == ModuleKind::other_linear;
+}
+
+}  // namespace octavo::checkpoint
