@@ -8,6 +8,8 @@
 #include <map>
 #include <utility>
 
+#include "checkpoint/kv_cache.hpp"
+
 namespace octavo::checkpoint {
 namespace {
 
@@ -123,6 +125,8 @@ std::vector<std::string> names(const Json& list, std::string_view property) {
 }
 
 void ConfigReader::read(Json root) {
+  const Json inner = root["quantization"];  // hf_quant_config.json's
+  config_.kv_cache_scheme_ = checkpoint::kv_cache_scheme(inner.is_object() ? inner : root);
   std::string_view name = root["quant_method"].text();
   if (name.empty()) name = unnamed_method(root);
   if (name.empty()) {

@@ -123,8 +123,9 @@ std::string ConvertedConfig::compressed_tensors(const std::string& kept) const {
   add(plain, true, R"("Linear")");
   return fmt::format(
       R"({{"quant_method":"compressed-tensors","format":"{}","quantization_status":"compressed",)"
-      R"("config_groups":{{{}}},"ignore":{}}})",
-      format, groups, kept);
+      R"("config_groups":{{{}}},"ignore":{}{}}})",
+      format, groups, kept,
+      kv_cache_scheme_.empty() ? "" : R"(,"kv_cache_scheme":)" + kv_cache_scheme_);
 }
 
 std::string ConvertedConfig::fp8(const std::string& kept) const {

@@ -22,6 +22,8 @@ class ConvertedConfig {
   /// A layer as the format says it.
   void add(const std::string& layer, const Weight& weight);
   bool empty() const noexcept { return layers_ == 0; }
+  /// How the KV cache is quantised, as compressed-tensors' JSON; empty: not.
+  void set_kv_cache_scheme(std::string scheme) { kv_cache_scheme_ = std::move(scheme); }
   /// Whether some activations are static and others not, which format fp8 cannot say.
   bool mixes_static() const noexcept { return static_layers_ != 0 && static_layers_ != layers_; }
   /// `kept`: linear layers that stay in float. Throws Error (invalid_argument) for what one file of
@@ -40,6 +42,7 @@ class ConvertedConfig {
   };
 
   Format format_;
+  std::string kv_cache_scheme_;
   std::map<std::string, Group> groups_;  ///< by what compressed-tensors says of them
   std::map<std::string, std::vector<std::int64_t>> columns_;
   int static_layers_ = 0, layers_ = 0;

@@ -12,6 +12,8 @@
 #include "checkpoint/convert_layer.hpp"
 #include "checkpoint/float_layers.hpp"
 #include "checkpoint/impl.hpp"
+#include "checkpoint/kv_cache.hpp"
+#include "checkpoint/layer_choice.hpp"
 #include "checkpoint/layer_filter.hpp"
 #include "checkpoint/layer_tensors.hpp"
 #include "checkpoint/loadable.hpp"
@@ -35,7 +37,13 @@ bool is_float_layer(const TensorEntry& entry) {
 class ConvertPlanner {
  public:
   ConvertPlanner(const Checkpoint& in, Format format, bool keep_static)
-      : in_(in), format_(format), keep_static_(keep_static), tensors_(in), config_(format) {}
+      : in_(in),
+        format_(format),
+        keep_static_(keep_static),
+        tensors_(in),
+        ignore_(kConvertFile, Code::invalid_argument, {}),
+        choice_(in, ignore_, format != Format::compressed_tensors, true),
+        config_(format) {}
 
   Plan plan() {
     std::set<const TensorEntry*> whole;
@@ -53,15 +61,15 @@ class ConvertPlanner {
       if (whole.contains(stack.codes)) add_float_stack(file_of(stack.codes), in_, stack, dtype);
     }
     for (const TensorEntry& entry : in_.entries()) {
-      if (!tensors_.is_part(entry) && is_float_layer(entry)) {
-        kept_.emplace_back(*layer_of(entry.name));
-      }
+      if (tensors_.is_part(entry)) continue;
+      choice_.of(entry);
+      if (is_float_layer(entry)) keep(*layer_of(entry.name));
     }
     const std::span<const StoredLayer> layers(tensors_.layers()), alone = tensors_.alone();
     for (const StoredLayer& layer : alone) {
       check_conv1d(layer.name);
       if (stays(layer.name, layer.codes->name)) {
-        kept_.push_back(layer.name);
+        keep(layer.name);
         add_float_layer(file_of(layer.codes), in_, layer, dtype);
       } else {
         add(layer);
@@ -79,6 +87,8 @@ class ConvertPlanner {
              "all of which would be left in float (octavo dequantize)",
              kConvertFile, in_quotes(in_.path()), format_name(format_), tensors_.layers().size());
     }
+    add_declared();
+    carry_kv_cache();
     plan_.config = config_.text(kept_);
     warn();
     return std::move(plan_);
@@ -86,6 +96,47 @@ class ConvertPlanner {
 
  private:
   FilePlan& file_of(const TensorEntry* entry) { return plan_.files[entry->file]; }
+
+  void keep(std::string_view layer) {
+    for (std::string& name : choice_.kept_names(layer)) kept_.push_back(std::move(name));
+  }
+
+  // What the source leaves in float, and heads that no file has: readers look for their names.
+  void add_declared() {
+    for (const StoredLayer& layer : tensors_.layers()) choice_.saw(layer.name);
+    std::vector<std::string> names = choice_.absent();
+    for (std::string& name : in_.impl().config().left_alone()) names.push_back(std::move(name));
+    const std::set<std::string> known(kept_.begin(), kept_.end());
+    for (std::string& name : names) {
+      constexpr std::string_view kExpression = "re:";
+      const bool plain = format_ == Format::compressed_tensors || !name.starts_with(kExpression);
+      if (!plain) name.erase(0, kExpression.size());  // others take expressions as they are
+      if (!known.contains(name) && std::ranges::find(kept_, name) == kept_.end()) {
+        kept_.push_back(std::move(name));
+      }
+    }
+  }
+
+  // Scales of the KV cache were copied; compressed-tensors has its own names for them.
+  void carry_kv_cache() {
+    const std::string& scheme = in_.impl().config().kv_cache_scheme();
+    if (format_ != Format::compressed_tensors) {
+      if (scheme.empty()) return;
+      plan_.warnings.push_back(
+          fmt::format("convert_file: the KV cache's quantisation must be declared in format "
+                      "compressed-tensors; got {}, which has no field for it: its scales are "
+                      "copied, its scheme {} is not",
+                      format_name(format_), scheme));
+      return;
+    }
+    config_.set_kv_cache_scheme(scheme);
+    for (FilePlan& file : plan_.files) {
+      for (const CopyPlan& copied : file.copies) {
+        TensorShape& output = file.outputs[copied.output];
+        output.name = kv_cache_name(output.name);
+      }
+    }
+  }
 
   // A layer of which the format has no form that transformers loads, and quantize_file makes none.
   bool stays(const std::string& layer, const std::string& tensor) {
@@ -140,6 +191,8 @@ class ConvertPlanner {
   Format format_;
   bool keep_static_;
   LayerTensors tensors_;
+  NamePatterns ignore_;  ///< none
+  LayerChoice choice_;
   ConvertedConfig config_;
   LeftInFloat in_float_;
   std::map<std::string, std::vector<std::string>> losses_;  ///< layers by what they lose

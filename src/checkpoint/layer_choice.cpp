@@ -106,6 +106,10 @@ bool LayerChoice::is_open(const TensorEntry& entry) const {
   return table_rows_.contains(entry.shape[0]) && !has_number(entry.name);
 }
 
+void LayerChoice::saw(std::string_view layer) {
+  if (const auto found = model_.find(layer)) there_.insert(found->module);
+}
+
 std::vector<std::string> LayerChoice::kept_names(std::string_view layer) const {
   std::vector<std::string> names{std::string(layer)};
   const auto found = model_.find(layer);
@@ -118,12 +122,27 @@ std::vector<std::string> LayerChoice::kept_names(std::string_view layer) const {
 
 std::vector<std::string> LayerChoice::absent() const {
   std::vector<std::string> names;
-  if (model_.architecture == nullptr) return names;
+  if (model_.architecture == nullptr) {
+    if (has_tied_head()) names.emplace_back("lm_head");
+    return names;
+  }
   for (const auto& [module, kind] : model_.architecture->modules()) {
     const bool one = module.find('*') == std::string::npos;  // of numbered ones a model has some
     if (one && is_linear(kind) && !there_.contains(module)) names.push_back(module);
   }
   return names;
+}
+
+// A head that shares the embeddings' weight is in no file.
+bool LayerChoice::has_tied_head() const {
+  const std::string config = in_.impl().text(kConfigFile).value_or("{}");
+  const std::string_view classes = json_field(config, "architectures").value_or("");
+  const bool has_head = classes.find("CausalLM") != std::string_view::npos ||
+                        classes.find("LMHead") != std::string_view::npos ||
+                        classes.find("ConditionalGeneration") != std::string_view::npos;
+  return has_head && std::ranges::none_of(in_.entries(), [](const TensorEntry& entry) {
+           return entry.name.ends_with("lm_head.weight");
+         });
 }
 
 void LayerChoice::check(const char* operation) const {

@@ -23,10 +23,12 @@ class LayerChoice {
               bool guess);
 
   Treatment of(const TensorEntry& entry);
+  /// The folder has that layer, under whatever names of tensors.
+  void saw(std::string_view layer);
   /// The names under which readers may look for a layer that stays in float.
   std::vector<std::string> kept_names(std::string_view layer) const;
-  /// Linear modules of the class of which the folder has no tensor: tied heads. Readers would make
-  /// quantised layers of them. To be called behind `of` for every tensor.
+  /// Linear modules of which the folder has no tensor: tied heads. Readers would make quantised
+  /// layers of them. To be called behind `of` or `saw` for all that is there.
   std::vector<std::string> absent() const;
   /// Throws Error (invalid_argument) where names leave open what a tensor is, unless `guess`.
   void check(const char* operation) const;
@@ -37,6 +39,7 @@ class LayerChoice {
   Treatment of_known(const Architecture::Found& found, std::string_view layer) const;
   Treatment of_name(const TensorEntry& entry);
   bool is_open(const TensorEntry& entry) const;
+  bool has_tied_head() const;
 
   const Checkpoint& in_;
   const ModelClass& model_;

@@ -53,9 +53,11 @@ LayerList::LayerList(Spelling spelling, std::vector<std::string> names) : spelli
     } else if (spelling == Spelling::wildcards && name.find_first_of("*?[") != std::string::npos) {
       expressions.push_back(expression_of(name));
     } else {
+      all_.push_back(name);
       exact_.insert(std::move(name));
     }
   }
+  all_.insert(all_.end(), expressions.begin(), expressions.end());
   if (!expressions.empty())
     patterns_.emplace("Checkpoint::weight", Code::corrupt_data, expressions);
 }

@@ -27,9 +27,12 @@ class LayerList {
   LayerList(Spelling spelling, std::vector<std::string> names);
   /// Whether that layer is in the list.
   bool contains(std::string_view layer) const;
+  /// The list as compressed-tensors spells it: names, and expressions behind "re:".
+  const std::vector<std::string>& as_patterns() const noexcept { return all_; }
 
  private:
   Spelling spelling_ = Spelling::patterns;
+  std::vector<std::string> all_;
   std::set<std::string, std::less<>> exact_;
   std::optional<NamePatterns> patterns_;
 };

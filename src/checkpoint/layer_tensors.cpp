@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "checkpoint/kv_cache.hpp"
 #include "checkpoint/matrix_place.hpp"
 #include "checkpoint/sentence.hpp"
 #include "octavo/unapplied.hpp"
@@ -13,7 +14,7 @@ namespace {
 /// Of a layer's tensors, what belongs to its weight; what has a dot of its own is a layer inside it
 /// (LoRA), unless it is a part of the weight.
 bool is_of_weight(std::string_view rest) {
-  return rest != "bias" &&
+  return rest != "bias" && !is_of_kv_cache(rest) &&
          (rest.find('.') == std::string_view::npos || rest.starts_with("weight."));
 }
 

@@ -79,7 +79,8 @@ void check_model_folder(const char* operation, const Checkpoint& in, const Layer
   refuse_adapter(operation, in);
   refuse_diffusers(operation, in);
   const TensorEntry* const codes = unknown_codes(in, layers);
-  if (!in.declarations().empty() && (layers.layers().empty() || codes != nullptr)) {
+  const bool declared = !in.folder().empty() && !in.declarations().empty();
+  if (declared && (layers.layers().empty() || codes != nullptr)) {
     in.impl().config().check_method();
     refuse(Code::unsupported,
            "{}: {} must declare a quantisation whose layers are known; got {} known layers{}",

@@ -76,6 +76,12 @@ class QuantizationConfig {
   LayerConfig layer(std::string_view name) const;
   /// Throws Error (unsupported) where the declared method is not read at all.
   void check_method() const;
+  /// The layers that are declared to stay in float, as compressed-tensors spells them.
+  std::vector<std::string> left_alone() const {
+    return left_alone_ ? left_alone_->as_patterns() : std::vector<std::string>();
+  }
+  /// What is declared of the KV cache, as compressed-tensors' JSON; empty: nothing.
+  const std::string& kv_cache_scheme() const noexcept { return kv_cache_scheme_; }
 
  private:
   friend class ConfigReader;
@@ -93,6 +99,7 @@ class QuantizationConfig {
   std::size_t group_of_all_ = 0;  ///< the group that any layer fits; groups_.size(): none
   std::map<std::string, std::size_t, std::less<>> group_of_name_;  ///< layers by their own names
   std::optional<LayerList> left_alone_;
+  std::string kv_cache_scheme_;
   std::map<std::string, std::vector<std::int64_t>, std::less<>> outlier_columns_;  ///< by layer
 };
 

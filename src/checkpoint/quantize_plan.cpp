@@ -37,7 +37,6 @@ class QuantizePlanner {
         recipe_(recipe_of(kQuantize, options.scheme)),
         options_(options),
         stored_(in),
-        config_(in.impl().text(kConfigFile).value_or("{}")),
         model_(in.impl().model()),
         calibration_(calibration_of(recipe_, options)),
         ignore_(kQuantize, Code::invalid_argument, options.ignore),
@@ -57,7 +56,8 @@ class QuantizePlanner {
     choice_.check(kQuantize);
     check_ignored();
     refuse_nothing();
-    add_absent();
+    for (const StoredLayer& layer : stored_.layers()) choice_.saw(layer.name);
+    for (std::string& name : choice_.absent()) kept_.push_back(std::move(name));
     if (calibration_ != nullptr) {
       calibrate(plan_, in_, calibration_, options_);
     }
@@ -173,23 +173,6 @@ class QuantizePlanner {
     for (std::string& name : choice_.kept_names(layer)) kept_.push_back(std::move(name));
   }
 
-  // A head that shares the embeddings' weight is in no file, and other programs would make a
-  // quantised layer of it.
-  void add_absent() {
-    for (std::string& name : choice_.absent()) kept_.push_back(std::move(name));
-    if (model_.architecture == nullptr && has_tied_head()) kept_.emplace_back("lm_head");
-  }
-
-  bool has_tied_head() const {
-    const std::string_view classes = json_field(config_, "architectures").value_or("");
-    const bool has_head = classes.find("CausalLM") != std::string_view::npos ||
-                          classes.find("LMHead") != std::string_view::npos ||
-                          classes.find("ConditionalGeneration") != std::string_view::npos;
-    return has_head && std::ranges::none_of(in_.entries(), [](const TensorEntry& entry) {
-             return entry.name.ends_with("lm_head.weight");
-           });
-  }
-
   // transformers loads folders.
   bool sizes_fit(std::int64_t n, std::int64_t k) const {
     return recipe_.grid.rows != kBlock || in_.folder().empty() || blocks_fit(n, k);
@@ -262,7 +245,7 @@ class QuantizePlanner {
         !goes_in_blocks(entry.name, layers[0].at.n, layers[0].at.k)) {
       return false;
     }
-    if (model_.architecture == nullptr && cut_ == nullptr &&
+    if (!model_.find(entry.name) && cut_ == nullptr &&
         (layers[0].at.column_step != 1 || layers[0].rows.step != 1)) {
       cut_ = &entry;
     }
@@ -274,7 +257,7 @@ class QuantizePlanner {
 
   // Experts that the class keeps in one tensor: transformers makes no experts of layers apart.
   bool stays_whole(const TensorEntry& entry, const std::string& layer) const {
-    if (model_.architecture == nullptr || options_.experts == Experts::separate) return false;
+    if (!model_.find(entry.name) || options_.experts == Experts::separate) return false;
     const auto apart = model_.find(layer);
     if (apart && apart->kind == ModuleKind::expert) return false;
     if (options_.experts == Experts::in_float) return true;
@@ -388,7 +371,6 @@ class QuantizePlanner {
   const Recipe& recipe_;
   const QuantizeFileOptions& options_;
   LayerTensors stored_;  ///< layers that are quantised already
-  std::string config_;   ///< config.json
   const ModelClass& model_;
   std::shared_ptr<const Calibration> calibration_;  ///< null: none
   bool packed_ = false, plain_ = false;  ///< whether layers are packed, whether others are not

@@ -98,10 +98,10 @@ bool Architecture::passes_over(std::string_view tensor) const {
   });
 }
 
-bool Architecture::merges_experts() const {
+bool Architecture::interleaves_experts() const {
   bool any = false;
-  trees->each(file_tree, [&](const std::string&, ModuleKind kind) {
-    any = any || kind == ModuleKind::expert;
+  trees->each(module_tree, [&](const std::string&, ModuleKind kind) {
+    any = any || kind == ModuleKind::interleaved_experts;
   });
   return any;
 }

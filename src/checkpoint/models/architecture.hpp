@@ -41,8 +41,8 @@ class Architecture {
   std::vector<std::pair<std::string, ModuleKind>> modules() const;
   /// Whether the class passes over a tensor that its model has no place for.
   bool passes_over(std::string_view tensor) const;
-  /// Whether the class has experts in stacks whose parts lie apart in its files.
-  bool merges_experts() const;
+  /// Whether the class has stacks of experts whose rows of gate and up alternate.
+  bool interleaves_experts() const;
 
   std::string name;        ///< "LlamaForCausalLM"
   std::string model_type;  ///< "llama"

@@ -15,8 +15,9 @@ bool ModelClass::is_conv1d(std::string_view layer) const {
 }
 
 bool ModelClass::interleaves(std::string_view stack) const {
-  const auto found = find(stack);
-  return found && found->kind == ModuleKind::interleaved_experts;
+  if (architecture == nullptr) return false;
+  if (const auto found = find(stack)) return found->kind == ModuleKind::interleaved_experts;
+  return architecture->interleaves_experts();
 }
 
 ModelClass model_class(std::string_view config, const std::string* layout,
