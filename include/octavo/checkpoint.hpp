@@ -125,6 +125,11 @@ OCTAVO_API Checkpoint open_checkpoint(const std::string& path, const std::string
 /// the folder. quantize_file, convert_file and dequantize_file refuse such a folder.
 OCTAVO_API std::vector<std::string> missing_parts(const Checkpoint& model);
 
+/// Where an index and its files disagree, a sentence each. The index is the authority, as in
+/// transformers: what it gives to a file counts. quantize_file, convert_file and dequantize_file
+/// warn of it.
+OCTAVO_API std::vector<std::string> index_findings(const Checkpoint& model);
+
 /// Weights of layers that read the same activations (query, key and value; gate and up), stacked
 /// along N into one. Nothing is lost: a scale that covered a whole shard is repeated for each of
 /// its rows, blocks are cut where shards meet inside one. Static activation scales become one that

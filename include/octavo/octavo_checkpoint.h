@@ -135,6 +135,13 @@ typedef struct octavo_outlier_columns {
   int64_t count;
 } octavo_outlier_columns;
 
+/* Experts that a model's class keeps in one tensor, of which transformers loads no 8-bit form. */
+typedef enum octavo_experts {
+  OCTAVO_EXPERTS_AS_LOADED = 0, /* refused */
+  OCTAVO_EXPERTS_IN_FLOAT = 1,
+  OCTAVO_EXPERTS_SEPARATE = 2 /* a layer for each: Octavo and vLLM read the file */
+} octavo_experts;
+
 typedef struct octavo_quantize_file_options {
   size_t struct_size;
   int64_t scheme;
@@ -148,6 +155,10 @@ typedef struct octavo_quantize_file_options {
   int64_t has_outlier_threshold; /* 0: LLM.int8()'s threshold is 6 */
   double outlier_threshold; /* columns with |a| >= it stay in float, too; 0: only those listed */
   int64_t whole_columns;    /* 1: all of an outlier column stays out of row statistics */
+  const char*
+      layout;      /* a file that says what the modules of a model of one's own are; NULL: none */
+  int64_t guess;   /* 1: names decide what tensors of a model of no known class are */
+  int64_t experts; /* octavo_experts */
 } octavo_quantize_file_options;
 OCTAVO_INIT_FUNCTION_(octavo_quantize_file_options);
 

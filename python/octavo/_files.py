@@ -7,7 +7,7 @@ from typing import Mapping, Sequence
 
 from . import _octavo
 from ._octavo import QuantizeEstimate, QuantizeReport
-from ._typing import DTypeLike, Format, Progress, Scheme
+from ._typing import DTypeLike, Experts, Format, Progress, Scheme
 
 
 def warn_of(sentences: Sequence[str]) -> None:
@@ -20,11 +20,15 @@ def _lists(outlier_columns: Mapping[str, Sequence[int]] | None) -> dict[str, lis
     return {layer: [int(column) for column in columns] for layer, columns in (outlier_columns or {}).items()}
 
 
+def _path(path: str | os.PathLike[str] | None) -> str:
+    return "" if path is None else os.fspath(path)
+
+
 def _calibration(path: str | os.PathLike[str] | None, smoothquant: bool | float, gptq: bool, damp: float | None,
                  static_scales: bool) -> tuple[str, bool, float | None, bool, float | None, bool]:
     """The arguments of a calibration as the binding takes them."""
     alpha = None if isinstance(smoothquant, bool) else float(smoothquant)
-    return ("" if path is None else os.fspath(path), alpha is not None or bool(smoothquant), alpha, gptq, damp,
+    return (_path(path), alpha is not None or bool(smoothquant), alpha, gptq, damp,
             static_scales)
 
 
@@ -35,7 +39,8 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
                   threshold: float | None = None, whole_columns: bool = False, threads: int = 0,
                   requantize: bool = False, calibration: str | os.PathLike[str] | None = None,
                   smoothquant: bool | float = False, gptq: bool = False, damp: float | None = None,
-                  static_scales: bool = False) -> QuantizeReport:
+                  static_scales: bool = False, layout: str | os.PathLike[str] | None = None, guess: bool = False,
+                  experts: Experts = "as-loaded") -> QuantizeReport:
     """Quantises every linear layer's weight [N, K] of a safetensors file, or of a model's folder
     (Hugging Face's layout, sharded or not), and copies the rest.
 
@@ -63,6 +68,13 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
             (calibrate(..., hessian=True)). Needs LAPACK (apt-get install libopenblas0) and 8 K^2 bytes.
         damp: GPTQ: what is added to a Hessian's diagonal, in units of its mean. None: 0.01.
         static_scales: "int8-dynamic" and "fp8-dynamic": one static scale for a layer's activations.
+        layout: a JSON file that says what the modules of a model of your own are (docs/checkpoints.md).
+            None: the table of transformers' classes says it, by config.json.
+        guess: take tensors of a model whose class is not known by their names, where these leave open
+            whether they are linear layers. Without it the model is refused.
+        experts: of a class that keeps them in one tensor, of which transformers loads no 8-bit form:
+            "float" (they stay), "separate" (a layer for each: Octavo and vLLM load the folder) or
+            "as-loaded" (they are refused).
 
     Returns: octavo.QuantizeReport. Raises: ValueError (an unknown scheme, a layer to be ignored that
         is not there, outlier columns of a layer that is not quantised, a checkpoint that is quantised
@@ -73,7 +85,8 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
     report = _octavo.quantize_file(os.fspath(input), os.fspath(output), scheme, list(ignore), progress,
                                    outlier_columns=_lists(outlier_columns), threshold=threshold,
                                    whole_columns=whole_columns, threads=threads, requantize=requantize,
-                                   calibration=_calibration(calibration, smoothquant, gptq, damp, static_scales))
+                                   calibration=_calibration(calibration, smoothquant, gptq, damp, static_scales),
+                                   model=(_path(layout), guess, experts))
     warn_of(report.warnings)
     return report
 
@@ -84,7 +97,8 @@ def estimate_quantization(input: str | os.PathLike[str], scheme: Scheme = "int8-
                           threshold: float | None = None, whole_columns: bool = False, threads: int = 0,
                           requantize: bool = False, calibration: str | os.PathLike[str] | None = None,
                           smoothquant: bool | float = False, gptq: bool = False, damp: float | None = None,
-                          static_scales: bool = False) -> QuantizeEstimate:
+                          static_scales: bool = False, layout: str | os.PathLike[str] | None = None,
+                          guess: bool = False, experts: Experts = "as-loaded") -> QuantizeEstimate:
     """Plans quantize_file and writes nothing. Arguments are quantize_file's.
 
     Returns: octavo.QuantizeEstimate: sizes and memory in bytes, time in seconds, and the warnings, of
@@ -93,11 +107,13 @@ def estimate_quantization(input: str | os.PathLike[str], scheme: Scheme = "int8-
     return _octavo.estimate_quantization(os.fspath(input), scheme, list(ignore),
                                          outlier_columns=_lists(outlier_columns), threshold=threshold,
                                          whole_columns=whole_columns, threads=threads, requantize=requantize,
-                                         calibration=_calibration(calibration, smoothquant, gptq, damp, static_scales))
+                                         calibration=_calibration(calibration, smoothquant, gptq, damp, static_scales),
+                                         model=(_path(layout), guess, experts))
 
 
 def convert_file(input: str | os.PathLike[str], output: str | os.PathLike[str], format: Format,
-                 progress: Progress | None = None, *, threads: int = 0) -> QuantizeReport:
+                 progress: Progress | None = None, *, threads: int = 0,
+                 layout: str | os.PathLike[str] | None = None) -> QuantizeReport:
     """Writes the quantised layers of a file or folder, of any dialect, in the terms of a format.
 
     Codes [N, K] and scales that the format can say stay as they are, bit for bit.
@@ -105,30 +121,32 @@ def convert_file(input: str | os.PathLike[str], output: str | os.PathLike[str], 
     Args:
         format: "compressed-tensors" (int8 and fp8 of every granularity), "fp8" (vLLM's: one scale for
             each layer), "fp8-block" (blocks of 128 x 128) or "bitsandbytes" (int8 rows).
-        progress, threads: as quantize_file's.
+        progress, threads, layout: as quantize_file's.
 
     Returns: octavo.QuantizeReport. Raises: ValueError (an unknown format, no quantised layer),
         FileNotFoundError, OSError, RuntimeError. Warns (UserWarning) of how many layers lose what.
     """
-    report = _octavo.convert_file(os.fspath(input), os.fspath(output), format, progress, threads=threads)
+    report = _octavo.convert_file(os.fspath(input), os.fspath(output), format, progress, threads=threads,
+                                  layout=_path(layout))
     warn_of(report.warnings)
     return report
 
 
 def dequantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
                     dtype: DTypeLike | None = None, progress: Progress | None = None, *,
-                    threads: int = 0) -> QuantizeReport:
+                    threads: int = 0, layout: str | os.PathLike[str] | None = None) -> QuantizeReport:
     """Writes every quantised layer of a file or folder, of any dialect, as the float matrix [N, K] that
     it stands for, and copies the rest.
 
     Args:
         dtype: float32, bfloat16 or float16. None: what config.json says that the model had, else
             bfloat16.
-        progress, threads: as quantize_file's.
+        progress, threads, layout: as quantize_file's.
 
     Returns: octavo.QuantizeReport. Raises: ValueError (another type, no quantised layer),
         FileNotFoundError, OSError, RuntimeError.
     """
-    report = _octavo.dequantize_file(os.fspath(input), os.fspath(output), dtype, progress, threads=threads)
+    report = _octavo.dequantize_file(os.fspath(input), os.fspath(output), dtype, progress, threads=threads,
+                                     layout=_path(layout))
     warn_of(report.warnings)
     return report

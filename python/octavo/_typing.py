@@ -55,6 +55,7 @@ Scheme: TypeAlias = Literal["int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int
                             "bitsandbytes"]
 # Schemes of a layer that stores codes and their scales.
 StoredScheme: TypeAlias = Literal["int8-dynamic", "fp8-dynamic", "fp8-block"]
+Experts: TypeAlias = Literal["as-loaded", "float", "separate"]
 Format: TypeAlias = Literal["compressed-tensors", "fp8", "fp8-block", "bitsandbytes"]
 Progress: TypeAlias = Callable[[int, int], object]  # (done bytes, total bytes)
 TensorList: TypeAlias = Sequence[Union[Tensor, None]]

@@ -62,6 +62,18 @@ std::function<void(std::int64_t, std::int64_t)> progress_of(const nb::object& pr
 using CalibrationArguments =
     std::tuple<std::string, bool, std::optional<double>, bool, std::optional<double>, bool>;
 
+/// layout, guess, experts of octavo.quantize_file.
+using ModelArguments = std::tuple<std::string, bool, std::string>;
+
+Experts parse_experts(const char* operation, const std::string& text) {
+  if (text == "as-loaded") return Experts::as_loaded;
+  if (text == "float") return Experts::in_float;
+  if (text == "separate") return Experts::separate;
+  raise(Code::invalid_argument, std::string(operation) +
+                                    ": experts must be as-loaded, float or separate; got '" + text +
+                                    "'");
+}
+
 struct QuantizeArguments {
   const std::string& scheme;
   std::vector<std::string> ignore;
@@ -71,6 +83,7 @@ struct QuantizeArguments {
   bool requantize;
   int threads;
   CalibrationArguments calibration;
+  ModelArguments model;
 };
 
 QuantizeFileOptions options_of(const char* operation, QuantizeArguments a) {
@@ -84,6 +97,9 @@ QuantizeFileOptions options_of(const char* operation, QuantizeArguments a) {
   o.threads = parse_threads(operation, a.threads);
   std::tie(o.calibration, o.smoothquant, o.smooth_alpha, o.gptq, o.damp, o.static_scales) =
       std::move(a.calibration);
+  o.layout = std::get<0>(a.model);
+  o.guess = std::get<1>(a.model);
+  o.experts = parse_experts(operation, std::get<2>(a.model));
   return o;
 }
 
@@ -91,10 +107,11 @@ QuantizeReport quantize_file_with(const std::string& in, const std::string& out,
                                   const std::string& scheme, std::vector<std::string> ignore,
                                   const nb::object& progress, OutlierLists outlier_columns,
                                   std::optional<float> threshold, bool whole_columns, int threads,
-                                  bool requantize, const CalibrationArguments& calibration) {
+                                  bool requantize, const CalibrationArguments& calibration,
+                                  const ModelArguments& model) {
   QuantizeFileOptions o =
       options_of("quantize_file", {scheme, std::move(ignore), std::move(outlier_columns), threshold,
-                                   whole_columns, requantize, threads, calibration});
+                                   whole_columns, requantize, threads, calibration, model});
   o.progress = progress_of(progress);
   return with_file([&] { return quantize_file(in, out, o); });
 }
@@ -102,17 +119,19 @@ QuantizeReport quantize_file_with(const std::string& in, const std::string& out,
 QuantizeEstimate estimate_with(const std::string& in, const std::string& scheme,
                                std::vector<std::string> ignore, OutlierLists outlier_columns,
                                std::optional<float> threshold, bool whole_columns, int threads,
-                               bool requantize, const CalibrationArguments& calibration) {
+                               bool requantize, const CalibrationArguments& calibration,
+                               const ModelArguments& model) {
   const QuantizeFileOptions o = options_of(
       "estimate_quantization", {scheme, std::move(ignore), std::move(outlier_columns), threshold,
-                                whole_columns, requantize, threads, calibration});
+                                whole_columns, requantize, threads, calibration, model});
   return with_file([&] { return estimate_quantization(in, o); });
 }
 
 QuantizeReport convert_file_with(const std::string& in, const std::string& out,
-                                 const std::string& format, const nb::object& progress,
-                                 int threads) {
+                                 const std::string& format, const nb::object& progress, int threads,
+                                 const std::string& layout) {
   ConvertFileOptions o;
+  o.layout = layout;
   o.format = parse_format(format);
   o.threads = parse_threads("convert_file", threads);
   o.progress = progress_of(progress);
@@ -120,8 +139,10 @@ QuantizeReport convert_file_with(const std::string& in, const std::string& out,
 }
 
 QuantizeReport dequantize_file_with(const std::string& in, const std::string& out, nb::handle dtype,
-                                    const nb::object& progress, int threads) {
+                                    const nb::object& progress, int threads,
+                                    const std::string& layout) {
   DequantizeFileOptions o;
+  o.layout = layout;
   o.dtype = dtype_argument(dtype, "dequantize_file", "dtype");
   o.threads = parse_threads("dequantize_file", threads);
   o.progress = progress_of(progress);
@@ -175,19 +196,23 @@ void bind_files(nb::module_& m) {
         nb::arg("progress").none() = nb::none(), nb::kw_only(),
         nb::arg("outlier_columns") = OutlierLists{}, nb::arg("threshold").none() = nb::none(),
         nb::arg("whole_columns") = false, nb::arg("threads") = 0, nb::arg("requantize") = false,
-        nb::arg("calibration") = CalibrationArguments{}, "See octavo.quantize_file.");
+        nb::arg("calibration") = CalibrationArguments{},
+        nb::arg("model") = ModelArguments{"", false, "as-loaded"}, "See octavo.quantize_file.");
   m.def("estimate_quantization", estimate_with, nb::arg("input"),
         nb::arg("scheme") = "int8-dynamic", nb::arg("ignore") = std::vector<std::string>{},
         nb::kw_only(), nb::arg("outlier_columns") = OutlierLists{},
         nb::arg("threshold").none() = nb::none(), nb::arg("whole_columns") = false,
         nb::arg("threads") = 0, nb::arg("requantize") = false,
-        nb::arg("calibration") = CalibrationArguments{}, "See octavo.estimate_quantization.");
+        nb::arg("calibration") = CalibrationArguments{},
+        nb::arg("model") = ModelArguments{"", false, "as-loaded"},
+        "See octavo.estimate_quantization.");
   m.def("convert_file", convert_file_with, nb::arg("input"), nb::arg("output"), nb::arg("format"),
         nb::arg("progress").none() = nb::none(), nb::kw_only(), nb::arg("threads") = 0,
-        "See octavo.convert_file.");
+        nb::arg("layout") = "", "See octavo.convert_file.");
   m.def("dequantize_file", dequantize_file_with, nb::arg("input"), nb::arg("output"),
         nb::arg("dtype").none() = nb::none(), nb::arg("progress").none() = nb::none(),
-        nb::kw_only(), nb::arg("threads") = 0, "See octavo.dequantize_file.");
+        nb::kw_only(), nb::arg("threads") = 0, nb::arg("layout") = "",
+        "See octavo.dequantize_file.");
 }
 
 }  // namespace octavo::python

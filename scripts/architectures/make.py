@@ -14,7 +14,7 @@ import transformers
 
 from classes import model_classes, on_meta
 from kinds import KINDS, parameters
-from names import moves, pair, shortened, stored, ties
+from names import moves, pair, shortened, starred, stored, ties
 from table import Trees, tree_of
 
 OUT = Path(__file__).parents[2] / "src/checkpoint/models/architectures.inc"
@@ -33,8 +33,9 @@ class Rows:
         if not modules:
             return
         tied = ties(model)
-        for shared in {name for names in tied for name in names if modules.get(name, "E") in "LW"}:
-            modules[shared] = "K"  # readers tie weights and not their scales
+        shared = {starred(name) for names in tied for name in names}
+        modules = {name: "K" if kind in "LW" and starred(name) in shared else kind  # readers tie weights, not scales
+                   for name, kind in modules.items()}
         files = stored(model, modules)
         row = [type(model).__name__, str(self._trees.number(tree_of(modules)))]
         if files:

@@ -46,7 +46,7 @@ def stored(model: torch.nn.Module, kinds: Mapping[str, str]) -> dict[str, Stored
 
 def moves(found: Mapping[str, Stored]) -> dict[str, str]:
     """Prefixes of files by the class's, dotted, numbers as "*": the shortest that hold for all that they begin."""
-    pairs = {_starred(name): _starred(stored.module) for name, stored in found.items() if stored.kind not in "ZM"}
+    pairs = {starred(name): starred(stored.module) for name, stored in found.items() if stored.kind not in "ZM"}
     result: dict[str, str] = {}
     for name, module in sorted(pairs.items()):
         if moved(name, result) != module:
@@ -74,7 +74,7 @@ def ties(model: torch.nn.Module) -> set[tuple[str, str]]:
 
 def shortened(pairs: Iterable[tuple[str, str]], modules: Mapping[str, str]) -> list[tuple[str, str]]:
     """Ties of modules that the class has, numbers as "*", without what names of both end in."""
-    return sorted({_without_tail(_starred(a), _starred(b)) for a, b in pairs if a in modules})
+    return sorted({_without_tail(starred(a), starred(b)) for a, b in pairs if a in modules})
 
 
 def _without_tail(a, b):
@@ -110,5 +110,6 @@ def _shortest(name, module, pairs):
     return name, module
 
 
-def _starred(name):
+def starred(name: str) -> str:
+    """The name with "*" for its numbers."""
     return ".".join("*" if part.isdigit() else part for part in name.split("."))

@@ -18,6 +18,7 @@ constexpr const char* kFile = "quantize_file";
 
 constexpr std::array kSchemes{octavo::Scheme::int8_dynamic, octavo::Scheme::fp8_dynamic,
                               octavo::Scheme::fp8_block, octavo::Scheme::llm_int8};
+static_assert(OCTAVO_EXPERTS_SEPARATE == static_cast<int>(octavo::Experts::separate));
 static_assert(OCTAVO_LLM_INT8 == static_cast<int>(octavo::Scheme::llm_int8));
 
 octavo::Scheme scheme_from(const Place& place, std::int64_t scheme) {
@@ -121,6 +122,9 @@ octavo_code octavo_quantize_file(const char* in, const char* out,
     o.outlier_columns = outlier_lists(c);
     if (c.has_outlier_threshold != 0) o.outlier_threshold = static_cast<float>(c.outlier_threshold);
     o.whole_columns = c.whole_columns != 0;
+    if (c.layout != nullptr) o.layout = c.layout;
+    o.guess = c.guess != 0;
+    o.experts = enum_from(place.of("experts"), c.experts, octavo::Experts::separate);
     if (c.progress != nullptr) {
       o.progress = [progress = c.progress, user = c.user](std::int64_t done, std::int64_t total) {
         progress(user, done, total);

@@ -104,6 +104,26 @@ std::string other_weights(const std::string& folder) {
   return "none";
 }
 
+/// An index beside model.safetensors: of itself, or of other files, which are not read.
+void check_index_beside(Layout& layout, std::string_view index) {
+  Layout other{.folder = layout.folder, .beside = layout.beside, .index = std::string(index)};
+  try {
+    read_index(other);
+  } catch (const Error& error) {
+    layout.findings.push_back(error.what());
+    return;
+  }
+  if (other.files == layout.files) {
+    layout.index = std::move(other.index);
+    layout.file_of = std::move(other.file_of);
+    return;
+  }
+  layout.findings.push_back(
+      fmt::format("open_checkpoint: folder {} must hold {} or {}; got both, of which the first is "
+                  "read",
+                  in_quotes(layout.folder), in_quotes(layout.files[0]), in_quotes(index)));
+}
+
 void find_in_folder(Layout& layout) {
   const std::vector<std::string> weights = names_with(layout.folder, kWeights);
   const std::vector<std::string> indices = names_with(layout.folder, kIndexSuffix);
@@ -111,15 +131,9 @@ void find_in_folder(Layout& layout) {
                              kModelIndex = "model.safetensors.index.json";
   const bool model = std::ranges::binary_search(weights, kModel);
   const bool model_index = std::ranges::binary_search(indices, kModelIndex);
-  if (model && model_index) {
-    refuse(
-        Code::corrupt_data,
-        "open_checkpoint: folder {} must hold {} or {}; got both: remove the one that is old, or "
-        "name one",
-        in_quotes(layout.folder), kModel, kModelIndex);
-  }
-  if (model) {
+  if (model) {  // which transformers reads, whatever an index beside it says
     layout.files = {std::string(kModel)};
+    if (model_index) check_index_beside(layout, kModelIndex);
   } else if (model_index || indices.size() == 1) {
     layout.index = model_index ? std::string(kModelIndex) : indices[0];
     read_index(layout);
@@ -135,6 +149,19 @@ void find_in_folder(Layout& layout) {
            in_quotes(layout.folder), weights.size(), indices.size());
   }
 }
+
+/// Tensors on which an index and its files do not agree.
+struct Disagreement {
+  std::size_t count = 0;
+  std::string tensor, file;  ///< the first
+
+  void add(std::string_view name, std::string_view where) {
+    if (count++ == 0) {
+      tensor = name;
+      file = where;
+    }
+  }
+};
 
 }  // namespace
 
@@ -159,32 +186,45 @@ Layout layout_of(const std::string& path) {
   return layout;
 }
 
-void check_index(const Layout& layout, const std::vector<TensorEntry>& entries) {
-  if (layout.index.empty()) return;
-  std::size_t known = 0;
-  for (const TensorEntry& entry : entries) {
-    const auto said = layout.file_of.find(entry.name);
-    const std::string& file = layout.files[entry.file];
-    if (said == layout.file_of.end()) {
-      refuse_index(joined(layout.beside, layout.index), "name every tensor of its files",
-                   fmt::format("tensor {} of {} unnamed", in_quotes(entry.name), in_quotes(file)));
+std::vector<std::string> settle(const Layout& layout, std::vector<TensorEntry>& entries) {
+  std::vector<std::string> findings;
+  if (layout.index.empty()) return findings;
+  const std::string index = in_quotes(joined(layout.beside, layout.index));
+  Disagreement stale, unnamed, nowhere;
+  std::map<std::string_view, std::size_t> last;  // of each name, the entry that counts
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const std::string& file = layout.files[entries[i].file];
+    const auto said = layout.file_of.find(entries[i].name);
+    if (said == layout.file_of.end()) unnamed.add(entries[i].name, file);
+    if (said != layout.file_of.end() && said->second != file) {
+      stale.add(entries[i].name, file);
+    } else if (!last.emplace(entries[i].name, i).second) {
+      last[entries[i].name] = i;
+      stale.add(entries[i].name, file);
     }
-    if (said->second != file) {
-      refuse_index(joined(layout.beside, layout.index), "name the file that a tensor is in",
-                   fmt::format("{} for tensor {} of {}", in_quotes(said->second),
-                               in_quotes(entry.name), in_quotes(file)));
-    }
-    ++known;
   }
-  if (known == layout.file_of.size()) return;
-  std::set<std::string_view> there;
-  for (const TensorEntry& entry : entries) there.insert(entry.name);
   for (const auto& [tensor, file] : layout.file_of) {
-    if (there.contains(tensor)) continue;
-    refuse_index(
-        joined(layout.beside, layout.index), "name tensors that are in their files",
-        fmt::format("tensor {}, which {} does not hold", in_quotes(tensor), in_quotes(file)));
+    if (!last.contains(tensor)) nowhere.add(tensor, file);
   }
+  const auto tell = [&](const Disagreement& found, const char* rule, const char* what) {
+    if (found.count == 0) return;
+    findings.push_back(fmt::format(
+        "open_checkpoint: index {} must {}; got {} tensors {}, the first "
+        "{} in {}",
+        index, rule, found.count, what, in_quotes(found.tensor), in_quotes(found.file)));
+  };
+  tell(stale, "name the file that a tensor is in",
+       "in files that it does not name for them, which "
+       "are passed over");
+  tell(unnamed, "name every tensor of its files", "that it does not name, which are read");
+  tell(nowhere, "name tensors that are in their files", "that are nowhere");
+  std::vector<TensorEntry> kept;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const auto counts = last.find(entries[i].name);
+    if (counts != last.end() && counts->second == i) kept.push_back(entries[i]);
+  }
+  entries = std::move(kept);
+  return findings;
 }
 
 std::optional<std::string> small_text(const std::string& path, std::size_t most_bytes) {

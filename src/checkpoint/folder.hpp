@@ -18,11 +18,12 @@ inline constexpr std::string_view kIndexSuffix = ".safetensors.index.json";
 
 /// Which files a checkpoint is made of.
 struct Layout {
-  std::string folder;              ///< of a folder: its path; else empty
-  std::string beside;              ///< the folder that all files lie in
-  std::vector<std::string> files;  ///< without their folder; sorted where an index names them
-  std::string index;               ///< the index file without its folder; empty: none
-  std::map<std::string, std::string, std::less<>> file_of;  ///< by tensor, as the index says
+  std::string folder;                ///< of a folder: its path; else empty
+  std::string beside;                ///< the folder that all files lie in
+  std::vector<std::string> files{};  ///< without their folder; sorted where an index names them
+  std::string index{};               ///< the index file without its folder; empty: none
+  std::map<std::string, std::string, std::less<>> file_of{};  ///< by tensor, as the index says
+  std::vector<std::string> findings{};  ///< sentences: what in the folder is passed over
 };
 
 /// The layout of a file, an index (*.safetensors.index.json) or a folder. A folder has an index or
@@ -30,9 +31,10 @@ struct Layout {
 /// untrusted: they have to be names, not paths. Throws Error: unavailable, io, corrupt_data.
 Layout layout_of(const std::string& path);
 
-/// Whether the index names each tensor of the files, and nothing else. `header` has the entries of
-/// all files. Throws Error (corrupt_data) naming tensor and file.
-void check_index(const Layout& layout, const std::vector<TensorEntry>& entries);
+/// Takes out of `entries`, which are those of all files, what the index gives to another file: the
+/// index is the authority, as in transformers. Of a tensor that it does not name, the last file's
+/// counts. Returns a sentence for each way in which index and files disagree.
+std::vector<std::string> settle(const Layout& layout, std::vector<TensorEntry>& entries);
 
 /// The text of a file of at most `most_bytes`; nothing where there is none. Throws Error (io,
 /// corrupt_data: a longer one).

@@ -52,6 +52,7 @@ struct Checkpoint::Impl {
   std::vector<CheckpointFile> files;
   checkpoint::Header header;  ///< of all files as if they were one
   std::vector<Declaration> declarations;
+  std::vector<std::string> findings;  ///< where index and files disagree
 
  private:
   void add_file(const std::string& name, checkpoint::Header read);

@@ -42,6 +42,16 @@ bool has_number(std::string_view name) {
   return false;
 }
 
+/// "re:" and an expression of the names that "*" for numbers stands for.
+std::string numbered_names(std::string_view stars) {
+  std::string expression = "re:^";
+  for (const char c : stars) {
+    if (c == '.') expression += '\\';
+    expression += c == '*' ? std::string("\\d+") : std::string(1, c);
+  }
+  return expression + '$';
+}
+
 std::string first_of(const std::vector<const TensorEntry*>& entries) {
   return entries.empty() ? "" : fmt::format(", the first {}", in_quotes(entries[0]->name));
 }
@@ -127,8 +137,12 @@ std::vector<std::string> LayerChoice::absent() const {
     return names;
   }
   for (const auto& [module, kind] : model_.architecture->modules()) {
-    const bool one = module.find('*') == std::string::npos;  // of numbered ones a model has some
-    if (one && is_linear(kind) && !there_.contains(module)) names.push_back(module);
+    if (!is_linear(kind)) continue;
+    if (module.find('*') == std::string::npos) {
+      if (!there_.contains(module)) names.push_back(module);
+    } else if (model_.architecture->is_tied(module)) {  // of other numbered ones a model has some
+      names.push_back(numbered_names(module));
+    }
   }
   return names;
 }

@@ -45,6 +45,8 @@ std::vector<std::string> missing_parts(const Checkpoint& model) {
   return all;
 }
 
+std::vector<std::string> index_findings(const Checkpoint& model) { return model.impl().findings; }
+
 namespace checkpoint {
 
 Checkpoint open_whole(const char* operation, const std::string& path,

@@ -57,7 +57,7 @@ class QuantizePlanner {
     check_ignored();
     refuse_nothing();
     for (const StoredLayer& layer : stored_.layers()) choice_.saw(layer.name);
-    for (std::string& name : choice_.absent()) kept_.push_back(std::move(name));
+    for (std::string& name : choice_.absent()) kept_.push_back(spelled(std::move(name)));
     if (calibration_ != nullptr) {
       calibrate(plan_, in_, calibration_, options_);
     }
@@ -167,6 +167,13 @@ class QuantizePlanner {
   void add_format(FilePlan& file, const std::string& layer) const {
     if (!recipe_.bitsandbytes) return;
     file.constants.push_back({file.add({layer + ".weight_format", "U8", {}}), {std::byte{0}}});
+  }
+
+  // compressed-tensors marks expressions; the others take each name as one.
+  std::string spelled(std::string name) const {
+    constexpr std::string_view kExpression = "re:";
+    const bool marked = !recipe_.bitsandbytes && recipe_.grid.rows != kBlock;
+    return marked || !name.starts_with(kExpression) ? name : name.substr(kExpression.size());
   }
 
   void keep(std::string_view layer) {

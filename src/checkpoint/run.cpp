@@ -50,7 +50,8 @@ Run::Run(const Checkpoint& in, Plan plan, const RunOptions& options)
   for (const TensorEntry& entry : in.entries()) total_ += entry.end - entry.begin;
   report_.file_bytes_before = in.file_bytes();
   report_.tensors_copied = plan_.tensors_copied;
-  report_.warnings = plan_.warnings;
+  report_.warnings = in.impl().findings;
+  report_.warnings.insert(report_.warnings.end(), plan_.warnings.begin(), plan_.warnings.end());
   report_.smoothed_norms = plan_.smoothed_norms;
   report_.unsmoothed_layers = plan_.unsmoothed_layers;
 }

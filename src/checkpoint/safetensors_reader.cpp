@@ -86,13 +86,16 @@ Checkpoint::Impl::Impl(const std::string& opened, const std::string& own_layout)
         folder.empty() ? path : (std::filesystem::path(beside) / name).string());
     add_file(name, read_header(file));
   }
+  findings = layout.findings;
+  for (std::string& finding : settle(layout, header.entries)) {
+    findings.push_back(std::move(finding));
+  }
   const std::size_t twin = header.index_names();
   if (twin != header.entries.size()) {
     refuse(
         Code::corrupt_data, "open_checkpoint: tensor {} must be in one file; got it twice, in {}",
         in_quotes(header.entries[twin].name), in_quotes(inputs[header.entries[twin].file].path()));
   }
-  check_index(layout, header.entries);
   declarations = find_declarations(beside, !folder.empty(), files);
 }
 

@@ -136,15 +136,7 @@ TEST_F(Folder, WhatIsWrongIsNamed) {
        "says that it holds tensor 'p.weight'"},
       {R"({"weight_map":{"p.weight":"a.safetensors","p.weight":"b.safetensors"}})",
        Code::corrupt_data, "with each key once"},
-      {R"({"weight_map":{"p.weight":"b.safetensors","p.weight_scale":"b.safetensors"}})",
-       Code::corrupt_data, "tensor 'p.weight', which 'b.safetensors' does not hold"},
-      {R"({"weight_map":{"p.weight":"b.safetensors","p.weight_scale":"a.safetensors"}})",
-       Code::corrupt_data, "must name the file that a tensor is in"},
       {R"({"weight_map":{"p.weight":"a.safetensors"}})", Code::corrupt_data, ""},
-      {R"({"weight_map":{"q":"a.safetensors"}})", Code::corrupt_data,
-       "tensor 'p.weight' of 'a.safetensors' unnamed"},
-      {R"({"weight_map":{"p.weight":"a.safetensors","p.weight_scale":"b.safetensors","z":"a.safetensors"}})",
-       Code::corrupt_data, "tensor 'z', which 'a.safetensors' does not hold"},
   };
   write_two(*this, folder_.string());
   for (const auto& row : rows) {
@@ -171,15 +163,63 @@ TEST_F(Folder, WithoutSafetensorsSaysWhatItHolds) {
                [&] { open_checkpoint(folder_.string()); });
   write_two(*this, folder_.string());
   write_safetensors(path("model.safetensors"), codes("p"));
-  expect_error(Code::corrupt_data, "got both", [&] { open_checkpoint(folder_.string()); });
+  const Checkpoint both = open_checkpoint(folder_.string());  // transformers reads the one file
+  EXPECT_EQ("model.safetensors", both.files().at(0).name);
+  ASSERT_EQ(1U, index_findings(both).size());
+  EXPECT_NE(std::string::npos, index_findings(both)[0].find("got both"));
 }
 
-TEST_F(Folder, ATensorInTwoFilesIsRefused) {
-  write_safetensors(path("a.safetensors"), codes("p"));
-  write_safetensors(path("b.safetensors"), codes("p"));
-  write_file(path(kIndex), index_of(R"("p.weight":"a.safetensors","q":"b.safetensors")"));
-  expect_error(Code::corrupt_data, "must be in one file",
-               [&] { open_checkpoint(folder_.string()); });
+// As transformers reads them: the index says which file counts.
+TEST_F(Folder, TheIndexIsTheAuthorityAndWhatDisagreesIsTold) {
+  write_two(*this, folder_.string());
+  const auto with = [&](const char* map) {
+    write_file(path(kIndex), index_of(map));
+    return open_checkpoint(folder_.string());
+  };
+  const auto told = [](const Checkpoint& model, const char* what) {
+    const std::vector<std::string> all = index_findings(model);
+    return all.size() == 1 && all[0].find(what) != std::string::npos;
+  };
+  EXPECT_TRUE(index_findings(open_checkpoint(folder_.string())).empty());
+
+  const Checkpoint nowhere =
+      with(R"("p.weight":"a.safetensors","p.weight_scale":"b.safetensors","z":"a.safetensors")");
+  EXPECT_TRUE(told(nowhere, "tensors that are nowhere, the first 'z' in 'a.safetensors'"));
+  EXPECT_EQ("int8-dynamic", nowhere.weight("p").scheme);
+
+  const Checkpoint unnamed = with(R"("p.weight":"a.safetensors","q":"b.safetensors")");
+  EXPECT_EQ(2U, index_findings(unnamed).size());
+  EXPECT_EQ("int8-dynamic", unnamed.weight("p").scheme) << "as transformers reads it";
+
+  const Checkpoint wrong = with(R"("p.weight":"b.safetensors","p.weight_scale":"b.safetensors")");
+  EXPECT_EQ(1U, wrong.files().size());
+  expect_error(Code::corrupt_data, "'p.weight'", [&] { wrong.weight("p"); });
+}
+
+TEST_F(Folder, AStaleCopyInAnotherFileIsPassedOver) {
+  write_two(*this, folder_.string());
+  auto both = codes("p");
+  for (TensorToWrite& tensor : scale("p")) both.push_back(std::move(tensor));
+  write_safetensors(path("b.safetensors"), std::move(both));  // codes, too
+  const Checkpoint model = open_checkpoint(folder_.string());
+  EXPECT_EQ(2U, model.entries().size());
+  ASSERT_EQ(1U, index_findings(model).size());
+  EXPECT_NE(std::string::npos, index_findings(model)[0].find("'p.weight' in 'b.safetensors'"));
+  EXPECT_EQ("int8-dynamic", model.weight("p").scheme);
+  const auto report = dequantize_file(folder_.string(), folder_.string() + "-out");
+  EXPECT_EQ(index_findings(model), report.warnings);
+  EXPECT_TRUE(index_findings(open_checkpoint(folder_.string() + "-out")).empty());
+}
+
+TEST_F(Folder, AnIndexBesideTheOneFileThatItNamesIsRight) {
+  auto all = codes("p");
+  for (TensorToWrite& tensor : scale("p")) all.push_back(std::move(tensor));
+  write_safetensors(path("model.safetensors"), std::move(all));
+  write_file(path(kIndex),
+             index_of(R"("p.weight":"model.safetensors","p.weight_scale":"model.safetensors")"));
+  EXPECT_TRUE(index_findings(open_checkpoint(folder_.string())).empty());
+  write_file(path(kIndex), index_of(R"("p.weight":"other.safetensors")"));
+  EXPECT_EQ(1U, index_findings(open_checkpoint(folder_.string())).size());
 }
 
 TEST_F(Folder, EveryPlaceThatDeclaresTheQuantisationIsRead) {

@@ -48,6 +48,7 @@ std::vector<std::string> declared_in(const Checkpoint& file) {
 /// Rules that nothing applies, and what is not there.
 std::vector<std::string> warnings_of(const Checkpoint& file) {
   std::vector<std::string> warnings = missing_parts(file);
+  for (std::string& finding : index_findings(file)) warnings.push_back(std::move(finding));
   for (std::string& rule : unapplied_rules(file)) warnings.push_back(std::move(rule));
   return warnings;
 }

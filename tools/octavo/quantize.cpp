@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,6 +23,9 @@ namespace {
 
 constexpr std::size_t kWorst = 5;
 constexpr const char* kOfTheFile = "file";  // --smoothquant without a value
+constexpr const char* kAsLoaded = "as-loaded";
+const std::map<std::string, Experts> kExperts{
+    {kAsLoaded, Experts::as_loaded}, {"float", Experts::in_float}, {"separate", Experts::separate}};
 
 struct QuantizeArguments : TransferArguments {
   std::string scheme;
@@ -34,6 +38,8 @@ struct QuantizeArguments : TransferArguments {
   std::optional<float> threshold;
   bool whole_columns = false;
   bool requantize = false;
+  bool guess = false;
+  std::string experts = kAsLoaded;
   bool dry_run = false;
 };
 
@@ -176,6 +182,7 @@ void print_report(const QuantizeArguments& arguments, Scheme scheme, const Quant
 
 int predict(const QuantizeArguments& arguments, QuantizeFileOptions options) {
   options.threads = arguments.threads;
+  options.layout = arguments.layout;
   const QuantizeEstimate estimate = estimate_quantization(arguments.in, options);
   for (const std::string& warning : estimate.warnings) warn(warning);
   if (arguments.json) {
@@ -213,6 +220,8 @@ int run(const QuantizeArguments& arguments) {
   const Scheme scheme = *scheme_from_name(arguments.scheme);
   QuantizeFileOptions options{.scheme = scheme,
                               .ignore = arguments.ignore,
+                              .guess = arguments.guess,
+                              .experts = kExperts.at(arguments.experts),
                               .calibration = arguments.calibration,
                               .smoothquant = !arguments.smoothquant.empty(),
                               .smooth_alpha = alpha_of(arguments.smoothquant),
@@ -275,10 +284,21 @@ Run add_quantize(CLI::App& command) {
                    "llm-int8: all of an outlier column stays out of the statistics of rows");
   command.add_flag("--requantize", arguments->requantize,
                    "Quantise layers that are quantised already by the values that they stand for");
+  command.add_flag("--guess", arguments->guess,
+                   "Take tensors of a model whose class is not known by their names, where these "
+                   "leave open whether they are linear layers");
+  command
+      .add_option("--experts", arguments->experts,
+                  "Experts that the model's class keeps in one tensor, of which transformers loads "
+                  "no 8-bit form: float (they stay), separate (a layer each: Octavo and vLLM load "
+                  "the folder) or as-loaded (they are refused)")
+      ->check(CLI::IsMember(kExperts));
   command.add_flag("--dry-run", arguments->dry_run,
                    "Write nothing: say how large the output would be, and what it would take");
   command.footer(
-      "Embeddings, norms, routers of experts and output heads are always left alone.\n"
+      "Embeddings, norms, routers of experts and output heads are always left alone: by the "
+      "model's\n"
+      "class where transformers has it, else by names, and a line says so.\n"
       "Example: octavo quantize Llama-3-8B Llama-3-8B-fp8 --scheme fp8-dynamic --ignore "
       "'re:.*down_proj$'");
   return [arguments] { return run(*arguments); };

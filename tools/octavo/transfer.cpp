@@ -17,6 +17,9 @@ void add_transfer_options(CLI::App& command, TransferArguments& arguments) {
       .add_option("OUT", arguments.out,
                   "The file to write, in one step, may be IN; of a folder: a new or empty folder")
       ->required();
+  command.add_option("--layout", arguments.layout,
+                     "A JSON file that says what the modules of a model of your own are "
+                     "(docs/checkpoints.md)");
   command.add_option("--threads", arguments.threads, "How many threads work (0: all)")
       ->check(CLI::Range(0, 4096));
   command

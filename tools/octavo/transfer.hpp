@@ -14,6 +14,7 @@ namespace octavo::cli {
 
 struct TransferArguments {
   std::string in, out;
+  std::string layout;  ///< a file
   int threads = 0;
   std::string progress = "auto";
   bool json = false;
@@ -34,6 +35,7 @@ class Transfer {
   template <class Options>
   void watch(Options& options, const TransferArguments& arguments) {
     options.threads = arguments.threads;
+    options.layout = arguments.layout;
     options.at = [this](std::string_view name) { progress_.at(name); };
     options.progress = [this](std::int64_t done, std::int64_t total) {
       progress_.update(done, total);

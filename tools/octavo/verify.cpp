@@ -66,6 +66,7 @@ class Verifier {
     const Checkpoint model = open_checkpoint(arguments_.path);
     const std::vector<std::string> layers = model.quantized_layers();
     for (const std::string& missing : missing_parts(model)) found(arguments_.path, missing);
+    for (const std::string& finding : index_findings(model)) found(arguments_.path, finding);
     for (const TensorEntry& entry : plain_tensors(model)) {
       report(entry.name, [&] { return not_finite(model, entry); });
     }

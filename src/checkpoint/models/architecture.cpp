@@ -98,6 +98,12 @@ bool Architecture::passes_over(std::string_view tensor) const {
   });
 }
 
+bool Architecture::is_tied(std::string_view module) const {
+  return std::ranges::any_of(ties, [&](const auto& tie) {
+    return module == tie.first || module.starts_with(tie.first + ".");
+  });
+}
+
 bool Architecture::interleaves_experts() const {
   bool any = false;
   trees->each(module_tree, [&](const std::string&, ModuleKind kind) {

@@ -41,6 +41,8 @@ class Architecture {
   std::vector<std::pair<std::string, ModuleKind>> modules() const;
   /// Whether the class passes over a tensor that its model has no place for.
   bool passes_over(std::string_view tensor) const;
+  /// Whether the class may tie that module, named with "*" for numbers, to another.
+  bool is_tied(std::string_view module) const;
   /// Whether the class has stacks of experts whose rows of gate and up alternate.
   bool interleaves_experts() const;
 

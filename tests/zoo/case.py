@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One class of transformers through `octavo quantize`, read by transformers without Octavo."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from transformers import CompressedTensorsConfig, PreTrainedModel
+
+from fake import round_activations
+from inputs import inputs_of, outputs
+from shrink import small_model
+
+LEAST = 0.99  # cosine of the outputs, quantised and float
+SLACK = 0.005  # or below that of the fake-quantised model
+SENTENCE = re.compile(r"octavo: [a-z_]+: .+")  # of a refusal
+
+
+class Result(NamedTuple):
+    cls: str
+    scheme: str
+    outcome: str  # "good", "weights", "refused", "not built", "FAILED"
+    cosine: float | None
+    said: str
+
+
+def run(octavo: str, cls: type[PreTrainedModel], scheme: str, folder: Path) -> Result:
+    """The class in a scheme; folders under `folder` are made anew."""
+    def result(outcome: str, said: str = "", cosine: float | None = None) -> Result:
+        return Result(cls.__name__, scheme, outcome, cosine, " ".join(said.split())[:300])
+
+    try:
+        model = small_model(cls)
+    except Exception as error:
+        return result("not built", f"{type(error).__name__}: {error}")
+    shutil.rmtree(folder, ignore_errors=True)
+    source, made, floats = folder / "float", folder / "made", folder / "again"
+    try:
+        model.save_pretrained(source)
+        model = cls.from_pretrained(source, dtype=torch.float32).eval()
+    except Exception as error:  # not Octavo's: transformers does not read what it wrote
+        return result("not built", f"float: {type(error).__name__}: {error}")
+    done = subprocess.run([octavo, "quantize", str(source), str(made), "--scheme", scheme], capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else ""
+        return result("refused" if SENTENCE.fullmatch(said) and done.returncode > 0 else "FAILED", said)
+    try:
+        return _compare(octavo, cls, model, scheme, made, floats, result)
+    except Exception as error:
+        return result("FAILED", f"{type(error).__name__}: {error}")
+
+
+def _compare(octavo, cls, model, scheme, made, floats, result):
+    again = subprocess.run([octavo, "dequantize", str(made), str(floats), "--dtype", "float32"], capture_output=True, text=True)
+    if again.returncode:
+        return result("FAILED", again.stderr)
+    wanted_model = _plain(cls, floats)[0]
+    wanted = wanted_model.state_dict()
+    dense, info = _plain(cls, made, quantization_config=CompressedTensorsConfig(dequantize=True))
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if info[kind]:
+            return result("FAILED", f"{kind}: {sorted(map(str, info[kind]))[:4]}")
+    got = dense.state_dict()
+    other = [name for name, value in wanted.items()
+             if name not in got or not torch.equal(value.float().nan_to_num(7.0), got[name].float().nan_to_num(7.0))]
+    if other:
+        return result("FAILED", f"other weights than the dequantised: {other[:4]} of {len(other)}")
+    loaded, info = _plain(cls, made)
+    if info["missing_keys"] or info["unexpected_keys"]:
+        return result("FAILED", f"missing {sorted(info['missing_keys'])[:4]} unexpected {sorted(info['unexpected_keys'])[:4]}")
+    arguments = inputs_of(model)
+    if arguments is None:
+        return result("weights")
+    want = outputs(model, arguments)
+    cosine = _cosine(want, outputs(loaded, arguments))
+    if cosine >= LEAST:
+        return result("good", cosine=cosine)
+    layers = {name for name, module in loaded.named_modules() if hasattr(module, "quantization_scheme")}
+    round_activations(wanted_model, layers, "int8" if scheme == "int8-dynamic" else "fp8")
+    best = _cosine(want, outputs(wanted_model, arguments))
+    return result("good" if cosine >= best - SLACK else "FAILED", f"fake-quantised: {best:.4f}", cosine)
+
+
+def _plain(cls, folder, **options: Any):
+    model, info = cls.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **options)
+    return model.eval(), info
+
+
+def _cosine(a, b):
+    return float(torch.nn.functional.cosine_similarity(a.double(), b.double(), 0)) if a.shape == b.shape else -1.0
+
+
+def line(one: Result) -> str:
+    return json.dumps(one._asdict())
