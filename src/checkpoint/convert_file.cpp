@@ -62,8 +62,8 @@ class ConvertPlanner {
     }
     for (const TensorEntry& entry : in_.entries()) {
       if (tensors_.is_part(entry)) continue;
-      choice_.of(entry);
-      if (is_float_layer(entry)) keep(*layer_of(entry.name));
+      const bool linear = choice_.of(entry) == Treatment::keep_layer;
+      if (linear || is_float_layer(entry)) keep(*layer_of(entry.name));
     }
     const std::span<const StoredLayer> layers(tensors_.layers()), alone = tensors_.alone();
     for (const StoredLayer& layer : alone) {

@@ -75,7 +75,11 @@ Treatment LayerChoice::of(const TensorEntry& entry) {
   const auto found = model_.find(layer ? *layer : std::string_view(entry.name));
   if (!found) return of_name(entry);
   there_.insert(found->module);
-  if (!is_matrix(entry)) return Treatment::copy;
+  if (!is_matrix(entry)) {  // empty, or of another type than float: readers find a linear layer all
+                            // the same
+    const bool linear = layer && entry.shape.size() == 2 && is_linear(found->kind);
+    return linear ? Treatment::keep_layer : Treatment::copy;
+  }
   if (ignored_.match(*layer) || ignored_.match(found->module)) return Treatment::keep_layer;
   return of_known(*found, *layer);
 }
@@ -137,10 +141,11 @@ std::vector<std::string> LayerChoice::absent() const {
     return names;
   }
   for (const auto& [module, kind] : model_.architecture->modules()) {
-    if (!is_linear(kind)) continue;
+    if (!is_linear(kind) && kind != ModuleKind::remade) continue;
     if (module.find('*') == std::string::npos) {
       if (!there_.contains(module)) names.push_back(module);
-    } else if (model_.architecture->is_tied(module)) {  // of other numbered ones a model has some
+    } else if (kind == ModuleKind::remade || model_.architecture->is_tied(module)) {
+      // Of other numbered ones a model has some, and those are there.
       names.push_back(numbered_names(module));
     }
   }

@@ -41,10 +41,12 @@ class Awaiting(torch.nn.Module):
 class FolderLayers:
     """The quantised layers of a file or folder, and where in a model they belong.
 
-    Raises: ValueError (nothing is quantised; a layer that the model has no place for).
+    strict: whether each layer has to have a place. Else those without are passed over, as transformers does: in silence
+    where the model's class lists their names, with a UserWarning where it does not.
+    Raises: ValueError (nothing is quantised; a layer that the model has no place for; none that it has).
     """
 
-    def __init__(self, operation: str, path: str, model: torch.nn.Module) -> None:
+    def __init__(self, operation: str, path: str, model: torch.nn.Module, strict: bool = True) -> None:
         self._operation = operation
         self.file = open_checkpoint(path)
         self.layers = self.file.quantized_layers()
@@ -58,8 +60,13 @@ class FolderLayers:
         self._linear: dict[str, str] = {}  # layers of the file by the model's module
         self._shapes: dict[str, tuple[int, ...]] = {}  # [N, K] by the model's module
         self._experts: dict[str, dict[str, list[Part]]] = {}  # by module, then gate_up_proj and down_proj
+        passed_over = []
         for name, parts in names.parts(self.layers).items():
-            self._place(model, name, parts)
+            if not strict and _module(model, name.rpartition(".")[0]) is None:
+                passed_over.extend(part.layer for part in parts)
+            else:
+                self._place(model, name, parts)
+        self._warn_of(model, passed_over)
         self.own_keys = [name for key in self.keys() for name in {key, names.of(key)[0]}]
 
     def keys(self) -> list[str]:
@@ -70,6 +77,16 @@ class FolderLayers:
         return [key for key in self.file.keys()
                 if (key.rpartition(".")[0] in (experts if key.endswith(".bias") else layers))
                 or key.startswith(stacks) or _of_experts(key, layers)]
+
+    def _warn_of(self, model, passed_over):
+        if passed_over and not (self._linear or self._experts):
+            raise ValueError(f"{self._operation}: folder must have layers of {type(model).__name__}; got {len(passed_over)} "
+                             f"quantised layers that it has no place for, the first {passed_over[0]!r}")
+        known = [re.compile(pattern) for pattern in getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()]
+        told = [layer for layer in passed_over if not any(pattern.search(layer + ".weight") for pattern in known)]
+        if told:
+            warnings.warn(f"{self._operation}: {len(told)} quantised layers of the folder have no place in "
+                          f"{type(model).__name__} and are passed over, the first {told[0]!r}", stacklevel=4)
 
     def _place(self, model, name, parts):
         path, _, parameter = name.rpartition(".")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, *, fuse: bool = False,
-                    **options: Any) -> "PreTrainedModel":
+                    strict: bool = False, **options: Any) -> "PreTrainedModel":
     """A model of transformers from a quantised folder of any dialect that Octavo reads, on Octavo's layers.
 
     The model is made on the meta device; layers are read and packed one after the other. Activations are quantised as the
@@ -28,9 +28,12 @@ def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, *, fu
         fuse: whether layers that read the same activations (query, key and value; gate and up) become one product, which has
             the same bits and takes less time for few rows. They stay modules with their names, states and biases. A
             UserWarning names layers that differ in scheme, activation rule or bias and stay products of their own.
+        strict: whether every quantised layer of the folder has to have a place in the model. Else those without are passed
+            over, as transformers does with what its class does not know: a layer of multi-token prediction, the decoder
+            of a T5 whose encoder alone is loaded. A UserWarning names those that the class does not list.
         options: of transformers' from_pretrained (dtype, attn_implementation, ...).
 
-    Returns: the model, in eval mode. Raises: ValueError (nothing is quantised, a layer without a place in the model),
+    Returns: the model, in eval mode. Raises: ValueError (nothing is quantised, strict and a layer without a place),
         RuntimeError (what is malformed), ImportError (no transformers).
     """
     need_transformers("from_pretrained")
@@ -43,9 +46,12 @@ def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, *, fu
     declared = [vars(part).pop("quantization_config", None) for part in (config, inner)]
     named = getattr(config, "architectures", None) or ["AutoModel"]
     chosen = model_class or getattr(transformers, named[0], transformers.AutoModel)
+    part = getattr(chosen, "config_class", None)
+    if part is not None and not isinstance(config, part):  # CLIPTextModel of a CLIP: a part of the model and its configuration
+        config = part.from_pretrained(path)
     if "dtype" not in options:
         options["dtype"] = getattr(config, "dtype", None) or torch.float32
-    quantized = OctavoConfig.of_folder(declared[0] or declared[1], fuse)
+    quantized = OctavoConfig.of_folder(declared[0] or declared[1], fuse, strict)
     return chosen.from_pretrained(path, config=config, quantization_config=quantized, **options)
 
 
@@ -64,7 +70,7 @@ def load_(model: torch.nn.Module, path: str | os.PathLike[str], strict: bool = T
     Returns: model. Raises: ValueError (nothing is quantised, a layer without a place), RuntimeError (missing or
         unexpected names as torch.nn.Module.load_state_dict says them; what is malformed).
     """
-    layers = FolderLayers("load_", os.fspath(path), model)
+    layers = FolderLayers("load_", os.fspath(path), model, strict)
     file = layers.file
     own = set(layers.keys())
     floats = [p.dtype for p in model.parameters() if p.is_floating_point()]

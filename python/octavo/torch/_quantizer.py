@@ -43,12 +43,13 @@ class OctavoConfig(QuantizationConfigMixin):
         self.ignore = None if ignore is None else list(ignore)
         self._declared: dict[str, Any] | None = None  # a quantised folder's own quantization_config
         self._fuse = False
+        self._strict = False
 
     @classmethod
-    def of_folder(cls, declared: dict[str, Any] | None, fuse: bool = False) -> "OctavoConfig":
-        """That of a folder which is quantised already. fuse: as octavo.torch.from_pretrained takes it."""
+    def of_folder(cls, declared: dict[str, Any] | None, fuse: bool = False, strict: bool = False) -> "OctavoConfig":
+        """That of a folder which is quantised already. fuse, strict: as octavo.torch.from_pretrained takes them."""
         config = cls()
-        config._fuse = fuse
+        config._fuse, config._strict = fuse, strict
         config._declared = dict(declared or {})
         config.scheme = config._declared.get("octavo", {}).get("scheme", config.scheme)
         return config
@@ -113,7 +114,7 @@ class OctavoQuantizer(HfQuantizer):
         if not files:
             raise ValueError("from_pretrained: a quantised model must come from files; got a state_dict")
         folder = Path(files[0]).parent if len(files) > 1 or Path(files[0]).name == "model.safetensors" else Path(files[0])
-        self._folder = FolderLayers("from_pretrained", str(folder), model)
+        self._folder = FolderLayers("from_pretrained", str(folder), model, self.quantization_config._strict)
         self._folder.make_room(model)
         known = model._keys_to_ignore_on_load_unexpected or set()
         model._keys_to_ignore_on_load_unexpected = set(known) | unexpected_patterns(self._folder.own_keys)
