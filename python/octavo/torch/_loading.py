@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, *, fuse: bool = False,
-                    **options: Any) -> "PreTrainedModel":
+                    trust_remote_code: bool = False, **options: Any) -> "PreTrainedModel":
     """A model of transformers from a quantised folder of any dialect that Octavo reads, on Octavo's layers.
 
     The model is made on the meta device; layers are read and packed one after the other. Activations are quantised as the
@@ -28,9 +28,12 @@ def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, *, fu
         fuse: whether layers that read the same activations (query, key and value; gate and up) become one product, which has
             the same bits and takes less time for few rows. They stay modules with their names, states and biases. A
             UserWarning names layers that differ in scheme, activation rule or bias and stay products of their own.
+        trust_remote_code: whether Python code of the folder may run (its `auto_map`, its custom_generate). False: it never
+            does, and nobody is asked.
         options: of transformers' from_pretrained (dtype, attn_implementation, ...).
 
-    Returns: the model, in eval mode. Raises: ValueError (nothing is quantised, a layer without a place in the model),
+    Returns: the model, in eval mode. Raises: ValueError (nothing is quantised, a layer without a place in the model, a model
+        that only the folder's own code describes),
         RuntimeError (what is malformed), ImportError (no transformers).
     """
     need_transformers("from_pretrained")
@@ -38,7 +41,8 @@ def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, *, fu
 
     from ._quantizer import OctavoConfig
 
-    config = options.pop("config", None) or transformers.AutoConfig.from_pretrained(path)
+    config = options.pop("config", None) or \
+        transformers.AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
     inner = config.get_text_config(decoder=True)
     declared = [vars(part).pop("quantization_config", None) for part in (config, inner)]
     named = getattr(config, "architectures", None) or ["AutoModel"]
@@ -46,7 +50,8 @@ def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, *, fu
     if "dtype" not in options:
         options["dtype"] = getattr(config, "dtype", None) or torch.float32
     quantized = OctavoConfig.of_folder(declared[0] or declared[1], fuse)
-    return chosen.from_pretrained(path, config=config, quantization_config=quantized, **options)
+    return chosen.from_pretrained(path, config=config, quantization_config=quantized, trust_remote_code=trust_remote_code,
+                                  **options)
 
 
 def load_(model: torch.nn.Module, path: str | os.PathLike[str], strict: bool = True, *, fuse: bool = False) -> torch.nn.Module:
