@@ -60,8 +60,8 @@ def scaled_grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales
                                      _codes(swizzle_b), bias, offs, as_dtype(output_dtype, "scaled_grouped_mm", "output_dtype"))
 
 
-@taking(input="plain", mat2="plain", scale_a="scale", scale_b="scale", bias="?floats", scale_result="scale", out_dtype="?dtype",
-        use_fast_accum="flag")
+@taking(input="plain", mat2="plain", scale_a="floats", scale_b="floats", bias="?floats", scale_result="?floats",
+        out_dtype="?dtype", use_fast_accum="flag")
 def _scaled_mm(input: torch.Tensor, mat2: torch.Tensor, scale_a: torch.Tensor, scale_b: torch.Tensor,
                bias: torch.Tensor | None = None, scale_result: torch.Tensor | None = None,
                out_dtype: torch.dtype | None = None, use_fast_accum: bool = False) -> torch.Tensor:
