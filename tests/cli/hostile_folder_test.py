@@ -136,6 +136,12 @@ class HostileFolder(unittest.TestCase):
                 self.assertEqual((done.returncode, ran), (4, ""))
                 self.assertIn("got no python3", done.stderr)
 
+    def test_a_python_that_is_named_makes_the_page(self):
+        done, ran, _ = self.run_there(VERBS["report"], PATH="", OCTAVO_PYTHON=shutil.which("python3"))
+        self.assertEqual((done.returncode, done.stderr, ran), (0, "", ""))
+        done, ran, _ = self.run_there(VERBS["report"], PATH="", OCTAVO_PYTHON="./python3")  # the working folder's
+        self.assertEqual((done.returncode, ran), (4, ""))
+
     def test_the_trap_works(self):
         """What is refused above would run: python3 with the folder as working folder imports from it."""
         ran = self.root / "trapped"

@@ -40,8 +40,11 @@ class EmptyFolder {
   std::string path_;
 };
 
-/// The python3 of PATH, whose relative and empty entries mean the working folder; empty: none.
+/// OCTAVO_PYTHON, or the python3 of PATH, whose relative and empty entries mean the working folder;
+/// empty: none.
 std::string find_python() {
+  const char* named = std::getenv("OCTAVO_PYTHON");  // NOLINT(concurrency-mt-unsafe)
+  if (named != nullptr && fs::path(named).is_absolute()) return named;
   const char* given = std::getenv("PATH");  // NOLINT(concurrency-mt-unsafe)
   std::string_view rest = given == nullptr ? "/usr/bin:/bin" : given;
   while (!rest.empty()) {

@@ -13,8 +13,8 @@ enum class Errors { shown, dropped };
 /// Runs python3 with `words` as its arguments and `input` on its standard input.
 ///
 /// The working folder may be a model's, which may hold modules and programs by any name. So python3
-/// is looked for in the folders of PATH that are absolute, and runs in an empty folder of its own:
-/// what
+/// is OCTAVO_PYTHON, or looked for in the folders of PATH that are absolute, and runs in an empty
+/// folder of its own: what
 /// `-c`, `-m` and relative entries of PYTHONPATH put on sys.path is that folder. Paths in `words`
 /// are absolute therefore.
 ///
