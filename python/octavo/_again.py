@@ -7,14 +7,14 @@ int64 (indices), all others float32. Scales of float64 are taken where float32 h
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy
 
-from . import _octavo
+from . import _octavo, _typing
 from ._integers import narrow
-from ._octavo import UNDEFINED, ExpertWeights, PackedWeight, Quantized
+from ._octavo import UNDEFINED, Checkpoint, ExpertWeights, PackedWeight, Quantized, Weight
 from ._routing import is_torch
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -34,7 +34,7 @@ def again(error: Exception, function: Callable[..., Any], kinds: dict[str, str],
 
     Args:
         error: what the call raised; raised again where nothing is wrong with the kinds of arguments.
-        function: the public function. kinds: by argument; given: the values by argument, and more.
+        function: what the arguments go to. kinds: of all its arguments; given: their values, and more.
 
     Raises: ValueError (`operation: argument must <rule>; got <value>`), or what the function raises.
     """
@@ -45,7 +45,7 @@ def again(error: Exception, function: Callable[..., Any], kinds: dict[str, str],
     taken = {name: call.argument(name, kind, given[name]) for name, kind in kinds.items() if name in given}
     if all(value is given[name] for name, value in taken.items()):
         raise error
-    return function(**{name: given[name] for name in inspect.signature(function).parameters} | taken)
+    return function(**taken)
 
 
 def _holds_torch(value):
@@ -195,20 +195,41 @@ class _Call:
             raise _Wrong("be a data type")
         return value
 
-    def packed(self, name, value):
-        if isinstance(value, PackedWeight):
+    def any(self, name, value):
+        return value
+
+    def words(self, name, value):
+        if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
             return value
-        raise _Wrong("be an octavo.PackedWeight")
+        raise _Wrong("be a list or a tuple of strings")
+
+    # ---- objects of the package
+
+    def packed(self, name, value):
+        return _one_of(PackedWeight, value)
 
     def quantized(self, name, value):
-        if isinstance(value, Quantized):
-            return value
-        raise _Wrong("be an octavo.Quantized")
+        return _one_of(Quantized, value)
 
     def experts(self, name, value):
-        if isinstance(value, ExpertWeights):
+        return _one_of(ExpertWeights, value)
+
+    def layer(self, name, value):
+        return _one_of(Weight, value)
+
+    def checkpoint(self, name, value):
+        return _one_of(Checkpoint, value)
+
+    def layers(self, name, value):
+        if isinstance(value, (list, tuple)) and all(isinstance(entry, Weight) for entry in value):
             return value
-        raise _Wrong("be an octavo.ExpertWeights")
+        raise _Wrong("be a list or a tuple of octavo.Weight")
+
+
+def _one_of(kind, value):
+    if isinstance(value, kind):
+        return value
+    raise _Wrong(f"be an octavo.{kind.__name__}")
 
 
 _TENSORS = {"codes", "floats", "indices", "out", "columns"}
@@ -239,22 +260,36 @@ def _as_float32(value):
     raise _Wrong("hold values of float32 where it is float64", f"{number} at {place}" if place else number)
 
 
+# What arguments are to _Call, by their annotations.
+_BY_TYPE: dict[Any, str] = {
+    _typing.Tensor: "floats", _typing.Tensor | None: "?floats", _typing.Operand: "codes", _typing.ScaleArgument: "scale",
+    _typing.DTypeLike: "dtype", _typing.DTypeLike | None: "?dtype", float: "number", bool: "flag", int: "integer", str: "text",
+    str | None: "?text", _typing.Side: "text", _typing.ShardAxis: "text", _typing.Rounding: "text", _typing.NonFinite: "text",
+    _typing.Scheme: "text", _typing.StoredScheme: "text", Quantized: "quantized", PackedWeight: "packed", Weight: "layer",
+    ExpertWeights: "experts", Checkpoint: "checkpoint", Sequence[Weight]: "layers",
+}
+
+
 def taking(**kinds: str) -> Callable[[_Function], _Function]:
-    """For functions that are written by hand: their arguments by kind, as _kinds.py has those of the others."""
+    """For functions that are written by hand: kinds of arguments where their annotations do not say them.
+
+    An argument of no kind is passed on as it is.
+    """
 
     def decorate(function: _Function) -> _Function:
         signature = inspect.signature(function)
+        every = {name: _BY_TYPE.get(row.annotation, "any") for name, row in signature.parameters.items()} | kinds
 
         @functools.wraps(function)
         def call(*arguments: Any, **named: Any) -> Any:
             try:
                 return function(*arguments, **named)
             except REFUSED as error:
-                bound = signature.bind(*arguments, **named)  # the same TypeError where names or counts are wrong
-                bound.apply_defaults()
-                return again(error, function, kinds, bound.arguments)
+                given = signature.bind(*arguments, **named).arguments  # the same TypeError where names are wrong
+                given |= given.pop("options", {})
+                return again(error, function, dict.fromkeys(given, "any") | every, given)
 
-        call.kinds = kinds  # type: ignore[attr-defined]  # for tests that walk all arguments
+        call.kinds = {name: kind for name, kind in every.items() if kind != "any"}  # type: ignore[attr-defined]  # for tests
         return call  # type: ignore[return-value]
 
     return decorate

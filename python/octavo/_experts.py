@@ -2,10 +2,12 @@
 """What runs a mixture of experts."""
 
 from . import _octavo
+from ._again import taking
 from ._octavo import ExpertWeights, FusedExpertsExplanation
 from ._typing import Tensor
 
 
+@taking(topk_ids="indices", expert_map="?indices")
 def explain_fused_experts(x: Tensor, w13: ExpertWeights, w2: ExpertWeights, topk_weights: Tensor,
                           topk_ids: Tensor, expert_map: Tensor | None = None,
                           backend: str | None = None) -> FusedExpertsExplanation:

@@ -21,6 +21,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "api"))
 from public import of_inputs, of_option  # noqa: E402
 from table import read_table  # noqa: E402
 
+FOLDER = Path(__file__).resolve().parents[1] / "checkpoint" / "data" / "llm-compressor-fp8-channel"
 OPERATIONS = {name: operation for name, operation in read_table()[1].items() if "positional" in operation.row}
 ARGUMENTS = [(name, argument) for name, operation in OPERATIONS.items()
              for argument in [*(input for input, _ in of_inputs(operation)),
@@ -101,7 +102,31 @@ def test_wrong_values_get_one_sentence(operation, argument, kind):
 # ---- functions that are written by hand: their arguments by kind are theirs ------------------------------------
 
 ONE, TENSORWISE = torch.tensor(1.0), 0
+CODES, FLOATS, MAXIMA = np.ones((4, 4), np.int8), np.ones((4, 4), np.float32), np.ones(4, np.float32)
+LAYER = octavo.quantize_weight(np.ones((8, 8), np.float32))
+ROUTES = dict(topk_weights=np.ones((4, 1), np.float32), topk_ids=np.zeros((4, 1), np.int32))
 BY_HAND = {
+    octavo.scaled_mm_vjp: dict(grad=FLOATS, input=FLOATS, mat2=FLOATS),
+    octavo.grouped_mm_vjp: dict(grad=np.ones((2, 4, 4), np.float32), input=np.ones((2, 4, 4), np.float32),
+                                mat2=np.ones((2, 4, 4), np.float32)),
+    octavo.quantize_vjp: dict(grad=FLOATS, x=FLOATS, scale=0.5, granularity="tensor"),
+    octavo.explain_fused_experts: dict(x=FLOATS, w13=octavo.pack_experts(np.ones((2, 8, 4), np.float32)), w2=EXPERTS, **ROUTES),
+    octavo.int8_vectorwise_quant: dict(a=FLOATS),
+    octavo.int8_double_quant: dict(a=FLOATS),
+    octavo.int8_linear_matmul: dict(a=CODES, w=CODES),
+    octavo.int8_mm_dequant: dict(acc=np.ones((4, 4), np.int32), row_absmax=MAXIMA, col_absmax=MAXIMA),
+    octavo.int8_scaled_mm: dict(a=CODES, w=CODES, row_absmax=MAXIMA, col_absmax=MAXIMA),
+    octavo.int8_mixed_scaled_mm: dict(a=FLOATS, codes=CODES, w=CODES, row_absmax=MAXIMA, col_absmax=MAXIMA),
+    octavo.int8_vectorwise_dequant: dict(codes=CODES, row_absmax=MAXIMA),
+    octavo.shard: dict(weight=LAYER, axis="rows", rank=0, world=2),
+    octavo.shard_range: dict(weight=LAYER, axis="rows", rank=0, world=2),
+    octavo.unshard: dict(parts=[LAYER], axis="rows"),
+    octavo.read_shard: dict(checkpoint=octavo.open_checkpoint(FOLDER), prefix=octavo.open_checkpoint(FOLDER).quantized_layers()[0],
+                            axis="columns", rank=0, world=2),
+    octavo.quantize_weight: dict(weight=FLOATS),
+    octavo.w8a8_weight: dict(scheme="int8-dynamic", weight=CODES, weight_scale=np.ones((4, 1), np.float32)),
+    octavo.fuse: dict(weights=[LAYER, LAYER]),
+    octavo.compare_weight: dict(layer="name", weight=np.ones((8, 8), np.float32), quantized=LAYER),
     octavo.compute_scale: dict(x=np.ones((4, 4), np.float32)),
     octavo.quantize_mxfp8: dict(x=np.ones((4, 32), np.float32)),
     octavo.dequantize: dict(q=octavo.quantize(np.ones((4, 4), np.float32))),
