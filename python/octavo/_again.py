@@ -7,7 +7,7 @@ int64 (indices), all others float32. Scales of float64 are taken where float32 h
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy
@@ -29,7 +29,7 @@ class _Wrong(Exception):
         self.rule, self.got = rule, got
 
 
-def again(error: Exception, function: Callable[..., Any], kinds: dict[str, str], given: dict[str, Any]) -> Any:
+def again(error: Exception, function: Callable[..., Any], kinds: Mapping[str, str | type], given: dict[str, Any]) -> Any:
     """Calls the function once more with arguments of their kinds, or raises.
 
     Args:
@@ -38,11 +38,11 @@ def again(error: Exception, function: Callable[..., Any], kinds: dict[str, str],
 
     Raises: ValueError (`operation: argument must <rule>; got <value>`), or what the function raises.
     """
-    if isinstance(error, NotImplementedError):  # a RuntimeError to Python
-        raise error
-    listed = any(kind.startswith("*") and isinstance(given[name], (list, tuple)) for name, kind in list(kinds.items())[:1])
+    listed = any(str(kind).startswith("*") and isinstance(given[name], (list, tuple)) for name, kind in list(kinds.items())[:1])
     call = _Call(function.__name__, any(map(_holds_torch, given.values())), listed)
-    taken = {name: call.argument(name, kind, given[name]) for name, kind in kinds.items() if name in given}
+    own = str(error).startswith(f"{function.__name__}: ")  # which says by itself why a missing argument is needed
+    taken = {name: given[name] if own and given[name] is None else call.argument(name, kind, given[name])
+             for name, kind in kinds.items() if name in given}
     if all(value is given[name] for name, value in taken.items()):
         raise error
     return function(**taken)
@@ -63,7 +63,7 @@ class _Call:
     def __init__(self, operation: str, torch: bool, listed: bool) -> None:
         self.operation, self.torch, self.listed = operation, torch, listed  # listed: the list form of a grouped product
 
-    def argument(self, name: str, kind: str, value: Any) -> Any:
+    def argument(self, name: str, kind: str | type, value: Any) -> Any:
         try:
             return self._of_kind(name, kind, value)
         except _Wrong as wrong:
@@ -71,6 +71,8 @@ class _Call:
             raise ValueError(f"{self.operation}: {name} must {wrong.rule}; got {got}") from None
 
     def _of_kind(self, name, kind, value):
+        if isinstance(kind, type):
+            return value if value is None else _one_of(kind, value)
         if kind.startswith("*"):
             kind = kind[1:]
             if self.listed:
@@ -103,6 +105,11 @@ class _Call:
 
     def floats(self, name, value):
         return self._tensor(name, value, "floats")
+
+    def torch_tensor(self, name, value):
+        """For functions of PyTorch's tensors alone."""
+        value = self._tensor(name, value, "floats")
+        return value if is_torch(value) else _octavo._as_torch(value, self.operation, name)
 
     def indices(self, name, value):
         return self._tensor(name, value, "indices")
@@ -205,6 +212,14 @@ class _Call:
 
     # ---- objects of the package
 
+    def torch_dtype(self, name, value):
+        import torch
+
+        if value is UNDEFINED:
+            raise _Wrong("be a torch.dtype")
+        known = getattr(torch, _octavo.dtype_name(self.dtype(name, value), self.operation, name))
+        return value if value is known else known
+
     def packed(self, name, value):
         return _one_of(PackedWeight, value)
 
@@ -229,10 +244,10 @@ class _Call:
 def _one_of(kind, value):
     if isinstance(value, kind):
         return value
-    raise _Wrong(f"be an octavo.{kind.__name__}")
+    raise _Wrong(f"be of type {kind.__name__}" if not kind.__module__.startswith("octavo._") else f"be an octavo.{kind.__name__}")
 
 
-_TENSORS = {"codes", "floats", "indices", "out", "columns"}
+_TENSORS = {"codes", "plain", "floats", "torch_tensor", "indices", "out", "columns"}
 
 
 def _is_array(value):
@@ -270,7 +285,15 @@ _BY_TYPE: dict[Any, str] = {
 }
 
 
-def taking(**kinds: str) -> Callable[[_Function], _Function]:
+def _kind_of(annotation):
+    """By an annotation: PyTorch's, which cannot be named here, by its words."""
+    words = str(annotation)
+    if words in ("<class 'torch.Tensor'>", "typing.Optional[torch.Tensor]", "torch.Tensor | None"):
+        return "torch_tensor" if words.startswith("<") else "?torch_tensor"
+    return "torch_dtype" if words == "<class 'torch.dtype'>" else _BY_TYPE.get(annotation, "any")
+
+
+def taking(**kinds: str | type) -> Callable[[_Function], _Function]:
     """For functions that are written by hand: kinds of arguments where their annotations do not say them.
 
     An argument of no kind is passed on as it is.
@@ -278,7 +301,7 @@ def taking(**kinds: str) -> Callable[[_Function], _Function]:
 
     def decorate(function: _Function) -> _Function:
         signature = inspect.signature(function)
-        every = {name: _BY_TYPE.get(row.annotation, "any") for name, row in signature.parameters.items()} | kinds
+        every = {name: _kind_of(row.annotation) for name, row in signature.parameters.items()} | kinds
 
         @functools.wraps(function)
         def call(*arguments: Any, **named: Any) -> Any:
@@ -286,7 +309,8 @@ def taking(**kinds: str) -> Callable[[_Function], _Function]:
                 return function(*arguments, **named)
             except REFUSED as error:
                 given = signature.bind(*arguments, **named).arguments  # the same TypeError where names are wrong
-                given |= given.pop("options", {})
+                for name in ("options", "kwargs"):
+                    given |= given.pop(name, {})
                 return again(error, function, dict.fromkeys(given, "any") | every, given)
 
         call.kinds = {name: kind for name, kind in every.items() if kind != "any"}  # type: ignore[attr-defined]  # for tests

@@ -15,7 +15,9 @@ import octavo
 
 torch = pytest.importorskip("torch")
 
+import octavo.bnb as bnb  # noqa: E402
 import octavo.torch.functional as F  # noqa: E402
+import octavo.w8a8_utils as w8a8  # noqa: E402
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "api"))
 from public import of_inputs, of_option  # noqa: E402
@@ -101,6 +103,7 @@ def test_wrong_values_get_one_sentence(operation, argument, kind):
 
 # ---- functions that are written by hand: their arguments by kind are theirs ------------------------------------
 
+FP8 = torch.ones(4, 4).to(torch.float8_e4m3fn)
 ONE, TENSORWISE = torch.tensor(1.0), 0
 CODES, FLOATS, MAXIMA = np.ones((4, 4), np.int8), np.ones((4, 4), np.float32), np.ones(4, np.float32)
 LAYER = octavo.quantize_weight(np.ones((8, 8), np.float32))
@@ -127,6 +130,24 @@ BY_HAND = {
     octavo.w8a8_weight: dict(scheme="int8-dynamic", weight=CODES, weight_scale=np.ones((4, 1), np.float32)),
     octavo.fuse: dict(weights=[LAYER, LAYER]),
     octavo.compare_weight: dict(layer="name", weight=np.ones((8, 8), np.float32), quantized=LAYER),
+    bnb.matmul: dict(A=torch.ones(4, 4), B=torch.ones(4, 4)),
+    **{function: dict(qinput=FP8, weight=FP8.t(), out_dtype=torch.float32, scale_a=ONE, scale_b=ONE, bias=None, output_shape=[4, 4])
+       for function in (w8a8.cutlass_w8a8_scaled_mm, w8a8.flashinfer_w8a8_scaled_mm)},
+    **{function: dict(qinput=FP8, weight=FP8.t(), out_dtype=torch.float32, scale_a=ONE, scale_b=ONE, bias=None,
+                      input_2d=torch.ones(4, 4), output_shape=[4, 4])
+       for function in (w8a8.rocm_per_tensor_w8a8_scaled_mm, w8a8.torch_per_tensor_w8a8_scaled_mm,
+                        w8a8.torch_per_token_w8a8_scaled_mm, w8a8.torch_channelwise_w8a8_scaled_mm)},
+    **{function: dict(qinput=FP8, weight=FP8.t(), out_dtype=torch.float32, scale_a=ONE, scale_b=ONE, bias=None,
+                      input_2d=torch.ones(4, 4))
+       for function in (w8a8.rocm_per_tensor_w8a8_scaled_mm_fake, w8a8.rocm_per_tensor_w8a8_scaled_mm_impl)},
+    w8a8.cutlass_scaled_mm_azp: dict(a=torch.ones(4, 4, dtype=torch.int8), b=torch.ones(4, 4, dtype=torch.int8), scale_a=ONE,
+                                     scale_b=ONE, out_dtype=torch.float32, azp_adj=torch.zeros(1, 4, dtype=torch.int32)),
+    w8a8.convert_to_channelwise: dict(weight_scale=torch.ones(2), logical_widths=[2, 2]),
+    w8a8.requantize_with_max_scale: dict(weight=FP8, weight_scale=torch.ones(2), logical_widths=[2, 2]),
+    w8a8.per_tensor_dequantize: dict(tensor=FP8, inv_scale=ONE),
+    w8a8.all_close_1d: dict(x=torch.ones(4)),
+    w8a8.normalize_e4m3fn_to_e4m3fnuz: dict(weight=FP8, weight_scale=ONE),
+    w8a8.dispatch_w8a8_scaled_mm: dict(preferred_backend="torch", per_tensor_weights=True, per_tensor_activations=True),
     octavo.compute_scale: dict(x=np.ones((4, 4), np.float32)),
     octavo.quantize_mxfp8: dict(x=np.ones((4, 32), np.float32)),
     octavo.dequantize: dict(q=octavo.quantize(np.ones((4, 4), np.float32))),
@@ -154,7 +175,7 @@ def test_functions_by_hand_say_it_alike(function):
 
 
 def test_every_function_by_hand_has_a_row():
-    found = {value for module in (octavo, F) for value in vars(module).values() if hasattr(value, "kinds")}
+    found = {value for module in (octavo, F, bnb, w8a8) for value in vars(module).values() if hasattr(value, "kinds")}
     assert found == set(BY_HAND)
 
 

@@ -4,6 +4,7 @@
 import torch
 
 from ... import _octavo
+from ..._again import taking
 from ...torch import _int8
 from ...torch._library import first_order
 from ...torch._linear import call_linear
@@ -159,6 +160,7 @@ def _dequantized(codes, absmax, dtype):
     return _octavo.int8_vectorwise_dequant(codes, absmax).to(dtype)
 
 
+@taking(B="any", out="?out", state=MatmulLtState)
 def matmul(A: torch.Tensor, B: torch.Tensor, out: torch.Tensor | None = None, state: MatmulLtState | None = None,
            threshold: float = 0.0, bias: torch.Tensor | None = None) -> torch.Tensor:
     """y = A B^T + bias by LLM.int8().
