@@ -15,6 +15,7 @@ import octavo
 
 torch = pytest.importorskip("torch")
 
+from octavo._kinds import KINDS  # noqa: E402
 import octavo.bnb as bnb  # noqa: E402
 import octavo.torch.functional as F  # noqa: E402
 import octavo.w8a8_utils as w8a8  # noqa: E402
@@ -172,6 +173,19 @@ def test_functions_by_hand_say_it_alike(function):
                 said = (argument, name, str(error))
                 assert re.match(r"\w+: \w.* must .+; got .+", str(error), re.DOTALL), said
                 assert not re.search(r"::|\{scale|std\b|nanobind|\btrue\b", str(error)), said
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_explain_says_it_as_scaled_mm_does():
+    octavo.explain(CODES, CODES)
+    for argument, value in [(a, v) for a in KINDS["scaled_mm"] for v in wrong_values().values()]:
+        try:
+            octavo.explain(**{"input": CODES, "mat2": CODES, argument: value})
+        except (ValueError, NotImplementedError, MemoryError, RuntimeError) as error:
+            assert re.match(r"(explain|scaled_mm): \w.* must .+; got .+", str(error), re.DOTALL), (argument, str(error))
+    with pytest.raises(ValueError, match="explain: backend must be a string; got 5"):
+        octavo.explain("scaled_mm int8:int8:fp32 2x2x2", backend=5)
+    assert "exact" in str(octavo.explain([[1, 2]], [[3], [4]]))
 
 
 def test_every_function_by_hand_has_a_row():
