@@ -5,19 +5,17 @@ A call that is right never comes here. Lists of numbers are tensors of literals:
 int64 (indices), all others float32. Scales of float64 are taken where float32 holds every value.
 """
 
-import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy
 
-from . import _octavo, _typing
+from . import _octavo
 from ._integers import narrow
 from ._octavo import UNDEFINED, Checkpoint, ExpertWeights, PackedWeight, Quantized, Weight
 from ._routing import is_torch
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 REFUSED = (TypeError, ValueError, RuntimeError, AttributeError, OverflowError, IndexError)
 
 
@@ -273,47 +271,3 @@ def _as_float32(value):
     place = [int(i) for i in numpy.argwhere(~same)[0]]
     number = repr(float(values[tuple(place)]))
     raise _Wrong("hold values of float32 where it is float64", f"{number} at {place}" if place else number)
-
-
-# What arguments are to _Call, by their annotations.
-_BY_TYPE: dict[Any, str] = {
-    _typing.Tensor: "floats", _typing.Tensor | None: "?floats", _typing.Operand: "codes", _typing.ScaleArgument: "scale",
-    _typing.DTypeLike: "dtype", _typing.DTypeLike | None: "?dtype", float: "number", bool: "flag", int: "integer", str: "text",
-    str | None: "?text", _typing.Side: "text", _typing.ShardAxis: "text", _typing.Rounding: "text", _typing.NonFinite: "text",
-    _typing.Scheme: "text", _typing.StoredScheme: "text", Quantized: "quantized", PackedWeight: "packed", Weight: "layer",
-    ExpertWeights: "experts", Checkpoint: "checkpoint", Sequence[Weight]: "layers",
-}
-
-
-def _kind_of(annotation):
-    """By an annotation: PyTorch's, which cannot be named here, by its words."""
-    words = str(annotation)
-    if words in ("<class 'torch.Tensor'>", "typing.Optional[torch.Tensor]", "torch.Tensor | None"):
-        return "torch_tensor" if words.startswith("<") else "?torch_tensor"
-    return "torch_dtype" if words == "<class 'torch.dtype'>" else _BY_TYPE.get(annotation, "any")
-
-
-def taking(**kinds: str | type) -> Callable[[_Function], _Function]:
-    """For functions that are written by hand: kinds of arguments where their annotations do not say them.
-
-    An argument of no kind is passed on as it is.
-    """
-
-    def decorate(function: _Function) -> _Function:
-        signature = inspect.signature(function)
-        every = {name: _kind_of(row.annotation) for name, row in signature.parameters.items()} | kinds
-
-        @functools.wraps(function)
-        def call(*arguments: Any, **named: Any) -> Any:
-            try:
-                return function(*arguments, **named)
-            except REFUSED as error:
-                given = signature.bind(*arguments, **named).arguments  # the same TypeError where names are wrong
-                for name in ("options", "kwargs"):
-                    given |= given.pop(name, {})
-                return again(error, function, dict.fromkeys(given, "any") | every, given)
-
-        call.kinds = {name: kind for name, kind in every.items() if kind != "any"}  # type: ignore[attr-defined]  # for tests
-        return call  # type: ignore[return-value]
-
-    return decorate

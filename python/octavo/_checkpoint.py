@@ -5,9 +5,9 @@ import os
 from typing import Mapping, Sequence
 
 from . import _octavo
-from ._again import taking
 from ._files import warn_of
 from ._octavo import Checkpoint, LayerReport, Weight
+from ._taking import taking
 from ._typing import Scheme, StoredScheme, Tensor
 
 

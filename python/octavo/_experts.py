@@ -2,8 +2,8 @@
 """What runs a mixture of experts."""
 
 from . import _octavo
-from ._again import taking
 from ._octavo import ExpertWeights, FusedExpertsExplanation
+from ._taking import taking
 from ._typing import Tensor
 
 

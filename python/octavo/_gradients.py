@@ -7,8 +7,8 @@ PyTorch users need none of them: the operations are differentiable there.
 from typing import Any, Sequence
 
 from . import _octavo
-from ._again import taking
 from ._octavo import UNDEFINED
+from ._taking import taking
 from ._typing import DTypeLike, Operand, Result, ScaleArgument, Side, Tensor
 
 _WANTED = ("input", "mat2", "bias", "scale_a", "scale_b", "alpha", "beta", "c", "scale_result")

@@ -4,7 +4,7 @@
 from typing import Any
 
 from . import _octavo
-from ._again import taking
+from ._taking import taking
 from ._typing import DTypeLike, Tensor
 
 

@@ -2,9 +2,9 @@
 """Quantisers: float tensors to codes and scales, and back."""
 
 from . import _octavo
-from ._again import taking
 from ._octavo import Quantized
 from ._routing import is_torch, torch_operations
+from ._taking import taking
 from ._typing import DTypeLike, NonFinite, Result, Rounding, Side, Tensor
 
 _INFINITY = float("inf")

@@ -4,8 +4,8 @@
 from typing import Sequence
 
 from . import _octavo
-from ._again import taking
 from ._octavo import Checkpoint, Weight
+from ._taking import taking
 from ._typing import ShardAxis
 
 

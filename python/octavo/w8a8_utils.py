@@ -19,8 +19,8 @@ from typing import Any, Callable, ClassVar, NamedTuple, Optional, Sequence, Unio
 import torch
 
 from . import _octavo
-from ._again import taking
 from ._octavo import PackedWeight, backends
+from ._taking import taking
 from .torch import _straight_through, _w8a8
 from .torch._dtypes import FLOAT8, FLOAT8_MAX
 from .torch._library import WIDE

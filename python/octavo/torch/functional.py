@@ -12,7 +12,7 @@ from typing import Any, Sequence
 import torch
 
 from .. import _octavo
-from .._again import taking
+from .._taking import taking
 from . import _routes
 from ._arguments import as_dtype, as_tensors, check_no_gradient
 from ._library import define, differentiate
