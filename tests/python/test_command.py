@@ -29,6 +29,15 @@ def test_exit_codes_and_outputs_are_the_programs():
     assert run("explain", "scaled_mm int8:int8:fp32 2x2x2").stdout.startswith("scaled_mm int8:int8:fp32 2x2x2\n")
 
 
+def test_nothing_of_the_working_folder_runs(tmp_path):
+    """tests/cli/hostile_folder_test.py has the program's verbs; this is the script that starts it."""
+    for name in (*sys.stdlib_module_names, "octavo_command", "octavo", "sitecustomize", "usercustomize"):
+        (tmp_path / f"{name}.py").write_text("open('ran', 'a').write(__file__)\n")
+    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    assert run("--version", cwd=tmp_path, env=env).stdout.startswith("octavo ")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_pages_are_made_by_the_python_of_the_package(tmp_path):
     """Whatever python3 PATH has."""
     started = tmp_path / "octavo"
