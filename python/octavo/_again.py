@@ -27,18 +27,21 @@ class _Wrong(Exception):
         self.rule, self.got = rule, got
 
 
-def again(error: Exception, function: Callable[..., Any], kinds: Mapping[str, str | type], given: dict[str, Any]) -> Any:
+def again(error: Exception, function: Callable[..., Any], kinds: Mapping[str, str | type], given: dict[str, Any],
+          operation: str = "") -> Any:
     """Calls the function once more with arguments of their kinds, or raises.
 
     Args:
         error: what the call raised; raised again where nothing is wrong with the kinds of arguments.
         function: what the arguments go to. kinds: of all its arguments; given: their values, and more.
+        operation: what sentences begin with; by default the function's name.
 
     Raises: ValueError (`operation: argument must <rule>; got <value>`), or what the function raises.
     """
     listed = any(str(kind).startswith("*") and isinstance(given[name], (list, tuple)) for name, kind in list(kinds.items())[:1])
-    call = _Call(function.__name__, any(map(_holds_torch, given.values())), listed)
-    own = str(error).startswith(f"{function.__name__}: ")  # which says by itself why a missing argument is needed
+    operation = operation or function.__name__
+    call = _Call(operation, any(map(_holds_torch, given.values())), listed)
+    own = str(error).startswith(f"{operation}: ")  # which says by itself why a missing argument is needed
     taken = {name: given[name] if own and given[name] is None else call.argument(name, kind, given[name])
              for name, kind in kinds.items() if name in given}
     if all(value is given[name] for name, value in taken.items()):

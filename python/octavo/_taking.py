@@ -3,7 +3,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from . import _typing
@@ -28,6 +28,17 @@ def _kind_of(annotation):
     if words in ("<class 'torch.Tensor'>", "typing.Optional[torch.Tensor]", "torch.Tensor | None"):
         return "torch_tensor" if words.startswith("<") else "?torch_tensor"
     return "torch_dtype" if words == "<class 'torch.dtype'>" else _BY_TYPE.get(annotation, "any")
+
+
+def kinded(kinds: Mapping[str, str]) -> Callable[[_Function], _Function]:
+    """For functions that must not have a wrapper: their arguments' kinds, for tests that walk all of them."""
+
+    def decorate(function: _Function) -> _Function:
+        own = inspect.signature(function).parameters
+        function.kinds = {name: kind for name, kind in kinds.items() if name in own and kind != "any"}  # type: ignore[attr-defined]
+        return function
+
+    return decorate
 
 
 def taking(**kinds: str | type) -> Callable[[_Function], _Function]:

@@ -20,7 +20,7 @@ import torch
 
 from . import _octavo
 from ._octavo import PackedWeight, backends
-from ._taking import taking
+from ._taking import kinded, taking
 from .torch import _straight_through, _w8a8
 from .torch._dtypes import FLOAT8, FLOAT8_MAX
 from .torch._library import WIDE
@@ -248,7 +248,7 @@ class QuantFP8(torch.nn.Module):
 # ---- the backend functions --------------------------------------------------------------------------
 
 
-@taking()
+@kinded(_w8a8.KINDS)
 def cutlass_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype: torch.dtype, scale_a: Tensor,
                            scale_b: Tensor, bias: Optional[Tensor], output_shape: list,
                            group_size: Optional[int] = None, **kwargs: Any) -> Tensor:
@@ -261,7 +261,7 @@ def cutlass_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype: torch.
                     kwargs.get("input_2d"), output_shape, group_size)
 
 
-@taking()
+@kinded(_w8a8.KINDS)
 def flashinfer_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype: torch.dtype, scale_a: Tensor,
                               scale_b: Tensor, bias: Optional[Tensor], output_shape: list,
                               group_size: Optional[int] = None, **kwargs: Any) -> Tensor:
@@ -270,7 +270,7 @@ def flashinfer_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype: tor
                     kwargs.get("input_2d"), output_shape, group_size)
 
 
-@taking()
+@kinded(_w8a8.KINDS)
 def rocm_per_tensor_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype: torch.dtype,
                                    scale_a: Tensor, scale_b: Tensor, bias: Optional[Tensor],
                                    input_2d: Tensor, output_shape: list, group_size: Optional[int] = None) -> Tensor:
@@ -279,7 +279,7 @@ def rocm_per_tensor_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype
                     input_2d, output_shape, group_size)
 
 
-@taking()
+@kinded(_w8a8.KINDS)
 def torch_per_tensor_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype: torch.dtype,
                                     scale_a: Tensor, scale_b: Tensor, bias: Optional[Tensor],
                                     input_2d: Tensor, output_shape: list, group_size: Optional[int] = None) -> Tensor:
@@ -288,7 +288,7 @@ def torch_per_tensor_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtyp
                     input_2d, output_shape, group_size)
 
 
-@taking()
+@kinded(_w8a8.KINDS)
 def torch_per_token_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype: torch.dtype,
                                    scale_a: Tensor, scale_b: Tensor, bias: Optional[Tensor],
                                    input_2d: Tensor, output_shape: list, group_size: Optional[int] = None,
@@ -298,7 +298,7 @@ def torch_per_token_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype
                     input_2d, output_shape, group_size)
 
 
-@taking()
+@kinded(_w8a8.KINDS)
 def torch_channelwise_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype: torch.dtype,
                                      scale_a: Tensor, scale_b: Tensor, bias: Optional[Tensor],
                                      input_2d: Tensor, output_shape: list, group_size: Optional[int] = None,

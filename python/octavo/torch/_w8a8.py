@@ -2,17 +2,31 @@
 """The product behind octavo.w8a8_utils: what shapes of scales mean, and vLLM's one operator."""
 
 import math
+from functools import partial
 
 import torch
 
 from .. import _octavo
+from .._again import REFUSED, again
 from .._octavo import PackedWeight
 from . import _routes
 from ._dtypes import FLOAT8
 from ._library import WIDE, define, differentiate
 
 
+KINDS = {"qinput": "torch_tensor", "weight": "any", "out_dtype": "torch_dtype", "scale_a": "?torch_tensor", "scale_b": "?torch_tensor",
+         "bias": "?torch_tensor", "input_2d": "?torch_tensor", "output_shape": "any", "group_size": "any"}
+
+
 def product(operation, qinput, weight, out_dtype, scale_a, scale_b, bias, input_2d, output_shape, group_size):
+    """What every backend function of w8a8_utils does; arguments by their kinds."""
+    try:
+        return _product(operation, qinput, weight, out_dtype, scale_a, scale_b, bias, input_2d, output_shape, group_size)
+    except REFUSED as error:
+        return again(error, partial(_product, operation), KINDS, locals(), operation)
+
+
+def _product(operation, qinput, weight, out_dtype, scale_a, scale_b, bias, input_2d, output_shape, group_size):
     _check_codes(operation, "qinput", qinput)
     rows = _rows_of(operation, qinput, input_2d, output_shape)
     if rows > qinput.shape[0]:
@@ -36,9 +50,11 @@ def product(operation, qinput, weight, out_dtype, scale_a, scale_b, bias, input_
                               granularity_a=granularity_a, granularity_b=granularity_b)
     if output_shape is None:
         return y
-    if -1 not in output_shape and math.prod(output_shape) != y.numel():
-        raise ValueError(f"{operation}: output_shape must hold {y.numel()} elements, {list(y.shape)}; got {list(output_shape)}")
-    return y.reshape(output_shape)
+    try:
+        return y.reshape(output_shape)
+    except RuntimeError:
+        raise ValueError(f"{operation}: output_shape must hold {y.numel()} elements, {list(y.shape)}; got "
+                         f"{list(output_shape)}") from None
 
 
 def _check_codes(operation, name, codes):
