@@ -53,6 +53,7 @@ def files():
         "tests/capi/options.hpp": capi.tests(of_c),
         "python/src/options.hpp": module.header(having("inputs"), by_name["activation"]),
         "python/octavo/_operations.py": public.module(having("positional")),
+        "python/octavo/_kinds.py": public.kinds_module(having("positional")),
         "python/octavo/torch/_schemas.py": pytorch.schemas(products),
         "python/octavo/torch/_routes.py": pytorch.routes(products),
     }

@@ -63,19 +63,63 @@ def function(operation):
     keywords = ["*", *typed.values(), *(f"{extra}: {row[0]}" for extra, row in operation.extra.items())]
     text = call(f"def {name}(", positional + keywords, f") -> {operation.row.get('result', 'Result')}:")
     text += documentation(operation)
-    for row in operation.extra.values():
-        text += textwrap.indent(row[2], "    ") + "\n"
     if "lists" in operation.row:
         text += of_lists(operation, inputs[0])
+    body = "".join(textwrap.indent(row[2], "    ") + "\n" for row in operation.extra.values())
     run = f"_octavo.{name}"
     if "gradients" in operation.row:
         narrowed = ", ".join(f'narrow("{name}", "{input}", {input})' for input in inputs)
-        text += f"    {', '.join(inputs)} = {narrowed}\n"
+        body += f"    {', '.join(inputs)} = {narrowed}\n"
     if "gradients" in operation.row or "routed" in operation.row:
         torch = " or ".join(f"is_torch({input})" for input in inputs[:2 if "gradients" in operation.row else 1])
-        text += f"    function = torch_operations().{name} if {torch} else _octavo.{name}\n"
+        body += f"    function = torch_operations().{name} if {torch} else _octavo.{name}\n"
         run = "function"
-    return text + call(f"    return {run}(", inputs + [of_option(operation, o)[0] for o in operation.arguments])
+    body += call(f"    return {run}(", inputs + [of_option(operation, o)[0] for o in operation.arguments])
+    return text + guarded(operation, body)
+
+
+# What an input is to _again.py, by its type.
+INPUTS = {"Operand": "codes", "Weight": "weight", "Tensor": "floats", "PackedWeight": "packed", "ExpertWeights": "experts"}
+LITERALS = {"codes": "plain", "indices": "indices"}
+
+
+def guarded(operation, run):
+    """The call, and what becomes of arguments that it does not take: nothing slows down a call that is right."""
+    return f"""\
+    try:
+{textwrap.indent(run, "    ")}    except REFUSED as error:
+        return again(error, {operation.name}, KINDS["{operation.name}"], locals())
+"""
+
+
+def kinds(operation):
+    """{argument of the public function: what it is to _again.py}."""
+    lists = operation.row.get("names", {}) if "lists" in operation.row else {}
+    rows = [(name, LITERALS[row[2]] if len(row) > 2 else INPUTS[row[0]]) for name, row in operation.inputs.items()]
+    rows += [(o.python_name, taken(o)) for o in operation.arguments]
+    rows += [(name, "flag") for name in operation.extra]
+    return {renamed(operation, name, "")[0]: "*" + kind if name in lists else kind for name, kind in rows}
+
+
+def taken(o):
+    if "literals" in o.row:
+        return "?" + o.row["literals"]
+    return "?dtype" if o.kind == "dtype" and o.python_default == "None" else o.spelling.taken
+
+
+def kinds_module(operations):
+    text = ""
+    for operation in operations:
+        text += f'    "{operation.name}": {{\n'
+        text += "".join(f'        "{name}": "{kind}",\n' for name, kind in kinds(operation).items()) + "    },\n"
+    return f"""\
+# SPDX-License-Identifier: Apache-2.0
+# {NOTE}
+\"\"\"What each argument of a public function is to _again.py: "?": it may be None; "*": in lists, too, one for each entry.\"\"\"
+
+KINDS: dict[str, dict[str, str]] = {{
+{text}}}
+"""
 
 
 def of_lists(operation, first):
@@ -85,7 +129,7 @@ def of_lists(operation, first):
     others = [f'\n            ("{name}", {name} is not {default}),' for name, default in others if name not in taken]
     return (f"    if isinstance({first}, (list, tuple)):\n"
             f'        refuse_given("{operation.name}", ({"".join(others)}\n        ))\n'
-            + call(f"        return {operation.name}_list(", taken))
+            + textwrap.indent(guarded(operation, call(f"    return {operation.name}_list(", taken)), "    "))
 
 
 def module(operations):
@@ -98,7 +142,9 @@ def module(operations):
 from typing import Any, Sequence
 
 from . import _octavo
+from ._again import REFUSED, again
 from ._integers import narrow
+from ._kinds import KINDS
 from ._lists import grouped_mm_list, refuse_given
 from ._octavo import UNDEFINED, ExpertWeights, PackedWeight, Quantized
 from ._routing import is_torch, torch_operations

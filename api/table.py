@@ -19,7 +19,7 @@ class Kind:
     read, write: from C's struct `c` to C++'s `o`, and back. argument, bind, default: in the extension
     module; give: back to Python.
     python, schema, convert: the type in Python, in a schema of PyTorch's, and how a public argument
-    becomes an operator's.
+    becomes an operator's. taken: its kind in python/octavo/_again.py; "?": it may be None.
     """
 
     cpp: str | None = None
@@ -34,14 +34,15 @@ class Kind:
     python: str | None = None
     schema: str | None = None
     convert: str = "{n}"
+    taken: str = "?floats"
 
 
 KINDS = {
     "scale": Kind(
         cpp="Scale {n}{{}};", c="octavo_scale {n};", read='{o} = scale_from(place.of("{n}"), c.{n});',
         bind='{o} = call.scale(a.{p}, {granularity}, "{n}");', default="UNDEFINED", python="ScaleArgument",
-        schema="Tensor?", convert="None if {n} is UNDEFINED else as_tensor({n})"),
-    "granularity": Kind(python="str | None", schema="str?"),
+        schema="Tensor?", convert="None if {n} is UNDEFINED else as_tensor({n})", taken="scale"),
+    "granularity": Kind(python="str | None", schema="str?", taken="?text"),
     "tensor": Kind(
         cpp="TensorView {n}{{}};", c="const octavo_view* {n};",
         read='{o} = optional_view(place.of("{n}"), c.{n});', bind='{o} = call.tensor(a.{p}, "{n}");',
@@ -49,7 +50,7 @@ KINDS = {
     "out": Kind(
         cpp="TensorView {n}{{}};", c="const octavo_view* {n};",
         read='{o} = optional_view(place.of("{n}"), c.{n});', bind="{o} = call.out(a.{p});",
-        python="Tensor | None"),
+        python="Tensor | None", taken="?out"),
     "tensors": Kind(
         cpp="std::span<const TensorView> {n}{{}};", c="const octavo_view* const* {n};",
         python="TensorList | None"),
@@ -60,57 +61,58 @@ KINDS = {
         write="c.{n} = dtype_to({o});", give="std::string(name({o}))",
         read='{o} = dtype_or(place.of("{n}"), c.{n}, {o});', bind='{o} = call.dtype(a.{p}, "{p}");',
         default="undefined", python="DTypeLike | None", schema="ScalarType?",
-        convert='None if {n} is None else as_dtype({n}, "{operation}")'),
+        convert='None if {n} is None else as_dtype({n}, "{operation}")', taken="dtype"),
     "grid": Kind(
         cpp="Granularity {n} = per_{d}();", c="int32_t {n};", c_size=4,
         write="c.{n} = static_cast<std::int32_t>({o}.kind), c.rows = {o}.rows, c.cols = {o}.cols;", give="to_string({o})",
         read='if (c.{n} != OCTAVO_AUTOMATIC) {{ {o} = granularity_from(place.of("{n}"), c.{n}, c.rows, c.cols); }}',
         argument="const std::string&", bind='{o} = parse_granularity(a.{p}, call.operation(), "{p}");',
-        python="str"),
+        python="str", taken="text"),
     "side": Kind(
         cpp="Side {n} = Side::{d};", c="int32_t {n};", c_size=4,
         read='{o} = enum_from(place.of("{n}"), c.{n}, Side::b);', argument="const std::string&",
-        bind="{o} = parse_side(call, a.{n});", default="a", python="Side"),
+        bind="{o} = parse_side(call, a.{n});", default="a", python="Side", taken="text"),
     "rounding": Kind(
         cpp="ScaleRounding {n} = ScaleRounding::{d};", c="int32_t {n};", c_size=4,
         write="c.{n} = static_cast<std::int32_t>({o});", give="rounding_name({o})",
         read='{o} = enum_from(place.of("{n}"), c.{n}, ScaleRounding::mx_floor);',
         argument="const std::string&", bind="{o} = parse_rounding(a.{p}, call.operation());",
-        default="none", python="Rounding"),
+        default="none", python="Rounding", taken="text"),
     "non_finite": Kind(
         cpp="NonFinite {n} = NonFinite::{d};", write="c.flags |= static_cast<std::uint32_t>(non_finite_to({o}));",
         give="non_finite_name({o})", read="{o} = non_finite_from(place, c.flags);",
         argument="const std::string&", bind="{o} = parse_non_finite(a.{p}, call.operation());",
-        default="propagate", python="NonFinite"),
+        default="propagate", python="NonFinite", taken="text"),
     "overflow": Kind(
         cpp="Overflow {n} = Overflow::saturate;", write="if ({o} == Overflow::ieee) c.flags |= OCTAVO_OVERFLOW_IEEE;",
         read="{o} = overflow_from(c.flags);", argument="bool",
         bind="{o} = a.{p} ? Overflow::saturate : Overflow::ieee;", default="True", python="bool",
-        schema="bool"),
+        schema="bool", taken="flag"),
     "flag": Kind(
         cpp="bool {n} = false;", write="if ({o}) c.flags |= OCTAVO_{flag};", give="{o}",
         read="{o} = (c.flags & OCTAVO_{flag}) != 0;", argument="bool",
-        bind="{o} = a.{p};", default="False", python="bool", schema="bool"),
+        bind="{o} = a.{p};", default="False", python="bool", schema="bool", taken="flag"),
     "subnormals": Kind(
         cpp="bool {n} = false;", read="{o} = (c.flags & OCTAVO_{flag}) != 0;",
-        bind="{o} = parse_subnormals(a.{p}, call.operation());", python="Subnormals", schema="str?"),
+        bind="{o} = parse_subnormals(a.{p}, call.operation());", python="Subnormals", schema="str?", taken="?text"),
     "float": Kind(
         cpp="float {n} = {d};", c="float {n};", c_size=4, read="{o} = static_cast<float>(c.{n});",
         write="c.{n} = {o};", give="{o}",
-        argument="double", bind="{o} = static_cast<float>(a.{p});", default="0.0", python="float"),
+        argument="double", bind="{o} = static_cast<float>(a.{p});", default="0.0", python="float",
+        taken="number"),
     "int": Kind(
         cpp="std::int32_t {n} = {d};", c="int32_t {n};", c_size=4, read="{o} = c.{n};",
         write="c.{n} = {o};", argument="std::int32_t", bind="{o} = a.{p};", give="{o}", default="0",
-        python="int"),
+        python="int", taken="integer"),
     "chunks": Kind(
         cpp="std::int32_t {n} = 0;", read="{o} = c.{n};", argument="std::int32_t", bind="{o} = a.{p};",
-        default="0", python="int", schema="int"),
+        default="0", python="int", schema="int", taken="integer"),
     "column_list": Kind(
         c="const int64_t* {n};\nint64_t outlier_count;", bind="{o} = parse_columns(a.{p}, call.operation());",
-        give="columns_of({o})", python="Any"),
+        give="columns_of({o})", python="Any", taken="?columns"),
     "columns": Kind(
         cpp="TensorView {n}{{}};", c="const octavo_view* {n};",
-        read='{o} = optional_view(place.of("{n}"), c.{n});', bind="{o} = call.columns(a.{p});", python="Any"),
+        read='{o} = optional_view(place.of("{n}"), c.{n});', bind="{o} = call.columns(a.{p});", python="Any", taken="?columns"),
     "found": Kind(cpp="std::vector<std::int64_t>* {n} = nullptr;", c="int64_t* {n};\nint64_t* found_count;"),
     "activation": Kind(
         cpp="std::optional<ActivationQuant> {n}{{}};", c="const octavo_activation* {n};",
@@ -121,7 +123,7 @@ KINDS = {
         read="{o} = matmul_from(c.flags, c.k_chunks);"),
     "backend": Kind(
         cpp="const char* {n} = nullptr;", c="const char* {n};", read="{o} = c.{n};",
-        argument="const Name&", bind="{o} = text_of(a.{p});", python="str | None", schema="str?"),
+        argument="const Name&", bind="{o} = text_of(a.{p});", python="str | None", schema="str?", taken="?text"),
 }
 # Kinds whose defaults are names.
 QUOTED = {"dtype", "grid", "side", "rounding", "non_finite"}

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Puts the licences of what a wheel contains beside its own: wheel_licences.py WHEEL OUT_DIR.
 
-auditwheel put oneTBB and RE2 into the wheel; fmt and nlohmann_json are headers that were compiled in. Their terms are
+auditwheel put oneTBB and RE2 into the wheel; CLI11, fmt and nlohmann_json are headers that were compiled in. Their terms are
 those of the Debian packages that they were built from.
 """
 
@@ -11,7 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-PACKAGES = {"oneTBB": "libtbb12", "RE2": "libre2-9", "fmt": "libfmt-dev", "nlohmann_json": "nlohmann-json3-dev"}
+PACKAGES = {"oneTBB": "libtbb12", "RE2": "libre2-9", "fmt": "libfmt-dev", "nlohmann_json": "nlohmann-json3-dev",
+            "CLI11": "libcli11-dev"}
 EXPRESSION = "Apache-2.0 AND BSD-3-Clause AND MIT"
 
 

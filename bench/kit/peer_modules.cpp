@@ -27,10 +27,12 @@ constexpr std::array<Known, 3> kKnown{{
     {"OpenBLAS float32", "openblas"},
 }};
 
+/// Absolute, or what the caller chose: what lies in the working folder is not run. Empty: unknown.
 fs::path folder() {
   if (const char* chosen = std::getenv("OCTAVO_PEER_FOLDER"); chosen != nullptr) return chosen;
-  std::error_code ignored;
-  return fs::read_symlink("/proc/self/exe", ignored).parent_path() / "peers";
+  std::error_code unreadable;
+  const fs::path program = fs::read_symlink("/proc/self/exe", unreadable);
+  return unreadable ? fs::path() : program.parent_path() / "peers";
 }
 
 std::vector<fs::path> modules() {

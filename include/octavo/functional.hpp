@@ -17,10 +17,11 @@ enum class ScalingType : std::uint8_t {
   BlockWise1x16 = 2,     ///< e4m3fn, groups of 16 along K
   BlockWise1x32 = 3,     ///< e8m0fnu, groups of 32 along K (MX)
   BlockWise1x128 = 4,    ///< float32 [M, ceil(K/128)]; [N, ceil(K/128)]
-  BlockWise128x128 = 5,  ///< float32 [ceil(M/128), ceil(K/128)] or PyTorch's padded
-                         ///< [round_up(ceil(K/128), 4), ceil(M/128)]; the same with N for B.
-                         ///< A square scale that fits both is padded, and must have PyTorch's
-                         ///< strides, [1, rows]; others are refused
+  BlockWise128x128 = 5,  ///< float32, PyTorch's padded [round_up(ceil(K/128), 4), ceil(M/128)], of
+                         ///< any strides; or [ceil(M/128), ceil(K/128)] where that is no square;
+                         ///< the same with N for B. A square grid is PyTorch's alone: padded, with
+                         ///< strides [1, rows] where K/128 is a multiple of 4. In grouped products
+                         ///< [..., ceil(M/128), ceil(K/128)] alone
 };
 
 /// How the elements of a 1x16 or 1x32 scale tensor are ordered; PyTorch's SwizzleType.

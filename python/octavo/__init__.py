@@ -19,6 +19,10 @@ from ._experts import explain_fused_experts
 from ._explain import explain
 from ._files import convert_file, dequantize_file, estimate_quantization, quantize_file
 from ._gradients import grouped_mm_vjp, quantize_vjp, scaled_mm_vjp
+from ._int8 import (
+    int8_double_quant, int8_linear_matmul, int8_mixed_scaled_mm, int8_mm_dequant, int8_scaled_mm, int8_vectorwise_dequant,
+    int8_vectorwise_quant,
+)
 from ._octavo import (
     UNDEFINED,
     Checkpoint,
@@ -37,13 +41,6 @@ from ._octavo import (
     cpu_features,
     cpu_name,
     get_num_threads,
-    int8_double_quant,
-    int8_linear_matmul,
-    int8_mixed_scaled_mm,
-    int8_mm_dequant,
-    int8_scaled_mm,
-    int8_vectorwise_dequant,
-    int8_vectorwise_quant,
     set_num_threads,
     threads_reason,
 )

@@ -7,6 +7,7 @@ from typing import Mapping, Sequence
 from . import _octavo
 from ._files import warn_of
 from ._octavo import Checkpoint, LayerReport, Weight
+from ._taking import taking
 from ._typing import Scheme, StoredScheme, Tensor
 
 
@@ -39,11 +40,13 @@ def write_checkpoint(path: str | os.PathLike[str], layers: Mapping[str, Weight],
     warn_of(_octavo.write_checkpoint(os.fspath(path), dict(layers), dict(tensors or {}), dict(metadata or {})))
 
 
+@taking()
 def quantize_weight(weight: Tensor, scheme: Scheme = "int8-dynamic") -> Weight:
     """Quantises a weight [N, K], as layers store it. Returns: octavo.Weight."""
     return _octavo.quantize_weight(weight, scheme)
 
 
+@taking(weight="plain", input_zero_point="?indices")
 def w8a8_weight(scheme: StoredScheme, weight: Tensor, weight_scale: Tensor, *, input_scale: Tensor | None = None,
                 input_zero_point: Tensor | None = None, logical_widths: Sequence[int] = (),
                 requantize: bool = False, activation: str = "token", azp: bool = False,
@@ -72,6 +75,7 @@ def w8a8_weight(scheme: StoredScheme, weight: Tensor, weight_scale: Tensor, *, i
                                input_scale_ub=input_scale_ub, block=block)
 
 
+@taking()
 def fuse(weights: Sequence[Weight]) -> Weight:
     """Weights of layers that read the same activations (query, key, value; gate, up), stacked along N.
 
@@ -81,6 +85,7 @@ def fuse(weights: Sequence[Weight]) -> Weight:
     return _octavo.fuse(list(weights))
 
 
+@taking()
 def compare_weight(layer: str, weight: Tensor, quantized: Weight) -> LayerReport:
     """What quantising did to a weight [N, K]. Returns: octavo.LayerReport."""
     return _octavo.compare_weight(layer, weight, quantized)

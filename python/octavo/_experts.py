@@ -3,9 +3,11 @@
 
 from . import _octavo
 from ._octavo import ExpertWeights, FusedExpertsExplanation
+from ._taking import taking
 from ._typing import Tensor
 
 
+@taking(topk_ids="indices", expert_map="?indices")
 def explain_fused_experts(x: Tensor, w13: ExpertWeights, w2: ExpertWeights, topk_weights: Tensor,
                           topk_ids: Tensor, expert_map: Tensor | None = None,
                           backend: str | None = None) -> FusedExpertsExplanation:

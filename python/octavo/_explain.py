@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What will run, and why."""
 
+import inspect
 from typing import Any
 
 from . import _octavo
+from ._again import REFUSED, again
+from ._kinds import KINDS
 from ._octavo import Explanation, PackedWeight, Quantized
+from ._operations import scaled_mm
 
 
 def explain(*arguments: Any, **options: Any) -> Explanation:
@@ -14,8 +18,18 @@ def explain(*arguments: Any, **options: Any) -> Explanation:
     makes no operands; explain(x, packed) the arguments of octavo.linear; explain(input, mat2, ...)
     those of octavo.scaled_mm.
 
-    Returns: octavo.Explanation, which prints as a table.
+    Returns: octavo.Explanation, which prints as a table. Raises: ValueError.
     """
+    try:
+        return _explained(arguments, options)
+    except REFUSED as error:
+        if arguments and isinstance(arguments[0], str):
+            return again(error, explain, {"backend": "?text"}, options)
+        given = inspect.signature(scaled_mm).bind(*arguments, **options).arguments
+        return again(error, explain, KINDS["scaled_mm"], given)
+
+
+def _explained(arguments, options):
     if arguments and isinstance(arguments[0], str):
         return _octavo.explain_line(*arguments, **options)
     if len(arguments) == 2 and type(arguments[1]) is PackedWeight and arguments[1].activation is not None:

@@ -8,11 +8,13 @@ from typing import Any, Sequence
 
 from . import _octavo
 from ._octavo import UNDEFINED
+from ._taking import taking
 from ._typing import DTypeLike, Operand, Result, ScaleArgument, Side, Tensor
 
 _WANTED = ("input", "mat2", "bias", "scale_a", "scale_b", "alpha", "beta", "c", "scale_result")
 
 
+@taking(wanted="words")
 def scaled_mm_vjp(grad: Tensor, input: Operand, mat2: Operand, scale_a: ScaleArgument = UNDEFINED,
                   scale_b: ScaleArgument = UNDEFINED, bias: Tensor | None = None,
                   scale_result: ScaleArgument = UNDEFINED, out_dtype: DTypeLike | None = None, *,
@@ -39,6 +41,7 @@ def scaled_mm_vjp(grad: Tensor, input: Operand, mat2: Operand, scale_a: ScaleArg
         mat2, scale_a, scale_b, bias, scale_result, out_dtype, **options))
 
 
+@taking(wanted="words", offs="?indices")
 def grouped_mm_vjp(grad: Tensor, input: Operand, mat2: Operand, offs: Tensor | None = None,
                    bias: Tensor | None = None, out_dtype: DTypeLike | None = None, *,
                    wanted: Sequence[str] = ("input", "mat2"),
@@ -50,6 +53,7 @@ def grouped_mm_vjp(grad: Tensor, input: Operand, mat2: Operand, offs: Tensor | N
         input, mat2, offs, bias=bias, out_dtype=out_dtype, **options))
 
 
+@taking()
 def quantize_vjp(grad: Tensor, x: Tensor, scale: ScaleArgument, dtype: DTypeLike = "int8",
                  granularity: str = "token", *, gradient_scale: float = 1.0,
                  side: Side = "a") -> tuple[Result, Result]:

@@ -37,7 +37,7 @@ _torch_int64: Any = _INT64  # PyTorch's own once it is there
 
 
 def _cast(x, name):
-    if isinstance(x, numpy.ndarray):
+    if isinstance(x, (numpy.ndarray, numpy.generic)):
         return x.astype(name)
     import torch
 

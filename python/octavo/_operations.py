@@ -5,7 +5,9 @@
 from typing import Any, Sequence
 
 from . import _octavo
+from ._again import REFUSED, again
 from ._integers import narrow
+from ._kinds import KINDS
 from ._lists import grouped_mm_list, refuse_given
 from ._octavo import UNDEFINED, ExpertWeights, PackedWeight, Quantized
 from ._routing import is_torch, torch_operations
@@ -57,11 +59,14 @@ def scaled_mm(input: Operand, mat2: Weight, scale_a: ScaleArgument = UNDEFINED, 
         9).
     Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
     """
-    input, mat2 = narrow("scaled_mm", "input", input), narrow("scaled_mm", "mat2", mat2)
-    function = torch_operations().scaled_mm if is_torch(input) or is_torch(mat2) else _octavo.scaled_mm
-    return function(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, granularity_a, granularity_b,
-                    alpha, beta, c, azp, trans_a, trans_b, saturate, torch_compat, k_chunks, subnormals, backend,
-                    out)
+    try:
+        input, mat2 = narrow("scaled_mm", "input", input), narrow("scaled_mm", "mat2", mat2)
+        function = torch_operations().scaled_mm if is_torch(input) or is_torch(mat2) else _octavo.scaled_mm
+        return function(input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, granularity_a, granularity_b,
+                        alpha, beta, c, azp, trans_a, trans_b, saturate, torch_compat, k_chunks, subnormals, backend,
+                        out)
+    except REFUSED as error:
+        return again(error, scaled_mm, KINDS["scaled_mm"], locals())
 
 
 def linear(x: Tensor, weight: PackedWeight, bias: Tensor | None = None, out_dtype: DTypeLike | None = None, *,
@@ -90,8 +95,11 @@ def linear(x: Tensor, weight: PackedWeight, bias: Tensor | None = None, out_dtyp
     Returns: [..., N] of out_dtype.
     Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
     """
-    function = torch_operations().linear if is_torch(x) else _octavo.linear
-    return function(x, weight, bias, out_dtype, batch_invariant, backend, outlier_columns, outlier_weight, out)
+    try:
+        function = torch_operations().linear if is_torch(x) else _octavo.linear
+        return function(x, weight, bias, out_dtype, batch_invariant, backend, outlier_columns, outlier_weight, out)
+    except REFUSED as error:
+        return again(error, linear, KINDS["linear"], locals())
 
 
 def grouped_mm(inputs: Operand | Sequence[Operand], weights: Weight | Sequence[Weight],
@@ -142,12 +150,18 @@ def grouped_mm(inputs: Operand | Sequence[Operand], weights: Weight | Sequence[W
             ("c", c is not None),
             ("scale_result", scale_result is not UNDEFINED),
         ))
-        return grouped_mm_list(inputs, weights, biases, out_dtype, scale_a, scale_b, granularity_a, granularity_b,
-                               subnormals, backend, out)
-    inputs, weights = narrow("grouped_mm", "inputs", inputs), narrow("grouped_mm", "weights", weights)
-    function = torch_operations().grouped_mm if is_torch(inputs) or is_torch(weights) else _octavo.grouped_mm
-    return function(inputs, weights, offs, offs_prefix, biases, out_dtype, scale_a, scale_b, granularity_a,
-                    granularity_b, alpha, beta, c, scale_result, subnormals, backend, out)
+        try:
+            return grouped_mm_list(inputs, weights, biases, out_dtype, scale_a, scale_b, granularity_a, granularity_b,
+                                   subnormals, backend, out)
+        except REFUSED as error:
+            return again(error, grouped_mm, KINDS["grouped_mm"], locals())
+    try:
+        inputs, weights = narrow("grouped_mm", "inputs", inputs), narrow("grouped_mm", "weights", weights)
+        function = torch_operations().grouped_mm if is_torch(inputs) or is_torch(weights) else _octavo.grouped_mm
+        return function(inputs, weights, offs, offs_prefix, biases, out_dtype, scale_a, scale_b, granularity_a,
+                        granularity_b, alpha, beta, c, scale_result, subnormals, backend, out)
+    except REFUSED as error:
+        return again(error, grouped_mm, KINDS["grouped_mm"], locals())
 
 
 def scaled_grouped_mm(input: Tensor, weight: Tensor, scale: float | Tensor = 1.0, *,
@@ -167,9 +181,12 @@ def scaled_grouped_mm(input: Tensor, weight: Tensor, scale: float | Tensor = 1.0
     Returns: [batch, m, n].
     Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
     """
-    input, weight = narrow("scaled_grouped_mm", "input", input), narrow("scaled_grouped_mm", "weight", weight)
-    function = torch_operations().scaled_grouped_mm if is_torch(input) or is_torch(weight) else _octavo.scaled_grouped_mm
-    return function(input, weight, scale, out_dtype, trans_b, backend, out)
+    try:
+        input, weight = narrow("scaled_grouped_mm", "input", input), narrow("scaled_grouped_mm", "weight", weight)
+        function = torch_operations().scaled_grouped_mm if is_torch(input) or is_torch(weight) else _octavo.scaled_grouped_mm
+        return function(input, weight, scale, out_dtype, trans_b, backend, out)
+    except REFUSED as error:
+        return again(error, scaled_grouped_mm, KINDS["scaled_grouped_mm"], locals())
 
 
 def quantize(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *, side: Side = "a",
@@ -207,10 +224,13 @@ def quantize(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *
     Returns: octavo.Quantized. No gradient flows through it; see octavo.torch.nn for training.
     Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
     """
-    if finite:
-        non_finite = "error"
-    return _octavo.quantize(x, dtype, granularity, side, azp, scale_ub, min_scale, qmax, rounding, scale_dtype,
-                            non_finite, saturate, widen, scale, azp_in)
+    try:
+        if finite:
+            non_finite = "error"
+        return _octavo.quantize(x, dtype, granularity, side, azp, scale_ub, min_scale, qmax, rounding, scale_dtype,
+                                non_finite, saturate, widen, scale, azp_in)
+    except REFUSED as error:
+        return again(error, quantize, KINDS["quantize"], locals())
 
 
 def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str | None = None,
@@ -243,9 +263,12 @@ def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str 
     Returns: octavo.PackedWeight, which octavo.scaled_mm, octavo.linear and octavo.grouped_mm take.
     Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
     """
-    return _octavo.pack(weight, scale, granularity, activation, activation_granularity, azp, scale_ub, min_scale,
-                        qmax, rounding, non_finite, widen, static_scale, static_azp, llm_int8, outlier_threshold,
-                        whole_columns, outlier_columns, backend)
+    try:
+        return _octavo.pack(weight, scale, granularity, activation, activation_granularity, azp, scale_ub, min_scale,
+                            qmax, rounding, non_finite, widen, static_scale, static_azp, llm_int8, outlier_threshold,
+                            whole_columns, outlier_columns, backend)
+    except REFUSED as error:
+        return again(error, pack, KINDS["pack"], locals())
 
 
 def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularity: str | None = None,
@@ -280,9 +303,12 @@ def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularit
     Returns: octavo.ExpertWeights; `weights[g]` is an expert's octavo.PackedWeight.
     Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
     """
-    return _octavo.pack_experts(weight, scale, granularity, activation, activation_granularity, azp, scale_ub,
-                                min_scale, qmax, rounding, non_finite, widen, static_scale, static_azp, llm_int8,
-                                outlier_threshold, whole_columns, outlier_columns, backend)
+    try:
+        return _octavo.pack_experts(weight, scale, granularity, activation, activation_granularity, azp, scale_ub,
+                                    min_scale, qmax, rounding, non_finite, widen, static_scale, static_azp, llm_int8,
+                                    outlier_threshold, whole_columns, outlier_columns, backend)
+    except REFUSED as error:
+        return again(error, pack_experts, KINDS["pack_experts"], locals())
 
 
 def silu_and_mul(x: Tensor, out_dtype: DTypeLike | None = None, *, backend: str | None = None,
@@ -300,8 +326,11 @@ def silu_and_mul(x: Tensor, out_dtype: DTypeLike | None = None, *, backend: str 
     Returns: [..., I] of out_dtype.
     Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
     """
-    function = torch_operations().silu_and_mul if is_torch(x) else _octavo.silu_and_mul
-    return function(x, out_dtype, backend, out)
+    try:
+        function = torch_operations().silu_and_mul if is_torch(x) else _octavo.silu_and_mul
+        return function(x, out_dtype, backend, out)
+    except REFUSED as error:
+        return again(error, silu_and_mul, KINDS["silu_and_mul"], locals())
 
 
 def fused_experts(x: Tensor, w13: ExpertWeights, w2: ExpertWeights, topk_weights: Tensor, topk_ids: Tensor, *,
@@ -336,6 +365,9 @@ def fused_experts(x: Tensor, w13: ExpertWeights, w2: ExpertWeights, topk_weights
     Returns: [..., N] of out_dtype.
     Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
     """
-    function = torch_operations().fused_experts if is_torch(x) else _octavo.fused_experts
-    return function(x, w13, w2, topk_weights, topk_ids, bias13, bias2, apply_router_weight_on_input, expert_map,
-                    out_dtype, batch_invariant, backend, out)
+    try:
+        function = torch_operations().fused_experts if is_torch(x) else _octavo.fused_experts
+        return function(x, w13, w2, topk_weights, topk_ids, bias13, bias2, apply_router_weight_on_input, expert_map,
+                        out_dtype, batch_invariant, backend, out)
+    except REFUSED as error:
+        return again(error, fused_experts, KINDS["fused_experts"], locals())

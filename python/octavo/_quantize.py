@@ -4,16 +4,19 @@
 from . import _octavo
 from ._octavo import Quantized
 from ._routing import is_torch, torch_operations
+from ._taking import taking
 from ._typing import DTypeLike, NonFinite, Result, Rounding, Side, Tensor
 
 _INFINITY = float("inf")
 
 
+@taking()
 def quantize_mxfp8(x: Tensor, dtype: DTypeLike = "float8_e4m3fn", *, side: Side = "a") -> Quantized:
     """MX fp8: groups of 32 along K with e8m0 scales (OCP MX 1.0)."""
     return _octavo.quantize_mxfp8(x, dtype, side)
 
 
+@taking()
 def compute_scale(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *,
                   side: Side = "a", azp: bool = False, scale_ub: float = _INFINITY,
                   min_scale: float = 0.0, qmax: float = 0.0, rounding: Rounding = "none",
@@ -25,6 +28,7 @@ def compute_scale(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "toke
                                  scale_dtype=scale_dtype, non_finite=non_finite, widen=widen)
 
 
+@taking()
 def dequantize(q: Quantized, out_dtype: DTypeLike = "float32") -> Result:
     """(codes - azp) * scale of an octavo.Quantized, in float32, converted once. It has no gradient: NotImplementedError
     where a scale of PyTorch's needs one."""

@@ -5,9 +5,11 @@ from typing import Sequence
 
 from . import _octavo
 from ._octavo import Checkpoint, Weight
+from ._taking import taking
 from ._typing import ShardAxis
 
 
+@taking()
 def shard(weight: Weight, axis: ShardAxis, rank: int, world: int) -> Weight:
     """A rank's part of a weight, without a change of any bit.
 
@@ -23,16 +25,19 @@ def shard(weight: Weight, axis: ShardAxis, rank: int, world: int) -> Weight:
     return _octavo.shard(weight, axis, rank, world)
 
 
+@taking()
 def shard_range(weight: Weight, axis: ShardAxis, rank: int, world: int) -> tuple[int, int]:
     """(begin, end) of a rank's part of N or K, in whole cells of the weight's scales and of its activations' groups."""
     return _octavo.shard_range(weight, axis, rank, world)
 
 
+@taking()
 def unshard(parts: Sequence[Weight], axis: ShardAxis) -> Weight:
     """The whole of parts that follow each other: octavo.shard's exact inverse. Raises: ValueError."""
     return _octavo.unshard(list(parts), axis)
 
 
+@taking()
 def read_shard(checkpoint: Checkpoint, prefix: str | Sequence[str], axis: ShardAxis, rank: int, world: int) -> Weight:
     """octavo.shard(checkpoint.weight(prefix), axis, rank, world), reading no other codes.
 

@@ -19,11 +19,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--against", required=True, metavar="DIR", help="the float folder")
     parser.add_argument("--text", required=True, metavar="FILE", help="UTF-8 text")
     parser.add_argument("--length", type=int, default=512, help="tokens at a time (default: 512)")
+    parser.add_argument("--trust-remote-code", action="store_true", help="let Python code of the folders run (default: never)")
     parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
     options = parser.parse_args(arguments)
     try:
         text = Path(options.text).read_text(encoding="utf-8")
-        found = evaluate(options.folder, options.against, [text], length=options.length)
+        found = evaluate(options.folder, options.against, [text], length=options.length,
+                         trust_remote_code=options.trust_remote_code)
         if options.json:
             Path(options.json).write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
     except (ImportError, OSError, ValueError, RuntimeError) as error:

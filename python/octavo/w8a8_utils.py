@@ -20,6 +20,7 @@ import torch
 
 from . import _octavo
 from ._octavo import PackedWeight, backends
+from ._taking import kinded, taking
 from .torch import _straight_through, _w8a8
 from .torch._dtypes import FLOAT8, FLOAT8_MAX
 from .torch._library import WIDE
@@ -85,6 +86,7 @@ def maybe_create_device_identity() -> None:
 # ---- scales of fused weights ------------------------------------------------------------------------
 
 
+@taking()
 def convert_to_channelwise(weight_scale: Tensor, logical_widths: Sequence[int]) -> Tensor:
     """The scale of each shard of a fused weight, repeated over the shard's rows: float32 [N, 1].
 
@@ -93,6 +95,7 @@ def convert_to_channelwise(weight_scale: Tensor, logical_widths: Sequence[int]) 
     return _octavo.convert_to_channelwise(weight_scale.detach(), list(logical_widths))
 
 
+@taking()
 def requantize_with_max_scale(weight: Tensor, weight_scale: Tensor, logical_widths: Sequence[int], *,
                               in_place: bool = False) -> tuple[Tensor, Tensor]:
     """(scale, weight): a fused fp8 weight [N, K] with the largest of its shards' scales alone.
@@ -112,6 +115,7 @@ def requantize_with_max_scale(weight: Tensor, weight_scale: Tensor, logical_widt
     return scale, weight if in_place else codes
 
 
+@taking()
 def per_tensor_dequantize(tensor: Tensor, inv_scale: Union[float, Tensor]) -> Tensor:
     """tensor * inv_scale as float16, computed in float32 and converted once.
 
@@ -122,11 +126,13 @@ def per_tensor_dequantize(tensor: Tensor, inv_scale: Union[float, Tensor]) -> Te
     return _octavo.per_tensor_dequantize(tensor.detach(), inv_scale)
 
 
+@taking()
 def all_close_1d(x: Tensor) -> bool:
     """Whether torch.allclose(x[0], x[i]) for every i; NaN is close to nothing."""
     return _octavo.all_close_1d(x.detach())
 
 
+@taking()
 def normalize_e4m3fn_to_e4m3fnuz(
         weight: Tensor, weight_scale: Tensor,
         input_scale: Optional[Tensor] = None) -> tuple[Tensor, Tensor, Optional[Tensor]]:
@@ -242,6 +248,7 @@ class QuantFP8(torch.nn.Module):
 # ---- the backend functions --------------------------------------------------------------------------
 
 
+@kinded(_w8a8.KINDS)
 def cutlass_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype: torch.dtype, scale_a: Tensor,
                            scale_b: Tensor, bias: Optional[Tensor], output_shape: list,
                            group_size: Optional[int] = None, **kwargs: Any) -> Tensor:
@@ -254,6 +261,7 @@ def cutlass_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype: torch.
                     kwargs.get("input_2d"), output_shape, group_size)
 
 
+@kinded(_w8a8.KINDS)
 def flashinfer_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype: torch.dtype, scale_a: Tensor,
                               scale_b: Tensor, bias: Optional[Tensor], output_shape: list,
                               group_size: Optional[int] = None, **kwargs: Any) -> Tensor:
@@ -262,6 +270,7 @@ def flashinfer_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype: tor
                     kwargs.get("input_2d"), output_shape, group_size)
 
 
+@kinded(_w8a8.KINDS)
 def rocm_per_tensor_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype: torch.dtype,
                                    scale_a: Tensor, scale_b: Tensor, bias: Optional[Tensor],
                                    input_2d: Tensor, output_shape: list, group_size: Optional[int] = None) -> Tensor:
@@ -270,6 +279,7 @@ def rocm_per_tensor_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype
                     input_2d, output_shape, group_size)
 
 
+@kinded(_w8a8.KINDS)
 def torch_per_tensor_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype: torch.dtype,
                                     scale_a: Tensor, scale_b: Tensor, bias: Optional[Tensor],
                                     input_2d: Tensor, output_shape: list, group_size: Optional[int] = None) -> Tensor:
@@ -278,6 +288,7 @@ def torch_per_tensor_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtyp
                     input_2d, output_shape, group_size)
 
 
+@kinded(_w8a8.KINDS)
 def torch_per_token_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype: torch.dtype,
                                    scale_a: Tensor, scale_b: Tensor, bias: Optional[Tensor],
                                    input_2d: Tensor, output_shape: list, group_size: Optional[int] = None,
@@ -287,6 +298,7 @@ def torch_per_token_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype
                     input_2d, output_shape, group_size)
 
 
+@kinded(_w8a8.KINDS)
 def torch_channelwise_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype: torch.dtype,
                                      scale_a: Tensor, scale_b: Tensor, bias: Optional[Tensor],
                                      input_2d: Tensor, output_shape: list, group_size: Optional[int] = None,
@@ -296,6 +308,7 @@ def torch_channelwise_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dty
                     input_2d, output_shape, group_size)
 
 
+@taking()
 def cutlass_scaled_mm_azp(a: Tensor, b: Tensor, scale_a: Tensor, scale_b: Tensor, out_dtype: torch.dtype,
                           azp_adj: Tensor, azp: Optional[Tensor] = None, bias: Optional[Tensor] = None) -> Tensor:
     """((a @ b - azp * azp_adj) * scale_a) * scale_b + bias, as vllm._custom_ops has it; no gradient.
@@ -314,12 +327,17 @@ def cutlass_scaled_mm_azp(a: Tensor, b: Tensor, scale_a: Tensor, scale_b: Tensor
 # ---- torch.ops.octavo.rocm_per_tensor_w8a8_scaled_mm_impl ---------------------------------------------
 
 
+@taking()
 def rocm_per_tensor_w8a8_scaled_mm_fake(qinput: Tensor, weight: Tensor, out_dtype: torch.dtype, scale_a: Tensor,
                                         scale_b: Tensor, bias: Optional[Tensor], input_2d: Tensor) -> Tensor:
     """An uninitialised tensor as rocm_per_tensor_w8a8_scaled_mm_impl gives it."""
+    if qinput.dim() < 1 or weight.dim() != 2:
+        raise ValueError("rocm_per_tensor_w8a8_scaled_mm_fake: weight.shape must be [K, N] beside qinput of rows; got "
+                         f"{list(weight.shape)} beside {list(qinput.shape)}")
     return _w8a8.fake(qinput, weight, out_dtype, scale_a, scale_b, bias, input_2d)
 
 
+@taking()
 def rocm_per_tensor_w8a8_scaled_mm_impl(qinput: Tensor, weight: Tensor, out_dtype: torch.dtype, scale_a: Tensor,
                                         scale_b: Tensor, bias: Optional[Tensor], input_2d: Tensor) -> Tensor:
     """The product of all rows of qinput, padding included: [rows of qinput, N], the bias added.
@@ -332,6 +350,7 @@ def rocm_per_tensor_w8a8_scaled_mm_impl(qinput: Tensor, weight: Tensor, out_dtyp
 # ---- the table ----------------------------------------------------------------------------------------
 
 
+@taking()
 def dispatch_w8a8_scaled_mm(preferred_backend: str, per_tensor_weights: bool,
                             per_tensor_activations: bool) -> Callable[..., Tensor]:
     """vLLM's table of which backend function runs; any name that is not in it is "torch".

@@ -11,13 +11,17 @@ namespace octavo::python {
 
 Tensor parse_columns(nb::handle columns, const char* operation) {
   if (columns.is_none()) return {};
-  const nb::object list =
-      nb::hasattr(columns, "tolist") ? columns.attr("tolist")() : nb::borrow(columns);
   std::vector<std::int64_t> values;
-  if (!nb::try_cast(list, values)) {
-    throw nb::type_error((std::string(operation) + ": outlier_columns must be integers; got " +
-                          nb::cast<std::string>(nb::repr(columns)))
-                             .c_str());
+  bool integers = false;
+  try {
+    const nb::object list =
+        nb::hasattr(columns, "tolist") ? columns.attr("tolist")() : nb::borrow(columns);
+    integers = nb::try_cast(list, values);
+  } catch (const nb::python_error&) {  // a tensor without elements to read: sparse, meta
+  }
+  if (!integers) {
+    raise(Code::invalid_argument,
+          std::string(operation) + ": outlier_columns must be integers; got " + shown(columns));
   }
   const Tensor tensor = Tensor::empty(DType::int64, {static_cast<std::int64_t>(values.size())});
   std::copy(values.begin(), values.end(), tensor.data_as<std::int64_t>());

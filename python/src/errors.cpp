@@ -23,6 +23,13 @@ PyObject* exception_of(Code code) noexcept {
   }
 }
 
+// An operation as Python spells it: "Checkpoint::weight: ..." is Checkpoint.weight's.
+std::string in_python(std::string sentence) {
+  const std::size_t end = sentence.find_first_of(" '\"");
+  for (std::size_t at = 0; (at = sentence.find("::", at)) < end; ++at) sentence.replace(at, 2, ".");
+  return sentence;
+}
+
 }  // namespace
 
 void raise(Code code, std::string sentence) { throw Error(Status(code, std::move(sentence))); }
@@ -44,7 +51,7 @@ void translate_errors() {
     try {
       std::rethrow_exception(thrown);
     } catch (const Error& error) {
-      PyErr_SetString(exception_of(error.code()), error.what());
+      PyErr_SetString(exception_of(error.code()), in_python(error.what()).c_str());
     }
   });
 }

@@ -71,12 +71,18 @@ DType known(DType dtype, const std::string& spelling, const Asker& asker) {
   raise(Code::invalid_argument, asker(".dtype must be one that Octavo knows; got " + spelling));
 }
 
-void fill(TensorView& view, const DLTensor& t, const Asker& asker) {
+// What a value calls its type: DLPack's numbers where it has no word.
+std::string dtype_word(nb::handle value, const DLDataType& type) {
+  const nb::object dtype = attribute(value, nb::str("dtype"));
+  if (dtype.is_valid()) return shown(dtype);
+  return "DLPack type (" + std::to_string(type.code) + ", " + std::to_string(type.bits) + ", " +
+         std::to_string(type.lanes) + ")";
+}
+
+void fill(TensorView& view, nb::handle value, const DLTensor& t, const Asker& asker) {
   check_rank(t.ndim, asker);
-  view.dtype = known(dtype_of_dlpack(t.dtype),
-                     "DLPack type (" + std::to_string(t.dtype.code) + ", " +
-                         std::to_string(t.dtype.bits) + ", " + std::to_string(t.dtype.lanes) + ")",
-                     asker);
+  view.dtype = dtype_of_dlpack(t.dtype);
+  if (view.dtype == DType::undefined) known(view.dtype, dtype_word(value, t.dtype), asker);
   if (t.shape == nullptr && t.ndim > 0) {
     raise(Code::invalid_argument,
           asker(".shape must not be null; got null for " + std::to_string(t.ndim) + " dimensions"));
@@ -166,7 +172,7 @@ std::optional<In> from_exchange(nb::handle value, const Asker& asker) {
     return std::nullopt;
   }
   In in;
-  fill(in.view, tensor, asker);
+  fill(in.view, value, tensor, asker);
   if (is_negated(value, in.view.dtype)) return resolved(value, asker, from_exchange);
   in.framework = Framework::torch;
   return in;
@@ -331,13 +337,13 @@ std::optional<In> from_dlpack(nb::handle value, const Asker& asker) {
                                      std::to_string(managed->version.major)));
     }
     in.read_only = (managed->flags & kDLPackReadOnly) != 0;
-    fill(in.view, managed->dl_tensor, asker);
+    fill(in.view, value, managed->dl_tensor, asker);
     return in;
   }
   if (PyCapsule_IsValid(capsule.ptr(), "dltensor") == 0) return std::nullopt;
   DLManagedTensor* managed = nullptr;
   in.owner = consume(capsule, "dltensor", "used_dltensor", &managed);
-  fill(in.view, managed->dl_tensor, asker);
+  fill(in.view, value, managed->dl_tensor, asker);
   return in;
 }
 

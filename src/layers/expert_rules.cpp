@@ -57,7 +57,7 @@ Status check_map(const Site& site, const TensorView& map) {
 }
 
 std::string spelled(const Granularity& g) {
-  return g.kind == Granularity::Kind::tensor ? "per_tensor()" : to_string(g);
+  return g.kind == Granularity::Kind::tensor ? "tensor" : to_string(g);
 }
 
 // How x, or what the activation function makes, meets the experts.

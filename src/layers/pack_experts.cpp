@@ -60,7 +60,7 @@ Result<StoredScale> stored_scale(const TensorView& weight, const Scale& scale) {
       break;
     default:
       return fail(Code::invalid_argument,
-                  "pack_experts: scale.granularity must be per_tensor(), per_channel(), group or "
+                  "pack_experts: scale.granularity must be tensor, channel, group or "
                   "block; got {}",
                   to_string(g));
   }

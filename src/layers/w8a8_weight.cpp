@@ -73,7 +73,7 @@ Status check_tensors(const SchemeRule& scheme, const LinearTensors& t, const W8A
   }
   using Kind = Granularity::Kind;
   if (o.activation.kind != Kind::token && o.activation.kind != Kind::tensor) {
-    return invalid("{}: activation must be per_token() or per_tensor(); got {}", kName,
+    return invalid("{}: activation must be token or tensor; got {}", kName,
                    to_string(o.activation));
   }
   if (o.azp && !is_int8(w.dtype)) {

@@ -23,7 +23,7 @@ namespace {
 std::string conversion(DType dtype) {
   const bool floating = dtype == DType::float64;
   return fmt::format("convert it first, for example to {}",
-                     floating ? "octavo::float32" : "octavo::int8 or octavo::float32");
+                     floating ? "float32" : "int8 or float32");
 }
 
 bool operand_type(DType dtype) noexcept { return is_floating(dtype) || is_integer8(dtype); }

@@ -10,30 +10,13 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from float_file import read, write
+
 OCTAVO = sys.argv.pop(1)
 EXPERTS = Path(__file__).resolve().parent.parent / "checkpoint" / "data" / "transformers-fp8-experts"
 N, K = 5, 7
 COLUMN_MAX = [1.0, 4.0, 0.5, 0.0, 8.0, 0.03, 0.001]  # 8 / 127 / 2 = 0.0315: the last two are code 0 of int8
 SCHEMES = ["int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8"]
-
-
-def write(path, tensors, metadata=None):
-    """Float32 tensors {name: (shape, values)} as a safetensors file."""
-    header, data = {"__metadata__": metadata or {}}, b""
-    for name, (shape, values) in tensors.items():
-        begin = len(data)
-        data += struct.pack(f"<{len(values)}f", *values)
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, len(data)]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
-
-
-def read(path, name):
-    raw = path.read_bytes()
-    size, = struct.unpack_from("<Q", raw)
-    begin, end = json.loads(raw[8:8 + size])[name]["data_offsets"]
-    return struct.unpack_from(f"<{(end - begin) // 4}f", raw, 8 + size + begin)
 
 
 def hessian(rows, k=K):

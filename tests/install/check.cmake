@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Installs the library into an empty prefix, builds the consumer on it and runs it.
+# Installs the library and the command line into an empty prefix, runs it, and builds the consumer on the library.
 cmake_minimum_required(VERSION 3.25)
 
 # run(what command...): stops with the command's output where it fails.
@@ -32,10 +32,20 @@ run("installing" ${CMAKE_COMMAND} --install ${BUILD_DIR} --prefix ${prefix})
 
 file(GLOB_RECURSE installed RELATIVE ${prefix} ${prefix}/*)
 foreach(file IN LISTS installed)
-  if(NOT file MATCHES "^(include/octavo/[a-z0-9_]+\\.hp?p?|lib[^ ]*/(liboctavo\\.[a-z0-9.]+|cmake/octavo/octavo-[a-z-]+\\.cmake))$")
-    message(FATAL_ERROR "${file} is installed, but is no public header, library or package file")
+  if(NOT file MATCHES "^(include/octavo/[a-z0-9_]+\\.hp?p?|bin/octavo|lib[^ ]*/(liboctavo\\.[a-z0-9.]+|cmake/octavo/octavo-[a-z-]+\\.cmake))$")
+    message(FATAL_ERROR "${file} is installed, but is no public header, library, command or package file")
   endif()
 endforeach()
+
+# The command finds its library from where it is, whoever calls it and by whatever name.
+file(CREATE_LINK ${prefix}/bin/octavo ${WORK_DIR}/linked SYMBOLIC)
+foreach(command IN ITEMS ${prefix}/bin/octavo ${WORK_DIR}/linked)
+  execute_process(COMMAND ${command} --version OUTPUT_VARIABLE said RESULT_VARIABLE code ERROR_VARIABLE why)
+  if(NOT said STREQUAL "octavo ${VERSION}\n")
+    message(FATAL_ERROR "${command} --version (${code}) said: ${said}${why}")
+  endif()
+endforeach()
+run("a problem" ${prefix}/bin/octavo bench --check "scaled_mm int8:int8:fp32 2x2x2")
 
 run("configuring the consumer" ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/consumer
     -B ${WORK_DIR}/consumer ${toolchain} -D CMAKE_PREFIX_PATH=${prefix}

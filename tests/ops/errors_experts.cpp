@@ -56,7 +56,7 @@ std::vector<ErrorRow> packing_errors() {
        "pack_experts: scale.granularity must have sizes of at least 1; got group0",
        scaled(ones(float32, {3, 5, 1}), group(0))},
       {"ExpertsTokenScales", kInvalid,
-       "pack_experts: scale.granularity must be per_tensor(), per_channel(), group or block; got "
+       "pack_experts: scale.granularity must be tensor, channel, group or block; got "
        "token",
        scaled(ones(float32, {3, 5}), per_token())},
       {"ExpertsScaleShape", kInvalid,
@@ -65,7 +65,7 @@ std::vector<ErrorRow> packing_errors() {
        scaled(ones(float32, {3, 1, 2}), block(4, 4))},
       {"ExpertsScaleType", kInvalid,
        "pack_experts: scale.dtype must be float32, bfloat16, float16, float8_e8m0fnu or "
-       "float8_e4m3fn; got int8 (convert it to octavo::float32 first)",
+       "float8_e4m3fn; got int8 (convert it to float32 first)",
        scaled(ones(int8, {3, 5}), per_channel())},
       {"UnpackNoExperts", kInvalid, "unpack_experts: weights must be packed; got an empty one",
        [] { (void)unpack_experts({}); }},
@@ -151,7 +151,7 @@ std::vector<ErrorRow> call_errors() {
        })},
       {"ExpertsBatchInvariant", kInvalid,
        "fused_experts: options.batch_invariant must come with per-token, per-group or static "
-       "activation scales; got per_tensor()",
+       "activation scales; got tensor",
        calling([](Good& g) {
          g.w2 = packed(3, 5, 6, int8_rule(per_tensor()));
          g.options.matmul.batch_invariant = true;

@@ -39,7 +39,7 @@ std::vector<ErrorRow> gradient_errors() {
       {"GradientOfWrongOperands", kInvalid,
        "scaled_mm_vjp: b.shape[0] must equal a.shape[1] = 3; got 2 (for a matrix given as [N, K] "
        "say "
-       "trans_b = true)",
+       "trans_b)",
        [=] { (void)scaled_mm_vjp(g, a, a, {}, {.a = true}); }},
       {"GradientsOfGroupedZeroPoints", Code::unsupported,
        "scaled_mm_vjp: b.azp must be one element, [N] or [1, N] where gradients are wanted; got "

@@ -81,7 +81,7 @@ std::vector<ErrorRow> grouped_errors() {
        [=] { list(a2, b3); }},
       {"ListInputType", kInvalid,
        "grouped_mm: inputs[0].dtype must be an 8-bit type or a 16- or 32-bit float type; got int64 "
-       "(convert it first, for example to octavo::int8 or octavo::float32)",
+       "(convert it first, for example to int8 or float32)",
        [=] {
          list(ones(int64, {6, 3}), b2);
        }},
@@ -209,7 +209,7 @@ std::vector<ErrorRow> grouped_errors() {
        [=] { (void)scaled_grouped_mm(a2, b3); }},
       {"BatchInner", kInvalid,
        "scaled_grouped_mm: weight.shape[1] must equal input.shape[2] = 3; got 4 (for a weight "
-       "given as [batch, n, k], as in Q @ K^T, say trans_b = true)",
+       "given as [batch, n, k], as in Q @ K^T, say trans_b)",
        [=] { (void)scaled_grouped_mm(a3, b3, {.trans_b = true}); }},
       {"BatchScale", kInvalid, "scaled_grouped_mm: scale.shape must be one element; got [2]",
        [=] { (void)scaled_grouped_mm(a3, b3, {.scale = ones(float32, {2})}); }},
@@ -275,11 +275,21 @@ std::vector<ErrorRow> functional_errors() {
                                              {&plain, 1}, o);
        }},
       {"SquareOfBlocks", kInvalid,
-       "scaled_mm: scale_a.strides must be [1, 4] where a scale [4, 4] is both natural and padded: "
-       "padded is meant (octavo::scaled_mm takes natural blocks by their granularity); got [4, 1]",
+       "scaled_mm: scale_a.strides must be [1, 4] for a square grid [4, 4] of BlockWise128x128, "
+       "which is PyTorch's [K / 128, outer / 128] (scaled_mm's granularities take the other); got "
+       "[4, 1]",
        [=] {
          const RecipeScale sa{ones(float32, {4, 4}), ScalingType::BlockWise128x128};
          (void)functional::scaled_mm(ones(float8_e4m3fn, {512, 512}), ones(float8_e4m3fn, {512, 3}),
+                                     {&sa, 1}, {&plain, 1});
+       }},
+      {"SquareOfBlocksWithoutPadding", kInvalid,
+       "scaled_mm: scale_a.shape must be padded [4, 2] for a square grid of BlockWise128x128, "
+       "which is PyTorch's [K / 128, outer / 128] (scaled_mm's granularities take the other); got "
+       "[2, 2]",
+       [=] {
+         const RecipeScale sa{ones(float32, {2, 2}), ScalingType::BlockWise128x128};
+         (void)functional::scaled_mm(ones(float8_e4m3fn, {256, 256}), ones(float8_e4m3fn, {256, 3}),
                                      {&sa, 1}, {&plain, 1});
        }},
       {"BlockRecipeShape", kInvalid,
@@ -303,7 +313,7 @@ std::vector<ErrorRow> functional_errors() {
        }},
       {"FunctionalInner", kInvalid,
        "scaled_mm: mat_b.shape[0] must equal mat_a.shape[1] = 256; got 3 (for a matrix given as "
-       "[N, K] say trans_b = true)",
+       "[N, K] say trans_b)",
        [=] {
          (void)functional::scaled_mm(a, b.transposed(), {&plain, 1}, {&plain, 1});
        }},

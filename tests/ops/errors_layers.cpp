@@ -78,8 +78,7 @@ std::vector<ErrorRow> layer_errors() {
        "w8a8_weight: weight_scale.dtype must be float32, bfloat16, float16 or float8_e8m0fnu; got "
        "int8",
        loading("fp8-dynamic", {fp8.weight, ones(int8, {1})})},
-      {"LayerActivation", kInvalid,
-       "w8a8_weight: activation must be per_token() or per_tensor(); got group16",
+      {"LayerActivation", kInvalid, "w8a8_weight: activation must be token or tensor; got group16",
        loading("fp8-dynamic", fp8, {.activation = group(16)})},
       {"LayerAzp", kInvalid, "w8a8_weight: azp must come with an int8 weight; got float8_e4m3fn",
        loading("fp8-dynamic", fp8, {.azp = true})},

@@ -139,19 +139,19 @@ std::vector<ErrorRow> product_errors() {
        }},
       {"InnerDimensionOfAWeightAsStored", kInvalid,
        "scaled_mm: b.shape[0] must equal a.shape[1] = 3; got 4 (for a matrix given as [N, K] say "
-       "trans_b = true)",
+       "trans_b)",
        [=] {
          mm(a, ones(int8, {4, 3}));
        }},
       {"ForeignFloatType", kInvalid,
        "scaled_mm: b.dtype must be an 8-bit type or a 16- or 32-bit float type; got float64 "
-       "(convert it first, for example to octavo::float32)",
+       "(convert it first, for example to float32)",
        [=] {
          mm(a, ones(float64, {3, 4}));
        }},
       {"ForeignIntegerType", kInvalid,
        "scaled_mm: a.dtype must be an 8-bit type or a 16- or 32-bit float type; got bool (convert "
-       "it first, for example to octavo::int8 or octavo::float32)",
+       "it first, for example to int8 or float32)",
        [=] {
          mm(ones(bool_, {2, 3}), b);
        }},
@@ -325,27 +325,25 @@ std::vector<ErrorRow> scale_errors() {
   return {
       {"ScaleType", kInvalid,
        "scaled_mm: scale_a.dtype must be float32, bfloat16, float16, float8_e8m0fnu or "
-       "float8_e4m3fn; got int32 (convert it to octavo::float32 first)",
+       "float8_e4m3fn; got int32 (convert it to float32 first)",
        [=] { a_scale(ones(int32, {1})); }},
       {"ScaleABroadcast", kInvalid,
-       "scaled_mm: scale_a.shape must broadcast to [2, 3]; got [2] (say {scale, "
-       "octavo::per_token()} for another reading, {scale, octavo::group(128)} or "
-       "octavo::block(128, 128) for groups and blocks)",
+       "scaled_mm: scale_a.shape must broadcast to [2, 3]; got [2] (a granularity "
+       "says another reading: token, or group128 and block128x128 for groups and blocks)",
        [=] { a_scale(ones(float32, {2})); }},
       {"ScaleBBroadcast", kInvalid,
-       "scaled_mm: scale_b.shape must broadcast to [3, 4]; got [4, 1] (say {scale, "
-       "octavo::per_channel()} for another reading, {scale, octavo::group(128)} or "
-       "octavo::block(128, 128) for groups and blocks)",
+       "scaled_mm: scale_b.shape must broadcast to [3, 4]; got [4, 1] (a granularity "
+       "says another reading: channel, or group128 and block128x128 for groups and blocks)",
        [=] {
          b_scale(ones(float32, {4, 1}));
        }},
       {"TokenScaleOfB", kInvalid,
-       "scaled_mm: scale_b.granularity must be per_channel() for one scale per column; got token",
+       "scaled_mm: scale_b.granularity must be channel for one scale per column; got token",
        [=] {
          b_scale({ones(float32, {3}), per_token()});
        }},
       {"ChannelScaleOfA", kInvalid,
-       "scaled_mm: scale_a.granularity must be per_token() for one scale per row; got channel",
+       "scaled_mm: scale_a.granularity must be token for one scale per row; got channel",
        [=] {
          a_scale({ones(float32, {3}), per_channel()});
        }},

@@ -143,7 +143,7 @@ std::vector<ErrorRow> product_function_errors() {
        })},
       {"W8a8Inner", kInvalid,
        "cutlass_w8a8_scaled_mm: weight.shape[0] must equal qinput.shape[1] = 6; got 3 (for a "
-       "matrix given as [N, K] say trans_b = true)",
+       "matrix given as [N, K] say trans_b)",
        with([](W8a8Arguments& a) {
          a.weight = ones(float8_e4m3fn, {3, 6});
        })},

@@ -112,7 +112,8 @@ TEST(Functional, PaddedBlocksOfEveryKAreTheNaturalOnes) {
                                      .scale_b = Scale(sb.transposed(), block(128, 128)),
                                      .out_dtype = bfloat16});
       expect_same_bits(functional::scaled_mm(a, b, {&padded_a, 1}, {&padded_b, 1}), want);
-      if (ceil_div(n, 128) == 4 && ceil_div(k, 128) == 4) continue;  // a square: padded alone
+      const std::int64_t down = ceil_div(n, 128);
+      if (down == ceil_div(k, 128) && down > 1) continue;  // a square: padded alone
       expect_same_bits(functional::scaled_mm(a, b, {&natural_a, 1}, {&natural_b, 1}), want);
     }
   }

@@ -133,7 +133,7 @@ TEST(Seed000, IntegerLiteralsAsInt64AreRefusedWithTheConversionToWrite) {
       },
       Code::invalid_argument,
       "scaled_mm: a.dtype must be an 8-bit type or a 16- or 32-bit float type; got int64 "
-      "(convert it first, for example to octavo::int8 or octavo::float32)",
+      "(convert it first, for example to int8 or float32)",
       true);
 }
 

@@ -7,7 +7,7 @@ namespace {
 
 constexpr const char* kTransposeHint =
     "scaled_grouped_mm: weight.shape[1] must equal input.shape[2] = 64; got 10 (for a weight given "
-    "as [batch, n, k], as in Q @ K^T, say trans_b = true)";
+    "as [batch, n, k], as in Q @ K^T, say trans_b)";
 
 // output[b] = (input[b] @ weight[b]) * scale, every `step`-th row of each batch.
 void expect_batches(const Tensor& output, const TensorView& input, const TensorView& weight,

@@ -2,6 +2,7 @@
 """Names of bitsandbytes beyond the linear layer: Embedding8bit, modules that code imports, features, optimisers that
 stay with bitsandbytes; and the exact gradient of weights."""
 
+import dataclasses
 import subprocess
 import sys
 import textwrap
@@ -66,6 +67,20 @@ def test_modules_that_code_imports():
         print(modules.Linear8bitLt is b.nn.Linear8bitLt, "multi_backend" in b.features, hasattr(b, "optim"))
     """
     assert python(print_names) == "True True False\n"
+
+
+def test_a_state_is_a_dataclass():
+    """By the fields of bitsandbytes' own, which code copies and prints."""
+    theirs = pytest.importorskip("bitsandbytes").autograd._functions.MatmulLtState
+    ours = bnb.MatmulLtState
+    assert [(f.name, f.default) for f in dataclasses.fields(ours)] == [(f.name, f.default) for f in dataclasses.fields(theirs)]
+    codes, maxima = torch.ones(2, 3, dtype=torch.int8), torch.ones(2)
+    state = ours(CB=codes, SCB=maxima)
+    assert dataclasses.is_dataclass(state) and dataclasses.asdict(state).keys() == dataclasses.asdict(theirs()).keys()
+    other = dataclasses.replace(state, CB=2 * codes)
+    assert torch.equal(other.CB, 2 * codes) and other.SCB is not None and torch.equal(state.CB, codes)
+    assert repr(ours()) == repr(theirs())
+    assert len({state, other}) == 2 and state == state  # a state is one of a layer, not a value
 
 
 def test_modules_that_stay_with_bitsandbytes_say_so():

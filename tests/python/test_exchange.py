@@ -151,8 +151,9 @@ def test_every_field_of_a_descriptor_may_be_hostile(field):
 
 def test_lists_memoryviews_and_numbers():
     assert octavo.scaled_mm(memoryview(np.eye(2, dtype=np.float32)), np.ones((2, 2), np.float32))[0, 0] == 1
+    assert octavo.scaled_mm([[1.0, 2.0]], np.ones((2, 1), np.float32))[0, 0] == 3
     with pytest.raises(ValueError, match="float64"):
-        octavo.scaled_mm([[1.0, 2.0]], np.ones((2, 1), np.float32))
+        octavo.scaled_mm(np.array([[1.0, 2.0]]), np.ones((2, 1), np.float32))
     with pytest.raises(ValueError, match="input must be a tensor"):
         octavo.scaled_mm([object()], np.ones((2, 1), np.float32))
     assert octavo.scaled_mm(np.ones((1, 2), np.int8), np.ones((2, 1), np.int8), np.float32(0.5))[0, 0] == 1

@@ -267,7 +267,7 @@ def test_batches_with_one_scale(rng):
     assert np.allclose(y, q @ k.transpose(0, 2, 1) * 8**-0.5, atol=1e-5)
     assert np.array_equal(octavo.scaled_grouped_mm(q, k, trans_b=True),
                           octavo.scaled_grouped_mm(q, k, None, trans_b=True))
-    with pytest.raises(ValueError, match="trans_b = true"):
+    with pytest.raises(ValueError, match="say trans_b"):
         octavo.scaled_grouped_mm(q, k)
 
 
@@ -316,7 +316,7 @@ def test_llm_int8_outliers_of_rules_and_calls(rng):
     for row in range(3):
         alone = octavo.linear(x[row:row + 1], fixed, batch_invariant=True)
         assert np.array_equal(alone[0], octavo.linear(x, fixed, batch_invariant=True)[row])
-    with pytest.raises(TypeError, match="outlier_columns must be integers"):
+    with pytest.raises(ValueError, match="outlier_columns must be integers"):
         octavo.linear(x, fixed, outlier_columns=[1.5])
     with pytest.raises(ValueError, match=r"outlier_columns\[1\] must be in"):
         octavo.linear(x, fixed, outlier_columns=[3, 2])

@@ -3,6 +3,7 @@
 
 import copy
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -244,7 +245,9 @@ for call in (lambda: octavo.torch.OctavoConfig, lambda: octavo.torch.from_pretra
 
 def test_transformers_is_no_requirement():
     done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True)
-    sentence = ("{}: transformers must be installed, version 5 or later (pip install transformers); got none or an older one\n")
+    wanted = re.search(r"transformers>=([\d.]+)", (Path(__file__).parents[2] / "pyproject.toml").read_text())[1]
+    sentence = (f"{{}}: transformers must be installed, version {wanted} or later (pip install 'octavo[transformers]'); got none or "
+                "an older one\n")
     assert done.stdout == "".join(map(sentence.format, ("OctavoConfig", "from_pretrained", "evaluate"))), done.stderr
 
 

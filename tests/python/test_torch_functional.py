@@ -2,6 +2,7 @@
 """octavo.torch.functional beside torch's own functions and the helpers of torch's own tests."""
 
 import inspect
+import re
 
 import pytest
 
@@ -39,28 +40,71 @@ def blocked(scale):
     return flat.view(E8M0)
 
 
-# ---- one meaning for equal values -----------------------------------------------------------------------
+# ---- grids of 128 x 128 blocks: each is read right or refused ----------------------------------------------
+
+# How a caller may hold s [blocks of rows, blocks of K], and whether that is the layout which BlockWise128x128 declares:
+# PyTorch's [L4, blocks of rows], L4 = blocks of K up to a multiple of 4. Padding is 1e30, which must not be read.
+
+
+def padded(s):
+    return torch.nn.functional.pad(s, (0, up(s.shape[1], 4) - s.shape[1]), value=1e30).t()
+
+
+def with_gaps(s):
+    wide = torch.full((2 * s.shape[0], 3 * s.shape[1]), 1e30)
+    wide[::2, ::3] = s
+    return wide[::2, ::3]
+
+
+LAYOUTS = {
+    "natural": lambda s: s,
+    "natural, column-major": lambda s: s.t().contiguous().t(),
+    "natural, with gaps": with_gaps,
+    "PyTorch's": padded,
+    "PyTorch's, contiguous": lambda s: padded(s).contiguous(),
+    "PyTorch's, with gaps": lambda s: with_gaps(padded(s)),
+    "PyTorch's orientation": lambda s: s.t(),
+    "PyTorch's orientation, contiguous": lambda s: s.t().contiguous(),
+}
+
+
+SQUARES = {(n, n) for n in range(2, 10)}
+NOT_PADDED = {(down, across) for down in range(1, 10) for across in range(1, 10) if across % 4} - {(1, 1)}
+REFUSED = {
+    "natural": SQUARES,
+    "natural, column-major": SQUARES - {(4, 4), (8, 8)},  # these have all that PyTorch's layout of another grid has
+    "natural, with gaps": SQUARES,
+    "PyTorch's": set(),
+    "PyTorch's, contiguous": {(4, 4), (8, 8)},
+    "PyTorch's, with gaps": {(4, 4), (8, 8)},
+    "PyTorch's orientation": NOT_PADDED,
+    "PyTorch's orientation, contiguous": NOT_PADDED | {(4, 4), (8, 8)},
+}
 
 
 @pytest.mark.parametrize("side", ["a", "b"])
-def test_squares_of_blocks_mean_one_thing(side):
-    a, b = fp8(512, 512, seed=1), fp8(512, 512, seed=2).t()
-    natural = gaussian(4, 4, seed=3).abs() + 0.1  # [blocks of rows, blocks of K]
-    other = torch.tensor(1.0)
-
-    def product(scale):
-        given = [a, b, other, Kind.TensorWise, other, Kind.TensorWise]
-        at = 2 if side == "a" else 4
-        given[at], given[at + 1] = scale, Kind.BlockWise128x128
-        return F.scaled_mm(*given, output_dtype=torch.float32)
-
-    spread = natural.repeat_interleave(128, 0).repeat_interleave(128, 1)
-    want = (a.float() * spread) @ b.float() if side == "a" else a.float() @ (b.float() * spread.t())
-    # torch's layout: [L4, blocks of rows] with the strides [1, L4].
-    assert torch.allclose(product(natural.contiguous().t()), want, rtol=1e-4, atol=1e-2)
-    for refused in (natural.t().contiguous(), natural, torch.ones(4, 4)):
-        with pytest.raises(ValueError, match=r"strides must be \[1, 4\] where a scale \[4, 4\] is both natural and padded"):
-            product(refused)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_grids_of_blocks_are_read_right_or_refused(layout, side):
+    """Every grid up to 9 x 9. A product of ones has the sum of each block's scales along K, so a wrong place shows."""
+    one, refused = torch.tensor(1.0), set()
+    for down, across in ((down, across) for down in range(1, 10) for across in range(1, 10)):
+        natural = torch.rand(down, across, generator=torch.Generator().manual_seed(down * 10 + across)) + 0.5
+        given = LAYOUTS[layout](natural)
+        declared = given.shape == (up(across, 4), down) and given.stride() == (1, up(across, 4))
+        meant = given[:across].t() if declared else natural
+        blocks, row = torch.ones(128 * down, 128 * across).to(E4M3), torch.ones(1, 128 * across).to(E4M3)
+        scales = (given, Kind.BlockWise128x128), (one, Kind.TensorWise)
+        operands = (blocks, row.t(), *scales[0], *scales[1]) if side == "a" else (row, blocks.t(), *scales[1], *scales[0])
+        try:
+            y = F.scaled_mm(*operands, output_dtype=torch.float32).flatten().double()
+        except ValueError as error:
+            assert re.match(rf"scaled_mm: scale_{side}\.(shape|strides) must .*; got \[\d+, \d+\]$", str(error)), error
+            refused.add((down, across))
+            continue
+        want = (128 * meant.double().sum(1)).repeat_interleave(128)
+        bound = (128 * across + 1) * 2**-24  # of specification section 9: a rounding for each term, and of the result
+        assert ((y - want).abs() <= bound * want).all(), (down, across)
+    assert refused == REFUSED[layout]
 
 
 # ---- MX scales of groups, as torch's tests lay them out ------------------------------------------------------

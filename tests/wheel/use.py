@@ -7,6 +7,7 @@ LIBTBB: a system's oneTBB, loaded before Octavo so that both are in one process.
 import ctypes
 import json
 import struct
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -42,6 +43,14 @@ with tempfile.TemporaryDirectory() as scratch:
     assert len(report.layers) == 1 and file.quantized_layers() == ["l.up_proj"]
     assert file.declarations[0].where == "config.json"
     assert octavo.linear(weight[:3], file.weight("l.up_proj").pack()).shape == (3, 128)
+
+    # The command that pip puts beside this Python: its exit codes, and the same bytes.
+    command = Path(sys.executable).with_name("octavo")
+    told = subprocess.run([command, "--version"], capture_output=True, text=True, check=True, cwd=scratch)
+    assert told.stdout == f"octavo {octavo.__version__}\n", told
+    subprocess.run([command, "quantize", "in", "again", "--scheme", "int8-dynamic", "--quiet"], check=True, cwd=scratch)
+    assert Path(scratch, "again", "model.safetensors").read_bytes() == Path(scratch, "out", "model.safetensors").read_bytes()
+    assert subprocess.run([command, "inspect", "none"], capture_output=True, cwd=scratch).returncode == 4
 
 libraries = {line.split()[-1] for line in open("/proc/self/maps") if any(name in line for name in ("libtbb", "libre2", "libfmt"))}
 vendored = {path for path in libraries if "octavo.libs" in path}

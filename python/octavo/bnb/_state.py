@@ -3,6 +3,7 @@
 
 import contextlib
 import warnings
+from dataclasses import dataclass
 from typing import Any, Iterable, NamedTuple
 
 import torch
@@ -80,8 +81,23 @@ class Codes(NamedTuple):
         return codes, self.absmax
 
 
-class MatmulLtState:
-    """The quantised weight of a layer and how it multiplies (bitsandbytes' MatmulLtState).
+@dataclass(eq=False)
+class _Fields:
+    """bitsandbytes' fields of a state, in its order: what dataclasses.fields, replace and repr go by."""
+
+    force_no_igemmlt: bool = False
+    CB: torch.Tensor | None = None
+    SB: Any = None
+    SCB: torch.Tensor | None = None
+    SBt: Any = None
+    CBt: Any = None
+    subB: Any = None
+    outlier_pool: GlobalOutlierPooler | None = None
+    idx: torch.Tensor | None = None
+
+
+class MatmulLtState(_Fields):
+    """The quantised weight of a layer and how it multiplies (bitsandbytes' MatmulLtState, a dataclass).
 
     CB: int8 codes [N, K]; SCB: absolute maxima [N] of the weight's rows, kept in float32; value =
     CB * (SCB / 127). A frozen weight (has_fp16_weights False) is packed for the kernels by its first

@@ -117,7 +117,7 @@ class _Sums:
 
 def evaluate(model: "PreTrainedModel | str | os.PathLike[str]", against: "PreTrainedModel | str | os.PathLike[str]",
              texts: Sequence[str] | torch.Tensor, *, tokenizer: Any = None, length: int = 512,
-             layers: bool = True, progress: bool | None = None) -> Evaluation:
+             layers: bool = True, progress: bool | None = None, trust_remote_code: bool = False) -> Evaluation:
     """Compares a quantised model with its float model: perplexity, cosine and KL divergence of logits, and each layer.
 
     Layers are compared on the activations that the float model has at their place, so that each row is that layer's own
@@ -131,19 +131,21 @@ def evaluate(model: "PreTrainedModel | str | os.PathLike[str]", against: "PreTra
         length: tokens at a time; texts are joined and cut.
         layers: whether layers are compared one by one; False takes about half the time.
         progress: True or False; None shows a bar on a terminal.
+        trust_remote_code: whether Python code of the folders may run, as from_pretrained takes it.
 
     Returns: Evaluation. Raises: ValueError (nothing to compare, no tokenizer), as from_pretrained.
     """
     need_transformers("evaluate")
     import transformers
 
-    ours = model if isinstance(model, torch.nn.Module) else from_pretrained(model)
+    ours = model if isinstance(model, torch.nn.Module) else \
+        from_pretrained(model, trust_remote_code=trust_remote_code)
     if isinstance(against, torch.nn.Module):
         theirs = against
     else:
-        theirs = type(ours).from_pretrained(against)
+        theirs = type(ours).from_pretrained(against, trust_remote_code=trust_remote_code)
         if tokenizer is None and not isinstance(texts, torch.Tensor):
-            tokenizer = transformers.AutoTokenizer.from_pretrained(against)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(against, trust_remote_code=trust_remote_code)
     ours.eval()
     theirs.eval()
     windows = list(_windows(texts, tokenizer, min(length, getattr(theirs.config, "max_position_embeddings", length))))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, *, fuse: bool = False,
-                    strict: bool = False, **options: Any) -> "PreTrainedModel":
+                    strict: bool = False, trust_remote_code: bool = False, **options: Any) -> "PreTrainedModel":
     """A model of transformers from a quantised folder of any dialect that Octavo reads, on Octavo's layers.
 
     The model is made on the meta device; layers are read and packed one after the other. Activations are quantised as the
@@ -31,9 +31,12 @@ def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, *, fu
         strict: whether every quantised layer of the folder has to have a place in the model. Else those without are passed
             over, as transformers does with what its class does not know: a layer of multi-token prediction, the decoder
             of a T5 whose encoder alone is loaded. A UserWarning names those that the class does not list.
+        trust_remote_code: whether Python code of the folder may run (its `auto_map`, its custom_generate). False: it never
+            does, and nobody is asked.
         options: of transformers' from_pretrained (dtype, attn_implementation, ...).
 
-    Returns: the model, in eval mode. Raises: ValueError (nothing is quantised, strict and a layer without a place),
+    Returns: the model, in eval mode. Raises: ValueError (nothing is quantised, strict and a layer without a place, a model
+        that only the folder's own code describes),
         RuntimeError (what is malformed), ImportError (no transformers).
     """
     need_transformers("from_pretrained")
@@ -41,18 +44,20 @@ def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, *, fu
 
     from ._quantizer import OctavoConfig
 
-    config = options.pop("config", None) or transformers.AutoConfig.from_pretrained(path)
+    config = options.pop("config", None) or \
+        transformers.AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
     inner = config.get_text_config(decoder=True)
     declared = [vars(part).pop("quantization_config", None) for part in (config, inner)]
     named = getattr(config, "architectures", None) or ["AutoModel"]
     chosen = model_class or getattr(transformers, named[0], transformers.AutoModel)
     part = getattr(chosen, "config_class", None)
     if part is not None and not isinstance(config, part):  # CLIPTextModel of a CLIP: a part of the model and its configuration
-        config = part.from_pretrained(path)
+        config = part.from_pretrained(path, trust_remote_code=trust_remote_code)
     if "dtype" not in options:
         options["dtype"] = getattr(config, "dtype", None) or torch.float32
     quantized = OctavoConfig.of_folder(declared[0] or declared[1], fuse, strict)
-    return chosen.from_pretrained(path, config=config, quantization_config=quantized, **options)
+    return chosen.from_pretrained(path, config=config, quantization_config=quantized, trust_remote_code=trust_remote_code,
+                                   **options)
 
 
 def load_(model: torch.nn.Module, path: str | os.PathLike[str], strict: bool = True, *, fuse: bool = False) -> torch.nn.Module:

@@ -87,8 +87,8 @@ class OctavoQuantizer(HfQuantizer):
         devices = set(device_map.values()) if isinstance(device_map, dict) else {device_map}
         others = [device for device in devices if str(device) not in ("None", "cpu", "auto")]
         if others:
-            raise NotImplementedError(f"OctavoConfig: device_map must be \"cpu\" (layers in 8 bits run on the CPU); got "
-                                      f"{device_map!r}")
+            raise NotImplementedError(f"OctavoConfig: device_map must be \"cpu\", or \"auto\", which means it (model.to(\"cuda\") "
+                                      f"packs the layers for a device afterwards); got {device_map!r}")
 
     def update_device_map(self, device_map: Any) -> Any:
         return {"": "cpu"} if device_map == "auto" else device_map

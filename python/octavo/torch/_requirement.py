@@ -5,7 +5,7 @@ import importlib.util
 
 
 def has_transformers() -> bool:
-    """Whether transformers is there and loads models as its version 5 does."""
+    """Whether transformers is there and loads models as its version 5 does; tested from pyproject.toml's version on."""
     try:
         return importlib.util.find_spec("transformers.core_model_loading") is not None
     except (ImportError, ValueError):
@@ -15,5 +15,5 @@ def has_transformers() -> bool:
 def need_transformers(operation: str) -> None:
     """ImportError with what to install, unless transformers is there."""
     if not has_transformers():
-        raise ImportError(f"{operation}: transformers must be installed, version 5 or later (pip install transformers); "
+        raise ImportError(f"{operation}: transformers must be installed, version 5.23 or later (pip install 'octavo[transformers]'); "
                           "got none or an older one")

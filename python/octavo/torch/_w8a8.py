@@ -2,19 +2,33 @@
 """The product behind octavo.w8a8_utils: what shapes of scales mean, and vLLM's one operator."""
 
 import math
+from functools import partial
 
 import torch
 
 from .. import _octavo
+from .._again import REFUSED, again
 from .._octavo import PackedWeight
 from . import _routes
 from ._dtypes import FLOAT8
-from ._library import define, differentiate
+from ._library import WIDE, define, differentiate
+
+
+KINDS = {"qinput": "torch_tensor", "weight": "any", "out_dtype": "torch_dtype", "scale_a": "?torch_tensor", "scale_b": "?torch_tensor",
+         "bias": "?torch_tensor", "input_2d": "?torch_tensor", "output_shape": "any", "group_size": "any"}
 
 
 def product(operation, qinput, weight, out_dtype, scale_a, scale_b, bias, input_2d, output_shape, group_size):
+    """What every backend function of w8a8_utils does; arguments by their kinds."""
+    try:
+        return _product(operation, qinput, weight, out_dtype, scale_a, scale_b, bias, input_2d, output_shape, group_size)
+    except REFUSED as error:
+        return again(error, partial(_product, operation), KINDS, locals(), operation)
+
+
+def _product(operation, qinput, weight, out_dtype, scale_a, scale_b, bias, input_2d, output_shape, group_size):
     _check_codes(operation, "qinput", qinput)
-    rows = _rows_of(qinput, input_2d, output_shape)
+    rows = _rows_of(operation, qinput, input_2d, output_shape)
     if rows > qinput.shape[0]:
         raise ValueError(f"{operation}: qinput.shape[0] must be at least the {rows} rows asked for; got "
                          f"{qinput.shape[0]}")
@@ -34,7 +48,13 @@ def product(operation, qinput, weight, out_dtype, scale_a, scale_b, bias, input_
     else:
         y = _routes.scaled_mm(qinput, weight, scale_a, scale_b, bias, None, out_dtype,
                               granularity_a=granularity_a, granularity_b=granularity_b)
-    return y if output_shape is None else y.reshape(output_shape)
+    if output_shape is None:
+        return y
+    try:
+        return y.reshape(output_shape)
+    except RuntimeError:
+        raise ValueError(f"{operation}: output_shape must hold {y.numel()} elements, {list(y.shape)}; got "
+                         f"{list(output_shape)}") from None
 
 
 def _check_codes(operation, name, codes):
@@ -42,9 +62,11 @@ def _check_codes(operation, name, codes):
         raise ValueError(f"{operation}: {name} must be 2-D of int8 or a float8 type; got {codes.dtype} {list(codes.shape)}")
 
 
-def _rows_of(qinput, input_2d, output_shape):
+def _rows_of(operation, qinput, input_2d, output_shape):
     """M: codes may have more rows, which are padding."""
     if input_2d is not None:
+        if input_2d.dim() != 2:
+            raise ValueError(f"{operation}: input_2d.shape must be 2-D; got {list(input_2d.shape)}")
         return input_2d.shape[0]
     leading = qinput.shape[:1] if output_shape is None else output_shape[:-1]
     return qinput.shape[0] if -1 in leading else math.prod(leading)
@@ -112,6 +134,9 @@ def azp_product(a, b, scale_a, scale_b, out_dtype, azp_adj, azp, bias):
     scale_b, granularity_b = _weight_scale(name, scale_b, b)
     if granularity_b not in ("tensor", "channel"):
         raise ValueError(f"{name}: scale_b.shape must be one element, [{n}], [{n}, 1] or [1, {n}]; got {list(scale_b.shape)}")
+    if bias is not None and (bias.numel() != n or bias.device != a.device or bias.dtype not in (*WIDE, *FLOAT8)):
+        raise ValueError(f"cutlass_scaled_mm_azp: bias must be [{n}] of a float type on {a.device}; got {bias.dtype} "
+                         f"{list(bias.shape)} on {bias.device}")
     shift = azp_adj.reshape(1, n).long() * (1 if azp is None else azp.reshape(-1, 1).long())
     sums = _routes.scaled_mm(a, b, out_dtype=torch.int32)
     y = (sums.long() - shift).float() * scale_a.reshape(-1, 1) * scale_b.reshape(1, -1)

@@ -2,8 +2,8 @@
 """The products with the signatures of torch.nn.functional.
 
 Unlike PyTorch's, they take every pair of recipes, every pair of operand types of octavo.scaled_mm, any
-strides and sizes, biases of any float type, and have gradients. (A square scale of BlockWise128x128 is in
-PyTorch's padded layout, and must have its strides.) Recipes are
+strides and sizes, biases of any float type, and have gradients. Scales of BlockWise128x128 have PyTorch's padded layout
+[round_up(K / 128, 4), N / 128], or [N / 128, K / 128] where that is no square. Recipes are
 torch.nn.functional.ScalingType (or its values), swizzles torch.nn.functional.SwizzleType.
 """
 
@@ -12,6 +12,7 @@ from typing import Any, Sequence
 import torch
 
 from .. import _octavo
+from .._taking import taking
 from . import _routes
 from ._arguments import as_dtype, as_tensors, check_no_gradient
 from ._library import define, differentiate
@@ -22,8 +23,11 @@ __all__ = ["_scaled_mm", "grouped_mm", "scaled_grouped_mm", "scaled_mm"]
 # One scale or, for recipes of two levels, a list; likewise recipes and swizzles (an enumeration's value).
 _Scales = torch.Tensor | float | Sequence[torch.Tensor | float]
 _Codes = Any
+# What is taken as octavo.scaled_mm takes it; scales and recipes have rules of their own.
+_OPERANDS = dict(mat_a="plain", mat_b="plain", bias="?floats", output_dtype="?dtype", use_fast_accum="flag")
 
 
+@taking(**_OPERANDS)
 def scaled_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales, scale_recipe_a: _Codes,
               scale_b: _Scales, scale_recipe_b: _Codes, swizzle_a: _Codes = None,
               swizzle_b: _Codes = None, bias: torch.Tensor | None = None,
@@ -37,6 +41,7 @@ def scaled_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales, scale_
                              None, as_dtype(output_dtype, "scaled_mm", "output_dtype"))
 
 
+@taking(**_OPERANDS, offs="?indices")
 def scaled_grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales,
                       scale_recipe_a: _Codes, scale_b: _Scales, scale_recipe_b: _Codes,
                       swizzle_a: _Codes = None, swizzle_b: _Codes = None,
@@ -55,6 +60,8 @@ def scaled_grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales
                                      _codes(swizzle_b), bias, offs, as_dtype(output_dtype, "scaled_grouped_mm", "output_dtype"))
 
 
+@taking(input="plain", mat2="plain", scale_a="floats", scale_b="floats", bias="?floats", scale_result="?floats",
+        out_dtype="?dtype", use_fast_accum="flag")
 def _scaled_mm(input: torch.Tensor, mat2: torch.Tensor, scale_a: torch.Tensor, scale_b: torch.Tensor,
                bias: torch.Tensor | None = None, scale_result: torch.Tensor | None = None,
                out_dtype: torch.dtype | None = None, use_fast_accum: bool = False) -> torch.Tensor:
@@ -116,6 +123,7 @@ def _natural_mx(name, scale, outer, k, transposed):
     return natural.t() if transposed else natural, "group32"
 
 
+@taking(mat_a="plain", mat_b="plain", offs="?indices", bias="?floats", out_dtype="?dtype")
 def grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, *, offs: torch.Tensor | None = None,
                bias: torch.Tensor | None = None, out_dtype: torch.dtype | None = None) -> torch.Tensor:
     """torch.nn.functional.grouped_mm: the four tensor forms."""

@@ -61,27 +61,33 @@ TensorView oriented(const ScaleSite& p, const TensorView& v) noexcept {
   return p.side == Side::b ? v.transposed() : v;
 }
 
-// 128 x 128 blocks: natural [outer cells, K cells], or PyTorch's padded [round_up(K cells, 4),
-// outer cells]. A square scale can be both. PyTorch's rule of shapes decides then, and of strides,
-// too: it has [1, rows] alone, and a square of any other is not its layout. No values mean two
-// things.
+// 128 x 128 blocks: PyTorch's padded [round_up(K cells, 4), outer cells], or natural [outer cells,
+// K cells] where that is no square. A square grid could be either orientation, and its values do
+// not tell which, so only PyTorch's layout is taken: padded, with strides [1, rows] where the
+// padding does not show in the shape. No values mean two things.
 Result<TensorView> block_scale(const ScaleSite& p, const TensorView& v) {
   const std::int64_t down = cells(p.outer, 128);
   const std::int64_t across = cells(p.inner, 128);
   const std::int64_t padded = (across + 3) / 4 * 4;
   const bool fits_natural = v.rank == 2 && v.shape[0] == down && v.shape[1] == across;
   const bool fits_padded = v.rank == 2 && v.shape[0] == padded && v.shape[1] == down;
-  if (fits_padded && (!fits_natural || v.numel() == 0)) {
-    return oriented(p, v.slice(0, 0, across).transposed());
-  }
-  if (fits_padded && (v.strides[0] != 1 || v.strides[1] != padded)) {
+  const bool square = down == across && down > 1;
+  if (fits_padded && fits_natural && square && (v.strides[0] != 1 || v.strides[1] != padded)) {
     return fail(Code::invalid_argument,
-                "{}.strides must be [1, {}] where a scale {} is both natural and padded: padded is "
-                "meant (octavo::scaled_mm takes natural blocks by their granularity); got [{}, {}]",
+                "{}.strides must be [1, {}] for a square grid {} of BlockWise128x128, which is "
+                "PyTorch's [K / 128, outer / 128] (scaled_mm's granularities take the other); got "
+                "[{}, {}]",
                 p.site(p.arg()), padded, shape_string(v), v.strides[0], v.strides[1]);
   }
-  if (fits_padded) return oriented(p, v.transposed());
-  if (fits_natural) return oriented(p, v);
+  if (fits_padded) return oriented(p, v.slice(0, 0, across).transposed());
+  if (fits_natural && !square) return oriented(p, v);
+  if (square) {
+    return fail(
+        Code::invalid_argument,
+        "{}.shape must be padded [{}, {}] for a square grid of BlockWise128x128, which is "
+        "PyTorch's [K / 128, outer / 128] (scaled_mm's granularities take the other); got {}",
+        p.site(p.arg()), padded, down, shape_string(v));
+  }
   return fail(Code::invalid_argument,
               "{}.shape must be [{}, {}] or padded [{}, {}] for BlockWise128x128; got {}",
               p.site(p.arg()), down, across, padded, down, shape_string(v));

@@ -196,7 +196,7 @@ Result<Lowered> lower_batch(const Site& site, const Operand& input, const Operan
     return fail(Code::invalid_argument, "{}.shape[1] must equal {}.shape[2] = {}; got {}{}",
                 site(Arg::b), site.bare(Arg::a), x.shape[2], b.data.shape[1],
                 b.data.shape[2] == x.shape[2]
-                    ? " (for a weight given as [batch, n, k], as in Q @ K^T, say trans_b = true)"
+                    ? " (for a weight given as [batch, n, k], as in Q @ K^T, say trans_b)"
                     : "");
   }
   // scale = 1 is bit-equal to no scale, and skips the multiply.

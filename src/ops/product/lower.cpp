@@ -23,7 +23,7 @@ Status check_inner(const Site& site, const Extents& e, std::int64_t b_rows, std:
   if (e.k == b_rows) return {};
   return fail(Code::invalid_argument, "{}.shape[0] must equal {}.shape[1] = {}; got {}{}",
               site(Arg::b), site.bare(Arg::a), e.k, b_rows,
-              b_cols == e.k ? " (for a matrix given as [N, K] say trans_b = true)" : "");
+              b_cols == e.k ? " (for a matrix given as [N, K] say trans_b)" : "");
 }
 
 }  // namespace
@@ -81,7 +81,7 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
   }
   if (quantised && left.quantise->vectorwise && varies_along_k(right, Side::b)) {
     return fail(Code::unsupported,
-                "{}.granularity must be per_channel() or per_tensor() for LLM.int8; got one that "
+                "{}.granularity must be channel or tensor for LLM.int8; got one that "
                 "varies along K",
                 site(Arg::scale_b));
   }

@@ -65,13 +65,11 @@ Result<CarriedScale> broadcast(const Site& site, const TensorView& v, const Scal
   const bool fits = (v.rank == 1 || v.rank == 2) && (down == 1 || down == c.rows) &&
                     (across == 1 || across == c.cols);
   if (!fits) {
-    return fail(
-        Code::invalid_argument,
-        "{}.shape must broadcast to [{}, {}]; got {} (say {{scale, octavo::{}}} for another "
-        "reading, {{scale, octavo::group(128)}} or octavo::block(128, 128) for groups and "
-        "blocks)",
-        site(scale_arg(c.side)), c.rows, c.cols, shape_string(v),
-        c.side == Side::a ? "per_token()" : "per_channel()");
+    return fail(Code::invalid_argument,
+                "{}.shape must broadcast to [{}, {}]; got {} (a granularity says another reading: "
+                "{}, or group128 and block128x128 for groups and blocks)",
+                site(scale_arg(c.side)), c.rows, c.cols, shape_string(v),
+                c.side == Side::a ? "token" : "channel");
   }
   const std::int64_t step_down = v.rank == 2 ? v.strides[0] : 0;
   const std::int64_t step_across = v.rank == 2 ? v.strides[1] : v.strides[0];
@@ -226,7 +224,7 @@ Result<CarriedScale> resolve_scale(const Site& site, const Scale& scale, const S
   if (!scale_type(v.dtype)) {
     return fail(Code::invalid_argument,
                 "{}.dtype must be float32, bfloat16, float16, float8_e8m0fnu or float8_e4m3fn; got "
-                "{} (convert it to octavo::float32 first)",
+                "{} (convert it to float32 first)",
                 site(arg), name(v.dtype));
   }
   if (scale.granularity().kind != Kind::automatic) {

@@ -77,8 +77,7 @@ Status check_spec(const std::string& subject, const QuantizeSpec& spec, Side sid
     return invalid("azp must come with int8 or uint8", name(spec.dtype));
   }
   if (spec.dtype == DType::uint8 && !spec.azp) {
-    return invalid("dtype uint8 must come with azp = true (its codes are not symmetric)",
-                   "azp = false");
+    return invalid("dtype uint8 must come with azp (its codes are not symmetric)", "none");
   }
   if (spec.widen && !spec.azp) return invalid("widen must come with azp", "widen without");
   if (!(spec.scale_ub > 0.0F)) return invalid("scale_ub must be positive", spec.scale_ub);
@@ -101,8 +100,7 @@ Status check_spec(const std::string& subject, const QuantizeSpec& spec, Side sid
         "scale_dtype must be float32, or float8_e8m0fnu with power-of-two scales (rounding)",
         name(spec.scale_dtype));
   }
-  const char* hint = side == Side::a ? " (per_channel() needs side = Side::b)"
-                                     : " (per_token() needs side = Side::a)";
+  const char* hint = side == Side::a ? " (channel needs side b)" : " (token needs side a)";
   return check_granularity(subject, spec.granularity, side, hint);
 }
 
@@ -116,11 +114,11 @@ Status check_static(const std::string& subject, const ActivationQuant& rule) {
                    scale);
   }
   if (rule.static_azp != 0 && (scale == 0.0F || !rule.spec.azp)) {
-    return invalid("static_azp must come with static_scale and azp = true", rule.static_azp);
+    return invalid("static_azp must come with static_scale and azp", rule.static_azp);
   }
   if (scale == 0.0F) return {};
   if (rule.vectorwise || rule.spec.granularity.kind != Kind::tensor) {
-    return invalid("granularity must be per_tensor() with static_scale",
+    return invalid("granularity must be tensor with static_scale",
                    rule.vectorwise ? "LLM.int8's" : to_string(rule.spec.granularity));
   }
   if (rule.spec.scale_dtype == DType::float32) return {};
@@ -142,8 +140,8 @@ Status check_activation(const std::string& subject, const ActivationQuant& rule)
   OCTAVO_TRY(check_spec(subject, rule.spec, Side::a));
   if (!rule.spec.azp || g.kind == Kind::token || g.kind == Kind::tensor) return {};
   return fail(Code::unsupported,
-              "{}granularity must be per_token() or per_tensor() with azp in a product; got {}",
-              subject, to_string(g));
+              "{}granularity must be token or tensor with azp in a product; got {}", subject,
+              to_string(g));
 }
 
 Status check_prologue(const Site& site, const Operand& a, std::int64_t m, std::int64_t k,

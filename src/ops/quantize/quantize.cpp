@@ -163,7 +163,7 @@ Status check_quantize(const Site& site, const TensorView& x, const QuantizeOptio
     return invalid("granularity must be declared", "automatic");
   }
   if (o.azp_in.defined() && (!o.azp || o.scale.kind() == Scale::Kind::undefined)) {
-    return invalid("azp_in must come with azp = true and a static scale", "less");
+    return invalid("azp_in must come with azp and a static scale", "less");
   }
   return {};
 }

@@ -4,10 +4,11 @@
 import torch
 
 from ... import _octavo
+from ..._taking import taking
 from ...torch import _int8
+from ...torch._layer import check_float
 from ...torch._library import first_order
 from ...torch._linear import call_linear
-from ...torch._layer import check_float
 from .._state import Codes, GlobalOutlierPooler, MatmulLtState
 
 __all__ = ["GlobalOutlierPooler", "MatMul8bitFp", "MatMul8bitLt", "MatmulLtState", "matmul"]
@@ -159,6 +160,7 @@ def _dequantized(codes, absmax, dtype):
     return _octavo.int8_vectorwise_dequant(codes, absmax).to(dtype)
 
 
+@taking(B="any", out="?out", state=MatmulLtState)
 def matmul(A: torch.Tensor, B: torch.Tensor, out: torch.Tensor | None = None, state: MatmulLtState | None = None,
            threshold: float = 0.0, bias: torch.Tensor | None = None) -> torch.Tensor:
     """y = A B^T + bias by LLM.int8().
