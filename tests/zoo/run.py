@@ -21,7 +21,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")  # bars of what is loaded in a moment
 import torch
 import transformers
 
-from shrink import limited  # and, by its path, the classes
+from shrink import limited  # and the path of the classes
 from classes import TooLong, model_classes
 import case
 
