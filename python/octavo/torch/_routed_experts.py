@@ -131,6 +131,12 @@ class RoutedExperts(FusedMoE):
         even = tensor.narrow(dim, 0, tensor.shape[dim]).unflatten(dim, (-1, 2))
         return torch.cat((even.select(dim + 1, 0), even.select(dim + 1, 1)), dim)
 
+    def as_stored(self, name: str, weight: torch.Tensor) -> torch.Tensor:
+        """Experts [E, N, K], gate before up, or their biases [E, N], as the module keeps them under that name."""
+        if self._interleaved and name.startswith("gate_up_proj"):
+            weight = torch.stack(weight.chunk(2, 1), 2).flatten(1, 2)
+        return weight.transpose(1, 2).contiguous() if self._transposed and weight.ndim == 3 else weight
+
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         if self.complete:
             super()._save_to_state_dict(destination, prefix, keep_vars)

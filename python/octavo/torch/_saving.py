@@ -39,7 +39,7 @@ def watch_transformers() -> None:
     save, footprint = model.save_pretrained, model.get_memory_footprint
 
     @functools.wraps(save)
-    def save_pretrained(self, save_directory, *args, state_dict=None, **options):
+    def save_pretrained(self, save_directory, *args, state_dict=None, experts=None, **options):
         if len(args) > 1:  # is_main_process, state_dict
             state_dict, args = args[1], (args[0], *args[2:])
             if args[1:]:
@@ -55,8 +55,9 @@ def watch_transformers() -> None:
             if state_dict is not None:
                 options["state_dict"] = state_dict
             return save(self, save_directory, *args, **options)
-        state, config = declared_state(self, layers, self.state_dict() if state_dict is None else dict(state_dict))
-        with _declaring(self, config):
+        form = experts_form(self, layers, experts)
+        state, config = declared_state(self, layers, self.state_dict() if state_dict is None else dict(state_dict), form)
+        with _declaring(self, config, layers if form == "float" else {}):
             return save(self, save_directory, *args, state_dict=state, **options)
 
     @functools.wraps(footprint)
@@ -102,18 +103,42 @@ def _check_sayable(name, layer):
                                   f"got {name!r}, which has {what}")
 
 
+def experts_form(model: "PreTrainedModel", layers: dict[str, QuantizedLinear | RoutedExperts], asked: str | None) -> str:
+    """How experts are written: "merged" (as parts that transformers merges again), "separate" or "float".
+
+    asked: "separate" or "float", for a class that keeps its experts in one tensor, of which transformers loads no 8-bit
+    form; None: such a model is refused. Raises: ValueError, NotImplementedError.
+    """
+    if asked not in (None, "separate", "float"):
+        raise ValueError(f'save_pretrained: experts must be "separate", "float" or None; got {asked!r}')
+    stacks = [name for name, layer in layers.items() if isinstance(layer, RoutedExperts)]
+    if not stacks or (asked != "float" and _splits_experts(model)):
+        return "merged"
+    if asked is None:
+        raise NotImplementedError(
+            f'save_pretrained: experts must be "separate" (a layer each: Octavo and vLLM load the folder) or "float" '
+            f"(transformers does, too), since {type(model).__name__} keeps them in one tensor, of which transformers loads no "
+            f"8-bit form; got None, for {stacks[0]!r}")
+    return asked
+
+
 def declared_state(model: "PreTrainedModel", layers: dict[str, QuantizedLinear | RoutedExperts],
-                   state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], Json]:
+                   state: dict[str, torch.Tensor], experts: str = "merged") -> tuple[dict[str, torch.Tensor], Json]:
     """The state in its dialect, under the model's names, and the quantization_config that declares it.
 
-    Raises: ValueError, NotImplementedError (what no dialect can say).
+    experts: as experts_form gives it. Raises: ValueError, NotImplementedError (what no dialect can say).
     """
+    if experts == "float":
+        for name, layer in list(layers.items()):
+            if isinstance(layer, RoutedExperts):
+                _float_state(name, layer, state, model.dtype)
+        layers = {name: layer for name, layer in layers.items() if isinstance(layer, QuantizedLinear)}
     kinds = {name: kind_of(layer) for name, layer in layers.items()}
     dialects = {kind.dialect for kind in kinds.values()}
     dialect = dialects.pop() if len(dialects) == 1 else "compressed-tensors"
     if dialect == "fp8" and not all(_divisible(layer) for layer in layers.values()):
         dialect = "compressed-tensors"  # transformers' fp8 has no blocks that are cut
-    experts_state = _stacked_state if _splits_experts(model) else _separate_state
+    experts_state = _stacked_state if experts == "merged" else _separate_state
     for name, layer in layers.items():
         if isinstance(layer, RoutedExperts):
             experts_state(name, state, dialect, kinds[name].packed)
@@ -161,8 +186,26 @@ def _linear_state(name, state, dialect):
 
 def _splits_experts(model):
     """Whether transformers writes the model's stacks expert by expert."""
-    return any(target.endswith("gate_up_proj") for transform in table_of(model)
-               for target in getattr(transform, "_original_target_patterns", ()))
+    from transformers.core_model_loading import MergeModulelist, WeightConverter
+
+    return any(target.endswith("gate_up_proj") for transform in table_of(model) if isinstance(transform, WeightConverter)
+               and any(isinstance(operation, MergeModulelist) for operation in transform.operations)
+               for target in transform._original_target_patterns)
+
+
+def _float_state(name, layer, state, dtype):
+    """The floats that a layer's codes stand for, as the model's class keeps them."""
+    for ours, theirs, bias in (("w13", "gate_up_proj", "bias13"), ("w2", "down_proj", "bias2")):
+        codes, scale = state.pop(f"{name}.{ours}").float(), state.pop(f"{name}.{ours}_scale").float()
+        state.pop(f"{name}.{ours}_input_scale", None)
+        scale = scale.reshape(*scale.shape[:2], -1)
+        for dim in (1, 2):
+            cells = scale.shape[dim]
+            scale = scale.repeat_interleave(-(-codes.shape[dim] // cells) if cells > 1 else codes.shape[dim], dim)
+        values = codes * scale[:, :codes.shape[1], :codes.shape[2]]
+        state[f"{name}.{theirs}"] = layer.as_stored(theirs, values).to(dtype)
+        if (own := state.pop(f"{name}.{bias}", None)) is not None:
+            state[f"{name}.{theirs}_bias"] = layer.as_stored(f"{theirs}_bias", own)
 
 
 def _stacked_state(name, state, dialect, packed):
@@ -230,8 +273,12 @@ def _left(model):
 
 
 @contextmanager
-def _declaring(model: "PreTrainedModel", config: Json) -> Iterator[None]:
-    """The model as save_pretrained has to see it: what it splits and renames, and what its config.json says."""
+def _declaring(model: "PreTrainedModel", config: Json,
+               in_float: dict[str, QuantizedLinear | RoutedExperts]) -> Iterator[None]:
+    """The model as save_pretrained has to see it: what it splits and renames, and what its config.json says.
+
+    in_float: experts whose floats are written, which transformers asks for the shapes of their parameters.
+    """
     from transformers.core_model_loading import WeightConverter
 
     from ._spread import OfEachExpert
@@ -250,6 +297,12 @@ def _declaring(model: "PreTrainedModel", config: Json) -> Iterator[None]:
                                            (model.config, "quantization_config", config)]
     if _untied(model):
         changes.append((model.config, "tie_word_embeddings", False))
+    for layer in in_float.values():
+        if isinstance(layer, RoutedExperts):
+            shapes = {name: layer.as_stored(name, torch.empty(weight.experts, weight.n, weight.k, device="meta"))
+                      for name, weight in (("gate_up_proj", layer.w13), ("down_proj", layer.w2))}
+            changes.append((layer, "_parameters", {**layer._parameters, **{name: torch.nn.Parameter(shape, False)
+                                                                           for name, shape in shapes.items()}}))
     before = [(owner, name, vars(owner).get(name, _ABSENT)) for owner, name, _ in changes]
     for owner, name, value in changes:
         setattr(owner, name, value)
