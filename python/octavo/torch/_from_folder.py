@@ -22,8 +22,8 @@ from ._routed_experts import experts_refusal, is_experts
 
 
 class Awaiting(torch.nn.Module):
-    """Stands where a layer of a checkpoint will be: it has the float layer's bias, and for code that looks at weights
-    (transformers, which makes up what is missing) names of weights without memory."""
+    """Stands where a layer of a checkpoint will be: it has the float layer's bias, and for code that looks at layers
+    (transformers, which makes up what is missing) its numbers and flags, and weights of its shapes without memory."""
 
     def __init__(self, layer: torch.nn.Module) -> None:
         super().__init__()
@@ -31,9 +31,12 @@ class Awaiting(torch.nn.Module):
         self.stands_for_conv1d = is_conv1d(layer)
         if is_experts(layer):
             object.__setattr__(self, "experts", without_weights(layer))
+        for name, value in vars(layer).items():
+            if name not in vars(self) and isinstance(value, (bool, int, float, str)):
+                setattr(self, name, value)
         for name in ("weight", "gate_up_proj", "down_proj"):
-            if name in layer._parameters:
-                nothing = torch.empty(0, device="meta")
+            if name in layer._parameters or name == "weight" and isinstance(layer, QuantizedLinear):
+                nothing = torch.empty(getattr(layer, name).shape, device="meta")
                 nothing._is_hf_initialized = True  # type: ignore[attr-defined]
                 object.__setattr__(self, name, nothing)
 
