@@ -19,6 +19,7 @@ from ._quantize import quantize_
 from ._report import LayerError, Report
 from ._loading import from_pretrained, load_
 from ._override import Override, OverrideCalls, override
+from ._peft import watch_peft
 from ._register import register
 from ._requirement import need_transformers
 from ._smooth import Smoothed, smooth_
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 use_torch_threads()
 register()
+watch_peft()
 
 __all__ = ["LEFT_IN_FLOAT", "Calibration", "Evaluation", "LayerCalibration", "LayerDrift", "LayerError", "LeftLayer",
            "OctavoConfig", "Override", "OverrideCalls", "Report", "Smoothed", "calibrate", "evaluate", "from_pretrained",
