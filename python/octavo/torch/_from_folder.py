@@ -65,6 +65,11 @@ class FolderLayers:
             self._place(model, name, parts)
         self.own_keys = [name for key in self.keys() for name in {key, names.of(key)[0]}]
 
+    @property
+    def paths(self) -> set[str]:
+        """The modules that the layers replace."""
+        return {*self._linear, *self._experts}
+
     def keys(self) -> list[str]:
         """Tensors of the file that belong to quantised layers; biases do not."""
         layers = set(self.layers)

@@ -2,6 +2,7 @@
 """What all layers in 8 bits share: their float types, autocasting, and strict loading of states."""
 
 import math
+import weakref
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from ._library import device_refusal
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+EMPTY = "empty"  # the parameter of a module that has no other
 
 
 def check_float(layer: str, argument: str, dtype: torch.dtype | None) -> None:
@@ -58,6 +60,46 @@ class EightBitModule(torch.nn.Module):
 
     on_ranks: bool = False  # whether its weight is a part of one
 
+    def _show_parameter(self, dtype, device):
+        """A module without parameters gets an empty one, of the float type and the device that its weight stands for: code asks the
+        first parameter of a model for both. It does not train, and no state has it."""
+        own = self._parameters
+        if any(parameter is not None for name, parameter in own.items() if name != EMPTY):
+            own.pop(EMPTY, None)
+        elif EMPTY not in own or (own[EMPTY].dtype, own[EMPTY].device) != (dtype, torch.device(device)):
+            own[EMPTY] = torch.nn.Parameter(torch.empty(0, dtype=dtype, device=device), requires_grad=False)
+
+    def named_parameters(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True) -> Any:
+        """As torch.nn.Module's. Without its children the module has no empty parameter: what goes through a model module by module
+        (accelerate's offloading) moves what it finds, and looks it up in a state."""
+        found = super().named_parameters(prefix, recurse, remove_duplicate)
+        return found if recurse else (item for item in found if item[0].rpartition(".")[2] != EMPTY)
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination.pop(prefix + EMPTY, None)
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors):
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
+        missing[:] = [key for key in missing if key != prefix + EMPTY]
+
+    def _share_in_states(self, destination, prefix):
+        """Tensors that a state is made of anew are those of the last state while these live and hold the same: a module in two
+        places of a model, or a second state, has one memory, by which safetensors finds what is shared."""
+        last = self.__dict__.setdefault("_in_states", {})
+        for key in [key for key in destination if key.startswith(prefix)]:
+            name = key[len(prefix):]
+            if "." in name or name in self._parameters or name in self._buffers:
+                continue
+            old, new = last.get(name, _gone)(), destination[key]
+            if old is not None and old.shape == new.shape and old.dtype == new.dtype and old.device == new.device and torch.equal(old, new):
+                destination[key] = old
+            else:
+                last[name] = weakref.ref(new)
+
+    def __getstate__(self) -> Any:
+        return {name: value for name, value in self.__dict__.items() if name != "_in_states"}
+
     def _apply(self, fn, recurse=True):
         like = fn(torch.empty(0, dtype=torch.float32))
         check_float(type(self).__name__, "dtype", like.dtype)
@@ -70,5 +112,9 @@ class EightBitModule(torch.nn.Module):
         keys = {prefix + name for name in taken}
         lost: list[str] = []
         rest = {key: value for key, value in state_dict.items() if key not in keys}
-        super()._load_from_state_dict(rest, prefix, local_metadata, strict, lost, unexpected, errors)
+        EightBitModule._load_from_state_dict(self, rest, prefix, local_metadata, strict, lost, unexpected, errors)
         missing.extend(key for key in lost if key not in keys)
+
+
+def _gone():
+    return None

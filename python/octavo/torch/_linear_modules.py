@@ -9,6 +9,7 @@ import torch
 from ._layer import FLOATS, EightBitModule
 from ._names import first_match, spellings
 from ._peft import ADAPTER, left_to_peft
+from ._read_elsewhere import read_elsewhere
 from ._replace import linear_refusal, refusal
 from ._routed_experts import experts_refusal, is_experts
 
@@ -68,7 +69,8 @@ def candidates(model: torch.nn.Module, scheme: str, patterns: Sequence[str], fre
             continue
         pattern = next(filter(None, (first_match(name, patterns) for name in spellings(path))), None)
         if is_linear(module) or is_conv1d(module):
-            kind, why = found.linear, _linear_refusal(module, freeze)
+            owner, _, name = path.rpartition(".")
+            kind, why = found.linear, _linear_refusal(module, freeze) or read_elsewhere(model.get_submodule(owner), name)
         elif is_experts(module):
             kind, why = found.experts, experts_refusal(module, scheme, freeze) or refusal(module)
         else:

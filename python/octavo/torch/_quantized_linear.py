@@ -183,6 +183,7 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         self._dtype = dtype
         weight = QuantizedWeight(self._packed, dtype, self._columns, self.scheme, weakref.ref(self))
         object.__setattr__(self, "weight", weight)
+        self._show_parameter(dtype, self._packed.device)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "weight" and self.__dict__.get("frozen"):
@@ -236,7 +237,7 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         self._show_weight(self._dtype)
 
     def __getstate__(self):
-        state = {**self.__dict__, "_cached": None}
+        state = {**super().__getstate__(), "_cached": None}
         if self.frozen:
             state["weight"] = self.weight.dtype
         return state
@@ -406,6 +407,7 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         for name in self._static_names():
             value, dtype = _STATIC[name]
             destination[prefix + name] = torch.tensor([self._rule[value]], dtype=dtype, device=q.data.device)
+        self._share_in_states(destination, prefix)
 
     def _static_names(self):
         """The names in the state of what quantises static activations."""

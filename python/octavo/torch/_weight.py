@@ -45,13 +45,15 @@ class QuantizedWeight(torch.Tensor):
         kwargs = kwargs or {}
         _check_no_write(func, args, kwargs)
         if func in _SAME:
-            return args[0]._again()
+            return _like(args[0], args[0]._again)
         if args and isinstance(args[0], QuantizedWeight) and args[0].dim() == 2 and turns(func, args):
-            return args[0]._turned()
+            return _like(args[0], args[0]._turned)
         if (y := product_of(func, args, kwargs)) is not None:
             return y
         result = func(*tree_map(_plain, args), **tree_map(_plain, kwargs))
-        return tree_map(_read_only, result) if _gives_views(func) and isinstance(args[0], QuantizedWeight) else result
+        if not (_gives_views(func) and isinstance(args[0], QuantizedWeight)):
+            return result
+        return _like(args[0], lambda: tree_map(_read_only, result))
 
     def values(self, dtype: torch.dtype | None = None) -> torch.Tensor:
         """The dequantised weight: a new tensor. dtype: its own, or a more precise one."""
@@ -161,6 +163,12 @@ class _Turned(QuantizedWeight):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return _Turned, (self.of,)
+
+
+def _like(weight, make):
+    """A view in inference mode is an inference tensor only where its base is one."""
+    with torch.inference_mode(weight.is_inference()):
+        return make()
 
 
 def _no_layer():

@@ -62,6 +62,23 @@ def _reversed_matmul(a, b):
     return _matmul(b, a)
 
 
+def _attention(query, *arguments, **options):
+    """Under autocasting every product of the attention gets the weight of the type of autocasting, which has no codes: the other
+    tensors get that type here instead."""
+    kind = query.device.type
+    if not torch._C._is_any_autocast_enabled() or not torch.is_autocast_enabled(kind):
+        return None
+    dtype = torch.get_autocast_dtype(kind)
+    query, *arguments = (_cast(value, dtype) for value in (query, *arguments))
+    options = {name: _cast(value, dtype) for name, value in options.items()}
+    with torch.autocast(kind, enabled=False), torch._C.DisableTorchFunctionSubclass():
+        return torch.nn.functional.multi_head_attention_forward(query, *arguments, **options)
+
+
+def _cast(value, dtype):
+    return value.to(dtype) if type(value) in (torch.Tensor, torch.nn.Parameter) and value.dtype in FLOATS else value
+
+
 def _is_weight(value):
     return getattr(value, "packed", None) is not None
 
@@ -76,10 +93,11 @@ _PRODUCTS = {
     torch.Tensor.__rmatmul__: _reversed_matmul,
     torch.mm: _matmul, torch.Tensor.mm: _matmul, aten.mm.default: _matmul, aten.mv.default: _matmul,
     torch.addmm: _addmm, aten.addmm.default: _addmm,
+    torch.nn.functional.multi_head_attention_forward: _attention,
 }
 
 
-def product_of(func: Any, args: Any, kwargs: Any) -> torch.Tensor | None:
+def product_of(func: Any, args: Any, kwargs: Any) -> Any:
     """The result in 8 bits of a function of PyTorch's or an operator, or None where it is no layer's product."""
     known = _PRODUCTS.get(func)
     try:

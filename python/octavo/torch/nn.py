@@ -164,6 +164,7 @@ class CheckpointLinear(QuantizedLinear):
         zero_points = self.quantized_weight().azp
         if zero_points is not None:
             destination[prefix + "weight_zero_point"] = zero_points
+            self._share_in_states(destination, prefix)
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors):
         own = {name: value for name, value in self.state_dict().items() if name != "bias"}
