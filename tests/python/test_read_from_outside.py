@@ -47,6 +47,8 @@ PRODUCTS = {
     "matmul, permute": lambda x, w: torch.matmul(x, w.permute(1, 0)),
     "mm": lambda x, w: torch.mm(x.reshape(-1, K), w.t()).reshape(*x.shape[:-1], N),
     "addmm": lambda x, w: torch.addmm(torch.zeros(N), x.reshape(-1, K), w.t()).reshape(*x.shape[:-1], N),
+    "inner": torch.inner, "einsum": lambda x, w: torch.einsum("...k,nk->...n", x, w),
+    "einsum of three": lambda x, w: torch.einsum("abk, nk -> abn", [x, w]),
     "the weight first": lambda x, w: (w @ x.mT).mT,
     "mv": lambda x, w: torch.stack([torch.mv(w, row) for row in x.reshape(-1, K)]).reshape(*x.shape[:-1], N),
     "detached": lambda x, w: torch.nn.functional.linear(x, w.detach()),
@@ -76,13 +78,25 @@ def test_gradients_of_products_with_the_weight(way):
     assert (again.grad - x.grad).norm() <= 1e-5 * x.grad.norm()
 
 
+def test_derivatives_of_transformations():
+    """They are those of the dequantised weight, as backward ones are."""
+    w, x = without_bias(LINEAR["Int8Linear"]).weight, gaussian(3, K)
+    want = w.values().sum(0).expand(3, K)
+    assert torch.allclose(torch.func.grad(lambda x: torch.nn.functional.linear(x, w).sum())(x), want, atol=1e-4)
+    y, change = torch.func.jvp(lambda x: x @ w.T, (x,), (torch.ones(3, K),))
+    assert y.shape == (3, N) and torch.allclose(change, torch.ones(3, K) @ w.values().T, atol=0.1)
+    rows = torch.vmap(lambda row: torch.nn.functional.linear(row, w))(x)
+    assert (rows - x @ w.values().T).norm() < 0.02 * rows.norm()
+
+
 def test_what_is_no_product_of_activations_is_dequantised(monkeypatch):
     w = LINEAR["Int8Linear"]().weight
     values = w.values()
     with counted(monkeypatch) as calls:
         for got, want in ((w @ w.T, values @ values.T), (gaussian(3, N) @ w, gaussian(3, N) @ values), (w[:5].T, values[:5].T),
                           (w.double() @ torch.ones(K).double(), values.double() @ torch.ones(K).double()),
-                          (torch.cat((w, w)), torch.cat((values, values))), (w + 1, values + 1), (w.T * 2, values.T * 2)):
+                          (torch.cat((w, w)), torch.cat((values, values))), (w + 1, values + 1), (w.T * 2, values.T * 2),
+                          (torch.einsum("bn,nk->bk", gaussian(3, N), w), torch.einsum("bn,nk->bk", gaussian(3, N), values))):
             assert torch.equal(got, want)
     assert not calls
     with pytest.raises(RuntimeError, match="mat1 and mat2|must match|size"):
@@ -124,6 +138,24 @@ def test_pytorchs_fused_layers_multiply_in_8_bits(scheme, monkeypatch):
     attention = encoder.layers[0].self_attn
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), counted(monkeypatch) as read:
         assert attention(x, x, x)[0].dtype == torch.bfloat16 and read == [64]
+
+
+def test_layers_that_train_are_called(monkeypatch):
+    """In eval mode, too, where PyTorch's fused path would multiply by their float weights."""
+    layer = torch.nn.TransformerEncoderLayer(64, 4, 128, batch_first=True, dropout=0.0)
+    model = torch.nn.TransformerEncoder(layer, 2).eval()
+    with pytest.warns(UserWarning, match="out_proj 64x64 .*MultiheadAttention reads its weight, which would train as floats"):
+        assert len(octavo.torch.quantize_(model, freeze=False)) == 4
+    forward, called = nn.Int8Linear.forward, []
+    monkeypatch.setattr(nn.Int8Linear, "forward", lambda self, x: called.append(self) or forward(self, x))
+    x, mask = gaussian(2, 5, 64), torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
+    for training in (False, True):
+        for context in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+            with context():
+                for options in ({}, {"src_key_padding_mask": mask}):
+                    called.clear()
+                    model.train(training)(x, **options)
+                    assert len(called) == 4
 
 
 # ---- parameters and states -----------------------------------------------------------------------------
@@ -219,6 +251,24 @@ def test_accelerate_moves_what_is_there():
     want = model(x)
     assert torch.equal(accelerate.cpu_offload(copy.deepcopy(model))(x), want)
     assert torch.equal(accelerate.dispatch_model(copy.deepcopy(model), {"": "cpu"})(x), want)
+
+
+def test_fully_sharded_data_parallel():
+    """One rank; FullyShardedDataParallel flattens what all trains."""
+    from torch.distributed import fsdp
+
+    model = torch.nn.Sequential(torch.nn.LayerNorm(32), Shared("int8-dynamic"))
+    x = gaussian(3, 32)
+    want = model(x).detach()
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        for wrap in (torch.nn.parallel.DistributedDataParallel, lambda m: fsdp.FullyShardedDataParallel(m, device_id=torch.device("cpu"))):
+            wrapped = wrap(copy.deepcopy(model))
+            y = wrapped(x)
+            y.sum().backward()
+            assert torch.equal(y.detach(), want)
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 # ---- models that look into their layers ----------------------------------------------------------------

@@ -55,6 +55,12 @@ def check_host(what: str, device: torch.device | str) -> None:
         raise NotImplementedError(f"{what} must be cpu (layers on ranks compute on the host); got {device}")
 
 
+class _Empty(torch.nn.Parameter):
+    """The parameter of a module without others. FullyShardedDataParallel flattens parameters that all train, or none: not this one."""
+
+    _fsdp_flattened = True  # its word for what it has dealt with
+
+
 class EightBitModule(torch.nn.Module):
     """A module whose parameters are of float types that can be quantised."""
 
@@ -66,8 +72,8 @@ class EightBitModule(torch.nn.Module):
         own = self._parameters
         if any(parameter is not None for name, parameter in own.items() if name != EMPTY):
             own.pop(EMPTY, None)
-        elif EMPTY not in own or (own[EMPTY].dtype, own[EMPTY].device) != (dtype, torch.device(device)):
-            own[EMPTY] = torch.nn.Parameter(torch.empty(0, dtype=dtype, device=device), requires_grad=False)
+        elif type(own.get(EMPTY)) is not _Empty or (own[EMPTY].dtype, own[EMPTY].device) != (dtype, torch.device(device)):
+            own[EMPTY] = _Empty(torch.empty(0, dtype=dtype, device=device), requires_grad=False)
 
     def named_parameters(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True) -> Any:
         """As torch.nn.Module's. Without its children the module has no empty parameter: what goes through a model module by module

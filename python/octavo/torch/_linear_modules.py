@@ -70,7 +70,7 @@ def candidates(model: torch.nn.Module, scheme: str, patterns: Sequence[str], fre
         pattern = next(filter(None, (first_match(name, patterns) for name in spellings(path))), None)
         if is_linear(module) or is_conv1d(module):
             owner, _, name = path.rpartition(".")
-            kind, why = found.linear, _linear_refusal(module, freeze) or read_elsewhere(model.get_submodule(owner), name)
+            kind, why = found.linear, _linear_refusal(module, freeze) or read_elsewhere(model.get_submodule(owner), name, freeze)
         elif is_experts(module):
             kind, why = found.experts, experts_refusal(module, scheme, freeze) or refusal(module)
         else:

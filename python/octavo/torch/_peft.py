@@ -72,7 +72,7 @@ class _Nothing:
 def _watch(tuners: ModuleType) -> None:
     _wrap_all(tuners.BaseTunerLayer, {"merge": _on_floats, "unmerge": _on_floats, "update_layer": _told, "__init__": _checked_attention})
     _wrap_all(tuners.BaseTuner, {"merge_adapter": _one_warning, "unmerge_adapter": _one_warning,
-                                 "_unload_and_optionally_merge": _one_warning, "_inject_parameters": _checked_parameters})
+                                 "_unload_and_optionally_merge": _for_good, "_inject_parameters": _checked_parameters})
     wrapper = importlib.import_module("peft.utils.other").ModulesToSaveWrapper
     _wrap_all(wrapper, {"update": _checked_copy})
 
@@ -200,6 +200,20 @@ def _one_warning(method: Callable[..., Any]) -> Callable[..., Any]:
     def called(self: Any, *args: Any, **options: Any) -> Any:
         with _round():
             return method(self, *args, **options)
+
+    return called
+
+
+def _for_good(unload: Callable[..., Any]) -> Callable[..., Any]:
+    """merge_and_unload: nothing can bring the old codes back, which go."""
+    @functools.wraps(unload)
+    def called(self: Any, *args: Any, **options: Any) -> Any:
+        with _round():
+            result = unload(self, *args, **options)
+        for layer in self.model.modules():
+            if isinstance(layer, QuantizedLinear):
+                layer._before_merge = None
+        return result
 
     return called
 

@@ -16,6 +16,7 @@ from ._calibration import Calibration
 from ._checkpoint_names import names_in_files
 from ._linear_modules import LeftLayer, candidates, is_conv1d, is_linear
 from ._names import LEFT_IN_FLOAT, check_patterns, spellings
+from ._read_elsewhere import call_layers_of
 from ._replace import set_module
 from ._report import LayerError, Report, experts_error
 from ._routed_experts import RoutedExperts
@@ -32,8 +33,9 @@ def quantize_(model: torch.nn.Module, scheme: SchemeName = "int8-dynamic", *,
               progress: bool | None = None, calibration: Calibration | None = None) -> Report:
     """Swaps the linear layers and experts of a model for layers in 8 bits, in place.
 
-    torch.nn.Linear, the Conv1D of transformers (GPT-2), and the experts of transformers' mixtures (Mixtral, Qwen-MoE,
-    DeepSeek: tensors [E, N, K]), whose activation is silu(gate) * up.
+    torch.nn.Linear and its subclasses that add nothing but an __init__, the Conv1D of transformers (GPT-2), and the experts
+    of transformers' mixtures (Mixtral, Qwen-MoE, DeepSeek: tensors [E, N, K]), whose activation is silu(gate) * up. Of a model
+    with adapters of PEFT what they stand around is quantised, and they stay.
 
     Args:
         model: any torch.nn.Module, float32, bfloat16 or float16; of one on a CUDA device the layers stay there.
@@ -73,6 +75,8 @@ def quantize_(model: torch.nn.Module, scheme: SchemeName = "int8-dynamic", *,
                 _linear_of(path, layer, name, freeze, rows.get(path))
             report.extend(errors)
         set_module(model, path, made[layer])
+    if not freeze:
+        call_layers_of(model)
     warn_of_left("quantize_", left)
     return report
 

@@ -6,6 +6,10 @@ Their weights stay in float: writes into codes are refused, and a product with d
 
 from typing import NamedTuple
 
+import torch
+
+from ._layer import EightBitModule
+
 
 class _Reader(NamedTuple):
     owner: str  # the end of the class's name
@@ -22,9 +26,27 @@ _READERS = (
 )
 
 
-def read_elsewhere(owner: object, layer: str) -> str | None:
-    """Why a layer of that name stays in float, by the module that has it; None where nothing but its calls reads it."""
+def read_elsewhere(owner: torch.nn.Module, layer: str, freeze: bool) -> str | None:
+    """Why a layer of that name stays in float, by the module that has it; None where its calls read it, or a product with its
+    codes (freeze)."""
     kind = type(owner)
+    if not freeze and isinstance(owner, torch.nn.MultiheadAttention):
+        return "MultiheadAttention reads its weight, which would train as floats (freeze=True)"
     if not kind.__module__.startswith("transformers."):
         return None
     return next((known.reason for known in _READERS if kind.__name__.endswith(known.owner) and known.layer == layer), None)
+
+
+def call_layers_of(model: torch.nn.Module) -> None:
+    """torch.nn.TransformerEncoderLayer reads float weights itself where nothing trains, but for one with hooks in it; and
+    torch.nn.TransformerEncoder gives it nested tensors for that."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.TransformerEncoderLayer) and isinstance(module.linear1, EightBitModule):
+            if not module.dropout2._forward_pre_hooks:
+                module.dropout2.register_forward_pre_hook(_nothing)
+        elif isinstance(module, torch.nn.TransformerEncoder):
+            module.use_nested_tensor = False
+
+
+def _nothing(module: torch.nn.Module, x: object) -> None:
+    pass

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The product of a frozen layer for code that reads `layer.weight` and multiplies by it itself.
 
-torch.nn.functional.linear, matmul, mm, mv and addmm of activations and such a weight are what the layer computes: the
+torch.nn.functional.linear, matmul, mm, mv, addmm, inner and einsum of activations and such a weight are what the layer computes: the
 same codes and kernels. PyTorch's attention and encoder layers, and code written like them, get the product in 8 bits.
 """
 
+import re
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 from .._octavo import PackedWeight
 from ._layer import FLOATS, autocast
@@ -62,6 +64,18 @@ def _reversed_matmul(a, b):
     return _matmul(b, a)
 
 
+def _einsum(equation, *operands):
+    """Of "bk,nk->bn" and the like: x [..., K] and the weight."""
+    if len(operands) == 1 and not isinstance(operands[0], torch.Tensor):
+        operands = tuple(operands[0])
+    if len(operands) == 2 and isinstance(equation, str) and _ROWS_BY_WEIGHT.fullmatch(equation.replace(" ", "")):
+        return _linear(*operands)
+    return None
+
+
+_ROWS_BY_WEIGHT = re.compile(r"((?:\.\.\.)?[a-zA-Z]*)([a-zA-Z]),([a-zA-Z])\2->\1\3")
+
+
 def _attention(query, *arguments, **options):
     """Under autocasting every product of the attention gets the weight of the type of autocasting, which has no codes: the other
     tensors get that type here instead."""
@@ -93,6 +107,7 @@ _PRODUCTS = {
     torch.Tensor.__rmatmul__: _reversed_matmul,
     torch.mm: _matmul, torch.Tensor.mm: _matmul, aten.mm.default: _matmul, aten.mv.default: _matmul,
     torch.addmm: _addmm, aten.addmm.default: _addmm,
+    torch.inner: _linear, torch.Tensor.inner: _linear, torch.einsum: _einsum,
     torch.nn.functional.multi_head_attention_forward: _attention,
 }
 
@@ -100,8 +115,10 @@ _PRODUCTS = {
 def product_of(func: Any, args: Any, kwargs: Any) -> Any:
     """The result in 8 bits of a function of PyTorch's or an operator, or None where it is no layer's product."""
     known = _PRODUCTS.get(func)
+    if known is None or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return None  # derivatives that PyTorch takes of its own operators
     try:
-        return None if known is None else known(*args, **kwargs)
+        return known(*args, **kwargs)
     except TypeError:  # other arguments, which PyTorch explains
         return None
 
