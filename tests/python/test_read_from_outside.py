@@ -301,6 +301,31 @@ def test_subclasses_of_linear():
     assert type(model["own"]) is Own and type(model["asked"]) is Asked
 
 
+def test_files_for_subclasses_of_linear(tmp_path):
+    files = pytest.importorskip("safetensors.torch")
+    layer = nn.Int8Linear.from_float(torch.nn.Linear(32, 32))
+    files.save_file({f"layer.{name}": value for name, value in layer.state_dict().items()}, tmp_path / "model.safetensors")
+    loaded = octavo.torch.load_(torch.nn.ModuleDict({"layer": Asked(32, 32)}), tmp_path / "model.safetensors")
+    assert torch.equal(loaded["layer"].state_dict()["weight"], layer.state_dict()["weight"])
+    with pytest.raises(ValueError, match="load_: layer 'layer' of the folder must be a linear layer .*got Own at 'layer'"):
+        octavo.torch.load_(torch.nn.ModuleDict({"layer": Own(32, 32)}), tmp_path / "model.safetensors")
+
+
+def test_falcons_linear_layers_are_known(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    model = transformers.FalconForCausalLM(transformers.FalconConfig(vocab_size=64, hidden_size=32, num_hidden_layers=1,
+                                                                     num_attention_heads=4)).eval()
+    ids = torch.arange(12)[None]
+    with torch.no_grad():
+        want = model(ids).logits
+        assert len(octavo.torch.quantize_(model)) == 4
+        got = model(ids).logits
+        assert torch.nn.functional.cosine_similarity(got.flatten(), want.flatten(), 0) > 0.99
+        model.save_pretrained(tmp_path)
+        assert torch.equal(octavo.torch.from_pretrained(str(tmp_path))(ids).logits, got)
+
+
 def test_models_that_write_weights_keep_them_in_float():
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)

@@ -14,7 +14,7 @@ from ._dtypes import from_numpy
 from ._expert_gate import interleaves, without_weights
 from ._fuse import fuse_layers
 from ._layer import FLOATS, EightBitModule
-from ._linear_modules import is_conv1d
+from ._linear_modules import is_conv1d, multiplies
 from ._names import nearest
 from ._quantized_linear import QuantizedLinear
 from ._replace import linear_refusal, refusal, set_module
@@ -82,7 +82,7 @@ class FolderLayers:
     def _place(self, model, name, parts):
         path, _, parameter = name.rpartition(".")
         module = _module(model, path)
-        if parameter == "weight" and (isinstance(module, (torch.nn.Linear, QuantizedLinear)) or is_conv1d(module)):
+        if parameter == "weight" and (isinstance(module, QuantizedLinear) or (module is not None and multiplies(module)) or is_conv1d(module)):
             self._linear[path] = parts[0].layer
             shape = tuple(module.weight.shape)
             self._shapes[path] = shape[::-1] if is_conv1d(module) else shape

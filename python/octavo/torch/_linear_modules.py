@@ -44,10 +44,20 @@ def is_linear(module: torch.nn.Module) -> bool:
     return isinstance(module, torch.nn.Linear) and not isinstance(module, EightBitModule) and not _own_names(type(module))
 
 
+def multiplies(module: torch.nn.Module) -> bool:
+    """Whether a linear layer's forward pass is that of torch.nn.Linear, whatever else its class has."""
+    return isinstance(module, torch.nn.Linear) and "forward" not in _own_names(type(module))
+
+
 def _own_names(kind):
     """What a subclass of torch.nn.Linear defines, other than how it is made and printed."""
     classes = kind.__mro__[:kind.__mro__.index(torch.nn.Linear)]
-    return sorted({name for each in classes for name in vars(each) if name not in _MAKING})
+    same = {name for each in classes for name in _SAME.get(f"{each.__module__}.{each.__qualname__}", ())}
+    return sorted({name for each in classes for name in vars(each) if name not in _MAKING} - same)
+
+
+# What classes define that does what torch.nn.Linear does.
+_SAME = {"transformers.models.falcon.modeling_falcon.FalconLinear": ("forward",)}
 
 
 _MAKING = frozenset(("__init__", "__module__", "__qualname__", "__doc__", "__annotations__", "__annotate__", "__annotate_func__",
