@@ -274,6 +274,16 @@ def test_new_codes_are_not_undone():
     assert near(layer.base_layer.weight.values(), other.up.weight)
 
 
+def test_a_bias_that_trained_since_is_kept():
+    adapted = peft.get_peft_model(block("int8-dynamic"), lora(bias="all")).eval()
+    before, layer = base_state(adapted), adapted.base_model.model.up.base_layer
+    adapted.merge_adapter()
+    with torch.no_grad():
+        layer.bias.add_(1)
+    adapted.unmerge_adapter()
+    assert torch.equal(layer.bias, before["up.bias"] + 1) and torch.equal(layer.state_dict()["weight"], before["up.weight"])
+
+
 @pytest.mark.parametrize("made, sentence", [
     (lambda: lora(init_lora_weights="pissa"), "update_layer: the base weight must be of floats .*got Int8Linear"),
     (lambda: lora(init_lora_weights="olora"), "update_layer: the base weight must be of floats .*got Int8Linear"),

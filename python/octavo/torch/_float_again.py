@@ -25,14 +25,23 @@ class Codes(NamedTuple):
     columns: torch.Tensor | None
     shared: Any
     bias: torch.Tensor | None  # a copy
+    merged_bias: torch.Tensor | None = None  # the bias that a merge made of it: a copy
 
     @classmethod
     def of(cls, layer: "QuantizedLinear") -> "Codes":
-        bias = layer._parameters.get("bias")
-        return cls(layer._packed, layer._columns, layer._shared, None if bias is None else bias.detach().clone())
+        return cls(layer._packed, layer._columns, layer._shared, _copy_of_bias(layer))
 
-    def restore(self, layer: "QuantizedLinear", dtype: torch.dtype) -> None:
-        """Puts them back, on the layer's device of now."""
+    def merged(self, layer: "QuantizedLinear") -> "Codes":
+        """The same, of a layer that something was merged into."""
+        return self._replace(merged_bias=_copy_of_bias(layer))
+
+    def has_merged_bias(self, layer: "QuantizedLinear") -> bool:
+        """Whether the layer's bias is still that of the merge: it may have trained since."""
+        bias = layer._parameters.get("bias")
+        return bias is not None and self.merged_bias is not None and torch.equal(bias, self.merged_bias.to(bias))
+
+    def restore(self, layer: "QuantizedLinear", dtype: torch.dtype, bias: bool = True) -> None:
+        """Puts them back, on the layer's device of now. bias: that, too."""
         device = layer.weight.device
         layer._before_merge = None
         layer._columns = self.columns
@@ -43,10 +52,15 @@ class Codes(NamedTuple):
             layer._share(*self.shared, self.packed)
         else:
             layer._freeze(self.packed, dtype)
-        if self.bias is not None:
+        if bias and self.bias is not None:
             layer._parameters["bias"].data = self.bias.to(layer._parameters["bias"])
         if layer.weight.device != device:
             layer._bring(torch.empty(0, device=device), dtype)
+
+
+def _copy_of_bias(layer):
+    bias = layer._parameters.get("bias")
+    return None if bias is None else bias.detach().clone()
 
 
 @contextmanager

@@ -82,7 +82,8 @@ class FolderLayers:
     def _place(self, model, name, parts):
         path, _, parameter = name.rpartition(".")
         module = _module(model, path)
-        if parameter == "weight" and (isinstance(module, QuantizedLinear) or (module is not None and multiplies(module)) or is_conv1d(module)):
+        linear = isinstance(module, QuantizedLinear) or module is not None and (multiplies(module) or is_conv1d(module))
+        if parameter == "weight" and linear:
             self._linear[path] = parts[0].layer
             shape = tuple(module.weight.shape)
             self._shapes[path] = shape[::-1] if is_conv1d(module) else shape

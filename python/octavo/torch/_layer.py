@@ -98,7 +98,7 @@ class EightBitModule(torch.nn.Module):
             if "." in name or name in self._parameters or name in self._buffers:
                 continue
             old, new = last.get(name, _gone)(), destination[key]
-            if old is not None and old.shape == new.shape and old.dtype == new.dtype and old.device == new.device and torch.equal(old, new):
+            if old is not None and (old.dtype, old.device) == (new.dtype, new.device) and torch.equal(old, new):
                 destination[key] = old
             else:
                 last[name] = weakref.ref(new)

@@ -31,8 +31,8 @@ def _watch_diffusers(modeling: ModuleType) -> None:
     def save_pretrained(self: Any, *args: Any, **options: Any) -> Any:
         for name, layer in self.named_modules():
             if isinstance(layer, EightBitModule) and layer._parameters.get("weight") is None:
-                raise NotImplementedError("save_pretrained: model must have weights of floats (a folder of diffusers cannot declare Octavo's "
-                                          "codes: save the float model and quantize_ it once it is loaded, or take "
+                raise NotImplementedError("save_pretrained: model must have weights of floats (a folder of diffusers cannot declare "
+                                          "Octavo's codes: save the float model and quantize_ it once it is loaded, or take "
                                           f"safetensors.torch.save_model and load_model); got {name!r}, {type(layer).__name__}")
         return save(self, *args, **options)
 
@@ -56,8 +56,8 @@ def _watch_mixin(hub_mixin: ModuleType) -> None:
         for name in scaled:
             layer = _module(model, name.rpartition(".")[0])
             if isinstance(layer, torch.nn.Linear) and not isinstance(layer, EightBitModule):
-                raise ValueError(f"from_pretrained: {cls.__name__} must make Octavo's layers for codes (quantize_(self) at the end of its "
-                                 f"__init__; octavo.torch.load_ reads the file into a float model); got {type(layer).__name__} for "
+                raise ValueError(f"from_pretrained: {cls.__name__} must make Octavo's layers for codes (quantize_(self) at the end of "
+                                 f"its __init__; octavo.torch.load_ reads the file into a float model); got {type(layer).__name__} for "
                                  f"{name!r}")
         return theirs(cls, model, model_file, *args, **options)
 

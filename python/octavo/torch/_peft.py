@@ -70,11 +70,11 @@ class _Nothing:
 
 
 def _watch(tuners: ModuleType) -> None:
-    _wrap_all(tuners.BaseTunerLayer, {"merge": _on_floats, "unmerge": _on_floats, "update_layer": _told, "__init__": _checked_attention})
+    _wrap_all(tuners.BaseTunerLayer, {"merge": _on_floats, "unmerge": _on_floats, "update_layer": _told,
+                                      "__init__": _checked_attention})
     _wrap_all(tuners.BaseTuner, {"merge_adapter": _one_warning, "unmerge_adapter": _one_warning,
                                  "_unload_and_optionally_merge": _for_good, "_inject_parameters": _checked_parameters})
-    wrapper = importlib.import_module("peft.utils.other").ModulesToSaveWrapper
-    _wrap_all(wrapper, {"update": _checked_copy})
+    _wrap_all(importlib.import_module("peft.utils.other").ModulesToSaveWrapper, {"update": _checked_copy})
 
 
 def _wrap_all(base: Any, wrappers: dict[str, Callable[..., Any]]) -> None:
@@ -112,6 +112,7 @@ def _on_floats(method: Callable[..., Any]) -> Callable[..., Any]:
             finally:
                 layer.invalidate()  # PEFT writes through `.data`
         before, merged = layer._before_merge, list(self.merged_adapters)
+        bias = before is not None and before.has_merged_bias(layer)
         with float_weight(layer) as (codes, dtype):
             result = method(self, *args, **options)
             now = list(self.merged_adapters)
@@ -119,10 +120,11 @@ def _on_floats(method: Callable[..., Any]) -> Callable[..., Any]:
                 codes.restore(layer, dtype)
                 layer._before_merge = before
             elif not now and before is not None:
-                before.restore(layer, dtype)
+                before.restore(layer, dtype, bias)
             else:
                 layer._freeze_again(dtype)
-                layer._before_merge = before or (None if merged else codes)
+                first = before or (None if merged else codes)
+                layer._before_merge = first and first.merged(layer)
                 _note()
         return result
 
@@ -136,8 +138,8 @@ def _told(update_layer: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return update_layer(self, *args, **options)
         except WriteRefused as error:
-            raise ValueError("update_layer: the base weight must be of floats where an adapter takes its start out of it (PiSSA, OLoRA, "
-                             "CorDA): make the adapter on the float model, then quantize_ the model, which leaves adapters alone; "
+            raise ValueError("update_layer: the base weight must be of floats where an adapter takes its start out of it (PiSSA, "
+                             "OLoRA, CorDA): make the adapter on the float model, then quantize_ the model, which leaves adapters alone; "
                              f"got {type(self.get_base_layer()).__name__}") from error
 
     return called

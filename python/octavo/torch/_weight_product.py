@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The product of a frozen layer for code that reads `layer.weight` and multiplies by it itself.
 
-torch.nn.functional.linear, matmul, mm, mv, addmm, inner and einsum of activations and such a weight are what the layer computes: the
-same codes and kernels. PyTorch's attention and encoder layers, and code written like them, get the product in 8 bits.
+torch.nn.functional.linear, matmul, mm, mv, addmm, inner and einsum of activations and such a weight are what the
+layer computes: the same codes and kernels. PyTorch's attention and encoder layers, and code written like them, get the product
+in 8 bits.
 """
 
 import re
