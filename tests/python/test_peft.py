@@ -192,6 +192,14 @@ def test_what_trains_beside_adapters_stays():
     assert sum(parameter.requires_grad for parameter in model.parameters()) == count
 
 
+def test_calibration_passes_adapters_by():
+    adapted = peft.get_peft_model(block(), lora()).eval()
+    found = octavo.torch.calibrate(adapted, [gaussian(5, 64)], "int8-dynamic")
+    assert sorted(name.rpartition("model.")[2] for name in found) == ["down.base_layer", "head", "up.base_layer"]
+    octavo.torch.quantize_(adapted, calibration=found)
+    assert adapted.base_model.model.up.base_layer._rule["static_scale"] > 0
+
+
 def test_models_of_transformers(tmp_path):
     """OctavoConfig, k-bit preparation, bfloat16, GPT-2's layers, and a merged model's folder."""
     import transformers

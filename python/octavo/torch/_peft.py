@@ -139,8 +139,8 @@ def _told(update_layer: Callable[..., Any]) -> Callable[..., Any]:
             return update_layer(self, *args, **options)
         except WriteRefused as error:
             raise ValueError("update_layer: the base weight must be of floats where an adapter takes its start out of it (PiSSA, "
-                             "OLoRA, CorDA): make the adapter on the float model, then quantize_ the model, which leaves adapters alone; "
-                             f"got {type(self.get_base_layer()).__name__}") from error
+                             "OLoRA, CorDA, KaSA): make the adapter on the float model, then quantize_ the model, which leaves "
+                             f"adapters alone; got {type(self.get_base_layer()).__name__}") from error
 
     return called
 
