@@ -32,7 +32,6 @@ def counted(monkeypatch):
 def without_bias(make):
     layer = make()
     layer.bias = None
-    layer._show_weight(layer.weight.dtype)
     return layer
 
 
@@ -177,6 +176,8 @@ def test_a_model_has_a_first_parameter(kind):
 def test_a_bias_is_the_first_parameter_where_there_is_one(kind):
     layer = LINEAR[kind]()
     assert [name for name, _ in layer.named_parameters()] == (["bias"] if layer.bias is not None else ["empty"])
+    layer.bias = torch.nn.Parameter(torch.zeros(N))
+    assert [name for name, _ in layer.named_parameters()] == ["bias"]
 
 
 @pytest.mark.parametrize("kind", LAYERS)

@@ -67,7 +67,7 @@ def _copy_of_bias(layer):
 def float_weight(layer: "QuantizedLinear") -> Iterator[tuple[Codes, torch.dtype]]:
     """The layer has a float32 parameter `weight` within the block, whose end has to freeze it again; an error restores it."""
     codes, dtype, before = Codes.of(layer), layer.weight.dtype, layer._before_merge
-    values = layer.weight.values(torch.float32)
+    values = layer.weight.values(torch.float32).to(layer.weight.device)
     del layer.__dict__["weight"]
     layer.frozen = False
     layer.weight = torch.nn.Parameter(values, requires_grad=False)

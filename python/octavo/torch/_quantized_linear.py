@@ -190,6 +190,8 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
             self._replace_weight(value)
         else:
             super().__setattr__(name, value)
+            if name == "bias" and self.__dict__.get("frozen"):
+                self._show_parameter(self._dtype, self._packed.device)
 
     def _replace_weight(self, weight):
         """Codes of another weight in the place of a frozen layer's: those of a layer of its kind as they are, a float weight
