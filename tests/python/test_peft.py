@@ -35,9 +35,9 @@ class Block(torch.nn.Module):
         return self.head(x + self.down(torch.nn.functional.gelu(self.up(x))))
 
 
-def block(scheme=None):
+def block(scheme=None, dtype=torch.float32):
     torch.manual_seed(0)
-    model = Block()
+    model = Block().to(dtype)
     if scheme:
         octavo.torch.quantize_(model, scheme, ignore=["head"])
     return model
@@ -112,11 +112,12 @@ def merging(call):
     return sum("quantised again" in str(one.message) for one in said)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", ALL)
-def test_every_kind_of_adapter(kind, tmp_path):
+def test_every_kind_of_adapter(kind, dtype, tmp_path):
     """Trains, is switched off, saved and loaded, merges into the codes and comes off again, as on a float layer."""
-    x = gaussian(5, 64, seed=1)
-    model = block("int8-dynamic")
+    x = gaussian(5, 64, seed=1).to(dtype)
+    model = block("int8-dynamic", dtype)
     before, plain = state_of(model), model(x).detach()
     torch.manual_seed(1)
     adapted = peft.get_peft_model(model, ALL[kind]())
@@ -129,7 +130,7 @@ def test_every_kind_of_adapter(kind, tmp_path):
         with adapted.disable_adapter():
             assert torch.equal(adapted(x), plain)
         adapted.save_pretrained(tmp_path)
-        assert torch.equal(peft.PeftModel.from_pretrained(block("int8-dynamic"), tmp_path).eval()(x), want)
+        assert torch.equal(peft.PeftModel.from_pretrained(block("int8-dynamic", dtype), tmp_path).eval()(x), want)
         if kind in NO_MERGE:
             return
         assert merging(adapted.merge_adapter) == 1 and near(adapted(x), want)

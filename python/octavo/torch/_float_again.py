@@ -65,18 +65,29 @@ def _copy_of_bias(layer):
 
 @contextmanager
 def float_weight(layer: "QuantizedLinear") -> Iterator[tuple[Codes, torch.dtype]]:
-    """The layer has a float32 parameter `weight` within the block, whose end has to freeze it again; an error restores it."""
+    """The layer has a weight and a bias of float32 within the block, whose end has to freeze it again; an error restores it."""
     codes, dtype, before = Codes.of(layer), layer.weight.dtype, layer._before_merge
     values = layer.weight.values(torch.float32).to(layer.weight.device)
     del layer.__dict__["weight"]
     layer.frozen = False
     layer.weight = torch.nn.Parameter(values, requires_grad=False)
+    bias = layer._parameters.get("bias")
+    of_bias = torch.float32 if bias is None else bias.dtype
+    _convert_bias(layer, torch.float32)
     try:
         yield codes, dtype
     except BaseException:
         codes.restore(layer, dtype)
         layer._before_merge = before
         raise
+    finally:
+        _convert_bias(layer, of_bias)
+
+
+def _convert_bias(layer, dtype):
+    bias = layer._parameters.get("bias")
+    if bias is not None:
+        bias.data = bias.data.to(dtype)
 
 
 def like(old: Quantized, values: torch.Tensor) -> Quantized:
