@@ -13,10 +13,11 @@ torch = pytest.importorskip("torch")
 import octavo.torch  # noqa: E402
 from bnb_kit import gaussian  # noqa: E402
 from octavo.torch import _weight_product, nn  # noqa: E402
-from test_layer_mutations import FROZEN, K, N  # noqa: E402
+from test_layer_mutations import FROZEN, K, N, TRAINED  # noqa: E402
 
 SCHEMES = ("int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8")
 LAYERS = {kind: make for kind, make in FROZEN.items() if "bnb" not in kind}
+EVERY = {**FROZEN, **{f"{kind}, trains": make for kind, make in TRAINED.items()}}
 LINEAR = {kind: make for kind, make in LAYERS.items() if kind != "FusedMoE"}
 
 
@@ -217,6 +218,28 @@ def test_safetensors_saves_and_loads_shared_layers(scheme, tmp_path):
     assert torch.equal(other(x), model(x))
     loaded = octavo.torch.load_(Shared(), path)
     assert loaded.first is loaded.again and loaded.layers[0] is loaded.plain and loaded.first.frozen
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("kind", EVERY)
+def test_safetensors_saves_and_loads_every_layer(kind, shared, tmp_path):
+    files = pytest.importorskip("safetensors.torch")
+    one, other = EVERY[kind](), EVERY[kind]()
+    model, loads = (torch.nn.ModuleList([layer] * (1 + shared)) for layer in (one, other))
+    files.save_model(model, str(tmp_path / "model.safetensors"))
+    assert not any(files.load_model(loads, str(tmp_path / "model.safetensors")))
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("kind", [nn.Int8Linear, nn.Fp8Linear, nn.BlockFp8Linear, nn.Linear8bitLt])
+def test_codes_load_into_layers_that_train(kind, shared, tmp_path):
+    files = pytest.importorskip("safetensors.torch")
+    one, other = kind(32, 16).freeze(), kind(32, 16)
+    model, loads = (torch.nn.ModuleList([layer] * (1 + shared)) for layer in (one, other))
+    files.save_model(model, str(tmp_path / "model.safetensors"))
+    assert not any(files.load_model(loads, str(tmp_path / "model.safetensors"))) and other.frozen
+    assert torch.equal(other(torch.ones(2, 32)), one(torch.ones(2, 32)))
 
 
 def test_the_hubs_mixin(tmp_path):

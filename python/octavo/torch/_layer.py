@@ -94,10 +94,11 @@ class EightBitModule(torch.nn.Module):
         places of a model, or a second state, has one memory, by which safetensors finds what is shared."""
         last = self.__dict__.setdefault("_in_states", {})
         for key in [key for key in destination if key.startswith(prefix)]:
-            name = key[len(prefix):]
-            if "." in name or name in self._parameters or name in self._buffers:
+            name, new = key[len(prefix):], destination[key]
+            own = self._parameters.get(name, self._buffers.get(name))
+            if "." in name or own is not None and own.data_ptr() == new.data_ptr():
                 continue
-            old, new = last.get(name, _gone)(), destination[key]
+            old = last.get(name, _gone)()
             if old is not None and (old.dtype, old.device) == (new.dtype, new.device) and torch.equal(old, new):
                 destination[key] = old
             else:

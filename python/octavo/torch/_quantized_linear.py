@@ -91,6 +91,7 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         self._cached = None  # those of the float weight, in eval mode: _Cached
         self._shared = None  # the product that computes for this layer, too, and its place there
         self._before_merge = None  # the codes before an adapter was merged, for `unmerge`: Codes
+        self._loaded_by = None  # the list of missing names of the load_state_dict that brought codes
         self._rule = {}  # how activations are quantised, as arguments of octavo.pack
 
     @classmethod
@@ -239,7 +240,7 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         self._show_weight(self._dtype)
 
     def __getstate__(self):
-        state = {**super().__getstate__(), "_cached": None}
+        state = {**super().__getstate__(), "_cached": None, "_loaded_by": None}
         if self.frozen:
             state["weight"] = self.weight.dtype
         return state
@@ -422,7 +423,7 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         given = {name: state_dict[prefix + name] for name in ("weight", "weight_scale", "columns", *_STATIC)
                  if prefix + name in state_dict}
         given = brought(given, self.weight.device, local_metadata)
-        quantised = "weight" in given and "weight_scale" in given
+        quantised, trained = "weight" in given and "weight_scale" in given, not self.frozen
         if not (quantised or self.frozen):
             super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
             return
@@ -437,8 +438,12 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
                 errors.append(sentence)
         self._load_others(own, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
         if strict:
-            wanted = ("weight", "weight_scale", *(self._static_names() if self.frozen else ()))
+            # One that stands in two places has taken another name's codes: as of a shared parameter, its weight is missing here.
+            wanted = ("weight",) if self._loaded_by is missing else \
+                ("weight", "weight_scale", *(self._static_names() if self.frozen else ()))
             missing.extend(prefix + name for name in wanted if name not in given)
+        if trained and self.frozen:
+            self._loaded_by = missing
 
     def _load_quantised(self, prefix, given):
         """Takes codes and scales; or leaves the layer as it was, and says why."""
