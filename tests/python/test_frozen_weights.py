@@ -154,10 +154,18 @@ def test_what_is_no_weight_is_refused(kind, value):
     assert same(state_of(layer), before)
 
 
-def test_codes_of_a_checkpoint_are_not_made_of_floats():
-    layer = LINEAR["CheckpointLinear"]()
-    with pytest.raises(ValueError, match="CheckpointLinear: weight must be that of another CheckpointLinear"):
-        layer.weight = torch.zeros(N, K)
+@pytest.mark.parametrize("code, granularity, azp", [("int8", "token", False), ("int8", "tensor", False), ("int8", "token", True),
+                                                    ("int8", "group32", True), ("float8_e5m2", "block32x32", False)])
+def test_a_checkpoints_form_is_kept(code, granularity, azp, tmp_path):
+    """A float weight gets codes of the type, scales of the cells, and zero points, as the old weight has them."""
+    old = octavo.quantize(gaussian(N, K, seed=3), code, granularity, azp=azp)
+    layer = nn.CheckpointLinear.from_weight(octavo.quantize_weight(torch.randn(N, K)), None, torch.float32)
+    layer._freeze(octavo.pack(old.T), torch.float32)
+    before, new = state_of(layer), gaussian(N, K, seed=5)
+    layer.weight = new
+    assert {name: (t.shape, t.dtype) for name, t in state_of(layer).items()} == {name: (t.shape, t.dtype) for name, t in before.items()}
+    want = octavo.dequantize(octavo.quantize(new, code, granularity, azp=azp))
+    assert torch.equal(layer.weight.values(), want) and not same(before, state_of(layer))
 
 
 def test_calls_with_other_parameters():

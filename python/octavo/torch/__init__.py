@@ -18,7 +18,9 @@ from ._names import LEFT_IN_FLOAT
 from ._quantize import quantize_
 from ._report import LayerError, Report
 from ._loading import from_pretrained, load_
+from ._other_folders import watch_other_folders
 from ._override import Override, OverrideCalls, override
+from ._peft import watch_peft
 from ._register import register
 from ._requirement import need_transformers
 from ._smooth import Smoothed, smooth_
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 use_torch_threads()
 register()
+watch_other_folders()
+watch_peft()
 
 __all__ = ["LEFT_IN_FLOAT", "Calibration", "Evaluation", "LayerCalibration", "LayerDrift", "LayerError", "LeftLayer",
            "OctavoConfig", "Override", "OverrideCalls", "Report", "Smoothed", "calibrate", "evaluate", "from_pretrained",

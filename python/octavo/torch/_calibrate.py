@@ -12,8 +12,9 @@ from .. import _octavo
 from ._calibrated_experts import experts_to_calibrate, layers_of_experts, note_inputs
 from ._calibration import Calibration, Code, LayerCalibration
 from ._checkpoint_names import names_in_files
-from ._linear_modules import is_conv1d
+from ._linear_modules import is_conv1d, is_linear
 from ._names import first_match
+from ._peft import left_to_peft
 from ._quantize import patterns_of
 from ._quantized_linear import QuantizedLinear
 from ._schemes import SCHEMES, SchemeName
@@ -53,8 +54,9 @@ def calibrate(model: torch.nn.Module, batches: Iterable[Any], scheme: SchemeName
         raise ValueError(f"calibrate: alpha must be in 0..1; got {alpha}")
     code: Code = "int8" if SCHEMES[_octavo.canonical_scheme(scheme)].dtype == torch.int8 else "float8_e4m3fn"
     patterns = patterns_of("calibrate", model, None if ignore is None else tuple(ignore))
+    kept = left_to_peft(model)
     layers = {name: layer for name, layer in model.named_modules()
-              if (type(layer) is torch.nn.Linear or is_conv1d(layer) or isinstance(layer, QuantizedLinear))
+              if name not in kept and (is_linear(layer) or is_conv1d(layer) or isinstance(layer, QuantizedLinear))
               and first_match(name, patterns) is None}
     experts = {path: module for path, module in _experts_of(model).items() if first_match(path, patterns) is None}
     if not layers and not experts:

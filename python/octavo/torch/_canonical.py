@@ -57,6 +57,7 @@ def experts_of(module: torch.nn.Module, gate_up: ExpertParts, down: ExpertParts,
         return SeparateExperts(first, second, None if is_fused(module) else ExpertGate(module))
     layer = RoutedExperts(_packed(gate_up.weights), _packed(down.weights), gate_up.bias, down.bias)
     layer.stand_for(module)
+    layer._show_parameter(dtype, layer.w13.device)
     return layer
 
 

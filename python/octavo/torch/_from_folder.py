@@ -14,7 +14,7 @@ from ._dtypes import from_numpy
 from ._expert_gate import interleaves, without_weights
 from ._fuse import fuse_layers
 from ._layer import FLOATS, EightBitModule
-from ._linear_modules import is_conv1d
+from ._linear_modules import is_conv1d, multiplies
 from ._names import nearest
 from ._quantized_linear import QuantizedLinear
 from ._replace import linear_refusal, refusal, set_module
@@ -22,8 +22,8 @@ from ._routed_experts import experts_refusal, is_experts
 
 
 class Awaiting(torch.nn.Module):
-    """Stands where a layer of a checkpoint will be: it has the float layer's bias, and for code that looks at weights
-    (transformers, which makes up what is missing) names of weights without memory."""
+    """Stands where a layer of a checkpoint will be: it has the float layer's bias, and for code that looks at layers
+    (transformers, which makes up what is missing) its numbers and flags, and weights of its shapes without memory."""
 
     def __init__(self, layer: torch.nn.Module) -> None:
         super().__init__()
@@ -31,9 +31,12 @@ class Awaiting(torch.nn.Module):
         self.stands_for_conv1d = is_conv1d(layer)
         if is_experts(layer):
             object.__setattr__(self, "experts", without_weights(layer))
+        for name, value in vars(layer).items():
+            if name not in vars(self) and isinstance(value, (bool, int, float, str)):
+                setattr(self, name, value)
         for name in ("weight", "gate_up_proj", "down_proj"):
-            if name in layer._parameters:
-                nothing = torch.empty(0, device="meta")
+            if name in layer._parameters or name == "weight" and isinstance(layer, QuantizedLinear):
+                nothing = torch.empty(getattr(layer, name).shape, device="meta")
                 nothing._is_hf_initialized = True  # type: ignore[attr-defined]
                 object.__setattr__(self, name, nothing)
 
@@ -69,6 +72,11 @@ class FolderLayers:
         self._warn_of(model, passed_over)
         self.own_keys = [name for key in self.keys() for name in {key, names.of(key)[0]}]
 
+    @property
+    def paths(self) -> set[str]:
+        """The modules that the layers replace."""
+        return {*self._linear, *self._experts}
+
     def keys(self) -> list[str]:
         """Tensors of the file that belong to quantised layers; biases do not."""
         layers = set(self.layers)
@@ -91,7 +99,8 @@ class FolderLayers:
     def _place(self, model, name, parts):
         path, _, parameter = name.rpartition(".")
         module = _module(model, path)
-        if parameter == "weight" and (isinstance(module, (torch.nn.Linear, QuantizedLinear)) or is_conv1d(module)):
+        linear = isinstance(module, QuantizedLinear) or module is not None and (multiplies(module) or is_conv1d(module))
+        if parameter == "weight" and linear:
             self._linear[path] = parts[0].layer
             shape = tuple(module.weight.shape)
             self._shapes[path] = shape[::-1] if is_conv1d(module) else shape

@@ -8,6 +8,7 @@ import torch
 
 from ._dtypes import from_numpy
 from ._from_folder import FolderLayers
+from ._replace import set_module
 from ._requirement import need_transformers
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def load_(model: torch.nn.Module, path: str | os.PathLike[str], strict: bool = T
     own = set(layers.keys())
     floats = [p.dtype for p in model.parameters() if p.is_floating_point()]
     rest = {layers.names.of(key)[0]: key for key in file.keys() if key not in own}
-    places = layers.float_places(model)
+    again = _other_places(model, layers.paths)
+    places = {name for name in layers.float_places(model) if not name.startswith(tuple(f"{path}." for path in again))}
     if strict and rest.keys() != places:
         raise RuntimeError(f"load_: tensors must be those of the model; missing: {_listed(places - rest.keys())}; "
                            f"unexpected: {_listed(rest.keys() - places)}")
@@ -88,9 +90,18 @@ def load_(model: torch.nn.Module, path: str | os.PathLike[str], strict: bool = T
     state = {name: from_numpy(file.tensor(key)) for name, key in rest.items() if name in places}
     model.load_state_dict(state, strict=False, assign=True)
     layers.fill(model, floats[0] if floats else torch.float32)
+    for path, first in again.items():
+        set_module(model, path, model.get_submodule(first))
     if fuse:
         layers.fuse(model)
     return model
+
+
+def _other_places(model, paths):
+    """Where else in a model modules stand: the place among `paths`, by the other one."""
+    first = {id(model.get_submodule(path)): path for path in paths}
+    return {path: first[id(module)] for path, module in model.named_modules(remove_duplicate=False)
+            if id(module) in first and path not in paths}
 
 
 def _listed(names):

@@ -5,7 +5,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ["LEFT_IN_FLOAT", "check_patterns", "first_match"]
+__all__ = ["LEFT_IN_FLOAT", "check_patterns", "first_match", "spellings"]
 
 # What stays in float unless a caller gives a list of their own: output heads, and what routes tokens to experts.
 # Embeddings and norms are no linear layers.
@@ -23,6 +23,12 @@ def first_match(path: str, patterns: Iterable[str]) -> str | None:
         elif path == pattern or path.endswith("." + pattern):
             return pattern
     return None
+
+
+def spellings(path: str) -> list[str]:
+    """A layer's name, and what it is called without PEFT's adapters around it."""
+    inner = ".".join(part for part in path.split(".") if part not in ("base_layer", "original_module"))
+    return list(dict.fromkeys((path, inner, inner.removeprefix("base_model.model."))))
 
 
 def check_patterns(operation: str, patterns: Sequence[str], names: Sequence[str]) -> None:

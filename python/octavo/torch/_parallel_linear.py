@@ -182,6 +182,7 @@ class ParallelLinear(EightBitModule):
 
     def _show_weight(self, dtype):
         object.__setattr__(self, "weight", QuantizedWeight(self._shown(), dtype))
+        self._show_parameter(dtype, "cpu")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "weight" and name in self.__dict__:
@@ -201,6 +202,7 @@ class ParallelLinear(EightBitModule):
         for name, value in (("weight", part.data), ("weight_scale", part.scale), ("weight_zero_point", part.azp)):
             if value is not None:
                 destination[prefix + name] = from_numpy(value)
+        self._share_in_states(destination, prefix)
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors):
         codes = ("weight", "weight_scale", "weight_zero_point")

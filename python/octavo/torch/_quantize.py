@@ -14,8 +14,9 @@ from ._calibrated_experts import experts_to_calibrate, layers_of_experts
 from ._canonical import LAYERS
 from ._calibration import Calibration
 from ._checkpoint_names import names_in_files
-from ._linear_modules import LeftLayer, candidates, is_conv1d
-from ._names import LEFT_IN_FLOAT, check_patterns
+from ._linear_modules import LeftLayer, candidates, is_conv1d, is_linear
+from ._names import LEFT_IN_FLOAT, check_patterns, spellings
+from ._read_elsewhere import call_layers_of
 from ._replace import set_module
 from ._report import LayerError, Report, experts_error
 from ._routed_experts import RoutedExperts
@@ -32,8 +33,9 @@ def quantize_(model: torch.nn.Module, scheme: SchemeName = "int8-dynamic", *,
               progress: bool | None = None, calibration: Calibration | None = None) -> Report:
     """Swaps the linear layers and experts of a model for layers in 8 bits, in place.
 
-    torch.nn.Linear, the Conv1D of transformers (GPT-2), and the experts of transformers' mixtures (Mixtral, Qwen-MoE,
-    DeepSeek: tensors [E, N, K]), whose activation is silu(gate) * up.
+    torch.nn.Linear and its subclasses that add nothing but an __init__, the Conv1D of transformers (GPT-2), and the experts
+    of transformers' mixtures (Mixtral, Qwen-MoE, DeepSeek: tensors [E, N, K]), whose activation is silu(gate) * up. Of a model
+    with adapters of PEFT what they stand around is quantised, and they stay.
 
     Args:
         model: any torch.nn.Module, float32, bfloat16 or float16; of one on a CUDA device the layers stay there.
@@ -56,7 +58,7 @@ def quantize_(model: torch.nn.Module, scheme: SchemeName = "int8-dynamic", *,
     """
     name = _octavo.canonical_scheme(scheme)
     make = LAYERS[name]
-    if isinstance(model, torch.nn.Linear) or is_conv1d(model):
+    if is_linear(model) or is_conv1d(model):
         raise ValueError("quantize_: model must contain linear layers; got one itself (use "
                          f"octavo.torch.nn.{make.__name__}.from_float)")
     patterns = patterns_of("quantize_", model, ignore)
@@ -73,6 +75,8 @@ def quantize_(model: torch.nn.Module, scheme: SchemeName = "int8-dynamic", *,
                 _linear_of(path, layer, name, freeze, rows.get(path))
             report.extend(errors)
         set_module(model, path, made[layer])
+    if not freeze:
+        call_layers_of(model)
     warn_of_left("quantize_", left)
     return report
 
@@ -83,7 +87,7 @@ def patterns_of(operation: str, model: torch.nn.Module, ignore: Sequence[str] | 
     if ignore is not None:
         if isinstance(ignore, str):
             raise ValueError(f"{operation}: ignore must be a list of patterns; got the string {ignore!r}")
-        check_patterns(operation, ignore, names)
+        check_patterns(operation, ignore, [spelling for name in names for spelling in spellings(name)])
         return tuple(ignore)
     outputs = getattr(model, "get_output_embeddings", None)
     head = outputs() if callable(outputs) else None
@@ -102,7 +106,7 @@ def warn_of_left(operation: str, left: Iterable[LeftLayer]) -> None:
 
 def float_linear(layer: torch.nn.Module) -> torch.nn.Linear:
     """The layer as a torch.nn.Linear [N, K] on the same memory."""
-    if type(layer) is torch.nn.Linear:
+    if isinstance(layer, torch.nn.Linear):
         return layer
     weight = layer.get_parameter("weight")
     k, n = weight.shape

@@ -2,6 +2,7 @@
 """What the linear layers in 8 bits share: a float weight that trains, or packed codes that stay."""
 
 import math
+import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -53,11 +54,11 @@ def quantized_at(weight: Weight, device: torch.device) -> Quantized:
     return Quantized(*tensors, q.rows, q.cols, q.row0, q.col0)
 
 
-class QuantizedLinear(EightBitModule):
+class QuantizedLinear(EightBitModule, torch.nn.Linear):
     """y = x W^T + bias with W [out_features, in_features] in 8 bits; x bfloat16, float16 or float32.
 
     A frozen layer also takes x quantised already: layer(codes, scale). A float weight that is assigned to it is quantised;
-    writes into `layer.weight` raise RuntimeError.
+    writes into `layer.weight` raise RuntimeError. It is a torch.nn.Linear for code that looks for them (PEFT's adapters).
     `batch_invariant = True` refuses what makes a row's result depend on other rows.
     """
 
@@ -69,7 +70,7 @@ class QuantizedLinear(EightBitModule):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
                  dtype: torch.dtype | None = None, **options: Any) -> None:
-        super().__init__()
+        torch.nn.Module.__init__(self)
         check_float(type(self).__name__, "dtype", dtype)
         self._start(in_features, out_features)
         self._configure(**options)
@@ -79,7 +80,7 @@ class QuantizedLinear(EightBitModule):
             self.bias = torch.nn.Parameter(torch.empty(out_features, device=device, dtype=dtype))
         else:
             self.register_parameter("bias", None)
-        self.reset_parameters()  # type: ignore[misc]
+        self.reset_parameters()
 
     def _start(self, in_features, out_features):
         self.in_features = in_features
@@ -89,10 +90,9 @@ class QuantizedLinear(EightBitModule):
         self._packed = None  # codes and scales for kernels, where the layer is frozen
         self._cached = None  # those of the float weight, in eval mode: _Cached
         self._shared = None  # the product that computes for this layer, too, and its place there
+        self._before_merge = None  # the codes before an adapter was merged, for `unmerge`: Codes
+        self._loaded_by = None  # the list of missing names of the load_state_dict that brought codes
         self._rule = {}  # how activations are quantised, as arguments of octavo.pack
-
-    # As torch.nn.Linear: uniform in +-1/sqrt(in_features).
-    reset_parameters = torch.nn.Linear.reset_parameters
 
     @classmethod
     def _new(cls, in_features, out_features, options):
@@ -175,20 +175,24 @@ class QuantizedLinear(EightBitModule):
 
     def _freeze(self, packed, dtype):
         self._keep(packed)
-        self._cached = None
+        self._cached = self._before_merge = None
         self._parameters.pop("weight", None)
         self.frozen = True
         self._show_weight(dtype)
 
     def _show_weight(self, dtype):
         self._dtype = dtype
-        object.__setattr__(self, "weight", QuantizedWeight(self._packed, dtype, self._columns, self.scheme))
+        weight = QuantizedWeight(self._packed, dtype, self._columns, self.scheme, weakref.ref(self))
+        object.__setattr__(self, "weight", weight)
+        self._show_parameter(dtype, self._packed.device)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "weight" and self.__dict__.get("frozen"):
             self._replace_weight(value)
         else:
             super().__setattr__(name, value)
+            if name == "bias" and self.__dict__.get("frozen"):
+                self._show_parameter(self._dtype, self._packed.device)
 
     def _replace_weight(self, weight):
         """Codes of another weight in the place of a frozen layer's: those of a layer of its kind as they are, a float weight
@@ -202,15 +206,21 @@ class QuantizedLinear(EightBitModule):
             raise NotImplementedError(f"{name}: device {why}")
         if isinstance(weight, QuantizedWeight) and weight.scheme == self.scheme:
             packed, columns = _octavo.pack(weight.packed.unpack(torch.empty(0, device="cpu")), **self._rule), weight.columns
-        elif self.scheme in SCHEMES:
-            values = weight.values() if isinstance(weight, QuantizedWeight) else weight.detach()
-            made = _octavo.quantize_weight(values, self.scheme)
-            packed, columns = _octavo.pack(quantized_at(made, weight.device).T, **self._rule), None
         else:
-            raise ValueError(f"{name}: weight must be that of another {name} (a checkpoint's codes are not made of floats: "
-                             f"load_state_dict takes them); got {weight.dtype} {list(shape)}")
+            values = weight.values() if isinstance(weight, QuantizedWeight) else weight.detach()
+            packed, columns = self._packed_of(values), None
         self._columns = columns
         self._freeze(packed, weight.dtype)
+
+    def _packed_of(self, values):
+        """A float weight quantised and packed by the layer's own rules."""
+        return _octavo.pack(quantized_at(_octavo.quantize_weight(values, self.scheme), values.device).T, **self._rule)
+
+    def _freeze_again(self, dtype):
+        """Quantises the float weight that `float_weight` gave; `dtype`: of the weight that the layer shows."""
+        packed = self._packed_of(self.weight.detach())
+        self._columns = None
+        self._freeze(packed, dtype)
 
     def _quantized_weight(self):
         return _octavo.quantize_weight(self.weight.detach(), self.scheme)
@@ -230,7 +240,7 @@ class QuantizedLinear(EightBitModule):
         self._show_weight(self._dtype)
 
     def __getstate__(self):
-        state = {**self.__dict__, "_cached": None}
+        state = {**super().__getstate__(), "_cached": None, "_loaded_by": None}
         if self.frozen:
             state["weight"] = self.weight.dtype
         return state
@@ -400,6 +410,7 @@ class QuantizedLinear(EightBitModule):
         for name in self._static_names():
             value, dtype = _STATIC[name]
             destination[prefix + name] = torch.tensor([self._rule[value]], dtype=dtype, device=q.data.device)
+        self._share_in_states(destination, prefix)
 
     def _static_names(self):
         """The names in the state of what quantises static activations."""
@@ -412,7 +423,7 @@ class QuantizedLinear(EightBitModule):
         given = {name: state_dict[prefix + name] for name in ("weight", "weight_scale", "columns", *_STATIC)
                  if prefix + name in state_dict}
         given = brought(given, self.weight.device, local_metadata)
-        quantised = "weight" in given and "weight_scale" in given
+        quantised, trained = "weight" in given and "weight_scale" in given, not self.frozen
         if not (quantised or self.frozen):
             super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
             return
@@ -427,8 +438,12 @@ class QuantizedLinear(EightBitModule):
                 errors.append(sentence)
         self._load_others(own, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
         if strict:
-            wanted = ("weight", "weight_scale", *(self._static_names() if self.frozen else ()))
+            # One that stands in two places has taken another name's codes: as of a shared parameter, its weight is missing here.
+            wanted = ("weight",) if self._loaded_by is missing else \
+                ("weight", "weight_scale", *(self._static_names() if self.frozen else ()))
             missing.extend(prefix + name for name in wanted if name not in given)
+        if trained and self.frozen:
+            self._loaded_by = missing
 
     def _load_quantised(self, prefix, given):
         """Takes codes and scales; or leaves the layer as it was, and says why."""

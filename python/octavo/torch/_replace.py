@@ -3,6 +3,8 @@
 
 import torch
 
+from ._layer import EightBitModule
+
 # Tables of torch.nn.Module that mean the same for any module which is called in the same way.
 _CARRIED = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks", "_forward_hooks_with_kwargs",
             "_forward_hooks_always_called", "_backward_pre_hooks", "_backward_hooks")
@@ -29,13 +31,17 @@ def linear_refusal(module: torch.nn.Module) -> str | None:
 
 def set_module(model: torch.nn.Module, path: str, module: torch.nn.Module) -> None:
     """Puts a module in the place of another, whose hooks of forward and backward passes it gets: the same tables, so that
-    their handles remove them."""
+    their handles remove them; so does what was set at a linear layer."""
     parent, _, child = path.rpartition(".")
     holder = model.get_submodule(parent)
-    old = vars(getattr(holder, child))
+    replaced = getattr(holder, child)
+    old = vars(replaced)
     for name in _CARRIED:
         if old.get(name):
             vars(module)[name] = old[name]
             if name == "_backward_hooks":
                 vars(module)["_is_full_backward_hook"] = old["_is_full_backward_hook"]
+    if isinstance(replaced, torch.nn.Linear) and not isinstance(replaced, EightBitModule):
+        for name in old.keys() - vars(module).keys():  # what a model keeps at its layers
+            vars(module)[name] = old[name]
     setattr(holder, child, module)

@@ -105,6 +105,7 @@ class RoutedExperts(FusedMoE):
                   for expert, one in zip(stored, made)]
         self._parameters.pop(name, None)
         self._pack(**{"w13" if name == "gate_up_proj" else "w2": packed})
+        self._show_parameter(weight.dtype, weight.device)
         return errors
 
     def take_biases(self) -> None:
@@ -114,6 +115,7 @@ class RoutedExperts(FusedMoE):
             if parameter is not None:
                 bias = parameter.detach()
                 setattr(self, ours, self._halves(bias, 1) if ours == "bias13" else bias)
+                self._show_parameter(bias.dtype, bias.device)
 
     @property
     def complete(self) -> bool:

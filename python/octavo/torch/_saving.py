@@ -17,7 +17,7 @@ import torch
 from ._checkpoint_names import names_in_files, table_of
 from ._dialect import Json, Kind, kind_of, packed_codes, quantization_config, row_maxima
 from ._layer import EightBitModule
-from ._linear_modules import is_conv1d
+from ._linear_modules import is_conv1d, is_linear
 from ._quantized_linear import QuantizedLinear
 from ._requirement import need_transformers
 from ._routed_experts import RoutedExperts, SeparateExperts
@@ -264,7 +264,7 @@ def _divisible(layer):
 def _left(model):
     """Linear layers and routers in float."""
     for name, module in model.named_modules():
-        if type(module) is torch.nn.Linear or is_conv1d(module):
+        if is_linear(module) or is_conv1d(module):
             yield name
         elif not isinstance(module, (torch.nn.Embedding, EightBitModule)):
             weight = module._parameters.get("weight")

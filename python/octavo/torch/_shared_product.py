@@ -36,6 +36,15 @@ class PackedRows:
         codes = self.packed.unpack(like).T.data[self._begin:self._begin + self.n].clone()
         return Quantized(codes, self._scale, self._azp, *self._grid).T
 
+    def product(self, x: torch.Tensor, bias: torch.Tensor | None, batch_invariant: bool) -> torch.Tensor:
+        """x W^T + bias of these rows; the kernel multiplies the others, too."""
+        wide = None
+        if bias is not None:
+            before, after = self._begin, self.packed.n - self._begin - self.n
+            wide = torch.nn.functional.pad(bias, (before, after))
+        y = call_linear(x, wide, None, handle_of(self.packed), self.packed.n, batch_invariant, None)
+        return y[..., self._begin:self._begin + self.n]
+
     @property
     def device(self) -> str:
         """As of a PackedWeight."""

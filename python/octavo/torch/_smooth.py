@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 
 from ._calibration import Calibration
-from ._linear_modules import is_conv1d
+from ._linear_modules import is_conv1d, is_linear
 
 _LLAMA = (("input_layernorm", ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")),
           ("post_attention_layernorm", ("mlp.gate_proj", "mlp.up_proj")))
@@ -71,7 +71,7 @@ def smooth_(model: torch.nn.Module, calibration: Calibration) -> tuple[Calibrati
 
 def _is_float(model, name):
     layer = model.get_submodule(name)
-    return type(layer) is torch.nn.Linear or is_conv1d(layer)
+    return is_linear(layer) or is_conv1d(layer)
 
 
 def _divide(norm, factors, name):

@@ -65,6 +65,7 @@ class FusedMoE(EightBitModule):
         self._pack(w13=w13, w2=w2)
         self.register_buffer("bias13", bias13)
         self.register_buffer("bias2", bias2)
+        self._show_parameter(torch.get_default_dtype() if bias13 is None else bias13.dtype, w13.device)
 
     @classmethod
     def from_float(cls, w13: torch.Tensor, w2: torch.Tensor, bias13: torch.Tensor | None = None,
@@ -72,7 +73,9 @@ class FusedMoE(EightBitModule):
         """Quantises experts w13 [E, 2 I, H] and w2 [E, H, I]: "fp8-dynamic", "int8-dynamic" or "fp8-block"."""
         if scheme not in SCHEMES:
             raise ValueError(f"FusedMoE: scheme must be one of {', '.join(SCHEMES)}; got {scheme!r}")
-        return cls(quantized_experts(w13, scheme)[0], quantized_experts(w2, scheme)[0], bias13, bias2)
+        layer = cls(quantized_experts(w13, scheme)[0], quantized_experts(w2, scheme)[0], bias13, bias2)
+        layer._show_parameter(w13.dtype, w13.device)
+        return layer
 
     @classmethod
     def from_quantized(cls, w13: torch.Tensor, w13_scale: torch.Tensor | None, w2: torch.Tensor,
@@ -142,6 +145,7 @@ class FusedMoE(EightBitModule):
             if rule and rule["static_scale"]:
                 destination[f"{prefix}{name}_input_scale"] = torch.tensor(rule["static_scale"], dtype=torch.float32,
                                                                           device=codes.device)
+        self._share_in_states(destination, prefix)
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected,
                               errors):

@@ -17,6 +17,7 @@ from .. import _octavo
 from .._octavo import Quantized, Weight
 from . import _int8
 from . import _routes
+from ._float_again import like
 from ._layer import EightBitModule, as_rows, autocast, brought, check_float, size_mismatch
 from ._library import first_order
 from ._quantized_linear import QuantizedLinear
@@ -154,11 +155,16 @@ class CheckpointLinear(QuantizedLinear):
     def _configure(self):
         self._rule = {}
 
+    def _packed_of(self, values):
+        old = self._packed.unpack(torch.empty(0, device="cpu")).T
+        return _octavo.pack(like(old, values).T, **self._rule)
+
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         super()._save_to_state_dict(destination, prefix, keep_vars)
         zero_points = self.quantized_weight().azp
         if zero_points is not None:
             destination[prefix + "weight_zero_point"] = zero_points
+            self._share_in_states(destination, prefix)
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors):
         own = {name: value for name, value in self.state_dict().items() if name != "bias"}

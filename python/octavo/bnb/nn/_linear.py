@@ -147,7 +147,8 @@ class Linear8bitLt(EightBitModule, torch.nn.Linear):
         if codes is None:
             return
         destination[prefix + "weight"], destination[prefix + "SCB"] = codes
-        destination[prefix + "weight_format"] = torch.tensor(0, dtype=torch.uint8)
+        self._share_in_states(destination, prefix)
+        destination[prefix + "weight_format"] = torch.tensor(0, dtype=torch.uint8)  # which no state misses
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors):
         given = {name: state_dict[prefix + name] for name in ("weight", "SCB", "weight_format")
