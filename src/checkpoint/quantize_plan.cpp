@@ -268,12 +268,13 @@ class QuantizePlanner {
     const auto apart = model_.find(layer);
     if (apart && apart->kind == ModuleKind::expert) return false;
     if (options_.experts == Experts::in_float) return true;
-    refuse(
-        Code::unsupported,
-        "quantize_file: experts must be separate (--experts separate: Octavo and vLLM load such "
-        "a folder) or in float (--experts float: transformers does, too), since {} keeps them in "
-        "one tensor, of which transformers loads no 8-bit form; got {} {}",
-        model_.architecture->name, in_quotes(entry.name), shape_text(entry.shape));
+    refuse(Code::unsupported,
+           "quantize_file: experts (--experts) must be separate (a layer each: Octavo and vLLM "
+           "load such a "
+           "folder) or float (transformers loads it, too), since {} keeps them in one tensor, of "
+           "which "
+           "transformers loads no 8-bit form; got {} {}",
+           model_.architecture->name, in_quotes(entry.name), shape_text(entry.shape));
   }
 
   // A stack under a name of the files' own: [E, N, K] is known of it, and not its halves.
@@ -288,7 +289,7 @@ class QuantizePlanner {
                       ignore_.match(name) || ignore_.match(entry.name);
     if (!stack || left) return;
     refuse(Code::unsupported,
-           "quantize_file: experts must be in float (--experts float), since {} keeps them in one "
+           "quantize_file: experts (--experts) must be float, since {} keeps them in one "
            "tensor, of which transformers loads no 8-bit form; got {} {}",
            model_.architecture->name, in_quotes(entry.name), shape_text(entry.shape));
   }

@@ -76,9 +76,9 @@ def cosine(a, b):
     return float(torch.nn.functional.cosine_similarity(a.double().flatten(), b.double().flatten(), 0))
 
 
-def save_and_load_bit_equal(model, folder):
+def save_and_load_bit_equal(model, folder, **options):
     """What save_pretrained wrote of a quantised model, and Octavo reads, is its state and its logits, bit for bit."""
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, **options)
     loaded = octavo.torch.from_pretrained(folder)
     state, found = model.state_dict(), loaded.state_dict()
     assert state.keys() == found.keys()

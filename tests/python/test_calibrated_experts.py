@@ -17,7 +17,6 @@ import octavo.torch  # noqa: E402
 APART = (small.mixtral, small.qwen3_moe, small.deepseek_v3)  # experts of the files
 STACKED = (small.gpt_oss, small.llama4)
 every_mixture = pytest.mark.parametrize("maker", [*APART, *STACKED], ids=lambda maker: maker.__name__)
-pytestmark = pytest.mark.filterwarnings("ignore:quantize_file. experts must be stored as .E, N, K., gate before up")
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +102,7 @@ def test_names_are_those_of_the_folder_whether_made_or_loaded(maker, tmp_path):
     model = routed(maker)
     model.save_pretrained(tmp_path / "float")
     loaded = type(model).from_pretrained(tmp_path / "float")
-    names = {row.name for row in octavo.quantize_file(tmp_path / "float", tmp_path / "out").layers}
+    names = {row.name for row in octavo.quantize_file(tmp_path / "float", tmp_path / "out", experts="separate").layers}
     for each in (model, loaded):
         found = octavo.torch.calibrate(each, [small.tokens(rows=16, length=48)])
         assert {found.in_files[name] for name in found} == names
@@ -123,7 +122,8 @@ def test_names_are_those_of_a_folder_that_keeps_a_stack_though_transformers_woul
     loaded = type(model).from_pretrained(tmp_path / "float")
     found = octavo.torch.calibrate(loaded, [small.tokens(rows=8, length=48)])
     found.save(tmp_path / "calibration")
-    report = octavo.quantize_file(tmp_path / "float", tmp_path / "out", calibration=tmp_path / "calibration", static_scales=True)
+    report = octavo.quantize_file(tmp_path / "float", tmp_path / "out", calibration=tmp_path / "calibration", static_scales=True,
+                                  experts="separate")
     assert {row.name for row in report.layers} == {found.in_files[name] for name in found}
 
 
@@ -185,7 +185,7 @@ def test_static_scales_of_experts_are_loaded(maker, scheme, tmp_path):
             largest = max(found[f"{name}.{expert}.{part}"].input_scale for expert in range(weights.experts))
             assert weights.activation["static_scale"] == pytest.approx(largest, rel=2**-22)  # float32's rounding
         assert small.cosine(module(*calls[name]), case.model.get_submodule(name)(*calls[name])) >= 0.99
-    small.save_and_load_bit_equal(loaded, tmp_path / "saved")
+    small.save_and_load_bit_equal(loaded, tmp_path / "saved", experts="separate")
 
 
 @pytest.mark.parametrize("maker", [small.mixtral, small.qwen3_moe], ids=lambda maker: maker.__name__)
@@ -202,9 +202,9 @@ def test_experts_without_rows_are_rounded_to_nearest_and_take_the_largest_scale(
                                          r"first 'model\.layers\.0\.mlp\.experts\.\d'"):
         found = octavo.torch.calibrate(model, [small.tokens(rows=1, length=1)], hessian=True)
     found.save(tmp_path / "calibration")
-    report = octavo.quantize_file(tmp_path / "float", tmp_path / "out", calibration=tmp_path / "calibration", gptq=True,
+    report = octavo.quantize_file(tmp_path / "float", tmp_path / "out", calibration=tmp_path / "calibration", gptq=True, experts="separate",
                                   static_scales=True)
-    octavo.quantize_file(tmp_path / "float", tmp_path / "nearest")
+    octavo.quantize_file(tmp_path / "float", tmp_path / "nearest", experts="separate")
     out, nearest = octavo.open_checkpoint(tmp_path / "out"), octavo.open_checkpoint(tmp_path / "nearest")
     names = {row.name for row in report.layers}
     unrouted = sorted(names - {found.in_files[name] for name in found})
@@ -226,7 +226,8 @@ def test_a_calibration_without_any_expert_of_a_module_is_refused(tmp_path):
     model.save_pretrained(tmp_path / "float")
     octavo.torch.calibrate(model, [small.tokens()], ignore=["re:.*experts", "lm_head"]).save(tmp_path / "calibration")
     with pytest.raises(ValueError, match=r"must have layer 'model\.layers\.0\.block_sparse_moe\.experts\.0\.w1'"):
-        octavo.quantize_file(tmp_path / "float", tmp_path / "out", calibration=tmp_path / "calibration", static_scales=True)
+        octavo.quantize_file(tmp_path / "float", tmp_path / "out", calibration=tmp_path / "calibration", static_scales=True,
+                                  experts="separate")
 
 
 def test_experts_whose_gate_is_not_known_are_left_out_with_a_warning():

@@ -35,7 +35,7 @@ class Case:
 
     def quantised(self, name, scheme="int8-dynamic", **options):
         report = octavo.quantize_file(self.folder / "float", self.folder / name, scheme,
-                                      calibration=self.folder / "calibration" if options else None, **options)
+                                      calibration=self.folder / "calibration" if options else None, experts="separate", **options)
         return report, self.folder / name
 
     def drift(self, model):
