@@ -14,7 +14,7 @@ import transformers
 
 from classes import model_classes, on_meta
 from kinds import KINDS, parameters
-from names import moves, pair, shortened, starred, stored, ties
+from names import moves, pair, remakes, shortened, starred, stored, ties
 from table import Trees, tree_of
 
 OUT = Path(__file__).parents[2] / "src/checkpoint/models/architectures.inc"
@@ -44,6 +44,7 @@ class Rows:
             row.append(f"f{self._trees.number(tree_of({name: each.kind for name, each in files.items()}))}")
         words = [f"move:{pair(a, b)}" for a, b in sorted(moves(files).items())]
         words += [f"tied:{pair(*each)}" for each in shortened(tied, modules)]
+        words += sorted(remakes(model))
         words += [f"unexpected:{p}" for p in sorted(model._keys_to_ignore_on_load_unexpected or ())]
         words += [f"missing:{p}" for p in sorted(model._keys_to_ignore_on_load_missing or ())]
         if any(" " in word for word in words):

@@ -44,6 +44,23 @@ def stored(model: torch.nn.Module, kinds: Mapping[str, str]) -> dict[str, Stored
     return found
 
 
+def remakes(model: torch.nn.Module) -> set[str]:
+    """How loading makes weights of others, experts apart: "split" (several of one) and "join" (one of several).
+
+    transformers 5.23 collects the parts of quantised weights in front of such a step, whose own weights are floats: of a
+    split it then raises ValueError, of a join it drops what is not packed (quantizers/base.py, update_weight_conversions).
+    """
+    found = set()
+    for transform in get_model_conversion_mapping(model):
+        if not isinstance(transform, WeightConverter) or not all(s.endswith(".weight") for s in transform._original_source_patterns):
+            continue
+        if len(transform._original_target_patterns) > 1:
+            found.add("split")
+        elif not any(isinstance(operation, MergeModulelist) for operation in transform.operations):
+            found.add("join")
+    return found
+
+
 def moves(found: Mapping[str, Stored]) -> dict[str, str]:
     """Prefixes of files by the class's, dotted, numbers as "*": the shortest that hold for all that they begin."""
     pairs = {starred(name): starred(stored.module) for name, stored in found.items() if stored.kind not in "ZM"}

@@ -46,6 +46,8 @@ class ConvertPlanner {
         config_(format) {}
 
   Plan plan() {
+    const WrittenForm form = written_form();
+    if (!in_.folder().empty()) check_class_loads(form, in_.impl().model());
     std::set<const TensorEntry*> whole;
     std::set<std::string> cut;
     for (const StoredStack& stack : tensors_.stacks()) {
@@ -87,6 +89,9 @@ class ConvertPlanner {
              "all of which would be left in float (octavo dequantize)",
              kConvertFile, in_quotes(in_.path()), format_name(format_), tensors_.layers().size());
     }
+    if (!in_.folder().empty()) {
+      check_float_experts(form, in_.impl().model(), choice_.float_expert());
+    }
     add_declared();
     carry_kv_cache();
     plan_.config = config_.text(kept_);
@@ -97,7 +102,16 @@ class ConvertPlanner {
  private:
   FilePlan& file_of(const TensorEntry* entry) { return plan_.files[entry->file]; }
 
+  WrittenForm written_form() const {
+    const bool int8 = format_ == Format::compressed_tensors &&
+                      std::ranges::any_of(in_.entries(), [](const TensorEntry& entry) {
+                        return entry.dtype == "I8" || entry.dtype == "I32";
+                      });
+    return {kConvertFile, "format", format_name(format_), format_ == Format::bitsandbytes, int8};
+  }
+
   void keep(std::string_view layer) {
+    choice_.stays(layer);
     for (std::string& name : choice_.kept_names(layer)) kept_.push_back(std::move(name));
   }
 

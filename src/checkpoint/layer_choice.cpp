@@ -120,6 +120,11 @@ bool LayerChoice::is_open(const TensorEntry& entry) const {
   return table_rows_.contains(entry.shape[0]) && !has_number(entry.name);
 }
 
+void LayerChoice::stays(std::string_view layer) {
+  const auto found = model_.find(layer);
+  if (found && found->kind == ModuleKind::expert && float_expert_.empty()) float_expert_ = layer;
+}
+
 void LayerChoice::saw(std::string_view layer) {
   if (const auto found = model_.find(layer)) there_.insert(found->module);
 }

@@ -23,6 +23,10 @@ class LayerChoice {
               bool guess);
 
   Treatment of(const TensorEntry& entry);
+  /// A layer that loading merges into a stack of experts and that stays in float; empty: none does.
+  /// Of layers that `stays` was told of.
+  const std::string& float_expert() const noexcept { return float_expert_; }
+  void stays(std::string_view layer);
   /// The folder has that layer, under whatever names of tensors.
   void saw(std::string_view layer);
   /// The names under which readers may look for a layer that stays in float.
@@ -46,7 +50,8 @@ class LayerChoice {
   const NamePatterns& ignored_;
   bool readers_ask_class_, guess_;
   std::set<std::int64_t> table_rows_;  ///< of index tables, by config.json
-  std::set<std::string> there_;        ///< the class's names of what the folder has
+  std::string float_expert_;
+  std::set<std::string> there_;  ///< the class's names of what the folder has
   std::vector<const TensorEntry*> taken_, left_, open_;  ///< by their names alone
 };
 

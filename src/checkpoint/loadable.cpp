@@ -32,6 +32,30 @@ void refuse_conv1d(const Conv1dRefusal& refusal, std::string_view tensor) {
          refusal.advice);
 }
 
+void check_class_loads(const WrittenForm& form, const ModelClass& model) {
+  if (model.architecture == nullptr || form.bitsandbytes) return;
+  const bool splits = model.architecture->splits_weights;
+  if (!splits && !(form.int8 && model.architecture->joins_weights)) return;
+  refuse(
+      Code::unsupported,
+      "{}: {} must be {} for {}, whose weights transformers {} {} while it loads them, which fails "
+      "beside layers of other forms; got {} (octavo.torch.OctavoConfig quantises the float model "
+      "while it loads)",
+      form.operation, form.kind, splits ? "that of bitsandbytes" : "that of bitsandbytes or of fp8",
+      model.architecture->name, table_release(), splits ? "splits" : "joins", form.got);
+}
+
+void check_float_experts(const WrittenForm& form, const ModelClass& model,
+                         const std::string& expert) {
+  if (expert.empty() || form.bitsandbytes || !form.int8) return;
+  refuse(Code::unsupported,
+         "{}: experts of {} must be quantised with the other layers, or {} be another than one of "
+         "int8, since transformers {} merges no float experts beside int8 layers; got {} for {} in "
+         "float",
+         form.operation, model.architecture->name, form.kind, table_release(), form.got,
+         in_quotes(expert));
+}
+
 void LeftInFloat::add_uneven(std::string_view tensor, std::int64_t n, std::int64_t k) {
   if (uneven_++ == 0) first_uneven_ = fmt::format("{} [{}, {}]", in_quotes(tensor), n, k);
 }

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "checkpoint/models/model_class.hpp"
 #include "octavo/checkpoint.hpp"
 
 namespace octavo::checkpoint {
@@ -38,6 +39,22 @@ struct Conv1dRefusal {
 };
 /// Throws Error (invalid_argument).
 [[noreturn]] void refuse_conv1d(const Conv1dRefusal& refusal, std::string_view tensor);
+
+/// What is written of a model. `kind`: what the operation calls `got`, its scheme or format.
+struct WrittenForm {
+  const char* operation;
+  const char* kind;
+  std::string_view got;
+  bool bitsandbytes, int8;  ///< what the form is
+};
+/// Throws Error (unsupported) where transformers does not load that form of the model's class,
+/// since it makes weights of others while it loads them.
+void check_class_loads(const WrittenForm& form, const ModelClass& model);
+
+/// The same where experts in float would be merged beside layers of int8: transformers drops them.
+/// `expert`: one of them; empty: there is none.
+void check_float_experts(const WrittenForm& form, const ModelClass& model,
+                         const std::string& expert);
 
 /// Layers that stay in float for transformers' sake, and the warnings of them.
 class LeftInFloat {

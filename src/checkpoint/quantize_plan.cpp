@@ -45,6 +45,9 @@ class QuantizePlanner {
   Plan plan() {
     refuse_quantised();
     check_model_folder(kQuantize, in_, stored_);
+    const WrittenForm form{kQuantize, "scheme", scheme_name(options_.scheme), recipe_.bitsandbytes,
+                           options_.scheme == Scheme::int8_dynamic};
+    if (!in_.folder().empty()) check_class_loads(form, model_);
     for (const CheckpointFile& file : in_.files()) plan_.files.push_back({.name = file.name});
     for (const StoredStack& stack : stored_.stacks()) add_whole(stack);
     for (const TensorEntry& entry : in_.entries()) {
@@ -54,6 +57,7 @@ class QuantizePlanner {
       if (!whole_.contains(layer.codes)) add_again(layer);
     }
     choice_.check(kQuantize);
+    if (!in_.folder().empty()) check_float_experts(form, model_, choice_.float_expert());
     check_ignored();
     refuse_nothing();
     for (const StoredLayer& layer : stored_.layers()) choice_.saw(layer.name);
@@ -177,6 +181,7 @@ class QuantizePlanner {
   }
 
   void keep(std::string_view layer) {
+    choice_.stays(layer);
     for (std::string& name : choice_.kept_names(layer)) kept_.push_back(std::move(name));
   }
 

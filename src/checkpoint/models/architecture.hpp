@@ -55,6 +55,8 @@ class Architecture {
       moves;  ///< prefixes of files' names to the class's
   std::map<std::string, std::string, std::less<>> ties;  ///< modules that may be tied, to which
   std::vector<std::string> unexpected;  ///< expressions: names that are passed over
+  /// Whether loading makes several weights of one, or one of several, experts apart.
+  bool splits_weights = false, joins_weights = false;
 
  private:
   std::optional<Found> find_exact(std::string_view tensor) const;

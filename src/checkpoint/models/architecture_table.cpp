@@ -40,6 +40,8 @@ void add_word(Architecture& one, std::string_view word) {
   if (key == "move") one.moves.insert(pair_of(word));
   if (key == "tied") one.ties.insert(pair_of(word));
   if (key == "unexpected") one.unexpected.emplace_back(word);
+  if (key == "split") one.splits_weights = true;
+  if (key == "join") one.joins_weights = true;
 }
 
 /// The lines before the next empty one, which go from `rest` with it.
