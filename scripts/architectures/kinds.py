@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the parameters of a model are, by the modules that hold them."""
 
+import functools
 import importlib.util
+import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from transformers.quantizers.quantizers_utils import should_convert_module
 
 KINDS = {
     "L": "a linear layer [N, K]",
-    "W": "a linear layer that its class keeps in float32, where readers that ask the class leave it",
+    "W": "a linear layer that stays in float where readers multiply codes: its class keeps it in float32 or reads past it",
     "K": "a linear layer that stays in float by default: an output head, a router, a classifier, a weight that modules share",
     "S": "a subclass of torch.nn.Linear, or one that another module reads past: it stays in float",
     "C": "transformers' Conv1D [K, N]",
@@ -68,4 +71,20 @@ def _linear(model, path, is_output):
     if is_output or _OWN.first_match(path, _OWN.LEFT_IN_FLOAT) is not None:
         return "K"
     kept = [*(model._keep_in_fp32_modules or ()), *(model._keep_in_fp32_modules_strict or ())]
-    return "L" if should_convert_module(path, kept) else "W"
+    return "L" if should_convert_module(path, kept) and not _read_past(model, path) else "W"
+
+
+def _read_past(model, path):
+    """Whether the module around it uses its weight itself, as Mamba's fused paths do."""
+    around, _, name = path.rpartition(".")
+    return name in _weights_used(type(model.get_submodule(around)))
+
+
+@functools.cache
+def _weights_used(cls):
+    """Names of a class's children whose weights its code uses for more than their type or place."""
+    try:
+        source = inspect.getsource(cls)
+    except (OSError, TypeError):
+        return frozenset()
+    return frozenset(re.findall(r"self\.(\w+)\.weight\b(?!\.(?:dtype|device|shape|data_ptr))", source))

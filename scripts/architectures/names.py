@@ -62,8 +62,14 @@ def remakes(model: torch.nn.Module) -> set[str]:
 
 
 def moves(found: Mapping[str, Stored]) -> dict[str, str]:
-    """Prefixes of files by the class's, dotted, numbers as "*": the shortest that hold for all that they begin."""
-    pairs = {starred(name): starred(stored.module) for name, stored in found.items() if stored.kind not in "ZM"}
+    """Prefixes of files by the class's, dotted: the shortest that hold for all that they begin. Numbers are "*" where names that
+    differ by them alone go to names that do."""
+    alike: dict[str, set[str]] = {}
+    own = {name: stored.module for name, stored in found.items() if stored.kind not in "ZM"}
+    for name, module in own.items():
+        alike.setdefault(starred(name), set()).add(starred(module))
+    pairs = dict((starred(name), starred(module)) if len(alike[starred(name)]) == 1 else (name, module)
+                 for name, module in own.items())
     result: dict[str, str] = {}
     for name, module in sorted(pairs.items()):
         if moved(name, result) != module:

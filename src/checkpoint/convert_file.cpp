@@ -158,6 +158,11 @@ class ConvertPlanner {
       in_float_.add_expert();
       return true;
     }
+    const auto found = in_.impl().model().find(layer);
+    if (format_ != Format::compressed_tensors && found &&
+        found->kind == ModuleKind::protected_linear) {
+      return true;
+    }
     if (format_ != Format::fp8_block || in_.folder().empty()) return false;
     const TensorView codes = in_.weight(layer).codes.data;
     if (blocks_fit(codes.shape[0], codes.shape[1])) return false;

@@ -58,12 +58,12 @@ std::string first_of(const std::vector<const TensorEntry*>& entries) {
 
 }  // namespace
 
-LayerChoice::LayerChoice(const Checkpoint& in, const NamePatterns& ignored, bool readers_ask_class,
+LayerChoice::LayerChoice(const Checkpoint& in, const NamePatterns& ignored, bool reads_codes,
                          bool guess)
     : in_(in),
       model_(in.impl().model()),
       ignored_(ignored),
-      readers_ask_class_(readers_ask_class),
+      reads_codes_(reads_codes),
       guess_(guess) {
   if (model_.architecture == nullptr) {
     table_rows_ = table_rows(in.impl().text(kConfigFile).value_or("{}"));
@@ -90,8 +90,8 @@ Treatment LayerChoice::of_known(const Architecture::Found& found, std::string_vi
     case ModuleKind::conv1d:
     case ModuleKind::expert:
       return Treatment::quantise;
-    case ModuleKind::linear_in_float32:
-      return readers_ask_class_ ? Treatment::keep_layer : Treatment::quantise;
+    case ModuleKind::protected_linear:
+      return reads_codes_ ? Treatment::keep_layer : Treatment::quantise;
     default:
       return Treatment::keep_layer;
   }

@@ -17,10 +17,10 @@ namespace octavo::checkpoint {
 
 class LayerChoice {
  public:
-  /// `readers_ask_class`: whether readers of what is written leave layers in float that the class
-  /// keeps in float32. `guess`: whether names decide where they leave open what a tensor is.
-  LayerChoice(const Checkpoint& in, const NamePatterns& ignored, bool readers_ask_class,
-              bool guess);
+  /// `reads_codes`: whether readers of what is written multiply its codes, so that layers whose
+  /// weights a class reads past them stay in float. `guess`: whether names decide where they leave
+  /// open what a tensor is.
+  LayerChoice(const Checkpoint& in, const NamePatterns& ignored, bool reads_codes, bool guess);
 
   Treatment of(const TensorEntry& entry);
   /// A layer that loading merges into a stack of experts and that stays in float; empty: none does.
@@ -48,7 +48,7 @@ class LayerChoice {
   const Checkpoint& in_;
   const ModelClass& model_;
   const NamePatterns& ignored_;
-  bool readers_ask_class_, guess_;
+  bool reads_codes_, guess_;
   std::set<std::int64_t> table_rows_;  ///< of index tables, by config.json
   std::string float_expert_;
   std::set<std::string> there_;  ///< the class's names of what the folder has

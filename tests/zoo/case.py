@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import PreTrainedModel
 
-from fake import round_activations
+from fake import least_cosine
 from inputs import inputs_of, outputs
 from shrink import small_model
 
@@ -58,8 +58,8 @@ def _compare(octavo, cls, model, scheme, made, floats, result):
     again = subprocess.run([octavo, "dequantize", str(made), str(floats), "--dtype", "float32"], capture_output=True, text=True)
     if again.returncode:
         return result("FAILED", again.stderr)
-    wanted = _plain(cls, floats)[0]
-    loaded, info = _plain(cls, made)
+    wanted = load_plain(cls, floats)[0]
+    loaded, info = load_plain(cls, made)
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if info[kind]:
             return result("FAILED", f"{kind}: {sorted(map(str, info[kind]))[:4]}")
@@ -73,11 +73,11 @@ def _compare(octavo, cls, model, scheme, made, floats, result):
     if got is None:
         return result("weights")
     want = outputs(model, arguments)
-    cosine = _cosine(want, got)
+    cosine = cosine_of(want, got)
     if cosine >= LEAST:
         return result("good", cosine=cosine)
-    round_activations(wanted, layers, "int8" if scheme == "int8-dynamic" else "fp8")
-    best = _cosine(want, outputs(wanted, arguments))
+    best = least_cosine(wanted, layers, "int8" if scheme == "int8-dynamic" else "fp8",
+                        lambda rounded: cosine_of(want, outputs(rounded, arguments)))
     return result("good" if cosine >= best - SLACK else "FAILED", f"rounded: {best:.4f}", cosine)
 
 
@@ -88,12 +88,13 @@ def _other_weights(loaded, wanted):
             if name not in got or not torch.equal(value.float().nan_to_num(7.0), got[name].float().nan_to_num(7.0))]
 
 
-def _plain(cls, folder, **options: Any):
+def load_plain(cls: type[PreTrainedModel], folder: Path, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The class's model of a folder in transformers, float32 where it is not quantised, and what loading says."""
     model, info = cls.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **options)
     return model.eval(), info
 
 
-def _cosine(a, b):
+def cosine_of(a: torch.Tensor, b: torch.Tensor) -> float:
     return float(torch.nn.functional.cosine_similarity(a.double(), b.double(), 0)) if a.shape == b.shape else -1.0
 
 

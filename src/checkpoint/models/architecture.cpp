@@ -52,9 +52,14 @@ std::string Architecture::moved(std::string_view tensor) const {
   if (moves.empty()) return std::string(tensor);
   std::vector<std::size_t> ends;
   const std::string stars = starred(tensor, ends);
+  std::size_t end = tensor.size();
   for (std::size_t parts = ends.size(); parts > 0; --parts) {
-    const auto found = moves.find(std::string_view(stars).substr(0, ends[parts - 1]));
+    auto found = moves.find(tensor.substr(0, end));  // with its own numbers
+    if (found == moves.end())
+      found = moves.find(std::string_view(stars).substr(0, ends[parts - 1]));
     if (found != moves.end()) return with_prefix(tensor, parts, found->second);
+    end = tensor.rfind('.', end == 0 ? 0 : end - 1);
+    if (end == std::string_view::npos) break;
   }
   return std::string(tensor);
 }

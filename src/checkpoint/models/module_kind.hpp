@@ -9,10 +9,10 @@ namespace octavo::checkpoint {
 /// The letters of architectures.inc. The tensor of a module "x" is "x.weight".
 enum class ModuleKind : char {
   linear = 'L',
-  linear_in_float32 = 'W',  ///< the class keeps it in float32: readers that ask the class leave it
-  kept_linear = 'K',        ///< stays in float by default: a head, a router, a classifier
-  other_linear = 'S',       ///< a subclass of torch.nn.Linear: stays in float
-  conv1d = 'C',             ///< transformers' Conv1D [K, N]
+  protected_linear = 'W',  ///< stays in float where readers multiply codes
+  kept_linear = 'K',       ///< stays in float by default: a head, a router, a classifier
+  other_linear = 'S',      ///< a subclass of torch.nn.Linear: stays in float
+  conv1d = 'C',            ///< transformers' Conv1D [K, N]
   embedding = 'E',
   experts = 'X',              ///< a stack [E, N, K] or [E, K, N], gate before up
   interleaved_experts = 'I',  ///< a stack whose rows of gate and up alternate
@@ -23,7 +23,7 @@ enum class ModuleKind : char {
 
 /// Whether the module is a torch.nn.Linear for readers that look for the class.
 constexpr bool is_linear(ModuleKind kind) noexcept {
-  return kind == ModuleKind::linear || kind == ModuleKind::linear_in_float32 ||
+  return kind == ModuleKind::linear || kind == ModuleKind::protected_linear ||
          kind == ModuleKind::kept_linear || kind == ModuleKind::other_linear;
 }
 
