@@ -14,9 +14,10 @@ from transformers.quantizers.quantizers_utils import should_convert_module
 
 KINDS = {
     "L": "a linear layer [N, K]",
-    "W": "a linear layer that stays in float where readers multiply codes: its class keeps it in float32 or reads past it",
+    "W": "a linear layer that stays in float where readers multiply codes: its class keeps it in float32 or uses its weight",
+    "F": "a subclass of torch.nn.Linear that multiplies as it does: float in fp8 blocks, whose readers replace the class itself",
     "K": "a linear layer that stays in float by default: an output head, a router, a classifier, a weight that modules share",
-    "S": "a subclass of torch.nn.Linear, or one that another module reads past: it stays in float",
+    "S": "a subclass of torch.nn.Linear with a product of its own: it stays in float",
     "C": "transformers' Conv1D [K, N]",
     "E": "an embedding: a table of rows that ids choose",
     "X": "experts [E, N, K] or [E, K, N], gate before up",
@@ -59,12 +60,18 @@ def _kind(model, path, module, name, is_output):
         if type(module) is Conv1D:
             return "C"
         if isinstance(module, torch.nn.Linear) and type(module) is not torch.nn.Linear:
-            return "S"
+            return {"L": "F", "W": "W"}.get(_linear(model, path, is_output), "S") if _multiplies(type(module)) else "S"
         if isinstance(module, torch.nn.Linear):
             return _linear(model, path, is_output)
     if module._parameters[name].ndim == 3 and name in ("gate_up_proj", "down_proj", "up_proj"):
         return "X" if getattr(module, "is_concatenated", True) else "I"
     return "P"
+
+
+def _multiplies(cls):
+    """Whether a subclass of torch.nn.Linear multiplies as it does. Falcon's has a forward of its own that is the same."""
+    own = cls.__mro__[:cls.__mro__.index(torch.nn.Linear)]
+    return cls.__name__ == "FalconLinear" or not any("forward" in vars(each) for each in own)
 
 
 def _linear(model, path, is_output):

@@ -34,11 +34,11 @@ class Rows:
             return
         tied = ties(model)
         shared = {starred(name) for names in tied for name in names}
-        modules = {name: "K" if kind in "LW" and starred(name) in shared else kind  # readers tie weights, not scales
+        modules = {name: "K" if kind in "LWF" and starred(name) in shared else kind  # readers tie weights, not scales
                    for name, kind in modules.items()}
         files = stored(model, modules)
         kept = {each.module for each in files.values() if each.kind != "M"} if files else set(modules)
-        modules = {name: "M" if kind in "LW" and name not in kept else kind for name, kind in modules.items()}
+        modules = {name: "M" if kind in "LWF" and name not in kept else kind for name, kind in modules.items()}
         row = [type(model).__name__, str(self._trees.number(tree_of(modules)))]
         if files:
             row.append(f"f{self._trees.number(tree_of({name: each.kind for name, each in files.items()}))}")

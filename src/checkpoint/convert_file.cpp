@@ -30,6 +30,11 @@ using namespace checkpoint;
 constexpr std::array<std::string_view, 4> kFormatNames{"compressed-tensors", "fp8", "fp8-block",
                                                        "bitsandbytes"};
 
+Readers readers_of(Format format) {
+  if (format == Format::bitsandbytes) return Readers::int8_modules;
+  return format == Format::compressed_tensors ? Readers::decompress : Readers::fp8_modules;
+}
+
 bool is_float_layer(const TensorEntry& entry) {
   return layer_of(entry.name) && entry.shape.size() == 2 && is_wide(dtype_of_name(entry.dtype));
 }
@@ -42,7 +47,7 @@ class ConvertPlanner {
         keep_static_(keep_static),
         tensors_(in),
         ignore_(kConvertFile, Code::invalid_argument, {}),
-        choice_(in, ignore_, format != Format::compressed_tensors, true),
+        choice_(in, ignore_, readers_of(format), true),
         config_(format) {}
 
   Plan plan() {
@@ -159,10 +164,7 @@ class ConvertPlanner {
       return true;
     }
     const auto found = in_.impl().model().find(layer);
-    if (format_ != Format::compressed_tensors && found &&
-        found->kind == ModuleKind::protected_linear) {
-      return true;
-    }
+    if (found && stays_for(readers_of(format_), found->kind)) return true;
     if (format_ != Format::fp8_block || in_.folder().empty()) return false;
     const TensorView codes = in_.weight(layer).codes.data;
     if (blocks_fit(codes.shape[0], codes.shape[1])) return false;

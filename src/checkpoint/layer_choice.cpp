@@ -58,13 +58,14 @@ std::string first_of(const std::vector<const TensorEntry*>& entries) {
 
 }  // namespace
 
-LayerChoice::LayerChoice(const Checkpoint& in, const NamePatterns& ignored, bool reads_codes,
+bool stays_for(Readers readers, ModuleKind kind) noexcept {
+  if (kind == ModuleKind::protected_linear) return readers != Readers::decompress;
+  return kind == ModuleKind::like_linear && readers == Readers::fp8_modules;
+}
+
+LayerChoice::LayerChoice(const Checkpoint& in, const NamePatterns& ignored, Readers readers,
                          bool guess)
-    : in_(in),
-      model_(in.impl().model()),
-      ignored_(ignored),
-      reads_codes_(reads_codes),
-      guess_(guess) {
+    : in_(in), model_(in.impl().model()), ignored_(ignored), readers_(readers), guess_(guess) {
   if (model_.architecture == nullptr) {
     table_rows_ = table_rows(in.impl().text(kConfigFile).value_or("{}"));
   }
@@ -91,7 +92,8 @@ Treatment LayerChoice::of_known(const Architecture::Found& found, std::string_vi
     case ModuleKind::expert:
       return Treatment::quantise;
     case ModuleKind::protected_linear:
-      return reads_codes_ ? Treatment::keep_layer : Treatment::quantise;
+    case ModuleKind::like_linear:
+      return stays_for(readers_, found.kind) ? Treatment::keep_layer : Treatment::quantise;
     default:
       return Treatment::keep_layer;
   }

@@ -15,12 +15,19 @@
 
 namespace octavo::checkpoint {
 
+/// How readers of a format multiply its layers.
+enum class Readers : std::uint8_t {
+  decompress,   ///< compressed-tensors: the float weight is there for whoever looks at it
+  fp8_modules,  ///< modules in the place of torch.nn.Linear itself
+  int8_modules  ///< bitsandbytes: modules in the place of torch.nn.Linear and its subclasses
+};
+/// Whether layers of that kind stay in float for such readers.
+bool stays_for(Readers readers, ModuleKind kind) noexcept;
+
 class LayerChoice {
  public:
-  /// `reads_codes`: whether readers of what is written multiply its codes, so that layers whose
-  /// weights a class reads past them stay in float. `guess`: whether names decide where they leave
-  /// open what a tensor is.
-  LayerChoice(const Checkpoint& in, const NamePatterns& ignored, bool reads_codes, bool guess);
+  /// `guess`: whether names decide where they leave open what a tensor is.
+  LayerChoice(const Checkpoint& in, const NamePatterns& ignored, Readers readers, bool guess);
 
   Treatment of(const TensorEntry& entry);
   /// A layer that loading merges into a stack of experts and that stays in float; empty: none does.
@@ -48,7 +55,8 @@ class LayerChoice {
   const Checkpoint& in_;
   const ModelClass& model_;
   const NamePatterns& ignored_;
-  bool reads_codes_, guess_;
+  Readers readers_;
+  bool guess_;
   std::set<std::int64_t> table_rows_;  ///< of index tables, by config.json
   std::string float_expert_;
   std::set<std::string> there_;  ///< the class's names of what the folder has

@@ -40,7 +40,11 @@ class QuantizePlanner {
         model_(in.impl().model()),
         calibration_(calibration_of(recipe_, options)),
         ignore_(kQuantize, Code::invalid_argument, options.ignore),
-        choice_(in, ignore_, recipe_.bitsandbytes || recipe_.grid.rows == kBlock, options.guess) {}
+        choice_(in, ignore_,
+                recipe_.bitsandbytes          ? Readers::int8_modules
+                : recipe_.grid.rows == kBlock ? Readers::fp8_modules
+                                              : Readers::decompress,
+                options.guess) {}
 
   Plan plan() {
     refuse_quantised();
