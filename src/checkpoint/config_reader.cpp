@@ -150,7 +150,7 @@ std::size_t ConfigReader::add_group(Group group) {
            QuantizationConfig::kMostGroups);
   }
   config_.groups_.push_back(std::move(group));
-  config_.group_of_all_ = config_.groups_.size();
+  config_.group_of_all_ = config_.group_of_tables_ = config_.groups_.size();
   return config_.groups_.size() - 1;
 }
 

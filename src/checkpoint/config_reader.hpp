@@ -52,6 +52,8 @@ class ConfigReader {
   QuantizationConfig& config_;
 };
 
+/// compressed-tensors' preset of that name, whatever its case. Throws Error (unsupported).
+LayerConfig preset_rule(std::string_view name);
 /// What ComfyUI says of a layer, {"format": ...}. Throws Error.
 LayerConfig comfy_rule(const JsonValue& format);
 

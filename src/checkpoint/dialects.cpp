@@ -107,7 +107,8 @@ std::optional<std::string_view> quantized_layer_of(const TensorEntry& entry) noe
 LayerConfig config_of(const Checkpoint& file, const Checkpoint::Impl& impl,
                       const std::string& prefix) {
   if (auto own = comfy_config(file, prefix)) return *own;
-  return impl.config().layer(prefix);
+  const auto found = impl.model().find(prefix);
+  return impl.config().layer(prefix, found && found->kind == ModuleKind::embedding);
 }
 
 Weight read_plain(const Checkpoint& file, const Checkpoint::Impl& impl, const std::string& prefix,
