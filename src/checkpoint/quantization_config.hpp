@@ -124,7 +124,7 @@ ActivationQuant llm_int8_rule(float outlier_threshold);
 ActivationQuant group_rule(DType dtype, std::int64_t length);
 /// How tools that write MXFP8 files round the scales of activations: up to a power of two, so that
 /// no value is too large. OCP's own rule, mx_floor, makes the largest of many groups smaller.
-inline constexpr ScaleRounding kMxRounding = ScaleRounding::mx_floor;
+inline constexpr ScaleRounding kMxRounding = ScaleRounding::power_of_two;
 /// The rule of activations in MXFP8 files: groups of 32, scales rounded by kMxRounding.
 ActivationQuant mx_rule(DType dtype);
 
