@@ -124,6 +124,7 @@ void ConfigReader::compressed_tensors(Json config) {
     const Json list = preset ? group : group["targets"];
     const std::size_t index = add_group(
         group_of([&] { return preset ? preset_rule(group.key()) : group_rule_of(group); }));
+    config_.groups_[index].name = group.key();
     if (!list.is_array()) by_target.insert_or_assign(rank_of("Linear"), index);
     for (const Json target : list.items()) {
       if (!target.is_text()) reject_config("config_groups.targets", "hold strings", target);

@@ -49,8 +49,7 @@ QuantizationConfig::QuantizationConfig(const std::string& text) {
 
 void QuantizationConfig::check_method() const { throw_if_failed(refusal_); }
 
-LayerConfig QuantizationConfig::layer(std::string_view name, bool table) const {
-  check_method();
+std::size_t QuantizationConfig::group_of(std::string_view name, bool table) const {
   std::size_t index = table ? group_of_tables_ : group_of_all_;
   const auto own = group_of_name_.find(name);
   if (own != group_of_name_.end()) {
@@ -58,6 +57,18 @@ LayerConfig QuantizationConfig::layer(std::string_view name, bool table) const {
   } else if (const auto target = targets_ ? targets_->first(name) : std::nullopt) {
     index = group_of_target_[*target];
   }
+  return index;
+}
+
+std::string QuantizationConfig::group_name(std::string_view layer) const {
+  const std::size_t index = group_of(layer, false);
+  return index < groups_.size() ? groups_[index].name : "";
+}
+
+LayerConfig QuantizationConfig::layer(std::string_view name, bool table) const {
+  check_method();
+  const std::size_t index = group_of(name, table);
+  const auto own = group_of_name_.find(name);
   const bool left = left_alone_ && left_alone_->contains(name);
   LayerConfig result = common_;
   if (index < groups_.size() && !left) {

@@ -74,6 +74,8 @@ class QuantizationConfig {
   /// method or rule that Octavo does not read, by name; corrupt_data): what is wrong in a group of
   /// layers stops nobody who reads others.
   LayerConfig layer(std::string_view name, bool table = false) const;
+  /// What the configuration calls the group of that layer; "": it is in none.
+  std::string group_name(std::string_view layer) const;
   /// Throws Error (unsupported) where the declared method is not read at all.
   void check_method() const;
   /// The layers that are declared to stay in float, as compressed-tensors spells them.
@@ -89,7 +91,10 @@ class QuantizationConfig {
   struct Group {
     LayerConfig rule;
     Status refusal;
+    std::string name{};  ///< compressed-tensors': "group_0"
   };
+  /// Which of the groups holds for a layer; groups_.size(): none.
+  std::size_t group_of(std::string_view name, bool table) const;
 
   Status refusal_;      ///< why no layer can be had
   LayerConfig common_;  ///< of layers in no group
