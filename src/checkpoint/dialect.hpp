@@ -98,6 +98,8 @@ Weight read_block_fp8(const Layer& layer);
 Weight read_comfy_scaled(const Layer& layer);
 Weight read_pack_quantized(const Layer& layer);
 Weight read_gptq(const Layer& layer);
+/// Throws Error (unsupported), always.
+Weight read_mlx(const Layer& layer);
 Weight read_torchao(const Layer& layer);
 Weight read_quanto(const Layer& layer);
 

@@ -21,15 +21,19 @@ using namespace checkpoint;
 bool is_int8(DType dtype) noexcept { return dtype == DType::int8; }
 bool is_int32(DType dtype) noexcept { return dtype == DType::int32; }
 bool is_uint8(DType dtype) noexcept { return dtype == DType::uint8; }
+/// U32, which no tensor of Octavo has.
+bool is_word(DType dtype) noexcept { return dtype == DType::undefined; }
 bool is_fp8(DType dtype) noexcept { return is_float8(dtype); }
 bool is_code(DType dtype) noexcept { return is_int8(dtype) || is_float8(dtype); }
 
-constexpr std::array<Dialect, 10> kDialects{{
+constexpr std::array<Dialect, 12> kDialects{{
     {"bitsandbytes", ".weight", ".SCB", "", "", "", is_int8, read_bitsandbytes},
     {"compressed-tensors, vLLM, AutoFP8, FBGEMM, ModelOpt, ComfyUI", ".weight", ".weight_scale",
      ".weight_zero_point", ".input_scale", ".input_zero_point", is_code, read_scaled},
     {"ComfyUI, in a container of bytes", ".weight", ".weight_scale", "", ".input_scale", "",
      is_uint8, read_scaled},
+    {"Mistral", ".weight", ".qscale_weight", "", ".qscale_act", "", is_fp8, read_scaled},
+    {"MLX", ".weight", ".scales", ".biases", "", "", is_word, read_mlx, false},
     {"transformers, DeepSeek", ".weight", ".weight_scale_inv", "", ".activation_scale", "", is_fp8,
      read_block_fp8},
     {"DeepSeek V4", ".weight", ".scale", "", "", "", is_fp8, read_block_fp8, false},
@@ -44,6 +48,7 @@ constexpr std::array<Dialect, 10> kDialects{{
 }};
 
 constexpr std::string_view kWeight = ".weight";
+constexpr std::string_view kWords = "U32";  // of MLX
 constexpr float kOne = 1.0F;
 
 DType dtype_of(const TensorEntry* entry) {
@@ -66,7 +71,8 @@ Found find(const Header& header, const std::string& prefix) {
     std::string codes = prefix + std::string(dialect.codes);
     std::string scale = prefix + std::string(dialect.scale);
     const TensorEntry* entry = header.find(codes);
-    if ((dialect.proof || dialect.takes(dtype_of(entry))) && header.find(scale) != nullptr) {
+    if ((dialect.proof || (entry != nullptr && dialect.takes(dtype_of(entry)))) &&
+        header.find(scale) != nullptr) {
       add(found.scales, std::move(scale));
     }
     if (entry != nullptr) add(found.codes, std::move(codes));
@@ -78,8 +84,9 @@ Found find(const Header& header, const std::string& prefix) {
 std::optional<std::string_view> quantized_layer_of(const TensorEntry& entry) noexcept {
   const std::string_view name = entry.name;
   for (const Dialect& dialect : kDialects) {
-    const bool codes = name.ends_with(dialect.codes) &&
-                       (dialect.codes != kWeight || is_code(dtype_of_name(entry.dtype)));
+    const bool codes =
+        name.ends_with(dialect.codes) &&
+        (dialect.codes != kWeight || is_code(dtype_of_name(entry.dtype)) || entry.dtype == kWords);
     if (codes) return name.substr(0, name.size() - dialect.codes.size());
     if (dialect.proof && name.ends_with(dialect.scale)) {
       return name.substr(0, name.size() - dialect.scale.size());
@@ -113,6 +120,12 @@ LayerConfig config_of(const Checkpoint& file, const Checkpoint::Impl& impl,
   return impl.config().layer(prefix, found && found->kind == ModuleKind::embedding);
 }
 
+/// Whether a layer is declared by its own name to be quantised, in whatever form.
+bool is_listed(const Checkpoint& file, const Checkpoint::Impl& impl, const std::string& prefix) {
+  if (const auto own = comfy_config(file, prefix)) return own->listed == Listed::quantised;
+  return impl.config().names(prefix);
+}
+
 Weight read_plain(const Checkpoint& file, const Checkpoint::Impl& impl, const std::string& prefix,
                   const TensorEntry& entry, CodesInPlace* in_place) {
   const DType dtype = dtype_of_name(entry.dtype);
@@ -139,7 +152,7 @@ Weight read_plain(const Checkpoint& file, const Checkpoint::Impl& impl, const st
            "scale; got {}",
            in_quotes(entry.name), entry.dtype);
   }
-  if (config_of(file, impl, prefix).listed == Listed::quantised) {
+  if (is_listed(file, impl, prefix)) {
     refuse(Code::corrupt_data,
            "Checkpoint::weight: tensor {} must be quantised, since the file declares layer {} so; "
            "got {} without a scale",

@@ -74,6 +74,10 @@ class QuantizationConfig {
   /// method or rule that Octavo does not read, by name; corrupt_data): what is wrong in a group of
   /// layers stops nobody who reads others.
   LayerConfig layer(std::string_view name, bool table = false) const;
+  /// Whether it declares that layer by its own name, and not to be left alone.
+  bool names(std::string_view layer) const {
+    return group_of_name_.contains(layer) && !(left_alone_ && left_alone_->contains(layer));
+  }
   /// What the configuration calls the group of that layer; "": it is in none.
   std::string group_name(std::string_view layer) const;
   /// Throws Error (unsupported) where the declared method is not read at all.

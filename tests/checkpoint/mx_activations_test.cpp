@@ -17,6 +17,7 @@ constexpr std::int64_t kGroup = 32;
 struct Declared {
   const char* tool;    ///< whose function counts
   const char* config;  ///< nullptr: none
+  const char* scale = "p.weight_scale";
 };
 constexpr Declared kDeclared[] = {
     {"compressed-tensors",
@@ -28,17 +29,20 @@ constexpr Declared kDeclared[] = {
      R"({"quant_method":"compressed-tensors","config_groups":{"MXFP8":["Linear"]}})"},
     {"modelopt", R"({"quant_method":"modelopt","quant_algo":"MXFP8"})"},
     {"modelopt", nullptr},
+    // MiniMax-M3 and HY-V4; vLLM rounds their activations as ModelOpt does.
+    {"modelopt", R"({"quant_method":"mxfp8","weight_block_size":[1,32]})", "p.weight_scale_inv"},
+    {"modelopt", nullptr, "p.weight_scale_inv"},
 };
 
 class MxActivations : public Scratch {
  protected:
-  ActivationQuant rule(const char* config) const {
+  ActivationQuant rule(const Declared& row) const {
     std::map<std::string, std::string> metadata;
-    if (config != nullptr) metadata.emplace("quantization_config", config);
+    if (row.config != nullptr) metadata.emplace("quantization_config", row.config);
     write_safetensors(path("x"),
                       {stored<std::uint8_t>("p.weight", "F8_E4M3", {1, kGroup},
                                             std::vector<std::uint8_t>(kGroup, 0x38)),
-                       stored<std::uint8_t>("p.weight_scale", "U8", {1, 1}, {127})},
+                       stored<std::uint8_t>(row.scale, "U8", {1, 1}, {127})},
                       metadata);
     const Weight w = open_checkpoint(path("x")).weight("p");
     EXPECT_EQ("mxfp8", w.scheme);
@@ -64,7 +68,7 @@ TEST_F(MxActivations, AreTheToolsOwn) {
   const Tensor x = expected.tensor("x");
   for (const Declared& row : kDeclared) {
     SCOPED_TRACE(row.config == nullptr ? "undeclared" : row.config);
-    const ActivationQuant by = rule(row.config);
+    const ActivationQuant by = rule(row);
     const Quantized q = quantize(
         x,
         {.dtype = by.spec.dtype, .granularity = by.spec.granularity, .rounding = by.spec.rounding});
