@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -71,13 +72,6 @@ LayerConfig group_rule_of(const Json& group) {
   return result;
 }
 
-/// Where a target stands among those that a layer fits: names go before expressions, and names
-/// among themselves by their letters (compressed-tensors' match_targets).
-using Rank = std::pair<bool, std::string>;
-Rank rank_of(std::string_view target) {
-  return {target.find("re:") != std::string_view::npos, std::string(target)};
-}
-
 /// A class of linear layers that files do not tell from the others. torch.nn.Linear has the names
 /// "Linear" and "Module".
 bool is_other_linear_class(std::string_view target) noexcept {
@@ -118,22 +112,23 @@ void ConfigReader::compressed_tensors(Json config) {
     config_.refusal_ = error.status();
     return;
   }
-  std::map<Rank, std::size_t> by_target;  // a target's last group counts
+  // In the order of letters, in which the first expression or class that fits counts; of a target
+  // in two groups the last (compressed-tensors' match_targets).
+  std::map<std::string, std::size_t, std::less<>> by_target;
   for (const Json group : config["config_groups"].items()) {
     const bool preset = group.is_array();
     const Json list = preset ? group : group["targets"];
     const std::size_t index = add_group(
         group_of([&] { return preset ? preset_rule(group.key()) : group_rule_of(group); }));
     config_.groups_[index].name = group.key();
-    if (!list.is_array()) by_target.insert_or_assign(rank_of("Linear"), index);
+    if (!list.is_array()) by_target.insert_or_assign("Linear", index);
     for (const Json target : list.items()) {
       if (!target.is_text()) reject_config("config_groups.targets", "hold strings", target);
-      by_target.insert_or_assign(rank_of(target.text()), index);
+      by_target.insert_or_assign(std::string(target.text()), index);
     }
   }
   std::vector<std::string> expressions;
-  for (const auto& [rank, group] : by_target) {
-    const std::string& target = rank.second;
+  for (const auto& [target, group] : by_target) {
     if (target.starts_with("re:")) {
       expressions.push_back(target);
       config_.group_of_target_.push_back(group);
@@ -142,8 +137,7 @@ void ConfigReader::compressed_tensors(Json config) {
     }
   }
   std::optional<std::size_t> linear, table;
-  for (const auto& [rank, group] : by_target) {
-    const std::string& target = rank.second;
+  for (const auto& [target, group] : by_target) {
     const bool any = target == "Module";
     if (!table && (any || target == "Embedding")) table = group;
     if (linear) continue;

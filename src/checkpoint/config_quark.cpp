@@ -94,9 +94,12 @@ void ConfigReader::quark(Json config) {
     config_.group_of_target_.push_back(add_group(group_of([&] { return quark_rule(layer); })));
   }
   config_.targets_.emplace("Checkpoint::weight", Code::corrupt_data, patterns);
-  const Json all = config[kProperty];
-  config_.group_of_all_ = add_group(group_of([&] { return quark_rule(all); }));
-  config_.group_of_tables_ = config_.group_of_all_;
+  if (const Json all = config[kProperty]; all.is_object()) {
+    config_.group_of_all_ = add_group(group_of([&] { return quark_rule(all); }));
+    config_.group_of_tables_ = config_.group_of_all_;
+  } else {
+    config_.group_of_all_ = config_.group_of_tables_ = config_.groups_.size();
+  }
   leave_alone(Spelling::wildcards, config["exclude"], "exclude");
 }
 

@@ -129,7 +129,7 @@ void print_layers(const Checkpoint& file, const std::vector<std::string>& layers
   fmt::print("\n");
   table.print();
   if (not_read.empty()) return;
-  fmt::print("\n{} are not read as matrices of 8 bits (the first: {}: {})\n",
+  fmt::print("\nnot read as a matrix of 8 bits: {} (the first: {}: {})\n",
              count_text(std::ssize(not_read), "quantised layer"), printable(not_read[0].name),
              printable(not_read[0].reason));
 }
