@@ -3,6 +3,7 @@
 #include <limits>
 #include <optional>
 
+#include "octavo/layers.hpp"
 #include "support.hpp"
 
 namespace octavo::test::quantization_config_test {
@@ -158,6 +159,9 @@ TEST_F(Configuration, ATableTakesTheGroupOfEmbeddings) {
           groups(linear + "," + group) + "}");
   const Checkpoint model = open_checkpoint(folder_.string());
   EXPECT_EQ(ScaleGrid{}, model.weight("model.embed_tokens").codes.grid);
+  expect_error(Code::invalid_argument,
+               "load_linear: prefixes must name linear layers; got 'model.embed_tokens', a table",
+               [&] { load_linear(model, Layers{"model.embed_tokens"}); });
   EXPECT_EQ((ScaleGrid{1, kWholeExtent}), model.weight("model.layers.0.mlp.up_proj").codes.grid);
 }
 
