@@ -46,8 +46,8 @@ def make(name: str, packing: str, layer_class: type, symmetric: bool) -> None:
         for part in ("qweight", "qzeros", "scales"):
             tensors[f"{layer}.{part}"] = getattr(packed, part).contiguous()
         if layer in LAYERS:
-            packed.post_init()
-            expected[f"{layer}.weight"] = packed(torch.eye(module.in_features)).t().half()  # as it computes them
+            packed.scales = packed.scales.float()  # else it rounds the values to float16
+            expected[f"{layer}.weight"] = packed(torch.eye(module.in_features)).t()
     rest = {key: value for key, value in model.state_dict().items() if "proj" not in key}
     save_file(tensors | rest, folder / "model.safetensors", metadata={"format": "pt"})
     config = model.config.to_dict() | {
