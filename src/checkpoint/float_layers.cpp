@@ -32,6 +32,8 @@ DType model_dtype(const Checkpoint& in) {
 }
 
 bool is_convolution(const Checkpoint& in, const StoredLayer& layer) {
+  // The largest tensor is the codes, but for a scale of few of them.
+  if (!is_wide(dtype_of_name(layer.codes->dtype))) return layer.codes->shape.size() > 2;
   CodesInPlace place;
   (void)read_weight(in, layer.name, &place, Extents::any);
   return place.entry != nullptr && place.entry->shape.size() > 2;
