@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "octavo/checkpoint.hpp"
@@ -32,7 +33,11 @@ OCTAVO_API std::vector<LinearLayer> linear_layers(const Checkpoint& model);
 /// has, too.
 OCTAVO_API std::vector<TensorEntry> plain_tensors(const Checkpoint& model);
 
-/// The weight of such a layer, [N, K], in the type that it is stored in. Reads no other's. Throws
+/// Whether the model's class says that a layer is an embedding, a table of rows; false where the
+/// class is not known. Throws Error, as open_checkpoint with a layout.
+OCTAVO_API bool is_embedding(const Checkpoint& model, std::string_view layer);
+
+/// The weight of a float layer, [N, K], in the type that it is stored in. Reads no other's. Throws
 /// Error (io; invalid_argument: no such tensor, or a place outside it).
 OCTAVO_API Tensor float_weight(const Checkpoint& model, const LinearLayer& layer);
 

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// compressed-tensors' groups of layers: a row per strategy; and ModelOpt's algorithms, a row each.
+// compressed-tensors' groups of layers: which counts, and what it says.
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <functional>
 #include <map>
 #include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "checkpoint/config_reader.hpp"
 
@@ -50,9 +53,7 @@ std::optional<ActivationQuant> activation_rule(const Json& activations) {
     rule = group_rule(dtype, positive(activations["group_size"], "input_activations.group_size"));
   }
   // Scales stored as bytes are exponents.
-  if (activations["scale_dtype"].text() == "torch.uint8") {
-    rule.spec.rounding = ScaleRounding::mx_floor;
-  }
+  if (activations["scale_dtype"].text() == "torch.uint8") rule.spec.rounding = kMxRounding;
   rule.spec.azp = is_int && activations["symmetric"].is(false);
   return rule;
 }
@@ -71,10 +72,19 @@ LayerConfig group_rule_of(const Json& group) {
   return result;
 }
 
-// A target is a layer's name, "re:...", or the name of a class such as "Linear", which every layer
-// of a weights file may be.
-bool is_class_name(std::string_view target) noexcept {
-  return !target.empty() && std::isupper(static_cast<unsigned char>(target[0])) != 0;
+/// A class of linear layers that files do not tell from the others. torch.nn.Linear has the names
+/// "Linear" and "Module".
+bool is_other_linear_class(std::string_view target) noexcept {
+  return target != "Linear" && target.ends_with("Linear") &&
+         std::isupper(static_cast<unsigned char>(target[0])) != 0 &&
+         target.find_first_of(".:") == std::string_view::npos;
+}
+
+[[noreturn]] LayerConfig other_class(std::string_view target) {
+  refuse(Code::unsupported,
+         "Checkpoint::weight: '{}'.config_groups.targets must be names, expressions, Linear, "
+         "Embedding or Module; got {}, and no file says which layers are of that class",
+         kConfigKey, in_quotes(target));
 }
 
 // What changes the meaning of weights beyond codes and scales.
@@ -102,128 +112,44 @@ void ConfigReader::compressed_tensors(Json config) {
     config_.refusal_ = error.status();
     return;
   }
-  std::vector<std::string> targets;
-  bool any = false;  // whether the last group takes every layer: none behind it is ever asked
+  // In the order of letters, in which the first expression or class that fits counts; of a target
+  // in two groups the last (compressed-tensors' match_targets).
+  std::map<std::string, std::size_t, std::less<>> by_target;
   for (const Json group : config["config_groups"].items()) {
-    if (any) break;
-    const Json list = group["targets"];
-    any = !list.is_array();
+    const bool preset = group.is_array();
+    const Json list = preset ? group : group["targets"];
+    const std::size_t index = add_group(
+        group_of([&] { return preset ? preset_rule(group.key()) : group_rule_of(group); }));
+    config_.groups_[index].name = group.key();
+    if (!list.is_array()) by_target.insert_or_assign("Linear", index);
     for (const Json target : list.items()) {
       if (!target.is_text()) reject_config("config_groups.targets", "hold strings", target);
-      any = any || is_class_name(target.text());
-      const bool exact = !is_class_name(target.text()) && !target.text().starts_with("re:");
-      if (exact) config_.group_of_name_.emplace(target.text(), config_.groups_.size());
-      targets.emplace_back(target.text());
-      config_.group_of_target_.push_back(config_.groups_.size());
+      by_target.insert_or_assign(std::string(target.text()), index);
     }
-    add_group(group_of([&] { return group_rule_of(group); }));
   }
-  if (any) config_.group_of_all_ = config_.groups_.size() - 1;
-  config_.targets_.emplace("Checkpoint::weight", Code::corrupt_data, targets);
+  std::vector<std::string> expressions;
+  for (const auto& [target, group] : by_target) {
+    if (target.starts_with("re:")) {
+      expressions.push_back(target);
+      config_.group_of_target_.push_back(group);
+    } else {
+      config_.group_of_name_.emplace(target, group);
+    }
+  }
+  std::optional<std::size_t> linear, table;
+  for (const auto& [target, group] : by_target) {
+    const bool any = target == "Module";
+    if (!table && (any || target == "Embedding")) table = group;
+    if (linear) continue;
+    if (any || target == "Linear") linear = group;
+    if (is_other_linear_class(target)) {
+      linear = add_group(group_of([&] { return other_class(target); }));
+    }
+  }
+  config_.group_of_all_ = linear.value_or(config_.groups_.size());
+  config_.group_of_tables_ = table.value_or(config_.groups_.size());
+  config_.targets_.emplace("Checkpoint::weight", Code::corrupt_data, expressions);
   leave_alone(Spelling::patterns, config["ignore"], "ignore");
-}
-
-namespace {
-
-LayerConfig fp8_tensor() {
-  LayerConfig rule;
-  rule.integers = false;
-  rule.grid = ScaleGrid{};
-  rule.activation = per_token_rule(DType::float8_e4m3fn);
-  rule.static_activations = true;
-  return rule;
-}
-
-LayerConfig fp8_rows() {
-  LayerConfig rule = fp8_tensor();
-  rule.grid = ScaleGrid{1, kWholeExtent};
-  rule.static_activations = false;
-  return rule;
-}
-
-LayerConfig fp8_blocks() {
-  LayerConfig rule;
-  rule.integers = false;
-  rule.grid = ScaleGrid{kBlock, kBlock};
-  rule.activation = std::optional<ActivationQuant>();
-  return rule;
-}
-
-LayerConfig int8_rows() {
-  LayerConfig rule;
-  rule.integers = true;
-  rule.grid = ScaleGrid{1, kWholeExtent};
-  rule.activation = std::optional<ActivationQuant>();
-  return rule;
-}
-
-LayerConfig int8_static() {
-  LayerConfig rule = int8_rows();
-  rule.activation = per_token_rule(DType::int8);
-  rule.static_activations = true;
-  return rule;
-}
-
-LayerConfig mx_groups() {
-  LayerConfig rule;
-  rule.integers = false;
-  rule.grid = ScaleGrid{1, kMxGroup};
-  rule.activation = mx_rule(DType::float8_e4m3fn);
-  return rule;
-}
-
-struct Algorithm {
-  std::string_view name;
-  LayerConfig (*rule)();
-};
-constexpr std::array<Algorithm, 8> kAlgorithms{{
-    {"fp8", fp8_tensor},
-    {"fp8_per_channel_per_token", fp8_rows},
-    {"fp8_pc_pt", fp8_rows},
-    {"fp8_pb_wo", fp8_blocks},
-    {"fp8_pb_real", fp8_blocks},
-    {"w8a16", int8_rows},
-    {"w8a8_sq_per_channel", int8_static},
-    {"mxfp8", mx_groups},
-}};
-
-LayerConfig algorithm_rule(const Json& name) {
-  std::string lower(name.text());  // exporters differ in case
-  std::ranges::transform(lower, lower.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  const auto row = std::ranges::find(kAlgorithms, lower, &Algorithm::name);
-  if (row == kAlgorithms.end()) {
-    unsupported_config("quant_algo", "be one with codes of 8 bits that Octavo reads", name);
-  }
-  return row->rule();
-}
-
-}  // namespace
-
-// config.json, or hf_quant_config.json with all of it one level down.
-void ConfigReader::modelopt(Json config) {
-  const Json inner = config["quantization"];
-  const Json body = inner.is_object() ? inner : config;
-  const char* const list = body["ignore"].is_array() ? "ignore" : "exclude_modules";
-  leave_alone(Spelling::wildcards, body[list], list);
-  const Json algorithm = body["quant_algo"];
-  const Json layers = body["quantized_layers"];
-  if (layers.is_object()) {  // MIXED_PRECISION
-    std::map<std::string_view, std::size_t> groups;
-    for (const Json layer : layers.items()) {
-      const Json own = layer["quant_algo"];
-      auto group = groups.find(own.text());
-      if (group == groups.end()) {
-        group = groups.emplace(own.text(), add_group(group_of([&] { return algorithm_rule(own); })))
-                    .first;
-      }
-      config_.group_of_name_.emplace(layer.key(), group->second);
-    }
-    return;
-  }
-  if (!algorithm.is_null()) {
-    config_.group_of_all_ = add_group(group_of([&] { return algorithm_rule(algorithm); }));
-  }
 }
 
 }  // namespace octavo::checkpoint

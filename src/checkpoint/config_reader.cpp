@@ -19,7 +19,7 @@ struct Method {
   std::string_view name;
   void (ConfigReader::*read)(Json config);
 };
-constexpr std::array<Method, 8> kMethods{{
+constexpr std::array<Method, 12> kMethods{{
     {"compressed-tensors", &ConfigReader::compressed_tensors},
     {"fp8", &ConfigReader::fp8},
     {"fbgemm_fp8", &ConfigReader::fbgemm_fp8},
@@ -28,6 +28,10 @@ constexpr std::array<Method, 8> kMethods{{
     {"modelopt", &ConfigReader::modelopt},
     {"torchao", &ConfigReader::torchao},
     {"quanto", &ConfigReader::quanto},
+    {"mxfp8", &ConfigReader::mxfp8},
+    {"quark", &ConfigReader::quark},
+    {"auto-round", &ConfigReader::auto_round},
+    {"intel/auto-round", &ConfigReader::auto_round},
 }};
 
 /// Methods that are known and not read.
@@ -35,10 +39,9 @@ struct NotRead {
   std::string_view name;
   std::string_view reason;
 };
-constexpr std::array<NotRead, 16> kNotRead{{
+constexpr std::array<NotRead, 14> kNotRead{{
     {"awq", "its codes have 4 bits"},
     {"aqlm", "its codes are indices into codebooks"},
-    {"auto-round", "its packing changes with the exporter: export as gptq or compressed-tensors"},
     {"bitnet", "its codes have 2 bits"},
     {"eetq", "its codes are in the order of one GPU kernel"},
     {"fp_quant", "its codes have 4 bits"},
@@ -47,7 +50,6 @@ constexpr std::array<NotRead, 16> kNotRead{{
     {"hqq", "its codes are packed by layer with float zero points"},
     {"mxfp4", "its codes have 4 bits"},
     {"nvfp4", "its codes have 4 bits"},
-    {"quark", "its formats are not public: export as fp8 or compressed-tensors"},
     {"sinq", "it has scales of rows and columns at once"},
     {"spqr", "it is sparse with codes of few bits"},
     {"vptq", "its codes are indices into codebooks"},
@@ -150,7 +152,7 @@ std::size_t ConfigReader::add_group(Group group) {
            QuantizationConfig::kMostGroups);
   }
   config_.groups_.push_back(std::move(group));
-  config_.group_of_all_ = config_.groups_.size();
+  config_.group_of_all_ = config_.group_of_tables_ = config_.groups_.size();
   return config_.groups_.size() - 1;
 }
 
@@ -173,6 +175,10 @@ void ConfigReader::fp8(Json config) {
       common.activation = rule;
     }
   }
+  leave_alone_lists(config);
+}
+
+void ConfigReader::leave_alone_lists(Json config) {
   constexpr std::array<const char*, 2> kLists{"ignored_layers", "modules_to_not_convert"};
   for (const char* property : kLists) {
     if (config[property].is_array()) leave_alone(Spelling::modules, config[property], property);
@@ -221,23 +227,17 @@ void ConfigReader::bitsandbytes(Json config) {
   common.outlier_threshold = static_cast<float>(value);
 }
 
-// A zero point is its byte plus one in GPTQ's first form, its byte in the second.
-void ConfigReader::gptq(Json config) {
+// Codes e4m3fn, a byte of an exponent for each 32 columns, activations by the same rule.
+void ConfigReader::mxfp8(Json config) {
   LayerConfig& common = config_.common_;
-  if (config["bits"].integer() != 8) unsupported_config("bits", "be 8", config["bits"]);
-  common.zero_point_offset = 1;
-  for (const char* property : {"checkpoint_format", "format"}) {
-    const std::string_view format = config[property].text();
-    if (format == "gptq_v2") common.zero_point_offset = 0;
-    if (!format.empty() && format != "gptq" && format != "gptq_v2") {
-      unsupported_config(property, "be gptq or gptq_v2", config[property]);
-    }
+  common.integers = false;
+  common.grid = ScaleGrid{1, kMxGroup};
+  common.activation = mx_rule(DType::float8_e4m3fn);
+  const Json block = config["weight_block_size"];
+  if (!block.is_null() && block_grid(block, "weight_block_size") != *common.grid) {
+    reject_config("weight_block_size", "be [1, 32] of mxfp8", block);
   }
-  const Json size = config["group_size"];
-  common.grid = ScaleGrid{1, kWholeExtent};
-  if (!size.is_null() && size.integer() != -1) common.grid->cols = positive(size, "group_size");
-  if (config["sym"].is(true)) common.symmetric = true;
-  common.activation = std::optional<ActivationQuant>();
+  leave_alone_lists(config);
 }
 
 // The layers' own descriptions are in the files' metadata.

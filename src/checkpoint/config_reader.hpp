@@ -31,6 +31,9 @@ class ConfigReader {
   void quanto(JsonValue config);
   void quanto_map(JsonValue map);
   void comfy(JsonValue config);
+  void mxfp8(JsonValue config);
+  void quark(JsonValue config);
+  void auto_round(JsonValue config);
 
  private:
   using Group = QuantizationConfig::Group;
@@ -45,13 +48,25 @@ class ConfigReader {
     }
     return group;
   }
+  /// What `read` throws stops every layer that is asked for.
+  template <class Read>
+  void refuse_all(const Read& read) {
+    try {
+      read();
+    } catch (const Error& error) {
+      config_.refusal_ = error.status();
+    }
+  }
   /// A group of layers by their own names. Its index.
   std::size_t add_group(Group group);
+  void leave_alone_lists(JsonValue config);
   void leave_alone(Spelling spelling, JsonValue list, std::string_view property);
 
   QuantizationConfig& config_;
 };
 
+/// compressed-tensors' preset of that name, whatever its case. Throws Error (unsupported).
+LayerConfig preset_rule(std::string_view name);
 /// What ComfyUI says of a layer, {"format": ...}. Throws Error.
 LayerConfig comfy_rule(const JsonValue& format);
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "checkpoint/config_text.hpp"
+#include "checkpoint/json_text.hpp"
 #include "checkpoint/loadable.hpp"
 #include "checkpoint/outlier_columns.hpp"
 #include "checkpoint/quantization_config.hpp"
@@ -16,11 +17,7 @@ namespace octavo::checkpoint {
 namespace {
 
 std::string strings(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) {
-    text += fmt::format("{}{}", text.empty() ? "" : ",", json_string(kConvertFile, name));
-  }
-  return "[" + text + "]";
+  return json_strings(kConvertFile, names);
 }
 
 const char* type_of(DType dtype) { return is_float8(dtype) ? "float" : "int"; }
@@ -121,6 +118,11 @@ std::string ConvertedConfig::compressed_tensors(const std::string& kept) const {
   };
   add(packed, !plain_experts, kAllExperts);
   add(plain, true, R"("Linear")");
+  for (const auto& [group, layers] : declared_) {
+    groups += fmt::format(R"(,"group_{}":{})", number++,
+                          with_json_field(group, "targets", strings(layers)));
+    format = "mixed-precision";
+  }
   return fmt::format(
       R"({{"quant_method":"compressed-tensors","format":"{}","quantization_status":"compressed",)"
       R"("config_groups":{{{}}},"ignore":{}{}}})",

@@ -21,6 +21,10 @@ class ConvertedConfig {
 
   /// A layer as the format says it.
   void add(const std::string& layer, const Weight& weight);
+  /// A layer that is copied, with compressed-tensors' group that the source declares it in.
+  void add_declared(const std::string& layer, const std::string& group) {
+    declared_[group].push_back(layer);
+  }
   bool empty() const noexcept { return layers_ == 0; }
   /// How the KV cache is quantised, as compressed-tensors' JSON; empty: not.
   void set_kv_cache_scheme(std::string scheme) { kv_cache_scheme_ = std::move(scheme); }
@@ -45,6 +49,7 @@ class ConvertedConfig {
   std::string kv_cache_scheme_;
   std::map<std::string, Group> groups_;  ///< by what compressed-tensors says of them
   std::map<std::string, std::vector<std::int64_t>> columns_;
+  std::map<std::string, std::vector<std::string>> declared_;
   int static_layers_ = 0, layers_ = 0;
 };
 

@@ -11,6 +11,7 @@
 #include "checkpoint/convert_config.hpp"
 #include "checkpoint/convert_layer.hpp"
 #include "checkpoint/float_layers.hpp"
+#include "checkpoint/foreign_layers.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/kv_cache.hpp"
 #include "checkpoint/layer_choice.hpp"
@@ -18,6 +19,7 @@
 #include "checkpoint/layer_tensors.hpp"
 #include "checkpoint/loadable.hpp"
 #include "checkpoint/missing_parts.hpp"
+#include "checkpoint/plain_fp8.hpp"
 #include "checkpoint/run.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/sentence.hpp"
@@ -53,6 +55,7 @@ class ConvertPlanner {
   Plan plan() {
     const WrittenForm form = written_form();
     if (!in_.folder().empty()) check_class_loads(form, in_.impl().model());
+    add_foreign();
     std::set<const TensorEntry*> whole;
     std::set<std::string> cut;
     for (const StoredStack& stack : tensors_.stacks()) {
@@ -62,8 +65,15 @@ class ConvertPlanner {
         cut.insert(stack.prefix);
       }
     }
-    plan_ = plan_of_others(kConvertFile, in_, tensors_, cut);
+    const auto is_value = [this](const TensorEntry& entry) {
+      return is_plain_fp8(in_.impl(), entry);
+    };
+    plan_ = plan_of_others(kConvertFile, in_, tensors_, cut, is_value);
     const DType dtype = model_dtype(in_);
+    for (const TensorEntry& entry : in_.entries()) {
+      if (!is_value(entry) || tensors_.is_part(entry)) continue;
+      add_float_tensor(file_of(&entry), in_, entry, dtype);
+    }
     for (const StoredStack& stack : tensors_.stacks()) {
       if (whole.contains(stack.codes)) add_float_stack(file_of(stack.codes), in_, stack, dtype);
     }
@@ -75,7 +85,9 @@ class ConvertPlanner {
     const std::span<const StoredLayer> layers(tensors_.layers()), alone = tensors_.alone();
     for (const StoredLayer& layer : alone) {
       check_conv1d(layer.name);
-      if (stays(layer.name, layer.codes->name)) {
+      const bool matrix = !is_convolution(in_, layer);
+      if (!matrix) losses_["convolutions are left in float"].push_back(layer.name);
+      if (!matrix || stays(layer.name, layer.codes->name)) {
         keep(layer.name);
         add_float_layer(file_of(layer.codes), in_, layer, dtype);
       } else {
@@ -105,6 +117,22 @@ class ConvertPlanner {
   }
 
  private:
+  // Layers that are not read: compressed-tensors has a place for them and their own group.
+  void add_foreign() {
+    foreign_ = take_foreign(kConvertFile, in_, tensors_);
+    for (const ForeignLayer& layer : foreign_) {
+      const std::string group =
+          format_ == Format::compressed_tensors ? declared_group(in_, layer.name) : "";
+      if (group.empty()) {
+        refuse(Code::unsupported,
+               "{}: layer {} must have a form in {}; got one that is neither read nor declared by "
+               "compressed-tensors for compressed-tensors: {}",
+               kConvertFile, in_quotes(layer.name), format_name(format_), layer.reason);
+      }
+      config_.add_declared(layer.name, group);
+    }
+  }
+
   FilePlan& file_of(const TensorEntry* entry) { return plan_.files[entry->file]; }
 
   WrittenForm written_form() const {
@@ -159,6 +187,8 @@ class ConvertPlanner {
 
   // A layer of which the format has no form that transformers loads, and quantize_file makes none.
   bool stays(const std::string& layer, const std::string& tensor) {
+    const auto found = in_.impl().model().find(layer);
+    if (found && found->kind == ModuleKind::embedding) return true;
     if (format_ == Format::bitsandbytes && is_expert(layer)) {
       in_float_.add_expert();
       return true;
@@ -197,6 +227,9 @@ class ConvertPlanner {
   }
 
   void warn() {
+    if (!foreign_.empty()) {
+      plan_.warnings.push_back(left_as_stored(kConvertFile, foreign_, true));
+    }
     for (std::string& warning : in_float_.warnings(kConvertFile, "format", format_name(format_))) {
       plan_.warnings.push_back(std::move(warning));
     }
@@ -211,6 +244,7 @@ class ConvertPlanner {
   const Checkpoint& in_;
   Format format_;
   bool keep_static_;
+  std::vector<ForeignLayer> foreign_;
   LayerTensors tensors_;
   NamePatterns ignore_;  ///< none
   LayerChoice choice_;

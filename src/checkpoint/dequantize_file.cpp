@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // dequantize_file: every quantised layer as the float matrix that it stands for.
 #include "checkpoint/float_layers.hpp"
+#include "checkpoint/foreign_layers.hpp"
 #include "checkpoint/layer_tensors.hpp"
 #include "checkpoint/missing_parts.hpp"
+#include "checkpoint/plain_fp8.hpp"
 #include "checkpoint/run.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/sentence.hpp"
@@ -14,8 +16,22 @@ using namespace checkpoint;
 
 constexpr const char* kDequantize = "dequantize_file";
 
-Plan plan_of(const Checkpoint& in, const LayerTensors& tensors, DType dtype) {
-  Plan plan = plan_of_others(kDequantize, in, tensors, {});
+Plan plan_of(const Checkpoint& in, LayerTensors& tensors, DType dtype) {
+  const std::vector<ForeignLayer> foreign = take_foreign(kDequantize, in, tensors);
+  const auto is_value = [&](const TensorEntry& entry) { return is_plain_fp8(in.impl(), entry); };
+  Plan plan = plan_of_others(kDequantize, in, tensors, {}, is_value);
+  for (const TensorEntry& entry : in.entries()) {  // a bias, a norm of a model cast to fp8
+    if (is_value(entry) && !tensors.is_part(entry)) {
+      add_float_tensor(plan.files[entry.file], in, entry, dtype);
+    }
+  }
+  if (!foreign.empty()) {
+    std::vector<std::string> floats;
+    for (const StoredLayer& layer : tensors.layers()) floats.push_back(layer.name);
+    const std::string rest = declared_without(in, floats);
+    if (!rest.empty()) plan.config = rest;
+    plan.warnings.push_back(left_as_stored(kDequantize, foreign, !rest.empty()));
+  }
   for (const StoredLayer& layer : tensors.alone()) {
     add_float_layer(plan.files[layer.codes->file], in, layer, dtype);
   }
@@ -36,7 +52,7 @@ QuantizeReport dequantize_file(const std::string& in, const std::string& out,
       refuse(Code::invalid_argument, "{}: dtype must be float32, bfloat16 or float16; got {}",
              kDequantize, name(dtype));
     }
-    const LayerTensors tensors(opened);
+    LayerTensors tensors(opened);
     return carry_out(opened, out, plan_of(opened, tensors, dtype),
                      {options.threads, options.progress, options.at, options.temporary});
   });

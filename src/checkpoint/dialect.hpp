@@ -19,6 +19,9 @@ namespace octavo::checkpoint {
 
 struct Dialect;
 
+/// Which codes are read: matrices, or those of convolutions, too, as [N, all else].
+enum class Extents : std::uint8_t { matrix, any };
+
 /// A layer whose dialect has been recognised. Its codes and its scale are there.
 struct Layer {
   const Checkpoint& file;
@@ -26,13 +29,14 @@ struct Layer {
   const Dialect& dialect;
   std::string prefix;
   LayerConfig config;
+  Extents extents = Extents::matrix;
   CodesInPlace* in_place = nullptr;  ///< not null: codes that lie row by row are to be left there
 
   std::string name(std::string_view suffix) const { return prefix + std::string(suffix); }
   bool has(std::string_view suffix) const { return !suffix.empty() && file.contains(name(suffix)); }
   Tensor tensor(std::string_view suffix) const { return file.tensor(name(suffix)); }
   /// The codes as stored, without memory where they are left in place. Throws Error
-  /// (invalid_argument) unless they have two dimensions.
+  /// (invalid_argument) unless they have two dimensions, or more where `extents` allows it.
   Tensor matrix() const;
 };
 
@@ -84,7 +88,8 @@ Tensor read_number(const Layer& layer, std::string_view suffix, DType dtype);
 
 /// The canonical weight of a layer, whatever its dialect; its codes left in place where `in_place`
 /// is not null and they can be. Throws Error.
-Weight read_weight(const Checkpoint& file, const std::string& prefix, CodesInPlace* in_place);
+Weight read_weight(const Checkpoint& file, const std::string& prefix, CodesInPlace* in_place,
+                   Extents extents = Extents::matrix);
 
 // The readers of the table.
 Weight read_bitsandbytes(const Layer& layer);
@@ -93,6 +98,8 @@ Weight read_block_fp8(const Layer& layer);
 Weight read_comfy_scaled(const Layer& layer);
 Weight read_pack_quantized(const Layer& layer);
 Weight read_gptq(const Layer& layer);
+/// Throws Error (unsupported), always.
+Weight read_mlx(const Layer& layer);
 Weight read_torchao(const Layer& layer);
 Weight read_quanto(const Layer& layer);
 

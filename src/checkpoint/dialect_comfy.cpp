@@ -80,6 +80,10 @@ LayerConfig comfy_rule(const Json& format) {
         "in groups of K, whose activations would have to be rotated, too");
   }
   LayerConfig rule = row->rule(format);
+  if (format["full_precision_matrix_mult"].is(true)) {  // whatever scale activations have
+    rule.activation = std::optional<ActivationQuant>();
+    rule.activations_by_scale = false;
+  }
   rule.listed = Listed::quantised;
   return rule;
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Codes as they are, with a scale beside them: compressed-tensors, vLLM, transformers, DeepSeek,
 // ModelOpt, ComfyUI, quanto.
+#include <algorithm>
 #include <array>
 #include <memory>
+#include <vector>
 
 #include "checkpoint/dialect.hpp"
 #include "checkpoint/sentence.hpp"
@@ -29,6 +31,17 @@ Tensor read_codes(const Layer& layer) {
 
 constexpr std::array<ScaleGrid, 1> kMxGrid{{{1, kMxGroup}}};
 
+std::optional<ActivationQuant> mx_follows(DType /*codes*/, const ScaleGrid& /*grid*/) {
+  return mx_rule(DType::float8_e4m3fn);
+}
+
+/// A mark for the whole file, "scaled_fp8", of two elements: every product is in float.
+bool full_precision(const Layer& layer) {
+  return std::ranges::any_of(layer.file.entries(), [](const TensorEntry& entry) {
+    return entry.name.ends_with("scaled_fp8") && entry.shape == std::vector<std::int64_t>{2};
+  });
+}
+
 }  // namespace
 
 // Exponents as bytes are MX's.
@@ -37,25 +50,24 @@ Weight read_scaled(const Layer& layer) {
                           stored_zero_points(layer)};
   const bool mx = parts.scale.dtype() == DType::uint8 && is_float8(parts.codes.dtype());
   if (!mx) return scaled_weight(layer, parts, kUndeclaredGrids, activations_follow);
-  return scaled_weight(layer, parts, kMxGrid,
-                       [](DType, const ScaleGrid&) -> std::optional<ActivationQuant> {
-                         return mx_rule(DType::float8_e4m3fn);
-                       });
+  return scaled_weight(layer, parts, kMxGrid, mx_follows);
 }
 
 // A multiplier, despite "_inv": of a block, or where transformers' block size is null of all.
 Weight read_block_fp8(const Layer& layer) {
   constexpr std::array<ScaleGrid, 2> kDeepSeek{{{kBlock, kBlock}, {}}};
-  return scaled_weight(layer, {read_codes(layer), layer.tensor(layer.dialect.scale), {}}, kDeepSeek,
-                       activations_follow);
+  const ScaledCodes parts{read_codes(layer), layer.tensor(layer.dialect.scale), {}};
+  if (parts.scale.dtype() == DType::uint8) return scaled_weight(layer, parts, kMxGrid, mx_follows);
+  return scaled_weight(layer, parts, kDeepSeek, activations_follow);
 }
 
 // ComfyUI multiplies in float unless the file has a scale for activations.
 Weight read_comfy_scaled(const Layer& layer) {
   constexpr std::array<ScaleGrid, 1> kTensor{};
-  return scaled_weight(
-      layer, {read_codes(layer), layer.tensor(layer.dialect.scale), {}}, kTensor,
-      layer.has(layer.dialect.input_scale) ? activations_follow : activations_stay);
+  return scaled_weight(layer, {read_codes(layer), layer.tensor(layer.dialect.scale), {}}, kTensor,
+                       layer.has(layer.dialect.input_scale) && !full_precision(layer)
+                           ? activations_follow
+                           : activations_stay);
 }
 
 // Every layer has an input_scale; it counts where quanto_qmap.json says so. 1 is what an

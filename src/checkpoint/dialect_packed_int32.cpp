@@ -220,4 +220,19 @@ Weight read_gptq(const Layer& layer) {
   return weight;
 }
 
+// scale * code + bias: a float zero point, which a weight of integers and scales cannot hold.
+Weight read_mlx(const Layer& layer) {
+  if (!layer.has(layer.dialect.zero_point)) {
+    refuse(Code::unsupported,
+           "Checkpoint::weight: layer {} must be of a dialect that is read; got codes of type {} "
+           "with scales and no biases, as in other modes of MLX",
+           in_quotes(layer.prefix),
+           layer.impl.entry("weight", layer.name(layer.dialect.codes)).dtype);
+  }
+  refuse(Code::unsupported,
+         "Checkpoint::weight: layer {} must have integer zero points; got {}, MLX's floats: "
+         "scale * code + bias has no exact form in codes and scales",
+         in_quotes(layer.prefix), in_quotes(layer.name(layer.dialect.zero_point)));
+}
+
 }  // namespace octavo::checkpoint

@@ -9,6 +9,7 @@
 #include "checkpoint/dialect.hpp"
 #include "checkpoint/expert_stack.hpp"
 #include "checkpoint/layer_filter.hpp"
+#include "checkpoint/plain_fp8.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/sentence.hpp"
 
@@ -20,15 +21,19 @@ using namespace checkpoint;
 bool is_int8(DType dtype) noexcept { return dtype == DType::int8; }
 bool is_int32(DType dtype) noexcept { return dtype == DType::int32; }
 bool is_uint8(DType dtype) noexcept { return dtype == DType::uint8; }
+/// U32, which no tensor of Octavo has.
+bool is_word(DType dtype) noexcept { return dtype == DType::undefined; }
 bool is_fp8(DType dtype) noexcept { return is_float8(dtype); }
 bool is_code(DType dtype) noexcept { return is_int8(dtype) || is_float8(dtype); }
 
-constexpr std::array<Dialect, 10> kDialects{{
+constexpr std::array<Dialect, 12> kDialects{{
     {"bitsandbytes", ".weight", ".SCB", "", "", "", is_int8, read_bitsandbytes},
     {"compressed-tensors, vLLM, AutoFP8, FBGEMM, ModelOpt, ComfyUI", ".weight", ".weight_scale",
      ".weight_zero_point", ".input_scale", ".input_zero_point", is_code, read_scaled},
     {"ComfyUI, in a container of bytes", ".weight", ".weight_scale", "", ".input_scale", "",
      is_uint8, read_scaled},
+    {"Mistral", ".weight", ".qscale_weight", "", ".qscale_act", "", is_fp8, read_scaled},
+    {"MLX", ".weight", ".scales", ".biases", "", "", is_word, read_mlx, false},
     {"transformers, DeepSeek", ".weight", ".weight_scale_inv", "", ".activation_scale", "", is_fp8,
      read_block_fp8},
     {"DeepSeek V4", ".weight", ".scale", "", "", "", is_fp8, read_block_fp8, false},
@@ -43,6 +48,8 @@ constexpr std::array<Dialect, 10> kDialects{{
 }};
 
 constexpr std::string_view kWeight = ".weight";
+constexpr std::string_view kWords = "U32";  // of MLX
+constexpr float kOne = 1.0F;
 
 DType dtype_of(const TensorEntry* entry) {
   return entry == nullptr ? DType::undefined : dtype_of_name(entry->dtype);
@@ -64,7 +71,8 @@ Found find(const Header& header, const std::string& prefix) {
     std::string codes = prefix + std::string(dialect.codes);
     std::string scale = prefix + std::string(dialect.scale);
     const TensorEntry* entry = header.find(codes);
-    if ((dialect.proof || dialect.takes(dtype_of(entry))) && header.find(scale) != nullptr) {
+    if ((dialect.proof || (entry != nullptr && dialect.takes(dtype_of(entry)))) &&
+        header.find(scale) != nullptr) {
       add(found.scales, std::move(scale));
     }
     if (entry != nullptr) add(found.codes, std::move(codes));
@@ -76,8 +84,9 @@ Found find(const Header& header, const std::string& prefix) {
 std::optional<std::string_view> quantized_layer_of(const TensorEntry& entry) noexcept {
   const std::string_view name = entry.name;
   for (const Dialect& dialect : kDialects) {
-    const bool codes = name.ends_with(dialect.codes) &&
-                       (dialect.codes != kWeight || is_code(dtype_of_name(entry.dtype)));
+    const bool codes =
+        name.ends_with(dialect.codes) &&
+        (dialect.codes != kWeight || is_code(dtype_of_name(entry.dtype)) || entry.dtype == kWords);
     if (codes) return name.substr(0, name.size() - dialect.codes.size());
     if (dialect.proof && name.ends_with(dialect.scale)) {
       return name.substr(0, name.size() - dialect.scale.size());
@@ -107,26 +116,43 @@ std::optional<std::string_view> quantized_layer_of(const TensorEntry& entry) noe
 LayerConfig config_of(const Checkpoint& file, const Checkpoint::Impl& impl,
                       const std::string& prefix) {
   if (auto own = comfy_config(file, prefix)) return *own;
-  return impl.config().layer(prefix);
+  const auto found = impl.model().find(prefix);
+  return impl.config().layer(prefix, found && found->kind == ModuleKind::embedding);
+}
+
+/// Whether a layer is declared by its own name to be quantised, in whatever form.
+bool is_listed(const Checkpoint& file, const Checkpoint::Impl& impl, const std::string& prefix) {
+  if (const auto own = comfy_config(file, prefix)) return own->listed == Listed::quantised;
+  return impl.config().names(prefix);
 }
 
 Weight read_plain(const Checkpoint& file, const Checkpoint::Impl& impl, const std::string& prefix,
                   const TensorEntry& entry, CodesInPlace* in_place) {
   const DType dtype = dtype_of_name(entry.dtype);
   if (!is_wide(dtype)) impl.config().check_method();
-  if (is_code(dtype) || !entry.name.ends_with(kWeight)) {
-    refuse(Code::corrupt_data,
-           "Checkpoint::weight: tensor {} of type {} must have its scale beside it (weight_scale, "
-           "weight_scale_inv, SCB, scales, _weight_scale, weight._scale); got none",
-           in_quotes(entry.name), entry.dtype);
+  if (is_int8(dtype) && impl.header.find(prefix + ".scale") != nullptr) {
+    refuse(
+        Code::unsupported,
+        "Checkpoint::weight: tensor {} must hold floats of 8 bits, since its scale is {}; got {}, "
+        "in which DeepSeek-V4 has two codes of 4 bits a byte",
+        in_quotes(entry.name), in_quotes(prefix + ".scale"), entry.dtype);
   }
-  if (!is_wide(dtype)) {
+  const bool plain_fp8 = is_plain_fp8(impl, entry);
+  if ((is_code(dtype) && !plain_fp8) || !entry.name.ends_with(kWeight)) {
+    refuse(
+        Code::corrupt_data,
+        "Checkpoint::weight: tensor {} of type {} must have its scale beside it (weight_scale, "
+        "weight_scale_inv, SCB, scales, _weight_scale, weight._scale); got none{}",
+        in_quotes(entry.name), entry.dtype,
+        is_fp8(dtype) ? fmt::format(", and {} says that it holds codes", impl.fp8_codes_by()) : "");
+  }
+  if (!is_wide(dtype) && !plain_fp8) {
     refuse(Code::unsupported,
            "Checkpoint::weight: tensor {}.dtype must be F32, F16, BF16, or an 8-bit type with a "
            "scale; got {}",
            in_quotes(entry.name), entry.dtype);
   }
-  if (config_of(file, impl, prefix).listed == Listed::quantised) {
+  if (is_listed(file, impl, prefix)) {
     refuse(Code::corrupt_data,
            "Checkpoint::weight: tensor {} must be quantised, since the file declares layer {} so; "
            "got {} without a scale",
@@ -141,12 +167,16 @@ Weight read_plain(const Checkpoint& file, const Checkpoint::Impl& impl, const st
   if (in_place != nullptr) *in_place = {&entry, whole_matrix(entry)};
   weight.codes.data = in_place != nullptr ? outline(*in_place) : file.tensor(entry.name);
   weight.scheme = "none";
+  if (plain_fp8) {  // values: codes whose scale is 1
+    weight.scheme = "fp8-weight-only";
+    weight.codes.scale = copy(TensorView(&kOne, DType::float32, {1, 1}), DType::float32);
+  }
   return weight;
 }
 
 Weight read_quantised(const Checkpoint& file, const Checkpoint::Impl& impl, const Dialect& dialect,
-                      const std::string& prefix, CodesInPlace* in_place) {
-  Layer layer{file, impl, dialect, prefix, config_of(file, impl, prefix), in_place};
+                      const std::string& prefix, CodesInPlace* in_place, Extents extents) {
+  Layer layer{file, impl, dialect, prefix, config_of(file, impl, prefix), extents, in_place};
   if (layer.config.listed != Listed::left_alone) return dialect.read(layer);
   refuse(Code::corrupt_data,
          "Checkpoint::weight: tensor {} must be a float weight, since '{}' leaves layer {} alone; "
@@ -155,7 +185,8 @@ Weight read_quantised(const Checkpoint& file, const Checkpoint::Impl& impl, cons
          in_quotes(layer.name(dialect.scale)));
 }
 
-Weight read_layer(const Checkpoint& file, const std::string& prefix, CodesInPlace* in_place) {
+Weight read_layer(const Checkpoint& file, const std::string& prefix, CodesInPlace* in_place,
+                  Extents extents) {
   const Checkpoint::Impl& impl = file.impl();
   const Header& header = impl.header;
   const Found found = find(header, prefix);
@@ -177,10 +208,10 @@ Weight read_layer(const Checkpoint& file, const std::string& prefix, CodesInPlac
   for (const Dialect& dialect : kDialects) {
     if (codes == prefix + std::string(dialect.codes) &&
         found.scales[0] == prefix + std::string(dialect.scale) && dialect.takes(dtype_of(&entry))) {
-      return read_quantised(file, impl, dialect, prefix, in_place);
+      return read_quantised(file, impl, dialect, prefix, in_place, extents);
     }
   }
-  impl.config().check_method();
+  (void)config_of(file, impl, prefix);  // says where the layer has other codes
   refuse(Code::corrupt_data,
          "Checkpoint::weight: tensor {}.dtype must be an 8-bit type that goes with {}; got {}",
          in_quotes(codes), in_quotes(found.scales[0]), entry.dtype);
@@ -189,8 +220,8 @@ Weight read_layer(const Checkpoint& file, const std::string& prefix, CodesInPlac
 }  // namespace
 
 Weight checkpoint::read_weight(const Checkpoint& file, const std::string& prefix,
-                               CodesInPlace* in_place) {
-  return read_layer(file, prefix, in_place);
+                               CodesInPlace* in_place, Extents extents) {
+  return read_layer(file, prefix, in_place, extents);
 }
 
 Weight Checkpoint::weight(std::string_view prefix) const {
@@ -202,6 +233,7 @@ std::vector<std::string> Checkpoint::quantized_layers() const {
   return at_edge("Checkpoint::quantized_layers", [&] {
     std::set<std::string, std::less<>> layers;
     for (const TensorEntry& entry : entries()) {
+      if (entry.shape.size() != 2 && is_plain_fp8(*impl_, entry)) continue;  // a bias, a norm
       if (const auto layer = quantized_layer_of(entry)) layers.emplace(*layer);
     }
     for (const StoredStack& stack : stored_stacks(impl_->header)) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "checkpoint/declared.hpp"
+#include "checkpoint/dialect.hpp"
 #include "checkpoint/impl.hpp"
 #include "checkpoint/json_text.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
@@ -30,19 +31,39 @@ DType model_dtype(const Checkpoint& in) {
   return DType::bfloat16;
 }
 
+bool is_convolution(const Checkpoint& in, const StoredLayer& layer) {
+  // The largest tensor is the codes, but for a scale of few of them.
+  if (!is_wide(dtype_of_name(layer.codes->dtype))) return layer.codes->shape.size() > 2;
+  CodesInPlace place;
+  (void)read_weight(in, layer.name, &place, Extents::any);
+  return place.entry != nullptr && place.entry->shape.size() > 2;
+}
+
 void add_float_layer(FilePlan& file, const Checkpoint& in, const StoredLayer& layer, DType dtype) {
-  const TensorView codes = in.weight(layer.name).codes.data;
+  CodesInPlace place;
+  const TensorView codes = read_weight(in, layer.name, &place, Extents::any).codes.data;
   const bool turned = in.impl().model().is_conv1d(layer.name);
   std::vector<std::int64_t> shape{codes.shape[0], codes.shape[1]};
   if (turned) std::swap(shape[0], shape[1]);
+  if (place.entry != nullptr && place.entry->shape.size() > 2) shape = place.entry->shape;
   MadePlan made{.entry = layer.codes, .begin = layer.begin, .bytes = layer.bytes};
   made.outputs = {
       file.add({layer.name + ".weight", std::string(info(dtype).safetensors), std::move(shape)})};
   made.make = [&in, name = layer.name, dtype, turned](LayerReport&) {
-    const Tensor values = float_values(in.weight(name), dtype);
+    const Tensor values = float_values(read_weight(in, name, nullptr, Extents::any), dtype);
     return std::vector<Tensor>{turned ? copy(values.view().transposed(), dtype) : values};
   };
   file.made.push_back(std::move(made));
+}
+
+void add_float_tensor(FilePlan& file, const Checkpoint& in, const TensorEntry& entry, DType dtype) {
+  MadePlan& made = file.made.emplace_back();
+  made.entry = &entry;
+  made.bytes = entry.end - entry.begin;
+  made.outputs = {file.add({entry.name, std::string(info(dtype).safetensors), entry.shape})};
+  made.make = [&in, &entry, dtype](LayerReport&) {
+    return std::vector<Tensor>{copy(in.tensor(entry.name), dtype)};
+  };
 }
 
 void add_float_stack(FilePlan& file, const Checkpoint& in, const StoredStack& stack, DType dtype) {

@@ -42,6 +42,9 @@ struct Checkpoint::Impl {
   /// Throws Error (io, corrupt_data, invalid_argument).
   const checkpoint::ModelClass& model() const;
 
+  /// What says that fp8 tensors are codes (plain_fp8.hpp); looked for at the first call.
+  const std::string& fp8_codes_by() const;
+
   std::string path;         ///< as opened
   std::string folder;       ///< empty where a file was opened
   std::string beside;       ///< the folder that the files lie in
@@ -62,6 +65,7 @@ struct Checkpoint::Impl {
   mutable std::unique_ptr<const checkpoint::QuantizationConfig> config_;
   mutable Status config_refusal_;  ///< why it cannot be had
   mutable std::optional<checkpoint::ModelClass> model_;
+  mutable std::optional<std::string> fp8_codes_by_;
 };
 
 namespace checkpoint {

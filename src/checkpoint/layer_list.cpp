@@ -45,6 +45,11 @@ bool any_part(std::string_view name, bool ends, const Found& found) {
 
 }  // namespace
 
+std::string wildcard_pattern(std::string_view name) {
+  const bool wild = name.find_first_of("*?[") != std::string_view::npos;
+  return wild ? expression_of(name) : std::string(name);
+}
+
 LayerList::LayerList(Spelling spelling, std::vector<std::string> names) : spelling_(spelling) {
   std::vector<std::string> expressions;
   for (std::string& name : names) {

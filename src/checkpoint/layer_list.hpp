@@ -21,6 +21,9 @@ enum class Spelling : std::uint8_t {
   wildcards,  ///< ModelOpt: exact or with * ? [...] over the whole name, of a layer or a module
 };
 
+/// A name with * ? [...] as a pattern of NamePatterns; other names as they are.
+std::string wildcard_pattern(std::string_view name);
+
 class LayerList {
  public:
   /// Throws Error (corrupt_data) for patterns that are none or too many.

@@ -52,6 +52,12 @@ void LayerTensors::add(const StoredStack& stack) {
   }
 }
 
+void LayerTensors::leave(const std::set<std::string>& layers) {
+  for (const std::string& layer : layers) names_.erase(layer);
+  std::erase_if(layers_, [&](const StoredLayer& layer) { return layers.contains(layer.name); });
+  alone_ -= layers.size();
+}
+
 std::optional<std::string_view> LayerTensors::layer_with(std::string_view tensor) const {
   if (is_mark(tensor)) return tensor;
   for (std::size_t dot = tensor.find('.'); dot != std::string_view::npos;
@@ -63,7 +69,8 @@ std::optional<std::string_view> LayerTensors::layer_with(std::string_view tensor
 }
 
 Plan plan_of_others(const char* operation, const Checkpoint& in, const LayerTensors& tensors,
-                    const std::set<std::string>& cut) {
+                    const std::set<std::string>& cut,
+                    const std::function<bool(const TensorEntry&)>& elsewhere) {
   if (tensors.layers().empty()) {
     refuse(Code::invalid_argument, "{}: {} must hold quantised layers; got none among {} tensors",
            operation, in_quotes(in.path()), in.entries().size());
@@ -74,7 +81,7 @@ Plan plan_of_others(const char* operation, const Checkpoint& in, const LayerTens
   }
   for (const CheckpointFile& file : in.files()) plan.files.push_back({.name = file.name});
   for (const TensorEntry& entry : in.entries()) {
-    if (tensors.is_part(entry)) continue;
+    if (tensors.is_part(entry) || (elsewhere && elsewhere(entry))) continue;
     ++plan.tensors_copied;
     FilePlan& file = plan.files[entry.file];
     std::string stack;

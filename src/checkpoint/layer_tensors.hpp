@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <set>
 #include <span>
@@ -33,6 +34,8 @@ class LayerTensors {
   /// The former.
   std::span<const StoredLayer> alone() const noexcept { return std::span(layers_).first(alone_); }
   const std::vector<StoredStack>& stacks() const noexcept { return stacks_; }
+  /// Takes layers with tensors of their own away, as if they were none.
+  void leave(const std::set<std::string>& layers);
   /// Whether a tensor is part of a quantised layer's weight: its codes, scales, zero points or
   /// activation scales, not its bias.
   bool is_part(const TensorEntry& entry) const {
@@ -53,9 +56,11 @@ class LayerTensors {
 /// A plan that copies what is part of no quantised layer, with warnings of rules that nothing
 /// applies. Stacks of experts stay one tensor, but for those whose prefix is in `cut`: they become
 /// a layer for each expert, which takes its part of the stack's biases. Throws Error
-/// (invalid_argument) where there is no quantised layer.
+/// (invalid_argument) where there is no quantised layer. Tensors that `elsewhere` takes are left
+/// out.
 Plan plan_of_others(const char* operation, const Checkpoint& in, const LayerTensors& tensors,
-                    const std::set<std::string>& cut);
+                    const std::set<std::string>& cut,
+                    const std::function<bool(const TensorEntry&)>& elsewhere = {});
 
 /// Adds a bias for each layer of a stack whose biases [E, N] are one tensor.
 void cut_biases(FilePlan& file, const Checkpoint& in, const TensorEntry& entry,

@@ -2,6 +2,7 @@
 #include "octavo/linear_layers.hpp"
 
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "checkpoint/expert_layers.hpp"
@@ -56,6 +57,13 @@ std::vector<LinearLayer> linear_layers(const Checkpoint& model) {
       }
     }
     return layers;
+  });
+}
+
+bool is_embedding(const Checkpoint& model, std::string_view layer) {
+  return at_edge("is_embedding", [&] {
+    const auto found = model.impl().model().find(layer);
+    return found && found->kind == ModuleKind::embedding;
   });
 }
 

@@ -29,11 +29,10 @@ std::vector<std::string> missing_parts(const Checkpoint& model) {
   const std::string& folder = model.folder();
   if (folder.empty()) return all;
   const std::string& file = model.files().front().name;
-  const std::string count = model.impl().index.empty() ? files_in_all(file) : "";
-  if (!count.empty() && count != "1") {
+  if (model.impl().index.empty() && checkpoint::is_one_of_several(file)) {
     all.push_back(
         fmt::format("folder {} must hold all {} files of the model and their index; got {} alone",
-                    in_quotes(folder), count, in_quotes(file)));
+                    in_quotes(folder), files_in_all(file), in_quotes(file)));
   }
   std::error_code error;
   if (std::filesystem::exists(std::filesystem::path(folder) / kJobName, error)) {
@@ -48,6 +47,11 @@ std::vector<std::string> missing_parts(const Checkpoint& model) {
 std::vector<std::string> index_findings(const Checkpoint& model) { return model.impl().findings; }
 
 namespace checkpoint {
+
+bool is_one_of_several(const std::string& file) {
+  const std::string count = files_in_all(file);
+  return !count.empty() && count != "1";
+}
 
 Checkpoint open_whole(const char* operation, const std::string& path,
                       const std::string& layout_file) {

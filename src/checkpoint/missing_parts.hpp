@@ -13,4 +13,7 @@ namespace octavo::checkpoint {
 Checkpoint open_whole(const char* operation, const std::string& path,
                       const std::string& layout_file = {});
 
+/// Whether a file's name says that the model has others: "model-00001-of-00002.safetensors".
+bool is_one_of_several(const std::string& file);
+
 }  // namespace octavo::checkpoint

@@ -49,14 +49,26 @@ QuantizationConfig::QuantizationConfig(const std::string& text) {
 
 void QuantizationConfig::check_method() const { throw_if_failed(refusal_); }
 
-LayerConfig QuantizationConfig::layer(std::string_view name) const {
-  check_method();
-  std::size_t index = group_of_all_;
-  if (const auto target = targets_ ? targets_->first(name) : std::nullopt) {
-    index = std::min(index, group_of_target_[*target]);
-  }
+std::size_t QuantizationConfig::group_of(std::string_view name, bool table) const {
+  std::size_t index = table ? group_of_tables_ : group_of_all_;
   const auto own = group_of_name_.find(name);
-  if (own != group_of_name_.end()) index = std::min(index, own->second);
+  if (own != group_of_name_.end()) {
+    index = own->second;
+  } else if (const auto target = targets_ ? targets_->first(name) : std::nullopt) {
+    index = group_of_target_[*target];
+  }
+  return index;
+}
+
+std::string QuantizationConfig::group_name(std::string_view layer) const {
+  const std::size_t index = group_of(layer, false);
+  return index < groups_.size() ? groups_[index].name : "";
+}
+
+LayerConfig QuantizationConfig::layer(std::string_view name, bool table) const {
+  check_method();
+  const std::size_t index = group_of(name, table);
+  const auto own = group_of_name_.find(name);
   const bool left = left_alone_ && left_alone_->contains(name);
   LayerConfig result = common_;
   if (index < groups_.size() && !left) {
@@ -92,7 +104,7 @@ ActivationQuant group_rule(DType dtype, std::int64_t length) {
 
 ActivationQuant mx_rule(DType dtype) {
   ActivationQuant rule = group_rule(dtype, kMxGroup);
-  rule.spec.rounding = ScaleRounding::mx_floor;
+  rule.spec.rounding = kMxRounding;
   return rule;
 }
 

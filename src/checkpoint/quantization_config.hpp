@@ -70,10 +70,16 @@ class QuantizationConfig {
   /// quantize_config.json or quanto_qmap.json. Throws Error (corrupt_data).
   explicit QuantizationConfig(const std::string& text);
 
-  /// What is declared of that layer. Throws Error (unsupported: a method or rule that Octavo does
-  /// not read, by name; corrupt_data): what is wrong in a group of layers stops nobody who reads
-  /// others.
-  LayerConfig layer(std::string_view name) const;
+  /// What is declared of that layer; `table`: it is an embedding. Throws Error (unsupported: a
+  /// method or rule that Octavo does not read, by name; corrupt_data): what is wrong in a group of
+  /// layers stops nobody who reads others.
+  LayerConfig layer(std::string_view name, bool table = false) const;
+  /// Whether it declares that layer by its own name, and not to be left alone.
+  bool names(std::string_view layer) const {
+    return group_of_name_.contains(layer) && !(left_alone_ && left_alone_->contains(layer));
+  }
+  /// What the configuration calls the group of that layer; "": it is in none.
+  std::string group_name(std::string_view layer) const;
   /// Throws Error (unsupported) where the declared method is not read at all.
   void check_method() const;
   /// The layers that are declared to stay in float, as compressed-tensors spells them.
@@ -89,15 +95,21 @@ class QuantizationConfig {
   struct Group {
     LayerConfig rule;
     Status refusal;
+    std::string name{};  ///< compressed-tensors': "group_0"
   };
+  /// Which of the groups holds for a layer; groups_.size(): none.
+  std::size_t group_of(std::string_view name, bool table) const;
 
-  Status refusal_;             ///< why no layer can be had
-  LayerConfig common_;         ///< of layers in no group
-  std::vector<Group> groups_;  ///< in the configuration's order; the first that fits holds
+  Status refusal_;      ///< why no layer can be had
+  LayerConfig common_;  ///< of layers in no group
+  std::vector<Group> groups_;
+  // Which group holds for a layer: that of its name, else of the first expression that matches,
+  // else of its class. groups_.size(): none.
+  std::map<std::string, std::size_t, std::less<>> group_of_name_;
   std::optional<NamePatterns> targets_;
   std::vector<std::size_t> group_of_target_;
-  std::size_t group_of_all_ = 0;  ///< the group that any layer fits; groups_.size(): none
-  std::map<std::string, std::size_t, std::less<>> group_of_name_;  ///< layers by their own names
+  std::size_t group_of_all_ = 0;     ///< of linear layers
+  std::size_t group_of_tables_ = 0;  ///< of embeddings
   std::optional<LayerList> left_alone_;
   std::string kv_cache_scheme_;
   std::map<std::string, std::vector<std::int64_t>, std::less<>> outlier_columns_;  ///< by layer
@@ -119,7 +131,10 @@ ActivationQuant per_token_rule(DType dtype);
 ActivationQuant llm_int8_rule(float outlier_threshold);
 /// The rule for activations quantised in groups of `length` along K.
 ActivationQuant group_rule(DType dtype, std::int64_t length);
-/// The rule of MX formats: groups of 32, scales that are powers of two.
+/// How tools that write MXFP8 files round the scales of activations: up to a power of two, so that
+/// no value is too large. OCP's own rule, mx_floor, makes the largest of many groups smaller.
+inline constexpr ScaleRounding kMxRounding = ScaleRounding::power_of_two;
+/// The rule of activations in MXFP8 files: groups of 32, scales rounded by kMxRounding.
 ActivationQuant mx_rule(DType dtype);
 
 }  // namespace octavo::checkpoint

@@ -11,6 +11,7 @@
 #include "checkpoint/file.hpp"
 #include "checkpoint/folder.hpp"
 #include "checkpoint/impl.hpp"
+#include "checkpoint/plain_fp8.hpp"
 #include "checkpoint/safetensors_dtype.hpp"
 #include "checkpoint/sentence.hpp"
 
@@ -148,6 +149,12 @@ const ModelClass& Checkpoint::Impl::model() const {
     model_ = model_class(text(kConfigFile).value_or("{}"), own ? &*own : nullptr, header.entries);
   }
   return *model_;
+}
+
+const std::string& Checkpoint::Impl::fp8_codes_by() const {
+  const std::lock_guard lock(config_mutex_);
+  if (!fp8_codes_by_) fp8_codes_by_ = checkpoint::fp8_codes_by(*this);
+  return *fp8_codes_by_;
 }
 
 const QuantizationConfig& Checkpoint::Impl::config() const {

@@ -22,8 +22,9 @@ bool fits(const TensorView& scale, std::int64_t rows, std::int64_t cols) {
     return scale.shape[0] == rows && scale.shape[1] == 1 && scale.shape[2] == cols &&
            scale.shape[3] == 1;
   }
-  return (scale.rank == 1 && cols == 1 && scale.shape[0] == rows) ||
-         (scale.rank == 0 && rows == 1 && cols == 1);
+  if (scale.rank == 0) return rows == 1 && cols == 1;
+  // [N], or a convolution's [N, 1, 1]
+  return cols == 1 && scale.shape[0] == rows && scale.numel() == rows;
 }
 
 bool fits(const TensorView& scale, const TensorView& codes, const ScaleGrid& grid) {
@@ -155,6 +156,18 @@ Tensor Layer::matrix() const {
   if (in_place != nullptr && entry.shape.size() == 2) {
     *in_place = {&entry, whole_matrix(entry)};
     return outline(*in_place);
+  }
+  if (extents == Extents::any && entry.shape.size() > 2 && entry.shape[0] > 0) {
+    const std::int64_t rows = entry.shape[0];
+    if (in_place != nullptr) {
+      TensorEntry flat = entry;
+      flat.shape = {rows, (entry.end - entry.begin) / rows};  // codes have a byte each
+      *in_place = {&entry, whole_matrix(flat)};
+      return outline(*in_place);
+    }
+    const Tensor stored = tensor(dialect.codes);
+    const TensorView flat(stored.data(), stored.dtype(), {rows, stored.numel() / rows});
+    return Tensor::adopt(std::make_shared<Tensor>(stored), flat);
   }
   Tensor stored = tensor(dialect.codes);
   if (stored.rank() == 2) return stored;

@@ -43,6 +43,14 @@ std::string json_string(const char* operation, std::string_view text) {
   }
 }
 
+std::string json_strings(const char* operation, const std::vector<std::string>& texts) {
+  std::string all;
+  for (const std::string& text : texts) {
+    all += fmt::format("{}{}", all.empty() ? "" : ",", json_string(operation, text));
+  }
+  return "[" + all + "]";
+}
+
 std::string json_number(double value) { return nlohmann::json(value).dump(); }
 
 }  // namespace octavo::checkpoint

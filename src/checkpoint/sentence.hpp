@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "core/error.hpp"
 #include "octavo/status.hpp"
@@ -20,6 +21,8 @@ std::string in_quotes(std::string_view name);
 
 /// A string as JSON. Throws Error (invalid_argument) for one that is not UTF-8.
 std::string json_string(const char* operation, std::string_view text);
+/// The same of several, as an array.
+std::string json_strings(const char* operation, const std::vector<std::string>& texts);
 /// A finite number as JSON, with a fraction: "6.0".
 std::string json_number(double value);
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "checkpoint/impl.hpp"
+#include "checkpoint/plain_fp8.hpp"
 #include "checkpoint/sentence.hpp"
 #include "core/convert.hpp"
 #include "octavo/status.hpp"
@@ -50,6 +51,14 @@ std::vector<std::string> unapplied_rules(const Checkpoint& file) {
           fmt::format("{} layers have rules for their outputs (output_activations, output_scale), "
                       "which are not applied: outputs stay as they are (the first: {})",
                       layers.size(), in_quotes(layers[0])));
+    }
+    const auto plain = std::ranges::find_if(
+        file.entries(), [&](const TensorEntry& entry) { return is_plain_fp8(file.impl(), entry); });
+    if (plain != file.entries().end()) {
+      found.push_back(
+          fmt::format("fp8 tensors are values as they are, since neither a declaration nor a scale "
+                      "is in {} (the first: {})",
+                      in_quotes(file.path()), in_quotes(plain->name)));
     }
     return found;
   });

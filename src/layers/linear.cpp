@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string>
 #include <vector>
 
 #include "core/error.hpp"
 #include "octavo/layers.hpp"
+#include "octavo/linear_layers.hpp"
 #include "octavo/matmul.hpp"
 
 namespace octavo {
@@ -27,6 +29,13 @@ const Weight& of_scheme(const char* layer, const char* scheme, const Weight& wei
   if (weight.scheme == scheme) return weight;
   throw_status(fail(Code::invalid_argument, "{}: weight.scheme must be {}; got {}", layer, scheme,
                     weight.scheme));
+}
+
+void check_linear(const Checkpoint& file, const std::string& prefix) {
+  if (!is_embedding(file, prefix)) return;
+  throw_status(fail(Code::invalid_argument,
+                    "load_linear: prefixes must name linear layers; got '{}', a table (Embedding)",
+                    prefix));
 }
 
 // The biases of fused layers, one after the other; undefined where none has one.
@@ -102,7 +111,10 @@ BlockFp8Linear::BlockFp8Linear(const Weight& weight, const TensorView& bias, con
 QuantizedLinear load_linear(const Checkpoint& file, std::span<const std::string> prefixes,
                             const char* backend) {
   std::vector<Weight> weights;
-  for (const std::string& prefix : prefixes) weights.push_back(file.weight(prefix));
+  for (const std::string& prefix : prefixes) {
+    check_linear(file, prefix);
+    weights.push_back(file.weight(prefix));
+  }
   return QuantizedLinear(fuse(weights), stacked_bias(file, prefixes), backend);
 }
 

@@ -299,7 +299,7 @@ std::vector<Wrong> wrong() {
        "tensor 'p.weight' of type I8 must have its scale beside it"},
       {"fp8 codes without scale",
        {codes("F8_E5M2")},
-       "",
+       R"({"quant_method":"fp8"})",
        corrupt,
        "tensor 'p.weight' of type F8_E5M2 must have its scale beside it"},
       {"scale without codes",

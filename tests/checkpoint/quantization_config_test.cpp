@@ -3,6 +3,7 @@
 #include <limits>
 #include <optional>
 
+#include "octavo/layers.hpp"
 #include "support.hpp"
 
 namespace octavo::test::quantization_config_test {
@@ -37,6 +38,12 @@ std::string times(std::size_t n, const std::string& text) {
   return all;
 }
 
+std::string expressions(int count) {
+  std::string all = "\"p.none\"";
+  for (int i = 0; i < count; ++i) all += ",\"re:x" + std::to_string(i) + "$\"";
+  return all;
+}
+
 std::string many_groups(int count) {
   std::string all;
   for (int i = 0; i < count; ++i) all += ",\"" + std::to_string(i) + "\":{\"targets\":[]}";
@@ -59,7 +66,7 @@ TEST_F(Configuration, BeyondALimitIsRefusedWithIt) {
        "must have each key of an object once; got 25 bytes, '{\"a\":{\"b\":1,\"c\":2,\"b\":1}}'"},
       {"{\"a\":1e999}", "must be a JSON object; got 11 bytes, '{\"a\":1e999}'"},
       {"{\"\":-}", "must be a JSON object; got "},
-      {targets("\"re:x\"" + times(1000, ",\"re:x\"")),
+      {targets(expressions(1001)),
        "Checkpoint::weight: patterns must hold at most 1000 regular expressions; got more"},
       {targets("\"re:" + std::string(1001, 'x') + "\""),
        "must have at most 1000 bytes behind 're:'; got 1001"},
@@ -83,13 +90,15 @@ TEST_F(Configuration, AtALimitIsRead) {
       "{\"a\":" + std::string(31, '[') + std::string(31, ']') + "}",
       "{\"" + std::string(65536, 'k') + "\":0}",
       groups("\"g\":{\"targets\":[]}" + many_groups(9'999)),
-      targets("\"re:q\"" + times(999, ",\"re:q\"")),
+      targets(expressions(1000)),
       targets("\"re:" + std::string(1000, 'x') + "\""),
   };
   for (const std::string& row : rows) EXPECT_EQ("int8-dynamic", file(row).weight("p").scheme);
 }
 
-TEST_F(Configuration, TheFirstGroupThatALayerFitsHolds) {
+// compressed-tensors' order (tests/python/test_config_groups.py holds it to the tool's own
+// matcher).
+TEST_F(Configuration, ANameGoesBeforeAnExpressionBeforeAClass) {
   const auto group = [](const char* name, const char* names, const char* rule) {
     return std::string("\"") + name + R"(":{"targets":[)" + names + R"(],"input_activations":)" +
            rule + "}";
@@ -97,27 +106,94 @@ TEST_F(Configuration, TheFirstGroupThatALayerFitsHolds) {
   const char* const none = "null";
   const char* const four_bits = R"({"num_bits":4,"type":"int"})";
   const char* const by_tensor = R"({"num_bits":8,"type":"int","strategy":"tensor"})";
-  const std::string before = group("a", R"("m.b","re:m\\.[cd]")", none) + ",";
   const Layers layers{"m.a", "m.b", "m.c", "m.e", "m.f"};
 
   const Checkpoint by_class =
-      file(groups(before + group("b", R"("m.c","m.e")", by_tensor) + "," +
-                  group("c", R"("Linear")", four_bits) + "," + group("d", R"("m.f")", none)),
+      file(groups(group("c", R"("Linear")", four_bits) + "," +
+                  group("a", R"("m.b","re:m\\.[ce]")", none) + "," +
+                  group("b", R"("m.c")", by_tensor) + "," + group("d", R"("Embedding")", none)),
            layers);
   EXPECT_FALSE(by_class.weight("m.b").activation);
-  EXPECT_FALSE(by_class.weight("m.c").activation);  // an expression of the first group
-  EXPECT_EQ(per_tensor(), by_class.weight("m.e").activation->spec.granularity);
+  EXPECT_EQ(per_tensor(), by_class.weight("m.c").activation->spec.granularity);
+  EXPECT_FALSE(by_class.weight("m.e").activation);
   for (const char* layer : {"m.a", "m.f"}) {
     expect_error(Code::unsupported, "input_activations must be of 8 bits; got 4",
                  [&] { by_class.weight(layer); });
   }
 
-  const Checkpoint of_no_group = file(groups(before + group("b", R"("m.c")", by_tensor)), layers);
+  const Checkpoint of_no_group = file(groups(group("a", R"("Embedding","LlamaAttention")", none) +
+                                             "," + group("b", R"("m.c")", by_tensor)),
+                                      layers);
   EXPECT_EQ(per_token(), of_no_group.weight("m.e").activation->spec.granularity);
   const Checkpoint without_targets =
-      file(groups(before + R"("b":{"input_activations":null},)" + group("c", "\"m.e\"", by_tensor)),
-           layers);
-  EXPECT_FALSE(without_targets.weight("m.e").activation);
+      file(groups(R"("b":{"input_activations":null},)" + group("c", "\"m.e\"", by_tensor)), layers);
+  EXPECT_FALSE(without_targets.weight("m.a").activation);
+  EXPECT_TRUE(without_targets.weight("m.e").activation);
+}
+
+TEST_F(Configuration, AClassWhoseLayersAreNotKnownIsNamed) {
+  const Checkpoint other = file(targets(R"("FalconLinear","m.a")"), {"m.a", "m.b"});
+  EXPECT_EQ("int8-weight-only", other.weight("m.a").scheme);
+  expect_error(Code::unsupported,
+               "config_groups.targets must be names, expressions, Linear, Embedding or Module; got "
+               "'FalconLinear', and no file says which layers are of that class",
+               [&] { other.weight("m.b"); });
+  EXPECT_EQ("int8-weight-only", file(targets(R"("MoELinear","Linear")")).weight("p").scheme);
+}
+
+// What a class's table says is an embedding takes the group of embeddings, if there is one.
+TEST_F(Configuration, ATableTakesTheGroupOfEmbeddings) {
+  const std::string group =
+      R"("e":{"targets":["Embedding"],"weights":{"num_bits":8,"type":"int","strategy":"tensor"}})";
+  write_safetensors(
+      path("model.safetensors"),
+      {stored<std::int8_t>("model.embed_tokens.weight", "I8", {2, 2}, {1, 2, 3, 4}),
+       stored<float>("model.embed_tokens.weight_scale", "F32", {1}, {1}),
+       stored<std::int8_t>("model.layers.0.mlp.up_proj.weight", "I8", {2, 2}, {1, 2, 3, 4}),
+       stored<float>("model.layers.0.mlp.up_proj.weight_scale", "F32", {2}, {1, 2})});
+  const std::string linear =
+      R"("l":{"targets":["Linear"],"weights":{"num_bits":8,"type":"int","strategy":"channel"}})";
+  write_file(
+      path("config.json"),
+      R"({"model_type":"llama","architectures":["LlamaForCausalLM"],"quantization_config":)" +
+          groups(linear + "," + group) + "}");
+  const Checkpoint model = open_checkpoint(folder_.string());
+  EXPECT_EQ(ScaleGrid{}, model.weight("model.embed_tokens").codes.grid);
+  expect_error(Code::invalid_argument,
+               "load_linear: prefixes must name linear layers; got 'model.embed_tokens', a table",
+               [&] { load_linear(model, Layers{"model.embed_tokens"}); });
+  EXPECT_EQ((ScaleGrid{1, kWholeExtent}), model.weight("model.layers.0.mlp.up_proj").codes.grid);
+}
+
+TEST_F(Configuration, APresetIsARule) {
+  const struct {
+    const char* preset;
+    const char* type;
+    const char* scheme;
+    std::optional<Granularity> activation;
+  } rows[] = {
+      {"W8A8", "I8", "int8-dynamic", per_token()},
+      {"int8", "I8", "int8-dynamic", per_token()},
+      {"W8A16", "I8", "int8-weight-only", std::nullopt},
+      {"FP8_DYNAMIC", "F8_E4M3", "fp8-dynamic", per_token()},
+      {"FP8_BLOCK", "F8_E4M3", "fp8-block", group(128)},
+  };
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.preset);
+    write_safetensors(
+        path("x"),
+        {stored<std::uint8_t>("p.weight", row.type, {1, 4}, {1, 2, 3, 4}),
+         stored<float>("p.weight_scale", "F32", {1, 1}, {1})},
+        {{"quantization_config", groups(std::string("\"") + row.preset + R"(":["Linear"])")}});
+    const Weight w = open_checkpoint(path("x")).weight("p");
+    EXPECT_EQ(row.scheme, w.scheme);
+    ASSERT_EQ(row.activation.has_value(), w.activation.has_value());
+    if (!w.activation) continue;
+    EXPECT_EQ(*row.activation, w.activation->spec.granularity);
+  }
+  expect_error(Code::unsupported,
+               "or a preset with codes of 8 bits that Octavo reads; got preset 'W4A16'",
+               [&] { file(groups(R"("W4A16":["Linear"])")).weight("p"); });
 }
 
 // What a configuration says of layers by their names, against what the file holds.

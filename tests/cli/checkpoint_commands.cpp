@@ -142,6 +142,26 @@ TEST_F(Cli, InspectEndsWithTheSentenceOfALayerThatIsNotWhole) {
   EXPECT_NE(std::string::npos, got.err.find("must have its scale beside it")) << got.err;
 }
 
+TEST_F(Cli, InspectListsALayerOfOtherCodesBesideTheOthers) {
+  const auto bytes = [](std::size_t count) {
+    return [count] { return std::vector<std::byte>(count); };
+  };
+  write_safetensors(path("mixed"), {{"m.four.weight", "U32", {2, 4}, bytes(32)},
+                                    {"m.four.scales", "F32", {2, 1}, bytes(8)},
+                                    {"m.four.biases", "F32", {2, 1}, bytes(8)},
+                                    {"m.eight.weight", "I8", {2, 4}, bytes(8)},
+                                    {"m.eight.weight_scale", "F32", {2, 1}, bytes(8)}});
+  const Outcome got = octavo({"inspect", path("mixed")});
+  EXPECT_EQ(0, got.exit) << got.err;
+  EXPECT_NE(std::string::npos, got.out.find("int8-dynamic")) << got.out;
+  EXPECT_NE(std::string::npos, got.out.find("not read as a matrix of 8 bits: 1 quantised layer "
+                                            "(the first: m.four: "))
+      << got.out;
+  const Outcome json = octavo({"inspect", "--json", path("mixed")});
+  EXPECT_EQ(0, json.exit) << json.err;
+  EXPECT_NE(std::string::npos, json.out.find("\"reason\"")) << json.out;
+}
+
 TEST_F(Cli, InspectDoesNotPassControlCharactersToTheTerminal) {
   write_safetensors(path("x"), {{"a\x1B[2J", "I8", {0}, [] { return std::vector<std::byte>(); }}},
                     {{"k", "\x1B]0;title\x07"}});

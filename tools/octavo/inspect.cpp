@@ -25,10 +25,11 @@ struct InspectArguments {
 /// A quantised layer in words.
 struct LayerText {
   std::string name, scheme, dtype, granularity, shape;
-  std::int64_t scales;
+  std::int64_t scales = 0;
+  std::string reason{};  ///< why it is not read
 };
 
-LayerText describe(const Checkpoint& file, const std::string& layer) {
+LayerText read(const Checkpoint& file, const std::string& layer) {
   const Weight weight = file.weight(layer);
   return {.name = layer,
           .scheme = weight.scheme,
@@ -36,6 +37,22 @@ LayerText describe(const Checkpoint& file, const std::string& layer) {
           .granularity = grid_text(weight.codes.grid),
           .shape = shape_string(weight.codes.data),
           .scales = weight.codes.scale.numel()};
+}
+
+/// A layer of other codes is listed; one that is not whole ends the command.
+LayerText describe(const Checkpoint& file, const std::string& layer) {
+  try {
+    return read(file, layer);
+  } catch (const Error& error) {
+    const bool matrix = error.code() != Code::invalid_argument;  // else a convolution
+    if (matrix && error.code() != Code::unsupported) throw;
+    return {.name = layer,
+            .scheme = matrix ? "not read" : "no matrix",
+            .dtype = "",
+            .granularity = "",
+            .shape = "",
+            .reason = error.what()};
+  }
 }
 
 /// The places that say how it is quantised, the one that counts first.
@@ -66,6 +83,13 @@ void inspect_json(const InspectArguments& arguments, const Checkpoint& file) {
   const auto layers = file.quantized_layers();
   for (const std::string& layer : layers) {
     const LayerText text = describe(file, layer);
+    if (!text.reason.empty()) {
+      print_json({{"type", "layer"},
+                  {"name", text.name},
+                  {"scheme", text.scheme},
+                  {"reason", text.reason}});
+      continue;
+    }
     print_json({{"type", "layer"},
                 {"name", text.name},
                 {"scheme", text.scheme},
@@ -95,13 +119,19 @@ void print_tensors(const Checkpoint& file) {
 
 void print_layers(const Checkpoint& file, const std::vector<std::string>& layers) {
   Table table({{"quantised layer"}, {"scheme"}, {"codes"}, {"granularity"}, {"[N, K]"}});
+  std::vector<LayerText> not_read;
   for (const std::string& layer : layers) {
-    const LayerText text = describe(file, layer);
+    LayerText text = describe(file, layer);
     table.add({printable(text.name), text.scheme, text.dtype, text.granularity, text.shape});
+    if (!text.reason.empty()) not_read.push_back(std::move(text));
   }
   if (table.empty()) return;
   fmt::print("\n");
   table.print();
+  if (not_read.empty()) return;
+  fmt::print("\nnot read as a matrix of 8 bits: {} (the first: {}: {})\n",
+             count_text(std::ssize(not_read), "quantised layer"), printable(not_read[0].name),
+             printable(not_read[0].reason));
 }
 
 void inspect(const InspectArguments& arguments, const Checkpoint& file) {
