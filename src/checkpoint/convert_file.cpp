@@ -189,12 +189,11 @@ class ConvertPlanner {
   bool stays(const std::string& layer, const std::string& tensor) {
     const auto found = in_.impl().model().find(layer);
     if (found && found->kind == ModuleKind::embedding) return true;
+    if (found && stays_for(readers_of(format_), found->kind)) return true;
     if (format_ == Format::bitsandbytes && is_expert(layer)) {
       in_float_.add_expert();
       return true;
     }
-    const auto found = in_.impl().model().find(layer);
-    if (found && stays_for(readers_of(format_), found->kind)) return true;
     if (format_ != Format::fp8_block || in_.folder().empty()) return false;
     const TensorView codes = in_.weight(layer).codes.data;
     if (blocks_fit(codes.shape[0], codes.shape[1])) return false;
