@@ -318,7 +318,7 @@ struct DequantizeFileOptions {
   /// bfloat16.
   DType dtype = DType::undefined;
   std::string layout{};  ///< as open_checkpoint takes it
-  int threads = 0;  ///< this and the others as QuantizeFileOptions'
+  int threads = 0;       ///< this and the others as QuantizeFileOptions'
   std::function<void(std::int64_t, std::int64_t)> progress{};
   std::function<void(std::string_view)> at{};
   std::function<void(const std::string&)> temporary{};
@@ -343,7 +343,7 @@ OCTAVO_API std::optional<Format> format_from_name(std::string_view name) noexcep
 struct ConvertFileOptions {
   Format format = Format::compressed_tensors;
   std::string layout{};  ///< as open_checkpoint takes it
-  int threads = 0;  ///< this and the others as QuantizeFileOptions'
+  int threads = 0;       ///< this and the others as QuantizeFileOptions'
   std::function<void(std::int64_t, std::int64_t)> progress{};
   std::function<void(std::string_view)> at{};
   std::function<void(const std::string&)> temporary{};

@@ -42,11 +42,11 @@ class Rows:
         row = [type(model).__name__, str(self._trees.number(tree_of(modules)))]
         if files:
             row.append(f"f{self._trees.number(tree_of({name: each.kind for name, each in files.items()}))}")
-        words = [f"move:{pair(a, b)}" for a, b in sorted(moves(files).items())]
-        words += [f"tied:{pair(*each)}" for each in shortened(tied, modules)]
+        words = [f"m:{pair(a, b)}" for a, b in sorted(moves(files).items())]
+        words += [f"t:{pair(*each)}" for each in shortened(tied, modules)]
         words += sorted(remakes(model))
-        words += [f"unexpected:{p}" for p in sorted(model._keys_to_ignore_on_load_unexpected or ())]
-        words += [f"missing:{p}" for p in sorted(model._keys_to_ignore_on_load_missing or ())]
+        words += [f"u:{p}" for p in sorted(model._keys_to_ignore_on_load_unexpected or ())]
+        words += [f"x:{p}" for p in sorted(model._keys_to_ignore_on_load_missing or ())]
         if any(" " in word for word in words):
             raise ValueError("a word of its row must have no space")
         row += [str(self._words.setdefault(word, len(self._words))) for word in words]

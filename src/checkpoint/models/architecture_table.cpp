@@ -37,9 +37,9 @@ std::pair<std::string, std::string> pair_of(std::string_view text) {
 
 void add_word(Architecture& one, std::string_view word) {
   const std::string_view key = take(word, ':');
-  if (key == "move") one.moves.insert(pair_of(word));
-  if (key == "tied") one.ties.insert(pair_of(word));
-  if (key == "unexpected") one.unexpected.emplace_back(word);
+  if (key == "m") one.moves.insert(pair_of(word));
+  if (key == "t") one.ties.insert(pair_of(word));
+  if (key == "u") one.unexpected.emplace_back(word);
   if (key == "split") one.splits_weights = true;
   if (key == "join") one.joins_weights = true;
 }
