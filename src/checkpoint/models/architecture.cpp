@@ -67,7 +67,10 @@ std::string Architecture::moved(std::string_view tensor) const {
 std::optional<Architecture::Found> Architecture::find_exact(std::string_view tensor) const {
   if (const auto kind = trees->find(file_tree, tensor)) return Found{*kind, moved(tensor)};
   if (const auto kind = trees->find(module_tree, tensor)) return Found{*kind, std::string(tensor)};
-  return std::nullopt;
+  if (module_tree != file_tree) return std::nullopt;
+  std::string module = moved(tensor);  // a layout file has no tree of what its files call modules
+  const auto kind = trees->find(module_tree, module);
+  return kind ? std::optional(Found{*kind, std::move(module)}) : std::nullopt;
 }
 
 std::optional<Architecture::Found> Architecture::find(std::string_view tensor) const {

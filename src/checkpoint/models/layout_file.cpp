@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/models/layout_file.hpp"
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <memory>
 
 #include "checkpoint/json_tree.hpp"
@@ -42,6 +44,15 @@ void add_pairs(Names& names, const JsonValue& value, std::string_view property) 
   }
 }
 
+/// Names of modules are walked part by part, and no module lies as deep.
+constexpr std::ptrdiff_t kMostParts = 64;
+
+bool is_name(const JsonValue& value) {
+  const std::string_view name = value.text();
+  return value.is_text() && !name.empty() && name.front() != '.' && name.back() != '.' &&
+         name.find("..") == std::string_view::npos && std::ranges::count(name, '.') < kMostParts;
+}
+
 bool is_field(std::string_view key) {
   for (const Field& field : kFields) {
     if (key == field.name) return true;
@@ -77,7 +88,7 @@ Architecture architecture_of_layout(const std::string& text) {
     const JsonValue list = root[field.name];
     if (!list.is_null() && !list.is_array()) reject(field.name, "be a list of names", list);
     for (const JsonValue name : list.items()) {
-      if (!name.is_text() || name.text().empty()) reject(field.name, "hold names", name);
+      if (!is_name(name)) reject(field.name, "hold names of at most 64 parts", name);
       trees->add(made.module_tree, name.text(), field.kind);
     }
   }

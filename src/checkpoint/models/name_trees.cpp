@@ -80,8 +80,11 @@ std::optional<ModuleKind> NameTrees::own_kind(std::size_t tree) const {
 }
 
 std::optional<ModuleKind> NameTrees::find(std::size_t tree, std::string_view name) const {
+  if (name.ends_with('.')) return std::nullopt;
   while (tree < trees_.size()) {
-    const Child* const child = child_of(trees_[tree], take(name, '.'));
+    const std::string_view part = take(name, '.');
+    if (part == kItself || part == kAnyNumber) return std::nullopt;  // the trees' own marks
+    const Child* const child = child_of(trees_[tree], part);
     if (child == nullptr) return std::nullopt;
     if (name.empty()) {
       return child->kind || !child->tree ? child->kind : own_kind(*child->tree);
