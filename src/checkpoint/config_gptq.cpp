@@ -20,6 +20,7 @@ Json field(const Json& own, const Json& all, const char* name) {
   return value.is_null() ? all[name] : value;
 }
 
+/// "sym" says how zero points were chosen. Those that are stored count, as in the tools' own readers.
 LayerConfig gptq_rule(const Json& own, const Json& all, int zero_point_offset) {
   LayerConfig rule;
   rule.zero_point_offset = zero_point_offset;
@@ -28,7 +29,6 @@ LayerConfig gptq_rule(const Json& own, const Json& all, int zero_point_offset) {
   const Json size = field(own, all, "group_size");
   rule.grid = ScaleGrid{1, kWholeExtent};
   if (!size.is_null() && size.integer() != -1) rule.grid->cols = positive(size, "group_size");
-  if (field(own, all, "sym").is(true)) rule.symmetric = true;
   rule.activation = std::optional<ActivationQuant>();
   return rule;
 }
