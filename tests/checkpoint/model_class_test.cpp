@@ -159,7 +159,7 @@ TEST(ModelClass, AKindIsWhatTheModuleIs) {
   const Example rows[] = {
       {"T5ForConditionalGeneration", "shared", ModuleKind::embedding, nullptr},
       {"T5ForConditionalGeneration", "encoder.block.0.layer.1.DenseReluDense.wo",
-       ModuleKind::linear_in_float32, nullptr},
+       ModuleKind::protected_linear, nullptr},
       {"T5ForConditionalGeneration", "encoder.block.0.layer.1.DenseReluDense.wi",
        ModuleKind::linear, nullptr},
       {"T5ForConditionalGeneration",
