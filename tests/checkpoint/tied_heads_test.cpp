@@ -122,9 +122,9 @@ TEST_F(TiedHeads, StayThereFromEverySchemeInEveryFormat) {
   }
 }
 
-// A class each, a format each.
+// A class each, a format each; the second is the one above.
 TEST_F(TiedHeads, StayThereInEveryClass) {
-  for (std::size_t i = 0; i < std::size(kModels); ++i) {
+  for (const std::size_t i : {0U, 2U, 3U, 4U}) {
     write(kModels[i]);
     fs::remove_all(path("q"));
     quantize_file(path("in"), path("q"), {.scheme = kSchemes[i % std::size(kSchemes)]});

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Models of a class that is not known: taken by names, which is said; what names leave open is
 // refused or guessed at.
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "checkpoint/quantize_plan.hpp"
 #include "support.hpp"
 
 namespace octavo::test::unknown_model_test {
@@ -26,27 +28,32 @@ class UnknownModel : public Scratch {
     write_safetensors(path("in/model.safetensors"), std::move(tensors));
     write_file(path("in/config.json"), config);
   }
-  QuantizeReport quantize(const QuantizeFileOptions& options = {}) const {
-    fs::remove_all(path("out"));
-    return quantize_file(path("in"), path("out"), options);
-  }
-  std::vector<std::string> layers() const {
-    return open_checkpoint(path("out")).quantized_layers();
+  /// What would be written: the plan of it takes no writing.
+  checkpoint::Plan plan(const QuantizeFileOptions& options = {}) const {
+    return checkpoint::plan_quantisation(open_checkpoint(path("in")), options);
   }
 };
+
+std::vector<std::string> layers(const checkpoint::Plan& plan) {
+  std::vector<std::string> names;
+  for (const checkpoint::LayerPlan& layer : plan.files.at(0).layers) names.push_back(layer.name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 TEST_F(UnknownModel, ALineSaysWhatWasTakenAndWhatWasLeft) {
   write({weight("a.blocks.0.up.weight", 64, 32), weight("a.blocks.1.up.weight", 64, 32),
          weight("a.embed.weight", 96, 32), weight("a.blocks.0.norm.weight", 4, 32)},
         R"({"model_type": "mine", "vocab_size": 96})");
-  const QuantizeReport report = quantize();
+  const QuantizeReport report = quantize_file(path("in"), path("out"), {});
   ASSERT_EQ(1U, report.warnings.size());
   EXPECT_EQ(
       "quantize_file: tensors that a model of type 'mine', which is not known, has are taken by "
       "their names: 2 as linear layers, the first 'a.blocks.0.up.weight'; 2 stay in float, the "
       "first 'a.blocks.0.norm.weight'",
       report.warnings[0]);
-  EXPECT_EQ((std::vector<std::string>{"a.blocks.0.up", "a.blocks.1.up"}), layers());
+  EXPECT_EQ((std::vector<std::string>{"a.blocks.0.up", "a.blocks.1.up"}),
+            open_checkpoint(path("out")).quantized_layers());
   EXPECT_EQ(report.warnings, estimate_quantization(path("in"), {}).warnings);
 }
 
@@ -60,14 +67,13 @@ TEST_F(UnknownModel, WhatMayBeATableOfIdsIsRefusedOrGuessed) {
     write({weight("a.blocks.0.up.weight", 64, 32), weight("a.words.weight", 96, 32)}, config);
     expect_error(Code::invalid_argument,
                  "'a.words.weight' of 96 rows, which may be a linear layer or a table of ids",
-                 [&] { quantize(); });
+                 [&] { quantize_file(path("in"), path("out"), {}); });
     EXPECT_FALSE(fs::exists(path("out")));
     expect_error(Code::invalid_argument, "(--layout), or be guessed at (--guess)",
                  [&] { estimate_quantization(path("in"), {}); });
-    quantize({.guess = true});
-    EXPECT_EQ((std::vector<std::string>{"a.blocks.0.up", "a.words"}), layers());
-    quantize({.ignore = {"a.words"}});
-    EXPECT_EQ(std::vector<std::string>{"a.blocks.0.up"}, layers());
+    EXPECT_EQ((std::vector<std::string>{"a.blocks.0.up", "a.words"}),
+              layers(plan({.guess = true})));
+    EXPECT_EQ(std::vector<std::string>{"a.blocks.0.up"}, layers(plan({.ignore = {"a.words"}})));
   }
 }
 
@@ -90,8 +96,7 @@ TEST_F(UnknownModel, WhatNamesSayIsNotOpen) {
   for (const auto& row : rows) {
     SCOPED_TRACE(std::string(row.tensor) + row.config);
     write({weight("a.blocks.0.up.weight", 64, 32), weight(row.tensor, 96, 32)}, row.config);
-    quantize();
-    EXPECT_EQ(row.quantised ? 2U : 1U, layers().size());
+    EXPECT_EQ(row.quantised ? 2U : 1U, layers(plan()).size());
   }
 }
 
@@ -101,15 +106,16 @@ TEST_F(UnknownModel, WhatAKnownClassHasNotIsSaid) {
          weight("model.layers.0.extra.weight", 64, 32), weight("model.more.weight", 64, 32)},
         R"({"architectures": ["LlamaForCausalLM"]})");
   for (const bool guess : {false, true}) {
-    const QuantizeReport report = quantize({.guess = guess});
-    ASSERT_EQ(1U, report.warnings.size());
-    EXPECT_NE(std::string::npos, report.warnings[0].find("LlamaForCausalLM of transformers"))
-        << report.warnings[0];
-    EXPECT_NE(std::string::npos, report.warnings[0].find("the first 'model.layers.0.extra.weight'"))
-        << report.warnings[0];
+    const checkpoint::Plan planned = plan({.guess = guess});
+    ASSERT_EQ(1U, planned.warnings.size());
+    EXPECT_NE(std::string::npos, planned.warnings[0].find("LlamaForCausalLM of transformers"))
+        << planned.warnings[0];
+    EXPECT_NE(std::string::npos,
+              planned.warnings[0].find("the first 'model.layers.0.extra.weight'"))
+        << planned.warnings[0];
     EXPECT_EQ((std::vector<std::string>{"model.layers.0.extra", "model.layers.0.mlp.up_proj"}),
-              layers());
-    EXPECT_NE(std::string::npos, read_file(path("out/config.json")).find("\"model.more\""));
+              layers(planned));
+    EXPECT_NE(std::string::npos, planned.config.value_or("").find("\"model.more\""));
   }
 }
 
@@ -117,8 +123,9 @@ TEST_F(UnknownModel, AKnownClassSaysNothing) {
   write({weight("model.layers.0.mlp.up_proj.weight", 64, 32),
          weight("model.embed_tokens.weight", 96, 32)},
         R"({"architectures": ["LlamaForCausalLM"], "vocab_size": 96})");
-  EXPECT_TRUE(quantize().warnings.empty());
-  EXPECT_EQ(std::vector<std::string>{"model.layers.0.mlp.up_proj"}, layers());
+  const checkpoint::Plan planned = plan();
+  EXPECT_TRUE(planned.warnings.empty());
+  EXPECT_EQ(std::vector<std::string>{"model.layers.0.mlp.up_proj"}, layers(planned));
 }
 
 // A file has no config.json, and nothing says what it is of.
