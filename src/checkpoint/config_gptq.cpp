@@ -20,7 +20,8 @@ Json field(const Json& own, const Json& all, const char* name) {
   return value.is_null() ? all[name] : value;
 }
 
-/// "sym" says how zero points were chosen. Those that are stored count, as in the tools' own readers.
+/// "sym" says how zero points were chosen. Those that are stored count, as in the tools' own
+/// readers.
 LayerConfig gptq_rule(const Json& own, const Json& all, int zero_point_offset) {
   LayerConfig rule;
   rule.zero_point_offset = zero_point_offset;

@@ -128,7 +128,11 @@ std::vector<std::string> names(const Json& list, std::string_view property) {
 
 void ConfigReader::read(Json root) {
   const Json inner = root["quantization"];  // hf_quant_config.json's
-  config_.kv_cache_scheme_ = checkpoint::kv_cache_scheme(inner.is_object() ? inner : root);
+  const Json body = inner.is_object() ? inner : root;
+  config_.kv_cache_scheme_ = checkpoint::kv_cache_scheme(body);
+  if (config_.kv_cache_scheme_.empty()) {
+    config_.kv_cache_algorithm_ = body["kv_cache_quant_algo"].text();
+  }
   std::string_view name = root["quant_method"].text();
   if (name.empty()) name = unnamed_method(root);
   if (name.empty()) {

@@ -167,6 +167,13 @@ class ConvertPlanner {
   // Scales of the KV cache were copied; compressed-tensors has its own names for them.
   void carry_kv_cache() {
     const std::string& scheme = in_.impl().config().kv_cache_scheme();
+    const std::string& algorithm = in_.impl().config().kv_cache_algorithm();
+    if (!algorithm.empty()) {
+      plan_.warnings.push_back(
+          fmt::format("convert_file: the KV cache's quantisation must be of 8 bits to be declared; "
+                      "got {}: its scales are copied, its scheme is not",
+                      in_quotes(algorithm)));
+    }
     if (format_ != Format::compressed_tensors) {
       if (scheme.empty()) return;
       plan_.warnings.push_back(
@@ -190,7 +197,8 @@ class ConvertPlanner {
     const auto found = in_.impl().model().find(layer);
     if (found && found->kind == ModuleKind::embedding) return true;
     if (found && stays_for(readers_of(format_), found->kind)) return true;
-    if (format_ == Format::bitsandbytes && is_expert(layer)) {
+    const bool of_stack = found ? found->kind == ModuleKind::expert : is_expert(layer);
+    if (format_ == Format::bitsandbytes && of_stack) {
       in_float_.add_expert();
       return true;
     }

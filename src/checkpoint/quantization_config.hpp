@@ -88,6 +88,8 @@ class QuantizationConfig {
   }
   /// What is declared of the KV cache, as compressed-tensors' JSON; empty: nothing.
   const std::string& kv_cache_scheme() const noexcept { return kv_cache_scheme_; }
+  /// ModelOpt's name of what compressed-tensors has no scheme for; empty: none.
+  const std::string& kv_cache_algorithm() const noexcept { return kv_cache_algorithm_; }
 
  private:
   friend class ConfigReader;
@@ -111,7 +113,7 @@ class QuantizationConfig {
   std::size_t group_of_all_ = 0;     ///< of linear layers
   std::size_t group_of_tables_ = 0;  ///< of embeddings
   std::optional<LayerList> left_alone_;
-  std::string kv_cache_scheme_;
+  std::string kv_cache_scheme_, kv_cache_algorithm_;
   std::map<std::string, std::vector<std::int64_t>, std::less<>> outlier_columns_;  ///< by layer
 };
 

@@ -155,7 +155,8 @@ class QuantizePlanner {
   Outputs add_outputs(FilePlan& file, const std::string& layer, std::int64_t n, std::int64_t k) {
     quantized_.emplace(layer, k);
     Outputs made;
-    made.packed = options_.scheme == Scheme::int8_dynamic && is_packed(layer, k);
+    made.packed =
+        options_.scheme == Scheme::int8_dynamic && is_of_stack(layer) && is_packed(layer, k);
     (made.packed ? packed_ : plain_) = true;
     if (made.packed) {
       made.codes = file.add({layer + ".weight_packed", "I32", {n, k / kCodesInWord}});
@@ -200,7 +201,12 @@ class QuantizePlanner {
     return false;
   }
 
-  bool is_left(std::string_view layer) const { return recipe_.bitsandbytes && is_expert(layer); }
+  // An expert that is no module of its own; where the class is not known, by its name.
+  bool is_of_stack(std::string_view layer) const {
+    const auto found = model_.find(layer);
+    return found ? found->kind == ModuleKind::expert : is_expert(layer);
+  }
+  bool is_left(std::string_view layer) const { return recipe_.bitsandbytes && is_of_stack(layer); }
   bool stays(std::string_view layer) {
     if (!is_left(layer)) return false;
     in_float_.add_expert();
