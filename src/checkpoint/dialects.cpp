@@ -80,6 +80,23 @@ Found find(const Header& header, const std::string& prefix) {
   return found;
 }
 
+/// How the name of experts ends whose codes are packed in one tensor, a form that no reader has.
+constexpr std::string_view kPackedStack = "_packed";
+
+bool is_packed_stack(const TensorEntry& entry) {
+  return entry.name.ends_with(kPackedStack) && entry.shape.size() == 3 &&
+         !is_wide(dtype_of_name(entry.dtype));
+}
+
+void refuse_packed_stack(const Header& header, const std::string& prefix) {
+  const TensorEntry* const packed = header.find(prefix + std::string(kPackedStack));
+  if (packed == nullptr || !is_packed_stack(*packed)) return;
+  refuse(Code::unsupported,
+         "Checkpoint::weight: experts {} must have a tensor of codes each, or codes that are not "
+         "packed; got {} {} of type {}",
+         in_quotes(prefix), in_quotes(packed->name), shape_text(packed->shape), packed->dtype);
+}
+
 /// The layer that a tensor of a quantised layer belongs to: its codes or its scale.
 std::optional<std::string_view> quantized_layer_of(const TensorEntry& entry) noexcept {
   const std::string_view name = entry.name;
@@ -92,6 +109,7 @@ std::optional<std::string_view> quantized_layer_of(const TensorEntry& entry) noe
       return name.substr(0, name.size() - dialect.scale.size());
     }
   }
+  if (is_packed_stack(entry)) return name.substr(0, name.size() - kPackedStack.size());
   return std::nullopt;
 }
 
@@ -192,6 +210,7 @@ Weight read_layer(const Checkpoint& file, const std::string& prefix, CodesInPlac
   const Found found = find(header, prefix);
   if (found.codes.empty()) {
     if (auto weight = stacked_weight(impl, prefix, in_place)) return *std::move(weight);
+    refuse_packed_stack(header, prefix);
     refuse_without_codes(impl, prefix, found.scales);
   }
   if (found.codes.size() > 1) {

@@ -427,6 +427,22 @@ TEST_F(QuantisedStacks, WhatDoesNotFitIsAnError) {
   }
 }
 
+// Codes of all experts packed in one tensor are a form that no reader has: an error, not silence.
+TEST_F(ExpertStacks, PackedCodesInOneTensorAreNamed) {
+  const std::string packed = std::string(kDown) + "_packed";
+  folder(kOrders[0],
+         {stored("l.q.weight", "I8", {2, 2}, std::vector<std::int8_t>{1, 2, 3, 4}),
+          stored("l.q.weight_scale", "F32", {2, 1}, std::vector<float>(2, 1)),
+          stored(packed, "I32", {2, 4, 1}, std::vector<std::int32_t>(8, 0)),
+          stored(std::string(kDown) + "_scale", "F32", {2, 4, 1}, std::vector<float>(8, 1))});
+  const Checkpoint in = open_checkpoint(path("in"));
+  EXPECT_EQ((std::vector<std::string>{kDown, "l.q"}), in.quantized_layers());
+  expect_error(Code::unsupported, packed, [&] { in.weight(kDown); });
+  expect_error(Code::invalid_argument, "quantised layers",
+               [&] { quantize_file(path("in"), path("out"), {}); });
+  EXPECT_FALSE(fs::exists(path("out")));
+}
+
 // More experts than any model has are a tensor that nobody cuts: names of them would fill memory.
 TEST_F(ExpertStacks, AsManyExpertsAsATensorHasElementsAreNoStack) {
   constexpr std::int64_t kMany = 70'000;
