@@ -183,7 +183,8 @@ void LayerChoice::check(const char* operation) const {
 }
 
 std::vector<std::string> LayerChoice::notes(const char* operation) const {
-  if (model_.architecture == nullptr && model_.model_type.empty()) return {};
+  // What lies beside a single file may be about another.
+  if (in_.folder().empty() || (!model_.architecture && model_.model_type.empty())) return {};
   if (taken_.empty() && left_.empty()) return {};
   const std::string who =
       model_.architecture != nullptr

@@ -43,7 +43,7 @@ TEST_F(Cli, InspectSpeaksJson) {
 TEST_F(Cli, FoldersGoInAndComeOut) {
   std::filesystem::create_directories(path("in"));
   std::filesystem::rename(model(), path("in/model.safetensors"));
-  std::ofstream(path("in/config.json")) << "{\n  \"model_type\": \"x\"\n}\n";
+  std::ofstream(path("in/config.json")) << "{\n  \"hidden_act\": \"x\"\n}\n";
   EXPECT_EQ(0, octavo({"verify", path("in")}).exit);
   for (const char* scheme : {"int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8"}) {
     SCOPED_TRACE(scheme);
@@ -61,7 +61,7 @@ TEST_F(Cli, FoldersGoInAndComeOut) {
     EXPECT_EQ(0, octavo({"convert", path("q"), path("c"), "--to", "compressed-tensors"}).exit);
     EXPECT_EQ(0, octavo({"dequantize", path("c"), path("f"), "--dtype", "float32"}).exit);
     EXPECT_EQ(0, octavo({"compare", path("q"), path("f"), "--least-sqnr", "100"}).exit);
-    EXPECT_EQ("{\n  \"model_type\": \"x\"\n}\n", slurp(path("f/config.json")));
+    EXPECT_EQ("{\n  \"hidden_act\": \"x\"\n}\n", slurp(path("f/config.json")));
     expect_failure(3, "must hold float weights",
                    {"quantize", path("q"), path("again"), "--scheme", scheme});
     expect_failure(3, "must be new or empty",

@@ -58,6 +58,7 @@ INSTANTIATE_TEST_SUITE_P(Rows, Errors, testing::ValuesIn(all_rows()),
 
 // Sentences that no caller can reach on a machine where the library works; the reason beside each.
 const char* const kUnreachable[] = {
+    "load_linear: prefixes must name linear layers; got",       // checkpoint: declared embeddings
     "{}: memory must be available; got none for {} bytes",      // robustness: failing allocations
     "{}: workspace must be available; got none for {} bytes",   // robustness: failing allocations
     "{}: the problem must be accepted by a backend; got {}",    // the reference accepts everything

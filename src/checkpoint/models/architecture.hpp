@@ -71,6 +71,9 @@ std::string_view table_release();
 const Architecture* architecture_of(std::string_view config,
                                     const std::vector<TensorEntry>& tensors);
 
+/// Whether classes of that type have stacks of experts whose rows of gate and up alternate.
+bool type_interleaves_experts(std::string_view model_type);
+
 /// config.json's "model_type"; empty where it has none.
 std::string model_type_of(std::string_view config);
 

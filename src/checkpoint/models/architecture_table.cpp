@@ -129,6 +129,12 @@ std::string model_type_of(std::string_view config) {
   return field ? std::string(parsed(*field).root().text()) : std::string();
 }
 
+bool type_interleaves_experts(std::string_view model_type) {
+  return std::ranges::any_of(table().classes, [&](const Architecture& one) {
+    return one.model_type == model_type && one.interleaves_experts();
+  });
+}
+
 const Architecture* architecture_of(std::string_view config,
                                     const std::vector<TensorEntry>& tensors) {
   if (const auto named = json_field(config, "architectures")) {
@@ -149,7 +155,7 @@ const Architecture* architecture_of(std::string_view config,
       most = known;
     }
   }
-  return best;
+  return most == 0 ? nullptr : best;  // none of them has any of the tensors
 }
 
 }  // namespace octavo::checkpoint

@@ -15,7 +15,7 @@ bool ModelClass::is_conv1d(std::string_view layer) const {
 }
 
 bool ModelClass::interleaves(std::string_view stack) const {
-  if (architecture == nullptr) return false;
+  if (architecture == nullptr) return !model_type.empty() && type_interleaves_experts(model_type);
   if (const auto found = find(stack)) return found->kind == ModuleKind::interleaved_experts;
   return architecture->interleaves_experts();
 }
