@@ -6,6 +6,7 @@ usage: python tests/zoo/page.py RESULTS_FOLDER PAGE
 """
 
 import collections
+import re
 import sys
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def _refused(found):
     for row in found:
         if row["outcome"] == "refused":
             text = row["said"].partition(": ")[2].partition("; got")[0].replace(row["cls"], "the class")
+            text = re.sub(r"'[^' ]*'", "X", text)  # of a tensor, of a folder
             reasons[text].add(f"{row['cls']} ({row['scheme']})")
     lines = ["| sentence | classes |", "|---|---:|"]
     return "\n".join([*lines, *(f"| {text} | {len({name.split()[0] for name in names})} |" for text, names in sorted(reasons.items()))])
