@@ -143,7 +143,7 @@ void ConfigReader::compressed_tensors(Json config) {
     if (linear) continue;
     if (any || target == "Linear") linear = group;
     if (is_other_linear_class(target)) {
-      linear = add_group(group_of([&] { return other_class(target); }));
+      linear = add_group(group_of([&name = target] { return other_class(name); }));
     }
   }
   config_.group_of_all_ = linear.value_or(config_.groups_.size());
