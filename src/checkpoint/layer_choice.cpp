@@ -76,16 +76,16 @@ Treatment LayerChoice::of(const TensorEntry& entry) {
   const auto found = model_.find(layer ? *layer : std::string_view(entry.name));
   if (!found) return of_name(entry);
   there_.insert(found->module);
-  if (!is_matrix(entry)) {  // empty, or of another type than float: readers find a linear layer all
-                            // the same
+  // Readers find a linear layer, too, whose weight is empty or of another type than float.
+  if (!is_matrix(entry)) {
     const bool linear = layer && entry.shape.size() == 2 && is_linear(found->kind);
     return linear ? Treatment::keep_layer : Treatment::copy;
   }
   if (ignored_.match(*layer) || ignored_.match(found->module)) return Treatment::keep_layer;
-  return of_known(*found, *layer);
+  return of_known(*found);
 }
 
-Treatment LayerChoice::of_known(const Architecture::Found& found, std::string_view) const {
+Treatment LayerChoice::of_known(const Architecture::Found& found) const {
   switch (found.kind) {
     case ModuleKind::linear:
     case ModuleKind::conv1d:

@@ -47,7 +47,7 @@ class LayerChoice {
   std::vector<std::string> notes(const char* operation) const;
 
  private:
-  Treatment of_known(const Architecture::Found& found, std::string_view layer) const;
+  Treatment of_known(const Architecture::Found& found) const;
   Treatment of_name(const TensorEntry& entry);
   bool is_open(const TensorEntry& entry) const;
   bool has_tied_head() const;

@@ -7,6 +7,7 @@
 
 #include "checkpoint/expert_layers.hpp"
 #include "checkpoint/impl.hpp"
+#include "checkpoint/layer_choice.hpp"
 #include "checkpoint/layer_filter.hpp"
 #include "checkpoint/layer_tensors.hpp"
 #include "checkpoint/matrix_place.hpp"
@@ -43,11 +44,12 @@ std::optional<std::int64_t> last_element(const MatrixPlace& at) {
 std::vector<LinearLayer> linear_layers(const Checkpoint& model) {
   return at_edge("linear_layers", [&] {
     const NamePatterns ignored("linear_layers", Code::invalid_argument, {});
+    LayerChoice choice(model, ignored, Readers::decompress, true);
     const LayerTensors stored(model);
     std::vector<LinearLayer> layers;
     for (const TensorEntry& entry : model.entries()) {
       if (stored.is_part(entry)) continue;
-      const Treatment treated = treatment(entry, ignored);
+      const Treatment treated = choice.of(entry);
       if (treated == Treatment::quantise) {
         layers.push_back({std::string(*layer_of(entry.name)), entry.name, place_of(model, entry)});
       } else if (treated == Treatment::copy) {
