@@ -38,8 +38,7 @@ def stored(model: torch.nn.Module, kinds: Mapping[str, str]) -> dict[str, Stored
             continue
         kind = kinds.get(module, "P")
         if pattern is not None:
-            merged = any(isinstance(operation, MergeModulelist) for operation in by_pattern[pattern].operations)
-            kind = "Z" if merged and kind in "XI" and tensor.ndim == 2 else "M"
+            kind = "Z" if _stacks(by_pattern[pattern]) and kind in "XI" and tensor.ndim == 2 else "M"
         found[short] = Stored(module, kind)
     return found
 
@@ -56,9 +55,14 @@ def remakes(model: torch.nn.Module) -> set[str]:
             continue
         if len(transform._original_target_patterns) > 1:
             found.add("split")
-        elif not any(isinstance(operation, MergeModulelist) for operation in transform.operations):
+        elif not _stacks(transform):
             found.add("join")
     return found
+
+
+def _stacks(transform):
+    """Whether it puts modules of a list into one tensor, as experts are."""
+    return any(isinstance(operation, MergeModulelist) for operation in transform.operations)
 
 
 def moves(found: Mapping[str, Stored]) -> dict[str, str]:

@@ -137,8 +137,7 @@ LayerConfig preset_rule(std::string_view name) {
 
 // config.json, or hf_quant_config.json with all of it one level down.
 void ConfigReader::modelopt(Json config) {
-  const Json inner = config["quantization"];
-  const Json body = inner.is_object() ? inner : config;
+  const Json body = body_of(config);
   const char* const list = body["ignore"].is_array() ? "ignore" : "exclude_modules";
   leave_alone(Spelling::wildcards, body[list], list);
   const Json algorithm = body["quant_algo"];

@@ -127,8 +127,7 @@ std::vector<std::string> names(const Json& list, std::string_view property) {
 }
 
 void ConfigReader::read(Json root) {
-  const Json inner = root["quantization"];  // hf_quant_config.json's
-  const Json body = inner.is_object() ? inner : root;
+  const Json body = body_of(root);
   config_.kv_cache_scheme_ = checkpoint::kv_cache_scheme(body);
   if (config_.kv_cache_scheme_.empty()) {
     config_.kv_cache_algorithm_ = body["kv_cache_quant_algo"].text();

@@ -152,15 +152,12 @@ class ConvertPlanner {
   void add_declared() {
     for (const StoredLayer& layer : tensors_.layers()) choice_.saw(layer.name);
     std::vector<std::string> names = choice_.absent();
-    for (std::string& name : in_.impl().config().left_alone()) names.push_back(std::move(name));
-    const std::set<std::string> known(kept_.begin(), kept_.end());
+    for (std::string& name : in_.impl().config().left_alone()) {
+      names.push_back(listed_for(readers_of(format_), std::move(name)));
+    }
+    std::set<std::string> known(kept_.begin(), kept_.end());
     for (std::string& name : names) {
-      constexpr std::string_view kExpression = "re:";
-      const bool plain = format_ == Format::compressed_tensors || !name.starts_with(kExpression);
-      if (!plain) name.erase(0, kExpression.size());  // others take expressions as they are
-      if (!known.contains(name) && std::ranges::find(kept_, name) == kept_.end()) {
-        kept_.push_back(std::move(name));
-      }
+      if (known.insert(name).second) kept_.push_back(std::move(name));
     }
   }
 
@@ -197,8 +194,7 @@ class ConvertPlanner {
     const auto found = in_.impl().model().find(layer);
     if (found && found->kind == ModuleKind::embedding) return true;
     if (found && stays_for(readers_of(format_), found->kind)) return true;
-    const bool of_stack = found ? found->kind == ModuleKind::expert : is_expert(layer);
-    if (format_ == Format::bitsandbytes && of_stack) {
+    if (format_ == Format::bitsandbytes && in_.impl().model().is_of_stack(layer)) {
       in_float_.add_expert();
       return true;
     }

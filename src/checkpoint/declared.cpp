@@ -104,20 +104,14 @@ bool same(const JsonValue& a, const JsonValue& b) {
   return a.is_text() == b.is_text() && a.spelled() == b.spelled();
 }
 
-/// What a declaration is about: ModelOpt's file has it one level down.
-JsonValue body(const JsonTree& tree) {
-  const JsonValue inner = tree.root()["quantization"];
-  return inner.is_object() ? inner : tree.root();
-}
-
 /// The first field that both have and that differs.
 std::optional<std::string> difference(const Declaration& first, const Declaration& second) {
   JsonTree a, b;
   const bool read = a.parse(first.text, QuantizationConfig::kLimits) == JsonTree::Problem::none &&
                     b.parse(second.text, QuantizationConfig::kLimits) == JsonTree::Problem::none;
   if (!read) return std::nullopt;  // refused where they are read
-  for (const JsonValue field : body(a).items()) {
-    const JsonValue other = body(b)[field.key()];
+  for (const JsonValue field : body_of(a.root()).items()) {
+    const JsonValue other = body_of(b.root())[field.key()];
     const bool may_differ = std::ranges::find(kMayDiffer, field.key()) != kMayDiffer.end();
     if (other.is_null() || field.is_null() || may_differ || same(field, other)) continue;
     return fmt::format("{}: {} and {}", in_quotes(field.key()), in_quotes(field.spelled()),

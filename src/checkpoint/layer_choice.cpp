@@ -2,6 +2,7 @@
 #include "checkpoint/layer_choice.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "checkpoint/declared.hpp"
 #include "checkpoint/impl.hpp"
@@ -35,16 +36,14 @@ std::set<std::int64_t> table_rows(std::string_view config) {
 
 bool has_number(std::string_view name) {
   while (!name.empty()) {
-    const std::size_t end = std::min(name.find('.'), name.size());
-    if (is_number(name.substr(0, end))) return true;
-    name.remove_prefix(std::min(end + 1, name.size()));
+    if (is_number(take(name, '.'))) return true;
   }
   return false;
 }
 
-/// "re:" and an expression of the names that "*" for numbers stands for.
+/// A marked expression of the names that "*" for numbers stands for.
 std::string numbered_names(std::string_view stars) {
-  std::string expression = "re:^";
+  std::string expression = std::string(kExpressionMark) + '^';
   for (const char c : stars) {
     if (c == '.') expression += '\\';
     expression += c == '*' ? std::string("\\d+") : std::string(1, c);
@@ -61,6 +60,11 @@ std::string first_of(const std::vector<const TensorEntry*>& entries) {
 bool stays_for(Readers readers, ModuleKind kind) noexcept {
   if (kind == ModuleKind::protected_linear) return readers != Readers::decompress;
   return kind == ModuleKind::like_linear && readers == Readers::fp8_modules;
+}
+
+std::string listed_for(Readers readers, std::string entry) {
+  const bool marked = readers == Readers::decompress || !entry.starts_with(kExpressionMark);
+  return marked ? std::move(entry) : entry.substr(kExpressionMark.size());
 }
 
 LayerChoice::LayerChoice(const Checkpoint& in, const NamePatterns& ignored, Readers readers,
@@ -153,7 +157,7 @@ std::vector<std::string> LayerChoice::absent() const {
       if (!there_.contains(module)) names.push_back(module);
     } else if (kind == ModuleKind::remade || model_.architecture->is_tied(module)) {
       // Of other numbered ones a model has some, and those are there.
-      names.push_back(numbered_names(module));
+      names.push_back(listed_for(readers_, numbered_names(module)));
     }
   }
   return names;

@@ -24,6 +24,10 @@ enum class Readers : std::uint8_t {
 /// Whether layers of that kind stay in float for such readers.
 bool stays_for(Readers readers, ModuleKind kind) noexcept;
 
+/// An entry of a list of layers in float as those readers take it: compressed-tensors marks
+/// expressions, the others take every entry as one.
+std::string listed_for(Readers readers, std::string entry);
+
 class LayerChoice {
  public:
   /// `guess`: whether names decide where they leave open what a tensor is.
@@ -39,7 +43,8 @@ class LayerChoice {
   /// The names under which readers may look for a layer that stays in float.
   std::vector<std::string> kept_names(std::string_view layer) const;
   /// Linear modules of which the folder has no tensor: tied heads. Readers would make quantised
-  /// layers of them. To be called behind `of` or `saw` for all that is there.
+  /// layers of them; spelled as `listed_for` has them. To be called behind `of` or `saw` for all
+  /// that is there.
   std::vector<std::string> absent() const;
   /// Throws Error (invalid_argument) where names leave open what a tensor is, unless `guess`.
   void check(const char* operation) const;

@@ -18,7 +18,6 @@ namespace octavo::checkpoint {
 namespace {
 
 constexpr std::string_view kWeightSuffix = ".weight";
-constexpr std::string_view kRegexPrefix = "re:";
 
 enum class Where : std::uint8_t {
   in_any_part,   ///< some dotted part of the name contains the text
@@ -91,11 +90,11 @@ NamePatterns::NamePatterns(const char* operation, Code code,
   options.set_max_mem(kExpressionMemory);
   for (std::size_t i = 0; i < patterns.size(); ++i) {
     const std::string& pattern = patterns[i];
-    if (!pattern.starts_with(kRegexPrefix)) {
+    if (!pattern.starts_with(kExpressionMark)) {
       exact_.emplace(pattern, i);  // the first of equal names stays
       continue;
     }
-    const std::string_view expression = std::string_view(pattern).substr(kRegexPrefix.size());
+    const std::string_view expression = std::string_view(pattern).substr(kExpressionMark.size());
     if (expression.size() > kLongestExpression) {
       refuse(code, "{}: pattern {} must have at most {} bytes behind 're:'; got {}", operation,
              in_quotes(pattern), kLongestExpression, expression.size());

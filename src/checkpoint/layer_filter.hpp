@@ -15,6 +15,9 @@
 
 namespace octavo::checkpoint {
 
+/// What an expression begins with in lists of layers.
+inline constexpr std::string_view kExpressionMark = "re:";
+
 /// "x.y" of "x.y.weight"; nothing for any other name.
 std::optional<std::string_view> layer_of(std::string_view tensor) noexcept;
 

@@ -8,11 +8,9 @@
 namespace octavo::checkpoint {
 namespace {
 
-constexpr std::string_view kExpression = "re:";
-
 /// A shell pattern over a whole name as an expression of NamePatterns.
 std::string expression_of(std::string_view wildcard) {
-  std::string text(kExpression);
+  std::string text(kExpressionMark);
   for (std::size_t i = 0; i < wildcard.size(); ++i) {
     const char c = wildcard[i];
     const std::size_t end = c == '[' ? wildcard.find(']', i + 2) : std::string_view::npos;
@@ -53,7 +51,7 @@ std::string wildcard_pattern(std::string_view name) {
 LayerList::LayerList(Spelling spelling, std::vector<std::string> names) : spelling_(spelling) {
   std::vector<std::string> expressions;
   for (std::string& name : names) {
-    if (spelling == Spelling::patterns && name.starts_with(kExpression)) {
+    if (spelling == Spelling::patterns && name.starts_with(kExpressionMark)) {
       expressions.push_back(std::move(name));
     } else if (spelling == Spelling::wildcards && name.find_first_of("*?[") != std::string::npos) {
       expressions.push_back(expression_of(name));

@@ -42,6 +42,11 @@ JsonTree parse(const std::string& text) {
 
 }  // namespace
 
+JsonValue body_of(const JsonValue& root) {
+  const JsonValue inner = root["quantization"];
+  return inner.is_object() ? inner : root;
+}
+
 QuantizationConfig::QuantizationConfig(const std::string& text) {
   const JsonTree tree = parse(text);
   ConfigReader(*this).read(tree.root());

@@ -52,6 +52,9 @@ struct LayerConfig {
   std::optional<int> zero_point_offset;
 };
 
+/// What a declaration is about: hf_quant_config.json has it one level down.
+JsonValue body_of(const JsonValue& root);
+
 /// What a configuration declares of every layer of a file, read once.
 ///
 /// It comes from an untrusted file: reading it takes memory and time linear in its length (times a

@@ -65,7 +65,7 @@ class QuantizePlanner {
     check_ignored();
     refuse_nothing();
     for (const StoredLayer& layer : stored_.layers()) choice_.saw(layer.name);
-    for (std::string& name : choice_.absent()) kept_.push_back(spelled(std::move(name)));
+    for (std::string& name : choice_.absent()) kept_.push_back(std::move(name));
     if (calibration_ != nullptr) {
       calibrate(plan_, in_, calibration_, options_);
     }
@@ -130,7 +130,7 @@ class QuantizePlanner {
     }
     if (treated == Treatment::copy && (add_experts(file, entry) || add_biases(file, entry))) return;
     if (treated == Treatment::keep_layer) keep(*layer_of(entry.name));
-    if (treated == Treatment::copy && !model_.find(entry.name) && looks_linear(entry)) {
+    if (treated == Treatment::copy && looks_linear(entry) && !model_.find(entry.name)) {
       left_.push_back(&entry);
     }
     ++plan_.tensors_copied;
@@ -156,7 +156,7 @@ class QuantizePlanner {
     quantized_.emplace(layer, k);
     Outputs made;
     made.packed =
-        options_.scheme == Scheme::int8_dynamic && is_of_stack(layer) && is_packed(layer, k);
+        options_.scheme == Scheme::int8_dynamic && model_.is_of_stack(layer) && is_packed(layer, k);
     (made.packed ? packed_ : plain_) = true;
     if (made.packed) {
       made.codes = file.add({layer + ".weight_packed", "I32", {n, k / kCodesInWord}});
@@ -178,13 +178,6 @@ class QuantizePlanner {
     file.constants.push_back({file.add({layer + ".weight_format", "U8", {}}), {std::byte{0}}});
   }
 
-  // compressed-tensors marks expressions; the others take each name as one.
-  std::string spelled(std::string name) const {
-    constexpr std::string_view kExpression = "re:";
-    const bool marked = !recipe_.bitsandbytes && recipe_.grid.rows != kBlock;
-    return marked || !name.starts_with(kExpression) ? name : name.substr(kExpression.size());
-  }
-
   void keep(std::string_view layer) {
     choice_.stays(layer);
     for (std::string& name : choice_.kept_names(layer)) kept_.push_back(std::move(name));
@@ -201,12 +194,9 @@ class QuantizePlanner {
     return false;
   }
 
-  // An expert that is no module of its own; where the class is not known, by its name.
-  bool is_of_stack(std::string_view layer) const {
-    const auto found = model_.find(layer);
-    return found ? found->kind == ModuleKind::expert : is_expert(layer);
+  bool is_left(std::string_view layer) const {
+    return recipe_.bitsandbytes && model_.is_of_stack(layer);
   }
-  bool is_left(std::string_view layer) const { return recipe_.bitsandbytes && is_of_stack(layer); }
   bool stays(std::string_view layer) {
     if (!is_left(layer)) return false;
     in_float_.add_expert();

@@ -41,6 +41,10 @@ class CheckpointNames:
         self._prefix = getattr(model, "base_model_prefix", None)
         self._own = model.state_dict()
 
+    def __contains__(self, name: str) -> bool:
+        """Whether the model's state has that name."""
+        return name in self._own
+
     def of(self, key: str) -> tuple[str, str | None]:
         """The model's name of a tensor, and the pattern of the part that it is; None where it is the whole."""
         if self._prefix is None:

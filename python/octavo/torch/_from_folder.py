@@ -63,10 +63,10 @@ class FolderLayers:
         self._linear: dict[str, str] = {}  # layers of the file by the model's module
         self._shapes: dict[str, tuple[int, ...]] = {}  # [N, K] by the model's module
         self._experts: dict[str, dict[str, list[Part]]] = {}  # by module, then gate_up_proj and down_proj
-        passed_over, state = [], model.state_dict()
+        passed_over = []
         for name, parts in names.parts(self.layers).items():
-            if name.endswith(".weight") and name.removesuffix(".weight") in state:  # a parameter of the model, and no layer that is read
-                self.file.weight(parts[0].layer)
+            if name.endswith(".weight") and name.removesuffix(".weight") in names:
+                self.file.weight(parts[0].layer)  # a parameter of the model, and no layer that is read: says why
             if not strict and _module(model, name.rpartition(".")[0]) is None:
                 passed_over.extend(part.layer for part in parts)
             else:

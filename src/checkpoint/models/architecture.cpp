@@ -11,12 +11,9 @@ namespace {
 /// The name with its first `parts` as `to` has them: numbers of `name` stand for "*".
 std::string with_prefix(std::string_view name, std::size_t parts, std::string_view to) {
   std::vector<std::string_view> numbers;
-  std::size_t begin = 0;
   for (; parts > 0; --parts) {
-    const std::size_t end = std::min(name.find('.', begin), name.size());
-    const std::string_view part = name.substr(begin, end - begin);
+    const std::string_view part = take(name, '.');
     if (is_number(part)) numbers.push_back(part);
-    begin = std::min(end + 1, name.size());
   }
   std::string made;
   std::size_t number = 0;
@@ -27,21 +24,18 @@ std::string with_prefix(std::string_view name, std::size_t parts, std::string_vi
       made += c;
     }
   }
-  const std::string_view rest = name.substr(begin);
-  if (!made.empty() && !rest.empty()) made += '.';
-  return made.append(rest);
+  if (!made.empty() && !name.empty()) made += '.';
+  return made.append(name);
 }
 
 /// The name with "*" for its numbers, and where its parts end.
 std::string starred(std::string_view name, std::vector<std::size_t>& ends) {
   std::string made;
   while (!name.empty()) {
-    const std::size_t end = std::min(name.find('.'), name.size());
-    const std::string_view part = name.substr(0, end);
+    const std::string_view part = take(name, '.');
     if (!made.empty()) made += '.';
     made += is_number(part) ? std::string_view("*") : part;
     ends.push_back(made.size());
-    name.remove_prefix(std::min(end + 1, name.size()));
   }
   return made;
 }

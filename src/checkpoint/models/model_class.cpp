@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/models/model_class.hpp"
 
+#include "checkpoint/loadable.hpp"
 #include "checkpoint/models/layout_file.hpp"
 
 namespace octavo::checkpoint {
@@ -14,10 +15,14 @@ bool ModelClass::is_conv1d(std::string_view layer) const {
   return found && found->kind == ModuleKind::conv1d;
 }
 
+bool ModelClass::is_of_stack(std::string_view layer) const {
+  const auto found = find(layer);
+  return found ? found->kind == ModuleKind::expert : is_expert(layer);
+}
+
 bool ModelClass::interleaves(std::string_view stack) const {
-  if (architecture == nullptr) return !model_type.empty() && type_interleaves_experts(model_type);
-  if (const auto found = find(stack)) return found->kind == ModuleKind::interleaved_experts;
-  return architecture->interleaves_experts();
+  const auto found = find(stack);
+  return found ? found->kind == ModuleKind::interleaved_experts : interleaved;
 }
 
 ModelClass model_class(std::string_view config, const std::string* layout,
@@ -28,6 +33,8 @@ ModelClass model_class(std::string_view config, const std::string* layout,
   } else if (const Architecture* const known = architecture_of(config, tensors)) {
     made.architecture = {std::shared_ptr<const void>(), known};  // the table's own
   }
+  made.interleaved = made.architecture != nullptr ? made.architecture->interleaves_experts()
+                                                  : type_interleaves_experts(made.model_type);
   return made;
 }
 
