@@ -12,6 +12,7 @@
 #include <sstream>
 
 #include "octavo/octavo.hpp"
+#include "support/source_folder.hpp"
 
 namespace octavo {
 namespace {
@@ -22,7 +23,7 @@ struct Row {
 };
 
 std::vector<Row> golden(const std::string& file) {
-  std::ifstream in(std::filesystem::path(OCTAVO_GOLDEN) / file);
+  std::ifstream in(std::filesystem::path(test::in_checkout("tests/golden")) / file);
   EXPECT_TRUE(in) << file;
   std::vector<Row> rows;
   for (std::string line; std::getline(in, line);) {
